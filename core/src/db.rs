@@ -1,0 +1,219 @@
+//! [`Db`]: one method for each request, over any [`Engine`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::engine::{Engine, wrong_answer};
+use crate::error::{Code, Error, Result};
+use crate::model::{Event, KeyRange, KeyValue, Revision};
+use crate::recipe::{ChangeScan, EventScan, Scan, Snapshot, Transaction, transact};
+use crate::request::*;
+
+/// A store, open: a cheap clone of a shared handle, usable from any thread.
+///
+/// The store closes with its last clone, or with [`Db::close`] for all of them at once; scans and
+/// snapshots made from it answer `closed` from then on.
+#[derive(Clone)]
+pub struct Db {
+    engine: Arc<dyn Engine>,
+}
+
+impl fmt::Debug for Db {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Db")
+    }
+}
+
+macro_rules! call {
+    ($self:ident, $kind:ident, $request:expr) => {
+        match $self.engine.call(Request::$kind($request))? {
+            Answer::$kind(answer) => Ok(answer),
+            other => Err(wrong_answer(&other)),
+        }
+    };
+}
+
+impl Db {
+    /// A handle over an engine of any kind.
+    pub fn from_engine(engine: Arc<dyn Engine>) -> Db {
+        Db { engine }
+    }
+
+    pub(crate) fn engine(&self) -> &dyn Engine {
+        &*self.engine
+    }
+
+    /// Writes one key; the store's revision rises by 1.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` (empty key, a value with `ignore_value`, a lease with `ignore_lease`),
+    /// `too_large`, `key_not_found` (`ignore_…` on a missing key), `lease_not_found`,
+    /// `read_only`, `busy`, `full`, `io`. After any of them nothing is written; only after
+    /// `unknown_outcome` may it be.
+    pub fn put(&self, put: Put) -> Result<PutResult> {
+        call!(self, Put, put)
+    }
+
+    /// One key as it is now, or none. Costs one descent of one tree, whatever the history.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<KeyValue>> {
+        self.engine.get(nonempty(key.as_ref())?, 0)
+    }
+
+    /// One key as it was at `revision` (0 and below: now), or none.
+    ///
+    /// Costs about 2·log2(n) + 2 reads for a key put n times since.
+    ///
+    /// # Errors
+    ///
+    /// `compacted`, `future_revision`; both carry the revision to know.
+    pub fn get_at(&self, key: impl AsRef<[u8]>, revision: Revision) -> Result<Option<KeyValue>> {
+        self.engine.get(nonempty(key.as_ref())?, revision.max(0))
+    }
+
+    /// The value of one key into `buffer`: answers its length, or none if there is no such key.
+    /// If the buffer is too small nothing is copied and the length needed is answered. Allocates
+    /// nothing.
+    pub fn get_into(&self, key: impl AsRef<[u8]>, buffer: &mut [u8]) -> Result<Option<usize>> {
+        self.engine.get_into(nonempty(key.as_ref())?, buffer)
+    }
+
+    /// The pairs of a range at one revision, in one answer.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` (empty key), `compacted`, `future_revision`.
+    pub fn range(&self, range: Range) -> Result<RangeResult> {
+        call!(self, Range, range)
+    }
+
+    /// The pairs of a range, one after the other, all at the revision of the first page. Holds
+    /// nothing between steps and never counts.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` for sorting by anything but the ascending key, and for `count_only`.
+    /// A step answers `compacted` if a compaction has passed the scan's revision.
+    pub fn scan(&self, range: Range) -> Result<Scan> {
+        Scan::new(self.clone(), range)
+    }
+
+    /// Deletes the keys of a range; the revision rises by 1 if there was any.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::put`].
+    pub fn delete(&self, delete: Delete) -> Result<DeleteResult> {
+        call!(self, Delete, delete)
+    }
+
+    /// Compares, then runs one of two lists of operations in one revision, or nothing at all.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::put`], and `duplicate_key`, `too_many_ops`, `compacted`, `future_revision`.
+    pub fn txn(&self, txn: Txn) -> Result<TxnResult> {
+        call!(self, Txn, txn)
+    }
+
+    /// Runs `body` until what it read is still true when what it wrote is committed, all in one
+    /// revision. Between tries it waits a short random time that grows; after `max_retries` (none:
+    /// never) it gives up with `conflict`. [`TRANSACT_RETRIES`](crate::TRANSACT_RETRIES) is the
+    /// usual number. An error from `body` ends it and nothing is written.
+    pub fn transact<T>(
+        &self,
+        max_retries: impl Into<Option<u32>>,
+        body: impl FnMut(&mut Transaction) -> Result<T>,
+    ) -> Result<T> {
+        transact(self, max_retries.into(), body)
+    }
+
+    /// Forgets history below `revision`: reads below it answer `compacted` from then on. With
+    /// `physical` answers only once the space can be used again, else that happens in the
+    /// background.
+    ///
+    /// # Errors
+    ///
+    /// `compacted` (`revision` is not above the compacted one), `future_revision`.
+    pub fn compact(&self, revision: Revision, physical: bool) -> Result<CompactResult> {
+        call!(self, Compact, Compact { revision, physical })
+    }
+
+    /// Hands a request over without waiting. `completion` runs once with its answer, on the thread
+    /// that led its group and after the writer's lock is released; it must not block and may call
+    /// libkv. A refusal comes through it too, perhaps before this returns.
+    pub fn submit(&self, request: impl Into<Request>, completion: impl FnOnce(Result<Answer>) + Send + 'static) {
+        self.engine.submit(request.into(), Box::new(completion));
+    }
+
+    /// A view of the current revision. It holds no resource and no compaction back: once a
+    /// compaction has passed it, it answers `compacted`.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        Ok(Snapshot::new(self.clone(), self.engine.revision()?))
+    }
+
+    /// A view of this revision; 0 and below: the current one.
+    ///
+    /// # Errors
+    ///
+    /// `compacted`, `future_revision`.
+    pub fn snapshot_at(&self, revision: Revision) -> Result<Snapshot> {
+        if revision <= 0 {
+            return self.snapshot();
+        }
+        self.engine.get(&[0], revision)?;
+        Ok(Snapshot::new(self.clone(), revision))
+    }
+
+    /// The events of one key, newest first, tombstones too; at most `limit`, 0 and below for all
+    /// that are kept.
+    pub fn history(&self, key: impl AsRef<[u8]>, limit: i64) -> Result<Vec<Event>> {
+        self.engine.history(nonempty(key.as_ref())?, limit)
+    }
+
+    /// The events of a range with `after` < revision <= `upto` (0 and below: the current one), in
+    /// the order they happened. Holds nothing between steps; `prev_kv` is not filled.
+    ///
+    /// # Errors
+    ///
+    /// A step answers `compacted` if `after` lies below the compacted revision, `future_revision`
+    /// if `upto` has not been written.
+    pub fn changes(&self, after: Revision, upto: Revision, range: impl Into<KeyRange>) -> EventScan {
+        EventScan::new(self.clone(), Changes { after, upto, range: range.into() })
+    }
+
+    /// The keys of a range that differ between revision `a` and revision `b` (0 and below: the
+    /// current one), by key. A key that was put again with the same value differs: its
+    /// `mod_revision` does.
+    ///
+    /// # Errors
+    ///
+    /// `compacted`, `future_revision`, also from a later step.
+    pub fn diff(&self, a: Revision, b: Revision, range: impl Into<KeyRange>) -> Result<ChangeScan> {
+        ChangeScan::new(self.clone(), a, b, range.into())
+    }
+
+    /// What the store says of itself.
+    pub fn status(&self) -> Result<Status> {
+        self.engine.status()
+    }
+
+    /// Reads the whole store and verifies every invariant of the design. Takes the time of reading
+    /// everything; writers go on meanwhile.
+    pub fn check(&self) -> Result<CheckReport> {
+        self.engine.check()
+    }
+
+    /// Closes this handle and all its clones: every later call answers `closed`. Calls under way
+    /// in other threads end as they would have.
+    pub fn close(&self) {
+        self.engine.close();
+    }
+}
+
+fn nonempty(key: &[u8]) -> Result<&[u8]> {
+    match key.is_empty() {
+        true => Err(Error::new(Code::InvalidArgument, "key is not provided")),
+        false => Ok(key),
+    }
+}

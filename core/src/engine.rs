@@ -1,0 +1,126 @@
+//! What a store must be able to do: the border between what is said and who does it.
+
+use crate::error::{Code, Error, Result};
+use crate::model::{Change, Event, KeyRange, KeyValue, Revision};
+use crate::request::{Answer, Changes, CheckReport, Range, RangeResult, Request, Status};
+
+/// Runs once with the answer of a submitted request.
+///
+/// It runs on the thread that led the group, after the writer's lock is released. It must not
+/// block; it may call libkv.
+pub type Completion = Box<dyn FnOnce(Result<Answer>) + Send>;
+
+/// A stretch of a range read without counting; see [`Engine::page`].
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Page {
+    /// The pairs, by key.
+    pub kvs: Vec<KeyValue>,
+    /// The store's revision when it was read.
+    pub revision: Revision,
+    /// The key to go on from, or none when the range is at its end.
+    pub next: Option<Vec<u8>>,
+}
+
+/// A stretch of the log; see [`Engine::changes`].
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct ChangesPage {
+    /// The events, in order, whole revisions.
+    pub events: Vec<Event>,
+    /// The last revision looked at: go on after it, until it is the `upto` asked for.
+    pub upto: Revision,
+}
+
+/// A stretch of a comparison; see [`Engine::diff`].
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct DiffPage {
+    /// The keys that differ, by key.
+    pub changes: Vec<Change>,
+    /// The key to go on from, or none when the range is at its end.
+    pub next: Option<Vec<u8>>,
+}
+
+/// A store, whoever keeps it: the engine in this process, or a cluster.
+///
+/// Requests are validated by the engine before they touch anything. All methods may be called from
+/// any thread.
+pub trait Engine: Send + Sync {
+    /// Runs a request and waits for its answer, of the same kind.
+    fn call(&self, request: Request) -> Result<Answer>;
+
+    /// Runs a request without waiting; `completion` gets the answer, also if it is a refusal.
+    fn submit(&self, request: Request, completion: Completion);
+
+    /// One key at a revision; 0 is now.
+    fn get(&self, key: &[u8], revision: Revision) -> Result<Option<KeyValue>> {
+        let answer = range(self, Range::new(key).revision(revision))?;
+        Ok(answer.kvs.into_iter().next())
+    }
+
+    /// The value of one key, now, into `buffer`; answers its length. If the buffer is too small
+    /// nothing is copied.
+    fn get_into(&self, key: &[u8], buffer: &mut [u8]) -> Result<Option<usize>> {
+        Ok(self.get(key, 0)?.map(|kv| {
+            if let Some(place) = buffer.get_mut(..kv.value.len()) {
+                place.copy_from_slice(&kv.value);
+            }
+            kv.value.len()
+        }))
+    }
+
+    /// The current revision.
+    fn revision(&self) -> Result<Revision> {
+        Ok(range(self, Range::new([0].as_slice()).count_only(true))?.revision)
+    }
+
+    /// Up to `request.limit` pairs of a range by key, and where to go on; nothing is counted.
+    fn page(&self, request: &Range) -> Result<Page> {
+        let answer = range(self, request.clone())?;
+        let next = answer.kvs.last().filter(|_| answer.more).map(|kv| [&kv.key[..], &[0]].concat());
+        Ok(Page { kvs: answer.kvs, revision: answer.revision, next })
+    }
+
+    /// The events of one key, newest first, at most `limit` (0 and below: all that are kept).
+    fn history(&self, _key: &[u8], _limit: i64) -> Result<Vec<Event>> {
+        Err(unsupported("history"))
+    }
+
+    /// The first events of `request`, whole revisions; the caller goes on after
+    /// [`ChangesPage::upto`].
+    fn changes(&self, _request: &Changes) -> Result<ChangesPage> {
+        Err(unsupported("changes"))
+    }
+
+    /// The first keys of `range` that differ between the revisions `before` and `after`.
+    fn diff(&self, _before: Revision, _after: Revision, _range: &KeyRange) -> Result<DiffPage> {
+        Err(unsupported("diff"))
+    }
+
+    /// What the store says of itself.
+    fn status(&self) -> Result<Status> {
+        Err(unsupported("status"))
+    }
+
+    /// Verifies every invariant.
+    fn check(&self) -> Result<CheckReport> {
+        Err(unsupported("check"))
+    }
+
+    /// Ends this handle: every later call on it, and on what was made from it, answers `closed`.
+    /// Closing twice is fine.
+    fn close(&self);
+}
+
+fn unsupported(what: &str) -> Error {
+    Error::new(Code::Unsupported, format!("this engine has no {what}"))
+}
+
+fn range<E: Engine + ?Sized>(engine: &E, request: Range) -> Result<RangeResult> {
+    match engine.call(request.into())? {
+        Answer::Range(answer) => Ok(answer),
+        other => Err(wrong_answer(&other)),
+    }
+}
+
+pub(crate) fn wrong_answer(answer: &Answer) -> Error {
+    Error::new(Code::Internal, format!("the engine answered another kind of request: {answer:?}"))
+}

@@ -1,0 +1,202 @@
+//! The one error type of libkv and its stable codes.
+//!
+//! The code is for programs and never changes its number; the message is for people and names the
+//! key, revision or path that is meant. A missing key is no error anywhere.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use crate::model::Revision;
+
+macro_rules! codes {
+    ($( $number:literal $variant:ident $name:literal $doc:literal )*) => {
+        /// What went wrong, as a number that never changes.
+        ///
+        /// The number is C's `kv_code`; the name (see [`Code::name`]) is the same word in every
+        /// language. 0 stands for success and is no `Code`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        #[repr(i32)]
+        pub enum Code {
+            $( #[doc = $doc] $variant = $number, )*
+        }
+
+        impl Code {
+            /// Every code there is, in the order of its number.
+            pub const ALL: &'static [Code] = &[ $( Code::$variant, )* ];
+
+            /// The stable name: `invalid_argument`, `compacted`, …
+            pub fn name(self) -> &'static str {
+                match self { $( Code::$variant => $name, )* }
+            }
+        }
+    };
+}
+
+codes! {
+    1 InvalidArgument "invalid_argument" "Empty key, bad option, value with `ignore_value`, …"
+    2 KeyNotFound "key_not_found" "`ignore_value` or `ignore_lease` on a missing key."
+    3 DuplicateKey "duplicate_key" "A txn would write one key twice."
+    4 TooManyOps "too_many_ops" "A txn's list is longer than `max_txn_ops`."
+    5 TooLarge "too_large" "The request is larger than `max_request_bytes`, or a key longer than a store can hold."
+    6 Compacted "compacted" "The revision has been compacted; [`Error::revision`] is the compacted revision."
+    7 FutureRevision "future_revision" "The revision has not been written; [`Error::revision`] is the current revision."
+    8 LeaseNotFound "lease_not_found" "No such lease."
+    9 LeaseExists "lease_exists" "The lease id is in use."
+    10 LeaseLost "lease_lost" "A lease, lock or election handle lost its lease."
+    11 Conflict "conflict" "`transact` gave up after its retries."
+    12 Cancelled "cancelled" "The caller took the request back before it began."
+    13 Timeout "timeout" "The time given ran out before the request began."
+    14 Closed "closed" "The handle, or the parent it was made from, is closed."
+    15 Forked "forked" "The handle was opened before fork(); open the store anew in the child."
+    16 Busy "busy" "The writer's lock is held, or sole use is needed and not to be had."
+    17 Full "full" "The quota or the disk is full; nothing was written."
+    18 ReadOnly "read_only" "The handle or the medium is read-only, or the store is poisoned by a failed sync."
+    19 Io "io" "The operating system reported an error."
+    20 Corrupt "corrupt" "The store's bytes are damaged."
+    21 Incompatible "incompatible" "A newer format, another page size or ABI, an unexpected LMDB."
+    22 NotAStore "not_a_store" "A foreign file or directory."
+    23 NotFound "not_found" "There is no store at that path."
+    24 Exists "exists" "There is a store already."
+    25 Unsupported "unsupported" "This engine or build cannot do it."
+    26 Unavailable "unavailable" "No endpoint answers."
+    27 Unauthenticated "unauthenticated" "No or a bad token."
+    28 PermissionDenied "permission_denied" "Refused by file permissions or by auth."
+    29 FailedPrecondition "failed_precondition" "Another refusal of a cluster."
+    30 Internal "internal" "A defect of libkv; never expected."
+    31 UnknownOutcome "unknown_outcome" "The write may or may not be there; the message says how to find out."
+}
+
+impl Code {
+    /// The number, as C's `kv_code`.
+    pub fn number(self) -> i32 {
+        self as i32
+    }
+
+    /// The code with that number; none for 0 and for numbers that are no code.
+    pub fn from_number(number: i32) -> Option<Code> {
+        let index = usize::try_from(number).ok()?.checked_sub(1)?;
+        Code::ALL.get(index).copied()
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A refusal or failure: a stable [`Code`], a message for people, and the revision it speaks of.
+///
+/// One word wide and cheap to clone. Where etcd has a text for the condition, the message is that
+/// text without its prefix `etcdserver: `, then the detail in brackets.
+#[derive(Clone)]
+pub struct Error(std::sync::Arc<Inner>);
+
+struct Inner {
+    code: Code,
+    message: String,
+    revision: Revision,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What every call of libkv answers.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error with this code and message.
+    pub fn new(code: Code, message: impl Into<String>) -> Error {
+        Error(std::sync::Arc::new(Inner { code, message: message.into(), revision: 0, source: None }))
+    }
+
+    /// The same error with the revision it speaks of.
+    pub fn with_revision(self, revision: Revision) -> Error {
+        self.rebuild(|inner| inner.revision = revision)
+    }
+
+    /// The same error with what caused it.
+    pub fn with_source(self, source: impl StdError + Send + Sync + 'static) -> Error {
+        self.rebuild(|inner| inner.source = Some(Box::new(source)))
+    }
+
+    /// The same error, its message led by `context` and a colon.
+    pub fn context(self, context: impl fmt::Display) -> Error {
+        self.rebuild(|inner| inner.message = format!("{context}: {}", inner.message))
+    }
+
+    fn rebuild(self, change: impl FnOnce(&mut Inner)) -> Error {
+        let mut inner = std::sync::Arc::try_unwrap(self.0).unwrap_or_else(|shared| Inner {
+            code: shared.code,
+            message: shared.message.clone(),
+            revision: shared.revision,
+            source: None,
+        });
+        change(&mut inner);
+        Error(std::sync::Arc::new(inner))
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+
+    /// The message for people, without the code.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// For [`Code::Compacted`] the compacted revision, for [`Code::FutureRevision`] the current
+    /// one, else 0.
+    pub fn revision(&self) -> Revision {
+        self.0.revision
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error({}: {})", self.0.code, self.0.message)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.code, self.0.message)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_ref().map(|source| source.as_ref() as _)
+    }
+}
+
+/// A key, revision or value as messages show it: text as it is, other bytes escaped, cut at 64
+/// bytes with the full length behind.
+pub(crate) fn show(bytes: &[u8]) -> String {
+    const SHOWN_BYTES_MAX: usize = 64;
+    let cut = &bytes[..bytes.len().min(SHOWN_BYTES_MAX)];
+    let text = cut.escape_ascii();
+    if cut.len() < bytes.len() { format!("\"{text}…\" of {} bytes", bytes.len()) } else { format!("\"{text}\"") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_names_go_both_ways() {
+        for (index, code) in Code::ALL.iter().enumerate() {
+            assert_eq!(code.number(), index as i32 + 1, "{code}");
+            assert_eq!(Code::from_number(code.number()), Some(*code));
+        }
+        assert_eq!(Code::from_number(0), None);
+        assert_eq!(Code::from_number(-1), None);
+        assert_eq!(Code::from_number(Code::ALL.len() as i32 + 1), None);
+    }
+
+    #[test]
+    fn long_keys_are_cut_with_their_length() {
+        assert_eq!(show(b"a\0b"), "\"a\\x00b\"");
+        assert!(show(&[b'x'; 100]).ends_with("…\" of 100 bytes"));
+    }
+}

@@ -1,0 +1,44 @@
+//! # libkv: etcd's data model as a library
+//!
+//! A store is a directory. Every write gets a revision, any past revision can be read until it is
+//! compacted, and transactions compare and swap over many keys. Several processes may have one
+//! store open.
+//!
+//! ```
+//! use libkv::{Db, Options, Put, Range, KeyRange};
+//!
+//! let db = Db::open(":memory:", Options::new())?;
+//! let first = db.put(Put::new("greeting", "hello"))?.revision;
+//! db.put(Put::new("greeting", "goodbye"))?;
+//!
+//! assert_eq!(db.get("greeting")?.unwrap().value, "goodbye");
+//! assert_eq!(db.get_at("greeting", first)?.unwrap().value, "hello");
+//! assert_eq!(db.range(Range::new(KeyRange::all()))?.count, 1);
+//! # Ok::<(), libkv::Error>(())
+//! ```
+//!
+//! Where to look: [`Db`] has every call; [`Put`], [`Range`], [`Delete`], [`Txn`] are the requests,
+//! plain values with their options as methods; [`Error`] carries a stable [`Code`]; [`Options`]
+//! says how a store is opened. `core/DESIGN.md` draws every byte on the disk.
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64")))]
+compile_error!("libkv runs on 64-bit Linux with glibc: it shares robust mutexes and file locks between processes");
+
+mod db;
+mod embedded;
+mod engine;
+mod error;
+mod model;
+mod options;
+mod recipe;
+mod request;
+mod validate;
+
+pub use bytes::Bytes;
+pub use db::Db;
+pub use engine::{ChangesPage, Completion, DiffPage, Engine, Page};
+pub use error::{Code, Error, Result};
+pub use model::{Change, Event, EventKind, KeyRange, KeyValue, LeaseId, Revision, Version};
+pub use options::{AutoCompaction, Clock, LimitsPreset, Options};
+pub use recipe::{ChangeScan, EventScan, Scan, Snapshot, TRANSACT_RETRIES, Transaction};
+pub use request::*;

@@ -1,0 +1,195 @@
+//! How a store is opened, and the clock that a test can hold in its hand.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::request::Durability;
+
+/// A set of limits to be surprised by now instead of on a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LimitsPreset {
+    /// etcd's own: 1.5 MiB a request as etcd encodes it, 128 operations with its nesting rule,
+    /// TTLs of at least 2 s.
+    Etcd,
+}
+
+/// What an automatic compaction keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AutoCompaction {
+    /// So many revisions.
+    Revisions(u64),
+    /// So many seconds of history.
+    Seconds(u64),
+}
+
+/// How a store is opened. What is left unset takes its default.
+///
+/// Handles on one store in one process share one environment. `read_only`, `durability`,
+/// `busy_timeout_ms`, the limits and `lease_ttl_min_seconds` belong to the handle; `max_readers`,
+/// `clock`, `auto_compaction`, `allow_network_fs` and `mode` to the environment: a later open that
+/// asks for another value answers [`InvalidArgument`](crate::Code::InvalidArgument) with both.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Make the store if there is none (true); false answers `not_found`.
+    pub create: Option<bool>,
+    /// Writes answer `read_only`, and nothing is created (false).
+    pub read_only: Option<bool>,
+    /// What an acknowledged write means ([`Durability::Sync`]). [`Durability::None`] is chosen
+    /// when the store is made and stays in it.
+    pub durability: Option<Durability>,
+    /// How long to wait for the writer's lock before `busy` names its holder (5,000 ms). 0 does
+    /// not wait; `u64::MAX` waits for ever.
+    pub busy_timeout_ms: Option<u64>,
+    /// A quota on data pages. Not yet: `unsupported`.
+    pub max_bytes: Option<u64>,
+    /// Keys and values of one write, summed (64 MiB); with the preset `etcd` the encoded request.
+    pub max_request_bytes: Option<u64>,
+    /// Operations in each list of a txn (100,000).
+    pub max_txn_ops: Option<usize>,
+    /// A preset of limits; those set beside it win.
+    pub limits: Option<LimitsPreset>,
+    /// Smaller TTLs are raised to it (1 s).
+    pub lease_ttl_min_seconds: Option<i64>,
+    /// Compaction without being asked. Not yet: `unsupported`.
+    pub auto_compaction: Option<AutoCompaction>,
+    /// Slots for read transactions, over all processes (1,024); the first opener's counts.
+    pub max_readers: Option<u32>,
+    /// Permissions of the files that are made (0600; the directory adds x where r stands: 0700).
+    pub mode: Option<u32>,
+    /// The clock (the system's). A process with a clock in hand holds the store alone.
+    pub clock: Option<Clock>,
+    /// Open on a network file system all the same (false): its locks may not work.
+    pub allow_network_fs: Option<bool>,
+}
+
+impl Options {
+    /// Every option at its default.
+    pub fn new() -> Options {
+        Options::default()
+    }
+}
+
+macro_rules! setters {
+    ($( $(#[$doc:meta])* $name:ident: $type:ty, )*) => {
+        impl Options {
+            $( $(#[$doc])*
+            pub fn $name(mut self, $name: $type) -> Options {
+                self.$name = Some($name);
+                self
+            } )*
+        }
+    };
+}
+
+setters! {
+    /// Sets [`Options::create`](field@Options::create).
+    create: bool,
+    /// Sets [`Options::read_only`](field@Options::read_only).
+    read_only: bool,
+    /// Sets [`Options::durability`](field@Options::durability).
+    durability: Durability,
+    /// Sets [`Options::busy_timeout_ms`](field@Options::busy_timeout_ms).
+    busy_timeout_ms: u64,
+    /// Sets [`Options::max_bytes`](field@Options::max_bytes).
+    max_bytes: u64,
+    /// Sets [`Options::max_request_bytes`](field@Options::max_request_bytes).
+    max_request_bytes: u64,
+    /// Sets [`Options::max_txn_ops`](field@Options::max_txn_ops).
+    max_txn_ops: usize,
+    /// Sets [`Options::limits`](field@Options::limits).
+    limits: LimitsPreset,
+    /// Sets [`Options::lease_ttl_min_seconds`](field@Options::lease_ttl_min_seconds).
+    lease_ttl_min_seconds: i64,
+    /// Sets [`Options::auto_compaction`](field@Options::auto_compaction).
+    auto_compaction: AutoCompaction,
+    /// Sets [`Options::max_readers`](field@Options::max_readers).
+    max_readers: u32,
+    /// Sets [`Options::mode`](field@Options::mode).
+    mode: u32,
+    /// Sets [`Options::clock`](field@Options::clock).
+    clock: Clock,
+    /// Sets [`Options::allow_network_fs`](field@Options::allow_network_fs).
+    allow_network_fs: bool,
+}
+
+/// A clock: the system's, or one in the hand of a test.
+///
+/// It governs lease deadlines, retention by age and progress intervals; never the time-outs of
+/// locks and requests. Clones are the same clock.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    /// Milliseconds since 1970 of a clock in hand; none is the system's.
+    hand: Option<Arc<AtomicI64>>,
+}
+
+impl Clock {
+    /// A clock in hand that stands at `unix_ms` milliseconds since 1970 until it is advanced.
+    ///
+    /// A store opened with it is held by this process alone: others get `busy`, and this open
+    /// gets `busy` where others are present.
+    pub fn new(unix_ms: i64) -> Clock {
+        Clock { hand: Some(Arc::new(AtomicI64::new(unix_ms))) }
+    }
+
+    /// The system's clock.
+    pub fn system() -> Clock {
+        Clock { hand: None }
+    }
+
+    /// Moves a clock in hand forward by `ms` milliseconds (it never moves back: negative numbers
+    /// count as 0), and returns once everything that became due with it has been done. The
+    /// system's clock is not moved.
+    pub fn advance(&self, ms: i64) {
+        if let Some(hand) = &self.hand {
+            let forward = ms.max(0);
+            hand.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| Some(now.saturating_add(forward)))
+                .expect("the update is always some");
+        }
+    }
+
+    /// Milliseconds since 1970.
+    pub fn unix_ms(&self) -> i64 {
+        match &self.hand {
+            Some(hand) => hand.load(Ordering::Acquire),
+            None => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64),
+        }
+    }
+
+    /// Whether this is a clock in hand.
+    pub fn is_in_hand(&self) -> bool {
+        self.hand.is_some()
+    }
+
+    /// Whether both are one and the same clock.
+    pub fn same(&self, other: &Clock) -> bool {
+        match (&self.hand, &other.hand) {
+            (None, None) => true,
+            (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
+            _ => false,
+        }
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Clock {
+        Clock::system()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_in_hand_moves_forward_only() {
+        let clock = Clock::new(1_000);
+        let same = clock.clone();
+        clock.advance(500);
+        clock.advance(-700);
+        assert_eq!(same.unix_ms(), 1_500);
+        clock.advance(i64::MAX);
+        assert_eq!(same.unix_ms(), i64::MAX);
+        assert!(clock.same(&same) && !clock.same(&Clock::new(1_000)) && !clock.same(&Clock::system()));
+    }
+}

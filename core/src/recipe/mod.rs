@@ -1,0 +1,10 @@
+//! What can be written on top of [`Db`](crate::Db) alone, and so works over any engine.
+
+mod scan;
+mod snapshot;
+mod transact;
+
+pub use scan::{ChangeScan, EventScan, Scan};
+pub use snapshot::Snapshot;
+pub(crate) use transact::transact;
+pub use transact::{TRANSACT_RETRIES, Transaction};

@@ -1,0 +1,171 @@
+//! Iterators that read page by page at one revision and hold nothing in between.
+
+use std::vec;
+
+use crate::db::Db;
+use crate::error::{Code, Error, Result};
+use crate::model::{Change, Event, KeyRange, KeyValue, Revision};
+use crate::request::{Changes, Range, SortOrder, SortTarget};
+
+/// Pairs asked for with the first page; each later one doubles it, up to [`PAGE_PAIRS_MAX`].
+const PAGE_PAIRS_FIRST: i64 = 64;
+const PAGE_PAIRS_MAX: i64 = 1_024;
+
+/// The pairs of a range, by key, all at one revision; made by [`Db::scan`](crate::Db::scan).
+///
+/// After an error the scan is at its end.
+#[derive(Debug)]
+pub struct Scan {
+    db: Db,
+    range: Range,
+    /// Pairs still allowed by the caller's limit.
+    left: i64,
+    page_pairs: i64,
+    page: vec::IntoIter<KeyValue>,
+    done: bool,
+}
+
+impl Scan {
+    pub(crate) fn new(db: Db, range: Range) -> Result<Scan> {
+        if range.sort_target != SortTarget::Key || range.sort_order == SortOrder::Descend {
+            let message = "a scan goes by ascending key (sort with range instead)";
+            return Err(Error::new(Code::InvalidArgument, message));
+        }
+        if range.count_only {
+            return Err(Error::new(Code::InvalidArgument, "a scan does not count (use range with count_only)"));
+        }
+        if range.range.key.is_empty() {
+            return Err(Error::new(Code::InvalidArgument, "key is not provided"));
+        }
+        let left = if range.limit > 0 { range.limit } else { i64::MAX };
+        Ok(Scan { db, range, left, page_pairs: PAGE_PAIRS_FIRST, page: Vec::new().into_iter(), done: false })
+    }
+
+    /// The revision that every pair is read at; 0 before the first step of a scan of "now".
+    pub fn revision(&self) -> Revision {
+        self.range.revision.max(0)
+    }
+
+    fn fill(&mut self) -> Result<()> {
+        while self.page.as_slice().is_empty() && !self.done {
+            self.range.limit = self.page_pairs.min(self.left);
+            self.page_pairs = (self.page_pairs * 2).min(PAGE_PAIRS_MAX);
+            let page = self.db.engine().page(&self.range)?;
+            if self.range.revision <= 0 {
+                self.range.revision = page.revision;
+            }
+            self.left -= page.kvs.len() as i64;
+            self.done = self.left == 0 || page.next.is_none();
+            if let Some(next) = page.next {
+                self.range.range.key = next;
+            }
+            self.page = page.kvs.into_iter();
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for Scan {
+    type Item = Result<KeyValue>;
+
+    fn next(&mut self) -> Option<Result<KeyValue>> {
+        if let Err(error) = self.fill() {
+            self.done = true;
+            return Some(Err(error));
+        }
+        self.page.next().map(Ok)
+    }
+}
+
+/// The events of a range between two revisions; made by [`Db::changes`](crate::Db::changes).
+///
+/// After an error the scan is at its end.
+#[derive(Debug)]
+pub struct EventScan {
+    db: Db,
+    request: Changes,
+    page: vec::IntoIter<Event>,
+    done: bool,
+}
+
+impl EventScan {
+    pub(crate) fn new(db: Db, request: Changes) -> EventScan {
+        EventScan { db, request, page: Vec::new().into_iter(), done: false }
+    }
+
+    fn fill(&mut self) -> Result<()> {
+        while self.page.as_slice().is_empty() && !self.done {
+            if self.request.upto <= 0 {
+                self.request.upto = self.db.engine().revision()?;
+            }
+            let page = self.db.engine().changes(&self.request)?;
+            self.done = page.upto >= self.request.upto;
+            self.request.after = page.upto;
+            self.page = page.events.into_iter();
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for EventScan {
+    type Item = Result<Event>;
+
+    fn next(&mut self) -> Option<Result<Event>> {
+        if let Err(error) = self.fill() {
+            self.done = true;
+            return Some(Err(error));
+        }
+        self.page.next().map(Ok)
+    }
+}
+
+/// The keys that differ between two revisions; made by [`Db::diff`](crate::Db::diff).
+///
+/// After an error the scan is at its end.
+#[derive(Debug)]
+pub struct ChangeScan {
+    db: Db,
+    before: Revision,
+    after: Revision,
+    range: KeyRange,
+    page: vec::IntoIter<Change>,
+    done: bool,
+}
+
+impl ChangeScan {
+    pub(crate) fn new(db: Db, before: Revision, after: Revision, range: KeyRange) -> Result<ChangeScan> {
+        if range.key.is_empty() {
+            return Err(Error::new(Code::InvalidArgument, "key is not provided"));
+        }
+        let now = if before <= 0 || after <= 0 { db.engine().revision()? } else { 0 };
+        let at = |revision: Revision| if revision <= 0 { now } else { revision };
+        let mut scan =
+            ChangeScan { db, before: at(before), after: at(after), range, page: Vec::new().into_iter(), done: false };
+        scan.fill()?;
+        Ok(scan)
+    }
+
+    fn fill(&mut self) -> Result<()> {
+        while self.page.as_slice().is_empty() && !self.done {
+            let page = self.db.engine().diff(self.before, self.after, &self.range)?;
+            match page.next {
+                Some(next) => self.range.key = next,
+                None => self.done = true,
+            }
+            self.page = page.changes.into_iter();
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for ChangeScan {
+    type Item = Result<Change>;
+
+    fn next(&mut self) -> Option<Result<Change>> {
+        if let Err(error) = self.fill() {
+            self.done = true;
+            return Some(Err(error));
+        }
+        self.page.next().map(Ok)
+    }
+}

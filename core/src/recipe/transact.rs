@@ -1,0 +1,180 @@
+//! Optimistic transactions: read, compute, write, and again if somebody was faster.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::thread;
+use std::time::Duration;
+
+use crate::db::Db;
+use crate::error::{Code, Error, Result};
+use crate::model::{KeyRange, KeyValue, Revision};
+use crate::request::*;
+
+/// How often [`Db::transact`](crate::Db::transact) tries again, unless told otherwise.
+pub const TRANSACT_RETRIES: u32 = 64;
+
+/// The first wait between tries is up to this long, each later one up to twice as long.
+const WAIT_FIRST_US: u64 = 50;
+const WAIT_MAX_US: u64 = 20_000;
+
+/// What a body given to [`Db::transact`](crate::Db::transact) reads and writes through.
+///
+/// Reads see one revision and, on top of it, what this transaction has written. Writes are kept
+/// until the body returns and then go in one txn.
+#[derive(Debug)]
+pub struct Transaction<'db> {
+    db: &'db Db,
+    /// The revision of the first read; 0 before it.
+    revision: Revision,
+    /// What must still be true at the commit.
+    reads: Vec<Compare>,
+    /// The last write of each key: a put, or none for a deletion.
+    writes: BTreeMap<Vec<u8>, Option<Put>>,
+}
+
+impl Transaction<'_> {
+    /// One key, or none. Of a key that this transaction has put, only key, value and lease are
+    /// known: the rest is 0 until it is committed.
+    pub fn get(&mut self, key: impl AsRef<[u8]>) -> Result<Option<KeyValue>> {
+        let key = key.as_ref();
+        match self.writes.get(key) {
+            Some(write) => Ok(write.as_ref().map(pending)),
+            None => Ok(self.read(Range::new(key))?.kvs.into_iter().next()),
+        }
+    }
+
+    /// The pairs of a range by key, with this transaction's own writes in place.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` for anything but range, limit and keys_only: own writes have no place in
+    /// another revision, in a filter or in a sort by revision yet.
+    pub fn range(&mut self, range: Range) -> Result<RangeResult> {
+        let plain =
+            Range { range: range.range.clone(), limit: range.limit, keys_only: range.keys_only, ..Range::default() };
+        if plain != range {
+            let message = "a range inside transact takes a range, a limit and keys_only only";
+            return Err(Error::new(Code::InvalidArgument, message));
+        }
+        let read = self.read(Range { limit: 0, ..plain })?;
+        let mut kvs: BTreeMap<Vec<u8>, KeyValue> = read.kvs.into_iter().map(|kv| (kv.key.to_vec(), kv)).collect();
+        for (key, write) in self.writes.iter().filter(|(key, _)| range.range.contains(key)) {
+            match write {
+                Some(put) => kvs.insert(key.clone(), keys_only(pending(put), range.keys_only)),
+                None => kvs.remove(key),
+            };
+        }
+        let count = kvs.len();
+        let limit = if range.limit > 0 { range.limit as usize } else { usize::MAX };
+        let kvs = kvs.into_values().take(limit).collect();
+        Ok(RangeResult { revision: self.revision, kvs, count: count as i64, more: count > limit })
+    }
+
+    /// Writes a key when the body returns.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` for `prev_kv` and `ignore_…`: read the key instead.
+    pub fn put(&mut self, put: Put) -> Result<()> {
+        if put.key.is_empty() {
+            return Err(Error::new(Code::InvalidArgument, "key is not provided"));
+        }
+        if put.prev_kv || put.ignore_value || put.ignore_lease {
+            let message = "a put inside transact takes key, value and lease only (read the key for the rest)";
+            return Err(Error::new(Code::InvalidArgument, message));
+        }
+        self.writes.insert(put.key.clone(), Some(put));
+        Ok(())
+    }
+
+    /// Deletes the keys of a range when the body returns; answers how many this transaction sees.
+    pub fn delete(&mut self, range: impl Into<KeyRange>) -> Result<i64> {
+        let seen = self.range(Range::new(range.into()).keys_only(true))?;
+        for kv in seen.kvs {
+            self.writes.insert(kv.key.to_vec(), None);
+        }
+        Ok(seen.count)
+    }
+
+    /// Reads the store at this transaction's revision and remembers what must stay true: every key
+    /// found keeps its `mod_revision`, and none in the range is newer than the revision.
+    fn read(&mut self, range: Range) -> Result<RangeResult> {
+        let keys = range.range.clone();
+        let answer = self.db.range(range.revision(self.revision))?;
+        if self.revision == 0 {
+            self.revision = answer.revision;
+        }
+        for kv in &answer.kvs {
+            self.reads.push(Compare::mod_revision(&kv.key[..], CompareResult::Equal, kv.mod_revision));
+        }
+        if !keys.is_single() {
+            self.reads.push(Compare::mod_revision(keys, CompareResult::Less, self.revision + 1));
+        } else if answer.kvs.is_empty() {
+            self.reads.push(Compare::mod_revision(keys, CompareResult::Equal, 0));
+        }
+        Ok(answer)
+    }
+
+    /// Whether what was read still held and so everything written is committed.
+    fn commit(self) -> Result<bool> {
+        if self.writes.is_empty() {
+            return Ok(true);
+        }
+        let success = self.writes.into_iter().map(|(key, write)| match write {
+            Some(put) => Op::Put(put),
+            None => Op::Delete(Delete::new(key)),
+        });
+        let txn = Txn { compare: self.reads, success: success.collect(), ..Txn::default() };
+        Ok(self.db.txn(txn)?.succeeded)
+    }
+}
+
+fn pending(put: &Put) -> KeyValue {
+    KeyValue { key: put.key.clone().into(), value: put.value.clone().into(), lease: put.lease, ..KeyValue::default() }
+}
+
+fn keys_only(mut kv: KeyValue, keys_only: bool) -> KeyValue {
+    if keys_only {
+        kv.value.clear();
+    }
+    kv
+}
+
+pub(crate) fn transact<T>(
+    db: &Db,
+    max_retries: Option<u32>,
+    mut body: impl FnMut(&mut Transaction) -> Result<T>,
+) -> Result<T> {
+    let mut wait_us_max = WAIT_FIRST_US;
+    for tries in 0u64.. {
+        let mut transaction = Transaction { db, revision: 0, reads: Vec::new(), writes: BTreeMap::new() };
+        let (reads, revision);
+        match body(&mut transaction) {
+            Ok(value) => {
+                (reads, revision) = (transaction.reads.len(), transaction.revision);
+                if transaction.commit()? {
+                    return Ok(value);
+                }
+            }
+            // its revision was compacted under it: somebody was faster, too
+            Err(error) if error.code() == Code::Compacted && transaction.revision > 0 => {
+                (reads, revision) = (transaction.reads.len(), transaction.revision);
+            }
+            Err(error) => return Err(error),
+        }
+        if max_retries.is_some_and(|most| tries >= u64::from(most)) {
+            let message = format!(
+                "gave up after {tries} retries: one of {reads} reads at revision {revision} was overtaken each time"
+            );
+            return Err(Error::new(Code::Conflict, message).with_revision(revision));
+        }
+        thread::sleep(Duration::from_micros(random_below(wait_us_max)));
+        wait_us_max = (wait_us_max * 2).min(WAIT_MAX_US);
+    }
+    unreachable!("the tries are not counted to their end")
+}
+
+/// Spread is all that is asked of it, so the hasher's random keys will do.
+fn random_below(bound: u64) -> u64 {
+    RandomState::new().build_hasher().finish() % bound
+}

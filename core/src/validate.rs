@@ -1,0 +1,412 @@
+//! Which requests are valid, before any of them touches a store.
+//!
+//! The order of the checks is etcd's (contract 4.7, 5.15): sizes and keys of each level, compares
+//! first, then the success list, then the failure list; then duplicate keys; then the total size.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::error::{Code, Error, Result, show};
+use crate::model::KeyRange;
+use crate::options::{LimitsPreset, Options};
+use crate::request::*;
+
+/// The limits that a handle holds its requests against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one write: keys and values, or the encoded request if `etcd_encoding`.
+    pub max_request_bytes: u64,
+    /// Operations in each list of a txn.
+    pub max_txn_ops: usize,
+    /// Count the request as etcd encodes it, and let a nested txn have only what its parent left.
+    pub etcd_rules: bool,
+}
+
+impl Limits {
+    /// The limits that these options ask for.
+    pub fn from_options(options: &Options) -> Limits {
+        let etcd_rules = options.limits == Some(LimitsPreset::Etcd);
+        let (bytes, ops) = match etcd_rules {
+            true => (ETCD_MAX_REQUEST_BYTES, ETCD_MAX_TXN_OPS),
+            false => (MAX_REQUEST_BYTES, MAX_TXN_OPS),
+        };
+        Limits {
+            max_request_bytes: options.max_request_bytes.unwrap_or(bytes),
+            max_txn_ops: options.max_txn_ops.unwrap_or(ops),
+            etcd_rules,
+        }
+    }
+}
+
+/// Whether this request may run at all.
+///
+/// # Errors
+///
+/// `invalid_argument`, `duplicate_key`, `too_many_ops` or `too_large`, each naming what is meant.
+pub fn validate(request: &Request, limits: &Limits) -> Result<()> {
+    match request {
+        Request::Range(range) => check_range(&range.range),
+        Request::Put(put) => {
+            check_put(put)?;
+            check_size(limits, || put_bytes(put), || wire::put(put))
+        }
+        Request::Delete(delete) => {
+            check_range(&delete.range)?;
+            check_size(limits, || range_bytes(&delete.range), || wire::delete(delete))
+        }
+        Request::Txn(txn) => {
+            check_txn(txn, limits, limits.max_txn_ops, 0)?;
+            check_duplicates(&txn.success)?;
+            check_duplicates(&txn.failure)?;
+            // etcd answers a txn of ranges without proposing it, so its size is not looked at
+            if txn.is_read_only() {
+                return Ok(());
+            }
+            check_size(limits, || txn_bytes(txn), || wire::txn(txn))
+        }
+        Request::Compact(_) => Ok(()),
+    }
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::new(Code::InvalidArgument, message)
+}
+
+fn check_range(range: &KeyRange) -> Result<()> {
+    match range.key.is_empty() {
+        true => Err(invalid("key is not provided")),
+        false => Ok(()),
+    }
+}
+
+fn check_put(put: &Put) -> Result<()> {
+    if put.key.is_empty() {
+        return Err(invalid("key is not provided"));
+    }
+    if put.ignore_value && !put.value.is_empty() {
+        return Err(invalid(format!("value is provided (put of {} with ignore_value)", show(&put.key))));
+    }
+    if put.ignore_lease && put.lease != 0 {
+        return Err(invalid(format!("lease is provided (put of {} with ignore_lease)", show(&put.key))));
+    }
+    if put.key.len() > KEY_BYTES_MAX {
+        let (key, bytes) = (show(&put.key), put.key.len());
+        return Err(Error::new(
+            Code::TooLarge,
+            format!(
+                "request is too large (key {key} has {bytes} bytes; this version stores keys of up to {KEY_BYTES_MAX})"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// `ops_max` is what is left for this level: the limit itself, or by etcd's rule what the parents
+/// have not used (contract 5.12).
+fn check_txn(txn: &Txn, limits: &Limits, ops_max: usize, depth: usize) -> Result<()> {
+    let longest = txn.compare.len().max(txn.success.len()).max(txn.failure.len());
+    if longest > ops_max || depth > TXN_DEPTH_MAX {
+        let what = match longest > ops_max {
+            true => format!("a list of {longest}; {ops_max} are allowed here"),
+            false => format!("txns nested deeper than {TXN_DEPTH_MAX}"),
+        };
+        return Err(Error::new(Code::TooManyOps, format!("too many operations in txn request ({what})")));
+    }
+    for compare in &txn.compare {
+        check_range(&compare.range)?;
+    }
+    let ops_max_nested = if limits.etcd_rules { ops_max - longest } else { ops_max };
+    for op in txn.success.iter().chain(&txn.failure) {
+        match op {
+            Op::Range(range) => check_range(&range.range)?,
+            Op::Put(put) => check_put(put)?,
+            Op::Delete(delete) => check_range(&delete.range)?,
+            Op::Txn(nested) => check_txn(nested, limits, ops_max_nested, depth + 1)?,
+        }
+    }
+    Ok(())
+}
+
+/// What one list of operations writes, for the duplicate check of contract 5.13.
+#[derive(Default)]
+struct Writes<'a> {
+    puts: HashSet<&'a [u8]>,
+    deletes: Intervals,
+}
+
+/// A union of half-open intervals: `start` → `end`, neither touching nor overlapping.
+#[derive(Default)]
+struct Intervals(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl Intervals {
+    fn insert(&mut self, mut start: Vec<u8>, mut end: Vec<u8>) {
+        if start >= end {
+            return;
+        }
+        // swallow every interval that reaches into this one, the last that begins at or before
+        // its end first
+        while let Some((s, e)) = self.0.range(..=end.clone()).next_back() {
+            if *e < start {
+                break;
+            }
+            let s = s.clone();
+            let e = self.0.remove(&s).expect("it was just found");
+            start = start.min(s);
+            end = end.max(e);
+        }
+        self.0.insert(start, end);
+    }
+
+    fn contains(&self, key: &[u8]) -> bool {
+        self.0
+            .range::<[u8], _>((std::ops::Bound::Unbounded, std::ops::Bound::Included(key)))
+            .next_back()
+            .is_some_and(|(_, end)| key < end.as_slice())
+    }
+
+    /// As etcd reads a deletion here: an end of `\0` is taken literally, so "from key" is empty.
+    fn insert_delete(&mut self, range: &KeyRange) {
+        let end = match range.is_single() {
+            true => [range.key.as_slice(), &[0]].concat(),
+            false => range.range_end.clone(),
+        };
+        self.insert(range.key.clone(), end);
+    }
+}
+
+/// etcd's algorithm to the letter: this level's deletes, then each nested txn in order (its puts
+/// against what was collected so far, then its deletes added), then this level's puts.
+fn check_duplicates(ops: &[Op]) -> Result<Writes<'_>> {
+    let mut writes = Writes::default();
+    for op in ops {
+        if let Op::Delete(delete) = op {
+            writes.deletes.insert_delete(&delete.range);
+        }
+    }
+    for op in ops {
+        let Op::Txn(nested) = op else { continue };
+        let success = check_duplicates(&nested.success)?;
+        let failure = check_duplicates(&nested.failure)?;
+        for key in &success.puts {
+            writes.add_put(key)?;
+        }
+        for key in &failure.puts {
+            // only one of the two branches runs, so its twin is no duplicate
+            if !success.puts.contains(key) {
+                writes.add_put(key)?;
+            }
+        }
+        for (start, end) in success.deletes.0.into_iter().chain(failure.deletes.0) {
+            writes.deletes.insert(start, end);
+        }
+    }
+    for op in ops {
+        if let Op::Put(put) = op {
+            writes.add_put(&put.key)?;
+        }
+    }
+    Ok(writes)
+}
+
+impl<'a> Writes<'a> {
+    fn add_put(&mut self, key: &'a [u8]) -> Result<()> {
+        if self.deletes.contains(key) || !self.puts.insert(key) {
+            let message = format!("duplicate key given in txn request (key {})", show(key));
+            return Err(Error::new(Code::DuplicateKey, message));
+        }
+        Ok(())
+    }
+}
+
+fn check_size(limits: &Limits, plain: impl Fn() -> u64, encoded: impl Fn() -> u64) -> Result<()> {
+    let bytes = if limits.etcd_rules { wire::ENVELOPE_BYTES + wire::field(encoded()) } else { plain() };
+    if bytes > limits.max_request_bytes {
+        let most = limits.max_request_bytes;
+        return Err(Error::new(Code::TooLarge, format!("request is too large ({bytes} bytes; the limit is {most})")));
+    }
+    Ok(())
+}
+
+/// Keys and values of a write, summed: what `max_request_bytes` counts without the preset.
+pub(crate) fn request_bytes(request: &Request) -> u64 {
+    match request {
+        Request::Range(range) => range_bytes(&range.range),
+        Request::Put(put) => put_bytes(put),
+        Request::Delete(delete) => range_bytes(&delete.range),
+        Request::Txn(txn) => txn_bytes(txn),
+        Request::Compact(_) => 0,
+    }
+}
+
+fn put_bytes(put: &Put) -> u64 {
+    (put.key.len() + put.value.len()) as u64
+}
+
+fn range_bytes(range: &KeyRange) -> u64 {
+    (range.key.len() + range.range_end.len()) as u64
+}
+
+fn txn_bytes(txn: &Txn) -> u64 {
+    let compares = txn.compare.iter().map(|compare| {
+        let operand = if let Operand::Value(value) = &compare.operand { value.len() } else { 8 };
+        range_bytes(&compare.range) + operand as u64
+    });
+    let ops = txn.success.iter().chain(&txn.failure).map(|op| match op {
+        Op::Range(range) => range_bytes(&range.range),
+        Op::Put(put) => put_bytes(put),
+        Op::Delete(delete) => range_bytes(&delete.range),
+        Op::Txn(nested) => txn_bytes(nested),
+    });
+    compares.chain(ops).sum()
+}
+
+/// How many bytes etcd's own encoding of a request takes. No wire message is made here: only its
+/// length is needed, for the preset `etcd`.
+mod wire {
+    use super::*;
+
+    /// What etcd 3.5.1 wraps around a request before it looks at its size: a header with a request
+    /// id (field 100: two bytes of tag, one of length, one of tag, nine of id).
+    pub const ENVELOPE_BYTES: u64 = 13;
+
+    fn varint(number: u64) -> u64 {
+        (64 - (number | 1).leading_zeros() as u64).div_ceil(7)
+    }
+
+    /// A field of `bytes` bytes with a tag of one byte and its length.
+    pub fn field(bytes: u64) -> u64 {
+        1 + varint(bytes) + bytes
+    }
+
+    fn bytes(data: &[u8]) -> u64 {
+        if data.is_empty() { 0 } else { field(data.len() as u64) }
+    }
+
+    fn number(number: i64) -> u64 {
+        if number == 0 { 0 } else { 1 + varint(number as u64) }
+    }
+
+    fn flag(set: bool) -> u64 {
+        if set { 2 } else { 0 }
+    }
+
+    pub fn put(put: &Put) -> u64 {
+        bytes(&put.key)
+            + bytes(&put.value)
+            + number(put.lease)
+            + flag(put.prev_kv)
+            + flag(put.ignore_value)
+            + flag(put.ignore_lease)
+    }
+
+    pub fn delete(delete: &Delete) -> u64 {
+        bytes(&delete.range.key) + bytes(&delete.range.range_end) + flag(delete.prev_kv)
+    }
+
+    fn range(range: &Range) -> u64 {
+        let numbers = [
+            range.limit,
+            range.revision,
+            range.min_mod_revision,
+            range.max_mod_revision,
+            range.min_create_revision,
+            range.max_create_revision,
+        ];
+        bytes(&range.range.key)
+            + bytes(&range.range.range_end)
+            + numbers.into_iter().map(number).sum::<u64>()
+            + flag(range.sort_order != SortOrder::None)
+            + flag(range.sort_target != SortTarget::Key)
+            + flag(range.serializable)
+            + flag(range.keys_only)
+            + flag(range.count_only)
+    }
+
+    fn compare(compare: &Compare) -> u64 {
+        // a member of a oneof is sent even when it is zero; range_end has a tag of two bytes
+        let operand = match &compare.operand {
+            Operand::Value(value) => field(value.len() as u64),
+            Operand::Version(n) | Operand::CreateRevision(n) | Operand::ModRevision(n) | Operand::Lease(n) => {
+                1 + varint(*n as u64)
+            }
+        };
+        let end = bytes(&compare.range.range_end);
+        flag(compare.result != CompareResult::Equal)
+            + flag(!matches!(compare.operand, Operand::Version(_)))
+            + bytes(&compare.range.key)
+            + operand
+            + if end == 0 { 0 } else { end + 1 }
+    }
+
+    fn op(op: &Op) -> u64 {
+        field(match op {
+            Op::Range(request) => range(request),
+            Op::Put(request) => put(request),
+            Op::Delete(request) => delete(request),
+            Op::Txn(request) => txn(request),
+        })
+    }
+
+    pub fn txn(txn: &Txn) -> u64 {
+        let compares = txn.compare.iter().map(|c| field(compare(c)));
+        let ops = txn.success.iter().chain(&txn.failure).map(|o| field(op(o)));
+        compares.chain(ops).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(etcd: bool) -> Limits {
+        Limits::from_options(&match etcd {
+            true => Options::new().limits(LimitsPreset::Etcd),
+            false => Options::new(),
+        })
+    }
+
+    fn code(request: impl Into<Request>, etcd: bool) -> Option<Code> {
+        validate(&request.into(), &limits(etcd)).err().map(|error| error.code())
+    }
+
+    #[test]
+    fn sizes_are_held_from_both_sides() {
+        let most = MAX_REQUEST_BYTES as usize;
+        assert_eq!(code(Put::new("k", vec![0; most - 1]), false), None);
+        assert_eq!(code(Put::new("k", vec![0; most]), false), Some(Code::TooLarge));
+        // header 13, put field 1 + 4, key 3, value 1 + 4
+        let most = ETCD_MAX_REQUEST_BYTES as usize - 13 - 5 - 3 - 5;
+        assert_eq!(code(Put::new("k", vec![0; most + 1]), true), Some(Code::TooLarge));
+        assert_eq!(code(Put::new("k", vec![0; most]), true), None);
+    }
+
+    #[test]
+    fn keys_are_held_from_both_sides() {
+        assert_eq!(code(Put::new(vec![1; KEY_BYTES_MAX], ""), false), None);
+        assert_eq!(code(Put::new(vec![1; KEY_BYTES_MAX + 1], ""), false), Some(Code::TooLarge));
+        assert_eq!(code(Put::new("", "v"), false), Some(Code::InvalidArgument));
+    }
+
+    fn nested(levels: usize) -> Txn {
+        (0..levels).fold(Txn::new(), |inner, _| Txn::new().and_then(inner))
+    }
+
+    #[test]
+    fn nesting_uses_up_etcds_budget_but_not_ours() {
+        assert_eq!(code(nested(ETCD_MAX_TXN_OPS), true), None);
+        assert_eq!(code(nested(ETCD_MAX_TXN_OPS + 1), true), Some(Code::TooManyOps));
+        assert_eq!(code(nested(TXN_DEPTH_MAX), false), None);
+        assert_eq!(code(nested(TXN_DEPTH_MAX + 1), false), Some(Code::TooManyOps));
+    }
+
+    #[test]
+    fn intervals_merge() {
+        let mut intervals = Intervals::default();
+        for (start, end) in [("b", "d"), ("f", "h"), ("c", "g"), ("x", "a"), ("m", "n")] {
+            intervals.insert(start.into(), end.into());
+        }
+        assert_eq!(intervals.0.len(), 2);
+        for (key, inside) in [("a", false), ("b", true), ("g", true), ("h", false), ("m", true), ("x", false)] {
+            assert_eq!(intervals.contains(key.as_bytes()), inside, "{key}");
+        }
+    }
+}
