@@ -1,5 +1,8 @@
 //! The engine in this process.
 
+mod codec;
+mod lmdb;
+
 use std::path::Path;
 
 use crate::db::Db;

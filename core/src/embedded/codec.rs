@@ -1,0 +1,390 @@
+//! The bytes of every entry of a store. Nothing else knows the layout; `core/DESIGN.md` draws it.
+//!
+//! What is decoded comes from disk and may be anything: a decoder answers an error, never panics.
+
+use crate::error::{Code, Error, Result, show};
+use crate::model::{LeaseId, Revision, Version};
+
+/// The version of the format that this library writes.
+pub(crate) const FORMAT_VERSION: u32 = 1;
+/// Values above this stand only in `log`, in stores made by this version.
+pub(crate) const INLINE_BYTES_MAX: u32 = 1024;
+/// Before a first compaction: below every revision, so that even 0 can be compacted once.
+pub(crate) const NOT_COMPACTED: Revision = -1;
+/// How far the revision jumps when a power cut may have taken lazy commits with it.
+pub(crate) const GAP: Revision = 65_535;
+
+/// The names in `meta`.
+pub(crate) mod meta {
+    pub const FORMAT: &[u8] = b"format";
+    pub const COMPAT: &[u8] = b"compat";
+    pub const RO_COMPAT: &[u8] = b"ro_compat";
+    pub const INCOMPAT: &[u8] = b"incompat";
+    pub const STORE_ID: &[u8] = b"store_id";
+    pub const DURABILITY: &[u8] = b"durability";
+    pub const INLINE_LIMIT: &[u8] = b"inline_limit";
+    pub const BASE_REV: &[u8] = b"base_rev";
+    pub const COMPACT_REV: &[u8] = b"compact_rev";
+    pub const COMPACT_DONE: &[u8] = b"compact_done";
+    pub const LAZY_BOOT: &[u8] = b"lazy_boot";
+    /// Followed by the last revision before the gap, 8 bytes; the value is the gap's last.
+    pub const GAP: &[u8] = b"gap/";
+}
+
+/// An event's place in history: the revision, and its number inside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
+pub(crate) struct Rev {
+    pub main: Revision,
+    pub sub: u32,
+}
+
+/// Bytes of a key in `log`.
+pub(crate) const LOG_KEY_BYTES: usize = 12;
+
+impl Rev {
+    pub fn new(main: Revision, sub: u32) -> Rev {
+        Rev { main, sub }
+    }
+
+    /// The key in `log`: both numbers big-endian, so that it sorts by time.
+    pub fn to_key(self) -> [u8; LOG_KEY_BYTES] {
+        let mut key = [0; LOG_KEY_BYTES];
+        key[..8].copy_from_slice(&(self.main as u64).to_be_bytes());
+        key[8..].copy_from_slice(&self.sub.to_be_bytes());
+        key
+    }
+
+    pub fn from_key(key: &[u8]) -> Result<Rev> {
+        let key: &[u8; LOG_KEY_BYTES] = key.try_into().map_err(|_| damaged("log", key, "its key has not 12 bytes"))?;
+        let (main, sub) = key.split_at(8);
+        let main = u64::from_be_bytes(main.try_into().expect("8 bytes"));
+        let sub = u32::from_be_bytes(sub.try_into().expect("4 bytes"));
+        let main = Revision::try_from(main).map_err(|_| damaged("log", key, "its revision is beyond 63 bits"))?;
+        Ok(Rev { main, sub })
+    }
+}
+
+/// Where an event stands in its key's chain: the event before it, and an older one to jump to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct Link {
+    /// How many events came before this one since the chain began.
+    pub depth: u64,
+    pub prev: Rev,
+    pub jump: Rev,
+}
+
+/// What is known of an event besides key and value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct Header {
+    pub rev: Rev,
+    /// The key was deleted here: create, version and lease are 0.
+    pub tombstone: bool,
+    /// The value stands in `log` only.
+    pub in_log: bool,
+    pub create: Revision,
+    pub version: Version,
+    pub lease: LeaseId,
+    pub link: Option<Link>,
+}
+
+const TOMB: u8 = 1;
+const PREV: u8 = 2;
+const LEASE: u8 = 4;
+const FIRST: u8 = 8;
+const INLOG: u8 = 16;
+
+/// No header is longer: flags, and ten numbers of up to ten bytes.
+pub(crate) const HEADER_BYTES_MAX: usize = 1 + 10 * 10;
+
+/// A header as bytes.
+pub(crate) struct Encoded {
+    bytes: [u8; HEADER_BYTES_MAX],
+    len: usize,
+}
+
+impl std::ops::Deref for Encoded {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl Encoded {
+    #[inline]
+    fn number(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.bytes[self.len] = number as u8 | 0x80;
+            self.len += 1;
+            number >>= 7;
+        }
+        self.bytes[self.len] = number as u8;
+        self.len += 1;
+    }
+}
+
+impl Header {
+    /// As it stands in `live` and `dead`, whose keys do not hold the revision.
+    pub fn encode_entry(&self) -> Encoded {
+        self.encode(true)
+    }
+
+    /// As it stands in `log`.
+    pub fn encode_event(&self) -> Encoded {
+        self.encode(false)
+    }
+
+    fn encode(&self, with_rev: bool) -> Encoded {
+        let first = !self.tombstone && self.create == self.rev.main && self.version == 1;
+        let mut out = Encoded { bytes: [0; HEADER_BYTES_MAX], len: 1 };
+        let mut flags = 0;
+        if with_rev {
+            out.number(self.rev.main as u64);
+            out.number(self.rev.sub.into());
+        }
+        if self.tombstone {
+            flags |= TOMB;
+        } else if first {
+            flags |= FIRST;
+        } else {
+            out.number(self.rev.main.wrapping_sub(self.create) as u64);
+            out.number(self.version as u64);
+        }
+        if self.lease != 0 {
+            flags |= LEASE;
+            out.number(self.lease as u64);
+        }
+        if self.in_log {
+            flags |= INLOG;
+        }
+        if let Some(link) = &self.link {
+            flags |= PREV;
+            out.number(link.depth);
+            out.number(self.rev.main.wrapping_sub(link.prev.main) as u64);
+            out.number(link.prev.sub.into());
+            out.number(link.prev.main.wrapping_sub(link.jump.main) as u64);
+            out.number(link.jump.sub.into());
+        }
+        out.bytes[0] = flags;
+        out
+    }
+
+    /// A header of `live` or `dead`, and what follows it.
+    #[inline]
+    pub fn decode_entry(bytes: &[u8]) -> Option<(Header, &[u8])> {
+        Header::decode(bytes, None)
+    }
+
+    #[inline]
+    fn decode(bytes: &[u8], rev: Option<Rev>) -> Option<(Header, &[u8])> {
+        let (&flags, rest) = bytes.split_first()?;
+        let mut rest = Numbers(rest);
+        let rev = match rev {
+            Some(rev) => rev,
+            None => Rev { main: rest.revision()?, sub: rest.sub()? },
+        };
+        let mut header = Header { rev, tombstone: flags & TOMB != 0, in_log: flags & INLOG != 0, ..Header::default() };
+        if flags & FIRST != 0 {
+            (header.create, header.version) = (rev.main, 1);
+        } else if !header.tombstone {
+            header.create = rev.main.checked_sub(rest.revision()?)?;
+            header.version = rest.revision()?;
+        }
+        if flags & LEASE != 0 {
+            header.lease = rest.number()? as i64;
+        }
+        if flags & PREV != 0 {
+            let depth = rest.number()?;
+            let prev = Rev { main: rev.main.checked_sub(rest.revision()?)?, sub: rest.sub()? };
+            let jump = Rev { main: prev.main.checked_sub(rest.revision()?)?, sub: rest.sub()? };
+            header.link = Some(Link { depth, prev, jump });
+        }
+        Some((header, rest.0))
+    }
+}
+
+/// Numbers of 7 bits a byte, lowest first, the top bit set on all but the last.
+struct Numbers<'b>(&'b [u8]);
+
+impl<'b> Numbers<'b> {
+    #[inline]
+    fn number(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for (at, &byte) in self.0.iter().enumerate().take(10) {
+            number |= u64::from(byte & 0x7f).checked_shl(7 * at as u32)?;
+            if byte & 0x80 == 0 {
+                self.0 = &self.0[at + 1..];
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn revision(&mut self) -> Option<Revision> {
+        Revision::try_from(self.number()?).ok()
+    }
+
+    #[inline]
+    fn sub(&mut self) -> Option<u32> {
+        u32::try_from(self.number()?).ok()
+    }
+}
+
+/// An entry of `live`: the value is empty if it stands in `log` only.
+#[inline]
+pub(crate) fn live<'t>(key: &[u8], bytes: &'t [u8]) -> Result<(Header, &'t [u8])> {
+    match Header::decode_entry(bytes) {
+        Some((header, value)) if !header.tombstone => Ok((header, value)),
+        _ => Err(damaged("live", key, "its header cannot be read")),
+    }
+}
+
+/// An entry of `dead`.
+pub(crate) fn dead(key: &[u8], bytes: &[u8]) -> Result<Header> {
+    match Header::decode_entry(bytes) {
+        Some((header, [])) if header.tombstone => Ok(header),
+        _ => Err(damaged("dead", key, "its header cannot be read")),
+    }
+}
+
+/// One event of `log`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogEvent<'t> {
+    pub header: Header,
+    pub key: &'t [u8],
+    pub value: &'t [u8],
+}
+
+const CHECKSUM_BYTES: usize = 4;
+
+/// How long an event is in `log`.
+pub(crate) fn event_bytes(header: &Encoded, key: &[u8], value: &[u8]) -> usize {
+    header.len() + number_bytes(key.len() as u64) + key.len() + value.len() + CHECKSUM_BYTES
+}
+
+fn number_bytes(number: u64) -> usize {
+    (64 - (number | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+/// Fills an event of `log`: header, length of the key, key, value, and a CRC-32C of the log's key
+/// and all of these.
+pub(crate) fn write_event(rev: Rev, header: &Encoded, key: &[u8], value: &[u8], out: &mut [u8]) {
+    let mut lead = Encoded { bytes: [0; HEADER_BYTES_MAX], len: 0 };
+    lead.number(key.len() as u64);
+    let mut at = 0;
+    for part in [&**header, &*lead, key, value] {
+        out[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
+    let checksum = checksum(rev, &out[..at]);
+    out[at..].copy_from_slice(&checksum.to_le_bytes());
+}
+
+fn checksum(rev: Rev, body: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&rev.to_key()), body)
+}
+
+/// An event of `log`. The checksum is only verified by [`verify_event`].
+#[inline]
+pub(crate) fn event(rev: Rev, bytes: &[u8]) -> Result<LogEvent<'_>> {
+    parse_event(rev, bytes).ok_or_else(|| damaged("log", &rev.to_key(), "it cannot be read"))
+}
+
+fn parse_event(rev: Rev, bytes: &[u8]) -> Option<LogEvent<'_>> {
+    let body = bytes.len().checked_sub(CHECKSUM_BYTES)?;
+    let (header, rest) = Header::decode(&bytes[..body], Some(rev))?;
+    let mut rest = Numbers(rest);
+    let key_bytes = usize::try_from(rest.number()?).ok()?;
+    let (key, value) = rest.0.split_at_checked(key_bytes)?;
+    Some(LogEvent { header, key, value })
+}
+
+/// Whether an event's bytes are those that were written.
+pub(crate) fn verify_event(rev: Rev, bytes: &[u8]) -> bool {
+    let Some(body) = bytes.len().checked_sub(CHECKSUM_BYTES) else { return false };
+    bytes[body..] == checksum(rev, &bytes[..body]).to_le_bytes()
+}
+
+/// The error for an entry that cannot be what it should be.
+pub(crate) fn damaged(tree: &str, key: &[u8], what: &str) -> Error {
+    Error::new(Code::Corrupt, format!("damaged entry {} in tree {tree}: {what}; run check", show(key)))
+}
+
+/// A number in `meta`.
+pub(crate) fn number(name: &[u8], bytes: &[u8]) -> Result<i64> {
+    match bytes.try_into() {
+        Ok(bytes) => Ok(i64::from_le_bytes(bytes)),
+        Err(_) => Err(damaged("meta", name, "it has not 8 bytes")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers() -> Vec<Header> {
+        let link = Link { depth: 900, prev: Rev::new(70, 3), jump: Rev::new(4, 4_000_000_000) };
+        let big = Rev::new(i64::MAX, u32::MAX);
+        vec![
+            Header { rev: Rev::new(2, 0), create: 2, version: 1, ..Header::default() },
+            Header { rev: Rev::new(90, 7), create: 2, version: 5, lease: -1, link: Some(link), ..Header::default() },
+            Header { rev: Rev::new(90, 7), tombstone: true, link: Some(link), ..Header::default() },
+            Header {
+                rev: big,
+                create: 1,
+                version: i64::MAX,
+                lease: i64::MIN,
+                in_log: true,
+                link: Some(Link { depth: u64::MAX, prev: Rev::new(1, u32::MAX), jump: Rev::new(0, u32::MAX) }),
+                ..Header::default()
+            },
+        ]
+    }
+
+    #[test]
+    fn headers_come_back() {
+        for header in headers() {
+            let bytes = header.encode_entry();
+            assert_eq!(Header::decode_entry(&bytes), Some((header, &[][..])));
+            for cut in 0..bytes.len() {
+                assert_eq!(Header::decode_entry(&bytes[..cut]), None, "cut to {cut} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn events_come_back_and_every_changed_bit_is_seen() {
+        for header in headers() {
+            let encoded = header.encode_event();
+            let mut bytes = vec![0; event_bytes(&encoded, b"key", b"value")];
+            write_event(header.rev, &encoded, b"key", b"value", &mut bytes);
+            let back = event(header.rev, &bytes).unwrap();
+            assert_eq!((back.header, back.key, back.value), (header, &b"key"[..], &b"value"[..]));
+            assert!(verify_event(header.rev, &bytes));
+            for bit in 0..bytes.len() * 8 {
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                assert!(!verify_event(header.rev, &bytes), "bit {bit}");
+                let _ = event(header.rev, &bytes);
+                bytes[bit / 8] ^= 1 << (bit % 8);
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_written_once_takes_the_promised_bytes() {
+        let header = Header { rev: Rev::new(1_000_000, 0), create: 1_000_000, version: 1, ..Header::default() };
+        assert_eq!(header.encode_entry().len(), 5);
+        assert_eq!(header.encode_event().len(), 1);
+    }
+
+    #[test]
+    fn log_keys_sort_by_time() {
+        let revs = [Rev::new(1, 9), Rev::new(2, 0), Rev::new(2, 1), Rev::new(256, 0), Rev::new(i64::MAX, 1)];
+        for pair in revs.windows(2) {
+            assert!(pair[0].to_key() < pair[1].to_key());
+            assert_eq!(Rev::from_key(&pair[0].to_key()).unwrap(), pair[0]);
+        }
+        assert!(Rev::from_key(b"short").is_err());
+    }
+}

@@ -1,0 +1,330 @@
+//! The environment: one data file, mapped once in this process, with its pool of parked readers.
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+use std::mem::ManuallyDrop;
+use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crossbeam::queue::ArrayQueue;
+use lmdb::{DatabaseFlags, Environment, EnvironmentFlags, InactiveTransaction, RoTransaction, Transaction};
+use lmdb_sys as ffi;
+
+use super::{ReadTxn, Tree, WriteTxn, error};
+use crate::error::{Code, Error, Result};
+
+/// The map without a quota: address space only, no memory.
+pub(crate) const MAP_BYTES: usize = 1 << 40;
+/// Below this a refused map is an error: no store of any use would fit.
+const MAP_BYTES_MIN: usize = 1 << 30;
+/// Readers parked at most; fewer when slots are scarce.
+const PARKED_MAX: usize = 4;
+/// The LMDB that the file and our page parser rely on.
+const LMDB_VERSION: (i32, i32, i32) = (0, 9, 24);
+
+/// How an environment is opened.
+#[derive(Clone, Debug)]
+pub(crate) struct EnvOptions {
+    /// Write transactions are refused.
+    pub read_only: bool,
+    /// No lock file: for a read-only medium, and for a file that nobody else can know yet.
+    pub no_lock: bool,
+    /// No flush ever (durability `none`).
+    pub no_sync: bool,
+    /// Slots for readers, if this opener lays the lock file.
+    pub max_readers: u32,
+    /// Address space for the map; halved until the system grants it.
+    pub map_bytes: usize,
+    /// Permissions of files that are made.
+    pub mode: u32,
+}
+
+/// What the environment says of itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Info {
+    pub page_bytes: u64,
+    pub last_page: u64,
+    pub last_txn: u64,
+    /// The transaction that each reader in the table reads, over all processes.
+    pub reader_txns: Vec<u64>,
+    /// Slots taken by readers that are parked.
+    pub readers_idle: u32,
+}
+
+/// An open environment. Dropping it closes the file; every transaction borrows it.
+pub(crate) struct Env {
+    parked: ManuallyDrop<ArrayQueue<InactiveTransaction<'static>>>,
+    env: ManuallyDrop<Environment>,
+    trees: [ffi::MDB_dbi; Tree::NAMES.len()],
+    max_readers: u32,
+    path: PathBuf,
+}
+
+// SAFETY: LMDB environments may be used from any thread; the parked transactions are bound to no
+// thread because the environment is opened with MDB_NOTLS.
+unsafe impl Send for Env {}
+// SAFETY: as above; the pool is a concurrent queue and everything else is read-only after open.
+unsafe impl Sync for Env {}
+
+impl Env {
+    /// Opens `dir`/data.mdb. The file must exist and be a store of ours: see
+    /// [`pages::inspect`](super::pages::inspect).
+    pub fn open(dir: &Path, options: &EnvOptions) -> Result<Env> {
+        check_version()?;
+        let mut flags = EnvironmentFlags::NO_TLS;
+        flags.set(EnvironmentFlags::READ_ONLY, options.read_only);
+        flags.set(EnvironmentFlags::NO_LOCK, options.no_lock);
+        flags.set(EnvironmentFlags::NO_SYNC, options.no_sync);
+        let env = open_mapped(dir, options, flags)?;
+        close_on_exec(&env)?;
+        let mut trees = [0; Tree::NAMES.len()];
+        for (name, dbi) in Tree::NAMES.iter().zip(&mut trees) {
+            let opened = env.open_db(Some(name)).map_err(|e| error(e.to_err_code(), &format!("tree {name}")))?;
+            *dbi = opened.dbi();
+        }
+        let parked = ArrayQueue::new(PARKED_MAX);
+        let mut max_readers = 0;
+        // SAFETY: the environment is open and the pointer is to our own integer.
+        unsafe { ffi::mdb_env_get_maxreaders(env.env(), &mut max_readers) };
+        Ok(Env {
+            parked: ManuallyDrop::new(parked),
+            env: ManuallyDrop::new(env),
+            trees,
+            max_readers,
+            path: dir.to_owned(),
+        })
+    }
+
+    pub(super) fn dbi(&self, tree: Tree) -> ffi::MDB_dbi {
+        self.trees[tree as usize]
+    }
+
+    pub(super) fn raw(&self) -> *mut ffi::MDB_env {
+        self.env.env()
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A read transaction on the newest commit: a parked one renewed, else a new one.
+    pub fn read(&self) -> Result<ReadTxn<'_>> {
+        if let Some(parked) = self.parked.pop() {
+            let txn = parked.renew().map_err(|e| error(e.to_err_code(), "read transaction"))?;
+            return Ok(ReadTxn::new(self, txn));
+        }
+        self.begin_read(Instant::now() + Duration::from_secs(1))
+    }
+
+    #[cold]
+    fn begin_read(&self, deadline: Instant) -> Result<ReadTxn<'_>> {
+        loop {
+            match self.env.begin_ro_txn() {
+                // SAFETY: the transaction is dropped or parked before the environment: ReadTxn
+                // borrows it, and Env::drop empties the pool first.
+                Ok(txn) => return Ok(ReadTxn::new(self, unsafe { extend(txn) })),
+                Err(lmdb::Error::ReadersFull) if Instant::now() < deadline => {
+                    while self.parked.pop().is_some() {}
+                    self.reader_check()?;
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err(lmdb::Error::ReadersFull) => {
+                    let message = format!(
+                        "all {} slots for readers are taken, by processes {} (option max_readers)",
+                        self.max_readers,
+                        self.reader_pids()
+                    );
+                    return Err(Error::new(Code::Busy, message));
+                }
+                Err(e) => return Err(error(e.to_err_code(), "read transaction")),
+            }
+        }
+    }
+
+    pub(super) fn park(&self, txn: RoTransaction<'static>) {
+        // a full pool hands the transaction back, and dropping it frees its slot
+        let _ = self.parked.push(txn.reset());
+    }
+
+    /// A write transaction. `lazy` leaves the meta page to the page cache; the caller holds the
+    /// writer's lock, for the choice is one of the environment.
+    pub fn write(&self, lazy: bool) -> Result<WriteTxn<'_>> {
+        // SAFETY: the flag is one that may change while open; nobody else writes or changes it
+        // now, since the caller holds the writer's lock.
+        let rc = unsafe { ffi::mdb_env_set_flags(self.raw(), ffi::MDB_NOMETASYNC, lazy.into()) };
+        if rc != 0 {
+            return Err(error(rc, "durability"));
+        }
+        let txn = self.env.begin_rw_txn().map_err(|e| error(e.to_err_code(), "write transaction"))?;
+        Ok(WriteTxn::new(self, txn))
+    }
+
+    /// Flushes everything that was committed.
+    pub fn sync(&self) -> Result<()> {
+        self.env.sync(true).map_err(|e| error(e.to_err_code(), "sync"))
+    }
+
+    /// Frees the slots of readers whose process is gone.
+    pub fn reader_check(&self) -> Result<u32> {
+        let mut dead = 0;
+        // SAFETY: the environment is open and the pointer is to our own integer.
+        let rc = unsafe { ffi::mdb_reader_check(self.raw(), &mut dead) };
+        if rc == 0 { Ok(dead as u32) } else { Err(error(rc, "reader check")) }
+    }
+
+    fn reader_pids(&self) -> String {
+        let mut pids: Vec<u64> = self.reader_lines().iter().map(|line| line.0).collect();
+        pids.dedup();
+        pids.truncate(8);
+        pids.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The reader table as (pid, transaction or none when parked).
+    fn reader_lines(&self) -> Vec<(u64, Option<u64>)> {
+        unsafe extern "C" fn collect(line: *const libc::c_char, ctx: *mut libc::c_void) -> libc::c_int {
+            // SAFETY: LMDB hands us the pointer that we gave it, and a C string.
+            let (lines, line) = unsafe { (&mut *ctx.cast::<Vec<String>>(), CStr::from_ptr(line)) };
+            lines.push(line.to_string_lossy().into_owned());
+            0
+        }
+        let mut lines: Vec<String> = Vec::new();
+        // SAFETY: the callback is called before this returns only, with our vector.
+        unsafe { ffi::mdb_reader_list(self.raw(), Some(collect), (&raw mut lines).cast()) };
+        // a row is "pid thread txn", the txn a dash when parked; headings have no number first
+        lines
+            .iter()
+            .flat_map(|text| text.lines())
+            .filter_map(|line| {
+                let mut words = line.split_whitespace();
+                let pid = words.next()?.parse().ok()?;
+                Some((pid, words.nth(1)?.parse().ok()))
+            })
+            .collect()
+    }
+
+    /// Sizes and readers.
+    pub fn info(&self) -> Result<Info> {
+        let info = self.env.info().map_err(|e| error(e.to_err_code(), "status"))?;
+        let stat = self.env.stat().map_err(|e| error(e.to_err_code(), "status"))?;
+        let (parked, reading): (Vec<_>, Vec<_>) = self.reader_lines().into_iter().partition(|line| line.1.is_none());
+        Ok(Info {
+            page_bytes: stat.page_size().into(),
+            last_page: info.last_pgno() as u64,
+            last_txn: info.last_txnid() as u64,
+            reader_txns: reading.into_iter().filter_map(|line| line.1).collect(),
+            readers_idle: parked.len() as u32,
+        })
+    }
+
+    /// Whether LMDB refuses everything since a write of the meta page failed.
+    pub fn is_broken(&self) -> bool {
+        matches!(self.env.begin_ro_txn(), Err(lmdb::Error::Panic))
+    }
+
+    /// Leaks the environment: in a forked child, where closing would tear at the parent's.
+    pub fn forget(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Env {
+    fn drop(&mut self) {
+        // SAFETY: neither is used again; the parked transactions go before their environment.
+        unsafe {
+            ManuallyDrop::drop(&mut self.parked);
+            ManuallyDrop::drop(&mut self.env);
+        }
+    }
+}
+
+/// SAFETY: the caller sees that the transaction ends before the environment.
+unsafe fn extend(txn: RoTransaction<'_>) -> RoTransaction<'static> {
+    // SAFETY: only the lifetime changes.
+    unsafe { std::mem::transmute(txn) }
+}
+
+/// Maps as much address space as the system grants, from the wish downwards.
+fn open_mapped(path: &Path, options: &EnvOptions, flags: EnvironmentFlags) -> Result<Environment> {
+    let mut map_bytes = options.map_bytes;
+    loop {
+        let opened = Environment::new()
+            .set_flags(flags)
+            .set_max_dbs(Tree::NAMES.len() as u32 + 2)
+            .set_max_readers(options.max_readers)
+            .set_map_size(map_bytes)
+            .open_with_permissions(path, options.mode);
+        match opened {
+            Ok(env) => return Ok(env),
+            Err(lmdb::Error::Other(libc::ENOMEM | libc::EINVAL)) if map_bytes > MAP_BYTES_MIN => map_bytes /= 2,
+            Err(e) => return Err(error(e.to_err_code(), &path.display().to_string())),
+        }
+    }
+}
+
+/// LMDB opens its data file without it: a spawned child would keep a writable descriptor.
+fn close_on_exec(env: &Environment) -> Result<()> {
+    let mut fd: RawFd = -1;
+    // SAFETY: the environment is open and the pointer is to our own integer; the descriptor lives
+    // as long as the environment.
+    let rc = unsafe {
+        match ffi::mdb_env_get_fd(env.env(), &mut fd) {
+            0 => libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC),
+            rc => return Err(error(rc, "descriptor")),
+        }
+    };
+    match rc {
+        -1 => Err(Error::new(Code::Io, "close-on-exec refused").with_source(std::io::Error::last_os_error())),
+        _ => Ok(()),
+    }
+}
+
+/// The LMDB in this process, as `0.9.24`.
+pub(crate) fn version() -> String {
+    let (major, minor, patch) = version_numbers();
+    format!("{major}.{minor}.{patch}")
+}
+
+fn version_numbers() -> (i32, i32, i32) {
+    let (mut major, mut minor, mut patch) = (0, 0, 0);
+    // SAFETY: the pointers are to our own integers.
+    unsafe { ffi::mdb_version(&mut major, &mut minor, &mut patch) };
+    (major, minor, patch)
+}
+
+fn check_version() -> Result<()> {
+    if version_numbers() == LMDB_VERSION {
+        return Ok(());
+    }
+    let message = format!(
+        "this program brought LMDB {}, libkv needs its own 0.9.24: another crate or library in it replaces liblmdb",
+        version()
+    );
+    Err(Error::new(Code::Incompatible, message))
+}
+
+/// Makes a complete data file at `file`, which must not exist: all trees, and `meta` with these
+/// entries; flushed and closed. Nobody else may know the name yet.
+pub(crate) fn lay(file: &Path, mode: u32, meta: &[(&[u8], Vec<u8>)]) -> Result<()> {
+    check_version()?;
+    let flags = EnvironmentFlags::NO_TLS | EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::NO_LOCK;
+    // what is written is small, and the trees need no page
+    let options =
+        EnvOptions { read_only: false, no_lock: true, no_sync: false, max_readers: 1, map_bytes: 1 << 20, mode };
+    let env = open_mapped(file, &options, flags)?;
+    close_on_exec(&env)?;
+    let failed = |e: lmdb::Error| error(e.to_err_code(), &file.display().to_string());
+    let mut txn = env.begin_rw_txn().map_err(failed)?;
+    for name in Tree::NAMES {
+        // SAFETY: this transaction is the only one: nobody else knows the file.
+        let tree = unsafe { txn.create_db(Some(name), DatabaseFlags::empty()) }.map_err(failed)?;
+        if name == "meta" {
+            for (key, value) in meta {
+                txn.put(tree, key, value, lmdb::WriteFlags::empty()).map_err(failed)?;
+            }
+        }
+    }
+    txn.commit().map_err(failed)?;
+    env.sync(true).map_err(failed)
+}

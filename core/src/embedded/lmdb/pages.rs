@@ -1,0 +1,230 @@
+//! Reads a data file by pread, without LMDB: to tell what a file is before LMDB may map it.
+//!
+//! All numbers come from a file that may be anything, so each is checked before it is used, and no
+//! walk is longer than a tree can be deep.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::error::{Code, Error, Result};
+
+/// The page size of every store: LMDB takes the system's, and 64-bit Linux with other sizes is
+/// refused in words.
+pub(crate) const PAGE_BYTES: usize = 4096;
+const HEADER_BYTES: usize = 16;
+const NODE_BYTES: usize = 8;
+const LMDB_MAGIC: u32 = 0xBEEF_C0DE;
+const BBOLT_MAGIC: u32 = 0xED0C_DAED;
+const FLAG_BRANCH: u16 = 0x01;
+const FLAG_LEAF: u16 = 0x02;
+const NODE_BIG: u16 = 0x01;
+const NODE_TREE: u16 = 0x02;
+/// A tree of LMDB is never deeper.
+const DEPTH_MAX: usize = 32;
+const NO_PAGE: u64 = u64::MAX;
+
+/// What a file turns out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// There is no file.
+    Absent,
+    /// A file of no bytes.
+    Empty,
+    /// A store: the entries of its `meta`, as far as they are small.
+    Ours(Vec<(Vec<u8>, Vec<u8>)>),
+    /// An LMDB file without our trees.
+    PlainLmdb,
+    /// A bbolt file, as etcd keeps.
+    Bbolt,
+    /// An LMDB file with pages of this size.
+    OtherPageSize(u32),
+    /// Anything else.
+    Foreign,
+}
+
+impl Found {
+    /// The value of one entry of a store's `meta`.
+    pub fn meta(&self, name: &[u8]) -> Option<&[u8]> {
+        match self {
+            Found::Ours(meta) => meta.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_slice()),
+            _ => None,
+        }
+    }
+}
+
+/// What the file at `path` is.
+///
+/// # Errors
+///
+/// `permission_denied`, `io`: it could not be read.
+pub(crate) fn inspect(path: &Path) -> Result<Found> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Absent),
+        Err(e) => return Err(unreadable(path, e)),
+    };
+    look(&file).map_err(|e| unreadable(path, e))
+}
+
+fn unreadable(path: &Path, e: io::Error) -> Error {
+    let code = match e.kind() {
+        io::ErrorKind::PermissionDenied => Code::PermissionDenied,
+        _ => Code::Io,
+    };
+    Error::new(code, format!("{}: {e}", path.display())).with_source(e)
+}
+
+fn look(file: &File) -> io::Result<Found> {
+    if !file.metadata()?.is_file() {
+        return Ok(Found::Foreign);
+    }
+    let mut head = [0; 64];
+    let got = read_at(file, 0, &mut head)?;
+    if got == 0 {
+        return Ok(Found::Empty);
+    }
+    if u32_at(&head, 16) == Some(BBOLT_MAGIC) {
+        return Ok(Found::Bbolt);
+    }
+    if got < head.len() || u32_at(&head, 16) != Some(LMDB_MAGIC) {
+        return Ok(Found::Foreign);
+    }
+    let page_bytes = u32_at(&head, HEADER_BYTES + 24).unwrap_or(0);
+    if page_bytes as usize != PAGE_BYTES {
+        return Ok(Found::OtherPageSize(page_bytes));
+    }
+    let Some(root) = newest_main_root(file)? else { return Ok(Found::PlainLmdb) };
+    let Some(tree) = entry(file, root, b"meta", NODE_TREE)? else { return Ok(Found::PlainLmdb) };
+    // a tree's record: pad 4, flags 2, depth 2, branch, leaf and overflow pages, entries, root
+    let Some(meta_root) = u64_at(&tree, 40) else { return Ok(Found::PlainLmdb) };
+    let mut entries = Vec::new();
+    collect(file, meta_root, DEPTH_MAX, &mut entries)?;
+    match entries.iter().any(|(key, _)| key == b"format") {
+        true => Ok(Found::Ours(entries)),
+        false => Ok(Found::PlainLmdb),
+    }
+}
+
+/// The root of the main tree by the newer of the two meta pages that is whole.
+fn newest_main_root(file: &File) -> io::Result<Option<u64>> {
+    let mut best: Option<(u64, u64)> = None;
+    for number in 0..2 {
+        let Some(page) = read_page(file, number)? else { continue };
+        if u32_at(&page, 16) != Some(LMDB_MAGIC) {
+            continue;
+        }
+        // header 16; magic 4, version 4, address 8, map 8; two trees of 48; last page 8, txn 8
+        let (Some(root), Some(txn)) = (u64_at(&page, 16 + 24 + 48 + 40), u64_at(&page, 16 + 24 + 96 + 8)) else {
+            continue;
+        };
+        if best.is_none_or(|(newest, _)| txn >= newest) {
+            best = Some((txn, root));
+        }
+    }
+    Ok(best.map(|(_, root)| root).filter(|&root| root != NO_PAGE))
+}
+
+/// The value of one key in the tree at `root`, of the kind that `flag` says.
+fn entry(file: &File, root: u64, key: &[u8], flag: u16) -> io::Result<Option<Vec<u8>>> {
+    let mut number = root;
+    for _ in 0..DEPTH_MAX {
+        let Some(page) = read_page(file, number)? else { return Ok(None) };
+        let nodes = nodes(&page);
+        match u16_at(&page, 10) {
+            Some(FLAG_LEAF) => {
+                let found = nodes.iter().find(|node| node.key == key && node.flags == flag);
+                return Ok(found.and_then(|node| node.value).map(<[u8]>::to_vec));
+            }
+            Some(FLAG_BRANCH) => {
+                // the first key of a branch page stands for "below everything"
+                let at = nodes.iter().skip(1).take_while(|node| node.key <= key).count();
+                match nodes.get(at) {
+                    Some(node) => number = node.child,
+                    None => return Ok(None),
+                }
+            }
+            _ => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+/// Every small entry of the tree at `root`.
+fn collect(file: &File, root: u64, depth: usize, into: &mut Vec<(Vec<u8>, Vec<u8>)>) -> io::Result<()> {
+    let Some(page) = read_page(file, root)? else { return Ok(()) };
+    for node in nodes(&page) {
+        match (u16_at(&page, 10), node.value) {
+            (Some(FLAG_LEAF), Some(value)) if node.flags & NODE_BIG == 0 => {
+                into.push((node.key.to_vec(), value.to_vec()));
+            }
+            (Some(FLAG_BRANCH), _) if depth > 0 => collect(file, node.child, depth - 1, into)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+struct Node<'p> {
+    key: &'p [u8],
+    flags: u16,
+    /// In a leaf: the value, if it stands in the page.
+    value: Option<&'p [u8]>,
+    /// In a branch: the page below.
+    child: u64,
+}
+
+/// The nodes of a page that lie wholly inside it.
+fn nodes(page: &[u8]) -> Vec<Node<'_>> {
+    let lower = usize::from(u16_at(page, 12).unwrap_or(0)).min(page.len());
+    (HEADER_BYTES..lower.saturating_sub(1)).step_by(2).filter_map(|slot| node(page, slot)).collect()
+}
+
+fn node(page: &[u8], slot: usize) -> Option<Node<'_>> {
+    let at = usize::from(u16_at(page, slot)?);
+    let (low, high, flags) = (u16_at(page, at)?, u16_at(page, at + 2)?, u16_at(page, at + 4)?);
+    let key_end = at + NODE_BYTES + usize::from(u16_at(page, at + 6)?);
+    let size = usize::from(low) | usize::from(high) << 16;
+    Some(Node {
+        key: page.get(at + NODE_BYTES..key_end)?,
+        flags,
+        value: page.get(key_end..key_end + size),
+        child: u64::from(low) | u64::from(high) << 16 | u64::from(flags) << 32,
+    })
+}
+
+fn read_page(file: &File, number: u64) -> io::Result<Option<Vec<u8>>> {
+    let Some(at) = number.checked_mul(PAGE_BYTES as u64).filter(|&at| at < i64::MAX as u64) else {
+        return Ok(None);
+    };
+    let mut page = vec![0; PAGE_BYTES];
+    let got = read_at(file, at, &mut page)?;
+    Ok((got == PAGE_BYTES).then_some(page))
+}
+
+/// As many bytes as there are.
+fn read_at(file: &File, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut got = 0;
+    while got < buffer.len() {
+        match file.read_at(&mut buffer[got..], at + got as u64) {
+            Ok(0) => break,
+            Ok(n) => got += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(got)
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
