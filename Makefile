@@ -1,0 +1,61 @@
+# make            the libraries, release: target/release/libkv.so and libkv.a, and the C programs
+# make demo       a real tree of files (DEMO_DIR, default /etc) through the C library
+# make test       every suite; the last line is "N passed, N failed"
+# make bench      speeds beside raw LMDB
+# make install    header, libraries, pkg-config and CMake files under $(DESTDIR)$(PREFIX)
+# make clean
+
+PREFIX   = /usr/local
+DESTDIR  =
+DEMO_DIR = /etc
+CC       = cc
+CARGO    = cargo
+CFLAGS   = -O2 -g
+WARNINGS = -std=c99 -Wall -Wextra -pedantic -Werror
+PYTHON   = python3
+
+# One place for everything that is built, whatever the environment says.
+export CARGO_TARGET_DIR = $(CURDIR)/target
+export CC CARGO DEMO_DIR
+
+RELEASE  = target/release
+BUILD_C  = $(CC) $(WARNINGS) $(CFLAGS) -Iinclude
+LINK_C   = -L$(RELEASE) -lkv -Wl,-rpath,'$$ORIGIN/../release'
+
+C_PROGRAMS    = $(patsubst tests/c/%.c,target/c/%,$(wildcard tests/c/*.c))
+DEMO_PROGRAMS = $(addprefix target/demo-bin/,copy change import read ask)
+
+.PHONY: all lib programs demo test bench install clean tools
+
+all: lib programs
+
+tools:
+	@tests/tools.sh
+
+# cargo knows what is out of date. Its libkv.a also exports LMDB's symbols: tests/clean_archive.sh.
+lib: tools
+	$(CARGO) build --release --locked
+	ln -sf libkv.so $(RELEASE)/libkv.so.0
+	@CC="$(CC)" tests/clean_archive.sh $(RELEASE)/libkv.a
+
+programs: $(C_PROGRAMS) $(DEMO_PROGRAMS)
+
+target/c/%: tests/c/%.c include/kv.h | lib
+	@mkdir -p target/c
+	$(BUILD_C) -o $@ $< $(LINK_C) -lpthread
+
+target/demo-bin/%: tests/demo/%.c tests/demo/common.c tests/demo/common.h include/kv.h | lib
+	@mkdir -p target/demo-bin
+	$(BUILD_C) -o $@ $< tests/demo/common.c $(LINK_C)
+
+demo: $(DEMO_PROGRAMS)
+	tests/demo/run.sh "$$DEMO_DIR"
+
+test: all
+	tests/run.sh
+
+bench: lib
+	$(CARGO) run --release --locked -p libkv-bench
+
+clean:
+	rm -rf target

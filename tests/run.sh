@@ -1,0 +1,66 @@
+#!/bin/bash
+# Runs every suite and sums them up; called by `make test`, after `make`.
+#
+# What counts: cargo's "test result:" lines, and a line "N passed, N failed" from any other suite.
+# A suite that ends badly without having counted a failure, or that ran nothing, counts as one
+# failure: a suite that died never looks like one that passed. Lines "not run: what (why)" of any
+# suite are gathered and said again in the line before the last.
+set -u -o pipefail
+cd "$(dirname "$0")/.."
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
+cargo=${CARGO:-cargo}
+logs=target/test-logs
+rm -rf "$logs"
+mkdir -p "$logs"
+
+passed=0
+failed=0
+not_run=()
+bad=()
+
+# suite NAME SECONDS COMMAND...
+suite() {
+    local name=$1 seconds=$2 log="$logs/$1.log" status ok no
+    shift 2
+    echo "=== $name"
+    timeout --kill-after=10 "$seconds" "$@" 2>&1 | tee "$log"
+    status=${PIPESTATUS[0]}
+    read -r ok no < <(awk '
+        /^test result: /                     { ok += $4; no += $6 }
+        /^([^ ]+: )?[0-9]+ passed, [0-9]+ failed$/ { ok += $(NF - 3); no += $(NF - 1) }
+        END                                  { print ok + 0, no + 0 }' "$log")
+    if [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then
+        echo "$name: not done after $seconds s"
+    fi
+    if [ "$status" -ne 0 ] && [ "$no" -eq 0 ]; then
+        echo "$name: ended with status $status"
+        no=1
+    elif [ "$ok" -eq 0 ] && [ "$no" -eq 0 ]; then
+        echo "$name: ran nothing"
+        no=1
+    fi
+    [ "$no" -eq 0 ] || bad+=("$name")
+    passed=$((passed + ok))
+    failed=$((failed + no))
+    while IFS= read -r line; do
+        not_run+=("${line#not run: }")
+    done < <(grep -a '^not run: ' "$log" | sort -u
+             sed -n 's/^test \(.*\) \.\.\. ignored.*/not run: \1 (ignored)/p' "$log" | sort -u)
+}
+
+suite readme 600 tests/readme.sh
+for program in target/c/*_test; do
+    [ -x "$program" ] && suite "c-$(basename "$program" _test)" 300 "$program"
+done
+suite demo 300 tests/demo/odd_tree.sh
+suite cargo 2400 "$cargo" test --workspace --locked --no-fail-fast
+
+echo
+[ ${#bad[@]} -eq 0 ] || echo "failed: ${bad[*]} (whole output in $logs)"
+if [ ${#not_run[@]} -eq 0 ]; then
+    echo "not run: nothing"
+else
+    (IFS=';'; echo "not run: ${not_run[*]}" | sed 's/;/; /g')
+fi
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

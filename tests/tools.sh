@@ -1,0 +1,23 @@
+#!/bin/sh
+# Says what is missing to build libkv, and in which version it is needed.
+cargo=${CARGO:-cargo}
+missing=0
+
+say() {
+    echo "missing: $1" >&2
+    missing=1
+}
+
+version=$("$cargo" --version 2>/dev/null | sed 's/^cargo \([0-9.]*\).*/\1/')
+if [ -z "$version" ]; then
+    say "cargo 1.88 or later, from https://rustup.rs (Debian 12's own is too old)"
+else
+    minor=$(echo "$version" | cut -d. -f2)
+    if [ "${version%%.*}" -eq 1 ] && [ "$minor" -lt 88 ]; then
+        say "cargo 1.88 or later: this is $version; rustup update (Debian 12's own is too old)"
+    fi
+fi
+for tool in ${CC:-cc} ld ar objcopy nm; do
+    command -v "$tool" >/dev/null || say "$tool: install build-essential"
+done
+exit $missing
