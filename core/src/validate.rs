@@ -373,8 +373,8 @@ mod tests {
         let most = MAX_REQUEST_BYTES as usize;
         assert_eq!(code(Put::new("k", vec![0; most - 1]), false), None);
         assert_eq!(code(Put::new("k", vec![0; most]), false), Some(Code::TooLarge));
-        // header 13, put field 1 + 4, key 3, value 1 + 4
-        let most = ETCD_MAX_REQUEST_BYTES as usize - 13 - 5 - 3 - 5;
+        // header 13, put 1 + 3, key 3, value 1 + 3
+        let most = ETCD_MAX_REQUEST_BYTES as usize - 13 - 4 - 3 - 4;
         assert_eq!(code(Put::new("k", vec![0; most + 1]), true), Some(Code::TooLarge));
         assert_eq!(code(Put::new("k", vec![0; most]), true), None);
     }

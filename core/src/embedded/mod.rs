@@ -1,17 +1,276 @@
-//! The engine in this process.
+//! The engine in this process: [`Embedded`] is one handle on a [`Store`].
 
+mod check;
 mod codec;
+mod commit;
+mod guard;
 mod lmdb;
+mod mvcc;
+mod os;
+mod store;
 
 use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
+use crossbeam::sync::ShardedLock;
+
+use self::commit::Terms;
+use self::lmdb::Tree;
+use self::mvcc::{history, read, txn};
+use self::store::Store;
 use crate::db::Db;
+use crate::engine::{ChangesPage, Completion, DiffPage, Engine, Page};
 use crate::error::{Code, Error, Result};
+use crate::model::{Event, KeyRange, KeyValue, Revision};
 use crate::options::Options;
+use crate::request::*;
+use crate::validate::{Limits, validate};
+
+/// How long a write waits for the writer's lock, unless the options say otherwise.
+const BUSY_TIMEOUT_MS: u64 = 5_000;
 
 impl Db {
-    /// Opens the store in the directory `path`; makes it if there is none.
-    pub fn open(path: impl AsRef<Path>, _options: Options) -> Result<Db> {
-        Err(Error::new(Code::Unsupported, format!("{} cannot be opened yet", path.as_ref().display())))
+    /// Opens the store in the directory `path`, and makes it if there is none.
+    ///
+    /// `:memory:` is a store of its own that leaves nothing behind; `file:` URLs are paths. Handles
+    /// of one process on one store share one environment.
+    ///
+    /// # Errors
+    ///
+    /// `not_found` (no store, and `create` is false or `read_only` true), `not_a_store`,
+    /// `incompatible`, `busy`, `permission_denied`, `invalid_argument` (an option that disagrees
+    /// with the environment that is open), `unsupported` (an option or address that this version
+    /// does not serve), `full`, `io`. Nothing that was there is changed by any of them.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Db> {
+        let store = store::open(path.as_ref(), &options)?;
+        Ok(Db::from_engine(Arc::new(Embedded::new(store, &options)?)))
+    }
+}
+
+/// One handle: its own limits and manners, on a store that all handles of the process share.
+struct Embedded {
+    /// None once closed. Reads hold it shared for their microsecond; writes clone what is in it.
+    store: ShardedLock<Option<Arc<Store>>>,
+    limits: Limits,
+    read_only: bool,
+    durability: Durability,
+    timeout: Option<Duration>,
+    /// The fork generation that it was opened in.
+    generation: u64,
+}
+
+impl Embedded {
+    fn new(store: Arc<Store>, options: &Options) -> Result<Embedded> {
+        let asked = options.durability;
+        let durability = durability(&store, asked.unwrap_or(Durability::Sync), asked.is_some())?;
+        let timeout = match options.busy_timeout_ms.unwrap_or(BUSY_TIMEOUT_MS) {
+            u64::MAX => None,
+            ms => Some(Duration::from_millis(ms)),
+        };
+        Ok(Embedded {
+            store: ShardedLock::new(Some(store)),
+            limits: Limits::from_options(options),
+            read_only: options.read_only.unwrap_or(false),
+            durability,
+            timeout,
+            generation: os::fork_generation(),
+        })
+    }
+
+    /// Runs `work` on the store, unless the handle is closed or from before a fork.
+    #[inline]
+    fn with<T>(&self, work: impl FnOnce(&Arc<Store>) -> Result<T>) -> Result<T> {
+        if os::fork_generation() != self.generation {
+            return Err(forked());
+        }
+        match &*self.store.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(store) => work(store),
+            None => Err(Error::new(Code::Closed, "the store's handle is closed")),
+        }
+    }
+
+    /// Runs `work` on a read transaction of the newest commit.
+    #[inline]
+    fn read<T>(&self, work: impl FnOnce(&lmdb::Txn<'_>) -> Result<T>) -> Result<T> {
+        self.with(|store| work(&*store.env.read()?))
+    }
+
+    /// A write, or a refusal; the store is kept open by the caller while it waits, the handle is not.
+    fn writable(&self, request: &Request) -> Result<(Arc<Store>, Terms)> {
+        let store = self.with(|store| Ok(store.clone()))?;
+        if self.read_only {
+            let message = format!("{} was opened read-only by this handle", store.env.path().display());
+            return Err(Error::new(Code::ReadOnly, message));
+        }
+        let asked = match request {
+            Request::Put(put) => put.durability,
+            Request::Delete(delete) => delete.durability,
+            Request::Txn(txn) => txn.durability,
+            Request::Range(_) | Request::Compact(_) => None,
+        };
+        let durability = match asked {
+            Some(asked) => durability(&store, asked, true)?,
+            None => self.durability,
+        };
+        Ok((store, Terms { durability, timeout: self.timeout }))
+    }
+
+    fn range(&self, request: &Range) -> Result<RangeResult> {
+        self.read(|txn| {
+            let revision = mvcc::current_revision(txn)?;
+            let at = mvcc::readable(txn, request.revision, revision)?;
+            Ok(RangeResult { revision, ..read::range(txn, request, at)? })
+        })
+    }
+}
+
+fn forked() -> Error {
+    Error::new(Code::Forked, "this handle was opened before fork(): open the store anew in the child")
+}
+
+/// What a write that asks for `asked` gets in this store.
+fn durability(store: &Store, asked: Durability, explicit: bool) -> Result<Durability> {
+    match (store.unsynced, asked) {
+        (true, Durability::None) => Ok(Durability::None),
+        (true, _) if !explicit => Ok(Durability::None),
+        (true, _) => Err(Error::new(
+            Code::InvalidArgument,
+            "the store was made with durability none, which no handle and no write can raise",
+        )),
+        (false, Durability::None) => Err(Error::new(
+            Code::InvalidArgument,
+            "durability none is chosen when a store is made, and this store was made without it",
+        )),
+        (false, _) => Ok(asked),
+    }
+}
+
+impl Engine for Embedded {
+    fn call(&self, request: Request) -> Result<Answer> {
+        validate(&request, &self.limits)?;
+        match request {
+            Request::Range(range) => self.range(&range).map(Answer::Range),
+            Request::Txn(txn) if txn.is_read_only() => {
+                self.read(|store| txn::run_read_only(store, &txn, mvcc::current_revision(store)?)).map(Answer::Txn)
+            }
+            request => {
+                let (store, terms) = self.writable(&request)?;
+                store.commit.call(request, terms)
+            }
+        }
+    }
+
+    fn submit(&self, request: Request, completion: Completion) {
+        let reads = match &request {
+            Request::Range(_) => true,
+            Request::Txn(txn) => txn.is_read_only(),
+            _ => false,
+        };
+        if reads {
+            return completion(self.call(request));
+        }
+        let writable = validate(&request, &self.limits).and_then(|()| self.writable(&request));
+        match writable {
+            Ok((store, terms)) => store.commit.submit(request, terms, completion),
+            Err(error) => completion(Err(error)),
+        }
+    }
+
+    fn get(&self, key: &[u8], revision: Revision) -> Result<Option<KeyValue>> {
+        self.read(|txn| {
+            let at = match revision {
+                ..=0 => mvcc::At::Now,
+                _ => mvcc::readable(txn, revision, mvcc::current_revision(txn)?)?,
+            };
+            read::item(txn, key, at)?.map(|item| item.to_kv(txn)).transpose()
+        })
+    }
+
+    fn get_into(&self, key: &[u8], buffer: &mut [u8]) -> Result<Option<usize>> {
+        self.read(|txn| {
+            let Some(item) = read::item(txn, key, mvcc::At::Now)? else { return Ok(None) };
+            let value = item.value(txn)?;
+            if let Some(place) = buffer.get_mut(..value.len()) {
+                place.copy_from_slice(value);
+            }
+            Ok(Some(value.len()))
+        })
+    }
+
+    fn revision(&self) -> Result<Revision> {
+        self.read(mvcc::current_revision)
+    }
+
+    fn page(&self, request: &Range) -> Result<Page> {
+        self.read(|txn| {
+            let revision = mvcc::current_revision(txn)?;
+            let at = mvcc::readable(txn, request.revision, revision)?;
+            let (kvs, next) = read::page(txn, request, at)?;
+            Ok(Page { kvs, revision, next })
+        })
+    }
+
+    fn history(&self, key: &[u8], limit: i64) -> Result<Vec<Event>> {
+        self.read(|txn| history::history(txn, key, limit))
+    }
+
+    fn changes(&self, request: &Changes) -> Result<ChangesPage> {
+        if request.range.key.is_empty() {
+            return Err(Error::new(Code::InvalidArgument, "key is not provided"));
+        }
+        self.read(|txn| {
+            let (events, upto) = history::changes(txn, request)?;
+            Ok(ChangesPage { events, upto })
+        })
+    }
+
+    fn diff(&self, before: Revision, after: Revision, range: &KeyRange) -> Result<DiffPage> {
+        self.read(|txn| {
+            let (changes, next) = history::diff(txn, before, after, range)?;
+            Ok(DiffPage { changes, next })
+        })
+    }
+
+    fn status(&self) -> Result<Status> {
+        self.with(|store| {
+            let info = store.env.info()?;
+            let txn = store.env.read()?;
+            let pages: u64 = Tree::ALL.into_iter().map(|tree| txn.tree_pages(tree)).sum::<Result<u64>>()?;
+            let (writer_pid, writer_held_ms) = store.guard.writer_holder().unwrap_or((0, 0));
+            let oldest = info.reader_txns.iter().min().map_or(0, |oldest| info.last_txn.saturating_sub(*oldest));
+            let alarms = if store.guard.is_poisoned() { vec!["POISONED".to_string()] } else { Vec::new() };
+            Ok(Status {
+                revision: mvcc::current_revision(&txn)?,
+                compacted_revision: mvcc::compacted_revision(&txn)?,
+                keys: txn.entries(Tree::Live)?,
+                bytes_on_disk: store.bytes_on_disk(),
+                bytes_in_use: pages * info.page_bytes,
+                readers: info.reader_txns.len() as u32 + info.readers_idle,
+                watchers: 0,
+                leases: txn.entries(Tree::Lease)?,
+                format_version: codec::FORMAT_VERSION,
+                lmdb_version: lmdb::version(),
+                store_id: store.store_id(),
+                durability: Some(self.durability),
+                alarms,
+                writer_pid,
+                writer_held_ms,
+                oldest_reader: oldest,
+            })
+        })
+    }
+
+    fn check(&self) -> Result<CheckReport> {
+        self.read(check::check)
+    }
+
+    fn close(&self) {
+        if os::fork_generation() != self.generation {
+            return;
+        }
+        // dropped outside the lock: the last handle closes the store, which takes a while
+        let store = self.store.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop(store);
     }
 }

@@ -148,17 +148,21 @@ impl Env {
         let _ = self.parked.push(txn.reset());
     }
 
-    /// A write transaction. `lazy` leaves the meta page to the page cache; the caller holds the
-    /// writer's lock, for the choice is one of the environment.
-    pub fn write(&self, lazy: bool) -> Result<WriteTxn<'_>> {
-        // SAFETY: the flag is one that may change while open; nobody else writes or changes it
-        // now, since the caller holds the writer's lock.
-        let rc = unsafe { ffi::mdb_env_set_flags(self.raw(), ffi::MDB_NOMETASYNC, lazy.into()) };
-        if rc != 0 {
-            return Err(error(rc, "durability"));
-        }
+    /// A write transaction. The caller holds the writer's lock.
+    pub fn write(&self) -> Result<WriteTxn<'_>> {
         let txn = self.env.begin_rw_txn().map_err(|e| error(e.to_err_code(), "write transaction"))?;
         Ok(WriteTxn::new(self, txn))
+    }
+
+    /// Whether the next commit leaves its meta page to the page cache. LMDB keeps that for the
+    /// whole environment; the caller has a write transaction open, so nobody else commits.
+    pub(super) fn set_lazy(&self, lazy: bool) -> Result<()> {
+        // SAFETY: the flag is one that may change while the environment is open, and only the one
+        // thread with a write transaction reads or changes it.
+        match unsafe { ffi::mdb_env_set_flags(self.raw(), ffi::MDB_NOMETASYNC, lazy.into()) } {
+            0 => Ok(()),
+            rc => Err(error(rc, "durability")),
+        }
     }
 
     /// Flushes everything that was committed.

@@ -42,6 +42,12 @@ pub(crate) enum Tree {
 }
 
 impl Tree {
+    pub const ALL: [Tree; 10] = {
+        use Tree::*;
+        [Live, Log, Dead, Lease, Lkey, Meta, Side, Part, Live2, Dead2]
+    };
+
+    /// As LMDB knows them, in the order of [`Tree::ALL`].
     pub const NAMES: [&'static str; 10] =
         ["live", "log", "dead", "lease", "lkey", "meta", "side", "part", "live2", "dead2"];
 }

@@ -228,10 +228,11 @@ impl<'e> WriteTxn<'e> {
         }
     }
 
-    /// Commits; on an error nothing is written, or if the meta page failed perhaps all of it
-    /// ([`Env::is_broken`] tells).
-    pub fn commit(mut self) -> Result<()> {
+    /// Commits; `lazy` leaves the meta page to the page cache. On an error nothing is written, or
+    /// if the meta page failed perhaps all of it ([`Env::is_broken`] tells).
+    pub fn commit(mut self, lazy: bool) -> Result<()> {
         self.close_cursors();
+        self.txn.env.set_lazy(lazy)?;
         match self.inner.take() {
             Some(inner) => inner.commit().map_err(|e| error(e.to_err_code(), "commit")),
             None => Ok(()),

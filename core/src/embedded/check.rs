@@ -1,0 +1,233 @@
+//! Verifies the numbered invariants of `core/DESIGN.md` on one read transaction.
+//!
+//! I4 (acknowledged means durable), I5 (watchers) and I6 (leases) are promises over time that no
+//! look at the file can verify; the tests do.
+
+use crate::embedded::codec::{self, Header, LogEvent, Rev};
+use crate::embedded::lmdb::{Tree, Txn};
+use crate::embedded::mvcc::{At, compact, compacted_revision, current_revision, read};
+use crate::error::Result;
+use crate::model::Revision;
+use crate::request::{CheckReport, Problem};
+
+/// A damaged store can have as many problems as entries: nobody reads more.
+const PROBLEMS_MAX: usize = 1_000;
+
+struct Check<'t> {
+    txn: &'t Txn<'t>,
+    compacted: Revision,
+    /// The sweep behind `compacted` is at its end.
+    swept: bool,
+    report: CheckReport,
+}
+
+/// Reads everything and says what is wrong.
+pub(crate) fn check(txn: &Txn) -> Result<CheckReport> {
+    let compacted = compacted_revision(txn)?;
+    let mut check = Check { txn, compacted, swept: !compact::has_leftover(txn)?, report: CheckReport::default() };
+    check.meta()?;
+    check.log()?;
+    check.live()?;
+    check.dead()?;
+    Ok(check.report)
+}
+
+impl<'t> Check<'t> {
+    fn problem(&mut self, invariant: &'static str, key: &[u8], revision: Revision, message: impl Into<String>) {
+        if self.report.problems.len() < PROBLEMS_MAX {
+            self.report.problems.push(Problem { invariant, key: key.to_vec(), revision, message: message.into() });
+        }
+    }
+
+    /// I9: the numbers in `meta` agree with each other and with the log.
+    fn meta(&mut self) -> Result<()> {
+        let current = current_revision(self.txn)?;
+        let swept = compact::swept(self.txn)?;
+        if swept.main > self.compacted.max(0) {
+            self.problem("I9", b"", swept.main, format!("swept beyond the compacted revision {}", self.compacted));
+        }
+        for (name, end) in compact::gaps(self.txn)? {
+            if end > current {
+                self.problem("I9", &name, end, format!("a gap ends beyond the current revision {current}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// I1, I7, I8: the log has every revision above the compacted one, each event whole, numbered
+    /// without holes and linked to its key's event before it.
+    fn log(&mut self) -> Result<()> {
+        let gaps: Vec<(Revision, Revision)> = compact::gaps(self.txn)?
+            .into_iter()
+            .filter_map(|(name, end)| {
+                Some((name.get(codec::meta::GAP.len()..)?.try_into().ok().map(i64::from_be_bytes)?, end))
+            })
+            .collect();
+        let mut cursor = self.txn.cursor(Tree::Log)?;
+        let mut entry = cursor.seek(&[])?;
+        let mut before = Rev::new(self.compacted.max(1), 0);
+        while let Some((key, record)) = entry {
+            entry = cursor.next()?;
+            self.report.events += 1;
+            let rev = match Rev::from_key(key) {
+                Ok(rev) => rev,
+                Err(error) => {
+                    self.problem("I8", key, 0, error.message());
+                    continue;
+                }
+            };
+            if rev.main > self.compacted.max(1) {
+                self.follows(before, rev, &gaps);
+                before = rev;
+            }
+            match codec::event(rev, record) {
+                Ok(event) if codec::verify_event(rev, record) => self.event(rev, &event)?,
+                Ok(event) => self.problem("I8", event.key, rev.main, "an event's checksum does not match its bytes"),
+                Err(error) => self.problem("I8", key, rev.main, error.message()),
+            }
+        }
+        Ok(())
+    }
+
+    /// I1: `rev` comes right after `before`, or after a gap that is on record.
+    fn follows(&mut self, before: Rev, rev: Rev, gaps: &[(Revision, Revision)]) {
+        let in_revision = rev.main == before.main && rev.sub == before.sub + 1;
+        let next = rev.sub == 0 && rev.main == before.main + 1;
+        let after_gap = rev.sub == 0 && gaps.iter().any(|&(start, end)| start == before.main && rev.main == end + 1);
+        // the compacted revision may itself lie inside a gap that has gone with it
+        let first = rev.sub == 0
+            && before == Rev::new(self.compacted.max(1), 0)
+            && gaps.iter().any(|&(start, end)| start <= before.main && rev.main == end + 1);
+        if !(in_revision || next || after_gap || first) {
+            let message =
+                format!("event {} of it comes after event {} of revision {}", rev.sub, before.sub, before.main);
+            self.problem("I1", b"", rev.main, message);
+        }
+    }
+
+    /// I1 (below the compaction only what is needed), I3 (the newest event of a key is the one that
+    /// `live` or `dead` names), I7 (links).
+    fn event(&mut self, rev: Rev, event: &LogEvent) -> Result<()> {
+        let key = event.key;
+        match self.newest(key)? {
+            None => self.problem("I3", key, rev.main, "an event of a key that neither live nor dead has"),
+            Some(newest) if newest.rev < rev => {
+                self.problem(
+                    "I3",
+                    key,
+                    rev.main,
+                    format!("a later event than the one named, of revision {}", newest.rev.main),
+                );
+            }
+            Some(_) => {}
+        }
+        if self.swept && rev.main <= self.compacted && !self.needed(rev, event)? {
+            self.problem(
+                "I1",
+                key,
+                rev.main,
+                format!("an event that compaction to {} should have swept", self.compacted),
+            );
+        }
+        self.link(event)
+    }
+
+    /// Whether a readable revision still needs this event, which is at or below the compacted one.
+    fn needed(&self, rev: Rev, event: &LogEvent) -> Result<bool> {
+        if event.header.tombstone {
+            return Ok(rev.main == self.compacted);
+        }
+        let item = read::item(self.txn, event.key, At::Past(self.compacted))?;
+        Ok(item.is_some_and(|item| item.header.rev == rev))
+    }
+
+    /// I7: `prev` is the key's event before, and counts go on from it; `jump` is no later.
+    fn link(&mut self, event: &LogEvent) -> Result<()> {
+        let Header { rev, tombstone, create, version, link, .. } = event.header;
+        let Some(link) = link else {
+            if tombstone || (create, version) != (rev.main, 1) {
+                self.problem("I7", event.key, rev.main, "the first event of a chain is no creation");
+            }
+            return Ok(());
+        };
+        if link.prev >= rev || link.jump > link.prev || link.depth == 0 {
+            self.problem("I7", event.key, rev.main, "its links do not lead back in time");
+            return Ok(());
+        }
+        if link.prev.main <= self.compacted {
+            return Ok(());
+        }
+        let before = match self.txn.get(Tree::Log, &link.prev.to_key())? {
+            Some(bytes) => codec::event(link.prev, bytes).ok(),
+            None => None,
+        };
+        let follows = before.is_some_and(|before| {
+            let (old, restart) = (before.header, before.header.tombstone);
+            let counts = tombstone
+                || if restart {
+                    (create, version) == (rev.main, 1)
+                } else {
+                    (create, version) == (old.create, old.version + 1)
+                };
+            before.key == event.key && counts && link.depth == old.link.map_or(0, |link| link.depth) + 1
+        });
+        if !follows {
+            let message = format!("it does not follow from revision {}, which it links to", link.prev.main);
+            self.problem("I7", event.key, rev.main, message);
+        }
+        Ok(())
+    }
+
+    fn newest(&self, key: &[u8]) -> Result<Option<Header>> {
+        if let Some(bytes) = self.txn.get(Tree::Live, key)? {
+            return Ok(codec::live(key, bytes).ok().map(|(header, _)| header));
+        }
+        Ok(self.txn.get(Tree::Dead, key)?.and_then(|bytes| codec::dead(key, bytes).ok()))
+    }
+
+    /// I3: each entry of `live` says what its event in the log says.
+    fn live(&mut self) -> Result<()> {
+        let mut cursor = self.txn.cursor(Tree::Live)?;
+        let mut entry = cursor.seek(&[])?;
+        while let Some((key, bytes)) = entry {
+            entry = cursor.next()?;
+            self.report.keys += 1;
+            match codec::live(key, bytes) {
+                Ok((header, value)) => self.names_event("live", key, &header, value)?,
+                Err(error) => self.problem("I8", key, 0, error.message()),
+            }
+        }
+        Ok(())
+    }
+
+    /// I2, I3: each entry of `dead` names a tombstone, and its key is not in `live`.
+    fn dead(&mut self) -> Result<()> {
+        let mut cursor = self.txn.cursor(Tree::Dead)?;
+        let mut entry = cursor.seek(&[])?;
+        while let Some((key, bytes)) = entry {
+            entry = cursor.next()?;
+            if self.txn.get(Tree::Live, key)?.is_some() {
+                self.problem("I2", key, 0, "the key is in live and in dead");
+            }
+            match codec::dead(key, bytes) {
+                Ok(header) => self.names_event("dead", key, &header, &[])?,
+                Err(error) => self.problem("I8", key, 0, error.message()),
+            }
+        }
+        Ok(())
+    }
+
+    fn names_event(&mut self, tree: &str, key: &[u8], header: &Header, value: &[u8]) -> Result<()> {
+        let rev = header.rev;
+        let Some(bytes) = self.txn.get(Tree::Log, &rev.to_key())? else {
+            self.problem("I3", key, rev.main, format!("{tree} names an event that the log does not have"));
+            return Ok(());
+        };
+        let same = codec::event(rev, bytes)
+            .is_ok_and(|event| event.key == key && event.header == *header && (header.in_log || event.value == value));
+        if !same {
+            self.problem("I3", key, rev.main, format!("{tree} and the log say different things"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,145 @@
+//! One group: what a leader applies in one transaction, commits once, and answers.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Shared;
+use super::queue::{Outcome, Pending, Work};
+use crate::embedded::lmdb::WriteTxn;
+use crate::embedded::mvcc::{compact, write::Writer};
+use crate::error::{Code, Error, Result};
+
+/// A group takes no more requests, bytes or time.
+const GROUP_REQUESTS: usize = 4_096;
+const GROUP_BYTES: u64 = 4 << 20;
+const GROUP_TIME: Duration = Duration::from_millis(5);
+/// Events that one step of the sweep looks at.
+const SWEEP_EVENTS: usize = 4_000;
+
+/// The members of a group, each with what came of it.
+pub(super) type Finished = Vec<(Arc<Pending>, Result<Outcome>)>;
+
+/// Takes requests from the queue until it is empty or the group is full, and commits them. The
+/// writer's lock is held.
+pub(super) fn run(shared: &Shared) -> Finished {
+    let mut members = Vec::new();
+    // a panic would leave the members waiting for ever; the transaction is dropped by it
+    match catch_unwind(AssertUnwindSafe(|| run_members(shared, &mut members))) {
+        Ok(outcomes) => members.into_iter().zip(outcomes).collect(),
+        Err(panic) => {
+            let error = Error::new(Code::Internal, format!("a write was given up: {}", panic_text(&*panic)));
+            members.into_iter().map(|member| (member, Err(error.clone()))).collect()
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic")
+}
+
+fn run_members(shared: &Shared, members: &mut Vec<Arc<Pending>>) -> Vec<Result<Outcome>> {
+    match try_group(shared, members) {
+        Ok(outcomes) => outcomes,
+        Err(Failed::Alone) => members.iter().map(|member| alone(shared, member)).collect(),
+        Err(Failed::All(error)) => {
+            if members.is_empty() {
+                members.extend(shared.queue.take_next());
+            }
+            members.iter().map(|_| Err(error.clone())).collect()
+        }
+    }
+}
+
+/// Why a group as such came to nothing.
+enum Failed {
+    /// Something in it did: each member runs once more in a transaction of its own.
+    Alone,
+    /// Each member would fail in the same way, or must not run again.
+    All(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Failed {
+        Failed::All(error)
+    }
+}
+
+fn try_group(shared: &Shared, members: &mut Vec<Arc<Pending>>) -> std::result::Result<Vec<Result<Outcome>>, Failed> {
+    shared.before_write()?;
+    let mut writer = Writer::new(shared.env.write()?)?;
+    let (mut outcomes, mut bytes) = (Vec::new(), 0);
+    let began = Instant::now();
+    while members.len() < GROUP_REQUESTS && bytes < GROUP_BYTES && (members.len() < 8 || began.elapsed() < GROUP_TIME) {
+        let Some(member) = shared.queue.take_next() else { break };
+        bytes += member.bytes();
+        members.push(member.clone());
+        outcomes.push(apply(&mut writer, &member.work));
+        if writer.is_torn() {
+            return Err(Failed::Alone);
+        }
+    }
+    if !writer.has_written() {
+        return Ok(outcomes);
+    }
+    let lazy = shared.is_lazy(members);
+    match commit(shared, writer, lazy) {
+        Ok(()) => Ok(outcomes),
+        Err(error) if error.code() == Code::Full && members.len() > 1 => Err(Failed::Alone),
+        Err(error) => Err(Failed::All(error)),
+    }
+}
+
+/// One member in a transaction of its own.
+fn alone(shared: &Shared, member: &Arc<Pending>) -> Result<Outcome> {
+    let mut writer = Writer::new(shared.env.write()?)?;
+    let outcome = apply(&mut writer, &member.work)?;
+    if writer.has_written() {
+        commit(shared, writer, shared.is_lazy(std::slice::from_ref(member)))?;
+    }
+    Ok(outcome)
+}
+
+fn apply(writer: &mut Writer, work: &Work) -> Result<Outcome> {
+    match work {
+        Work::Request(request) => writer.apply(request).map(Outcome::Answer),
+        Work::Sweep => writer.sweep(SWEEP_EVENTS).map(Outcome::Swept),
+    }
+}
+
+fn commit(shared: &Shared, writer: Writer, lazy: bool) -> Result<()> {
+    let txn: WriteTxn = writer.into_txn();
+    let id = txn.id();
+    txn.commit(lazy).map_err(|error| failed_commit(shared, error))?;
+    shared.guard.set_txn_id(id);
+    Ok(())
+}
+
+/// After a failed commit what the kernel still holds must not be trusted: a sync that succeeds
+/// clears it, else the store takes no more writes until everybody has left it.
+fn failed_commit(shared: &Shared, error: Error) -> Error {
+    let path = shared.env.path().display();
+    if shared.env.is_broken() {
+        shared.guard.poison();
+        let message = format!(
+            "the commit's last page could not be written ({}): the write may or may not be there; close {path}, open it again and read the key",
+            error.message()
+        );
+        return Error::new(Code::UnknownOutcome, message).with_source(error);
+    }
+    if error.code() == Code::Full {
+        return error.context(path);
+    }
+    if shared.env.sync().is_err() {
+        shared.guard.poison();
+    }
+    error.context(path)
+}
+
+impl Writer<'_> {
+    /// One step of the sweep behind a promised compaction; whether it was the last.
+    fn sweep(&mut self, events_max: usize) -> Result<bool> {
+        self.maintain(|txn| compact::sweep_step(txn, events_max))
+    }
+}

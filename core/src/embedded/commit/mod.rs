@@ -1,0 +1,373 @@
+//! Group commit: the first writer to come leads, takes the writer's lock, applies everybody's
+//! requests in one transaction, commits once and hands the answers out.
+//!
+//! After a commit the leader unlocks, wakes the members of its group, hands leadership to the
+//! oldest request that waits with a thread (else to the worker), rings the bell, and runs
+//! completions. One worker thread, started on first use, leads for requests without a thread and
+//! sweeps behind compactions.
+
+mod durability;
+mod group;
+mod queue;
+
+pub(crate) use durability::withdraw_lazy;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam::sync::{Parker, Unparker};
+
+use self::group::Finished;
+use self::queue::{Next, Outcome, Pending, Queue, Waiter, Work, lock, with_parker};
+use crate::embedded::guard::Guard;
+use crate::embedded::lmdb::Env;
+use crate::embedded::mvcc::compact;
+use crate::engine::Completion;
+use crate::error::{Code, Error, Result};
+use crate::request::{Answer, Durability, Request};
+
+/// A sweep that another process left is looked for at the first write and every so many groups.
+const LEFTOVER_GROUPS: u64 = 1_024;
+/// The worker waits so long for the lock before it leaves the sweep to a later writer.
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How a handle wants its writes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub durability: Durability,
+    /// How long to wait before a leader has it; none is for ever.
+    pub timeout: Option<Duration>,
+}
+
+impl Terms {
+    fn deadline(&self) -> Option<Instant> {
+        self.timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+    }
+}
+
+/// The writing side of one environment.
+pub(crate) struct Committer {
+    shared: Arc<Shared>,
+}
+
+/// What leaders share, the worker among them.
+struct Shared {
+    env: Arc<Env>,
+    guard: Arc<Guard>,
+    queue: Queue,
+    /// The store's durability is `none`: nothing is ever flushed.
+    unsynced: bool,
+    /// This environment has looked for a gap to close.
+    gap_closed: AtomicBool,
+    /// This environment has seen its boot noted in `meta`.
+    lazy_announced: AtomicBool,
+    groups: AtomicU64,
+    worker: Mutex<Option<Worker>>,
+}
+
+struct Worker {
+    orders: Arc<Orders>,
+    unparker: Unparker,
+    thread: JoinHandle<()>,
+}
+
+/// What the worker has been told to do.
+#[derive(Default)]
+struct Orders {
+    lead: AtomicBool,
+    sweep: AtomicBool,
+    stop: AtomicBool,
+}
+
+impl Committer {
+    /// `unsynced`: the store's durability is `none`.
+    pub fn new(env: Arc<Env>, guard: Arc<Guard>, unsynced: bool) -> Committer {
+        Committer {
+            shared: Arc::new(Shared {
+                env,
+                guard,
+                queue: Queue::default(),
+                unsynced,
+                gap_closed: AtomicBool::new(false),
+                lazy_announced: AtomicBool::new(false),
+                groups: AtomicU64::new(0),
+                worker: Mutex::new(None),
+            }),
+        }
+    }
+
+    /// Runs a request, which is valid, and waits for its answer.
+    pub fn call(&self, request: Request, terms: Terms) -> Result<Answer> {
+        let physical = matches!(&request, Request::Compact(compact) if compact.physical);
+        let answer = self.shared.wait_for(Work::Request(request), terms)?;
+        if physical {
+            self.shared.sweep(terms)?;
+        }
+        answer_of(answer)
+    }
+
+    /// Runs a request, which is valid, without waiting.
+    pub fn submit(&self, request: Request, terms: Terms, completion: Completion) {
+        let waiter = Waiter::Completion(Mutex::new(Some(completion)));
+        let pending = Pending::new(Work::Request(request), terms.durability, terms.deadline(), waiter);
+        if self.shared.queue.join(pending) {
+            self.shared.order(|orders| &orders.lead);
+        }
+    }
+
+    /// Ends the worker, once it has led what is queued. Called when the last handle is gone, and so
+    /// nothing can be queued any more.
+    pub fn stop(&self) {
+        let Some(worker) = lock(&self.shared.worker).take() else { return };
+        worker.orders.stop.store(true, Ordering::Release);
+        worker.unparker.unpark();
+        // a completion may have dropped the last handle on the worker itself
+        if worker.thread.thread().id() != thread::current().id() {
+            let _ = worker.thread.join();
+        }
+    }
+}
+
+fn answer_of(outcome: Outcome) -> Result<Answer> {
+    match outcome {
+        Outcome::Answer(answer) => Ok(answer),
+        Outcome::Swept(_) => Err(Error::new(Code::Internal, "a request was answered as a step of the sweep")),
+    }
+}
+
+/// Waiting and leading.
+impl Shared {
+    fn wait_for(self: &Arc<Self>, work: Work, terms: Terms) -> Result<Outcome> {
+        with_parker(|parker| {
+            let waiter = Waiter::Thread(parker.unparker().clone());
+            let own = Pending::new(work, terms.durability, terms.deadline(), waiter);
+            if self.queue.join(own.clone()) {
+                self.lead_for(&own)?;
+            }
+            self.wait(parker, &own)
+        })
+    }
+
+    fn wait(self: &Arc<Self>, parker: &Parker, own: &Pending) -> Result<Outcome> {
+        loop {
+            if let Some(outcome) = own.outcome() {
+                return outcome;
+            }
+            if own.is_queued() && own.is_appointed() {
+                self.lead_for(own)?;
+                continue;
+            }
+            match own.deadline.filter(|_| own.is_queued()) {
+                None => parker.park(),
+                Some(deadline) if Instant::now() < deadline => parker.park_deadline(deadline),
+                Some(_) if own.give_up() => {
+                    if self.queue.was_appointed(own) {
+                        self.hand_on();
+                    }
+                    return Err(self.busy());
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Leads until the own request is answered, then hands on. If the lock cannot be had in time
+    /// the own request is given up.
+    fn lead_for(self: &Arc<Self>, own: &Pending) -> Result<()> {
+        while own.is_queued() {
+            match self.guard.lock_writer(own.deadline) {
+                Ok(held) => {
+                    let finished = group::run(self);
+                    drop(held);
+                    self.finish(finished, !own.is_queued());
+                }
+                Err(error) => {
+                    own.give_up();
+                    self.hand_on();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// After a group: members are woken first, then leadership goes on, then the bell, then
+    /// completions, which may do anything but block.
+    fn finish(self: &Arc<Self>, finished: Finished, hand_on: bool) {
+        let succeeded = finished.iter().any(|(_, outcome)| outcome.is_ok());
+        let sweep = finished.iter().any(|(member, outcome)| leaves_sweep(member, outcome));
+        let completions: Vec<_> = finished.into_iter().filter_map(|(member, outcome)| member.finish(outcome)).collect();
+        if hand_on {
+            self.hand_on();
+        }
+        if succeeded {
+            self.guard.ring();
+        }
+        self.guard.give_way();
+        if sweep || self.has_leftover() {
+            self.order(|orders| &orders.sweep);
+        }
+        for (completion, outcome) in completions {
+            complete(completion, outcome.and_then(answer_of));
+        }
+    }
+
+    fn hand_on(self: &Arc<Self>) {
+        if let Next::Worker = self.queue.hand_on() {
+            self.order(|orders| &orders.lead);
+        }
+    }
+
+    /// The refusal of a request whose time ran out in this process's own queue.
+    fn busy(&self) -> Error {
+        let holder = match self.guard.writer_holder() {
+            Some((pid, held_ms)) => format!("process {pid} has held it for {held_ms} ms"),
+            None => "many writers are waiting for it".to_string(),
+        };
+        let path = self.env.path().display();
+        Error::new(Code::Busy, format!("the writer's lock of {path} was not to be had in time: {holder}"))
+    }
+}
+
+/// Before and after a group's transaction; the writer's lock is held.
+impl Shared {
+    fn before_write(&self) -> Result<()> {
+        if self.guard.is_poisoned() {
+            let path = self.env.path().display();
+            let message = format!(
+                "{path} takes no more writes since a sync failed: what the disk holds is unknown until every process has closed it and one opens it anew"
+            );
+            return Err(Error::new(Code::ReadOnly, message));
+        }
+        if !self.unsynced && !self.gap_closed.load(Ordering::Acquire) {
+            durability::close_gap(&self.env, self.guard.boot_id())?;
+            self.gap_closed.store(true, Ordering::Release);
+        }
+        if !self.unsynced && !self.lazy_announced.load(Ordering::Acquire) && self.queue.has_lazy() {
+            durability::announce_lazy(&self.env, self.guard.boot_id())?;
+            self.lazy_announced.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Whether a group of these members may leave its meta page to the page cache: one that must
+    /// be on the disk takes the others along, and so does a boot that was not noted in time. A
+    /// sweep gives out no revision, so it needs no note.
+    fn is_lazy(&self, members: &[Arc<Pending>]) -> bool {
+        let noted = self.lazy_announced.load(Ordering::Acquire);
+        let may = |member: &Arc<Pending>| match member.work {
+            Work::Request(_) => noted && member.durability == Durability::Lazy,
+            Work::Sweep => true,
+        };
+        !self.unsynced && members.iter().all(may)
+    }
+
+    /// Whether a sweep was left behind, perhaps by another process; looked at now and then.
+    fn has_leftover(&self) -> bool {
+        if !self.groups.fetch_add(1, Ordering::Relaxed).is_multiple_of(LEFTOVER_GROUPS) {
+            return false;
+        }
+        self.env.read().and_then(|txn| compact::has_leftover(&txn)).unwrap_or(false)
+    }
+}
+
+/// Whether somebody must sweep behind this member: a compaction whose caller does not.
+fn leaves_sweep(member: &Pending, outcome: &Result<Outcome>) -> bool {
+    let Work::Request(Request::Compact(compact)) = &member.work else { return false };
+    let waits = matches!(member.waiter, Waiter::Thread(_));
+    outcome.is_ok() && !(compact.physical && waits)
+}
+
+/// A completion that panics ends neither its leader nor the group.
+fn complete(completion: Completion, outcome: Result<Answer>) {
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| completion(outcome)));
+}
+
+/// The worker.
+impl Shared {
+    /// Tells the worker to do something, and starts it if there is none yet.
+    fn order(self: &Arc<Self>, what: impl Fn(&Orders) -> &AtomicBool) {
+        let mut worker = lock(&self.worker);
+        if worker.is_none() {
+            match self.start_worker() {
+                Ok(started) => *worker = Some(started),
+                // no thread to be had: this one does it, a little late for its caller
+                Err(orders) => {
+                    drop(worker);
+                    what(&orders).store(true, Ordering::Release);
+                    self.carry_out(&orders);
+                    return;
+                }
+            }
+        }
+        if let Some(worker) = worker.as_ref() {
+            what(&worker.orders).store(true, Ordering::Release);
+            worker.unparker.unpark();
+        }
+    }
+
+    fn start_worker(self: &Arc<Self>) -> std::result::Result<Worker, Arc<Orders>> {
+        let orders = Arc::new(Orders::default());
+        let parker = Parker::new();
+        let unparker = parker.unparker().clone();
+        let (shared, its_orders) = (self.clone(), orders.clone());
+        let thread = thread::Builder::new().name("libkv-writer".into()).spawn(move || {
+            while !its_orders.stop.load(Ordering::Acquire) {
+                shared.carry_out(&its_orders);
+                parker.park();
+            }
+            shared.carry_out(&its_orders);
+        });
+        match thread {
+            Ok(thread) => Ok(Worker { orders, unparker, thread }),
+            Err(_) => Err(orders),
+        }
+    }
+
+    fn carry_out(self: &Arc<Self>, orders: &Orders) {
+        loop {
+            if orders.lead.swap(false, Ordering::AcqRel) {
+                self.lead_for_completions();
+            } else if !orders.stop.load(Ordering::Acquire) && orders.sweep.swap(false, Ordering::AcqRel) {
+                let _ = self.sweep_unless(&orders.stop);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Leads one group for requests that no thread waits for, then hands on.
+    fn lead_for_completions(self: &Arc<Self>) {
+        match self.guard.lock_writer(self.queue.first_deadline()) {
+            Ok(held) => {
+                let finished = group::run(self);
+                drop(held);
+                self.finish(finished, true);
+            }
+            Err(error) => {
+                let expired = self.queue.take_expired(Instant::now());
+                let outcomes = expired.into_iter().filter_map(|pending| pending.finish(Err(error.clone())));
+                for (completion, outcome) in outcomes.collect::<Vec<_>>() {
+                    complete(completion, outcome.and_then(answer_of));
+                }
+                self.hand_on();
+            }
+        }
+    }
+
+    /// Sweeps until there is nothing left to sweep, giving way to others between the steps.
+    fn sweep(self: &Arc<Self>, terms: Terms) -> Result<()> {
+        // a step that a power cut takes back is only done again
+        let terms = Terms { durability: Durability::Lazy, ..terms };
+        while !matches!(self.wait_for(Work::Sweep, terms)?, Outcome::Swept(true)) {}
+        Ok(())
+    }
+
+    fn sweep_unless(self: &Arc<Self>, stop: &AtomicBool) -> Result<()> {
+        let terms = Terms { durability: Durability::Lazy, timeout: Some(SWEEP_TIMEOUT) };
+        while !stop.load(Ordering::Acquire) && !matches!(self.wait_for(Work::Sweep, terms)?, Outcome::Swept(true)) {}
+        Ok(())
+    }
+}

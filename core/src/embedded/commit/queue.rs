@@ -1,0 +1,235 @@
+//! The writer's queue: who waits, who leads, and how a request leaves it.
+//!
+//! A request is QUEUED, then TAKEN by a leader and DONE, or GONE because its deadline passed first.
+//! Only one compare-and-swap can win it, so a request that is answered with a time-out never runs.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crossbeam::sync::{Parker, Unparker};
+
+use crate::engine::Completion;
+use crate::error::Result;
+use crate::request::{Answer, Durability, Request};
+use crate::validate::request_bytes;
+
+const QUEUED: u8 = 0;
+const TAKEN: u8 = 1;
+const DONE: u8 = 2;
+const GONE: u8 = 3;
+
+/// What a leader does for somebody.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// A user's request, validated.
+    Request(Request),
+    /// One step of the sweep; its answer is whether the sweep is at its end.
+    Sweep,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Answer(Answer),
+    /// A sweep step; whether it was the last.
+    Swept(bool),
+}
+
+/// Who waits for it.
+pub(super) enum Waiter {
+    /// A thread, parked.
+    Thread(Unparker),
+    /// Nobody: the completion is called.
+    Completion(Mutex<Option<Completion>>),
+}
+
+/// A request in the queue. It stands on the heap, since its caller can leave it.
+pub(super) struct Pending {
+    pub work: Work,
+    pub durability: Durability,
+    pub deadline: Option<Instant>,
+    pub waiter: Waiter,
+    state: AtomicU8,
+    /// Its thread has been made leader.
+    appointed: AtomicBool,
+    outcome: Mutex<Option<Result<Outcome>>>,
+}
+
+impl Pending {
+    pub fn new(work: Work, durability: Durability, deadline: Option<Instant>, waiter: Waiter) -> Arc<Pending> {
+        Arc::new(Pending {
+            work,
+            durability,
+            deadline,
+            waiter,
+            state: AtomicU8::new(QUEUED),
+            appointed: AtomicBool::new(false),
+            outcome: Mutex::new(None),
+        })
+    }
+
+    /// Bytes that its group counts for it.
+    pub fn bytes(&self) -> u64 {
+        match &self.work {
+            Work::Request(request) => request_bytes(request),
+            Work::Sweep => 0,
+        }
+    }
+
+    fn leave_queue(&self, to: u8) -> bool {
+        self.state.compare_exchange(QUEUED, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// For a leader: from now on it will be answered.
+    pub fn take(&self) -> bool {
+        self.leave_queue(TAKEN)
+    }
+
+    /// For its own caller: whether it could be taken out before a leader had it.
+    pub fn give_up(&self) -> bool {
+        self.leave_queue(GONE)
+    }
+
+    pub fn is_queued(&self) -> bool {
+        self.state.load(Ordering::Acquire) == QUEUED
+    }
+
+    pub fn is_appointed(&self) -> bool {
+        self.appointed.load(Ordering::Acquire)
+    }
+
+    /// Leaves the outcome and wakes the thread that waits; a completion is handed back instead, to
+    /// be called when the leader has nothing else to do.
+    pub fn finish(&self, outcome: Result<Outcome>) -> Option<(Completion, Result<Outcome>)> {
+        match &self.waiter {
+            Waiter::Thread(thread) => {
+                *lock(&self.outcome) = Some(outcome);
+                self.state.store(DONE, Ordering::Release);
+                thread.unpark();
+                None
+            }
+            Waiter::Completion(completion) => {
+                self.state.store(DONE, Ordering::Release);
+                lock(completion).take().map(|completion| (completion, outcome))
+            }
+        }
+    }
+
+    /// The outcome, once it is there.
+    pub fn outcome(&self) -> Option<Result<Outcome>> {
+        match self.state.load(Ordering::Acquire) {
+            DONE => lock(&self.outcome).take(),
+            _ => None,
+        }
+    }
+}
+
+/// What comes next when a leader is done.
+pub(super) enum Next {
+    /// Nobody leads and nobody waits.
+    Nobody,
+    /// A thread that waits has been appointed and woken.
+    Appointed,
+    /// Only completions wait: the worker must lead.
+    Worker,
+}
+
+/// The queue. While `led` somebody leads, or has been told to.
+#[derive(Default)]
+pub(super) struct Queue {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    waiting: VecDeque<Arc<Pending>>,
+    led: bool,
+}
+
+impl Queue {
+    /// Joins the queue; answers whether nobody leads, so that the caller must see to it.
+    pub fn join(&self, pending: Arc<Pending>) -> bool {
+        let mut inner = lock(&self.inner);
+        inner.waiting.push_back(pending);
+        !std::mem::replace(&mut inner.led, true)
+    }
+
+    /// The oldest request that is still wanted, taken.
+    pub fn take_next(&self) -> Option<Arc<Pending>> {
+        let mut inner = lock(&self.inner);
+        while let Some(pending) = inner.waiting.pop_front() {
+            if pending.take() {
+                return Some(pending);
+            }
+        }
+        None
+    }
+
+    /// Takes out what waited beyond its deadline with nobody to notice.
+    pub fn take_expired(&self, now: Instant) -> Vec<Arc<Pending>> {
+        let mut expired = Vec::new();
+        lock(&self.inner).waiting.retain(|pending| {
+            let late = matches!(pending.waiter, Waiter::Completion(_)) && pending.deadline.is_some_and(|at| at <= now);
+            if late && pending.take() {
+                expired.push(pending.clone());
+            }
+            !late
+        });
+        expired
+    }
+
+    /// Whether a request waits that asks for no more than a lazy commit.
+    pub fn has_lazy(&self) -> bool {
+        let lazy =
+            |pending: &Arc<Pending>| pending.durability == Durability::Lazy && matches!(pending.work, Work::Request(_));
+        lock(&self.inner).waiting.iter().any(lazy)
+    }
+
+    /// The deadline of the oldest request.
+    pub fn first_deadline(&self) -> Option<Instant> {
+        lock(&self.inner).waiting.front().and_then(|pending| pending.deadline)
+    }
+
+    /// Hands leadership on: to the oldest request with a thread, else to the worker, else to nobody.
+    pub fn hand_on(&self) -> Next {
+        let mut inner = lock(&self.inner);
+        inner.waiting.retain(|pending| pending.is_queued());
+        for pending in &inner.waiting {
+            if let Waiter::Thread(thread) = &pending.waiter {
+                // under the lock: whoever gives up meanwhile looks here, under it, too
+                pending.appointed.store(true, Ordering::Release);
+                thread.unpark();
+                return Next::Appointed;
+            }
+        }
+        inner.led = !inner.waiting.is_empty();
+        if inner.led { Next::Worker } else { Next::Nobody }
+    }
+
+    /// Whether this request, which has given up, was made leader before it could say so.
+    pub fn was_appointed(&self, pending: &Pending) -> bool {
+        let _inner = lock(&self.inner);
+        pending.is_appointed()
+    }
+}
+
+/// No code of ours can panic while it holds one of these locks, so poison means nothing.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs `wait` with this thread's parker, and its unparker for others.
+pub(super) fn with_parker<R>(wait: impl FnOnce(&Parker) -> R) -> R {
+    thread_local! {
+        static PARKER: Parker = Parker::new();
+    }
+    let mut wait = Some(wait);
+    let mut run = |parker: &Parker| wait.take().map(|wait| wait(parker));
+    // a thread that is ending may have lost its own already
+    match PARKER.try_with(&mut run) {
+        Ok(Some(result)) => result,
+        _ => run(&Parker::new()).expect("it has not run yet"),
+    }
+}

@@ -1,0 +1,224 @@
+//! One key's chain of events, and the events of a stretch of time.
+//!
+//! An event points to its key's event before it (`prev`) and to an older one (`jump`), as far back
+//! as the digits of its depth in skew-binary say. So a read n versions back takes about
+//! 2·log2(n) + 2 steps. A worked example: key a put at revisions 2 to 9 has the depths 0 to 7.
+//! Depth 7 jumps to depth 0, depth 6 to 3, depth 3 to 0, the others to the one before. A read at
+//! revision 4 (depth 2) starts at depth 7 in `live`: its jump (revision 2) is not above 4, so it
+//! takes prev, depth 6; that one jumps to depth 3, revision 5, still above 4; depth 3 jumps to
+//! revision 2, too far; its prev is revision 4, the answer.
+
+use super::read::{Item, Pairs, Walk};
+use super::{At, compacted_error, compacted_revision, current_revision, future, readable};
+use crate::embedded::codec::{self, Header, Link, LogEvent, Rev};
+use crate::embedded::lmdb::{Tree, Txn};
+use crate::error::Result;
+use crate::model::{Change, Event, EventKind, KeyRange, KeyValue, Revision};
+use crate::request::{Changes, KEY_BYTES_MAX};
+
+/// A page of events or changes stops at so many, at so many bytes, or after looking at so many.
+const PAGE_EVENTS: usize = 1_000;
+const PAGE_BYTES: usize = 1 << 20;
+const PAGE_LOOKED: usize = 20_000;
+
+/// The pair of an entry of `live` or `dead` as it was at `revision`, which is readable.
+#[inline]
+pub(crate) fn item_at<'t>(txn: &'t Txn<'_>, entry: Item<'t>, revision: Revision) -> Result<Option<Item<'t>>> {
+    if entry.header.rev.main <= revision {
+        return Ok((!entry.header.tombstone).then_some(entry));
+    }
+    Ok(event_before(txn, entry.header, revision, &mut 0)?.map(|event| Item { key: entry.key, ..event.into() }))
+}
+
+/// The last event at or before `revision` in the chain of `header`, which is later; none if it is
+/// a tombstone or was never there. `steps` counts the records read.
+fn event_before<'t>(
+    txn: &'t Txn<'_>,
+    mut header: Header,
+    revision: Revision,
+    steps: &mut u32,
+) -> Result<Option<LogEvent<'t>>> {
+    while let Some(link) = header.link {
+        let rev = if link.jump.main > revision { link.jump } else { link.prev };
+        *steps += 1;
+        let event = event_at(txn, rev)?;
+        if rev.main <= revision {
+            // a swept record was no longer the newest of any readable revision
+            return Ok(event.filter(|event| !event.header.tombstone));
+        }
+        match event {
+            Some(event) => header = event.header,
+            None => return Err(codec::damaged("log", &rev.to_key(), "an event that a chain needs is gone")),
+        }
+    }
+    Ok(None)
+}
+
+fn event_at<'t>(txn: &'t Txn<'_>, rev: Rev) -> Result<Option<LogEvent<'t>>> {
+    match txn.get(Tree::Log, &rev.to_key())? {
+        Some(bytes) => codec::event(rev, bytes).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// How an event that comes right after `before` is linked.
+pub(crate) fn link_after(txn: &Txn, before: &Header, compacted: Revision) -> Result<Link> {
+    let depth = before.link.map_or(0, |link| link.depth);
+    let jump = match before.link {
+        // nobody enters records at or below the compaction, and they may be gone
+        Some(link) if link.jump.main <= compacted && lowest_digit_is_two(depth) => link.jump,
+        Some(link) if lowest_digit_is_two(depth) => match event_at(txn, link.jump)? {
+            Some(event) => event.header.link.map_or(link.jump, |link| link.jump),
+            None => return Err(codec::damaged("log", &link.jump.to_key(), "an event that a chain needs is gone")),
+        },
+        _ => before.rev,
+    };
+    Ok(Link { depth: depth + 1, prev: before.rev, jump })
+}
+
+/// Whether the lowest digit of a number that is not 0, in skew-binary (weights 1, 3, 7, 15, …), is
+/// 2: then the jumps of the last two events have the same length, and the next one spans both.
+fn lowest_digit_is_two(mut number: u64) -> bool {
+    let mut last = 0;
+    while number > 0 {
+        // the greatest weight that fits: one below a power of two
+        let weight = (u64::MAX >> 1) >> (number.saturating_add(1).leading_zeros());
+        if number == weight {
+            return weight == last;
+        }
+        number -= weight;
+        last = weight;
+    }
+    false
+}
+
+/// The newest event of a key, tombstones too.
+fn newest(txn: &Txn, key: &[u8]) -> Result<Option<Header>> {
+    if key.len() > KEY_BYTES_MAX {
+        return Ok(None);
+    }
+    if let Some(bytes) = txn.get(Tree::Live, key)? {
+        return Ok(Some(codec::live(key, bytes)?.0));
+    }
+    txn.get(Tree::Dead, key)?.map(|bytes| codec::dead(key, bytes)).transpose()
+}
+
+/// The events of one key, newest first: all above the compacted revision, and below it the one
+/// that is still to be seen at it.
+pub(crate) fn history(txn: &Txn, key: &[u8], limit: i64) -> Result<Vec<Event>> {
+    let most = if limit > 0 { limit as usize } else { usize::MAX };
+    let compacted = compacted_revision(txn)?;
+    let mut events = Vec::new();
+    let mut next = newest(txn, key)?.map(|header| header.rev);
+    while let Some(rev) = next.filter(|_| events.len() < most) {
+        let Some(event) = event_at(txn, rev)? else { break };
+        if rev.main < compacted && event.header.tombstone {
+            break;
+        }
+        let kv = super::read::pair(event.key, event.value, &event.header);
+        events.push(Event { kind: kind(&event.header), kv, prev_kv: None });
+        if rev.main <= compacted {
+            break;
+        }
+        next = event.header.link.map(|link| link.prev);
+    }
+    Ok(events)
+}
+
+fn kind(header: &Header) -> EventKind {
+    if header.tombstone { EventKind::Delete } else { EventKind::Put }
+}
+
+/// The first events of `request`, and the revision up to which it has been looked at.
+pub(crate) fn changes(txn: &Txn, request: &Changes) -> Result<(Vec<Event>, Revision)> {
+    let current = current_revision(txn)?;
+    let upto = if request.upto > 0 { request.upto } else { current };
+    if upto > current {
+        return Err(future(upto, current));
+    }
+    let (after, compacted) = (request.after.max(0), compacted_revision(txn)?);
+    if after < compacted {
+        return Err(compacted_error(after, compacted));
+    }
+    let mut cursor = txn.cursor(Tree::Log)?;
+    let (mut pairs, mut kinds, mut bytes, mut looked) = (Pairs::new(), Vec::new(), 0, 0);
+    let mut last = after;
+    let mut entry = cursor.seek(&Rev::new(after.saturating_add(1), 0).to_key())?;
+    let mut seen_upto = upto.max(after);
+    while let Some((key, record)) = entry {
+        let rev = Rev::from_key(key)?;
+        if rev.main > upto {
+            break;
+        }
+        let full = kinds.len() >= PAGE_EVENTS || bytes >= PAGE_BYTES || looked >= PAGE_LOOKED;
+        if full && rev.main > last {
+            seen_upto = last;
+            break;
+        }
+        (last, looked) = (rev.main, looked + 1);
+        let event = codec::event(rev, record)?;
+        if request.range.contains(event.key) {
+            bytes += event.key.len() + event.value.len();
+            pairs.push(event.key, event.value, &event.header);
+            kinds.push(kind(&event.header));
+        }
+        entry = cursor.next()?;
+    }
+    let kvs = pairs.finish().into_iter();
+    let events = kinds.into_iter().zip(kvs).map(|(kind, kv)| Event { kind, kv, prev_kv: None });
+    Ok((events.collect(), seen_upto))
+}
+
+/// The first keys of a range that differ between two revisions, and the key to go on from.
+pub(crate) fn diff(
+    txn: &Txn,
+    before: Revision,
+    after: Revision,
+    range: &KeyRange,
+) -> Result<(Vec<Change>, Option<Vec<u8>>)> {
+    let current = current_revision(txn)?;
+    readable(txn, before, current)?;
+    readable(txn, after, current)?;
+    let older = before.min(after);
+    let mut walk = Walk::new(txn, range, At::Past(older))?;
+    let (mut changes, mut bytes, mut looked) = (Vec::new(), 0, 0);
+    while let Some(entry) = walk.next_entry()? {
+        if changes.len() == PAGE_EVENTS || bytes >= PAGE_BYTES || looked == PAGE_LOOKED {
+            return Ok((changes, Some(entry.key.to_vec())));
+        }
+        looked += 1;
+        if entry.header.rev.main <= older {
+            continue;
+        }
+        let at = |revision| -> Result<Option<KeyValue>> {
+            item_at(txn, entry, revision)?.map(|item| item.to_kv(txn)).transpose()
+        };
+        let (a, b) = (at(before)?, at(after)?);
+        if a.as_ref().map(|kv| kv.mod_revision) != b.as_ref().map(|kv| kv.mod_revision) {
+            bytes += [&a, &b].into_iter().flatten().map(|kv| kv.key.len() + kv.value.len()).sum::<usize>();
+            changes.push(Change { key: entry.key.to_vec().into(), before: a, after: b });
+        }
+    }
+    Ok((changes, None))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Steps of a read at `revision` of a key that stands in `live`.
+    pub(crate) fn steps_back(txn: &Txn, key: &[u8], revision: Revision) -> (u32, Option<Revision>) {
+        let header = newest(txn, key).unwrap().unwrap();
+        let mut steps = 0;
+        let found = event_before(txn, header, revision, &mut steps).unwrap();
+        (steps, found.map(|event| event.header.rev.main))
+    }
+
+    #[test]
+    fn the_digits_decide_as_in_the_worked_example() {
+        let twos: Vec<u64> = (1..=15).filter(|&depth| lowest_digit_is_two(depth)).collect();
+        // 2 = 1+1, 5 = 3+1+1, 6 = 3+3, 9 = 7+1+1, 12 = 7+3+1+1, 13 = 7+3+3, 14 = 7+7
+        assert_eq!(twos, [2, 5, 6, 9, 12, 13, 14]);
+        assert!(!lowest_digit_is_two(u64::MAX) && !lowest_digit_is_two(u64::MAX >> 1));
+    }
+}

@@ -1,0 +1,190 @@
+//! Txns: every compare is evaluated and everything that can be refused is checked against the
+//! state before the txn; then the operations run, each seeing what the ones before it did.
+
+use super::read::{self, Item, Walk};
+use super::write::{Writer, key_not_found};
+use super::{At, compacted_error, compacted_revision, future};
+use crate::embedded::codec::Header;
+use crate::embedded::lmdb::Txn as StoreTxn;
+use crate::error::{Code, Error, Result};
+use crate::model::{LeaseId, Revision};
+use crate::request::*;
+
+/// Which lists run: of a txn, and of each txn nested in the list that runs, in their order.
+struct Plan {
+    succeeded: bool,
+    nested: Vec<Plan>,
+}
+
+impl Plan {
+    fn new(store: &StoreTxn, txn: &Txn) -> Result<Plan> {
+        let mut succeeded = true;
+        for compare in &txn.compare {
+            if !holds(store, compare)? {
+                succeeded = false;
+                break;
+            }
+        }
+        let mut nested = Vec::new();
+        for op in if succeeded { &txn.success } else { &txn.failure } {
+            if let Op::Txn(inner) = op {
+                nested.push(Plan::new(store, inner)?);
+            }
+        }
+        Ok(Plan { succeeded, nested })
+    }
+
+    fn taken<'r>(&self, txn: &'r Txn) -> &'r [Op] {
+        if self.succeeded { &txn.success } else { &txn.failure }
+    }
+
+    /// Every operation of the lists that run, nested ones in their place.
+    fn for_each<'r>(&self, txn: &'r Txn, visit: &mut impl FnMut(&'r Op) -> Result<()>) -> Result<()> {
+        let mut nested = self.nested.iter();
+        for op in self.taken(txn) {
+            match op {
+                Op::Txn(inner) => nested.next().map_or(Ok(()), |plan| plan.for_each(inner, visit))?,
+                op => visit(op)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a compare holds for every key of its range; without a key, as contract 5.4 says.
+fn holds(store: &StoreTxn, compare: &Compare) -> Result<bool> {
+    if compare.range.is_single() {
+        return match read::item(store, &compare.range.key, At::Now)? {
+            Some(item) => holds_for(store, compare, &item),
+            None => Ok(holds_without_key(compare)),
+        };
+    }
+    let mut walk = Walk::new(store, &compare.range, At::Now)?;
+    let Some(mut item) = walk.next()? else { return Ok(holds_without_key(compare)) };
+    loop {
+        if !holds_for(store, compare, &item)? {
+            return Ok(false);
+        }
+        match walk.next()? {
+            Some(next) => item = next,
+            None => return Ok(true),
+        }
+    }
+}
+
+fn holds_without_key(compare: &Compare) -> bool {
+    match compare.operand {
+        Operand::Value(_) => false,
+        _ => holds_number(compare, &Header::default()),
+    }
+}
+
+fn holds_for<'t>(store: &'t StoreTxn<'_>, compare: &Compare, item: &Item<'t>) -> Result<bool> {
+    match &compare.operand {
+        Operand::Value(value) => Ok(is(item.value(store)?.cmp(value), compare.result)),
+        _ => Ok(holds_number(compare, &item.header)),
+    }
+}
+
+fn holds_number(compare: &Compare, header: &Header) -> bool {
+    let order = match compare.operand {
+        Operand::Version(version) => header.version.cmp(&version),
+        Operand::CreateRevision(revision) => header.create.cmp(&revision),
+        Operand::ModRevision(revision) => header.rev.main.cmp(&revision),
+        Operand::Lease(lease) => header.lease.cmp(&lease),
+        Operand::Value(_) => return false,
+    };
+    is(order, compare.result)
+}
+
+fn is(order: std::cmp::Ordering, result: CompareResult) -> bool {
+    match result {
+        CompareResult::Equal => order.is_eq(),
+        CompareResult::Greater => order.is_gt(),
+        CompareResult::Less => order.is_lt(),
+        CompareResult::NotEqual => order.is_ne(),
+    }
+}
+
+/// There are no leases yet, so every id but 0 is unknown.
+pub(crate) fn check_lease(lease: LeaseId) -> Result<()> {
+    match lease {
+        0 => Ok(()),
+        _ => Err(Error::new(Code::LeaseNotFound, format!("requested lease not found (lease {lease})"))),
+    }
+}
+
+fn check_put(store: &StoreTxn, put: &Put) -> Result<()> {
+    if (put.ignore_value || put.ignore_lease) && read::item(store, &put.key, At::Now)?.is_none() {
+        return Err(key_not_found(put));
+    }
+    check_lease(put.lease)
+}
+
+/// Where a range inside a txn reads. Unlike a plain range (contract 5.10) a negative revision is
+/// held against the compacted one: -1 passes while nothing was ever compacted.
+fn range_at(request: &Range, current: Revision, compacted: Revision) -> Result<At> {
+    match request.revision {
+        0 => Ok(At::Now),
+        revision if revision > current => Err(future(revision, current)),
+        revision if revision < compacted => Err(compacted_error(revision, compacted)),
+        revision if revision < 0 || revision == current => Ok(At::Now),
+        revision => Ok(At::Past(revision)),
+    }
+}
+
+/// What can be refused on the lists that run, in etcd's order: all puts, then all ranges.
+fn check(store: &StoreTxn, txn: &Txn, plan: &Plan, current: Revision, compacted: Revision) -> Result<()> {
+    plan.for_each(txn, &mut |op| match op {
+        Op::Put(put) => check_put(store, put),
+        _ => Ok(()),
+    })?;
+    plan.for_each(txn, &mut |op| match op {
+        Op::Range(range) => range_at(range, current, compacted).map(drop),
+        _ => Ok(()),
+    })
+}
+
+/// Runs a txn in one revision, or refuses it before anything is written.
+pub(crate) fn run(writer: &mut Writer, txn: &Txn) -> Result<TxnResult> {
+    let plan = Plan::new(writer.txn(), txn)?;
+    check(writer.txn(), txn, &plan, writer.current(), writer.compacted())?;
+    let mut result = run_list(writer, txn, &plan)?;
+    result.revision = writer.revision();
+    Ok(result)
+}
+
+fn run_list(writer: &mut Writer, txn: &Txn, plan: &Plan) -> Result<TxnResult> {
+    let mut nested = plan.nested.iter();
+    let mut responses = Vec::with_capacity(plan.taken(txn).len());
+    for op in plan.taken(txn) {
+        responses.push(match op {
+            Op::Range(range) => {
+                let at = range_at(range, writer.current(), writer.compacted())?;
+                OpResult::Range(writer.range(range, Some(at))?)
+            }
+            Op::Put(put) => OpResult::Put(writer.put(put)?),
+            Op::Delete(delete) => OpResult::Delete(writer.delete(delete)?),
+            Op::Txn(inner) => match nested.next() {
+                Some(plan) => OpResult::Txn(run_list(writer, inner, plan)?),
+                None => return Err(Error::new(Code::Internal, "a nested txn has no plan")),
+            },
+        });
+    }
+    // a nested txn's header is there and empty, in etcd: its revision stays 0
+    Ok(TxnResult { succeeded: plan.succeeded, revision: 0, responses })
+}
+
+/// Runs a txn of ranges alone, which needs no writer.
+pub(crate) fn run_read_only(store: &StoreTxn, txn: &Txn, current: Revision) -> Result<TxnResult> {
+    let compacted = compacted_revision(store)?;
+    let plan = Plan::new(store, txn)?;
+    check(store, txn, &plan, current, compacted)?;
+    let mut responses = Vec::with_capacity(plan.taken(txn).len());
+    for op in plan.taken(txn) {
+        let Op::Range(range) = op else { return Err(Error::new(Code::Internal, "a write in a read-only txn")) };
+        let answer = read::range(store, range, range_at(range, current, compacted)?)?;
+        responses.push(OpResult::Range(RangeResult { revision: current, ..answer }));
+    }
+    Ok(TxnResult { succeeded: plan.succeeded, revision: current, responses })
+}

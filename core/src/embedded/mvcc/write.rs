@@ -1,0 +1,264 @@
+//! Making revisions: what a put and a deletion do to `live`, `dead` and `log`.
+
+use super::read::{self, Item, Pairs, Walk};
+use super::{At, compact, compacted_revision, current_revision, history, txn};
+use crate::embedded::codec::{self, Header, INLINE_BYTES_MAX, Rev, meta};
+use crate::embedded::lmdb::{Tree, WriteTxn};
+use crate::error::{Code, Error, Result, show};
+use crate::model::{KeyValue, LeaseId, Revision};
+use crate::request::{Answer, Delete, DeleteResult, Put, PutResult, Range, RangeResult, Request};
+
+/// Keys deleted before the next are looked for: what a deletion of everything keeps in memory.
+const DELETE_KEYS: usize = 1_000;
+
+/// A write transaction that requests are applied to, one revision each.
+///
+/// A request that is refused has written nothing, unless [`Writer::is_torn`]: then the whole
+/// transaction must be dropped and its other requests run again.
+pub(crate) struct Writer<'e> {
+    txn: WriteTxn<'e>,
+    /// The revision before the request under way.
+    current: Revision,
+    compacted: Revision,
+    inline_bytes_max: usize,
+    dead_entries: u64,
+    /// Events written by the request under way; the number of the next one.
+    sub: u32,
+    /// Whether anything was written by any request.
+    wrote: bool,
+    torn: bool,
+}
+
+impl<'e> Writer<'e> {
+    pub fn new(txn: WriteTxn<'e>) -> Result<Writer<'e>> {
+        let inline_bytes_max = match txn.get(Tree::Meta, meta::INLINE_LIMIT)? {
+            Some(bytes) => codec::number(meta::INLINE_LIMIT, bytes)?,
+            None => i64::from(INLINE_BYTES_MAX),
+        };
+        Ok(Writer {
+            current: current_revision(&txn)?,
+            compacted: compacted_revision(&txn)?,
+            inline_bytes_max: inline_bytes_max.max(0) as usize,
+            dead_entries: txn.entries(Tree::Dead)?,
+            txn,
+            sub: 0,
+            wrote: false,
+            torn: false,
+        })
+    }
+
+    /// Runs one request, validated before, in one revision.
+    pub fn apply(&mut self, request: &Request) -> Result<Answer> {
+        self.sub = 0;
+        let answer = self.run(request);
+        match &answer {
+            // LMDB's own errors may leave a transaction that cannot go on
+            Err(error) => self.torn |= self.sub > 0 || !is_refusal(error.code()),
+            Ok(_) => self.current += Revision::from(self.sub > 0),
+        }
+        answer
+    }
+
+    fn run(&mut self, request: &Request) -> Result<Answer> {
+        Ok(match request {
+            Request::Put(put) => {
+                txn::check_lease(put.lease)?;
+                Answer::Put(self.put(put)?)
+            }
+            Request::Delete(delete) => Answer::Delete(self.delete(delete)?),
+            Request::Txn(txn) => Answer::Txn(txn::run(self, txn)?),
+            Request::Compact(compact) => {
+                let answer = compact::promise(&mut self.txn, compact, self.current, self.compacted)?;
+                self.compacted = compact.revision;
+                self.wrote = true;
+                Answer::Compact(answer)
+            }
+            Request::Range(range) => Answer::Range(self.range(range, None)?),
+        })
+    }
+
+    /// Work on the trees that makes no revision.
+    pub fn maintain<T>(&mut self, work: impl FnOnce(&mut WriteTxn<'e>) -> Result<T>) -> Result<T> {
+        self.wrote = true;
+        let result = work(&mut self.txn);
+        self.torn |= result.is_err();
+        // what was buried may be gone
+        self.dead_entries = self.txn.entries(Tree::Dead)?;
+        result
+    }
+
+    /// Whether a refused request had written something, so that nothing may be committed.
+    pub fn is_torn(&self) -> bool {
+        self.torn
+    }
+
+    /// Whether there is anything to commit.
+    pub fn has_written(&self) -> bool {
+        self.wrote
+    }
+
+    /// The transaction, to commit it.
+    pub fn into_txn(self) -> WriteTxn<'e> {
+        self.txn
+    }
+
+    pub fn txn(&self) -> &WriteTxn<'e> {
+        &self.txn
+    }
+
+    pub fn current(&self) -> Revision {
+        self.current
+    }
+
+    pub fn compacted(&self) -> Revision {
+        self.compacted
+    }
+
+    /// The revision as a response inside a txn names it: the new one once something was written.
+    pub fn revision(&self) -> Revision {
+        self.current + Revision::from(self.sub > 0)
+    }
+
+    /// Reads; `at` is where, if the request's own revision has been judged already.
+    pub fn range(&self, request: &Range, at: Option<At>) -> Result<RangeResult> {
+        let at = match at {
+            Some(at) => at,
+            None => super::readable(&self.txn, request.revision, self.current)?,
+        };
+        // the present has this request's own writes in it already
+        let at = if at == At::Now && request.revision > 0 && self.sub > 0 { At::Past(self.current) } else { at };
+        let answer = read::range(&self.txn, request, at)?;
+        Ok(RangeResult { revision: self.revision(), ..answer })
+    }
+
+    pub fn put(&mut self, put: &Put) -> Result<PutResult> {
+        if !(put.prev_kv || put.ignore_value || put.ignore_lease) {
+            self.write_pair(&put.key, &put.value, put.lease)?;
+            return Ok(PutResult { revision: self.revision(), prev_kv: None });
+        }
+        let old = read::item(&self.txn, &put.key, At::Now)?.map(|item| item.to_kv(&self.txn)).transpose()?;
+        let (mut value, mut lease) = (put.value.as_slice(), put.lease);
+        if put.ignore_value || put.ignore_lease {
+            let old = old.as_ref().ok_or_else(|| key_not_found(put))?;
+            value = if put.ignore_value { &old.value } else { value };
+            lease = if put.ignore_lease { old.lease } else { lease };
+        }
+        self.write_pair(&put.key, value, lease)?;
+        Ok(PutResult { revision: self.revision(), prev_kv: old.filter(|_| put.prev_kv) })
+    }
+
+    /// One descent into `live` for most puts: the place is reserved as for a new key, and if the
+    /// key is there its old header comes instead. What is reserved is filled before any other write.
+    fn write_pair(&mut self, key: &[u8], value: &[u8], lease: LeaseId) -> Result<()> {
+        let rev = Rev::new(self.current + 1, self.sub);
+        let in_log = value.len() > self.inline_bytes_max;
+        let inline: &[u8] = if in_log { &[] } else { value };
+        let mut header = Header { rev, in_log, lease, create: rev.main, version: 1, ..Header::default() };
+        let fresh = header.encode_entry();
+        self.wrote = true;
+        let mut before = match self.txn.insert(Tree::Live, key, fresh.len() + inline.len())? {
+            Ok(place) => {
+                fill(place, &fresh, inline);
+                None
+            }
+            Err(old) => Some(codec::live(key, old)?.0),
+        };
+        if let Some(old) = before {
+            header.create = old.create;
+            header.version = old.version + 1;
+        } else if self.dead_entries > 0 {
+            before = self.revive(key)?;
+        }
+        if let Some(before) = before {
+            header.link = Some(history::link_after(&self.txn, &before, self.compacted)?);
+            let entry = header.encode_entry();
+            fill(self.txn.reserve(Tree::Live, key, entry.len() + inline.len())?, &entry, inline);
+        }
+        self.append(&header, key, value)
+    }
+
+    /// Takes a key out of `dead`, which has its chain.
+    fn revive(&mut self, key: &[u8]) -> Result<Option<Header>> {
+        let Some(bytes) = self.txn.get(Tree::Dead, key)? else { return Ok(None) };
+        let header = codec::dead(key, bytes)?;
+        self.txn.delete(Tree::Dead, key)?;
+        self.dead_entries -= 1;
+        Ok(Some(header))
+    }
+
+    fn append(&mut self, header: &Header, key: &[u8], value: &[u8]) -> Result<()> {
+        let event = header.encode_event();
+        let len = codec::event_bytes(&event, key, value);
+        match self.txn.append(Tree::Log, &header.rev.to_key(), len)? {
+            Some(place) => codec::write_event(header.rev, &event, key, value, place),
+            None => return Err(codec::damaged("log", &header.rev.to_key(), "there are later events already")),
+        }
+        self.sub = self.sub.checked_add(1).ok_or_else(|| {
+            Error::new(Code::TooManyOps, "too many operations in txn request (2^32 changes in one revision)")
+        })?;
+        Ok(())
+    }
+
+    pub fn delete(&mut self, delete: &Delete) -> Result<DeleteResult> {
+        let mut range = delete.range.clone();
+        let (mut deleted, mut prev_kvs) = (0, Pairs::new());
+        loop {
+            let mut found = Vec::new();
+            let mut walk = Walk::new(&self.txn, &range, At::Now)?;
+            while let Some(item) = walk.next()? {
+                found.push((item.key.to_vec(), item.header));
+                if delete.prev_kv {
+                    prev_kvs.push(item.key, item.value(&self.txn)?, &item.header);
+                }
+                if found.len() == DELETE_KEYS {
+                    break;
+                }
+            }
+            drop(walk);
+            for (key, header) in &found {
+                self.bury(key, header)?;
+            }
+            deleted += found.len() as i64;
+            match found.pop() {
+                Some((last, _)) if found.len() + 1 == DELETE_KEYS && !range.is_single() => range.key = last,
+                _ => break,
+            }
+        }
+        Ok(DeleteResult { revision: self.revision(), deleted, prev_kvs: prev_kvs.finish() })
+    }
+
+    /// Moves a key from `live` to `dead`, with its tombstone on the log.
+    fn bury(&mut self, key: &[u8], before: &Header) -> Result<()> {
+        let link = history::link_after(&self.txn, before, self.compacted)?;
+        let rev = Rev::new(self.current + 1, self.sub);
+        let header = Header { rev, tombstone: true, link: Some(link), ..Header::default() };
+        self.wrote = true;
+        self.txn.delete(Tree::Live, key)?;
+        let entry = header.encode_entry();
+        fill(self.txn.reserve(Tree::Dead, key, entry.len())?, &entry, &[]);
+        self.dead_entries += 1;
+        self.append(&header, key, &[])
+    }
+
+    /// The pair of a key as it is now, this request's own writes included.
+    pub fn get(&self, key: &[u8]) -> Result<Option<KeyValue>> {
+        let item: Option<Item> = read::item(&self.txn, key, At::Now)?;
+        item.map(|item| item.to_kv(&self.txn)).transpose()
+    }
+}
+
+/// Whether an error speaks of the request, not of the store.
+fn is_refusal(code: Code) -> bool {
+    use Code::*;
+    matches!(code, InvalidArgument | KeyNotFound | LeaseNotFound | Compacted | FutureRevision)
+}
+
+fn fill(place: &mut [u8], header: &[u8], value: &[u8]) {
+    place[..header.len()].copy_from_slice(header);
+    place[header.len()..].copy_from_slice(value);
+}
+
+pub(crate) fn key_not_found(put: &Put) -> Error {
+    let option = if put.ignore_value { "ignore_value" } else { "ignore_lease" };
+    Error::new(Code::KeyNotFound, format!("key not found (put of {} with {option})", show(&put.key)))
+}
