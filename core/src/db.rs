@@ -62,7 +62,7 @@ impl Db {
 
     /// One key as it was at `revision` (0 and below: now), or none.
     ///
-    /// Costs about 2·log2(n) + 2 reads for a key put n times since.
+    /// Costs at most 2·⌈log2 n⌉ + 2 reads for a key with n versions.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! One key's chain of events, and the events of a stretch of time.
 //!
 //! An event points to its key's event before it (`prev`) and to an older one (`jump`), as far back
-//! as the digits of its depth in skew-binary say. So a read n versions back takes about
-//! 2·log2(n) + 2 steps. A worked example: key a put at revisions 2 to 9 has the depths 0 to 7.
+//! as the digits of its depth in skew-binary say. So a read of the past of a key with n versions takes
+//! at most 2·⌈log2 n⌉ + 2 steps. A worked example: key a put at revisions 2 to 9 has the depths 0 to 7.
 //! Depth 7 jumps to depth 0, depth 6 to 3, depth 3 to 0, the others to the one before. A read at
 //! revision 4 (depth 2) starts at depth 7 in `live`: its jump (revision 2) is not above 4, so it
 //! takes prev, depth 6; that one jumps to depth 3, revision 5, still above 4; depth 3 jumps to
@@ -203,22 +203,75 @@ pub(crate) fn diff(
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
+mod tests {
+    use std::path::Path;
 
-    /// Steps of a read at `revision` of a key that stands in `live`.
-    pub(crate) fn steps_back(txn: &Txn, key: &[u8], revision: Revision) -> (u32, Option<Revision>) {
+    use super::*;
+    use crate::embedded::commit::Terms;
+    use crate::embedded::store::{self, Store};
+    use crate::options::Options;
+    use crate::request::{Compact, Delete, Durability, Put, Request};
+
+    fn run(store: &Store, request: impl Into<Request>) {
+        store.commit.call(request.into(), Terms { durability: Durability::None, timeout: None }).unwrap();
+    }
+
+    /// Steps of a read at `revision` of a key that stands in `live`, and the revision it finds.
+    fn steps_back(txn: &Txn, key: &[u8], revision: Revision) -> (u32, Option<Revision>) {
         let header = newest(txn, key).unwrap().unwrap();
         let mut steps = 0;
         let found = event_before(txn, header, revision, &mut steps).unwrap();
         (steps, found.map(|event| event.header.rev.main))
     }
 
+    /// At most 2·⌈log2 n⌉ + 2 steps for a key with n versions, counted, not timed.
+    fn promised(versions: i64) -> u32 {
+        2 * ((versions as f64).log2().ceil() as u32) + 2
+    }
+
     #[test]
     fn the_digits_decide_as_in_the_worked_example() {
-        let twos: Vec<u64> = (1..=15).filter(|&depth| lowest_digit_is_two(depth)).collect();
+        let twos: Vec<u64> = (1..=14).filter(|&depth| lowest_digit_is_two(depth)).collect();
         // 2 = 1+1, 5 = 3+1+1, 6 = 3+3, 9 = 7+1+1, 12 = 7+3+1+1, 13 = 7+3+3, 14 = 7+7
         assert_eq!(twos, [2, 5, 6, 9, 12, 13, 14]);
         assert!(!lowest_digit_is_two(u64::MAX) && !lowest_digit_is_two(u64::MAX >> 1));
+    }
+
+    #[test]
+    fn reading_a_thousand_versions_back_takes_the_promised_steps() {
+        let store = store::open(Path::new(":memory:"), &Options::new()).unwrap();
+        for version in 0..1_100 {
+            run(&store, Put::new("k", version.to_string()));
+        }
+        let (current, mut worst) = (1_101, 0);
+        for back in 1..1_100 {
+            let (steps, found) = steps_back(&store.env.read().unwrap(), b"k", current - back);
+            assert_eq!(found, Some(current - back));
+            assert!(steps <= promised(1_100), "{steps} steps for {back} versions back");
+            worst = worst.max(steps);
+        }
+        assert!(worst > 10, "the walk must be counted: at most {worst} steps");
+    }
+
+    #[test]
+    fn the_promise_holds_over_deletions_and_after_a_compaction() {
+        let store = store::open(Path::new(":memory:"), &Options::new()).unwrap();
+        for version in 0..600 {
+            match version % 7 {
+                6 => run(&store, Delete::new("k")),
+                _ => run(&store, Put::new("k", version.to_string())),
+            }
+        }
+        run(&store, Compact::new(300).physical(true));
+        for version in 0..600 {
+            run(&store, Put::new("k", version.to_string()));
+        }
+        let txn = store.env.read().unwrap();
+        for revision in 300..1_200 {
+            let (steps, found) = steps_back(&txn, b"k", revision);
+            let deleted = revision <= 601 && (revision - 2) % 7 == 6;
+            assert_eq!(found, (!deleted).then_some(revision), "at {revision}");
+            assert!(steps <= promised(1_200), "{steps} steps at {revision}");
+        }
     }
 }
