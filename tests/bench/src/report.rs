@@ -1,0 +1,135 @@
+//! Rounds, medians, and what is printed and written of them.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+/// One row: ours beside the reference.
+pub struct Row {
+    name: &'static str,
+    reference: &'static str,
+    reach: f64,
+    n: u64,
+    bytes_value: usize,
+    note: String,
+    ours_ns: Vec<f64>,
+    ref_ns: Vec<f64>,
+}
+
+impl Row {
+    /// A row without rounds yet. `reach` is the ratio that is wanted; `n` operations a round.
+    pub fn new(name: &'static str, reference: &'static str, reach: f64, n: u64, bytes_value: usize) -> Row {
+        Row { name, reference, reach, n, bytes_value, note: String::new(), ours_ns: Vec::new(), ref_ns: Vec::new() }
+    }
+
+    /// Says what a reader must know of this row.
+    pub fn note(mut self, note: impl Into<String>) -> Row {
+        self.note = note.into();
+        self
+    }
+
+    /// Runs alternating rounds, the first of each not counted; each answers how long it took.
+    pub fn rounds(
+        mut self,
+        rounds: usize,
+        mut ours: impl FnMut() -> Duration,
+        mut reference: impl FnMut() -> Duration,
+    ) -> Row {
+        let per = |time: Duration, n: u64| time.as_nanos() as f64 / n as f64;
+        for round in 0..=rounds {
+            // which of them goes first changes, so that neither always meets a warm cache
+            let (o, r) = if round % 2 == 0 {
+                let o = ours();
+                (o, reference())
+            } else {
+                let r = reference();
+                (ours(), r)
+            };
+            if round > 0 {
+                self.ours_ns.push(per(o, self.n));
+                self.ref_ns.push(per(r, self.n));
+            }
+        }
+        println!("{}", self.line());
+        self
+    }
+
+    /// A row of sizes: bytes instead of nanoseconds.
+    pub fn sizes(mut self, ours: u64, reference: u64) -> Row {
+        self.ours_ns.push(ours as f64);
+        self.ref_ns.push(reference as f64);
+        println!("{}", self.line());
+        self
+    }
+
+    fn ratios(&self) -> Vec<f64> {
+        self.ours_ns.iter().zip(&self.ref_ns).map(|(ours, reference)| ours / reference).collect()
+    }
+
+    fn line(&self) -> String {
+        let mut ratios = self.ratios();
+        ratios.sort_by(f64::total_cmp);
+        let ratio = median(&ratios);
+        let verdict = if ratio <= self.reach { "reached" } else { "SHORT" };
+        format!(
+            "{:<18} {:>12.0} {:>12.0}  {:>6.2} [{:.2} .. {:.2}]  reach {:<6} {verdict:<8} {} {}",
+            self.name,
+            median(&self.ours_ns),
+            median(&self.ref_ns),
+            ratio,
+            ratios.first().unwrap_or(&f64::NAN),
+            ratios.last().unwrap_or(&f64::NAN),
+            self.reach,
+            self.reference,
+            self.note
+        )
+    }
+
+    fn json(&self) -> String {
+        let list: Vec<String> = self.ratios().iter().map(|ratio| format!("{ratio:.4}")).collect();
+        format!(
+            "{{\"name\": {:?}, \"ours_ns\": {:.1}, \"ref\": {:?}, \"ref_ns\": {:.1}, \"ratio\": {:.4}, \"ratios\": [{}], \"n\": {}, \"bytes_value\": {}, \"note\": {:?}}}",
+            self.name,
+            median(&self.ours_ns),
+            self.reference,
+            median(&self.ref_ns),
+            median(&self.ratios()),
+            list.join(", "),
+            self.n,
+            self.bytes_value,
+            self.note
+        )
+    }
+}
+
+/// The heading of what [`Row`] prints.
+pub fn heading() -> String {
+    let columns = ["row", "ours ns", "ref ns", "ratio"];
+    format!("{:<18} {:>12} {:>12}  {:>6} [spread]", columns[0], columns[1], columns[2], columns[3])
+}
+
+/// All rows as a JSON list.
+pub fn json(rows: &[Row]) -> String {
+    let mut out = String::from("[\n");
+    for (at, row) in rows.iter().enumerate() {
+        let comma = if at + 1 < rows.len() { "," } else { "" };
+        let _ = writeln!(out, "  {}{comma}", row.json());
+    }
+    out + "]\n"
+}
+
+fn median(numbers: &[f64]) -> f64 {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => sorted[n / 2],
+        n => (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0,
+    }
+}
+
+/// How long `work` took.
+pub fn time(work: impl FnOnce()) -> Duration {
+    let began = Instant::now();
+    work();
+    began.elapsed()
+}
