@@ -240,6 +240,23 @@ pub(crate) fn live<'t>(key: &[u8], bytes: &'t [u8]) -> Result<(Header, &'t [u8])
     }
 }
 
+/// The value of an entry of `live`, if it stands there, without reading the header: a get that
+/// wants nothing else spends a third of our share of its time on it.
+#[inline]
+pub(crate) fn inline_value(bytes: &[u8]) -> Option<&[u8]> {
+    let (&flags, rest) = bytes.split_first()?;
+    if flags & (TOMB | INLOG) != 0 {
+        return None;
+    }
+    let mut numbers = 2 + 2 * u32::from(flags & FIRST == 0) + u32::from(flags & LEASE != 0) + 5 * u32::from(flags & PREV != 0);
+    let mut at = 0;
+    while numbers > 0 {
+        numbers -= u32::from(rest.get(at)? & 0x80 == 0);
+        at += 1;
+    }
+    rest.get(at..)
+}
+
 /// An entry of `dead`.
 pub(crate) fn dead(key: &[u8], bytes: &[u8]) -> Result<Header> {
     match Header::decode_entry(bytes) {
@@ -347,6 +364,8 @@ mod tests {
         for header in headers() {
             let bytes = header.encode_entry();
             assert_eq!(Header::decode_entry(&bytes), Some((header, &[][..])));
+            let stands_there = (!header.tombstone && !header.in_log).then_some(&b"value"[..]);
+            assert_eq!(inline_value(&[&bytes[..], b"value"].concat()), stands_there);
             for cut in 0..bytes.len() {
                 assert_eq!(Header::decode_entry(&bytes[..cut]), None, "cut to {cut} bytes");
             }

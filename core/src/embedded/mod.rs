@@ -189,12 +189,12 @@ impl Engine for Embedded {
 
     fn get_into(&self, key: &[u8], buffer: &mut [u8]) -> Result<Option<usize>> {
         self.read(|txn| {
-            let Some(item) = read::item(txn, key, mvcc::At::Now)? else { return Ok(None) };
-            let value = item.value(txn)?;
-            if let Some(place) = buffer.get_mut(..value.len()) {
-                place.copy_from_slice(value);
-            }
-            Ok(Some(value.len()))
+            read::with_value(txn, key, |value| {
+                if let Some(place) = buffer.get_mut(..value.len()) {
+                    place.copy_from_slice(value);
+                }
+                value.len()
+            })
         })
     }
 

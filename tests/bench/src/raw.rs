@@ -53,7 +53,7 @@ impl Raw {
         // SAFETY: calls in the order that LMDB asks for, with pointers to our own places.
         unsafe {
             must(ffi::mdb_env_create(&mut raw.env));
-            must(ffi::mdb_env_set_mapsize(raw.env, 1 << 40));
+            must(ffi::mdb_env_set_mapsize(raw.env, 1 << 35));
             must(ffi::mdb_env_set_maxdbs(raw.env, 4));
             must(ffi::mdb_env_set_maxreaders(raw.env, 1024));
             must(ffi::mdb_env_open(raw.env, path.as_ptr(), flags, 0o600));

@@ -12,7 +12,7 @@ use super::{At, bound, history};
 use crate::embedded::codec::{self, Header, LogEvent};
 use crate::embedded::lmdb::{Cursor, Tree, Txn};
 use crate::error::Result;
-use crate::model::{KeyRange, KeyValue};
+use crate::model::{KeyRange, KeyValue, LeaseId, Revision, Version};
 use crate::request::{KEY_BYTES_MAX, Range, RangeResult, SortOrder, SortTarget};
 
 /// A page of an answer: pairs copied out of the map share one allocation of this size.
@@ -72,12 +72,23 @@ fn place(page: &Bytes, start: usize, key_bytes: usize, header: &Header) -> KeyVa
     }
 }
 
+/// A pair whose page is still growing. It is made once for each pair of a range, so it is small.
+struct Pending {
+    create: Revision,
+    modified: Revision,
+    version: Version,
+    lease: LeaseId,
+    /// Where its value begins and ends in the page.
+    value_at: u32,
+    end: u32,
+}
+
 /// Pairs being copied out, page by page.
 pub(crate) struct Pairs {
     kvs: Vec<KeyValue>,
     page: Vec<u8>,
-    /// What stands in the page and is no pair yet: where its value begins and ends.
-    pending: Vec<(Header, usize, usize)>,
+    /// What stands in the page and is no pair yet.
+    pending: Vec<Pending>,
     bytes: usize,
 }
 
@@ -101,7 +112,14 @@ impl Pairs {
         self.page.extend_from_slice(key);
         let value_at = self.page.len();
         self.page.extend_from_slice(value);
-        self.pending.push((*header, value_at, self.page.len()));
+        self.pending.push(Pending {
+            create: header.create,
+            modified: header.rev.main,
+            version: header.version,
+            lease: header.lease,
+            value_at: value_at as u32,
+            end: self.page.len() as u32,
+        });
         self.bytes += bytes;
     }
 
@@ -109,14 +127,15 @@ impl Pairs {
         let page = Bytes::from(std::mem::take(&mut self.page));
         self.kvs.reserve(self.pending.len());
         let mut key_at = 0;
-        for (header, value_at, end) in self.pending.drain(..) {
+        for pair in self.pending.drain(..) {
+            let (value_at, end) = (pair.value_at as usize, pair.end as usize);
             self.kvs.push(KeyValue {
                 key: page.slice(key_at..value_at),
                 value: page.slice(value_at..end),
-                create_revision: header.create,
-                mod_revision: header.rev.main,
-                version: header.version,
-                lease: header.lease,
+                create_revision: pair.create,
+                mod_revision: pair.modified,
+                version: pair.version,
+                lease: pair.lease,
             });
             key_at = end;
         }
@@ -158,6 +177,20 @@ fn live_item<'t>(txn: &'t Txn<'_>, key: &'t [u8]) -> Result<Option<Item<'t>>> {
         }
         None => Ok(None),
     }
+}
+
+/// The value of one key, now, handed to `with`; none if there is no such key.
+#[inline]
+pub(crate) fn with_value<T>(txn: &Txn, key: &[u8], with: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
+    if key.len() > KEY_BYTES_MAX || key.is_empty() {
+        return Ok(None);
+    }
+    let Some(bytes) = txn.get(Tree::Live, key)? else { return Ok(None) };
+    if let Some(value) = codec::inline_value(bytes) {
+        return Ok(Some(with(value)));
+    }
+    let (header, value) = codec::live(key, bytes)?;
+    Ok(Some(with(Item { key, header, value }.value(txn)?)))
 }
 
 /// Every key of `live`, and of `dead` when the past is asked for, merged by key.
