@@ -31,6 +31,19 @@ pub(crate) mod meta {
     pub const GAP: &[u8] = b"gap/";
 }
 
+/// What `meta` holds of a store that is new.
+pub(crate) fn new_meta(store_id: &[u8; 16], unsynced: bool) -> Vec<(&'static [u8], Vec<u8>)> {
+    vec![
+        (meta::FORMAT, FORMAT_VERSION.to_le_bytes().to_vec()),
+        (meta::COMPAT, 0u64.to_le_bytes().to_vec()),
+        (meta::RO_COMPAT, 0u64.to_le_bytes().to_vec()),
+        (meta::INCOMPAT, 0u64.to_le_bytes().to_vec()),
+        (meta::STORE_ID, store_id.to_vec()),
+        (meta::DURABILITY, vec![u8::from(!unsynced)]),
+        (meta::INLINE_LIMIT, i64::from(INLINE_BYTES_MAX).to_le_bytes().to_vec()),
+    ]
+}
+
 /// An event's place in history: the revision, and its number inside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub(crate) struct Rev {
@@ -248,7 +261,8 @@ pub(crate) fn inline_value(bytes: &[u8]) -> Option<&[u8]> {
     if flags & (TOMB | INLOG) != 0 {
         return None;
     }
-    let mut numbers = 2 + 2 * u32::from(flags & FIRST == 0) + u32::from(flags & LEASE != 0) + 5 * u32::from(flags & PREV != 0);
+    let mut numbers =
+        2 + 2 * u32::from(flags & FIRST == 0) + u32::from(flags & LEASE != 0) + 5 * u32::from(flags & PREV != 0);
     let mut at = 0;
     while numbers > 0 {
         numbers -= u32::from(rest.get(at)? & 0x80 == 0);

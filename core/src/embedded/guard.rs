@@ -1,29 +1,526 @@
-//! Provisional: one process, no guard file yet.
-use crate::error::Result;
-use std::sync::Mutex;
-use std::time::Instant;
-pub(crate) struct Guard {
-    m: Mutex<()>,
+//! The guard file: what the processes that have a store open share besides the store.
+//!
+//! It is mapped by each of them and never unlinked. Nothing in it must survive but `poisoned`: when
+//! nobody is present the first opener lays the rest anew.
+//!
+//! | offset | bytes | field |
+//! |---|---|---|
+//! | 0 | 8 | magic |
+//! | 8 | 4 | layout number; this and the lock bytes keep their places for ever |
+//! | 12 | 4 | ABI: word size, size of the mutex, C library |
+//! | 16 | 16 | store id |
+//! | 32, 40 | 8, 8 | inodes of `data.mdb` and `lock.mdb` |
+//! | 48, 56 | 8, 8 | inodes of the pid and time namespaces |
+//! | 64 | 16 | boot id; zeroes equal nothing |
+//! | 80 | 8 | LMDB's number of the last commit |
+//! | 88, 96 | 4, 8 | pid of who holds "opening", and its start time |
+//! | 104, 112, 120 | 4, 8, 8 | pid of who holds the writer's lock, its start time, and since when (ms since boot) |
+//! | 128 | 4 | waiter word: somebody waits for the writer's lock |
+//! | 132 | 4 | bell: bit 0 somebody sleeps, the rest counts |
+//! | 136 | 4 | poisoned |
+//! | 140 | 4 | kind of clock: 0 the system's, 1 in hand |
+//! | 144 | 8 | lower bound of the next lease deadline (a later version's) |
+//! | 192 | 64 | the writer's mutex |
+//! | 256 | | backup pins, then lease slots from 4,096 on (later versions') |
+//!
+//! Locks are on bytes of the file, by open file description: 0 "opening" (exclusive), 1 "present"
+//! (shared; exclusive with a clock in hand), 2 "reading" (shared, of a read-only medium), 16 + pid
+//! (exclusive, one for each process).
+#![allow(unsafe_code)]
+
+use std::fs;
+use std::io;
+use std::marker::PhantomData;
+use std::mem::{self, MaybeUninit};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::os::{self, LockFile, LockKind, SharedPage};
+use crate::error::{Code, Error, Result};
+
+const MAGIC: u64 = u64::from_le_bytes(*b"libkv gd");
+const LAYOUT: u32 = 1;
+/// Word size, size of the mutex, and 1 for glibc.
+const ABI: u32 = (size_of::<usize>() as u32) << 24 | (size_of::<libc::pthread_mutex_t>() as u32) << 8 | 1;
+/// What is mapped and allocated.
+pub(crate) const GUARD_BYTES: usize = 4_096;
+
+const OPENING: u64 = 0;
+const PRESENT: u64 = 1;
+const READING: u64 = 2;
+const PIDS: u64 = 16;
+/// Pids are below this on Linux.
+const PID_MAX: u64 = 1 << 22;
+
+/// A waiter raises its word anew so often: a holder may have cleared it for somebody else.
+const WAITER_PERIOD: Duration = Duration::from_millis(100);
+/// A holder that saw a waiter gives way at most so long.
+const GIVE_WAY_MAX: Duration = Duration::from_millis(1);
+
+#[repr(C)]
+struct Layout {
+    magic: AtomicU64,
+    layout: AtomicU32,
+    abi: AtomicU32,
+    store_id: [AtomicU64; 2],
+    data_inode: AtomicU64,
+    lock_inode: AtomicU64,
+    pid_namespace: AtomicU64,
+    time_namespace: AtomicU64,
+    boot: [AtomicU64; 2],
+    txn_id: AtomicU64,
+    opening_pid: AtomicU32,
+    _pad0: u32,
+    opening_start: AtomicU64,
+    writer_pid: AtomicU32,
+    _pad1: u32,
+    writer_start: AtomicU64,
+    writer_since_ms: AtomicU64,
+    waiter: AtomicU32,
+    bell: AtomicU32,
+    poisoned: AtomicU32,
+    clock_in_hand: AtomicU32,
+    next_deadline: AtomicU64,
+    _pad2: [u64; 5],
+    mutex: MutexPlace,
 }
-pub(crate) struct WriterLock<'g>(std::sync::MutexGuard<'g, ()>);
+
+#[repr(C, align(64))]
+struct MutexPlace(std::cell::UnsafeCell<libc::pthread_mutex_t>);
+
+const _: () = {
+    assert!(mem::offset_of!(Layout, txn_id) == 80);
+    assert!(mem::offset_of!(Layout, writer_pid) == 104);
+    assert!(mem::offset_of!(Layout, waiter) == 128);
+    assert!(mem::offset_of!(Layout, next_deadline) == 144);
+    assert!(mem::offset_of!(Layout, mutex) == 192);
+    assert!(size_of::<Layout>() == 256);
+};
+
+/// The guard of an open store.
+pub(crate) struct Guard {
+    file: LockFile,
+    /// None on a read-only medium, where nothing is written and nobody may write.
+    page: Option<SharedPage>,
+    path: PathBuf,
+    boot: Option<[u8; 16]>,
+    /// What to give back at the end: this process's own byte, and which of the others.
+    held: Vec<u64>,
+    generation: u64,
+}
+
+/// What the files of a store are to each other, as the guard remembers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub store_id: [u8; 16],
+    pub data_inode: u64,
+    pub lock_inode: u64,
+}
+
+fn failed(path: &Path, e: io::Error) -> Error {
+    let code = match e.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => Code::PermissionDenied,
+        Some(libc::EROFS) => Code::ReadOnly,
+        Some(libc::ENOSPC | libc::EDQUOT) => Code::Full,
+        _ => Code::Io,
+    };
+    Error::new(code, format!("{}: {e}", path.display())).with_source(e)
+}
+
+fn words(id: &[u8; 16]) -> [u64; 2] {
+    let (a, b) = id.split_at(8);
+    [a, b].map(|half| u64::from_le_bytes(half.try_into().expect("8 bytes")))
+}
+
 impl Guard {
-    pub fn stub() -> Guard {
-        Guard { m: Mutex::new(()) }
+    /// Opens the guard, and makes it with `mode` if it is not there.
+    pub fn open(path: &Path, mode: u32) -> Result<Guard> {
+        let file = fs::File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(mode)
+            .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW)
+            .open(path)
+            .map_err(|e| failed(path, e))?;
+        Ok(Guard::new(path, file))
     }
-    pub fn lock_writer(&self, _d: Option<Instant>) -> Result<WriterLock<'_>> {
-        Ok(WriterLock(self.m.lock().unwrap()))
+
+    /// Opens the guard of a store on a read-only medium.
+    pub fn open_read_only(path: &Path) -> Result<Guard> {
+        let file = fs::File::open(path).map_err(|e| failed(path, e))?;
+        Ok(Guard::new(path, file))
     }
-    pub fn give_way(&self) {}
-    pub fn ring(&self) {}
-    pub fn poison(&self) {}
-    pub fn is_poisoned(&self) -> bool {
-        false
+
+    fn new(path: &Path, file: fs::File) -> Guard {
+        Guard {
+            file: LockFile::new(file),
+            page: None,
+            path: path.to_owned(),
+            boot: os::boot_id(),
+            held: Vec::new(),
+            generation: os::fork_generation(),
+        }
     }
-    pub fn set_txn_id(&self, _id: u64) {}
-    pub fn writer_holder(&self) -> Option<(u32, u64)> {
+
+    fn io<T>(&self, result: io::Result<T>) -> Result<T> {
+        result.map_err(|e| failed(&self.path, e))
+    }
+
+    /// Device and inode of the file that is open.
+    pub fn file_id(&self) -> Result<(u64, u64)> {
+        let file = fs::File::from(self.io(self.file.fd().try_clone_to_owned())?);
+        let meta = self.io(file.metadata())?;
+        Ok((meta.dev(), meta.ino()))
+    }
+
+    /// Allocates and maps the page. The caller holds "opening".
+    pub fn map(&mut self) -> Result<()> {
+        let file = fs::File::from(self.io(self.file.fd().try_clone_to_owned())?);
+        if self.io(file.metadata())?.len() < GUARD_BYTES as u64 {
+            self.io(os::allocate(self.file.fd(), GUARD_BYTES as u64))?;
+        }
+        self.page = Some(self.io(SharedPage::map(&self.path, GUARD_BYTES))?);
+        Ok(())
+    }
+
+    fn shared(&self) -> Option<&Layout> {
+        // SAFETY: the page has GUARD_BYTES bytes, more than the layout, and is aligned to a page;
+        // every field is atomic or reached through the mutex calls alone.
+        self.page.as_ref().map(|page| unsafe { &*page.as_ptr().cast::<Layout>() })
+    }
+
+    fn take(&mut self, byte: u64, kind: LockKind) -> Result<bool> {
+        let got = self.io(os::try_lock(self.file.fd(), byte, kind))?;
+        if got && !self.held.contains(&byte) {
+            self.held.push(byte);
+        }
+        Ok(got)
+    }
+
+    /// Takes "opening", which covers every opening and closing; answers whether it could be had.
+    pub fn try_opening(&mut self) -> Result<bool> {
+        self.take(OPENING, LockKind::Exclusive)
+    }
+
+    /// Notes who holds "opening".
+    pub fn note_opening(&self) {
+        if let Some(shared) = self.shared() {
+            let pid = std::process::id();
+            shared.opening_start.store(os::process_start(pid), Ordering::Relaxed);
+            shared.opening_pid.store(pid, Ordering::Release);
+        }
+    }
+
+    /// Gives "opening" back when what must happen under it has, and shares the guard.
+    pub fn end_opening_after<T>(mut self, last: impl FnOnce(Arc<Guard>) -> T) -> Result<T> {
+        self.held.retain(|held| *held != OPENING);
+        let guard = Arc::new(self);
+        let result = last(guard.clone());
+        os::unlock(guard.file.fd(), OPENING);
+        Ok(result)
+    }
+
+    /// Whether there is anything to write to.
+    pub fn has_page(&self) -> bool {
+        self.page.is_some()
+    }
+
+    /// Takes this process's own byte; not to be had means that another copy of the library in this
+    /// process has the store open.
+    pub fn try_own_pid(&mut self) -> Result<bool> {
+        self.take(PIDS + u64::from(std::process::id()), LockKind::Exclusive)
+    }
+
+    /// Becomes present; alone, if a clock is in hand.
+    pub fn try_present(&mut self, alone: bool) -> Result<bool> {
+        self.take(PRESENT, if alone { LockKind::Exclusive } else { LockKind::Shared })
+    }
+
+    /// Holds writers off, on a read-only medium.
+    pub fn try_reading(&mut self) -> Result<bool> {
+        self.take(READING, LockKind::Shared)
+    }
+
+    /// Whether somebody reads this as a read-only medium.
+    pub fn is_read_elsewhere(&self) -> Result<bool> {
+        Ok(self.io(os::locked_by_other(self.file.fd(), READING, 1, LockKind::Exclusive))?.is_some())
+    }
+
+    /// Whether another process is present.
+    pub fn is_shared(&self) -> Result<bool> {
+        Ok(self.io(os::locked_by_other(self.file.fd(), PRESENT, 1, LockKind::Exclusive))?.is_some())
+    }
+
+    /// The processes that have their own byte locked, without this one.
+    pub fn pids(&self) -> Result<Vec<u32>> {
+        let bytes = self.io(os::bytes_locked_by_others(self.file.fd(), PIDS, PIDS + PID_MAX))?;
+        let own = std::process::id();
+        Ok(bytes.into_iter().map(|byte| (byte - PIDS) as u32).filter(|&pid| pid != own).collect())
+    }
+
+    /// Gives everything back that has been locked, for another try.
+    pub fn give_all(&mut self) {
+        for byte in mem::take(&mut self.held) {
+            os::unlock(self.file.fd(), byte);
+        }
+    }
+
+    /// Lays the page anew, as the first of this store's openers. What must survive stays: the mark
+    /// of a failed sync, as long as it speaks of this boot and this file. Answers whether it does.
+    pub fn lay(&self, identity: &Identity, clock_in_hand: bool) -> Result<bool> {
+        let Some(shared) = self.shared() else { return Ok(false) };
+        let poisoned = shared.poisoned.load(Ordering::Acquire) != 0
+            && shared.magic.load(Ordering::Acquire) == MAGIC
+            && shared.layout.load(Ordering::Acquire) == LAYOUT
+            && self.same_boot(shared)
+            && shared.data_inode.load(Ordering::Acquire) == identity.data_inode;
+        shared.magic.store(0, Ordering::Release);
+        shared.poisoned.store(poisoned.into(), Ordering::Release);
+        for (place, word) in shared.boot.iter().zip(words(&self.boot.unwrap_or_default())) {
+            place.store(word, Ordering::Relaxed);
+        }
+        shared.abi.store(ABI, Ordering::Relaxed);
+        shared.pid_namespace.store(os::namespace("pid"), Ordering::Relaxed);
+        shared.time_namespace.store(os::namespace("time"), Ordering::Relaxed);
+        shared.writer_pid.store(0, Ordering::Relaxed);
+        shared.waiter.store(0, Ordering::Relaxed);
+        shared.bell.store(0, Ordering::Relaxed);
+        shared.clock_in_hand.store(clock_in_hand.into(), Ordering::Relaxed);
+        self.init_mutex(shared)?;
+        self.identify(identity);
+        shared.layout.store(LAYOUT, Ordering::Release);
+        shared.magic.store(MAGIC, Ordering::Release);
+        Ok(poisoned)
+    }
+
+    /// Notes which files belong together.
+    pub fn identify(&self, identity: &Identity) {
+        let Some(shared) = self.shared() else { return };
+        for (place, word) in shared.store_id.iter().zip(words(&identity.store_id)) {
+            place.store(word, Ordering::Relaxed);
+        }
+        shared.data_inode.store(identity.data_inode, Ordering::Release);
+        shared.lock_inode.store(identity.lock_inode, Ordering::Release);
+    }
+
+    fn same_boot(&self, shared: &Layout) -> bool {
+        let theirs = [&shared.boot[0], &shared.boot[1]].map(|word| word.load(Ordering::Relaxed));
+        self.boot.is_some_and(|boot| words(&boot) == theirs)
+    }
+
+    /// Why this process may not join those who are present; none if it may.
+    pub fn refusal(&self, identity: &Identity, pids: &[u32]) -> Option<Error> {
+        let shared = self.shared()?;
+        let who = pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+        let path = self.path.parent().unwrap_or(&self.path).display();
+        let (layout, abi) = (shared.layout.load(Ordering::Acquire), shared.abi.load(Ordering::Acquire));
+        if shared.magic.load(Ordering::Acquire) != MAGIC {
+            return Some(busy(format!(
+                "{path} is being laid by process {who}, or its guard file was overwritten while open"
+            )));
+        }
+        if (layout, abi) != (LAYOUT, ABI) {
+            let message = format!(
+                "{path} is open in process {who} with a guard of layout {layout} and ABI {abi:#x}; this library has layout {LAYOUT} and ABI {ABI:#x}"
+            );
+            return Some(Error::new(Code::Incompatible, message));
+        }
+        let namespace = |place: &AtomicU64, kind| {
+            let mine = os::namespace(kind);
+            mine == 0 || place.load(Ordering::Relaxed) != mine
+        };
+        if !self.same_boot(shared)
+            || namespace(&shared.pid_namespace, "pid")
+            || namespace(&shared.time_namespace, "time")
+        {
+            return Some(busy(format!("{path} is open in another container; use kv serve")));
+        }
+        let inodes = (shared.data_inode.load(Ordering::Acquire), shared.lock_inode.load(Ordering::Acquire));
+        if inodes != (identity.data_inode, identity.lock_inode) {
+            return Some(busy(format!(
+                "a file of {path} was replaced while process {who} has the store open: close it there first"
+            )));
+        }
         None
     }
+
+    /// Who holds "opening", by its note.
+    pub fn opening_holder(&self) -> Option<u32> {
+        let shared = self.shared()?;
+        let pid = shared.opening_pid.load(Ordering::Acquire);
+        (pid != 0 && os::process_start(pid) == shared.opening_start.load(Ordering::Relaxed)).then_some(pid)
+    }
+
+    fn init_mutex(&self, shared: &Layout) -> Result<()> {
+        let mut attributes = MaybeUninit::uninit();
+        // SAFETY: the attributes are initialised before they are used; nobody else is present, so
+        // nobody uses the mutex, and its place is inside our map.
+        let rc = unsafe {
+            libc::pthread_mutexattr_init(attributes.as_mut_ptr());
+            libc::pthread_mutexattr_setpshared(attributes.as_mut_ptr(), libc::PTHREAD_PROCESS_SHARED);
+            libc::pthread_mutexattr_setrobust(attributes.as_mut_ptr(), libc::PTHREAD_MUTEX_ROBUST);
+            let place = shared.mutex.0.get();
+            std::ptr::write_bytes(place, 0, 1);
+            let rc = libc::pthread_mutex_init(place, attributes.as_ptr());
+            libc::pthread_mutexattr_destroy(attributes.as_mut_ptr());
+            rc
+        };
+        self.io(if rc == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(rc)) })
+    }
+
+    /// The id of this boot, if it can be read.
     pub fn boot_id(&self) -> Option<[u8; 16]> {
-        Some([7; 16])
+        self.boot
+    }
+
+    /// Whether a sync has failed and nobody may write.
+    pub fn is_poisoned(&self) -> bool {
+        self.shared().is_some_and(|shared| shared.poisoned.load(Ordering::Acquire) != 0)
+    }
+
+    /// Marks that a sync has failed.
+    pub fn poison(&self) {
+        if let Some(shared) = self.shared() {
+            shared.poisoned.store(1, Ordering::Release);
+        }
+    }
+
+    /// Takes the mark back after a sync that succeeded, as the only one present.
+    pub fn heal(&self) {
+        if let Some(shared) = self.shared() {
+            shared.poisoned.store(0, Ordering::Release);
+        }
+    }
+
+    /// Notes LMDB's number of the last commit.
+    pub fn set_txn_id(&self, id: u64) {
+        if let Some(shared) = self.shared() {
+            shared.txn_id.store(id, Ordering::Release);
+        }
+    }
+
+    /// Tells every process that there is something new: the counter goes up and bit 0 is taken in
+    /// one step, and if it was set somebody sleeps. (A flag cleared after the counter loses them.)
+    pub fn ring(&self) {
+        let Some(shared) = self.shared() else { return };
+        let before = shared
+            .bell
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| Some((word & !1).wrapping_add(2)))
+            .unwrap_or(0);
+        if before & 1 != 0 {
+            os::futex_wake_all(&shared.bell);
+        }
+    }
+}
+
+fn busy(message: String) -> Error {
+    Error::new(Code::Busy, message)
+}
+
+/// The writer's lock, held by this thread.
+pub(crate) struct WriterLock<'g> {
+    shared: &'g Layout,
+    _one_thread: PhantomData<*mut ()>,
+}
+
+impl Drop for WriterLock<'_> {
+    fn drop(&mut self) {
+        self.shared.writer_pid.store(0, Ordering::Release);
+        // SAFETY: this thread has locked it, and the map outlives the lock's borrow of the guard.
+        unsafe { libc::pthread_mutex_unlock(self.shared.mutex.0.get()) };
+    }
+}
+
+/// The writer's lock.
+impl Guard {
+    /// Takes the writer's lock; none waits for ever. A holder that died leaves it to the next.
+    ///
+    /// # Errors
+    ///
+    /// `busy`, naming the holder, once the deadline has passed.
+    pub fn lock_writer(&self, deadline: Option<Instant>) -> Result<WriterLock<'_>> {
+        let Some(shared) = self.shared() else {
+            return Err(Error::new(Code::ReadOnly, format!("{} is on a read-only medium", self.path.display())));
+        };
+        let mutex = shared.mutex.0.get();
+        // SAFETY: the mutex was initialised by the first opener and lies in our map.
+        let mut rc = unsafe { libc::pthread_mutex_trylock(mutex) };
+        while matches!(rc, libc::EBUSY | libc::ETIMEDOUT) {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return Err(self.writer_busy());
+            }
+            shared.waiter.store(1, Ordering::Release);
+            let until = realtime_in(left.map_or(WAITER_PERIOD, |left| left.min(WAITER_PERIOD)));
+            // SAFETY: as above; the time is ours.
+            rc = unsafe { libc::pthread_mutex_timedlock(mutex, &until) };
+        }
+        if rc == libc::EOWNERDEAD {
+            // LMDB undoes what the dead holder had begun; nothing of ours is half done
+            // SAFETY: this thread has just locked it.
+            rc = unsafe { libc::pthread_mutex_consistent(mutex) };
+        }
+        if rc != 0 {
+            return Err(failed(&self.path, io::Error::from_raw_os_error(rc)).context("the writer's lock"));
+        }
+        shared.writer_since_ms.store(os::boottime_ms(), Ordering::Relaxed);
+        shared.writer_pid.store(std::process::id(), Ordering::Release);
+        Ok(WriterLock { shared, _one_thread: PhantomData })
+    }
+
+    fn writer_busy(&self) -> Error {
+        let path = self.path.parent().unwrap_or(&self.path).display();
+        match self.writer_holder() {
+            Some((pid, held_ms)) => {
+                busy(format!("the writer's lock of {path} is held by process {pid}, for {held_ms} ms now"))
+            }
+            None => busy(format!("the writer's lock of {path} was not to be had in time: many wait for it")),
+        }
+    }
+
+    /// Who holds the writer's lock, and for how many milliseconds.
+    pub fn writer_holder(&self) -> Option<(u32, u64)> {
+        let shared = self.shared()?;
+        let pid = shared.writer_pid.load(Ordering::Acquire);
+        let since = shared.writer_since_ms.load(Ordering::Relaxed);
+        (pid != 0).then(|| (pid, os::boottime_ms().saturating_sub(since)))
+    }
+
+    /// After unlocking: if another process waits for the lock, lets it have it before this one
+    /// locks again, for a moment at most.
+    pub fn give_way(&self) {
+        let Some(shared) = self.shared() else { return };
+        if shared.waiter.load(Ordering::Relaxed) == 0 || shared.waiter.swap(0, Ordering::AcqRel) == 0 {
+            return;
+        }
+        let until = Instant::now() + GIVE_WAY_MAX;
+        while shared.writer_pid.load(Ordering::Acquire) == 0 && Instant::now() < until {
+            thread::yield_now();
+        }
+    }
+}
+
+fn realtime_in(wait: Duration) -> libc::timespec {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the structure is ours.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &mut time) };
+    let nanos = time.tv_nsec as u64 + u64::from(wait.subsec_nanos());
+    time.tv_sec += wait.as_secs() as i64 + (nanos / 1_000_000_000) as i64;
+    time.tv_nsec = (nanos % 1_000_000_000) as i64;
+    time
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // never by closing alone: a child that was spawned meanwhile may have the description too
+        if self.generation == os::fork_generation() {
+            self.give_all();
+        }
     }
 }

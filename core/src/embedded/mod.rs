@@ -93,14 +93,14 @@ impl Embedded {
     /// Runs `work` on a read transaction of the newest commit.
     #[inline]
     fn read<T>(&self, work: impl FnOnce(&lmdb::Txn<'_>) -> Result<T>) -> Result<T> {
-        self.with(|store| work(&*store.env.read()?))
+        self.with(|store| work(&*store.env().read()?))
     }
 
     /// A write, or a refusal; the store is kept open by the caller while it waits, the handle is not.
     fn writable(&self, request: &Request) -> Result<(Arc<Store>, Terms)> {
         let store = self.with(|store| Ok(store.clone()))?;
-        if self.read_only {
-            let message = format!("{} was opened read-only by this handle", store.env.path().display());
+        if self.read_only || store.is_read_only_medium() {
+            let message = format!("{} was opened read-only by this handle", store.env().path().display());
             return Err(Error::new(Code::ReadOnly, message));
         }
         let asked = match request {
@@ -156,7 +156,7 @@ impl Engine for Embedded {
             }
             request => {
                 let (store, terms) = self.writable(&request)?;
-                store.commit.call(request, terms)
+                store.commit().call(request, terms)
             }
         }
     }
@@ -172,7 +172,7 @@ impl Engine for Embedded {
         }
         let writable = validate(&request, &self.limits).and_then(|()| self.writable(&request));
         match writable {
-            Ok((store, terms)) => store.commit.submit(request, terms, completion),
+            Ok((store, terms)) => store.commit().submit(request, terms, completion),
             Err(error) => completion(Err(error)),
         }
     }
@@ -234,12 +234,12 @@ impl Engine for Embedded {
 
     fn status(&self) -> Result<Status> {
         self.with(|store| {
-            let info = store.env.info()?;
-            let txn = store.env.read()?;
+            let info = store.env().info()?;
+            let txn = store.env().read()?;
             let pages: u64 = Tree::ALL.into_iter().map(|tree| txn.tree_pages(tree)).sum::<Result<u64>>()?;
-            let (writer_pid, writer_held_ms) = store.guard.writer_holder().unwrap_or((0, 0));
+            let (writer_pid, writer_held_ms) = store.guard().writer_holder().unwrap_or((0, 0));
             let oldest = info.reader_txns.iter().min().map_or(0, |oldest| info.last_txn.saturating_sub(*oldest));
-            let alarms = if store.guard.is_poisoned() { vec!["POISONED".to_string()] } else { Vec::new() };
+            let alarms = if store.guard().is_poisoned() { vec!["POISONED".to_string()] } else { Vec::new() };
             Ok(Status {
                 revision: mvcc::current_revision(&txn)?,
                 compacted_revision: mvcc::compacted_revision(&txn)?,

@@ -1,64 +1,699 @@
-//! Provisional: one process, no guard file yet.
-use super::{
-    codec,
-    commit::Committer,
-    guard::Guard,
-    lmdb::{self, Env, EnvOptions},
-};
-use crate::error::Result;
-use crate::options::Options;
+//! A store that is open in this process: one environment, one guard, shared by all handles.
+//!
+//! Opening goes in one order: registry, "opening", the files' identity, this process's own byte,
+//! "present", the verdicts, the data file, the environment. Closing goes back under "opening".
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::codec::{self, meta};
+use super::commit::{Committer, withdraw_lazy};
+use super::guard::{Guard, Identity};
+use super::lmdb::pages::{self, Found};
+use super::lmdb::{self, Env, EnvOptions};
+use super::os;
+use crate::error::{Code, Error, Result};
+use crate::options::{Clock, Options};
 use crate::request::Durability;
-use std::path::Path;
-use std::sync::Arc;
+
+const DATA: &str = "data.mdb";
+/// The data file while it is being made: nobody opens this name.
+const DATA_NEW: &str = "data.mdb.new";
+const LOCK: &str = "lock.mdb";
+const GUARD: &str = "guard";
+
+const BUSY_TIMEOUT_MS: u64 = 5_000;
+const MAX_READERS: u32 = 1_024;
+const MODE: u32 = 0o600;
+/// A refusal that rests on locks and inodes is given only if it still holds after so long:
+/// processes that end or spawn drop their locks one by one.
+const VERDICT: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
+/// One environment of this process. It closes when the last handle lets go of it.
 pub(crate) struct Store {
-    pub env: Arc<Env>,
-    pub guard: Arc<Guard>,
-    pub commit: Committer,
+    /// All three are there until it is dropped.
+    commit: Option<Committer>,
+    env: Option<Arc<Env>>,
+    guard: Option<Arc<Guard>>,
+    /// The store's durability is `none`.
     pub unsynced: bool,
+    id: [u8; 16],
+    settings: Settings,
+    generation: u64,
+    /// Where it stands in the registry; none for `:memory:`.
+    key: Option<(u64, u64)>,
 }
+
+/// The options that belong to the environment.
+#[derive(Clone, Debug)]
+struct Settings {
+    max_readers: u32,
+    mode: u32,
+    clock: Clock,
+    allow_network_fs: bool,
+    /// Opened without a way to write: a read-only medium.
+    read_only_medium: bool,
+}
+
+impl Settings {
+    fn new(options: &Options) -> Settings {
+        Settings {
+            max_readers: options.max_readers.unwrap_or(MAX_READERS),
+            mode: options.mode.unwrap_or(MODE),
+            clock: options.clock.clone().unwrap_or_default(),
+            allow_network_fs: options.allow_network_fs.unwrap_or(false),
+            read_only_medium: false,
+        }
+    }
+
+    /// Whether a later open asks for something else than what this environment has.
+    fn agree(&self, options: &Options, path: &Path) -> Result<()> {
+        let differs = |name: &str, asked: String, has: String| -> Result<()> {
+            let message = format!(
+                "{} is open in this process with {name} {has}; this open asks for {name} {asked}",
+                path.display()
+            );
+            Err(Error::new(Code::InvalidArgument, message))
+        };
+        match options {
+            Options { max_readers: Some(n), .. } if *n != self.max_readers => {
+                differs("max_readers", n.to_string(), self.max_readers.to_string())
+            }
+            Options { mode: Some(mode), .. } if *mode != self.mode => {
+                differs("mode", format!("{mode:o}"), format!("{:o}", self.mode))
+            }
+            Options { allow_network_fs: Some(allow), .. } if *allow != self.allow_network_fs => {
+                differs("allow_network_fs", allow.to_string(), self.allow_network_fs.to_string())
+            }
+            Options { clock: Some(clock), .. } if !clock.same(&self.clock) => {
+                let name = |clock: &Clock| if clock.is_in_hand() { "another one in hand" } else { "the system's" };
+                differs("clock", name(clock).into(), name(&self.clock).into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Store {
-    pub fn bytes_on_disk(&self) -> u64 {
-        0
+    /// The writing side.
+    pub fn commit(&self) -> &Committer {
+        self.commit.as_ref().expect("only dropping takes it")
     }
+
+    pub fn env(&self) -> &Arc<Env> {
+        self.env.as_ref().expect("only dropping takes it")
+    }
+
+    pub fn guard(&self) -> &Arc<Guard> {
+        self.guard.as_ref().expect("only dropping takes it")
+    }
+
+    /// Whether this is on a read-only medium.
+    pub fn is_read_only_medium(&self) -> bool {
+        self.settings.read_only_medium
+    }
+
+    /// 32 hexadecimal digits that tell this store from every other.
     pub fn store_id(&self) -> String {
-        String::new()
+        self.id.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Bytes that the store's files take on the disk.
+    pub fn bytes_on_disk(&self) -> u64 {
+        let path = self.env().path();
+        [DATA, LOCK, GUARD]
+            .iter()
+            .filter_map(|name| fs::metadata(path.join(name)).ok())
+            .map(|meta| meta.blocks() * 512)
+            .sum()
     }
 }
-impl Drop for Store {
-    fn drop(&mut self) {
-        self.commit.stop();
+
+/// Opens the store at `target`: a path, a `file:` URL or `:memory:`.
+pub(crate) fn open(target: &Path, options: &Options) -> Result<Arc<Store>> {
+    for (name, asked) in
+        [("max_bytes", options.max_bytes.is_some()), ("auto_compaction", options.auto_compaction.is_some())]
+    {
+        if asked {
+            return Err(Error::new(Code::Unsupported, format!("option {name} is not supported by this version")));
+        }
     }
+    if options.max_readers == Some(0) {
+        return Err(Error::new(Code::InvalidArgument, "option max_readers is 0: nothing could be read"));
+    }
+    if target.as_os_str() == ":memory:" {
+        return open_memory(options);
+    }
+    let path = local_path(target)?;
+    Opening::new(path, options)?.run()
 }
-pub(crate) fn open(path: &Path, options: &Options) -> Result<Arc<Store>> {
-    let (dir, unsynced) = if path == Path::new(":memory:") {
-        static N: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-        (
-            std::path::PathBuf::from(format!(
-                "/dev/shm/libkv-{}-{}",
-                std::process::id(),
-                N.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
-            )),
-            true,
-        )
-    } else {
-        (path.to_owned(), options.durability == Some(Durability::None))
+
+/// The path that a target means.
+fn local_path(target: &Path) -> Result<PathBuf> {
+    let Some(text) = target.to_str() else { return Ok(target.to_owned()) };
+    if text.is_empty() {
+        return Err(Error::new(Code::InvalidArgument, "the path of the store is empty"));
+    }
+    if text.contains('\0') {
+        return Err(Error::new(Code::InvalidArgument, format!("the path {text:?} has a zero byte")));
+    }
+    for scheme in ["etcd://", "http://", "https://"] {
+        if text.starts_with(scheme) {
+            let message = format!("{text} is a cluster's address, which this build cannot open");
+            return Err(Error::new(Code::Unsupported, message));
+        }
+    }
+    let Some(rest) = text.strip_prefix("file:") else { return Ok(target.to_owned()) };
+    let path = match rest.strip_prefix("//") {
+        Some(rest) if rest.starts_with('/') => rest,
+        Some(rest) if rest.starts_with("localhost/") => &rest["localhost".len()..],
+        Some(_) => {
+            let message = format!("{text} names another host: write file:/path or file:///path");
+            return Err(Error::new(Code::InvalidArgument, message));
+        }
+        None => rest,
     };
-    std::fs::create_dir_all(&dir).unwrap();
-    let f = dir.join("data.mdb");
-    if !f.exists() {
-        lmdb::lay(&f, 0o600, &[(codec::meta::FORMAT, 1u32.to_le_bytes().to_vec())])?;
+    percent_decoded(path).ok_or_else(|| Error::new(Code::InvalidArgument, format!("{text} is no file: URL")))
+}
+
+fn percent_decoded(text: &str) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStringExt;
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let digits = [rest.next()?, rest.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok().filter(|byte| *byte != 0)?
+            }
+            byte => byte,
+        });
     }
-    let env = Arc::new(Env::open(
-        &dir,
-        &EnvOptions {
+    (!bytes.is_empty()).then(|| PathBuf::from(std::ffi::OsString::from_vec(bytes)))
+}
+
+/// A store of its own that leaves nothing behind: a private directory in shared memory, unlinked
+/// as soon as it is open.
+fn open_memory(options: &Options) -> Result<Arc<Store>> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let refused = match options {
+        Options { read_only: Some(true), .. } => Some("read_only"),
+        Options { create: Some(false), .. } => Some("create false"),
+        _ => None,
+    };
+    if let Some(refused) = refused {
+        return Err(Error::new(
+            Code::InvalidArgument,
+            format!(":memory: is always a new store: {refused} makes no sense"),
+        ));
+    }
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("libkv-{}-{}-{number}", std::process::id(), os::process_start(std::process::id()));
+    let options = Options { durability: Some(Durability::None), ..options.clone() };
+    let mut refused = None;
+    for parent in [PathBuf::from("/dev/shm"), std::env::temp_dir()] {
+        let path = parent.join(&name);
+        let made = fs::DirBuilder::new().mode(0o700).create(&path);
+        if let Err(e) = made {
+            refused = Some(failed(&path, e));
+            continue;
+        }
+        let opened = Opening::new(path.clone(), &options).and_then(Opening::run);
+        let _ = fs::remove_dir_all(&path);
+        return opened;
+    }
+    Err(refused.unwrap_or_else(|| Error::new(Code::Io, "no directory for a store in memory")))
+}
+
+fn failed(path: &Path, e: io::Error) -> Error {
+    let code = match e.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => Code::PermissionDenied,
+        Some(libc::EROFS) => Code::ReadOnly,
+        Some(libc::ENOSPC | libc::EDQUOT) => Code::Full,
+        Some(libc::ENOENT) => Code::NotFound,
+        Some(libc::ENOTDIR) => Code::NotAStore,
+        _ => Code::Io,
+    };
+    Error::new(code, format!("{}: {e}", path.display())).with_source(e)
+}
+
+/// The stores that are open in this process, by device and inode of their guard. An entry whose
+/// store is gone is still closing.
+type Registry = HashMap<(u64, u64), Weak<Store>>;
+
+static REGISTRY: os::PerGeneration<Mutex<Registry>> = os::PerGeneration::new();
+
+fn registry() -> std::sync::MutexGuard<'static, Registry> {
+    REGISTRY.get().lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a look at the files and locks of a store says.
+enum Look {
+    Opened(Arc<Store>),
+    /// Not now: try again until the deadline, then give this error.
+    Later(Error),
+    /// Refused by what may still be changing: to be given if it holds for [`VERDICT`].
+    Refused(Error),
+}
+
+/// One opening, over all its tries.
+struct Opening<'o> {
+    path: PathBuf,
+    options: &'o Options,
+    settings: Settings,
+    create: bool,
+    read_only: bool,
+    deadline: Option<Instant>,
+}
+
+impl<'o> Opening<'o> {
+    fn new(path: PathBuf, options: &'o Options) -> Result<Opening<'o>> {
+        let read_only = options.read_only.unwrap_or(false);
+        let timeout = match options.busy_timeout_ms.unwrap_or(BUSY_TIMEOUT_MS) {
+            u64::MAX => None,
+            ms => Some(Duration::from_millis(ms)),
+        };
+        Ok(Opening {
+            path,
+            options,
+            settings: Settings::new(options),
+            create: options.create.unwrap_or(true) && !read_only,
+            read_only,
+            deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+        })
+    }
+
+    fn run(mut self) -> Result<Arc<Store>> {
+        self.directory()?;
+        let mut refused_since = None;
+        loop {
+            let now = Instant::now();
+            match self.look()? {
+                Look::Opened(store) => return Ok(store),
+                Look::Later(error) => {
+                    if self.deadline.is_some_and(|deadline| now >= deadline) {
+                        return Err(error);
+                    }
+                    refused_since = None;
+                }
+                Look::Refused(error) => {
+                    if now.duration_since(*refused_since.get_or_insert(now)) >= VERDICT {
+                        return Err(error);
+                    }
+                }
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Sees that there is a directory, on a file system that will do.
+    fn directory(&self) -> Result<()> {
+        match fs::metadata(&self.path) {
+            Ok(meta) if !meta.is_dir() => {
+                let message = format!("{} is a file; a store is a directory", self.path.display());
+                return Err(Error::new(Code::NotAStore, message));
+            }
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.create => {
+                let mode = self.settings.mode | (self.settings.mode & 0o444) >> 2;
+                match fs::DirBuilder::new().mode(mode).create(&self.path) {
+                    Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(failed(&self.path, e)),
+                    _ => {}
+                }
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(self.not_found()),
+            Err(e) => return Err(failed(&self.path, e)),
+        }
+        if !self.settings.allow_network_fs && os::is_network_fs(&self.path).map_err(|e| failed(&self.path, e))? {
+            let message = format!(
+                "{} lies on a network file system, whose locks may not hold (option allow_network_fs opens it all the same)",
+                self.path.display()
+            );
+            return Err(Error::new(Code::Unsupported, message));
+        }
+        Ok(())
+    }
+
+    fn not_found(&self) -> Error {
+        Error::new(Code::NotFound, format!("{} has no store", self.path.display()))
+    }
+
+    fn busy(&self, message: impl std::fmt::Display) -> Error {
+        Error::new(Code::Busy, format!("{} {message}", self.path.display()))
+    }
+
+    /// One try, from the registry to the environment.
+    fn look(&mut self) -> Result<Look> {
+        let guard_path = self.path.join(GUARD);
+        if let Some(look) = self.registered(&guard_path)? {
+            return Ok(look);
+        }
+        self.may_begin(&guard_path)?;
+        let mut guard = match Guard::open(&guard_path, self.settings.mode) {
+            Ok(guard) => guard,
+            Err(e) if e.code() == Code::ReadOnly && self.read_only => return self.open_medium(&guard_path),
+            Err(e) if e.code() == Code::NotFound => return Ok(Look::Later(e)),
+            Err(e) => return Err(e),
+        };
+        if !guard.try_opening()? {
+            let holder = guard.map().ok().and_then(|()| guard.opening_holder());
+            let holder = holder.map_or(String::new(), |pid| format!(" by process {pid}"));
+            return Ok(Look::Later(self.busy(format!("is being opened or closed{holder}"))));
+        }
+        // under "opening" once more: it may have been replaced, or opened by another thread
+        let same =
+            fs::metadata(&guard_path).is_ok_and(|meta| guard.file_id().is_ok_and(|id| id == (meta.dev(), meta.ino())));
+        if !same {
+            return Ok(Look::Later(self.busy("has its guard file replaced again and again")));
+        }
+        if let Some(look) = self.registered(&guard_path)? {
+            return Ok(look);
+        }
+        let looked = self.join(&mut guard)?;
+        match looked {
+            None => self.open_data(guard).map(Look::Opened),
+            Some(refused) => {
+                guard.give_all();
+                Ok(refused)
+            }
+        }
+    }
+
+    /// The store, if this process has it open already.
+    fn registered(&self, guard_path: &Path) -> Result<Option<Look>> {
+        let Ok(meta) = fs::metadata(guard_path) else { return Ok(None) };
+        let Some(entry) = registry().get(&(meta.dev(), meta.ino())).cloned() else { return Ok(None) };
+        let Some(store) = entry.upgrade() else {
+            return Ok(Some(Look::Later(self.busy("is being closed by this process"))));
+        };
+        store.settings.agree(self.options, &self.path)?;
+        if store.is_read_only_medium() && !self.read_only {
+            return Err(Error::new(Code::ReadOnly, format!("{} is on a read-only medium", self.path.display())));
+        }
+        Ok(Some(Look::Opened(store)))
+    }
+
+    /// Before anything is made: is this a store, or a place where one may be made?
+    fn may_begin(&self, guard_path: &Path) -> Result<()> {
+        let found = pages::inspect(&self.path.join(DATA))?;
+        match &found {
+            Found::Ours(_) => return self.judge(&found),
+            Found::Absent | Found::Empty if !self.create => return Err(self.not_found()),
+            Found::Absent | Found::Empty => {}
+            _ => return Err(self.not_a_store(&found)),
+        }
+        if guard_path.exists() {
+            return Ok(());
+        }
+        // nothing is written where something of somebody else's stands
+        for entry in fs::read_dir(&self.path).map_err(|e| failed(&self.path, e))? {
+            let name = entry.map_err(|e| failed(&self.path, e))?.file_name();
+            let ours = [DATA, DATA_NEW, LOCK, GUARD].iter().any(|our| name == **our);
+            if !ours {
+                let message = format!("{} is not empty and no store: it has {}", self.path.display(), name.display());
+                return Err(Error::new(Code::NotAStore, message));
+            }
+        }
+        Ok(())
+    }
+
+    fn not_a_store(&self, found: &Found) -> Error {
+        let what = match found {
+            Found::PlainLmdb => "an LMDB file without the trees of a store".to_string(),
+            Found::Bbolt => "a bbolt file, as etcd keeps: copy its keys through etcd".to_string(),
+            Found::OtherPageSize(bytes) => {
+                let message = format!(
+                    "{}: its pages have {bytes} bytes; this library's have {}",
+                    self.path.join(DATA).display(),
+                    pages::PAGE_BYTES
+                );
+                return Error::new(Code::Incompatible, message);
+            }
+            _ => "no store".to_string(),
+        };
+        Error::new(Code::NotAStore, format!("{} is {what}", self.path.join(DATA).display()))
+    }
+
+    /// Whether this library may open a store with this `meta`.
+    fn judge(&self, found: &Found) -> Result<()> {
+        let path = self.path.join(DATA);
+        let format = found.meta(meta::FORMAT).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
+        let bits = |name| found.meta(name).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
+        if format != codec::FORMAT_VERSION || bits(meta::INCOMPAT) != 0 {
+            let message = format!(
+                "{} has format {format} with features {:#x}; this library reads format {} without any: it needs a newer one",
+                path.display(),
+                bits(meta::INCOMPAT),
+                codec::FORMAT_VERSION
+            );
+            return Err(Error::new(Code::Incompatible, message));
+        }
+        if bits(meta::RO_COMPAT) != 0 && !self.read_only {
+            let message = format!(
+                "{} has features {:#x} that this library can read but not write: open it with read_only, or with a newer library",
+                path.display(),
+                bits(meta::RO_COMPAT)
+            );
+            return Err(Error::new(Code::Incompatible, message));
+        }
+        Ok(())
+    }
+
+    /// Takes this process's place among those who have the store open, or says why not.
+    fn join(&mut self, guard: &mut Guard) -> Result<Option<Look>> {
+        guard.map()?;
+        guard.note_opening();
+        let refused = |error| Ok(Some(Look::Refused(error)));
+        if !guard.try_own_pid()? {
+            return refused(self.busy("is open through another copy of libkv in this process"));
+        }
+        let alone = self.settings.clock.is_in_hand();
+        if !guard.try_present(alone)? {
+            return refused(match alone {
+                true => self.busy("is open in other processes; a clock in hand needs it alone"),
+                false => self.busy("is held alone by a process with a clock in hand"),
+            });
+        }
+        if guard.is_read_elsewhere()? {
+            return refused(self.busy("is being read as a read-only medium"));
+        }
+        let identity = self.identity();
+        if !guard.is_shared()? {
+            if guard.lay(&identity, alone)? {
+                // an earlier sync failed under this boot: nobody writes until one has succeeded
+                let sync = fs::File::open(self.path.join(DATA)).and_then(|file| file.sync_all());
+                if sync.is_ok() {
+                    guard.heal();
+                }
+            }
+            return Ok(None);
+        }
+        let pids = guard.pids()?;
+        if let Some(error) = guard.refusal(&identity, &pids) {
+            return refused(error);
+        }
+        match self.without_its_lock(&pids)? {
+            Some(pid) => refused(self.busy(format!("cannot be opened: process {pid} lost its lock; restart it"))),
+            None => Ok(None),
+        }
+    }
+
+    /// A process that is present without its lock in `lock.mdb`: any opening and closing of that
+    /// file drops it, and two writers would follow. This process has no environment open, so it
+    /// may look.
+    fn without_its_lock(&self, pids: &[u32]) -> Result<Option<u32>> {
+        use std::os::fd::AsFd;
+        let path = self.path.join(LOCK);
+        let file = fs::File::options().read(true).write(true).open(&path).map_err(|e| failed(&path, e))?;
+        for &pid in pids {
+            let holder = os::process_lock_holder(file.as_fd(), pid.into()).map_err(|e| failed(&path, e))?;
+            if holder.is_none() && os::process_start(pid) != 0 {
+                return Ok(Some(pid));
+            }
+        }
+        Ok(None)
+    }
+
+    fn identity(&self) -> Identity {
+        let inode = |name| fs::metadata(self.path.join(name)).map_or(0, |meta| meta.ino());
+        let id = pages::inspect(&self.path.join(DATA)).ok();
+        let store_id = id.as_ref().and_then(|found| found.meta(meta::STORE_ID)).and_then(|id| id.try_into().ok());
+        Identity { store_id: store_id.unwrap_or_default(), data_inode: inode(DATA), lock_inode: inode(LOCK) }
+    }
+
+    /// Under "opening", with this process's place taken: the data file and the environment.
+    fn open_data(&mut self, guard: Guard) -> Result<Arc<Store>> {
+        let data = self.path.join(DATA);
+        let found = match pages::inspect(&data)? {
+            Found::Absent | Found::Empty => {
+                self.make_data(&data)?;
+                pages::inspect(&data)?
+            }
+            found => found,
+        };
+        self.judge(&found)?;
+        let unsynced = found.meta(meta::DURABILITY) == Some(&[0]);
+        let first = !guard.is_shared()?;
+        if first {
+            self.allocate_lock_file()?;
+        }
+        let env = Env::open(&self.path, &self.env_options(unsynced))?;
+        // one read transaction sets LMDB's own lock of this process
+        drop(env.read()?);
+        env.reader_check()?;
+        let identity = self.identity();
+        if first {
+            guard.identify(&identity);
+        }
+        let (id, key) = (identity.store_id, guard.file_id()?);
+        guard.end_opening_after(|guard| self.register(env, guard, unsynced, id, key))
+    }
+
+    fn env_options(&self, unsynced: bool) -> EnvOptions {
+        EnvOptions {
             read_only: false,
             no_lock: false,
             no_sync: unsynced,
-            max_readers: 1024,
-            map_bytes: 1 << 40,
-            mode: 0o600,
-        },
-    )?);
-    let guard = Arc::new(Guard::stub());
-    Ok(Arc::new(Store { commit: Committer::new(env.clone(), guard.clone(), unsynced), env, guard, unsynced }))
+            max_readers: self.settings.max_readers,
+            map_bytes: lmdb::MAP_BYTES,
+            mode: self.settings.mode,
+        }
+    }
+
+    fn register(&self, env: Env, guard: Arc<Guard>, unsynced: bool, id: [u8; 16], key: (u64, u64)) -> Arc<Store> {
+        let env = Arc::new(env);
+        let store = Arc::new(Store {
+            commit: Some(Committer::new(env.clone(), guard.clone(), unsynced)),
+            env: Some(env),
+            guard: Some(guard),
+            unsynced,
+            id,
+            settings: self.settings.clone(),
+            generation: os::fork_generation(),
+            key: Some(key),
+        });
+        registry().insert(key, Arc::downgrade(&store));
+        store
+    }
+
+    /// Makes the data file under another name, flushes it, renames it, flushes the directories:
+    /// a cut leaves no file or a whole one. "opening" sees to it that nobody else does so.
+    fn make_data(&self, data: &Path) -> Result<()> {
+        let new = self.path.join(DATA_NEW);
+        for leftover in [&new, data] {
+            match fs::remove_file(leftover) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(leftover, e)),
+                _ => {}
+            }
+        }
+        let unsynced = self.options.durability == Some(Durability::None);
+        lmdb::lay(&new, self.settings.mode, !unsynced, &codec::new_meta(&random_id(), unsynced))?;
+        fs::rename(&new, data).map_err(|e| failed(data, e))?;
+        if !unsynced {
+            os::sync_dir(&self.path).map_err(|e| failed(&self.path, e))?;
+            if let Some(parent) = self.path.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned)) {
+                // a parent that we may not read is no reason to fail: the store itself is whole
+                let _ = os::sync_dir(&parent);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives LMDB's lock file its blocks before LMDB maps it: on a full disk that is an error here
+    /// and a signal there. LMDB lays it; this only lengthens it.
+    fn allocate_lock_file(&self) -> Result<()> {
+        use std::os::fd::AsFd;
+        use std::os::unix::fs::OpenOptionsExt;
+        // a header and the readers' slots of a cache line each
+        let bytes = 64 * (u64::from(self.settings.max_readers) + 2);
+        let path = self.path.join(LOCK);
+        let file = fs::File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(self.settings.mode)
+            .open(&path)
+            .map_err(|e| failed(&path, e))?;
+        if file.metadata().map_err(|e| failed(&path, e))?.len() < bytes {
+            os::allocate(file.as_fd(), bytes).map_err(|e| failed(&path, e))?;
+        }
+        Ok(())
+    }
+
+    /// A store on a medium that nobody can write to: no locks of LMDB's, only "reading".
+    fn open_medium(&mut self, guard_path: &Path) -> Result<Look> {
+        let mut guard = Guard::open_read_only(guard_path)?;
+        if !guard.try_reading()? {
+            return Ok(Look::Later(self.busy("is not to be had for reading")));
+        }
+        if guard.is_shared()? {
+            return Ok(Look::Refused(self.busy("is on a read-only medium here and open for writing elsewhere")));
+        }
+        let found = pages::inspect(&self.path.join(DATA))?;
+        self.judge(&found)?;
+        self.settings.read_only_medium = true;
+        let options = EnvOptions { read_only: true, no_lock: true, ..self.env_options(true) };
+        let env = Env::open(&self.path, &options)?;
+        let (id, key) = (self.identity().store_id, guard.file_id()?);
+        Ok(Look::Opened(self.register(env, Arc::new(guard), false, id, key)))
+    }
+}
+
+fn random_id() -> [u8; 16] {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let mut id = [0; 16];
+    for half in id.chunks_exact_mut(8) {
+        half.copy_from_slice(&RandomState::new().build_hasher().finish().to_le_bytes());
+    }
+    id
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let (Some(commit), Some(env), Some(guard)) = (self.commit.take(), self.env.take(), self.guard.take()) else {
+            return;
+        };
+        if self.generation != os::fork_generation() {
+            // the parent's: ending its transactions or its map here would reach into the parent
+            std::mem::forget((commit, env, guard));
+            return;
+        }
+        commit.stop();
+        drop(commit);
+        let deadline = Instant::now() + Duration::from_millis(BUSY_TIMEOUT_MS);
+        close(env, guard, deadline);
+        if let Some(key) = self.key {
+            let mut registry = registry();
+            // a store that was opened anew in the meantime has an entry that lives
+            if registry.get(&key).is_some_and(|entry| entry.strong_count() == 0) {
+                registry.remove(&key);
+            }
+        }
+    }
+}
+
+/// Closes under "opening", or without it if it is not to be had in time.
+fn close(env: Arc<Env>, guard: Arc<Guard>, deadline: Instant) {
+    let Ok(mut guard) = Arc::try_unwrap(guard) else { return };
+    while !guard.try_opening().unwrap_or(true) && Instant::now() < deadline {
+        thread::sleep(LOOK_AGAIN);
+    }
+    if guard.has_page() && !guard.is_shared().unwrap_or(true) {
+        let lock = guard.lock_writer(Some(deadline));
+        if lock.is_ok() {
+            // what cannot be withdrawn costs the next opener a gap in its revisions
+            let _ = withdraw_lazy(&env, guard.boot_id());
+        }
+    }
+    drop(env);
+    drop(guard);
 }

@@ -177,6 +177,7 @@ impl Shared {
     /// the own request is given up.
     fn lead_for(self: &Arc<Self>, own: &Pending) -> Result<()> {
         while own.is_queued() {
+            self.guard.give_way();
             match self.guard.lock_writer(own.deadline) {
                 Ok(held) => {
                     let finished = group::run(self);
@@ -205,7 +206,6 @@ impl Shared {
         if succeeded {
             self.guard.ring();
         }
-        self.guard.give_way();
         if sweep || self.has_leftover() {
             self.order(|orders| &orders.sweep);
         }
@@ -340,6 +340,7 @@ impl Shared {
 
     /// Leads one group for requests that no thread waits for, then hands on.
     fn lead_for_completions(self: &Arc<Self>) {
+        self.guard.give_way();
         match self.guard.lock_writer(self.queue.first_deadline()) {
             Ok(held) => {
                 let finished = group::run(self);

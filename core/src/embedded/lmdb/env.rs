@@ -44,7 +44,6 @@ pub(crate) struct EnvOptions {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Info {
     pub page_bytes: u64,
-    pub last_page: u64,
     pub last_txn: u64,
     /// The transaction that each reader in the table reads, over all processes.
     pub reader_txns: Vec<u64>,
@@ -215,7 +214,6 @@ impl Env {
         let (parked, reading): (Vec<_>, Vec<_>) = self.reader_lines().into_iter().partition(|line| line.1.is_none());
         Ok(Info {
             page_bytes: stat.page_size().into(),
-            last_page: info.last_pgno() as u64,
             last_txn: info.last_txnid() as u64,
             reader_txns: reading.into_iter().filter_map(|line| line.1).collect(),
             readers_idle: parked.len() as u32,
@@ -225,11 +223,6 @@ impl Env {
     /// Whether LMDB refuses everything since a write of the meta page failed.
     pub fn is_broken(&self) -> bool {
         matches!(self.env.begin_ro_txn(), Err(lmdb::Error::Panic))
-    }
-
-    /// Leaks the environment: in a forked child, where closing would tear at the parent's.
-    pub fn forget(self) {
-        std::mem::forget(self);
     }
 }
 
@@ -309,10 +302,11 @@ fn check_version() -> Result<()> {
 }
 
 /// Makes a complete data file at `file`, which must not exist: all trees, and `meta` with these
-/// entries; flushed and closed. Nobody else may know the name yet.
-pub(crate) fn lay(file: &Path, mode: u32, meta: &[(&[u8], Vec<u8>)]) -> Result<()> {
+/// entries; flushed, if `sync`, and closed. Nobody else may know the name yet.
+pub(crate) fn lay(file: &Path, mode: u32, sync: bool, meta: &[(&[u8], Vec<u8>)]) -> Result<()> {
     check_version()?;
-    let flags = EnvironmentFlags::NO_TLS | EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::NO_LOCK;
+    let mut flags = EnvironmentFlags::NO_TLS | EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::NO_LOCK;
+    flags.set(EnvironmentFlags::NO_SYNC, !sync);
     // what is written is small, and the trees need no page
     let options =
         EnvOptions { read_only: false, no_lock: true, no_sync: false, max_readers: 1, map_bytes: 1 << 20, mode };
@@ -330,5 +324,5 @@ pub(crate) fn lay(file: &Path, mode: u32, meta: &[(&[u8], Vec<u8>)]) -> Result<(
         }
     }
     txn.commit().map_err(failed)?;
-    env.sync(true).map_err(failed)
+    if sync { env.sync(true).map_err(failed) } else { Ok(()) }
 }

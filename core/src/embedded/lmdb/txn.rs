@@ -92,11 +92,6 @@ impl<'e> Txn<'e> {
         // SAFETY: the transaction is live.
         unsafe { ffi::mdb_txn_id(self.raw) as u64 }
     }
-
-    /// The environment.
-    pub fn env(&self) -> &'e Env {
-        self.env
-    }
 }
 
 /// A read transaction; when dropped it is parked for the next reader. Never kept while a user

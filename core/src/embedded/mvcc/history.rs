@@ -213,7 +213,7 @@ mod tests {
     use crate::request::{Compact, Delete, Durability, Put, Request};
 
     fn run(store: &Store, request: impl Into<Request>) {
-        store.commit.call(request.into(), Terms { durability: Durability::None, timeout: None }).unwrap();
+        store.commit().call(request.into(), Terms { durability: Durability::None, timeout: None }).unwrap();
     }
 
     /// Steps of a read at `revision` of a key that stands in `live`, and the revision it finds.
@@ -245,7 +245,7 @@ mod tests {
         }
         let (current, mut worst) = (1_101, 0);
         for back in 1..1_100 {
-            let (steps, found) = steps_back(&store.env.read().unwrap(), b"k", current - back);
+            let (steps, found) = steps_back(&store.env().read().unwrap(), b"k", current - back);
             assert_eq!(found, Some(current - back));
             assert!(steps <= promised(1_100), "{steps} steps for {back} versions back");
             worst = worst.max(steps);
@@ -266,7 +266,7 @@ mod tests {
         for version in 0..600 {
             run(&store, Put::new("k", version.to_string()));
         }
-        let txn = store.env.read().unwrap();
+        let txn = store.env().read().unwrap();
         for revision in 300..1_200 {
             let (steps, found) = steps_back(&txn, b"k", revision);
             let deleted = revision <= 601 && (revision - 2) % 7 == 6;

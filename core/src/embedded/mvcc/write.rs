@@ -1,11 +1,11 @@
 //! Making revisions: what a put and a deletion do to `live`, `dead` and `log`.
 
-use super::read::{self, Item, Pairs, Walk};
+use super::read::{self, Pairs, Walk};
 use super::{At, compact, compacted_revision, current_revision, history, txn};
 use crate::embedded::codec::{self, Header, INLINE_BYTES_MAX, Rev, meta};
 use crate::embedded::lmdb::{Tree, WriteTxn};
 use crate::error::{Code, Error, Result, show};
-use crate::model::{KeyValue, LeaseId, Revision};
+use crate::model::{LeaseId, Revision};
 use crate::request::{Answer, Delete, DeleteResult, Put, PutResult, Range, RangeResult, Request};
 
 /// Keys deleted before the next are looked for: what a deletion of everything keeps in memory.
@@ -238,12 +238,6 @@ impl<'e> Writer<'e> {
         fill(self.txn.reserve(Tree::Dead, key, entry.len())?, &entry, &[]);
         self.dead_entries += 1;
         self.append(&header, key, &[])
-    }
-
-    /// The pair of a key as it is now, this request's own writes included.
-    pub fn get(&self, key: &[u8]) -> Result<Option<KeyValue>> {
-        let item: Option<Item> = read::item(&self.txn, key, At::Now)?;
-        item.map(|item| item.to_kv(&self.txn)).transpose()
     }
 }
 
