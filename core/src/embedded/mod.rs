@@ -183,7 +183,7 @@ impl Engine for Embedded {
                 ..=0 => mvcc::At::Now,
                 _ => mvcc::readable(txn, revision, mvcc::current_revision(txn)?)?,
             };
-            read::item(txn, key, at)?.map(|item| item.to_kv(txn)).transpose()
+            read::item(txn, key, at)?.map(|item| item.pair(txn)).transpose()
         })
     }
 

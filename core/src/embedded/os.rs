@@ -242,10 +242,9 @@ impl<T: Default + Sync> PerGeneration<T> {
         loop {
             let newest = self.newest.load(Ordering::Acquire);
             // SAFETY: what is stored here is leaked, so every pointer is good for ever.
-            if let Some((number, value)) = unsafe { newest.as_ref() } {
-                if *number == generation {
-                    return value;
-                }
+            let found = unsafe { newest.as_ref() };
+            if let Some((_, value)) = found.filter(|(number, _)| *number == generation) {
+                return value;
             }
             let mine = Box::into_raw(Box::new((generation, T::default())));
             if self.newest.compare_exchange(newest, mine, Ordering::AcqRel, Ordering::Relaxed).is_err() {

@@ -68,13 +68,12 @@ impl<'t> Cursor<'t> {
         let mut count = 0;
         while let Some((key, _)) = entry.filter(|(key, _)| inside(key)) {
             // a whole page in one step if its last key is inside too
-            if let Some((left, last)) = self.txn.mapped.then(|| self.rest_of_page(key)).flatten() {
-                if inside(last) {
-                    count += left;
-                    self.step(last, ffi::MDB_SET_RANGE)?;
-                    entry = self.next()?;
-                    continue;
-                }
+            let page = if self.txn.mapped { self.rest_of_page(key) } else { None };
+            if let Some((left, last)) = page.filter(|(_, last)| inside(last)) {
+                count += left;
+                self.step(last, ffi::MDB_SET_RANGE)?;
+                entry = self.next()?;
+                continue;
             }
             count += 1;
             entry = self.next()?;
@@ -102,7 +101,7 @@ impl<'t> Cursor<'t> {
         let page: &'t [u8] = unsafe { std::slice::from_raw_parts((address - offset) as *const u8, PAGE_BYTES) };
         let number = |at: usize| u16::from_le_bytes([page[at], page[at + 1]]);
         let lower = number(12) as usize;
-        if number(10) != LEAF || !(HEADER_BYTES + 2..=PAGE_BYTES).contains(&lower) || lower % 2 != 0 {
+        if number(10) != LEAF || !(HEADER_BYTES + 2..=PAGE_BYTES).contains(&lower) || !lower.is_multiple_of(2) {
             return None;
         }
         let node = offset.checked_sub(NODE_BYTES)?;

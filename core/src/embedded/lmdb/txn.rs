@@ -181,12 +181,13 @@ impl<'e> WriteTxn<'e> {
     pub fn insert(&mut self, tree: Tree, key: &[u8], len: usize) -> Result<std::result::Result<&mut [u8], &[u8]>> {
         let mut data = ffi::MDB_val { mv_size: len, mv_data: ptr::null_mut() };
         let inserted = self.put_raw(tree, key, &mut data, ffi::MDB_NOOVERWRITE | ffi::MDB_RESERVE)?;
-        // SAFETY: LMDB has answered the place of the entry, which stays until the next write; that
-        // needs the transaction mutably, which the slice has borrowed.
-        Ok(match inserted {
-            true => Ok(unsafe { place(&data) }),
-            false => Err(unsafe { bytes(&data) }),
-        })
+        if !inserted {
+            // SAFETY: LMDB has answered the entry that is there; it stays until the next write,
+            // which needs the transaction mutably, which the slice has borrowed.
+            return Ok(Err(unsafe { bytes(&data) }));
+        }
+        // SAFETY: LMDB has answered the place of the new entry, which stays as above.
+        Ok(Ok(unsafe { place(&data) }))
     }
 
     /// Reserves `len` bytes for a key, there or not, and answers the place to fill.

@@ -191,7 +191,7 @@ pub(crate) fn diff(
             continue;
         }
         let at = |revision| -> Result<Option<KeyValue>> {
-            item_at(txn, entry, revision)?.map(|item| item.to_kv(txn)).transpose()
+            item_at(txn, entry, revision)?.map(|item| item.pair(txn)).transpose()
         };
         let (a, b) = (at(before)?, at(after)?);
         if a.as_ref().map(|kv| kv.mod_revision) != b.as_ref().map(|kv| kv.mod_revision) {

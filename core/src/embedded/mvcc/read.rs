@@ -42,7 +42,7 @@ impl<'t> Item<'t> {
         }
     }
 
-    pub fn to_kv(&self, txn: &Txn) -> Result<KeyValue> {
+    pub fn pair(&self, txn: &Txn) -> Result<KeyValue> {
         Ok(pair(self.key, self.value(txn)?, &self.header))
     }
 }

@@ -136,7 +136,7 @@ impl<'e> Writer<'e> {
             self.write_pair(&put.key, &put.value, put.lease)?;
             return Ok(PutResult { revision: self.revision(), prev_kv: None });
         }
-        let old = read::item(&self.txn, &put.key, At::Now)?.map(|item| item.to_kv(&self.txn)).transpose()?;
+        let old = read::item(&self.txn, &put.key, At::Now)?.map(|item| item.pair(&self.txn)).transpose()?;
         let (mut value, mut lease) = (put.value.as_slice(), put.lease);
         if put.ignore_value || put.ignore_lease {
             let old = old.as_ref().ok_or_else(|| key_not_found(put))?;
