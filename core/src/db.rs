@@ -204,6 +204,11 @@ impl Db {
         self.engine.check()
     }
 
+    /// Whether this handle, or a clone of it, was closed (or was opened before a fork).
+    pub fn is_closed(&self) -> bool {
+        self.engine.ensure_open().is_err()
+    }
+
     /// Closes this handle and all its clones: every later call answers `closed`. Calls under way
     /// in other threads end as they would have.
     pub fn close(&self) {

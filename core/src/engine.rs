@@ -105,6 +105,9 @@ pub trait Engine: Send + Sync {
         Err(unsupported("check"))
     }
 
+    /// Refuses if this handle is closed or from before a fork; else nothing.
+    fn ensure_open(&self) -> Result<()>;
+
     /// Ends this handle: every later call on it, and on what was made from it, answers `closed`.
     /// Closing twice is fine.
     fn close(&self);

@@ -265,6 +265,10 @@ impl Engine for Embedded {
         self.read(check::check)
     }
 
+    fn ensure_open(&self) -> Result<()> {
+        self.with(|_| Ok(()))
+    }
+
     fn close(&self) {
         if os::fork_generation() != self.generation {
             return;

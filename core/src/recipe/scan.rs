@@ -69,8 +69,10 @@ impl Iterator for Scan {
     type Item = Result<KeyValue>;
 
     fn next(&mut self) -> Option<Result<KeyValue>> {
-        if let Err(error) = self.fill() {
+        // also with pairs at hand: closing is for everything made from the handle
+        if let Err(error) = self.db.engine().ensure_open().and_then(|()| self.fill()) {
             self.done = true;
+            self.page = Vec::new().into_iter();
             return Some(Err(error));
         }
         self.page.next().map(Ok)
@@ -111,8 +113,9 @@ impl Iterator for EventScan {
     type Item = Result<Event>;
 
     fn next(&mut self) -> Option<Result<Event>> {
-        if let Err(error) = self.fill() {
+        if let Err(error) = self.db.engine().ensure_open().and_then(|()| self.fill()) {
             self.done = true;
+            self.page = Vec::new().into_iter();
             return Some(Err(error));
         }
         self.page.next().map(Ok)
@@ -162,8 +165,9 @@ impl Iterator for ChangeScan {
     type Item = Result<Change>;
 
     fn next(&mut self) -> Option<Result<Change>> {
-        if let Err(error) = self.fill() {
+        if let Err(error) = self.db.engine().ensure_open().and_then(|()| self.fill()) {
             self.done = true;
+            self.page = Vec::new().into_iter();
             return Some(Err(error));
         }
         self.page.next().map(Ok)

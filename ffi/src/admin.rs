@@ -1,0 +1,335 @@
+//! What a store says of itself, its examination, clocks, and the library's version.
+#![allow(unsafe_code)]
+
+use std::ffi::{CString, c_char};
+
+use libkv::{CheckReport, Clock, Durability, Status};
+
+use crate::db::KvDb;
+use crate::error::KvError;
+use crate::guard::{borrow, free, give, give_out, guard, guard_value, invalid, kinds, wanted};
+use crate::types::*;
+
+/// What a store says of itself; see kv_status_get.
+pub struct KvStatus;
+
+/// What an examination found.
+pub struct KvCheckReport;
+
+/// A clock in hand.
+pub struct KvClock;
+
+/// One thing that an examination found wrong.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct KvProblem {
+    /// The invariant of core/DESIGN.md that is broken: "I2", …
+    pub invariant: *const c_char,
+    /// The key, if one is meant.
+    pub key: KvBytes,
+    /// The revision, or 0.
+    pub revision: i64,
+    /// What is wrong, in words.
+    pub message: *const c_char,
+}
+
+/// What a `kv_status` holds, its texts as C wants them.
+pub(crate) struct Told {
+    status: Status,
+    lmdb_version: CString,
+    store_id: CString,
+    alarms: CString,
+}
+
+/// What a `kv_check_report` holds.
+pub(crate) struct Checked {
+    report: CheckReport,
+    problems: Vec<KvProblem>,
+    _texts: Vec<CString>,
+}
+
+kinds! {
+    KvStatus = Told, b"kv_statu", "kv_status";
+    KvCheckReport = Checked, b"kv_check", "kv_check_report";
+    KvClock = Clock, b"kv_clock", "kv_clock";
+}
+
+fn text(text: &str) -> CString {
+    CString::new(text.replace('\0', "?")).unwrap_or_default()
+}
+
+/// What the store says of itself.
+///
+/// Owner: *out is the caller's, to free with kv_status_free.
+/// Threads: any.
+/// Errors: KV_CLOSED, KV_FORKED, KV_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_status_get(db: *const KvDb, out: *mut *mut KvStatus, error: *mut *mut KvError) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            wanted(out, "out")?;
+            let status = borrow(db)?.0.status()?;
+            let told = Told {
+                lmdb_version: text(&status.lmdb_version),
+                store_id: text(&status.store_id),
+                alarms: text(&status.alarms.join(" ")),
+                status,
+            };
+            give_out::<KvStatus>(out, told);
+            Ok(())
+        })
+    }
+}
+
+/// The number that KV_STATUS_… names; 0 for an unknown name and for NULL.
+///
+/// Owner: nothing changes hands.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_status_number(status: *const KvStatus, name: i32) -> i64 {
+    // SAFETY: pointers as the header asks for.
+    guard_value(0, || unsafe {
+        let status = &borrow(status).ok()?.status;
+        Some(match name {
+            KV_STATUS_REVISION => status.revision,
+            KV_STATUS_COMPACTED_REVISION => status.compacted_revision,
+            KV_STATUS_KEYS => status.keys as i64,
+            KV_STATUS_BYTES_ON_DISK => status.bytes_on_disk as i64,
+            KV_STATUS_BYTES_IN_USE => status.bytes_in_use as i64,
+            KV_STATUS_READERS => status.readers.into(),
+            KV_STATUS_WATCHERS => status.watchers as i64,
+            KV_STATUS_LEASES => status.leases as i64,
+            KV_STATUS_FORMAT_VERSION => status.format_version.into(),
+            KV_STATUS_DURABILITY => match status.durability {
+                Some(Durability::Sync) => KV_DURABILITY_SYNC.into(),
+                Some(Durability::Lazy) => KV_DURABILITY_LAZY.into(),
+                Some(Durability::None) => KV_DURABILITY_NONE.into(),
+                None => 0,
+            },
+            KV_STATUS_WRITER_PID => status.writer_pid.into(),
+            KV_STATUS_WRITER_HELD_MS => status.writer_held_ms as i64,
+            KV_STATUS_OLDEST_READER => status.oldest_reader as i64,
+            _ => return None,
+        })
+    })
+}
+
+/// The current revision.
+pub const KV_STATUS_REVISION: i32 = 1;
+/// The compacted revision; -1 if nothing was ever compacted.
+pub const KV_STATUS_COMPACTED_REVISION: i32 = 2;
+/// How many keys exist now.
+pub const KV_STATUS_KEYS: i32 = 3;
+/// Bytes that the store's files take on the disk.
+pub const KV_STATUS_BYTES_ON_DISK: i32 = 4;
+/// Bytes of pages that hold data.
+pub const KV_STATUS_BYTES_IN_USE: i32 = 5;
+/// Read transactions under way or parked, in all processes.
+pub const KV_STATUS_READERS: i32 = 6;
+/// Watchers of this process.
+pub const KV_STATUS_WATCHERS: i32 = 7;
+/// Leases.
+pub const KV_STATUS_LEASES: i32 = 8;
+/// The version of the format on disk.
+pub const KV_STATUS_FORMAT_VERSION: i32 = 9;
+/// KV_DURABILITY_… of this handle.
+pub const KV_STATUS_DURABILITY: i32 = 10;
+/// The process that holds the writer's lock now, or 0.
+pub const KV_STATUS_WRITER_PID: i32 = 11;
+/// For how many milliseconds it has held it.
+pub const KV_STATUS_WRITER_HELD_MS: i32 = 12;
+/// How many commits the oldest reader lies behind, or 0.
+pub const KV_STATUS_OLDEST_READER: i32 = 13;
+
+/// The LMDB in this process, as "0.9.24".
+pub const KV_STATUS_LMDB_VERSION: i32 = 14;
+/// 32 hexadecimal digits that tell this store from every other.
+pub const KV_STATUS_STORE_ID: i32 = 15;
+/// Alarms that are raised, in words; empty is well.
+pub const KV_STATUS_ALARMS: i32 = 16;
+
+/// The text that KV_STATUS_… names (lmdb_version, store_id, alarms); an empty one for other names.
+///
+/// Owner: the status; the text lives until it is freed.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_status_text(status: *const KvStatus, name: i32) -> *const c_char {
+    // SAFETY: pointers as the header asks for.
+    guard_value(c"".as_ptr(), || unsafe {
+        let told = borrow(status).ok()?;
+        Some(match name {
+            KV_STATUS_LMDB_VERSION => told.lmdb_version.as_ptr(),
+            KV_STATUS_STORE_ID => told.store_id.as_ptr(),
+            KV_STATUS_ALARMS => told.alarms.as_ptr(),
+            _ => return None,
+        })
+    })
+}
+
+/// Frees a status.
+///
+/// Owner: takes it; NULL is fine.
+/// Threads: the last use of it.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_status_free(status: *mut KvStatus) {
+    // SAFETY: pointers as the header asks for.
+    unsafe { free(status) }
+}
+
+/// Reads the whole store and verifies every invariant of its design. Takes the time of reading
+/// everything; writers go on meanwhile.
+///
+/// Owner: *out is the caller's, to free with kv_check_report_free.
+/// Threads: any.
+/// Errors: KV_CLOSED, KV_FORKED, KV_IO, KV_CORRUPT (so damaged that it could not be read on).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_check(db: *const KvDb, out: *mut *mut KvCheckReport, error: *mut *mut KvError) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            wanted(out, "out")?;
+            give_out::<KvCheckReport>(out, checked(borrow(db)?.0.check()?));
+            Ok(())
+        })
+    }
+}
+
+fn checked(report: CheckReport) -> Checked {
+    let mut texts = Vec::new();
+    let problems = report.problems.iter().map(|problem| {
+        let (invariant, message) = (text(problem.invariant), text(&problem.message));
+        let view = KvProblem {
+            invariant: invariant.as_ptr(),
+            key: bytes_out(&problem.key),
+            revision: problem.revision,
+            message: message.as_ptr(),
+        };
+        texts.extend([invariant, message]);
+        view
+    });
+    let problems = problems.collect();
+    Checked { problems, report, _texts: texts }
+}
+
+/// How many keys an examination saw; 0 for NULL.
+///
+/// Owner: nothing changes hands.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_check_report_keys(report: *const KvCheckReport) -> u64 {
+    // SAFETY: pointers as the header asks for.
+    guard_value(0, || unsafe { Some(borrow(report).ok()?.report.keys) })
+}
+
+/// How many events an examination saw; 0 for NULL.
+///
+/// Owner: nothing changes hands.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_check_report_events(report: *const KvCheckReport) -> u64 {
+    // SAFETY: pointers as the header asks for.
+    guard_value(0, || unsafe { Some(borrow(report).ok()?.report.events) })
+}
+
+/// How many problems it found: 0 is well.
+///
+/// Owner: nothing changes hands.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_check_report_len(report: *const KvCheckReport) -> usize {
+    // SAFETY: pointers as the header asks for.
+    guard_value(0, || unsafe { Some(borrow(report).ok()?.problems.len()) })
+}
+
+/// Problem number index; NULL beyond the last.
+///
+/// Owner: the report; the problem lives until it is freed.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_check_report_at(report: *const KvCheckReport, index: usize) -> *const KvProblem {
+    // SAFETY: pointers as the header asks for.
+    guard_value(std::ptr::null(), || unsafe { borrow(report).ok()?.problems.get(index).map(std::ptr::from_ref) })
+}
+
+/// Frees a report.
+///
+/// Owner: takes it; NULL is fine.
+/// Threads: the last use of it.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_check_report_free(report: *mut KvCheckReport) {
+    // SAFETY: pointers as the header asks for.
+    unsafe { free(report) }
+}
+
+/// A clock that stands at so many milliseconds since 1970 until it is advanced; for kv_options.clock.
+/// A store opened with it is held by this process alone. NULL only if memory is out.
+///
+/// Owner: the caller's, to free with kv_clock_free before or after the stores opened with it.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub extern "C" fn kv_clock_new(unix_ms: i64) -> *mut KvClock {
+    guard_value(std::ptr::null_mut(), || Some(give(Clock::new(unix_ms))))
+}
+
+/// Moves a clock forward, and returns once everything that became due with it has been done.
+///
+/// Owner: nothing changes hands.
+/// Threads: any.
+/// Errors: KV_INVALID_ARGUMENT (ms is negative: a clock does not go back).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_clock_advance(clock: *const KvClock, ms: i64, error: *mut *mut KvError) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            let clock = borrow(clock)?;
+            if ms < 0 {
+                return Err(invalid(format!("a clock does not go back by {ms} ms")));
+            }
+            clock.advance(ms);
+            Ok(())
+        })
+    }
+}
+
+/// Frees a clock; stores opened with it keep theirs.
+///
+/// Owner: takes it; NULL is fine.
+/// Threads: the last use of it.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_clock_free(clock: *mut KvClock) {
+    // SAFETY: pointers as the header asks for.
+    unsafe { free(clock) }
+}
+
+/// The ABI number of the library that was loaded; compare it with KV_ABI_VERSION. Within one number
+/// symbols and layouts only grow.
+///
+/// Owner: nothing changes hands.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub extern "C" fn kv_abi_version() -> u32 {
+    guard_value(0, || Some(KV_ABI_VERSION))
+}
+
+/// The version of the library that was loaded, as "0.1.0".
+///
+/// Owner: the library; the text lives for ever.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub extern "C" fn kv_version() -> *const c_char {
+    const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
+    guard_value(c"".as_ptr(), || Some(VERSION.as_ptr().cast()))
+}

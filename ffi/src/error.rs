@@ -1,0 +1,118 @@
+//! Errors, handed to the caller: no global and no thread-local slot.
+#![allow(unsafe_code)]
+
+use std::ffi::{CString, c_char};
+
+use libkv::{Code, Error};
+
+use crate::guard::{borrow, free, guard_value, kinds};
+use crate::types::{KV_OK, KvCode};
+
+/// An error: a code, a message for people, and the revision it speaks of.
+pub struct KvError;
+
+/// What a `kv_error` holds.
+pub(crate) struct Handed {
+    error: Error,
+    message: CString,
+}
+
+impl Handed {
+    pub fn new(error: Error) -> Handed {
+        let text: Vec<u8> = error.message().bytes().filter(|byte| *byte != 0).collect();
+        Handed { message: CString::new(text).unwrap_or_default(), error }
+    }
+}
+
+kinds! { KvError = Handed, b"kv_error", "kv_error"; }
+
+/// The code of an error; KV_OK for NULL.
+///
+/// Owner: nothing changes hands.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_error_code(error: *const KvError) -> KvCode {
+    // SAFETY: an error of this library, or NULL.
+    guard_value(KV_OK, || unsafe { Some(borrow(error).ok()?.error.code().number()) })
+}
+
+/// The message of an error, naming the key, revision or path that is meant, as UTF-8 with a
+/// terminating zero; an empty one for NULL.
+///
+/// Owner: the error; the text lives until it is freed.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_error_message(error: *const KvError) -> *const c_char {
+    // SAFETY: an error of this library, or NULL.
+    guard_value(c"".as_ptr(), || unsafe { Some(borrow(error).ok()?.message.as_ptr()) })
+}
+
+/// The revision that an error speaks of: the compacted one for KV_COMPACTED, the current one for
+/// KV_FUTURE_REVISION, else 0.
+///
+/// Owner: nothing changes hands.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_error_revision(error: *const KvError) -> i64 {
+    // SAFETY: an error of this library, or NULL.
+    guard_value(0, || unsafe { Some(borrow(error).ok()?.error.revision()) })
+}
+
+/// Frees an error.
+///
+/// Owner: takes the error; NULL is fine.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_error_free(error: *mut KvError) {
+    // SAFETY: an error of this library, or NULL, and the last use of it.
+    unsafe { free(error) }
+}
+
+/// The stable name of a code: "compacted", …; "ok" for KV_OK, "unknown" for what is no code.
+///
+/// Owner: the library; the text lives for ever.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub extern "C" fn kv_strerror(code: KvCode) -> *const c_char {
+    const NAMES: [&std::ffi::CStr; 32] = [
+        c"ok",
+        c"invalid_argument",
+        c"key_not_found",
+        c"duplicate_key",
+        c"too_many_ops",
+        c"too_large",
+        c"compacted",
+        c"future_revision",
+        c"lease_not_found",
+        c"lease_exists",
+        c"lease_lost",
+        c"conflict",
+        c"cancelled",
+        c"timeout",
+        c"closed",
+        c"forked",
+        c"busy",
+        c"full",
+        c"read_only",
+        c"io",
+        c"corrupt",
+        c"incompatible",
+        c"not_a_store",
+        c"not_found",
+        c"exists",
+        c"unsupported",
+        c"unavailable",
+        c"unauthenticated",
+        c"permission_denied",
+        c"failed_precondition",
+        c"internal",
+        c"unknown_outcome",
+    ];
+    const _: () = assert!(NAMES.len() == Code::ALL.len() + 1);
+    guard_value(c"unknown".as_ptr(), || Some(NAMES.get(usize::try_from(code).ok()?)?.as_ptr()))
+}

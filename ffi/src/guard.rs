@@ -1,0 +1,152 @@
+//! The border itself: pointers that C hands over, panics that must not cross, errors handed back.
+//!
+//! Every pointer cast of the crate is here and in `types.rs`. A handle is a box that begins with a
+//! magic word of its kind; the opaque type that C sees is never made.
+#![allow(unsafe_code)]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use libkv::{Code, Error, Result};
+
+use crate::error::KvError;
+use crate::types::KvCode;
+
+/// An opaque type of the header, and what stands behind its pointers.
+pub(crate) trait Kind {
+    /// What the handle holds.
+    type Value;
+    /// The word that it begins with.
+    const MAGIC: u64;
+    /// The name in the header.
+    const NAME: &'static str;
+}
+
+#[repr(C)]
+struct Handle<V> {
+    magic: u64,
+    value: V,
+}
+
+/// Binds opaque types to what is behind them.
+macro_rules! kinds {
+    ($( $kind:ty = $value:ty, $magic:literal, $name:literal; )*) => { $(
+        impl $crate::guard::Kind for $kind {
+            type Value = $value;
+            const MAGIC: u64 = u64::from_be_bytes(*$magic);
+            const NAME: &'static str = $name;
+        }
+    )* };
+}
+pub(crate) use kinds;
+
+pub(crate) fn invalid(message: impl Into<String>) -> Error {
+    Error::new(Code::InvalidArgument, message)
+}
+
+/// A handle over this value, for C to free.
+pub(crate) fn give<K: Kind>(value: K::Value) -> *mut K {
+    Box::into_raw(Box::new(Handle { magic: K::MAGIC, value })).cast()
+}
+
+/// SAFETY: the pointer must be NULL or point to eight readable bytes.
+unsafe fn checked<K: Kind>(pointer: *const K) -> Result<*mut Handle<K::Value>> {
+    let handle = pointer.cast_mut().cast::<Handle<K::Value>>();
+    if handle.is_null() {
+        return Err(invalid(format!("the pointer to a {} is NULL", K::NAME)));
+    }
+    // SAFETY: said above; the word is read as bytes are, whatever the alignment.
+    let magic = unsafe { handle.cast::<u64>().read_unaligned() };
+    match magic == K::MAGIC {
+        true => Ok(handle),
+        false => Err(invalid(format!("the pointer is to no {}", K::NAME))),
+    }
+}
+
+/// What a handle holds.
+///
+/// SAFETY: the pointer must be NULL, a live handle of any kind, or point to eight readable bytes.
+pub(crate) unsafe fn borrow<'a, K: Kind>(pointer: *const K) -> Result<&'a K::Value> {
+    // SAFETY: said above; a handle with the right word was made by `give` and is not yet freed.
+    unsafe { Ok(&(*checked(pointer)?).value) }
+}
+
+/// What a handle that one thread uses at a time holds.
+///
+/// SAFETY: as `borrow`, and no other thread uses it now.
+pub(crate) unsafe fn borrow_mut<'a, K: Kind>(pointer: *mut K) -> Result<&'a mut K::Value> {
+    // SAFETY: said above.
+    unsafe { Ok(&mut (*checked(pointer)?).value) }
+}
+
+/// Frees a handle; NULL and another kind's pointer are left alone.
+///
+/// SAFETY: as `borrow`, and the handle is not used again.
+pub(crate) unsafe fn free<K: Kind>(pointer: *mut K) {
+    // SAFETY: said above.
+    if let Ok(handle) = unsafe { checked(pointer) } {
+        // SAFETY: it was made by `give`, from a box of this type. The word is wiped so that a
+        // second free, though never allowed, most often does nothing.
+        let handle = unsafe {
+            (*handle).magic = 0;
+            Box::from_raw(handle)
+        };
+        // dropping may close a store; no panic of it may cross
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(handle)));
+    }
+}
+
+/// Writes an output, unless it is not wanted.
+///
+/// SAFETY: the pointer must be NULL or take a T.
+pub(crate) unsafe fn put_out<T>(out: *mut T, value: T) {
+    if !out.is_null() {
+        // SAFETY: said above.
+        unsafe { out.write(value) };
+    }
+}
+
+/// Hands a new handle over, or frees it again if it is not wanted.
+///
+/// SAFETY: the pointer must be NULL or take a pointer.
+pub(crate) unsafe fn give_out<K: Kind>(out: *mut *mut K, value: K::Value) {
+    if !out.is_null() {
+        // SAFETY: said above.
+        unsafe { out.write(give(value)) };
+    }
+}
+
+/// Refuses an output pointer that a call makes no sense without.
+pub(crate) fn wanted<T>(out: *mut T, name: &str) -> Result<()> {
+    match out.is_null() {
+        true => Err(invalid(format!("the output pointer {name} is NULL"))),
+        false => Ok(()),
+    }
+}
+
+/// The body of every call that can fail: no panic crosses, and the error is handed over.
+///
+/// The default panic hook prints to standard error before a panic is caught. A library that
+/// replaced the program's hook would reach into what is not its own, so it stays; a panic is a
+/// defect of libkv and never expected.
+///
+/// SAFETY: `error` must be NULL or take a pointer.
+pub(crate) unsafe fn guard(error: *mut *mut KvError, body: impl FnOnce() -> Result<()>) -> KvCode {
+    let failed = match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(())) => return crate::types::KV_OK,
+        Ok(Err(failed)) => failed,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
+            Error::new(Code::Internal, format!("libkv panicked: {text}"))
+        }
+    };
+    let code = failed.code().number();
+    // SAFETY: said above.
+    unsafe { give_out::<KvError>(error, crate::error::Handed::new(failed)) };
+    code
+}
+
+/// The body of a call that cannot fail: whatever happens, an answer.
+pub(crate) fn guard_value<T>(otherwise: T, body: impl FnOnce() -> Option<T>) -> T {
+    catch_unwind(AssertUnwindSafe(body)).ok().flatten().unwrap_or(otherwise)
+}

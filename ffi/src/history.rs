@@ -1,0 +1,215 @@
+//! The past: events of one key, events of a stretch of time, differences of two revisions.
+#![allow(unsafe_code)]
+
+use libkv::{Change, ChangeScan, Code, Db, Error, Event, EventScan};
+
+use crate::db::KvDb;
+use crate::error::KvError;
+use crate::guard::{borrow, borrow_mut, free, give_out, guard, kinds, put_out, wanted};
+use crate::types::*;
+
+/// Events, one after the other.
+pub struct KvEvents;
+
+/// The keys that differ between two revisions, one after the other.
+pub struct KvDiff;
+
+/// What a `kv_events` holds: where events come from, and the one answered last.
+pub(crate) struct EventSteps {
+    source: EventSource,
+    last: Option<(Event, KvEvent)>,
+}
+
+enum EventSource {
+    History(Db, std::vec::IntoIter<Event>),
+    Changes(EventScan),
+}
+
+/// What a `kv_diff` holds.
+pub(crate) struct DiffSteps {
+    scan: ChangeScan,
+    last: Option<Box<LastChange>>,
+}
+
+/// A change, the views of its pairs, and the view of it that points to these: boxed, so that all
+/// stay where they are.
+struct LastChange {
+    change: Change,
+    before: Option<KvKeyValue>,
+    after: Option<KvKeyValue>,
+    view: KvChange,
+}
+
+kinds! {
+    KvEvents = EventSteps, b"kv_event", "kv_events";
+    KvDiff = DiffSteps, b"kv_diff\0", "kv_diff";
+}
+
+/// The events of one key, newest first, tombstones too: at most limit, 0 and below for all that
+/// are kept.
+///
+/// Owner: *out is the caller's, to free before or after the database; key is not kept.
+/// Threads: any.
+/// Errors: KV_INVALID_ARGUMENT (empty key), KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_history(
+    db: *const KvDb,
+    key: KvBytes,
+    limit: i64,
+    out: *mut *mut KvEvents,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            wanted(out, "out")?;
+            let db = borrow(db)?.0.clone();
+            let events = db.history(bytes_in(key, "the key")?, limit)?.into_iter();
+            give_out::<KvEvents>(out, EventSteps { source: EventSource::History(db, events), last: None });
+            Ok(())
+        })
+    }
+}
+
+/// The events of a range with after < revision <= upto (0 and below: the current one), in the order
+/// they happened. Holds nothing between steps.
+///
+/// Owner: *out is the caller's, to free before or after the database; range is not kept.
+/// Threads: any.
+/// Errors: KV_INVALID_ARGUMENT; the steps answer the rest.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_changes(
+    db: *const KvDb,
+    after: i64,
+    upto: i64,
+    range: KvKeyRange,
+    out: *mut *mut KvEvents,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            wanted(out, "out")?;
+            let scan = borrow(db)?.0.changes(after, upto, range_in(range)?);
+            give_out::<KvEvents>(out, EventSteps { source: EventSource::Changes(scan), last: None });
+            Ok(())
+        })
+    }
+}
+
+/// The next event; *out is NULL at the end.
+///
+/// Owner: events; what *out points to lives until the next step or until events are freed.
+/// Threads: one at a time.
+/// Errors: KV_COMPACTED (the stretch begins below the compacted revision), KV_FUTURE_REVISION,
+/// KV_INVALID_ARGUMENT (empty key), KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO. After an error they are at their end.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_events_next(
+    events: *mut KvEvents,
+    out: *mut *const KvEvent,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            wanted(out, "out")?;
+            let steps = borrow_mut(events)?;
+            let next = match &mut steps.source {
+                EventSource::History(db, _) if db.is_closed() => {
+                    return Err(Error::new(Code::Closed, "the store's handle is closed"));
+                }
+                EventSource::History(_, events) => events.next(),
+                EventSource::Changes(scan) => scan.next().transpose()?,
+            };
+            steps.last = next.map(|event| {
+                let view = event_view(&event);
+                (event, view)
+            });
+            put_out(out, steps.last.as_ref().map_or(std::ptr::null(), |(_, view)| std::ptr::from_ref(view)));
+            Ok(())
+        })
+    }
+}
+
+/// Frees events.
+///
+/// Owner: takes them; NULL is fine.
+/// Threads: the last use of them.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_events_free(events: *mut KvEvents) {
+    // SAFETY: pointers as the header asks for.
+    unsafe { free(events) }
+}
+
+/// The keys of a range that differ between revision a and revision b (0 and below: the current one),
+/// by key.
+///
+/// Owner: *out is the caller's, to free before or after the database; range is not kept.
+/// Threads: any.
+/// Errors: KV_INVALID_ARGUMENT, KV_COMPACTED, KV_FUTURE_REVISION, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_diff_open(
+    db: *const KvDb,
+    a: i64,
+    b: i64,
+    range: KvKeyRange,
+    out: *mut *mut KvDiff,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            wanted(out, "out")?;
+            let scan = borrow(db)?.0.diff(a, b, range_in(range)?)?;
+            give_out::<KvDiff>(out, DiffSteps { scan, last: None });
+            Ok(())
+        })
+    }
+}
+
+/// The next key that differs; *out is NULL at the end.
+///
+/// Owner: diff; what *out points to lives until the next step or until diff is freed.
+/// Threads: one at a time.
+/// Errors: as kv_diff_open. After an error it is at its end.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_diff_next(
+    diff: *mut KvDiff,
+    out: *mut *const KvChange,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            wanted(out, "out")?;
+            let steps = borrow_mut(diff)?;
+            steps.last = steps.scan.next().transpose()?.map(change_view);
+            put_out(out, steps.last.as_ref().map_or(std::ptr::null(), |last| std::ptr::from_ref(&last.view)));
+            Ok(())
+        })
+    }
+}
+
+fn change_view(change: Change) -> Box<LastChange> {
+    let (before, after) = (change.before.as_ref().map(view), change.after.as_ref().map(view));
+    let none = KvChange { key: bytes_out(&[]), before: std::ptr::null(), after: std::ptr::null() };
+    let mut last = Box::new(LastChange { change, before, after, view: none });
+    last.view = KvChange {
+        key: bytes_out(&last.change.key),
+        before: last.before.as_ref().map_or(std::ptr::null(), std::ptr::from_ref),
+        after: last.after.as_ref().map_or(std::ptr::null(), std::ptr::from_ref),
+    };
+    last
+}
+
+/// Frees a diff.
+///
+/// Owner: takes it; NULL is fine.
+/// Threads: the last use of it.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_diff_free(diff: *mut KvDiff) {
+    // SAFETY: pointers as the header asks for.
+    unsafe { free(diff) }
+}

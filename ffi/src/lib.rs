@@ -1,0 +1,15 @@
+//! libkv for C: the same store through `include/kv.h`, which is generated from here.
+//!
+//! One file per noun of the header. A comment over a function is its section of the manual and has
+//! four parts: what it does, Owner, Threads, Errors.
+
+mod admin;
+mod db;
+mod error;
+mod guard;
+mod history;
+mod range;
+mod snapshot;
+mod transact;
+mod txn;
+mod types;

@@ -1,0 +1,131 @@
+//! Views of one revision.
+#![allow(unsafe_code)]
+
+use libkv::Snapshot;
+
+use crate::db::KvDb;
+use crate::error::KvError;
+use crate::guard::{borrow, free, give_out, guard, guard_value, kinds, put_out, wanted};
+use crate::range::{KvRangeResult, KvScan, Ranged, Scanned};
+use crate::types::*;
+
+/// The store as it was at one revision: a number, not a transaction.
+pub struct KvSnapshot;
+
+kinds! { KvSnapshot = Snapshot, b"kv_snap\0", "kv_snapshot"; }
+
+/// A view of a revision; 0 and below: the current one. It holds nothing and keeps no compaction
+/// back: once one has passed it, its calls answer KV_COMPACTED.
+///
+/// Owner: *out is the caller's, to free before or after the database.
+/// Threads: any.
+/// Errors: KV_COMPACTED, KV_FUTURE_REVISION, KV_CLOSED, KV_FORKED, KV_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_snapshot_open(
+    db: *const KvDb,
+    revision: i64,
+    out: *mut *mut KvSnapshot,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            wanted(out, "out")?;
+            give_out::<KvSnapshot>(out, borrow(db)?.0.snapshot_at(revision)?);
+            Ok(())
+        })
+    }
+}
+
+/// The revision of a view; 0 for NULL.
+///
+/// Owner: nothing changes hands.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_snapshot_revision(snapshot: *const KvSnapshot) -> i64 {
+    // SAFETY: pointers as the header asks for.
+    guard_value(0, || unsafe { Some(borrow(snapshot).ok()?.revision()) })
+}
+
+/// One key as it was; *out is NULL if it was not there.
+///
+/// Owner: *out is the caller's, to free with kv_key_value_free.
+/// Threads: any.
+/// Errors: KV_INVALID_ARGUMENT, KV_COMPACTED, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_snapshot_get(
+    snapshot: *const KvSnapshot,
+    key: KvBytes,
+    out: *mut *mut KvKeyValue,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            wanted(out, "out")?;
+            let found = borrow(snapshot)?.get(bytes_in(key, "the key")?)?;
+            put_out(out, found.map_or(std::ptr::null_mut(), owned));
+            Ok(())
+        })
+    }
+}
+
+/// The pairs of a range as they were.
+///
+/// Owner: *out is the caller's; the range and options are not kept.
+/// Threads: any.
+/// Errors: as kv_range; KV_INVALID_ARGUMENT too if the options name another revision.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_snapshot_range(
+    snapshot: *const KvSnapshot,
+    range: KvKeyRange,
+    options: *const KvRangeOptions,
+    out: *mut *mut KvRangeResult,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            wanted(out, "out")?;
+            let result = borrow(snapshot)?.range(range_request(range, options)?)?;
+            give_out::<KvRangeResult>(out, Ranged::new(result));
+            Ok(())
+        })
+    }
+}
+
+/// Begins a scan of a range as it was.
+///
+/// Owner: *out is the caller's, to free before or after the view and the database.
+/// Threads: any.
+/// Errors: as kv_scan_open; KV_INVALID_ARGUMENT too if the options name another revision.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_snapshot_scan(
+    snapshot: *const KvSnapshot,
+    range: KvKeyRange,
+    options: *const KvRangeOptions,
+    out: *mut *mut KvScan,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            wanted(out, "out")?;
+            let scan = borrow(snapshot)?.scan(range_request(range, options)?)?;
+            give_out::<KvScan>(out, Scanned { scan, last: None });
+            Ok(())
+        })
+    }
+}
+
+/// Frees a view.
+///
+/// Owner: takes it; NULL is fine.
+/// Threads: the last use of it.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_snapshot_free(snapshot: *mut KvSnapshot) {
+    // SAFETY: pointers as the header asks for.
+    unsafe { free(snapshot) }
+}

@@ -1,0 +1,181 @@
+//! Optimistic transactions with a callback.
+#![allow(unsafe_code)]
+
+use std::ffi::c_void;
+
+use libkv::{Error, Result, TRANSACT_RETRIES, Transaction};
+
+use crate::db::{KvDb, put_request};
+use crate::error::KvError;
+use crate::guard::{borrow, borrow_mut, free, give, give_out, guard, invalid, kinds, put_out, wanted};
+use crate::range::{KvRangeResult, Ranged};
+use crate::types::*;
+
+/// What the callback of kv_transact reads and writes through; it lives during one call of it.
+pub struct KvTransaction;
+
+/// What a `kv_transaction` holds: borrowed for one call of the callback, in which alone it is used.
+pub(crate) struct Running {
+    transaction: *mut Transaction<'static>,
+    /// The refusal that the callback has seen last, to tell it from a code of its own.
+    refused: Option<Error>,
+}
+
+kinds! { KvTransaction = Running, b"kv_tact\0", "kv_transaction"; }
+
+/// Reads and writes through t; anything but KV_OK ends kv_transact with that code and nothing is
+/// written. It may run several times and must do nothing else that cannot be repeated.
+pub type KvTransactFn = Option<unsafe extern "C" fn(t: *mut KvTransaction, payload: *mut c_void) -> KvCode>;
+
+/// Runs body until what it read is still true when what it wrote is committed, all in one revision.
+/// Between tries it waits a short random time that grows. max_retries 0 is the usual number, 64;
+/// KV_NO_WAIT tries once, KV_FOREVER never gives up.
+///
+/// Owner: payload is only handed on; t is the library's.
+/// Threads: any; body runs on the calling thread.
+/// Errors: KV_CONFLICT (given up), what body answered, and those of kv_txn_run. A C++ exception must
+/// not leave body.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_transact(
+    db: *const KvDb,
+    max_retries: i64,
+    body: KvTransactFn,
+    payload: *mut c_void,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            let body = body.ok_or_else(|| invalid("body is NULL"))?;
+            let retries = match max_retries {
+                0 => Some(TRANSACT_RETRIES),
+                KV_NO_WAIT => Some(0),
+                KV_FOREVER => None,
+                retries => Some(u32::try_from(retries).map_err(|_| invalid(format!("max_retries is {retries}")))?),
+            };
+            borrow(db)?.0.transact(retries, |transaction| {
+                let transaction: *mut Transaction<'_> = transaction;
+                let handle: *mut KvTransaction = give(Running { transaction: transaction.cast(), refused: None });
+                let code = body(handle, payload);
+                let refused = borrow_mut(handle)?.refused.take();
+                free(handle);
+                outcome(code, refused)
+            })
+        })
+    }
+}
+
+fn outcome(code: KvCode, refused: Option<Error>) -> Result<()> {
+    if code == KV_OK {
+        return Ok(());
+    }
+    match (refused, libkv::Code::from_number(code)) {
+        (Some(refused), Some(code)) if refused.code() == code => Err(refused),
+        (_, Some(code)) => Err(Error::new(code, "the callback of kv_transact ended it")),
+        (_, None) => Err(invalid(format!("the callback of kv_transact answered {code}, which is no kv_code"))),
+    }
+}
+
+/// SAFETY: t must be the callback's, during its call.
+unsafe fn with<T>(t: *mut KvTransaction, work: impl FnOnce(&mut Transaction) -> Result<T>) -> Result<T> {
+    // SAFETY: said above: the transaction lives during the callback's call.
+    unsafe {
+        let running = borrow_mut(t)?;
+        let result = work(&mut *running.transaction);
+        running.refused = result.as_ref().err().cloned();
+        result
+    }
+}
+
+/// One key as the transaction sees it, its own writes included; *out is NULL if it is not there.
+///
+/// Owner: *out is the caller's, to free with kv_key_value_free.
+/// Threads: the callback's.
+/// Errors: KV_INVALID_ARGUMENT, KV_COMPACTED, KV_CLOSED, KV_IO: hand them on as the callback's answer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_transaction_get(
+    t: *mut KvTransaction,
+    key: KvBytes,
+    out: *mut *mut KvKeyValue,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            wanted(out, "out")?;
+            let key = bytes_in(key, "the key")?;
+            let found = with(t, |transaction| transaction.get(key))?;
+            put_out(out, found.map_or(std::ptr::null_mut(), owned));
+            Ok(())
+        })
+    }
+}
+
+/// The pairs of a range as the transaction sees them; of the options limit and keys_only only.
+///
+/// Owner: *out is the caller's; the range and options are not kept.
+/// Threads: the callback's.
+/// Errors: as kv_transaction_get.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_transaction_range(
+    t: *mut KvTransaction,
+    range: KvKeyRange,
+    options: *const KvRangeOptions,
+    out: *mut *mut KvRangeResult,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            wanted(out, "out")?;
+            let request = range_request(range, options)?;
+            let result = with(t, |transaction| transaction.range(request))?;
+            give_out::<KvRangeResult>(out, Ranged::new(result));
+            Ok(())
+        })
+    }
+}
+
+/// Writes a key when the callback has returned; of the options lease only.
+///
+/// Owner: key, value and options are not kept.
+/// Threads: the callback's.
+/// Errors: KV_INVALID_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_transaction_put(
+    t: *mut KvTransaction,
+    key: KvBytes,
+    value: KvBytes,
+    options: *const KvPutOptions,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            let put = put_request(key, value, options)?;
+            with(t, |transaction| transaction.put(put))
+        })
+    }
+}
+
+/// Deletes the keys of a range when the callback has returned; *out is how many the transaction sees.
+///
+/// Owner: the range is not kept.
+/// Threads: the callback's.
+/// Errors: as kv_transaction_get.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_transaction_delete(
+    t: *mut KvTransaction,
+    range: KvKeyRange,
+    out: *mut i64,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            let range = range_in(range)?;
+            put_out(out, with(t, |transaction| transaction.delete(range))?);
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,363 @@
+//! Txns: built in steps, run as often as wanted, answered as a tree.
+#![allow(unsafe_code)]
+
+use libkv::{Compare, CompareResult, Op, OpResult, Operand, Txn, TxnResult};
+
+use crate::db::{Deleted, KvDb, KvDeleteResult, KvPutResult, Written, delete_request, put_request};
+use crate::error::KvError;
+use crate::guard::{Kind, borrow, borrow_mut, free, give, give_out, guard, guard_value, invalid, kinds};
+use crate::range::{KvRangeResult, Ranged};
+use crate::types::*;
+
+/// A txn being built: compares, and a list of operations for each outcome.
+pub struct KvTxn;
+
+/// What a txn answered.
+pub struct KvTxnResult;
+
+/// What a `kv_txn_result` holds: each response as a handle of its own kind.
+pub(crate) struct Answered {
+    succeeded: bool,
+    revision: i64,
+    responses: Vec<Response>,
+}
+
+enum Response {
+    Range(*mut KvRangeResult),
+    Put(*mut KvPutResult),
+    Delete(*mut KvDeleteResult),
+    Txn(*mut KvTxnResult),
+}
+
+impl Answered {
+    fn new(result: TxnResult) -> Answered {
+        let responses = result.responses.into_iter().map(|response| match response {
+            OpResult::Range(result) => Response::Range(give(Ranged::new(result))),
+            OpResult::Put(result) => Response::Put(give(Written::new(result))),
+            OpResult::Delete(result) => Response::Delete(give(Deleted::new(result))),
+            OpResult::Txn(result) => Response::Txn(give(Answered::new(result))),
+        });
+        Answered { succeeded: result.succeeded, revision: result.revision, responses: responses.collect() }
+    }
+}
+
+impl Drop for Answered {
+    fn drop(&mut self) {
+        for response in &self.responses {
+            // SAFETY: each was made by `give` above and is freed here alone.
+            unsafe {
+                match *response {
+                    Response::Range(result) => free(result),
+                    Response::Put(result) => free(result),
+                    Response::Delete(result) => free(result),
+                    Response::Txn(result) => free(result),
+                }
+            }
+        }
+    }
+}
+
+kinds! {
+    KvTxn = Txn, b"kv_txn\0\0", "kv_txn";
+    KvTxnResult = Answered, b"kv_txn_r", "kv_txn_result";
+}
+
+/// A txn without compares and operations; NULL only if memory is out.
+///
+/// Owner: the caller's, to free with kv_txn_free.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub extern "C" fn kv_txn_new() -> *mut KvTxn {
+    guard_value(std::ptr::null_mut(), || Some(give(Txn::new())))
+}
+
+/// Adds a condition: on the key, or on every key of the range, `target result operand` must hold.
+/// The operand is `number`, or `value` for KV_TARGET_VALUE. A key that is not there has the numbers
+/// 0, and no comparison with its value holds.
+///
+/// Owner: range and value are not kept.
+/// Threads: one at a time.
+/// Errors: KV_INVALID_ARGUMENT (unknown target or result); the txn is as it was.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_txn_compare(
+    txn: *mut KvTxn,
+    range: KvKeyRange,
+    target: i32,
+    result: i32,
+    number: i64,
+    value: KvBytes,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            let txn = borrow_mut(txn)?;
+            let operand = match target {
+                KV_TARGET_VERSION => Operand::Version(number),
+                KV_TARGET_CREATE_REVISION => Operand::CreateRevision(number),
+                KV_TARGET_MOD_REVISION => Operand::ModRevision(number),
+                KV_TARGET_VALUE => Operand::Value(bytes_in(value, "the value")?.to_vec()),
+                KV_TARGET_LEASE => Operand::Lease(number),
+                other => return Err(invalid(format!("{other} is no KV_TARGET_…"))),
+            };
+            let result = match result {
+                KV_EQUAL => CompareResult::Equal,
+                KV_GREATER => CompareResult::Greater,
+                KV_LESS => CompareResult::Less,
+                KV_NOT_EQUAL => CompareResult::NotEqual,
+                other => return Err(invalid(format!("{other} is no comparison (KV_EQUAL, …)"))),
+            };
+            txn.compare.push(Compare { range: range_in(range)?, result, operand });
+            Ok(())
+        })
+    }
+}
+
+fn add(txn: &mut Txn, branch: i32, op: impl Into<Op>) -> libkv::Result<()> {
+    match branch {
+        KV_SUCCESS => txn.success.push(op.into()),
+        KV_FAILURE => txn.failure.push(op.into()),
+        other => return Err(invalid(format!("{other} is no list of a txn (KV_SUCCESS, KV_FAILURE)"))),
+    }
+    Ok(())
+}
+
+/// Adds a put to a list (KV_SUCCESS, KV_FAILURE). What is wrong with it is said when the txn runs.
+///
+/// Owner: key, value and options are not kept.
+/// Threads: one at a time.
+/// Errors: KV_INVALID_ARGUMENT; the txn is as it was.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_txn_put(
+    txn: *mut KvTxn,
+    branch: i32,
+    key: KvBytes,
+    value: KvBytes,
+    options: *const KvPutOptions,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe { guard(error, || add(borrow_mut(txn)?, branch, put_request(key, value, options)?)) }
+}
+
+/// Adds a range to a list.
+///
+/// Owner: range and options are not kept.
+/// Threads: one at a time.
+/// Errors: KV_INVALID_ARGUMENT; the txn is as it was.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_txn_range(
+    txn: *mut KvTxn,
+    branch: i32,
+    range: KvKeyRange,
+    options: *const KvRangeOptions,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe { guard(error, || add(borrow_mut(txn)?, branch, range_request(range, options)?)) }
+}
+
+/// Adds a deletion to a list.
+///
+/// Owner: range and options are not kept.
+/// Threads: one at a time.
+/// Errors: KV_INVALID_ARGUMENT; the txn is as it was.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_txn_delete(
+    txn: *mut KvTxn,
+    branch: i32,
+    range: KvKeyRange,
+    options: *const KvDeleteOptions,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe { guard(error, || add(borrow_mut(txn)?, branch, delete_request(range, options)?)) }
+}
+
+/// Adds a copy of another txn to a list.
+///
+/// Owner: nested stays the caller's and is only read.
+/// Threads: one at a time.
+/// Errors: KV_INVALID_ARGUMENT; the txn is as it was.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_txn_txn(
+    txn: *mut KvTxn,
+    branch: i32,
+    nested: *const KvTxn,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for; the copy is made before the other is borrowed.
+    unsafe {
+        guard(error, || {
+            let nested: Txn = borrow(nested)?.clone();
+            add(borrow_mut(txn)?, branch, nested)
+        })
+    }
+}
+
+/// Says how safe a txn's commit must be: KV_DURABILITY_SYNC or KV_DURABILITY_LAZY; 0 takes the handle's.
+///
+/// Owner: nothing changes hands.
+/// Threads: one at a time.
+/// Errors: KV_INVALID_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_txn_durability(txn: *mut KvTxn, durability: i32, error: *mut *mut KvError) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            borrow_mut(txn)?.durability = durability_in(durability)?;
+            Ok(())
+        })
+    }
+}
+
+/// Compares, then runs one of the two lists in one revision, or nothing at all. The txn can be run
+/// again. (It is kv_txn_run, not kv_txn: C has one name space for the type and the call.)
+///
+/// Owner: *out, if it is wanted, is the caller's; txn stays the caller's.
+/// Threads: any.
+/// Errors: as kv_put, and KV_DUPLICATE_KEY, KV_TOO_MANY_OPS, KV_COMPACTED, KV_FUTURE_REVISION.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_txn_run(
+    db: *const KvDb,
+    txn: *const KvTxn,
+    out: *mut *mut KvTxnResult,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            let result = borrow(db)?.0.txn(borrow(txn)?.clone())?;
+            give_out::<KvTxnResult>(out, Answered::new(result));
+            Ok(())
+        })
+    }
+}
+
+/// Frees a txn.
+///
+/// Owner: takes it; NULL is fine.
+/// Threads: the last use of it.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_txn_free(txn: *mut KvTxn) {
+    // SAFETY: pointers as the header asks for.
+    unsafe { free(txn) }
+}
+
+/// Whether the compares held: KV_YES or KV_NO.
+///
+/// Owner: nothing changes hands.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_txn_result_succeeded(result: *const KvTxnResult) -> i32 {
+    // SAFETY: pointers as the header asks for.
+    guard_value(KV_NO, || unsafe { Some(if borrow(result).ok()?.succeeded { KV_YES } else { KV_NO }) })
+}
+
+/// The store's revision after a txn; of a nested one 0, as in etcd.
+///
+/// Owner: nothing changes hands.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_txn_result_revision(result: *const KvTxnResult) -> i64 {
+    // SAFETY: pointers as the header asks for.
+    guard_value(0, || unsafe { Some(borrow(result).ok()?.revision) })
+}
+
+/// How many operations ran; each has a response.
+///
+/// Owner: nothing changes hands.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_txn_result_len(result: *const KvTxnResult) -> usize {
+    // SAFETY: pointers as the header asks for.
+    guard_value(0, || unsafe { Some(borrow(result).ok()?.responses.len()) })
+}
+
+/// The kind of response number index: KV_OP_…; -1 beyond the last.
+///
+/// Owner: nothing changes hands.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_txn_result_kind(result: *const KvTxnResult, index: usize) -> i32 {
+    // SAFETY: pointers as the header asks for.
+    guard_value(-1, || unsafe {
+        Some(match borrow(result).ok()?.responses.get(index)? {
+            Response::Range(_) => KV_OP_RANGE,
+            Response::Put(_) => KV_OP_PUT,
+            Response::Delete(_) => KV_OP_DELETE,
+            Response::Txn(_) => KV_OP_TXN,
+        })
+    })
+}
+
+/// SAFETY: as `borrow`.
+unsafe fn response<K: Kind>(
+    result: *const KvTxnResult,
+    index: usize,
+    of_kind: impl Fn(&Response) -> Option<*mut K>,
+) -> *const K {
+    // SAFETY: said above.
+    guard_value(std::ptr::null(), || unsafe { Some(of_kind(borrow(result).ok()?.responses.get(index)?)?.cast_const()) })
+}
+
+/// Response number index if it is a range's, else NULL.
+///
+/// Owner: the txn's result; never freed by itself.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_txn_result_range(result: *const KvTxnResult, index: usize) -> *const KvRangeResult {
+    // SAFETY: pointers as the header asks for.
+    unsafe { response(result, index, |r| if let Response::Range(r) = r { Some(*r) } else { None }) }
+}
+
+/// Response number index if it is a put's, else NULL.
+///
+/// Owner: the txn's result; never freed by itself.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_txn_result_put(result: *const KvTxnResult, index: usize) -> *const KvPutResult {
+    // SAFETY: pointers as the header asks for.
+    unsafe { response(result, index, |r| if let Response::Put(r) = r { Some(*r) } else { None }) }
+}
+
+/// Response number index if it is a deletion's, else NULL.
+///
+/// Owner: the txn's result; never freed by itself.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_txn_result_delete(result: *const KvTxnResult, index: usize) -> *const KvDeleteResult {
+    // SAFETY: pointers as the header asks for.
+    unsafe { response(result, index, |r| if let Response::Delete(r) = r { Some(*r) } else { None }) }
+}
+
+/// Response number index if it is a nested txn's, else NULL.
+///
+/// Owner: the outer txn's result; never freed by itself.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_txn_result_txn(result: *const KvTxnResult, index: usize) -> *const KvTxnResult {
+    // SAFETY: pointers as the header asks for.
+    unsafe { response(result, index, |r| if let Response::Txn(r) = r { Some(*r) } else { None }) }
+}
+
+/// Frees a txn's result with all its responses.
+///
+/// Owner: takes it; NULL is fine.
+/// Threads: the last use of it.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_txn_result_free(result: *mut KvTxnResult) {
+    // SAFETY: pointers as the header asks for.
+    unsafe { free(result) }
+}

@@ -1,0 +1,561 @@
+//! What crosses the border by value, and its conversion both ways.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, c_char};
+use std::mem::MaybeUninit;
+use std::ptr;
+
+use libkv::{Code, Durability, Event, EventKind, KeyRange, KeyValue, Range, Result, SortOrder, SortTarget};
+
+use crate::guard::invalid;
+
+/// What every call answers: KV_OK or a code of api errors, the same numbers for ever.
+pub type KvCode = i32;
+
+/// Done.
+pub const KV_OK: KvCode = 0;
+/// Empty key, bad option, value with ignore_value, NULL where something is needed, …
+pub const KV_INVALID_ARGUMENT: KvCode = 1;
+/// ignore_value or ignore_lease on a missing key.
+pub const KV_KEY_NOT_FOUND: KvCode = 2;
+/// A txn would write one key twice.
+pub const KV_DUPLICATE_KEY: KvCode = 3;
+/// A txn's list is too long.
+pub const KV_TOO_MANY_OPS: KvCode = 4;
+/// The request or a key is too large.
+pub const KV_TOO_LARGE: KvCode = 5;
+/// The revision has been compacted.
+pub const KV_COMPACTED: KvCode = 6;
+/// The revision has not been written yet.
+pub const KV_FUTURE_REVISION: KvCode = 7;
+/// No such lease.
+pub const KV_LEASE_NOT_FOUND: KvCode = 8;
+/// The lease id is in use.
+pub const KV_LEASE_EXISTS: KvCode = 9;
+/// A handle lost its lease.
+pub const KV_LEASE_LOST: KvCode = 10;
+/// kv_transact gave up after its retries.
+pub const KV_CONFLICT: KvCode = 11;
+/// Taken back before it began.
+pub const KV_CANCELLED: KvCode = 12;
+/// The time given ran out.
+pub const KV_TIMEOUT: KvCode = 13;
+/// The database, or the parent of this handle, is closed.
+pub const KV_CLOSED: KvCode = 14;
+/// A handle from before fork().
+pub const KV_FORKED: KvCode = 15;
+/// The writer's lock is held, or sole use is not to be had.
+pub const KV_BUSY: KvCode = 16;
+/// The disk or the quota is full; nothing was written.
+pub const KV_FULL: KvCode = 17;
+/// Read-only handle or medium, or the store is poisoned.
+pub const KV_READ_ONLY: KvCode = 18;
+/// The operating system reported an error.
+pub const KV_IO: KvCode = 19;
+/// The store's bytes are damaged.
+pub const KV_CORRUPT: KvCode = 20;
+/// A newer format, another page size or ABI.
+pub const KV_INCOMPATIBLE: KvCode = 21;
+/// A foreign file or directory.
+pub const KV_NOT_A_STORE: KvCode = 22;
+/// There is no store.
+pub const KV_NOT_FOUND: KvCode = 23;
+/// There is a store already.
+pub const KV_EXISTS: KvCode = 24;
+/// This engine or build cannot do it.
+pub const KV_UNSUPPORTED: KvCode = 25;
+/// No endpoint answers.
+pub const KV_UNAVAILABLE: KvCode = 26;
+/// No or a bad token.
+pub const KV_UNAUTHENTICATED: KvCode = 27;
+/// Refused by file permissions or by auth.
+pub const KV_PERMISSION_DENIED: KvCode = 28;
+/// Another refusal of a cluster.
+pub const KV_FAILED_PRECONDITION: KvCode = 29;
+/// A defect of libkv.
+pub const KV_INTERNAL: KvCode = 30;
+/// The write may or may not be there.
+pub const KV_UNKNOWN_OUTCOME: KvCode = 31;
+
+// the header's numbers are the library's
+const _: () = {
+    assert!(KV_INVALID_ARGUMENT == Code::InvalidArgument as i32);
+    assert!(KV_KEY_NOT_FOUND == Code::KeyNotFound as i32);
+    assert!(KV_DUPLICATE_KEY == Code::DuplicateKey as i32);
+    assert!(KV_TOO_MANY_OPS == Code::TooManyOps as i32);
+    assert!(KV_TOO_LARGE == Code::TooLarge as i32);
+    assert!(KV_COMPACTED == Code::Compacted as i32);
+    assert!(KV_FUTURE_REVISION == Code::FutureRevision as i32);
+    assert!(KV_LEASE_NOT_FOUND == Code::LeaseNotFound as i32);
+    assert!(KV_LEASE_EXISTS == Code::LeaseExists as i32);
+    assert!(KV_LEASE_LOST == Code::LeaseLost as i32);
+    assert!(KV_CONFLICT == Code::Conflict as i32);
+    assert!(KV_CANCELLED == Code::Cancelled as i32);
+    assert!(KV_TIMEOUT == Code::Timeout as i32);
+    assert!(KV_CLOSED == Code::Closed as i32);
+    assert!(KV_FORKED == Code::Forked as i32);
+    assert!(KV_BUSY == Code::Busy as i32);
+    assert!(KV_FULL == Code::Full as i32);
+    assert!(KV_READ_ONLY == Code::ReadOnly as i32);
+    assert!(KV_IO == Code::Io as i32);
+    assert!(KV_CORRUPT == Code::Corrupt as i32);
+    assert!(KV_INCOMPATIBLE == Code::Incompatible as i32);
+    assert!(KV_NOT_A_STORE == Code::NotAStore as i32);
+    assert!(KV_NOT_FOUND == Code::NotFound as i32);
+    assert!(KV_EXISTS == Code::Exists as i32);
+    assert!(KV_UNSUPPORTED == Code::Unsupported as i32);
+    assert!(KV_UNAVAILABLE == Code::Unavailable as i32);
+    assert!(KV_UNAUTHENTICATED == Code::Unauthenticated as i32);
+    assert!(KV_PERMISSION_DENIED == Code::PermissionDenied as i32);
+    assert!(KV_FAILED_PRECONDITION == Code::FailedPrecondition as i32);
+    assert!(KV_INTERNAL == Code::Internal as i32);
+    assert!(KV_UNKNOWN_OUTCOME == Code::UnknownOutcome as i32);
+    assert!(KV_UNKNOWN_OUTCOME as usize == Code::ALL.len());
+    assert!(KV_VERSION_MAJOR == version(env!("CARGO_PKG_VERSION_MAJOR")));
+    assert!(KV_VERSION_MINOR == version(env!("CARGO_PKG_VERSION_MINOR")));
+    assert!(KV_VERSION_PATCH == version(env!("CARGO_PKG_VERSION_PATCH")));
+};
+
+const fn version(text: &str) -> u32 {
+    match u32::from_str_radix(text, 10) {
+        Ok(number) => number,
+        Err(_) => u32::MAX,
+    }
+}
+
+/// Major version of the library that this header belongs to.
+pub const KV_VERSION_MAJOR: u32 = 0;
+/// Minor version.
+pub const KV_VERSION_MINOR: u32 = 1;
+/// Patch version.
+pub const KV_VERSION_PATCH: u32 = 0;
+/// Within one ABI number symbols and layouts only grow; see kv_abi_version.
+pub const KV_ABI_VERSION: u32 = 0;
+
+/// A boolean member's yes.
+pub const KV_YES: i32 = 1;
+/// A boolean member's no; 0 is the default.
+pub const KV_NO: i32 = -1;
+/// A time that does not wait.
+pub const KV_NO_WAIT: i64 = -1;
+/// A time, or a number of retries, without an end.
+pub const KV_FOREVER: i64 = -2;
+/// The length of a value that is not there (kv_get_into).
+pub const KV_NONE: usize = usize::MAX;
+
+/// Acknowledged means on disk. The default.
+pub const KV_DURABILITY_SYNC: i32 = 1;
+/// A power cut loses at most the last commits and never corrupts.
+pub const KV_DURABILITY_LAZY: i32 = 2;
+/// Chosen when a store is made: a power cut may destroy it.
+pub const KV_DURABILITY_NONE: i32 = 3;
+
+/// The limits of etcd itself.
+pub const KV_LIMITS_ETCD: i32 = 1;
+
+/// One key.
+pub const KV_RANGE_KEY: i32 = 0;
+/// Every key with a prefix.
+pub const KV_RANGE_PREFIX: i32 = 1;
+/// The keys x with key <= x < end.
+pub const KV_RANGE_BETWEEN: i32 = 2;
+/// Every key from one on.
+pub const KV_RANGE_FROM: i32 = 3;
+/// Every key.
+pub const KV_RANGE_ALL: i32 = 4;
+
+/// By key, or ascending on another target.
+pub const KV_SORT_NONE: i32 = 0;
+/// Smallest first.
+pub const KV_SORT_ASCEND: i32 = 1;
+/// Largest first.
+pub const KV_SORT_DESCEND: i32 = 2;
+
+/// Sort by key.
+pub const KV_SORT_BY_KEY: i32 = 0;
+/// Sort by version.
+pub const KV_SORT_BY_VERSION: i32 = 1;
+/// Sort by create revision.
+pub const KV_SORT_BY_CREATE: i32 = 2;
+/// Sort by mod revision.
+pub const KV_SORT_BY_MOD: i32 = 3;
+/// Sort by value.
+pub const KV_SORT_BY_VALUE: i32 = 4;
+
+/// Compare the version.
+pub const KV_TARGET_VERSION: i32 = 0;
+/// Compare the create revision.
+pub const KV_TARGET_CREATE_REVISION: i32 = 1;
+/// Compare the mod revision.
+pub const KV_TARGET_MOD_REVISION: i32 = 2;
+/// Compare the value.
+pub const KV_TARGET_VALUE: i32 = 3;
+/// Compare the lease.
+pub const KV_TARGET_LEASE: i32 = 4;
+
+/// ==
+pub const KV_EQUAL: i32 = 0;
+/// >
+pub const KV_GREATER: i32 = 1;
+/// <
+pub const KV_LESS: i32 = 2;
+/// !=
+pub const KV_NOT_EQUAL: i32 = 3;
+
+/// The list of a txn that runs when all compares hold.
+pub const KV_SUCCESS: i32 = 0;
+/// The list that runs when one does not.
+pub const KV_FAILURE: i32 = 1;
+
+/// A response or operation of a txn: a range.
+pub const KV_OP_RANGE: i32 = 0;
+/// A put.
+pub const KV_OP_PUT: i32 = 1;
+/// A deletion.
+pub const KV_OP_DELETE: i32 = 2;
+/// A nested txn.
+pub const KV_OP_TXN: i32 = 3;
+
+/// The key was put.
+pub const KV_EVENT_PUT: i32 = 0;
+/// The key was deleted.
+pub const KV_EVENT_DELETE: i32 = 1;
+
+/// Bytes, borrowed: no terminating zero, and any byte may be among them.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct KvBytes {
+    /// The first of them; may be NULL if there are none.
+    pub data: *const u8,
+    /// How many there are.
+    pub len: usize,
+}
+
+/// A set of keys; made by kv_key, kv_prefix, kv_between, kv_from, kv_all.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct KvKeyRange {
+    /// KV_RANGE_….
+    pub kind: i32,
+    /// The key, prefix or start.
+    pub key: KvBytes,
+    /// The first key outside, of KV_RANGE_BETWEEN.
+    pub end: KvBytes,
+}
+
+/// A key with its value and its place in history.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct KvKeyValue {
+    /// The library's own.
+    pub kind: u64,
+    /// The key.
+    pub key: KvBytes,
+    /// The value.
+    pub value: KvBytes,
+    /// The revision that created the key.
+    pub create_revision: i64,
+    /// The revision that put it last.
+    pub mod_revision: i64,
+    /// 1 at creation, one more with each put.
+    pub version: i64,
+    /// The lease it hangs on, or 0.
+    pub lease: i64,
+}
+
+/// One change of one key.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct KvEvent {
+    /// KV_EVENT_PUT or KV_EVENT_DELETE.
+    pub r#type: i32,
+    /// Of a put the new pair; of a deletion only key and mod_revision are set.
+    pub kv: KvKeyValue,
+}
+
+/// How one key differs between two revisions.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct KvChange {
+    /// The key.
+    pub key: KvBytes,
+    /// The pair at the first revision, or NULL.
+    pub before: *const KvKeyValue,
+    /// The pair at the second revision, or NULL.
+    pub after: *const KvKeyValue,
+}
+
+/// How a put is done; begin with KV_PUT_OPTIONS_INIT.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct KvPutOptions {
+    /// sizeof(kv_put_options).
+    pub size: usize,
+    /// The lease to hang the key on.
+    pub lease: i64,
+    /// KV_YES answers the pair before.
+    pub prev_kv: i32,
+    /// KV_YES keeps the value that the key has.
+    pub ignore_value: i32,
+    /// KV_YES keeps the lease that the key has.
+    pub ignore_lease: i32,
+    /// KV_DURABILITY_…; 0 takes the handle's.
+    pub durability: i32,
+}
+
+/// How a deletion is done; begin with KV_DELETE_OPTIONS_INIT.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct KvDeleteOptions {
+    /// sizeof(kv_delete_options).
+    pub size: usize,
+    /// KV_YES answers the pairs that went.
+    pub prev_kv: i32,
+    /// KV_DURABILITY_…; 0 takes the handle's.
+    pub durability: i32,
+}
+
+/// How a range is read; begin with KV_RANGE_OPTIONS_INIT.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct KvRangeOptions {
+    /// sizeof(kv_range_options).
+    pub size: usize,
+    /// At which revision; 0 and below: now.
+    pub revision: i64,
+    /// At most so many pairs; 0 and below: all.
+    pub limit: i64,
+    /// KV_SORT_….
+    pub sort_order: i32,
+    /// KV_SORT_BY_….
+    pub sort_target: i32,
+    /// KV_YES leaves the values empty.
+    pub keys_only: i32,
+    /// KV_YES only counts.
+    pub count_only: i32,
+    /// Only pairs last put at this revision or later; 0 is off.
+    pub min_mod_revision: i64,
+    /// Only pairs last put at this revision or earlier; 0 is off.
+    pub max_mod_revision: i64,
+    /// Only pairs created at this revision or later; 0 is off.
+    pub min_create_revision: i64,
+    /// Only pairs created at this revision or earlier; 0 is off.
+    pub max_create_revision: i64,
+    /// KV_YES lets a cluster's member answer that lags behind.
+    pub serializable: i32,
+}
+
+/// What a key-value pair is to the library: one that the caller frees, or a view of a result.
+pub(crate) const OWNED: u64 = u64::from_be_bytes(*b"kv_pair!");
+pub(crate) const VIEW: u64 = u64::from_be_bytes(*b"kv_view!");
+
+pub(crate) fn bytes_out(bytes: &[u8]) -> KvBytes {
+    KvBytes { data: bytes.as_ptr(), len: bytes.len() }
+}
+
+/// A view of a pair, good as long as the pair stays where its bytes are.
+pub(crate) fn view(kv: &KeyValue) -> KvKeyValue {
+    KvKeyValue {
+        kind: VIEW,
+        key: bytes_out(&kv.key),
+        value: bytes_out(&kv.value),
+        create_revision: kv.create_revision,
+        mod_revision: kv.mod_revision,
+        version: kv.version,
+        lease: kv.lease,
+    }
+}
+
+pub(crate) fn event_view(event: &Event) -> KvEvent {
+    let kind = match event.kind {
+        EventKind::Put => KV_EVENT_PUT,
+        EventKind::Delete => KV_EVENT_DELETE,
+    };
+    KvEvent { r#type: kind, kv: view(&event.kv) }
+}
+
+/// Pairs of a result beside the views that C reads.
+pub(crate) struct Pairs {
+    views: Vec<KvKeyValue>,
+    _kvs: Vec<KeyValue>,
+}
+
+impl Pairs {
+    pub fn new(kvs: Vec<KeyValue>) -> Pairs {
+        Pairs { views: kvs.iter().map(view).collect(), _kvs: kvs }
+    }
+
+    pub fn len(&self) -> usize {
+        self.views.len()
+    }
+
+    pub fn at(&self, index: usize) -> Option<*const KvKeyValue> {
+        self.views.get(index).map(ptr::from_ref)
+    }
+}
+
+#[repr(C)]
+struct OwnedPair {
+    view: KvKeyValue,
+    kv: KeyValue,
+}
+
+/// One pair for C to free with `kv_key_value_free`.
+pub(crate) fn owned(kv: KeyValue) -> *mut KvKeyValue {
+    // the bytes stay where they are when the pair moves into its box
+    let view = KvKeyValue { kind: OWNED, ..view(&kv) };
+    Box::into_raw(Box::new(OwnedPair { view, kv })).cast()
+}
+
+/// SAFETY: the pointer must be NULL, a view, or a pair of `owned` that is not used again.
+pub(crate) unsafe fn free_owned(pair: *mut KvKeyValue) {
+    // SAFETY: said above; a view begins with another word and is left alone.
+    unsafe {
+        if !pair.is_null() && (*pair).kind == OWNED {
+            (*pair).kind = 0;
+            drop(Box::from_raw(pair.cast::<OwnedPair>()).kv);
+        }
+    }
+}
+
+/// SAFETY: the bytes must be readable for 'a.
+pub(crate) unsafe fn bytes_in<'a>(bytes: KvBytes, name: &str) -> Result<&'a [u8]> {
+    if bytes.len == 0 {
+        return Ok(&[]);
+    }
+    if bytes.data.is_null() {
+        return Err(invalid(format!("{name} is NULL but has {} bytes", bytes.len)));
+    }
+    if bytes.len > isize::MAX as usize {
+        return Err(invalid(format!("{name} has an absurd length of {} bytes", bytes.len)));
+    }
+    // SAFETY: said above.
+    Ok(unsafe { std::slice::from_raw_parts(bytes.data, bytes.len) })
+}
+
+/// SAFETY: the bytes of the range must be readable.
+pub(crate) unsafe fn range_in(range: KvKeyRange) -> Result<KeyRange> {
+    // SAFETY: said above.
+    let (key, end) = unsafe { (bytes_in(range.key, "the key")?, bytes_in(range.end, "the end of the range")?) };
+    Ok(match range.kind {
+        KV_RANGE_KEY => KeyRange::key(key),
+        KV_RANGE_PREFIX => KeyRange::prefix(key),
+        KV_RANGE_BETWEEN => KeyRange::between(key, end),
+        KV_RANGE_FROM => KeyRange::from(key),
+        KV_RANGE_ALL => KeyRange::all(),
+        other => return Err(invalid(format!("{other} is no KV_RANGE_… kind"))),
+    })
+}
+
+/// SAFETY: the text must be NULL or end with a zero byte.
+pub(crate) unsafe fn text_in<'a>(text: *const c_char, name: &str) -> Result<&'a CStr> {
+    if text.is_null() {
+        return Err(invalid(format!("{name} is NULL")));
+    }
+    // SAFETY: said above.
+    Ok(unsafe { CStr::from_ptr(text) })
+}
+
+pub(crate) fn flag_in(flag: i32, name: &str) -> Result<Option<bool>> {
+    match flag {
+        0 => Ok(None),
+        KV_YES => Ok(Some(true)),
+        KV_NO => Ok(Some(false)),
+        other => Err(invalid(format!("option {name} is {other}: it takes KV_YES, KV_NO or 0"))),
+    }
+}
+
+pub(crate) fn durability_in(durability: i32) -> Result<Option<Durability>> {
+    Ok(match durability {
+        0 => None,
+        KV_DURABILITY_SYNC => Some(Durability::Sync),
+        KV_DURABILITY_LAZY => Some(Durability::Lazy),
+        KV_DURABILITY_NONE => Some(Durability::None),
+        other => return Err(invalid(format!("option durability is {other}: it takes KV_DURABILITY_…"))),
+    })
+}
+
+/// Structs that begin with their size and for which all zeroes are the defaults.
+///
+/// # Safety
+///
+/// The type must be plain numbers and pointers, `repr(C)`, with `size: usize` first.
+pub(crate) unsafe trait Sized_: Copy {
+    /// The struct's name in the header.
+    const NAME: &'static str;
+}
+
+/// Members that an older or newer caller does not have, or has beyond ours, are looked at no
+/// further: ours that are missing are zero, theirs that we do not know must be.
+///
+/// SAFETY: the pointer must be NULL or point to a struct of the size in its first member.
+pub(crate) unsafe fn struct_in<T: Sized_>(options: *const T) -> Result<T> {
+    const SIZE_MAX: usize = 4_096;
+    let mut ours = MaybeUninit::<T>::zeroed();
+    if options.is_null() {
+        // SAFETY: zeroes are a value of the type, says its trait.
+        return Ok(unsafe { ours.assume_init() });
+    }
+    // SAFETY: said above: the first member is there.
+    let size = unsafe { options.cast::<usize>().read_unaligned() };
+    if !(size_of::<usize>()..=SIZE_MAX).contains(&size) {
+        return Err(invalid(format!("{}.size is {size}: begin with its KV_…_INIT", T::NAME)));
+    }
+    let known = size.min(size_of::<T>());
+    // SAFETY: said above: so many bytes are there; the rest of ours is zero.
+    unsafe {
+        ptr::copy_nonoverlapping(options.cast::<u8>(), ours.as_mut_ptr().cast::<u8>(), known);
+        let beyond = std::slice::from_raw_parts(options.cast::<u8>().add(known), size - known);
+        if beyond.iter().any(|byte| *byte != 0) {
+            return Err(invalid(format!("{} has members that this library does not know", T::NAME)));
+        }
+        Ok(ours.assume_init())
+    }
+}
+
+// SAFETY: numbers only, size first.
+unsafe impl Sized_ for KvPutOptions {
+    const NAME: &'static str = "kv_put_options";
+}
+// SAFETY: numbers only, size first.
+unsafe impl Sized_ for KvDeleteOptions {
+    const NAME: &'static str = "kv_delete_options";
+}
+// SAFETY: numbers only, size first.
+unsafe impl Sized_ for KvRangeOptions {
+    const NAME: &'static str = "kv_range_options";
+}
+
+/// SAFETY: as `struct_in` and `range_in`.
+pub(crate) unsafe fn range_request(range: KvKeyRange, options: *const KvRangeOptions) -> Result<Range> {
+    // SAFETY: said above.
+    let (range, options) = unsafe { (range_in(range)?, struct_in(options)?) };
+    Ok(Range {
+        range,
+        revision: options.revision,
+        limit: options.limit,
+        sort_order: match options.sort_order {
+            KV_SORT_NONE => SortOrder::None,
+            KV_SORT_ASCEND => SortOrder::Ascend,
+            KV_SORT_DESCEND => SortOrder::Descend,
+            other => return Err(invalid(format!("invalid sort option (sort_order is {other}: it takes KV_SORT_…)"))),
+        },
+        sort_target: match options.sort_target {
+            KV_SORT_BY_KEY => SortTarget::Key,
+            KV_SORT_BY_VERSION => SortTarget::Version,
+            KV_SORT_BY_CREATE => SortTarget::Create,
+            KV_SORT_BY_MOD => SortTarget::Mod,
+            KV_SORT_BY_VALUE => SortTarget::Value,
+            other => {
+                return Err(invalid(format!("invalid sort option (sort_target is {other}: it takes KV_SORT_BY_…)")));
+            }
+        },
+        keys_only: flag_in(options.keys_only, "keys_only")?.unwrap_or(false),
+        count_only: flag_in(options.count_only, "count_only")?.unwrap_or(false),
+        min_mod_revision: options.min_mod_revision,
+        max_mod_revision: options.max_mod_revision,
+        min_create_revision: options.min_create_revision,
+        max_create_revision: options.max_create_revision,
+        serializable: flag_in(options.serializable, "serializable")?.unwrap_or(false),
+    })
+}
