@@ -23,6 +23,7 @@ BUILD_C  = $(CC) $(WARNINGS) $(CFLAGS) -Iinclude
 LINK_C   = -L$(RELEASE) -lkv -Wl,-rpath,'$$ORIGIN/../release'
 
 C_PROGRAMS    = $(patsubst tests/c/%.c,target/c/%,$(wildcard tests/c/*.c))
+DEMO_SHARED   = $(addprefix tests/demo/,common.c common.h store.c store.h)
 DEMO_PROGRAMS = $(addprefix target/demo-bin/,copy change import read ask)
 
 .PHONY: all lib programs demo test bench install clean tools
@@ -34,7 +35,7 @@ tools:
 
 # cargo knows what is out of date. Its libkv.a also exports LMDB's symbols: tests/clean_archive.sh.
 lib: tools
-	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked -p libkv-ffi
 	ln -sf libkv.so $(RELEASE)/libkv.so.0
 	@CC="$(CC)" tests/clean_archive.sh $(RELEASE)/libkv.a
 
@@ -44,9 +45,9 @@ target/c/%: tests/c/%.c include/kv.h | lib
 	@mkdir -p target/c
 	$(BUILD_C) -o $@ $< $(LINK_C) -lpthread
 
-target/demo-bin/%: tests/demo/%.c tests/demo/common.c tests/demo/common.h include/kv.h | lib
+target/demo-bin/%: tests/demo/%.c $(DEMO_SHARED) include/kv.h | lib
 	@mkdir -p target/demo-bin
-	$(BUILD_C) -o $@ $< tests/demo/common.c $(LINK_C)
+	$(BUILD_C) -o $@ $< $(filter %.c,$(DEMO_SHARED)) $(LINK_C)
 
 demo: $(DEMO_PROGRAMS)
 	tests/demo/run.sh "$$DEMO_DIR"

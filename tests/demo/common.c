@@ -129,6 +129,14 @@ void tree_sort(struct tree *tree)
         qsort(tree->list, tree->len, sizeof *tree->list, entry_order);
 }
 
+const struct entry *tree_find(const struct tree *tree, const char *path)
+{
+    struct entry key = {0};
+
+    key.path = (char *)path;
+    return tree->len ? bsearch(&key, tree->list, tree->len, sizeof *tree->list, entry_order) : NULL;
+}
+
 struct walk {
     struct tree *tree;
     const char *root;

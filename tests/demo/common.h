@@ -77,6 +77,7 @@ void tree_add(struct tree *tree, const char *path, size_t len, char kind, uint64
 void tree_sort(struct tree *tree);
 void tree_free(struct tree *tree);
 int path_order(const char *a, const char *b);
+const struct entry *tree_find(const struct tree *tree, const char *path);
 
 /* Cuts a sorted tree into transactions, and those among `parts` processes, about evenly. */
 void plan_make(struct plan *plan, const struct tree *tree, int parts);

@@ -67,7 +67,8 @@ echo "the second state is revision $revision_two"
 
 heading "4. What changed between the two?"
 "$bin/ask" "$store" changes "$revision_one" "$revision_two" >"$work/changes" || fail "the changes"
-head_of 30 <"$work/changes"
+sed '$d' "$work/changes" | head_of 30
+tail -n 1 "$work/changes"
 
 for name in edited removed; do
     [ -f "$work/names/$name" ] || continue
