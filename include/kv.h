@@ -1856,6 +1856,9 @@ KV_API void kv_txn_result_free(struct kv_txn_result *result);
 
 #endif  /* KV_H */
 
+#ifndef KV_H_HELPERS
+#define KV_H_HELPERS
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -1912,3 +1915,5 @@ static inline kv_key_range kv_all(void) {
 #ifdef __cplusplus
 }
 #endif
+
+#endif  /* KV_H_HELPERS */
