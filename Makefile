@@ -58,5 +58,21 @@ test: all
 bench: lib
 	$(CARGO) run --release --locked -p libkv-bench
 
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+DEST    = $(DESTDIR)$(PREFIX)
+FILLED  = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|'
+
+install: lib
+	install -d $(DEST)/include $(DEST)/lib/pkgconfig $(DEST)/lib/cmake/kv $(DEST)/share/doc/libkv
+	install -m 644 include/kv.h $(DEST)/include/kv.h
+	install -m 755 $(RELEASE)/libkv.so $(DEST)/lib/libkv.so.$(VERSION)
+	ln -sf libkv.so.$(VERSION) $(DEST)/lib/libkv.so.0
+	ln -sf libkv.so.0 $(DEST)/lib/libkv.so
+	install -m 644 $(RELEASE)/libkv.a $(DEST)/lib/libkv.a
+	$(FILLED) ffi/install/libkv.pc.in >$(DEST)/lib/pkgconfig/libkv.pc
+	install -m 644 ffi/install/kv-config.cmake $(DEST)/lib/cmake/kv/kv-config.cmake
+	$(FILLED) ffi/install/kv-config-version.cmake.in >$(DEST)/lib/cmake/kv/kv-config-version.cmake
+	install -m 644 LICENSE-MIT LICENSE-APACHE LICENSE-LMDB $(DEST)/share/doc/libkv
+
 clean:
 	rm -rf target

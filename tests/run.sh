@@ -49,6 +49,7 @@ suite() {
 }
 
 suite readme 600 tests/readme.sh
+suite install 600 tests/install.sh
 for program in target/c/*_test; do
     [ -x "$program" ] && suite "c-$(basename "$program" _test)" 300 "$program"
 done
