@@ -1,0 +1,6 @@
+//! What libkv must do, told once: [`model`] is the judge, [`script`] the language of the cases,
+//! [`driver`] whoever can be asked.
+
+pub mod driver;
+pub mod model;
+pub mod script;

@@ -1,0 +1,392 @@
+//! The script language of the conformance cases; `tests/README.md` is its manual.
+
+use libkv::*;
+
+/// One line of a script, understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A request as it is.
+    Request(Request),
+    /// One key at a revision; 0 is now.
+    Get(Vec<u8>, Revision),
+    /// One key's value into a buffer of so many bytes.
+    GetInto(Vec<u8>, usize),
+    /// A scan.
+    Scan(Range),
+    /// Events of one key.
+    History(Vec<u8>, i64),
+    /// Events of a stretch of time.
+    Changes(Revision, Revision, KeyRange),
+    /// Differences of two revisions.
+    Diff(Revision, Revision, KeyRange),
+    /// Current and compacted revision, and the number of keys.
+    Status,
+    /// The examination.
+    Check,
+    /// Close and open again.
+    Reopen,
+}
+
+/// Parses one step; an error says what is wrong with the line.
+pub fn parse(line: &str) -> std::result::Result<Step, String> {
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let mut tokens = Tokens { words: &words, at: 0 };
+    let step = tokens.step()?;
+    match tokens.peek() {
+        None => Ok(step),
+        Some(word) => Err(format!("{line}: {word} is too much")),
+    }
+}
+
+struct Tokens<'t> {
+    words: &'t [&'t str],
+    at: usize,
+}
+
+type Parsed<T> = std::result::Result<T, String>;
+
+impl<'t> Tokens<'t> {
+    fn peek(&self) -> Option<&'t str> {
+        self.words.get(self.at).copied()
+    }
+
+    fn word(&mut self) -> Parsed<&'t str> {
+        let word = self.peek().ok_or("the step ends too early")?;
+        self.at += 1;
+        Ok(word)
+    }
+
+    fn bytes(&mut self) -> Parsed<Vec<u8>> {
+        bytes(self.word()?)
+    }
+
+    fn number<T: std::str::FromStr>(&mut self) -> Parsed<T> {
+        number(self.word()?)
+    }
+
+    fn range(&mut self) -> Parsed<KeyRange> {
+        let word = self.word()?;
+        match word.split_once(',') {
+            Some((key, end)) => Ok(KeyRange { key: bytes(key)?, range_end: bytes(end)? }),
+            None => Ok(KeyRange::key(bytes(word)?)),
+        }
+    }
+
+    /// Options `name` and `name=value` up to the end of the line or a `;`.
+    fn options(&mut self, mut each: impl FnMut(&str, &str) -> Parsed<()>) -> Parsed<()> {
+        while let Some(word) = self.peek().filter(|word| *word != ";") {
+            let (name, value) = word.split_once('=').unwrap_or((word, ""));
+            each(name, value)?;
+            self.at += 1;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self) -> Parsed<Step> {
+        Ok(match self.word()? {
+            "put" => Step::Request(self.put()?.into()),
+            "range" => Step::Request(self.range_request()?.into()),
+            "delete" => Step::Request(self.delete()?.into()),
+            "txn" => Step::Request(self.txn()?.into()),
+            "compact" => {
+                let mut compact = Compact::new(self.number()?);
+                self.options(|name, _| match name {
+                    "physical" => {
+                        compact.physical = true;
+                        Ok(())
+                    }
+                    other => Err(format!("{other} is no option of compact")),
+                })?;
+                Step::Request(compact.into())
+            }
+            "get" => {
+                let key = self.bytes()?;
+                let mut revision = 0;
+                self.options(|name, value| match name {
+                    "revision" => set(&mut revision, value),
+                    other => Err(format!("{other} is no option of get")),
+                })?;
+                Step::Get(key, revision)
+            }
+            "get_into" => Step::GetInto(self.bytes()?, self.number()?),
+            "scan" => Step::Scan(self.range_request()?),
+            "history" => {
+                let key = self.bytes()?;
+                let mut limit = 0;
+                self.options(|name, value| match name {
+                    "limit" => set(&mut limit, value),
+                    other => Err(format!("{other} is no option of history")),
+                })?;
+                Step::History(key, limit)
+            }
+            "changes" => Step::Changes(self.number()?, self.number()?, self.range()?),
+            "diff" => Step::Diff(self.number()?, self.number()?, self.range()?),
+            "status" => Step::Status,
+            "check" => Step::Check,
+            "reopen" => Step::Reopen,
+            other => return Err(format!("{other} is no step")),
+        })
+    }
+
+    fn put(&mut self) -> Parsed<Put> {
+        let mut put = Put::new(self.bytes()?, self.bytes()?);
+        self.options(|name, value| match name {
+            "lease" => set(&mut put.lease, value),
+            "prev_kv" => on(&mut put.prev_kv),
+            "ignore_value" => on(&mut put.ignore_value),
+            "ignore_lease" => on(&mut put.ignore_lease),
+            other => Err(format!("{other} is no option of put")),
+        })?;
+        Ok(put)
+    }
+
+    fn delete(&mut self) -> Parsed<Delete> {
+        let mut delete = Delete::new(self.range()?);
+        self.options(|name, _| match name {
+            "prev_kv" => on(&mut delete.prev_kv),
+            other => Err(format!("{other} is no option of delete")),
+        })?;
+        Ok(delete)
+    }
+
+    fn range_request(&mut self) -> Parsed<Range> {
+        let mut range = Range::new(self.range()?);
+        self.options(|name, value| match name {
+            "revision" => set(&mut range.revision, value),
+            "limit" => set(&mut range.limit, value),
+            "keys_only" => on(&mut range.keys_only),
+            "count_only" => on(&mut range.count_only),
+            "serializable" => on(&mut range.serializable),
+            "min_mod" => set(&mut range.min_mod_revision, value),
+            "max_mod" => set(&mut range.max_mod_revision, value),
+            "min_create" => set(&mut range.min_create_revision, value),
+            "max_create" => set(&mut range.max_create_revision, value),
+            "order" => {
+                range.sort_order = match value {
+                    "none" => SortOrder::None,
+                    "ascend" => SortOrder::Ascend,
+                    "descend" => SortOrder::Descend,
+                    other => return Err(format!("{other} is no order")),
+                };
+                Ok(())
+            }
+            "target" => {
+                range.sort_target = match value {
+                    "key" => SortTarget::Key,
+                    "version" => SortTarget::Version,
+                    "create" => SortTarget::Create,
+                    "mod" => SortTarget::Mod,
+                    "value" => SortTarget::Value,
+                    other => return Err(format!("{other} is no target")),
+                };
+                Ok(())
+            }
+            other => Err(format!("{other} is no option of range")),
+        })?;
+        Ok(range)
+    }
+
+    /// `txn [if TARGET RESULT OPERAND RANGE ;]… then OP ;… else OP ;… end`
+    fn txn(&mut self) -> Parsed<Txn> {
+        let mut txn = Txn::new();
+        let mut failure = false;
+        loop {
+            match self.word()? {
+                "if" => {
+                    txn.compare.push(self.compare()?);
+                    self.end_of_op()?;
+                }
+                "then" => failure = false,
+                "else" => failure = true,
+                "end" => return Ok(txn),
+                kind => {
+                    let op = self.op(kind)?;
+                    self.end_of_op()?;
+                    if failure { txn.failure.push(op) } else { txn.success.push(op) }
+                }
+            }
+        }
+    }
+
+    fn end_of_op(&mut self) -> Parsed<()> {
+        match self.word()? {
+            ";" => Ok(()),
+            other => Err(format!("{other} where ; ends an operation")),
+        }
+    }
+
+    fn op(&mut self, kind: &str) -> Parsed<Op> {
+        Ok(match kind {
+            "put" => self.put()?.into(),
+            "range" => self.range_request()?.into(),
+            "delete" => self.delete()?.into(),
+            "txn" => self.txn()?.into(),
+            other => return Err(format!("{other} is no operation of a txn")),
+        })
+    }
+
+    fn compare(&mut self) -> Parsed<Compare> {
+        let target = self.word()?;
+        let result = match self.word()? {
+            "==" => CompareResult::Equal,
+            "!=" => CompareResult::NotEqual,
+            ">" => CompareResult::Greater,
+            "<" => CompareResult::Less,
+            other => return Err(format!("{other} is no comparison")),
+        };
+        let operand = match target {
+            "version" => Operand::Version(self.number()?),
+            "create" => Operand::CreateRevision(self.number()?),
+            "mod" => Operand::ModRevision(self.number()?),
+            "value" => Operand::Value(self.bytes()?),
+            "lease" => Operand::Lease(self.number()?),
+            other => return Err(format!("{other} is no target of a compare")),
+        };
+        Ok(Compare { range: self.range()?, result, operand })
+    }
+}
+
+fn set<T: std::str::FromStr>(place: &mut T, value: &str) -> Parsed<()> {
+    *place = number(value)?;
+    Ok(())
+}
+
+fn on(place: &mut bool) -> Parsed<()> {
+    *place = true;
+    Ok(())
+}
+
+fn number<T: std::str::FromStr>(word: &str) -> Parsed<T> {
+    word.parse().map_err(|_| format!("{word} is no number"))
+}
+
+/// `_` is no bytes, `*N` is N times `x`, `\hh` one byte; everything else stands for itself.
+pub fn bytes(word: &str) -> Parsed<Vec<u8>> {
+    if word == "_" {
+        return Ok(Vec::new());
+    }
+    if let Some(count) = word.strip_prefix('*') {
+        return Ok(vec![b'x'; number(count)?]);
+    }
+    let mut out = Vec::new();
+    let mut rest = word.bytes();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'\\' => {
+                let digits = [rest.next().ok_or("\\ at the end")?, rest.next().ok_or("\\ at the end")?];
+                let digits = std::str::from_utf8(&digits).map_err(|_| "no hexadecimal digits")?;
+                out.push(u8::from_str_radix(digits, 16).map_err(|_| format!("\\{digits} is no byte"))?);
+            }
+            byte => out.push(byte),
+        }
+    }
+    Ok(out)
+}
+
+/// The bytes as a word of the language.
+pub fn show(bytes: &[u8]) -> String {
+    match bytes {
+        [] => "_".into(),
+        [b'x', ..] if bytes.len() > 64 && bytes.iter().all(|byte| *byte == b'x') => format!("*{}", bytes.len()),
+        _ => bytes
+            .iter()
+            .map(|byte| match byte {
+                b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'.' | b'-' | b'/' => char::from(*byte).to_string(),
+                byte => format!("\\{byte:02x}"),
+            })
+            .collect(),
+    }
+}
+
+/// A pair: `KEY=VALUE@create/mod/version/lease`.
+pub fn pair(kv: &KeyValue) -> String {
+    let (key, value) = (show(&kv.key), show(&kv.value));
+    format!("{key}={value}@{}/{}/{}/{}", kv.create_revision, kv.mod_revision, kv.version, kv.lease)
+}
+
+fn pairs<'k>(kvs: impl IntoIterator<Item = &'k KeyValue>) -> String {
+    kvs.into_iter().map(|kv| format!(" {}", pair(kv))).collect()
+}
+
+/// An answer as one line.
+pub fn answer(answer: &Answer) -> String {
+    match answer {
+        Answer::Range(range) => range_line(range),
+        Answer::Put(put) => put_line(put),
+        Answer::Delete(delete) => delete_line(delete),
+        Answer::Txn(txn) => txn_line(txn),
+        Answer::Compact(compact) => format!("compact {}", compact.revision),
+    }
+}
+
+fn range_line(range: &RangeResult) -> String {
+    let more = if range.more { " more" } else { "" };
+    format!("range {} count={}{more}{}", range.revision, range.count, pairs(&range.kvs))
+}
+
+fn put_line(put: &PutResult) -> String {
+    let prev = put.prev_kv.as_ref().map_or(String::new(), |kv| format!(" prev {}", pair(kv)));
+    format!("put {}{prev}", put.revision)
+}
+
+fn delete_line(delete: &DeleteResult) -> String {
+    format!("delete {} deleted={}{}", delete.revision, delete.deleted, pairs(&delete.prev_kvs))
+}
+
+fn txn_line(txn: &TxnResult) -> String {
+    let which = if txn.succeeded { "then" } else { "else" };
+    let responses = txn.responses.iter().map(|response| match response {
+        OpResult::Range(range) => format!(" [{}]", range_line(range)),
+        OpResult::Put(put) => format!(" [{}]", put_line(put)),
+        OpResult::Delete(delete) => format!(" [{}]", delete_line(delete)),
+        OpResult::Txn(txn) => format!(" [{}]", txn_line(txn)),
+    });
+    format!("txn {} {which}{}", txn.revision, responses.collect::<String>())
+}
+
+/// A pair that may not be there.
+pub fn found(kv: Option<&KeyValue>) -> String {
+    kv.map_or("none".into(), |kv| format!("kv {}", pair(kv)))
+}
+
+/// The answer to `get_into`.
+pub fn value(value: Option<(usize, Option<&[u8]>)>) -> String {
+    match value {
+        None => "none".into(),
+        Some((_, Some(value))) => format!("value {}", show(value)),
+        Some((len, None)) => format!("length {len}"),
+    }
+}
+
+/// A scan's pairs.
+pub fn scanned(kvs: &[KeyValue]) -> String {
+    format!("scan{}", pairs(kvs))
+}
+
+/// Events.
+pub fn events(events: &[Event]) -> String {
+    let each = events.iter().map(|event| match event.kind {
+        EventKind::Put => format!(" put:{}", pair(&event.kv)),
+        EventKind::Delete => format!(" delete:{}@{}", show(&event.kv.key), event.kv.mod_revision),
+    });
+    format!("events{}", each.collect::<String>())
+}
+
+/// Differences.
+pub fn changes(changes: &[Change]) -> String {
+    let side = |kv: &Option<KeyValue>| kv.as_ref().map_or("none".into(), pair);
+    let each =
+        changes.iter().map(|change| format!(" {}:{}>{}", show(&change.key), side(&change.before), side(&change.after)));
+    format!("diff{}", each.collect::<String>())
+}
+
+/// A status.
+pub fn status(revision: Revision, compacted: Revision, keys: u64) -> String {
+    format!("status {revision} {compacted} {keys}")
+}
+
+/// An error: the code, and etcd's own text without the detail in brackets.
+pub fn error(error: &Error) -> String {
+    let text = error.message().split(" (").next().unwrap_or_default();
+    format!("error {} {text}", error.code())
+}
