@@ -28,6 +28,9 @@
 #endif
 #define KV_API
 
+/** The length of a value that is not there (kv_get_into). */
+#define KV_NONE ((size_t)-1)
+
 /* Beginnings of the structs that grow: every member at its default. */
 #ifdef __cplusplus
 #define KV_OPTIONS_INIT kv_begin<kv_options>()

@@ -47,7 +47,7 @@ static kv_bytes bytes(const char *text, size_t len) {
     size_t n = 0, i;
     if (len == 1 && text[0] == '_') return kv_buf("", 0);
     if (len > 1 && text[0] == '*') {
-        n = (size_t)number(text + 1);
+        for (i = 1; i < len; i++) n = n * 10 + (size_t)(text[i] - '0');
         out = malloc(n + 1);
         memset(out, 'x', n);
         return kv_buf(out, n);
