@@ -34,7 +34,9 @@ struct Line {
 
 /// `{text}N` stands N times, with # counting from 0.
 fn expand(line: &str) -> String {
-    let Some((before, rest)) = line.split_once('{').filter(|_| !line.trim_start().starts_with("json") && !line.starts_with("= json")) else {
+    let Some((before, rest)) =
+        line.split_once('{').filter(|_| !line.trim_start().starts_with("json") && !line.starts_with("= json"))
+    else {
         return line.to_string();
     };
     let (text, rest) = rest.split_once('}').expect("a { has its }");
@@ -46,7 +48,8 @@ fn expand(line: &str) -> String {
 
 fn cases() -> Vec<Case> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
-    let mut files: Vec<PathBuf> = fs::read_dir(dir).expect("tests/cases").map(|entry| entry.expect("an entry").path()).collect();
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(dir).expect("tests/cases").map(|entry| entry.expect("an entry").path()).collect();
     files.sort();
     files.iter().flat_map(|file| read_cases(file)).collect()
 }
@@ -88,7 +91,10 @@ fn read_cases(file: &Path) -> Vec<Case> {
 }
 
 /// Runs every case that `may` run and answers the differences.
-fn differences(may: impl Fn(&Case) -> bool, mut start: impl FnMut(&Case) -> Box<dyn FnMut(&Line) -> Option<(String, String)>>) -> (usize, Vec<String>) {
+fn differences(
+    may: impl Fn(&Case) -> bool,
+    mut start: impl FnMut(&Case) -> Box<dyn FnMut(&Line) -> Option<(String, String)>>,
+) -> (usize, Vec<String>) {
     let (mut ran, mut found) = (0, Vec::new());
     for case in cases().iter().filter(|case| may(case)) {
         ran += 1;
@@ -97,7 +103,13 @@ fn differences(may: impl Fn(&Case) -> bool, mut start: impl FnMut(&Case) -> Box<
             let Some((is, should)) = run(line) else { continue };
             if is != should {
                 let cut = |text: &str| text.chars().take(400).collect::<String>();
-                found.push(format!("{}\n  {}\n  should: {}\n  is:     {}", case.name, cut(&line.step), cut(&should), cut(&is)));
+                found.push(format!(
+                    "{}\n  {}\n  should: {}\n  is:     {}",
+                    case.name,
+                    cut(&line.step),
+                    cut(&should),
+                    cut(&is)
+                ));
             }
         }
     }
@@ -197,7 +209,10 @@ fn real_etcd() {
                 let should = line.etcd.as_ref().unwrap_or(&line.expected).clone();
                 if let Some(bytes) = line.step.strip_prefix("size ") {
                     let value = "eHh4".repeat(bytes.parse::<usize>().expect("a size") / 3);
-                    return Some((etcd.raw("/v3/kv/put", &format!("{{\"key\":\"aw==\",\"value\":\"{value}\"}}"), Some("error")), should));
+                    return Some((
+                        etcd.raw("/v3/kv/put", &format!("{{\"key\":\"aw==\",\"value\":\"{value}\"}}"), Some("error")),
+                        should,
+                    ));
                 }
                 if let Some(raw) = line.step.strip_prefix("json ") {
                     let mut words = raw.splitn(2, ' ');
@@ -231,7 +246,8 @@ fn every_row_has_a_case() {
     for line in contract.lines() {
         let row = line.strip_prefix("| ").and_then(|rest| rest.split(' ').next()).unwrap_or("");
         let Some((section, number)) = row.split_once('.') else { continue };
-        let in_scope = matches!(section, "1" | "2" | "3" | "4" | "5" | "6") && number.bytes().all(|b| b.is_ascii_digit());
+        let in_scope =
+            matches!(section, "1" | "2" | "3" | "4" | "5" | "6") && number.bytes().all(|b| b.is_ascii_digit());
         if in_scope && !with_case.contains(row) {
             missing.push(row.to_string());
         }
@@ -244,7 +260,8 @@ fn every_row_has_a_case() {
 
 #[test]
 fn deviations_are_listed() {
-    let listed = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deviations.md")).expect("deviations.md");
+    let listed =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deviations.md")).expect("deviations.md");
     for case in cases() {
         let differs = case.lines.iter().any(|line| line.etcd.is_some());
         assert_eq!(differs, case.deviates, "{}: a case says `deviates` if and only if it has an =etcd line", case.name);

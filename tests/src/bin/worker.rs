@@ -1,0 +1,128 @@
+//! A process for the tests of several: `worker MODE STORE …`.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use libkv::{Db, Durability, KeyRange, Op, Options, Put, Range, Request, Txn};
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    let word = |at: usize| args.get(at).map_or("", String::as_str);
+    let (mode, store) = (word(1), word(2));
+    match mode {
+        "count" => count(store, word(3), word(4).parse().expect("threads"), word(5).parse().expect("times")),
+        "write" => write(store, word(3)),
+        "hold" => hold(store),
+        "memory" => memory(store),
+        "create" => create(store),
+        other => panic!("{other} is no mode"),
+    }
+}
+
+fn open(store: &str) -> Db {
+    Db::open(store, Options::new().busy_timeout_ms(60_000)).expect("the store opens")
+}
+
+fn print(line: String) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).expect("the test reads");
+}
+
+/// Threads that count one key up; the last line is the worst number of retries.
+fn count(store: &str, key: &str, threads: u64, times: u64) {
+    let (db, worst) = (open(store), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                for _ in 0..times {
+                    let mut tries = 0;
+                    db.transact(None, |t| {
+                        tries += 1;
+                        let number = t.get(key)?.map_or(0, |kv| text(&kv.value).parse::<u64>().expect("a number"));
+                        t.put(Put::new(key, (number + 1).to_string()))
+                    })
+                    .expect("it never gives up");
+                    worst.fetch_max(tries - 1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    print(worst.into_inner().to_string());
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("text")
+}
+
+/// Writes until it is killed, and says of each write that was acknowledged: revision, key, value.
+fn write(store: &str, name: &str) {
+    let db = open(store);
+    for number in 0u64.. {
+        let key = format!("{name}/{}", number % 20);
+        // now and then a value that stands in the log only, and a txn
+        let value = if number % 7 == 0 { format!("{number}-{}", "y".repeat(3_000)) } else { number.to_string() };
+        let put = Put::new(key.as_str(), value.as_str());
+        let revision = match number % 5 {
+            0 => db
+                .txn(Txn::new().and_then(put).and_then(Put::new(format!("{name}/last"), number.to_string())))
+                .map(|r| r.revision),
+            _ => db.put(put).map(|r| r.revision),
+        };
+        match revision {
+            Ok(revision) => print(format!("{revision} {key} {number}")),
+            Err(error) => panic!("{name}: {error}"),
+        }
+    }
+}
+
+/// Holds the writer's lock nearly always.
+fn hold(store: &str) {
+    let db = open(store);
+    print("ready".into());
+    loop {
+        let ops = (0..2_000).map(|n| Op::Put(Put::new(format!("hold/{n}"), "x".repeat(500)))).collect();
+        db.txn(Txn { success: ops, ..Txn::default() }).expect("a txn of puts");
+    }
+}
+
+/// Makes a store, or finds it made.
+fn create(store: &str) {
+    let db = open(store);
+    let revision = db.put(Put::new(format!("by/{}", std::process::id()), "1")).expect("a put").revision;
+    print(format!("{revision}"));
+}
+
+/// Private memory, in kB: what is no file's. (Pages of the store that the kernel has not written yet
+/// count as dirty in a map, but they are the page cache's.)
+fn private_kb() -> u64 {
+    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").expect("smaps_rollup");
+    let line = rollup.lines().find(|line| line.starts_with("Anonymous:")).expect("Anonymous");
+    line.split_whitespace().nth(1).and_then(|kb| kb.parse().ok()).expect("a number of kB")
+}
+
+/// Prints private kB after 300,000 keys in groups of 900, ranges and a compaction; then after one
+/// transaction of 200 MB.
+fn memory(store: &str) {
+    let db = Db::open(store, Options::new().durability(Durability::None)).expect("the store opens");
+    for group in 0..334u64 {
+        let ops =
+            (0..900).map(|n| Op::Put(Put::new(format!("{:06}", (group * 900 + n) * 7_919 % 300_600), "v".repeat(100))));
+        db.txn(Txn { success: ops.collect(), ..Txn::default() }).expect("a txn of puts");
+    }
+    for start in 0..50 {
+        let range = KeyRange::from(format!("{:06}", start * 6_000));
+        assert_eq!(db.range(Range::new(range).limit(1_000)).expect("a range").kvs.len().min(600), 600);
+    }
+    let current = db.status().expect("status").revision;
+    db.compact(current, true).expect("compaction");
+    print(private_kb().to_string());
+    let ops: Vec<Op> = (0..2_000).map(|n| Op::Put(Put::new(format!("big/{n}"), "b".repeat(100_000)))).collect();
+    let (done, wait) = std::sync::mpsc::channel();
+    let options = Options::new().max_request_bytes(1 << 30);
+    let big = Db::open(store, options).expect("another handle");
+    big.submit(Request::Txn(Txn { success: ops, ..Txn::default() }), move |answer| {
+        done.send(answer.is_ok()).expect("waited for")
+    });
+    assert!(wait.recv().expect("an answer"), "the big transaction goes through");
+    print(private_kb().to_string());
+}
