@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use libkv::{Db, Durability, KeyRange, Op, Options, Put, Range, Request, Txn};
+use libkv::{Db, Delete, Durability, KeyRange, Op, Options, Put, Range, Request, Txn};
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
@@ -15,6 +15,7 @@ fn main() {
         "hold" => hold(store),
         "memory" => memory(store),
         "create" => create(store),
+        "format" => format(store),
         other => panic!("{other} is no mode"),
     }
 }
@@ -125,4 +126,22 @@ fn memory(store: &str) {
     });
     assert!(wait.recv().expect("an answer"), "the big transaction goes through");
     print(private_kb().to_string());
+}
+
+/// Makes the small store that `tests/format` keeps of this format's version. A released version's
+/// store is never made again: later versions must open the one that was.
+fn format(store: &str) {
+    let db = open(store);
+    for number in 0..12 {
+        db.put(Put::new("often", format!("value-{number}"))).expect("put");
+    }
+    db.put(Put::new("big", "x".repeat(1_500))).expect("put");
+    db.put(Put::new("gone", "1")).expect("put");
+    db.txn(Txn::new().and_then(Put::new([0, 0xff].as_slice(), "bytes")).and_then(Put::new("in-a-txn", "2")))
+        .expect("txn");
+    db.delete(Delete::new("gone")).expect("delete");
+    db.compact(8, true).expect("compaction");
+    db.put(Put::new("gone", "back")).expect("put");
+    db.delete(Delete::new("in-a-txn")).expect("delete");
+    db.close();
 }
