@@ -51,6 +51,7 @@ suite install 600 tests/install.sh
 for program in target/c/*_test; do
     [ -x "$program" ] && suite "c-$(basename "$program" _test)" 300 "$program"
 done
+suite c-memory 300 tests/c/memory.sh
 suite demo 300 tests/demo/odd_tree.sh
 suite cargo 2400 "$cargo" test --workspace --locked --no-fail-fast
 

@@ -41,18 +41,28 @@ static int64_t number(const char *text) {
     return (int64_t)n;
 }
 
-/* `_` is no bytes, `*N` is N times x, `\hh` one byte. Never freed: a driver's steps are few. */
+/* What the words of the step took; freed after it. */
+static char **taken;
+static size_t taken_count, taken_room;
+
+static char *take(size_t len) {
+    char *out = malloc(len + 1);
+    if (taken_count == taken_room) taken = realloc(taken, (taken_room = taken_room * 2 + 64) * sizeof *taken);
+    return taken[taken_count++] = out;
+}
+
+/* `_` is no bytes, `*N` is N times x, `\hh` one byte. */
 static kv_bytes bytes(const char *text, size_t len) {
     char *out;
     size_t n = 0, i;
     if (len == 1 && text[0] == '_') return kv_buf("", 0);
     if (len > 1 && text[0] == '*') {
         for (i = 1; i < len; i++) n = n * 10 + (size_t)(text[i] - '0');
-        out = malloc(n + 1);
+        out = take(n);
         memset(out, 'x', n);
         return kv_buf(out, n);
     }
-    out = malloc(len + 1);
+    out = take(len);
     for (i = 0; i < len; i++) {
         if (text[i] == '\\' && i + 2 < len + 1) {
             char hex[3] = {text[i + 1], text[i + 2], 0};
@@ -513,6 +523,7 @@ static void run(char *line) {
             word_at = 1;
             code = steps[i].run();
             if (code) show_error(code);
+            while (taken_count) free(taken[--taken_count]);
             printf("\n");
             fflush(stdout);
             return;

@@ -16,6 +16,10 @@ fn main() {
         "memory" => memory(store),
         "create" => create(store),
         "format" => format(store),
+        "try" => attempt(store, Options::new().busy_timeout_ms(200)),
+        "try-reading" => attempt(store, Options::new().busy_timeout_ms(200).read_only(true)),
+        "stay" => stay(store, false),
+        "lose-lock" => stay(store, true),
         other => panic!("{other} is no mode"),
     }
 }
@@ -144,4 +148,28 @@ fn format(store: &str) {
     db.put(Put::new("gone", "back")).expect("put");
     db.delete(Delete::new("in-a-txn")).expect("delete");
     db.close();
+}
+
+/// Opens, reads, writes, and says what came of it: `ok`, or the code and the message.
+fn attempt(store: &str, options: Options) {
+    let tried = Db::open(store, options).and_then(|db| {
+        db.get("a")?;
+        db.put(Put::new("a", "b"))
+    });
+    print(match tried {
+        Ok(_) => "ok".into(),
+        Err(error) => format!("{} {}", error.code(), error.message()),
+    });
+}
+
+/// Keeps the store open until its input ends; perhaps after opening and closing `lock.mdb`, as tar
+/// and cp inside a program would, which drops LMDB's locks.
+fn stay(store: &str, lose_lock: bool) {
+    let db = open(store);
+    if lose_lock {
+        drop(std::fs::File::open(std::path::Path::new(store).join("lock.mdb")).expect("lock.mdb"));
+    }
+    print("ready".into());
+    let _ = std::io::stdin().read_line(&mut String::new());
+    drop(db);
 }
