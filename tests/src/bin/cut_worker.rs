@@ -10,6 +10,7 @@
 //! | line | means |
 //! |---|---|
 //! | `open` | the store was opened |
+//! | `lost REVISION` | it was found at this revision after a cut; lazy writes above are gone |
 //! | `ack REVISION KEY LENGTH SEED sync\|lazy` | the key was put, or deleted if LENGTH is `-` |
 //! | `compacting REVISION` | a compaction was asked for |
 //! | `closed` | the store was closed by its last process |
@@ -80,8 +81,12 @@ impl Worker {
         let acks = File::options().create(true).append(true).open(base.join("acks")).expect("acks can be made");
         let acks = Acks(Arc::new(Mutex::new(acks)));
         let (store, durability) = (base.join("store"), durability(name));
+        let was_cut = store.exists();
         let db = open(&store, durability);
         acks.say("open");
+        if was_cut {
+            acks.say(&format!("lost {}", db.status().expect("a status").revision));
+        }
         Worker { store, durability, acks, db }
     }
 
@@ -257,6 +262,8 @@ struct Promised {
     /// Of what cannot be gone: the last revision acknowledged as synced, and all before it.
     synced: Revision,
     acked: Revision,
+    /// The highest acknowledged ever, before an earlier cut too.
+    given: Revision,
     /// The last compaction asked for.
     compacting: Revision,
     writes: BTreeMap<Revision, Vec<Written>>,
@@ -268,6 +275,10 @@ fn promised(acks: &str) -> Promised {
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
             ["open"] => promised.opened = true,
+            ["lost", revision] => {
+                promised.acked = revision.parse().expect("a revision");
+                promised.writes.split_off(&(promised.acked + 1));
+            }
             ["closed"] => promised.synced = promised.acked,
             ["compacting", at] => promised.compacting = at.parse().expect("a revision"),
             ["ack", revision, key, len, seed, mode] => {
@@ -275,6 +286,7 @@ fn promised(acks: &str) -> Promised {
                 let written = len.parse().ok().map(|len| (len, seed.parse().expect("a seed")));
                 promised.writes.entry(revision).or_default().push((key.into(), written));
                 promised.acked = promised.acked.max(revision);
+                promised.given = promised.given.max(revision);
                 if mode == "sync" {
                     promised.synced = promised.synced.max(revision);
                 }
@@ -317,8 +329,8 @@ fn check_image(dir: &Path) -> std::result::Result<usize, String> {
         }
     }
     let put = db.put(Put::new("after", "the cut")).map_err(said)?;
-    if put.revision <= promised.acked.max(current) {
-        return Err(format!("gave revision {} again; {} was acknowledged", put.revision, promised.acked));
+    if put.revision <= promised.given.max(current) {
+        return Err(format!("gave revision {} again; {} was acknowledged", put.revision, promised.given));
     }
     whole(&db)?;
     Ok(promised.writes.range(current + 1..).count())
