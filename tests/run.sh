@@ -53,7 +53,8 @@ for program in target/c/*_test; do
 done
 suite c-memory 300 tests/c/memory.sh
 suite demo 300 tests/demo/odd_tree.sh
-suite cargo 2400 "$cargo" test --workspace --locked --no-fail-fast
+# --show-output: a test that could not run everything says so in what it prints
+suite cargo 2400 "$cargo" test --workspace --locked --no-fail-fast -- --show-output
 
 echo
 [ ${#bad[@]} -eq 0 ] || echo "failed: ${bad[*]} (whole output in $logs)"
