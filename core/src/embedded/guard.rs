@@ -32,6 +32,7 @@ use std::fs;
 use std::io;
 use std::marker::PhantomData;
 use std::mem::{self, MaybeUninit};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -110,6 +111,9 @@ pub(crate) struct Guard {
     boot: Option<[u8; 16]>,
     /// What to give back at the end: this process's own byte, and which of the others.
     held: Vec<u64>,
+    /// LMDB's lock file, open from before LMDB opens it until after LMDB closed it: closing any
+    /// descriptor of it in between would drop LMDB's own lock of this process.
+    lock_file: Option<fs::File>,
     generation: u64,
 }
 
@@ -164,6 +168,7 @@ impl Guard {
             path: path.to_owned(),
             boot: os::boot_id(),
             held: Vec::new(),
+            lock_file: None,
             generation: os::fork_generation(),
         }
     }
@@ -262,6 +267,24 @@ impl Guard {
         let bytes = self.io(os::bytes_locked_by_others(self.file.fd(), PIDS, PIDS + PID_MAX))?;
         let own = std::process::id();
         Ok(bytes.into_iter().map(|byte| (byte - PIDS) as u32).filter(|&pid| pid != own).collect())
+    }
+
+    /// Keeps LMDB's lock file open, to ask who holds it. LMDB has not opened it yet.
+    pub fn keep_lock_file(&mut self, file: fs::File) {
+        self.lock_file = Some(file);
+    }
+
+    /// A process that is present and lives, but without its lock in LMDB's lock file: any opening
+    /// and closing of that file drops it. LMDB takes it for dead, and two writers would follow.
+    pub fn lost_lock(&self) -> Result<Option<u32>> {
+        let Some(file) = &self.lock_file else { return Ok(None) };
+        for pid in self.pids()? {
+            let holder = self.io(os::process_lock_holder(file.as_fd(), pid.into()))?;
+            if holder.is_none() && os::process_start(pid) != 0 {
+                return Ok(Some(pid));
+            }
+        }
+        Ok(None)
     }
 
     /// Gives everything back that has been locked, for another try.

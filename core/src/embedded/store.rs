@@ -500,26 +500,11 @@ impl<'o> Opening<'o> {
         if let Some(error) = guard.refusal(&identity, &pids) {
             return refused(error);
         }
-        match self.without_its_lock(&pids)? {
+        guard.keep_lock_file(self.open_lock_file(0)?);
+        match guard.lost_lock()? {
             Some(pid) => refused(self.busy(format!("cannot be opened: process {pid} lost its lock; restart it"))),
             None => Ok(None),
         }
-    }
-
-    /// A process that is present without its lock in `lock.mdb`: any opening and closing of that
-    /// file drops it, and two writers would follow. This process has no environment open, so it
-    /// may look.
-    fn without_its_lock(&self, pids: &[u32]) -> Result<Option<u32>> {
-        use std::os::fd::AsFd;
-        let path = self.path.join(LOCK);
-        let file = fs::File::options().read(true).write(true).open(&path).map_err(|e| failed(&path, e))?;
-        for &pid in pids {
-            let holder = os::process_lock_holder(file.as_fd(), pid.into()).map_err(|e| failed(&path, e))?;
-            if holder.is_none() && os::process_start(pid) != 0 {
-                return Ok(Some(pid));
-            }
-        }
-        Ok(None)
     }
 
     fn identity(&self) -> Identity {
@@ -530,7 +515,7 @@ impl<'o> Opening<'o> {
     }
 
     /// Under "opening", with this process's place taken: the data file and the environment.
-    fn open_data(&mut self, guard: Guard) -> Result<Arc<Store>> {
+    fn open_data(&mut self, mut guard: Guard) -> Result<Arc<Store>> {
         let data = self.path.join(DATA);
         let found = match pages::inspect(&data)? {
             Found::Absent | Found::Empty => {
@@ -543,7 +528,7 @@ impl<'o> Opening<'o> {
         let unsynced = found.meta(meta::DURABILITY) == Some(&[0]);
         let first = !guard.is_shared()?;
         if first {
-            self.allocate_lock_file()?;
+            guard.keep_lock_file(self.open_lock_file(64 * (u64::from(self.settings.max_readers) + 2))?);
         }
         let env = Env::open(&self.path, &self.env_options(unsynced))?;
         // one read transaction sets LMDB's own lock of this process
@@ -569,6 +554,7 @@ impl<'o> Opening<'o> {
     }
 
     fn register(&self, env: Env, guard: Arc<Guard>, unsynced: bool, id: [u8; 16], key: (u64, u64)) -> Arc<Store> {
+        env.set_guard(&guard);
         let env = Arc::new(env);
         let store = Arc::new(Store {
             commit: Some(Committer::new(env.clone(), guard.clone(), unsynced)),
@@ -607,13 +593,12 @@ impl<'o> Opening<'o> {
         Ok(())
     }
 
-    /// Gives LMDB's lock file its blocks before LMDB maps it: on a full disk that is an error here
-    /// and a signal there. LMDB lays it; this only lengthens it.
-    fn allocate_lock_file(&self) -> Result<()> {
+    /// Opens LMDB's lock file, before LMDB does, and gives it at least so many bytes with their
+    /// blocks: on a full disk that is an error here, and a signal once LMDB has mapped it. LMDB
+    /// lays it; this only lengthens it.
+    fn open_lock_file(&self, bytes: u64) -> Result<fs::File> {
         use std::os::fd::AsFd;
         use std::os::unix::fs::OpenOptionsExt;
-        // a header and the readers' slots of a cache line each
-        let bytes = 64 * (u64::from(self.settings.max_readers) + 2);
         let path = self.path.join(LOCK);
         let file = fs::File::options()
             .read(true)
@@ -626,7 +611,7 @@ impl<'o> Opening<'o> {
         if file.metadata().map_err(|e| failed(&path, e))?.len() < bytes {
             os::allocate(file.as_fd(), bytes).map_err(|e| failed(&path, e))?;
         }
-        Ok(())
+        Ok(file)
     }
 
     /// A store on a medium that nobody can write to: no locks of LMDB's, only "reading".
@@ -696,4 +681,79 @@ fn close(env: Arc<Env>, guard: Arc<Guard>, deadline: Instant) {
     }
     drop(env);
     drop(guard);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::process::{Child, ChildStdout, Command, Stdio};
+
+    use super::*;
+
+    const CHILD: &str = "LIBKV_TEST_STORE";
+
+    fn options() -> Options {
+        Options::new().max_readers(2)
+    }
+
+    /// What the other process of the test does: opens the store, drops LMDB's lock when told to,
+    /// and stays.
+    fn other_process(path: &str) {
+        let store = open(Path::new(path), &options()).expect("opened");
+        let mut line = String::new();
+        for _ in 0..2 {
+            println!("ready");
+            io::stdin().read_line(&mut line).expect("told");
+            drop(fs::File::open(store.env().path().join(LOCK)).expect("opened and closed"));
+        }
+    }
+
+    fn wait_ready(said: &mut BufReader<ChildStdout>) {
+        let mut line = String::new();
+        while !line.contains("ready") {
+            line.clear();
+            assert_ne!(said.read_line(&mut line).expect("said"), 0, "the other process ended");
+        }
+    }
+
+    fn start(path: &Path) -> Child {
+        Command::new(std::env::current_exe().expect("this program"))
+            .args([
+                "--exact",
+                "embedded::store::tests::no_reader_check_while_a_process_has_lost_its_lock",
+                "--nocapture",
+            ])
+            .env(CHILD, path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("started")
+    }
+
+    /// A process whose LMDB lock was lost still reads: to free its slot would hand the pages that
+    /// it reads to a writer.
+    #[test]
+    fn no_reader_check_while_a_process_has_lost_its_lock() {
+        if let Ok(path) = std::env::var(CHILD) {
+            return other_process(&path);
+        }
+        let path = std::env::temp_dir().join(format!("libkv-lost-{}", std::process::id()));
+        let store = open(&path, &options()).expect("made");
+        let _ours = store.env().read().expect("one of two slots");
+        let mut other = start(&path);
+        let mut said = BufReader::new(other.stdout.take().expect("piped"));
+        wait_ready(&mut said);
+        let words = |store: &Store| store.env().read().err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(words(&store).contains("all 2 slots for readers are taken"), "{}", words(&store));
+
+        writeln!(other.stdin.as_mut().expect("piped"), "lose it").expect("told");
+        wait_ready(&mut said);
+        let lost = format!("process {} lost its lock; restart it", other.id());
+        assert!(words(&store).contains(&lost), "{}", words(&store));
+
+        other.kill().expect("killed");
+        other.wait().expect("gone");
+        assert_eq!(words(&store), "", "the slot of the dead is free");
+        fs::remove_dir_all(path).expect("removed");
+    }
 }

@@ -264,11 +264,14 @@ impl Shared {
         !self.unsynced && members.iter().all(may)
     }
 
-    /// Whether a sweep was left behind, perhaps by another process; looked at now and then.
+    /// Whether a sweep was left behind, perhaps by another process; looked at now and then, and
+    /// with it whether dead readers keep the file growing.
     fn has_leftover(&self) -> bool {
         if !self.groups.fetch_add(1, Ordering::Relaxed).is_multiple_of(LEFTOVER_GROUPS) {
             return false;
         }
+        // a refusal names a process that whoever opens the store hears of
+        let _ = self.env.reader_check();
         self.env.read().and_then(|txn| compact::has_leftover(&txn)).unwrap_or(false)
     }
 }

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use std::mem::ManuallyDrop;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam::queue::ArrayQueue;
@@ -12,6 +13,7 @@ use lmdb::{DatabaseFlags, Environment, EnvironmentFlags, InactiveTransaction, Ro
 use lmdb_sys as ffi;
 
 use super::{ReadTxn, Tree, WriteTxn, error};
+use crate::embedded::guard::Guard;
 use crate::error::{Code, Error, Result};
 
 /// The map without a quota: address space only, no memory.
@@ -58,6 +60,8 @@ pub(crate) struct Env {
     trees: [ffi::MDB_dbi; Tree::NAMES.len()],
     max_readers: u32,
     path: PathBuf,
+    /// Who knows which processes are present; held weakly, for it closes after this.
+    guard: OnceLock<Weak<Guard>>,
 }
 
 // SAFETY: LMDB environments may be used from any thread; the parked transactions are bound to no
@@ -92,6 +96,7 @@ impl Env {
             trees,
             max_readers,
             path: dir.to_owned(),
+            guard: OnceLock::new(),
         })
     }
 
@@ -106,6 +111,11 @@ impl Env {
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Says who knows which processes are present, for [`Env::reader_check`].
+    pub fn set_guard(&self, guard: &Arc<Guard>) {
+        let _ = self.guard.set(Arc::downgrade(guard));
     }
 
     /// A read transaction on the newest commit: a parked one renewed, else a new one.
@@ -124,22 +134,23 @@ impl Env {
                 // SAFETY: the transaction is dropped or parked before the environment: ReadTxn
                 // borrows it, and Env::drop empties the pool first.
                 Ok(txn) => return Ok(ReadTxn::new(self, unsafe { extend(txn) })),
-                Err(lmdb::Error::ReadersFull) if Instant::now() < deadline => {
-                    while self.parked.pop().is_some() {}
-                    self.reader_check()?;
-                    std::thread::sleep(Duration::from_millis(1));
-                }
                 Err(lmdb::Error::ReadersFull) => {
-                    let message = format!(
-                        "all {} slots for readers are taken, by processes {} (option max_readers)",
-                        self.max_readers,
-                        self.reader_pids()
-                    );
-                    return Err(Error::new(Code::Busy, message));
+                    while self.parked.pop().is_some() {}
+                    let checked = self.reader_check();
+                    if Instant::now() >= deadline {
+                        return Err(checked.err().unwrap_or_else(|| self.readers_full()));
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
                 }
                 Err(e) => return Err(error(e.to_err_code(), "read transaction")),
             }
         }
+    }
+
+    fn readers_full(&self) -> Error {
+        let (slots, pids) = (self.max_readers, self.reader_pids());
+        let message = format!("all {slots} slots for readers are taken, by processes {pids} (option max_readers)");
+        Error::new(Code::Busy, message)
     }
 
     pub(super) fn park(&self, txn: RoTransaction<'static>) {
@@ -170,7 +181,16 @@ impl Env {
     }
 
     /// Frees the slots of readers whose process is gone.
+    ///
+    /// # Errors
+    ///
+    /// `busy` if a process that lives has lost its lock: LMDB would take it for dead, and the pages
+    /// that it reads for free.
     pub fn reader_check(&self) -> Result<u32> {
+        if let Some(pid) = self.guard.get().and_then(Weak::upgrade).map_or(Ok(None), |guard| guard.lost_lock())? {
+            let path = self.path.display();
+            return Err(Error::new(Code::Busy, format!("{path}: process {pid} lost its lock; restart it")));
+        }
         let mut dead = 0;
         // SAFETY: the environment is open and the pointer is to our own integer.
         let rc = unsafe { ffi::mdb_reader_check(self.raw(), &mut dead) };
