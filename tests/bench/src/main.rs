@@ -21,6 +21,7 @@ const ROUNDS: usize = 7;
 const VALUE: [u8; 100] = [b'v'; 100];
 
 fn main() {
+    raw::keep_freed_memory();
     let bench = Bench::new();
     let mut rows = Vec::new();
     println!("{}", report::heading());

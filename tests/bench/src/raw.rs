@@ -43,6 +43,17 @@ unsafe fn bytes<'t>(val: &ffi::MDB_val) -> &'t [u8] {
     unsafe { std::slice::from_raw_parts(val.mv_data.cast(), val.mv_size) }
 }
 
+/// Has the C library keep what is freed. Otherwise it gives the memory of a large answer back to
+/// the system, and takes it anew for the next, whenever an answer passes a threshold that moves
+/// with every large block: the same code is twice as slow or not by what ran before it.
+pub fn keep_freed_memory() {
+    // SAFETY: called before any other thread is there; the calls take two numbers.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
+    }
+}
+
 impl Raw {
     /// Opens, and makes if need be, the environment in `dir`.
     pub fn open(dir: &Path, sync: Sync) -> Raw {
