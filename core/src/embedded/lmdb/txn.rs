@@ -215,12 +215,20 @@ impl<'e> WriteTxn<'e> {
 
     /// Deletes a key; answers whether it was there.
     pub fn delete(&mut self, tree: Tree, key: &[u8]) -> Result<bool> {
+        let cursor = self.open_cursor(tree)?;
         let mut key = val(key);
-        // SAFETY: the transaction is live; LMDB moves our cursors along.
-        match unsafe { ffi::mdb_del(self.txn.raw, self.txn.env.dbi(tree), &mut key, ptr::null_mut()) } {
-            0 => Ok(true),
-            ffi::MDB_NOTFOUND => Ok(false),
-            rc => Err(error(rc, "delete")),
+        // SAFETY: the cursor is open on this live transaction; where the last call left it spares
+        // the way down for a key of the same page.
+        unsafe {
+            match ffi::mdb_cursor_get(cursor, &mut key, &mut empty_val(), ffi::MDB_SET) {
+                0 => {}
+                ffi::MDB_NOTFOUND => return Ok(false),
+                rc => return Err(error(rc, "delete")),
+            }
+            match ffi::mdb_cursor_del(cursor, 0) {
+                0 => Ok(true),
+                rc => Err(error(rc, "delete")),
+            }
         }
     }
 

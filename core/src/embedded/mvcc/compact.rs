@@ -90,11 +90,17 @@ pub(crate) fn sweep_step(txn: &mut WriteTxn, events_max: usize) -> Result<bool> 
     let events = events_from(txn, from, compacted, events_max)?;
     let done = events.len() < events_max;
     let mut reached = finished(compacted);
-    for event in events {
-        sweep_event(txn, &event, compacted)?;
-        if !done {
-            reached = Rev::new(event.rev.main, event.rev.sub.saturating_add(1));
-        }
+    if let Some(last) = events.last().filter(|_| !done) {
+        reached = Rev::new(last.rev.main, last.rev.sub.saturating_add(1));
+    }
+    // in the order of the log, where one page has many of them; all in one transaction
+    let mut gone: Vec<Rev> = events.iter().flat_map(|event| event.superseded(compacted)).collect();
+    gone.sort_unstable();
+    for rev in gone {
+        txn.delete(Tree::Log, &rev.to_key())?;
+    }
+    for event in &events {
+        unbury(txn, event, compacted)?;
     }
     set_swept(txn, reached)?;
     Ok(done)
@@ -125,12 +131,18 @@ fn events_from(txn: &Txn, from: Rev, compacted: Revision, events_max: usize) -> 
     Ok(events)
 }
 
-fn sweep_event(txn: &mut WriteTxn, event: &Swept, compacted: Revision) -> Result<()> {
-    if let Some(prev) = event.prev {
-        txn.delete(Tree::Log, &prev.to_key())?;
+impl Swept {
+    /// What nothing can read any more: the event before this one, and a tombstone below the
+    /// compacted revision itself.
+    fn superseded(&self, compacted: Revision) -> impl Iterator<Item = Rev> {
+        let own = (self.buried.is_some() && self.rev.main < compacted).then_some(self.rev);
+        self.prev.into_iter().chain(own)
     }
+}
+
+/// Forgets the key of a tombstone that is gone, unless it was buried again since.
+fn unbury(txn: &mut WriteTxn, event: &Swept, compacted: Revision) -> Result<()> {
     let Some(key) = event.buried.as_ref().filter(|_| event.rev.main < compacted) else { return Ok(()) };
-    txn.delete(Tree::Log, &event.rev.to_key())?;
     let names_it = match txn.get(Tree::Dead, key)? {
         Some(bytes) => codec::dead(key, bytes)?.rev == event.rev,
         None => false,
