@@ -4,4 +4,5 @@
 pub mod dice;
 pub mod driver;
 pub mod model;
+pub mod random;
 pub mod script;
