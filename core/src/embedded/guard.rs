@@ -33,7 +33,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::mem::{self, MaybeUninit};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -166,7 +166,7 @@ impl Guard {
             file: LockFile::new(file),
             page: None,
             path: path.to_owned(),
-            boot: os::boot_id(),
+            boot: os::place().boot,
             held: Vec::new(),
             lock_file: None,
             generation: os::fork_generation(),
@@ -179,15 +179,14 @@ impl Guard {
 
     /// Device and inode of the file that is open.
     pub fn file_id(&self) -> Result<(u64, u64)> {
-        let file = fs::File::from(self.io(self.file.fd().try_clone_to_owned())?);
-        let meta = self.io(file.metadata())?;
-        Ok((meta.dev(), meta.ino()))
+        let (device, inode, _) = self.io(os::file_id(self.file.fd()))?;
+        Ok((device, inode))
     }
 
     /// Allocates and maps the page. The caller holds "opening".
     pub fn map(&mut self) -> Result<()> {
-        let file = fs::File::from(self.io(self.file.fd().try_clone_to_owned())?);
-        if self.io(file.metadata())?.len() < GUARD_BYTES as u64 {
+        let (_, _, bytes) = self.io(os::file_id(self.file.fd()))?;
+        if bytes < GUARD_BYTES as u64 {
             self.io(os::allocate(self.file.fd(), GUARD_BYTES as u64))?;
         }
         self.page = Some(self.io(SharedPage::map(&self.path, GUARD_BYTES))?);
@@ -216,9 +215,8 @@ impl Guard {
     /// Notes who holds "opening".
     pub fn note_opening(&self) {
         if let Some(shared) = self.shared() {
-            let pid = std::process::id();
-            shared.opening_start.store(os::process_start(pid), Ordering::Relaxed);
-            shared.opening_pid.store(pid, Ordering::Release);
+            shared.opening_start.store(os::place().start, Ordering::Relaxed);
+            shared.opening_pid.store(std::process::id(), Ordering::Release);
         }
     }
 
@@ -309,8 +307,8 @@ impl Guard {
             place.store(word, Ordering::Relaxed);
         }
         shared.abi.store(ABI, Ordering::Relaxed);
-        shared.pid_namespace.store(os::namespace("pid"), Ordering::Relaxed);
-        shared.time_namespace.store(os::namespace("time"), Ordering::Relaxed);
+        shared.pid_namespace.store(os::place().pid_namespace, Ordering::Relaxed);
+        shared.time_namespace.store(os::place().time_namespace, Ordering::Relaxed);
         shared.writer_pid.store(0, Ordering::Relaxed);
         shared.waiter.store(0, Ordering::Relaxed);
         shared.bell.store(0, Ordering::Relaxed);
@@ -354,13 +352,12 @@ impl Guard {
             );
             return Some(Error::new(Code::Incompatible, message));
         }
-        let namespace = |place: &AtomicU64, kind| {
-            let mine = os::namespace(kind);
-            mine == 0 || place.load(Ordering::Relaxed) != mine
-        };
+        // what cannot be read equals nothing
+        let differs = |theirs: &AtomicU64, mine| mine == 0 || theirs.load(Ordering::Relaxed) != mine;
+        let place = os::place();
         if !self.same_boot(shared)
-            || namespace(&shared.pid_namespace, "pid")
-            || namespace(&shared.time_namespace, "time")
+            || differs(&shared.pid_namespace, place.pid_namespace)
+            || differs(&shared.time_namespace, place.time_namespace)
         {
             return Some(busy(format!("{path} is open in another container; use kv serve")));
         }

@@ -10,8 +10,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::ptr;
-use std::sync::Once;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Once, OnceLock};
 
 fn check(rc: libc::c_int) -> io::Result<libc::c_int> {
     if rc == -1 { Err(io::Error::last_os_error()) } else { Ok(rc) }
@@ -90,6 +90,17 @@ pub(crate) fn process_lock_holder(fd: BorrowedFd, byte: u64) -> io::Result<Optio
     Ok((i32::from(lock.l_type) != libc::F_UNLCK).then_some(lock.l_pid as u32))
 }
 
+/// Device, inode and length of an open file.
+pub(crate) fn file_id(fd: BorrowedFd) -> io::Result<(u64, u64, u64)> {
+    let mut stat = mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the descriptor is open, and the structure is ours and filled when the call succeeds.
+    let stat = unsafe {
+        check(libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()))?;
+        stat.assume_init()
+    };
+    Ok((stat.st_dev, stat.st_ino, stat.st_size as u64))
+}
+
 /// Gives a file at least so many bytes, with their blocks: a full disk is noticed here and not by
 /// a signal at the first use of a mapped page. Not the C library's emulation, which writes.
 pub(crate) fn allocate(fd: BorrowedFd, bytes: u64) -> io::Result<()> {
@@ -125,8 +136,30 @@ pub(crate) fn is_network_fs(path: &Path) -> io::Result<bool> {
     Ok(NETWORK.contains(&stat.f_type))
 }
 
-/// The id of this boot of the machine; none if it cannot be read.
-pub(crate) fn boot_id() -> Option<[u8; 16]> {
+/// Where a process runs. It stays the same while the process lives, so it is read once.
+pub(crate) struct Place {
+    /// The id of this boot of the machine; none if it cannot be read.
+    pub boot: Option<[u8; 16]>,
+    /// The inodes of its namespaces; 0 if they cannot be read.
+    pub pid_namespace: u64,
+    pub time_namespace: u64,
+    /// See [`process_start`].
+    pub start: u64,
+}
+
+/// Where this process runs.
+pub(crate) fn place() -> &'static Place {
+    static PLACE: PerGeneration<OnceLock<Place>> = PerGeneration::new();
+    let namespace = |kind| fs::metadata(format!("/proc/self/ns/{kind}")).map_or(0, |meta| meta.ino());
+    PLACE.get().get_or_init(|| Place {
+        boot: boot_id(),
+        pid_namespace: namespace("pid"),
+        time_namespace: namespace("time"),
+        start: process_start(std::process::id()),
+    })
+}
+
+fn boot_id() -> Option<[u8; 16]> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
     let mut id = [0; 16];
@@ -134,11 +167,6 @@ pub(crate) fn boot_id() -> Option<[u8; 16]> {
         *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
     (digits.len() == 32).then_some(id)
-}
-
-/// The inode of one of this process's namespaces (`pid`, `time`); 0 if it cannot be read.
-pub(crate) fn namespace(kind: &str) -> u64 {
-    fs::metadata(format!("/proc/self/ns/{kind}")).map_or(0, |meta| meta.ino())
 }
 
 /// When a process started, in clock ticks since boot; 0 if it is gone or cannot be read.

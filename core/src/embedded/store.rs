@@ -216,7 +216,7 @@ fn open_memory(options: &Options) -> Result<Arc<Store>> {
         ));
     }
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let name = format!("libkv-{}-{}-{number}", std::process::id(), os::process_start(std::process::id()));
+    let name = format!("libkv-{}-{}-{number}", std::process::id(), os::place().start);
     let options = Options { durability: Some(Durability::None), ..options.clone() };
     let mut refused = None;
     for parent in [PathBuf::from("/dev/shm"), std::env::temp_dir()] {
@@ -356,7 +356,9 @@ impl<'o> Opening<'o> {
         if let Some(look) = self.registered(&guard_path)? {
             return Ok(look);
         }
-        self.may_begin(&guard_path)?;
+        if !guard_path.exists() {
+            self.may_begin()?;
+        }
         let mut guard = match Guard::open(&guard_path, self.settings.mode) {
             Ok(guard) => guard,
             Err(e) if e.code() == Code::ReadOnly && self.read_only => return self.open_medium(&guard_path),
@@ -377,9 +379,11 @@ impl<'o> Opening<'o> {
         if let Some(look) = self.registered(&guard_path)? {
             return Ok(look);
         }
-        let looked = self.join(&mut guard)?;
+        let found = pages::inspect(&self.path.join(DATA))?;
+        self.judge(&found)?;
+        let looked = self.join(&mut guard, &found)?;
         match looked {
-            None => self.open_data(guard).map(Look::Opened),
+            None => self.open_data(guard, found).map(Look::Opened),
             Some(refused) => {
                 guard.give_all();
                 Ok(refused)
@@ -401,16 +405,11 @@ impl<'o> Opening<'o> {
         Ok(Some(Look::Opened(store)))
     }
 
-    /// Before anything is made: is this a store, or a place where one may be made?
-    fn may_begin(&self, guard_path: &Path) -> Result<()> {
+    /// Where there is no guard yet: is this a store, or a place where one may be made?
+    fn may_begin(&self) -> Result<()> {
         let found = pages::inspect(&self.path.join(DATA))?;
-        match &found {
-            Found::Ours(_) => return self.judge(&found),
-            Found::Absent | Found::Empty if !self.create => return Err(self.not_found()),
-            Found::Absent | Found::Empty => {}
-            _ => return Err(self.not_a_store(&found)),
-        }
-        if guard_path.exists() {
+        self.judge(&found)?;
+        if let Found::Ours(_) = found {
             return Ok(());
         }
         // nothing is written where something of somebody else's stands
@@ -442,8 +441,17 @@ impl<'o> Opening<'o> {
         Error::new(Code::NotAStore, format!("{} is {what}", self.path.join(DATA).display()))
     }
 
-    /// Whether this library may open a store with this `meta`.
+    /// Whether this library may open, or make, what was found.
     fn judge(&self, found: &Found) -> Result<()> {
+        match found {
+            Found::Ours(_) => self.judge_meta(found),
+            Found::Absent | Found::Empty if self.create => Ok(()),
+            Found::Absent | Found::Empty => Err(self.not_found()),
+            _ => Err(self.not_a_store(found)),
+        }
+    }
+
+    fn judge_meta(&self, found: &Found) -> Result<()> {
         let path = self.path.join(DATA);
         let format = found.meta(meta::FORMAT).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
         let bits = |name| found.meta(name).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
@@ -468,7 +476,7 @@ impl<'o> Opening<'o> {
     }
 
     /// Takes this process's place among those who have the store open, or says why not.
-    fn join(&mut self, guard: &mut Guard) -> Result<Option<Look>> {
+    fn join(&mut self, guard: &mut Guard, found: &Found) -> Result<Option<Look>> {
         guard.map()?;
         guard.note_opening();
         let refused = |error| Ok(Some(Look::Refused(error)));
@@ -485,7 +493,7 @@ impl<'o> Opening<'o> {
         if guard.is_read_elsewhere()? {
             return refused(self.busy("is being read as a read-only medium"));
         }
-        let identity = self.identity();
+        let identity = self.identity(found);
         if !guard.is_shared()? {
             if guard.lay(&identity, alone)? {
                 // an earlier sync failed under this boot: nobody writes until one has succeeded
@@ -507,24 +515,20 @@ impl<'o> Opening<'o> {
         }
     }
 
-    fn identity(&self) -> Identity {
+    fn identity(&self, found: &Found) -> Identity {
         let inode = |name| fs::metadata(self.path.join(name)).map_or(0, |meta| meta.ino());
-        let id = pages::inspect(&self.path.join(DATA)).ok();
-        let store_id = id.as_ref().and_then(|found| found.meta(meta::STORE_ID)).and_then(|id| id.try_into().ok());
+        let store_id = found.meta(meta::STORE_ID).and_then(|id| id.try_into().ok());
         Identity { store_id: store_id.unwrap_or_default(), data_inode: inode(DATA), lock_inode: inode(LOCK) }
     }
 
     /// Under "opening", with this process's place taken: the data file and the environment.
-    fn open_data(&mut self, mut guard: Guard) -> Result<Arc<Store>> {
-        let data = self.path.join(DATA);
-        let found = match pages::inspect(&data)? {
-            Found::Absent | Found::Empty => {
-                self.make_data(&data)?;
-                pages::inspect(&data)?
-            }
-            found => found,
-        };
-        self.judge(&found)?;
+    fn open_data(&mut self, mut guard: Guard, mut found: Found) -> Result<Arc<Store>> {
+        if let Found::Absent | Found::Empty = found {
+            let data = self.path.join(DATA);
+            self.make_data(&data)?;
+            found = pages::inspect(&data)?;
+            self.judge(&found)?;
+        }
         let unsynced = found.meta(meta::DURABILITY) == Some(&[0]);
         let first = !guard.is_shared()?;
         if first {
@@ -534,7 +538,7 @@ impl<'o> Opening<'o> {
         // one read transaction sets LMDB's own lock of this process
         drop(env.read()?);
         env.reader_check()?;
-        let identity = self.identity();
+        let identity = self.identity(&found);
         if first {
             guard.identify(&identity);
         }
@@ -628,7 +632,7 @@ impl<'o> Opening<'o> {
         self.settings.read_only_medium = true;
         let options = EnvOptions { read_only: true, no_lock: true, ..self.env_options(true) };
         let env = Env::open(&self.path, &options)?;
-        let (id, key) = (self.identity().store_id, guard.file_id()?);
+        let (id, key) = (self.identity(&found).store_id, guard.file_id()?);
         Ok(Look::Opened(self.register(env, Arc::new(guard), false, id, key)))
     }
 }
