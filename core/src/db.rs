@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::engine::{Engine, wrong_answer};
+use crate::engine::{Engine, Submitted, wrong_answer};
 use crate::error::{Code, Error, Result};
 use crate::model::{Event, KeyRange, KeyValue, Revision};
 use crate::recipe::{ChangeScan, EventScan, Scan, Snapshot, Transaction, transact};
@@ -141,9 +141,14 @@ impl Db {
 
     /// Hands a request over without waiting. `completion` runs once with its answer, on the thread
     /// that led its group and after the writer's lock is released; it must not block and may call
-    /// libkv. A refusal comes through it too, perhaps before this returns.
-    pub fn submit(&self, request: impl Into<Request>, completion: impl FnOnce(Result<Answer>) + Send + 'static) {
-        self.engine.submit(request.into(), Box::new(completion));
+    /// libkv. A refusal comes through it too, perhaps before this returns. [`Submitted::cancel`] takes
+    /// back what no writer has begun.
+    pub fn submit(
+        &self,
+        request: impl Into<Request>,
+        completion: impl FnOnce(Result<Answer>) + Send + 'static,
+    ) -> Submitted {
+        self.engine.submit(request.into(), Box::new(completion))
     }
 
     /// A view of the current revision. It holds no resource and no compaction back: once a

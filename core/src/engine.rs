@@ -10,6 +10,36 @@ use crate::request::{Answer, Changes, CheckReport, Range, RangeResult, Request, 
 /// block; it may call libkv.
 pub type Completion = Box<dyn FnOnce(Result<Answer>) + Send>;
 
+/// A request that was handed over by [`Engine::submit`], for whoever may change their mind. To drop
+/// it changes nothing.
+pub struct Submitted {
+    withdraw: Option<Box<dyn FnOnce() -> bool + Send>>,
+}
+
+impl Submitted {
+    /// What can be withdrawn: `withdraw` answers whether it was in time.
+    pub fn new(withdraw: impl FnOnce() -> bool + Send + 'static) -> Submitted {
+        Submitted { withdraw: Some(Box::new(withdraw)) }
+    }
+
+    /// What is answered already, or on its way beyond recall.
+    pub fn gone() -> Submitted {
+        Submitted { withdraw: None }
+    }
+
+    /// Takes the request back. True: it will never run, and its completion never be called. False:
+    /// a writer had begun it, and the completion gets its answer.
+    pub fn cancel(self) -> bool {
+        self.withdraw.is_some_and(|withdraw| withdraw())
+    }
+}
+
+impl std::fmt::Debug for Submitted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.withdraw.is_some() { "Submitted" } else { "Submitted (gone)" })
+    }
+}
+
 /// A stretch of a range read without counting; see [`Engine::page`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Page {
@@ -48,7 +78,7 @@ pub trait Engine: Send + Sync {
     fn call(&self, request: Request) -> Result<Answer>;
 
     /// Runs a request without waiting; `completion` gets the answer, also if it is a refusal.
-    fn submit(&self, request: Request, completion: Completion);
+    fn submit(&self, request: Request, completion: Completion) -> Submitted;
 
     /// One key at a revision; 0 is now.
     fn get(&self, key: &[u8], revision: Revision) -> Result<Option<KeyValue>> {

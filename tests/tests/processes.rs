@@ -88,14 +88,34 @@ fn a_stopped_holder_is_named_after_the_time_out() {
     assert!(began.elapsed() >= Duration::from_millis(300), "it waited for its time");
     // readers wait for nobody
     db.range(Range::new(KeyRange::all()).limit(5)).expect("reads go on");
-    signal("CONT", &holder);
+    // what was submitted waits too, and can be taken back as long as it does
+    let (answers, answered) = std::sync::mpsc::channel();
     let patient = Db::open(&store, Options::new().busy_timeout_ms(60_000)).expect("another handle");
+    let submit = |value: &str| {
+        let answers = answers.clone();
+        patient.submit(Put::new("submitted", value), move |answer| answers.send(answer).expect("somebody listens"))
+    };
+    let (withdrawn, kept) = (submit("withdrawn"), submit("kept"));
+    assert!(withdrawn.cancel(), "nobody has begun it");
+    signal("CONT", &holder);
+    let wait = Duration::from_secs(60);
+    answered.recv_timeout(wait).expect("the other is answered").expect("and written");
+    assert!(!kept.cancel(), "it is done");
+    let history = patient.history("submitted", 0).expect("history");
+    assert_eq!(history.iter().map(|event| &event.kv.value[..]).collect::<Vec<_>>(), [b"kept"]);
+    assert!(answered.try_recv().is_err(), "the withdrawn one is never answered");
     patient.put(Put::new("a", "b")).expect("the holder goes on and gives way");
     // killed inside its transaction or between two: the next goes on
     holder.kill().expect("killed");
     holder.wait().expect("gone");
     patient.put(Put::new("a", "c")).expect("the next goes on");
     assert_eq!(patient.check().expect("check").problems, []);
+    // a compaction that was submitted as physical is answered once the space can be used again
+    let physical = libkv::Compact { revision: patient.status().expect("status").revision, physical: true };
+    patient.submit(physical, move |answer| answers.send(answer).expect("somebody listens"));
+    answered.recv_timeout(wait).expect("answered").expect("compacted");
+    let report = patient.check().expect("check");
+    assert_eq!((report.events, report.problems), (report.keys, vec![]), "one event a key is left");
     drop((db, patient));
     fs::remove_dir_all(store).expect("removed");
 }

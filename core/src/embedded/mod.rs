@@ -20,7 +20,7 @@ use self::lmdb::Tree;
 use self::mvcc::{history, read, txn};
 use self::store::Store;
 use crate::db::Db;
-use crate::engine::{ChangesPage, Completion, DiffPage, Engine, Page};
+use crate::engine::{ChangesPage, Completion, DiffPage, Engine, Page, Submitted};
 use crate::error::{Code, Error, Result};
 use crate::model::{Event, KeyRange, KeyValue, Revision};
 use crate::options::Options;
@@ -161,19 +161,23 @@ impl Engine for Embedded {
         }
     }
 
-    fn submit(&self, request: Request, completion: Completion) {
+    fn submit(&self, request: Request, completion: Completion) -> Submitted {
         let reads = match &request {
             Request::Range(_) => true,
             Request::Txn(txn) => txn.is_read_only(),
             _ => false,
         };
         if reads {
-            return completion(self.call(request));
+            completion(self.call(request));
+            return Submitted::gone();
         }
         let writable = validate(&request, &self.limits).and_then(|()| self.writable(&request));
         match writable {
             Ok((store, terms)) => store.commit().submit(request, terms, completion),
-            Err(error) => completion(Err(error)),
+            Err(error) => {
+                completion(Err(error));
+                Submitted::gone()
+            }
         }
     }
 

@@ -24,7 +24,7 @@ use self::queue::{Next, Outcome, Pending, Queue, Waiter, Work, lock, with_parker
 use crate::embedded::guard::Guard;
 use crate::embedded::lmdb::Env;
 use crate::embedded::mvcc::compact;
-use crate::engine::Completion;
+use crate::engine::{Completion, Submitted};
 use crate::error::{Code, Error, Result};
 use crate::request::{Answer, Durability, Request};
 
@@ -65,6 +65,8 @@ struct Shared {
     lazy_announced: AtomicBool,
     groups: AtomicU64,
     worker: Mutex<Option<Worker>>,
+    /// Whoever waits for the end of the sweep, without a thread.
+    swept: Mutex<Vec<(Completion, Result<Answer>)>>,
 }
 
 struct Worker {
@@ -94,6 +96,7 @@ impl Committer {
                 lazy_announced: AtomicBool::new(false),
                 groups: AtomicU64::new(0),
                 worker: Mutex::new(None),
+                swept: Mutex::default(),
             }),
         }
     }
@@ -109,12 +112,27 @@ impl Committer {
     }
 
     /// Runs a request, which is valid, without waiting.
-    pub fn submit(&self, request: Request, terms: Terms, completion: Completion) {
+    pub fn submit(&self, request: Request, terms: Terms, completion: Completion) -> Submitted {
+        let physical = matches!(&request, Request::Compact(compact) if compact.physical);
+        let completion = if physical { self.after_sweep(completion) } else { completion };
         let waiter = Waiter::Completion(Mutex::new(Some(completion)));
         let pending = Pending::new(Work::Request(request), terms.durability, terms.deadline(), waiter);
-        if self.shared.queue.join(pending) {
+        if self.shared.queue.join(pending.clone()) {
             self.shared.order(|orders| &orders.lead);
         }
+        Submitted::new(move || pending.withdraw())
+    }
+
+    /// A completion that is called only when the sweep, which such a compaction orders, is over.
+    fn after_sweep(&self, completion: Completion) -> Completion {
+        let shared = Arc::downgrade(&self.shared);
+        Box::new(move |answer| match (shared.upgrade(), &answer) {
+            (Some(shared), Ok(_)) => {
+                lock(&shared.swept).push((completion, answer));
+                shared.order(|orders| &orders.sweep);
+            }
+            _ => completion(answer),
+        })
     }
 
     /// Ends the worker, once it has led what is queued. Called when the last handle is gone, and so
@@ -322,6 +340,7 @@ impl Shared {
                 parker.park();
             }
             shared.carry_out(&its_orders);
+            shared.sweep_for_completions(&its_orders.stop);
         });
         match thread {
             Ok(thread) => Ok(Worker { orders, unparker, thread }),
@@ -334,7 +353,7 @@ impl Shared {
             if orders.lead.swap(false, Ordering::AcqRel) {
                 self.lead_for_completions();
             } else if !orders.stop.load(Ordering::Acquire) && orders.sweep.swap(false, Ordering::AcqRel) {
-                let _ = self.sweep_unless(&orders.stop);
+                self.sweep_for_completions(&orders.stop);
             } else {
                 return;
             }
@@ -369,9 +388,27 @@ impl Shared {
         Ok(())
     }
 
+    /// The sweep that nobody's thread waits for, and whoever does without one. A sweep that fails
+    /// or is stopped goes on later; its compaction is promised all the same.
+    fn sweep_for_completions(self: &Arc<Self>, stop: &AtomicBool) {
+        let waiting = std::mem::take(&mut *lock(&self.swept));
+        let swept = self.sweep_unless(stop);
+        for (completion, answer) in waiting {
+            complete(completion, swept.clone().and(answer));
+        }
+    }
+
     fn sweep_unless(self: &Arc<Self>, stop: &AtomicBool) -> Result<()> {
         let terms = Terms { durability: Durability::Lazy, timeout: Some(SWEEP_TIMEOUT) };
-        while !stop.load(Ordering::Acquire) && !matches!(self.wait_for(Work::Sweep, terms)?, Outcome::Swept(true)) {}
-        Ok(())
+        while !stop.load(Ordering::Acquire) {
+            if let Outcome::Swept(true) = self.wait_for(Work::Sweep, terms)? {
+                return Ok(());
+            }
+        }
+        let path = self.env.path().display();
+        Err(Error::new(
+            Code::Closed,
+            format!("{path} was closed before the sweep behind a compaction ended; it goes on when it is opened next"),
+        ))
     }
 }

@@ -92,6 +92,15 @@ impl Pending {
         self.leave_queue(GONE)
     }
 
+    /// For whoever submitted it: takes it out, and forgets its completion, if no leader has it.
+    pub fn withdraw(&self) -> bool {
+        let withdrawn = self.give_up();
+        if let (true, Waiter::Completion(completion)) = (withdrawn, &self.waiter) {
+            drop(lock(completion).take());
+        }
+        withdrawn
+    }
+
     pub fn is_queued(&self) -> bool {
         self.state.load(Ordering::Acquire) == QUEUED
     }
