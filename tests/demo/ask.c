@@ -4,6 +4,7 @@
  *     changes FROM TO              what changed between two revisions, with sizes
  *     versions PATH                every version of a file, newest first
  *     show PATH REVISION           the file as it was, to the standard output
+ *     digest REVISION              how many files the tree had, their bytes, a checksum over all
  *     write-out REVISION FOLDER    the whole tree as it was
  *     compact REVISION             forget what lies below
  *     check                        is the store sound?
@@ -113,7 +114,28 @@ struct pass {
     const char *folder;
     size_t entries;
     uint64_t bytes;
+    uint32_t crc;
 };
+
+/* The checksum of zip and gzip, continued. */
+static uint32_t crc32_of(uint32_t crc, const unsigned char *data, size_t len)
+{
+    static uint32_t table[256];
+    size_t i;
+
+    for (i = 0; !table[255] && i < 256; i++) {
+        uint32_t word = (uint32_t)i;
+        int bit;
+
+        for (bit = 0; bit < 8; bit++)
+            word = word & 1 ? word >> 1 ^ 0xedb88320u : word >> 1;
+        table[i] = word;
+    }
+    crc = ~crc;
+    for (i = 0; i < len; i++)
+        crc = crc >> 8 ^ table[(crc ^ data[i]) & 0xff];
+    return ~crc;
+}
 
 /* Every pair as it was at one revision, one after the other, without a transaction held open. */
 static void pass_over(const kv_db *db, int64_t revision, struct pass *pass)
@@ -134,17 +156,27 @@ static void pass_over(const kv_db *db, int64_t revision, struct pass *pass)
                         kv->value.len);
         pass->entries++;
         pass->bytes += kv->value.len - 1;
+        pass->crc = crc32_of(crc32_of(pass->crc, kv->key.data, kv->key.len), kv->value.data, kv->value.len);
     }
     kv_scan_free(scan);
 }
 
 static void write_out(const kv_db *db, int64_t revision, const char *folder)
 {
-    struct pass pass = {folder, 0, 0};
+    struct pass pass = {folder, 0, 0, 0};
 
     pass_over(db, revision, &pass);
     printf("revision %lld: %zu files and links, %llu bytes written out\n", (long long)revision, pass.entries,
            (unsigned long long)pass.bytes);
+}
+
+static void digest(const kv_db *db, int64_t revision)
+{
+    struct pass pass = {NULL, 0, 0, 0};
+
+    pass_over(db, revision, &pass);
+    printf("revision %lld: %zu files and links, %llu bytes, checksum %08x\n", (long long)revision, pass.entries,
+           (unsigned long long)pass.bytes, (unsigned)pass.crc);
 }
 
 static int64_t status_number(const kv_db *db, int32_t name)
@@ -192,7 +224,7 @@ static int check(const kv_db *db)
 
 static void figures(const kv_db *db)
 {
-    struct pass pass = {NULL, 0, 0};
+    struct pass pass = {NULL, 0, 0, 0};
 
     pass_over(db, 0, &pass);
     printf("files:         %zu\nbytes:         %llu\n", pass.entries, (unsigned long long)pass.bytes);
@@ -217,6 +249,8 @@ int main(int argc, char **argv)
         versions(db, argv[3]);
     else if (!strcmp(question, "show") && argc == 5)
         show(db, argv[3], number(argv[4]));
+    else if (!strcmp(question, "digest") && argc == 4)
+        digest(db, number(argv[3]));
     else if (!strcmp(question, "write-out") && argc == 5)
         write_out(db, number(argv[3]), argv[4]);
     else if (!strcmp(question, "compact") && argc == 4)

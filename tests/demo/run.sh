@@ -3,12 +3,14 @@
 #
 # Two processes import a copy of DIRECTORY while a third reads; the copy is changed and imported
 # again; then questions are asked of the store, its answers compared with the copies by
-# diff -r --no-dereference, and the older state is compacted away. Ends with status 1 and a reason if
+# diff -r --no-dereference; Python and Node ask the same while a C program writes; and the older
+# state is compacted away. Ends with status 1 and a reason if
 # any comparison fails. SEED=n draws other changes. What was made stays in target/demo until the
 # next run only if something failed, or with KEEP=1.
 set -u -o pipefail
 cd "$(dirname "$0")/../.."
 bin=$PWD/target/demo-bin
+python=${DEMO_PYTHON:-$PWD/target/venv/bin/python}
 work=${DEMO_WORK:-$PWD/target/demo}
 source=$1
 seed=${SEED:-1}
@@ -94,7 +96,47 @@ out_and_compare "$revision_one" "$one"
 out_and_compare "$revision_two" "$two"
 ! diff -rq --no-dereference "$one" "$two" >/dev/null || fail "the two states are the same, so this shows nothing"
 
-heading "7. Compaction at revision $revision_two: what is gone, what is not"
+# The questions of section 4 to 6, asked of the C, Python or Node program given.
+ask_all() {
+    local path
+    "$@" "$store" changes "$revision_one" "$revision_two" || return
+    for name in edited removed; do
+        [ -f "$work/names/$name" ] || continue
+        IFS= read -r -d '' path <"$work/names/$name"
+        # of this state: the writer of section 7 adds versions meanwhile
+        "$@" "$store" versions "$path" | awk -v last="$revision_two" '{ match($0, /revision [0-9]+:/) }
+            substr($0, RSTART + 9, RLENGTH - 10) + 0 <= last' || return
+    done
+    "$@" "$store" digest "$revision_one" && "$@" "$store" digest "$revision_two"
+}
+
+heading "7. Python and Node ask the same, while a C program writes"
+: >"$work/asking"
+while [ -e "$work/asking" ]; do
+    "$bin/import" "$store" "$one" 1 1 && "$bin/import" "$store" "$two" 1 1 || break
+done >"$work/rewritten" 2>&1 &
+writer=$!
+asked_from=$("$bin/ask" "$store" revision) || fail "the revision"
+for round in $(seq 100); do
+    ask_all "$bin/ask" >"$work/asked.c" &
+    in_c=$!
+    ask_all "$python" tests/demo/ask.py >"$work/asked.py" &
+    in_python=$!
+    ask_all node tests/demo/ask.js >"$work/asked.js" || fail "the program in JavaScript"
+    wait "$in_python" || fail "the program in Python"
+    wait "$in_c" || fail "the program in C"
+    cmp "$work/asked.c" "$work/asked.py" || fail "Python answers otherwise than C"
+    cmp "$work/asked.c" "$work/asked.js" || fail "JavaScript answers otherwise than C"
+    asked_to=$("$bin/ask" "$store" revision) || fail "the revision"
+    [ "$asked_to" -eq "$asked_from" ] || break
+done
+rm "$work/asking"
+wait "$writer"
+[ "$asked_to" -gt "$asked_from" ] || fail "nothing was written meanwhile: $(cat "$work/rewritten")"
+tail -n 2 "$work/asked.c"
+echo "$(wc -l <"$work/asked.c") lines, the same in C, Python and JavaScript, in $round rounds while revisions $asked_from to $asked_to were written"
+
+heading "8. Compaction at revision $revision_two: what is gone, what is not"
 "$bin/ask" "$store" compact "$revision_two" || fail "the compaction"
 "$bin/ask" "$store" write-out "$revision_one" "$work/gone" 2>"$work/refused" && fail "revision $revision_one can still be read"
 grep -q compacted "$work/refused" || fail "revision $revision_one is refused, but not as compacted: $(cat "$work/refused")"

@@ -5,6 +5,7 @@
 //! quote is the median ratio of all rounds; absolute times are the machine's.
 
 mod capi;
+mod peers;
 mod raw;
 mod report;
 
@@ -31,6 +32,7 @@ fn main() {
     bench.opening(&mut rows);
     bench.sizes(&mut rows);
     bench.c_face(&mut rows);
+    bench.other_languages(&mut rows);
     let file = bench.dir.join("results.json");
     std::fs::write(&file, report::json(&rows)).expect("the results can be written");
     println!("written: {}", file.display());
@@ -414,6 +416,29 @@ impl Bench {
                 })
             },
         ));
+    }
+}
+
+impl Bench {
+    /// Python and Node beside the LMDB bindings of each. `make bench` has installed both.
+    fn other_languages(&self, rows: &mut Vec<Row>) {
+        let target = self.dir.parent().unwrap_or(Path::new("target"));
+        let python = target.join("venv/bin/python").display().to_string();
+        let lmdb_js = target.join("bench-peers/node_modules/lmdb").display().to_string();
+        let lmdb_js = std::path::absolute(&lmdb_js).map_or(lmdb_js, |path| path.display().to_string());
+        let peers: [(&[&str], &[&str], &[&str]); 2] = [
+            (&["py_get", "py_range"], &[&python, "tests/bench/peers/bench.py"], &[]),
+            (&["node_get", "node_range", "node_put"], &["node", "tests/bench/peers/bench.js"], &[&lmdb_js]),
+        ];
+        for (names, words, after) in peers {
+            if !self.wants(names) {
+                continue;
+            }
+            match peers::rows(words, after, &self.dir.join("stores"), ROUNDS, self.scale) {
+                Ok(measured) => rows.extend(measured),
+                Err(why) => println!("{} NOT RUN: {why}", names.join(", ")),
+            }
+        }
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 /// One row: ours beside the reference.
 pub struct Row {
-    name: &'static str,
-    reference: &'static str,
+    name: String,
+    reference: String,
     reach: f64,
     n: u64,
     bytes_value: usize,
@@ -17,8 +17,17 @@ pub struct Row {
 
 impl Row {
     /// A row without rounds yet. `reach` is the ratio that is wanted; `n` operations a round.
-    pub fn new(name: &'static str, reference: &'static str, reach: f64, n: u64, bytes_value: usize) -> Row {
-        Row { name, reference, reach, n, bytes_value, note: String::new(), ours_ns: Vec::new(), ref_ns: Vec::new() }
+    pub fn new(name: &str, reference: &str, reach: f64, n: u64, bytes_value: usize) -> Row {
+        Row {
+            name: name.into(),
+            reference: reference.into(),
+            reach,
+            n,
+            bytes_value,
+            note: String::new(),
+            ours_ns: Vec::new(),
+            ref_ns: Vec::new(),
+        }
     }
 
     /// Says what a reader must know of this row.
@@ -49,15 +58,26 @@ impl Row {
                 self.ref_ns.push(per(r, self.n));
             }
         }
-        println!("{}", self.line());
+        self.print();
         self
+    }
+
+    /// One round that somebody else has run, in nanoseconds an operation.
+    pub fn add(&mut self, ours_ns: f64, ref_ns: f64) {
+        self.ours_ns.push(ours_ns);
+        self.ref_ns.push(ref_ns);
+    }
+
+    /// Prints the row.
+    pub fn print(&self) {
+        println!("{}", self.line());
     }
 
     /// A row of sizes: bytes instead of nanoseconds.
     pub fn sizes(mut self, ours: u64, reference: u64) -> Row {
         self.ours_ns.push(ours as f64);
         self.ref_ns.push(reference as f64);
-        println!("{}", self.line());
+        self.print();
         self
     }
 
