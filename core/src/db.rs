@@ -128,6 +128,13 @@ impl Db {
         transact(self, max_retries.into(), body)
     }
 
+    /// One try of what [`Db::transact`] does, for callers whose body cannot be a closure, as in a
+    /// language with async functions: read and write through it, run [`Transaction::txn`], and if
+    /// that did not succeed begin again after [`Retries::after`](crate::Retries::after).
+    pub fn transaction(&self) -> Transaction {
+        Transaction::new(self.clone())
+    }
+
     /// Forgets history below `revision`: reads below it answer `compacted` from then on. With
     /// `physical` answers only once the space can be used again, else that happens in the
     /// background.

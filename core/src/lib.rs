@@ -40,5 +40,5 @@ pub use engine::{ChangesPage, Completion, DiffPage, Engine, Page, Submitted};
 pub use error::{Code, Error, Result};
 pub use model::{Change, Event, EventKind, KeyRange, KeyValue, LeaseId, Revision, Version};
 pub use options::{AutoCompaction, Clock, LimitsPreset, Options};
-pub use recipe::{ChangeScan, EventScan, Scan, Snapshot, TRANSACT_RETRIES, Transaction};
+pub use recipe::{ChangeScan, EventScan, Retries, Scan, Snapshot, TRANSACT_RETRIES, Transaction};
 pub use request::*;

@@ -16,7 +16,7 @@ pub struct KvTransaction;
 
 /// What a `kv_transaction` holds: borrowed for one call of the callback, in which alone it is used.
 pub(crate) struct Running {
-    transaction: *mut Transaction<'static>,
+    transaction: *mut Transaction,
     /// The refusal that the callback has seen last, to tell it from a code of its own.
     refused: Option<Error>,
 }
@@ -54,8 +54,8 @@ pub unsafe extern "C" fn kv_transact(
                 retries => Some(u32::try_from(retries).map_err(|_| invalid(format!("max_retries is {retries}")))?),
             };
             borrow(db)?.0.transact(retries, |transaction| {
-                let transaction: *mut Transaction<'_> = transaction;
-                let handle: *mut KvTransaction = give(Running { transaction: transaction.cast(), refused: None });
+                let transaction: *mut Transaction = transaction;
+                let handle: *mut KvTransaction = give(Running { transaction, refused: None });
                 let code = body(handle, payload);
                 let refused = borrow_mut(handle)?.refused.take();
                 free(handle);

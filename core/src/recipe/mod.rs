@@ -7,4 +7,4 @@ mod transact;
 pub use scan::{ChangeScan, EventScan, Scan};
 pub use snapshot::Snapshot;
 pub(crate) use transact::transact;
-pub use transact::{TRANSACT_RETRIES, Transaction};
+pub use transact::{Retries, TRANSACT_RETRIES, Transaction};

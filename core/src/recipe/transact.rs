@@ -22,8 +22,8 @@ const WAIT_MAX_US: u64 = 20_000;
 /// Reads see one revision and, on top of it, what this transaction has written. Writes are kept
 /// until the body returns and then go in one txn.
 #[derive(Debug)]
-pub struct Transaction<'db> {
-    db: &'db Db,
+pub struct Transaction {
+    db: Db,
     /// The revision of the first read; 0 before it.
     revision: Revision,
     /// What must still be true at the commit.
@@ -32,7 +32,11 @@ pub struct Transaction<'db> {
     writes: BTreeMap<Vec<u8>, Option<Put>>,
 }
 
-impl Transaction<'_> {
+impl Transaction {
+    pub(crate) fn new(db: Db) -> Transaction {
+        Transaction { db, revision: 0, reads: Vec::new(), writes: BTreeMap::new() }
+    }
+
     /// One key, or none. Of a key that this transaction has put, only key, value and lease are
     /// known: the rest is 0 until it is committed.
     pub fn get(&mut self, key: impl AsRef<[u8]>) -> Result<Option<KeyValue>> {
@@ -115,17 +119,57 @@ impl Transaction<'_> {
         Ok(answer)
     }
 
-    /// Whether what was read still held and so everything written is committed.
-    fn commit(self) -> Result<bool> {
-        if self.writes.is_empty() {
-            return Ok(true);
-        }
-        let success = self.writes.into_iter().map(|(key, write)| match write {
-            Some(put) => Op::Put(put),
-            None => Op::Delete(Delete::new(key)),
+    /// What commits it: a txn that succeeds if everything read still holds; none if there is nothing
+    /// to write.
+    pub fn txn(&self) -> Option<Txn> {
+        let success = self.writes.iter().map(|(key, write)| match write {
+            Some(put) => Op::Put(put.clone()),
+            None => Op::Delete(Delete::new(&key[..])),
         });
-        let txn = Txn { compare: self.reads, success: success.collect(), ..Txn::default() };
-        Ok(self.db.txn(txn)?.succeeded)
+        let compare = || self.reads.clone();
+        (!self.writes.is_empty()).then(|| Txn { compare: compare(), success: success.collect(), ..Txn::default() })
+    }
+
+    /// Whether this error of a read only says that somebody was faster: the revision was compacted
+    /// under the transaction.
+    pub fn is_overtaken(&self, error: &Error) -> bool {
+        error.code() == Code::Compacted && self.revision > 0
+    }
+}
+
+/// When to try a transaction again, and when to give up.
+#[derive(Clone, Debug)]
+pub struct Retries {
+    most: Option<u32>,
+    done: u64,
+    wait_us_max: u64,
+}
+
+impl Retries {
+    /// At most so many; none: for ever.
+    pub fn new(most: Option<u32>) -> Retries {
+        Retries { most, done: 0, wait_us_max: WAIT_FIRST_US }
+    }
+
+    /// How long to wait before the next try of a transaction that was overtaken: a short random
+    /// time that grows.
+    ///
+    /// # Errors
+    ///
+    /// `conflict` once there were as many retries as allowed.
+    pub fn after(&mut self, overtaken: &Transaction) -> Result<Duration> {
+        if self.most.is_some_and(|most| self.done >= u64::from(most)) {
+            let (reads, revision) = (overtaken.reads.len(), overtaken.revision);
+            let message = format!(
+                "gave up after {} retries: one of {reads} reads at revision {revision} was overtaken each time",
+                self.done
+            );
+            return Err(Error::new(Code::Conflict, message).with_revision(revision));
+        }
+        self.done += 1;
+        let wait = Duration::from_micros(random_below(self.wait_us_max));
+        self.wait_us_max = (self.wait_us_max * 2).min(WAIT_MAX_US);
+        Ok(wait)
     }
 }
 
@@ -145,33 +189,20 @@ pub(crate) fn transact<T>(
     max_retries: Option<u32>,
     mut body: impl FnMut(&mut Transaction) -> Result<T>,
 ) -> Result<T> {
-    let mut wait_us_max = WAIT_FIRST_US;
-    for tries in 0u64.. {
-        let mut transaction = Transaction { db, revision: 0, reads: Vec::new(), writes: BTreeMap::new() };
-        let (reads, revision);
+    let mut retries = Retries::new(max_retries);
+    loop {
+        let mut transaction = db.transaction();
         match body(&mut transaction) {
             Ok(value) => {
-                (reads, revision) = (transaction.reads.len(), transaction.revision);
-                if transaction.commit()? {
+                if transaction.txn().map_or(Ok(true), |txn| db.txn(txn).map(|answer| answer.succeeded))? {
                     return Ok(value);
                 }
             }
-            // its revision was compacted under it: somebody was faster, too
-            Err(error) if error.code() == Code::Compacted && transaction.revision > 0 => {
-                (reads, revision) = (transaction.reads.len(), transaction.revision);
-            }
+            Err(error) if transaction.is_overtaken(&error) => {}
             Err(error) => return Err(error),
         }
-        if max_retries.is_some_and(|most| tries >= u64::from(most)) {
-            let message = format!(
-                "gave up after {tries} retries: one of {reads} reads at revision {revision} was overtaken each time"
-            );
-            return Err(Error::new(Code::Conflict, message).with_revision(revision));
-        }
-        thread::sleep(Duration::from_micros(random_below(wait_us_max)));
-        wait_us_max = (wait_us_max * 2).min(WAIT_MAX_US);
+        thread::sleep(retries.after(&transaction)?);
     }
-    unreachable!("the tries are not counted to their end")
 }
 
 /// Spread is all that is asked of it, so the hasher's random keys will do.
