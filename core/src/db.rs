@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::engine::{Engine, Submitted, wrong_answer};
+use crate::engine::{Engine, Interrupted, Submitted, wrong_answer};
 use crate::error::{Code, Error, Result};
 use crate::model::{Event, KeyRange, KeyValue, Revision};
 use crate::recipe::{ChangeScan, EventScan, Scan, Snapshot, Transaction, transact};
@@ -144,6 +144,17 @@ impl Db {
     /// `compacted` (`revision` is not above the compacted one), `future_revision`.
     pub fn compact(&self, revision: Revision, physical: bool) -> Result<CompactResult> {
         call!(self, Compact, Compact { revision, physical })
+    }
+
+    /// Any request, from a thread that must not wait in peace: while the request waits for its
+    /// turn, `interrupted` is asked ten times a second, and once it is true the request is taken
+    /// back.
+    ///
+    /// # Errors
+    ///
+    /// `cancelled` if it was taken back: nothing was written.
+    pub fn call_unless(&self, request: impl Into<Request>, interrupted: Interrupted) -> Result<Answer> {
+        self.engine.call_unless(request.into(), interrupted)
     }
 
     /// Hands a request over without waiting. `completion` runs once with its answer, on the thread

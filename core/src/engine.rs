@@ -40,6 +40,9 @@ impl std::fmt::Debug for Submitted {
     }
 }
 
+/// Asked while a request waits for its turn, ten times a second; true takes the request back.
+pub type Interrupted<'a> = &'a dyn Fn() -> bool;
+
 /// A stretch of a range read without counting; see [`Engine::page`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Page {
@@ -76,6 +79,13 @@ pub struct DiffPage {
 pub trait Engine: Send + Sync {
     /// Runs a request and waits for its answer, of the same kind.
     fn call(&self, request: Request) -> Result<Answer>;
+
+    /// As [`Engine::call`]; while the request waits for its turn, `interrupted` is asked. Once it is
+    /// true the request is taken back, with `cancelled`. What has begun is waited for.
+    fn call_unless(&self, request: Request, interrupted: Interrupted) -> Result<Answer> {
+        let _ = interrupted;
+        self.call(request)
+    }
 
     /// Runs a request without waiting; `completion` gets the answer, also if it is a refusal.
     fn submit(&self, request: Request, completion: Completion) -> Submitted;

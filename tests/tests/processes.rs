@@ -86,11 +86,16 @@ fn a_stopped_holder_is_named_after_the_time_out() {
     assert_eq!(error.code(), Code::Busy);
     assert!(error.message().contains(&format!("process {}", holder.id())), "{error}");
     assert!(began.elapsed() >= Duration::from_millis(300), "it waited for its time");
+    // whoever is interrupted need not wait to the end
+    let patient = Db::open(&store, Options::new().busy_timeout_ms(60_000)).expect("another handle");
+    let asked = std::cell::Cell::new(0);
+    let interrupted = || asked.replace(asked.get() + 1) >= 2;
+    let error = patient.call_unless(Put::new("a", "taken back"), &interrupted).expect_err("it is interrupted");
+    assert_eq!((error.code(), asked.get()), (Code::Cancelled, 3), "{error}");
     // readers wait for nobody
     db.range(Range::new(KeyRange::all()).limit(5)).expect("reads go on");
     // what was submitted waits too, and can be taken back as long as it does
     let (answers, answered) = std::sync::mpsc::channel();
-    let patient = Db::open(&store, Options::new().busy_timeout_ms(60_000)).expect("another handle");
     let submit = |value: &str| {
         let answers = answers.clone();
         patient.submit(Put::new("submitted", value), move |answer| answers.send(answer).expect("somebody listens"))

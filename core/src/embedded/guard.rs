@@ -41,6 +41,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::os::{self, LockFile, LockKind, SharedPage};
+use crate::engine::Interrupted;
 use crate::error::{Code, Error, Result};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"libkv gd");
@@ -58,7 +59,7 @@ const PIDS: u64 = 16;
 const PID_MAX: u64 = 1 << 22;
 
 /// A waiter raises its word anew so often: a holder may have cleared it for somebody else.
-const WAITER_PERIOD: Duration = Duration::from_millis(100);
+pub(crate) const WAIT_PERIOD: Duration = Duration::from_millis(100);
 /// A holder that saw a waiter gives way at most so long.
 const GIVE_WAY_MAX: Duration = Duration::from_millis(1);
 
@@ -463,8 +464,9 @@ impl Guard {
     ///
     /// # Errors
     ///
-    /// `busy`, naming the holder, once the deadline has passed.
-    pub fn lock_writer(&self, deadline: Option<Instant>) -> Result<WriterLock<'_>> {
+    /// `busy`, naming the holder, once the deadline has passed; `cancelled` once `interrupted`,
+    /// which is asked before each wait of at most [`WAIT_PERIOD`], says so.
+    pub fn lock_writer(&self, deadline: Option<Instant>, interrupted: Option<Interrupted>) -> Result<WriterLock<'_>> {
         let Some(shared) = self.shared() else {
             return Err(Error::new(Code::ReadOnly, format!("{} is on a read-only medium", self.path.display())));
         };
@@ -476,8 +478,12 @@ impl Guard {
             if left == Some(Duration::ZERO) {
                 return Err(self.writer_busy());
             }
+            if interrupted.is_some_and(|interrupted| interrupted()) {
+                let message = "the request was taken back while it waited for the writer's lock; nothing was written";
+                return Err(Error::new(Code::Cancelled, message));
+            }
             shared.waiter.store(1, Ordering::Release);
-            let until = realtime_in(left.map_or(WAITER_PERIOD, |left| left.min(WAITER_PERIOD)));
+            let until = realtime_in(left.map_or(WAIT_PERIOD, |left| left.min(WAIT_PERIOD)));
             // SAFETY: as above; the time is ours.
             rc = unsafe { libc::pthread_mutex_timedlock(mutex, &until) };
         }

@@ -20,7 +20,7 @@ use self::lmdb::Tree;
 use self::mvcc::{history, read, txn};
 use self::store::Store;
 use crate::db::Db;
-use crate::engine::{ChangesPage, Completion, DiffPage, Engine, Page, Submitted};
+use crate::engine::{ChangesPage, Completion, DiffPage, Engine, Interrupted, Page, Submitted};
 use crate::error::{Code, Error, Result};
 use crate::model::{Event, KeyRange, KeyValue, Revision};
 use crate::options::Options;
@@ -97,7 +97,7 @@ impl Embedded {
     }
 
     /// A write, or a refusal; the store is kept open by the caller while it waits, the handle is not.
-    fn writable(&self, request: &Request) -> Result<(Arc<Store>, Terms)> {
+    fn writable(&self, request: &Request) -> Result<(Arc<Store>, Terms<'static>)> {
         let store = self.with(|store| Ok(store.clone()))?;
         if self.read_only || store.is_read_only_medium() {
             let message = format!("{} was opened read-only by this handle", store.env().path().display());
@@ -113,7 +113,7 @@ impl Embedded {
             Some(asked) => durability(&store, asked, true)?,
             None => self.durability,
         };
-        Ok((store, Terms { durability, timeout: self.timeout }))
+        Ok((store, Terms { durability, timeout: self.timeout, interrupted: None }))
     }
 
     fn range(&self, request: &Range) -> Result<RangeResult> {
@@ -146,8 +146,8 @@ fn durability(store: &Store, asked: Durability, explicit: bool) -> Result<Durabi
     }
 }
 
-impl Engine for Embedded {
-    fn call(&self, request: Request) -> Result<Answer> {
+impl Embedded {
+    fn run(&self, request: Request, interrupted: Option<Interrupted>) -> Result<Answer> {
         validate(&request, &self.limits)?;
         match request {
             Request::Range(range) => self.range(&range).map(Answer::Range),
@@ -156,9 +156,19 @@ impl Engine for Embedded {
             }
             request => {
                 let (store, terms) = self.writable(&request)?;
-                store.commit().call(request, terms)
+                store.commit().call(request, Terms { interrupted, ..terms })
             }
         }
+    }
+}
+
+impl Engine for Embedded {
+    fn call(&self, request: Request) -> Result<Answer> {
+        self.run(request, None)
+    }
+
+    fn call_unless(&self, request: Request, interrupted: Interrupted) -> Result<Answer> {
+        self.run(request, Some(interrupted))
     }
 
     fn submit(&self, request: Request, completion: Completion) -> Submitted {

@@ -677,7 +677,7 @@ fn close(env: Arc<Env>, guard: Arc<Guard>, deadline: Instant) {
         thread::sleep(LOOK_AGAIN);
     }
     if guard.has_page() && !guard.is_shared().unwrap_or(true) {
-        let lock = guard.lock_writer(Some(deadline));
+        let lock = guard.lock_writer(Some(deadline), None);
         if lock.is_ok() {
             // what cannot be withdrawn costs the next opener a gap in its revisions
             let _ = withdraw_lazy(&env, guard.boot_id());

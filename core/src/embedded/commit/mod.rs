@@ -21,10 +21,10 @@ use crossbeam::sync::{Parker, Unparker};
 
 use self::group::Finished;
 use self::queue::{Next, Outcome, Pending, Queue, Waiter, Work, lock, with_parker};
-use crate::embedded::guard::Guard;
+use crate::embedded::guard::{Guard, WAIT_PERIOD};
 use crate::embedded::lmdb::Env;
 use crate::embedded::mvcc::compact;
-use crate::engine::{Completion, Submitted};
+use crate::engine::{Completion, Interrupted, Submitted};
 use crate::error::{Code, Error, Result};
 use crate::request::{Answer, Durability, Request};
 
@@ -34,14 +34,16 @@ const LEFTOVER_GROUPS: u64 = 1_024;
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How a handle wants its writes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
+#[derive(Clone, Copy)]
+pub(crate) struct Terms<'a> {
     pub durability: Durability,
     /// How long to wait before a leader has it; none is for ever.
     pub timeout: Option<Duration>,
+    /// Asked now and then while it waits; true takes it back.
+    pub interrupted: Option<Interrupted<'a>>,
 }
 
-impl Terms {
+impl Terms<'_> {
     fn deadline(&self) -> Option<Instant> {
         self.timeout.and_then(|timeout| Instant::now().checked_add(timeout))
     }
@@ -148,6 +150,10 @@ impl Committer {
     }
 }
 
+fn cancelled() -> Error {
+    Error::new(Code::Cancelled, "the request was taken back while it waited for its turn; nothing was written")
+}
+
 fn answer_of(outcome: Outcome) -> Result<Answer> {
     match outcome {
         Outcome::Answer(answer) => Ok(answer),
@@ -162,41 +168,48 @@ impl Shared {
             let waiter = Waiter::Thread(parker.unparker().clone());
             let own = Pending::new(work, terms.durability, terms.deadline(), waiter);
             if self.queue.join(own.clone()) {
-                self.lead_for(&own)?;
+                self.lead_for(&own, terms.interrupted)?;
             }
-            self.wait(parker, &own)
+            self.wait(parker, &own, terms.interrupted)
         })
     }
 
-    fn wait(self: &Arc<Self>, parker: &Parker, own: &Pending) -> Result<Outcome> {
+    fn wait(self: &Arc<Self>, parker: &Parker, own: &Pending, interrupted: Option<Interrupted>) -> Result<Outcome> {
         loop {
             if let Some(outcome) = own.outcome() {
                 return outcome;
             }
             if own.is_queued() && own.is_appointed() {
-                self.lead_for(own)?;
+                self.lead_for(own, interrupted)?;
                 continue;
             }
-            match own.deadline.filter(|_| own.is_queued()) {
-                None => parker.park(),
-                Some(deadline) if Instant::now() < deadline => parker.park_deadline(deadline),
-                Some(_) if own.give_up() => {
-                    if self.queue.was_appointed(own) {
-                        self.hand_on();
-                    }
-                    return Err(self.busy());
+            if !own.is_queued() {
+                parker.park();
+                continue;
+            }
+            let now = Instant::now();
+            let late = own.deadline.is_some_and(|deadline| deadline <= now);
+            let unwanted = !late && interrupted.is_some_and(|interrupted| interrupted());
+            if (late || unwanted) && own.give_up() {
+                if self.queue.was_appointed(own) {
+                    self.hand_on();
                 }
-                Some(_) => {}
+                return Err(if late { self.busy() } else { cancelled() });
+            }
+            let look_again = interrupted.and_then(|_| now.checked_add(WAIT_PERIOD));
+            match own.deadline.into_iter().chain(look_again).min() {
+                Some(until) => parker.park_deadline(until),
+                None => parker.park(),
             }
         }
     }
 
     /// Leads until the own request is answered, then hands on. If the lock cannot be had in time
     /// the own request is given up.
-    fn lead_for(self: &Arc<Self>, own: &Pending) -> Result<()> {
+    fn lead_for(self: &Arc<Self>, own: &Pending, interrupted: Option<Interrupted>) -> Result<()> {
         while own.is_queued() {
             self.guard.give_way();
-            match self.guard.lock_writer(own.deadline) {
+            match self.guard.lock_writer(own.deadline, interrupted) {
                 Ok(held) => {
                     let finished = group::run(self);
                     drop(held);
@@ -363,7 +376,7 @@ impl Shared {
     /// Leads one group for requests that no thread waits for, then hands on.
     fn lead_for_completions(self: &Arc<Self>) {
         self.guard.give_way();
-        match self.guard.lock_writer(self.queue.first_deadline()) {
+        match self.guard.lock_writer(self.queue.first_deadline(), None) {
             Ok(held) => {
                 let finished = group::run(self);
                 drop(held);
@@ -399,7 +412,7 @@ impl Shared {
     }
 
     fn sweep_unless(self: &Arc<Self>, stop: &AtomicBool) -> Result<()> {
-        let terms = Terms { durability: Durability::Lazy, timeout: Some(SWEEP_TIMEOUT) };
+        let terms = Terms { durability: Durability::Lazy, timeout: Some(SWEEP_TIMEOUT), interrupted: None };
         while !stop.load(Ordering::Acquire) {
             if let Outcome::Swept(true) = self.wait_for(Work::Sweep, terms)? {
                 return Ok(());

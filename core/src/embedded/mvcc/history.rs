@@ -213,7 +213,10 @@ mod tests {
     use crate::request::{Compact, Delete, Durability, Put, Request};
 
     fn run(store: &Store, request: impl Into<Request>) {
-        store.commit().call(request.into(), Terms { durability: Durability::None, timeout: None }).unwrap();
+        store
+            .commit()
+            .call(request.into(), Terms { durability: Durability::None, timeout: None, interrupted: None })
+            .unwrap();
     }
 
     /// Steps of a read at `revision` of a key that stands in `live`, and the revision it finds.
