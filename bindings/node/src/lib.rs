@@ -1,0 +1,1 @@
+//! libkv for Node: the native part.

@@ -1,0 +1,1 @@
+//! libkv for Python: the native part.
