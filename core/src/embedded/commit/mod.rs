@@ -12,6 +12,7 @@ mod queue;
 
 pub(crate) use durability::withdraw_lazy;
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -119,8 +120,8 @@ impl Committer {
         let completion = if physical { self.after_sweep(completion) } else { completion };
         let waiter = Waiter::Completion(Mutex::new(Some(completion)));
         let pending = Pending::new(Work::Request(request), terms.durability, terms.deadline(), waiter);
-        if self.shared.queue.join(pending.clone()) {
-            self.shared.order(|orders| &orders.lead);
+        if self.shared.queue.join(pending.clone(), false) {
+            self.shared.hand_on();
         }
         Submitted::new(move || pending.withdraw())
     }
@@ -164,10 +165,11 @@ fn answer_of(outcome: Outcome) -> Result<Answer> {
 /// Waiting and leading.
 impl Shared {
     fn wait_for(self: &Arc<Self>, work: Work, terms: Terms) -> Result<Outcome> {
+        let worker = WORKS_FOR.get() == Arc::as_ptr(self);
         with_parker(|parker| {
             let waiter = Waiter::Thread(parker.unparker().clone());
             let own = Pending::new(work, terms.durability, terms.deadline(), waiter);
-            if self.queue.join(own.clone()) {
+            if self.queue.join(own.clone(), worker) {
                 self.lead_for(&own, terms.interrupted)?;
             }
             self.wait(parker, &own, terms.interrupted)
@@ -319,6 +321,12 @@ fn complete(completion: Completion, outcome: Result<Answer>) {
     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| completion(outcome)));
 }
 
+thread_local! {
+    /// Whose worker this thread is at the moment, with a sweep and completions that it runs: what it
+    /// waits for it must be able to lead, for leadership may have been handed to itself.
+    static WORKS_FOR: Cell<*const Shared> = const { Cell::new(std::ptr::null()) };
+}
+
 /// The worker.
 impl Shared {
     /// Tells the worker to do something, and starts it if there is none yet.
@@ -362,6 +370,12 @@ impl Shared {
     }
 
     fn carry_out(self: &Arc<Self>, orders: &Orders) {
+        let before = WORKS_FOR.replace(Arc::as_ptr(self));
+        self.carry_out_all(orders);
+        WORKS_FOR.set(before);
+    }
+
+    fn carry_out_all(self: &Arc<Self>, orders: &Orders) {
         loop {
             if orders.lead.swap(false, Ordering::AcqRel) {
                 self.lead_for_completions();
@@ -375,6 +389,9 @@ impl Shared {
 
     /// Leads one group for requests that no thread waits for, then hands on.
     fn lead_for_completions(self: &Arc<Self>) {
+        if !self.queue.begin_as_worker() {
+            return;
+        }
         self.guard.give_way();
         match self.guard.lock_writer(self.queue.first_deadline(), None) {
             Ok(held) => {

@@ -145,7 +145,7 @@ pub(super) enum Next {
     Worker,
 }
 
-/// The queue. While `led` somebody leads, or has been told to.
+/// The queue, and who leads.
 #[derive(Default)]
 pub(super) struct Queue {
     inner: Mutex<Inner>,
@@ -154,15 +154,33 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct Inner {
     waiting: VecDeque<Arc<Pending>>,
-    led: bool,
+    lead: Lead,
+}
+
+/// Who leads.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Lead {
+    #[default]
+    Nobody,
+    /// A thread does, or has been appointed.
+    Thread,
+    /// The worker has been told to, and has not begun.
+    Worker,
 }
 
 impl Queue {
-    /// Joins the queue; answers whether nobody leads, so that the caller must see to it.
-    pub fn join(&self, pending: Arc<Pending>) -> bool {
+    /// Joins the queue; answers whether the caller must lead: nobody does, or it is the worker and
+    /// has been told to. What the worker waits for it could not lead for any more.
+    pub fn join(&self, pending: Arc<Pending>, as_worker: bool) -> bool {
         let mut inner = lock(&self.inner);
         inner.waiting.push_back(pending);
-        !std::mem::replace(&mut inner.led, true)
+        inner.begin(as_worker)
+    }
+
+    /// For the worker that was told to lead: whether that still stands.
+    pub fn begin_as_worker(&self) -> bool {
+        let mut inner = lock(&self.inner);
+        inner.lead == Lead::Worker && inner.begin(true)
     }
 
     /// The oldest request that is still wanted, taken.
@@ -210,17 +228,36 @@ impl Queue {
                 // under the lock: whoever gives up meanwhile looks here, under it, too
                 pending.appointed.store(true, Ordering::Release);
                 thread.unpark();
+                inner.lead = Lead::Thread;
                 return Next::Appointed;
             }
         }
-        inner.led = !inner.waiting.is_empty();
-        if inner.led { Next::Worker } else { Next::Nobody }
+        match inner.waiting.is_empty() {
+            true => {
+                inner.lead = Lead::Nobody;
+                Next::Nobody
+            }
+            false => {
+                inner.lead = Lead::Worker;
+                Next::Worker
+            }
+        }
     }
 
     /// Whether this request, which has given up, was made leader before it could say so.
     pub fn was_appointed(&self, pending: &Pending) -> bool {
         let _inner = lock(&self.inner);
         pending.is_appointed()
+    }
+}
+
+impl Inner {
+    fn begin(&mut self, as_worker: bool) -> bool {
+        let begins = self.lead == Lead::Nobody || (as_worker && self.lead == Lead::Worker);
+        if begins {
+            self.lead = Lead::Thread;
+        }
+        begins
     }
 }
 
