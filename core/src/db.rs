@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::engine::{Engine, Interrupted, Submitted, wrong_answer};
 use crate::error::{Code, Error, Result};
-use crate::model::{Event, KeyRange, KeyValue, Revision};
-use crate::recipe::{ChangeScan, EventScan, Scan, Snapshot, Transaction, transact};
+use crate::model::{Event, KeyRange, KeyValue, LeaseId, Revision};
+use crate::recipe::{ChangeScan, Election, EventScan, Lease, Lock, Scan, Snapshot, Transaction, Watcher, transact};
 use crate::request::*;
 
 /// A store, open: a cheap clone of a shared handle, usable from any thread.
@@ -214,6 +215,106 @@ impl Db {
     /// `compacted`, `future_revision`, also from a later step.
     pub fn diff(&self, a: Revision, b: Revision, range: impl Into<KeyRange>) -> Result<ChangeScan> {
         ChangeScan::new(self.clone(), a, b, range.into())
+    }
+
+    /// The last revision that was written by the end of the minute of this time: what a key held then
+    /// is [`Db::get_at`] of it. Costs one look at an index that has an entry for each minute in
+    /// which something was written.
+    ///
+    /// # Errors
+    ///
+    /// `compacted` if that revision cannot be read any more.
+    pub fn revision_at(&self, time: SystemTime) -> Result<Revision> {
+        let unix_ms = match time.duration_since(UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+            Err(_) => 0,
+        };
+        self.engine.revision_at(unix_ms)
+    }
+
+    /// Follows the events of a range, by whichever process they are written.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` (a range that ends at or before its beginning), `compacted`
+    /// (`start_revision` lies below the compacted revision, which the error carries, or is
+    /// negative).
+    pub fn watch(&self, watch: Watch) -> Result<Watcher> {
+        Watcher::new(self.clone(), watch)
+    }
+
+    /// Grants a lease of `ttl_seconds` (raised to the handle's minimum) with this id, or with one that
+    /// the store chooses for 0. Nobody keeps it alive; see [`Db::lease`] for one that does.
+    ///
+    /// # Errors
+    ///
+    /// `lease_exists`, `invalid_argument` (a TTL over 9,000,000,000 s), and as [`Db::put`].
+    pub fn lease_grant(&self, ttl_seconds: i64, id: LeaseId) -> Result<LeaseGrant> {
+        self.grant(Grant { ttl_seconds, id, end_with_process: false })
+    }
+
+    pub(crate) fn grant(&self, grant: Grant) -> Result<LeaseGrant> {
+        call!(self, LeaseGrant, grant)
+    }
+
+    /// Revokes a lease: its keys are deleted in one revision, by ascending key.
+    ///
+    /// # Errors
+    ///
+    /// `lease_not_found`, and as [`Db::put`].
+    pub fn lease_revoke(&self, id: LeaseId) -> Result<LeaseRevoke> {
+        call!(self, LeaseRevoke, Revoke { id })
+    }
+
+    /// Gives a lease its full TTL again, once. It takes no lock and writes nothing to the disk.
+    /// Answers TTL 0, and no error, if there is no such lease or it has expired.
+    ///
+    /// # Errors
+    ///
+    /// `read_only`.
+    pub fn lease_keep_alive(&self, id: LeaseId) -> Result<LeaseKeepAlive> {
+        self.engine.lease_keep_alive(id)
+    }
+
+    /// What is left of a lease, and, with `keys`, which keys hang on it. Answers TTL -1, and no
+    /// error, if there is no such lease.
+    pub fn lease_time_to_live(&self, id: LeaseId, keys: bool) -> Result<LeaseTimeToLive> {
+        self.engine.lease_time_to_live(id, keys)
+    }
+
+    /// The ids of all leases, the next to expire first.
+    pub fn lease_list(&self) -> Result<Vec<LeaseId>> {
+        self.engine.lease_list()
+    }
+
+    /// A lease of `ttl_seconds` that keeps itself alive and is revoked when its handle is closed or
+    /// dropped. With `end_with_process` it also ends within 500 ms of this process's death; else by
+    /// its TTL.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::lease_grant`].
+    pub fn lease(&self, ttl_seconds: i64, end_with_process: bool) -> Result<Lease> {
+        Lease::new(self, ttl_seconds, end_with_process)
+    }
+
+    /// A lock by this name, not yet acquired. Once it is, and its process lives but does not keep its
+    /// lease alive, it is freed after `ttl_seconds`.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` for an empty name.
+    pub fn lock(&self, name: impl Into<Vec<u8>>, ttl_seconds: i64) -> Result<Lock> {
+        Lock::new(self.clone(), name.into(), ttl_seconds)
+    }
+
+    /// An election by this name; nobody campaigns yet. `ttl_seconds` as for [`Db::lock`].
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` for an empty name.
+    pub fn election(&self, name: impl Into<Vec<u8>>, ttl_seconds: i64) -> Result<Election> {
+        Election::new(self.clone(), name.into(), ttl_seconds)
     }
 
     /// What the store says of itself.

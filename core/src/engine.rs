@@ -1,8 +1,15 @@
 //! What a store must be able to do: the border between what is said and who does it.
 
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::task::Waker;
+
 use crate::error::{Code, Error, Result};
-use crate::model::{Change, Event, KeyRange, KeyValue, Revision};
-use crate::request::{Answer, Changes, CheckReport, Range, RangeResult, Request, Status};
+use crate::model::{Change, Event, KeyRange, KeyValue, LeaseId, Revision};
+use crate::request::{
+    Answer, Changes, CheckReport, LeaseKeepAlive, LeaseTimeToLive, Range, RangeResult, Request, Status, Watch,
+    WatchBatch,
+};
 
 /// Runs once with the answer of a submitted request.
 ///
@@ -135,6 +142,37 @@ pub trait Engine: Send + Sync {
         Err(unsupported("diff"))
     }
 
+    /// The last revision written by the end of the minute of this time (milliseconds since 1970).
+    fn revision_at(&self, _unix_ms: i64) -> Result<Revision> {
+        Err(unsupported("revision_at"))
+    }
+
+    /// Follows a range.
+    fn watch(&self, _request: Watch) -> Result<Arc<dyn WatchStream>> {
+        Err(unsupported("watch"))
+    }
+
+    /// Gives a lease its full TTL again, once.
+    fn lease_keep_alive(&self, _id: LeaseId) -> Result<LeaseKeepAlive> {
+        Err(unsupported("lease_keep_alive"))
+    }
+
+    /// What is left of a lease, and its keys if they are asked for.
+    fn lease_time_to_live(&self, _id: LeaseId, _keys: bool) -> Result<LeaseTimeToLive> {
+        Err(unsupported("lease_time_to_live"))
+    }
+
+    /// The ids of all leases, the next to expire first.
+    fn lease_list(&self) -> Result<Vec<LeaseId>> {
+        Err(unsupported("lease_list"))
+    }
+
+    /// Keeps a lease alive until what this answers is dropped, or the handle is closed. `lost` runs
+    /// once, on a thread of the engine, if the lease is gone before that.
+    fn lease_keep(&self, _id: LeaseId, _lost: Box<dyn FnOnce() + Send>) -> Result<Box<dyn Keeping>> {
+        Err(unsupported("lease"))
+    }
+
     /// What the store says of itself.
     fn status(&self) -> Result<Status> {
         Err(unsupported("status"))
@@ -151,6 +189,34 @@ pub trait Engine: Send + Sync {
     /// Ends this handle: every later call on it, and on what was made from it, answers `closed`.
     /// Closing twice is fine.
     fn close(&self);
+}
+
+/// Keeps a lease alive until it is dropped; see [`Engine::lease_keep`].
+pub trait Keeping: Send + Sync {}
+
+/// What a [`Watcher`](crate::Watcher) is made of: whoever follows the store for it. All methods may
+/// be called from any thread.
+pub trait WatchStream: Send + Sync {
+    /// The next batch, or none for now. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// `compacted`, `cancelled` and `closed` are its end. `invalid_argument` if another thread is
+    /// taking a batch at this moment.
+    fn try_next(&self) -> Result<Option<WatchBatch>>;
+
+    /// Whom to wake when [`try_next`](WatchStream::try_next) may have something, now or later.
+    fn set_waker(&self, waker: Option<Waker>);
+
+    /// A descriptor that polls as readable while `try_next` may have something. It belongs to the
+    /// stream: whoever polls it neither reads nor closes it.
+    fn fd(&self) -> Result<RawFd>;
+
+    /// Ends it with this error, unless it has ended; who waits is woken.
+    fn end(&self, error: Error);
+
+    /// The revision to start from the next time, to miss nothing and see nothing twice.
+    fn resume_revision(&self) -> Revision;
 }
 
 fn unsupported(what: &str) -> Error {

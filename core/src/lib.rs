@@ -36,9 +36,12 @@ mod validate;
 
 pub use bytes::Bytes;
 pub use db::Db;
-pub use engine::{ChangesPage, Completion, DiffPage, Engine, Interrupted, Page, Submitted};
+pub use engine::{ChangesPage, Completion, DiffPage, Engine, Interrupted, Keeping, Page, Submitted, WatchStream};
 pub use error::{Code, Error, Result};
 pub use model::{Change, Event, EventKind, KeyRange, KeyValue, LeaseId, Revision, Version};
 pub use options::{AutoCompaction, Clock, LimitsPreset, Options};
-pub use recipe::{ChangeScan, EventScan, Retries, Scan, Snapshot, TRANSACT_RETRIES, Transaction};
+pub use recipe::{
+    Canceller, ChangeScan, Claim, ClaimStep, Election, EventScan, Leaders, Lease, Lock, Retries, Scan, Snapshot,
+    TRANSACT_RETRIES, Transaction, Watcher,
+};
 pub use request::*;

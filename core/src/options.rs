@@ -1,7 +1,7 @@
 //! How a store is opened, and the clock that a test can hold in its hand.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::request::Durability;
@@ -21,6 +21,15 @@ pub enum AutoCompaction {
     Revisions(u64),
     /// So many seconds of history.
     Seconds(u64),
+}
+
+impl std::fmt::Display for AutoCompaction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            AutoCompaction::Revisions(keep) => write!(f, "{keep} revisions"),
+            AutoCompaction::Seconds(keep) => write!(f, "{keep} s"),
+        }
+    }
 }
 
 /// How a store is opened. What is left unset takes its default.
@@ -51,7 +60,9 @@ pub struct Options {
     pub limits: Option<LimitsPreset>,
     /// Smaller TTLs are raised to it (1 s).
     pub lease_ttl_min_seconds: Option<i64>,
-    /// Compaction without being asked. Not yet: `unsupported`.
+    /// Compaction without being asked (none). While this process has the store open it forgets what
+    /// lies further back: by revisions once a tenth more has come together, by age a minute at a
+    /// time.
     pub auto_compaction: Option<AutoCompaction>,
     /// Slots for read transactions, over all processes (1,024); the first opener's counts.
     pub max_readers: Option<u32>,
@@ -119,8 +130,23 @@ setters! {
 /// locks and requests. Clones are the same clock.
 #[derive(Clone, Debug)]
 pub struct Clock {
-    /// Milliseconds since 1970 of a clock in hand; none is the system's.
-    hand: Option<Arc<AtomicI64>>,
+    /// None is the system's.
+    hand: Option<Arc<Hand>>,
+}
+
+/// A clock in hand.
+#[derive(Debug)]
+struct Hand {
+    /// Milliseconds since 1970.
+    now_ms: AtomicI64,
+    /// Who has something to do when it moves.
+    followers: Mutex<Vec<Weak<dyn Follower>>>,
+}
+
+/// Whoever does something at a time of the store's clock.
+pub(crate) trait Follower: Send + Sync + std::fmt::Debug {
+    /// Does what has become due, and returns when it is done or has failed.
+    fn catch_up(&self);
 }
 
 impl Clock {
@@ -129,7 +155,7 @@ impl Clock {
     /// A store opened with it is held by this process alone: others get `busy`, and this open
     /// gets `busy` where others are present.
     pub fn new(unix_ms: i64) -> Clock {
-        Clock { hand: Some(Arc::new(AtomicI64::new(unix_ms))) }
+        Clock { hand: Some(Arc::new(Hand { now_ms: AtomicI64::new(unix_ms), followers: Mutex::default() })) }
     }
 
     /// The system's clock.
@@ -138,20 +164,31 @@ impl Clock {
     }
 
     /// Moves a clock in hand forward by `ms` milliseconds (it never moves back: negative numbers
-    /// count as 0), and returns once everything that became due with it has been done. The
+    /// count as 0), and returns once everything that became due with it has been done, or has
+    /// failed, in every store opened with it: leases that expire are gone with their keys. The
     /// system's clock is not moved.
     pub fn advance(&self, ms: i64) {
+        let Some(hand) = &self.hand else { return };
+        let forward = ms.max(0);
+        hand.now_ms
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| Some(now.saturating_add(forward)))
+            .expect("the update is always some");
+        for follower in hand.followers() {
+            follower.catch_up();
+        }
+    }
+
+    /// Has `follower` do what becomes due when the clock is advanced, as long as it lives.
+    pub(crate) fn follow(&self, follower: Weak<dyn Follower>) {
         if let Some(hand) = &self.hand {
-            let forward = ms.max(0);
-            hand.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| Some(now.saturating_add(forward)))
-                .expect("the update is always some");
+            hand.lock().push(follower);
         }
     }
 
     /// Milliseconds since 1970.
     pub fn unix_ms(&self) -> i64 {
         match &self.hand {
-            Some(hand) => hand.load(Ordering::Acquire),
+            Some(hand) => hand.now_ms.load(Ordering::Acquire),
             None => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64),
         }
     }
@@ -168,6 +205,19 @@ impl Clock {
             (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
             _ => false,
         }
+    }
+}
+
+impl Hand {
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<dyn Follower>>> {
+        self.followers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever still lives.
+    fn followers(&self) -> Vec<Arc<dyn Follower>> {
+        let mut followers = self.lock();
+        followers.retain(|follower| follower.strong_count() > 0);
+        followers.iter().filter_map(Weak::upgrade).collect()
     }
 }
 

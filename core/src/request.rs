@@ -6,8 +6,9 @@
 //! | operations per list of a txn ([`MAX_TXN_OPS`]) | 100,000 | 128, and etcd's rule for nesting | `too_many_ops` |
 //! | bytes of one key ([`KEY_BYTES_MAX`]) | 480 | 480 | `too_large` |
 //! | smallest TTL of a lease ([`LEASE_TTL_MIN_SECONDS`]) | 1 s | 2 s | raised to it |
+//! | largest TTL of a lease ([`LEASE_TTL_MAX_SECONDS`]) | 9,000,000,000 s | the same | `invalid_argument` |
 
-use crate::model::{KeyRange, KeyValue, LeaseId, Revision, Version};
+use crate::model::{Event, KeyRange, KeyValue, LeaseId, Revision, Version};
 
 /// Keys and values of one request, summed, unless the options say otherwise.
 pub const MAX_REQUEST_BYTES: u64 = 64 << 20;
@@ -23,6 +24,8 @@ pub const KEY_BYTES_MAX: usize = 480;
 pub const LEASE_TTL_MIN_SECONDS: i64 = 1;
 /// The same for the preset `etcd`.
 pub const ETCD_LEASE_TTL_MIN_SECONDS: i64 = 2;
+/// Larger TTLs are refused, as by etcd.
+pub const LEASE_TTL_MAX_SECONDS: i64 = 9_000_000_000;
 /// How deep txns may stand in one another; beyond it `too_many_ops`. etcd's rule ends at 129.
 pub const TXN_DEPTH_MAX: usize = 200;
 
@@ -482,6 +485,10 @@ pub enum Request {
     Txn(Txn),
     /// A compaction.
     Compact(Compact),
+    /// A lease to be granted.
+    LeaseGrant(Grant),
+    /// A lease to be revoked.
+    LeaseRevoke(Revoke),
 }
 
 /// Any answer; of the same kind as its [`Request`].
@@ -497,6 +504,10 @@ pub enum Answer {
     Txn(TxnResult),
     /// To [`Request::Compact`].
     Compact(CompactResult),
+    /// To [`Request::LeaseGrant`].
+    LeaseGrant(LeaseGrant),
+    /// To [`Request::LeaseRevoke`].
+    LeaseRevoke(LeaseRevoke),
 }
 
 macro_rules! into_request {
@@ -510,6 +521,140 @@ macro_rules! into_request {
 }
 
 into_request!(Range, Put, Delete, Txn, Compact);
+
+impl From<Grant> for Request {
+    fn from(grant: Grant) -> Request {
+        Request::LeaseGrant(grant)
+    }
+}
+
+impl From<Revoke> for Request {
+    fn from(revoke: Revoke) -> Request {
+        Request::LeaseRevoke(revoke)
+    }
+}
+
+/// Grants a lease: keys can be put on it, and go with it. etcd's `LeaseGrantRequest`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Grant {
+    /// For how many seconds it lives without a keep-alive; smaller ones are raised to the handle's
+    /// `lease_ttl_min_seconds`. At most [`LEASE_TTL_MAX_SECONDS`].
+    pub ttl_seconds: i64,
+    /// Its id; 0 lets the store choose a positive one.
+    pub id: LeaseId,
+    /// It ends within 500 ms of this process's death, whatever is left of it.
+    pub end_with_process: bool,
+}
+
+/// Revokes a lease: its keys go in one revision. etcd's `LeaseRevokeRequest`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Revoke {
+    /// Which.
+    pub id: LeaseId,
+}
+
+/// The answer to a [`Grant`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct LeaseGrant {
+    /// The store's revision: granting does not change it.
+    pub revision: Revision,
+    /// The id of the lease.
+    pub id: LeaseId,
+    /// The TTL that it got.
+    pub ttl_seconds: i64,
+}
+
+/// The answer to a [`Revoke`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct LeaseRevoke {
+    /// The store's revision afterwards; unchanged if the lease had no keys.
+    pub revision: Revision,
+}
+
+/// The answer to [`crate::Db::lease_keep_alive`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct LeaseKeepAlive {
+    /// The id of the lease.
+    pub id: LeaseId,
+    /// The TTL that it has again, or 0: there is no such lease, or it has expired.
+    pub ttl_seconds: i64,
+}
+
+/// The answer to [`crate::Db::lease_time_to_live`].
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct LeaseTimeToLive {
+    /// The id of the lease.
+    pub id: LeaseId,
+    /// Whole seconds that are left, rounded down; -1 if there is no such lease.
+    pub ttl_seconds: i64,
+    /// The TTL that it was granted; 0 if there is no such lease.
+    pub granted_ttl_seconds: i64,
+    /// The keys on it, ascending, if they were asked for.
+    pub keys: Vec<Vec<u8>>,
+}
+
+/// Follows the events of a range; see [`crate::Db::watch`]. etcd's `WatchCreateRequest`.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Watch {
+    /// Which keys. An empty key is taken as `\0`, as etcd does.
+    pub range: KeyRange,
+    /// The first revision to deliver; 0: whatever is written from now on. It may lie in the future.
+    pub start_revision: Revision,
+    /// With each event, the pair as it was before the event's revision.
+    pub prev_kv: bool,
+    /// Leave puts out.
+    pub no_put: bool,
+    /// Leave deletions out.
+    pub no_delete: bool,
+    /// After ten minutes without an event, a batch without events that says how far all is seen.
+    pub progress: bool,
+}
+
+impl Watch {
+    /// Every event of the range from now on.
+    pub fn new(range: impl Into<KeyRange>) -> Watch {
+        Watch { range: range.into(), ..Watch::default() }
+    }
+
+    /// Begins with this revision.
+    pub fn start_revision(mut self, revision: Revision) -> Watch {
+        self.start_revision = revision;
+        self
+    }
+
+    /// Answers with each event the pair before it.
+    pub fn prev_kv(mut self, prev_kv: bool) -> Watch {
+        self.prev_kv = prev_kv;
+        self
+    }
+
+    /// Leaves puts out.
+    pub fn no_put(mut self, no_put: bool) -> Watch {
+        self.no_put = no_put;
+        self
+    }
+
+    /// Leaves deletions out.
+    pub fn no_delete(mut self, no_delete: bool) -> Watch {
+        self.no_delete = no_delete;
+        self
+    }
+
+    /// Says now and then how far all is seen, though nothing happens.
+    pub fn progress(mut self, progress: bool) -> Watch {
+        self.progress = progress;
+        self
+    }
+}
+
+/// What a watcher delivers at a time: all matching events of one revision.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct WatchBatch {
+    /// The revision of the events; without events, the last one that has been looked at.
+    pub revision: Revision,
+    /// The events, in the order they happened in. Empty for a sign of progress.
+    pub events: Vec<Event>,
+}
 
 /// Asks for the events of some keys between two revisions; see [`crate::Db::changes`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -537,9 +682,9 @@ pub struct Status {
     pub bytes_in_use: u64,
     /// Read transactions under way or parked, in all processes.
     pub readers: u32,
-    /// Watchers of this process; 0 until watching exists.
+    /// Watchers of this process.
     pub watchers: u64,
-    /// Leases; 0 until leases exist.
+    /// Leases that are granted.
     pub leases: u64,
     /// The version of the format on disk.
     pub format_version: u32,

@@ -17,6 +17,8 @@ pub struct Limits {
     pub max_request_bytes: u64,
     /// Operations in each list of a txn.
     pub max_txn_ops: usize,
+    /// Smaller TTLs are raised to it.
+    pub lease_ttl_min_seconds: i64,
     /// Count the request as etcd encodes it, and let a nested txn have only what its parent left.
     pub etcd_rules: bool,
 }
@@ -25,13 +27,14 @@ impl Limits {
     /// The limits that these options ask for.
     pub fn from_options(options: &Options) -> Limits {
         let etcd_rules = options.limits == Some(LimitsPreset::Etcd);
-        let (bytes, ops) = match etcd_rules {
-            true => (ETCD_MAX_REQUEST_BYTES, ETCD_MAX_TXN_OPS),
-            false => (MAX_REQUEST_BYTES, MAX_TXN_OPS),
+        let (bytes, ops, ttl) = match etcd_rules {
+            true => (ETCD_MAX_REQUEST_BYTES, ETCD_MAX_TXN_OPS, ETCD_LEASE_TTL_MIN_SECONDS),
+            false => (MAX_REQUEST_BYTES, MAX_TXN_OPS, LEASE_TTL_MIN_SECONDS),
         };
         Limits {
             max_request_bytes: options.max_request_bytes.unwrap_or(bytes),
             max_txn_ops: options.max_txn_ops.unwrap_or(ops),
+            lease_ttl_min_seconds: options.lease_ttl_min_seconds.unwrap_or(ttl),
             etcd_rules,
         }
     }
@@ -63,8 +66,29 @@ pub fn validate(request: &Request, limits: &Limits) -> Result<()> {
             }
             check_size(limits, || txn_bytes(txn), || wire::txn(txn))
         }
-        Request::Compact(_) => Ok(()),
+        Request::Compact(_) | Request::LeaseRevoke(_) => Ok(()),
+        Request::LeaseGrant(grant) => match grant.ttl_seconds > LEASE_TTL_MAX_SECONDS {
+            true => Err(invalid(format!("too large lease TTL ({} s)", grant.ttl_seconds))),
+            false => Ok(()),
+        },
     }
+}
+
+/// A watch as the engine takes it: an empty key is `\0`.
+///
+/// # Errors
+///
+/// `invalid_argument` for a range that ends at or before its beginning.
+pub fn validate_watch(mut watch: Watch) -> Result<Watch> {
+    if watch.range.key.is_empty() {
+        watch.range.key = vec![0];
+    }
+    let KeyRange { key, range_end } = &watch.range;
+    if !range_end.is_empty() && *range_end != [0] && range_end <= key {
+        let message = format!("mvcc: watcher range is empty ({} to {})", show(key), show(range_end));
+        return Err(invalid(message));
+    }
+    Ok(watch)
 }
 
 fn invalid(message: impl Into<String>) -> Error {
@@ -233,7 +257,7 @@ pub(crate) fn request_bytes(request: &Request) -> u64 {
         Request::Put(put) => put_bytes(put),
         Request::Delete(delete) => range_bytes(&delete.range),
         Request::Txn(txn) => txn_bytes(txn),
-        Request::Compact(_) => 0,
+        Request::Compact(_) | Request::LeaseGrant(_) | Request::LeaseRevoke(_) => 0,
     }
 }
 

@@ -14,6 +14,12 @@ pub(crate) const NOT_COMPACTED: Revision = -1;
 /// How far the revision jumps when a power cut may have taken lazy commits with it.
 pub(crate) const GAP: Revision = 65_535;
 
+/// Features that forbid older libraries to write: leases were granted, so whoever writes must know
+/// which keys hang on them.
+pub(crate) const RO_COMPAT_LEASES: u64 = 1;
+/// Those that this library knows.
+pub(crate) const RO_COMPAT_KNOWN: u64 = RO_COMPAT_LEASES;
+
 /// The names in `meta`.
 pub(crate) mod meta {
     pub const FORMAT: &[u8] = b"format";
@@ -335,6 +341,60 @@ fn parse_event(rev: Rev, bytes: &[u8]) -> Option<LogEvent<'_>> {
 pub(crate) fn verify_event(rev: Rev, bytes: &[u8]) -> bool {
     let Some(body) = bytes.len().checked_sub(CHECKSUM_BYTES) else { return false };
     bytes[body..] == checksum(rev, &bytes[..body]).to_le_bytes()
+}
+
+/// Bytes of a lease's id, as a key of `lease` and before each key in `lkey`.
+pub(crate) const LEASE_ID_BYTES: usize = 8;
+
+/// The key of a lease in `lease`.
+pub(crate) fn lease_key(id: LeaseId) -> [u8; LEASE_ID_BYTES] {
+    id.to_be_bytes()
+}
+
+/// The id in a key of `lease`, or before a key in `lkey`.
+pub(crate) fn lease_id(key: &[u8]) -> Result<LeaseId> {
+    let id = key.get(..LEASE_ID_BYTES).and_then(|id| id.try_into().ok());
+    id.map(LeaseId::from_be_bytes).ok_or_else(|| damaged("lease", key, "its key has no lease id"))
+}
+
+/// A key on a lease, in `lkey`.
+pub(crate) fn leased_key(id: LeaseId, key: &[u8]) -> Vec<u8> {
+    [&lease_key(id), key].concat()
+}
+
+/// What `lease` holds of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LeaseEntry {
+    pub ttl_seconds: i64,
+    /// Its slot in the guard file, where its deadline is.
+    pub slot: u32,
+}
+
+impl LeaseEntry {
+    pub fn encode(&self) -> [u8; 12] {
+        let mut bytes = [0; 12];
+        bytes[..8].copy_from_slice(&self.ttl_seconds.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.slot.to_le_bytes());
+        bytes
+    }
+
+    pub fn decode(key: &[u8], bytes: &[u8]) -> Result<LeaseEntry> {
+        let bytes: [u8; 12] = bytes.try_into().map_err(|_| damaged("lease", key, "it has not 12 bytes"))?;
+        let (ttl, slot) = bytes.split_at(8);
+        Ok(LeaseEntry {
+            ttl_seconds: i64::from_le_bytes(ttl.try_into().expect("8 bytes")),
+            slot: u32::from_le_bytes(slot.try_into().expect("4 bytes")),
+        })
+    }
+}
+
+/// The names in `side` of the time index: followed by a minute since 1970, 8 bytes; the value is the
+/// last revision before the first commit of that minute.
+pub(crate) const TIME: &[u8] = b"time/";
+
+/// The name of a minute in the time index.
+pub(crate) fn minute_name(minute: i64) -> Vec<u8> {
+    [TIME, &minute.max(0).to_be_bytes()].concat()
 }
 
 /// The error for an entry that cannot be what it should be.

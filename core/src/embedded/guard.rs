@@ -1,7 +1,8 @@
 //! The guard file: what the processes that have a store open share besides the store.
 //!
-//! It is mapped by each of them and never unlinked. Nothing in it must survive but `poisoned`: when
-//! nobody is present the first opener lays the rest anew.
+//! It is mapped by each of them and never unlinked. Little in it must survive: `poisoned`, and the
+//! deadlines of leases as long as they speak of this boot and these files. When nobody is present
+//! the first opener lays the rest anew.
 //!
 //! | offset | bytes | field |
 //! |---|---|---|
@@ -19,9 +20,12 @@
 //! | 132 | 4 | bell: bit 0 somebody sleeps, the rest counts |
 //! | 136 | 4 | poisoned |
 //! | 140 | 4 | kind of clock: 0 the system's, 1 in hand |
-//! | 144 | 8 | lower bound of the next lease deadline (a later version's) |
+//! | 144 | 8 | lower bound of the next lease deadline; 0 look now, all ones none |
+//! | 152, 160 | 8, 8 | lease slots that there are, and the first that may be free |
+//! | 168, 176 | 8, 8 | how often a lease with an owner came or went, and how many there are |
 //! | 192 | 64 | the writer's mutex |
-//! | 256 | | backup pins, then lease slots from 4,096 on (later versions') |
+//! | 256 | | backup pins (a later version's) |
+//! | 4,096 | 32 each | lease slots: id, deadline (ns), the owner's start time and pid |
 //!
 //! Locks are on bytes of the file, by open file description: 0 "opening" (exclusive), 1 "present"
 //! (shared; exclusive with a clock in hand), 2 "reading" (shared, of a read-only medium), 16 + pid
@@ -41,15 +45,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::os::{self, LockFile, LockKind, SharedPage};
+use super::slots::NO_DEADLINE;
 use crate::engine::Interrupted;
 use crate::error::{Code, Error, Result};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"libkv gd");
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 /// Word size, size of the mutex, and 1 for glibc.
 const ABI: u32 = (size_of::<usize>() as u32) << 24 | (size_of::<libc::pthread_mutex_t>() as u32) << 8 | 1;
-/// What is mapped and allocated.
+/// What is allocated at least: everything but the lease slots.
 pub(crate) const GUARD_BYTES: usize = 4_096;
+/// What is mapped: the file grows under it, a step at a time, and nothing beyond its end is touched.
+const MAPPED_BYTES: usize = 64 << 20;
+const GROWTH_BYTES: u64 = 64 << 10;
+/// As many leases a store can have.
+const SLOTS_MAX: u64 = ((MAPPED_BYTES - GUARD_BYTES) / size_of::<Slot>()) as u64;
 
 const OPENING: u64 = 0;
 const PRESENT: u64 = 1;
@@ -86,9 +96,37 @@ struct Layout {
     bell: AtomicU32,
     poisoned: AtomicU32,
     clock_in_hand: AtomicU32,
-    next_deadline: AtomicU64,
-    _pad2: [u64; 5],
+    leases: SlotWords,
+    _pad2: u64,
     mutex: MutexPlace,
+}
+
+/// What is known of all lease slots.
+#[repr(C)]
+pub(super) struct SlotWords {
+    /// No lease has an earlier deadline; 0 is "look now".
+    pub next_deadline: AtomicU64,
+    /// How many there are.
+    pub slots: AtomicU64,
+    /// None before it is free.
+    pub hint: AtomicU64,
+    /// How often a lease with an owner came or went.
+    pub owner_changes: AtomicU64,
+    /// How many leases have one.
+    pub owned: AtomicU64,
+}
+
+/// Where a lease's deadline is kept.
+#[repr(C)]
+pub(crate) struct Slot {
+    /// Whose it is, or 0. Only a guess: the slot is free unless the lease of this id names it.
+    pub id: AtomicU64,
+    /// Nanoseconds on the store's clock; [`DEAD`](super::slots::DEAD) once it is being revoked.
+    pub deadline: AtomicU64,
+    pub owner_start: AtomicU64,
+    /// The process that the lease ends with; 0 is none.
+    pub owner_pid: AtomicU32,
+    _pad: u32,
 }
 
 #[repr(C, align(64))]
@@ -98,9 +136,9 @@ const _: () = {
     assert!(mem::offset_of!(Layout, txn_id) == 80);
     assert!(mem::offset_of!(Layout, writer_pid) == 104);
     assert!(mem::offset_of!(Layout, waiter) == 128);
-    assert!(mem::offset_of!(Layout, next_deadline) == 144);
+    assert!(mem::offset_of!(Layout, leases) == 144);
     assert!(mem::offset_of!(Layout, mutex) == 192);
-    assert!(size_of::<Layout>() == 256);
+    assert!(size_of::<Layout>() == 256 && size_of::<Slot>() == 32);
 };
 
 /// The guard of an open store.
@@ -190,7 +228,7 @@ impl Guard {
         if bytes < GUARD_BYTES as u64 {
             self.io(os::allocate(self.file.fd(), GUARD_BYTES as u64))?;
         }
-        self.page = Some(self.io(SharedPage::map(&self.path, GUARD_BYTES))?);
+        self.page = Some(self.io(SharedPage::map(&self.path, MAPPED_BYTES))?);
         Ok(())
     }
 
@@ -293,32 +331,45 @@ impl Guard {
         }
     }
 
-    /// Lays the page anew, as the first of this store's openers. What must survive stays: the mark
-    /// of a failed sync, as long as it speaks of this boot and this file. Answers whether it does.
-    pub fn lay(&self, identity: &Identity, clock_in_hand: bool) -> Result<bool> {
-        let Some(shared) = self.shared() else { return Ok(false) };
-        let poisoned = shared.poisoned.load(Ordering::Acquire) != 0
-            && shared.magic.load(Ordering::Acquire) == MAGIC
-            && shared.layout.load(Ordering::Acquire) == LAYOUT
+    /// Lays the page anew, as the first of this store's openers. What must survive stays, as long
+    /// as it speaks of this boot and these files: the mark of a failed sync, and deadlines.
+    pub fn lay(&self, identity: &Identity, clock_in_hand: bool) -> Result<Laid> {
+        let Some(shared) = self.shared() else { return Ok(Laid::default()) };
+        let ours = shared.magic.load(Ordering::Acquire) == MAGIC
+            && (1..=LAYOUT).contains(&shared.layout.load(Ordering::Acquire))
             && self.same_boot(shared)
             && shared.data_inode.load(Ordering::Acquire) == identity.data_inode;
+        let laid = Laid {
+            poisoned: ours && shared.poisoned.load(Ordering::Acquire) != 0,
+            deadlines: ours
+                && shared.layout.load(Ordering::Acquire) == LAYOUT
+                && shared.store_id.iter().zip(words(&identity.store_id)).all(|(a, b)| a.load(Ordering::Relaxed) == b)
+                && self.same_time(shared)
+                && shared.clock_in_hand.load(Ordering::Relaxed) == u32::from(clock_in_hand),
+        };
         shared.magic.store(0, Ordering::Release);
-        shared.poisoned.store(poisoned.into(), Ordering::Release);
+        shared.poisoned.store(laid.poisoned.into(), Ordering::Release);
         for (place, word) in shared.boot.iter().zip(words(&self.boot.unwrap_or_default())) {
             place.store(word, Ordering::Relaxed);
         }
         shared.abi.store(ABI, Ordering::Relaxed);
         shared.pid_namespace.store(os::place().pid_namespace, Ordering::Relaxed);
         shared.time_namespace.store(os::place().time_namespace, Ordering::Relaxed);
-        shared.writer_pid.store(0, Ordering::Relaxed);
-        shared.waiter.store(0, Ordering::Relaxed);
-        shared.bell.store(0, Ordering::Relaxed);
+        for number in [&shared.writer_pid, &shared.waiter, &shared.bell] {
+            number.store(0, Ordering::Relaxed);
+        }
         shared.clock_in_hand.store(clock_in_hand.into(), Ordering::Relaxed);
+        let (_, _, bytes) = self.io(os::file_id(self.file.fd()))?;
+        shared.leases.slots.store(slots_in(bytes), Ordering::Release);
+        for number in [&shared.leases.hint, &shared.leases.owner_changes, &shared.leases.owned] {
+            number.store(0, Ordering::Relaxed);
+        }
+        shared.leases.next_deadline.store(NO_DEADLINE, Ordering::Release);
         self.init_mutex(shared)?;
         self.identify(identity);
         shared.layout.store(LAYOUT, Ordering::Release);
         shared.magic.store(MAGIC, Ordering::Release);
-        Ok(poisoned)
+        Ok(laid)
     }
 
     /// Notes which files belong together.
@@ -329,6 +380,12 @@ impl Guard {
         }
         shared.data_inode.store(identity.data_inode, Ordering::Release);
         shared.lock_inode.store(identity.lock_inode, Ordering::Release);
+    }
+
+    /// What cannot be read equals nothing.
+    fn same_time(&self, shared: &Layout) -> bool {
+        let mine = os::place().time_namespace;
+        mine != 0 && shared.time_namespace.load(Ordering::Relaxed) == mine
     }
 
     fn same_boot(&self, shared: &Layout) -> bool {
@@ -354,11 +411,11 @@ impl Guard {
             return Some(Error::new(Code::Incompatible, message));
         }
         // what cannot be read equals nothing
-        let differs = |theirs: &AtomicU64, mine| mine == 0 || theirs.load(Ordering::Relaxed) != mine;
-        let place = os::place();
+        let pids_here = os::place().pid_namespace;
         if !self.same_boot(shared)
-            || differs(&shared.pid_namespace, place.pid_namespace)
-            || differs(&shared.time_namespace, place.time_namespace)
+            || pids_here == 0
+            || shared.pid_namespace.load(Ordering::Relaxed) != pids_here
+            || !self.same_time(shared)
         {
             return Some(busy(format!("{path} is open in another container; use kv serve")));
         }
@@ -426,6 +483,26 @@ impl Guard {
         }
     }
 
+    /// LMDB's number of the last commit that was noted.
+    pub fn txn_id(&self) -> u64 {
+        self.shared().map_or(0, |shared| shared.txn_id.load(Ordering::Acquire))
+    }
+
+    /// The bell as it stands, for [`Guard::wait_bell`]: taken before the store is looked at.
+    pub fn bell(&self) -> u32 {
+        self.shared().map_or(0, |shared| shared.bell.load(Ordering::SeqCst))
+    }
+
+    /// Sleeps until the bell rings, at most so long; not at all if it has rung since `seen` was
+    /// taken.
+    pub fn wait_bell(&self, seen: u32, most: Duration) {
+        let Some(shared) = self.shared() else { return thread::sleep(most) };
+        let asleep = seen | 1;
+        if shared.bell.compare_exchange(seen, asleep, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            os::futex_wait(&shared.bell, asleep, most);
+        }
+    }
+
     /// Tells every process that there is something new: the counter goes up and bit 0 is taken in
     /// one step, and if it was set somebody sleeps. (A flag cleared after the counter loses them.)
     pub fn ring(&self) {
@@ -436,6 +513,69 @@ impl Guard {
             .unwrap_or(0);
         if before & 1 != 0 {
             os::futex_wake_all(&shared.bell);
+        }
+    }
+}
+
+/// What outlived the last who had the store open.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Laid {
+    /// A sync has failed, and none has succeeded since.
+    pub poisoned: bool,
+    /// The deadlines speak of this boot, this clock and these files.
+    pub deadlines: bool,
+}
+
+fn slots_in(bytes: u64) -> u64 {
+    (bytes.saturating_sub(GUARD_BYTES as u64) / size_of::<Slot>() as u64).min(SLOTS_MAX)
+}
+
+/// The memory of the lease slots; what is done with them stands in `slots.rs`.
+impl Guard {
+    pub(super) fn words(&self) -> Option<&SlotWords> {
+        self.shared().map(|shared| &shared.leases)
+    }
+
+    /// Every slot that there is.
+    pub(super) fn slots(&self) -> &[Slot] {
+        let (Some(page), Some(words)) = (&self.page, self.words()) else { return &[] };
+        let count = words.slots.load(Ordering::Acquire).min(SLOTS_MAX) as usize;
+        // SAFETY: so many slots lie in the map behind the first page, and the file has their
+        // blocks: the number is raised only after it has been lengthened. All fields are atomic.
+        unsafe { std::slice::from_raw_parts(page.as_ptr().add(GUARD_BYTES).cast(), count) }
+    }
+
+    /// Lengthens the file until there is a slot of this number. Under the writer's lock, or
+    /// "opening" as the first opener.
+    ///
+    /// # Errors
+    ///
+    /// `full` beyond what the map has room for, and on a full disk.
+    pub(super) fn grow_slots(&self, index: u64) -> Result<()> {
+        let Some(words) = self.words() else { return Ok(()) };
+        if index >= SLOTS_MAX {
+            let message = format!("{}: no more than {SLOTS_MAX} leases", self.path.display());
+            return Err(Error::new(Code::Full, message));
+        }
+        let bytes = GUARD_BYTES as u64 + (index + 1) * size_of::<Slot>() as u64;
+        let bytes = bytes.next_multiple_of(GROWTH_BYTES).min(MAPPED_BYTES as u64);
+        self.io(os::allocate(self.file.fd(), bytes))?;
+        words.slots.fetch_max(slots_in(bytes), Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Whether the process is gone that a lease ends with: its byte is free, or its number another
+    /// process's now. Never asked of this process, whose own lock is in nobody's way.
+    pub(super) fn is_gone(&self, pid: u32, start: u64) -> bool {
+        if pid == std::process::id() {
+            return start != os::place().start;
+        }
+        let byte = PIDS + u64::from(pid);
+        match os::locked_by_other(self.file.fd(), byte, 1, LockKind::Exclusive) {
+            Ok(None) => true,
+            Ok(Some(_)) => os::process_start(pid) != start,
+            // what cannot be known is not acted upon
+            Err(_) => false,
         }
     }
 }
@@ -488,7 +628,10 @@ impl Guard {
             rc = unsafe { libc::pthread_mutex_timedlock(mutex, &until) };
         }
         if rc == libc::EOWNERDEAD {
-            // LMDB undoes what the dead holder had begun; nothing of ours is half done
+            // LMDB undoes what the dead holder had begun; of ours only what is told about leases may
+            // be half done: they are looked through again
+            shared.leases.next_deadline.store(0, Ordering::Release);
+            shared.leases.hint.store(0, Ordering::Release);
             // SAFETY: this thread has just locked it.
             rc = unsafe { libc::pthread_mutex_consistent(mutex) };
         }

@@ -4,10 +4,14 @@ mod check;
 mod codec;
 mod commit;
 mod guard;
+mod lease;
 mod lmdb;
 mod mvcc;
 mod os;
+mod pulse;
+mod slots;
 mod store;
+mod watch;
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
@@ -20,12 +24,12 @@ use self::lmdb::Tree;
 use self::mvcc::{history, read, txn};
 use self::store::Store;
 use crate::db::Db;
-use crate::engine::{ChangesPage, Completion, DiffPage, Engine, Interrupted, Page, Submitted};
+use crate::engine::{ChangesPage, Completion, DiffPage, Engine, Interrupted, Keeping, Page, Submitted, WatchStream};
 use crate::error::{Code, Error, Result};
-use crate::model::{Event, KeyRange, KeyValue, Revision};
+use crate::model::{Event, KeyRange, KeyValue, LeaseId, Revision};
 use crate::options::Options;
 use crate::request::*;
-use crate::validate::{Limits, validate};
+use crate::validate::{Limits, validate, validate_watch};
 
 /// How long a write waits for the writer's lock, unless the options say otherwise.
 const BUSY_TIMEOUT_MS: u64 = 5_000;
@@ -56,6 +60,8 @@ struct Embedded {
     read_only: bool,
     durability: Durability,
     timeout: Option<Duration>,
+    /// Tells what was made from this handle from what was made from others.
+    number: u64,
     /// The fork generation that it was opened in.
     generation: u64,
 }
@@ -68,10 +74,15 @@ impl Embedded {
             u64::MAX => None,
             ms => Some(Duration::from_millis(ms)),
         };
+        let read_only = options.read_only.unwrap_or(false);
+        if !read_only && !store.is_read_only_medium() {
+            store.pulse().allow_writes()?;
+        }
         Ok(Embedded {
             store: ShardedLock::new(Some(store)),
             limits: Limits::from_options(options),
-            read_only: options.read_only.unwrap_or(false),
+            read_only,
+            number: watch::new_handle(),
             durability,
             timeout,
             generation: os::fork_generation(),
@@ -85,8 +96,13 @@ impl Embedded {
             return Err(forked());
         }
         match &*self.store.read().unwrap_or_else(PoisonError::into_inner) {
-            Some(store) => work(store),
-            None => Err(Error::new(Code::Closed, "the store's handle is closed")),
+            Some(store) => {
+                if !self.read_only && store.pulse().leases().is_due() {
+                    store.pulse().start()?;
+                }
+                work(store)
+            }
+            None => Err(closed()),
         }
     }
 
@@ -96,18 +112,28 @@ impl Embedded {
         self.with(|store| work(&*store.env().read()?))
     }
 
-    /// A write, or a refusal; the store is kept open by the caller while it waits, the handle is not.
-    fn writable(&self, request: &Request) -> Result<(Arc<Store>, Terms<'static>)> {
-        let store = self.with(|store| Ok(store.clone()))?;
+    /// Refuses if nothing can be written through this handle.
+    fn check_writable(&self, store: &Store) -> Result<()> {
         if self.read_only || store.is_read_only_medium() {
             let message = format!("{} was opened read-only by this handle", store.env().path().display());
             return Err(Error::new(Code::ReadOnly, message));
+        }
+        Ok(())
+    }
+
+    /// A write, or a refusal; the store is kept open by the caller while it waits, the handle is not.
+    fn writable(&self, request: &Request) -> Result<(Arc<Store>, Terms<'static>)> {
+        let store = self.with(|store| Ok(store.clone()))?;
+        self.check_writable(&store)?;
+        if let Request::LeaseGrant(_) = request {
+            // whoever grants sees to it that what it granted ends
+            store.pulse().start()?;
         }
         let asked = match request {
             Request::Put(put) => put.durability,
             Request::Delete(delete) => delete.durability,
             Request::Txn(txn) => txn.durability,
-            Request::Range(_) | Request::Compact(_) => None,
+            Request::Range(_) | Request::Compact(_) | Request::LeaseGrant(_) | Request::LeaseRevoke(_) => None,
         };
         let durability = match asked {
             Some(asked) => durability(&store, asked, true)?,
@@ -123,6 +149,10 @@ impl Embedded {
             Ok(RangeResult { revision, ..read::range(txn, request, at)? })
         })
     }
+}
+
+fn closed() -> Error {
+    Error::new(Code::Closed, "the store's handle is closed")
 }
 
 fn forked() -> Error {
@@ -147,8 +177,17 @@ fn durability(store: &Store, asked: Durability, explicit: bool) -> Result<Durabi
 }
 
 impl Embedded {
-    fn run(&self, request: Request, interrupted: Option<Interrupted>) -> Result<Answer> {
+    /// The request as it will run: valid, and with what the handle adds to it.
+    fn prepare(&self, mut request: Request) -> Result<Request> {
         validate(&request, &self.limits)?;
+        if let Request::LeaseGrant(grant) = &mut request {
+            grant.ttl_seconds = grant.ttl_seconds.max(self.limits.lease_ttl_min_seconds);
+        }
+        Ok(request)
+    }
+
+    fn run(&self, request: Request, interrupted: Option<Interrupted>) -> Result<Answer> {
+        let request = self.prepare(request)?;
         match request {
             Request::Range(range) => self.range(&range).map(Answer::Range),
             Request::Txn(txn) if txn.is_read_only() => {
@@ -181,9 +220,9 @@ impl Engine for Embedded {
             completion(self.call(request));
             return Submitted::gone();
         }
-        let writable = validate(&request, &self.limits).and_then(|()| self.writable(&request));
+        let writable = self.prepare(request).and_then(|request| Ok((self.writable(&request)?, request)));
         match writable {
-            Ok((store, terms)) => store.commit().submit(request, terms, completion),
+            Ok(((store, terms), request)) => store.commit().submit(request, terms, completion),
             Err(error) => {
                 completion(Err(error));
                 Submitted::gone()
@@ -246,6 +285,44 @@ impl Engine for Embedded {
         })
     }
 
+    fn revision_at(&self, unix_ms: i64) -> Result<Revision> {
+        self.read(|txn| mvcc::time::revision_at(txn, unix_ms))
+    }
+
+    fn watch(&self, request: Watch) -> Result<Arc<dyn WatchStream>> {
+        let request = validate_watch(request)?;
+        self.with(|store| {
+            store.pulse().start()?;
+            let watched = store.pulse().hub().add(store.env(), self.number, request, store.commit().now_ns())?;
+            let stream: Arc<dyn WatchStream> = Arc::new(watch::Stream::new(Arc::downgrade(store), watched));
+            Ok(stream)
+        })
+    }
+
+    fn lease_keep_alive(&self, id: LeaseId) -> Result<LeaseKeepAlive> {
+        self.with(|store| {
+            self.check_writable(store)?;
+            store.pulse().start()?;
+            store.pulse().leases().keep_alive(id)
+        })
+    }
+
+    fn lease_time_to_live(&self, id: LeaseId, keys: bool) -> Result<LeaseTimeToLive> {
+        self.with(|store| store.pulse().leases().time_to_live(id, keys))
+    }
+
+    fn lease_list(&self) -> Result<Vec<LeaseId>> {
+        self.with(|store| store.pulse().leases().list())
+    }
+
+    fn lease_keep(&self, id: LeaseId, lost: Box<dyn FnOnce() + Send>) -> Result<Box<dyn Keeping>> {
+        self.with(|store| {
+            self.check_writable(store)?;
+            store.pulse().start()?;
+            store.pulse().leases().keep(self.number, id, lost)
+        })
+    }
+
     fn status(&self) -> Result<Status> {
         self.with(|store| {
             let info = store.env().info()?;
@@ -261,7 +338,7 @@ impl Engine for Embedded {
                 bytes_on_disk: store.bytes_on_disk(),
                 bytes_in_use: pages * info.page_bytes,
                 readers: info.reader_txns.len() as u32 + info.readers_idle,
-                watchers: 0,
+                watchers: store.pulse().hub().len() as u64,
                 leases: txn.entries(Tree::Lease)?,
                 format_version: codec::FORMAT_VERSION,
                 lmdb_version: lmdb::version(),
@@ -289,6 +366,10 @@ impl Engine for Embedded {
         }
         // dropped outside the lock: the last handle closes the store, which takes a while
         let store = self.store.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(store) = &store {
+            store.pulse().leases().let_go(self.number);
+            store.pulse().hub().end(Some(self.number), &closed());
+        }
         drop(store);
     }
 }

@@ -5,13 +5,14 @@ use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::mem::{self, ManuallyDrop};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Once, OnceLock};
+use std::time::Duration;
 
 fn check(rc: libc::c_int) -> io::Result<libc::c_int> {
     if rc == -1 { Err(io::Error::last_os_error()) } else { Ok(rc) }
@@ -179,11 +180,54 @@ pub(crate) fn process_start(pid: u32) -> u64 {
 
 /// Milliseconds since boot, sleep included; the same in every process.
 pub(crate) fn boottime_ms() -> u64 {
+    boottime_ns() / 1_000_000
+}
+
+/// Nanoseconds since boot, sleep included; the same in every process.
+pub(crate) fn boottime_ns() -> u64 {
     // SAFETY: the structure is ours.
     unsafe {
         let mut time: libc::timespec = mem::zeroed();
         libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut time);
-        time.tv_sec as u64 * 1_000 + time.tv_nsec as u64 / 1_000_000
+        time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    }
+}
+
+/// Sleeps while this word is `expected`, at most so long, until somebody wakes it.
+pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, most: Duration) {
+    let time = libc::timespec { tv_sec: most.as_secs() as libc::time_t, tv_nsec: most.subsec_nanos().into() };
+    // SAFETY: the word is live and the time is ours; a wake-up without a reason is no harm.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, &raw const time) };
+}
+
+/// A descriptor that polls as readable while it is signalled.
+#[derive(Debug)]
+pub(crate) struct EventFd(OwnedFd);
+
+impl EventFd {
+    /// A new one, not signalled; closed in programs that this one starts.
+    pub fn new() -> io::Result<EventFd> {
+        // SAFETY: no pointers; what comes is a new descriptor that nobody else owns.
+        unsafe { Ok(EventFd(OwnedFd::from_raw_fd(check(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK))?))) }
+    }
+
+    /// Its number.
+    pub fn fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    /// Makes it readable.
+    pub fn signal(&self) {
+        let one = 1u64;
+        // SAFETY: eight bytes of ours; a counter at its end stays readable, which is all that matters.
+        unsafe { libc::write(self.fd(), (&raw const one).cast(), 8) };
+    }
+
+    /// Makes it unreadable.
+    pub fn clear(&self) {
+        let mut count = 0u64;
+        // SAFETY: eight bytes of ours; there is nothing to read if it was not signalled.
+        unsafe { libc::read(self.fd(), (&raw mut count).cast(), 8) };
     }
 }
 

@@ -14,13 +14,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::codec::{self, meta};
-use super::commit::{Committer, withdraw_lazy};
+use super::commit::{Committer, now_ns, withdraw_lazy};
 use super::guard::{Guard, Identity};
+use super::lease;
 use super::lmdb::pages::{self, Found};
 use super::lmdb::{self, Env, EnvOptions};
 use super::os;
+use super::pulse::Pulse;
+use super::watch::{Followed, Hub};
 use crate::error::{Code, Error, Result};
-use crate::options::{Clock, Options};
+use crate::options::{AutoCompaction, Clock, Follower, Options};
 use crate::request::Durability;
 
 const DATA: &str = "data.mdb";
@@ -39,7 +42,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// One environment of this process. It closes when the last handle lets go of it.
 pub(crate) struct Store {
-    /// All three are there until it is dropped.
+    /// All four are there until it is dropped.
+    pulse: Option<Arc<Pulse>>,
     commit: Option<Committer>,
     env: Option<Arc<Env>>,
     guard: Option<Arc<Guard>>,
@@ -58,6 +62,7 @@ struct Settings {
     max_readers: u32,
     mode: u32,
     clock: Clock,
+    auto_compaction: Option<AutoCompaction>,
     allow_network_fs: bool,
     /// Opened without a way to write: a read-only medium.
     read_only_medium: bool,
@@ -69,6 +74,7 @@ impl Settings {
             max_readers: options.max_readers.unwrap_or(MAX_READERS),
             mode: options.mode.unwrap_or(MODE),
             clock: options.clock.clone().unwrap_or_default(),
+            auto_compaction: options.auto_compaction,
             allow_network_fs: options.allow_network_fs.unwrap_or(false),
             read_only_medium: false,
         }
@@ -93,6 +99,10 @@ impl Settings {
             Options { allow_network_fs: Some(allow), .. } if *allow != self.allow_network_fs => {
                 differs("allow_network_fs", allow.to_string(), self.allow_network_fs.to_string())
             }
+            Options { auto_compaction: Some(rule), .. } if Some(*rule) != self.auto_compaction => {
+                let has = self.auto_compaction.map_or("off".to_string(), |has| has.to_string());
+                differs("auto_compaction", rule.to_string(), has)
+            }
             Options { clock: Some(clock), .. } if !clock.same(&self.clock) => {
                 let name = |clock: &Clock| if clock.is_in_hand() { "another one in hand" } else { "the system's" };
                 differs("clock", name(clock).into(), name(&self.clock).into())
@@ -106,6 +116,11 @@ impl Store {
     /// The writing side.
     pub fn commit(&self) -> &Committer {
         self.commit.as_ref().expect("only dropping takes it")
+    }
+
+    /// Watchers, leases, and what is due.
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        self.pulse.as_ref().expect("only dropping takes it")
     }
 
     pub fn env(&self) -> &Arc<Env> {
@@ -139,12 +154,11 @@ impl Store {
 
 /// Opens the store at `target`: a path, a `file:` URL or `:memory:`.
 pub(crate) fn open(target: &Path, options: &Options) -> Result<Arc<Store>> {
-    for (name, asked) in
-        [("max_bytes", options.max_bytes.is_some()), ("auto_compaction", options.auto_compaction.is_some())]
-    {
-        if asked {
-            return Err(Error::new(Code::Unsupported, format!("option {name} is not supported by this version")));
-        }
+    if options.max_bytes.is_some() {
+        return Err(Error::new(Code::Unsupported, "option max_bytes is not supported by this version"));
+    }
+    if let Some(AutoCompaction::Revisions(0) | AutoCompaction::Seconds(0)) = options.auto_compaction {
+        return Err(Error::new(Code::InvalidArgument, "option auto_compaction keeps 0: leave it out to keep all"));
     }
     if options.max_readers == Some(0) {
         return Err(Error::new(Code::InvalidArgument, "option max_readers is 0: nothing could be read"));
@@ -272,6 +286,8 @@ struct Opening<'o> {
     create: bool,
     read_only: bool,
     deadline: Option<Instant>,
+    /// The deadlines of leases have outlived whoever had the store open last.
+    deadlines_kept: bool,
 }
 
 impl<'o> Opening<'o> {
@@ -288,6 +304,7 @@ impl<'o> Opening<'o> {
             create: options.create.unwrap_or(true) && !read_only,
             read_only,
             deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            deadlines_kept: false,
         })
     }
 
@@ -464,7 +481,7 @@ impl<'o> Opening<'o> {
             );
             return Err(Error::new(Code::Incompatible, message));
         }
-        if bits(meta::RO_COMPAT) != 0 && !self.read_only {
+        if bits(meta::RO_COMPAT) & !codec::RO_COMPAT_KNOWN != 0 && !self.read_only {
             let message = format!(
                 "{} has features {:#x} that this library can read but not write: open it with read_only, or with a newer library",
                 path.display(),
@@ -495,7 +512,9 @@ impl<'o> Opening<'o> {
         }
         let identity = self.identity(found);
         if !guard.is_shared()? {
-            if guard.lay(&identity, alone)? {
+            let laid = guard.lay(&identity, alone)?;
+            self.deadlines_kept = laid.deadlines;
+            if laid.poisoned {
                 // an earlier sync failed under this boot: nobody writes until one has succeeded
                 let sync = fs::File::open(self.path.join(DATA)).and_then(|file| file.sync_all());
                 if sync.is_ok() {
@@ -541,6 +560,7 @@ impl<'o> Opening<'o> {
         let identity = self.identity(&found);
         if first {
             guard.identify(&identity);
+            lease::settle(&env, &guard, self.deadlines_kept, now_ns(&self.settings.clock))?;
         }
         let (id, key) = (identity.store_id, guard.file_id()?);
         guard.end_opening_after(|guard| self.register(env, guard, unsynced, id, key))
@@ -560,8 +580,12 @@ impl<'o> Opening<'o> {
     fn register(&self, env: Env, guard: Arc<Guard>, unsynced: bool, id: [u8; 16], key: (u64, u64)) -> Arc<Store> {
         env.set_guard(&guard);
         let env = Arc::new(env);
+        let clock = &self.settings.clock;
+        let commit = Committer::new(env.clone(), guard.clone(), unsynced, clock.clone());
+        let auto_compaction = self.settings.auto_compaction;
         let store = Arc::new(Store {
-            commit: Some(Committer::new(env.clone(), guard.clone(), unsynced)),
+            pulse: Some(Pulse::new(env.clone(), guard.clone(), commit.clone(), clock.clone(), auto_compaction)),
+            commit: Some(commit),
             env: Some(env),
             guard: Some(guard),
             unsynced,
@@ -571,6 +595,8 @@ impl<'o> Opening<'o> {
             key: Some(key),
         });
         registry().insert(key, Arc::downgrade(&store));
+        let follower: Weak<dyn Follower> = Arc::<Store>::downgrade(&store);
+        clock.follow(follower);
         store
     }
 
@@ -646,15 +672,47 @@ fn random_id() -> [u8; 16] {
     id
 }
 
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Store")
+    }
+}
+
+impl Follower for Store {
+    fn catch_up(&self) {
+        if self.generation == os::fork_generation() {
+            self.pulse().catch_up();
+        }
+    }
+}
+
+impl Followed for Store {
+    fn env(&self) -> &Env {
+        Store::env(self)
+    }
+
+    fn hub(&self) -> &Hub {
+        self.pulse().hub()
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.commit().now_ns()
+    }
+}
+
 impl Drop for Store {
     fn drop(&mut self) {
         let (Some(commit), Some(env), Some(guard)) = (self.commit.take(), self.env.take(), self.guard.take()) else {
             return;
         };
+        let pulse = self.pulse.take();
         if self.generation != os::fork_generation() {
             // the parent's: ending its transactions or its map here would reach into the parent
-            std::mem::forget((commit, env, guard));
+            std::mem::forget((pulse, commit, env, guard));
             return;
+        }
+        if let Some(pulse) = pulse {
+            pulse.stop();
         }
         commit.stop();
         drop(commit);

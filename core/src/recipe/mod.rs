@@ -1,10 +1,20 @@
 //! What can be written on top of [`Db`](crate::Db) alone, and so works over any engine.
 
+mod claim;
+mod election;
+mod lease;
+mod lock;
 mod scan;
 mod snapshot;
 mod transact;
+mod watcher;
 
+pub use claim::{Claim, ClaimStep};
+pub use election::{Election, Leaders};
+pub use lease::Lease;
+pub use lock::Lock;
 pub use scan::{ChangeScan, EventScan, Scan};
 pub use snapshot::Snapshot;
 pub(crate) use transact::transact;
 pub use transact::{Retries, TRANSACT_RETRIES, Transaction};
+pub use watcher::{Canceller, Watcher};

@@ -2,12 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Shared;
 use super::queue::{Outcome, Pending, Work};
-use crate::embedded::lmdb::WriteTxn;
-use crate::embedded::mvcc::{compact, write::Writer};
+use crate::embedded::mvcc::{compact, time, write::Writer};
 use crate::error::{Code, Error, Result};
 
 /// A group takes no more requests, bytes or time.
@@ -16,6 +16,8 @@ const GROUP_BYTES: u64 = 4 << 20;
 const GROUP_TIME: Duration = Duration::from_millis(5);
 /// Events that one step of the sweep looks at.
 const SWEEP_EVENTS: usize = 4_000;
+/// Leases that one step of an expiry revokes.
+const EXPIRE_LEASES: usize = 1_000;
 
 /// The members of a group, each with what came of it.
 pub(super) type Finished = Vec<(Arc<Pending>, Result<Outcome>)>;
@@ -68,7 +70,7 @@ impl From<Error> for Failed {
 
 fn try_group(shared: &Shared, members: &mut Vec<Arc<Pending>>) -> std::result::Result<Vec<Result<Outcome>>, Failed> {
     shared.before_write()?;
-    let mut writer = Writer::new(shared.env.write()?)?;
+    let mut writer = shared.writer()?;
     let (mut outcomes, mut bytes) = (Vec::new(), 0);
     let began = Instant::now();
     while members.len() < GROUP_REQUESTS && bytes < GROUP_BYTES && (members.len() < 8 || began.elapsed() < GROUP_TIME) {
@@ -93,7 +95,7 @@ fn try_group(shared: &Shared, members: &mut Vec<Arc<Pending>>) -> std::result::R
 
 /// One member in a transaction of its own.
 fn alone(shared: &Shared, member: &Arc<Pending>) -> Result<Outcome> {
-    let mut writer = Writer::new(shared.env.write()?)?;
+    let mut writer = shared.writer()?;
     let outcome = apply(&mut writer, &member.work)?;
     if writer.has_written() {
         commit(shared, writer, shared.is_lazy(std::slice::from_ref(member)))?;
@@ -104,14 +106,21 @@ fn alone(shared: &Shared, member: &Arc<Pending>) -> Result<Outcome> {
 fn apply(writer: &mut Writer, work: &Work) -> Result<Outcome> {
     match work {
         Work::Request(request) => writer.apply(request).map(Outcome::Answer),
-        Work::Sweep => writer.sweep(SWEEP_EVENTS).map(Outcome::Swept),
+        Work::Sweep => writer.sweep(SWEEP_EVENTS).map(Outcome::Step),
+        Work::Expire => writer.expire(EXPIRE_LEASES).map(Outcome::Step),
     }
 }
 
-fn commit(shared: &Shared, writer: Writer, lazy: bool) -> Result<()> {
-    let txn: WriteTxn = writer.into_txn();
+fn commit(shared: &Shared, mut writer: Writer, lazy: bool) -> Result<()> {
+    let minute = time::minute(shared.clock.unix_ms());
+    let note = minute > shared.noted_minute.load(Ordering::Relaxed) && writer.note_minute(minute)?;
+    let (txn, slots) = writer.into_parts();
     let id = txn.id();
     txn.commit(lazy).map_err(|error| failed_commit(shared, error))?;
+    slots.committed();
+    if note {
+        shared.noted_minute.store(minute, Ordering::Relaxed);
+    }
     shared.guard.set_txn_id(id);
     Ok(())
 }

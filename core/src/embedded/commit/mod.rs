@@ -13,7 +13,7 @@ mod queue;
 pub(crate) use durability::withdraw_lazy;
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -24,13 +24,17 @@ use self::group::Finished;
 use self::queue::{Next, Outcome, Pending, Queue, Waiter, Work, lock, with_parker};
 use crate::embedded::guard::{Guard, WAIT_PERIOD};
 use crate::embedded::lmdb::Env;
-use crate::embedded::mvcc::compact;
+use crate::embedded::mvcc::{compact, write::Writer};
+use crate::embedded::os;
 use crate::engine::{Completion, Interrupted, Submitted};
 use crate::error::{Code, Error, Result};
+use crate::options::Clock;
 use crate::request::{Answer, Durability, Request};
 
 /// A sweep that another process left is looked for at the first write and every so many groups.
 const LEFTOVER_GROUPS: u64 = 1_024;
+/// The worker waits so long for the lock before it lets the next order look for leases that are due.
+const EXPIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The worker waits so long for the lock before it leaves the sweep to a later writer.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -50,7 +54,8 @@ impl Terms<'_> {
     }
 }
 
-/// The writing side of one environment.
+/// The writing side of one environment. Clones are the same.
+#[derive(Clone)]
 pub(crate) struct Committer {
     shared: Arc<Shared>,
 }
@@ -66,6 +71,10 @@ struct Shared {
     gap_closed: AtomicBool,
     /// This environment has seen its boot noted in `meta`.
     lazy_announced: AtomicBool,
+    /// What time it is for leases and for the time index.
+    clock: Clock,
+    /// The time index has this minute.
+    noted_minute: AtomicI64,
     groups: AtomicU64,
     worker: Mutex<Option<Worker>>,
     /// Whoever waits for the end of the sweep, without a thread.
@@ -83,12 +92,20 @@ struct Worker {
 struct Orders {
     lead: AtomicBool,
     sweep: AtomicBool,
+    expire: AtomicBool,
     stop: AtomicBool,
+}
+
+impl Orders {
+    /// Whether this was ordered, and not to end since; it is not ordered any more.
+    fn is_due(&self, order: &AtomicBool) -> bool {
+        !self.stop.load(Ordering::Acquire) && order.swap(false, Ordering::AcqRel)
+    }
 }
 
 impl Committer {
     /// `unsynced`: the store's durability is `none`.
-    pub fn new(env: Arc<Env>, guard: Arc<Guard>, unsynced: bool) -> Committer {
+    pub fn new(env: Arc<Env>, guard: Arc<Guard>, unsynced: bool, clock: Clock) -> Committer {
         Committer {
             shared: Arc::new(Shared {
                 env,
@@ -97,6 +114,8 @@ impl Committer {
                 unsynced,
                 gap_closed: AtomicBool::new(false),
                 lazy_announced: AtomicBool::new(false),
+                clock,
+                noted_minute: AtomicI64::new(-1),
                 groups: AtomicU64::new(0),
                 worker: Mutex::new(None),
                 swept: Mutex::default(),
@@ -126,6 +145,22 @@ impl Committer {
         Submitted::new(move || pending.withdraw())
     }
 
+    /// Revokes every lease that is due, and waits for it.
+    pub fn expire(&self, terms: Terms) -> Result<()> {
+        self.shared.expire(terms)
+    }
+
+    /// Has the worker revoke every lease that is due, soon. What fails is tried again when it is
+    /// asked for again.
+    pub fn expire_soon(&self) {
+        self.shared.order(|orders| &orders.expire);
+    }
+
+    /// Nanoseconds on the store's clock, of which the deadlines of leases are a matter.
+    pub fn now_ns(&self) -> u64 {
+        self.shared.now_ns()
+    }
+
     /// A completion that is called only when the sweep, which such a compaction orders, is over.
     fn after_sweep(&self, completion: Completion) -> Completion {
         let shared = Arc::downgrade(&self.shared);
@@ -151,6 +186,14 @@ impl Committer {
     }
 }
 
+/// Nanoseconds on a store's clock: since boot, or since 1970 if it is in hand.
+pub(crate) fn now_ns(clock: &Clock) -> u64 {
+    match clock.is_in_hand() {
+        true => u64::try_from(clock.unix_ms()).unwrap_or(0).saturating_mul(1_000_000),
+        false => os::boottime_ns(),
+    }
+}
+
 fn cancelled() -> Error {
     Error::new(Code::Cancelled, "the request was taken back while it waited for its turn; nothing was written")
 }
@@ -158,7 +201,7 @@ fn cancelled() -> Error {
 fn answer_of(outcome: Outcome) -> Result<Answer> {
     match outcome {
         Outcome::Answer(answer) => Ok(answer),
-        Outcome::Swept(_) => Err(Error::new(Code::Internal, "a request was answered as a step of the sweep")),
+        Outcome::Step(_) => Err(Error::new(Code::Internal, "a request was answered as a step of the sweep")),
     }
 }
 
@@ -266,6 +309,14 @@ impl Shared {
 
 /// Before and after a group's transaction; the writer's lock is held.
 impl Shared {
+    fn writer(&self) -> Result<Writer<'_>> {
+        Writer::new(self.env.write()?, &self.guard, self.now_ns())
+    }
+
+    fn now_ns(&self) -> u64 {
+        now_ns(&self.clock)
+    }
+
     fn before_write(&self) -> Result<()> {
         if self.guard.is_poisoned() {
             let path = self.env.path().display();
@@ -293,6 +344,8 @@ impl Shared {
         let may = |member: &Arc<Pending>| match member.work {
             Work::Request(_) => noted && member.durability == Durability::Lazy,
             Work::Sweep => true,
+            // gives revisions, of which none may be given twice
+            Work::Expire => false,
         };
         !self.unsynced && members.iter().all(may)
     }
@@ -361,7 +414,7 @@ impl Shared {
                 parker.park();
             }
             shared.carry_out(&its_orders);
-            shared.sweep_for_completions(&its_orders.stop);
+            shared.sweep_for_completions(&its_orders);
         });
         match thread {
             Ok(thread) => Ok(Worker { orders, unparker, thread }),
@@ -379,8 +432,10 @@ impl Shared {
         loop {
             if orders.lead.swap(false, Ordering::AcqRel) {
                 self.lead_for_completions();
-            } else if !orders.stop.load(Ordering::Acquire) && orders.sweep.swap(false, Ordering::AcqRel) {
-                self.sweep_for_completions(&orders.stop);
+            } else if orders.is_due(&orders.expire) {
+                self.expire_in_time();
+            } else if orders.is_due(&orders.sweep) {
+                self.sweep_for_completions(orders);
             } else {
                 return;
             }
@@ -414,24 +469,39 @@ impl Shared {
     fn sweep(self: &Arc<Self>, terms: Terms) -> Result<()> {
         // a step that a power cut takes back is only done again
         let terms = Terms { durability: Durability::Lazy, ..terms };
-        while !matches!(self.wait_for(Work::Sweep, terms)?, Outcome::Swept(true)) {}
+        while !matches!(self.wait_for(Work::Sweep, terms)?, Outcome::Step(true)) {}
         Ok(())
+    }
+
+    /// Revokes until nothing is due, giving way to others between the steps.
+    fn expire(self: &Arc<Self>, terms: Terms) -> Result<()> {
+        while !matches!(self.wait_for(Work::Expire, terms)?, Outcome::Step(true)) {}
+        Ok(())
+    }
+
+    /// For the worker; what could not be had in time is ordered again by whoever looks at the time.
+    fn expire_in_time(self: &Arc<Self>) {
+        let terms = Terms { durability: Durability::Sync, timeout: Some(EXPIRE_TIMEOUT), interrupted: None };
+        let _ = self.expire(terms);
     }
 
     /// The sweep that nobody's thread waits for, and whoever does without one. A sweep that fails
     /// or is stopped goes on later; its compaction is promised all the same.
-    fn sweep_for_completions(self: &Arc<Self>, stop: &AtomicBool) {
+    fn sweep_for_completions(self: &Arc<Self>, orders: &Orders) {
         let waiting = std::mem::take(&mut *lock(&self.swept));
-        let swept = self.sweep_unless(stop);
+        let swept = self.sweep_unless_stopped(orders);
         for (completion, answer) in waiting {
             complete(completion, swept.clone().and(answer));
         }
     }
 
-    fn sweep_unless(self: &Arc<Self>, stop: &AtomicBool) -> Result<()> {
+    fn sweep_unless_stopped(self: &Arc<Self>, orders: &Orders) -> Result<()> {
         let terms = Terms { durability: Durability::Lazy, timeout: Some(SWEEP_TIMEOUT), interrupted: None };
-        while !stop.load(Ordering::Acquire) {
-            if let Outcome::Swept(true) = self.wait_for(Work::Sweep, terms)? {
+        while !orders.stop.load(Ordering::Acquire) {
+            if orders.is_due(&orders.expire) {
+                self.expire_in_time();
+            }
+            if let Outcome::Step(true) = self.wait_for(Work::Sweep, terms)? {
                 return Ok(());
             }
         }

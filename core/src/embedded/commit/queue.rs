@@ -27,14 +27,16 @@ pub(crate) enum Work {
     Request(Request),
     /// One step of the sweep; its answer is whether the sweep is at its end.
     Sweep,
+    /// Revokes leases that are due, some of them; its answer is whether those were all.
+    Expire,
 }
 
 /// What came of it.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Answer(Answer),
-    /// A sweep step; whether it was the last.
-    Swept(bool),
+    /// A step of a sweep or of an expiry; whether it was the last.
+    Step(bool),
 }
 
 /// Who waits for it.
@@ -74,7 +76,7 @@ impl Pending {
     pub fn bytes(&self) -> u64 {
         match &self.work {
             Work::Request(request) => request_bytes(request),
-            Work::Sweep => 0,
+            Work::Sweep | Work::Expire => 0,
         }
     }
 

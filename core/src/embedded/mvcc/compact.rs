@@ -87,6 +87,7 @@ pub(crate) fn sweep_step(txn: &mut WriteTxn, events_max: usize) -> Result<bool> 
     if compacted <= 0 || from >= finished(compacted) {
         return Ok(true);
     }
+    super::time::forget(txn, compacted)?;
     let events = events_from(txn, from, compacted, events_max)?;
     let done = events.len() < events_max;
     let mut reached = finished(compacted);

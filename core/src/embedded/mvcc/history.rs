@@ -8,13 +8,15 @@
 //! takes prev, depth 6; that one jumps to depth 3, revision 5, still above 4; depth 3 jumps to
 //! revision 2, too far; its prev is revision 4, the answer.
 
+use std::collections::VecDeque;
+
 use super::read::{Item, Pairs, Walk};
 use super::{At, compacted_error, compacted_revision, current_revision, future, readable};
 use crate::embedded::codec::{self, Header, Link, LogEvent, Rev};
 use crate::embedded::lmdb::{Tree, Txn};
 use crate::error::Result;
 use crate::model::{Change, Event, EventKind, KeyRange, KeyValue, Revision};
-use crate::request::{Changes, KEY_BYTES_MAX};
+use crate::request::{Changes, KEY_BYTES_MAX, Watch, WatchBatch};
 
 /// A page of events or changes stops at so many, at so many bytes, or after looking at so many.
 const PAGE_EVENTS: usize = 1_000;
@@ -140,6 +142,66 @@ pub(crate) fn changes(txn: &Txn, request: &Changes) -> Result<(Vec<Event>, Revis
     if after < compacted {
         return Err(compacted_error(after, compacted));
     }
+    stretch(txn, after, upto, |event| request.range.contains(event.key), |_| Ok(None))
+}
+
+/// What a watch delivers of the revisions from `from` on, up to and with `upto`: the first whole
+/// revisions of them, and the revision up to which it has been looked at.
+pub(crate) fn batches(
+    txn: &Txn,
+    watch: &Watch,
+    from: Revision,
+    upto: Revision,
+) -> Result<(VecDeque<WatchBatch>, Revision)> {
+    let compacted = compacted_revision(txn)?;
+    if from < compacted {
+        return Err(compacted_error(from, compacted));
+    }
+    let wanted = |event: &LogEvent| {
+        let dropped = if event.header.tombstone { watch.no_delete } else { watch.no_put };
+        !dropped && watch.range.contains(event.key)
+    };
+    let before = |event: &LogEvent| if watch.prev_kv { before_revision(txn, event, compacted) } else { Ok(None) };
+    let (events, seen_upto) = stretch(txn, from.saturating_sub(1), upto, wanted, before)?;
+    let mut batches: VecDeque<WatchBatch> = VecDeque::new();
+    for event in events {
+        let revision = event.kv.mod_revision;
+        match batches.back_mut().filter(|batch| batch.revision == revision) {
+            Some(batch) => batch.events.push(event),
+            None => batches.push_back(WatchBatch { revision, events: vec![event] }),
+        }
+    }
+    Ok((batches, seen_upto))
+}
+
+/// The pair of an event's key as it was before the event's revision; none if there was none, or if
+/// that revision cannot be read any more.
+fn before_revision(txn: &Txn, event: &LogEvent, compacted: Revision) -> Result<Option<KeyValue>> {
+    let main = event.header.rev.main;
+    if main - 1 < compacted {
+        return Ok(None);
+    }
+    let mut link = event.header.link;
+    while let Some(Link { prev, .. }) = link {
+        let Some(before) = event_at(txn, prev)? else { return Ok(None) };
+        if prev.main < main {
+            let pair = || super::read::pair(before.key, before.value, &before.header);
+            return Ok((!before.header.tombstone).then(pair));
+        }
+        link = before.header.link;
+    }
+    Ok(None)
+}
+
+/// The `wanted` events after one revision up to another, as many whole revisions as fit a page, and
+/// the revision up to which it has been looked at.
+fn stretch(
+    txn: &Txn,
+    after: Revision,
+    upto: Revision,
+    wanted: impl Fn(&LogEvent) -> bool,
+    before: impl Fn(&LogEvent) -> Result<Option<KeyValue>>,
+) -> Result<(Vec<Event>, Revision)> {
     let mut cursor = txn.cursor(Tree::Log)?;
     let (mut pairs, mut kinds, mut bytes, mut looked) = (Pairs::new(), Vec::new(), 0, 0);
     let mut last = after;
@@ -157,16 +219,45 @@ pub(crate) fn changes(txn: &Txn, request: &Changes) -> Result<(Vec<Event>, Revis
         }
         (last, looked) = (rev.main, looked + 1);
         let event = codec::event(rev, record)?;
-        if request.range.contains(event.key) {
+        if wanted(&event) {
             bytes += event.key.len() + event.value.len();
             pairs.push(event.key, event.value, &event.header);
-            kinds.push(kind(&event.header));
+            kinds.push((kind(&event.header), before(&event)?));
         }
         entry = cursor.next()?;
     }
     let kvs = pairs.finish().into_iter();
-    let events = kinds.into_iter().zip(kvs).map(|(kind, kv)| Event { kind, kv, prev_kv: None });
+    let events = kinds.into_iter().zip(kvs).map(|((kind, prev_kv), kv)| Event { kind, kv, prev_kv });
     Ok((events.collect(), seen_upto))
+}
+
+/// Each event after one revision up to another, as long as `each` wants more after a whole
+/// revision: its revision, its key, and whether it is a deletion. Answers the last revision that
+/// was looked through.
+pub(crate) fn each_event(
+    txn: &Txn,
+    after: Revision,
+    upto: Revision,
+    most: usize,
+    mut each: impl FnMut(Revision, &[u8], bool),
+) -> Result<Revision> {
+    let mut cursor = txn.cursor(Tree::Log)?;
+    let (mut last, mut looked) = (after, 0);
+    let mut entry = cursor.seek(&Rev::new(after.saturating_add(1), 0).to_key())?;
+    while let Some((key, record)) = entry {
+        let rev = Rev::from_key(key)?;
+        if rev.main > upto {
+            break;
+        }
+        if looked >= most && rev.main > last {
+            return Ok(last);
+        }
+        (last, looked) = (rev.main, looked + 1);
+        let event = codec::event(rev, record)?;
+        each(rev.main, event.key, event.header.tombstone);
+        entry = cursor.next()?;
+    }
+    Ok(upto)
 }
 
 /// The first keys of a range that differ between two revisions, and the key to go on from.

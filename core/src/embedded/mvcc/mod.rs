@@ -1,11 +1,14 @@
 //! What the requests mean, given a transaction: it never opens, commits, waits or spawns.
 //!
 //! [`read`] answers from the present and the past, [`history`] follows one key's chain, [`write`]
-//! makes revisions, [`txn`] compares and runs lists of operations, [`compact`] promises and sweeps.
+//! makes revisions, [`txn`] compares and runs lists of operations, [`compact`] promises and sweeps,
+//! [`lease`] takes keys with their leases, [`time`] tells which revision was when.
 
 pub(crate) mod compact;
 pub(crate) mod history;
+pub(crate) mod lease;
 pub(crate) mod read;
+pub(crate) mod time;
 pub(crate) mod txn;
 pub(crate) mod write;
 

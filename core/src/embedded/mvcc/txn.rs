@@ -1,13 +1,14 @@
 //! Txns: every compare is evaluated and everything that can be refused is checked against the
 //! state before the txn; then the operations run, each seeing what the ones before it did.
 
+use super::lease;
 use super::read::{self, Item, Walk};
 use super::write::{Writer, key_not_found};
 use super::{At, compacted_error, compacted_revision, future};
 use crate::embedded::codec::Header;
 use crate::embedded::lmdb::Txn as StoreTxn;
 use crate::error::{Code, Error, Result};
-use crate::model::{LeaseId, Revision};
+use crate::model::Revision;
 use crate::request::*;
 
 /// Which lists run: of a txn, and of each txn nested in the list that runs, in their order.
@@ -106,19 +107,11 @@ fn is(order: std::cmp::Ordering, result: CompareResult) -> bool {
     }
 }
 
-/// There are no leases yet, so every id but 0 is unknown.
-pub(crate) fn check_lease(lease: LeaseId) -> Result<()> {
-    match lease {
-        0 => Ok(()),
-        _ => Err(Error::new(Code::LeaseNotFound, format!("requested lease not found (lease {lease})"))),
-    }
-}
-
 fn check_put(store: &StoreTxn, put: &Put) -> Result<()> {
     if (put.ignore_value || put.ignore_lease) && read::item(store, &put.key, At::Now)?.is_none() {
         return Err(key_not_found(put));
     }
-    check_lease(put.lease)
+    lease::check(store, put.lease)
 }
 
 /// Where a range inside a txn reads. Unlike a plain range (contract 5.10) a negative revision is

@@ -1,8 +1,10 @@
 //! Making revisions: what a put and a deletion do to `live`, `dead` and `log`.
 
+use super::lease::{self, SlotLog};
 use super::read::{self, Pairs, Walk};
-use super::{At, compact, compacted_revision, current_revision, history, txn};
+use super::{At, compact, compacted_revision, current_revision, history, time, txn};
 use crate::embedded::codec::{self, Header, INLINE_BYTES_MAX, Rev, meta};
+use crate::embedded::guard::Guard;
 use crate::embedded::lmdb::{Tree, WriteTxn};
 use crate::error::{Code, Error, Result, show};
 use crate::model::{LeaseId, Revision};
@@ -17,6 +19,12 @@ const DELETE_KEYS: usize = 1_000;
 /// transaction must be dropped and its other requests run again.
 pub(crate) struct Writer<'e> {
     txn: WriteTxn<'e>,
+    guard: &'e Guard,
+    /// What time it is for leases.
+    now_ns: u64,
+    slots: SlotLog<'e>,
+    /// The revision before the first request.
+    first: Revision,
     /// The revision before the request under way.
     current: Revision,
     compacted: Revision,
@@ -30,13 +38,19 @@ pub(crate) struct Writer<'e> {
 }
 
 impl<'e> Writer<'e> {
-    pub fn new(txn: WriteTxn<'e>) -> Result<Writer<'e>> {
+    /// `now_ns` is the time on the store's clock, of which leases are a matter.
+    pub fn new(txn: WriteTxn<'e>, guard: &'e Guard, now_ns: u64) -> Result<Writer<'e>> {
         let inline_bytes_max = match txn.get(Tree::Meta, meta::INLINE_LIMIT)? {
             Some(bytes) => codec::number(meta::INLINE_LIMIT, bytes)?,
             None => i64::from(INLINE_BYTES_MAX),
         };
+        let current = current_revision(&txn)?;
         Ok(Writer {
-            current: current_revision(&txn)?,
+            guard,
+            now_ns,
+            slots: SlotLog::new(guard),
+            first: current,
+            current,
             compacted: compacted_revision(&txn)?,
             inline_bytes_max: inline_bytes_max.max(0) as usize,
             dead_entries: txn.entries(Tree::Dead)?,
@@ -62,7 +76,7 @@ impl<'e> Writer<'e> {
     fn run(&mut self, request: &Request) -> Result<Answer> {
         Ok(match request {
             Request::Put(put) => {
-                txn::check_lease(put.lease)?;
+                lease::check(&self.txn, put.lease)?;
                 Answer::Put(self.put(put)?)
             }
             Request::Delete(delete) => Answer::Delete(self.delete(delete)?),
@@ -74,7 +88,27 @@ impl<'e> Writer<'e> {
                 Answer::Compact(answer)
             }
             Request::Range(range) => Answer::Range(self.range(range, None)?),
+            Request::LeaseGrant(grant) => {
+                let answer = self.grant(grant)?;
+                self.wrote = true;
+                Answer::LeaseGrant(answer)
+            }
+            Request::LeaseRevoke(revoke) => {
+                let answer = self.revoke(revoke)?;
+                self.wrote = true;
+                Answer::LeaseRevoke(answer)
+            }
         })
+    }
+
+    /// Runs `work`, of nobody's request, in one revision of its own.
+    pub(super) fn in_own_revision(&mut self, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        (self.sub, self.wrote) = (0, true);
+        let result = work(self);
+        self.torn |= result.is_err();
+        self.current += Revision::from(result.is_ok() && self.sub > 0);
+        self.sub = 0;
+        result
     }
 
     /// Work on the trees that makes no revision.
@@ -97,9 +131,39 @@ impl<'e> Writer<'e> {
         self.wrote
     }
 
-    /// The transaction, to commit it.
-    pub fn into_txn(self) -> WriteTxn<'e> {
-        self.txn
+    /// The transaction, to commit it, and what must then be done with slots of leases.
+    pub fn into_parts(self) -> (WriteTxn<'e>, SlotLog<'e>) {
+        (self.txn, self.slots)
+    }
+
+    /// Notes in the time index that revisions were given in this minute. Answers whether the index
+    /// has this minute now.
+    pub fn note_minute(&mut self, minute: i64) -> Result<bool> {
+        if self.current == self.first {
+            return Ok(false);
+        }
+        time::note(&mut self.txn, minute, self.first)?;
+        Ok(true)
+    }
+
+    pub(super) fn guard(&self) -> &'e Guard {
+        self.guard
+    }
+
+    pub(super) fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    pub(super) fn txn_mut(&mut self) -> &mut WriteTxn<'e> {
+        &mut self.txn
+    }
+
+    pub(super) fn slot_log(&self) -> &SlotLog<'e> {
+        &self.slots
+    }
+
+    pub(super) fn slot_log_mut(&mut self) -> &mut SlotLog<'e> {
+        &mut self.slots
     }
 
     pub fn txn(&self) -> &WriteTxn<'e> {
@@ -156,6 +220,7 @@ impl<'e> Writer<'e> {
         let mut header = Header { rev, in_log, lease, create: rev.main, version: 1, ..Header::default() };
         let fresh = header.encode_entry();
         self.wrote = true;
+        let mut old_lease = 0;
         let mut before = match self.txn.insert(Tree::Live, key, fresh.len() + inline.len())? {
             Ok(place) => {
                 fill(place, &fresh, inline);
@@ -166,6 +231,7 @@ impl<'e> Writer<'e> {
         if let Some(old) = before {
             header.create = old.create;
             header.version = old.version + 1;
+            old_lease = old.lease;
         } else if self.dead_entries > 0 {
             before = self.revive(key)?;
         }
@@ -174,6 +240,7 @@ impl<'e> Writer<'e> {
             let entry = header.encode_entry();
             fill(self.txn.reserve(Tree::Live, key, entry.len() + inline.len())?, &entry, inline);
         }
+        self.move_lease(key, old_lease, lease)?;
         self.append(&header, key, value)
     }
 
@@ -228,7 +295,7 @@ impl<'e> Writer<'e> {
     }
 
     /// Moves a key from `live` to `dead`, with its tombstone on the log.
-    fn bury(&mut self, key: &[u8], before: &Header) -> Result<()> {
+    pub(super) fn bury(&mut self, key: &[u8], before: &Header) -> Result<()> {
         let link = history::link_after(&self.txn, before, self.compacted)?;
         let rev = Rev::new(self.current + 1, self.sub);
         let header = Header { rev, tombstone: true, link: Some(link), ..Header::default() };
@@ -237,6 +304,7 @@ impl<'e> Writer<'e> {
         let entry = header.encode_entry();
         fill(self.txn.reserve(Tree::Dead, key, entry.len())?, &entry, &[]);
         self.dead_entries += 1;
+        self.move_lease(key, before.lease, 0)?;
         self.append(&header, key, &[])
     }
 }
@@ -244,7 +312,7 @@ impl<'e> Writer<'e> {
 /// Whether an error speaks of the request, not of the store.
 fn is_refusal(code: Code) -> bool {
     use Code::*;
-    matches!(code, InvalidArgument | KeyNotFound | LeaseNotFound | Compacted | FutureRevision)
+    matches!(code, InvalidArgument | KeyNotFound | LeaseNotFound | LeaseExists | Compacted | FutureRevision)
 }
 
 fn fill(place: &mut [u8], header: &[u8], value: &[u8]) {

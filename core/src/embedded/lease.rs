@@ -1,0 +1,287 @@
+//! Leases and time: what is kept alive, and when somebody must look for what is not. (I6)
+//!
+//! It deletes nothing itself: it orders an expiry from the writer, whichever process's writer comes
+//! first to it, and that takes place under the writer's lock.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use super::commit::{Committer, Terms};
+use super::guard::Guard;
+use super::lmdb::Env;
+use super::mvcc::lease;
+use super::os;
+use super::slots::{DEAD, this_process};
+use crate::engine::Keeping;
+use crate::error::{Code, Error, Result};
+use crate::model::LeaseId;
+use crate::request::{Durability, LeaseKeepAlive, LeaseTimeToLive};
+
+const NS: u64 = 1_000_000_000;
+/// The processes that leases of others end with are asked for so often.
+const OWNERS_NS: u64 = 400_000_000;
+/// An expiry that came to nothing is ordered again after so long.
+const AGAIN_NS: u64 = 500_000_000;
+/// For whoever waits for an expiry: a clock that is advanced.
+const EXPIRY_TIMEOUT: Duration = Duration::from_secs(60);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a lost lease's handle wants run.
+pub(crate) type Lost = Box<dyn FnOnce() + Send>;
+
+/// The leases of one store, as this process sees them.
+pub(crate) struct Leases {
+    env: Arc<Env>,
+    guard: Arc<Guard>,
+    commit: Committer,
+    kept: Mutex<HashMap<u64, Kept>>,
+    last_kept: AtomicU64,
+    times: Mutex<Times>,
+    /// The fork generation that it was made in.
+    generation: u64,
+}
+
+/// A lease that a handle of this process keeps alive.
+struct Kept {
+    id: LeaseId,
+    /// The handle that it was made from.
+    handle: u64,
+    ttl_seconds: i64,
+    renew_ns: u64,
+    lost: Lost,
+}
+
+impl Kept {
+    fn renew_after(&mut self, now_ns: u64) {
+        self.renew_ns = now_ns.saturating_add(u64::try_from(self.ttl_seconds).unwrap_or(0).saturating_mul(NS / 3));
+    }
+}
+
+/// When something was done last.
+#[derive(Default)]
+struct Times {
+    ordered_ns: Option<u64>,
+    asked_owners_ns: u64,
+    /// The count of changes that `foreign` was counted at.
+    owner_changes: u64,
+    /// Leases that end with another process.
+    foreign: usize,
+}
+
+impl Leases {
+    pub fn new(env: Arc<Env>, guard: Arc<Guard>, commit: Committer) -> Arc<Leases> {
+        Arc::new(Leases {
+            env,
+            guard,
+            commit,
+            kept: Mutex::default(),
+            last_kept: AtomicU64::new(0),
+            times: Mutex::default(),
+            generation: os::fork_generation(),
+        })
+    }
+
+    /// Gives a lease its full TTL again; 0 seconds if it is gone.
+    pub fn keep_alive(&self, id: LeaseId) -> Result<LeaseKeepAlive> {
+        self.renew(id, false)
+    }
+
+    /// `late`: also if its deadline has passed, as long as nobody has revoked it for that.
+    fn renew(&self, id: LeaseId, late: bool) -> Result<LeaseKeepAlive> {
+        let entry = lease::find(&*self.env.read()?, id)?;
+        let now_ns = self.commit.now_ns();
+        let ttl_seconds = entry.map_or(0, |entry| {
+            loop {
+                let Some(place) = self.guard.place(entry.slot).filter(|place| place.id == id) else { break 0 };
+                if place.deadline == DEAD || (place.deadline <= now_ns && !late) {
+                    break 0;
+                }
+                if self.guard.swap_deadline(entry.slot, place.deadline, lease::deadline(now_ns, entry.ttl_seconds)) {
+                    break entry.ttl_seconds;
+                }
+            }
+        });
+        Ok(LeaseKeepAlive { id, ttl_seconds })
+    }
+
+    /// What is left of a lease.
+    pub fn time_to_live(&self, id: LeaseId, keys: bool) -> Result<LeaseTimeToLive> {
+        let txn = self.env.read()?;
+        let Some(entry) = lease::find(&txn, id)? else {
+            return Ok(LeaseTimeToLive { id, ttl_seconds: -1, ..LeaseTimeToLive::default() });
+        };
+        let left_ns = match self.guard.place(entry.slot).filter(|place| place.id == id) {
+            Some(place) => place.deadline.saturating_sub(self.commit.now_ns()),
+            // on a read-only medium time stands still
+            None => lease::deadline(0, entry.ttl_seconds),
+        };
+        let keys = if keys { lease::keys(&txn, id, &[], usize::MAX)? } else { Vec::new() };
+        let ttl_seconds = (left_ns / NS) as i64;
+        Ok(LeaseTimeToLive { id, ttl_seconds, granted_ttl_seconds: entry.ttl_seconds, keys })
+    }
+
+    /// The ids of all leases, the next to expire first.
+    pub fn list(&self) -> Result<Vec<LeaseId>> {
+        let leases = lease::all(&*self.env.read()?)?;
+        let deadline = |slot| self.guard.place(slot).map_or(DEAD, |place| place.deadline);
+        let mut by_time: Vec<(u64, LeaseId)> = leases.iter().map(|(id, entry)| (deadline(entry.slot), *id)).collect();
+        by_time.sort_unstable();
+        Ok(by_time.into_iter().map(|(_, id)| id).collect())
+    }
+
+    /// Keeps a lease alive until what this answers is dropped.
+    pub fn keep(self: &Arc<Self>, handle: u64, id: LeaseId, lost: Lost) -> Result<Box<dyn Keeping>> {
+        let ttl_seconds = self.keep_alive(id)?.ttl_seconds;
+        if ttl_seconds == 0 {
+            return Err(Error::new(Code::LeaseNotFound, format!("requested lease not found (lease {id})")));
+        }
+        let mut kept = Kept { id, handle, ttl_seconds, renew_ns: 0, lost };
+        kept.renew_after(self.commit.now_ns());
+        let number = self.last_kept.fetch_add(1, Ordering::Relaxed);
+        lock(&self.kept).insert(number, kept);
+        // so that whoever waits for the next thing to do learns of this one
+        self.guard.ring();
+        Ok(Box::new(Keeper { leases: Arc::downgrade(self), number }))
+    }
+
+    /// Keeps nothing alive any more for this handle.
+    pub fn let_go(&self, handle: u64) {
+        let gone: Vec<Kept> = {
+            let mut kept = lock(&self.kept);
+            let theirs: Vec<u64> = kept.iter().filter(|(_, kept)| kept.handle == handle).map(|(at, _)| *at).collect();
+            theirs.into_iter().filter_map(|at| kept.remove(&at)).collect()
+        };
+        // what they wanted to be told is somebody else's code: dropped outside the lock
+        drop(gone);
+    }
+
+    /// Renews what is due, or all; answers what was lost, to be told once no lock is held.
+    fn renew_kept(&self, now_ns: u64, all: bool) -> Vec<Lost> {
+        let mut lost = Vec::new();
+        let mut kept = lock(&self.kept);
+        let due: Vec<u64> = kept.iter().filter(|(_, kept)| all || kept.renew_ns <= now_ns).map(|(at, _)| *at).collect();
+        for at in due {
+            let Some(one) = kept.get_mut(&at) else { continue };
+            match self.renew(one.id, all) {
+                Ok(LeaseKeepAlive { ttl_seconds: 0, .. }) => lost.extend(kept.remove(&at).map(|gone| gone.lost)),
+                Ok(_) => one.renew_after(now_ns),
+                // no reader's slot, say: soon again
+                Err(_) => one.renew_ns = now_ns.saturating_add(AGAIN_NS),
+            }
+        }
+        lost
+    }
+
+    /// Does what is due now; answers what was lost, and for how long nothing will be due.
+    pub fn work(&self, may_write: bool) -> (Vec<Lost>, Duration) {
+        let now_ns = self.commit.now_ns();
+        let lost = self.renew_kept(now_ns, false);
+        let mut next_ns = lock(&self.kept).values().map(|kept| kept.renew_ns).min().unwrap_or(u64::MAX);
+        if may_write {
+            let mut times = lock(&self.times);
+            let owner_gone = self.ask_owners(&mut times, now_ns, &mut next_ns);
+            let bound = self.guard.next_deadline();
+            let due = owner_gone || bound <= now_ns;
+            let again_ns = times.ordered_ns.map_or(0, |ordered| ordered.saturating_add(AGAIN_NS));
+            if due && again_ns <= now_ns {
+                times.ordered_ns = Some(now_ns);
+                self.commit.expire_soon();
+            }
+            next_ns = next_ns.min(if due { now_ns.saturating_add(AGAIN_NS) } else { bound });
+            if !due {
+                times.ordered_ns = None;
+            }
+        }
+        (lost, Duration::from_nanos(next_ns.saturating_sub(now_ns)))
+    }
+
+    /// Whether a process is gone that a lease ends with; asked now and then, while there are such
+    /// leases of others.
+    fn ask_owners(&self, times: &mut Times, now_ns: u64, next_ns: &mut u64) -> bool {
+        let (changes, owned) = self.guard.owners();
+        if owned == 0 {
+            return false;
+        }
+        let mine = this_process();
+        let foreign = || self.guard.places().filter_map(|(_, place)| place.owner).filter(|owner| *owner != mine);
+        if times.owner_changes != changes {
+            times.foreign = foreign().count();
+            times.owner_changes = changes;
+        }
+        if times.foreign == 0 {
+            return false;
+        }
+        let mut gone = false;
+        if times.asked_owners_ns.saturating_add(OWNERS_NS) <= now_ns {
+            times.asked_owners_ns = now_ns;
+            gone = foreign().any(|owner| self.guard.owner_is_gone(owner));
+        }
+        *next_ns = (*next_ns).min(times.asked_owners_ns.saturating_add(OWNERS_NS));
+        gone
+    }
+
+    /// Whether somebody must look for leases that are past their deadline.
+    #[inline]
+    pub fn is_due(&self) -> bool {
+        let bound = self.guard.next_deadline();
+        bound != super::slots::NO_DEADLINE && bound <= self.commit.now_ns()
+    }
+
+    /// For a clock in hand that has been moved: what handles keep alive is renewed, as if it had
+    /// been all the time, the rest expires.
+    pub fn catch_up(&self) -> Vec<Lost> {
+        let lost = self.renew_kept(self.commit.now_ns(), true);
+        if self.guard.next_deadline() <= self.commit.now_ns() {
+            let terms = Terms { durability: Durability::Sync, timeout: Some(EXPIRY_TIMEOUT), interrupted: None };
+            // a store that cannot expire now does so when it can
+            let _ = self.commit.expire(terms);
+        }
+        lost
+    }
+}
+
+/// A lease is kept alive while this lives.
+struct Keeper {
+    leases: Weak<Leases>,
+    number: u64,
+}
+
+impl Keeping for Keeper {}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        // in a forked child the lock may be held by a thread that is not there
+        let ours = |leases: &Arc<Leases>| leases.generation == os::fork_generation();
+        if let Some(leases) = self.leases.upgrade().filter(ours) {
+            let gone = lock(&leases.kept).remove(&self.number);
+            drop(gone);
+        }
+    }
+}
+
+/// As the first who opens the store: sees that each lease has its slot, with the deadline that it
+/// had if those outlived (`kept`), else with its full TTL.
+pub(crate) fn settle(env: &Env, guard: &Guard, kept: bool, now_ns: u64) -> Result<()> {
+    let txn = env.read()?;
+    // a data file older than the last commit noted was brought back from elsewhere
+    let kept = kept && txn.id() >= guard.txn_id();
+    let (mut next, mut owned) = (super::slots::NO_DEADLINE, 0);
+    for (id, entry) in lease::all(&txn)? {
+        guard.ensure_slot(entry.slot)?;
+        let own = guard.place(entry.slot).filter(|place| place.id == id);
+        let mut place = own.unwrap_or(super::slots::Place { id, deadline: DEAD, owner: None });
+        if !kept || own.is_none() {
+            place.deadline = lease::deadline(now_ns, entry.ttl_seconds);
+            guard.fill_slot(entry.slot, place);
+        }
+        next = next.min(place.deadline);
+        owned += u64::from(place.owner.is_some());
+    }
+    guard.set_survey(next, owned);
+    Ok(())
+}

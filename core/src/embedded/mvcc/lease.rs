@@ -1,0 +1,222 @@
+//! Leases: which there are, which keys hang on them, and how they go with their keys.
+//!
+//! A lease stands in `lease` with its TTL and the number of its slot; each key on it in `lkey`. Its
+//! deadline is in the slot, outside the store ([`slots`](crate::embedded::slots)): what a
+//! transaction does there is told to a [`SlotLog`], and done or undone when its commit is known.
+
+use super::write::Writer;
+use crate::embedded::codec::{self, LeaseEntry, RO_COMPAT_LEASES, meta};
+use crate::embedded::guard::Guard;
+use crate::embedded::lmdb::{Tree, Txn};
+use crate::embedded::slots::{DEAD, NO_DEADLINE, Owner, Place, this_process};
+use crate::error::{Code, Error, Result};
+use crate::model::LeaseId;
+use crate::request::{Grant, LeaseGrant, LeaseRevoke, Revoke};
+
+const NS: u64 = 1_000_000_000;
+
+/// When a lease ends that is kept alive at `now_ns`.
+pub(crate) fn deadline(now_ns: u64, ttl_seconds: i64) -> u64 {
+    // below "none", also for the largest TTL
+    now_ns.saturating_add(u64::try_from(ttl_seconds).unwrap_or(0).saturating_mul(NS)).min(NO_DEADLINE - 1)
+}
+
+/// A lease, if there is one of this id.
+pub(crate) fn find(txn: &Txn, id: LeaseId) -> Result<Option<LeaseEntry>> {
+    let key = codec::lease_key(id);
+    txn.get(Tree::Lease, &key)?.map(|bytes| LeaseEntry::decode(&key, bytes)).transpose()
+}
+
+/// Every lease.
+pub(crate) fn all(txn: &Txn) -> Result<Vec<(LeaseId, LeaseEntry)>> {
+    let mut leases = Vec::new();
+    let mut cursor = txn.cursor(Tree::Lease)?;
+    let mut entry = cursor.seek(&[])?;
+    while let Some((key, bytes)) = entry {
+        leases.push((codec::lease_id(key)?, LeaseEntry::decode(key, bytes)?));
+        entry = cursor.next()?;
+    }
+    Ok(leases)
+}
+
+/// The keys on a lease, ascending; at most so many, from a key on.
+pub(crate) fn keys(txn: &Txn, id: LeaseId, from: &[u8], most: usize) -> Result<Vec<Vec<u8>>> {
+    let mut keys = Vec::new();
+    let prefix = codec::lease_key(id);
+    let mut cursor = txn.cursor(Tree::Lkey)?;
+    let mut entry = cursor.seek(&codec::leased_key(id, from))?;
+    while let Some((key, _)) = entry.filter(|(key, _)| key.starts_with(&prefix) && keys.len() < most) {
+        keys.push(key[prefix.len()..].to_vec());
+        entry = cursor.next()?;
+    }
+    Ok(keys)
+}
+
+pub(crate) fn not_found(id: LeaseId) -> Error {
+    Error::new(Code::LeaseNotFound, format!("requested lease not found (lease {id})"))
+}
+
+/// Refuses a lease that is not there; 0 is none and fine.
+pub(crate) fn check(txn: &Txn, id: LeaseId) -> Result<()> {
+    if id == 0 || find(txn, id)?.is_some() { Ok(()) } else { Err(not_found(id)) }
+}
+
+/// What a transaction has done to slots. Dropped before its commit is known to be there it undoes
+/// that: what was granted gives its slot back, and what was revoked lives.
+pub(crate) struct SlotLog<'g> {
+    guard: &'g Guard,
+    granted: Vec<u32>,
+    /// Marked as dead, each with the deadline that it had.
+    killed: Vec<(u32, u64)>,
+}
+
+impl<'g> SlotLog<'g> {
+    pub fn new(guard: &'g Guard) -> SlotLog<'g> {
+        SlotLog { guard, granted: Vec::new(), killed: Vec::new() }
+    }
+
+    /// After the commit: what was revoked gives its slot back.
+    pub fn committed(mut self) {
+        self.granted.clear();
+        std::mem::take(&mut self.killed).iter().for_each(|(slot, _)| self.guard.clear_slot(*slot));
+    }
+}
+
+impl Drop for SlotLog<'_> {
+    fn drop(&mut self) {
+        for &(slot, deadline) in &self.killed {
+            self.guard.swap_deadline(slot, DEAD, deadline);
+        }
+        self.granted.iter().for_each(|slot| self.guard.clear_slot(*slot));
+    }
+}
+
+impl Writer<'_> {
+    /// Moves a key from the lease it hung on to another; 0 is none.
+    pub(super) fn move_lease(&mut self, key: &[u8], from: LeaseId, to: LeaseId) -> Result<()> {
+        if from == to {
+            return Ok(());
+        }
+        if from != 0 {
+            self.txn_mut().delete(Tree::Lkey, &codec::leased_key(from, key))?;
+        }
+        if to != 0 {
+            self.txn_mut().put(Tree::Lkey, &codec::leased_key(to, key), &[])?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn grant(&mut self, grant: &Grant) -> Result<LeaseGrant> {
+        let id = match grant.id {
+            0 => self.new_lease_id()?,
+            id if find(self.txn(), id)?.is_some() => {
+                return Err(Error::new(Code::LeaseExists, format!("lease already exists (lease {id})")));
+            }
+            id => id,
+        };
+        let guard = self.guard();
+        let slot = guard.free_slot(|slot, holder| {
+            let in_use = self.slot_log().killed.iter().any(|(killed, _)| *killed == slot);
+            Ok(in_use || find(self.txn(), holder)?.is_some_and(|entry| entry.slot == slot))
+        })?;
+        let ttl_seconds = grant.ttl_seconds;
+        let owner = grant.end_with_process.then(this_process);
+        guard.fill_slot(slot, Place { id, deadline: deadline(self.now_ns(), ttl_seconds), owner });
+        self.slot_log_mut().granted.push(slot);
+        self.note_feature(RO_COMPAT_LEASES)?;
+        self.txn_mut().put(Tree::Lease, &codec::lease_key(id), &LeaseEntry { ttl_seconds, slot }.encode())?;
+        Ok(LeaseGrant { revision: self.current(), id, ttl_seconds })
+    }
+
+    /// An id that no lease has.
+    fn new_lease_id(&self) -> Result<LeaseId> {
+        use std::hash::{BuildHasher, Hasher, RandomState};
+        loop {
+            let id = (RandomState::new().build_hasher().finish() >> 1) as LeaseId;
+            if id != 0 && find(self.txn(), id)?.is_none() {
+                return Ok(id);
+            }
+        }
+    }
+
+    /// Tells older libraries that they must not write this store.
+    fn note_feature(&mut self, feature: u64) -> Result<()> {
+        let bits = self.txn().get(Tree::Meta, meta::RO_COMPAT)?.and_then(|bits| bits.try_into().ok());
+        let bits = bits.map_or(0, u64::from_le_bytes);
+        if bits & feature == 0 {
+            self.txn_mut().put(Tree::Meta, meta::RO_COMPAT, &(bits | feature).to_le_bytes())?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn revoke(&mut self, revoke: &Revoke) -> Result<LeaseRevoke> {
+        let entry = find(self.txn(), revoke.id)?.ok_or_else(|| not_found(revoke.id))?;
+        // a keep-alive that comes now finds the lease dead
+        if let Some(place) = self.guard().place(entry.slot).filter(|place| place.id == revoke.id) {
+            let mut seen = place.deadline;
+            while !self.guard().swap_deadline(entry.slot, seen, DEAD) {
+                seen = self.guard().place(entry.slot).map_or(DEAD, |place| place.deadline);
+            }
+            self.slot_log_mut().killed.push((entry.slot, seen));
+        }
+        self.revoke_keys(revoke.id)?;
+        Ok(LeaseRevoke { revision: self.revision() })
+    }
+
+    /// Deletes a lease and its keys, in ascending order, in the revision under way.
+    fn revoke_keys(&mut self, id: LeaseId) -> Result<()> {
+        const STEP: usize = 1_000;
+        loop {
+            let keys = keys(self.txn(), id, &[], STEP)?;
+            for key in &keys {
+                let Some(bytes) = self.txn().get(Tree::Live, key)? else {
+                    return Err(codec::damaged("lkey", &codec::leased_key(id, key), "its key does not exist"));
+                };
+                let header = codec::live(key, bytes)?.0;
+                self.bury(key, &header)?;
+            }
+            if keys.len() < STEP {
+                break;
+            }
+        }
+        self.txn_mut().delete(Tree::Lease, &codec::lease_key(id)).map(drop)
+    }
+
+    /// Revokes what is past its deadline or has lost its process, each lease in a revision of its
+    /// own, at most so many; answers whether that was all, and notes the next deadline if so.
+    pub fn expire(&mut self, most: usize) -> Result<bool> {
+        let guard = self.guard();
+        let (mut next, mut owned, mut revoked) = (NO_DEADLINE, 0, 0);
+        for (slot, place) in guard.places() {
+            if !self.is_due(&place) {
+                next = next.min(place.deadline);
+                owned += u64::from(place.owner.is_some());
+                continue;
+            }
+            if find(self.txn(), place.id)?.is_none_or(|entry| entry.slot != slot) {
+                if !self.slot_log().killed.iter().any(|(killed, _)| *killed == slot) {
+                    // left over by a process that died before its commit
+                    guard.clear_slot(slot);
+                }
+                continue;
+            }
+            if revoked == most {
+                return Ok(false);
+            }
+            if place.deadline != DEAD && !guard.swap_deadline(slot, place.deadline, DEAD) {
+                // kept alive at the last moment: looked at again soon
+                next = 0;
+                continue;
+            }
+            self.slot_log_mut().killed.push((slot, place.deadline));
+            self.in_own_revision(|writer| writer.revoke_keys(place.id))?;
+            revoked += 1;
+        }
+        guard.set_survey(next, owned);
+        Ok(true)
+    }
+
+    fn is_due(&self, place: &Place) -> bool {
+        place.deadline <= self.now_ns() || place.owner.is_some_and(|owner: Owner| self.guard().owner_is_gone(owner))
+    }
+}

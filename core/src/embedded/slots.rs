@@ -1,0 +1,144 @@
+//! Where leases keep their deadlines: slots in the guard file, which every process maps.
+//!
+//! A slot is given out and taken back under the writer's lock. It belongs to a lease if the lease
+//! of its id, in the store, names it; anything else in it is left over and may be overwritten. A
+//! keep-alive needs no lock and no flush: it swaps the deadline it has seen for a later one. Whoever
+//! revokes swaps it for [`DEAD`] first, so that of the two only one succeeds.
+
+use std::sync::atomic::Ordering;
+
+use super::guard::{Guard, Slot};
+use super::os;
+use crate::error::Result;
+use crate::model::LeaseId;
+
+/// No lease has a deadline.
+pub(crate) const NO_DEADLINE: u64 = u64::MAX;
+/// The deadline of a lease that is being revoked.
+pub(crate) const DEAD: u64 = 0;
+
+/// A process that a lease ends with: its pid and its start time.
+pub(crate) type Owner = (u32, u64);
+
+/// This process, as an owner.
+pub(crate) fn this_process() -> Owner {
+    (std::process::id(), os::place().start)
+}
+
+/// What stands in a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub id: LeaseId,
+    /// Nanoseconds on the store's clock, or [`DEAD`].
+    pub deadline: u64,
+    pub owner: Option<Owner>,
+}
+
+impl Slot {
+    fn place(&self) -> Place {
+        let pid = self.owner_pid.load(Ordering::Acquire);
+        Place {
+            id: self.id.load(Ordering::Acquire) as LeaseId,
+            deadline: self.deadline.load(Ordering::Acquire),
+            owner: (pid != 0).then(|| (pid, self.owner_start.load(Ordering::Relaxed))),
+        }
+    }
+}
+
+impl Guard {
+    fn slot(&self, index: u32) -> Option<&Slot> {
+        self.slots().get(index as usize)
+    }
+
+    /// What stands in a slot, if there is one of this number.
+    pub fn place(&self, index: u32) -> Option<Place> {
+        self.slot(index).map(Slot::place)
+    }
+
+    /// Every slot that has something in it, with its number.
+    pub fn places(&self) -> impl Iterator<Item = (u32, Place)> {
+        let places = self.slots().iter().enumerate().map(|(index, slot)| (index as u32, slot.place()));
+        places.filter(|(_, place)| place.id != 0)
+    }
+
+    /// The first slot that is free: empty, or not `taken` by the lease whose id stands in it. Under
+    /// the writer's lock.
+    pub fn free_slot(&self, mut taken: impl FnMut(u32, LeaseId) -> Result<bool>) -> Result<u32> {
+        let Some(words) = self.words() else { return Ok(0) };
+        let mut index = words.hint.load(Ordering::Acquire) as u32;
+        loop {
+            let Some(place) = self.place(index) else {
+                self.grow_slots(index.into())?;
+                return Ok(index);
+            };
+            if place.id == 0 || !taken(index, place.id)? {
+                return Ok(index);
+            }
+            index += 1;
+        }
+    }
+
+    /// Lengthens the file until there is a slot of this number.
+    pub fn ensure_slot(&self, index: u32) -> Result<()> {
+        if self.slot(index).is_some() { Ok(()) } else { self.grow_slots(index.into()) }
+    }
+
+    /// Gives a slot to a lease: the deadline first, then whose it is. Under the writer's lock.
+    pub fn fill_slot(&self, index: u32, place: Place) {
+        let (Some(slot), Some(words)) = (self.slot(index), self.words()) else { return };
+        let (pid, start) = place.owner.unwrap_or_default();
+        slot.id.store(0, Ordering::Release);
+        slot.deadline.store(place.deadline, Ordering::Release);
+        slot.owner_start.store(start, Ordering::Relaxed);
+        slot.owner_pid.store(pid, Ordering::Release);
+        slot.id.store(place.id as u64, Ordering::Release);
+        words.hint.fetch_max(u64::from(index) + 1, Ordering::AcqRel);
+        words.next_deadline.fetch_min(place.deadline, Ordering::AcqRel);
+        if pid != 0 {
+            words.owned.fetch_add(1, Ordering::AcqRel);
+            words.owner_changes.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Takes a slot back. Under the writer's lock, when no lease names it any more.
+    pub fn clear_slot(&self, index: u32) {
+        let (Some(slot), Some(words)) = (self.slot(index), self.words()) else { return };
+        slot.id.store(0, Ordering::Release);
+        words.hint.fetch_min(index.into(), Ordering::AcqRel);
+        if slot.owner_pid.swap(0, Ordering::AcqRel) != 0 {
+            // a survey may have counted anew meanwhile: never below 0
+            let _ = words.owned.fetch_update(Ordering::AcqRel, Ordering::Acquire, |owned| owned.checked_sub(1));
+            words.owner_changes.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Swaps a deadline that was seen for another; false if it is not that one any more.
+    pub fn swap_deadline(&self, index: u32, seen: u64, new: u64) -> bool {
+        let swap = |slot: &Slot| slot.deadline.compare_exchange(seen, new, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        self.slot(index).is_some_and(swap)
+    }
+
+    /// No lease has an earlier deadline; 0 is "look now", [`NO_DEADLINE`] none.
+    #[inline]
+    pub fn next_deadline(&self) -> u64 {
+        self.words().map_or(NO_DEADLINE, |words| words.next_deadline.load(Ordering::Acquire))
+    }
+
+    /// Says what a look through all slots found. Under the writer's lock.
+    pub fn set_survey(&self, next_deadline: u64, owned: u64) {
+        let Some(words) = self.words() else { return };
+        words.next_deadline.store(next_deadline, Ordering::Release);
+        words.owned.store(owned, Ordering::Release);
+    }
+
+    /// How often a lease with an owner came or went, and how many there are.
+    pub fn owners(&self) -> (u64, u64) {
+        self.words()
+            .map_or((0, 0), |words| (words.owner_changes.load(Ordering::Acquire), words.owned.load(Ordering::Acquire)))
+    }
+
+    /// Whether the process is gone that a lease ends with.
+    pub fn owner_is_gone(&self, (pid, start): Owner) -> bool {
+        self.is_gone(pid, start)
+    }
+}

@@ -1,0 +1,630 @@
+//! A watcher is a filter and a position in the log. (I5)
+//!
+//! Nothing queues events for it. The [`Hub`] of a store goes through each new revision once, finds
+//! by its index whose filters match, and notes the revision with those watchers: a few numbers, and
+//! beyond [`HITS_MAX`] of them just that there are more. A watcher that is read takes what it must
+//! from the log itself: at the revisions noted, or, where it began in the past or has fallen
+//! behind, all of a stretch.
+//!
+//! For each watcher, in this order: revisions below `next` are done with; those up to `scan_upto`
+//! must be looked through; then come the `hits`, up to where the hub is, or, with `more`, up to the
+//! last of them. An example: made at revision 10 to start at 4, `next` is 4 and `scan_upto` 10. The
+//! hub notes 13. It reads 4 to 10, then 13, and is done with everything up to where the hub is.
+//!
+//! Locks are taken from the hub's to the watchers', never the other way round.
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::task::Waker;
+
+use super::lmdb::Env;
+use super::mvcc::{self, compacted_error, history};
+use super::os::{self, EventFd};
+use crate::engine::WatchStream;
+use crate::error::{Code, Error, Result};
+use crate::model::Revision;
+use crate::request::{Watch, WatchBatch};
+
+/// Revisions noted with a watcher before it must look through the log itself.
+const HITS_MAX: usize = 16;
+/// Events that the hub goes through before it lets others at its lock.
+const STEP_EVENTS: usize = 10_000;
+/// A watcher that asked for it hears of progress after so long without an event.
+const PROGRESS_NS: u64 = 600 * 1_000_000_000;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Everything that follows one store in this process.
+#[derive(Default)]
+pub(crate) struct Hub {
+    inner: Mutex<Inner>,
+    count: AtomicUsize,
+    /// How many of them want to hear of progress.
+    progress: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// Every revision up to this has been matched against the index.
+    upto: Revision,
+    watchers: HashMap<u64, Arc<Watched>>,
+    last_id: u64,
+    index: index::Index,
+}
+
+/// One watcher, as the hub knows it.
+pub(crate) struct Watched {
+    id: u64,
+    /// The handle that it was made from.
+    handle: u64,
+    watch: Watch,
+    place: Mutex<Place>,
+    /// Batches of a stretch that was looked through, not yet taken. Held while one thread takes.
+    page: Mutex<VecDeque<WatchBatch>>,
+}
+
+#[derive(Default)]
+struct Place {
+    next: Revision,
+    scan_upto: Revision,
+    hits: VecDeque<Revision>,
+    /// There was no room for a hit: behind the last of them nothing is known.
+    more: bool,
+    end: Option<Error>,
+    waker: Option<Waker>,
+    fd: Option<EventFd>,
+    /// When it last delivered, or was made.
+    delivered_ns: u64,
+    progress_due: bool,
+    /// The revision of the first batch that was read and not taken; 0 if there is none.
+    read: Revision,
+}
+
+/// What a watcher must do next.
+enum Todo {
+    Scan(Revision, Revision),
+    Hit(Revision),
+    /// Ask the hub how far it is.
+    CatchUp,
+    Progress,
+    Nothing,
+}
+
+impl Place {
+    fn todo(&self) -> Todo {
+        match self.hits.front() {
+            _ if self.next <= self.scan_upto => Todo::Scan(self.next, self.scan_upto),
+            Some(&hit) => Todo::Hit(hit),
+            None if self.more => Todo::CatchUp,
+            None if self.progress_due => Todo::Progress,
+            None => Todo::Nothing,
+        }
+    }
+
+    fn is_pending(&self) -> bool {
+        self.end.is_some() || self.read != 0 || !matches!(self.todo(), Todo::Nothing)
+    }
+
+    /// Says that there is something; whom to wake, once no lock is held.
+    fn announce(&self) -> Option<Waker> {
+        if let Some(fd) = &self.fd {
+            fd.signal();
+        }
+        self.waker.clone()
+    }
+
+    /// Makes the descriptor unreadable if there is nothing.
+    fn settle(&self) {
+        if let Some(fd) = self.fd.as_ref().filter(|_| !self.is_pending()) {
+            fd.clear();
+        }
+    }
+}
+
+fn first_of(page: &VecDeque<WatchBatch>) -> Revision {
+    page.front().map_or(0, |batch| batch.revision)
+}
+
+/// Numbers that tell handles apart.
+pub(crate) fn new_handle() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Hub {
+    /// How many watchers there are.
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Makes a watcher. The caller has validated the request.
+    ///
+    /// # Errors
+    ///
+    /// `compacted` if it would start below the compacted revision.
+    pub fn add(&self, env: &Env, handle: u64, watch: Watch, now_ns: u64) -> Result<Arc<Watched>> {
+        let mut inner = lock(&self.inner);
+        let txn = env.read()?;
+        let (current, compacted) = (mvcc::current_revision(&txn)?, mvcc::compacted_revision(&txn)?);
+        drop(txn);
+        let next = if watch.start_revision == 0 { current + 1 } else { watch.start_revision };
+        if next < compacted || next < 0 {
+            return Err(compacted_error(next, compacted.max(0)));
+        }
+        if inner.watchers.is_empty() {
+            inner.upto = current;
+        }
+        inner.last_id += 1;
+        let id = inner.last_id;
+        let place = Place { next, scan_upto: inner.upto, delivered_ns: now_ns, ..Place::default() };
+        inner.index.add(id, &watch.range);
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.progress.fetch_add(usize::from(watch.progress), Ordering::Relaxed);
+        let watched = Arc::new(Watched { id, handle, watch, place: Mutex::new(place), page: Mutex::default() });
+        inner.watchers.insert(id, watched.clone());
+        Ok(watched)
+    }
+
+    /// Forgets a watcher.
+    fn remove(&self, watched: &Watched) {
+        let mut inner = lock(&self.inner);
+        if inner.watchers.remove(&watched.id).is_some() {
+            inner.index.remove(watched.id, &watched.watch.range);
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            self.progress.fetch_sub(usize::from(watched.watch.progress), Ordering::Relaxed);
+        }
+    }
+
+    /// Ends the watchers of a handle, or all.
+    pub fn end(&self, handle: Option<u64>, error: &Error) {
+        let theirs = |watched: &&Arc<Watched>| handle.is_none_or(|handle| watched.handle == handle);
+        let ended: Vec<_> = lock(&self.inner).watchers.values().filter(theirs).cloned().collect();
+        for watched in ended {
+            self.remove(&watched);
+            watched.end(error.clone());
+        }
+    }
+
+    /// Goes through what was written since the last time; whom to wake, once no lock is held.
+    pub fn follow(&self, env: &Env) -> Result<Vec<Waker>> {
+        let mut wakers = Vec::new();
+        while self.follow_step(env, &mut wakers)? {}
+        Ok(wakers)
+    }
+
+    fn follow_step(&self, env: &Env, wakers: &mut Vec<Waker>) -> Result<bool> {
+        let mut inner = lock(&self.inner);
+        let inner = &mut *inner;
+        if inner.watchers.is_empty() {
+            return Ok(false);
+        }
+        let txn = env.read()?;
+        let current = mvcc::current_revision(&txn)?;
+        if current <= inner.upto {
+            return Ok(false);
+        }
+        if mvcc::compacted_revision(&txn)? > inner.upto + 1 {
+            // this process was stopped for long: each watcher finds out what it has missed
+            for watched in inner.watchers.values() {
+                wakers.extend(watched.fall_behind(current));
+            }
+            inner.upto = current;
+            return Ok(false);
+        }
+        inner.upto = history::each_event(&txn, inner.upto, current, STEP_EVENTS, |revision, key, deleted| {
+            inner.index.find(key, |id| {
+                if let Some(watched) = inner.watchers.get(&id) {
+                    wakers.extend(watched.hit(revision, deleted));
+                }
+            });
+        })?;
+        Ok(inner.upto < current)
+    }
+
+    /// Reminds those who have heard nothing for long that they may report progress; whom to wake.
+    pub fn progress(&self, now_ns: u64) -> Vec<Waker> {
+        if self.progress.load(Ordering::Relaxed) == 0 {
+            return Vec::new();
+        }
+        let inner = lock(&self.inner);
+        inner.watchers.values().filter(|watched| watched.watch.progress).filter_map(|w| w.remind(now_ns)).collect()
+    }
+
+    /// For a watcher that has read all its hits but not all that matched: what lies between must be
+    /// looked through, and from now on is noted again.
+    fn catch_up(&self, watched: &Watched) {
+        let inner = lock(&self.inner);
+        let mut place = lock(&watched.place);
+        place.scan_upto = inner.upto;
+        place.more = false;
+    }
+
+    fn resume_revision(&self, watched: &Watched) -> Revision {
+        let inner = lock(&self.inner);
+        let place = lock(&watched.place);
+        match place.todo() {
+            _ if place.read != 0 => place.read,
+            Todo::Hit(hit) => hit,
+            Todo::Scan(..) | Todo::CatchUp => place.next,
+            Todo::Progress | Todo::Nothing => place.next.max(inner.upto + 1),
+        }
+    }
+
+    /// The report of a watcher that has nothing to deliver, none if it has by now.
+    fn report(&self, watched: &Watched, now_ns: u64) -> Option<WatchBatch> {
+        let inner = lock(&self.inner);
+        let mut place = lock(&watched.place);
+        if !matches!(place.todo(), Todo::Progress) {
+            return None;
+        }
+        (place.delivered_ns, place.progress_due) = (now_ns, false);
+        place.settle();
+        Some(WatchBatch { revision: inner.upto, events: Vec::new() })
+    }
+}
+
+impl Watched {
+    /// Notes that this revision matches; whom to wake.
+    fn hit(&self, revision: Revision, deleted: bool) -> Option<Waker> {
+        if if deleted { self.watch.no_delete } else { self.watch.no_put } {
+            return None;
+        }
+        let mut place = lock(&self.place);
+        if revision < place.next || place.more || place.hits.back() == Some(&revision) {
+            return None;
+        }
+        match place.hits.len() < HITS_MAX {
+            true => place.hits.push_back(revision),
+            false => place.more = true,
+        }
+        place.announce()
+    }
+
+    /// All that it has not read must be looked through.
+    fn fall_behind(&self, upto: Revision) -> Option<Waker> {
+        let mut place = lock(&self.place);
+        place.hits.clear();
+        (place.more, place.scan_upto) = (false, upto);
+        place.announce()
+    }
+
+    fn remind(&self, now_ns: u64) -> Option<Waker> {
+        let mut place = lock(&self.place);
+        if place.progress_due || now_ns.saturating_sub(place.delivered_ns) < PROGRESS_NS {
+            return None;
+        }
+        place.progress_due = true;
+        place.announce()
+    }
+
+    fn end(&self, error: Error) {
+        let waker = {
+            let mut place = lock(&self.place);
+            if place.end.is_some() {
+                return;
+            }
+            place.end = Some(error);
+            place.announce()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn try_next(&self, hub: &Hub, env: &Env, now_ns: u64) -> Result<Option<WatchBatch>> {
+        let mut page = match self.page.try_lock() {
+            Ok(page) => page,
+            Err(TryLockError::Poisoned(page)) => page.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                let message = "the watcher is being read by another thread: one reads at a time";
+                return Err(Error::new(Code::InvalidArgument, message));
+            }
+        };
+        loop {
+            let todo = {
+                let mut place = lock(&self.place);
+                if let Some(error) = &place.end {
+                    page.clear();
+                    return Err(error.clone());
+                }
+                if let Some(batch) = page.pop_front() {
+                    place.read = first_of(&page);
+                    (place.delivered_ns, place.progress_due) = (now_ns, false);
+                    place.settle();
+                    return Ok(Some(batch));
+                }
+                place.todo()
+            };
+            let (from, upto) = match todo {
+                Todo::Nothing => {
+                    let place = lock(&self.place);
+                    if place.is_pending() {
+                        continue;
+                    }
+                    place.settle();
+                    return Ok(None);
+                }
+                Todo::Progress => match hub.report(self, now_ns) {
+                    None => continue,
+                    report => return Ok(report),
+                },
+                Todo::CatchUp => {
+                    hub.catch_up(self);
+                    continue;
+                }
+                Todo::Scan(from, upto) => (from, upto),
+                Todo::Hit(hit) => (hit, hit),
+            };
+            self.read(env, from, upto, &mut page)?;
+        }
+    }
+
+    /// Reads some of a stretch of the log into `page`, and moves on.
+    fn read(&self, env: &Env, from: Revision, upto: Revision, page: &mut VecDeque<WatchBatch>) -> Result<()> {
+        let read = env.read().and_then(|txn| history::batches(&txn, &self.watch, from, upto));
+        let mut place = lock(&self.place);
+        match read {
+            Ok((batches, seen_upto)) => {
+                place.next = place.next.max(seen_upto + 1);
+                if place.hits.front().is_some_and(|hit| *hit <= seen_upto) {
+                    place.hits.pop_front();
+                }
+                *page = batches;
+                place.read = first_of(page);
+                Ok(())
+            }
+            // busy for want of a reader's slot passes; what is gone stays gone
+            Err(error) => {
+                if error.code() != Code::Busy {
+                    place.end = Some(error.clone());
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// What a watcher needs of the store that it follows.
+pub(crate) trait Followed: Send + Sync {
+    fn env(&self) -> &Env;
+    fn hub(&self) -> &Hub;
+    fn now_ns(&self) -> u64;
+}
+
+/// A watcher as its owner has it.
+pub(crate) struct Stream<S: Followed> {
+    store: Weak<S>,
+    watched: Arc<Watched>,
+    generation: u64,
+}
+
+impl<S: Followed> Stream<S> {
+    pub fn new(store: Weak<S>, watched: Arc<Watched>) -> Stream<S> {
+        Stream { store, watched, generation: os::fork_generation() }
+    }
+
+    /// A lock of the parent's may be held by a thread that the child does not have.
+    fn ours(&self) -> bool {
+        self.generation == os::fork_generation()
+    }
+}
+
+impl<S: Followed> WatchStream for Stream<S> {
+    fn try_next(&self) -> Result<Option<WatchBatch>> {
+        match self.store.upgrade() {
+            Some(store) => self.watched.try_next(store.hub(), store.env(), store.now_ns()),
+            None => Err(Error::new(Code::Closed, "the store's handle is closed")),
+        }
+    }
+
+    fn set_waker(&self, waker: Option<Waker>) {
+        let mut place = lock(&self.watched.place);
+        // dropped outside the lock, as it is somebody else's code
+        let _before = std::mem::replace(&mut place.waker, waker);
+        let at_once = place.waker.clone().filter(|_| place.is_pending());
+        drop(place);
+        if let Some(waker) = at_once {
+            waker.wake();
+        }
+    }
+
+    fn fd(&self) -> Result<RawFd> {
+        let mut place = lock(&self.watched.place);
+        if place.fd.is_none() {
+            let made = EventFd::new();
+            let fd =
+                made.map_err(|e| Error::new(Code::Io, format!("a descriptor for a watcher: {e}")).with_source(e))?;
+            place.fd = Some(fd);
+            if place.is_pending() {
+                place.announce();
+            }
+        }
+        Ok(place.fd.as_ref().map_or(-1, EventFd::fd))
+    }
+
+    fn end(&self, error: Error) {
+        if !self.ours() {
+            return;
+        }
+        if let Some(store) = self.store.upgrade() {
+            store.hub().remove(&self.watched);
+        }
+        self.watched.end(error);
+    }
+
+    fn resume_revision(&self) -> Revision {
+        match self.store.upgrade().filter(|_| self.ours()) {
+            Some(store) => store.hub().resume_revision(&self.watched),
+            None => self.watched.place.try_lock().map_or(0, |place| place.next),
+        }
+    }
+}
+
+mod index {
+    //! Who watches a key: single keys by hash, ranges by their bounds.
+
+    use std::collections::HashMap;
+
+    use crate::model::KeyRange;
+
+    /// Finds all watchers whose range has a key.
+    #[derive(Default)]
+    pub(super) struct Index {
+        keys: HashMap<Vec<u8>, Vec<u64>>,
+        /// By beginning, then end; those of one range stand together.
+        ranges: Vec<Interval>,
+        /// The latest end of each subtree, the ranges being a balanced tree with its root in the
+        /// middle; empty when it must be made anew.
+        latest: Vec<Option<Vec<u8>>>,
+    }
+
+    struct Interval {
+        start: Vec<u8>,
+        /// None is no end.
+        end: Option<Vec<u8>>,
+        ids: Vec<u64>,
+    }
+
+    /// Later than every key.
+    fn is_later(a: &Option<Vec<u8>>, b: &Option<Vec<u8>>) -> bool {
+        match (a, b) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(a), Some(b)) => a > b,
+        }
+    }
+
+    impl Index {
+        fn find_range(&self, range: &KeyRange) -> Result<usize, usize> {
+            self.ranges.binary_search_by(|interval| {
+                (interval.start.as_slice(), interval.end.as_deref()).cmp(&(range.key.as_slice(), range.end()))
+            })
+        }
+
+        pub fn add(&mut self, id: u64, range: &KeyRange) {
+            if range.is_single() {
+                self.keys.entry(range.key.clone()).or_default().push(id);
+                return;
+            }
+            match self.find_range(range) {
+                Ok(at) => self.ranges[at].ids.push(id),
+                Err(at) => {
+                    let end = range.end().map(<[u8]>::to_vec);
+                    self.ranges.insert(at, Interval { start: range.key.clone(), end, ids: vec![id] });
+                    self.latest.clear();
+                }
+            }
+        }
+
+        pub fn remove(&mut self, id: u64, range: &KeyRange) {
+            if range.is_single() {
+                if let Some(ids) = self.keys.get_mut(&range.key) {
+                    ids.retain(|other| *other != id);
+                    if ids.is_empty() {
+                        self.keys.remove(&range.key);
+                    }
+                }
+                return;
+            }
+            if let Ok(at) = self.find_range(range) {
+                self.ranges[at].ids.retain(|other| *other != id);
+                if self.ranges[at].ids.is_empty() {
+                    self.ranges.remove(at);
+                    self.latest.clear();
+                }
+            }
+        }
+
+        /// Hands each watcher of `key` to `found`.
+        pub fn find(&mut self, key: &[u8], mut found: impl FnMut(u64)) {
+            if let Some(ids) = self.keys.get(key) {
+                ids.iter().for_each(|id| found(*id));
+            }
+            if self.latest.is_empty() && !self.ranges.is_empty() {
+                self.latest = vec![None; self.ranges.len()];
+                measure(&self.ranges, &mut self.latest);
+            }
+            visit(&self.ranges, &self.latest, key, &mut found);
+        }
+    }
+
+    /// Fills in the latest end of every subtree.
+    fn measure(ranges: &[Interval], latest: &mut [Option<Vec<u8>>]) {
+        if ranges.is_empty() {
+            return;
+        }
+        let middle = ranges.len() / 2;
+        let (left, rest) = latest.split_at_mut(middle);
+        let (own, right) = rest.split_first_mut().expect("the middle is inside");
+        measure(&ranges[..middle], left);
+        measure(&ranges[middle + 1..], right);
+        *own = ranges[middle].end.clone();
+        for side in [&left, &right] {
+            if let Some(end) = (!side.is_empty()).then(|| &side[side.len() / 2]).filter(|end| is_later(end, own)) {
+                *own = end.clone();
+            }
+        }
+    }
+
+    /// Every range of this subtree that has the key: none if even its latest end is not after it.
+    fn visit(ranges: &[Interval], latest: &[Option<Vec<u8>>], key: &[u8], found: &mut impl FnMut(u64)) {
+        let Some(interval) = ranges.get(ranges.len() / 2) else { return };
+        let middle = ranges.len() / 2;
+        let ends_before = |end: &Option<Vec<u8>>| end.as_deref().is_some_and(|end| end <= key);
+        if ends_before(&latest[middle]) {
+            return;
+        }
+        visit(&ranges[..middle], &latest[..middle], key, found);
+        if interval.start.as_slice() <= key {
+            if !ends_before(&interval.end) {
+                interval.ids.iter().for_each(|id| found(*id));
+            }
+            visit(&ranges[middle + 1..], &latest[middle + 1..], key, found);
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        /// Every range and key over three letters, beside a look at each.
+        #[test]
+        fn finds_what_a_look_at_each_finds() {
+            let mut words: Vec<Vec<u8>> = vec![vec![]];
+            for length in 1..3 {
+                for number in 0..3usize.pow(length) {
+                    let digit = |place: u32| b'a' + (number / 3usize.pow(place) % 3) as u8;
+                    words.push((0..length).map(digit).collect());
+                }
+            }
+            words.sort();
+            let mut ranges = Vec::new();
+            for start in words.iter().filter(|word| !word.is_empty()) {
+                ranges.push(KeyRange::key(start.clone()));
+                ranges.push(KeyRange::from(start.clone()));
+                ranges.extend(
+                    words.iter().filter(|end| *end > start).map(|end| KeyRange::between(start.clone(), end.clone())),
+                );
+            }
+            let mut index = Index::default();
+            ranges.iter().enumerate().for_each(|(id, range)| index.add(id as u64, range));
+            for round in 0..3 {
+                for key in words.iter().filter(|word| !word.is_empty()) {
+                    let mut found = Vec::new();
+                    index.find(key, |id| found.push(id));
+                    found.sort_unstable();
+                    let there =
+                        |(id, range): (usize, &KeyRange)| (id % 3 >= round && range.contains(key)).then_some(id as u64);
+                    let expected: Vec<u64> = ranges.iter().enumerate().filter_map(there).collect();
+                    assert_eq!(found, expected, "round {round}, key {}", key.escape_ascii());
+                }
+                let gone = ranges.iter().enumerate().filter(|(id, _)| id % 3 == round);
+                gone.for_each(|(id, range)| index.remove(id as u64, range));
+            }
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Standing in line for a name: what a lock and an election have in common.
+//!
+//! etcd's layout: each who wants `name` puts the key `name/<lease id in hexadecimal>` on a lease of
+//! its own; whose key has the lowest create_revision of all under `name/` has it. Each waits for
+//! the key just before its own to go, so that one is woken at a time.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::db::Db;
+use crate::engine::wrong_answer;
+use crate::error::{Code, Error, Result};
+use crate::model::{KeyRange, KeyValue, Revision};
+use crate::recipe::lease::lost;
+use crate::recipe::{Lease, Watcher};
+use crate::request::*;
+
+/// What a [`Claim`] needs next.
+#[derive(Debug)]
+pub enum ClaimStep {
+    /// This request run, and its answer handed to [`Claim::step`].
+    Run(Request),
+    /// This watch made, and [`Claim::step`] called after its first batch or its end.
+    Wait(Watch),
+    /// Nothing: it has the name.
+    Held,
+}
+
+/// What has been said to the store and not been answered yet.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    Nothing,
+    Grant,
+    Put,
+    Line,
+}
+
+/// A place in the line for a name, without any waiting of its own: it says what to ask the store,
+/// and whoever drives it asks, in a blocking or in an async way. [`Lock`](crate::Lock) and
+/// [`Election`](crate::Election) are it with a driver.
+pub struct Claim {
+    db: Db,
+    name: Vec<u8>,
+    value: Vec<u8>,
+    ttl_seconds: i64,
+    lease: Option<Lease>,
+    key: Vec<u8>,
+    revision: Revision,
+    asked: Asked,
+    held: bool,
+}
+
+impl fmt::Debug for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = if self.held { "held" } else { "not held" };
+        write!(f, "Claim({}, {state})", self.name.escape_ascii())
+    }
+}
+
+impl Claim {
+    /// For `name`, on a lease of so many seconds that ends with this process. Nothing is asked yet.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` for an empty name.
+    pub fn new(db: Db, name: impl Into<Vec<u8>>, ttl_seconds: i64) -> Result<Claim> {
+        let name = name.into();
+        if name.is_empty() {
+            return Err(Error::new(Code::InvalidArgument, "the name is empty"));
+        }
+        Ok(Claim {
+            db,
+            name,
+            value: Vec::new(),
+            ttl_seconds,
+            lease: None,
+            key: Vec::new(),
+            revision: 0,
+            asked: Asked::Nothing,
+            held: false,
+        })
+    }
+
+    /// The value that its key gets; before the first step.
+    pub fn set_value(&mut self, value: impl Into<Vec<u8>>) {
+        self.value = value.into();
+    }
+
+    /// Under what all keys of this name stand.
+    pub fn prefix(&self) -> Vec<u8> {
+        [self.name.as_slice(), b"/"].concat()
+    }
+
+    /// Its key, once it stands in line; else empty.
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// The revision that created its key, once it stands in line; else 0. It fences: of two who
+    /// hold the name one after the other, the later has the higher one.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Whether it has the name, as far as is known here.
+    pub fn is_held(&self) -> bool {
+        self.held && self.lease.as_ref().is_some_and(|lease| !lease.lost())
+    }
+
+    /// Its lease, once it stands in line.
+    pub fn lease(&self) -> Option<&Lease> {
+        self.lease.as_ref()
+    }
+
+    /// Goes on, with the answer to what it asked for last (none at first, and after a watch).
+    ///
+    /// # Errors
+    ///
+    /// `lease_lost` if its place in the line is gone with its lease.
+    pub fn step(&mut self, answer: Option<Answer>) -> Result<ClaimStep> {
+        match (std::mem::replace(&mut self.asked, Asked::Nothing), answer) {
+            (Asked::Grant, Some(Answer::LeaseGrant(granted))) => {
+                self.key = [self.prefix(), format!("{:x}", granted.id).into_bytes()].concat();
+                self.lease = Some(Lease::adopt(self.db.clone(), granted.id, granted.ttl_seconds)?);
+                Ok(self.ask(Asked::Put, self.enter(granted.id)))
+            }
+            (Asked::Put, Some(Answer::Txn(answer))) => {
+                self.revision = match (answer.succeeded, answer.responses.first()) {
+                    (true, _) => answer.revision,
+                    (false, Some(OpResult::Range(range))) => range.kvs.first().map_or(0, |kv| kv.create_revision),
+                    _ => 0,
+                };
+                Ok(self.ask(Asked::Line, self.look()))
+            }
+            (Asked::Line, Some(Answer::Txn(answer))) => self.judge(&answer),
+            (Asked::Nothing, None) if self.held => Ok(ClaimStep::Held),
+            (Asked::Nothing, None) => match &self.lease {
+                None => {
+                    let grant = Grant { ttl_seconds: self.ttl_seconds, id: 0, end_with_process: true };
+                    Ok(self.ask(Asked::Grant, grant))
+                }
+                Some(lease) => {
+                    lease.check()?;
+                    Ok(self.ask(Asked::Line, self.look()))
+                }
+            },
+            (_, Some(answer)) => Err(wrong_answer(&answer)),
+            (_, None) => Err(Error::new(Code::Internal, "a claim goes on without the answer it asked for")),
+        }
+    }
+
+    fn ask(&mut self, what: Asked, request: impl Into<Request>) -> ClaimStep {
+        self.asked = what;
+        ClaimStep::Run(request.into())
+    }
+
+    /// Puts the key unless it is there.
+    fn enter(&self, id: i64) -> Txn {
+        Txn::new()
+            .when(Compare::create_revision(&self.key[..], CompareResult::Equal, 0))
+            .and_then(Put::new(&self.key[..], &self.value[..]).lease(id))
+            .or_else(Range::new(&self.key[..]))
+    }
+
+    /// Reads the own key, and the one just before it in the line.
+    fn look(&self) -> Txn {
+        let before = Range::new(KeyRange::prefix(self.prefix()))
+            .create_revisions(0, self.revision - 1)
+            .sort(SortTarget::Create, SortOrder::Descend)
+            .limit(1);
+        Txn::new().and_then(Range::new(&self.key[..])).and_then(before)
+    }
+
+    fn judge(&mut self, answer: &TxnResult) -> Result<ClaimStep> {
+        let (own, before) = match answer.responses.as_slice() {
+            [OpResult::Range(own), OpResult::Range(before)] => (own.kvs.first(), before.kvs.first()),
+            _ => (None, None),
+        };
+        if own.is_none_or(|own| own.create_revision != self.revision) {
+            return Err(self.lost());
+        }
+        Ok(match before {
+            None => {
+                self.held = true;
+                ClaimStep::Held
+            }
+            Some(before) => {
+                ClaimStep::Wait(Watch::new(&before.key[..]).start_revision(answer.revision + 1).no_put(true))
+            }
+        })
+    }
+
+    /// The error of a claim whose place is gone.
+    pub fn lost(&self) -> Error {
+        lost(self.lease.as_ref().map_or(0, Lease::id))
+    }
+
+    /// Leaves the line: forgets its place here and answers the request that gives it up in the store,
+    /// none if it stands nowhere.
+    pub fn leave(&mut self) -> Option<Revoke> {
+        self.held = false;
+        self.asked = Asked::Nothing;
+        self.revision = 0;
+        self.key.clear();
+        let lease = self.lease.take()?;
+        lease.stop().then_some(Revoke { id: lease.id() })
+    }
+
+    /// Drives it until it has the name; false if the time (none: for ever) ran out, and it is still
+    /// in the line then.
+    pub(crate) fn hold(&mut self, until: Option<Instant>) -> Result<bool> {
+        let mut answer = None;
+        loop {
+            match self.step(answer.take())? {
+                ClaimStep::Held => return Ok(true),
+                ClaimStep::Run(request) => answer = Some(self.db.engine().call(request)?),
+                ClaimStep::Wait(_) if until.is_some_and(|until| until <= Instant::now()) => return Ok(false),
+                ClaimStep::Wait(watch) => self.wait(watch, until)?,
+            }
+        }
+    }
+
+    fn wait(&self, watch: Watch, until: Option<Instant>) -> Result<()> {
+        let watcher = match self.db.watch(watch) {
+            // whoever stood before may be gone, and the memory of it too: look again
+            Err(error) if error.code() == Code::Compacted => return Ok(()),
+            watcher => watcher?,
+        };
+        self.wake_when_lost(&watcher);
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        match watcher.next(left) {
+            Err(error) if !matches!(error.code(), Code::Compacted | Code::Cancelled) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends `watcher` with `cancelled` if the lease is lost.
+    pub fn wake_when_lost(&self, watcher: &Watcher) {
+        if let Some(lease) = &self.lease {
+            let canceller = watcher.canceller();
+            lease.on_lost(move || canceller.cancel());
+        }
+    }
+
+    /// Gives up its place in the store too.
+    pub(crate) fn give_up(&mut self) -> Result<()> {
+        let Some(revoke) = self.leave() else { return Ok(()) };
+        match self.db.lease_revoke(revoke.id) {
+            Err(error) if error.code() != Code::LeaseNotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for the name; with `timeout` over it leaves the line and answers `timeout`.
+    pub(crate) fn acquire(&mut self, timeout: Option<Duration>) -> Result<()> {
+        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        match self.hold(until) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let holder = self.holder().unwrap_or_default();
+                self.give_up()?;
+                Err(self.timed_out(timeout.unwrap_or_default(), holder))
+            }
+            Err(error) => {
+                // what it leaves behind ends with its lease, which is no longer kept
+                let _ = self.give_up();
+                Err(error)
+            }
+        }
+    }
+
+    fn timed_out(&self, timeout: Duration, holder: Option<KeyValue>) -> Error {
+        let name = self.name.escape_ascii();
+        let holder = holder.map_or(String::new(), |kv| format!("; {} has it", kv.key.escape_ascii()));
+        Error::new(Code::Timeout, format!("{name} was not to be had within {} ms{holder}", timeout.as_millis()))
+    }
+
+    /// Whoever has the name now.
+    pub(crate) fn holder(&self) -> Result<Option<KeyValue>> {
+        Ok(self.db.range(first_in_line(&self.prefix()))?.kvs.into_iter().next())
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.db
+    }
+}
+
+/// The key with the lowest create_revision.
+pub(crate) fn first_in_line(prefix: &[u8]) -> Range {
+    Range::new(KeyRange::prefix(prefix)).sort(SortTarget::Create, SortOrder::Ascend).limit(1)
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // dropping the lease revokes it
+        self.lease = None;
+    }
+}

@@ -1,0 +1,208 @@
+//! An election between processes.
+
+use std::time::Duration;
+
+use crate::db::Db;
+use crate::error::{Code, Error, Result};
+use crate::model::{KeyRange, KeyValue, Revision};
+use crate::recipe::claim::first_in_line;
+use crate::recipe::lease::lost;
+use crate::recipe::{Claim, Watcher};
+use crate::request::{Compare, CompareResult, Put, Txn, Watch};
+
+/// An election of one leader among all who campaign for a name; made by
+/// [`Db::election`](crate::Db::election). Its keys are laid out as etcd's own election service does.
+///
+/// **What it guarantees.** Of all keys of the name the one that was put first is the leader's, and
+/// its value is what the leader proclaims. A leader that resigns, or whose process dies, is followed
+/// by the next who campaigned, in the order in which they came.
+///
+/// **What it does not.** A leader that is stopped for longer than the TTL may wake up and believe
+/// for a moment that it still leads. [`Election::proclaim`] is refused then; other writes are fenced
+/// by [`Election::revision`], as with [`Lock`](crate::Lock).
+#[derive(Debug)]
+pub struct Election {
+    claim: Claim,
+}
+
+impl Election {
+    pub(crate) fn new(db: Db, name: Vec<u8>, ttl_seconds: i64) -> Result<Election> {
+        Ok(Election { claim: Claim::new(db, name, ttl_seconds)? })
+    }
+
+    /// Waits until it leads, and proclaims `value` as its own.
+    ///
+    /// # Errors
+    ///
+    /// `timeout` after `timeout` (none: never), `lease_lost`, and as [`Db::put`](crate::Db::put).
+    /// After any of them it does not stand.
+    pub fn campaign(&mut self, value: impl Into<Vec<u8>>, timeout: impl Into<Option<Duration>>) -> Result<()> {
+        let value = value.into();
+        if self.claim.is_held() {
+            return self.proclaim(value);
+        }
+        self.claim.give_up()?;
+        self.claim.set_value(value);
+        self.claim.acquire(timeout.into())
+    }
+
+    /// Changes the value that the leader is known by.
+    ///
+    /// # Errors
+    ///
+    /// `failed_precondition` if it does not lead, `lease_lost` if it does no longer.
+    pub fn proclaim(&mut self, value: impl Into<Vec<u8>>) -> Result<()> {
+        let proclamation = self.proclamation(value)?;
+        match self.claim.db().txn(proclamation)?.succeeded {
+            true => Ok(()),
+            false => Err(self.claim.lost()),
+        }
+    }
+
+    /// The txn that proclaims `value`, and that does not succeed if it leads no longer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Election::proclaim`].
+    pub fn proclamation(&self, value: impl Into<Vec<u8>>) -> Result<Txn> {
+        let Some(lease) = self.claim.lease() else {
+            return Err(Error::new(Code::FailedPrecondition, "election: not leader (campaign first)"));
+        };
+        if !self.claim.is_held() {
+            return Err(lost(lease.id()));
+        }
+        let key = self.claim.key();
+        Ok(Txn::new()
+            .when(Compare::create_revision(key, CompareResult::Equal, self.claim.revision()))
+            .and_then(Put::new(key, value).lease(lease.id())))
+    }
+
+    /// The leader's pair, or none. It may be another process's.
+    pub fn leader(&self) -> Result<Option<KeyValue>> {
+        self.claim.holder()
+    }
+
+    /// Each leader from the present one on, and each value that one proclaims.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::watch`](crate::Db::watch).
+    pub fn observe(&self) -> Result<Leaders> {
+        Leaders::new(self.claim.db().clone(), self.claim.prefix())
+    }
+
+    /// Steps down, or out of the line; does nothing if it stands nowhere.
+    pub fn resign(&mut self) -> Result<()> {
+        self.claim.give_up()
+    }
+
+    /// Whether it leads, as far as is known here: false once its lease is known to be lost.
+    pub fn is_leader(&self) -> bool {
+        self.claim.is_held()
+    }
+
+    /// Its key in the store while it leads; else empty.
+    pub fn key(&self) -> &[u8] {
+        self.claim.key()
+    }
+
+    /// The revision that created its key, which fences; 0 while it does not lead.
+    pub fn revision(&self) -> Revision {
+        self.claim.revision()
+    }
+
+    /// What drives a campaign, for callers that must not block; see [`Claim`].
+    pub fn claim(&mut self) -> &mut Claim {
+        &mut self.claim
+    }
+}
+
+/// The leaders of an election, one after the other; made by [`Election::observe`].
+#[derive(Debug)]
+pub struct Leaders {
+    db: Db,
+    prefix: Vec<u8>,
+    watcher: Watcher,
+    /// What was answered last.
+    last: Revision,
+    /// Whether the leader must be looked up: at first, and after each change.
+    look: bool,
+}
+
+impl Leaders {
+    fn new(db: Db, prefix: Vec<u8>) -> Result<Leaders> {
+        let watcher = db.watch(Watch::new(KeyRange::prefix(&prefix[..])))?;
+        Ok(Leaders { db, prefix, watcher, last: 0, look: true })
+    }
+
+    /// The next leader's pair; none if `timeout` (none: for ever) has passed without one. Of changes
+    /// that come faster than they are read only the last is answered.
+    ///
+    /// # Errors
+    ///
+    /// As [`Watcher::next`], but for `compacted`.
+    pub fn next(&mut self, timeout: impl Into<Option<Duration>>) -> Result<Option<KeyValue>> {
+        let timeout = timeout.into();
+        let until = timeout.and_then(|timeout| std::time::Instant::now().checked_add(timeout));
+        loop {
+            if let Some(kv) = self.changed()? {
+                return Ok(Some(kv));
+            }
+            let left = until.map(|until| until.saturating_duration_since(std::time::Instant::now()));
+            match self.watcher.next(left) {
+                Ok(None) => return Ok(None),
+                Ok(Some(_)) => self.look = true,
+                Err(error) if error.code() == Code::Compacted => self.restart()?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The next leader's pair if there is one now. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Leaders::next`].
+    pub fn try_next(&mut self) -> Result<Option<KeyValue>> {
+        self.next(Duration::ZERO)
+    }
+
+    /// What it waits with, for callers that must not block: wait until [`Watcher::try_next`] may
+    /// have something, then call [`Leaders::try_next`].
+    pub fn watcher(&self) -> &Watcher {
+        &self.watcher
+    }
+
+    /// Too slow for the compaction: what was missed is over, the present leader counts.
+    fn restart(&mut self) -> Result<()> {
+        self.watcher = self.db.watch(Watch::new(KeyRange::prefix(&self.prefix[..])))?;
+        self.look = true;
+        Ok(())
+    }
+
+    fn changed(&mut self) -> Result<Option<KeyValue>> {
+        if !self.look {
+            return Ok(None);
+        }
+        self.look = false;
+        let leader = self.db.range(first_in_line(&self.prefix))?.kvs.into_iter().next();
+        Ok(leader.filter(|kv| std::mem::replace(&mut self.last, kv.mod_revision) != kv.mod_revision))
+    }
+
+    /// Ends it: every later call answers `closed`.
+    pub fn close(&self) {
+        self.watcher.close();
+    }
+}
+
+impl Iterator for Leaders {
+    type Item = Result<KeyValue>;
+
+    fn next(&mut self) -> Option<Result<KeyValue>> {
+        match Leaders::next(self, None) {
+            Ok(leader) => leader.map(Ok),
+            Err(error) if matches!(error.code(), Code::Cancelled | Code::Closed) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+}

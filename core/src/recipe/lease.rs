@@ -1,0 +1,150 @@
+//! A lease that keeps itself alive.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::db::Db;
+use crate::engine::Keeping;
+use crate::error::{Code, Error, Result};
+use crate::model::LeaseId;
+use crate::request::{Grant, Revoke};
+
+/// A lease that keeps itself alive as long as this handle, and this process, live; made by
+/// [`Db::lease`](crate::Db::lease).
+///
+/// Put keys on it by its [`id`](Lease::id). Closing or dropping the handle revokes it: its keys go.
+/// If it expires all the same (the process was stopped for longer than its TTL) or somebody revokes
+/// it, it is [`lost`](Lease::lost).
+pub struct Lease {
+    db: Db,
+    id: LeaseId,
+    ttl_seconds: i64,
+    /// None once closed.
+    keeping: Mutex<Option<Box<dyn Keeping>>>,
+    fate: Arc<Mutex<Fate>>,
+}
+
+/// What becomes of a lease, and who wants to know.
+#[derive(Default)]
+struct Fate {
+    lost: bool,
+    tell: Vec<Box<dyn FnOnce() + Send>>,
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lease({}, ttl {} s)", self.id, self.ttl_seconds)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Lease {
+    pub(crate) fn new(db: &Db, ttl_seconds: i64, end_with_process: bool) -> Result<Lease> {
+        let granted = db.grant(Grant { ttl_seconds, id: 0, end_with_process })?;
+        Lease::adopt(db.clone(), granted.id, granted.ttl_seconds)
+    }
+
+    /// Takes a lease over that was granted just now, for callers that did not wait for the grant:
+    /// from here on it keeps itself alive.
+    ///
+    /// # Errors
+    ///
+    /// `closed`, `unsupported`; the lease is then left to its TTL.
+    pub fn adopt(db: Db, id: LeaseId, ttl_seconds: i64) -> Result<Lease> {
+        let fate = Arc::new(Mutex::new(Fate::default()));
+        let told = fate.clone();
+        let lost = move || {
+            let mut fate = lock(&told);
+            fate.lost = true;
+            let tell = std::mem::take(&mut fate.tell);
+            drop(fate);
+            tell.into_iter().for_each(|tell| tell());
+        };
+        let keeping = db.engine().lease_keep(id, Box::new(lost))?;
+        Ok(Lease { db, id, ttl_seconds, keeping: Mutex::new(Some(keeping)), fate })
+    }
+
+    /// Its id, to put keys on it.
+    pub fn id(&self) -> LeaseId {
+        self.id
+    }
+
+    /// The TTL that it was granted.
+    pub fn ttl_seconds(&self) -> i64 {
+        self.ttl_seconds
+    }
+
+    /// Whole seconds that it would live on if its process died now; 0 if it is gone.
+    pub fn remaining(&self) -> Result<i64> {
+        Ok(self.db.lease_time_to_live(self.id, false)?.ttl_seconds.max(0))
+    }
+
+    /// Whether it is known to be gone, though nobody closed this handle.
+    pub fn lost(&self) -> bool {
+        lock(&self.fate).lost
+    }
+
+    /// Runs `tell` when the lease is lost, or now if it is; never once the handle is closed. It runs
+    /// on a thread of libkv and must not block.
+    pub fn on_lost(&self, tell: impl FnOnce() + Send + 'static) {
+        let mut fate = lock(&self.fate);
+        match fate.lost {
+            true => {
+                drop(fate);
+                tell();
+            }
+            false => fate.tell.push(Box::new(tell)),
+        }
+    }
+
+    /// Stops keeping it alive and revokes it: its keys go. Closing twice is fine, and so is closing
+    /// a lease that is lost.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::lease_revoke`](crate::Db::lease_revoke), but for `lease_not_found`. The lease then
+    /// ends with its TTL.
+    pub fn close(&self) -> Result<()> {
+        if !self.stop() {
+            return Ok(());
+        }
+        match self.db.lease_revoke(self.id) {
+            Err(error) if error.code() != Code::LeaseNotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Stops keeping it alive, for callers that revoke it themselves; false if that was done before.
+    pub fn stop(&self) -> bool {
+        let stopped = lock(&self.keeping).take().is_some();
+        if stopped {
+            lock(&self.fate).tell.clear();
+        }
+        stopped
+    }
+
+    /// Refuses once the lease is lost or closed.
+    pub(crate) fn check(&self) -> Result<()> {
+        match (self.lost(), lock(&self.keeping).is_none()) {
+            (true, _) => Err(lost(self.id)),
+            (_, true) => Err(Error::new(Code::Closed, "the lease's handle is closed")),
+            _ => Ok(()),
+        }
+    }
+}
+
+pub(crate) fn lost(id: LeaseId) -> Error {
+    Error::new(Code::LeaseLost, format!("lease {id} was lost: it expired, or was revoked"))
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.stop() && self.db.engine().ensure_open().is_ok() {
+            // a drop does not wait; what cannot be revoked ends with its TTL
+            self.db.submit(Revoke { id: self.id }, |_| {});
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Following a range: batches of events as they are written, by any process.
+
+use std::fmt;
+use std::os::fd::RawFd;
+use std::sync::{Arc, Weak};
+use std::task::{Wake, Waker};
+use std::time::{Duration, Instant};
+
+use crossbeam::sync::{Parker, Unparker};
+
+use crate::db::Db;
+use crate::engine::WatchStream;
+use crate::error::{Code, Error, Result};
+use crate::model::Revision;
+use crate::request::{Watch, WatchBatch};
+
+/// Follows a range; made by [`Db::watch`](crate::Db::watch).
+///
+/// Each batch is one whole revision, none is left out and none comes twice. A watcher is a filter
+/// and a position: one that is not read holds nothing back and costs writers nothing. When a
+/// compaction passes what it has not read, it ends with `compacted`, whose revision is the first
+/// that a new watcher may start from.
+///
+/// One thread reads at a time; [`Watcher::cancel`] and [`Watcher::close`] may be called from any.
+/// As an iterator it waits for each batch, answers an error once, and ends; [`Code::Cancelled`] and
+/// [`Code::Closed`] end it without one.
+pub struct Watcher {
+    db: Db,
+    stream: Arc<dyn WatchStream>,
+    ended: bool,
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Watcher(from revision {})", self.resume_revision())
+    }
+}
+
+/// Ends a [`Watcher`] from another thread; made by [`Watcher::canceller`].
+#[derive(Clone)]
+pub struct Canceller {
+    stream: Weak<dyn WatchStream>,
+}
+
+impl fmt::Debug for Canceller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Canceller")
+    }
+}
+
+impl Canceller {
+    /// Ends the watcher: who waits in it gets `cancelled`.
+    pub fn cancel(&self) {
+        if let Some(stream) = self.stream.upgrade() {
+            stream.end(cancelled());
+        }
+    }
+}
+
+fn cancelled() -> Error {
+    Error::new(Code::Cancelled, "the watcher was cancelled")
+}
+
+/// Wakes a parked thread.
+struct Unpark(Unparker);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+impl Watcher {
+    pub(crate) fn new(db: Db, watch: Watch) -> Result<Watcher> {
+        let stream = db.engine().watch(watch)?;
+        Ok(Watcher { db, stream, ended: false })
+    }
+
+    /// The next batch; none if `timeout` (none: for ever) has passed without one.
+    ///
+    /// # Errors
+    ///
+    /// `compacted` (a compaction has passed what was not read; its revision is the first that can
+    /// still be followed), `cancelled`, `closed`, `forked`; `invalid_argument` if another thread
+    /// reads at this moment.
+    pub fn next(&self, timeout: impl Into<Option<Duration>>) -> Result<Option<WatchBatch>> {
+        let until = timeout.into().and_then(|timeout| Instant::now().checked_add(timeout).map(|at| (timeout, at)));
+        if let Some(batch) = self.try_next()? {
+            return Ok(Some(batch));
+        }
+        if until.is_some_and(|(timeout, _)| timeout.is_zero()) {
+            return Ok(None);
+        }
+        let parker = Parker::new();
+        self.set_waker(Some(Waker::from(Arc::new(Unpark(parker.unparker().clone())))));
+        let answer = self.wait(&parker, until.map(|(_, at)| at));
+        self.set_waker(None);
+        answer
+    }
+
+    fn wait(&self, parker: &Parker, until: Option<Instant>) -> Result<Option<WatchBatch>> {
+        loop {
+            if let Some(batch) = self.try_next()? {
+                return Ok(Some(batch));
+            }
+            match until {
+                Some(until) if until <= Instant::now() => return Ok(None),
+                Some(until) => parker.park_deadline(until),
+                None => parker.park(),
+            }
+        }
+    }
+
+    /// The next batch if there is one now. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Watcher::next`].
+    pub fn try_next(&self) -> Result<Option<WatchBatch>> {
+        self.db.engine().ensure_open()?;
+        self.stream.try_next()
+    }
+
+    /// Whom to wake when [`Watcher::try_next`] may have something, or none. It is woken at once if
+    /// that is so already, and again each time; it may be woken for nothing. It runs on a thread of
+    /// libkv and must not block.
+    pub fn set_waker(&self, waker: Option<Waker>) {
+        if self.db.engine().ensure_open().is_ok() {
+            self.stream.set_waker(waker);
+        }
+    }
+
+    /// A descriptor that polls as readable while [`Watcher::try_next`] may have something. It
+    /// belongs to the watcher: poll it, but do not read or close it.
+    pub fn fd(&self) -> Result<RawFd> {
+        self.db.engine().ensure_open()?;
+        self.stream.fd()
+    }
+
+    /// Ends it, from any thread: who waits in it gets `cancelled`, as does every later call.
+    pub fn cancel(&self) {
+        self.stream.end(cancelled());
+    }
+
+    /// What can [`cancel`](Watcher::cancel) it from elsewhere.
+    pub fn canceller(&self) -> Canceller {
+        Canceller { stream: Arc::downgrade(&self.stream) }
+    }
+
+    /// Ends it, from any thread: every later call answers `closed`.
+    pub fn close(&self) {
+        self.stream.end(Error::new(Code::Closed, "the watcher is closed"));
+    }
+
+    /// The revision to start from the next time, to miss nothing and see nothing twice: after the
+    /// last batch that was handed out, or further if nothing has matched since.
+    pub fn resume_revision(&self) -> Revision {
+        self.stream.resume_revision()
+    }
+}
+
+impl Iterator for Watcher {
+    type Item = Result<WatchBatch>;
+
+    fn next(&mut self) -> Option<Result<WatchBatch>> {
+        if self.ended {
+            return None;
+        }
+        match Watcher::next(self, None) {
+            Ok(batch) => batch.map(Ok),
+            Err(error) => {
+                self.ended = true;
+                (!matches!(error.code(), Code::Cancelled | Code::Closed)).then_some(Err(error))
+            }
+        }
+    }
+}
+
+/// With the feature `stream`: as the iterator, for async code of any kind.
+#[cfg(feature = "stream")]
+impl futures_core::Stream for Watcher {
+    type Item = Result<WatchBatch>;
+
+    fn poll_next(
+        self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        use std::task::Poll;
+        let watcher = self.get_mut();
+        if watcher.ended {
+            return Poll::Ready(None);
+        }
+        watcher.set_waker(Some(context.waker().clone()));
+        match watcher.try_next() {
+            Ok(Some(batch)) => Poll::Ready(Some(Ok(batch))),
+            Ok(None) => Poll::Pending,
+            Err(error) => {
+                watcher.ended = true;
+                let quiet = matches!(error.code(), Code::Cancelled | Code::Closed);
+                Poll::Ready((!quiet).then_some(Err(error)))
+            }
+        }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
