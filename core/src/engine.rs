@@ -1,5 +1,6 @@
 //! What a store must be able to do: the border between what is said and who does it.
 
+use std::collections::VecDeque;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::task::Waker;
@@ -197,25 +198,29 @@ pub trait Keeping: Send + Sync {}
 /// What a [`Watcher`](crate::Watcher) is made of: whoever follows the store for it. All methods may
 /// be called from any thread.
 pub trait WatchStream: Send + Sync {
-    /// The next batch, or none for now. Never waits.
+    /// The next batches, some at a time; empty if there are none for now. Never waits.
     ///
     /// # Errors
     ///
-    /// `compacted`, `cancelled` and `closed` are its end. `invalid_argument` if another thread is
-    /// taking a batch at this moment.
-    fn try_next(&self) -> Result<Option<WatchBatch>>;
+    /// `compacted`, `cancelled` and `closed` are its end.
+    fn next_page(&self) -> Result<VecDeque<WatchBatch>>;
 
-    /// Whom to wake when [`try_next`](WatchStream::try_next) may have something, now or later.
+    /// Whether it has been ended: then what was handed out before counts no more, and
+    /// [`next_page`](WatchStream::next_page) says why.
+    fn is_over(&self) -> bool;
+
+    /// Whom to wake when [`next_page`](WatchStream::next_page) may have something, now or later.
     fn set_waker(&self, waker: Option<Waker>);
 
-    /// A descriptor that polls as readable while `try_next` may have something. It belongs to the
+    /// A descriptor that polls as readable while `next_page` may have something, or while the last
+    /// page may not have been taken whole. It belongs to the
     /// stream: whoever polls it neither reads nor closes it.
     fn fd(&self) -> Result<RawFd>;
 
     /// Ends it with this error, unless it has ended; who waits is woken.
     fn end(&self, error: Error);
 
-    /// The revision to start from the next time, to miss nothing and see nothing twice.
+    /// The revision to start from the next time, after all that was handed out.
     fn resume_revision(&self) -> Revision;
 }
 

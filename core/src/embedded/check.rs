@@ -5,7 +5,7 @@
 
 use crate::embedded::codec::{self, Header, LogEvent, Rev};
 use crate::embedded::lmdb::{Tree, Txn};
-use crate::embedded::mvcc::{At, compact, compacted_revision, current_revision, read};
+use crate::embedded::mvcc::{At, compact, compacted_revision, current_revision, lease, read};
 use crate::error::Result;
 use crate::model::Revision;
 use crate::request::{CheckReport, Problem};
@@ -29,6 +29,8 @@ pub(crate) fn check(txn: &Txn) -> Result<CheckReport> {
     check.log()?;
     check.live()?;
     check.dead()?;
+    check.leases()?;
+    check.minutes()?;
     Ok(check.report)
 }
 
@@ -197,8 +199,67 @@ impl<'t> Check<'t> {
             entry = cursor.next()?;
             self.report.keys += 1;
             match codec::live(key, bytes) {
-                Ok((header, value)) => self.names_event("live", key, &header, value)?,
+                Ok((header, value)) => {
+                    self.names_event("live", key, &header, value)?;
+                    if header.lease != 0 {
+                        self.hangs_on(key, &header)?;
+                    }
+                }
                 Err(error) => self.problem("I8", key, 0, error.message()),
+            }
+        }
+        Ok(())
+    }
+
+    /// I11: the lease of a key is there, and knows the key.
+    fn hangs_on(&mut self, key: &[u8], header: &Header) -> Result<()> {
+        let lease = header.lease;
+        if lease::find(self.txn, lease)?.is_none() {
+            self.problem("I11", key, header.rev.main, format!("it hangs on lease {lease}, which is not there"));
+        } else if self.txn.get(Tree::Lkey, &codec::leased_key(lease, key))?.is_none() {
+            self.problem("I11", key, header.rev.main, format!("lease {lease}, which it hangs on, does not know it"));
+        }
+        Ok(())
+    }
+
+    /// I11: each key that a lease knows hangs on it. I8: each lease can be decoded.
+    fn leases(&mut self) -> Result<()> {
+        if let Err(error) = lease::all(self.txn) {
+            self.problem("I8", b"", 0, error.message());
+        }
+        let mut cursor = self.txn.cursor(Tree::Lkey)?;
+        let mut entry = cursor.seek(&[])?;
+        while let Some((name, _)) = entry {
+            entry = cursor.next()?;
+            let Ok(lease) = codec::lease_id(name) else {
+                self.problem("I8", name, 0, "an entry of lkey without a lease id");
+                continue;
+            };
+            let key = &name[codec::LEASE_ID_BYTES..];
+            let hangs = match self.txn.get(Tree::Live, key)? {
+                Some(bytes) => codec::live(key, bytes).is_ok_and(|(header, _)| header.lease == lease),
+                None => false,
+            };
+            if !hangs {
+                self.problem("I11", key, 0, format!("lease {lease} has it, but it does not hang on that lease"));
+            }
+        }
+        Ok(())
+    }
+
+    /// I12: later minutes have later revisions.
+    fn minutes(&mut self) -> Result<()> {
+        let mut cursor = self.txn.cursor(Tree::Side)?;
+        let mut entry = cursor.seek(codec::TIME)?;
+        let mut last = 0;
+        while let Some((name, bytes)) = entry.filter(|(name, _)| name.starts_with(codec::TIME)) {
+            entry = cursor.next()?;
+            match codec::number(name, bytes) {
+                Ok(revision) if revision <= last => {
+                    self.problem("I12", name, revision, format!("a later minute than one of revision {last}"));
+                }
+                Ok(revision) => last = revision,
+                Err(error) => self.problem("I8", name, 0, error.message()),
             }
         }
         Ok(())

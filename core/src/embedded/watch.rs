@@ -15,8 +15,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
 use super::lmdb::Env;
@@ -63,8 +63,7 @@ pub(crate) struct Watched {
     handle: u64,
     watch: Watch,
     place: Mutex<Place>,
-    /// Batches of a stretch that was looked through, not yet taken. Held while one thread takes.
-    page: Mutex<VecDeque<WatchBatch>>,
+    over: AtomicBool,
 }
 
 #[derive(Default)]
@@ -80,8 +79,8 @@ struct Place {
     /// When it last delivered, or was made.
     delivered_ns: u64,
     progress_due: bool,
-    /// The revision of the first batch that was read and not taken; 0 if there is none.
-    read: Revision,
+    /// More than one batch was handed out with the last page: some may not have been taken.
+    has_page: bool,
 }
 
 /// What a watcher must do next.
@@ -106,7 +105,7 @@ impl Place {
     }
 
     fn is_pending(&self) -> bool {
-        self.end.is_some() || self.read != 0 || !matches!(self.todo(), Todo::Nothing)
+        self.end.is_some() || self.has_page || !matches!(self.todo(), Todo::Nothing)
     }
 
     /// Says that there is something; whom to wake, once no lock is held.
@@ -123,10 +122,6 @@ impl Place {
             fd.clear();
         }
     }
-}
-
-fn first_of(page: &VecDeque<WatchBatch>) -> Revision {
-    page.front().map_or(0, |batch| batch.revision)
 }
 
 /// Numbers that tell handles apart.
@@ -164,7 +159,7 @@ impl Hub {
         inner.index.add(id, &watch.range);
         self.count.fetch_add(1, Ordering::Relaxed);
         self.progress.fetch_add(usize::from(watch.progress), Ordering::Relaxed);
-        let watched = Arc::new(Watched { id, handle, watch, place: Mutex::new(place), page: Mutex::default() });
+        let watched = Arc::new(Watched { id, handle, watch, place: Mutex::new(place), over: AtomicBool::new(false) });
         inner.watchers.insert(id, watched.clone());
         Ok(watched)
     }
@@ -247,7 +242,6 @@ impl Hub {
         let inner = lock(&self.inner);
         let place = lock(&watched.place);
         match place.todo() {
-            _ if place.read != 0 => place.read,
             Todo::Hit(hit) => hit,
             Todo::Scan(..) | Todo::CatchUp => place.next,
             Todo::Progress | Todo::Nothing => place.next.max(inner.upto + 1),
@@ -308,6 +302,7 @@ impl Watched {
                 return;
             }
             place.end = Some(error);
+            self.over.store(true, Ordering::Release);
             place.announce()
         };
         if let Some(waker) = waker {
@@ -315,42 +310,24 @@ impl Watched {
         }
     }
 
-    fn try_next(&self, hub: &Hub, env: &Env, now_ns: u64) -> Result<Option<WatchBatch>> {
-        let mut page = match self.page.try_lock() {
-            Ok(page) => page,
-            Err(TryLockError::Poisoned(page)) => page.into_inner(),
-            Err(TryLockError::WouldBlock) => {
-                let message = "the watcher is being read by another thread: one reads at a time";
-                return Err(Error::new(Code::InvalidArgument, message));
-            }
-        };
+    /// `now` is only asked for where progress is to be reported: it costs as much as the rest.
+    fn next_page(&self, hub: &Hub, env: &Env, now: impl Fn() -> u64) -> Result<VecDeque<WatchBatch>> {
+        let now_ns = if self.watch.progress { now() } else { 0 };
         loop {
             let todo = {
                 let mut place = lock(&self.place);
+                place.has_page = false;
                 if let Some(error) = &place.end {
-                    page.clear();
                     return Err(error.clone());
                 }
-                if let Some(batch) = page.pop_front() {
-                    place.read = first_of(&page);
-                    (place.delivered_ns, place.progress_due) = (now_ns, false);
-                    place.settle();
-                    return Ok(Some(batch));
-                }
+                place.settle();
                 place.todo()
             };
             let (from, upto) = match todo {
-                Todo::Nothing => {
-                    let place = lock(&self.place);
-                    if place.is_pending() {
-                        continue;
-                    }
-                    place.settle();
-                    return Ok(None);
-                }
+                Todo::Nothing => return Ok(VecDeque::new()),
                 Todo::Progress => match hub.report(self, now_ns) {
                     None => continue,
-                    report => return Ok(report),
+                    Some(report) => return Ok(VecDeque::from([report])),
                 },
                 Todo::CatchUp => {
                     hub.catch_up(self);
@@ -359,12 +336,15 @@ impl Watched {
                 Todo::Scan(from, upto) => (from, upto),
                 Todo::Hit(hit) => (hit, hit),
             };
-            self.read(env, from, upto, &mut page)?;
+            let batches = self.read(env, from, upto, now_ns)?;
+            if !batches.is_empty() {
+                return Ok(batches);
+            }
         }
     }
 
-    /// Reads some of a stretch of the log into `page`, and moves on.
-    fn read(&self, env: &Env, from: Revision, upto: Revision, page: &mut VecDeque<WatchBatch>) -> Result<()> {
+    /// Reads some of a stretch of the log, and moves on.
+    fn read(&self, env: &Env, from: Revision, upto: Revision, now_ns: u64) -> Result<VecDeque<WatchBatch>> {
         let read = env.read().and_then(|txn| history::batches(&txn, &self.watch, from, upto));
         let mut place = lock(&self.place);
         match read {
@@ -373,14 +353,18 @@ impl Watched {
                 if place.hits.front().is_some_and(|hit| *hit <= seen_upto) {
                     place.hits.pop_front();
                 }
-                *page = batches;
-                place.read = first_of(page);
-                Ok(())
+                place.has_page = batches.len() > 1;
+                if !batches.is_empty() {
+                    (place.delivered_ns, place.progress_due) = (now_ns, false);
+                }
+                place.settle();
+                Ok(batches)
             }
             // busy for want of a reader's slot passes; what is gone stays gone
             Err(error) => {
                 if error.code() != Code::Busy {
                     place.end = Some(error.clone());
+                    self.over.store(true, Ordering::Release);
                 }
                 Err(error)
             }
@@ -414,11 +398,15 @@ impl<S: Followed> Stream<S> {
 }
 
 impl<S: Followed> WatchStream for Stream<S> {
-    fn try_next(&self) -> Result<Option<WatchBatch>> {
+    fn next_page(&self) -> Result<VecDeque<WatchBatch>> {
         match self.store.upgrade() {
-            Some(store) => self.watched.try_next(store.hub(), store.env(), store.now_ns()),
+            Some(store) => self.watched.next_page(store.hub(), store.env(), || store.now_ns()),
             None => Err(Error::new(Code::Closed, "the store's handle is closed")),
         }
+    }
+
+    fn is_over(&self) -> bool {
+        self.watched.over.load(Ordering::Acquire) || !self.ours()
     }
 
     fn set_waker(&self, waker: Option<Waker>) {

@@ -1,8 +1,9 @@
 //! Following a range: batches of events as they are written, by any process.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::os::fd::RawFd;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ use crate::request::{Watch, WatchBatch};
 pub struct Watcher {
     db: Db,
     stream: Arc<dyn WatchStream>,
+    /// Batches that were read and not taken. Held while one thread takes.
+    page: Mutex<VecDeque<WatchBatch>>,
     ended: bool,
 }
 
@@ -73,7 +76,7 @@ impl Wake for Unpark {
 impl Watcher {
     pub(crate) fn new(db: Db, watch: Watch) -> Result<Watcher> {
         let stream = db.engine().watch(watch)?;
-        Ok(Watcher { db, stream, ended: false })
+        Ok(Watcher { db, stream, page: Mutex::default(), ended: false })
     }
 
     /// The next batch; none if `timeout` (none: for ever) has passed without one.
@@ -117,8 +120,20 @@ impl Watcher {
     ///
     /// As [`Watcher::next`].
     pub fn try_next(&self) -> Result<Option<WatchBatch>> {
-        self.db.engine().ensure_open()?;
-        self.stream.try_next()
+        let mut page = match self.page.try_lock() {
+            Ok(page) => page,
+            Err(TryLockError::Poisoned(page)) => page.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                let message = "the watcher is being read by another thread: one reads at a time";
+                return Err(Error::new(Code::InvalidArgument, message));
+            }
+        };
+        if page.is_empty() || self.stream.is_over() {
+            page.clear();
+            self.db.engine().ensure_open()?;
+            *page = self.stream.next_page()?;
+        }
+        Ok(page.pop_front())
     }
 
     /// Whom to wake when [`Watcher::try_next`] may have something, or none. It is woken at once if
@@ -155,7 +170,8 @@ impl Watcher {
     /// The revision to start from the next time, to miss nothing and see nothing twice: after the
     /// last batch that was handed out, or further if nothing has matched since.
     pub fn resume_revision(&self) -> Revision {
-        self.stream.resume_revision()
+        let page = self.page.lock().unwrap_or_else(PoisonError::into_inner);
+        page.front().map_or_else(|| self.stream.resume_revision(), |batch| batch.revision)
     }
 }
 

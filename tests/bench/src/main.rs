@@ -5,6 +5,7 @@
 //! quote is the median ratio of all rounds; absolute times are the machine's.
 
 mod capi;
+mod follow;
 mod peers;
 mod raw;
 mod report;
@@ -22,6 +23,12 @@ const ROUNDS: usize = 7;
 const VALUE: [u8; 100] = [b'v'; 100];
 
 fn main() {
+    let words: Vec<String> = std::env::args().collect();
+    if let [_, flag, how, store, number] = words.as_slice()
+        && flag == "--follow"
+    {
+        return follow::other_process(how, Path::new(store), number.parse().expect("a number"));
+    }
     raw::keep_freed_memory();
     let bench = Bench::new();
     let mut rows = Vec::new();
@@ -31,6 +38,7 @@ fn main() {
     bench.history(&mut rows);
     bench.opening(&mut rows);
     bench.sizes(&mut rows);
+    bench.following(&mut rows);
     bench.c_face(&mut rows);
     bench.other_languages(&mut rows);
     let file = bench.dir.join("results.json");

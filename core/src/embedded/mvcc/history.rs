@@ -18,8 +18,9 @@ use crate::error::Result;
 use crate::model::{Change, Event, EventKind, KeyRange, KeyValue, Revision};
 use crate::request::{Changes, KEY_BYTES_MAX, Watch, WatchBatch};
 
-/// A page of events or changes stops at so many, at so many bytes, or after looking at so many.
-const PAGE_EVENTS: usize = 1_000;
+/// A page of events or changes stops at so many (with what is made of them they stay in a core's own
+/// cache), at so many bytes, or after looking at so many.
+const PAGE_EVENTS: usize = 256;
 const PAGE_BYTES: usize = 1 << 20;
 const PAGE_LOOKED: usize = 20_000;
 
@@ -142,7 +143,10 @@ pub(crate) fn changes(txn: &Txn, request: &Changes) -> Result<(Vec<Event>, Revis
     if after < compacted {
         return Err(compacted_error(after, compacted));
     }
-    stretch(txn, after, upto, |event| request.range.contains(event.key), |_| Ok(None))
+    let mut events = Vec::new();
+    let wanted = |event: &LogEvent| request.range.contains(event.key);
+    let seen_upto = stretch(txn, after, upto, wanted, |_| Ok(None), |event| events.push(event))?;
+    Ok((events, seen_upto))
 }
 
 /// What a watch delivers of the revisions from `from` on, up to and with `upto`: the first whole
@@ -162,15 +166,19 @@ pub(crate) fn batches(
         !dropped && watch.range.contains(event.key)
     };
     let before = |event: &LogEvent| if watch.prev_kv { before_revision(txn, event, compacted) } else { Ok(None) };
-    let (events, seen_upto) = stretch(txn, from.saturating_sub(1), upto, wanted, before)?;
     let mut batches: VecDeque<WatchBatch> = VecDeque::new();
-    for event in events {
+    let seen_upto = stretch(txn, from.saturating_sub(1), upto, wanted, before, |event| {
         let revision = event.kv.mod_revision;
         match batches.back_mut().filter(|batch| batch.revision == revision) {
             Some(batch) => batch.events.push(event),
-            None => batches.push_back(WatchBatch { revision, events: vec![event] }),
+            None => {
+                // most revisions have one event, and a Vec would make room for four
+                let mut events = Vec::with_capacity(1);
+                events.push(event);
+                batches.push_back(WatchBatch { revision, events });
+            }
         }
-    }
+    })?;
     Ok((batches, seen_upto))
 }
 
@@ -193,17 +201,20 @@ fn before_revision(txn: &Txn, event: &LogEvent, compacted: Revision) -> Result<O
     Ok(None)
 }
 
-/// The `wanted` events after one revision up to another, as many whole revisions as fit a page, and
-/// the revision up to which it has been looked at.
+/// Hands out the `wanted` events after one revision up to another, as many whole revisions as fit a
+/// page; answers the revision up to which it has been looked at.
 fn stretch(
     txn: &Txn,
     after: Revision,
     upto: Revision,
     wanted: impl Fn(&LogEvent) -> bool,
     before: impl Fn(&LogEvent) -> Result<Option<KeyValue>>,
-) -> Result<(Vec<Event>, Revision)> {
+    mut each: impl FnMut(Event),
+) -> Result<Revision> {
     let mut cursor = txn.cursor(Tree::Log)?;
     let (mut pairs, mut kinds, mut bytes, mut looked) = (Pairs::new(), Vec::new(), 0, 0);
+    // seldom asked for, so kept apart: by the number of the event
+    let mut before_them: VecDeque<(usize, KeyValue)> = VecDeque::new();
     let mut last = after;
     let mut entry = cursor.seek(&Rev::new(after.saturating_add(1), 0).to_key())?;
     let mut seen_upto = upto.max(after);
@@ -222,13 +233,19 @@ fn stretch(
         if wanted(&event) {
             bytes += event.key.len() + event.value.len();
             pairs.push(event.key, event.value, &event.header);
-            kinds.push((kind(&event.header), before(&event)?));
+            before_them.extend(before(&event)?.map(|kv| (kinds.len(), kv)));
+            kinds.push(kind(&event.header));
         }
         entry = cursor.next()?;
     }
-    let kvs = pairs.finish().into_iter();
-    let events = kinds.into_iter().zip(kvs).map(|((kind, prev_kv), kv)| Event { kind, kv, prev_kv });
-    Ok((events.collect(), seen_upto))
+    let mut at = 0;
+    pairs.finish_each(|kv| {
+        let has_before = before_them.front().is_some_and(|(of, _)| *of == at);
+        let prev_kv = if has_before { before_them.pop_front().map(|(_, kv)| kv) } else { None };
+        each(Event { kind: kinds[at], kv, prev_kv });
+        at += 1;
+    });
+    Ok(seen_upto)
 }
 
 /// Each event after one revision up to another, as long as `each` wants more after a whole

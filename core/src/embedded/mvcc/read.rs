@@ -123,13 +123,14 @@ impl Pairs {
         self.bytes += bytes;
     }
 
-    fn flush(&mut self) {
+    /// Makes pairs of what stands in the page, and hands them to `each`.
+    #[inline]
+    fn take_page(&mut self, mut each: impl FnMut(KeyValue)) {
         let page = Bytes::from(std::mem::take(&mut self.page));
-        self.kvs.reserve(self.pending.len());
         let mut key_at = 0;
         for pair in self.pending.drain(..) {
             let (value_at, end) = (pair.value_at as usize, pair.end as usize);
-            self.kvs.push(KeyValue {
+            each(KeyValue {
                 key: page.slice(key_at..value_at),
                 value: page.slice(value_at..end),
                 create_revision: pair.create,
@@ -141,9 +142,23 @@ impl Pairs {
         }
     }
 
+    fn flush(&mut self) {
+        let mut kvs = std::mem::take(&mut self.kvs);
+        kvs.reserve(self.pending.len());
+        self.take_page(|kv| kvs.push(kv));
+        self.kvs = kvs;
+    }
+
     pub fn finish(mut self) -> Vec<KeyValue> {
         self.flush();
         self.kvs
+    }
+
+    /// Hands the pairs out one by one, most of them without a list in between.
+    #[inline]
+    pub fn finish_each(mut self, mut each: impl FnMut(KeyValue)) {
+        std::mem::take(&mut self.kvs).into_iter().for_each(&mut each);
+        self.take_page(each);
     }
 }
 
