@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
@@ -27,7 +28,18 @@ use crate::request::{Watch, WatchBatch};
 pub struct Watcher {
     db: Db,
     stream: Arc<dyn WatchStream>,
+    /// A thread waits in it, or takes from it.
+    reading: AtomicBool,
     ended: bool,
+}
+
+/// The right to read a watcher, until it is dropped.
+struct Turn<'a>(&'a AtomicBool);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 impl fmt::Debug for Watcher {
@@ -73,7 +85,7 @@ impl Wake for Unpark {
 impl Watcher {
     pub(crate) fn new(db: Db, watch: Watch) -> Result<Watcher> {
         let stream = db.engine().watch(watch)?;
-        Ok(Watcher { db, stream, ended: false })
+        Ok(Watcher { db, stream, reading: AtomicBool::new(false), ended: false })
     }
 
     /// The next batch; none if `timeout` (none: for ever) has passed without one.
@@ -85,7 +97,8 @@ impl Watcher {
     /// reads at this moment.
     pub fn next(&self, timeout: impl Into<Option<Duration>>) -> Result<Option<WatchBatch>> {
         let until = timeout.into().and_then(|timeout| Instant::now().checked_add(timeout).map(|at| (timeout, at)));
-        if let Some(batch) = self.try_next()? {
+        let _turn = self.turn()?;
+        if let Some(batch) = self.take()? {
             return Ok(Some(batch));
         }
         if until.is_some_and(|(timeout, _)| timeout.is_zero()) {
@@ -100,7 +113,7 @@ impl Watcher {
 
     fn wait(&self, parker: &Parker, until: Option<Instant>) -> Result<Option<WatchBatch>> {
         loop {
-            if let Some(batch) = self.try_next()? {
+            if let Some(batch) = self.take()? {
                 return Ok(Some(batch));
             }
             match until {
@@ -117,6 +130,23 @@ impl Watcher {
     ///
     /// As [`Watcher::next`].
     pub fn try_next(&self) -> Result<Option<WatchBatch>> {
+        let _turn = self.turn()?;
+        self.take()
+    }
+
+    /// Two that wait would wake each other's waker only: the second is refused.
+    fn turn(&self) -> Result<Turn<'_>> {
+        self.db.engine().ensure_open()?;
+        match self.reading.swap(true, Ordering::Acquire) {
+            false => Ok(Turn(&self.reading)),
+            true => {
+                let message = "the watcher is being read by another thread: one reads at a time";
+                Err(Error::new(Code::InvalidArgument, message))
+            }
+        }
+    }
+
+    fn take(&self) -> Result<Option<WatchBatch>> {
         self.db.engine().ensure_open()?;
         self.stream.try_next()
     }
