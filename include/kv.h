@@ -13,6 +13,7 @@
  *   from a closed database answers KV_CLOSED.
  * - Structs that begin with `size` are made by their KV_..._INIT and only ever grow at their end;
  *   a member that is 0 has its default. NULL in their place is all defaults.
+ * - A time to wait is in milliseconds, KV_NO_WAIT or KV_FOREVER; 0 is its default.
  * - After fork() a handle of the parent answers KV_FORKED in the child, which opens anew.
  * - C99 and C++11 or later. Linux with glibc, 64 bits.
  */
@@ -37,6 +38,7 @@
 #define KV_PUT_OPTIONS_INIT kv_begin<kv_put_options>()
 #define KV_DELETE_OPTIONS_INIT kv_begin<kv_delete_options>()
 #define KV_RANGE_OPTIONS_INIT kv_begin<kv_range_options>()
+#define KV_WATCH_OPTIONS_INIT kv_begin<kv_watch_options>()
 template <typename T> static inline T kv_begin() {
     T t = T();
     t.size = sizeof(T);
@@ -47,6 +49,7 @@ template <typename T> static inline T kv_begin() {
 #define KV_PUT_OPTIONS_INIT { .size = sizeof(kv_put_options) }
 #define KV_DELETE_OPTIONS_INIT { .size = sizeof(kv_delete_options) }
 #define KV_RANGE_OPTIONS_INIT { .size = sizeof(kv_range_options) }
+#define KV_WATCH_OPTIONS_INIT { .size = sizeof(kv_watch_options) }
 #endif
 
 
@@ -368,6 +371,11 @@ typedef struct kv_delete_result kv_delete_result;
 typedef struct kv_diff kv_diff;
 
 /**
+ * An election of one leader among all who campaign for a name.
+ */
+typedef struct kv_election kv_election;
+
+/**
  * An error: a code, a message for people, and the revision it speaks of.
  */
 typedef struct kv_error kv_error;
@@ -376,6 +384,26 @@ typedef struct kv_error kv_error;
  * Events, one after the other.
  */
 typedef struct kv_events kv_events;
+
+/**
+ * The leaders of an election, one after the other.
+ */
+typedef struct kv_leaders kv_leaders;
+
+/**
+ * A lease that keeps itself alive as long as this handle, and this process, live.
+ */
+typedef struct kv_lease kv_lease;
+
+/**
+ * The ids of all leases; see kv_lease_list.
+ */
+typedef struct kv_lease_ids kv_lease_ids;
+
+/**
+ * A lock that one holds at a time, of all threads and processes that use the store.
+ */
+typedef struct kv_lock kv_lock;
 
 /**
  * What a put answered.
@@ -403,6 +431,11 @@ typedef struct kv_snapshot kv_snapshot;
 typedef struct kv_status kv_status;
 
 /**
+ * What is left of a lease; see kv_lease_time_to_live.
+ */
+typedef struct kv_time_to_live kv_time_to_live;
+
+/**
  * What the callback of kv_transact reads and writes through; it lives during one call of it.
  */
 typedef struct kv_transaction kv_transaction;
@@ -416,6 +449,16 @@ typedef struct kv_txn kv_txn;
  * What a txn answered.
  */
 typedef struct kv_txn_result kv_txn_result;
+
+/**
+ * What a watcher delivers at a time: all matching events of one revision.
+ */
+typedef struct kv_watch_batch kv_watch_batch;
+
+/**
+ * Follows a range, by whichever process it is written.
+ */
+typedef struct kv_watcher kv_watcher;
 
 /**
  * What every call answers: KV_OK or a code of api errors, the same numbers for ever.
@@ -504,11 +547,11 @@ typedef struct kv_options {
    */
   uint64_t max_bytes;
   /**
-   * Keep so many revisions; not supported yet.
+   * Compact automatically, and keep so many revisions; 0 is off. Not beside auto_compaction_seconds.
    */
   uint64_t auto_compaction_revisions;
   /**
-   * Keep so many seconds of history; not supported yet.
+   * Compact automatically, and keep so many seconds of history; 0 is off.
    */
   uint64_t auto_compaction_seconds;
   /**
@@ -677,6 +720,11 @@ typedef struct kv_event {
    * Of a put the new pair; of a deletion only key and mod_revision are set.
    */
   struct kv_key_value kv;
+  /**
+   * The pair before the event's revision, or NULL: there was none, it is compacted, or it was
+   * not asked for (kv_watch_options.prev_kv; other calls never fill it).
+   */
+  const struct kv_key_value *prev_kv;
 } kv_event;
 
 /**
@@ -756,6 +804,37 @@ typedef struct kv_range_options {
  * written. It may run several times and must do nothing else that cannot be repeated.
  */
 typedef kv_code (*kv_transact_fn)(struct kv_transaction *t, void *payload);
+
+/**
+ * What is watched, and how; begin with KV_WATCH_OPTIONS_INIT.
+ */
+typedef struct kv_watch_options {
+  /**
+   * sizeof(kv_watch_options).
+   */
+  size_t size;
+  /**
+   * The first revision to deliver; 0: whatever is written from now on. It may lie in the future.
+   */
+  int64_t start_revision;
+  /**
+   * KV_YES answers with each event the pair before it.
+   */
+  int32_t prev_kv;
+  /**
+   * KV_YES leaves puts out.
+   */
+  int32_t no_put;
+  /**
+   * KV_YES leaves deletions out.
+   */
+  int32_t no_delete;
+  /**
+   * KV_YES: after ten minutes without an event, a batch without events that says how far all is
+   * seen.
+   */
+  int32_t progress;
+} kv_watch_options;
 
 /**
  * Done.
@@ -1086,14 +1165,17 @@ kv_code kv_open(const char *target,
                 struct kv_error **error);
 
 /**
- * Closes a store's handle: scans, snapshots and whatever else was made from it answer KV_CLOSED
- * from then on and are still the caller's to free. The store closes with its last handle.
+ * Closes a store's handle: scans, snapshots, watchers, leases, locks and whatever else was made from
+ * it answer KV_CLOSED from then on and are still the caller's to free; a thread that waits in one
+ * of them gets KV_CLOSED at once. The leases of such handles are no longer kept alive, but not
+ * revoked either: close or release them before. The store closes with its last handle.
  *
  * Owner: takes db; NULL is fine.
- * Threads: the last use of db; calls under way in other threads must have ended.
+ * Threads: the last use of db; calls under way on db itself in other threads must have ended.
  * Errors: none.
  */
-KV_API void kv_close(struct kv_db *db);
+KV_API
+void kv_close(struct kv_db *db);
 
 /**
  * Writes one key; the store's revision rises by 1.
@@ -1249,6 +1331,148 @@ kv_code kv_compact(const struct kv_db *db,
                    struct kv_error **error);
 
 /**
+ * An election by this name; nobody campaigns yet. Its keys are laid out as etcd's own election service
+ * does: NAME/LEASE, the lease in hexadecimal, with what is proclaimed as the value.
+ *
+ * Of all keys of the name the one that was put first is the leader's. A leader that resigns, or whose
+ * process dies (noticed within 500 ms), is followed by the next who campaigned. One that is stopped
+ * for longer than ttl_seconds may wake up and believe for a moment that it still leads:
+ * kv_election_proclaim is refused then, other writes are fenced by kv_election_revision.
+ *
+ * Owner: *out is the caller's, to free before or after the database; name is not kept.
+ * Threads: any.
+ * Errors: KV_INVALID_ARGUMENT (an empty name), KV_CLOSED, KV_FORKED.
+ */
+KV_API
+kv_code kv_election_open(const struct kv_db *db,
+                         struct kv_bytes name,
+                         int64_t ttl_seconds,
+                         struct kv_election **out,
+                         struct kv_error **error);
+
+/**
+ * Waits until it leads, up to timeout_ms milliseconds, KV_NO_WAIT or KV_FOREVER (the default, 0), and
+ * proclaims value as its own; one that leads already proclaims only.
+ *
+ * Owner: value is not kept.
+ * Threads: one at a time; a second one is refused.
+ * Errors: KV_TIMEOUT, naming the leader's key; KV_LEASE_LOST; KV_INVALID_ARGUMENT (a TTL over
+ * 9,000,000,000 s too), and as kv_put. After any of them it does not stand.
+ */
+KV_API
+kv_code kv_election_campaign(struct kv_election *election,
+                             struct kv_bytes value,
+                             int64_t timeout_ms,
+                             struct kv_error **error);
+
+/**
+ * Changes the value that the leader is known by.
+ *
+ * Owner: value is not kept.
+ * Threads: one at a time.
+ * Errors: KV_FAILED_PRECONDITION (it does not lead), KV_LEASE_LOST (it does no longer), and as kv_put.
+ */
+KV_API
+kv_code kv_election_proclaim(struct kv_election *election,
+                             struct kv_bytes value,
+                             struct kv_error **error);
+
+/**
+ * The leader's pair; *out is NULL if there is none. It may be another process's.
+ *
+ * Owner: *out is the caller's, to free with kv_key_value_free.
+ * Threads: any, also while another one campaigns.
+ * Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
+ */
+KV_API
+kv_code kv_election_leader(const struct kv_election *election,
+                           struct kv_key_value **out,
+                           struct kv_error **error);
+
+/**
+ * Follows an election: each leader from the present one on, and each value that one proclaims.
+ *
+ * Owner: *out is the caller's, to free before or after the election and the database.
+ * Threads: any, also while another one campaigns.
+ * Errors: as kv_watch.
+ */
+KV_API
+kv_code kv_election_observe(const struct kv_election *election,
+                            struct kv_leaders **out,
+                            struct kv_error **error);
+
+/**
+ * Steps down, or out of the line; does nothing if it stands nowhere. It can campaign again.
+ *
+ * Owner: nothing changes hands.
+ * Threads: one at a time.
+ * Errors: as kv_lock_release.
+ */
+KV_API kv_code kv_election_resign(struct kv_election *election, struct kv_error **error);
+
+/**
+ * Whether it leads, as far as is known here: KV_YES or KV_NO. KV_NO once its lease is known to be
+ * lost.
+ *
+ * Owner: nothing changes hands.
+ * Threads: one at a time.
+ * Errors: none.
+ */
+KV_API int32_t kv_election_is_leader(const struct kv_election *election);
+
+/**
+ * Its key in the store while it leads; else no bytes.
+ *
+ * Owner: the election; the key lives until the next call that campaigns, resigns or frees it.
+ * Threads: one at a time.
+ * Errors: none.
+ */
+KV_API struct kv_bytes kv_election_key(const struct kv_election *election);
+
+/**
+ * The revision that created its key, which fences as kv_lock_revision does; 0 while it does not lead.
+ *
+ * Owner: nothing changes hands.
+ * Threads: one at a time.
+ * Errors: none.
+ */
+KV_API
+int64_t kv_election_revision(const struct kv_election *election);
+
+/**
+ * Frees the handle; if it stands, it resigns soon after.
+ *
+ * Owner: takes it; NULL is fine.
+ * Threads: the last use of it.
+ * Errors: none.
+ */
+KV_API void kv_election_free(struct kv_election *election);
+
+/**
+ * The next leader's pair, or the same one's with a new value. It waits for it up to timeout_ms
+ * milliseconds, KV_NO_WAIT or KV_FOREVER (the default, 0); *out is NULL if that time has passed without
+ * one. Of changes that come faster than they are read only the last is answered.
+ *
+ * Owner: *out is the caller's, to free with kv_key_value_free.
+ * Threads: one at a time; a second one is refused. kv_close of the database ends the waiting at once.
+ * Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
+ */
+KV_API
+kv_code kv_leaders_next(struct kv_leaders *leaders,
+                        int64_t timeout_ms,
+                        struct kv_key_value **out,
+                        struct kv_error **error);
+
+/**
+ * Frees the leaders.
+ *
+ * Owner: takes them; NULL is fine.
+ * Threads: the last use of them.
+ * Errors: none.
+ */
+KV_API void kv_leaders_free(struct kv_leaders *leaders);
+
+/**
  * The code of an error; KV_OK for NULL.
  *
  * Owner: nothing changes hands.
@@ -1384,6 +1608,333 @@ kv_code kv_diff_next(struct kv_diff *diff,
  * Errors: none.
  */
 KV_API void kv_diff_free(struct kv_diff *diff);
+
+/**
+ * The last revision that was written by the end of the minute of this time, in milliseconds since
+ * 1970: what a key held then is kv_get at *revision. It costs one look at an index of minutes.
+ *
+ * Owner: nothing changes hands.
+ * Threads: any.
+ * Errors: KV_COMPACTED (that revision cannot be read any more), KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
+ */
+KV_API
+kv_code kv_revision_at(const struct kv_db *db,
+                       int64_t unix_ms,
+                       int64_t *revision,
+                       struct kv_error **error);
+
+/**
+ * Grants a lease of ttl_seconds (raised to the handle's lease_ttl_min_seconds) with this id, or, for
+ * 0, with a positive one that the store chooses. Keys are put on it with kv_put_options.lease, and
+ * go with it. Nobody keeps it alive: kv_lease_open makes one that keeps itself.
+ *
+ * Owner: nothing changes hands; *granted_id and *granted_ttl_seconds are what it got.
+ * Threads: any.
+ * Errors: KV_LEASE_EXISTS, KV_INVALID_ARGUMENT (a TTL over 9,000,000,000 s), and as kv_put.
+ */
+KV_API
+kv_code kv_lease_grant(const struct kv_db *db,
+                       int64_t ttl_seconds,
+                       int64_t id,
+                       int64_t *granted_id,
+                       int64_t *granted_ttl_seconds,
+                       struct kv_error **error);
+
+/**
+ * Revokes a lease: its keys are deleted in one revision, by ascending key. *revision is the store's
+ * afterwards, unchanged if the lease had no keys.
+ *
+ * Owner: nothing changes hands.
+ * Threads: any.
+ * Errors: KV_LEASE_NOT_FOUND, and as kv_put.
+ */
+KV_API
+kv_code kv_lease_revoke(const struct kv_db *db,
+                        int64_t id,
+                        int64_t *revision,
+                        struct kv_error **error);
+
+/**
+ * Gives a lease its full TTL again, once. It takes no lock and writes nothing to the disk.
+ * *ttl_seconds is that TTL, or 0, which is no error, if there is no such lease or it has expired.
+ *
+ * Owner: nothing changes hands.
+ * Threads: any.
+ * Errors: KV_INVALID_ARGUMENT, KV_READ_ONLY, KV_CLOSED, KV_FORKED, KV_IO.
+ */
+KV_API
+kv_code kv_lease_keep_alive(const struct kv_db *db,
+                            int64_t id,
+                            int64_t *ttl_seconds,
+                            struct kv_error **error);
+
+/**
+ * What is left of a lease and, with keys KV_YES, which keys hang on it. A lease that is not there is
+ * no error: kv_time_to_live_seconds is -1.
+ *
+ * Owner: *out is the caller's, to free with kv_time_to_live_free.
+ * Threads: any.
+ * Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
+ */
+KV_API
+kv_code kv_lease_time_to_live(const struct kv_db *db,
+                              int64_t id,
+                              int32_t keys,
+                              struct kv_time_to_live **out,
+                              struct kv_error **error);
+
+/**
+ * Whole seconds that a lease has left, rounded down; -1 if there is no such lease, and for NULL.
+ *
+ * Owner: nothing changes hands.
+ * Threads: any.
+ * Errors: none.
+ */
+KV_API int64_t kv_time_to_live_seconds(const struct kv_time_to_live *result);
+
+/**
+ * The TTL that a lease was granted, in seconds; 0 if there is no such lease, and for NULL.
+ *
+ * Owner: nothing changes hands.
+ * Threads: any.
+ * Errors: none.
+ */
+KV_API int64_t kv_time_to_live_granted_seconds(const struct kv_time_to_live *result);
+
+/**
+ * How many keys hang on a lease, if they were asked for; 0 for NULL.
+ *
+ * Owner: nothing changes hands.
+ * Threads: any.
+ * Errors: none.
+ */
+KV_API size_t kv_time_to_live_len(const struct kv_time_to_live *result);
+
+/**
+ * The key number index, ascending, that hangs on a lease; no bytes beyond the last.
+ *
+ * Owner: the result; the key lives until it is freed.
+ * Threads: any.
+ * Errors: none.
+ */
+KV_API struct kv_bytes kv_time_to_live_key(const struct kv_time_to_live *result, size_t index);
+
+/**
+ * Frees what kv_lease_time_to_live answered.
+ *
+ * Owner: takes it; NULL is fine.
+ * Threads: the last use of it.
+ * Errors: none.
+ */
+KV_API void kv_time_to_live_free(struct kv_time_to_live *result);
+
+/**
+ * The ids of all leases, the next to expire first.
+ *
+ * Owner: *out is the caller's, to free with kv_lease_ids_free.
+ * Threads: any.
+ * Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
+ */
+KV_API
+kv_code kv_lease_list(const struct kv_db *db,
+                      struct kv_lease_ids **out,
+                      struct kv_error **error);
+
+/**
+ * How many leases there were; 0 for NULL.
+ *
+ * Owner: nothing changes hands.
+ * Threads: any.
+ * Errors: none.
+ */
+KV_API size_t kv_lease_ids_len(const struct kv_lease_ids *ids);
+
+/**
+ * The id number index, the next to expire first; 0, which is no lease, beyond the last.
+ *
+ * Owner: nothing changes hands.
+ * Threads: any.
+ * Errors: none.
+ */
+KV_API int64_t kv_lease_ids_at(const struct kv_lease_ids *ids, size_t index);
+
+/**
+ * Frees what kv_lease_list answered.
+ *
+ * Owner: takes it; NULL is fine.
+ * Threads: the last use of it.
+ * Errors: none.
+ */
+KV_API void kv_lease_ids_free(struct kv_lease_ids *ids);
+
+/**
+ * A lease of ttl_seconds that keeps itself alive and is revoked when its handle is closed or freed.
+ * With end_with_process KV_YES it also ends within 500 ms of this process's death; else by its TTL.
+ *
+ * Owner: *out is the caller's, to free before or after the database.
+ * Threads: any.
+ * Errors: as kv_lease_grant.
+ */
+KV_API
+kv_code kv_lease_open(const struct kv_db *db,
+                      int64_t ttl_seconds,
+                      int32_t end_with_process,
+                      struct kv_lease **out,
+                      struct kv_error **error);
+
+/**
+ * The id of a lease, for kv_put_options.lease; 0 for NULL.
+ *
+ * Owner: nothing changes hands.
+ * Threads: any.
+ * Errors: none.
+ */
+KV_API int64_t kv_lease_id(const struct kv_lease *lease);
+
+/**
+ * The TTL that a lease was granted, in seconds; 0 for NULL.
+ *
+ * Owner: nothing changes hands.
+ * Threads: any.
+ * Errors: none.
+ */
+KV_API int64_t kv_lease_ttl_seconds(const struct kv_lease *lease);
+
+/**
+ * Whole seconds that a lease would live on if its process died now; 0 if it is gone.
+ *
+ * Owner: nothing changes hands.
+ * Threads: any.
+ * Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
+ */
+KV_API
+kv_code kv_lease_remaining(const struct kv_lease *lease,
+                           int64_t *seconds,
+                           struct kv_error **error);
+
+/**
+ * Whether a lease is known to be gone though nobody closed this handle: KV_YES or KV_NO. It expired
+ * (the process was stopped for longer than its TTL), or somebody revoked it.
+ *
+ * Owner: nothing changes hands.
+ * Threads: any.
+ * Errors: none.
+ */
+KV_API int32_t kv_lease_lost(const struct kv_lease *lease);
+
+/**
+ * Stops keeping a lease alive and revokes it: its keys go. Closing twice is fine, and so is closing
+ * a lease that is lost. It is still to be freed; kv_lease_free alone revokes it too, but does not
+ * wait for that.
+ *
+ * Owner: nothing changes hands.
+ * Threads: any.
+ * Errors: as kv_lease_revoke, but for KV_LEASE_NOT_FOUND. The lease then ends with its TTL.
+ */
+KV_API kv_code kv_lease_close(const struct kv_lease *lease, struct kv_error **error);
+
+/**
+ * Frees a lease's handle; unless it was closed, the lease is revoked soon after.
+ *
+ * Owner: takes it; NULL is fine.
+ * Threads: the last use of it.
+ * Errors: none.
+ */
+KV_API void kv_lease_free(struct kv_lease *lease);
+
+/**
+ * A lock by this name, not yet acquired. Its keys are laid out as etcd's own lock service does:
+ * NAME/LEASE, the lease in hexadecimal.
+ *
+ * Whoever acquires it is first in the line, in the order in which they came. It is freed when it is
+ * released, and within 500 ms of the death of its process. A holder that is stopped for longer than
+ * ttl_seconds loses it without noticing: what must not be written by such a one is fenced by
+ * kv_lock_revision.
+ *
+ * Owner: *out is the caller's, to free before or after the database; name is not kept.
+ * Threads: any.
+ * Errors: KV_INVALID_ARGUMENT (an empty name), KV_CLOSED, KV_FORKED.
+ */
+KV_API
+kv_code kv_lock_open(const struct kv_db *db,
+                     struct kv_bytes name,
+                     int64_t ttl_seconds,
+                     struct kv_lock **out,
+                     struct kv_error **error);
+
+/**
+ * Waits until it has the lock, up to timeout_ms milliseconds, KV_NO_WAIT or KV_FOREVER (the default,
+ * 0); does nothing if it has it.
+ *
+ * Owner: nothing changes hands.
+ * Threads: one at a time; a second one is refused. To contend, two threads open a lock each.
+ * Errors: KV_TIMEOUT, naming the holder's key; KV_LEASE_LOST; KV_INVALID_ARGUMENT (a TTL over
+ * 9,000,000,000 s too), and as kv_put. After any of them it stands in no line.
+ */
+KV_API
+kv_code kv_lock_acquire(struct kv_lock *lock,
+                        int64_t timeout_ms,
+                        struct kv_error **error);
+
+/**
+ * Takes the lock if nobody has it or waits for it. *held is KV_YES if it has it now, else KV_NO.
+ *
+ * Owner: nothing changes hands.
+ * Threads: one at a time.
+ * Errors: as kv_lock_acquire, but for KV_TIMEOUT.
+ */
+KV_API kv_code kv_lock_try_acquire(struct kv_lock *lock, int32_t *held, struct kv_error **error);
+
+/**
+ * Frees the lock for the next in the line; does nothing if it is not held. The handle can acquire it
+ * again.
+ *
+ * Owner: nothing changes hands.
+ * Threads: one at a time.
+ * Errors: as kv_lease_revoke, but for KV_LEASE_NOT_FOUND; the lock is then freed by its TTL.
+ */
+KV_API
+kv_code kv_lock_release(struct kv_lock *lock,
+                        struct kv_error **error);
+
+/**
+ * Whether it is held, as far as is known here: KV_YES or KV_NO. KV_NO once its lease is known to be
+ * lost.
+ *
+ * Owner: nothing changes hands.
+ * Threads: one at a time.
+ * Errors: none.
+ */
+KV_API int32_t kv_lock_is_held(const struct kv_lock *lock);
+
+/**
+ * Its key in the store while it is held; else no bytes.
+ *
+ * Owner: the lock; the key lives until the next call that acquires, releases or frees it.
+ * Threads: one at a time.
+ * Errors: none.
+ */
+KV_API struct kv_bytes kv_lock_key(const struct kv_lock *lock);
+
+/**
+ * The revision that created its key, which fences: it only grows from holder to holder, so that what
+ * is protected can refuse a lower one than it has seen. 0 while it is not held.
+ *
+ * Owner: nothing changes hands.
+ * Threads: one at a time.
+ * Errors: none.
+ */
+KV_API
+int64_t kv_lock_revision(const struct kv_lock *lock);
+
+/**
+ * Frees the handle; if the lock is held it is released soon after.
+ *
+ * Owner: takes it; NULL is fine.
+ * Threads: the last use of it.
+ * Errors: none.
+ */
+KV_API void kv_lock_free(struct kv_lock *lock);
 
 /**
  * The pairs of a range at one revision, in one answer.
@@ -1852,6 +2403,120 @@ const struct kv_txn_result *kv_txn_result_txn(const struct kv_txn_result *result
  * Errors: none.
  */
 KV_API void kv_txn_result_free(struct kv_txn_result *result);
+
+/**
+ * Follows the events of a range. A watcher is a filter and a position in the log: one that is not
+ * read holds nothing back, costs writers nothing, and goes on where it stood.
+ *
+ * Owner: *out is the caller's, to free before or after the database; range and options are not kept.
+ * Threads: any.
+ * Errors: KV_INVALID_ARGUMENT (the range ends at or before its beginning, bad options), KV_COMPACTED
+ * (start_revision is negative or below the compacted revision, which the error carries), KV_CLOSED,
+ * KV_FORKED, KV_IO.
+ */
+KV_API
+kv_code kv_watch(const struct kv_db *db,
+                 struct kv_key_range range,
+                 const struct kv_watch_options *options,
+                 struct kv_watcher **out,
+                 struct kv_error **error);
+
+/**
+ * The next batch: one whole revision, none left out and none twice. It waits for it up to
+ * timeout_ms milliseconds, KV_NO_WAIT or KV_FOREVER (the default, 0); *out is NULL if that time has
+ * passed without one.
+ *
+ * Owner: *out is the caller's, to free with kv_watch_batch_free, before or after the watcher.
+ * Threads: one at a time; a second one is refused. kv_watcher_cancel and kv_close of the database
+ * end the waiting at once, from any thread.
+ * Errors: KV_COMPACTED (a compaction has passed what was not read; the error's revision is the first
+ * that a new watcher can start from), KV_CANCELLED, KV_CLOSED: the watcher has ended, and answers
+ * the same again. KV_INVALID_ARGUMENT (another thread reads, bad timeout_ms), KV_FORKED, KV_BUSY,
+ * KV_CORRUPT, KV_IO.
+ */
+KV_API
+kv_code kv_watcher_next(struct kv_watcher *watcher,
+                        int64_t timeout_ms,
+                        struct kv_watch_batch **out,
+                        struct kv_error **error);
+
+/**
+ * A descriptor for poll, select and epoll: readable (POLLIN) while kv_watcher_next with KV_NO_WAIT
+ * may have a batch, or an error that ends the watcher. Once it is, call that until it answers NULL.
+ *
+ * Owner: the watcher; neither read nor close it. It is closed when the watcher is freed.
+ * Threads: any.
+ * Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_IO (no descriptor is to be had).
+ */
+KV_API
+kv_code kv_watcher_fd(const struct kv_watcher *watcher,
+                      int32_t *fd,
+                      struct kv_error **error);
+
+/**
+ * Ends a watcher: who waits in it gets KV_CANCELLED, as does every later call. It is still to be
+ * freed.
+ *
+ * Owner: nothing changes hands; NULL is fine.
+ * Threads: any, also while another one waits in it.
+ * Errors: none.
+ */
+KV_API void kv_watcher_cancel(const struct kv_watcher *watcher);
+
+/**
+ * The start_revision for the next time, to miss nothing and see nothing twice: after the last batch
+ * that was handed out, or further if nothing has matched since. 0 for NULL.
+ *
+ * Owner: nothing changes hands.
+ * Threads: any.
+ * Errors: none.
+ */
+KV_API int64_t kv_watcher_resume_revision(const struct kv_watcher *watcher);
+
+/**
+ * Ends and frees a watcher.
+ *
+ * Owner: takes it; NULL is fine.
+ * Threads: the last use of it: no thread waits in it any more.
+ * Errors: none.
+ */
+KV_API void kv_watcher_free(struct kv_watcher *watcher);
+
+/**
+ * The revision of a batch's events; of one without events, the last that was looked at. 0 for NULL.
+ *
+ * Owner: nothing changes hands.
+ * Threads: any.
+ * Errors: none.
+ */
+KV_API int64_t kv_watch_batch_revision(const struct kv_watch_batch *batch);
+
+/**
+ * How many events a batch has; 0 for a sign of progress, and for NULL.
+ *
+ * Owner: nothing changes hands.
+ * Threads: any.
+ * Errors: none.
+ */
+KV_API size_t kv_watch_batch_len(const struct kv_watch_batch *batch);
+
+/**
+ * The event number index of a batch, in the order they happened in; NULL beyond the last.
+ *
+ * Owner: the batch; the event lives until it is freed.
+ * Threads: any.
+ * Errors: none.
+ */
+KV_API const struct kv_event *kv_watch_batch_at(const struct kv_watch_batch *batch, size_t index);
+
+/**
+ * Frees a batch with its events.
+ *
+ * Owner: takes it; NULL is fine.
+ * Threads: the last use of it.
+ * Errors: none.
+ */
+KV_API void kv_watch_batch_free(struct kv_watch_batch *batch);
 
 #ifdef __cplusplus
 }  // extern "C"

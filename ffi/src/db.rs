@@ -87,9 +87,9 @@ pub struct KvOptions {
     pub lease_ttl_min_seconds: i64,
     /// A quota; not supported yet.
     pub max_bytes: u64,
-    /// Keep so many revisions; not supported yet.
+    /// Compact automatically, and keep so many revisions; 0 is off. Not beside auto_compaction_seconds.
     pub auto_compaction_revisions: u64,
-    /// Keep so many seconds of history; not supported yet.
+    /// Compact automatically, and keep so many seconds of history; 0 is off.
     pub auto_compaction_seconds: u64,
     /// Slots for readers, over all processes; default 1,024.
     pub max_readers: u32,
@@ -175,7 +175,13 @@ unsafe fn options_in(c: &KvOptions) -> Result<Options> {
         auto_compaction: match (c.auto_compaction_revisions, c.auto_compaction_seconds) {
             (0, 0) => None,
             (revisions, 0) => Some(AutoCompaction::Revisions(revisions)),
-            (_, seconds) => Some(AutoCompaction::Seconds(seconds)),
+            (0, seconds) => Some(AutoCompaction::Seconds(seconds)),
+            (revisions, seconds) => {
+                let both = format!(
+                    "auto_compaction_revisions is {revisions} and auto_compaction_seconds is {seconds}: set one"
+                );
+                return Err(invalid(both));
+            }
         },
         max_readers: nonzero(c.max_readers),
         mode: nonzero(c.mode),
@@ -213,11 +219,13 @@ pub unsafe extern "C" fn kv_open(
     }
 }
 
-/// Closes a store's handle: scans, snapshots and whatever else was made from it answer KV_CLOSED
-/// from then on and are still the caller's to free. The store closes with its last handle.
+/// Closes a store's handle: scans, snapshots, watchers, leases, locks and whatever else was made from
+/// it answer KV_CLOSED from then on and are still the caller's to free; a thread that waits in one
+/// of them gets KV_CLOSED at once. The leases of such handles are no longer kept alive, but not
+/// revoked either: close or release them before. The store closes with its last handle.
 ///
 /// Owner: takes db; NULL is fine.
-/// Threads: the last use of db; calls under way in other threads must have ended.
+/// Threads: the last use of db; calls under way on db itself in other threads must have ended.
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_close(db: *mut KvDb) {

@@ -1,6 +1,8 @@
 //! The past: events of one key, events of a stretch of time, differences of two revisions.
 #![allow(unsafe_code)]
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use libkv::{Change, ChangeScan, Code, Db, Error, Event, EventScan};
 
 use crate::db::KvDb;
@@ -212,4 +214,28 @@ fn change_view(change: Change) -> Box<LastChange> {
 pub unsafe extern "C" fn kv_diff_free(diff: *mut KvDiff) {
     // SAFETY: pointers as the header asks for.
     unsafe { free(diff) }
+}
+
+/// The last revision that was written by the end of the minute of this time, in milliseconds since
+/// 1970: what a key held then is kv_get at *revision. It costs one look at an index of minutes.
+///
+/// Owner: nothing changes hands.
+/// Threads: any.
+/// Errors: KV_COMPACTED (that revision cannot be read any more), KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_revision_at(
+    db: *const KvDb,
+    unix_ms: i64,
+    revision: *mut i64,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            wanted(revision, "revision")?;
+            let time = UNIX_EPOCH + Duration::from_millis(u64::try_from(unix_ms).unwrap_or(0));
+            put_out(revision, borrow(db)?.0.revision_at(time)?);
+            Ok(())
+        })
+    }
 }

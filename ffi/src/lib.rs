@@ -5,11 +5,15 @@
 
 mod admin;
 mod db;
+mod election;
 mod error;
 mod guard;
 mod history;
+mod lease;
+mod lock;
 mod range;
 mod snapshot;
 mod transact;
 mod txn;
 mod types;
+mod watch;

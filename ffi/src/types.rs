@@ -4,8 +4,9 @@
 use std::ffi::{CStr, c_char};
 use std::mem::MaybeUninit;
 use std::ptr;
+use std::time::Duration;
 
-use libkv::{Code, Durability, Event, EventKind, KeyRange, KeyValue, Range, Result, SortOrder, SortTarget};
+use libkv::{Code, Durability, Event, EventKind, KeyRange, KeyValue, Range, Result, SortOrder, SortTarget, Watch};
 
 use crate::guard::invalid;
 
@@ -271,6 +272,9 @@ pub struct KvEvent {
     pub r#type: i32,
     /// Of a put the new pair; of a deletion only key and mod_revision are set.
     pub kv: KvKeyValue,
+    /// The pair before the event's revision, or NULL: there was none, it is compacted, or it was
+    /// not asked for (kv_watch_options.prev_kv; other calls never fill it).
+    pub prev_kv: *const KvKeyValue,
 }
 
 /// How one key differs between two revisions.
@@ -345,9 +349,30 @@ pub struct KvRangeOptions {
     pub serializable: i32,
 }
 
+/// What is watched, and how; begin with KV_WATCH_OPTIONS_INIT.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct KvWatchOptions {
+    /// sizeof(kv_watch_options).
+    pub size: usize,
+    /// The first revision to deliver; 0: whatever is written from now on. It may lie in the future.
+    pub start_revision: i64,
+    /// KV_YES answers with each event the pair before it.
+    pub prev_kv: i32,
+    /// KV_YES leaves puts out.
+    pub no_put: i32,
+    /// KV_YES leaves deletions out.
+    pub no_delete: i32,
+    /// KV_YES: after ten minutes without an event, a batch without events that says how far all is
+    /// seen.
+    pub progress: i32,
+}
+
 /// What a key-value pair is to the library: one that the caller frees, or a view of a result.
 pub(crate) const OWNED: u64 = u64::from_be_bytes(*b"kv_pair!");
 pub(crate) const VIEW: u64 = u64::from_be_bytes(*b"kv_view!");
+
+pub(crate) const NO_BYTES: KvBytes = KvBytes { data: ptr::null(), len: 0 };
 
 pub(crate) fn bytes_out(bytes: &[u8]) -> KvBytes {
     KvBytes { data: bytes.as_ptr(), len: bytes.len() }
@@ -371,7 +396,7 @@ pub(crate) fn event_view(event: &Event) -> KvEvent {
         EventKind::Put => KV_EVENT_PUT,
         EventKind::Delete => KV_EVENT_DELETE,
     };
-    KvEvent { r#type: kind, kv: view(&event.kv) }
+    KvEvent { r#type: kind, kv: view(&event.kv), prev_kv: ptr::null() }
 }
 
 /// Pairs of a result beside the views that C reads.
@@ -465,6 +490,22 @@ pub(crate) fn flag_in(flag: i32, name: &str) -> Result<Option<bool>> {
     }
 }
 
+pub(crate) fn flag_out(flag: bool) -> i32 {
+    if flag { KV_YES } else { KV_NO }
+}
+
+/// A time to wait; none is for ever, which is also the default.
+pub(crate) fn timeout_in(ms: i64) -> Result<Option<Duration>> {
+    match ms {
+        0 | KV_FOREVER => Ok(None),
+        KV_NO_WAIT => Ok(Some(Duration::ZERO)),
+        ms => match u64::try_from(ms) {
+            Ok(ms) => Ok(Some(Duration::from_millis(ms))),
+            Err(_) => Err(invalid(format!("timeout_ms is {ms}: it takes milliseconds, KV_NO_WAIT or KV_FOREVER"))),
+        },
+    }
+}
+
 pub(crate) fn durability_in(durability: i32) -> Result<Option<Durability>> {
     Ok(match durability {
         0 => None,
@@ -524,6 +565,25 @@ unsafe impl Sized_ for KvDeleteOptions {
 // SAFETY: numbers only, size first.
 unsafe impl Sized_ for KvRangeOptions {
     const NAME: &'static str = "kv_range_options";
+}
+
+// SAFETY: numbers only, size first.
+unsafe impl Sized_ for KvWatchOptions {
+    const NAME: &'static str = "kv_watch_options";
+}
+
+/// SAFETY: as `struct_in` and `range_in`.
+pub(crate) unsafe fn watch_request(range: KvKeyRange, options: *const KvWatchOptions) -> Result<Watch> {
+    // SAFETY: said above.
+    let (range, options) = unsafe { (range_in(range)?, struct_in(options)?) };
+    Ok(Watch {
+        range,
+        start_revision: options.start_revision,
+        prev_kv: flag_in(options.prev_kv, "prev_kv")?.unwrap_or(false),
+        no_put: flag_in(options.no_put, "no_put")?.unwrap_or(false),
+        no_delete: flag_in(options.no_delete, "no_delete")?.unwrap_or(false),
+        progress: flag_in(options.progress, "progress")?.unwrap_or(false),
+    })
 }
 
 /// SAFETY: as `struct_in` and `range_in`.

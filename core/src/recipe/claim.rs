@@ -104,7 +104,7 @@ impl Claim {
 
     /// Whether it has the name, as far as is known here.
     pub fn is_held(&self) -> bool {
-        self.held && self.lease.as_ref().is_some_and(|lease| !lease.lost())
+        self.held && !self.db.is_closed() && self.lease.as_ref().is_some_and(|lease| !lease.lost())
     }
 
     /// Its lease, once it stands in line.
@@ -244,7 +244,7 @@ impl Claim {
 
     /// Gives up its place in the store too.
     pub(crate) fn give_up(&mut self) -> Result<()> {
-        let Some(revoke) = self.leave() else { return Ok(()) };
+        let Some(revoke) = self.leave() else { return self.db.engine().ensure_open() };
         match self.db.lease_revoke(revoke.id) {
             Err(error) if error.code() != Code::LeaseNotFound => Err(error),
             _ => Ok(()),

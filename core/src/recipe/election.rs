@@ -65,6 +65,7 @@ impl Election {
     ///
     /// As [`Election::proclaim`].
     pub fn proclamation(&self, value: impl Into<Vec<u8>>) -> Result<Txn> {
+        self.claim.db().engine().ensure_open()?;
         let Some(lease) = self.claim.lease() else {
             return Err(Error::new(Code::FailedPrecondition, "election: not leader (campaign first)"));
         };

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::os::fd::RawFd;
-use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -28,9 +29,20 @@ use crate::request::{Watch, WatchBatch};
 pub struct Watcher {
     db: Db,
     stream: Arc<dyn WatchStream>,
-    /// Batches that were read and not taken. Held while one thread takes.
+    /// A thread waits in it, or takes from it.
+    reading: AtomicBool,
+    /// Batches that were read and not taken.
     page: Mutex<VecDeque<WatchBatch>>,
     ended: bool,
+}
+
+/// The right to read a watcher, until it is dropped.
+struct Turn<'a>(&'a AtomicBool);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 impl fmt::Debug for Watcher {
@@ -76,7 +88,7 @@ impl Wake for Unpark {
 impl Watcher {
     pub(crate) fn new(db: Db, watch: Watch) -> Result<Watcher> {
         let stream = db.engine().watch(watch)?;
-        Ok(Watcher { db, stream, page: Mutex::default(), ended: false })
+        Ok(Watcher { db, stream, reading: AtomicBool::new(false), page: Mutex::default(), ended: false })
     }
 
     /// The next batch; none if `timeout` (none: for ever) has passed without one.
@@ -88,7 +100,8 @@ impl Watcher {
     /// reads at this moment.
     pub fn next(&self, timeout: impl Into<Option<Duration>>) -> Result<Option<WatchBatch>> {
         let until = timeout.into().and_then(|timeout| Instant::now().checked_add(timeout).map(|at| (timeout, at)));
-        if let Some(batch) = self.try_next()? {
+        let _turn = self.turn()?;
+        if let Some(batch) = self.take()? {
             return Ok(Some(batch));
         }
         if until.is_some_and(|(timeout, _)| timeout.is_zero()) {
@@ -103,7 +116,7 @@ impl Watcher {
 
     fn wait(&self, parker: &Parker, until: Option<Instant>) -> Result<Option<WatchBatch>> {
         loop {
-            if let Some(batch) = self.try_next()? {
+            if let Some(batch) = self.take()? {
                 return Ok(Some(batch));
             }
             match until {
@@ -120,20 +133,36 @@ impl Watcher {
     ///
     /// As [`Watcher::next`].
     pub fn try_next(&self) -> Result<Option<WatchBatch>> {
-        let mut page = match self.page.try_lock() {
-            Ok(page) => page,
-            Err(TryLockError::Poisoned(page)) => page.into_inner(),
-            Err(TryLockError::WouldBlock) => {
+        let _turn = self.turn()?;
+        self.take()
+    }
+
+    /// Two that wait would wake each other's waker only: the second is refused.
+    fn turn(&self) -> Result<Turn<'_>> {
+        if self.stream.is_over() {
+            self.db.engine().ensure_open()?;
+        }
+        match self.reading.swap(true, Ordering::Acquire) {
+            false => Ok(Turn(&self.reading)),
+            true => {
                 let message = "the watcher is being read by another thread: one reads at a time";
-                return Err(Error::new(Code::InvalidArgument, message));
+                Err(Error::new(Code::InvalidArgument, message))
             }
-        };
+        }
+    }
+
+    fn take(&self) -> Result<Option<WatchBatch>> {
+        let mut page = self.page();
         if page.is_empty() || self.stream.is_over() {
             page.clear();
             self.db.engine().ensure_open()?;
             *page = self.stream.next_page()?;
         }
         Ok(page.pop_front())
+    }
+
+    fn page(&self) -> MutexGuard<'_, VecDeque<WatchBatch>> {
+        self.page.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whom to wake when [`Watcher::try_next`] may have something, or none. It is woken at once if
@@ -170,7 +199,7 @@ impl Watcher {
     /// The revision to start from the next time, to miss nothing and see nothing twice: after the
     /// last batch that was handed out, or further if nothing has matched since.
     pub fn resume_revision(&self) -> Revision {
-        let page = self.page.lock().unwrap_or_else(PoisonError::into_inner);
+        let page = self.page();
         page.front().map_or_else(|| self.stream.resume_revision(), |batch| batch.revision)
     }
 }

@@ -1,0 +1,63 @@
+//! What a handle says to a second thread, and once its store is closed.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use libkv::*;
+
+fn store() -> Db {
+    Db::open(":memory:", Options::new()).expect("a store")
+}
+
+fn code<T: std::fmt::Debug>(answer: Result<T>) -> Code {
+    answer.expect_err("it was refused").code()
+}
+
+#[test]
+fn a_second_reader_of_a_watcher_is_refused() {
+    let db = store();
+    let watcher = Arc::new(db.watch(Watch::new(KeyRange::all())).unwrap());
+    let first = watcher.clone();
+    let waiting = thread::spawn(move || {
+        loop {
+            match first.next(None) {
+                Err(error) if error.code() == Code::InvalidArgument => continue,
+                answer => return answer,
+            }
+        }
+    });
+    // before the other waits this answers that there is nothing
+    let refused = loop {
+        match watcher.next(Duration::ZERO) {
+            Ok(None) => thread::yield_now(),
+            answer => break answer,
+        }
+    };
+    assert_eq!(code(refused), Code::InvalidArgument);
+    assert_eq!(code(watcher.try_next()), Code::InvalidArgument);
+    db.put(Put::new("a", "1")).unwrap();
+    assert_eq!(waiting.join().unwrap().unwrap().unwrap().revision, 2);
+    assert_eq!(watcher.next(Duration::ZERO).unwrap(), None);
+}
+
+#[test]
+fn what_was_held_is_not_once_the_store_is_closed() {
+    let db = store();
+    let mut lock = db.lock("l", 60).unwrap();
+    let mut idle = db.lock("i", 60).unwrap();
+    let mut election = db.election("e", 60).unwrap();
+    lock.acquire(None).unwrap();
+    election.campaign("me", None).unwrap();
+    assert!(lock.is_held() && election.is_leader());
+    db.close();
+    assert!(!lock.is_held() && !election.is_leader());
+    assert_eq!(code(election.proclaim("still me")), Code::Closed);
+    assert_eq!(code(election.campaign("me", None)), Code::Closed);
+    assert_eq!(code(lock.try_acquire()), Code::Closed);
+    assert_eq!(code(lock.acquire(None)), Code::Closed);
+    for lock in [&mut lock, &mut idle] {
+        assert_eq!(code(lock.release()), Code::Closed);
+    }
+    assert_eq!(code(election.resign()), Code::Closed);
+}

@@ -1,0 +1,168 @@
+//! A lock between processes.
+#![allow(unsafe_code)]
+
+use std::sync::{Mutex, MutexGuard, TryLockError};
+
+use libkv::{Db, Lock, Result};
+
+use crate::db::KvDb;
+use crate::error::KvError;
+use crate::guard::{borrow, free, give_out, guard, guard_value, invalid, kinds, put_out, wanted};
+use crate::types::*;
+
+/// A lock that one holds at a time, of all threads and processes that use the store.
+pub struct KvLock;
+
+/// What one thread uses at a time, and a second is refused: it would change under the first.
+pub(crate) struct Alone<T> {
+    pub db: Db,
+    value: Mutex<T>,
+}
+
+impl<T> Alone<T> {
+    pub fn new(db: Db, value: T) -> Alone<T> {
+        Alone { db, value: Mutex::new(value) }
+    }
+
+    pub fn enter(&self) -> Result<MutexGuard<'_, T>> {
+        match self.value.try_lock() {
+            Ok(value) => Ok(value),
+            Err(TryLockError::Poisoned(value)) => Ok(value.into_inner()),
+            Err(TryLockError::WouldBlock) => {
+                // in a forked child the other thread is not there: that is said first
+                self.db.get_into([0], &mut [])?;
+                Err(invalid("the handle is used by another thread: one uses it at a time"))
+            }
+        }
+    }
+
+    /// For accessors, which answer as if nothing were held while another thread is busy with it.
+    pub fn peek<A>(&self, look: impl FnOnce(&T) -> A) -> Option<A> {
+        match self.value.try_lock() {
+            Ok(value) => Some(look(&value)),
+            Err(TryLockError::Poisoned(value)) => Some(look(&value.into_inner())),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+kinds! { KvLock = Alone<Lock>, b"kv_lock\0", "kv_lock"; }
+
+/// A lock by this name, not yet acquired. Its keys are laid out as etcd's own lock service does:
+/// NAME/LEASE, the lease in hexadecimal.
+///
+/// Whoever acquires it is first in the line, in the order in which they came. It is freed when it is
+/// released, and within 500 ms of the death of its process. A holder that is stopped for longer than
+/// ttl_seconds loses it without noticing: what must not be written by such a one is fenced by
+/// kv_lock_revision.
+///
+/// Owner: *out is the caller's, to free before or after the database; name is not kept.
+/// Threads: any.
+/// Errors: KV_INVALID_ARGUMENT (an empty name), KV_CLOSED, KV_FORKED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_lock_open(
+    db: *const KvDb,
+    name: KvBytes,
+    ttl_seconds: i64,
+    out: *mut *mut KvLock,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            wanted(out, "out")?;
+            let db = &borrow(db)?.0;
+            let lock = db.lock(bytes_in(name, "the name")?, ttl_seconds)?;
+            give_out::<KvLock>(out, Alone::new(db.clone(), lock));
+            Ok(())
+        })
+    }
+}
+
+/// Waits until it has the lock, up to timeout_ms milliseconds, KV_NO_WAIT or KV_FOREVER (the default,
+/// 0); does nothing if it has it.
+///
+/// Owner: nothing changes hands.
+/// Threads: one at a time; a second one is refused. To contend, two threads open a lock each.
+/// Errors: KV_TIMEOUT, naming the holder's key; KV_LEASE_LOST; KV_INVALID_ARGUMENT (a TTL over
+/// 9,000,000,000 s too), and as kv_put. After any of them it stands in no line.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_lock_acquire(lock: *mut KvLock, timeout_ms: i64, error: *mut *mut KvError) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe { guard(error, || borrow(lock)?.enter()?.acquire(timeout_in(timeout_ms)?)) }
+}
+
+/// Takes the lock if nobody has it or waits for it. *held is KV_YES if it has it now, else KV_NO.
+///
+/// Owner: nothing changes hands.
+/// Threads: one at a time.
+/// Errors: as kv_lock_acquire, but for KV_TIMEOUT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_lock_try_acquire(lock: *mut KvLock, held: *mut i32, error: *mut *mut KvError) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            wanted(held, "held")?;
+            put_out(held, flag_out(borrow(lock)?.enter()?.try_acquire()?));
+            Ok(())
+        })
+    }
+}
+
+/// Frees the lock for the next in the line; does nothing if it is not held. The handle can acquire it
+/// again.
+///
+/// Owner: nothing changes hands.
+/// Threads: one at a time.
+/// Errors: as kv_lease_revoke, but for KV_LEASE_NOT_FOUND; the lock is then freed by its TTL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_lock_release(lock: *mut KvLock, error: *mut *mut KvError) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe { guard(error, || borrow(lock)?.enter()?.release()) }
+}
+
+/// Whether it is held, as far as is known here: KV_YES or KV_NO. KV_NO once its lease is known to be
+/// lost.
+///
+/// Owner: nothing changes hands.
+/// Threads: one at a time.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_lock_is_held(lock: *const KvLock) -> i32 {
+    // SAFETY: pointers as the header asks for.
+    guard_value(KV_NO, || unsafe { Some(flag_out(borrow(lock).ok()?.peek(Lock::is_held)?)) })
+}
+
+/// Its key in the store while it is held; else no bytes.
+///
+/// Owner: the lock; the key lives until the next call that acquires, releases or frees it.
+/// Threads: one at a time.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_lock_key(lock: *const KvLock) -> KvBytes {
+    // SAFETY: pointers as the header asks for.
+    guard_value(NO_BYTES, || unsafe { borrow(lock).ok()?.peek(|lock| bytes_out(lock.key())) })
+}
+
+/// The revision that created its key, which fences: it only grows from holder to holder, so that what
+/// is protected can refuse a lower one than it has seen. 0 while it is not held.
+///
+/// Owner: nothing changes hands.
+/// Threads: one at a time.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_lock_revision(lock: *const KvLock) -> i64 {
+    // SAFETY: pointers as the header asks for.
+    guard_value(0, || unsafe { borrow(lock).ok()?.peek(Lock::revision) })
+}
+
+/// Frees the handle; if the lock is held it is released soon after.
+///
+/// Owner: takes it; NULL is fine.
+/// Threads: the last use of it.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_lock_free(lock: *mut KvLock) {
+    // SAFETY: pointers as the header asks for.
+    unsafe { free(lock) }
+}

@@ -1,0 +1,197 @@
+//! Following a range: watchers, and the batches that they deliver.
+#![allow(unsafe_code)]
+
+use libkv::{Event, WatchBatch, Watcher};
+
+use crate::db::KvDb;
+use crate::error::KvError;
+use crate::guard::{borrow, free, give_out, guard, guard_value, kinds, put_out, wanted};
+use crate::types::*;
+
+/// Follows a range, by whichever process it is written.
+pub struct KvWatcher;
+
+/// What a watcher delivers at a time: all matching events of one revision.
+pub struct KvWatchBatch;
+
+/// What a `kv_watch_batch` holds: the events, and the views of them and of their prev_kvs.
+pub(crate) struct Delivered {
+    revision: i64,
+    views: Vec<KvEvent>,
+    _prev_kvs: Vec<Option<KvKeyValue>>,
+    _events: Vec<Event>,
+}
+
+impl Delivered {
+    fn new(batch: WatchBatch) -> Delivered {
+        let prev_kvs: Vec<Option<KvKeyValue>> =
+            batch.events.iter().map(|event| event.prev_kv.as_ref().map(view)).collect();
+        let pointers = prev_kvs.iter().map(|kv| kv.as_ref().map_or(std::ptr::null(), std::ptr::from_ref));
+        let with_prev_kv = |(event, prev_kv)| KvEvent { prev_kv, ..event_view(event) };
+        let views = batch.events.iter().zip(pointers).map(with_prev_kv).collect();
+        Delivered { revision: batch.revision, views, _prev_kvs: prev_kvs, _events: batch.events }
+    }
+}
+
+kinds! {
+    KvWatcher = Watcher, b"kv_watch", "kv_watcher";
+    KvWatchBatch = Delivered, b"kv_batch", "kv_watch_batch";
+}
+
+/// Follows the events of a range. A watcher is a filter and a position in the log: one that is not
+/// read holds nothing back, costs writers nothing, and goes on where it stood.
+///
+/// Owner: *out is the caller's, to free before or after the database; range and options are not kept.
+/// Threads: any.
+/// Errors: KV_INVALID_ARGUMENT (the range ends at or before its beginning, bad options), KV_COMPACTED
+/// (start_revision is negative or below the compacted revision, which the error carries), KV_CLOSED,
+/// KV_FORKED, KV_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_watch(
+    db: *const KvDb,
+    range: KvKeyRange,
+    options: *const KvWatchOptions,
+    out: *mut *mut KvWatcher,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            wanted(out, "out")?;
+            let watcher = borrow(db)?.0.watch(watch_request(range, options)?)?;
+            give_out::<KvWatcher>(out, watcher);
+            Ok(())
+        })
+    }
+}
+
+/// The next batch: one whole revision, none left out and none twice. It waits for it up to
+/// timeout_ms milliseconds, KV_NO_WAIT or KV_FOREVER (the default, 0); *out is NULL if that time has
+/// passed without one.
+///
+/// Owner: *out is the caller's, to free with kv_watch_batch_free, before or after the watcher.
+/// Threads: one at a time; a second one is refused. kv_watcher_cancel and kv_close of the database
+/// end the waiting at once, from any thread.
+/// Errors: KV_COMPACTED (a compaction has passed what was not read; the error's revision is the first
+/// that a new watcher can start from), KV_CANCELLED, KV_CLOSED: the watcher has ended, and answers
+/// the same again. KV_INVALID_ARGUMENT (another thread reads, bad timeout_ms), KV_FORKED, KV_BUSY,
+/// KV_CORRUPT, KV_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_watcher_next(
+    watcher: *mut KvWatcher,
+    timeout_ms: i64,
+    out: *mut *mut KvWatchBatch,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for; the watcher itself refuses a second reader.
+    unsafe {
+        guard(error, || {
+            wanted(out, "out")?;
+            match borrow(watcher)?.next(timeout_in(timeout_ms)?)? {
+                Some(batch) => give_out::<KvWatchBatch>(out, Delivered::new(batch)),
+                None => put_out(out, std::ptr::null_mut()),
+            }
+            Ok(())
+        })
+    }
+}
+
+/// A descriptor for poll, select and epoll: readable (POLLIN) while kv_watcher_next with KV_NO_WAIT
+/// may have a batch, or an error that ends the watcher. Once it is, call that until it answers NULL.
+///
+/// Owner: the watcher; neither read nor close it. It is closed when the watcher is freed.
+/// Threads: any.
+/// Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_IO (no descriptor is to be had).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_watcher_fd(watcher: *const KvWatcher, fd: *mut i32, error: *mut *mut KvError) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            wanted(fd, "fd")?;
+            put_out(fd, borrow(watcher)?.fd()?);
+            Ok(())
+        })
+    }
+}
+
+/// Ends a watcher: who waits in it gets KV_CANCELLED, as does every later call. It is still to be
+/// freed.
+///
+/// Owner: nothing changes hands; NULL is fine.
+/// Threads: any, also while another one waits in it.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_watcher_cancel(watcher: *const KvWatcher) {
+    // SAFETY: pointers as the header asks for.
+    guard_value((), || unsafe {
+        borrow(watcher).ok()?.cancel();
+        Some(())
+    });
+}
+
+/// The start_revision for the next time, to miss nothing and see nothing twice: after the last batch
+/// that was handed out, or further if nothing has matched since. 0 for NULL.
+///
+/// Owner: nothing changes hands.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_watcher_resume_revision(watcher: *const KvWatcher) -> i64 {
+    // SAFETY: pointers as the header asks for.
+    guard_value(0, || unsafe { Some(borrow(watcher).ok()?.resume_revision()) })
+}
+
+/// Ends and frees a watcher.
+///
+/// Owner: takes it; NULL is fine.
+/// Threads: the last use of it: no thread waits in it any more.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_watcher_free(watcher: *mut KvWatcher) {
+    // SAFETY: pointers as the header asks for.
+    unsafe { free(watcher) }
+}
+
+/// The revision of a batch's events; of one without events, the last that was looked at. 0 for NULL.
+///
+/// Owner: nothing changes hands.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_watch_batch_revision(batch: *const KvWatchBatch) -> i64 {
+    // SAFETY: pointers as the header asks for.
+    guard_value(0, || unsafe { Some(borrow(batch).ok()?.revision) })
+}
+
+/// How many events a batch has; 0 for a sign of progress, and for NULL.
+///
+/// Owner: nothing changes hands.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_watch_batch_len(batch: *const KvWatchBatch) -> usize {
+    // SAFETY: pointers as the header asks for.
+    guard_value(0, || unsafe { Some(borrow(batch).ok()?.views.len()) })
+}
+
+/// The event number index of a batch, in the order they happened in; NULL beyond the last.
+///
+/// Owner: the batch; the event lives until it is freed.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_watch_batch_at(batch: *const KvWatchBatch, index: usize) -> *const KvEvent {
+    // SAFETY: pointers as the header asks for.
+    guard_value(std::ptr::null(), || unsafe { borrow(batch).ok()?.views.get(index).map(std::ptr::from_ref) })
+}
+
+/// Frees a batch with its events.
+///
+/// Owner: takes it; NULL is fine.
+/// Threads: the last use of it.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_watch_batch_free(batch: *mut KvWatchBatch) {
+    // SAFETY: pointers as the header asks for.
+    unsafe { free(batch) }
+}
