@@ -1,9 +1,11 @@
 //! Whoever can be asked to do a step: the Rust face on a store, or a program that reads steps and
 //! prints answers (the C driver, and other languages').
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use libkv::*;
 
@@ -13,15 +15,21 @@ use crate::script::{self, Step};
 pub struct Rust {
     path: PathBuf,
     options: Options,
+    clock: Clock,
     db: Db,
+    watchers: HashMap<String, Watcher>,
+    locks: HashMap<Vec<u8>, Lock>,
+    elections: HashMap<Vec<u8>, Election>,
 }
 
 impl Rust {
-    /// Opens a store: a directory, or `:memory:` (which cannot be reopened).
+    /// Opens a store with a clock in hand: a directory, or `:memory:` (which cannot be reopened).
     pub fn open(path: impl Into<PathBuf>, options: Options) -> Result<Rust> {
-        let path = path.into();
+        let (path, clock) = (path.into(), Clock::new(script::CLOCK_START_MS));
+        let options = options.clock(clock.clone());
         let db = Db::open(&path, options.clone())?;
-        Ok(Rust { path, options, db })
+        let (watchers, locks, elections) = Default::default();
+        Ok(Rust { path, options, clock, db, watchers, locks, elections })
     }
 
     /// The handle.
@@ -37,6 +45,9 @@ impl Rust {
     fn step(&mut self, step: &Step) -> Result<String> {
         let db = &self.db;
         Ok(match step {
+            Step::Request(Request::LeaseGrant(grant)) => {
+                script::granted(grant.id, &db.lease_grant(grant.ttl_seconds, grant.id)?)
+            }
             Step::Request(request) => script::answer(&request_through(db, request)?),
             Step::Get(key, revision) => script::found(db.get_at(key, *revision)?.as_ref()),
             Step::GetInto(key, size) => {
@@ -61,10 +72,120 @@ impl Rust {
             }
             Step::Reopen => {
                 self.db.close();
+                self.watchers.clear();
+                self.locks.clear();
+                self.elections.clear();
                 self.db = Db::open(&self.path, self.options.clone())?;
                 "reopened".into()
             }
+            Step::KeepAlive(id) => script::kept(&db.lease_keep_alive(*id)?),
+            Step::TimeToLive(id, keys) => script::time_to_live(&db.lease_time_to_live(*id, *keys)?),
+            Step::LeaseList => script::leases(&db.lease_list()?),
+            Step::Advance(seconds) => {
+                self.clock.advance(seconds * 1_000);
+                "advanced".into()
+            }
+            Step::RevisionAt(seconds) => {
+                let ms = u64::try_from(script::CLOCK_START_MS + seconds * 1_000).unwrap_or(0);
+                format!("revision {}", db.revision_at(UNIX_EPOCH + Duration::from_millis(ms))?)
+            }
+            Step::Watch(..) | Step::Next(_) | Step::Idle(_) | Step::Resume(_) | Step::Cancel(_) => self.watch(step)?,
+            Step::Lock(_) | Step::Unlock(_) => self.lock(step)?,
+            Step::Campaign(..) | Step::Proclaim(..) | Step::Leader(_) | Step::Resign(_) => self.election(step)?,
         })
+    }
+
+    fn watch(&mut self, step: &Step) -> Result<String> {
+        if let Step::Watch(name, watch) = step {
+            self.watchers.remove(name);
+            self.watchers.insert(name.clone(), self.db.watch(watch.clone())?);
+            return Ok(format!("watching {name}"));
+        }
+        let (Step::Next(name) | Step::Idle(name) | Step::Resume(name) | Step::Cancel(name)) = step else {
+            unreachable!("{step:?} is about no watcher")
+        };
+        let Some(watcher) = self.watchers.get(name) else { return Ok(format!("no watcher {name}")) };
+        Ok(match step {
+            Step::Next(_) => watcher.next(script::PATIENCE)?.as_ref().map_or("nothing".into(), script::batch),
+            Step::Cancel(_) => {
+                watcher.cancel();
+                "cancelled".into()
+            }
+            _ => match (settled(&self.db, watcher)?, step) {
+                (Settled::Batch(batch), _) => script::batch(&batch),
+                (Settled::Idle(resume), Step::Resume(_)) => format!("resume {resume}"),
+                (Settled::Idle(_), _) => "idle".into(),
+                (Settled::Never, _) => "nothing".into(),
+            },
+        })
+    }
+
+    fn lock(&mut self, step: &Step) -> Result<String> {
+        let (Step::Lock(name) | Step::Unlock(name)) = step else { unreachable!("{step:?} is about no lock") };
+        if !self.locks.contains_key(name) {
+            self.locks.insert(name.clone(), self.db.lock(name.as_slice(), script::CLAIM_TTL_SECONDS)?);
+        }
+        let lock = self.locks.get_mut(name).expect("it was just made");
+        if let Step::Unlock(_) = step {
+            lock.release()?;
+            return Ok("unlocked".into());
+        }
+        lock.acquire(script::PATIENCE)?;
+        Ok(script::locked(lock.key(), lock.revision()))
+    }
+
+    fn election(&mut self, step: &Step) -> Result<String> {
+        let (Step::Campaign(name, _) | Step::Proclaim(name, _) | Step::Leader(name) | Step::Resign(name)) = step else {
+            unreachable!("{step:?} is about no election")
+        };
+        if !self.elections.contains_key(name) {
+            self.elections.insert(name.clone(), self.db.election(name.as_slice(), script::CLAIM_TTL_SECONDS)?);
+        }
+        let election = self.elections.get_mut(name).expect("it was just made");
+        Ok(match step {
+            Step::Campaign(_, value) => {
+                election.campaign(value.as_slice(), script::PATIENCE)?;
+                script::leads(election.key(), election.revision())
+            }
+            Step::Proclaim(_, value) => {
+                election.proclaim(value.as_slice())?;
+                "proclaimed".into()
+            }
+            Step::Leader(_) => script::leader(election.leader()?.as_ref()),
+            _ => {
+                election.resign()?;
+                "resigned".into()
+            }
+        })
+    }
+}
+
+/// What is to be said of a watcher once it has seen everything.
+pub enum Settled {
+    /// It had something.
+    Batch(WatchBatch),
+    /// It would go on from this revision.
+    Idle(Revision),
+    /// It has seen too little after [`script::PATIENCE`].
+    Never,
+}
+
+/// Waits until a watcher has a batch or has seen everything.
+pub fn settled(db: &Db, watcher: &Watcher) -> Result<Settled> {
+    let until = Instant::now() + script::PATIENCE;
+    loop {
+        if let Some(batch) = watcher.try_next()? {
+            return Ok(Settled::Batch(batch));
+        }
+        // asked before the revision that it is held against
+        let resume = watcher.resume_revision();
+        if resume > db.range(Range::new("\0").count_only(true))?.revision {
+            return Ok(Settled::Idle(resume));
+        }
+        if until <= Instant::now() {
+            return Ok(Settled::Never);
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -76,6 +197,8 @@ fn request_through(db: &Db, request: &Request) -> Result<Answer> {
         Request::Delete(delete) => Answer::Delete(db.delete(delete)?),
         Request::Txn(txn) => Answer::Txn(db.txn(txn)?),
         Request::Compact(compact) => Answer::Compact(db.compact(compact.revision, compact.physical)?),
+        Request::LeaseGrant(grant) => Answer::LeaseGrant(db.lease_grant(grant.ttl_seconds, grant.id)?),
+        Request::LeaseRevoke(revoke) => Answer::LeaseRevoke(db.lease_revoke(revoke.id)?),
     })
 }
 

@@ -25,7 +25,46 @@ pub enum Step {
     Check,
     /// Close and open again.
     Reopen,
+    /// A lease's full TTL again.
+    KeepAlive(LeaseId),
+    /// What is left of a lease, with its keys or without.
+    TimeToLive(LeaseId, bool),
+    /// All leases.
+    LeaseList,
+    /// The clock in hand goes forward by so many seconds.
+    Advance(i64),
+    /// The last revision by so many seconds after the start of the clock.
+    RevisionAt(i64),
+    /// A watcher of this name begins.
+    Watch(String, Watch),
+    /// A watcher's next batch; waits for it.
+    Next(String),
+    /// A watcher's next batch, or that it has seen everything.
+    Idle(String),
+    /// Where a watcher that has seen everything would go on.
+    Resume(String),
+    /// A watcher ends.
+    Cancel(String),
+    /// The lock of this name.
+    Lock(Vec<u8>),
+    /// The lock of this name is free again.
+    Unlock(Vec<u8>),
+    /// Leading under this name, with this value.
+    Campaign(Vec<u8>, Vec<u8>),
+    /// The leader's new value.
+    Proclaim(Vec<u8>, Vec<u8>),
+    /// Who leads under this name.
+    Leader(Vec<u8>),
+    /// Leading no longer.
+    Resign(Vec<u8>),
 }
+
+/// The TTL of what `lock` and `campaign` hold.
+pub const CLAIM_TTL_SECONDS: i64 = 60;
+/// Where the clock in hand stands at first, in milliseconds since 1970: 40 s into a minute.
+pub const CLOCK_START_MS: i64 = 1_000_000_000_000;
+/// How long `next`, `idle` and `resume` wait before they say `nothing`.
+pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// Parses one step; an error says what is wrong with the line.
 pub fn parse(line: &str) -> std::result::Result<Step, String> {
@@ -121,11 +160,65 @@ impl<'t> Tokens<'t> {
             }
             "changes" => Step::Changes(self.number()?, self.number()?, self.range()?),
             "diff" => Step::Diff(self.number()?, self.number()?, self.range()?),
+            "lease_grant" | "lease_revoke" | "keep_alive" | "time_to_live" => {
+                self.at -= 1;
+                self.lease()?
+            }
+            "lease_list" => Step::LeaseList,
+            "advance" => Step::Advance(self.number()?),
+            "revision_at" => Step::RevisionAt(self.number()?),
+            "watch" => Step::Watch(self.word()?.into(), self.watch()?),
+            "next" => Step::Next(self.word()?.into()),
+            "idle" => Step::Idle(self.word()?.into()),
+            "resume" => Step::Resume(self.word()?.into()),
+            "cancel" => Step::Cancel(self.word()?.into()),
+            "lock" => Step::Lock(self.bytes()?),
+            "unlock" => Step::Unlock(self.bytes()?),
+            "campaign" => Step::Campaign(self.bytes()?, self.bytes()?),
+            "proclaim" => Step::Proclaim(self.bytes()?, self.bytes()?),
+            "leader" => Step::Leader(self.bytes()?),
+            "resign" => Step::Resign(self.bytes()?),
             "status" => Step::Status,
             "check" => Step::Check,
             "reopen" => Step::Reopen,
             other => return Err(format!("{other} is no step")),
         })
+    }
+
+    fn lease(&mut self) -> Parsed<Step> {
+        Ok(match self.word()? {
+            "lease_grant" => {
+                let mut grant = Grant { ttl_seconds: self.number()?, ..Grant::default() };
+                self.options(|name, value| match name {
+                    "id" => set(&mut grant.id, value),
+                    other => Err(format!("{other} is no option of lease_grant")),
+                })?;
+                Step::Request(grant.into())
+            }
+            "lease_revoke" => Step::Request(Revoke { id: self.number()? }.into()),
+            "keep_alive" => Step::KeepAlive(self.number()?),
+            _ => {
+                let (id, mut keys) = (self.number()?, false);
+                self.options(|name, _| match name {
+                    "keys" => on(&mut keys),
+                    other => Err(format!("{other} is no option of time_to_live")),
+                })?;
+                Step::TimeToLive(id, keys)
+            }
+        })
+    }
+
+    fn watch(&mut self) -> Parsed<Watch> {
+        let mut watch = Watch::new(self.range()?);
+        self.options(|name, value| match name {
+            "start" => set(&mut watch.start_revision, value),
+            "prev_kv" => on(&mut watch.prev_kv),
+            "no_put" => on(&mut watch.no_put),
+            "no_delete" => on(&mut watch.no_delete),
+            "progress" => on(&mut watch.progress),
+            other => Err(format!("{other} is no option of watch")),
+        })?;
+        Ok(watch)
     }
 
     fn put(&mut self) -> Parsed<Put> {
@@ -316,7 +409,71 @@ pub fn answer(answer: &Answer) -> String {
         Answer::Delete(delete) => delete_line(delete),
         Answer::Txn(txn) => txn_line(txn),
         Answer::Compact(compact) => format!("compact {}", compact.revision),
+        Answer::LeaseGrant(granted) => format!("granted {} {}", granted.id, granted.ttl_seconds),
+        Answer::LeaseRevoke(revoked) => format!("revoked {}", revoked.revision),
     }
+}
+
+/// The answer to a grant: an id that the store chose is `*`, if it is a proper one.
+pub fn granted(asked: LeaseId, granted: &LeaseGrant) -> String {
+    match asked == 0 && granted.id > 0 {
+        true => format!("granted * {}", granted.ttl_seconds),
+        false => format!("granted {} {}", granted.id, granted.ttl_seconds),
+    }
+}
+
+/// The answer to a keep-alive.
+pub fn kept(kept: &LeaseKeepAlive) -> String {
+    format!("kept {} {}", kept.id, kept.ttl_seconds)
+}
+
+/// What is left of a lease: `all` while at most a second of it has gone.
+pub fn time_to_live(left: &LeaseTimeToLive) -> String {
+    let (id, granted) = (left.id, left.granted_ttl_seconds);
+    let all = left.ttl_seconds >= 0 && granted - left.ttl_seconds <= 1;
+    let left_word = if all { "all".into() } else { left.ttl_seconds.to_string() };
+    let mut keys = left.keys.clone();
+    keys.sort();
+    format!("ttl {id} {left_word} granted={granted}{}", keys.iter().map(|key| format!(" {}", show(key))).collect::<String>())
+}
+
+/// The ids of all leases, by number.
+pub fn leases(ids: &[LeaseId]) -> String {
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    format!("leases{}", ids.iter().map(|id| format!(" {id}")).collect::<String>())
+}
+
+/// What a watcher delivers.
+pub fn batch(batch: &WatchBatch) -> String {
+    format!("batch {}{}", batch.revision, event_words(&batch.events))
+}
+
+/// A key of a lock or an election: what stands behind the last `/` is a lease's number, shown as `*`.
+pub fn claim_key(key: &[u8]) -> String {
+    let cut = key.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    let digits = &key[cut..];
+    let hexadecimal = !digits.is_empty() && digits.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if hexadecimal { format!("{}*", show(&key[..cut])) } else { show(key) }
+}
+
+/// A held lock.
+pub fn locked(key: &[u8], revision: Revision) -> String {
+    format!("locked {} revision={revision}", claim_key(key))
+}
+
+/// A won election.
+pub fn leads(key: &[u8], revision: Revision) -> String {
+    format!("leads {} revision={revision}", claim_key(key))
+}
+
+/// The leader's pair; the lease that it stands on is `*` in the key, and behind the last `/`.
+pub fn leader(kv: Option<&KeyValue>) -> String {
+    kv.map_or("none".into(), |kv| {
+        let (key, value) = (claim_key(&kv.key), show(&kv.value));
+        let lease = if kv.lease > 0 { "*".into() } else { kv.lease.to_string() };
+        format!("leader {key}={value}@{}/{}/{}/{lease}", kv.create_revision, kv.mod_revision, kv.version)
+    })
 }
 
 fn range_line(range: &RangeResult) -> String {
@@ -365,11 +522,18 @@ pub fn scanned(kvs: &[KeyValue]) -> String {
 
 /// Events.
 pub fn events(events: &[Event]) -> String {
-    let each = events.iter().map(|event| match event.kind {
-        EventKind::Put => format!(" put:{}", pair(&event.kv)),
-        EventKind::Delete => format!(" delete:{}@{}", show(&event.kv.key), event.kv.mod_revision),
+    format!("events{}", event_words(events))
+}
+
+fn event_words(events: &[Event]) -> String {
+    let each = events.iter().map(|event| {
+        let prev = event.prev_kv.as_ref().map_or(String::new(), |kv| format!(" <{}", pair(kv)));
+        match event.kind {
+            EventKind::Put => format!(" put:{}{prev}", pair(&event.kv)),
+            EventKind::Delete => format!(" delete:{}@{}{prev}", show(&event.kv.key), event.kv.mod_revision),
+        }
     });
-    format!("events{}", each.collect::<String>())
+    each.collect()
 }
 
 /// Differences.
