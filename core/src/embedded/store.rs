@@ -656,17 +656,32 @@ impl Drop for Store {
             std::mem::forget((commit, env, guard));
             return;
         }
-        commit.stop();
-        drop(commit);
-        let deadline = Instant::now() + Duration::from_millis(BUSY_TIMEOUT_MS);
-        close(env, guard, deadline);
-        if let Some(key) = self.key {
-            let mut registry = registry();
-            // a store that was opened anew in the meantime has an entry that lives
-            if registry.get(&key).is_some_and(|entry| entry.strong_count() == 0) {
-                registry.remove(&key);
-            }
+        let (worker, key) = (commit.stop(), self.key);
+        let end = move || {
+            drop(commit);
+            close(env, guard, Instant::now() + Duration::from_millis(BUSY_TIMEOUT_MS));
+            forget(key);
+        };
+        let Some(worker) = worker else { return end() };
+        // what else is queued is answered before the end, by the thread that this is
+        let closer = thread::Builder::new().name("libkv-close".into()).spawn(move || {
+            let _ = worker.join();
+            end();
+        });
+        if closer.is_err() {
+            // the locks go with the worker, if not in order
+            forget(key);
         }
+    }
+}
+
+/// Takes a store that is closed out of the registry.
+fn forget(key: Option<(u64, u64)>) {
+    let Some(key) = key else { return };
+    let mut registry = registry();
+    // a store that was opened anew in the meantime has an entry that lives
+    if registry.get(&key).is_some_and(|entry| entry.strong_count() == 0) {
+        registry.remove(&key);
     }
 }
 
