@@ -19,6 +19,13 @@ fn main() {
         "try" => attempt(store, Options::new().busy_timeout_ms(200)),
         "try-reading" => attempt(store, Options::new().busy_timeout_ms(200).read_only(true)),
         "stay" => stay(store, false),
+        "stay-lazy" => {
+            let lazy = Put::new("lazy", "1").durability(Durability::Lazy);
+            let db = open(store);
+            db.put(lazy).expect("put");
+            stay(store, false);
+            drop(db);
+        }
         "lose-lock" => stay(store, true),
         other => panic!("{other} is no mode"),
     }
