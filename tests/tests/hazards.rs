@@ -472,3 +472,38 @@ fn urls_that_are_none_and_paths_that_are_no_text() {
     drop(Db::open(&raw, Options::new().create(false)).expect("the same store"));
     fs::remove_dir_all(path).expect("removed");
 }
+
+#[test]
+fn a_full_disk_is_full_and_loses_nothing() {
+    let place = scratch("full");
+    fs::create_dir(&place).expect("a folder");
+    let (mut at_open, mut at_a_put) = (0, 0);
+    for kb in (4..240).step_by(4).chain([1_000]) {
+        let script = "mount -t tmpfs -o size=\"$1\"k none \"$2\" && exec \"$3\" fill \"$2\"/store";
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", &kb.to_string()]);
+        command.arg(&place).arg(env!("CARGO_BIN_EXE_worker"));
+        let answer = said(command);
+        let lines: Vec<&str> = answer.lines().collect();
+        match lines[..] {
+            [] => {
+                println!("not run: a full disk (mounting is not allowed here)");
+                break;
+            }
+            [opened, again] => {
+                assert!(opened.starts_with("full ") && again.starts_with("full "), "{kb} kB: {answer}");
+                at_open += 1;
+            }
+            [before, refused, after] => {
+                let count = before.split(' ').next().expect("a number");
+                assert_eq!(before, format!("{count} acknowledged, {count} there"), "{kb} kB");
+                assert_eq!(after, format!("{count} there anew, 0 problems"), "{kb} kB");
+                assert!(refused.starts_with("full "), "{kb} kB: {answer}");
+                at_a_put += 1;
+            }
+            _ => panic!("{kb} kB: {answer}"),
+        }
+    }
+    assert_eq!(at_open == 0, at_a_put == 0, "{at_open} full at open, {at_a_put} at a put");
+    fs::remove_dir_all(place).expect("removed");
+}

@@ -192,7 +192,7 @@ impl Guard {
         if bytes >= GUARD_BYTES as u64 {
             self.io(fs::File::open(&self.path).and_then(|mut file| file.read_exact(&mut word)))?;
         }
-        Ok((1..GUARD_BYTES as u64).contains(&bytes) || ![0, MAGIC].contains(&u64::from_ne_bytes(word)))
+        Ok((1..GUARD_BYTES as u64).contains(&bytes) || ![0, MAGIC].contains(&u64::from_le_bytes(word)))
     }
 
     /// Allocates and maps the page. The caller holds "opening".

@@ -618,7 +618,12 @@ impl<'o> Opening<'o> {
             }
         }
         let unsynced = self.options.durability == Some(Durability::None);
-        lmdb::lay(&new, self.settings.mode, !unsynced, &codec::new_meta(&random_id(), unsynced))?;
+        lmdb::lay(&new, self.settings.mode, !unsynced, &codec::new_meta(&random_id(), unsynced)).map_err(|error| {
+            match error.code() == Code::Io && os::is_full(&self.path) {
+                true => Error::new(Code::Full, format!("the disk is full ({})", error.message())).with_source(error),
+                false => error,
+            }
+        })?;
         fs::rename(&new, data).map_err(|e| failed(data, e))?;
         if !unsynced {
             os::sync_dir(&self.path).map_err(|e| failed(&self.path, e))?;

@@ -8,6 +8,7 @@ use super::Shared;
 use super::queue::{Outcome, Pending, Work};
 use crate::embedded::lmdb::WriteTxn;
 use crate::embedded::mvcc::{compact, write::Writer};
+use crate::embedded::os;
 use crate::error::{Code, Error, Result};
 
 /// A group takes no more requests, bytes or time.
@@ -133,6 +134,8 @@ fn failed_commit(shared: &Shared, error: Error) -> Error {
     }
     if shared.env.sync().is_err() {
         shared.guard.poison();
+    } else if error.code() == Code::Io && os::is_full(shared.env.path()) {
+        return Error::new(Code::Full, format!("{path}: the disk is full ({})", error.message())).with_source(error);
     }
     error.context(path)
 }
