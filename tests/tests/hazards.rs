@@ -316,3 +316,194 @@ fn handles_of_one_process_share_a_store_and_close_in_any_order() {
     assert_eq!(attempt("try", &store), "ok");
     fs::remove_dir_all(store).expect("removed");
 }
+
+#[test]
+fn a_foreign_file_with_the_name_of_one_of_ours_is_left_alone() {
+    let path = scratch("named");
+    fs::create_dir(&path).expect("a folder");
+    let guard = path.join("guard");
+    // beside something else, and alone but with bytes that are not ours
+    for (other, bytes) in [(Some("notes.txt"), b"" as &[u8]), (Some("notes.txt"), b"mine"), (None, b"mine")] {
+        fs::write(&guard, bytes).expect("written");
+        if let Some(other) = other {
+            fs::write(path.join(other), "mine").expect("written");
+        }
+        let before = names(&path);
+        refused(&path, Options::new(), Code::NotAStore, other.unwrap_or("guard"));
+        assert_eq!(names(&path), before, "nothing was added");
+        assert_eq!(fs::read(&guard).expect("read"), bytes, "and nothing changed");
+        let _ = fs::remove_file(path.join("notes.txt"));
+    }
+    fs::remove_dir_all(path).expect("removed");
+}
+
+#[test]
+fn a_pipe_in_the_place_of_the_data_is_not_waited_for() {
+    let path = scratch("pipe");
+    fs::create_dir(&path).expect("a folder");
+    assert!(Command::new("mkfifo").arg(path.join("data.mdb")).status().expect("mkfifo").success());
+    let mut opening = worker("try", &path).stdout(Stdio::piped()).stdin(Stdio::null()).spawn().expect("it starts");
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while opening.try_wait().expect("wait").is_none() {
+        if std::time::Instant::now() > until {
+            opening.kill().expect("killed");
+            panic!("it waits for somebody to write into the pipe");
+        }
+        std::thread::yield_now();
+    }
+    let mut answer = String::new();
+    BufReader::new(opening.stdout.take().expect("piped")).read_line(&mut answer).expect("read");
+    assert!(answer.starts_with("not_a_store "), "{answer}");
+    fs::remove_dir_all(path).expect("removed");
+}
+
+/// A store's data whose tree of its own facts goes round in circles: every entry of a branch page
+/// leads to that page again.
+fn circular(whole: &[u8]) -> Vec<u8> {
+    let mut bytes = whole.to_vec();
+    let page_of = |bytes: &[u8], number: usize| bytes[number * 4096..(number + 1) * 4096].to_vec();
+    let number = (2..bytes.len() / 4096)
+        .rev()
+        .find(|&number| {
+            let page = page_of(&bytes, number);
+            page[10] == 2 && page.windows(9).any(|window| window == b"ro_compat")
+        })
+        .expect("the page with the facts");
+    let mut page = vec![0; 4096];
+    page[..8].copy_from_slice(&(number as u64).to_le_bytes());
+    page[10] = 1;
+    let entries = 200;
+    for entry in 0..entries {
+        let at = 4096 - (entry + 1) * 16;
+        page[16 + entry * 2..18 + entry * 2].copy_from_slice(&(at as u16).to_le_bytes());
+        page[at..at + 2].copy_from_slice(&(number as u16).to_le_bytes());
+    }
+    page[12..14].copy_from_slice(&(16 + 2 * entries as u16).to_le_bytes());
+    page[14..16].copy_from_slice(&(4096 - 16 * entries as u16).to_le_bytes());
+    bytes[number * 4096..(number + 1) * 4096].copy_from_slice(&page);
+    bytes
+}
+
+#[test]
+fn a_damaged_file_that_goes_round_in_circles_is_answered() {
+    let store = made("circles");
+    let bytes = circular(&fs::read(store.join("data.mdb")).expect("a store"));
+    let other = scratch("circles-other");
+    fs::create_dir(&other).expect("a folder");
+    fs::write(other.join("data.mdb"), bytes).expect("written");
+    refused(&other, Options::new(), Code::NotAStore, "LMDB file without the trees of a store");
+    fs::remove_dir_all(other).expect("removed");
+    fs::remove_dir_all(store).expect("removed");
+}
+
+/// A store with features that may be ignored only while reading, in the data of `store`.
+fn with_unknown_features(store: &Path) {
+    let data = store.join("data.mdb");
+    let mut bytes = fs::read(&data).expect("a store");
+    let name = b"ro_compat";
+    let places: Vec<usize> =
+        (0..bytes.len() - name.len()).filter(|&at| bytes[at..].starts_with(name)).map(|at| at + name.len()).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        assert_eq!(bytes[at..at + 8], [0; 8], "the value stands behind its name");
+        bytes[at] = 4;
+    }
+    fs::write(data, bytes).expect("written");
+}
+
+#[test]
+fn unknown_features_are_read_and_never_written_to() {
+    let store = made("features");
+    // a writer that was killed leaves the note of lazy commits, which the last to close takes back
+    drop(Holder::start("stay-lazy", &store));
+    with_unknown_features(&store);
+    refused(&store, Options::new(), Code::Incompatible, "can read but not write");
+    let before = fs::read(store.join("data.mdb")).expect("read");
+    let reading = Db::open(&store, Options::new().read_only(true)).expect("it can be read");
+    assert_eq!(reading.get("a").expect("get").expect("it is there").value, "1");
+    refused(&store, Options::new(), Code::Incompatible, "can read but not write");
+    drop(reading);
+    assert!(fs::read(store.join("data.mdb")).expect("read") == before, "a reader has written");
+    fs::remove_dir_all(store).expect("removed");
+}
+
+#[test]
+fn two_containers_in_which_we_have_the_same_pid_are_told_apart() {
+    let store = made("containers");
+    let inside = |mode: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"]);
+        command.arg(env!("CARGO_BIN_EXE_worker")).arg(mode).arg(&store);
+        command
+    };
+    let mut holder = inside("stay").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut ready = String::new();
+    BufReader::new(holder.stdout.take().expect("piped")).read_line(&mut ready).expect("it says so");
+    if ready.trim() == "ready" {
+        let answer = said(inside("try"));
+        assert!(answer.starts_with("busy ") && answer.contains("open in another container; use kv serve"), "{answer}");
+    } else {
+        println!("not run: two containers on one store (unshare is not allowed here)");
+    }
+    holder.kill().expect("killed");
+    holder.wait().expect("gone");
+    fs::remove_dir_all(store).expect("removed");
+}
+
+#[test]
+fn urls_that_are_none_and_paths_that_are_no_text() {
+    use std::os::unix::ffi::OsStrExt;
+    for url in ["file:", "file:///tmp/%", "file:///tmp/%4", "file:///tmp/%+f", "file:///tmp/%zz", "file:///tmp/%00"] {
+        refused(Path::new(url), Options::new().create(false), Code::InvalidArgument, url);
+    }
+    let zero = std::ffi::OsStr::from_bytes(b"/tmp/\xff\0");
+    refused(Path::new(zero), Options::new().create(false), Code::InvalidArgument, "zero byte");
+    // bytes that are no text are a path like any other, and may stand in a URL
+    let mut path = scratch("bytes").into_os_string();
+    path.push(std::ffi::OsStr::from_bytes(b"-\xff"));
+    let path = PathBuf::from(path);
+    let _ = fs::remove_dir_all(&path);
+    drop(Db::open(&path, Options::new()).expect("a new store"));
+    let url =
+        format!("file://localhost{}%FF", scratch("bytes").display()).replace("bytes-", "bytes-").replace("%FF", "-%FF");
+    drop(Db::open(&url, Options::new().create(false)).expect("the same store"));
+    let mut raw = std::ffi::OsString::from("file:");
+    raw.push(&path);
+    drop(Db::open(&raw, Options::new().create(false)).expect("the same store"));
+    fs::remove_dir_all(path).expect("removed");
+}
+
+#[test]
+fn a_full_disk_is_full_and_loses_nothing() {
+    let place = scratch("full");
+    fs::create_dir(&place).expect("a folder");
+    let (mut at_open, mut at_a_put) = (0, 0);
+    for kb in (4..240).step_by(4).chain([1_000]) {
+        let script = "mount -t tmpfs -o size=\"$1\"k none \"$2\" && exec \"$3\" fill \"$2\"/store";
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", &kb.to_string()]);
+        command.arg(&place).arg(env!("CARGO_BIN_EXE_worker"));
+        let answer = said(command);
+        let lines: Vec<&str> = answer.lines().collect();
+        match lines[..] {
+            [] => {
+                println!("not run: a full disk (mounting is not allowed here)");
+                break;
+            }
+            [opened, again] => {
+                assert!(opened.starts_with("full ") && again.starts_with("full "), "{kb} kB: {answer}");
+                at_open += 1;
+            }
+            [before, refused, after] => {
+                let count = before.split(' ').next().expect("a number");
+                assert_eq!(before, format!("{count} acknowledged, {count} there"), "{kb} kB");
+                assert_eq!(after, format!("{count} there anew, 0 problems"), "{kb} kB");
+                assert!(refused.starts_with("full "), "{kb} kB: {answer}");
+                at_a_put += 1;
+            }
+            _ => panic!("{kb} kB: {answer}"),
+        }
+    }
+    assert_eq!(at_open == 0, at_a_put == 0, "{at_open} full at open, {at_a_put} at a put");
+    fs::remove_dir_all(place).expect("removed");
+}

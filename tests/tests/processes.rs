@@ -92,6 +92,9 @@ fn a_stopped_holder_is_named_after_the_time_out() {
     let interrupted = || asked.replace(asked.get() + 1) >= 2;
     let error = patient.call_unless(Put::new("a", "taken back"), &interrupted).expect_err("it is interrupted");
     assert_eq!((error.code(), asked.get()), (Code::Cancelled, 3), "{error}");
+    // and a panic of whoever is asked is their own, and leaves the queue to others
+    let asked = std::panic::AssertUnwindSafe(|| patient.call_unless(Put::new("a", "given up"), &|| panic!("asked")));
+    assert!(std::panic::catch_unwind(asked).is_err());
     // readers wait for nobody
     db.range(Range::new(KeyRange::all()).limit(5)).expect("reads go on");
     // what was submitted waits too, and can be taken back as long as it does
@@ -102,8 +105,33 @@ fn a_stopped_holder_is_named_after_the_time_out() {
     };
     let (withdrawn, kept) = (submit("withdrawn"), submit("kept"));
     assert!(withdrawn.cancel(), "nobody has begun it");
-    signal("CONT", &holder);
-    let wait = Duration::from_secs(60);
+    // each request has its own time, whoever waits before it: the worker, then a thread
+    let wait = Duration::from_secs(20);
+    let hasty = |answers: std::sync::mpsc::Sender<_>| {
+        db.submit(Put::new("hasty", "x"), move |answer| answers.send(answer).expect("somebody listens"));
+    };
+    hasty(answers.clone());
+    let error = answered.recv_timeout(wait).expect("answered in its time").expect_err("the lock is held");
+    assert!(error.code() == Code::Busy && error.message().contains(&format!("process {}", holder.id())), "{error}");
+    let leads = patient.clone();
+    std::thread::scope(|scope| {
+        assert!(kept.cancel(), "nobody has begun it");
+        let (asked, is_led) = std::sync::mpsc::channel();
+        let waiting = scope.spawn(move || {
+            let tell = || {
+                let _ = asked.send(());
+                false
+            };
+            leads.call_unless(Put::new("led", "x"), &tell).map(drop)
+        });
+        is_led.recv_timeout(wait).expect("a thread waits for the lock");
+        hasty(answers.clone());
+        let error = answered.recv_timeout(wait).expect("answered in its time").expect_err("the lock is held");
+        assert_eq!(error.code(), Code::Busy, "{error}");
+        signal("CONT", &holder);
+        waiting.join().expect("no panic").expect("written");
+    });
+    let kept = submit("kept");
     answered.recv_timeout(wait).expect("the other is answered").expect("and written");
     assert!(!kept.cancel(), "it is done");
     let history = patient.history("submitted", 0).expect("history");

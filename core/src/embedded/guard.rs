@@ -33,7 +33,7 @@
 #![allow(unsafe_code)]
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::marker::PhantomData;
 use std::mem::{self, MaybeUninit};
 use std::os::fd::AsFd;
@@ -220,6 +220,17 @@ impl Guard {
     pub fn file_id(&self) -> Result<(u64, u64)> {
         let (device, inode, _) = self.io(os::file_id(self.file.fd()))?;
         Ok((device, inode))
+    }
+
+    /// Whether the file is one of somebody else's that only has the guard's name: ours is empty, or
+    /// has its whole page, which begins with our word or has not been laid yet.
+    pub fn is_foreign(&self) -> Result<bool> {
+        let (_, _, bytes) = self.io(os::file_id(self.file.fd()))?;
+        let mut word = [0; 8];
+        if bytes >= GUARD_BYTES as u64 {
+            self.io(fs::File::open(&self.path).and_then(|mut file| file.read_exact(&mut word)))?;
+        }
+        Ok((1..GUARD_BYTES as u64).contains(&bytes) || ![0, MAGIC].contains(&u64::from_le_bytes(word)))
     }
 
     /// Allocates and maps the page. The caller holds "opening".

@@ -137,6 +137,18 @@ pub(crate) fn is_network_fs(path: &Path) -> io::Result<bool> {
     Ok(NETWORK.contains(&stat.f_type))
 }
 
+/// Whether the file system of a path has hardly a byte left. A write that the disk had room for only
+/// in part is reported as an I/O error, which this tells from a broken disk.
+pub(crate) fn is_full(path: &Path) -> bool {
+    const LEFT_BYTES: u64 = 64 << 10;
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    // SAFETY: every field is a number, for which zero is a value.
+    let mut stat: libc::statvfs = unsafe { mem::zeroed() };
+    // SAFETY: the path ends with a zero byte and the structure is ours.
+    let answered = check(unsafe { libc::statvfs(path.as_ptr(), &mut stat) }).is_ok();
+    answered && stat.f_bavail.saturating_mul(stat.f_frsize) < LEFT_BYTES
+}
+
 /// Where a process runs. It stays the same while the process lives, so it is read once.
 pub(crate) struct Place {
     /// The id of this boot of the machine; none if it cannot be read.

@@ -4,11 +4,13 @@
 //! "present", the verdicts, the data file, the environment. Closing goes back under "opening".
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -49,6 +51,10 @@ pub(crate) struct Store {
     guard: Option<Arc<Guard>>,
     /// The store's durability is `none`.
     pub unsynced: bool,
+    /// A handle that may write has been opened: one that may not writes nothing at the end either.
+    writable: AtomicBool,
+    /// Features that this library may not write beside.
+    ro_compat: u64,
     id: [u8; 16],
     settings: Settings,
     generation: u64,
@@ -170,48 +176,46 @@ pub(crate) fn open(target: &Path, options: &Options) -> Result<Arc<Store>> {
     Opening::new(path, options)?.run()
 }
 
-/// The path that a target means.
+/// The path that a target means. Paths are bytes, and need not be text.
 fn local_path(target: &Path) -> Result<PathBuf> {
-    let Some(text) = target.to_str() else { return Ok(target.to_owned()) };
-    if text.is_empty() {
-        return Err(Error::new(Code::InvalidArgument, "the path of the store is empty"));
+    let invalid = |message: String| Err(Error::new(Code::InvalidArgument, message));
+    let (bytes, shown) = (target.as_os_str().as_bytes(), target.display());
+    if bytes.is_empty() {
+        return invalid("the path of the store is empty".into());
     }
-    if text.contains('\0') {
-        return Err(Error::new(Code::InvalidArgument, format!("the path {text:?} has a zero byte")));
+    if bytes.contains(&0) {
+        return invalid(format!("the path {target:?} has a zero byte"));
     }
     for scheme in ["etcd://", "http://", "https://"] {
-        if text.starts_with(scheme) {
-            let message = format!("{text} is a cluster's address, which this build cannot open");
+        if bytes.starts_with(scheme.as_bytes()) {
+            let message = format!("{shown} is a cluster's address, which this build cannot open");
             return Err(Error::new(Code::Unsupported, message));
         }
     }
-    let Some(rest) = text.strip_prefix("file:") else { return Ok(target.to_owned()) };
-    let path = match rest.strip_prefix("//") {
-        Some(rest) if rest.starts_with('/') => rest,
-        Some(rest) if rest.starts_with("localhost/") => &rest["localhost".len()..],
-        Some(_) => {
-            let message = format!("{text} names another host: write file:/path or file:///path");
-            return Err(Error::new(Code::InvalidArgument, message));
-        }
+    let Some(rest) = bytes.strip_prefix(b"file:") else { return Ok(target.to_owned()) };
+    let path = match rest.strip_prefix(b"//") {
+        Some(rest) if rest.starts_with(b"/") => rest,
+        Some(rest) if rest.starts_with(b"localhost/") => &rest[b"localhost".len()..],
+        Some(_) => return invalid(format!("{shown} names another host: write file:/path or file:///path")),
         None => rest,
     };
-    percent_decoded(path).ok_or_else(|| Error::new(Code::InvalidArgument, format!("{text} is no file: URL")))
+    percent_decoded(path).map_or_else(|| invalid(format!("{shown} is no file: URL")), Ok)
 }
 
-fn percent_decoded(text: &str) -> Option<PathBuf> {
-    use std::os::unix::ffi::OsStringExt;
+fn percent_decoded(text: &[u8]) -> Option<PathBuf> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
     let mut bytes = Vec::new();
-    let mut rest = text.bytes();
+    let mut rest = text.iter().copied();
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
             b'%' => {
-                let digits = [rest.next()?, rest.next()?];
-                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok().filter(|byte| *byte != 0)?
+                let (high, low) = (digit(rest.next()?)?, digit(rest.next()?)?);
+                u8::try_from(high << 4 | low).ok().filter(|byte| *byte != 0)?
             }
             byte => byte,
         });
     }
-    (!bytes.is_empty()).then(|| PathBuf::from(std::ffi::OsString::from_vec(bytes)))
+    (!bytes.is_empty()).then(|| PathBuf::from(OsString::from_vec(bytes)))
 }
 
 /// A store of its own that leaves nothing behind: a private directory in shared memory, unlinked
@@ -314,7 +318,12 @@ impl<'o> Opening<'o> {
         loop {
             let now = Instant::now();
             match self.look()? {
-                Look::Opened(store) => return Ok(store),
+                Look::Opened(store) => {
+                    if !self.read_only {
+                        store.writable.store(true, Ordering::Relaxed);
+                    }
+                    return Ok(store);
+                }
                 Look::Later(error) => {
                     if self.deadline.is_some_and(|deadline| now >= deadline) {
                         return Err(error);
@@ -398,6 +407,13 @@ impl<'o> Opening<'o> {
         }
         let found = pages::inspect(&self.path.join(DATA))?;
         self.judge(&found)?;
+        if let Found::Absent | Found::Empty = found {
+            self.only_ours()?;
+            if guard.is_foreign()? {
+                let message = format!("{} is not a store's: something else has its name", guard_path.display());
+                return Err(Error::new(Code::NotAStore, message));
+            }
+        }
         let looked = self.join(&mut guard, &found)?;
         match looked {
             None => self.open_data(guard, found).map(Look::Opened),
@@ -416,6 +432,9 @@ impl<'o> Opening<'o> {
             return Ok(Some(Look::Later(self.busy("is being closed by this process"))));
         };
         store.settings.agree(self.options, &self.path)?;
+        if store.ro_compat != 0 && !self.read_only {
+            return Err(self.unwritable(store.ro_compat));
+        }
         if store.is_read_only_medium() && !self.read_only {
             return Err(Error::new(Code::ReadOnly, format!("{} is on a read-only medium", self.path.display())));
         }
@@ -426,10 +445,14 @@ impl<'o> Opening<'o> {
     fn may_begin(&self) -> Result<()> {
         let found = pages::inspect(&self.path.join(DATA))?;
         self.judge(&found)?;
-        if let Found::Ours(_) = found {
-            return Ok(());
+        match found {
+            Found::Ours(_) => Ok(()),
+            _ => self.only_ours(),
         }
-        // nothing is written where something of somebody else's stands
+    }
+
+    /// Nothing is written where something of somebody else's stands.
+    fn only_ours(&self) -> Result<()> {
         for entry in fs::read_dir(&self.path).map_err(|e| failed(&self.path, e))? {
             let name = entry.map_err(|e| failed(&self.path, e))?.file_name();
             let ours = [DATA, DATA_NEW, LOCK, GUARD].iter().any(|our| name == **our);
@@ -471,25 +494,28 @@ impl<'o> Opening<'o> {
     fn judge_meta(&self, found: &Found) -> Result<()> {
         let path = self.path.join(DATA);
         let format = found.meta(meta::FORMAT).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
-        let bits = |name| found.meta(name).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
-        if format != codec::FORMAT_VERSION || bits(meta::INCOMPAT) != 0 {
+        if format != codec::FORMAT_VERSION || bits(found, meta::INCOMPAT) != 0 {
             let message = format!(
                 "{} has format {format} with features {:#x}; this library reads format {} without any: it needs a newer one",
                 path.display(),
-                bits(meta::INCOMPAT),
+                bits(found, meta::INCOMPAT),
                 codec::FORMAT_VERSION
             );
             return Err(Error::new(Code::Incompatible, message));
         }
-        if bits(meta::RO_COMPAT) & !codec::RO_COMPAT_KNOWN != 0 && !self.read_only {
-            let message = format!(
-                "{} has features {:#x} that this library can read but not write: open it with read_only, or with a newer library",
-                path.display(),
-                bits(meta::RO_COMPAT)
-            );
-            return Err(Error::new(Code::Incompatible, message));
+        match ro_compat(found) {
+            0 => Ok(()),
+            _ if self.read_only => Ok(()),
+            bits => Err(self.unwritable(bits)),
         }
-        Ok(())
+    }
+
+    fn unwritable(&self, bits: u64) -> Error {
+        let message = format!(
+            "{} has features {bits:#x} that this library can read but not write: open it with read_only, or with a newer library",
+            self.path.join(DATA).display()
+        );
+        Error::new(Code::Incompatible, message)
     }
 
     /// Takes this process's place among those who have the store open, or says why not.
@@ -497,8 +523,13 @@ impl<'o> Opening<'o> {
         guard.map()?;
         guard.note_opening();
         let refused = |error| Ok(Some(Look::Refused(error)));
+        let identity = self.identity(found);
         if !guard.try_own_pid()? {
-            return refused(self.busy("is open through another copy of libkv in this process"));
+            // in another container this number is another process
+            let elsewhere = guard.refusal(&identity, &[std::process::id()]);
+            return refused(
+                elsewhere.unwrap_or_else(|| self.busy("is open through another copy of libkv in this process")),
+            );
         }
         let alone = self.settings.clock.is_in_hand();
         if !guard.try_present(alone)? {
@@ -510,7 +541,6 @@ impl<'o> Opening<'o> {
         if guard.is_read_elsewhere()? {
             return refused(self.busy("is being read as a read-only medium"));
         }
-        let identity = self.identity(found);
         if !guard.is_shared()? {
             let laid = guard.lay(&identity, alone)?;
             self.deadlines_kept = laid.deadlines;
@@ -548,7 +578,7 @@ impl<'o> Opening<'o> {
             found = pages::inspect(&data)?;
             self.judge(&found)?;
         }
-        let unsynced = found.meta(meta::DURABILITY) == Some(&[0]);
+        let unsynced = is_unsynced(&found);
         let first = !guard.is_shared()?;
         if first {
             guard.keep_lock_file(self.open_lock_file(64 * (u64::from(self.settings.max_readers) + 2))?);
@@ -562,8 +592,8 @@ impl<'o> Opening<'o> {
             guard.identify(&identity);
             lease::settle(&env, &guard, self.deadlines_kept, now_ns(&self.settings.clock))?;
         }
-        let (id, key) = (identity.store_id, guard.file_id()?);
-        guard.end_opening_after(|guard| self.register(env, guard, unsynced, id, key))
+        let key = guard.file_id()?;
+        guard.end_opening_after(|guard| self.register(env, guard, &found, key))
     }
 
     fn env_options(&self, unsynced: bool) -> EnvOptions {
@@ -577,7 +607,8 @@ impl<'o> Opening<'o> {
         }
     }
 
-    fn register(&self, env: Env, guard: Arc<Guard>, unsynced: bool, id: [u8; 16], key: (u64, u64)) -> Arc<Store> {
+    fn register(&self, env: Env, guard: Arc<Guard>, found: &Found, key: (u64, u64)) -> Arc<Store> {
+        let unsynced = is_unsynced(found);
         env.set_guard(&guard);
         let env = Arc::new(env);
         let clock = &self.settings.clock;
@@ -589,7 +620,9 @@ impl<'o> Opening<'o> {
             env: Some(env),
             guard: Some(guard),
             unsynced,
-            id,
+            writable: AtomicBool::new(false),
+            ro_compat: ro_compat(found),
+            id: self.identity(found).store_id,
             settings: self.settings.clone(),
             generation: os::fork_generation(),
             key: Some(key),
@@ -611,7 +644,12 @@ impl<'o> Opening<'o> {
             }
         }
         let unsynced = self.options.durability == Some(Durability::None);
-        lmdb::lay(&new, self.settings.mode, !unsynced, &codec::new_meta(&random_id(), unsynced))?;
+        lmdb::lay(&new, self.settings.mode, !unsynced, &codec::new_meta(&random_id(), unsynced)).map_err(|error| {
+            match error.code() == Code::Io && os::is_full(&self.path) {
+                true => Error::new(Code::Full, format!("the disk is full ({})", error.message())).with_source(error),
+                false => error,
+            }
+        })?;
         fs::rename(&new, data).map_err(|e| failed(data, e))?;
         if !unsynced {
             os::sync_dir(&self.path).map_err(|e| failed(&self.path, e))?;
@@ -658,9 +696,22 @@ impl<'o> Opening<'o> {
         self.settings.read_only_medium = true;
         let options = EnvOptions { read_only: true, no_lock: true, ..self.env_options(true) };
         let env = Env::open(&self.path, &options)?;
-        let (id, key) = (self.identity(&found).store_id, guard.file_id()?);
-        Ok(Look::Opened(self.register(env, Arc::new(guard), false, id, key)))
+        let key = guard.file_id()?;
+        Ok(Look::Opened(self.register(env, Arc::new(guard), &found, key)))
     }
+}
+
+fn is_unsynced(found: &Found) -> bool {
+    found.meta(meta::DURABILITY) == Some(&[0])
+}
+
+fn bits(found: &Found, name: &[u8]) -> u64 {
+    found.meta(name).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
+}
+
+/// Features that this library can read but not write.
+fn ro_compat(found: &Found) -> u64 {
+    bits(found, meta::RO_COMPAT) & !codec::RO_COMPAT_KNOWN
 }
 
 fn random_id() -> [u8; 16] {
@@ -714,27 +765,45 @@ impl Drop for Store {
         if let Some(pulse) = pulse {
             pulse.stop();
         }
-        commit.stop();
-        drop(commit);
-        let deadline = Instant::now() + Duration::from_millis(BUSY_TIMEOUT_MS);
-        close(env, guard, deadline);
-        if let Some(key) = self.key {
-            let mut registry = registry();
-            // a store that was opened anew in the meantime has an entry that lives
-            if registry.get(&key).is_some_and(|entry| entry.strong_count() == 0) {
-                registry.remove(&key);
-            }
+        let (worker, key, writable) = (commit.stop(), self.key, self.writable.load(Ordering::Relaxed));
+        let end = move || {
+            drop(commit);
+            close(env, guard, writable, Instant::now() + Duration::from_millis(BUSY_TIMEOUT_MS));
+            forget(key);
+        };
+        let Some(worker) = worker else { return end() };
+        // what else is queued is answered before the end, by the thread that this is
+        let closer = thread::Builder::new().name("libkv-close".into()).spawn(move || {
+            let _ = worker.join();
+            end();
+        });
+        if closer.is_err() {
+            // the locks go with the worker, if not in order
+            forget(key);
         }
     }
 }
 
-/// Closes under "opening", or without it if it is not to be had in time.
-fn close(env: Arc<Env>, guard: Arc<Guard>, deadline: Instant) {
-    let Ok(mut guard) = Arc::try_unwrap(guard) else { return };
-    while !guard.try_opening().unwrap_or(true) && Instant::now() < deadline {
-        thread::sleep(LOOK_AGAIN);
+/// Takes a store that is closed out of the registry.
+fn forget(key: Option<(u64, u64)>) {
+    let Some(key) = key else { return };
+    let mut registry = registry();
+    // a store that was opened anew in the meantime has an entry that lives
+    if registry.get(&key).is_some_and(|entry| entry.strong_count() == 0) {
+        registry.remove(&key);
     }
-    if guard.has_page() && !guard.is_shared().unwrap_or(true) {
+}
+
+/// Closes under "opening", or without it if it is not to be had in time; then somebody may be opening
+/// right now and rely on what stands in the store. `writable`: it may be written to.
+fn close(env: Arc<Env>, guard: Arc<Guard>, writable: bool, deadline: Instant) {
+    let Ok(mut guard) = Arc::try_unwrap(guard) else { return };
+    let mut opening = guard.try_opening();
+    while matches!(opening, Ok(false)) && Instant::now() < deadline {
+        thread::sleep(LOOK_AGAIN);
+        opening = guard.try_opening();
+    }
+    if matches!(opening, Ok(true)) && writable && guard.has_page() && !guard.is_shared().unwrap_or(true) {
         let lock = guard.lock_writer(Some(deadline), None);
         if lock.is_ok() {
             // what cannot be withdrawn costs the next opener a gap in its revisions

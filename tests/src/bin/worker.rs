@@ -19,6 +19,14 @@ fn main() {
         "try" => attempt(store, Options::new().busy_timeout_ms(200)),
         "try-reading" => attempt(store, Options::new().busy_timeout_ms(200).read_only(true)),
         "stay" => stay(store, false),
+        "fill" => fill(store),
+        "stay-lazy" => {
+            let lazy = Put::new("lazy", "1").durability(Durability::Lazy);
+            let db = open(store);
+            db.put(lazy).expect("put");
+            stay(store, false);
+            drop(db);
+        }
         "lose-lock" => stay(store, true),
         other => panic!("{other} is no mode"),
     }
@@ -172,4 +180,39 @@ fn stay(store: &str, lose_lock: bool) {
     print("ready".into());
     let _ = std::io::stdin().read_line(&mut String::new());
     drop(db);
+}
+
+/// Writes until it is refused, then says: how many were acknowledged, how many of them are there
+/// before and after the store is opened anew, and with what the others were refused.
+fn fill(store: &str) {
+    let mut acknowledged = 0;
+    let there = |db: &Db, most: u64| {
+        (0..most)
+            .filter(|n| db.get(n.to_string()).expect("get").is_some_and(|kv| kv.value.len() as u64 == n % 9_000))
+            .count()
+    };
+    let result = Db::open(store, Options::new()).and_then(|db| {
+        let mut refused = Ok(());
+        for n in 0..10_000u64 {
+            match db.put(Put::new(n.to_string(), vec![b'x'; (n % 9_000) as usize])) {
+                Ok(_) => acknowledged += 1,
+                Err(error) => {
+                    refused = Err(error);
+                    break;
+                }
+            }
+        }
+        print(format!("{acknowledged} acknowledged, {} there", there(&db, acknowledged)));
+        refused
+    });
+    let result = result.map_or_else(|error| format!("{} {}", error.code(), error.message()), |()| "ok".into());
+    print(result);
+    match Db::open(store, Options::new()) {
+        Ok(db) => print(format!(
+            "{} there anew, {} problems",
+            there(&db, acknowledged),
+            db.check().expect("check").problems.len()
+        )),
+        Err(error) => print(format!("{} {}", error.code(), error.message())),
+    }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::Shared;
 use super::queue::{Outcome, Pending, Work};
 use crate::embedded::mvcc::{compact, time, write::Writer};
+use crate::embedded::os;
 use crate::error::{Code, Error, Result};
 
 /// A group takes no more requests, bytes or time.
@@ -142,6 +143,8 @@ fn failed_commit(shared: &Shared, error: Error) -> Error {
     }
     if shared.env.sync().is_err() {
         shared.guard.poison();
+    } else if error.code() == Code::Io && os::is_full(shared.env.path()) {
+        return Error::new(Code::Full, format!("{path}: the disk is full ({})", error.message())).with_source(error);
     }
     error.context(path)
 }

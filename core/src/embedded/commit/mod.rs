@@ -12,7 +12,9 @@ mod queue;
 
 pub(crate) use durability::withdraw_lazy;
 
+use std::any::Any;
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -84,7 +86,15 @@ struct Shared {
 struct Worker {
     orders: Arc<Orders>,
     unparker: Unparker,
-    thread: JoinHandle<()>,
+    /// None once it has been told to stop: what it leaves to be done it still does itself.
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a leader leaves for when it leads no longer: a completion that writes needs a leader.
+#[derive(Default)]
+struct Later {
+    completions: Vec<(Completion, Result<Outcome>)>,
+    sweep: bool,
 }
 
 /// What the worker has been told to do.
@@ -92,7 +102,10 @@ struct Worker {
 struct Orders {
     lead: AtomicBool,
     sweep: AtomicBool,
+    /// What waited beyond its deadline is to be answered.
     expire: AtomicBool,
+    /// Leases that are due are to be revoked.
+    leases: AtomicBool,
     stop: AtomicBool,
 }
 
@@ -126,11 +139,17 @@ impl Committer {
     /// Runs a request, which is valid, and waits for its answer.
     pub fn call(&self, request: Request, terms: Terms) -> Result<Answer> {
         let physical = matches!(&request, Request::Compact(compact) if compact.physical);
-        let answer = self.shared.wait_for(Work::Request(request), terms)?;
-        if physical {
-            self.shared.sweep(terms)?;
+        let panicked = Cell::new(None);
+        let asked = || terms.interrupted.is_some_and(|interrupted| asks(interrupted, &panicked));
+        let terms = Terms { interrupted: terms.interrupted.and(Some(&asked)), ..terms };
+        let answer = self.shared.wait_for(Work::Request(request), terms).and_then(|answer| match physical {
+            true => self.shared.sweep(terms).map(|()| answer),
+            false => Ok(answer),
+        });
+        if let Some(panic) = panicked.take() {
+            std::panic::resume_unwind(panic);
         }
-        answer_of(answer)
+        answer.and_then(answer_of)
     }
 
     /// Runs a request, which is valid, without waiting.
@@ -139,21 +158,21 @@ impl Committer {
         let completion = if physical { self.after_sweep(completion) } else { completion };
         let waiter = Waiter::Completion(Mutex::new(Some(completion)));
         let pending = Pending::new(Work::Request(request), terms.durability, terms.deadline(), waiter);
-        if self.shared.queue.join(pending.clone(), false) {
-            self.shared.hand_on();
+        if self.shared.queue.join(pending.clone()) {
+            self.shared.order(|orders| &orders.lead);
         }
         Submitted::new(move || pending.withdraw())
     }
 
     /// Revokes every lease that is due, and waits for it.
     pub fn expire(&self, terms: Terms) -> Result<()> {
-        self.shared.expire(terms)
+        self.shared.expire_leases(terms)
     }
 
     /// Has the worker revoke every lease that is due, soon. What fails is tried again when it is
     /// asked for again.
     pub fn expire_soon(&self) {
-        self.shared.order(|orders| &orders.expire);
+        self.shared.order(|orders| &orders.leases);
     }
 
     /// Nanoseconds on the store's clock, of which the deadlines of leases are a matter.
@@ -174,15 +193,19 @@ impl Committer {
     }
 
     /// Ends the worker, once it has led what is queued. Called when the last handle is gone, and so
-    /// nothing can be queued any more.
-    pub fn stop(&self) {
-        let Some(worker) = lock(&self.shared.worker).take() else { return };
-        worker.orders.stop.store(true, Ordering::Release);
-        worker.unparker.unpark();
-        // a completion may have dropped the last handle on the worker itself
-        if worker.thread.thread().id() != thread::current().id() {
-            let _ = worker.thread.join();
+    /// nothing can be queued any more. A completion may have dropped that on the worker itself, which
+    /// is then answered, for another thread to wait for.
+    pub fn stop(&self) -> Option<JoinHandle<()>> {
+        let thread = lock(&self.shared.worker).as_mut().and_then(|worker| {
+            worker.orders.stop.store(true, Ordering::Release);
+            worker.unparker.unpark();
+            worker.thread.take()
+        })?;
+        if thread.thread().id() == thread::current().id() {
+            return Some(thread);
         }
+        let _ = thread.join();
+        None
     }
 }
 
@@ -192,6 +215,15 @@ pub(crate) fn now_ns(clock: &Clock) -> u64 {
         true => u64::try_from(clock.unix_ms()).unwrap_or(0).saturating_mul(1_000_000),
         false => os::boottime_ns(),
     }
+}
+
+/// Asks whether to go on waiting. A panic of whoever is asked must not leave the queue without its
+/// leader: the request is taken back first.
+fn asks(interrupted: Interrupted, panicked: &Cell<Option<Box<dyn Any + Send>>>) -> bool {
+    catch_unwind(AssertUnwindSafe(interrupted)).unwrap_or_else(|panic| {
+        panicked.set(Some(panic));
+        true
+    })
 }
 
 fn cancelled() -> Error {
@@ -208,11 +240,10 @@ fn answer_of(outcome: Outcome) -> Result<Answer> {
 /// Waiting and leading.
 impl Shared {
     fn wait_for(self: &Arc<Self>, work: Work, terms: Terms) -> Result<Outcome> {
-        let worker = WORKS_FOR.get() == Arc::as_ptr(self);
         with_parker(|parker| {
             let waiter = Waiter::Thread(parker.unparker().clone());
             let own = Pending::new(work, terms.durability, terms.deadline(), waiter);
-            if self.queue.join(own.clone(), worker) {
+            if self.queue.join(own.clone()) {
                 self.lead_for(&own, terms.interrupted)?;
             }
             self.wait(parker, &own, terms.interrupted)
@@ -252,13 +283,24 @@ impl Shared {
     /// Leads until the own request is answered, then hands on. If the lock cannot be had in time
     /// the own request is given up.
     fn lead_for(self: &Arc<Self>, own: &Pending, interrupted: Option<Interrupted>) -> Result<()> {
+        let mut later = Later::default();
+        let led = self.lead_groups(own, interrupted, &mut later);
+        self.after_leading(later);
+        led
+    }
+
+    fn lead_groups(self: &Arc<Self>, own: &Pending, interrupted: Option<Interrupted>, later: &mut Later) -> Result<()> {
+        let asked = || {
+            self.expire_elsewhere();
+            interrupted.is_some_and(|interrupted| interrupted())
+        };
         while own.is_queued() {
             self.guard.give_way();
-            match self.guard.lock_writer(own.deadline, interrupted) {
+            match self.guard.lock_writer(own.deadline, Some(&asked)) {
                 Ok(held) => {
                     let finished = group::run(self);
                     drop(held);
-                    self.finish(finished, !own.is_queued());
+                    self.finish(finished, !own.is_queued(), later);
                 }
                 Err(error) => {
                     own.give_up();
@@ -270,22 +312,26 @@ impl Shared {
         Ok(())
     }
 
-    /// After a group: members are woken first, then leadership goes on, then the bell, then
-    /// completions, which may do anything but block.
-    fn finish(self: &Arc<Self>, finished: Finished, hand_on: bool) {
+    /// After a group: members are woken first, then leadership goes on, then the bell.
+    fn finish(self: &Arc<Self>, finished: Finished, hand_on: bool, later: &mut Later) {
         let succeeded = finished.iter().any(|(_, outcome)| outcome.is_ok());
-        let sweep = finished.iter().any(|(member, outcome)| leaves_sweep(member, outcome));
-        let completions: Vec<_> = finished.into_iter().filter_map(|(member, outcome)| member.finish(outcome)).collect();
+        later.sweep |= finished.iter().any(|(member, outcome)| leaves_sweep(member, outcome));
+        later.completions.extend(finished.into_iter().filter_map(|(member, outcome)| member.finish(outcome)));
         if hand_on {
             self.hand_on();
         }
         if succeeded {
             self.guard.ring();
         }
-        if sweep || self.has_leftover() {
+        later.sweep |= self.has_leftover();
+    }
+
+    /// Runs completions, which may do anything but block, when this thread leads no longer.
+    fn after_leading(self: &Arc<Self>, later: Later) {
+        if later.sweep {
             self.order(|orders| &orders.sweep);
         }
-        for (completion, outcome) in completions {
+        for (completion, outcome) in later.completions {
             complete(completion, outcome.and_then(answer_of));
         }
     }
@@ -371,13 +417,7 @@ fn leaves_sweep(member: &Pending, outcome: &Result<Outcome>) -> bool {
 
 /// A completion that panics ends neither its leader nor the group.
 fn complete(completion: Completion, outcome: Result<Answer>) {
-    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| completion(outcome)));
-}
-
-thread_local! {
-    /// Whose worker this thread is at the moment, with a sweep and completions that it runs: what it
-    /// waits for it must be able to lead, for leadership may have been handed to itself.
-    static WORKS_FOR: Cell<*const Shared> = const { Cell::new(std::ptr::null()) };
+    let _ = catch_unwind(AssertUnwindSafe(|| completion(outcome)));
 }
 
 /// The worker.
@@ -417,23 +457,19 @@ impl Shared {
             shared.sweep_for_completions(&its_orders);
         });
         match thread {
-            Ok(thread) => Ok(Worker { orders, unparker, thread }),
+            Ok(thread) => Ok(Worker { orders, unparker, thread: Some(thread) }),
             Err(_) => Err(orders),
         }
     }
 
     fn carry_out(self: &Arc<Self>, orders: &Orders) {
-        let before = WORKS_FOR.replace(Arc::as_ptr(self));
-        self.carry_out_all(orders);
-        WORKS_FOR.set(before);
-    }
-
-    fn carry_out_all(self: &Arc<Self>, orders: &Orders) {
         loop {
             if orders.lead.swap(false, Ordering::AcqRel) {
                 self.lead_for_completions();
-            } else if orders.is_due(&orders.expire) {
-                self.expire_in_time();
+            } else if orders.expire.swap(false, Ordering::AcqRel) {
+                self.expire();
+            } else if orders.is_due(&orders.leases) {
+                self.expire_leases_in_time();
             } else if orders.is_due(&orders.sweep) {
                 self.sweep_for_completions(orders);
             } else {
@@ -442,26 +478,46 @@ impl Shared {
         }
     }
 
-    /// Leads one group for requests that no thread waits for, then hands on.
+    /// Leads one group for requests that no thread waits for, unless one that waits has come and
+    /// does, then hands on.
     fn lead_for_completions(self: &Arc<Self>) {
         if !self.queue.begin_as_worker() {
             return;
         }
         self.guard.give_way();
-        match self.guard.lock_writer(self.queue.first_deadline(), None) {
+        // a request that joins meanwhile may have less time than those before it, or all are taken back
+        let in_vain = || self.queue.is_worker_in_vain(Instant::now());
+        match self.guard.lock_writer(self.queue.first_deadline(), Some(&in_vain)) {
             Ok(held) => {
+                let mut later = Later::default();
                 let finished = group::run(self);
                 drop(held);
-                self.finish(finished, true);
+                self.finish(finished, true, &mut later);
+                self.after_leading(later);
             }
             Err(error) => {
-                let expired = self.queue.take_expired(Instant::now());
-                let outcomes = expired.into_iter().filter_map(|pending| pending.finish(Err(error.clone())));
-                for (completion, outcome) in outcomes.collect::<Vec<_>>() {
-                    complete(completion, outcome.and_then(answer_of));
-                }
+                let in_time = !matches!(error.code(), Code::Busy | Code::Cancelled);
+                let refused = if in_time { self.queue.take_next() } else { None };
                 self.hand_on();
+                let completions = refused.and_then(|pending| pending.finish(Err(error))).into_iter().collect();
+                self.after_leading(Later { completions, sweep: false });
+                self.expire();
             }
+        }
+    }
+
+    /// Answers what waited beyond its deadline with no thread to notice.
+    fn expire(self: &Arc<Self>) {
+        let expired = self.queue.take_expired(Instant::now());
+        let refused = |pending: Arc<Pending>| pending.finish(Err(self.busy()));
+        let completions = expired.into_iter().filter_map(refused).collect();
+        self.after_leading(Later { completions, sweep: false });
+    }
+
+    /// Has the worker do so, for a leader that waits for the lock.
+    fn expire_elsewhere(self: &Arc<Self>) {
+        if self.queue.has_expired(Instant::now()) {
+            self.order(|orders| &orders.expire);
         }
     }
 
@@ -474,15 +530,15 @@ impl Shared {
     }
 
     /// Revokes until nothing is due, giving way to others between the steps.
-    fn expire(self: &Arc<Self>, terms: Terms) -> Result<()> {
+    fn expire_leases(self: &Arc<Self>, terms: Terms) -> Result<()> {
         while !matches!(self.wait_for(Work::Expire, terms)?, Outcome::Step(true)) {}
         Ok(())
     }
 
     /// For the worker; what could not be had in time is ordered again by whoever looks at the time.
-    fn expire_in_time(self: &Arc<Self>) {
+    fn expire_leases_in_time(self: &Arc<Self>) {
         let terms = Terms { durability: Durability::Sync, timeout: Some(EXPIRE_TIMEOUT), interrupted: None };
-        let _ = self.expire(terms);
+        let _ = self.expire_leases(terms);
     }
 
     /// The sweep that nobody's thread waits for, and whoever does without one. A sweep that fails
@@ -498,8 +554,8 @@ impl Shared {
     fn sweep_unless_stopped(self: &Arc<Self>, orders: &Orders) -> Result<()> {
         let terms = Terms { durability: Durability::Lazy, timeout: Some(SWEEP_TIMEOUT), interrupted: None };
         while !orders.stop.load(Ordering::Acquire) {
-            if orders.is_due(&orders.expire) {
-                self.expire_in_time();
+            if orders.is_due(&orders.leases) {
+                self.expire_leases_in_time();
             }
             if let Outcome::Step(true) = self.wait_for(Work::Sweep, terms)? {
                 return Ok(());

@@ -147,7 +147,19 @@ pub(super) enum Next {
     Worker,
 }
 
-/// The queue, and who leads.
+/// Who leads.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Led {
+    #[default]
+    Nobody,
+    /// The worker, once it comes to it. It may be what keeps it that needs a leader (a completion
+    /// that writes, a step of the sweep), so the first thread to come leads instead.
+    WorkerTold,
+    /// A thread does, or has been appointed.
+    Somebody,
+}
+
+/// The queue.
 #[derive(Default)]
 pub(super) struct Queue {
     inner: Mutex<Inner>,
@@ -156,33 +168,32 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct Inner {
     waiting: VecDeque<Arc<Pending>>,
-    lead: Lead,
-}
-
-/// Who leads.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Lead {
-    #[default]
-    Nobody,
-    /// A thread does, or has been appointed.
-    Thread,
-    /// The worker has been told to, and has not begun.
-    Worker,
+    led: Led,
 }
 
 impl Queue {
-    /// Joins the queue; answers whether the caller must lead: nobody does, or it is the worker and
-    /// has been told to. What the worker waits for it could not lead for any more.
-    pub fn join(&self, pending: Arc<Pending>, as_worker: bool) -> bool {
+    /// Joins the queue. True: the caller must see to it that somebody leads, itself if it waits
+    /// with a thread, else the worker.
+    pub fn join(&self, pending: Arc<Pending>) -> bool {
         let mut inner = lock(&self.inner);
+        let by_thread = matches!(pending.waiter, Waiter::Thread(_));
         inner.waiting.push_back(pending);
-        inner.begin(as_worker)
+        match (inner.led, by_thread) {
+            (Led::Nobody | Led::WorkerTold, true) => inner.led = Led::Somebody,
+            (Led::Nobody, false) => inner.led = Led::WorkerTold,
+            _ => return false,
+        }
+        true
     }
 
-    /// For the worker that was told to lead: whether that still stands.
+    /// For the worker, which was told to lead: whether it still must.
     pub fn begin_as_worker(&self) -> bool {
         let mut inner = lock(&self.inner);
-        inner.lead == Lead::Worker && inner.begin(true)
+        let must = inner.led == Led::WorkerTold;
+        if must {
+            inner.led = Led::Somebody;
+        }
+        must
     }
 
     /// The oldest request that is still wanted, taken.
@@ -216,9 +227,31 @@ impl Queue {
         lock(&self.inner).waiting.iter().any(lazy)
     }
 
-    /// The deadline of the oldest request.
+    /// The deadlines of the requests that no thread waits for.
+    fn deadlines_without_thread<T>(&self, look: impl FnOnce(&mut dyn Iterator<Item = Option<Instant>>) -> T) -> T {
+        let inner = lock(&self.inner);
+        let without_thread =
+            |pending: &&Arc<Pending>| pending.is_queued() && matches!(pending.waiter, Waiter::Completion(_));
+        look(&mut inner.waiting.iter().filter(without_thread).map(|pending| pending.deadline))
+    }
+
+    /// The first of them.
     pub fn first_deadline(&self) -> Option<Instant> {
-        lock(&self.inner).waiting.front().and_then(|pending| pending.deadline)
+        self.deadlines_without_thread(|deadlines| deadlines.flatten().min())
+    }
+
+    /// Whether one of them has passed.
+    pub fn has_expired(&self, now: Instant) -> bool {
+        self.deadlines_without_thread(|deadlines| deadlines.flatten().any(|deadline| deadline <= now))
+    }
+
+    /// Whether one of them has passed, or there are none: then the worker leads for nobody.
+    pub fn is_worker_in_vain(&self, now: Instant) -> bool {
+        self.deadlines_without_thread(|deadlines| {
+            deadlines
+                .next()
+                .is_none_or(|first| first.into_iter().chain(deadlines.flatten()).any(|deadline| deadline <= now))
+        })
     }
 
     /// Hands leadership on: to the oldest request with a thread, else to the worker, else to nobody.
@@ -230,36 +263,18 @@ impl Queue {
                 // under the lock: whoever gives up meanwhile looks here, under it, too
                 pending.appointed.store(true, Ordering::Release);
                 thread.unpark();
-                inner.lead = Lead::Thread;
                 return Next::Appointed;
             }
         }
-        match inner.waiting.is_empty() {
-            true => {
-                inner.lead = Lead::Nobody;
-                Next::Nobody
-            }
-            false => {
-                inner.lead = Lead::Worker;
-                Next::Worker
-            }
-        }
+        let next = if inner.waiting.is_empty() { Next::Nobody } else { Next::Worker };
+        inner.led = if let Next::Nobody = next { Led::Nobody } else { Led::WorkerTold };
+        next
     }
 
     /// Whether this request, which has given up, was made leader before it could say so.
     pub fn was_appointed(&self, pending: &Pending) -> bool {
         let _inner = lock(&self.inner);
         pending.is_appointed()
-    }
-}
-
-impl Inner {
-    fn begin(&mut self, as_worker: bool) -> bool {
-        let begins = self.lead == Lead::Nobody || (as_worker && self.lead == Lead::Worker);
-        if begins {
-            self.lead = Lead::Thread;
-        }
-        begins
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use crate::error::{Code, Error, Result};
@@ -23,6 +23,9 @@ const NODE_BIG: u16 = 0x01;
 const NODE_TREE: u16 = 0x02;
 /// A tree of LMDB is never deeper.
 const DEPTH_MAX: usize = 32;
+/// The tree of a store's own facts never has more pages: in a damaged file pages may lead round in
+/// circles.
+const META_PAGES_MAX: usize = 4_096;
 const NO_PAGE: u64 = u64::MAX;
 
 /// What a file turns out to be.
@@ -60,7 +63,8 @@ impl Found {
 ///
 /// `permission_denied`, `io`: it could not be read.
 pub(crate) fn inspect(path: &Path) -> Result<Found> {
-    let file = match File::open(path) {
+    // a pipe of that name would be waited for
+    let file = match File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Absent),
         Err(e) => return Err(unreadable(path, e)),
@@ -100,7 +104,8 @@ fn look(file: &File) -> io::Result<Found> {
     // a tree's record: pad 4, flags 2, depth 2, branch, leaf and overflow pages, entries, root
     let Some(meta_root) = u64_at(&tree, 40) else { return Ok(Found::PlainLmdb) };
     let mut entries = Vec::new();
-    collect(file, meta_root, DEPTH_MAX, &mut entries)?;
+    let mut pages = META_PAGES_MAX;
+    collect(file, meta_root, DEPTH_MAX, &mut pages, &mut entries)?;
     match entries.iter().any(|(key, _)| key == b"format") {
         true => Ok(Found::Ours(entries)),
         false => Ok(Found::PlainLmdb),
@@ -151,15 +156,23 @@ fn entry(file: &File, root: u64, key: &[u8], flag: u16) -> io::Result<Option<Vec
     Ok(None)
 }
 
-/// Every small entry of the tree at `root`.
-fn collect(file: &File, root: u64, depth: usize, into: &mut Vec<(Vec<u8>, Vec<u8>)>) -> io::Result<()> {
+/// Every small entry of the tree at `root`, as far as `pages` last.
+fn collect(
+    file: &File,
+    root: u64,
+    depth: usize,
+    pages: &mut usize,
+    into: &mut Vec<(Vec<u8>, Vec<u8>)>,
+) -> io::Result<()> {
+    let Some(left) = pages.checked_sub(1) else { return Ok(()) };
+    *pages = left;
     let Some(page) = read_page(file, root)? else { return Ok(()) };
     for node in nodes(&page) {
         match (u16_at(&page, 10), node.value) {
             (Some(FLAG_LEAF), Some(value)) if node.flags & NODE_BIG == 0 => {
                 into.push((node.key.to_vec(), value.to_vec()));
             }
-            (Some(FLAG_BRANCH), _) if depth > 0 => collect(file, node.child, depth - 1, into)?,
+            (Some(FLAG_BRANCH), _) if depth > 0 => collect(file, node.child, depth - 1, pages, into)?,
             _ => {}
         }
     }

@@ -1,0 +1,181 @@
+//! What completions may do, and what closing does to requests that are still queued. Nothing here
+//! waits for a time to pass: each wait ends with its answer, and its limit only names a hang.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use libkv::{Code, Compact, Db, Delete, KeyRange, Op, Options, Put, Txn};
+
+/// Longer than any answer takes, shorter than a wait for a lock that nobody gives back.
+const HANG: Duration = Duration::from_secs(20);
+
+fn patient() -> Options {
+    Options::new().busy_timeout_ms(60_000)
+}
+
+fn scratch(name: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("commit-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&path);
+    path
+}
+
+fn answer<T>(answers: &Receiver<T>, what: &str) -> T {
+    answers.recv_timeout(HANG).unwrap_or_else(|_| panic!("{what} is not answered"))
+}
+
+#[test]
+fn a_completion_may_write_while_others_are_queued() {
+    let db = Db::open(":memory:", patient()).expect("a new store");
+    let (done, answers) = channel();
+    let inner = db.clone();
+    db.submit(Put::new("first", "1"), move |first| {
+        first.expect("written");
+        // only the thread that runs this would lead for it
+        let queued = done.clone();
+        inner.submit(Put::new("queued", "2"), move |answer| queued.send(answer.map(drop)).expect("somebody listens"));
+        done.send(inner.put(Put::new("waited for", "3")).map(drop)).expect("somebody listens");
+    });
+    for what in ["one write of a completion", "the other"] {
+        answer(&answers, what).expect("written");
+    }
+    assert_eq!(db.status().expect("status").keys, 3);
+}
+
+/// A group takes 4 MiB: these are groups of one.
+fn large(key: &str) -> Put {
+    Put::new(key, vec![7; 5 << 20])
+}
+
+#[test]
+fn a_completion_may_write_on_a_thread_that_still_waits_for_its_own_turn() {
+    let db = Db::open(":memory:", patient()).expect("a new store");
+    let (done, answers) = channel();
+    let (held, go_on) = (channel(), channel());
+    // the worker leads this one and stays in its completion until everything below is queued
+    db.submit(large("first"), move |_| {
+        held.0.send(()).expect("somebody listens");
+        go_on.1.recv_timeout(HANG).expect("told");
+    });
+    answer(&held.1, "the first request");
+    for key in ["a", "b", "c"] {
+        let (done, inner) = (done.clone(), db.clone());
+        db.submit(large(key), move |answer| {
+            let written = answer.and_then(|_| inner.put(Put::new(format!("of {key}"), "x")));
+            done.send(written.map(drop)).expect("somebody listens");
+        });
+    }
+    let waits = db.clone();
+    let thread = std::thread::spawn(move || waits.put(Put::new("own", "x")).map(drop));
+    let written = thread.join().expect("no panic");
+    go_on.0.send(()).expect("the worker listens");
+    written.expect("written");
+    for _ in 0..3 {
+        answer(&answers, "a completion's write").expect("written");
+    }
+    assert_eq!(db.status().expect("status").keys, 8);
+}
+
+#[test]
+fn what_is_submitted_during_a_sweep_is_answered() {
+    let db = Db::open(":memory:", patient()).expect("a new store");
+    for _ in 0..10 {
+        let puts = (0..20_000).map(|n| Op::Put(Put::new(format!("{n}"), "x")));
+        db.txn(Txn { success: puts.collect(), ..Txn::new() }).expect("written");
+    }
+    let (done, answers) = channel();
+    let (swept, is_swept) = channel();
+    db.submit(Compact::new(11).physical(true), move |answer| {
+        swept.send(answer.map(drop)).expect("somebody listens");
+    });
+    let mut under_way = 0;
+    while is_swept.try_recv().map_or(true, |swept| swept.is_err()) {
+        let done = done.clone();
+        db.submit(Put::new("beside", "x"), move |answer| done.send(answer.map(drop)).expect("somebody listens"));
+        under_way += 1;
+        while under_way > 32 || (under_way > 0 && answers.try_recv().is_ok()) {
+            if under_way > 32 {
+                answer(&answers, "a write beside a sweep").expect("written");
+            }
+            under_way -= 1;
+        }
+    }
+    for _ in 0..under_way {
+        answer(&answers, "a write beside a sweep").expect("written");
+    }
+    db.put(Put::new("after", "x")).expect("written");
+}
+
+#[test]
+fn closing_answers_everything_that_is_queued_and_leaves_nothing_behind() {
+    let store = scratch("closing");
+    let (count, most) = (Arc::new(AtomicUsize::new(0)), 10_000);
+    let db = Db::open(&store, patient()).expect("a new store");
+    for number in 0..most {
+        let count = count.clone();
+        db.submit(Put::new(format!("{number}"), "x"), move |answer| {
+            answer.expect("written");
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+    }
+    drop(db);
+    assert_eq!(count.load(Ordering::SeqCst), most, "each is answered once before the store is closed");
+    let db = Db::open(&store, Options::new()).expect("nothing of it is still open");
+    assert_eq!(db.status().expect("status").keys, most as u64);
+    drop(db);
+    std::fs::remove_dir_all(store).expect("removed");
+}
+
+#[test]
+fn closing_right_after_a_compaction_leaves_nothing_behind() {
+    let store = scratch("compacting");
+    for round in 0..20 {
+        let db = Db::open(&store, patient()).expect("nothing of the last round is still open");
+        let revision = db.put(Put::new("k", "x")).expect("written").revision;
+        let (done, answers) = channel();
+        db.submit(Compact::new(revision).physical(round % 2 == 0), move |answer| {
+            done.send(answer.map(drop)).expect("somebody listens");
+        });
+        drop(db);
+        match answer(&answers, "the compaction") {
+            Ok(()) => {}
+            Err(error) => assert_eq!(error.code(), Code::Closed, "{error}"),
+        }
+    }
+    std::fs::remove_dir_all(store).expect("removed");
+}
+
+#[test]
+fn a_completion_may_drop_the_last_handle() {
+    let store = scratch("last");
+    for _ in 0..20 {
+        let db = Db::open(&store, patient()).expect("nothing of the last round is still open");
+        let (done, answers) = channel();
+        let last = Arc::new(Mutex::new(None));
+        let inner = last.clone();
+        let (told, go_on) = channel();
+        db.submit(Put::new("k", "x"), move |answer| {
+            answer.expect("written");
+            go_on.recv_timeout(HANG).expect("told");
+            drop(inner.lock().expect("nobody panicked").take());
+            done.send(()).expect("somebody listens");
+        });
+        let queued = Arc::new(AtomicUsize::new(0));
+        for key in ["a", "b", "c"] {
+            let queued = queued.clone();
+            db.submit(large(key), move |_| {
+                queued.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+        *last.lock().expect("nobody panicked") = Some(db);
+        told.send(()).expect("the completion listens");
+        answer(&answers, "the first request");
+        // opening waits until the other end has closed, and so has answered
+        let db = Db::open(&store, patient()).expect("the store opens anew");
+        assert_eq!(queued.load(Ordering::SeqCst), 3, "what was queued is answered");
+        db.delete(Delete::new(KeyRange::all())).expect("deleted");
+    }
+    std::fs::remove_dir_all(store).expect("removed");
+}
