@@ -1,11 +1,20 @@
 /* The conformance driver of C: reads a step a line, does it through kv.h, prints its answer as a line.
  * The language is told in tests/README.md. `driver STORE [limits=etcd]`. */
+#define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "kv.h"
 
+/* Where the clock in hand stands at first, how long `next`, `idle` and `resume` wait, and the TTL of
+ * what `lock` and `campaign` hold. */
+#define CLOCK_START_MS INT64_C(1000000000000)
+#define PATIENCE_MS 20000
+#define CLAIM_TTL_SECONDS 60
+
 static kv_db *db;
+static kv_clock *hand;
 static kv_error *error;
 static const char *store;
 static kv_options options = KV_OPTIONS_INIT;
@@ -400,19 +409,27 @@ static kv_code step_scan(void) {
     return code;
 }
 
+static void show_event(const kv_event *event) {
+    if (event->type == KV_EVENT_PUT) {
+        printf(" put:");
+        show_kv(&event->kv);
+    } else {
+        printf(" delete:");
+        show(event->kv.key);
+        printf("@%lld", (long long)event->kv.mod_revision);
+    }
+    if (event->prev_kv) {
+        printf(" <");
+        show_kv(event->prev_kv);
+    }
+}
+
 static kv_code show_events(kv_code code, kv_events *events) {
     const kv_event *event = NULL;
     if (!code) code = kv_events_next(events, &event, &error);
     if (!code) printf("events");
     while (!code && event) {
-        if (event->type == KV_EVENT_PUT) {
-            printf(" put:");
-            show_kv(&event->kv);
-        } else {
-            printf(" delete:");
-            show(event->kv.key);
-            printf("@%lld", (long long)event->kv.mod_revision);
-        }
+        show_event(event);
         code = kv_events_next(events, &event, &error);
     }
     kv_events_free(events);
@@ -489,9 +506,332 @@ static kv_code step_check(void) {
     return code;
 }
 
+static kv_code step_lease_grant(void) {
+    int64_t ttl = number(next()), asked = 0, id = 0;
+    const char *name, *value;
+    kv_code code;
+    while ((name = option(&value))) {
+        if (is(name, "id")) asked = number(value);
+        else die("no option of lease_grant", name);
+    }
+    code = kv_lease_grant(db, ttl, asked, &id, &ttl, &error);
+    if (!code && asked == 0 && id > 0) printf("granted * %lld", (long long)ttl);
+    else if (!code) printf("granted %lld %lld", (long long)id, (long long)ttl);
+    return code;
+}
+
+static kv_code step_lease_revoke(void) {
+    int64_t revision = 0;
+    kv_code code = kv_lease_revoke(db, number(next()), &revision, &error);
+    if (!code) printf("revoked %lld", (long long)revision);
+    return code;
+}
+
+static kv_code step_keep_alive(void) {
+    int64_t id = number(next()), ttl = 0;
+    kv_code code = kv_lease_keep_alive(db, id, &ttl, &error);
+    if (!code) printf("kept %lld %lld", (long long)id, (long long)ttl);
+    return code;
+}
+
+static kv_code step_time_to_live(void) {
+    int64_t id = number(next()), left, granted;
+    int32_t keys = is(peek(), "keys") ? KV_YES : KV_NO;
+    kv_time_to_live *ttl = NULL;
+    size_t i;
+    kv_code code = kv_lease_time_to_live(db, id, keys, &ttl, &error);
+    if (code) return code;
+    left = kv_time_to_live_seconds(ttl);
+    granted = kv_time_to_live_granted_seconds(ttl);
+    if (left >= 0 && granted - left <= 1) printf("ttl %lld all granted=%lld", (long long)id, (long long)granted);
+    else printf("ttl %lld %lld granted=%lld", (long long)id, (long long)left, (long long)granted);
+    for (i = 0; i < kv_time_to_live_len(ttl); i++) {
+        printf(" ");
+        show(kv_time_to_live_key(ttl, i));
+    }
+    kv_time_to_live_free(ttl);
+    return code;
+}
+
+static int by_number(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static kv_code step_lease_list(void) {
+    kv_lease_ids *ids = NULL;
+    int64_t *sorted;
+    size_t i, len;
+    kv_code code = kv_lease_list(db, &ids, &error);
+    if (code) return code;
+    len = kv_lease_ids_len(ids);
+    sorted = malloc((len + 1) * sizeof *sorted);
+    for (i = 0; i < len; i++) sorted[i] = kv_lease_ids_at(ids, i);
+    qsort(sorted, len, sizeof *sorted, by_number);
+    printf("leases");
+    for (i = 0; i < len; i++) printf(" %lld", (long long)sorted[i]);
+    free(sorted);
+    kv_lease_ids_free(ids);
+    return code;
+}
+
+static kv_code step_advance(void) {
+    kv_code code = kv_clock_advance(hand, number(next()) * 1000, &error);
+    if (!code) printf("advanced");
+    return code;
+}
+
+static kv_code step_revision_at(void) {
+    int64_t revision = 0;
+    kv_code code = kv_revision_at(db, CLOCK_START_MS + number(next()) * 1000, &revision, &error);
+    if (!code) printf("revision %lld", (long long)revision);
+    return code;
+}
+
+/* Watchers, locks and elections by the word that names them. */
+static struct named {
+    char *name;
+    kv_watcher *watcher;
+    kv_lock *lock;
+    kv_election *election;
+} *named;
+static size_t named_count;
+
+static struct named *by_name(const char *name) {
+    struct named *n;
+    size_t i;
+    for (i = 0; i < named_count; i++) {
+        if (is(name, named[i].name)) return &named[i];
+    }
+    named = realloc(named, (named_count + 1) * sizeof *named);
+    n = &named[named_count++];
+    memset(n, 0, sizeof *n);
+    n->name = malloc(strlen(name) + 1);
+    strcpy(n->name, name);
+    return n;
+}
+
+static void forget_named(void) {
+    for (; named_count; named_count--) {
+        struct named *n = &named[named_count - 1];
+        free(n->name);
+        kv_watcher_free(n->watcher);
+        kv_lock_free(n->lock);
+        kv_election_free(n->election);
+    }
+    free(named);
+    named = NULL;
+}
+
+static kv_code step_watch(void) {
+    struct named *n = by_name(next());
+    kv_key_range range = range_word();
+    kv_watch_options o = KV_WATCH_OPTIONS_INIT;
+    const char *name, *value;
+    kv_code code;
+    while ((name = option(&value))) {
+        if (is(name, "start")) o.start_revision = number(value);
+        else if (is(name, "prev_kv")) o.prev_kv = KV_YES;
+        else if (is(name, "no_put")) o.no_put = KV_YES;
+        else if (is(name, "no_delete")) o.no_delete = KV_YES;
+        else if (is(name, "progress")) o.progress = KV_YES;
+        else die("no option of watch", name);
+    }
+    kv_watcher_free(n->watcher);
+    n->watcher = NULL;
+    code = kv_watch(db, range, &o, &n->watcher, &error);
+    if (!code) printf("watching %s", n->name);
+    return code;
+}
+
+static kv_watcher *watcher_word(void) {
+    struct named *n = by_name(next());
+    if (!n->watcher) printf("no watcher %s", n->name);
+    return n->watcher;
+}
+
+static void show_batch(const kv_watch_batch *batch) {
+    size_t i;
+    printf("batch %lld", (long long)kv_watch_batch_revision(batch));
+    for (i = 0; i < kv_watch_batch_len(batch); i++) show_event(kv_watch_batch_at(batch, i));
+}
+
+static kv_code step_next(void) {
+    kv_watcher *watcher = watcher_word();
+    kv_watch_batch *batch = NULL;
+    kv_code code;
+    if (!watcher) return KV_OK;
+    code = kv_watcher_next(watcher, PATIENCE_MS, &batch, &error);
+    if (!code && batch) show_batch(batch);
+    else if (!code) printf("nothing");
+    kv_watch_batch_free(batch);
+    return code;
+}
+
+static kv_code current_revision(int64_t *revision) {
+    kv_range_options o = KV_RANGE_OPTIONS_INIT;
+    kv_range_result *result = NULL;
+    kv_code code;
+    o.count_only = KV_YES;
+    code = kv_range(db, kv_key(kv_buf("", 1)), &o, &result, &error);
+    *revision = kv_range_result_revision(result);
+    kv_range_result_free(result);
+    return code;
+}
+
+static int64_t clock_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* A batch if there is one, else waits until the watcher has seen everything. */
+static kv_code settle(int want_resume) {
+    const struct timespec moment = {0, 1000000};
+    kv_watcher *watcher = watcher_word();
+    int64_t until = clock_ms() + PATIENCE_MS, resume, current;
+    kv_code code;
+    if (!watcher) return KV_OK;
+    for (;;) {
+        kv_watch_batch *batch = NULL;
+        code = kv_watcher_next(watcher, KV_NO_WAIT, &batch, &error);
+        if (!code && batch) show_batch(batch);
+        kv_watch_batch_free(batch);
+        if (code || batch) return code;
+        /* asked before the revision that it is held against */
+        resume = kv_watcher_resume_revision(watcher);
+        code = current_revision(&current);
+        if (code) return code;
+        if (resume > current) break;
+        if (until <= clock_ms()) {
+            printf("nothing");
+            return KV_OK;
+        }
+        nanosleep(&moment, NULL);
+    }
+    if (want_resume) printf("resume %lld", (long long)resume);
+    else printf("idle");
+    return KV_OK;
+}
+
+static kv_code step_idle(void) {
+    return settle(0);
+}
+
+static kv_code step_resume(void) {
+    return settle(1);
+}
+
+static kv_code step_cancel(void) {
+    kv_watcher *watcher = watcher_word();
+    if (!watcher) return KV_OK;
+    kv_watcher_cancel(watcher);
+    printf("cancelled");
+    return KV_OK;
+}
+
+/* The lease's number behind the last / is `*`. */
+static void show_claim_key(kv_bytes key) {
+    size_t cut = key.len, i;
+    while (cut > 0 && key.data[cut - 1] != '/') cut--;
+    for (i = cut; i < key.len && key.data[i] && strchr("0123456789abcdef", key.data[i]); i++) {}
+    if (i < key.len || cut == key.len) {
+        show(key);
+        return;
+    }
+    show(kv_buf(key.data, cut));
+    printf("*");
+}
+
+static struct named *lock_word(kv_code *code) {
+    struct named *n = by_name(next());
+    *code = KV_OK;
+    if (!n->lock) *code = kv_lock_open(db, bytes(n->name, strlen(n->name)), CLAIM_TTL_SECONDS, &n->lock, &error);
+    return n;
+}
+
+static kv_code step_lock(void) {
+    kv_code code;
+    struct named *n = lock_word(&code);
+    if (!code) code = kv_lock_acquire(n->lock, PATIENCE_MS, &error);
+    if (!code) {
+        printf("locked ");
+        show_claim_key(kv_lock_key(n->lock));
+        printf(" revision=%lld", (long long)kv_lock_revision(n->lock));
+    }
+    return code;
+}
+
+static kv_code step_unlock(void) {
+    kv_code code;
+    struct named *n = lock_word(&code);
+    if (!code) code = kv_lock_release(n->lock, &error);
+    if (!code) printf("unlocked");
+    return code;
+}
+
+static struct named *election_word(kv_code *code) {
+    struct named *n = by_name(next());
+    kv_bytes name = bytes(n->name, strlen(n->name));
+    *code = KV_OK;
+    if (!n->election) *code = kv_election_open(db, name, CLAIM_TTL_SECONDS, &n->election, &error);
+    return n;
+}
+
+static kv_code step_campaign(void) {
+    kv_code code;
+    struct named *n = election_word(&code);
+    kv_bytes value = bytes_word();
+    if (!code) code = kv_election_campaign(n->election, value, PATIENCE_MS, &error);
+    if (!code) {
+        printf("leads ");
+        show_claim_key(kv_election_key(n->election));
+        printf(" revision=%lld", (long long)kv_election_revision(n->election));
+    }
+    return code;
+}
+
+static kv_code step_proclaim(void) {
+    kv_code code;
+    struct named *n = election_word(&code);
+    kv_bytes value = bytes_word();
+    if (!code) code = kv_election_proclaim(n->election, value, &error);
+    if (!code) printf("proclaimed");
+    return code;
+}
+
+static kv_code step_leader(void) {
+    kv_code code;
+    struct named *n = election_word(&code);
+    kv_key_value *kv = NULL;
+    if (!code) code = kv_election_leader(n->election, &kv, &error);
+    if (!code && kv) {
+        printf("leader ");
+        show_claim_key(kv->key);
+        printf("=");
+        show(kv->value);
+        printf("@%lld/%lld/%lld/", (long long)kv->create_revision, (long long)kv->mod_revision, (long long)kv->version);
+        if (kv->lease > 0) printf("*");
+        else printf("%lld", (long long)kv->lease);
+    } else if (!code) {
+        printf("none");
+    }
+    kv_key_value_free(kv);
+    return code;
+}
+
+static kv_code step_resign(void) {
+    kv_code code;
+    struct named *n = election_word(&code);
+    if (!code) code = kv_election_resign(n->election, &error);
+    if (!code) printf("resigned");
+    return code;
+}
+
 static kv_code step_reopen(void) {
     kv_code code;
     kv_close(db);
+    forget_named();
     db = NULL;
     code = kv_open(store, &options, &db, &error);
     if (!code) printf("reopened");
@@ -502,10 +842,15 @@ static const struct {
     const char *name;
     kv_code (*run)(void);
 } steps[] = {
-    {"put", step_put},         {"get", step_get},         {"get_into", step_get_into}, {"range", step_range},
-    {"delete", step_delete},   {"txn", step_txn},         {"compact", step_compact},   {"scan", step_scan},
-    {"history", step_history}, {"changes", step_changes}, {"diff", step_diff},         {"status", step_status},
-    {"check", step_check},     {"reopen", step_reopen},
+    {"put", step_put}, {"get", step_get}, {"get_into", step_get_into}, {"range", step_range},
+    {"delete", step_delete}, {"txn", step_txn}, {"compact", step_compact}, {"scan", step_scan},
+    {"history", step_history}, {"changes", step_changes}, {"diff", step_diff}, {"status", step_status},
+    {"check", step_check}, {"reopen", step_reopen}, {"lease_grant", step_lease_grant},
+    {"lease_revoke", step_lease_revoke}, {"keep_alive", step_keep_alive}, {"time_to_live", step_time_to_live},
+    {"lease_list", step_lease_list}, {"advance", step_advance}, {"revision_at", step_revision_at},
+    {"watch", step_watch}, {"next", step_next}, {"idle", step_idle}, {"resume", step_resume},
+    {"cancel", step_cancel}, {"lock", step_lock}, {"unlock", step_unlock}, {"campaign", step_campaign},
+    {"proclaim", step_proclaim}, {"leader", step_leader}, {"resign", step_resign},
 };
 
 static void run(char *line) {
@@ -556,8 +901,12 @@ int main(int argc, char **argv) {
     }
     store = argv[1];
     if (argc > 2 && is(argv[2], "limits=etcd")) options.limits = KV_LIMITS_ETCD;
+    hand = kv_clock_new(CLOCK_START_MS);
+    options.clock = hand;
     if (kv_open(store, &options, &db, &error)) die("the store does not open", kv_error_message(error));
     while ((line = read_line())) run(line);
+    forget_named();
     kv_close(db);
+    kv_clock_free(hand);
     return 0;
 }
