@@ -25,6 +25,11 @@ impl Watching {
     pub fn position(&self) -> Revision {
         self.next
     }
+
+    /// Says that everything below `revision` has been delivered or does not concern it.
+    pub fn move_to(&mut self, revision: Revision) {
+        self.next = self.next.max(revision);
+    }
 }
 
 fn compacted<T>() -> Result<T> {
@@ -49,20 +54,20 @@ impl Model {
         Ok(Watching { watch, next, ended: None, delivered: self.leases.now, report: false })
     }
 
-    /// What a watch has to deliver from a revision on, by revision.
-    fn deliverable(&self, watch: &Watch, from: Revision) -> BTreeMap<Revision, Vec<Event>> {
+    /// What a watch has to deliver from a revision on, by revision, if so much is compacted.
+    fn deliverable(&self, watch: &Watch, from: Revision, compacted: Revision) -> BTreeMap<Revision, Vec<Event>> {
         let mut found = BTreeMap::new();
         for (key, versions) in self.keys.iter().filter(|(key, _)| inside(&watch.range, key)) {
             for (at, version) in versions.iter().enumerate().filter(|(_, version)| version.main >= from) {
                 let dropped = if version.pair.is_some() { watch.no_put } else { watch.no_delete };
                 // of what one revision did to a key, compaction leaves the last
                 let again = versions.get(at + 1).is_some_and(|next| next.main == version.main);
-                let swept = version.main < self.compacted || (version.main == self.compacted && again);
+                let swept = version.main < compacted || (version.main == compacted && again);
                 if dropped || swept {
                     continue;
                 }
                 let mut event = event(key, version);
-                if watch.prev_kv && version.main > self.compacted {
+                if watch.prev_kv && version.main > compacted {
                     let before = self.at(key, When::At(version.main - 1));
                     event.prev_kv = before.map(|(main, pair)| super::kv(key, main, pair));
                 }
@@ -78,7 +83,12 @@ impl Model {
 
     /// The first batch that a watcher has not had, or none.
     pub fn pending(&self, watching: &Watching) -> Option<WatchBatch> {
-        let first = self.deliverable(&watching.watch, watching.next).into_iter().next();
+        self.pending_at(watching, self.compacted)
+    }
+
+    /// The same, as it was when no more than this was compacted.
+    pub fn pending_at(&self, watching: &Watching, compacted: Revision) -> Option<WatchBatch> {
+        let first = self.deliverable(&watching.watch, watching.next, compacted).into_iter().next();
         first.map(|(revision, events)| WatchBatch { revision, events })
     }
 
