@@ -4,10 +4,17 @@
 //! requests and answers from libkv, it takes no code: validation, the duplicate check and the order
 //! of refusals are written here a second time, from `tests/contract.md`.
 
+mod claim;
+mod lease;
+mod watch;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use libkv::*;
 
+use self::claim::Held;
+use self::lease::Leases;
+pub use self::watch::Watching;
 use crate::script::{self, Step};
 
 /// One version of a key; without a pair it was deleted.
@@ -33,6 +40,10 @@ pub struct Model {
     revision: Revision,
     compacted: Revision,
     etcd_limits: bool,
+    leases: Leases,
+    watchers: BTreeMap<String, Watching>,
+    locks: BTreeMap<Vec<u8>, Held>,
+    elections: BTreeMap<Vec<u8>, Held>,
     /// How often a branch that matters was reached, by name.
     pub reached: BTreeMap<&'static str, u64>,
 }
@@ -51,7 +62,17 @@ enum When {
 impl Model {
     /// An empty store; with etcd's own limits or libkv's.
     pub fn new(etcd_limits: bool) -> Model {
-        Model { keys: BTreeMap::new(), revision: 1, compacted: -1, etcd_limits, reached: BTreeMap::new() }
+        Model {
+            keys: BTreeMap::new(),
+            revision: 1,
+            compacted: -1,
+            etcd_limits,
+            leases: Leases::default(),
+            watchers: BTreeMap::new(),
+            locks: BTreeMap::new(),
+            elections: BTreeMap::new(),
+            reached: BTreeMap::new(),
+        }
     }
 
     /// The current and the compacted revision.
@@ -65,7 +86,17 @@ impl Model {
 
     /// Does one step and answers its line.
     pub fn run(&mut self, step: &Step) -> String {
-        let line = match step {
+        let before = self.revision;
+        let line = self.step(step);
+        self.note_time(before);
+        line.unwrap_or_else(|error| script::error(&error))
+    }
+
+    fn step(&mut self, step: &Step) -> Result<String> {
+        match step {
+            Step::Request(Request::LeaseGrant(grant)) => {
+                self.grant(grant, false).map(|granted| script::granted(grant.id, &granted))
+            }
             Step::Request(request) => self.request(request).map(|answer| script::answer(&answer)),
             Step::Get(key, revision) => {
                 let range = Range::new(key.as_slice()).revision(*revision);
@@ -84,9 +115,25 @@ impl Model {
                 Ok(script::status(self.revision, self.compacted, keys as u64))
             }
             Step::Check => Ok("check problems=0".into()),
-            Step::Reopen => Ok("reopened".into()),
-        };
-        line.unwrap_or_else(|error| script::error(&error))
+            Step::Reopen => {
+                self.watchers.clear();
+                self.locks.clear();
+                self.elections.clear();
+                self.let_leases_go();
+                Ok("reopened".into())
+            }
+            Step::KeepAlive(id) => Ok(script::kept(&self.keep_alive(*id))),
+            Step::TimeToLive(id, keys) => Ok(script::time_to_live(&self.time_to_live(*id, *keys))),
+            Step::LeaseList => Ok(self.lease_list()),
+            Step::Advance(seconds) => {
+                self.advance(*seconds);
+                Ok("advanced".into())
+            }
+            Step::RevisionAt(seconds) => self.revision_at(*seconds),
+            Step::Watch(..) | Step::Next(_) | Step::Idle(_) | Step::Resume(_) | Step::Cancel(_) => self.watch(step),
+            Step::Lock(_) | Step::Unlock(_) => self.lock(step),
+            Step::Campaign(..) | Step::Proclaim(..) | Step::Leader(_) | Step::Resign(_) => self.election(step),
+        }
     }
 
     fn request(&mut self, request: &Request) -> Result<Answer> {
@@ -97,7 +144,7 @@ impl Model {
                 Ok(Answer::Range(self.range(range, when, self.revision)))
             }
             Request::Put(put) => {
-                lease_exists(put.lease)?;
+                self.lease_exists(put.lease)?;
                 self.key_exists(put)?;
                 let main = self.revision + 1;
                 let answer = self.put(put, main, &mut 0);
@@ -112,6 +159,8 @@ impl Model {
             }
             Request::Txn(txn) => self.txn(txn).map(Answer::Txn),
             Request::Compact(compact) => self.compact(compact.revision),
+            Request::LeaseGrant(grant) => self.grant(grant, false).map(Answer::LeaseGrant),
+            Request::LeaseRevoke(revoke) => self.revoke(revoke.id).map(Answer::LeaseRevoke),
         }
     }
 
@@ -321,6 +370,7 @@ impl Model {
         if revision > self.revision {
             return refuse(Code::FutureRevision, "mvcc: required revision is a future revision");
         }
+        self.overtake_watchers(revision);
         self.compacted = revision;
         self.reach("compaction");
         Ok(Answer::Compact(CompactResult { revision: self.revision }))
@@ -333,7 +383,7 @@ impl Model {
         let taken = self.take(txn, &mut ops);
         for (at, op) in ops.iter().enumerate() {
             if let Op::Put(put) = op {
-                let checked = self.key_exists(put).and_then(|()| lease_exists(put.lease));
+                let checked = self.key_exists(put).and_then(|()| self.lease_exists(put.lease));
                 if checked.is_err() && at > 0 && at + 1 == ops.len() {
                     self.reach("txn refused for its last operation");
                 }
@@ -431,7 +481,7 @@ impl Model {
             Request::Range(range) => not_empty(&range.range.key),
             Request::Put(put) => valid_put(put),
             Request::Delete(delete) => not_empty(&delete.range.key),
-            Request::Compact(_) => Ok(()),
+            Request::Compact(_) | Request::LeaseGrant(_) | Request::LeaseRevoke(_) => Ok(()),
             Request::Txn(txn) => {
                 let most = if self.etcd_limits { 128 } else { 100_000 };
                 self.valid_level(txn, most)?;
@@ -513,10 +563,6 @@ fn descend(kvs: &mut Vec<KeyValue>, target: SortTarget) {
 
 fn not_empty(key: &[u8]) -> Result<()> {
     if key.is_empty() { refuse(Code::InvalidArgument, "key is not provided") } else { Ok(()) }
-}
-
-fn lease_exists(lease: LeaseId) -> Result<()> {
-    if lease == 0 { Ok(()) } else { refuse(Code::LeaseNotFound, "requested lease not found") }
 }
 
 fn valid_put(put: &Put) -> Result<()> {

@@ -434,7 +434,10 @@ pub fn time_to_live(left: &LeaseTimeToLive) -> String {
     let left_word = if all { "all".into() } else { left.ttl_seconds.to_string() };
     let mut keys = left.keys.clone();
     keys.sort();
-    format!("ttl {id} {left_word} granted={granted}{}", keys.iter().map(|key| format!(" {}", show(key))).collect::<String>())
+    format!(
+        "ttl {id} {left_word} granted={granted}{}",
+        keys.iter().map(|key| format!(" {}", show(key))).collect::<String>()
+    )
 }
 
 /// The ids of all leases, by number.

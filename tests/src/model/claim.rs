@@ -1,0 +1,99 @@
+//! Locks and elections as they should be, for one who asks alone: etcd's keys, and nobody to wait for.
+
+use libkv::*;
+
+use super::{Model, When, refuse};
+use crate::script::{self, CLAIM_TTL_SECONDS, Step};
+
+/// What somebody holds: a lease with a key on it.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    lease: LeaseId,
+    key: Vec<u8>,
+    revision: Revision,
+}
+
+impl Model {
+    fn hold(&mut self, name: &[u8], value: &[u8]) -> Result<Held> {
+        let grant = Grant { ttl_seconds: CLAIM_TTL_SECONDS, ..Grant::default() };
+        let lease = self.grant(&grant, true)?.id;
+        let key = [name, b"/", format!("{lease:x}").as_bytes()].concat();
+        let revision = self.revision + 1;
+        self.put(&Put::new(key.as_slice(), value).lease(lease), revision, &mut 0);
+        self.revision = revision;
+        Ok(Held { lease, key, revision })
+    }
+
+    fn let_go(&mut self, held: Option<Held>) {
+        if let Some(held) = held {
+            // gone already if somebody revoked it
+            let _ = self.revoke(held.lease);
+        }
+    }
+
+    pub(super) fn lock(&mut self, step: &Step) -> Result<String> {
+        match step {
+            Step::Lock(name) => {
+                if name.is_empty() {
+                    return refuse(Code::InvalidArgument, "the name is empty");
+                }
+                let held = match self.locks.get(name) {
+                    Some(held) => held.clone(),
+                    None => self.hold(name, b"")?,
+                };
+                self.locks.insert(name.clone(), held.clone());
+                Ok(script::locked(&held.key, held.revision))
+            }
+            Step::Unlock(name) => {
+                let held = self.locks.remove(name);
+                self.let_go(held);
+                Ok("unlocked".into())
+            }
+            _ => unreachable!("{step:?} is about no lock"),
+        }
+    }
+
+    /// Puts the leader's value, if it still leads.
+    fn proclaim(&mut self, held: &Held, value: &[u8]) -> Result<()> {
+        match self.at(&held.key, When::Now) {
+            Some((_, pair)) if pair.create == held.revision => {
+                let revision = self.revision + 1;
+                self.put(&Put::new(held.key.as_slice(), value).lease(held.lease), revision, &mut 0);
+                self.revision = revision;
+                Ok(())
+            }
+            _ => refuse(Code::LeaseLost, &format!("lease {} was lost: it expired, or was revoked", held.lease)),
+        }
+    }
+
+    pub(super) fn election(&mut self, step: &Step) -> Result<String> {
+        match step {
+            Step::Campaign(name, value) => {
+                let held = match self.elections.get(name).cloned() {
+                    Some(held) => {
+                        self.proclaim(&held, value)?;
+                        held
+                    }
+                    None => self.hold(name, value)?,
+                };
+                self.elections.insert(name.clone(), held.clone());
+                Ok(script::leads(&held.key, held.revision))
+            }
+            Step::Proclaim(name, value) => match self.elections.get(name).cloned() {
+                Some(held) => self.proclaim(&held, value).map(|()| "proclaimed".into()),
+                None => refuse(Code::FailedPrecondition, "election: not leader"),
+            },
+            Step::Leader(name) => {
+                let range = KeyRange::prefix([name.as_slice(), b"/"].concat());
+                let kvs = self.range_at(&range, When::Now);
+                Ok(script::leader(kvs.iter().min_by_key(|kv| kv.create_revision)))
+            }
+            Step::Resign(name) => {
+                let held = self.elections.remove(name);
+                self.let_go(held);
+                Ok("resigned".into())
+            }
+            _ => unreachable!("{step:?} is about no election"),
+        }
+    }
+}

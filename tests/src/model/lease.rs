@@ -1,0 +1,159 @@
+//! Leases as they should be: a number, a TTL, a deadline on the model's own clock.
+
+use std::collections::BTreeMap;
+
+use libkv::*;
+
+use super::{Model, When, refuse};
+use crate::script;
+
+/// The greatest TTL there is.
+const TTL_MAX: i64 = 9_000_000_000;
+
+/// All leases, and the time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Leases {
+    /// Seconds since the start.
+    pub now: i64,
+    by_id: BTreeMap<LeaseId, Lease>,
+    /// Places that leases stand in, each in the lowest that was free; it is the order in which those
+    /// go that expire at one moment. (The contract gives none.)
+    places: Vec<Option<LeaseId>>,
+    /// The minute that each revision was written in, for those that were.
+    minutes: BTreeMap<Revision, i64>,
+}
+
+#[derive(Clone, Debug)]
+struct Lease {
+    granted: i64,
+    deadline: i64,
+    /// A lock or an election keeps it alive.
+    kept: bool,
+}
+
+impl Model {
+    pub(super) fn lease_exists(&mut self, id: LeaseId) -> Result<()> {
+        if id == 0 || self.leases.by_id.contains_key(&id) {
+            return Ok(());
+        }
+        self.reach("lease not found");
+        refuse(Code::LeaseNotFound, "requested lease not found")
+    }
+
+    pub(super) fn grant(&mut self, grant: &Grant, kept: bool) -> Result<LeaseGrant> {
+        if grant.ttl_seconds > TTL_MAX {
+            return refuse(Code::InvalidArgument, "too large lease TTL");
+        }
+        let granted = grant.ttl_seconds.max(if self.etcd_limits { 2 } else { 1 });
+        // any that is free is as good: none of these is shown
+        let chosen = || (1 << 40..).find(|id| !self.leases.by_id.contains_key(id)).expect("one is free");
+        let id = if grant.id == 0 { chosen() } else { grant.id };
+        if self.leases.by_id.contains_key(&id) {
+            self.reach("lease id in use");
+            return refuse(Code::LeaseExists, "lease already exists");
+        }
+        let deadline = self.leases.now + granted;
+        self.leases.by_id.insert(id, Lease { granted, deadline, kept });
+        match self.leases.places.iter_mut().find(|place| place.is_none()) {
+            Some(place) => *place = Some(id),
+            None => self.leases.places.push(Some(id)),
+        }
+        Ok(LeaseGrant { revision: self.revision, id, ttl_seconds: granted })
+    }
+
+    fn leased_keys(&self, id: LeaseId) -> Vec<Vec<u8>> {
+        let kvs = self.range_at(&KeyRange::all(), When::Now).into_iter();
+        kvs.filter(|kv| kv.lease == id).map(|kv| kv.key.to_vec()).collect()
+    }
+
+    pub(super) fn revoke(&mut self, id: LeaseId) -> Result<LeaseRevoke> {
+        if id == 0 || self.leases.by_id.remove(&id).is_none() {
+            return refuse(Code::LeaseNotFound, "requested lease not found");
+        }
+        self.leases.places.iter_mut().filter(|place| **place == Some(id)).for_each(|place| *place = None);
+        let (main, mut sub) = (self.revision + 1, 0);
+        for key in self.leased_keys(id) {
+            self.delete(&Delete::new(key.as_slice()), main, &mut sub);
+        }
+        if sub > 1 {
+            self.reach("lease with several keys ended");
+        }
+        self.revision += i64::from(sub > 0);
+        Ok(LeaseRevoke { revision: self.revision })
+    }
+
+    pub(super) fn keep_alive(&mut self, id: LeaseId) -> LeaseKeepAlive {
+        let now = self.leases.now;
+        let Some(lease) = self.leases.by_id.get_mut(&id) else {
+            self.reach("dead lease kept alive");
+            return LeaseKeepAlive { id, ttl_seconds: 0 };
+        };
+        let gained = now + lease.granted - lease.deadline;
+        lease.deadline = now + lease.granted;
+        let ttl_seconds = lease.granted;
+        if gained > 0 {
+            self.reach("lease kept alive");
+        }
+        LeaseKeepAlive { id, ttl_seconds }
+    }
+
+    pub(super) fn time_to_live(&self, id: LeaseId, keys: bool) -> LeaseTimeToLive {
+        let Some(lease) = self.leases.by_id.get(&id) else {
+            return LeaseTimeToLive { id, ttl_seconds: -1, ..LeaseTimeToLive::default() };
+        };
+        let keys = if keys { self.leased_keys(id) } else { Vec::new() };
+        let ttl_seconds = lease.deadline - self.leases.now;
+        LeaseTimeToLive { id, ttl_seconds, granted_ttl_seconds: lease.granted, keys }
+    }
+
+    pub(super) fn lease_list(&self) -> String {
+        script::leases(&self.leases.by_id.keys().copied().collect::<Vec<_>>())
+    }
+
+    /// Nobody keeps leases alive any more: the handles are gone.
+    pub(super) fn let_leases_go(&mut self) {
+        self.leases.by_id.values_mut().for_each(|lease| lease.kept = false);
+    }
+
+    pub(super) fn advance(&mut self, seconds: i64) {
+        self.leases.now += seconds.max(0);
+        let now = self.leases.now;
+        for lease in self.leases.by_id.values_mut().filter(|lease| lease.kept) {
+            lease.deadline = now + lease.granted;
+        }
+        let dead = |id: &LeaseId| self.leases.by_id.get(id).is_some_and(|lease| lease.deadline <= now);
+        let due: Vec<LeaseId> = self.leases.places.iter().flatten().filter(|id| dead(id)).copied().collect();
+        if due.len() > 1 {
+            self.reach("leases expire together");
+        }
+        for id in due {
+            self.reach("lease expires");
+            let before = self.revision;
+            self.revoke(id).expect("it was just there");
+            if self.revision == before {
+                self.reach("lease without keys expires");
+            }
+        }
+        self.remind_watchers();
+    }
+
+    fn minute(seconds: i64) -> i64 {
+        (script::CLOCK_START_MS + seconds * 1_000).div_euclid(60_000)
+    }
+
+    /// Remembers when the revisions after `before` were written.
+    pub(super) fn note_time(&mut self, before: Revision) {
+        let minute = Model::minute(self.leases.now);
+        self.leases.minutes.extend((before + 1..=self.revision).map(|revision| (revision, minute)));
+    }
+
+    pub(super) fn revision_at(&self, seconds: i64) -> Result<String> {
+        let upto = Model::minute(seconds);
+        let by_then = self.leases.minutes.iter().filter(|(_, minute)| **minute <= upto);
+        let revision = by_then.map(|(revision, _)| *revision).max().unwrap_or(1);
+        if revision < self.compacted {
+            return refuse(Code::Compacted, "mvcc: required revision has been compacted");
+        }
+        Ok(format!("revision {revision}"))
+    }
+}
