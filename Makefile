@@ -24,7 +24,7 @@ LINK_C   = -L$(RELEASE) -lkv -Wl,-rpath,'$$ORIGIN/../release'
 
 C_PROGRAMS    = $(patsubst tests/c/%.c,target/c/%,$(wildcard tests/c/*.c))
 DEMO_SHARED   = $(addprefix tests/demo/,common.c common.h store.c store.h)
-DEMO_PROGRAMS = $(addprefix target/demo-bin/,copy change import read ask)
+DEMO_PROGRAMS = $(addprefix target/demo-bin/,copy change import read ask live)
 
 .PHONY: all lib programs demo test bench install clean tools
 

@@ -61,3 +61,24 @@ fn what_was_held_is_not_once_the_store_is_closed() {
     }
     assert_eq!(code(election.resign()), Code::Closed);
 }
+
+#[test]
+fn closing_a_handle_revokes_the_leases_that_it_kept() {
+    let path = std::env::temp_dir().join(format!("libkv-let-go-{}", std::process::id()));
+    let other = Db::open(&path, Options::new()).unwrap();
+    let db = Db::open(&path, Options::new()).unwrap();
+    let lease = db.lease(600, false).unwrap();
+    let mut lock = db.lock("l", 600).unwrap();
+    lock.acquire(None).unwrap();
+    db.put(Put::new("a", "1").lease(lease.id())).unwrap();
+    let watcher = other.watch(Watch::new(KeyRange::all()).no_put(true)).unwrap();
+    let keys = [&b"a"[..], lock.key()].map(<[u8]>::to_vec);
+    db.close();
+    for _ in 0..2 {
+        let batch = watcher.next(Duration::from_secs(20)).unwrap().expect("a deletion");
+        assert!(keys.iter().any(|key| batch.events[0].kv.key == key[..]));
+    }
+    assert_eq!(other.lease_list().unwrap(), []);
+    other.close();
+    std::fs::remove_dir_all(path).unwrap();
+}

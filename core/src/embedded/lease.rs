@@ -149,15 +149,15 @@ impl Leases {
         Ok(Box::new(Keeper { leases: Arc::downgrade(self), number }))
     }
 
-    /// Keeps nothing alive any more for this handle.
-    pub fn let_go(&self, handle: u64) {
+    /// Keeps nothing alive any more for this handle; answers what it kept.
+    pub fn let_go(&self, handle: u64) -> Vec<LeaseId> {
         let gone: Vec<Kept> = {
             let mut kept = lock(&self.kept);
             let theirs: Vec<u64> = kept.iter().filter(|(_, kept)| kept.handle == handle).map(|(at, _)| *at).collect();
             theirs.into_iter().filter_map(|at| kept.remove(&at)).collect()
         };
         // what they wanted to be told is somebody else's code: dropped outside the lock
-        drop(gone);
+        gone.into_iter().map(|kept| kept.id).collect()
     }
 
     /// Renews what is due, or all; answers what was lost, to be told once no lock is held.

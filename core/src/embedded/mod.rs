@@ -367,7 +367,11 @@ impl Engine for Embedded {
         // dropped outside the lock: the last handle closes the store, which takes a while
         let store = self.store.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(store) = &store {
-            store.pulse().leases().let_go(self.number);
+            let terms = Terms { durability: self.durability, timeout: self.timeout, interrupted: None };
+            for id in store.pulse().leases().let_go(self.number) {
+                // the lease's handle closes with this one: what is not revoked in time has its TTL
+                store.commit().submit(Revoke { id }.into(), terms, Box::new(|_| {}));
+            }
             store.pulse().hub().end(Some(self.number), &closed());
         }
         drop(store);
