@@ -41,7 +41,7 @@ lib: tools
 
 programs: $(C_PROGRAMS) $(DEMO_PROGRAMS)
 
-target/c/%: tests/c/%.c include/kv.h | lib
+target/c/%: tests/c/%.c $(wildcard tests/c/*.h) include/kv.h | lib
 	@mkdir -p target/c
 	$(BUILD_C) -o $@ $< $(LINK_C) -lpthread
 

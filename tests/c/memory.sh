@@ -31,14 +31,34 @@ changes 1 0 \00,\00
 diff 1 3 \00,\00
 get a revision=2
 get a revision=99
+watch w a,z start=2 prev_kv
+next w
 compact 3 physical
+lease_grant 10 id=7
+put a 1 lease=7
+time_to_live 7 keys
+lease_list
+advance 11
+next w
+resume w
+cancel w
+next w
+revision_at 0
+lock l
+unlock l
+campaign e 1
+proclaim e 2
+leader e
+resign e
 check
 status
 STEPS
 
 if command -v valgrind >/dev/null; then
     v="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite"
-    check "misuse under valgrind" $v target/c/misuse_test --no-fork
+    for program in misuse watch lease; do
+        check "$program under valgrind" $v target/c/${program}_test --no-fork
+    done
     check "the driver under valgrind" sh -c "$v target/c/driver :memory: <$steps"
     [ ! -x target/c/example ] || check "the example under valgrind" $v target/c/example
 else
@@ -46,13 +66,15 @@ else
 fi
 
 # The archive is linked, so that the sanitizer sees every allocation of both sides.
-asan=target/c/misuse_asan
-if ${CC:-cc} -std=c99 -g -fsanitize=address -Iinclude -o "$asan" tests/c/misuse_test.c target/release/libkv.a \
-    -lgcc_s -lutil -lrt -lpthread -lm -ldl 2>target/c/memory.log; then
-    check "misuse under AddressSanitizer" env ASAN_OPTIONS=detect_leaks=1 "$asan" --no-fork
-else
-    echo "not run: the C programs under AddressSanitizer ($(tail -n 1 target/c/memory.log))"
-fi
+for program in misuse watch lease; do
+    asan=target/c/${program}_asan
+    if ${CC:-cc} -std=c99 -g -fsanitize=address -Iinclude -o "$asan" "tests/c/${program}_test.c" \
+        target/release/libkv.a -lgcc_s -lutil -lrt -lpthread -lm -ldl 2>target/c/memory.log; then
+        check "$program under AddressSanitizer" env ASAN_OPTIONS=detect_leaks=1 "$asan" --no-fork
+    else
+        echo "not run: $program under AddressSanitizer ($(tail -n 1 target/c/memory.log))"
+    fi
+done
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
