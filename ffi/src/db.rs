@@ -221,8 +221,9 @@ pub unsafe extern "C" fn kv_open(
 
 /// Closes a store's handle: scans, snapshots, watchers, leases, locks and whatever else was made from
 /// it answer KV_CLOSED from then on and are still the caller's to free; a thread that waits in one
-/// of them gets KV_CLOSED at once. The leases of such handles are no longer kept alive, but not
-/// revoked either: close or release them before. The store closes with its last handle.
+/// of them gets KV_CLOSED at once. The leases of such handles are revoked, and with them their locks
+/// freed; where that cannot be done in time they end with their TTL. The store closes with its last
+/// handle.
 ///
 /// Owner: takes db; NULL is fine.
 /// Threads: the last use of db; calls under way on db itself in other threads must have ended.
