@@ -33,6 +33,8 @@ const GUARD: &str = "guard";
 
 const BUSY_TIMEOUT_MS: u64 = 5_000;
 const MAX_READERS: u32 = 1_024;
+/// Each slot takes 64 bytes of disk in LMDB's lock file.
+const MAX_READERS_MAX: u32 = 1 << 20;
 const MODE: u32 = 0o600;
 /// A refusal that rests on locks and inodes is given only if it still holds after so long:
 /// processes that end or spawn drop their locks one by one.
@@ -154,6 +156,10 @@ pub(crate) fn open(target: &Path, options: &Options) -> Result<Arc<Store>> {
     }
     if options.max_readers == Some(0) {
         return Err(Error::new(Code::InvalidArgument, "option max_readers is 0: nothing could be read"));
+    }
+    if let Some(slots) = options.max_readers.filter(|slots| *slots > MAX_READERS_MAX) {
+        let message = format!("option max_readers is {slots}: at most {MAX_READERS_MAX} can read at a time");
+        return Err(Error::new(Code::InvalidArgument, message));
     }
     if target.as_os_str() == ":memory:" {
         return open_memory(options);
