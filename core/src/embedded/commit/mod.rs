@@ -483,10 +483,14 @@ impl Shared {
     }
 
     fn sweep_unless(self: &Arc<Self>, stop: &AtomicBool) -> Result<()> {
-        let terms = Terms { durability: Durability::Lazy, timeout: Some(SWEEP_TIMEOUT), interrupted: None };
-        while !stop.load(Ordering::Acquire) {
-            if let Outcome::Swept(true) = self.wait_for(Work::Sweep, terms)? {
-                return Ok(());
+        let stopped = || stop.load(Ordering::Acquire);
+        let timeout = Some(SWEEP_TIMEOUT);
+        let terms = Terms { durability: Durability::Lazy, timeout, interrupted: Some(&stopped) };
+        while !stopped() {
+            match self.wait_for(Work::Sweep, terms) {
+                Ok(Outcome::Swept(true)) => return Ok(()),
+                Err(error) if error.code() != Code::Cancelled => return Err(error),
+                _ => {}
             }
         }
         let path = self.env.path().display();
@@ -494,5 +498,46 @@ impl Shared {
             Code::Closed,
             format!("{path} was closed before the sweep behind a compaction ended; it goes on when it is opened next"),
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::embedded::store;
+    use crate::options::Options;
+    use crate::request::{Compact, Put};
+
+    /// Somebody else may hold the lock for long, and a sweep is finished by any later writer.
+    #[test]
+    fn closing_does_not_wait_for_the_lock_that_a_sweep_needs() {
+        let limit = SWEEP_TIMEOUT / 2;
+        let store = store::open(Path::new(":memory:"), &Options::new()).expect("a store");
+        let terms = Terms { durability: Durability::None, timeout: None, interrupted: None };
+        store.commit().call(Put::new("k", "v").into(), terms).expect("put");
+        let (promised, is_promised) = channel();
+        let (held, is_held) = channel();
+        // the worker sweeps after this completion, in which it waits until the lock is held
+        let completion = Box::new(move |answer: Result<Answer>| {
+            promised.send(answer.map(drop)).expect("the test listens");
+            is_held.recv_timeout(limit).expect("told");
+        });
+        store.commit().submit(Compact::new(2).into(), terms, completion);
+        is_promised.recv_timeout(limit).expect("answered").expect("promised");
+        let lock = store.guard().lock_writer(None, None).expect("nobody holds it");
+        held.send(()).expect("the worker listens");
+        while store.commit().shared.queue.is_empty() {
+            thread::yield_now();
+        }
+        let (stopped, is_stopped) = channel();
+        thread::scope(|scope| {
+            scope.spawn(|| stopped.send(store.commit().stop().is_none()));
+            let answer = is_stopped.recv_timeout(limit);
+            drop(lock);
+            assert_eq!(answer, Ok(true), "it waits for the lock");
+        });
     }
 }
