@@ -128,6 +128,9 @@ static void numbers_out_of_range(void) {
     options.user = NULL;
     options.max_readers = (uint32_t)-1;
     REFUSED(KV_INVALID_ARGUMENT, "max_readers is 4294967295", kv_open(":memory:", &options, &other, &error));
+    options.max_readers = 0;
+    options.mode = 04755;
+    REFUSED(KV_INVALID_ARGUMENT, "mode is 4755", kv_open(":memory:", &options, &other, &error));
     check(other == NULL, "outputs", "written on failure");
     check(strcmp(kv_strerror(99), "unknown") == 0 && strcmp(kv_strerror(KV_COMPACTED), "compacted") == 0, "names", "");
     kv_txn_free(txn);

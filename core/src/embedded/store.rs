@@ -161,6 +161,10 @@ pub(crate) fn open(target: &Path, options: &Options) -> Result<Arc<Store>> {
         let message = format!("option max_readers is {slots}: at most {MAX_READERS_MAX} can read at a time");
         return Err(Error::new(Code::InvalidArgument, message));
     }
+    if let Some(mode) = options.mode.filter(|mode| mode & !0o777 != 0) {
+        let message = format!("option mode is {mode:o}: it takes the permissions of files, up to 777");
+        return Err(Error::new(Code::InvalidArgument, message));
+    }
     if target.as_os_str() == ":memory:" {
         return open_memory(options);
     }
