@@ -406,6 +406,11 @@ impl<'o> Opening<'o> {
                 let message = format!("{} is not a store's: something else has its name", guard_path.display());
                 return Err(Error::new(Code::NotAStore, message));
             }
+            if matches!(found, Found::Empty) && guard.remembers_store()? {
+                let data = self.path.join(DATA);
+                let message = format!("{} has been cut to nothing: bring it back from a backup", data.display());
+                return Err(Error::new(Code::Corrupt, message));
+            }
         }
         let looked = self.join(&mut guard, &found)?;
         match looked {

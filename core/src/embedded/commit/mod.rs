@@ -122,7 +122,7 @@ impl Committer {
         let asked = || terms.interrupted.is_some_and(|interrupted| asks(interrupted, &panicked));
         let terms = Terms { interrupted: terms.interrupted.and(Some(&asked)), ..terms };
         let answer = self.shared.wait_for(Work::Request(request), terms).and_then(|answer| match physical {
-            true => self.shared.sweep(terms).map(|()| answer),
+            true => self.shared.sweep(terms).map(|()| answer).map_err(swept_in_part),
             false => Ok(answer),
         });
         if let Some(panic) = panicked.take() {
@@ -179,6 +179,11 @@ fn asks(interrupted: Interrupted, panicked: &Cell<Option<Box<dyn Any + Send>>>) 
         panicked.set(Some(panic));
         true
     })
+}
+
+/// The error of a compaction that was made, but whose caller wanted to wait for the space.
+fn swept_in_part(error: Error) -> Error {
+    error.context("compacted as asked, but the space cannot be used again yet, which goes on by itself")
 }
 
 fn cancelled() -> Error {
