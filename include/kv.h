@@ -555,7 +555,7 @@ typedef struct kv_options {
    */
   uint64_t auto_compaction_seconds;
   /**
-   * Slots for readers, over all processes; default 1,024.
+   * Slots for readers, over all processes; default 1,024, at most 1,048,576.
    */
   uint32_t max_readers;
   /**
@@ -2273,7 +2273,8 @@ kv_code kv_txn_delete(struct kv_txn *txn,
  *
  * Owner: nested stays the caller's and is only read.
  * Threads: one at a time.
- * Errors: KV_INVALID_ARGUMENT; the txn is as it was.
+ * Errors: KV_INVALID_ARGUMENT, KV_TOO_MANY_OPS (txns nested deeper than any store takes); the txn
+ * is as it was.
  */
 KV_API
 kv_code kv_txn_txn(struct kv_txn *txn,

@@ -142,7 +142,9 @@ impl Db {
     ///
     /// # Errors
     ///
-    /// `compacted` (`revision` is not above the compacted one), `future_revision`.
+    /// `compacted` (`revision` is not above the compacted one), `future_revision`. With `physical` also
+    /// what a write is refused with while it waits for the space: the compaction stands then, and the
+    /// message says so.
     pub fn compact(&self, revision: Revision, physical: bool) -> Result<CompactResult> {
         call!(self, Compact, Compact { revision, physical })
     }

@@ -64,7 +64,8 @@ pub struct Options {
     /// lies further back: by revisions once a tenth more has come together, by age a minute at a
     /// time.
     pub auto_compaction: Option<AutoCompaction>,
-    /// Slots for read transactions, over all processes (1,024); the first opener's counts.
+    /// Slots for read transactions, over all processes (1,024; at most 1,048,576); the first opener's
+    /// counts.
     pub max_readers: Option<u32>,
     /// Permissions of the files that are made (0600; the directory adds x where r stands: 0700).
     pub mode: Option<u32>,

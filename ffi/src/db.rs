@@ -91,7 +91,7 @@ pub struct KvOptions {
     pub auto_compaction_revisions: u64,
     /// Compact automatically, and keep so many seconds of history; 0 is off.
     pub auto_compaction_seconds: u64,
-    /// Slots for readers, over all processes; default 1,024.
+    /// Slots for readers, over all processes; default 1,024, at most 1,048,576.
     pub max_readers: u32,
     /// Permissions of files that are made; default 0600.
     pub mode: u32,

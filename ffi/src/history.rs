@@ -118,7 +118,9 @@ pub unsafe extern "C" fn kv_events_next(
             let steps = borrow_mut(events)?;
             let next = match &mut steps.source {
                 EventSource::History(db, _) if db.is_closed() => {
-                    return Err(Error::new(Code::Closed, "the store's handle is closed"));
+                    // closed, or from before a fork: any call says which
+                    let closed = || Error::new(Code::Closed, "the store's handle is closed");
+                    return Err(db.snapshot().err().unwrap_or_else(closed));
                 }
                 EventSource::History(_, events) => events.next(),
                 EventSource::Changes(scan) => scan.next().transpose()?,

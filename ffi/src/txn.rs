@@ -1,7 +1,7 @@
 //! Txns: built in steps, run as often as wanted, answered as a tree.
 #![allow(unsafe_code)]
 
-use libkv::{Compare, CompareResult, Op, OpResult, Operand, Txn, TxnResult};
+use libkv::{Code, Compare, CompareResult, Error, Op, OpResult, Operand, TXN_DEPTH_MAX, Txn, TxnResult};
 
 use crate::db::{Deleted, KvDb, KvDeleteResult, KvPutResult, Written, delete_request, put_request};
 use crate::error::KvError;
@@ -179,7 +179,8 @@ pub unsafe extern "C" fn kv_txn_delete(
 ///
 /// Owner: nested stays the caller's and is only read.
 /// Threads: one at a time.
-/// Errors: KV_INVALID_ARGUMENT; the txn is as it was.
+/// Errors: KV_INVALID_ARGUMENT, KV_TOO_MANY_OPS (txns nested deeper than any store takes); the txn
+/// is as it was.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_txn_txn(
     txn: *mut KvTxn,
@@ -190,10 +191,25 @@ pub unsafe extern "C" fn kv_txn_txn(
     // SAFETY: pointers as the header asks for; the copy is made before the other is borrowed.
     unsafe {
         guard(error, || {
-            let nested: Txn = borrow(nested)?.clone();
+            let nested = borrow(nested)?;
+            // one txn more would be nested in it: a deeper one could not even be freed on a small stack
+            if depth(nested) >= TXN_DEPTH_MAX {
+                let message = format!("too many operations in txn request (txns nested deeper than {TXN_DEPTH_MAX})");
+                return Err(Error::new(Code::TooManyOps, message));
+            }
+            let nested = nested.clone();
             add(borrow_mut(txn)?, branch, nested)
         })
     }
+}
+
+/// How deep txns stand in this one; 0 if there are none.
+fn depth(txn: &Txn) -> usize {
+    let nested = txn.success.iter().chain(&txn.failure).map(|op| match op {
+        Op::Txn(nested) => 1 + depth(nested),
+        _ => 0,
+    });
+    nested.max().unwrap_or(0)
 }
 
 /// Says how safe a txn's commit must be: KV_DURABILITY_SYNC or KV_DURABILITY_LAZY; 0 takes the handle's.

@@ -125,6 +125,12 @@ static void numbers_out_of_range(void) {
     options.max_bytes = 0;
     options.user = "root";
     REFUSED(KV_UNSUPPORTED, "user", kv_open(":memory:", &options, &other, &error));
+    options.user = NULL;
+    options.max_readers = (uint32_t)-1;
+    REFUSED(KV_INVALID_ARGUMENT, "max_readers is 4294967295", kv_open(":memory:", &options, &other, &error));
+    options.max_readers = 0;
+    options.mode = 04755;
+    REFUSED(KV_INVALID_ARGUMENT, "mode is 4755", kv_open(":memory:", &options, &other, &error));
     check(other == NULL, "outputs", "written on failure");
     check(strcmp(kv_strerror(99), "unknown") == 0 && strcmp(kv_strerror(KV_COMPACTED), "compacted") == 0, "names", "");
     kv_txn_free(txn);
@@ -157,6 +163,24 @@ static void what_etcd_refuses(void) {
     kv_range_result_free(result);
     kv_txn_free(txn);
     free(large);
+}
+
+/* Txns in txns, deeper than any stack: refused when they are built. */
+static void nested_without_end(void) {
+    kv_txn *inner = kv_txn_new();
+    kv_error *error = NULL;
+    kv_code code = KV_OK;
+    int levels = 0;
+    while (!code && levels < 100000) {
+        kv_txn *outer = kv_txn_new();
+        code = kv_txn_txn(outer, levels % 2 ? KV_SUCCESS : KV_FAILURE, inner, &error);
+        kv_txn_free(inner);
+        inner = outer;
+        levels += !code;
+    }
+    check(levels == 200, "levels", "200 can be nested");
+    refused("a level too many", code, error, KV_TOO_MANY_OPS, "nested deeper than 200");
+    kv_txn_free(inner);
 }
 
 static void children_after_their_parent(void) {
@@ -293,7 +317,9 @@ static void places(void) {
 static void forked(void) {
     kv_db *parent = NULL, *child = NULL;
     kv_scan *scan = NULL;
+    kv_events *history = NULL;
     const kv_key_value *kv = NULL;
+    const kv_event *event = NULL;
     kv_key_value *found = NULL;
     int status = 0;
     pid_t pid;
@@ -301,6 +327,7 @@ static void forked(void) {
     check(!kv_open(path, NULL, &parent, NULL), "a store to fork with", "");
     check(!kv_put(parent, kv_str("by"), kv_str("parent"), NULL, NULL, NULL), "put", "");
     check(!kv_scan_open(parent, kv_all(), NULL, &scan, NULL), "scan", "");
+    check(!kv_history(parent, kv_str("by"), 0, &history, NULL), "history", "");
     fflush(stdout);
     pid = fork();
     if (pid == 0) {
@@ -308,6 +335,8 @@ static void forked(void) {
         wrong |= (kv_scan_next(scan, &kv, NULL) != KV_FORKED) << 1;
         wrong |= (kv_open(path, NULL, &child, NULL) != KV_OK) << 2;
         wrong |= (child && kv_put(child, kv_str("by"), kv_str("child"), NULL, NULL, NULL) != KV_OK) << 3;
+        wrong |= (kv_events_next(history, &event, NULL) != KV_FORKED) << 4;
+        kv_events_free(history);
         kv_scan_free(scan);
         kv_close(parent);
         kv_close(child);
@@ -319,6 +348,8 @@ static void forked(void) {
     kv_key_value_free(found);
     check(!kv_put(parent, kv_str("by"), kv_str("parent"), NULL, NULL, NULL), "the parent", "goes on writing");
     check(!kv_scan_next(scan, &kv, NULL) && kv, "the parent's scan", "goes on");
+    check(!kv_events_next(history, &event, NULL) && event, "the parent's history", "goes on");
+    kv_events_free(history);
     kv_scan_free(scan);
     kv_close(parent);
 }
@@ -365,6 +396,7 @@ int main(int argc, char **argv) {
     null_and_wrong_pointers();
     numbers_out_of_range();
     what_etcd_refuses();
+    nested_without_end();
     places();
     children_after_their_parent();
     freeing_null();

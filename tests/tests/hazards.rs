@@ -337,6 +337,20 @@ fn a_foreign_file_with_the_name_of_one_of_ours_is_left_alone() {
     fs::remove_dir_all(path).expect("removed");
 }
 
+/// A store whose data file was cut to nothing was taken for one that is not made yet: it opened anew
+/// and empty, and its first write sealed the loss.
+#[test]
+fn a_data_file_that_was_emptied_is_damage_and_not_a_new_store() {
+    let store = made("emptied");
+    let data = store.join("data.mdb");
+    fs::File::options().write(true).open(&data).and_then(|file| file.set_len(0)).expect("cut");
+    let error = Db::open(&store, Options::new()).expect_err("damaged");
+    assert_eq!(error.code(), Code::Corrupt, "{error}");
+    assert!(error.message().contains("data.mdb"), "{error}");
+    assert_eq!(fs::metadata(&data).expect("it is there").len(), 0);
+    fs::remove_dir_all(store).expect("removed");
+}
+
 #[test]
 fn a_pipe_in_the_place_of_the_data_is_not_waited_for() {
     let path = scratch("pipe");

@@ -233,6 +233,16 @@ impl Guard {
         Ok((1..GUARD_BYTES as u64).contains(&bytes) || ![0, MAGIC].contains(&u64::from_le_bytes(word)))
     }
 
+    /// Whether a store was here when the page was written last: it names its id.
+    pub fn remembers_store(&self) -> Result<bool> {
+        let mut page = [0; 32];
+        let read = fs::File::open(&self.path).and_then(|mut file| file.read_exact(&mut page));
+        match read {
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            read => self.io(read).map(|()| page[..8] == MAGIC.to_le_bytes() && page[16..] != [0; 16]),
+        }
+    }
+
     /// Allocates and maps the page. The caller holds "opening".
     pub fn map(&mut self) -> Result<()> {
         let (_, _, bytes) = self.io(os::file_id(self.file.fd()))?;

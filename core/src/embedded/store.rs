@@ -36,6 +36,8 @@ const GUARD: &str = "guard";
 
 const BUSY_TIMEOUT_MS: u64 = 5_000;
 const MAX_READERS: u32 = 1_024;
+/// Each slot takes 64 bytes of disk in LMDB's lock file.
+const MAX_READERS_MAX: u32 = 1 << 20;
 const MODE: u32 = 0o600;
 /// A refusal that rests on locks and inodes is given only if it still holds after so long:
 /// processes that end or spawn drop their locks one by one.
@@ -168,6 +170,14 @@ pub(crate) fn open(target: &Path, options: &Options) -> Result<Arc<Store>> {
     }
     if options.max_readers == Some(0) {
         return Err(Error::new(Code::InvalidArgument, "option max_readers is 0: nothing could be read"));
+    }
+    if let Some(slots) = options.max_readers.filter(|slots| *slots > MAX_READERS_MAX) {
+        let message = format!("option max_readers is {slots}: at most {MAX_READERS_MAX} can read at a time");
+        return Err(Error::new(Code::InvalidArgument, message));
+    }
+    if let Some(mode) = options.mode.filter(|mode| mode & !0o777 != 0) {
+        let message = format!("option mode is {mode:o}: it takes the permissions of files, up to 777");
+        return Err(Error::new(Code::InvalidArgument, message));
     }
     if target.as_os_str() == ":memory:" {
         return open_memory(options);
@@ -412,6 +422,11 @@ impl<'o> Opening<'o> {
             if guard.is_foreign()? {
                 let message = format!("{} is not a store's: something else has its name", guard_path.display());
                 return Err(Error::new(Code::NotAStore, message));
+            }
+            if matches!(found, Found::Empty) && guard.remembers_store()? {
+                let data = self.path.join(DATA);
+                let message = format!("{} has been cut to nothing: bring it back from a backup", data.display());
+                return Err(Error::new(Code::Corrupt, message));
             }
         }
         let looked = self.join(&mut guard, &found)?;

@@ -143,7 +143,7 @@ impl Committer {
         let asked = || terms.interrupted.is_some_and(|interrupted| asks(interrupted, &panicked));
         let terms = Terms { interrupted: terms.interrupted.and(Some(&asked)), ..terms };
         let answer = self.shared.wait_for(Work::Request(request), terms).and_then(|answer| match physical {
-            true => self.shared.sweep(terms).map(|()| answer),
+            true => self.shared.sweep(terms).map(|()| answer).map_err(swept_in_part),
             false => Ok(answer),
         });
         if let Some(panic) = panicked.take() {
@@ -224,6 +224,11 @@ fn asks(interrupted: Interrupted, panicked: &Cell<Option<Box<dyn Any + Send>>>) 
         panicked.set(Some(panic));
         true
     })
+}
+
+/// The error of a compaction that was made, but whose caller wanted to wait for the space.
+fn swept_in_part(error: Error) -> Error {
+    error.context("compacted as asked, but the space cannot be used again yet, which goes on by itself")
 }
 
 fn cancelled() -> Error {
@@ -469,7 +474,7 @@ impl Shared {
             } else if orders.expire.swap(false, Ordering::AcqRel) {
                 self.expire();
             } else if orders.is_due(&orders.leases) {
-                self.expire_leases_in_time();
+                self.expire_leases_in_time(orders);
             } else if orders.is_due(&orders.sweep) {
                 self.sweep_for_completions(orders);
             } else {
@@ -536,8 +541,10 @@ impl Shared {
     }
 
     /// For the worker; what could not be had in time is ordered again by whoever looks at the time.
-    fn expire_leases_in_time(self: &Arc<Self>) {
-        let terms = Terms { durability: Durability::Sync, timeout: Some(EXPIRE_TIMEOUT), interrupted: None };
+    fn expire_leases_in_time(self: &Arc<Self>, orders: &Orders) {
+        let stopped = || orders.stop.load(Ordering::Acquire);
+        let timeout = Some(EXPIRE_TIMEOUT);
+        let terms = Terms { durability: Durability::Sync, timeout, interrupted: Some(&stopped) };
         let _ = self.expire_leases(terms);
     }
 
@@ -552,13 +559,17 @@ impl Shared {
     }
 
     fn sweep_unless_stopped(self: &Arc<Self>, orders: &Orders) -> Result<()> {
-        let terms = Terms { durability: Durability::Lazy, timeout: Some(SWEEP_TIMEOUT), interrupted: None };
-        while !orders.stop.load(Ordering::Acquire) {
+        let stopped = || orders.stop.load(Ordering::Acquire);
+        let timeout = Some(SWEEP_TIMEOUT);
+        let terms = Terms { durability: Durability::Lazy, timeout, interrupted: Some(&stopped) };
+        while !stopped() {
             if orders.is_due(&orders.leases) {
-                self.expire_leases_in_time();
+                self.expire_leases_in_time(orders);
             }
-            if let Outcome::Step(true) = self.wait_for(Work::Sweep, terms)? {
-                return Ok(());
+            match self.wait_for(Work::Sweep, terms) {
+                Ok(Outcome::Step(true)) => return Ok(()),
+                Err(error) if error.code() != Code::Cancelled => return Err(error),
+                _ => {}
             }
         }
         let path = self.env.path().display();
@@ -566,5 +577,46 @@ impl Shared {
             Code::Closed,
             format!("{path} was closed before the sweep behind a compaction ended; it goes on when it is opened next"),
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::embedded::store;
+    use crate::options::Options;
+    use crate::request::{Compact, Put};
+
+    /// Somebody else may hold the lock for long, and a sweep is finished by any later writer.
+    #[test]
+    fn closing_does_not_wait_for_the_lock_that_a_sweep_needs() {
+        let limit = SWEEP_TIMEOUT / 2;
+        let store = store::open(Path::new(":memory:"), &Options::new()).expect("a store");
+        let terms = Terms { durability: Durability::None, timeout: None, interrupted: None };
+        store.commit().call(Put::new("k", "v").into(), terms).expect("put");
+        let (promised, is_promised) = channel();
+        let (held, is_held) = channel();
+        // the worker sweeps after this completion, in which it waits until the lock is held
+        let completion = Box::new(move |answer: Result<Answer>| {
+            promised.send(answer.map(drop)).expect("the test listens");
+            is_held.recv_timeout(limit).expect("told");
+        });
+        store.commit().submit(Compact::new(2).into(), terms, completion);
+        is_promised.recv_timeout(limit).expect("answered").expect("promised");
+        let lock = store.guard().lock_writer(None, None).expect("nobody holds it");
+        held.send(()).expect("the worker listens");
+        while store.commit().shared.queue.is_empty() {
+            thread::yield_now();
+        }
+        let (stopped, is_stopped) = channel();
+        thread::scope(|scope| {
+            scope.spawn(|| stopped.send(store.commit().stop().is_none()));
+            let answer = is_stopped.recv_timeout(limit);
+            drop(lock);
+            assert_eq!(answer, Ok(true), "it waits for the lock");
+        });
     }
 }

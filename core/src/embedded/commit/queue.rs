@@ -227,6 +227,11 @@ impl Queue {
         lock(&self.inner).waiting.iter().any(lazy)
     }
 
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        lock(&self.inner).waiting.is_empty()
+    }
+
     /// The deadlines of the requests that no thread waits for.
     fn deadlines_without_thread<T>(&self, look: impl FnOnce(&mut dyn Iterator<Item = Option<Instant>>) -> T) -> T {
         let inner = lock(&self.inner);
