@@ -244,11 +244,15 @@ fn keep_alive(store: &str, seed: u64) {
     let (mut kept, mut late) = (0, 0);
     for round in 0..4 {
         let ids: Vec<LeaseId> = (1..=20).collect();
+        let began = Instant::now();
+        // their deadlines lie 5 ms apart
         for id in &ids {
             db.lease_grant(1, *id).expect("a lease");
             db.put(Put::new(format!("lease/{id}"), "1").lease(*id)).expect("put");
+            std::thread::sleep(Duration::from_millis(5));
         }
-        std::thread::sleep(Duration::from_millis(940 + dice.below(60)));
+        let edge = TTL + Duration::from_millis(20 + dice.below(60));
+        std::thread::sleep(edge.saturating_sub(began.elapsed()));
         for id in ids {
             let key = format!("lease/{id}");
             let asked = Instant::now();
