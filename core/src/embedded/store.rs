@@ -562,6 +562,7 @@ impl<'o> Opening<'o> {
             guard.identify(&identity);
             lease::settle(&env, &guard, self.deadlines_kept, now_ns(&self.settings.clock))?;
         }
+        lease::notice_owners(&guard);
         let (id, key) = (identity.store_id, guard.file_id()?);
         guard.end_opening_after(|guard| self.register(env, guard, unsynced, id, key))
     }
