@@ -239,9 +239,12 @@ impl Run {
                 assert!(pending.is_none(), "{name} is idle and should deliver {pending:?}");
                 let start = follower.watch.start_revision;
                 assert_eq!(resume, (revision + 1).max(start), "{name}: where to go on");
+                // one that begins later is idle however far this process has looked
+                if follower.model.position() <= revision {
+                    (follower.seen, follower.overtaken) = (Seen::Idle, Overtaken::No);
+                    follower.compacted = vec![compacted];
+                }
                 follower.model.move_to(revision + 1);
-                (follower.seen, follower.overtaken) = (Seen::Idle, Overtaken::No);
-                follower.compacted = vec![compacted];
                 "idle"
             }
             Ok(Settled::Never) => panic!("{name} neither delivers nor is idle"),
