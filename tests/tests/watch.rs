@@ -193,18 +193,20 @@ impl Run {
         if looked {
             self.settle();
         }
-        let before = self.followers.iter().map(|follower| self.model.pending(&follower.model)).collect::<Vec<_>>();
+        let would_miss = |follower: &Follower, swept| {
+            self.model.pending_at(&follower.model, compacted, swept).is_some_and(|batch| batch.revision < to)
+        };
+        let before: Vec<_> = self.followers.iter().map(|f| (would_miss(f, true), would_miss(f, false))).collect();
         let physical = if self.dice.one_in(2) { " physical" } else { "" };
         if !self.both(&format!("compact {to}{physical}")) {
             return;
         }
-        for (follower, pending) in self.followers.iter_mut().zip(before) {
+        for (follower, (misses, may_miss)) in self.followers.iter_mut().zip(before) {
             follower.compacted.push(to);
-            let misses = pending.is_some_and(|batch| batch.revision < to);
             let verdict = match follower.seen {
                 // nothing can have been read ahead
                 Seen::Nothing | Seen::NothingOfPast | Seen::Idle if misses => Overtaken::Yes,
-                Seen::Nothing | Seen::Idle if looked => Overtaken::No,
+                Seen::Nothing | Seen::Idle if looked && !may_miss => Overtaken::No,
                 _ => Overtaken::Perhaps,
             };
             follower.overtaken = follower.overtaken.max(verdict);
