@@ -223,8 +223,8 @@ impl Run {
         let what = match result {
             Ok(Settled::Batch(batch)) => {
                 assert!(follower.overtaken < Overtaken::Yes, "{name} has missed something, and delivers {batch:?}");
-                let should: Vec<_> =
-                    follower.compacted.iter().map(|at| model.pending_at(&follower.model, *at)).collect();
+                let at = |at: &Revision, swept| model.pending_at(&follower.model, *at, swept);
+                let should: Vec<_> = follower.compacted.iter().flat_map(|c| [at(c, true), at(c, false)]).collect();
                 let fits = should.iter().flatten().any(|should| *should == batch);
                 assert!(fits, "{name}\n  delivers  {batch:?}\n  should be {should:?}");
                 follower.model.move_to(batch.revision + 1);
