@@ -3,6 +3,7 @@
 
 pub mod dice;
 pub mod driver;
+pub mod follow;
 pub mod model;
 pub mod random;
 pub mod script;

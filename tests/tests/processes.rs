@@ -312,3 +312,49 @@ fn a_copied_store_is_a_store() {
     drop(db);
     fs::remove_dir_all(store).expect("removed");
 }
+
+/// System calls between two marks of a worker's own, by name.
+fn calls_between(trace: &str, from: &str, upto: &str) -> HashMap<String, usize> {
+    let mut calls = HashMap::new();
+    let lines = trace.lines().skip_while(|line| !line.contains(from)).skip(1);
+    for line in lines.take_while(|line| !line.contains(upto)) {
+        // `pid name(…`, or `pid <... name resumed>` of one that has been counted
+        let call = line.split_once(' ').map_or("", |(_, call)| call.trim_start());
+        if let Some((name, _)) = call.split_once('(').filter(|_| !call.starts_with('<')) {
+            *calls.entry(name.to_string()).or_default() += 1;
+        }
+    }
+    calls
+}
+
+#[test]
+fn an_idle_process_with_watchers_makes_no_call_but_the_slow_timers() {
+    if !Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success()) {
+        println!("not run: an idle process with 100 watchers (no strace, or it may not trace)");
+        return;
+    }
+    let (store, trace) = (scratch("idle"), scratch("idle-trace"));
+    let mut command = Command::new("strace");
+    command.args(["-f", "-o"]).arg(&trace).arg(env!("CARGO_BIN_EXE_worker")).arg("idle").arg(&store);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("strace starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped"));
+    let mut line = String::new();
+    lines.read_line(&mut line).expect("it says so");
+    assert_eq!(line, "ready\n");
+    let began = Instant::now();
+    std::thread::sleep(Duration::from_secs(10));
+    let seconds = began.elapsed().as_secs() as usize;
+    drop(child.stdin.take());
+    assert!(child.wait().expect("it ends").success());
+    let text = fs::read_to_string(&trace).expect("the trace");
+    let calls = calls_between(&text, "\"ready", "\"over");
+    println!("in {seconds} s: {calls:?}");
+    let futex = calls.get("futex").copied().unwrap_or(0);
+    let others: Vec<_> = calls.iter().filter(|(name, _)| !matches!(name.as_str(), "futex" | "read")).collect();
+    assert!(others.is_empty(), "an idle process calls {others:?}");
+    // one wait a second; and the worker itself reads its input
+    assert!(futex > 0 && futex <= seconds + 3, "{futex} futex calls in {seconds} s");
+    assert!(calls.get("read").copied().unwrap_or(0) <= 2, "{calls:?}");
+    fs::remove_dir_all(store).expect("removed");
+    fs::remove_file(trace).expect("removed");
+}

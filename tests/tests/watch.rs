@@ -179,7 +179,9 @@ impl Run {
 
     /// Waits until this process has looked at everything that was written.
     fn settle(&mut self) {
-        let probe = self.engine.db().watch(Watch::new("probe")).expect("a watcher");
+        // one that begins later would be idle at once
+        let last = self.model.revisions().0;
+        let probe = self.engine.db().watch(Watch::new("probe").start_revision(last)).expect("a watcher");
         let settled = settled(self.engine.db(), &probe).expect("it goes on");
         assert!(matches!(settled, Settled::Idle(_)), "nobody writes this key");
     }
@@ -191,18 +193,20 @@ impl Run {
         if looked {
             self.settle();
         }
-        let before = self.followers.iter().map(|follower| self.model.pending(&follower.model)).collect::<Vec<_>>();
+        let would_miss = |follower: &Follower, swept| {
+            self.model.pending_at(&follower.model, compacted, swept).is_some_and(|batch| batch.revision < to)
+        };
+        let before: Vec<_> = self.followers.iter().map(|f| (would_miss(f, true), would_miss(f, false))).collect();
         let physical = if self.dice.one_in(2) { " physical" } else { "" };
         if !self.both(&format!("compact {to}{physical}")) {
             return;
         }
-        for (follower, pending) in self.followers.iter_mut().zip(before) {
+        for (follower, (misses, may_miss)) in self.followers.iter_mut().zip(before) {
             follower.compacted.push(to);
-            let misses = pending.is_some_and(|batch| batch.revision < to);
             let verdict = match follower.seen {
                 // nothing can have been read ahead
                 Seen::Nothing | Seen::NothingOfPast | Seen::Idle if misses => Overtaken::Yes,
-                Seen::Nothing | Seen::Idle if looked => Overtaken::No,
+                Seen::Nothing | Seen::Idle if looked && !may_miss => Overtaken::No,
                 _ => Overtaken::Perhaps,
             };
             follower.overtaken = follower.overtaken.max(verdict);
@@ -219,8 +223,8 @@ impl Run {
         let what = match result {
             Ok(Settled::Batch(batch)) => {
                 assert!(follower.overtaken < Overtaken::Yes, "{name} has missed something, and delivers {batch:?}");
-                let should: Vec<_> =
-                    follower.compacted.iter().map(|at| model.pending_at(&follower.model, *at)).collect();
+                let at = |at: &Revision, swept| model.pending_at(&follower.model, *at, swept);
+                let should: Vec<_> = follower.compacted.iter().flat_map(|c| [at(c, true), at(c, false)]).collect();
                 let fits = should.iter().flatten().any(|should| *should == batch);
                 assert!(fits, "{name}\n  delivers  {batch:?}\n  should be {should:?}");
                 follower.model.move_to(batch.revision + 1);
@@ -237,9 +241,12 @@ impl Run {
                 assert!(pending.is_none(), "{name} is idle and should deliver {pending:?}");
                 let start = follower.watch.start_revision;
                 assert_eq!(resume, (revision + 1).max(start), "{name}: where to go on");
+                // one that begins later is idle however far this process has looked
+                if follower.model.position() <= revision {
+                    (follower.seen, follower.overtaken) = (Seen::Idle, Overtaken::No);
+                    follower.compacted = vec![compacted];
+                }
                 follower.model.move_to(revision + 1);
-                (follower.seen, follower.overtaken) = (Seen::Idle, Overtaken::No);
-                follower.compacted = vec![compacted];
                 "idle"
             }
             Ok(Settled::Never) => panic!("{name} neither delivers nor is idle"),

@@ -285,3 +285,12 @@ pub(crate) fn settle(env: &Env, guard: &Guard, kept: bool, now_ns: u64) -> Resul
     guard.set_survey(next, owned);
     Ok(())
 }
+
+/// As anybody who opens the store: if a process has died that a lease ends with, whoever can is to
+/// look for it. Nobody may have been there to ask.
+pub(crate) fn notice_owners(guard: &Guard) {
+    let (_, owned) = guard.owners();
+    if owned > 0 && guard.places().any(|(_, place)| place.owner.is_some_and(|owner| guard.owner_is_gone(owner))) {
+        guard.look_now();
+    }
+}

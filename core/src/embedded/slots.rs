@@ -131,6 +131,13 @@ impl Guard {
         words.owned.store(owned, Ordering::Release);
     }
 
+    /// Has whoever checks the bound next look at all leases.
+    pub fn look_now(&self) {
+        if let Some(words) = self.words() {
+            words.next_deadline.store(0, Ordering::Release);
+        }
+    }
+
     /// How often a lease with an owner came or went, and how many there are.
     pub fn owners(&self) -> (u64, u64) {
         self.words()

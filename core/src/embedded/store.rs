@@ -607,6 +607,7 @@ impl<'o> Opening<'o> {
             guard.identify(&identity);
             lease::settle(&env, &guard, self.deadlines_kept, now_ns(&self.settings.clock))?;
         }
+        lease::notice_owners(&guard);
         let key = guard.file_id()?;
         guard.end_opening_after(|guard| self.register(env, guard, &found, key))
     }

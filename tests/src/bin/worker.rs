@@ -1,9 +1,13 @@
 //! A process for the tests of several: `worker MODE STORE …`.
 
+use std::fs;
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use libkv::{Code, Db, Delete, Durability, KeyRange, Op, Options, Put, Range, Request, Txn, Watch, Watcher};
+use libkv::*;
+use libkv_tests::dice::Dice;
+use libkv_tests::follow::{End, resume_file, say};
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
@@ -29,6 +33,15 @@ fn main() {
         }
         "lose-lock" => stay(store, true),
         "watchers" => watchers(store),
+        "events" => events(store, word(3), word(4).parse().expect("how many")),
+        "follow" => follow(store, word(3), word(4)),
+        "keep" => keep(store),
+        "keep-alive" => keep_alive(store, word(3).parse().expect("a seed")),
+        "expire" => expire(store),
+        "own" => own(store),
+        "lock" => lock(store, word(3)),
+        "hold-lock" => hold_lock(store),
+        "idle" => idle(store),
         other => panic!("{other} is no mode"),
     }
 }
@@ -179,6 +192,163 @@ fn watchers(store: &str) {
             Err(error) => assert_eq!((error.code(), error.revision(), n % 4 % 3), (Code::Compacted, last, 0)),
         }
     }
+}
+
+/// Writes on where `NAME/last` says that it was killed, until so many revisions are written. Each has
+/// three events, now and then one of them a deletion.
+fn events(store: &str, name: &str, upto: u64) {
+    let db = open(store);
+    let last = format!("{name}/last");
+    let from = db.get(&last).expect("get").map_or(0, |kv| text(&kv.value).parse::<u64>().expect("a number"));
+    for number in from + 1..=upto {
+        let key = |n: u64| format!("{name}/{:02}", n % 40);
+        let txn = Txn::new().and_then(Put::new(last.as_str(), number.to_string()));
+        let txn = txn.and_then(Put::new(key(number), format!("value {number}")));
+        let txn = match number % 5 {
+            0 => txn.and_then(Delete::new(key(number + 20))),
+            _ => txn.and_then(Put::new(key(number + 20), "again")),
+        };
+        db.txn(txn).expect("it is written");
+    }
+}
+
+/// Follows the store and says of each batch what [`say`] makes of it, in a file: on from the last
+/// line of that file, if it was killed. Ends with the key `end`.
+fn follow(store: &str, how: &str, file: &str) {
+    let db = open(store);
+    let (mut out, from) = resume_file(file);
+    let watch = End::watch(how).start_revision(from);
+    let watcher = db.watch(watch).expect("a watcher");
+    let mut deliver = |batch: WatchBatch| {
+        out.write_all(say(&batch).as_bytes()).expect("written");
+        batch.events.iter().any(|event| event.kv.key == "end")
+    };
+    match how {
+        // each way of waiting
+        "iterator" => drop(watcher.map(|batch| batch.expect("a batch")).find(|batch| deliver(batch.clone()))),
+        _ => while !watcher.next(None).expect("it goes on").is_some_and(&mut deliver) {},
+    }
+}
+
+/// Keeps a lease of a second alive by its handle, with the key `kept`, until that is lost.
+fn keep(store: &str) {
+    let db = open(store);
+    let lease = db.lease(1, false).expect("a lease");
+    db.put(Put::new("kept", "1").lease(lease.id())).expect("put");
+    let (lost, told) = std::sync::mpsc::channel();
+    lease.on_lost(move || lost.send(()).expect("somebody waits"));
+    print("ready".into());
+    told.recv().expect("it is told");
+    assert!(lease.lost() && lease.remaining().expect("what is left") == 0);
+    lease.close().expect("closing a lost lease is fine");
+    print("lost".into());
+}
+
+/// Keeps leases of a second alive just in time or just too late, while another process lets them
+/// expire: after a keep-alive that succeeded the key must be there, and gone after one that did not.
+fn keep_alive(store: &str, seed: u64) {
+    const TTL: Duration = Duration::from_secs(1);
+    let (db, mut dice) = (open(store), Dice(seed));
+    let (mut kept, mut late) = (0, 0);
+    for round in 0..4 {
+        let ids: Vec<LeaseId> = (1..=20).collect();
+        let began = Instant::now();
+        // their deadlines lie 5 ms apart
+        for id in &ids {
+            db.lease_grant(1, *id).expect("a lease");
+            db.put(Put::new(format!("lease/{id}"), "1").lease(*id)).expect("put");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let edge = TTL + Duration::from_millis(20 + dice.below(60));
+        std::thread::sleep(edge.saturating_sub(began.elapsed()));
+        for id in ids {
+            let key = format!("lease/{id}");
+            let asked = Instant::now();
+            if db.lease_keep_alive(id).expect("a keep-alive").ttl_seconds == 0 {
+                // whoever is to revoke it does so within half a second, or a little later
+                let until = Instant::now() + Duration::from_secs(20);
+                while db.get(&key).expect("get").is_some() {
+                    assert!(Instant::now() < until, "round {round}: lease {id} has expired and is never revoked");
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                late += 1;
+                continue;
+            }
+            let there = db.get(&key).expect("get").is_some();
+            // only if this process was not stopped for long in between
+            assert!(there || asked.elapsed() > TTL / 2, "round {round}: lease {id} is kept and its key gone");
+            match db.lease_revoke(id) {
+                Ok(_) => kept += 1,
+                Err(error) => assert!(asked.elapsed() > TTL / 2, "round {round}: lease {id}: {error}"),
+            }
+        }
+    }
+    print(format!("{kept} {late}"));
+}
+
+/// Lets expire what expires, until it is killed.
+fn expire(store: &str) {
+    let db = open(store);
+    let watcher = db.watch(Watch::new("nothing")).expect("a watcher");
+    print("ready".into());
+    let _ = watcher.next(None);
+}
+
+/// Has a long lease that ends with this process, with two keys on it.
+fn own(store: &str) {
+    let db = open(store);
+    let lease = db.lease(600, true).expect("a lease");
+    for key in ["own/b", "own/a"] {
+        db.put(Put::new(key, "1").lease(lease.id())).expect("put");
+    }
+    print("ready".into());
+    std::thread::sleep(Duration::from_secs(600));
+}
+
+/// Takes a lock, writes into a file that it has it and that it will give it back, and gives it back;
+/// until the file `stop` stands beside that one.
+fn lock(store: &str, file: &str) {
+    let db = open(store);
+    let mut log = fs::File::options().append(true).create(true).open(file).expect("the file");
+    let mut lock = db.lock("name", 60).expect("a lock");
+    let stop = format!("{file}.stop");
+    while !fs::exists(&stop).expect("the folder is there") {
+        lock.acquire(None).expect("it is had some time");
+        let (pid, revision) = (std::process::id(), lock.revision());
+        writeln!(log, "enter {pid} {revision}").expect("written");
+        // what must not come from a former holder is a txn that compares
+        let mine = Compare::create_revision(lock.key(), CompareResult::Equal, revision);
+        let fenced = Txn::new().when(mine).and_then(Put::new("fenced", revision.to_string()));
+        assert!(db.txn(fenced).expect("a txn").succeeded, "it has the lock");
+        writeln!(log, "leave {pid} {revision}").expect("written");
+        lock.release().expect("released");
+    }
+}
+
+/// Holds a lock of a second, waits for a line of input, and says whether a fenced write goes through.
+fn hold_lock(store: &str) {
+    let db = open(store);
+    let mut lock = db.lock("name", 1).expect("a lock");
+    lock.acquire(None).expect("it is free");
+    print(lock.revision().to_string());
+    let _ = std::io::stdin().read_line(&mut String::new());
+    let mine = Compare::create_revision(lock.key(), CompareResult::Equal, lock.revision());
+    let fenced = Txn::new().when(mine).and_then(Put::new("fenced", "stale"));
+    print(db.txn(fenced).expect("a txn").succeeded.to_string());
+}
+
+/// Has 100 watchers and does nothing, until its input ends.
+fn idle(store: &str) {
+    let db = open(store);
+    let watchers: Vec<Watcher> =
+        (0..100).map(|n| db.watch(Watch::new(KeyRange::prefix(format!("{n}/")))).expect("a watcher")).collect();
+    // the thread has come to rest once it has seen this
+    db.put(Put::new("0/a", "1")).expect("put");
+    assert!(watchers[0].next(None).expect("it goes on").is_some());
+    std::thread::sleep(Duration::from_millis(200));
+    print("ready".into());
+    let _ = std::io::stdin().read_line(&mut String::new());
+    print("over".into());
 }
 
 /// Makes the small store that `tests/format` keeps of this format's version. A released version's

@@ -10,6 +10,9 @@ use crate::script::{self, Step};
 /// A watcher that asked for it reports after so many seconds without a batch.
 const PROGRESS: i64 = 600;
 
+/// Events by their revision.
+type Batches = BTreeMap<Revision, Vec<Event>>;
+
 /// One watcher.
 #[derive(Clone, Debug)]
 pub struct Watching {
@@ -54,16 +57,16 @@ impl Model {
         Ok(Watching { watch, next, ended: None, delivered: self.leases.now, report: false })
     }
 
-    /// What a watch has to deliver from a revision on, by revision, if so much is compacted.
-    fn deliverable(&self, watch: &Watch, from: Revision, compacted: Revision) -> BTreeMap<Revision, Vec<Event>> {
+    /// What a watch has to deliver from a revision on, by revision, if so much is compacted. Of what
+    /// the compacted revision itself did to a key more than once, a sweep leaves the last.
+    fn deliverable(&self, watch: &Watch, from: Revision, compacted: Revision, swept: bool) -> Batches {
         let mut found = BTreeMap::new();
         for (key, versions) in self.keys.iter().filter(|(key, _)| inside(&watch.range, key)) {
             for (at, version) in versions.iter().enumerate().filter(|(_, version)| version.main >= from) {
                 let dropped = if version.pair.is_some() { watch.no_put } else { watch.no_delete };
-                // of what one revision did to a key, compaction leaves the last
                 let again = versions.get(at + 1).is_some_and(|next| next.main == version.main);
-                let swept = version.main < compacted || (version.main == compacted && again);
-                if dropped || swept {
+                let gone = version.main < compacted || (version.main == compacted && again && swept);
+                if dropped || gone {
                     continue;
                 }
                 let mut event = event(key, version);
@@ -74,7 +77,7 @@ impl Model {
                 found.insert((version.main, version.sub), event);
             }
         }
-        let mut batches: BTreeMap<Revision, Vec<Event>> = BTreeMap::new();
+        let mut batches = Batches::new();
         for ((main, _), event) in found {
             batches.entry(main).or_default().push(event);
         }
@@ -83,12 +86,12 @@ impl Model {
 
     /// The first batch that a watcher has not had, or none.
     pub fn pending(&self, watching: &Watching) -> Option<WatchBatch> {
-        self.pending_at(watching, self.compacted)
+        self.pending_at(watching, self.compacted, true)
     }
 
-    /// The same, as it was when no more than this was compacted.
-    pub fn pending_at(&self, watching: &Watching, compacted: Revision) -> Option<WatchBatch> {
-        let first = self.deliverable(&watching.watch, watching.next, compacted).into_iter().next();
+    /// The same, as it was when no more than this was compacted, and swept or not.
+    pub fn pending_at(&self, watching: &Watching, compacted: Revision, swept: bool) -> Option<WatchBatch> {
+        let first = self.deliverable(&watching.watch, watching.next, compacted, swept).into_iter().next();
         first.map(|(revision, events)| WatchBatch { revision, events })
     }
 

@@ -188,15 +188,18 @@ impl Writer<'_> {
         let guard = self.guard();
         let (mut next, mut owned, mut revoked) = (NO_DEADLINE, 0, 0);
         for (slot, place) in guard.places() {
+            // of those that go now too: they are counted off with their slots, after the commit
+            let has_owner = u64::from(place.owner.is_some());
+            owned += has_owner;
             if !self.is_due(&place) {
                 next = next.min(place.deadline);
-                owned += u64::from(place.owner.is_some());
                 continue;
             }
             if find(self.txn(), place.id)?.is_none_or(|entry| entry.slot != slot) {
                 if !self.slot_log().killed.iter().any(|(killed, _)| *killed == slot) {
                     // left over by a process that died before its commit
                     guard.clear_slot(slot);
+                    owned -= has_owner;
                 }
                 continue;
             }
