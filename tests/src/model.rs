@@ -117,9 +117,7 @@ impl Model {
             Step::Check => Ok("check problems=0".into()),
             Step::Reopen => {
                 self.watchers.clear();
-                self.locks.clear();
-                self.elections.clear();
-                self.let_leases_go();
+                self.let_all_go();
                 Ok("reopened".into())
             }
             Step::KeepAlive(id) => Ok(script::kept(&self.keep_alive(*id))),

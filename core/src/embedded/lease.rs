@@ -149,11 +149,13 @@ impl Leases {
         Ok(Box::new(Keeper { leases: Arc::downgrade(self), number }))
     }
 
-    /// Keeps nothing alive any more for this handle; answers what it kept.
+    /// Keeps nothing alive any more for this handle; answers what it kept, the first first.
     pub fn let_go(&self, handle: u64) -> Vec<LeaseId> {
         let gone: Vec<Kept> = {
             let mut kept = lock(&self.kept);
-            let theirs: Vec<u64> = kept.iter().filter(|(_, kept)| kept.handle == handle).map(|(at, _)| *at).collect();
+            let mut theirs: Vec<u64> =
+                kept.iter().filter(|(_, kept)| kept.handle == handle).map(|(at, _)| *at).collect();
+            theirs.sort_unstable();
             theirs.into_iter().filter_map(|at| kept.remove(&at)).collect()
         };
         // what they wanted to be told is somebody else's code: dropped outside the lock

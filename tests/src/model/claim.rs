@@ -31,6 +31,14 @@ impl Model {
         }
     }
 
+    /// The handle closes, and with it what is held through it, in the order in which it was had.
+    pub(super) fn let_all_go(&mut self) {
+        let (locks, elections) = (std::mem::take(&mut self.locks), std::mem::take(&mut self.elections));
+        let mut held: Vec<Held> = locks.into_values().chain(elections.into_values()).collect();
+        held.sort_by_key(|held| held.revision);
+        held.into_iter().for_each(|held| self.let_go(Some(held)));
+    }
+
     pub(super) fn lock(&mut self, step: &Step) -> Result<String> {
         match step {
             Step::Lock(name) => {

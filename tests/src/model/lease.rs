@@ -110,11 +110,6 @@ impl Model {
         script::leases(&self.leases.by_id.keys().copied().collect::<Vec<_>>())
     }
 
-    /// Nobody keeps leases alive any more: the handles are gone.
-    pub(super) fn let_leases_go(&mut self) {
-        self.leases.by_id.values_mut().for_each(|lease| lease.kept = false);
-    }
-
     pub(super) fn advance(&mut self, seconds: i64) {
         self.leases.now += seconds.max(0);
         let now = self.leases.now;
