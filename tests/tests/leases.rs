@@ -411,3 +411,26 @@ fn a_holder_that_was_stopped_is_fenced_off() {
     drop((lock, db));
     fs::remove_dir_all(store).expect("removed");
 }
+
+/// The deadline is believed if the data file is not older than the last commit that was noted: a
+/// commit that had nothing to write must not be noted.
+#[test]
+fn a_commit_without_pages_costs_no_deadline() {
+    let store = scratch("empty");
+    let db = open(&store);
+    db.lease_grant(1_000, 7).expect("a lease");
+    let long = slot(&store, 0);
+    db.close();
+    for round in 0..100 {
+        let db = open(&store);
+        assert_eq!(slot(&store, 0), long, "round {round}");
+        db.put(Put::new("a", round.to_string())).expect("put");
+        let revision = db.put(Put::new("a", round.to_string())).expect("put").revision;
+        // both have the log swept, and the later of them often finds nothing left
+        db.compact(revision - 1, false).expect("compaction");
+        db.compact(revision, true).expect("compaction");
+        std::thread::sleep(Duration::from_millis(5));
+        db.close();
+    }
+    fs::remove_dir_all(store).expect("removed");
+}
