@@ -58,12 +58,32 @@ impl Writer {
 
     fn put(&mut self) -> String {
         let mut put = format!("put {} {}", self.key(), self.value());
-        for option in ["prev_kv", "ignore_value", "ignore_lease", "lease=7"] {
+        for option in ["prev_kv", "ignore_value", "ignore_lease"] {
             if self.dice.one_in(if option == "prev_kv" { 3 } else { 25 }) {
                 put += &format!(" {option}");
             }
         }
+        if self.dice.one_in(6) {
+            put += &format!(" lease={}", self.lease());
+        }
         put
+    }
+
+    fn lease(&mut self) -> &'static str {
+        pick(&mut self.dice, &["1", "2", "3", "-4"])
+    }
+
+    /// TTLs are long beside what a script takes: time goes by `advance` alone.
+    fn lease_step(&mut self) -> String {
+        match self.dice.below(12) {
+            0..4 => format!("lease_grant {} id={}", 60 + self.dice.below(4) * 20, self.lease()),
+            4 => format!("lease_revoke {}", self.lease()),
+            5 | 6 => format!("keep_alive {}", self.lease()),
+            7 => format!("time_to_live {} keys", self.lease()),
+            8 => "lease_list".into(),
+            9 => format!("revision_at {}", self.dice.below(6_000) as i64 - 100),
+            _ => format!("advance {}", self.dice.below(5) * 20),
+        }
     }
 
     fn delete(&mut self) -> String {
@@ -105,7 +125,7 @@ impl Writer {
             let operand = match target {
                 "value" => self.value(),
                 "version" => self.dice.below(4).to_string(),
-                "lease" => "0".into(),
+                "lease" => pick(&mut self.dice, &["0", "1", "2"]).into(),
                 _ => self.past().to_string(),
             };
             let result = pick(&mut self.dice, &["==", "!=", ">", "<"]);
@@ -128,7 +148,8 @@ impl Writer {
     }
 
     fn step(&mut self) -> String {
-        match self.dice.below(100) {
+        match self.dice.below(112) {
+            100.. => self.lease_step(),
             0..35 => self.put(),
             35..45 => self.delete(),
             45..60 => self.read(),

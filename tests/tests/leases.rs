@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use libkv::*;
@@ -410,4 +411,73 @@ fn a_holder_that_was_stopped_is_fenced_off() {
     lock.release().expect("released");
     drop((lock, db));
     fs::remove_dir_all(store).expect("removed");
+}
+
+/// The deadline is believed if the data file is not older than the last commit that was noted: a
+/// commit that had nothing to write must not be noted.
+#[test]
+fn a_commit_without_pages_costs_no_deadline() {
+    let store = scratch("empty");
+    let db = open(&store);
+    db.lease_grant(1_000, 7).expect("a lease");
+    let long = slot(&store, 0);
+    db.close();
+    for round in 0..100 {
+        let db = open(&store);
+        assert_eq!(slot(&store, 0), long, "round {round}");
+        db.put(Put::new("a", round.to_string())).expect("put");
+        let revision = db.put(Put::new("a", round.to_string())).expect("put").revision;
+        // both have the log swept, and the later of them often finds nothing left
+        db.compact(revision - 1, false).expect("compaction");
+        db.compact(revision, true).expect("compaction");
+        std::thread::sleep(Duration::from_millis(5));
+        db.close();
+    }
+    fs::remove_dir_all(store).expect("removed");
+}
+
+/// When `advance` returns, what is due has happened, whatever else is written at that time; and
+/// whoever is granted a lease then has all of its TTL.
+#[test]
+fn advance_returns_when_what_is_due_has_happened() {
+    let clock = Clock::new(1_000_000_000_000);
+    let db = Db::open(":memory:", Options::new().clock(clock.clone())).expect("a store in memory");
+    // with a watcher somebody else looks for what is due too
+    let watcher = db.watch(Watch::new("busy")).expect("a watcher");
+    let over = AtomicBool::new(false);
+    let busy = || {
+        while !over.load(Ordering::Relaxed) {
+            let revision = db.put(Put::new("busy", "1")).expect("put").revision;
+            if revision % 10 == 0 {
+                // refused if the other thread was faster
+                let _ = db.compact(revision - 5, false);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(busy);
+        scope.spawn(busy);
+        // also when this panics
+        let _over = Raise(&over);
+        for round in 0..3_000 {
+            db.lease_grant(5, 7).expect("a lease");
+            let left = db.lease_time_to_live(7, false).expect("what is left").ttl_seconds;
+            assert_eq!(left, 5, "round {round}: what is left of a lease that was just granted");
+            db.put(Put::new("a", "1").lease(7)).expect("put");
+            clock.advance(5_000);
+            assert_eq!(db.get("a").expect("get"), None, "round {round}: the key of a lease that is over");
+            assert_eq!(db.lease_list().expect("leases"), [], "round {round}");
+        }
+    });
+    drop(watcher);
+    assert_eq!(db.check().expect("check").problems, []);
+}
+
+/// Raised at the end of its life.
+struct Raise<'f>(&'f AtomicBool);
+
+impl Drop for Raise<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

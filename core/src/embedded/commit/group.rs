@@ -116,13 +116,15 @@ fn commit(shared: &Shared, mut writer: Writer, lazy: bool) -> Result<()> {
     let minute = time::minute(shared.clock.unix_ms());
     let note = minute > shared.noted_minute.load(Ordering::Relaxed) && writer.note_minute(minute)?;
     let (txn, slots) = writer.into_parts();
-    let id = txn.id();
     txn.commit(lazy).map_err(|error| failed_commit(shared, error))?;
     slots.committed();
     if note {
         shared.noted_minute.store(minute, Ordering::Relaxed);
     }
-    shared.guard.set_txn_id(id);
+    // asked for, as a transaction that changed no page (a sweep with nothing left) leaves no commit
+    if let Ok(id) = shared.env.last_txn() {
+        shared.guard.set_txn_id(id);
+    }
     Ok(())
 }
 

@@ -227,14 +227,19 @@ impl Env {
             .collect()
     }
 
+    /// LMDB's number of the last commit that is in the file.
+    pub fn last_txn(&self) -> Result<u64> {
+        let info = self.env.info().map_err(|e| error(e.to_err_code(), "status"))?;
+        Ok(info.last_txnid() as u64)
+    }
+
     /// Sizes and readers.
     pub fn info(&self) -> Result<Info> {
-        let info = self.env.info().map_err(|e| error(e.to_err_code(), "status"))?;
         let stat = self.env.stat().map_err(|e| error(e.to_err_code(), "status"))?;
         let (parked, reading): (Vec<_>, Vec<_>) = self.reader_lines().into_iter().partition(|line| line.1.is_none());
         Ok(Info {
             page_bytes: stat.page_size().into(),
-            last_txn: info.last_txnid() as u64,
+            last_txn: self.last_txn()?,
             reader_txns: reading.into_iter().filter_map(|line| line.1).collect(),
             readers_idle: parked.len() as u32,
         })
