@@ -1,15 +1,14 @@
 //! What a store must be able to do: the border between what is said and who does it.
 
-use std::collections::VecDeque;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::task::Waker;
+use std::vec;
 
 use crate::error::{Code, Error, Result};
 use crate::model::{Change, Event, KeyRange, KeyValue, LeaseId, Revision};
 use crate::request::{
     Answer, Changes, CheckReport, LeaseKeepAlive, LeaseTimeToLive, Range, RangeResult, Request, Status, Watch,
-    WatchBatch,
 };
 
 /// Runs once with the answer of a submitted request.
@@ -195,15 +194,24 @@ pub trait Engine: Send + Sync {
 /// Keeps a lease alive until it is dropped; see [`Engine::lease_keep`].
 pub trait Keeping: Send + Sync {}
 
+/// Some of what a watcher delivers; see [`WatchStream::next_page`].
+#[derive(Clone, Debug, Default)]
+pub struct WatchPage {
+    /// The events of whole revisions, in order.
+    pub events: vec::IntoIter<Event>,
+    /// Without events: a sign of progress up to this revision, or 0 for none.
+    pub progress: Revision,
+}
+
 /// What a [`Watcher`](crate::Watcher) is made of: whoever follows the store for it. All methods may
 /// be called from any thread.
 pub trait WatchStream: Send + Sync {
-    /// The next batches, some at a time; empty if there are none for now. Never waits.
+    /// The next events, some whole revisions at a time; empty if there are none for now. Never waits.
     ///
     /// # Errors
     ///
     /// `compacted`, `cancelled` and `closed` are its end.
-    fn next_page(&self) -> Result<VecDeque<WatchBatch>>;
+    fn next_page(&self) -> Result<WatchPage>;
 
     /// Whether it has been ended: then what was handed out before counts no more, and
     /// [`next_page`](WatchStream::next_page) says why.

@@ -36,7 +36,9 @@ mod validate;
 
 pub use bytes::Bytes;
 pub use db::Db;
-pub use engine::{ChangesPage, Completion, DiffPage, Engine, Interrupted, Keeping, Page, Submitted, WatchStream};
+pub use engine::{
+    ChangesPage, Completion, DiffPage, Engine, Interrupted, Keeping, Page, Submitted, WatchPage, WatchStream,
+};
 pub use error::{Code, Error, Result};
 pub use model::{Change, Event, EventKind, KeyRange, KeyValue, LeaseId, Revision, Version};
 pub use options::{AutoCompaction, Clock, LimitsPreset, Options};

@@ -22,10 +22,10 @@ use std::task::Waker;
 use super::lmdb::Env;
 use super::mvcc::{self, compacted_error, history};
 use super::os::{self, EventFd};
-use crate::engine::WatchStream;
+use crate::engine::{WatchPage, WatchStream};
 use crate::error::{Code, Error, Result};
-use crate::model::Revision;
-use crate::request::{Watch, WatchBatch};
+use crate::model::{Event, Revision};
+use crate::request::Watch;
 
 /// Revisions noted with a watcher before it must look through the log itself.
 const HITS_MAX: usize = 16;
@@ -79,7 +79,7 @@ struct Place {
     /// When it last delivered, or was made.
     delivered_ns: u64,
     progress_due: bool,
-    /// More than one batch was handed out with the last page: some may not have been taken.
+    /// More than one event was handed out with the last page: some may not have been taken.
     has_page: bool,
 }
 
@@ -249,7 +249,7 @@ impl Hub {
     }
 
     /// The report of a watcher that has nothing to deliver, none if it has by now.
-    fn report(&self, watched: &Watched, now_ns: u64) -> Option<WatchBatch> {
+    fn report(&self, watched: &Watched, now_ns: u64) -> Option<Revision> {
         let inner = lock(&self.inner);
         let mut place = lock(&watched.place);
         if !matches!(place.todo(), Todo::Progress) {
@@ -257,7 +257,7 @@ impl Hub {
         }
         (place.delivered_ns, place.progress_due) = (now_ns, false);
         place.settle();
-        Some(WatchBatch { revision: inner.upto, events: Vec::new() })
+        Some(inner.upto)
     }
 }
 
@@ -311,7 +311,7 @@ impl Watched {
     }
 
     /// `now` is only asked for where progress is to be reported: it costs as much as the rest.
-    fn next_page(&self, hub: &Hub, env: &Env, now: impl Fn() -> u64) -> Result<VecDeque<WatchBatch>> {
+    fn next_page(&self, hub: &Hub, env: &Env, now: impl Fn() -> u64) -> Result<WatchPage> {
         let now_ns = if self.watch.progress { now() } else { 0 };
         loop {
             let todo = {
@@ -324,10 +324,10 @@ impl Watched {
                 place.todo()
             };
             let (from, upto) = match todo {
-                Todo::Nothing => return Ok(VecDeque::new()),
+                Todo::Nothing => return Ok(WatchPage::default()),
                 Todo::Progress => match hub.report(self, now_ns) {
                     None => continue,
-                    Some(report) => return Ok(VecDeque::from([report])),
+                    Some(progress) => return Ok(WatchPage { progress, ..WatchPage::default() }),
                 },
                 Todo::CatchUp => {
                     hub.catch_up(self);
@@ -336,29 +336,29 @@ impl Watched {
                 Todo::Scan(from, upto) => (from, upto),
                 Todo::Hit(hit) => (hit, hit),
             };
-            let batches = self.read(env, from, upto, now_ns)?;
-            if !batches.is_empty() {
-                return Ok(batches);
+            let events = self.read(env, from, upto, now_ns)?;
+            if !events.is_empty() {
+                return Ok(WatchPage { events: events.into_iter(), progress: 0 });
             }
         }
     }
 
     /// Reads some of a stretch of the log, and moves on.
-    fn read(&self, env: &Env, from: Revision, upto: Revision, now_ns: u64) -> Result<VecDeque<WatchBatch>> {
-        let read = env.read().and_then(|txn| history::batches(&txn, &self.watch, from, upto));
+    fn read(&self, env: &Env, from: Revision, upto: Revision, now_ns: u64) -> Result<Vec<Event>> {
+        let read = env.read().and_then(|txn| history::watched(&txn, &self.watch, from, upto));
         let mut place = lock(&self.place);
         match read {
-            Ok((batches, seen_upto)) => {
+            Ok((events, seen_upto)) => {
                 place.next = place.next.max(seen_upto + 1);
                 if place.hits.front().is_some_and(|hit| *hit <= seen_upto) {
                     place.hits.pop_front();
                 }
-                place.has_page = batches.len() > 1;
-                if !batches.is_empty() {
+                place.has_page = events.len() > 1;
+                if !events.is_empty() {
                     (place.delivered_ns, place.progress_due) = (now_ns, false);
                 }
                 place.settle();
-                Ok(batches)
+                Ok(events)
             }
             // busy for want of a reader's slot passes; what is gone stays gone
             Err(error) => {
@@ -398,7 +398,7 @@ impl<S: Followed> Stream<S> {
 }
 
 impl<S: Followed> WatchStream for Stream<S> {
-    fn next_page(&self) -> Result<VecDeque<WatchBatch>> {
+    fn next_page(&self) -> Result<WatchPage> {
         match self.store.upgrade() {
             Some(store) => self.watched.next_page(store.hub(), store.env(), || store.now_ns()),
             None => Err(Error::new(Code::Closed, "the store's handle is closed")),

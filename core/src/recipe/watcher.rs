@@ -1,6 +1,5 @@
 //! Following a range: batches of events as they are written, by any process.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam::sync::{Parker, Unparker};
 
 use crate::db::Db;
-use crate::engine::WatchStream;
+use crate::engine::{WatchPage, WatchStream};
 use crate::error::{Code, Error, Result};
 use crate::model::Revision;
 use crate::request::{Watch, WatchBatch};
@@ -31,8 +30,8 @@ pub struct Watcher {
     stream: Arc<dyn WatchStream>,
     /// A thread waits in it, or takes from it.
     reading: AtomicBool,
-    /// Batches that were read and not taken.
-    page: Mutex<VecDeque<WatchBatch>>,
+    /// What was read and not taken.
+    page: Mutex<WatchPage>,
     ended: bool,
 }
 
@@ -153,15 +152,24 @@ impl Watcher {
 
     fn take(&self) -> Result<Option<WatchBatch>> {
         let mut page = self.page();
-        if page.is_empty() || self.stream.is_over() {
-            page.clear();
+        if page.events.as_slice().is_empty() || self.stream.is_over() {
+            *page = WatchPage::default();
             self.db.engine().ensure_open()?;
             *page = self.stream.next_page()?;
         }
-        Ok(page.pop_front())
+        let Some(first) = page.events.next() else {
+            let progress = std::mem::take(&mut page.progress);
+            return Ok((progress != 0).then_some(WatchBatch { revision: progress, events: Vec::new() }));
+        };
+        let revision = first.kv.mod_revision;
+        let more = page.events.as_slice().iter().take_while(|event| event.kv.mod_revision == revision).count();
+        let mut events = Vec::with_capacity(1 + more);
+        events.push(first);
+        events.extend(page.events.by_ref().take(more));
+        Ok(Some(WatchBatch { revision, events }))
     }
 
-    fn page(&self) -> MutexGuard<'_, VecDeque<WatchBatch>> {
+    fn page(&self) -> MutexGuard<'_, WatchPage> {
         self.page.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -200,7 +208,8 @@ impl Watcher {
     /// last batch that was handed out, or further if nothing has matched since.
     pub fn resume_revision(&self) -> Revision {
         let page = self.page();
-        page.front().map_or_else(|| self.stream.resume_revision(), |batch| batch.revision)
+        let first = page.events.as_slice().first();
+        first.map_or_else(|| self.stream.resume_revision(), |event| event.kv.mod_revision)
     }
 }
 

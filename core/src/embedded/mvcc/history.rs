@@ -16,7 +16,7 @@ use crate::embedded::codec::{self, Header, Link, LogEvent, Rev};
 use crate::embedded::lmdb::{Tree, Txn};
 use crate::error::Result;
 use crate::model::{Change, Event, EventKind, KeyRange, KeyValue, Revision};
-use crate::request::{Changes, KEY_BYTES_MAX, Watch, WatchBatch};
+use crate::request::{Changes, KEY_BYTES_MAX, Watch};
 
 /// A page of events or changes stops at so many (with what is made of them they stay in a core's own
 /// cache), at so many bytes, or after looking at so many.
@@ -149,14 +149,9 @@ pub(crate) fn changes(txn: &Txn, request: &Changes) -> Result<(Vec<Event>, Revis
     Ok((events, seen_upto))
 }
 
-/// What a watch delivers of the revisions from `from` on, up to and with `upto`: the first whole
-/// revisions of them, and the revision up to which it has been looked at.
-pub(crate) fn batches(
-    txn: &Txn,
-    watch: &Watch,
-    from: Revision,
-    upto: Revision,
-) -> Result<(VecDeque<WatchBatch>, Revision)> {
+/// What a watch delivers of the revisions from `from` on, up to and with `upto`: the events of the
+/// first whole revisions of them, and the revision up to which it has been looked at.
+pub(crate) fn watched(txn: &Txn, watch: &Watch, from: Revision, upto: Revision) -> Result<(Vec<Event>, Revision)> {
     let compacted = compacted_revision(txn)?;
     if from < compacted {
         return Err(compacted_error(from, compacted));
@@ -166,20 +161,9 @@ pub(crate) fn batches(
         !dropped && watch.range.contains(event.key)
     };
     let before = |event: &LogEvent| if watch.prev_kv { before_revision(txn, event, compacted) } else { Ok(None) };
-    let mut batches: VecDeque<WatchBatch> = VecDeque::new();
-    let seen_upto = stretch(txn, from.saturating_sub(1), upto, wanted, before, |event| {
-        let revision = event.kv.mod_revision;
-        match batches.back_mut().filter(|batch| batch.revision == revision) {
-            Some(batch) => batch.events.push(event),
-            None => {
-                // most revisions have one event, and a Vec would make room for four
-                let mut events = Vec::with_capacity(1);
-                events.push(event);
-                batches.push_back(WatchBatch { revision, events });
-            }
-        }
-    })?;
-    Ok((batches, seen_upto))
+    let mut events = Vec::new();
+    let seen_upto = stretch(txn, from.saturating_sub(1), upto, wanted, before, |event| events.push(event))?;
+    Ok((events, seen_upto))
 }
 
 /// The pair of an event's key as it was before the event's revision; none if there was none, or if
@@ -233,7 +217,9 @@ fn stretch(
         if wanted(&event) {
             bytes += event.key.len() + event.value.len();
             pairs.push(event.key, event.value, &event.header);
-            before_them.extend(before(&event)?.map(|kv| (kinds.len(), kv)));
+            if let Some(kv) = before(&event)? {
+                before_them.push_back((kinds.len(), kv));
+            }
             kinds.push(kind(&event.header));
         }
         entry = cursor.next()?;
