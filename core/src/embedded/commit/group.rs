@@ -10,6 +10,7 @@ use super::queue::{Outcome, Pending, Work};
 use crate::embedded::mvcc::{compact, time, write::Writer};
 use crate::embedded::os;
 use crate::error::{Code, Error, Result};
+use crate::request::Request;
 
 /// A group takes no more requests, bytes or time.
 const GROUP_REQUESTS: usize = 4_096;
@@ -78,7 +79,7 @@ fn try_group(shared: &Shared, members: &mut Vec<Arc<Pending>>) -> std::result::R
         let Some(member) = shared.queue.take_next() else { break };
         bytes += member.bytes();
         members.push(member.clone());
-        outcomes.push(apply(&mut writer, &member.work));
+        outcomes.push(apply(shared, &mut writer, &member.work));
         if writer.is_torn() {
             return Err(Failed::Alone);
         }
@@ -97,14 +98,17 @@ fn try_group(shared: &Shared, members: &mut Vec<Arc<Pending>>) -> std::result::R
 /// One member in a transaction of its own.
 fn alone(shared: &Shared, member: &Arc<Pending>) -> Result<Outcome> {
     let mut writer = shared.writer()?;
-    let outcome = apply(&mut writer, &member.work)?;
+    let outcome = apply(shared, &mut writer, &member.work)?;
     if writer.has_written() {
         commit(shared, writer, shared.is_lazy(std::slice::from_ref(member)))?;
     }
     Ok(outcome)
 }
 
-fn apply(writer: &mut Writer, work: &Work) -> Result<Outcome> {
+fn apply(shared: &Shared, writer: &mut Writer, work: &Work) -> Result<Outcome> {
+    if matches!(work, Work::Expire | Work::Request(Request::LeaseGrant(_))) {
+        writer.set_time(shared.now_ns());
+    }
     match work {
         Work::Request(request) => writer.apply(request).map(Outcome::Answer),
         Work::Sweep => writer.sweep(SWEEP_EVENTS).map(Outcome::Step),

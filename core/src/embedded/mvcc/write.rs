@@ -61,6 +61,11 @@ impl<'e> Writer<'e> {
         })
     }
 
+    /// Says what time it is now: a group may have begun a while ago, and a clock in hand been moved.
+    pub fn set_time(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
+    }
+
     /// Runs one request, validated before, in one revision.
     pub fn apply(&mut self, request: &Request) -> Result<Answer> {
         self.sub = 0;
