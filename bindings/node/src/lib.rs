@@ -1,1 +1,409 @@
 //! libkv for Node: the native part.
+//!
+//! Free functions over small numbers: a handle, the length of the request in the scratch memory, and
+//! back comes the length of the answer that stands there now. `lib/` makes classes, promises and
+//! errors of them; nothing here is public. Each function catches panics twice: in the work itself,
+//! where it becomes the error `internal`, and at the border.
+
+mod job;
+mod mailbox;
+mod open;
+mod scratch;
+mod state;
+mod transact;
+mod walk;
+mod wire;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use libkv::{Answer, Clock, Code, Db, Error, Request, Result, TxnResult};
+use napi::bindgen_prelude::*;
+use napi_derive::napi;
+
+use crate::job::{Later, later, open_later};
+use crate::mailbox::Mailbox;
+use crate::open::Opening;
+use crate::scratch::Scratch;
+use crate::state::{Handle, State, guarded, with_state};
+use crate::transact::Attempt;
+use crate::walk::Pages;
+use crate::wire::{Call, Reader, Writer};
+
+/// The request: in the scratch memory, or in a buffer of its own if it did not fit.
+fn request<'s>(state: &'s State, len: u32, large: &'s Option<Buffer>) -> Result<Reader<'s>> {
+    Ok(Reader::new(match large {
+        Some(large) => large,
+        None => state.scratch.request(len)?,
+    }))
+}
+
+/// Connects this thread. `shared` has the scratch memory and the function that settles promises; if
+/// the thread is connected already, as when a test runner loads the module again, what it shares is
+/// answered instead and `shared` is not kept.
+#[napi(catch_unwind)]
+pub fn attach(env: Env, shared: Object<'_>) -> napi::Result<Object<'_>> {
+    if state::is_set() {
+        return with_state(|state| state.shared.get_value(&env))?.map(|shared| Object::from_raw(env.raw(), shared.raw()));
+    }
+    let memory: Buffer = shared.get_named_property("scratch")?;
+    let settle: Function<'_, (), ()> = shared.get_named_property("settle")?;
+    let wake = settle.build_threadsafe_function::<()>().weak::<true>().build()?;
+    let mailbox = Arc::new(Mailbox::new(wake));
+    state::set(State::new(Scratch::new(memory), mailbox, shared.create_ref()?));
+    let _ = env.add_env_cleanup_hook((), |()| state::end())?;
+    Ok(shared)
+}
+
+/// One key, whose bytes stand in the scratch memory, at a revision; 0 and below: now.
+#[napi(catch_unwind)]
+pub fn get(db: u32, len: u32, revision: f64) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            let kv = state.db(db)?.get_at(state.scratch.request(len)?, revision as i64)?;
+            writer.found(kv.as_ref());
+            Ok(())
+        })
+    })
+}
+
+/// The value of the key in the scratch memory, written over it if it fits: its length, -1 if there
+/// is no such key, and an error as -2 less its length.
+#[napi(catch_unwind)]
+pub fn get_into(db: u32, len: u32) -> napi::Result<f64> {
+    with_state(|state| match guarded(|| value_over_key(state, db, len)) {
+        Ok(Some(len)) => len as f64,
+        Ok(None) => -1.0,
+        Err(error) => -2.0 - state.answer(|_, _| Err(error)),
+    })
+}
+
+fn value_over_key(state: &mut State, db: u32, len: u32) -> Result<Option<usize>> {
+    let db = state.db(db)?.clone();
+    let request = state.scratch.request(len)?;
+    let mut key = [0; libkv::KEY_BYTES_MAX];
+    match key.get_mut(..request.len()) {
+        Some(key) => {
+            key.copy_from_slice(request);
+            db.get_into(key, state.scratch.room())
+        }
+        None => {
+            let key = request.to_vec();
+            db.get_into(key, state.scratch.room())
+        }
+    }
+}
+
+/// Fetches an answer that was longer than the scratch memory.
+#[napi(catch_unwind)]
+pub fn take() -> napi::Result<Buffer> {
+    with_state(|state| std::mem::take(&mut state.large).into())
+}
+
+fn perform(db: &Db, call: Call, writer: &mut Writer) -> Result<()> {
+    match call {
+        Call::Get(revision, key) => writer.found(db.get_at(key, revision)?.as_ref()),
+        Call::Request(request) => writer.answer(&requested(db, request)?),
+        Call::History(limit, key) => writer.events(&db.history(key, limit)?, true),
+        Call::Status => writer.status(&db.status()?),
+        Call::Check => writer.check(&db.check()?),
+        Call::Snapshot(revision) => writer.just(db.snapshot_at(revision)?.revision()),
+    }
+    Ok(())
+}
+
+fn requested(db: &Db, request: Request) -> Result<Answer> {
+    Ok(match request {
+        Request::Range(range) => Answer::Range(db.range(range)?),
+        Request::Put(put) => Answer::Put(db.put(put)?),
+        Request::Delete(delete) => Answer::Delete(db.delete(delete)?),
+        Request::Txn(txn) => Answer::Txn(db.txn(txn)?),
+        Request::Compact(compact) => Answer::Compact(db.compact(compact.revision, compact.physical)?),
+    })
+}
+
+/// Any call, answered before this returns.
+#[napi(catch_unwind)]
+pub fn call(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            let call = request(state, len, &large)?.call()?;
+            perform(state.db(db)?, call, writer)
+        })
+    })
+}
+
+/// Any call, on the pool.
+#[napi(catch_unwind)]
+pub fn call_later(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<Later> {
+    with_state(|state| {
+        let asked = guarded(|| Ok((state.db(db)?.clone(), request(state, len, &large)?.call()?)));
+        later(move |writer| {
+            let (db, call) = asked?;
+            perform(&db, call, writer)
+        })
+    })
+}
+
+/// A write, through the group queue, for the promise with the number `id`. With `withdrawable` it
+/// can be taken back by `withdraw`.
+#[napi(catch_unwind)]
+pub fn submit(db: u32, len: u32, id: u32, withdrawable: bool, large: Option<Buffer>) -> napi::Result<()> {
+    with_state(|state| {
+        let asked = guarded(|| match request(state, len, &large)?.call()? {
+            Call::Request(request) => Ok((state.db(db)?.clone(), request)),
+            _ => Err(Error::new(Code::Internal, "what was submitted is no request")),
+        });
+        submit_for(state, asked, id, withdrawable);
+    })
+}
+
+fn submit_for(state: &mut State, asked: Result<(Db, Request)>, id: u32, withdrawable: bool) {
+    let mailbox = state.mailbox.clone();
+    let submitted = asked.and_then(|(db, request)| {
+        guarded(|| {
+            let mailbox = mailbox.clone();
+            Ok(db.submit(request, move |answer| mailbox.post(id, answer)))
+        })
+    });
+    match submitted {
+        Ok(submitted) if withdrawable => drop(state.withdrawals.insert(id, submitted)),
+        Ok(_) => {}
+        Err(error) => mailbox.post(id, Err(error)),
+    }
+}
+
+/// Takes a write back; whether it was in time. If so its promise is never settled from here.
+#[napi(catch_unwind)]
+pub fn withdraw(id: u32) -> napi::Result<bool> {
+    with_state(|state| state.withdrawals.remove(&id).is_some_and(|submitted| submitted.cancel()))
+}
+
+/// The answers that have arrived: for each the number of its promise, its length, and itself.
+#[napi(catch_unwind)]
+pub fn drain() -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            for (id, answer) in state.mailbox.take() {
+                state.withdrawals.remove(&id);
+                writer.addressed(id, |writer| {
+                    writer.answer(&answer?);
+                    Ok(())
+                });
+            }
+            Ok(())
+        })
+    })
+}
+
+/// Whether promises wait for the mailbox, and so the process must stay.
+#[napi(catch_unwind)]
+pub fn hold(env: Env, hold: bool) -> napi::Result<()> {
+    with_state(|state| {
+        state.held = hold;
+        state.mailbox.hold(&env, hold)
+    })?
+}
+
+/// Opens a store before it returns; the answer is its number.
+#[napi(catch_unwind)]
+pub fn open_store(len: u32, large: Option<Buffer>) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            let bytes = large.as_deref().map_or_else(|| state.scratch.request(len), Ok)?;
+            let db = Opening::read(bytes, state)?.open()?;
+            writer.just(state.add(Handle::Db(db)).into());
+            Ok(())
+        })
+    })
+}
+
+/// Opens a store on the pool; the answer is its number.
+#[napi(catch_unwind)]
+pub fn open_store_later(len: u32, large: Option<Buffer>) -> napi::Result<Later> {
+    with_state(|state| {
+        let opening = guarded(|| {
+            let bytes = large.as_deref().map_or_else(|| state.scratch.request(len), Ok)?;
+            Opening::read(bytes, state)
+        });
+        open_later(move || opening?.open())
+    })
+}
+
+/// Closes a store before it returns; its number stays, and answers `closed`.
+#[napi(catch_unwind)]
+pub fn close(db: u32) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            state.db(db)?.close();
+            writer.nothing();
+            Ok(())
+        })
+    })
+}
+
+/// Closes a store on the pool: the last handle waits for what is under way.
+#[napi(catch_unwind)]
+pub fn close_later(db: u32) -> napi::Result<Later> {
+    with_state(|state| {
+        let db = guarded(|| Ok(state.db(db)?.clone()));
+        later(move |writer| {
+            db?.close();
+            writer.nothing();
+            Ok(())
+        })
+    })
+}
+
+/// Gives a number back. A store goes on the pool: closing may wait.
+#[napi(catch_unwind)]
+pub fn release(handle: u32) -> napi::Result<Option<Later>> {
+    let handle = with_state(|state| state.remove(handle))?;
+    Ok(handle.filter(|handle| matches!(handle, Handle::Db(_))).map(|db| {
+        later(move |writer| {
+            drop(db);
+            writer.nothing();
+            Ok(())
+        })
+    }))
+}
+
+/// A scan, or events or differences: a number to ask pages of. Nothing is read yet.
+#[napi(catch_unwind)]
+pub fn walk(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            let walk = request(state, len, &large)?.walk()?;
+            let pages = Pages::new(state.db(db)?.clone(), walk);
+            writer.just(state.add(Handle::Pages(Arc::new(Mutex::new(pages)))).into());
+            Ok(())
+        })
+    })
+}
+
+/// The next page, before it returns.
+#[napi(catch_unwind)]
+pub fn page(pages: u32) -> napi::Result<f64> {
+    with_state(|state| state.answer(|state, writer| lock(&*state.pages(pages)?).next(writer)))
+}
+
+/// The next page, on the pool.
+#[napi(catch_unwind)]
+pub fn page_later(pages: u32) -> napi::Result<Later> {
+    with_state(|state| {
+        let pages = guarded(|| state.pages(pages));
+        later(move |writer| lock(&*pages?).next(writer))
+    })
+}
+
+/// A transaction whose body is async; retries below 0 are as many as it takes.
+#[napi(catch_unwind)]
+pub fn attempt(db: u32, max_retries: f64) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            let most = (max_retries >= 0.0).then_some(max_retries as u32);
+            let attempt = Attempt::new(state.db(db)?.clone(), most);
+            writer.just(state.add(Handle::Attempt(Arc::new(Mutex::new(attempt)))).into());
+            Ok(())
+        })
+    })
+}
+
+/// A call of a transaction's body, before it returns.
+#[napi(catch_unwind)]
+pub fn attempt_call(attempt: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            let call = request(state, len, &large)?.call()?;
+            lock(&*state.attempt(attempt)?).call(call, writer)
+        })
+    })
+}
+
+/// A call of a transaction's body, on the pool.
+#[napi(catch_unwind)]
+pub fn attempt_call_later(attempt: u32, len: u32, large: Option<Buffer>) -> napi::Result<Later> {
+    with_state(|state| {
+        let asked = guarded(|| Ok((state.attempt(attempt)?, request(state, len, &large)?.call()?)));
+        later(move |writer| {
+            let (attempt, call) = asked?;
+            lock(&attempt).call(call, writer)
+        })
+    })
+}
+
+/// Commits what a transaction's body did, through the group queue, for the promise `id`.
+#[napi(catch_unwind)]
+pub fn attempt_commit(attempt: u32, id: u32, withdrawable: bool) -> napi::Result<()> {
+    with_state(|state| match guarded(|| Ok(lock(&*state.attempt(attempt)?).commit())) {
+        Ok(None) => {
+            let nothing_to_write = TxnResult { succeeded: true, ..TxnResult::default() };
+            state.mailbox.post(id, Ok(Answer::Txn(nothing_to_write)));
+        }
+        Ok(Some((db, txn))) => submit_for(state, Ok((db, txn.into())), id, withdrawable),
+        Err(error) => submit_for(state, Err(error), id, withdrawable),
+    })
+}
+
+/// Whether `compacted`, from a read of this transaction, only says that somebody was faster.
+#[napi(catch_unwind)]
+pub fn attempt_overtaken(attempt: u32) -> napi::Result<bool> {
+    with_state(|state| guarded(|| Ok(lock(&*state.attempt(attempt)?).is_overtaken())).unwrap_or(false))
+}
+
+/// Begins a transaction again: the answer is how many milliseconds to wait before.
+#[napi(catch_unwind)]
+pub fn attempt_again(attempt: u32) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            writer.just(lock(&*state.attempt(attempt)?).again()?);
+            Ok(())
+        })
+    })
+}
+
+/// A clock in hand.
+#[napi(catch_unwind)]
+pub fn clock(unix_ms: f64) -> napi::Result<u32> {
+    with_state(|state| state.add(Handle::Clock(Clock::new(unix_ms as i64))))
+}
+
+/// Where a clock stands.
+#[napi(catch_unwind)]
+pub fn clock_now(clock: u32) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            writer.just(state.clock(clock)?.unix_ms());
+            Ok(())
+        })
+    })
+}
+
+/// Moves a clock forward, on the pool: it returns once all that became due is done.
+#[napi(catch_unwind)]
+pub fn clock_advance_later(clock: u32, ms: f64) -> napi::Result<Later> {
+    with_state(|state| {
+        let clock = guarded(|| state.clock(clock));
+        later(move |writer| {
+            clock?.advance(ms as i64);
+            writer.nothing();
+            Ok(())
+        })
+    })
+}
+
+/// Moves a clock forward before it returns.
+#[napi(catch_unwind)]
+pub fn clock_advance(clock: u32, ms: f64) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            state.clock(clock)?.advance(ms as i64);
+            writer.nothing();
+            Ok(())
+        })
+    })
+}
+
+/// A panic while it was held has been answered as `internal`; what it left is still sound to use.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
