@@ -1,5 +1,8 @@
 //! What a store must be able to do: the border between what is said and who does it.
 
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use crate::error::{Code, Error, Result};
 use crate::model::{Change, Event, KeyRange, KeyValue, Revision};
 use crate::request::{Answer, Changes, CheckReport, Range, RangeResult, Request, Status};
@@ -9,6 +12,47 @@ use crate::request::{Answer, Changes, CheckReport, Range, RangeResult, Request, 
 /// It runs on the thread that led the group, after the writer's lock is released. It must not
 /// block; it may call libkv.
 pub type Completion = Box<dyn FnOnce(Result<Answer>) + Send>;
+
+type After = Box<dyn FnOnce()>;
+
+thread_local! {
+    /// What waits for the end of the group whose completions this thread runs.
+    static AFTER_GROUP: RefCell<Option<Vec<After>>> = const { RefCell::new(None) };
+}
+
+/// From a completion: runs `then` once the last completion of its group has run, on the same thread.
+/// From anywhere else: at once. For whoever gathers answers and passes them on together.
+pub fn after_group(then: impl FnOnce() + 'static) {
+    let then: After = Box::new(then);
+    let now = AFTER_GROUP.with_borrow_mut(|group| match group {
+        Some(waiting) => {
+            waiting.push(then);
+            None
+        }
+        None => Some(then),
+    });
+    if let Some(then) = now {
+        then();
+    }
+}
+
+/// Runs the completions of a group, and then what they left for [`after_group`]. One that panics
+/// ends neither its leader nor the group.
+pub(crate) fn complete_group(completions: impl IntoIterator<Item = (Completion, Result<Answer>)>) {
+    // a completion may call libkv and lead another group, which is a part of this one then
+    let outermost = AFTER_GROUP.with_borrow_mut(|group| match group {
+        Some(_) => false,
+        None => group.replace(Vec::new()).is_none(),
+    });
+    for (completion, answer) in completions {
+        let _ = catch_unwind(AssertUnwindSafe(|| completion(answer)));
+    }
+    if outermost {
+        for then in AFTER_GROUP.take().into_iter().flatten() {
+            let _ = catch_unwind(AssertUnwindSafe(then));
+        }
+    }
+}
 
 /// A request that was handed over by [`Engine::submit`], for whoever may change their mind. To drop
 /// it changes nothing.
@@ -166,4 +210,32 @@ fn range<E: Engine + ?Sized>(engine: &E, request: Range) -> Result<RangeResult> 
 
 pub(crate) fn wrong_answer(answer: &Answer) -> Error {
     Error::new(Code::Internal, format!("the engine answered another kind of request: {answer:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[test]
+    fn what_waits_for_the_group_runs_once_after_its_last_completion() {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let say = |what: &'static str| {
+            let order = order.clone();
+            move || order.lock().expect("no panic").push(what)
+        };
+        let completion = |own: &'static str, then: &'static str, panics: bool| -> (Completion, Result<Answer>) {
+            let (own, then) = (say(own), say(then));
+            let run = move |_| {
+                own();
+                after_group(then);
+                assert!(!panics, "a completion that panics");
+            };
+            (Box::new(run), Err(Error::new(Code::Busy, "")))
+        };
+        complete_group([completion("a", "after a", true), completion("b", "after b", false)]);
+        after_group(say("at once"));
+        assert_eq!(*order.lock().expect("no panic"), ["a", "b", "after a", "after b", "at once"]);
+    }
 }

@@ -27,7 +27,7 @@ use self::queue::{Next, Outcome, Pending, Queue, Waiter, Work, lock, with_parker
 use crate::embedded::guard::{Guard, WAIT_PERIOD};
 use crate::embedded::lmdb::Env;
 use crate::embedded::mvcc::compact;
-use crate::engine::{Completion, Interrupted, Submitted};
+use crate::engine::{Completion, Interrupted, Submitted, complete_group};
 use crate::error::{Code, Error, Result};
 use crate::request::{Answer, Durability, Request};
 
@@ -291,9 +291,7 @@ impl Shared {
         if later.sweep {
             self.order(|orders| &orders.sweep);
         }
-        for (completion, outcome) in later.completions {
-            complete(completion, outcome.and_then(answer_of));
-        }
+        complete(later.completions);
     }
 
     fn hand_on(self: &Arc<Self>) {
@@ -365,9 +363,8 @@ fn leaves_sweep(member: &Pending, outcome: &Result<Outcome>) -> bool {
     outcome.is_ok() && !(compact.physical && waits)
 }
 
-/// A completion that panics ends neither its leader nor the group.
-fn complete(completion: Completion, outcome: Result<Answer>) {
-    let _ = catch_unwind(AssertUnwindSafe(|| completion(outcome)));
+fn complete(completions: Vec<(Completion, Result<Outcome>)>) {
+    complete_group(completions.into_iter().map(|(completion, outcome)| (completion, outcome.and_then(answer_of))));
 }
 
 /// The worker.
@@ -482,9 +479,7 @@ impl Shared {
     fn sweep_for_completions(self: &Arc<Self>, stop: &AtomicBool) {
         let waiting = std::mem::take(&mut *lock(&self.swept));
         let swept = self.sweep_unless(stop);
-        for (completion, answer) in waiting {
-            complete(completion, swept.clone().and(answer));
-        }
+        complete_group(waiting.into_iter().map(|(completion, answer)| (completion, swept.clone().and(answer))));
     }
 
     fn sweep_unless(self: &Arc<Self>, stop: &AtomicBool) -> Result<()> {
