@@ -3,28 +3,31 @@
 
 const { abortSignal } = require('./check.js')
 const { KvError } = require('./errors.js')
-const { native, expect, forget } = require('./native.js')
-const { large, length, readAnswer, readAt, readBuffer, sent } = require('./wire.js')
+const { native, expect, flush, forget } = require('./native.js')
+const { large, length, post, readAnswer, readAt, readBuffer, sent } = require('./wire.js')
 
-/** Asks what was written, and answers before it returns. `extra` comes before the length. */
-function now(ask, ...extra) {
+/** Asks what was written, and answers before it returns. Writes posted before it go first. */
+function now(ask, handle) {
   const buffer = large()
   sent()
-  return readAnswer(ask(...extra, length(), buffer))
+  flush()
+  return readAnswer(ask(handle, length(), buffer))
 }
 
 /** Asks what was written, on the pool. */
-function later(ask, ...extra) {
+function later(ask, handle) {
   const buffer = large()
   sent()
-  return ask(...extra, length(), buffer).then(readBuffer)
+  flush()
+  return ask(handle, length(), buffer).then(readBuffer)
 }
 
-/** Hands over what was written to the group queue. */
+/**
+ * Hands over the write that was begun with POSTED to the group queue, at the end of this turn of
+ * the loop: so the writes of one turn reach the queue together, and share a commit.
+ */
 function submit(db, signal) {
-  const buffer = large()
-  sent()
-  return queued(signal, (id, withdrawable) => native.submit(db, length(), id, withdrawable, buffer))
+  return queued(signal, (id, withdrawable) => post(db, id, withdrawable))
 }
 
 /** A promise that the group queue settles, and an abort signal may end before. */
@@ -66,6 +69,7 @@ function abortable(signal, hand) {
       settle(bytes, view, at)
     })
     const onAbort = () => {
+      flush()
       if (native.withdraw(id)) forget(id)
       else blame(signal.reason)
       // else its answer still comes, and finds the promise rejected

@@ -3,7 +3,7 @@
 const { bytes, flag, integer, knownOptions, wrong } = require('./check.js')
 const { later, now, submit } = require('./call.js')
 const { invalid } = require('./errors.js')
-const { native, scratch, SCRATCH_BYTES } = require('./native.js')
+const { native, flush, scratch, SCRATCH_BYTES } = require('./native.js')
 const { writeOpening } = require('./open.js')
 const { deleteGiven, isReadOnly, keysGiven, rangeGiven, txnGiven, writePut } = require('./request.js')
 const { Snapshot } = require('./snapshot.js')
@@ -86,12 +86,12 @@ class Db {
 
   async range(range, options) {
     const request = rangeGiven('range', range, options)
-    wire.request('range', request)
+    wire.request(wire.NOW, 'range', request)
     return request.range.how === 0 ? now(native.call, this.#handle) : later(native.callLater, this.#handle)
   }
 
   rangeSync(range, options) {
-    wire.request('range', rangeGiven('range', range, options))
+    wire.request(wire.NOW, 'range', rangeGiven('range', range, options))
     return now(native.call, this.#handle)
   }
 
@@ -112,39 +112,47 @@ class Db {
 
   // --- Writes. A promise goes through the group queue: all that wait at one moment share a commit.
 
-  async put(key, value, options) {
-    return submit(this.#handle, writePut('put', key, value, options))
+  // not an async function, which would make two more promises for each put
+  put(key, value, options) {
+    try {
+      return submit(this.#handle, writePut(wire.POSTED, 'put', key, value, options))
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   putSync(key, value, options) {
-    noSignal('putSync', writePut('putSync', key, value, options))
+    noSignal('putSync', writePut(wire.NOW, 'putSync', key, value, options))
     return now(native.call, this.#handle)
   }
 
   async delete(range, options) {
     const request = deleteGiven('delete', range, options)
-    wire.request('delete', request)
+    wire.request(wire.POSTED, 'delete', request)
     return submit(this.#handle, request.signal)
   }
 
   deleteSync(range, options) {
     const request = deleteGiven('deleteSync', range, options)
     noSignal('deleteSync', request.signal)
-    wire.request('delete', request)
+    wire.request(wire.NOW, 'delete', request)
     return now(native.call, this.#handle)
   }
 
   async txn(txn, options) {
     const request = txnGiven('txn', txn, options)
-    wire.request('txn', request)
-    if (isReadOnly(request)) return later(native.callLater, this.#handle)
+    if (isReadOnly(request)) {
+      wire.request(wire.NOW, 'txn', request)
+      return later(native.callLater, this.#handle)
+    }
+    wire.request(wire.POSTED, 'txn', request)
     return submit(this.#handle, request.signal)
   }
 
   txnSync(txn, options) {
     const request = txnGiven('txnSync', txn, options)
     noSignal('txnSync', request.signal)
-    wire.request('txn', request)
+    wire.request(wire.NOW, 'txn', request)
     return now(native.call, this.#handle)
   }
 
@@ -154,18 +162,18 @@ class Db {
 
   async compact(revision, options) {
     const { physical, signal } = knownOptions('compact', options, ['physical', 'signal'])
-    this.#writeCompact(revision, physical)
+    this.#writeCompact(wire.POSTED, revision, physical)
     return submit(this.#handle, signal)
   }
 
   compactSync(revision, options) {
-    this.#writeCompact(revision, knownOptions('compactSync', options, ['physical']).physical)
+    this.#writeCompact(wire.NOW, revision, knownOptions('compactSync', options, ['physical']).physical)
     return now(native.call, this.#handle)
   }
 
-  #writeCompact(revision, physical) {
+  #writeCompact(where, revision, physical) {
     const [at, waits] = [integer('the revision', revision), flag('option physical', physical)]
-    wire.begin(wire.KIND.compact)
+    where(wire.KIND.compact)
     wire.u8(waits ? 1 : 0)
     wire.f64(at)
   }
@@ -232,12 +240,14 @@ class Db {
 
   async close() {
     this.#closed = true
+    flush()
     this.#closing ??= native.closeLater(this.#handle).then(wire.readBuffer)
     await this.#closing
   }
 
   closeSync() {
     this.#closed = true
+    flush()
     wire.readAnswer(native.close(this.#handle))
   }
 
@@ -257,13 +267,13 @@ function noSignal(call, signal) {
 /** Opens a store, or makes it. */
 async function open(target, options) {
   writeOpening(target, options)
-  return new Db(OPENED, await later(native.openStoreLater))
+  return new Db(OPENED, await later((_, len, large) => native.openStoreLater(len, large)))
 }
 
 /** The same, before it returns. */
 function openSync(target, options) {
   writeOpening(target, options)
-  return new Db(OPENED, now(native.openStore))
+  return new Db(OPENED, now((_, len, large) => native.openStore(len, large)))
 }
 
 module.exports = { Db, open, openSync }

@@ -20,6 +20,7 @@ const native = load()
 function thread() {
   const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES)
   const view = new DataView(scratch.buffer)
+  const outbox = Buffer.allocUnsafeSlow(SCRATCH_BYTES)
   const waiting = []
   const free = []
   let count = 0
@@ -44,10 +45,11 @@ function thread() {
     const len = native.drain()
     if (len > SCRATCH_BYTES) {
       const large = native.take()
-      return settleAll(large, new DataView(large.buffer, large.byteOffset, len), len)
+      settleAll(large, new DataView(large.buffer, large.byteOffset, len), len)
+    } else {
+      // promises run what awaits them later, so nothing writes to the scratch memory meanwhile
+      settleAll(scratch, view, len)
     }
-    // promises run what awaits them later, so nothing writes to the scratch memory meanwhile
-    settleAll(scratch, view, len)
   }
 
   function settleAll(bytes, view, len) {
@@ -60,9 +62,19 @@ function thread() {
     }
   }
 
-  return { scratch, view, expect, forget, settle }
+  const mail = { outbox, outboxView: new DataView(outbox.buffer), used: 0 }
+  return { scratch, view, outbox, mail, expect, forget, settle }
 }
 
 const shared = native.attach(thread())
 
-module.exports = { native, SCRATCH_BYTES, ...shared }
+/** Submits what has gathered in the outbox. */
+function flush() {
+  const { mail } = shared
+  if (mail.used === 0) return
+  const len = mail.used
+  mail.used = 0
+  native.submitAll(len)
+}
+
+module.exports = { native, flush, SCRATCH_BYTES, ...shared }

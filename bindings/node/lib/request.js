@@ -3,7 +3,7 @@
 'use strict'
 
 const { bytes, flag, integer, isBytes, knownOptions, lease, oneOf, owned, wrong } = require('./check.js')
-const { begin, bytes: writeBytes, i64, request: writeRequest, u8, KIND: NUMBER } = require('./wire.js')
+const { bytes: writeBytes, i64, request: writeRequest, u8, KIND: NUMBER } = require('./wire.js')
 
 /** Says of what kind a request is, also to another copy of this module. */
 const KIND = Symbol.for('libkv.kind')
@@ -174,19 +174,19 @@ kind(Compare, 'compare')
  * Writes a put as a request; answers its abort signal. The way that most puts take, key and value
  * without options, makes no object.
  */
-function writePut(call, key, value, options) {
+function writePut(where, call, key, value, options) {
   if (kindOf(key) === 'put') {
     const { signal } = knownOptions(call, value, ['signal'])
-    writeRequest('put', key)
+    writeRequest(where, 'put', key)
     return signal
   }
   if (options !== undefined) {
     const { signal, ...rest } = knownOptions(call, options, [...PUT_OPTIONS, 'signal'])
-    writeRequest('put', putMembers(key, value, rest))
+    writeRequest(where, 'put', putMembers(key, value, rest))
     return signal
   }
   const [k, v] = [bytes('the key', key), bytes('the value', value)]
-  begin(NUMBER.put)
+  where(NUMBER.put)
   u8(0)
   u8(0)
   i64(0n)

@@ -6,7 +6,7 @@ const { setTimeout: wait } = require('node:timers/promises')
 const { abortSignal, bytes, integer, knownOptions, wrong } = require('./check.js')
 const { later, now, queued } = require('./call.js')
 const { KvError } = require('./errors.js')
-const { native } = require('./native.js')
+const { native, flush } = require('./native.js')
 const { Put, deleteGiven, rangeGiven } = require('./request.js')
 const wire = require('./wire.js')
 
@@ -42,20 +42,20 @@ class Transaction {
   async range(range, options) {
     const request = rangeGiven('range', range, options)
     const handle = this.#handle()
-    wire.request('range', request)
+    wire.request(wire.NOW, 'range', request)
     return later(native.attemptCallLater, handle)
   }
 
   async put(key, value, options) {
     const request = Put(key, value, knownOptions('put in transact', options, ['lease']))
-    wire.request('put', request)
+    wire.request(wire.NOW, 'put', request)
     now(native.attemptCall, this.#handle())
   }
 
   async delete(range) {
     const { range: keys } = deleteGiven('delete in transact', range, undefined)
     const handle = this.#handle()
-    wire.request('delete', { range: keys, prevKv: false, durability: 0 })
+    wire.request(wire.NOW, 'delete', { range: keys, prevKv: false, durability: 0 })
     return later(native.attemptCallLater, handle)
   }
 }
@@ -72,6 +72,7 @@ async function tried(attempt, body, signal) {
   } finally {
     Transaction.over(transaction)
   }
+  flush()
   const { succeeded } = await queued(signal, (id, withdrawable) => native.attemptCommit(attempt, id, withdrawable))
   return { succeeded, value }
 }

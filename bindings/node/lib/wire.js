@@ -2,7 +2,7 @@
 'use strict'
 
 const { KvError } = require('./errors.js')
-const { native, scratch, view: scratchView, SCRATCH_BYTES } = require('./native.js')
+const { native, flush, mail, scratch, view: scratchView, SCRATCH_BYTES } = require('./native.js')
 
 const KIND = { get: 0, range: 1, put: 2, delete: 3, txn: 4, compact: 5, history: 6, status: 7, check: 8, snapshot: 9, scan: 10, changes: 11, diff: 12 }
 /** Where a request keeps its kind, see request.js. */
@@ -13,23 +13,43 @@ const ANSWER = { error: 0, none: 1, pair: 2, put: 3, range: 4, delete: 5, txn: 6
 
 let out = scratch
 let outView = scratchView
+let start = 0
 let at = 0
 
 /** Begins a request of this kind, or one that says none. */
 function begin(kind) {
   out = scratch
   outView = scratchView
-  at = 0
+  start = at = 0
   if (kind !== undefined) out[at++] = kind
 }
 
-/** Room for so many bytes more; beyond the scratch memory, in a Buffer of the request's own. */
+/** Before each write in the outbox: promise, length, store, whether it can be taken back. */
+const HEAD_BYTES = 16
+
+/** Begins a write in the outbox, behind those that wait there already. */
+function beginPosted(kind) {
+  if (mail.used > SCRATCH_BYTES / 2) flush()
+  out = mail.outbox
+  outView = mail.outboxView
+  start = at = mail.used + HEAD_BYTES
+  out[at++] = kind
+}
+
+/** Where a request goes: answered by the call itself, or posted. */
+const NOW = begin
+const POSTED = beginPosted
+
+/** Room for so many bytes more; beyond the shared memory, in a Buffer of the request's own. */
 function room(bytes) {
   if (at + bytes <= out.length) return
-  const larger = Buffer.allocUnsafeSlow(Math.max(at + bytes, out.length * 2))
-  larger.set(out.subarray(0, at))
+  const len = at - start
+  const larger = Buffer.allocUnsafeSlow(Math.max(len + bytes, 2 * len))
+  larger.set(out.subarray(start, at))
   out = larger
   outView = new DataView(larger.buffer)
+  start = 0
+  at = len
 }
 
 function u8(n) {
@@ -143,8 +163,8 @@ const write = {
 }
 
 /** Writes a request of this kind. */
-function request(kind, plain) {
-  begin(KIND[kind])
+function request(where, kind, plain) {
+  where(KIND[kind])
   write[kind](plain)
 }
 
@@ -159,6 +179,25 @@ const large = () => (out === scratch ? undefined : out)
 function sent() {
   out = scratch
   outView = scratchView
+}
+
+/** Leaves the write that was begun with POSTED in the outbox, or submits it if it is too large. */
+function post(db, id, withdrawable) {
+  if (out === mail.outbox) {
+    const head = mail.used
+    outView.setUint32(head, id, true)
+    outView.setUint32(head + 4, at - start, true)
+    outView.setUint32(head + 8, db, true)
+    outView.setUint32(head + 12, withdrawable ? 1 : 0, true)
+    // the first of a turn sees to it that all of the turn go together
+    if (mail.used === 0) queueMicrotask(flush)
+    mail.used = at
+    return
+  }
+  const write = out.subarray(0, at)
+  sent()
+  flush()
+  native.submit(db, id, withdrawable, write)
 }
 
 // --- Reading.
@@ -340,4 +379,4 @@ const readBuffer = (buffer) => readAt(buffer, new DataView(buffer.buffer, buffer
 /** Reads the answer that a call has left, given its length. */
 const readAnswer = (len) => (len > SCRATCH_BYTES ? readBuffer(native.take()) : readAt(scratch, scratchView, 0))
 
-module.exports = { begin, bytes, copy, f64, i64, keyRange, large, length, members, readAnswer, readAt, readBuffer, request, room, sent, u8, KIND, STATUS_NUMBERS }
+module.exports = { NOW, POSTED, begin, post, bytes, copy, f64, i64, keyRange, large, length, members, readAnswer, readAt, readBuffer, request, room, sent, u8, KIND, STATUS_NUMBERS }

@@ -43,13 +43,15 @@ fn request<'s>(state: &'s State, len: u32, large: &'s Option<Buffer>) -> Result<
 #[napi(catch_unwind)]
 pub fn attach(env: Env, shared: Object<'_>) -> napi::Result<Object<'_>> {
     if state::is_set() {
-        return with_state(|state| state.shared.get_value(&env))?.map(|shared| Object::from_raw(env.raw(), shared.raw()));
+        return with_state(|state| state.shared.get_value(&env))?
+            .map(|shared| Object::from_raw(env.raw(), shared.raw()));
     }
-    let memory: Buffer = shared.get_named_property("scratch")?;
+    let scratch = Scratch::new(shared.get_named_property("scratch")?);
+    let outbox = Scratch::new(shared.get_named_property("outbox")?);
     let settle: Function<'_, (), ()> = shared.get_named_property("settle")?;
     let wake = settle.build_threadsafe_function::<()>().weak::<true>().build()?;
     let mailbox = Arc::new(Mailbox::new(wake));
-    state::set(State::new(Scratch::new(memory), mailbox, shared.create_ref()?));
+    state::set(State::new(scratch, outbox, mailbox, shared.create_ref()?));
     let _ = env.add_env_cleanup_hook((), |()| state::end())?;
     Ok(shared)
 }
@@ -144,16 +146,39 @@ pub fn call_later(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<Late
     })
 }
 
-/// A write, through the group queue, for the promise with the number `id`. With `withdrawable` it
-/// can be taken back by `withdraw`.
+/// The writes in the outbox, in their order, through the group queue: of each the number of its
+/// promise, its length, its store, whether it can be taken back, and itself.
 #[napi(catch_unwind)]
-pub fn submit(db: u32, len: u32, id: u32, withdrawable: bool, large: Option<Buffer>) -> napi::Result<()> {
+pub fn submit_all(len: u32) -> napi::Result<()> {
     with_state(|state| {
-        let asked = guarded(|| match request(state, len, &large)?.call()? {
-            Call::Request(request) => Ok((state.db(db)?.clone(), request)),
-            _ => Err(Error::new(Code::Internal, "what was submitted is no request")),
+        let mut asked = Vec::new();
+        let read = guarded(|| {
+            let mut outbox = Reader::new(state.outbox.request(len)?);
+            while let Some((id, db, withdrawable, mut write)) = outbox.addressed()? {
+                asked.push((id, withdrawable, write_to(state, db, &mut write)));
+            }
+            Ok(())
         });
+        debug_assert!(read.is_ok(), "lib/wire.js wrote the outbox");
+        for (id, withdrawable, asked) in asked {
+            submit_for(state, asked, id, withdrawable);
+        }
+    })
+}
+
+/// A write that is too large for the outbox.
+#[napi(catch_unwind)]
+pub fn submit(db: u32, id: u32, withdrawable: bool, write: Buffer) -> napi::Result<()> {
+    with_state(|state| {
+        let asked = write_to(state, db, &mut Reader::new(&write));
         submit_for(state, asked, id, withdrawable);
+    })
+}
+
+fn write_to(state: &State, db: u32, write: &mut Reader) -> Result<(Db, Request)> {
+    guarded(|| match write.call()? {
+        Call::Request(request) => Ok((state.db(db)?.clone(), request)),
+        _ => Err(Error::new(Code::Internal, "what was submitted is no request")),
     })
 }
 

@@ -1,11 +1,10 @@
 //! Answers on their way to the promises of one thread of JavaScript.
 //!
-//! Whoever led a group leaves its answers here, one after the other; the first to find nothing
-//! ordered wakes the loop, and the loop takes all that is there. So a group costs one wake-up, not
-//! one for each promise.
+//! Whoever led a group leaves its answers here, one after the other, and wakes the loop after the
+//! last: a group costs one wake-up, not one for each promise.
 
 use std::mem;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use libkv::{Answer, Result};
 use napi::Status;
@@ -18,34 +17,48 @@ pub type Wake = ThreadsafeFunction<(), (), (), Status, false, true>;
 /// What came of a submitted write, for the promise with this number.
 pub type Settled = (u32, Result<Answer>);
 
+#[derive(Default)]
+struct Settling {
+    answers: Vec<Settled>,
+    /// The loop is woken, or will be at the end of a group.
+    ordered: bool,
+}
+
 /// The answers of one thread.
 pub struct Mailbox {
-    settled: Mutex<Vec<Settled>>,
+    settling: Mutex<Settling>,
     wake: Mutex<Wake>,
 }
 
 impl Mailbox {
     /// Wakes the loop with this.
     pub fn new(wake: Wake) -> Mailbox {
-        Mailbox { settled: Mutex::default(), wake: Mutex::new(wake) }
+        Mailbox { settling: Mutex::default(), wake: Mutex::new(wake) }
     }
 
     /// Leaves an answer; from any thread. Once its thread of JavaScript has ended, nobody hears it.
-    pub fn post(&self, id: u32, answer: Result<Answer>) {
-        let first = {
-            let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
-            settled.push((id, answer));
-            settled.len() == 1
+    pub fn post(self: &Arc<Self>, id: u32, answer: Result<Answer>) {
+        let ordered = {
+            let mut settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+            settling.answers.push((id, answer));
+            mem::replace(&mut settling.ordered, true)
         };
-        if first {
-            let wake = self.wake.lock().unwrap_or_else(PoisonError::into_inner);
-            wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        if !ordered {
+            let mailbox = self.clone();
+            libkv::after_group(move || mailbox.wake());
         }
+    }
+
+    fn wake(&self) {
+        let wake = self.wake.lock().unwrap_or_else(PoisonError::into_inner);
+        wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
     }
 
     /// Takes all that is there.
     pub fn take(&self) -> Vec<Settled> {
-        mem::take(&mut *self.settled.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        settling.ordered = false;
+        mem::take(&mut settling.answers)
     }
 
     /// Whether the process stays alive for what has not been answered.

@@ -34,6 +34,8 @@ pub enum Handle {
 pub struct State {
     /// Where requests and answers stand.
     pub scratch: Scratch,
+    /// Where writes gather until they are submitted together.
+    pub outbox: Scratch,
     /// An answer that did not fit there, until it is fetched.
     pub large: Vec<u8>,
     /// Where answers are put together; kept for its room.
@@ -59,9 +61,10 @@ const ROOM_KEPT_BYTES: usize = 1 << 20;
 
 impl State {
     /// Nothing opened yet.
-    pub fn new(scratch: Scratch, mailbox: Arc<Mailbox>, shared: ObjectRef<false>) -> State {
+    pub fn new(scratch: Scratch, outbox: Scratch, mailbox: Arc<Mailbox>, shared: ObjectRef<false>) -> State {
         State {
             scratch,
+            outbox,
             large: Vec::new(),
             writer: Writer::default(),
             handles: Vec::new(),

@@ -251,6 +251,16 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
+    /// The next write of an outbox: the number of its promise, its store, whether it can be taken
+    /// back, and itself. None at the end.
+    pub fn addressed(&mut self) -> Result<Option<(u32, u32, bool, Reader<'a>)>> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let (id, len, db, withdrawable) = (self.u32()?, self.u32()?, self.u32()?, self.u32()? != 0);
+        Ok(Some((id, db, withdrawable, Reader::new(self.take(len as usize)?))))
+    }
+
     /// What is asked.
     pub fn call(&mut self) -> Result<Call> {
         Ok(match self.u8()? {
