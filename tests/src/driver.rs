@@ -87,9 +87,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts `program STORE [limits=etcd]`.
-    pub fn start(program: &Path, store: &Path, etcd_limits: bool) -> std::io::Result<Program> {
-        let mut command = Command::new(program);
+    /// Starts `command STORE [limits=etcd]`.
+    pub fn start(mut command: Command, store: &Path, etcd_limits: bool) -> std::io::Result<Program> {
         command.arg(store).stdin(Stdio::piped()).stdout(Stdio::piped());
         if etcd_limits {
             command.arg("limits=etcd");
@@ -107,6 +106,18 @@ impl Program {
             (Some(Ok(())), Ok(1..)) => answer.trim_end().to_string(),
             (sent, read) => format!("the driver died: {sent:?} {read:?} {:?}", self.child.try_wait()),
         }
+    }
+}
+
+/// The driver of Node, or why it cannot run.
+pub fn node() -> std::result::Result<PathBuf, String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bindings/node");
+    if !folder.join("libkv.node").exists() {
+        return Err("bindings/node is not built".into());
+    }
+    match Command::new("node").arg("--version").output() {
+        Ok(output) if output.status.success() => Ok(folder.join("test/driver.js")),
+        _ => Err("no node on the PATH".into()),
     }
 }
 

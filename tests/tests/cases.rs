@@ -6,9 +6,10 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use libkv::{LimitsPreset, Options};
-use libkv_tests::driver::{Program, Rust};
+use libkv_tests::driver::{self, Program, Rust};
 use libkv_tests::model::Model;
 use libkv_tests::script;
 
@@ -179,17 +180,43 @@ fn c() {
         println!("not run: conformance cases in C ({} is not built: run make)", driver.display());
         return;
     }
-    let path = scratch("c");
+    program_agrees("c", || Command::new(&driver));
+}
+
+#[test]
+fn node() {
+    node_agrees("node", &[]);
+}
+
+#[test]
+fn node_sync() {
+    node_agrees("node_sync", &["--sync"]);
+}
+
+fn node_agrees(name: &str, words: &[&str]) {
+    match driver::node() {
+        Ok(driver) => program_agrees(name, || {
+            let mut command = Command::new("node");
+            command.arg(&driver).args(words);
+            command
+        }),
+        Err(why) => println!("not run: conformance cases in {name} ({why})"),
+    }
+}
+
+/// Runs the cases through a driver: `command STORE limits=etcd`, a step and an answer a line.
+fn program_agrees(name: &str, command: impl Fn() -> Command) {
+    let path = scratch(name);
     let found = differences(
         |case| !case.wire,
         |_| {
             let _ = fs::remove_dir_all(&path);
-            let mut program = Program::start(&driver, &path, true).expect("the driver starts");
+            let mut program = Program::start(command(), &path, true).expect("the driver starts");
             Box::new(move |line| Some((program.run(&line.step), line.expected.clone())))
         },
     );
     let _ = fs::remove_dir_all(&path);
-    agree("c", found);
+    agree(name, found);
 }
 
 #[test]

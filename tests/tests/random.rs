@@ -7,10 +7,11 @@ mod support;
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use libkv::{Durability, Options};
 use libkv_tests::dice::Dice;
-use libkv_tests::driver::Rust;
+use libkv_tests::driver::{self, Program, Rust};
 use libkv_tests::model::Model;
 use libkv_tests::random::{SCRIPT_STEPS, write_script};
 use libkv_tests::script;
@@ -142,4 +143,41 @@ fn etcd_and_model_answer_alike() {
     }
     println!("{asked} steps");
     assert!(asked > 300, "only {asked} steps were asked");
+}
+
+/// Scripts that each driver is given: most of the engine's own have been asked above.
+const DRIVER_SCRIPTS: u64 = 3;
+
+#[test]
+fn node_and_model_answer_alike() {
+    match driver::node() {
+        Ok(program) => {
+            for words in [&[][..], &["--sync"]] {
+                program_and_model_answer_alike(|| {
+                    let mut command = Command::new("node");
+                    command.arg(&program).args(words);
+                    command
+                });
+            }
+        }
+        Err(why) => println!("not run: random scripts in Node ({why})"),
+    }
+}
+
+/// Runs a few scripts through a driver: `command STORE limits=etcd`, a step and an answer a line.
+fn program_and_model_answer_alike(command: impl Fn() -> Command) {
+    let seed =
+        env("SEED").unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_nanos() as u64));
+    println!("SEED={seed}");
+    for number in 0..DRIVER_SCRIPTS {
+        let path = scratch(&format!("random-driver-{seed}"));
+        let mut program = Program::start(command(), &path, true).expect("the driver starts");
+        let mut model = Model::new(true);
+        for line in write_script(Dice(seed.wrapping_add(number)), true) {
+            let should = model.run(&script::parse(&line).expect("the writer knows the language"));
+            assert_eq!(program.run(&line), should, "SEED={seed} script {number}: {line} ({:?})", command());
+        }
+        drop(program);
+        let _ = fs::remove_dir_all(&path);
+    }
 }
