@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::mem::{self, ManuallyDrop};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -52,8 +53,26 @@ pub struct State {
     pub shared: ObjectRef<false>,
 }
 
+/// Where the state of a thread stands.
+struct Place(RefCell<Option<State>>);
+
+impl Drop for Place {
+    /// `process.exit` ends a thread without the end of its environment. JavaScript is gone by then,
+    /// so its references are left alone; idle stores are closed all the same.
+    fn drop(&mut self) {
+        if let Some(state) = self.0.take() {
+            let mut state = ManuallyDrop::new(state);
+            let handles = mem::take(&mut state.handles);
+            match state.held {
+                true => mem::forget(handles),
+                false => close_all(&handles),
+            }
+        }
+    }
+}
+
 thread_local! {
-    static STATE: RefCell<Option<State>> = const { RefCell::new(None) };
+    static STATE: Place = const { Place(RefCell::new(None)) };
 }
 
 /// Answers longer than this give their room back.
@@ -136,12 +155,12 @@ impl State {
     /// Lets `work` write an answer, and leaves it, or its error, where JavaScript finds it. Answers
     /// its length; if that is more than the scratch memory has, it is in `large`.
     pub fn answer(&mut self, work: impl FnOnce(&mut State, &mut Writer) -> Result<()>) -> f64 {
-        let mut writer = std::mem::take(&mut self.writer);
+        let mut writer = mem::take(&mut self.writer);
         writer.bytes.clear();
         writer.write(|writer| guarded(|| work(self, writer)));
         let len = writer.bytes.len();
         if !self.scratch.answer(&writer.bytes) {
-            self.large = std::mem::take(&mut writer.bytes);
+            self.large = mem::take(&mut writer.bytes);
         }
         if len <= ROOM_KEPT_BYTES {
             self.writer = writer;
@@ -154,23 +173,24 @@ impl State {
     /// with the process as if it had been killed, which harms no store.
     fn end(self) {
         let handles = self.handles;
-        let close = move || {
-            for handle in handles.iter().flatten() {
-                if let Handle::Db(db) = handle {
-                    db.close();
-                }
-            }
-        };
         match self.held {
-            true => drop(thread::Builder::new().name("libkv-end".into()).spawn(close)),
-            false => close(),
+            true => drop(thread::Builder::new().name("libkv-end".into()).spawn(move || close_all(&handles))),
+            false => close_all(&handles),
+        }
+    }
+}
+
+fn close_all(handles: &[Option<Handle>]) {
+    for handle in handles.iter().flatten() {
+        if let Handle::Db(db) = handle {
+            db.close();
         }
     }
 }
 
 /// Runs with the thread's state; before `attach` and after the environment's end there is none.
 pub fn with_state<T>(work: impl FnOnce(&mut State) -> T) -> napi::Result<T> {
-    STATE.with_borrow_mut(|state| match state {
+    STATE.with(|place| match &mut *place.0.borrow_mut() {
         Some(state) => Ok(work(state)),
         None => Err(napi::Error::from_reason("libkv: this thread's environment is ending")),
     })
@@ -178,17 +198,17 @@ pub fn with_state<T>(work: impl FnOnce(&mut State) -> T) -> napi::Result<T> {
 
 /// Makes this the thread's state.
 pub fn set(state: State) {
-    STATE.with_borrow_mut(|place| *place = Some(state));
+    STATE.with(|place| place.0.replace(Some(state)));
 }
 
 /// Whether this thread has one.
 pub fn is_set() -> bool {
-    STATE.with_borrow(Option::is_some)
+    STATE.with(|place| place.0.borrow().is_some())
 }
 
 /// For the end of the environment.
 pub fn end() {
-    let state = STATE.with_borrow_mut(Option::take);
+    let state = STATE.with(|place| place.0.take());
     if let Some(state) = state {
         state.end();
     }
