@@ -482,3 +482,6 @@ export class Db {
 export function open(target: string | Buffer | Uint8Array | URL, options?: OpenOptions): Promise<Db>
 /** The same, before it returns. */
 export function openSync(target: string | Buffer | Uint8Array | URL, options?: OpenOptions): Db
+
+// only what says so is exported
+export {}

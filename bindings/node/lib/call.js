@@ -57,6 +57,31 @@ function handOver(id, hand, withdrawable) {
   }
 }
 
+/** What each signal would abort. One listener does for all, however many writes share a signal. */
+const atStake = new WeakMap()
+
+function watch(signal, onAbort) {
+  let all = atStake.get(signal)
+  if (all === undefined) {
+    all = new Set()
+    atStake.set(signal, all)
+  }
+  if (all.size === 0) signal.addEventListener('abort', abortAll, { once: true })
+  all.add(onAbort)
+}
+
+function unwatch(signal, onAbort) {
+  const all = atStake.get(signal)
+  if (all.delete(onAbort) && all.size === 0) signal.removeEventListener('abort', abortAll)
+}
+
+function abortAll({ target }) {
+  const all = [...atStake.get(target)]
+  atStake.delete(target)
+  flush()
+  for (const onAbort of all) onAbort()
+}
+
 function abortable(signal, hand) {
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
@@ -65,17 +90,16 @@ function abortable(signal, hand) {
     }
     const settle = settler(resolve, reject)
     const id = expect((bytes, view, at) => {
-      signal.removeEventListener('abort', onAbort)
+      if (!signal.aborted) unwatch(signal, onAbort)
       settle(bytes, view, at)
     })
     const onAbort = () => {
-      flush()
       if (native.withdraw(id)) forget(id)
       else blame(signal.reason)
       // else its answer still comes, and finds the promise rejected
       reject(signal.reason)
     }
-    signal.addEventListener('abort', onAbort, { once: true })
+    watch(signal, onAbort)
     handOver(id, hand, true)
   })
 }

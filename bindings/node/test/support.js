@@ -20,7 +20,8 @@ function place(test) {
 /** Runs a program in a process of its own; answers how it ended and what it printed. */
 function run(program, { node = [], words = [] } = {}) {
   return new Promise((resolve) => {
-    const options = { cwd: folder, timeout: 60_000, killSignal: 'SIGKILL' }
+    const env = { ...process.env, NODE_TEST_CONTEXT: undefined } // a process of its own, also for node:test
+    const options = { cwd: folder, timeout: 60_000, killSignal: 'SIGKILL', env }
     execFile(process.execPath, [...node, '-e', program, ...words], options, (error, stdout, stderr) => {
       resolve({ code: error ? error.code ?? null : 0, signal: error?.signal ?? null, stdout, stderr })
     })
