@@ -1,7 +1,6 @@
 // From a written request to its answer: at once, on the pool, or through the group queue.
 'use strict'
 
-const { abortSignal } = require('./check.js')
 const { KvError } = require('./errors.js')
 const { native, expect, flush, forget } = require('./native.js')
 const { large, length, post, readAnswer, readAt, readBuffer, sent } = require('./wire.js')
@@ -32,7 +31,7 @@ function submit(db, signal) {
 
 /** A promise that the group queue settles, and an abort signal may end before. */
 function queued(signal, hand) {
-  if (signal !== undefined) return abortable(abortSignal(signal), hand)
+  if (signal !== undefined) return abortable(signal, hand)
   return new Promise((resolve, reject) => {
     const id = expect(settler(resolve, reject))
     handOver(id, hand, false)
@@ -99,8 +98,9 @@ function abortable(signal, hand) {
       // else its answer still comes, and finds the promise rejected
       reject(signal.reason)
     }
-    watch(signal, onAbort)
+    // handed over first: what was written for it must not be written over by whoever listens
     handOver(id, hand, true)
+    watch(signal, onAbort)
   })
 }
 

@@ -44,7 +44,7 @@ function nearest(name, known) {
  */
 function knownOptions(call, options, known) {
   if (options === undefined) return {}
-  if (typeof options !== 'object' || options === null || types.isProxy(options) || ArrayBuffer.isView(options)) {
+  if (typeof options !== 'object' || options === null || ArrayBuffer.isView(options)) {
     throw wrong(`the options of ${call}`, 'an object', options)
   }
   for (const name in options) {

@@ -1,6 +1,6 @@
 'use strict'
 
-const { bytes, flag, integer, knownOptions, wrong } = require('./check.js')
+const { abortSignal, bytes, flag, integer, knownOptions, wrong } = require('./check.js')
 const { later, now, submit } = require('./call.js')
 const { invalid } = require('./errors.js')
 const { native, flush, scratch, SCRATCH_BYTES } = require('./native.js')
@@ -162,6 +162,7 @@ class Db {
 
   async compact(revision, options) {
     const { physical, signal } = knownOptions('compact', options, ['physical', 'signal'])
+    abortSignal(signal)
     this.#writeCompact(wire.POSTED, revision, physical)
     return submit(this.#handle, signal)
   }

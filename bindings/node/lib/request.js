@@ -2,7 +2,7 @@
 // copied when they are built.
 'use strict'
 
-const { bytes, flag, integer, isBytes, knownOptions, lease, oneOf, owned, wrong } = require('./check.js')
+const { abortSignal, bytes, flag, integer, isBytes, knownOptions, lease, oneOf, owned, wrong } = require('./check.js')
 const { bytes: writeBytes, i64, request: writeRequest, u8, KIND: NUMBER } = require('./wire.js')
 
 /** Says of what kind a request is, also to another copy of this module. */
@@ -105,13 +105,14 @@ function deleteMembers(call, first, second, names = DELETE_OPTIONS) {
     range: keyRange(call, which, true),
     prevKv: flag('option prevKv', options.prevKv),
     durability: durability(options),
-    signal: options.signal,
+    signal: abortSignal(options.signal),
   }
 }
 
 /** Deletes the keys of a range. */
 function Delete(range, options) {
-  return made(Delete, deleteMembers('Delete', range, options))
+  const { signal, ...members } = deleteMembers('Delete', range, options)
+  return made(Delete, members)
 }
 
 function listOf(what, given, kinds, wanted) {
@@ -131,13 +132,14 @@ function txnMembers(call, given, names = TXN_MEMBERS) {
     success: listOf('success', success, ops, 'made by Put, Range, Delete or Txn'),
     failure: listOf('failure', failure, ops, 'made by Put, Range, Delete or Txn'),
     durability: durability(options),
-    signal: options.signal,
+    signal: abortSignal(options.signal),
   }
 }
 
 /** Compares, then runs one of two lists of operations, all in one revision. */
 function Txn(members) {
-  return made(Txn, txnMembers('Txn', members))
+  const { signal, ...checked } = txnMembers('Txn', members)
+  return made(Txn, checked)
 }
 
 function compare(target, range, result, operand) {
@@ -176,13 +178,14 @@ kind(Compare, 'compare')
  */
 function writePut(where, call, key, value, options) {
   if (kindOf(key) === 'put') {
-    const { signal } = knownOptions(call, value, ['signal'])
+    const signal = abortSignal(knownOptions(call, value, ['signal']).signal)
     writeRequest(where, 'put', key)
     return signal
   }
   if (options !== undefined) {
     const { signal, ...rest } = knownOptions(call, options, [...PUT_OPTIONS, 'signal'])
-    writeRequest(where, 'put', putMembers(key, value, rest))
+    const members = { ...putMembers(key, value, rest), signal: abortSignal(signal) }
+    writeRequest(where, 'put', members)
     return signal
   }
   const [k, v] = [bytes('the key', key), bytes('the value', value)]
@@ -198,14 +201,14 @@ const signalled = (names) => [...names, 'signal']
 
 /** What `db.delete` was given, as a Delete's members with an abort signal. */
 function deleteGiven(call, first, second) {
-  if (kindOf(first) === 'delete') return { ...first, ...knownOptions(call, second, ['signal']) }
+  if (kindOf(first) === 'delete') return { ...first, signal: abortSignal(knownOptions(call, second, ['signal']).signal) }
   if (first === undefined) return deleteMembers(call, {}, second)
   return deleteMembers(call, first, second, signalled(DELETE_OPTIONS))
 }
 
 /** What `db.txn` was given, likewise. */
 function txnGiven(call, first, second) {
-  if (kindOf(first) === 'txn') return { ...first, ...knownOptions(call, second, ['signal']) }
+  if (kindOf(first) === 'txn') return { ...first, signal: abortSignal(knownOptions(call, second, ['signal']).signal) }
   return txnMembers(call, first, signalled(TXN_MEMBERS))
 }
 

@@ -91,7 +91,7 @@ function copy(value, place, from) {
       }
       if (i === length) return length
     }
-    return place.utf8Write(value, from)
+    return place.write(value, from)
   }
   if (length <= LOOP_BYTES) {
     for (let i = 0; i < length; i++) place[from + i] = value[i]
@@ -232,7 +232,7 @@ function copied(len) {
 const text = () => {
   const len = count()
   pos += len
-  return from.utf8Slice(pos - len, pos)
+  return from.toString('utf8', pos - len, pos)
 }
 
 const PAIR_BYTES = 40
