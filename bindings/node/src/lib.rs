@@ -5,6 +5,7 @@
 //! errors of them; nothing here is public. Each function catches panics twice: in the work itself,
 //! where it becomes the error `internal`, and at the border.
 
+mod clock;
 mod job;
 mod mailbox;
 mod open;
@@ -16,21 +17,18 @@ mod wire;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use libkv::{Answer, Clock, Code, Db, Error, Request, Result, TxnResult};
+use libkv::{Answer, Code, Db, Error, Request, Result};
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 
-use crate::job::{Later, later, open_later};
+use crate::job::{Later, later};
 use crate::mailbox::Mailbox;
-use crate::open::Opening;
 use crate::scratch::Scratch;
 use crate::state::{Handle, State, guarded, with_state};
-use crate::transact::Attempt;
-use crate::walk::Pages;
 use crate::wire::{Call, Reader, Writer};
 
 /// The request: in the scratch memory, or in a buffer of its own if it did not fit.
-fn request<'s>(state: &'s State, len: u32, large: &'s Option<Buffer>) -> Result<Reader<'s>> {
+pub(crate) fn request<'s>(state: &'s State, len: u32, large: &'s Option<Buffer>) -> Result<Reader<'s>> {
     Ok(Reader::new(match large {
         Some(large) => large,
         None => state.scratch.request(len)?,
@@ -182,7 +180,7 @@ fn write_to(state: &State, db: u32, write: &mut Reader) -> Result<(Db, Request)>
     })
 }
 
-fn submit_for(state: &mut State, asked: Result<(Db, Request)>, id: u32, withdrawable: bool) {
+pub(crate) fn submit_for(state: &mut State, asked: Result<(Db, Request)>, id: u32, withdrawable: bool) {
     let mailbox = state.mailbox.clone();
     let submitted = asked.and_then(|(db, request)| {
         guarded(|| {
@@ -229,31 +227,6 @@ pub fn hold(env: Env, hold: bool) -> napi::Result<()> {
     })?
 }
 
-/// Opens a store before it returns; the answer is its number.
-#[napi(catch_unwind)]
-pub fn open_store(len: u32, large: Option<Buffer>) -> napi::Result<f64> {
-    with_state(|state| {
-        state.answer(|state, writer| {
-            let bytes = large.as_deref().map_or_else(|| state.scratch.request(len), Ok)?;
-            let db = Opening::read(bytes, state)?.open()?;
-            writer.just(state.add(Handle::Db(db)).into());
-            Ok(())
-        })
-    })
-}
-
-/// Opens a store on the pool; the answer is its number.
-#[napi(catch_unwind)]
-pub fn open_store_later(len: u32, large: Option<Buffer>) -> napi::Result<Later> {
-    with_state(|state| {
-        let opening = guarded(|| {
-            let bytes = large.as_deref().map_or_else(|| state.scratch.request(len), Ok)?;
-            Opening::read(bytes, state)
-        });
-        open_later(move || opening?.open())
-    })
-}
-
 /// Closes a store before it returns; its number stays, and answers `closed`.
 #[napi(catch_unwind)]
 pub fn close(db: u32) -> napi::Result<f64> {
@@ -292,143 +265,7 @@ pub fn release(handle: u32) -> napi::Result<Option<Later>> {
     }))
 }
 
-/// A scan, or events or differences: a number to ask pages of. Nothing is read yet.
-#[napi(catch_unwind)]
-pub fn walk(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
-    with_state(|state| {
-        state.answer(|state, writer| {
-            let walk = request(state, len, &large)?.walk()?;
-            let pages = Pages::new(state.db(db)?.clone(), walk);
-            writer.just(state.add(Handle::Pages(Arc::new(Mutex::new(pages)))).into());
-            Ok(())
-        })
-    })
-}
-
-/// The next page, before it returns.
-#[napi(catch_unwind)]
-pub fn page(pages: u32) -> napi::Result<f64> {
-    with_state(|state| state.answer(|state, writer| lock(&*state.pages(pages)?).next(writer)))
-}
-
-/// The next page, on the pool.
-#[napi(catch_unwind)]
-pub fn page_later(pages: u32) -> napi::Result<Later> {
-    with_state(|state| {
-        let pages = guarded(|| state.pages(pages));
-        later(move |writer| lock(&*pages?).next(writer))
-    })
-}
-
-/// A transaction whose body is async; retries below 0 are as many as it takes.
-#[napi(catch_unwind)]
-pub fn attempt(db: u32, max_retries: f64) -> napi::Result<f64> {
-    with_state(|state| {
-        state.answer(|state, writer| {
-            let most = (max_retries >= 0.0).then_some(max_retries as u32);
-            let attempt = Attempt::new(state.db(db)?.clone(), most);
-            writer.just(state.add(Handle::Attempt(Arc::new(Mutex::new(attempt)))).into());
-            Ok(())
-        })
-    })
-}
-
-/// A call of a transaction's body, before it returns.
-#[napi(catch_unwind)]
-pub fn attempt_call(attempt: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
-    with_state(|state| {
-        state.answer(|state, writer| {
-            let call = request(state, len, &large)?.call()?;
-            lock(&*state.attempt(attempt)?).call(call, writer)
-        })
-    })
-}
-
-/// A call of a transaction's body, on the pool.
-#[napi(catch_unwind)]
-pub fn attempt_call_later(attempt: u32, len: u32, large: Option<Buffer>) -> napi::Result<Later> {
-    with_state(|state| {
-        let asked = guarded(|| Ok((state.attempt(attempt)?, request(state, len, &large)?.call()?)));
-        later(move |writer| {
-            let (attempt, call) = asked?;
-            lock(&attempt).call(call, writer)
-        })
-    })
-}
-
-/// Commits what a transaction's body did, through the group queue, for the promise `id`.
-#[napi(catch_unwind)]
-pub fn attempt_commit(attempt: u32, id: u32, withdrawable: bool) -> napi::Result<()> {
-    with_state(|state| match guarded(|| Ok(lock(&*state.attempt(attempt)?).commit())) {
-        Ok(None) => {
-            let nothing_to_write = TxnResult { succeeded: true, ..TxnResult::default() };
-            state.mailbox.post(id, Ok(Answer::Txn(nothing_to_write)));
-        }
-        Ok(Some((db, txn))) => submit_for(state, Ok((db, txn.into())), id, withdrawable),
-        Err(error) => submit_for(state, Err(error), id, withdrawable),
-    })
-}
-
-/// Whether `compacted`, from a read of this transaction, only says that somebody was faster.
-#[napi(catch_unwind)]
-pub fn attempt_overtaken(attempt: u32) -> napi::Result<bool> {
-    with_state(|state| guarded(|| Ok(lock(&*state.attempt(attempt)?).is_overtaken())).unwrap_or(false))
-}
-
-/// Begins a transaction again: the answer is how many milliseconds to wait before.
-#[napi(catch_unwind)]
-pub fn attempt_again(attempt: u32) -> napi::Result<f64> {
-    with_state(|state| {
-        state.answer(|state, writer| {
-            writer.just(lock(&*state.attempt(attempt)?).again()?);
-            Ok(())
-        })
-    })
-}
-
-/// A clock in hand.
-#[napi(catch_unwind)]
-pub fn clock(unix_ms: f64) -> napi::Result<u32> {
-    with_state(|state| state.add(Handle::Clock(Clock::new(unix_ms as i64))))
-}
-
-/// Where a clock stands.
-#[napi(catch_unwind)]
-pub fn clock_now(clock: u32) -> napi::Result<f64> {
-    with_state(|state| {
-        state.answer(|state, writer| {
-            writer.just(state.clock(clock)?.unix_ms());
-            Ok(())
-        })
-    })
-}
-
-/// Moves a clock forward, on the pool: it returns once all that became due is done.
-#[napi(catch_unwind)]
-pub fn clock_advance_later(clock: u32, ms: f64) -> napi::Result<Later> {
-    with_state(|state| {
-        let clock = guarded(|| state.clock(clock));
-        later(move |writer| {
-            clock?.advance(ms as i64);
-            writer.nothing();
-            Ok(())
-        })
-    })
-}
-
-/// Moves a clock forward before it returns.
-#[napi(catch_unwind)]
-pub fn clock_advance(clock: u32, ms: f64) -> napi::Result<f64> {
-    with_state(|state| {
-        state.answer(|state, writer| {
-            state.clock(clock)?.advance(ms as i64);
-            writer.nothing();
-            Ok(())
-        })
-    })
-}
-
 /// A panic while it was held has been answered as `internal`; what it left is still sound to use.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

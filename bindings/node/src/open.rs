@@ -6,7 +6,11 @@ use std::path::Path;
 
 use libkv::{AutoCompaction, Db, LimitsPreset, Options, Result};
 
-use crate::state::State;
+use napi::bindgen_prelude::Buffer;
+use napi_derive::napi;
+
+use crate::job::{Later, open_later};
+use crate::state::{Handle, State, guarded, with_state};
 use crate::wire::Reader;
 
 /// Everything that opening needs.
@@ -49,4 +53,29 @@ impl Opening {
     pub fn open(self) -> Result<Db> {
         Db::open(Path::new(OsStr::from_bytes(&self.target)), self.options)
     }
+}
+
+/// Opens a store before it returns; the answer is its number.
+#[napi(catch_unwind)]
+pub fn open_store(len: u32, large: Option<Buffer>) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            let bytes = large.as_deref().map_or_else(|| state.scratch.request(len), Ok)?;
+            let db = Opening::read(bytes, state)?.open()?;
+            writer.just(state.add(Handle::Db(db)).into());
+            Ok(())
+        })
+    })
+}
+
+/// Opens a store on the pool; the answer is its number.
+#[napi(catch_unwind)]
+pub fn open_store_later(len: u32, large: Option<Buffer>) -> napi::Result<Later> {
+    with_state(|state| {
+        let opening = guarded(|| {
+            let bytes = large.as_deref().map_or_else(|| state.scratch.request(len), Ok)?;
+            Opening::read(bytes, state)
+        });
+        open_later(move || opening?.open())
+    })
 }

@@ -1,8 +1,15 @@
 //! `transact` with an async body: one try at a time, so that nothing waits between its awaits.
 
-use libkv::{Code, Db, Error, Put, Range, Request, Result, Retries, Transaction, Txn};
+use std::sync::{Arc, Mutex};
 
+use libkv::{Answer, Code, Db, Error, Put, Range, Request, Result, Retries, Transaction, Txn, TxnResult};
+use napi::bindgen_prelude::Buffer;
+use napi_derive::napi;
+
+use crate::job::{Later, later};
+use crate::state::{Handle, guarded, with_state};
 use crate::wire::{Call, Writer};
+use crate::{lock, request, submit_for};
 
 /// A transaction that may have to begin again.
 pub struct Attempt {
@@ -49,4 +56,70 @@ impl Attempt {
         self.transaction = self.db.transaction();
         Ok(wait.as_millis() as i64)
     }
+}
+
+/// A transaction whose body is async; retries below 0 are as many as it takes.
+#[napi(catch_unwind)]
+pub fn attempt(db: u32, max_retries: f64) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            let most = (max_retries >= 0.0).then_some(max_retries as u32);
+            let attempt = Attempt::new(state.db(db)?.clone(), most);
+            writer.just(state.add(Handle::Attempt(Arc::new(Mutex::new(attempt)))).into());
+            Ok(())
+        })
+    })
+}
+
+/// A call of a transaction's body, before it returns.
+#[napi(catch_unwind)]
+pub fn attempt_call(attempt: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            let call = request(state, len, &large)?.call()?;
+            lock(&*state.attempt(attempt)?).call(call, writer)
+        })
+    })
+}
+
+/// A call of a transaction's body, on the pool.
+#[napi(catch_unwind)]
+pub fn attempt_call_later(attempt: u32, len: u32, large: Option<Buffer>) -> napi::Result<Later> {
+    with_state(|state| {
+        let asked = guarded(|| Ok((state.attempt(attempt)?, request(state, len, &large)?.call()?)));
+        later(move |writer| {
+            let (attempt, call) = asked?;
+            lock(&attempt).call(call, writer)
+        })
+    })
+}
+
+/// Commits what a transaction's body did, through the group queue, for the promise `id`.
+#[napi(catch_unwind)]
+pub fn attempt_commit(attempt: u32, id: u32, withdrawable: bool) -> napi::Result<()> {
+    with_state(|state| match guarded(|| Ok(lock(&*state.attempt(attempt)?).commit())) {
+        Ok(None) => {
+            let nothing_to_write = TxnResult { succeeded: true, ..TxnResult::default() };
+            state.mailbox.post(id, Ok(Answer::Txn(nothing_to_write)));
+        }
+        Ok(Some((db, txn))) => submit_for(state, Ok((db, txn.into())), id, withdrawable),
+        Err(error) => submit_for(state, Err(error), id, withdrawable),
+    })
+}
+
+/// Whether `compacted`, from a read of this transaction, only says that somebody was faster.
+#[napi(catch_unwind)]
+pub fn attempt_overtaken(attempt: u32) -> napi::Result<bool> {
+    with_state(|state| guarded(|| Ok(lock(&*state.attempt(attempt)?).is_overtaken())).unwrap_or(false))
+}
+
+/// Begins a transaction again: the answer is how many milliseconds to wait before.
+#[napi(catch_unwind)]
+pub fn attempt_again(attempt: u32) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            writer.just(lock(&*state.attempt(attempt)?).again()?);
+            Ok(())
+        })
+    })
 }

@@ -1,9 +1,17 @@
 //! Scans, events and differences, a page at a time: bounded in pairs and in bytes, so that a page
 //! holds neither the loop nor memory for long.
 
+use std::sync::{Arc, Mutex};
+
 use libkv::{Change, ChangeScan, Db, Event, EventScan, KeyValue, Result, Scan};
 
+use napi::bindgen_prelude::Buffer;
+use napi_derive::napi;
+
+use crate::job::{Later, later};
+use crate::state::{Handle, guarded, with_state};
 use crate::wire::{Walk, Writer};
+use crate::{lock, request};
 
 /// Items of the first page; each later one has twice as many, up to [`PAGE_ITEMS_MAX`].
 const PAGE_ITEMS_FIRST: usize = 64;
@@ -41,22 +49,22 @@ impl Pages {
             Source::New(db, Walk::Diff(a, b, range)) => Source::Changes(db.diff(a, b, range)?),
             begun => begun,
         };
-        let items = self.items;
-        self.items = (items * 2).min(PAGE_ITEMS_MAX);
+        let most = self.items;
+        self.items = (most * 2).min(PAGE_ITEMS_MAX);
         let last = match &mut source {
             Source::Scan(scan) => {
-                let (kvs, last) = page(scan, items, pair_bytes)?;
+                let (kvs, last) = items(scan, most, pair_bytes)?;
                 writer.pairs_page(&kvs, last);
                 last
             }
             Source::Events(scan) => {
-                let (events, last) = page(scan, items, |event: &Event| pair_bytes(&event.kv))?;
+                let (events, last) = items(scan, most, |event: &Event| pair_bytes(&event.kv))?;
                 writer.events(&events, last);
                 last
             }
             Source::Changes(scan) => {
                 let bytes = |change: &Change| change.before.iter().chain(&change.after).map(pair_bytes).sum();
-                let (changes, last) = page(scan, items, bytes)?;
+                let (changes, last) = items(scan, most, bytes)?;
                 writer.changes(&changes, last);
                 last
             }
@@ -77,14 +85,14 @@ fn pair_bytes(kv: &KeyValue) -> usize {
 }
 
 /// The next items, and whether the walk is at its end.
-fn page<T>(
+fn items<T>(
     walk: &mut impl Iterator<Item = Result<T>>,
-    items: usize,
+    most: usize,
     bytes_of: impl Fn(&T) -> usize,
 ) -> Result<(Vec<T>, bool)> {
     let mut page = Vec::new();
     let mut bytes = 0;
-    while page.len() < items && bytes < PAGE_BYTES {
+    while page.len() < most && bytes < PAGE_BYTES {
         match walk.next() {
             Some(item) => {
                 let item = item?;
@@ -95,4 +103,32 @@ fn page<T>(
         }
     }
     Ok((page, false))
+}
+
+/// A scan, or events or differences: a number to ask pages of. Nothing is read yet.
+#[napi(catch_unwind)]
+pub fn walk(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            let walk = request(state, len, &large)?.walk()?;
+            let pages = Pages::new(state.db(db)?.clone(), walk);
+            writer.just(state.add(Handle::Pages(Arc::new(Mutex::new(pages)))).into());
+            Ok(())
+        })
+    })
+}
+
+/// The next page, before it returns.
+#[napi(catch_unwind)]
+pub fn page(pages: u32) -> napi::Result<f64> {
+    with_state(|state| state.answer(|state, writer| lock(&*state.pages(pages)?).next(writer)))
+}
+
+/// The next page, on the pool.
+#[napi(catch_unwind)]
+pub fn page_later(pages: u32) -> napi::Result<Later> {
+    with_state(|state| {
+        let pages = guarded(|| state.pages(pages));
+        later(move |writer| lock(&*pages?).next(writer))
+    })
 }
