@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::engine::{Engine, Interrupted, Submitted, wrong_answer};
+use crate::engine::{Completion, Engine, Interrupted, Submitted, wrong_answer};
 use crate::error::{Code, Error, Result};
 use crate::model::{Event, KeyRange, KeyValue, Revision};
 use crate::recipe::{ChangeScan, EventScan, Scan, Snapshot, Transaction, transact};
@@ -169,6 +169,12 @@ impl Db {
         completion: impl FnOnce(Result<Answer>) + Send + 'static,
     ) -> Submitted {
         self.engine.submit(request.into(), Box::new(completion))
+    }
+
+    /// Hands several requests over without waiting, in their order, as [`Db::submit`] each of them. Those that
+    /// come together share a commit, whoever else is in a hurry.
+    pub fn submit_all(&self, requests: Vec<(Request, Completion)>) -> Vec<Submitted> {
+        self.engine.submit_all(requests)
     }
 
     /// A view of the current revision. It holds no resource and no compaction back: once a

@@ -134,6 +134,12 @@ pub trait Engine: Send + Sync {
     /// Runs a request without waiting; `completion` gets the answer, also if it is a refusal.
     fn submit(&self, request: Request, completion: Completion) -> Submitted;
 
+    /// Runs requests without waiting, as [`Engine::submit`] each of them; those that must queue are
+    /// queued together, so that one group can take them all.
+    fn submit_all(&self, requests: Vec<(Request, Completion)>) -> Vec<Submitted> {
+        requests.into_iter().map(|(request, completion)| self.submit(request, completion)).collect()
+    }
+
     /// One key at a revision; 0 is now.
     fn get(&self, key: &[u8], revision: Revision) -> Result<Option<KeyValue>> {
         let answer = range(self, Range::new(key).revision(revision))?;

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crossbeam::sync::ShardedLock;
 
-use self::commit::Terms;
+use self::commit::{Terms, Together};
 use self::lmdb::Tree;
 use self::mvcc::{history, read, txn};
 use self::store::Store;
@@ -116,6 +116,30 @@ impl Embedded {
         Ok((store, Terms { durability, timeout: self.timeout, interrupted: None }))
     }
 
+    /// What must go to the queue of writers; the rest, reads and refusals, is answered here.
+    fn to_queue(
+        &self,
+        request: Request,
+        completion: Completion,
+    ) -> Option<(Arc<Store>, Terms<'static>, Request, Completion)> {
+        let reads = match &request {
+            Request::Range(_) => true,
+            Request::Txn(txn) => txn.is_read_only(),
+            _ => false,
+        };
+        if reads {
+            completion(self.call(request));
+            return None;
+        }
+        match validate(&request, &self.limits).and_then(|()| self.writable(&request)) {
+            Ok((store, terms)) => Some((store, terms, request, completion)),
+            Err(error) => {
+                completion(Err(error));
+                None
+            }
+        }
+    }
+
     fn range(&self, request: &Range) -> Result<RangeResult> {
         self.read(|txn| {
             let revision = mvcc::current_revision(txn)?;
@@ -172,23 +196,27 @@ impl Engine for Embedded {
     }
 
     fn submit(&self, request: Request, completion: Completion) -> Submitted {
-        let reads = match &request {
-            Request::Range(_) => true,
-            Request::Txn(txn) => txn.is_read_only(),
-            _ => false,
+        match self.to_queue(request, completion) {
+            Some((store, terms, request, completion)) => store.commit().submit(request, terms, completion),
+            None => Submitted::gone(),
+        }
+    }
+
+    fn submit_all(&self, requests: Vec<(Request, Completion)>) -> Vec<Submitted> {
+        let (mut together, mut queue) = (Together::default(), None);
+        let submit = |(request, completion)| {
+            let Some((store, terms, request, completion)) = self.to_queue(request, completion) else {
+                return Submitted::gone();
+            };
+            let submitted = store.commit().add(&mut together, request, terms, completion);
+            queue = Some(store);
+            submitted
         };
-        if reads {
-            completion(self.call(request));
-            return Submitted::gone();
+        let submitted = requests.into_iter().map(submit).collect();
+        if let Some(store) = queue {
+            store.commit().submit_together(together);
         }
-        let writable = validate(&request, &self.limits).and_then(|()| self.writable(&request));
-        match writable {
-            Ok((store, terms)) => store.commit().submit(request, terms, completion),
-            Err(error) => {
-                completion(Err(error));
-                Submitted::gone()
-            }
-        }
+        submitted
     }
 
     fn get(&self, key: &[u8], revision: Revision) -> Result<Option<KeyValue>> {

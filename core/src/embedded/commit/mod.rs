@@ -52,6 +52,10 @@ impl Terms<'_> {
     }
 }
 
+/// Requests to be queued at one moment.
+#[derive(Default)]
+pub(crate) struct Together(Vec<Arc<Pending>>);
+
 /// The writing side of one environment.
 pub(crate) struct Committer {
     shared: Arc<Shared>,
@@ -133,14 +137,27 @@ impl Committer {
 
     /// Runs a request, which is valid, without waiting.
     pub fn submit(&self, request: Request, terms: Terms, completion: Completion) -> Submitted {
+        let mut together = Together::default();
+        let submitted = self.add(&mut together, request, terms, completion);
+        self.submit_together(together);
+        submitted
+    }
+
+    /// Adds a request, which is valid, to those that are submitted together.
+    pub fn add(&self, together: &mut Together, request: Request, terms: Terms, completion: Completion) -> Submitted {
         let physical = matches!(&request, Request::Compact(compact) if compact.physical);
         let completion = if physical { self.after_sweep(completion) } else { completion };
         let waiter = Waiter::Completion(Mutex::new(Some(completion)));
         let pending = Pending::new(Work::Request(request), terms.durability, terms.deadline(), waiter);
-        if self.shared.queue.join(pending.clone()) {
+        together.0.push(pending.clone());
+        Submitted::new(move || pending.withdraw())
+    }
+
+    /// Queues them at one moment, so that whoever leads finds them all.
+    pub fn submit_together(&self, together: Together) {
+        if self.shared.queue.join_all(together.0) {
             self.shared.order(|orders| &orders.lead);
         }
-        Submitted::new(move || pending.withdraw())
     }
 
     /// A completion that is called only when the sweep, which such a compaction orders, is over.
