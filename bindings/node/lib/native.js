@@ -56,8 +56,10 @@ function thread() {
     for (let at = 0; at < len; ) {
       const id = view.getUint32(at, true)
       const settled = waiting[id]
-      forget(id)
-      settled(bytes, view, at + 8)
+      if (settled !== undefined) {
+        forget(id)
+        settled(bytes, view, at + 8)
+      }
       at += 8 + view.getUint32(at + 4, true)
     }
   }

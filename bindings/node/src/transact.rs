@@ -9,7 +9,7 @@ use napi_derive::napi;
 use crate::job::{Later, later};
 use crate::state::{Handle, guarded, with_state};
 use crate::wire::{Call, Writer};
-use crate::{lock, request, submit_for};
+use crate::{lock, request, submit_to};
 
 /// A transaction that may have to begin again.
 pub struct Attempt {
@@ -102,8 +102,8 @@ pub fn attempt_commit(attempt: u32, id: u32, withdrawable: bool) -> napi::Result
             let nothing_to_write = TxnResult { succeeded: true, ..TxnResult::default() };
             state.mailbox.post(id, Ok(Answer::Txn(nothing_to_write)));
         }
-        Ok(Some((db, txn))) => submit_for(state, Ok((db, txn.into())), id, withdrawable),
-        Err(error) => submit_for(state, Err(error), id, withdrawable),
+        Ok(Some((db, txn))) => submit_to(state, Ok(db), vec![(id, withdrawable)], vec![txn.into()]),
+        Err(error) => state.mailbox.post(id, Err(error)),
     })
 }
 
