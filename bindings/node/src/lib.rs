@@ -5,6 +5,9 @@
 //! errors of them; nothing here is public. Each function catches panics twice: in the work itself,
 //! where it becomes the error `internal`, and at the border.
 
+// the macros register nothing in a build for tests, of which there are none
+#![cfg_attr(test, allow(dead_code))]
+
 mod clock;
 mod job;
 mod mailbox;
