@@ -1,0 +1,107 @@
+//! The border: no panic crosses it, nothing waits while it holds the interpreter, and Ctrl-C ends
+//! a wait.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::{self, ThreadId};
+
+use libkv::{Answer, Code, Error, Request, Result};
+use pyo3::prelude::*;
+use pyo3::types::PyCFunction;
+
+use crate::error::raise;
+
+/// The interpreter is about to end, and the thread that ends it.
+static EXITING: AtomicBool = AtomicBool::new(false);
+static ENDS_IT: OnceLock<ThreadId> = OnceLock::new();
+
+/// Every call from Python goes through here: a panic becomes `InternalError`.
+///
+/// pyo3 by itself would raise a `PanicException`, which `except Exception` does not catch.
+#[inline]
+pub fn guard<T>(work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(raise(panicked(panic))))
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Error {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_string());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".into());
+    Error::new(Code::Internal, format!("libkv has a defect, please report it: {text}"))
+}
+
+/// Does what may wait, without the interpreter.
+pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
+    let done = py.detach(|| {
+        let done = catch_unwind(AssertUnwindSafe(work));
+        stay_if_exiting();
+        done
+    });
+    done.unwrap_or_else(|panic| Err(panicked(panic))).map_err(raise)
+}
+
+/// A thread that asks for the interpreter while that is ending is unwound by force before Python
+/// 3.14, which no Rust frame survives. What is still here then is a daemon thread: it stays here,
+/// as it would from 3.14 on.
+fn stay_if_exiting() {
+    while EXITING.load(Ordering::Acquire) && ENDS_IT.get() != Some(&thread::current().id()) {
+        thread::park();
+    }
+}
+
+/// Asks to be told when the interpreter ends; by then only daemon threads are left.
+pub fn watch_exit(py: Python<'_>) -> PyResult<()> {
+    let told = PyCFunction::new_closure(py, None, None, |_, _| {
+        let _ = ENDS_IT.set(thread::current().id());
+        EXITING.store(true, Ordering::Release);
+    })?;
+    py.import("atexit")?.call_method1("register", (told,)).map(drop)
+}
+
+/// A write: waits for its turn without the interpreter; a signal whose handler raises ends the wait.
+///
+/// If the handler raised too late to take the write back, its exception comes all the same, caused
+/// by an `UnknownOutcomeError` that says what became of the write.
+pub fn call(py: Python<'_>, db: &libkv::Db, request: impl Into<Request>) -> PyResult<Answer> {
+    let (request, raised) = (request.into(), Mutex::new(None));
+    let answer = detached(py, || db.call_unless(request, &|| signalled(&raised)));
+    match raised.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        None => answer,
+        Some(signal) => {
+            if let Err(cause) = taken_back(py, answer) {
+                signal.set_cause(py, Some(cause));
+            }
+            Err(signal)
+        }
+    }
+}
+
+fn signalled(raised: &Mutex<Option<PyErr>>) -> bool {
+    if EXITING.load(Ordering::Acquire) {
+        return false;
+    }
+    let signal = Python::try_attach(|py| py.check_signals().err()).flatten();
+    let came = signal.is_some();
+    if came {
+        *raised.lock().unwrap_or_else(PoisonError::into_inner) = signal;
+    }
+    came
+}
+
+/// Nothing if the request was taken back; else what to say of it.
+fn taken_back(py: Python<'_>, answer: PyResult<Answer>) -> std::result::Result<(), PyErr> {
+    match answer {
+        Ok(_) => {
+            let message = "interrupted after the commit began: the write is done";
+            Err(raise(Error::new(Code::UnknownOutcome, message)))
+        }
+        Err(error) if crate::error::has_code(py, &error, Code::Cancelled) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a handle answers to pickle and copy.
+pub fn not_pickled(what: &str, why: &str) -> PyErr {
+    pyo3::exceptions::PyTypeError::new_err(format!("{what} cannot be pickled or copied: {why}"))
+}
