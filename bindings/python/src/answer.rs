@@ -8,19 +8,21 @@ use pyo3::types::{PyBytes, PyIterator, PyList, PyString, PyTuple};
 
 use crate::convert::durability_name;
 use crate::guard::guard;
+use crate::pairs::KeyValues;
 
 /// Declares a value: its fields are attributes; it is compared, hashed and shown by them.
 ///
 /// Bytes are made at once, not on demand: pyo3 reads a field that is a Python object without a
-/// call, and nothing keeps the page of the store's answer alive.
+/// call, and nothing keeps the page of the store's answer alive. `kept N` reuses the memory of that
+/// many objects.
 macro_rules! value {
     (
         $(#[$doc:meta])*
-        $name:ident { $( $(#[$field_doc:meta])* $field:ident: $type:ty, )* }
+        $name:ident $(kept $kept:literal)? { $( $(#[$field_doc:meta])* $field:ident: $type:ty, )* }
         $( $methods:tt )*
     ) => {
         $(#[$doc])*
-        #[pyclass(frozen, get_all, module = "libkv")]
+        #[pyclass(frozen, get_all, $(freelist = $kept,)? module = "libkv")]
         pub struct $name { $( $(#[$field_doc])* pub $field: $type, )* }
 
         impl $name {
@@ -66,7 +68,7 @@ fn shown(name: &str, names: &[&str], fields: &Bound<'_, PyTuple>) -> PyResult<St
 
 value! {
     /// A key with its value and its place in history.
-    KeyValue {
+    KeyValue kept 1_024 {
         /// The key, as bytes.
         key: Py<PyBytes>,
         /// The value, as bytes; empty when only keys were asked for.
@@ -97,20 +99,20 @@ value! {
     RangeResult {
         /// The store's revision when it was read, also when an older one was asked for.
         revision: i64,
-        /// The pairs, a list of KeyValue.
-        kvs: Py<PyList>,
+        /// The pairs, a sequence of KeyValue.
+        kvs: Py<KeyValues>,
         /// How many keys the range has at that revision, whatever the limit and the filters.
         count: i64,
         /// Whether the limit cut anything off.
         more: bool,
     }
 
-    fn __len__(&self, py: Python<'_>) -> usize {
-        self.kvs.bind(py).len()
+    fn __len__(&self) -> usize {
+        self.kvs.get().__len__()
     }
 
-    fn __bool__(&self, py: Python<'_>) -> bool {
-        !self.kvs.bind(py).is_empty()
+    fn __bool__(&self) -> bool {
+        self.kvs.get().__len__() > 0
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
@@ -282,6 +284,11 @@ pub fn pair(py: Python<'_>, key: Py<PyBytes>, kv: &libkv::KeyValue) -> PyResult<
     Py::new(py, KeyValue { key, value, create_revision, mod_revision, version, lease })
 }
 
+/// A pair.
+pub fn made(py: Python<'_>, kv: &libkv::KeyValue) -> PyResult<Py<KeyValue>> {
+    pair(py, bytes(py, &kv.key), kv)
+}
+
 impl IntoPython for libkv::KeyValue {
     type Class = KeyValue;
 
@@ -303,7 +310,7 @@ impl IntoPython for libkv::RangeResult {
 
     fn into_python(self, py: Python<'_>) -> PyResult<Py<RangeResult>> {
         let libkv::RangeResult { revision, kvs, count, more } = self;
-        Py::new(py, RangeResult { revision, kvs: list(py, kvs)?, count, more })
+        Py::new(py, RangeResult { revision, kvs: Py::new(py, KeyValues::new(kvs))?, count, more })
     }
 }
 

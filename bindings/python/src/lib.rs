@@ -7,6 +7,7 @@ mod db;
 mod error;
 mod guard;
 mod options;
+mod pairs;
 mod request;
 mod scan;
 mod snapshot;
@@ -80,6 +81,7 @@ fn _libkv(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<request::Compare>()?;
     module.add_class::<request::Txn>()?;
     module.add_class::<answer::KeyValue>()?;
+    module.add_class::<pairs::KeyValues>()?;
     module.add_class::<answer::PutResult>()?;
     module.add_class::<answer::RangeResult>()?;
     module.add_class::<answer::DeleteResult>()?;

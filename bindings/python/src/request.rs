@@ -348,11 +348,11 @@ pub struct Txn(pub libkv::Txn);
 impl Txn {
     #[new]
     #[pyo3(
-        signature = (**options),
-        text_signature = "(*, compare=(), success=(), failure=(), durability=None)"
+        signature = (txn=Given::default(), **options),
+        text_signature = "(txn=..., *, compare=(), success=(), failure=(), durability=None)"
     )]
-    fn new(options: Option<&Dict<'_>>) -> PyResult<Txn> {
-        guard(|| txn(Given(None), options).map(Txn))
+    fn new(txn: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Txn> {
+        guard(|| self::txn(txn, options).map(Txn))
     }
 
     fn __repr__(&self) -> String {

@@ -28,7 +28,7 @@ class Error(Exception):
 
 
 class InvalidArgumentError(Error, ValueError):
-    """Empty key, bad option, value with ignore_value, …"""
+    """Empty key, bad option, value with ignore_value, and the like."""
 
     code = "invalid_argument"
 
@@ -94,7 +94,7 @@ class ConflictError(Error):
 
 
 class CancelledError(Error):
-    """The caller took the request back before it began. (Tasks get asyncio.CancelledError.)"""
+    """The caller took the request back before it began; tasks get asyncio.CancelledError."""
 
     code = "cancelled"
 
@@ -188,7 +188,7 @@ class ExistsError(Error, FileExistsError):
 
 
 class UnsupportedError(Error, NotImplementedError):
-    """This engine or build cannot do it."""
+    """The engine, or the build, cannot do it."""
 
     code = "unsupported"
 
