@@ -87,10 +87,10 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts `program STORE [limits=etcd]`.
-    pub fn start(program: &Path, store: &Path, etcd_limits: bool) -> std::io::Result<Program> {
-        let mut command = Command::new(program);
-        command.arg(store).stdin(Stdio::piped()).stdout(Stdio::piped());
+    /// Starts `program STORE [limits=etcd]`; the program may have words of its own before these.
+    pub fn start(program: &[String], store: &Path, etcd_limits: bool) -> std::io::Result<Program> {
+        let mut command = Command::new(&program[0]);
+        command.args(&program[1..]).arg(store).stdin(Stdio::piped()).stdout(Stdio::piped());
         if etcd_limits {
             command.arg("limits=etcd");
         }

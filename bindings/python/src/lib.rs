@@ -96,5 +96,6 @@ fn _libkv(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<submit::Submitted>()?;
     module.add_class::<transact::Retries>()?;
     module.add_class::<transact::Ended>()?;
-    Ok(())
+    // the package says what is public
+    module.delattr("__all__")
 }

@@ -9,7 +9,6 @@ from libkv._types import BytesLike, Durability, Op, OpResult, Sign, SortOrder, S
 
 _T = TypeVar("_T")
 
-__all__: list[str]
 __version__: Final[str]
 
 def open(
@@ -44,14 +43,7 @@ def _codes() -> list[str]: ...
 
 @final
 class KeyValue:
-    __match_args__: Final = (
-        "key",
-        "value",
-        "create_revision",
-        "mod_revision",
-        "version",
-        "lease",
-    )
+    __match_args__: Final = ("key", "value", "create_revision", "mod_revision", "version", "lease",)
     @property
     def key(self) -> bytes: ...
     @property
@@ -82,10 +74,7 @@ class KeyValues:
 
 @final
 class PutResult:
-    __match_args__: Final = (
-        "revision",
-        "prev_kv",
-    )
+    __match_args__: Final = ("revision", "prev_kv",)
     @property
     def revision(self) -> int: ...
     @property
@@ -96,12 +85,7 @@ class PutResult:
 
 @final
 class RangeResult:
-    __match_args__: Final = (
-        "revision",
-        "kvs",
-        "count",
-        "more",
-    )
+    __match_args__: Final = ("revision", "kvs", "count", "more",)
     @property
     def revision(self) -> int: ...
     @property
@@ -123,11 +107,7 @@ class RangeResult:
 
 @final
 class DeleteResult:
-    __match_args__: Final = (
-        "revision",
-        "deleted",
-        "prev_kvs",
-    )
+    __match_args__: Final = ("revision", "deleted", "prev_kvs",)
     @property
     def revision(self) -> int: ...
     @property
@@ -140,11 +120,7 @@ class DeleteResult:
 
 @final
 class TxnResult:
-    __match_args__: Final = (
-        "succeeded",
-        "revision",
-        "responses",
-    )
+    __match_args__: Final = ("succeeded", "revision", "responses",)
     @property
     def succeeded(self) -> bool: ...
     @property
@@ -167,11 +143,7 @@ class CompactResult:
 
 @final
 class Event:
-    __match_args__: Final = (
-        "type",
-        "kv",
-        "prev_kv",
-    )
+    __match_args__: Final = ("type", "kv", "prev_kv",)
     @property
     def type(self) -> Literal["put", "delete"]: ...
     @property
@@ -184,11 +156,7 @@ class Event:
 
 @final
 class Change:
-    __match_args__: Final = (
-        "key",
-        "before",
-        "after",
-    )
+    __match_args__: Final = ("key", "before", "after",)
     @property
     def key(self) -> bytes: ...
     @property
@@ -201,24 +169,7 @@ class Change:
 
 @final
 class Status:
-    __match_args__: Final = (
-        "revision",
-        "compacted_revision",
-        "keys",
-        "bytes_on_disk",
-        "bytes_in_use",
-        "readers",
-        "watchers",
-        "leases",
-        "format_version",
-        "lmdb_version",
-        "store_id",
-        "durability",
-        "alarms",
-        "writer_pid",
-        "writer_held_ms",
-        "oldest_reader",
-    )
+    __match_args__: Final = ("revision", "compacted_revision", "keys", "bytes_on_disk", "bytes_in_use", "readers", "watchers", "leases", "format_version", "lmdb_version", "store_id", "durability", "alarms", "writer_pid", "writer_held_ms", "oldest_reader",)
     @property
     def revision(self) -> int: ...
     @property
@@ -257,12 +208,7 @@ class Status:
 
 @final
 class Problem:
-    __match_args__: Final = (
-        "invariant",
-        "key",
-        "revision",
-        "message",
-    )
+    __match_args__: Final = ("invariant", "key", "revision", "message",)
     @property
     def invariant(self) -> str: ...
     @property
@@ -277,11 +223,7 @@ class Problem:
 
 @final
 class CheckReport:
-    __match_args__: Final = (
-        "keys",
-        "events",
-        "problems",
-    )
+    __match_args__: Final = ("keys", "events", "problems",)
     @property
     def keys(self) -> int: ...
     @property
