@@ -7,6 +7,7 @@ through libkv.aio.
 import asyncio
 import inspect
 import re
+import string
 import sys
 from typing import Any
 
@@ -14,6 +15,7 @@ import libkv
 import libkv.aio
 
 TARGETS = {"version": "version", "create": "create_revision", "mod": "mod_revision", "value": "value", "lease": "lease"}
+PLAIN = string.ascii_letters + string.digits + ".-/"
 OPTIONS = {
     "order": "sort_order",
     "target": "sort_target",
@@ -33,7 +35,7 @@ def to_bytes(word: str) -> bytes:
     return re.sub(rb"\\(..)", lambda found: bytes([int(found[1], 16)]), word.encode())
 
 
-def keys(word: str) -> dict[str, bytes]:
+def keys(word: str) -> dict[str, Any]:
     """KEY or KEY,END in etcd's notation, as the keywords of a range."""
     key, comma, end = word.partition(",")
     if not comma or not end:
@@ -83,7 +85,7 @@ def show(value: bytes) -> str:
         return "_"
     if len(value) > 64 and value == b"x" * len(value):
         return f"*{len(value)}"
-    return "".join(chr(byte) if chr(byte).isalnum() and byte < 128 or byte in b".-/" else f"\\{byte:02x}" for byte in value)
+    return "".join(chr(byte) if chr(byte) in PLAIN else f"\\{byte:02x}" for byte in value)
 
 
 def pair(kv: libkv.KeyValue | None) -> str:
@@ -126,8 +128,12 @@ def answer(result: Any) -> str:
 class Driver:
     def __init__(self, store: str, *, is_aio: bool, **settings: Any) -> None:
         self.loop = asyncio.new_event_loop()
-        self.open = lambda: self.done((libkv.aio.open if is_aio else libkv.open)(store, **settings))
-        self.db: Any = self.open()
+        self.how: Any = libkv.aio.open if is_aio else libkv.open
+        self.store, self.settings = store, settings
+        self.db = self.open()
+
+    def open(self) -> Any:
+        return self.done(self.how(self.store, **self.settings))
 
     def done(self, result: Any) -> Any:
         """What was awaited, iterated or simply answered."""
@@ -144,7 +150,10 @@ class Driver:
 
     def step(self, line: str) -> str:
         kind, *words = line.split()
-        call, done = (lambda *args, **named: self.done(getattr(self.db, kind)(*args, **named))), self.done
+
+        def call(*args: Any, **named: Any) -> Any:
+            return self.done(getattr(self.db, kind)(*args, **named))
+
         match kind:
             case "put" | "range" | "delete" | "txn":
                 return answer(call(request(kind, words)))
@@ -155,7 +164,7 @@ class Driver:
                 length = call(to_bytes(words[0]), buffer)
                 if length is None:
                     return "none"
-                return f"length {length}" if length > len(buffer) else f"value {show(buffer[:length])}"
+                return f"length {length}" if length > len(buffer) else f"value {show(bytes(buffer[:length]))}"
             case "compact":
                 return answer(call(int(words[0]), physical="physical" in words))
             case "scan":
@@ -170,7 +179,7 @@ class Driver:
             case "status" | "check":
                 return answer(call())
             case "reopen":
-                done(self.db.close())
+                self.done(self.db.close())
                 self.db = self.open()
                 return "reopened"
         return f"driver: no step {kind}"

@@ -43,7 +43,14 @@ def _codes() -> list[str]: ...
 
 @final
 class KeyValue:
-    __match_args__: Final = ("key", "value", "create_revision", "mod_revision", "version", "lease",)
+    __match_args__: Final = (
+        "key",
+        "value",
+        "create_revision",
+        "mod_revision",
+        "version",
+        "lease",
+    )
     @property
     def key(self) -> bytes: ...
     @property
@@ -74,7 +81,10 @@ class KeyValues:
 
 @final
 class PutResult:
-    __match_args__: Final = ("revision", "prev_kv",)
+    __match_args__: Final = (
+        "revision",
+        "prev_kv",
+    )
     @property
     def revision(self) -> int: ...
     @property
@@ -85,7 +95,12 @@ class PutResult:
 
 @final
 class RangeResult:
-    __match_args__: Final = ("revision", "kvs", "count", "more",)
+    __match_args__: Final = (
+        "revision",
+        "kvs",
+        "count",
+        "more",
+    )
     @property
     def revision(self) -> int: ...
     @property
@@ -107,7 +122,11 @@ class RangeResult:
 
 @final
 class DeleteResult:
-    __match_args__: Final = ("revision", "deleted", "prev_kvs",)
+    __match_args__: Final = (
+        "revision",
+        "deleted",
+        "prev_kvs",
+    )
     @property
     def revision(self) -> int: ...
     @property
@@ -120,7 +139,11 @@ class DeleteResult:
 
 @final
 class TxnResult:
-    __match_args__: Final = ("succeeded", "revision", "responses",)
+    __match_args__: Final = (
+        "succeeded",
+        "revision",
+        "responses",
+    )
     @property
     def succeeded(self) -> bool: ...
     @property
@@ -143,7 +166,11 @@ class CompactResult:
 
 @final
 class Event:
-    __match_args__: Final = ("type", "kv", "prev_kv",)
+    __match_args__: Final = (
+        "type",
+        "kv",
+        "prev_kv",
+    )
     @property
     def type(self) -> Literal["put", "delete"]: ...
     @property
@@ -156,7 +183,11 @@ class Event:
 
 @final
 class Change:
-    __match_args__: Final = ("key", "before", "after",)
+    __match_args__: Final = (
+        "key",
+        "before",
+        "after",
+    )
     @property
     def key(self) -> bytes: ...
     @property
@@ -169,7 +200,24 @@ class Change:
 
 @final
 class Status:
-    __match_args__: Final = ("revision", "compacted_revision", "keys", "bytes_on_disk", "bytes_in_use", "readers", "watchers", "leases", "format_version", "lmdb_version", "store_id", "durability", "alarms", "writer_pid", "writer_held_ms", "oldest_reader",)
+    __match_args__: Final = (
+        "revision",
+        "compacted_revision",
+        "keys",
+        "bytes_on_disk",
+        "bytes_in_use",
+        "readers",
+        "watchers",
+        "leases",
+        "format_version",
+        "lmdb_version",
+        "store_id",
+        "durability",
+        "alarms",
+        "writer_pid",
+        "writer_held_ms",
+        "oldest_reader",
+    )
     @property
     def revision(self) -> int: ...
     @property
@@ -208,7 +256,12 @@ class Status:
 
 @final
 class Problem:
-    __match_args__: Final = ("invariant", "key", "revision", "message",)
+    __match_args__: Final = (
+        "invariant",
+        "key",
+        "revision",
+        "message",
+    )
     @property
     def invariant(self) -> str: ...
     @property
@@ -223,7 +276,11 @@ class Problem:
 
 @final
 class CheckReport:
-    __match_args__: Final = ("keys", "events", "problems",)
+    __match_args__: Final = (
+        "keys",
+        "events",
+        "problems",
+    )
     @property
     def keys(self) -> int: ...
     @property
