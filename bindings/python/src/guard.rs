@@ -8,6 +8,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
 
 use libkv::{Answer, Code, Error, Request, Result};
+use pyo3::exceptions::{PyImportError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyCFunction;
 
@@ -59,6 +60,20 @@ pub fn watch_exit(py: Python<'_>) -> PyResult<()> {
     py.import("atexit")?.call_method1("register", (told,)).map(drop)
 }
 
+/// Refuses a second interpreter of this process: pyo3 keeps classes once for a process, and an object of
+/// one interpreter must not be seen by another.
+pub fn refuse_other_interpreters(py: Python<'_>) -> PyResult<()> {
+    static FIRST: OnceLock<usize> = OnceLock::new();
+    // each interpreter has a module sys of its own
+    let own = py.import("sys")?.as_ptr() as usize;
+    match *FIRST.get_or_init(|| own) == own {
+        true => Ok(()),
+        false => {
+            Err(PyImportError::new_err("libkv works in one interpreter of a process, not in sub-interpreters too"))
+        }
+    }
+}
+
 /// A write: waits for its turn without the interpreter; a signal whose handler raises ends the wait.
 ///
 /// If the handler raised too late to take the write back, its exception comes all the same, caused
@@ -103,5 +118,5 @@ fn taken_back(py: Python<'_>, answer: PyResult<Answer>) -> std::result::Result<(
 
 /// What a handle answers to pickle and copy.
 pub fn not_pickled(what: &str, why: &str) -> PyErr {
-    pyo3::exceptions::PyTypeError::new_err(format!("{what} cannot be pickled or copied: {why}"))
+    PyTypeError::new_err(format!("{what} cannot be pickled or copied: {why}"))
 }

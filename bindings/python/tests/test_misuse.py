@@ -374,8 +374,12 @@ def test_a_sub_interpreter_gets_an_import_error() -> None:
 
 
 def test_a_store_that_is_closed_in_its_own_transact(kv: libkv.Db) -> None:
+    def body(t: libkv.Transaction) -> None:
+        t.put("k", "v")
+        kv.close()
+
     with pytest.raises(libkv.ClosedError):
-        kv.transact(lambda t: (t.put("k", "v"), kv.close()))
+        kv.transact(body)
 
 
 def test_a_closed_store_under_an_iterable(kv: libkv.Db) -> None:

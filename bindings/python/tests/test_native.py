@@ -147,7 +147,9 @@ def test_the_signatures_tell_every_option(kv: libkv.Db) -> None:
         for parameter in inspect.signature(call).parameters.values():
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
                 target: Any = ":memory:" if name == "open" else print if name == "transact" else 1
-                first = (target,) if name in ("open", "transact", "compact", "changes", "diff") else ("k",)
+                first: tuple[Any, ...] = (
+                    (target,) if name in ("open", "transact", "compact", "changes", "diff") else ("k",)
+                )
                 first = () if name == "txn" or parameter.name in ("prefix", "start", "end") else first
                 first = (1, 1) if name in ("changes", "diff") else first
                 with pytest.raises((TypeError, libkv.UnsupportedError)) as raised:
@@ -384,7 +386,7 @@ def test_kvs_is_a_sequence_equal_to_a_list(kv: libkv.Db) -> None:
     with pytest.raises(TypeError, match="an int or a slice"):
         kvs["a"]  # type: ignore[call-overload]
     assert made[7] in kvs
-    assert list(reversed(kvs)) == made[::-1]  # type: ignore[call-overload]
+    assert list(reversed(kvs)) == made[::-1]
     assert repr(kv.range("0001").kvs) == repr([made[1]])
 
 
@@ -582,7 +584,7 @@ def test_an_exception_of_the_body_ends_transact(kv: libkv.Db) -> None:
 
 def test_transact_gives_up_with_conflict(kv: libkv.Db) -> None:
     kv.put("k", "0")
-    tries = []
+    tries: list[int] = []
 
     def body(t: libkv.Transaction) -> None:
         t.get("k")
@@ -597,7 +599,7 @@ def test_transact_gives_up_with_conflict(kv: libkv.Db) -> None:
 
 def test_a_compaction_under_transact_is_another_try(kv: libkv.Db) -> None:
     filled(kv, "a", "b")
-    tries = []
+    tries: list[int] = []
 
     def body(t: libkv.Transaction) -> None:
         t.get("a")
@@ -617,7 +619,7 @@ def test_transact_refuses_what_it_cannot_run(kv: libkv.Db) -> None:
     async def body(t: libkv.Transaction) -> None: ...
 
     with pytest.raises(TypeError, match=r"libkv\.aio"):
-        kv.transact(body)
+        kv.transact(body)  # type: ignore[unused-coroutine]
     with pytest.raises(TypeError, match="a function"):
         kv.transact(5)  # type: ignore[arg-type]
     with pytest.raises(libkv.InvalidArgumentError):
