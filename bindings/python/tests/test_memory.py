@@ -148,9 +148,8 @@ def test_aio() -> None:
                 pass
 
     with libkv.open(":memory:", durability="none") as db, asyncio.Runner() as runner:
-        leaks(lambda: runner.run(work(libkv.aio.Db(db), 20_000)), 1)
-        runner.run(work(libkv.aio.Db(db), 20_000))
+        runner.run(work(libkv.aio.Db(db), WARM_UP))
         before = private_kb()
-        runner.run(work(libkv.aio.Db(db), 50_000))
+        runner.run(work(libkv.aio.Db(db), CALLS))
         grown = private_kb() - before
         assert grown < ALLOWANCE_KB, f"{grown} kB more"
