@@ -14,8 +14,8 @@ trap 'rm -f "$log"' EXIT
 "$CARGO_TARGET_DIR/venv/bin/python" -m pytest -p no:cacheprovider "$@" 2>&1 | tee "$log"
 status=${PIPESTATUS[0]}
 sed -n 's/^SKIPPED \[[0-9]*\] \([^ ]*\): \(.*\)$/not run: \1 (\2)/p' "$log"
-count() { sed -n "s/^=* .*[^0-9]*\b\([0-9]*\) $1.*/\1/p" "$log" | tail -n 1; }
-passed=$(count passed) failed=$(count failed) errors=$(count 'errors\?')
+count() { tail -n 1 "$log" | grep -oE "[0-9]+ $1" | cut -d ' ' -f 1; }
+passed=$(count passed) failed=$(count failed) errors=$(count error)
 failed=$((${failed:-0} + ${errors:-0}))
 [ "$status" -eq 0 ] || [ "$failed" -gt 0 ] || failed=1
 echo "${passed:-0} passed, $failed failed"

@@ -13,6 +13,7 @@ use crate::answer::{TxnResult, pair};
 use crate::convert::{Dict, Given, Keys, bytes, each_option, flag, int};
 use crate::error::raise;
 use crate::guard::{call, detached, guard, not_pickled};
+use crate::handle::Handle;
 use crate::request;
 use crate::scan::{ChangeScan, EventScan, Scan};
 use crate::snapshot::Snapshot;
@@ -28,15 +29,15 @@ const ON_STACK_BYTES: usize = 1_024;
 /// After a fork() the child gets ForkedError: it opens the store anew.
 #[pyclass(frozen, module = "libkv")]
 pub struct Db {
-    db: libkv::Db,
     path: PathBuf,
+    db: Handle,
 }
 
 impl Db {
     pub fn open(py: Python<'_>, target: &Bound<'_, PyAny>, given: Option<&Dict<'_>>) -> PyResult<Db> {
         let (path, options) = (options::target(target)?, options::options(given)?);
         let db = detached(py, || libkv::Db::open(&path, options))?;
-        Ok(Db { db, path })
+        Ok(Db { path, db: Handle::new(db) })
     }
 }
 

@@ -6,6 +6,7 @@ mod convert;
 mod db;
 mod error;
 mod guard;
+mod handle;
 mod options;
 mod pairs;
 mod request;

@@ -10,6 +10,7 @@ use pyo3::sync::MutexExt;
 use crate::answer::{Change, Event, IntoPython, KeyValue};
 use crate::error::raise;
 use crate::guard::{detached, guard, not_pickled};
+use crate::handle::Handle;
 
 /// Items that are read with the interpreter given away once; the first time fewer.
 const AHEAD_FIRST: usize = 64;
@@ -17,8 +18,8 @@ const AHEAD_MAX: usize = 1_024;
 
 /// An iterator of the library, read some items ahead.
 struct Steps<I: Iterator> {
-    db: libkv::Db,
     state: Mutex<State<I>>,
+    db: Handle,
 }
 
 struct State<I: Iterator> {
@@ -29,9 +30,9 @@ struct State<I: Iterator> {
 }
 
 impl<T: Send, I: Iterator<Item = Result<T>> + Send> Steps<I> {
-    fn new(db: &libkv::Db, source: I) -> Steps<I> {
+    fn new(db: &Handle, source: I) -> Steps<I> {
         let state = State { source: Some(source), ahead: Vec::new().into_iter(), room: AHEAD_FIRST };
-        Steps { db: db.clone(), state: Mutex::new(state) }
+        Steps { state: Mutex::new(state), db: db.clone() }
     }
 
     /// The state; whoever waits for another thread's step gives the interpreter away meanwhile.
@@ -98,7 +99,7 @@ macro_rules! iterator {
         pub struct $name(Steps<$of>);
 
         impl $name {
-            pub fn new(db: &libkv::Db, source: $of) -> $name {
+            pub fn new(db: &Handle, source: $of) -> $name {
                 $name(Steps::new(db, source))
             }
         }

@@ -10,6 +10,7 @@ use crate::convert::{Dict, Given};
 use crate::db::range;
 use crate::error::raise;
 use crate::guard::{guard, not_pickled};
+use crate::handle::Handle;
 use crate::request;
 use crate::scan::Scan;
 
@@ -19,14 +20,14 @@ use crate::scan::Scan;
 /// has passed its revision, every call raises CompactedError.
 #[pyclass(frozen, module = "libkv")]
 pub struct Snapshot {
-    db: libkv::Db,
     snapshot: libkv::Snapshot,
     closed: AtomicBool,
+    db: Handle,
 }
 
 impl Snapshot {
-    pub fn new(db: &libkv::Db, snapshot: libkv::Snapshot) -> Snapshot {
-        Snapshot { db: db.clone(), snapshot, closed: AtomicBool::new(false) }
+    pub fn new(db: &Handle, snapshot: libkv::Snapshot) -> Snapshot {
+        Snapshot { snapshot, closed: AtomicBool::new(false), db: db.clone() }
     }
 
     fn view(&self) -> PyResult<&libkv::Snapshot> {

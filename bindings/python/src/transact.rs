@@ -13,6 +13,7 @@ use crate::answer::{IntoPython, KeyValue, RangeResult};
 use crate::convert::{Dict, Given, bytes, each_option, sized};
 use crate::error::{has_code, raise};
 use crate::guard::{detached, guard, not_pickled};
+use crate::handle::Handle;
 use crate::request;
 
 /// Reads the only keyword of transact(); None is for ever.
@@ -26,7 +27,7 @@ pub fn max_retries(options: Option<&Dict<'_>>) -> PyResult<Option<u32>> {
 }
 
 /// See `Db.transact`.
-pub fn transact<'py>(db: &libkv::Db, body: &Bound<'py, PyAny>, most: Option<u32>) -> PyResult<Bound<'py, PyAny>> {
+pub fn transact<'py>(db: &Handle, body: &Bound<'py, PyAny>, most: Option<u32>) -> PyResult<Bound<'py, PyAny>> {
     let py = body.py();
     if !body.is_callable() {
         return Err(crate::convert::wrong_type("fn", "a function of one argument", body));
@@ -75,11 +76,12 @@ pub struct Transaction {
     inner: Mutex<Option<libkv::Transaction>>,
     /// A read failed because a compaction was faster: worth another try.
     overtaken: AtomicBool,
+    db: Handle,
 }
 
 impl Transaction {
-    pub fn new(db: &libkv::Db) -> Transaction {
-        Transaction { inner: Mutex::new(Some(db.transaction())), overtaken: AtomicBool::new(false) }
+    pub fn new(db: &Handle) -> Transaction {
+        Transaction { inner: Mutex::new(Some(db.transaction())), overtaken: AtomicBool::new(false), db: db.clone() }
     }
 
     fn lock(&self, py: Python<'_>) -> MutexGuard<'_, Option<libkv::Transaction>> {
@@ -173,7 +175,7 @@ impl Transaction {
     fn _end(&self, py: Python<'_>) -> PyResult<Ended> {
         guard(|| {
             let (overtaken, transaction) = self.end(py)?;
-            Ok(Ended { transaction, overtaken })
+            Ok(Ended { transaction, overtaken, _db: self.db.clone() })
         })
     }
 
@@ -216,6 +218,7 @@ pub struct Ended {
     /// A read failed because a compaction was faster: try again.
     #[pyo3(get)]
     overtaken: bool,
+    _db: Handle,
 }
 
 #[pymethods]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import libkv
 import pytest
@@ -46,6 +47,21 @@ class Holder:
         self.process.wait()
         assert self.process.stdout
         self.process.stdout.close()
+
+
+class Future:
+    """What _submit() asks of a future."""
+
+    def __init__(self) -> None:
+        self.answer: Any = None
+
+    def done(self) -> bool:
+        return self.answer is not None
+
+    def set_result(self, answer: Any) -> None:
+        self.answer = answer
+
+    set_exception = set_result
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import libkv
 import libkv.aio
 import pytest
 import uvloop
-from conftest import Holder
+from conftest import Future, Holder
 from libkv import _libkv
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
@@ -143,19 +143,6 @@ def test_a_group_is_resolved_with_one_wake_up(run: Run, db: libkv.aio.Db, monkey
 
 def test_one_answer_queue_wakes_once_for_what_is_there(kv: libkv.Db) -> None:
     """Counted exactly, without a loop: answers that come before the queue is taken share one wake-up."""
-
-    class Future:
-        def __init__(self) -> None:
-            self.answer: Any = None
-
-        def done(self) -> bool:
-            return self.answer is not None
-
-        def set_result(self, answer: Any) -> None:
-            self.answer = answer
-
-        set_exception = set_result
-
     answers = _libkv._Answers()
     futures = [Future() for _ in range(50)]
     for number, future in enumerate(futures):

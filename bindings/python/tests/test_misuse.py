@@ -2,6 +2,8 @@
 
 import gc
 import itertools
+import math
+import select
 import subprocess
 import sys
 import textwrap
@@ -12,6 +14,8 @@ from typing import Any
 
 import libkv
 import pytest
+from conftest import Future, Holder
+from libkv import _libkv
 
 
 def handles(db: libkv.Db) -> dict[str, Any]:
@@ -335,7 +339,7 @@ def test_the_interpreter_ends_with_work_in_flight(tmp_path: Path, program: str) 
         assert db.check().problems == []
 
 
-def test_the_interpreter_ends_while_a_daemon_thread_waits_for_the_lock(holder: Any) -> None:
+def test_the_interpreter_ends_while_a_daemon_thread_waits_for_the_lock(holder: Holder) -> None:
     program = (
         AT_EXIT
         + """
@@ -395,3 +399,18 @@ def test_reentrant_iteration_of_a_scan(kv: libkv.Db) -> None:
     kv.txn(success=[libkv.Put(f"{number:03}") for number in range(300)])
     scan = kv.scan()
     assert [a.key < b.key for a, b in zip(scan, scan, strict=True)] == [True] * 150
+
+
+def test_others_run_while_the_last_handle_goes(holder: Holder) -> None:
+    """Closing waits for the write in the queue, which waits for another process: without the interpreter."""
+    db = libkv.open(holder.path, busy_timeout_ms=math.inf)
+    answers, future = _libkv._Answers(), Future()
+    db._submit(libkv.Put("k", "v"), answers, future)
+    release = threading.Timer(0.1, holder.release)  # would never run if the interpreter were kept
+    release.start()
+    del db
+    gc.collect()
+    release.join()
+    select.select([answers.fileno()], [], [])
+    answers.resolve()
+    assert isinstance(future.answer, libkv.PutResult)
