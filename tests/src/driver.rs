@@ -71,12 +71,26 @@ impl Rust {
 /// Each request by its own method, so that the methods are what is tested.
 fn request_through(db: &Db, request: &Request) -> Result<Answer> {
     Ok(match request.clone() {
-        Request::Range(range) => Answer::Range(db.range(range)?),
+        Request::Range(range) => Answer::Range(both_ranges(db, range)?),
         Request::Put(put) => Answer::Put(db.put(put)?),
         Request::Delete(delete) => Answer::Delete(db.delete(delete)?),
         Request::Txn(txn) => Answer::Txn(db.txn(txn)?),
         Request::Compact(compact) => Answer::Compact(db.compact(compact.revision, compact.physical)?),
     })
+}
+
+/// A range, once with the pairs in the answer and once with each handed over.
+fn both_ranges(db: &Db, range: Range) -> Result<RangeResult> {
+    let mut kvs = Vec::new();
+    let each = db.range_each(&range, |pair| {
+        let PairRef { create_revision, mod_revision, version, lease, .. } = pair;
+        let (key, value) = (pair.key.to_vec().into(), pair.value.to_vec().into());
+        kvs.push(KeyValue { key, value, create_revision, mod_revision, version, lease });
+    });
+    let each = each.map(|answer| RangeResult { kvs, ..answer }).map_err(|error| error.to_string());
+    let answer = db.range(range);
+    assert_eq!(each, answer.clone().map_err(|error| error.to_string()));
+    answer
 }
 
 /// A program that reads a step a line and prints an answer a line.

@@ -1,6 +1,6 @@
 //! What calls answer: frozen values with readable fields, `==` and a `repr`.
 
-use libkv::{Answer, EventKind, OpResult};
+use libkv::{Answer, EventKind, OpResult, PairRef};
 use pyo3::IntoPyObjectExt;
 use pyo3::basic::CompareOp;
 use pyo3::prelude::*;
@@ -8,7 +8,7 @@ use pyo3::types::{PyBytes, PyIterator, PyList, PyString, PyTuple};
 
 use crate::convert::durability_name;
 use crate::guard::guard;
-use crate::pairs::KeyValues;
+use crate::pairs::{KeyValues, Packed};
 
 /// Declares a value: its fields are attributes; it is compared, hashed and shown by them.
 ///
@@ -278,23 +278,30 @@ fn maybe<T: IntoPython>(py: Python<'_>, item: Option<T>) -> PyResult<Option<Py<T
 
 /// A pair whose key is an object already.
 #[inline]
-pub fn pair(py: Python<'_>, key: Py<PyBytes>, kv: &libkv::KeyValue) -> PyResult<Py<KeyValue>> {
-    let value = bytes(py, &kv.value);
-    let libkv::KeyValue { create_revision, mod_revision, version, lease, .. } = *kv;
+pub fn pair_of(py: Python<'_>, key: Py<PyBytes>, pair: PairRef) -> PyResult<Py<KeyValue>> {
+    let value = bytes(py, pair.value);
+    let PairRef { create_revision, mod_revision, version, lease, .. } = pair;
     Py::new(py, KeyValue { key, value, create_revision, mod_revision, version, lease })
 }
 
 /// A pair.
-pub fn made(py: Python<'_>, kv: &libkv::KeyValue) -> PyResult<Py<KeyValue>> {
-    pair(py, bytes(py, &kv.key), kv)
+#[inline]
+pub fn pair(py: Python<'_>, pair: PairRef) -> PyResult<Py<KeyValue>> {
+    pair_of(py, bytes(py, pair.key), pair)
 }
 
 impl IntoPython for libkv::KeyValue {
     type Class = KeyValue;
 
     fn into_python(self, py: Python<'_>) -> PyResult<Py<KeyValue>> {
-        pair(py, bytes(py, &self.key), &self)
+        pair(py, PairRef::from(&self))
     }
+}
+
+/// An answer to a range whose pairs came apart from it.
+pub fn range(py: Python<'_>, answer: &libkv::RangeResult, packed: Packed) -> PyResult<Py<RangeResult>> {
+    let libkv::RangeResult { revision, count, more, .. } = *answer;
+    Py::new(py, RangeResult { revision, kvs: Py::new(py, KeyValues::new(packed))?, count, more })
 }
 
 impl IntoPython for libkv::PutResult {
@@ -308,9 +315,9 @@ impl IntoPython for libkv::PutResult {
 impl IntoPython for libkv::RangeResult {
     type Class = RangeResult;
 
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<RangeResult>> {
-        let libkv::RangeResult { revision, kvs, count, more } = self;
-        Py::new(py, RangeResult { revision, kvs: Py::new(py, KeyValues::new(kvs))?, count, more })
+    fn into_python(mut self, py: Python<'_>) -> PyResult<Py<RangeResult>> {
+        let packed = std::mem::take(&mut self.kvs).into_iter().collect();
+        range(py, &self, packed)
     }
 }
 

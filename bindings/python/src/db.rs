@@ -2,18 +2,19 @@
 
 use std::path::PathBuf;
 
-use libkv::{Answer, Code, Compact, Error, KeyRange, Request};
+use libkv::{Answer, Code, Compact, Error, KeyRange, PairRef, Request};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use crate::answer::{CheckReport, CompactResult, DeleteResult, IntoPython, KeyValue, PutResult, RangeResult, Status};
-use crate::answer::{TxnResult, pair};
+use crate::answer::{TxnResult, pair_of};
 use crate::convert::{Dict, Given, Keys, bytes, each_option, flag, int};
 use crate::error::raise;
 use crate::guard::{call, detached, guard, not_pickled};
 use crate::handle::Handle;
+use crate::pairs::Packed;
 use crate::request;
 use crate::scan::{ChangeScan, EventScan, Scan};
 use crate::snapshot::Snapshot;
@@ -53,16 +54,17 @@ pub fn get<'py>(db: &libkv::Db, key: &Bound<'py, PyAny>, revision: i64) -> PyRes
         Ok(key) => key.clone().unbind(),
         Err(_) => PyBytes::new(py, &kv.key).unbind(),
     };
-    pair(py, key, &kv).map(Some)
+    pair_of(py, key, PairRef::from(&kv)).map(Some)
 }
 
 /// The pairs of a range, read without the interpreter.
-pub fn range(
-    py: Python<'_>,
-    request: libkv::Range,
-    read: impl FnOnce(libkv::Range) -> libkv::Result<libkv::RangeResult> + Send,
-) -> PyResult<Py<RangeResult>> {
-    detached(py, || read(request))?.into_python(py)
+pub fn range(py: Python<'_>, db: &libkv::Db, request: &libkv::Range) -> PyResult<Py<RangeResult>> {
+    let (answer, packed) = detached(py, || {
+        let mut packed = Packed::default();
+        let answer = db.range_each(request, |pair| packed.push(pair))?;
+        Ok((answer, packed))
+    })?;
+    crate::answer::range(py, &answer, packed)
 }
 
 /// Reads the only keyword of get().
@@ -172,7 +174,7 @@ impl Db {
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
     )]
     fn range(&self, py: Python<'_>, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Py<RangeResult>> {
-        guard(|| range(py, request::range("range", key, options)?, |request| self.db.range(request)))
+        guard(|| range(py, &self.db, &request::range("range", key, options)?))
     }
 
     /// An iterator over the pairs of a range by key, all at one revision. It reads page by page, holds

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use libkv::PairRef;
 use pyo3::IntoPyObjectExt;
 use pyo3::basic::CompareOp;
 use pyo3::exceptions::PyIndexError;
@@ -10,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PySlice};
 
-use crate::answer::made;
+use crate::answer::{KeyValue, pair};
 use crate::convert::wrong_type;
 use crate::guard::{guard, not_pickled};
 
@@ -19,23 +20,77 @@ const CHUNK: usize = 64;
 
 static CHAIN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
+/// Pairs as they come from the store: all bytes in one piece.
+#[derive(Default, PartialEq)]
+pub struct Packed {
+    bytes: Vec<u8>,
+    places: Vec<Place>,
+}
+
+/// A pair, and where its bytes end; they begin where those of the one before end.
+#[derive(PartialEq)]
+struct Place {
+    create_revision: i64,
+    mod_revision: i64,
+    version: i64,
+    lease: i64,
+    value_at: usize,
+    end: usize,
+}
+
+impl Packed {
+    pub fn push(&mut self, pair: PairRef) {
+        self.bytes.extend_from_slice(pair.key);
+        let value_at = self.bytes.len();
+        self.bytes.extend_from_slice(pair.value);
+        let PairRef { create_revision, mod_revision, version, lease, .. } = pair;
+        self.places.push(Place { create_revision, mod_revision, version, lease, value_at, end: self.bytes.len() });
+    }
+
+    fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    fn get(&self, at: usize) -> Option<PairRef<'_>> {
+        let place = self.places.get(at)?;
+        let start = at.checked_sub(1).map_or(0, |before| self.places[before].end);
+        let Place { create_revision, mod_revision, version, lease, value_at, end } = *place;
+        let (key, value) = (&self.bytes[start..value_at], &self.bytes[value_at..end]);
+        Some(PairRef { key, value, create_revision, mod_revision, version, lease })
+    }
+
+    /// Up to `most` pairs from one on, as objects.
+    fn list<'py>(&self, py: Python<'py>, at: usize, most: usize) -> PyResult<Bound<'py, PyList>> {
+        let end = self.len().min(at.saturating_add(most));
+        let made = (at.min(end)..end).filter_map(|at| self.get(at)).map(|found| pair(py, found));
+        PyList::new(py, made.collect::<PyResult<Vec<Py<KeyValue>>>>()?)
+    }
+}
+
+impl FromIterator<libkv::KeyValue> for Packed {
+    fn from_iter<I: IntoIterator<Item = libkv::KeyValue>>(kvs: I) -> Packed {
+        let mut packed = Packed::default();
+        kvs.into_iter().for_each(|kv| packed.push(PairRef::from(&kv)));
+        packed
+    }
+}
+
 /// The pairs of an answer: a sequence of KeyValue, which cannot be changed.
 ///
 /// A pair becomes an object when it is asked for (twice, then two equal ones), so that a large answer
 /// is small until it is used, and making it does not keep other threads out of the interpreter. It is
 /// equal to a list of the same pairs; list(kvs) makes one.
 #[pyclass(frozen, sequence, module = "libkv")]
-pub struct KeyValues(Arc<Vec<libkv::KeyValue>>);
+pub struct KeyValues(Arc<Packed>);
 
 impl KeyValues {
-    pub fn new(kvs: Vec<libkv::KeyValue>) -> KeyValues {
-        KeyValues(Arc::new(kvs))
+    pub fn new(packed: Packed) -> KeyValues {
+        KeyValues(Arc::new(packed))
     }
-}
 
-fn list<'py>(py: Python<'py>, kvs: &[libkv::KeyValue]) -> PyResult<Bound<'py, PyList>> {
-    let made = kvs.iter().map(|kv| made(py, kv)).collect::<PyResult<Vec<_>>>()?;
-    PyList::new(py, made)
+    fn list<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        self.0.list(py, 0, usize::MAX)
+    }
 }
 
 #[pymethods]
@@ -51,7 +106,7 @@ impl KeyValues {
             let chain = CHAIN.get_or_try_init(py, || {
                 py.import("itertools")?.getattr("chain")?.getattr("from_iterable").map(Bound::unbind)
             })?;
-            chain.bind(py).call1((Chunks { kvs: self.0.clone(), at: AtomicUsize::new(0) },))
+            chain.bind(py).call1((Chunks { packed: self.0.clone(), at: AtomicUsize::new(0) },))
         })
     }
 
@@ -59,12 +114,12 @@ impl KeyValues {
         let py = index.py();
         guard(|| {
             if let Ok(slice) = index.cast::<PySlice>() {
-                return list(py, &self.0)?.as_any().get_item(slice);
+                return self.list(py)?.as_any().get_item(slice);
             }
             let at: isize = index.extract().map_err(|_| wrong_type("an index", "an int or a slice", index))?;
             let at = if at < 0 { at + self.0.len() as isize } else { at };
             match usize::try_from(at).ok().and_then(|at| self.0.get(at)) {
-                Some(kv) => Ok(made(py, kv)?.into_bound(py).into_any()),
+                Some(found) => pair(py, found)?.into_bound_py_any(py),
                 None => Err(PyIndexError::new_err("index out of range")),
             }
         })
@@ -75,13 +130,13 @@ impl KeyValues {
         let same = |equal: bool| (equal == matches!(op, CompareOp::Eq)).into_bound_py_any(py);
         guard(|| match (op, other.cast::<KeyValues>(), other.cast::<PyList>()) {
             (CompareOp::Eq | CompareOp::Ne, Ok(other), _) => same(self.0 == other.get().0),
-            (CompareOp::Eq | CompareOp::Ne, _, Ok(other)) => same(list(py, &self.0)?.eq(other)?),
+            (CompareOp::Eq | CompareOp::Ne, _, Ok(other)) => same(self.list(py)?.eq(other)?),
             _ => Ok(py.NotImplemented().into_bound(py)),
         })
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        guard(|| Ok(list(py, &self.0)?.repr()?.to_string()))
+        guard(|| Ok(self.list(py)?.repr()?.to_string()))
     }
 
     fn __reduce__(&self) -> PyResult<()> {
@@ -92,7 +147,7 @@ impl KeyValues {
 /// Lists of the next few pairs.
 #[pyclass(frozen, module = "libkv._libkv")]
 struct Chunks {
-    kvs: Arc<Vec<libkv::KeyValue>>,
+    packed: Arc<Packed>,
     at: AtomicUsize,
 }
 
@@ -105,12 +160,10 @@ impl Chunks {
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
         guard(|| {
             let at = self.at.fetch_add(CHUNK, Ordering::AcqRel);
-            let rest = self.kvs.get(at..).unwrap_or_default();
-            let chunk = &rest[..rest.len().min(CHUNK)];
-            if chunk.is_empty() {
+            if at >= self.packed.len() {
                 return Ok(None);
             }
-            list(py, chunk).map(Some)
+            self.packed.list(py, at, CHUNK).map(Some)
         })
     }
 }

@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use libkv::{Code, Error};
 use pyo3::prelude::*;
 
-use crate::answer::{KeyValue, RangeResult};
+use crate::answer::{IntoPython, KeyValue, RangeResult};
 use crate::convert::{Dict, Given};
-use crate::db::range;
 use crate::error::raise;
-use crate::guard::{guard, not_pickled};
+use crate::guard::{detached, guard, not_pickled};
 use crate::handle::Handle;
 use crate::request;
 use crate::scan::Scan;
@@ -60,7 +59,7 @@ impl Snapshot {
     fn range(&self, py: Python<'_>, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Py<RangeResult>> {
         guard(|| {
             let (view, request) = (self.view()?, request::range("range", key, options)?);
-            range(py, request, |request| view.range(request))
+            detached(py, || view.range(request))?.into_python(py)
         })
     }
 
