@@ -3,20 +3,13 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::thread::{self, ThreadId};
 
 use libkv::{Answer, Code, Error, Request, Result};
 use pyo3::exceptions::{PyImportError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::PyCFunction;
 
 use crate::error::raise;
-
-/// The interpreter is about to end, and the thread that ends it.
-static EXITING: AtomicBool = AtomicBool::new(false);
-static ENDS_IT: OnceLock<ThreadId> = OnceLock::new();
 
 /// Every call from Python goes through here: a panic becomes `InternalError`.
 ///
@@ -33,31 +26,11 @@ fn panicked(panic: Box<dyn Any + Send>) -> Error {
 }
 
 /// Does what may wait, without the interpreter.
+///
+/// A daemon thread that comes back while the interpreter is ending stays in pyo3 for good, before
+/// Python 3.14 too, where the interpreter by itself would unwind it through our frames.
 pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
-    let done = py.detach(|| {
-        let done = catch_unwind(AssertUnwindSafe(work));
-        stay_if_exiting();
-        done
-    });
-    done.unwrap_or_else(|panic| Err(panicked(panic))).map_err(raise)
-}
-
-/// A thread that asks for the interpreter while that is ending is unwound by force before Python
-/// 3.14, which no Rust frame survives. What is still here then is a daemon thread: it stays here,
-/// as it would from 3.14 on.
-fn stay_if_exiting() {
-    while EXITING.load(Ordering::Acquire) && ENDS_IT.get() != Some(&thread::current().id()) {
-        thread::park();
-    }
-}
-
-/// Asks to be told when the interpreter ends; by then only daemon threads are left.
-pub fn watch_exit(py: Python<'_>) -> PyResult<()> {
-    let told = PyCFunction::new_closure(py, None, None, |_, _| {
-        let _ = ENDS_IT.set(thread::current().id());
-        EXITING.store(true, Ordering::Release);
-    })?;
-    py.import("atexit")?.call_method1("register", (told,)).map(drop)
+    py.detach(work).map_err(raise)
 }
 
 /// Refuses a second interpreter of this process: pyo3 keeps classes once for a process, and an object of
@@ -93,9 +66,6 @@ pub fn call(py: Python<'_>, db: &libkv::Db, request: impl Into<Request>) -> PyRe
 }
 
 fn signalled(raised: &Mutex<Option<PyErr>>) -> bool {
-    if EXITING.load(Ordering::Acquire) {
-        return false;
-    }
     let signal = Python::try_attach(|py| py.check_signals().err()).flatten();
     let came = signal.is_some();
     if came {

@@ -65,7 +65,6 @@ fn _codes() -> Vec<&'static str> {
 #[pymodule(gil_used = false)]
 fn _libkv(module: &Bound<'_, PyModule>) -> PyResult<()> {
     guard::refuse_other_interpreters(module.py())?;
-    guard::watch_exit(module.py())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(open, module)?)?;
     module.add_function(wrap_pyfunction!(_panic, module)?)?;

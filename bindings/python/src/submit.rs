@@ -99,13 +99,15 @@ impl Answers {
             // before the queue is taken: what comes later wakes again
             let _ = (&self.woken).read(&mut [0; 16]);
             let answers = std::mem::take(&mut *lock(&self.queue.answers));
+            let mut resolved = Ok(());
             for (id, answer) in answers {
                 let future = lock(&self.waiting).futures.remove(&id);
                 if let Some(future) = future {
-                    resolve(future.bind(py), answer)?;
+                    // what one raises is told once all have their answer
+                    resolved = resolved.and(resolve(future.bind(py), answer));
                 }
             }
-            Ok(())
+            resolved
         })
     }
 }

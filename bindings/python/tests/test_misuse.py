@@ -267,7 +267,7 @@ def test_multiprocessing_by_fork_and_by_spawn(tmp_path: Path) -> None:
 
 
 AT_EXIT = """
-    import asyncio, sys, threading, math
+    import asyncio, sys, threading, math, time
     import libkv, libkv.aio
     db = libkv.open(sys.argv[1], durability="lazy", busy_timeout_ms=math.inf)
 """
@@ -288,6 +288,10 @@ AT_EXIT = """
         threading.Thread(target=work, daemon=True).start()
     for _ in range(100):
         db.put("m", "v")
+    class Slow:  # the threads come back from their writes while the interpreter is ending
+        def __del__(self, sleep=time.sleep):
+            sleep(0.3)
+    sys.slow = Slow()
         """,
         """
     def work():
@@ -298,6 +302,10 @@ AT_EXIT = """
         threading.Thread(target=work, daemon=True).start()
     for _ in range(100):
         db.get("m")
+    class Slow:
+        def __del__(self, sleep=time.sleep):
+            sleep(0.3)
+    sys.slow = Slow()
         """,
         """
     async def main():

@@ -17,6 +17,7 @@ if no writer has begun it; otherwise the CancelledError has an UnknownOutcomeErr
 
 import asyncio
 import inspect
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, Unpack, cast, overload
@@ -301,18 +302,21 @@ def _plain(result: _T) -> _T:
 
 
 _ANSWERS: WeakKeyDictionary[asyncio.AbstractEventLoop, _libkv._Answers] = WeakKeyDictionary()
+_NEW_LOOP = threading.Lock()
 
 
 def _answers(loop: asyncio.AbstractEventLoop) -> _libkv._Answers:
     """What this loop is woken by; made at its first write, gone with it."""
     answers = _ANSWERS.get(loop)
     if answers is None:
-        # what a closed loop still waits for will never be asked for
-        for other in list(_ANSWERS):
-            if other.is_closed():
-                _ANSWERS.pop(other, None)
-        answers = _ANSWERS[loop] = _libkv._Answers()
+        answers = _libkv._Answers()
         loop.add_reader(answers.fileno(), answers.resolve)
+        with _NEW_LOOP:
+            # what a closed loop still waits for will never be asked for
+            for other in list(_ANSWERS):
+                if other.is_closed():
+                    del _ANSWERS[other]
+            _ANSWERS[loop] = answers
     return answers
 
 
