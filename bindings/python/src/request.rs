@@ -355,6 +355,11 @@ impl Txn {
         guard(|| self::txn(txn, options).map(Txn))
     }
 
+    /// Whether no branch can write, for libkv.aio.
+    fn _is_read_only(&self) -> bool {
+        self.0.is_read_only()
+    }
+
     fn __repr__(&self) -> String {
         let libkv::Txn { compare, success, failure, .. } = &self.0;
         format!("Txn({} to compare, {} on success, {} on failure)", compare.len(), success.len(), failure.len())
