@@ -191,7 +191,10 @@ class Db:
 
     async def txn(self, txn: libkv.Txn = _ABSENT, **options: Unpack[TxnOptions]) -> libkv.TxnResult:
         """Compare, then run one of two lists of operations in one revision; see libkv.Db.txn()."""
-        return cast("libkv.TxnResult", await self._write(libkv.Txn(*_given(txn), **options)))
+        request = libkv.Txn(*_given(txn), **options)
+        if request._is_read_only():
+            return self._db.txn(request)
+        return cast("libkv.TxnResult", await self._write(request))
 
     @overload
     async def transact(
