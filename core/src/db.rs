@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::engine::{Completion, Engine, Interrupted, Submitted, wrong_answer};
+use crate::engine::{Completion, Engine, Interrupted, PairRef, Submitted, wrong_answer};
 use crate::error::{Code, Error, Result};
 use crate::model::{Event, KeyRange, KeyValue, Revision};
 use crate::recipe::{ChangeScan, EventScan, Scan, Snapshot, Transaction, transact};
@@ -85,6 +85,17 @@ impl Db {
     /// `invalid_argument` (empty key), `compacted`, `future_revision`.
     pub fn range(&self, range: Range) -> Result<RangeResult> {
         call!(self, Range, range)
+    }
+
+    /// As [`Db::range`], for languages that keep pairs in a form of their own: `each` gets every pair
+    /// where it lies, and the answer has none. It must be quick and not call libkv, since a read
+    /// transaction is open meanwhile. If this fails, some pairs may have come.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::range`].
+    pub fn range_each(&self, range: &Range, mut each: impl FnMut(PairRef)) -> Result<RangeResult> {
+        self.engine.range_each(range, &mut each)
     }
 
     /// The pairs of a range, one after the other, all at the revision of the first page. Holds

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::{Code, Error, Result};
-use crate::model::{Change, Event, KeyRange, KeyValue, Revision};
+use crate::model::{Change, Event, KeyRange, KeyValue, LeaseId, Revision, Version};
 use crate::request::{Answer, Changes, CheckReport, Range, RangeResult, Request, Status};
 
 /// Runs once with the answer of a submitted request.
@@ -98,6 +98,30 @@ pub struct Page {
     pub next: Option<Vec<u8>>,
 }
 
+/// A pair where it lies, for whoever copies it at once; see [`Engine::range_each`].
+#[derive(Clone, Copy, Debug)]
+pub struct PairRef<'p> {
+    /// The key.
+    pub key: &'p [u8],
+    /// The value; empty when only keys were asked for.
+    pub value: &'p [u8],
+    /// As in [`KeyValue`].
+    pub create_revision: Revision,
+    /// As in [`KeyValue`].
+    pub mod_revision: Revision,
+    /// As in [`KeyValue`].
+    pub version: Version,
+    /// As in [`KeyValue`].
+    pub lease: LeaseId,
+}
+
+impl<'p> From<&'p KeyValue> for PairRef<'p> {
+    fn from(kv: &'p KeyValue) -> PairRef<'p> {
+        let KeyValue { ref key, ref value, create_revision, mod_revision, version, lease } = *kv;
+        PairRef { key, value, create_revision, mod_revision, version, lease }
+    }
+}
+
 /// A stretch of the log; see [`Engine::changes`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ChangesPage {
@@ -144,6 +168,14 @@ pub trait Engine: Send + Sync {
     fn get(&self, key: &[u8], revision: Revision) -> Result<Option<KeyValue>> {
         let answer = range(self, Range::new(key).revision(revision))?;
         Ok(answer.kvs.into_iter().next())
+    }
+
+    /// A range whose pairs go to `each`, one by one, and are left out of the answer: for languages that
+    /// keep pairs in a form of their own. It must not call the engine.
+    fn range_each(&self, request: &Range, each: &mut dyn FnMut(PairRef)) -> Result<RangeResult> {
+        let mut answer = range(self, request.clone())?;
+        std::mem::take(&mut answer.kvs).iter().for_each(|kv| each(kv.into()));
+        Ok(answer)
     }
 
     /// The value of one key, now, into `buffer`; answers its length. If the buffer is too small

@@ -36,7 +36,7 @@ mod validate;
 
 pub use bytes::Bytes;
 pub use db::Db;
-pub use engine::{ChangesPage, Completion, DiffPage, Engine, Interrupted, Page, Submitted, after_group};
+pub use engine::{ChangesPage, Completion, DiffPage, Engine, Interrupted, Page, PairRef, Submitted, after_group};
 pub use error::{Code, Error, Result};
 pub use model::{Change, Event, EventKind, KeyRange, KeyValue, LeaseId, Revision, Version};
 pub use options::{AutoCompaction, Clock, LimitsPreset, Options};

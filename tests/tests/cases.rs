@@ -6,14 +6,14 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use libkv::{LimitsPreset, Options};
-use libkv_tests::driver::{self, Program, Rust};
+use libkv_tests::driver::{Program, Rust};
 use libkv_tests::model::Model;
 use libkv_tests::script;
 
 use self::support::etcd::{self, Etcd};
+use self::support::programs;
 
 struct Case {
     /// File, line, rows and title.
@@ -173,50 +173,48 @@ fn rust_in_a_directory() {
     agree("rust in a directory", found);
 }
 
-#[test]
-fn c() {
-    let driver = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder").join("c/driver");
-    if !driver.exists() {
-        println!("not run: conformance cases in C ({} is not built: run make)", driver.display());
-        return;
-    }
-    program_agrees("c", || Command::new(&driver));
-}
-
-#[test]
-fn node() {
-    node_agrees("node", &[]);
-}
-
-#[test]
-fn node_sync() {
-    node_agrees("node_sync", &["--sync"]);
-}
-
-fn node_agrees(name: &str, words: &[&str]) {
-    match driver::node() {
-        Ok(driver) => program_agrees(name, || {
-            let mut command = Command::new("node");
-            command.arg(&driver).args(words);
-            command
-        }),
-        Err(why) => println!("not run: conformance cases in {name} ({why})"),
-    }
-}
-
-/// Runs the cases through a driver: `command STORE limits=etcd`, a step and an answer a line.
-fn program_agrees(name: &str, command: impl Fn() -> Command) {
+/// Every case, asked of a program; how to start it is `command`, or why that cannot be.
+fn program_agrees(name: &str, command: Result<Vec<String>, String>) {
+    let command = match command {
+        Ok(command) => command,
+        Err(why) => return println!("not run: conformance cases in {name} ({why})"),
+    };
     let path = scratch(name);
     let found = differences(
         |case| !case.wire,
         |_| {
             let _ = fs::remove_dir_all(&path);
-            let mut program = Program::start(command(), &path, true).expect("the driver starts");
+            let mut program = Program::start(&command, &path, true).expect("the driver starts");
             Box::new(move |line| Some((program.run(&line.step), line.expected.clone())))
         },
     );
     let _ = fs::remove_dir_all(&path);
     agree(name, found);
+}
+
+#[test]
+fn c() {
+    program_agrees("c", programs::c());
+}
+
+#[test]
+fn python() {
+    program_agrees("python", programs::python(&[]));
+}
+
+#[test]
+fn python_aio() {
+    program_agrees("python-aio", programs::python(&["--aio"]));
+}
+
+#[test]
+fn node() {
+    program_agrees("node", programs::node(&[]));
+}
+
+#[test]
+fn node_sync() {
+    program_agrees("node-sync", programs::node(&["--sync"]));
 }
 
 #[test]

@@ -7,16 +7,16 @@ mod support;
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use libkv::{Durability, Options};
 use libkv_tests::dice::Dice;
-use libkv_tests::driver::{self, Program, Rust};
+use libkv_tests::driver::{Program, Rust};
 use libkv_tests::model::Model;
 use libkv_tests::random::{SCRIPT_STEPS, write_script};
 use libkv_tests::script;
 
 use self::support::etcd::{self, Etcd};
+use self::support::programs;
 
 const STEPS: usize = 24_000;
 
@@ -106,6 +106,55 @@ fn engine_and_model_answer_alike() {
     }
 }
 
+/// Scripts that each program of another language is asked.
+const PROGRAM_SCRIPTS: u64 = 4;
+
+/// Random scripts, asked of a program; how to start it is `command`, or why that cannot be.
+fn program_and_model_answer_alike(name: &str, command: Result<Vec<String>, String>) {
+    let command = match command {
+        Ok(command) => command,
+        Err(why) => return println!("not run: random scripts in {name} ({why})"),
+    };
+    let seed =
+        env("SEED").unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_nanos() as u64));
+    println!("SEED={seed}");
+    for number in 0..PROGRAM_SCRIPTS {
+        let path = scratch(&format!("random-{name}"));
+        let mut program = Program::start(&command, &path, false).expect("the driver starts");
+        let mut model = Model::new(false);
+        for (at, line) in write_script(Dice(seed.wrapping_add(number)), false).iter().enumerate() {
+            let should = model.run(&script::parse(line).expect("the writer knows the language"));
+            assert_eq!(program.run(line), should, "{name}, SEED={seed}, script {number}, step {at}: {line}");
+        }
+    }
+    let _ = fs::remove_dir_all(scratch(&format!("random-{name}")));
+}
+
+#[test]
+fn c_and_model_answer_alike() {
+    program_and_model_answer_alike("c", programs::c());
+}
+
+#[test]
+fn python_and_model_answer_alike() {
+    program_and_model_answer_alike("python", programs::python(&[]));
+}
+
+#[test]
+fn python_aio_and_model_answer_alike() {
+    program_and_model_answer_alike("python-aio", programs::python(&["--aio"]));
+}
+
+#[test]
+fn node_and_model_answer_alike() {
+    program_and_model_answer_alike("node", programs::node(&[]));
+}
+
+#[test]
+fn node_sync_and_model_answer_alike() {
+    program_and_model_answer_alike("node-sync", programs::node(&["--sync"]));
+}
+
 /// Steps of the script that a real etcd is asked.
 const ETCD_STEPS: usize = 300;
 
@@ -143,41 +192,4 @@ fn etcd_and_model_answer_alike() {
     }
     println!("{asked} steps");
     assert!(asked > 300, "only {asked} steps were asked");
-}
-
-/// Scripts that each driver is given: most of the engine's own have been asked above.
-const DRIVER_SCRIPTS: u64 = 3;
-
-#[test]
-fn node_and_model_answer_alike() {
-    match driver::node() {
-        Ok(program) => {
-            for words in [&[][..], &["--sync"]] {
-                program_and_model_answer_alike(|| {
-                    let mut command = Command::new("node");
-                    command.arg(&program).args(words);
-                    command
-                });
-            }
-        }
-        Err(why) => println!("not run: random scripts in Node ({why})"),
-    }
-}
-
-/// Runs a few scripts through a driver: `command STORE limits=etcd`, a step and an answer a line.
-fn program_and_model_answer_alike(command: impl Fn() -> Command) {
-    let seed =
-        env("SEED").unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_nanos() as u64));
-    println!("SEED={seed}");
-    for number in 0..DRIVER_SCRIPTS {
-        let path = scratch(&format!("random-driver-{seed}"));
-        let mut program = Program::start(command(), &path, true).expect("the driver starts");
-        let mut model = Model::new(true);
-        for line in write_script(Dice(seed.wrapping_add(number)), true) {
-            let should = model.run(&script::parse(&line).expect("the writer knows the language"));
-            assert_eq!(program.run(&line), should, "SEED={seed} script {number}: {line} ({:?})", command());
-        }
-        drop(program);
-        let _ = fs::remove_dir_all(&path);
-    }
 }

@@ -20,12 +20,12 @@ use self::lmdb::Tree;
 use self::mvcc::{history, read, txn};
 use self::store::Store;
 use crate::db::Db;
-use crate::engine::{ChangesPage, Completion, DiffPage, Engine, Interrupted, Page, Submitted};
+use crate::engine::{ChangesPage, Completion, DiffPage, Engine, Interrupted, Page, PairRef, Submitted};
 use crate::error::{Code, Error, Result};
 use crate::model::{Event, KeyRange, KeyValue, Revision};
 use crate::options::Options;
 use crate::request::*;
-use crate::validate::{Limits, validate};
+use crate::validate::{Limits, check_range, validate};
 
 /// How long a write waits for the writer's lock, unless the options say otherwise.
 const BUSY_TIMEOUT_MS: u64 = 5_000;
@@ -237,6 +237,16 @@ impl Engine for Embedded {
                 }
                 value.len()
             })
+        })
+    }
+
+    fn range_each(&self, request: &Range, each: &mut dyn FnMut(PairRef)) -> Result<RangeResult> {
+        check_range(&request.range)?;
+        self.read(|txn| {
+            let revision = mvcc::current_revision(txn)?;
+            let at = mvcc::readable(txn, request.revision, revision)?;
+            let answer = read::range_into(txn, request, at, &mut read::Each { each, count: 0 })?;
+            Ok(RangeResult { revision, ..answer })
         })
     }
 
