@@ -1,3 +1,5 @@
+//! What linking an addon for Node needs.
+
 fn main() {
     napi_build::setup();
 }

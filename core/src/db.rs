@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::engine::{Engine, Interrupted, Submitted, wrong_answer};
+use crate::engine::{Completion, Engine, Interrupted, PairRef, Submitted, wrong_answer};
 use crate::error::{Code, Error, Result};
 use crate::model::{Event, KeyRange, KeyValue, LeaseId, Revision};
 use crate::recipe::{ChangeScan, Election, EventScan, Lease, Lock, Scan, Snapshot, Transaction, Watcher, transact};
@@ -86,6 +86,17 @@ impl Db {
     /// `invalid_argument` (empty key), `compacted`, `future_revision`.
     pub fn range(&self, range: Range) -> Result<RangeResult> {
         call!(self, Range, range)
+    }
+
+    /// As [`Db::range`], for languages that keep pairs in a form of their own: `each` gets every pair
+    /// where it lies, and the answer has none. It must be quick and not call libkv, since a read
+    /// transaction is open meanwhile. If this fails, some pairs may have come.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::range`].
+    pub fn range_each(&self, range: &Range, mut each: impl FnMut(PairRef)) -> Result<RangeResult> {
+        self.engine.range_each(range, &mut each)
     }
 
     /// The pairs of a range, one after the other, all at the revision of the first page. Holds
@@ -170,6 +181,12 @@ impl Db {
         completion: impl FnOnce(Result<Answer>) + Send + 'static,
     ) -> Submitted {
         self.engine.submit(request.into(), Box::new(completion))
+    }
+
+    /// Hands several requests over without waiting, in their order, as [`Db::submit`] each of them. Those that
+    /// come together share a commit, whoever else is in a hurry.
+    pub fn submit_all(&self, requests: Vec<(Request, Completion)>) -> Vec<Submitted> {
+        self.engine.submit_all(requests)
     }
 
     /// A view of the current revision. It holds no resource and no compaction back: once a

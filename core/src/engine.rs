@@ -1,12 +1,14 @@
 //! What a store must be able to do: the border between what is said and who does it.
 
+use std::cell::RefCell;
 use std::os::fd::RawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 use std::vec;
 
 use crate::error::{Code, Error, Result};
-use crate::model::{Change, Event, KeyRange, KeyValue, LeaseId, Revision};
+use crate::model::{Change, Event, KeyRange, KeyValue, LeaseId, Revision, Version};
 use crate::request::{
     Answer, Changes, CheckReport, LeaseKeepAlive, LeaseTimeToLive, Range, RangeResult, Request, Status, Watch,
 };
@@ -16,6 +18,47 @@ use crate::request::{
 /// It runs on the thread that led the group, after the writer's lock is released. It must not
 /// block; it may call libkv.
 pub type Completion = Box<dyn FnOnce(Result<Answer>) + Send>;
+
+type After = Box<dyn FnOnce()>;
+
+thread_local! {
+    /// What waits for the end of the group whose completions this thread runs.
+    static AFTER_GROUP: RefCell<Option<Vec<After>>> = const { RefCell::new(None) };
+}
+
+/// From a completion: runs `then` once the last completion of its group has run, on the same thread.
+/// From anywhere else: at once. For whoever gathers answers and passes them on together.
+pub fn after_group(then: impl FnOnce() + 'static) {
+    let then: After = Box::new(then);
+    let now = AFTER_GROUP.with_borrow_mut(|group| match group {
+        Some(waiting) => {
+            waiting.push(then);
+            None
+        }
+        None => Some(then),
+    });
+    if let Some(then) = now {
+        then();
+    }
+}
+
+/// Runs the completions of a group, and then what they left for [`after_group`]. One that panics
+/// ends neither its leader nor the group.
+pub(crate) fn complete_group(completions: impl IntoIterator<Item = (Completion, Result<Answer>)>) {
+    // a completion may call libkv and lead another group, which is a part of this one then
+    let outermost = AFTER_GROUP.with_borrow_mut(|group| match group {
+        Some(_) => false,
+        None => group.replace(Vec::new()).is_none(),
+    });
+    for (completion, answer) in completions {
+        let _ = catch_unwind(AssertUnwindSafe(|| completion(answer)));
+    }
+    if outermost {
+        for then in AFTER_GROUP.take().into_iter().flatten() {
+            let _ = catch_unwind(AssertUnwindSafe(then));
+        }
+    }
+}
 
 /// A request that was handed over by [`Engine::submit`], for whoever may change their mind. To drop
 /// it changes nothing.
@@ -61,6 +104,30 @@ pub struct Page {
     pub next: Option<Vec<u8>>,
 }
 
+/// A pair where it lies, for whoever copies it at once; see [`Engine::range_each`].
+#[derive(Clone, Copy, Debug)]
+pub struct PairRef<'p> {
+    /// The key.
+    pub key: &'p [u8],
+    /// The value; empty when only keys were asked for.
+    pub value: &'p [u8],
+    /// As in [`KeyValue`].
+    pub create_revision: Revision,
+    /// As in [`KeyValue`].
+    pub mod_revision: Revision,
+    /// As in [`KeyValue`].
+    pub version: Version,
+    /// As in [`KeyValue`].
+    pub lease: LeaseId,
+}
+
+impl<'p> From<&'p KeyValue> for PairRef<'p> {
+    fn from(kv: &'p KeyValue) -> PairRef<'p> {
+        let KeyValue { ref key, ref value, create_revision, mod_revision, version, lease } = *kv;
+        PairRef { key, value, create_revision, mod_revision, version, lease }
+    }
+}
+
 /// A stretch of the log; see [`Engine::changes`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ChangesPage {
@@ -97,10 +164,24 @@ pub trait Engine: Send + Sync {
     /// Runs a request without waiting; `completion` gets the answer, also if it is a refusal.
     fn submit(&self, request: Request, completion: Completion) -> Submitted;
 
+    /// Runs requests without waiting, as [`Engine::submit`] each of them; those that must queue are
+    /// queued together, so that one group can take them all.
+    fn submit_all(&self, requests: Vec<(Request, Completion)>) -> Vec<Submitted> {
+        requests.into_iter().map(|(request, completion)| self.submit(request, completion)).collect()
+    }
+
     /// One key at a revision; 0 is now.
     fn get(&self, key: &[u8], revision: Revision) -> Result<Option<KeyValue>> {
         let answer = range(self, Range::new(key).revision(revision))?;
         Ok(answer.kvs.into_iter().next())
+    }
+
+    /// A range whose pairs go to `each`, one by one, and are left out of the answer: for languages that
+    /// keep pairs in a form of their own. It must not call the engine.
+    fn range_each(&self, request: &Range, each: &mut dyn FnMut(PairRef)) -> Result<RangeResult> {
+        let mut answer = range(self, request.clone())?;
+        std::mem::take(&mut answer.kvs).iter().for_each(|kv| each(kv.into()));
+        Ok(answer)
     }
 
     /// The value of one key, now, into `buffer`; answers its length. If the buffer is too small
@@ -245,4 +326,32 @@ fn range<E: Engine + ?Sized>(engine: &E, request: Range) -> Result<RangeResult> 
 
 pub(crate) fn wrong_answer(answer: &Answer) -> Error {
     Error::new(Code::Internal, format!("the engine answered another kind of request: {answer:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[test]
+    fn what_waits_for_the_group_runs_once_after_its_last_completion() {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let say = |what: &'static str| {
+            let order = order.clone();
+            move || order.lock().expect("no panic").push(what)
+        };
+        let completion = |own: &'static str, then: &'static str, panics: bool| -> (Completion, Result<Answer>) {
+            let (own, then) = (say(own), say(then));
+            let run = move |_| {
+                own();
+                after_group(then);
+                assert!(!panics, "a completion that panics");
+            };
+            (Box::new(run), Err(Error::new(Code::Busy, "")))
+        };
+        complete_group([completion("a", "after a", true), completion("b", "after b", false)]);
+        after_group(say("at once"));
+        assert_eq!(*order.lock().expect("no panic"), ["a", "b", "after a", "after b", "at once"]);
+    }
 }

@@ -37,7 +37,8 @@ mod validate;
 pub use bytes::Bytes;
 pub use db::Db;
 pub use engine::{
-    ChangesPage, Completion, DiffPage, Engine, Interrupted, Keeping, Page, Submitted, WatchPage, WatchStream,
+    ChangesPage, Completion, DiffPage, Engine, Interrupted, Keeping, Page, PairRef, Submitted, WatchPage, WatchStream,
+    after_group,
 };
 pub use error::{Code, Error, Result};
 pub use model::{Change, Event, EventKind, KeyRange, KeyValue, LeaseId, Revision, Version};

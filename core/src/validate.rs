@@ -95,7 +95,7 @@ fn invalid(message: impl Into<String>) -> Error {
     Error::new(Code::InvalidArgument, message)
 }
 
-fn check_range(range: &KeyRange) -> Result<()> {
+pub(crate) fn check_range(range: &KeyRange) -> Result<()> {
     match range.key.is_empty() {
         true => Err(invalid("key is not provided")),
         false => Ok(()),

@@ -192,7 +192,7 @@ pub fn settled(db: &Db, watcher: &Watcher) -> Result<Settled> {
 /// Each request by its own method, so that the methods are what is tested.
 fn request_through(db: &Db, request: &Request) -> Result<Answer> {
     Ok(match request.clone() {
-        Request::Range(range) => Answer::Range(db.range(range)?),
+        Request::Range(range) => Answer::Range(both_ranges(db, range)?),
         Request::Put(put) => Answer::Put(db.put(put)?),
         Request::Delete(delete) => Answer::Delete(db.delete(delete)?),
         Request::Txn(txn) => Answer::Txn(db.txn(txn)?),
@@ -200,6 +200,20 @@ fn request_through(db: &Db, request: &Request) -> Result<Answer> {
         Request::LeaseGrant(grant) => Answer::LeaseGrant(db.lease_grant(grant.ttl_seconds, grant.id)?),
         Request::LeaseRevoke(revoke) => Answer::LeaseRevoke(db.lease_revoke(revoke.id)?),
     })
+}
+
+/// A range, once with the pairs in the answer and once with each handed over.
+fn both_ranges(db: &Db, range: Range) -> Result<RangeResult> {
+    let mut kvs = Vec::new();
+    let each = db.range_each(&range, |pair| {
+        let PairRef { create_revision, mod_revision, version, lease, .. } = pair;
+        let (key, value) = (pair.key.to_vec().into(), pair.value.to_vec().into());
+        kvs.push(KeyValue { key, value, create_revision, mod_revision, version, lease });
+    });
+    let each = each.map(|answer| RangeResult { kvs, ..answer }).map_err(|error| error.to_string());
+    let answer = db.range(range);
+    assert_eq!(each, answer.clone().map_err(|error| error.to_string()));
+    answer
 }
 
 /// A program that reads a step a line and prints an answer a line.
@@ -210,10 +224,10 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts `program STORE [limits=etcd]`.
-    pub fn start(program: &Path, store: &Path, etcd_limits: bool) -> std::io::Result<Program> {
-        let mut command = Command::new(program);
-        command.arg(store).stdin(Stdio::piped()).stdout(Stdio::piped());
+    /// Starts `program STORE [limits=etcd]`; the program may have words of its own before these.
+    pub fn start(program: &[String], store: &Path, etcd_limits: bool) -> std::io::Result<Program> {
+        let mut command = Command::new(&program[0]);
+        command.args(&program[1..]).arg(store).stdin(Stdio::piped()).stdout(Stdio::piped());
         if etcd_limits {
             command.arg("limits=etcd");
         }

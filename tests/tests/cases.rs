@@ -14,6 +14,7 @@ use libkv_tests::model::Model;
 use libkv_tests::script;
 
 use self::support::etcd::{self, Etcd};
+use self::support::programs;
 
 struct Case {
     /// File, line, rows and title.
@@ -173,24 +174,48 @@ fn rust_in_a_directory() {
     agree("rust in a directory", found);
 }
 
-#[test]
-fn c() {
-    let driver = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder").join("c/driver");
-    if !driver.exists() {
-        println!("not run: conformance cases in C ({} is not built: run make)", driver.display());
-        return;
-    }
-    let path = scratch("c");
+/// Every case, asked of a program; how to start it is `command`, or why that cannot be.
+fn program_agrees(name: &str, command: Result<Vec<String>, String>) {
+    let command = match command {
+        Ok(command) => command,
+        Err(why) => return println!("not run: conformance cases in {name} ({why})"),
+    };
+    let path = scratch(name);
     let found = differences(
         |case| !case.wire,
         |_| {
             let _ = fs::remove_dir_all(&path);
-            let mut program = Program::start(&driver, &path, true).expect("the driver starts");
+            let mut program = Program::start(&command, &path, true).expect("the driver starts");
             Box::new(move |line| Some((program.run(&line.step), line.expected.clone())))
         },
     );
     let _ = fs::remove_dir_all(&path);
-    agree("c", found);
+    agree(name, found);
+}
+
+#[test]
+fn c() {
+    program_agrees("c", programs::c());
+}
+
+#[test]
+fn python() {
+    program_agrees("python", programs::python(&[]));
+}
+
+#[test]
+fn python_aio() {
+    program_agrees("python-aio", programs::python(&["--aio"]));
+}
+
+#[test]
+fn node() {
+    program_agrees("node", programs::node(&[]));
+}
+
+#[test]
+fn node_sync() {
+    program_agrees("node-sync", programs::node(&["--sync"]));
 }
 
 #[test]

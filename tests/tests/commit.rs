@@ -179,3 +179,49 @@ fn a_completion_may_drop_the_last_handle() {
     }
     std::fs::remove_dir_all(store).expect("removed");
 }
+
+#[test]
+fn what_is_submitted_together_is_one_group() {
+    let db = Db::open(":memory:", patient()).expect("a new store");
+    let (done, answers) = channel();
+    let ended = Arc::new(AtomicUsize::new(0));
+    let (group_done, group_ends) = channel();
+    let completion = |name: String| -> libkv::Completion {
+        let (done, ended, group_done) = (done.clone(), ended.clone(), group_done.clone());
+        Box::new(move |answer| {
+            let groups_before = ended.load(Ordering::Acquire);
+            let revision = answer.map(|answer| match answer {
+                libkv::Answer::Put(put) => put.revision,
+                other => panic!("{name}: {other:?}"),
+            });
+            // the first of a group that gets here counts it
+            libkv::after_group(move || {
+                let _ = ended.compare_exchange(groups_before, groups_before + 1, Ordering::AcqRel, Ordering::Acquire);
+                group_done.send(()).expect("somebody listens");
+            });
+            done.send((name, revision)).expect("somebody listens");
+        })
+    };
+    let requests = (0..100).map(|n| {
+        // every tenth is refused, before it is queued
+        let key = if n % 10 == 0 { String::new() } else { format!("k{n}") };
+        (Put::new(key, "v").into(), completion(n.to_string()))
+    });
+    let submitted = db.submit_all(requests.collect());
+    assert_eq!(submitted.len(), 100);
+    let mut revisions = Vec::new();
+    for _ in 0..100 {
+        match answer(&answers, "one of them") {
+            (name, Ok(revision)) => revisions.push((name.parse::<i64>().expect("a number"), revision)),
+            (name, Err(error)) => {
+                assert!(name.ends_with('0') && error.code() == Code::InvalidArgument, "{name}: {error}")
+            }
+        }
+    }
+    let wanted: Vec<i64> = (0..100).filter(|n| n % 10 != 0).collect();
+    assert_eq!(revisions, wanted.iter().zip(2..).map(|(&n, revision)| (n, revision)).collect::<Vec<_>>());
+    (0..100).for_each(|_| answer(&group_ends, "the end of a group"));
+    // refused ones end "groups" of their own at once; the ninety that were written are one more
+    assert_eq!(ended.load(Ordering::Acquire), 10 + 1);
+    db.close();
+}

@@ -10,12 +10,13 @@ use std::path::PathBuf;
 
 use libkv::{Durability, Options};
 use libkv_tests::dice::Dice;
-use libkv_tests::driver::Rust;
+use libkv_tests::driver::{Program, Rust};
 use libkv_tests::model::Model;
 use libkv_tests::random::{SCRIPT_STEPS, write_script};
 use libkv_tests::script;
 
 use self::support::etcd::{self, Etcd};
+use self::support::programs;
 
 const STEPS: usize = 24_000;
 
@@ -111,6 +112,55 @@ fn engine_and_model_answer_alike() {
     ] {
         assert!(reached.get(what).is_some_and(|times| *times >= 3), "hardly reached: {what} ({reached:?})");
     }
+}
+
+/// Scripts that each program of another language is asked.
+const PROGRAM_SCRIPTS: u64 = 4;
+
+/// Random scripts, asked of a program; how to start it is `command`, or why that cannot be.
+fn program_and_model_answer_alike(name: &str, command: Result<Vec<String>, String>) {
+    let command = match command {
+        Ok(command) => command,
+        Err(why) => return println!("not run: random scripts in {name} ({why})"),
+    };
+    let seed =
+        env("SEED").unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_nanos() as u64));
+    println!("SEED={seed}");
+    for number in 0..PROGRAM_SCRIPTS {
+        let path = scratch(&format!("random-{name}"));
+        let mut program = Program::start(&command, &path, false).expect("the driver starts");
+        let mut model = Model::new(false);
+        for (at, line) in write_script(Dice(seed.wrapping_add(number)), false).iter().enumerate() {
+            let should = model.run(&script::parse(line).expect("the writer knows the language"));
+            assert_eq!(program.run(line), should, "{name}, SEED={seed}, script {number}, step {at}: {line}");
+        }
+    }
+    let _ = fs::remove_dir_all(scratch(&format!("random-{name}")));
+}
+
+#[test]
+fn c_and_model_answer_alike() {
+    program_and_model_answer_alike("c", programs::c());
+}
+
+#[test]
+fn python_and_model_answer_alike() {
+    program_and_model_answer_alike("python", programs::python(&[]));
+}
+
+#[test]
+fn python_aio_and_model_answer_alike() {
+    program_and_model_answer_alike("python-aio", programs::python(&["--aio"]));
+}
+
+#[test]
+fn node_and_model_answer_alike() {
+    program_and_model_answer_alike("node", programs::node(&[]));
+}
+
+#[test]
+fn node_sync_and_model_answer_alike() {
+    program_and_model_answer_alike("node-sync", programs::node(&["--sync"]));
 }
 
 /// Steps of the script that a real etcd is asked.

@@ -1,1 +1,102 @@
-//! libkv for Python: the native part.
+//! libkv for Python: the native part, `libkv._libkv`. `libkv/_libkv.pyi` says what it has; the package
+//! `libkv` passes it on, and `libkv.aio` is written over it.
+
+mod answer;
+mod convert;
+mod db;
+mod error;
+mod guard;
+mod handle;
+mod options;
+mod pairs;
+mod request;
+mod scan;
+mod snapshot;
+mod submit;
+mod transact;
+
+use pyo3::prelude::*;
+
+use crate::convert::Dict;
+
+/// Opens a store: a directory, a file: URL, or ":memory:", which leaves nothing behind.
+///
+/// target is str, bytes or any os.PathLike. Options left out, or None, take their default:
+///
+///     create               make the store if there is none; False raises NotFoundError (True)
+///     read_only            writes raise ReadOnlyError, and nothing is created (False)
+///     durability           "sync", "lazy", or "none", which is chosen when a store is made ("sync")
+///     busy_timeout_ms      how long to wait for the writer's lock; math.inf is for ever (5,000)
+///     max_bytes            quota on data pages (no limit)
+///     max_request_bytes    keys and values of one write, summed (64 MiB)
+///     max_txn_ops          operations in each list of a txn (100,000)
+///     limits               "etcd": a cluster's limits, now
+///     lease_ttl_min_seconds   smaller TTLs are raised to it (1)
+///     auto_compaction      a number of revisions to keep, or a datetime.timedelta (off)
+///     max_readers          read transactions at one moment, all processes (1,024)
+///     mode                 permissions of the files that are made (0o600)
+///     clock                a Clock that a test sets (the system's)
+///     allow_network_fs     open on a network file system all the same (False)
+///
+/// Raises NotFoundError, NotAStoreError, IncompatibleError, BusyError, PermissionDeniedError,
+/// InvalidArgumentError (an option that disagrees with the environment that is open in this process),
+/// UnsupportedError, FullError, IoError; nothing that was there is changed by any of them.
+#[pyfunction]
+#[pyo3(
+    signature = (target, **options),
+    text_signature = "(target, *, create=True, read_only=False, durability=None, busy_timeout_ms=5000, max_bytes=0, max_request_bytes=None, max_txn_ops=None, limits=None, lease_ttl_min_seconds=None, auto_compaction=None, max_readers=None, mode=None, clock=None, allow_network_fs=False, tls_ca=None, tls_cert=None, tls_key=None, tls_server_name=None, user=None, password=None, connect_timeout_ms=None, request_timeout_ms=None, keep_alive_ms=None)"
+)]
+fn open(py: Python<'_>, target: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -> PyResult<db::Db> {
+    guard::guard(|| db::Db::open(py, target, options))
+}
+
+/// Panics, so that a test can see that no panic gets through.
+#[pyfunction]
+fn _panic() -> PyResult<()> {
+    guard::guard(|| panic!("asked for"))
+}
+
+/// Every name of an error code, so that a test can compare the classes.
+#[pyfunction]
+fn _codes() -> Vec<&'static str> {
+    libkv::Code::ALL.iter().map(|code| code.name()).collect()
+}
+
+#[pymodule(gil_used = false)]
+fn _libkv(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    guard::refuse_other_interpreters(module.py())?;
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_function(wrap_pyfunction!(open, module)?)?;
+    module.add_function(wrap_pyfunction!(_panic, module)?)?;
+    module.add_function(wrap_pyfunction!(_codes, module)?)?;
+    module.add_class::<db::Db>()?;
+    module.add_class::<snapshot::Snapshot>()?;
+    module.add_class::<scan::Scan>()?;
+    module.add_class::<scan::EventScan>()?;
+    module.add_class::<scan::ChangeScan>()?;
+    module.add_class::<transact::Transaction>()?;
+    module.add_class::<options::Clock>()?;
+    module.add_class::<request::Put>()?;
+    module.add_class::<request::Range>()?;
+    module.add_class::<request::Delete>()?;
+    module.add_class::<request::Compare>()?;
+    module.add_class::<request::Txn>()?;
+    module.add_class::<answer::KeyValue>()?;
+    module.add_class::<pairs::KeyValues>()?;
+    module.add_class::<answer::PutResult>()?;
+    module.add_class::<answer::RangeResult>()?;
+    module.add_class::<answer::DeleteResult>()?;
+    module.add_class::<answer::TxnResult>()?;
+    module.add_class::<answer::CompactResult>()?;
+    module.add_class::<answer::Event>()?;
+    module.add_class::<answer::Change>()?;
+    module.add_class::<answer::Status>()?;
+    module.add_class::<answer::Problem>()?;
+    module.add_class::<answer::CheckReport>()?;
+    module.add_class::<submit::Answers>()?;
+    module.add_class::<submit::Submitted>()?;
+    module.add_class::<transact::Retries>()?;
+    module.add_class::<transact::Ended>()?;
+    // the package says what is public
+    module.delattr("__all__")
+}

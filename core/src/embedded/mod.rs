@@ -19,17 +19,19 @@ use std::time::Duration;
 
 use crossbeam::sync::ShardedLock;
 
-use self::commit::Terms;
+use self::commit::{Terms, Together};
 use self::lmdb::Tree;
 use self::mvcc::{history, read, txn};
 use self::store::Store;
 use crate::db::Db;
-use crate::engine::{ChangesPage, Completion, DiffPage, Engine, Interrupted, Keeping, Page, Submitted, WatchStream};
+use crate::engine::{
+    ChangesPage, Completion, DiffPage, Engine, Interrupted, Keeping, Page, PairRef, Submitted, WatchStream,
+};
 use crate::error::{Code, Error, Result};
 use crate::model::{Event, KeyRange, KeyValue, LeaseId, Revision};
 use crate::options::Options;
 use crate::request::*;
-use crate::validate::{Limits, validate, validate_watch};
+use crate::validate::{Limits, check_range, validate, validate_watch};
 
 /// How long a write waits for the writer's lock, unless the options say otherwise.
 const BUSY_TIMEOUT_MS: u64 = 5_000;
@@ -142,6 +144,30 @@ impl Embedded {
         Ok((store, Terms { durability, timeout: self.timeout, interrupted: None }))
     }
 
+    /// What must go to the queue of writers; the rest, reads and refusals, is answered here.
+    fn to_queue(
+        &self,
+        request: Request,
+        completion: Completion,
+    ) -> Option<(Arc<Store>, Terms<'static>, Request, Completion)> {
+        let reads = match &request {
+            Request::Range(_) => true,
+            Request::Txn(txn) => txn.is_read_only(),
+            _ => false,
+        };
+        if reads {
+            completion(self.call(request));
+            return None;
+        }
+        match self.prepare(request).and_then(|request| Ok((self.writable(&request)?, request))) {
+            Ok(((store, terms), request)) => Some((store, terms, request, completion)),
+            Err(error) => {
+                completion(Err(error));
+                None
+            }
+        }
+    }
+
     fn range(&self, request: &Range) -> Result<RangeResult> {
         self.read(|txn| {
             let revision = mvcc::current_revision(txn)?;
@@ -211,23 +237,27 @@ impl Engine for Embedded {
     }
 
     fn submit(&self, request: Request, completion: Completion) -> Submitted {
-        let reads = match &request {
-            Request::Range(_) => true,
-            Request::Txn(txn) => txn.is_read_only(),
-            _ => false,
+        match self.to_queue(request, completion) {
+            Some((store, terms, request, completion)) => store.commit().submit(request, terms, completion),
+            None => Submitted::gone(),
+        }
+    }
+
+    fn submit_all(&self, requests: Vec<(Request, Completion)>) -> Vec<Submitted> {
+        let (mut together, mut queue) = (Together::default(), None);
+        let submit = |(request, completion)| {
+            let Some((store, terms, request, completion)) = self.to_queue(request, completion) else {
+                return Submitted::gone();
+            };
+            let submitted = store.commit().add(&mut together, request, terms, completion);
+            queue = Some(store);
+            submitted
         };
-        if reads {
-            completion(self.call(request));
-            return Submitted::gone();
+        let submitted = requests.into_iter().map(submit).collect();
+        if let Some(store) = queue {
+            store.commit().submit_together(together);
         }
-        let writable = self.prepare(request).and_then(|request| Ok((self.writable(&request)?, request)));
-        match writable {
-            Ok(((store, terms), request)) => store.commit().submit(request, terms, completion),
-            Err(error) => {
-                completion(Err(error));
-                Submitted::gone()
-            }
-        }
+        submitted
     }
 
     fn get(&self, key: &[u8], revision: Revision) -> Result<Option<KeyValue>> {
@@ -248,6 +278,16 @@ impl Engine for Embedded {
                 }
                 value.len()
             })
+        })
+    }
+
+    fn range_each(&self, request: &Range, each: &mut dyn FnMut(PairRef)) -> Result<RangeResult> {
+        check_range(&request.range)?;
+        self.read(|txn| {
+            let revision = mvcc::current_revision(txn)?;
+            let at = mvcc::readable(txn, request.revision, revision)?;
+            let answer = read::range_into(txn, request, at, &mut read::Each { each, count: 0 })?;
+            Ok(RangeResult { revision, ..answer })
         })
     }
 

@@ -1,3 +1,4 @@
-//! What several suites need: a real etcd.
+//! What several suites need: a real etcd, and the drivers of other languages.
 
 pub mod etcd;
+pub mod programs;

@@ -28,7 +28,7 @@ use crate::embedded::guard::{Guard, WAIT_PERIOD};
 use crate::embedded::lmdb::Env;
 use crate::embedded::mvcc::{compact, write::Writer};
 use crate::embedded::os;
-use crate::engine::{Completion, Interrupted, Submitted};
+use crate::engine::{Completion, Interrupted, Submitted, complete_group};
 use crate::error::{Code, Error, Result};
 use crate::options::Clock;
 use crate::request::{Answer, Durability, Request};
@@ -55,6 +55,10 @@ impl Terms<'_> {
         self.timeout.and_then(|timeout| Instant::now().checked_add(timeout))
     }
 }
+
+/// Requests to be queued at one moment.
+#[derive(Default)]
+pub(crate) struct Together(Vec<Arc<Pending>>);
 
 /// The writing side of one environment. Clones are the same.
 #[derive(Clone)]
@@ -154,14 +158,27 @@ impl Committer {
 
     /// Runs a request, which is valid, without waiting.
     pub fn submit(&self, request: Request, terms: Terms, completion: Completion) -> Submitted {
+        let mut together = Together::default();
+        let submitted = self.add(&mut together, request, terms, completion);
+        self.submit_together(together);
+        submitted
+    }
+
+    /// Adds a request, which is valid, to those that are submitted together.
+    pub fn add(&self, together: &mut Together, request: Request, terms: Terms, completion: Completion) -> Submitted {
         let physical = matches!(&request, Request::Compact(compact) if compact.physical);
         let completion = if physical { self.after_sweep(completion) } else { completion };
         let waiter = Waiter::Completion(Mutex::new(Some(completion)));
         let pending = Pending::new(Work::Request(request), terms.durability, terms.deadline(), waiter);
-        if self.shared.queue.join(pending.clone()) {
+        together.0.push(pending.clone());
+        Submitted::new(move || pending.withdraw())
+    }
+
+    /// Queues them at one moment, so that whoever leads finds them all.
+    pub fn submit_together(&self, together: Together) {
+        if self.shared.queue.join_all(together.0) {
             self.shared.order(|orders| &orders.lead);
         }
-        Submitted::new(move || pending.withdraw())
     }
 
     /// Revokes every lease that is due, and waits for it.
@@ -336,9 +353,7 @@ impl Shared {
         if later.sweep {
             self.order(|orders| &orders.sweep);
         }
-        for (completion, outcome) in later.completions {
-            complete(completion, outcome.and_then(answer_of));
-        }
+        complete(later.completions);
     }
 
     fn hand_on(self: &Arc<Self>) {
@@ -420,9 +435,8 @@ fn leaves_sweep(member: &Pending, outcome: &Result<Outcome>) -> bool {
     outcome.is_ok() && !(compact.physical && waits)
 }
 
-/// A completion that panics ends neither its leader nor the group.
-fn complete(completion: Completion, outcome: Result<Answer>) {
-    let _ = catch_unwind(AssertUnwindSafe(|| completion(outcome)));
+fn complete(completions: Vec<(Completion, Result<Outcome>)>) {
+    complete_group(completions.into_iter().map(|(completion, outcome)| (completion, outcome.and_then(answer_of))));
 }
 
 /// The worker.
@@ -553,9 +567,7 @@ impl Shared {
     fn sweep_for_completions(self: &Arc<Self>, orders: &Orders) {
         let waiting = std::mem::take(&mut *lock(&self.swept));
         let swept = self.sweep_unless_stopped(orders);
-        for (completion, answer) in waiting {
-            complete(completion, swept.clone().and(answer));
-        }
+        complete_group(waiting.into_iter().map(|(completion, answer)| (completion, swept.clone().and(answer))));
     }
 
     fn sweep_unless_stopped(self: &Arc<Self>, orders: &Orders) -> Result<()> {

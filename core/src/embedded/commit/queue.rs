@@ -186,6 +186,17 @@ impl Queue {
         true
     }
 
+    /// Joins with several that no thread waits for, at one moment. True: the worker must lead.
+    pub fn join_all(&self, pendings: Vec<Arc<Pending>>) -> bool {
+        let mut inner = lock(&self.inner);
+        inner.waiting.extend(pendings);
+        let told = inner.led == Led::Nobody && !inner.waiting.is_empty();
+        if told {
+            inner.led = Led::WorkerTold;
+        }
+        told
+    }
+
     /// For the worker, which was told to lead: whether it still must.
     pub fn begin_as_worker(&self) -> bool {
         let mut inner = lock(&self.inner);

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::{At, bound, history};
 use crate::embedded::codec::{self, Header, LogEvent};
 use crate::embedded::lmdb::{Cursor, Tree, Txn};
+use crate::engine::PairRef;
 use crate::error::Result;
 use crate::model::{KeyRange, KeyValue, LeaseId, Revision, Version};
 use crate::request::{KEY_BYTES_MAX, Range, RangeResult, SortOrder, SortTarget};
@@ -97,10 +98,6 @@ impl Pairs {
         Pairs { kvs: Vec::new(), page: Vec::new(), pending: Vec::new(), bytes: 0 }
     }
 
-    pub fn len(&self) -> usize {
-        self.kvs.len() + self.pending.len()
-    }
-
     pub fn push(&mut self, key: &[u8], value: &[u8], header: &Header) {
         let bytes = key.len() + value.len();
         if self.page.len() + bytes > self.page.capacity() {
@@ -159,6 +156,45 @@ impl Pairs {
     pub fn finish_each(mut self, mut each: impl FnMut(KeyValue)) {
         std::mem::take(&mut self.kvs).into_iter().for_each(&mut each);
         self.take_page(each);
+    }
+}
+
+/// Where the pairs of a range go.
+pub(crate) trait Sink {
+    /// How many have come.
+    fn len(&self) -> usize;
+
+    /// Takes one.
+    fn push(&mut self, key: &[u8], value: &[u8], header: &Header);
+}
+
+impl Sink for Pairs {
+    fn len(&self) -> usize {
+        self.kvs.len() + self.pending.len()
+    }
+
+    #[inline]
+    fn push(&mut self, key: &[u8], value: &[u8], header: &Header) {
+        Pairs::push(self, key, value, header);
+    }
+}
+
+/// Hands each pair to a closure.
+pub(crate) struct Each<'e> {
+    pub each: &'e mut dyn FnMut(PairRef),
+    pub count: usize,
+}
+
+impl Sink for Each<'_> {
+    fn len(&self) -> usize {
+        self.count
+    }
+
+    #[inline]
+    fn push(&mut self, key: &[u8], value: &[u8], header: &Header) {
+        self.count += 1;
+        let Header { rev, create, version, lease, .. } = *header;
+        (self.each)(PairRef { key, value, create_revision: create, mod_revision: rev.main, version, lease });
     }
 }
 
@@ -300,19 +336,26 @@ fn count(txn: &Txn, range: &KeyRange, at: At) -> Result<i64> {
 
 /// The pairs of a range, as [`Range`] asks, with `revision` left 0.
 pub(crate) fn range(txn: &Txn, request: &Range, at: At) -> Result<RangeResult> {
+    let mut pairs = Pairs::new();
+    let answer = range_into(txn, request, at, &mut pairs)?;
+    Ok(RangeResult { kvs: pairs.finish(), ..answer })
+}
+
+/// As [`range`], with the pairs put into `pairs` and left out of the answer.
+pub(crate) fn range_into(txn: &Txn, request: &Range, at: At, pairs: &mut impl Sink) -> Result<RangeResult> {
     if request.count_only {
         let count = count(txn, &request.range, at)?;
         return Ok(RangeResult { count, ..RangeResult::default() });
     }
     if request.range.is_single() {
-        return single(txn, request, at);
+        return single(txn, request, at, pairs);
     }
     if request.sort_order == SortOrder::Descend || request.sort_target != SortTarget::Key {
-        return sorted(txn, request, at);
+        return sorted(txn, request, at, pairs);
     }
     let most = limit(request);
     let mut walk = Walk::new(txn, &request.range, at)?;
-    let (mut pairs, mut count, mut more) = (Pairs::new(), 0, false);
+    let (mut count, mut more) = (0, false);
     while let Some(item) = walk.next()? {
         if matches(request, &item.header) {
             if pairs.len() == most {
@@ -320,21 +363,19 @@ pub(crate) fn range(txn: &Txn, request: &Range, at: At) -> Result<RangeResult> {
                 count += walk.count_from(&item)?;
                 break;
             }
-            push(txn, request, &item, &mut pairs)?;
+            push(txn, request, &item, pairs)?;
         }
         count += 1;
     }
-    Ok(RangeResult { revision: 0, kvs: pairs.finish(), count, more })
+    Ok(RangeResult { count, more, ..RangeResult::default() })
 }
 
-fn single(txn: &Txn, request: &Range, at: At) -> Result<RangeResult> {
+fn single(txn: &Txn, request: &Range, at: At, pairs: &mut impl Sink) -> Result<RangeResult> {
     let mut answer = RangeResult::default();
     if let Some(item) = item(txn, &request.range.key, at)? {
         answer.count = 1;
         if matches(request, &item.header) {
-            let mut pairs = Pairs::new();
-            push(txn, request, &item, &mut pairs)?;
-            answer.kvs = pairs.finish();
+            push(txn, request, &item, pairs)?;
         }
     }
     Ok(answer)
@@ -342,7 +383,7 @@ fn single(txn: &Txn, request: &Range, at: At) -> Result<RangeResult> {
 
 /// A range by anything but the ascending key: what is sorted are places in the map, and only what
 /// the limit leaves is copied.
-fn sorted(txn: &Txn, request: &Range, at: At) -> Result<RangeResult> {
+fn sorted(txn: &Txn, request: &Range, at: At, pairs: &mut impl Sink) -> Result<RangeResult> {
     let mut walk = Walk::new(txn, &request.range, at)?;
     let (mut items, mut count) = (Vec::new(), 0);
     while let Some(item) = walk.next()? {
@@ -365,15 +406,14 @@ fn sorted(txn: &Txn, request: &Range, at: At) -> Result<RangeResult> {
     });
     let most = limit(request);
     let more = items.len() > most;
-    let mut pairs = Pairs::new();
     for (item, _) in items.iter().take(most) {
-        push(txn, request, item, &mut pairs)?;
+        push(txn, request, item, pairs)?;
     }
-    Ok(RangeResult { revision: 0, kvs: pairs.finish(), count, more })
+    Ok(RangeResult { count, more, ..RangeResult::default() })
 }
 
 #[inline]
-fn push(txn: &Txn, request: &Range, item: &Item, pairs: &mut Pairs) -> Result<()> {
+fn push(txn: &Txn, request: &Range, item: &Item, pairs: &mut impl Sink) -> Result<()> {
     let value = if request.keys_only { &[] } else { item.value(txn)? };
     pairs.push(item.key, value, &item.header);
     Ok(())

@@ -1,0 +1,20 @@
+#!/bin/bash
+# Builds the native part from source and puts it where lib/native.js loads it; quick when nothing
+# has changed. `npm install` in this folder runs it. Needs cargo 1.88 or later; fetches crates, and
+# nothing else.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+cargo=${CARGO:-cargo}
+if ! command -v "$cargo" >/dev/null; then
+    echo "libkv: the native part is built from source, and there is no $cargo on the PATH (Rust 1.88 or later)" >&2
+    exit 1
+fi
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
+"$cargo" build --quiet --release --locked --manifest-path "$here/Cargo.toml"
+built=$CARGO_TARGET_DIR/release/liblibkv_node.so
+if ! cmp -s "$built" "$here/libkv.node"; then
+    # moved into place, so that a process that has the old one loaded keeps it whole
+    cp "$built" "$here/libkv.node.$$"
+    mv -f "$here/libkv.node.$$" "$here/libkv.node"
+fi

@@ -1,0 +1,487 @@
+/**
+ * libkv: etcd's data model as an embedded library.
+ *
+ * Keys and values go in as `Buffer`, any `Uint8Array` or other view, `ArrayBuffer`, or as a string,
+ * which is stored as UTF-8; they come out as `Buffer`. What is given is copied before the call
+ * returns. Revisions, versions and counts are numbers, ids of leases always bigints.
+ *
+ * Every method that answers a promise rejects with a {@link KvError} when the store refuses or
+ * fails, with a `TypeError` or `RangeError` when it is called wrongly; then nothing was written. Its
+ * twin with `Sync` in its name throws the same. A missing key is no error.
+ */
+
+/** Bytes in. A string is stored as UTF-8; a lone surrogate in it is a `TypeError`. */
+export type Bytes = string | ArrayBufferView | ArrayBuffer | SharedArrayBuffer
+
+/** A point in the store's history: 1 is the empty store, each write adds 1. 0 and below mean "now". */
+export type Revision = number
+
+/**
+ * How safe an acknowledged write is. `'sync'`: it is on the disk. `'lazy'`: a power cut may lose the
+ * last commits, and never the store. `'none'`: only for a whole store, chosen when it is made; a
+ * killed process loses nothing, a power cut may destroy the store.
+ */
+export type Durability = 'sync' | 'lazy' | 'none'
+
+/** What a {@link KvError} says went wrong; the same words in every language. */
+export type ErrorCode =
+  | 'INVALID_ARGUMENT' | 'KEY_NOT_FOUND' | 'DUPLICATE_KEY' | 'TOO_MANY_OPS' | 'TOO_LARGE' | 'COMPACTED'
+  | 'FUTURE_REVISION' | 'LEASE_NOT_FOUND' | 'LEASE_EXISTS' | 'LEASE_LOST' | 'CONFLICT' | 'CANCELLED'
+  | 'TIMEOUT' | 'CLOSED' | 'FORKED' | 'BUSY' | 'FULL' | 'READ_ONLY' | 'IO' | 'CORRUPT' | 'INCOMPATIBLE'
+  | 'NOT_A_STORE' | 'NOT_FOUND' | 'EXISTS' | 'UNSUPPORTED' | 'UNAVAILABLE' | 'UNAUTHENTICATED'
+  | 'PERMISSION_DENIED' | 'FAILED_PRECONDITION' | 'INTERNAL' | 'UNKNOWN_OUTCOME'
+
+/** A refusal or failure. Misuse of the API is a `TypeError` or `RangeError` instead. */
+export class KvError extends Error {
+  constructor(code: ErrorCode, message: string, revision?: Revision)
+  /** What went wrong; stable. */
+  readonly code: ErrorCode
+  /** For `COMPACTED` the compacted revision, for `FUTURE_REVISION` the current one, else 0. */
+  readonly revision: Revision
+}
+
+/** A key with its value and its place in history. */
+export interface KeyValue {
+  readonly key: Buffer
+  /** Empty if only keys were asked for. */
+  readonly value: Buffer
+  /** The revision of the put that created the key, after its last deletion. */
+  readonly createRevision: Revision
+  /** The revision of the last put. */
+  readonly modRevision: Revision
+  /** 1 at creation, one more with each put. */
+  readonly version: number
+  /** The lease that the key hangs on, or 0n. */
+  readonly lease: bigint
+}
+
+/**
+ * Which keys: one key, all that begin with `prefix`, or `start` <= key < `end`; without `start` from
+ * the beginning, without `end` to the end. At most one of the three.
+ */
+export interface Keys {
+  key?: Bytes
+  prefix?: Bytes
+  start?: Bytes
+  end?: Bytes
+}
+
+/** What is read of a range, and how. */
+export interface RangeOptions {
+  /** At which revision; default now. */
+  revision?: Revision
+  /** At most so many pairs, after filters and sorting; 0: all. */
+  limit?: number
+  /** Default `'none'`: by key, ascending, if the target is the key; else ascending on the target. */
+  sortOrder?: 'none' | 'ascend' | 'descend'
+  /** Default `'key'`. */
+  sortTarget?: 'key' | 'version' | 'create' | 'mod' | 'value'
+  /** Leaves the values empty. */
+  keysOnly?: boolean
+  /** Only counts: no pairs. */
+  countOnly?: boolean
+  /** Of meaning on a cluster only. */
+  serializable?: boolean
+  /** Only pairs last put at this revision or later; 0 is off. */
+  minModRevision?: Revision
+  /** Only pairs last put at this revision or earlier; 0 is off. */
+  maxModRevision?: Revision
+  /** Only pairs created at this revision or later; 0 is off. */
+  minCreateRevision?: Revision
+  /** Only pairs created at this revision or earlier; 0 is off. */
+  maxCreateRevision?: Revision
+}
+
+/** Which keys and how, in one object. */
+export interface RangeRequest extends Keys, RangeOptions {}
+
+export interface PutOptions {
+  /** The lease that the key shall hang on; default 0n, none. */
+  lease?: bigint
+  /** Answer the pair as it was before. */
+  prevKv?: boolean
+  /** Keep the value that the key has; the key must exist and no value be given. */
+  ignoreValue?: boolean
+  /** Keep the lease that the key has; the key must exist. */
+  ignoreLease?: boolean
+  /** How safe this write must be; default the handle's. Without effect inside a txn. */
+  durability?: Durability
+}
+
+export interface DeleteOptions {
+  /** Answer the pairs that went. */
+  prevKv?: boolean
+  /** How safe this write must be; default the handle's. Without effect inside a txn. */
+  durability?: Durability
+}
+
+/**
+ * Ends the wait for a write. The promise rejects with the signal's reason; if the write had begun,
+ * the reason's `cause` is a {@link KvError} `UNKNOWN_OUTCOME` (where it can have one), else nothing
+ * was written.
+ */
+export interface Abortable {
+  signal?: AbortSignal
+}
+
+/** A request as a value, made by {@link Put}: run alone or inside a txn. */
+export interface PutRequest {
+  readonly key: string | Buffer
+  readonly value: string | Buffer
+  readonly [kind]: 'put'
+}
+/** A request as a value, made by {@link Range}. */
+export interface RangeRequestValue {
+  readonly [kind]: 'range'
+}
+/** A request as a value, made by {@link Delete}. */
+export interface DeleteRequest {
+  readonly [kind]: 'delete'
+}
+/** A request as a value, made by {@link Txn}. */
+export interface TxnRequest {
+  readonly [kind]: 'txn'
+}
+/** A condition as a value, made by {@link Compare}. */
+export interface CompareValue {
+  readonly [kind]: 'compare'
+}
+declare const kind: unique symbol
+
+export type Op = PutRequest | RangeRequestValue | DeleteRequest | TxnRequest
+
+/** What a txn is made of. */
+export interface TxnMembers {
+  /** The conditions; all must hold, none is success. */
+  compare?: readonly CompareValue[]
+  /** What runs if they hold. */
+  success?: readonly Op[]
+  /** What runs if one does not. */
+  failure?: readonly Op[]
+  /** How safe this write must be; default the handle's. Without effect in a txn inside a txn. */
+  durability?: Durability
+}
+
+/** Writes one key. Copies what it is given. */
+export function Put(key: Bytes, value: Bytes, options?: PutOptions): PutRequest
+export function Put(key: Bytes, value: undefined, options: PutOptions & { ignoreValue: true }): PutRequest
+/** Reads the pairs of a range; without a range, of all keys. */
+export function Range(range?: RangeRequest): RangeRequestValue
+export function Range(range: Bytes | Keys, options?: RangeOptions): RangeRequestValue
+/** Deletes the keys of a range; it must be named, `{ prefix: '' }` is every key. */
+export function Delete(range: Bytes | (Keys & DeleteOptions), options?: DeleteOptions): DeleteRequest
+/** Compares, then runs one of two lists of operations, all in one revision. */
+export function Txn(members: TxnMembers): TxnRequest
+
+export type CompareResult = '==' | '!=' | '>' | '<'
+
+/** Conditions of a txn, on a key or on every key of a range. A missing key has version, revisions and lease 0. */
+export const Compare: {
+  version(range: Bytes | Keys, result: CompareResult, version: number): CompareValue
+  createRevision(range: Bytes | Keys, result: CompareResult, revision: Revision): CompareValue
+  modRevision(range: Bytes | Keys, result: CompareResult, revision: Revision): CompareValue
+  /** Bytewise; on a missing key every comparison is false, `!=` too. */
+  value(range: Bytes | Keys, result: CompareResult, value: Bytes): CompareValue
+  lease(range: Bytes | Keys, result: CompareResult, lease: bigint): CompareValue
+}
+
+export interface PutResult {
+  /** The store's revision after the put. */
+  readonly revision: Revision
+  /** The pair as it was before, if it was asked for and the key existed. */
+  readonly prevKv: KeyValue | undefined
+}
+
+export interface RangeResult {
+  /** The store's revision when it was read, also if an older one was asked for. */
+  readonly revision: Revision
+  /** The pairs. Those of one answer share memory: to keep one keeps up to 64 KiB, or its own size. */
+  readonly kvs: KeyValue[]
+  /** How many keys the range has at that revision, whatever the limit and the filters. */
+  readonly count: number
+  /** Whether the limit cut anything off. */
+  readonly more: boolean
+}
+
+export interface DeleteResult {
+  /** The store's revision afterwards; unchanged if nothing was deleted. */
+  readonly revision: Revision
+  /** How many keys went. */
+  readonly deleted: number
+  /** The pairs that went, by key, if they were asked for. */
+  readonly prevKvs: KeyValue[]
+}
+
+export interface TxnResult {
+  /** Whether the conditions held, and so which list ran. */
+  readonly succeeded: boolean
+  /** The store's revision afterwards. */
+  readonly revision: Revision
+  /** The answers of the operations that ran, in their order; each as of the single call. */
+  readonly responses: (PutResult | RangeResult | DeleteResult | TxnResult)[]
+}
+
+export interface CompactResult {
+  /** The store's revision: compacting does not change it. */
+  readonly revision: Revision
+}
+
+/** One change of one key. */
+export interface Event {
+  readonly type: 'put' | 'delete'
+  /** For a put the new pair; of a delete only `key` and `modRevision`, that of the deletion, are set. */
+  readonly kv: KeyValue
+  /** The pair before, where it was asked for and is still kept. */
+  readonly prevKv: KeyValue | undefined
+}
+
+/** How one key differs between two revisions. */
+export interface Change {
+  readonly key: Buffer
+  /** The pair at the first revision, if the key was there. */
+  readonly before: KeyValue | undefined
+  /** The pair at the second revision, if the key was there. */
+  readonly after: KeyValue | undefined
+}
+
+/** What a store says of itself. */
+export interface Status {
+  readonly revision: Revision
+  /** -1 if nothing was ever compacted. */
+  readonly compactedRevision: Revision
+  /** How many keys exist now. */
+  readonly keys: number
+  /** Bytes that the store's files take on the disk. */
+  readonly bytesOnDisk: number
+  /** Bytes of pages that hold data; the rest will be used again. */
+  readonly bytesInUse: number
+  /** Read transactions under way or parked, in all processes. */
+  readonly readers: number
+  /** Watchers of this process. */
+  readonly watchers: number
+  readonly leases: number
+  readonly formatVersion: number
+  /** The process that holds the writer's lock now, or 0. */
+  readonly writerPid: number
+  /** For how long it has held it, in milliseconds. */
+  readonly writerHeldMs: number
+  /** How many commits the oldest read transaction under way lies behind, or 0. */
+  readonly oldestReader: number
+  /** The LMDB inside, as `0.9.24`. */
+  readonly lmdbVersion: string
+  /** 32 hexadecimal digits that tell this store from every other. */
+  readonly storeId: string
+  /** What an acknowledged write of this handle means. */
+  readonly durability: Durability
+  /** Alarms that are raised, in words; empty is well. */
+  readonly alarms: string[]
+}
+
+/** One thing that a check found wrong. */
+export interface Problem {
+  /** The invariant that is broken, as numbered in core/DESIGN.md. */
+  readonly invariant: string
+  /** The key, if one is meant. */
+  readonly key: Buffer
+  /** The revision, or 0. */
+  readonly revision: Revision
+  readonly message: string
+}
+
+export interface CheckReport {
+  /** Keys that exist now. */
+  readonly keys: number
+  /** Events in the log. */
+  readonly events: number
+  /** What is wrong; empty is well. */
+  readonly problems: Problem[]
+}
+
+/** How a store is opened. What is left out takes its default. */
+export interface OpenOptions {
+  /** Make the store if there is none (true); false answers `NOT_FOUND`. */
+  create?: boolean
+  /** Writes answer `READ_ONLY`, and nothing is created (false). */
+  readOnly?: boolean
+  /** What an acknowledged write means (`'sync'`). */
+  durability?: Durability
+  /** How long a write waits for the writer's lock before `BUSY` names its holder (5,000). `Infinity` waits for ever. */
+  busyTimeoutMs?: number
+  /** A quota on data pages. Not yet: `UNSUPPORTED`. */
+  maxBytes?: number
+  /** Keys and values of one write, summed (64 MiB). */
+  maxRequestBytes?: number
+  /** Operations in each list of a txn (100,000). */
+  maxTxnOps?: number
+  /** etcd's own limits: be surprised now, not on the cluster. */
+  limits?: 'etcd'
+  /** Smaller TTLs are raised to it (1). */
+  leaseTtlMinSeconds?: number
+  /** Compaction without being asked. Not yet: `UNSUPPORTED`. */
+  autoCompaction?: { revisions: number } | { seconds: number }
+  /** Slots for read transactions, over all processes (1,024); the first opener's counts. */
+  maxReaders?: number
+  /** Permissions of the files that are made (0o600; the directory adds x where r stands). */
+  mode?: number
+  /** A clock that a test sets. This process then holds the store alone. */
+  clock?: Clock
+  /** Open on a network file system all the same (false). */
+  allowNetworkFs?: boolean
+}
+
+/** A clock in the hand of a test: it stands still until it is advanced. */
+export class Clock {
+  /** @param unixMs where it stands, in milliseconds since 1970 */
+  constructor(unixMs: number)
+  /** Where it stands, in milliseconds since 1970. */
+  readonly unixMs: number
+  /** Moves forward by so many milliseconds; resolves once all that became due is done. */
+  advance(ms: number): Promise<void>
+  /** The same, before it returns. */
+  advanceSync(ms: number): void
+}
+
+/** Pairs one by one, all at one revision, page by page; holds nothing between steps. */
+export interface Walk<T> extends AsyncIterableIterator<T> {
+  return(): Promise<IteratorResult<T>>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** The same without promises. */
+export interface SyncWalk<T> extends IterableIterator<T> {
+  return(): IteratorResult<T>
+  [Symbol.dispose](): void
+}
+
+/**
+ * The store as it was at one revision; made by {@link Db.snapshot}. It is a number, not a
+ * transaction: it holds nothing, and once a compaction has passed it every call answers `COMPACTED`.
+ * A range that asks for another revision answers `INVALID_ARGUMENT`.
+ */
+export class Snapshot {
+  private constructor()
+  readonly revision: Revision
+  get(key: Bytes): Promise<KeyValue | undefined>
+  getSync(key: Bytes): KeyValue | undefined
+  range(range?: RangeRequest | RangeRequestValue): Promise<RangeResult>
+  range(range: Bytes | Keys, options?: RangeOptions): Promise<RangeResult>
+  rangeSync(range?: RangeRequest | RangeRequestValue): RangeResult
+  rangeSync(range: Bytes | Keys, options?: RangeOptions): RangeResult
+  scan(range?: RangeRequest | RangeRequestValue): Walk<KeyValue>
+  scan(range: Bytes | Keys, options?: RangeOptions): Walk<KeyValue>
+  scanSync(range?: RangeRequest | RangeRequestValue): SyncWalk<KeyValue>
+  scanSync(range: Bytes | Keys, options?: RangeOptions): SyncWalk<KeyValue>
+}
+
+/** What the body of {@link Db.transact} reads and writes through; of use until the body has ended. */
+export interface Transaction {
+  /** One key, with this transaction's own writes; of those only key, value and lease are known. */
+  get(key: Bytes): Promise<KeyValue | undefined>
+  /** A range, limit and `keysOnly`; anything else is `INVALID_ARGUMENT`. */
+  range(range?: RangeRequest | RangeRequestValue): Promise<RangeResult>
+  range(range: Bytes | Keys, options?: RangeOptions): Promise<RangeResult>
+  /** Writes a key when the body returns. */
+  put(key: Bytes, value: Bytes, options?: { lease?: bigint }): Promise<void>
+  /** Deletes keys when the body returns; answers how many this transaction sees. */
+  delete(range: Bytes | Keys): Promise<number>
+}
+
+/**
+ * A store, open; made by {@link open} and {@link openSync}. It belongs to the thread that opened it:
+ * each worker opens its own, and all of a process share one environment. Once closed, every call on
+ * it and on what was made from it answers `CLOSED`. A store that nothing refers to any more is
+ * closed by the garbage collector, some time.
+ */
+export class Db {
+  private constructor()
+
+  /** Whether this handle was closed. */
+  readonly closed: boolean
+
+  /** One key, now or at a revision, if it is there. Read before it returns, in microseconds. */
+  get(key: Bytes, options?: { revision?: Revision }): Promise<KeyValue | undefined>
+  getSync(key: Bytes, options?: { revision?: Revision }): KeyValue | undefined
+  /**
+   * The value of one key into a buffer: its length, if the key is there. If the buffer is too small
+   * nothing is copied and the length needed is answered. Makes no object.
+   */
+  getInto(key: Bytes, buffer: NodeJS.ArrayBufferView): number | undefined
+
+  /** The pairs of a range at one revision, in one answer; without a range, of all keys. */
+  range(range?: RangeRequest | RangeRequestValue): Promise<RangeResult>
+  range(range: Bytes | Keys, options?: RangeOptions): Promise<RangeResult>
+  rangeSync(range?: RangeRequest | RangeRequestValue): RangeResult
+  rangeSync(range: Bytes | Keys, options?: RangeOptions): RangeResult
+
+  /** The pairs of a range one by one, all at the revision of the first step; ascending by key. */
+  scan(range?: RangeRequest | RangeRequestValue): Walk<KeyValue>
+  scan(range: Bytes | Keys, options?: RangeOptions): Walk<KeyValue>
+  scanSync(range?: RangeRequest | RangeRequestValue): SyncWalk<KeyValue>
+  scanSync(range: Bytes | Keys, options?: RangeOptions): SyncWalk<KeyValue>
+
+  /** Writes one key; the revision rises by 1. Puts of one turn of the loop share a commit. */
+  put(key: Bytes, value: Bytes, options?: PutOptions & Abortable): Promise<PutResult>
+  put(key: Bytes, value: undefined, options: PutOptions & Abortable & { ignoreValue: true }): Promise<PutResult>
+  put(request: PutRequest, options?: Abortable): Promise<PutResult>
+  putSync(key: Bytes, value: Bytes, options?: PutOptions): PutResult
+  putSync(key: Bytes, value: undefined, options: PutOptions & { ignoreValue: true }): PutResult
+  putSync(request: PutRequest): PutResult
+
+  /** Deletes the keys of a range, which must be named; the revision rises by 1 if there was any. */
+  delete(request: DeleteRequest, options?: Abortable): Promise<DeleteResult>
+  delete(range: Bytes | (Keys & DeleteOptions & Abortable), options?: DeleteOptions & Abortable): Promise<DeleteResult>
+  deleteSync(range: DeleteRequest | Bytes | (Keys & DeleteOptions), options?: DeleteOptions): DeleteResult
+
+  /** Compares, then runs one of two lists of operations in one revision, or nothing at all. */
+  txn(request: TxnRequest, options?: Abortable): Promise<TxnResult>
+  txn(members: TxnMembers & Abortable): Promise<TxnResult>
+  txnSync(txn: TxnMembers | TxnRequest): TxnResult
+
+  /**
+   * Runs `body` until what it read is still true when what it wrote is committed, all in one
+   * revision; answers what `body` answered. It may run several times. After `maxRetries` (64;
+   * `Infinity`: never) it gives up with `CONFLICT`. If `body` throws, nothing is written.
+   */
+  transact<T>(body: (t: Transaction) => T | Promise<T>, options?: { maxRetries?: number | null } & Abortable): Promise<T>
+
+  /**
+   * Forgets history below `revision`: reads below it answer `COMPACTED` from then on. With
+   * `physical` answers only once the space can be used again.
+   */
+  compact(revision: Revision, options?: { physical?: boolean } & Abortable): Promise<CompactResult>
+  compactSync(revision: Revision, options?: { physical?: boolean }): CompactResult
+
+  /** A view of the current revision. */
+  snapshot(): Promise<Snapshot>
+  /** A view of this revision. */
+  snapshotAt(revision: Revision): Promise<Snapshot>
+  /** The events of one key, newest first, deletions too; at most `limit`, 0 for all that are kept. */
+  history(key: Bytes, options?: { limit?: number }): Promise<Event[]>
+  /** The events of a range with `after` < revision <= `upto` (default: the current one), in order. */
+  changes(after: Revision, upto?: Revision, range?: Bytes | Keys): Walk<Event>
+  /** The keys of a range that differ between revision `a` and revision `b` (default: now), by key. */
+  diff(a: Revision, b?: Revision, range?: Bytes | Keys): Walk<Change>
+
+  /** What the store says of itself. */
+  status(): Promise<Status>
+  statusSync(): Status
+  /** Reads the whole store and verifies every invariant, on the pool of threads. */
+  check(): Promise<CheckReport>
+
+  /** Closes this handle. Closing twice is fine. Writes handed over before are answered first. */
+  close(): Promise<void>
+  closeSync(): void
+  [Symbol.dispose](): void
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/**
+ * Opens the store in a directory, and makes it if there is none. `':memory:'` is a store of its own
+ * that leaves nothing behind; `file:` URLs are paths. Does not hold the loop.
+ */
+export function open(target: string | Buffer | Uint8Array | URL, options?: OpenOptions): Promise<Db>
+/** The same, before it returns. */
+export function openSync(target: string | Buffer | Uint8Array | URL, options?: OpenOptions): Db
+
+// only what says so is exported
+export {}

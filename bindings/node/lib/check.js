@@ -1,0 +1,141 @@
+// Arguments: their types, and options by name.
+'use strict'
+
+const { types } = require('node:util')
+
+/** What a value is, for messages. */
+function described(value) {
+  if (value === null) return 'null'
+  if (typeof value === 'string') return `the string ${JSON.stringify(value.slice(0, 40))}`
+  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'undefined') return String(value)
+  if (typeof value === 'bigint') return `${value}n`
+  if (typeof value === 'object') return `an object of ${value.constructor?.name ?? 'no class'}`
+  return `a ${typeof value}`
+}
+
+const wrong = (what, wanted, value) => new TypeError(`${what} must be ${wanted}, not ${described(value)}`)
+
+/** How many letters apart two names are. */
+function distance(a, b) {
+  let row = Array.from({ length: b.length + 1 }, (_, at) => at)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1))
+    }
+    row = next
+  }
+  return row[b.length]
+}
+
+/** Names compared as people mistake them: `read_only`, `readonly` and `readOnly` are the same. */
+const plain = (name) => name.replace(/[_-]/g, '').toLowerCase()
+
+function nearest(name, known) {
+  const near = known.map((other) => [distance(plain(name), plain(other)), other]).sort((a, b) => a[0] - b[0])[0]
+  return near && near[0] <= Math.max(2, name.length / 3) ? near[1] : undefined
+}
+
+/**
+ * Options must be an object, or left out, whose every name is known.
+ *
+ * @param {string} call what they are of, for messages
+ * @param {readonly string[]} known
+ */
+function knownOptions(call, options, known) {
+  if (options === undefined) return {}
+  if (typeof options !== 'object' || options === null || ArrayBuffer.isView(options)) {
+    throw wrong(`the options of ${call}`, 'an object', options)
+  }
+  for (const name in options) {
+    if (known.includes(name)) continue
+    const near = nearest(name, known)
+    const hint = near ? `did you mean ${near}?` : `it knows ${known.join(', ')}`
+    throw new TypeError(`${call} knows no option ${name} (${hint})`)
+  }
+  return options
+}
+
+/** A flag, false if left out. */
+function flag(what, value) {
+  if (value === undefined) return false
+  if (typeof value !== 'boolean') throw wrong(what, 'true or false', value)
+  return value
+}
+
+/** An integer that a number holds exactly; `missing` if left out. */
+function integer(what, value, missing, min = Number.MIN_SAFE_INTEGER, max = Number.MAX_SAFE_INTEGER) {
+  if (value === undefined && missing !== undefined) return missing
+  if (typeof value !== 'number') throw wrong(what, 'a number', value)
+  if (!Number.isSafeInteger(value)) {
+    throw new RangeError(`${what} must be an integer up to 2^53 - 1, not ${value}`)
+  }
+  if (value < min || value > max) throw new RangeError(`${what} must be between ${min} and ${max}, not ${value}`)
+  return value
+}
+
+/** The id of a lease: a bigint of 64 bits, negative ones too; 0n if left out. */
+function lease(what, value) {
+  if (value === undefined) return 0n
+  if (typeof value !== 'bigint') throw wrong(what, 'a bigint', value)
+  if (BigInt.asIntN(64, value) !== value) throw new RangeError(`${what} must fit in 64 bits, not ${value}n`)
+  return value
+}
+
+/** One of a few words, as its place among them; 0, or the place of `missing`, if left out. */
+function oneOf(what, value, words, missing = 0) {
+  if (value === undefined) return missing
+  const at = typeof value === 'string' ? words.indexOf(value) : -1
+  if (at >= 0) return at
+  if (typeof value !== 'string') throw wrong(what, `one of ${words.filter(Boolean).join(', ')}`, value)
+  throw new TypeError(`${what} must be one of ${words.filter(Boolean).join(', ')}, not ${JSON.stringify(value)}`)
+}
+
+/** An AbortSignal, if there is one. */
+function abortSignal(value) {
+  if (value === undefined) return undefined
+  if (typeof value !== 'object' || value === null || typeof value.aborted !== 'boolean' || typeof value.addEventListener !== 'function') {
+    throw wrong('option signal', 'an AbortSignal', value)
+  }
+  return value
+}
+
+const isBytes = (value) => typeof value === 'string' || ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value)
+
+/**
+ * Bytes in: a string that is well-formed UTF-16 stays one; of anything else a `Uint8Array` over the
+ * same memory, which the caller copies before anything else runs.
+ */
+function bytes(what, value) {
+  if (typeof value === 'string') {
+    if (!value.isWellFormed()) throw new TypeError(`${what} has a lone surrogate, which UTF-8 cannot say`)
+    return value
+  }
+  if (types.isUint8Array(value) && value.byteLength > 0) return value
+  if (ArrayBuffer.isView(value)) {
+    if (value.byteLength === 0) notDetached(what, value.buffer)
+    return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+  }
+  if (types.isAnyArrayBuffer(value)) {
+    notDetached(what, value)
+    return new Uint8Array(value)
+  }
+  throw wrong(what, 'a Buffer, Uint8Array or string', value)
+}
+
+/** A detached buffer looks like an empty one, until it is asked for a view. */
+function notDetached(what, buffer) {
+  try {
+    new Uint8Array(buffer)
+  } catch {
+    throw new TypeError(`${what} is a detached buffer`)
+  }
+}
+
+/** The same bytes, ours: what the user does to theirs afterwards changes nothing. */
+function owned(what, value) {
+  const given = bytes(what, value)
+  return typeof given === 'string' ? given : Buffer.from(given)
+}
+
+module.exports = { abortSignal, bytes, described, flag, integer, isBytes, knownOptions, lease, oneOf, owned, wrong }

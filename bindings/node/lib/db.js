@@ -1,0 +1,280 @@
+'use strict'
+
+const { abortSignal, bytes, flag, integer, knownOptions, wrong } = require('./check.js')
+const { later, now, submit } = require('./call.js')
+const { invalid } = require('./errors.js')
+const { native, flush, scratch, SCRATCH_BYTES } = require('./native.js')
+const { writeOpening } = require('./open.js')
+const { deleteGiven, isReadOnly, keysGiven, rangeGiven, txnGiven, writePut } = require('./request.js')
+const { Snapshot } = require('./snapshot.js')
+const { transact } = require('./transact.js')
+const { AsyncWalk, SyncWalk, Walk } = require('./walk.js')
+const wire = require('./wire.js')
+
+/** Closes stores that were dropped without being closed. */
+const dropped = new FinalizationRegistry((handle) => void native.release(handle))
+
+/** Only `open` makes a Db. */
+const OPENED = Symbol('opened')
+
+/** Keys up to this many bytes are surely short enough for the scratch memory. */
+const SHORT = Math.floor(SCRATCH_BYTES / 4)
+
+/**
+ * A store, open. Its methods answer promises; those that end in `Sync`, and `getInto`, answer at
+ * once. See index.d.ts for each of them.
+ */
+class Db {
+  #handle
+  #closed = false
+  #closing
+
+  constructor(opened, handle) {
+    if (opened !== OPENED) throw new TypeError('a Db is made by libkv.open or libkv.openSync')
+    this.#handle = handle
+    dropped.register(this, handle)
+  }
+
+  get closed() {
+    return this.#closed
+  }
+
+  // --- Reads. A key is read at once, in microseconds, and only its promise is for later; what may
+  // be long goes to the pool, so that the loop is never held.
+
+  async get(key, options) {
+    return this.#get(key, options)
+  }
+
+  getSync(key, options) {
+    return this.#get(key, options)
+  }
+
+  #get(key, options) {
+    const revision = options === undefined ? 0 : integer('option revision', knownOptions('get', options, ['revision']).revision, 0)
+    const given = bytes('the key', key)
+    if (given.length < SHORT) {
+      const len = native.get(this.#handle, wire.copy(given, scratch, 0), revision)
+      return wire.readAnswer(len)
+    }
+    wire.begin(wire.KIND.get)
+    wire.f64(revision)
+    wire.bytes(given)
+    return now(native.call, this.#handle)
+  }
+
+  getInto(key, buffer) {
+    if (!ArrayBuffer.isView(buffer)) throw wrong('the buffer', 'a Buffer or Uint8Array', buffer)
+    const given = bytes('the key', key)
+    if (given.length < SHORT) {
+      const len = native.getInto(this.#handle, wire.copy(given, scratch, 0))
+      if (len < -1) return wire.readAnswer(-2 - len)
+      if (len === -1) return undefined
+      if (len > buffer.byteLength) return len
+      if (len <= SCRATCH_BYTES) return this.#into(buffer, scratch, len)
+    }
+    // a value beyond the scratch memory: fetched, as it is by now
+    const value = this.#get(given)?.value
+    if (value === undefined || value.length > buffer.byteLength) return value?.length
+    return this.#into(buffer, value, value.length)
+  }
+
+  #into(buffer, from, len) {
+    new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength).set(from.subarray(0, len))
+    return len
+  }
+
+  async range(range, options) {
+    const request = rangeGiven('range', range, options)
+    wire.request(wire.NOW, 'range', request)
+    return request.range.how === 0 ? now(native.call, this.#handle) : later(native.callLater, this.#handle)
+  }
+
+  rangeSync(range, options) {
+    wire.request(wire.NOW, 'range', rangeGiven('range', range, options))
+    return now(native.call, this.#handle)
+  }
+
+  scan(range, options) {
+    return new AsyncWalk(this.#scan(range, options))
+  }
+
+  scanSync(range, options) {
+    return new SyncWalk(this.#scan(range, options))
+  }
+
+  #scan(range, options) {
+    const request = rangeGiven('scan', range, options)
+    wire.begin(wire.KIND.scan)
+    wire.members('range', request)
+    return new Walk(this, this.#handle)
+  }
+
+  // --- Writes. A promise goes through the group queue: all that wait at one moment share a commit.
+
+  // not an async function, which would make two more promises for each put
+  put(key, value, options) {
+    try {
+      return submit(this.#handle, writePut(wire.POSTED, 'put', key, value, options))
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  putSync(key, value, options) {
+    noSignal('putSync', writePut(wire.NOW, 'putSync', key, value, options))
+    return now(native.call, this.#handle)
+  }
+
+  async delete(range, options) {
+    const request = deleteGiven('delete', range, options)
+    wire.request(wire.POSTED, 'delete', request)
+    return submit(this.#handle, request.signal)
+  }
+
+  deleteSync(range, options) {
+    const request = deleteGiven('deleteSync', range, options)
+    noSignal('deleteSync', request.signal)
+    wire.request(wire.NOW, 'delete', request)
+    return now(native.call, this.#handle)
+  }
+
+  async txn(txn, options) {
+    const request = txnGiven('txn', txn, options)
+    if (isReadOnly(request)) {
+      wire.request(wire.NOW, 'txn', request)
+      return later(native.callLater, this.#handle)
+    }
+    wire.request(wire.POSTED, 'txn', request)
+    return submit(this.#handle, request.signal)
+  }
+
+  txnSync(txn, options) {
+    const request = txnGiven('txnSync', txn, options)
+    noSignal('txnSync', request.signal)
+    wire.request(wire.NOW, 'txn', request)
+    return now(native.call, this.#handle)
+  }
+
+  async transact(body, options) {
+    return transact(this.#handle, body, options)
+  }
+
+  async compact(revision, options) {
+    const { physical, signal } = knownOptions('compact', options, ['physical', 'signal'])
+    abortSignal(signal)
+    this.#writeCompact(wire.POSTED, revision, physical)
+    return submit(this.#handle, signal)
+  }
+
+  compactSync(revision, options) {
+    this.#writeCompact(wire.NOW, revision, knownOptions('compactSync', options, ['physical']).physical)
+    return now(native.call, this.#handle)
+  }
+
+  #writeCompact(where, revision, physical) {
+    const [at, waits] = [integer('the revision', revision), flag('option physical', physical)]
+    where(wire.KIND.compact)
+    wire.u8(waits ? 1 : 0)
+    wire.f64(at)
+  }
+
+  // --- The past
+
+  async snapshot() {
+    return this.#snapshot(0)
+  }
+
+  async snapshotAt(revision) {
+    return this.#snapshot(integer('the revision', revision))
+  }
+
+  #snapshot(revision) {
+    wire.begin(wire.KIND.snapshot)
+    wire.f64(revision)
+    return new Snapshot(this, now(native.call, this.#handle))
+  }
+
+  async history(key, options) {
+    const limit = integer('option limit', knownOptions('history', options, ['limit']).limit, 0)
+    const given = bytes('the key', key)
+    wire.begin(wire.KIND.history)
+    wire.f64(limit)
+    wire.bytes(given)
+    return (await later(native.callLater, this.#handle)).items
+  }
+
+  changes(after, upto, range) {
+    const [from, to] = [integer('after', after), integer('upto', upto, 0)]
+    return this.#between('changes', from, to, keysGiven('changes', range))
+  }
+
+  diff(a, b, range) {
+    const [from, to] = [integer('the first revision', a), integer('the second revision', b, 0)]
+    return this.#between('diff', from, to, keysGiven('diff', range))
+  }
+
+  #between(kind, from, to, keys) {
+    wire.begin(wire.KIND[kind])
+    wire.f64(from)
+    wire.f64(to)
+    wire.keyRange(keys)
+    return new AsyncWalk(new Walk(this, this.#handle))
+  }
+
+  // --- The store itself
+
+  async status() {
+    wire.begin(wire.KIND.status)
+    return later(native.callLater, this.#handle)
+  }
+
+  statusSync() {
+    wire.begin(wire.KIND.status)
+    return now(native.call, this.#handle)
+  }
+
+  async check() {
+    wire.begin(wire.KIND.check)
+    return later(native.callLater, this.#handle)
+  }
+
+  async close() {
+    this.#closed = true
+    flush()
+    this.#closing ??= native.closeLater(this.#handle).then(wire.readBuffer)
+    await this.#closing
+  }
+
+  closeSync() {
+    this.#closed = true
+    flush()
+    wire.readAnswer(native.close(this.#handle))
+  }
+
+  [Symbol.dispose]() {
+    this.closeSync()
+  }
+
+  async [Symbol.asyncDispose]() {
+    await this.close()
+  }
+}
+
+function noSignal(call, signal) {
+  if (signal !== undefined) throw invalid(`${call} cannot be aborted: it returns when it is done`)
+}
+
+/** Opens a store, or makes it. */
+async function open(target, options) {
+  writeOpening(target, options)
+  return new Db(OPENED, await later((_, len, large) => native.openStoreLater(len, large)))
+}
+
+/** The same, before it returns. */
+function openSync(target, options) {
+  writeOpening(target, options)
+  return new Db(OPENED, now((_, len, large) => native.openStore(len, large)))
+}
+
+module.exports = { Db, open, openSync }

@@ -1,0 +1,26 @@
+'use strict'
+
+/**
+ * A refusal or failure of a store: a stable `code`, a message for people, and the revision it
+ * speaks of. Misuse of the API itself is a `TypeError` or `RangeError` instead.
+ */
+class KvError extends Error {
+  /**
+   * @param {string} code `'COMPACTED'`, `'BUSY'`, …
+   * @param {string} message
+   * @param {number} [revision] for `COMPACTED` the compacted revision, for `FUTURE_REVISION` the current one, else 0
+   */
+  constructor(code, message, revision = 0) {
+    super(message)
+    this.code = code
+    this.revision = revision
+  }
+}
+Object.defineProperty(KvError.prototype, 'name', { value: 'KvError', writable: true, configurable: true })
+
+/** What a handle answers once it is closed; the core's own words. */
+const closed = () => new KvError('CLOSED', "the store's handle is closed")
+
+const invalid = (message, revision) => new KvError('INVALID_ARGUMENT', message, revision)
+
+module.exports = { KvError, closed, invalid }

@@ -1,0 +1,111 @@
+// The options of a store, checked and written as src/open.rs reads them.
+'use strict'
+
+const { fileURLToPath } = require('node:url')
+
+const { bytes, flag, integer, isBytes, knownOptions, oneOf, wrong } = require('./check.js')
+const { clockHandle } = require('./clock.js')
+const { KvError, invalid } = require('./errors.js')
+const { DURABILITIES } = require('./request.js')
+const wire = require('./wire.js')
+
+/** In the order in which they are written. */
+const OPTIONS = [
+  'create', 'readOnly', 'durability', 'busyTimeoutMs', 'maxBytes', 'maxRequestBytes', 'maxTxnOps', 'limits',
+  'leaseTtlMinSeconds', 'autoCompaction', 'maxReaders', 'mode', 'clock', 'allowNetworkFs',
+]
+const OF_A_CLUSTER = [
+  'tlsCa', 'tlsCert', 'tlsKey', 'tlsServerName', 'user', 'password', 'connectTimeoutMs', 'requestTimeoutMs', 'keepAliveMs',
+]
+
+/** A path, bytes of a path, a URL, or `:memory:`. */
+function targetBytes(target) {
+  if (target instanceof URL || (typeof target === 'object' && target !== null && typeof target.href === 'string')) {
+    return target.protocol === 'file:' ? fileURLToPath(target) : target.href
+  }
+  if (!isBytes(target)) throw wrong('the store', 'a path, a Buffer, a URL or :memory:', target)
+  return bytes('the path of the store', target)
+}
+
+function autoCompaction(given) {
+  if (typeof given !== 'object' || given === null) {
+    throw wrong('option autoCompaction', '{ revisions } or { seconds }', given)
+  }
+  const { revisions, seconds } = knownOptions('option autoCompaction', given, ['revisions', 'seconds'])
+  if ((revisions === undefined) === (seconds === undefined)) {
+    throw new TypeError('option autoCompaction takes one of revisions and seconds')
+  }
+  const what = revisions === undefined ? 'seconds' : 'revisions'
+  return { bySeconds: seconds !== undefined, kept: integer(`option autoCompaction.${what}`, revisions ?? seconds, undefined, 0) }
+}
+
+function clockOption(given) {
+  const handle = clockHandle(given)
+  if (handle === undefined) throw wrong('option clock', 'a Clock', given)
+  return handle
+}
+
+function busyTimeout(ms) {
+  return ms === Infinity ? ms : integer('option busyTimeoutMs', ms, undefined, 0)
+}
+
+/** Every option checked; what is left out stays undefined. */
+function checked(given) {
+  const options = { ...knownOptions('open', given, [...OPTIONS, ...OF_A_CLUSTER]) }
+  const cluster = OF_A_CLUSTER.find((name) => options[name] !== undefined)
+  if (cluster) {
+    throw new KvError('UNSUPPORTED', `option ${cluster} belongs to a cluster, which this build cannot open`)
+  }
+  const perhaps = (name, check) => (options[name] === undefined ? undefined : check(options[name]))
+  const number = (name, max) => perhaps(name, (n) => integer(`option ${name}`, n, undefined, 0, max))
+  const yesNo = (name) => perhaps(name, (value) => flag(`option ${name}`, value))
+  return {
+    create: yesNo('create'),
+    readOnly: yesNo('readOnly'),
+    durability: oneOf('option durability', options.durability, DURABILITIES),
+    busyTimeoutMs: perhaps('busyTimeoutMs', busyTimeout),
+    maxBytes: number('maxBytes'),
+    maxRequestBytes: number('maxRequestBytes'),
+    maxTxnOps: number('maxTxnOps'),
+    limits: perhaps('limits', (limits) => oneOf('option limits', limits, ['etcd'])),
+    leaseTtlMinSeconds: number('leaseTtlMinSeconds'),
+    autoCompaction: perhaps('autoCompaction', autoCompaction),
+    maxReaders: number('maxReaders', 2 ** 32 - 1),
+    mode: number('mode', 0o7777),
+    clock: perhaps('clock', clockOption),
+    allowNetworkFs: yesNo('allowNetworkFs'),
+  }
+}
+
+function writeOption(value) {
+  if (value === undefined) return wire.u8(0)
+  wire.u8(1)
+  if (typeof value === 'boolean') wire.u8(value ? 1 : 0)
+  else wire.f64(value)
+}
+
+/** Writes what `open` was given. */
+function writeOpening(target, options) {
+  const path = targetBytes(target)
+  if (typeof path === 'string' ? path.includes('\0') : path.includes(0)) {
+    throw invalid('the path of the store has a NUL byte')
+  }
+  const all = checked(options)
+  wire.begin()
+  wire.bytes(path)
+  for (const name of OPTIONS) {
+    if (name === 'durability') {
+      wire.u8(all.durability)
+    } else if (name === 'limits') {
+      wire.u8(all.limits === undefined ? 0 : 1)
+    } else if (name === 'autoCompaction' && all.autoCompaction) {
+      wire.u8(1)
+      wire.u8(all.autoCompaction.bySeconds ? 1 : 0)
+      wire.f64(all.autoCompaction.kept)
+    } else {
+      writeOption(all[name])
+    }
+  }
+}
+
+module.exports = { OPTIONS, writeOpening }

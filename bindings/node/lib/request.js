@@ -1,0 +1,234 @@
+// Requests are values: built once, run alone or inside a txn. What they are given is checked and
+// copied when they are built.
+'use strict'
+
+const { abortSignal, bytes, flag, integer, isBytes, knownOptions, lease, oneOf, owned, wrong } = require('./check.js')
+const { bytes: writeBytes, i64, request: writeRequest, u8, KIND: NUMBER } = require('./wire.js')
+
+/** Says of what kind a request is, also to another copy of this module. */
+const KIND = Symbol.for('libkv.kind')
+
+const DURABILITIES = ['', 'sync', 'lazy', 'none']
+const ORDERS = ['none', 'ascend', 'descend']
+const TARGETS = ['key', 'version', 'create', 'mod', 'value']
+const RESULTS = ['==', '>', '<', '!=']
+const SELECT = ['key', 'prefix', 'start', 'end']
+const RANGE_OPTIONS = [
+  'revision', 'limit', 'sortOrder', 'sortTarget', 'keysOnly', 'countOnly', 'serializable',
+  'minModRevision', 'maxModRevision', 'minCreateRevision', 'maxCreateRevision',
+]
+const PUT_OPTIONS = ['lease', 'prevKv', 'ignoreValue', 'ignoreLease', 'durability']
+const DELETE_OPTIONS = ['prevKv', 'durability']
+const TXN_MEMBERS = ['compare', 'success', 'failure', 'durability']
+
+const kindOf = (value) => (typeof value === 'object' && value !== null ? value[KIND] : undefined)
+
+/** Gives a maker's values their kind, so that `instanceof` and people can tell them. */
+function kind(maker, name) {
+  Object.defineProperty(maker.prototype, KIND, { value: name })
+}
+
+const made = (maker, members) => Object.freeze(Object.assign(Object.create(maker.prototype), members))
+
+/**
+ * Which keys: `{key}`, `{prefix}`, `{start, end}` (either may be left out), or bytes that are one
+ * key. Without any of them every key, unless `wanted`.
+ */
+function keyRange(call, given, wanted = false) {
+  if (isBytes(given)) return { how: 0, a: owned('the key', given) }
+  const { key, prefix, start, end } = given
+  const named = [key, prefix, start ?? end].filter((part) => part !== undefined)
+  if (named.length > 1) throw new TypeError(`${call} takes one of key, prefix and start/end`)
+  if (key !== undefined) return { how: 0, a: owned('key', key) }
+  if (prefix !== undefined) return { how: 1, a: owned('prefix', prefix) }
+  if (end !== undefined) return { how: 2, a: start === undefined ? '' : owned('start', start), b: owned('end', end) }
+  if (start !== undefined) return { how: 3, a: owned('start', start) }
+  if (wanted) throw new TypeError(`${call} wants a key, a prefix, or start and end; all keys are { prefix: '' }`)
+  return { how: 4 }
+}
+
+/** A range and options, which may stand in one object or two. */
+function rangeAndOptions(call, first, second, names) {
+  if (isBytes(first)) return [first, knownOptions(call, second, names)]
+  const given = knownOptions(call, first, [...SELECT, ...names])
+  const more = knownOptions(call, second, names)
+  return [given, second === undefined ? given : { ...given, ...more }]
+}
+
+const durability = (options) => oneOf('option durability', options.durability, DURABILITIES)
+
+function putMembers(key, value, options) {
+  const ignoreValue = flag('option ignoreValue', options.ignoreValue)
+  return {
+    key: owned('the key', key),
+    value: owned('the value', ignoreValue && value === undefined ? '' : value),
+    lease: lease('option lease', options.lease),
+    prevKv: flag('option prevKv', options.prevKv),
+    ignoreValue,
+    ignoreLease: flag('option ignoreLease', options.ignoreLease),
+    durability: durability(options),
+  }
+}
+
+/** Writes one key. */
+function Put(key, value, options) {
+  return made(Put, putMembers(key, value, knownOptions('Put', options, PUT_OPTIONS)))
+}
+
+function rangeMembers(call, first, second) {
+  const [which, options] = rangeAndOptions(call, first, second, RANGE_OPTIONS)
+  const number = (name) => integer(`option ${name}`, options[name], 0)
+  return {
+    range: keyRange(call, which),
+    revision: number('revision'),
+    limit: number('limit'),
+    sortOrder: oneOf('option sortOrder', options.sortOrder, ORDERS),
+    sortTarget: oneOf('option sortTarget', options.sortTarget, TARGETS),
+    keysOnly: flag('option keysOnly', options.keysOnly),
+    countOnly: flag('option countOnly', options.countOnly),
+    serializable: flag('option serializable', options.serializable),
+    minModRevision: number('minModRevision'),
+    maxModRevision: number('maxModRevision'),
+    minCreateRevision: number('minCreateRevision'),
+    maxCreateRevision: number('maxCreateRevision'),
+  }
+}
+
+/** Reads the pairs of a range at one revision. */
+function Range(range, options) {
+  return made(Range, rangeMembers('Range', range, options))
+}
+
+function deleteMembers(call, first, second, names = DELETE_OPTIONS) {
+  const [which, options] = rangeAndOptions(call, first, second, names)
+  return {
+    range: keyRange(call, which, true),
+    prevKv: flag('option prevKv', options.prevKv),
+    durability: durability(options),
+    signal: abortSignal(options.signal),
+  }
+}
+
+/** Deletes the keys of a range. */
+function Delete(range, options) {
+  const { signal, ...members } = deleteMembers('Delete', range, options)
+  return made(Delete, members)
+}
+
+function listOf(what, given, kinds, wanted) {
+  if (given === undefined) return []
+  if (!Array.isArray(given)) throw wrong(what, 'an array', given)
+  return Array.from(given, (item, at) => {
+    if (!kinds.includes(kindOf(item))) throw wrong(`${what}[${at}]`, wanted, item)
+    return item
+  })
+}
+
+function txnMembers(call, given, names = TXN_MEMBERS) {
+  const { compare, success, failure, ...options } = knownOptions(call, given, names)
+  const ops = ['put', 'range', 'delete', 'txn']
+  return {
+    compare: listOf('compare', compare, ['compare'], 'made by Compare'),
+    success: listOf('success', success, ops, 'made by Put, Range, Delete or Txn'),
+    failure: listOf('failure', failure, ops, 'made by Put, Range, Delete or Txn'),
+    durability: durability(options),
+    signal: abortSignal(options.signal),
+  }
+}
+
+/** Compares, then runs one of two lists of operations, all in one revision. */
+function Txn(members) {
+  const { signal, ...checked } = txnMembers('Txn', members)
+  return made(Txn, checked)
+}
+
+function compare(target, range, result, operand) {
+  const call = `a compare`
+  const which = isBytes(range) ? range : knownOptions(call, range, SELECT)
+  return made(Compare, {
+    range: keyRange(call, which, true),
+    result: oneOf('the result of a compare', result, RESULTS, -1),
+    target,
+    operand,
+  })
+}
+
+/** A condition of a txn on a key, or on every key of a range. */
+function Compare() {
+  throw new TypeError('Compare has no form of its own: Compare.version, .createRevision, .modRevision, .value, .lease')
+}
+Compare.version = (range, result, version) => compare(0, range, result, integer('the version', version))
+Compare.createRevision = (range, result, revision) => compare(1, range, result, integer('the revision', revision))
+Compare.modRevision = (range, result, revision) => compare(2, range, result, integer('the revision', revision))
+Compare.value = (range, result, value) => compare(3, range, result, owned('the value', value))
+Compare.lease = (range, result, id) => {
+  if (id === undefined) throw wrong('the lease', 'a bigint', id)
+  return compare(4, range, result, lease('the lease', id))
+}
+
+kind(Put, 'put')
+kind(Range, 'range')
+kind(Delete, 'delete')
+kind(Txn, 'txn')
+kind(Compare, 'compare')
+
+/**
+ * Writes a put as a request; answers its abort signal. The way that most puts take, key and value
+ * without options, makes no object.
+ */
+function writePut(where, call, key, value, options) {
+  if (kindOf(key) === 'put') {
+    const signal = abortSignal(knownOptions(call, value, ['signal']).signal)
+    writeRequest(where, 'put', key)
+    return signal
+  }
+  if (options !== undefined) {
+    const { signal, ...rest } = knownOptions(call, options, [...PUT_OPTIONS, 'signal'])
+    const members = { ...putMembers(key, value, rest), signal: abortSignal(signal) }
+    writeRequest(where, 'put', members)
+    return signal
+  }
+  const [k, v] = [bytes('the key', key), bytes('the value', value)]
+  where(NUMBER.put)
+  u8(0)
+  u8(0)
+  i64(0n)
+  writeBytes(k)
+  writeBytes(v)
+}
+
+const signalled = (names) => [...names, 'signal']
+
+/** What `db.delete` was given, as a Delete's members with an abort signal. */
+function deleteGiven(call, first, second) {
+  if (kindOf(first) === 'delete') return { ...first, signal: abortSignal(knownOptions(call, second, ['signal']).signal) }
+  if (first === undefined) return deleteMembers(call, {}, second)
+  return deleteMembers(call, first, second, signalled(DELETE_OPTIONS))
+}
+
+/** What `db.txn` was given, likewise. */
+function txnGiven(call, first, second) {
+  if (kindOf(first) === 'txn') return { ...first, signal: abortSignal(knownOptions(call, second, ['signal']).signal) }
+  return txnMembers(call, first, signalled(TXN_MEMBERS))
+}
+
+/** What a read was given, as a Range's members. */
+function rangeGiven(call, first, second) {
+  if (kindOf(first) === 'range') {
+    knownOptions(call, second, [])
+    return first
+  }
+  return rangeMembers(call, first, second)
+}
+
+/** Which keys `changes` and `diff` were given; all if none. */
+function keysGiven(call, range) {
+  return keyRange(call, isBytes(range) ? range : knownOptions(call, range, SELECT))
+}
+
+const isReadOnly = ({ success, failure }) => [...success, ...failure].every((op) => kindOf(op) === 'range')
+
+module.exports = {
+  Put, Range, Delete, Txn, Compare, KIND, DURABILITIES,
+  deleteGiven, isReadOnly, keysGiven, rangeGiven, txnGiven, writePut,
+}

@@ -1,0 +1,49 @@
+//! Clocks in the hand of a test.
+
+use libkv::Clock;
+use napi_derive::napi;
+
+use crate::job::{Later, later};
+use crate::state::{Handle, guarded, with_state};
+
+/// A clock in hand.
+#[napi(catch_unwind)]
+pub fn clock(unix_ms: f64) -> napi::Result<u32> {
+    with_state(|state| state.add(Handle::Clock(Clock::new(unix_ms as i64))))
+}
+
+/// Where a clock stands.
+#[napi(catch_unwind)]
+pub fn clock_now(clock: u32) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            writer.just(state.clock(clock)?.unix_ms());
+            Ok(())
+        })
+    })
+}
+
+/// Moves a clock forward, on the pool: it returns once all that became due is done.
+#[napi(catch_unwind)]
+pub fn clock_advance_later(clock: u32, ms: f64) -> napi::Result<Later> {
+    with_state(|state| {
+        let clock = guarded(|| state.clock(clock));
+        later(move |writer| {
+            clock?.advance(ms as i64);
+            writer.nothing();
+            Ok(())
+        })
+    })
+}
+
+/// Moves a clock forward before it returns.
+#[napi(catch_unwind)]
+pub fn clock_advance(clock: u32, ms: f64) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            state.clock(clock)?.advance(ms as i64);
+            writer.nothing();
+            Ok(())
+        })
+    })
+}

@@ -1,0 +1,81 @@
+//! The options of a store, as JavaScript has written them, and the call that opens it.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use libkv::{AutoCompaction, Db, LimitsPreset, Options, Result};
+
+use napi::bindgen_prelude::Buffer;
+use napi_derive::napi;
+
+use crate::job::{Later, open_later};
+use crate::state::{Handle, State, guarded, with_state};
+use crate::wire::Reader;
+
+/// Everything that opening needs.
+pub struct Opening {
+    target: Vec<u8>,
+    options: Options,
+}
+
+impl Opening {
+    /// Reads target and options, in the order of `OPTIONS` in `lib/open.js`.
+    pub fn read(bytes: &[u8], state: &State) -> Result<Opening> {
+        let mut reader = Reader::new(bytes);
+        let target = reader.bytes()?;
+        let unsigned = |reader: &mut Reader| Ok(reader.number()? as u64);
+        let options = Options {
+            create: reader.option(|reader| Ok(reader.u8()? != 0))?,
+            read_only: reader.option(|reader| Ok(reader.u8()? != 0))?,
+            durability: reader.durability()?,
+            // infinity is beyond every u64
+            busy_timeout_ms: reader.option(|reader| Ok(reader.float()? as u64))?,
+            max_bytes: reader.option(unsigned)?,
+            max_request_bytes: reader.option(unsigned)?,
+            max_txn_ops: reader.option(|reader| Ok(reader.number()? as usize))?,
+            limits: reader.option(|_| Ok(LimitsPreset::Etcd))?,
+            lease_ttl_min_seconds: reader.option(Reader::number)?,
+            auto_compaction: reader.option(|reader| {
+                let seconds = reader.u8()? != 0;
+                let kept = reader.number()? as u64;
+                Ok(if seconds { AutoCompaction::Seconds(kept) } else { AutoCompaction::Revisions(kept) })
+            })?,
+            max_readers: reader.option(|reader| Ok(reader.number()? as u32))?,
+            mode: reader.option(|reader| Ok(reader.number()? as u32))?,
+            clock: reader.option(|reader| state.clock(reader.number()? as u32))?,
+            allow_network_fs: reader.option(|reader| Ok(reader.u8()? != 0))?,
+        };
+        Ok(Opening { target, options })
+    }
+
+    /// Opens it.
+    pub fn open(self) -> Result<Db> {
+        Db::open(Path::new(OsStr::from_bytes(&self.target)), self.options)
+    }
+}
+
+/// Opens a store before it returns; the answer is its number.
+#[napi(catch_unwind)]
+pub fn open_store(len: u32, large: Option<Buffer>) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            let bytes = large.as_deref().map_or_else(|| state.scratch.request(len), Ok)?;
+            let db = Opening::read(bytes, state)?.open()?;
+            writer.just(state.add(Handle::Db(db)).into());
+            Ok(())
+        })
+    })
+}
+
+/// Opens a store on the pool; the answer is its number.
+#[napi(catch_unwind)]
+pub fn open_store_later(len: u32, large: Option<Buffer>) -> napi::Result<Later> {
+    with_state(|state| {
+        let opening = guarded(|| {
+            let bytes = large.as_deref().map_or_else(|| state.scratch.request(len), Ok)?;
+            Opening::read(bytes, state)
+        });
+        open_later(move || opening?.open())
+    })
+}

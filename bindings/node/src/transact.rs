@@ -1,0 +1,125 @@
+//! `transact` with an async body: one try at a time, so that nothing waits between its awaits.
+
+use std::sync::{Arc, Mutex};
+
+use libkv::{Answer, Code, Db, Error, Put, Range, Request, Result, Retries, Transaction, Txn, TxnResult};
+use napi::bindgen_prelude::Buffer;
+use napi_derive::napi;
+
+use crate::job::{Later, later};
+use crate::state::{Handle, guarded, with_state};
+use crate::wire::{Call, Writer};
+use crate::{lock, request, submit_to};
+
+/// A transaction that may have to begin again.
+pub struct Attempt {
+    db: Db,
+    transaction: Transaction,
+    retries: Retries,
+}
+
+impl Attempt {
+    /// The first try; `most` retries, none for as many as it takes.
+    pub fn new(db: Db, most: Option<u32>) -> Attempt {
+        Attempt { transaction: db.transaction(), db, retries: Retries::new(most) }
+    }
+
+    /// A call of the body.
+    pub fn call(&mut self, call: Call, writer: &mut Writer) -> Result<()> {
+        let transaction = &mut self.transaction;
+        match call {
+            Call::Get(0, key) => writer.found(transaction.get(key)?.as_ref()),
+            Call::Request(Request::Range(range)) => writer.range(&transaction.range(Range { ..range })?),
+            Call::Request(Request::Put(put)) => {
+                transaction.put(Put { durability: None, ..put })?;
+                writer.nothing();
+            }
+            Call::Request(Request::Delete(delete)) => writer.just(transaction.delete(delete.range)?),
+            _ => return Err(Error::new(Code::Internal, "a transaction was asked for something else")),
+        }
+        Ok(())
+    }
+
+    /// What commits it, and where; none if there is nothing to write.
+    pub fn commit(&self) -> Option<(Db, Txn)> {
+        self.transaction.txn().map(|txn| (self.db.clone(), txn))
+    }
+
+    /// Whether `compacted` from a read only says that somebody was faster.
+    pub fn is_overtaken(&self) -> bool {
+        self.transaction.is_overtaken(&Error::new(Code::Compacted, ""))
+    }
+
+    /// Begins again; answers how long to wait before, in milliseconds.
+    pub fn again(&mut self) -> Result<i64> {
+        let wait = self.retries.after(&self.transaction)?;
+        self.transaction = self.db.transaction();
+        Ok(wait.as_millis() as i64)
+    }
+}
+
+/// A transaction whose body is async; retries below 0 are as many as it takes.
+#[napi(catch_unwind)]
+pub fn attempt(db: u32, max_retries: f64) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            let most = (max_retries >= 0.0).then_some(max_retries as u32);
+            let attempt = Attempt::new(state.db(db)?.clone(), most);
+            writer.just(state.add(Handle::Attempt(Arc::new(Mutex::new(attempt)))).into());
+            Ok(())
+        })
+    })
+}
+
+/// A call of a transaction's body, before it returns.
+#[napi(catch_unwind)]
+pub fn attempt_call(attempt: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            let call = request(state, len, &large)?.call()?;
+            lock(&*state.attempt(attempt)?).call(call, writer)
+        })
+    })
+}
+
+/// A call of a transaction's body, on the pool.
+#[napi(catch_unwind)]
+pub fn attempt_call_later(attempt: u32, len: u32, large: Option<Buffer>) -> napi::Result<Later> {
+    with_state(|state| {
+        let asked = guarded(|| Ok((state.attempt(attempt)?, request(state, len, &large)?.call()?)));
+        later(move |writer| {
+            let (attempt, call) = asked?;
+            lock(&attempt).call(call, writer)
+        })
+    })
+}
+
+/// Commits what a transaction's body did, through the group queue, for the promise `id`.
+#[napi(catch_unwind)]
+pub fn attempt_commit(attempt: u32, id: u32, withdrawable: bool) -> napi::Result<()> {
+    with_state(|state| match guarded(|| Ok(lock(&*state.attempt(attempt)?).commit())) {
+        Ok(None) => {
+            let nothing_to_write = TxnResult { succeeded: true, ..TxnResult::default() };
+            state.mailbox.post(id, Ok(Answer::Txn(nothing_to_write)));
+        }
+        Ok(Some((db, txn))) => submit_to(state, Ok(db), vec![(id, withdrawable)], vec![txn.into()]),
+        Err(error) => state.mailbox.post(id, Err(error)),
+    })
+}
+
+/// Whether `compacted`, from a read of this transaction, only says that somebody was faster.
+#[napi(catch_unwind)]
+pub fn attempt_overtaken(attempt: u32) -> napi::Result<bool> {
+    with_state(|state| guarded(|| Ok(lock(&*state.attempt(attempt)?).is_overtaken())).unwrap_or(false))
+}
+
+/// Begins a transaction again: the answer is how many milliseconds to wait before.
+#[napi(catch_unwind)]
+pub fn attempt_again(attempt: u32) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            writer.just(lock(&*state.attempt(attempt)?).again()?);
+            Ok(())
+        })
+    })
+}

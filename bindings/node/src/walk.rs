@@ -1,0 +1,134 @@
+//! Scans, events and differences, a page at a time: bounded in pairs and in bytes, so that a page
+//! holds neither the loop nor memory for long.
+
+use std::sync::{Arc, Mutex};
+
+use libkv::{Change, ChangeScan, Db, Event, EventScan, KeyValue, Result, Scan};
+
+use napi::bindgen_prelude::Buffer;
+use napi_derive::napi;
+
+use crate::job::{Later, later};
+use crate::state::{Handle, guarded, with_state};
+use crate::wire::{Walk, Writer};
+use crate::{lock, request};
+
+/// Items of the first page; each later one has twice as many, up to [`PAGE_ITEMS_MAX`].
+const PAGE_ITEMS_FIRST: usize = 64;
+const PAGE_ITEMS_MAX: usize = 1_024;
+/// A page ends with the item that brings it here.
+const PAGE_BYTES: usize = 256 << 10;
+
+enum Source {
+    /// Not begun: the first page opens it, so that this can happen off the loop.
+    New(Db, Walk),
+    Scan(Scan),
+    Events(EventScan),
+    Changes(ChangeScan),
+    Over,
+}
+
+/// What is left of a walk.
+pub struct Pages {
+    source: Source,
+    items: usize,
+}
+
+impl Pages {
+    /// A walk that has not begun.
+    pub fn new(db: Db, walk: Walk) -> Pages {
+        Pages { source: Source::New(db, walk), items: PAGE_ITEMS_FIRST }
+    }
+
+    /// Writes the next page. After an error the walk is over.
+    pub fn next(&mut self, writer: &mut Writer) -> Result<()> {
+        let source = std::mem::replace(&mut self.source, Source::Over);
+        let mut source = match source {
+            Source::New(db, Walk::Scan(range)) => Source::Scan(db.scan(range)?),
+            Source::New(db, Walk::Changes(of)) => Source::Events(db.changes(of.after, of.upto, of.range)),
+            Source::New(db, Walk::Diff(a, b, range)) => Source::Changes(db.diff(a, b, range)?),
+            begun => begun,
+        };
+        let most = self.items;
+        self.items = (most * 2).min(PAGE_ITEMS_MAX);
+        let last = match &mut source {
+            Source::Scan(scan) => {
+                let (kvs, last) = items(scan, most, pair_bytes)?;
+                writer.pairs_page(&kvs, last);
+                last
+            }
+            Source::Events(scan) => {
+                let (events, last) = items(scan, most, |event: &Event| pair_bytes(&event.kv))?;
+                writer.events(&events, last);
+                last
+            }
+            Source::Changes(scan) => {
+                let bytes = |change: &Change| change.before.iter().chain(&change.after).map(pair_bytes).sum();
+                let (changes, last) = items(scan, most, bytes)?;
+                writer.changes(&changes, last);
+                last
+            }
+            Source::New(..) | Source::Over => {
+                writer.pairs_page(&[], true);
+                true
+            }
+        };
+        if !last {
+            self.source = source;
+        }
+        Ok(())
+    }
+}
+
+fn pair_bytes(kv: &KeyValue) -> usize {
+    kv.key.len() + kv.value.len()
+}
+
+/// The next items, and whether the walk is at its end.
+fn items<T>(
+    walk: &mut impl Iterator<Item = Result<T>>,
+    most: usize,
+    bytes_of: impl Fn(&T) -> usize,
+) -> Result<(Vec<T>, bool)> {
+    let mut page = Vec::new();
+    let mut bytes = 0;
+    while page.len() < most && bytes < PAGE_BYTES {
+        match walk.next() {
+            Some(item) => {
+                let item = item?;
+                bytes += bytes_of(&item);
+                page.push(item);
+            }
+            None => return Ok((page, true)),
+        }
+    }
+    Ok((page, false))
+}
+
+/// A scan, or events or differences: a number to ask pages of. Nothing is read yet.
+#[napi(catch_unwind)]
+pub fn walk(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            let walk = request(state, len, &large)?.walk()?;
+            let pages = Pages::new(state.db(db)?.clone(), walk);
+            writer.just(state.add(Handle::Pages(Arc::new(Mutex::new(pages)))).into());
+            Ok(())
+        })
+    })
+}
+
+/// The next page, before it returns.
+#[napi(catch_unwind)]
+pub fn page(pages: u32) -> napi::Result<f64> {
+    with_state(|state| state.answer(|state, writer| lock(&*state.pages(pages)?).next(writer)))
+}
+
+/// The next page, on the pool.
+#[napi(catch_unwind)]
+pub fn page_later(pages: u32) -> napi::Result<Later> {
+    with_state(|state| {
+        let pages = guarded(|| state.pages(pages));
+        later(move |writer| lock(&*pages?).next(writer))
+    })
+}

@@ -1,0 +1,517 @@
+//! How requests and answers cross: plain bytes in the scratch memory, little-endian.
+//!
+//! `lib/wire.js` is the other half and has the same numbers. JavaScript has checked types and ranges
+//! before it writes, so that what is refused here is a defect of ours, not of the user's.
+
+use libkv::*;
+
+/// What is asked of a store, first byte of a request. The same numbers as `KIND` in `lib/wire.js`.
+mod kind {
+    pub const GET: u8 = 0;
+    pub const RANGE: u8 = 1;
+    pub const PUT: u8 = 2;
+    pub const DELETE: u8 = 3;
+    pub const TXN: u8 = 4;
+    pub const COMPACT: u8 = 5;
+    pub const HISTORY: u8 = 6;
+    pub const STATUS: u8 = 7;
+    pub const CHECK: u8 = 8;
+    pub const SNAPSHOT: u8 = 9;
+    pub const SCAN: u8 = 10;
+    pub const CHANGES: u8 = 11;
+    pub const DIFF: u8 = 12;
+}
+
+/// What an answer begins with. The same numbers as `ANSWER` in `lib/wire.js`.
+mod answer {
+    pub const ERROR: u8 = 0;
+    pub const NONE: u8 = 1;
+    pub const PAIR: u8 = 2;
+    pub const PUT: u8 = 3;
+    pub const RANGE: u8 = 4;
+    pub const DELETE: u8 = 5;
+    pub const TXN: u8 = 6;
+    pub const COMPACT: u8 = 7;
+    pub const STATUS: u8 = 8;
+    pub const CHECK: u8 = 9;
+    pub const EVENTS: u8 = 10;
+    pub const CHANGES: u8 = 11;
+    pub const PAIRS: u8 = 12;
+    pub const NUMBER: u8 = 13;
+}
+
+/// Beyond what the core allows, so that the core's own refusal is what is seen; and not so deep
+/// that taking it apart could end the stack.
+const DEPTH_MAX: usize = TXN_DEPTH_MAX + 2;
+
+/// The largest integer that a JavaScript number holds exactly.
+const NUMBER_MAX: u64 = (1 << 53) - 1;
+
+/// What can be asked of a store, and answered at once.
+pub enum Call {
+    /// One key, at a revision (0: now).
+    Get(Revision, Vec<u8>),
+    /// A request as the core knows it.
+    Request(Request),
+    /// The events of a key, at most so many.
+    History(i64, Vec<u8>),
+    /// The store's status.
+    Status,
+    /// The store's check.
+    Check,
+    /// The revision that a snapshot is of.
+    Snapshot(Revision),
+}
+
+/// What is answered page by page.
+pub enum Walk {
+    /// The pairs of a range.
+    Scan(Range),
+    /// The events of a range between two revisions.
+    Changes(Changes),
+    /// The keys of a range that differ between two revisions.
+    Diff(Revision, Revision, KeyRange),
+}
+
+/// Takes a request apart.
+pub struct Reader<'a> {
+    rest: &'a [u8],
+    depth: usize,
+}
+
+fn malformed() -> Error {
+    Error::new(Code::Internal, "a request reached the native part malformed")
+}
+
+impl<'a> Reader<'a> {
+    /// Reads these bytes from the front.
+    pub fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader { rest: bytes, depth: 0 }
+    }
+
+    fn take(&mut self, len: usize) -> Result<&'a [u8]> {
+        let (head, rest) = self.rest.split_at_checked(len).ok_or_else(malformed)?;
+        self.rest = rest;
+        Ok(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        self.take(N)?.try_into().map_err(|_| malformed())
+    }
+
+    /// A byte.
+    pub fn u8(&mut self) -> Result<u8> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    fn u32(&mut self) -> Result<u32> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    fn i64(&mut self) -> Result<i64> {
+        Ok(i64::from_le_bytes(self.array()?))
+    }
+
+    /// A number as JavaScript has it.
+    pub fn float(&mut self) -> Result<f64> {
+        Ok(f64::from_le_bytes(self.array()?))
+    }
+
+    /// An integer that was a JavaScript number.
+    pub fn number(&mut self) -> Result<i64> {
+        Ok(self.float()? as i64)
+    }
+
+    /// Bytes with their length before them.
+    pub fn bytes(&mut self) -> Result<Vec<u8>> {
+        let len = self.u32()?;
+        Ok(self.take(len as usize)?.to_vec())
+    }
+
+    fn flags<const N: usize>(&mut self) -> Result<[bool; N]> {
+        let byte = self.u8()?;
+        Ok(std::array::from_fn(|bit| byte & (1 << bit) != 0))
+    }
+
+    /// A durability; none for the handle's.
+    pub fn durability(&mut self) -> Result<Option<Durability>> {
+        match self.u8()? {
+            0 => Ok(None),
+            1 => Ok(Some(Durability::Sync)),
+            2 => Ok(Some(Durability::Lazy)),
+            3 => Ok(Some(Durability::None)),
+            _ => Err(malformed()),
+        }
+    }
+
+    fn key_range(&mut self) -> Result<KeyRange> {
+        Ok(match self.u8()? {
+            0 => KeyRange::key(self.bytes()?),
+            1 => KeyRange::prefix(self.bytes()?),
+            2 => KeyRange::between(self.bytes()?, self.bytes()?),
+            3 => KeyRange::from(self.bytes()?),
+            4 => KeyRange::all(),
+            _ => return Err(malformed()),
+        })
+    }
+
+    fn range(&mut self) -> Result<Range> {
+        let [keys_only, count_only, serializable] = self.flags()?;
+        let sort_order = match self.u8()? {
+            0 => SortOrder::None,
+            1 => SortOrder::Ascend,
+            2 => SortOrder::Descend,
+            _ => return Err(malformed()),
+        };
+        let sort_target = match self.u8()? {
+            0 => SortTarget::Key,
+            1 => SortTarget::Version,
+            2 => SortTarget::Create,
+            3 => SortTarget::Mod,
+            4 => SortTarget::Value,
+            _ => return Err(malformed()),
+        };
+        Ok(Range {
+            sort_order,
+            sort_target,
+            keys_only,
+            count_only,
+            serializable,
+            revision: self.number()?,
+            limit: self.number()?,
+            min_mod_revision: self.number()?,
+            max_mod_revision: self.number()?,
+            min_create_revision: self.number()?,
+            max_create_revision: self.number()?,
+            range: self.key_range()?,
+        })
+    }
+
+    fn put(&mut self) -> Result<Put> {
+        let [prev_kv, ignore_value, ignore_lease] = self.flags()?;
+        Ok(Put {
+            prev_kv,
+            ignore_value,
+            ignore_lease,
+            durability: self.durability()?,
+            lease: self.i64()?,
+            key: self.bytes()?,
+            value: self.bytes()?,
+        })
+    }
+
+    fn delete(&mut self) -> Result<Delete> {
+        let [prev_kv] = self.flags()?;
+        Ok(Delete { prev_kv, durability: self.durability()?, range: self.key_range()? })
+    }
+
+    fn compare(&mut self) -> Result<Compare> {
+        let result = match self.u8()? {
+            0 => CompareResult::Equal,
+            1 => CompareResult::Greater,
+            2 => CompareResult::Less,
+            3 => CompareResult::NotEqual,
+            _ => return Err(malformed()),
+        };
+        let operand = match self.u8()? {
+            0 => Operand::Version(self.number()?),
+            1 => Operand::CreateRevision(self.number()?),
+            2 => Operand::ModRevision(self.number()?),
+            3 => Operand::Value(self.bytes()?),
+            4 => Operand::Lease(self.i64()?),
+            _ => return Err(malformed()),
+        };
+        Ok(Compare { range: self.key_range()?, result, operand })
+    }
+
+    fn txn(&mut self) -> Result<Txn> {
+        if self.depth >= DEPTH_MAX {
+            let message = format!("too many operations in txn request (more than {TXN_DEPTH_MAX} txns in one another)");
+            return Err(Error::new(Code::TooManyOps, message));
+        }
+        self.depth += 1;
+        let durability = self.durability()?;
+        let compare = (0..self.u32()?).map(|_| self.compare()).collect::<Result<_>>()?;
+        let success = self.ops()?;
+        let failure = self.ops()?;
+        self.depth -= 1;
+        Ok(Txn { compare, success, failure, durability })
+    }
+
+    fn ops(&mut self) -> Result<Vec<Op>> {
+        let count = self.u32()?;
+        (0..count)
+            .map(|_| match self.u8()? {
+                kind::RANGE => Ok(Op::Range(self.range()?)),
+                kind::PUT => Ok(Op::Put(self.put()?)),
+                kind::DELETE => Ok(Op::Delete(self.delete()?)),
+                kind::TXN => Ok(Op::Txn(self.txn()?)),
+                _ => Err(malformed()),
+            })
+            .collect()
+    }
+
+    /// The next write of an outbox: the number of its promise, its store, whether it can be taken
+    /// back, and itself. None at the end.
+    pub fn addressed(&mut self) -> Result<Option<(u32, u32, bool, Reader<'a>)>> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let (id, len, db, withdrawable) = (self.u32()?, self.u32()?, self.u32()?, self.u32()? != 0);
+        Ok(Some((id, db, withdrawable, Reader::new(self.take(len as usize)?))))
+    }
+
+    /// What is asked.
+    pub fn call(&mut self) -> Result<Call> {
+        Ok(match self.u8()? {
+            kind::GET => Call::Get(self.number()?, self.bytes()?),
+            kind::RANGE => Call::Request(self.range()?.into()),
+            kind::PUT => Call::Request(self.put()?.into()),
+            kind::DELETE => Call::Request(self.delete()?.into()),
+            kind::TXN => Call::Request(self.txn()?.into()),
+            kind::COMPACT => {
+                let [physical] = self.flags()?;
+                Call::Request(Compact { physical, revision: self.number()? }.into())
+            }
+            kind::HISTORY => Call::History(self.number()?, self.bytes()?),
+            kind::STATUS => Call::Status,
+            kind::CHECK => Call::Check,
+            kind::SNAPSHOT => Call::Snapshot(self.number()?),
+            _ => return Err(malformed()),
+        })
+    }
+
+    /// What is asked for page by page.
+    pub fn walk(&mut self) -> Result<Walk> {
+        Ok(match self.u8()? {
+            kind::SCAN => Walk::Scan(self.range()?),
+            kind::CHANGES => {
+                Walk::Changes(Changes { after: self.number()?, upto: self.number()?, range: self.key_range()? })
+            }
+            kind::DIFF => Walk::Diff(self.number()?, self.number()?, self.key_range()?),
+            _ => return Err(malformed()),
+        })
+    }
+
+    /// A member of the options, if it was set.
+    pub fn option<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<Option<T>> {
+        Ok(match self.u8()? {
+            0 => None,
+            _ => Some(read(self)?),
+        })
+    }
+}
+
+/// Puts an answer together.
+#[derive(Default)]
+pub struct Writer {
+    /// What has been written.
+    pub bytes: Vec<u8>,
+    /// A number did not fit.
+    beyond: bool,
+}
+
+impl Writer {
+    fn u32(&mut self, n: usize) -> &mut Writer {
+        // a value of 4 GiB is beyond what LMDB stores
+        self.bytes.extend_from_slice(&(n as u32).to_le_bytes());
+        self
+    }
+
+    /// An integer, for a JavaScript number.
+    pub fn number(&mut self, n: i64) -> &mut Writer {
+        self.beyond |= n.unsigned_abs() > NUMBER_MAX;
+        self.bytes.extend_from_slice(&(n as f64).to_le_bytes());
+        self
+    }
+
+    fn flag(&mut self, flag: bool) -> &mut Writer {
+        self.bytes.push(flag as u8);
+        self
+    }
+
+    fn counted(&mut self, bytes: &[u8]) -> &mut Writer {
+        self.u32(bytes.len());
+        self.bytes.extend_from_slice(bytes);
+        self
+    }
+
+    fn pair(&mut self, kv: &KeyValue) -> &mut Writer {
+        self.u32(kv.key.len()).u32(kv.value.len());
+        self.number(kv.create_revision).number(kv.mod_revision).number(kv.version);
+        self.bytes.extend_from_slice(&kv.lease.to_le_bytes());
+        self.bytes.extend_from_slice(&kv.key);
+        self.bytes.extend_from_slice(&kv.value);
+        self
+    }
+
+    fn pairs(&mut self, kvs: &[KeyValue]) -> &mut Writer {
+        self.u32(kvs.len());
+        for kv in kvs {
+            self.pair(kv);
+        }
+        self
+    }
+
+    fn perhaps(&mut self, kv: Option<&KeyValue>) -> &mut Writer {
+        self.flag(kv.is_some());
+        if let Some(kv) = kv {
+            self.pair(kv);
+        }
+        self
+    }
+
+    fn kind(&mut self, kind: u8) -> &mut Writer {
+        self.bytes.push(kind);
+        self
+    }
+
+    /// A pair, or that there is none.
+    pub fn found(&mut self, kv: Option<&KeyValue>) {
+        match kv {
+            Some(kv) => self.kind(answer::PAIR).pair(kv),
+            None => self.kind(answer::NONE),
+        };
+    }
+
+    /// A number that is the whole answer.
+    pub fn just(&mut self, n: i64) {
+        self.kind(answer::NUMBER).number(n);
+    }
+
+    /// Nothing to say.
+    pub fn nothing(&mut self) {
+        self.kind(answer::NONE);
+    }
+
+    /// The answer to a request.
+    pub fn answer(&mut self, answer: &Answer) {
+        match answer {
+            Answer::Range(range) => self.range(range),
+            Answer::Put(put) => self.put(put),
+            Answer::Delete(delete) => self.delete(delete),
+            Answer::Txn(txn) => self.txn(txn),
+            Answer::Compact(compact) => {
+                self.kind(answer::COMPACT).number(compact.revision);
+            }
+        }
+    }
+
+    /// The answer to a range.
+    pub fn range(&mut self, range: &RangeResult) {
+        self.kind(answer::RANGE).number(range.revision).number(range.count).flag(range.more).pairs(&range.kvs);
+    }
+
+    fn put(&mut self, put: &PutResult) {
+        self.kind(answer::PUT).number(put.revision).perhaps(put.prev_kv.as_ref());
+    }
+
+    fn delete(&mut self, delete: &DeleteResult) {
+        self.kind(answer::DELETE).number(delete.revision).number(delete.deleted).pairs(&delete.prev_kvs);
+    }
+
+    fn txn(&mut self, txn: &TxnResult) {
+        self.kind(answer::TXN).number(txn.revision).flag(txn.succeeded).u32(txn.responses.len());
+        for response in &txn.responses {
+            match response {
+                OpResult::Range(range) => self.range(range),
+                OpResult::Put(put) => self.put(put),
+                OpResult::Delete(delete) => self.delete(delete),
+                OpResult::Txn(txn) => self.txn(txn),
+            }
+        }
+    }
+
+    /// A status; the names of its members stand in `lib/wire.js`, in this order.
+    pub fn status(&mut self, status: &Status) {
+        self.kind(answer::STATUS);
+        let large = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        for number in [
+            status.revision,
+            status.compacted_revision,
+            large(status.keys),
+            large(status.bytes_on_disk),
+            large(status.bytes_in_use),
+            status.readers.into(),
+            large(status.watchers),
+            large(status.leases),
+            status.format_version.into(),
+            status.writer_pid.into(),
+            large(status.writer_held_ms),
+            large(status.oldest_reader),
+        ] {
+            self.number(number);
+        }
+        let durability = match status.durability {
+            Some(Durability::Sync) => "sync",
+            Some(Durability::Lazy) => "lazy",
+            Some(Durability::None) => "none",
+            None => "",
+        };
+        self.counted(status.lmdb_version.as_bytes()).counted(status.store_id.as_bytes());
+        self.counted(durability.as_bytes()).u32(status.alarms.len());
+        for alarm in &status.alarms {
+            self.counted(alarm.as_bytes());
+        }
+    }
+
+    /// The report of a check.
+    pub fn check(&mut self, report: &CheckReport) {
+        let large = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        self.kind(answer::CHECK).number(large(report.keys)).number(large(report.events)).u32(report.problems.len());
+        for problem in &report.problems {
+            self.counted(problem.invariant.as_bytes()).counted(&problem.key).number(problem.revision);
+            self.counted(problem.message.as_bytes());
+        }
+    }
+
+    /// A page of pairs, and whether it is the last.
+    pub fn pairs_page(&mut self, kvs: &[KeyValue], last: bool) {
+        self.kind(answer::PAIRS).flag(last).pairs(kvs);
+    }
+
+    /// A page of events, and whether it is the last.
+    pub fn events(&mut self, events: &[Event], last: bool) {
+        self.kind(answer::EVENTS).flag(last).u32(events.len());
+        for event in events {
+            self.flag(event.kind == EventKind::Delete).pair(&event.kv).perhaps(event.prev_kv.as_ref());
+        }
+    }
+
+    /// A page of differences, and whether it is the last.
+    pub fn changes(&mut self, changes: &[Change], last: bool) {
+        self.kind(answer::CHANGES).flag(last).u32(changes.len());
+        for change in changes {
+            self.counted(&change.key).perhaps(change.before.as_ref()).perhaps(change.after.as_ref());
+        }
+    }
+
+    fn error(&mut self, error: &Error) {
+        self.kind(answer::ERROR).number(error.revision());
+        self.counted(error.code().name().as_bytes()).counted(error.message().as_bytes());
+    }
+
+    /// Runs `write` and makes what came of it one answer: what it wrote, or its error.
+    pub fn write(&mut self, write: impl FnOnce(&mut Writer) -> Result<()>) {
+        let from = self.bytes.len();
+        let outcome = write(self);
+        let outcome = match std::mem::take(&mut self.beyond) {
+            true => Err(Error::new(Code::Unsupported, "the answer has a number beyond 2^53")),
+            false => outcome,
+        };
+        if let Err(error) = outcome {
+            self.bytes.truncate(from);
+            self.error(&error);
+            self.beyond = false;
+        }
+    }
+
+    /// One answer of a group: whose it is, how long it is, and then it.
+    pub fn addressed(&mut self, id: u32, write: impl FnOnce(&mut Writer) -> Result<()>) {
+        self.u32(id as usize).u32(0);
+        let from = self.bytes.len();
+        self.write(write);
+        let len = (self.bytes.len() - from) as u32;
+        self.bytes[from - 4..from].copy_from_slice(&len.to_le_bytes());
+    }
+}

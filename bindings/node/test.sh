@@ -1,0 +1,43 @@
+#!/bin/bash
+# Installs and runs the suite of Node; the last line is "N passed, N failed". Called by tests/run.sh.
+# `make` need not have run: the native part is built by npm install, in $CARGO_TARGET_DIR if it is set.
+set -u -o pipefail
+cd "$(dirname "$0")"
+
+not_run() {
+    echo "not run: the suite of Node ($1)"
+    echo "0 passed, 0 failed"
+    exit 0
+}
+
+command -v node >/dev/null || not_run "no node on the PATH"
+command -v npm >/dev/null || not_run "no npm on the PATH"
+node -e 'const [major, minor] = process.versions.node.split(".").map(Number); process.exit(major > 20 || (major === 20 && minor >= 17) ? 0 : 1)' ||
+    not_run "node $(node --version), and it takes 20.17 or later"
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+if ! npm ci --no-audit --no-fund --loglevel=error >"$log" 2>&1; then
+    cat "$log"
+    echo "npm ci failed"
+    echo "0 passed, 1 failed"
+    exit 1
+fi
+
+# One file at a time: some of them stop processes and count what the loop does meanwhile.
+node --test --test-concurrency=1 --test-reporter=tap test/*.test.js >"$log"
+status=$?
+count() {
+    sed -n "s/^# $1 \([0-9]*\)$/\1/p" "$log" | tail -n 1
+}
+passed=$(count pass)
+failed=$(($(count fail) + $(count cancelled)))
+sed -n 's/^ok [0-9]* - /ok: /p' "$log"
+# of what failed everything: from its "not ok" to the end of its report
+sed -n '/^ *not ok /,/^ *\.\.\.$/p' "$log"
+if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
+    tail -n 50 "$log"
+    failed=1
+fi
+echo "${passed:-0} passed, $failed failed"
+[ "$failed" -eq 0 ]

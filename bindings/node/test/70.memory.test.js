@@ -1,0 +1,15 @@
+'use strict'
+
+const assert = require('node:assert')
+const { execFile } = require('node:child_process')
+const path = require('node:path')
+const { promisify } = require('node:util')
+const { test } = require('node:test')
+const { place } = require('./support.js')
+
+test('100,000 calls of each kind leave the memory where it was', async (t) => {
+  const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', path.join(__dirname, 'leaks.js'), place(t)])
+  const lines = stdout.trim().split('\n')
+  assert.ok(lines.length > 25, stdout)
+  assert.deepStrictEqual(lines.filter((line) => !line.startsWith('kept')), [], stdout)
+})

@@ -1,0 +1,38 @@
+'use strict'
+
+const assert = require('node:assert')
+const { test } = require('node:test')
+const libkv = require('libkv')
+const { BEGIN_MS, etcd, memory } = require('libkv/testing')
+
+test('a store is fresh for each test and closed after it', async (t) => {
+  const seen = []
+  for (let n = 0; n < 2; n++) {
+    await t.test(`one of two`, async (t) => {
+      const db = await memory(t)
+      assert.strictEqual(await db.get('k'), undefined)
+      await db.put('k', 'v')
+      seen.push(db)
+    })
+    assert.strictEqual(seen[n].closed, true)
+    await assert.rejects(seen[n].get('k'), { code: 'CLOSED' })
+  }
+})
+
+test('the preset etcd comes with a clock in hand', async (t) => {
+  const { db, clock } = await etcd(t)
+  assert.strictEqual(clock.unixMs, BEGIN_MS)
+  await clock.advance(1_000)
+  assert.strictEqual(clock.unixMs, BEGIN_MS + 1_000)
+  const ops = Array.from({ length: 129 }, (_, n) => libkv.Put(`k${n}`, 'v'))
+  await assert.rejects(db.txn({ success: ops }), { code: 'TOO_MANY_OPS' })
+})
+
+test('without a context the caller closes, and options go through', async () => {
+  const db = await memory(undefined, { maxTxnOps: 1 })
+  await assert.rejects(db.txn({ success: [libkv.Range('a'), libkv.Range('b')] }), { code: 'TOO_MANY_OPS' })
+  await db.close()
+  const { db: other } = await etcd()
+  other.closeSync()
+  await assert.rejects(memory({}), TypeError)
+})

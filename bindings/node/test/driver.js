@@ -1,0 +1,157 @@
+// The conformance driver of Node: reads a step a line, does it, prints its answer as a line. The
+// language is told in tests/README.md. `driver.js [--sync] STORE [limits=etcd]`: through promises,
+// or through their twins, where there is one.
+'use strict'
+
+const readline = require('node:readline')
+const libkv = require('libkv')
+
+const sync = process.argv.includes('--sync')
+const [store, limits] = process.argv.slice(2).filter((word) => word !== '--sync')
+const options = { limits: limits?.replace('limits=', '') }
+
+/** Calls `name` of the store, or its twin. */
+const ask = (name, ...given) => (sync && db[`${name}Sync`] ? db[`${name}Sync`](...given) : db[name](...given))
+
+/** `_` is no bytes, `*N` is N times x, `\hh` one byte. */
+function bytes(word) {
+  if (word === '_') return Buffer.alloc(0)
+  if (/^\*\d+$/.test(word)) return Buffer.alloc(Number(word.slice(1)), 'x')
+  const text = word.replace(/\\(..)/g, (_, hex) => String.fromCharCode(parseInt(hex, 16)))
+  return Buffer.from(text, 'latin1')
+}
+
+/** KEY or KEY,END in etcd's notation. */
+function range(word) {
+  const [key, end] = word.split(',').map(bytes)
+  if (end === undefined || end.length === 0) return { key }
+  return end.length === 1 && end[0] === 0 ? { start: key } : { start: key, end }
+}
+
+const RANGE_OPTIONS = {
+  order: 'sortOrder', target: 'sortTarget', min_mod: 'minModRevision', max_mod: 'maxModRevision',
+  min_create: 'minCreateRevision', max_create: 'maxCreateRevision',
+}
+const camel = (name) => RANGE_OPTIONS[name] ?? name.replace(/_(.)/g, (_, letter) => letter.toUpperCase())
+
+/** The options that follow, up to the end of the step or of an operation. */
+function optionsOf(words) {
+  const options = {}
+  while (words.length > 0 && words[0] !== ';') {
+    const [name, value] = words.shift().split('=')
+    if (value === undefined) options[camel(name)] = true
+    else if (name === 'lease') options.lease = BigInt(value)
+    else options[camel(name)] = /^-?\d+$/.test(value) ? Number(value) : value
+  }
+  return options
+}
+
+const put = (words) => libkv.Put(bytes(words.shift()), bytes(words.shift()), optionsOf(words))
+const read = (words) => libkv.Range(range(words.shift()), optionsOf(words))
+const remove = (words) => libkv.Delete(range(words.shift()), optionsOf(words))
+const OPS = { put, range: read, delete: remove, txn }
+
+function compare(words) {
+  const target = { version: 'version', create: 'createRevision', mod: 'modRevision', value: 'value', lease: 'lease' }[words.shift()]
+  const [result, operand] = [words.shift(), words.shift()]
+  const typed = target === 'value' ? bytes(operand) : target === 'lease' ? BigInt(operand) : Number(operand)
+  return libkv.Compare[target](range(words.shift()), result, typed)
+}
+
+function txn(words) {
+  const lists = { if: [], then: [], else: [] }
+  let list = 'then'
+  for (let word = words.shift(); word !== 'end'; word = words.shift()) {
+    if (word === 'then' || word === 'else') list = word
+    else if (word === 'if') lists.if.push(compare(words))
+    else if (word !== ';') lists[list].push(OPS[word](words))
+  }
+  return libkv.Txn({ compare: lists.if, success: lists.then, failure: lists.else })
+}
+
+function show(value) {
+  if (value.length === 0) return '_'
+  const text = value.toString('latin1')
+  if (value.length > 64 && /^x+$/.test(text)) return `*${value.length}`
+  return text.replace(/[^0-9a-zA-Z./-]/g, (byte) => `\\${byte.charCodeAt(0).toString(16).padStart(2, '0')}`)
+}
+
+const pair = (kv) => `${show(kv.key)}=${show(kv.value)}@${kv.createRevision}/${kv.modRevision}/${kv.version}/${kv.lease}`
+const pairs = (kvs) => kvs.map((kv) => ` ${pair(kv)}`).join('')
+const event = ({ type, kv }) => (type === 'put' ? ` put:${pair(kv)}` : ` delete:${show(kv.key)}@${kv.modRevision}`)
+const side = (kv) => (kv ? pair(kv) : 'none')
+
+/** The answer to a request as one line; what it has tells what it answers. */
+function line(answer) {
+  if ('responses' in answer) {
+    const responses = answer.responses.map((response) => ` [${line(response)}]`).join('')
+    return `txn ${answer.revision} ${answer.succeeded ? 'then' : 'else'}${responses}`
+  }
+  if ('kvs' in answer) return `range ${answer.revision} count=${answer.count}${answer.more ? ' more' : ''}${pairs(answer.kvs)}`
+  if ('deleted' in answer) return `delete ${answer.revision} deleted=${answer.deleted}${pairs(answer.prevKvs)}`
+  return `put ${answer.revision}${answer.prevKv ? ` prev ${pair(answer.prevKv)}` : ''}`
+}
+
+async function all(iterable) {
+  const items = []
+  for await (const item of iterable) items.push(item)
+  return items
+}
+
+const STEPS = {
+  put: async (words) => line(await ask('put', put(words))),
+  range: async (words) => line(await ask('range', read(words))),
+  delete: async (words) => line(await ask('delete', remove(words))),
+  txn: async (words) => line(await ask('txn', txn(words))),
+  get: async ([key, ...words]) => {
+    const kv = await ask('get', bytes(key), optionsOf(words))
+    return kv ? `kv ${pair(kv)}` : 'none'
+  },
+  get_into: async ([key, size]) => {
+    const buffer = Buffer.alloc(Number(size))
+    const len = db.getInto(bytes(key), buffer)
+    if (len === undefined) return 'none'
+    return len > buffer.length ? `length ${len}` : `value ${show(buffer.subarray(0, len))}`
+  },
+  scan: async (words) => `scan${pairs(await all(ask('scan', read(words))))}`,
+  compact: async ([revision, physical]) =>
+    `compact ${(await ask('compact', Number(revision), { physical: physical === 'physical' })).revision}`,
+  history: async ([key, ...words]) => `events${(await db.history(bytes(key), optionsOf(words))).map(event).join('')}`,
+  changes: async ([after, upto, word]) =>
+    `events${(await all(db.changes(Number(after), Number(upto), range(word)))).map(event).join('')}`,
+  diff: async ([a, b, word]) => {
+    const changes = await all(db.diff(Number(a), Number(b), range(word)))
+    return `diff${changes.map(({ key, before, after }) => ` ${show(key)}:${side(before)}>${side(after)}`).join('')}`
+  },
+  status: async () => {
+    const { revision, compactedRevision, keys } = await ask('status')
+    return `status ${revision} ${compactedRevision} ${keys}`
+  },
+  check: async () => {
+    const { problems } = await db.check()
+    return `check problems=${problems.length}${problems.map((problem) => ` ${problem.invariant}: ${problem.message}`).join('')}`
+  },
+  reopen: async () => {
+    await ask('close')
+    db = await open()
+    return 'reopened'
+  },
+}
+
+let db
+const open = () => (sync ? libkv.openSync(store, options) : libkv.open(store, options))
+
+async function main() {
+  db = await open()
+  for await (const step of readline.createInterface({ input: process.stdin })) {
+    const [name, ...words] = step.split(' ').filter(Boolean)
+    const answer = await STEPS[name](words).catch((error) => {
+      if (!(error instanceof libkv.KvError)) throw error
+      return `error ${error.code.toLowerCase()} ${error.message.split(' (')[0]}`
+    })
+    console.log(answer)
+  }
+  await db.close()
+}
+
+main()

@@ -1,0 +1,113 @@
+// Every call, as a program in TypeScript writes it: compiled by `tsc --strict`, never run.
+import libkv, {
+  Bytes, Change, CheckReport, Clock, CompactResult, Compare, Db, Delete, DeleteResult, ErrorCode, Event, KeyValue,
+  Keys, KvError, Op, OpenOptions, Put, PutResult, Range, RangeResult, Snapshot, Status, Txn, TxnResult, open, openSync,
+} from 'libkv'
+import { BEGIN_MS, etcd, memory } from 'libkv/testing'
+
+const options: OpenOptions = {
+  create: true, readOnly: false, durability: 'sync', busyTimeoutMs: Infinity, maxBytes: 1, maxRequestBytes: 1,
+  maxTxnOps: 1, limits: 'etcd', leaseTtlMinSeconds: 1, autoCompaction: { revisions: 1 }, maxReaders: 1, mode: 0o600,
+  clock: new Clock(0), allowNetworkFs: false,
+}
+
+async function promises(): Promise<void> {
+  const db: Db = await open(new URL('file:///tmp/store'), options)
+  const bytes: Bytes[] = ['text', Buffer.from('b'), new Uint8Array(1), new DataView(new ArrayBuffer(1)), new ArrayBuffer(1)]
+  const put: PutResult = await db.put(bytes[0], bytes[1], { lease: 1n, prevKv: true, durability: 'lazy', signal: AbortSignal.timeout(1) })
+  await db.put('k', undefined, { ignoreValue: true, ignoreLease: true })
+  await db.put(Put('k', 'v', { prevKv: true }), { signal: new AbortController().signal })
+  const found: KeyValue | undefined = await db.get('k', { revision: put.revision })
+  const lease: bigint = found?.lease ?? 0n
+  const len: number | undefined = db.getInto('k', Buffer.alloc(1))
+  const range: RangeResult = await db.range({ prefix: 'a', limit: 1, sortOrder: 'descend', sortTarget: 'mod', keysOnly: true })
+  await db.range('k', { countOnly: true, serializable: true, minModRevision: 1, maxModRevision: 2, minCreateRevision: 1, maxCreateRevision: 2 })
+  await db.range(Range({ start: 'a', end: 'b' }))
+  for await (const kv of db.scan({ prefix: 'a', revision: 1 })) found === kv
+  const deleted: DeleteResult = await db.delete({ prefix: 'a', prevKv: true })
+  await db.delete(Delete('k', { prevKv: true }), {})
+  const keys: Keys = { key: 'k' }
+  const ops: Op[] = [Put('a', 'b'), Range('a'), Delete('a'), Txn({})]
+  const txn: TxnResult = await db.txn({
+    compare: [
+      Compare.version('k', '==', 1), Compare.createRevision('k', '!=', 1), Compare.modRevision('k', '>', 1),
+      Compare.value(keys, '<', 'v'), Compare.lease({ prefix: '' }, '==', lease),
+    ],
+    success: ops, failure: ops, durability: 'sync',
+  })
+  await db.txn(Txn({ success: ops }), {})
+  for (const response of txn.responses) {
+    if ('kvs' in response) response.count
+    else if ('deleted' in response) response.prevKvs
+    else if ('responses' in response) response.succeeded
+    else response.prevKv
+  }
+  const answer: number = await db.transact(async (t) => {
+    await t.put('a', 'b', { lease: 1n })
+    await t.range({ prefix: 'a', limit: 1 })
+    await t.delete('a')
+    return (await t.get('a'))?.version ?? 0
+  }, { maxRetries: 1 })
+  const compact: CompactResult = await db.compact(2, { physical: true })
+  const snapshot: Snapshot = await db.snapshot()
+  await (await db.snapshotAt(2)).get('k')
+  snapshot.getSync('k')?.value.toString()
+  snapshot.rangeSync({ prefix: 'a' }).kvs
+  await snapshot.range()
+  for await (const kv of snapshot.scan()) kv.key
+  for (const kv of snapshot.scanSync('k')) kv.modRevision + snapshot.revision
+  const events: Event[] = await db.history('k', { limit: 1 })
+  for await (const event of db.changes(1, 2, { prefix: 'a' })) event.type === 'delete' ? event.kv.modRevision : event.prevKv
+  for await (const change of db.diff(1)) ((c: Change) => c.before?.value ?? c.after?.value)(change)
+  const status: Status = await db.status()
+  const report: CheckReport = await db.check()
+  report.problems.map((problem) => [problem.invariant, problem.key, problem.revision, problem.message])
+  const numbers: number[] = [len ?? 0, range.count, deleted.deleted, answer, compact.revision, events.length, status.bytesInUse]
+  numbers.push(status.oldestReader, status.alarms.length)
+  await db.close()
+  await db[Symbol.asyncDispose]()
+  db.closed satisfies boolean
+}
+
+function twins(): void {
+  const db = openSync(':memory:')
+  db.putSync('k', 'v', { prevKv: true }).prevKv?.createRevision
+  db.putSync(Put('k', 'v'))
+  db.putSync('k', undefined, { ignoreValue: true })
+  db.getSync('k')?.value
+  db.rangeSync('k', { limit: 1 }).more
+  for (const kv of db.scanSync({ prefix: 'a' })) kv.key
+  db.deleteSync({ start: 'a', end: 'b' }).prevKvs
+  db.txnSync({ success: [Put('a', 'b')] }).succeeded
+  db.compactSync(2).revision
+  db.statusSync().storeId
+  db.closeSync()
+  db[Symbol.dispose]()
+}
+
+function errors(error: unknown): ErrorCode | undefined {
+  return error instanceof KvError ? (error.revision > 0 ? error.code : undefined) : undefined
+}
+
+async function helpers(): Promise<void> {
+  const { db, clock } = await etcd({ after() {} })
+  await clock.advance(1)
+  clock.advanceSync(clock.unixMs - BEGIN_MS)
+  await (await memory(undefined, { maxTxnOps: 1 })).close()
+  await db.close()
+}
+
+// @ts-expect-error a lease is a bigint
+Put('k', 'v', { lease: 1 })
+// @ts-expect-error a value is wanted
+Put('k')
+// @ts-expect-error what is deleted must be named
+Delete()
+// @ts-expect-error no such option
+open(':memory:', { readonly: true })
+// @ts-expect-error only open makes a Db
+new Db()
+
+libkv satisfies object
+libkv.open satisfies typeof open
+export { errors, helpers, promises, twins }

@@ -1,0 +1,15 @@
+import { Clock, Db, OpenOptions } from './index'
+
+/** A context of node:test, or whatever else can be asked to run something afterwards. */
+export interface TestContext {
+  after(hook: () => unknown): void
+}
+
+/** Where the clock of {@link etcd} stands at first, in milliseconds since 1970. */
+export const BEGIN_MS: number
+
+/** A fresh store in memory, closed after the test whose context is given; without one, by the caller. */
+export function memory(test?: TestContext, options?: OpenOptions): Promise<Db>
+
+/** A fresh store in memory with etcd's own limits and a clock in hand. */
+export function etcd(test?: TestContext, options?: OpenOptions): Promise<{ db: Db; clock: Clock }>

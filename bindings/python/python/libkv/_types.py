@@ -1,0 +1,110 @@
+"""The types of arguments, for the stubs and for libkv.aio."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from os import PathLike
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, Union
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from libkv._libkv import Clock, Compare, Delete, DeleteResult, Put, PutResult, Range, RangeResult, Txn, TxnResult
+
+BytesLike: TypeAlias = Union["Buffer", str]
+"""Keys and values as they come in: any contiguous buffer, or str as UTF-8."""
+
+Target: TypeAlias = str | bytes | PathLike[str] | PathLike[bytes]
+SortOrder: TypeAlias = Literal["none", "ascend", "descend"]
+SortTarget: TypeAlias = Literal["key", "version", "create", "mod", "value"]
+Durability: TypeAlias = Literal["sync", "lazy", "none"]
+Sign: TypeAlias = Literal["==", "!=", ">", "<"]
+Op: TypeAlias = Union["Put", "Range", "Delete", "Txn"]
+OpResult: TypeAlias = Union["PutResult", "RangeResult", "DeleteResult", "TxnResult"]
+
+
+class OpenOptions(TypedDict, total=False):
+    """What open() takes beside the target."""
+
+    create: bool | None
+    read_only: bool | None
+    durability: Durability | None
+    busy_timeout_ms: float | None
+    max_bytes: int | None
+    max_request_bytes: int | None
+    max_txn_ops: int | None
+    limits: Literal["etcd"] | None
+    lease_ttl_min_seconds: int | None
+    auto_compaction: int | timedelta | None
+    max_readers: int | None
+    mode: int | None
+    clock: "Clock | None"
+    allow_network_fs: bool | None
+    tls_ca: str | None
+    tls_cert: str | None
+    tls_key: str | None
+    tls_server_name: str | None
+    user: str | None
+    password: str | None
+    connect_timeout_ms: int | None
+    request_timeout_ms: int | None
+    keep_alive_ms: int | None
+
+
+class TransactionPutOptions(TypedDict, total=False):
+    """What put() takes beside key and value, inside transact()."""
+
+    lease: int
+
+
+class PutOptions(TransactionPutOptions, total=False):
+    """What put() takes beside key and value."""
+
+    prev_kv: bool
+    ignore_value: bool
+    ignore_lease: bool
+    durability: Durability | None
+
+
+class KeyOptions(TypedDict, total=False):
+    """Which keys, unless it is a single one."""
+
+    prefix: BytesLike
+    start: BytesLike
+    end: BytesLike
+
+
+class TransactionRangeOptions(KeyOptions, total=False):
+    """What range() takes beside the key inside transact()."""
+
+    limit: int
+    keys_only: bool
+
+
+class RangeOptions(TransactionRangeOptions, total=False):
+    """What range() and scan() take beside the key."""
+
+    revision: int
+    sort_order: SortOrder
+    sort_target: SortTarget
+    count_only: bool
+    min_mod_revision: int
+    max_mod_revision: int
+    min_create_revision: int
+    max_create_revision: int
+    serializable: bool
+
+
+class DeleteOptions(KeyOptions, total=False):
+    """What delete() takes beside the key."""
+
+    prev_kv: bool
+    durability: Durability | None
+
+
+class TxnOptions(TypedDict, total=False):
+    """What txn() takes."""
+
+    compare: "Iterable[Compare]"
+    success: Iterable[Op]
+    failure: Iterable[Op]
+    durability: Durability | None

@@ -1,0 +1,38 @@
+"""Fixtures for pytest: a store in memory for each test. pytest finds them when libkv is installed.
+
+    def test_greeting(kv):
+        kv.put("greeting", "hello")
+        assert kv.get("greeting").value == b"hello"
+
+A store in memory starts in milliseconds, leaves nothing behind, and has the semantics of one on disk. For a
+test of async code, libkv.aio.Db(kv) is the same store to await.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+import libkv
+
+START_UNIX_MS = 1_700_000_000_000
+"""Where kv_clock stands when a test begins: 14 November 2023, 22:13:20 UTC."""
+
+
+@pytest.fixture
+def kv() -> Iterator[libkv.Db]:
+    """A fresh store in memory, with libkv's own limits."""
+    with libkv.open(":memory:") as db:
+        yield db
+
+
+@pytest.fixture
+def kv_clock() -> libkv.Clock:
+    """The clock of kv_etcd: it stands until the test calls kv_clock.advance(ms)."""
+    return libkv.Clock(START_UNIX_MS)
+
+
+@pytest.fixture
+def kv_etcd(kv_clock: libkv.Clock) -> Iterator[libkv.Db]:
+    """A fresh store in memory with the limits of an etcd cluster, whose clock is kv_clock."""
+    with libkv.open(":memory:", limits="etcd", clock=kv_clock) as db:
+        yield db

@@ -1,0 +1,441 @@
+//! What calls answer: frozen values with readable fields, `==` and a `repr`.
+
+use libkv::{Answer, EventKind, OpResult, PairRef};
+use pyo3::IntoPyObjectExt;
+use pyo3::basic::CompareOp;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyIterator, PyList, PyString, PyTuple};
+
+use crate::convert::durability_name;
+use crate::guard::guard;
+use crate::pairs::{KeyValues, Packed};
+
+/// Declares a value: its fields are attributes; it is compared, hashed and shown by them.
+///
+/// Bytes are made at once, not on demand: pyo3 reads a field that is a Python object without a
+/// call, and nothing keeps the page of the store's answer alive. `kept N` reuses the memory of that
+/// many objects.
+macro_rules! value {
+    (
+        $(#[$doc:meta])*
+        $name:ident $(kept $kept:literal)? { $( $(#[$field_doc:meta])* $field:ident: $type:ty, )* }
+        $( $methods:tt )*
+    ) => {
+        $(#[$doc])*
+        #[pyclass(frozen, get_all, $(freelist = $kept,)? module = "libkv")]
+        pub struct $name { $( $(#[$field_doc])* pub $field: $type, )* }
+
+        impl $name {
+            fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+                PyTuple::new(py, [$( (&self.$field).into_bound_py_any(py)?, )*])
+            }
+        }
+
+        #[pymethods]
+        impl $name {
+            #[classattr]
+            fn __match_args__(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
+                PyTuple::new(py, [$( stringify!($field), )*])
+            }
+
+            fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+                guard(|| shown(stringify!($name), &[$( stringify!($field), )*], &self.fields(py)?))
+            }
+
+            fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
+                guard(|| self.fields(py)?.hash())
+            }
+
+            fn __richcmp__<'py>(&self, other: &Bound<'py, PyAny>, op: CompareOp) -> PyResult<Bound<'py, PyAny>> {
+                let py = other.py();
+                guard(|| match (other.cast::<$name>(), op) {
+                    (Ok(other), CompareOp::Eq | CompareOp::Ne) => {
+                        self.fields(py)?.rich_compare(other.get().fields(py)?, op)
+                    }
+                    _ => Ok(py.NotImplemented().into_bound(py)),
+                })
+            }
+
+            $( $methods )*
+        }
+    };
+}
+
+fn shown(name: &str, names: &[&str], fields: &Bound<'_, PyTuple>) -> PyResult<String> {
+    let each = names.iter().zip(fields.iter()).map(|(name, field)| Ok(format!("{name}={}", field.repr()?)));
+    Ok(format!("{name}({})", each.collect::<PyResult<Vec<_>>>()?.join(", ")))
+}
+
+value! {
+    /// A key with its value and its place in history.
+    KeyValue kept 1_024 {
+        /// The key, as bytes.
+        key: Py<PyBytes>,
+        /// The value, as bytes; empty when only keys were asked for.
+        value: Py<PyBytes>,
+        /// The revision of the put that created the key, after its last deletion.
+        create_revision: i64,
+        /// The revision of the last put.
+        mod_revision: i64,
+        /// 1 at creation, one more with each put, 1 again after a deletion.
+        version: i64,
+        /// The id of the lease that the key hangs on, or 0.
+        lease: i64,
+    }
+}
+
+value! {
+    /// The answer to a put.
+    PutResult {
+        /// The store's revision after the put.
+        revision: i64,
+        /// The pair as it was before, if it was asked for and the key existed; else None.
+        prev_kv: Option<Py<KeyValue>>,
+    }
+}
+
+value! {
+    /// The answer to a range: the pairs at one revision. Iterating it, and `len`, are those of `kvs`.
+    RangeResult {
+        /// The store's revision when it was read, also when an older one was asked for.
+        revision: i64,
+        /// The pairs, a sequence of KeyValue.
+        kvs: Py<KeyValues>,
+        /// How many keys the range has at that revision, whatever the limit and the filters.
+        count: i64,
+        /// Whether the limit cut anything off.
+        more: bool,
+    }
+
+    fn __len__(&self) -> usize {
+        self.kvs.get().__len__()
+    }
+
+    fn __bool__(&self) -> bool {
+        self.kvs.get().__len__() > 0
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        guard(|| self.kvs.bind(py).try_iter())
+    }
+
+    fn __getitem__<'py>(&self, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        guard(|| self.kvs.bind(index.py()).as_any().get_item(index))
+    }
+}
+
+value! {
+    /// The answer to a deletion.
+    DeleteResult {
+        /// The store's revision afterwards; unchanged if nothing was deleted.
+        revision: i64,
+        /// How many keys went.
+        deleted: i64,
+        /// The pairs that went, by key, if they were asked for: a list of KeyValue.
+        prev_kvs: Py<PyList>,
+    }
+}
+
+value! {
+    /// The answer to a txn. It is no truth value by itself: ask `succeeded`.
+    TxnResult {
+        /// Whether the conditions held, and so which list ran.
+        succeeded: bool,
+        /// The store's revision afterwards.
+        revision: i64,
+        /// The answers of the operations that ran, in their order: RangeResult, PutResult,
+        /// DeleteResult, TxnResult.
+        responses: Py<PyList>,
+    }
+
+    fn __bool__(&self) -> PyResult<bool> {
+        Err(pyo3::exceptions::PyTypeError::new_err("a TxnResult is no truth value: ask its attribute succeeded"))
+    }
+}
+
+value! {
+    /// The answer to a compaction.
+    CompactResult {
+        /// The store's revision: compacting does not change it.
+        revision: i64,
+    }
+}
+
+value! {
+    /// One change of one key.
+    Event {
+        /// "put" or "delete".
+        r#type: Py<PyString>,
+        /// For a put the new pair; for a delete only key and mod_revision (of the deletion) are set.
+        kv: Py<KeyValue>,
+        /// The pair before the revision of this event, where it was asked for and is kept; else None.
+        prev_kv: Option<Py<KeyValue>>,
+    }
+}
+
+value! {
+    /// How one key differs between two revisions.
+    Change {
+        /// The key, as bytes.
+        key: Py<PyBytes>,
+        /// The pair at the first revision, or None.
+        before: Option<Py<KeyValue>>,
+        /// The pair at the second revision, or None.
+        after: Option<Py<KeyValue>>,
+    }
+}
+
+value! {
+    /// What a store says of itself.
+    Status {
+        /// The current revision.
+        revision: i64,
+        /// The compacted revision; -1 if nothing was ever compacted.
+        compacted_revision: i64,
+        /// How many keys exist now.
+        keys: u64,
+        /// Bytes that the store's files take on the disk.
+        bytes_on_disk: u64,
+        /// Bytes of pages that hold data; the rest will be used again.
+        bytes_in_use: u64,
+        /// Read transactions under way or parked, in all processes.
+        readers: u32,
+        /// Watchers of this process.
+        watchers: u64,
+        /// Leases.
+        leases: u64,
+        /// The version of the format on disk.
+        format_version: u32,
+        /// The LMDB in this process, as "0.9.24".
+        lmdb_version: String,
+        /// 32 hexadecimal digits that tell this store from every other.
+        store_id: String,
+        /// What an acknowledged write of this handle means: "sync", "lazy" or "none".
+        durability: Option<&'static str>,
+        /// Alarms that are raised, a list of str; empty is well.
+        alarms: Py<PyList>,
+        /// The process that holds the writer's lock now, or 0.
+        writer_pid: u32,
+        /// For how long it has held it, in milliseconds.
+        writer_held_ms: u64,
+        /// How many commits the oldest read transaction under way lies behind, or 0: what it pins
+        /// cannot be used again.
+        oldest_reader: u64,
+    }
+}
+
+value! {
+    /// One thing that check() found wrong.
+    Problem {
+        /// The invariant that is broken, as numbered in core/DESIGN.md: "I2", …
+        invariant: &'static str,
+        /// The key, if one is meant, as bytes.
+        key: Py<PyBytes>,
+        /// The revision, or 0.
+        revision: i64,
+        /// What is wrong, in words.
+        message: String,
+    }
+}
+
+value! {
+    /// The answer of check().
+    CheckReport {
+        /// Keys that exist now.
+        keys: u64,
+        /// Events in the log.
+        events: u64,
+        /// What is wrong, a list of Problem; empty is well.
+        problems: Py<PyList>,
+    }
+}
+
+/// A value of the library as Python's.
+pub trait IntoPython {
+    /// Its class.
+    type Class;
+
+    /// Makes it.
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<Self::Class>>;
+}
+
+fn bytes(py: Python<'_>, bytes: &[u8]) -> Py<PyBytes> {
+    PyBytes::new(py, bytes).unbind()
+}
+
+/// A list of values.
+pub fn list<T: IntoPython>(py: Python<'_>, items: Vec<T>) -> PyResult<Py<PyList>>
+where
+    Py<T::Class>: for<'py> IntoPyObject<'py>,
+{
+    let made = items.into_iter().map(|item| item.into_python(py)).collect::<PyResult<Vec<_>>>()?;
+    PyList::new(py, made).map(Bound::unbind)
+}
+
+fn maybe<T: IntoPython>(py: Python<'_>, item: Option<T>) -> PyResult<Option<Py<T::Class>>> {
+    item.map(|item| item.into_python(py)).transpose()
+}
+
+/// A pair whose key is an object already.
+#[inline]
+pub fn pair_of(py: Python<'_>, key: Py<PyBytes>, pair: PairRef) -> PyResult<Py<KeyValue>> {
+    let value = bytes(py, pair.value);
+    let PairRef { create_revision, mod_revision, version, lease, .. } = pair;
+    Py::new(py, KeyValue { key, value, create_revision, mod_revision, version, lease })
+}
+
+/// A pair.
+#[inline]
+pub fn pair(py: Python<'_>, pair: PairRef) -> PyResult<Py<KeyValue>> {
+    pair_of(py, bytes(py, pair.key), pair)
+}
+
+impl IntoPython for libkv::KeyValue {
+    type Class = KeyValue;
+
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<KeyValue>> {
+        pair(py, PairRef::from(&self))
+    }
+}
+
+/// An answer to a range whose pairs came apart from it.
+pub fn range(py: Python<'_>, answer: &libkv::RangeResult, packed: Packed) -> PyResult<Py<RangeResult>> {
+    let libkv::RangeResult { revision, count, more, .. } = *answer;
+    Py::new(py, RangeResult { revision, kvs: Py::new(py, KeyValues::new(packed))?, count, more })
+}
+
+impl IntoPython for libkv::PutResult {
+    type Class = PutResult;
+
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<PutResult>> {
+        Py::new(py, PutResult { revision: self.revision, prev_kv: maybe(py, self.prev_kv)? })
+    }
+}
+
+impl IntoPython for libkv::RangeResult {
+    type Class = RangeResult;
+
+    fn into_python(mut self, py: Python<'_>) -> PyResult<Py<RangeResult>> {
+        let packed = std::mem::take(&mut self.kvs).into_iter().collect();
+        range(py, &self, packed)
+    }
+}
+
+impl IntoPython for libkv::DeleteResult {
+    type Class = DeleteResult;
+
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<DeleteResult>> {
+        let libkv::DeleteResult { revision, deleted, prev_kvs } = self;
+        Py::new(py, DeleteResult { revision, deleted, prev_kvs: list(py, prev_kvs)? })
+    }
+}
+
+impl IntoPython for OpResult {
+    type Class = PyAny;
+
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(match self {
+            OpResult::Range(range) => range.into_python(py)?.into_any(),
+            OpResult::Put(put) => put.into_python(py)?.into_any(),
+            OpResult::Delete(delete) => delete.into_python(py)?.into_any(),
+            OpResult::Txn(txn) => txn.into_python(py)?.into_any(),
+        })
+    }
+}
+
+impl IntoPython for libkv::TxnResult {
+    type Class = TxnResult;
+
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<TxnResult>> {
+        let libkv::TxnResult { succeeded, revision, responses } = self;
+        Py::new(py, TxnResult { succeeded, revision, responses: list(py, responses)? })
+    }
+}
+
+impl IntoPython for libkv::CompactResult {
+    type Class = CompactResult;
+
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<CompactResult>> {
+        Py::new(py, CompactResult { revision: self.revision })
+    }
+}
+
+impl IntoPython for Answer {
+    type Class = PyAny;
+
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(match self {
+            Answer::Range(range) => range.into_python(py)?.into_any(),
+            Answer::Put(put) => put.into_python(py)?.into_any(),
+            Answer::Delete(delete) => delete.into_python(py)?.into_any(),
+            Answer::Txn(txn) => txn.into_python(py)?.into_any(),
+            Answer::Compact(compact) => compact.into_python(py)?.into_any(),
+        })
+    }
+}
+
+impl IntoPython for libkv::Event {
+    type Class = Event;
+
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<Event>> {
+        let r#type = match self.kind {
+            EventKind::Put => PyString::intern(py, "put"),
+            EventKind::Delete => PyString::intern(py, "delete"),
+        };
+        let (kv, prev_kv) = (self.kv.into_python(py)?, maybe(py, self.prev_kv)?);
+        Py::new(py, Event { r#type: r#type.unbind(), kv, prev_kv })
+    }
+}
+
+impl IntoPython for libkv::Change {
+    type Class = Change;
+
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<Change>> {
+        let (before, after) = (maybe(py, self.before)?, maybe(py, self.after)?);
+        Py::new(py, Change { key: bytes(py, &self.key), before, after })
+    }
+}
+
+impl IntoPython for libkv::Status {
+    type Class = Status;
+
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<Status>> {
+        let status = Status {
+            revision: self.revision,
+            compacted_revision: self.compacted_revision,
+            keys: self.keys,
+            bytes_on_disk: self.bytes_on_disk,
+            bytes_in_use: self.bytes_in_use,
+            readers: self.readers,
+            watchers: self.watchers,
+            leases: self.leases,
+            format_version: self.format_version,
+            lmdb_version: self.lmdb_version,
+            store_id: self.store_id,
+            durability: self.durability.map(durability_name),
+            alarms: PyList::new(py, self.alarms)?.unbind(),
+            writer_pid: self.writer_pid,
+            writer_held_ms: self.writer_held_ms,
+            oldest_reader: self.oldest_reader,
+        };
+        Py::new(py, status)
+    }
+}
+
+impl IntoPython for libkv::Problem {
+    type Class = Problem;
+
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<Problem>> {
+        let libkv::Problem { invariant, key, revision, message } = self;
+        Py::new(py, Problem { invariant, key: bytes(py, &key), revision, message })
+    }
+}
+
+impl IntoPython for libkv::CheckReport {
+    type Class = CheckReport;
+
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<CheckReport>> {
+        let libkv::CheckReport { keys, events, problems } = self;
+        Py::new(py, CheckReport { keys, events, problems: list(py, problems)? })
+    }
+}

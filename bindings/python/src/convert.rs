@@ -1,0 +1,196 @@
+//! What Python hands over: bytes, numbers, keywords, ranges. Wrong types are `TypeError`, numbers
+//! out of range `OverflowError`, and each says which argument it means.
+
+use std::borrow::Cow;
+
+use libkv::{Durability, KeyRange};
+use pyo3::buffer::PyUntypedBuffer;
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyMemoryView, PyString};
+use pyo3::{Borrowed, intern};
+
+/// The keywords of a call.
+pub type Dict<'py> = Bound<'py, PyDict>;
+
+/// An argument that may be left out; `None` does not leave it out.
+#[derive(Default)]
+pub struct Given<'py>(pub Option<Bound<'py, PyAny>>);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Given<'py> {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Given<'py>> {
+        Ok(Given(Some(value.to_owned())))
+    }
+}
+
+/// Bytes, borrowed where Python cannot change them. `what` is the argument's name.
+#[inline]
+pub fn bytes<'a>(what: &str, value: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, [u8]>> {
+    match value.cast::<PyBytes>() {
+        Ok(bytes) => Ok(Cow::Borrowed(bytes.as_bytes())),
+        Err(_) => other_bytes(what, value),
+    }
+}
+
+fn other_bytes<'a>(what: &str, value: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, [u8]>> {
+    if let Ok(text) = value.cast::<PyString>() {
+        return Ok(Cow::Borrowed(text.to_str()?.as_bytes()));
+    }
+    let Ok(buffer) = PyUntypedBuffer::get(value) else {
+        return Err(wrong_type(what, "bytes, a buffer or str", value));
+    };
+    if !buffer.is_c_contiguous() {
+        return Err(PyValueError::new_err(format!("{what} must be a contiguous buffer (copy it with bytes())")));
+    }
+    match buffer.into_typed::<u8>() {
+        Ok(buffer) => Ok(Cow::Owned(buffer.to_vec(value.py())?)),
+        // items of another kind: their bytes as they lie in memory
+        Err(_) => {
+            let flat = PyMemoryView::from(value)?.call_method0(intern!(value.py(), "tobytes"))?;
+            Ok(Cow::Owned(flat.cast::<PyBytes>()?.as_bytes().to_vec()))
+        }
+    }
+}
+
+/// "revision must be an int, not str".
+pub fn wrong_type(what: &str, wanted: &str, value: &Bound<'_, PyAny>) -> PyErr {
+    let is = if value.is_none() { "None".into() } else { value.get_type().to_string() };
+    let is = is.trim_start_matches("<class '").trim_end_matches("'>");
+    PyTypeError::new_err(format!("{what} must be {wanted}, not {is}"))
+}
+
+/// A number of 64 bits: a revision, a lease, a limit.
+pub fn int(what: &str, value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    sized(what, value, "64 bits")
+}
+
+/// A number that `T` can hold.
+pub fn sized<'py, T>(what: &str, value: &Bound<'py, PyAny>, room: &str) -> PyResult<T>
+where
+    T: for<'a> FromPyObject<'a, 'py>,
+{
+    let index = match value.is_instance_of::<PyInt>() {
+        true => value.clone(),
+        false => value.call_method0(intern!(value.py(), "__index__")).map_err(|_| wrong_type(what, "an int", value))?,
+    };
+    index.extract().map_err(|_| PyOverflowError::new_err(format!("{what} is beyond {room}: {index}")))
+}
+
+/// `True` or `False`, and nothing that merely looks so.
+pub fn flag(what: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    value.cast::<PyBool>().map(|flag| flag.is_true()).map_err(|_| wrong_type(what, "a bool", value))
+}
+
+/// One of some names.
+pub fn one_of<T: Copy>(what: &str, value: &Bound<'_, PyAny>, names: &[(&str, T)]) -> PyResult<T> {
+    let listed = || names.iter().map(|(name, _)| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+    let Ok(text) = value.cast::<PyString>() else {
+        return Err(wrong_type(what, &format!("one of {}", listed()), value));
+    };
+    let name = text.to_str()?;
+    names
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, value)| *value)
+        .ok_or_else(|| PyValueError::new_err(format!("{what} must be one of {}, not {name:?}", listed())))
+}
+
+/// `"sync"`, `"lazy"`, `"none"`; `None` is the handle's.
+pub fn durability(value: &Bound<'_, PyAny>) -> PyResult<Option<Durability>> {
+    let names = [("sync", Durability::Sync), ("lazy", Durability::Lazy), ("none", Durability::None)];
+    if value.is_none() { Ok(None) } else { one_of("durability", value, &names).map(Some) }
+}
+
+/// A durability by its name.
+pub fn durability_name(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Sync => "sync",
+        Durability::Lazy => "lazy",
+        Durability::None => "none",
+    }
+}
+
+/// Takes the keywords one by one; one that `known` does not have is refused with the nearest that
+/// it has.
+pub fn each_option<'py>(
+    call: &str,
+    options: Option<&Dict<'py>>,
+    known: &[&'static str],
+    mut take: impl FnMut(&'static str, &Bound<'py, PyAny>) -> PyResult<()>,
+) -> PyResult<()> {
+    let Some(options) = options else { return Ok(()) };
+    for (name, value) in options.iter() {
+        let name = name.cast::<PyString>()?.to_str()?;
+        match known.iter().find(|known| **known == name) {
+            Some(known) => take(known, &value)?,
+            None => return Err(unknown(options.py(), call, name, known)),
+        }
+    }
+    Ok(())
+}
+
+fn unknown(py: Python<'_>, call: &str, name: &str, known: &[&str]) -> PyErr {
+    let close = || -> PyResult<Vec<String>> {
+        py.import("difflib")?.call_method1("get_close_matches", (name, known.to_vec(), 1, 0.5))?.extract()
+    };
+    let hint = match close().ok().and_then(|names| names.into_iter().next()) {
+        Some(nearest) => format!(" (did you mean {nearest:?}?)"),
+        None if known.is_empty() => String::new(),
+        None => format!(" (it has {})", known.join(", ")),
+    };
+    PyTypeError::new_err(format!("{call}() has no option {name:?}{hint}"))
+}
+
+/// Refuses keywords beside a request value, which has its own.
+pub fn alone(call: &str, more: bool) -> PyResult<()> {
+    match more {
+        true => Err(PyTypeError::new_err(format!("{call}() takes a request alone: its options are its own"))),
+        false => Ok(()),
+    }
+}
+
+/// Which keys: `key`, or `prefix=`, or `start=` and `end=`.
+#[derive(Default)]
+pub struct Keys<'py> {
+    key: Option<Bound<'py, PyAny>>,
+    prefix: Option<Bound<'py, PyAny>>,
+    start: Option<Bound<'py, PyAny>>,
+    end: Option<Bound<'py, PyAny>>,
+}
+
+impl<'py> Keys<'py> {
+    /// Begins with the argument `key`.
+    pub fn new(key: Option<Bound<'py, PyAny>>) -> Keys<'py> {
+        Keys { key, ..Keys::default() }
+    }
+
+    /// Takes a keyword if it is one of these; answers whether it was.
+    pub fn take(&mut self, name: &str, value: &Bound<'py, PyAny>) -> bool {
+        match name {
+            "prefix" => self.prefix = Some(value.clone()),
+            "start" => self.start = Some(value.clone()),
+            "end" => self.end = Some(value.clone()),
+            _ => return false,
+        }
+        true
+    }
+
+    /// The range; none if nothing was said.
+    pub fn range(self, call: &str) -> PyResult<Option<KeyRange>> {
+        let owned = |what, value| bytes(what, value).map(Cow::into_owned);
+        Ok(match (&self.key, &self.prefix, &self.start, &self.end) {
+            (None, None, None, None) => None,
+            (Some(key), None, None, None) => Some(KeyRange::key(owned("key", key)?)),
+            (None, Some(prefix), None, None) => Some(KeyRange::prefix(owned("prefix", prefix)?)),
+            (None, None, Some(start), None) => Some(KeyRange::from(owned("start", start)?)),
+            (None, None, None, Some(end)) => Some(KeyRange::between([], owned("end", end)?)),
+            (None, None, Some(start), Some(end)) => Some(KeyRange::between(owned("start", start)?, owned("end", end)?)),
+            _ => {
+                let message = format!("{call}() takes a key, or prefix=, or start= and end=, not several of them");
+                return Err(PyTypeError::new_err(message));
+            }
+        })
+    }
+}

@@ -1,0 +1,430 @@
+//! The handle of a store.
+
+use std::path::PathBuf;
+
+use libkv::{Answer, Code, Compact, Error, KeyRange, PairRef, Request};
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+use crate::answer::{CheckReport, CompactResult, DeleteResult, IntoPython, KeyValue, PutResult, RangeResult, Status};
+use crate::answer::{TxnResult, pair_of};
+use crate::convert::{Dict, Given, Keys, bytes, each_option, flag, int};
+use crate::error::raise;
+use crate::guard::{call, detached, guard, not_pickled};
+use crate::handle::Handle;
+use crate::pairs::Packed;
+use crate::request;
+use crate::scan::{ChangeScan, EventScan, Scan};
+use crate::snapshot::Snapshot;
+use crate::transact::{self, Transaction};
+use crate::{options, submit};
+
+/// Values up to this size go from the store to the caller's buffer without an allocation.
+const ON_STACK_BYTES: usize = 1_024;
+
+/// A store, open. Made by open(); usable from any thread; a context manager that closes it.
+///
+/// Closing it closes everything made from it (scans, snapshots): every later call raises ClosedError.
+/// After a fork() the child gets ForkedError: it opens the store anew.
+#[pyclass(frozen, module = "libkv")]
+pub struct Db {
+    path: PathBuf,
+    db: Handle,
+}
+
+impl Db {
+    pub fn open(py: Python<'_>, target: &Bound<'_, PyAny>, given: Option<&Dict<'_>>) -> PyResult<Db> {
+        let (path, options) = (options::target(target)?, options::options(given)?);
+        let db = detached(py, || libkv::Db::open(&path, options))?;
+        Ok(Db { path, db: Handle::new(db) })
+    }
+}
+
+/// One key at a revision (0: now). Holds the interpreter: a read of one key waits for nobody and takes
+/// less time than to give the interpreter away.
+#[inline]
+pub fn get<'py>(db: &libkv::Db, key: &Bound<'py, PyAny>, revision: i64) -> PyResult<Option<Py<KeyValue>>> {
+    let py = key.py();
+    let name = bytes("key", key)?;
+    let found = if revision == 0 { db.get(&name) } else { db.get_at(&name, revision) };
+    let Some(kv) = found.map_err(raise)? else { return Ok(None) };
+    let key = match key.cast::<PyBytes>() {
+        Ok(key) => key.clone().unbind(),
+        Err(_) => PyBytes::new(py, &kv.key).unbind(),
+    };
+    pair_of(py, key, PairRef::from(&kv)).map(Some)
+}
+
+/// The pairs of a range, read without the interpreter.
+pub fn range(py: Python<'_>, db: &libkv::Db, request: &libkv::Range) -> PyResult<Py<RangeResult>> {
+    let (answer, packed) = detached(py, || {
+        let mut packed = Packed::default();
+        let answer = db.range_each(request, |pair| packed.push(pair))?;
+        Ok((answer, packed))
+    })?;
+    crate::answer::range(py, &answer, packed)
+}
+
+/// Reads the only keyword of get().
+pub fn revision(call: &str, options: Option<&Dict<'_>>) -> PyResult<i64> {
+    let mut revision = 0;
+    each_option(call, options, &["revision"], |name, given| {
+        revision = int(name, given)?;
+        Ok(())
+    })?;
+    Ok(revision)
+}
+
+fn keys(call: &str, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<KeyRange> {
+    let mut keys = Keys::new(key.0);
+    each_option(call, options, &["prefix", "start", "end"], |name, given| {
+        keys.take(name, given);
+        Ok(())
+    })?;
+    Ok(keys.range(call)?.unwrap_or_else(KeyRange::all))
+}
+
+/// The answer as the class that it must have.
+fn answered<T: IntoPython>(py: Python<'_>, answer: Answer, pick: fn(Answer) -> Option<T>) -> PyResult<Py<T::Class>> {
+    pick(answer)
+        .ok_or_else(|| raise(Error::new(Code::Internal, "the engine answered another kind of request")))?
+        .into_python(py)
+}
+
+fn write<T: IntoPython>(
+    py: Python<'_>,
+    db: &libkv::Db,
+    request: impl Into<Request>,
+    pick: fn(Answer) -> Option<T>,
+) -> PyResult<Py<T::Class>> {
+    answered(py, call(py, db, request)?, pick)
+}
+
+macro_rules! pick {
+    ($kind:ident) => {
+        |answer| if let Answer::$kind(answer) = answer { Some(answer) } else { None }
+    };
+}
+
+/// A txn that is run like any write; shared with transact().
+pub fn run_txn(py: Python<'_>, db: &libkv::Db, txn: libkv::Txn) -> PyResult<libkv::TxnResult> {
+    let pick: fn(Answer) -> Option<libkv::TxnResult> = pick!(Txn);
+    let answer = call(py, db, txn)?;
+    pick(answer).ok_or_else(|| raise(Error::new(Code::Internal, "the engine answered another kind of request")))
+}
+
+#[pymethods]
+impl Db {
+    /// Writes one key; the store's revision rises by 1.
+    ///
+    /// key and value are bytes, any contiguous buffer, or str (as UTF-8). lease hangs the key on that
+    /// lease; prev_kv asks for the pair as it was before; ignore_value and ignore_lease keep what the
+    /// key has; durability ("sync", "lazy") overrides the handle's. A Put may stand in place of all.
+    ///
+    /// Waits for the writer's lock and the disk, without the interpreter. Raises
+    /// InvalidArgumentError, TooLargeError, KeyNotFoundError (ignore_… on a missing key),
+    /// LeaseNotFoundError, ReadOnlyError, BusyError, FullError, IoError: nothing is written then. Only
+    /// after UnknownOutcomeError may it be.
+    #[pyo3(
+        signature = (key, value=Given::default(), **options),
+        text_signature = "($self, key, value=b'', *, lease=0, prev_kv=False, ignore_value=False, ignore_lease=False, durability=None)"
+    )]
+    fn put(
+        &self,
+        py: Python<'_>,
+        key: &Bound<'_, PyAny>,
+        value: Given<'_>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<Py<PutResult>> {
+        guard(|| write(py, &self.db, request::put(key, value, options)?, pick!(Put)))
+    }
+
+    /// One key as it is now, or at a revision; None if it is not there. About a microsecond.
+    ///
+    /// Raises CompactedError and FutureRevisionError, which carry the revision to know.
+    #[pyo3(signature = (key, **options), text_signature = "($self, key, *, revision=0)")]
+    fn get(&self, key: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -> PyResult<Option<Py<KeyValue>>> {
+        guard(|| get(&self.db, key, revision("get", options)?))
+    }
+
+    /// The value of one key into a writable buffer of bytes; the length of the value, or None if there
+    /// is no such key. If the buffer is too small nothing is copied, and the length needed is answered.
+    fn get_into(&self, key: &Bound<'_, PyAny>, buffer: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
+        guard(|| {
+            let room = PyBuffer::<u8>::get(buffer)
+                .map_err(|_| crate::convert::wrong_type("buffer", "a writable buffer of bytes", buffer))?;
+            get_into(&self.db, &bytes("key", key)?, &room, buffer)
+        })
+    }
+
+    /// The pairs of a range at one revision, in one answer: iterate it, or read its kvs.
+    ///
+    /// Which keys: key for one, or prefix=, or start= and end= (end is outside; without it, from start
+    /// on); nothing for all. revision=0 is now. limit cuts, after the filters min_… and max_… and the
+    /// sorting: sort_order "none", "ascend", "descend"; sort_target "key", "version", "create", "mod",
+    /// "value". keys_only leaves the values empty, count_only all pairs. serializable matters on a
+    /// cluster only. A Range may stand in place of all.
+    ///
+    /// Raises InvalidArgumentError, CompactedError, FutureRevisionError. Everything is held in memory:
+    /// scan() walks a large range.
+    #[pyo3(
+        signature = (key=Given::default(), **options),
+        text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
+    )]
+    fn range(&self, py: Python<'_>, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Py<RangeResult>> {
+        guard(|| range(py, &self.db, &request::range("range", key, options)?))
+    }
+
+    /// An iterator over the pairs of a range by key, all at one revision. It reads page by page, holds
+    /// no transaction between steps, and never counts. Arguments as range().
+    ///
+    /// Raises InvalidArgumentError for count_only and for sorting by anything but the ascending key; a
+    /// step raises CompactedError if a compaction has passed the scan's revision.
+    #[pyo3(
+        signature = (key=Given::default(), **options),
+        text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
+    )]
+    fn scan(&self, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Scan> {
+        guard(|| {
+            let request = request::range("scan", key, options)?;
+            Ok(Scan::new(&self.db, self.db.scan(request).map_err(raise)?))
+        })
+    }
+
+    /// Deletes one key, or those of prefix=, or of start= and end=; prefix="" deletes all. The revision
+    /// rises by 1 if there was any. prev_kv asks for the pairs that went. A Delete may stand in place
+    /// of all. Waits and raises as put().
+    #[pyo3(
+        signature = (key=Given::default(), **options),
+        text_signature = "($self, key=..., *, prefix=..., start=..., end=..., prev_kv=False, durability=None)"
+    )]
+    fn delete(&self, py: Python<'_>, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Py<DeleteResult>> {
+        guard(|| write(py, &self.db, request::delete(key, options)?, pick!(Delete)))
+    }
+
+    /// Compares, then runs one of two lists of operations in one revision, or nothing at all.
+    ///
+    /// compare is an iterable of Compare; success and failure of Put, Range, Delete and Txn. A Txn may
+    /// stand in place of all. Waits and raises as put(), and DuplicateKeyError, TooManyOpsError,
+    /// CompactedError, FutureRevisionError.
+    #[pyo3(
+        signature = (txn=Given::default(), **options),
+        text_signature = "($self, txn=..., *, compare=(), success=(), failure=(), durability=None)"
+    )]
+    fn txn(&self, py: Python<'_>, txn: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Py<TxnResult>> {
+        guard(|| run_txn(py, &self.db, request::txn(txn, options)?)?.into_python(py))
+    }
+
+    /// Runs fn(t) until what it read is still true when what it wrote is committed, all in one
+    /// revision; what fn returned.
+    ///
+    /// t is a Transaction: get, range, put, delete. fn may run several times, so it must not do what
+    /// cannot be done twice. Between tries there is a short random wait that grows; after max_retries
+    /// (None: never) it raises ConflictError. An exception of fn ends it, and nothing is written.
+    #[pyo3(signature = (r#fn, **options), text_signature = "($self, fn, *, max_retries=64)")]
+    fn transact<'py>(&self, r#fn: &Bound<'py, PyAny>, options: Option<&Dict<'_>>) -> PyResult<Bound<'py, PyAny>> {
+        guard(|| transact::transact(&self.db, r#fn, transact::max_retries(options)?))
+    }
+
+    /// Forgets history below a revision: reads below it raise CompactedError from then on. With
+    /// physical it returns only once the space can be used again, else that happens in the background.
+    ///
+    /// Raises CompactedError (not above the compacted revision), FutureRevisionError, and as put().
+    #[pyo3(signature = (revision, **options), text_signature = "($self, revision, *, physical=False)")]
+    fn compact(
+        &self,
+        py: Python<'_>,
+        revision: &Bound<'_, PyAny>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<Py<CompactResult>> {
+        guard(|| write(py, &self.db, compaction(revision, options)?, pick!(Compact)))
+    }
+
+    /// A view of one revision; 0 is the current one. It holds no resource, and no compaction back: once
+    /// one has passed it, its calls raise CompactedError. Raises CompactedError, FutureRevisionError.
+    #[pyo3(signature = (revision=None), text_signature = "($self, revision=0)")]
+    fn snapshot(&self, revision: Option<&Bound<'_, PyAny>>) -> PyResult<Snapshot> {
+        guard(|| {
+            let revision = revision.map_or(Ok(0), |revision| int("revision", revision))?;
+            Ok(Snapshot::new(&self.db, self.db.snapshot_at(revision).map_err(raise)?))
+        })
+    }
+
+    /// As snapshot(revision).
+    fn snapshot_at(&self, revision: &Bound<'_, PyAny>) -> PyResult<Snapshot> {
+        guard(|| {
+            let revision = int("revision", revision)?;
+            Ok(Snapshot::new(&self.db, self.db.snapshot_at(revision).map_err(raise)?))
+        })
+    }
+
+    /// The events of one key, newest first, deletions too: a list of Event, at most limit (0: all that
+    /// are kept).
+    #[pyo3(signature = (key, **options), text_signature = "($self, key, *, limit=0)")]
+    fn history(&self, py: Python<'_>, key: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -> PyResult<Py<PyList>> {
+        guard(|| {
+            let key = bytes("key", key)?;
+            let mut limit = 0;
+            each_option("history", options, &["limit"], |name, given| {
+                limit = int(name, given)?;
+                Ok(())
+            })?;
+            crate::answer::list(py, detached(py, || self.db.history(&key, limit))?)
+        })
+    }
+
+    /// An iterator over the events with after < revision <= upto (0: the current one), in the order
+    /// they happened, of a key, prefix=, start= and end=, or all. prev_kv is not filled.
+    ///
+    /// A step raises CompactedError if after lies below the compacted revision, FutureRevisionError if
+    /// upto has not been written.
+    #[pyo3(
+        signature = (after, upto=None, key=Given::default(), **options),
+        text_signature = "($self, after, upto=0, key=..., *, prefix=..., start=..., end=...)"
+    )]
+    fn changes(
+        &self,
+        after: &Bound<'_, PyAny>,
+        upto: Option<&Bound<'_, PyAny>>,
+        key: Given<'_>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<EventScan> {
+        guard(|| {
+            let (after, upto) = (int("after", after)?, upto.map_or(Ok(0), |upto| int("upto", upto))?);
+            Ok(EventScan::new(&self.db, self.db.changes(after, upto, keys("changes", key, options)?)))
+        })
+    }
+
+    /// An iterator over the keys that differ between revision a and revision b (0: the current one), by
+    /// key: Change. A key that was put again with the same value differs: its mod_revision does.
+    ///
+    /// Raises CompactedError, FutureRevisionError, also from a later step.
+    #[pyo3(
+        signature = (a, b=None, key=Given::default(), **options),
+        text_signature = "($self, a, b=0, key=..., *, prefix=..., start=..., end=...)"
+    )]
+    fn diff(
+        &self,
+        py: Python<'_>,
+        a: &Bound<'_, PyAny>,
+        b: Option<&Bound<'_, PyAny>>,
+        key: Given<'_>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<ChangeScan> {
+        guard(|| {
+            let (a, b) = (int("a", a)?, b.map_or(Ok(0), |b| int("b", b))?);
+            let range = keys("diff", key, options)?;
+            Ok(ChangeScan::new(&self.db, detached(py, || self.db.diff(a, b, range))?))
+        })
+    }
+
+    /// What the store says of itself: revisions, sizes, who holds the lock, what pins space.
+    fn status(&self, py: Python<'_>) -> PyResult<Py<Status>> {
+        guard(|| detached(py, || self.db.status())?.into_python(py))
+    }
+
+    /// Reads the whole store and verifies every invariant. Takes the time of reading everything;
+    /// writers go on meanwhile. The report's problems are empty if all is well.
+    fn check(&self, py: Python<'_>) -> PyResult<Py<CheckReport>> {
+        guard(|| detached(py, || self.db.check())?.into_python(py))
+    }
+
+    /// Closes the store: every later call, also on what was made from it, raises ClosedError. Calls
+    /// under way in other threads end as they would have. Closing twice is fine.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        guard(|| {
+            detached(py, || {
+                self.db.close();
+                Ok(())
+            })
+        })
+    }
+
+    /// Whether the store was closed, or opened before a fork().
+    #[getter]
+    fn closed(&self) -> bool {
+        self.db.is_closed()
+    }
+
+    /// Begins one try of a transaction, for libkv.aio.
+    fn _transaction(&self) -> Transaction {
+        Transaction::new(&self.db)
+    }
+
+    /// Hands a write over without waiting, for libkv.aio: the answer goes to the future.
+    fn _submit(
+        slf: &Bound<'_, Self>,
+        request: &Bound<'_, PyAny>,
+        answers: &Bound<'_, submit::Answers>,
+        future: &Bound<'_, PyAny>,
+    ) -> PyResult<submit::Submitted> {
+        guard(|| answers.get().submit(&slf.get().db, request::request(request)?, future))
+    }
+
+    /// As _submit, for compact().
+    fn _submit_compact(
+        slf: &Bound<'_, Self>,
+        revision: &Bound<'_, PyAny>,
+        physical: &Bound<'_, PyAny>,
+        answers: &Bound<'_, submit::Answers>,
+        future: &Bound<'_, PyAny>,
+    ) -> PyResult<submit::Submitted> {
+        guard(|| {
+            let compact = Compact { revision: int("revision", revision)?, physical: flag("physical", physical)? };
+            answers.get().submit(&slf.get().db, compact.into(), future)
+        })
+    }
+
+    fn __enter__(slf: PyRef<'_, Self>) -> PyResult<PyRef<'_, Self>> {
+        match slf.db.is_closed() {
+            true => Err(raise(Error::new(Code::Closed, "the store's handle is closed"))),
+            false => Ok(slf),
+        }
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.close(py)
+    }
+
+    fn __repr__(&self) -> String {
+        let closed = if self.db.is_closed() { ", closed" } else { "" };
+        format!("<libkv.Db {:?}{closed}>", self.path)
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(not_pickled("a Db", "open the store again where it is needed, with the same path"))
+    }
+}
+
+fn compaction(revision: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -> PyResult<Compact> {
+    let mut compact = Compact::new(int("revision", revision)?);
+    each_option("compact", options, &["physical"], |name, given| {
+        compact.physical = flag(name, given)?;
+        Ok(())
+    })?;
+    Ok(compact)
+}
+
+fn get_into(db: &libkv::Db, key: &[u8], room: &PyBuffer<u8>, buffer: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
+    if room.readonly() {
+        return Err(PyTypeError::new_err("buffer must be writable (a bytearray, or a memoryview of one)"));
+    }
+    // the cells are this thread's alone while it holds the interpreter: there is no free-threaded
+    // build of this module (abi3), and nothing below runs Python code
+    #[allow(deprecated)]
+    let cells = room.as_mut_slice(buffer.py()).ok_or_else(|| PyValueError::new_err("buffer must be contiguous"))?;
+    let copy = |value: &[u8]| {
+        if let Some(place) = cells.get(..value.len()) {
+            place.iter().zip(value).for_each(|(cell, byte)| cell.set(*byte));
+        }
+        value.len()
+    };
+    let mut small = [0; ON_STACK_BYTES];
+    match db.get_into(key, &mut small).map_err(raise)? {
+        Some(len) if len > small.len() => Ok(db.get(key).map_err(raise)?.map(|kv| copy(&kv.value))),
+        found => Ok(found.map(|len| copy(&small[..len]))),
+    }
+}

@@ -1,0 +1,150 @@
+//! How a store is opened, and the clock that a test can hold in its hand.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use libkv::{AutoCompaction, Code, Error, LimitsPreset};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDelta, PyFloat};
+
+use crate::convert::{Dict, durability, each_option, flag, int, one_of, sized};
+use crate::error::raise;
+use crate::guard::{detached, guard};
+
+const OPEN_OPTIONS: &[&str] = &[
+    "create",
+    "read_only",
+    "durability",
+    "busy_timeout_ms",
+    "max_bytes",
+    "max_request_bytes",
+    "max_txn_ops",
+    "limits",
+    "lease_ttl_min_seconds",
+    "auto_compaction",
+    "max_readers",
+    "mode",
+    "clock",
+    "allow_network_fs",
+    "tls_ca",
+    "tls_cert",
+    "tls_key",
+    "tls_server_name",
+    "user",
+    "password",
+    "connect_timeout_ms",
+    "request_timeout_ms",
+    "keep_alive_ms",
+];
+
+/// The path or address, from str, bytes or any os.PathLike.
+pub fn target(target: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
+    let encoded = target.py().import("os")?.call_method1("fsencode", (target,))?;
+    Ok(PathBuf::from(OsStr::from_bytes(encoded.cast::<PyBytes>()?.as_bytes())))
+}
+
+/// The options of open(); None is the default of each.
+pub fn options(options: Option<&Dict<'_>>) -> PyResult<libkv::Options> {
+    let mut opened = libkv::Options::new();
+    each_option("open", options, OPEN_OPTIONS, |name, given| {
+        if !given.is_none() {
+            set(&mut opened, name, given)?;
+        }
+        Ok(())
+    })?;
+    Ok(opened)
+}
+
+fn set(options: &mut libkv::Options, name: &str, given: &Bound<'_, PyAny>) -> PyResult<()> {
+    match name {
+        "create" => options.create = Some(flag(name, given)?),
+        "read_only" => options.read_only = Some(flag(name, given)?),
+        "durability" => options.durability = durability(given)?,
+        "busy_timeout_ms" => options.busy_timeout_ms = Some(milliseconds(name, given)?),
+        "max_bytes" => options.max_bytes = Some(unsigned(name, given)?),
+        "max_request_bytes" => options.max_request_bytes = Some(unsigned(name, given)?),
+        "max_txn_ops" => options.max_txn_ops = Some(unsigned(name, given)? as usize),
+        "limits" => options.limits = Some(one_of(name, given, &[("etcd", LimitsPreset::Etcd)])?),
+        "lease_ttl_min_seconds" => options.lease_ttl_min_seconds = Some(int(name, given)?),
+        "auto_compaction" => options.auto_compaction = Some(auto_compaction(name, given)?),
+        "max_readers" => options.max_readers = Some(sized(name, given, "0 to 2^32 - 1")?),
+        "mode" => options.mode = Some(sized(name, given, "0 to 2^32 - 1")?),
+        "clock" => {
+            let clock = given.cast::<Clock>().map_err(|_| crate::convert::wrong_type(name, "a libkv.Clock", given))?;
+            options.clock = Some(clock.get().0.clone());
+        }
+        "allow_network_fs" => options.allow_network_fs = Some(flag(name, given)?),
+        _ => {
+            let message = format!("{name} is an option of a cluster's address, which this version does not serve");
+            return Err(raise(Error::new(Code::Unsupported, message)));
+        }
+    }
+    Ok(())
+}
+
+fn unsigned(name: &str, given: &Bound<'_, PyAny>) -> PyResult<u64> {
+    let number: u64 = sized(name, given, "0 to 2^64 - 1")?;
+    Ok(number)
+}
+
+/// Infinity waits for ever.
+fn milliseconds(name: &str, given: &Bound<'_, PyAny>) -> PyResult<u64> {
+    match given.cast::<PyFloat>() {
+        Ok(number) if number.value() == f64::INFINITY => Ok(u64::MAX),
+        _ => unsigned(name, given),
+    }
+}
+
+/// A number of revisions, or a timedelta.
+fn auto_compaction(name: &str, given: &Bound<'_, PyAny>) -> PyResult<AutoCompaction> {
+    if !given.is_instance_of::<PyDelta>() {
+        return unsigned(name, given).map(AutoCompaction::Revisions);
+    }
+    let seconds: f64 = given.call_method0("total_seconds")?.extract()?;
+    match seconds >= 1.0 {
+        true => Ok(AutoCompaction::Seconds(seconds as u64)),
+        false => Err(PyValueError::new_err(format!("{name} must keep at least a second, not {given}"))),
+    }
+}
+
+/// A clock in hand, for tests: it stands until it is advanced.
+///
+/// A store opened with it is held by this process alone.
+#[pyclass(frozen, module = "libkv")]
+pub struct Clock(pub libkv::Clock);
+
+#[pymethods]
+impl Clock {
+    #[new]
+    fn new(unix_ms: &Bound<'_, PyAny>) -> PyResult<Clock> {
+        guard(|| Ok(Clock(libkv::Clock::new(int("unix_ms", unix_ms)?))))
+    }
+
+    /// Moves the clock forward by so many milliseconds (negative numbers count as 0), and returns once
+    /// everything that became due with it has been done.
+    fn advance(&self, py: Python<'_>, ms: &Bound<'_, PyAny>) -> PyResult<()> {
+        guard(|| {
+            let ms = int("ms", ms)?;
+            detached(py, || {
+                self.0.advance(ms);
+                Ok(())
+            })
+        })
+    }
+
+    /// Milliseconds since 1970.
+    #[getter]
+    fn unix_ms(&self) -> i64 {
+        self.0.unix_ms()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Clock({})", self.0.unix_ms())
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(crate::guard::not_pickled("a Clock", "it belongs to the stores of this process"))
+    }
+}

@@ -1,0 +1,172 @@
+//! The pairs of an answer, as a sequence that makes its items when they are asked for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use libkv::PairRef;
+use pyo3::IntoPyObjectExt;
+use pyo3::basic::CompareOp;
+use pyo3::exceptions::PyIndexError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyList, PySlice};
+
+use crate::answer::{KeyValue, pair};
+use crate::convert::wrong_type;
+use crate::guard::{guard, not_pickled};
+
+/// Pairs that an iteration makes at a time: so few that they stay in the processor's cache.
+///
+/// Of a pair of 116 bytes in a range of 1,000, measured: 35 ns to walk the tree, 20 to pack it, 60 to make and free
+/// its three objects.
+const CHUNK: usize = 64;
+
+static CHAIN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// Pairs as they come from the store: all bytes in one piece.
+#[derive(Default, PartialEq)]
+pub struct Packed {
+    bytes: Vec<u8>,
+    places: Vec<Place>,
+}
+
+/// A pair, and where its bytes end; they begin where those of the one before end.
+#[derive(PartialEq)]
+struct Place {
+    create_revision: i64,
+    mod_revision: i64,
+    version: i64,
+    lease: i64,
+    value_at: usize,
+    end: usize,
+}
+
+impl Packed {
+    pub fn push(&mut self, pair: PairRef) {
+        self.bytes.extend_from_slice(pair.key);
+        let value_at = self.bytes.len();
+        self.bytes.extend_from_slice(pair.value);
+        let PairRef { create_revision, mod_revision, version, lease, .. } = pair;
+        self.places.push(Place { create_revision, mod_revision, version, lease, value_at, end: self.bytes.len() });
+    }
+
+    fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    fn get(&self, at: usize) -> Option<PairRef<'_>> {
+        let place = self.places.get(at)?;
+        let start = at.checked_sub(1).map_or(0, |before| self.places[before].end);
+        let Place { create_revision, mod_revision, version, lease, value_at, end } = *place;
+        let (key, value) = (&self.bytes[start..value_at], &self.bytes[value_at..end]);
+        Some(PairRef { key, value, create_revision, mod_revision, version, lease })
+    }
+
+    /// Up to `most` pairs from one on, as objects.
+    fn list<'py>(&self, py: Python<'py>, at: usize, most: usize) -> PyResult<Bound<'py, PyList>> {
+        let end = self.len().min(at.saturating_add(most));
+        let made = (at.min(end)..end).filter_map(|at| self.get(at)).map(|found| pair(py, found));
+        PyList::new(py, made.collect::<PyResult<Vec<Py<KeyValue>>>>()?)
+    }
+}
+
+impl FromIterator<libkv::KeyValue> for Packed {
+    fn from_iter<I: IntoIterator<Item = libkv::KeyValue>>(kvs: I) -> Packed {
+        let mut packed = Packed::default();
+        kvs.into_iter().for_each(|kv| packed.push(PairRef::from(&kv)));
+        packed
+    }
+}
+
+/// The pairs of an answer: a sequence of KeyValue, which cannot be changed.
+///
+/// A pair becomes an object when it is asked for (twice, then two equal ones), so that a large answer
+/// is small until it is used, and making it does not keep other threads out of the interpreter. It is
+/// equal to a list of the same pairs; list(kvs) makes one.
+#[pyclass(frozen, sequence, module = "libkv")]
+pub struct KeyValues(Arc<Packed>);
+
+impl KeyValues {
+    pub fn new(packed: Packed) -> KeyValues {
+        KeyValues(Arc::new(packed))
+    }
+
+    fn list<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        self.0.list(py, 0, usize::MAX)
+    }
+}
+
+#[pymethods]
+impl KeyValues {
+    /// How many there are.
+    pub fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        guard(|| {
+            // chained in C: an item of a chunk costs what an item of a list does
+            let chain = CHAIN.get_or_try_init(py, || {
+                py.import("itertools")?.getattr("chain")?.getattr("from_iterable").map(Bound::unbind)
+            })?;
+            chain.bind(py).call1((Chunks { packed: self.0.clone(), at: AtomicUsize::new(0) },))
+        })
+    }
+
+    fn __getitem__<'py>(&self, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = index.py();
+        guard(|| {
+            if let Ok(slice) = index.cast::<PySlice>() {
+                return self.list(py)?.as_any().get_item(slice);
+            }
+            let at: isize = index.extract().map_err(|_| wrong_type("an index", "an int or a slice", index))?;
+            let at = if at < 0 { at + self.0.len() as isize } else { at };
+            match usize::try_from(at).ok().and_then(|at| self.0.get(at)) {
+                Some(found) => pair(py, found)?.into_bound_py_any(py),
+                None => Err(PyIndexError::new_err("index out of range")),
+            }
+        })
+    }
+
+    fn __richcmp__<'py>(&self, other: &Bound<'py, PyAny>, op: CompareOp) -> PyResult<Bound<'py, PyAny>> {
+        let py = other.py();
+        let same = |equal: bool| (equal == matches!(op, CompareOp::Eq)).into_bound_py_any(py);
+        guard(|| match (op, other.cast::<KeyValues>(), other.cast::<PyList>()) {
+            (CompareOp::Eq | CompareOp::Ne, Ok(other), _) => same(self.0 == other.get().0),
+            (CompareOp::Eq | CompareOp::Ne, _, Ok(other)) => same(self.list(py)?.eq(other)?),
+            _ => Ok(py.NotImplemented().into_bound(py)),
+        })
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        guard(|| Ok(self.list(py)?.repr()?.to_string()))
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(not_pickled("KeyValues", "take what you need of each"))
+    }
+}
+
+/// Lists of the next few pairs.
+#[pyclass(frozen, module = "libkv._libkv")]
+struct Chunks {
+    packed: Arc<Packed>,
+    at: AtomicUsize,
+}
+
+#[pymethods]
+impl Chunks {
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
+        guard(|| {
+            let at = self.at.fetch_add(CHUNK, Ordering::AcqRel);
+            if at >= self.packed.len() {
+                return Ok(None);
+            }
+            self.packed.list(py, at, CHUNK).map(Some)
+        })
+    }
+}

@@ -1,0 +1,147 @@
+//! Iterators over a store: `Scan`, `EventScan`, `ChangeScan`.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::vec;
+
+use libkv::{Error, Result};
+use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
+
+use crate::answer::{Change, Event, IntoPython, KeyValue};
+use crate::error::raise;
+use crate::guard::{detached, guard, not_pickled};
+use crate::handle::Handle;
+
+/// Items that are read with the interpreter given away once; the first time fewer.
+const AHEAD_FIRST: usize = 64;
+const AHEAD_MAX: usize = 1_024;
+
+/// An iterator of the library, read some items ahead.
+struct Steps<I: Iterator> {
+    state: Mutex<State<I>>,
+    db: Handle,
+}
+
+struct State<I: Iterator> {
+    /// None once it is at its end.
+    source: Option<I>,
+    ahead: vec::IntoIter<I::Item>,
+    room: usize,
+}
+
+impl<T: Send, I: Iterator<Item = Result<T>> + Send> Steps<I> {
+    fn new(db: &Handle, source: I) -> Steps<I> {
+        let state = State { source: Some(source), ahead: Vec::new().into_iter(), room: AHEAD_FIRST };
+        Steps { state: Mutex::new(state), db: db.clone() }
+    }
+
+    /// The state; whoever waits for another thread's step gives the interpreter away meanwhile.
+    fn state(&self, py: Python<'_>) -> MutexGuard<'_, State<I>> {
+        self.state.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next(&self, py: Python<'_>) -> PyResult<Option<T>> {
+        // asked first: in a forked child another thread's lock would never open
+        self.ensure_open()?;
+        let mut state = self.state(py);
+        if state.ahead.as_slice().is_empty() {
+            state.fill(py)?;
+        }
+        state.ahead.next().transpose().map_err(raise)
+    }
+
+    fn ensure_open(&self) -> PyResult<()> {
+        match self.db.is_closed() {
+            // any call says whether it is closed or from before a fork
+            true => self.db.get([0]).map(drop).map_err(raise),
+            false => Ok(()),
+        }
+    }
+
+    fn close(&self, py: Python<'_>) {
+        let mut state = self.state(py);
+        state.source = None;
+        state.ahead = Vec::new().into_iter();
+    }
+}
+
+impl<T: Send, I: Iterator<Item = Result<T>> + Send> State<I> {
+    fn fill(&mut self, py: Python<'_>) -> PyResult<()> {
+        let Some(source) = &mut self.source else { return Ok(()) };
+        let room = self.room;
+        let (items, ended) = detached(py, || {
+            let mut items: Vec<Result<T>> = Vec::new();
+            let mut ended = false;
+            while items.len() < room && !ended {
+                match source.next() {
+                    Some(item) => {
+                        ended = item.is_err();
+                        items.push(item);
+                    }
+                    None => ended = true,
+                }
+            }
+            Ok::<_, Error>((items, ended))
+        })?;
+        if ended {
+            self.source = None;
+        }
+        self.room = (room * 2).min(AHEAD_MAX);
+        self.ahead = items.into_iter();
+        Ok(())
+    }
+}
+
+macro_rules! iterator {
+    ($(#[$doc:meta])* $name:ident, $of:ty, $item:ty; $( $methods:tt )*) => {
+        $(#[$doc])*
+        #[pyclass(frozen, module = "libkv")]
+        pub struct $name(Steps<$of>);
+
+        impl $name {
+            pub fn new(db: &Handle, source: $of) -> $name {
+                $name(Steps::new(db, source))
+            }
+        }
+
+        #[pymethods]
+        impl $name {
+            fn __iter__(slf: Py<Self>) -> Py<Self> {
+                slf
+            }
+
+            fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<$item>>> {
+                guard(|| self.0.next(py)?.map(|item| item.into_python(py)).transpose())
+            }
+
+            /// Ends the iteration early. It holds nothing in the store, so this only frees memory.
+            fn close(&self, py: Python<'_>) -> PyResult<()> {
+                guard(|| {
+                    self.0.close(py);
+                    Ok(())
+                })
+            }
+
+            fn __reduce__(&self) -> PyResult<()> {
+                Err(not_pickled(concat!("a ", stringify!($name)), "begin another where it is needed"))
+            }
+
+            $( $methods )*
+        }
+    };
+}
+
+iterator! {
+    /// The pairs of a range by key, all at one revision; made by scan(). After an error it is at its end.
+    Scan, libkv::Scan, KeyValue;
+}
+
+iterator! {
+    /// The events of a range between two revisions; made by changes(). After an error it is at its end.
+    EventScan, libkv::EventScan, Event;
+}
+
+iterator! {
+    /// The keys that differ between two revisions; made by diff(). After an error it is at its end.
+    ChangeScan, libkv::ChangeScan, Change;
+}

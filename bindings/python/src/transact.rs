@@ -1,0 +1,230 @@
+//! Optimistic transactions: `transact`, and what its body reads and writes through.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use libkv::{Code, Error, TRANSACT_RETRIES};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
+
+use crate::answer::{IntoPython, KeyValue, RangeResult};
+use crate::convert::{Dict, Given, bytes, each_option, sized};
+use crate::error::{has_code, raise};
+use crate::guard::{detached, guard, not_pickled};
+use crate::handle::Handle;
+use crate::request;
+
+/// Reads the only keyword of transact(); None is for ever.
+pub fn max_retries(options: Option<&Dict<'_>>) -> PyResult<Option<u32>> {
+    let mut most = Some(TRANSACT_RETRIES);
+    each_option("transact", options, &["max_retries"], |name, given| {
+        most = if given.is_none() { None } else { Some(sized(name, given, "0 to 2^32 - 1")?) };
+        Ok(())
+    })?;
+    Ok(most)
+}
+
+/// See `Db.transact`.
+pub fn transact<'py>(db: &Handle, body: &Bound<'py, PyAny>, most: Option<u32>) -> PyResult<Bound<'py, PyAny>> {
+    let py = body.py();
+    if !body.is_callable() {
+        return Err(crate::convert::wrong_type("fn", "a function of one argument", body));
+    }
+    let mut retries = libkv::Retries::new(most);
+    loop {
+        let transaction = Bound::new(py, Transaction::new(db))?;
+        let result = body.call1((&transaction,));
+        let (overtaken, transaction) = transaction.get().end(py)?;
+        match result {
+            Ok(value) => {
+                refuse_awaitable(&value)?;
+                let Some(txn) = transaction.txn() else { return Ok(value) };
+                if crate::db::run_txn(py, db, txn)?.succeeded {
+                    return Ok(value);
+                }
+            }
+            Err(error) if overtaken && has_code(py, &error, Code::Compacted) => {}
+            Err(error) => return Err(error),
+        }
+        let wait = retries.after(&transaction).map_err(raise)?;
+        py.check_signals()?;
+        detached(py, || {
+            thread::sleep(wait);
+            Ok(())
+        })?;
+    }
+}
+
+/// A coroutine has not run yet, so there would be nothing to commit.
+fn refuse_awaitable(value: &Bound<'_, PyAny>) -> PyResult<()> {
+    if value.hasattr("__await__")? {
+        let _ = value.call_method0("close");
+        return Err(PyTypeError::new_err("fn is async: await the transact() of libkv.aio"));
+    }
+    Ok(())
+}
+
+/// What the function given to transact() reads and writes through.
+///
+/// Reads see one revision and, on top of it, what this transaction has written. Writes are kept until
+/// the function returns and then go in one txn.
+#[pyclass(frozen, module = "libkv")]
+pub struct Transaction {
+    /// None once the function has returned.
+    inner: Mutex<Option<libkv::Transaction>>,
+    /// A read failed because a compaction was faster: worth another try.
+    overtaken: AtomicBool,
+    db: Handle,
+}
+
+impl Transaction {
+    pub fn new(db: &Handle) -> Transaction {
+        Transaction { inner: Mutex::new(Some(db.transaction())), overtaken: AtomicBool::new(false), db: db.clone() }
+    }
+
+    fn lock(&self, py: Python<'_>) -> MutexGuard<'_, Option<libkv::Transaction>> {
+        self.inner.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends it: whether it was overtaken, and what is to be committed.
+    fn end(&self, py: Python<'_>) -> PyResult<(bool, libkv::Transaction)> {
+        let inner = self.lock(py).take().ok_or_else(over)?;
+        Ok((self.overtaken.load(Ordering::Acquire), inner))
+    }
+
+    fn with<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut libkv::Transaction) -> libkv::Result<T> + Send,
+    ) -> PyResult<T> {
+        let mut inner = self.lock(py);
+        let transaction = inner.as_mut().ok_or_else(over)?;
+        detached(py, || {
+            let done = work(transaction);
+            if done.as_ref().is_err_and(|error| transaction.is_overtaken(error)) {
+                self.overtaken.store(true, Ordering::Release);
+            }
+            done
+        })
+    }
+}
+
+fn over() -> PyErr {
+    raise(Error::new(Code::Closed, "the transaction is over: its function has returned"))
+}
+
+#[pymethods]
+impl Transaction {
+    /// One key, or None. Of a key that this transaction has put, only key, value and lease are known: the
+    /// rest is 0 until it is committed.
+    fn get(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<Py<KeyValue>>> {
+        guard(|| {
+            let key = bytes("key", key)?;
+            self.with(py, |transaction| transaction.get(&key))?.map(|kv| kv.into_python(py)).transpose()
+        })
+    }
+
+    /// The pairs of a range by key, with this transaction's own writes in place. Of the options of
+    /// Db.range() it takes limit and keys_only; others raise InvalidArgumentError.
+    #[pyo3(
+        signature = (key=Given::default(), **options),
+        text_signature = "($self, key=..., *, prefix=..., start=..., end=..., limit=0, keys_only=False)"
+    )]
+    fn range(&self, py: Python<'_>, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Py<RangeResult>> {
+        guard(|| {
+            let request = request::range("range", key, options)?;
+            self.with(py, |transaction| transaction.range(request))?.into_python(py)
+        })
+    }
+
+    /// Writes a key when the function returns. The options prev_kv and ignore_… of Db.put() raise
+    /// InvalidArgumentError: read the key instead.
+    #[pyo3(signature = (key, value=Given::default(), **options), text_signature = "($self, key, value=b'', *, lease=0)")]
+    fn put(
+        &self,
+        py: Python<'_>,
+        key: &Bound<'_, PyAny>,
+        value: Given<'_>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<()> {
+        guard(|| {
+            let put = request::put(key, value, options)?;
+            self.with(py, |transaction| transaction.put(put))
+        })
+    }
+
+    /// Deletes the keys of a range when the function returns; how many this transaction sees.
+    #[pyo3(
+        signature = (key=Given::default(), **options),
+        text_signature = "($self, key=..., *, prefix=..., start=..., end=...)"
+    )]
+    fn delete(&self, py: Python<'_>, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<i64> {
+        guard(|| {
+            let delete = request::delete(key, options)?;
+            if delete.prev_kv {
+                let message = "a delete inside transact takes a range only (read the keys for the rest)";
+                return Err(raise(Error::new(Code::InvalidArgument, message)));
+            }
+            self.with(py, |transaction| transaction.delete(delete.range))
+        })
+    }
+
+    /// Ends the try, for libkv.aio.
+    fn _end(&self, py: Python<'_>) -> PyResult<Ended> {
+        guard(|| {
+            let (overtaken, transaction) = self.end(py)?;
+            Ok(Ended { transaction, overtaken, _db: self.db.clone() })
+        })
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> &'static str {
+        if self.lock(py).is_some() { "<libkv.Transaction>" } else { "<libkv.Transaction, over>" }
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(not_pickled("a Transaction", "it lives inside transact()"))
+    }
+}
+
+/// When to try again, for libkv.aio.
+#[pyclass(frozen, name = "_Retries", module = "libkv._libkv")]
+pub struct Retries(Mutex<libkv::Retries>);
+
+#[pymethods]
+impl Retries {
+    #[new]
+    fn new(most: Option<&Bound<'_, PyAny>>) -> PyResult<Retries> {
+        guard(|| {
+            let most = most.map(|most| sized("max_retries", most, "0 to 2^32 - 1")).transpose()?;
+            Ok(Retries(Mutex::new(libkv::Retries::new(most))))
+        })
+    }
+
+    /// How many seconds to wait before the next try; raises ConflictError after the last one.
+    fn after(&self, py: Python<'_>, overtaken: &Ended) -> PyResult<f64> {
+        guard(|| {
+            let mut retries = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
+            retries.after(&overtaken.transaction).map(|wait| wait.as_secs_f64()).map_err(raise)
+        })
+    }
+}
+
+/// The end of one try, for libkv.aio.
+#[pyclass(frozen, name = "_Ended", module = "libkv._libkv")]
+pub struct Ended {
+    transaction: libkv::Transaction,
+    /// A read failed because a compaction was faster: try again.
+    #[pyo3(get)]
+    overtaken: bool,
+    _db: Handle,
+}
+
+#[pymethods]
+impl Ended {
+    /// What commits the try, or None if nothing is to be written.
+    fn txn(&self) -> Option<request::Txn> {
+        self.transaction.txn().map(request::Txn)
+    }
+}

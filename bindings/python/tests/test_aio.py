@@ -1,0 +1,414 @@
+"""libkv.aio, on asyncio and uvloop: nothing blocks the loop, groups wake it once, cancelling says what it did."""
+
+import asyncio
+import functools
+import gc
+import math
+import os
+import select
+import threading
+import weakref
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import libkv
+import libkv.aio
+import pytest
+import uvloop
+from conftest import Future, Holder
+from libkv import _libkv
+
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.new_event_loop,
+    "uvloop": uvloop.new_event_loop,
+}
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+@pytest.fixture(params=LOOPS)
+def run(request: pytest.FixtureRequest) -> Iterator[Run]:
+    with asyncio.Runner(loop_factory=LOOPS[request.param]) as runner:
+        yield runner.run
+
+
+@pytest.fixture
+def db(kv: libkv.Db) -> libkv.aio.Db:
+    return libkv.aio.Db(kv)
+
+
+def test_every_call_has_the_name_it_has_in_libkv() -> None:
+    for ours, theirs in (
+        (libkv.aio.Db, libkv.Db),
+        (libkv.aio.Snapshot, libkv.Snapshot),
+        (libkv.aio.Transaction, libkv.Transaction),
+    ):
+        names = {name for name in dir(theirs) if not name.startswith("_")}
+        assert {name for name in dir(ours) if not name.startswith("_")} == names
+        for name in names:
+            assert getattr(ours, name).__doc__, name
+
+
+def test_the_whole_life_of_a_store(run: Run, tmp_path: Any) -> None:
+    async def main() -> None:
+        async with await libkv.aio.open(tmp_path / "s", durability="lazy") as db:
+            assert (await db.put("a", "1")).revision == 2
+            assert (
+                await db.put(
+                    libkv.Put("b", "2", prev_kv=True),
+                )
+            ).prev_kv is None
+            found = await db.get("a")
+            assert found is not None
+            assert found.value == b"1"
+            assert await db.get("a", revision=1) is None
+            buffer = bytearray(4)
+            assert await db.get_into("b", buffer) == 1
+            assert len(await db.range(prefix="")) == 2
+            assert [kv.key async for kv in db.scan()] == [b"a", b"b"]
+            assert [event.type async for event in db.changes(1)] == ["put", "put"]
+            assert [change.key async for change in db.diff(1, 2)] == [b"a"]
+            txn = await db.txn(compare=[libkv.Compare.version("a", "==", 1)], success=[libkv.Put("c")])
+            assert txn.succeeded
+            assert (await db.txn(libkv.Txn(success=[libkv.Range("c")]))).succeeded
+            async with await db.snapshot() as snapshot:
+                assert (await db.delete(prefix="")).deleted == 3
+                assert await snapshot.get("c")
+                assert len(await snapshot.range()) == len([kv async for kv in snapshot.scan()]) == 3
+            assert (await db.snapshot_at(2)).revision == 2
+            assert len(await db.history("a")) == 2
+            assert (await db.status()).keys == 0
+            await db.put("a", "again")
+            assert (await db.compact(6, physical=True)).revision == 6
+            with pytest.raises(libkv.CompactedError):
+                await db.compact(5)
+            assert (await db.check()).problems == []
+        assert db.closed
+        assert "libkv.aio.Db" in repr(db)
+        for call in (db.get("a"), db.put("a"), db.range(), db.status(), db.check(), db.transact(lambda t: t.get("a"))):
+            with pytest.raises(libkv.ClosedError):
+                await call
+        await db.close()
+
+    run(main())
+
+
+def test_misuse_raises_where_it_is_awaited(run: Run, db: libkv.aio.Db) -> None:
+    async def main() -> None:
+        wrong: Any = db
+        for call in (
+            lambda: wrong.put(None),
+            lambda: wrong.put("k", "v", leese=1),
+            lambda: wrong.get(5),
+            lambda: wrong.range(prefx="k"),
+            wrong.delete,
+            lambda: wrong.txn(success=["k"]),
+            lambda: wrong.compact("x"),
+            lambda: wrong.transact(5),
+        ):
+            with pytest.raises(TypeError):
+                await call()
+        with pytest.raises(libkv.InvalidArgumentError):
+            await db.put("")
+        with pytest.raises(libkv.LeaseNotFoundError):
+            await db.put("k", lease=5)
+        with pytest.raises(TypeError, match="did you mean"):
+            await libkv.aio.open(":memory:", durabilty="none")  # type: ignore[call-arg]
+        assert (await db.status()).revision == 1
+
+    run(main())
+
+
+def test_a_group_is_resolved_with_one_wake_up(run: Run, db: libkv.aio.Db, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        loop, wakes = asyncio.get_running_loop(), [0]
+        answers = _libkv._Answers()
+        monkeypatch.setattr(libkv.aio, "_answers", lambda _: answers)
+
+        def resolve() -> None:
+            wakes[0] += 1
+            answers.resolve()
+
+        loop.add_reader(answers.fileno(), resolve)
+        await db.put("first")
+        assert wakes == [1]
+        writes = [asyncio.ensure_future(db.put(f"k{number}", "v")) for number in range(1_000)]
+        await asyncio.gather(*writes)
+        loop.remove_reader(answers.fileno())
+        # the worker may begin a group as soon as it sees the first of them; a few groups, then, never 1,000
+        assert wakes[0] < 100, f"{wakes[0]} wake-ups for 1,000 writes"
+
+    run(main())
+    assert db._db.range(prefix="k").count == 1_000
+
+
+def test_one_answer_queue_wakes_once_for_what_is_there(kv: libkv.Db) -> None:
+    """Counted exactly, without a loop: answers that come before the queue is taken share one wake-up."""
+    answers = _libkv._Answers()
+    futures = [Future() for _ in range(50)]
+    for number, future in enumerate(futures):
+        kv._submit(libkv.Put(f"k{number}" if number % 5 else ""), answers, future)
+    while kv.status().revision < 41:
+        select.select([answers.fileno()], [], [])
+    while any(not future.done() for future in futures):
+        select.select([answers.fileno()], [], [])
+        waiting = len(os.read(answers.fileno(), 100))
+        assert waiting == 1, "one byte stands for all"
+        answers.resolve()
+    assert sum(isinstance(future.answer, libkv.PutResult) for future in futures) == 40
+    assert sum(isinstance(future.answer, libkv.InvalidArgumentError) for future in futures) == 10
+
+
+def test_no_thread_for_calls_or_handles(run: Run, db: libkv.aio.Db) -> None:
+    async def main() -> None:
+        before = threading.active_count()
+        await asyncio.gather(*(db.put(f"k{number}") for number in range(200)))
+        await asyncio.gather(*(db.get(f"k{number}") for number in range(200)))
+        assert threading.active_count() == before
+
+    run(main())
+
+
+def test_timers_fire_while_another_process_holds_the_lock(run: Run, holder: Holder) -> None:
+    async def main() -> None:
+        db = await libkv.aio.open(holder.path, busy_timeout_ms=math.inf)
+        write = asyncio.ensure_future(db.put("k", "v"))
+        for _ in range(100):  # counted, not timed
+            await asyncio.sleep(0.001)
+            assert await db.get("k") is None
+        assert not write.done()
+        holder.release()
+        await write
+        assert await db.get("k")
+        await db.close()
+
+    run(main())
+
+
+def test_busy_comes_as_an_exception(run: Run, holder: Holder) -> None:
+    async def main() -> None:
+        async with await libkv.aio.open(holder.path, busy_timeout_ms=10) as db:
+            with pytest.raises(libkv.BusyError):
+                await db.put("k", "v")
+
+    run(main())
+
+
+def test_cancelling_takes_back_what_waits(run: Run, holder: Holder) -> None:
+    async def main() -> None:
+        db = await libkv.aio.open(holder.path, busy_timeout_ms=math.inf)
+        writes = [asyncio.ensure_future(db.put(f"mine/{number}")) for number in range(10)]
+        await asyncio.sleep(0.01)
+        for write in writes:
+            write.cancel()
+        for write in writes:
+            with pytest.raises(asyncio.CancelledError) as raised:
+                await write
+            assert raised.value.__cause__ is None
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await db.delete(prefix="")
+        holder.release()
+        before = (await db.status()).revision
+        assert (await db.put("other")).revision == before + 1
+        assert (await db.range(prefix="mine/")).count == 0
+        await db.close()
+
+    run(main())
+
+
+def test_cancelling_too_late_says_that_the_outcome_is_unknown(run: Run, db: libkv.aio.Db) -> None:
+    async def main() -> None:
+        for number in range(200):
+            write = asyncio.ensure_future(db.put(f"k{number}"))
+            await asyncio.sleep(0)
+            while (await db.status()).revision < number + 2:
+                pass  # the worker commits; the loop has not run, so the answer is not here yet
+            write.cancel()
+            with pytest.raises(asyncio.CancelledError) as raised:
+                await write
+            assert isinstance(raised.value.__cause__, libkv.UnknownOutcomeError)
+        assert (await db.range()).count == 200
+
+    run(main())
+
+
+def test_cancelled_writes_are_there_or_not_as_their_exception_says(run: Run, db: libkv.aio.Db) -> None:
+    async def main() -> None:
+        writes = [asyncio.ensure_future(db.put(f"{number}")) for number in range(300)]
+        await asyncio.sleep(0)
+        for write in writes:
+            write.cancel()
+        taken_back = set()
+        for number, write in enumerate(writes):
+            try:
+                await write
+            except asyncio.CancelledError as cancelled:
+                if cancelled.__cause__ is None:
+                    taken_back.add(number)
+        await db.put("last")
+        there = {int(kv.key) for kv in await db.range(end=":")}
+        assert not there & taken_back
+
+    run(main())
+
+
+def test_transact_async_and_plain(run: Run, db: libkv.aio.Db) -> None:
+    async def add(t: libkv.aio.Transaction, by: int = 1) -> int:
+        found = await t.get("n")
+        await asyncio.sleep(0)
+        total = int(found.value) + by if found else by
+        await t.put("n", str(total))
+        return total
+
+    def broken(t: libkv.Transaction) -> None:
+        t.put("n", "0")
+        raise KeyError
+
+    def plain(t: libkv.Transaction) -> None:
+        found = t.get("n")
+        t.put("n", str(int(found.value) + 1 if found else 1))
+
+    class Callable:
+        async def __call__(self, t: libkv.aio.Transaction) -> None:
+            assert (await t.range(prefix="n")).count == 1
+            assert await t.delete("none") == 0
+            await add(t)
+
+    async def main() -> None:
+        await asyncio.gather(*(db.transact(add, max_retries=None) for _ in range(20)))
+        await asyncio.gather(*(db.transact(plain, max_retries=None) for _ in range(20)))
+        await db.transact(functools.partial(add, by=5))
+        await db.transact(Callable())
+        found = await db.get("n")
+        assert found is not None
+        assert found.value == b"46"
+        with pytest.raises(TypeError, match="not a lambda"):
+            await db.transact(lambda t: add(t))  # noqa: PLW0108
+        with pytest.raises(KeyError):
+            await db.transact(broken)
+        assert (await db.transact(lambda t: t.get("n"))) == found
+
+    run(main())
+
+
+def test_transact_gives_up_and_is_cancelled(run: Run, db: libkv.aio.Db) -> None:
+    tries, sixth = [0], asyncio.Event()
+
+    async def overtaken(t: libkv.aio.Transaction) -> None:
+        await t.get("k")
+        await db.put("k")
+        tries[0] += 1
+        if tries[0] == 6:
+            sixth.set()
+        await t.put("k", "mine")
+
+    async def main() -> None:
+        with pytest.raises(libkv.ConflictError):
+            await db.transact(overtaken, max_retries=2)
+        assert tries == [3]
+        endless = asyncio.ensure_future(db.transact(overtaken, max_retries=None))
+        await sixth.wait()
+        endless.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await endless
+
+    run(main())
+
+
+def test_a_compaction_under_transact_is_another_try(run: Run, db: libkv.aio.Db) -> None:
+    tries = [0]
+
+    async def body(t: libkv.aio.Transaction) -> None:
+        await t.get("a")
+        tries[0] += 1
+        if tries[0] == 1:
+            await db.compact((await db.put("c")).revision)
+        await t.get("b")
+        await t.put("a", "again")
+
+    async def main() -> None:
+        await db.put("a")
+        await db.transact(body)
+        assert tries == [2]
+
+    run(main())
+
+
+def test_a_long_scan_lets_others_run(run: Run, db: libkv.aio.Db) -> None:
+    async def main() -> None:
+        await db.txn(success=[libkv.Put(f"{number:05}") for number in range(10_000)])
+        turns = [0]
+
+        async def other() -> None:
+            while True:
+                turns[0] += 1
+                await asyncio.sleep(0)
+
+        task = asyncio.ensure_future(other())
+        assert len([kv async for kv in db.scan()]) == 10_000
+        task.cancel()
+        assert turns[0] >= 9
+
+    run(main())
+
+
+def test_one_handle_on_many_loops_in_many_threads(kv: libkv.Db) -> None:
+    db = libkv.aio.Db(kv)
+    wrong: list[BaseException] = []
+
+    async def work(name: str) -> None:
+        await asyncio.gather(*(db.put(f"{name}/{number}") for number in range(100)))
+        assert (await db.range(prefix=f"{name}/")).count == 100
+
+    def in_thread(name: str, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+        try:
+            for turn in range(3):
+                with asyncio.Runner(loop_factory=new_loop) as runner:
+                    runner.run(work(f"{name}/{turn}"))
+        except BaseException as error:  # noqa: BLE001 - shown below
+            wrong.append(error)
+
+    threads = [threading.Thread(target=in_thread, args=(f"{loop}{n}", LOOPS[loop])) for n in range(3) for loop in LOOPS]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert kv.range().count == 100 * 3 * 6
+
+
+@pytest.mark.parametrize("kind", LOOPS)
+def test_a_loop_that_is_closed_with_writes_in_flight_is_forgotten(kind: str, kv: libkv.Db) -> None:
+    loop = LOOPS[kind]()
+    db = libkv.aio.Db(kv)
+
+    async def begin() -> None:
+        write = asyncio.ensure_future(db.put("k"))
+        await asyncio.sleep(0)
+        del write
+
+    loop.run_until_complete(begin())
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.close()
+    gone = weakref.ref(loop)
+    del loop, tasks, task
+    with asyncio.Runner(loop_factory=LOOPS[kind]) as runner:
+        runner.run(db.put("l"))
+    gc.collect()
+    assert gone() is None
+    assert kv.get("l")
+
+
+def test_the_store_closes_under_writes_in_flight(run: Run, tmp_path: Any) -> None:
+    async def main() -> None:
+        db = await libkv.aio.open(tmp_path / "s")
+        writes = [asyncio.ensure_future(db.put(f"k{number}")) for number in range(100)]
+        await asyncio.sleep(0)
+        await db.close()
+        for result in await asyncio.gather(*writes, return_exceptions=True):
+            assert isinstance(result, libkv.PutResult | libkv.ClosedError), result
+
+    run(main())
