@@ -68,11 +68,13 @@ pub(crate) struct SlotLog<'g> {
     granted: Vec<u32>,
     /// Marked as dead, each with the deadline that it had.
     killed: Vec<(u32, u64)>,
+    /// All slots were looked through, and whatever was due has been revoked.
+    looked: bool,
 }
 
 impl<'g> SlotLog<'g> {
     pub fn new(guard: &'g Guard) -> SlotLog<'g> {
-        SlotLog { guard, granted: Vec::new(), killed: Vec::new() }
+        SlotLog { guard, granted: Vec::new(), killed: Vec::new(), looked: false }
     }
 
     /// After the commit: what was revoked gives its slot back.
@@ -80,10 +82,24 @@ impl<'g> SlotLog<'g> {
         self.granted.clear();
         std::mem::take(&mut self.killed).iter().for_each(|(slot, _)| self.guard.clear_slot(*slot));
     }
+
+    /// Says when somebody must look next. Not before it is known that what was due is gone.
+    fn survey(&self) {
+        let (mut next, mut owned) = (NO_DEADLINE, 0);
+        for (_, place) in self.guard.places() {
+            next = next.min(place.deadline);
+            owned += u64::from(place.owner.is_some());
+        }
+        self.guard.set_survey(next, owned);
+    }
 }
 
 impl Drop for SlotLog<'_> {
     fn drop(&mut self) {
+        let undone = !(self.killed.is_empty() && self.granted.is_empty());
+        if self.looked && !undone {
+            self.survey();
+        }
         for &(slot, deadline) in &self.killed {
             self.guard.swap_deadline(slot, DEAD, deadline);
         }
@@ -183,39 +199,29 @@ impl Writer<'_> {
     }
 
     /// Revokes what is past its deadline or has lost its process, each lease in a revision of its
-    /// own, at most so many; answers whether that was all, and notes the next deadline if so.
+    /// own, at most so many; answers whether that was all.
     pub fn expire(&mut self, most: usize) -> Result<bool> {
         let guard = self.guard();
-        let (mut next, mut owned, mut revoked) = (NO_DEADLINE, 0, 0);
-        for (slot, place) in guard.places() {
-            // of those that go now too: they are counted off with their slots, after the commit
-            let has_owner = u64::from(place.owner.is_some());
-            owned += has_owner;
-            if !self.is_due(&place) {
-                next = next.min(place.deadline);
-                continue;
-            }
+        let mut revoked = 0;
+        for (slot, place) in guard.places().filter(|(_, place)| self.is_due(place)).collect::<Vec<_>>() {
             if find(self.txn(), place.id)?.is_none_or(|entry| entry.slot != slot) {
                 if !self.slot_log().killed.iter().any(|(killed, _)| *killed == slot) {
                     // left over by a process that died before its commit
                     guard.clear_slot(slot);
-                    owned -= has_owner;
                 }
                 continue;
             }
             if revoked == most {
                 return Ok(false);
             }
-            if place.deadline != DEAD && !guard.swap_deadline(slot, place.deadline, DEAD) {
-                // kept alive at the last moment: looked at again soon
-                next = 0;
-                continue;
+            // one that was kept alive at the last moment has a new deadline, which the survey finds
+            if place.deadline == DEAD || guard.swap_deadline(slot, place.deadline, DEAD) {
+                self.slot_log_mut().killed.push((slot, place.deadline));
+                self.in_own_revision(|writer| writer.revoke_keys(place.id))?;
+                revoked += 1;
             }
-            self.slot_log_mut().killed.push((slot, place.deadline));
-            self.in_own_revision(|writer| writer.revoke_keys(place.id))?;
-            revoked += 1;
         }
-        guard.set_survey(next, owned);
+        self.slot_log_mut().looked = true;
         Ok(true)
     }
 
