@@ -1,7 +1,8 @@
 # make            the libraries, release: target/release/libkv.so and libkv.a, and the C programs
-# make demo       a real tree of files (DEMO_DIR, default /etc) through the C library
+# make bindings   the packages for Python (in target/venv) and Node (bindings/node/libkv.node)
+# make demo       a real tree of files (DEMO_DIR, default /etc) through C, Python and Node
 # make test       every suite; the last line is "N passed, N failed"
-# make bench      speeds beside raw LMDB
+# make bench      speeds beside raw LMDB, py-lmdb and lmdb-js
 # make install    header, libraries, pkg-config and CMake files under $(DESTDIR)$(PREFIX)
 # make clean
 
@@ -16,7 +17,7 @@ PYTHON   = python3
 
 # One place for everything that is built, whatever the environment says.
 export CARGO_TARGET_DIR = $(CURDIR)/target
-export CC CARGO DEMO_DIR
+export CC CARGO DEMO_DIR PYTHON
 
 RELEASE  = target/release
 BUILD_C  = $(CC) $(WARNINGS) $(CFLAGS) -Iinclude
@@ -26,7 +27,7 @@ C_PROGRAMS    = $(patsubst tests/c/%.c,target/c/%,$(wildcard tests/c/*.c))
 DEMO_SHARED   = $(addprefix tests/demo/,common.c common.h store.c store.h)
 DEMO_PROGRAMS = $(addprefix target/demo-bin/,copy change import read ask live)
 
-.PHONY: all lib programs demo test bench install clean tools
+.PHONY: all lib programs bindings demo test bench install clean tools
 
 all: lib programs
 
@@ -49,13 +50,19 @@ target/demo-bin/%: tests/demo/%.c $(DEMO_SHARED) include/kv.h | lib
 	@mkdir -p target/demo-bin
 	$(BUILD_C) -o $@ $< $(filter %.c,$(DEMO_SHARED)) $(LINK_C)
 
-demo: $(DEMO_PROGRAMS)
+# One after the other, and after the libraries: all of them build with cargo, in one place.
+bindings: lib
+	bindings/python/venv.sh
+	bindings/node/build.sh
+
+demo: $(DEMO_PROGRAMS) bindings
 	tests/demo/run.sh "$$DEMO_DIR"
 
-test: all
+test: all bindings
 	tests/run.sh
 
-bench: lib
+bench: bindings
+	npm install --prefix target/bench-peers --no-save --no-audit --no-fund --loglevel=error lmdb@3.5.6
 	$(CARGO) run --release --locked -p libkv-bench
 
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)

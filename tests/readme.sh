@@ -1,6 +1,6 @@
 #!/bin/bash
 # The README's programs are files of this tree, word for word; they compile as the README says, run,
-# and print what the README says they print, both the same.
+# and print what the README says they print, all the same. Python and Node run as `make bindings` built them.
 set -u
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
@@ -27,9 +27,15 @@ check() {
 
 fence rust >"$work/quickstart.rs"
 fence c >"$work/example.c"
+fence python >"$work/quickstart.py"
+fence javascript >"$work/quickstart.js"
 fence text >"$work/expected"
 check "README's Rust is core/examples/quickstart.rs" diff "$work/quickstart.rs" core/examples/quickstart.rs
 check "README's C is tests/c/example.c" diff "$work/example.c" tests/c/example.c
+check "README's Python is bindings/python/examples/quickstart.py" \
+    diff "$work/quickstart.py" bindings/python/examples/quickstart.py
+check "README's JavaScript is bindings/node/examples/quickstart.js" \
+    diff "$work/quickstart.js" bindings/node/examples/quickstart.js
 check "README says what they print" test -s "$work/expected"
 
 "$cargo" run --quiet --locked -p libkv --example quickstart >"$work/rust.out"
@@ -37,7 +43,14 @@ check "the Rust program runs" test $? -eq 0
 ${CC:-cc} -std=c99 -Wall -Wextra -pedantic -Werror -Iinclude "$work/example.c" -Ltarget/release -lkv \
     -Wl,-rpath,"$PWD/target/release" -o "$work/example" && "$work/example" >"$work/c.out"
 check "the C program compiles and runs" test $? -eq 0
+"${CARGO_TARGET_DIR:-target}/venv/bin/python" "$work/quickstart.py" >"$work/python.out"
+check "the Python program runs" test $? -eq 0
+mkdir "$work/node_modules" && ln -s "$PWD/bindings/node" "$work/node_modules/libkv" &&
+    node "$work/quickstart.js" >"$work/node.out"
+check "the JavaScript program runs" test $? -eq 0
 check "the Rust program prints what README says" diff "$work/expected" "$work/rust.out"
-check "the C program prints the same" diff "$work/expected" "$work/c.out"
+for language in c python node; do
+    check "the program in $language prints the same" diff "$work/expected" "$work/$language.out"
+done
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -20,4 +20,10 @@ fi
 for tool in ${CC:-cc} ld ar objcopy nm; do
     command -v "$tool" >/dev/null || say "$tool: install build-essential"
 done
+python=${PYTHON:-python3}
+"$python" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
+    say "$python 3.11 or later with venv: install python3-venv (PYTHON=… names another interpreter)"
+node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 17) ? 0 : 1)' 2>/dev/null ||
+    say "node 20.17 or later (Debian 12's own is too old)"
+command -v npm >/dev/null || say "npm: it comes with node"
 exit $missing
