@@ -52,5 +52,15 @@ check "the Rust program prints what README says" diff "$work/expected" "$work/ru
 for language in c python node; do
     check "the program in $language prints the same" diff "$work/expected" "$work/$language.out"
 done
+fence rust,coordinate >"$work/coordinate.rs"
+check "README's worker is core/examples/coordinate.rs" diff "$work/coordinate.rs" core/examples/coordinate.rs
+"${CARGO_TARGET_DIR:-target}/venv/bin/python" -c "import libkv, sys
+with libkv.open(sys.argv[1]) as db:
+    db.put('config/colour', 'green')
+    db.put('config/stop', 'now')" "$work/store" &&
+    timeout 60 "$cargo" run --quiet --locked -p libkv --example coordinate "$work/store" >"$work/coordinate.out"
+check "the worker runs" test $? -eq 0
+printf '%s\n' 'fenced by revision 4' '2 config/colour = green' '3 config/stop = now' >"$work/coordinated"
+check "the worker follows what Python wrote" diff "$work/coordinated" "$work/coordinate.out"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -150,6 +150,9 @@ echo "still there: revision $revision_two"
 out_and_compare "$revision_two" "$two"
 "$bin/ask" "$store" check || fail "check found problems"
 
+heading "9. A live system: a configuration is edited and followed, leaders are killed"
+tests/demo/live.sh "$work" || fail "the live system"
+
 heading "Figures"
 elapsed=$((($(date +%s%N) - started) / 1000000))
 "$bin/ask" "$store" figures || fail "the figures"

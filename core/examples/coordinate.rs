@@ -1,0 +1,21 @@
+//! A worker: it waits for its turn, then follows the configuration, from the first revision on.
+use libkv::{Db, KeyRange, Options, Watch};
+
+fn main() -> Result<(), libkv::Error> {
+    let path = std::env::args().nth(1).expect("the directory of the store");
+    let db = Db::open(path, Options::new())?;
+    let mut lock = db.lock("worker", 10)?; // freed when this process ends, however it ends
+    lock.acquire(None)?;
+    println!("fenced by revision {}", lock.revision());
+    for batch in db.watch(Watch::new(KeyRange::prefix("config/")).start_revision(1))? {
+        for event in batch?.events {
+            let kv = event.kv;
+            let (key, value) = (String::from_utf8_lossy(&kv.key), String::from_utf8_lossy(&kv.value));
+            println!("{} {key} = {value}", kv.mod_revision);
+            if key == "config/stop" {
+                return lock.release();
+            }
+        }
+    }
+    Ok(())
+}
