@@ -45,7 +45,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::os::{self, LockFile, LockKind, SharedPage};
-use super::slots::NO_DEADLINE;
 use crate::engine::Interrupted;
 use crate::error::{Code, Error, Result};
 
@@ -58,6 +57,8 @@ pub(crate) const GUARD_BYTES: usize = 4_096;
 /// What is mapped: the file grows under it, a step at a time, and nothing beyond its end is touched.
 const MAPPED_BYTES: usize = 64 << 20;
 const GROWTH_BYTES: u64 = 64 << 10;
+/// The bound of all deadlines when no lease has one.
+pub(crate) const NO_DEADLINE: u64 = u64::MAX;
 /// As many leases a store can have.
 const SLOTS_MAX: u64 = ((MAPPED_BYTES - GUARD_BYTES) / size_of::<Slot>()) as u64;
 

@@ -7,6 +7,7 @@ mod guard;
 mod lease;
 mod lmdb;
 mod mvcc;
+mod opening;
 mod os;
 mod pulse;
 mod slots;
@@ -49,7 +50,7 @@ impl Db {
     /// with the environment that is open), `unsupported` (an option or address that this version
     /// does not serve), `full`, `io`. Nothing that was there is changed by any of them.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Db> {
-        let store = store::open(path.as_ref(), &options)?;
+        let store = opening::open(path.as_ref(), &options)?;
         Ok(Db::from_engine(Arc::new(Embedded::new(store, &options)?)))
     }
 }
@@ -77,9 +78,6 @@ impl Embedded {
             ms => Some(Duration::from_millis(ms)),
         };
         let read_only = options.read_only.unwrap_or(false);
-        if !read_only && !store.is_read_only_medium() {
-            store.pulse().allow_writes()?;
-        }
         Ok(Embedded {
             store: ShardedLock::new(Some(store)),
             limits: Limits::from_options(options),
@@ -187,7 +185,7 @@ fn forked() -> Error {
 
 /// What a write that asks for `asked` gets in this store.
 fn durability(store: &Store, asked: Durability, explicit: bool) -> Result<Durability> {
-    match (store.unsynced, asked) {
+    match (store.is_unsynced(), asked) {
         (true, Durability::None) => Ok(Durability::None),
         (true, _) if !explicit => Ok(Durability::None),
         (true, _) => Err(Error::new(

@@ -7,13 +7,12 @@
 
 use std::sync::atomic::Ordering;
 
+pub(crate) use super::guard::NO_DEADLINE;
 use super::guard::{Guard, Slot};
 use super::os;
 use crate::error::Result;
 use crate::model::LeaseId;
 
-/// No lease has a deadline.
-pub(crate) const NO_DEADLINE: u64 = u64::MAX;
 /// The deadline of a lease that is being revoked.
 pub(crate) const DEAD: u64 = 0;
 

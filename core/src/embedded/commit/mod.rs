@@ -598,7 +598,7 @@ mod tests {
     use std::sync::mpsc::channel;
 
     use super::*;
-    use crate::embedded::store;
+    use crate::embedded::opening;
     use crate::options::Options;
     use crate::request::{Compact, Put};
 
@@ -606,7 +606,7 @@ mod tests {
     #[test]
     fn closing_does_not_wait_for_the_lock_that_a_sweep_needs() {
         let limit = SWEEP_TIMEOUT / 2;
-        let store = store::open(Path::new(":memory:"), &Options::new()).expect("a store");
+        let store = opening::open(Path::new(":memory:"), &Options::new()).expect("a store");
         let terms = Terms { durability: Durability::None, timeout: None, interrupted: None };
         store.commit().call(Put::new("k", "v").into(), terms).expect("put");
         let (promised, is_promised) = channel();

@@ -302,7 +302,8 @@ mod tests {
 
     use super::*;
     use crate::embedded::commit::Terms;
-    use crate::embedded::store::{self, Store};
+    use crate::embedded::opening::open;
+    use crate::embedded::store::Store;
     use crate::options::Options;
     use crate::request::{Compact, Delete, Durability, Put, Request};
 
@@ -336,7 +337,7 @@ mod tests {
 
     #[test]
     fn reading_a_thousand_versions_back_takes_the_promised_steps() {
-        let store = store::open(Path::new(":memory:"), &Options::new()).unwrap();
+        let store = open(Path::new(":memory:"), &Options::new()).unwrap();
         for version in 0..1_100 {
             run(&store, Put::new("k", version.to_string()));
         }
@@ -352,7 +353,7 @@ mod tests {
 
     #[test]
     fn the_promise_holds_over_deletions_and_after_a_compaction() {
-        let store = store::open(Path::new(":memory:"), &Options::new()).unwrap();
+        let store = open(Path::new(":memory:"), &Options::new()).unwrap();
         for version in 0..600 {
             match version % 7 {
                 6 => run(&store, Delete::new("k")),
