@@ -1,8 +1,8 @@
 //! # libkv: etcd's data model as a library
 //!
 //! A store is a directory. Every write gets a revision, any past revision can be read until it is
-//! compacted, and transactions compare and swap over many keys. Several processes may have one
-//! store open.
+//! compacted, transactions compare and swap over many keys, watchers follow every change, and keys
+//! on a lease go with it. Several processes may have one store open, and follow each other.
 //!
 //! ```
 //! use libkv::{Db, Options, Put, Range, KeyRange};
@@ -17,8 +17,9 @@
 //! # Ok::<(), libkv::Error>(())
 //! ```
 //!
-//! Where to look: [`Db`] has every call; [`Put`], [`Range`], [`Delete`], [`Txn`] are the requests,
-//! plain values with their options as methods; [`Error`] carries a stable [`Code`]; [`Options`]
+//! Where to look: [`Db`] has every call; [`Put`], [`Range`], [`Delete`], [`Txn`], [`Watch`] are the
+//! requests, plain values with their options as methods; [`Watcher`], [`Lease`], [`Lock`] and
+//! [`Election`] are handles; [`Error`] carries a stable [`Code`]; [`Options`]
 //! says how a store is opened. `core/DESIGN.md` draws every byte on the disk.
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64")))]
