@@ -35,11 +35,11 @@ macro_rules! value {
         impl $name {
             #[classattr]
             fn __match_args__(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
-                PyTuple::new(py, [$( stringify!($field), )*])
+                PyTuple::new(py, [$( plain(stringify!($field)), )*])
             }
 
             fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-                guard(|| shown(stringify!($name), &[$( stringify!($field), )*], &self.fields(py)?))
+                guard(|| shown(stringify!($name), &[$( plain(stringify!($field)), )*], &self.fields(py)?))
             }
 
             fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
@@ -59,6 +59,11 @@ macro_rules! value {
             $( $methods )*
         }
     };
+}
+
+/// A field by the name that Python knows it by.
+fn plain(field: &'static str) -> &'static str {
+    field.trim_start_matches("r#")
 }
 
 fn shown(name: &str, names: &[&str], fields: &Bound<'_, PyTuple>) -> PyResult<String> {
