@@ -18,6 +18,7 @@ whoever waits for a lock or stands for election takes it out of the line.
 """
 
 import asyncio
+import contextlib
 import inspect
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -50,7 +51,7 @@ __all__ = ["Db", "Election", "Leaders", "Lease", "Lock", "Scan", "Snapshot", "Tr
 
 _T = TypeVar("_T")
 _Item = TypeVar("_Item")
-_Next = TypeVar("_Next", covariant=True)
+_Item_co = TypeVar("_Item_co", covariant=True)
 
 _ABSENT: Any = object()
 """Stands for an argument that was left out."""
@@ -157,10 +158,10 @@ class Transaction:
         return self._transaction.delete(*_given(key), **options)
 
 
-class _Source(Protocol[_Next]):
+class _Source(Protocol[_Item_co]):
     """What has items now and then: a libkv.Watcher or libkv.Leaders."""
 
-    def try_next(self) -> _Next | None: ...
+    def try_next(self) -> _Item_co | None: ...
     def _wait(self, answers: _libkv._Answers, future: asyncio.Future[None]) -> _libkv._Wait: ...
 
 
@@ -214,7 +215,7 @@ class Watcher:
         self._watcher = watcher
         self._iteration = _Iteration(watcher, db)
 
-    async def next(self, timeout: float | None = None) -> libkv.WatchBatch | None:  # noqa: ASYNC109 - as libkv.Watcher
+    async def next(self, timeout: float | None = None) -> libkv.WatchBatch | None:
         """The next batch; None if timeout (seconds; None: for ever) has passed without one."""
         return await _next(self._watcher, timeout)
 
@@ -272,7 +273,7 @@ class Leaders:
         self._leaders = leaders
         self._iteration = _Iteration(leaders, db)
 
-    async def next(self, timeout: float | None = None) -> libkv.KeyValue | None:  # noqa: ASYNC109 - as libkv.Leaders
+    async def next(self, timeout: float | None = None) -> libkv.KeyValue | None:
         """The next leader's pair; None if timeout (seconds; None: for ever) has passed without one."""
         return await _next(self._leaders, timeout)
 
@@ -409,13 +410,11 @@ async def _revoked(submit: Callable[[_libkv._Answers, asyncio.Future[Any]], _lib
     loop = asyncio.get_running_loop()
     future: asyncio.Future[object] = loop.create_future()
     if submit(_answers(loop), future) is not None:
-        try:
+        with contextlib.suppress(libkv.LeaseNotFoundError):
             await future
-        except libkv.LeaseNotFoundError:
-            pass
 
 
-async def _stand(claim: _libkv._Claim, value: BytesLike, timeout: float | None) -> bool:  # noqa: ASYNC109 - as acquire()
+async def _stand(claim: _libkv._Claim, value: BytesLike, timeout: float | None) -> bool:
     """Stand in line until the name is had; False if the time was over. Else it stands in no line."""
     claim.renew(value)
     try:
@@ -428,7 +427,7 @@ async def _stand(claim: _libkv._Claim, value: BytesLike, timeout: float | None) 
     return held
 
 
-async def _in_line(claim: _libkv._Claim, timeout: float | None) -> bool:  # noqa: ASYNC109 - as acquire()
+async def _in_line(claim: _libkv._Claim, timeout: float | None) -> bool:
     loop = asyncio.get_running_loop()
     until = None if timeout is None else loop.time() + timeout
     asked = None
@@ -454,16 +453,16 @@ async def _in_line(claim: _libkv._Claim, timeout: float | None) -> bool:  # noqa
 
 
 class Lock:
-    """A lock that one holds at a time, of all tasks and processes; made by lock(). See libkv.Lock for what it guarantees.
+    """A lock that one holds at a time, of all tasks and processes; made by lock().
 
-    An asynchronous context manager that acquires and releases it. A handle is one place in the line: each task takes
-    one of its own.
+    See libkv.Lock for what it guarantees. An asynchronous context manager that acquires and releases it. A handle is
+    one place in the line: each task takes one of its own.
     """
 
     def __init__(self, claim: _libkv._Claim) -> None:
         self._claim = claim
 
-    async def acquire(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as libkv.Lock
+    async def acquire(self, timeout: float | None = None) -> None:
         """Wait until it has the lock, timeout seconds at most; see libkv.Lock.acquire().
 
         If it is cancelled it leaves the line.
@@ -534,7 +533,7 @@ class Election:
         self._claim = claim
         self._db = db
 
-    async def campaign(self, value: BytesLike, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as libkv.Election
+    async def campaign(self, value: BytesLike, timeout: float | None = None) -> None:
         """Wait until it leads, timeout seconds at most, and proclaim value; see libkv.Election.campaign().
 
         If it is cancelled it leaves the line.
@@ -705,7 +704,7 @@ class Db:
         """Follow the events of a range, by whichever process they are written; see libkv.Db.watch()."""
         return Watcher(self._db.watch(*_given(key), **options), self._db)
 
-    async def lease_grant(self, ttl_seconds: int, *, id: int = 0) -> libkv.LeaseGrant:  # noqa: A002 - as libkv.Db
+    async def lease_grant(self, ttl_seconds: int, *, id: int = 0) -> libkv.LeaseGrant:
         """Grant a lease, which nobody keeps alive; see libkv.Db.lease_grant()."""
 
         def submit(answers: _libkv._Answers, future: asyncio.Future[Any]) -> _libkv._Submitted:
@@ -713,7 +712,7 @@ class Db:
 
         return cast("libkv.LeaseGrant", await _answer(submit))
 
-    async def lease_revoke(self, id: int) -> libkv.LeaseRevoke:  # noqa: A002 - as libkv.Db
+    async def lease_revoke(self, id: int) -> libkv.LeaseRevoke:
         """Revoke a lease: its keys are deleted in one revision; see libkv.Db.lease_revoke()."""
 
         def submit(answers: _libkv._Answers, future: asyncio.Future[Any]) -> _libkv._Submitted:
@@ -721,11 +720,11 @@ class Db:
 
         return cast("libkv.LeaseRevoke", await _answer(submit))
 
-    async def lease_keep_alive(self, id: int) -> libkv.LeaseKeepAlive:  # noqa: A002 - as libkv.Db
+    async def lease_keep_alive(self, id: int) -> libkv.LeaseKeepAlive:
         """Give a lease its full TTL again, once; see libkv.Db.lease_keep_alive()."""
         return self._db.lease_keep_alive(id)
 
-    async def lease_time_to_live(self, id: int, *, keys: bool = False) -> libkv.LeaseTimeToLive:  # noqa: A002 - as libkv.Db
+    async def lease_time_to_live(self, id: int, *, keys: bool = False) -> libkv.LeaseTimeToLive:
         """What is left of a lease, and which keys hang on it; see libkv.Db.lease_time_to_live()."""
         return self._db.lease_time_to_live(id, keys=keys)
 
