@@ -177,8 +177,11 @@ impl Watcher {
     /// that is so already, and again each time; it may be woken for nothing. It runs on a thread of
     /// libkv and must not block.
     pub fn set_waker(&self, waker: Option<Waker>) {
-        if self.db.engine().ensure_open().is_ok() {
-            self.stream.set_waker(waker);
+        match (self.db.engine().ensure_open(), waker) {
+            (Ok(()), waker) => self.stream.set_waker(waker),
+            // the end came first, and would be waited for in vain
+            (Err(_), Some(waker)) => waker.wake(),
+            (Err(_), None) => {}
         }
     }
 
