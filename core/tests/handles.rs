@@ -108,3 +108,13 @@ fn a_waker_that_comes_after_the_end_is_woken_at_once() {
         assert!(woken.0.load(Ordering::SeqCst), "end {at}");
     }
 }
+
+#[test]
+fn leaders_that_were_closed_unread_answer_closed() {
+    let db = store();
+    let mut election = db.election("name", 60).unwrap();
+    election.campaign("me", None).unwrap();
+    let mut leaders = election.observe().unwrap();
+    leaders.close();
+    assert_eq!(code(leaders.try_next()), Code::Closed);
+}

@@ -202,6 +202,11 @@ impl Watcher {
         Canceller { stream: Arc::downgrade(&self.stream) }
     }
 
+    /// Whether it has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.stream.is_over()
+    }
+
     /// Ends it, from any thread: every later call answers `closed`.
     pub fn close(&self) {
         self.stream.end(Error::new(Code::Closed, "the watcher is closed"));
