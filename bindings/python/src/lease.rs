@@ -115,8 +115,9 @@ impl Lease {
         self.lease.lost()
     }
 
-    /// Calls callback() when the lease is lost, or soon if it is; never once the handle is closed. It runs on a
-    /// thread of its own; what it raises goes to sys.unraisablehook.
+    /// Calls callback() when the lease is lost, or soon if it is; never once the handle is closed. That it is lost
+    /// shows at the next keep-alive, after a third of the TTL at most. It runs on a thread of its own; what it
+    /// raises goes to sys.unraisablehook.
     fn on_lost(&self, callback: &Bound<'_, PyAny>) -> PyResult<()> {
         guard(|| {
             if !callback.is_callable() {

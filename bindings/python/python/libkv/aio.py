@@ -340,7 +340,10 @@ class Lease:
         return self._lease.lost
 
     def on_lost(self, callback: Callable[[], object]) -> None:
-        """Call callback() on the running loop when the lease is lost, or soon if it is; never once it is closed."""
+        """Call callback() on the running loop when the lease is lost, or soon if it is; never once it is closed.
+
+        That it is lost shows at the next keep-alive, after a third of the TTL at most.
+        """
         if not callable(callback):
             message = f"callback must be a function without arguments, not {type(callback).__name__}"
             raise TypeError(message)
