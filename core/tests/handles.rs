@@ -1,6 +1,8 @@
 //! What a handle says to a second thread, and once its store is closed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Wake;
 use std::thread;
 use std::time::Duration;
 
@@ -81,4 +83,38 @@ fn closing_a_handle_revokes_the_leases_that_it_kept() {
     assert_eq!(other.lease_list().unwrap(), []);
     other.close();
     std::fs::remove_dir_all(path).unwrap();
+}
+
+/// Tells whether it was woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_waker_that_comes_after_the_end_is_woken_at_once() {
+    let ends: [fn(&Db, &Watcher); 3] =
+        [|_, watcher| watcher.cancel(), |_, watcher| watcher.close(), |db, _| db.close()];
+    for (at, end) in ends.into_iter().enumerate() {
+        let db = store();
+        let watcher = db.watch(Watch::new(KeyRange::all())).unwrap();
+        end(&db, &watcher);
+        let woken = Arc::new(Woken::default());
+        watcher.set_waker(Some(woken.clone().into()));
+        assert!(woken.0.load(Ordering::SeqCst), "end {at}");
+    }
+}
+
+#[test]
+fn leaders_that_were_closed_unread_answer_closed() {
+    let db = store();
+    let mut election = db.election("name", 60).unwrap();
+    election.campaign("me", None).unwrap();
+    let mut leaders = election.observe().unwrap();
+    leaders.close();
+    assert_eq!(code(leaders.try_next()), Code::Closed);
 }

@@ -35,11 +35,11 @@ macro_rules! value {
         impl $name {
             #[classattr]
             fn __match_args__(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
-                PyTuple::new(py, [$( stringify!($field), )*])
+                PyTuple::new(py, [$( plain(stringify!($field)), )*])
             }
 
             fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-                guard(|| shown(stringify!($name), &[$( stringify!($field), )*], &self.fields(py)?))
+                guard(|| shown(stringify!($name), &[$( plain(stringify!($field)), )*], &self.fields(py)?))
             }
 
             fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
@@ -59,6 +59,11 @@ macro_rules! value {
             $( $methods )*
         }
     };
+}
+
+/// A field by the name that Python knows it by.
+fn plain(field: &'static str) -> &'static str {
+    field.trim_start_matches("r#")
 }
 
 fn shown(name: &str, names: &[&str], fields: &Bound<'_, PyTuple>) -> PyResult<String> {
@@ -170,6 +175,73 @@ value! {
         kv: Py<KeyValue>,
         /// The pair before the revision of this event, where it was asked for and is kept; else None.
         prev_kv: Option<Py<KeyValue>>,
+    }
+}
+
+value! {
+    /// What a watcher delivers at a time: all matching events of one revision. Iterating it, and `len`, are those
+    /// of `events`.
+    WatchBatch {
+        /// The revision of the events; without events, the last one that has been looked at.
+        revision: i64,
+        /// The events in the order they happened in, a list of Event; empty for a sign of progress.
+        events: Py<PyList>,
+    }
+
+    fn __len__(&self, py: Python<'_>) -> usize {
+        self.events.bind(py).len()
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        guard(|| self.events.bind(py).try_iter())
+    }
+
+    fn __getitem__<'py>(&self, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        guard(|| self.events.bind(index.py()).as_any().get_item(index))
+    }
+}
+
+value! {
+    /// The answer to a grant.
+    LeaseGrant {
+        /// The store's revision: granting does not change it.
+        revision: i64,
+        /// The id of the lease.
+        id: i64,
+        /// The TTL that it got.
+        ttl_seconds: i64,
+    }
+}
+
+value! {
+    /// The answer to a revocation.
+    LeaseRevoke {
+        /// The store's revision afterwards; unchanged if the lease had no keys.
+        revision: i64,
+    }
+}
+
+value! {
+    /// The answer to a keep-alive.
+    LeaseKeepAlive {
+        /// The id of the lease.
+        id: i64,
+        /// The TTL that it has again, or 0: there is no such lease, or it has expired.
+        ttl_seconds: i64,
+    }
+}
+
+value! {
+    /// What is left of a lease.
+    LeaseTimeToLive {
+        /// The id of the lease.
+        id: i64,
+        /// Whole seconds that are left, rounded down; -1 if there is no such lease.
+        ttl_seconds: i64,
+        /// The TTL that it was granted; 0 if there is no such lease.
+        granted_ttl_seconds: i64,
+        /// The keys on it, ascending, if they were asked for: a list of bytes.
+        keys: Py<PyList>,
     }
 }
 
@@ -370,6 +442,8 @@ impl IntoPython for Answer {
             Answer::Delete(delete) => delete.into_python(py)?.into_any(),
             Answer::Txn(txn) => txn.into_python(py)?.into_any(),
             Answer::Compact(compact) => compact.into_python(py)?.into_any(),
+            Answer::LeaseGrant(granted) => granted.into_python(py)?.into_any(),
+            Answer::LeaseRevoke(revoked) => revoked.into_python(py)?.into_any(),
         })
     }
 }
@@ -384,6 +458,50 @@ impl IntoPython for libkv::Event {
         };
         let (kv, prev_kv) = (self.kv.into_python(py)?, maybe(py, self.prev_kv)?);
         Py::new(py, Event { r#type: r#type.unbind(), kv, prev_kv })
+    }
+}
+
+impl IntoPython for libkv::WatchBatch {
+    type Class = WatchBatch;
+
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<WatchBatch>> {
+        Py::new(py, WatchBatch { revision: self.revision, events: list(py, self.events)? })
+    }
+}
+
+impl IntoPython for libkv::LeaseGrant {
+    type Class = LeaseGrant;
+
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<LeaseGrant>> {
+        let libkv::LeaseGrant { revision, id, ttl_seconds } = self;
+        Py::new(py, LeaseGrant { revision, id, ttl_seconds })
+    }
+}
+
+impl IntoPython for libkv::LeaseRevoke {
+    type Class = LeaseRevoke;
+
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<LeaseRevoke>> {
+        Py::new(py, LeaseRevoke { revision: self.revision })
+    }
+}
+
+impl IntoPython for libkv::LeaseKeepAlive {
+    type Class = LeaseKeepAlive;
+
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<LeaseKeepAlive>> {
+        let libkv::LeaseKeepAlive { id, ttl_seconds } = self;
+        Py::new(py, LeaseKeepAlive { id, ttl_seconds })
+    }
+}
+
+impl IntoPython for libkv::LeaseTimeToLive {
+    type Class = LeaseTimeToLive;
+
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<LeaseTimeToLive>> {
+        let libkv::LeaseTimeToLive { id, ttl_seconds, granted_ttl_seconds, keys } = self;
+        let keys = PyList::new(py, keys.iter().map(|key| PyBytes::new(py, key)))?.unbind();
+        Py::new(py, LeaseTimeToLive { id, ttl_seconds, granted_ttl_seconds, keys })
     }
 }
 

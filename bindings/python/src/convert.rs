@@ -2,12 +2,13 @@
 //! out of range `OverflowError`, and each says which argument it means.
 
 use std::borrow::Cow;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use libkv::{Durability, KeyRange};
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyMemoryView, PyString};
+use pyo3::types::{PyBool, PyBytes, PyDateTime, PyDict, PyInt, PyMemoryView, PyString};
 use pyo3::{Borrowed, intern};
 
 /// The keywords of a call.
@@ -76,6 +77,33 @@ where
         false => value.call_method0(intern!(value.py(), "__index__")).map_err(|_| wrong_type(what, "an int", value))?,
     };
     index.extract().map_err(|_| PyOverflowError::new_err(format!("{what} is beyond {room}: {index}")))
+}
+
+/// A number of seconds, as a time-out is given; none, as infinity, is for ever, and below 0 is 0.
+pub fn seconds(what: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Duration>> {
+    let Some(value) = value else { return Ok(None) };
+    let wanted = "a number of seconds or None";
+    let number: f64 = value.extract().map_err(|_| wrong_type(what, wanted, value))?;
+    match number.is_nan() {
+        true => Err(PyValueError::new_err(format!("{what} must be {wanted}, not nan"))),
+        // what is beyond reckoning is for ever
+        false => Ok(Duration::try_from_secs_f64(number.max(0.0)).ok()),
+    }
+}
+
+/// A time: a datetime (one without a time zone is local time), or seconds since 1970.
+pub fn time(what: &str, value: &Bound<'_, PyAny>) -> PyResult<SystemTime> {
+    let given = match value.is_instance_of::<PyDateTime>() {
+        true => &value.call_method0(intern!(value.py(), "timestamp"))?,
+        false => value,
+    };
+    let wanted = "a datetime or a number of seconds since 1970";
+    let seconds: f64 = given.extract().map_err(|_| wrong_type(what, wanted, value))?;
+    if seconds.is_nan() {
+        return Err(PyValueError::new_err(format!("{what} must be {wanted}, not nan")));
+    }
+    // the ends of what can be said in milliseconds: before everything, after everything
+    Ok(UNIX_EPOCH + Duration::from_millis((seconds * 1_000.0).clamp(0.0, i64::MAX as f64) as u64))
 }
 
 /// `True` or `False`, and nothing that merely looks so.

@@ -2,18 +2,23 @@
 
 use std::path::PathBuf;
 
-use libkv::{Answer, Code, Compact, Error, KeyRange, PairRef, Request};
+use libkv::{Answer, Code, Compact, Error, KeyRange, PairRef, Request, Revoke};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use crate::answer::{CheckReport, CompactResult, DeleteResult, IntoPython, KeyValue, PutResult, RangeResult, Status};
-use crate::answer::{TxnResult, pair_of};
+use crate::answer::{
+    CheckReport, CompactResult, DeleteResult, IntoPython, KeyValue, LeaseGrant, LeaseKeepAlive, LeaseRevoke,
+    LeaseTimeToLive, PutResult, RangeResult, Status, TxnResult, pair_of,
+};
+use crate::claim::{Claim, Election, Lock, Steps};
 use crate::convert::{Dict, Given, Keys, bytes, each_option, flag, int};
 use crate::error::raise;
+use crate::follow::Watcher;
 use crate::guard::{call, detached, guard, not_pickled};
 use crate::handle::Handle;
+use crate::lease::{self, Lease};
 use crate::pairs::Packed;
 use crate::request;
 use crate::scan::{ChangeScan, EventScan, Scan};
@@ -26,7 +31,8 @@ const ON_STACK_BYTES: usize = 1_024;
 
 /// A store, open. Made by open(); usable from any thread; a context manager that closes it.
 ///
-/// Closing it closes everything made from it (scans, snapshots): every later call raises ClosedError.
+/// Closing it closes everything made from it (scans, snapshots, watchers, leases, locks, elections): every later
+/// call raises ClosedError.
 /// After a fork() the child gets ForkedError: it opens the store anew.
 #[pyclass(frozen, module = "libkv")]
 pub struct Db {
@@ -88,9 +94,11 @@ fn keys(call: &str, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<KeyR
 
 /// The answer as the class that it must have.
 fn answered<T: IntoPython>(py: Python<'_>, answer: Answer, pick: fn(Answer) -> Option<T>) -> PyResult<Py<T::Class>> {
-    pick(answer)
-        .ok_or_else(|| raise(Error::new(Code::Internal, "the engine answered another kind of request")))?
-        .into_python(py)
+    pick(answer).ok_or_else(wrong_answer)?.into_python(py)
+}
+
+fn wrong_answer() -> PyErr {
+    raise(Error::new(Code::Internal, "the engine answered another kind of request"))
 }
 
 fn write<T: IntoPython>(
@@ -112,7 +120,7 @@ macro_rules! pick {
 pub fn run_txn(py: Python<'_>, db: &libkv::Db, txn: libkv::Txn) -> PyResult<libkv::TxnResult> {
     let pick: fn(Answer) -> Option<libkv::TxnResult> = pick!(Txn);
     let answer = call(py, db, txn)?;
-    pick(answer).ok_or_else(|| raise(Error::new(Code::Internal, "the engine answered another kind of request")))
+    pick(answer).ok_or_else(wrong_answer)
 }
 
 #[pymethods]
@@ -320,6 +328,115 @@ impl Db {
         })
     }
 
+    /// The last revision that was written by the end of the minute of this time: what a key held then is
+    /// get(key, revision=...) of it. time is a datetime (one without a time zone is local time, as for
+    /// datetime.timestamp()) or a number of seconds since 1970.
+    ///
+    /// Raises CompactedError if that revision cannot be read any more.
+    fn revision_at(&self, py: Python<'_>, time: &Bound<'_, PyAny>) -> PyResult<i64> {
+        guard(|| {
+            let time = crate::convert::time("time", time)?;
+            detached(py, || self.db.revision_at(time))
+        })
+    }
+
+    /// Follows the events of a key, prefix=, start= and end=, or of all, by whichever process they are written: a
+    /// Watcher, which is an iterator of WatchBatch.
+    ///
+    /// start_revision is the first revision to deliver: one that is kept, or that is still to come; 0 is whatever is
+    /// written from now on. prev_kv asks for the pair before each event; no_put and no_delete leave those out;
+    /// progress asks for a batch without events, which says how far all is seen, after ten minutes without one.
+    ///
+    /// Raises InvalidArgumentError (a range that ends at or before its beginning), CompactedError (start_revision
+    /// lies below the compacted revision, which the exception carries).
+    #[pyo3(
+        signature = (key=Given::default(), **options),
+        text_signature = "($self, key=..., *, prefix=..., start=..., end=..., start_revision=0, prev_kv=False, no_put=False, no_delete=False, progress=False)"
+    )]
+    fn watch(&self, py: Python<'_>, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Watcher> {
+        guard(|| {
+            let watch = request::watch(key, options)?;
+            Ok(Watcher::new(&self.db, detached(py, || self.db.watch(watch))?))
+        })
+    }
+
+    /// Grants a lease of ttl_seconds (raised to lease_ttl_min_seconds) with this id, or with one that the store
+    /// chooses for 0. Nobody keeps it alive; see lease() for one that does.
+    ///
+    /// Raises LeaseExistsError, InvalidArgumentError (a TTL over 9,000,000,000 s), and as put().
+    #[pyo3(signature = (ttl_seconds, **options), text_signature = "($self, ttl_seconds, *, id=0)")]
+    fn lease_grant(
+        &self,
+        py: Python<'_>,
+        ttl_seconds: &Bound<'_, PyAny>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<Py<LeaseGrant>> {
+        guard(|| write(py, &self.db, lease::grant(ttl_seconds, options)?, pick!(LeaseGrant)))
+    }
+
+    /// Revokes a lease: its keys are deleted in one revision, by ascending key. Raises LeaseNotFoundError, and as
+    /// put().
+    fn lease_revoke(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Py<LeaseRevoke>> {
+        guard(|| write(py, &self.db, Revoke { id: int("id", id)? }, pick!(LeaseRevoke)))
+    }
+
+    /// Gives a lease its full TTL again, once. It takes no lock and writes nothing to the disk. The answer's
+    /// ttl_seconds is 0 if there is no such lease, or it has expired. Raises ReadOnlyError.
+    fn lease_keep_alive(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Py<LeaseKeepAlive>> {
+        guard(|| {
+            let id = int("id", id)?;
+            detached(py, || self.db.lease_keep_alive(id))?.into_python(py)
+        })
+    }
+
+    /// What is left of a lease, and, with keys, which keys hang on it. The answer's ttl_seconds is -1 if there is no
+    /// such lease.
+    #[pyo3(signature = (id, **options), text_signature = "($self, id, *, keys=False)")]
+    fn lease_time_to_live(
+        &self,
+        py: Python<'_>,
+        id: &Bound<'_, PyAny>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<Py<LeaseTimeToLive>> {
+        guard(|| {
+            let (id, mut keys) = (int("id", id)?, false);
+            each_option("lease_time_to_live", options, &["keys"], |name, given| {
+                keys = flag(name, given)?;
+                Ok(())
+            })?;
+            detached(py, || self.db.lease_time_to_live(id, keys))?.into_python(py)
+        })
+    }
+
+    /// The ids of all leases, the next to expire first.
+    fn lease_list(&self, py: Python<'_>) -> PyResult<Vec<i64>> {
+        guard(|| detached(py, || self.db.lease_list()))
+    }
+
+    /// A lease of ttl_seconds that keeps itself alive, and is revoked when its handle is closed or collected. With
+    /// end_with_process it also ends within 500 ms of this process's death; else by its TTL. Raises as lease_grant().
+    #[pyo3(signature = (ttl_seconds, **options), text_signature = "($self, ttl_seconds, *, end_with_process=False)")]
+    fn lease(&self, py: Python<'_>, ttl_seconds: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -> PyResult<Lease> {
+        guard(|| {
+            let grant = lease::kept_grant(ttl_seconds, options)?;
+            match call(py, &self.db, grant)? {
+                Answer::LeaseGrant(granted) => Lease::adopt(&self.db, granted),
+                _ => Err(wrong_answer()),
+            }
+        })
+    }
+
+    /// A lock by this name (bytes, a buffer or str), not yet acquired. Once it is, and its process lives but does not
+    /// keep its lease alive, it is freed after ttl_seconds. Raises InvalidArgumentError for an empty name.
+    fn lock(&self, name: &Bound<'_, PyAny>, ttl_seconds: &Bound<'_, PyAny>) -> PyResult<Lock> {
+        guard(|| Claim::new(&self.db, name, ttl_seconds).map(Lock::new))
+    }
+
+    /// An election by this name; nobody campaigns yet. Arguments and exceptions as lock().
+    fn election(&self, name: &Bound<'_, PyAny>, ttl_seconds: &Bound<'_, PyAny>) -> PyResult<Election> {
+        guard(|| Claim::new(&self.db, name, ttl_seconds).map(Election::new))
+    }
+
     /// What the store says of itself: revisions, sizes, who holds the lock, what pins space.
     fn status(&self, py: Python<'_>) -> PyResult<Py<Status>> {
         guard(|| detached(py, || self.db.status())?.into_python(py))
@@ -353,6 +470,54 @@ impl Db {
         Transaction::new(&self.db)
     }
 
+    /// A place in the line for a name, for libkv.aio.
+    fn _claim(&self, name: &Bound<'_, PyAny>, ttl_seconds: &Bound<'_, PyAny>) -> PyResult<Steps> {
+        guard(|| Claim::new(&self.db, name, ttl_seconds).map(Steps::new))
+    }
+
+    /// Asks for the lease of lease(), for libkv.aio: the future is woken when the answer is there.
+    #[pyo3(signature = (ttl_seconds, answers, future, **options))]
+    fn _ask_lease(
+        slf: &Bound<'_, Self>,
+        ttl_seconds: &Bound<'_, PyAny>,
+        answers: &Bound<'_, submit::Answers>,
+        future: &Bound<'_, PyAny>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<submit::Asked> {
+        guard(|| {
+            let grant = lease::kept_grant(ttl_seconds, options)?;
+            Ok(answers.get().ask(&slf.get().db, grant.into(), future))
+        })
+    }
+
+    /// As _submit, for lease_grant().
+    #[pyo3(signature = (ttl_seconds, answers, future, **options))]
+    fn _submit_grant(
+        slf: &Bound<'_, Self>,
+        ttl_seconds: &Bound<'_, PyAny>,
+        answers: &Bound<'_, submit::Answers>,
+        future: &Bound<'_, PyAny>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<submit::Submitted> {
+        guard(|| {
+            let grant = lease::grant(ttl_seconds, options)?;
+            Ok(answers.get().submit(&slf.get().db, grant.into(), future))
+        })
+    }
+
+    /// As _submit, for lease_revoke().
+    fn _submit_revoke(
+        slf: &Bound<'_, Self>,
+        id: &Bound<'_, PyAny>,
+        answers: &Bound<'_, submit::Answers>,
+        future: &Bound<'_, PyAny>,
+    ) -> PyResult<submit::Submitted> {
+        guard(|| {
+            let revoke = Revoke { id: int("id", id)? };
+            Ok(answers.get().submit(&slf.get().db, revoke.into(), future))
+        })
+    }
+
     /// Hands a write over without waiting, for libkv.aio: the answer goes to the future.
     fn _submit(
         slf: &Bound<'_, Self>,
@@ -360,7 +525,7 @@ impl Db {
         answers: &Bound<'_, submit::Answers>,
         future: &Bound<'_, PyAny>,
     ) -> PyResult<submit::Submitted> {
-        guard(|| answers.get().submit(&slf.get().db, request::request(request)?, future))
+        guard(|| Ok(answers.get().submit(&slf.get().db, request::request(request)?, future)))
     }
 
     /// As _submit, for compact().
@@ -373,7 +538,7 @@ impl Db {
     ) -> PyResult<submit::Submitted> {
         guard(|| {
             let compact = Compact { revision: int("revision", revision)?, physical: flag("physical", physical)? };
-            answers.get().submit(&slf.get().db, compact.into(), future)
+            Ok(answers.get().submit(&slf.get().db, compact.into(), future))
         })
     }
 

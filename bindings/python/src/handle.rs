@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 
+use crate::error::raise;
+
 /// An open store, shared by a `Db` and what was made from it.
 ///
 /// The last to go closes the store, which may have to wait for another process (a write that is still
@@ -18,6 +20,15 @@ struct Inner(Option<libkv::Db>);
 impl Handle {
     pub fn new(db: libkv::Db) -> Handle {
         Handle(Arc::new(Inner(Some(db))))
+    }
+
+    /// Refuses if it is closed, or from before a fork.
+    pub fn ensure_open(&self) -> PyResult<()> {
+        match self.is_closed() {
+            // any call says which of the two
+            true => self.get([0]).map(drop).map_err(raise),
+            false => Ok(()),
+        }
     }
 }
 

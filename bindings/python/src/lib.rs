@@ -2,15 +2,19 @@
 //! `libkv` passes it on, and `libkv.aio` is written over it.
 
 mod answer;
+mod claim;
 mod convert;
 mod db;
 mod error;
+mod follow;
 mod guard;
 mod handle;
+mod lease;
 mod options;
 mod pairs;
 mod request;
 mod scan;
+mod sleep;
 mod snapshot;
 mod submit;
 mod transact;
@@ -75,6 +79,11 @@ fn _libkv(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<scan::EventScan>()?;
     module.add_class::<scan::ChangeScan>()?;
     module.add_class::<transact::Transaction>()?;
+    module.add_class::<follow::Watcher>()?;
+    module.add_class::<follow::Leaders>()?;
+    module.add_class::<lease::Lease>()?;
+    module.add_class::<claim::Lock>()?;
+    module.add_class::<claim::Election>()?;
     module.add_class::<options::Clock>()?;
     module.add_class::<request::Put>()?;
     module.add_class::<request::Range>()?;
@@ -90,11 +99,19 @@ fn _libkv(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<answer::CompactResult>()?;
     module.add_class::<answer::Event>()?;
     module.add_class::<answer::Change>()?;
+    module.add_class::<answer::WatchBatch>()?;
+    module.add_class::<answer::LeaseGrant>()?;
+    module.add_class::<answer::LeaseRevoke>()?;
+    module.add_class::<answer::LeaseKeepAlive>()?;
+    module.add_class::<answer::LeaseTimeToLive>()?;
     module.add_class::<answer::Status>()?;
     module.add_class::<answer::Problem>()?;
     module.add_class::<answer::CheckReport>()?;
     module.add_class::<submit::Answers>()?;
     module.add_class::<submit::Submitted>()?;
+    module.add_class::<submit::Asked>()?;
+    module.add_class::<follow::Wait>()?;
+    module.add_class::<claim::Steps>()?;
     module.add_class::<transact::Retries>()?;
     module.add_class::<transact::Ended>()?;
     // the package says what is public

@@ -31,6 +31,8 @@ const RANGE_OPTIONS: &[&str] = &[
     "serializable",
 ];
 const DELETE_OPTIONS: &[&str] = &["prefix", "start", "end", "prev_kv", "durability"];
+const WATCH_OPTIONS: &[&str] =
+    &["prefix", "start", "end", "start_revision", "prev_kv", "no_put", "no_delete", "progress"];
 const TXN_OPTIONS: &[&str] = &["compare", "success", "failure", "durability"];
 
 const SORT_ORDERS: [(&str, SortOrder); 3] =
@@ -123,6 +125,26 @@ pub fn delete(key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<libkv::Del
         PyTypeError::new_err("delete() takes a key, or prefix=, or start= and end= (prefix=\"\" deletes all)")
     })?;
     Ok(delete)
+}
+
+/// A watch; every key if nothing is said.
+pub fn watch(key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<libkv::Watch> {
+    let (mut keys, mut watch) = (Keys::new(key.0), libkv::Watch::default());
+    each_option("watch", options, WATCH_OPTIONS, |name, given| {
+        match name {
+            "start_revision" => watch.start_revision = int(name, given)?,
+            "prev_kv" => watch.prev_kv = flag(name, given)?,
+            "no_put" => watch.no_put = flag(name, given)?,
+            "no_delete" => watch.no_delete = flag(name, given)?,
+            "progress" => watch.progress = flag(name, given)?,
+            _ => {
+                keys.take(name, given);
+            }
+        }
+        Ok(())
+    })?;
+    watch.range = keys.range("watch")?.unwrap_or_else(libkv::KeyRange::all);
+    Ok(watch)
 }
 
 /// A txn, from a `Txn` or from its lists.

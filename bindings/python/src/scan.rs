@@ -42,20 +42,12 @@ impl<T: Send, I: Iterator<Item = Result<T>> + Send> Steps<I> {
 
     fn next(&self, py: Python<'_>) -> PyResult<Option<T>> {
         // asked first: in a forked child another thread's lock would never open
-        self.ensure_open()?;
+        self.db.ensure_open()?;
         let mut state = self.state(py);
         if state.ahead.as_slice().is_empty() {
             state.fill(py)?;
         }
         state.ahead.next().transpose().map_err(raise)
-    }
-
-    fn ensure_open(&self) -> PyResult<()> {
-        match self.db.is_closed() {
-            // any call says whether it is closed or from before a fork
-            true => self.db.get([0]).map(drop).map_err(raise),
-            false => Ok(()),
-        }
     }
 
     fn close(&self, py: Python<'_>) {

@@ -1,4 +1,4 @@
-//! Writes that an event loop awaits: their answers come back in groups, one wake-up for each.
+//! What an event loop awaits, writes and wake-ups: their answers come back in groups, one wake-up for each.
 //!
 //! No thread of the library ever touches Python. A completion puts its answer into a queue; the first
 //! of a group also writes a byte to a socket that the loop watches (`add_reader`), and the loop's
@@ -9,28 +9,40 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Wake, Waker};
 
-use libkv::{Answer, Request, Result};
+use libkv::{Answer, Code, Error, Request, Result, Revoke};
 use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::answer::IntoPython;
 use crate::error::raise;
 use crate::guard::guard;
+use crate::handle::Handle;
+use crate::lease::Lease;
+
+/// What a future gets.
+enum Told {
+    /// The answer to a write, or its exception.
+    Answer(Result<Answer>),
+    /// None: there is something to look at.
+    Woken,
+}
 
 /// What the library's threads and the loop share.
 struct Queue {
-    answers: Mutex<Vec<(u64, Result<Answer>)>>,
+    told: Mutex<Vec<(u64, Told)>>,
     wake: UnixStream,
 }
 
 impl Queue {
-    fn push(&self, id: u64, answer: Result<Answer>) {
+    fn push(&self, id: u64, what: Told) {
         let first = {
-            let mut answers = lock(&self.answers);
-            answers.push((id, answer));
-            answers.len() == 1
+            let mut told = lock(&self.told);
+            told.push((id, what));
+            told.len() == 1
         };
         if first {
             // never full: one byte stands for all until the loop has taken the queue
@@ -43,7 +55,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The futures that wait for writes, by number.
+/// The futures that wait, by number.
 #[derive(Default)]
 struct Waiting {
     last: u64,
@@ -55,23 +67,73 @@ struct Waiting {
 pub struct Answers {
     queue: Arc<Queue>,
     woken: UnixStream,
-    /// Shared with each `Submitted`, which forgets its future when it withdraws the write.
+    /// Shared with each `Place`, which can be forgotten.
     waiting: Arc<Mutex<Waiting>>,
 }
 
+/// A future among those of a loop.
+#[derive(Clone)]
+pub struct Place {
+    id: u64,
+    queue: Arc<Queue>,
+    waiting: Arc<Mutex<Waiting>>,
+}
+
+impl Place {
+    /// Resolves the future once, whoever wakes it and however often.
+    pub fn waker(&self) -> Waker {
+        Waker::from(Arc::new(Rouse { id: self.id, queue: self.queue.clone(), done: AtomicBool::new(false) }))
+    }
+
+    /// The future is told nothing from now on.
+    pub fn forget(&self) {
+        let future = lock(&self.waiting).futures.remove(&self.id);
+        drop(future);
+    }
+}
+
+struct Rouse {
+    id: u64,
+    queue: Arc<Queue>,
+    done: AtomicBool,
+}
+
+impl Wake for Rouse {
+    fn wake(self: Arc<Self>) {
+        if !self.done.swap(true, Ordering::AcqRel) {
+            self.queue.push(self.id, Told::Woken);
+        }
+    }
+}
+
 impl Answers {
+    /// A place for a future.
+    pub fn place(&self, future: &Bound<'_, PyAny>) -> Place {
+        let mut waiting = lock(&self.waiting);
+        waiting.last += 1;
+        let id = waiting.last;
+        waiting.futures.insert(id, future.clone().unbind());
+        Place { id, queue: self.queue.clone(), waiting: self.waiting.clone() }
+    }
+
     /// Hands a write over; the answer goes to `future`.
-    pub fn submit(&self, db: &libkv::Db, request: Request, future: &Bound<'_, PyAny>) -> PyResult<Submitted> {
-        let id = {
-            let mut waiting = lock(&self.waiting);
-            waiting.last += 1;
-            let id = waiting.last;
-            waiting.futures.insert(id, future.clone().unbind());
-            id
-        };
-        let queue = self.queue.clone();
-        let submitted = db.submit(request, move |answer| queue.push(id, answer));
-        Ok(Submitted { inner: Mutex::new(Some(submitted)), waiting: self.waiting.clone(), id })
+    pub fn submit(&self, db: &libkv::Db, request: Request, future: &Bound<'_, PyAny>) -> Submitted {
+        let place = self.place(future);
+        let (id, queue) = (place.id, place.queue.clone());
+        let submitted = db.submit(request, move |answer| queue.push(id, Told::Answer(answer)));
+        Submitted { inner: Mutex::new(Some(submitted)), place }
+    }
+
+    /// Hands a write over whose answer stays with what this answers; `future` is woken when it is there.
+    pub fn ask(&self, db: &Handle, request: Request, future: &Bound<'_, PyAny>) -> Asked {
+        let (place, answer) = (self.place(future), Arc::new(Mutex::new(None)));
+        let (id, queue, slot) = (place.id, place.queue.clone(), answer.clone());
+        let submitted = db.submit(request, move |answer| {
+            *lock(&slot) = Some(answer);
+            queue.push(id, Told::Woken);
+        });
+        let submitted = Submitted { inner: Mutex::new(Some(submitted)), place };
+        Asked { submitted, answer, db: db.clone() }
     }
 }
 
@@ -83,7 +145,7 @@ impl Answers {
             let (wake, woken) = UnixStream::pair()?;
             wake.set_nonblocking(true)?;
             woken.set_nonblocking(true)?;
-            let queue = Arc::new(Queue { answers: Mutex::default(), wake });
+            let queue = Arc::new(Queue { told: Mutex::default(), wake });
             Ok(Answers { queue, woken, waiting: Arc::default() })
         })
     }
@@ -93,18 +155,18 @@ impl Answers {
         self.woken.as_raw_fd()
     }
 
-    /// Called by the loop when there is something to read: resolves every future whose answer is here.
+    /// Called by the loop when there is something to read: resolves every future that was told something.
     fn resolve(&self, py: Python<'_>) -> PyResult<()> {
         guard(|| {
             // before the queue is taken: what comes later wakes again
             let _ = (&self.woken).read(&mut [0; 16]);
-            let answers = std::mem::take(&mut *lock(&self.queue.answers));
+            let told = std::mem::take(&mut *lock(&self.queue.told));
             let mut resolved = Ok(());
-            for (id, answer) in answers {
+            for (id, what) in told {
                 let future = lock(&self.waiting).futures.remove(&id);
                 if let Some(future) = future {
                     // what one raises is told once all have their answer
-                    resolved = resolved.and(resolve(future.bind(py), answer));
+                    resolved = resolved.and(resolve(future.bind(py), what));
                 }
             }
             resolved
@@ -112,12 +174,16 @@ impl Answers {
     }
 }
 
-fn resolve(future: &Bound<'_, PyAny>, answer: Result<Answer>) -> PyResult<()> {
+fn resolve(future: &Bound<'_, PyAny>, what: Told) -> PyResult<()> {
     let py = future.py();
     if future.call_method0(intern!(py, "done"))?.is_truthy()? {
         return Ok(());
     }
-    match answer.map_err(raise).and_then(|answer| answer.into_python(py)) {
+    let answer = match what {
+        Told::Answer(answer) => answer.map_err(raise).and_then(|answer| answer.into_python(py)),
+        Told::Woken => Ok(py.None()),
+    };
+    match answer {
         Ok(answer) => future.call_method1(intern!(py, "set_result"), (answer,))?,
         Err(error) => future.call_method1(intern!(py, "set_exception"), (error,))?,
     };
@@ -128,8 +194,7 @@ fn resolve(future: &Bound<'_, PyAny>, answer: Result<Answer>) -> PyResult<()> {
 #[pyclass(frozen, name = "_Submitted", module = "libkv._libkv")]
 pub struct Submitted {
     inner: Mutex<Option<libkv::Submitted>>,
-    waiting: Arc<Mutex<Waiting>>,
-    id: u64,
+    place: Place,
 }
 
 #[pymethods]
@@ -140,10 +205,51 @@ impl Submitted {
             let submitted = lock(&self.inner).take();
             let withdrawn = submitted.is_some_and(libkv::Submitted::cancel);
             if withdrawn {
-                let future = lock(&self.waiting).futures.remove(&self.id);
-                drop(future);
+                self.place.forget();
             }
             Ok(withdrawn)
+        })
+    }
+}
+
+/// What a lease, a lock or an election has asked of the store, for libkv.aio.
+#[pyclass(frozen, name = "_Asked", module = "libkv._libkv")]
+pub struct Asked {
+    submitted: Submitted,
+    answer: Arc<Mutex<Option<Result<Answer>>>>,
+    db: Handle,
+}
+
+impl Asked {
+    /// The answer, once.
+    pub fn take(&self) -> Option<Result<Answer>> {
+        lock(&self.answer).take()
+    }
+}
+
+#[pymethods]
+impl Asked {
+    /// Takes it back; False if a writer had begun it, or it is done.
+    fn cancel(&self) -> PyResult<bool> {
+        self.submitted.cancel()
+    }
+
+    /// The lease that was granted.
+    fn lease(&self) -> PyResult<Lease> {
+        guard(|| match self.take() {
+            Some(Ok(Answer::LeaseGrant(granted))) => Lease::adopt(&self.db, granted),
+            Some(Err(error)) => Err(raise(error)),
+            _ => Err(raise(Error::new(Code::Internal, "a lease without a grant"))),
+        })
+    }
+
+    /// When the answer came too late to be of use: a lease that was granted is given back.
+    fn abandon(&self) -> PyResult<()> {
+        guard(|| {
+            if let Some(Ok(Answer::LeaseGrant(granted))) = self.take() {
+                self.db.submit(Revoke { id: granted.id }, |_| {});
+            }
+            Ok(())
         })
     }
 }

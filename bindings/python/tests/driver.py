@@ -9,6 +9,8 @@ import inspect
 import re
 import string
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 import libkv
@@ -23,7 +25,12 @@ OPTIONS = {
     "max_mod": "max_mod_revision",
     "min_create": "min_create_revision",
     "max_create": "max_create_revision",
+    "start": "start_revision",
 }
+CLOCK_START_MS = 1_000_000_000_000
+"""Where the clock in hand stands when the store is opened."""
+PATIENCE_SECONDS = 20
+CLAIM_TTL_SECONDS = 60
 
 
 def to_bytes(word: str) -> bytes:
@@ -99,9 +106,23 @@ def pairs(kvs: Any) -> str:
 
 
 def event(event: libkv.Event) -> str:
+    before = f" <{pair(event.prev_kv)}" if event.prev_kv else ""
     if event.type == "put":
-        return f" put:{pair(event.kv)}"
-    return f" delete:{show(event.kv.key)}@{event.kv.mod_revision}"
+        return f" put:{pair(event.kv)}{before}"
+    return f" delete:{show(event.kv.key)}@{event.kv.mod_revision}{before}"
+
+
+def claim_key(key: bytes) -> str:
+    """A key of a lock or an election: the lease's number behind the last / is `*`."""
+    start, slash, digits = key.rpartition(b"/")
+    return show(start + slash) + "*" if re.fullmatch(rb"[0-9a-f]+", digits) else show(key)
+
+
+def leader(kv: libkv.KeyValue | None) -> str:
+    if kv is None:
+        return "none"
+    lease = "*" if kv.lease > 0 else kv.lease
+    return f"leader {claim_key(kv.key)}={show(kv.value)}@{kv.create_revision}/{kv.mod_revision}/{kv.version}/{lease}"
 
 
 def answer(result: Any) -> str:
@@ -120,6 +141,15 @@ def answer(result: Any) -> str:
             return f"status {result.revision} {result.compacted_revision} {result.keys}"
         case libkv.CheckReport(_, _, problems):
             return f"check problems={len(problems)}" + "".join(f" {problem}" for problem in problems)
+        case libkv.WatchBatch(revision, events):
+            return f"batch {revision}" + "".join(map(event, events))
+        case libkv.LeaseRevoke(revision):
+            return f"revoked {revision}"
+        case libkv.LeaseKeepAlive(id_, ttl):
+            return f"kept {id_} {ttl}"
+        case libkv.LeaseTimeToLive(id_, left, granted, on_it):
+            word = "all" if left >= 0 and granted - left <= 1 else left
+            return f"ttl {id_} {word} granted={granted}" + "".join(f" {show(key)}" for key in sorted(on_it))
         case None:
             return "none"
     return f"kv {pair(result)}"
@@ -129,10 +159,13 @@ class Driver:
     def __init__(self, store: str, *, is_aio: bool, **settings: Any) -> None:
         self.loop = asyncio.new_event_loop()
         self.how: Any = libkv.aio.open if is_aio else libkv.open
-        self.store, self.settings = store, settings
+        self.clock = libkv.Clock(CLOCK_START_MS)
+        self.store, self.settings = store, {**settings, "clock": self.clock}
         self.db = self.open()
 
     def open(self) -> Any:
+        self.watchers: dict[str, Any] = {}
+        self.claims: dict[tuple[str, str], Any] = {}
         return self.done(self.how(self.store, **self.settings))
 
     def done(self, result: Any) -> Any:
@@ -147,6 +180,77 @@ class Driver:
 
     async def collected(self, scan: libkv.aio.Scan[Any]) -> list[Any]:
         return [item async for item in scan]
+
+    def settled(self, watcher: Any, idle: Callable[[], str]) -> str:
+        """The next batch, or what to say once the watcher has seen everything."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < until:
+            batch = self.done(watcher.try_next())
+            if batch is not None:
+                return answer(batch)
+            resume = watcher.resume_revision  # asked before the revision that it is held against
+            if resume > self.done(self.db.status()).revision:
+                return idle()
+            time.sleep(0.001)
+        return "nothing"
+
+    def watch(self, kind: str, name: str, words: list[str]) -> str:
+        if kind == "watch":
+            self.watchers.pop(name, None)
+            self.watchers[name] = self.done(self.db.watch(**keys(words.pop(0)), **options(words)))
+            return f"watching {name}"
+        watcher = self.watchers.get(name)
+        if watcher is None:
+            return f"no watcher {name}"
+        match kind:
+            case "next":
+                batch = self.done(watcher.next(PATIENCE_SECONDS))
+                return "nothing" if batch is None else answer(batch)
+            case "idle":
+                return self.settled(watcher, lambda: "idle")
+            case "resume":
+                return self.settled(watcher, lambda: f"resume {watcher.resume_revision}")
+        watcher.cancel()
+        return "cancelled"
+
+    def claim(self, kind: str, name: str, words: list[str]) -> str:
+        made = "lock" if kind in ("lock", "unlock") else "election"
+        if (made, name) not in self.claims:
+            self.claims[made, name] = getattr(self.db, made)(to_bytes(name), CLAIM_TTL_SECONDS)
+        claim = self.claims[made, name]
+        match kind:
+            case "lock":
+                self.done(claim.acquire(PATIENCE_SECONDS))
+                return f"locked {claim_key(claim.key)} revision={claim.revision}"
+            case "unlock":
+                self.done(claim.release())
+                return "unlocked"
+            case "campaign":
+                self.done(claim.campaign(to_bytes(words[0]), PATIENCE_SECONDS))
+                return f"leads {claim_key(claim.key)} revision={claim.revision}"
+            case "proclaim":
+                self.done(claim.proclaim(to_bytes(words[0])))
+                return "proclaimed"
+            case "leader":
+                return leader(self.done(claim.leader()))
+        self.done(claim.resign())
+        return "resigned"
+
+    def lease(self, kind: str, words: list[str]) -> str:
+        number = int(words.pop(0)) if words else 0
+        match kind:
+            case "lease_grant":
+                chosen = options(words)
+                granted = self.done(self.db.lease_grant(number, **chosen))
+                shown = "*" if not chosen.get("id") and granted.id > 0 else granted.id
+                return f"granted {shown} {granted.ttl_seconds}"
+            case "lease_revoke":
+                return answer(self.done(self.db.lease_revoke(number)))
+            case "keep_alive":
+                return answer(self.done(self.db.lease_keep_alive(number)))
+            case "time_to_live":
+                return answer(self.done(self.db.lease_time_to_live(number, **options(words))))
+        return "leases" + "".join(f" {id_}" for id_ in sorted(self.done(self.db.lease_list())))
 
     def step(self, line: str) -> str:
         kind, *words = line.split()
@@ -178,6 +282,17 @@ class Driver:
                 return "diff" + "".join(f" {show(c.key)}:{pair(c.before)}>{pair(c.after)}" for c in found)
             case "status" | "check":
                 return answer(call())
+            case "lease_grant" | "lease_revoke" | "keep_alive" | "time_to_live" | "lease_list":
+                return self.lease(kind, words)
+            case "advance":
+                self.clock.advance(int(words[0]) * 1_000)
+                return "advanced"
+            case "revision_at":
+                return f"revision {call(CLOCK_START_MS / 1_000 + int(words[0]))}"
+            case "watch" | "next" | "idle" | "resume" | "cancel":
+                return self.watch(kind, words[0], words[1:])
+            case "lock" | "unlock" | "campaign" | "proclaim" | "leader" | "resign":
+                return self.claim(kind, words[0], words[1:])
             case "reopen":
                 self.done(self.db.close())
                 self.db = self.open()

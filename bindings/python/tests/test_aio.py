@@ -41,6 +41,11 @@ def test_every_call_has_the_name_it_has_in_libkv() -> None:
         (libkv.aio.Db, libkv.Db),
         (libkv.aio.Snapshot, libkv.Snapshot),
         (libkv.aio.Transaction, libkv.Transaction),
+        (libkv.aio.Watcher, libkv.Watcher),
+        (libkv.aio.Leaders, libkv.Leaders),
+        (libkv.aio.Lease, libkv.Lease),
+        (libkv.aio.Lock, libkv.Lock),
+        (libkv.aio.Election, libkv.Election),
     ):
         names = {name for name in dir(theirs) if not name.startswith("_")}
         assert {name for name in dir(ours) if not name.startswith("_")} == names
@@ -410,5 +415,362 @@ def test_the_store_closes_under_writes_in_flight(run: Run, tmp_path: Any) -> Non
         await db.close()
         for result in await asyncio.gather(*writes, return_exceptions=True):
             assert isinstance(result, libkv.PutResult | libkv.ClosedError), result
+
+    run(main())
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """What is revoked without being awaited goes in a moment."""
+    async with asyncio.timeout(60):
+        while not is_so():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.001)
+
+
+async def until_count(db: libkv.aio.Db, prefix: str, count: int) -> None:
+    await until(lambda: db._db.range(prefix=prefix, count_only=True).count == count)
+
+
+def test_a_watcher_is_an_asynchronous_iterator(run: Run, db: libkv.aio.Db) -> None:
+    async def main() -> None:
+        async with db.watch(prefix="k/") as watcher:
+            writes = [asyncio.ensure_future(db.put(f"k/{number}")) for number in range(100)]
+            seen: list[bytes] = []
+            async for batch in watcher:
+                seen += [event.kv.key for event in batch]
+                if len(seen) == 100:
+                    break
+            assert seen == [f"k/{number}".encode() for number in range(100)]
+            await asyncio.gather(*writes)
+            assert watcher.try_next() is None
+            assert await watcher.next(0) is None
+            assert await watcher.next(0.01) is None
+            assert watcher.resume_revision == (await db.status()).revision + 1
+            assert watcher.fileno() >= 0
+            assert "aio.Watcher" in repr(watcher)
+        with pytest.raises(libkv.ClosedError):
+            await watcher.next()
+        assert [batch async for batch in watcher] == []
+        with pytest.raises(libkv.InvalidArgumentError):
+            db.watch(start="b", end="a")
+
+    run(main())
+
+
+@pytest.mark.parametrize("end", ["cancel", "close", "store", "task"])
+def test_who_awaits_a_watcher_is_ended_at_once(run: Run, end: str) -> None:
+    async def main() -> None:
+        db = await libkv.aio.open(":memory:")
+        watcher, other = db.watch(), db.watch()
+        waiting = asyncio.ensure_future(watcher.next())
+
+        async def iterate() -> list[libkv.WatchBatch]:
+            return [batch async for batch in other]
+
+        iterating = asyncio.ensure_future(iterate())
+        await asyncio.sleep(0.01)
+        with pytest.raises(libkv.InvalidArgumentError):
+            await watcher.next()
+        match end:
+            case "store":
+                await db.close()
+            case "task":
+                waiting.cancel()
+                iterating.cancel()
+            case _:
+                # from another thread: the loop is woken
+                threading.Thread(target=lambda: [getattr(each, end)() for each in (watcher, other)]).start()
+        got, iterated = await asyncio.gather(waiting, iterating, return_exceptions=True)
+        expected = {"cancel": libkv.CancelledError, "task": asyncio.CancelledError}.get(end, libkv.ClosedError)
+        assert isinstance(got, expected)
+        if end in ("cancel", "close"):
+            assert iterated == []
+        else:
+            assert isinstance(iterated, expected)
+        if end == "task":
+            await db.put("k")
+            assert await watcher.next() is not None
+            assert [batch.revision async for batch in other_until(other, 2)] == [2]
+        await db.close()
+
+    run(main())
+
+
+async def other_until(watcher: libkv.aio.Watcher, revision: int) -> Any:
+    async for batch in watcher:
+        yield batch
+        if batch.revision >= revision:
+            return
+
+
+def test_a_thousand_watchers_on_one_loop(run: Run, db: libkv.aio.Db) -> None:
+    """No thread and no descriptor for a watcher, and each is woken for its own key only."""
+
+    async def main() -> None:
+        await db.put("first")  # the loop's own descriptors, and the store's threads
+        async with asyncio.timeout(60):
+            assert await db.watch().next(0.001) is None
+        before = len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
+        watchers = [db.watch(f"k/{number}") for number in range(1_000)]
+        waiting = [asyncio.ensure_future(watcher.next()) for watcher in watchers]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert (len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))) == before
+        revision = (await db.put("k/7")).revision
+        assert (await waiting[7]) is not None
+        assert sum(task.done() for task in waiting) == 1
+        await db.txn(success=[libkv.Put(f"k/{number}") for number in range(1_000) if number != 7])
+        batches = await asyncio.gather(*waiting)
+        assert {batch.revision for batch in batches if batch} == {revision, revision + 1}
+        assert (len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))) == before
+
+    run(main())
+
+
+def test_a_replay_lets_others_run(run: Run, db: libkv.aio.Db) -> None:
+    async def main() -> None:
+        for _ in range(50):
+            await asyncio.gather(*(db.put("k") for _ in range(100)))
+        turns = [0]
+
+        async def other() -> None:
+            while True:
+                turns[0] += 1
+                await asyncio.sleep(0)
+
+        task = asyncio.ensure_future(other())
+        count = 0
+        async for _ in db.watch(start_revision=1):
+            count += 1
+            if count == 5_000:
+                break
+        task.cancel()
+        assert turns[0] >= 4
+
+    run(main())
+
+
+def test_leases_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
+    async def main() -> None:
+        granted = await db.lease_grant(100, id=7)
+        assert (granted.id, granted.ttl_seconds) == (7, 100)
+        await db.put("k", lease=7)
+        assert (await db.lease_keep_alive(7)).ttl_seconds == 100
+        assert (await db.lease_time_to_live(7, keys=True)).keys == [b"k"]
+        assert await db.lease_list() == [7]
+        assert (await db.lease_revoke(7)).revision == 3
+        with pytest.raises(libkv.LeaseNotFoundError):
+            await db.lease_revoke(7)
+        told: list[int] = []
+        async with await db.lease(60, end_with_process=True) as lease:
+            await db.put("k", lease=lease.id)
+            assert (lease.ttl_seconds, lease.lost) == (60, False)
+            assert 58 <= lease.remaining <= 60
+            assert "aio.Lease" in repr(lease)
+            lease.on_lost(lambda: told.append(0))
+            with pytest.raises(TypeError):
+                lease.on_lost(None)  # type: ignore[arg-type]
+        assert await db.get("k") is None
+        await lease.close()
+        assert told == []
+
+    run(main())
+
+
+def test_a_lost_lease_tells_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
+    async def main() -> None:
+        lease, told, wrong = await db.lease(3), asyncio.Event(), asyncio.Event()
+        asyncio.get_running_loop().set_exception_handler(lambda *_: wrong.set())
+
+        def broken() -> None:
+            raise KeyError
+
+        def callback() -> None:
+            assert asyncio.get_running_loop()
+            told.set()
+
+        lease.on_lost(broken)
+        lease.on_lost(callback)
+        await db.lease_revoke(lease.id)
+        async with asyncio.timeout(60):
+            await told.wait()
+            await wrong.wait()
+            assert lease.lost
+            told.clear()
+            lease.on_lost(callback)
+            await told.wait()
+        await lease.close()
+
+    run(main())
+
+
+def test_a_callback_that_refers_to_its_lease_is_no_leak(run: Run, db: libkv.aio.Db) -> None:
+    class Owner:
+        def __init__(self, lease: libkv.aio.Lease) -> None:
+            self.lease = lease
+            lease.on_lost(self.told)
+
+        def told(self) -> None:
+            pytest.fail("nobody is left to be told")
+
+    async def main() -> None:
+        gone = weakref.ref(Owner(await db.lease(60)))
+        gc.collect()
+        assert gone() is None
+        await until(lambda: not db._db.lease_list())
+
+    run(main())
+
+
+def test_a_lock_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
+    async def main() -> None:
+        inside = [0]
+        order: list[int] = []
+
+        async def work() -> None:
+            async with db.lock("name", 60) as lock:
+                assert inside == [0]
+                inside[0] += 1
+                order.append(lock.revision)
+                await asyncio.sleep(0)
+                inside[0] -= 1
+
+        threads = len(os.listdir("/proc/self/task"))
+        await asyncio.gather(*(work() for _ in range(50)))
+        assert order == sorted(order)
+        assert len(set(order)) == 50
+        assert len(os.listdir("/proc/self/task")) <= threads + 3, "the store's own, if any"
+        mine, other = db.lock("name", 60), db.lock("name", 60)
+        assert await mine.try_acquire()
+        await mine.acquire()
+        assert mine.is_held
+        assert mine.key.startswith(b"name/")
+        assert "held" in repr(mine)
+        assert not await other.try_acquire()
+        with pytest.raises(libkv.TimeoutError, match="name/"):
+            await other.acquire(timeout=0.01)
+        assert (await db.range(prefix="name/")).count == 1
+        await mine.release()
+        await mine.release()
+        assert (mine.key, mine.revision) == (b"", 0)
+
+    run(main())
+
+
+def test_cancelling_whoever_stands_in_line_takes_it_out(run: Run, db: libkv.aio.Db) -> None:
+    async def main() -> None:
+        mine = db.lock("name", 60)
+        await mine.acquire()
+        # at each step: the grant, the put, the look at the line, the wait
+        for turns in range(60):
+            other = db.lock("name", 60)
+            waiting = asyncio.ensure_future(other.acquire())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert (other.is_held, other.key) == (False, b"")
+        await until_count(db, "name/", 1)
+        other = db.lock("name", 60)
+        waiting = asyncio.ensure_future(other.acquire())
+        await until_count(db, "name/", 2)
+        with pytest.raises(libkv.InvalidArgumentError, match="in use"):
+            await other.release()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await other.acquire()
+        await until_count(db, "name/", 1)
+        await until(lambda: len(db._db.lease_list()) == 1)
+        await mine.release()
+        await other.acquire()
+        assert other.is_held
+
+    run(main())
+
+
+def test_a_lock_whose_lease_is_lost_while_it_waits(run: Run, db: libkv.aio.Db) -> None:
+    async def main() -> None:
+        mine, other = db.lock("name", 3), db.lock("name", 3)
+        await mine.acquire()
+        waiting = asyncio.ensure_future(other.acquire())
+        await until_count(db, "name/", 2)
+        for kv in await db.range(prefix="name/"):
+            if kv.key != mine.key:
+                await db.lease_revoke(kv.lease)
+        with pytest.raises(libkv.LeaseLostError):
+            await waiting
+
+    run(main())
+
+
+def test_an_election_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
+    async def main() -> None:
+        mine, other = db.election("leader", 60), db.election("leader", 60)
+        async with mine.observe() as leaders:
+            assert leaders.try_next() is None
+            assert await leaders.next(0.001) is None
+            assert await mine.leader() is None
+            with pytest.raises(libkv.FailedPreconditionError):
+                await mine.proclaim("too early")
+            await mine.campaign("first")
+            assert mine.is_leader
+            assert [kv.value async for kv in first_of(leaders)] == [b"first"]
+            await mine.campaign("second")
+            await mine.proclaim(b"third")
+            with pytest.raises(libkv.TimeoutError):
+                await other.campaign("never", timeout=0.01)
+            shown = await leaders.next()
+            assert shown is not None
+            assert (shown.key, shown.value, shown.create_revision) == (mine.key, b"third", mine.revision)
+            waiting = asyncio.ensure_future(other.campaign("fourth"))
+            await until_count(db, "leader/", 2)
+            await mine.resign()
+            await waiting
+            assert [kv.value async for kv in first_of(leaders)] == [b"fourth"]
+        assert [kv async for kv in leaders] == []
+        await db.lease_revoke(int(other.key.rpartition(b"/")[2], 16))
+        with pytest.raises(libkv.LeaseLostError):
+            await other.proclaim("too late")
+        assert "does not lead" in repr(other)
+
+    run(main())
+
+
+async def first_of(leaders: libkv.aio.Leaders) -> Any:
+    async for kv in leaders:
+        yield kv
+        return
+
+
+def test_the_store_closes_under_whoever_stands_in_line(run: Run) -> None:
+    async def main() -> None:
+        db = await libkv.aio.open(":memory:")
+        mine, other = db.lock("name", 60), db.lock("name", 60)
+        await mine.acquire()
+        waiting = asyncio.ensure_future(other.acquire())
+        await until_count(db, "name/", 2)
+        await db.close()
+        with pytest.raises(libkv.ClosedError):
+            await waiting
+        for call in (mine.acquire, mine.release, other.try_acquire):
+            with pytest.raises(libkv.ClosedError):
+                await call()
+        with pytest.raises(libkv.ClosedError):
+            await db.lease(60)
+
+    run(main())
+
+
+def test_the_revision_at_a_time(run: Run) -> None:
+    async def main() -> None:
+        clock = libkv.Clock(1_700_000_000_000)
+        async with await libkv.aio.open(":memory:", clock=clock) as db:
+            revision = (await db.put("k")).revision
+            clock.advance(120_000)
+            await db.put("k")
+            assert await db.revision_at(1_700_000_000) == revision
 
     run(main())

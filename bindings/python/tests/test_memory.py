@@ -124,6 +124,41 @@ def test_writes() -> None:
         leaks(lambda: db.transact(lambda t: t.range(prefix="k").count))
 
 
+def test_watchers_and_leases() -> None:
+    with libkv.open(":memory:", durability="none") as db:
+        watcher, calls = db.watch("k"), 0
+
+        def follow() -> None:
+            nonlocal calls
+            calls += 1
+            db.put("k", "value")
+            next(watcher)
+            if calls % 1_000 == 0:
+                db.compact(db.status().revision, physical=True)
+
+        def lease() -> None:
+            made = db.lease(60)
+            made.on_lost(lambda: made.id)
+            made.close()
+
+        def lock() -> None:
+            with db.lock("name", 60):
+                pass
+            if db.status().revision % 500 == 0:
+                db.compact(db.status().revision, physical=True)
+
+        leaks(follow, CALLS // 5)
+        leaks(lambda: watcher.next(0))
+        leaks(lambda: watcher.next(0.000001), CALLS // 10)
+        leaks(db.watch, CALLS // 5)
+        leaks(refused(lambda: db.watch(start="b", end="a")), CALLS // 20)
+        leaks(lambda: db.lease_revoke(db.lease_grant(60).id), CALLS // 10)
+        leaks(lease, CALLS // 20)
+        leaks(lock, CALLS // 40)
+        leaks(lambda: db.election("name", 60).observe().try_next(), CALLS // 20)
+        leaks(lambda: db.lease_time_to_live(7), CALLS // 5)
+
+
 def test_opening_and_closing() -> None:
     def use() -> None:
         with libkv.open(":memory:") as db:
@@ -151,5 +186,32 @@ def test_aio() -> None:
         runner.run(work(libkv.aio.Db(db), WARM_UP))
         before = private_kb()
         runner.run(work(libkv.aio.Db(db), CALLS))
+        grown = private_kb() - before
+        assert grown < ALLOWANCE_KB, f"{grown} kB more"
+
+
+def test_aio_watchers_and_locks() -> None:
+    async def work(db: libkv.aio.Db, calls: int) -> None:
+        watcher = db.watch("k")
+        for _ in range(calls):
+            waiting = asyncio.ensure_future(watcher.next())
+            given_up = asyncio.ensure_future(db.watch().next())
+            await db.put("k")
+            await waiting
+            given_up.cancel()
+            lease = await db.lease(60)
+            lease.on_lost(lambda: None)
+            await lease.close()
+            async with db.lock("name", 60):
+                other = asyncio.ensure_future(db.lock("name", 60).acquire())
+                await asyncio.sleep(0)
+                other.cancel()
+            await asyncio.gather(given_up, other, return_exceptions=True)
+            await db.compact((await db.status()).revision, physical=True)
+
+    with libkv.open(":memory:", durability="none") as db, asyncio.Runner() as runner:
+        runner.run(work(libkv.aio.Db(db), 400))
+        before = private_kb()
+        runner.run(work(libkv.aio.Db(db), 2_000))
         grown = private_kb() - before
         assert grown < ALLOWANCE_KB, f"{grown} kB more"

@@ -28,6 +28,11 @@ def handles(db: libkv.Db) -> dict[str, Any]:
         "events": db.changes(1),
         "changes": db.diff(1),
         "range": db.range(),
+        "watcher": db.watch(),
+        "lease": db.lease(60),
+        "lock": db.lock("lock", 60),
+        "election": db.election("election", 60),
+        "leaders": db.election("election", 60).observe(),
     }
 
 
@@ -59,6 +64,34 @@ def calls(db: libkv.Db, made: dict[str, Any]) -> dict[str, Callable[[], Any]]:
         "scan.next": lambda: next(made["scan"]),
         "events.next": lambda: next(made["events"]),
         "changes.next": lambda: next(made["changes"]),
+        "revision_at": lambda: db.revision_at(0),
+        "watch": db.watch,
+        "lease_grant": lambda: db.lease_grant(60),
+        "lease_revoke": lambda: db.lease_revoke(1),
+        "lease_keep_alive": lambda: db.lease_keep_alive(1),
+        "lease_time_to_live": lambda: db.lease_time_to_live(1),
+        "lease_list": db.lease_list,
+        "lease": lambda: db.lease(60),
+        "lock": lambda: db.lock("k", 60),
+        "election": lambda: db.election("k", 60),
+        "watcher.next": made["watcher"].next,
+        "watcher.try_next": made["watcher"].try_next,
+        "watcher.iterate": lambda: next(made["watcher"]),
+        "watcher.fileno": made["watcher"].fileno,
+        "watcher.enter": made["watcher"].__enter__,
+        "lease.remaining": lambda: made["lease"].remaining,
+        "lease.enter": made["lease"].__enter__,
+        "lock.acquire": made["lock"].acquire,
+        "lock.try_acquire": made["lock"].try_acquire,
+        "lock.release": made["lock"].release,
+        "election.campaign": lambda: made["election"].campaign("v"),
+        "election.proclaim": lambda: made["election"].proclaim("v"),
+        "election.leader": made["election"].leader,
+        "election.observe": made["election"].observe,
+        "election.resign": made["election"].resign,
+        "leaders.next": made["leaders"].next,
+        "leaders.iterate": lambda: next(made["leaders"]),
+        "leaders.enter": made["leaders"].__enter__,
     }
 
 
@@ -89,7 +122,7 @@ def test_two_handles_on_one_store_close_apart(tmp_path: Path) -> None:
     second.close()
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(["db", "snapshot", "scan", "changes"])))
+@pytest.mark.parametrize("order", list(itertools.permutations(["db", "watcher", "lease", "lock", "leaders"])))
 def test_handles_are_collected_in_any_order(tmp_path: Path, order: tuple[str, ...]) -> None:
     db = libkv.open(tmp_path / "s")
     db.put("k", "v")
@@ -167,7 +200,7 @@ def ends_well(program: str, *arguments: Any, status: int = 0) -> str:
 
 def test_after_fork_every_call_answers_forked(tmp_path: Path) -> None:
     program = """
-        import gc, os, sys, warnings
+        import gc, os, sys, threading, warnings
         warnings.simplefilter("ignore")
         sys.path.insert(0, sys.argv[2])
         import libkv
@@ -176,6 +209,9 @@ def test_after_fork_every_call_answers_forked(tmp_path: Path) -> None:
         db = libkv.open(sys.argv[1])
         db.put("k", "v")
         made = handles(db)
+        made["lock"].acquire()
+        waiting = threading.Thread(target=lambda: list(db.watch("never")), daemon=True)
+        waiting.start()
         child = os.fork()
         if child == 0:
             for name, call in calls(db, made).items():
@@ -185,6 +221,9 @@ def test_after_fork_every_call_answers_forked(tmp_path: Path) -> None:
                     if error.code != ("closed" if name == "enter" else "forked"):
                         sys.exit(f"{name}: {error.code}")
             assert db.closed
+            assert not made["lock"].is_held
+            for name in ("watcher", "leaders", "lease"):
+                made[name].close()
             db.close()
             with libkv.open(sys.argv[1]) as own:
                 own.put("child", "was here")
@@ -196,6 +235,8 @@ def test_after_fork_every_call_answers_forked(tmp_path: Path) -> None:
         assert status == 0, status
         assert db.get("child")
         assert next(made["scan"], None) is None
+        assert made["lock"].is_held and not made["lease"].lost
+        assert made["watcher"].next(60).revision > 2
         db.close()
     """
     ends_well(program, tmp_path / "s", Path(__file__).parent)
@@ -330,6 +371,46 @@ AT_EXIT = """
         """
     import atexit
     atexit.register(lambda: db.put("last", "word"))
+        """,
+        """
+    watcher, lock, other = db.watch(), db.lock("name", 60), db.lock("name", 60)
+    leaders, lease = db.election("name", 60).observe(), db.lease(60)
+    lease.on_lost(lambda: print("lost"))
+    lock.acquire()
+    for wait in (watcher.next, other.acquire, leaders.next, lambda: list(db.watch())):
+        threading.Thread(target=wait, daemon=True).start()
+    time.sleep(0.05)
+    class Slow:  # the threads are woken, and a lease is lost, while the interpreter is ending
+        def __del__(self, sleep=time.sleep, db=db, lease=lease, lock=lock):
+            db.lease_revoke(lease.id)
+            db.put("k", "v")
+            sleep(0.1)
+            lock.release()
+            sleep(0.1)
+            db.close()
+            sleep(0.1)
+    sys.slow = Slow()
+    del db, lease, lock
+        """,
+        """
+    async def main():
+        adb = libkv.aio.Db(db)
+        async def follow():
+            async for _ in adb.watch():
+                pass
+        global tasks
+        tasks = [asyncio.ensure_future(follow()) for _ in range(100)]
+        tasks.append(asyncio.ensure_future(adb.lock("name", 60).acquire()))
+        lease = await adb.lease(60)
+        lease.on_lost(lambda: print("lost"))
+        await asyncio.sleep(0.01)
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(main())
+    import logging; logging.disable()
+    class Late:
+        def __del__(self):
+            db.put("k", "v")
+    sys.late = Late()
         """,
         """
     class Late:

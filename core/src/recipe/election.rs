@@ -182,7 +182,8 @@ impl Leaders {
     }
 
     fn changed(&mut self) -> Result<Option<KeyValue>> {
-        if !self.look {
+        // what is over has no leader to look up: its watcher says why
+        if !self.look || self.watcher.is_over() {
             return Ok(None);
         }
         self.look = false;

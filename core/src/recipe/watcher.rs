@@ -177,8 +177,11 @@ impl Watcher {
     /// that is so already, and again each time; it may be woken for nothing. It runs on a thread of
     /// libkv and must not block.
     pub fn set_waker(&self, waker: Option<Waker>) {
-        if self.db.engine().ensure_open().is_ok() {
-            self.stream.set_waker(waker);
+        match (self.db.engine().ensure_open(), waker) {
+            (Ok(()), waker) => self.stream.set_waker(waker),
+            // the end came first, and would be waited for in vain
+            (Err(_), Some(waker)) => waker.wake(),
+            (Err(_), None) => {}
         }
     }
 
@@ -197,6 +200,11 @@ impl Watcher {
     /// What can [`cancel`](Watcher::cancel) it from elsewhere.
     pub fn canceller(&self) -> Canceller {
         Canceller { stream: Arc::downgrade(&self.stream) }
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.stream.is_over()
     }
 
     /// Ends it, from any thread: every later call answers `closed`.

@@ -9,7 +9,8 @@
         print(db.get("greeting", revision=first).value)  # b'hello'
 
 Every write gets a revision, any past revision can be read until it is compacted, and transactions
-compare and swap over many keys. Several processes may have one store open. Db has every call; libkv.aio
+compare and swap over many keys. Several processes may have one store open; watchers follow what any of
+them writes, and leases, locks and elections work between them. Db has every call; libkv.aio
 has the same names to await; libkv.testing has the fixtures for pytest.
 
 Keys and values: bytes out; in, bytes, any contiguous buffer, or str (as UTF-8). Refusals and failures are
@@ -60,10 +61,18 @@ from libkv._libkv import (
     Db,
     Delete,
     DeleteResult,
+    Election,
     Event,
     EventScan,
     KeyValue,
     KeyValues,
+    Leaders,
+    Lease,
+    LeaseGrant,
+    LeaseKeepAlive,
+    LeaseRevoke,
+    LeaseTimeToLive,
+    Lock,
     Problem,
     Put,
     PutResult,
@@ -75,6 +84,8 @@ from libkv._libkv import (
     Transaction,
     Txn,
     TxnResult,
+    WatchBatch,
+    Watcher,
     __version__,
     open,  # noqa: A004 - as sqlite3.connect would be, had it a path for a name
 )
@@ -96,6 +107,7 @@ __all__ = [
     "Delete",
     "DeleteResult",
     "DuplicateKeyError",
+    "Election",
     "Error",
     "Event",
     "EventScan",
@@ -111,9 +123,16 @@ __all__ = [
     "KeyNotFoundError",
     "KeyValue",
     "KeyValues",
+    "Leaders",
+    "Lease",
     "LeaseExistsError",
+    "LeaseGrant",
+    "LeaseKeepAlive",
     "LeaseLostError",
     "LeaseNotFoundError",
+    "LeaseRevoke",
+    "LeaseTimeToLive",
+    "Lock",
     "NotAStoreError",
     "NotFoundError",
     "PermissionDeniedError",
@@ -136,6 +155,8 @@ __all__ = [
     "UnavailableError",
     "UnknownOutcomeError",
     "UnsupportedError",
+    "WatchBatch",
+    "Watcher",
     "__version__",
     "open",
 ]

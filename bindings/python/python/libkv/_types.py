@@ -101,6 +101,16 @@ class DeleteOptions(KeyOptions, total=False):
     durability: Durability | None
 
 
+class WatchOptions(KeyOptions, total=False):
+    """What watch() takes beside the key."""
+
+    start_revision: int
+    prev_kv: bool
+    no_put: bool
+    no_delete: bool
+    progress: bool
+
+
 class TxnOptions(TypedDict, total=False):
     """What txn() takes."""
 

@@ -7,21 +7,25 @@
 
 Reads run at once, on the loop's thread: they wait for nobody. Writes go to the store's own queue, where
 all that wait at that moment share a commit, and the loop is woken once for the answers of a whole group.
-There is no thread for a call or for a handle. Only open(), close() and check() borrow one from the loop's
+Watchers, leases, locks and elections wake the loop in the same way: a thousand that wait are a thousand
+futures. There is no thread for a call or for a handle. Only open(), close() and check() borrow one from the loop's
 executor: they are rare, they may take a while (another process's lock, a sweep that ends, the whole store
 to read), and the store has no queue for them.
 
 A Db may be used from several loops, in several threads, at once. Cancelling an awaited write takes it back
-if no writer has begun it; otherwise the CancelledError has an UnknownOutcomeError as its cause.
+if no writer has begun it; otherwise the CancelledError has an UnknownOutcomeError as its cause. Cancelling
+whoever waits for a lock or stands for election takes it out of the line.
 """
 
 import asyncio
+import contextlib
 import inspect
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, Unpack, cast, overload
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypeVar, Unpack, cast, overload
+from weakref import WeakKeyDictionary, ref
 
 import libkv
 from libkv import _libkv
@@ -37,15 +41,17 @@ from libkv._types import (
     TransactionPutOptions,
     TransactionRangeOptions,
     TxnOptions,
+    WatchOptions,
 )
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Db", "Scan", "Snapshot", "Transaction", "open"]
+__all__ = ["Db", "Election", "Leaders", "Lease", "Lock", "Scan", "Snapshot", "Transaction", "Watcher", "open"]
 
 _T = TypeVar("_T")
 _Item = TypeVar("_Item")
+_Item_co = TypeVar("_Item_co", covariant=True)
 
 _ABSENT: Any = object()
 """Stands for an argument that was left out."""
@@ -150,6 +156,440 @@ class Transaction:
     async def delete(self, key: BytesLike | libkv.Delete = _ABSENT, **options: Unpack[KeyOptions]) -> int:
         """Delete keys when the function returns; how many this transaction sees."""
         return self._transaction.delete(*_given(key), **options)
+
+
+class _Source(Protocol[_Item_co]):
+    """What has items now and then: a libkv.Watcher or libkv.Leaders."""
+
+    def try_next(self) -> _Item_co | None: ...
+    def _wait(self, answers: _libkv._Answers, future: asyncio.Future[None]) -> _libkv._Wait: ...
+
+
+async def _next(source: _Source[_T], timeout: float | None) -> _T | None:
+    """The next item; None if timeout (seconds) has passed without one."""
+    loop = asyncio.get_running_loop()
+    until = None if timeout is None else loop.time() + timeout
+    while True:
+        item = source.try_next()
+        left = None if until is None else until - loop.time()
+        if item is not None or (left is not None and left <= 0):
+            return item
+        future: asyncio.Future[None] = loop.create_future()
+        wait = source._wait(_answers(loop), future)
+        try:
+            await asyncio.wait([future], timeout=left)
+        finally:
+            wait.end()
+
+
+class _Iteration(Generic[_Item]):
+    """Steps through a source, and lets the loop do something else now and then."""
+
+    def __init__(self, source: _Source[_Item], db: libkv.Db) -> None:
+        self._source = source
+        self._db = db
+        self._taken = 0
+
+    async def step(self) -> _Item:
+        self._taken += 1
+        if self._taken % STEPS_IN_A_ROW == 0:
+            await asyncio.sleep(0)
+        try:
+            item = await _next(self._source, None)
+        except (libkv.CancelledError, libkv.ClosedError):
+            if self._db.closed:
+                raise
+            item = None
+        if item is None:
+            raise StopAsyncIteration
+        return item
+
+
+class Watcher:
+    """Follows a range; made by watch(). An asynchronous iterator of libkv.WatchBatch; see libkv.Watcher.
+
+    One task reads at a time. An asynchronous context manager that closes it.
+    """
+
+    def __init__(self, watcher: libkv.Watcher, db: libkv.Db) -> None:
+        self._watcher = watcher
+        self._iteration = _Iteration(watcher, db)
+
+    async def next(self, timeout: float | None = None) -> libkv.WatchBatch | None:
+        """The next batch; None if timeout (seconds; None: for ever) has passed without one."""
+        return await _next(self._watcher, timeout)
+
+    def try_next(self) -> libkv.WatchBatch | None:
+        """The next batch if there is one now, else None."""
+        return self._watcher.try_next()
+
+    def cancel(self) -> None:
+        """End it, from any thread: who waits in it gets libkv.CancelledError, an iteration ends."""
+        self._watcher.cancel()
+
+    def close(self) -> None:
+        """End it, from any thread: every later call raises ClosedError. Closing twice is fine."""
+        self._watcher.close()
+
+    @property
+    def resume_revision(self) -> int:
+        """The revision to start from the next time; see libkv.Watcher."""
+        return self._watcher.resume_revision
+
+    def fileno(self) -> int:
+        """A descriptor that polls as readable while try_next() may have something; awaiting does not need it."""
+        return self._watcher.fileno()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> libkv.WatchBatch:
+        return await self._iteration.step()
+
+    async def __aenter__(self) -> Self:
+        self._watcher.__enter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return repr(self._watcher).replace("libkv.Watcher", "libkv.aio.Watcher")
+
+
+class Leaders:
+    """The leaders of an election, one after the other; made by Election.observe(). See libkv.Leaders.
+
+    An asynchronous iterator of libkv.KeyValue; one task reads at a time. An asynchronous context manager that closes
+    it.
+    """
+
+    def __init__(self, leaders: libkv.Leaders, db: libkv.Db) -> None:
+        self._leaders = leaders
+        self._iteration = _Iteration(leaders, db)
+
+    async def next(self, timeout: float | None = None) -> libkv.KeyValue | None:
+        """The next leader's pair; None if timeout (seconds; None: for ever) has passed without one."""
+        return await _next(self._leaders, timeout)
+
+    def try_next(self) -> libkv.KeyValue | None:
+        """The next leader's pair if there is one now, else None."""
+        return self._leaders.try_next()
+
+    def close(self) -> None:
+        """End it, from any thread: every later call raises ClosedError. Closing twice is fine."""
+        self._leaders.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> libkv.KeyValue:
+        return await self._iteration.step()
+
+    async def __aenter__(self) -> Self:
+        self._leaders.__enter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return "<libkv.aio.Leaders>"
+
+
+class Lease:
+    """A lease that keeps itself alive; made by lease(). See libkv.Lease.
+
+    An asynchronous context manager that closes it.
+    """
+
+    def __init__(self, lease: libkv.Lease, db: libkv.Db) -> None:
+        self._lease = lease
+        self._db = db
+        self._callbacks: dict[int, Callable[[], object]] = {}
+        self._waits: list[_libkv._Wait] = []
+
+    @property
+    def id(self) -> int:
+        """Its id, to put keys on it."""
+        return self._lease.id
+
+    @property
+    def ttl_seconds(self) -> int:
+        """The TTL that it was granted."""
+        return self._lease.ttl_seconds
+
+    @property
+    def remaining(self) -> int:
+        """Whole seconds that it would live on if its process died now; 0 if it is gone."""
+        return self._lease.remaining
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is known to be gone, though nobody closed this handle."""
+        return self._lease.lost
+
+    def on_lost(self, callback: Callable[[], object]) -> None:
+        """Call callback() on the running loop when the lease is lost, or soon if it is; never once it is closed.
+
+        That it is lost shows at the next keep-alive, after a third of the TTL at most.
+        """
+        if not callable(callback):
+            message = f"callback must be a function without arguments, not {type(callback).__name__}"
+            raise TypeError(message)
+        number = len(self._waits)
+        loop = asyncio.get_running_loop()
+        self._callbacks[number] = callback
+        self._waits.append(self._lease._on_lost(_answers(loop), _Lost(self, number, loop)))
+
+    def _tell(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
+        callback = self._callbacks.pop(number, None)
+        if callback is not None:
+            loop.call_soon(callback)
+
+    async def close(self) -> None:
+        """Stop keeping it alive and revoke it: its keys go. Closing twice is fine; see libkv.Lease.close()."""
+        for wait in self._waits:
+            wait.end()
+        self._callbacks.clear()
+        if self._lease._stop():
+            await _revoked(lambda answers, future: self._db._submit_revoke(self.id, answers, future))
+
+    async def __aenter__(self) -> Self:
+        self._lease.__enter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return repr(self._lease).replace("libkv.Lease", "libkv.aio.Lease")
+
+
+class _Lost:
+    """Stands among the futures of a loop for a callback of a lease, and does not keep the lease."""
+
+    def __init__(self, lease: Lease, number: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._lease = ref(lease)
+        self._number = number
+        self._loop = ref(loop)
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, _: None) -> None:
+        lease, loop = self._lease(), self._loop()
+        if lease is not None and loop is not None:
+            lease._tell(self._number, loop)
+
+
+async def _asked(asked: _libkv._Asked, future: asyncio.Future[None]) -> None:
+    """Wait for an answer; if cancelled, take the request back, or give back a lease that comes too late."""
+    try:
+        await asyncio.wait([future])
+    except asyncio.CancelledError:
+        if not asked.cancel():
+            future.add_done_callback(lambda _: asked.abandon())
+        raise
+
+
+async def _revoked(submit: Callable[[_libkv._Answers, asyncio.Future[Any]], _libkv._Submitted | None]) -> None:
+    """Wait for a revocation; a lease that is gone is well."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[object] = loop.create_future()
+    if submit(_answers(loop), future) is not None:
+        with contextlib.suppress(libkv.LeaseNotFoundError):
+            await future
+
+
+async def _stand(claim: _libkv._Claim, value: BytesLike, timeout: float | None) -> bool:
+    """Stand in line until the name is had; False if the time was over. Else it stands in no line."""
+    claim.renew(value)
+    try:
+        held = await _in_line(claim, timeout)
+    except BaseException:
+        claim.forget()
+        raise
+    if not held:
+        await _revoked(claim.leave)
+    return held
+
+
+async def _in_line(claim: _libkv._Claim, timeout: float | None) -> bool:
+    loop = asyncio.get_running_loop()
+    until = None if timeout is None else loop.time() + timeout
+    asked = None
+    while True:
+        future: asyncio.Future[None] = loop.create_future()
+        step = claim.step(asked, _answers(loop), future)
+        asked = None
+        if step is None:
+            return True
+        if isinstance(step, _libkv._Asked):
+            asked = step
+            await _asked(asked, future)
+            continue
+        try:
+            left = None if until is None else until - loop.time()
+            if left is not None and left <= 0:
+                return False
+            await _next(step, left)
+        except (libkv.CompactedError, libkv.CancelledError):
+            pass  # its lease is lost, or whoever stood before is gone: the next step says
+        finally:
+            step.close()
+
+
+class Lock:
+    """A lock that one holds at a time, of all tasks and processes; made by lock().
+
+    See libkv.Lock for what it guarantees. An asynchronous context manager that acquires and releases it. A handle is
+    one place in the line: each task takes one of its own.
+    """
+
+    def __init__(self, claim: _libkv._Claim) -> None:
+        self._claim = claim
+
+    async def acquire(self, timeout: float | None = None) -> None:
+        """Wait until it has the lock, timeout seconds at most; see libkv.Lock.acquire().
+
+        If it is cancelled it leaves the line.
+        """
+        self._claim.begin()
+        try:
+            if not self._claim.is_held and not await _stand(self._claim, b"", timeout):
+                raise self._claim.timed_out(timeout)
+        finally:
+            self._claim.end()
+
+    async def try_acquire(self) -> bool:
+        """Take the lock if nobody has it or waits for it; whether it has it."""
+        self._claim.begin()
+        try:
+            if self._claim.is_held:
+                return True
+            return self._claim.leader() is None and await _stand(self._claim, b"", 0)
+        finally:
+            self._claim.end()
+
+    async def release(self) -> None:
+        """Free the lock; does nothing if it is not held."""
+        self._claim.begin()
+        try:
+            await _revoked(self._claim.leave)
+        finally:
+            self._claim.end()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is held, as far as is known here: False once its lease is known to be lost."""
+        return self._claim.is_held
+
+    @property
+    def key(self) -> bytes:
+        """Its key in the store while it is held; else empty."""
+        return self._claim.key
+
+    @property
+    def revision(self) -> int:
+        """The revision that created its key, which fences; 0 while it is not held."""
+        return self._claim.revision
+
+    async def __aenter__(self) -> Self:
+        await self.acquire()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.release()
+
+    def __repr__(self) -> str:
+        return f"<libkv.aio.Lock {self._claim!r}, {'held' if self.is_held else 'not held'}>"
+
+
+class Election:
+    """An election of one leader among all who campaign for a name; made by election().
+
+    See libkv.Election for what it guarantees.
+    """
+
+    def __init__(self, claim: _libkv._Claim, db: libkv.Db) -> None:
+        self._claim = claim
+        self._db = db
+
+    async def campaign(self, value: BytesLike, timeout: float | None = None) -> None:
+        """Wait until it leads, timeout seconds at most, and proclaim value; see libkv.Election.campaign().
+
+        If it is cancelled it leaves the line.
+        """
+        self._claim.begin()
+        try:
+            if self._claim.is_held:
+                await self.proclaim(value)
+            elif not await _stand(self._claim, value, timeout):
+                raise self._claim.timed_out(timeout)
+        finally:
+            self._claim.end()
+
+    async def proclaim(self, value: BytesLike) -> None:
+        """Change the value that the leader is known by; see libkv.Election.proclaim()."""
+        proclamation = self._claim.proclamation(value)
+        done = await _answer(lambda answers, future: self._db._submit(proclamation, answers, future))
+        if not cast("libkv.TxnResult", done).succeeded:
+            raise self._claim.lost()
+
+    async def leader(self) -> libkv.KeyValue | None:
+        """The leader's pair, or None. It may be another process's."""
+        return self._claim.leader()
+
+    def observe(self) -> Leaders:
+        """Iterate over the leaders from the present one on, and over each value that one proclaims."""
+        return Leaders(self._claim.observe(), self._db)
+
+    async def resign(self) -> None:
+        """Step down, or out of the line; does nothing if it stands nowhere."""
+        self._claim.begin()
+        try:
+            await _revoked(self._claim.leave)
+        finally:
+            self._claim.end()
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether it leads, as far as is known here: False once its lease is known to be lost."""
+        return self._claim.is_held
+
+    @property
+    def key(self) -> bytes:
+        """Its key in the store while it leads; else empty."""
+        return self._claim.key
+
+    @property
+    def revision(self) -> int:
+        """The revision that created its key, which fences; 0 while it does not lead."""
+        return self._claim.revision
+
+    def __repr__(self) -> str:
+        return f"<libkv.aio.Election {self._claim!r}, {'leads' if self.is_leader else 'does not lead'}>"
 
 
 class Db:
@@ -258,6 +698,58 @@ class Db:
     def diff(self, a: int, b: int = 0, key: BytesLike = _ABSENT, **options: Unpack[KeyOptions]) -> Scan[libkv.Change]:
         """Iterate over the keys that differ between two revisions; see libkv.Db.diff()."""
         return Scan(self._db.diff(a, b, *_given(key), **options))
+
+    async def revision_at(self, time: datetime | float) -> int:
+        """The last revision that was written by the end of the minute of this time; see libkv.Db.revision_at()."""
+        return self._db.revision_at(time)
+
+    def watch(self, key: BytesLike = _ABSENT, **options: Unpack[WatchOptions]) -> Watcher:
+        """Follow the events of a range, by whichever process they are written; see libkv.Db.watch()."""
+        return Watcher(self._db.watch(*_given(key), **options), self._db)
+
+    async def lease_grant(self, ttl_seconds: int, *, id: int = 0) -> libkv.LeaseGrant:
+        """Grant a lease, which nobody keeps alive; see libkv.Db.lease_grant()."""
+
+        def submit(answers: _libkv._Answers, future: asyncio.Future[Any]) -> _libkv._Submitted:
+            return self._db._submit_grant(ttl_seconds, answers, future, id=id)
+
+        return cast("libkv.LeaseGrant", await _answer(submit))
+
+    async def lease_revoke(self, id: int) -> libkv.LeaseRevoke:
+        """Revoke a lease: its keys are deleted in one revision; see libkv.Db.lease_revoke()."""
+
+        def submit(answers: _libkv._Answers, future: asyncio.Future[Any]) -> _libkv._Submitted:
+            return self._db._submit_revoke(id, answers, future)
+
+        return cast("libkv.LeaseRevoke", await _answer(submit))
+
+    async def lease_keep_alive(self, id: int) -> libkv.LeaseKeepAlive:
+        """Give a lease its full TTL again, once; see libkv.Db.lease_keep_alive()."""
+        return self._db.lease_keep_alive(id)
+
+    async def lease_time_to_live(self, id: int, *, keys: bool = False) -> libkv.LeaseTimeToLive:
+        """What is left of a lease, and which keys hang on it; see libkv.Db.lease_time_to_live()."""
+        return self._db.lease_time_to_live(id, keys=keys)
+
+    async def lease_list(self) -> list[int]:
+        """The ids of all leases, the next to expire first."""
+        return self._db.lease_list()
+
+    async def lease(self, ttl_seconds: int, *, end_with_process: bool = False) -> Lease:
+        """A lease that keeps itself alive, and is revoked when its handle is closed; see libkv.Db.lease()."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        asked = self._db._ask_lease(ttl_seconds, _answers(loop), future, end_with_process=end_with_process)
+        await _asked(asked, future)
+        return Lease(asked.lease(), self._db)
+
+    def lock(self, name: BytesLike, ttl_seconds: int) -> Lock:
+        """A lock by this name, not yet acquired; see libkv.Db.lock()."""
+        return Lock(self._db._claim(name, ttl_seconds))
+
+    def election(self, name: BytesLike, ttl_seconds: int) -> Election:
+        """An election by this name; nobody campaigns yet. See libkv.Db.election()."""
+        return Election(self._db._claim(name, ttl_seconds), self._db)
 
     async def status(self) -> libkv.Status:
         """What the store says of itself."""

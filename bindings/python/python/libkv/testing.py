@@ -6,6 +6,11 @@
 
 A store in memory starts in milliseconds, leaves nothing behind, and has the semantics of one on disk. For a
 test of async code, libkv.aio.Db(kv) is the same store to await.
+
+    def test_a_guest_is_forgotten(kv_etcd, kv_clock):
+        kv_etcd.put("guest", "here", lease=kv_etcd.lease_grant(10).id)
+        kv_clock.advance(11_000)  # returns once what is due has expired
+        assert kv_etcd.get("guest") is None
 """
 
 from collections.abc import Iterator
@@ -27,7 +32,7 @@ def kv() -> Iterator[libkv.Db]:
 
 @pytest.fixture
 def kv_clock() -> libkv.Clock:
-    """The clock of kv_etcd: it stands until the test calls kv_clock.advance(ms)."""
+    """The clock of kv_etcd: it stands until the test calls kv_clock.advance(ms), and leases expire by it."""
     return libkv.Clock(START_UNIX_MS)
 
 
