@@ -18,7 +18,7 @@ use crate::follow::Following;
 use crate::job::{Later, later};
 use crate::lease::revoked;
 use crate::mailbox::{Mail, Mailbox};
-use crate::state::{Handle, guarded, with_state};
+use crate::state::{Handle, State, guarded, with_state};
 use crate::{lock, request};
 
 /// A lock or an election: a lock is one that proclaims nothing.
@@ -321,11 +321,11 @@ pub fn claim(db: u32, ttl_seconds: f64, len: u32, large: Option<Buffer>) -> napi
 }
 
 /// Does `work` for the promise `id`, which gets the error if there is one.
-fn ask(claim: u32, id: u32, work: impl FnOnce(Arc<Standing>, Ending) -> Result<()>) -> napi::Result<()> {
+fn ask(claim: u32, id: u32, work: impl FnOnce(&State, Arc<Standing>, Ending) -> Result<()>) -> napi::Result<()> {
     with_state(|state| {
         let mailbox = state.mailbox.clone();
         let ending = Ending { mailbox: mailbox.clone(), id };
-        if let Err(error) = guarded(|| work(state.standing(claim)?, ending)) {
+        if let Err(error) = guarded(|| work(state, state.standing(claim)?, ending)) {
             mailbox.post(id, Err::<Mail, _>(error));
         }
     })
@@ -335,40 +335,25 @@ fn ask(claim: u32, id: u32, work: impl FnOnce(Arc<Standing>, Ending) -> Result<(
 /// below 0 is endless.
 #[napi(catch_unwind)]
 pub fn claim_acquire(claim: u32, id: u32, patience_ms: f64, only_try: bool) -> napi::Result<()> {
-    ask(claim, id, |standing, ending| {
+    ask(claim, id, |_, standing, ending| {
         standing.begin(waiting(ending, patience_ms, only_try));
         Ok(())
     })
 }
 
-/// Stands for election with the value in the scratch memory, likewise; a leader proclaims it.
+/// Stands for election with the value in the scratch memory, likewise.
 #[napi(catch_unwind)]
 pub fn claim_campaign(claim: u32, id: u32, patience_ms: f64, len: u32, large: Option<Buffer>) -> napi::Result<()> {
-    with_state(|state| {
-        let mailbox = state.mailbox.clone();
-        let ending = Ending { mailbox: mailbox.clone(), id };
-        let begun = guarded(|| {
-            let value = request(state, len, &large)?.bytes()?;
-            let standing = state.standing(claim)?;
-            let leads = {
-                let mut place = lock(&standing.place);
-                let leads = place.claim().is_held();
-                if !leads && place.wait.is_none() {
-                    place.claim().set_value(value.as_slice());
-                }
-                leads
-            };
-            match leads {
-                true => standing.proclaim(value, ending),
-                false => {
-                    standing.begin(waiting(ending, patience_ms, false));
-                    Ok(())
-                }
+    ask(claim, id, |state, standing, ending| {
+        let value = request(state, len, &large)?.bytes()?;
+        {
+            let mut place = lock(&standing.place);
+            if place.wait.is_none() {
+                place.claim().set_value(value);
             }
-        });
-        if let Err(error) = begun {
-            mailbox.post(id, Err::<Mail, _>(error));
         }
+        standing.begin(waiting(ending, patience_ms, false));
+        Ok(())
     })
 }
 
@@ -381,7 +366,7 @@ fn waiting(ending: Ending, patience_ms: f64, only_try: bool) -> Wait {
 #[napi(catch_unwind)]
 pub fn claim_pass(claim: u32, id: u32) -> napi::Result<()> {
     with_state(|state| {
-        if let Ok(standing) = guarded(|| state.standing(claim)) {
+        if let Ok(standing) = state.standing(claim) {
             standing.pass(id);
         }
     })
@@ -390,23 +375,30 @@ pub fn claim_pass(claim: u32, id: u32) -> napi::Result<()> {
 /// Leaves the line, or frees the name, for the promise `id`.
 #[napi(catch_unwind)]
 pub fn claim_leave(claim: u32, id: u32) -> napi::Result<()> {
-    ask(claim, id, |standing, ending| {
+    ask(claim, id, |_, standing, ending| {
         standing.leave(ending);
         Ok(())
+    })
+}
+
+/// Leaves the line if the promise `waiting` stands in it, which gets `cancelled`; false if it does not.
+/// The promise `id` is told.
+#[napi(catch_unwind)]
+pub fn claim_quit(claim: u32, waiting: u32, id: u32) -> napi::Result<bool> {
+    with_state(|state| {
+        let Ok(standing) = state.standing(claim) else { return false };
+        let waits = lock(&standing.place).wait.as_ref().is_some_and(|wait| wait.ending.id == waiting);
+        if waits {
+            standing.leave(Ending { mailbox: state.mailbox.clone(), id });
+        }
+        waits
     })
 }
 
 /// Proclaims the value in the scratch memory, for the promise `id`.
 #[napi(catch_unwind)]
 pub fn claim_proclaim(claim: u32, id: u32, len: u32, large: Option<Buffer>) -> napi::Result<()> {
-    with_state(|state| {
-        let mailbox = state.mailbox.clone();
-        let ending = Ending { mailbox: mailbox.clone(), id };
-        let asked = guarded(|| state.standing(claim)?.proclaim(request(state, len, &large)?.bytes()?, ending));
-        if let Err(error) = asked {
-            mailbox.post(id, Err::<Mail, _>(error));
-        }
-    })
+    ask(claim, id, |state, standing, ending| standing.proclaim(request(state, len, &large)?.bytes()?, ending))
 }
 
 /// How it stands: whether it has the name, with which key and revision.

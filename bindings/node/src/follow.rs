@@ -11,7 +11,7 @@ use napi_derive::napi;
 
 use crate::job::{Later, later};
 use crate::mailbox::{Mail, Mailbox};
-use crate::state::{Handle, State, guarded, with_state};
+use crate::state::{Handle, guarded, with_state};
 use crate::wire::Writer;
 use crate::{lock, request};
 
@@ -140,38 +140,22 @@ pub fn follow_page_later(following: u32) -> napi::Result<Later> {
     })
 }
 
-fn follow(following: u32, work: impl FnOnce(&State, &Following)) -> napi::Result<()> {
-    with_state(|state| {
-        let done = guarded(|| {
-            work(state, &*state.following(following)?);
-            Ok(())
-        });
-        debug_assert!(done.is_ok(), "lib/follow.js has the number");
-    })
-}
-
 /// Says the word `id` when there may be something; at once, if so.
 #[napi(catch_unwind)]
 pub fn follow_wait(following: u32, id: u32) -> napi::Result<()> {
-    follow(following, |state, following| following.wait(&state.mailbox, id))
+    with_state(|state| {
+        let asked = guarded(|| {
+            state.following(following)?.wait(&state.mailbox, id);
+            Ok(())
+        });
+        debug_assert!(asked.is_ok(), "lib/follow.js has the number");
+    })
 }
 
 /// Takes that back; false if the word is on its way.
 #[napi(catch_unwind)]
 pub fn follow_hush(following: u32) -> napi::Result<bool> {
     with_state(|state| guarded(|| Ok(state.following(following)?.hush())).unwrap_or(true))
-}
-
-/// Ends it: every later page is the error `cancelled`.
-#[napi(catch_unwind)]
-pub fn follow_cancel(following: u32) -> napi::Result<()> {
-    follow(following, |_, following| following.with_watcher(Watcher::cancel))
-}
-
-/// Ends it: every later page is the error `closed`.
-#[napi(catch_unwind)]
-pub fn follow_close(following: u32) -> napi::Result<()> {
-    follow(following, |_, following| following.with_watcher(Watcher::close))
 }
 
 /// From where to go on.

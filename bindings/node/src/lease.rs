@@ -6,7 +6,7 @@ use libkv::{Answer, Code, Db, Error, Grant, Lease, Result, Revoke};
 use napi_derive::napi;
 
 use crate::mailbox::Mail;
-use crate::state::{guarded, with_state};
+use crate::state::{Handle, guarded, with_state};
 
 /// Grants a lease through the group queue and keeps it alive from then on; for the promise `id`.
 #[napi(catch_unwind)]
@@ -22,9 +22,27 @@ pub fn lease(db: u32, id: u32, ttl_seconds: f64, end_with_process: bool) -> napi
     })
 }
 
-fn adopted(db: Db, answer: Result<Answer>) -> Result<Lease> {
+/// A lease and its store.
+pub struct Kept {
+    db: Db,
+    pub lease: Lease,
+}
+
+impl Kept {
+    /// Stops keeping it alive and revokes it; `done` is told.
+    fn end(&self, done: impl FnOnce(Result<()>) + Send + 'static) {
+        match self.lease.stop() {
+            true => drop(self.db.submit(Revoke { id: self.lease.id() }, move |answer| done(revoked(answer)))),
+            false => done(Ok(())),
+        }
+    }
+}
+
+fn adopted(db: Db, answer: Result<Answer>) -> Result<Kept> {
     match answer? {
-        Answer::LeaseGrant(granted) => Lease::adopt(db, granted.id, granted.ttl_seconds),
+        Answer::LeaseGrant(granted) => {
+            Ok(Kept { lease: Lease::adopt(db.clone(), granted.id, granted.ttl_seconds)?, db })
+        }
         _ => Err(Error::new(Code::Internal, "a grant was answered as something else")),
     }
 }
@@ -39,24 +57,33 @@ pub fn revoked(answer: Result<Answer>) -> Result<()> {
 
 /// Stops keeping a lease alive and revokes it, for the promise `id`.
 #[napi(catch_unwind)]
-pub fn lease_close(db: u32, lease: u32, id: u32) -> napi::Result<()> {
+pub fn lease_close(lease: u32, id: u32) -> napi::Result<()> {
     with_state(|state| {
         let mailbox = state.mailbox.clone();
-        match guarded(|| Ok((state.db(db)?.clone(), state.lease(lease)?))) {
-            Ok((db, lease)) if lease.stop() => {
-                let done = move |answer| mailbox.post(id, revoked(answer).map(|()| Mail::Word));
-                drop(db.submit(Revoke { id: lease.id() }, done));
-            }
-            Ok(_) => mailbox.post(id, Ok(Mail::Word)),
+        match state.lease(lease) {
+            Ok(kept) => kept.end(move |done| mailbox.post(id, done.map(|()| Mail::Word))),
             Err(error) => mailbox.post(id, Err::<Mail, _>(error)),
         }
+    })
+}
+
+/// As [`lease_close`], for nobody; gives its number back too. Whether it was lost, and so a word that
+/// was asked for comes all the same.
+#[napi(catch_unwind)]
+pub fn lease_drop(lease: u32) -> napi::Result<bool> {
+    with_state(|state| match state.remove(lease) {
+        Some(Handle::Lease(kept)) => {
+            kept.end(|_| {});
+            kept.lease.lost()
+        }
+        _ => false,
     })
 }
 
 /// Whether a lease is known to be gone.
 #[napi(catch_unwind)]
 pub fn lease_lost(lease: u32) -> napi::Result<bool> {
-    with_state(|state| guarded(|| Ok(state.lease(lease)?.lost())).unwrap_or(false))
+    with_state(|state| guarded(|| Ok(state.lease(lease)?.lease.lost())).unwrap_or(false))
 }
 
 /// Says the word `id` when a lease is lost; at once, if it is.
@@ -64,8 +91,8 @@ pub fn lease_lost(lease: u32) -> napi::Result<bool> {
 pub fn lease_on_lost(lease: u32, id: u32) -> napi::Result<()> {
     with_state(|state| {
         let mailbox = Arc::clone(&state.mailbox);
-        if let Ok(lease) = guarded(|| state.lease(lease)) {
-            lease.on_lost(move || mailbox.post(id, Ok(Mail::Word)));
+        if let Ok(kept) = state.lease(lease) {
+            kept.lease.on_lost(move || mailbox.post(id, Ok(Mail::Word)));
         }
     })
 }

@@ -258,9 +258,9 @@ pub fn drain() -> napi::Result<f64> {
                         Mail::Answer(answer) => writer.answer(&answer),
                         Mail::Flag(yes) => writer.just(yes.into()),
                         Mail::Word => writer.nothing(),
-                        Mail::Lease(lease) => {
-                            let (id, ttl_seconds) = (lease.id(), lease.ttl_seconds());
-                            writer.lease(state.add(Handle::Lease(Arc::new(lease))), id, ttl_seconds);
+                        Mail::Lease(kept) => {
+                            let (id, ttl_seconds) = (kept.lease.id(), kept.lease.ttl_seconds());
+                            writer.lease(state.add(Handle::Lease(Arc::new(kept))), id, ttl_seconds);
                         }
                     }
                     Ok(())

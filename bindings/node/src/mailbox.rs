@@ -7,10 +7,12 @@
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use libkv::{Answer, Lease, Result};
+use libkv::{Answer, Result};
 use napi::Status;
 use napi::bindgen_prelude::Env;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+
+use crate::lease::Kept;
 
 /// Wakes the loop. Does not keep it alive unless it is held, and hands no error to JavaScript.
 pub type Wake = ThreadsafeFunction<(), (), (), Status, false, true>;
@@ -20,7 +22,7 @@ pub enum Mail {
     /// The answer to a submitted request.
     Answer(Answer),
     /// A lease that keeps itself alive.
-    Lease(Lease),
+    Lease(Kept),
     /// Yes or no.
     Flag(bool),
     /// That it is time.

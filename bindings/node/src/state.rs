@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use libkv::{Clock, Code, Db, Error, Lease, Result, Submitted};
+use libkv::{Clock, Code, Db, Error, Result, Submitted};
 use napi::bindgen_prelude::ObjectRef;
 
 use crate::claim::Standing;
 use crate::follow::Following;
+use crate::lease::Kept;
 use crate::mailbox::Mailbox;
 use crate::scratch::Scratch;
 use crate::transact::Attempt;
@@ -35,7 +36,7 @@ pub enum Handle {
     /// A watcher, or the leaders of an election.
     Following(Arc<Following>),
     /// A lease that keeps itself alive.
-    Lease(Arc<Lease>),
+    Lease(Arc<Kept>),
     /// A lock or an election.
     Standing(Arc<Standing>),
 }
@@ -170,7 +171,7 @@ impl State {
     }
 
     /// The lease with this number.
-    pub fn lease(&self, number: u32) -> Result<Arc<Lease>> {
+    pub fn lease(&self, number: u32) -> Result<Arc<Kept>> {
         match self.handle(number) {
             Some(Handle::Lease(lease)) => Ok(lease.clone()),
             _ => Err(stale("lease")),
