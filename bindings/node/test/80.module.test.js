@@ -100,7 +100,7 @@ function blocks() {
 
 test("the README's programs run and print what it says", async () => {
   const programs = blocks()
-  assert.strictEqual(programs.length, 3)
+  assert.strictEqual(programs.length, 5)
   assert.strictEqual(programs[0].program, fs.readFileSync(path.join(folder, 'examples/quickstart.js'), 'utf8'))
   for (const { program, prints } of programs) {
     const { code, stdout, stderr } = await run(program)
