@@ -317,8 +317,8 @@ export interface OpenOptions {
   limits?: 'etcd'
   /** Smaller TTLs are raised to it (1). */
   leaseTtlMinSeconds?: number
-  /** Compaction without being asked. Not yet: `UNSUPPORTED`. */
-  autoCompaction?: { revisions: number } | { seconds: number }
+  /** Compaction without being asked: keep so many revisions (a number says the same), or what is younger than so many seconds. */
+  autoCompaction?: number | { revisions: number } | { seconds: number }
   /** Slots for read transactions, over all processes (1,024); the first opener's counts. */
   maxReaders?: number
   /** Permissions of the files that are made (0o600; the directory adds x where r stands). */
@@ -335,7 +335,7 @@ export class Clock {
   constructor(unixMs: number)
   /** Where it stands, in milliseconds since 1970. */
   readonly unixMs: number
-  /** Moves forward by so many milliseconds; resolves once all that became due is done. */
+  /** Moves forward by so many milliseconds; resolves once all that became due is done: leases that expire are gone with their keys. */
   advance(ms: number): Promise<void>
   /** The same, before it returns. */
   advanceSync(ms: number): void
@@ -371,6 +371,215 @@ export class Snapshot {
   scan(range: Bytes | Keys, options?: RangeOptions): Walk<KeyValue>
   scanSync(range?: RangeRequest | RangeRequestValue): SyncWalk<KeyValue>
   scanSync(range: Bytes | Keys, options?: RangeOptions): SyncWalk<KeyValue>
+}
+
+/** How a range is followed. */
+export interface WatchOptions {
+  /** The first revision to deliver, past or future; 0: whatever is written from now on (0). */
+  startRevision?: Revision
+  /** With each event, the pair as it was before (false). */
+  prevKv?: boolean
+  /** Leave puts out (false). */
+  noPut?: boolean
+  /** Leave deletions out (false). */
+  noDelete?: boolean
+  /** After ten minutes without an event, a batch without events that says how far all is seen (false). */
+  progress?: boolean
+}
+
+/** What ends the following of something, and whether the process stays for it. */
+export interface FollowOptions {
+  /** Ends it: the step that waits, and each later one, rejects with the signal's reason. */
+  signal?: AbortSignal
+  /**
+   * Whether the process stays alive while a step waits. Left out: in a `for await`, and for a step with
+   * `timeoutMs`; a `next()` alone does not hold it. See `ref` and `unref`.
+   */
+  keepAlive?: boolean
+}
+
+/** Which keys and how, in one object. */
+export interface WatchRequest extends Keys, WatchOptions, FollowOptions {}
+
+/** One revision as a watcher sees it. */
+export interface WatchBatch {
+  readonly revision: Revision
+  /** What this revision changed in the watched range, by key; empty only in a batch of progress. */
+  readonly events: Event[]
+}
+
+/**
+ * Follows a range; made by {@link Db.watch}. Each step is one whole revision, by whichever process it
+ * was written; none is left out and none comes twice. It is a filter and a position: not read, it
+ * holds nothing back and costs writers nothing. When a compaction passes what it has not read, it ends
+ * with `COMPACTED`, whose `revision` is the first that a new watcher may start from.
+ *
+ * Steps asked for at once are taken one after the other. Once it is closed a step is done; closing
+ * the store rejects it with `CLOSED`, `cancel` with `CANCELLED`, at once. No thread waits for it.
+ */
+export class Watcher implements AsyncIterable<WatchBatch> {
+  private constructor()
+  /** The next batch, as soon as there is one. */
+  next(): Promise<IteratorResult<WatchBatch, undefined>>
+  /** The same, for so many milliseconds: the value is undefined, and it is not done, if none came. */
+  next(options: { timeoutMs?: number }): Promise<IteratorResult<WatchBatch | undefined, undefined>>
+  /** The next batch if there is one now. Reads it before it returns; `INVALID_ARGUMENT` while a step waits. */
+  tryNext(): WatchBatch | undefined
+  /** Ends it: the step that waits, and each later one, rejects with `CANCELLED`. */
+  cancel(): void
+  /** Ends it: the step that waits, and each later one, is done. Closing twice is fine. */
+  close(): void
+  /** The revision to start from the next time, to miss nothing and see nothing twice; also once it has ended. */
+  readonly resumeRevision: Revision
+  /** The process stays alive while a step waits. */
+  ref(): this
+  /** It does not, not even in a `for await`. */
+  unref(): this
+  /** Closes it. */
+  return(): Promise<IteratorResult<WatchBatch, undefined>>
+  [Symbol.asyncIterator](): AsyncIterableIterator<WatchBatch>
+  [Symbol.dispose](): void
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+export interface LeaseGrant {
+  /** The store's revision: granting does not change it. */
+  readonly revision: Revision
+  readonly id: bigint
+  /** The TTL that it got. */
+  readonly ttlSeconds: number
+}
+
+export interface LeaseRevoke {
+  /** The store's revision afterwards; unchanged if the lease had no keys. */
+  readonly revision: Revision
+}
+
+export interface LeaseKeepAlive {
+  readonly id: bigint
+  /** The TTL that it has again, or 0: there is no such lease, or it has expired. */
+  readonly ttlSeconds: number
+}
+
+export interface LeaseTimeToLive {
+  readonly id: bigint
+  /** Whole seconds that are left, rounded down; -1 if there is no such lease. */
+  readonly ttlSeconds: number
+  /** The TTL that it was granted; 0 if there is no such lease. */
+  readonly grantedTtlSeconds: number
+  /** The keys on it, ascending, if they were asked for. */
+  readonly keys: Buffer[]
+}
+
+/**
+ * A lease that keeps itself alive as long as this handle and this process live; made by
+ * {@link Db.lease}. Put keys on it by its `id`. Closing it revokes it: its keys go; so does the garbage
+ * collector, some time, when nothing refers to it any more: keep it for as long as the keys shall stay.
+ */
+export class Lease {
+  private constructor()
+  readonly id: bigint
+  /** The TTL that it was granted. */
+  readonly ttlSeconds: number
+  /** Whole seconds that it would live on if its process died now; 0 if it is gone. */
+  remaining(): Promise<number>
+  /** Whether it is known to be gone (expired while the process was stopped, or revoked), though nobody closed it. */
+  readonly lost: boolean
+  /** Calls back, in a turn of the loop, when it is lost, or soon if it is; never once it is closed. Does not hold the process. */
+  onLost(callback: () => void): void
+  /** Stops keeping it alive and revokes it. Closing twice is fine, and so is closing one that is lost. */
+  close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** How long to wait, and what ends the wait before: it leaves the line, and the promise rejects with the signal's reason. */
+export interface Patience {
+  /** Then `TIMEOUT` names the holder (left out or `Infinity`: never). */
+  timeoutMs?: number
+  signal?: AbortSignal
+}
+
+/**
+ * A lock that one holds at a time, of all threads and processes that use the store; made by
+ * {@link Db.lock}. Its keys are laid out as etcd's own lock service does.
+ *
+ * What it guarantees: whoever acquires it is the only one whose key is first in the line, in the order
+ * in which they came. It is freed when it is released, and within 500 ms of the death of its process,
+ * by any process that uses leases or watchers at that time. What it does not: a holder that is stopped
+ * for longer than the TTL loses it without noticing, and somebody else gets it. A write that must not
+ * come from such a former holder is fenced by `revision`, which only grows from holder to holder: let
+ * what is protected refuse a lower one than it has seen, or make the write a txn with
+ * `Compare.createRevision(lock.key, '==', lock.revision)`.
+ *
+ * A lock that is held and that nothing refers to any more is freed by the garbage collector, some time.
+ */
+export class Lock {
+  private constructor()
+  /** Waits until it has the lock; does nothing if it has it. After any error it stands in no line. One waits at a time. */
+  acquire(options?: Patience): Promise<void>
+  /** Takes the lock if nobody has it or waits for it; answers whether it has it. */
+  tryAcquire(): Promise<boolean>
+  /** Frees the lock, or leaves the line (who waits gets `CANCELLED`); does nothing if neither. */
+  release(): Promise<void>
+  /** Whether it is held, as far as is known here: false once its lease is known to be lost. */
+  readonly isHeld: boolean
+  /** Its key in the store while it is held; else empty. */
+  readonly key: Buffer
+  /** The revision that created its key, which fences; 0 while it is not held. */
+  readonly revision: Revision
+  /** Releases it. */
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/**
+ * An election of one leader among all who campaign for a name; made by {@link Db.election}. Its keys
+ * are laid out as etcd's own election service does.
+ *
+ * What it guarantees: of all keys of the name the one that was put first is the leader's, and its value
+ * is what the leader proclaims. A leader that resigns, or whose process dies, is followed by the next
+ * who campaigned. What it does not: a leader that is stopped for longer than the TTL may wake up and
+ * believe for a moment that it still leads. `proclaim` is refused then; other writes are fenced by
+ * `revision`, as with {@link Lock}.
+ */
+export class Election {
+  private constructor()
+  /** Waits until it leads, and proclaims `value` as its own. After any error it does not stand. */
+  campaign(value: Bytes, options?: Patience): Promise<void>
+  /** Changes the value that the leader is known by. `FAILED_PRECONDITION` if it does not lead, `LEASE_LOST` if no longer. */
+  proclaim(value: Bytes): Promise<void>
+  /** The leader's pair, if there is one. It may be another process's. */
+  leader(): Promise<KeyValue | undefined>
+  /** Each leader from the present one on, and each value that one proclaims. */
+  observe(options?: FollowOptions): Leaders
+  /** Steps down, or out of the line (who waits gets `CANCELLED`); does nothing if it stands nowhere. */
+  resign(): Promise<void>
+  /** Whether it leads, as far as is known here: false once its lease is known to be lost. */
+  readonly isLeader: boolean
+  /** Its key in the store while it leads; else empty. */
+  readonly key: Buffer
+  /** The revision that created its key, which fences; 0 while it does not lead. */
+  readonly revision: Revision
+  /** Resigns. */
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/**
+ * The leaders of an election, one after the other; made by {@link Election.observe}. Of changes that
+ * come faster than they are read only the last is answered. Steps, ends and `ref` as of {@link Watcher}.
+ */
+export class Leaders implements AsyncIterable<KeyValue> {
+  private constructor()
+  /** The next leader's pair. */
+  next(): Promise<IteratorResult<KeyValue, undefined>>
+  next(options: { timeoutMs?: number }): Promise<IteratorResult<KeyValue | undefined, undefined>>
+  /** Ends it: the step that waits, and each later one, is done. */
+  close(): void
+  ref(): this
+  unref(): this
+  return(): Promise<IteratorResult<KeyValue, undefined>>
+  [Symbol.asyncIterator](): AsyncIterableIterator<KeyValue>
+  [Symbol.dispose](): void
+  [Symbol.asyncDispose](): Promise<void>
 }
 
 /** What the body of {@link Db.transact} reads and writes through; of use until the body has ended. */
@@ -462,13 +671,52 @@ export class Db {
   /** The keys of a range that differ between revision `a` and revision `b` (default: now), by key. */
   diff(a: Revision, b?: Revision, range?: Bytes | Keys): Walk<Change>
 
+  /**
+   * The last revision that was written by the end of the minute of this time (a `Date`, or milliseconds
+   * since 1970): what a key held then is `get(key, { revision })`. `COMPACTED` if it cannot be read any more.
+   */
+  revisionAt(time: Date | number): Promise<Revision>
+
+  /**
+   * Follows the events of a range, by whichever process they are written; without a range, of all keys.
+   * Throws `COMPACTED` if `startRevision` lies below the compacted revision, which the error carries.
+   */
+  watch(range?: WatchRequest): Watcher
+  watch(range: Bytes | Keys, options?: WatchOptions & FollowOptions): Watcher
+
+  /**
+   * Grants a lease of so many seconds (raised to the handle's minimum) with this id, or with one that
+   * the store chooses. Nobody keeps it alive; see `lease` for one that keeps itself. `LEASE_EXISTS`.
+   */
+  leaseGrant(ttlSeconds: number, options?: { id?: bigint } & Abortable): Promise<LeaseGrant>
+  /** Revokes a lease: its keys are deleted in one revision. `LEASE_NOT_FOUND`. */
+  leaseRevoke(id: bigint, options?: Abortable): Promise<LeaseRevoke>
+  /** Gives a lease its full TTL again, once. Takes no lock and writes nothing to the disk. */
+  leaseKeepAlive(id: bigint): Promise<LeaseKeepAlive>
+  /** What is left of a lease, and, with `keys`, which keys hang on it. */
+  leaseTimeToLive(id: bigint, options?: { keys?: boolean }): Promise<LeaseTimeToLive>
+  /** The ids of all leases, the next to expire first. */
+  leaseList(): Promise<bigint[]>
+  /**
+   * A lease that keeps itself alive, and is revoked when its handle is closed. With `endWithProcess` it
+   * also ends within 500 ms of this process's death; else by its TTL.
+   */
+  lease(ttlSeconds: number, options?: { endWithProcess?: boolean }): Promise<Lease>
+  /** A lock by this name, not yet acquired. If its process lives but does not keep it alive, it is freed after the TTL. */
+  lock(name: Bytes, ttlSeconds: number): Lock
+  /** An election by this name; nobody campaigns yet. The TTL as for `lock`. */
+  election(name: Bytes, ttlSeconds: number): Election
+
   /** What the store says of itself. */
   status(): Promise<Status>
   statusSync(): Status
   /** Reads the whole store and verifies every invariant, on the pool of threads. */
   check(): Promise<CheckReport>
 
-  /** Closes this handle. Closing twice is fine. Writes handed over before are answered first. */
+  /**
+   * Closes this handle. Closing twice is fine. Writes handed over before are answered first. Watchers
+   * made from it end at once, leases that its handles kept alive are revoked.
+   */
   close(): Promise<void>
   closeSync(): void
   [Symbol.dispose](): void

@@ -1,10 +1,15 @@
 // libkv for Node. index.d.ts is its manual.
 'use strict'
 
+const { Election, Lock } = require('./lib/claim.js')
 const { Clock } = require('./lib/clock.js')
 const { Db, open, openSync } = require('./lib/db.js')
 const { KvError } = require('./lib/errors.js')
+const { Leaders, Watcher } = require('./lib/follow.js')
+const { Lease } = require('./lib/lease.js')
 const { Compare, Delete, Put, Range, Txn } = require('./lib/request.js')
 const { Snapshot } = require('./lib/snapshot.js')
 
-module.exports = { Clock, Compare, Db, Delete, KvError, Put, Range, Snapshot, Txn, open, openSync }
+module.exports = {
+  Clock, Compare, Db, Delete, Election, KvError, Leaders, Lease, Lock, Put, Range, Snapshot, Txn, Watcher, open, openSync,
+}

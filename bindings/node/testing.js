@@ -26,7 +26,8 @@ async function memory(test, options) {
 }
 
 /**
- * A fresh store in memory with etcd's own limits and a clock in hand: `{ db, clock }`.
+ * A fresh store in memory with etcd's own limits and a clock in hand: `{ db, clock }`. Time passes for
+ * its leases when `clock.advance` says so, and once that is answered what expired is gone.
  *
  * @param {{ after(hook: () => unknown): void }} [test]
  * @param {import('./index').OpenOptions} [options]

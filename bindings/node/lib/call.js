@@ -59,6 +59,7 @@ function handOver(id, hand, withdrawable) {
 /** What each signal would abort. One listener does for all, however many writes share a signal. */
 const atStake = new WeakMap()
 
+/** Calls `onAbort` when the signal is aborted, until `unwatch`. */
 function watch(signal, onAbort) {
   let all = atStake.get(signal)
   if (all === undefined) {
@@ -71,7 +72,7 @@ function watch(signal, onAbort) {
 
 function unwatch(signal, onAbort) {
   const all = atStake.get(signal)
-  if (all.delete(onAbort) && all.size === 0) signal.removeEventListener('abort', abortAll)
+  if (all?.delete(onAbort) && all.size === 0) signal.removeEventListener('abort', abortAll)
 }
 
 function abortAll({ target }) {
@@ -111,4 +112,12 @@ function blame(reason) {
   Object.defineProperty(reason, 'cause', { value: new KvError('UNKNOWN_OUTCOME', message), configurable: true, writable: true })
 }
 
-module.exports = { later, now, queued, submit }
+/** A promise of what `hand` asks for, after the writes posted before it; `read` makes something of the answer. */
+function asked(hand, read = (answer) => answer) {
+  return queued(undefined, (id) => {
+    flush()
+    hand(id)
+  }).then(read)
+}
+
+module.exports = { asked, later, now, queued, settler, submit, unwatch, watch }

@@ -74,6 +74,13 @@ function integer(what, value, missing, min = Number.MIN_SAFE_INTEGER, max = Numb
   return value
 }
 
+/** Seconds that a lease lives; how many may be is for the store to say. */
+function ttl(value) {
+  if (typeof value !== 'number') throw wrong('the TTL', 'a number of seconds', value)
+  if (!Number.isInteger(value)) throw new RangeError(`the TTL must be an integer, not ${value}`)
+  return value
+}
+
 /** The id of a lease: a bigint of 64 bits, negative ones too; 0n if left out. */
 function lease(what, value) {
   if (value === undefined) return 0n
@@ -138,4 +145,4 @@ function owned(what, value) {
   return typeof given === 'string' ? given : Buffer.from(given)
 }
 
-module.exports = { abortSignal, bytes, described, flag, integer, isBytes, knownOptions, lease, oneOf, owned, wrong }
+module.exports = { abortSignal, bytes, described, flag, integer, isBytes, knownOptions, lease, oneOf, owned, ttl, wrong }

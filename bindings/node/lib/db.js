@@ -1,11 +1,14 @@
 'use strict'
 
-const { abortSignal, bytes, flag, integer, knownOptions, wrong } = require('./check.js')
-const { later, now, submit } = require('./call.js')
+const { abortSignal, bytes, flag, integer, knownOptions, lease, ttl, wrong } = require('./check.js')
+const { asked, later, now, submit } = require('./call.js')
+const { Election, Lock } = require('./claim.js')
 const { invalid } = require('./errors.js')
+const { Watcher } = require('./follow.js')
+const { Lease } = require('./lease.js')
 const { native, flush, scratch, SCRATCH_BYTES } = require('./native.js')
 const { writeOpening } = require('./open.js')
-const { deleteGiven, isReadOnly, keysGiven, rangeGiven, txnGiven, writePut } = require('./request.js')
+const { deleteGiven, isReadOnly, keysGiven, rangeGiven, txnGiven, watchGiven, writePut } = require('./request.js')
 const { Snapshot } = require('./snapshot.js')
 const { transact } = require('./transact.js')
 const { AsyncWalk, SyncWalk, Walk } = require('./walk.js')
@@ -28,6 +31,8 @@ class Db {
   #handle
   #closed = false
   #closing
+  /** Watchers that are waited for: they end with the store. */
+  #waiting = new Set()
 
   constructor(opened, handle) {
     if (opened !== OPENED) throw new TypeError('a Db is made by libkv.open or libkv.openSync')
@@ -222,6 +227,81 @@ class Db {
     return new AsyncWalk(new Walk(this, this.#handle))
   }
 
+  async revisionAt(time) {
+    const ms = time instanceof Date ? time.getTime() : time
+    const unixMs = integer('the time', Number.isFinite(ms) ? Math.trunc(ms) : ms)
+    wire.begin(wire.KIND.revisionAt)
+    wire.f64(unixMs)
+    return now(native.call, this.#handle)
+  }
+
+  // --- What is written from now on
+
+  watch(range, options) {
+    const { signal, keepAlive, ...watch } = watchGiven(range, options)
+    signal?.throwIfAborted()
+    return new Watcher(this, this.#handle, this.#waiting, watch, { signal, keepAlive })
+  }
+
+  // --- Leases, and what is made of them
+
+  async leaseGrant(ttlSeconds, options) {
+    const { id, signal } = knownOptions('leaseGrant', options, ['id', 'signal'])
+    abortSignal(signal)
+    const [seconds, wanted] = [ttl(ttlSeconds), lease('option id', id)]
+    wire.POSTED(wire.KIND.leaseGrant)
+    wire.f64(seconds)
+    wire.i64(wanted)
+    return submit(this.#handle, signal)
+  }
+
+  async leaseRevoke(id, options) {
+    const { signal } = knownOptions('leaseRevoke', options, ['signal'])
+    abortSignal(signal)
+    const which = leaseId(id)
+    wire.POSTED(wire.KIND.leaseRevoke)
+    wire.i64(which)
+    return submit(this.#handle, signal)
+  }
+
+  async leaseKeepAlive(id) {
+    const which = leaseId(id)
+    wire.begin(wire.KIND.leaseKeepAlive)
+    wire.i64(which)
+    return now(native.call, this.#handle)
+  }
+
+  async leaseTimeToLive(id, options) {
+    const keys = flag('option keys', knownOptions('leaseTimeToLive', options, ['keys']).keys)
+    const which = leaseId(id)
+    wire.begin(wire.KIND.leaseTimeToLive)
+    wire.u8(keys ? 1 : 0)
+    wire.i64(which)
+    return keys ? later(native.callLater, this.#handle) : now(native.call, this.#handle)
+  }
+
+  async leaseList() {
+    wire.begin(wire.KIND.leaseList)
+    return later(native.callLater, this.#handle)
+  }
+
+  async lease(ttlSeconds, options) {
+    const { endWithProcess } = knownOptions('lease', options, ['endWithProcess'])
+    const [seconds, ends] = [ttl(ttlSeconds), flag('option endWithProcess', endWithProcess)]
+    return asked(
+      (id) => native.lease(this.#handle, id, seconds, ends),
+      (granted) => new Lease(this, granted),
+    )
+  }
+
+  lock(name, ttlSeconds) {
+    return new Lock(this, this.#handle, name, ttlSeconds)
+  }
+
+  election(name, ttlSeconds) {
+    return new Election(this, this.#handle, this.#waiting, name, ttlSeconds)
+  }
+
   // --- The store itself
 
   async status() {
@@ -240,16 +320,20 @@ class Db {
   }
 
   async close() {
-    this.#closed = true
-    flush()
+    this.#end()
     this.#closing ??= native.closeLater(this.#handle).then(wire.readBuffer)
     await this.#closing
   }
 
   closeSync() {
+    this.#end()
+    wire.readAnswer(native.close(this.#handle))
+  }
+
+  #end() {
     this.#closed = true
     flush()
-    wire.readAnswer(native.close(this.#handle))
+    for (const interrupt of this.#waiting) interrupt()
   }
 
   [Symbol.dispose]() {
@@ -259,6 +343,12 @@ class Db {
   async [Symbol.asyncDispose]() {
     await this.close()
   }
+}
+
+/** The id of a lease, which must be given. */
+function leaseId(id) {
+  if (id === undefined) throw wrong('the id of the lease', 'a bigint', id)
+  return lease('the id of the lease', id)
 }
 
 function noSignal(call, signal) {

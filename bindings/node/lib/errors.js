@@ -19,7 +19,7 @@ class KvError extends Error {
 Object.defineProperty(KvError.prototype, 'name', { value: 'KvError', writable: true, configurable: true })
 
 /** What a handle answers once it is closed; the core's own words. */
-const closed = () => new KvError('CLOSED', "the store's handle is closed")
+const closed = (what = "the store's handle") => new KvError('CLOSED', `${what} is closed`)
 
 const invalid = (message, revision) => new KvError('INVALID_ARGUMENT', message, revision)
 

@@ -16,28 +16,45 @@ function load() {
 
 const native = load()
 
+const nothing = () => {}
+
 /** What one thread has once, even if a test runner loads these files again and again. */
 function thread() {
   const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES)
   const view = new DataView(scratch.buffer)
   const outbox = Buffer.allocUnsafeSlow(SCRATCH_BYTES)
   const waiting = []
+  const holding = []
   const free = []
   let count = 0
 
-  /** Numbers a promise; `settle(bytes, view, at)` gets its answer. */
-  function expect(settle) {
+  /** Numbers a promise; `settle(bytes, view, at)` gets its answer. Unless `holds`, the process does not stay for it. */
+  function expect(settle, holds = true) {
     const id = free.length > 0 ? free.pop() : waiting.length
     waiting[id] = settle
-    if (count++ === 0) native.hold(true)
+    holding[id] = false
+    refer(id, holds)
     return id
+  }
+
+  /** Says whether the process stays for what has this number. */
+  function refer(id, holds) {
+    if (holding[id] === holds) return
+    holding[id] = holds
+    if (holds ? count++ === 0 : --count === 0) native.hold(holds)
   }
 
   /** Gives the number back, for a promise that is answered, or will not be. */
   function forget(id) {
+    refer(id, false)
     waiting[id] = undefined
     free.push(id)
-    if (--count === 0) native.hold(false)
+  }
+
+  /** For what will come and is no longer wanted: the number is given back when it has come. */
+  function ignore(id) {
+    refer(id, false)
+    waiting[id] = nothing
   }
 
   /** Called by the loop, once for all answers that have arrived. */
@@ -65,7 +82,7 @@ function thread() {
   }
 
   const mail = { outbox, outboxView: new DataView(outbox.buffer), used: 0 }
-  return { scratch, view, outbox, mail, expect, forget, settle }
+  return { scratch, view, outbox, mail, expect, forget, ignore, refer, settle }
 }
 
 const shared = native.attach(thread())

@@ -27,9 +27,11 @@ function targetBytes(target) {
   return bytes('the path of the store', target)
 }
 
+/** How many revisions are kept, or `{ revisions }`, or `{ seconds }`. */
 function autoCompaction(given) {
+  if (typeof given === 'number') return autoCompaction({ revisions: given })
   if (typeof given !== 'object' || given === null) {
-    throw wrong('option autoCompaction', '{ revisions } or { seconds }', given)
+    throw wrong('option autoCompaction', 'a number of revisions, { revisions } or { seconds }', given)
   }
   const { revisions, seconds } = knownOptions('option autoCompaction', given, ['revisions', 'seconds'])
   if ((revisions === undefined) === (seconds === undefined)) {

@@ -221,6 +221,23 @@ function rangeGiven(call, first, second) {
   return rangeMembers(call, first, second)
 }
 
+const WATCH_OPTIONS = ['startRevision', 'prevKv', 'noPut', 'noDelete', 'progress', 'signal', 'keepAlive']
+
+/** What `db.watch` was given: which keys, and how. */
+function watchGiven(first, second) {
+  const [which, options] = rangeAndOptions('watch', first, second, WATCH_OPTIONS)
+  return {
+    range: keyRange('watch', which),
+    startRevision: integer('option startRevision', options.startRevision, 0),
+    prevKv: flag('option prevKv', options.prevKv),
+    noPut: flag('option noPut', options.noPut),
+    noDelete: flag('option noDelete', options.noDelete),
+    progress: flag('option progress', options.progress),
+    signal: abortSignal(options.signal),
+    keepAlive: options.keepAlive === undefined ? undefined : flag('option keepAlive', options.keepAlive),
+  }
+}
+
 /** Which keys `changes` and `diff` were given; all if none. */
 function keysGiven(call, range) {
   return keyRange(call, isBytes(range) ? range : knownOptions(call, range, SELECT))
@@ -230,5 +247,5 @@ const isReadOnly = ({ success, failure }) => [...success, ...failure].every((op)
 
 module.exports = {
   Put, Range, Delete, Txn, Compare, KIND, DURABILITIES,
-  deleteGiven, isReadOnly, keysGiven, rangeGiven, txnGiven, writePut,
+  deleteGiven, isReadOnly, keysGiven, rangeGiven, txnGiven, watchGiven, writePut,
 }

@@ -4,10 +4,10 @@
 const { KvError } = require('./errors.js')
 const { native, flush, mail, scratch, view: scratchView, SCRATCH_BYTES } = require('./native.js')
 
-const KIND = { get: 0, range: 1, put: 2, delete: 3, txn: 4, compact: 5, history: 6, status: 7, check: 8, snapshot: 9, scan: 10, changes: 11, diff: 12 }
+const KIND = { get: 0, range: 1, put: 2, delete: 3, txn: 4, compact: 5, history: 6, status: 7, check: 8, snapshot: 9, scan: 10, changes: 11, diff: 12, leaseGrant: 13, leaseRevoke: 14, leaseKeepAlive: 15, leaseTimeToLive: 16, leaseList: 17, revisionAt: 18 }
 /** Where a request keeps its kind, see request.js. */
 const KIND_OF = Symbol.for('libkv.kind')
-const ANSWER = { error: 0, none: 1, pair: 2, put: 3, range: 4, delete: 5, txn: 6, compact: 7, status: 8, check: 9, events: 10, changes: 11, pairs: 12, number: 13 }
+const ANSWER = { error: 0, none: 1, pair: 2, put: 3, range: 4, delete: 5, txn: 6, compact: 7, status: 8, check: 9, events: 10, changes: 11, pairs: 12, number: 13, batches: 14, leaseGrant: 15, leaseRevoke: 16, leaseKeepAlive: 17, leaseTimeToLive: 18, leases: 19, lease: 20, claim: 21 }
 
 // --- Writing. One request at a time, from `begin` to the call: nothing of the user's runs between.
 
@@ -235,6 +235,12 @@ const text = () => {
   return from.toString('utf8', pos - len, pos)
 }
 
+function id() {
+  const n = fromView.getBigInt64(pos, true)
+  pos += 8
+  return n
+}
+
 const PAIR_BYTES = 40
 
 function leaseAt(at) {
@@ -356,6 +362,19 @@ READ[ANSWER.changes] = () => ({
 })
 READ[ANSWER.pairs] = () => ({ last: readFlag(), items: pairs() })
 READ[ANSWER.number] = number
+READ[ANSWER.batches] = () => ({ last: readFlag(), items: list(() => ({ revision: number(), events: list(event) })) })
+READ[ANSWER.leaseGrant] = () => ({ revision: number(), id: id(), ttlSeconds: number() })
+READ[ANSWER.leaseRevoke] = () => ({ revision: number() })
+READ[ANSWER.leaseKeepAlive] = () => ({ id: id(), ttlSeconds: number() })
+READ[ANSWER.leaseTimeToLive] = () => ({
+  id: id(),
+  ttlSeconds: number(),
+  grantedTtlSeconds: number(),
+  keys: list(() => copied(count())),
+})
+READ[ANSWER.leases] = () => list(id)
+READ[ANSWER.lease] = () => ({ handle: number(), id: id(), ttlSeconds: number() })
+READ[ANSWER.claim] = () => ({ isHeld: readFlag(), revision: number(), key: copied(count()) })
 
 function answer() {
   const kind = from[pos++]

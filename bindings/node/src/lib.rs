@@ -8,8 +8,11 @@
 // the macros register nothing in a build for tests, of which there are none
 #![cfg_attr(test, allow(dead_code))]
 
+mod claim;
 mod clock;
+mod follow;
 mod job;
+mod lease;
 mod mailbox;
 mod open;
 mod scratch;
@@ -25,7 +28,7 @@ use napi::bindgen_prelude::*;
 use napi_derive::napi;
 
 use crate::job::{Later, later};
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mail, Mailbox};
 use crate::scratch::Scratch;
 use crate::state::{Handle, State, guarded, with_state};
 use crate::wire::{Call, Reader, Writer};
@@ -110,6 +113,10 @@ fn perform(db: &Db, call: Call, writer: &mut Writer) -> Result<()> {
         Call::Status => writer.status(&db.status()?),
         Call::Check => writer.check(&db.check()?),
         Call::Snapshot(revision) => writer.just(db.snapshot_at(revision)?.revision()),
+        Call::LeaseKeepAlive(id) => writer.kept_alive(&db.lease_keep_alive(id)?),
+        Call::LeaseTimeToLive(id, keys) => writer.time_to_live(&db.lease_time_to_live(id, keys)?),
+        Call::LeaseList => writer.leases(&db.lease_list()?),
+        Call::RevisionAt(time) => writer.just(db.revision_at(time)?),
     }
     Ok(())
 }
@@ -121,6 +128,8 @@ fn requested(db: &Db, request: Request) -> Result<Answer> {
         Request::Delete(delete) => Answer::Delete(db.delete(delete)?),
         Request::Txn(txn) => Answer::Txn(db.txn(txn)?),
         Request::Compact(compact) => Answer::Compact(db.compact(compact.revision, compact.physical)?),
+        Request::LeaseGrant(grant) => Answer::LeaseGrant(db.lease_grant(grant.ttl_seconds, grant.id)?),
+        Request::LeaseRevoke(revoke) => Answer::LeaseRevoke(db.lease_revoke(revoke.id)?),
     })
 }
 
@@ -178,7 +187,7 @@ fn outbox(state: &State, len: u32) -> Vec<Write> {
         while let Some((id, db, withdrawable, mut write)) = outbox.addressed()? {
             match write_request(&mut write) {
                 Ok(request) => writes.push(Write { id, withdrawable, db, request }),
-                Err(error) => state.mailbox.post(id, Err(error)),
+                Err(error) => state.mailbox.post(id, Err::<Answer, _>(error)),
             }
         }
         Ok(())
@@ -192,7 +201,7 @@ fn outbox(state: &State, len: u32) -> Vec<Write> {
 pub fn submit(db: u32, id: u32, withdrawable: bool, write: Buffer) -> napi::Result<()> {
     with_state(|state| match write_request(&mut Reader::new(&write)) {
         Ok(request) => submit_together(state, vec![Write { id, withdrawable, db, request }]),
-        Err(error) => state.mailbox.post(id, Err(error)),
+        Err(error) => state.mailbox.post(id, Err::<Answer, _>(error)),
     })
 }
 
@@ -227,7 +236,7 @@ pub(crate) fn submit_to(state: &mut State, db: Result<Db>, promises: Vec<(u32, b
             let withdrawals = promises.into_iter().zip(submitted).filter(|((_, withdrawable), _)| *withdrawable);
             state.withdrawals.extend(withdrawals.map(|((id, _), submitted)| (id, submitted)));
         }
-        Err(error) => promises.iter().for_each(|&(id, _)| state.mailbox.post(id, Err(error.clone()))),
+        Err(error) => promises.iter().for_each(|&(id, _)| state.mailbox.post(id, Err::<Answer, _>(error.clone()))),
     }
 }
 
@@ -242,10 +251,18 @@ pub fn withdraw(id: u32) -> napi::Result<bool> {
 pub fn drain() -> napi::Result<f64> {
     with_state(|state| {
         state.answer(|state, writer| {
-            for (id, answer) in state.mailbox.take() {
+            for (id, mail) in state.mailbox.take() {
                 state.withdrawals.remove(&id);
                 writer.addressed(id, |writer| {
-                    writer.answer(&answer?);
+                    match mail? {
+                        Mail::Answer(answer) => writer.answer(&answer),
+                        Mail::Flag(yes) => writer.just(yes.into()),
+                        Mail::Word => writer.nothing(),
+                        Mail::Lease(kept) => {
+                            let (id, ttl_seconds) = (kept.lease.id(), kept.lease.ttl_seconds());
+                            writer.lease(state.add(Handle::Lease(Arc::new(kept))), id, ttl_seconds);
+                        }
+                    }
                     Ok(())
                 });
             }

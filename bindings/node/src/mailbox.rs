@@ -1,7 +1,8 @@
-//! Answers on their way to the promises of one thread of JavaScript.
+//! Answers, and news of watchers and leases, on their way to one thread of JavaScript.
 //!
 //! Whoever led a group leaves its answers here, one after the other, and wakes the loop after the
-//! last: a group costs one wake-up, not one for each promise.
+//! last: a group costs one wake-up, not one for each promise. What is left while the loop has not come
+//! yet costs none.
 
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,11 +12,31 @@ use napi::Status;
 use napi::bindgen_prelude::Env;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 
+use crate::lease::Kept;
+
 /// Wakes the loop. Does not keep it alive unless it is held, and hands no error to JavaScript.
 pub type Wake = ThreadsafeFunction<(), (), (), Status, false, true>;
 
-/// What came of a submitted write, for the promise with this number.
-pub type Settled = (u32, Result<Answer>);
+/// What comes for whoever waits in JavaScript.
+pub enum Mail {
+    /// The answer to a submitted request.
+    Answer(Answer),
+    /// A lease that keeps itself alive.
+    Lease(Kept),
+    /// Yes or no.
+    Flag(bool),
+    /// That it is time.
+    Word,
+}
+
+impl From<Answer> for Mail {
+    fn from(answer: Answer) -> Mail {
+        Mail::Answer(answer)
+    }
+}
+
+/// What came, for the promise with this number.
+pub type Settled = (u32, Result<Mail>);
 
 #[derive(Default)]
 struct Settling {
@@ -36,11 +57,11 @@ impl Mailbox {
         Mailbox { settling: Mutex::default(), wake: Mutex::new(wake) }
     }
 
-    /// Leaves an answer; from any thread. Once its thread of JavaScript has ended, nobody hears it.
-    pub fn post(self: &Arc<Self>, id: u32, answer: Result<Answer>) {
+    /// Leaves what came; from any thread. Once its thread of JavaScript has ended, nobody hears it.
+    pub fn post(self: &Arc<Self>, id: u32, mail: Result<impl Into<Mail>>) {
         let ordered = {
             let mut settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
-            settling.answers.push((id, answer));
+            settling.answers.push((id, mail.map(Into::into)));
             mem::replace(&mut settling.ordered, true)
         };
         if !ordered {

@@ -7,12 +7,16 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::mem::{self, ManuallyDrop};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use libkv::{Clock, Code, Db, Error, Result, Submitted};
 use napi::bindgen_prelude::ObjectRef;
 
+use crate::claim::Standing;
+use crate::follow::Following;
+use crate::lease::Kept;
 use crate::mailbox::Mailbox;
 use crate::scratch::Scratch;
 use crate::transact::Attempt;
@@ -29,6 +33,12 @@ pub enum Handle {
     Attempt(Arc<Mutex<Attempt>>),
     /// A clock in hand.
     Clock(Clock),
+    /// A watcher, or the leaders of an election.
+    Following(Arc<Following>),
+    /// A lease that keeps itself alive.
+    Lease(Arc<Kept>),
+    /// A lock or an election.
+    Standing(Arc<Standing>),
 }
 
 /// Everything of one thread.
@@ -65,7 +75,7 @@ impl Drop for Place {
             let handles = mem::take(&mut state.handles);
             match state.held {
                 true => mem::forget(handles),
-                false => close_all(&handles),
+                false => end_idle(handles),
             }
         }
     }
@@ -152,6 +162,30 @@ impl State {
         }
     }
 
+    /// The watcher, or leaders, with this number.
+    pub fn following(&self, number: u32) -> Result<Arc<Following>> {
+        match self.handle(number) {
+            Some(Handle::Following(following)) => Ok(following.clone()),
+            _ => Err(stale("watcher")),
+        }
+    }
+
+    /// The lease with this number.
+    pub fn lease(&self, number: u32) -> Result<Arc<Kept>> {
+        match self.handle(number) {
+            Some(Handle::Lease(lease)) => Ok(lease.clone()),
+            _ => Err(stale("lease")),
+        }
+    }
+
+    /// The lock or election with this number.
+    pub fn standing(&self, number: u32) -> Result<Arc<Standing>> {
+        match self.handle(number) {
+            Some(Handle::Standing(standing)) => Ok(standing.clone()),
+            _ => Err(stale("lock")),
+        }
+    }
+
     /// Lets `work` write an answer, and leaves it, or its error, where JavaScript finds it. Answers
     /// its length; if that is more than the scratch memory has, it is in `large`.
     pub fn answer(&mut self, work: impl FnOnce(&mut State, &mut Writer) -> Result<()>) -> f64 {
@@ -175,8 +209,28 @@ impl State {
         let handles = self.handles;
         match self.held {
             true => drop(thread::Builder::new().name("libkv-end".into()).spawn(move || close_all(&handles))),
-            false => close_all(&handles),
+            false => end_idle(handles),
         }
+    }
+}
+
+/// For what may be done to leases that a thread leaves behind; what is not revoked has its TTL.
+const FAREWELL: Duration = Duration::from_millis(200);
+
+/// Ends what nobody waits for. Closing a store is quick then, unless leases are to be revoked and
+/// another process has the writer's lock: that long the end of a thread does not wait.
+fn end_idle(handles: Vec<Option<Handle>>) {
+    if !handles.iter().flatten().any(|handle| matches!(handle, Handle::Lease(_) | Handle::Standing(_))) {
+        return close_all(&handles);
+    }
+    let (done, wait) = mpsc::channel();
+    let closing = thread::Builder::new().name("libkv-end".into()).spawn(move || {
+        close_all(&handles);
+        drop(handles);
+        let _ = done.send(());
+    });
+    if closing.is_ok() {
+        let _ = wait.recv_timeout(FAREWELL);
     }
 }
 

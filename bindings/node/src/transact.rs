@@ -103,7 +103,7 @@ pub fn attempt_commit(attempt: u32, id: u32, withdrawable: bool) -> napi::Result
             state.mailbox.post(id, Ok(Answer::Txn(nothing_to_write)));
         }
         Ok(Some((db, txn))) => submit_to(state, Ok(db), vec![(id, withdrawable)], vec![txn.into()]),
-        Err(error) => state.mailbox.post(id, Err(error)),
+        Err(error) => state.mailbox.post(id, Err::<Answer, _>(error)),
     })
 }
 

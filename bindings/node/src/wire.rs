@@ -3,6 +3,8 @@
 //! `lib/wire.js` is the other half and has the same numbers. JavaScript has checked types and ranges
 //! before it writes, so that what is refused here is a defect of ours, not of the user's.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use libkv::*;
 
 /// What is asked of a store, first byte of a request. The same numbers as `KIND` in `lib/wire.js`.
@@ -20,6 +22,12 @@ mod kind {
     pub const SCAN: u8 = 10;
     pub const CHANGES: u8 = 11;
     pub const DIFF: u8 = 12;
+    pub const LEASE_GRANT: u8 = 13;
+    pub const LEASE_REVOKE: u8 = 14;
+    pub const LEASE_KEEP_ALIVE: u8 = 15;
+    pub const LEASE_TIME_TO_LIVE: u8 = 16;
+    pub const LEASE_LIST: u8 = 17;
+    pub const REVISION_AT: u8 = 18;
 }
 
 /// What an answer begins with. The same numbers as `ANSWER` in `lib/wire.js`.
@@ -38,6 +46,14 @@ mod answer {
     pub const CHANGES: u8 = 11;
     pub const PAIRS: u8 = 12;
     pub const NUMBER: u8 = 13;
+    pub const BATCHES: u8 = 14;
+    pub const LEASE_GRANT: u8 = 15;
+    pub const LEASE_REVOKE: u8 = 16;
+    pub const LEASE_KEEP_ALIVE: u8 = 17;
+    pub const LEASE_TIME_TO_LIVE: u8 = 18;
+    pub const LEASES: u8 = 19;
+    pub const LEASE: u8 = 20;
+    pub const CLAIM: u8 = 21;
 }
 
 /// Beyond what the core allows, so that the core's own refusal is what is seen; and not so deep
@@ -61,6 +77,14 @@ pub enum Call {
     Check,
     /// The revision that a snapshot is of.
     Snapshot(Revision),
+    /// A lease's full TTL again.
+    LeaseKeepAlive(LeaseId),
+    /// What is left of a lease, and whether with its keys.
+    LeaseTimeToLive(LeaseId, bool),
+    /// The ids of all leases.
+    LeaseList,
+    /// The last revision written by this time.
+    RevisionAt(SystemTime),
 }
 
 /// What is answered page by page.
@@ -277,6 +301,21 @@ impl<'a> Reader<'a> {
             kind::STATUS => Call::Status,
             kind::CHECK => Call::Check,
             kind::SNAPSHOT => Call::Snapshot(self.number()?),
+            kind::LEASE_GRANT => {
+                let (ttl_seconds, id) = (self.number()?, self.i64()?);
+                Call::Request(Grant { ttl_seconds, id, end_with_process: false }.into())
+            }
+            kind::LEASE_REVOKE => Call::Request(Revoke { id: self.i64()? }.into()),
+            kind::LEASE_KEEP_ALIVE => Call::LeaseKeepAlive(self.i64()?),
+            kind::LEASE_TIME_TO_LIVE => {
+                let [keys] = self.flags()?;
+                Call::LeaseTimeToLive(self.i64()?, keys)
+            }
+            kind::LEASE_LIST => Call::LeaseList,
+            // times before 1970 are before every store
+            kind::REVISION_AT => {
+                Call::RevisionAt(UNIX_EPOCH + Duration::from_millis(u64::try_from(self.number()?).unwrap_or(0)))
+            }
             _ => return Err(malformed()),
         })
     }
@@ -291,6 +330,12 @@ impl<'a> Reader<'a> {
             kind::DIFF => Walk::Diff(self.number()?, self.number()?, self.key_range()?),
             _ => return Err(malformed()),
         })
+    }
+
+    /// What is to be followed.
+    pub fn watch(&mut self) -> Result<Watch> {
+        let [prev_kv, no_put, no_delete, progress] = self.flags()?;
+        Ok(Watch { prev_kv, no_put, no_delete, progress, start_revision: self.number()?, range: self.key_range()? })
     }
 
     /// A member of the options, if it was set.
@@ -322,6 +367,11 @@ impl Writer {
     pub fn number(&mut self, n: i64) -> &mut Writer {
         self.beyond |= n.unsigned_abs() > NUMBER_MAX;
         self.bytes.extend_from_slice(&(n as f64).to_le_bytes());
+        self
+    }
+
+    fn i64(&mut self, n: i64) -> &mut Writer {
+        self.bytes.extend_from_slice(&n.to_le_bytes());
         self
     }
 
@@ -393,6 +443,12 @@ impl Writer {
             Answer::Txn(txn) => self.txn(txn),
             Answer::Compact(compact) => {
                 self.kind(answer::COMPACT).number(compact.revision);
+            }
+            Answer::LeaseGrant(granted) => {
+                self.kind(answer::LEASE_GRANT).number(granted.revision).i64(granted.id).number(granted.ttl_seconds);
+            }
+            Answer::LeaseRevoke(revoked) => {
+                self.kind(answer::LEASE_REVOKE).number(revoked.revision);
             }
         }
     }
@@ -472,10 +528,55 @@ impl Writer {
 
     /// A page of events, and whether it is the last.
     pub fn events(&mut self, events: &[Event], last: bool) {
-        self.kind(answer::EVENTS).flag(last).u32(events.len());
+        self.kind(answer::EVENTS).flag(last).event_list(events);
+    }
+
+    fn event_list(&mut self, events: &[Event]) -> &mut Writer {
+        self.u32(events.len());
         for event in events {
             self.flag(event.kind == EventKind::Delete).pair(&event.kv).perhaps(event.prev_kv.as_ref());
         }
+        self
+    }
+
+    /// Batches of a watcher, and whether there is nothing more for now.
+    pub fn batches(&mut self, batches: &[WatchBatch], last: bool) {
+        self.kind(answer::BATCHES).flag(last).u32(batches.len());
+        for batch in batches {
+            self.number(batch.revision).event_list(&batch.events);
+        }
+    }
+
+    /// A lease with its TTL again.
+    pub fn kept_alive(&mut self, kept: &LeaseKeepAlive) {
+        self.kind(answer::LEASE_KEEP_ALIVE).i64(kept.id).number(kept.ttl_seconds);
+    }
+
+    /// What is left of a lease.
+    pub fn time_to_live(&mut self, left: &LeaseTimeToLive) {
+        self.kind(answer::LEASE_TIME_TO_LIVE).i64(left.id).number(left.ttl_seconds).number(left.granted_ttl_seconds);
+        self.u32(left.keys.len());
+        for key in &left.keys {
+            self.counted(key);
+        }
+    }
+
+    /// The ids of leases.
+    pub fn leases(&mut self, ids: &[LeaseId]) {
+        self.kind(answer::LEASES).u32(ids.len());
+        for id in ids {
+            self.i64(*id);
+        }
+    }
+
+    /// A lease that keeps itself alive: its number among the handles, its id, its TTL.
+    pub fn lease(&mut self, handle: u32, id: LeaseId, ttl_seconds: i64) {
+        self.kind(answer::LEASE).number(handle.into()).i64(id).number(ttl_seconds);
+    }
+
+    /// How a lock or an election stands.
+    pub fn claim(&mut self, is_held: bool, key: &[u8], revision: Revision) {
+        self.kind(answer::CLAIM).flag(is_held).number(revision).counted(key);
     }
 
     /// A page of differences, and whether it is the last.

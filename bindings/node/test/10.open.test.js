@@ -47,7 +47,7 @@ test('an unknown option is named, with the nearest known one', async () => {
 
 test('options of a wrong type or out of range are refused', async () => {
   const wrong = {
-    create: 1, readOnly: 'yes', durability: 'safe', busyTimeoutMs: '5', maxBytes: 1n, limits: 'mysql', autoCompaction: 5,
+    create: 1, readOnly: 'yes', durability: 'safe', busyTimeoutMs: '5', maxBytes: 1n, limits: 'mysql', autoCompaction: '5',
     clock: new Date(), mode: '0600', allowNetworkFs: null, maxTxnOps: null,
   }
   for (const [name, value] of Object.entries(wrong)) {
@@ -76,10 +76,26 @@ test('options reach the store', async (t) => {
   const etcd = await libkv.open(store, { limits: 'etcd' })
   const ops = Array.from({ length: 129 }, (_, n) => libkv.Put(`k${n}`, 'v'))
   await assert.rejects(etcd.txn({ success: ops }), { code: 'TOO_MANY_OPS' })
-  for (const option of [{ maxBytes: 1 << 30 }, { autoCompaction: { revisions: 5 } }, { autoCompaction: { seconds: 5 } }]) {
-    await assert.rejects(libkv.open(place(t), option), { code: 'UNSUPPORTED' })
-  }
+  await assert.rejects(libkv.open(place(t), { maxBytes: 1 << 30 }), { code: 'UNSUPPORTED' })
   await Promise.all([none, reader, small, etcd].map((db) => db.close()))
+})
+
+test('automatic compaction is asked for by revisions or by seconds', async (t) => {
+  const store = place(t)
+  const db = await libkv.open(store, { autoCompaction: 5 })
+  await (await libkv.open(store, { autoCompaction: { revisions: 5 } })).close()
+  for (const autoCompaction of [6, { seconds: 5 }]) await assert.rejects(libkv.open(store, { autoCompaction }), { code: 'INVALID_ARGUMENT' })
+  for (const autoCompaction of [-1, 1.5, { seconds: -1 }]) await assert.rejects(libkv.open(store, { autoCompaction }), RangeError)
+  await db.close()
+  const clock = new libkv.Clock(0)
+  const aged = await libkv.open(':memory:', { autoCompaction: { seconds: 60 }, clock })
+  t.after(() => aged.close())
+  for (let n = 0; n < 5; n++) {
+    await aged.put('k', String(n))
+    await clock.advance(60_000)
+  }
+  await clock.advance(600_000)
+  assert.ok((await aged.status()).compactedRevision > 1)
 })
 
 test('a clock in hand holds the store alone and moves forward only', async (t) => {

@@ -278,3 +278,198 @@ test('the module loaded twice in one thread shares what it must', () =>
     await assert.rejects(first.put('', ''), (error) => error instanceof libkv.KvError)
     await assert.rejects(second.put('', ''), (error) => error instanceof again.KvError)
     console.log('ok')`))
+
+test('a step that waits keeps a process alive only if it is asked to', async () => {
+  for (const [what, stays] of Object.entries({
+    'db.watch().next()': false,
+    'db.watch({ keepAlive: false }).next()': false,
+    'loop(db.watch({ keepAlive: false }))': false,
+    'loop(db.watch().unref())': false,
+    'db.election("e", 5).observe().next()': false,
+    'db.watch({ signal: new AbortController().signal }).next()': false,
+    'db.watch()': false,
+    'db.watch({ keepAlive: true })': false, // nobody waits
+    'db.watch({ keepAlive: true }).next()': true,
+    'db.watch().ref().next()': true,
+    '(() => { const watcher = db.watch(); const step = watcher.next(); watcher.ref(); return step })()': true,
+    'loop(db.watch())': true,
+    'loop(db.election("e", 5).observe())': true,
+    'db.watch().next({ timeoutMs: 50 })': true,
+    'db.lock("l", 5).acquire({ timeoutMs: 50 }).catch(() => {})': true,
+  })) {
+    const program = `
+      const loop = async (steps) => { for await (const _ of steps) return }
+      const db = await libkv.open(':memory:')
+      await db.lock('l', 5).acquire()
+      let ended = false
+      Promise.resolve(${what}).then(() => (ended = true))
+      // nothing holds the process, and comes later than the pool and the turns that a step takes
+      setTimeout(() => db.put('k', 'v'), 30).unref()
+      process.on('exit', () => process.stdout.write(ended ? 'waited' : 'did not wait'))`
+    // a step that does not wait at all is at an end at once
+    const none = what === 'db.watch()' || what === 'db.watch({ keepAlive: true })'
+    if (none) await ends(program, 'waited')
+    else if (what.includes('observe') && stays) await ends(program.replace("setTimeout(() => db.put('k', 'v'), 30)", "setTimeout(() => db.election('e', 5).campaign('me'), 30)"), 'waited')
+    else await ends(program, stays ? 'waited' : 'did not wait')
+  }
+})
+
+test('a loop that is left ends the program', () =>
+  ends(`
+    const db = await libkv.open(':memory:')
+    setTimeout(() => db.put('config/a', '1').then(() => db.put('config/end', '')), 10)
+    for await (const { events } of db.watch({ prefix: 'config/' }, { startRevision: 1 })) {
+      if (String(events[0].kv.key) === 'config/end') break
+    }
+    await db.close()
+    console.log('ok')`))
+
+test('a store is closed under watchers that wait', () =>
+  ends(`
+    for (const close of [(db) => db.close(), async (db) => db.closeSync()]) {
+      const db = await libkv.open(':memory:')
+      const watchers = Array.from({ length: 50 }, (_, n) => db.watch('k' + n))
+      const steps = watchers.map((watcher, n) => (n % 2 ? watcher.next() : (async () => { for await (const _ of watcher); })()))
+      await new Promise((resolve) => setImmediate(resolve))
+      let settled
+      const all = Promise.allSettled(steps).then((results) => (settled = results))
+      await close(db)
+      await all
+      assert.ok(settled.every(({ reason }) => reason?.code === 'CLOSED'))
+      for (const watcher of watchers) {
+        await assert.rejects(watcher.next(), closed)
+        assert.throws(() => watcher.tryNext(), closed)
+        assert.strictEqual(typeof watcher.resumeRevision, 'number')
+        watcher.close(); watcher.cancel(); await watcher[Symbol.asyncDispose]()
+        assert.strictEqual((await watcher.next()).done, true)
+      }
+    }
+    console.log('ok')`))
+
+test('closed at once, also with batches at hand', () =>
+  ends(`
+    const db = await libkv.open(':memory:')
+    for (let n = 0; n < 100; n++) await db.put('k' + n, 'v')
+    const watcher = db.watch({}, { startRevision: 1 })
+    await watcher.next()
+    const step = watcher.next()
+    db.closeSync()
+    await step.catch((error) => assert.strictEqual(error.code, 'CLOSED'))
+    await assert.rejects(watcher.next(), closed)
+    console.log('ok')`))
+
+const LIVE = `
+  const live = async (db, n = 0) => {
+    const lock = db.lock('l', 60)
+    await db.lock('l' + n, 60).acquire()
+    const lease = await db.lease(60)
+    lease.onLost(() => {})
+    const election = db.election('e', 60)
+    const [watcher, leaders] = [db.watch(), election.observe()]
+    const steps = [watcher.next(), leaders.next(), lock.acquire(), election.campaign('me')]
+    steps.forEach((step) => step.catch(() => {}))
+    return { lock, lease, election, watcher, leaders, steps }
+  }
+`
+
+test('process.exit and the end of a program with everything waiting', async (t) => {
+  const store = place(t)
+  for (let round = 0; round < 6; round++) {
+    await ends(`${LIVE}
+      const db = await libkv.open(process.argv[1])
+      await live(db)
+      for (let n = 0; n < ${round} % 3; n++) await new Promise((resolve) => setImmediate(resolve))
+      console.log('ok')
+      ${round < 3 ? 'process.exit(0)' : 'process.kill(process.pid, 0); setImmediate(() => process.exit(0))'}`, 'ok', { words: [store] })
+  }
+  const db = await libkv.open(store)
+  assert.deepStrictEqual((await db.check()).problems, [])
+  await db.close()
+})
+
+test('a worker is terminated while it watches and stands in line', async (t) => {
+  const store = place(t)
+  await ends(`
+    const db = await libkv.open(process.argv[1])
+    for (let round = 0; round < 10; round++) {
+      const worker = new Worker(\`${LIVE.replace(/`/g, '\\`')}
+        const { workerData, parentPort } = require('node:worker_threads')
+        const libkv = require('libkv')
+        ;(async () => {
+          const db = await libkv.open(workerData)
+          await live(db)
+          parentPort.postMessage('waits')
+          setInterval(() => {}, 1000)
+        })()
+      \`, { eval: true, workerData: process.argv[1] })
+      await new Promise((resolve) => worker.once('message', resolve))
+      for (let n = 0; n < 20; n++) db.put('k' + n, 'v')
+      for (let turn = 0; turn < round; turn++) await new Promise((resolve) => setImmediate(resolve))
+      await worker.terminate()
+      // the names that it had, or stood in line for, are free
+      for (const name of ['l', 'l0']) {
+        const lock = db.lock(name, 60)
+        await lock.acquire({ timeoutMs: 30_000 })
+        await lock.release()
+      }
+      const election = db.election('e', 60)
+      await election.campaign('main', { timeoutMs: 30_000 })
+      await election.resign()
+    }
+    assert.deepStrictEqual((await db.check()).problems, [])
+    await db.close()
+    console.log('ok')`, 'ok', { words: [store] })
+})
+
+test('garbage of watchers, leases, locks and elections is collected in any order', () =>
+  ends(`${LIVE}
+    const turn = () => new Promise((resolve) => setTimeout(resolve, 1))
+    for (let round = 0; round < 24; round++) {
+      let db = await libkv.open(':memory:')
+      let all = [
+        db.watch(), db.watch({ prefix: 'a' }, { signal: new AbortController().signal }), await db.lease(60), await db.lease(60, { endWithProcess: true }),
+        db.lock('a', 60), db.lock('b', 60), db.election('e', 60), db.election('e', 60).observe(),
+      ]
+      all[2].onLost(() => {})
+      await all[4].acquire()
+      await all[7].next({ timeoutMs: 1 })
+      if (round % 4 === 1) await db.close()
+      if (round % 4 === 2) all[5].acquire().catch(() => {})
+      if (round % 4 === 3) await live(db, round)
+      if (round % 2) all.reverse()
+      if (round % 3 === 0) db = undefined
+      while (all.length > 0) { all.splice(round % all.length, 1); if (all.length % 3 === 0) { gc(); await turn() } }
+      db = undefined
+      gc(); await turn(); gc(); await turn()
+    }
+    console.log('ok')
+    process.exit(0)`, 'ok', gc))
+
+test('what is dropped is revoked, freed and no longer watched', () =>
+  ends(`
+    const db = await libkv.open(':memory:')
+    let [watcher, lease, lock] = [db.watch(), await db.lease(60), db.lock('l', 60)]
+    lease.onLost(() => {})
+    await lock.acquire()
+    watcher = lease = lock = undefined
+    for (;;) {
+      gc()
+      await new Promise((resolve) => setTimeout(resolve, 1))
+      if ((await db.leaseList()).length === 0 && (await db.status()).watchers === 0) break
+    }
+    assert.strictEqual((await db.range({ countOnly: true })).count, 0)
+    console.log('ok')`, 'ok', gc))
+
+test('what a callback of onLost throws is nobody else\'s matter', () =>
+  ends(`
+    const db = await libkv.open(':memory:', { clock: undefined })
+    const lease = await db.lease(1)
+    const told = []
+    process.on('uncaughtException', (error) => told.push(error.message))
+    lease.onLost(() => { throw new Error('mine') })
+    lease.onLost(() => told.push('second'))
+    await db.leaseRevoke(lease.id)
+    while (told.length < 2) await new Promise((resolve) => setTimeout(resolve, 1))
+    assert.deepStrictEqual(told, ['mine', 'second'])
+    await db.put('k', 'v')
+    console.log('ok')`))

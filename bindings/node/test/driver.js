@@ -8,7 +8,13 @@ const libkv = require('libkv')
 
 const sync = process.argv.includes('--sync')
 const [store, limits] = process.argv.slice(2).filter((word) => word !== '--sync')
-const options = { limits: limits?.replace('limits=', '') }
+const CLOCK_START_MS = 1_000_000_000_000
+const clock = new libkv.Clock(CLOCK_START_MS)
+const options = { limits: limits?.replace('limits=', ''), clock }
+/** How long a step waits for what must come. */
+const PATIENCE = { timeoutMs: 20_000 }
+const CLAIM_TTL_SECONDS = 60
+const [watchers, locks, elections] = [new Map(), new Map(), new Map()]
 
 /** Calls `name` of the store, or its twin. */
 const ask = (name, ...given) => (sync && db[`${name}Sync`] ? db[`${name}Sync`](...given) : db[name](...given))
@@ -30,7 +36,7 @@ function range(word) {
 
 const RANGE_OPTIONS = {
   order: 'sortOrder', target: 'sortTarget', min_mod: 'minModRevision', max_mod: 'maxModRevision',
-  min_create: 'minCreateRevision', max_create: 'maxCreateRevision',
+  min_create: 'minCreateRevision', max_create: 'maxCreateRevision', start: 'startRevision',
 }
 const camel = (name) => RANGE_OPTIONS[name] ?? name.replace(/_(.)/g, (_, letter) => letter.toUpperCase())
 
@@ -40,7 +46,7 @@ function optionsOf(words) {
   while (words.length > 0 && words[0] !== ';') {
     const [name, value] = words.shift().split('=')
     if (value === undefined) options[camel(name)] = true
-    else if (name === 'lease') options.lease = BigInt(value)
+    else if (name === 'lease' || name === 'id') options[name] = BigInt(value)
     else options[camel(name)] = /^-?\d+$/.test(value) ? Number(value) : value
   }
   return options
@@ -78,7 +84,11 @@ function show(value) {
 
 const pair = (kv) => `${show(kv.key)}=${show(kv.value)}@${kv.createRevision}/${kv.modRevision}/${kv.version}/${kv.lease}`
 const pairs = (kvs) => kvs.map((kv) => ` ${pair(kv)}`).join('')
-const event = ({ type, kv }) => (type === 'put' ? ` put:${pair(kv)}` : ` delete:${show(kv.key)}@${kv.modRevision}`)
+const event = ({ type, kv, prevKv }) =>
+  (type === 'put' ? ` put:${pair(kv)}` : ` delete:${show(kv.key)}@${kv.modRevision}`) + (prevKv ? ` <${pair(prevKv)}` : '')
+const batch = ({ revision, events }) => `batch ${revision}${events.map(event).join('')}`
+/** The key of a lock or an election, without the number of its lease. */
+const claimKey = (key) => show(key).replace(/(^|\/)[0-9a-f]+$/, '$1*')
 const side = (kv) => (kv ? pair(kv) : 'none')
 
 /** The answer to a request as one line; what it has tells what it answers. */
@@ -96,6 +106,27 @@ async function all(iterable) {
   const items = []
   for await (const item of iterable) items.push(item)
   return items
+}
+
+/** What has this name, made if there is none. */
+function named(all, name, make) {
+  if (!all.has(name)) all.set(name, make())
+  return all.get(name)
+}
+
+const election = (name) => named(elections, name, () => db.election(bytes(name), CLAIM_TTL_SECONDS))
+const watching = async ([name], step) => (watchers.has(name) ? step(watchers.get(name)) : `no watcher ${name}`)
+
+/** What a watcher still has, or, once it has seen everything, what is to be said then. */
+async function settled(watcher, seen) {
+  for (const until = Date.now() + PATIENCE.timeoutMs; Date.now() < until; await new Promise((resolve) => setTimeout(resolve, 1))) {
+    const value = watcher.tryNext()
+    if (value) return batch(value)
+    // asked before the revision that it is held against
+    const resume = watcher.resumeRevision
+    if (resume > db.rangeSync('\0', { countOnly: true }).revision) return seen(resume)
+  }
+  return 'nothing'
 }
 
 const STEPS = {
@@ -131,8 +162,81 @@ const STEPS = {
     const { problems } = await db.check()
     return `check problems=${problems.length}${problems.map((problem) => ` ${problem.invariant}: ${problem.message}`).join('')}`
   },
+  lease_grant: async ([ttl, ...words]) => {
+    const { id = 0n } = optionsOf(words)
+    const granted = await db.leaseGrant(Number(ttl), { id })
+    return `granted ${id === 0n && granted.id > 0n ? '*' : granted.id} ${granted.ttlSeconds}`
+  },
+  lease_revoke: async ([id]) => `revoked ${(await db.leaseRevoke(BigInt(id))).revision}`,
+  keep_alive: async ([word]) => {
+    const { id, ttlSeconds } = await db.leaseKeepAlive(BigInt(word))
+    return `kept ${id} ${ttlSeconds}`
+  },
+  time_to_live: async ([word, ...words]) => {
+    const { id, ttlSeconds, grantedTtlSeconds, keys } = await db.leaseTimeToLive(BigInt(word), optionsOf(words))
+    const left = ttlSeconds >= 0 && grantedTtlSeconds - ttlSeconds <= 1 ? 'all' : ttlSeconds
+    return `ttl ${id} ${left} granted=${grantedTtlSeconds}${keys.map((key) => ` ${show(key)}`).join('')}`
+  },
+  lease_list: async () => {
+    const ids = await db.leaseList()
+    return `leases${ids.sort((a, b) => (a < b ? -1 : a > b ? 1 : 0)).map((id) => ` ${id}`).join('')}`
+  },
+  advance: async ([seconds]) => {
+    if (sync) clock.advanceSync(Number(seconds) * 1_000)
+    else await clock.advance(Number(seconds) * 1_000)
+    return 'advanced'
+  },
+  revision_at: async ([seconds]) => {
+    const ms = CLOCK_START_MS + Number(seconds) * 1_000
+    return `revision ${await db.revisionAt(sync ? ms : new Date(ms))}`
+  },
+  watch: async ([name, word, ...words]) => {
+    watchers.get(name)?.close()
+    watchers.delete(name)
+    watchers.set(name, db.watch(range(word), optionsOf(words)))
+    return `watching ${name}`
+  },
+  next: (words) => watching(words, async (watcher) => {
+    const { value } = await watcher.next(PATIENCE)
+    return value ? batch(value) : 'nothing'
+  }),
+  idle: (words) => watching(words, (watcher) => settled(watcher, () => 'idle')),
+  resume: (words) => watching(words, (watcher) => settled(watcher, (revision) => `resume ${revision}`)),
+  cancel: (words) => watching(words, async (watcher) => {
+    watcher.cancel()
+    return 'cancelled'
+  }),
+  lock: async ([name]) => {
+    const lock = named(locks, name, () => db.lock(bytes(name), CLAIM_TTL_SECONDS))
+    await lock.acquire(PATIENCE)
+    return `locked ${claimKey(lock.key)} revision=${lock.revision}`
+  },
+  unlock: async ([name]) => {
+    await named(locks, name, () => db.lock(bytes(name), CLAIM_TTL_SECONDS)).release()
+    return 'unlocked'
+  },
+  campaign: async ([name, value]) => {
+    const stands = election(name)
+    await stands.campaign(bytes(value), PATIENCE)
+    return `leads ${claimKey(stands.key)} revision=${stands.revision}`
+  },
+  proclaim: async ([name, value]) => {
+    await election(name).proclaim(bytes(value))
+    return 'proclaimed'
+  },
+  leader: async ([name]) => {
+    const kv = await election(name).leader()
+    if (!kv) return 'none'
+    const lease = kv.lease > 0n ? '*' : kv.lease
+    return `leader ${claimKey(kv.key)}=${show(kv.value)}@${kv.createRevision}/${kv.modRevision}/${kv.version}/${lease}`
+  },
+  resign: async ([name]) => {
+    await election(name).resign()
+    return 'resigned'
+  },
   reopen: async () => {
     await ask('close')
+    for (const named of [watchers, locks, elections]) named.clear()
     db = await open()
     return 'reopened'
   },

@@ -9,8 +9,9 @@ const CALLS = Number(process.argv[3] ?? 100_000)
 /** Warms up the engines' own caches and pools: V8's, the allocator's, LMDB's. */
 const WARM_UP = CALLS / 5
 /**
- * What may be left of CALLS calls: 4 MiB, or 42 bytes a call: less than the smallest thing that a
- * call could leave, a promise, a handle or a Buffer, would sum up to.
+ * What may be left of CALLS turns: 4 MiB, or 42 bytes a turn: less than the smallest thing that a
+ * call could leave, a promise, a handle or a Buffer, would sum up to. Slow kinds are called in some of
+ * the turns only, and leave more if they leave anything.
  */
 const ALLOWED_BYTES = 42 * CALLS
 const TOGETHER = 200
@@ -29,10 +30,11 @@ async function settled() {
   return ownBytes()
 }
 
-async function repeat(count, call) {
+/** Calls in every so many of `count` turns. */
+async function repeat(count, every, call) {
   for (let n = 0; n < count; ) {
     const answers = []
-    for (let i = 0; i < TOGETHER && n < count; i++) answers.push(call(n++))
+    for (let i = 0; i < TOGETHER && n < count; i++, n += every) answers.push(call(n))
     await Promise.all(answers)
     await new Promise((resolve) => setImmediate(resolve)) // finalizers run in turns of the loop
   }
@@ -47,6 +49,70 @@ const failed = (call) => {
   throw new Error('it was not refused')
 }
 
+const next = async (watcher) => {
+  await watcher.next()
+  watcher.close()
+}
+
+/** Whatever follows a store or takes leases in it. */
+function live(db) {
+  const abort = new AbortController()
+  const [held, waits, election] = [db.lock('held', 60), db.lock('held', 60), db.election('e', 60)]
+  return {
+    setUp: () => Promise.all([held.acquire(), election.campaign('me')]),
+    calls: {
+      'a watcher, 1/4': () => db.watch('k').close(),
+      'a watcher dropped, 1/4': () => void db.watch('k', { signal: abort.signal }),
+      'a watcher that waited, 1/10': (n) => {
+        const watcher = db.watch(`w${n}`)
+        const step = next(watcher)
+        return Promise.all([step, db.put(`w${n}`, '').then(() => db.delete(`w${n}`))])
+      },
+      'a watcher closed while it waits, 1/10': (n) => {
+        const watcher = db.watch('k')
+        const step = watcher.next()
+        setImmediate(() => watcher.close())
+        return step
+      },
+      'a watcher that times out, 1/10': async () => {
+        const watcher = db.watch('k')
+        await watcher.next({ timeoutMs: 0 })
+        watcher.close()
+      },
+      'tryNext and resumeRevision': (() => {
+        const watcher = db.watch('k')
+        return () => void (watcher.tryNext(), watcher.resumeRevision)
+      })(),
+      revisionAt: () => db.revisionAt(0),
+      'leaseGrant and leaseRevoke, 1/10': async () => db.leaseRevoke((await db.leaseGrant(60)).id),
+      leaseKeepAlive: () => db.leaseKeepAlive(1n),
+      'leaseTimeToLive with keys, 1/4': () => db.leaseTimeToLive(1n, { keys: true }),
+      'leaseList, 1/4': () => db.leaseList(),
+      'a lease, 1/10': async () => {
+        const lease = await db.lease(60)
+        lease.onLost(() => {})
+        await lease.close()
+      },
+      'a lease dropped, 1/10': async () => (await db.lease(60)).onLost(() => {}),
+      'a lock, 1/10': async (n) => {
+        const lock = db.lock(`l${n}`, 60)
+        await lock.acquire()
+        await lock.release()
+      },
+      'a lock not to be had, 1/10': () => waits.tryAcquire(),
+      'a lock aborted, 1/10': () => {
+        const [lock, stop] = [db.lock('held', 60), new AbortController()]
+        const waiting = lock.acquire({ signal: stop.signal }).catch(() => {})
+        setImmediate(() => stop.abort())
+        return waiting.then(() => lock.release())
+      },
+      'proclaim, 1/4': () => election.proclaim('I'),
+      'leader, 1/4': () => election.leader(),
+      'observe, 1/10': () => next(election.observe()),
+    },
+  }
+}
+
 async function kinds(store) {
   const db = await libkv.open(store, { durability: 'none' })
   const value = Buffer.alloc(100, 'v')
@@ -57,21 +123,23 @@ async function kinds(store) {
   const aborted = AbortSignal.abort()
   const never = new AbortController()
   const small = { prefix: 'k' }
+  const alive = live(db)
+  await alive.setUp()
   return {
     db,
     calls: {
-      'check, 1/500': (n) => (n % 500 ? undefined : db.check()), // first, while it has little to check
+      'check, 1/500': () => db.check(), // first, while it has little to check
       get: () => db.get('k1'),
       getSync: () => void db.getSync('k1'),
-      'getSync of a large value, 1/100': (n) => void (n % 100 || db.getSync('large')),
+      'getSync of a large value, 1/100': () => void db.getSync('large'),
       getInto: () => void db.getInto('k1', buffer),
-      range: () => db.range(small),
-      rangeSync: () => void db.rangeSync(small),
-      'scan left early': async () => {
+      'range, 1/4': () => db.range(small),
+      'rangeSync, 1/4': () => void db.rangeSync(small),
+      'scan left early, 1/4': async () => {
         for await (const _ of db.scan(small)) break
       },
       'scanSync never begun': () => void db.scanSync(small),
-      scanSync: () => void [...db.scanSync(small)],
+      'scanSync, 1/4': () => void [...db.scanSync(small)],
       put: (n) => db.put(`p${n % 10}`, value),
       putSync: (n) => void db.putSync(`p${n % 10}`, value),
       'put with a signal': (n) => db.put(`p${n % 10}`, value, { signal: never.signal }),
@@ -80,8 +148,8 @@ async function kinds(store) {
       'put of a wrong type': () => db.put('p', 5).catch(() => {}),
       delete: () => db.delete('missing'),
       deleteSync: () => void db.deleteSync('missing'),
-      txn: () => db.txn({ compare: [libkv.Compare.version('k1', '==', 1)], success: [libkv.Range('k1')] }),
-      txnSync: () => void db.txnSync({ success: [libkv.Put('t', 'v'), libkv.Range('k1')] }),
+      'txn, 1/4': () => db.txn({ compare: [libkv.Compare.version('k1', '==', 1)], success: [libkv.Range('k1')] }),
+      'txnSync, 1/4': () => void db.txnSync({ success: [libkv.Put('t', 'v'), libkv.Range('k1')] }),
       transact: () => db.transact((t) => t.get('k1')),
       'transact that throws': () => db.transact(() => Promise.reject(new Error('no'))).catch(() => {}),
       'compact refused': () => db.compact(1_000_000_000).catch(() => {}),
@@ -89,33 +157,37 @@ async function kinds(store) {
       snapshot: () => db.snapshot(),
       'a snapshot\'s get': () => snapshot.get('k1'),
       history: () => db.history('k1'),
-      changes: async () => void (await db.changes(1, 2).next()),
-      diff: async () => void (await db.diff(1, 2).next()),
-      status: () => db.status(),
+      'changes, 1/4': async () => void (await db.changes(1, 2).next()),
+      'diff, 1/4': async () => void (await db.diff(1, 2).next()),
+      'status, 1/4': () => db.status(),
       statusSync: () => void db.statusSync(),
       'a clock': () => void new libkv.Clock(0).unixMs,
-      'open refused': () => failed(() => libkv.openSync(`${store}/none`, { create: false })),
-      'open, 1/500': (n) => (n % 500 ? undefined : libkv.open(':memory:').then((db) => db.close())),
+      'open refused, 1/4': () => failed(() => libkv.openSync(`${store}/none`, { create: false })),
+      ...alive.calls,
+      'open, 1/500': () => libkv.open(':memory:').then((db) => db.close()),
     },
   }
 }
 
 async function main() {
+  const stay = setInterval(() => {}, 1_000) // a watcher that waits does not keep the process
   const { db, calls } = await kinds(process.argv[2])
   for (const [name, call] of Object.entries(calls)) {
     const began = process.hrtime.bigint()
-    await repeat(WARM_UP, call)
+    const every = Number(/1\/(\d+)$/.exec(name)?.[1] ?? 1)
+    await repeat(WARM_UP, every, call)
     // What has only not been given back yet does not grow again; what leaks grows each time.
     let grown = Infinity
     for (let attempt = 0; attempt < ATTEMPTS && grown > ALLOWED_BYTES; attempt++) {
       const before = await settled()
-      await repeat(CALLS, call)
+      await repeat(CALLS, every, call)
       grown = (await settled()) - before
     }
     const seconds = Number(process.hrtime.bigint() - began) / 1e9
     console.log(`${grown > ALLOWED_BYTES ? 'grew' : 'kept'} ${(grown / 1024).toFixed(0)} KiB ${seconds.toFixed(1)} s: ${name}`)
   }
   await db.close()
+  clearInterval(stay)
 }
 
 main()

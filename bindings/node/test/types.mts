@@ -1,13 +1,14 @@
 // Every call, as a program in TypeScript writes it: compiled by `tsc --strict`, never run.
 import libkv, {
-  Bytes, Change, CheckReport, Clock, CompactResult, Compare, Db, Delete, DeleteResult, ErrorCode, Event, KeyValue,
-  Keys, KvError, Op, OpenOptions, Put, PutResult, Range, RangeResult, Snapshot, Status, Txn, TxnResult, open, openSync,
+  Bytes, Change, CheckReport, Clock, CompactResult, Compare, Db, Delete, DeleteResult, Election, ErrorCode, Event, KeyValue,
+  Keys, KvError, Leaders, Lease, LeaseGrant, LeaseKeepAlive, LeaseRevoke, LeaseTimeToLive, Lock, Op, OpenOptions, Put,
+  PutResult, Range, RangeResult, Snapshot, Status, Txn, TxnResult, WatchBatch, Watcher, open, openSync,
 } from 'libkv'
 import { BEGIN_MS, etcd, memory } from 'libkv/testing'
 
 const options: OpenOptions = {
   create: true, readOnly: false, durability: 'sync', busyTimeoutMs: Infinity, maxBytes: 1, maxRequestBytes: 1,
-  maxTxnOps: 1, limits: 'etcd', leaseTtlMinSeconds: 1, autoCompaction: { revisions: 1 }, maxReaders: 1, mode: 0o600,
+  maxTxnOps: 1, limits: 'etcd', leaseTtlMinSeconds: 1, autoCompaction: 1, maxReaders: 1, mode: 0o600,
   clock: new Clock(0), allowNetworkFs: false,
 }
 
@@ -69,6 +70,45 @@ async function promises(): Promise<void> {
   db.closed satisfies boolean
 }
 
+async function live(db: Db): Promise<void> {
+  const revision: number = await db.revisionAt(new Date()) + await db.revisionAt(0)
+  const watcher: Watcher = db.watch({ prefix: 'a' }, {
+    startRevision: revision, prevKv: true, noPut: true, noDelete: true, progress: true, keepAlive: true,
+    signal: AbortSignal.timeout(1),
+  })
+  for await (const { revision, events } of watcher) events.map((event) => event.prevKv?.modRevision ?? revision)
+  const batches: (WatchBatch | undefined)[] = [
+    (await watcher.next()).value, (await watcher.next({ timeoutMs: 1 })).value, db.watch().tryNext(),
+    db.watch({ start: 'a', end: 'b', noPut: true }).ref().unref().tryNext(), db.watch('k').tryNext(),
+  ]
+  watcher.cancel()
+  watcher.close()
+  watcher[Symbol.dispose]()
+  await watcher[Symbol.asyncDispose]()
+  const granted: LeaseGrant = await db.leaseGrant(watcher.resumeRevision + batches.length, { id: 1n })
+  const kept: LeaseKeepAlive = await db.leaseKeepAlive(granted.id)
+  const left: LeaseTimeToLive = await db.leaseTimeToLive(kept.id, { keys: true })
+  const revoked: LeaseRevoke = await db.leaseRevoke(left.id, { signal: AbortSignal.timeout(1) })
+  const ids: bigint[] = await db.leaseList()
+  const lease: Lease = await db.lease(revoked.revision, { endWithProcess: true })
+  lease.onLost(() => ids.push(lease.id))
+  if (!lease.lost) await lease.remaining().then((seconds: number) => seconds + lease.ttlSeconds)
+  await lease.close()
+  const lock: Lock = db.lock('l', 60)
+  await lock.acquire({ timeoutMs: 1, signal: AbortSignal.timeout(1) })
+  const has: boolean = await lock.tryAcquire() && lock.isHeld
+  await db.txn({ compare: [Compare.createRevision(lock.key, '==', lock.revision)], success: [Put('has', String(has))] })
+  await lock.release()
+  const election: Election = db.election(Buffer.from('e'), 60)
+  await election.campaign('me', { timeoutMs: Infinity })
+  await election.proclaim(Buffer.from('I'))
+  const leader: KeyValue | undefined = await election.leader()
+  const leaders: Leaders = election.observe({ keepAlive: false })
+  for await (const kv of leaders) if (kv.key.equals(leader?.key ?? election.key)) break
+  leaders.close()
+  if (election.isLeader && election.revision > 0) await election.resign()
+}
+
 function twins(): void {
   const db = openSync(':memory:')
   db.putSync('k', 'v', { prevKv: true }).prevKv?.createRevision
@@ -107,7 +147,11 @@ Delete()
 open(':memory:', { readonly: true })
 // @ts-expect-error only open makes a Db
 new Db()
+// @ts-expect-error the id of a lease is a bigint
+openSync(':memory:').leaseRevoke(1)
+// @ts-expect-error only db.lock makes a Lock
+new Lock()
 
 libkv satisfies object
 libkv.open satisfies typeof open
-export { errors, helpers, promises, twins }
+export { errors, helpers, live, promises, twins }

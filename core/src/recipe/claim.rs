@@ -269,7 +269,8 @@ impl Claim {
         }
     }
 
-    fn timed_out(&self, timeout: Duration, holder: Option<KeyValue>) -> Error {
+    /// The error of a claim that waited in vain for so long while `holder` had the name.
+    pub fn timed_out(&self, timeout: Duration, holder: Option<KeyValue>) -> Error {
         let name = self.name.escape_ascii();
         let holder = holder.map_or(String::new(), |kv| format!("; {} has it", kv.key.escape_ascii()));
         Error::new(Code::Timeout, format!("{name} was not to be had within {} ms{holder}", timeout.as_millis()))

@@ -1,0 +1,203 @@
+// Locks and elections: a place in the line for a name. The native part does the standing in line; a
+// promise is settled once, when it has the name or will not get it.
+'use strict'
+
+const { abortSignal, bytes, flag, integer, knownOptions, ttl } = require('./check.js')
+const { asked, now, settler, unwatch, watch } = require('./call.js')
+const { Leaders } = require('./follow.js')
+const { unlessClosed } = require('./lease.js')
+const { native, expect, flush, forget } = require('./native.js')
+const wire = require('./wire.js')
+
+/** Frees what was dropped while it was held. */
+const dropped = new FinalizationRegistry((number) => native.release(number))
+
+const ENDLESS = -1
+/** A timer of Node takes no more; a longer wait is as good as an endless one. */
+const TIMER_MS_MAX = 2 ** 31 - 1
+
+/** How long a wait may take, and what ends it before. */
+function patienceOf(call, options) {
+  const { timeoutMs, signal } = knownOptions(call, options, ['timeoutMs', 'signal'])
+  const endless = timeoutMs === undefined || timeoutMs === Infinity
+  return { ms: endless ? ENDLESS : integer('option timeoutMs', timeoutMs, undefined, 0), signal: abortSignal(signal) }
+}
+
+/** A lock or election as the native part has it. It keeps `db` while it is there. */
+class Standing {
+  #db
+  #number
+
+  constructor(db, handle, name, ttlSeconds) {
+    const [given, seconds] = [bytes('the name', name), ttl(ttlSeconds)]
+    wire.begin()
+    wire.bytes(given)
+    this.#db = db
+    this.#number = now((db, len, large) => native.claim(db, seconds, len, large), handle)
+    dropped.register(this, this.#number)
+  }
+
+  state() {
+    return wire.readAnswer(native.claimState(this.#number))
+  }
+
+  /** Waits for the name; `ask(number, id)` asks for it. True if it has it. */
+  wait(ask, { ms, signal }) {
+    return new Promise((resolve, reject) => {
+      signal?.throwIfAborted()
+      const settle = settler(resolve, reject)
+      const id = expect((...answer) => {
+        clearTimeout(timer)
+        if (signal && !signal.aborted) unwatch(signal, onAbort)
+        settle(...answer)
+        if (signal?.aborted) queueMicrotask(() => this.#refuse())
+      })
+      const onAbort = () => {
+        const left = expect(() => {})
+        if (!native.claimQuit(this.#number, id, left)) forget(left)
+        reject(signal.reason)
+      }
+      const pass = () => native.claimPass(this.#number, id)
+      const timer = ms > 0 && ms <= TIMER_MS_MAX ? setTimeout(pass, ms) : undefined
+      ask(this.#number, id)
+      if (signal) watch(signal, onAbort)
+    }).then((is) => is === 1)
+  }
+
+  /** What came after it was aborted is not wanted any more. */
+  #refuse() {
+    if (this.state().isHeld) native.claimLeave(this.#number, expect(() => {}))
+  }
+
+  async leave() {
+    await asked((id) => native.claimLeave(this.#number, id))
+  }
+
+  proclaim(value) {
+    return asked((id) => this.#withValue(value, (len, large) => native.claimProclaim(this.#number, id, len, large)))
+  }
+
+  /** Waits to lead, known by this value. */
+  campaign(value, patience) {
+    return this.wait((number, id) => this.#withValue(value, (len, large) => native.claimCampaign(number, id, patience.ms, len, large)), patience)
+  }
+
+  #withValue(value, ask) {
+    wire.begin()
+    wire.bytes(value)
+    const large = wire.large()
+    wire.sent()
+    ask(wire.length(), large)
+  }
+
+  async leader() {
+    flush()
+    return wire.readBuffer(await native.claimLeaderLater(this.#number))
+  }
+
+  observe(waiting, options) {
+    flush()
+    return new Leaders(this.#db, waiting, wire.readAnswer(native.claimObserve(this.#number)), options)
+  }
+}
+
+/** A lock that one holds at a time, of all threads and processes that use the store. See index.d.ts. */
+class Lock {
+  #standing
+
+  constructor(db, handle, name, ttlSeconds) {
+    this.#standing = new Standing(db, handle, name, ttlSeconds)
+  }
+
+  async acquire(options) {
+    const patience = patienceOf('acquire', options)
+    patience.signal?.throwIfAborted()
+    if (!this.isHeld) await this.#acquire(patience, false)
+  }
+
+  async tryAcquire() {
+    return this.isHeld || this.#acquire({ ms: 0 }, true)
+  }
+
+  #acquire(patience, onlyTry) {
+    flush()
+    return this.#standing.wait((number, id) => native.claimAcquire(number, id, patience.ms, onlyTry), patience)
+  }
+
+  async release() {
+    await this.#standing.leave()
+  }
+
+  get isHeld() {
+    return this.#standing.state().isHeld
+  }
+
+  get key() {
+    return this.#standing.state().key
+  }
+
+  get revision() {
+    return this.#standing.state().revision
+  }
+
+  async [Symbol.asyncDispose]() {
+    await unlessClosed(this.release())
+  }
+}
+
+/** An election of one leader among all who campaign for a name. See index.d.ts. */
+class Election {
+  #standing
+  #waiting
+
+  constructor(db, handle, waiting, name, ttlSeconds) {
+    this.#standing = new Standing(db, handle, name, ttlSeconds)
+    this.#waiting = waiting
+  }
+
+  async campaign(value, options) {
+    const patience = patienceOf('campaign', options)
+    const given = bytes('the value', value)
+    patience.signal?.throwIfAborted()
+    if (this.isLeader) return this.proclaim(given)
+    flush()
+    await this.#standing.campaign(given, patience)
+  }
+
+  async proclaim(value) {
+    await this.#standing.proclaim(bytes('the value', value))
+  }
+
+  async leader() {
+    return this.#standing.leader()
+  }
+
+  observe(options) {
+    const { signal, keepAlive } = knownOptions('observe', options, ['signal', 'keepAlive'])
+    abortSignal(signal)
+    signal?.throwIfAborted()
+    return this.#standing.observe(this.#waiting, { signal, keepAlive: keepAlive === undefined ? undefined : flag('option keepAlive', keepAlive) })
+  }
+
+  async resign() {
+    await this.#standing.leave()
+  }
+
+  get isLeader() {
+    return this.#standing.state().isHeld
+  }
+
+  get key() {
+    return this.#standing.state().key
+  }
+
+  get revision() {
+    return this.#standing.state().revision
+  }
+
+  async [Symbol.asyncDispose]() {
+    await unlessClosed(this.resign())
+  }
+}
+
+module.exports = { Election, Lock }

@@ -1,0 +1,445 @@
+//! Locks and elections: the core's [`Claim`](libkv::Claim) driven without waiting, so that a thousand
+//! who stand in line need no thread.
+//!
+//! [`go`] takes what came (an answer of the group queue, or that a watcher was woken) on whichever
+//! thread it came, steps the claim, and orders what is next. JavaScript hears of it once, when it has
+//! the name or will not get it. The claim's lock is never held while the store is called for more than
+//! a look: a completion may come back before `submit` returns.
+
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+use libkv::{Answer, Claim, ClaimStep, Code, Db, Election, Error, Request, Result, Revoke, Watch, Watcher};
+use napi::bindgen_prelude::Buffer;
+use napi_derive::napi;
+
+use crate::follow::Following;
+use crate::job::{Later, later};
+use crate::lease::revoked;
+use crate::mailbox::{Mail, Mailbox};
+use crate::state::{Handle, State, guarded, with_state};
+use crate::{lock, request};
+
+/// A lock or an election: a lock is one that proclaims nothing.
+pub struct Standing {
+    db: Db,
+    place: Mutex<Place>,
+}
+
+struct Place {
+    election: Election,
+    /// Counts whenever it leaves the line: what was asked for before that is no longer wanted.
+    turn: u64,
+    wait: Option<Wait>,
+    /// Whoever is just before it in the line is watched.
+    watcher: Option<Arc<Watcher>>,
+}
+
+/// A promise that waits for the name.
+struct Wait {
+    ending: Ending,
+    patience: Option<Duration>,
+    /// Its time is over.
+    passed: bool,
+    /// Without the name it is answered `false`, not refused.
+    only_try: bool,
+}
+
+/// Whom to tell how it ended.
+struct Ending {
+    mailbox: Arc<Mailbox>,
+    id: u32,
+}
+
+impl Ending {
+    fn tell(self, outcome: Result<bool>) {
+        self.mailbox.post(self.id, outcome.map(Mail::Flag));
+    }
+}
+
+/// What [`go`] goes on with.
+enum Came {
+    /// Somebody asks for the name.
+    Begun,
+    /// The place that it had before is given up, or not.
+    Left(Result<Answer>),
+    /// An answer that the claim asked for.
+    Answer(Result<Answer>),
+    /// Time to look again: what it watched is gone, or its lease.
+    Woken,
+    /// Time to look again: there was nothing to watch.
+    Look,
+}
+
+/// What is to be done next, once the lock is free.
+enum Next {
+    Nothing,
+    Run(Request),
+    Leave(Revoke),
+    Watch(Watch),
+    /// A lease came that nobody wants any more.
+    Forget(Revoke),
+    /// It is over: the place is given up, and then told. With the flag a failure of that is told.
+    End(Option<Revoke>, Ending, Result<bool>, bool),
+}
+
+impl Place {
+    fn claim(&mut self) -> &mut Claim {
+        self.election.claim()
+    }
+
+    /// What follows from what came. A watcher that is done goes to `gone`, to be dropped outside.
+    fn next(&mut self, turn: u64, came: Came, gone: &mut Option<Arc<Watcher>>) -> Next {
+        if turn != self.turn {
+            return match came {
+                Came::Answer(Ok(Answer::LeaseGrant(granted))) => Next::Forget(Revoke { id: granted.id }),
+                _ => Next::Nothing,
+            };
+        }
+        let step = match came {
+            Came::Begun => return self.begin(),
+            Came::Left(answer) => revoked(answer).and_then(|()| self.claim().step(None)),
+            Came::Answer(answer) => answer.and_then(|answer| self.claim().step(Some(answer))),
+            Came::Look => self.claim().step(None),
+            Came::Woken => {
+                *gone = self.watcher.take();
+                if gone.is_none() {
+                    return Next::Nothing;
+                }
+                self.claim().step(None)
+            }
+        };
+        self.follow(step)
+    }
+
+    fn begin(&mut self) -> Next {
+        if self.claim().is_held() {
+            return self.end(Ok(true), false);
+        }
+        let only_try = self.wait.as_ref().is_some_and(|wait| wait.only_try);
+        match if only_try { self.election.leader() } else { Ok(None) } {
+            Ok(Some(_)) => return self.end(Ok(false), false),
+            Err(error) => return self.end(Err(error), false),
+            Ok(None) => {}
+        }
+        match self.claim().leave() {
+            Some(revoke) => Next::Leave(revoke),
+            None => {
+                let step = self.claim().step(None);
+                self.follow(step)
+            }
+        }
+    }
+
+    fn follow(&mut self, step: Result<ClaimStep>) -> Next {
+        match step {
+            Ok(ClaimStep::Held) => self.end(Ok(true), false),
+            Ok(ClaimStep::Run(request)) => Next::Run(request),
+            Ok(ClaimStep::Wait(_)) if self.wait.as_ref().is_some_and(|wait| wait.passed) => self.time_out(),
+            Ok(ClaimStep::Wait(watch)) => Next::Watch(watch),
+            Err(error) => self.end(Err(error), false),
+        }
+    }
+
+    /// It waited in vain.
+    fn time_out(&mut self) -> Next {
+        let Some(wait) = &self.wait else { return Next::Nothing };
+        if wait.only_try {
+            return self.end(Ok(false), true);
+        }
+        let patience = wait.patience.unwrap_or_default();
+        let holder = self.election.leader().unwrap_or_default();
+        let error = self.claim().timed_out(patience, holder);
+        self.end(Err(error), true)
+    }
+
+    fn end(&mut self, outcome: Result<bool>, strictly: bool) -> Next {
+        let Some(wait) = self.wait.take() else { return Next::Nothing };
+        let revoke = if matches!(outcome, Ok(true)) { None } else { self.leave() };
+        Next::End(revoke, wait.ending, outcome, strictly)
+    }
+
+    fn leave(&mut self) -> Option<Revoke> {
+        self.turn += 1;
+        self.claim().leave()
+    }
+}
+
+/// Goes on with what came.
+fn go(standing: &Arc<Standing>, turn: u64, came: Came) {
+    let mut gone = None;
+    let next = lock(&standing.place).next(turn, came, &mut gone);
+    drop(gone);
+    act(standing, turn, next);
+}
+
+fn act(standing: &Arc<Standing>, turn: u64, next: Next) {
+    match next {
+        Next::Nothing => {}
+        Next::Run(request) => submit(standing, turn, request, Came::Answer),
+        Next::Leave(revoke) => submit(standing, turn, revoke.into(), Came::Left),
+        Next::Watch(watch) => stand_behind(standing, turn, watch),
+        Next::Forget(revoke) => drop(standing.db.submit(revoke, |_| {})),
+        Next::End(None, ending, outcome, _) => ending.tell(outcome),
+        Next::End(Some(revoke), ending, outcome, strictly) => {
+            let told = move |answer| match revoked(answer) {
+                Err(error) if strictly => ending.tell(Err(error)),
+                _ => ending.tell(outcome),
+            };
+            drop(standing.db.submit(revoke, told));
+        }
+    }
+}
+
+fn submit(standing: &Arc<Standing>, turn: u64, request: Request, came: fn(Result<Answer>) -> Came) {
+    let this = standing.clone();
+    drop(standing.db.submit(request, move |answer| go(&this, turn, came(answer))));
+}
+
+/// Goes on when what it stands behind is gone.
+struct Behind {
+    standing: Weak<Standing>,
+    turn: u64,
+}
+
+impl Wake for Behind {
+    fn wake(self: Arc<Self>) {
+        if let Some(standing) = self.standing.upgrade() {
+            go(&standing, self.turn, Came::Woken);
+        }
+    }
+}
+
+fn stand_behind(standing: &Arc<Standing>, turn: u64, watch: Watch) {
+    let watcher = match standing.db.watch(watch) {
+        Ok(watcher) => Arc::new(watcher),
+        // whoever stood before may be gone, and the memory of it too
+        Err(error) if error.code() == Code::Compacted => return go(standing, turn, Came::Look),
+        Err(error) => return go(standing, turn, Came::Answer(Err(error))),
+    };
+    let next = {
+        let mut place = lock(&standing.place);
+        if place.turn != turn {
+            return;
+        }
+        place.claim().wake_when_lost(&watcher);
+        match place.wait.as_ref().is_some_and(|wait| wait.passed) {
+            true => place.time_out(),
+            false => {
+                place.watcher = Some(watcher.clone());
+                Next::Nothing
+            }
+        }
+    };
+    // it is woken at once if the one before has gone meanwhile
+    watcher.set_waker(Some(Waker::from(Arc::new(Behind { standing: Arc::downgrade(standing), turn }))));
+    act(standing, turn, next);
+}
+
+fn cancelled() -> Error {
+    Error::new(Code::Cancelled, "it was given up while it was waited for")
+}
+
+impl Standing {
+    /// Asks for the name.
+    fn begin(self: &Arc<Self>, wait: Wait) {
+        let mut place = lock(&self.place);
+        if place.wait.is_some() {
+            let message = "the lock or election is waited for already: one waits at a time";
+            return wait.ending.tell(Err(Error::new(Code::InvalidArgument, message)));
+        }
+        place.wait = Some(wait);
+        let turn = place.turn;
+        drop(place);
+        go(self, turn, Came::Begun);
+    }
+
+    /// Leaves the line, or frees the name; whoever waits for it gets `cancelled`.
+    fn leave(self: &Arc<Self>, ending: Ending) {
+        let (revoke, waited, gone) = {
+            let mut place = lock(&self.place);
+            (place.leave(), place.wait.take(), place.watcher.take())
+        };
+        drop(gone);
+        if let Some(wait) = waited {
+            wait.ending.tell(Err(cancelled()));
+        }
+        let outcome = match revoke.is_none() && self.db.is_closed() {
+            true => Err(Error::new(Code::Closed, "the store's handle is closed")),
+            false => Ok(false),
+        };
+        act(self, 0, Next::End(revoke, ending, outcome, true));
+    }
+
+    /// The time of the promise `id` is over.
+    fn pass(self: &Arc<Self>, id: u32) {
+        let (next, gone) = {
+            let mut place = lock(&self.place);
+            match &mut place.wait {
+                Some(wait) if wait.ending.id == id => wait.passed = true,
+                _ => return,
+            }
+            let gone = place.watcher.take();
+            (if gone.is_some() { place.time_out() } else { Next::Nothing }, gone)
+        };
+        drop(gone);
+        act(self, 0, next);
+    }
+
+    fn proclaim(self: &Arc<Self>, value: Vec<u8>, ending: Ending) -> Result<()> {
+        let (txn, lost) = {
+            let mut place = lock(&self.place);
+            if place.wait.is_some() {
+                return Err(Error::new(Code::FailedPrecondition, "election: not leader (campaign first)"));
+            }
+            (place.election.proclamation(value)?, place.claim().lost())
+        };
+        drop(self.db.submit(txn, move |answer| {
+            ending.tell(answer.and_then(|answer| match answer {
+                Answer::Txn(txn) if txn.succeeded => Ok(true),
+                _ => Err(lost),
+            }))
+        }));
+        Ok(())
+    }
+}
+
+/// A lock or an election by the name in the scratch memory; nothing is asked of the store.
+#[napi(catch_unwind)]
+pub fn claim(db: u32, ttl_seconds: f64, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            let name = request(state, len, &large)?.bytes()?;
+            let db = state.db(db)?.clone();
+            let election = db.election(name, ttl_seconds as i64)?;
+            let place = Mutex::new(Place { election, turn: 1, wait: None, watcher: None });
+            writer.just(state.add(Handle::Standing(Arc::new(Standing { db, place }))).into());
+            Ok(())
+        })
+    })
+}
+
+/// Does `work` for the promise `id`, which gets the error if there is one.
+fn ask(claim: u32, id: u32, work: impl FnOnce(&State, Arc<Standing>, Ending) -> Result<()>) -> napi::Result<()> {
+    with_state(|state| {
+        let mailbox = state.mailbox.clone();
+        let ending = Ending { mailbox: mailbox.clone(), id };
+        if let Err(error) = guarded(|| work(state, state.standing(claim)?, ending)) {
+            mailbox.post(id, Err::<Mail, _>(error));
+        }
+    })
+}
+
+/// Acquires a lock, for the promise `id`: its answer is 1, or 0 where it is only tried. A patience
+/// below 0 is endless.
+#[napi(catch_unwind)]
+pub fn claim_acquire(claim: u32, id: u32, patience_ms: f64, only_try: bool) -> napi::Result<()> {
+    ask(claim, id, |_, standing, ending| {
+        standing.begin(waiting(ending, patience_ms, only_try));
+        Ok(())
+    })
+}
+
+/// Stands for election with the value in the scratch memory, likewise.
+#[napi(catch_unwind)]
+pub fn claim_campaign(claim: u32, id: u32, patience_ms: f64, len: u32, large: Option<Buffer>) -> napi::Result<()> {
+    ask(claim, id, |state, standing, ending| {
+        let value = request(state, len, &large)?.bytes()?;
+        {
+            let mut place = lock(&standing.place);
+            if place.wait.is_none() {
+                place.claim().set_value(value);
+            }
+        }
+        standing.begin(waiting(ending, patience_ms, false));
+        Ok(())
+    })
+}
+
+fn waiting(ending: Ending, patience_ms: f64, only_try: bool) -> Wait {
+    let patience = (patience_ms >= 0.0).then(|| Duration::from_millis(patience_ms as u64));
+    Wait { ending, patience, passed: patience_ms == 0.0, only_try }
+}
+
+/// Says that the time of the promise `id` is over: it leaves the line, and is told.
+#[napi(catch_unwind)]
+pub fn claim_pass(claim: u32, id: u32) -> napi::Result<()> {
+    with_state(|state| {
+        if let Ok(standing) = state.standing(claim) {
+            standing.pass(id);
+        }
+    })
+}
+
+/// Leaves the line, or frees the name, for the promise `id`.
+#[napi(catch_unwind)]
+pub fn claim_leave(claim: u32, id: u32) -> napi::Result<()> {
+    ask(claim, id, |_, standing, ending| {
+        standing.leave(ending);
+        Ok(())
+    })
+}
+
+/// Leaves the line if the promise `waiting` stands in it, which gets `cancelled`; false if it does not.
+/// The promise `id` is told.
+#[napi(catch_unwind)]
+pub fn claim_quit(claim: u32, waiting: u32, id: u32) -> napi::Result<bool> {
+    with_state(|state| {
+        let Ok(standing) = state.standing(claim) else { return false };
+        let waits = lock(&standing.place).wait.as_ref().is_some_and(|wait| wait.ending.id == waiting);
+        if waits {
+            standing.leave(Ending { mailbox: state.mailbox.clone(), id });
+        }
+        waits
+    })
+}
+
+/// Proclaims the value in the scratch memory, for the promise `id`.
+#[napi(catch_unwind)]
+pub fn claim_proclaim(claim: u32, id: u32, len: u32, large: Option<Buffer>) -> napi::Result<()> {
+    ask(claim, id, |state, standing, ending| standing.proclaim(request(state, len, &large)?.bytes()?, ending))
+}
+
+/// How it stands: whether it has the name, with which key and revision.
+#[napi(catch_unwind)]
+pub fn claim_state(claim: u32) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            let standing = state.standing(claim)?;
+            let mut place = lock(&standing.place);
+            match place.wait.is_some() {
+                true => writer.claim(false, &[], 0),
+                false => {
+                    let claim = place.claim();
+                    writer.claim(claim.is_held(), claim.key(), claim.revision());
+                }
+            }
+            Ok(())
+        })
+    })
+}
+
+/// Whoever has the name, on the pool.
+#[napi(catch_unwind)]
+pub fn claim_leader_later(claim: u32) -> napi::Result<Later> {
+    with_state(|state| {
+        let standing = guarded(|| state.standing(claim));
+        later(move |writer| {
+            writer.found(lock(&standing?.place).election.leader()?.as_ref());
+            Ok(())
+        })
+    })
+}
+
+/// Follows an election; the answer is a number to ask pages of.
+#[napi(catch_unwind)]
+pub fn claim_observe(claim: u32) -> napi::Result<f64> {
+    with_state(|state| {
+        state.answer(|state, writer| {
+            let leaders = lock(&state.standing(claim)?.place).election.observe()?;
+            writer.just(state.add(Handle::Following(Arc::new(Following::leaders(leaders)))).into());
+            Ok(())
+        })
+    })
+}

@@ -1,0 +1,250 @@
+'use strict'
+
+const assert = require('node:assert')
+const { spawn } = require('node:child_process')
+const { once } = require('node:events')
+const fs = require('node:fs')
+const { test } = require('node:test')
+const { setImmediate: turn } = require('node:timers/promises')
+const libkv = require('libkv')
+const { memory } = require('libkv/testing')
+const { folder, holder, place } = require('./support.js')
+
+const line = async (db, name) => (await db.range({ prefix: `${name}/`, sortTarget: 'create' })).kvs.map(({ key }) => `${key}`)
+
+/** Waits until so many stand in line. */
+async function standing(db, name, count) {
+  while ((await line(db, name)).length !== count) await turn()
+}
+
+test('a lock is handed over in the order in which they came', async (t) => {
+  const db = await memory(t)
+  const locks = Array.from({ length: 20 }, () => db.lock('l', 60))
+  const order = []
+  for (const [n, lock] of locks.entries()) {
+    lock.acquire().then(() => order.push(n))
+    await standing(db, 'l', n + 1)
+  }
+  let fence = 0
+  for (const [n, lock] of locks.entries()) {
+    while (order.length === n) await turn()
+    assert.deepStrictEqual([order.at(-1), lock.isHeld, `${lock.key}`], [n, true, (await line(db, 'l'))[0]])
+    assert.ok(lock.revision > fence)
+    fence = lock.revision
+    if (n < 19) assert.deepStrictEqual([locks[n + 1].isHeld, locks[n + 1].key.length, locks[n + 1].revision], [false, 0, 0])
+    await lock.release()
+    assert.deepStrictEqual([lock.isHeld, lock.key.length, lock.revision], [false, 0, 0])
+  }
+  assert.deepStrictEqual([order, await db.leaseList()], [Array.from({ length: 20 }, (_, n) => n), []])
+})
+
+test('acquiring twice, releasing twice and trying', async (t) => {
+  const db = await memory(t)
+  const [lock, other] = [db.lock('l', 60), db.lock(Buffer.from('l'), 60)]
+  await lock.release()
+  assert.strictEqual(await lock.tryAcquire(), true)
+  await lock.acquire()
+  assert.strictEqual(await lock.tryAcquire(), true)
+  assert.strictEqual(await other.tryAcquire(), false)
+  assert.strictEqual((await line(db, 'l')).length, 1)
+  await lock.release()
+  await lock[Symbol.asyncDispose]()
+  assert.strictEqual(await other.tryAcquire(), true)
+})
+
+test('misuse of locks and elections', async (t) => {
+  const db = await memory(t)
+  for (const call of [() => db.lock(), () => db.lock('l'), () => db.lock('l', '5'), () => db.election(5, 5), () => new libkv.Lock(), () => new libkv.Election(), () => db.election('e', 5).observe({ timeoutMs: 1 })]) {
+    assert.throws(call, TypeError, String(call))
+  }
+  assert.throws(() => db.lock('l', 0.5), RangeError)
+  for (const make of ['lock', 'election']) assert.throws(() => db[make]('', 5), { code: 'INVALID_ARGUMENT' })
+  const [lock, election] = [db.lock('l', 5), db.election('e', 5)]
+  for (const call of [() => lock.acquire({ timeout: 1 }), () => lock.acquire({ timeoutMs: '1' }), () => lock.acquire({ signal: 1 }), () => election.campaign(), () => election.campaign('v', 5), () => election.proclaim(5)]) {
+    await assert.rejects(call, TypeError, String(call))
+  }
+  await assert.rejects(lock.acquire({ timeoutMs: -1 }), RangeError)
+  await assert.rejects(election.proclaim('v'), { code: 'FAILED_PRECONDITION' })
+  const [held, waits] = [db.lock('l', 5), db.lock('l', 5)]
+  await held.acquire()
+  const waiting = waits.acquire()
+  await assert.rejects(waits.acquire(), { code: 'INVALID_ARGUMENT' })
+  await held.release()
+  await waiting
+})
+
+test('a time-out names the holder and leaves the line', async (t) => {
+  const db = await memory(t)
+  const [lock, other] = [db.lock('l', 60), db.lock('l', 60)]
+  await lock.acquire()
+  for (const timeoutMs of [0, 1, 20]) {
+    await assert.rejects(other.acquire({ timeoutMs }), { code: 'TIMEOUT', message: new RegExp(`${timeoutMs} ms.*${lock.key}`) })
+    assert.deepStrictEqual(await line(db, 'l'), [`${lock.key}`])
+  }
+  const late = other.acquire({ timeoutMs: 60_000 })
+  await lock.release()
+  await late
+  assert.strictEqual(other.isHeld, true)
+})
+
+test('an abort and a release leave the line', async (t) => {
+  const db = await memory(t)
+  const [lock, other, election] = [db.lock('l', 60), db.lock('l', 60), db.election('l', 60)]
+  await lock.acquire()
+  const reason = new Error('changed my mind')
+  for (const stand of [(options) => other.acquire(options), (options) => election.campaign('v', options)]) {
+    const abort = new AbortController()
+    const waiting = stand({ signal: abort.signal })
+    await standing(db, 'l', 2)
+    abort.abort(reason)
+    await assert.rejects(waiting, (error) => error === reason)
+    await standing(db, 'l', 1)
+    await assert.rejects(stand({ signal: abort.signal }), (error) => error === reason)
+  }
+  assert.strictEqual(reason.cause, undefined) // it is known what became of it
+  const waiting = other.acquire()
+  await standing(db, 'l', 2)
+  const released = other.release()
+  await assert.rejects(waiting, { code: 'CANCELLED' })
+  await released
+  assert.deepStrictEqual(await line(db, 'l'), [`${lock.key}`])
+  await lock.release()
+  await other.acquire({ signal: new AbortController().signal })
+})
+
+test('aborted at any moment, it stands nowhere in the end', async (t) => {
+  const db = await memory(t)
+  const lock = db.lock('l', 60)
+  for (let turns = 0; turns < 40; turns++) {
+    const abort = new AbortController()
+    const acquired = lock.acquire({ signal: abort.signal }).then(() => true, (error) => assert.strictEqual(error, abort.signal.reason))
+    for (let n = 0; n < turns; n++) await turn()
+    abort.abort()
+    if (await acquired) await lock.release()
+    await standing(db, 'l', 0)
+    while ((await db.leaseList()).length > 0) await turn()
+    assert.strictEqual(lock.isHeld, false)
+  }
+})
+
+test('an abort while the writer is held rejects at once', async (t) => {
+  const store = place(t)
+  const db = await libkv.open(store, { busyTimeoutMs: Infinity })
+  const held = await holder(t, store)
+  const lock = db.lock('l', 60)
+  const abort = new AbortController()
+  const waiting = lock.acquire({ signal: abort.signal })
+  await turn()
+  abort.abort()
+  await assert.rejects(waiting, { name: 'AbortError' })
+  await held.release()
+  while ((await db.leaseList()).length > 0 || (await line(db, 'l')).length > 0) await turn()
+  await db.close()
+})
+
+test('a lost lease ends the wait, and what is held is not any more', async (t) => {
+  const db = await memory(t)
+  const [lock, other] = [db.lock('l', 3), db.lock('l', 3)]
+  await lock.acquire()
+  const waiting = other.acquire()
+  await standing(db, 'l', 2)
+  for (const { lease } of (await db.range({ prefix: 'l/', sortTarget: 'create', sortOrder: 'descend' })).kvs) await db.leaseRevoke(lease)
+  await assert.rejects(waiting, { code: 'LEASE_LOST' })
+  while (lock.isHeld) await new Promise((resolve) => setTimeout(resolve, 10)) // known a second later, when it is kept alive
+  await lock.acquire()
+  assert.strictEqual(lock.isHeld, true)
+})
+
+test('closing the store ends every wait at once', async () => {
+  const db = await libkv.open(':memory:')
+  const [lock, other, election] = [db.lock('l', 60), db.lock('l', 60), db.election('l', 60)]
+  await lock.acquire()
+  const waits = [other.acquire(), election.campaign('v'), db.watch('never').next()]
+  await standing(db, 'l', 3)
+  const leaders = election.observe()
+  await leaders.next()
+  waits.push(leaders.next())
+  await turn()
+  const settled = Promise.allSettled(waits)
+  await db.close()
+  for (const { reason } of await settled) assert.strictEqual(reason?.code, 'CLOSED')
+  assert.deepStrictEqual([lock.isHeld, election.isLeader], [false, false])
+  for (const call of [() => lock.acquire(), () => lock.tryAcquire(), () => lock.release(), () => election.campaign('v'), () => election.proclaim('v'), () => election.leader(), () => election.resign(), () => leaders.next()]) {
+    await assert.rejects(call, { code: 'CLOSED' }, String(call))
+  }
+  for (const call of [() => db.lock('l', 5).acquire(), () => db.leaseGrant(5), () => db.revisionAt(0)]) await assert.rejects(call, { code: 'CLOSED' })
+  for (const call of [() => db.watch(), () => election.observe()]) assert.throws(call, { code: 'CLOSED' })
+  await lock[Symbol.asyncDispose]()
+  await election[Symbol.asyncDispose]()
+})
+
+test('an election: campaign, proclaim, leader, observe, resign', async (t) => {
+  const db = await memory(t)
+  const [one, two] = [db.election('e', 60), db.election('e', 60)]
+  assert.strictEqual(await one.leader(), undefined)
+  const leaders = two.observe()
+  const seen = []
+  const observing = (async () => {
+    for await (const { value } of leaders) if (seen.push(`${value}`) === 4) break
+  })()
+  const see = async (count) => {
+    while (seen.length < count) await turn()
+  }
+  await one.campaign('one')
+  await see(1)
+  assert.deepStrictEqual([one.isLeader, `${one.key}`, `${(await two.leader()).value}`], [true, (await line(db, 'e'))[0], 'one'])
+  const waiting = two.campaign(Buffer.from('two'))
+  await one.proclaim('still one')
+  await see(2)
+  await one.campaign('one again')
+  await see(3)
+  await assert.rejects(two.proclaim('too early'), { code: 'FAILED_PRECONDITION' })
+  const { revision } = one
+  await one.resign()
+  await waiting
+  assert.ok(two.revision > revision && two.isLeader && !one.isLeader)
+  await observing
+  assert.deepStrictEqual(seen, ['one', 'still one', 'one again', 'two'])
+  assert.strictEqual((await leaders.next()).done, true)
+  const [{ lease }] = (await db.range({ prefix: 'e/' })).kvs
+  await db.leaseRevoke(lease)
+  await assert.rejects(two.proclaim('after all'), { code: 'LEASE_LOST' })
+})
+
+test('a killed holder is followed within a second, whichever process it was', async (t) => {
+  const store = place(t)
+  const db = await libkv.open(store)
+  const program = `require('libkv').open(process.argv[1]).then(async (db) => {
+    const lock = db.lock('l', 1000)
+    await lock.acquire()
+    console.log('has it')
+    setInterval(() => lock, 1000)
+  })`
+  for (let round = 0; round < 3; round++) {
+    const child = spawn(process.execPath, ['-e', program, store], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] })
+    await once(child.stdout, 'data')
+    const lock = db.lock('l', 60)
+    const waiting = lock.acquire({ timeoutMs: 30_000 })
+    await standing(db, 'l', 2)
+    child.kill('SIGKILL')
+    await waiting
+    await lock.release()
+  }
+  await db.close()
+})
+
+test('a thousand who stand in line have no thread of their own', async (t) => {
+  const db = await memory(t)
+  const threads = () => fs.readdirSync('/proc/self/task').length
+  const first = db.lock('l', 60)
+  await first.acquire()
+  await db.lock('other', 60).acquire()
+  const before = threads()
+  const locks = Array.from({ length: 1_000 }, () => db.lock('l', 60))
+  const waits = Promise.all(locks.map((lock) => lock.acquire().then(() => lock.release())))
+  await standing(db, 'l', 1_001)
+  assert.ok(threads() <= before + Number(process.env.UV_THREADPOOL_SIZE ?? 4), `${before} threads, then ${threads()}`)
+  await first.release()
+  await waits
+  assert.deepStrictEqual(await line(db, 'l'), [])
+})
