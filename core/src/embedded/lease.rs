@@ -88,11 +88,12 @@ impl Leases {
 
     /// Gives a lease its full TTL again; 0 seconds if it is gone.
     pub fn keep_alive(&self, id: LeaseId) -> Result<LeaseKeepAlive> {
-        self.renew(id, false)
+        self.renew(id, false, 0)
     }
 
-    /// `late`: also if its deadline has passed, as long as nobody has revoked it for that.
-    fn renew(&self, id: LeaseId, late: bool) -> Result<LeaseKeepAlive> {
+    /// `late`: also if its deadline has passed, as long as nobody has revoked it for that. Its TTL
+    /// begins `ahead_ns` from now.
+    fn renew(&self, id: LeaseId, late: bool, ahead_ns: u64) -> Result<LeaseKeepAlive> {
         let entry = lease::find(&*self.env.read()?, id)?;
         let now_ns = self.commit.now_ns();
         let ttl_seconds = entry.map_or(0, |entry| {
@@ -101,7 +102,11 @@ impl Leases {
                 if place.deadline == DEAD || (place.deadline <= now_ns && !late) {
                     break 0;
                 }
-                if self.guard.swap_deadline(entry.slot, place.deadline, lease::deadline(now_ns, entry.ttl_seconds)) {
+                if self.guard.swap_deadline(
+                    entry.slot,
+                    place.deadline,
+                    lease::deadline(now_ns.saturating_add(ahead_ns), entry.ttl_seconds),
+                ) {
                     break entry.ttl_seconds;
                 }
             }
@@ -169,7 +174,7 @@ impl Leases {
         let due: Vec<u64> = kept.iter().filter(|(_, kept)| all || kept.renew_ns <= now_ns).map(|(at, _)| *at).collect();
         for at in due {
             let Some(one) = kept.get_mut(&at) else { continue };
-            match self.renew(one.id, all) {
+            match self.renew(one.id, all, 0) {
                 Ok(LeaseKeepAlive { ttl_seconds: 0, .. }) => lost.extend(kept.remove(&at).map(|gone| gone.lost)),
                 Ok(_) => one.renew_after(now_ns),
                 // no reader's slot, say: soon again
@@ -232,6 +237,16 @@ impl Leases {
     pub fn is_due(&self) -> bool {
         let bound = self.guard.next_deadline();
         bound != super::slots::NO_DEADLINE && bound <= self.commit.now_ns()
+    }
+
+    /// For a clock in hand that is about to be moved: what handles keep alive must not look expired to
+    /// anybody before [`Leases::catch_up`] has come to it.
+    pub fn keep_beyond(&self, forward_ms: i64) {
+        let ahead_ns = u64::try_from(forward_ms).unwrap_or(0).saturating_mul(1_000_000);
+        for kept in lock(&self.kept).values() {
+            // one that is gone is told so by what comes next
+            let _ = self.renew(kept.id, true, ahead_ns);
+        }
     }
 
     /// For a clock in hand that has been moved: what handles keep alive is renewed, as if it had
