@@ -300,6 +300,8 @@ pub(crate) fn settle(env: &Env, guard: &Guard, kept: bool, now_ns: u64) -> Resul
         owned += u64::from(place.owner.is_some());
     }
     guard.set_survey(next, owned);
+    // filled in the order of ids, not of slots: which are free below the last one is not known
+    guard.look_from_first();
     Ok(())
 }
 

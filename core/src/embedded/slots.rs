@@ -130,6 +130,13 @@ impl Guard {
         words.owned.store(owned, Ordering::Release);
     }
 
+    /// Has the next grant look for a free slot from the first on.
+    pub fn look_from_first(&self) {
+        if let Some(words) = self.words() {
+            words.hint.store(0, Ordering::Release);
+        }
+    }
+
     /// Has whoever checks the bound next look at all leases.
     pub fn look_now(&self) {
         if let Some(words) = self.words() {
