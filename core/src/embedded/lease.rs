@@ -3,7 +3,7 @@
 //! It deletes nothing itself: it orders an expiry from the writer, whichever process's writer comes
 //! first to it, and that takes place under the writer's lock.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::guard::Guard;
 use super::lmdb::Env;
 use super::mvcc::lease;
 use super::os;
-use super::slots::{DEAD, this_process};
+use super::slots::{DEAD, Owner, this_process};
 use crate::engine::Keeping;
 use crate::error::{Code, Error, Result};
 use crate::model::LeaseId;
@@ -69,8 +69,8 @@ struct Times {
     asked_owners_ns: u64,
     /// The count of changes that `foreign` was counted at.
     owner_changes: u64,
-    /// Leases that end with another process.
-    foreign: usize,
+    /// The other processes that leases end with.
+    foreign: HashSet<Owner>,
 }
 
 impl Leases {
@@ -214,19 +214,18 @@ impl Leases {
         if owned == 0 {
             return false;
         }
-        let mine = this_process();
-        let foreign = || self.guard.places().filter_map(|(_, place)| place.owner).filter(|owner| *owner != mine);
         if times.owner_changes != changes {
-            times.foreign = foreign().count();
+            times.foreign = self.guard.distinct_owners();
+            times.foreign.remove(&this_process());
             times.owner_changes = changes;
         }
-        if times.foreign == 0 {
+        if times.foreign.is_empty() {
             return false;
         }
         let mut gone = false;
         if times.asked_owners_ns.saturating_add(OWNERS_NS) <= now_ns {
             times.asked_owners_ns = now_ns;
-            gone = foreign().any(|owner| self.guard.owner_is_gone(owner));
+            gone = times.foreign.iter().any(|owner| self.guard.owner_is_gone(*owner));
         }
         *next_ns = (*next_ns).min(times.asked_owners_ns.saturating_add(OWNERS_NS));
         gone
@@ -309,7 +308,7 @@ pub(crate) fn settle(env: &Env, guard: &Guard, kept: bool, now_ns: u64) -> Resul
 /// look for it. Nobody may have been there to ask.
 pub(crate) fn notice_owners(guard: &Guard) {
     let (_, owned) = guard.owners();
-    if owned > 0 && guard.places().any(|(_, place)| place.owner.is_some_and(|owner| guard.owner_is_gone(owner))) {
+    if owned > 0 && !guard.gone_owners().is_empty() {
         guard.look_now();
     }
 }
