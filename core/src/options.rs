@@ -146,6 +146,9 @@ struct Hand {
 
 /// Whoever does something at a time of the store's clock.
 pub(crate) trait Follower: Send + Sync + std::fmt::Debug {
+    /// The clock is about to be moved by so many milliseconds: what is kept alive gets its time beyond
+    /// that, so that nobody finds it expired in between.
+    fn prepare(&self, forward_ms: i64);
     /// Does what has become due, and returns when it is done or has failed.
     fn catch_up(&self);
 }
@@ -171,12 +174,12 @@ impl Clock {
     pub fn advance(&self, ms: i64) {
         let Some(hand) = &self.hand else { return };
         let forward = ms.max(0);
+        let followers = hand.followers();
+        followers.iter().for_each(|follower| follower.prepare(forward));
         hand.now_ms
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| Some(now.saturating_add(forward)))
             .expect("the update is always some");
-        for follower in hand.followers() {
-            follower.catch_up();
-        }
+        followers.iter().for_each(|follower| follower.catch_up());
     }
 
     /// Has `follower` do what becomes due when the clock is advanced, as long as it lives.

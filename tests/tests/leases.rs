@@ -285,6 +285,25 @@ fn after_a_reboot_a_lease_has_its_full_ttl_again() {
     fs::remove_dir_all(store).expect("removed");
 }
 
+/// Slots that are free stay so over a reboot: whoever opened the store first took all below the last
+/// one for taken, and the guard grew with every reboot.
+#[test]
+fn free_slots_are_found_again_after_a_reboot() {
+    let store = scratch("slots");
+    let db = open(&store);
+    for id in 1..=3 {
+        db.lease_grant(1_000, id).expect("a lease");
+    }
+    db.lease_revoke(1).expect("revoked");
+    db.close();
+    guard(&store).write_all_at(&[0x5a; 16], BOOT).expect("written");
+    let db = open(&store);
+    db.lease_grant(1_000, 9).expect("a lease");
+    assert_eq!([0, 1, 2].map(|number| slot(&store, number).0), [9, 2, 3]);
+    drop(db);
+    fs::remove_dir_all(store).expect("removed");
+}
+
 #[test]
 fn a_lease_ends_with_its_process() {
     let store = scratch("owner");
@@ -471,6 +490,28 @@ fn advance_returns_when_what_is_due_has_happened() {
     });
     drop(watcher);
     assert_eq!(db.check().expect("check").problems, []);
+}
+
+/// What a handle keeps alive is alive at every moment of an advance, also while another store of the
+/// same clock is still busy with what became due: whoever looked then found it expired.
+#[test]
+fn a_kept_lease_is_alive_while_its_clock_is_advanced() {
+    let clock = Clock::new(1_000_000_000_000);
+    let open = || Db::open(":memory:", Options::new().clock(clock.clone())).expect("a store in memory");
+    let (first, second) = (open(), open());
+    let lease = second.lease(5, false).expect("a lease");
+    second.put(Put::new("a", "1").lease(lease.id())).expect("put");
+    let lost = first.lease(5, false).expect("a lease that will be lost");
+    let (seen, looked) = std::sync::mpsc::channel();
+    let (db, id) = (second.clone(), lease.id());
+    lost.on_lost(move || drop(seen.send(db.lease_keep_alive(id))));
+    first.lease_revoke(lost.id()).expect("revoked");
+    clock.advance(60_000);
+    let kept = looked.recv_timeout(PATIENCE).expect("told").expect("kept alive");
+    assert_eq!(kept.ttl_seconds, 5);
+    assert!(!lease.lost());
+    assert_eq!(lease.remaining().expect("what is left"), 5);
+    assert_eq!(second.get("a").expect("get").expect("its key").value, b"1"[..]);
 }
 
 /// Raised at the end of its life.

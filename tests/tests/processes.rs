@@ -327,28 +327,36 @@ fn calls_between(trace: &str, from: &str, upto: &str) -> HashMap<String, usize> 
     calls
 }
 
-#[test]
-fn an_idle_process_with_watchers_makes_no_call_but_the_slow_timers() {
+/// The calls of an idle process with 100 watchers for so long, and how many whole seconds that was; none
+/// where nothing can be traced.
+fn idle_calls(store: &Path, wait: Duration) -> Option<(HashMap<String, usize>, usize)> {
     if !Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success()) {
         println!("not run: an idle process with 100 watchers (no strace, or it may not trace)");
-        return;
+        return None;
     }
-    let (store, trace) = (scratch("idle"), scratch("idle-trace"));
+    let trace = store.with_extension("trace");
     let mut command = Command::new("strace");
-    command.args(["-f", "-o"]).arg(&trace).arg(env!("CARGO_BIN_EXE_worker")).arg("idle").arg(&store);
+    command.args(["-f", "-o"]).arg(&trace).arg(env!("CARGO_BIN_EXE_worker")).arg("idle").arg(store);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("strace starts");
     let mut lines = BufReader::new(child.stdout.take().expect("piped"));
     let mut line = String::new();
     lines.read_line(&mut line).expect("it says so");
     assert_eq!(line, "ready\n");
     let began = Instant::now();
-    std::thread::sleep(Duration::from_secs(10));
+    std::thread::sleep(wait);
     let seconds = began.elapsed().as_secs() as usize;
     drop(child.stdin.take());
     assert!(child.wait().expect("it ends").success());
-    let text = fs::read_to_string(&trace).expect("the trace");
-    let calls = calls_between(&text, "\"ready", "\"over");
+    let calls = calls_between(&fs::read_to_string(&trace).expect("the trace"), "\"ready", "\"over");
     println!("in {seconds} s: {calls:?}");
+    fs::remove_file(trace).expect("removed");
+    Some((calls, seconds))
+}
+
+#[test]
+fn an_idle_process_with_watchers_makes_no_call_but_the_slow_timers() {
+    let store = scratch("idle");
+    let Some((calls, seconds)) = idle_calls(&store, Duration::from_secs(10)) else { return };
     let futex = calls.get("futex").copied().unwrap_or(0);
     let others: Vec<_> = calls.iter().filter(|(name, _)| !matches!(name.as_str(), "futex" | "read")).collect();
     assert!(others.is_empty(), "an idle process calls {others:?}");
@@ -356,5 +364,20 @@ fn an_idle_process_with_watchers_makes_no_call_but_the_slow_timers() {
     assert!(futex > 0 && futex <= seconds + 3, "{futex} futex calls in {seconds} s");
     assert!(calls.get("read").copied().unwrap_or(0) <= 2, "{calls:?}");
     fs::remove_dir_all(store).expect("removed");
-    fs::remove_file(trace).expect("removed");
+}
+
+/// While leases end with other processes each of those is asked for now and then, however many leases
+/// it has: a process with thousands of locks cost every other one as many calls, and the writer too.
+#[test]
+fn a_process_is_asked_for_once_and_not_once_for_each_of_its_leases() {
+    let store = scratch("owners");
+    let db = Db::open(&store, Options::new().durability(Durability::None)).expect("the store opens");
+    let leases: Vec<_> = (0..100).map(|_| db.lease(60, true).expect("a lease")).collect();
+    let Some((calls, seconds)) = idle_calls(&store, Duration::from_secs(3)) else { return };
+    let asked = calls.get("openat").copied().unwrap_or(0);
+    // 400 ms apart
+    assert!(asked > 0 && asked <= 3 * (seconds + 1), "asked {asked} times in {seconds} s");
+    drop(leases);
+    drop(db);
+    fs::remove_dir_all(store).expect("removed");
 }

@@ -3,7 +3,7 @@
 //! It deletes nothing itself: it orders an expiry from the writer, whichever process's writer comes
 //! first to it, and that takes place under the writer's lock.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::guard::Guard;
 use super::lmdb::Env;
 use super::mvcc::lease;
 use super::os;
-use super::slots::{DEAD, this_process};
+use super::slots::{DEAD, Owner, this_process};
 use crate::engine::Keeping;
 use crate::error::{Code, Error, Result};
 use crate::model::LeaseId;
@@ -69,8 +69,8 @@ struct Times {
     asked_owners_ns: u64,
     /// The count of changes that `foreign` was counted at.
     owner_changes: u64,
-    /// Leases that end with another process.
-    foreign: usize,
+    /// The other processes that leases end with.
+    foreign: HashSet<Owner>,
 }
 
 impl Leases {
@@ -88,11 +88,12 @@ impl Leases {
 
     /// Gives a lease its full TTL again; 0 seconds if it is gone.
     pub fn keep_alive(&self, id: LeaseId) -> Result<LeaseKeepAlive> {
-        self.renew(id, false)
+        self.renew(id, false, 0)
     }
 
-    /// `late`: also if its deadline has passed, as long as nobody has revoked it for that.
-    fn renew(&self, id: LeaseId, late: bool) -> Result<LeaseKeepAlive> {
+    /// `late`: also if its deadline has passed, as long as nobody has revoked it for that. Its TTL
+    /// begins `ahead_ns` from now.
+    fn renew(&self, id: LeaseId, late: bool, ahead_ns: u64) -> Result<LeaseKeepAlive> {
         let entry = lease::find(&*self.env.read()?, id)?;
         let now_ns = self.commit.now_ns();
         let ttl_seconds = entry.map_or(0, |entry| {
@@ -101,7 +102,11 @@ impl Leases {
                 if place.deadline == DEAD || (place.deadline <= now_ns && !late) {
                     break 0;
                 }
-                if self.guard.swap_deadline(entry.slot, place.deadline, lease::deadline(now_ns, entry.ttl_seconds)) {
+                if self.guard.swap_deadline(
+                    entry.slot,
+                    place.deadline,
+                    lease::deadline(now_ns.saturating_add(ahead_ns), entry.ttl_seconds),
+                ) {
                     break entry.ttl_seconds;
                 }
             }
@@ -169,7 +174,7 @@ impl Leases {
         let due: Vec<u64> = kept.iter().filter(|(_, kept)| all || kept.renew_ns <= now_ns).map(|(at, _)| *at).collect();
         for at in due {
             let Some(one) = kept.get_mut(&at) else { continue };
-            match self.renew(one.id, all) {
+            match self.renew(one.id, all, 0) {
                 Ok(LeaseKeepAlive { ttl_seconds: 0, .. }) => lost.extend(kept.remove(&at).map(|gone| gone.lost)),
                 Ok(_) => one.renew_after(now_ns),
                 // no reader's slot, say: soon again
@@ -209,19 +214,18 @@ impl Leases {
         if owned == 0 {
             return false;
         }
-        let mine = this_process();
-        let foreign = || self.guard.places().filter_map(|(_, place)| place.owner).filter(|owner| *owner != mine);
         if times.owner_changes != changes {
-            times.foreign = foreign().count();
+            times.foreign = self.guard.distinct_owners();
+            times.foreign.remove(&this_process());
             times.owner_changes = changes;
         }
-        if times.foreign == 0 {
+        if times.foreign.is_empty() {
             return false;
         }
         let mut gone = false;
         if times.asked_owners_ns.saturating_add(OWNERS_NS) <= now_ns {
             times.asked_owners_ns = now_ns;
-            gone = foreign().any(|owner| self.guard.owner_is_gone(owner));
+            gone = times.foreign.iter().any(|owner| self.guard.owner_is_gone(*owner));
         }
         *next_ns = (*next_ns).min(times.asked_owners_ns.saturating_add(OWNERS_NS));
         gone
@@ -232,6 +236,16 @@ impl Leases {
     pub fn is_due(&self) -> bool {
         let bound = self.guard.next_deadline();
         bound != super::slots::NO_DEADLINE && bound <= self.commit.now_ns()
+    }
+
+    /// For a clock in hand that is about to be moved: what handles keep alive must not look expired to
+    /// anybody before [`Leases::catch_up`] has come to it.
+    pub fn keep_beyond(&self, forward_ms: i64) {
+        let ahead_ns = u64::try_from(forward_ms).unwrap_or(0).saturating_mul(1_000_000);
+        for kept in lock(&self.kept).values() {
+            // one that is gone is told so by what comes next
+            let _ = self.renew(kept.id, true, ahead_ns);
+        }
     }
 
     /// For a clock in hand that has been moved: what handles keep alive is renewed, as if it had
@@ -285,6 +299,8 @@ pub(crate) fn settle(env: &Env, guard: &Guard, kept: bool, now_ns: u64) -> Resul
         owned += u64::from(place.owner.is_some());
     }
     guard.set_survey(next, owned);
+    // filled in the order of ids, not of slots: which are free below the last one is not known
+    guard.look_from_first();
     Ok(())
 }
 
@@ -292,7 +308,7 @@ pub(crate) fn settle(env: &Env, guard: &Guard, kept: bool, now_ns: u64) -> Resul
 /// look for it. Nobody may have been there to ask.
 pub(crate) fn notice_owners(guard: &Guard) {
     let (_, owned) = guard.owners();
-    if owned > 0 && guard.places().any(|(_, place)| place.owner.is_some_and(|owner| guard.owner_is_gone(owner))) {
+    if owned > 0 && !guard.gone_owners().is_empty() {
         guard.look_now();
     }
 }

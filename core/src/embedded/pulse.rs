@@ -133,8 +133,7 @@ impl Pulse {
 
     /// Everything that is to be done now; answers for how long nothing will be due.
     fn beat(&self, slow: bool) -> (Told, Duration) {
-        // what fails here (no reader's slot, say) is tried again with the next beat
-        let mut wakers = self.hub.follow(&self.env).unwrap_or_default();
+        let mut wakers = self.hub.follow(&self.env);
         let (lost, wait) = self.leases.work(self.may_write.load(Ordering::Acquire));
         if slow {
             wakers.extend(self.hub.progress(self.commit.now_ns()));
@@ -184,7 +183,7 @@ impl Pulse {
             // refused only if somebody else has compacted as far meanwhile, or the store is full
             let _ = self.commit.call(compact.into(), terms);
         }
-        let mut wakers = self.hub.follow(&self.env).unwrap_or_default();
+        let mut wakers = self.hub.follow(&self.env);
         wakers.extend(self.hub.progress(self.commit.now_ns()));
         Told { wakers, lost }.tell();
     }

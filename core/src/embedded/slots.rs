@@ -5,6 +5,7 @@
 //! keep-alive needs no lock and no flush: it swaps the deadline it has seen for a later one. Whoever
 //! revokes swaps it for [`DEAD`] first, so that of the two only one succeeds.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 pub(crate) use super::guard::NO_DEADLINE;
@@ -130,6 +131,13 @@ impl Guard {
         words.owned.store(owned, Ordering::Release);
     }
 
+    /// Has the next grant look for a free slot from the first on.
+    pub fn look_from_first(&self) {
+        if let Some(words) = self.words() {
+            words.hint.store(0, Ordering::Release);
+        }
+    }
+
     /// Has whoever checks the bound next look at all leases.
     pub fn look_now(&self) {
         if let Some(words) = self.words() {
@@ -141,6 +149,16 @@ impl Guard {
     pub fn owners(&self) -> (u64, u64) {
         self.words()
             .map_or((0, 0), |words| (words.owner_changes.load(Ordering::Acquire), words.owned.load(Ordering::Acquire)))
+    }
+
+    /// The processes that leases end with, each once: to ask for one takes as long as a commit does.
+    pub fn distinct_owners(&self) -> HashSet<Owner> {
+        self.places().filter_map(|(_, place)| place.owner).collect()
+    }
+
+    /// Those of them that are gone.
+    pub fn gone_owners(&self) -> HashSet<Owner> {
+        self.distinct_owners().into_iter().filter(|owner| self.owner_is_gone(*owner)).collect()
     }
 
     /// Whether the process is gone that a lease ends with.

@@ -212,6 +212,12 @@ impl std::fmt::Debug for Store {
 }
 
 impl Follower for Store {
+    fn prepare(&self, forward_ms: i64) {
+        if self.generation == os::fork_generation() {
+            self.pulse().leases().keep_beyond(forward_ms);
+        }
+    }
+
     fn catch_up(&self) {
         if self.generation == os::fork_generation() {
             self.pulse().catch_up();

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
-use super::lmdb::Env;
+use super::lmdb::{Env, Txn};
 use super::mvcc::{self, compacted_error, history};
 use super::os::{self, EventFd};
 use crate::engine::{WatchPage, WatchStream};
@@ -54,6 +54,20 @@ struct Inner {
     watchers: HashMap<u64, Arc<Watched>>,
     last_id: u64,
     index: index::Index,
+}
+
+impl Inner {
+    /// Matches what comes after `upto` against the index, some of it; answers up to where.
+    fn match_events(&mut self, txn: &Txn, current: Revision, wakers: &mut Vec<Waker>) -> Result<Revision> {
+        let Inner { upto, watchers, index, .. } = self;
+        history::each_event(txn, *upto, current, STEP_EVENTS, |revision, key, deleted| {
+            index.find(key, |id| {
+                if let Some(watched) = watchers.get(&id) {
+                    wakers.extend(watched.hit(revision, deleted));
+                }
+            });
+        })
+    }
 }
 
 /// One watcher, as the hub knows it.
@@ -184,11 +198,12 @@ impl Hub {
         }
     }
 
-    /// Goes through what was written since the last time; whom to wake, once no lock is held.
-    pub fn follow(&self, env: &Env) -> Result<Vec<Waker>> {
+    /// Goes through what was written since the last time; whom to wake, once no lock is held. What
+    /// fails (no reader's slot, say) is tried again the next time.
+    pub fn follow(&self, env: &Env) -> Vec<Waker> {
         let mut wakers = Vec::new();
-        while self.follow_step(env, &mut wakers)? {}
-        Ok(wakers)
+        while matches!(self.follow_step(env, &mut wakers), Ok(true)) {}
+        wakers
     }
 
     fn follow_step(&self, env: &Env, wakers: &mut Vec<Waker>) -> Result<bool> {
@@ -202,21 +217,15 @@ impl Hub {
         if current <= inner.upto {
             return Ok(false);
         }
-        if mvcc::compacted_revision(&txn)? > inner.upto + 1 {
-            // this process was stopped for long: each watcher finds out what it has missed
-            for watched in inner.watchers.values() {
-                wakers.extend(watched.fall_behind(current));
-            }
-            inner.upto = current;
-            return Ok(false);
+        // none of them if this process was stopped for long, or an event is damaged
+        let gone = mvcc::compacted_revision(&txn)? > inner.upto + 1;
+        let matched = (!gone).then(|| inner.match_events(&txn, current, wakers).ok()).flatten();
+        if matched.is_none() {
+            // each watcher finds out what it has missed
+            let behind = |watched: &Arc<Watched>| watched.fall_behind(inner.upto, current);
+            wakers.extend(inner.watchers.values().filter_map(behind));
         }
-        inner.upto = history::each_event(&txn, inner.upto, current, STEP_EVENTS, |revision, key, deleted| {
-            inner.index.find(key, |id| {
-                if let Some(watched) = inner.watchers.get(&id) {
-                    wakers.extend(watched.hit(revision, deleted));
-                }
-            });
-        })?;
+        inner.upto = matched.unwrap_or(current);
         Ok(inner.upto < current)
     }
 
@@ -278,9 +287,13 @@ impl Watched {
         place.announce()
     }
 
-    /// All that it has not read must be looked through.
-    fn fall_behind(&self, upto: Revision) -> Option<Waker> {
+    /// All that it has not read must be looked through; up to `seen` it has been told of everything.
+    fn fall_behind(&self, seen: Revision, upto: Revision) -> Option<Waker> {
         let mut place = lock(&self.place);
+        let nothing = place.hits.front().map_or(!place.more, |hit| *hit > seen);
+        if nothing && place.next > place.scan_upto {
+            place.next = place.next.max(seen + 1);
+        }
         place.hits.clear();
         (place.more, place.scan_upto) = (false, upto);
         place.announce()
@@ -614,5 +627,45 @@ mod index {
                 gone.for_each(|(id, range)| index.remove(id as u64, range));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::db::Db;
+    use crate::embedded::codec::Rev;
+    use crate::embedded::lmdb::Tree;
+    use crate::embedded::{Embedded, opening};
+    use crate::options::Options;
+    use crate::request::Put;
+
+    /// An event that cannot be read is no reason to leave everybody waiting: who watches learns of it,
+    /// also through the leaders of an election, once.
+    #[test]
+    fn a_damaged_event_ends_whoever_would_wait_for_ever() {
+        let patience = Duration::from_secs(20);
+        let store = opening::open(Path::new(":memory:"), &Options::new()).expect("a store");
+        let db = Db::from_engine(Arc::new(Embedded::new(store.clone(), &Options::new()).expect("a handle")));
+        let watcher = db.watch(Watch::new("k")).expect("a watcher");
+        let leaders = db.election("name", 60).expect("an election").observe().expect("its leaders");
+        let current = db.put(Put::new("other", "v")).expect("put").revision;
+        {
+            let _held = store.guard().lock_writer(None, None).expect("the writer's lock");
+            let mut txn = store.env().write().expect("a transaction");
+            txn.put(Tree::Log, &Rev::new(current + 1, 0).to_key(), b"no event").expect("damaged");
+            txn.commit(true).expect("committed");
+        }
+        store.guard().ring();
+        let answer = watcher.next(patience).map(|batch| batch.is_some());
+        assert_eq!(answer.map_err(|error| error.code()), Err(Code::Corrupt));
+        let seen: Vec<_> = leaders.take(3).map(|leader| leader.map(drop).map_err(|error| error.code())).collect();
+        assert_eq!(seen, [Err(Code::Corrupt)]);
+        // who comes later has nothing to do with it
+        let later = db.watch(Watch::new("k")).expect("a watcher");
+        assert_eq!(later.resume_revision(), current + 2);
     }
 }

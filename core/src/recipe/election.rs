@@ -118,7 +118,8 @@ impl Election {
     }
 }
 
-/// The leaders of an election, one after the other; made by [`Election::observe`].
+/// The leaders of an election, one after the other; made by [`Election::observe`]. As an iterator it
+/// waits for each, answers an error once, and ends.
 #[derive(Debug)]
 pub struct Leaders {
     db: Db,
@@ -128,12 +129,14 @@ pub struct Leaders {
     last: Revision,
     /// Whether the leader must be looked up: at first, and after each change.
     look: bool,
+    /// As an iterator it has answered an error.
+    ended: bool,
 }
 
 impl Leaders {
     fn new(db: Db, prefix: Vec<u8>) -> Result<Leaders> {
         let watcher = db.watch(Watch::new(KeyRange::prefix(&prefix[..])))?;
-        Ok(Leaders { db, prefix, watcher, last: 0, look: true })
+        Ok(Leaders { db, prefix, watcher, last: 0, look: true, ended: false })
     }
 
     /// The next leader's pair; none if `timeout` (none: for ever) has passed without one. Of changes
@@ -201,10 +204,15 @@ impl Iterator for Leaders {
     type Item = Result<KeyValue>;
 
     fn next(&mut self) -> Option<Result<KeyValue>> {
+        if self.ended {
+            return None;
+        }
         match Leaders::next(self, None) {
             Ok(leader) => leader.map(Ok),
-            Err(error) if matches!(error.code(), Code::Cancelled | Code::Closed) => None,
-            Err(error) => Some(Err(error)),
+            Err(error) => {
+                self.ended = true;
+                (!matches!(error.code(), Code::Cancelled | Code::Closed)).then_some(Err(error))
+            }
         }
     }
 }

@@ -556,10 +556,16 @@ impl Shared {
 
     /// For the worker; what could not be had in time is ordered again by whoever looks at the time.
     fn expire_leases_in_time(self: &Arc<Self>, orders: &Orders) {
-        let stopped = || orders.stop.load(Ordering::Acquire);
+        let unwanted = || self.is_worker_wanted(orders);
         let timeout = Some(EXPIRE_TIMEOUT);
-        let terms = Terms { durability: Durability::Sync, timeout, interrupted: Some(&stopped) };
+        let terms = Terms { durability: Durability::Sync, timeout, interrupted: Some(&unwanted) };
         let _ = self.expire_leases(terms);
+    }
+
+    /// Whether the worker has something better to do than to wait for the lock on its own account: to
+    /// end, or to answer what waited beyond its deadline, for which there is nobody else.
+    fn is_worker_wanted(&self, orders: &Orders) -> bool {
+        orders.stop.load(Ordering::Acquire) || self.queue.has_expired(Instant::now())
     }
 
     /// The sweep that nobody's thread waits for, and whoever does without one. A sweep that fails
@@ -571,10 +577,11 @@ impl Shared {
     }
 
     fn sweep_unless_stopped(self: &Arc<Self>, orders: &Orders) -> Result<()> {
-        let stopped = || orders.stop.load(Ordering::Acquire);
+        let unwanted = || self.is_worker_wanted(orders);
         let timeout = Some(SWEEP_TIMEOUT);
-        let terms = Terms { durability: Durability::Lazy, timeout, interrupted: Some(&stopped) };
-        while !stopped() {
+        let terms = Terms { durability: Durability::Lazy, timeout, interrupted: Some(&unwanted) };
+        while !orders.stop.load(Ordering::Acquire) {
+            self.expire();
             if orders.is_due(&orders.leases) {
                 self.expire_leases_in_time(orders);
             }
@@ -630,5 +637,28 @@ mod tests {
             drop(lock);
             assert_eq!(answer, Ok(true), "it waits for the lock");
         });
+    }
+
+    /// The worker waits for the lock on its own account too, to sweep and to revoke leases. What was
+    /// submitted meanwhile is answered when its own time is over, not when the worker's is.
+    #[test]
+    fn a_submitted_request_is_refused_in_its_time_while_the_worker_waits_for_the_lock() {
+        let store = opening::open(Path::new(":memory:"), &Options::new()).expect("a store");
+        let terms = Terms { durability: Durability::None, timeout: None, interrupted: None };
+        store.commit().call(Put::new("k", "v").into(), terms).expect("put");
+        let _lock = store.guard().lock_writer(None, None).expect("nobody holds it");
+        let orders: [fn(&Orders) -> &AtomicBool; 2] = [|orders| &orders.leases, |orders| &orders.sweep];
+        for order in orders {
+            store.commit().shared.order(order);
+            while store.commit().shared.queue.is_empty() {
+                thread::yield_now();
+            }
+            let (answered, is_answered) = channel();
+            let terms = Terms { timeout: Some(Duration::from_millis(20)), ..terms };
+            let completion = Box::new(move |answer: Result<Answer>| drop(answered.send(answer.map(drop))));
+            store.commit().submit(Put::new("k", "w").into(), terms, completion);
+            let answer = is_answered.recv_timeout(EXPIRE_TIMEOUT / 2).expect("answered before the worker gives up");
+            assert_eq!(answer.map_err(|error| error.code()), Err(Code::Busy));
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::write::Writer;
 use crate::embedded::codec::{self, LeaseEntry, RO_COMPAT_LEASES, meta};
 use crate::embedded::guard::Guard;
 use crate::embedded::lmdb::{Tree, Txn};
-use crate::embedded::slots::{DEAD, NO_DEADLINE, Owner, Place, this_process};
+use crate::embedded::slots::{DEAD, NO_DEADLINE, Place, this_process};
 use crate::error::{Code, Error, Result};
 use crate::model::LeaseId;
 use crate::request::{Grant, LeaseGrant, LeaseRevoke, Revoke};
@@ -202,8 +202,10 @@ impl Writer<'_> {
     /// own, at most so many; answers whether that was all.
     pub fn expire(&mut self, most: usize) -> Result<bool> {
         let guard = self.guard();
-        let mut revoked = 0;
-        for (slot, place) in guard.places().filter(|(_, place)| self.is_due(place)).collect::<Vec<_>>() {
+        let (mut revoked, gone) = (0, guard.gone_owners());
+        let is_due =
+            |place: &Place| place.deadline <= self.now_ns() || place.owner.is_some_and(|owner| gone.contains(&owner));
+        for (slot, place) in guard.places().filter(|(_, place)| is_due(place)).collect::<Vec<_>>() {
             if find(self.txn(), place.id)?.is_none_or(|entry| entry.slot != slot) {
                 if !self.slot_log().killed.iter().any(|(killed, _)| *killed == slot) {
                     // left over by a process that died before its commit
@@ -223,9 +225,5 @@ impl Writer<'_> {
         }
         self.slot_log_mut().looked = true;
         Ok(true)
-    }
-
-    fn is_due(&self, place: &Place) -> bool {
-        place.deadline <= self.now_ns() || place.owner.is_some_and(|owner: Owner| self.guard().owner_is_gone(owner))
     }
 }
