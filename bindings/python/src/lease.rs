@@ -143,7 +143,7 @@ impl Lease {
         })
     }
 
-    /// Stops keeping it alive, for libkv.aio, which revokes it itself; False if that was done before.
+    /// Stops keeping it alive, for libkv.aio; whether it is to be revoked.
     fn _stop(&self, py: Python<'_>) -> PyResult<bool> {
         guard(|| self.stop(py))
     }
@@ -190,9 +190,12 @@ impl Lease {
 }
 
 impl Lease {
+    /// Whether it is to be revoked: not if that was done before, nor by a closed store.
     fn stop(&self, py: Python<'_>) -> PyResult<bool> {
-        let stopped = detached(py, || Ok(self.lease.stop()))?;
         self.__clear__();
-        Ok(stopped)
+        match self.db.is_closed() {
+            true => Ok(false),
+            false => detached(py, || Ok(self.lease.stop())),
+        }
     }
 }

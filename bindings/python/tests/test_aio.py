@@ -734,7 +734,7 @@ def test_an_election_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
         await db.lease_revoke(int(other.key.rpartition(b"/")[2], 16))
         with pytest.raises(libkv.LeaseLostError):
             await other.proclaim("too late")
-        assert "does not lead" in repr(other)
+        assert "does not lead" in repr(mine)
 
     run(main())
 

@@ -85,15 +85,11 @@ def test_every_option_is_taken(tmp_path: Path) -> None:
         db.put("k")
 
 
-@pytest.mark.parametrize(("name", "value"), [("max_bytes", 1 << 20), ("auto_compaction", 5)])
-def test_what_the_engine_refuses_stays_refused(name: str, value: Any) -> None:
+def test_what_the_engine_refuses_stays_refused() -> None:
     with pytest.raises(libkv.UnsupportedError):
-        libkv.open(":memory:", **{name: value})
-    if name == "auto_compaction":
-        with pytest.raises(libkv.UnsupportedError):
-            libkv.open(":memory:", auto_compaction=datetime.timedelta(hours=1))
-        with pytest.raises(ValueError, match="a second"):
-            libkv.open(":memory:", auto_compaction=datetime.timedelta(0))
+        libkv.open(":memory:", max_bytes=1 << 20)
+    with pytest.raises(ValueError, match="at least a second"):
+        libkv.open(":memory:", auto_compaction=datetime.timedelta(0))
 
 
 @pytest.mark.parametrize(
