@@ -389,7 +389,7 @@ export interface WatchOptions {
 
 /** What ends the following of something, and whether the process stays for it. */
 export interface FollowOptions {
-  /** Ends it: the step that waits, and each later one, rejects with the signal's reason. */
+  /** Ends it: the step that waits, and each later one, rejects with the signal's reason. Aborted already, it is thrown. */
   signal?: AbortSignal
   /**
    * Whether the process stays alive while a step waits. Left out: in a `for await`, and for a step with

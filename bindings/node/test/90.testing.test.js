@@ -28,6 +28,16 @@ test('the preset etcd comes with a clock in hand', async (t) => {
   await assert.rejects(db.txn({ success: ops }), { code: 'TOO_MANY_OPS' })
 })
 
+test('a lease expires when the clock is advanced, without sleeping', async (t) => {
+  const { db, clock } = await etcd(t)
+  const { id } = await db.leaseGrant(30)
+  await db.put('session', 'open', { lease: id })
+  await clock.advance(29_999)
+  assert.ok(await db.get('session'))
+  await clock.advance(1)
+  assert.strictEqual(await db.get('session'), undefined)
+})
+
 test('without a context the caller closes, and options go through', async () => {
   const db = await memory(undefined, { maxTxnOps: 1 })
   await assert.rejects(db.txn({ success: [libkv.Range('a'), libkv.Range('b')] }), { code: 'TOO_MANY_OPS' })
