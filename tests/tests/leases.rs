@@ -514,6 +514,25 @@ fn a_kept_lease_is_alive_while_its_clock_is_advanced() {
     assert_eq!(second.get("a").expect("get").expect("its key").value, b"1"[..]);
 }
 
+/// What was to be run if a lease is lost is somebody else's code, also when it is forgotten: it may ask
+/// the lease, which answered nobody then.
+#[test]
+fn what_is_forgotten_with_a_lease_may_ask_it() {
+    struct Asks(std::sync::Weak<Lease>);
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            assert!(self.0.upgrade().is_none_or(|lease| !lease.lost()));
+        }
+    }
+    let db = Db::open(":memory:", Options::new()).expect("a store in memory");
+    let lease = std::sync::Arc::new(db.lease(60, false).expect("a lease"));
+    let asks = Asks(std::sync::Arc::downgrade(&lease));
+    lease.on_lost(move || drop(asks));
+    let (closed, is_closed) = std::sync::mpsc::channel();
+    std::thread::spawn(move || closed.send(lease.close()));
+    is_closed.recv_timeout(PATIENCE).expect("it waits for itself").expect("closed");
+}
+
 /// Raised at the end of its life.
 struct Raise<'f>(&'f AtomicBool);
 

@@ -287,7 +287,8 @@ pub(crate) fn settle(env: &Env, guard: &Guard, kept: bool, now_ns: u64) -> Resul
     // a data file older than the last commit noted was brought back from elsewhere
     let kept = kept && txn.id() >= guard.txn_id();
     let (mut next, mut owned) = (super::slots::NO_DEADLINE, 0);
-    for (id, entry) in lease::all(&txn)? {
+    // a damaged one is for `check` to name: who cannot open the store cannot ask it
+    for (id, entry) in lease::whole(&txn)? {
         guard.ensure_slot(entry.slot)?;
         let own = guard.place(entry.slot).filter(|place| place.id == id);
         let mut place = own.unwrap_or(super::slots::Place { id, deadline: DEAD, owner: None });
@@ -310,5 +311,34 @@ pub(crate) fn notice_owners(guard: &Guard) {
     let (_, owned) = guard.owners();
     if owned > 0 && !guard.gone_owners().is_empty() {
         guard.look_now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::db::Db;
+    use crate::embedded::lmdb::Tree;
+    use crate::embedded::opening;
+    use crate::options::Options;
+    use crate::request::Put;
+
+    /// A store with a damaged lease still opens: what is whole can be read, and `check` says what is not.
+    #[test]
+    fn a_damaged_lease_keeps_nobody_out() {
+        let path = std::env::temp_dir().join(format!("libkv-lease-{}", std::process::id()));
+        let options = Options::new();
+        let store = opening::open(&path, &options).expect("made");
+        {
+            let _held = store.guard().lock_writer(None, None).expect("the writer's lock");
+            let mut txn = store.env().write().expect("a transaction");
+            txn.put(Tree::Lease, &[0, 0, 0, 0, 0, 0, 0, 7], &[0xff; 3]).expect("damaged");
+            txn.commit(false).expect("committed");
+        }
+        drop(store);
+        let db = Db::open(&path, options).expect("opened");
+        db.put(Put::new("k", "v")).expect("put");
+        assert_eq!(db.check().expect("checked").problems.first().map(|problem| problem.invariant), Some("I8"));
+        drop(db);
+        std::fs::remove_dir_all(path).expect("removed");
     }
 }

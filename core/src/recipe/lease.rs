@@ -121,7 +121,9 @@ impl Lease {
     pub fn stop(&self) -> bool {
         let stopped = lock(&self.keeping).take().is_some();
         if stopped {
-            lock(&self.fate).tell.clear();
+            // dropped outside the lock, as it is somebody else's code
+            let forgotten = std::mem::take(&mut lock(&self.fate).tell);
+            drop(forgotten);
         }
         stopped
     }

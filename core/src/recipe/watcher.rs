@@ -215,8 +215,9 @@ impl Watcher {
     /// The revision to start from the next time, to miss nothing and see nothing twice: after the
     /// last batch that was handed out, or further if nothing has matched since.
     pub fn resume_revision(&self) -> Revision {
-        let page = self.page();
-        let first = page.events.as_slice().first();
+        // in a forked child a thread that is not there may hold it
+        let page = if self.db.is_closed() { self.page.try_lock().ok() } else { Some(self.page()) };
+        let first = page.as_ref().and_then(|page| page.events.as_slice().first());
         first.map_or_else(|| self.stream.resume_revision(), |event| event.kv.mod_revision)
     }
 }

@@ -29,11 +29,20 @@ pub(crate) fn find(txn: &Txn, id: LeaseId) -> Result<Option<LeaseEntry>> {
 
 /// Every lease.
 pub(crate) fn all(txn: &Txn) -> Result<Vec<(LeaseId, LeaseEntry)>> {
+    entries(txn)?.into_iter().collect()
+}
+
+/// Every lease that is not damaged.
+pub(crate) fn whole(txn: &Txn) -> Result<Vec<(LeaseId, LeaseEntry)>> {
+    Ok(entries(txn)?.into_iter().flatten().collect())
+}
+
+fn entries(txn: &Txn) -> Result<Vec<Result<(LeaseId, LeaseEntry)>>> {
     let mut leases = Vec::new();
     let mut cursor = txn.cursor(Tree::Lease)?;
     let mut entry = cursor.seek(&[])?;
     while let Some((key, bytes)) = entry {
-        leases.push((codec::lease_id(key)?, LeaseEntry::decode(key, bytes)?));
+        leases.push(codec::lease_id(key).and_then(|id| Ok((id, LeaseEntry::decode(key, bytes)?))));
         entry = cursor.next()?;
     }
     Ok(leases)
