@@ -118,3 +118,20 @@ fn leaders_that_were_closed_unread_answer_closed() {
     leaders.close();
     assert_eq!(code(leaders.try_next()), Code::Closed);
 }
+
+/// Somebody wrote, and compacted at once. Whoever watched other keys got `compacted`, if it had not
+/// been told of the writes yet.
+#[test]
+fn a_compaction_right_after_a_write_does_not_end_those_who_watch_other_keys() {
+    let db = store();
+    for _ in 0..300 {
+        let watcher = db.watch(Watch::new("other")).unwrap();
+        let mut revision = 0;
+        for _ in 0..3 {
+            revision = db.put(Put::new("a", "1")).unwrap().revision;
+        }
+        db.compact(revision, true).unwrap();
+        let last = db.put(Put::new("other", "1")).unwrap().revision;
+        assert_eq!(watcher.next(Duration::from_secs(20)).unwrap().expect("a batch").revision, last);
+    }
+}

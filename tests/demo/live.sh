@@ -18,7 +18,7 @@ fail() {
 }
 
 # Ends what is still there, however this ends.
-trap 'kill $(jobs -p) 2>/dev/null' EXIT
+trap 'kill $(jobs -p) 2>/dev/null; wait 2>/dev/null' EXIT
 
 # part LANGUAGE WORD…: the program of that language.
 part() {
@@ -40,6 +40,7 @@ in_time() {
 }
 
 stand() {
+    : >"$work/$1.leader"
     part "$1" lead "$store" "$1" >>"$work/led.$1" 2>"$work/$1.leader" &
     in_time "the $1 program that stands for election: $(cat "$work/$1.leader")" grep -q ready "$work/$1.leader"
 }
@@ -52,6 +53,7 @@ led_by_other() {
 mkdir "$store"
 followers=()
 for language in c python node; do
+    : >"$work/$language.follower"
     part $language follow "$store" >"$work/$language.followed" 2>"$work/$language.follower" &
     followers+=($!)
     in_time "the $language program that follows" grep -q ready "$work/$language.follower"
@@ -69,6 +71,7 @@ for _ in $(seq $kills); do
     killed=$pid stood=$name
     died=$(date +%s%N)
     kill -9 "$killed" || fail "the leader was gone already: $(cat "$work/$stood.leader")"
+    wait "$killed" 2>/dev/null # the shell says nothing of it
     in_time "nobody leads after $stood" led_by_other "$killed"
     # the new leader says when it began
     in_time "$name does not say that it leads" test -s "$work/led.$name"

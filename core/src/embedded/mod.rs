@@ -125,9 +125,11 @@ impl Embedded {
     fn writable(&self, request: &Request) -> Result<(Arc<Store>, Terms<'static>)> {
         let store = self.with(|store| Ok(store.clone()))?;
         self.check_writable(&store)?;
-        if let Request::LeaseGrant(_) = request {
+        match request {
             // whoever grants sees to it that what it granted ends
-            store.pulse().start()?;
+            Request::LeaseGrant(_) => store.pulse().start()?,
+            Request::Compact(_) => store.pulse().follow(),
+            _ => {}
         }
         let asked = match request {
             Request::Put(put) => put.durability,

@@ -19,8 +19,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
+use super::codec::Rev;
 use super::lmdb::{Env, Txn};
-use super::mvcc::{self, compacted_error, history};
+use super::mvcc::{self, compact, compacted_error, history};
 use super::os::{self, EventFd};
 use crate::engine::{WatchPage, WatchStream};
 use crate::error::{Code, Error, Result};
@@ -218,7 +219,8 @@ impl Hub {
             return Ok(false);
         }
         // none of them if this process was stopped for long, or an event is damaged
-        let gone = mvcc::compacted_revision(&txn)? > inner.upto + 1;
+        let next = Rev::new(inner.upto + 1, 0);
+        let gone = mvcc::compacted_revision(&txn)? > next.main && compact::swept(&txn)? > next;
         let matched = (!gone).then(|| inner.match_events(&txn, current, wakers).ok()).flatten();
         if matched.is_none() {
             // each watcher finds out what it has missed
