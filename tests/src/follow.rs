@@ -19,20 +19,32 @@ impl End {
     }
 }
 
-/// A batch as one line: its revision, how many events, and a sum over all that they say.
+/// A batch as one line: its revision, how many events, and the CRC-32 of all that they say: of each
+/// its key, a byte that is 1 for a deletion, its value, and create_revision, mod_revision and version
+/// as 8 bytes each, the lowest first.
 pub fn say(batch: &WatchBatch) -> String {
-    let mut sum = 0xcbf2_9ce4_8422_2325_u64;
-    let mut add =
-        |bytes: &[u8]| bytes.iter().for_each(|byte| sum = (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
+    let mut sum = !0;
     for event in &batch.events {
-        add(&event.kv.key);
-        add(&[event.kind as u8]);
-        add(&event.kv.value);
-        for number in [event.kv.create_revision, event.kv.mod_revision, event.kv.version] {
-            add(&number.to_le_bytes());
+        let kv = &event.kv;
+        sum = crc32(sum, &kv.key);
+        sum = crc32(sum, &[event.kind as u8]);
+        sum = crc32(sum, &kv.value);
+        for number in [kv.create_revision, kv.mod_revision, kv.version] {
+            sum = crc32(sum, &number.to_le_bytes());
         }
     }
-    format!("{} {} {sum:016x}\n", batch.revision, batch.events.len())
+    format!("{} {} {:08x}\n", batch.revision, batch.events.len(), !sum)
+}
+
+/// The checksum of zlib, which other languages have at hand.
+fn crc32(sum: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().fold(sum, |sum, byte| {
+        let mut low = (sum ^ u32::from(*byte)) & 0xff;
+        for _ in 0..8 {
+            low = low >> 1 ^ (0xedb8_8320 & (low & 1).wrapping_neg());
+        }
+        sum >> 8 ^ low
+    })
 }
 
 /// Opens the file of a follower, without the line that a kill may have cut, and answers the revision

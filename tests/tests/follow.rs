@@ -1,5 +1,8 @@
-//! Processes that follow each other's writes: writers and watchers are killed on the way, and each
-//! watcher that goes on from its last revision has seen every event once.
+//! Processes that follow each other's writes: writers and watchers, in Rust, C, Python and Node, are
+//! killed on the way, and each watcher that goes on from its last revision has seen every event once.
+
+#[path = "support/programs.rs"]
+mod programs;
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,7 +17,9 @@ use libkv_tests::follow::{End, say};
 /// Revisions of each writer; each has three events.
 const REVISIONS: u64 = 40_000;
 const WRITERS: [&str; 3] = ["a", "b", "c"];
-const WATCHERS: [&str; 3] = ["all", "puts", "iterator"];
+/// Each as it waits, or in which language, and what it follows.
+const WATCHERS: [(&str, &str); 6] =
+    [("rust", "all"), ("rust", "puts"), ("rust", "iterator"), ("c", "all"), ("python", "all"), ("node", "puts")];
 
 fn scratch(name: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("follow-{name}-{}", std::process::id()));
@@ -42,10 +47,19 @@ fn watchers_that_are_killed_have_seen_every_event_once() {
     let db = Db::open(&store, Options::new().durability(Durability::None).busy_timeout_ms(60_000)).expect("a store");
     let upto = REVISIONS.to_string();
     let write = |name: &str| start(&["events", name, &upto], &store);
-    let file = |how: &str| dir.join(how).display().to_string();
-    let follow = |how: &str| start(&["follow", how, &file(how)], &store);
+    let file = |(language, how): (&str, &str)| dir.join(format!("{language}-{how}")).display().to_string();
+    let watchers_there = there();
+    let follow = |who: (&str, &str)| match programs::follower(who.0) {
+        _ if who.0 == "rust" => start(&["follow", who.1, &file(who)], &store),
+        Ok(words) => {
+            let mut command = Command::new(&words[0]);
+            command.args(&words[1..]).arg(&store).arg(who.1).arg(file(who));
+            command.stdin(Stdio::null()).spawn().expect("the follower starts")
+        }
+        Err(why) => panic!("{why}, which was there"),
+    };
     let mut writers = WRITERS.map(write);
-    let mut watchers = WATCHERS.map(follow);
+    let mut watchers: Vec<Child> = watchers_there.iter().map(|who| follow(*who)).collect();
     let mut kills = HashMap::from([("writer", 0), ("watcher", 0)]);
     loop {
         std::thread::sleep(Duration::from_millis(10 + dice.below(60)));
@@ -59,10 +73,10 @@ fn watchers_that_are_killed_have_seen_every_event_once() {
         if running.is_empty() {
             break;
         }
-        let at = dice.below(3) as usize;
+        let at = dice.below(watchers.len() as u64) as usize;
         if dice.one_in(2) {
             kill(&mut watchers[at]);
-            watchers[at] = follow(WATCHERS[at]);
+            watchers[at] = follow(watchers_there[at]);
             *kills.entry("watcher").or_default() += 1;
         } else if running.contains(&at) {
             kill(&mut writers[at]);
@@ -71,13 +85,13 @@ fn watchers_that_are_killed_have_seen_every_event_once() {
         }
     }
     db.put(Put::new("end", "")).expect("put");
-    for (how, mut watcher) in WATCHERS.iter().zip(watchers) {
+    for (who, mut watcher) in watchers_there.iter().zip(watchers) {
         let status = watcher.wait().expect("it ends");
-        assert!(status.success(), "SEED={seed}: the watcher of {how} ended with {status}");
+        assert!(status.success(), "SEED={seed}: the watcher {who:?} ended with {status}");
     }
     let mut seen = 0;
-    for how in WATCHERS {
-        seen += compare(&db, how, &fs::read_to_string(file(how)).expect("what it saw"), seed);
+    for who in watchers_there {
+        seen += compare(&db, who, &fs::read_to_string(file(who)).expect("what it saw"), seed);
     }
     println!("{kills:?}, {seen} events seen, revision {}", db.status().expect("status").revision);
     let events = db.check().expect("check").events;
@@ -88,6 +102,18 @@ fn watchers_that_are_killed_have_seen_every_event_once() {
     fs::remove_dir_all(dir).expect("removed");
 }
 
+/// The watchers whose languages are built.
+fn there() -> Vec<(&'static str, &'static str)> {
+    let there = |(language, _): &(&str, &str)| match programs::follower(language) {
+        Err(why) if *language != "rust" => {
+            println!("not run: a watcher in {language} beside the others ({why})");
+            false
+        }
+        _ => true,
+    };
+    WATCHERS.into_iter().filter(there).collect()
+}
+
 fn kill(child: &mut Child) {
     assert!(child.try_wait().expect("wait").is_none_or(|status| status.success()), "it died by itself");
     let _ = child.kill();
@@ -95,8 +121,8 @@ fn kill(child: &mut Child) {
 }
 
 /// Holds what a watcher has written down against the store's own list of changes.
-fn compare(db: &Db, how: &str, said: &str, seed: u64) -> usize {
-    let watch = End::watch(how);
+fn compare(db: &Db, who: (&str, &str), said: &str, seed: u64) -> usize {
+    let watch = End::watch(who.1);
     let mut batch = WatchBatch::default();
     let mut should: Vec<String> = Vec::new();
     let mut count = 0;
@@ -114,8 +140,8 @@ fn compare(db: &Db, how: &str, said: &str, seed: u64) -> usize {
     }
     should.push(say(&batch));
     for (at, (is, should)) in said.lines().zip(&should).enumerate() {
-        assert_eq!(is, should.trim_end(), "SEED={seed}: batch {at} of {how}");
+        assert_eq!(is, should.trim_end(), "SEED={seed}: batch {at} of {who:?}");
     }
-    assert_eq!(said.lines().count(), should.len(), "SEED={seed}: batches of {how}");
+    assert_eq!(said.lines().count(), should.len(), "SEED={seed}: batches of {who:?}");
     count
 }

@@ -216,3 +216,34 @@ impl Iterator for Leaders {
         }
     }
 }
+
+/// With the feature `stream`: as the iterator, for async code of any kind. A step reads the store where
+/// the leader has changed, which takes microseconds.
+#[cfg(feature = "stream")]
+impl futures_core::Stream for Leaders {
+    type Item = Result<KeyValue>;
+
+    fn poll_next(
+        self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        use std::task::Poll;
+        let leaders = self.get_mut();
+        if leaders.ended {
+            return Poll::Ready(None);
+        }
+        match leaders.try_next() {
+            Ok(Some(leader)) => Poll::Ready(Some(Ok(leader))),
+            Ok(None) => {
+                // wakes at once if something has come since
+                leaders.watcher.set_waker(Some(context.waker().clone()));
+                Poll::Pending
+            }
+            Err(error) => {
+                leaders.ended = true;
+                let quiet = matches!(error.code(), Code::Cancelled | Code::Closed);
+                Poll::Ready((!quiet).then_some(Err(error)))
+            }
+        }
+    }
+}

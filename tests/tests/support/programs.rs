@@ -1,4 +1,6 @@
 //! How to start the drivers of other languages, or why that cannot be.
+// each suite needs some of them
+#![allow(dead_code)]
 
 use std::path::{Path, PathBuf};
 
@@ -32,4 +34,15 @@ pub fn node(options: &[&str]) -> Result<Vec<String>, String> {
     command(vec![folder.join("libkv.node").display().to_string()], "is not built: run bindings/node/build.sh")?;
     let words = ["node".to_string(), folder.join("test/driver.js").display().to_string()];
     Ok(words.into_iter().chain(options.iter().map(ToString::to_string)).collect())
+}
+
+/// The program of a language that does what `worker follow` does: `STORE HOW FILE` follow.
+pub fn follower(language: &str) -> Result<Vec<String>, String> {
+    let file = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name).display().to_string();
+    match language {
+        "c" => command(vec![target().join("c/follow").display().to_string()], "is not built: run make"),
+        "python" => python(&[]).map(|words| vec![words[0].clone(), file("bindings/python/tests/follow.py")]),
+        "node" => node(&[]).map(|words| vec![words[0].clone(), file("bindings/node/test/follow.js")]),
+        _ => Err(format!("no follower in {language}")),
+    }
 }
