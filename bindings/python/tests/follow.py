@@ -1,5 +1,6 @@
-"""follow.py STORE HOW FILE: follows a store, and says of each batch in a line of FILE what tests/src/follow.rs
-makes of it; on from the last whole line, if it was killed. It ends with the key `end`. HOW is all, or puts under a/ to e.
+"""follow.py STORE HOW FILE: follows a store, and says of each batch in a line of FILE what tests/src/follow.rs does.
+
+It goes on from the last whole line, if it was killed, and ends with the key `end`. HOW is all, or puts (a/ to e).
 """
 
 import sys
@@ -13,9 +14,7 @@ def said(batch: libkv.WatchBatch) -> str:
     crc = 0
     for event in batch.events:
         kv = event.kv
-        numbers = b"".join(
-            number.to_bytes(8, "little") for number in (kv.create_revision, kv.mod_revision, kv.version)
-        )
+        numbers = b"".join(number.to_bytes(8, "little") for number in (kv.create_revision, kv.mod_revision, kv.version))
         crc = zlib.crc32(kv.key + bytes([event.type == "delete"]) + kv.value + numbers, crc)
     return f"{batch.revision} {len(batch.events)} {crc:08x}\n"
 
