@@ -41,7 +41,7 @@ pub fn follower(language: &str) -> Result<Vec<String>, String> {
     let file = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name).display().to_string();
     match language {
         "c" => command(vec![target().join("c/follow").display().to_string()], "is not built: run make"),
-        "python" => python(&[]).map(|words| vec![words[0].clone(), file("bindings/python/tests/follow.py")]),
+        "python" => python(&[]).map(|words| vec![words[0].clone(), file("bindings/python/tests/follower.py")]),
         "node" => node(&[]).map(|words| vec![words[0].clone(), file("bindings/node/test/follow.js")]),
         _ => Err(format!("no follower in {language}")),
     }

@@ -1,4 +1,4 @@
-"""follow.py STORE HOW FILE: follows a store, and says of each batch in a line of FILE what tests/src/follow.rs does.
+"""follower.py STORE HOW FILE: follows a store, and says of each batch in a line of FILE what tests/src/follow.rs does.
 
 It goes on from the last whole line, if it was killed, and ends with the key `end`. HOW is all, or puts (a/ to e).
 """
