@@ -144,7 +144,8 @@ impl Pulse {
     fn beat(&self, slow: bool) -> (Told, Duration) {
         let mut wakers = self.hub.follow(&self.env);
         let (lost, wait) = self.leases.work(self.may_write.load(Ordering::Acquire));
-        if slow {
+        // with a clock in hand, time is what it is advanced by: see `catch_up`
+        if slow && !self.clock.is_in_hand() {
             wakers.extend(self.hub.progress(self.commit.now_ns()));
             if let Ok(Some(compact)) = self.auto_compact() {
                 let terms = Terms { durability: Durability::Sync, timeout: Some(SLOW), interrupted: None };
