@@ -28,12 +28,12 @@ pub(crate) enum Tree {
     Log,
     /// Keys that are deleted, until compaction.
     Dead,
-    /// Leases, and the keys on them (a later version's work).
+    /// Leases, and the keys on them.
     Lease,
     Lkey,
     /// What the store says of itself.
     Meta,
-    /// Small records that raise no revision (a later version's work).
+    /// Small records that raise no revision: the time index.
     Side,
     /// Keys over 480 bytes (a later version's work).
     Part,
