@@ -29,15 +29,14 @@ thread_local! {
 /// From a completion: runs `then` once the last completion of its group has run, on the same thread.
 /// From anywhere else: at once. For whoever gathers answers and passes them on together.
 pub fn after_group(then: impl FnOnce() + 'static) {
-    let then: After = Box::new(then);
-    let now = AFTER_GROUP.with_borrow_mut(|group| match group {
-        Some(waiting) => {
-            waiting.push(then);
-            None
+    let mut then: Option<After> = Some(Box::new(then));
+    // a thread that is ending may have lost its own already: then there is no group either
+    let _ = AFTER_GROUP.try_with(|group| {
+        if let Some(waiting) = &mut *group.borrow_mut() {
+            waiting.extend(then.take());
         }
-        None => Some(then),
     });
-    if let Some(then) = now {
+    if let Some(then) = then {
         then();
     }
 }
@@ -46,14 +45,14 @@ pub fn after_group(then: impl FnOnce() + 'static) {
 /// ends neither its leader nor the group.
 pub(crate) fn complete_group(completions: impl IntoIterator<Item = (Completion, Result<Answer>)>) {
     // a completion may call libkv and lead another group, which is a part of this one then
-    let outermost = AFTER_GROUP.with_borrow_mut(|group| match group {
+    let outermost = AFTER_GROUP.try_with(|group| match &mut *group.borrow_mut() {
         Some(_) => false,
-        None => group.replace(Vec::new()).is_none(),
+        group => group.replace(Vec::new()).is_none(),
     });
     for (completion, answer) in completions {
         let _ = catch_unwind(AssertUnwindSafe(|| completion(answer)));
     }
-    if outermost {
+    if outermost == Ok(true) {
         for then in AFTER_GROUP.take().into_iter().flatten() {
             let _ = catch_unwind(AssertUnwindSafe(then));
         }

@@ -75,7 +75,8 @@ impl Drop for Place {
             let handles = mem::take(&mut state.handles);
             match state.held {
                 true => mem::forget(handles),
-                false => end_idle(handles),
+                // a panic here would end the process by a signal
+                false => drop(catch_unwind(AssertUnwindSafe(|| end_idle(handles)))),
             }
         }
     }
@@ -244,10 +245,13 @@ fn close_all(handles: &[Option<Handle>]) {
 
 /// Runs with the thread's state; before `attach` and after the environment's end there is none.
 pub fn with_state<T>(work: impl FnOnce(&mut State) -> T) -> napi::Result<T> {
-    STATE.with(|place| match &mut *place.0.borrow_mut() {
+    let ending = || Err(napi::Error::from_reason("libkv: this thread's environment is ending"));
+    // what is dropped with the thread may come back here while the state itself is being dropped
+    let worked = STATE.try_with(|place| match &mut *place.0.borrow_mut() {
         Some(state) => Ok(work(state)),
-        None => Err(napi::Error::from_reason("libkv: this thread's environment is ending")),
-    })
+        None => ending(),
+    });
+    worked.unwrap_or_else(|_| ending())
 }
 
 /// Makes this the thread's state.
@@ -257,13 +261,13 @@ pub fn set(state: State) {
 
 /// Whether this thread has one.
 pub fn is_set() -> bool {
-    STATE.with(|place| place.0.borrow().is_some())
+    STATE.try_with(|place| place.0.borrow().is_some()).unwrap_or(false)
 }
 
 /// For the end of the environment.
 pub fn end() {
-    let state = STATE.with(|place| place.0.take());
-    if let Some(state) = state {
+    let state = STATE.try_with(|place| place.0.take());
+    if let Ok(Some(state)) = state {
         state.end();
     }
 }
