@@ -376,7 +376,7 @@ impl Shared {
 /// Before and after a group's transaction; the writer's lock is held.
 impl Shared {
     fn writer(&self) -> Result<Writer<'_>> {
-        Writer::new(self.env.write()?, &self.guard, self.now_ns())
+        Writer::new(self.env.write()?, &self.guard)
     }
 
     fn now_ns(&self) -> u64 {

@@ -20,7 +20,7 @@ const DELETE_KEYS: usize = 1_000;
 pub(crate) struct Writer<'e> {
     txn: WriteTxn<'e>,
     guard: &'e Guard,
-    /// What time it is for leases.
+    /// What time it is on the store's clock, for requests that ask; see [`Writer::set_time`].
     now_ns: u64,
     slots: SlotLog<'e>,
     /// The revision before the first request.
@@ -38,8 +38,7 @@ pub(crate) struct Writer<'e> {
 }
 
 impl<'e> Writer<'e> {
-    /// `now_ns` is the time on the store's clock, of which leases are a matter.
-    pub fn new(txn: WriteTxn<'e>, guard: &'e Guard, now_ns: u64) -> Result<Writer<'e>> {
+    pub fn new(txn: WriteTxn<'e>, guard: &'e Guard) -> Result<Writer<'e>> {
         let inline_bytes_max = match txn.get(Tree::Meta, meta::INLINE_LIMIT)? {
             Some(bytes) => codec::number(meta::INLINE_LIMIT, bytes)?,
             None => i64::from(INLINE_BYTES_MAX),
@@ -47,7 +46,7 @@ impl<'e> Writer<'e> {
         let current = current_revision(&txn)?;
         Ok(Writer {
             guard,
-            now_ns,
+            now_ns: 0,
             slots: SlotLog::new(guard),
             first: current,
             current,
@@ -61,7 +60,8 @@ impl<'e> Writer<'e> {
         })
     }
 
-    /// Says what time it is now: a group may have begun a while ago, and a clock in hand been moved.
+    /// Says what time it is now, before a request that grants or an expiry. Not once for a group: it may
+    /// have begun a while ago, a clock in hand may have been moved, and most groups do not ask.
     pub fn set_time(&mut self, now_ns: u64) {
         self.now_ns = now_ns;
     }
