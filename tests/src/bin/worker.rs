@@ -315,12 +315,14 @@ fn lock(store: &str, file: &str) {
     while !fs::exists(&stop).expect("the folder is there") {
         lock.acquire(None).expect("it is had some time");
         let (pid, revision) = (std::process::id(), lock.revision());
-        writeln!(log, "enter {pid} {revision}").expect("written");
+        // one write for the whole line: this process may be killed between two
+        let mut say = |what| log.write_all(format!("{what} {pid} {revision}\n").as_bytes()).expect("written");
+        say("enter");
         // what must not come from a former holder is a txn that compares
         let mine = Compare::create_revision(lock.key(), CompareResult::Equal, revision);
         let fenced = Txn::new().when(mine).and_then(Put::new("fenced", revision.to_string()));
         assert!(db.txn(fenced).expect("a txn").succeeded, "it has the lock");
-        writeln!(log, "leave {pid} {revision}").expect("written");
+        say("leave");
         lock.release().expect("released");
     }
 }
