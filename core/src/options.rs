@@ -1,5 +1,6 @@
 //! How a store is opened, and the clock that a test can hold in its hand.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -73,6 +74,54 @@ pub struct Options {
     pub clock: Option<Clock>,
     /// Open on a network file system all the same (false): its locks may not work.
     pub allow_network_fs: Option<bool>,
+    /// Of a cluster: the file (PEM) of the authorities whose servers are trusted; without it those that
+    /// the system trusts.
+    pub tls_ca: Option<PathBuf>,
+    /// Of a cluster: the file (PEM) of this client's certificate. Needs `tls_key`.
+    pub tls_cert: Option<PathBuf>,
+    /// Of a cluster: the file (PEM) of the key of `tls_cert`.
+    pub tls_key: Option<PathBuf>,
+    /// Of a cluster: the name that the servers' certificates must have (each endpoint's host).
+    pub tls_server_name: Option<String>,
+    /// Of a cluster: whom to log in. Needs `password`.
+    pub user: Option<String>,
+    /// Of a cluster: the password of `user`.
+    pub password: Option<Secret>,
+    /// Of a cluster: how long to try to reach an endpoint (5,000 ms).
+    pub connect_timeout_ms: Option<u64>,
+    /// Of a cluster: how long to wait for an answer (30,000 ms).
+    pub request_timeout_ms: Option<u64>,
+    /// Of a cluster: how long a connection may be silent before it is probed (10,000 ms).
+    pub keep_alive_ms: Option<u64>,
+}
+
+/// A text that no message and no log shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: Into<String>> From<T> for Secret {
+    fn from(text: T) -> Secret {
+        Secret(text.into())
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+macro_rules! first_given {
+    ($options:ident: $($name:ident)*) => {
+        [$( (stringify!($name), $options.$name.is_some()) ),*].iter().find(|(_, given)| *given).map(|(name, _)| *name)
+    };
 }
 
 impl Options {
@@ -80,14 +129,26 @@ impl Options {
     pub fn new() -> Options {
         Options::default()
     }
+
+    /// The first option that is set and that only a cluster has.
+    pub fn cluster_option(&self) -> Option<&'static str> {
+        first_given!(self: tls_ca tls_cert tls_key tls_server_name user password connect_timeout_ms request_timeout_ms
+            keep_alive_ms)
+    }
+
+    /// The first option that is set and that only a store in this process has.
+    pub fn store_option(&self) -> Option<&'static str> {
+        first_given!(self: create read_only durability busy_timeout_ms max_bytes max_request_bytes max_txn_ops limits
+            lease_ttl_min_seconds auto_compaction max_readers mode clock allow_network_fs)
+    }
 }
 
 macro_rules! setters {
-    ($( $(#[$doc:meta])* $name:ident: $type:ty, )*) => {
+    ($( $(#[$doc:meta])* $name:ident: $type:ty $(=> $into:ident)?, )*) => {
         impl Options {
             $( $(#[$doc])*
             pub fn $name(mut self, $name: $type) -> Options {
-                self.$name = Some($name);
+                self.$name = Some($name$(.$into())?);
                 self
             } )*
         }
@@ -123,6 +184,24 @@ setters! {
     clock: Clock,
     /// Sets [`Options::allow_network_fs`](field@Options::allow_network_fs).
     allow_network_fs: bool,
+    /// Sets [`Options::tls_ca`](field@Options::tls_ca).
+    tls_ca: impl Into<PathBuf> => into,
+    /// Sets [`Options::tls_cert`](field@Options::tls_cert).
+    tls_cert: impl Into<PathBuf> => into,
+    /// Sets [`Options::tls_key`](field@Options::tls_key).
+    tls_key: impl Into<PathBuf> => into,
+    /// Sets [`Options::tls_server_name`](field@Options::tls_server_name).
+    tls_server_name: impl Into<String> => into,
+    /// Sets [`Options::user`](field@Options::user).
+    user: impl Into<String> => into,
+    /// Sets [`Options::password`](field@Options::password).
+    password: impl Into<Secret> => into,
+    /// Sets [`Options::connect_timeout_ms`](field@Options::connect_timeout_ms).
+    connect_timeout_ms: u64,
+    /// Sets [`Options::request_timeout_ms`](field@Options::request_timeout_ms).
+    request_timeout_ms: u64,
+    /// Sets [`Options::keep_alive_ms`](field@Options::keep_alive_ms).
+    keep_alive_ms: u64,
 }
 
 /// A clock: the system's, or one in the hand of a test.
@@ -234,6 +313,16 @@ impl Default for Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn options_name_whom_they_belong_to_and_hide_the_password() {
+        let cluster = Options::new().keep_alive_ms(1).password("hidden");
+        assert_eq!((cluster.store_option(), cluster.cluster_option()), (None, Some("password")));
+        assert!(!format!("{cluster:?}").contains("hidden"));
+        let store = Options::new().mode(0o600);
+        assert_eq!((store.store_option(), store.cluster_option()), (Some("mode"), None));
+        assert_eq!((Options::new().store_option(), Options::new().cluster_option()), (None, None));
+    }
 
     #[test]
     fn a_clock_in_hand_moves_forward_only() {

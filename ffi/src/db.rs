@@ -187,6 +187,7 @@ unsafe fn options_in(c: &KvOptions) -> Result<Options> {
         mode: nonzero(c.mode),
         clock,
         allow_network_fs: flag_in(c.allow_network_fs, "allow_network_fs")?,
+        ..Options::default()
     })
 }
 

@@ -45,6 +45,7 @@ impl Opening {
             mode: reader.option(|reader| Ok(reader.number()? as u32))?,
             clock: reader.option(|reader| state.clock(reader.number()? as u32))?,
             allow_network_fs: reader.option(|reader| Ok(reader.u8()? != 0))?,
+            ..Options::default()
         };
         Ok(Opening { target, options })
     }

@@ -39,6 +39,9 @@ pub(crate) fn open(target: &Path, options: &Options) -> Result<Arc<Store>> {
     if options.max_bytes.is_some() {
         return Err(Error::new(Code::Unsupported, "option max_bytes is not supported by this version"));
     }
+    if let Some(name) = options.cluster_option() {
+        return Err(Error::new(Code::InvalidArgument, format!("option {name} is for a cluster, and this is a store")));
+    }
     if let Some(AutoCompaction::Revisions(0) | AutoCompaction::Seconds(0)) = options.auto_compaction {
         return Err(Error::new(Code::InvalidArgument, "option auto_compaction keeps 0: leave it out to keep all"));
     }

@@ -1,0 +1,462 @@
+//! Wire messages to the model and back, for the server and the client; [`Code`] to gRPC's and back.
+
+use bytes::Bytes;
+use libkv::*;
+use tonic::Status as Refusal;
+
+use crate::pb::etcdserverpb as pb;
+use crate::pb::mvccpb;
+
+/// What every answer of one server says of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Made from the store's id.
+    pub cluster_id: u64,
+    /// Likewise.
+    pub member_id: u64,
+}
+
+/// A store has no elections: it is always in its first term.
+pub const RAFT_TERM: u64 = 2;
+
+impl Identity {
+    /// The header of an answer at this revision.
+    pub fn header(self, revision: Revision) -> Option<pb::ResponseHeader> {
+        let Identity { cluster_id, member_id } = self;
+        Some(pb::ResponseHeader { cluster_id, member_id, revision, raft_term: RAFT_TERM })
+    }
+}
+
+/// The header of an answer inside a txn: only the revision.
+fn inner(revision: Revision) -> Option<pb::ResponseHeader> {
+    Some(pb::ResponseHeader { revision, ..Default::default() })
+}
+
+// ---- requests that came in
+
+fn key_range(key: Bytes, range_end: Bytes) -> KeyRange {
+    KeyRange { key: key.into(), range_end: range_end.into() }
+}
+
+fn invalid(text: &'static str) -> Error {
+    Error::new(Code::InvalidArgument, text)
+}
+
+pub fn range_in(range: pb::RangeRequest) -> Result<Range> {
+    let unknown = |_| invalid("invalid sort option");
+    let sort_order = match pb::range_request::SortOrder::try_from(range.sort_order).map_err(unknown)? {
+        pb::range_request::SortOrder::None => SortOrder::None,
+        pb::range_request::SortOrder::Ascend => SortOrder::Ascend,
+        pb::range_request::SortOrder::Descend => SortOrder::Descend,
+    };
+    let sort_target = match pb::range_request::SortTarget::try_from(range.sort_target).map_err(unknown)? {
+        pb::range_request::SortTarget::Key => SortTarget::Key,
+        pb::range_request::SortTarget::Version => SortTarget::Version,
+        pb::range_request::SortTarget::Create => SortTarget::Create,
+        pb::range_request::SortTarget::Mod => SortTarget::Mod,
+        pb::range_request::SortTarget::Value => SortTarget::Value,
+    };
+    Ok(Range {
+        range: key_range(range.key, range.range_end),
+        revision: range.revision,
+        limit: range.limit,
+        sort_order,
+        sort_target,
+        keys_only: range.keys_only,
+        count_only: range.count_only,
+        min_mod_revision: range.min_mod_revision,
+        max_mod_revision: range.max_mod_revision,
+        min_create_revision: range.min_create_revision,
+        max_create_revision: range.max_create_revision,
+        serializable: range.serializable,
+    })
+}
+
+pub fn put_in(put: pb::PutRequest) -> Put {
+    Put {
+        key: put.key.into(),
+        value: put.value.into(),
+        lease: put.lease,
+        prev_kv: put.prev_kv,
+        ignore_value: put.ignore_value,
+        ignore_lease: put.ignore_lease,
+        durability: None,
+    }
+}
+
+pub fn delete_in(delete: pb::DeleteRangeRequest) -> Delete {
+    Delete { range: key_range(delete.key, delete.range_end), prev_kv: delete.prev_kv, durability: None }
+}
+
+pub fn compact_in(compact: pb::CompactionRequest) -> Compact {
+    Compact { revision: compact.revision, physical: compact.physical }
+}
+
+pub fn txn_in(txn: pb::TxnRequest) -> Result<Txn> {
+    Ok(Txn {
+        compare: txn.compare.into_iter().map(compare_in).collect(),
+        success: txn.success.into_iter().map(op_in).collect::<Result<_>>()?,
+        failure: txn.failure.into_iter().map(op_in).collect::<Result<_>>()?,
+        durability: None,
+    })
+}
+
+fn op_in(op: pb::RequestOp) -> Result<Op> {
+    use pb::request_op::Request;
+    Ok(match op.request {
+        Some(Request::RequestRange(range)) => Op::Range(range_in(range)?),
+        Some(Request::RequestPut(put)) => Op::Put(put_in(put)),
+        Some(Request::RequestDeleteRange(delete)) => Op::Delete(delete_in(delete)),
+        Some(Request::RequestTxn(txn)) => Op::Txn(txn_in(txn)?),
+        None => return Err(Error::new(Code::KeyNotFound, "key not found")),
+    })
+}
+
+/// An operand that is absent or of another kind than the target reads as 0 or empty. An unknown result
+/// holds always, an unknown target compares as equal (contract 5.6, 5.7): no version is negative, so
+/// both have a condition that says the same.
+fn compare_in(compare: pb::Compare) -> Compare {
+    use pb::compare::{CompareResult as Result, CompareTarget as Target, TargetUnion as Given};
+    let range = key_range(compare.key, compare.range_end);
+    let result = match Result::try_from(compare.result) {
+        Ok(Result::Equal) => CompareResult::Equal,
+        Ok(Result::Greater) => CompareResult::Greater,
+        Ok(Result::Less) => CompareResult::Less,
+        Ok(Result::NotEqual) => CompareResult::NotEqual,
+        Err(_) => return Compare { range, result: CompareResult::Greater, operand: Operand::Version(-1) },
+    };
+    let given = compare.target_union;
+    let operand = match Target::try_from(compare.target) {
+        Ok(Target::Version) => Operand::Version(if let Some(Given::Version(n)) = given { n } else { 0 }),
+        Ok(Target::Create) => Operand::CreateRevision(if let Some(Given::CreateRevision(n)) = given { n } else { 0 }),
+        Ok(Target::Mod) => Operand::ModRevision(if let Some(Given::ModRevision(n)) = given { n } else { 0 }),
+        Ok(Target::Lease) => Operand::Lease(if let Some(Given::Lease(n)) = given { n } else { 0 }),
+        Ok(Target::Value) => Operand::Value(match given {
+            Some(Given::Value(value)) => value.into(),
+            _ => Vec::new(),
+        }),
+        Err(_) => {
+            let result = if result == CompareResult::Equal { CompareResult::Greater } else { CompareResult::Less };
+            return Compare {
+                range,
+                result,
+                operand: Operand::Version(if result == CompareResult::Less { 0 } else { -1 }),
+            };
+        }
+    };
+    Compare { range, result, operand }
+}
+
+pub fn watch_in(watch: pb::WatchCreateRequest) -> Watch {
+    use pb::watch_create_request::FilterType;
+    let filtered = |kind: FilterType| watch.filters.contains(&(kind as i32));
+    Watch {
+        start_revision: watch.start_revision,
+        prev_kv: watch.prev_kv,
+        no_put: filtered(FilterType::Noput),
+        no_delete: filtered(FilterType::Nodelete),
+        progress: watch.progress_notify,
+        range: key_range(watch.key, watch.range_end),
+    }
+}
+
+// ---- answers that go out
+
+pub fn kv_out(kv: KeyValue) -> mvccpb::KeyValue {
+    let KeyValue { key, value, create_revision, mod_revision, version, lease } = kv;
+    mvccpb::KeyValue { key, create_revision, mod_revision, version, value, lease }
+}
+
+pub fn event_out(event: Event) -> mvccpb::Event {
+    let kind = match event.kind {
+        EventKind::Put => mvccpb::event::EventType::Put,
+        EventKind::Delete => mvccpb::event::EventType::Delete,
+    };
+    mvccpb::Event { r#type: kind as i32, kv: Some(kv_out(event.kv)), prev_kv: event.prev_kv.map(kv_out) }
+}
+
+fn kvs_out(kvs: Vec<KeyValue>) -> Vec<mvccpb::KeyValue> {
+    kvs.into_iter().map(kv_out).collect()
+}
+
+pub fn range_out(range: RangeResult, header: Option<pb::ResponseHeader>) -> pb::RangeResponse {
+    pb::RangeResponse { header, kvs: kvs_out(range.kvs), more: range.more, count: range.count }
+}
+
+pub fn put_out(put: PutResult, header: Option<pb::ResponseHeader>) -> pb::PutResponse {
+    pb::PutResponse { header, prev_kv: put.prev_kv.map(kv_out) }
+}
+
+pub fn delete_out(delete: DeleteResult, header: Option<pb::ResponseHeader>) -> pb::DeleteRangeResponse {
+    pb::DeleteRangeResponse { header, deleted: delete.deleted, prev_kvs: kvs_out(delete.prev_kvs) }
+}
+
+pub fn txn_out(txn: TxnResult, header: Option<pb::ResponseHeader>) -> pb::TxnResponse {
+    pb::TxnResponse { header, succeeded: txn.succeeded, responses: txn.responses.into_iter().map(op_out).collect() }
+}
+
+fn op_out(op: OpResult) -> pb::ResponseOp {
+    use pb::response_op::Response;
+    let response = match op {
+        OpResult::Range(range) => Response::ResponseRange({
+            let header = inner(range.revision);
+            range_out(range, header)
+        }),
+        OpResult::Put(put) => Response::ResponsePut({
+            let header = inner(put.revision);
+            put_out(put, header)
+        }),
+        OpResult::Delete(delete) => Response::ResponseDeleteRange({
+            let header = inner(delete.revision);
+            delete_out(delete, header)
+        }),
+        OpResult::Txn(txn) => Response::ResponseTxn({
+            let header = inner(txn.revision);
+            txn_out(txn, header)
+        }),
+    };
+    pb::ResponseOp { response: Some(response) }
+}
+
+// ---- requests that go out
+
+pub fn range_out_request(range: Range) -> pb::RangeRequest {
+    use pb::range_request::{SortOrder as Order, SortTarget as Target};
+    let sort_order = match range.sort_order {
+        SortOrder::None => Order::None,
+        SortOrder::Ascend => Order::Ascend,
+        SortOrder::Descend => Order::Descend,
+    };
+    let sort_target = match range.sort_target {
+        SortTarget::Key => Target::Key,
+        SortTarget::Version => Target::Version,
+        SortTarget::Create => Target::Create,
+        SortTarget::Mod => Target::Mod,
+        SortTarget::Value => Target::Value,
+    };
+    pb::RangeRequest {
+        key: range.range.key.into(),
+        range_end: range.range.range_end.into(),
+        limit: range.limit,
+        revision: range.revision,
+        sort_order: sort_order as i32,
+        sort_target: sort_target as i32,
+        serializable: range.serializable,
+        keys_only: range.keys_only,
+        count_only: range.count_only,
+        min_mod_revision: range.min_mod_revision,
+        max_mod_revision: range.max_mod_revision,
+        min_create_revision: range.min_create_revision,
+        max_create_revision: range.max_create_revision,
+    }
+}
+
+pub fn put_out_request(put: Put) -> pb::PutRequest {
+    pb::PutRequest {
+        key: put.key.into(),
+        value: put.value.into(),
+        lease: put.lease,
+        prev_kv: put.prev_kv,
+        ignore_value: put.ignore_value,
+        ignore_lease: put.ignore_lease,
+    }
+}
+
+pub fn delete_out_request(delete: Delete) -> pb::DeleteRangeRequest {
+    pb::DeleteRangeRequest {
+        key: delete.range.key.into(),
+        range_end: delete.range.range_end.into(),
+        prev_kv: delete.prev_kv,
+    }
+}
+
+pub fn txn_out_request(txn: Txn) -> pb::TxnRequest {
+    pb::TxnRequest {
+        compare: txn.compare.into_iter().map(compare_out_request).collect(),
+        success: txn.success.into_iter().map(op_out_request).collect(),
+        failure: txn.failure.into_iter().map(op_out_request).collect(),
+    }
+}
+
+fn op_out_request(op: Op) -> pb::RequestOp {
+    use pb::request_op::Request;
+    let request = match op {
+        Op::Range(range) => Request::RequestRange(range_out_request(range)),
+        Op::Put(put) => Request::RequestPut(put_out_request(put)),
+        Op::Delete(delete) => Request::RequestDeleteRange(delete_out_request(delete)),
+        Op::Txn(txn) => Request::RequestTxn(txn_out_request(txn)),
+    };
+    pb::RequestOp { request: Some(request) }
+}
+
+fn compare_out_request(compare: Compare) -> pb::Compare {
+    use pb::compare::{CompareResult as Result, CompareTarget as Target, TargetUnion as Given};
+    let result = match compare.result {
+        CompareResult::Equal => Result::Equal,
+        CompareResult::Greater => Result::Greater,
+        CompareResult::Less => Result::Less,
+        CompareResult::NotEqual => Result::NotEqual,
+    };
+    let (target, given) = match compare.operand {
+        Operand::Version(n) => (Target::Version, Given::Version(n)),
+        Operand::CreateRevision(n) => (Target::Create, Given::CreateRevision(n)),
+        Operand::ModRevision(n) => (Target::Mod, Given::ModRevision(n)),
+        Operand::Value(value) => (Target::Value, Given::Value(value.into())),
+        Operand::Lease(n) => (Target::Lease, Given::Lease(n)),
+    };
+    pb::Compare {
+        result: result as i32,
+        target: target as i32,
+        key: compare.range.key.into(),
+        range_end: compare.range.range_end.into(),
+        target_union: Some(given),
+    }
+}
+
+pub fn watch_out_request(watch: Watch) -> pb::WatchCreateRequest {
+    use pb::watch_create_request::FilterType;
+    let filters = [(watch.no_put, FilterType::Noput), (watch.no_delete, FilterType::Nodelete)];
+    pb::WatchCreateRequest {
+        key: watch.range.key.into(),
+        range_end: watch.range.range_end.into(),
+        start_revision: watch.start_revision,
+        progress_notify: watch.progress,
+        filters: filters.iter().filter(|(on, _)| *on).map(|(_, filter)| *filter as i32).collect(),
+        prev_kv: watch.prev_kv,
+        watch_id: 0,
+        fragment: false,
+    }
+}
+
+// ---- answers that came in
+
+/// The revision of a header; 0 if there is none.
+pub fn revision_in(header: &Option<pb::ResponseHeader>) -> Revision {
+    header.as_ref().map_or(0, |header| header.revision)
+}
+
+pub fn kv_in(kv: mvccpb::KeyValue) -> KeyValue {
+    let mvccpb::KeyValue { key, create_revision, mod_revision, version, value, lease } = kv;
+    KeyValue { key, value, create_revision, mod_revision, version, lease }
+}
+
+pub fn event_in(event: mvccpb::Event) -> Event {
+    let kind = match event.r#type() {
+        mvccpb::event::EventType::Put => EventKind::Put,
+        mvccpb::event::EventType::Delete => EventKind::Delete,
+    };
+    Event { kind, kv: event.kv.map(kv_in).unwrap_or_default(), prev_kv: event.prev_kv.map(kv_in) }
+}
+
+fn kvs_in(kvs: Vec<mvccpb::KeyValue>) -> Vec<KeyValue> {
+    kvs.into_iter().map(kv_in).collect()
+}
+
+pub fn range_answer(range: pb::RangeResponse) -> RangeResult {
+    let revision = revision_in(&range.header);
+    RangeResult { revision, kvs: kvs_in(range.kvs), count: range.count, more: range.more }
+}
+
+pub fn put_answer(put: pb::PutResponse) -> PutResult {
+    PutResult { revision: revision_in(&put.header), prev_kv: put.prev_kv.map(kv_in) }
+}
+
+pub fn delete_answer(delete: pb::DeleteRangeResponse) -> DeleteResult {
+    let revision = revision_in(&delete.header);
+    DeleteResult { revision, deleted: delete.deleted, prev_kvs: kvs_in(delete.prev_kvs) }
+}
+
+pub fn txn_answer(txn: pb::TxnResponse) -> Result<TxnResult> {
+    use pb::response_op::Response;
+    let responses = txn.responses.into_iter().map(|op| {
+        Ok(match op.response {
+            Some(Response::ResponseRange(range)) => OpResult::Range(range_answer(range)),
+            Some(Response::ResponsePut(put)) => OpResult::Put(put_answer(put)),
+            Some(Response::ResponseDeleteRange(delete)) => OpResult::Delete(delete_answer(delete)),
+            Some(Response::ResponseTxn(nested)) => OpResult::Txn(txn_answer(nested)?),
+            None => return Err(Error::new(Code::Internal, "the server left out an answer inside a txn")),
+        })
+    });
+    let responses = responses.collect::<Result<_>>()?;
+    Ok(TxnResult { succeeded: txn.succeeded, revision: revision_in(&txn.header), responses })
+}
+
+// ---- errors
+
+/// What etcd puts before its texts.
+const PREFIX: &str = "etcdserver: ";
+
+/// How a refusal goes over the wire: etcd's code, and etcd's text where it has one.
+pub fn refusal(error: Error) -> Refusal {
+    use tonic::Code as Wire;
+    let message = error.message();
+    let code = match error.code() {
+        Code::InvalidArgument if message.starts_with("too large lease TTL") => Wire::OutOfRange,
+        Code::InvalidArgument | Code::KeyNotFound | Code::DuplicateKey | Code::TooManyOps | Code::TooLarge => {
+            Wire::InvalidArgument
+        }
+        Code::Compacted | Code::FutureRevision => Wire::OutOfRange,
+        Code::LeaseNotFound | Code::NotFound => Wire::NotFound,
+        Code::LeaseExists | Code::Exists => Wire::FailedPrecondition,
+        Code::Conflict => Wire::Aborted,
+        Code::Cancelled => Wire::Cancelled,
+        Code::Timeout => Wire::DeadlineExceeded,
+        Code::Closed | Code::Busy | Code::Unavailable => Wire::Unavailable,
+        Code::Full => Wire::ResourceExhausted,
+        Code::ReadOnly | Code::Incompatible | Code::NotAStore | Code::FailedPrecondition | Code::LeaseLost => {
+            Wire::FailedPrecondition
+        }
+        Code::Io | Code::Internal | Code::Forked => Wire::Internal,
+        Code::Corrupt => Wire::DataLoss,
+        Code::Unsupported => Wire::Unimplemented,
+        Code::Unauthenticated => Wire::Unauthenticated,
+        Code::PermissionDenied => Wire::PermissionDenied,
+        Code::UnknownOutcome => Wire::Unknown,
+        _ => Wire::Unknown,
+    };
+    // the detail in brackets is ours; clients compare the text before it
+    let text = match error.code() {
+        Code::Io | Code::Internal | Code::UnknownOutcome | Code::Corrupt | Code::Busy => message,
+        _ => message.split(" (").next().unwrap_or(message),
+    };
+    Refusal::new(code, format!("{PREFIX}{text}"))
+}
+
+/// What a server's refusal means. `wrote` says that the request may have changed something.
+pub fn error_in(refusal: &Refusal, wrote: bool) -> Error {
+    use tonic::Code as Wire;
+    let text = refusal.message().strip_prefix(PREFIX).unwrap_or(refusal.message());
+    let code = match refusal.code() {
+        Wire::InvalidArgument => match text {
+            "key not found" => Code::KeyNotFound,
+            "duplicate key given in txn request" => Code::DuplicateKey,
+            "too many operations in txn request" => Code::TooManyOps,
+            "request is too large" => Code::TooLarge,
+            "user name is empty" | "authentication failed, invalid user ID or password" => Code::Unauthenticated,
+            _ => Code::InvalidArgument,
+        },
+        Wire::OutOfRange => match text {
+            "mvcc: required revision has been compacted" => Code::Compacted,
+            "mvcc: required revision is a future revision" => Code::FutureRevision,
+            _ => Code::InvalidArgument,
+        },
+        Wire::NotFound if text == "requested lease not found" => Code::LeaseNotFound,
+        Wire::NotFound => Code::NotFound,
+        Wire::FailedPrecondition if text == "lease already exists" => Code::LeaseExists,
+        Wire::FailedPrecondition | Wire::AlreadyExists => Code::FailedPrecondition,
+        Wire::Aborted => Code::Conflict,
+        Wire::ResourceExhausted if text.starts_with("grpc: received message larger") => Code::TooLarge,
+        Wire::ResourceExhausted if text == "too many requests" => Code::Busy,
+        Wire::ResourceExhausted => Code::Full,
+        Wire::Unimplemented => Code::Unsupported,
+        Wire::Unauthenticated => Code::Unauthenticated,
+        Wire::PermissionDenied => Code::PermissionDenied,
+        Wire::DataLoss => Code::Corrupt,
+        Wire::Cancelled | Wire::DeadlineExceeded | Wire::Unavailable | Wire::Unknown if wrote => Code::UnknownOutcome,
+        Wire::Cancelled => Code::Cancelled,
+        Wire::DeadlineExceeded => Code::Timeout,
+        Wire::Unavailable => Code::Unavailable,
+        Wire::Internal | Wire::Unknown | Wire::Ok => Code::Internal,
+    };
+    Error::new(code, text)
+}

@@ -1,0 +1,46 @@
+//! One `open` for whatever keeps the pairs: a directory, memory, or a cluster.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use libkv::{Db, Options, Result};
+
+use crate::client;
+
+/// Opens what `target` names: a path or `file:` URL is a store in a directory, `:memory:` one that
+/// leaves nothing behind, `etcd://h1:2379,h2:2379`, `http://…` and `https://…` a cluster.
+///
+/// # Errors
+///
+/// For a store as [`Db::open`]; for a cluster `invalid_argument` (a bad address, an option that only
+/// a store has) and `unavailable`, naming each endpoint with its reason.
+pub fn open(target: impl AsRef<OsStr>, options: Options) -> Result<Db> {
+    let target = target.as_ref();
+    match target.to_str().filter(|text| is_cluster(text)) {
+        Some(address) => client::connect(address, options),
+        None => Db::open(Path::new(target), options),
+    }
+}
+
+/// Whether this names a cluster rather than a store.
+pub fn is_cluster(target: &str) -> bool {
+    let scheme = OsStr::new(target).as_bytes().split(|&byte| byte == b':').next().unwrap_or_default();
+    target[scheme.len()..].starts_with("://")
+        && [&b"etcd"[..], b"etcds", b"http", b"https"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_has_a_scheme() {
+        for address in ["etcd://a:1", "http://a", "https://a:2,b:3", "HTTP://a"] {
+            assert!(is_cluster(address), "{address}");
+        }
+        for path in ["etcd", "etcd:", "./etcd://", "file:///x", ":memory:", "", "http:/a"] {
+            assert!(!is_cluster(path), "{path}");
+        }
+    }
+}
