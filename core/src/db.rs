@@ -347,6 +347,12 @@ impl Db {
         self.engine.check()
     }
 
+    /// Whether this is a cluster: its reads go over the network too, so that whoever must not wait hands them
+    /// over with [`Db::submit`] as well.
+    pub fn is_remote(&self) -> bool {
+        self.engine.is_remote()
+    }
+
     /// Whether this handle, or a clone of it, was closed (or was opened before a fork).
     pub fn is_closed(&self) -> bool {
         self.engine.ensure_open().is_err()

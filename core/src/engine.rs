@@ -263,6 +263,11 @@ pub trait Engine: Send + Sync {
         Err(unsupported("check"))
     }
 
+    /// Whether answers come over a network, reads too: then whoever must not wait submits those as well.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     /// Refuses if this handle is closed or from before a fork; else nothing.
     fn ensure_open(&self) -> Result<()>;
 
