@@ -293,7 +293,8 @@ impl Session {
             }
             [name, "=", rest] => {
                 let answer = self.ask(rest);
-                let id = answer.split([' ', '\n']).find(|word| is_id(word)).unwrap_or_else(|| panic!("{line}: {answer}"));
+                let id =
+                    answer.split([' ', '\n']).find(|word| is_id(word)).unwrap_or_else(|| panic!("{line}: {answer}"));
                 self.ids.push((name.to_string(), id.to_string()));
                 answer
             }
@@ -477,7 +478,9 @@ fn compare(name: &str, etcdctl: Result<PathBuf, String>) {
     };
     let theirs = Etcd::start(&etcd, name);
     let ours = Served::start(name);
-    let second = std::env::var_os("SELF").map(|_| Etcd::start(&etcd, &format!("{name}-second")));
+    // asked of a second etcd, the table shows what differs between two of them: nothing
+    let second = std::env::var("OURS").is_ok_and(|ours| ours == "etcd");
+    let second = second.then(|| Etcd::start(&etcd, &format!("{name}-second")));
     let (theirs_url, ours_url) = (theirs.url(), second.as_ref().map_or(ours.url(), Etcd::url));
     let (should, is) = std::thread::scope(|scope| {
         let should = scope.spawn(|| transcript(&etcdctl, &theirs_url));
@@ -510,4 +513,95 @@ fn etcdctl_3_5() {
 #[test]
 fn etcdctl_3_4() {
     compare("etcdctl-3.4", etcdctl::v34());
+}
+
+/// Both programs, or why they cannot be had.
+fn programs() -> Result<(PathBuf, PathBuf), String> {
+    Ok((etcd::program()?, etcdctl::v35()?))
+}
+
+/// `make-mirror` copies what is there and follows what changes, into etcd and out of it.
+#[test]
+fn make_mirror() {
+    let (etcd, etcdctl) = match programs() {
+        Ok(programs) => programs,
+        Err(why) => return println!("not run: etcdctl make-mirror ({why})"),
+    };
+    let theirs = Etcd::start(&etcd, "mirror");
+    let ours = Served::start("mirror");
+    for (from, to) in [(ours.url(), theirs.url()), (theirs.url(), ours.url())] {
+        let (mut source, mut copy) = (Session::new(&etcdctl, &from), Session::new(&etcdctl, &to));
+        for number in 0..20 {
+            source.ask(&format!("put from/{number} before"));
+        }
+        let address = to.trim_start_matches("http://");
+        source.start("mirror", &format!("make-mirror {address} --prefix from/ --dest-prefix to/"));
+        // it copies what is there before it follows; then it is ready for what changes
+        in_time(|| copy.ask("get --prefix to/ --print-value-only"), &format!("{}status 0", "before\n".repeat(20)));
+        source.ask("put from/3 after");
+        source.ask("del from/4");
+        source.ask("txn <<< \\nput from/5 after\\nput from/20 new\\n\\n\\n");
+        source.ask("put elsewhere 1");
+        let copied = source.ask("get --prefix from/").replace("from/", "to/");
+        in_time(|| copy.ask("get --prefix to/"), &copied);
+        source.end("mirror");
+        assert_eq!(copy.ask("get elsewhere"), "\nstatus 0");
+        copy.ask("del --prefix to/");
+        source.ask("del --prefix ''");
+    }
+}
+
+/// Asks until this is the answer.
+fn in_time(mut ask: impl FnMut() -> String, should: &str) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let is = ask();
+        if is == should {
+            return;
+        }
+        assert!(Instant::now() < until, "should become\n{should}\nbut is\n{is}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// `check perf` in its small form puts 150 keys a second for a minute, `check datascale` puts 10,000
+/// and reads the memory from `/metrics`. How fast this machine is at it is not judged, but said.
+#[test]
+fn check_perf_and_datascale() {
+    let (_, etcdctl) = match programs() {
+        Ok(programs) => programs,
+        Err(why) => return println!("not run: etcdctl check perf ({why})"),
+    };
+    let ours = Served::start("perf");
+    let mut session = Session::new(&etcdctl, &ours.url());
+    let perf = session.ask("check perf --load s");
+    println!(
+        "check perf: {}",
+        perf.replace('\r', "\n").lines().filter(|line| line.contains(": ")).collect::<Vec<_>>().join("; ")
+    );
+    assert!(perf.contains("Throughput is ") || perf.contains("Throughput too low"), "{perf}");
+    assert!(perf.contains("Slowest request") && perf.contains("Stddev"), "{perf}");
+    assert!(!perf.contains("FAIL: Error") && !perf.contains("too many errors"), "{perf}");
+    let data = session.ask("check datascale --load s");
+    println!("check datascale: {}", data.lines().filter(|line| line.contains(": ")).collect::<Vec<_>>().join("; "));
+    assert!(data.contains("PASS: Approximate system memory used"), "{data}");
+    // both take away what they put
+    assert_eq!(session.ask("get --prefix '' --keys-only"), "\nstatus 0");
+    assert_eq!(ours.db.check().expect("check").problems.len(), 0);
+}
+
+#[test]
+fn what_is_not_there_yet_says_so() {
+    let (_, etcdctl) = match programs() {
+        Ok(programs) => programs,
+        Err(why) => return println!("not run: what etcdctl is told of calls that are not there yet ({why})"),
+    };
+    let ours = Served::start("not-yet");
+    let mut session = Session::new(&etcdctl, &ours.url());
+    for line in lines(NOT_YET) {
+        let answer = session.ask(line);
+        let said = answer.contains("Unimplemented") || answer.contains("unknown service");
+        assert!(said && !answer.ends_with("status 0"), "{line}: {answer}");
+    }
+    assert!(!Path::new("never").exists(), "snapshot save left a file");
 }

@@ -42,7 +42,10 @@ fn fetch(work: &Path, program: &Path) -> Result<(), String> {
     let unpacked = work.join("unpacked/usr/bin/etcdctl");
     let version = Command::new(&unpacked).arg("version").env("ETCDCTL_API", "3").output().map_err(|e| e.to_string())?;
     if !String::from_utf8_lossy(&version.stdout).contains("etcdctl version: 3.4.") {
-        return Err(format!("Debian's etcd-client here is no 3.4: {}", String::from_utf8_lossy(&version.stdout).trim()));
+        return Err(format!(
+            "Debian's etcd-client here is no 3.4: {}",
+            String::from_utf8_lossy(&version.stdout).trim()
+        ));
     }
     fs::rename(unpacked, program).map_err(|e| e.to_string())
 }
