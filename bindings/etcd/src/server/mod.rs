@@ -7,17 +7,24 @@
 //! Reads run where they are asked, writes join the store's group commit through `Db::submit`, so that
 //! a request in flight costs no thread.
 
+mod election;
 mod kv;
+mod line;
 mod listen;
+mod lock;
 mod reply;
 mod router;
 mod serve;
 mod store;
 mod tls;
+mod watch;
 
+pub(crate) use election::ElectionService;
 pub(crate) use kv::Kv;
+pub(crate) use lock::LockService;
 pub use serve::{Level, Serve, Server, serve};
 pub(crate) use store::Store;
+pub(crate) use watch::WatchService;
 
 /// What a service answers a unary request.
 pub(crate) type Answered<T> = Result<tonic::Response<T>, tonic::Status>;

@@ -13,11 +13,14 @@ use tonic::codec::CompressionEncoding;
 use tonic::{Code, Status};
 use tower::Service;
 
-use super::Kv;
+use super::{ElectionService, Kv, LockService, WatchService};
 use super::reply::{Answering, Call, Reply, Sent, deadline};
 use super::store::Store;
 use crate::pb::METHODS;
 use crate::pb::etcdserverpb::kv_server::KvServer;
+use crate::pb::etcdserverpb::watch_server::WatchServer;
+use crate::pb::v3electionpb::election_server::ElectionServer;
+use crate::pb::v3lockpb::lock_server::LockServer;
 
 /// Requests and streams that a server has under way at a time; each takes some kilobytes.
 const REQUESTS_MAX: i64 = 100_000;
@@ -55,6 +58,9 @@ macro_rules! services {
 
 services! {
     kv: "etcdserverpb.KV", KvServer, Kv;
+    watch: "etcdserverpb.Watch", WatchServer, WatchService;
+    lock: "v3lockpb.Lock", LockServer, LockService;
+    election: "v3electionpb.Election", ElectionServer, ElectionService;
 }
 
 /// What serves the requests of all connections.

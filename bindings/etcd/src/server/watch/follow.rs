@@ -59,13 +59,13 @@ impl Followed {
             return Ok(Found::Progress(revision));
         }
         if revision > self.past_upto {
-            let current = store.db.snapshot()?.revision();
+            let current = store.revision().unwrap_or(revision);
             if current - revision < BEHIND {
                 return Ok(Found::Events(revision, events));
             }
             self.past_upto = current;
         }
-        let mut bytes: usize = events.iter().map(event_bytes).sum();
+        let (mut bytes, mut last): (usize, _) = (events.iter().map(event_bytes).sum(), revision);
         while events.len() < PAST_EVENTS && bytes < PAST_BYTES {
             // an error comes again the next time, after these
             let Ok(Some(mut next)) = self.watcher.try_next_briefly() else { break };
@@ -74,10 +74,11 @@ impl Followed {
                 self.kept = Some(next);
                 break;
             }
-            bytes += size;
+            (bytes, last) = (bytes + size, next.revision);
             events.append(&mut next.events);
         }
-        Ok(Found::Events(store.db.snapshot()?.revision(), events))
+        // what was taken is sent, also while the store cannot be asked
+        Ok(Found::Events(store.revision().unwrap_or(last), events))
     }
 
     /// Whether everything up to `revision` that matches has been taken, or it begins later.
