@@ -4,6 +4,7 @@
 //! asked, writes join the store's group commit through [`Db::submit`], so that a request in flight
 //! costs no thread.
 
+mod gateway;
 mod kv;
 
 use std::net::SocketAddr;
@@ -88,8 +89,19 @@ pub fn serve(db: &Db, how: impl Into<Serve>) -> Result<Server> {
     let listener = runtime.block_on(tokio::net::TcpListener::bind(address)).map_err(io)?;
     let addresses = vec![format!("http://{}", listener.local_addr().map_err(io)?)];
     let store = Arc::new(Store { db: db.clone(), identity: Identity { cluster_id: 1, member_id: 1 } });
-    let router = tonic::transport::Server::builder().add_service(pb::kv_server::KvServer::new(kv::Kv(store)));
-    runtime.spawn(router.serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener)));
+    let grpc = tonic::service::Routes::new(pb::kv_server::KvServer::new(kv::Kv(store.clone()))).into_axum_router();
+    let router = gateway::router(grpc, store, 2 << 20);
+    runtime.spawn(async move {
+        loop {
+            let Ok((stream, _)) = listener.accept().await else { continue };
+            let service = hyper_util::service::TowerToHyperService::new(router.clone());
+            let io = hyper_util::rt::TokioIo::new(stream);
+            tokio::spawn(async move {
+                let builder = hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new());
+                let _ = builder.serve_connection(io, service).await;
+            });
+        }
+    });
     Ok(Server { addresses, runtime: Some(runtime) })
 }
 
