@@ -4,21 +4,20 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use axum::body::Body;
-use axum::response::Response;
 use bytes::{Bytes, BytesMut};
-use futures_core::Stream;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
-use hyper::body::Body as _;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use hyper::body::{Body as _, Frame, SizeHint};
 use serde_json::json;
+use tonic::body::Body;
 use tonic::{Code, Status};
 
 use super::schema::Message;
 use super::{wire, write};
+use crate::server::reply::Reply;
 
 /// The messages of a call's answer, as JSON, and then how it ended.
 pub struct Answer {
-    body: Body,
+    reply: Reply,
     received: BytesMut,
     message: &'static Message,
     /// How it ended, once that is known.
@@ -26,10 +25,10 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub fn new(response: Response, message: &'static Message) -> Answer {
-        let (head, body) = response.into_parts();
+    pub fn new(response: Response<Reply>, message: &'static Message) -> Answer {
+        let (head, reply) = response.into_parts();
         // a call that fails at once says so where its headers are
-        Answer { body, received: BytesMut::new(), message, end: Status::from_header_map(&head.headers) }
+        Answer { reply, received: BytesMut::new(), message, end: Status::from_header_map(&head.headers) }
     }
 
     /// The next message, or how it ended.
@@ -49,12 +48,12 @@ impl Answer {
             if let Some(end) = self.end.take() {
                 return Poll::Ready(Err(end));
             }
-            match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+            match ready!(Pin::new(&mut self.reply).poll_frame(context)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => self.received.extend_from_slice(&data),
                     Err(frame) => self.end = frame.trailers_ref().and_then(Status::from_header_map),
                 },
-                Some(Err(error)) => self.end = Some(Status::unavailable(error.to_string())),
+                Some(Err(status)) => self.end = Some(status),
                 None => self.end = Some(Status::unavailable("etcdserver: server stopped")),
             }
         }
@@ -62,18 +61,42 @@ impl Answer {
 }
 
 /// The answer of a call that has one message.
-pub async fn unary(mut answer: Answer) -> Response {
+pub async fn unary(mut answer: Answer) -> Response<Body> {
     match answer.next("", "").await {
-        Ok(json) => ok(Body::from(json)),
+        Ok(json) => ok(Body::new(Whole { json: Some(json.into()), _answer: answer })),
         Err(status) => refused(&status),
+    }
+}
+
+/// The body of an answer that has one message.
+struct Whole {
+    json: Option<Bytes>,
+    /// Kept while this is read, however slowly: it counts what is held in memory.
+    _answer: Answer,
+}
+
+impl hyper::body::Body for Whole {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.json.take().map(|json| Ok(Frame::data(json))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.json.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.json.as_ref().map_or(0, |json| json.len() as u64))
     }
 }
 
 /// The answer of a call with many: a line each, sent when it comes. It begins with the first one, for
 /// what fails before that has a status of HTTP.
-pub async fn stream(mut answer: Answer) -> Response {
+pub async fn stream(mut answer: Answer) -> Response<Body> {
     match answer.next(BEFORE, AFTER).await {
-        Ok(first) => ok(Body::from_stream(Lines { first: Some(first), answer, over: false })),
+        Ok(first) => ok(Body::new(Lines { first: Some(first), answer, over: false })),
         Err(status) if status.code() == Code::Ok => ok(Body::empty()),
         Err(status) => refused(&status),
     }
@@ -82,33 +105,36 @@ pub async fn stream(mut answer: Answer) -> Response {
 const BEFORE: &str = "{\"result\":";
 const AFTER: &str = "}\n";
 
+/// The body of an answer that has many.
 struct Lines {
     first: Option<Vec<u8>>,
     answer: Answer,
     over: bool,
 }
 
-impl Stream for Lines {
-    type Item = Result<Bytes, Infallible>;
+impl hyper::body::Body for Lines {
+    type Data = Bytes;
+    type Error = Infallible;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(first.into())));
-        }
-        if self.over {
-            return Poll::Ready(None);
-        }
-        let line = ready!(self.answer.poll_message(context, BEFORE, AFTER));
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let line = match self.first.take() {
+            Some(first) => Ok(first),
+            None if self.over => return Poll::Ready(None),
+            None => ready!(self.answer.poll_message(context, BEFORE, AFTER)),
+        };
         self.over = line.is_err();
         Poll::Ready(match line {
-            Ok(line) => Some(Ok(line.into())),
+            Ok(line) => Some(Ok(Frame::data(line.into()))),
             Err(status) if status.code() == Code::Ok => None,
-            Err(status) => Some(Ok(broken_off(&status).into())),
+            Err(status) => Some(Ok(Frame::data(broken_off(&status).into()))),
         })
     }
 }
 
-fn ok(body: Body) -> Response {
+fn ok(body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -117,10 +143,10 @@ fn ok(body: Body) -> Response {
 }
 
 /// A refusal: `{"error":T,"code":N,"message":T}`, in this order.
-pub fn refused(status: &Status) -> Response {
+pub fn refused(status: &Status) -> Response<Body> {
     let text = json!(status.message());
     let body = format!("{{\"error\":{text},\"code\":{},\"message\":{text}}}", status.code() as i32);
-    let mut response = Response::new(Body::from(body));
+    let mut response = Response::new(full(body));
     *response.status_mut() = http_status(status.code());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
@@ -156,8 +182,8 @@ fn http_status(code: Code) -> StatusCode {
 }
 
 /// A text, as Go's server writes one with an error.
-pub fn text(status: StatusCode, text: &'static str) -> Response {
-    let mut response = Response::new(Body::from(text));
+pub fn text(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(full(text));
     *response.status_mut() = status;
     plain(response.headers_mut());
     response
@@ -167,4 +193,9 @@ pub fn text(status: StatusCode, text: &'static str) -> Response {
 pub fn plain(headers: &mut HeaderMap) {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}
+
+/// A body that is there already.
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Body::new(http_body_util::Full::new(bytes.into()))
 }

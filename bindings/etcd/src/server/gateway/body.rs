@@ -2,69 +2,44 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
-use axum::body::Body;
 use bytes::Bytes;
 use futures_core::Stream;
 use http_body_util::BodyExt as _;
-use hyper::body::Body as _;
+use hyper::body::{Body as _, Incoming};
 use tonic::Status;
 
 use super::read;
 use super::schema::Message;
 use super::wire;
+use crate::server::reply::HELD_BYTES_MAX;
+use crate::server::store::Store;
 
 /// JSON of a message is longer than the message: base64 by a third, a small put in a txn by some more.
 const JSON_PER_BYTE: usize = 4;
 
-/// What bodies may take, one and all of them together.
-#[derive(Clone)]
-pub struct Limits {
-    /// Of a message, as gRPC takes it.
-    message_bytes_max: usize,
-    /// What all bodies hold now.
-    held: Arc<AtomicUsize>,
-}
-
-impl Limits {
-    pub fn new(message_bytes_max: usize) -> Limits {
-        Limits { message_bytes_max, held: Arc::default() }
-    }
-
-    fn json_bytes_max(&self) -> usize {
-        self.message_bytes_max.saturating_mul(JSON_PER_BYTE)
-    }
-
-    /// Sixteen of the largest: far more than honest clients have under way at a time, and what ten
-    /// thousand slow ones can pile up between them.
-    fn held_bytes_max(&self) -> usize {
-        self.json_bytes_max().saturating_mul(16)
-    }
-}
-
-/// A part of a body that has come.
+/// A part of a body that has come, counted with all that the server holds in memory.
 struct Held {
     bytes: Vec<u8>,
-    limits: Limits,
+    store: Arc<Store>,
 }
 
 impl Held {
-    fn new(limits: Limits) -> Held {
-        Held { bytes: Vec::new(), limits }
+    fn new(store: &Arc<Store>) -> Held {
+        Held { bytes: Vec::new(), store: store.clone() }
     }
 
     fn push(&mut self, chunk: &[u8]) -> Result<(), Status> {
-        let (bytes, bytes_max) = (self.bytes.len() + chunk.len(), self.limits.json_bytes_max());
-        if bytes > bytes_max {
-            let max = self.limits.message_bytes_max;
+        let (bytes, max) = (self.bytes.len() + chunk.len(), self.store.message_bytes_max);
+        if bytes > max.saturating_mul(JSON_PER_BYTE) {
             let text = format!("grpc: received message larger than max ({bytes} vs. {max})");
             return Err(Status::resource_exhausted(text));
         }
-        let others = self.limits.held.fetch_add(chunk.len(), Ordering::Relaxed);
+        let before = self.store.counters.held_bytes.fetch_add(chunk.len(), Ordering::Relaxed);
         self.bytes.extend_from_slice(chunk);
-        match others + chunk.len() > self.limits.held_bytes_max() {
+        match before + chunk.len() > HELD_BYTES_MAX {
             true => Err(Status::resource_exhausted("etcdserver: too many requests")),
             false => Ok(()),
         }
@@ -73,13 +48,13 @@ impl Held {
     /// Forgets the first bytes.
     fn forget(&mut self, bytes: usize) {
         self.bytes.drain(..bytes);
-        self.limits.held.fetch_sub(bytes, Ordering::Relaxed);
+        self.store.counters.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.limits.held.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+        self.store.counters.held_bytes.fetch_sub(self.bytes.len(), Ordering::Relaxed);
     }
 }
 
@@ -88,8 +63,8 @@ impl Drop for Held {
 /// # Errors
 ///
 /// It is larger than it may be, or no message.
-pub async fn whole(mut body: Body, message: &'static Message, limits: Limits) -> Result<Vec<u8>, Status> {
-    let mut held = Held::new(limits);
+pub async fn whole(mut body: Incoming, message: &'static Message, store: &Arc<Store>) -> Result<Vec<u8>, Status> {
+    let mut held = Held::new(store);
     while let Some(frame) = body.frame().await {
         if let Ok(chunk) = frame.map_err(broken)?.into_data() {
             held.push(&chunk)?;
@@ -98,13 +73,13 @@ pub async fn whole(mut body: Body, message: &'static Message, limits: Limits) ->
     read::message(message, &held.bytes).map_err(Status::invalid_argument)
 }
 
-fn broken(error: axum::Error) -> Status {
+fn broken(error: hyper::Error) -> Status {
     Status::cancelled(format!("the request broke off: {error}"))
 }
 
 /// The messages that follow each other in a body, as gRPC's frames, each as soon as it has come whole.
 pub struct Messages {
-    body: Body,
+    body: Incoming,
     message: &'static Message,
     held: Held,
     /// Where the next value begins in what is held.
@@ -115,9 +90,9 @@ pub struct Messages {
 }
 
 impl Messages {
-    pub fn new(body: Body, message: &'static Message, limits: Limits) -> Messages {
+    pub fn new(body: Incoming, message: &'static Message, store: &Arc<Store>) -> Messages {
         let value = Value::default();
-        Messages { body, message, held: Held::new(limits), start: 0, value, over: false }
+        Messages { body, message, held: Held::new(store), start: 0, value, over: false }
     }
 
     /// The next value of those that have come, if one is whole.

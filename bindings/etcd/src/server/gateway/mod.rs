@@ -17,20 +17,21 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::response::Response;
 use futures_core::Stream as _;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::StreamBody;
+use hyper::body::{Frame, Incoming};
 use serde_json::json;
 use tokio_stream::StreamExt as _;
 use tonic::Status;
-use tower::ServiceExt as _;
+use tonic::body::Body;
 
-use self::answer::Answer;
-use self::body::Limits;
+pub(super) use self::answer::refused;
+use self::answer::{Answer, full};
 use self::schema::{CALLS, Call};
-use super::Store;
+use super::reply::Source;
+use super::router::Router;
+use super::store::Store;
 
 /// What etcd says of itself at `/version`.
 const VERSION: &str = "{\"etcdserver\":\"3.5.1\",\"etcdcluster\":\"3.5.0\"}";
@@ -90,54 +91,38 @@ const PATHS: &[(&str, &str, &str)] = &[
     ("election/resign", "v3electionpb.Election", "Resign"),
 ];
 
-/// What every request needs.
-struct Gateway {
-    /// The services, as gRPC clients reach them.
-    grpc: axum::Router,
+/// Everything on a server's port that is no gRPC.
+pub(super) struct Gateway {
     store: Arc<Store>,
     calls: HashMap<&'static str, &'static Call>,
-    limits: Limits,
-}
-
-/// Everything on the port of a server: gRPC goes on to `grpc`, the rest is answered here. A message may
-/// have `message_bytes_max`, and its JSON four times that.
-pub(crate) fn router(grpc: axum::Router, store: Arc<Store>, message_bytes_max: usize) -> axum::Router {
-    let call = |&(path, service, method): &(&'static str, &str, &str)| {
-        let call = CALLS.iter().find(|call| call.service == service && call.method == method);
-        (path, call.expect("a path is of a call that proto/ has"))
-    };
-    let calls = PATHS.iter().map(call).collect();
-    let gateway = Arc::new(Gateway { grpc, store, calls, limits: Limits::new(message_bytes_max) });
-    axum::Router::new().fallback(serve).with_state(gateway)
-}
-
-async fn serve(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let content_type = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    if request.version() == http::Version::HTTP_2 && content_type.is_some_and(|t| t.starts_with(b"application/grpc")) {
-        return gateway.call(request).await;
-    }
-    let mut response = match *request.method() {
-        Method::OPTIONS => Response::new(Body::empty()),
-        _ => gateway.http(request).await,
-    };
-    for (name, value) in [
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "accept, content-type, authorization"),
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "POST, GET, OPTIONS, PUT, DELETE"),
-        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-    ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
-    response
 }
 
 impl Gateway {
-    /// A call of gRPC.
-    async fn call(&self, request: Request) -> Response {
-        let Ok(response): Result<Response, Infallible> = self.grpc.clone().oneshot(request).await;
+    pub fn new(store: Arc<Store>) -> Gateway {
+        let call = |&(path, service, method): &(&'static str, &str, &str)| {
+            let call = CALLS.iter().find(|call| call.service == service && call.method == method);
+            (path, call.expect("a path is of a call that proto/ has"))
+        };
+        Gateway { store, calls: PATHS.iter().map(call).collect() }
+    }
+
+    /// Answers a request; calls go to the services through `router`.
+    pub async fn answer(&self, router: &Router, request: Request<Incoming>) -> Response<Body> {
+        let mut response = match *request.method() {
+            Method::OPTIONS => Response::new(Body::empty()),
+            _ => self.route(router, request).await,
+        };
+        for (name, value) in [
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, "accept, content-type, authorization"),
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "POST, GET, OPTIONS, PUT, DELETE"),
+            (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        ] {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
         response
     }
 
-    async fn http(&self, request: Request) -> Response {
+    async fn route(&self, router: &Router, request: Request<Incoming>) -> Response<Body> {
         let path = request.uri().path();
         match path {
             "/version" | "/health" if request.method() != Method::GET => {
@@ -146,7 +131,7 @@ impl Gateway {
                 return response;
             }
             "/version" => {
-                let mut response = Response::new(Body::from(VERSION));
+                let mut response = Response::new(full(VERSION));
                 response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 return response;
             }
@@ -161,31 +146,37 @@ impl Gateway {
             Some(_) if request.method() != Method::POST => {
                 answer::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
             }
-            Some(call) => self.transcode(call, request).await.unwrap_or_else(|refusal| answer::refused(&refusal)),
+            Some(call) => self.transcode(router, call, request).await.unwrap_or_else(|refusal| refused(&refusal)),
         }
     }
 
     /// Makes a call of JSON, and JSON of its answer.
-    async fn transcode(&self, call: &'static Call, request: Request) -> Result<Response, Status> {
+    async fn transcode(
+        &self,
+        router: &Router,
+        call: &'static Call,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Status> {
         let (head, body) = request.into_parts();
         let messages = match call.client_streaming {
-            false => Body::from(wire::frame(&body::whole(body, call.input, self.limits.clone()).await?)),
+            false => full(wire::frame(&body::whole(body, call.input, &self.store).await?)),
             true => {
                 // a first message that is none is refused as a whole; a later one ends what is asked
-                let mut messages = body::Messages::new(body, call.input, self.limits.clone());
+                let mut messages = body::Messages::new(body, call.input, &self.store);
                 let first = poll_fn(|context| Pin::new(&mut messages).poll_next(context)).await.transpose()?;
-                let rest = messages.map_while(Result::ok);
-                Body::from_stream(tokio_stream::iter(first).chain(rest).map(Ok::<_, Infallible>))
+                let frames = tokio_stream::iter(first).chain(messages.map_while(Result::ok)).map(Frame::data);
+                Body::new(StreamBody::new(frames.map(Ok::<_, Infallible>)))
             }
         };
-        let mut request = Request::new(messages);
+        let mut request = Request::new(Source::Gateway(messages));
         *request.method_mut() = Method::POST;
         *request.version_mut() = http::Version::HTTP_2;
         let path = format!("/{}/{}", call.service, call.method);
         *request.uri_mut() = path.parse().map_err(|_| Status::internal(format!("no path: {path}")))?;
         *request.headers_mut() = metadata(&head.headers);
         *request.extensions_mut() = head.extensions;
-        let answer = Answer::new(self.call(request).await, call.output);
+        let Ok(reply): Result<_, Infallible> = router.grpc(request).await;
+        let answer = Answer::new(reply, call.output);
         Ok(match call.server_streaming {
             true => answer::stream(answer).await,
             false => answer::unary(answer).await,
@@ -193,7 +184,7 @@ impl Gateway {
     }
 
     /// Whether it can be written to: `{"health":"true","reason":""}`.
-    fn health(&self) -> Response {
+    fn health(&self) -> Response<Body> {
         let reason = match self.store.db.status() {
             Ok(status) => status.alarms.first().map(|alarm| format!("ALARM {}", alarm_name(alarm))),
             Err(error) => Some(error.to_string()),
@@ -211,7 +202,7 @@ impl Gateway {
                 body.push('\n');
             }
         }
-        *response.body_mut() = Body::from(body);
+        *response.body_mut() = full(body);
         response
     }
 }
