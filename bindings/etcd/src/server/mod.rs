@@ -7,16 +7,26 @@
 //! Reads run where they are asked, writes join the store's group commit through `Db::submit`, so that
 //! a request in flight costs no thread.
 
+mod auth;
+mod cluster;
 mod gateway;
+mod health;
 mod kv;
+mod lease;
 mod listen;
+mod maintenance;
 mod reply;
 mod router;
 mod serve;
 mod store;
 mod tls;
 
+pub(crate) use auth::Auth;
+pub(crate) use cluster::Cluster;
+pub(crate) use health::Health;
 pub(crate) use kv::Kv;
+pub(crate) use lease::Lease;
+pub(crate) use maintenance::Maintenance;
 pub use serve::{Level, Serve, Server, serve};
 pub(crate) use store::Store;
 

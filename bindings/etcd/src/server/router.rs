@@ -13,12 +13,17 @@ use tonic::codec::CompressionEncoding;
 use tonic::{Code, Status};
 use tower::Service;
 
-use super::Kv;
 use super::gateway::Gateway;
 use super::reply::{Answering, Call, Reply, Sent, Source, deadline};
 use super::store::Store;
+use super::{Auth, Cluster, Health, Kv, Lease, Maintenance};
 use crate::pb::METHODS;
+use crate::pb::etcdserverpb::auth_server::AuthServer;
+use crate::pb::etcdserverpb::cluster_server::ClusterServer;
 use crate::pb::etcdserverpb::kv_server::KvServer;
+use crate::pb::etcdserverpb::lease_server::LeaseServer;
+use crate::pb::etcdserverpb::maintenance_server::MaintenanceServer;
+use crate::pb::health::health_server::HealthServer;
 
 /// Requests and streams that a server has under way at a time; each takes some kilobytes.
 const REQUESTS_MAX: i64 = 100_000;
@@ -56,6 +61,11 @@ macro_rules! services {
 
 services! {
     kv: "etcdserverpb.KV", KvServer, Kv;
+    lease: "etcdserverpb.Lease", LeaseServer, Lease;
+    maintenance: "etcdserverpb.Maintenance", MaintenanceServer, Maintenance;
+    cluster: "etcdserverpb.Cluster", ClusterServer, Cluster;
+    auth: "etcdserverpb.Auth", AuthServer, Auth;
+    health: "grpc.health.v1.Health", HealthServer, Health;
 }
 
 /// What serves the requests of all connections.
