@@ -16,14 +16,17 @@ use tower::Service;
 use super::gateway::Gateway;
 use super::reply::{Answering, Call, Reply, Sent, Source, deadline};
 use super::store::Store;
-use super::{Auth, Cluster, Health, Kv, Lease, Maintenance};
+use super::{Auth, Cluster, ElectionService, Health, Kv, Lease, LockService, Maintenance, WatchService};
 use crate::pb::METHODS;
 use crate::pb::etcdserverpb::auth_server::AuthServer;
 use crate::pb::etcdserverpb::cluster_server::ClusterServer;
 use crate::pb::etcdserverpb::kv_server::KvServer;
 use crate::pb::etcdserverpb::lease_server::LeaseServer;
 use crate::pb::etcdserverpb::maintenance_server::MaintenanceServer;
+use crate::pb::etcdserverpb::watch_server::WatchServer;
 use crate::pb::health::health_server::HealthServer;
+use crate::pb::v3electionpb::election_server::ElectionServer;
+use crate::pb::v3lockpb::lock_server::LockServer;
 
 /// Requests and streams that a server has under way at a time; each takes some kilobytes.
 const REQUESTS_MAX: i64 = 100_000;
@@ -66,6 +69,9 @@ services! {
     cluster: "etcdserverpb.Cluster", ClusterServer, Cluster;
     auth: "etcdserverpb.Auth", AuthServer, Auth;
     health: "grpc.health.v1.Health", HealthServer, Health;
+    watch: "etcdserverpb.Watch", WatchServer, WatchService;
+    lock: "v3lockpb.Lock", LockServer, LockService;
+    election: "v3electionpb.Election", ElectionServer, ElectionService;
 }
 
 /// What serves the requests of all connections.
