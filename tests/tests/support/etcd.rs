@@ -119,6 +119,12 @@ impl Etcd {
         panic!("etcd does not answer");
     }
 
+    /// Where it listens for clients.
+    #[allow(dead_code)]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     /// Posts to the gateway.
     pub fn post(&self, path: &str, body: &Value) -> std::result::Result<Value, String> {
         let body = body.to_string();
