@@ -10,6 +10,7 @@
 mod auth;
 mod cluster;
 mod election;
+mod gateway;
 mod health;
 mod kv;
 mod lease;
