@@ -17,7 +17,8 @@
 mod client;
 mod convert;
 mod open;
-mod pb;
+#[doc(hidden)] // for this crate's tests, which speak as a client does
+pub mod pb;
 mod server;
 
 pub use open::{is_cluster, open};

@@ -13,9 +13,9 @@ use tonic::codec::CompressionEncoding;
 use tonic::{Code, Status};
 use tower::Service;
 
-use super::{ElectionService, Kv, LockService, WatchService};
 use super::reply::{Answering, Call, Reply, Sent, deadline};
 use super::store::Store;
+use super::{ElectionService, Kv, LockService, WatchService};
 use crate::pb::METHODS;
 use crate::pb::etcdserverpb::kv_server::KvServer;
 use crate::pb::etcdserverpb::watch_server::WatchServer;
