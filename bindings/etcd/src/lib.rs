@@ -17,7 +17,7 @@
 mod client;
 mod convert;
 mod open;
-#[doc(hidden)] // for this crate's tests, which speak as a client does
+#[doc(hidden)]
 pub mod pb;
 mod server;
 

@@ -15,10 +15,15 @@ use tower::Service;
 
 use super::reply::{Answering, Call, Reply, Sent, deadline};
 use super::store::Store;
-use super::{ElectionService, Kv, LockService, WatchService};
+use super::{Auth, Cluster, ElectionService, Health, Kv, Lease, LockService, Maintenance, WatchService};
 use crate::pb::METHODS;
+use crate::pb::etcdserverpb::auth_server::AuthServer;
+use crate::pb::etcdserverpb::cluster_server::ClusterServer;
 use crate::pb::etcdserverpb::kv_server::KvServer;
+use crate::pb::etcdserverpb::lease_server::LeaseServer;
+use crate::pb::etcdserverpb::maintenance_server::MaintenanceServer;
 use crate::pb::etcdserverpb::watch_server::WatchServer;
+use crate::pb::health::health_server::HealthServer;
 use crate::pb::v3electionpb::election_server::ElectionServer;
 use crate::pb::v3lockpb::lock_server::LockServer;
 
@@ -61,6 +66,11 @@ services! {
     watch: "etcdserverpb.Watch", WatchServer, WatchService;
     lock: "v3lockpb.Lock", LockServer, LockService;
     election: "v3electionpb.Election", ElectionServer, ElectionService;
+    lease: "etcdserverpb.Lease", LeaseServer, Lease;
+    maintenance: "etcdserverpb.Maintenance", MaintenanceServer, Maintenance;
+    cluster: "etcdserverpb.Cluster", ClusterServer, Cluster;
+    auth: "etcdserverpb.Auth", AuthServer, Auth;
+    health: "grpc.health.v1.Health", HealthServer, Health;
 }
 
 /// What serves the requests of all connections.
