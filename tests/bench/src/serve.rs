@@ -239,9 +239,8 @@ impl Bench {
             took
         };
         let mut slowest = Duration::ZERO;
-        let row = Row::new("serve_start", "etcd 3.5.1", 1.0, 1, VALUE.len()).note(format!(
-            "from the start to the first put, with {KEYS} keys; ours is to be under 50 ms"
-        ));
+        let row = Row::new("serve_start", "etcd 3.5.1", 1.0, 1, VALUE.len())
+            .note(format!("from the start to the first put, with {KEYS} keys; ours is to be under 50 ms"));
         let ours = || {
             let took = round(&mut kv_serve(&programs[0], &stores[0], ports[0]), ports[0]);
             slowest = slowest.max(took);
