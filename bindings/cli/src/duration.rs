@@ -43,7 +43,8 @@ mod tests {
 
     #[test]
     fn durations_of_go() {
-        let known = [("1h30m", 5_400_000), ("1.5s", 1_500), ("300ms", 300), ("1us", 1), ("0", 0), ("0s", 0), ("10m", 600_000)];
+        let known =
+            [("1h30m", 5_400_000), ("1.5s", 1_500), ("300ms", 300), ("1us", 1), ("0", 0), ("0s", 0), ("10m", 600_000)];
         for (text, ms) in known {
             assert_eq!(parse_go_duration_ms(text), Ok(ms), "{text}");
         }

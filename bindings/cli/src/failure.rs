@@ -93,12 +93,7 @@ fn status_of(code: Code) -> u8 {
         | Code::Conflict
         | Code::Exists
         | Code::FailedPrecondition => 3,
-        Code::NotFound
-        | Code::NotAStore
-        | Code::Incompatible
-        | Code::Unavailable
-        | Code::Closed
-        | Code::Forked => 4,
+        Code::NotFound | Code::NotAStore | Code::Incompatible | Code::Unavailable | Code::Closed | Code::Forked => 4,
         Code::PermissionDenied | Code::Unauthenticated | Code::ReadOnly => 5,
         Code::Busy | Code::Timeout | Code::Cancelled => 6,
         Code::Full => 7,

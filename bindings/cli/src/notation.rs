@@ -1,6 +1,6 @@
 //! Keys and values as people write and read them: text, escapes, hexadecimal digits.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 
@@ -34,11 +34,6 @@ impl Notation {
             _ => Ok(bytes.to_vec()),
         };
         read.map_err(|why| Failure::usage(format!("{}: {why}", escape(bytes))))
-    }
-
-    /// As [`Notation::parse`], of many.
-    pub fn parse_all(self, arguments: &[OsString]) -> Result<Vec<Vec<u8>>> {
-        arguments.iter().map(|argument| self.parse(argument)).collect()
     }
 
     /// Bytes on lines of their own: text as it is, anything else escaped.
@@ -143,7 +138,8 @@ pub fn unescape(text: &[u8]) -> std::result::Result<Vec<u8>, String> {
 fn digits(rest: &mut &[u8], count: usize, radix: u32) -> Option<u32> {
     let text = std::str::from_utf8(rest.get(..count)?).ok()?;
     // from_str_radix takes a sign too
-    let number = text.bytes().all(|byte| byte.is_ascii_alphanumeric()).then(|| u32::from_str_radix(text, radix).ok())?;
+    let number =
+        text.bytes().all(|byte| byte.is_ascii_alphanumeric()).then(|| u32::from_str_radix(text, radix).ok())?;
     *rest = &rest[count..];
     number
 }

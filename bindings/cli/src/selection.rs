@@ -65,15 +65,8 @@ impl Scope {
         let Scope { ref key, ref range_end, prefix, from_key } = *self;
         match key {
             None => Ok(KeyRange::all()),
-            Some(key) => {
-                Selection { key: key.clone(), range_end: range_end.clone(), prefix, from_key }.range(notation)
-            }
+            Some(key) => Selection { key: key.clone(), range_end: range_end.clone(), prefix, from_key }.range(notation),
         }
-    }
-
-    /// Whether it is all keys because none was named.
-    pub fn is_open(&self) -> bool {
-        self.key.is_none()
     }
 }
 

@@ -70,7 +70,11 @@ impl Target {
     pub fn name(&self) -> Result<OsString> {
         if let Some(endpoints) = &self.endpoints {
             let scheme = if self.cacert.is_some() || self.cert.is_some() { "https://" } else { "etcd://" };
-            return Ok(if endpoints.contains("://") { endpoints.into() } else { format!("{scheme}{endpoints}").into() });
+            return Ok(if endpoints.contains("://") {
+                endpoints.into()
+            } else {
+                format!("{scheme}{endpoints}").into()
+            });
         }
         let named = self.store.clone().or_else(|| std::env::var_os("KV_STORE").filter(|name| !name.is_empty()));
         named.ok_or_else(|| {

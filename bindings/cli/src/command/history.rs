@@ -147,4 +147,3 @@ fn show(out: &mut Out, change: &Change) -> Result<()> {
     side("-", Ink::Minus, &change.before)?;
     side("+", Ink::Plus, &change.after)
 }
-
