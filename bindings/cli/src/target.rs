@@ -24,10 +24,10 @@ pub struct Target {
     #[arg(long, global = true, value_name = "FILE")]
     pub cacert: Option<PathBuf>,
     /// Show this certificate to the servers (PEM); needs --key
-    #[arg(long, global = true, value_name = "FILE", requires = "key")]
+    #[arg(long, global = true, value_name = "FILE", requires = "tls_key")]
     pub cert: Option<PathBuf>,
     /// The key of --cert (PEM)
-    #[arg(long, global = true, value_name = "FILE", requires = "cert")]
+    #[arg(id = "tls_key", long = "key", global = true, value_name = "FILE", requires = "cert")]
     pub key: Option<PathBuf>,
     /// The name that the servers' certificates must have, if it is not the endpoint's host
     #[arg(long, global = true, value_name = "NAME")]
