@@ -171,9 +171,9 @@ pub fn text_or_base64(bytes: &[u8]) -> (Option<&str>, Option<String>) {
     }
 }
 
-/// A lease's id as the command line has it.
+/// A lease's id as the command line has it; `0` for none.
 pub fn lease_text(id: i64) -> String {
-    format!("{id:016x}")
+    if id == 0 { "0".into() } else { format!("{id:016x}") }
 }
 
 /// Reads a lease's id: up to 16 hexadecimal digits.

@@ -181,6 +181,11 @@ pub fn size(bytes: u64) -> String {
     unreachable!("the loop ends at GiB")
 }
 
+/// A number of things: `1 pair`, `2 pairs`.
+pub fn count(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Something said beside the answer, to whoever watches.
 pub fn note(message: impl std::fmt::Display) {
     // nobody may be there to read it

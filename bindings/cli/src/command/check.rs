@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::command::Context;
 use crate::failure::{Failure, Result};
-use crate::output::Ink;
+use crate::output::{Ink, count};
 use crate::shape::Key;
 use crate::target::Access;
 
@@ -66,12 +66,12 @@ impl Check {
                 out.key_inline(&problem.key)?;
                 out.line(format!("\t{}\t{}", problem.revision, problem.message))?;
             }
-            let found = match report.problems.len() {
+            let found = match report.problems.len() as u64 {
                 0 => "no problem".into(),
-                1 => "1 problem".into(),
-                many => format!("{many} problems"),
+                many => count(many, "problem"),
             };
-            out.line(format!("{} keys and {} events: {found}", report.keys, report.events))?;
+            let (keys, events) = (count(report.keys, "key"), count(report.events, "event"));
+            out.line(format!("{keys} and {events}: {found}"))?;
         }
         if report.problems.is_empty() { Ok(()) } else { Err(Failure::No) }
     }

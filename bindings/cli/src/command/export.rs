@@ -6,12 +6,13 @@ use std::io::{self, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use libkv::{Code, Db, Error, KeyRange, LeaseId, Range};
+use serde::Serialize;
 
 use crate::command::Context;
 use crate::command::transfer::{Footer, Header, LeaseLine, Line, Reader, VERSION, Writer, bar};
 use crate::failure::{Failure, Result};
 use crate::notation::lease_text;
-use crate::output::note;
+use crate::output::{count, note};
 use crate::selection::{AtOption, Scope, is_dash};
 use crate::shape::Pair;
 use crate::target::Access;
@@ -49,6 +50,14 @@ pub struct Export {
     resume: bool,
 }
 
+/// What came of an export to a file.
+#[derive(Serialize)]
+struct Exported<'a> {
+    file: &'a str,
+    pairs: u64,
+    revision: i64,
+}
+
 /// Where an export stands.
 struct Progress {
     revision: i64,
@@ -73,7 +82,10 @@ impl Export {
         let (file, progress) = match self.resume {
             true => match resume(path, &db, &range)? {
                 Some(resumed) => resumed,
-                None => return Ok(note(format!("{shown} is a whole export already"))),
+                None => {
+                    note(format!("{shown} is a whole export already"));
+                    return Ok(());
+                }
             },
             false => (create(path, self.force)?, self.begin(&db)?),
         };
@@ -81,8 +93,10 @@ impl Export {
         let io = Failure::io(&shown);
         let (file, pairs, revision) = write(file, &db, range, progress, &shown)?;
         file.into_inner().map_err(|error| error.into_error()).and_then(|file| file.sync_all()).map_err(io)?;
-        note(format!("{pairs} pairs of revision {revision} are in {shown}"));
-        Ok(())
+        match context.out.json {
+            true => context.out.json(&Exported { file: &shown, pairs, revision }),
+            false => context.out.line(format!("{} of revision {revision} in {shown}", count(pairs, "pair"))),
+        }
     }
 
     fn begin(&self, db: &Db) -> Result<Progress> {

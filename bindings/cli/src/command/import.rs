@@ -13,7 +13,7 @@ use crate::command::Context;
 use crate::command::transfer::{Line, Reader, bar, spinner};
 use crate::failure::{Failure, Result};
 use crate::notation::escape;
-use crate::output::note;
+use crate::output::count;
 use crate::selection::is_dash;
 use crate::target::Access;
 
@@ -148,19 +148,22 @@ fn verify(path: &Path, strict: bool, shown: &str) -> Result<()> {
 impl Done {
     fn words(&self) -> String {
         let mut parts = vec![match self.dry_run {
-            true => format!("{} pairs would be written", self.written),
-            false => format!("{} pairs written", self.written),
+            true => format!("{} would be written", count(self.written, "pair")),
+            false => format!("{} written", count(self.written, "pair")),
         }];
-        let mut part = |count: u64, what: &str| {
-            if count > 0 {
-                parts.push(format!("{count} {what}"));
+        let mut part = |number: u64, what: &str| {
+            if number > 0 {
+                parts.push(format!("{number} {what}"));
             }
         };
         part(self.overwritten, if self.dry_run { "would be overwritten" } else { "overwritten" });
         part(self.same, "there already");
         part(self.left, "left alone, with other values");
-        part(self.leases_granted, if self.dry_run { "leases would be granted" } else { "leases granted" });
         part(self.without_lease, "without the lease they had, which is gone");
+        if self.leases_granted > 0 {
+            let would = if self.dry_run { "would be granted" } else { "granted with their full time to live" };
+            parts.push(format!("{} {would}", count(self.leases_granted, "lease")));
+        }
         parts.join(", ")
     }
 }
@@ -325,9 +328,6 @@ impl Work<'_> {
     fn finish(self) -> Done {
         for lease in &self.granted {
             lease.stop();
-        }
-        if !self.granted.is_empty() {
-            note(format!("{} leases were granted with their full time to live", self.granted.len()));
         }
         self.done
     }
