@@ -201,6 +201,7 @@ pub fn watch_in(watch: pb::WatchCreateRequest) -> Watch {
         no_put: filtered(FilterType::Noput),
         no_delete: filtered(FilterType::Nodelete),
         progress: watch.progress_notify,
+        progress_interval_ms: 0,
         range: key_range(watch.key, watch.range_end),
     }
 }

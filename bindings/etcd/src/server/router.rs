@@ -15,14 +15,17 @@ use tower::Service;
 
 use super::reply::{Answering, Call, Reply, Sent, deadline};
 use super::store::Store;
-use super::{Auth, Cluster, Health, Kv, Lease, Maintenance};
+use super::{Auth, Cluster, ElectionService, Health, Kv, Lease, LockService, Maintenance, WatchService};
 use crate::pb::METHODS;
 use crate::pb::etcdserverpb::auth_server::AuthServer;
 use crate::pb::etcdserverpb::cluster_server::ClusterServer;
 use crate::pb::etcdserverpb::kv_server::KvServer;
 use crate::pb::etcdserverpb::lease_server::LeaseServer;
 use crate::pb::etcdserverpb::maintenance_server::MaintenanceServer;
+use crate::pb::etcdserverpb::watch_server::WatchServer;
 use crate::pb::health::health_server::HealthServer;
+use crate::pb::v3electionpb::election_server::ElectionServer;
+use crate::pb::v3lockpb::lock_server::LockServer;
 
 /// Requests and streams that a server has under way at a time; each takes some kilobytes.
 const REQUESTS_MAX: i64 = 100_000;
@@ -60,6 +63,9 @@ macro_rules! services {
 
 services! {
     kv: "etcdserverpb.KV", KvServer, Kv;
+    watch: "etcdserverpb.Watch", WatchServer, WatchService;
+    lock: "v3lockpb.Lock", LockServer, LockService;
+    election: "v3electionpb.Election", ElectionServer, ElectionService;
     lease: "etcdserverpb.Lease", LeaseServer, Lease;
     maintenance: "etcdserverpb.Maintenance", MaintenanceServer, Maintenance;
     cluster: "etcdserverpb.Cluster", ClusterServer, Cluster;
