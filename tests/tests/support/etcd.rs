@@ -172,6 +172,7 @@ impl Etcd {
             Step::Watch(..) | Step::Next(_) => self.watch(step),
             Step::Lock(_) | Step::Unlock(_) => self.lock(step),
             Step::Campaign(..) | Step::Proclaim(..) | Step::Leader(_) | Step::Resign(_) => self.election(step),
+            Step::AlarmList | Step::AlarmActivate(..) | Step::AlarmDisarm(..) => self.alarm(step),
             Step::Cancel(name) => {
                 self.watchers.borrow_mut().remove(name);
                 Ok("cancelled".into())
@@ -301,6 +302,25 @@ impl Etcd {
         })
     }
 
+    /// etcd names them in no order.
+    fn alarm(&self, step: &Step) -> std::result::Result<String, String> {
+        let ask = |body| self.ask("/v3/maintenance/alarm", body).map(|answer| alarm_members(&answer));
+        let mut alarms = match step {
+            Step::AlarmActivate(kind, member) => {
+                ask(json!({"action": "ACTIVATE", "alarm": kind.name(), "memberID": member}))?
+            }
+            _ => ask(json!({}))?,
+        };
+        if let Step::AlarmDisarm(member, kind) = step {
+            alarms.retain(|alarm| (*member == 0 || *member == alarm.member) && kind.is_none_or(|k| k == alarm.kind));
+            for AlarmMember { member, kind } in &alarms {
+                ask(json!({"action": "DEACTIVATE", "alarm": kind.name(), "memberID": member}))?;
+            }
+        }
+        alarms.sort_by_key(|alarm| (alarm.kind, alarm.member));
+        Ok(script::alarms(&alarms))
+    }
+
     fn key_value(&self, step: &Step) -> Option<String> {
         let request = match step {
             Step::Request(request) => request.clone(),
@@ -412,6 +432,8 @@ fn error_line(text: &str, grpc: i64) -> String {
         "mvcc: required revision is a future revision" => Code::FutureRevision,
         "requested lease not found" => Code::LeaseNotFound,
         "lease already exists" => Code::LeaseExists,
+        "mvcc: database space exceeded" => Code::Full,
+        "corrupt cluster" => Code::Corrupt,
         "election: not leader" => Code::FailedPrecondition,
         _ => Code::InvalidArgument,
     };
@@ -420,6 +442,8 @@ fn error_line(text: &str, grpc: i64) -> String {
         Code::Compacted | Code::FutureRevision => 11,
         Code::LeaseNotFound => 5,
         Code::LeaseExists => 9,
+        Code::Full => 8,
+        Code::Corrupt => 15,
         _ if text == "too large lease TTL" => 11,
         // the services of locks and elections have no code of their own
         _ if text.starts_with("election: ") => 2,
@@ -502,6 +526,16 @@ fn compare_json(compare: &Compare) -> Value {
 /// Numbers come as strings, and not at all when they are 0.
 fn number(value: &Value, name: &str) -> i64 {
     value.get(name).and_then(Value::as_str).map_or(0, |text| text.parse().expect("a number"))
+}
+
+fn alarm_members(answer: &Value) -> Vec<AlarmMember> {
+    let kind = |alarm: &Value| {
+        let name = alarm.get("alarm").and_then(Value::as_str);
+        AlarmKind::ALL.into_iter().find(|kind| Some(kind.name()) == name).expect("a kind of alarm")
+    };
+    let member =
+        |alarm: &Value| alarm.get("memberID").and_then(Value::as_str).map_or(0, |text| text.parse().expect("a number"));
+    list(answer, "alarms").map(|alarm| AlarmMember { member: member(alarm), kind: kind(alarm) }).collect()
 }
 
 fn flag(value: &Value, name: &str) -> bool {
