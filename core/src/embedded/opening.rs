@@ -40,6 +40,10 @@ pub(crate) fn open(target: &Path, options: &Options) -> Result<Arc<Store>> {
         return Err(Error::new(Code::Unsupported, "option max_bytes is not supported by this version"));
     }
     if let Some(name) = options.cluster_option() {
+        // without the network a cluster's address is refused as what it is
+        if target.as_os_str() != ":memory:" {
+            local_path(target)?;
+        }
         return Err(Error::new(Code::InvalidArgument, format!("option {name} is for a cluster, and this is a store")));
     }
     if let Some(AutoCompaction::Revisions(0) | AutoCompaction::Seconds(0)) = options.auto_compaction {
