@@ -3,6 +3,9 @@
 //! `lib/wire.js` is the other half and has the same numbers. JavaScript has checked types and ranges
 //! before it writes, so that what is refused here is a defect of ours, not of the user's.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use libkv::*;
@@ -54,6 +57,7 @@ mod answer {
     pub const LEASES: u8 = 19;
     pub const LEASE: u8 = 20;
     pub const CLAIM: u8 = 21;
+    pub const SERVER: u8 = 22;
 }
 
 /// Beyond what the core allows, so that the core's own refusal is what is seen; and not so deep
@@ -283,6 +287,16 @@ impl<'a> Reader<'a> {
         }
         let (id, len, db, withdrawable) = (self.u32()?, self.u32()?, self.u32()?, self.u32()? != 0);
         Ok(Some((id, db, withdrawable, Reader::new(self.take(len as usize)?))))
+    }
+
+    /// A text.
+    pub fn text(&mut self) -> Result<String> {
+        String::from_utf8(self.bytes()?).map_err(|_| malformed())
+    }
+
+    /// A path, whose bytes need not be text.
+    pub fn path(&mut self) -> Result<PathBuf> {
+        Ok(OsString::from_vec(self.bytes()?).into())
     }
 
     /// What is asked.
@@ -572,6 +586,11 @@ impl Writer {
     /// A lease that keeps itself alive: its number among the handles, its id, its TTL.
     pub fn lease(&mut self, handle: u32, id: LeaseId, ttl_seconds: i64) {
         self.kind(answer::LEASE).number(handle.into()).i64(id).number(ttl_seconds);
+    }
+
+    /// A server: its number among the handles, and its address.
+    pub fn named(&mut self, handle: u32, address: &str) {
+        self.kind(answer::SERVER).number(handle.into()).counted(address.as_bytes());
     }
 
     /// How a lock or an election stands.

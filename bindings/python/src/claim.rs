@@ -13,7 +13,7 @@ use crate::answer::{IntoPython, KeyValue};
 use crate::convert::{bytes, int, seconds};
 use crate::error::{has_code, raise};
 use crate::follow::{Leaders, Watcher};
-use crate::guard::{call, detached, guard, not_pickled};
+use crate::guard::{ask, call, guard, not_pickled};
 use crate::handle::Handle;
 use crate::lease::unless_gone;
 use crate::request::Txn;
@@ -85,7 +85,7 @@ impl Claim {
 
     fn leader(&self, py: Python<'_>) -> PyResult<Option<Py<KeyValue>>> {
         let onlooker = self.onlooker()?;
-        detached(py, || onlooker.leader())?.map(|kv| kv.into_python(py)).transpose()
+        ask(py, &self.db, move |_| onlooker.leader())?.map(|kv| kv.into_python(py)).transpose()
     }
 
     fn step(&self, py: Python<'_>, answer: Option<Answer>) -> PyResult<ClaimStep> {
@@ -95,7 +95,7 @@ impl Claim {
     /// A watcher for what it waits for; none if it must look again, since whoever stood before may be gone, and the
     /// memory of it too.
     fn watcher(&self, py: Python<'_>, watch: Watch) -> PyResult<Option<Watcher>> {
-        match detached(py, || self.db.watch(watch)) {
+        match ask(py, &self.db, move |db| db.watch(watch)) {
             Err(error) if has_code(py, &error, Code::Compacted) => Ok(None),
             Err(error) => Err(error),
             Ok(watcher) => {
@@ -162,7 +162,7 @@ impl Claim {
 
     /// What to say when the time is over.
     fn timed_out(&self, py: Python<'_>, timeout: Option<Duration>) -> PyErr {
-        let holder = self.onlooker().and_then(|onlooker| detached(py, || onlooker.leader())).ok().flatten();
+        let holder = self.onlooker().and_then(|onlooker| ask(py, &self.db, move |_| onlooker.leader())).ok().flatten();
         let holder = holder.map_or(String::new(), |kv| format!("; {} has it", kv.key.escape_ascii()));
         let (name, ms) = (self.name.escape_ascii(), timeout.unwrap_or_default().as_millis());
         raise(Error::new(Code::Timeout, format!("{name} was not to be had within {ms} ms{holder}")))
@@ -331,7 +331,7 @@ impl Election {
     fn observe(&self, py: Python<'_>) -> PyResult<Leaders> {
         guard(|| {
             let onlooker = self.0.onlooker()?;
-            Ok(Leaders::new(&self.0.db, detached(py, || onlooker.observe())?))
+            Ok(Leaders::new(&self.0.db, ask(py, &self.0.db, move |_| onlooker.observe())?))
         })
     }
 
@@ -479,7 +479,7 @@ impl Steps {
     fn observe(&self, py: Python<'_>) -> PyResult<Leaders> {
         guard(|| {
             let onlooker = self.0.onlooker()?;
-            Ok(Leaders::new(&self.0.db, detached(py, || onlooker.observe())?))
+            Ok(Leaders::new(&self.0.db, ask(py, &self.0.db, move |_| onlooker.observe())?))
         })
     }
 
