@@ -336,6 +336,59 @@ impl Db {
         Election::new(self.clone(), name.into(), ttl_seconds)
     }
 
+    /// Reads, raises or ends alarms; see [`Alarm`]. [`Db::alarm_list`] and [`Db::alarm_disarm`] are what
+    /// is needed in most cases.
+    ///
+    /// # Errors
+    ///
+    /// `read_only`, `busy`, `io`, unless alarms are only read.
+    pub fn alarm(&self, alarm: Alarm) -> Result<AlarmResult> {
+        call!(self, Alarm, alarm)
+    }
+
+    /// The alarms that are active, by kind and member.
+    pub fn alarm_list(&self) -> Result<Vec<AlarmMember>> {
+        Ok(self.alarm(Alarm::default())?.alarms)
+    }
+
+    /// Ends alarms: those of this member (0: of every member) and of this kind (none: of every kind).
+    /// Answers those that were active. Make room first: NOSPACE comes back with the next put else.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::alarm`].
+    pub fn alarm_disarm(&self, member: u64, kind: Option<AlarmKind>) -> Result<Vec<AlarmMember>> {
+        let meant =
+            |alarm: &AlarmMember| (member == 0 || alarm.member == member) && kind.is_none_or(|k| k == alarm.kind);
+        let mut ended = Vec::new();
+        for alarm in self.alarm_list()?.into_iter().filter(meant) {
+            let AlarmMember { member, kind } = alarm;
+            let answer = self.alarm(Alarm { action: AlarmAction::Deactivate, member, kind: Some(kind) })?;
+            ended.extend(answer.alarms);
+        }
+        Ok(ended)
+    }
+
+    /// Raises an alarm: every writer of the store obeys it until it is ended. Programs seldom do so;
+    /// NOSPACE comes by itself (option `limits`), and tests ask for it here.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::alarm`].
+    pub fn alarm_activate(&self, kind: AlarmKind, member: u64) -> Result<Vec<AlarmMember>> {
+        Ok(self.alarm(Alarm { action: AlarmAction::Activate, member, kind: Some(kind) })?.alarms)
+    }
+
+    /// Reads or writes records beside the keys; see [`Side`].
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` (an empty name, one of the engine's own to be written), `too_large`, and, when it
+    /// writes, as [`Db::alarm`].
+    pub fn side(&self, side: Side) -> Result<SideResult> {
+        call!(self, Side, side)
+    }
+
     /// What the store says of itself.
     pub fn status(&self) -> Result<Status> {
         self.engine.status()

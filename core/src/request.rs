@@ -489,6 +489,10 @@ pub enum Request {
     LeaseGrant(Grant),
     /// A lease to be revoked.
     LeaseRevoke(Revoke),
+    /// Alarms to be read, raised or ended.
+    Alarm(Alarm),
+    /// Records beside the keys.
+    Side(Side),
 }
 
 /// Any answer; of the same kind as its [`Request`].
@@ -508,6 +512,10 @@ pub enum Answer {
     LeaseGrant(LeaseGrant),
     /// To [`Request::LeaseRevoke`].
     LeaseRevoke(LeaseRevoke),
+    /// To [`Request::Alarm`].
+    Alarm(AlarmResult),
+    /// To [`Request::Side`].
+    Side(SideResult),
 }
 
 macro_rules! into_request {
@@ -520,7 +528,7 @@ macro_rules! into_request {
     )* };
 }
 
-into_request!(Range, Put, Delete, Txn, Compact);
+into_request!(Range, Put, Delete, Txn, Compact, Alarm, Side);
 
 impl From<Grant> for Request {
     fn from(grant: Grant) -> Request {
@@ -591,6 +599,131 @@ pub struct LeaseTimeToLive {
     pub granted_ttl_seconds: i64,
     /// The keys on it, ascending, if they were asked for.
     pub keys: Vec<Vec<u8>>,
+}
+
+/// What an alarm says of a store. etcd's `AlarmType` without NONE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AlarmKind {
+    /// The quota is used up: whatever takes room (puts, grants, txns with a put) is answered with `full`;
+    /// what makes room (deletions, revocations, compactions) goes on.
+    NoSpace,
+    /// The data is not to be trusted: every write is answered with `corrupt`.
+    Corrupt,
+}
+
+impl AlarmKind {
+    /// Both, in the order of their numbers.
+    pub const ALL: [AlarmKind; 2] = [AlarmKind::NoSpace, AlarmKind::Corrupt];
+
+    /// etcd's name for it: `NOSPACE`, `CORRUPT`.
+    pub fn name(self) -> &'static str {
+        match self {
+            AlarmKind::NoSpace => "NOSPACE",
+            AlarmKind::Corrupt => "CORRUPT",
+        }
+    }
+}
+
+impl std::fmt::Display for AlarmKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What an [`Alarm`] request does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum AlarmAction {
+    /// Answers the alarms that are active.
+    #[default]
+    Get,
+    /// Raises one.
+    Activate,
+    /// Ends one.
+    Deactivate,
+}
+
+/// Reads, raises or ends alarms. An active alarm stays until it is ended, also over a restart, and
+/// every process that writes obeys it, whichever member it names. etcd's `AlarmRequest`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Alarm {
+    /// What to do.
+    pub action: AlarmAction,
+    /// The member that it is about, as given, 0 too; without effect on [`AlarmAction::Get`].
+    pub member: u64,
+    /// Which. None: with [`AlarmAction::Get`] all, else none is, and nothing is done.
+    pub kind: Option<AlarmKind>,
+}
+
+/// An alarm that is active, or was until now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AlarmMember {
+    /// The member that it names.
+    pub member: u64,
+    /// What it says.
+    pub kind: AlarmKind,
+}
+
+impl std::fmt::Display for AlarmMember {
+    /// As etcd writes it in the answer of its `Status`: `memberID:<id> alarm:NOSPACE `, the member left
+    /// out if it is 0, a space behind.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.member != 0 {
+            write!(f, "memberID:{} ", self.member)?;
+        }
+        write!(f, "alarm:{} ", self.kind)
+    }
+}
+
+/// The answer to an [`Alarm`].
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct AlarmResult {
+    /// The store's revision: alarms do not change it.
+    pub revision: Revision,
+    /// Those asked for, by kind and member; or the one that was raised (also if it was already) or
+    /// ended. Empty if nothing was.
+    pub alarms: Vec<AlarmMember>,
+}
+
+/// Small records beside the keys, by name, that raise no revision and that no watcher sees: where the parts
+/// of libkv keep what must be one with the data (alarms, users, how far a mirror has come). Programs
+/// keep theirs in keys.
+///
+/// Names are 1 to [`KEY_BYTES_MAX`] bytes. Those below `time/` and `alarm/` are the engine's own, and
+/// can only be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Reads one record.
+    Get {
+        /// Its name.
+        name: Vec<u8>,
+    },
+    /// Reads the records whose names begin so, by name.
+    Scan {
+        /// How they begin; empty is all.
+        prefix: Vec<u8>,
+        /// Only names above this one: the last of the page before; empty from the start.
+        after: Vec<u8>,
+        /// At most so many; 0 is all.
+        limit: usize,
+    },
+    /// Writes some records, all or none, if others are still what they were.
+    Put {
+        /// Names with what must stand there; none: there must be no such record.
+        unchanged: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+        /// Names with what shall stand there; none deletes the record.
+        records: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    },
+}
+
+/// The answer to a [`Side`].
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct SideResult {
+    /// The store's revision: records beside the keys do not change it.
+    pub revision: Revision,
+    /// The records read, each with its name; without one if there is none.
+    pub records: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Of a [`Side::Put`]: whether everything was unchanged, and so it was written.
+    pub written: bool,
 }
 
 /// Follows the events of a range; see [`crate::Db::watch`]. etcd's `WatchCreateRequest`.
@@ -694,7 +827,10 @@ pub struct Status {
     pub store_id: String,
     /// What an acknowledged write of this handle means.
     pub durability: Option<Durability>,
-    /// Alarms that are raised, in words; empty is well.
+    /// The quota on [`bytes_in_use`](Status::bytes_in_use); 0 is none.
+    pub max_bytes: u64,
+    /// Alarms that are active, in etcd's words: `memberID:<id> alarm:NOSPACE ` (see [`AlarmMember`]), and
+    /// `POISONED` after a failed sync; empty is well.
     pub alarms: Vec<String>,
     /// The process that holds the writer's lock now, or 0.
     pub writer_pid: u32,

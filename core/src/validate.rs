@@ -10,6 +10,9 @@ use crate::model::KeyRange;
 use crate::options::{LimitsPreset, Options};
 use crate::request::*;
 
+/// Below these names no [`Side::Put`] writes.
+const OWN_RECORDS: [&[u8]; 2] = [b"time/", b"alarm/"];
+
 /// The limits that a handle holds its requests against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -66,7 +69,8 @@ pub fn validate(request: &Request, limits: &Limits) -> Result<()> {
             }
             check_size(limits, || txn_bytes(txn), || wire::txn(txn))
         }
-        Request::Compact(_) | Request::LeaseRevoke(_) => Ok(()),
+        Request::Compact(_) | Request::LeaseRevoke(_) | Request::Alarm(_) => Ok(()),
+        Request::Side(side) => check_side(side, limits),
         Request::LeaseGrant(grant) => match grant.ttl_seconds > LEASE_TTL_MAX_SECONDS {
             true => Err(invalid(format!("too large lease TTL ({} s)", grant.ttl_seconds))),
             false => Ok(()),
@@ -257,8 +261,35 @@ pub(crate) fn request_bytes(request: &Request) -> u64 {
         Request::Put(put) => put_bytes(put),
         Request::Delete(delete) => range_bytes(&delete.range),
         Request::Txn(txn) => txn_bytes(txn),
-        Request::Compact(_) | Request::LeaseGrant(_) | Request::LeaseRevoke(_) => 0,
+        Request::Side(side) => side_bytes(side),
+        Request::Compact(_) | Request::LeaseGrant(_) | Request::LeaseRevoke(_) | Request::Alarm(_) => 0,
     }
+}
+
+/// Records of the engine's own, below these names, are written by it alone.
+fn check_side(side: &Side, limits: &Limits) -> Result<()> {
+    let named = |name: &[u8]| match name.len() {
+        1..=KEY_BYTES_MAX => Ok(()),
+        bytes => Err(invalid(format!("the name of a record has {bytes} bytes: 1 to {KEY_BYTES_MAX} are allowed"))),
+    };
+    match side {
+        Side::Get { name } => named(name),
+        Side::Scan { .. } => Ok(()),
+        Side::Put { unchanged, records } => {
+            unchanged.iter().chain(records).try_for_each(|(name, _)| named(name))?;
+            let own = |name: &[u8]| OWN_RECORDS.iter().any(|own| name.starts_with(own));
+            if let Some((name, _)) = records.iter().find(|(name, _)| own(name)) {
+                return Err(invalid(format!("record {} is the engine's own", show(name))));
+            }
+            check_size(limits, || side_bytes(side), || side_bytes(side))
+        }
+    }
+}
+
+fn side_bytes(side: &Side) -> u64 {
+    let Side::Put { unchanged, records } = side else { return 0 };
+    let bytes = |(name, value): &(Vec<u8>, Option<Vec<u8>>)| name.len() + value.as_ref().map_or(0, Vec::len);
+    unchanged.iter().chain(records).map(bytes).sum::<usize>() as u64
 }
 
 fn put_bytes(put: &Put) -> u64 {

@@ -411,7 +411,14 @@ pub fn answer(answer: &Answer) -> String {
         Answer::Compact(compact) => format!("compact {}", compact.revision),
         Answer::LeaseGrant(granted) => format!("granted {} {}", granted.id, granted.ttl_seconds),
         Answer::LeaseRevoke(revoked) => format!("revoked {}", revoked.revision),
+        Answer::Alarm(answer) => alarms(&answer.alarms),
+        Answer::Side(answer) => format!("side {:?} {}", answer.records, answer.written),
     }
+}
+
+/// Alarms: `KIND/MEMBER` each.
+pub fn alarms(alarms: &[AlarmMember]) -> String {
+    alarms.iter().fold("alarms".into(), |line, AlarmMember { member, kind }| format!("{line} {kind}/{member}"))
 }
 
 /// The answer to a grant: an id that the store chose is `*`, if it is a proper one.

@@ -21,4 +21,4 @@ mod pb;
 mod server;
 
 pub use open::{is_cluster, open};
-pub use server::{Serve, Server, serve};
+pub use server::{Level, Serve, Server, serve};

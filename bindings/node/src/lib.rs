@@ -131,6 +131,8 @@ fn requested(db: &Db, request: Request) -> Result<Answer> {
         Request::Compact(compact) => Answer::Compact(db.compact(compact.revision, compact.physical)?),
         Request::LeaseGrant(grant) => Answer::LeaseGrant(db.lease_grant(grant.ttl_seconds, grant.id)?),
         Request::LeaseRevoke(revoke) => Answer::LeaseRevoke(db.lease_revoke(revoke.id)?),
+        Request::Alarm(alarm) => Answer::Alarm(db.alarm(alarm)?),
+        Request::Side(side) => Answer::Side(db.side(side)?),
     })
 }
 

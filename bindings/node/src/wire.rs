@@ -464,6 +464,8 @@ impl Writer {
             Answer::LeaseRevoke(revoked) => {
                 self.kind(answer::LEASE_REVOKE).number(revoked.revision);
             }
+            // no call of this face asks for them
+            Answer::Alarm(_) | Answer::Side(_) => {}
         }
     }
 

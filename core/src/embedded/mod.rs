@@ -135,7 +135,7 @@ impl Embedded {
             Request::Put(put) => put.durability,
             Request::Delete(delete) => delete.durability,
             Request::Txn(txn) => txn.durability,
-            Request::Range(_) | Request::Compact(_) | Request::LeaseGrant(_) | Request::LeaseRevoke(_) => None,
+            _ => None,
         };
         let durability = match asked {
             Some(asked) => durability(&store, asked, true)?,
@@ -388,6 +388,7 @@ impl Engine for Embedded {
                 writer_pid,
                 writer_held_ms,
                 oldest_reader: oldest,
+                max_bytes: 0,
             })
         })
     }

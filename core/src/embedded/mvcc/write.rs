@@ -103,6 +103,9 @@ impl<'e> Writer<'e> {
                 self.wrote = true;
                 Answer::LeaseRevoke(answer)
             }
+            Request::Alarm(_) | Request::Side(_) => {
+                return Err(Error::new(Code::Unsupported, "alarms are not supported yet"));
+            }
         })
     }
 
