@@ -2105,9 +2105,9 @@ KV_API void kv_scan_free(struct kv_scan *scan);
  *
  * Owner: *out is the caller's, to free before or after the database; address and options are not kept.
  * Threads: any. The server works in threads of its own, which call nothing of the program's.
- * Errors: KV_INVALID_ARGUMENT (an address that cannot be read, files that do not fit), KV_NOT_FOUND and
- * KV_PERMISSION_DENIED (of a file), KV_IO (the address is in use), KV_UNSUPPORTED (a cluster; or a library
- * without its feature etcd), KV_CLOSED, KV_FORKED.
+ * Errors: KV_INVALID_ARGUMENT (an address or a file that cannot be read), KV_BUSY (the address is in use),
+ * KV_PERMISSION_DENIED, KV_IO, KV_UNSUPPORTED (a cluster; or a library without its feature etcd), KV_CLOSED,
+ * KV_FORKED.
  */
 KV_API
 kv_code kv_serve(const struct kv_db *db,

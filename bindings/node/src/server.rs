@@ -48,7 +48,7 @@ pub mod net {
     pub enum Server {}
 
     impl Server {
-        pub fn close(&mut self) {
+        pub fn close(&self) {
             match *self {}
         }
     }
@@ -78,7 +78,7 @@ pub fn server_close_later(server: u32) -> napi::Result<Later> {
     with_state(|state| {
         let server = state.remove(server);
         later(move |writer| {
-            if let Some(Handle::Server(mut server)) = server {
+            if let Some(Handle::Server(server)) = server {
                 server.close();
             }
             writer.nothing();

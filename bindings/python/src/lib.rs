@@ -76,8 +76,8 @@ fn open(py: Python<'_>, target: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -
 /// certificates come from; with client_cert_auth others are refused. The store stays usable here and in other
 /// processes; watchers on either side see what the other writes.
 ///
-/// Raises InvalidArgumentError, NotFoundError and PermissionDeniedError (of a file), IoError (the address is in
-/// use), UnsupportedError (a cluster, or a build without the feature etcd).
+/// Raises InvalidArgumentError (an address or a file that cannot be read), BusyError (the address is in use),
+/// PermissionDeniedError, IoError, ClosedError, UnsupportedError (a cluster, or a build without the feature etcd).
 #[pyfunction]
 #[pyo3(
     signature = (db, address=None, **options),

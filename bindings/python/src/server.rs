@@ -52,7 +52,7 @@ mod net {
     pub enum Server {}
 
     impl Server {
-        pub fn close(&mut self) {
+        pub fn close(&self) {
             match *self {}
         }
     }
@@ -127,7 +127,7 @@ impl Server {
         guard(|| {
             let serving = self.take();
             detached(py, || {
-                if let Some(mut server) = serving {
+                if let Some(server) = serving {
                     server.close();
                 }
                 Ok(())
