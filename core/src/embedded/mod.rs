@@ -177,6 +177,13 @@ impl Embedded {
     }
 }
 
+/// How many forks lie between this process and the one that first asked, or first opened a store: for
+/// engines whose handles must answer `forked` in a child. Costs no system call but the first time.
+pub fn fork_generation() -> u64 {
+    os::count_forks();
+    os::fork_generation()
+}
+
 fn closed() -> Error {
     Error::new(Code::Closed, "the store's handle is closed")
 }
