@@ -371,6 +371,10 @@ impl Election {
     }
 }
 
+/// Whoever stands just before in the line, for libkv.aio.
+#[pyclass(frozen, name = "_Before", module = "libkv._libkv")]
+pub struct Before(Watch);
+
 /// A place in the line for a name, step by step, for libkv.aio.
 #[pyclass(frozen, name = "_Claim", module = "libkv._libkv")]
 pub struct Steps(Claim);
@@ -403,8 +407,8 @@ impl Steps {
         })
     }
 
-    /// Goes on, with what was asked last. What is to be waited for next: _Asked wakes the future, a Watcher is to
-    /// have something; None: it has the name.
+    /// Goes on, with what was asked last. What is to be waited for next: _Asked wakes the future, _Before is to be
+    /// followed; None: it has the name. Never waits.
     fn step(
         &self,
         py: Python<'_>,
@@ -413,22 +417,21 @@ impl Steps {
         future: &Bound<'_, PyAny>,
     ) -> PyResult<Option<Py<PyAny>>> {
         guard(|| {
-            let mut answer = asked.and_then(|asked| asked.get().take()).transpose().map_err(raise)?;
-            loop {
-                match self.0.step(py, answer.take())? {
-                    ClaimStep::Held => return Ok(None),
-                    ClaimStep::Run(request) => {
-                        let asked = answers.get().ask(&self.0.db, request, future);
-                        return Ok(Some(Py::new(py, asked)?.into_any()));
-                    }
-                    ClaimStep::Wait(watch) => {
-                        if let Some(watcher) = self.0.watcher(py, watch)? {
-                            return Ok(Some(Py::new(py, watcher)?.into_any()));
-                        }
-                    }
+            let answer = asked.and_then(|asked| asked.get().take()).transpose().map_err(raise)?;
+            Ok(match self.0.step(py, answer)? {
+                ClaimStep::Held => None,
+                ClaimStep::Run(request) => {
+                    let asked = answers.get().ask(&self.0.db, request, future);
+                    Some(Py::new(py, asked)?.into_any())
                 }
-            }
+                ClaimStep::Wait(watch) => Some(Py::new(py, Before(watch))?.into_any()),
+            })
         })
+    }
+
+    /// A Watcher that has something once whoever stands before is gone, or the lease; None: go on at once.
+    fn follow(&self, py: Python<'_>, before: &Bound<'_, Before>) -> PyResult<Option<Watcher>> {
+        guard(|| self.0.watcher(py, before.get().0.clone()))
     }
 
     /// Leaves the line; the revocation resolves the future. None: it stood nowhere.

@@ -8,6 +8,7 @@ use std::thread;
 
 use libkv::{Answer, Code, Error, Request, Result};
 use pyo3::exceptions::{PyImportError, PyTypeError};
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::error::raise;
@@ -35,18 +36,24 @@ pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send
     py.detach(work).map_err(raise)
 }
 
-/// What asks the store itself, without the interpreter. A cluster is asked on a thread of its own, so that a signal
-/// whose handler raises ends the wait; what comes after that is dropped.
+/// What asks the store itself, without the interpreter. For the main thread, where handlers of signals run, a cluster
+/// is asked on a thread of its own: a handler that raises ends the wait, and what comes after that is dropped.
 pub fn ask<T: Send + 'static>(
     py: Python<'_>,
     db: &libkv::Db,
     work: impl FnOnce(&libkv::Db) -> Result<T> + Send + 'static,
 ) -> PyResult<T> {
-    if !db.is_remote() {
+    if !db.is_remote() || !is_main_thread(py)? {
         return detached(py, || work(db));
     }
     let db = db.clone();
     elsewhere(py, move || work(&db))
+}
+
+fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
+    let threading = py.import(intern!(py, "threading"))?;
+    let main = threading.call_method0(intern!(py, "main_thread"))?;
+    Ok(threading.call_method0(intern!(py, "current_thread"))?.is(&main))
 }
 
 /// Does what may wait for the network on another thread; a signal whose handler raises ends the wait.
