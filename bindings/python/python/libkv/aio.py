@@ -5,8 +5,9 @@
         async for kv in db.scan(prefix="g"):
             print(kv.key)
 
-Reads of a store in this process run at once, on the loop's thread: they wait for nobody. Writes go to the store's own queue, where
-all that wait at that moment share a commit, and the loop is woken once for the answers of a whole group.
+Reads of a store in this process run at once, on the loop's thread: they wait for nobody. Writes go to the
+store's own queue, where all that wait at that moment share a commit, and the loop is woken once for the answers
+of a whole group.
 Watchers, leases, locks and elections wake the loop in the same way: a thousand that wait are a thousand
 futures. There is no thread for a call or for a handle. Only open(), close() and check() borrow one from the loop's
 executor: they are rare, they may take a while (another process's lock, a sweep that ends, the whole store
@@ -285,7 +286,9 @@ class _Remote(Generic[_Item]):
     With is_far each look at what there is asks the cluster too.
     """
 
-    def __init__(self, make: Callable[[], Any], opening: set["asyncio.Future[Any]"], *, resume: int, is_far: bool) -> None:
+    def __init__(
+        self, make: Callable[[], Any], opening: set["asyncio.Future[Any]"], *, resume: int, is_far: bool
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._resume = resume
         self._is_far = is_far
