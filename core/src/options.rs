@@ -51,7 +51,12 @@ pub struct Options {
     /// How long to wait for the writer's lock before `busy` names its holder (5,000 ms). 0 does
     /// not wait; `u64::MAX` waits for ever.
     pub busy_timeout_ms: Option<u64>,
-    /// A quota on data pages. Not yet: `unsupported`.
+    /// A quota on pages that hold data, in bytes (0: none). It is kept in the store: whoever opens it
+    /// with another value changes it, for every process at once; left unset it stays what it is. A
+    /// request that might go beyond it (a put counts 256 bytes and its key and value, a grant 64, a
+    /// txn the larger of its lists) answers `full`; deletions, revocations, expiry and compactions
+    /// always have room, and once they have made some, writes go on. With the preset `etcd` the first
+    /// refusal raises the alarm NOSPACE, as etcd does, which stays until it is disarmed.
     pub max_bytes: Option<u64>,
     /// Keys and values of one write, summed (64 MiB); with the preset `etcd` the encoded request.
     pub max_request_bytes: Option<u64>,

@@ -92,6 +92,9 @@ impl Rust {
             Step::Watch(..) | Step::Next(_) | Step::Idle(_) | Step::Resume(_) | Step::Cancel(_) => self.watch(step)?,
             Step::Lock(_) | Step::Unlock(_) => self.lock(step)?,
             Step::Campaign(..) | Step::Proclaim(..) | Step::Leader(_) | Step::Resign(_) => self.election(step)?,
+            Step::AlarmList => script::alarms(&db.alarm_list()?),
+            Step::AlarmActivate(kind, member) => script::alarms(&db.alarm_activate(*kind, *member)?),
+            Step::AlarmDisarm(member, kind) => script::alarms(&db.alarm_disarm(*member, *kind)?),
         })
     }
 

@@ -4,6 +4,7 @@
 //! requests and answers from libkv, it takes no code: validation, the duplicate check and the order
 //! of refusals are written here a second time, from `tests/contract.md`.
 
+mod alarm;
 mod claim;
 mod lease;
 mod watch;
@@ -44,6 +45,8 @@ pub struct Model {
     watchers: BTreeMap<String, Watching>,
     locks: BTreeMap<Vec<u8>, Held>,
     elections: BTreeMap<Vec<u8>, Held>,
+    /// Alarms that are active.
+    alarms: BTreeSet<(AlarmKind, u64)>,
     /// How often a branch that matters was reached, by name.
     pub reached: BTreeMap<&'static str, u64>,
 }
@@ -71,6 +74,7 @@ impl Model {
             watchers: BTreeMap::new(),
             locks: BTreeMap::new(),
             elections: BTreeMap::new(),
+            alarms: BTreeSet::new(),
             reached: BTreeMap::new(),
         }
     }
@@ -131,11 +135,13 @@ impl Model {
             Step::Watch(..) | Step::Next(_) | Step::Idle(_) | Step::Resume(_) | Step::Cancel(_) => self.watch(step),
             Step::Lock(_) | Step::Unlock(_) => self.lock(step),
             Step::Campaign(..) | Step::Proclaim(..) | Step::Leader(_) | Step::Resign(_) => self.election(step),
+            Step::AlarmList | Step::AlarmActivate(..) | Step::AlarmDisarm(..) => Ok(self.alarm(step)),
         }
     }
 
     fn request(&mut self, request: &Request) -> Result<Answer> {
         self.validate(request)?;
+        self.admit(request)?;
         match request {
             Request::Range(range) => {
                 let when = self.readable(range.revision)?;

@@ -18,6 +18,8 @@ struct Writer {
     revision: u64,
     compacted: u64,
     reopens: bool,
+    /// There is an alarm, which is to end soon.
+    alarmed: bool,
 }
 
 const KEYS: [&str; 12] = ["a", "b", "c", "d", "aa", "ab", "b\\00", "b\\ff", "c\\00\\00", "\\ff", "\\00", "dd"];
@@ -147,8 +149,21 @@ impl Writer {
         txn + " end"
     }
 
+    /// One alarm at a time, since an etcd with two forgets one; and not CORRUPT, under which leases end some
+    /// time after they should.
+    fn alarm_step(&mut self) -> String {
+        self.alarmed = !self.alarmed;
+        let member = self.dice.below(3);
+        if self.alarmed { format!("alarm_activate NOSPACE member={member}") } else { "alarm_disarm".into() }
+    }
+
     fn step(&mut self) -> String {
-        match self.dice.below(112) {
+        if self.alarmed && self.dice.one_in(5) {
+            return self.alarm_step();
+        }
+        match self.dice.below(113) {
+            112 if !self.alarmed => self.alarm_step(),
+            112 => "alarm_list".into(),
             100.. => self.lease_step(),
             0..35 => self.put(),
             35..45 => self.delete(),
@@ -178,7 +193,7 @@ impl Writer {
 
 /// A script of [`SCRIPT_STEPS`] steps; `etcd_limits` says what the store it is meant for refuses.
 pub fn write_script(dice: Dice, etcd_limits: bool) -> Vec<String> {
-    let mut writer = Writer { dice, revision: 1, compacted: 0, reopens: true };
+    let mut writer = Writer { dice, revision: 1, compacted: 0, reopens: true, alarmed: false };
     let mut model = Model::new(etcd_limits);
     let mut lines = Vec::new();
     for _ in 0..SCRIPT_STEPS {

@@ -57,6 +57,12 @@ pub enum Step {
     Leader(Vec<u8>),
     /// Leading no longer.
     Resign(Vec<u8>),
+    /// The alarms that are active.
+    AlarmList,
+    /// An alarm of this kind and member begins.
+    AlarmActivate(AlarmKind, u64),
+    /// Alarms of this member (0: every) and kind (none: every) end.
+    AlarmDisarm(u64, Option<AlarmKind>),
 }
 
 /// The TTL of what `lock` and `campaign` hold.
@@ -178,6 +184,15 @@ impl<'t> Tokens<'t> {
             "proclaim" => Step::Proclaim(self.bytes()?, self.bytes()?),
             "leader" => Step::Leader(self.bytes()?),
             "resign" => Step::Resign(self.bytes()?),
+            "alarm_list" => Step::AlarmList,
+            "alarm_activate" => {
+                let kind = kind(self.word()?)?;
+                Step::AlarmActivate(kind, self.alarm()?.0)
+            }
+            "alarm_disarm" => {
+                let (member, kind) = self.alarm()?;
+                Step::AlarmDisarm(member, kind)
+            }
             "status" => Step::Status,
             "check" => Step::Check,
             "reopen" => Step::Reopen,
@@ -206,6 +221,19 @@ impl<'t> Tokens<'t> {
                 Step::TimeToLive(id, keys)
             }
         })
+    }
+
+    fn alarm(&mut self) -> Parsed<(u64, Option<AlarmKind>)> {
+        let (mut member, mut which) = (0, None);
+        self.options(|name, value| match name {
+            "member" => set(&mut member, value),
+            "kind" => {
+                which = Some(kind(value)?);
+                Ok(())
+            }
+            other => Err(format!("{other} is no option of an alarm")),
+        })?;
+        Ok((member, which))
     }
 
     fn watch(&mut self) -> Parsed<Watch> {
@@ -342,6 +370,10 @@ impl<'t> Tokens<'t> {
 fn set<T: std::str::FromStr>(place: &mut T, value: &str) -> Parsed<()> {
     *place = number(value)?;
     Ok(())
+}
+
+fn kind(word: &str) -> Parsed<AlarmKind> {
+    AlarmKind::ALL.into_iter().find(|kind| kind.name() == word).ok_or(format!("{word} is no kind of alarm"))
 }
 
 fn on(place: &mut bool) -> Parsed<()> {

@@ -17,7 +17,8 @@
 mod client;
 mod convert;
 mod open;
-mod pb;
+#[doc(hidden)]
+pub mod pb;
 mod server;
 
 pub use open::{is_cluster, open};

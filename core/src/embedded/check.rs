@@ -5,7 +5,7 @@
 
 use crate::embedded::codec::{self, Header, LogEvent, Rev};
 use crate::embedded::lmdb::{Tree, Txn};
-use crate::embedded::mvcc::{At, compact, compacted_revision, current_revision, lease, read};
+use crate::embedded::mvcc::{At, alarm, compact, compacted_revision, current_revision, lease, read};
 use crate::error::Result;
 use crate::model::Revision;
 use crate::request::{CheckReport, Problem};
@@ -31,6 +31,7 @@ pub(crate) fn check(txn: &Txn) -> Result<CheckReport> {
     check.dead()?;
     check.leases()?;
     check.minutes()?;
+    check.alarms()?;
     Ok(check.report)
 }
 
@@ -261,6 +262,30 @@ impl<'t> Check<'t> {
                 Ok(revision) => last = revision,
                 Err(error) => self.problem("I8", name, 0, error.message()),
             }
+        }
+        Ok(())
+    }
+
+    /// I13: `meta` has the kinds of alarms that `side` has. I8: each can be decoded.
+    fn alarms(&mut self) -> Result<()> {
+        let mut cursor = self.txn.cursor(Tree::Side)?;
+        let mut entry = cursor.seek(codec::ALARM)?;
+        let mut kinds = Vec::new();
+        while let Some((name, _)) = entry.filter(|(name, _)| name.starts_with(codec::ALARM)) {
+            entry = cursor.next()?;
+            match codec::alarm(name) {
+                Ok(alarm) => kinds.push(alarm.kind),
+                Err(error) => self.problem("I8", name, 0, error.message()),
+            }
+        }
+        match alarm::bounds(self.txn) {
+            Ok(bounds) if bounds.alarms != codec::alarm_bits(&kinds) => {
+                let message =
+                    format!("alarms {:#b} are noted, {:#b} are there", bounds.alarms, codec::alarm_bits(&kinds));
+                self.problem("I13", codec::meta::BOUNDS, 0, message);
+            }
+            Ok(_) => {}
+            Err(error) => self.problem("I8", codec::meta::BOUNDS, 0, error.message()),
         }
         Ok(())
     }

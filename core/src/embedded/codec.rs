@@ -4,6 +4,7 @@
 
 use crate::error::{Code, Error, Result, show};
 use crate::model::{LeaseId, Revision, Version};
+use crate::request::{AlarmKind, AlarmMember};
 
 /// The version of the format that this library writes.
 pub(crate) const FORMAT_VERSION: u32 = 1;
@@ -35,11 +36,14 @@ pub(crate) mod meta {
     pub const LAZY_BOOT: &[u8] = b"lazy_boot";
     /// Followed by the last revision before the gap, 8 bytes; the value is the gap's last.
     pub const GAP: &[u8] = b"gap/";
+    /// What writers must keep to: see [`Bounds`](super::Bounds). Absent is none.
+    pub const BOUNDS: &[u8] = b"bounds";
 }
 
 /// What `meta` holds of a store that is new.
-pub(crate) fn new_meta(store_id: &[u8; 16], unsynced: bool) -> Vec<(&'static [u8], Vec<u8>)> {
+pub(crate) fn new_meta(store_id: &[u8; 16], unsynced: bool, max_bytes: u64) -> Vec<(&'static [u8], Vec<u8>)> {
     vec![
+        (meta::BOUNDS, Bounds { max_bytes, alarms: 0 }.encode().to_vec()),
         (meta::FORMAT, FORMAT_VERSION.to_le_bytes().to_vec()),
         (meta::COMPAT, 0u64.to_le_bytes().to_vec()),
         (meta::RO_COMPAT, 0u64.to_le_bytes().to_vec()),
@@ -397,6 +401,67 @@ pub(crate) fn minute_name(minute: i64) -> Vec<u8> {
     [TIME, &minute.max(0).to_be_bytes()].concat()
 }
 
+/// The names in `side` of alarms: followed by the number of the kind, one byte, and the member, 8 bytes.
+/// The value is empty.
+pub(crate) const ALARM: &[u8] = b"alarm/";
+
+/// The name of an alarm.
+pub(crate) fn alarm_name(alarm: AlarmMember) -> Vec<u8> {
+    [ALARM, &[alarm_number(alarm.kind)], &alarm.member.to_be_bytes()].concat()
+}
+
+/// The alarm of a name.
+pub(crate) fn alarm(name: &[u8]) -> Result<AlarmMember> {
+    let parts = name.strip_prefix(ALARM).and_then(<[u8]>::split_first);
+    let alarm = parts.and_then(|(number, member)| {
+        let kind = AlarmKind::ALL.into_iter().find(|kind| alarm_number(*kind) == *number)?;
+        Some(AlarmMember { member: u64::from_be_bytes(member.try_into().ok()?), kind })
+    });
+    alarm.ok_or_else(|| damaged("side", name, "it is no alarm that this library knows"))
+}
+
+/// etcd's number of a kind.
+fn alarm_number(kind: AlarmKind) -> u8 {
+    match kind {
+        AlarmKind::NoSpace => 1,
+        AlarmKind::Corrupt => 2,
+    }
+}
+
+/// What writers must keep to, in `meta`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct Bounds {
+    /// The quota on pages that hold data; 0 is none.
+    pub max_bytes: u64,
+    /// The kinds of alarms in `side`, a bit each.
+    pub alarms: u8,
+}
+
+impl Bounds {
+    pub fn encode(&self) -> [u8; 9] {
+        let mut bytes = [self.alarms; 9];
+        bytes[..8].copy_from_slice(&self.max_bytes.to_le_bytes());
+        bytes
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Bounds> {
+        match bytes.split_last().map(|(alarms, max_bytes)| (*alarms, max_bytes.try_into())) {
+            Some((alarms, Ok(max_bytes))) => Ok(Bounds { max_bytes: u64::from_le_bytes(max_bytes), alarms }),
+            _ => Err(damaged("meta", meta::BOUNDS, "it has not 9 bytes")),
+        }
+    }
+
+    /// Whether an alarm of this kind is active.
+    pub fn has(&self, kind: AlarmKind) -> bool {
+        self.alarms & alarm_bits(&[kind]) != 0
+    }
+}
+
+/// A bit for each of these kinds.
+pub(crate) fn alarm_bits(kinds: &[AlarmKind]) -> u8 {
+    kinds.iter().fold(0, |bits, kind| bits | 1 << (alarm_number(*kind) - 1))
+}
+
 /// The error for an entry that cannot be what it should be.
 pub(crate) fn damaged(tree: &str, key: &[u8], what: &str) -> Error {
     Error::new(Code::Corrupt, format!("damaged entry {} in tree {tree}: {what}; run check", show(key)))
@@ -469,6 +534,22 @@ mod tests {
         let header = Header { rev: Rev::new(1_000_000, 0), create: 1_000_000, version: 1, ..Header::default() };
         assert_eq!(header.encode_entry().len(), 5);
         assert_eq!(header.encode_event().len(), 1);
+    }
+
+    #[test]
+    fn alarms_and_bounds_come_back() {
+        for kind in AlarmKind::ALL {
+            for member in [0, 1, u64::MAX] {
+                let name = alarm_name(AlarmMember { member, kind });
+                assert_eq!(alarm(&name).unwrap(), AlarmMember { member, kind });
+                assert!(alarm(&name[1..]).is_err() && alarm(&name[..14]).is_err());
+            }
+            let bounds = Bounds { max_bytes: u64::MAX - 1, alarms: alarm_bits(&[kind]) };
+            assert_eq!(Bounds::decode(&bounds.encode()).unwrap(), bounds);
+            assert_eq!(AlarmKind::ALL.map(|other| bounds.has(other)), AlarmKind::ALL.map(|other| other == kind));
+        }
+        assert!(Bounds::decode(&[]).is_err() && Bounds::decode(&[0; 8]).is_err());
+        assert!(alarm(b"alarm/\x03\0\0\0\0\0\0\0\0").is_err());
     }
 
     #[test]

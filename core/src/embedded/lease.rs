@@ -253,7 +253,7 @@ impl Leases {
     pub fn catch_up(&self) -> Vec<Lost> {
         let lost = self.renew_kept(self.commit.now_ns(), true);
         if self.guard.next_deadline() <= self.commit.now_ns() {
-            let terms = Terms { durability: Durability::Sync, timeout: Some(EXPIRY_TIMEOUT), interrupted: None };
+            let terms = Terms::own(Durability::Sync, Some(EXPIRY_TIMEOUT));
             // a store that cannot expire now does so when it can
             let _ = self.commit.expire(terms);
         }

@@ -51,7 +51,11 @@ impl Db {
     /// does not serve), `full`, `io`. Nothing that was there is changed by any of them.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Db> {
         let store = opening::open(path.as_ref(), &options)?;
-        Ok(Db::from_engine(Arc::new(Embedded::new(store, &options)?)))
+        let handle = Embedded::new(store, &options)?;
+        if let Some(max_bytes) = options.max_bytes {
+            handle.keep_max_bytes(max_bytes)?;
+        }
+        Ok(Db::from_engine(Arc::new(handle)))
     }
 }
 
@@ -121,6 +125,16 @@ impl Embedded {
         Ok(())
     }
 
+    /// Writes the quota down, unless the store has this one.
+    fn keep_max_bytes(&self, max_bytes: u64) -> Result<()> {
+        if self.read(mvcc::alarm::bounds)?.max_bytes == max_bytes {
+            return Ok(());
+        }
+        let store = self.with(|store| Ok(store.clone()))?;
+        self.check_writable(&store).map_err(|error| error.context("option max_bytes is kept in the store"))?;
+        store.commit().set_max_bytes(max_bytes, Terms::own(self.durability, self.timeout))
+    }
+
     /// A write, or a refusal; the store is kept open by the caller while it waits, the handle is not.
     fn writable(&self, request: &Request) -> Result<(Arc<Store>, Terms<'static>)> {
         let store = self.with(|store| Ok(store.clone()))?;
@@ -141,7 +155,8 @@ impl Embedded {
             Some(asked) => durability(&store, asked, true)?,
             None => self.durability,
         };
-        Ok((store, Terms { durability, timeout: self.timeout, interrupted: None }))
+        let raises_alarm = self.limits.etcd_rules;
+        Ok((store, Terms { raises_alarm, ..Terms::own(durability, self.timeout) }))
     }
 
     /// What must go to the queue of writers; the rest, reads and refusals, is answered here.
@@ -150,12 +165,7 @@ impl Embedded {
         request: Request,
         completion: Completion,
     ) -> Option<(Arc<Store>, Terms<'static>, Request, Completion)> {
-        let reads = match &request {
-            Request::Range(_) => true,
-            Request::Txn(txn) => txn.is_read_only(),
-            _ => false,
-        };
-        if reads {
+        if reads(&request) {
             completion(self.call(request));
             return None;
         }
@@ -174,6 +184,17 @@ impl Embedded {
             let at = mvcc::readable(txn, request.revision, revision)?;
             Ok(RangeResult { revision, ..read::range(txn, request, at)? })
         })
+    }
+}
+
+/// Whether a request is answered without the queue of writers.
+fn reads(request: &Request) -> bool {
+    match request {
+        Request::Range(_) => true,
+        Request::Txn(txn) => txn.is_read_only(),
+        Request::Alarm(alarm) => alarm.action == AlarmAction::Get,
+        Request::Side(side) => !matches!(side, Side::Put { .. }),
+        _ => false,
     }
 }
 
@@ -225,6 +246,12 @@ impl Embedded {
             Request::Range(range) => self.range(&range).map(Answer::Range),
             Request::Txn(txn) if txn.is_read_only() => {
                 self.read(|store| txn::run_read_only(store, &txn, mvcc::current_revision(store)?)).map(Answer::Txn)
+            }
+            Request::Alarm(alarm) if alarm.action == AlarmAction::Get => {
+                self.read(|txn| mvcc::alarm::list(txn, alarm.kind)).map(Answer::Alarm)
+            }
+            Request::Side(side @ (Side::Get { .. } | Side::Scan { .. })) => {
+                self.read(|txn| mvcc::side::read(txn, &side)).map(Answer::Side)
             }
             request => {
                 let (store, terms) = self.writable(&request)?;
@@ -374,16 +401,18 @@ impl Engine for Embedded {
         self.with(|store| {
             let info = store.env().info()?;
             let txn = store.env().read()?;
-            let pages: u64 = Tree::ALL.into_iter().map(|tree| txn.tree_pages(tree)).sum::<Result<u64>>()?;
             let (writer_pid, writer_held_ms) = store.guard().writer_holder().unwrap_or((0, 0));
             let oldest = info.reader_txns.iter().min().map_or(0, |oldest| info.last_txn.saturating_sub(*oldest));
-            let alarms = if store.guard().is_poisoned() { vec!["POISONED".to_string()] } else { Vec::new() };
+            let mut alarms: Vec<String> = mvcc::alarm::active(&txn)?.iter().map(AlarmMember::to_string).collect();
+            if store.guard().is_poisoned() {
+                alarms.push("POISONED".to_string());
+            }
             Ok(Status {
                 revision: mvcc::current_revision(&txn)?,
                 compacted_revision: mvcc::compacted_revision(&txn)?,
                 keys: txn.entries(Tree::Live)?,
                 bytes_on_disk: store.bytes_on_disk(),
-                bytes_in_use: pages * info.page_bytes,
+                bytes_in_use: mvcc::alarm::bytes_in_use(&txn)?,
                 readers: info.reader_txns.len() as u32 + info.readers_idle,
                 watchers: store.pulse().hub().len() as u64,
                 leases: txn.entries(Tree::Lease)?,
@@ -395,7 +424,7 @@ impl Engine for Embedded {
                 writer_pid,
                 writer_held_ms,
                 oldest_reader: oldest,
-                max_bytes: 0,
+                max_bytes: mvcc::alarm::bounds(&txn)?.max_bytes,
             })
         })
     }
@@ -415,7 +444,7 @@ impl Engine for Embedded {
         // dropped outside the lock: the last handle closes the store, which takes a while
         let store = self.store.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(store) = &store {
-            let terms = Terms { durability: self.durability, timeout: self.timeout, interrupted: None };
+            let terms = Terms::own(self.durability, self.timeout);
             for id in store.pulse().leases().let_go(self.number) {
                 // the lease's handle closes with this one: what is not revoked in time has its TTL
                 store.commit().submit(Revoke { id }.into(), terms, Box::new(|_| {}));

@@ -36,9 +36,6 @@ const VERDICT: Duration = Duration::from_secs(1);
 
 /// Opens the store at `target`: a path, a `file:` URL or `:memory:`.
 pub(crate) fn open(target: &Path, options: &Options) -> Result<Arc<Store>> {
-    if options.max_bytes.is_some() {
-        return Err(Error::new(Code::Unsupported, "option max_bytes is not supported by this version"));
-    }
     if let Some(name) = options.cluster_option() {
         // without the network a cluster's address is refused as what it is
         if target.as_os_str() != ":memory:" {
@@ -511,12 +508,13 @@ impl<'o> Opening<'o> {
             }
         }
         let unsynced = self.options.durability == Some(Durability::None);
-        lmdb::lay(&new, self.settings.mode, !unsynced, &codec::new_meta(&random_id(), unsynced)).map_err(|error| {
-            match error.code() == Code::Io && os::is_full(&self.path) {
+        let max_bytes = self.options.max_bytes.unwrap_or(0);
+        lmdb::lay(&new, self.settings.mode, !unsynced, &codec::new_meta(&random_id(), unsynced, max_bytes)).map_err(
+            |error| match error.code() == Code::Io && os::is_full(&self.path) {
                 true => Error::new(Code::Full, format!("the disk is full ({})", error.message())).with_source(error),
                 false => error,
-            }
-        })?;
+            },
+        )?;
         fs::rename(&new, data).map_err(|e| failed(data, e))?;
         if !unsynced {
             os::sync_dir(&self.path).map_err(|e| failed(&self.path, e))?;

@@ -148,7 +148,7 @@ impl Pulse {
         if slow && !self.clock.is_in_hand() {
             wakers.extend(self.hub.progress(self.commit.now_ns()));
             if let Ok(Some(compact)) = self.auto_compact() {
-                let terms = Terms { durability: Durability::Sync, timeout: Some(SLOW), interrupted: None };
+                let terms = Terms::own(Durability::Sync, Some(SLOW));
                 self.commit.submit(compact.into(), terms, Box::new(|_| {}));
             }
         }
@@ -188,7 +188,7 @@ impl Pulse {
     pub fn catch_up(&self) {
         let lost = self.leases.catch_up();
         if let Ok(Some(compact)) = self.auto_compact() {
-            let terms = Terms { durability: Durability::Sync, timeout: None, interrupted: None };
+            let terms = Terms::own(Durability::Sync, None);
             let compact = Compact { physical: true, ..compact };
             // refused only if somebody else has compacted as far meanwhile, or the store is full
             let _ = self.commit.call(compact.into(), terms);
@@ -208,7 +208,7 @@ fn run(pulse: &Weak<Pulse>) {
         let seen = alive.guard.bell();
         let slow = slow_at <= Instant::now();
         if slow {
-            slow_at = Instant::now() + SLOW;
+            slow_at = Instant::now() + alive.hub.progress_every().unwrap_or(SLOW).min(SLOW);
         }
         let (told, wait) = alive.beat(slow);
         let idle = told.is_empty();

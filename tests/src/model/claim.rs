@@ -63,6 +63,7 @@ impl Model {
 
     /// Puts the leader's value, if it still leads.
     fn proclaim(&mut self, held: &Held, value: &[u8]) -> Result<()> {
+        self.admit_cost(256)?;
         match self.at(&held.key, When::Now) {
             Some((_, pair)) if pair.create == held.revision => {
                 let revision = self.revision + 1;

@@ -1,4 +1,4 @@
-//! A real etcd 3.5.1 as a driver, through its JSON gateway.
+//! A real etcd 3.5.1 as a driver, through its JSON gateway; or whatever else speaks as one.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -17,11 +17,11 @@ use serde_json::{Map, Value, json};
 
 pub use super::fetch::program;
 
-/// A running etcd with an empty store.
+/// A running etcd with an empty store, asked through its JSON gateway.
 pub struct Etcd {
-    child: Child,
+    /// None if it is another's to end.
+    process: Option<(Child, PathBuf)>,
     port: u16,
-    dir: PathBuf,
     watchers: RefCell<HashMap<String, Watching>>,
     /// The key of each lock that is held, by name.
     locks: RefCell<HashMap<Vec<u8>, Vec<u8>>>,
@@ -51,7 +51,7 @@ impl Etcd {
             let _ = fs::remove_dir_all(&dir);
             let (client, peer) = free_ports();
             let (client_url, peer_url) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
-            let child = Command::new(program)
+            let mut child = Command::new(program)
                 .args([
                     "--log-level",
                     "panic",
@@ -70,19 +70,33 @@ impl Etcd {
                 .stderr(Stdio::null())
                 .spawn()
                 .expect("etcd starts");
-            let (watchers, locks, elections) = Default::default();
-            let mut etcd = Etcd { child, port: client, dir: dir.clone(), watchers, locks, elections };
+            let mut etcd = Etcd::at(client);
             let until = Instant::now() + Duration::from_secs(20);
-            while Instant::now() < until && etcd.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            while Instant::now() < until && child.try_wait().is_ok_and(|ended| ended.is_none()) {
                 // it answers once it has a leader
                 if etcd.post("/v3/kv/range", &json!({"key": "AA=="})).is_ok_and(|answer| answer.get("header").is_some())
                 {
+                    etcd.process = Some((child, dir));
                     return etcd;
                 }
                 std::thread::sleep(Duration::from_millis(10));
             }
+            let _ = child.kill();
+            let _ = child.wait();
         }
         panic!("etcd does not answer");
+    }
+
+    /// One that listens on this port of loopback already.
+    pub fn at(port: u16) -> Etcd {
+        let (watchers, locks, elections) = Default::default();
+        Etcd { process: None, port, watchers, locks, elections }
+    }
+
+    /// Where it listens for clients.
+    #[allow(dead_code)]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Posts to the gateway.
@@ -138,6 +152,7 @@ impl Etcd {
             Step::Watch(..) | Step::Next(_) => self.watch(step),
             Step::Lock(_) | Step::Unlock(_) => self.lock(step),
             Step::Campaign(..) | Step::Proclaim(..) | Step::Leader(_) | Step::Resign(_) => self.election(step),
+            Step::AlarmList | Step::AlarmActivate(..) | Step::AlarmDisarm(..) => self.alarm(step),
             Step::Cancel(name) => {
                 self.watchers.borrow_mut().remove(name);
                 Ok("cancelled".into())
@@ -267,6 +282,25 @@ impl Etcd {
         })
     }
 
+    /// etcd names them in no order.
+    fn alarm(&self, step: &Step) -> std::result::Result<String, String> {
+        let ask = |body| self.ask("/v3/maintenance/alarm", body).map(|answer| alarm_members(&answer));
+        let mut alarms = match step {
+            Step::AlarmActivate(kind, member) => {
+                ask(json!({"action": "ACTIVATE", "alarm": kind.name(), "memberID": member}))?
+            }
+            _ => ask(json!({}))?,
+        };
+        if let Step::AlarmDisarm(member, kind) = step {
+            alarms.retain(|alarm| (*member == 0 || *member == alarm.member) && kind.is_none_or(|k| k == alarm.kind));
+            for AlarmMember { member, kind } in &alarms {
+                ask(json!({"action": "DEACTIVATE", "alarm": kind.name(), "memberID": member}))?;
+            }
+        }
+        alarms.sort_by_key(|alarm| (alarm.kind, alarm.member));
+        Ok(script::alarms(&alarms))
+    }
+
     fn key_value(&self, step: &Step) -> Option<String> {
         let request = match step {
             Step::Request(request) => request.clone(),
@@ -328,6 +362,7 @@ impl Watching {
         if flag(message, "canceled") {
             let reason = message.get("cancel_reason").and_then(Value::as_str).unwrap_or("");
             return Err(match number(message, "compact_revision") {
+                0 if reason.ends_with("has been compacted") => error_line(reason, 11),
                 0 => error_line(reason, 3),
                 _ => error_line("mvcc: required revision has been compacted", 11),
             });
@@ -360,9 +395,11 @@ impl Watching {
 
 impl Drop for Etcd {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.dir);
+        if let Some((child, dir)) = &mut self.process {
+            let _ = child.kill();
+            let _ = child.wait();
+            let _ = fs::remove_dir_all(dir);
+        }
     }
 }
 
@@ -378,6 +415,8 @@ fn error_line(text: &str, grpc: i64) -> String {
         "mvcc: required revision is a future revision" => Code::FutureRevision,
         "requested lease not found" => Code::LeaseNotFound,
         "lease already exists" => Code::LeaseExists,
+        "mvcc: database space exceeded" => Code::Full,
+        "corrupt cluster" => Code::Corrupt,
         "election: not leader" => Code::FailedPrecondition,
         _ => Code::InvalidArgument,
     };
@@ -386,6 +425,8 @@ fn error_line(text: &str, grpc: i64) -> String {
         Code::Compacted | Code::FutureRevision => 11,
         Code::LeaseNotFound => 5,
         Code::LeaseExists => 9,
+        Code::Full => 8,
+        Code::Corrupt => 15,
         _ if text == "too large lease TTL" => 11,
         // the services of locks and elections have no code of their own
         _ if text.starts_with("election: ") => 2,
@@ -468,6 +509,16 @@ fn compare_json(compare: &Compare) -> Value {
 /// Numbers come as strings, and not at all when they are 0.
 fn number(value: &Value, name: &str) -> i64 {
     value.get(name).and_then(Value::as_str).map_or(0, |text| text.parse().expect("a number"))
+}
+
+fn alarm_members(answer: &Value) -> Vec<AlarmMember> {
+    let kind = |alarm: &Value| {
+        let name = alarm.get("alarm").and_then(Value::as_str);
+        AlarmKind::ALL.into_iter().find(|kind| Some(kind.name()) == name).expect("a kind of alarm")
+    };
+    let member =
+        |alarm: &Value| alarm.get("memberID").and_then(Value::as_str).map_or(0, |text| text.parse().expect("a number"));
+    list(answer, "alarms").map(|alarm| AlarmMember { member: member(alarm), kind: kind(alarm) }).collect()
 }
 
 fn flag(value: &Value, name: &str) -> bool {

@@ -7,17 +7,36 @@
 //! Reads run where they are asked, writes join the store's group commit through `Db::submit`, so that
 //! a request in flight costs no thread.
 
+mod auth;
+mod authority;
+mod cluster;
+mod election;
+mod gateway;
+mod health;
 mod kv;
+mod lease;
+mod line;
 mod listen;
+mod lock;
+mod maintenance;
 mod reply;
 mod router;
 mod serve;
 mod store;
 mod tls;
+mod watch;
 
+pub(crate) use auth::Auth;
+pub(crate) use cluster::Cluster;
+pub(crate) use election::ElectionService;
+pub(crate) use health::Health;
 pub(crate) use kv::Kv;
+pub(crate) use lease::Lease;
+pub(crate) use lock::LockService;
+pub(crate) use maintenance::Maintenance;
 pub use serve::{Level, Serve, Server, serve};
 pub(crate) use store::Store;
+pub(crate) use watch::WatchService;
 
 /// What a service answers a unary request.
 pub(crate) type Answered<T> = Result<tonic::Response<T>, tonic::Status>;

@@ -9,19 +9,19 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::routing::future::RouteFuture;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep};
 use tonic::{Code, Status};
 
+use super::gateway;
 use super::serve::Level;
 use super::store::Store;
 
 /// Bytes of requests that have not come whole, or wait for a commit, and of answers that wait for slow
 /// readers, in the whole server. What comes beyond it is refused, unless it is alone.
-const HELD_BYTES_MAX: usize = 512 << 20;
+pub(super) const HELD_BYTES_MAX: usize = 512 << 20;
 /// Smaller messages are not counted into it: the number of requests bounds them.
 const HELD_BYTES_MIN: usize = 16 << 10;
 /// The head of each message of gRPC: whether it is compressed, and its length.
@@ -87,9 +87,17 @@ impl Drop for Call {
     }
 }
 
+/// Where the body of a request comes from.
+pub(super) enum Source {
+    /// A client of gRPC.
+    Connection(Incoming),
+    /// The JSON gateway.
+    Gateway(tonic::body::Body),
+}
+
 /// The body of a request.
 pub(super) struct Sent {
-    body: Incoming,
+    body: Source,
     call: Arc<Call>,
     /// Whether messages are taken one by one, so that only the last can be held.
     is_stream: bool,
@@ -102,7 +110,7 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    pub fn new(body: Incoming, call: Arc<Call>, is_stream: bool) -> Sent {
+    pub fn new(body: Source, call: Arc<Call>, is_stream: bool) -> Sent {
         Sent { body, call, is_stream, pending: 0, missing: 0, head: ([0; MESSAGE_HEAD_BYTES], 0) }
     }
 
@@ -149,52 +157,65 @@ impl Body for Sent {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let frame = ready!(match &mut self.body {
+            Source::Connection(body) => {
+                Pin::new(body).poll_frame(cx).map_err(|error| Status::from_error(Box::new(error)))
+            }
+            Source::Gateway(body) => Pin::new(body).poll_frame(cx),
+        });
         if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
             self.came(data)?;
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(|error| Status::from_error(Box::new(error)))))
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.body {
+            Source::Connection(body) => body.is_end_stream(),
+            Source::Gateway(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.body {
+            Source::Connection(body) => body.size_hint(),
+            Source::Gateway(body) => body.size_hint(),
+        }
     }
 }
 
 /// When a client stops waiting.
 pub(super) type Deadline = Option<Pin<Box<Sleep>>>;
 
-/// Reads the header `grpc-timeout`: up to eight digits and a unit.
+/// What the header `grpc-timeout` asks for.
 ///
 /// # Errors
 ///
 /// `Internal`, as grpc-go answers a header that it cannot read.
 pub(super) fn deadline(headers: &HeaderMap) -> Result<Deadline, Status> {
     let Some(value) = headers.get("grpc-timeout") else { return Ok(None) };
-    let read = || {
-        let (unit, digits) = value.as_bytes().split_last()?;
-        if digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
-            return None;
-        }
-        let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-        Some(match unit {
-            b'H' => Duration::from_secs(number * 3600),
-            b'M' => Duration::from_secs(number * 60),
-            b'S' => Duration::from_secs(number),
-            b'm' => Duration::from_millis(number),
-            b'u' => Duration::from_micros(number),
-            b'n' => Duration::from_nanos(number),
-            _ => return None,
-        })
-    };
-    match read() {
+    match timeout(value.as_bytes()) {
         Some(time) => Ok(Some(Box::pin(sleep(time)))),
         None => Err(Status::internal(format!("malformed grpc-timeout: {value:?}"))),
     }
+}
+
+/// Up to eight digits and a unit.
+fn timeout(text: &[u8]) -> Option<Duration> {
+    let (unit, digits) = text.split_last()?;
+    if digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some(match unit {
+        b'H' => Duration::from_secs(number * 3600),
+        b'M' => Duration::from_secs(number * 60),
+        b'S' => Duration::from_secs(number),
+        b'm' => Duration::from_millis(number),
+        b'u' => Duration::from_micros(number),
+        b'n' => Duration::from_nanos(number),
+        _ => return None,
+    })
 }
 
 fn too_late() -> Status {
@@ -203,12 +224,14 @@ fn too_late() -> Status {
 
 type GrpcFuture = Pin<Box<dyn Future<Output = Result<Response<tonic::body::Body>, Infallible>> + Send>>;
 
+type HttpFuture = Pin<Box<dyn Future<Output = Response<tonic::body::Body>> + Send>>;
+
 /// An answer that is being made.
 pub(super) struct Answering(Kind);
 
 enum Kind {
     Grpc { future: GrpcFuture, call: Arc<Call>, deadline: Deadline },
-    Http(Pin<Box<RouteFuture<Infallible>>>),
+    Http(HttpFuture),
     Refused(Option<Response<Reply>>),
 }
 
@@ -217,8 +240,8 @@ impl Answering {
         Answering(Kind::Grpc { future, call, deadline })
     }
 
-    pub fn http(future: RouteFuture<Infallible>) -> Answering {
-        Answering(Kind::Http(Box::pin(future)))
+    pub fn http(future: HttpFuture) -> Answering {
+        Answering(Kind::Http(future))
     }
 
     pub fn refused(status: Status, call: Option<Arc<Call>>) -> Answering {
@@ -245,9 +268,13 @@ impl Future for Answering {
                 };
                 Poll::Ready(Ok(finish(answer, call, deadline)))
             }
-            Kind::Http(future) => future.as_mut().poll(cx).map_ok(|answer| {
-                answer.map(|body| Reply { body: tonic::body::Body::new(body), call: None, deadline: None, over: false })
-            }),
+            Kind::Http(future) => {
+                let answer = match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+                    Ok(answer) => ready!(answer),
+                    Err(_) => gateway::refused(&Status::internal("etcdserver: internal error")),
+                };
+                Poll::Ready(Ok(answer.map(|body| Reply { body, call: None, deadline: None, over: false })))
+            }
             Kind::Refused(answer) => match answer.take() {
                 Some(answer) => Poll::Ready(Ok(answer)),
                 None => Poll::Pending,
@@ -386,25 +413,20 @@ fn in_words(status: Status, store: &Store) -> Status {
 mod tests {
     use super::*;
 
-    #[tokio::test(flavor = "current_thread", start_paused = true)]
-    async fn deadlines_are_read_as_grpc_says() {
-        let read = |text: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("grpc-timeout", HeaderValue::from_static(text));
-            let now = tokio::time::Instant::now();
-            deadline(&headers).map(|deadline| deadline.map(|sleep| sleep.deadline() - now))
-        };
+    #[test]
+    fn timeouts_are_read_as_grpc_says() {
         for (text, time) in [
             ("1H", Duration::from_secs(3600)),
             ("2M", Duration::from_secs(120)),
             ("99999999S", Duration::from_secs(99_999_999)),
             ("5m", Duration::from_millis(5)),
+            ("6u", Duration::from_micros(6)),
+            ("7n", Duration::from_nanos(7)),
         ] {
-            assert_eq!(read(text).expect("it can be read"), Some(time), "{text}");
+            assert_eq!(timeout(text.as_bytes()), Some(time), "{text}");
         }
         for text in ["", "S", "1", "1s", "-1S", "+1S", "123456789S", "1.5S"] {
-            assert_eq!(read(text).map(|_| ()).map_err(|status| status.code()), Err(Code::Internal), "{text:?}");
+            assert_eq!(timeout(text.as_bytes()), None, "{text:?}");
         }
-        assert!(deadline(&HeaderMap::new()).expect("there is none").is_none());
     }
 }

@@ -13,11 +13,20 @@ use tonic::codec::CompressionEncoding;
 use tonic::{Code, Status};
 use tower::Service;
 
-use super::Kv;
-use super::reply::{Answering, Call, Reply, Sent, deadline};
+use super::gateway::Gateway;
+use super::reply::{Answering, Call, Reply, Sent, Source, deadline};
 use super::store::Store;
+use super::{Auth, Cluster, ElectionService, Health, Kv, Lease, LockService, Maintenance, WatchService};
 use crate::pb::METHODS;
+use crate::pb::etcdserverpb::auth_server::AuthServer;
+use crate::pb::etcdserverpb::cluster_server::ClusterServer;
 use crate::pb::etcdserverpb::kv_server::KvServer;
+use crate::pb::etcdserverpb::lease_server::LeaseServer;
+use crate::pb::etcdserverpb::maintenance_server::MaintenanceServer;
+use crate::pb::etcdserverpb::watch_server::WatchServer;
+use crate::pb::health::health_server::HealthServer;
+use crate::pb::v3electionpb::election_server::ElectionServer;
+use crate::pb::v3lockpb::lock_server::LockServer;
 
 /// Requests and streams that a server has under way at a time; each takes some kilobytes.
 const REQUESTS_MAX: i64 = 100_000;
@@ -55,6 +64,14 @@ macro_rules! services {
 
 services! {
     kv: "etcdserverpb.KV", KvServer, Kv;
+    lease: "etcdserverpb.Lease", LeaseServer, Lease;
+    maintenance: "etcdserverpb.Maintenance", MaintenanceServer, Maintenance;
+    cluster: "etcdserverpb.Cluster", ClusterServer, Cluster;
+    auth: "etcdserverpb.Auth", AuthServer, Auth;
+    health: "grpc.health.v1.Health", HealthServer, Health;
+    watch: "etcdserverpb.Watch", WatchServer, WatchService;
+    lock: "v3lockpb.Lock", LockServer, LockService;
+    election: "v3electionpb.Election", ElectionServer, ElectionService;
 }
 
 /// What serves the requests of all connections.
@@ -66,7 +83,7 @@ struct Routes {
     services: Services,
     /// Path of a method to its place in [`METHODS`].
     methods: HashMap<String, usize>,
-    gateway: axum::Router,
+    gateway: Gateway,
 }
 
 impl Router {
@@ -76,11 +93,12 @@ impl Router {
             store: store.clone(),
             services: Services::new(store),
             methods: paths.zip(0..).collect(),
-            gateway: axum::Router::new(),
+            gateway: Gateway::new(store.clone()),
         }))
     }
 
-    fn grpc(&self, request: Request<Incoming>) -> Answering {
+    /// Calls a method of gRPC: for clients of it, and for the gateway.
+    pub fn grpc(&self, request: Request<Source>) -> Answering {
         let Router(routes) = self;
         let path = request.uri().path();
         let Some(&index) = routes.methods.get(path) else {
@@ -113,8 +131,11 @@ impl hyper::service::Service<Request<Incoming>> for Router {
 
     fn call(&self, request: Request<Incoming>) -> Answering {
         match is_grpc(&request) {
-            true => self.grpc(request),
-            false => Answering::http(self.0.gateway.clone().call(request)),
+            true => self.grpc(request.map(Source::Connection)),
+            false => {
+                let router = self.clone();
+                Answering::http(Box::pin(async move { router.0.gateway.answer(&router, request).await }))
+            }
         }
     }
 }

@@ -79,7 +79,7 @@ fn try_group(shared: &Shared, members: &mut Vec<Arc<Pending>>) -> std::result::R
         let Some(member) = shared.queue.take_next() else { break };
         bytes += member.bytes();
         members.push(member.clone());
-        outcomes.push(apply(shared, &mut writer, &member.work));
+        outcomes.push(apply(shared, &mut writer, &member));
         if writer.is_torn() {
             return Err(Failed::Alone);
         }
@@ -98,19 +98,22 @@ fn try_group(shared: &Shared, members: &mut Vec<Arc<Pending>>) -> std::result::R
 /// One member in a transaction of its own.
 fn alone(shared: &Shared, member: &Arc<Pending>) -> Result<Outcome> {
     let mut writer = shared.writer()?;
-    let outcome = apply(shared, &mut writer, &member.work)?;
-    if writer.has_written() {
+    let outcome = apply(shared, &mut writer, member);
+    // a refusal may have raised an alarm
+    if writer.has_written() && !writer.is_torn() {
         commit(shared, writer, shared.is_lazy(std::slice::from_ref(member)))?;
     }
-    Ok(outcome)
+    outcome
 }
 
-fn apply(shared: &Shared, writer: &mut Writer, work: &Work) -> Result<Outcome> {
+fn apply(shared: &Shared, writer: &mut Writer, member: &Pending) -> Result<Outcome> {
+    let work = &member.work;
     if matches!(work, Work::Expire | Work::Request(Request::LeaseGrant(_))) {
         writer.set_time(shared.now_ns());
     }
     match work {
-        Work::Request(request) => writer.apply(request).map(Outcome::Answer),
+        Work::Request(request) => writer.apply(request, member.raises_alarm).map(Outcome::Answer),
+        Work::MaxBytes(most) => writer.set_max_bytes(*most).map(|()| Outcome::Step(true)),
         Work::Sweep => writer.sweep(SWEEP_EVENTS).map(Outcome::Step),
         Work::Expire => writer.expire(EXPIRE_LEASES).map(Outcome::Step),
     }

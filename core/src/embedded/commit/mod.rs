@@ -48,9 +48,16 @@ pub(crate) struct Terms<'a> {
     pub timeout: Option<Duration>,
     /// Asked now and then while it waits; true takes it back.
     pub interrupted: Option<Interrupted<'a>>,
+    /// A request beyond the quota raises NOSPACE.
+    pub raises_alarm: bool,
 }
 
 impl Terms<'_> {
+    /// For what nobody's handle asks for.
+    pub fn own(durability: Durability, timeout: Option<Duration>) -> Terms<'static> {
+        Terms { durability, timeout, interrupted: None, raises_alarm: false }
+    }
+
     fn deadline(&self) -> Option<Instant> {
         self.timeout.and_then(|timeout| Instant::now().checked_add(timeout))
     }
@@ -169,7 +176,7 @@ impl Committer {
         let physical = matches!(&request, Request::Compact(compact) if compact.physical);
         let completion = if physical { self.after_sweep(completion) } else { completion };
         let waiter = Waiter::Completion(Mutex::new(Some(completion)));
-        let pending = Pending::new(Work::Request(request), terms.durability, terms.deadline(), waiter);
+        let pending = Pending::new(Work::Request(request), &terms, waiter);
         together.0.push(pending.clone());
         Submitted::new(move || pending.withdraw())
     }
@@ -179,6 +186,11 @@ impl Committer {
         if self.shared.queue.join_all(together.0) {
             self.shared.order(|orders| &orders.lead);
         }
+    }
+
+    /// Gives the store this quota; 0 is none.
+    pub fn set_max_bytes(&self, max_bytes: u64, terms: Terms) -> Result<()> {
+        self.shared.wait_for(Work::MaxBytes(max_bytes), terms).map(drop)
     }
 
     /// Revokes every lease that is due, and waits for it.
@@ -264,7 +276,7 @@ impl Shared {
     fn wait_for(self: &Arc<Self>, work: Work, terms: Terms) -> Result<Outcome> {
         with_parker(|parker| {
             let waiter = Waiter::Thread(parker.unparker().clone());
-            let own = Pending::new(work, terms.durability, terms.deadline(), waiter);
+            let own = Pending::new(work, &terms, waiter);
             if self.queue.join(own.clone()) {
                 self.lead_for(&own, terms.interrupted)?;
             }
@@ -412,6 +424,7 @@ impl Shared {
             Work::Sweep => true,
             // gives revisions, of which none may be given twice
             Work::Expire => false,
+            Work::MaxBytes(_) => member.durability == Durability::Lazy,
         };
         !self.unsynced && members.iter().all(may)
     }
@@ -558,7 +571,7 @@ impl Shared {
     fn expire_leases_in_time(self: &Arc<Self>, orders: &Orders) {
         let unwanted = || self.is_worker_wanted(orders);
         let timeout = Some(EXPIRE_TIMEOUT);
-        let terms = Terms { durability: Durability::Sync, timeout, interrupted: Some(&unwanted) };
+        let terms = Terms { interrupted: Some(&unwanted), ..Terms::own(Durability::Sync, timeout) };
         let _ = self.expire_leases(terms);
     }
 
@@ -579,7 +592,7 @@ impl Shared {
     fn sweep_unless_stopped(self: &Arc<Self>, orders: &Orders) -> Result<()> {
         let unwanted = || self.is_worker_wanted(orders);
         let timeout = Some(SWEEP_TIMEOUT);
-        let terms = Terms { durability: Durability::Lazy, timeout, interrupted: Some(&unwanted) };
+        let terms = Terms { interrupted: Some(&unwanted), ..Terms::own(Durability::Lazy, timeout) };
         while !orders.stop.load(Ordering::Acquire) {
             self.expire();
             if orders.is_due(&orders.leases) {
@@ -614,7 +627,7 @@ mod tests {
     fn closing_does_not_wait_for_the_lock_that_a_sweep_needs() {
         let limit = SWEEP_TIMEOUT / 2;
         let store = opening::open(Path::new(":memory:"), &Options::new()).expect("a store");
-        let terms = Terms { durability: Durability::None, timeout: None, interrupted: None };
+        let terms = Terms::own(Durability::None, None);
         store.commit().call(Put::new("k", "v").into(), terms).expect("put");
         let (promised, is_promised) = channel();
         let (held, is_held) = channel();
@@ -644,7 +657,7 @@ mod tests {
     #[test]
     fn a_submitted_request_is_refused_in_its_time_while_the_worker_waits_for_the_lock() {
         let store = opening::open(Path::new(":memory:"), &Options::new()).expect("a store");
-        let terms = Terms { durability: Durability::None, timeout: None, interrupted: None };
+        let terms = Terms::own(Durability::None, None);
         store.commit().call(Put::new("k", "v").into(), terms).expect("put");
         let _lock = store.guard().lock_writer(None, None).expect("nobody holds it");
         let orders: [fn(&Orders) -> &AtomicBool; 2] = [|orders| &orders.leases, |orders| &orders.sweep];

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use crossbeam::sync::{Parker, Unparker};
 
+use super::Terms;
 use crate::engine::Completion;
 use crate::error::Result;
 use crate::request::{Answer, Durability, Request};
@@ -25,6 +26,8 @@ const GONE: u8 = 3;
 pub(crate) enum Work {
     /// A user's request, validated.
     Request(Request),
+    /// The store's quota is to be this.
+    MaxBytes(u64),
     /// One step of the sweep; its answer is whether the sweep is at its end.
     Sweep,
     /// Revokes leases that are due, some of them; its answer is whether those were all.
@@ -35,7 +38,7 @@ pub(crate) enum Work {
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Answer(Answer),
-    /// A step of a sweep or of an expiry; whether it was the last.
+    /// A step of a sweep or of an expiry, whether it was the last; or something done at once.
     Step(bool),
 }
 
@@ -52,6 +55,8 @@ pub(super) struct Pending {
     pub work: Work,
     pub durability: Durability,
     pub deadline: Option<Instant>,
+    /// Refused by the quota it raises an alarm.
+    pub raises_alarm: bool,
     pub waiter: Waiter,
     state: AtomicU8,
     /// Its thread has been made leader.
@@ -60,11 +65,12 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    pub fn new(work: Work, durability: Durability, deadline: Option<Instant>, waiter: Waiter) -> Arc<Pending> {
+    pub fn new(work: Work, terms: &Terms, waiter: Waiter) -> Arc<Pending> {
         Arc::new(Pending {
             work,
-            durability,
-            deadline,
+            durability: terms.durability,
+            deadline: terms.deadline(),
+            raises_alarm: terms.raises_alarm,
             waiter,
             state: AtomicU8::new(QUEUED),
             appointed: AtomicBool::new(false),
@@ -76,7 +82,7 @@ impl Pending {
     pub fn bytes(&self) -> u64 {
         match &self.work {
             Work::Request(request) => request_bytes(request),
-            Work::Sweep | Work::Expire => 0,
+            Work::Sweep | Work::Expire | Work::MaxBytes(_) => 0,
         }
     }
 

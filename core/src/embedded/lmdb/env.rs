@@ -45,7 +45,6 @@ pub(crate) struct EnvOptions {
 /// What the environment says of itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Info {
-    pub page_bytes: u64,
     pub last_txn: u64,
     /// The transaction that each reader in the table reads, over all processes.
     pub reader_txns: Vec<u64>,
@@ -233,12 +232,16 @@ impl Env {
         Ok(info.last_txnid() as u64)
     }
 
+    /// How many pages the file has up to the last that any commit used.
+    pub(super) fn pages(&self) -> Result<u64> {
+        let info = self.env.info().map_err(|e| error(e.to_err_code(), "status"))?;
+        Ok(info.last_pgno() as u64 + 1)
+    }
+
     /// Sizes and readers.
     pub fn info(&self) -> Result<Info> {
-        let stat = self.env.stat().map_err(|e| error(e.to_err_code(), "status"))?;
         let (parked, reading): (Vec<_>, Vec<_>) = self.reader_lines().into_iter().partition(|line| line.1.is_none());
         Ok(Info {
-            page_bytes: stat.page_size().into(),
             last_txn: self.last_txn()?,
             reader_txns: reading.into_iter().filter_map(|line| line.1).collect(),
             readers_idle: parked.len() as u32,

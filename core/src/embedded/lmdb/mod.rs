@@ -33,7 +33,7 @@ pub(crate) enum Tree {
     Lkey,
     /// What the store says of itself.
     Meta,
-    /// Small records that raise no revision: the time index.
+    /// Small records that raise no revision: the time index, alarms, whatever [`Side`](crate::Side) writes.
     Side,
     /// Keys over 480 bytes (a later version's work).
     Part,

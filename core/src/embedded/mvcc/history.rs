@@ -308,10 +308,7 @@ mod tests {
     use crate::request::{Compact, Delete, Durability, Put, Request};
 
     fn run(store: &Store, request: impl Into<Request>) {
-        store
-            .commit()
-            .call(request.into(), Terms { durability: Durability::None, timeout: None, interrupted: None })
-            .unwrap();
+        store.commit().call(request.into(), Terms::own(Durability::None, None)).unwrap();
     }
 
     /// Steps of a read at `revision` of a key that stands in `live`, and the revision it finds.

@@ -11,7 +11,7 @@ use crate::embedded::lmdb::{Tree, Txn};
 use crate::embedded::slots::{DEAD, NO_DEADLINE, Place, this_process};
 use crate::error::{Code, Error, Result};
 use crate::model::LeaseId;
-use crate::request::{Grant, LeaseGrant, LeaseRevoke, Revoke};
+use crate::request::{AlarmKind, Grant, LeaseGrant, LeaseRevoke, Revoke};
 
 const NS: u64 = 1_000_000_000;
 
@@ -208,8 +208,12 @@ impl Writer<'_> {
     }
 
     /// Revokes what is past its deadline or has lost its process, each lease in a revision of its
-    /// own, at most so many; answers whether that was all.
+    /// own, at most so many; answers whether that was all. While an alarm forbids to write, nothing is
+    /// revoked, and whoever looks at the time asks again.
     pub fn expire(&mut self, most: usize) -> Result<bool> {
+        if self.bounds().has(AlarmKind::Corrupt) {
+            return Ok(true);
+        }
         let guard = self.guard();
         let (mut revoked, gone) = (0, guard.gone_owners());
         let is_due =

@@ -2,12 +2,15 @@
 //!
 //! [`read`] answers from the present and the past, [`history`] follows one key's chain, [`write`]
 //! makes revisions, [`txn`] compares and runs lists of operations, [`compact`] promises and sweeps,
-//! [`lease`] takes keys with their leases, [`time`] tells which revision was when.
+//! [`lease`] takes keys with their leases, [`time`] tells which revision was when, [`alarm`] says
+//! what must not be written, [`side`] keeps records beside the keys.
 
+pub(crate) mod alarm;
 pub(crate) mod compact;
 pub(crate) mod history;
 pub(crate) mod lease;
 pub(crate) mod read;
+pub(crate) mod side;
 pub(crate) mod time;
 pub(crate) mod txn;
 pub(crate) mod write;
@@ -20,12 +23,18 @@ use crate::request::KEY_BYTES_MAX;
 
 /// The current revision: of the last event, of the compaction, or of the last gap, else 1.
 pub(crate) fn current_revision(txn: &Txn) -> Result<Revision> {
+    Ok(revisions(txn)?.0)
+}
+
+/// The current revision, and the compacted one.
+pub(crate) fn revisions(txn: &Txn) -> Result<(Revision, Revision)> {
     let last = match txn.cursor(Tree::Log)?.last()? {
         Some((key, _)) => Rev::from_key(key)?.main,
         None => 1,
     };
     let base = meta_number(txn, meta::BASE_REV)?.unwrap_or(1);
-    Ok(last.max(base).max(compacted_revision(txn)?).max(1))
+    let compacted = compacted_revision(txn)?;
+    Ok((last.max(base).max(compacted).max(1), compacted))
 }
 
 /// The revision below which reads fail; -1 before the first compaction.

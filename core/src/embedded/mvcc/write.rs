@@ -2,8 +2,8 @@
 
 use super::lease::{self, SlotLog};
 use super::read::{self, Pairs, Walk};
-use super::{At, compact, compacted_revision, current_revision, history, time, txn};
-use crate::embedded::codec::{self, Header, INLINE_BYTES_MAX, Rev, meta};
+use super::{At, alarm, compact, history, time, txn};
+use crate::embedded::codec::{self, Bounds, Header, INLINE_BYTES_MAX, Rev, meta};
 use crate::embedded::guard::Guard;
 use crate::embedded::lmdb::{Tree, WriteTxn};
 use crate::error::{Code, Error, Result, show};
@@ -29,6 +29,7 @@ pub(crate) struct Writer<'e> {
     current: Revision,
     compacted: Revision,
     inline_bytes_max: usize,
+    bounds: Bounds,
     dead_entries: u64,
     /// Events written by the request under way; the number of the next one.
     sub: u32,
@@ -43,15 +44,16 @@ impl<'e> Writer<'e> {
             Some(bytes) => codec::number(meta::INLINE_LIMIT, bytes)?,
             None => i64::from(INLINE_BYTES_MAX),
         };
-        let current = current_revision(&txn)?;
+        let (current, compacted) = super::revisions(&txn)?;
         Ok(Writer {
             guard,
             now_ns: 0,
             slots: SlotLog::new(guard),
             first: current,
             current,
-            compacted: compacted_revision(&txn)?,
+            compacted,
             inline_bytes_max: inline_bytes_max.max(0) as usize,
+            bounds: alarm::bounds(&txn)?,
             dead_entries: txn.entries(Tree::Dead)?,
             txn,
             sub: 0,
@@ -66,9 +68,11 @@ impl<'e> Writer<'e> {
         self.now_ns = now_ns;
     }
 
-    /// Runs one request, validated before, in one revision.
-    pub fn apply(&mut self, request: &Request) -> Result<Answer> {
+    /// Runs one request, validated before, in one revision. `raises_alarm`: refused by the quota, it
+    /// leaves an alarm, which is to be committed all the same.
+    pub fn apply(&mut self, request: &Request, raises_alarm: bool) -> Result<Answer> {
         self.sub = 0;
+        self.admit(request, raises_alarm)?;
         let answer = self.run(request);
         match &answer {
             // LMDB's own errors may leave a transaction that cannot go on
@@ -103,9 +107,8 @@ impl<'e> Writer<'e> {
                 self.wrote = true;
                 Answer::LeaseRevoke(answer)
             }
-            Request::Alarm(_) | Request::Side(_) => {
-                return Err(Error::new(Code::Unsupported, "alarms are not supported yet"));
-            }
+            Request::Alarm(request) => Answer::Alarm(self.alarm(request)?),
+            Request::Side(request) => Answer::Side(self.side(request)?),
         })
     }
 
@@ -152,6 +155,17 @@ impl<'e> Writer<'e> {
         }
         time::note(&mut self.txn, minute, self.first)?;
         Ok(true)
+    }
+
+    /// The quota, and what alarms are active.
+    pub(super) fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    /// Takes over what has been written of them.
+    pub(super) fn read_bounds(&mut self) -> Result<()> {
+        self.bounds = alarm::bounds(&self.txn)?;
+        Ok(())
     }
 
     pub(super) fn guard(&self) -> &'e Guard {

@@ -1,0 +1,62 @@
+//! Records beside the keys: read and written by name, in no revision.
+
+use super::write::Writer;
+use crate::embedded::lmdb::{Tree, Txn};
+use crate::error::Result;
+use crate::request::{Side, SideResult};
+
+/// Records read, and whether everything that a put relies on is unchanged.
+pub(crate) fn read(txn: &Txn, request: &Side) -> Result<SideResult> {
+    let mut answer = SideResult { revision: super::current_revision(txn)?, ..SideResult::default() };
+    match request {
+        Side::Get { name } => {
+            answer.records.extend(txn.get(Tree::Side, name)?.map(|value| (name.clone(), value.to_vec())));
+        }
+        Side::Scan { prefix, after, limit } => answer.records = scan(txn, prefix, after, *limit)?,
+        Side::Put { unchanged, .. } => answer.written = is_unchanged(txn, unchanged)?,
+    }
+    Ok(answer)
+}
+
+fn scan(txn: &Txn, prefix: &[u8], after: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut records = Vec::new();
+    let from = super::bound(prefix.max(after));
+    let mut cursor = txn.cursor(Tree::Side)?;
+    let mut entry = cursor.seek(&from)?;
+    while let Some((name, value)) = entry.filter(|(name, _)| name.starts_with(prefix)) {
+        if name > after {
+            records.push((name.to_vec(), value.to_vec()));
+        }
+        if records.len() == limit && limit > 0 {
+            break;
+        }
+        entry = cursor.next()?;
+    }
+    Ok(records)
+}
+
+fn is_unchanged(txn: &Txn, unchanged: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<bool> {
+    for (name, value) in unchanged {
+        if txn.get(Tree::Side, name)? != value.as_deref() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+impl Writer<'_> {
+    pub(super) fn side(&mut self, request: &Side) -> Result<SideResult> {
+        let answer = read(self.txn(), request)?;
+        if let Side::Put { records, .. } = request
+            && answer.written
+        {
+            self.maintain(|txn| {
+                records.iter().try_for_each(|(name, value)| match value {
+                    Some(value) => txn.put(Tree::Side, name, value),
+                    None => txn.delete(Tree::Side, name).map(drop),
+                })
+            })?;
+        }
+        Ok(SideResult { revision: self.current(), ..answer })
+    }
+}
