@@ -349,7 +349,15 @@ impl<'a> Reader<'a> {
     /// What is to be followed.
     pub fn watch(&mut self) -> Result<Watch> {
         let [prev_kv, no_put, no_delete, progress] = self.flags()?;
-        Ok(Watch { prev_kv, no_put, no_delete, progress, start_revision: self.number()?, range: self.key_range()? })
+        Ok(Watch {
+            prev_kv,
+            no_put,
+            no_delete,
+            progress,
+            start_revision: self.number()?,
+            range: self.key_range()?,
+            ..Watch::default()
+        })
     }
 
     /// A member of the options, if it was set.
