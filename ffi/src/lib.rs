@@ -12,6 +12,7 @@ mod history;
 mod lease;
 mod lock;
 mod range;
+mod server;
 mod snapshot;
 mod transact;
 mod txn;

@@ -116,6 +116,7 @@ const RUST_ALONE: &[(&str, &str)] = &[
     ("Lease::stop", ""),
     ("Election::proclamation", ""),
     ("Election::claim", ""),
+    ("Election::leader_request", "leader without a wait"),
     ("Leaders::watcher", ""),
     ("Leaders::try_next", "next without a wait"),
     ("Clock::system", "no clock given"),

@@ -7,7 +7,7 @@ const { native, flush, mail, scratch, view: scratchView, SCRATCH_BYTES } = requi
 const KIND = { get: 0, range: 1, put: 2, delete: 3, txn: 4, compact: 5, history: 6, status: 7, check: 8, snapshot: 9, scan: 10, changes: 11, diff: 12, leaseGrant: 13, leaseRevoke: 14, leaseKeepAlive: 15, leaseTimeToLive: 16, leaseList: 17, revisionAt: 18 }
 /** Where a request keeps its kind, see request.js. */
 const KIND_OF = Symbol.for('libkv.kind')
-const ANSWER = { error: 0, none: 1, pair: 2, put: 3, range: 4, delete: 5, txn: 6, compact: 7, status: 8, check: 9, events: 10, changes: 11, pairs: 12, number: 13, batches: 14, leaseGrant: 15, leaseRevoke: 16, leaseKeepAlive: 17, leaseTimeToLive: 18, leases: 19, lease: 20, claim: 21 }
+const ANSWER = { error: 0, none: 1, pair: 2, put: 3, range: 4, delete: 5, txn: 6, compact: 7, status: 8, check: 9, events: 10, changes: 11, pairs: 12, number: 13, batches: 14, leaseGrant: 15, leaseRevoke: 16, leaseKeepAlive: 17, leaseTimeToLive: 18, leases: 19, lease: 20, claim: 21, server: 22 }
 
 // --- Writing. One request at a time, from `begin` to the call: nothing of the user's runs between.
 
@@ -374,6 +374,7 @@ READ[ANSWER.leaseTimeToLive] = () => ({
 })
 READ[ANSWER.leases] = () => list(id)
 READ[ANSWER.lease] = () => ({ handle: number(), id: id(), ttlSeconds: number() })
+READ[ANSWER.server] = () => ({ number: number(), address: text() })
 READ[ANSWER.claim] = () => ({ isHeld: readFlag(), revision: number(), key: copied(count()) })
 
 function answer() {

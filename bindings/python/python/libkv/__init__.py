@@ -79,6 +79,7 @@ from libkv._libkv import (
     Range,
     RangeResult,
     Scan,
+    Server,
     Snapshot,
     Status,
     Transaction,
@@ -88,6 +89,7 @@ from libkv._libkv import (
     Watcher,
     __version__,
     open,  # noqa: A004 - as sqlite3.connect would be, had it a path for a name
+    serve,
 )
 
 __all__ = [
@@ -143,6 +145,7 @@ __all__ = [
     "RangeResult",
     "ReadOnlyError",
     "Scan",
+    "Server",
     "Snapshot",
     "Status",
     "TimeoutError",
@@ -159,4 +162,5 @@ __all__ = [
     "Watcher",
     "__version__",
     "open",
+    "serve",
 ]
