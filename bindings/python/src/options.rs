@@ -84,7 +84,8 @@ fn set(options: &mut libkv::Options, name: &str, given: &Bound<'_, PyAny>) -> Py
     Ok(())
 }
 
-fn unsigned(name: &str, given: &Bound<'_, PyAny>) -> PyResult<u64> {
+/// A number from 0 on.
+pub fn unsigned(name: &str, given: &Bound<'_, PyAny>) -> PyResult<u64> {
     let number: u64 = sized(name, given, "0 to 2^64 - 1")?;
     Ok(number)
 }

@@ -52,6 +52,7 @@ from libkv._errors import (
     UnsupportedError,
 )
 from libkv._libkv import (
+    AlarmMember,
     Change,
     ChangeScan,
     CheckReport,
@@ -91,6 +92,7 @@ from libkv._libkv import (
 )
 
 __all__ = [
+    "AlarmMember",
     "BusyError",
     "CancelledError",
     "Change",
