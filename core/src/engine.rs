@@ -298,6 +298,18 @@ pub trait WatchStream: Send + Sync {
     /// `compacted`, `cancelled` and `closed` are its end.
     fn next_page(&self) -> Result<WatchPage>;
 
+    /// As [`next_page`](WatchStream::next_page), for tasks that share a thread: looks at no more than a
+    /// stretch of the log. Where that had nothing and was not all, the waker is called at once.
+    fn next_page_briefly(&self) -> Result<WatchPage> {
+        self.next_page()
+    }
+
+    /// The store's revision now, if all that matches up to it has been handed out; none if something has
+    /// not, if it begins in the future, or if that cannot be known. Never waits.
+    fn caught_up(&self) -> Option<Revision> {
+        None
+    }
+
     /// Whether it has been ended: then what was handed out before counts no more, and
     /// [`next_page`](WatchStream::next_page) says why.
     fn is_over(&self) -> bool;

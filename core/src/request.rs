@@ -739,8 +739,11 @@ pub struct Watch {
     pub no_put: bool,
     /// Leave deletions out.
     pub no_delete: bool,
-    /// After ten minutes without an event, a batch without events that says how far all is seen.
+    /// After some time without an event, a batch without events that says how far all is seen.
     pub progress: bool,
+    /// That time in milliseconds; 0: ten minutes. It is looked at once a second, or as often as the shortest
+    /// such time asks for. A cluster has a time of its own.
+    pub progress_interval_ms: u64,
 }
 
 impl Watch {
@@ -776,6 +779,12 @@ impl Watch {
     /// Says now and then how far all is seen, though nothing happens.
     pub fn progress(mut self, progress: bool) -> Watch {
         self.progress = progress;
+        self
+    }
+
+    /// Says so after this many milliseconds.
+    pub fn progress_interval_ms(mut self, interval_ms: u64) -> Watch {
+        self.progress_interval_ms = interval_ms;
         self
     }
 }

@@ -583,6 +583,7 @@ pub(crate) unsafe fn watch_request(range: KvKeyRange, options: *const KvWatchOpt
         no_put: flag_in(options.no_put, "no_put")?.unwrap_or(false),
         no_delete: flag_in(options.no_delete, "no_delete")?.unwrap_or(false),
         progress: flag_in(options.progress, "progress")?.unwrap_or(false),
+        progress_interval_ms: 0,
     })
 }
 

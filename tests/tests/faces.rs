@@ -108,6 +108,8 @@ const RUST_ALONE: &[(&str, &str)] = &[
     ("Db::is_remote", "what other faces choose a thread by"),
     ("Db::is_closed", "a freed handle in C cannot be asked; closed in Python and Node"),
     ("Watcher::set_waker", "what other faces wake their loops with"),
+    ("Watcher::try_next_briefly", "for tasks that share a thread; the server follows many watchers with it"),
+    ("Watcher::caught_up", "what the server reports progress of a stream with"),
     ("Watcher::canceller", "cancel may be called from any thread"),
     ("Watcher::fd", "kv_watcher_fd, and fileno in Python; Node has a loop of its own"),
     ("Lease::adopt", "what other faces make their handles of, as are the next four"),
