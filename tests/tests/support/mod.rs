@@ -3,5 +3,6 @@
 
 pub mod etcd;
 pub mod etcdctl;
+pub mod http;
 pub mod programs;
 pub mod served;
