@@ -10,6 +10,7 @@
 mod auth;
 mod cluster;
 mod election;
+mod gateway;
 mod health;
 mod kv;
 mod lease;
@@ -17,6 +18,7 @@ mod line;
 mod listen;
 mod lock;
 mod maintenance;
+mod metrics;
 mod reply;
 mod router;
 mod serve;
