@@ -51,11 +51,11 @@ def test_other_targets_are_type_errors(target: Any) -> None:
         libkv.open(target)
 
 
-def test_a_cluster_is_unsupported() -> None:
-    with pytest.raises(libkv.UnsupportedError):
-        libkv.open("etcd://h1:2379,h2:2379")
-    with pytest.raises(libkv.UnsupportedError, match="tls_ca"):
-        libkv.open(":memory:", tls_ca="ca.pem")
+def test_a_store_has_no_options_of_a_cluster() -> None:
+    with pytest.raises(libkv.InvalidArgumentError, match="tls_ca"):
+        libkv.open(":memory:", tls_ca=Path("ca.pem"))
+    with pytest.raises(libkv.InvalidArgumentError, match="keep_alive_ms"):
+        libkv.open(":memory:", keep_alive_ms=5)
 
 
 def test_every_option_is_taken(tmp_path: Path) -> None:
