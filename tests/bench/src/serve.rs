@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::runtime::Runtime;
 
 use crate::report::{Row, time};
-use crate::wire::{Client, Watching, field, first_put, memory, number};
+use crate::wire::{Client, Watching, field, first_put, memory};
 use crate::{Bench, ROUNDS, VALUE, key};
 
 const NAMES: [&str; 8] = [
@@ -146,9 +146,11 @@ impl Bench {
         rows.extend(self.requests(&pair, "serve_put_64", 1.0 / 1.4, puts * 20, AT_ONCE, "KV/Put", put));
         let get = |at: u64| field(1, &key(at * 7919 % KEYS));
         rows.extend(self.requests(&pair, "serve_get_64", 1.0 / 1.2, 20_000 * self.scale, AT_ONCE, "KV/Range", get));
-        let range = |at: u64| {
-            // from some key on, in key order
-            Bytes::from([field(1, &key(at * 7919 % KEYS)[..1]), field(2, b"\0"), number(3, 1000)].concat())
+        let mut sorted: Vec<[u8; 16]> = (0..KEYS).map(key).collect();
+        sorted.sort_unstable();
+        let range = move |at: u64| {
+            let first = (at * 7919 % (KEYS - 1000)) as usize;
+            Bytes::from([field(1, &sorted[first]), field(2, &sorted[first + 1000])].concat())
         };
         rows.extend(self.requests(&pair, "serve_range_1000", 0.5, 200 * self.scale, 1, "KV/Range", range));
         self.watch_rows(rows, &pair);
@@ -165,12 +167,12 @@ impl Bench {
         n: u64,
         at_once: u64,
         method: &'static str,
-        message: fn(u64) -> Bytes,
+        message: impl Fn(u64) -> Bytes + Clone + Send + Sync + 'static,
     ) -> Option<Row> {
         if !self.wants(&[name]) {
             return None;
         }
-        let round = |client: &Client| time(|| pair.runtime.block_on(client.many(method, n, at_once, message)));
+        let round = |client: &Client| time(|| pair.runtime.block_on(client.many(method, n, at_once, message.clone())));
         let row = Row::new(name, "etcd 3.5.1", reach, n, VALUE.len());
         Some(row.rounds(ROUNDS, || round(&pair.ours), || round(&pair.theirs)))
     }

@@ -177,14 +177,6 @@ pub fn field(number: u64, bytes: &[u8]) -> Bytes {
     out.into()
 }
 
-/// A field of a number.
-pub fn number(at: u64, value: u64) -> Bytes {
-    let mut out = Vec::new();
-    varint(&mut out, at << 3);
-    varint(&mut out, value);
-    out.into()
-}
-
 /// The fields of a message: their places and, of a number, its value.
 fn fields(message: &[u8]) -> Vec<(u64, Option<u64>)> {
     let mut rest = message;
