@@ -8,8 +8,10 @@
 //! a request in flight costs no thread.
 
 mod auth;
+mod authority;
 mod cluster;
 mod election;
+mod gateway;
 mod health;
 mod kv;
 mod lease;
@@ -17,6 +19,7 @@ mod line;
 mod listen;
 mod lock;
 mod maintenance;
+mod metrics;
 mod reply;
 mod router;
 mod serve;

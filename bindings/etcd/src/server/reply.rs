@@ -9,19 +9,19 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::routing::future::RouteFuture;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep};
 use tonic::{Code, Status};
 
+use super::gateway;
 use super::serve::Level;
 use super::store::Store;
 
 /// Bytes of requests that have not come whole, or wait for a commit, and of answers that wait for slow
 /// readers, in the whole server. What comes beyond it is refused, unless it is alone.
-const HELD_BYTES_MAX: usize = 512 << 20;
+pub(super) const HELD_BYTES_MAX: usize = 512 << 20;
 /// Smaller messages are not counted into it: the number of requests bounds them.
 const HELD_BYTES_MIN: usize = 16 << 10;
 /// The head of each message of gRPC: whether it is compressed, and its length.
@@ -87,9 +87,17 @@ impl Drop for Call {
     }
 }
 
+/// Where the body of a request comes from.
+pub(super) enum Source {
+    /// A client of gRPC.
+    Connection(Incoming),
+    /// The JSON gateway.
+    Gateway(tonic::body::Body),
+}
+
 /// The body of a request.
 pub(super) struct Sent {
-    body: Incoming,
+    body: Source,
     call: Arc<Call>,
     /// Whether messages are taken one by one, so that only the last can be held.
     is_stream: bool,
@@ -102,7 +110,7 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    pub fn new(body: Incoming, call: Arc<Call>, is_stream: bool) -> Sent {
+    pub fn new(body: Source, call: Arc<Call>, is_stream: bool) -> Sent {
         Sent { body, call, is_stream, pending: 0, missing: 0, head: ([0; MESSAGE_HEAD_BYTES], 0) }
     }
 
@@ -149,19 +157,30 @@ impl Body for Sent {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let frame = ready!(match &mut self.body {
+            Source::Connection(body) => {
+                Pin::new(body).poll_frame(cx).map_err(|error| Status::from_error(Box::new(error)))
+            }
+            Source::Gateway(body) => Pin::new(body).poll_frame(cx),
+        });
         if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
             self.came(data)?;
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(|error| Status::from_error(Box::new(error)))))
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.body {
+            Source::Connection(body) => body.is_end_stream(),
+            Source::Gateway(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.body {
+            Source::Connection(body) => body.size_hint(),
+            Source::Gateway(body) => body.size_hint(),
+        }
     }
 }
 
@@ -205,12 +224,14 @@ fn too_late() -> Status {
 
 type GrpcFuture = Pin<Box<dyn Future<Output = Result<Response<tonic::body::Body>, Infallible>> + Send>>;
 
+type HttpFuture = Pin<Box<dyn Future<Output = Response<tonic::body::Body>> + Send>>;
+
 /// An answer that is being made.
 pub(super) struct Answering(Kind);
 
 enum Kind {
     Grpc { future: GrpcFuture, call: Arc<Call>, deadline: Deadline },
-    Http(Pin<Box<RouteFuture<Infallible>>>),
+    Http(HttpFuture),
     Refused(Option<Response<Reply>>),
 }
 
@@ -219,8 +240,8 @@ impl Answering {
         Answering(Kind::Grpc { future, call, deadline })
     }
 
-    pub fn http(future: RouteFuture<Infallible>) -> Answering {
-        Answering(Kind::Http(Box::pin(future)))
+    pub fn http(future: HttpFuture) -> Answering {
+        Answering(Kind::Http(future))
     }
 
     pub fn refused(status: Status, call: Option<Arc<Call>>) -> Answering {
@@ -247,9 +268,13 @@ impl Future for Answering {
                 };
                 Poll::Ready(Ok(finish(answer, call, deadline)))
             }
-            Kind::Http(future) => future.as_mut().poll(cx).map_ok(|answer| {
-                answer.map(|body| Reply { body: tonic::body::Body::new(body), call: None, deadline: None, over: false })
-            }),
+            Kind::Http(future) => {
+                let answer = match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+                    Ok(answer) => ready!(answer),
+                    Err(_) => gateway::refused(&Status::internal("etcdserver: internal error")),
+                };
+                Poll::Ready(Ok(answer.map(|body| Reply { body, call: None, deadline: None, over: false })))
+            }
             Kind::Refused(answer) => match answer.take() {
                 Some(answer) => Poll::Ready(Ok(answer)),
                 None => Poll::Pending,

@@ -13,7 +13,8 @@ use tonic::codec::CompressionEncoding;
 use tonic::{Code, Status};
 use tower::Service;
 
-use super::reply::{Answering, Call, Reply, Sent, deadline};
+use super::gateway::Gateway;
+use super::reply::{Answering, Call, Reply, Sent, Source, deadline};
 use super::store::Store;
 use super::{Auth, Cluster, ElectionService, Health, Kv, Lease, LockService, Maintenance, WatchService};
 use crate::pb::METHODS;
@@ -82,7 +83,7 @@ struct Routes {
     services: Services,
     /// Path of a method to its place in [`METHODS`].
     methods: HashMap<String, usize>,
-    gateway: axum::Router,
+    gateway: Gateway,
 }
 
 impl Router {
@@ -92,11 +93,12 @@ impl Router {
             store: store.clone(),
             services: Services::new(store),
             methods: paths.zip(0..).collect(),
-            gateway: axum::Router::new(),
+            gateway: Gateway::new(store.clone()),
         }))
     }
 
-    fn grpc(&self, request: Request<Incoming>) -> Answering {
+    /// Calls a method of gRPC: for clients of it, and for the gateway.
+    pub fn grpc(&self, request: Request<Source>) -> Answering {
         let Router(routes) = self;
         let path = request.uri().path();
         let Some(&index) = routes.methods.get(path) else {
@@ -129,8 +131,11 @@ impl hyper::service::Service<Request<Incoming>> for Router {
 
     fn call(&self, request: Request<Incoming>) -> Answering {
         match is_grpc(&request) {
-            true => self.grpc(request),
-            false => Answering::http(self.0.gateway.clone().call(request)),
+            true => self.grpc(request.map(Source::Connection)),
+            false => {
+                let router = self.clone();
+                Answering::http(Box::pin(async move { router.0.gateway.answer(&router, request).await }))
+            }
         }
     }
 }

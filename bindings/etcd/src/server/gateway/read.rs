@@ -1,0 +1,447 @@
+//! JSON that came in, as the bytes of a protobuf message.
+//!
+//! What is taken is what etcd 3.5 takes: either spelling of a field, the last of two, null for a field
+//! that is absent, 64-bit numbers as numbers or strings, enums by name or by any number, bytes as
+//! standard base64 with its padding or as a list of numbers, unknown fields skipped. A message goes
+//! straight to its bytes, with no tree in between, so that a body costs memory by its size and not by
+//! the number of its brackets; nesting ends at 128 levels, which is an error.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::schema::{Field, Kind, Message};
+use super::wire::{self, LENGTH_DELIMITED, VARINT};
+
+/// Padded, and as careless as Go about the bits that the last letter has over.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
+);
+
+/// The first JSON value of a body; none at all is the empty message. What follows it is not looked at.
+///
+/// # Errors
+///
+/// What is wrong, and where.
+pub fn message(message: &'static Message, json: &[u8]) -> Result<Vec<u8>, String> {
+    if json.trim_ascii().is_empty() {
+        return Ok(Vec::new());
+    }
+    let wire = Object(message).deserialize(&mut serde_json::Deserializer::from_slice(json));
+    wire.map(Option::unwrap_or_default).map_err(|error| error.to_string())
+}
+
+/// An object as a message; none for null.
+struct Object(&'static Message);
+
+impl<'de> DeserializeSeed<'de> for Object {
+    type Value = Option<Vec<u8>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Object {
+    type Value = Option<Vec<u8>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an object, the message {}", self.0.name)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut slots: Vec<Slot> = self.0.fields.iter().map(|_| Slot::default()).collect();
+        while let Some(found) = map.next_key_seed(Name(self.0))? {
+            let Some((at, json_name)) = found else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let wire = map.next_value_seed(Value { field: &self.0.fields[at], message: self.0 })?;
+            // of two spellings lowerCamelCase counts, of two that are the same the last
+            if json_name || !slots[at].json_name {
+                slots[at] = Slot { wire, json_name };
+            }
+        }
+        // in the order of the fields: of two members of a oneof the last one declared counts
+        Ok(Some(slots.into_iter().flat_map(|slot| slot.wire).collect()))
+    }
+}
+
+/// A field as it was found.
+#[derive(Default)]
+struct Slot {
+    /// With its key; empty if it is absent or null.
+    wire: Vec<u8>,
+    json_name: bool,
+}
+
+/// Which field a name is of, and whether in its JSON spelling alone.
+struct Name(&'static Message);
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Option<(usize, bool)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name {
+    type Value = Option<(usize, bool)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the name of a field of {}", self.0.name)
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
+        let is = |field: &Field| field.name == name || field.json_name == name;
+        let at = self.0.fields.iter().position(is);
+        Ok(at.map(|at| (at, self.0.fields[at].name != name)))
+    }
+}
+
+/// The value of a field, with the field's key before it; nothing for null.
+struct Value {
+    field: &'static Field,
+    message: &'static Message,
+}
+
+impl<'de> DeserializeSeed<'de> for Value {
+    type Value = Vec<u8>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Vec<u8>, D::Error> {
+        if self.field.repeated {
+            return json.deserialize_any(List(self));
+        }
+        let mut wire = Vec::new();
+        Item { of: &self, wire: &mut wire, in_list: false }.deserialize(json)?;
+        Ok(wire)
+    }
+}
+
+impl Value {
+    /// `key of etcdserverpb.PutRequest`, for errors.
+    fn place(&self) -> String {
+        format!("{} of {}", self.field.name, self.message.name)
+    }
+}
+
+/// A repeated field.
+struct List(Value);
+
+impl<'de> Visitor<'de> for List {
+    type Value = Vec<u8>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list for {}", self.0.place())
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Vec<u8>, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<u8>, A::Error> {
+        let mut wire = Vec::new();
+        while list.next_element_seed(Item { of: &self.0, wire: &mut wire, in_list: true })?.is_some() {}
+        Ok(wire)
+    }
+}
+
+/// One value, written to the end of `wire`.
+struct Item<'a> {
+    of: &'a Value,
+    wire: &'a mut Vec<u8>,
+    in_list: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Item<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        let Kind::Message(message) = self.of.field.kind else {
+            return json.deserialize_any(self);
+        };
+        match Object(message).deserialize(json)? {
+            Some(inner) => self.bytes(&inner),
+            None if self.in_list => self.bytes(&[]),
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+impl Item<'_> {
+    fn bytes(self, bytes: &[u8]) {
+        wire::put_key(self.of.field.number, LENGTH_DELIMITED, self.wire);
+        wire::put_varint(bytes.len() as u64, self.wire);
+        self.wire.extend_from_slice(bytes);
+    }
+
+    fn varint(self, number: u64) {
+        wire::put_key(self.of.field.number, VARINT, self.wire);
+        wire::put_varint(number, self.wire);
+    }
+
+    fn integer<E: Error>(self, number: i128) -> Result<(), E> {
+        let wire = match self.of.field.kind {
+            // a negative number of 32 bits goes as one of 64
+            Kind::Enum(_) => i32::try_from(number).map(|number| i64::from(number) as u64),
+            Kind::Int64 => i64::try_from(number).map(|number| number as u64),
+            Kind::Uint32 => u32::try_from(number).map(u64::from),
+            Kind::Uint64 => u64::try_from(number),
+            _ => return Err(E::invalid_type(serde::de::Unexpected::Other("number"), &self)),
+        };
+        match wire {
+            Ok(wire) => self.varint(wire),
+            Err(_) => return Err(E::custom(format_args!("{number} is out of range for {}", self.of.place()))),
+        }
+        Ok(())
+    }
+
+    /// A number in a string, as JSON would have it outside of one.
+    fn integer_text<E: Error>(self, text: &str) -> Result<(), E> {
+        let number = text.trim_matches([' ', '\t', '\r', '\n']);
+        match number.parse() {
+            _ if number == "null" => Ok(()),
+            Ok(parsed) if !number.starts_with('+') => self.integer(parsed),
+            _ => Err(E::custom(format_args!("{text:?} is no whole number for {}", self.of.place()))),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Item<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.of.field.kind {
+            Kind::Bool => "true or false",
+            Kind::Int64 | Kind::Uint32 | Kind::Uint64 => "a whole number",
+            Kind::String => "a string",
+            Kind::Bytes => "base64",
+            Kind::Enum(_) => "a name or a number",
+            Kind::Message(_) => "an object",
+        };
+        write!(f, "{what} for {}", self.of.place())
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        match self.of.field.kind {
+            _ if !self.in_list => {}
+            Kind::String | Kind::Bytes => self.bytes(&[]),
+            _ => self.varint(0),
+        }
+        Ok(())
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
+        match self.of.field.kind {
+            Kind::Bool => self.varint(value.into()),
+            _ => return Err(E::invalid_type(serde::de::Unexpected::Bool(value), &self)),
+        }
+        Ok(())
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<(), E> {
+        self.integer(number.into())
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
+        self.integer(number.into())
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
+        // what is read of -0
+        match number == 0.0 && number.is_sign_negative() {
+            true => self.integer(0),
+            false => Err(E::invalid_type(serde::de::Unexpected::Float(number), &self)),
+        }
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        match self.of.field.kind {
+            Kind::String => self.bytes(text.as_bytes()),
+            Kind::Bytes => {
+                let at = |error| E::custom(format_args!("illegal base64 for {}: {error}", self.of.place()));
+                let decoded = match text.contains(['\r', '\n']) {
+                    true => BASE64.decode(text.replace(['\r', '\n'], "")),
+                    false => BASE64.decode(text),
+                };
+                let decoded = decoded.map_err(at)?;
+                self.bytes(&decoded);
+            }
+            Kind::Enum(names) => match names.values.iter().find(|(name, _)| *name == text) {
+                Some((_, number)) => self.integer((*number).into())?,
+                None => return Err(E::custom(format_args!("unknown value {text:?} for enum {}", names.name))),
+            },
+            Kind::Bool | Kind::Message(_) => {
+                return Err(E::invalid_type(serde::de::Unexpected::Str(text), &self));
+            }
+            Kind::Int64 | Kind::Uint32 | Kind::Uint64 => self.integer_text(text)?,
+        }
+        Ok(())
+    }
+
+    /// Bytes may be a list of numbers.
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        if !matches!(self.of.field.kind, Kind::Bytes) {
+            return Err(A::Error::invalid_type(serde::de::Unexpected::Seq, &self));
+        }
+        let mut bytes = Vec::new();
+        while let Some(byte) = list.next_element::<Option<u8>>()? {
+            bytes.push(byte.unwrap_or(0));
+        }
+        self.bytes(&bytes);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use libkv_tests::dice::Dice;
+
+    use super::super::schema::{CALLS, Call};
+    use super::super::write;
+    use super::*;
+
+    fn call(method: &str) -> &'static Call {
+        CALLS.iter().find(|call| call.method == method).expect("a method")
+    }
+
+    /// A request as JSON, by way of its bytes.
+    fn again(method: &str, json: &str) -> Result<String, String> {
+        let message = call(method).input;
+        let (wire, mut json) = (self::message(message, json.as_bytes())?, Vec::new());
+        write::message(message, &wire, &mut json).expect("what was read can be written");
+        Ok(String::from_utf8(json).expect("text"))
+    }
+
+    #[test]
+    fn a_message_goes_there_and_back() {
+        for (method, json, should) in [
+            ("Range", "", "{}"),
+            ("Range", " null", "{}"),
+            ("Range", r#"{"limit":-1,"rangeEnd":"AA==","key":null}"#, r#"{"range_end":"AA==","limit":"-1"}"#),
+            ("Range", r#"{"sort_order":2,"sort_target":9}"#, r#"{"sort_order":"DESCEND","sort_target":9}"#),
+            ("Range", r#"{"sort_order":-1}"#, r#"{"sort_order":-1}"#),
+            ("MemberRemove", r#"{"ID":18446744073709551615}"#, r#"{"ID":"18446744073709551615"}"#),
+            ("MemberAdd", r#"{"peerURLs":["a","\u00e9\"",null]}"#, "{\"peerURLs\":[\"a\",\"é\\\"\",\"\"]}"),
+            ("Put", r#"{"key":[1,null,255],"prev_kv":false}"#, r#"{"key":"AQD/","prev_kv":false}"#),
+            ("Txn", r#"{"success":[{},null,{"request_txn":{}}]}"#, r#"{"success":[{},{},{"request_txn":{}}]}"#),
+            (
+                "Watch",
+                r#"{"createRequest":{"filters":["NODELETE",0],"watch_id":"-9"}}"#,
+                r#"{"create_request":{"filters":["NODELETE","NOPUT"],"watch_id":"-9"}}"#,
+            ),
+        ] {
+            assert_eq!(again(method, json).as_deref(), Ok(should), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        for (json, should) in [
+            (
+                r#"{"limit":true}"#,
+                "invalid type: boolean `true`, expected a whole number for limit of etcdserverpb.RangeRequest at line 1 column 13",
+            ),
+            (r#"{"limit":"x"}"#, "\"x\" is no whole number for limit of etcdserverpb.RangeRequest at line 1 column 12"),
+            (
+                r#"{"key":"a"}"#,
+                "illegal base64 for key of etcdserverpb.RangeRequest: Invalid input length: 1 at line 1 column 10",
+            ),
+            (
+                r#"{"sort_order":"UP"}"#,
+                "unknown value \"UP\" for enum etcdserverpb.RangeRequest.SortOrder at line 1 column 18",
+            ),
+            (
+                "[]",
+                "invalid type: sequence, expected an object, the message etcdserverpb.RangeRequest at line 1 column 2",
+            ),
+        ] {
+            assert_eq!(again("Range", json), Err(should.to_string()), "{json}");
+        }
+    }
+
+    /// A value at random that may or may not suit the field.
+    fn value(dice: &mut Dice, field: &Field, depth: u64) -> String {
+        if dice.one_in(20) {
+            return ["null", "1.5", "[]", "{}", "true", "\"x\"", "-1", "[null]"][dice.below(8) as usize].into();
+        }
+        let one = |dice: &mut Dice| match field.kind {
+            Kind::Bool => ["true", "false"][dice.below(2) as usize].into(),
+            Kind::Uint32 => dice.below(1 << 32).to_string(),
+            Kind::Int64 => (dice.roll() as i64).to_string(),
+            Kind::Uint64 => format!("\"{}\"", dice.roll()),
+            Kind::String => format!("\"{}\"", "é\\n".repeat(dice.below(4) as usize)),
+            Kind::Bytes => format!("\"{}\"", "AP+A".repeat(dice.below(4) as usize)),
+            Kind::Enum(names) => match names.values.get(dice.below(5) as usize) {
+                Some((name, _)) => format!("\"{name}\""),
+                None => (dice.roll() as i32).to_string(),
+            },
+            Kind::Message(message) => object(dice, message, depth + 1),
+        };
+        match field.repeated {
+            true => format!("[{}]", (0..dice.below(3)).map(|_| one(dice)).collect::<Vec<_>>().join(",")),
+            false => one(dice),
+        }
+    }
+
+    fn object(dice: &mut Dice, message: &Message, depth: u64) -> String {
+        let fields = if message.fields.is_empty() { 0 } else { dice.below(6 / (depth + 1) + 1) };
+        let fields: Vec<String> = (0..fields)
+            .map(|_| {
+                let field = &message.fields[dice.below(message.fields.len() as u64) as usize];
+                let name = if dice.one_in(2) { field.name } else { field.json_name };
+                format!("\"{name}\":{}", value(dice, field, depth))
+            })
+            .collect();
+        format!("{{{}}}", fields.join(","))
+    }
+
+    /// Whatever is read can be written, and is then read as the same; what cannot be read says so. The seed
+    /// is fixed: the same messages each time.
+    #[test]
+    fn messages_at_random_go_there_and_back() {
+        let mut dice = Dice(15);
+        let (mut read, mut refused) = (0, 0);
+        for _ in 0..20_000 {
+            let message = CALLS[dice.below(CALLS.len() as u64) as usize].input;
+            let mut json = object(&mut dice, message, 0).into_bytes();
+            if dice.one_in(3) && !json.is_empty() {
+                let at = dice.below(json.len() as u64) as usize;
+                json[at] = dice.roll() as u8;
+            }
+            let Ok(wire) = self::message(message, &json) else {
+                refused += 1;
+                continue;
+            };
+            let mut again = Vec::new();
+            write::message(message, &wire, &mut again).expect("what was read can be written");
+            let told = String::from_utf8_lossy(&json);
+            assert_eq!(self::message(message, &again).as_deref(), Ok(wire.as_slice()), "{}: {told}", message.name);
+            read += 1;
+        }
+        assert!(read > 5_000 && refused > 1_000, "{read} read, {refused} refused");
+    }
+
+    /// Bytes that are no message are not written, and harm nothing.
+    #[test]
+    fn bytes_at_random_are_no_message() {
+        let mut dice = Dice(16);
+        for _ in 0..20_000 {
+            let message = CALLS[dice.below(CALLS.len() as u64) as usize].output;
+            let len = dice.below(40) as usize;
+            let _ = write::message(message, &dice.bytes(len), &mut Vec::new());
+        }
+    }
+}
