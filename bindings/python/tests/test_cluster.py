@@ -286,7 +286,7 @@ def test_a_cluster_that_is_not_there_is_unavailable_and_named() -> None:
     ("options", "error", "words"),
     [
         ({"create": False}, libkv.InvalidArgumentError, "create"),
-        ({"tls_ca": "/nowhere"}, libkv.InvalidArgumentError, "tls_ca"),
+        ({"tls_ca": "/nowhere"}, libkv.InvalidArgumentError, "TLS"),
         ({"tls_ca": 5}, TypeError, "tls_ca"),
         ({"user": b"me"}, TypeError, "user"),
         ({"connect_timeout_ms": -1}, OverflowError, "connect_timeout_ms"),
