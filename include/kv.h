@@ -39,6 +39,7 @@
 #define KV_DELETE_OPTIONS_INIT kv_begin<kv_delete_options>()
 #define KV_RANGE_OPTIONS_INIT kv_begin<kv_range_options>()
 #define KV_WATCH_OPTIONS_INIT kv_begin<kv_watch_options>()
+#define KV_SERVE_OPTIONS_INIT kv_begin<kv_serve_options>()
 template <typename T> static inline T kv_begin() {
     T t = T();
     t.size = sizeof(T);
@@ -50,6 +51,7 @@ template <typename T> static inline T kv_begin() {
 #define KV_DELETE_OPTIONS_INIT { .size = sizeof(kv_delete_options) }
 #define KV_RANGE_OPTIONS_INIT { .size = sizeof(kv_range_options) }
 #define KV_WATCH_OPTIONS_INIT { .size = sizeof(kv_watch_options) }
+#define KV_SERVE_OPTIONS_INIT { .size = sizeof(kv_serve_options) }
 #endif
 
 
@@ -441,6 +443,11 @@ typedef struct kv_range_result kv_range_result;
 typedef struct kv_scan kv_scan;
 
 /**
+ * A store that is served to etcd's clients.
+ */
+typedef struct kv_server kv_server;
+
+/**
  * The store as it was at one revision: a number, not a transaction.
  */
 typedef struct kv_snapshot kv_snapshot;
@@ -607,39 +614,40 @@ typedef struct kv_options {
    */
   const struct kv_clock *clock;
   /**
-   * Of a cluster; an embedded store refuses it, as all that follow.
+   * Of a cluster, as all that follow, which an embedded store refuses; a cluster refuses those above. The
+   * file (PEM) of the authorities whose servers are trusted; NULL: those that the system trusts.
    */
   const char *tls_ca;
   /**
-   * Of a cluster.
+   * The file (PEM) of this client's certificate; needs tls_key.
    */
   const char *tls_cert;
   /**
-   * Of a cluster.
+   * The file (PEM) of its key.
    */
   const char *tls_key;
   /**
-   * Of a cluster.
+   * The name that the servers' certificates must have; NULL: each endpoint's host.
    */
   const char *tls_server_name;
   /**
-   * Of a cluster.
+   * Whom to log in; needs password.
    */
   const char *user;
   /**
-   * Of a cluster.
+   * The password of user.
    */
   const char *password;
   /**
-   * Of a cluster.
+   * How long to try to reach an endpoint; default 5,000.
    */
   int64_t connect_timeout_ms;
   /**
-   * Of a cluster.
+   * How long to wait for an answer; default 30,000; KV_FOREVER.
    */
   int64_t request_timeout_ms;
   /**
-   * Of a cluster.
+   * How long a connection may be silent before it is probed; default 10,000.
    */
   int64_t keep_alive_ms;
 } kv_options;
@@ -834,6 +842,32 @@ typedef struct kv_range_options {
    */
   int32_t serializable;
 } kv_range_options;
+
+/**
+ * How a store is served; begin with KV_SERVE_OPTIONS_INIT.
+ */
+typedef struct kv_serve_options {
+  /**
+   * sizeof(kv_serve_options).
+   */
+  size_t size;
+  /**
+   * The file (PEM) of the server's certificate; needed for an https address, with key_file.
+   */
+  const char *cert_file;
+  /**
+   * The file (PEM) of its key.
+   */
+  const char *key_file;
+  /**
+   * The file (PEM) of the authorities that clients' certificates come from.
+   */
+  const char *trusted_ca_file;
+  /**
+   * KV_YES refuses clients without a certificate of trusted_ca_file.
+   */
+  int32_t client_cert_auth;
+} kv_serve_options;
 
 /**
  * Reads and writes through t; anything but KV_OK ends kv_transact with that code and nothing is
@@ -1258,11 +1292,17 @@ KV_API void kv_alarms_free(struct kv_alarms *alarms);
  * that leaves nothing behind; "file:" URLs are paths. Any number of processes may have one store
  * open; handles of one process on one store share one environment.
  *
+ * "etcd://HOST:PORT,HOST:PORT", "http://..." and "https://..." (TLS) open a cluster of etcd, or a store
+ * that kv_serve or `kv serve` serves: every call below then goes over the network, and may also answer
+ * KV_UNAVAILABLE, KV_TIMEOUT, KV_UNAUTHENTICATED, KV_PERMISSION_DENIED, and KV_UNSUPPORTED for what a
+ * cluster cannot do. A library built without that (its feature etcd) answers KV_UNSUPPORTED here.
+ *
  * Owner: *out is the caller's, to close with kv_close; target and options are not kept.
  * Threads: any.
  * Errors: KV_NOT_FOUND, KV_NOT_A_STORE, KV_INCOMPATIBLE, KV_BUSY, KV_PERMISSION_DENIED,
- * KV_INVALID_ARGUMENT, KV_UNSUPPORTED, KV_READ_ONLY, KV_FULL, KV_IO. Nothing that was there is
- * changed by any of them.
+ * KV_INVALID_ARGUMENT, KV_UNSUPPORTED, KV_READ_ONLY, KV_FULL, KV_IO; of a cluster KV_UNAVAILABLE, which
+ * names each endpoint with its reason, KV_UNAUTHENTICATED. Nothing that was there is changed by any of
+ * them.
  */
 KV_API
 kv_code kv_open(const char *target,
@@ -2159,6 +2199,48 @@ KV_API int64_t kv_scan_revision(const struct kv_scan *scan);
  * Errors: none.
  */
 KV_API void kv_scan_free(struct kv_scan *scan);
+
+/**
+ * Serves a store to etcd's clients, in any language, until the server is freed; ready when this
+ * returns. Meant above all for tests: `kv serve` is the program for the rest. The store stays usable
+ * here and in other processes, and watchers on either side see what the other writes.
+ *
+ * The address is "HOST:PORT" (port 0 takes a free one), "http://HOST:PORT", "https://HOST:PORT" (TLS),
+ * or "unix:///PATH"; kv_server_address tells the one that clients take. Once the database is closed
+ * clients get errors, and connections stay until the server is freed.
+ *
+ * Owner: *out is the caller's, to free before or after the database; address and options are not kept.
+ * Threads: any. The server works in threads of its own, which call nothing of the program's.
+ * Errors: KV_INVALID_ARGUMENT (an address or a file that cannot be read), KV_BUSY (the address is in use),
+ * KV_PERMISSION_DENIED, KV_IO, KV_UNSUPPORTED (a cluster; or a library without its feature etcd), KV_CLOSED,
+ * KV_FORKED.
+ */
+KV_API
+kv_code kv_serve(const struct kv_db *db,
+                 const char *address,
+                 const struct kv_serve_options *options,
+                 struct kv_server **out,
+                 struct kv_error **error);
+
+/**
+ * Where a server listens, as clients take it: "http://127.0.0.1:41234", "unix:///path"; NULL for NULL.
+ *
+ * Owner: the server; the text lives until it is freed.
+ * Threads: any.
+ * Errors: none.
+ */
+KV_API
+const char *kv_server_address(const struct kv_server *server);
+
+/**
+ * Ends a server: it listens no more, requests under way get their answers if that is quick, streams
+ * are cut. The database stays open. In a forked child it only frees the handle.
+ *
+ * Owner: takes it; NULL is fine.
+ * Threads: the last use of it.
+ * Errors: none.
+ */
+KV_API void kv_server_free(struct kv_server *server);
 
 /**
  * A view of a revision; 0 and below: the current one. It holds nothing and keeps no compaction

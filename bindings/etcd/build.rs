@@ -1,9 +1,12 @@
-//! Turns `proto/` into Rust, without protoc: messages, services of both sides, their JSON form, and
-//! a table of all methods for answering unknown ones as etcd does.
+//! Turns `proto/` into Rust, without protoc: messages, services of both sides, a table of all methods
+//! for answering unknown ones as etcd does, and tables of messages and enums for their JSON form.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::{env, fs, io};
+
+use protox::prost_reflect::prost_types::field_descriptor_proto::{Label, Type};
+use protox::prost_reflect::prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorSet};
 
 const FILES: [&str; 6] = ["kv.proto", "auth.proto", "rpc.proto", "lock.proto", "election.proto", "health.proto"];
 
@@ -22,16 +25,94 @@ fn main() -> io::Result<()> {
     }
     methods.push_str("]\n");
     fs::write(out.join("methods.rs"), methods)?;
-
-    // the descriptors without comments: those would become documentation of generated items
-    let descriptors = out.join("descriptors.bin");
-    let encoded = protox::prost::Message::encode_to_vec(&files);
-    fs::write(&descriptors, &encoded)?;
-    pbjson_build::Builder::new()
-        .register_descriptors(&encoded)?
-        .preserve_proto_field_names()
-        .ignore_unknown_fields()
-        .build(&[".mvccpb", ".authpb", ".etcdserverpb", ".v3lockpb", ".v3electionpb"])?;
+    fs::write(out.join("schema.rs"), schema(&files))?;
 
     tonic_prost_build::configure().bytes(".").compile_fds(files)
+}
+
+/// The tables that `src/server/gateway/schema.rs` declares the types of.
+fn schema(files: &FileDescriptorSet) -> String {
+    let mut code = String::new();
+    let mut calls = String::from("pub static CALLS: &[Call] = &[\n");
+    for file in &files.file {
+        for message in &file.message_type {
+            message_schema(&format!(".{}", file.package()), message, &mut code);
+        }
+        for service in &file.service {
+            for method in &service.method {
+                let _ = writeln!(
+                    calls,
+                    "    Call {{ service: \"{}.{}\", method: \"{}\", input: &{}, output: &{}, client_streaming: {}, \
+                     server_streaming: {} }},",
+                    file.package(),
+                    service.name(),
+                    method.name(),
+                    constant(method.input_type()),
+                    constant(method.output_type()),
+                    method.client_streaming(),
+                    method.server_streaming()
+                );
+            }
+        }
+        for kind in &file.enum_type {
+            enum_schema(&format!(".{}", file.package()), kind, &mut code);
+        }
+    }
+    code + &calls + "];\n"
+}
+
+fn message_schema(outer: &str, message: &DescriptorProto, code: &mut String) {
+    let name = format!("{outer}.{}", message.name());
+    let mut fields = String::new();
+    for field in &message.field {
+        let kind = match field.r#type() {
+            Type::Message => format!("Message(&{})", constant(field.type_name())),
+            Type::Enum => format!("Enum(&{})", constant(field.type_name())),
+            plain => format!("{plain:?}"),
+        };
+        let _ = writeln!(
+            fields,
+            "    Field {{ number: {}, name: \"{}\", json_name: \"{}\", repeated: {}, kind: Kind::{kind} }},",
+            field.number(),
+            field.name(),
+            json_name(field.name()),
+            field.label() == Label::Repeated
+        );
+    }
+    let _ = writeln!(
+        code,
+        "static {}: Message = Message {{ name: \"{}\", fields: &[\n{fields}] }};",
+        constant(&name),
+        &name[1..]
+    );
+    for nested in &message.nested_type {
+        message_schema(&name, nested, code);
+    }
+    for kind in &message.enum_type {
+        enum_schema(&name, kind, code);
+    }
+}
+
+fn enum_schema(outer: &str, kind: &EnumDescriptorProto, code: &mut String) {
+    let name = format!("{outer}.{}", kind.name());
+    let values: Vec<_> = kind.value.iter().map(|value| (value.name(), value.number())).collect();
+    let _ =
+        writeln!(code, "static {}: Enum = Enum {{ name: \"{}\", values: &{values:?} }};", constant(&name), &name[1..]);
+}
+
+/// `.mvccpb.Event.EventType` as the name of a constant.
+fn constant(name: &str) -> String {
+    name.trim_start_matches('.').replace('.', "_").to_uppercase()
+}
+
+/// `prev_kv` as `prevKv`, protobuf's rule.
+fn json_name(name: &str) -> String {
+    let mut parts = name.split('_');
+    let mut camel = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        let mut letters = part.chars();
+        camel.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
+        camel.push_str(letters.as_str());
+    }
+    camel
 }

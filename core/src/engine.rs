@@ -10,7 +10,8 @@ use std::vec;
 use crate::error::{Code, Error, Result};
 use crate::model::{Change, Event, KeyRange, KeyValue, LeaseId, Revision, Version};
 use crate::request::{
-    Answer, Changes, CheckReport, LeaseKeepAlive, LeaseTimeToLive, Range, RangeResult, Request, Status, Watch,
+    Answer, Changes, CheckReport, CommitTimes, LeaseKeepAlive, LeaseTimeToLive, Range, RangeResult, Request, Status,
+    Watch,
 };
 
 /// Runs once with the answer of a submitted request.
@@ -258,6 +259,11 @@ pub trait Engine: Send + Sync {
         Err(unsupported("status"))
     }
 
+    /// How long commits took; see [`crate::Db::commit_times`].
+    fn commit_times(&self) -> Result<CommitTimes> {
+        Err(unsupported("commit_times"))
+    }
+
     /// Verifies every invariant.
     fn check(&self) -> Result<CheckReport> {
         Err(unsupported("check"))
@@ -297,6 +303,18 @@ pub trait WatchStream: Send + Sync {
     ///
     /// `compacted`, `cancelled` and `closed` are its end.
     fn next_page(&self) -> Result<WatchPage>;
+
+    /// As [`next_page`](WatchStream::next_page), for tasks that share a thread: looks at no more than a
+    /// stretch of the log. Where that had nothing and was not all, the waker is called at once.
+    fn next_page_briefly(&self) -> Result<WatchPage> {
+        self.next_page()
+    }
+
+    /// The store's revision now, if all that matches up to it has been handed out; none if something has
+    /// not, if it begins in the future, or if that cannot be known. Never waits.
+    fn caught_up(&self) -> Option<Revision> {
+        None
+    }
 
     /// Whether it has been ended: then what was handed out before counts no more, and
     /// [`next_page`](WatchStream::next_page) says why.

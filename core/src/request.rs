@@ -739,8 +739,11 @@ pub struct Watch {
     pub no_put: bool,
     /// Leave deletions out.
     pub no_delete: bool,
-    /// After ten minutes without an event, a batch without events that says how far all is seen.
+    /// After some time without an event, a batch without events that says how far all is seen.
     pub progress: bool,
+    /// That time in milliseconds; 0: ten minutes. It is looked at once a second, or as often as the shortest
+    /// such time asks for. A cluster has a time of its own.
+    pub progress_interval_ms: u64,
 }
 
 impl Watch {
@@ -776,6 +779,12 @@ impl Watch {
     /// Says now and then how far all is seen, though nothing happens.
     pub fn progress(mut self, progress: bool) -> Watch {
         self.progress = progress;
+        self
+    }
+
+    /// Says so after this many milliseconds.
+    pub fn progress_interval_ms(mut self, interval_ms: u64) -> Watch {
+        self.progress_interval_ms = interval_ms;
         self
     }
 }
@@ -839,6 +848,23 @@ pub struct Status {
     /// How many commits the oldest read transaction under way lies behind, or 0: what it pins
     /// cannot be used again.
     pub oldest_reader: u64,
+}
+
+/// How long the commits of this process took in one store, since it opened it: from the first page written to the
+/// last flush. See [`crate::Db::commit_times`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct CommitTimes {
+    /// How many took at most 1 ms, how many more than that and at most 2, at most 4, and so on to 8,192.
+    pub within: [u64; CommitTimes::BUCKETS],
+    /// How many there were, those that took longer too.
+    pub count: u64,
+    /// What all took together, in microseconds.
+    pub total_us: u64,
+}
+
+impl CommitTimes {
+    /// From 1 ms, doubled each time.
+    pub const BUCKETS: usize = 14;
 }
 
 /// One thing that [`crate::Db::check`] found wrong.

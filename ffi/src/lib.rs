@@ -13,6 +13,7 @@ mod history;
 mod lease;
 mod lock;
 mod range;
+mod server;
 mod snapshot;
 mod transact;
 mod txn;

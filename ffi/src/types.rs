@@ -1,8 +1,10 @@
 //! What crosses the border by value, and its conversion both ways.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, OsStr, c_char};
 use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::ptr;
 use std::time::Duration;
 
@@ -481,6 +483,26 @@ pub(crate) unsafe fn text_in<'a>(text: *const c_char, name: &str) -> Result<&'a 
     Ok(unsafe { CStr::from_ptr(text) })
 }
 
+/// A path that need not be there.
+///
+/// SAFETY: the text must be NULL or end with a zero byte.
+pub(crate) unsafe fn path_in(text: *const c_char) -> Option<PathBuf> {
+    // SAFETY: said above.
+    (!text.is_null()).then(|| PathBuf::from(OsStr::from_bytes(unsafe { CStr::from_ptr(text) }.to_bytes())))
+}
+
+/// A text in UTF-8 that need not be there.
+///
+/// SAFETY: the text must be NULL or end with a zero byte.
+pub(crate) unsafe fn word_in(text: *const c_char, name: &str) -> Result<Option<String>> {
+    if text.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: said above.
+    let text = unsafe { CStr::from_ptr(text) }.to_str();
+    text.map(|text| Some(text.to_string())).map_err(|_| invalid(format!("option {name} is not UTF-8")))
+}
+
 pub(crate) fn flag_in(flag: i32, name: &str) -> Result<Option<bool>> {
     match flag {
         0 => Ok(None),
@@ -583,6 +605,7 @@ pub(crate) unsafe fn watch_request(range: KvKeyRange, options: *const KvWatchOpt
         no_put: flag_in(options.no_put, "no_put")?.unwrap_or(false),
         no_delete: flag_in(options.no_delete, "no_delete")?.unwrap_or(false),
         progress: flag_in(options.progress, "progress")?.unwrap_or(false),
+        progress_interval_ms: 0,
     })
 }
 

@@ -447,3 +447,87 @@ fn what_ten_thousand_watchers_take() {
     assert!(idle < 1_024, "an idle watcher takes {idle} bytes");
     assert!(unread < 1_024, "a watcher that is not read grows by {unread} bytes");
 }
+
+/// Progress is reported after the watcher's own interval, and an event begins the interval anew.
+#[test]
+fn progress_after_an_interval_of_its_own() {
+    let clock = Clock::new(1_000_000);
+    let db = Db::open(":memory:", Options::new().clock(clock.clone())).expect("a store in memory");
+    let watcher = db.watch(Watch::new("k").progress(true).progress_interval_ms(500)).expect("a watcher");
+    let slow = db.watch(Watch::new("k").progress(true)).expect("a watcher");
+    let progress = |revision| Some(WatchBatch { revision, events: Vec::new() });
+    clock.advance(499);
+    assert_eq!(watcher.try_next().expect("it goes on"), None);
+    clock.advance(1);
+    assert_eq!(watcher.try_next().expect("it goes on"), progress(1));
+    db.put(Put::new("k", "v")).expect("put");
+    clock.advance(400);
+    assert_eq!(watcher.try_next().expect("it goes on").map(|batch| batch.events.len()), Some(1));
+    clock.advance(400);
+    assert_eq!(watcher.try_next().expect("it goes on"), None);
+    clock.advance(100);
+    assert_eq!(watcher.try_next().expect("it goes on"), progress(2));
+    assert_eq!(slow.try_next().expect("it goes on").map(|batch| batch.events.len()), Some(1));
+    clock.advance(600_000);
+    assert_eq!(slow.try_next().expect("it goes on"), progress(2));
+}
+
+/// A watcher is caught up once it has handed out everything, not before, and with the store's revision.
+#[test]
+fn caught_up_is_the_revision_up_to_which_nothing_is_missing() {
+    let db = Db::open(":memory:", Options::new()).expect("a store in memory");
+    let watcher = db.watch(Watch::new("k")).expect("a watcher");
+    assert_eq!(watcher.caught_up(), Some(1));
+    for _ in 0..3 {
+        db.put(Put::new("other", "v")).expect("put");
+        // at once, whether the thread that matches events has run or not
+        assert_eq!(watcher.caught_up(), Some(db.status().expect("status").revision));
+    }
+    db.txn(Txn::new().and_then(Put::new("k", "1")).and_then(Put::new("other", "1"))).expect("txn");
+    db.put(Put::new("k", "2")).expect("put");
+    for revision in [5, 6] {
+        assert_eq!(watcher.caught_up(), None);
+        assert_eq!(watcher.try_next().expect("it goes on").map(|batch| batch.revision), Some(revision));
+    }
+    assert_eq!(watcher.caught_up(), Some(6));
+    let past = db.watch(Watch::new("k").start_revision(5)).expect("a watcher");
+    assert_eq!(past.caught_up(), None);
+    // the second of two revisions that are read together is not taken yet
+    assert!(past.try_next().expect("it goes on").is_some());
+    assert_eq!(past.caught_up(), None);
+    let future = db.watch(Watch::new("k").start_revision(8)).expect("a watcher");
+    assert_eq!(future.caught_up(), None);
+    db.put(Put::new("other", "v")).expect("put");
+    assert_eq!(future.caught_up(), Some(7));
+    future.close();
+    assert_eq!(future.caught_up(), None);
+}
+
+/// Who shares a thread looks through a long past a piece at a time, and is called again until it is done.
+#[test]
+fn a_long_past_is_looked_through_in_pieces() {
+    const TXNS: u64 = 700;
+    let db = Db::open(":memory:", Options::new()).expect("a store in memory");
+    for n in 0..TXNS {
+        let txn = (0..100).fold(Txn::new(), |txn, at| txn.and_then(Put::new(format!("o{at}"), format!("{n}"))));
+        db.txn(txn).expect("txn");
+    }
+    db.put(Put::new("k", "v")).expect("put");
+    let watcher = db.watch(Watch::new("k").start_revision(1)).expect("a watcher");
+    let woken: Arc<Counter> = Arc::default();
+    watcher.set_waker(Some(Waker::from(woken.clone())));
+    let mut pieces = 0;
+    let batch = loop {
+        pieces += 1;
+        assert_eq!(woken.0.load(Ordering::SeqCst), pieces, "it is woken for each piece");
+        match watcher.try_next_briefly().expect("it goes on") {
+            Some(batch) => break batch,
+            None => assert!(pieces < 1_000),
+        }
+    };
+    println!("{} events in {pieces} pieces", TXNS * 100);
+    assert!(pieces > 2);
+    assert_eq!(batch.revision, TXNS as Revision + 2);
+    assert_eq!(watcher.try_next_briefly().expect("it goes on"), None);
+    assert_eq!(woken.0.load(Ordering::SeqCst), pieces);
+}

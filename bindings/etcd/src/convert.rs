@@ -93,6 +93,13 @@ pub fn compact_in(compact: pb::CompactionRequest) -> Compact {
 }
 
 pub fn txn_in(txn: pb::TxnRequest) -> Result<Txn> {
+    match has_empty_op(&txn) {
+        true => Err(first_fault(&txn)),
+        false => txn_in_whole(txn),
+    }
+}
+
+fn txn_in_whole(txn: pb::TxnRequest) -> Result<Txn> {
     Ok(Txn {
         compare: txn.compare.into_iter().map(compare_in).collect(),
         success: txn.success.into_iter().map(op_in).collect::<Result<_>>()?,
@@ -107,9 +114,47 @@ fn op_in(op: pb::RequestOp) -> Result<Op> {
         Some(Request::RequestRange(range)) => Op::Range(range_in(range)?),
         Some(Request::RequestPut(put)) => Op::Put(put_in(put)),
         Some(Request::RequestDeleteRange(delete)) => Op::Delete(delete_in(delete)),
-        Some(Request::RequestTxn(txn)) => Op::Txn(txn_in(txn)?),
-        None => return Err(Error::new(Code::KeyNotFound, "key not found")),
+        Some(Request::RequestTxn(txn)) => Op::Txn(txn_in_whole(txn)?),
+        None => return Err(empty_op()),
     })
+}
+
+fn empty_op() -> Error {
+    Error::new(Code::KeyNotFound, "key not found")
+}
+
+fn ops(txn: &pb::TxnRequest) -> impl Iterator<Item = Option<&pb::request_op::Request>> {
+    txn.success.iter().chain(&txn.failure).map(|op| op.request.as_ref())
+}
+
+fn has_empty_op(txn: &pb::TxnRequest) -> bool {
+    ops(txn).any(|op| match op {
+        Some(pb::request_op::Request::RequestTxn(nested)) => has_empty_op(nested),
+        op => op.is_none(),
+    })
+}
+
+/// Why a txn with an empty operation is refused: what comes first in etcd's order (contract 5.15), which
+/// may be the fault of a compare or an operation before that one.
+fn first_fault(txn: &pb::TxnRequest) -> Error {
+    fault(txn).unwrap_or_else(empty_op)
+}
+
+fn fault(txn: &pb::TxnRequest) -> Option<Error> {
+    use pb::request_op::Request;
+    let no_key = |key: &Bytes| key.is_empty().then(|| invalid("key is not provided"));
+    let of_op = |op: Option<&Request>| match op {
+        Some(Request::RequestRange(range)) => no_key(&range.key),
+        Some(Request::RequestPut(put)) => match no_key(&put.key) {
+            None if put.ignore_value && !put.value.is_empty() => Some(invalid("value is provided")),
+            None if put.ignore_lease && put.lease != 0 => Some(invalid("lease is provided")),
+            fault => fault,
+        },
+        Some(Request::RequestDeleteRange(delete)) => no_key(&delete.key),
+        Some(Request::RequestTxn(nested)) => fault(nested),
+        None => Some(empty_op()),
+    };
+    txn.compare.iter().find_map(|compare| no_key(&compare.key)).or_else(|| ops(txn).find_map(of_op))
 }
 
 /// An operand that is absent or of another kind than the target reads as 0 or empty. An unknown result
@@ -156,6 +201,7 @@ pub fn watch_in(watch: pb::WatchCreateRequest) -> Watch {
         no_put: filtered(FilterType::Noput),
         no_delete: filtered(FilterType::Nodelete),
         progress: watch.progress_notify,
+        progress_interval_ms: 0,
         range: key_range(watch.key, watch.range_end),
     }
 }
@@ -383,6 +429,11 @@ pub fn txn_answer(txn: pb::TxnResponse) -> Result<TxnResult> {
 
 // ---- errors
 
+/// The store answered another kind of request: a defect of libkv.
+pub fn wrong_answer() -> Refusal {
+    Refusal::internal("etcdserver: an answer of another kind")
+}
+
 /// What etcd puts before its texts.
 const PREFIX: &str = "etcdserver: ";
 
@@ -416,7 +467,9 @@ pub fn refusal(error: Error) -> Refusal {
     };
     // the detail in brackets is ours; clients compare the text before it
     let text = match error.code() {
-        Code::Io | Code::Internal | Code::UnknownOutcome | Code::Corrupt | Code::Busy => message,
+        // the alarm is etcd's, a store that is damaged says what is damaged
+        Code::Corrupt if !message.starts_with("corrupt cluster") => message,
+        Code::Io | Code::Internal | Code::UnknownOutcome | Code::Busy => message,
         _ => message.split(" (").next().unwrap_or(message),
     };
     Refusal::new(code, format!("{PREFIX}{text}"))

@@ -17,8 +17,9 @@
 mod client;
 mod convert;
 mod open;
-mod pb;
+#[doc(hidden)]
+pub mod pb;
 mod server;
 
 pub use open::{is_cluster, open};
-pub use server::{Serve, Server, serve};
+pub use server::{Level, Serve, Server, serve};

@@ -8,19 +8,13 @@ macro_rules! package {
             include!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".rs"));
         }
     };
-    ($name:ident, json) => {
-        pub mod $name {
-            include!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".rs"));
-            include!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".serde.rs"));
-        }
-    };
 }
 
-package!(mvccpb, json);
-package!(authpb, json);
-package!(etcdserverpb, json);
-package!(v3lockpb, json);
-package!(v3electionpb, json);
+package!(mvccpb);
+package!(authpb);
+package!(etcdserverpb);
+package!(v3lockpb);
+package!(v3electionpb);
 
 /// The standard health service.
 pub mod health {

@@ -16,6 +16,7 @@ mod lease;
 mod mailbox;
 mod open;
 mod scratch;
+mod server;
 mod state;
 mod transact;
 mod walk;
@@ -310,13 +311,13 @@ pub fn close_later(db: u32) -> napi::Result<Later> {
     })
 }
 
-/// Gives a number back. A store goes on the pool: closing may wait.
+/// Gives a number back. A store or a server goes on the pool: closing may wait.
 #[napi(catch_unwind)]
 pub fn release(handle: u32) -> napi::Result<Option<Later>> {
     let handle = with_state(|state| state.remove(handle))?;
-    Ok(handle.filter(|handle| matches!(handle, Handle::Db(_))).map(|db| {
+    Ok(handle.filter(|handle| matches!(handle, Handle::Db(_) | Handle::Server(_))).map(|waits| {
         later(move |writer| {
-            drop(db);
+            drop(waits);
             writer.nothing();
             Ok(())
         })

@@ -3,6 +3,9 @@
 //! `lib/wire.js` is the other half and has the same numbers. JavaScript has checked types and ranges
 //! before it writes, so that what is refused here is a defect of ours, not of the user's.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use libkv::*;
@@ -57,7 +60,8 @@ mod answer {
     pub const LEASES: u8 = 19;
     pub const LEASE: u8 = 20;
     pub const CLAIM: u8 = 21;
-    pub const ALARMS: u8 = 22;
+    pub const SERVER: u8 = 22;
+    pub const ALARMS: u8 = 23;
 }
 
 /// Beyond what the core allows, so that the core's own refusal is what is seen; and not so deep
@@ -295,6 +299,16 @@ impl<'a> Reader<'a> {
         Ok(Some((id, db, withdrawable, Reader::new(self.take(len as usize)?))))
     }
 
+    /// A text.
+    pub fn text(&mut self) -> Result<String> {
+        String::from_utf8(self.bytes()?).map_err(|_| malformed())
+    }
+
+    /// A path, whose bytes need not be text.
+    pub fn path(&mut self) -> Result<PathBuf> {
+        Ok(OsString::from_vec(self.bytes()?).into())
+    }
+
     /// What is asked.
     pub fn call(&mut self) -> Result<Call> {
         Ok(match self.u8()? {
@@ -364,7 +378,15 @@ impl<'a> Reader<'a> {
     /// What is to be followed.
     pub fn watch(&mut self) -> Result<Watch> {
         let [prev_kv, no_put, no_delete, progress] = self.flags()?;
-        Ok(Watch { prev_kv, no_put, no_delete, progress, start_revision: self.number()?, range: self.key_range()? })
+        Ok(Watch {
+            prev_kv,
+            no_put,
+            no_delete,
+            progress,
+            start_revision: self.number()?,
+            range: self.key_range()?,
+            ..Watch::default()
+        })
     }
 
     /// A member of the options, if it was set.
@@ -617,6 +639,11 @@ impl Writer {
     /// A lease that keeps itself alive: its number among the handles, its id, its TTL.
     pub fn lease(&mut self, handle: u32, id: LeaseId, ttl_seconds: i64) {
         self.kind(answer::LEASE).number(handle.into()).i64(id).number(ttl_seconds);
+    }
+
+    /// A server: its number among the handles, and its address.
+    pub fn named(&mut self, handle: u32, address: &str) {
+        self.kind(answer::SERVER).number(handle.into()).counted(address.as_bytes());
     }
 
     /// How a lock or an election stands.

@@ -58,7 +58,7 @@ test('options of a wrong type or out of range are refused', async () => {
     await assert.rejects(libkv.open(':memory:', { [name]: value }), { name: 'RangeError', message: new RegExp(`option ${name}`) }, name)
   }
   await assert.rejects(libkv.open(':memory:', { autoCompaction: { revisions: 1, seconds: 1 } }), TypeError)
-  await assert.rejects(libkv.open(':memory:', { tlsCa: 'x' }), { code: 'UNSUPPORTED', message: /tlsCa/ })
+  await assert.rejects(libkv.open(':memory:', { tlsCa: 'x' }), { code: 'INVALID_ARGUMENT', message: /tlsCa/ })
 })
 
 test('options reach the store', async (t) => {

@@ -208,7 +208,7 @@ fn run(pulse: &Weak<Pulse>) {
         let seen = alive.guard.bell();
         let slow = slow_at <= Instant::now();
         if slow {
-            slow_at = Instant::now() + SLOW;
+            slow_at = Instant::now() + alive.hub.progress_every().unwrap_or(SLOW).min(SLOW);
         }
         let (told, wait) = alive.beat(slow);
         let idle = told.is_empty();

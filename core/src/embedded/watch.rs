@@ -13,11 +13,14 @@
 //!
 //! Locks are taken from the hub's to the watchers', never the other way round.
 
+mod index;
+
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
+use std::time::Duration;
 
 use super::codec::Rev;
 use super::lmdb::{Env, Txn};
@@ -32,8 +35,13 @@ use crate::request::Watch;
 const HITS_MAX: usize = 16;
 /// Events that the hub goes through before it lets others at its lock.
 const STEP_EVENTS: usize = 10_000;
-/// A watcher that asked for it hears of progress after so long without an event.
-const PROGRESS_NS: u64 = 600 * 1_000_000_000;
+/// A watcher that asked for it hears of progress after so long without an event, unless it says otherwise.
+const PROGRESS_MS: u64 = 600 * 1_000;
+
+/// After how long without an event it hears of progress.
+fn progress_ms(watch: &Watch) -> u64 {
+    if watch.progress_interval_ms == 0 { PROGRESS_MS } else { watch.progress_interval_ms }
+}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -46,6 +54,8 @@ pub(crate) struct Hub {
     count: AtomicUsize,
     /// How many of them want to hear of progress.
     progress: AtomicUsize,
+    /// The shortest time after which one of those does, or did; 0 while there are none.
+    progress_ms: AtomicU64,
 }
 
 #[derive(Default)]
@@ -173,7 +183,13 @@ impl Hub {
         let place = Place { next, scan_upto: inner.upto, delivered_ns: now_ns, ..Place::default() };
         inner.index.add(id, &watch.range);
         self.count.fetch_add(1, Ordering::Relaxed);
-        self.progress.fetch_add(usize::from(watch.progress), Ordering::Relaxed);
+        if watch.progress {
+            let shortest = match self.progress.fetch_add(1, Ordering::Relaxed) {
+                0 => progress_ms(&watch),
+                _ => progress_ms(&watch).min(self.progress_ms.load(Ordering::Relaxed)),
+            };
+            self.progress_ms.store(shortest, Ordering::Relaxed);
+        }
         let watched = Arc::new(Watched { id, handle, watch, place: Mutex::new(place), over: AtomicBool::new(false) });
         inner.watchers.insert(id, watched.clone());
         Ok(watched)
@@ -185,8 +201,16 @@ impl Hub {
         if inner.watchers.remove(&watched.id).is_some() {
             inner.index.remove(watched.id, &watched.watch.range);
             self.count.fetch_sub(1, Ordering::Relaxed);
-            self.progress.fetch_sub(usize::from(watched.watch.progress), Ordering::Relaxed);
+            if watched.watch.progress && self.progress.fetch_sub(1, Ordering::Relaxed) == 1 {
+                self.progress_ms.store(0, Ordering::Relaxed);
+            }
         }
+    }
+
+    /// How often [`Hub::progress`] must be called; none if nobody wants it.
+    pub fn progress_every(&self) -> Option<Duration> {
+        let shortest = self.progress_ms.load(Ordering::Relaxed);
+        (shortest != 0).then(|| Duration::from_millis(shortest))
     }
 
     /// Ends the watchers of a handle, or all.
@@ -259,6 +283,14 @@ impl Hub {
         }
     }
 
+    /// Up to where all was matched, if this watcher has nothing to deliver and has begun.
+    fn caught_up(&self, watched: &Watched) -> Option<Revision> {
+        let inner = lock(&self.inner);
+        let place = lock(&watched.place);
+        let idle = place.end.is_none() && matches!(place.todo(), Todo::Progress | Todo::Nothing);
+        (idle && place.next <= inner.upto + 1).then_some(inner.upto)
+    }
+
     /// The report of a watcher that has nothing to deliver, none if it has by now.
     fn report(&self, watched: &Watched, now_ns: u64) -> Option<Revision> {
         let inner = lock(&self.inner);
@@ -303,7 +335,8 @@ impl Watched {
 
     fn remind(&self, now_ns: u64) -> Option<Waker> {
         let mut place = lock(&self.place);
-        if place.progress_due || now_ns.saturating_sub(place.delivered_ns) < PROGRESS_NS {
+        let interval_ns = progress_ms(&self.watch).saturating_mul(1_000_000);
+        if place.progress_due || now_ns.saturating_sub(place.delivered_ns) < interval_ns {
             return None;
         }
         place.progress_due = true;
@@ -325,8 +358,9 @@ impl Watched {
         }
     }
 
-    /// `now` is only asked for where progress is to be reported: it costs as much as the rest.
-    fn next_page(&self, hub: &Hub, env: &Env, now: impl Fn() -> u64) -> Result<WatchPage> {
+    /// `now` is only asked for where progress is to be reported: it costs as much as the rest. With
+    /// `briefly` it gives up after one stretch of the log in which nothing was found.
+    fn next_page(&self, hub: &Hub, env: &Env, now: impl Fn() -> u64, briefly: bool) -> Result<WatchPage> {
         let now_ns = if self.watch.progress { now() } else { 0 };
         loop {
             let todo = {
@@ -355,6 +389,21 @@ impl Watched {
             if !events.is_empty() {
                 return Ok(WatchPage { events: events.into_iter(), progress: 0 });
             }
+            if briefly {
+                self.remind_of_pending();
+                return Ok(WatchPage::default());
+            }
+        }
+    }
+
+    /// Wakes who reads if there is more to do.
+    fn remind_of_pending(&self) {
+        let waker = {
+            let place = lock(&self.place);
+            place.is_pending().then(|| place.announce()).flatten()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 
@@ -410,14 +459,29 @@ impl<S: Followed> Stream<S> {
     fn ours(&self) -> bool {
         self.generation == os::fork_generation()
     }
+
+    fn page(&self, briefly: bool) -> Result<WatchPage> {
+        match self.store.upgrade() {
+            Some(store) => self.watched.next_page(store.hub(), store.env(), || store.now_ns(), briefly),
+            None => Err(Error::new(Code::Closed, "the store's handle is closed")),
+        }
+    }
 }
 
 impl<S: Followed> WatchStream for Stream<S> {
     fn next_page(&self) -> Result<WatchPage> {
-        match self.store.upgrade() {
-            Some(store) => self.watched.next_page(store.hub(), store.env(), || store.now_ns()),
-            None => Err(Error::new(Code::Closed, "the store's handle is closed")),
-        }
+        self.page(false)
+    }
+
+    fn next_page_briefly(&self) -> Result<WatchPage> {
+        self.page(true)
+    }
+
+    fn caught_up(&self) -> Option<Revision> {
+        let store = self.store.upgrade().filter(|_| self.ours())?;
+        // what was written just now may not have been looked at
+        store.hub().follow(store.env()).into_iter().for_each(Waker::wake);
+        store.hub().caught_up(&self.watched)
     }
 
     fn is_over(&self) -> bool {
@@ -463,171 +527,6 @@ impl<S: Followed> WatchStream for Stream<S> {
         match self.store.upgrade().filter(|_| self.ours()) {
             Some(store) => store.hub().resume_revision(&self.watched),
             None => self.watched.place.try_lock().map_or(0, |place| place.next),
-        }
-    }
-}
-
-mod index {
-    //! Who watches a key: single keys by hash, ranges by their bounds.
-
-    use std::collections::HashMap;
-
-    use crate::model::KeyRange;
-
-    /// Finds all watchers whose range has a key.
-    #[derive(Default)]
-    pub(super) struct Index {
-        keys: HashMap<Vec<u8>, Vec<u64>>,
-        /// By beginning, then end; those of one range stand together.
-        ranges: Vec<Interval>,
-        /// The latest end of each subtree, the ranges being a balanced tree with its root in the
-        /// middle; empty when it must be made anew.
-        latest: Vec<Option<Vec<u8>>>,
-    }
-
-    struct Interval {
-        start: Vec<u8>,
-        /// None is no end.
-        end: Option<Vec<u8>>,
-        ids: Vec<u64>,
-    }
-
-    /// Later than every key.
-    fn is_later(a: &Option<Vec<u8>>, b: &Option<Vec<u8>>) -> bool {
-        match (a, b) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(a), Some(b)) => a > b,
-        }
-    }
-
-    impl Index {
-        fn find_range(&self, range: &KeyRange) -> Result<usize, usize> {
-            self.ranges.binary_search_by(|interval| {
-                (interval.start.as_slice(), interval.end.as_deref()).cmp(&(range.key.as_slice(), range.end()))
-            })
-        }
-
-        pub fn add(&mut self, id: u64, range: &KeyRange) {
-            if range.is_single() {
-                self.keys.entry(range.key.clone()).or_default().push(id);
-                return;
-            }
-            match self.find_range(range) {
-                Ok(at) => self.ranges[at].ids.push(id),
-                Err(at) => {
-                    let end = range.end().map(<[u8]>::to_vec);
-                    self.ranges.insert(at, Interval { start: range.key.clone(), end, ids: vec![id] });
-                    self.latest.clear();
-                }
-            }
-        }
-
-        pub fn remove(&mut self, id: u64, range: &KeyRange) {
-            if range.is_single() {
-                if let Some(ids) = self.keys.get_mut(&range.key) {
-                    ids.retain(|other| *other != id);
-                    if ids.is_empty() {
-                        self.keys.remove(&range.key);
-                    }
-                }
-                return;
-            }
-            if let Ok(at) = self.find_range(range) {
-                self.ranges[at].ids.retain(|other| *other != id);
-                if self.ranges[at].ids.is_empty() {
-                    self.ranges.remove(at);
-                    self.latest.clear();
-                }
-            }
-        }
-
-        /// Hands each watcher of `key` to `found`.
-        pub fn find(&mut self, key: &[u8], mut found: impl FnMut(u64)) {
-            if let Some(ids) = self.keys.get(key) {
-                ids.iter().for_each(|id| found(*id));
-            }
-            if self.latest.is_empty() && !self.ranges.is_empty() {
-                self.latest = vec![None; self.ranges.len()];
-                measure(&self.ranges, &mut self.latest);
-            }
-            visit(&self.ranges, &self.latest, key, &mut found);
-        }
-    }
-
-    /// Fills in the latest end of every subtree.
-    fn measure(ranges: &[Interval], latest: &mut [Option<Vec<u8>>]) {
-        if ranges.is_empty() {
-            return;
-        }
-        let middle = ranges.len() / 2;
-        let (left, rest) = latest.split_at_mut(middle);
-        let (own, right) = rest.split_first_mut().expect("the middle is inside");
-        measure(&ranges[..middle], left);
-        measure(&ranges[middle + 1..], right);
-        *own = ranges[middle].end.clone();
-        for side in [&left, &right] {
-            if let Some(end) = (!side.is_empty()).then(|| &side[side.len() / 2]).filter(|end| is_later(end, own)) {
-                *own = end.clone();
-            }
-        }
-    }
-
-    /// Every range of this subtree that has the key: none if even its latest end is not after it.
-    fn visit(ranges: &[Interval], latest: &[Option<Vec<u8>>], key: &[u8], found: &mut impl FnMut(u64)) {
-        let Some(interval) = ranges.get(ranges.len() / 2) else { return };
-        let middle = ranges.len() / 2;
-        let ends_before = |end: &Option<Vec<u8>>| end.as_deref().is_some_and(|end| end <= key);
-        if ends_before(&latest[middle]) {
-            return;
-        }
-        visit(&ranges[..middle], &latest[..middle], key, found);
-        if interval.start.as_slice() <= key {
-            if !ends_before(&interval.end) {
-                interval.ids.iter().for_each(|id| found(*id));
-            }
-            visit(&ranges[middle + 1..], &latest[middle + 1..], key, found);
-        }
-    }
-
-    #[cfg(test)]
-    mod tests {
-        use super::*;
-
-        /// Every range and key over three letters, beside a look at each.
-        #[test]
-        fn finds_what_a_look_at_each_finds() {
-            let mut words: Vec<Vec<u8>> = vec![vec![]];
-            for length in 1..3 {
-                for number in 0..3usize.pow(length) {
-                    let digit = |place: u32| b'a' + (number / 3usize.pow(place) % 3) as u8;
-                    words.push((0..length).map(digit).collect());
-                }
-            }
-            words.sort();
-            let mut ranges = Vec::new();
-            for start in words.iter().filter(|word| !word.is_empty()) {
-                ranges.push(KeyRange::key(start.clone()));
-                ranges.push(KeyRange::from(start.clone()));
-                ranges.extend(
-                    words.iter().filter(|end| *end > start).map(|end| KeyRange::between(start.clone(), end.clone())),
-                );
-            }
-            let mut index = Index::default();
-            ranges.iter().enumerate().for_each(|(id, range)| index.add(id as u64, range));
-            for round in 0..3 {
-                for key in words.iter().filter(|word| !word.is_empty()) {
-                    let mut found = Vec::new();
-                    index.find(key, |id| found.push(id));
-                    found.sort_unstable();
-                    let there =
-                        |(id, range): (usize, &KeyRange)| (id % 3 >= round && range.contains(key)).then_some(id as u64);
-                    let expected: Vec<u64> = ranges.iter().enumerate().filter_map(there).collect();
-                    assert_eq!(found, expected, "round {round}, key {}", key.escape_ascii());
-                }
-                let gone = ranges.iter().enumerate().filter(|(id, _)| id % 3 == round);
-                gone.for_each(|(id, range)| index.remove(id as u64, range));
-            }
         }
     }
 }

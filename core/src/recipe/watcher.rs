@@ -150,12 +150,36 @@ impl Watcher {
         }
     }
 
+    /// As [`Watcher::try_next`], for tasks that share a thread with others: it looks through no more than
+    /// a stretch of the log, some milliseconds' worth. Where that had nothing and was not all, it answers
+    /// none and calls the [waker](Watcher::set_waker) at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Watcher::next`].
+    pub fn try_next_briefly(&self) -> Result<Option<WatchBatch>> {
+        let _turn = self.turn()?;
+        self.take_from(|stream| stream.next_page_briefly())
+    }
+
+    /// The store's revision now, if every batch up to it has been handed out; none if one has not, if it
+    /// begins in the future, or if the store is a cluster. Never waits.
+    pub fn caught_up(&self) -> Option<Revision> {
+        // in a forked child a thread that is not there may hold the page
+        let taken = !self.db.is_closed() && self.page().events.as_slice().is_empty();
+        taken.then(|| self.stream.caught_up()).flatten()
+    }
+
     fn take(&self) -> Result<Option<WatchBatch>> {
+        self.take_from(|stream| stream.next_page())
+    }
+
+    fn take_from(&self, next_page: fn(&dyn WatchStream) -> Result<WatchPage>) -> Result<Option<WatchBatch>> {
         let mut page = self.page();
         if page.events.as_slice().is_empty() || self.stream.is_over() {
             *page = WatchPage::default();
             self.db.engine().ensure_open()?;
-            *page = self.stream.next_page()?;
+            *page = next_page(&*self.stream)?;
         }
         let Some(first) = page.events.next() else {
             let progress = std::mem::take(&mut page.progress);
@@ -254,7 +278,7 @@ impl futures_core::Stream for Watcher {
             return Poll::Ready(None);
         }
         watcher.set_waker(Some(context.waker().clone()));
-        match watcher.try_next() {
+        match watcher.try_next_briefly() {
             Ok(Some(batch)) => Poll::Ready(Some(Ok(batch))),
             Ok(None) => Poll::Pending,
             Err(error) => {

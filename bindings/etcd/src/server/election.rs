@@ -1,0 +1,244 @@
+//! The service Election, contract 12.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+use libkv::{
+    Answer, Code, Compare, CompareResult, Delete, Error, EventKind, KeyRange, KeyValue, Put, Revision, Txn, Watch,
+    WatchBatch, Watcher,
+};
+use tonic::{Request, Response, Status};
+
+use super::line::{Place, another_kind, first_in_line, lease_or_new, prefix, refused, unknown};
+use super::store::stopped;
+use super::{Answered, Store};
+use crate::convert::{kv_out, refusal};
+use crate::pb::etcdserverpb::ResponseHeader;
+use crate::pb::v3electionpb as pb;
+use crate::pb::v3electionpb::election_server;
+
+/// Elections by name. The leader is whose key was created first; its value is what it proclaims.
+pub(crate) struct ElectionService(pub Arc<Store>);
+
+/// What etcd says to whoever does not lead, or no longer.
+const NOT_LEADER: &str = "election: not leader";
+
+fn leader_of(given: Option<pb::LeaderKey>) -> Result<pb::LeaderKey, Status> {
+    given.ok_or_else(|| refused("\"leader\" field must be provided"))
+}
+
+impl ElectionService {
+    async fn stand(&self, request: pb::CampaignRequest) -> Result<pb::CampaignResponse, Status> {
+        let lease = lease_or_new(&self.0, request.lease).await?;
+        let mut place = Place::take(&self.0, &request.name, lease, &request.value).await?;
+        if place.found.as_ref().is_some_and(|value| *value != request.value[..]) {
+            self.put(&place.key, place.created, lease, &request.value).await?;
+        }
+        if place.wait().await?.is_none() {
+            return Err(refused(NOT_LEADER));
+        }
+        place.keep();
+        let key = std::mem::take(&mut place.key).into();
+        let leader = pb::LeaderKey { name: request.name, key, rev: place.created, lease };
+        Ok(pb::CampaignResponse { header: self.0.identity.header(place.revision), leader: Some(leader) })
+    }
+
+    /// Puts the value of a leader, if its key is still the one that was created then.
+    async fn put(
+        &self,
+        key: &[u8],
+        created: Revision,
+        lease: i64,
+        value: &[u8],
+    ) -> Result<Option<ResponseHeader>, Status> {
+        let put = Txn::new()
+            .when(Compare::create_revision(key, CompareResult::Equal, created))
+            .and_then(Put::new(key, value).lease(lease));
+        match self.0.call(put).await? {
+            Answer::Txn(answer) if answer.succeeded => Ok(self.0.identity.header(answer.revision)),
+            Answer::Txn(_) => Err(refused(NOT_LEADER)),
+            _ => Err(another_kind()),
+        }
+    }
+
+    async fn announce(&self, request: pb::ProclaimRequest) -> Result<pb::ProclaimResponse, Status> {
+        let leader = leader_of(request.leader)?;
+        let lease = lease_or_new(&self.0, leader.lease).await?;
+        let header = self.put(&leader.key, leader.rev, lease, &request.value).await?;
+        Ok(pb::ProclaimResponse { header })
+    }
+
+    async fn first(&self, request: pb::LeaderRequest) -> Result<pb::LeaderResponse, Status> {
+        let Answer::Range(found) = self.0.call(first_in_line(&prefix(&request.name))).await? else {
+            return Err(another_kind());
+        };
+        let header = self.0.identity.header(found.revision);
+        let kv = found.kvs.into_iter().next().ok_or_else(|| refused("election: no leader"))?;
+        Ok(pb::LeaderResponse { header, kv: Some(kv_out(kv)) })
+    }
+
+    async fn step_down(&self, request: pb::ResignRequest) -> Result<pb::ResignResponse, Status> {
+        let leader = leader_of(request.leader)?;
+        let delete = Txn::new()
+            .when(Compare::create_revision(&leader.key[..], CompareResult::Equal, leader.rev))
+            .and_then(Delete::new(&leader.key[..]));
+        // who leads no longer has nothing to step down from
+        match self.0.call(delete).await? {
+            Answer::Txn(answer) => Ok(pb::ResignResponse { header: self.0.identity.header(answer.revision) }),
+            _ => Err(another_kind()),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl election_server::Election for ElectionService {
+    type ObserveStream = Leaders;
+
+    async fn campaign(&self, request: Request<pb::CampaignRequest>) -> Answered<pb::CampaignResponse> {
+        self.stand(request.into_inner()).await.map(Response::new).map_err(unknown)
+    }
+
+    async fn proclaim(&self, request: Request<pb::ProclaimRequest>) -> Answered<pb::ProclaimResponse> {
+        self.announce(request.into_inner()).await.map(Response::new).map_err(unknown)
+    }
+
+    async fn leader(&self, request: Request<pb::LeaderRequest>) -> Answered<pb::LeaderResponse> {
+        self.first(request.into_inner()).await.map(Response::new).map_err(unknown)
+    }
+
+    async fn observe(&self, request: Request<pb::LeaderRequest>) -> Answered<Leaders> {
+        Ok(Response::new(Leaders::new(self.0.clone(), prefix(&request.into_inner().name))))
+    }
+
+    async fn resign(&self, request: Request<pb::ResignRequest>) -> Answered<pb::ResignResponse> {
+        self.step_down(request.into_inner()).await.map(Response::new).map_err(unknown)
+    }
+}
+
+/// Each leader of an election from the present one on, with each value that it proclaims.
+pub(crate) struct Leaders {
+    store: Arc<Store>,
+    prefix: Vec<u8>,
+    closed: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// None when it must be made anew.
+    watcher: Option<Watcher>,
+    /// Whether the leader must be looked up: at first, and after each.
+    look: bool,
+    /// The leader's key.
+    leader: Option<bytes::Bytes>,
+    /// What happened up to this revision is known.
+    known_upto: Revision,
+    /// The mod_revision of what was answered last.
+    last: Revision,
+    answers: VecDeque<pb::LeaderResponse>,
+    ended: bool,
+}
+
+impl Leaders {
+    fn new(store: Arc<Store>, prefix: Vec<u8>) -> Leaders {
+        Leaders {
+            closed: Box::pin(store.closed()),
+            store,
+            prefix,
+            watcher: None,
+            look: true,
+            leader: None,
+            known_upto: 0,
+            last: 0,
+            answers: VecDeque::new(),
+            ended: false,
+        }
+    }
+
+    fn answer(&mut self, revision: Revision, kv: KeyValue) {
+        self.leader = Some(kv.key.clone());
+        if std::mem::replace(&mut self.last, kv.mod_revision) != kv.mod_revision {
+            let header = self.store.identity.header(revision);
+            self.answers.push_back(pb::LeaderResponse { header, kv: Some(kv_out(kv)) });
+        }
+    }
+
+    fn look_up(&mut self) -> Result<(), Error> {
+        let found = self.store.db.range(first_in_line(&self.prefix))?;
+        (self.known_upto, self.look, self.leader) = (found.revision, false, None);
+        if let Some(kv) = found.kvs.into_iter().next() {
+            self.answer(found.revision, kv);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, batch: WatchBatch) {
+        if batch.revision <= self.known_upto {
+            return;
+        }
+        for event in batch.events {
+            let concerns = self.leader.as_ref().is_none_or(|leader| *leader == event.kv.key);
+            match event.kind {
+                EventKind::Put if concerns => self.answer(batch.revision, event.kv),
+                EventKind::Delete if concerns && self.leader.is_some() => {
+                    self.look = true;
+                    return;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Makes the watcher and looks the leader up, where that is to be done.
+    fn prepare(&mut self) -> Result<(), Error> {
+        if self.look {
+            self.look_up()?;
+        }
+        if self.watcher.is_none() {
+            let watch = Watch::new(KeyRange::prefix(&self.prefix[..])).start_revision(self.known_upto + 1);
+            self.watcher = Some(self.store.db.watch(watch)?);
+        }
+        Ok(())
+    }
+
+    fn poll_watcher(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let overtaken = |error: &Error| error.code() == Code::Compacted;
+        let outcome = match (self.prepare(), &mut self.watcher) {
+            (Ok(()), Some(watcher)) => match ready!(Pin::new(watcher).poll_next(context)) {
+                Some(batch) => batch.map(|batch| self.take(batch)),
+                None => Err(Error::new(Code::Closed, "the store's handle is closed")),
+            },
+            (prepared, _) => prepared,
+        };
+        Poll::Ready(match outcome {
+            // what was missed is over: the present leader counts
+            Err(error) if overtaken(&error) => {
+                (self.watcher, self.look) = (None, true);
+                Ok(())
+            }
+            outcome => outcome,
+        })
+    }
+}
+
+impl Stream for Leaders {
+    type Item = Result<pb::LeaderResponse, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let leaders = self.get_mut();
+        if leaders.ended {
+            return Poll::Ready(None);
+        }
+        if leaders.closed.as_mut().poll(context).is_ready() {
+            leaders.ended = true;
+            return Poll::Ready(Some(Err(stopped())));
+        }
+        loop {
+            if let Some(answer) = leaders.answers.pop_front() {
+                return Poll::Ready(Some(Ok(answer)));
+            }
+            if let Err(error) = ready!(leaders.poll_watcher(context)) {
+                leaders.ended = true;
+                return Poll::Ready(Some(Err(unknown(refusal(error)))));
+            }
+        }
+    }
+}

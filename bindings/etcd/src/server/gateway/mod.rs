@@ -1,0 +1,247 @@
+//! etcd's JSON gateway: HTTP on the port of gRPC, for whoever has no gRPC.
+//!
+//! A request becomes a call of the same services that gRPC clients call, in this process: JSON to a
+//! message's bytes ([`read`]), gRPC's answer to JSON ([`write`]), with [`schema`] to say what the fields
+//! are. What the services allow, count and refuse is therefore the same for both.
+
+mod answer;
+mod body;
+mod read;
+pub(super) mod schema;
+mod wire;
+mod write;
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_core::Stream as _;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::StreamBody;
+use hyper::body::{Frame, Incoming};
+use serde_json::json;
+use tokio_stream::StreamExt as _;
+use tonic::Status;
+use tonic::body::Body;
+
+pub(super) use self::answer::refused;
+use self::answer::{Answer, full};
+use self::schema::{CALLS, Call};
+use super::maintenance::{CLUSTER_VERSION, SERVER_VERSION};
+use super::metrics;
+use super::reply::Source;
+use super::router::Router;
+use super::store::Store;
+
+/// The paths behind `/v3/` and `/v3beta/`, with the service and the method that each calls.
+const PATHS: &[(&str, &str, &str)] = &[
+    ("kv/range", "etcdserverpb.KV", "Range"),
+    ("kv/put", "etcdserverpb.KV", "Put"),
+    ("kv/deleterange", "etcdserverpb.KV", "DeleteRange"),
+    ("kv/txn", "etcdserverpb.KV", "Txn"),
+    ("kv/compaction", "etcdserverpb.KV", "Compact"),
+    ("watch", "etcdserverpb.Watch", "Watch"),
+    ("lease/grant", "etcdserverpb.Lease", "LeaseGrant"),
+    ("lease/revoke", "etcdserverpb.Lease", "LeaseRevoke"),
+    ("kv/lease/revoke", "etcdserverpb.Lease", "LeaseRevoke"),
+    ("lease/keepalive", "etcdserverpb.Lease", "LeaseKeepAlive"),
+    ("lease/timetolive", "etcdserverpb.Lease", "LeaseTimeToLive"),
+    ("kv/lease/timetolive", "etcdserverpb.Lease", "LeaseTimeToLive"),
+    ("lease/leases", "etcdserverpb.Lease", "LeaseLeases"),
+    ("kv/lease/leases", "etcdserverpb.Lease", "LeaseLeases"),
+    ("cluster/member/add", "etcdserverpb.Cluster", "MemberAdd"),
+    ("cluster/member/remove", "etcdserverpb.Cluster", "MemberRemove"),
+    ("cluster/member/update", "etcdserverpb.Cluster", "MemberUpdate"),
+    ("cluster/member/list", "etcdserverpb.Cluster", "MemberList"),
+    ("cluster/member/promote", "etcdserverpb.Cluster", "MemberPromote"),
+    ("maintenance/alarm", "etcdserverpb.Maintenance", "Alarm"),
+    ("maintenance/status", "etcdserverpb.Maintenance", "Status"),
+    ("maintenance/defragment", "etcdserverpb.Maintenance", "Defragment"),
+    ("maintenance/hash", "etcdserverpb.Maintenance", "Hash"),
+    ("maintenance/hashkv", "etcdserverpb.Maintenance", "HashKV"),
+    ("maintenance/snapshot", "etcdserverpb.Maintenance", "Snapshot"),
+    ("maintenance/transfer-leadership", "etcdserverpb.Maintenance", "MoveLeader"),
+    ("maintenance/downgrade", "etcdserverpb.Maintenance", "Downgrade"),
+    ("auth/enable", "etcdserverpb.Auth", "AuthEnable"),
+    ("auth/disable", "etcdserverpb.Auth", "AuthDisable"),
+    ("auth/status", "etcdserverpb.Auth", "AuthStatus"),
+    ("auth/authenticate", "etcdserverpb.Auth", "Authenticate"),
+    ("auth/user/add", "etcdserverpb.Auth", "UserAdd"),
+    ("auth/user/get", "etcdserverpb.Auth", "UserGet"),
+    ("auth/user/list", "etcdserverpb.Auth", "UserList"),
+    ("auth/user/delete", "etcdserverpb.Auth", "UserDelete"),
+    ("auth/user/changepw", "etcdserverpb.Auth", "UserChangePassword"),
+    ("auth/user/grant", "etcdserverpb.Auth", "UserGrantRole"),
+    ("auth/user/revoke", "etcdserverpb.Auth", "UserRevokeRole"),
+    ("auth/role/add", "etcdserverpb.Auth", "RoleAdd"),
+    ("auth/role/get", "etcdserverpb.Auth", "RoleGet"),
+    ("auth/role/list", "etcdserverpb.Auth", "RoleList"),
+    ("auth/role/delete", "etcdserverpb.Auth", "RoleDelete"),
+    ("auth/role/grant", "etcdserverpb.Auth", "RoleGrantPermission"),
+    ("auth/role/revoke", "etcdserverpb.Auth", "RoleRevokePermission"),
+    ("lock/lock", "v3lockpb.Lock", "Lock"),
+    ("lock/unlock", "v3lockpb.Lock", "Unlock"),
+    ("election/campaign", "v3electionpb.Election", "Campaign"),
+    ("election/proclaim", "v3electionpb.Election", "Proclaim"),
+    ("election/leader", "v3electionpb.Election", "Leader"),
+    ("election/observe", "v3electionpb.Election", "Observe"),
+    ("election/resign", "v3electionpb.Election", "Resign"),
+];
+
+/// Everything on a server's port that is no gRPC.
+pub(super) struct Gateway {
+    store: Arc<Store>,
+    calls: HashMap<&'static str, &'static Call>,
+}
+
+impl Gateway {
+    pub fn new(store: Arc<Store>) -> Gateway {
+        let call = |&(path, service, method): &(&'static str, &str, &str)| {
+            let call = CALLS.iter().find(|call| call.service == service && call.method == method);
+            (path, call.expect("a path is of a call that proto/ has"))
+        };
+        Gateway { store, calls: PATHS.iter().map(call).collect() }
+    }
+
+    /// Answers a request; calls go to the services through `router`.
+    pub async fn answer(&self, router: &Router, request: Request<Incoming>) -> Response<Body> {
+        let mut response = match *request.method() {
+            Method::OPTIONS => Response::new(Body::empty()),
+            _ => self.route(router, request).await,
+        };
+        for (name, value) in [
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, "accept, content-type, authorization"),
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "POST, GET, OPTIONS, PUT, DELETE"),
+            (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        ] {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+
+    async fn route(&self, router: &Router, request: Request<Incoming>) -> Response<Body> {
+        let path = request.uri().path();
+        match path {
+            "/version" | "/health" if request.method() != Method::GET => {
+                let mut response = answer::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
+                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+                return response;
+            }
+            "/version" => {
+                let mut response = Response::new(full(format!(
+                    "{{\"etcdserver\":\"{SERVER_VERSION}\",\"etcdcluster\":\"{CLUSTER_VERSION}\"}}"
+                )));
+                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                return response;
+            }
+            "/health" => return self.health(),
+            "/metrics" => return self.metrics(),
+            _ => {}
+        }
+        let Some(name) = path.strip_prefix("/v3/").or_else(|| path.strip_prefix("/v3beta/")) else {
+            return answer::text(StatusCode::NOT_FOUND, "404 page not found\n");
+        };
+        match self.calls.get(name) {
+            None => answer::text(StatusCode::NOT_FOUND, "Not Found\n"),
+            Some(_) if request.method() != Method::POST => {
+                answer::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
+            }
+            Some(call) => self.transcode(router, call, request).await.unwrap_or_else(|refusal| refused(&refusal)),
+        }
+    }
+
+    /// Makes a call of JSON, and JSON of its answer.
+    async fn transcode(
+        &self,
+        router: &Router,
+        call: &'static Call,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Status> {
+        let (head, body) = request.into_parts();
+        let messages = match call.client_streaming {
+            false => full(wire::frame(&body::whole(body, call.input, &self.store).await?)),
+            true => {
+                // a first message that is none is refused as a whole; a later one ends what is asked
+                let mut messages = body::Messages::new(body, call.input, &self.store);
+                let first = poll_fn(|context| Pin::new(&mut messages).poll_next(context)).await.transpose()?;
+                let frames = tokio_stream::iter(first).chain(messages.map_while(Result::ok)).map(Frame::data);
+                Body::new(StreamBody::new(frames.map(Ok::<_, Infallible>)))
+            }
+        };
+        let mut request = Request::new(Source::Gateway(messages));
+        *request.method_mut() = Method::POST;
+        *request.version_mut() = http::Version::HTTP_2;
+        let path = format!("/{}/{}", call.service, call.method);
+        *request.uri_mut() = path.parse().map_err(|_| Status::internal(format!("no path: {path}")))?;
+        *request.headers_mut() = metadata(&head.headers);
+        *request.extensions_mut() = head.extensions;
+        let Ok(reply): Result<_, Infallible> = router.grpc(request).await;
+        let answer = Answer::new(reply, call.output);
+        Ok(match call.server_streaming {
+            true => answer::stream(answer).await,
+            false => answer::unary(answer).await,
+        })
+    }
+
+    fn metrics(&self) -> Response<Body> {
+        match metrics::text(&self.store) {
+            Ok(text) => {
+                let mut response = Response::new(full(text));
+                let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                response.headers_mut().insert(header::CONTENT_TYPE, kind);
+                response
+            }
+            Err(error) => answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+        }
+    }
+
+    /// Whether it can be written to: `{"health":"true","reason":""}`.
+    fn health(&self) -> Response<Body> {
+        let reason = match self.store.db.status() {
+            Ok(status) => status.alarms.first().map(|alarm| format!("ALARM {}", alarm_name(alarm))),
+            Err(error) => Some(error.to_string()),
+        };
+        let mut body =
+            format!("{{\"health\":\"{}\",\"reason\":{}}}", reason.is_none(), json!(reason.as_deref().unwrap_or("")));
+        let mut response = Response::new(Body::empty());
+        answer::plain(response.headers_mut());
+        match reason {
+            None => {
+                response.headers_mut().remove(header::X_CONTENT_TYPE_OPTIONS);
+            }
+            Some(_) => {
+                *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                body.push('\n');
+            }
+        }
+        *response.body_mut() = full(body);
+        response
+    }
+}
+
+/// `NOSPACE` of `memberID:1 alarm:NOSPACE `.
+fn alarm_name(alarm: &str) -> &str {
+    alarm.rsplit("alarm:").next().unwrap_or(alarm).trim()
+}
+
+/// The metadata of the call: the token, and what is given as `Grpc-Metadata-…`.
+fn metadata(given: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in given {
+        let name = match name.as_str().strip_prefix("grpc-metadata-") {
+            // what gRPC itself lives by is not for others to say
+            Some(inner) if inner.starts_with("grpc-") || inner == "te" || inner == "content-type" => continue,
+            Some(inner) => HeaderName::from_bytes(inner.as_bytes()).ok(),
+            None if *name == header::AUTHORIZATION || name.as_str() == "grpc-timeout" => Some(name.clone()),
+            None => None,
+        };
+        if let Some(name) = name {
+            headers.append(name, value.clone());
+        }
+    }
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    headers
+}

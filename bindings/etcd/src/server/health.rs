@@ -1,0 +1,56 @@
+//! The service grpc.health.v1.Health. As with etcd one name is known, the empty one, and it is well as
+//! long as the server answers; alarms are told by `/health` and Status.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+use super::store::stopped;
+use super::{Answered, Store};
+use crate::pb::health::health_check_response::ServingStatus;
+use crate::pb::health::{HealthCheckRequest, HealthCheckResponse, health_server};
+
+/// Says that the server lives.
+pub(crate) struct Health(pub Arc<Store>);
+
+#[tonic::async_trait]
+impl health_server::Health for Health {
+    async fn check(&self, request: Request<HealthCheckRequest>) -> Answered<HealthCheckResponse> {
+        match request.into_inner().service.as_str() {
+            "" => Ok(Response::new(HealthCheckResponse { status: ServingStatus::Serving as i32 })),
+            _ => Err(Status::not_found("unknown service")),
+        }
+    }
+
+    type WatchStream = Once;
+
+    async fn watch(&self, request: Request<HealthCheckRequest>) -> Answered<Self::WatchStream> {
+        let status = match request.into_inner().service.as_str() {
+            "" => ServingStatus::Serving,
+            _ => ServingStatus::ServiceUnknown,
+        };
+        let answer = Some(HealthCheckResponse { status: status as i32 });
+        Ok(Response::new(Once { answer, closed: Box::pin(self.0.closed()) }))
+    }
+}
+
+/// One answer, and then silence until the server closes: nothing changes before that.
+pub(crate) struct Once {
+    answer: Option<HealthCheckResponse>,
+    closed: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl Stream for Once {
+    type Item = Result<HealthCheckResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(answer) = self.answer.take() {
+            return Poll::Ready(Some(Ok(answer)));
+        }
+        ready!(self.closed.as_mut().poll(cx));
+        Poll::Ready(Some(Err(stopped())))
+    }
+}

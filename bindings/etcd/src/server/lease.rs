@@ -1,0 +1,100 @@
+//! The service Lease.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use libkv::{Answer, Grant, LeaseId, Revoke};
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::store::stopped;
+use super::{Answered, Store};
+use crate::convert::{self, refusal};
+use crate::pb::etcdserverpb::{self as pb, lease_server};
+
+/// Grants, revocations, keep-alives and what is left of a lease.
+pub(crate) struct Lease(pub Arc<Store>);
+
+#[tonic::async_trait]
+impl lease_server::Lease for Lease {
+    async fn lease_grant(&self, request: Request<pb::LeaseGrantRequest>) -> Answered<pb::LeaseGrantResponse> {
+        let pb::LeaseGrantRequest { ttl, id } = request.into_inner();
+        let Answer::LeaseGrant(granted) = self.0.call(Grant { ttl_seconds: ttl, id, end_with_process: false }).await?
+        else {
+            return Err(convert::wrong_answer());
+        };
+        let header = self.0.identity.header(granted.revision);
+        Ok(Response::new(pb::LeaseGrantResponse {
+            header,
+            id: granted.id,
+            ttl: granted.ttl_seconds,
+            error: String::new(),
+        }))
+    }
+
+    async fn lease_revoke(&self, request: Request<pb::LeaseRevokeRequest>) -> Answered<pb::LeaseRevokeResponse> {
+        let Answer::LeaseRevoke(revoked) = self.0.call(Revoke { id: request.into_inner().id }).await? else {
+            return Err(convert::wrong_answer());
+        };
+        Ok(Response::new(pb::LeaseRevokeResponse { header: self.0.identity.header(revoked.revision) }))
+    }
+
+    type LeaseKeepAliveStream = KeepAlives;
+
+    async fn lease_keep_alive(
+        &self,
+        request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
+    ) -> Answered<Self::LeaseKeepAliveStream> {
+        let closed = Box::pin(self.0.closed());
+        Ok(Response::new(KeepAlives { store: self.0.clone(), requests: request.into_inner(), closed }))
+    }
+
+    async fn lease_time_to_live(
+        &self,
+        request: Request<pb::LeaseTimeToLiveRequest>,
+    ) -> Answered<pb::LeaseTimeToLiveResponse> {
+        let pb::LeaseTimeToLiveRequest { id, keys } = request.into_inner();
+        let left = self.0.db.lease_time_to_live(id, keys).map_err(refusal)?;
+        Ok(Response::new(pb::LeaseTimeToLiveResponse {
+            header: self.0.identity.header(self.0.revision()?),
+            id,
+            ttl: left.ttl_seconds,
+            granted_ttl: left.granted_ttl_seconds,
+            keys: left.keys.into_iter().map(Into::into).collect(),
+        }))
+    }
+
+    async fn lease_leases(&self, _: Request<pb::LeaseLeasesRequest>) -> Answered<pb::LeaseLeasesResponse> {
+        let leases = self.0.db.lease_list().map_err(refusal)?;
+        Ok(Response::new(pb::LeaseLeasesResponse {
+            header: self.0.identity.header(self.0.revision()?),
+            leases: leases.into_iter().map(|id| pb::LeaseStatus { id }).collect(),
+        }))
+    }
+}
+
+/// Keeps a lease alive once: what a stream answers one request, TTL 0 if there is no such lease.
+pub(crate) fn keep_alive(store: &Store, id: LeaseId) -> Result<pb::LeaseKeepAliveResponse, Status> {
+    let kept = store.db.lease_keep_alive(id).map_err(refusal)?;
+    Ok(pb::LeaseKeepAliveResponse { header: store.identity.header(store.revision()?), id, ttl: kept.ttl_seconds })
+}
+
+/// One answer for each request, in order; it ends with its client's half, or with the server.
+pub(crate) struct KeepAlives {
+    store: Arc<Store>,
+    requests: Streaming<pb::LeaseKeepAliveRequest>,
+    closed: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl Stream for KeepAlives {
+    type Item = Result<pb::LeaseKeepAliveResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.closed.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Err(stopped())));
+        }
+        let request = ready!(Pin::new(&mut self.requests).poll_next(cx));
+        Poll::Ready(request.map(|request| keep_alive(&self.store, request?.id)))
+    }
+}

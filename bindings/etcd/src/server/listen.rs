@@ -1,0 +1,438 @@
+//! Where the server listens, and how connections come in: TCP, Unix sockets, TLS, HTTP/1.1 and HTTP/2
+//! on one port.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixStream as BlockingUnixStream;
+use std::path::{Path, PathBuf};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use libkv::{Code, Error, Result};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use super::authority::Mended;
+use super::router::Router;
+use super::serve::Level;
+use super::store::{Counted, Store};
+
+/// Connections that the system holds until they are accepted.
+const BACKLOG: u32 = 4096;
+/// How long a client may take to say which protocol it speaks, TLS included.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// TLS handshakes under way at a time: each takes memory and, at its end, some milliseconds of a CPU.
+const TLS_HANDSHAKES_MAX: usize = 256;
+/// How long a client of HTTP/1.1 may take for the head of a request, and stay silent between two.
+const HEAD: Duration = Duration::from_secs(60);
+/// A connection without a sign of life is asked for one after this time, and cut without an answer; both
+/// as etcd.
+const KEEP_ALIVE: Duration = Duration::from_secs(2 * 60 * 60);
+const KEEP_ALIVE_ANSWER: Duration = Duration::from_secs(20);
+/// How long nobody is let in after the system refused for want of descriptors or memory.
+const BREATH: Duration = Duration::from_millis(100);
+/// What a client may send ahead on one stream and on one connection.
+const WINDOW_BYTES: u32 = 1 << 20;
+/// Requests that one connection may have under way; the server as a whole has a limit of its own.
+const STREAMS_MAX: u32 = 1 << 20;
+
+/// What a client of HTTP/2 says first.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// An address as it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Address {
+    Tcp { host: String, port: u16, tls: bool },
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// Reads `host:port`, `http://host:port`, `https://host:port`, `unix:///path` or `unix:path`.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument`, naming it.
+    pub fn parse(text: &str) -> Result<Address> {
+        let bad = |why: &str| Error::new(Code::InvalidArgument, format!("cannot listen on {text:?}: {why}"));
+        if let Some(path) = text.strip_prefix("unix://").or_else(|| text.strip_prefix("unix:")) {
+            return match path {
+                "" | "/" => Err(bad("the path of the socket is missing")),
+                path => Ok(Address::Unix(path.into())),
+            };
+        }
+        let (tls, rest) = match text.split_once("://") {
+            None => (false, text),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
+            Some(_) => return Err(bad("the scheme is none of http, https and unix")),
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let Some((host, port)) = rest.rsplit_once(':') else {
+            return Err(bad("the port is missing; 0 takes a free one"));
+        };
+        let port = port.parse().map_err(|_| bad("the port is no number up to 65535"))?;
+        let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            Some(host) => host,
+            None if host.contains([':', '/', '[', ']']) => return Err(bad("an IPv6 address stands in brackets")),
+            None => host,
+        };
+        if host.is_empty() {
+            return Err(bad("the host is missing; 0.0.0.0 and [::] stand for all of this machine's"));
+        }
+        Ok(Address::Tcp { host: host.to_string(), port, tls })
+    }
+
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Address::Tcp { tls: true, .. })
+    }
+}
+
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// A socket that listens.
+pub(super) struct Listening {
+    socket: Socket,
+    url: String,
+    tls: bool,
+    /// Removes a Unix socket's file at the end.
+    _file: Option<SocketFile>,
+}
+
+impl Listening {
+    /// Listens; within a runtime.
+    ///
+    /// # Errors
+    ///
+    /// `busy` if somebody listens there, `permission_denied`, `io`, `invalid_argument` (a host that
+    /// nobody knows, a path too long for a socket, a file that is none), naming the address.
+    pub fn new(address: Address) -> Result<Listening> {
+        match address {
+            Address::Tcp { host, port, tls } => {
+                let failed = |error: io::Error| failed(&format!("{host}:{port}"), &error);
+                let found: Vec<SocketAddr> = (host.as_str(), port).to_socket_addrs().map_err(failed)?.collect();
+                let mut listener = Err(io::Error::new(ErrorKind::NotFound, "the host has no address"));
+                for address in found {
+                    listener = listen_tcp(address);
+                    if listener.is_ok() {
+                        break;
+                    }
+                }
+                let listener = listener.map_err(failed)?;
+                let scheme = if tls { "https" } else { "http" };
+                let url = format!("{scheme}://{}", listener.local_addr().map_err(failed)?);
+                Ok(Listening { socket: Socket::Tcp(listener), url, tls, _file: None })
+            }
+            Address::Unix(path) => {
+                let failed = |error: io::Error| failed(&path.display().to_string(), &error);
+                let path = std::path::absolute(&path).map_err(failed)?;
+                let listener = listen_unix(&path).map_err(failed)?;
+                let file = SocketFile::new(&path).map_err(failed)?;
+                let url = format!("unix://{}", path.display());
+                Ok(Listening { socket: Socket::Unix(listener), url, tls: false, _file: Some(file) })
+            }
+        }
+    }
+
+    /// The address as clients take it.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// Lets connections in until the server closes. `going` is dropped when the last one has ended.
+    pub async fn accept(self, store: Arc<Store>, router: Router, tls: Option<TlsAcceptor>, going: Sender<()>) {
+        let door = Arc::new(Door { store: store.clone(), router, tls, handshakes: Semaphore::new(TLS_HANDSHAKES_MAX) });
+        let mut closed = pin!(store.closed());
+        let mut refused = false;
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = &mut closed => return,
+                accepted = self.next(&door, &going) => accepted,
+            };
+            match accepted {
+                Ok(()) => refused = false,
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    // said once, and not again until somebody could be let in
+                    if !std::mem::replace(&mut refused, true) {
+                        store.say(Level::Error, || format!("{}: no connection can be let in: {error}", self.url));
+                    }
+                    sleep(BREATH).await;
+                }
+            }
+        }
+    }
+
+    /// Lets one connection in.
+    async fn next(&self, door: &Arc<Door>, going: &Sender<()>) -> io::Result<()> {
+        let (door, going) = (door.clone(), going.clone());
+        match &self.socket {
+            Socket::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                // a peer that is gone already is found out when it is read from
+                let _ = stream.set_nodelay(true);
+                tokio::spawn(async move { door.enter(stream, &peer.to_string(), going).await });
+            }
+            Socket::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                tokio::spawn(async move { door.enter(stream, "a local process", going).await });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether only one connection failed, which was gone before it was accepted.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, WouldBlock};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted | WouldBlock)
+}
+
+fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // connections of a former server that linger do not keep the address
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// A socket's file that nobody listens on was left by a server that was killed, and is replaced.
+fn listen_unix(path: &Path) -> io::Result<UnixListener> {
+    let bind = || {
+        let socket = UnixSocket::new_stream()?;
+        socket.bind(path)?;
+        socket.listen(BACKLOG)
+    };
+    match bind() {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            if !fs::symlink_metadata(path)?.file_type().is_socket() {
+                return Err(io::Error::new(ErrorKind::InvalidInput, "there is a file that is no socket"));
+            }
+            match BlockingUnixStream::connect(path) {
+                Err(dead) if dead.kind() == ErrorKind::ConnectionRefused => {
+                    fs::remove_file(path)?;
+                    bind()
+                }
+                _ => Err(error),
+            }
+        }
+        other => other,
+    }
+}
+
+fn failed(address: &str, error: &io::Error) -> Error {
+    let code = match error.kind() {
+        ErrorKind::AddrInUse => Code::Busy,
+        ErrorKind::PermissionDenied => Code::PermissionDenied,
+        ErrorKind::InvalidInput => Code::InvalidArgument,
+        _ => Code::Io,
+    };
+    Error::new(code, format!("cannot listen on {address}: {error}"))
+}
+
+/// A Unix socket's file, removed when this is dropped unless another has taken its place.
+struct SocketFile {
+    path: PathBuf,
+    place: (u64, u64),
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> io::Result<SocketFile> {
+        let found = fs::symlink_metadata(path)?;
+        Ok(SocketFile { path: path.to_path_buf(), place: (found.dev(), found.ino()) })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.place) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// What all connections of one listener go through.
+struct Door {
+    store: Arc<Store>,
+    router: Router,
+    tls: Option<TlsAcceptor>,
+    handshakes: Semaphore,
+}
+
+impl Door {
+    /// One connection, from its first byte to its end.
+    async fn enter<S>(&self, stream: S, peer: &str, going: Sender<()>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let _counted = Counted::new(&self.store.counters.connections);
+        let ended = match &self.tls {
+            None => self.sniff(stream).await,
+            Some(tls) => self.encrypted(tls, stream).await,
+        };
+        if let Err(error) = ended {
+            self.store.say(Level::Debug, || format!("connection of {peer}: {error}"));
+        }
+        drop(going);
+    }
+
+    async fn encrypted<S>(&self, tls: &TlsAcceptor, mut stream: S) -> Ended
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let shaken = timeout(HANDSHAKE, async {
+            // whoever stays silent takes no place from those who talk
+            let mut first = [0];
+            if stream.read(&mut first).await? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            let _place = self.handshakes.acquire().await;
+            tls.accept(Again::new(stream, &first)).await
+        });
+        let stream = tokio::select! {
+            shaken = shaken => shaken.map_err(|_| "no TLS handshake in time")??,
+            () = self.store.closed() => return Ok(()),
+        };
+        self.sniff(stream).await
+    }
+
+    /// Finds out which HTTP it is, and serves it.
+    async fn sniff<S>(&self, mut stream: S) -> Ended
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut head = [0; PREFACE.len()];
+        let mut length = 0;
+        let read = timeout(HANDSHAKE, async {
+            while length < head.len() && head[..length] == PREFACE[..length] {
+                match stream.read(&mut head[length..]).await? {
+                    0 => break,
+                    n => length += n,
+                }
+            }
+            io::Result::Ok(())
+        });
+        tokio::select! {
+            read = read => read.map_err(|_| "nothing came in time")??,
+            () = self.store.closed() => return Ok(()),
+        }
+        if length == 0 {
+            return Ok(());
+        }
+        let is_http2 = head[..length] == PREFACE[..length];
+        let stream = Again::new(stream, &head[..length]);
+        if is_http2 { self.http2(Mended::new(stream, PREFACE.len())).await } else { self.http1(stream).await }
+    }
+
+    async fn http2<S>(&self, stream: S) -> Ended
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE_ANSWER)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .max_concurrent_streams(STREAMS_MAX)
+            .auto_date_header(false)
+            .serve_connection(TokioIo::new(stream), self.router.clone());
+        let mut connection = pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => return Ok(ended?),
+            () = self.store.closed() => connection.as_mut().graceful_shutdown(),
+        }
+        Ok(connection.await?)
+    }
+
+    async fn http1<S>(&self, stream: S) -> Ended
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .serve_connection(TokioIo::new(stream), self.router.clone());
+        let mut connection = pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => return Ok(ended?),
+            () = self.store.closed() => connection.as_mut().graceful_shutdown(),
+        }
+        Ok(connection.await?)
+    }
+}
+
+/// How a connection ended, for the log.
+type Ended = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// A stream whose first bytes were read already, and are read again.
+struct Again<S> {
+    head: [u8; PREFACE.len()],
+    /// What of the head is still to be read.
+    left: std::ops::Range<u8>,
+    stream: S,
+}
+
+impl<S> Again<S> {
+    fn new(stream: S, read: &[u8]) -> Again<S> {
+        let mut head = [0; PREFACE.len()];
+        head[..read.len()].copy_from_slice(read);
+        Again { head, left: 0..read.len() as u8, stream }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Again<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.left.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        let left = &self.head[usize::from(self.left.start)..usize::from(self.left.end)];
+        let taken = left.len().min(buf.remaining());
+        buf.put_slice(&left[..taken]);
+        self.left.start += taken as u8;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Again<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,169 @@
+//! The service Maintenance: what a store can say and do of itself today.
+
+use std::sync::Arc;
+
+use libkv::{Alarm, AlarmAction, AlarmKind, AlarmMember, Answer};
+use tonic::{Code, Request, Response, Status};
+
+use super::{Answered, Store};
+use crate::convert::{self, RAFT_TERM, refusal};
+use crate::pb::etcdserverpb::{self as pb, maintenance_server};
+
+/// The etcd that this server's answers follow.
+pub(crate) const SERVER_VERSION: &str = "3.5.1";
+/// The protocol version of its cluster.
+pub(crate) const CLUSTER_VERSION: &str = "3.5.0";
+
+/// Free bytes in the file that are no reason to defragment: the next writes take them.
+const FREE_BYTES_KEPT: u64 = 16 << 20;
+
+/// Status and alarms, and the refusal of what the store cannot do yet.
+pub(crate) struct Maintenance(pub Arc<Store>);
+
+fn unsupported(what: &str) -> Status {
+    Status::unimplemented(format!("etcdserver: {what} is not supported by libkv yet"))
+}
+
+#[tonic::async_trait]
+impl maintenance_server::Maintenance for Maintenance {
+    async fn alarm(&self, request: Request<pb::AlarmRequest>) -> Answered<pb::AlarmResponse> {
+        let pb::AlarmRequest { action, member_id, alarm } = request.into_inner();
+        let unknown = |_| Status::invalid_argument("etcdserver: unknown alarm or action");
+        let action = match pb::alarm_request::AlarmAction::try_from(action).map_err(unknown)? {
+            pb::alarm_request::AlarmAction::Get => AlarmAction::Get,
+            pb::alarm_request::AlarmAction::Activate => AlarmAction::Activate,
+            pb::alarm_request::AlarmAction::Deactivate => AlarmAction::Deactivate,
+        };
+        let kind = match pb::AlarmType::try_from(alarm).map_err(unknown)? {
+            pb::AlarmType::None => None,
+            pb::AlarmType::Nospace => Some(AlarmKind::NoSpace),
+            pb::AlarmType::Corrupt => Some(AlarmKind::Corrupt),
+        };
+        let Answer::Alarm(answer) = self.0.call(Alarm { action, member: member_id, kind }).await? else {
+            return Err(convert::wrong_answer());
+        };
+        let header = self.0.identity.header(answer.revision);
+        let alarms = answer.alarms.into_iter().map(alarm_out).collect();
+        Ok(Response::new(pb::AlarmResponse { header, alarms }))
+    }
+
+    async fn status(&self, _: Request<pb::StatusRequest>) -> Answered<pb::StatusResponse> {
+        let status = self.0.db.status().map_err(refusal)?;
+        let alarms = self.0.db.alarm_list().map_err(refusal)?;
+        let member_id = self.0.identity.member_id;
+        // nothing of raft is here: the revision stands for its index, which also grows with each write
+        let index = status.revision.unsigned_abs();
+        Ok(Response::new(pb::StatusResponse {
+            header: self.0.identity.header(status.revision),
+            version: SERVER_VERSION.into(),
+            db_size: bytes(status.bytes_on_disk),
+            db_size_in_use: bytes(status.bytes_in_use),
+            leader: member_id,
+            raft_index: index,
+            raft_applied_index: index,
+            raft_term: RAFT_TERM,
+            errors: alarms.iter().map(ToString::to_string).collect(),
+            ..Default::default()
+        }))
+    }
+
+    /// Pages that are free are used again by later writes; the file does not shrink. So this is done
+    /// where there is next to nothing to give back, and says so where there is.
+    async fn defragment(&self, _: Request<pb::DefragmentRequest>) -> Answered<pb::DefragmentResponse> {
+        let status = self.0.db.status().map_err(refusal)?;
+        let free = status.bytes_on_disk.saturating_sub(status.bytes_in_use);
+        if free > FREE_BYTES_KEPT {
+            return Err(Status::unimplemented(format!(
+                "etcdserver: defragment is not supported by libkv yet: {free} free bytes stay in the file, for later writes"
+            )));
+        }
+        Ok(Response::new(pb::DefragmentResponse::default()))
+    }
+
+    async fn hash(&self, _: Request<pb::HashRequest>) -> Answered<pb::HashResponse> {
+        Err(unsupported("Hash"))
+    }
+
+    async fn hash_kv(&self, _: Request<pb::HashKvRequest>) -> Answered<pb::HashKvResponse> {
+        Err(unsupported("HashKV"))
+    }
+
+    type SnapshotStream = tokio_stream::Empty<Result<pb::SnapshotResponse, Status>>;
+
+    async fn snapshot(&self, _: Request<pb::SnapshotRequest>) -> Answered<Self::SnapshotStream> {
+        Err(unsupported("Snapshot"))
+    }
+
+    async fn move_leader(&self, request: Request<pb::MoveLeaderRequest>) -> Answered<pb::MoveLeaderResponse> {
+        match request.into_inner().target_id == self.0.identity.member_id {
+            true => Ok(Response::new(pb::MoveLeaderResponse::default())),
+            false => Err(Status::failed_precondition("etcdserver: bad leader transferee")),
+        }
+    }
+
+    async fn downgrade(&self, request: Request<pb::DowngradeRequest>) -> Answered<pb::DowngradeResponse> {
+        use pb::downgrade_request::DowngradeAction;
+        let pb::DowngradeRequest { action, version } = request.into_inner();
+        match DowngradeAction::try_from(action) {
+            Ok(DowngradeAction::Validate) => {
+                check_target(&version)?;
+                let header = self.0.identity.header(self.0.revision()?);
+                Ok(Response::new(pb::DowngradeResponse { header, version: CLUSTER_VERSION.into() }))
+            }
+            Ok(DowngradeAction::Enable) => {
+                check_target(&version)?;
+                Err(Status::unimplemented("etcdserver: a libkv store cannot become one of an older etcd"))
+            }
+            Ok(DowngradeAction::Cancel) => Err(Status::failed_precondition("etcdserver: no inflight downgrade job")),
+            Err(_) => Err(Status::unknown("etcdserver: unknown method")),
+        }
+    }
+}
+
+fn alarm_out(alarm: AlarmMember) -> pb::AlarmMember {
+    let kind = match alarm.kind {
+        AlarmKind::NoSpace => pb::AlarmType::Nospace,
+        AlarmKind::Corrupt => pb::AlarmType::Corrupt,
+    };
+    pb::AlarmMember { member_id: alarm.member, alarm: kind as i32 }
+}
+
+fn bytes(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// Only one minor version below the cluster's can be gone back to.
+fn check_target(version: &str) -> Result<(), Status> {
+    let target: Option<Vec<u64>> = version.split('.').map(|part| part.parse().ok()).collect();
+    match target.as_deref() {
+        Some([3, 4] | [3, 4, _]) => Ok(()),
+        Some([_, _] | [_, _, _]) => {
+            Err(Status::new(Code::InvalidArgument, "etcdserver: invalid downgrade target version"))
+        }
+        _ => Err(Status::new(Code::InvalidArgument, "etcdserver: wrong downgrade target version format")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_downgrade_goes_one_minor_version_back() {
+        for (version, text) in [
+            ("3.4", ""),
+            ("3.4.0", ""),
+            ("3.4.9", ""),
+            ("3.5.0", "etcdserver: invalid downgrade target version"),
+            ("3.3", "etcdserver: invalid downgrade target version"),
+            ("2.4", "etcdserver: invalid downgrade target version"),
+            ("", "etcdserver: wrong downgrade target version format"),
+            ("x", "etcdserver: wrong downgrade target version format"),
+            ("3", "etcdserver: wrong downgrade target version format"),
+            ("3.4.0.0", "etcdserver: wrong downgrade target version format"),
+        ] {
+            let answer = check_target(version).map_or_else(|status| status.message().to_string(), |()| String::new());
+            assert_eq!(answer, text, "{version:?}");
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! What a program sees of the server: [`Serve`], how to serve; [`serve`]; [`Server`], what then runs.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use libkv::{Code, Db, Error, Result, fork_generation};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use super::listen::{Address, Listening};
+use super::router::Router;
+use super::store::{Counters, Log, Store};
+use super::tls;
+use crate::convert::Identity;
+
+/// The largest write that a client may send, unless told otherwise: 1.5 MiB, as etcd.
+const MAX_REQUEST_BYTES: u64 = 1_572_864;
+/// A message may be larger than the request in it, as etcd allows.
+const MESSAGE_OVERHEAD_BYTES: u64 = 512 * 1024;
+/// How often a quiet watch hears of progress: 10 minutes, as etcd.
+const PROGRESS_NOTIFY_INTERVAL_MS: u64 = 600_000;
+/// etcd's smallest.
+const PROGRESS_NOTIFY_INTERVAL_MS_MIN: u64 = 100;
+/// How long [`Server::close`] waits for requests under way.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// How important a line of the log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Single connections and requests.
+    Debug,
+    /// What the server does: begins, ends.
+    Info,
+    /// What somebody may want to look at.
+    Warn,
+    /// What failed.
+    Error,
+}
+
+/// How a store is served. An address alone becomes one with [`From`]; the rest is set by methods.
+///
+/// An address is `host:port` or `http://host:port` (port 0 takes a free one), `https://host:port` (needs
+/// [`Serve::cert_file`] and [`Serve::key_file`]), `unix:///path` or `unix:path`.
+#[derive(Clone)]
+pub struct Serve {
+    pub(super) listen: Vec<String>,
+    pub(super) advertise: Vec<String>,
+    pub(super) name: String,
+    pub(super) cert_file: Option<PathBuf>,
+    pub(super) key_file: Option<PathBuf>,
+    pub(super) trusted_ca_file: Option<PathBuf>,
+    pub(super) client_cert_auth: bool,
+    max_request_bytes: u64,
+    progress_notify_interval_ms: u64,
+    refresh_leases: bool,
+    log: Option<Log>,
+}
+
+impl Serve {
+    /// At this address, with etcd's defaults.
+    pub fn new(address: impl Into<String>) -> Serve {
+        Serve {
+            listen: vec![address.into()],
+            advertise: Vec::new(),
+            name: "default".into(),
+            cert_file: None,
+            key_file: None,
+            trusted_ca_file: None,
+            client_cert_auth: false,
+            max_request_bytes: MAX_REQUEST_BYTES,
+            progress_notify_interval_ms: PROGRESS_NOTIFY_INTERVAL_MS,
+            refresh_leases: false,
+            log: None,
+        }
+    }
+
+    /// At one more address.
+    pub fn listen(mut self, address: impl Into<String>) -> Serve {
+        self.listen.push(address.into());
+        self
+    }
+
+    /// Names a URL by which clients reach this server, for the list of members; without any, the
+    /// addresses that it listens on.
+    pub fn advertise(mut self, url: impl Into<String>) -> Serve {
+        self.advertise.push(url.into());
+        self
+    }
+
+    /// The one member's name; `default` if not set.
+    pub fn name(mut self, name: impl Into<String>) -> Serve {
+        self.name = name.into();
+        self
+    }
+
+    /// The certificate chain for `https://` addresses: a file of PEM blocks, the server's own first.
+    pub fn cert_file(mut self, path: impl Into<PathBuf>) -> Serve {
+        self.cert_file = Some(path.into());
+        self
+    }
+
+    /// The certificate's private key, in PEM.
+    pub fn key_file(mut self, path: impl Into<PathBuf>) -> Serve {
+        self.key_file = Some(path.into());
+        self
+    }
+
+    /// The authorities, in PEM, that clients' certificates must come from. As with etcd, to name them is
+    /// to ask every client for a certificate.
+    pub fn trusted_ca_file(mut self, path: impl Into<PathBuf>) -> Serve {
+        self.trusted_ca_file = Some(path.into());
+        self
+    }
+
+    /// Whether clients must show a certificate; needs [`Serve::trusted_ca_file`].
+    pub fn client_cert_auth(mut self, required: bool) -> Serve {
+        self.client_cert_auth = required;
+        self
+    }
+
+    /// The largest write that clients may send, in bytes: 1.5 MiB if not set. A message may be 512 KiB
+    /// larger; what lies between is refused by the limits of the [`Db`].
+    pub fn max_request_bytes(mut self, bytes: u64) -> Serve {
+        self.max_request_bytes = bytes;
+        self
+    }
+
+    /// How often a quiet watch that asked for it hears of progress, in milliseconds: 10 minutes if not
+    /// set, 100 at least.
+    pub fn progress_notify_interval_ms(mut self, ms: u64) -> Serve {
+        self.progress_notify_interval_ms = ms.max(PROGRESS_NOTIFY_INTERVAL_MS_MIN);
+        self
+    }
+
+    /// Whether every lease gets its full TTL again before the first client comes, as when etcd starts:
+    /// for a server that its clients' keep-alives could not reach while it was away.
+    pub fn refresh_leases(mut self, refresh: bool) -> Serve {
+        self.refresh_leases = refresh;
+        self
+    }
+
+    /// Whom to tell what happens, one line for each event. It is called from the server's threads and
+    /// must not block. Without it the server is silent.
+    pub fn log(mut self, log: impl Fn(Level, &str) + Send + Sync + 'static) -> Serve {
+        self.log = Some(Arc::new(log));
+        self
+    }
+}
+
+impl fmt::Debug for Serve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serve").field("listen", &self.listen).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl From<&str> for Serve {
+    fn from(address: &str) -> Serve {
+        Serve::new(address)
+    }
+}
+
+impl From<String> for Serve {
+    fn from(address: String) -> Serve {
+        Serve::new(address)
+    }
+}
+
+/// A server, ready for clients; it ends when this is closed or dropped. The store stays open.
+#[derive(Debug)]
+pub struct Server {
+    addresses: Vec<String>,
+    /// Of the process whose threads it runs on.
+    generation: u64,
+    running: Mutex<Option<Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    runtime: Runtime,
+    closing: watch::Sender<bool>,
+    /// Disconnected once the last listener and connection have ended.
+    ended: Receiver<()>,
+}
+
+impl Server {
+    /// The first address that it listens on, as clients take it: `http://127.0.0.1:41234`,
+    /// `https://…`, `unix:///path`.
+    pub fn address(&self) -> &str {
+        &self.addresses[0]
+    }
+
+    /// All of them, in the order they were given.
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    /// Ends it: nobody is let in any more, streams end with `Unavailable`, requests under way get
+    /// their answers unless they take longer than two seconds. When this returns the addresses are
+    /// free again and the server's threads are gone. From any thread; closing twice is fine. In a
+    /// forked child, which has none of the threads, it does nothing.
+    pub fn close(&self) {
+        if fork_generation() != self.generation {
+            // the lock, and those within the runtime, may be held by threads that are not here
+            return std::mem::forget(self.running.try_lock().ok().and_then(|mut running| running.take()));
+        }
+        // the lock is held until the end, so that a second closer too returns when all is over
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Running { runtime, closing, ended }) = running.take() else { return };
+        closing.send_replace(true);
+        drop(closing);
+        let _ = ended.recv_timeout(DRAIN);
+        // on a thread of its own, since a runtime must not be waited for within another
+        let runtime = Mutex::new(Some(runtime));
+        let take = || runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
+        std::thread::scope(|scope| {
+            let end = std::thread::Builder::new().name("kv-serve-end".into());
+            let ending = end.spawn_scoped(scope, || take().map(|runtime| runtime.shutdown_timeout(DRAIN)));
+            match ending {
+                Ok(ending) => drop(ending.join()),
+                Err(_) => take().into_iter().for_each(Runtime::shutdown_background),
+            }
+        });
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Serves a store to etcd's clients; ready when this returns. It runs on threads of its own, whether or
+/// not the caller is within an async runtime.
+///
+/// # Errors
+///
+/// `invalid_argument` for an address or a certificate that cannot be read, `busy` for an address in
+/// use, `permission_denied` and `io` if it cannot be listened on, `closed` for a closed store,
+/// `unsupported` for a cluster, which serves itself.
+pub fn serve(db: &Db, how: impl Into<Serve>) -> Result<Server> {
+    let how = how.into();
+    if db.is_remote() {
+        return Err(Error::new(Code::Unsupported, "a cluster cannot be served: its clients can reach it themselves"));
+    }
+    let status = db.status()?;
+    if how.refresh_leases {
+        for id in db.lease_list()? {
+            db.lease_keep_alive(id)?;
+        }
+    }
+    let addresses: Vec<_> = how.listen.iter().map(|address| Address::parse(address)).collect::<Result<_>>()?;
+    let tls = addresses.iter().any(Address::is_tls).then(|| tls::acceptor(&how)).transpose()?;
+
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("kv-serve")
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(Code::Io, format!("the server's threads cannot be started: {error}")))?;
+    let listening = {
+        let _within = runtime.enter();
+        addresses.into_iter().map(Listening::new).collect::<Result<Vec<_>>>()?
+    };
+    let addresses: Vec<String> = listening.iter().map(|listening| listening.url().to_string()).collect();
+    let (closing, _) = watch::channel(false);
+    let client_urls = if how.advertise.is_empty() { addresses.clone() } else { how.advertise };
+    let store = Arc::new(Store {
+        db: db.clone(),
+        identity: identity(&status.store_id)?,
+        name: how.name,
+        client_urls,
+        message_bytes_max: usize::try_from(how.max_request_bytes.saturating_add(MESSAGE_OVERHEAD_BYTES))
+            .unwrap_or(usize::MAX),
+        progress_notify_interval_ms: how.progress_notify_interval_ms,
+        started: Instant::now(),
+        counters: Counters::default(),
+        log: how.log,
+        closing: closing.clone(),
+    });
+    let router = Router::new(&store);
+    let (going, ended) = channel();
+    for listening in listening {
+        store.say(Level::Info, || format!("serving clients on {}", listening.url()));
+        let tls = if listening.is_tls() { tls.clone() } else { None };
+        runtime.spawn(listening.accept(store.clone(), router.clone(), tls, going.clone()));
+    }
+    Ok(Server {
+        addresses,
+        generation: fork_generation(),
+        running: Mutex::new(Some(Running { runtime, closing, ended })),
+    })
+}
+
+/// Cluster and member are named after the store, so that they are the same wherever it is served.
+fn identity(store_id: &str) -> Result<Identity> {
+    let half = |digits: Option<&str>| digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    match (half(store_id.get(..16)), half(store_id.get(16..))) {
+        (Some(cluster_id), Some(member_id)) => Ok(Identity { cluster_id, member_id }),
+        _ => Err(Error::new(Code::Internal, format!("the store's id is {store_id:?}"))),
+    }
+}

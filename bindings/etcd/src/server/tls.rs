@@ -1,0 +1,85 @@
+//! Encryption of `https://` addresses.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use libkv::{Code, Error, Result};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+
+use super::serve::Serve;
+
+/// What accepts encrypted connections, HTTP/2 and HTTP/1.1 alike. The certificate is shown whatever
+/// name a client asks for, and if it asks for none: a client that connects to an IP address may send
+/// that as a name (Node does), or nothing.
+///
+/// # Errors
+///
+/// `invalid_argument`, naming the file or the option that is missing.
+pub(super) fn acceptor(how: &Serve) -> Result<TlsAcceptor> {
+    let (Some(cert_file), Some(key_file)) = (&how.cert_file, &how.key_file) else {
+        return Err(invalid("an https address needs a certificate and its key (cert_file, key_file)"));
+    };
+    let chain = certificates(cert_file)?;
+    let key = PrivateKeyDer::from_pem_file(key_file).map_err(|error| unreadable(key_file, "private key", &error))?;
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| invalid(format!("TLS: {error}")))?;
+    let builder = match &how.trusted_ca_file {
+        Some(file) => {
+            let mut roots = RootCertStore::empty();
+            for authority in certificates(file)? {
+                roots.add(authority).map_err(|error| invalid(format!("{}: {error}", file.display())))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                .build()
+                .map_err(|error| invalid(format!("{}: {error}", file.display())))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+        None if how.client_cert_auth => {
+            return Err(invalid(
+                "client_cert_auth needs the authorities of the clients' certificates (trusted_ca_file)",
+            ));
+        }
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_single_cert(chain, key).map_err(|error| {
+        invalid(format!("{} does not go with {}: {error}", key_file.display(), cert_file.display()))
+    })?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let bad = |error| unreadable(file, "certificate", &error);
+    let certificates: Vec<_> =
+        CertificateDer::pem_file_iter(file).map_err(bad)?.collect::<std::result::Result<_, _>>().map_err(bad)?;
+    match certificates.is_empty() {
+        true => Err(unreadable(file, "certificate", &PemError::NoItemsFound)),
+        false => Ok(certificates),
+    }
+}
+
+fn unreadable(file: &Path, what: &str, error: &PemError) -> Error {
+    match error {
+        PemError::Io(error) => {
+            let code = match error.kind() {
+                std::io::ErrorKind::PermissionDenied => Code::PermissionDenied,
+                std::io::ErrorKind::NotFound => Code::InvalidArgument,
+                _ => Code::Io,
+            };
+            Error::new(code, format!("{}: {error}", file.display()))
+        }
+        PemError::NoItemsFound => invalid(format!("{}: there is no {what} in it", file.display())),
+        error => invalid(format!("{}: no {what} in PEM: {error}", file.display())),
+    }
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::new(Code::InvalidArgument, message)
+}

@@ -1,0 +1,128 @@
+//! One watch: what it takes from its watcher for one answer, and how an answer is cut.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use libkv::{Event, Result, Revision, WatchBatch, Watcher};
+use prost::Message;
+
+use super::marks::Mark;
+use crate::convert::event_out;
+use crate::pb::etcdserverpb as pb;
+use crate::pb::mvccpb;
+use crate::server::Store;
+
+/// Revisions of the past that share an answer have at most so many events, and bytes.
+const PAST_EVENTS: usize = 1_000;
+const PAST_BYTES: usize = 256 << 10;
+/// Who is so many revisions behind gets them as the past, many at a time; etcd's queue is as long.
+const BEHIND: Revision = 128;
+
+/// A watch that goes on.
+pub(super) struct Followed {
+    watcher: Watcher,
+    pub mark: Arc<Mark>,
+    fragment: bool,
+    /// Events up to this revision are the past: they may share answers.
+    past_upto: Revision,
+    /// Taken from the watcher, and not sent.
+    kept: Option<WatchBatch>,
+}
+
+/// What there is to send.
+pub(super) enum Found {
+    Nothing,
+    /// Some events, at the revision that the answer's header says.
+    Events(Revision, Vec<Event>),
+    Progress(Revision),
+}
+
+impl Followed {
+    /// Follows with a watcher that was made while the store was at `revision`.
+    pub fn new(watcher: Watcher, mark: Arc<Mark>, fragment: bool, revision: Revision) -> Followed {
+        // marks it at once if it has something already
+        watcher.set_waker(Some(Waker::from(mark.clone())));
+        Followed { watcher, mark, fragment, past_upto: revision, kept: None }
+    }
+
+    /// Takes what goes into one answer: a revision, or some of the past.
+    pub fn take(&mut self, store: &Store) -> Result<Found> {
+        let batch = match self.kept.take() {
+            Some(batch) => batch,
+            None => match self.watcher.try_next_briefly()? {
+                Some(batch) => batch,
+                None => return Ok(Found::Nothing),
+            },
+        };
+        let WatchBatch { revision, mut events } = batch;
+        if events.is_empty() {
+            return Ok(Found::Progress(revision));
+        }
+        if revision > self.past_upto {
+            let current = store.revision().unwrap_or(revision);
+            if current - revision < BEHIND {
+                return Ok(Found::Events(revision, events));
+            }
+            self.past_upto = current;
+        }
+        let (mut bytes, mut last): (usize, _) = (events.iter().map(event_bytes).sum(), revision);
+        while events.len() < PAST_EVENTS && bytes < PAST_BYTES {
+            // an error comes again the next time, after these
+            let Ok(Some(mut next)) = self.watcher.try_next_briefly() else { break };
+            let size: usize = next.events.iter().map(event_bytes).sum();
+            if next.events.is_empty() || next.revision > self.past_upto || bytes + size > PAST_BYTES {
+                self.kept = Some(next);
+                break;
+            }
+            (bytes, last) = (bytes + size, next.revision);
+            events.append(&mut next.events);
+        }
+        // what was taken is sent, also while the store cannot be asked
+        Ok(Found::Events(store.revision().unwrap_or(last), events))
+    }
+
+    /// Whether everything up to `revision` that matches has been taken, or it begins later.
+    pub fn is_caught_up(&self, revision: Revision) -> bool {
+        self.kept.is_none()
+            && (self.watcher.caught_up().is_some_and(|upto| upto >= revision)
+                || self.watcher.resume_revision() > revision)
+    }
+
+    /// The answers that bring these events: one, or, if they are too many bytes for one and the client
+    /// asked for it, pieces of which all but the last say that more follows (contract 10.14).
+    pub fn answers(&self, answer: pb::WatchResponse, events: Vec<Event>, bytes_max: usize) -> Vec<pb::WatchResponse> {
+        let events: Vec<mvccpb::Event> = events.into_iter().map(event_out).collect();
+        let whole = pb::WatchResponse { events, ..answer };
+        if !self.fragment || whole.encoded_len() < bytes_max {
+            return vec![whole];
+        }
+        let bare = pb::WatchResponse { events: Vec::new(), fragment: true, ..whole };
+        let bare_bytes = bare.encoded_len();
+        let mut pieces = vec![bare.clone()];
+        let mut bytes = bare_bytes;
+        for event in whole.events {
+            let size = event.encoded_len();
+            // with the field's number and length
+            let size = size + 1 + prost::length_delimiter_len(size);
+            let full = pieces.last().is_some_and(|piece| !piece.events.is_empty()) && bytes + size >= bytes_max;
+            if full {
+                pieces.push(bare.clone());
+                bytes = bare_bytes;
+            }
+            bytes += size;
+            if let Some(piece) = pieces.last_mut() {
+                piece.events.push(event);
+            }
+        }
+        if let Some(last) = pieces.last_mut() {
+            last.fragment = false;
+        }
+        pieces
+    }
+}
+
+/// About what an event takes on the wire.
+fn event_bytes(event: &Event) -> usize {
+    let before = event.prev_kv.as_ref().map_or(0, |kv| kv.key.len() + kv.value.len() + 32);
+    event.kv.key.len() + event.kv.value.len() + before + 32
+}
