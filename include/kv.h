@@ -131,9 +131,24 @@ template <typename T> static inline T kv_begin() {
 #define KV_STATUS_STORE_ID 15
 
 /**
- * Alarms that are raised, in words; empty is well.
+ * Alarms that are active, in etcd's words: "memberID:<id> alarm:NOSPACE " for each; empty is well.
  */
 #define KV_STATUS_ALARMS 16
+
+/**
+ * The quota on KV_STATUS_BYTES_IN_USE, a number; 0 is none.
+ */
+#define KV_STATUS_MAX_BYTES 17
+
+/**
+ * The quota is used up: what takes room answers KV_FULL, what makes room goes on.
+ */
+#define KV_ALARM_NOSPACE 1
+
+/**
+ * The data is not to be trusted: every write answers KV_CORRUPT.
+ */
+#define KV_ALARM_CORRUPT 2
 
 /**
  * Major version of the library that this header belongs to.
@@ -348,6 +363,11 @@ template <typename T> static inline T kv_begin() {
 #define KV_EVENT_DELETE 1
 
 /**
+ * Alarms; see kv_alarm_list.
+ */
+typedef struct kv_alarms kv_alarms;
+
+/**
  * What an examination found.
  */
 typedef struct kv_check_report kv_check_report;
@@ -509,6 +529,20 @@ typedef struct kv_problem {
 } kv_problem;
 
 /**
+ * An alarm that is active, or was until now.
+ */
+typedef struct kv_alarm {
+  /**
+   * The member that it names. A store names itself by the second half of its store id.
+   */
+  uint64_t member;
+  /**
+   * KV_ALARM_….
+   */
+  int32_t kind;
+} kv_alarm;
+
+/**
  * How a store is opened; begin with KV_OPTIONS_INIT. Booleans are KV_YES or KV_NO, and 0 is the
  * default of every member.
  */
@@ -550,7 +584,9 @@ typedef struct kv_options {
    */
   int64_t lease_ttl_min_seconds;
   /**
-   * A quota; not supported yet.
+   * A quota on pages that hold data, in bytes, kept in the store; another value than it has changes
+   * it for every process. UINT64_MAX takes it away. What might go beyond it answers KV_FULL;
+   * deletions, revocations and compactions always have room.
    */
   uint64_t max_bytes;
   /**
@@ -1180,6 +1216,76 @@ KV_API uint32_t kv_abi_version(void);
  * Errors: none.
  */
 KV_API const char *kv_version(void);
+
+/**
+ * The alarms that are active, by kind and member. One that is active stays until it is disarmed, also
+ * over a restart, and every process that writes obeys it.
+ *
+ * Owner: *out is the caller's, to free with kv_alarms_free.
+ * Threads: any.
+ * Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
+ */
+KV_API
+kv_code kv_alarm_list(const struct kv_db *db,
+                      struct kv_alarms **out,
+                      struct kv_error **error);
+
+/**
+ * Raises an alarm of this kind, KV_ALARM_…, in the name of any member; 0 will do. Programs seldom do
+ * so: KV_ALARM_NOSPACE comes by itself where kv_options.limits is KV_LIMITS_ETCD.
+ *
+ * Owner: nothing changes hands.
+ * Threads: any.
+ * Errors: KV_INVALID_ARGUMENT, and as kv_put, but for KV_FULL of the quota.
+ */
+KV_API
+kv_code kv_alarm_activate(const struct kv_db *db,
+                          int32_t kind,
+                          uint64_t member,
+                          struct kv_error **error);
+
+/**
+ * Ends alarms: those of this member (0: of every member) and of this kind (0: of every kind). *out, if
+ * wanted, are those that were active. Make room first: KV_ALARM_NOSPACE comes back with the next put
+ * else.
+ *
+ * Owner: *out is the caller's, to free with kv_alarms_free.
+ * Threads: any.
+ * Errors: as kv_alarm_activate.
+ */
+KV_API
+kv_code kv_alarm_disarm(const struct kv_db *db,
+                        uint64_t member,
+                        int32_t kind,
+                        struct kv_alarms **out,
+                        struct kv_error **error);
+
+/**
+ * How many alarms there are; 0 for NULL.
+ *
+ * Owner: nothing changes hands.
+ * Threads: any.
+ * Errors: none.
+ */
+KV_API size_t kv_alarms_len(const struct kv_alarms *alarms);
+
+/**
+ * Alarm number index; NULL beyond the last.
+ *
+ * Owner: the alarms; it lives until they are freed.
+ * Threads: any.
+ * Errors: none.
+ */
+KV_API const struct kv_alarm *kv_alarms_at(const struct kv_alarms *alarms, size_t index);
+
+/**
+ * Frees alarms.
+ *
+ * Owner: takes them; NULL is fine.
+ * Threads: the last use of them.
+ * Errors: none.
+ */
+KV_API void kv_alarms_free(struct kv_alarms *alarms);
 
 /**
  * Opens the store in a directory, and makes it if there is none. ":memory:" is a store of its own

@@ -267,14 +267,26 @@ export interface Status {
   readonly writerHeldMs: number
   /** How many commits the oldest read transaction under way lies behind, or 0. */
   readonly oldestReader: number
+  /** The quota on `bytesInUse`; 0 is none. */
+  readonly maxBytes: number
   /** The LMDB inside, as `0.9.24`. */
   readonly lmdbVersion: string
   /** 32 hexadecimal digits that tell this store from every other. */
   readonly storeId: string
   /** What an acknowledged write of this handle means. */
   readonly durability: Durability
-  /** Alarms that are raised, in words; empty is well. */
+  /** Alarms that are active, in etcd's words (`memberID:<id> alarm:NOSPACE `); empty is well. */
   readonly alarms: string[]
+}
+
+/** `'nospace'`: the quota is used up, what takes room answers `FULL`. `'corrupt'`: the data is not to be trusted, every write answers `CORRUPT`. */
+export type AlarmKind = 'nospace' | 'corrupt'
+
+/** An alarm that is active, or was until now. */
+export interface AlarmMember {
+  /** The member that it names; a store names itself by the second half of its store id. */
+  readonly member: bigint
+  readonly kind: AlarmKind
 }
 
 /** One thing that a check found wrong. */
@@ -307,7 +319,7 @@ export interface OpenOptions {
   durability?: Durability
   /** How long a write waits for the writer's lock before `BUSY` names its holder (5,000). `Infinity` waits for ever. */
   busyTimeoutMs?: number
-  /** A quota on data pages. Not yet: `UNSUPPORTED`. */
+  /** A quota on pages that hold data, in bytes, kept in the store; another value than it has changes it for every process, 0 takes it away. What might go beyond it answers `FULL`; deletions, revocations and compactions always have room. */
   maxBytes?: number
   /** Keys and values of one write, summed (64 MiB). */
   maxRequestBytes?: number
@@ -768,6 +780,21 @@ export class Db {
   /** What the store says of itself. */
   status(): Promise<Status>
   statusSync(): Status
+  /**
+   * The alarms that are active, by kind and member. One that is active stays until it is disarmed, also over a
+   * restart, and every process that writes obeys it.
+   */
+  alarmList(): Promise<AlarmMember[]>
+  /**
+   * Raises an alarm, in the name of any member (0n), and answers it. Programs seldom do so: `'nospace'` comes by
+   * itself where the store was opened with `limits: 'etcd'`.
+   */
+  alarmActivate(kind: AlarmKind, options?: { member?: bigint }): Promise<AlarmMember[]>
+  /**
+   * Ends alarms: those of this member (0n: of every member) and of this kind (left out: of every kind). Answers
+   * those that were active. Make room first: `'nospace'` comes back with the next put else.
+   */
+  alarmDisarm(options?: { member?: bigint; kind?: AlarmKind }): Promise<AlarmMember[]>
   /** Reads the whole store and verifies every invariant, on the pool of threads. */
   check(): Promise<CheckReport>
 

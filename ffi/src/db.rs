@@ -84,7 +84,9 @@ pub struct KvOptions {
     pub max_txn_ops: u64,
     /// Smaller TTLs are raised to it; default 1.
     pub lease_ttl_min_seconds: i64,
-    /// A quota; not supported yet.
+    /// A quota on pages that hold data, in bytes, kept in the store; another value than it has changes
+    /// it for every process. UINT64_MAX takes it away. What might go beyond it answers KV_FULL;
+    /// deletions, revocations and compactions always have room.
     pub max_bytes: u64,
     /// Compact automatically, and keep so many revisions; 0 is off. Not beside auto_compaction_seconds.
     pub auto_compaction_revisions: u64,
@@ -146,7 +148,7 @@ unsafe fn options_in(c: &KvOptions) -> Result<Options> {
             ms if ms > 0 => Some(ms as u64),
             ms => return Err(invalid(format!("option busy_timeout_ms is {ms}"))),
         },
-        max_bytes: nonzero(c.max_bytes),
+        max_bytes: nonzero(c.max_bytes).map(|most| if most == u64::MAX { 0 } else { most }),
         max_request_bytes: nonzero(c.max_request_bytes),
         max_txn_ops: nonzero(c.max_txn_ops).map(|ops| usize::try_from(ops).unwrap_or(usize::MAX)),
         limits: match c.limits {

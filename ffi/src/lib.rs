@@ -4,6 +4,7 @@
 //! four parts: what it does, Owner, Threads, Errors.
 
 mod admin;
+mod alarm;
 mod db;
 mod election;
 mod error;

@@ -1,6 +1,6 @@
 'use strict'
 
-const { abortSignal, bytes, flag, integer, knownOptions, lease, ttl, wrong } = require('./check.js')
+const { abortSignal, bytes, flag, integer, knownOptions, lease, oneOf, ttl, wrong } = require('./check.js')
 const { asked, later, now, submit } = require('./call.js')
 const { Election, Lock } = require('./claim.js')
 const { invalid, unsupported } = require('./errors.js')
@@ -371,6 +371,30 @@ class Db {
 
   // --- The store itself
 
+  async alarmList() {
+    wire.begin(wire.KIND.alarmList)
+    return later(native.callLater, this.#handle)
+  }
+
+  async alarmActivate(kind, options) {
+    const { member } = knownOptions('alarmActivate', options, ['member'])
+    if (kind === undefined) throw wrong('the kind', 'nospace or corrupt', kind)
+    const [which, whose] = [oneOf('the kind', kind, wire.ALARM_KINDS), memberId(member)]
+    wire.begin(wire.KIND.alarmActivate)
+    wire.u8(which)
+    wire.i64(whose)
+    return later(native.callLater, this.#handle)
+  }
+
+  async alarmDisarm(options) {
+    const { member, kind } = knownOptions('alarmDisarm', options, ['member', 'kind'])
+    const [which, whose] = [oneOf('option kind', kind, wire.ALARM_KINDS), memberId(member)]
+    wire.begin(wire.KIND.alarmDisarm)
+    wire.u8(which)
+    wire.i64(whose)
+    return later(native.callLater, this.#handle)
+  }
+
   async status() {
     wire.begin(wire.KIND.status)
     return later(native.callLater, this.#handle)
@@ -417,6 +441,13 @@ class Db {
   async [Symbol.asyncDispose]() {
     await this.close()
   }
+}
+
+/** A member, as 64 bits that count as signed. */
+function memberId(member = 0n) {
+  if (typeof member !== 'bigint') throw wrong('option member', 'a bigint', member)
+  if (BigInt.asUintN(64, member) !== member) throw new RangeError(`option member must be 0n to 2n ** 64n - 1n, not ${member}n`)
+  return BigInt.asIntN(64, member)
 }
 
 /** The id of a lease, which must be given. */

@@ -118,6 +118,9 @@ fn perform(db: &Db, call: Call, writer: &mut Writer) -> Result<()> {
         Call::LeaseTimeToLive(id, keys) => writer.time_to_live(&db.lease_time_to_live(id, keys)?),
         Call::LeaseList => writer.leases(&db.lease_list()?),
         Call::RevisionAt(time) => writer.just(db.revision_at(time)?),
+        Call::AlarmList => writer.alarms(&db.alarm_list()?),
+        Call::AlarmActivate(kind, member) => writer.alarms(&db.alarm_activate(kind, member)?),
+        Call::AlarmDisarm(member, kind) => writer.alarms(&db.alarm_disarm(member, kind)?),
     }
     Ok(())
 }

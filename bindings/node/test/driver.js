@@ -48,7 +48,7 @@ function optionsOf(words) {
   while (words.length > 0 && words[0] !== ';') {
     const [name, value] = words.shift().split('=')
     if (value === undefined) options[camel(name)] = true
-    else if (name === 'lease' || name === 'id') options[name] = BigInt(value)
+    else if (name === 'lease' || name === 'id' || name === 'member') options[name] = BigInt(value)
     else options[camel(name)] = /^-?\d+$/.test(value) ? Number(value) : value
   }
   return options
@@ -91,6 +91,7 @@ const event = ({ type, kv, prevKv }) =>
 const batch = ({ revision, events }) => `batch ${revision}${events.map(event).join('')}`
 /** The key of a lock or an election, without the number of its lease. */
 const claimKey = (key) => show(key).replace(/(^|\/)[0-9a-f]+$/, '$1*')
+const alarms = (list) => `alarms${list.map(({ kind, member }) => ` ${kind.toUpperCase()}/${member}`).join('')}`
 const side = (kv) => (kv ? pair(kv) : 'none')
 
 /** The answer to a request as one line; what it has tells what it answers. */
@@ -162,6 +163,12 @@ const STEPS = {
   diff: async ([a, b, word]) => {
     const changes = await all(db.diff(Number(a), Number(b), range(word)))
     return `diff${changes.map(({ key, before, after }) => ` ${show(key)}:${side(before)}>${side(after)}`).join('')}`
+  },
+  alarm_list: async () => alarms(await db.alarmList()),
+  alarm_activate: async ([kind, ...words]) => alarms(await db.alarmActivate(kind.toLowerCase(), optionsOf(words))),
+  alarm_disarm: async (words) => {
+    const { kind, ...options } = optionsOf(words)
+    return alarms(await db.alarmDisarm({ ...options, kind: kind?.toLowerCase() }))
   },
   status: async () => {
     const { revision, compactedRevision, keys } = await ask('status')

@@ -1,6 +1,6 @@
 // Every call, as a program in TypeScript writes it: compiled by `tsc --strict`, never run.
 import libkv, {
-  Bytes, Change, CheckReport, Clock, CompactResult, Compare, Db, Delete, DeleteResult, Election, ErrorCode, Event, KeyValue,
+  AlarmMember, Bytes, Change, CheckReport, Clock, CompactResult, Compare, Db, Delete, DeleteResult, Election, ErrorCode, Event, KeyValue,
   Keys, KvError, Leaders, Lease, LeaseGrant, LeaseKeepAlive, LeaseRevoke, LeaseTimeToLive, Lock, Op, OpenOptions, Put,
   PutResult, Range, RangeResult, ServeOptions, Server, Snapshot, Status, Txn, TxnResult, WatchBatch, Watcher, open, openSync,
   serve,
@@ -80,7 +80,10 @@ async function promises(): Promise<void> {
   const report: CheckReport = await db.check()
   report.problems.map((problem) => [problem.invariant, problem.key, problem.revision, problem.message])
   const numbers: number[] = [len ?? 0, range.count, deleted.deleted, answer, compact.revision, events.length, status.bytesInUse]
-  numbers.push(status.oldestReader, status.alarms.length)
+  numbers.push(status.oldestReader, status.alarms.length, status.maxBytes)
+  const alarms: AlarmMember[] = [...await db.alarmList(), ...await db.alarmActivate('nospace', { member: 5n })]
+  alarms.push(...await db.alarmDisarm(), ...await db.alarmDisarm({ member: 5n, kind: 'corrupt' }))
+  alarms[0]?.member satisfies bigint | undefined
   await db.close()
   await db[Symbol.asyncDispose]()
   db.closed satisfies boolean

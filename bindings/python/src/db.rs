@@ -10,10 +10,10 @@ use pyo3::types::{PyBytes, PyList};
 
 use crate::answer::{
     CheckReport, CompactResult, DeleteResult, IntoPython, KeyValue, LeaseGrant, LeaseKeepAlive, LeaseRevoke,
-    LeaseTimeToLive, PutResult, RangeResult, Status, TxnResult, pair_of,
+    LeaseTimeToLive, PutResult, RangeResult, Status, TxnResult, list, pair_of,
 };
 use crate::claim::{Claim, Election, Lock, Steps};
-use crate::convert::{Dict, Given, Keys, bytes, each_option, flag, int};
+use crate::convert::{Dict, Given, Keys, alarm_kind, bytes, each_option, flag, int};
 use crate::error::raise;
 use crate::follow::Watcher;
 #[cfg(feature = "etcd")]
@@ -21,6 +21,7 @@ use crate::guard::elsewhere;
 use crate::guard::{ask, call, detached, guard, not_pickled};
 use crate::handle::Handle;
 use crate::lease::{self, Lease};
+use crate::options::unsigned;
 use crate::pairs::Packed;
 use crate::request;
 use crate::scan::{ChangeScan, EventScan, Scan};
@@ -474,6 +475,48 @@ impl Db {
     /// An election by this name; nobody campaigns yet. Arguments and exceptions as lock().
     fn election(&self, name: &Bound<'_, PyAny>, ttl_seconds: &Bound<'_, PyAny>) -> PyResult<Election> {
         guard(|| Claim::new(&self.db, name, ttl_seconds).map(Election::new))
+    }
+
+    /// The alarms that are active, a list of AlarmMember by kind and member. One that is active stays until it is
+    /// disarmed, also over a restart, and every process that writes obeys it.
+    fn alarm_list(&self, py: Python<'_>) -> PyResult<Py<PyList>> {
+        guard(|| list(py, detached(py, || self.db.alarm_list())?))
+    }
+
+    /// Raises an alarm of this kind, "nospace" or "corrupt", in the name of any member, and answers it in a list.
+    /// Programs seldom do so: "nospace" comes by itself where the store was opened with limits="etcd".
+    #[pyo3(signature = (kind, **options), text_signature = "($self, kind, *, member=0)")]
+    fn alarm_activate(
+        &self,
+        py: Python<'_>,
+        kind: &Bound<'_, PyAny>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<Py<PyList>> {
+        guard(|| {
+            let (kind, mut member) = (alarm_kind("kind", kind)?, 0);
+            each_option("alarm_activate", options, &["member"], |name, given| {
+                member = unsigned(name, given)?;
+                Ok(())
+            })?;
+            list(py, detached(py, || self.db.alarm_activate(kind, member))?)
+        })
+    }
+
+    /// Ends alarms: those of this member (0: of every member) and of this kind (None: of every kind). Answers those
+    /// that were active, a list of AlarmMember. Make room first: "nospace" comes back with the next put else.
+    #[pyo3(signature = (**options), text_signature = "($self, *, member=0, kind=None)")]
+    fn alarm_disarm(&self, py: Python<'_>, options: Option<&Dict<'_>>) -> PyResult<Py<PyList>> {
+        guard(|| {
+            let (mut member, mut kind) = (0, None);
+            each_option("alarm_disarm", options, &["member", "kind"], |name, given| {
+                match name {
+                    "member" => member = unsigned(name, given)?,
+                    _ => kind = if given.is_none() { None } else { Some(alarm_kind(name, given)?) },
+                }
+                Ok(())
+            })?;
+            list(py, detached(py, || self.db.alarm_disarm(member, kind))?)
+        })
     }
 
     /// What the store says of itself: revisions, sizes, who holds the lock, what pins space.

@@ -33,7 +33,7 @@ use crate::convert::Dict;
 ///     read_only            writes raise ReadOnlyError, and nothing is created (False)
 ///     durability           "sync", "lazy", or "none", which is chosen when a store is made ("sync")
 ///     busy_timeout_ms      how long to wait for the writer's lock; math.inf is for ever (5,000)
-///     max_bytes            quota on data pages (no limit)
+///     max_bytes            quota on pages that hold data, kept in the store; None leaves what it has, 0 is none (None)
 ///     max_request_bytes    keys and values of one write, summed (64 MiB)
 ///     max_txn_ops          operations in each list of a txn (100,000)
 ///     limits               "etcd": a cluster's limits, now
@@ -62,7 +62,7 @@ use crate::convert::Dict;
 #[pyfunction]
 #[pyo3(
     signature = (target, **options),
-    text_signature = "(target, *, create=True, read_only=False, durability=None, busy_timeout_ms=5000, max_bytes=0, max_request_bytes=None, max_txn_ops=None, limits=None, lease_ttl_min_seconds=None, auto_compaction=None, max_readers=None, mode=None, clock=None, allow_network_fs=False, tls_ca=None, tls_cert=None, tls_key=None, tls_server_name=None, user=None, password=None, connect_timeout_ms=None, request_timeout_ms=None, keep_alive_ms=None)"
+    text_signature = "(target, *, create=True, read_only=False, durability=None, busy_timeout_ms=5000, max_bytes=None, max_request_bytes=None, max_txn_ops=None, limits=None, lease_ttl_min_seconds=None, auto_compaction=None, max_readers=None, mode=None, clock=None, allow_network_fs=False, tls_ca=None, tls_cert=None, tls_key=None, tls_server_name=None, user=None, password=None, connect_timeout_ms=None, request_timeout_ms=None, keep_alive_ms=None)"
 )]
 fn open(py: Python<'_>, target: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -> PyResult<db::Db> {
     guard::guard(|| db::Db::open(py, target, options))
@@ -145,6 +145,7 @@ fn _libkv(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<answer::LeaseKeepAlive>()?;
     module.add_class::<answer::LeaseTimeToLive>()?;
     module.add_class::<answer::Status>()?;
+    module.add_class::<answer::AlarmMember>()?;
     module.add_class::<answer::Problem>()?;
     module.add_class::<answer::CheckReport>()?;
     module.add_class::<submit::Answers>()?;

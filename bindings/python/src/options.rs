@@ -100,7 +100,8 @@ pub fn text(name: &str, given: &Bound<'_, PyAny>) -> PyResult<String> {
     Ok(text.to_str()?.to_string())
 }
 
-fn unsigned(name: &str, given: &Bound<'_, PyAny>) -> PyResult<u64> {
+/// A number from 0 on.
+pub fn unsigned(name: &str, given: &Bound<'_, PyAny>) -> PyResult<u64> {
     let number: u64 = sized(name, given, "0 to 2^64 - 1")?;
     Ok(number)
 }

@@ -284,6 +284,11 @@ class Driver:
             case "diff":
                 found = call(int(words[0]), int(words[1]), **keys(words[2]))
                 return "diff" + "".join(f" {show(c.key)}:{pair(c.before)}>{pair(c.after)}" for c in found)
+            case "alarm_list" | "alarm_activate" | "alarm_disarm":
+                kinds = [words.pop(0).lower()] if kind == "alarm_activate" else []
+                given = {name: v.lower() if isinstance(v, str) else v for name, v in options(words).items()}
+                alarms = call(*kinds, **given)
+                return "alarms" + "".join(f" {alarm.kind.upper()}/{alarm.member}" for alarm in alarms)
             case "status" | "check":
                 return answer(call())
             case "lease_grant" | "lease_revoke" | "keep_alive" | "time_to_live" | "lease_list":

@@ -152,7 +152,7 @@ def test_nothing_waits_on_the_loop(gate: Gate) -> None:
             election = cluster.election("e", 60)
             gate.shut()
             watcher, leaders, scan = cluster.watch(prefix=""), election.observe(), cluster.scan(prefix="")
-            calls = [
+            calls: list[Any] = [
                 cluster.get("a"),
                 cluster.get_into("a", bytearray(8)),
                 cluster.range(prefix=""),
@@ -185,7 +185,7 @@ def test_nothing_waits_on_the_loop(gate: Gate) -> None:
             done, _ = await asyncio.wait(tasks, timeout=0)
             assert not done
             gate.passable.set()
-            answers = await asyncio.wait_for(asyncio.gather(*tasks), 3 * PATIENCE_SECONDS)
+            answers: list[Any] = await asyncio.wait_for(asyncio.gather(*tasks), 3 * PATIENCE_SECONDS)
             await answers[-1].close()
             # what was written after watch() is seen, though the cluster heard of both at once
             assert b"b" in {event.kv.key for event in answers[-2].events} | await keys_until(watcher, b"b")

@@ -344,7 +344,7 @@ mod tests {
             ("unix:///tmp/kv.sock", "unixx---tmp-kv.sock"),
             ("http://127.0.0.1:2379", "httpx--127.0.0.1x2379"),
             ("%2Ftmp%2Fkv.sock", "-2Ftmp-2Fkv.sock"),
-            ("a,b;c*d", "aXbXcXd"),
+            ("/a,b;c*d", "-aXbXcXd"),
         ] {
             for flags in [0, PADDED, PRIORITY, PADDED | PRIORITY] {
                 let (mut frame, place) = request(flags, true, name);

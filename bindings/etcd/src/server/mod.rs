@@ -19,6 +19,7 @@ mod line;
 mod listen;
 mod lock;
 mod maintenance;
+mod metrics;
 mod reply;
 mod router;
 mod serve;

@@ -261,6 +261,8 @@ pub struct Process {
     child: Child,
     pub url: String,
     dir: PathBuf,
+    /// Kept open, so that it can write its last.
+    _lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
 }
 
 impl Process {
@@ -288,7 +290,7 @@ impl Process {
         let url = lines
             .find_map(|line| Some(line.expect("it writes").strip_prefix("serving ")?.to_string()))
             .expect("it says where it serves");
-        Process { child, url, dir }
+        Process { child, url, dir, _lines: lines }
     }
 
     /// Bytes of memory that are this process's own: no files, nothing shared.

@@ -52,6 +52,7 @@ from libkv._errors import (
     UnsupportedError,
 )
 from libkv._libkv import (
+    AlarmMember,
     Change,
     ChangeScan,
     CheckReport,
@@ -93,6 +94,7 @@ from libkv._libkv import (
 )
 
 __all__ = [
+    "AlarmMember",
     "BusyError",
     "CancelledError",
     "Change",

@@ -36,6 +36,7 @@ from weakref import WeakKeyDictionary, ref
 import libkv
 from libkv import _libkv
 from libkv._types import (
+    AlarmKind,
     BytesLike,
     DeleteOptions,
     KeyOptions,
@@ -979,6 +980,18 @@ class Db:
     def election(self, name: BytesLike, ttl_seconds: int) -> Election:
         """An election by this name; nobody campaigns yet. See libkv.Db.election()."""
         return Election(self._db._claim(name, ttl_seconds), self)
+
+    async def alarm_list(self) -> list[libkv.AlarmMember]:
+        """The alarms that are active, by kind and member."""
+        return await asyncio.to_thread(self._db.alarm_list)
+
+    async def alarm_activate(self, kind: AlarmKind, *, member: int = 0) -> list[libkv.AlarmMember]:
+        """Raise an alarm; see libkv.Db.alarm_activate()."""
+        return await asyncio.to_thread(self._db.alarm_activate, kind, member=member)
+
+    async def alarm_disarm(self, *, member: int = 0, kind: AlarmKind | None = None) -> list[libkv.AlarmMember]:
+        """End alarms; see libkv.Db.alarm_disarm()."""
+        return await asyncio.to_thread(self._db.alarm_disarm, member=member, kind=kind)
 
     async def status(self) -> libkv.Status:
         """What the store says of itself."""

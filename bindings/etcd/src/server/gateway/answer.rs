@@ -62,9 +62,16 @@ impl Answer {
 
 /// The answer of a call that has one message.
 pub async fn unary(mut answer: Answer) -> Response<Body> {
-    match answer.next("", "").await {
-        Ok(json) => ok(Body::new(Whole { json: Some(json.into()), _answer: answer })),
-        Err(status) => refused(&status),
+    let message = answer.next("", "").await;
+    // only its end says that all went well
+    let end = if message.is_ok() { answer.next("", "").await.err() } else { None };
+    match (message, end) {
+        (Ok(json), Some(end)) if end.code() == Code::Ok => {
+            ok(Body::new(Whole { json: Some(json.into()), _answer: answer }))
+        }
+        (Ok(_), end) => refused(&end.unwrap_or_else(|| Status::internal("two answers to one request"))),
+        (Err(status), _) if status.code() == Code::Ok => refused(&Status::internal("no answer to a request")),
+        (Err(status), _) => refused(&status),
     }
 }
 
@@ -182,7 +189,7 @@ fn http_status(code: Code) -> StatusCode {
 }
 
 /// A text, as Go's server writes one with an error.
-pub fn text(status: StatusCode, text: &'static str) -> Response<Body> {
+pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(full(text));
     *response.status_mut() = status;
     plain(response.headers_mut());
