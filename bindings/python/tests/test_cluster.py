@@ -107,7 +107,11 @@ def test_every_call_goes_over_the_network_in_aio(kv_server: libkv.Server) -> Non
                 await t.put("b", (await t.get("a")).value)  # type: ignore[union-attr]
 
             await cluster.transact(copy)
-            await cluster.transact(lambda t: t.put("c", t.get("b").value))
+
+            def copy_again(t: libkv.Transaction) -> None:
+                t.put("c", t.get("b").value)  # type: ignore[union-attr]
+
+            await cluster.transact(copy_again)
             async with await cluster.snapshot() as snapshot:
                 assert (await cluster.delete(prefix="n/")).deleted == 200
                 assert await snapshot.get("n/000")
