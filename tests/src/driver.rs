@@ -11,15 +11,21 @@ use libkv::*;
 
 use crate::script::{self, Step};
 
-/// The Rust face on a store.
+/// The Rust face on a store, or on a cluster.
 pub struct Rust {
-    path: PathBuf,
-    options: Options,
-    clock: Clock,
+    /// None is a cluster: it is not reopened, and nobody has its clock in hand.
+    store: Option<Store>,
     db: Db,
     watchers: HashMap<String, Watcher>,
     locks: HashMap<Vec<u8>, Lock>,
     elections: HashMap<Vec<u8>, Election>,
+}
+
+/// What a store is opened with, again and again.
+struct Store {
+    path: PathBuf,
+    options: Options,
+    clock: Clock,
 }
 
 impl Rust {
@@ -28,8 +34,13 @@ impl Rust {
         let (path, clock) = (path.into(), Clock::new(script::CLOCK_START_MS));
         let options = options.clock(clock.clone());
         let db = Db::open(&path, options.clone())?;
+        Ok(Rust { store: Some(Store { path, options, clock }), ..Rust::over(db) })
+    }
+
+    /// A handle on a cluster: what needs a store's own clock, or to be reopened, cannot be done with it.
+    pub fn over(db: Db) -> Rust {
         let (watchers, locks, elections) = Default::default();
-        Ok(Rust { path, options, clock, db, watchers, locks, elections })
+        Rust { store: None, db, watchers, locks, elections }
     }
 
     /// The handle.
@@ -75,14 +86,15 @@ impl Rust {
                 self.watchers.clear();
                 self.locks.clear();
                 self.elections.clear();
-                self.db = Db::open(&self.path, self.options.clone())?;
+                let store = self.store.as_ref().expect("a store is reopened");
+                self.db = Db::open(&store.path, store.options.clone())?;
                 "reopened".into()
             }
             Step::KeepAlive(id) => script::kept(&db.lease_keep_alive(*id)?),
             Step::TimeToLive(id, keys) => script::time_to_live(&db.lease_time_to_live(*id, *keys)?),
             Step::LeaseList => script::leases(&db.lease_list()?),
             Step::Advance(seconds) => {
-                self.clock.advance(seconds * 1_000);
+                self.store.as_ref().expect("a store has its clock in hand").clock.advance(seconds * 1_000);
                 "advanced".into()
             }
             Step::RevisionAt(seconds) => {

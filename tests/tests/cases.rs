@@ -219,6 +219,88 @@ fn node_sync() {
     program_agrees("node-sync", programs::node(&["--sync"]));
 }
 
+/// What a cluster cannot be asked, or a step that only a store can do. How far a watcher has seen is not known where
+/// nothing has happened for it; see [`libkv_etcd`].
+fn cluster_can(step: &script::Step) -> bool {
+    use script::Step;
+    !matches!(
+        step,
+        Step::Status
+            | Step::Check
+            | Step::Reopen
+            | Step::Advance(_)
+            | Step::RevisionAt(_)
+            | Step::Idle(_)
+            | Step::Resume(_)
+    )
+}
+
+/// Every case, asked of a program on our server.
+fn program_agrees_on_a_cluster(name: &str, command: Result<Vec<String>, String>) {
+    let command = match command {
+        Ok(command) => command,
+        Err(why) => return println!("not run: conformance cases in {name} over our server ({why})"),
+    };
+    let found = differences(
+        |case| !case.wire && !case.not_etcd,
+        |_| {
+            let served = Served::start(name);
+            let address = served.server.address().to_string();
+            let mut program = Program::start(&command, Path::new(&address), true).expect("the driver starts");
+            Box::new(move |line| {
+                let _ = &served;
+                cluster_can(&parsed(line)).then(|| (program.run(&line.step), line.expected.clone()))
+            })
+        },
+    );
+    agree(&format!("{name} over our server"), found);
+}
+
+#[test]
+fn c_on_a_cluster() {
+    program_agrees_on_a_cluster("c", programs::c());
+}
+
+#[test]
+fn python_on_a_cluster() {
+    program_agrees_on_a_cluster("python", programs::python(&[]));
+}
+
+#[test]
+fn python_aio_on_a_cluster() {
+    program_agrees_on_a_cluster("python-aio", programs::python(&["--aio"]));
+}
+
+#[test]
+fn node_on_a_cluster() {
+    program_agrees_on_a_cluster("node", programs::node(&[]));
+}
+
+/// The Rust face on a real etcd, which answers as etcd does but for what the face itself decides.
+#[test]
+fn rust_on_a_cluster() {
+    let program = match etcd::program() {
+        Ok(program) => program,
+        Err(why) => return println!("not run: conformance cases in Rust over a cluster ({why})"),
+    };
+    let found = differences(
+        |case| !case.wire && !case.not_etcd,
+        |case| {
+            let etcd = Etcd::start(&program, "cluster");
+            let mut rust = Rust::over(libkv_etcd::open(etcd.url(), Options::new()).expect("a cluster"));
+            // a negative start is refused on this side
+            let own = case.rows.iter().any(|row| row == "10.3");
+            Box::new(move |line| {
+                let _alive = &etcd;
+                let step = parsed(line);
+                let should = line.etcd.as_ref().filter(|_| !own).unwrap_or(&line.expected).clone();
+                cluster_can(&step).then(|| (rust.run(&step), should))
+            })
+        },
+    );
+    agree("rust on a cluster", found);
+}
+
 #[test]
 fn real_etcd() {
     let program = match etcd::program() {

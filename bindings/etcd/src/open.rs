@@ -9,12 +9,17 @@ use libkv::{Db, Options, Result};
 use crate::client;
 
 /// Opens what `target` names: a path or `file:` URL is a store in a directory, `:memory:` one that
-/// leaves nothing behind, `etcd://h1:2379,h2:2379`, `http://…` and `https://…` a cluster.
+/// leaves nothing behind, `etcd://h1:2379,h2:2379`, `http://…`, `https://…` and `unix:///path` a cluster.
+///
+/// A cluster's address names its endpoints, with commas between them; each may have a scheme of its own, the
+/// port 2379 may be left out, and an address of IPv6 stands in brackets. `etcd://` is without TLS, or with it if an
+/// option of TLS is given. See the [crate](crate#a-cluster-as-a-store) for what differs from a store.
 ///
 /// # Errors
 ///
 /// For a store as [`Db::open`]; for a cluster `invalid_argument` (a bad address, an option that only
-/// a store has) and `unavailable`, naming each endpoint with its reason.
+/// a store has, a file of TLS that cannot be read), `unavailable`, naming each endpoint with its reason, and
+/// `unauthenticated`.
 pub fn open(target: impl AsRef<OsStr>, options: Options) -> Result<Db> {
     let target = target.as_ref();
     match target.to_str().filter(|text| is_cluster(text)) {
@@ -27,7 +32,7 @@ pub fn open(target: impl AsRef<OsStr>, options: Options) -> Result<Db> {
 pub fn is_cluster(target: &str) -> bool {
     let scheme = OsStr::new(target).as_bytes().split(|&byte| byte == b':').next().unwrap_or_default();
     target[scheme.len()..].starts_with("://")
-        && [&b"etcd"[..], b"etcds", b"http", b"https"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
+        && [&b"etcd"[..], b"etcds", b"http", b"https", b"unix"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
 }
 
 #[cfg(test)]
@@ -36,7 +41,7 @@ mod tests {
 
     #[test]
     fn a_cluster_has_a_scheme() {
-        for address in ["etcd://a:1", "http://a", "https://a:2,b:3", "HTTP://a"] {
+        for address in ["etcd://a:1", "http://a", "https://a:2,b:3", "HTTP://a", "unix:///run/s"] {
             assert!(is_cluster(address), "{address}");
         }
         for path in ["etcd", "etcd:", "./etcd://", "file:///x", ":memory:", "", "http:/a"] {

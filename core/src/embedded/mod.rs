@@ -187,6 +187,13 @@ impl Embedded {
     }
 }
 
+/// How many forks lie between this process and the one that first asked, or first opened a store: for
+/// engines whose handles must answer `forked` in a child. Costs no system call but the first time.
+pub fn fork_generation() -> u64 {
+    os::count_forks();
+    os::fork_generation()
+}
+
 /// Whether a request is answered without the queue of writers.
 fn reads(request: &Request) -> bool {
     match request {

@@ -363,6 +363,15 @@ extern "C" fn in_child() {
     }
 }
 
+/// Has forks counted from now on.
+pub(crate) fn count_forks() {
+    static HANDLER: Once = Once::new();
+    // SAFETY: the handler calls only what a child may call, and never goes away.
+    HANDLER.call_once(|| unsafe {
+        libc::pthread_atfork(None, None, Some(in_child));
+    });
+}
+
 /// A descriptor whose locks a child must not share: listed before its first lock.
 pub(crate) struct LockFile {
     fd: ManuallyDrop<OwnedFd>,
@@ -373,11 +382,7 @@ pub(crate) struct LockFile {
 impl LockFile {
     /// Takes a file over.
     pub fn new(file: fs::File) -> LockFile {
-        static HANDLER: Once = Once::new();
-        // SAFETY: the handler calls only what a child may call, and never goes away.
-        HANDLER.call_once(|| unsafe {
-            libc::pthread_atfork(None, None, Some(in_child));
-        });
+        count_forks();
         let fd = OwnedFd::from(file);
         LockFile { place: list(fd.as_raw_fd()), fd: ManuallyDrop::new(fd), generation: fork_generation() }
     }

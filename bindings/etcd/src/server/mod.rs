@@ -8,6 +8,7 @@
 //! a request in flight costs no thread.
 
 mod auth;
+mod authority;
 mod cluster;
 mod election;
 mod gateway;

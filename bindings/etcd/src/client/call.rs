@@ -1,0 +1,216 @@
+//! One request, from its first try to its answer: what may be tried again, where, and for how long.
+//!
+//! | what happened | a read | a write |
+//! |---|---|---|
+//! | no endpoint to be had | again, for the connect time-out; then `unavailable` | the same |
+//! | the server has not seen it (connection lost before it was sent, stream refused) | again | again |
+//! | the connection was lost on the way | again, at another endpoint | `unknown_outcome` |
+//! | the server says that it cannot now (no leader, leader changed, timed out) | again, at another endpoint | `unknown_outcome` |
+//! | the token is not valid any more | again, once, with a new one | the same |
+//! | no answer within the request time-out | `timeout` | `unknown_outcome` |
+//! | any other refusal | that | that |
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use libkv::{Code, Error, Result};
+use prost::Message;
+use tokio::time::{Instant, timeout_at};
+use tonic::Status;
+
+use super::cluster::{Cluster, PAUSE, PAUSE_MAX, after};
+use super::link::{Failure, Link, failure};
+use crate::convert;
+
+/// What a request does, and so what may be done again.
+#[derive(Clone, Debug)]
+pub(crate) enum Effect {
+    Reads,
+    /// With how to find out, when it is not known.
+    Writes(String),
+}
+
+impl Effect {
+    fn writes(&self) -> bool {
+        matches!(self, Effect::Writes(_))
+    }
+
+    fn unknown(&self, what: &str) -> Error {
+        let Effect::Writes(find_out) = self else { return Error::new(Code::Unavailable, what) };
+        Error::new(Code::UnknownOutcome, format!("{what}: whether it was written is not known. {find_out}"))
+    }
+}
+
+/// Whether a request may still be taken back, between the one who waits and the task that sends it.
+#[derive(Default)]
+pub(crate) struct Ticket(AtomicU8);
+
+const WAITING: u8 = 0;
+const SENT: u8 = 1;
+const WITHDRAWN: u8 = 2;
+
+impl Ticket {
+    fn swap(&self, from: u8, to: u8) -> bool {
+        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Takes it back; false if it is beyond recall.
+    pub fn withdraw(&self) -> bool {
+        self.swap(WAITING, WITHDRAWN)
+    }
+
+    /// The answer is about to be handed over, or a write about to be sent; false if it was withdrawn.
+    pub fn commit(&self) -> bool {
+        self.swap(WAITING, SENT) || self.0.load(Ordering::Acquire) == SENT
+    }
+
+    fn unsent(&self) {
+        self.swap(SENT, WAITING);
+    }
+}
+
+pub(crate) fn withdrawn() -> Error {
+    Error::new(Code::Cancelled, "the request was taken back before it was sent")
+}
+
+/// What to do after a try that failed.
+enum Next {
+    Again,
+    /// After a pause, since the server is not well.
+    Later,
+    Answer(Error),
+}
+
+/// One request under way.
+pub(crate) struct Call {
+    cluster: Arc<Cluster>,
+    effect: Effect,
+    ticket: Arc<Ticket>,
+    until: Instant,
+    /// Why the last try failed.
+    last: Option<String>,
+    renewed: bool,
+}
+
+impl Call {
+    pub fn new(cluster: Arc<Cluster>, effect: Effect, ticket: Arc<Ticket>) -> Call {
+        let until = after(cluster.request_timeout);
+        Call { cluster, effect, ticket, until, last: None, renewed: false }
+    }
+
+    /// A read, for those who ask on behalf of something else.
+    pub fn read(cluster: &Arc<Cluster>) -> Call {
+        Call::new(cluster.clone(), Effect::Reads, Arc::default())
+    }
+
+    /// Asks until there is an answer.
+    pub async fn run<A, B>(mut self, path: &'static str, message: A) -> Result<B>
+    where
+        A: Message + Clone + 'static,
+        B: Message + Default + 'static,
+    {
+        let mut pause = PAUSE;
+        loop {
+            let link = self.cluster.link(self.until).await.map_err(|error| self.unreached(error))?;
+            // a read is of no consequence: it may be taken back until its answer is handed over
+            if self.effect.writes() && !self.ticket.commit() {
+                return Err(withdrawn());
+            }
+            let token = self.cluster.token();
+            let Ok(answer) = timeout_at(self.until, link.unary(path, message.clone(), &token)).await else {
+                return Err(self.late(&link));
+            };
+            let status = match answer {
+                Ok(answer) => return Ok(answer),
+                Err(status) => status,
+            };
+            if self.cluster.is_stale(&status) && !std::mem::replace(&mut self.renewed, true) {
+                self.ticket.unsent();
+                match timeout_at(self.until, self.cluster.renew(&link, &token)).await {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(error)) => return Err(error),
+                    Err(_) => return Err(self.late(&link)),
+                }
+            }
+            match self.after(&link, &status) {
+                Next::Again => {}
+                Next::Later if Instant::now() + pause < self.until => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+                Next::Later => return Err(self.late(&link)),
+                Next::Answer(error) => return Err(error),
+            }
+        }
+    }
+
+    fn after(&mut self, link: &Link, status: &Status) -> Next {
+        let reason = format!("{}: {}", link.name(), link.reason(status));
+        match (failure(status), status.code()) {
+            (Failure::Unsent, _) => {
+                self.cluster.leave(link);
+                self.ticket.unsent();
+                self.last = Some(reason);
+                Next::Again
+            }
+            (Failure::Cut, _) => {
+                self.cluster.leave(link);
+                if self.effect.writes() {
+                    let what = format!("the connection was lost before the answer came ({reason})");
+                    return Next::Answer(self.effect.unknown(&what));
+                }
+                self.last = Some(reason);
+                Next::Again
+            }
+            (Failure::Refused, tonic::Code::Unavailable) => {
+                self.cluster.leave(link);
+                if self.effect.writes() {
+                    return Next::Answer(self.effect.unknown(&reason));
+                }
+                self.last = Some(reason);
+                Next::Later
+            }
+            (Failure::Refused, _) => match convert::error_in(status, self.effect.writes()) {
+                error if error.code() == Code::UnknownOutcome => Next::Answer(self.effect.unknown(&reason)),
+                error => Next::Answer(error),
+            },
+        }
+    }
+
+    /// Nobody has answered in time; the endpoint may be one that is silent.
+    fn late(&self, link: &Link) -> Error {
+        self.cluster.leave(link);
+        let ms = self.cluster.request_timeout.as_millis();
+        match &self.effect {
+            Effect::Writes(_) => self.effect.unknown(&format!("no answer within {ms} ms ({})", link.name())),
+            Effect::Reads => {
+                let last = self.last.clone().unwrap_or_else(|| link.name().to_string());
+                Error::new(Code::Timeout, format!("no answer within {ms} ms ({last})"))
+            }
+        }
+    }
+
+    /// What was tried before says more than that nobody is there now.
+    fn unreached(&self, error: Error) -> Error {
+        match &self.last {
+            Some(last) if error.code() == Code::Unavailable && self.until <= Instant::now() => {
+                let ms = self.cluster.request_timeout.as_millis();
+                Error::new(Code::Timeout, format!("no answer within {ms} ms ({last})"))
+            }
+            _ => error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_is_taken_back_before_it_is_sent_only() {
+        let ticket = Ticket::default();
+        assert!(ticket.commit() && ticket.commit() && !ticket.withdraw());
+        ticket.unsent();
+        assert!(ticket.withdraw() && !ticket.commit() && !ticket.withdraw());
+    }
+}

@@ -1,0 +1,361 @@
+//! The cluster behind one handle: which endpoint is spoken to, and how one that fails is left for another.
+//!
+//! Everything goes to one endpoint, over one connection, until that fails; which is first is left to chance, so
+//! that many clients spread over a cluster. Dialling is a race: each endpoint has a short head start over the
+//! next, so that one that is silent holds nobody up.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use libkv::{Code, Error, Options, Result, Secret, fork_generation};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tonic::Status;
+
+use super::address::{self, Endpoint};
+use super::lease::Leases;
+use super::link::{Dialer, Failure, Link, Token, failure};
+use super::runtime::Runtime;
+use super::tls::Tls;
+use super::watch::Watchers;
+use crate::convert;
+use crate::pb::etcdserverpb as pb;
+
+const CONNECT_TIMEOUT_MS: u64 = 5_000;
+const REQUEST_TIMEOUT_MS: u64 = 30_000;
+const KEEP_ALIVE_MS: u64 = 10_000;
+/// What an endpoint has over the next one in a race.
+const HEAD_START: Duration = Duration::from_millis(250);
+/// Between two rounds of dialling, at first; it doubles up to the second.
+pub(crate) const PAUSE: Duration = Duration::from_millis(25);
+pub(crate) const PAUSE_MAX: Duration = Duration::from_millis(500);
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Now and so much time; `u64::MAX` milliseconds are for ever.
+pub(crate) fn after(time: Duration) -> Instant {
+    const FOREVER: Duration = Duration::from_secs(30 * 365 * 86_400);
+    Instant::now() + time.min(FOREVER)
+}
+
+/// What all that is made from one handle shares.
+pub(crate) struct Cluster {
+    pub runtime: Arc<Runtime>,
+    endpoints: Arc<Vec<Endpoint>>,
+    dialer: Arc<Dialer>,
+    pub connect_timeout: Duration,
+    pub request_timeout: Duration,
+    login: Option<(String, Secret)>,
+    token: Mutex<Token>,
+    /// Held while a new token is asked for.
+    renewing: tokio::sync::Mutex<()>,
+    link: Mutex<Option<Link>>,
+    /// Which endpoint is dialled first.
+    next: AtomicUsize,
+    dialing: tokio::sync::Mutex<Option<Failed>>,
+    pub watchers: Watchers,
+    pub leases: Leases,
+    closed: AtomicBool,
+    generation: u64,
+}
+
+/// The last round of dialling, if it came to nothing.
+struct Failed {
+    at: Instant,
+    error: Error,
+}
+
+/// Why one endpoint was not to be had.
+enum Unreached {
+    /// In words.
+    Because(String),
+    /// It refuses the user: so will the others.
+    Refused(Error),
+}
+
+impl Cluster {
+    /// Reads address and options; nothing is dialled yet.
+    pub fn new(address: &str, options: &Options) -> Result<Cluster> {
+        if let Some(option) = options.store_option() {
+            let message = format!("option {option} is of a store in this process: {address} is a cluster");
+            return Err(Error::new(Code::InvalidArgument, message));
+        }
+        let tls_wanted = [&options.tls_ca, &options.tls_cert, &options.tls_key].iter().any(|file| file.is_some())
+            || options.tls_server_name.is_some();
+        let endpoints = address::parse(address, tls_wanted)?;
+        let tls = endpoints.iter().any(|endpoint| endpoint.tls).then(|| Tls::new(options)).transpose()?;
+        let login = match (&options.user, &options.password) {
+            (Some(user), Some(password)) => Some((user.clone(), password.clone())),
+            (None, None) => None,
+            (Some(_), None) => return Err(Error::new(Code::InvalidArgument, "user needs password")),
+            (None, Some(_)) => return Err(Error::new(Code::InvalidArgument, "password needs user")),
+        };
+        let time = |name, given: Option<u64>, usual| match given.unwrap_or(usual) {
+            0 => Err(Error::new(Code::InvalidArgument, format!("{name} is 0: a network takes time"))),
+            ms => Ok(Duration::from_millis(ms)),
+        };
+        let keep_alive = time("keep_alive_ms", options.keep_alive_ms, KEEP_ALIVE_MS)?;
+        let keep_alive = (options.keep_alive_ms != Some(u64::MAX)).then_some(keep_alive);
+        let next = AtomicUsize::new(RandomState::new().hash_one(0) as usize % endpoints.len());
+        Ok(Cluster {
+            runtime: Runtime::get()?,
+            endpoints: Arc::new(endpoints),
+            dialer: Arc::new(Dialer { tls, keep_alive }),
+            connect_timeout: time("connect_timeout_ms", options.connect_timeout_ms, CONNECT_TIMEOUT_MS)?,
+            request_timeout: time("request_timeout_ms", options.request_timeout_ms, REQUEST_TIMEOUT_MS)?,
+            login,
+            token: Mutex::default(),
+            renewing: tokio::sync::Mutex::default(),
+            link: Mutex::default(),
+            next,
+            dialing: tokio::sync::Mutex::default(),
+            watchers: Watchers::default(),
+            leases: Leases::default(),
+            closed: AtomicBool::new(false),
+            generation: fork_generation(),
+        })
+    }
+
+    /// Refuses if the handle is closed or from before a fork.
+    pub fn ensure_open(&self) -> Result<()> {
+        if !self.is_ours() {
+            return Err(Error::new(
+                Code::Forked,
+                "this handle was opened before fork(): open the cluster anew in the child",
+            ));
+        }
+        match self.closed.load(Ordering::Acquire) {
+            true => Err(closed()),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether this process is the one that opened it: else no lock of it may be touched.
+    pub fn is_ours(&self) -> bool {
+        self.generation == fork_generation()
+    }
+
+    /// Closes it; false if it was.
+    pub fn set_closed(&self) -> bool {
+        !self.closed.swap(true, Ordering::AcqRel)
+    }
+
+    /// The connection in use, if it is alive.
+    fn current(&self) -> Option<Link> {
+        let link = lock(&self.link).clone()?;
+        match link.is_closed() {
+            false => Some(link),
+            true => {
+                self.leave(&link);
+                None
+            }
+        }
+    }
+
+    /// Uses this connection no more: the next request goes to another endpoint if there is one. What goes over
+    /// it goes on.
+    pub fn leave(&self, link: &Link) {
+        let mut current = lock(&self.link);
+        if current.as_ref().is_some_and(|current| current.same(link)) {
+            *current = None;
+            self.next.store((link.endpoint() + 1) % self.endpoints.len(), Ordering::Relaxed);
+        }
+    }
+
+    /// A connection; dials for at most the connect time-out if there is none.
+    ///
+    /// # Errors
+    ///
+    /// `unavailable`, naming each endpoint with its reason; `unauthenticated`.
+    pub async fn link(&self, until: Instant) -> Result<Link> {
+        let until = until.min(after(self.connect_timeout));
+        let mut pause = PAUSE;
+        loop {
+            match self.try_link(until).await {
+                Err(error) if error.code() == Code::Unavailable && Instant::now() + pause < until => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// A connection, after one round of dialling at most.
+    pub async fn try_link(&self, until: Instant) -> Result<Link> {
+        if let Some(link) = self.current() {
+            return Ok(link);
+        }
+        let asked = Instant::now();
+        let late = |_| Error::new(Code::Unavailable, "no endpoint answers (they are still being dialled)");
+        let mut failed = timeout_at(until, self.dialing.lock()).await.map_err(late)?;
+        // whoever waited for somebody else's round takes what came of it
+        if let Some(link) = self.current() {
+            return Ok(link);
+        }
+        if let Some(failed) = failed.as_ref().filter(|failed| failed.at >= asked) {
+            return Err(failed.error.clone());
+        }
+        match self.race(until).await {
+            Ok(link) => {
+                *lock(&self.link) = Some(link.clone());
+                *failed = None;
+                Ok(link)
+            }
+            Err(error) => {
+                *failed = Some(Failed { at: Instant::now(), error: error.clone() });
+                Err(error)
+            }
+        }
+    }
+
+    /// Dials all endpoints, one after the other with a head start each; the first that answers wins.
+    async fn race(&self, until: Instant) -> Result<Link> {
+        let count = self.endpoints.len();
+        let first = self.next.load(Ordering::Relaxed);
+        let until = until.min(after(self.connect_timeout));
+        let mut reasons: Vec<Option<String>> = vec![None; count];
+        let mut runners = JoinSet::new();
+        let mut begun = 0;
+        let mut next_start = Instant::now();
+        loop {
+            if begun < count && (next_start <= Instant::now() || runners.is_empty()) {
+                let number = (first + begun) % count;
+                runners.spawn(reach(self.dialer.clone(), self.endpoints.clone(), number, self.login.clone()));
+                begun += 1;
+                next_start = Instant::now() + HEAD_START;
+            }
+            tokio::select! {
+                done = runners.join_next() => match done {
+                    Some(Ok((_, Ok((link, token))))) => {
+                        self.set_token(token);
+                        self.next.store(link.endpoint(), Ordering::Relaxed);
+                        return Ok(link);
+                    }
+                    Some(Ok((_, Err(Unreached::Refused(error))))) => return Err(error),
+                    Some(Ok((number, Err(Unreached::Because(reason))))) => {
+                        reasons[number] = Some(reason);
+                        next_start = Instant::now();
+                    }
+                    Some(Err(panicked)) => return Err(Error::new(Code::Internal, panicked.to_string())),
+                    None => break,
+                },
+                () = sleep_until(next_start), if begun < count => {}
+                () = sleep_until(until) => break,
+            }
+            if begun == count && runners.is_empty() {
+                break;
+            }
+        }
+        Err(self.nobody(&reasons))
+    }
+
+    fn nobody(&self, reasons: &[Option<String>]) -> Error {
+        let late = format!("timed out after {} ms", self.connect_timeout.as_millis());
+        let each: Vec<String> = self
+            .endpoints
+            .iter()
+            .zip(reasons)
+            .map(|(endpoint, reason)| format!("{endpoint}: {}", reason.as_ref().unwrap_or(&late)))
+            .collect();
+        Error::new(Code::Unavailable, format!("no endpoint answers ({})", each.join("; ")))
+    }
+
+    /// What the next request says who it is with.
+    pub fn token(&self) -> Token {
+        lock(&self.token).clone()
+    }
+
+    fn set_token(&self, value: Option<tonic::metadata::AsciiMetadataValue>) -> Token {
+        let mut token = lock(&self.token);
+        *token = Token { value, number: token.number + 1 };
+        token.clone()
+    }
+
+    /// Whether a new token may help after this refusal.
+    pub fn is_stale(&self, status: &Status) -> bool {
+        let stale = ["invalid auth token", "revision of auth store is old", "user name is empty"];
+        self.login.is_some() && stale.iter().any(|text| status.message().ends_with(text))
+    }
+
+    /// Logs in again, unless somebody has since `seen`.
+    pub async fn renew(&self, link: &Link, seen: &Token) -> Result<()> {
+        let Some(login) = &self.login else { return Ok(()) };
+        let _renewing = self.renewing.lock().await;
+        if self.token().number == seen.number {
+            let token = log_in(link, login).await.map_err(|status| convert::error_in(&status, false))?;
+            self.set_token(token);
+        }
+        Ok(())
+    }
+
+    /// Whether there is a user to log in.
+    pub fn has_login(&self) -> bool {
+        self.login.is_some()
+    }
+}
+
+pub(crate) fn closed() -> Error {
+    Error::new(Code::Closed, "the cluster's handle is closed")
+}
+
+type Reached = std::result::Result<(Link, Option<tonic::metadata::AsciiMetadataValue>), Unreached>;
+
+/// Dials one endpoint, and has it answer a call.
+async fn reach(
+    dialer: Arc<Dialer>,
+    endpoints: Arc<Vec<Endpoint>>,
+    number: usize,
+    login: Option<(String, Secret)>,
+) -> (usize, Reached) {
+    let work = async {
+        let link = dialer.dial(number, &endpoints[number]).await.map_err(Unreached::Because)?;
+        let answer = match &login {
+            Some(login) => log_in(&link, login).await,
+            None => {
+                let nobody = Token::default();
+                let asked = link.unary("/etcdserverpb.Maintenance/Status", pb::StatusRequest {}, &nobody);
+                asked.await.map(|_: pb::StatusResponse| None)
+            }
+        };
+        match answer {
+            Ok(token) => Ok((link, token)),
+            Err(status) => match failure(&status) {
+                // any answer shows that somebody is there who speaks the protocol
+                Failure::Refused if login.is_none() && is_etcd(&status) => Ok((link, None)),
+                Failure::Refused if login.is_some() && status.code() != tonic::Code::Unavailable => {
+                    let error = convert::error_in(&status, false);
+                    Err(Unreached::Refused(Error::new(error.code(), format!("{} ({})", error.message(), link.name()))))
+                }
+                _ => Err(Unreached::Because(link.reason(&status))),
+            },
+        }
+    };
+    (number, work.await)
+}
+
+/// Whether this was refused by a server of etcd's protocol, or by something else that speaks HTTP/2.
+fn is_etcd(status: &Status) -> bool {
+    !status.message().starts_with("grpc-status header missing")
+}
+
+/// A token for a name and a password; none where nobody is asked for them.
+async fn log_in(
+    link: &Link,
+    (name, password): &(String, Secret),
+) -> std::result::Result<Option<tonic::metadata::AsciiMetadataValue>, Status> {
+    let request = pb::AuthenticateRequest { name: name.clone(), password: password.reveal().to_string() };
+    let answer: std::result::Result<pb::AuthenticateResponse, Status> =
+        link.unary("/etcdserverpb.Auth/Authenticate", request, &Token::default()).await;
+    match answer {
+        Ok(answer) => Ok(answer.token.parse().ok()),
+        // as etcd's own client: a user is of no use there, and no harm
+        Err(status) if status.message().ends_with("authentication is not enabled") => Ok(None),
+        Err(status) => Err(status),
+    }
+}

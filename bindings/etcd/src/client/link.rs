@@ -1,0 +1,310 @@
+//! One connection to one endpoint: dialled, proven to speak etcd's protocol, and able to say of a request
+//! that failed whether the server can have seen it.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use http::uri::PathAndQuery;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tonic::body::Body;
+use tonic::client::Grpc;
+use tonic::metadata::AsciiMetadataValue;
+use tonic::{Code, Request, Status, Streaming};
+use tonic_prost::ProstCodec;
+
+use super::address::{Endpoint, Place};
+use super::tls::{self, Tls};
+
+/// What a stream may have on its way without being read: watches and large ranges.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+/// The same for a connection. No stream is left unread for long, so that this need not be their sum.
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// How endpoints are dialled.
+pub(crate) struct Dialer {
+    pub tls: Option<Tls>,
+    /// After so long without a sign of life a connection with requests under way is probed, and given up
+    /// after as long again.
+    pub keep_alive: Option<Duration>,
+}
+
+/// A connection; clones are the same one. It ends with its last clone and its last stream.
+#[derive(Clone)]
+pub(crate) struct Link(Arc<Connection>);
+
+struct Connection {
+    sender: SendRequest<Body>,
+    origin: Uri,
+    /// The number of its endpoint.
+    endpoint: usize,
+    name: String,
+    /// Why it ended, once it has.
+    fault: Arc<Mutex<Option<String>>>,
+}
+
+impl Dialer {
+    /// Connects; an error is the reason in words. The caller limits the time, and must prove by a call that
+    /// somebody is there.
+    pub async fn dial(&self, number: usize, endpoint: &Endpoint) -> Result<Link, String> {
+        match &endpoint.place {
+            Place::Unix(path) => {
+                let stream = UnixStream::connect(path).await.map_err(|e| io_reason(&e))?;
+                self.speak(number, endpoint, "localhost", stream).await
+            }
+            Place::Tcp(host, port) => {
+                let stream = connect(host, *port).await?;
+                let origin = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+                if !endpoint.tls {
+                    return self.speak(number, endpoint, &origin, stream).await;
+                }
+                let tls = self.tls.as_ref().ok_or("TLS was not prepared")?;
+                let name = match &tls.server_name {
+                    Some(name) => name.clone(),
+                    None => tls::name(host).map_err(|e| e.message().to_string())?,
+                };
+                let handshake = TlsConnector::from(tls.config.clone()).connect(name, stream);
+                let stream = handshake.await.map_err(|e| tls::reason(&e))?;
+                self.speak(number, endpoint, &origin, stream).await
+            }
+        }
+    }
+
+    /// Begins HTTP/2.
+    async fn speak<S>(&self, number: usize, endpoint: &Endpoint, host: &str, stream: S) -> Result<Link, String>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+        if let Some(keep_alive) = self.keep_alive {
+            // not while idle: etcd ends connections that do so
+            builder.keep_alive_interval(keep_alive).keep_alive_timeout(keep_alive).keep_alive_while_idle(false);
+        }
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|e| transport_reason(&e))?;
+        let fault = Arc::new(Mutex::new(None));
+        let why = fault.clone();
+        tokio::spawn(async move {
+            let ended = connection.await;
+            let reason = ended.map_or_else(|e| transport_reason(&e), |()| "it closed the connection".into());
+            *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+        });
+        let scheme = if endpoint.tls { "https" } else { "http" };
+        let origin = format!("{scheme}://{host}").parse::<Uri>().map_err(|e| e.to_string())?;
+        Ok(Link(Arc::new(Connection { sender, origin, endpoint: number, name: endpoint.to_string(), fault })))
+    }
+}
+
+async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
+    let addresses = tokio::net::lookup_host((host, port)).await.map_err(|e| format!("its name is not found: {e}"))?;
+    let mut reason = "its name has no address".to_string();
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                // requests are small and somebody waits for each
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Err(error) => reason = io_reason(&error),
+        }
+    }
+    Err(reason)
+}
+
+fn io_reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".into(),
+        io::ErrorKind::TimedOut => "timed out".into(),
+        io::ErrorKind::NotFound => "no such socket".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// An error of HTTP/2 with what is behind it.
+fn transport_reason(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let more = inner.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = inner.source();
+    }
+    tls::reason_in(&text).unwrap_or(text)
+}
+
+impl Link {
+    pub fn same(&self, other: &Link) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The number of its endpoint.
+    pub fn endpoint(&self) -> usize {
+        self.0.endpoint
+    }
+
+    /// Its endpoint, for people.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.0.sender.is_closed()
+    }
+
+    /// Why a call failed, for people: the server's words, or what became of the connection.
+    pub fn reason(&self, status: &Status) -> String {
+        let fault = self.0.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        match (failure(status), &*fault, status.source()) {
+            (Failure::Refused, ..) => status.message().to_string(),
+            (_, Some(fault), _) => fault.clone(),
+            (_, None, Some(source)) => transport_reason(source),
+            (_, None, None) => status.message().to_string(),
+        }
+    }
+
+    fn grpc(&self) -> Grpc<Wire> {
+        // answers are as large as what was asked for
+        Grpc::with_origin(Wire(self.0.sender.clone()), self.0.origin.clone()).max_decoding_message_size(usize::MAX)
+    }
+
+    /// One message there, one back.
+    pub async fn unary<A, B>(&self, path: &'static str, message: A, token: &Token) -> Result<B, Status>
+    where
+        A: Message + 'static,
+        B: Message + Default + 'static,
+    {
+        let codec = ProstCodec::<A, B>::new();
+        let request = token.on(Request::new(message));
+        Ok(self.grpc().unary(request, PathAndQuery::from_static(path), codec).await?.into_inner())
+    }
+
+    /// Messages both ways. The server may wait for the first message before it answers at all: it must come
+    /// without this having returned. It is asked to end the stream when it has lost its leader.
+    pub async fn streaming<A, B, S>(
+        &self,
+        path: &'static str,
+        messages: S,
+        token: &Token,
+    ) -> Result<Streaming<B>, Status>
+    where
+        A: Message + 'static,
+        B: Message + Default + 'static,
+        S: tokio_stream::Stream<Item = A> + Send + 'static,
+    {
+        let codec = ProstCodec::<A, B>::new();
+        let mut request = token.on(Request::new(messages));
+        request.metadata_mut().insert("hasleader", AsciiMetadataValue::from_static("true"));
+        Ok(self.grpc().streaming(request, PathAndQuery::from_static(path), codec).await?.into_inner())
+    }
+}
+
+/// What a server gave for a name and a password, if there is one.
+#[derive(Clone, Default)]
+pub(crate) struct Token {
+    pub value: Option<AsciiMetadataValue>,
+    /// Rises with each new one.
+    pub number: u64,
+}
+
+impl Token {
+    fn on<T>(&self, mut request: Request<T>) -> Request<T> {
+        if let Some(value) = &self.value {
+            request.metadata_mut().insert("token", value.clone());
+        }
+        request
+    }
+}
+
+/// The connection as tonic takes it.
+struct Wire(SendRequest<Body>);
+
+impl tower::Service<http::Request<Body>> for Wire {
+    type Response = http::Response<Incoming>;
+    type Error = Failed;
+    type Future = Pin<Box<dyn Future<Output = Result<http::Response<Incoming>, Failed>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let sent = self.0.try_send_request(request);
+        Box::pin(async move {
+            sent.await.map_err(|failed| {
+                let unsent = failed.message().is_some() || is_refused(failed.error());
+                Failed { unsent, error: failed.into_error() }
+            })
+        })
+    }
+}
+
+/// Whether the server says that it has not looked at the request, as a stream that it refuses or as one
+/// above the last that it took before it ended the connection.
+fn is_refused(error: &hyper::Error) -> bool {
+    let error = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    error.is_some_and(|error| {
+        error.is_remote()
+            && ((error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
+                || (error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR)))
+    })
+}
+
+/// A request without an answer.
+#[derive(Debug)]
+struct Failed {
+    unsent: bool,
+    error: hyper::Error,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl StdError for Failed {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// What a status says of what became of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The server has not seen it.
+    Unsent,
+    /// The connection, or the stream, ended without an answer.
+    Cut,
+    /// The server answered.
+    Refused,
+}
+
+pub(crate) fn failure(status: &Status) -> Failure {
+    match status.source() {
+        Some(source) if source.downcast_ref::<Failed>().is_some_and(|failed| failed.unsent) => Failure::Unsent,
+        Some(_) => Failure::Cut,
+        // no server says that: tonic does
+        None if status.code() == Code::Internal && status.message() == "Missing response message." => Failure::Cut,
+        None if status.code() == Code::Unknown && status.message().starts_with("protocol error: missing grpc") => {
+            Failure::Cut
+        }
+        None => Failure::Refused,
+    }
+}

@@ -1,0 +1,98 @@
+//! The threads that all clusters of a process share: two, from the first cluster to the last.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use libkv::{Code, Error, Result, fork_generation};
+use tokio::task::JoinHandle;
+
+const THREADS: usize = 2;
+
+thread_local! {
+    /// Whether this is a thread of the runtime.
+    static OURS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A runtime; it ends with the last cluster that has it.
+pub(crate) struct Runtime {
+    /// Some until it is dropped.
+    tokio: Option<tokio::runtime::Runtime>,
+    generation: u64,
+}
+
+/// One place for each of some generations of forks: in a child, the lock of its parent's place may be held
+/// by a thread that is not there.
+static RUNTIMES: [Mutex<Weak<Runtime>>; 8] = [const { Mutex::new(Weak::new()) }; 8];
+
+impl Runtime {
+    /// The runtime of this process; started if there is none.
+    ///
+    /// # Errors
+    ///
+    /// `io` if the system gives no thread.
+    pub fn get() -> Result<Arc<Runtime>> {
+        let generation = fork_generation();
+        let mut place = RUNTIMES[generation as usize % RUNTIMES.len()].lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = place.upgrade().filter(|runtime| runtime.generation == generation) {
+            return Ok(runtime);
+        }
+        let tokio = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("libkv-etcd")
+            .on_thread_start(|| OURS.set(true))
+            .enable_all()
+            .build()
+            .map_err(|e| Error::new(Code::Io, format!("threads for a cluster: {e}")).with_source(e))?;
+        let runtime = Arc::new(Runtime { tokio: Some(tokio), generation });
+        *place = Arc::downgrade(&runtime);
+        Ok(runtime)
+    }
+
+    /// Has a task done.
+    pub fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.tokio.as_ref().expect("it is not dropped yet").spawn(task)
+    }
+
+    /// Runs what waits for a task, on the thread of any caller: of this runtime (a completion that calls libkv),
+    /// of another one, or of none.
+    pub fn wait<T>(waiting: impl FnOnce() -> T) -> T {
+        if OURS.get() { tokio::task::block_in_place(waiting) } else { waiting() }
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        let tokio = self.tokio.take();
+        if self.generation == fork_generation() {
+            // this may be one of its own threads, which cannot wait for itself
+            tokio.into_iter().for_each(tokio::runtime::Runtime::shutdown_background);
+        } else {
+            // its threads are the parent's, and so is who holds its locks
+            std::mem::forget(tokio);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_for_all_and_none_afterwards() {
+        let (a, b) = (Runtime::get().expect("threads"), Runtime::get().expect("threads"));
+        assert!(Arc::ptr_eq(&a, &b));
+        let (tell, told) = std::sync::mpsc::channel();
+        let inner = a.clone();
+        // a task that waits for another one, on a thread of the runtime, and drops it last
+        a.spawn(async move {
+            let (tell_inner, told_inner) = std::sync::mpsc::channel();
+            inner.spawn(async move { tell_inner.send(5) });
+            let got = Runtime::wait(|| told_inner.recv());
+            drop(inner);
+            tell.send(got)
+        });
+        drop((a, b));
+        assert_eq!(told.recv().expect("it ran"), Ok(5));
+    }
+}
