@@ -394,6 +394,16 @@ impl Db {
         self.engine.status()
     }
 
+    /// How long the commits of this process took in this store, all its handles together. What other
+    /// processes committed only they know.
+    ///
+    /// # Errors
+    ///
+    /// `unsupported` for a cluster.
+    pub fn commit_times(&self) -> Result<CommitTimes> {
+        self.engine.commit_times()
+    }
+
     /// Reads the whole store and verifies every invariant of the design. Takes the time of reading
     /// everything; writers go on meanwhile.
     pub fn check(&self) -> Result<CheckReport> {

@@ -10,7 +10,8 @@ use std::vec;
 use crate::error::{Code, Error, Result};
 use crate::model::{Change, Event, KeyRange, KeyValue, LeaseId, Revision, Version};
 use crate::request::{
-    Answer, Changes, CheckReport, LeaseKeepAlive, LeaseTimeToLive, Range, RangeResult, Request, Status, Watch,
+    Answer, Changes, CheckReport, CommitTimes, LeaseKeepAlive, LeaseTimeToLive, Range, RangeResult, Request, Status,
+    Watch,
 };
 
 /// Runs once with the answer of a submitted request.
@@ -256,6 +257,11 @@ pub trait Engine: Send + Sync {
     /// What the store says of itself.
     fn status(&self) -> Result<Status> {
         Err(unsupported("status"))
+    }
+
+    /// How long commits took; see [`crate::Db::commit_times`].
+    fn commit_times(&self) -> Result<CommitTimes> {
+        Err(unsupported("commit_times"))
     }
 
     /// Verifies every invariant.

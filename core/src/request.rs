@@ -850,6 +850,23 @@ pub struct Status {
     pub oldest_reader: u64,
 }
 
+/// How long the commits of this process took in one store, since it opened it: from the first page written to the
+/// last flush. See [`crate::Db::commit_times`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct CommitTimes {
+    /// How many took at most 1 ms, how many more than that and at most 2, at most 4, and so on to 8,192.
+    pub within: [u64; CommitTimes::BUCKETS],
+    /// How many there were, those that took longer too.
+    pub count: u64,
+    /// What all took together, in microseconds.
+    pub total_us: u64,
+}
+
+impl CommitTimes {
+    /// From 1 ms, doubled each time.
+    pub const BUCKETS: usize = 14;
+}
+
 /// One thing that [`crate::Db::check`] found wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {

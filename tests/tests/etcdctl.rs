@@ -3,11 +3,15 @@
 
 mod support;
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
+
+use libkv::{LimitsPreset, Options};
+use libkv_etcd::Serve;
 
 use self::support::etcd::{self, Etcd};
 use self::support::etcdctl;
@@ -220,7 +224,6 @@ const NOT_YET: &str = r#"
     endpoint hashkv
     snapshot save never
     member add two --peer-urls http://127.0.0.1:1
-    move-leader 1
 "#;
 
 /// One etcdctl on one server.
@@ -350,7 +353,9 @@ impl Session {
             let number = i64::from_str_radix(id, 16).expect("an id");
             text = text.replace(id, &format!("{{{name}}}")).replace(&number.to_string(), &format!("{{{name}}}"));
         }
-        text.lines().map(mask_line).collect::<Vec<_>>().join("\n")
+        // a store that is served alone has nothing for peers to connect to, and says so
+        let text = text.lines().map(mask_line).collect::<Vec<_>>().join("\n");
+        text.replace("\"PeerURL\" : \"PEER\"\n", "").replace("\"peerURLs\":[\"PEER\"],", "").replace("PEER", "")
     }
 }
 
@@ -513,6 +518,112 @@ fn etcdctl_3_5() {
 #[test]
 fn etcdctl_3_4() {
     compare("etcdctl-3.4", etcdctl::v34());
+}
+
+/// Each etcdctl that can be had, by version; why not is said.
+fn each_etcdctl(what: &str) -> Vec<PathBuf> {
+    let had = [("3.5", etcdctl::v35()), ("3.4", etcdctl::v34())];
+    let say = |(version, had): (&str, Result<PathBuf, String>)| {
+        had.map_err(|why| println!("not run: etcdctl {version} {what} ({why})")).ok()
+    };
+    had.into_iter().filter_map(say).collect()
+}
+
+/// What must work whatever lies between etcdctl and the server.
+fn works(session: &mut Session, name: &str) {
+    for (line, should) in [
+        ("put greeting hello", "OK\nstatus 0"),
+        ("get greeting", "greeting\nhello\nstatus 0"),
+        ("txn <<< ver(\"greeting\") > \"0\"\\n\\nget greeting\\n\\n\\n", "SUCCESS\n\ngreeting\nhello\nstatus 0"),
+        ("endpoint health", "URL is healthy: successfully committed proposal: TIME\nstatus 0"),
+        ("endpoint status", "URL, ID, 3.5.1, SIZE, true, false, N, N, N, \nstatus 0"),
+        ("defrag", "Finished defragmenting etcd member[URL]\nstatus 0"),
+        ("alarm list", "\nstatus 0"),
+        ("lock one -- true", "\nstatus 0"),
+        ("& all watch --prefix g --rev 2", ""),
+        ("wait all 3", "PUT\ngreeting\nhello"),
+        ("end all", ""),
+    ] {
+        // 3.4 says on standard error that the server is well
+        assert_eq!(session.run(line).replace("\n! URL", "URL"), should, "{name}: {line}");
+    }
+}
+
+/// etcd's clients send the path of the socket as the name of the host.
+#[test]
+fn over_a_unix_socket() {
+    for (at, etcdctl) in each_etcdctl("over a Unix socket").iter().enumerate() {
+        // a socket's path is at most 107 bytes long
+        let path = std::env::temp_dir().join(format!("kv-{}-{at}.sock", std::process::id()));
+        let how = Serve::new(format!("unix://{}", path.display()));
+        let ours = Served::with(&format!("unix-{at}"), Options::new().limits(LimitsPreset::Etcd), how);
+        works(&mut Session::new(etcdctl, &ours.url()), "over a Unix socket");
+    }
+}
+
+/// A certificate for 127.0.0.1 from an authority of our own, another for clients, and what happens
+/// without them.
+#[test]
+fn over_tls() {
+    let dir = scratch("tls");
+    let files = certificates(&dir);
+    let [ca, server, server_key, client, client_key] = files.each_ref().map(String::as_str);
+    for (at, etcdctl) in each_etcdctl("over TLS").iter().enumerate() {
+        for client_cert_auth in [false, true] {
+            let name = format!("TLS, clients' certificates: {client_cert_auth}");
+            let how = Serve::new("https://127.0.0.1:0").cert_file(server).key_file(server_key);
+            let how = if client_cert_auth { how.trusted_ca_file(ca).client_cert_auth(true) } else { how };
+            let limits = Options::new().limits(LimitsPreset::Etcd);
+            let ours = Served::with(&format!("tls-{at}-{client_cert_auth}"), limits, how);
+            let mut session = Session::new(etcdctl, &ours.url());
+            let quick = ["--dial-timeout", "1s", "--command-timeout", "1s"];
+            session.options = quick.map(String::from).to_vec();
+            let refused = session.ask("get greeting");
+            assert!(!refused.ends_with("status 0"), "{name}: an unknown authority: {refused}");
+            session.options = ["--cacert", ca].map(String::from).to_vec();
+            if client_cert_auth {
+                session.options.extend(quick.map(String::from));
+                let refused = session.ask("get greeting");
+                assert!(!refused.ends_with("status 0"), "{name}: no certificate: {refused}");
+                session.options = ["--cacert", ca, "--cert", client, "--key", client_key].map(String::from).to_vec();
+            }
+            works(&mut session, &name);
+        }
+    }
+    fs::remove_dir_all(dir).expect("removed");
+}
+
+/// Files in PEM: the authority, the server's certificate and key, a client's.
+fn certificates(dir: &Path) -> [String; 5] {
+    use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+    let key = || KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca_key = key();
+    let ca = params.self_signed(&ca_key).expect("signed");
+    let issuer = Issuer::new(params, ca_key);
+    let signed = |names: &[&str], purpose| {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).expect("names");
+        params.extended_key_usages = vec![purpose];
+        let key = key();
+        (params.signed_by(&key, &issuer).expect("signed").pem(), key.serialize_pem())
+    };
+    let (server, server_key) = signed(&["127.0.0.1", "localhost"], ExtendedKeyUsagePurpose::ServerAuth);
+    let (client, client_key) = signed(&["client"], ExtendedKeyUsagePurpose::ClientAuth);
+    fs::create_dir_all(dir).expect("a folder");
+    [("ca", ca.pem()), ("server", server), ("server-key", server_key), ("client", client), ("client-key", client_key)]
+        .map(|(name, pem)| {
+            let path = dir.join(format!("{name}.pem"));
+            fs::write(&path, pem).expect("written");
+            path.display().to_string()
+        })
+}
+
+fn scratch(name: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("etcdctl-{name}-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&path);
+    path
 }
 
 /// Both programs, or why they cannot be had.

@@ -1,3 +1,67 @@
-//! The program `kv`.
+//! The program `kv`: a libkv store, or an etcd cluster, from the shell.
+//!
+//! `cli.rs` says what it understands, `command/` has a file for each command, and `failure.rs` the exit
+//! statuses. What all of them share: where the store is (`target.rs`), which keys (`selection.rs`), how
+//! bytes are written (`notation.rs`), what `--json` looks like (`shape.rs`).
 
-fn main() {}
+mod cli;
+mod command;
+mod duration;
+mod failure;
+mod notation;
+mod output;
+mod selection;
+mod shape;
+mod signal;
+mod target;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::cli::{Cli, Command};
+use crate::command::{Context, etcd_flags};
+use crate::failure::{Failure, Result};
+use crate::output::note;
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if arguments.len() <= 1 {
+        print!("{}", cli::INTRODUCTION);
+        return ExitCode::SUCCESS;
+    }
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let message = failure.to_string();
+            if !message.is_empty() {
+                note(message);
+            }
+            ExitCode::from(failure.status())
+        }
+    }
+}
+
+fn run(mut arguments: Vec<OsString>) -> Result<()> {
+    // etcd's flags may be written with one hyphen, and some are refused with a reason
+    etcd_flags::prepare(&mut arguments)?;
+    let matches = match Cli::command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        // help and version are no errors: clap knows where each goes, and with which status
+        Err(error) => error.exit(),
+    };
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| Failure::usage(error.to_string()))?;
+    let mut context = Context::new(cli.global, None);
+    run_in(&mut context, cli.command)
+}
+
+/// Runs a command and gives out what it wrote, also if it failed after that.
+pub(crate) fn run_in(context: &mut Context, command: Command) -> Result<()> {
+    let done = command.run(context);
+    match context.out.flush() {
+        // what went wrong first is what counts
+        Err(failure) if done.is_ok() => Err(failure),
+        _ => done,
+    }
+}

@@ -467,7 +467,9 @@ pub fn refusal(error: Error) -> Refusal {
     };
     // the detail in brackets is ours; clients compare the text before it
     let text = match error.code() {
-        Code::Io | Code::Internal | Code::UnknownOutcome | Code::Corrupt | Code::Busy => message,
+        // the alarm is etcd's, a store that is damaged says what is damaged
+        Code::Corrupt if !message.starts_with("corrupt cluster") => message,
+        Code::Io | Code::Internal | Code::UnknownOutcome | Code::Busy => message,
         _ => message.split(" (").next().unwrap_or(message),
     };
     Refusal::new(code, format!("{PREFIX}{text}"))

@@ -429,6 +429,10 @@ impl Engine for Embedded {
         })
     }
 
+    fn commit_times(&self) -> Result<CommitTimes> {
+        self.with(|store| Ok(store.commit().times()))
+    }
+
     fn check(&self) -> Result<CheckReport> {
         self.read(check::check)
     }

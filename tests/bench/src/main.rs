@@ -9,6 +9,8 @@ mod follow;
 mod peers;
 mod raw;
 mod report;
+mod serve;
+mod wire;
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -40,6 +42,7 @@ fn main() {
     bench.sizes(&mut rows);
     bench.following(&mut rows);
     bench.c_face(&mut rows);
+    bench.serving(&mut rows);
     bench.other_languages(&mut rows);
     let file = bench.dir.join("results.json");
     std::fs::write(&file, report::json(&rows)).expect("the results can be written");

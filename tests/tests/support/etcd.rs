@@ -1,4 +1,6 @@
-//! A real etcd 3.5.1 as a driver, through its JSON gateway.
+//! A real etcd 3.5.1 as a driver, through its JSON gateway; or whatever else speaks as one.
+// each suite needs some of it
+#![allow(dead_code)]
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -17,11 +19,11 @@ use serde_json::{Map, Value, json};
 
 pub use super::fetch::program;
 
-/// A running etcd with an empty store.
+/// A running etcd with an empty store, asked through its JSON gateway.
 pub struct Etcd {
-    child: Child,
+    /// None if it is another's to end.
+    process: Option<(Child, PathBuf)>,
     port: u16,
-    dir: PathBuf,
     watchers: RefCell<HashMap<String, Watching>>,
     /// The key of each lock that is held, by name.
     locks: RefCell<HashMap<Vec<u8>, Vec<u8>>>,
@@ -51,7 +53,7 @@ impl Etcd {
             let _ = fs::remove_dir_all(&dir);
             let (client, peer) = free_ports();
             let (client_url, peer_url) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
-            let child = Command::new(program)
+            let mut child = Command::new(program)
                 .args([
                     "--log-level",
                     "panic",
@@ -70,23 +72,30 @@ impl Etcd {
                 .stderr(Stdio::null())
                 .spawn()
                 .expect("etcd starts");
-            let (watchers, locks, elections) = Default::default();
-            let mut etcd = Etcd { child, port: client, dir: dir.clone(), watchers, locks, elections };
+            let mut etcd = Etcd::at(client);
             let until = Instant::now() + Duration::from_secs(20);
-            while Instant::now() < until && etcd.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            while Instant::now() < until && child.try_wait().is_ok_and(|ended| ended.is_none()) {
                 // it answers once it has a leader
                 if etcd.post("/v3/kv/range", &json!({"key": "AA=="})).is_ok_and(|answer| answer.get("header").is_some())
                 {
+                    etcd.process = Some((child, dir));
                     return etcd;
                 }
                 std::thread::sleep(Duration::from_millis(10));
             }
+            let _ = child.kill();
+            let _ = child.wait();
         }
         panic!("etcd does not answer");
     }
 
+    /// One that listens on this port of loopback already.
+    pub fn at(port: u16) -> Etcd {
+        let (watchers, locks, elections) = Default::default();
+        Etcd { process: None, port, watchers, locks, elections }
+    }
+
     /// Where it listens for clients.
-    #[allow(dead_code)]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -354,6 +363,7 @@ impl Watching {
         if flag(message, "canceled") {
             let reason = message.get("cancel_reason").and_then(Value::as_str).unwrap_or("");
             return Err(match number(message, "compact_revision") {
+                0 if reason.ends_with("has been compacted") => error_line(reason, 11),
                 0 => error_line(reason, 3),
                 _ => error_line("mvcc: required revision has been compacted", 11),
             });
@@ -386,9 +396,11 @@ impl Watching {
 
 impl Drop for Etcd {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.dir);
+        if let Some((child, dir)) = &mut self.process {
+            let _ = child.kill();
+            let _ = child.wait();
+            let _ = fs::remove_dir_all(dir);
+        }
     }
 }
 

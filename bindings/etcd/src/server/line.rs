@@ -63,7 +63,6 @@ pub(super) struct Place {
     store: Arc<Store>,
     prefix: Vec<u8>,
     pub key: Vec<u8>,
-    pub lease: LeaseId,
     /// The revision that created the key.
     pub created: Revision,
     /// The store's revision when the key was put, or found.
@@ -92,7 +91,6 @@ impl Place {
             store: store.clone(),
             prefix,
             key,
-            lease,
             created: 0,
             revision: 0,
             found: None,

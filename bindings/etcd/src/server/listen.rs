@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use super::authority::Mended;
 use super::router::Router;
 use super::serve::Level;
 use super::store::{Counted, Store};
@@ -336,11 +337,11 @@ impl Door {
             return Ok(());
         }
         let is_http2 = head[..length] == PREFACE[..length];
-        let stream = TokioIo::new(Again::new(stream, &head[..length]));
-        if is_http2 { self.http2(stream).await } else { self.http1(stream).await }
+        let stream = Again::new(stream, &head[..length]);
+        if is_http2 { self.http2(Mended::new(stream, PREFACE.len())).await } else { self.http1(stream).await }
     }
 
-    async fn http2<S>(&self, stream: TokioIo<S>) -> Ended
+    async fn http2<S>(&self, stream: S) -> Ended
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -352,7 +353,7 @@ impl Door {
             .initial_connection_window_size(WINDOW_BYTES)
             .max_concurrent_streams(STREAMS_MAX)
             .auto_date_header(false)
-            .serve_connection(stream, self.router.clone());
+            .serve_connection(TokioIo::new(stream), self.router.clone());
         let mut connection = pin!(connection);
         tokio::select! {
             ended = connection.as_mut() => return Ok(ended?),
@@ -361,14 +362,14 @@ impl Door {
         Ok(connection.await?)
     }
 
-    async fn http1<S>(&self, stream: TokioIo<S>) -> Ended
+    async fn http1<S>(&self, stream: S) -> Ended
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
-            .serve_connection(stream, self.router.clone());
+            .serve_connection(TokioIo::new(stream), self.router.clone());
         let mut connection = pin!(connection);
         tokio::select! {
             ended = connection.as_mut() => return Ok(ended?),

@@ -62,7 +62,7 @@ impl maintenance_server::Maintenance for Maintenance {
             raft_index: index,
             raft_applied_index: index,
             raft_term: RAFT_TERM,
-            errors: alarms.iter().map(|alarm| format!("memberID:{} alarm:{} ", alarm.member, alarm.kind)).collect(),
+            errors: alarms.iter().map(ToString::to_string).collect(),
             ..Default::default()
         }))
     }

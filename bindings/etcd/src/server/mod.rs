@@ -8,6 +8,7 @@
 //! a request in flight costs no thread.
 
 mod auth;
+mod authority;
 mod cluster;
 mod election;
 mod gateway;
@@ -18,6 +19,7 @@ mod line;
 mod listen;
 mod lock;
 mod maintenance;
+mod metrics;
 mod reply;
 mod router;
 mod serve;

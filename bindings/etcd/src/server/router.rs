@@ -64,14 +64,14 @@ macro_rules! services {
 
 services! {
     kv: "etcdserverpb.KV", KvServer, Kv;
+    watch: "etcdserverpb.Watch", WatchServer, WatchService;
+    lock: "v3lockpb.Lock", LockServer, LockService;
+    election: "v3electionpb.Election", ElectionServer, ElectionService;
     lease: "etcdserverpb.Lease", LeaseServer, Lease;
     maintenance: "etcdserverpb.Maintenance", MaintenanceServer, Maintenance;
     cluster: "etcdserverpb.Cluster", ClusterServer, Cluster;
     auth: "etcdserverpb.Auth", AuthServer, Auth;
     health: "grpc.health.v1.Health", HealthServer, Health;
-    watch: "etcdserverpb.Watch", WatchServer, WatchService;
-    lock: "v3lockpb.Lock", LockServer, LockService;
-    election: "v3electionpb.Election", ElectionServer, ElectionService;
 }
 
 /// What serves the requests of all connections.

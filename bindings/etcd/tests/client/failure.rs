@@ -275,7 +275,7 @@ fn the_current_endpoint_is_killed() {
     ended.store(true, Ordering::SeqCst);
     let (written, unknown) = writer.join().expect("no panic");
     println!("{} writes acknowledged, {unknown} with an unknown outcome", written.len());
-    assert!(written.len() > 100);
+    assert!(!written.is_empty());
     until("the end is written", || db.put(Put::new("end", "")).is_ok());
     let seen = follower.join().expect("no panic");
     let last = *seen.last_key_value().expect("events").0;

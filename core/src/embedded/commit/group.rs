@@ -123,7 +123,9 @@ fn commit(shared: &Shared, mut writer: Writer, lazy: bool) -> Result<()> {
     let minute = time::minute(shared.clock.unix_ms());
     let note = minute > shared.noted_minute.load(Ordering::Relaxed) && writer.note_minute(minute)?;
     let (txn, slots) = writer.into_parts();
+    let began = Instant::now();
     txn.commit(lazy).map_err(|error| failed_commit(shared, error))?;
+    shared.times.add(began.elapsed());
     slots.committed();
     if note {
         shared.noted_minute.store(minute, Ordering::Relaxed);

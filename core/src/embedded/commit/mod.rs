@@ -9,6 +9,7 @@
 mod durability;
 mod group;
 mod queue;
+mod times;
 
 pub(crate) use durability::withdraw_lazy;
 
@@ -24,6 +25,7 @@ use crossbeam::sync::{Parker, Unparker};
 
 use self::group::Finished;
 use self::queue::{Next, Outcome, Pending, Queue, Waiter, Work, lock, with_parker};
+use self::times::Times;
 use crate::embedded::guard::{Guard, WAIT_PERIOD};
 use crate::embedded::lmdb::Env;
 use crate::embedded::mvcc::{compact, write::Writer};
@@ -31,7 +33,7 @@ use crate::embedded::os;
 use crate::engine::{Completion, Interrupted, Submitted, complete_group};
 use crate::error::{Code, Error, Result};
 use crate::options::Clock;
-use crate::request::{Answer, Durability, Request};
+use crate::request::{Answer, CommitTimes, Durability, Request};
 
 /// A sweep that another process left is looked for at the first write and every so many groups.
 const LEFTOVER_GROUPS: u64 = 1_024;
@@ -89,6 +91,7 @@ struct Shared {
     /// The time index has this minute.
     noted_minute: AtomicI64,
     groups: AtomicU64,
+    times: Times,
     worker: Mutex<Option<Worker>>,
     /// Whoever waits for the end of the sweep, without a thread.
     swept: Mutex<Vec<(Completion, Result<Answer>)>>,
@@ -141,6 +144,7 @@ impl Committer {
                 clock,
                 noted_minute: AtomicI64::new(-1),
                 groups: AtomicU64::new(0),
+                times: Times::default(),
                 worker: Mutex::new(None),
                 swept: Mutex::default(),
             }),
@@ -202,6 +206,11 @@ impl Committer {
     /// asked for again.
     pub fn expire_soon(&self) {
         self.shared.order(|orders| &orders.leases);
+    }
+
+    /// How long the commits of this process took.
+    pub fn times(&self) -> CommitTimes {
+        self.shared.times.read()
     }
 
     /// Nanoseconds on the store's clock, of which the deadlines of leases are a matter.

@@ -232,6 +232,12 @@ impl Env {
         Ok(info.last_txnid() as u64)
     }
 
+    /// How many pages the file has up to the last that any commit used.
+    pub(super) fn pages(&self) -> Result<u64> {
+        let info = self.env.info().map_err(|e| error(e.to_err_code(), "status"))?;
+        Ok(info.last_pgno() as u64 + 1)
+    }
+
     /// Sizes and readers.
     pub fn info(&self) -> Result<Info> {
         let (parked, reading): (Vec<_>, Vec<_>) = self.reader_lines().into_iter().partition(|line| line.1.is_none());

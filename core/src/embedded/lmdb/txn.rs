@@ -71,6 +71,12 @@ impl<'e> Txn<'e> {
         Ok((stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages) as u64)
     }
 
+    /// How many pages all trees may have at most, for a write transaction that has written nothing yet:
+    /// those of the file.
+    pub fn pages_at_most(&self) -> Result<u64> {
+        self.env.pages()
+    }
+
     fn stat(&self, tree: Tree) -> Result<ffi::MDB_stat> {
         let mut stat = ffi::MDB_stat {
             ms_psize: 0,

@@ -62,9 +62,16 @@ impl Answer {
 
 /// The answer of a call that has one message.
 pub async fn unary(mut answer: Answer) -> Response<Body> {
-    match answer.next("", "").await {
-        Ok(json) => ok(Body::new(Whole { json: Some(json.into()), _answer: answer })),
-        Err(status) => refused(&status),
+    let message = answer.next("", "").await;
+    // only its end says that all went well
+    let end = if message.is_ok() { answer.next("", "").await.err() } else { None };
+    match (message, end) {
+        (Ok(json), Some(end)) if end.code() == Code::Ok => {
+            ok(Body::new(Whole { json: Some(json.into()), _answer: answer }))
+        }
+        (Ok(_), end) => refused(&end.unwrap_or_else(|| Status::internal("two answers to one request"))),
+        (Err(status), _) if status.code() == Code::Ok => refused(&Status::internal("no answer to a request")),
+        (Err(status), _) => refused(&status),
     }
 }
 
@@ -97,7 +104,7 @@ impl hyper::body::Body for Whole {
 pub async fn stream(mut answer: Answer) -> Response<Body> {
     match answer.next(BEFORE, AFTER).await {
         Ok(first) => ok(Body::new(Lines { first: Some(first), answer, over: false })),
-        Err(status) if status.code() == Code::Ok => ok(Body::empty()),
+        Err(status) if status.code() == Code::Ok => json_body(StatusCode::OK, Body::empty()),
         Err(status) => refused(&status),
     }
 }
@@ -135,10 +142,8 @@ impl hyper::body::Body for Lines {
 }
 
 fn ok(body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert("grpc-metadata-content-type", HeaderValue::from_static("application/grpc"));
+    let mut response = json_body(StatusCode::OK, body);
+    response.headers_mut().insert("grpc-metadata-content-type", HeaderValue::from_static("application/grpc"));
     response
 }
 
@@ -146,8 +151,13 @@ fn ok(body: Body) -> Response<Body> {
 pub fn refused(status: &Status) -> Response<Body> {
     let text = json!(status.message());
     let body = format!("{{\"error\":{text},\"code\":{},\"message\":{text}}}", status.code() as i32);
-    let mut response = Response::new(full(body));
-    *response.status_mut() = http_status(status.code());
+    json_body(http_status(status.code()), full(body))
+}
+
+/// An answer of JSON.
+pub fn json_body(status: StatusCode, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
@@ -182,7 +192,7 @@ fn http_status(code: Code) -> StatusCode {
 }
 
 /// A text, as Go's server writes one with an error.
-pub fn text(status: StatusCode, text: &'static str) -> Response<Body> {
+pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(full(text));
     *response.status_mut() = status;
     plain(response.headers_mut());

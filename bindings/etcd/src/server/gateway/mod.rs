@@ -7,7 +7,7 @@
 mod answer;
 mod body;
 mod read;
-mod schema;
+pub(super) mod schema;
 mod wire;
 mod write;
 
@@ -29,12 +29,11 @@ use tonic::body::Body;
 pub(super) use self::answer::refused;
 use self::answer::{Answer, full};
 use self::schema::{CALLS, Call};
+use super::maintenance::{CLUSTER_VERSION, SERVER_VERSION};
+use super::metrics;
 use super::reply::Source;
 use super::router::Router;
 use super::store::Store;
-
-/// What etcd says of itself at `/version`.
-const VERSION: &str = "{\"etcdserver\":\"3.5.1\",\"etcdcluster\":\"3.5.0\"}";
 
 /// The paths behind `/v3/` and `/v3beta/`, with the service and the method that each calls.
 const PATHS: &[(&str, &str, &str)] = &[
@@ -131,11 +130,11 @@ impl Gateway {
                 return response;
             }
             "/version" => {
-                let mut response = Response::new(full(VERSION));
-                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                return response;
+                let version = format!("{{\"etcdserver\":\"{SERVER_VERSION}\",\"etcdcluster\":\"{CLUSTER_VERSION}\"}}");
+                return answer::json_body(StatusCode::OK, full(version));
             }
             "/health" => return self.health(),
+            "/metrics" => return self.metrics(),
             _ => {}
         }
         let Some(name) = path.strip_prefix("/v3/").or_else(|| path.strip_prefix("/v3beta/")) else {
@@ -181,6 +180,18 @@ impl Gateway {
             true => answer::stream(answer).await,
             false => answer::unary(answer).await,
         })
+    }
+
+    fn metrics(&self) -> Response<Body> {
+        match metrics::text(&self.store) {
+            Ok(text) => {
+                let mut response = Response::new(full(text));
+                let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                response.headers_mut().insert(header::CONTENT_TYPE, kind);
+                response
+            }
+            Err(error) => answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+        }
     }
 
     /// Whether it can be written to: `{"health":"true","reason":""}`.

@@ -1,0 +1,167 @@
+//! What the program understands: its commands and the options that all of them have.
+
+use clap::{Parser, Subcommand};
+
+use crate::command::*;
+use crate::failure::{EXIT_STATUS, Result};
+use crate::notation::Notation;
+use crate::output::Colour;
+use crate::target::Target;
+
+/// What `kv` alone says.
+pub const INTRODUCTION: &str = "\
+kv looks into libkv stores and etcd clusters, and serves a store to etcd's clients.
+
+A store is a directory; the first write makes it. Try:
+
+  export KV_STORE=./my-store       which store (or -s STORE with each command)
+  kv put greeting hello            write a key
+  kv put greeting goodbye          and again: every write gets a revision
+  kv get greeting                  read it
+  kv get greeting --at 2           read it as it was at revision 2
+  kv history greeting              everything that happened to it
+  kv watch --prefix ''             follow every change (in another terminal)
+
+A cluster is named by its address:
+
+  kv -s etcd://host:2379 get greeting
+
+And any etcd client can use a store that is served:
+
+  kv serve ./my-store
+  etcdctl get greeting
+
+Next: `kv shell` to look around, `kv --help` for all commands, `kv COMMAND --help`
+for examples of one.
+";
+
+const AFTER_HELP: &str = "\
+Start with `kv` alone, which says what to do first; `kv COMMAND --help` has examples.
+
+With --json a command writes one JSON document, or one a line where there may be many. Bytes
+that are UTF-8 are the field `key` or `value`, others `key_base64` or `value_base64`: no byte
+is lost. Leases are hexadecimal digits.
+";
+
+/// A libkv store, or an etcd cluster, from the shell
+#[derive(Parser, Debug)]
+#[command(
+    name = "kv",
+    bin_name = "kv",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = format!("{AFTER_HELP}\n{EXIT_STATUS}"),
+    max_term_width = 110,
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The options that every command has.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Global {
+    #[command(flatten)]
+    pub target: Target,
+    #[command(flatten)]
+    pub notation: Notation,
+    /// Answer in JSON: one document, or one a line
+    #[arg(long, global = true, help_heading = "Output")]
+    pub json: bool,
+    /// When to use colour; NO_COLOR is respected
+    #[arg(long, global = true, help_heading = "Output", value_name = "WHEN", default_value = "auto")]
+    pub color: Colour,
+}
+
+macro_rules! commands {
+    ($( $(#[$attribute:meta])* $name:ident($arguments:ty) )*) => {
+        /// A command.
+        #[derive(Subcommand, Debug)]
+        pub enum Command {
+            $( $(#[$attribute])* $name($arguments), )*
+        }
+
+        impl Command {
+            /// Does it.
+            pub fn run(self, context: &mut Context) -> Result<()> {
+                match self {
+                    $( Command::$name(arguments) => arguments.run(context), )*
+                }
+            }
+        }
+    };
+}
+
+commands! {
+    /// Read a key, or a range of keys
+    Get(get::Get)
+    /// Write a key
+    Put(put::Put)
+    /// Delete a key, or a range of keys
+    #[command(visible_alias = "delete")]
+    Del(del::Del)
+    /// List pairs, one a line
+    #[command(visible_alias = "ls")]
+    Range(get::List)
+    /// Compare, then run one of two lists of operations, all in one revision
+    Txn(txn::Txn)
+    /// Follow changes as they happen
+    Watch(watch::Watch)
+    /// What happened to one key, newest first
+    History(history::History)
+    /// What happened between two revisions, in order
+    Changes(history::Changes)
+    /// Which keys differ between two revisions
+    Diff(history::Diff)
+    /// Forget history below a revision
+    #[command(visible_alias = "compaction")]
+    Compact(compact::Compact)
+    /// Keys that go when nobody keeps them alive
+    Lease(lease::Lease)
+    /// Hold a lock, perhaps while a command runs
+    Lock(lock::Lock)
+    /// Stand for leader, or see who leads
+    Elect(elect::Elect)
+    /// What the store says of itself, and what troubles it
+    Status(status::Status)
+    /// Verify the whole store
+    Check(check::Check)
+    /// Alarms that are raised, and their end
+    Alarm(alarm::Alarm)
+    /// Write all pairs to a file of JSON lines
+    Export(export::Export)
+    /// Read an export into a store or a cluster
+    Import(import::Import)
+    /// Serve a store to any etcd client
+    Serve(serve::Serve)
+    /// Command after command on one store, with history and completion
+    Shell(shell::Shell)
+    /// The completions for a shell
+    Completions(manual::Completions)
+    /// The manual page
+    Man(manual::Man)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let name = command.get_name();
+            assert!(help.contains("Examples:") && help.contains(&format!("kv {name}")), "{name}");
+        }
+    }
+}

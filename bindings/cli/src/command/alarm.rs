@@ -1,0 +1,75 @@
+//! `alarm`: what is raised, and its end.
+
+use clap::{Subcommand, ValueEnum};
+use libkv::{AlarmKind, AlarmMember};
+use serde::Serialize;
+
+use crate::command::Context;
+use crate::failure::Result;
+use crate::target::Access;
+
+const HELP: &str = "\
+NOSPACE is raised when the quota is used up: puts are refused, deletions and compactions are not. It stays
+until it is disarmed, also once there is room again. CORRUPT refuses every write.
+
+Examples:
+  kv alarm list
+  kv compact 1h --physical && kv alarm disarm
+  kv alarm disarm nospace";
+
+/// `kv alarm`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = HELP, subcommand_required = true, arg_required_else_help = true)]
+pub struct Alarm {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum What {
+    /// The alarms that are raised
+    List,
+    /// End alarms: all, or those of a kind
+    Disarm {
+        /// Which
+        #[arg(ignore_case = true)]
+        kind: Option<Kind>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    Nospace,
+    Corrupt,
+}
+
+#[derive(Serialize)]
+struct Shape {
+    /// A number beyond what JavaScript counts: as text.
+    member_id: String,
+    alarm: &'static str,
+}
+
+impl Alarm {
+    /// Does it.
+    pub fn run(self, context: &mut Context) -> Result<()> {
+        let alarms = match self.what {
+            What::List => context.open(Access::Read)?.alarm_list()?,
+            What::Disarm { kind } => {
+                let kind = kind.map(|kind| match kind {
+                    Kind::Nospace => AlarmKind::NoSpace,
+                    Kind::Corrupt => AlarmKind::Corrupt,
+                });
+                context.open(Access::Write)?.alarm_disarm(0, kind)?
+            }
+        };
+        for AlarmMember { member, kind } in alarms {
+            let alarm = kind.name();
+            match context.out.json {
+                true => context.out.json(&Shape { member_id: member.to_string(), alarm })?,
+                false => context.out.line(format!("memberID:{member} alarm:{alarm} "))?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,78 @@
+//! `check`: the whole store, verified.
+
+use libkv::Problem;
+use serde::Serialize;
+
+use crate::command::Context;
+use crate::failure::{Failure, Result};
+use crate::output::{Ink, count};
+use crate::shape::Key;
+use crate::target::Access;
+
+const HELP: &str = "\
+Reads everything, events of the past too, and verifies every invariant of the design; writers go on
+meanwhile. A problem is a line: the invariant's number in core/DESIGN.md, the key, the revision, what is wrong.
+
+Examples:
+  kv check
+  kv check --json | jq '.problems[]'
+
+Exit status: 1 if there is a problem.";
+
+/// `kv check`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = HELP)]
+pub struct Check {}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    keys: u64,
+    events: u64,
+    problems: Vec<Shape<'a>>,
+}
+
+#[derive(Serialize)]
+struct Shape<'a> {
+    invariant: &'static str,
+    #[serde(flatten)]
+    key: Key<'a>,
+    revision: i64,
+    message: &'a str,
+}
+
+impl<'a> From<&'a Problem> for Shape<'a> {
+    fn from(problem: &'a Problem) -> Shape<'a> {
+        let Problem { invariant, ref key, revision, ref message } = *problem;
+        Shape { invariant, key: Key::from(&key[..]), revision, message }
+    }
+}
+
+impl Check {
+    /// Does it.
+    pub fn run(self, context: &mut Context) -> Result<()> {
+        let db = context.open(Access::Read)?;
+        let spinner = crate::command::transfer::spinner("checking");
+        let report = db.check();
+        spinner.finish_and_clear();
+        let report = report?;
+        let out = &mut context.out;
+        if out.json {
+            let problems = report.problems.iter().map(Shape::from).collect();
+            out.json(&Report { keys: report.keys, events: report.events, problems })?;
+        } else {
+            for problem in &report.problems {
+                out.ink(Ink::Bad, problem.invariant)?;
+                out.bytes(b"\t")?;
+                out.key_inline(&problem.key)?;
+                out.line(format!("\t{}\t{}", problem.revision, problem.message))?;
+            }
+            let found = match report.problems.len() as u64 {
+                0 => "no problem".into(),
+                many => count(many, "problem"),
+            };
+            let (keys, events) = (count(report.keys, "key"), count(report.events, "event"));
+            out.line(format!("{keys} and {events}: {found}"))?;
+        }
+        if report.problems.is_empty() { Ok(()) } else { Err(Failure::No) }
+    }
+}

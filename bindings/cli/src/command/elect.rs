@@ -1,0 +1,103 @@
+//! `elect`: one leader among all who stand.
+
+use std::ffi::OsString;
+
+use libkv::{Code, Db, KeyValue};
+
+use crate::command::Context;
+use crate::command::standing::{News, Standing};
+use crate::duration::parse_duration_ms;
+use crate::failure::{Failure, Result};
+use crate::output::Out;
+use crate::shape::Pair;
+use crate::signal::Interrupt;
+use crate::target::Access;
+
+const HELP: &str = "\
+Stands for leader of NAME with VALUE, shows its key and the value once it leads, and leads until Ctrl-C, when
+it resigns. With --listen it shows each leader, from the present one on.
+
+Examples:
+  kv elect web-server \"$(hostname)\"
+  kv elect web-server --listen
+  kv elect web-server --leader                status 1 if nobody leads";
+
+/// `kv elect`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = HELP)]
+pub struct Elect {
+    /// The election
+    name: OsString,
+    /// What the leader is known by
+    #[arg(required_unless_present_any = ["listen", "leader"])]
+    value: Option<OsString>,
+    /// Show each leader, until Ctrl-C
+    #[arg(short, long, conflicts_with_all = ["value", "leader"])]
+    listen: bool,
+    /// Show who leads now
+    #[arg(long, conflicts_with = "value")]
+    leader: bool,
+    /// If this process is stopped, or its cluster cannot be reached, somebody else leads after so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    ttl: i64,
+    /// Give up after this time
+    #[arg(long, value_name = "TIME", value_parser = parse_duration_ms)]
+    timeout: Option<u64>,
+}
+
+impl Elect {
+    /// Does it.
+    pub fn run(self, context: &mut Context) -> Result<()> {
+        let notation = context.global.notation;
+        let name = notation.parse(&self.name)?;
+        let Some(value) = &self.value else {
+            let db = context.open(Access::Read)?;
+            return if self.leader { leader(&db, &mut context.out, name) } else { listen(&db, &mut context.out, name) };
+        };
+        let value = notation.parse(value)?;
+        let db = context.open(Access::Create)?;
+        let mut standing = Standing::new(db.clone(), name.clone(), value, self.ttl)?;
+        if !standing.wait(self.timeout.map(std::time::Duration::from_millis))? {
+            let message = format!("{} was not to be led in time", crate::notation::escape(&name));
+            return Err(libkv::Error::new(Code::Timeout, message).into());
+        }
+        let Some(kv) = db.get(standing.key())? else { return Err(standing.lost()) };
+        show(&mut context.out, &kv)?;
+        let news = standing.news.recv();
+        standing.leave()?;
+        Err(match news {
+            Ok(News::Signal(signal)) => Failure::Signal(signal),
+            _ => standing.lost(),
+        })
+    }
+}
+
+fn leader(db: &Db, out: &mut Out, name: Vec<u8>) -> Result<()> {
+    match db.election(name, 1)?.leader()? {
+        Some(kv) => show(out, &kv),
+        None => Err(Failure::No),
+    }
+}
+
+fn listen(db: &Db, out: &mut Out, name: Vec<u8>) -> Result<()> {
+    let mut leaders = db.election(name, 1)?.observe()?;
+    let canceller = leaders.watcher().canceller();
+    let interrupt = Interrupt::new(move |_| canceller.cancel())?;
+    loop {
+        match leaders.next(None) {
+            Ok(Some(kv)) => show(out, &kv)?,
+            Ok(None) => {}
+            Err(error) if error.code() == Code::Cancelled => return interrupt.check(),
+            Err(error) => return Err(error.into()),
+        }
+        interrupt.check()?;
+    }
+}
+
+fn show(out: &mut Out, kv: &KeyValue) -> Result<()> {
+    match out.json {
+        true => out.json(&Pair::from(kv))?,
+        false => out.pair_lines(kv)?,
+    }
+    out.flush()
+}

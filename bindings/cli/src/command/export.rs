@@ -1,0 +1,227 @@
+//! `export`: all pairs of one revision, as a file of JSON lines.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use libkv::{Code, Db, Error, KeyRange, LeaseId, Range};
+use serde::Serialize;
+
+use crate::command::Context;
+use crate::command::transfer::{Footer, Header, LeaseLine, Line, Reader, VERSION, Writer, bar};
+use crate::failure::{Failure, Result};
+use crate::notation::lease_text;
+use crate::output::{count, note};
+use crate::selection::{AtOption, Scope, is_dash};
+use crate::shape::Pair;
+use crate::target::Access;
+
+const HELP: &str = "\
+Writes a header (store, revision), each pair with every field, each lease that pairs hang on, and a last line
+with the count, all at one revision while others write on. Every line has a sum (CRC-32C) over all before it,
+so that `kv import` finds what was altered, and where. A file that was cut short is finished by --resume, if
+its revision has not been compacted meanwhile.
+
+Examples:
+  kv export backup.jsonl
+  kv export backup.jsonl --resume             after an interruption
+  kv export --at 24h - users/ --prefix | gzip >users.gz
+  kv -s etcd://host:2379 export cluster.jsonl
+
+Exit status: 3 if the file is there already, or the revision was compacted.";
+
+/// `kv export`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = HELP)]
+pub struct Export {
+    /// The file; - or none is standard output
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    scope: Scope,
+    #[command(flatten)]
+    at: AtOption,
+    /// Replace the file if it is there
+    #[arg(long)]
+    force: bool,
+    /// Go on with a file whose export was interrupted
+    #[arg(long, conflicts_with_all = ["force", "at"])]
+    resume: bool,
+}
+
+/// What came of an export to a file.
+#[derive(Serialize)]
+struct Exported<'a> {
+    file: &'a str,
+    pairs: u64,
+    revision: i64,
+}
+
+/// Where an export stands.
+struct Progress {
+    revision: i64,
+    pairs: u64,
+    sum: u32,
+    /// The last key that is written.
+    last: Option<Vec<u8>>,
+    leases: HashSet<LeaseId>,
+}
+
+impl Export {
+    /// Does it.
+    pub fn run(self, context: &mut Context) -> Result<()> {
+        let range = self.scope.range(context.global.notation)?;
+        let db = context.open(Access::Read)?;
+        let path = match &self.file {
+            Some(path) if !is_dash(path.as_os_str()) => path,
+            _ if self.resume || self.force => return Err(Failure::usage("--resume and --force need a file")),
+            _ => return self.to_stdout(&db, range, context),
+        };
+        let shown = path.display().to_string();
+        let (file, progress) = match self.resume {
+            true => match resume(path, &db, &range)? {
+                Some(resumed) => resumed,
+                None => {
+                    note(format!("{shown} is a whole export already"));
+                    return Ok(());
+                }
+            },
+            false => (create(path, self.force)?, self.begin(&db)?),
+        };
+        let file = BufWriter::with_capacity(1 << 20, file);
+        let io = Failure::io(&shown);
+        let (file, pairs, revision) = write(file, &db, range, progress, &shown)?;
+        file.into_inner().map_err(|error| error.into_error()).and_then(|file| file.sync_all()).map_err(io)?;
+        match context.out.json {
+            true => context.out.json(&Exported { file: &shown, pairs, revision }),
+            false => context.out.line(format!("{} of revision {revision} in {shown}", count(pairs, "pair"))),
+        }
+    }
+
+    fn begin(&self, db: &Db) -> Result<Progress> {
+        let revision = match self.at.revision(db)? {
+            0 => db.snapshot()?.revision(),
+            revision => db.snapshot_at(revision)?.revision(),
+        };
+        Ok(Progress { revision, pairs: 0, sum: 0, last: None, leases: HashSet::new() })
+    }
+
+    fn to_stdout(&self, db: &Db, range: KeyRange, context: &mut Context) -> Result<()> {
+        // whatever was said before comes first
+        context.out.flush()?;
+        let stdout = BufWriter::with_capacity(1 << 20, io::stdout());
+        let (mut stdout, ..) = write(stdout, db, range, self.begin(db)?, "the output")?;
+        stdout.flush().map_err(|error| gone(error, "the output"))
+    }
+}
+
+/// A broken pipe is somebody who has seen enough.
+fn gone(error: io::Error, what: &str) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
+        _ => Failure::Io(what.into(), error),
+    }
+}
+
+fn create(path: &Path, force: bool) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    match force {
+        true => options.create(true).truncate(true),
+        false => options.create_new(true),
+    };
+    options.open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            let message =
+                format!("{} is there already (--force replaces it, --resume goes on with it)", path.display());
+            Error::new(Code::Exists, message).into()
+        }
+        _ => Failure::Io(path.display().to_string(), error),
+    })
+}
+
+/// Looks how far a file got, and cuts off what is no good; none if it is whole.
+fn resume(path: &Path, db: &Db, range: &KeyRange) -> Result<Option<(File, Progress)>> {
+    let shown = path.display();
+    let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(Failure::io(&shown))?;
+    let mut reader = Reader::new(BufReader::with_capacity(1 << 20, &file), true);
+    let mut progress = Progress { revision: 0, pairs: 0, sum: 0, last: None, leases: HashSet::new() };
+    let mut header = None;
+    // the first line that is not good is where the interruption was
+    while let Ok(Some(line)) = reader.next_line() {
+        match line {
+            Line::Header(found) => header = Some(found),
+            Line::Lease { id, .. } => drop(progress.leases.insert(id)),
+            Line::Pair(kv) => progress.last = Some(kv.key.to_vec()),
+            Line::End(_) => {}
+        }
+    }
+    let Some(header) = header else {
+        return Err(Failure::Damaged(format!(
+            "{shown}: it does not begin as an export, so there is nothing to go on with"
+        )));
+    };
+    let expected = Header { kv_export: VERSION, store_id: db.status()?.store_id, ..header.clone() }.with_range(range);
+    if expected.store_id != header.store_id {
+        let message = format!("{shown} is of the store {}, and this is {}", header.store_id, expected.store_id);
+        return Err(Failure::usage(message));
+    }
+    if expected != header {
+        return Err(Failure::usage(format!("{shown} is of another range of keys")));
+    }
+    if reader.is_whole() {
+        return Ok(None);
+    }
+    progress.revision = header.revision;
+    progress.pairs = reader.pairs;
+    progress.sum = reader.sum;
+    let good_bytes = reader.good_bytes;
+    file.set_len(good_bytes).and_then(|()| file.seek(SeekFrom::Start(good_bytes))).map_err(Failure::io(&shown))?;
+    Ok(Some((file, progress)))
+}
+
+/// Writes what is missing; answers the number of pairs and their revision.
+fn write<W: Write>(to: W, db: &Db, range: KeyRange, from: Progress, shown: &str) -> Result<(W, u64, i64)> {
+    let Progress { revision, mut pairs, sum, last, mut leases } = from;
+    let mut writer = Writer::new(to, sum);
+    let io = |error| gone(error, shown);
+    if sum == 0 {
+        let status = db.status()?;
+        let (store_id, compacted_revision) = (status.store_id, status.compacted_revision);
+        let header = Header { kv_export: VERSION, store_id, revision, compacted_revision, ..Header::default() };
+        writer.line(&header.with_range(&range)).map_err(io)?;
+    }
+    let total = db.range(Range::new(range.clone()).revision(revision).count_only(true))?.count;
+    let bar = bar(total as u64, false).with_position(pairs);
+    for kv in pairs_after(db, range, revision, last)? {
+        let kv = kv?;
+        if kv.lease != 0 && leases.insert(kv.lease) {
+            let granted_ttl_seconds = db.lease_time_to_live(kv.lease, false)?.granted_ttl_seconds;
+            // a lease that is gone, as at an old revision, has no time to live any more
+            if granted_ttl_seconds > 0 {
+                writer.line(&LeaseLine { lease_id: lease_text(kv.lease), granted_ttl_seconds }).map_err(io)?;
+            }
+        }
+        writer.line(&Pair::from(&kv)).map_err(io)?;
+        pairs += 1;
+        bar.inc(1);
+    }
+    writer.line(&Footer { end: true, count: pairs }).map_err(io)?;
+    bar.finish_and_clear();
+    Ok((writer.into_inner(), pairs, revision))
+}
+
+type Pairs = Box<dyn Iterator<Item = libkv::Result<libkv::KeyValue>>>;
+
+/// The pairs of a range behind the one that was written last.
+fn pairs_after(db: &Db, mut range: KeyRange, revision: i64, last: Option<Vec<u8>>) -> Result<Pairs> {
+    if let Some(mut next) = last {
+        if range.is_single() {
+            return Ok(Box::new(std::iter::empty()));
+        }
+        next.push(0);
+        range.key = next;
+    }
+    Ok(Box::new(db.scan(Range::new(range).revision(revision))?))
+}

@@ -1,0 +1,256 @@
+//! `get` and `range`: reading pairs.
+
+use clap::ValueEnum;
+use libkv::{Db, KeyRange, KeyValue, Range, SortOrder, SortTarget};
+use serde::Serialize;
+
+use crate::command::Context;
+use crate::failure::{Failure, Result};
+use crate::notation::Notation;
+use crate::output::{Ink, Out, numbers};
+use crate::selection::{AtOption, Scope, Selection};
+use crate::shape::Pair;
+use crate::target::Access;
+
+const GET_HELP: &str = "\
+Key and value come on lines of their own, as etcdctl shows them. Text comes as it is; what a terminal
+could not show comes with escapes (\\xNN), unless --raw is given.
+
+Examples:
+  kv get greeting
+  kv get greeting --at 17                     as it was at revision 17
+  kv get greeting --at 10m                    as it was ten minutes ago
+  kv get --prefix users/ --limit 10
+  kv get users/1 users/5                      from users/1 up to users/5, which is not included
+  kv get logo.png --print-value-only --raw >logo.png
+  kv get --json --prefix '' | jq .value       one pair a line
+
+Exit status: 1 if one key was asked for and is absent; an empty range is 0.";
+
+const RANGE_HELP: &str = "\
+One line a pair: key, tab, value, with escapes for whatever is not plain text (a backslash is \\\\), so that
+a line is a pair whatever the value holds. `--escaped` reads this notation.
+
+Examples:
+  kv range                                    everything
+  kv range --prefix users/ -l                 with mod revision, create revision, version and lease
+  kv range --order descend --sort-by modify --limit 10
+  kv range --keys-only | sort | uniq -c";
+
+/// In which order.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Order {
+    Ascend,
+    Descend,
+}
+
+/// By what.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SortBy {
+    Key,
+    Version,
+    Create,
+    #[value(alias = "mod")]
+    Modify,
+    Value,
+}
+
+/// How a cluster reads.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum Consistency {
+    /// The newest
+    #[value(name = "l")]
+    Linearizable,
+    /// What one member has
+    #[value(name = "s")]
+    Serializable,
+}
+
+/// What both commands understand; etcdctl's names.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Options {
+    #[command(flatten)]
+    at: AtOption,
+    /// At most so many pairs
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    limit: i64,
+    /// ascend or descend
+    #[arg(long, value_name = "ORDER", ignore_case = true)]
+    order: Option<Order>,
+    /// key, version, create, modify or value
+    #[arg(long, value_name = "WHAT", ignore_case = true)]
+    sort_by: Option<SortBy>,
+    /// Without the values
+    #[arg(long)]
+    keys_only: bool,
+    /// Only how many there are
+    #[arg(long)]
+    count_only: bool,
+    /// Only what was written at this revision or later
+    #[arg(long, value_name = "REVISION", default_value_t = 0, hide_default_value = true)]
+    min_mod_rev: i64,
+    /// Only what was written at this revision or earlier
+    #[arg(long, value_name = "REVISION", default_value_t = 0, hide_default_value = true)]
+    max_mod_rev: i64,
+    /// Only what was created at this revision or later
+    #[arg(long, value_name = "REVISION", default_value_t = 0, hide_default_value = true)]
+    min_create_rev: i64,
+    /// Only what was created at this revision or earlier
+    #[arg(long, value_name = "REVISION", default_value_t = 0, hide_default_value = true)]
+    max_create_rev: i64,
+    /// On a cluster: l, the newest, or s, what one member has, which may lag behind
+    #[arg(long, value_name = "L|S", default_value = "l", hide_default_value = true, hide_possible_values = true)]
+    consistency: Consistency,
+}
+
+/// `kv get`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = GET_HELP)]
+pub struct Get {
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    options: Options,
+    /// Only the values; to a pipe or file byte by byte, with --raw also without a line end
+    #[arg(long, conflicts_with_all = ["keys_only", "count_only"])]
+    print_value_only: bool,
+}
+
+/// `kv range`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = RANGE_HELP)]
+pub struct List {
+    #[command(flatten)]
+    scope: Scope,
+    #[command(flatten)]
+    options: Options,
+    /// With mod revision, create revision, version and lease before the key
+    #[arg(long, short)]
+    long: bool,
+}
+
+/// What `--count-only` shows in JSON.
+#[derive(Serialize)]
+struct Count {
+    revision: i64,
+    count: i64,
+}
+
+impl Options {
+    /// The request for these keys at this revision.
+    fn request(&self, range: KeyRange, revision: i64) -> Range {
+        let order = match self.order {
+            None => SortOrder::None,
+            Some(Order::Ascend) => SortOrder::Ascend,
+            Some(Order::Descend) => SortOrder::Descend,
+        };
+        let target = match self.sort_by {
+            None | Some(SortBy::Key) => SortTarget::Key,
+            Some(SortBy::Version) => SortTarget::Version,
+            Some(SortBy::Create) => SortTarget::Create,
+            Some(SortBy::Modify) => SortTarget::Mod,
+            Some(SortBy::Value) => SortTarget::Value,
+        };
+        Range::new(range)
+            .revision(revision)
+            .limit(self.limit)
+            .sort(target, order)
+            .keys_only(self.keys_only)
+            .count_only(self.count_only)
+            .mod_revisions(self.min_mod_rev, self.max_mod_rev)
+            .create_revisions(self.min_create_rev, self.max_create_rev)
+            .serializable(self.consistency == Consistency::Serializable)
+    }
+
+    /// Gives each pair to `each` and answers how many came; or counts.
+    fn read(
+        &self,
+        db: &Db,
+        range: KeyRange,
+        out: &mut Out,
+        mut each: impl FnMut(&mut Out, &KeyValue) -> Result<()>,
+    ) -> Result<u64> {
+        let request = self.request(range, self.at.revision(db)?);
+        if self.count_only {
+            let answer = db.range(request)?;
+            let (revision, count) = (answer.revision, answer.count);
+            match out.json {
+                true => out.json(&Count { revision, count })?,
+                false => out.line(count.to_string())?,
+            }
+            return Ok(count as u64);
+        }
+        let by_key = request.sort_target == SortTarget::Key && request.sort_order != SortOrder::Descend;
+        let mut came = 0;
+        let mut take = |kv: &KeyValue| {
+            came += 1;
+            if out.json { out.json(&Pair::from(kv)) } else { each(out, kv) }
+        };
+        // by key a range comes page by page, whatever its size; otherwise it must be sorted as a whole
+        match by_key && !request.range.is_single() {
+            true => db.scan(request)?.try_for_each(|kv| take(&kv?))?,
+            false => db.range(request)?.kvs.iter().try_for_each(take)?,
+        }
+        Ok(came)
+    }
+}
+
+impl Get {
+    /// Does it.
+    pub fn run(self, context: &mut Context) -> Result<()> {
+        let range = self.selection.range(context.global.notation)?;
+        let single = range.is_single();
+        let db = context.open(Access::Read)?;
+        let came = self.options.read(&db, range, &mut context.out, |out, kv| {
+            if self.print_value_only {
+                return print_value(out, &kv.value);
+            }
+            out.key_line(&kv.key)?;
+            if self.options.keys_only { Ok(()) } else { out.value_line(&kv.value) }
+        })?;
+        if single && came == 0 { Err(Failure::No) } else { Ok(()) }
+    }
+
+    /// The request, for a txn, which answers it as a whole.
+    pub fn into_request(self, notation: Notation) -> Result<Range> {
+        let range = self.selection.range(notation)?;
+        match self.options.at.at {
+            None => Ok(self.options.request(range, 0)),
+            Some(crate::selection::At::Revision(revision)) => Ok(self.options.request(range, revision)),
+            Some(_) => Err(Failure::usage("in a txn --at takes a revision, not a time")),
+        }
+    }
+}
+
+/// A value as programs want it: bytes as they are, unless a person looks.
+fn print_value(out: &mut Out, value: &[u8]) -> Result<()> {
+    match out.notation {
+        Notation { raw: true, .. } => out.bytes(value),
+        Notation { hex: false, escaped: false, .. } if !out.terminal => out.line(value),
+        _ => out.value_line(value),
+    }
+}
+
+impl List {
+    /// Does it.
+    pub fn run(self, context: &mut Context) -> Result<()> {
+        let range = self.scope.range(context.global.notation)?;
+        let db = context.open(Access::Read)?;
+        let out = &mut context.out;
+        if self.long && out.terminal && !out.json && !self.options.count_only {
+            out.ink(Ink::Faint, "mod\tcreate\tversion\tlease\tkey\tvalue\n")?;
+        }
+        self.options.read(&db, range, out, |out, kv| {
+            if self.long {
+                out.ink(Ink::Faint, format!("{}\t", numbers(kv)))?;
+            }
+            out.key_inline(&kv.key)?;
+            if !self.options.keys_only {
+                out.bytes(b"\t")?;
+                out.value_inline(&kv.value)?;
+            }
+            out.bytes(b"\n")
+        })?;
+        Ok(())
+    }
+}

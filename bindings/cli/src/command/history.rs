@@ -1,0 +1,149 @@
+//! `history`, `changes` and `diff`: what happened.
+
+use std::ffi::OsString;
+
+use libkv::{Change, KeyValue};
+
+use crate::command::Context;
+use crate::failure::Result;
+use crate::output::{Ink, Out};
+use crate::selection::{At, AtOption, Scope, parse_at};
+use crate::shape::ChangeShape;
+use crate::target::Access;
+
+const HISTORY_HELP: &str = "\
+One line an event: revision, PUT or DELETE, key, value. What was compacted is not there any more.
+
+Examples:
+  kv history greeting
+  kv history greeting --limit 5
+  kv history greeting --at 100                what happened up to revision 100
+  kv history greeting --json | jq .kv.value";
+
+const CHANGES_HELP: &str = "\
+One line an event, in the order they happened: revision, PUT or DELETE, key, value.
+
+Examples:
+  kv changes --after 100                      everything since revision 100
+  kv changes --after 1h                       everything of the last hour
+  kv changes --after 100 --upto 200 --prefix users/";
+
+const DIFF_HELP: &str = "\
+Lines with - show a pair as it was at A, lines with + as it was at B. A key that was put again with the same
+value differs too: its mod revision does.
+
+Examples:
+  kv diff 100 200
+  kv diff 100 0                               0 is now
+  kv diff 24h 0 --prefix users/ --json        what changed in a day
+
+Exit status: 0, whether anything differs or not.";
+
+/// `kv history`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = HISTORY_HELP)]
+pub struct History {
+    /// The key
+    key: OsString,
+    /// At most so many events
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    limit: i64,
+    #[command(flatten)]
+    at: AtOption,
+}
+
+impl History {
+    /// Does it.
+    pub fn run(self, context: &mut Context) -> Result<()> {
+        let key = context.global.notation.parse(&self.key)?;
+        let db = context.open(Access::Read)?;
+        let upto = match self.at.revision(&db)? {
+            0 => i64::MAX,
+            revision => {
+                // a revision that cannot be read is an error here too
+                db.get_at(&key, revision)?;
+                revision
+            }
+        };
+        let limit = if upto == i64::MAX { self.limit } else { 0 };
+        let events = db.history(&key, limit)?.into_iter().filter(|event| event.kv.mod_revision <= upto);
+        let most = if self.limit > 0 { self.limit as usize } else { usize::MAX };
+        events.take(most).try_for_each(|event| context.out.event_line(&event))
+    }
+}
+
+/// `kv changes`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = CHANGES_HELP)]
+pub struct Changes {
+    #[command(flatten)]
+    scope: Scope,
+    /// Events after this revision, or after this time; without it, all that are kept
+    #[arg(long, value_name = "REVISION", value_parser = parse_at)]
+    after: Option<At>,
+    /// Events up to this revision, or time; without it, up to now
+    #[arg(long, visible_aliases = ["at", "rev"], value_name = "REVISION", value_parser = parse_at)]
+    upto: Option<At>,
+    /// At most so many events
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+impl Changes {
+    /// Does it.
+    pub fn run(self, context: &mut Context) -> Result<()> {
+        let range = self.scope.range(context.global.notation)?;
+        let db = context.open(Access::Read)?;
+        let upto = self.upto.map_or(Ok(0), |at| at.revision(&db))?;
+        let after = match self.after {
+            Some(at) => at.revision(&db)?,
+            None => db.status()?.compacted_revision.max(0),
+        };
+        for event in db.changes(after, upto, range).take(self.limit.unwrap_or(usize::MAX)) {
+            context.out.event_line(&event?)?;
+        }
+        Ok(())
+    }
+}
+
+/// `kv diff`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = DIFF_HELP)]
+pub struct Diff {
+    /// The revision, or time, before
+    #[arg(value_name = "A", value_parser = parse_at)]
+    before: At,
+    /// The revision, or time, after; 0 is now
+    #[arg(value_name = "B", value_parser = parse_at)]
+    after: At,
+    #[command(flatten)]
+    scope: Scope,
+}
+
+impl Diff {
+    /// Does it.
+    pub fn run(self, context: &mut Context) -> Result<()> {
+        let range = self.scope.range(context.global.notation)?;
+        let db = context.open(Access::Read)?;
+        for change in db.diff(self.before.revision(&db)?, self.after.revision(&db)?, range)? {
+            show(&mut context.out, &change?)?;
+        }
+        Ok(())
+    }
+}
+
+fn show(out: &mut Out, change: &Change) -> Result<()> {
+    if out.json {
+        return out.json(&ChangeShape::from(change));
+    }
+    let mut side = |sign: &str, ink: Ink, kv: &Option<KeyValue>| -> Result<()> {
+        let Some(kv) = kv else { return Ok(()) };
+        out.ink(ink, format!("{sign} {}\t", kv.mod_revision))?;
+        out.key_inline(&kv.key)?;
+        out.bytes(b"\t")?;
+        out.value_inline(&kv.value)?;
+        out.bytes(b"\n")
+    };
+    side("-", Ink::Minus, &change.before)?;
+    side("+", Ink::Plus, &change.after)
+}

@@ -1,0 +1,206 @@
+//! `lease`: keys that go when nobody keeps them alive.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use clap::Subcommand;
+use libkv::{Db, LeaseId};
+use serde::Serialize;
+
+use crate::command::Context;
+use crate::failure::{Failure, Result};
+use crate::notation::{lease_text, parse_lease};
+use crate::output::Out;
+use crate::shape::Key;
+use crate::signal::Interrupt;
+use crate::target::Access;
+
+const HELP: &str = "\
+A lease has an id of hexadecimal digits and a time to live. Put keys on it with kv put --lease ID; when it
+expires or is revoked, they go with it, in one revision.
+
+Examples:
+  kv lease grant 60
+  kv put session alive --lease 390da20fb970430f
+  kv lease keep-alive 390da20fb970430f        until Ctrl-C
+  kv lease timetolive 390da20fb970430f --keys
+  kv lease list
+  kv lease revoke 390da20fb970430f
+
+Exit status: 1 if the lease that is looked at, or kept alive, is gone.";
+
+/// `kv lease`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = HELP, subcommand_required = true, arg_required_else_help = true)]
+pub struct Lease {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum What {
+    /// Grant a lease of so many seconds
+    Grant {
+        /// How long it lives without a keep-alive
+        #[arg(value_name = "SECONDS", allow_negative_numbers = true)]
+        ttl: i64,
+        /// Its id; else the store chooses one
+        #[arg(long, value_parser = parse_lease, default_value = "0", hide_default_value = true)]
+        id: LeaseId,
+    },
+    /// Revoke a lease: its keys go
+    Revoke {
+        /// The lease
+        #[arg(value_parser = parse_lease)]
+        id: LeaseId,
+    },
+    /// What is left of a lease
+    #[command(visible_alias = "ttl")]
+    Timetolive {
+        /// The lease
+        #[arg(value_parser = parse_lease)]
+        id: LeaseId,
+        /// Also which keys are on it
+        #[arg(long)]
+        keys: bool,
+    },
+    /// The leases there are, the next to expire first
+    List,
+    /// Keep a lease alive until Ctrl-C
+    #[command(alias = "keepalive")]
+    KeepAlive {
+        /// The lease
+        #[arg(value_parser = parse_lease)]
+        id: LeaseId,
+        /// Once, and return
+        #[arg(long)]
+        once: bool,
+    },
+}
+
+#[derive(Serialize)]
+struct Granted {
+    id: String,
+    ttl_seconds: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct Revoked {
+    id: String,
+    revision: i64,
+}
+
+#[derive(Serialize)]
+struct Left<'a> {
+    id: String,
+    /// -1: there is no such lease.
+    ttl_seconds: i64,
+    granted_ttl_seconds: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<Vec<Key<'a>>>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    leases: Vec<String>,
+}
+
+impl Lease {
+    /// Does it.
+    pub fn run(self, context: &mut Context) -> Result<()> {
+        let access = match self.what {
+            What::Grant { .. } => Access::Create,
+            What::Timetolive { .. } | What::List => Access::Read,
+            _ => Access::Write,
+        };
+        let db = context.open(access)?;
+        let out = &mut context.out;
+        match self.what {
+            What::Grant { ttl, id } => grant(&db, out, ttl, id),
+            What::Revoke { id } => {
+                let revision = db.lease_revoke(id)?.revision;
+                match out.json {
+                    true => out.json(&Revoked { id: lease_text(id), revision }),
+                    false => out.line(format!("lease {} revoked", lease_text(id))),
+                }
+            }
+            What::Timetolive { id, keys } => time_to_live(&db, out, id, keys),
+            What::List => list(&db, out),
+            What::KeepAlive { id, once } => keep_alive(&db, out, id, once),
+        }
+    }
+}
+
+fn grant(db: &Db, out: &mut Out, ttl_seconds: i64, id: LeaseId) -> Result<()> {
+    let granted = db.lease_grant(ttl_seconds, id)?;
+    let (id, ttl_seconds) = (lease_text(granted.id), granted.ttl_seconds);
+    match out.json {
+        true => out.json(&Granted { id, ttl_seconds, revision: Some(granted.revision) }),
+        false => out.line(format!("lease {id} granted with TTL({ttl_seconds}s)")),
+    }
+}
+
+fn time_to_live(db: &Db, out: &mut Out, id: LeaseId, keys: bool) -> Result<()> {
+    let left = db.lease_time_to_live(id, keys)?;
+    let (ttl, granted) = (left.ttl_seconds, left.granted_ttl_seconds);
+    let gone = ttl < 0;
+    if out.json {
+        let shown = keys.then(|| left.keys.iter().map(|key| Key::from(&key[..])).collect());
+        let id = lease_text(id);
+        out.json(&Left { id, ttl_seconds: ttl, granted_ttl_seconds: granted, keys: shown })?;
+    } else if gone {
+        out.line(format!("lease {} already expired", lease_text(id)))?;
+    } else {
+        out.bytes(format!("lease {} granted with TTL({granted}s), remaining({ttl}s)", lease_text(id)).as_bytes())?;
+        if keys {
+            out.bytes(b", attached keys([")?;
+            for (index, key) in left.keys.iter().enumerate() {
+                out.bytes(if index > 0 { b" " } else { b"" })?;
+                out.key_inline(key)?;
+            }
+            out.bytes(b"])")?;
+        }
+        out.line("")?;
+    }
+    if gone { Err(Failure::No) } else { Ok(()) }
+}
+
+fn list(db: &Db, out: &mut Out) -> Result<()> {
+    let leases: Vec<String> = db.lease_list()?.into_iter().map(lease_text).collect();
+    if out.json {
+        return out.json(&Listed { leases });
+    }
+    out.line(format!("found {} leases", leases.len()))?;
+    leases.iter().try_for_each(|lease| out.line(lease))
+}
+
+fn keep_alive(db: &Db, out: &mut Out, id: LeaseId, once: bool) -> Result<()> {
+    let (tell, told) = mpsc::channel();
+    let interrupt = Interrupt::new(move |signal| {
+        let _ = tell.send(signal);
+    })?;
+    loop {
+        let ttl_seconds = db.lease_keep_alive(id)?.ttl_seconds;
+        if ttl_seconds <= 0 {
+            if !out.json {
+                out.line(format!("lease {} expired or revoked.", lease_text(id)))?;
+            } else {
+                out.json(&Granted { id: lease_text(id), ttl_seconds: 0, revision: None })?;
+            }
+            return Err(Failure::No);
+        }
+        match out.json {
+            true => out.json(&Granted { id: lease_text(id), ttl_seconds, revision: None })?,
+            false => out.line(format!("lease {} keepalived with TTL({ttl_seconds})", lease_text(id)))?,
+        }
+        out.flush()?;
+        if once {
+            return Ok(());
+        }
+        let pause = Duration::from_millis((ttl_seconds as u64).saturating_mul(1_000) / 3);
+        let _ = told.recv_timeout(pause);
+        interrupt.check()?;
+    }
+}

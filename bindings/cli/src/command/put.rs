@@ -1,0 +1,102 @@
+//! `put`: writing one key.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Read};
+use std::path::PathBuf;
+
+use libkv::LeaseId;
+
+use crate::command::Context;
+use crate::failure::{Failure, Result};
+use crate::notation::{Notation, parse_lease};
+use crate::output::note;
+use crate::selection::is_dash;
+use crate::shape::PutShape;
+use crate::target::Access;
+
+const HELP: &str = "\
+The first put makes the store's directory if there is none. A value that begins with a hyphen goes behind
+two of them: kv put -- key -5
+
+Examples:
+  kv put greeting hello
+  kv put config - <config.toml                the value from standard input; so without VALUE
+  kv put logo.png --file logo.png
+  kv put --escaped 'key\\x00' 'line one\\nline two'
+  kv put --hex 00ff 0102
+  kv put session alive --lease 390da20fb970430f
+  kv put greeting --ignore-value --lease 0    the value stays, the lease goes";
+
+/// `kv put`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = HELP)]
+pub struct Put {
+    /// The key
+    key: OsString,
+    /// The value; - or none takes it from standard input
+    #[arg(conflicts_with = "file")]
+    value: Option<OsString>,
+    /// The value from this file
+    #[arg(long, value_name = "PATH")]
+    file: Option<PathBuf>,
+    /// Hang the key on this lease
+    #[arg(long, value_name = "ID", value_parser = parse_lease, default_value = "0", hide_default_value = true)]
+    lease: LeaseId,
+    /// Show the pair as it was before
+    #[arg(long)]
+    prev_kv: bool,
+    /// Keep the value that the key has
+    #[arg(long, conflicts_with_all = ["value", "file"])]
+    ignore_value: bool,
+    /// Keep the lease that the key has
+    #[arg(long)]
+    ignore_lease: bool,
+}
+
+impl Put {
+    /// Does it.
+    pub fn run(self, context: &mut Context) -> Result<()> {
+        let value = match (&self.value, &self.file) {
+            _ if self.ignore_value => Vec::new(),
+            (_, Some(path)) => std::fs::read(path).map_err(Failure::io(path.display()))?,
+            (Some(value), None) if !is_dash(value) => context.global.notation.parse(value)?,
+            _ => read_stdin()?,
+        };
+        let request = self.request(context.global.notation, value)?;
+        let answer = context.open(Access::Create)?.put(request)?;
+        let out = &mut context.out;
+        if out.json {
+            return out.json(&PutShape::from(&answer));
+        }
+        out.line("OK")?;
+        answer.prev_kv.as_ref().map_or(Ok(()), |kv| out.pair_lines(kv))
+    }
+
+    /// The request, for a txn, whose standard input is the txn itself.
+    pub fn into_request(self, notation: Notation) -> Result<libkv::Put> {
+        let value = match &self.value {
+            Some(value) => notation.parse(value)?,
+            None if self.ignore_value => Vec::new(),
+            None => return Err(Failure::usage("a put in a txn needs its value in the line")),
+        };
+        self.request(notation, value)
+    }
+
+    fn request(&self, notation: Notation, value: Vec<u8>) -> Result<libkv::Put> {
+        Ok(libkv::Put::new(notation.parse(&self.key)?, value)
+            .lease(self.lease)
+            .prev_kv(self.prev_kv)
+            .ignore_value(self.ignore_value)
+            .ignore_lease(self.ignore_lease))
+    }
+}
+
+fn read_stdin() -> Result<Vec<u8>> {
+    let mut stdin = io::stdin().lock();
+    if stdin.is_terminal() {
+        note("the value, please, and Ctrl-D at its end");
+    }
+    let mut value = Vec::new();
+    stdin.read_to_end(&mut value).map_err(Failure::io("standard input"))?;
+    Ok(value)
+}

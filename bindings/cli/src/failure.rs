@@ -1,0 +1,142 @@
+//! How a command ends: [`Failure`] and the exit statuses, which are a promise to scripts.
+
+use std::fmt;
+use std::io;
+
+use libkv::{Code, Error};
+
+/// A command's answer.
+pub type Result<T> = std::result::Result<T, Failure>;
+
+/// Why a command does not end with status 0.
+#[derive(Debug)]
+pub enum Failure {
+    /// The answer is no: said already, or nothing to say.
+    No,
+    /// The command line, or a line of input, cannot be understood.
+    Usage(String),
+    /// The store or the cluster refused or failed.
+    Db(Error),
+    /// A file or stream that is not the store's.
+    Io(String, io::Error),
+    /// Input that is damaged: an export that fails its checks.
+    Damaged(String),
+    /// Whoever read the output has gone.
+    ClosedPipe,
+    /// Ended by a signal, as shells count it: 128 and its number.
+    Signal(i32),
+    /// The status of a program that was run.
+    Passed(u8),
+}
+
+/// A need that cannot be met by trying again: said in the help of the program and in its manual.
+pub const EXIT_STATUS: &str = "\
+Exit status:
+  0    done
+  1    the answer is no: the key is absent, the compares of a txn did not hold,
+       a check found problems, the lock is held, a lease is gone
+  2    the command line or the request is not valid
+  3    refused for what the store holds: compacted, future_revision, key_not_found,
+       lease_not_found, lease_exists, lease_lost, conflict, exists,
+       failed_precondition
+  4    no store or cluster to talk to: not_found, not_a_store, incompatible,
+       unavailable, closed
+  5    not allowed: permission_denied, unauthenticated, read_only
+  6    not in time: busy, timeout, cancelled
+  7    full: the quota or the disk
+  8    damaged or failing: io, corrupt, internal, an export that fails its checks
+  9    unknown_outcome: the write may or may not be there
+  10   unsupported by this kind of store
+  130  ended by Ctrl-C (other signals: 128 and their number)";
+
+impl Failure {
+    /// A usage error.
+    pub fn usage(message: impl Into<String>) -> Failure {
+        Failure::Usage(message.into())
+    }
+
+    /// For `map_err`: an error of the operating system, about this file.
+    pub fn io(what: impl fmt::Display) -> impl FnOnce(io::Error) -> Failure {
+        let what = what.to_string();
+        move |error| Failure::Io(what, error)
+    }
+
+    /// The exit status.
+    pub fn status(&self) -> u8 {
+        match self {
+            Failure::No => 1,
+            Failure::Usage(_) => 2,
+            Failure::Db(error) => status_of(error.code()),
+            Failure::Io(_, error) => match error.kind() {
+                io::ErrorKind::NotFound => 4,
+                io::ErrorKind::PermissionDenied => 5,
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => 7,
+                _ => 8,
+            },
+            Failure::Damaged(_) => 8,
+            Failure::ClosedPipe => 141,
+            Failure::Signal(signal) => 128 + *signal as u8,
+            Failure::Passed(status) => *status,
+        }
+    }
+}
+
+fn status_of(code: Code) -> u8 {
+    match code {
+        Code::InvalidArgument | Code::DuplicateKey | Code::TooManyOps | Code::TooLarge => 2,
+        Code::KeyNotFound
+        | Code::Compacted
+        | Code::FutureRevision
+        | Code::LeaseNotFound
+        | Code::LeaseExists
+        | Code::LeaseLost
+        | Code::Conflict
+        | Code::Exists
+        | Code::FailedPrecondition => 3,
+        Code::NotFound | Code::NotAStore | Code::Incompatible | Code::Unavailable | Code::Closed | Code::Forked => 4,
+        Code::PermissionDenied | Code::Unauthenticated | Code::ReadOnly => 5,
+        Code::Busy | Code::Timeout | Code::Cancelled => 6,
+        Code::Full => 7,
+        Code::UnknownOutcome => 9,
+        Code::Unsupported => 10,
+        _ => 8,
+    }
+}
+
+impl fmt::Display for Failure {
+    /// What is said of it; empty if nothing is to be said.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::No | Failure::ClosedPipe | Failure::Signal(_) | Failure::Passed(_) => Ok(()),
+            Failure::Usage(message) | Failure::Damaged(message) => f.write_str(message),
+            Failure::Db(error) => write!(f, "{error}"),
+            Failure::Io(what, error) => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Db(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_status_and_the_help_names_it() {
+        for &code in Code::ALL {
+            let status = status_of(code);
+            assert!((2..=10).contains(&status), "{code}");
+            let named = match code {
+                Code::InvalidArgument | Code::DuplicateKey | Code::TooManyOps | Code::TooLarge => "the request",
+                Code::Forked => "closed",
+                Code::Full => "full",
+                code => code.name(),
+            };
+            assert!(EXIT_STATUS.contains(named), "{code} is not in the help");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Keys and values as people write and read them: text, escapes, hexadecimal digits.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+use crate::failure::{Failure, Result};
+
+/// How keys and values are written, on the command line and in the output.
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
+#[command(next_help_heading = "Keys and values")]
+pub struct Notation {
+    /// Keys and values are hexadecimal digits, those given and those shown
+    #[arg(long, global = true, conflicts_with_all = ["escaped", "raw"])]
+    pub hex: bool,
+    /// Keys and values are text with escapes (\n \t \\ \xNN), those given and those shown
+    #[arg(long, global = true, conflicts_with = "raw")]
+    pub escaped: bool,
+    /// Show keys and values byte by byte, whatever they hold, also on a terminal
+    #[arg(long, global = true)]
+    pub raw: bool,
+}
+
+impl Notation {
+    /// The bytes that an argument stands for.
+    pub fn parse(self, argument: &OsStr) -> Result<Vec<u8>> {
+        let bytes = argument.as_bytes();
+        let read = match self {
+            Notation { hex: true, .. } => unhex(bytes),
+            Notation { escaped: true, .. } => unescape(bytes),
+            _ => Ok(bytes.to_vec()),
+        };
+        read.map_err(|why| Failure::usage(format!("{}: {why}", escape(bytes))))
+    }
+
+    /// Bytes on lines of their own: text as it is, anything else escaped.
+    pub fn block(self, bytes: &[u8]) -> Vec<u8> {
+        match self {
+            Notation { raw: true, .. } => bytes.to_vec(),
+            Notation { hex: true, .. } => hex(bytes).into_bytes(),
+            Notation { escaped: false, .. } if is_text(bytes) => bytes.to_vec(),
+            _ => escape(bytes).into_bytes(),
+        }
+    }
+
+    /// Bytes as a part of one line: always escaped where that is needed, so that it can be read back.
+    pub fn inline(self, bytes: &[u8]) -> Vec<u8> {
+        match self {
+            Notation { raw: true, .. } => bytes.to_vec(),
+            Notation { hex: true, .. } => hex(bytes).into_bytes(),
+            _ => escape(bytes).into_bytes(),
+        }
+    }
+}
+
+/// Whether bytes can be shown on a terminal as they are: UTF-8 without control characters but for line
+/// ends and tabs.
+pub fn is_text(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(|c| c == '\n' || c == '\t' || is_harmless(c)))
+}
+
+/// Whether a terminal shows this character and does nothing else: no control, nothing that turns the
+/// direction of writing.
+fn is_harmless(c: char) -> bool {
+    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+        | '\u{2028}' | '\u{2029}');
+    !c.is_control() && !turns
+}
+
+/// Bytes on one line, without loss: `\\`, `\n`, `\r`, `\t`, and `\xNN` for what a terminal must not see
+/// and for what is not UTF-8. [`unescape`] reads it back.
+pub fn escape(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' => out.push_str("\\\\"),
+                '\n' => out.push_str("\\n"),
+                '\r' => out.push_str("\\r"),
+                '\t' => out.push_str("\\t"),
+                c if is_harmless(c) => out.push(c),
+                c => escape_bytes(&mut out, c.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        escape_bytes(&mut out, chunk.invalid());
+    }
+    out
+}
+
+fn escape_bytes(out: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        let _ = write!(out, "\\x{byte:02x}");
+    }
+}
+
+/// Reads escapes: those of [`escape`], and Go's, which etcdctl's users write: `\"`, `\'`, `\a`, `\b`, `\f`,
+/// `\v`, `\0` and other octal digits, `\uNNNN`.
+pub fn unescape(text: &[u8]) -> std::result::Result<Vec<u8>, String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != b'\\' {
+            out.push(byte);
+            continue;
+        }
+        let Some((&kind, after)) = rest.split_first() else { return Err("it ends with a single \\".into()) };
+        rest = after;
+        match kind {
+            b'\\' | b'"' | b'\'' => out.push(kind),
+            b'n' => out.push(b'\n'),
+            b'r' => out.push(b'\r'),
+            b't' => out.push(b'\t'),
+            b'a' => out.push(7),
+            b'b' => out.push(8),
+            b'v' => out.push(11),
+            b'f' => out.push(12),
+            b'x' => out.push(digits(&mut rest, 2, 16).ok_or("\\x needs two hexadecimal digits")? as u8),
+            b'0'..=b'7' => {
+                let more = rest.iter().take(2).take_while(|digit| (b'0'..=b'7').contains(digit)).count();
+                let low = if more == 0 { 0 } else { digits(&mut rest, more, 8).unwrap_or(0) };
+                let number = (u32::from(kind - b'0') << (3 * more)) | low;
+                out.push(u8::try_from(number).map_err(|_| "an octal escape is at most \\377")?);
+            }
+            b'u' => {
+                let c = digits(&mut rest, 4, 16).and_then(char::from_u32).ok_or("\\u needs four hexadecimal digits")?;
+                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+            other => return Err(format!("\\{} is no escape (a backslash is \\\\)", other.escape_ascii())),
+        }
+    }
+    Ok(out)
+}
+
+fn digits(rest: &mut &[u8], count: usize, radix: u32) -> Option<u32> {
+    let text = std::str::from_utf8(rest.get(..count)?).ok()?;
+    // from_str_radix takes a sign too
+    let number =
+        text.bytes().all(|byte| byte.is_ascii_alphanumeric()).then(|| u32::from_str_radix(text, radix).ok())?;
+    *rest = &rest[count..];
+    number
+}
+
+/// Two digits for each byte.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+fn unhex(text: &[u8]) -> std::result::Result<Vec<u8>, String> {
+    let pairs = text.chunks(2).map(|pair| match pair {
+        [_, _] => digits(&mut &pair[..], 2, 16).map(|byte| byte as u8),
+        _ => None,
+    });
+    pairs.collect::<Option<Vec<u8>>>().ok_or_else(|| {
+        "with --hex, keys and values are given as hexadecimal digits, two a byte (--json shows them without that)"
+            .to_string()
+    })
+}
+
+/// The text that bytes are, or their base64: what JSON has of them.
+pub fn text_or_base64(bytes: &[u8]) -> (Option<&str>, Option<String>) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (Some(text), None),
+        Err(_) => (None, Some(BASE64_STANDARD.encode(bytes))),
+    }
+}
+
+/// A lease's id as the command line has it; `0` for none.
+pub fn lease_text(id: i64) -> String {
+    if id == 0 { "0".into() } else { format!("{id:016x}") }
+}
+
+/// Reads a lease's id: up to 16 hexadecimal digits.
+pub fn parse_lease(text: &str) -> std::result::Result<i64, String> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    match digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => u64::from_str_radix(digits, 16)
+            .map(|id| id as i64)
+            .map_err(|_| "a lease's id has 1 to 16 hexadecimal digits".into()),
+        false => Err("a lease's id is given in hexadecimal digits, as `kv lease list` shows it".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_escaped_can_be_read_back() {
+        let all: Vec<u8> = (0..=255).collect();
+        let tricky = ["", "a\\x41", "é\u{202e}", "\u{85}", "\u{7f}\u{1b}[31m"];
+        for bytes in tricky.iter().map(|text| text.as_bytes()).chain([&all[..], b"\xffe\xcc"]) {
+            let text = escape(bytes);
+            assert!(text.chars().all(is_harmless), "{text:?}");
+            assert_eq!(unescape(text.as_bytes()).as_deref(), Ok(bytes), "{text}");
+            assert_eq!(unhex(hex(bytes).as_bytes()).as_deref(), Ok(bytes));
+        }
+    }
+
+    #[test]
+    fn escapes_of_go() {
+        let cases: [(&str, &[u8]); 7] = [
+            (r"\a\b\v\f", b"\x07\x08\x0b\x0c"),
+            (r#"\"\'\\"#, b"\"'\\"),
+            (r"\0\00\000\377", b"\0\0\0\xff"),
+            (r"\0008", b"\x008"),
+            (r"\18", b"\x018"),
+            (r"\u00e9", "é".as_bytes()),
+            (r"\x41b", b"Ab"),
+        ];
+        for (text, bytes) in cases {
+            assert_eq!(unescape(text.as_bytes()).as_deref(), Ok(bytes), "{text}");
+        }
+        for text in [r"\", r"\x4", r"\xg0", r"\x+1", r"\400", r"\q", r"\u12", r"\ud800"] {
+            assert!(unescape(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn hexadecimal_digits_come_in_pairs() {
+        for text in ["0", "0g", "abc", "+1"] {
+            assert!(unhex(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn text_is_what_a_terminal_can_show() {
+        for text in ["", "a\n\tb", "日本", "a\\b"] {
+            assert!(is_text(text.as_bytes()), "{text:?}");
+        }
+        for bytes in [&b"a\0"[..], b"\xff", b"\x1b[2J", b"a\rb", "\u{202e}".as_bytes(), "\u{9b}".as_bytes()] {
+            assert!(!is_text(bytes), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn leases_go_both_ways() {
+        for id in [1, 0x390d_a20f_b970_430f, -1, i64::MIN] {
+            assert_eq!(parse_lease(&lease_text(id)), Ok(id));
+        }
+        assert_eq!(parse_lease("0x1f"), Ok(31));
+        for text in ["", "g", "-1", "12345678901234567", "+1"] {
+            assert!(parse_lease(text).is_err(), "{text}");
+        }
+    }
+}

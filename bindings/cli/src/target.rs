@@ -1,0 +1,198 @@
+//! Which store or cluster a command is for, and how it is reached.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use libkv::{Db, Options};
+
+use crate::duration::parse_duration_ms;
+use crate::failure::{Failure, Result};
+
+/// The options that say where the pairs are; the same for every command.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Store or cluster")]
+pub struct Target {
+    /// A store's directory, or a cluster's address: etcd://host:2379,host:2379, http://…, https://…
+    /// [env: KV_STORE]
+    #[arg(short, long, global = true, value_name = "STORE")]
+    pub store: Option<OsString>,
+    /// The endpoints of a cluster, as etcdctl takes them: host:2379,host:2379
+    #[arg(long, global = true, value_name = "HOSTS", conflicts_with = "store")]
+    pub endpoints: Option<String>,
+    /// Trust the servers whose certificates this authority signed (PEM)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub cacert: Option<PathBuf>,
+    /// Show this certificate to the servers (PEM); needs --key
+    #[arg(long, global = true, value_name = "FILE", requires = "tls_key")]
+    pub cert: Option<PathBuf>,
+    /// The key of --cert (PEM)
+    #[arg(id = "tls_key", long = "key", global = true, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+    /// The name that the servers' certificates must have, if it is not the endpoint's host
+    #[arg(long, global = true, value_name = "NAME")]
+    pub tls_server_name: Option<String>,
+    /// Whom to log in, name or name:password; asks for a password that is nowhere given
+    #[arg(long, global = true, value_name = "NAME[:PASSWORD]")]
+    pub user: Option<String>,
+    /// The password of --user [env: KV_PASSWORD, which other users of the machine cannot see]
+    #[arg(long, global = true, value_name = "TEXT", requires = "user")]
+    pub password: Option<String>,
+    /// How long to try to reach a cluster (5s)
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration_ms)]
+    pub dial_timeout: Option<u64>,
+    /// How long to wait for a cluster's answer (30s)
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration_ms)]
+    pub command_timeout: Option<u64>,
+    /// How long to wait for another process that writes to the store (5s)
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration_ms)]
+    pub busy_timeout: Option<u64>,
+}
+
+/// What a command wants of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// To read what is there.
+    Read,
+    /// To write to what is there.
+    Write,
+    /// To write, to a new store if there is none.
+    Create,
+}
+
+impl Target {
+    /// Whether the command line names one.
+    pub fn is_named(&self) -> bool {
+        self.store.is_some() || self.endpoints.is_some()
+    }
+
+    /// What was named, by an option or else by KV_STORE.
+    pub fn name(&self) -> Result<OsString> {
+        if let Some(endpoints) = &self.endpoints {
+            let scheme = if self.cacert.is_some() || self.cert.is_some() { "https://" } else { "etcd://" };
+            return Ok(if endpoints.contains("://") {
+                endpoints.into()
+            } else {
+                format!("{scheme}{endpoints}").into()
+            });
+        }
+        let named = self.store.clone().or_else(|| std::env::var_os("KV_STORE").filter(|name| !name.is_empty()));
+        named.ok_or_else(|| {
+            Failure::usage(
+                "which store? Name a directory or a cluster's address with -s STORE, or for all commands of this \
+                 shell with `export KV_STORE=STORE`",
+            )
+        })
+    }
+
+    /// Opens it.
+    pub fn open(&self, access: Access) -> Result<Db> {
+        let name = self.name()?;
+        let cluster = name.to_str().is_some_and(libkv_etcd::is_cluster);
+        let options = if cluster { self.cluster_options()? } else { self.store_options(&name, access)? };
+        Ok(libkv_etcd::open(&name, options)?)
+    }
+
+    fn store_options(&self, name: &OsString, access: Access) -> Result<Options> {
+        let given = [
+            ("--cacert", self.cacert.is_some()),
+            ("--cert", self.cert.is_some()),
+            ("--tls-server-name", self.tls_server_name.is_some()),
+            ("--user", self.user.is_some()),
+            ("--dial-timeout", self.dial_timeout.is_some()),
+            ("--command-timeout", self.command_timeout.is_some()),
+        ];
+        let shown = name.to_string_lossy();
+        if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
+            return Err(Failure::usage(format!("{option} is for a cluster, and {shown} is a store's directory")));
+        }
+        if looks_like_endpoint(&shown) && !Path::new(name).exists() {
+            let message = format!("{shown} is a path as it stands; a cluster there is etcd://{shown}");
+            return Err(Failure::usage(message));
+        }
+        let options = Options { busy_timeout_ms: self.busy_timeout, ..Options::new() };
+        // what lives in memory alone is always new
+        let memory = name == ":memory:";
+        Ok(match access {
+            Access::Read if !memory => options.read_only(true),
+            Access::Write if !memory => options.create(false),
+            _ => options,
+        })
+    }
+
+    fn cluster_options(&self) -> Result<Options> {
+        if self.busy_timeout.is_some() {
+            return Err(Failure::usage("--busy-timeout is for a store; a cluster's is --command-timeout"));
+        }
+        let (user, password) = self.login()?;
+        Ok(Options {
+            tls_ca: self.cacert.clone(),
+            tls_cert: self.cert.clone(),
+            tls_key: self.key.clone(),
+            tls_server_name: self.tls_server_name.clone(),
+            user,
+            password: password.map(Into::into),
+            connect_timeout_ms: self.dial_timeout,
+            request_timeout_ms: self.command_timeout,
+            ..Options::new()
+        })
+    }
+
+    fn login(&self) -> Result<(Option<String>, Option<String>)> {
+        let Some(user) = &self.user else { return Ok((None, None)) };
+        if let Some(password) = &self.password {
+            return Ok((Some(user.clone()), Some(password.clone())));
+        }
+        if let Some((name, password)) = user.split_once(':') {
+            return Ok((Some(name.into()), Some(password.into())));
+        }
+        let password = match std::env::var("KV_PASSWORD") {
+            Ok(password) => password,
+            Err(_) => ask_password(user)?,
+        };
+        Ok((Some(user.clone()), Some(password)))
+    }
+}
+
+/// `host:port`, which is a relative path, but not what was meant.
+fn looks_like_endpoint(name: &str) -> bool {
+    !name.contains('/')
+        && name.rsplit_once(':').is_some_and(|(host, port)| {
+            !host.is_empty() && !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
+        })
+}
+
+/// Asks on the terminal, without showing what is typed.
+fn ask_password(user: &str) -> Result<String> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+
+    let stdin = io::stdin();
+    if !stdin.is_terminal() {
+        let message = format!("no password for {user}: --user {user}:PASSWORD, --password, or KV_PASSWORD");
+        return Err(Failure::usage(message));
+    }
+    let _ = write!(io::stderr(), "Password for {user}: ");
+    let before = tcgetattr(&stdin).map_err(|error| Failure::Io("the terminal".into(), error.into()))?;
+    let mut hidden = before.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    let _ = tcsetattr(&stdin, OptionalActions::Flush, &hidden);
+    let mut line = String::new();
+    let read = stdin.read_line(&mut line);
+    let _ = tcsetattr(&stdin, OptionalActions::Flush, &before);
+    let _ = writeln!(io::stderr());
+    read.map_err(Failure::io("the terminal"))?;
+    Ok(line.trim_end_matches(['\n', '\r']).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_and_port_is_not_taken_for_a_directory() {
+        assert!(looks_like_endpoint("127.0.0.1:2379") && looks_like_endpoint("[::1]:2379"));
+        for path in ["store", "./a:1", ":memory:", "a:b", "a:", ":1"] {
+            assert!(!looks_like_endpoint(path), "{path}");
+        }
+    }
+}

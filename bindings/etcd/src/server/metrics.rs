@@ -1,0 +1,288 @@
+//! `/metrics`: what is counted anyway, in the text format of Prometheus.
+//!
+//! Names are etcd's where a series says the same thing, so that its dashboards work, and begin with
+//! `libkv_` where only a store of ours has it. What a store cannot know is left out rather than zero:
+//! the series of raft's log, snapshots and peers, of Go, of puts and events one by one
+//! (`etcd_mvcc_put_total`, `etcd_debugging_mvcc_events_total`), of slow watchers.
+
+use std::fmt::{Display, Write as _};
+use std::fs;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use libkv::{AlarmMember, CommitTimes, Result, Status};
+use tonic::Code;
+
+use super::gateway::schema::{CALLS, Call};
+use super::maintenance::SERVER_VERSION;
+use super::store::{Counters, MethodCounters, Store};
+
+/// Everything there is to say now.
+///
+/// # Errors
+///
+/// As [`libkv::Db::status`]: without the store there is nothing worth reading.
+pub fn text(store: &Store) -> Result<String> {
+    let mut text = Text(String::with_capacity(16 << 10));
+    let status = store.db.status()?;
+    member(&mut text, store, &status);
+    keys(&mut text, &status);
+    watching(&mut text, &store.counters, &status);
+    disk(&mut text, &status, &store.db.commit_times()?);
+    calls(&mut text, &store.counters);
+    trouble(&mut text, &status, &store.db.alarm_list()?);
+    server(&mut text, store);
+    process(&mut text);
+    Ok(text.0)
+}
+
+/// The format: a line each of help and type, then the values.
+struct Text(String);
+
+impl Text {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.head(name, kind, help);
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.one(name, "gauge", help, value);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: impl Display) {
+        self.one(name, "counter", help, value);
+    }
+
+    /// A histogram of commits, in seconds.
+    fn commits(&mut self, name: &str, help: &str, times: &CommitTimes) {
+        self.head(name, "histogram", help);
+        let mut within = 0;
+        for (bucket, count) in times.within.iter().enumerate() {
+            within += count;
+            let seconds = f64::from(1_u32 << bucket) / 1e3;
+            let _ = writeln!(self.0, "{name}_bucket{{le=\"{seconds}\"}} {within}");
+        }
+        let _ = writeln!(self.0, "{name}_bucket{{le=\"+Inf\"}} {}", times.count);
+        let _ = writeln!(self.0, "{name}_sum {}", times.total_us as f64 / 1e6);
+        let _ = writeln!(self.0, "{name}_count {}", times.count);
+    }
+}
+
+/// What etcd says of a member and its raft.
+fn member(text: &mut Text, store: &Store, status: &Status) {
+    text.gauge("etcd_server_has_leader", "Always 1: a store is its own leader.", 1);
+    text.gauge("etcd_server_is_leader", "Always 1: a store is its own leader.", 1);
+    text.gauge("etcd_server_is_learner", "Always 0.", 0);
+    text.counter("etcd_server_leader_changes_seen_total", "Always 0: a store has no elections.", 0);
+    text.head("etcd_server_id", "gauge", "The member that answers, made from the store's id.");
+    let _ = writeln!(text.0, "etcd_server_id{{server_id=\"{:x}\"}} 1", store.identity.member_id);
+    text.head("etcd_server_version", "gauge", "The etcd whose protocol is spoken.");
+    let _ = writeln!(text.0, "etcd_server_version{{server_version=\"{SERVER_VERSION}\"}} 1");
+    let committed = "The store's revision: it has no raft whose proposals to count.";
+    text.gauge("etcd_server_proposals_committed_total", committed, status.revision);
+    text.gauge("etcd_server_proposals_applied_total", committed, status.revision);
+    let (mut pending, mut failed) = (0, 0);
+    for (_, counters) in methods(&store.counters).filter(|(call, _)| writes(call)) {
+        let handled: u64 = counters.handled.iter().map(|handled| handled.load(Relaxed)).sum();
+        pending += counters.started.load(Relaxed).saturating_sub(handled);
+        let of = |code: Code| counters.handled[code as usize].load(Relaxed);
+        failed += of(Code::Unavailable) + of(Code::Internal) + of(Code::DataLoss) + of(Code::DeadlineExceeded);
+        failed += of(Code::Unknown);
+    }
+    text.gauge("etcd_server_proposals_pending", "Writes of clients that are under way.", pending);
+    text.counter("etcd_server_proposals_failed_total", "Writes of clients that failed, not counting refusals.", failed);
+}
+
+/// Whether a call may write.
+fn writes(call: &Call) -> bool {
+    matches!(call.method, "Put" | "DeleteRange" | "Txn" | "Compact" | "LeaseGrant" | "LeaseRevoke")
+}
+
+fn keys(text: &mut Text, status: &Status) {
+    text.gauge("etcd_debugging_mvcc_keys_total", "Keys that exist.", status.keys);
+    text.gauge("etcd_debugging_mvcc_current_revision", "The store's revision.", status.revision);
+    text.gauge("etcd_debugging_mvcc_compact_revision", "The compacted revision.", status.compacted_revision);
+    text.gauge("libkv_keys", "Keys that exist.", status.keys);
+    text.gauge("libkv_revision", "The store's revision.", status.revision);
+    text.gauge("libkv_compacted_revision", "The compacted revision, -1 before the first.", status.compacted_revision);
+    text.gauge("libkv_leases", "Leases that are granted.", status.leases);
+}
+
+fn watching(text: &mut Text, counters: &Counters, status: &Status) {
+    let streams: u64 = methods(counters)
+        .filter(|(call, _)| call.service == "etcdserverpb.Watch")
+        .map(|(_, counters)| {
+            let handled: u64 = counters.handled.iter().map(|handled| handled.load(Relaxed)).sum();
+            counters.started.load(Relaxed).saturating_sub(handled)
+        })
+        .sum();
+    text.gauge("etcd_debugging_mvcc_watch_stream_total", "Watch streams that are open.", streams);
+    text.gauge("etcd_debugging_mvcc_watcher_total", "Watchers of this process.", status.watchers);
+}
+
+fn disk(text: &mut Text, status: &Status, times: &CommitTimes) {
+    let size = "Bytes that the store's files take.";
+    text.gauge("etcd_mvcc_db_total_size_in_bytes", size, status.bytes_on_disk);
+    text.gauge("etcd_debugging_mvcc_db_total_size_in_bytes", size, status.bytes_on_disk);
+    let used = "Bytes of pages that hold data.";
+    text.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", used, status.bytes_in_use);
+    text.gauge("etcd_server_quota_backend_bytes", "The quota on these, 0 for none.", status.max_bytes);
+    let readers = "Read transactions, under way or parked, in all processes.";
+    text.gauge("etcd_mvcc_db_open_read_transactions", readers, status.readers);
+    text.gauge("libkv_readers", readers, status.readers);
+    let commit = "How long commits took, flushes included.";
+    text.commits("etcd_disk_backend_commit_duration_seconds", commit, times);
+    let flush = "The same: a store has no log beside its trees, what a write waits for is the commit.";
+    text.commits("etcd_disk_wal_fsync_duration_seconds", flush, times);
+}
+
+/// Calls with what is counted of each.
+fn methods(counters: &Counters) -> impl Iterator<Item = (&'static Call, &MethodCounters)> {
+    CALLS.iter().zip(&counters.methods)
+}
+
+fn calls(text: &mut Text, counters: &Counters) {
+    let labels = |call: &Call| {
+        let kind = match (call.client_streaming, call.server_streaming) {
+            (false, false) => "unary",
+            (false, true) => "server_stream",
+            (true, false) => "client_stream",
+            (true, true) => "bidi_stream",
+        };
+        format!("grpc_method=\"{}\",grpc_service=\"{}\",grpc_type=\"{kind}\"", call.method, call.service)
+    };
+    text.head("grpc_server_started_total", "counter", "Calls that began, those of the JSON gateway too.");
+    for (call, counters) in methods(counters) {
+        let started = counters.started.load(Relaxed);
+        let _ = writeln!(text.0, "grpc_server_started_total{{{}}} {started}", labels(call));
+    }
+    text.head("grpc_server_handled_total", "counter", "Calls that ended, by how they did.");
+    for (call, counters) in methods(counters) {
+        for (code, handled) in counters.handled.iter().enumerate() {
+            let (handled, name) = (handled.load(Relaxed), code_name(Code::from_i32(code as i32)));
+            if handled > 0 || code == 0 {
+                let labels = labels(call);
+                let _ = writeln!(text.0, "grpc_server_handled_total{{grpc_code=\"{name}\",{labels}}} {handled}");
+            }
+        }
+    }
+    let (received, sent) = (counters.received_bytes.load(Relaxed), counters.sent_bytes.load(Relaxed));
+    text.counter("etcd_network_client_grpc_received_bytes_total", "Bytes of messages that clients sent.", received);
+    text.counter("etcd_network_client_grpc_sent_bytes_total", "Bytes of messages that clients were sent.", sent);
+}
+
+/// As Go spells it, which dashboards filter by.
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "Canceled",
+        Code::Unknown => "Unknown",
+        Code::InvalidArgument => "InvalidArgument",
+        Code::DeadlineExceeded => "DeadlineExceeded",
+        Code::NotFound => "NotFound",
+        Code::AlreadyExists => "AlreadyExists",
+        Code::PermissionDenied => "PermissionDenied",
+        Code::ResourceExhausted => "ResourceExhausted",
+        Code::FailedPrecondition => "FailedPrecondition",
+        Code::Aborted => "Aborted",
+        Code::OutOfRange => "OutOfRange",
+        Code::Unimplemented => "Unimplemented",
+        Code::Internal => "Internal",
+        Code::Unavailable => "Unavailable",
+        Code::DataLoss => "DataLoss",
+        Code::Unauthenticated => "Unauthenticated",
+    }
+}
+
+/// What explains why a store grows, waits or refuses.
+fn trouble(text: &mut Text, status: &Status, alarms: &[AlarmMember]) {
+    let oldest = "Commits that the oldest read transaction under way lies behind: it keeps their pages.";
+    text.gauge("libkv_oldest_reader_commits", oldest, status.oldest_reader);
+    let held = "For how long the writer's lock has been held now, by whichever process.";
+    text.gauge("libkv_writer_held_seconds", held, status.writer_held_ms as f64 / 1e3);
+    text.head("libkv_alarm", "gauge", "1 for each alarm that is active.");
+    for AlarmMember { member, kind } in alarms {
+        let _ = writeln!(text.0, "libkv_alarm{{alarm=\"{kind}\",member=\"{member:x}\"}} 1");
+    }
+}
+
+fn server(text: &mut Text, store: &Store) {
+    let counters = &store.counters;
+    text.gauge("libkv_server_connections", "Connections that are open.", counters.connections.load(Relaxed));
+    text.gauge("libkv_server_requests", "Requests and streams under way.", counters.requests.load(Relaxed));
+    let held = "Bytes of large messages that are kept in memory.";
+    text.gauge("libkv_server_held_bytes", held, counters.held_bytes.load(Relaxed));
+    text.gauge("libkv_server_uptime_seconds", "Since this server began.", store.started.elapsed().as_secs());
+    text.head("libkv_build_info", "gauge", "The libkv that runs.");
+    let _ = writeln!(text.0, "libkv_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
+}
+
+/// Ticks in a second: what Linux counts CPU time in, on every machine.
+const TICKS: f64 = 100.0;
+
+/// The process, as `/proc` tells of it; where there is none these are left out.
+fn process(text: &mut Text) {
+    if let Ok(memory) = fs::read_to_string("/proc/self/status") {
+        let bytes = |name: &str| {
+            let kib = memory.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?;
+            Some(kib.parse::<u64>().ok()? << 10)
+        };
+        if let (Some(resident), Some(all)) = (bytes("VmRSS:"), bytes("VmSize:")) {
+            text.gauge("process_resident_memory_bytes", "Memory of the process, mapped pages too.", resident);
+            text.gauge("process_virtual_memory_bytes", "Addresses of the process.", all);
+        }
+    }
+    if let Ok(fds) = fs::read_dir("/proc/self/fd") {
+        // one of them reads this directory
+        text.gauge("process_open_fds", "Files that are open.", fds.count().saturating_sub(1));
+    }
+    if let Some(most) = fs::read_to_string("/proc/self/limits").ok().as_deref().and_then(files_max) {
+        text.gauge("process_max_fds", "Files that may be.", most);
+    }
+    if let Some((cpu, start)) = times() {
+        text.counter("process_cpu_seconds_total", "CPU time of the process.", cpu);
+        text.gauge("process_start_time_seconds", "When it began, in seconds since 1970.", start);
+    }
+}
+
+fn files_max(limits: &str) -> Option<u64> {
+    limits.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_whitespace().next()?.parse().ok()
+}
+
+/// CPU seconds, and when the process began.
+fn times() -> Option<(f64, f64)> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    // the name of the program stands in brackets and may have anything in it
+    let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+    let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
+    let uptime: f64 = fs::read_to_string("/proc/uptime").ok()?.split(' ').next()?.parse().ok()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs_f64();
+    Some(((ticks(11)? + ticks(12)?) / TICKS, (now - uptime + ticks(19)? / TICKS).floor()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pb::METHODS;
+
+    #[test]
+    fn calls_are_counted_in_their_order() {
+        assert!(CALLS.iter().map(|call| (call.service, call.method)).eq(METHODS.iter().copied()));
+    }
+
+    #[test]
+    fn buckets_add_up() {
+        let mut text = Text(String::new());
+        let mut times = CommitTimes { count: 4, total_us: 11_500_000, ..Default::default() };
+        (times.within[0], times.within[1]) = (1, 2);
+        text.commits("x", "y", &times);
+        for line in ["x_bucket{le=\"0.001\"} 1", "x_bucket{le=\"0.002\"} 3", "x_bucket{le=\"8.192\"} 3"] {
+            assert!(text.0.contains(line), "{line} is not in\n{}", text.0);
+        }
+        assert!(text.0.ends_with("x_bucket{le=\"+Inf\"} 4\nx_sum 11.5\nx_count 4\n"), "{}", text.0);
+    }
+}

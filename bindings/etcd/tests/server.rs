@@ -1,0 +1,532 @@
+//! Each service of the server, driven by a plain gRPC client: answers, headers, error texts. The numbers
+//! are rows of etcd's behaviour as the project's contract has them.
+
+mod support;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use libkv::{Db, Options, Put};
+use libkv_etcd::pb::etcdserverpb as pb;
+use libkv_etcd::pb::health::HealthCheckRequest;
+use libkv_etcd::pb::health::health_check_response::ServingStatus;
+use libkv_etcd::{Level, Serve, serve};
+use support::{Served, connect, refused, run, store};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::codec::CompressionEncoding;
+use tonic::{Code, Request};
+
+fn put(key: &str, value: &str) -> pb::PutRequest {
+    pb::PutRequest { key: key.to_string().into(), value: value.to_string().into(), ..Default::default() }
+}
+
+fn range(key: &str) -> pb::RangeRequest {
+    pb::RangeRequest { key: key.to_string().into(), ..Default::default() }
+}
+
+fn all() -> pb::RangeRequest {
+    pb::RangeRequest { key: Bytes::from_static(b"\0"), range_end: Bytes::from_static(b"\0"), ..Default::default() }
+}
+
+fn op(request: pb::request_op::Request) -> pb::RequestOp {
+    pb::RequestOp { request: Some(request) }
+}
+
+fn revision(header: &Option<pb::ResponseHeader>) -> i64 {
+    header.as_ref().expect("a header").revision
+}
+
+#[test]
+fn kv_answers_with_headers() {
+    run(async {
+        let served = Served::new().await;
+        let mut kv = served.kv();
+        let empty = kv.range(range("a")).await.expect("1.1").into_inner();
+        let header = empty.header.expect("a header");
+        assert_eq!((header.revision, header.raft_term), (1, 2));
+        let id = served.db.status().expect("it is open").store_id;
+        assert_eq!(format!("{:016x}{:016x}", header.cluster_id, header.member_id), id, "named after the store");
+
+        assert_eq!(revision(&kv.put(put("a", "1")).await.expect("1.1").into_inner().header), 2);
+        let again = kv.put(pb::PutRequest { prev_kv: true, ..put("a", "2") }).await.expect("4.1").into_inner();
+        assert_eq!((revision(&again.header), again.prev_kv.expect("the former pair").value), (3, Bytes::from("1")));
+        let past = kv.range(pb::RangeRequest { revision: 2, ..range("a") }).await.expect("3.15").into_inner();
+        assert_eq!((revision(&past.header), past.count, &past.kvs[0].value[..]), (3, 1, &b"1"[..]));
+
+        let txn = pb::TxnRequest {
+            compare: vec![],
+            success: vec![
+                op(pb::request_op::Request::RequestRange(range("a"))),
+                op(pb::request_op::Request::RequestPut(put("b", "1"))),
+                op(pb::request_op::Request::RequestTxn(pb::TxnRequest::default())),
+            ],
+            failure: vec![],
+        };
+        let txn = kv.txn(txn).await.expect("1.4").into_inner();
+        assert_eq!((txn.succeeded, revision(&txn.header)), (true, 4));
+        let headers: Vec<_> = txn.responses.iter().map(inner_header).collect();
+        let inner = |revision| pb::ResponseHeader { revision, ..Default::default() };
+        assert_eq!(headers, [inner(3), inner(4), inner(0)], "1.8, 1.9");
+
+        let gone = kv.delete_range(pb::DeleteRangeRequest { key: "b".into(), prev_kv: true, ..Default::default() });
+        let gone = gone.await.expect("5.1").into_inner();
+        assert_eq!((gone.deleted, gone.prev_kvs.len(), revision(&gone.header)), (1, 1, 5));
+        let compacted = kv.compact(pb::CompactionRequest { revision: 4, physical: true }).await.expect("6.7");
+        assert_eq!(revision(&compacted.into_inner().header), 5);
+    });
+}
+
+fn inner_header(op: &pb::ResponseOp) -> pb::ResponseHeader {
+    use pb::response_op::Response;
+    match op.response.as_ref().expect("an answer") {
+        Response::ResponseRange(answer) => answer.header,
+        Response::ResponsePut(answer) => answer.header,
+        Response::ResponseDeleteRange(answer) => answer.header,
+        Response::ResponseTxn(answer) => answer.header,
+    }
+    .expect("a header")
+}
+
+#[test]
+fn kv_refuses_in_etcds_words() {
+    run(async {
+        let served = Served::new().await;
+        let mut kv = served.kv();
+        kv.put(put("a", "1")).await.expect("a put");
+        let bad = Code::InvalidArgument;
+        refused(kv.range(range("")).await, bad, "etcdserver: key is not provided");
+        refused(kv.put(put("", "")).await, bad, "etcdserver: key is not provided");
+        refused(kv.delete_range(pb::DeleteRangeRequest::default()).await, bad, "etcdserver: key is not provided");
+        let future = pb::RangeRequest { revision: 9, ..range("a") };
+        refused(kv.range(future).await, Code::OutOfRange, "etcdserver: mvcc: required revision is a future revision");
+        let sort = pb::RangeRequest { sort_order: 7, ..range("a") };
+        refused(kv.range(sort).await, bad, "etcdserver: invalid sort option");
+        let value = pb::PutRequest { ignore_value: true, ..put("a", "2") };
+        refused(kv.put(value).await, bad, "etcdserver: value is provided");
+        let missing = pb::PutRequest { ignore_value: true, ..put("z", "") };
+        refused(kv.put(missing).await, bad, "etcdserver: key not found");
+        let lease = pb::PutRequest { lease: -5, ..put("a", "") };
+        refused(kv.put(lease).await, Code::NotFound, "etcdserver: requested lease not found");
+        let large = put("a", &"x".repeat(1_572_864));
+        refused(kv.put(large).await, bad, "etcdserver: request is too large");
+        let twice = op(pb::request_op::Request::RequestPut(put("a", "")));
+        let txn = pb::TxnRequest { success: vec![twice.clone(), twice.clone()], ..Default::default() };
+        refused(kv.txn(txn).await, bad, "etcdserver: duplicate key given in txn request");
+        let txn = pb::TxnRequest { success: vec![twice; 129], ..Default::default() };
+        refused(kv.txn(txn).await, bad, "etcdserver: too many operations in txn request");
+        let ahead = pb::CompactionRequest { revision: 10, physical: false };
+        refused(kv.compact(ahead).await, Code::OutOfRange, "etcdserver: mvcc: required revision is a future revision");
+        kv.compact(pb::CompactionRequest { revision: 2, physical: false }).await.expect("6.2");
+        let past = pb::RangeRequest { revision: 1, ..range("a") };
+        refused(kv.range(past).await, Code::OutOfRange, "etcdserver: mvcc: required revision has been compacted");
+    });
+}
+
+#[test]
+fn an_empty_operation_waits_its_turn_to_be_refused() {
+    run(async {
+        let served = Served::new().await;
+        let mut kv = served.kv();
+        let none = pb::RequestOp { request: None };
+        let no_key = op(pb::request_op::Request::RequestPut(put("", "")));
+        let nested = |ops: Vec<pb::RequestOp>| {
+            op(pb::request_op::Request::RequestTxn(pb::TxnRequest { failure: ops, ..Default::default() }))
+        };
+        for (success, failure, text) in [
+            (vec![none.clone()], vec![no_key.clone()], "etcdserver: key not found"),
+            (vec![no_key.clone()], vec![none.clone()], "etcdserver: key is not provided"),
+            (vec![nested(vec![none.clone()]), no_key.clone()], vec![], "etcdserver: key not found"),
+            (vec![nested(vec![no_key.clone()]), none.clone()], vec![], "etcdserver: key is not provided"),
+        ] {
+            refused(kv.txn(pb::TxnRequest { compare: vec![], success, failure }).await, Code::InvalidArgument, text);
+        }
+        let compare = vec![pb::Compare::default()];
+        let txn = pb::TxnRequest { compare, success: vec![none], failure: vec![] };
+        refused(kv.txn(txn).await, Code::InvalidArgument, "etcdserver: key is not provided");
+        assert_eq!(served.db.status().expect("it is open").revision, 1);
+    });
+}
+
+#[test]
+fn a_range_stream_comes_in_pieces() {
+    run(async {
+        let served = Served::new().await;
+        for number in 0..1_000 {
+            served.db.put(Put::new(format!("{number:04}"), vec![b'x'; 1_000])).expect("a put");
+        }
+        let mut kv = served.kv();
+        let collect = async |request: pb::RangeRequest, kv: &mut pb::kv_client::KvClient<_>| {
+            let stream = kv.range_stream(request).await.expect("a stream").into_inner();
+            let pieces: Vec<_> =
+                stream.map(|piece| piece.expect("a piece").range_response.expect("of a range")).collect().await;
+            pieces
+        };
+        let pieces = collect(all(), &mut kv).await;
+        assert!(pieces.len() > 2, "{} pieces", pieces.len());
+        let (last, first) = pieces.split_last().expect("there are some");
+        assert!(first.iter().all(|piece| piece.header.is_none() && piece.count == 0 && !piece.more));
+        assert_eq!((revision(&last.header), last.count, last.more), (1_001, 1_000, false));
+        let keys: Vec<_> = pieces.iter().flat_map(|piece| &piece.kvs).map(|kv| kv.key.clone()).collect();
+        assert!(keys.len() == 1_000 && keys.is_sorted());
+
+        let limited = collect(pb::RangeRequest { limit: 10, ..all() }, &mut kv).await;
+        assert_eq!((limited.len(), limited[0].kvs.len(), limited[0].count, limited[0].more), (1, 10, 1_000, true));
+        let counted = collect(pb::RangeRequest { count_only: true, ..all() }, &mut kv).await;
+        assert_eq!((counted[0].kvs.len(), counted[0].count, counted[0].more), (0, 1_000, false));
+        let sorted = kv.range_stream(pb::RangeRequest { sort_target: 4, ..all() }).await;
+        refused(sorted.map(|_| ()), Code::Unimplemented, "etcdserver: RangeStream does not support custom sort orders");
+        let filtered = kv.range_stream(pb::RangeRequest { min_mod_revision: 4, ..all() }).await;
+        refused(filtered.map(|_| ()), Code::Unimplemented, "etcdserver: RangeStream does not support revision filters");
+        let future = kv.range_stream(pb::RangeRequest { revision: 5_000, ..all() }).await;
+        let text = "etcdserver: mvcc: required revision is a future revision";
+        refused(future.map(|_| ()), Code::OutOfRange, text);
+    });
+}
+
+#[test]
+fn leases_are_granted_kept_and_revoked() {
+    run(async {
+        let served = Served::new().await;
+        let mut lease = served.lease();
+        let granted = lease.lease_grant(pb::LeaseGrantRequest { ttl: 100, id: 7 }).await.expect("7.1").into_inner();
+        assert_eq!((granted.id, granted.ttl, revision(&granted.header)), (7, 100, 1));
+        let own = lease.lease_grant(pb::LeaseGrantRequest { ttl: 0, id: 0 }).await.expect("7.1, 7.2").into_inner();
+        assert!(own.id > 0 && own.ttl == 2, "{own:?}");
+        let exists = lease.lease_grant(pb::LeaseGrantRequest { ttl: 100, id: 7 }).await;
+        refused(exists, Code::FailedPrecondition, "etcdserver: lease already exists");
+        let large = lease.lease_grant(pb::LeaseGrantRequest { ttl: 9_000_000_001, id: 0 }).await;
+        refused(large, Code::OutOfRange, "etcdserver: too large lease TTL");
+
+        served.db.put(Put::new("k", "v").lease(7)).expect("a put");
+        let left = lease.lease_time_to_live(pb::LeaseTimeToLiveRequest { id: 7, keys: true }).await.expect("7.5");
+        let left = left.into_inner();
+        assert_eq!((left.granted_ttl, left.keys, revision(&left.header)), (100, vec![Bytes::from("k")], 2));
+        assert!((98..=100).contains(&left.ttl), "{}", left.ttl);
+        let none = lease.lease_time_to_live(pb::LeaseTimeToLiveRequest { id: 8, keys: true }).await.expect("7.5");
+        let none = none.into_inner();
+        assert_eq!((none.id, none.ttl, none.granted_ttl), (8, -1, 0));
+        let list = lease.lease_leases(pb::LeaseLeasesRequest {}).await.expect("7.6").into_inner();
+        assert_eq!(list.leases.iter().map(|lease| lease.id).collect::<Vec<_>>(), [own.id, 7]);
+
+        let (ask, asked) = tokio::sync::mpsc::channel(8);
+        for id in [7, 8, 7, 0] {
+            ask.send(pb::LeaseKeepAliveRequest { id }).await.expect("it is open");
+        }
+        let mut kept = lease.lease_keep_alive(ReceiverStream::new(asked)).await.expect("7.4").into_inner();
+        for (id, ttl) in [(7, 100), (8, 0), (7, 100), (0, 0)] {
+            let answer = kept.message().await.expect("it lives").expect("an answer");
+            assert_eq!((answer.id, answer.ttl, revision(&answer.header)), (id, ttl, 2));
+        }
+        drop(ask);
+        assert!(kept.message().await.expect("a clean end").is_none(), "7.4: half-close");
+
+        let revoked = lease.lease_revoke(pb::LeaseRevokeRequest { id: 7 }).await.expect("7.3").into_inner();
+        assert_eq!((revision(&revoked.header), served.db.get("k").expect("a get")), (3, None));
+        let gone = lease.lease_revoke(pb::LeaseRevokeRequest { id: 7 }).await;
+        refused(gone, Code::NotFound, "etcdserver: requested lease not found");
+    });
+}
+
+#[test]
+fn leases_start_anew_where_that_is_asked_for() {
+    let clock = libkv::Clock::new(1_000);
+    let db = Db::open(":memory:", Options::new().clock(clock.clone())).expect("a store");
+    db.lease_grant(100, 1).expect("a grant");
+    clock.advance(60_000);
+    let left = || db.lease_time_to_live(1, false).expect("a lease").ttl_seconds;
+    assert_eq!(left(), 40);
+    serve(&db, "127.0.0.1:0").expect("it serves").close();
+    assert_eq!(left(), 40, "a server in a living program leaves them");
+    serve(&db, Serve::new("127.0.0.1:0").refresh_leases(true)).expect("it serves").close();
+    assert_eq!(left(), 100);
+}
+
+#[test]
+fn maintenance_says_what_is_true() {
+    run(async {
+        let served = Served::new().await;
+        served.db.put(Put::new("a", "1")).expect("a put");
+        let mut maintenance = served.maintenance();
+        let status = maintenance.status(pb::StatusRequest {}).await.expect("a status").into_inner();
+        let header = status.header.expect("a header");
+        assert_eq!((status.version.as_str(), status.leader, header.revision), ("3.5.1", header.member_id, 2));
+        assert!(status.db_size >= status.db_size_in_use && status.db_size_in_use > 0, "{status:?}");
+        assert!(status.raft_index > 0 && status.raft_term == 2 && !status.is_learner && status.errors.is_empty());
+        let defragmented = maintenance.defragment(pb::DefragmentRequest {}).await.expect("next to nothing is free");
+        assert_eq!(defragmented.into_inner().header, None, "1.10");
+
+        let own = pb::MoveLeaderRequest { target_id: header.member_id };
+        assert_eq!(maintenance.move_leader(own).await.expect("the leader").into_inner().header, None, "1.10");
+        let other = maintenance.move_leader(pb::MoveLeaderRequest { target_id: 1 }).await;
+        refused(other, Code::FailedPrecondition, "etcdserver: bad leader transferee");
+        let older = pb::DowngradeRequest { action: 0, version: "3.4.0".into() };
+        assert_eq!(maintenance.downgrade(older).await.expect("one below").into_inner().version, "3.5.0");
+        let cancel = pb::DowngradeRequest { action: 2, version: String::new() };
+        refused(maintenance.downgrade(cancel).await, Code::FailedPrecondition, "etcdserver: no inflight downgrade job");
+        let unknown = pb::DowngradeRequest { action: 9, version: String::new() };
+        refused(maintenance.downgrade(unknown).await, Code::Unknown, "etcdserver: unknown method");
+
+        let later = maintenance.hash_kv(pb::HashKvRequest { revision: 0 }).await;
+        refused(later, Code::Unimplemented, "etcdserver: HashKV is not supported by libkv yet");
+        let later = maintenance.snapshot(pb::SnapshotRequest {}).await;
+        refused(later.map(|_| ()), Code::Unimplemented, "etcdserver: Snapshot is not supported by libkv yet");
+    });
+}
+
+#[test]
+fn the_cluster_has_one_member() {
+    run(async {
+        let how = Serve::new("127.0.0.1:0").name("alone").advertise("http://example:2379");
+        let served = Served::how(how).await;
+        let list = served.cluster().member_list(pb::MemberListRequest::default()).await.expect("a list").into_inner();
+        let header = list.header.expect("a header");
+        assert_eq!((header.revision, list.members.len()), (0, 1), "1.10");
+        let member = &list.members[0];
+        assert_eq!((member.id, member.name.as_str()), (header.member_id, "alone"));
+        assert_eq!(member.client_ur_ls, ["http://example:2379"]);
+        let added = served.cluster().member_add(pb::MemberAddRequest::default()).await;
+        assert_eq!(added.expect_err("one member").code(), Code::Unimplemented);
+    });
+}
+
+#[test]
+fn health_is_asked_by_name() {
+    run(async {
+        let served = Served::new().await;
+        let mut health = served.health();
+        let ask = |service: &str| HealthCheckRequest { service: service.into() };
+        let well = health.check(ask("")).await.expect("15.10").into_inner();
+        assert_eq!(well.status(), ServingStatus::Serving);
+        refused(health.check(ask("x")).await, Code::NotFound, "unknown service");
+        let mut watched = health.watch(ask("")).await.expect("a stream").into_inner();
+        let first = watched.message().await.expect("it lives").expect("an answer");
+        assert_eq!(first.status(), ServingStatus::Serving);
+        served.server.close();
+        refused(watched.message().await, Code::Unavailable, "etcdserver: server stopped");
+    });
+}
+
+/// Any method, also one that is not there, with a message of raw bytes.
+async fn call(served: &Served, path: &'static str, message: Vec<u8>) -> Result<Vec<u8>, tonic::Status> {
+    let mut grpc = tonic::client::Grpc::new(served.channel.clone());
+    grpc.ready().await.expect("it is open");
+    let path = http::uri::PathAndQuery::from_static(path);
+    grpc.unary(Request::new(message), path, raw::Codec).await.map(tonic::Response::into_inner)
+}
+
+/// Messages as they are.
+mod raw {
+    use bytes::{Buf, BufMut};
+    use tonic::Status;
+    use tonic::codec::{DecodeBuf, Decoder, EncodeBuf, Encoder};
+
+    #[derive(Default)]
+    pub struct Codec;
+
+    impl tonic::codec::Codec for Codec {
+        type Encode = Vec<u8>;
+        type Decode = Vec<u8>;
+        type Encoder = Codec;
+        type Decoder = Codec;
+
+        fn encoder(&mut self) -> Codec {
+            Codec
+        }
+
+        fn decoder(&mut self) -> Codec {
+            Codec
+        }
+    }
+
+    impl Encoder for Codec {
+        type Item = Vec<u8>;
+        type Error = Status;
+
+        fn encode(&mut self, message: Vec<u8>, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+            to.put_slice(&message);
+            Ok(())
+        }
+    }
+
+    impl Decoder for Codec {
+        type Item = Vec<u8>;
+        type Error = Status;
+
+        fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+            let length = from.remaining();
+            Ok(Some(from.copy_to_bytes(length).to_vec()))
+        }
+    }
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    run(async {
+        let served = Served::new().await;
+        for (path, text) in [
+            ("/etcdserverpb.KV/Nothing", "unknown method Nothing for service etcdserverpb.KV"),
+            ("/etcdserverpb.Nothing/Range", "unknown service etcdserverpb.Nothing"),
+            (
+                "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+                "unknown service grpc.reflection.v1.ServerReflection",
+            ),
+        ] {
+            refused(call(&served, path, vec![]).await, Code::Unimplemented, text);
+        }
+        let auth = call(&served, "/etcdserverpb.Auth/AuthEnable", vec![]).await;
+        refused(auth, Code::Unimplemented, "etcdserver: authentication is not supported by libkv yet");
+    });
+}
+
+#[test]
+fn messages_that_cannot_be_read_are_refused() {
+    run(async {
+        let served = Served::new().await;
+        // field 1 as a varint, which is bytes
+        let status = call(&served, "/etcdserverpb.KV/Range", vec![0x08, 0x01]).await.expect_err("garbage");
+        assert_eq!(status.code(), Code::Internal);
+        assert!(status.message().starts_with("grpc: error unmarshalling request: "), "{}", status.message());
+        let large = call(&served, "/etcdserverpb.KV/Put", vec![0; 2_097_153]).await;
+        refused(large, Code::ResourceExhausted, "grpc: received message larger than max (2097153 vs. 2097152)");
+        let most = call(&served, "/etcdserverpb.KV/Put", vec![0; 2_097_152]).await.expect_err("no message");
+        assert_eq!(most.code(), Code::Internal, "14: it was read");
+        // a client may ask for more
+        let how = Serve::new("127.0.0.1:0").max_request_bytes(4 << 20);
+        let served = Served::how(how).await;
+        let large = call(&served, "/etcdserverpb.KV/Put", vec![0; (4 << 20) + (512 << 10) + 1]).await;
+        let text = "grpc: received message larger than max (4718593 vs. 4718592)";
+        refused(large, Code::ResourceExhausted, text);
+    });
+}
+
+#[test]
+fn compressed_requests_are_taken() {
+    run(async {
+        let served = Served::new().await;
+        let mut kv = served.kv().send_compressed(CompressionEncoding::Gzip);
+        kv.put(put("a", &"x".repeat(1 << 20))).await.expect("a put");
+        assert_eq!(served.db.get("a").expect("a get").expect("it is there").value.len(), 1 << 20);
+        // small on the wire, large when it is unpacked
+        let bomb = kv.put(put("a", &"x".repeat(8 << 20))).await.expect_err("too large");
+        assert_eq!(bomb.code(), Code::ResourceExhausted);
+        let text = "grpc: received message after decompression larger than max 2097152";
+        assert_eq!(bomb.message(), text);
+    });
+}
+
+#[test]
+fn deadlines_are_kept() {
+    run(async {
+        let served = Served::new().await;
+        let mut request = Request::new(HealthCheckRequest::default());
+        request.set_timeout(Duration::from_millis(20));
+        // the client has no clock of its own here: the header alone ends it
+        let mut watched = served.health().watch(request).await.expect("a stream").into_inner();
+        watched.message().await.expect("it lives").expect("an answer");
+        let status = watched.message().await.expect_err("too late");
+        assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
+    });
+}
+
+#[test]
+fn two_addresses_serve_one_store() {
+    run(async {
+        let directory = tempdir("two");
+        let path = directory.join("socket");
+        let how = Serve::new("127.0.0.1:0").listen(format!("unix://{}", path.display()));
+        let served = Served::how(how).await;
+        assert_eq!(served.server.addresses().len(), 2);
+        assert_eq!(served.server.addresses()[1], format!("unix://{}", path.display()));
+        served.kv().put(put("a", "1")).await.expect("a put");
+        let other = connect(&served.server.addresses()[1]).await;
+        let got = pb::kv_client::KvClient::new(other).range(range("a")).await.expect("a range").into_inner();
+        assert_eq!(got.count, 1);
+        served.server.close();
+        served.server.close();
+        assert!(!path.exists(), "the socket's file goes with the server");
+        std::fs::remove_dir_all(directory).expect("it is ours");
+    });
+}
+
+/// A directory of this test's own.
+fn tempdir(name: &str) -> std::path::PathBuf {
+    let path = std::env::temp_dir().join(format!("libkv-etcd-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&path).expect("a directory");
+    path
+}
+
+#[test]
+fn addresses_that_cannot_be_served_are_named() {
+    use libkv::Code;
+    let db = store();
+    let code_of = |address: &str| {
+        let error = serve(&db, address).expect_err(address);
+        assert!(error.message().contains(address.trim_start_matches("http://")), "{error}");
+        error.code()
+    };
+    for address in ["", "localhost", "localhost:", "host:99999", "ftp://a:1", ":1", "::1:80", "unix:", "http://a/b:1"] {
+        assert_eq!(code_of(address), Code::InvalidArgument, "{address}");
+    }
+    let first = serve(&db, "127.0.0.1:0").expect("a free port");
+    assert_eq!(code_of(first.address()), Code::Busy);
+    assert_eq!(serve(&db, "https://127.0.0.1:0").expect_err("no certificate").code(), Code::InvalidArgument);
+
+    let directory = tempdir("bad");
+    let file = directory.join("file");
+    std::fs::write(&file, "mine").expect("a file");
+    let address = format!("unix:{}", file.display());
+    assert_eq!(serve(&db, address.as_str()).expect_err("a file").code(), Code::InvalidArgument);
+    assert_eq!(std::fs::read(&file).expect("it is still there"), b"mine");
+    // a socket that nobody listens on is replaced, one that lives is not
+    let socket = directory.join("socket");
+    drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
+    let address = format!("unix:{}", socket.display());
+    let server = serve(&db, address.as_str()).expect("nobody listens there");
+    assert_eq!(serve(&db, address.as_str()).expect_err("it lives").code(), Code::Busy);
+    assert!(socket.exists());
+    server.close();
+    std::fs::remove_dir_all(directory).expect("it is ours");
+
+    db.close();
+    assert_eq!(serve(&db, "127.0.0.1:0").expect_err("closed").code(), Code::Closed);
+}
+
+#[test]
+fn closing_ends_streams_and_frees_the_address() {
+    run(async {
+        let served = Served::new().await;
+        let mut lease = served.lease();
+        let (_ask, asked) = tokio::sync::mpsc::channel(1);
+        let mut kept = lease.lease_keep_alive(ReceiverStream::new(asked)).await.expect("a stream").into_inner();
+        // within a runtime, while streams are open
+        served.server.close();
+        refused(kept.message().await, Code::Unavailable, "etcdserver: server stopped");
+        let address = served.server.address().to_string();
+        let again = serve(&served.db, address.as_str()).expect("the address is free");
+        assert_eq!(again.address(), address);
+    });
+}
+
+#[test]
+fn a_closed_store_says_so() {
+    run(async {
+        let served = Served::new().await;
+        served.db.close();
+        let status = served.kv().put(put("a", "1")).await.expect_err("closed");
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+        let status = served.kv().range(range("a")).await.expect_err("closed");
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    });
+}
+
+#[test]
+fn the_log_has_a_line_for_each_address() {
+    let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let into = lines.clone();
+    let how = Serve::new("127.0.0.1:0")
+        .log(move |level, line| into.lock().expect("no panic").push((level, line.to_string())));
+    let server = serve(&store(), how).expect("it serves");
+    let said = lines.lock().expect("no panic").clone();
+    assert_eq!(said, [(Level::Info, format!("serving clients on {}", server.address()))]);
+}

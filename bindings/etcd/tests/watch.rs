@@ -1,0 +1,409 @@
+//! The service Watch by the rows of contract 10, on our server and on a real etcd 3.5.1.
+
+mod wire;
+
+use libkv::{Clock, Options};
+use libkv_etcd::Serve;
+use libkv_etcd::pb::etcdserverpb::watch_create_request::FilterType;
+use libkv_etcd::pb::etcdserverpb::*;
+use libkv_etcd::pb::mvccpb::event::EventType;
+use tonic::transport::Channel;
+
+use self::wire::*;
+
+/// Who is asked. Where the two differ, `tests/deviations.md` says so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Whose {
+    Ours,
+    Etcds,
+}
+
+fn at(answer: &WatchResponse) -> i64 {
+    answer.header.as_ref().expect("a header").revision
+}
+
+/// Key, value or `-` for a deletion, and revision of each event.
+fn told(answer: &WatchResponse) -> Vec<(String, String, i64)> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let events = answer.events.iter().map(|event| {
+        let kv = event.kv.as_ref().expect("a pair");
+        let value = if event.r#type() == EventType::Delete { "-".to_string() } else { text(&kv.value) };
+        (text(&kv.key), value, kv.mod_revision)
+    });
+    events.collect()
+}
+
+fn event(key: &str, value: &str, revision: i64) -> (String, String, i64) {
+    (key.into(), value.into(), revision)
+}
+
+async fn row_1_created_at_the_current_revision(channel: &Channel) {
+    let mut kv = Kv::new(channel);
+    let revision = kv.put("r1", "v").await;
+    let mut watches = Watches::open(channel).await;
+    let created = watches.create(watch("r1", "")).await;
+    assert_eq!((created.watch_id, created.canceled, at(&created)), (0, false, revision));
+    let header = created.header.expect("a header");
+    assert!(header.cluster_id != 0 && header.member_id != 0 && header.raft_term > 0);
+}
+
+async fn row_2_ids(channel: &Channel) {
+    let mut watches = Watches::open(channel).await;
+    let mut next = async |asked: i64| {
+        let created = watches.create(WatchCreateRequest { watch_id: asked, ..watch("r2", "") }).await;
+        (created.watch_id, created.canceled, created.cancel_reason)
+    };
+    let fine = |id| (id, false, String::new());
+    let in_use = (-1, true, "mvcc: duplicate watch ID provided on the WatchStream".to_string());
+    assert_eq!(next(0).await, fine(0));
+    assert_eq!(next(2).await, fine(2));
+    assert_eq!(next(0).await, fine(1));
+    assert_eq!(next(0).await, fine(3));
+    assert_eq!(next(-7).await, fine(-7));
+    assert_eq!(next(-7).await, in_use);
+    assert_eq!(next(2).await, in_use);
+    watches.cancel(2);
+    let canceled = watches.next().await;
+    assert_eq!((canceled.watch_id, canceled.canceled), (2, true));
+    let again = watches.create(WatchCreateRequest { watch_id: 2, ..watch("r2", "") }).await;
+    assert_eq!((again.watch_id, again.canceled), (2, false));
+}
+
+async fn row_3_where_it_starts(channel: &Channel, whose: Whose) {
+    let mut kv = Kv::new(channel);
+    let first = kv.put("r3", "1").await;
+    kv.put("r3", "2").await;
+    let mut watches = Watches::open(channel).await;
+    watches.create(WatchCreateRequest { watch_id: 1, ..watch("r3", "") }).await;
+    watches.create(WatchCreateRequest { watch_id: 2, start_revision: first + 1, ..watch("r3", "") }).await;
+    let past = watches.next().await;
+    assert_eq!((past.watch_id, told(&past)), (2, vec![event("r3", "2", first + 1)]));
+    assert_eq!(at(&past), first + 1);
+    watches.cancel(2);
+    assert!(watches.next().await.canceled);
+    let third = kv.put("r3", "3").await;
+    let now = watches.next().await;
+    assert_eq!((now.watch_id, told(&now)), (1, vec![event("r3", "3", third)]));
+    watches.cancel(1);
+    assert!(watches.next().await.canceled);
+    // two revisions from now: what is written before is never delivered
+    let future = watches.create(WatchCreateRequest { start_revision: third + 2, ..watch("r3", "") }).await;
+    assert!(!future.canceled);
+    kv.put("r3", "4").await;
+    kv.put("r3", "5").await;
+    assert_eq!(told(&watches.next().await), vec![event("r3", "5", third + 2)]);
+    let negative = watches.create(WatchCreateRequest { start_revision: -1, ..watch("r3", "") }).await;
+    match whose {
+        Whose::Etcds => assert!(!negative.canceled),
+        Whose::Ours => {
+            assert_eq!((negative.watch_id, negative.canceled), (-1, true));
+            assert_eq!(negative.cancel_reason, "etcdserver: mvcc: required revision has been compacted");
+            assert_eq!(negative.compact_revision, 0);
+        }
+    }
+}
+
+async fn row_4_backward_ranges(channel: &Channel) {
+    let mut watches = Watches::open(channel).await;
+    for (key, end) in [("b", "a"), ("b", "b")] {
+        let refused = watches.create(watch(key, end)).await;
+        assert_eq!((refused.watch_id, refused.canceled), (-1, true));
+        assert_eq!(refused.cancel_reason, "mvcc: watcher range is empty");
+    }
+    // all keys from b on; an empty key is the first there can be
+    assert_eq!(watches.create(watch("b", "\0")).await.watch_id, 0);
+    assert_eq!(watches.create(watch("", "")).await.watch_id, 1);
+}
+
+async fn row_5_cancel(channel: &Channel) {
+    let mut watches = Watches::open(channel).await;
+    assert_eq!(watches.create(watch("r5", "")).await.watch_id, 0);
+    watches.cancel(9);
+    watches.cancel(0);
+    watches.cancel(0);
+    let revision = Kv::new(channel).revision().await;
+    let canceled = watches.next().await;
+    assert_eq!((canceled.watch_id, canceled.canceled, canceled.created), (0, true, false));
+    assert_eq!((canceled.cancel_reason.as_str(), canceled.compact_revision), ("", 0));
+    assert_eq!(at(&canceled), revision);
+    // nothing else came
+    assert_eq!(watches.create(watch("r5", "")).await.watch_id, 1);
+}
+
+async fn row_6_what_events_have(channel: &Channel) {
+    let mut kv = Kv::new(channel);
+    let mut watches = Watches::open(channel).await;
+    watches.create(watch("r6", "")).await;
+    let lease = grant(channel, 0, 60).await;
+    let put = kv.put_with(PutRequest { key: "r6".into(), value: "v".into(), lease, ..Default::default() }).await;
+    let answer = watches.next().await;
+    assert_eq!((at(&answer), answer.events.len()), (put, 1));
+    let pair = answer.events[0].kv.clone().expect("a pair");
+    assert_eq!((&pair.key[..], &pair.value[..]), (&b"r6"[..], &b"v"[..]));
+    assert_eq!((pair.create_revision, pair.mod_revision, pair.version, pair.lease), (put, put, 1, lease));
+    let deleted = kv.delete("r6", "").await;
+    let answer = watches.next().await;
+    assert_eq!(at(&answer), deleted);
+    let pair = answer.events[0].kv.clone().expect("a pair");
+    assert_eq!((&pair.key[..], pair.value.len(), pair.mod_revision), (&b"r6"[..], 0, deleted));
+    assert_eq!((pair.create_revision, pair.version, pair.lease), (0, 0, 0));
+    assert!(answer.events[0].prev_kv.is_none());
+}
+
+async fn rows_7_and_8_whole_revisions_in_order(channel: &Channel) {
+    let mut kv = Kv::new(channel);
+    let mut watches = Watches::open(channel).await;
+    watches.create(watch("r7", "r8")).await;
+    let puts = kv.txn(vec![put_op("r7c", "1"), put_op("r7a", "1"), put_op("r7b", "1")]).await;
+    let twice = kv.txn(vec![nested(vec![put_op("r7d", "1")]), nested(vec![delete_op("r7d")])]).await;
+    let deleted = kv.delete("r7", "r8").await;
+    let expected = [
+        vec![event("r7c", "1", puts), event("r7a", "1", puts), event("r7b", "1", puts)],
+        vec![event("r7d", "1", twice), event("r7d", "-", twice)],
+        vec![event("r7a", "-", deleted), event("r7b", "-", deleted), event("r7c", "-", deleted)],
+    ];
+    for expected in &expected {
+        let answer = watches.next().await;
+        assert_eq!((&told(&answer), at(&answer)), (expected, expected[0].2));
+    }
+    // the past in the same order, as many answers as it takes
+    watches.create(WatchCreateRequest { watch_id: 9, start_revision: puts, ..watch("r7", "r8") }).await;
+    let past = watches.events(9, 8).await;
+    let answer = WatchResponse { events: past, ..Default::default() };
+    assert_eq!(told(&answer), expected.concat());
+}
+
+async fn row_9_filters(channel: &Channel) {
+    let mut kv = Kv::new(channel);
+    let mut watches = Watches::open(channel).await;
+    let filtered = |id, filters: &[FilterType]| {
+        let filters = filters.iter().map(|filter| *filter as i32).collect();
+        WatchCreateRequest { watch_id: id, filters, ..watch("r9", "s") }
+    };
+    watches.create(filtered(1, &[FilterType::Noput])).await;
+    watches.create(filtered(2, &[FilterType::Nodelete])).await;
+    watches.create(filtered(3, &[FilterType::Noput, FilterType::Nodelete])).await;
+    let put = kv.put("r9", "v").await;
+    let deleted = kv.delete("r9", "").await;
+    let both = kv.txn(vec![nested(vec![put_op("r9", "1")]), nested(vec![delete_op("r9")])]).await;
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        let answer = watches.next().await;
+        seen.push((answer.watch_id, told(&answer)));
+    }
+    seen.sort();
+    let expected = [
+        (1, vec![event("r9", "-", deleted)]),
+        (1, vec![event("r9", "-", both)]),
+        (2, vec![event("r9", "1", both)]),
+        (2, vec![event("r9", "v", put)]),
+    ];
+    assert_eq!(seen, expected);
+    watches.cancel(3);
+    let canceled = watches.next().await;
+    assert_eq!((canceled.watch_id, canceled.canceled), (3, true));
+}
+
+async fn row_10_compacted(channel: &Channel) {
+    let mut kv = Kv::new(channel);
+    let first = kv.put("r10", "1").await;
+    kv.put("r10", "2").await;
+    let third = kv.put("r10", "3").await;
+    kv.compact(third).await;
+    let mut watches = Watches::open(channel).await;
+    let created = watches.create(WatchCreateRequest { start_revision: first, ..watch("r10", "") }).await;
+    assert_eq!((created.watch_id, created.canceled, at(&created)), (0, false, third));
+    let canceled = watches.next().await;
+    assert_eq!((canceled.watch_id, canceled.created, canceled.canceled), (0, false, true));
+    assert_eq!((canceled.compact_revision, at(&canceled), canceled.cancel_reason.as_str()), (third, 0, ""));
+    let header = canceled.header.expect("a header");
+    assert!(header.cluster_id != 0 && header.raft_term > 0);
+    // its id is in use until it is cancelled
+    let again = watches.create(watch("r10", "")).await;
+    assert_eq!(again.watch_id, 1);
+    watches.cancel(0);
+    let canceled = watches.next().await;
+    assert_eq!((canceled.watch_id, canceled.canceled, canceled.compact_revision), (0, true, 0));
+    assert_eq!(at(&canceled), third);
+    // from the compacted revision on, what survives there
+    watches.create(WatchCreateRequest { watch_id: 7, start_revision: third, ..watch("r10", "") }).await;
+    let answer = watches.next().await;
+    assert_eq!((answer.watch_id, told(&answer)), (7, vec![event("r10", "3", third)]));
+}
+
+async fn row_11_the_pair_before(channel: &Channel) {
+    let mut kv = Kv::new(channel);
+    let mut watches = Watches::open(channel).await;
+    watches.create(WatchCreateRequest { prev_kv: true, ..watch("r11", "") }).await;
+    kv.put("r11", "1").await;
+    assert!(watches.next().await.events[0].prev_kv.is_none());
+    let before = |answer: &WatchResponse| -> Vec<Option<Vec<u8>>> {
+        answer.events.iter().map(|event| event.prev_kv.as_ref().map(|kv| kv.value.to_vec())).collect()
+    };
+    kv.txn(vec![nested(vec![put_op("r11", "2")]), nested(vec![delete_op("r11")])]).await;
+    assert_eq!(before(&watches.next().await), [Some(b"1".to_vec()), Some(b"1".to_vec())]);
+    let created = kv.put("r11", "3").await;
+    assert_eq!(before(&watches.next().await), [None]);
+    let changed = kv.put("r11", "4").await;
+    assert_eq!(before(&watches.next().await), [Some(b"3".to_vec())]);
+    // not to be had where it has been compacted
+    kv.compact(changed).await;
+    watches
+        .create(WatchCreateRequest { watch_id: 5, start_revision: changed, prev_kv: true, ..watch("r11", "") })
+        .await;
+    let past = watches.next().await;
+    assert_eq!((told(&past), before(&past)), (vec![event("r11", "4", changed)], vec![None]));
+    assert_eq!(changed, created + 1);
+}
+
+async fn row_12_progress_on_request(channel: &Channel) {
+    let mut kv = Kv::new(channel);
+    let mut watches = Watches::open(channel).await;
+    let current = kv.put("r12", "0").await;
+    // without a watch
+    watches.progress();
+    let progress = watches.next().await;
+    assert_eq!((progress.watch_id, at(&progress)), (-1, current));
+    watches.create(watch("r12", "")).await;
+    watches.create(watch("other", "")).await;
+    let revision = kv.put("r12", "1").await;
+    assert_eq!(at(&watches.next().await), revision);
+    let revision = kv.put("elsewhere", "1").await;
+    watches.progress();
+    let progress = watches.next().await;
+    assert_eq!((progress.watch_id, progress.events.len(), at(&progress)), (-1, 0, revision));
+    assert!(!progress.created && !progress.canceled);
+    // one that begins in the future is no reason to wait
+    watches.create(WatchCreateRequest { start_revision: revision + 1_000, ..watch("r12", "") }).await;
+    watches.progress();
+    let progress = watches.next().await;
+    assert_eq!((progress.watch_id, at(&progress)), (-1, revision));
+}
+
+async fn row_13_progress_when_nothing_happens(channel: &Channel) {
+    let mut kv = Kv::new(channel);
+    let mut watches = Watches::open(channel).await;
+    watches.create(WatchCreateRequest { watch_id: 1, ..watch("r13", "") }).await;
+    watches.create(WatchCreateRequest { watch_id: 2, progress_notify: true, ..watch("r13", "") }).await;
+    let revision = kv.put("elsewhere", "1").await;
+    for _ in 0..2 {
+        let progress = watches.next().await;
+        assert_eq!((progress.watch_id, progress.events.len()), (2, 0));
+        assert!(at(&progress) == revision || at(&progress) == revision - 1);
+    }
+    assert_eq!(at(&watches.next().await), revision);
+}
+
+async fn row_14_fragments(channel: &Channel) {
+    let mut kv = Kv::new(channel);
+    let value = "v".repeat(700 << 10);
+    for key in ["r14a", "r14b", "r14c", "r14d"] {
+        kv.put(key, &value).await;
+    }
+    let mut watches = Watches::open(channel).await;
+    let whole = WatchCreateRequest { watch_id: 1, prev_kv: true, ..watch("r14", "r15") };
+    watches.create(whole.clone()).await;
+    let revision = kv.delete("r14", "r15").await;
+    let answer = watches.next().await;
+    assert_eq!((answer.events.len(), answer.fragment), (4, false));
+    // 2 MiB each: two events of 700 KiB fit, three do not
+    watches.create(WatchCreateRequest { watch_id: 2, fragment: true, start_revision: revision, ..whole.clone() }).await;
+    let mut keys = Vec::new();
+    let mut pieces = Vec::new();
+    while pieces.last() != Some(&(2, false)) {
+        let piece = watches.next().await;
+        assert_eq!((piece.watch_id, at(&piece)), (2, revision));
+        pieces.push((piece.events.len(), piece.fragment));
+        keys.extend(told(&piece));
+        assert!(pieces.len() <= 2, "{pieces:?}");
+    }
+    assert_eq!(pieces, [(2, true), (2, false)]);
+    assert_eq!(keys, ["r14a", "r14b", "r14c", "r14d"].map(|key| event(key, "-", revision)));
+}
+
+async fn row_15_half_closed(channel: &Channel) {
+    let mut kv = Kv::new(channel);
+    let mut watches = Watches::open(channel).await;
+    watches.create(watch("r15", "")).await;
+    watches.requests = None;
+    for value in ["1", "2"] {
+        let revision = kv.put("r15", value).await;
+        assert_eq!(told(&watches.next().await), vec![event("r15", value, revision)]);
+    }
+}
+
+async fn every_row(channel: &Channel, whose: Whose) {
+    row_1_created_at_the_current_revision(channel).await;
+    row_2_ids(channel).await;
+    row_3_where_it_starts(channel, whose).await;
+    row_4_backward_ranges(channel).await;
+    row_5_cancel(channel).await;
+    row_6_what_events_have(channel).await;
+    rows_7_and_8_whole_revisions_in_order(channel).await;
+    row_9_filters(channel).await;
+    row_10_compacted(channel).await;
+    row_11_the_pair_before(channel).await;
+    row_12_progress_on_request(channel).await;
+    row_13_progress_when_nothing_happens(channel).await;
+    row_14_fragments(channel).await;
+    row_15_half_closed(channel).await;
+}
+
+#[test]
+fn the_rows_of_the_contract_on_our_server() {
+    let (_db, server) = serve(Options::new(), Serve::new("127.0.0.1:0").progress_notify_interval_ms(200));
+    runtime().block_on(async { every_row(&connect(server.address()).await, Whose::Ours).await });
+}
+
+#[test]
+fn the_rows_of_the_contract_on_a_real_etcd() {
+    match RealEtcd::start("watch-rows") {
+        Ok(etcd) => runtime().block_on(async { every_row(&etcd.ready().await, Whose::Etcds).await }),
+        Err(why) => println!("no etcd to compare with: {why}"),
+    }
+}
+
+/// Contract 10.13 to the millisecond: progress after a quiet interval, an event begins it anew.
+#[test]
+fn progress_follows_the_clock_of_the_store() {
+    let clock = Clock::new(1_000_000);
+    let options = Options::new().clock(clock.clone());
+    let (_db, server) = serve(options, Serve::new("127.0.0.1:0").progress_notify_interval_ms(5_000));
+    runtime().block_on(async {
+        let channel = connect(server.address()).await;
+        let mut watches = Watches::open(&channel).await;
+        watches.create(WatchCreateRequest { watch_id: 7, progress_notify: true, ..watch("k", "") }).await;
+        clock.advance(5_000);
+        let progress = watches.next().await;
+        assert_eq!((progress.watch_id, at(&progress), progress.events.len()), (7, 1, 0));
+        clock.advance(4_000);
+        Kv::new(&channel).put("k", "v").await;
+        assert_eq!(told(&watches.next().await), vec![event("k", "v", 2)]);
+        clock.advance(4_999);
+        // nothing is on its way before this
+        watches.progress();
+        assert_eq!(watches.next().await.watch_id, -1);
+        clock.advance(1);
+        let progress = watches.next().await;
+        assert_eq!((progress.watch_id, at(&progress)), (7, 2));
+    });
+}
+
+/// A watch that is overtaken by a compaction while it lives ends as one that began too early, and what
+/// ends with its server or its store says so.
+#[test]
+fn the_ends_of_watches() {
+    let (db, server) = serve(Options::new(), Serve::new("127.0.0.1:0"));
+    runtime().block_on(async {
+        let channel = connect(server.address()).await;
+        let mut watches = Watches::open(&channel).await;
+        watches.create(watch("k", "")).await;
+        db.close();
+        let canceled = watches.next().await;
+        assert_eq!((canceled.watch_id, canceled.canceled, canceled.compact_revision), (0, true, 0));
+        assert!(canceled.cancel_reason.contains("closed"), "{canceled:?}");
+        server.close();
+        let end = soon("the end of the stream", watches.answers.message()).await.expect_err("it has ended");
+        assert_eq!((end.code(), end.message()), (tonic::Code::Unavailable, "etcdserver: server stopped"));
+    });
+}

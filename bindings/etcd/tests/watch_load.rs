@@ -1,0 +1,412 @@
+//! Watches over the wire in numbers and in trouble: against an oracle while connections are cut, a thousand
+//! streams, a client that does not read, floods of requests.
+//!
+//! The seed is printed; `SEED=` repeats it.
+
+mod wire;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use libkv::Options;
+use libkv_etcd::Serve;
+use libkv_etcd::pb::etcdserverpb::watch_create_request::FilterType;
+use libkv_etcd::pb::etcdserverpb::*;
+use libkv_etcd::pb::mvccpb;
+use libkv_etcd::pb::mvccpb::event::EventType;
+use libkv_tests::dice::Dice;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch as signal;
+
+use self::wire::*;
+
+/// Passes connections on, until they are cut.
+struct Proxy {
+    url: String,
+    cut: signal::Sender<u64>,
+}
+
+impl Proxy {
+    async fn start(server: &str) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port on loopback");
+        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let server = server.strip_prefix("http://").expect("a URL").to_string();
+        let (cut, _) = signal::channel(0);
+        let cuts = cut.clone();
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let (server, mut cuts) = (server.clone(), cuts.subscribe());
+                tokio::spawn(async move {
+                    let Ok(mut server) = TcpStream::connect(server).await else { return };
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                        _ = cuts.changed() => {}
+                    }
+                });
+            }
+        });
+        Proxy { url, cut }
+    }
+
+    fn cut(&self) {
+        self.cut.send_modify(|cuts| *cuts += 1);
+    }
+}
+
+/// An event as the oracle knows it: key, value or none for a deletion, revision.
+type Known = (String, Option<String>, i64);
+
+/// One watch that is made anew wherever it was cut.
+#[derive(Clone)]
+struct Following {
+    id: i64,
+    key: String,
+    range_end: String,
+    filters: Vec<FilterType>,
+    fragment: bool,
+    /// Where to go on.
+    from: i64,
+    seen: Vec<Known>,
+    /// Events of a revision of which more is to come.
+    half: Vec<Known>,
+}
+
+impl Following {
+    fn draw(dice: &mut Dice, id: i64) -> Following {
+        let letter = |dice: &mut Dice| char::from(b'a' + dice.below(8) as u8).to_string();
+        let key = letter(dice);
+        let range_end = match dice.below(4) {
+            0 => String::new(),
+            1 => "\0".to_string(),
+            _ => format!("{key}{}", letter(dice)).max(letter(dice)),
+        };
+        let filters = match dice.below(4) {
+            0 => vec![FilterType::Noput],
+            1 => vec![FilterType::Nodelete],
+            _ => vec![],
+        };
+        let fragment = dice.one_in(2);
+        Following { id, key, range_end, filters, fragment, from: 1, seen: vec![], half: vec![] }
+    }
+
+    fn wants(&self, (key, value, _): &Known) -> bool {
+        let inside = match self.range_end.as_str() {
+            "" => *key == self.key,
+            "\0" => *key >= self.key,
+            end => *key >= self.key && key.as_str() < end,
+        };
+        let filter = if value.is_some() { FilterType::Noput } else { FilterType::Nodelete };
+        inside && !self.filters.contains(&filter)
+    }
+
+    fn request(&self) -> WatchCreateRequest {
+        WatchCreateRequest {
+            watch_id: self.id,
+            start_revision: self.from,
+            filters: self.filters.iter().map(|filter| *filter as i32).collect(),
+            fragment: self.fragment,
+            ..watch(&self.key, &self.range_end)
+        }
+    }
+
+    fn take(&mut self, answer: WatchResponse) {
+        assert!(!answer.canceled, "{answer:?}");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        for mvccpb::Event { r#type, kv, .. } in answer.events {
+            let kv = kv.expect("a pair");
+            let value = (r#type == EventType::Put as i32).then(|| text(&kv.value));
+            self.half.push((text(&kv.key), value, kv.mod_revision));
+        }
+        // pieces of a revision count once it is whole
+        if let (false, Some(last)) = (answer.fragment, self.half.last()) {
+            self.from = last.2 + 1;
+            self.seen.append(&mut self.half);
+        }
+    }
+}
+
+/// Follows with one stream, over and over, until every watch has seen as much as `known` has for it.
+async fn follow(
+    url: String,
+    mut watches: Vec<Following>,
+    mut known: signal::Receiver<Option<Arc<Vec<Known>>>>,
+    cuts: Arc<AtomicU64>,
+) {
+    loop {
+        let attempt = async {
+            let endpoint = tonic::transport::Endpoint::from_shared(url.clone()).expect("a URL");
+            let channel = endpoint.connect().await.map_err(|error| tonic::Status::unavailable(error.to_string()))?;
+            let mut stream = Watches::try_open(&channel).await?;
+            for following in &mut watches {
+                following.half.clear();
+                stream.ask(watch_request::RequestUnion::CreateRequest(following.request()));
+            }
+            loop {
+                if let Some(known) = &*known.borrow()
+                    && watches.iter().all(|f| f.seen.len() >= known.iter().filter(|event| f.wants(event)).count())
+                {
+                    return Ok(());
+                }
+                tokio::select! {
+                    answer = stream.answers.message() => {
+                        let answer = answer?.ok_or_else(|| tonic::Status::unavailable("the end"))?;
+                        let following = watches.iter_mut().find(|f| f.id == answer.watch_id).expect("an id of ours");
+                        following.take(answer);
+                    }
+                    _ = known.changed() => {}
+                }
+            }
+        };
+        let ended: Result<(), tonic::Status> = attempt.await;
+        match ended {
+            Ok(()) => break,
+            Err(_) => cuts.fetch_add(1, Ordering::Relaxed),
+        };
+    }
+    let known = known.borrow().clone().expect("all is written");
+    for following in watches {
+        let expected: Vec<Known> = known.iter().filter(|event| following.wants(event)).cloned().collect();
+        assert_eq!(following.seen, expected, "watch of {:?} to {:?}", following.key, following.range_end);
+    }
+}
+
+/// Writes at random; answers what watches must see.
+async fn write(kv: &mut Kv, dice: &mut Dice, proxy: &Proxy, writes: u64) -> Vec<Known> {
+    let mut live: BTreeMap<String, String> = BTreeMap::new();
+    let mut known = Vec::new();
+    for n in 0..writes {
+        let letters = |dice: &mut Dice| -> String {
+            (0..=dice.below(2)).map(|_| char::from(b'a' + dice.below(8) as u8)).collect()
+        };
+        let (key, other) = (letters(dice), letters(dice));
+        match dice.below(6) {
+            0 => {
+                let gone: Vec<String> =
+                    live.range(key.clone()..).map(|(k, _)| k.clone()).filter(|k| *k < other).collect();
+                if key < other {
+                    let revision = kv.delete(&key, &other).await;
+                    gone.iter().for_each(|key| drop(live.remove(key)));
+                    known.extend(gone.into_iter().map(|key| (key, None, revision)));
+                }
+            }
+            1 if key != other => {
+                let ops = vec![put_op(&other, &format!("t{n}")), put_op(&key, &format!("t{n}"))];
+                let revision = kv.txn(ops).await;
+                for key in [other, key] {
+                    live.insert(key.clone(), String::new());
+                    known.push((key, Some(format!("t{n}")), revision));
+                }
+            }
+            _ => {
+                let revision = kv.put(&key, &format!("{n}")).await;
+                live.insert(key.clone(), String::new());
+                known.push((key, Some(format!("{n}")), revision));
+            }
+        }
+        if dice.one_in(40) {
+            proxy.cut();
+        }
+    }
+    known
+}
+
+/// Issue's oracle over the wire: whatever is cut, each watch sees each of its events once, in order.
+#[test]
+fn nothing_is_lost_or_repeated_where_connections_are_cut() {
+    const WRITES: u64 = 1_500;
+    const STREAMS: i64 = 4;
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_nanos() as u64));
+    println!("SEED={seed}");
+    let mut dice = Dice(seed);
+    let (_db, server) = serve(Options::new(), Serve::new("127.0.0.1:0"));
+    runtime().block_on(async {
+        let proxy = Proxy::start(server.address()).await;
+        let (tell, known) = signal::channel(None);
+        let cuts = Arc::new(AtomicU64::new(0));
+        let followers: Vec<_> = (0..STREAMS)
+            .map(|_| {
+                let watches = (1..=6).map(|id| Following::draw(&mut dice, id)).collect();
+                tokio::spawn(follow(proxy.url.clone(), watches, known.clone(), cuts.clone()))
+            })
+            .collect();
+        let mut kv = Kv::new(&connect(server.address()).await);
+        let written = write(&mut kv, &mut dice, &proxy, WRITES).await;
+        proxy.cut();
+        tell.send_replace(Some(Arc::new(written)));
+        for follower in followers {
+            soon("every event", follower).await.expect("a follower saw what it should");
+        }
+        let cuts = cuts.load(Ordering::Relaxed);
+        println!("{WRITES} writes, {cuts} streams cut");
+        assert!(cuts > STREAMS as u64, "hardly any stream was cut: {cuts}");
+    });
+}
+
+/// A thousand streams with ten watches each: what a watch takes of the server's memory is printed, and an
+/// event that concerns all of them reaches all of them.
+#[test]
+fn a_thousand_streams_of_ten_watches() {
+    const STREAMS: usize = 1_000;
+    const WATCHES: i64 = 10;
+    if Process::is_it() {
+        return;
+    }
+    let server = Process::start("a_thousand_streams_of_ten_watches");
+    runtime().block_on(async {
+        let mut channels = Vec::new();
+        for _ in 0..10 {
+            channels.push(connect(&server.url).await);
+        }
+        let mut streams = Vec::new();
+        // the first ten are not measured: buffers and threads that any server has
+        let open = async |streams: &mut Vec<Watches>, many: usize, base: usize| {
+            for n in base..base + many {
+                let mut stream = Watches::open(&channels[n % channels.len()]).await;
+                for id in 1..=WATCHES {
+                    let request = WatchCreateRequest { watch_id: id, ..watch(&format!("k{:02}", id), "l") };
+                    stream.create(request).await;
+                }
+                streams.push(stream);
+            }
+        };
+        open(&mut streams, 10, 0).await;
+        let before = server.private_bytes();
+        open(&mut streams, STREAMS, 10).await;
+        let bytes = (server.private_bytes() - before) / (STREAMS as u64 * WATCHES as u64);
+        println!("{STREAMS} streams of {WATCHES} watches: {bytes} bytes a watch, its share of the stream included");
+        let revision = Kv::new(&channels[0]).put("kz", "v").await;
+        let reached: Vec<_> = streams
+            .into_iter()
+            .map(|mut stream| {
+                tokio::spawn(async move {
+                    for _ in 0..WATCHES {
+                        let answer = stream.next().await;
+                        assert_eq!(answer.header.expect("a header").revision, revision);
+                        assert_eq!(answer.events.len(), 1);
+                    }
+                    stream
+                })
+            })
+            .collect();
+        for reached in reached {
+            reached.await.expect("the event came");
+        }
+        assert!(bytes < 4_096, "a watch takes {bytes} bytes");
+    });
+}
+
+/// While 100 MB of events wait for a client that does not read, the server's memory stays where it was;
+/// others get theirs, and when the client reads at last everything is there.
+#[test]
+fn a_client_that_does_not_read_costs_no_memory() {
+    const PUTS: usize = 1_000;
+    const VALUE_BYTES: usize = 100_000;
+    if Process::is_it() {
+        return;
+    }
+    let server = Process::start("a_client_that_does_not_read_costs_no_memory");
+    runtime().block_on(async {
+        let (slow_channel, channel) = (connect(&server.url).await, connect(&server.url).await);
+        let (mut slow, mut other) = (Watches::open(&slow_channel).await, Watches::open(&channel).await);
+        slow.create(watch("k", "")).await;
+        other.create(watch("k", "")).await;
+        let mut kv = Kv::new(&channel);
+        let value = "v".repeat(VALUE_BYTES);
+        let first = kv.put("k", &value).await;
+        other.events(0, 1).await;
+        let before = server.private_bytes();
+        for _ in 1..PUTS {
+            kv.put("k", &value).await;
+            other.events(0, 1).await;
+        }
+        let grown = server.private_bytes().saturating_sub(before);
+        println!("{} MB wait: the server has grown by {} kB", PUTS * VALUE_BYTES / 1_000_000, grown / 1_000);
+        assert!(grown < 16_000_000, "it has grown by {grown} bytes");
+        let revisions: Vec<i64> =
+            slow.events(0, PUTS).await.into_iter().map(|e| e.kv.expect("a pair").mod_revision).collect();
+        assert_eq!(revisions, (first..first + PUTS as i64).collect::<Vec<_>>());
+    });
+}
+
+/// A client that asks and asks and does not read is held back; others do not notice.
+#[test]
+fn a_flood_of_creations_is_held_back() {
+    const FLOOD: usize = 200_000;
+    if Process::is_it() {
+        return;
+    }
+    let server = Process::start("a_flood_of_creations_is_held_back");
+    runtime().block_on(async {
+        let channel = connect(&server.url).await;
+        let mut kv = Kv::new(&channel);
+        let first = kv.put("k", "v").await;
+        let last = kv.put("k", "v").await;
+        kv.compact(last).await;
+        let flooding = connect(&server.url).await;
+        let mut flood = Watches::open(&flooding).await;
+        let before = server.private_bytes();
+        for n in 0..FLOOD {
+            // some that are refused, some that are over at once, some that stay
+            let start_revision = [-1, first, 0][n % 3];
+            flood.ask(watch_request::RequestUnion::CreateRequest(WatchCreateRequest {
+                start_revision,
+                ..watch("k", "")
+            }));
+        }
+        // while it is not read
+        for _ in 0..200 {
+            kv.put("k", "v").await;
+        }
+        let grown = server.private_bytes().saturating_sub(before);
+        println!("a flood of {FLOOD} that is not read: the server has grown by {} kB", grown / 1_000);
+        assert!(grown < 32_000_000, "it has grown by {grown} bytes");
+        // and is answered when it is
+        let mut created = 0;
+        while created < 1_000 {
+            created += usize::from(flood.next().await.created);
+        }
+    });
+}
+
+/// Long histories are looked through beside everything else: a runtime of few threads still answers.
+#[test]
+fn a_long_past_keeps_nobody_waiting() {
+    const TXNS: usize = 2_000;
+    let (db, server) = serve(Options::new(), Serve::new("127.0.0.1:0"));
+    for n in 0..TXNS {
+        let puts =
+            (0..100).fold(libkv::Txn::new(), |txn, at| txn.and_then(libkv::Put::new(format!("o{at}"), n.to_string())));
+        db.txn(puts).expect("txn");
+    }
+    runtime().block_on(async {
+        let channel = connect(server.address()).await;
+        let mut kv = Kv::new(&channel);
+        let found = kv.put("k", "v").await;
+        let mut streams = Vec::new();
+        for _ in 0..8 {
+            let mut stream = Watches::open(&channel).await;
+            stream.create(WatchCreateRequest { start_revision: 2, ..watch("k", "") }).await;
+            streams.push(stream);
+        }
+        // answered, however far they are
+        tokio::time::timeout(Duration::from_secs(20), kv.get("k")).await.expect("an answer").expect("a pair");
+        for stream in &mut streams {
+            let event = stream.events(0, 1).await.remove(0);
+            assert_eq!(event.kv.expect("a pair").mod_revision, found);
+        }
+        // the past comes many revisions at a time
+        let mut past = Watches::open(&channel).await;
+        past.create(WatchCreateRequest { start_revision: 2, ..watch("o1", "") }).await;
+        let (mut answers, mut events) = (0, 0);
+        while events < TXNS {
+            let answer = past.next().await;
+            assert_eq!(answer.header.expect("a header").revision, found);
+            (answers, events) = (answers + 1, events + answer.events.len());
+        }
+        println!("{TXNS} revisions of the past in {answers} answers");
+        assert!(answers <= TXNS / 50, "{answers} answers");
+    });
+}
