@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -257,9 +257,14 @@ fn the_current_endpoint_is_killed() {
         let ended = ended.clone();
         move || follow(watcher, ended, b"end".to_vec())
     });
+    let acknowledged = Arc::new(AtomicUsize::new(0));
+    let writes_go_on = || {
+        let before = acknowledged.load(Ordering::SeqCst);
+        until("writes go on", || acknowledged.load(Ordering::SeqCst) > before + 20);
+    };
     let writer = thread::spawn({
-        let (db, ended) = (db.clone(), ended.clone());
-        move || write_until(&db, &ended)
+        let (db, ended, acknowledged) = (db.clone(), ended.clone(), acknowledged.clone());
+        move || write_until(&db, &ended, &acknowledged)
     });
     for round in 0..4 {
         let current = db.status().expect("somebody answers").store_id;
@@ -267,15 +272,17 @@ fn the_current_endpoint_is_killed() {
         println!("round {round}: member {number} is killed");
         members.kill(number);
         until("another one is spoken to", || db.status().is_ok_and(|status| status.store_id != current));
-        thread::sleep(Duration::from_millis(dice.below(1_500)));
+        // sometimes it is back before there is another leader
+        if dice.below(2) == 0 {
+            writes_go_on();
+        }
         members.restart(number);
         until("it is back", || is_well(&urls[number]));
-        thread::sleep(Duration::from_millis(dice.below(500)));
+        writes_go_on();
     }
     ended.store(true, Ordering::SeqCst);
     let (written, unknown) = writer.join().expect("no panic");
     println!("{} writes acknowledged, {unknown} with an unknown outcome", written.len());
-    assert!(!written.is_empty());
     until("the end is written", || db.put(Put::new("end", "")).is_ok());
     let seen = follower.join().expect("no panic");
     let last = *seen.last_key_value().expect("events").0;
@@ -291,7 +298,7 @@ fn the_current_endpoint_is_killed() {
 }
 
 /// Puts keys one after the other; answers those that were acknowledged, with their revisions.
-fn write_until(db: &Db, ended: &AtomicBool) -> (Vec<(String, Revision)>, usize) {
+fn write_until(db: &Db, ended: &AtomicBool, acknowledged: &AtomicUsize) -> (Vec<(String, Revision)>, usize) {
     let (mut written, mut unknown) = (Vec::new(), 0);
     for n in 0.. {
         if ended.load(Ordering::SeqCst) {
@@ -299,7 +306,10 @@ fn write_until(db: &Db, ended: &AtomicBool) -> (Vec<(String, Revision)>, usize) 
         }
         let key = format!("k/{n}");
         match db.put(Put::new(key.as_str(), "v")) {
-            Ok(put) => written.push((key, put.revision)),
+            Ok(put) => {
+                written.push((key, put.revision));
+                acknowledged.fetch_add(1, Ordering::SeqCst);
+            }
             Err(error) => {
                 assert_eq!(error.code(), Code::UnknownOutcome, "{error}");
                 unknown += 1;
@@ -324,7 +334,7 @@ fn cut_at_random(port: u16, direct: &Db) {
         .collect();
     let writer = thread::spawn({
         let (direct, ended) = (direct.clone(), ended.clone());
-        move || write_until(&direct, &ended)
+        move || write_until(&direct, &ended, &AtomicUsize::new(0))
     });
     for _ in 0..40 {
         thread::sleep(Duration::from_millis(dice.below(120)));
