@@ -248,7 +248,8 @@ fn status_and_check() {
 #[test]
 fn alarms_are_shown_and_end() {
     let place = Place::new();
-    let db = libkv::Db::open(place.path("store"), libkv::Options::new().max_bytes(256 << 10)).expect("a store");
+    let options = libkv::Options::new().max_bytes(256 << 10).limits(libkv::LimitsPreset::Etcd);
+    let db = libkv::Db::open(place.path("store"), options).expect("a store");
     let full = (0..).map(|n| db.put(libkv::Put::new(format!("key{n}"), vec![b'x'; 32 << 10]))).find_map(Result::err);
     assert_eq!(full.expect("it ends").code(), libkv::Code::Full);
     assert!(place.kv("put a b").refused(7).contains("full"));

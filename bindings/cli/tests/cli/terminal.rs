@@ -13,6 +13,8 @@ use crate::support::{Place, code};
 struct Terminal {
     master: File,
     child: Child,
+    /// What was read and not looked for yet.
+    came: Vec<u8>,
 }
 
 impl Terminal {
@@ -25,20 +27,23 @@ impl Terminal {
         let child = command.stdin(open()).stdout(open()).stderr(open()).env("TERM", "xterm").spawn().expect("kv runs");
         // what this process holds of the other side goes with the command
         drop(command);
-        Terminal { master: File::from(master), child }
+        Terminal { master: File::from(master), child, came: Vec::new() }
     }
 
-    /// Reads until this has come.
-    fn until(&mut self, text: &str) -> String {
-        let mut came = Vec::new();
+    /// Reads until this has come, and no further.
+    fn until(&mut self, text: &str) {
         let mut piece = [0; 4096];
-        while !String::from_utf8_lossy(&came).contains(text) {
+        loop {
+            let came = String::from_utf8_lossy(&self.came).into_owned();
+            if let Some(at) = came.find(text) {
+                self.came = came.into_bytes().split_off(at + text.len());
+                return;
+            }
             match self.master.read(&mut piece) {
-                Ok(read) if read > 0 => came.extend_from_slice(&piece[..read]),
-                _ => panic!("{text:?} did not come, but {:?}", String::from_utf8_lossy(&came)),
+                Ok(read) if read > 0 => self.came.extend_from_slice(&piece[..read]),
+                _ => panic!("{text:?} did not come, but {came:?}"),
             }
         }
-        String::from_utf8_lossy(&came).into_owned()
     }
 
     /// Reads to the end; answers the status too.
