@@ -1,9 +1,10 @@
-# make            the libraries, release: target/release/libkv.so and libkv.a, and the C programs
+# make            the libraries and the program kv, release: target/release/libkv.so, libkv.a and kv; the C programs
 # make bindings   the packages for Python (in target/venv) and Node (bindings/node/libkv.node)
 # make demo       a real tree of files (DEMO_DIR, default /etc) through C, Python and Node
 # make test       every suite; the last line is "N passed, N failed"
 # make bench      speeds beside raw LMDB, py-lmdb and lmdb-js
-# make install    header, libraries, pkg-config and CMake files under $(DESTDIR)$(PREFIX)
+# make install    header, libraries, pkg-config and CMake files, kv with its manual under $(DESTDIR)$(PREFIX)
+# make plain      libkv.so without etcd's protocol, which has no network code: target/plain/release/libkv.so
 # make clean
 
 PREFIX   = /usr/local
@@ -27,7 +28,7 @@ C_PROGRAMS    = $(patsubst tests/c/%.c,target/c/%,$(wildcard tests/c/*.c))
 DEMO_SHARED   = $(addprefix tests/demo/,common.c common.h store.c store.h)
 DEMO_PROGRAMS = $(addprefix target/demo-bin/,copy change import read ask live)
 
-.PHONY: all lib programs bindings demo test bench install clean tools
+.PHONY: all lib plain programs bindings demo test bench install clean tools
 
 all: lib programs
 
@@ -36,9 +37,14 @@ tools:
 
 # cargo knows what is out of date. Its libkv.a also exports LMDB's symbols: tests/clean_archive.sh.
 lib: tools
-	$(CARGO) build --release --locked -p libkv-ffi
+	$(CARGO) build --release --locked -p libkv-ffi -p libkv-cli --features libkv-ffi/etcd
 	ln -sf libkv.so $(RELEASE)/libkv.so.0
 	@CC="$(CC)" tests/clean_archive.sh $(RELEASE)/libkv.a
+
+# In a place of its own, so that neither build makes the other begin anew.
+plain: tools
+	CARGO_TARGET_DIR="$(CURDIR)/target/plain" $(CARGO) build --release --locked -p libkv-ffi
+	ln -sf libkv.so target/plain/release/libkv.so.0
 
 programs: $(C_PROGRAMS) $(DEMO_PROGRAMS)
 
@@ -58,7 +64,7 @@ bindings: lib
 demo: $(DEMO_PROGRAMS) bindings
 	tests/demo/run.sh "$$DEMO_DIR"
 
-test: all bindings
+test: all plain bindings
 	tests/run.sh
 
 bench: bindings
@@ -79,6 +85,13 @@ install: lib
 	$(FILLED) ffi/install/libkv.pc.in >$(DEST)/lib/pkgconfig/libkv.pc
 	install -m 644 ffi/install/kv-config.cmake $(DEST)/lib/cmake/kv/kv-config.cmake
 	$(FILLED) ffi/install/kv-config-version.cmake.in >$(DEST)/lib/cmake/kv/kv-config-version.cmake
+	install -d $(DEST)/bin $(DEST)/share/man/man1 $(DEST)/share/bash-completion/completions
+	install -d $(DEST)/share/zsh/site-functions $(DEST)/share/fish/vendor_completions.d
+	install -m 755 $(RELEASE)/kv $(DEST)/bin/kv
+	$(RELEASE)/kv man --dir $(DEST)/share/man/man1
+	$(RELEASE)/kv completions bash >$(DEST)/share/bash-completion/completions/kv
+	$(RELEASE)/kv completions zsh >$(DEST)/share/zsh/site-functions/_kv
+	$(RELEASE)/kv completions fish >$(DEST)/share/fish/vendor_completions.d/kv.fish
 	install -m 644 LICENSE-MIT LICENSE-APACHE LICENSE-LMDB $(DEST)/share/doc/libkv
 
 clean:

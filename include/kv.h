@@ -39,6 +39,7 @@
 #define KV_DELETE_OPTIONS_INIT kv_begin<kv_delete_options>()
 #define KV_RANGE_OPTIONS_INIT kv_begin<kv_range_options>()
 #define KV_WATCH_OPTIONS_INIT kv_begin<kv_watch_options>()
+#define KV_SERVE_OPTIONS_INIT kv_begin<kv_serve_options>()
 template <typename T> static inline T kv_begin() {
     T t = T();
     t.size = sizeof(T);
@@ -50,6 +51,7 @@ template <typename T> static inline T kv_begin() {
 #define KV_DELETE_OPTIONS_INIT { .size = sizeof(kv_delete_options) }
 #define KV_RANGE_OPTIONS_INIT { .size = sizeof(kv_range_options) }
 #define KV_WATCH_OPTIONS_INIT { .size = sizeof(kv_watch_options) }
+#define KV_SERVE_OPTIONS_INIT { .size = sizeof(kv_serve_options) }
 #endif
 
 
@@ -129,9 +131,24 @@ template <typename T> static inline T kv_begin() {
 #define KV_STATUS_STORE_ID 15
 
 /**
- * Alarms that are raised, in words; empty is well.
+ * Alarms that are active, in etcd's words: "memberID:<id> alarm:NOSPACE " for each; empty is well.
  */
 #define KV_STATUS_ALARMS 16
+
+/**
+ * The quota on KV_STATUS_BYTES_IN_USE, a number; 0 is none.
+ */
+#define KV_STATUS_MAX_BYTES 17
+
+/**
+ * The quota is used up: what takes room answers KV_FULL, what makes room goes on.
+ */
+#define KV_ALARM_NOSPACE 1
+
+/**
+ * The data is not to be trusted: every write answers KV_CORRUPT.
+ */
+#define KV_ALARM_CORRUPT 2
 
 /**
  * Major version of the library that this header belongs to.
@@ -346,6 +363,11 @@ template <typename T> static inline T kv_begin() {
 #define KV_EVENT_DELETE 1
 
 /**
+ * Alarms; see kv_alarm_list.
+ */
+typedef struct kv_alarms kv_alarms;
+
+/**
  * What an examination found.
  */
 typedef struct kv_check_report kv_check_report;
@@ -419,6 +441,11 @@ typedef struct kv_range_result kv_range_result;
  * A range read in steps, at one revision.
  */
 typedef struct kv_scan kv_scan;
+
+/**
+ * A store that is served to etcd's clients.
+ */
+typedef struct kv_server kv_server;
 
 /**
  * The store as it was at one revision: a number, not a transaction.
@@ -502,6 +529,20 @@ typedef struct kv_problem {
 } kv_problem;
 
 /**
+ * An alarm that is active, or was until now.
+ */
+typedef struct kv_alarm {
+  /**
+   * The member that it names. A store names itself by the second half of its store id.
+   */
+  uint64_t member;
+  /**
+   * KV_ALARM_….
+   */
+  int32_t kind;
+} kv_alarm;
+
+/**
  * How a store is opened; begin with KV_OPTIONS_INIT. Booleans are KV_YES or KV_NO, and 0 is the
  * default of every member.
  */
@@ -543,7 +584,9 @@ typedef struct kv_options {
    */
   int64_t lease_ttl_min_seconds;
   /**
-   * A quota; not supported yet.
+   * A quota on pages that hold data, in bytes, kept in the store; another value than it has changes
+   * it for every process. UINT64_MAX takes it away. What might go beyond it answers KV_FULL;
+   * deletions, revocations and compactions always have room.
    */
   uint64_t max_bytes;
   /**
@@ -571,39 +614,40 @@ typedef struct kv_options {
    */
   const struct kv_clock *clock;
   /**
-   * Of a cluster; an embedded store refuses it, as all that follow.
+   * Of a cluster, as all that follow, which an embedded store refuses; a cluster refuses those above. The
+   * file (PEM) of the authorities whose servers are trusted; NULL: those that the system trusts.
    */
   const char *tls_ca;
   /**
-   * Of a cluster.
+   * The file (PEM) of this client's certificate; needs tls_key.
    */
   const char *tls_cert;
   /**
-   * Of a cluster.
+   * The file (PEM) of its key.
    */
   const char *tls_key;
   /**
-   * Of a cluster.
+   * The name that the servers' certificates must have; NULL: each endpoint's host.
    */
   const char *tls_server_name;
   /**
-   * Of a cluster.
+   * Whom to log in; needs password.
    */
   const char *user;
   /**
-   * Of a cluster.
+   * The password of user.
    */
   const char *password;
   /**
-   * Of a cluster.
+   * How long to try to reach an endpoint; default 5,000.
    */
   int64_t connect_timeout_ms;
   /**
-   * Of a cluster.
+   * How long to wait for an answer; default 30,000; KV_FOREVER.
    */
   int64_t request_timeout_ms;
   /**
-   * Of a cluster.
+   * How long a connection may be silent before it is probed; default 10,000.
    */
   int64_t keep_alive_ms;
 } kv_options;
@@ -798,6 +842,32 @@ typedef struct kv_range_options {
    */
   int32_t serializable;
 } kv_range_options;
+
+/**
+ * How a store is served; begin with KV_SERVE_OPTIONS_INIT.
+ */
+typedef struct kv_serve_options {
+  /**
+   * sizeof(kv_serve_options).
+   */
+  size_t size;
+  /**
+   * The file (PEM) of the server's certificate; needed for an https address, with key_file.
+   */
+  const char *cert_file;
+  /**
+   * The file (PEM) of its key.
+   */
+  const char *key_file;
+  /**
+   * The file (PEM) of the authorities that clients' certificates come from.
+   */
+  const char *trusted_ca_file;
+  /**
+   * KV_YES refuses clients without a certificate of trusted_ca_file.
+   */
+  int32_t client_cert_auth;
+} kv_serve_options;
 
 /**
  * Reads and writes through t; anything but KV_OK ends kv_transact with that code and nothing is
@@ -1148,15 +1218,91 @@ KV_API uint32_t kv_abi_version(void);
 KV_API const char *kv_version(void);
 
 /**
+ * The alarms that are active, by kind and member. One that is active stays until it is disarmed, also
+ * over a restart, and every process that writes obeys it.
+ *
+ * Owner: *out is the caller's, to free with kv_alarms_free.
+ * Threads: any.
+ * Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
+ */
+KV_API
+kv_code kv_alarm_list(const struct kv_db *db,
+                      struct kv_alarms **out,
+                      struct kv_error **error);
+
+/**
+ * Raises an alarm of this kind, KV_ALARM_…, in the name of any member; 0 will do. Programs seldom do
+ * so: KV_ALARM_NOSPACE comes by itself where kv_options.limits is KV_LIMITS_ETCD.
+ *
+ * Owner: nothing changes hands.
+ * Threads: any.
+ * Errors: KV_INVALID_ARGUMENT, and as kv_put, but for KV_FULL of the quota.
+ */
+KV_API
+kv_code kv_alarm_activate(const struct kv_db *db,
+                          int32_t kind,
+                          uint64_t member,
+                          struct kv_error **error);
+
+/**
+ * Ends alarms: those of this member (0: of every member) and of this kind (0: of every kind). *out, if
+ * wanted, are those that were active. Make room first: KV_ALARM_NOSPACE comes back with the next put
+ * else.
+ *
+ * Owner: *out is the caller's, to free with kv_alarms_free.
+ * Threads: any.
+ * Errors: as kv_alarm_activate.
+ */
+KV_API
+kv_code kv_alarm_disarm(const struct kv_db *db,
+                        uint64_t member,
+                        int32_t kind,
+                        struct kv_alarms **out,
+                        struct kv_error **error);
+
+/**
+ * How many alarms there are; 0 for NULL.
+ *
+ * Owner: nothing changes hands.
+ * Threads: any.
+ * Errors: none.
+ */
+KV_API size_t kv_alarms_len(const struct kv_alarms *alarms);
+
+/**
+ * Alarm number index; NULL beyond the last.
+ *
+ * Owner: the alarms; it lives until they are freed.
+ * Threads: any.
+ * Errors: none.
+ */
+KV_API const struct kv_alarm *kv_alarms_at(const struct kv_alarms *alarms, size_t index);
+
+/**
+ * Frees alarms.
+ *
+ * Owner: takes them; NULL is fine.
+ * Threads: the last use of them.
+ * Errors: none.
+ */
+KV_API void kv_alarms_free(struct kv_alarms *alarms);
+
+/**
  * Opens the store in a directory, and makes it if there is none. ":memory:" is a store of its own
  * that leaves nothing behind; "file:" URLs are paths. Any number of processes may have one store
  * open; handles of one process on one store share one environment.
  *
+ * "etcd://HOST:PORT,HOST:PORT", "http://..." and "https://..." (TLS) open a cluster of etcd, or a store
+ * that kv_serve or `kv serve` serves: every call below then goes over the network, and may also answer
+ * KV_UNAVAILABLE, KV_TIMEOUT, KV_UNAUTHENTICATED, KV_PERMISSION_DENIED, and KV_UNSUPPORTED for what a
+ * cluster cannot do. A library built without that (its feature etcd) answers KV_UNSUPPORTED here.
+ *
  * Owner: *out is the caller's, to close with kv_close; target and options are not kept.
  * Threads: any.
  * Errors: KV_NOT_FOUND, KV_NOT_A_STORE, KV_INCOMPATIBLE, KV_BUSY, KV_PERMISSION_DENIED,
- * KV_INVALID_ARGUMENT, KV_UNSUPPORTED, KV_READ_ONLY, KV_FULL, KV_IO. Nothing that was there is
- * changed by any of them.
+ * KV_INVALID_ARGUMENT, KV_UNSUPPORTED, KV_READ_ONLY, KV_FULL, KV_IO; of a cluster KV_UNAVAILABLE, which
+ * names each endpoint with its reason, KV_UNAUTHENTICATED. Nothing that was there is changed by any of
+ * them.
  */
 KV_API
 kv_code kv_open(const char *target,
@@ -2053,6 +2199,48 @@ KV_API int64_t kv_scan_revision(const struct kv_scan *scan);
  * Errors: none.
  */
 KV_API void kv_scan_free(struct kv_scan *scan);
+
+/**
+ * Serves a store to etcd's clients, in any language, until the server is freed; ready when this
+ * returns. Meant above all for tests: `kv serve` is the program for the rest. The store stays usable
+ * here and in other processes, and watchers on either side see what the other writes.
+ *
+ * The address is "HOST:PORT" (port 0 takes a free one), "http://HOST:PORT", "https://HOST:PORT" (TLS),
+ * or "unix:///PATH"; kv_server_address tells the one that clients take. Once the database is closed
+ * clients get errors, and connections stay until the server is freed.
+ *
+ * Owner: *out is the caller's, to free before or after the database; address and options are not kept.
+ * Threads: any. The server works in threads of its own, which call nothing of the program's.
+ * Errors: KV_INVALID_ARGUMENT (an address or a file that cannot be read), KV_BUSY (the address is in use),
+ * KV_PERMISSION_DENIED, KV_IO, KV_UNSUPPORTED (a cluster; or a library without its feature etcd), KV_CLOSED,
+ * KV_FORKED.
+ */
+KV_API
+kv_code kv_serve(const struct kv_db *db,
+                 const char *address,
+                 const struct kv_serve_options *options,
+                 struct kv_server **out,
+                 struct kv_error **error);
+
+/**
+ * Where a server listens, as clients take it: "http://127.0.0.1:41234", "unix:///path"; NULL for NULL.
+ *
+ * Owner: the server; the text lives until it is freed.
+ * Threads: any.
+ * Errors: none.
+ */
+KV_API
+const char *kv_server_address(const struct kv_server *server);
+
+/**
+ * Ends a server: it listens no more, requests under way get their answers if that is quick, streams
+ * are cut. The database stays open. In a forked child it only frees the handle.
+ *
+ * Owner: takes it; NULL is fine.
+ * Threads: the last use of it.
+ * Errors: none.
+ */
+KV_API void kv_server_free(struct kv_server *server);
 
 /**
  * A view of a revision; 0 and below: the current one. It holds nothing and keeps no compaction

@@ -42,6 +42,12 @@ check "the soname is libkv.so.0" sh -c "objdump -p '$prefix/lib/libkv.so' | grep
 check "libkv.so leads to libkv.so.0" test "$(readlink "$prefix/lib/libkv.so")" = libkv.so.0
 check "libkv.so.0 leads to a file" test -f "$prefix/lib/libkv.so.0"
 
+check "kv runs" sh -c "'$prefix/bin/kv' '$work/store' put greeting hello && '$prefix/bin/kv' '$work/store' get greeting"
+check "kv has a manual page" grep -q '^\.TH kv 1' "$prefix/share/man/man1/kv.1"
+check "bash completes kv" bash -c "source '$prefix/share/bash-completion/completions/kv' && complete -p kv"
+check "zsh and fish have completions of kv" sh -c \
+    "grep -q '#compdef kv' '$prefix/share/zsh/site-functions/_kv' && grep -q 'complete -c kv' '$prefix/share/fish/vendor_completions.d/kv.fish'"
+
 if command -v pkg-config >/dev/null; then
     export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
     check "builds with pkg-config" sh -c \

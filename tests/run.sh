@@ -51,6 +51,7 @@ suite install 600 tests/install.sh
 for program in target/c/*_test; do
     [ -x "$program" ] && suite "c-$(basename "$program" _test)" 300 "$program"
 done
+suite plain 120 tests/plain.sh
 suite c-memory 300 tests/c/memory.sh
 suite python 600 bindings/python/test.sh
 suite node 600 bindings/node/test.sh

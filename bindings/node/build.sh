@@ -11,7 +11,7 @@ if ! command -v "$cargo" >/dev/null; then
     exit 1
 fi
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
-"$cargo" build --quiet --release --locked --manifest-path "$here/Cargo.toml"
+"$cargo" build --quiet --release --locked --features etcd --manifest-path "$here/Cargo.toml"
 built=$CARGO_TARGET_DIR/release/liblibkv_node.so
 if ! cmp -s "$built" "$here/libkv.node"; then
     # moved into place, so that a process that has the old one loaded keeps it whole

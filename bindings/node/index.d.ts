@@ -267,14 +267,26 @@ export interface Status {
   readonly writerHeldMs: number
   /** How many commits the oldest read transaction under way lies behind, or 0. */
   readonly oldestReader: number
+  /** The quota on `bytesInUse`; 0 is none. */
+  readonly maxBytes: number
   /** The LMDB inside, as `0.9.24`. */
   readonly lmdbVersion: string
   /** 32 hexadecimal digits that tell this store from every other. */
   readonly storeId: string
   /** What an acknowledged write of this handle means. */
   readonly durability: Durability
-  /** Alarms that are raised, in words; empty is well. */
+  /** Alarms that are active, in etcd's words (`memberID:<id> alarm:NOSPACE `); empty is well. */
   readonly alarms: string[]
+}
+
+/** `'nospace'`: the quota is used up, what takes room answers `FULL`. `'corrupt'`: the data is not to be trusted, every write answers `CORRUPT`. */
+export type AlarmKind = 'nospace' | 'corrupt'
+
+/** An alarm that is active, or was until now. */
+export interface AlarmMember {
+  /** The member that it names; a store names itself by the second half of its store id. */
+  readonly member: bigint
+  readonly kind: AlarmKind
 }
 
 /** One thing that a check found wrong. */
@@ -307,7 +319,7 @@ export interface OpenOptions {
   durability?: Durability
   /** How long a write waits for the writer's lock before `BUSY` names its holder (5,000). `Infinity` waits for ever. */
   busyTimeoutMs?: number
-  /** A quota on data pages. Not yet: `UNSUPPORTED`. */
+  /** A quota on pages that hold data, in bytes, kept in the store; another value than it has changes it for every process, 0 takes it away. What might go beyond it answers `FULL`; deletions, revocations and compactions always have room. */
   maxBytes?: number
   /** Keys and values of one write, summed (64 MiB). */
   maxRequestBytes?: number
@@ -327,7 +339,65 @@ export interface OpenOptions {
   clock?: Clock
   /** Open on a network file system all the same (false). */
   allowNetworkFs?: boolean
+  // --- Of a cluster, which refuses those above, as a store refuses these.
+  /** The file (PEM) of the authorities whose servers are trusted (those that the system trusts). */
+  tlsCa?: string | Uint8Array | URL
+  /** The file (PEM) of this client's certificate; needs `tlsKey`. */
+  tlsCert?: string | Uint8Array | URL
+  /** The file (PEM) of its key. */
+  tlsKey?: string | Uint8Array | URL
+  /** The name that the servers' certificates must have (each endpoint's host). */
+  tlsServerName?: string
+  /** Whom to log in; needs `password`. */
+  user?: string
+  /** The password of `user`. */
+  password?: string
+  /** How long to try to reach an endpoint (5,000). */
+  connectTimeoutMs?: number
+  /** How long to wait for an answer (30,000). `Infinity` waits for ever. */
+  requestTimeoutMs?: number
+  /** How long a connection may be silent before it is probed (10,000). */
+  keepAliveMs?: number
 }
+
+/** How a store is served. Files are PEM. */
+export interface ServeOptions {
+  /** The server's certificate, for an `https` address; needs `keyFile`. */
+  certFile?: string | Uint8Array | URL
+  /** The key of `certFile`. */
+  keyFile?: string | Uint8Array | URL
+  /** The authorities that clients' certificates come from. */
+  trustedCaFile?: string | Uint8Array | URL
+  /** Refuse clients without a certificate (false). */
+  clientCertAuth?: boolean
+}
+
+/**
+ * A store that is served to etcd's clients; made by {@link serve}. It keeps the store open, but not the process. Once
+ * the store is closed its clients get errors.
+ */
+export class Server {
+  private constructor()
+  /** Where it listens, as clients take it: `http://127.0.0.1:41234`, `https://…`, `unix:///path`. */
+  readonly address: string
+  /** Whether it was closed. */
+  readonly closed: boolean
+  /** Ends it: requests under way get their answers if that is quick, streams are cut. The store stays open. Closing twice is fine. */
+  close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/**
+ * Serves a store to etcd's clients, in any language; resolves once it is ready for them. Meant above all for tests:
+ * `kv serve` is the program for the rest. The store stays usable here and in other processes, and watchers on either
+ * side see what the other writes.
+ *
+ * @param address `host:port` (port 0 takes a free one), `http://host:port`, `https://host:port` (TLS), or
+ * `unix:///path` (`127.0.0.1:0`)
+ * @throws {KvError} `INVALID_ARGUMENT` (an address or a file that cannot be read), `BUSY` (the address is in use),
+ * `PERMISSION_DENIED`, `IO`, `CLOSED`, `UNSUPPORTED` (a cluster, or a build without the feature etcd)
+ */
+export function serve(db: Db, address?: string, options?: ServeOptions): Promise<Server>
 
 /** A clock in the hand of a test: it stands still until it is advanced. */
 export class Clock {
@@ -710,6 +780,21 @@ export class Db {
   /** What the store says of itself. */
   status(): Promise<Status>
   statusSync(): Status
+  /**
+   * The alarms that are active, by kind and member. One that is active stays until it is disarmed, also over a
+   * restart, and every process that writes obeys it.
+   */
+  alarmList(): Promise<AlarmMember[]>
+  /**
+   * Raises an alarm, in the name of any member (0n), and answers it. Programs seldom do so: `'nospace'` comes by
+   * itself where the store was opened with `limits: 'etcd'`.
+   */
+  alarmActivate(kind: AlarmKind, options?: { member?: bigint }): Promise<AlarmMember[]>
+  /**
+   * Ends alarms: those of this member (0n: of every member) and of this kind (left out: of every kind). Answers
+   * those that were active. Make room first: `'nospace'` comes back with the next put else.
+   */
+  alarmDisarm(options?: { member?: bigint; kind?: AlarmKind }): Promise<AlarmMember[]>
   /** Reads the whole store and verifies every invariant, on the pool of threads. */
   check(): Promise<CheckReport>
 
@@ -726,9 +811,16 @@ export class Db {
 /**
  * Opens the store in a directory, and makes it if there is none. `':memory:'` is a store of its own
  * that leaves nothing behind; `file:` URLs are paths. Does not hold the loop.
+ *
+ * `etcd://host:port,host:port`, `http://…` and `https://…` (TLS) open a cluster of etcd, or a store that {@link serve}
+ * or `kv serve` serves: the same calls, over the network. Nothing waits on the loop: what ends in `Sync`, and
+ * `getInto`, answers `UNSUPPORTED` there, and so does what a cluster cannot do. What `watch` may be refused with is
+ * thrown by the first step of the watcher; writes through the same `Db` wait until it is there.
+ *
+ * @throws {KvError} of a cluster `UNAVAILABLE`, which names each endpoint with its reason, and `UNAUTHENTICATED`
  */
 export function open(target: string | Buffer | Uint8Array | URL, options?: OpenOptions): Promise<Db>
-/** The same, before it returns. */
+/** The same, before it returns; `UNSUPPORTED` for a cluster. */
 export function openSync(target: string | Buffer | Uint8Array | URL, options?: OpenOptions): Db
 
 // only what says so is exported

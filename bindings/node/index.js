@@ -7,9 +7,11 @@ const { Db, open, openSync } = require('./lib/db.js')
 const { KvError } = require('./lib/errors.js')
 const { Leaders, Watcher } = require('./lib/follow.js')
 const { Lease } = require('./lib/lease.js')
+const { Server, serve } = require('./lib/server.js')
 const { Compare, Delete, Put, Range, Txn } = require('./lib/request.js')
 const { Snapshot } = require('./lib/snapshot.js')
 
 module.exports = {
-  Clock, Compare, Db, Delete, Election, KvError, Leaders, Lease, Lock, Put, Range, Snapshot, Txn, Watcher, open, openSync,
+  Clock, Compare, Db, Delete, Election, KvError, Leaders, Lease, Lock, Put, Range, Server, Snapshot, Txn, Watcher, open,
+  openSync, serve,
 }

@@ -2,6 +2,7 @@
 import libkv from './index.js'
 
 export const {
-  Clock, Compare, Db, Delete, Election, KvError, Leaders, Lease, Lock, Put, Range, Snapshot, Txn, Watcher, open, openSync,
+  Clock, Compare, Db, Delete, Election, KvError, Leaders, Lease, Lock, Put, Range, Server, Snapshot, Txn, Watcher, open,
+  openSync, serve,
 } = libkv
 export default libkv

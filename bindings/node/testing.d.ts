@@ -1,4 +1,4 @@
-import { Clock, Db, OpenOptions } from './index'
+import { Clock, Db, OpenOptions, Server } from './index'
 
 /** A context of node:test, or whatever else can be asked to run something afterwards. */
 export interface TestContext {
@@ -17,3 +17,9 @@ export function memory(test?: TestContext, options?: OpenOptions): Promise<Db>
  * gone: `await clock.advance(30_000)` ends a lease of 30 seconds that nobody kept alive.
  */
 export function etcd(test?: TestContext, options?: OpenOptions): Promise<{ db: Db; clock: Clock }>
+
+/**
+ * The store of {@link etcd}, served to any client of etcd on a free port of this machine, `server.address`: `etcdctl`,
+ * a client in any language, or `libkv.open`. Both end after the test.
+ */
+export function served(test?: TestContext, options?: OpenOptions): Promise<{ db: Db; clock: Clock; server: Server }>

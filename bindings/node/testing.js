@@ -39,4 +39,19 @@ async function etcd(test, options) {
   return { db, clock }
 }
 
-module.exports = { BEGIN_MS, etcd, memory }
+/**
+ * The store of `etcd`, served to any client of etcd on a free port of this machine: `{ db, clock, server }`. Both end
+ * after the test.
+ *
+ * @param {{ after(hook: () => unknown): void }} [test]
+ * @param {import('./index').OpenOptions} [options]
+ */
+async function served(test, options) {
+  const { db, clock } = await etcd(test, options)
+  const server = await libkv.serve(db)
+  // before the store's own end, or after it: either is fine
+  test?.after(() => server.close())
+  return { db, clock, server }
+}
+
+module.exports = { BEGIN_MS, etcd, memory, served }

@@ -73,7 +73,7 @@ pub unsafe extern "C" fn kv_status_get(db: *const KvDb, out: *mut *mut KvStatus,
             let told = Told {
                 lmdb_version: text(&status.lmdb_version),
                 store_id: text(&status.store_id),
-                alarms: text(&status.alarms.join(" ")),
+                alarms: text(&status.alarms.concat()),
                 status,
             };
             give_out::<KvStatus>(out, told);
@@ -111,6 +111,7 @@ pub unsafe extern "C" fn kv_status_number(status: *const KvStatus, name: i32) ->
             KV_STATUS_WRITER_PID => status.writer_pid.into(),
             KV_STATUS_WRITER_HELD_MS => status.writer_held_ms as i64,
             KV_STATUS_OLDEST_READER => status.oldest_reader as i64,
+            KV_STATUS_MAX_BYTES => i64::try_from(status.max_bytes).unwrap_or(i64::MAX),
             _ => return None,
         })
     })
@@ -147,8 +148,10 @@ pub const KV_STATUS_OLDEST_READER: i32 = 13;
 pub const KV_STATUS_LMDB_VERSION: i32 = 14;
 /// 32 hexadecimal digits that tell this store from every other.
 pub const KV_STATUS_STORE_ID: i32 = 15;
-/// Alarms that are raised, in words; empty is well.
+/// Alarms that are active, in etcd's words: "memberID:<id> alarm:NOSPACE " for each; empty is well.
 pub const KV_STATUS_ALARMS: i32 = 16;
+/// The quota on KV_STATUS_BYTES_IN_USE, a number; 0 is none.
+pub const KV_STATUS_MAX_BYTES: i32 = 17;
 
 /// The text that KV_STATUS_… names (lmdb_version, store_id, alarms); an empty one for other names.
 ///

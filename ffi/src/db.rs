@@ -3,7 +3,6 @@
 
 use std::ffi::{CStr, OsStr, c_char};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use libkv::{AutoCompaction, Clock, Db, Delete, DeleteResult, LimitsPreset, Options, Put, PutResult, Result};
 
@@ -85,7 +84,9 @@ pub struct KvOptions {
     pub max_txn_ops: u64,
     /// Smaller TTLs are raised to it; default 1.
     pub lease_ttl_min_seconds: i64,
-    /// A quota; not supported yet.
+    /// A quota on pages that hold data, in bytes, kept in the store; another value than it has changes
+    /// it for every process. UINT64_MAX takes it away. What might go beyond it answers KV_FULL;
+    /// deletions, revocations and compactions always have room.
     pub max_bytes: u64,
     /// Compact automatically, and keep so many revisions; 0 is off. Not beside auto_compaction_seconds.
     pub auto_compaction_revisions: u64,
@@ -99,23 +100,24 @@ pub struct KvOptions {
     pub allow_network_fs: i32,
     /// A clock in hand, or NULL for the system's.
     pub clock: *const KvClock,
-    /// Of a cluster; an embedded store refuses it, as all that follow.
+    /// Of a cluster, as all that follow, which an embedded store refuses; a cluster refuses those above. The
+    /// file (PEM) of the authorities whose servers are trusted; NULL: those that the system trusts.
     pub tls_ca: *const c_char,
-    /// Of a cluster.
+    /// The file (PEM) of this client's certificate; needs tls_key.
     pub tls_cert: *const c_char,
-    /// Of a cluster.
+    /// The file (PEM) of its key.
     pub tls_key: *const c_char,
-    /// Of a cluster.
+    /// The name that the servers' certificates must have; NULL: each endpoint's host.
     pub tls_server_name: *const c_char,
-    /// Of a cluster.
+    /// Whom to log in; needs password.
     pub user: *const c_char,
-    /// Of a cluster.
+    /// The password of user.
     pub password: *const c_char,
-    /// Of a cluster.
+    /// How long to try to reach an endpoint; default 5,000.
     pub connect_timeout_ms: i64,
-    /// Of a cluster.
+    /// How long to wait for an answer; default 30,000; KV_FOREVER.
     pub request_timeout_ms: i64,
-    /// Of a cluster.
+    /// How long a connection may be silent before it is probed; default 10,000.
     pub keep_alive_ms: i64,
 }
 
@@ -128,25 +130,8 @@ fn nonzero<T: PartialEq + Default>(number: T) -> Option<T> {
     (number != T::default()).then_some(number)
 }
 
-/// SAFETY: the clock must be NULL or a clock.
+/// SAFETY: the clock must be NULL or a clock, the texts NULL or end with a zero byte.
 unsafe fn options_in(c: &KvOptions) -> Result<Options> {
-    let cluster = [
-        ("tls_ca", c.tls_ca.is_null()),
-        ("tls_cert", c.tls_cert.is_null()),
-        ("tls_key", c.tls_key.is_null()),
-        ("tls_server_name", c.tls_server_name.is_null()),
-        ("user", c.user.is_null()),
-        ("password", c.password.is_null()),
-        ("connect_timeout_ms", c.connect_timeout_ms == 0),
-        ("request_timeout_ms", c.request_timeout_ms == 0),
-        ("keep_alive_ms", c.keep_alive_ms == 0),
-    ];
-    if let Some((name, _)) = cluster.iter().find(|(_, unset)| !unset) {
-        return Err(libkv::Error::new(
-            libkv::Code::Unsupported,
-            format!("option {name} belongs to a cluster, which this build cannot open"),
-        ));
-    }
     let clock: Option<Clock> = match c.clock.is_null() {
         true => None,
         // SAFETY: said above.
@@ -163,7 +148,7 @@ unsafe fn options_in(c: &KvOptions) -> Result<Options> {
             ms if ms > 0 => Some(ms as u64),
             ms => return Err(invalid(format!("option busy_timeout_ms is {ms}"))),
         },
-        max_bytes: nonzero(c.max_bytes),
+        max_bytes: nonzero(c.max_bytes).map(|most| if most == u64::MAX { 0 } else { most }),
         max_request_bytes: nonzero(c.max_request_bytes),
         max_txn_ops: nonzero(c.max_txn_ops).map(|ops| usize::try_from(ops).unwrap_or(usize::MAX)),
         limits: match c.limits {
@@ -187,19 +172,60 @@ unsafe fn options_in(c: &KvOptions) -> Result<Options> {
         mode: nonzero(c.mode),
         clock,
         allow_network_fs: flag_in(c.allow_network_fs, "allow_network_fs")?,
-        ..Options::default()
+        // SAFETY: said above.
+        tls_ca: unsafe { path_in(c.tls_ca) },
+        // SAFETY: likewise, as of all that follow.
+        tls_cert: unsafe { path_in(c.tls_cert) },
+        // SAFETY: likewise.
+        tls_key: unsafe { path_in(c.tls_key) },
+        // SAFETY: likewise.
+        tls_server_name: unsafe { word_in(c.tls_server_name, "tls_server_name")? },
+        // SAFETY: likewise.
+        user: unsafe { word_in(c.user, "user")? },
+        // SAFETY: likewise.
+        password: unsafe { word_in(c.password, "password")? }.map(Into::into),
+        connect_timeout_ms: wait_in(c.connect_timeout_ms, "connect_timeout_ms")?,
+        request_timeout_ms: wait_in(c.request_timeout_ms, "request_timeout_ms")?,
+        keep_alive_ms: wait_in(c.keep_alive_ms, "keep_alive_ms")?,
     })
+}
+
+/// A time that a cluster's client waits; it is not given if it is 0.
+fn wait_in(ms: i64, name: &str) -> Result<Option<u64>> {
+    match ms {
+        0 => Ok(None),
+        KV_FOREVER => Ok(Some(u64::MAX)),
+        ms if ms > 0 => Ok(Some(ms as u64)),
+        ms => Err(invalid(format!("option {name} is {ms}: it takes milliseconds or KV_FOREVER"))),
+    }
+}
+
+#[cfg(feature = "etcd")]
+fn open(target: &OsStr, options: Options) -> Result<Db> {
+    libkv_etcd::open(target, options)
+}
+
+/// A cluster's address is refused with `unsupported`.
+#[cfg(not(feature = "etcd"))]
+fn open(target: &OsStr, options: Options) -> Result<Db> {
+    Db::open(std::path::Path::new(target), options)
 }
 
 /// Opens the store in a directory, and makes it if there is none. ":memory:" is a store of its own
 /// that leaves nothing behind; "file:" URLs are paths. Any number of processes may have one store
 /// open; handles of one process on one store share one environment.
 ///
+/// "etcd://HOST:PORT,HOST:PORT", "http://..." and "https://..." (TLS) open a cluster of etcd, or a store
+/// that kv_serve or `kv serve` serves: every call below then goes over the network, and may also answer
+/// KV_UNAVAILABLE, KV_TIMEOUT, KV_UNAUTHENTICATED, KV_PERMISSION_DENIED, and KV_UNSUPPORTED for what a
+/// cluster cannot do. A library built without that (its feature etcd) answers KV_UNSUPPORTED here.
+///
 /// Owner: *out is the caller's, to close with kv_close; target and options are not kept.
 /// Threads: any.
 /// Errors: KV_NOT_FOUND, KV_NOT_A_STORE, KV_INCOMPATIBLE, KV_BUSY, KV_PERMISSION_DENIED,
-/// KV_INVALID_ARGUMENT, KV_UNSUPPORTED, KV_READ_ONLY, KV_FULL, KV_IO. Nothing that was there is
-/// changed by any of them.
+/// KV_INVALID_ARGUMENT, KV_UNSUPPORTED, KV_READ_ONLY, KV_FULL, KV_IO; of a cluster KV_UNAVAILABLE, which
+/// names each endpoint with its reason, KV_UNAUTHENTICATED. Nothing that was there is changed by any of
+/// them.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_open(
     target: *const c_char,
@@ -213,7 +239,7 @@ pub unsafe extern "C" fn kv_open(
             wanted(out, "out")?;
             let target: &CStr = text_in(target, "the path of the store")?;
             let options = options_in(&struct_in(options)?)?;
-            let db = Db::open(Path::new(OsStr::from_bytes(target.to_bytes())), options)?;
+            let db = open(OsStr::from_bytes(target.to_bytes()), options)?;
             give_out::<KvDb>(out, Opened(db));
             Ok(())
         })

@@ -4,6 +4,7 @@
 //! four parts: what it does, Owner, Threads, Errors.
 
 mod admin;
+mod alarm;
 mod db;
 mod election;
 mod error;
@@ -12,6 +13,7 @@ mod history;
 mod lease;
 mod lock;
 mod range;
+mod server;
 mod snapshot;
 mod transact;
 mod txn;

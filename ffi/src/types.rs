@@ -1,8 +1,10 @@
 //! What crosses the border by value, and its conversion both ways.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, OsStr, c_char};
 use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::ptr;
 use std::time::Duration;
 
@@ -479,6 +481,26 @@ pub(crate) unsafe fn text_in<'a>(text: *const c_char, name: &str) -> Result<&'a 
     }
     // SAFETY: said above.
     Ok(unsafe { CStr::from_ptr(text) })
+}
+
+/// A path that need not be there.
+///
+/// SAFETY: the text must be NULL or end with a zero byte.
+pub(crate) unsafe fn path_in(text: *const c_char) -> Option<PathBuf> {
+    // SAFETY: said above.
+    (!text.is_null()).then(|| PathBuf::from(OsStr::from_bytes(unsafe { CStr::from_ptr(text) }.to_bytes())))
+}
+
+/// A text in UTF-8 that need not be there.
+///
+/// SAFETY: the text must be NULL or end with a zero byte.
+pub(crate) unsafe fn word_in(text: *const c_char, name: &str) -> Result<Option<String>> {
+    if text.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: said above.
+    let text = unsafe { CStr::from_ptr(text) }.to_str();
+    text.map(|text| Some(text.to_string())).map_err(|_| invalid(format!("option {name} is not UTF-8")))
 }
 
 pub(crate) fn flag_in(flag: i32, name: &str) -> Result<Option<bool>> {

@@ -120,9 +120,8 @@ static void numbers_out_of_range(void) {
     options.busy_timeout_ms = -9;
     REFUSED(KV_INVALID_ARGUMENT, "busy_timeout_ms is -9", kv_open(":memory:", &options, &other, &error));
     options.busy_timeout_ms = 0;
-    options.max_bytes = 1;
-    REFUSED(KV_UNSUPPORTED, "max_bytes", kv_open(":memory:", &options, &other, &error));
-    options.max_bytes = 0;
+    REFUSED(KV_INVALID_ARGUMENT, "3 is no KV_ALARM", kv_alarm_activate(db, 3, 0, &error));
+    REFUSED(KV_INVALID_ARGUMENT, "-1 is no KV_ALARM", kv_alarm_disarm(db, 0, -1, NULL, &error));
     options.user = "root";
     REFUSED(KV_UNSUPPORTED, "user", kv_open(":memory:", &options, &other, &error));
     options.user = NULL;

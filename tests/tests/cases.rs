@@ -235,6 +235,47 @@ fn cluster_can(step: &script::Step) -> bool {
     )
 }
 
+/// Every case, asked of a program on our server.
+fn program_agrees_on_a_cluster(name: &str, command: Result<Vec<String>, String>) {
+    let command = match command {
+        Ok(command) => command,
+        Err(why) => return println!("not run: conformance cases in {name} over our server ({why})"),
+    };
+    let found = differences(
+        |case| !case.wire && !case.not_etcd,
+        |_| {
+            let served = Served::start(name);
+            let address = served.server.address().to_string();
+            let mut program = Program::start(&command, Path::new(&address), true).expect("the driver starts");
+            Box::new(move |line| {
+                let _ = &served;
+                cluster_can(&parsed(line)).then(|| (program.run(&line.step), line.expected.clone()))
+            })
+        },
+    );
+    agree(&format!("{name} over our server"), found);
+}
+
+#[test]
+fn c_on_a_cluster() {
+    program_agrees_on_a_cluster("c", programs::c());
+}
+
+#[test]
+fn python_on_a_cluster() {
+    program_agrees_on_a_cluster("python", programs::python(&[]));
+}
+
+#[test]
+fn python_aio_on_a_cluster() {
+    program_agrees_on_a_cluster("python-aio", programs::python(&["--aio"]));
+}
+
+#[test]
+fn node_on_a_cluster() {
+    program_agrees_on_a_cluster("node", programs::node(&[]));
+}
+
 /// The Rust face on a real etcd, which answers as etcd does but for what the face itself decides.
 #[test]
 fn rust_on_a_cluster() {

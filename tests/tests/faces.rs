@@ -89,6 +89,14 @@ const NOUNS: &[Noun] = &[
         node: "Transaction",
         c_names: &[],
     },
+    Noun {
+        rust: "Server",
+        file: "../../bindings/etcd/src/server/serve.rs",
+        c: "kv_server_",
+        python: "Server",
+        node: "Server",
+        c_names: &[("close", "kv_server_free")],
+    },
     Noun { rust: "Clock", file: "options.rs", c: "kv_clock_", python: "Clock", node: "Clock", c_names: &[] },
 ];
 
@@ -116,8 +124,10 @@ const RUST_ALONE: &[(&str, &str)] = &[
     ("Lease::stop", ""),
     ("Election::proclamation", ""),
     ("Election::claim", ""),
+    ("Election::leader_request", "leader without a wait"),
     ("Leaders::watcher", ""),
     ("Leaders::try_next", "next without a wait"),
+    ("Server::addresses", "other faces listen at one address; a server of several is the program's, kv serve"),
     ("Clock::system", "no clock given"),
     ("Clock::unix_ms", "whoever holds it knows"),
     ("Clock::is_in_hand", ""),
@@ -249,5 +259,25 @@ fn every_exception_is_a_method() {
         let (rust, method) = full.split_once("::").expect("a noun and a method");
         let noun = NOUNS.iter().find(|noun| noun.rust == rust).unwrap_or_else(|| panic!("{full}: no such noun"));
         assert!(rust_methods(noun).contains(method), "{full} is excused but does not exist");
+    }
+}
+
+#[test]
+fn every_face_opens_and_serves() {
+    let c = c_functions();
+    for function in ["open", "serve"] {
+        assert!(c.contains(&format!("kv_{function}")), "include/kv.h has no kv_{function}");
+        for (path, begins) in [
+            ("bindings/etcd/src/lib.rs", ""),
+            ("bindings/python/python/libkv/_libkv.pyi", "def "),
+            ("bindings/python/python/libkv/aio.py", "async def "),
+            ("bindings/node/index.d.ts", "export function "),
+        ] {
+            let lead = format!("{begins}{function}");
+            let named = |line: &str| line.starts_with("pub use") && line.contains(function);
+            let found =
+                read(path).lines().any(|line| if begins.is_empty() { named(line) } else { line.starts_with(&lead) });
+            assert!(found, "{path} has no {function}");
+        }
     }
 }

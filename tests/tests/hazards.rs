@@ -197,7 +197,6 @@ fn options_of_the_environment_must_agree() {
     refused(&store, Options::new().mode(0o640), Code::InvalidArgument, "mode");
     refused(&store, Options::new().allow_network_fs(true), Code::InvalidArgument, "allow_network_fs");
     refused(&store, Options::new().durability(Durability::None), Code::InvalidArgument, "durability none");
-    refused(&store, Options::new().max_bytes(1 << 30), Code::Unsupported, "max_bytes");
     refused(
         &store,
         Options::new().auto_compaction(AutoCompaction::Revisions(5)),

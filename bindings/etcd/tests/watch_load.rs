@@ -262,7 +262,7 @@ fn a_thousand_streams_of_ten_watches() {
         }
         let mut streams = Vec::new();
         // the first ten are not measured: buffers and threads that any server has
-        let mut open = async |streams: &mut Vec<Watches>, many: usize, base: usize| {
+        let open = async |streams: &mut Vec<Watches>, many: usize, base: usize| {
             for n in base..base + many {
                 let mut stream = Watches::open(&channels[n % channels.len()]).await;
                 for id in 1..=WATCHES {

@@ -1,6 +1,7 @@
 // Arguments: their types, and options by name.
 'use strict'
 
+const { fileURLToPath } = require('node:url')
 const { types } = require('node:util')
 
 /** What a value is, for messages. */
@@ -139,10 +140,23 @@ function notDetached(what, buffer) {
   }
 }
 
+/** The path of a file: a string, a Buffer, or a `file:` URL. */
+function path(what, value) {
+  const given = value instanceof URL ? fileURLToPath(value) : bytes(what, value)
+  if (typeof given === 'string' ? given.includes('\0') : given.includes(0)) throw new TypeError(`${what} has a NUL byte`)
+  return given
+}
+
+/** A text that is well-formed UTF-16. */
+function text(what, value) {
+  if (typeof value !== 'string') throw wrong(what, 'a string', value)
+  return bytes(what, value)
+}
+
 /** The same bytes, ours: what the user does to theirs afterwards changes nothing. */
 function owned(what, value) {
   const given = bytes(what, value)
   return typeof given === 'string' ? given : Buffer.from(given)
 }
 
-module.exports = { abortSignal, bytes, described, flag, integer, isBytes, knownOptions, lease, oneOf, owned, ttl, wrong }
+module.exports = { abortSignal, bytes, described, flag, integer, isBytes, knownOptions, lease, oneOf, owned, path, text, ttl, wrong }

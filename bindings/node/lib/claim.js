@@ -97,7 +97,10 @@ class Standing {
 
   observe(waiting, options) {
     flush()
-    return new Leaders(this.#db, waiting, wire.readAnswer(native.claimObserve(this.#number)), options)
+    const opened = options.isRemote
+      ? native.claimObserveLater(this.#number).then(wire.readBuffer)
+      : wire.readAnswer(native.claimObserve(this.#number))
+    return new Leaders(this.#db, waiting, opened, options)
   }
 }
 
@@ -149,10 +152,12 @@ class Lock {
 class Election {
   #standing
   #waiting
+  #remote
 
-  constructor(db, handle, waiting, name, ttlSeconds) {
+  constructor(db, handle, waiting, name, ttlSeconds, isRemote) {
     this.#standing = new Standing(db, handle, name, ttlSeconds)
     this.#waiting = waiting
+    this.#remote = isRemote
   }
 
   async campaign(value, options) {
@@ -176,7 +181,8 @@ class Election {
     const { signal, keepAlive } = knownOptions('observe', options, ['signal', 'keepAlive'])
     abortSignal(signal)
     signal?.throwIfAborted()
-    return this.#standing.observe(this.#waiting, { signal, keepAlive: keepAlive === undefined ? undefined : flag('option keepAlive', keepAlive) })
+    const stays = keepAlive === undefined ? undefined : flag('option keepAlive', keepAlive)
+    return this.#standing.observe(this.#waiting, { signal, keepAlive: stays, isRemote: this.#remote })
   }
 
   async resign() {

@@ -1,14 +1,14 @@
 'use strict'
 
-const { abortSignal, bytes, flag, integer, knownOptions, lease, ttl, wrong } = require('./check.js')
+const { abortSignal, bytes, flag, integer, knownOptions, lease, oneOf, ttl, wrong } = require('./check.js')
 const { asked, later, now, submit } = require('./call.js')
 const { Election, Lock } = require('./claim.js')
-const { invalid } = require('./errors.js')
+const { invalid, unsupported } = require('./errors.js')
 const { Watcher } = require('./follow.js')
 const { Lease } = require('./lease.js')
 const { native, flush, scratch, SCRATCH_BYTES } = require('./native.js')
-const { writeOpening } = require('./open.js')
-const { deleteGiven, isReadOnly, keysGiven, rangeGiven, txnGiven, watchGiven, writePut } = require('./request.js')
+const { renamed, writeOpening } = require('./open.js')
+const { deleteGiven, isReadOnly, keysGiven, putGiven, rangeGiven, txnGiven, watchGiven, writePut } = require('./request.js')
 const { Snapshot } = require('./snapshot.js')
 const { transact } = require('./transact.js')
 const { AsyncWalk, SyncWalk, Walk } = require('./walk.js')
@@ -20,6 +20,9 @@ const dropped = new FinalizationRegistry((handle) => void native.release(handle)
 /** Only `open` makes a Db. */
 const OPENED = Symbol('opened')
 
+/** Reaches the number of a store for `serve`. */
+let handleOf
+
 /** Keys up to this many bytes are surely short enough for the scratch memory. */
 const SHORT = Math.floor(SCRATCH_BYTES / 4)
 
@@ -29,15 +32,42 @@ const SHORT = Math.floor(SCRATCH_BYTES / 4)
  */
 class Db {
   #handle
+  /** A cluster: what an embedded store answers at once waits for it. */
+  #remote
   #closed = false
   #closing
+  /** Watchers of a cluster that it has not confirmed yet. */
+  #opening = new Set()
   /** Watchers that are waited for: they end with the store. */
   #waiting = new Set()
 
   constructor(opened, handle) {
     if (opened !== OPENED) throw new TypeError('a Db is made by libkv.open or libkv.openSync')
     this.#handle = handle
+    this.#remote = native.isRemote(handle)
     dropped.register(this, handle)
+  }
+
+  static {
+    handleOf = (db) => (typeof db === 'object' && db !== null && #handle in db ? db.#handle : undefined)
+  }
+
+  /** Refuses a cluster, for a call that does not wait. */
+  #here(call, instead) {
+    if (this.#remote) throw unsupported(call, instead)
+  }
+
+  /** Asks what was written: at once, or, of a cluster, on the pool. */
+  #ask() {
+    return this.#remote ? later(native.callLater, this.#handle) : now(native.call, this.#handle)
+  }
+
+  /**
+   * Does what writes to the store; to a cluster only once the watchers that were made before are there,
+   * so that they see it, as they would of an embedded store.
+   */
+  #after(write) {
+    return this.#opening.size === 0 ? write() : Promise.all(this.#opening).then(() => this.#after(write))
   }
 
   get closed() {
@@ -48,11 +78,18 @@ class Db {
   // be long goes to the pool, so that the loop is never held.
 
   async get(key, options) {
-    return this.#get(key, options)
+    return this.#remote ? this.#getLater(key, options) : this.#get(key, options)
   }
 
   getSync(key, options) {
+    this.#here('getSync', 'get')
     return this.#get(key, options)
+  }
+
+  async #getLater(key, options) {
+    const revision = integer('option revision', knownOptions('get', options, ['revision']).revision, 0)
+    wire.request(wire.POSTED, 'range', rangeGiven('get', bytes('the key', key), { revision: Math.max(0, revision) }))
+    return (await submit(this.#handle)).kvs[0]
   }
 
   #get(key, options) {
@@ -69,6 +106,7 @@ class Db {
   }
 
   getInto(key, buffer) {
+    this.#here('getInto', 'get')
     if (!ArrayBuffer.isView(buffer)) throw wrong('the buffer', 'a Buffer or Uint8Array', buffer)
     const given = bytes('the key', key)
     if (given.length < SHORT) {
@@ -91,11 +129,16 @@ class Db {
 
   async range(range, options) {
     const request = rangeGiven('range', range, options)
+    if (this.#remote) {
+      wire.request(wire.POSTED, 'range', request)
+      return submit(this.#handle)
+    }
     wire.request(wire.NOW, 'range', request)
     return request.range.how === 0 ? now(native.call, this.#handle) : later(native.callLater, this.#handle)
   }
 
   rangeSync(range, options) {
+    this.#here('rangeSync', 'range')
     wire.request(wire.NOW, 'range', rangeGiven('range', range, options))
     return now(native.call, this.#handle)
   }
@@ -105,6 +148,7 @@ class Db {
   }
 
   scanSync(range, options) {
+    this.#here('scanSync', 'the steps of scan')
     return new SyncWalk(this.#scan(range, options))
   }
 
@@ -120,24 +164,35 @@ class Db {
   // not an async function, which would make two more promises for each put
   put(key, value, options) {
     try {
+      if (this.#opening.size > 0) {
+        const request = putGiven('put', key, value, options)
+        return this.#after(() => this.#submit('put', request))
+      }
       return submit(this.#handle, writePut(wire.POSTED, 'put', key, value, options))
     } catch (error) {
       return Promise.reject(error)
     }
   }
 
+  /** Submits a request with the signal among its members. */
+  #submit(kind, request) {
+    wire.request(wire.POSTED, kind, request)
+    return submit(this.#handle, request.signal)
+  }
+
   putSync(key, value, options) {
+    this.#here('putSync', 'put')
     noSignal('putSync', writePut(wire.NOW, 'putSync', key, value, options))
     return now(native.call, this.#handle)
   }
 
   async delete(range, options) {
     const request = deleteGiven('delete', range, options)
-    wire.request(wire.POSTED, 'delete', request)
-    return submit(this.#handle, request.signal)
+    return this.#after(() => this.#submit('delete', request))
   }
 
   deleteSync(range, options) {
+    this.#here('deleteSync', 'delete')
     const request = deleteGiven('deleteSync', range, options)
     noSignal('deleteSync', request.signal)
     wire.request(wire.NOW, 'delete', request)
@@ -146,15 +201,15 @@ class Db {
 
   async txn(txn, options) {
     const request = txnGiven('txn', txn, options)
-    if (isReadOnly(request)) {
+    if (isReadOnly(request) && !this.#remote) {
       wire.request(wire.NOW, 'txn', request)
       return later(native.callLater, this.#handle)
     }
-    wire.request(wire.POSTED, 'txn', request)
-    return submit(this.#handle, request.signal)
+    return this.#after(() => this.#submit('txn', request))
   }
 
   txnSync(txn, options) {
+    this.#here('txnSync', 'txn')
     const request = txnGiven('txnSync', txn, options)
     noSignal('txnSync', request.signal)
     wire.request(wire.NOW, 'txn', request)
@@ -162,7 +217,7 @@ class Db {
   }
 
   async transact(body, options) {
-    return transact(this.#handle, body, options)
+    return this.#after(() => transact(this.#handle, this.#remote, body, options))
   }
 
   async compact(revision, options) {
@@ -173,6 +228,7 @@ class Db {
   }
 
   compactSync(revision, options) {
+    this.#here('compactSync', 'compact')
     this.#writeCompact(wire.NOW, revision, knownOptions('compactSync', options, ['physical']).physical)
     return now(native.call, this.#handle)
   }
@@ -194,10 +250,10 @@ class Db {
     return this.#snapshot(integer('the revision', revision))
   }
 
-  #snapshot(revision) {
+  async #snapshot(revision) {
     wire.begin(wire.KIND.snapshot)
     wire.f64(revision)
-    return new Snapshot(this, now(native.call, this.#handle))
+    return new Snapshot(this, await this.#ask())
   }
 
   async history(key, options) {
@@ -232,7 +288,7 @@ class Db {
     const unixMs = integer('the time', Number.isFinite(ms) ? Math.trunc(ms) : ms)
     wire.begin(wire.KIND.revisionAt)
     wire.f64(unixMs)
-    return now(native.call, this.#handle)
+    return this.#ask()
   }
 
   // --- What is written from now on
@@ -240,7 +296,14 @@ class Db {
   watch(range, options) {
     const { signal, keepAlive, ...watch } = watchGiven(range, options)
     signal?.throwIfAborted()
-    return new Watcher(this, this.#handle, this.#waiting, watch, { signal, keepAlive })
+    const how = { signal, keepAlive, isRemote: this.#remote, opening: (opened) => this.#expect(opened) }
+    return new Watcher(this, this.#handle, this.#waiting, watch, how)
+  }
+
+  /** Holds writes back until a watcher is there. */
+  #expect(opened) {
+    this.#opening.add(opened)
+    void opened.then(() => this.#opening.delete(opened))
   }
 
   // --- Leases, and what is made of them
@@ -249,26 +312,30 @@ class Db {
     const { id, signal } = knownOptions('leaseGrant', options, ['id', 'signal'])
     abortSignal(signal)
     const [seconds, wanted] = [ttl(ttlSeconds), lease('option id', id)]
-    wire.POSTED(wire.KIND.leaseGrant)
-    wire.f64(seconds)
-    wire.i64(wanted)
-    return submit(this.#handle, signal)
+    return this.#after(() => {
+      wire.POSTED(wire.KIND.leaseGrant)
+      wire.f64(seconds)
+      wire.i64(wanted)
+      return submit(this.#handle, signal)
+    })
   }
 
   async leaseRevoke(id, options) {
     const { signal } = knownOptions('leaseRevoke', options, ['signal'])
     abortSignal(signal)
     const which = leaseId(id)
-    wire.POSTED(wire.KIND.leaseRevoke)
-    wire.i64(which)
-    return submit(this.#handle, signal)
+    return this.#after(() => {
+      wire.POSTED(wire.KIND.leaseRevoke)
+      wire.i64(which)
+      return submit(this.#handle, signal)
+    })
   }
 
   async leaseKeepAlive(id) {
     const which = leaseId(id)
     wire.begin(wire.KIND.leaseKeepAlive)
     wire.i64(which)
-    return now(native.call, this.#handle)
+    return this.#ask()
   }
 
   async leaseTimeToLive(id, options) {
@@ -277,7 +344,7 @@ class Db {
     wire.begin(wire.KIND.leaseTimeToLive)
     wire.u8(keys ? 1 : 0)
     wire.i64(which)
-    return keys ? later(native.callLater, this.#handle) : now(native.call, this.#handle)
+    return keys ? later(native.callLater, this.#handle) : this.#ask()
   }
 
   async leaseList() {
@@ -299,10 +366,34 @@ class Db {
   }
 
   election(name, ttlSeconds) {
-    return new Election(this, this.#handle, this.#waiting, name, ttlSeconds)
+    return new Election(this, this.#handle, this.#waiting, name, ttlSeconds, this.#remote)
   }
 
   // --- The store itself
+
+  async alarmList() {
+    wire.begin(wire.KIND.alarmList)
+    return later(native.callLater, this.#handle)
+  }
+
+  async alarmActivate(kind, options) {
+    const { member } = knownOptions('alarmActivate', options, ['member'])
+    if (kind === undefined) throw wrong('the kind', 'nospace or corrupt', kind)
+    const [which, whose] = [oneOf('the kind', kind, wire.ALARM_KINDS), memberId(member)]
+    wire.begin(wire.KIND.alarmActivate)
+    wire.u8(which)
+    wire.i64(whose)
+    return later(native.callLater, this.#handle)
+  }
+
+  async alarmDisarm(options) {
+    const { member, kind } = knownOptions('alarmDisarm', options, ['member', 'kind'])
+    const [which, whose] = [oneOf('option kind', kind, wire.ALARM_KINDS), memberId(member)]
+    wire.begin(wire.KIND.alarmDisarm)
+    wire.u8(which)
+    wire.i64(whose)
+    return later(native.callLater, this.#handle)
+  }
 
   async status() {
     wire.begin(wire.KIND.status)
@@ -310,6 +401,7 @@ class Db {
   }
 
   statusSync() {
+    this.#here('statusSync', 'status')
     wire.begin(wire.KIND.status)
     return now(native.call, this.#handle)
   }
@@ -326,6 +418,11 @@ class Db {
   }
 
   closeSync() {
+    this.#here('closeSync', 'close')
+    this.#closeNow()
+  }
+
+  #closeNow() {
     this.#end()
     wire.readAnswer(native.close(this.#handle))
   }
@@ -337,12 +434,20 @@ class Db {
   }
 
   [Symbol.dispose]() {
-    this.closeSync()
+    // a cluster has nothing to wait for here
+    this.#closeNow()
   }
 
   async [Symbol.asyncDispose]() {
     await this.close()
   }
+}
+
+/** A member, as 64 bits that count as signed. */
+function memberId(member = 0n) {
+  if (typeof member !== 'bigint') throw wrong('option member', 'a bigint', member)
+  if (BigInt.asUintN(64, member) !== member) throw new RangeError(`option member must be 0n to 2n ** 64n - 1n, not ${member}n`)
+  return BigInt.asIntN(64, member)
 }
 
 /** The id of a lease, which must be given. */
@@ -358,13 +463,21 @@ function noSignal(call, signal) {
 /** Opens a store, or makes it. */
 async function open(target, options) {
   writeOpening(target, options)
-  return new Db(OPENED, await later((_, len, large) => native.openStoreLater(len, large)))
+  try {
+    return new Db(OPENED, await later((_, len, large) => native.openStoreLater(len, large)))
+  } catch (error) {
+    throw renamed(error)
+  }
 }
 
 /** The same, before it returns. */
 function openSync(target, options) {
   writeOpening(target, options)
-  return new Db(OPENED, now((_, len, large) => native.openStore(len, large)))
+  try {
+    return new Db(OPENED, now((_, len, large) => native.openStore(len, large)))
+  } catch (error) {
+    throw renamed(error)
+  }
 }
 
-module.exports = { Db, open, openSync }
+module.exports = { Db, dbHandle: (db) => handleOf(db), open, openSync }

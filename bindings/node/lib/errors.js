@@ -23,4 +23,7 @@ const closed = (what = "the store's handle") => new KvError('CLOSED', `${what} i
 
 const invalid = (message, revision) => new KvError('INVALID_ARGUMENT', message, revision)
 
-module.exports = { KvError, closed, invalid }
+/** What a call that does not wait answers on a cluster. */
+const unsupported = (call, instead) => new KvError('UNSUPPORTED', `${call} does not wait, and this is a cluster: await ${instead} instead`)
+
+module.exports = { KvError, closed, invalid, unsupported }

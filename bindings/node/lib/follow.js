@@ -3,14 +3,14 @@
 'use strict'
 
 const { integer, knownOptions } = require('./check.js')
-const { now, unwatch, watch } = require('./call.js')
+const { later, now, unwatch, watch } = require('./call.js')
 const { KvError, closed, invalid } = require('./errors.js')
 const { native, expect, forget, ignore, refer } = require('./native.js')
 const { begin, f64, keyRange, readAnswer, readBuffer, u8 } = require('./wire.js')
 
 function end({ number, signal, onAbort }) {
   if (signal) unwatch(signal, onAbort)
-  native.release(number)
+  if (number !== undefined) native.release(number)
 }
 
 /** Ends what was dropped without being closed. */
@@ -18,6 +18,8 @@ const dropped = new FinalizationRegistry(end)
 
 /** A timer of Node takes no more. */
 const TIMER_MS_MAX = 2 ** 31 - 1
+
+const timerMs = (until) => Math.min(Math.max(0, until - performance.now()), TIMER_MS_MAX)
 
 const DONE = Object.freeze({ value: undefined, done: true })
 
@@ -27,7 +29,12 @@ const DONE = Object.freeze({ value: undefined, done: true })
  */
 class Follower {
   #db
+  /** What the native part knows it by; undefined while a cluster has not confirmed it. */
   #number
+  /** Resolves once it has, or has refused. */
+  #opening
+  /** Each look at what there is may wait for the network. */
+  #far
   #waiting
   /** Whether the process stays while it is waited for; undefined: in a `for await`, or for a time. */
   #keepAlive
@@ -47,24 +54,49 @@ class Follower {
   #wait
   /** What every step answers once it is over. */
   #over
-  #signal
-  #onAbort
+  /** What its end needs, also when it is dropped. */
+  #held = { number: undefined, signal: undefined, onAbort: undefined }
 
-  constructor(db, waiting, number, { signal, keepAlive }) {
+  /** `opened` is its number, or a promise of it. */
+  constructor(db, waiting, opened, { signal, keepAlive, far = false }, startRevision = 0) {
     this.#db = db
     this.#waiting = waiting
-    this.#number = number
     this.#keepAlive = keepAlive
+    this.#far = far
+    this.#resume = startRevision
     if (signal) this.#endWith(signal)
-    dropped.register(this, { number, signal, onAbort: this.#onAbort }, this)
+    if (typeof opened === 'number') this.#has(opened)
+    else this.#opening = opened.then((number) => this.#has(number), (error) => this.#refused(error))
+    dropped.register(this, this.#held, this)
+  }
+
+  /** Resolves once it is there, or is not going to be; undefined if it is. */
+  get opening() {
+    return this.#opening
+  }
+
+  #has(number) {
+    this.#opening = undefined
+    if (this.#over) {
+      native.release(number)
+    } else {
+      this.#number = this.#held.number = number
+    }
+  }
+
+  #refused(error) {
+    this.#opening = undefined
+    this.#end(() => {
+      throw error
+    })
   }
 
   /** The signal ends it, and does not keep what nobody else refers to. */
   #endWith(signal) {
     const weak = new WeakRef(this)
-    this.#signal = signal
-    this.#onAbort = () => weak.deref()?.abort(signal.reason)
-    watch(signal, this.#onAbort)
+    const onAbort = () => weak.deref()?.abort(signal.reason)
+    Object.assign(this.#held, { signal, onAbort })
+    watch(signal, onAbort)
   }
 
   /** Steps asked for at once are taken one after the other. */
@@ -81,8 +113,9 @@ class Follower {
     for (;;) {
       if (this.#isClosed()) return DONE
       if (this.#at < this.#page.length) return { value: this.#page[this.#at++], done: false }
-      if (!this.#drained) await this.#read()
+      if (this.#number !== undefined && !this.#drained) await this.#read()
       else if (until !== undefined && performance.now() >= until) return { value: undefined, done: false }
+      else if (this.#opening) await this.#opened(until)
       else await this.#word(until, this.#keepAlive ?? (inLoop || until !== undefined))
     }
   }
@@ -95,7 +128,7 @@ class Follower {
   }
 
   async #read() {
-    if (this.#near) {
+    if (this.#near && !this.#far) {
       this.#near = false
       this.#took(readAnswer(native.followPage(this.#number, false)))
       return
@@ -114,6 +147,22 @@ class Follower {
     this.#page = items
     this.#at = 0
     this.#drained = last
+  }
+
+  /** Waits until it is there, it is over, or the time is. */
+  #opened(until) {
+    return new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer)
+        this.#waiting.delete(end)
+        this.#wait = undefined
+        resolve()
+      }
+      const timer = until === undefined ? undefined : setTimeout(end, timerMs(until))
+      this.#wait = { id: undefined, timer, end }
+      this.#waiting.add(end)
+      void this.#opening.then(end)
+    })
   }
 
   /** Waits until there may be something, it is over, or the time is. */
@@ -139,7 +188,7 @@ class Follower {
         }
         ended()
       }
-      const timer = until === undefined ? undefined : setTimeout(end, Math.min(Math.max(0, until - performance.now()), TIMER_MS_MAX))
+      const timer = until === undefined ? undefined : setTimeout(end, timerMs(until))
       if (!holds) timer?.unref()
       this.#wait = { id, timer, end }
       this.#waiting.add(end)
@@ -151,13 +200,14 @@ class Follower {
   tryNext() {
     if (this.#steps > 0) throw invalid('the watcher is being read: one reads at a time')
     if (this.#isClosed()) throw closed('the watcher')
+    if (this.#number === undefined) return undefined
     if (this.#at >= this.#page.length) this.#took(readAnswer(native.followPage(this.#number, true)))
     return this.#page[this.#at++]
   }
 
   /** The revision to go on from. */
   resume() {
-    if (this.#over || this.#reading) return this.#resume
+    if (this.#over || this.#reading || this.#number === undefined) return this.#resume
     const next = this.#page[this.#at]
     if (next === undefined) return readAnswer(native.followResume(this.#number))
     // a batch without events says that all up to its revision was seen
@@ -168,6 +218,8 @@ class Follower {
   refer(keepAlive) {
     this.#keepAlive = keepAlive
     if (!this.#wait) return
+    // the pool keeps the process anyway
+    if (this.#wait.id === undefined) return
     refer(this.#wait.id, keepAlive)
     if (keepAlive) this.#wait.timer?.ref()
     else this.#wait.timer?.unref()
@@ -197,7 +249,8 @@ class Follower {
     this.#page = []
     this.#at = 0
     dropped.unregister(this)
-    end({ number: this.#number, signal: this.#signal, onAbort: this.#onAbort })
+    end(this.#held)
+    this.#number = undefined
   }
 }
 
@@ -278,9 +331,12 @@ class Watcher extends Followed {
     u8(prevKv | (noPut << 1) | (noDelete << 2) | (progress << 3))
     f64(startRevision)
     keyRange(range)
-    const follower = new Follower(db, waiting, now(native.watch, handle), options)
+    const { isRemote, opening, ...how } = options
+    const opened = isRemote ? later(native.watchLater, handle) : now(native.watch, handle)
+    const follower = new Follower(db, waiting, opened, how, startRevision)
     super(follower)
     this.#follower = follower
+    if (isRemote) opening(follower.opening)
   }
 
   tryNext() {
@@ -298,8 +354,8 @@ class Watcher extends Followed {
 
 /** The leaders of an election, one after the other: each step is the leader's pair. */
 class Leaders extends Followed {
-  constructor(db, waiting, number, options) {
-    super(new Follower(db, waiting, number, options))
+  constructor(db, waiting, opened, { isRemote, ...options }) {
+    super(new Follower(db, waiting, opened, { ...options, far: isRemote }))
   }
 }
 

@@ -3,7 +3,7 @@
 
 const { fileURLToPath } = require('node:url')
 
-const { bytes, flag, integer, isBytes, knownOptions, oneOf, wrong } = require('./check.js')
+const { bytes, flag, integer, isBytes, knownOptions, oneOf, path, text, wrong } = require('./check.js')
 const { clockHandle } = require('./clock.js')
 const { KvError, invalid } = require('./errors.js')
 const { DURABILITIES } = require('./request.js')
@@ -13,8 +13,7 @@ const wire = require('./wire.js')
 const OPTIONS = [
   'create', 'readOnly', 'durability', 'busyTimeoutMs', 'maxBytes', 'maxRequestBytes', 'maxTxnOps', 'limits',
   'leaseTtlMinSeconds', 'autoCompaction', 'maxReaders', 'mode', 'clock', 'allowNetworkFs',
-]
-const OF_A_CLUSTER = [
+  // of a cluster
   'tlsCa', 'tlsCert', 'tlsKey', 'tlsServerName', 'user', 'password', 'connectTimeoutMs', 'requestTimeoutMs', 'keepAliveMs',
 ]
 
@@ -47,25 +46,21 @@ function clockOption(given) {
   return handle
 }
 
-function busyTimeout(ms) {
-  return ms === Infinity ? ms : integer('option busyTimeoutMs', ms, undefined, 0)
-}
+/** Milliseconds; Infinity is for ever. */
+const wait = (what, ms) => (ms === Infinity ? ms : integer(what, ms, undefined, 0))
 
 /** Every option checked; what is left out stays undefined. */
 function checked(given) {
-  const options = { ...knownOptions('open', given, [...OPTIONS, ...OF_A_CLUSTER]) }
-  const cluster = OF_A_CLUSTER.find((name) => options[name] !== undefined)
-  if (cluster) {
-    throw new KvError('UNSUPPORTED', `option ${cluster} belongs to a cluster, which this build cannot open`)
-  }
+  const options = { ...knownOptions('open', given, OPTIONS) }
   const perhaps = (name, check) => (options[name] === undefined ? undefined : check(options[name]))
+  const named = (name, check) => perhaps(name, (value) => check(`option ${name}`, value))
   const number = (name, max) => perhaps(name, (n) => integer(`option ${name}`, n, undefined, 0, max))
   const yesNo = (name) => perhaps(name, (value) => flag(`option ${name}`, value))
   return {
     create: yesNo('create'),
     readOnly: yesNo('readOnly'),
     durability: oneOf('option durability', options.durability, DURABILITIES),
-    busyTimeoutMs: perhaps('busyTimeoutMs', busyTimeout),
+    busyTimeoutMs: named('busyTimeoutMs', wait),
     maxBytes: number('maxBytes'),
     maxRequestBytes: number('maxRequestBytes'),
     maxTxnOps: number('maxTxnOps'),
@@ -76,6 +71,15 @@ function checked(given) {
     mode: number('mode', 0o7777),
     clock: perhaps('clock', clockOption),
     allowNetworkFs: yesNo('allowNetworkFs'),
+    tlsCa: named('tlsCa', path),
+    tlsCert: named('tlsCert', path),
+    tlsKey: named('tlsKey', path),
+    tlsServerName: named('tlsServerName', text),
+    user: named('user', text),
+    password: named('password', text),
+    connectTimeoutMs: named('connectTimeoutMs', wait),
+    requestTimeoutMs: named('requestTimeoutMs', wait),
+    keepAliveMs: named('keepAliveMs', wait),
   }
 }
 
@@ -83,7 +87,8 @@ function writeOption(value) {
   if (value === undefined) return wire.u8(0)
   wire.u8(1)
   if (typeof value === 'boolean') wire.u8(value ? 1 : 0)
-  else wire.f64(value)
+  else if (typeof value === 'number') wire.f64(value)
+  else wire.bytes(value)
 }
 
 /** Writes what `open` was given. */
@@ -110,4 +115,12 @@ function writeOpening(target, options) {
   }
 }
 
-module.exports = { OPTIONS, writeOpening }
+/** A refusal that names an option, with the name that it has here: `option tls_ca` is `option tlsCa`. */
+function renamed(error) {
+  if (!(error instanceof KvError) || error.code !== 'INVALID_ARGUMENT') return error
+  const camel = (name) => name.replace(/_(.)/g, (_, letter) => letter.toUpperCase())
+  error.message = error.message.replace(/\boption ([a-z_]+)/g, (_, name) => `option ${camel(name)}`)
+  return error
+}
+
+module.exports = { OPTIONS, renamed, writeOpening, writeOption }

@@ -197,6 +197,13 @@ function writePut(where, call, key, value, options) {
   writeBytes(v)
 }
 
+/** What `db.put` was given, as a Put's members with an abort signal. */
+function putGiven(call, key, value, options) {
+  if (kindOf(key) === 'put') return { ...key, signal: abortSignal(knownOptions(call, value, ['signal']).signal) }
+  const { signal, ...rest } = knownOptions(call, options, [...PUT_OPTIONS, 'signal'])
+  return { ...putMembers(key, value, rest), signal: abortSignal(signal) }
+}
+
 const signalled = (names) => [...names, 'signal']
 
 /** What `db.delete` was given, as a Delete's members with an abort signal. */
@@ -247,5 +254,5 @@ const isReadOnly = ({ success, failure }) => [...success, ...failure].every((op)
 
 module.exports = {
   Put, Range, Delete, Txn, Compare, KIND, DURABILITIES,
-  deleteGiven, isReadOnly, keysGiven, rangeGiven, txnGiven, watchGiven, writePut,
+  deleteGiven, isReadOnly, keysGiven, putGiven, rangeGiven, txnGiven, watchGiven, writePut,
 }

@@ -22,7 +22,7 @@ class Snapshot {
   }
 
   async get(key) {
-    return this.#db.getSync(key, { revision: this.#revision })
+    return this.#db.get(key, { revision: this.#revision })
   }
 
   getSync(key) {

@@ -16,9 +16,12 @@ const MAX_RETRIES = 64
 /** What a body reads and writes through; of use until the body has ended. */
 class Transaction {
   #attempt
+  /** Asks for what was written: at once, or, of a cluster, on the pool. */
+  #ask
 
-  constructor(attempt) {
+  constructor(attempt, isRemote) {
     this.#attempt = attempt
+    this.#ask = isRemote ? (handle) => later(native.attemptCallLater, handle) : (handle) => now(native.attemptCall, handle)
   }
 
   /** Ends its use; the attempt lives on. */
@@ -33,10 +36,11 @@ class Transaction {
 
   async get(key) {
     const given = bytes('the key', key)
+    const handle = this.#handle()
     wire.begin(wire.KIND.get)
     wire.f64(0)
     wire.bytes(given)
-    return now(native.attemptCall, this.#handle())
+    return this.#ask(handle)
   }
 
   async range(range, options) {
@@ -48,8 +52,9 @@ class Transaction {
 
   async put(key, value, options) {
     const request = Put(key, value, knownOptions('put in transact', options, ['lease']))
+    const handle = this.#handle()
     wire.request(wire.NOW, 'put', request)
-    now(native.attemptCall, this.#handle())
+    await this.#ask(handle)
   }
 
   async delete(range) {
@@ -61,8 +66,8 @@ class Transaction {
 }
 
 /** One try: what the body answered, or that somebody was faster. */
-async function tried(attempt, body, signal) {
-  const transaction = new Transaction(attempt)
+async function tried(attempt, body, { isRemote, signal }) {
+  const transaction = new Transaction(attempt, isRemote)
   let value
   try {
     value = await body(transaction)
@@ -77,7 +82,7 @@ async function tried(attempt, body, signal) {
   return { succeeded, value }
 }
 
-async function transact(db, body, options) {
+async function transact(db, isRemote, body, options) {
   if (typeof body !== 'function') throw wrong('the body of transact', 'a function', body)
   const given = knownOptions('transact', options, ['maxRetries', 'signal'])
   const endless = given.maxRetries === null || given.maxRetries === Infinity
@@ -87,7 +92,7 @@ async function transact(db, body, options) {
   try {
     for (;;) {
       signal?.throwIfAborted()
-      const { succeeded, value } = await tried(attempt, body, signal)
+      const { succeeded, value } = await tried(attempt, body, { isRemote, signal })
       if (succeeded) return value
       const ms = wire.readAnswer(native.attemptAgain(attempt))
       await wait(ms, undefined, { signal }).catch(() => {})

@@ -4,10 +4,12 @@
 const { KvError } = require('./errors.js')
 const { native, flush, mail, scratch, view: scratchView, SCRATCH_BYTES } = require('./native.js')
 
-const KIND = { get: 0, range: 1, put: 2, delete: 3, txn: 4, compact: 5, history: 6, status: 7, check: 8, snapshot: 9, scan: 10, changes: 11, diff: 12, leaseGrant: 13, leaseRevoke: 14, leaseKeepAlive: 15, leaseTimeToLive: 16, leaseList: 17, revisionAt: 18 }
+const KIND = { get: 0, range: 1, put: 2, delete: 3, txn: 4, compact: 5, history: 6, status: 7, check: 8, snapshot: 9, scan: 10, changes: 11, diff: 12, leaseGrant: 13, leaseRevoke: 14, leaseKeepAlive: 15, leaseTimeToLive: 16, leaseList: 17, revisionAt: 18, alarmList: 19, alarmActivate: 20, alarmDisarm: 21 }
 /** Where a request keeps its kind, see request.js. */
 const KIND_OF = Symbol.for('libkv.kind')
-const ANSWER = { error: 0, none: 1, pair: 2, put: 3, range: 4, delete: 5, txn: 6, compact: 7, status: 8, check: 9, events: 10, changes: 11, pairs: 12, number: 13, batches: 14, leaseGrant: 15, leaseRevoke: 16, leaseKeepAlive: 17, leaseTimeToLive: 18, leases: 19, lease: 20, claim: 21 }
+/** Kinds of alarms by their number; none is 0. */
+const ALARM_KINDS = [null, 'nospace', 'corrupt']
+const ANSWER = { error: 0, none: 1, pair: 2, put: 3, range: 4, delete: 5, txn: 6, compact: 7, status: 8, check: 9, events: 10, changes: 11, pairs: 12, number: 13, batches: 14, leaseGrant: 15, leaseRevoke: 16, leaseKeepAlive: 17, leaseTimeToLive: 18, leases: 19, lease: 20, claim: 21, alarms: 22, server: 23 }
 
 // --- Writing. One request at a time, from `begin` to the call: nothing of the user's runs between.
 
@@ -314,7 +316,7 @@ function event() {
 
 const STATUS_NUMBERS = [
   'revision', 'compactedRevision', 'keys', 'bytesOnDisk', 'bytesInUse', 'readers', 'watchers', 'leases',
-  'formatVersion', 'writerPid', 'writerHeldMs', 'oldestReader',
+  'formatVersion', 'writerPid', 'writerHeldMs', 'oldestReader', 'maxBytes',
 ]
 
 function status() {
@@ -373,7 +375,9 @@ READ[ANSWER.leaseTimeToLive] = () => ({
   keys: list(() => copied(count())),
 })
 READ[ANSWER.leases] = () => list(id)
+READ[ANSWER.alarms] = () => list(() => ({ kind: ALARM_KINDS[from[pos++]], member: BigInt.asUintN(64, id()) }))
 READ[ANSWER.lease] = () => ({ handle: number(), id: id(), ttlSeconds: number() })
+READ[ANSWER.server] = () => ({ number: number(), address: text() })
 READ[ANSWER.claim] = () => ({ isHeld: readFlag(), revision: number(), key: copied(count()) })
 
 function answer() {
@@ -398,4 +402,4 @@ const readBuffer = (buffer) => readAt(buffer, new DataView(buffer.buffer, buffer
 /** Reads the answer that a call has left, given its length. */
 const readAnswer = (len) => (len > SCRATCH_BYTES ? readBuffer(native.take()) : readAt(scratch, scratchView, 0))
 
-module.exports = { NOW, POSTED, begin, post, bytes, copy, f64, i64, keyRange, large, length, members, readAnswer, readAt, readBuffer, request, room, sent, u8, KIND, STATUS_NUMBERS }
+module.exports = { ALARM_KINDS, NOW, POSTED, begin, post, bytes, copy, f64, i64, keyRange, large, length, members, readAnswer, readAt, readBuffer, request, room, sent, u8, KIND, STATUS_NUMBERS }

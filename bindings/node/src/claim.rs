@@ -8,14 +8,15 @@
 
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Wake, Waker};
+use std::thread;
 use std::time::Duration;
 
-use libkv::{Answer, Claim, ClaimStep, Code, Db, Election, Error, Request, Result, Revoke, Watch, Watcher};
+use libkv::{Answer, Claim, ClaimStep, Code, Db, Election, Error, KeyValue, Request, Result, Revoke, Watch, Watcher};
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
 use crate::follow::Following;
-use crate::job::{Later, later};
+use crate::job::{Later, later, made_later};
 use crate::lease::revoked;
 use crate::mailbox::{Mail, Mailbox};
 use crate::state::{Handle, State, guarded, with_state};
@@ -24,6 +25,8 @@ use crate::{lock, request};
 /// A lock or an election: a lock is one that proclaims nothing.
 pub struct Standing {
     db: Db,
+    name: Vec<u8>,
+    ttl_seconds: i64,
     place: Mutex<Place>,
 }
 
@@ -66,6 +69,10 @@ enum Came {
     Left(Result<Answer>),
     /// An answer that the claim asked for.
     Answer(Result<Answer>),
+    /// Who has the name, before it is only tried.
+    First(Result<Answer>),
+    /// Who has the name, now that its time is over.
+    Holder(Result<Answer>),
     /// Time to look again: what it watched is gone, or its lease.
     Woken,
     /// Time to look again: there was nothing to watch.
@@ -76,6 +83,8 @@ enum Came {
 enum Next {
     Nothing,
     Run(Request),
+    /// Asks who has the name, for what follows.
+    Ask(Request, fn(Result<Answer>) -> Came),
     Leave(Revoke),
     Watch(Watch),
     /// A lease came that nobody wants any more.
@@ -99,6 +108,8 @@ impl Place {
         }
         let step = match came {
             Came::Begun => return self.begin(),
+            Came::First(answer) => return self.begin_after(answer),
+            Came::Holder(answer) => return self.end_after(answer),
             Came::Left(answer) => revoked(answer).and_then(|()| self.claim().step(None)),
             Came::Answer(answer) => answer.and_then(|answer| self.claim().step(Some(answer))),
             Came::Look => self.claim().step(None),
@@ -117,12 +128,22 @@ impl Place {
         if self.claim().is_held() {
             return self.end(Ok(true), false);
         }
-        let only_try = self.wait.as_ref().is_some_and(|wait| wait.only_try);
-        match if only_try { self.election.leader() } else { Ok(None) } {
-            Ok(Some(_)) => return self.end(Ok(false), false),
-            Err(error) => return self.end(Err(error), false),
-            Ok(None) => {}
+        match self.wait.as_ref().is_some_and(|wait| wait.only_try) {
+            true => Next::Ask(self.election.leader_request().into(), Came::First),
+            false => self.enter(),
         }
+    }
+
+    /// It is only tried: somebody who has the name already is answer enough.
+    fn begin_after(&mut self, first: Result<Answer>) -> Next {
+        match first.and_then(pair) {
+            Ok(Some(_)) => self.end(Ok(false), false),
+            Err(error) => self.end(Err(error), false),
+            Ok(None) => self.enter(),
+        }
+    }
+
+    fn enter(&mut self) -> Next {
         match self.claim().leave() {
             Some(revoke) => Next::Leave(revoke),
             None => {
@@ -142,15 +163,18 @@ impl Place {
         }
     }
 
-    /// It waited in vain.
+    /// It waited in vain: for whom, is asked before that is told.
     fn time_out(&mut self) -> Next {
-        let Some(wait) = &self.wait else { return Next::Nothing };
-        if wait.only_try {
-            return self.end(Ok(false), true);
+        match self.wait.as_ref().map(|wait| wait.only_try) {
+            None => Next::Nothing,
+            Some(true) => self.end(Ok(false), true),
+            Some(false) => Next::Ask(self.election.leader_request().into(), Came::Holder),
         }
-        let patience = wait.patience.unwrap_or_default();
-        let holder = self.election.leader().unwrap_or_default();
-        let error = self.claim().timed_out(patience, holder);
+    }
+
+    fn end_after(&mut self, holder: Result<Answer>) -> Next {
+        let patience = self.wait.as_ref().and_then(|wait| wait.patience).unwrap_or_default();
+        let error = self.claim().timed_out(patience, holder.and_then(pair).unwrap_or_default());
         self.end(Err(error), true)
     }
 
@@ -166,6 +190,14 @@ impl Place {
     }
 }
 
+/// The only pair of an answer.
+fn pair(answer: Answer) -> Result<Option<KeyValue>> {
+    match answer {
+        Answer::Range(answer) => Ok(answer.kvs.into_iter().next()),
+        _ => Err(Error::new(Code::Internal, "a range was answered as something else")),
+    }
+}
+
 /// Goes on with what came.
 fn go(standing: &Arc<Standing>, turn: u64, came: Came) {
     let mut gone = None;
@@ -178,7 +210,17 @@ fn act(standing: &Arc<Standing>, turn: u64, next: Next) {
     match next {
         Next::Nothing => {}
         Next::Run(request) => submit(standing, turn, request, Came::Answer),
+        Next::Ask(request, came) => submit(standing, turn, request, came),
         Next::Leave(revoke) => submit(standing, turn, revoke.into(), Came::Left),
+        Next::Watch(watch) if standing.db.is_remote() => {
+            // a cluster may let its answer wait, and this may be a thread that must not
+            let this = standing.clone();
+            let stand = move || stand_behind(&this, turn, watch);
+            if let Err(error) = thread::Builder::new().name("libkv line".into()).spawn(stand) {
+                let message = format!("no thread to stand in line with: {error}");
+                go(standing, turn, Came::Answer(Err(Error::new(Code::Io, message).with_source(error))));
+            }
+        }
         Next::Watch(watch) => stand_behind(standing, turn, watch),
         Next::Forget(revoke) => drop(standing.db.submit(revoke, |_| {})),
         Next::End(None, ending, outcome, _) => ending.tell(outcome),
@@ -242,6 +284,11 @@ fn cancelled() -> Error {
 }
 
 impl Standing {
+    /// Another handle for the name, which stands nowhere.
+    fn onlooker(&self) -> Result<Election> {
+        self.db.election(self.name.as_slice(), self.ttl_seconds)
+    }
+
     /// Asks for the name.
     fn begin(self: &Arc<Self>, wait: Wait) {
         let mut place = lock(&self.place);
@@ -274,17 +321,17 @@ impl Standing {
 
     /// The time of the promise `id` is over.
     fn pass(self: &Arc<Self>, id: u32) {
-        let (next, gone) = {
+        let (turn, next, gone) = {
             let mut place = lock(&self.place);
             match &mut place.wait {
                 Some(wait) if wait.ending.id == id => wait.passed = true,
                 _ => return,
             }
-            let gone = place.watcher.take();
-            (if gone.is_some() { place.time_out() } else { Next::Nothing }, gone)
+            let (turn, gone) = (place.turn, place.watcher.take());
+            (turn, if gone.is_some() { place.time_out() } else { Next::Nothing }, gone)
         };
         drop(gone);
-        act(self, 0, next);
+        act(self, turn, next);
     }
 
     fn proclaim(self: &Arc<Self>, value: Vec<u8>, ending: Ending) -> Result<()> {
@@ -311,10 +358,10 @@ pub fn claim(db: u32, ttl_seconds: f64, len: u32, large: Option<Buffer>) -> napi
     with_state(|state| {
         state.answer(|state, writer| {
             let name = request(state, len, &large)?.bytes()?;
-            let db = state.db(db)?.clone();
-            let election = db.election(name, ttl_seconds as i64)?;
+            let (db, ttl_seconds) = (state.db(db)?.clone(), ttl_seconds as i64);
+            let election = db.election(name.as_slice(), ttl_seconds)?;
             let place = Mutex::new(Place { election, turn: 1, wait: None, watcher: None });
-            writer.just(state.add(Handle::Standing(Arc::new(Standing { db, place }))).into());
+            writer.just(state.add(Handle::Standing(Arc::new(Standing { db, name, ttl_seconds, place }))).into());
             Ok(())
         })
     })
@@ -426,7 +473,9 @@ pub fn claim_leader_later(claim: u32) -> napi::Result<Later> {
     with_state(|state| {
         let standing = guarded(|| state.standing(claim));
         later(move |writer| {
-            writer.found(lock(&standing?.place).election.leader()?.as_ref());
+            // whoever waits in line must not wait for this
+            let election = standing?.onlooker()?;
+            writer.found(election.leader()?.as_ref());
             Ok(())
         })
     })
@@ -437,9 +486,23 @@ pub fn claim_leader_later(claim: u32) -> napi::Result<Later> {
 pub fn claim_observe(claim: u32) -> napi::Result<f64> {
     with_state(|state| {
         state.answer(|state, writer| {
-            let leaders = lock(&state.standing(claim)?.place).election.observe()?;
-            writer.just(state.add(Handle::Following(Arc::new(Following::leaders(leaders)))).into());
+            let handle = observed(&*state.standing(claim)?)?;
+            writer.just(state.add(handle).into());
             Ok(())
         })
     })
+}
+
+/// The same, on the pool.
+#[napi(catch_unwind)]
+pub fn claim_observe_later(claim: u32) -> napi::Result<Later> {
+    with_state(|state| {
+        let standing = guarded(|| state.standing(claim));
+        made_later(move || observed(&*standing?))
+    })
+}
+
+fn observed(standing: &Standing) -> Result<Handle> {
+    // whoever waits in line must not wait for this
+    Ok(Handle::Following(Arc::new(Following::leaders(standing.onlooker()?.observe()?))))
 }

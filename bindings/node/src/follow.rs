@@ -9,7 +9,7 @@ use libkv::{Leaders, Result, WatchBatch, Watcher};
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
-use crate::job::{Later, later};
+use crate::job::{Later, later, made_later};
 use crate::mailbox::{Mail, Mailbox};
 use crate::state::{Handle, guarded, with_state};
 use crate::wire::Writer;
@@ -120,6 +120,19 @@ pub fn watch(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
             let source = Source::Watcher(state.db(db)?.watch(watch)?);
             writer.just(state.add(Handle::Following(Arc::new(Following { source, wait: Mutex::default() }))).into());
             Ok(())
+        })
+    })
+}
+
+/// The same, on the pool.
+#[napi(catch_unwind)]
+pub fn watch_later(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<Later> {
+    with_state(|state| {
+        let asked = guarded(|| Ok((state.db(db)?.clone(), request(state, len, &large)?.watch()?)));
+        made_later(move || {
+            let (db, watch) = asked?;
+            let source = Source::Watcher(db.watch(watch)?);
+            Ok(Handle::Following(Arc::new(Following { source, wait: Mutex::default() })))
         })
     })
 }

@@ -1,7 +1,7 @@
 //! Work that may take long, on libuv's pool of threads: opening, closing, checking, ranges, pages.
 //! The pool is Node's own, of a fixed size, so there is no thread per call.
 
-use libkv::{Db, Result};
+use libkv::Result;
 use napi::bindgen_prelude::{AsyncTask, Buffer, Env};
 
 use crate::state::{Handle, guarded, with_state};
@@ -11,8 +11,8 @@ use crate::wire::Writer;
 pub enum Done {
     /// An answer, or its error.
     Answer(Writer),
-    /// A store, to be given a number in the thread that asked.
-    Opened(Db),
+    /// A handle, to be given a number in the thread that asked, and what is told of it beside that.
+    Made(Handle, String),
 }
 
 type Work = Box<dyn FnOnce() -> Done + Send>;
@@ -28,10 +28,15 @@ pub fn later(work: impl FnOnce(&mut Writer) -> Result<()> + Send + 'static) -> L
     AsyncTask::new(Job(Some(Box::new(move || Done::Answer(written(work))))))
 }
 
-/// Opens a store on the pool; the answer is its number.
-pub fn open_later(open: impl FnOnce() -> Result<Db> + Send + 'static) -> Later {
-    AsyncTask::new(Job(Some(Box::new(move || match guarded(open) {
-        Ok(db) => Done::Opened(db),
+/// Makes a handle on the pool; the answer is its number.
+pub fn made_later(make: impl FnOnce() -> Result<Handle> + Send + 'static) -> Later {
+    told_later(move || Ok((make()?, String::new())))
+}
+
+/// The same, with a text behind the number.
+pub fn told_later(make: impl FnOnce() -> Result<(Handle, String)> + Send + 'static) -> Later {
+    AsyncTask::new(Job(Some(Box::new(move || match guarded(make) {
+        Ok((handle, text)) => Done::Made(handle, text),
         Err(error) => Done::Answer(written(|_| Err(error))),
     }))))
 }
@@ -54,10 +59,13 @@ impl napi::Task for Job {
     fn resolve(&mut self, _: Env, done: Done) -> napi::Result<Buffer> {
         let answer = match done {
             Done::Answer(answer) => answer,
-            Done::Opened(db) => {
-                let number = with_state(|state| state.add(Handle::Db(db)))?;
+            Done::Made(handle, text) => {
+                let number = with_state(|state| state.add(handle))?;
                 written(|writer| {
-                    writer.just(number.into());
+                    match text.is_empty() {
+                        true => writer.just(number.into()),
+                        false => writer.named(number, &text),
+                    }
                     Ok(())
                 })
             }

@@ -16,6 +16,7 @@ mod lease;
 mod mailbox;
 mod open;
 mod scratch;
+mod server;
 mod state;
 mod transact;
 mod walk;
@@ -117,6 +118,9 @@ fn perform(db: &Db, call: Call, writer: &mut Writer) -> Result<()> {
         Call::LeaseTimeToLive(id, keys) => writer.time_to_live(&db.lease_time_to_live(id, keys)?),
         Call::LeaseList => writer.leases(&db.lease_list()?),
         Call::RevisionAt(time) => writer.just(db.revision_at(time)?),
+        Call::AlarmList => writer.alarms(&db.alarm_list()?),
+        Call::AlarmActivate(kind, member) => writer.alarms(&db.alarm_activate(kind, member)?),
+        Call::AlarmDisarm(member, kind) => writer.alarms(&db.alarm_disarm(member, kind)?),
     }
     Ok(())
 }
@@ -307,13 +311,13 @@ pub fn close_later(db: u32) -> napi::Result<Later> {
     })
 }
 
-/// Gives a number back. A store goes on the pool: closing may wait.
+/// Gives a number back. A store or a server goes on the pool: closing may wait.
 #[napi(catch_unwind)]
 pub fn release(handle: u32) -> napi::Result<Option<Later>> {
     let handle = with_state(|state| state.remove(handle))?;
-    Ok(handle.filter(|handle| matches!(handle, Handle::Db(_))).map(|db| {
+    Ok(handle.filter(|handle| matches!(handle, Handle::Db(_) | Handle::Server(_))).map(|waits| {
         later(move |writer| {
-            drop(db);
+            drop(waits);
             writer.nothing();
             Ok(())
         })

@@ -2,14 +2,13 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
-use libkv::{AutoCompaction, Db, LimitsPreset, Options, Result};
+use libkv::{AutoCompaction, Code, Db, Error, LimitsPreset, Options, Result};
 
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
-use crate::job::{Later, open_later};
+use crate::job::{Later, made_later};
 use crate::state::{Handle, State, guarded, with_state};
 use crate::wire::Reader;
 
@@ -45,15 +44,53 @@ impl Opening {
             mode: reader.option(|reader| Ok(reader.number()? as u32))?,
             clock: reader.option(|reader| state.clock(reader.number()? as u32))?,
             allow_network_fs: reader.option(|reader| Ok(reader.u8()? != 0))?,
-            ..Options::default()
+            tls_ca: reader.option(Reader::path)?,
+            tls_cert: reader.option(Reader::path)?,
+            tls_key: reader.option(Reader::path)?,
+            tls_server_name: reader.option(Reader::text)?,
+            user: reader.option(Reader::text)?,
+            password: reader.option(Reader::text)?.map(Into::into),
+            connect_timeout_ms: reader.option(|reader| Ok(reader.float()? as u64))?,
+            request_timeout_ms: reader.option(|reader| Ok(reader.float()? as u64))?,
+            keep_alive_ms: reader.option(|reader| Ok(reader.float()? as u64))?,
         };
         Ok(Opening { target, options })
     }
 
     /// Opens it.
     pub fn open(self) -> Result<Db> {
-        Db::open(Path::new(OsStr::from_bytes(&self.target)), self.options)
+        open(OsStr::from_bytes(&self.target), self.options)
     }
+
+    /// Opens it at once, which a cluster is refused.
+    pub fn open_now(self) -> Result<Db> {
+        if is_cluster(&self.target) {
+            let message = "openSync waits, and this is a cluster's address: await open instead";
+            return Err(Error::new(Code::Unsupported, message));
+        }
+        self.open()
+    }
+}
+
+#[cfg(feature = "etcd")]
+fn open(target: &OsStr, options: Options) -> Result<Db> {
+    libkv_etcd::open(target, options)
+}
+
+#[cfg(feature = "etcd")]
+fn is_cluster(target: &[u8]) -> bool {
+    std::str::from_utf8(target).is_ok_and(libkv_etcd::is_cluster)
+}
+
+/// A cluster's address is refused with `unsupported`.
+#[cfg(not(feature = "etcd"))]
+fn open(target: &OsStr, options: Options) -> Result<Db> {
+    Db::open(std::path::Path::new(target), options)
+}
+
+#[cfg(not(feature = "etcd"))]
+fn is_cluster(_: &[u8]) -> bool {
+    false
 }
 
 /// Opens a store before it returns; the answer is its number.
@@ -62,11 +99,17 @@ pub fn open_store(len: u32, large: Option<Buffer>) -> napi::Result<f64> {
     with_state(|state| {
         state.answer(|state, writer| {
             let bytes = large.as_deref().map_or_else(|| state.scratch.request(len), Ok)?;
-            let db = Opening::read(bytes, state)?.open()?;
+            let db = Opening::read(bytes, state)?.open_now()?;
             writer.just(state.add(Handle::Db(db)).into());
             Ok(())
         })
     })
+}
+
+/// Whether a store is a cluster, which is waited for.
+#[napi(catch_unwind)]
+pub fn is_remote(db: u32) -> napi::Result<bool> {
+    with_state(|state| state.db(db).is_ok_and(Db::is_remote))
 }
 
 /// Opens a store on the pool; the answer is its number.
@@ -77,6 +120,6 @@ pub fn open_store_later(len: u32, large: Option<Buffer>) -> napi::Result<Later> 
             let bytes = large.as_deref().map_or_else(|| state.scratch.request(len), Ok)?;
             Opening::read(bytes, state)
         });
-        open_later(move || opening?.open())
+        made_later(move || opening?.open().map(Handle::Db))
     })
 }

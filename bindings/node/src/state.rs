@@ -19,6 +19,7 @@ use crate::follow::Following;
 use crate::lease::Kept;
 use crate::mailbox::Mailbox;
 use crate::scratch::Scratch;
+use crate::server::net;
 use crate::transact::Attempt;
 use crate::walk::Pages;
 use crate::wire::Writer;
@@ -39,6 +40,8 @@ pub enum Handle {
     Lease(Arc<Kept>),
     /// A lock or an election.
     Standing(Arc<Standing>),
+    /// A store that is served.
+    Server(net::Server),
 }
 
 /// Everything of one thread.
@@ -219,9 +222,14 @@ impl State {
 const FAREWELL: Duration = Duration::from_millis(200);
 
 /// Ends what nobody waits for. Closing a store is quick then, unless leases are to be revoked and
-/// another process has the writer's lock: that long the end of a thread does not wait.
+/// another process has the writer's lock, or a server's clients are in the middle of something: that long
+/// the end of a thread does not wait.
 fn end_idle(handles: Vec<Option<Handle>>) {
-    if !handles.iter().flatten().any(|handle| matches!(handle, Handle::Lease(_) | Handle::Standing(_))) {
+    if !handles
+        .iter()
+        .flatten()
+        .any(|handle| matches!(handle, Handle::Lease(_) | Handle::Standing(_) | Handle::Server(_)))
+    {
         return close_all(&handles);
     }
     let (done, wait) = mpsc::channel();

@@ -3,6 +3,9 @@
 //! `lib/wire.js` is the other half and has the same numbers. JavaScript has checked types and ranges
 //! before it writes, so that what is refused here is a defect of ours, not of the user's.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use libkv::*;
@@ -28,6 +31,9 @@ mod kind {
     pub const LEASE_TIME_TO_LIVE: u8 = 16;
     pub const LEASE_LIST: u8 = 17;
     pub const REVISION_AT: u8 = 18;
+    pub const ALARM_LIST: u8 = 19;
+    pub const ALARM_ACTIVATE: u8 = 20;
+    pub const ALARM_DISARM: u8 = 21;
 }
 
 /// What an answer begins with. The same numbers as `ANSWER` in `lib/wire.js`.
@@ -54,6 +60,8 @@ mod answer {
     pub const LEASES: u8 = 19;
     pub const LEASE: u8 = 20;
     pub const CLAIM: u8 = 21;
+    pub const ALARMS: u8 = 22;
+    pub const SERVER: u8 = 23;
 }
 
 /// Beyond what the core allows, so that the core's own refusal is what is seen; and not so deep
@@ -85,6 +93,12 @@ pub enum Call {
     LeaseList,
     /// The last revision written by this time.
     RevisionAt(SystemTime),
+    /// The alarms that are active.
+    AlarmList,
+    /// An alarm of this kind and member is to be raised.
+    AlarmActivate(AlarmKind, u64),
+    /// Alarms of this member (0: every) and kind (none: every) are to end.
+    AlarmDisarm(u64, Option<AlarmKind>),
 }
 
 /// What is answered page by page.
@@ -285,6 +299,16 @@ impl<'a> Reader<'a> {
         Ok(Some((id, db, withdrawable, Reader::new(self.take(len as usize)?))))
     }
 
+    /// A text.
+    pub fn text(&mut self) -> Result<String> {
+        String::from_utf8(self.bytes()?).map_err(|_| malformed())
+    }
+
+    /// A path, whose bytes need not be text.
+    pub fn path(&mut self) -> Result<PathBuf> {
+        Ok(OsString::from_vec(self.bytes()?).into())
+    }
+
     /// What is asked.
     pub fn call(&mut self) -> Result<Call> {
         Ok(match self.u8()? {
@@ -316,8 +340,27 @@ impl<'a> Reader<'a> {
             kind::REVISION_AT => {
                 Call::RevisionAt(UNIX_EPOCH + Duration::from_millis(u64::try_from(self.number()?).unwrap_or(0)))
             }
+            kind::ALARM_LIST => Call::AlarmList,
+            kind::ALARM_ACTIVATE => {
+                let (kind, member) = (self.alarm_kind()?, self.i64()? as u64);
+                Call::AlarmActivate(kind.ok_or_else(malformed)?, member)
+            }
+            kind::ALARM_DISARM => {
+                let (kind, member) = (self.alarm_kind()?, self.i64()? as u64);
+                Call::AlarmDisarm(member, kind)
+            }
             _ => return Err(malformed()),
         })
+    }
+
+    /// A kind of alarm, as etcd numbers them; 0 is none.
+    fn alarm_kind(&mut self) -> Result<Option<AlarmKind>> {
+        match self.u8()? {
+            0 => Ok(None),
+            1 => Ok(Some(AlarmKind::NoSpace)),
+            2 => Ok(Some(AlarmKind::Corrupt)),
+            _ => Err(malformed()),
+        }
     }
 
     /// What is asked for page by page.
@@ -335,7 +378,15 @@ impl<'a> Reader<'a> {
     /// What is to be followed.
     pub fn watch(&mut self) -> Result<Watch> {
         let [prev_kv, no_put, no_delete, progress] = self.flags()?;
-        Ok(Watch { prev_kv, no_put, no_delete, progress, start_revision: self.number()?, range: self.key_range()? })
+        Ok(Watch {
+            prev_kv,
+            no_put,
+            no_delete,
+            progress,
+            start_revision: self.number()?,
+            range: self.key_range()?,
+            ..Watch::default()
+        })
     }
 
     /// A member of the options, if it was set.
@@ -450,8 +501,9 @@ impl Writer {
             Answer::LeaseRevoke(revoked) => {
                 self.kind(answer::LEASE_REVOKE).number(revoked.revision);
             }
-            // no call of this face asks for them
-            Answer::Alarm(_) | Answer::Side(_) => {}
+            Answer::Alarm(answer) => self.alarms(&answer.alarms),
+            // no call of this face asks for it
+            Answer::Side(_) => {}
         }
     }
 
@@ -497,6 +549,7 @@ impl Writer {
             status.writer_pid.into(),
             large(status.writer_held_ms),
             large(status.oldest_reader),
+            large(status.max_bytes),
         ] {
             self.number(number);
         }
@@ -571,9 +624,26 @@ impl Writer {
         }
     }
 
+    /// Alarms, each as its number and its member.
+    pub fn alarms(&mut self, alarms: &[AlarmMember]) {
+        self.kind(answer::ALARMS).u32(alarms.len());
+        for alarm in alarms {
+            let kind = match alarm.kind {
+                AlarmKind::NoSpace => 1,
+                AlarmKind::Corrupt => 2,
+            };
+            self.kind(kind).i64(alarm.member as i64);
+        }
+    }
+
     /// A lease that keeps itself alive: its number among the handles, its id, its TTL.
     pub fn lease(&mut self, handle: u32, id: LeaseId, ttl_seconds: i64) {
         self.kind(answer::LEASE).number(handle.into()).i64(id).number(ttl_seconds);
+    }
+
+    /// A server: its number among the handles, and its address.
+    pub fn named(&mut self, handle: u32, address: &str) {
+        self.kind(answer::SERVER).number(handle.into()).counted(address.as_bytes());
     }
 
     /// How a lock or an election stands.

@@ -100,13 +100,13 @@ function blocks() {
 
 test("the README's programs run and print what it says", async () => {
   const programs = blocks()
-  assert.strictEqual(programs.length, 5)
+  assert.strictEqual(programs.length, 6)
   assert.strictEqual(programs[0].program, fs.readFileSync(path.join(folder, 'examples/quickstart.js'), 'utf8'))
   for (const { program, prints } of programs) {
     const { code, stdout, stderr } = await run(program)
     assert.strictEqual(code, 0, stderr + stdout)
     if (prints !== undefined) assert.strictEqual(stdout, prints)
-    else assert.match(stdout, /pass 2\n\S+ fail 0/)
+    else assert.match(stdout, /pass 3\n\S+ fail 0/)
   }
 })
 

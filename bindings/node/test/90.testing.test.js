@@ -3,7 +3,7 @@
 const assert = require('node:assert')
 const { test } = require('node:test')
 const libkv = require('libkv')
-const { BEGIN_MS, etcd, memory } = require('libkv/testing')
+const { BEGIN_MS, etcd, memory, served } = require('libkv/testing')
 
 test('a store is fresh for each test and closed after it', async (t) => {
   const seen = []
@@ -36,6 +36,17 @@ test('a lease expires when the clock is advanced, without sleeping', async (t) =
   assert.ok(await db.get('session'))
   await clock.advance(1)
   assert.strictEqual(await db.get('session'), undefined)
+})
+
+test('a store that is served goes by the clock of its test', async (t) => {
+  const { db, clock, server } = await served(t)
+  const client = await libkv.open(server.address)
+  const { id } = await client.leaseGrant(30)
+  await client.put('session', 'open', { lease: id })
+  assert.ok(await db.get('session'))
+  await clock.advance(30_000)
+  assert.strictEqual(await client.get('session'), undefined)
+  await client.close()
 })
 
 test('without a context the caller closes, and options go through', async () => {

@@ -1,15 +1,31 @@
 // Every call, as a program in TypeScript writes it: compiled by `tsc --strict`, never run.
 import libkv, {
-  Bytes, Change, CheckReport, Clock, CompactResult, Compare, Db, Delete, DeleteResult, Election, ErrorCode, Event, KeyValue,
+  AlarmMember, Bytes, Change, CheckReport, Clock, CompactResult, Compare, Db, Delete, DeleteResult, Election, ErrorCode, Event, KeyValue,
   Keys, KvError, Leaders, Lease, LeaseGrant, LeaseKeepAlive, LeaseRevoke, LeaseTimeToLive, Lock, Op, OpenOptions, Put,
-  PutResult, Range, RangeResult, Snapshot, Status, Txn, TxnResult, WatchBatch, Watcher, open, openSync,
+  PutResult, Range, RangeResult, ServeOptions, Server, Snapshot, Status, Txn, TxnResult, WatchBatch, Watcher, open, openSync,
+  serve,
 } from 'libkv'
-import { BEGIN_MS, etcd, memory } from 'libkv/testing'
+import { BEGIN_MS, etcd, memory, served } from 'libkv/testing'
 
 const options: OpenOptions = {
   create: true, readOnly: false, durability: 'sync', busyTimeoutMs: Infinity, maxBytes: 1, maxRequestBytes: 1,
   maxTxnOps: 1, limits: 'etcd', leaseTtlMinSeconds: 1, autoCompaction: 1, maxReaders: 1, mode: 0o600,
   clock: new Clock(0), allowNetworkFs: false,
+}
+
+const ofACluster: OpenOptions = {
+  tlsCa: 'ca.pem', tlsCert: Buffer.from('cert.pem'), tlsKey: new URL('file:///key.pem'), tlsServerName: 'etcd', user: 'me',
+  password: 'secret', connectTimeoutMs: 1, requestTimeoutMs: Infinity, keepAliveMs: 1,
+}
+
+async function overTheNetwork(): Promise<void> {
+  const how: ServeOptions = { certFile: 'c.pem', keyFile: 'k.pem', trustedCaFile: 'ca.pem', clientCertAuth: true }
+  const { db, server } = await served()
+  const second: Server = await serve(db, 'https://127.0.0.1:0', how)
+  const cluster: Db = await open(second.address, ofACluster)
+  await cluster.close()
+  await second[Symbol.asyncDispose]()
+  if (!server.closed) await server.close()
 }
 
 async function promises(): Promise<void> {
@@ -64,7 +80,10 @@ async function promises(): Promise<void> {
   const report: CheckReport = await db.check()
   report.problems.map((problem) => [problem.invariant, problem.key, problem.revision, problem.message])
   const numbers: number[] = [len ?? 0, range.count, deleted.deleted, answer, compact.revision, events.length, status.bytesInUse]
-  numbers.push(status.oldestReader, status.alarms.length)
+  numbers.push(status.oldestReader, status.alarms.length, status.maxBytes)
+  const alarms: AlarmMember[] = [...await db.alarmList(), ...await db.alarmActivate('nospace', { member: 5n })]
+  alarms.push(...await db.alarmDisarm(), ...await db.alarmDisarm({ member: 5n, kind: 'corrupt' }))
+  alarms[0]?.member satisfies bigint | undefined
   await db.close()
   await db[Symbol.asyncDispose]()
   db.closed satisfies boolean

@@ -31,3 +31,10 @@ def test_a_guest_is_forgotten_after_ten_seconds(kv_etcd: libkv.Db, kv_clock: lib
     kv_clock.advance(2_000)  # returns once what is due has expired
     assert kv_etcd.get("guest/ann") is None
     assert kv_etcd.history("guest/ann")[0].type == "delete"
+
+
+def test_a_client_of_etcd_greets_too(kv_etcd: libkv.Db, kv_server: libkv.Server) -> None:
+    """Whatever speaks etcd's protocol can be tested against kv_server.address; here it is libkv itself."""
+    with libkv.open(kv_server.address) as client:
+        assert greet(client, "ann") == "hello ann, for time 1"
+    assert greet(kv_etcd, "ann") == "hello ann, for time 2"

@@ -6,7 +6,7 @@ use pyo3::basic::CompareOp;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyIterator, PyList, PyString, PyTuple};
 
-use crate::convert::durability_name;
+use crate::convert::{alarm_name, durability_name};
 use crate::guard::guard;
 use crate::pairs::{KeyValues, Packed};
 
@@ -284,7 +284,9 @@ value! {
         store_id: String,
         /// What an acknowledged write of this handle means: "sync", "lazy" or "none".
         durability: Option<&'static str>,
-        /// Alarms that are raised, a list of str; empty is well.
+        /// The quota on bytes_in_use; 0 is none.
+        max_bytes: u64,
+        /// Alarms that are active, a list of str in etcd's words ("memberID:<id> alarm:NOSPACE "); empty is well.
         alarms: Py<PyList>,
         /// The process that holds the writer's lock now, or 0.
         writer_pid: u32,
@@ -293,6 +295,17 @@ value! {
         /// How many commits the oldest read transaction under way lies behind, or 0: what it pins
         /// cannot be used again.
         oldest_reader: u64,
+    }
+}
+
+value! {
+    /// An alarm that is active, or was until now.
+    AlarmMember {
+        /// The member that it names; a store names itself by the second half of its store id.
+        member: u64,
+        /// "nospace" (the quota is used up: what takes room raises FullError) or "corrupt" (the data is not to be
+        /// trusted: every write raises CorruptError).
+        kind: &'static str,
     }
 }
 
@@ -444,8 +457,9 @@ impl IntoPython for Answer {
             Answer::Compact(compact) => compact.into_python(py)?.into_any(),
             Answer::LeaseGrant(granted) => granted.into_python(py)?.into_any(),
             Answer::LeaseRevoke(revoked) => revoked.into_python(py)?.into_any(),
-            // no call of this face asks for them
-            Answer::Alarm(_) | Answer::Side(_) => py.None(),
+            Answer::Alarm(answer) => list(py, answer.alarms)?.into_any(),
+            // no call of this face asks for it
+            Answer::Side(_) => py.None(),
         })
     }
 }
@@ -533,12 +547,21 @@ impl IntoPython for libkv::Status {
             lmdb_version: self.lmdb_version,
             store_id: self.store_id,
             durability: self.durability.map(durability_name),
+            max_bytes: self.max_bytes,
             alarms: PyList::new(py, self.alarms)?.unbind(),
             writer_pid: self.writer_pid,
             writer_held_ms: self.writer_held_ms,
             oldest_reader: self.oldest_reader,
         };
         Py::new(py, status)
+    }
+}
+
+impl IntoPython for libkv::AlarmMember {
+    type Class = AlarmMember;
+
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<AlarmMember>> {
+        Py::new(py, AlarmMember { member: self.member, kind: alarm_name(self.kind) })
     }
 }
 

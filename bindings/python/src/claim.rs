@@ -13,7 +13,7 @@ use crate::answer::{IntoPython, KeyValue};
 use crate::convert::{bytes, int, seconds};
 use crate::error::{has_code, raise};
 use crate::follow::{Leaders, Watcher};
-use crate::guard::{call, detached, guard, not_pickled};
+use crate::guard::{ask, call, guard, not_pickled};
 use crate::handle::Handle;
 use crate::lease::unless_gone;
 use crate::request::Txn;
@@ -85,7 +85,7 @@ impl Claim {
 
     fn leader(&self, py: Python<'_>) -> PyResult<Option<Py<KeyValue>>> {
         let onlooker = self.onlooker()?;
-        detached(py, || onlooker.leader())?.map(|kv| kv.into_python(py)).transpose()
+        ask(py, &self.db, move |_| onlooker.leader())?.map(|kv| kv.into_python(py)).transpose()
     }
 
     fn step(&self, py: Python<'_>, answer: Option<Answer>) -> PyResult<ClaimStep> {
@@ -95,7 +95,7 @@ impl Claim {
     /// A watcher for what it waits for; none if it must look again, since whoever stood before may be gone, and the
     /// memory of it too.
     fn watcher(&self, py: Python<'_>, watch: Watch) -> PyResult<Option<Watcher>> {
-        match detached(py, || self.db.watch(watch)) {
+        match ask(py, &self.db, move |db| db.watch(watch)) {
             Err(error) if has_code(py, &error, Code::Compacted) => Ok(None),
             Err(error) => Err(error),
             Ok(watcher) => {
@@ -162,7 +162,7 @@ impl Claim {
 
     /// What to say when the time is over.
     fn timed_out(&self, py: Python<'_>, timeout: Option<Duration>) -> PyErr {
-        let holder = self.onlooker().and_then(|onlooker| detached(py, || onlooker.leader())).ok().flatten();
+        let holder = self.onlooker().and_then(|onlooker| ask(py, &self.db, move |_| onlooker.leader())).ok().flatten();
         let holder = holder.map_or(String::new(), |kv| format!("; {} has it", kv.key.escape_ascii()));
         let (name, ms) = (self.name.escape_ascii(), timeout.unwrap_or_default().as_millis());
         raise(Error::new(Code::Timeout, format!("{name} was not to be had within {ms} ms{holder}")))
@@ -331,7 +331,7 @@ impl Election {
     fn observe(&self, py: Python<'_>) -> PyResult<Leaders> {
         guard(|| {
             let onlooker = self.0.onlooker()?;
-            Ok(Leaders::new(&self.0.db, detached(py, || onlooker.observe())?))
+            Ok(Leaders::new(&self.0.db, ask(py, &self.0.db, move |_| onlooker.observe())?))
         })
     }
 
@@ -371,6 +371,10 @@ impl Election {
     }
 }
 
+/// Whoever stands just before in the line, for libkv.aio.
+#[pyclass(frozen, name = "_Before", module = "libkv._libkv")]
+pub struct Before(Watch);
+
 /// A place in the line for a name, step by step, for libkv.aio.
 #[pyclass(frozen, name = "_Claim", module = "libkv._libkv")]
 pub struct Steps(Claim);
@@ -403,8 +407,8 @@ impl Steps {
         })
     }
 
-    /// Goes on, with what was asked last. What is to be waited for next: _Asked wakes the future, a Watcher is to
-    /// have something; None: it has the name.
+    /// Goes on, with what was asked last. What is to be waited for next: _Asked wakes the future, _Before is to be
+    /// followed; None: it has the name. Never waits.
     fn step(
         &self,
         py: Python<'_>,
@@ -413,22 +417,21 @@ impl Steps {
         future: &Bound<'_, PyAny>,
     ) -> PyResult<Option<Py<PyAny>>> {
         guard(|| {
-            let mut answer = asked.and_then(|asked| asked.get().take()).transpose().map_err(raise)?;
-            loop {
-                match self.0.step(py, answer.take())? {
-                    ClaimStep::Held => return Ok(None),
-                    ClaimStep::Run(request) => {
-                        let asked = answers.get().ask(&self.0.db, request, future);
-                        return Ok(Some(Py::new(py, asked)?.into_any()));
-                    }
-                    ClaimStep::Wait(watch) => {
-                        if let Some(watcher) = self.0.watcher(py, watch)? {
-                            return Ok(Some(Py::new(py, watcher)?.into_any()));
-                        }
-                    }
+            let answer = asked.and_then(|asked| asked.get().take()).transpose().map_err(raise)?;
+            Ok(match self.0.step(py, answer)? {
+                ClaimStep::Held => None,
+                ClaimStep::Run(request) => {
+                    let asked = answers.get().ask(&self.0.db, request, future);
+                    Some(Py::new(py, asked)?.into_any())
                 }
-            }
+                ClaimStep::Wait(watch) => Some(Py::new(py, Before(watch))?.into_any()),
+            })
         })
+    }
+
+    /// A Watcher that has something once whoever stands before is gone, or the lease; None: go on at once.
+    fn follow(&self, py: Python<'_>, before: &Bound<'_, Before>) -> PyResult<Option<Watcher>> {
+        guard(|| self.0.watcher(py, before.get().0.clone()))
     }
 
     /// Leaves the line; the revocation resolves the future. None: it stood nowhere.
@@ -479,7 +482,7 @@ impl Steps {
     fn observe(&self, py: Python<'_>) -> PyResult<Leaders> {
         guard(|| {
             let onlooker = self.0.onlooker()?;
-            Ok(Leaders::new(&self.0.db, detached(py, || onlooker.observe())?))
+            Ok(Leaders::new(&self.0.db, ask(py, &self.0.db, move |_| onlooker.observe())?))
         })
     }
 

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use libkv::{Durability, KeyRange};
+use libkv::{AlarmKind, Durability, KeyRange};
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -129,6 +129,19 @@ pub fn one_of<T: Copy>(what: &str, value: &Bound<'_, PyAny>, names: &[(&str, T)]
 pub fn durability(value: &Bound<'_, PyAny>) -> PyResult<Option<Durability>> {
     let names = [("sync", Durability::Sync), ("lazy", Durability::Lazy), ("none", Durability::None)];
     if value.is_none() { Ok(None) } else { one_of("durability", value, &names).map(Some) }
+}
+
+/// A kind of alarm: `"nospace"`, `"corrupt"`.
+pub fn alarm_kind(what: &str, value: &Bound<'_, PyAny>) -> PyResult<AlarmKind> {
+    one_of(what, value, &AlarmKind::ALL.map(|kind| (alarm_name(kind), kind)))
+}
+
+/// A kind of alarm by its name.
+pub fn alarm_name(kind: AlarmKind) -> &'static str {
+    match kind {
+        AlarmKind::NoSpace => "nospace",
+        AlarmKind::Corrupt => "corrupt",
+    }
 }
 
 /// A durability by its name.

@@ -1,6 +1,6 @@
 //! The handle of a store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use libkv::{Answer, Code, Compact, Error, KeyRange, PairRef, Request, Revoke};
 use pyo3::buffer::PyBuffer;
@@ -10,15 +10,18 @@ use pyo3::types::{PyBytes, PyList};
 
 use crate::answer::{
     CheckReport, CompactResult, DeleteResult, IntoPython, KeyValue, LeaseGrant, LeaseKeepAlive, LeaseRevoke,
-    LeaseTimeToLive, PutResult, RangeResult, Status, TxnResult, pair_of,
+    LeaseTimeToLive, PutResult, RangeResult, Status, TxnResult, list, pair_of,
 };
 use crate::claim::{Claim, Election, Lock, Steps};
-use crate::convert::{Dict, Given, Keys, bytes, each_option, flag, int};
+use crate::convert::{Dict, Given, Keys, alarm_kind, bytes, each_option, flag, int};
 use crate::error::raise;
 use crate::follow::Watcher;
-use crate::guard::{call, detached, guard, not_pickled};
+#[cfg(feature = "etcd")]
+use crate::guard::elsewhere;
+use crate::guard::{ask, call, detached, guard, not_pickled};
 use crate::handle::Handle;
 use crate::lease::{self, Lease};
+use crate::options::unsigned;
 use crate::pairs::Packed;
 use crate::request;
 use crate::scan::{ChangeScan, EventScan, Scan};
@@ -28,6 +31,12 @@ use crate::{options, submit};
 
 /// Values up to this size go from the store to the caller's buffer without an allocation.
 const ON_STACK_BYTES: usize = 1_024;
+
+macro_rules! pick {
+    ($kind:ident) => {
+        |answer| if let Answer::$kind(answer) = answer { Some(answer) } else { None }
+    };
+}
 
 /// A store, open. Made by open(); usable from any thread; a context manager that closes it.
 ///
@@ -43,9 +52,30 @@ pub struct Db {
 impl Db {
     pub fn open(py: Python<'_>, target: &Bound<'_, PyAny>, given: Option<&Dict<'_>>) -> PyResult<Db> {
         let (path, options) = (options::target(target)?, options::options(given)?);
-        let db = detached(py, || libkv::Db::open(&path, options))?;
+        let db = open(py, &path, options)?;
         Ok(Db { path, db: Handle::new(db) })
     }
+
+    /// The store's handle.
+    pub fn handle(&self) -> &Handle {
+        &self.db
+    }
+}
+
+/// A cluster is dialled on another thread, so that Ctrl-C ends the wait.
+#[cfg(feature = "etcd")]
+fn open(py: Python<'_>, path: &Path, options: libkv::Options) -> PyResult<libkv::Db> {
+    if !path.to_str().is_some_and(libkv_etcd::is_cluster) {
+        return detached(py, || libkv_etcd::open(path, options));
+    }
+    let address = path.to_owned();
+    elsewhere(py, move || libkv_etcd::open(address, options))
+}
+
+/// A cluster's address is refused with `unsupported`.
+#[cfg(not(feature = "etcd"))]
+fn open(py: Python<'_>, path: &Path, options: libkv::Options) -> PyResult<libkv::Db> {
+    detached(py, || libkv::Db::open(path, options))
 }
 
 /// One key at a revision (0: now). Holds the interpreter: a read of one key waits for nobody and takes
@@ -54,8 +84,12 @@ impl Db {
 pub fn get<'py>(db: &libkv::Db, key: &Bound<'py, PyAny>, revision: i64) -> PyResult<Option<Py<KeyValue>>> {
     let py = key.py();
     let name = bytes("key", key)?;
-    let found = if revision == 0 { db.get(&name) } else { db.get_at(&name, revision) };
-    let Some(kv) = found.map_err(raise)? else { return Ok(None) };
+    let found = match db.is_remote() {
+        true => remote_get(py, db, &name, revision)?,
+        false if revision == 0 => db.get(&name).map_err(raise)?,
+        false => db.get_at(&name, revision).map_err(raise)?,
+    };
+    let Some(kv) = found else { return Ok(None) };
     let key = match key.cast::<PyBytes>() {
         Ok(key) => key.clone().unbind(),
         Err(_) => PyBytes::new(py, &kv.key).unbind(),
@@ -63,11 +97,23 @@ pub fn get<'py>(db: &libkv::Db, key: &Bound<'py, PyAny>, revision: i64) -> PyRes
     pair_of(py, key, PairRef::from(&kv)).map(Some)
 }
 
+/// One key of a cluster, as a request: without the interpreter, and Ctrl-C ends the wait.
+#[cold]
+fn remote_get(py: Python<'_>, db: &libkv::Db, key: &[u8], revision: i64) -> PyResult<Option<libkv::KeyValue>> {
+    match call(py, db, libkv::Range::new(key).revision(revision.max(0)))? {
+        Answer::Range(answer) => Ok(answer.kvs.into_iter().next()),
+        _ => Err(wrong_answer()),
+    }
+}
+
 /// The pairs of a range, read without the interpreter.
-pub fn range(py: Python<'_>, db: &libkv::Db, request: &libkv::Range) -> PyResult<Py<RangeResult>> {
+pub fn range(py: Python<'_>, db: &libkv::Db, request: libkv::Range) -> PyResult<Py<RangeResult>> {
+    if db.is_remote() {
+        return write(py, db, request, pick!(Range));
+    }
     let (answer, packed) = detached(py, || {
         let mut packed = Packed::default();
-        let answer = db.range_each(request, |pair| packed.push(pair))?;
+        let answer = db.range_each(&request, |pair| packed.push(pair))?;
         Ok((answer, packed))
     })?;
     crate::answer::range(py, &answer, packed)
@@ -108,12 +154,6 @@ fn write<T: IntoPython>(
     pick: fn(Answer) -> Option<T>,
 ) -> PyResult<Py<T::Class>> {
     answered(py, call(py, db, request)?, pick)
-}
-
-macro_rules! pick {
-    ($kind:ident) => {
-        |answer| if let Answer::$kind(answer) = answer { Some(answer) } else { None }
-    };
 }
 
 /// A txn that is run like any write; shared with transact().
@@ -182,7 +222,7 @@ impl Db {
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
     )]
     fn range(&self, py: Python<'_>, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Py<RangeResult>> {
-        guard(|| range(py, &self.db, &request::range("range", key, options)?))
+        guard(|| range(py, &self.db, request::range("range", key, options)?))
     }
 
     /// An iterator over the pairs of a range by key, all at one revision. It reads page by page, holds
@@ -253,18 +293,18 @@ impl Db {
     /// A view of one revision; 0 is the current one. It holds no resource, and no compaction back: once
     /// one has passed it, its calls raise CompactedError. Raises CompactedError, FutureRevisionError.
     #[pyo3(signature = (revision=None), text_signature = "($self, revision=0)")]
-    fn snapshot(&self, revision: Option<&Bound<'_, PyAny>>) -> PyResult<Snapshot> {
+    fn snapshot(&self, py: Python<'_>, revision: Option<&Bound<'_, PyAny>>) -> PyResult<Snapshot> {
         guard(|| {
             let revision = revision.map_or(Ok(0), |revision| int("revision", revision))?;
-            Ok(Snapshot::new(&self.db, self.db.snapshot_at(revision).map_err(raise)?))
+            Ok(Snapshot::new(&self.db, ask(py, &self.db, move |db| db.snapshot_at(revision))?))
         })
     }
 
     /// As snapshot(revision).
-    fn snapshot_at(&self, revision: &Bound<'_, PyAny>) -> PyResult<Snapshot> {
+    fn snapshot_at(&self, py: Python<'_>, revision: &Bound<'_, PyAny>) -> PyResult<Snapshot> {
         guard(|| {
             let revision = int("revision", revision)?;
-            Ok(Snapshot::new(&self.db, self.db.snapshot_at(revision).map_err(raise)?))
+            Ok(Snapshot::new(&self.db, ask(py, &self.db, move |db| db.snapshot_at(revision))?))
         })
     }
 
@@ -273,13 +313,13 @@ impl Db {
     #[pyo3(signature = (key, **options), text_signature = "($self, key, *, limit=0)")]
     fn history(&self, py: Python<'_>, key: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -> PyResult<Py<PyList>> {
         guard(|| {
-            let key = bytes("key", key)?;
+            let key = bytes("key", key)?.into_owned();
             let mut limit = 0;
             each_option("history", options, &["limit"], |name, given| {
                 limit = int(name, given)?;
                 Ok(())
             })?;
-            crate::answer::list(py, detached(py, || self.db.history(&key, limit))?)
+            crate::answer::list(py, ask(py, &self.db, move |db| db.history(&key, limit))?)
         })
     }
 
@@ -324,7 +364,7 @@ impl Db {
         guard(|| {
             let (a, b) = (int("a", a)?, b.map_or(Ok(0), |b| int("b", b))?);
             let range = keys("diff", key, options)?;
-            Ok(ChangeScan::new(&self.db, detached(py, || self.db.diff(a, b, range))?))
+            Ok(ChangeScan::new(&self.db, ask(py, &self.db, move |db| db.diff(a, b, range))?))
         })
     }
 
@@ -336,7 +376,7 @@ impl Db {
     fn revision_at(&self, py: Python<'_>, time: &Bound<'_, PyAny>) -> PyResult<i64> {
         guard(|| {
             let time = crate::convert::time("time", time)?;
-            detached(py, || self.db.revision_at(time))
+            ask(py, &self.db, move |db| db.revision_at(time))
         })
     }
 
@@ -356,7 +396,7 @@ impl Db {
     fn watch(&self, py: Python<'_>, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Watcher> {
         guard(|| {
             let watch = request::watch(key, options)?;
-            Ok(Watcher::new(&self.db, detached(py, || self.db.watch(watch))?))
+            Ok(Watcher::new(&self.db, ask(py, &self.db, move |db| db.watch(watch))?))
         })
     }
 
@@ -385,7 +425,7 @@ impl Db {
     fn lease_keep_alive(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Py<LeaseKeepAlive>> {
         guard(|| {
             let id = int("id", id)?;
-            detached(py, || self.db.lease_keep_alive(id))?.into_python(py)
+            ask(py, &self.db, move |db| db.lease_keep_alive(id))?.into_python(py)
         })
     }
 
@@ -404,13 +444,13 @@ impl Db {
                 keys = flag(name, given)?;
                 Ok(())
             })?;
-            detached(py, || self.db.lease_time_to_live(id, keys))?.into_python(py)
+            ask(py, &self.db, move |db| db.lease_time_to_live(id, keys))?.into_python(py)
         })
     }
 
     /// The ids of all leases, the next to expire first.
     fn lease_list(&self, py: Python<'_>) -> PyResult<Vec<i64>> {
-        guard(|| detached(py, || self.db.lease_list()))
+        guard(|| ask(py, &self.db, libkv::Db::lease_list))
     }
 
     /// A lease of ttl_seconds that keeps itself alive, and is revoked when its handle is closed or collected. With
@@ -437,15 +477,57 @@ impl Db {
         guard(|| Claim::new(&self.db, name, ttl_seconds).map(Election::new))
     }
 
+    /// The alarms that are active, a list of AlarmMember by kind and member. One that is active stays until it is
+    /// disarmed, also over a restart, and every process that writes obeys it.
+    fn alarm_list(&self, py: Python<'_>) -> PyResult<Py<PyList>> {
+        guard(|| list(py, detached(py, || self.db.alarm_list())?))
+    }
+
+    /// Raises an alarm of this kind, "nospace" or "corrupt", in the name of any member, and answers it in a list.
+    /// Programs seldom do so: "nospace" comes by itself where the store was opened with limits="etcd".
+    #[pyo3(signature = (kind, **options), text_signature = "($self, kind, *, member=0)")]
+    fn alarm_activate(
+        &self,
+        py: Python<'_>,
+        kind: &Bound<'_, PyAny>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<Py<PyList>> {
+        guard(|| {
+            let (kind, mut member) = (alarm_kind("kind", kind)?, 0);
+            each_option("alarm_activate", options, &["member"], |name, given| {
+                member = unsigned(name, given)?;
+                Ok(())
+            })?;
+            list(py, detached(py, || self.db.alarm_activate(kind, member))?)
+        })
+    }
+
+    /// Ends alarms: those of this member (0: of every member) and of this kind (None: of every kind). Answers those
+    /// that were active, a list of AlarmMember. Make room first: "nospace" comes back with the next put else.
+    #[pyo3(signature = (**options), text_signature = "($self, *, member=0, kind=None)")]
+    fn alarm_disarm(&self, py: Python<'_>, options: Option<&Dict<'_>>) -> PyResult<Py<PyList>> {
+        guard(|| {
+            let (mut member, mut kind) = (0, None);
+            each_option("alarm_disarm", options, &["member", "kind"], |name, given| {
+                match name {
+                    "member" => member = unsigned(name, given)?,
+                    _ => kind = if given.is_none() { None } else { Some(alarm_kind(name, given)?) },
+                }
+                Ok(())
+            })?;
+            list(py, detached(py, || self.db.alarm_disarm(member, kind))?)
+        })
+    }
+
     /// What the store says of itself: revisions, sizes, who holds the lock, what pins space.
     fn status(&self, py: Python<'_>) -> PyResult<Py<Status>> {
-        guard(|| detached(py, || self.db.status())?.into_python(py))
+        guard(|| ask(py, &self.db, libkv::Db::status)?.into_python(py))
     }
 
     /// Reads the whole store and verifies every invariant. Takes the time of reading everything;
     /// writers go on meanwhile. The report's problems are empty if all is well.
     fn check(&self, py: Python<'_>) -> PyResult<Py<CheckReport>> {
-        guard(|| detached(py, || self.db.check())?.into_python(py))
+        guard(|| ask(py, &self.db, libkv::Db::check)?.into_python(py))
     }
 
     /// Closes the store: every later call, also on what was made from it, raises ClosedError. Calls
@@ -463,6 +545,12 @@ impl Db {
     #[getter]
     fn closed(&self) -> bool {
         self.db.is_closed()
+    }
+
+    /// Whether it is a cluster, whose reads wait too, for libkv.aio.
+    #[getter]
+    fn _is_remote(&self) -> bool {
+        self.db.is_remote()
     }
 
     /// Begins one try of a transaction, for libkv.aio.
@@ -577,8 +665,9 @@ fn get_into(db: &libkv::Db, key: &[u8], room: &PyBuffer<u8>, buffer: &Bound<'_, 
     if room.readonly() {
         return Err(PyTypeError::new_err("buffer must be writable (a bytearray, or a memoryview of one)"));
     }
+    let remote = db.is_remote().then(|| remote_get(buffer.py(), db, key, 0)).transpose()?;
     // the cells are this thread's alone while it holds the interpreter: there is no free-threaded
-    // build of this module (abi3), and nothing below runs Python code
+    // build of this module (abi3), and nothing runs Python code while they are written
     #[allow(deprecated)]
     let cells = room.as_mut_slice(buffer.py()).ok_or_else(|| PyValueError::new_err("buffer must be contiguous"))?;
     let copy = |value: &[u8]| {
@@ -587,6 +676,9 @@ fn get_into(db: &libkv::Db, key: &[u8], room: &PyBuffer<u8>, buffer: &Bound<'_, 
         }
         value.len()
     };
+    if let Some(found) = remote {
+        return Ok(found.map(|kv| copy(&kv.value)));
+    }
     let mut small = [0; ON_STACK_BYTES];
     match db.get_into(key, &mut small).map_err(raise)? {
         Some(len) if len > small.len() => Ok(db.get(key).map_err(raise)?.map(|kv| copy(&kv.value))),

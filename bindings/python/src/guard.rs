@@ -3,13 +3,16 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
 
 use libkv::{Answer, Code, Error, Request, Result};
 use pyo3::exceptions::{PyImportError, PyTypeError};
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::error::raise;
+use crate::sleep::Sleep;
 
 /// Every call from Python goes through here: a panic becomes `InternalError`.
 ///
@@ -31,6 +34,48 @@ fn panicked(panic: Box<dyn Any + Send>) -> Error {
 /// Python 3.14 too, where the interpreter by itself would unwind it through our frames.
 pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
     py.detach(work).map_err(raise)
+}
+
+/// What asks the store itself, without the interpreter. For the main thread, where handlers of signals run, a cluster
+/// is asked on a thread of its own: a handler that raises ends the wait, and what comes after that is dropped.
+pub fn ask<T: Send + 'static>(
+    py: Python<'_>,
+    db: &libkv::Db,
+    work: impl FnOnce(&libkv::Db) -> Result<T> + Send + 'static,
+) -> PyResult<T> {
+    if !db.is_remote() || !is_main_thread(py)? {
+        return detached(py, || work(db));
+    }
+    let db = db.clone();
+    elsewhere(py, move || work(&db))
+}
+
+fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
+    let threading = py.import(intern!(py, "threading"))?;
+    let main = threading.call_method0(intern!(py, "main_thread"))?;
+    Ok(threading.call_method0(intern!(py, "current_thread"))?.is(&main))
+}
+
+/// Does what may wait for the network on another thread; a signal whose handler raises ends the wait.
+pub fn elsewhere<T: Send + 'static>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send + 'static) -> PyResult<T> {
+    let sleep = Sleep::new()?;
+    let answer = Arc::new(Mutex::new(None));
+    // weak: what nobody waits for any more is dropped where it came
+    let (place, waker) = (Arc::downgrade(&answer), sleep.waker());
+    let run = move || {
+        let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(panic)));
+        if let Some(answer) = place.upgrade() {
+            *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+        }
+        waker.wake();
+    };
+    thread::Builder::new().name("libkv ask".into()).spawn(run)?;
+    loop {
+        if let Some(answer) = answer.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return answer.map_err(raise);
+        }
+        sleep.until(py, None)?;
+    }
 }
 
 /// Refuses a second interpreter of this process: pyo3 keeps classes once for a process, and an object of

@@ -10,7 +10,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use crate::convert::{Dict, each_option, flag, int, wrong_type};
 use crate::error::{has_code, raise};
 use crate::follow::Wait;
-use crate::guard::{call, detached, guard, not_pickled};
+use crate::guard::{ask, call, detached, guard, not_pickled};
 use crate::handle::Handle;
 use crate::submit::Answers;
 
@@ -106,7 +106,11 @@ impl Lease {
     /// Whole seconds that it would live on if its process died now; 0 if it is gone.
     #[getter]
     fn remaining(&self, py: Python<'_>) -> PyResult<i64> {
-        guard(|| detached(py, || self.lease.remaining()))
+        guard(|| {
+            let id = self.lease.id();
+            let left = ask(py, &self.db, move |db| db.lease_time_to_live(id, false))?;
+            Ok(left.ttl_seconds.max(0))
+        })
     }
 
     /// Whether it is known to be gone, though nobody closed this handle.

@@ -14,6 +14,7 @@ mod options;
 mod pairs;
 mod request;
 mod scan;
+mod server;
 mod sleep;
 mod snapshot;
 mod submit;
@@ -23,7 +24,8 @@ use pyo3::prelude::*;
 
 use crate::convert::Dict;
 
-/// Opens a store: a directory, a file: URL, or ":memory:", which leaves nothing behind.
+/// Opens a store: a directory, a file: URL, or ":memory:", which leaves nothing behind; or a cluster of etcd,
+/// "etcd://host:port,host:port", "http://…" or "https://…", which has the same calls over the network.
 ///
 /// target is str, bytes or any os.PathLike. Options left out, or None, take their default:
 ///
@@ -31,7 +33,7 @@ use crate::convert::Dict;
 ///     read_only            writes raise ReadOnlyError, and nothing is created (False)
 ///     durability           "sync", "lazy", or "none", which is chosen when a store is made ("sync")
 ///     busy_timeout_ms      how long to wait for the writer's lock; math.inf is for ever (5,000)
-///     max_bytes            quota on data pages (no limit)
+///     max_bytes            quota on pages that hold data, kept in the store; None leaves what it has, 0 is none (None)
 ///     max_request_bytes    keys and values of one write, summed (64 MiB)
 ///     max_txn_ops          operations in each list of a txn (100,000)
 ///     limits               "etcd": a cluster's limits, now
@@ -42,16 +44,52 @@ use crate::convert::Dict;
 ///     clock                a Clock that a test sets (the system's)
 ///     allow_network_fs     open on a network file system all the same (False)
 ///
+/// A cluster has these instead:
+///
+///     tls_ca               file (PEM) of the authorities to trust (those that the system trusts)
+///     tls_cert, tls_key    files (PEM) of this client's certificate and its key
+///     tls_server_name      the name that the servers' certificates must have (each endpoint's host)
+///     user, password       whom to log in
+///     connect_timeout_ms   how long to try to reach an endpoint (5,000)
+///     request_timeout_ms   how long to wait for an answer; math.inf is for ever (30,000)
+///     keep_alive_ms        how long a connection may be silent before it is probed (10,000)
+///
 /// Raises NotFoundError, NotAStoreError, IncompatibleError, BusyError, PermissionDeniedError,
-/// InvalidArgumentError (an option that disagrees with the environment that is open in this process),
-/// UnsupportedError, FullError, IoError; nothing that was there is changed by any of them.
+/// InvalidArgumentError (an option that disagrees with the environment that is open in this process, or that
+/// only the other kind of store has), UnsupportedError, FullError, IoError; for a cluster UnavailableError,
+/// which names each endpoint with its reason, and UnauthenticatedError. Nothing that was there is changed by
+/// any of them.
 #[pyfunction]
 #[pyo3(
     signature = (target, **options),
-    text_signature = "(target, *, create=True, read_only=False, durability=None, busy_timeout_ms=5000, max_bytes=0, max_request_bytes=None, max_txn_ops=None, limits=None, lease_ttl_min_seconds=None, auto_compaction=None, max_readers=None, mode=None, clock=None, allow_network_fs=False, tls_ca=None, tls_cert=None, tls_key=None, tls_server_name=None, user=None, password=None, connect_timeout_ms=None, request_timeout_ms=None, keep_alive_ms=None)"
+    text_signature = "(target, *, create=True, read_only=False, durability=None, busy_timeout_ms=5000, max_bytes=None, max_request_bytes=None, max_txn_ops=None, limits=None, lease_ttl_min_seconds=None, auto_compaction=None, max_readers=None, mode=None, clock=None, allow_network_fs=False, tls_ca=None, tls_cert=None, tls_key=None, tls_server_name=None, user=None, password=None, connect_timeout_ms=None, request_timeout_ms=None, keep_alive_ms=None)"
 )]
 fn open(py: Python<'_>, target: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -> PyResult<db::Db> {
     guard::guard(|| db::Db::open(py, target, options))
+}
+
+/// Serves a store to etcd's clients, in any language, until what this returns is closed: a Server, ready for
+/// them. Meant above all for tests: `kv serve` is the program for the rest.
+///
+/// db is a Db; address is "host:port" (port 0 takes a free one), "http://host:port", "https://host:port" (TLS,
+/// with cert_file and key_file), or "unix:///path". trusted_ca_file has the authorities that clients'
+/// certificates come from; with client_cert_auth others are refused. The store stays usable here and in other
+/// processes; watchers on either side see what the other writes.
+///
+/// Raises InvalidArgumentError (an address or a file that cannot be read), BusyError (the address is in use),
+/// PermissionDeniedError, IoError, ClosedError, UnsupportedError (a cluster, or a build without the feature etcd).
+#[pyfunction]
+#[pyo3(
+    signature = (db, address=None, **options),
+    text_signature = "(db, address='127.0.0.1:0', *, cert_file=None, key_file=None, trusted_ca_file=None, client_cert_auth=False)"
+)]
+fn serve(
+    py: Python<'_>,
+    db: &Bound<'_, PyAny>,
+    address: Option<&Bound<'_, PyAny>>,
+    options: Option<&Dict<'_>>,
+) -> PyResult<server::Server> {
+    guard::guard(|| server::serve(py, db, address, options))
 }
 
 /// Panics, so that a test can see that no panic gets through.
@@ -71,6 +109,7 @@ fn _libkv(module: &Bound<'_, PyModule>) -> PyResult<()> {
     guard::refuse_other_interpreters(module.py())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(open, module)?)?;
+    module.add_function(wrap_pyfunction!(serve, module)?)?;
     module.add_function(wrap_pyfunction!(_panic, module)?)?;
     module.add_function(wrap_pyfunction!(_codes, module)?)?;
     module.add_class::<db::Db>()?;
@@ -84,6 +123,7 @@ fn _libkv(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<lease::Lease>()?;
     module.add_class::<claim::Lock>()?;
     module.add_class::<claim::Election>()?;
+    module.add_class::<server::Server>()?;
     module.add_class::<options::Clock>()?;
     module.add_class::<request::Put>()?;
     module.add_class::<request::Range>()?;
@@ -105,6 +145,7 @@ fn _libkv(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<answer::LeaseKeepAlive>()?;
     module.add_class::<answer::LeaseTimeToLive>()?;
     module.add_class::<answer::Status>()?;
+    module.add_class::<answer::AlarmMember>()?;
     module.add_class::<answer::Problem>()?;
     module.add_class::<answer::CheckReport>()?;
     module.add_class::<submit::Answers>()?;
@@ -112,6 +153,7 @@ fn _libkv(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<submit::Asked>()?;
     module.add_class::<follow::Wait>()?;
     module.add_class::<claim::Steps>()?;
+    module.add_class::<claim::Before>()?;
     module.add_class::<transact::Retries>()?;
     module.add_class::<transact::Ended>()?;
     // the package says what is public

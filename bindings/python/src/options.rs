@@ -4,13 +4,12 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use libkv::{AutoCompaction, Code, Error, LimitsPreset};
+use libkv::{AutoCompaction, LimitsPreset};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDelta, PyFloat};
+use pyo3::types::{PyBytes, PyDelta, PyFloat, PyString};
 
-use crate::convert::{Dict, durability, each_option, flag, int, one_of, sized};
-use crate::error::raise;
+use crate::convert::{Dict, durability, each_option, flag, int, one_of, sized, wrong_type};
 use crate::guard::{detached, guard};
 
 const OPEN_OPTIONS: &[&str] = &[
@@ -72,19 +71,37 @@ fn set(options: &mut libkv::Options, name: &str, given: &Bound<'_, PyAny>) -> Py
         "max_readers" => options.max_readers = Some(sized(name, given, "0 to 2^32 - 1")?),
         "mode" => options.mode = Some(sized(name, given, "0 to 2^32 - 1")?),
         "clock" => {
-            let clock = given.cast::<Clock>().map_err(|_| crate::convert::wrong_type(name, "a libkv.Clock", given))?;
+            let clock = given.cast::<Clock>().map_err(|_| wrong_type(name, "a libkv.Clock", given))?;
             options.clock = Some(clock.get().0.clone());
         }
         "allow_network_fs" => options.allow_network_fs = Some(flag(name, given)?),
-        _ => {
-            let message = format!("{name} is an option of a cluster's address, which this version does not serve");
-            return Err(raise(Error::new(Code::Unsupported, message)));
-        }
+        "tls_ca" => options.tls_ca = Some(path(name, given)?),
+        "tls_cert" => options.tls_cert = Some(path(name, given)?),
+        "tls_key" => options.tls_key = Some(path(name, given)?),
+        "tls_server_name" => options.tls_server_name = Some(text(name, given)?),
+        "user" => options.user = Some(text(name, given)?),
+        "password" => options.password = Some(text(name, given)?.into()),
+        "connect_timeout_ms" => options.connect_timeout_ms = Some(milliseconds(name, given)?),
+        "request_timeout_ms" => options.request_timeout_ms = Some(milliseconds(name, given)?),
+        "keep_alive_ms" => options.keep_alive_ms = Some(milliseconds(name, given)?),
+        _ => unreachable!("{name} is not among OPEN_OPTIONS"),
     }
     Ok(())
 }
 
-fn unsigned(name: &str, given: &Bound<'_, PyAny>) -> PyResult<u64> {
+/// A file, from str, bytes or any os.PathLike.
+pub fn path(name: &str, given: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
+    target(given).map_err(|_| wrong_type(name, "a path (str, bytes or os.PathLike)", given))
+}
+
+/// A text.
+pub fn text(name: &str, given: &Bound<'_, PyAny>) -> PyResult<String> {
+    let text = given.cast::<PyString>().map_err(|_| wrong_type(name, "a str", given))?;
+    Ok(text.to_str()?.to_string())
+}
+
+/// A number from 0 on.
+pub fn unsigned(name: &str, given: &Bound<'_, PyAny>) -> PyResult<u64> {
     let number: u64 = sized(name, given, "0 to 2^64 - 1")?;
     Ok(number)
 }

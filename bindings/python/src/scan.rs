@@ -41,13 +41,29 @@ impl<T: Send, I: Iterator<Item = Result<T>> + Send> Steps<I> {
     }
 
     fn next(&self, py: Python<'_>) -> PyResult<Option<T>> {
+        self.filled(py)?.ahead.next().transpose().map_err(raise)
+    }
+
+    fn come_near(&self, py: Python<'_>) -> PyResult<()> {
+        self.filled(py).map(drop)
+    }
+
+    /// The state, with an item at hand unless it is at its end.
+    fn filled(&self, py: Python<'_>) -> PyResult<MutexGuard<'_, State<I>>> {
         // asked first: in a forked child another thread's lock would never open
         self.db.ensure_open()?;
         let mut state = self.state(py);
         if state.ahead.as_slice().is_empty() {
             state.fill(py)?;
         }
-        state.ahead.next().transpose().map_err(raise)
+        Ok(state)
+    }
+
+    /// Whether the next step waits for nothing; not if another thread takes one.
+    fn is_near(&self) -> bool {
+        // asked first: in a forked child another thread's lock would never open
+        self.db.is_closed()
+            || self.state.try_lock().is_ok_and(|state| state.source.is_none() || !state.ahead.as_slice().is_empty())
     }
 
     fn close(&self, py: Python<'_>) {
@@ -112,6 +128,16 @@ macro_rules! iterator {
                     self.0.close(py);
                     Ok(())
                 })
+            }
+
+            /// Whether the next step waits for nothing, for libkv.aio.
+            fn _is_near(&self) -> bool {
+                self.0.is_near()
+            }
+
+            /// Sees to it, without taking a step, for libkv.aio.
+            fn _come_near(&self, py: Python<'_>) -> PyResult<()> {
+                guard(|| self.0.come_near(py))
             }
 
             fn __reduce__(&self) -> PyResult<()> {

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use crate::answer::{IntoPython, KeyValue, RangeResult};
 use crate::convert::{Dict, Given};
 use crate::error::raise;
-use crate::guard::{detached, guard, not_pickled};
+use crate::guard::{ask, guard, not_pickled};
 use crate::handle::Handle;
 use crate::request;
 use crate::scan::Scan;
@@ -58,8 +58,8 @@ impl Snapshot {
     )]
     fn range(&self, py: Python<'_>, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Py<RangeResult>> {
         guard(|| {
-            let (view, request) = (self.view()?, request::range("range", key, options)?);
-            detached(py, || view.range(request))?.into_python(py)
+            let (view, request) = (self.view()?.clone(), request::range("range", key, options)?);
+            ask(py, &self.db, move |_| view.range(request))?.into_python(py)
         })
     }
 

@@ -1,9 +1,12 @@
 """A store whose writer's lock another process holds; and stores of an own for each test."""
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -71,3 +74,58 @@ def holder(tmp_path: Path) -> Iterator[Holder]:
         yield held
     finally:
         held.release()
+
+
+class Gate:
+    """A way to a server that can be closed: what is sent meanwhile stays where it is."""
+
+    def __init__(self, address: str) -> None:
+        host, port = address.removeprefix("http://").rsplit(":", 1)
+        self.to = (host, int(port))
+        self.passable = threading.Event()
+        self.passable.set()
+        self.waiting = threading.Event()
+        """Something has come to the closed gate."""
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.sockets = [self.listener]
+        self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self.listener.accept()
+                far = socket.create_connection(self.to)
+                self.sockets += [near, far]
+                for ways in ((near, far), (far, near)):
+                    threading.Thread(target=self.pass_on, args=ways, daemon=True).start()
+
+    def pass_on(self, come: socket.socket, go: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := come.recv(65_536):
+                if not self.passable.is_set():
+                    self.waiting.set()
+                self.passable.wait()
+                go.sendall(data)
+            go.shutdown(socket.SHUT_WR)
+
+    def shut(self) -> None:
+        self.waiting.clear()
+        self.passable.clear()
+
+    def end(self) -> None:
+        self.passable.set()
+        for each in self.sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+
+@pytest.fixture
+def gate(kv_server: libkv.Server) -> Iterator[Gate]:
+    """A gate before kv_server."""
+    gate = Gate(kv_server.address)
+    try:
+        yield gate
+    finally:
+        gate.end()

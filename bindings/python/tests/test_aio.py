@@ -46,6 +46,7 @@ def test_every_call_has_the_name_it_has_in_libkv() -> None:
         (libkv.aio.Lease, libkv.Lease),
         (libkv.aio.Lock, libkv.Lock),
         (libkv.aio.Election, libkv.Election),
+        (libkv.aio.Server, libkv.Server),
     ):
         names = {name for name in dir(theirs) if not name.startswith("_")}
         assert {name for name in dir(ours) if not name.startswith("_")} == names

@@ -51,11 +51,11 @@ def test_other_targets_are_type_errors(target: Any) -> None:
         libkv.open(target)
 
 
-def test_a_cluster_is_unsupported() -> None:
-    with pytest.raises(libkv.UnsupportedError):
-        libkv.open("etcd://h1:2379,h2:2379")
-    with pytest.raises(libkv.UnsupportedError, match="tls_ca"):
-        libkv.open(":memory:", tls_ca="ca.pem")
+def test_a_store_has_no_options_of_a_cluster() -> None:
+    with pytest.raises(libkv.InvalidArgumentError, match="tls_ca"):
+        libkv.open(":memory:", tls_ca=Path("ca.pem"))
+    with pytest.raises(libkv.InvalidArgumentError, match="keep_alive_ms"):
+        libkv.open(":memory:", keep_alive_ms=5)
 
 
 def test_every_option_is_taken(tmp_path: Path) -> None:
@@ -86,8 +86,6 @@ def test_every_option_is_taken(tmp_path: Path) -> None:
 
 
 def test_what_the_engine_refuses_stays_refused() -> None:
-    with pytest.raises(libkv.UnsupportedError):
-        libkv.open(":memory:", max_bytes=1 << 20)
     with pytest.raises(ValueError, match="at least a second"):
         libkv.open(":memory:", auto_compaction=datetime.timedelta(0))
 
@@ -148,6 +146,7 @@ def test_the_signatures_tell_every_option(kv: libkv.Db) -> None:
                 )
                 first = () if name == "txn" or parameter.name in ("prefix", "start", "end") else first
                 first = (1, 1) if name in ("changes", "diff") else first
+                first = {"alarm_activate": ("nospace",), "alarm_disarm": ()}.get(name, first)
                 with pytest.raises((TypeError, libkv.UnsupportedError)) as raised:
                     call(*first, **{parameter.name: wrong})
                 assert "no option" not in str(raised.value), (name, parameter.name)
@@ -512,6 +511,55 @@ def test_a_compaction_ends_a_scan(kv: libkv.Db) -> None:
         list(scan)
     assert raised.value.revision == 4
     assert list(scan) == []
+
+
+def fill(db: libkv.Db) -> None:
+    for number in range(1_000):
+        db.put(f"k{number}", bytes(4_000))
+
+
+def test_a_quota_is_kept_and_leaves_room_to_make_room(tmp_path: Path) -> None:
+    quota = 1 << 20
+    with libkv.open(tmp_path / "store", max_bytes=quota, durability="none") as db:
+        assert db.status().max_bytes == quota
+        with pytest.raises(libkv.FullError, match=f"max_bytes is {quota}: delete and compact, or raise it"):
+            fill(db)
+        assert db.status().bytes_in_use < quota
+        db.compact(db.delete(start="").revision, physical=True)
+        db.put("k", "there is room again")
+        assert db.alarm_list() == []
+    with libkv.open(tmp_path / "store", max_bytes=None) as db:
+        assert db.status().max_bytes == quota
+    with libkv.open(tmp_path / "store", max_bytes=0) as db:
+        assert db.status().max_bytes == 0
+        fill(db)
+
+
+def test_an_alarm_stays_until_it_is_disarmed() -> None:
+    with libkv.open(":memory:", max_bytes=1 << 20, limits="etcd") as db:
+        with pytest.raises(libkv.FullError):
+            fill(db)
+        (alarm,) = db.alarm_list()
+        assert (alarm.kind, alarm.member) == ("nospace", int(db.status().store_id[16:], 16))
+        assert db.status().alarms == [f"memberID:{alarm.member} alarm:NOSPACE "]
+        db.compact(db.delete(start="").revision, physical=True)
+        with pytest.raises(libkv.FullError, match="alarm NOSPACE is active"):
+            db.put("k")
+        assert db.alarm_disarm(member=alarm.member ^ 1) == db.alarm_disarm(kind="corrupt") == []
+        assert db.alarm_disarm() == [alarm]
+        db.put("k")
+        assert db.alarm_activate("corrupt", member=2**64 - 1) == db.alarm_list()
+        with pytest.raises(libkv.CorruptError):
+            db.delete("k")
+
+
+def test_what_alarms_refuse(kv: libkv.Db) -> None:
+    with pytest.raises(ValueError, match="kind must be one of"):
+        kv.alarm_activate("NOSPACE")  # type: ignore[arg-type]
+    with pytest.raises(OverflowError, match="member is beyond"):
+        kv.alarm_activate("nospace", member=-1)
+    with pytest.raises(TypeError, match="member"):
+        kv.alarm_disarm(members=1)  # type: ignore[call-arg]
 
 
 def test_status_and_check(kv: libkv.Db) -> None:

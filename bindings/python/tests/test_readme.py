@@ -17,7 +17,7 @@ QUICKSTART = "revision 2: hello\nrevision 3: goodbye\n"
 def test_each_example_stands_in_the_readme() -> None:
     for file in sorted((HERE / "examples").glob("*.py")):
         assert file.read_text() in PROGRAMS, f"{file.name} and the README differ"
-    assert len(PROGRAMS) == 7
+    assert len(PROGRAMS) == 8
 
 
 @pytest.mark.parametrize("number", range(len(PROGRAMS)))

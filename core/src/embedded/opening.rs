@@ -37,6 +37,10 @@ const VERDICT: Duration = Duration::from_secs(1);
 /// Opens the store at `target`: a path, a `file:` URL or `:memory:`.
 pub(crate) fn open(target: &Path, options: &Options) -> Result<Arc<Store>> {
     if let Some(name) = options.cluster_option() {
+        // without the network a cluster's address is refused as what it is
+        if target.as_os_str() != ":memory:" {
+            local_path(target)?;
+        }
         return Err(Error::new(Code::InvalidArgument, format!("option {name} is for a cluster, and this is a store")));
     }
     if let Some(AutoCompaction::Revisions(0) | AutoCompaction::Seconds(0)) = options.auto_compaction {

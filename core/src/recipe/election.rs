@@ -8,7 +8,7 @@ use crate::model::{KeyRange, KeyValue, Revision};
 use crate::recipe::claim::first_in_line;
 use crate::recipe::lease::lost;
 use crate::recipe::{Claim, Watcher};
-use crate::request::{Compare, CompareResult, Put, Txn, Watch};
+use crate::request::{Compare, CompareResult, Put, Range, Txn, Watch};
 
 /// An election of one leader among all who campaign for a name; made by
 /// [`Db::election`](crate::Db::election). Its keys are laid out as etcd's own election service does.
@@ -81,6 +81,12 @@ impl Election {
     /// The leader's pair, or none. It may be another process's.
     pub fn leader(&self) -> Result<Option<KeyValue>> {
         self.claim.holder()
+    }
+
+    /// The request behind [`Election::leader`], for whoever must not wait for its answer: the leader's pair is
+    /// the only one in it.
+    pub fn leader_request(&self) -> Range {
+        first_in_line(&self.claim.prefix())
     }
 
     /// Each leader from the present one on, and each value that one proclaims.

@@ -4,5 +4,6 @@
 pub mod etcd;
 pub mod etcdctl;
 pub mod fetch;
+pub mod http;
 pub mod programs;
 pub mod served;

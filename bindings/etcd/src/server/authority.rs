@@ -217,7 +217,13 @@ fn mend_name(coded: bool, value: &mut [u8]) {
         if proper {
             continue;
         }
-        let instead = if letter.bits == 7 { b'x' } else if letter.bits == 6 { b'-' } else { b'X' };
+        let instead = if letter.bits == 7 {
+            b'x'
+        } else if letter.bits == 6 {
+            b'-'
+        } else {
+            b'X'
+        };
         if coded {
             letter.write(value, instead);
         } else {

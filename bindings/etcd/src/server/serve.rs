@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use libkv::{Code, Db, Error, Result};
+use libkv::{Code, Db, Error, Result, fork_generation};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
@@ -172,6 +172,8 @@ impl From<String> for Serve {
 #[derive(Debug)]
 pub struct Server {
     addresses: Vec<String>,
+    /// Of the process whose threads it runs on.
+    generation: u64,
     running: Mutex<Option<Running>>,
 }
 
@@ -197,8 +199,13 @@ impl Server {
 
     /// Ends it: nobody is let in any more, streams end with `Unavailable`, requests under way get
     /// their answers unless they take longer than two seconds. When this returns the addresses are
-    /// free again and the server's threads are gone. From any thread; closing twice is fine.
+    /// free again and the server's threads are gone. From any thread; closing twice is fine. In a
+    /// forked child, which has none of the threads, it does nothing.
     pub fn close(&self) {
+        if fork_generation() != self.generation {
+            // the lock, and those within the runtime, may be held by threads that are not here
+            return std::mem::forget(self.running.try_lock().ok().and_then(|mut running| running.take()));
+        }
         // the lock is held until the end, so that a second closer too returns when all is over
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Running { runtime, closing, ended }) = running.take() else { return };
@@ -279,7 +286,11 @@ pub fn serve(db: &Db, how: impl Into<Serve>) -> Result<Server> {
         let tls = if listening.is_tls() { tls.clone() } else { None };
         runtime.spawn(listening.accept(store.clone(), router.clone(), tls, going.clone()));
     }
-    Ok(Server { addresses, running: Mutex::new(Some(Running { runtime, closing, ended })) })
+    Ok(Server {
+        addresses,
+        generation: fork_generation(),
+        running: Mutex::new(Some(Running { runtime, closing, ended })),
+    })
 }
 
 /// Cluster and member are named after the store, so that they are the same wherever it is served.

@@ -3,8 +3,8 @@
 // each suite needs some of it
 #![allow(dead_code, missing_docs)]
 
-#[path = "../../../../tests/tests/support/etcd.rs"]
-mod etcd;
+#[path = "../../../../tests/tests/support/fetch.rs"]
+mod fetch;
 
 use std::fs;
 use std::future::Future;
@@ -62,7 +62,7 @@ pub struct RealEtcd {
 impl RealEtcd {
     /// Starts one; says why if it cannot be had.
     pub fn start(name: &str) -> Result<RealEtcd, String> {
-        let program = etcd::program()?;
+        let program = fetch::program()?;
         let dir = folder(name);
         let free = || TcpListener::bind(("127.0.0.1", 0)).expect("a port on loopback");
         let (client, peer) = (free(), free());

@@ -52,6 +52,7 @@ from libkv._errors import (
     UnsupportedError,
 )
 from libkv._libkv import (
+    AlarmMember,
     Change,
     ChangeScan,
     CheckReport,
@@ -79,6 +80,7 @@ from libkv._libkv import (
     Range,
     RangeResult,
     Scan,
+    Server,
     Snapshot,
     Status,
     Transaction,
@@ -88,9 +90,11 @@ from libkv._libkv import (
     Watcher,
     __version__,
     open,  # noqa: A004 - as sqlite3.connect would be, had it a path for a name
+    serve,
 )
 
 __all__ = [
+    "AlarmMember",
     "BusyError",
     "CancelledError",
     "Change",
@@ -143,6 +147,7 @@ __all__ = [
     "RangeResult",
     "ReadOnlyError",
     "Scan",
+    "Server",
     "Snapshot",
     "Status",
     "TimeoutError",
@@ -159,4 +164,5 @@ __all__ = [
     "Watcher",
     "__version__",
     "open",
+    "serve",
 ]

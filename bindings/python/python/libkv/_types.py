@@ -17,6 +17,7 @@ Target: TypeAlias = str | bytes | PathLike[str] | PathLike[bytes]
 SortOrder: TypeAlias = Literal["none", "ascend", "descend"]
 SortTarget: TypeAlias = Literal["key", "version", "create", "mod", "value"]
 Durability: TypeAlias = Literal["sync", "lazy", "none"]
+AlarmKind: TypeAlias = Literal["nospace", "corrupt"]
 Sign: TypeAlias = Literal["==", "!=", ">", "<"]
 Op: TypeAlias = Union["Put", "Range", "Delete", "Txn"]
 OpResult: TypeAlias = Union["PutResult", "RangeResult", "DeleteResult", "TxnResult"]
@@ -39,15 +40,24 @@ class OpenOptions(TypedDict, total=False):
     mode: int | None
     clock: "Clock | None"
     allow_network_fs: bool | None
-    tls_ca: str | None
-    tls_cert: str | None
-    tls_key: str | None
+    tls_ca: Target | None
+    tls_cert: Target | None
+    tls_key: Target | None
     tls_server_name: str | None
     user: str | None
     password: str | None
-    connect_timeout_ms: int | None
-    request_timeout_ms: int | None
-    keep_alive_ms: int | None
+    connect_timeout_ms: float | None
+    request_timeout_ms: float | None
+    keep_alive_ms: float | None
+
+
+class ServeOptions(TypedDict, total=False):
+    """What serve() takes beside the store and the address."""
+
+    cert_file: Target | None
+    key_file: Target | None
+    trusted_ca_file: Target | None
+    client_cert_auth: bool | None
 
 
 class TransactionPutOptions(TypedDict, total=False):

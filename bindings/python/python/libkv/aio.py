@@ -5,12 +5,17 @@
         async for kv in db.scan(prefix="g"):
             print(kv.key)
 
-Reads run at once, on the loop's thread: they wait for nobody. Writes go to the store's own queue, where
-all that wait at that moment share a commit, and the loop is woken once for the answers of a whole group.
+Reads of a store in this process run at once, on the loop's thread: they wait for nobody. Writes go to the
+store's own queue, where all that wait at that moment share a commit, and the loop is woken once for the answers
+of a whole group.
 Watchers, leases, locks and elections wake the loop in the same way: a thousand that wait are a thousand
 futures. There is no thread for a call or for a handle. Only open(), close() and check() borrow one from the loop's
 executor: they are rare, they may take a while (another process's lock, a sweep that ends, the whole store
 to read), and the store has no queue for them.
+
+On a cluster nothing waits on the loop's thread either: get(), range(), writes, leases, locks and elections are
+requests under way together, without a thread; the other reads, and the beginning of a watcher, borrow one from the
+loop's executor. A plain function given to transact() runs on such a thread too.
 
 A Db may be used from several loops, in several threads, at once. Cancelling an awaited write takes it back
 if no writer has begun it; otherwise the CancelledError has an UnknownOutcomeError as its cause. Cancelling
@@ -19,6 +24,7 @@ whoever waits for a lock or stands for election takes it out of the line.
 
 import asyncio
 import contextlib
+import functools
 import inspect
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -30,6 +36,7 @@ from weakref import WeakKeyDictionary, ref
 import libkv
 from libkv import _libkv
 from libkv._types import (
+    AlarmKind,
     BytesLike,
     DeleteOptions,
     KeyOptions,
@@ -37,6 +44,7 @@ from libkv._types import (
     OpenOptions,
     PutOptions,
     RangeOptions,
+    ServeOptions,
     Target,
     TransactionPutOptions,
     TransactionRangeOptions,
@@ -47,7 +55,20 @@ from libkv._types import (
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Db", "Election", "Leaders", "Lease", "Lock", "Scan", "Snapshot", "Transaction", "Watcher", "open"]
+__all__ = [
+    "Db",
+    "Election",
+    "Leaders",
+    "Lease",
+    "Lock",
+    "Scan",
+    "Server",
+    "Snapshot",
+    "Transaction",
+    "Watcher",
+    "open",
+    "serve",
+]
 
 _T = TypeVar("_T")
 _Item = TypeVar("_Item")
@@ -65,16 +86,79 @@ async def open(target: Target, **options: Unpack[OpenOptions]) -> "Db":  # noqa:
     return Db(await asyncio.to_thread(libkv.open, target, **options))
 
 
+async def serve(db: "Db", address: str = "127.0.0.1:0", **options: Unpack[ServeOptions]) -> "Server":
+    """Serve a store to etcd's clients; arguments and exceptions are those of libkv.serve()."""
+    return Server(await asyncio.to_thread(libkv.serve, db._db, address, **options))
+
+
+class Server:
+    """A store that is served to etcd's clients; made by serve(). See libkv.Server.
+
+    An asynchronous context manager that closes it.
+    """
+
+    def __init__(self, server: libkv.Server) -> None:
+        self._server = server
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as clients take it: "http://127.0.0.1:41234", "unix:///path"."""
+        return self._server.address
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._server.closed
+
+    async def close(self) -> None:
+        """End it: requests under way get their answers if that is quick, streams are cut. The store stays open."""
+        await asyncio.to_thread(self._server.close)
+
+    async def __aenter__(self) -> Self:
+        self._server.__enter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return repr(self._server).replace("libkv.Server", "libkv.aio.Server")
+
+
+async def _done(db: libkv.Db, call: Callable[..., _T], *args: Any, **options: Any) -> _T:
+    """What a store in this process answers at once, and a cluster is waited for on a thread of the executor."""
+    if db._is_remote:
+        return await asyncio.to_thread(call, *args, **options)
+    return call(*args, **options)
+
+
 def _given(argument: _T) -> tuple[_T, ...]:
     return () if argument is _ABSENT else (argument,)
+
+
+class _Steps(Protocol[_Item_co]):
+    """What a libkv.Scan, EventScan or ChangeScan has."""
+
+    def __iter__(self) -> Iterator[_Item_co]: ...
+    def _is_near(self) -> bool: ...
+    def _come_near(self) -> None: ...
 
 
 class Scan(Generic[_Item]):
     """An asynchronous iterator; made by scan(), changes() and diff(). After an error it is at its end."""
 
-    def __init__(self, steps: Iterator[_Item]) -> None:
-        self._steps = steps
+    def __init__(self, steps: Callable[[], _Steps[_Item]], db: libkv.Db) -> None:
+        self._db = db
         self._taken = 0
+        self._steps: _Steps[_Item] | None = None
+        self._begin = steps
+        if not db._is_remote:
+            self._steps = steps()
 
     def __aiter__(self) -> Self:
         return self
@@ -83,6 +167,10 @@ class Scan(Generic[_Item]):
         self._taken += 1
         if self._taken % STEPS_IN_A_ROW == 0:
             await asyncio.sleep(0)
+        if self._steps is None:
+            self._steps = await asyncio.to_thread(self._begin)
+        if self._db._is_remote and not self._steps._is_near():
+            await asyncio.to_thread(self._steps._come_near)
         for item in self._steps:
             return item
         raise StopAsyncIteration
@@ -91,8 +179,9 @@ class Scan(Generic[_Item]):
 class Snapshot:
     """The store as it was at one revision; made by snapshot(). See libkv.Snapshot."""
 
-    def __init__(self, snapshot: libkv.Snapshot) -> None:
+    def __init__(self, snapshot: libkv.Snapshot, db: libkv.Db) -> None:
         self._snapshot = snapshot
+        self._db = db
 
     @property
     def revision(self) -> int:
@@ -101,15 +190,16 @@ class Snapshot:
 
     async def get(self, key: BytesLike) -> libkv.KeyValue | None:
         """One key as it was, or None."""
-        return self._snapshot.get(key)
+        return await _done(self._db, self._snapshot.get, key)
 
     async def range(self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[RangeOptions]) -> libkv.RangeResult:
         """The pairs of a range as they were; see libkv.Snapshot.range()."""
-        return self._snapshot.range(*_given(key), **options)
+        return await _done(self._db, self._snapshot.range, *_given(key), **options)
 
     def scan(self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[RangeOptions]) -> Scan[libkv.KeyValue]:
         """Iterate over the pairs of a range as they were; see libkv.Snapshot.scan()."""
-        return Scan(self._snapshot.scan(*_given(key), **options))
+        scan = self._snapshot.scan(*_given(key), **options)
+        return Scan(lambda: scan, self._db)
 
     def close(self) -> None:
         """End the view; later calls raise ClosedError. It holds nothing, so this may be left out."""
@@ -134,28 +224,29 @@ class Snapshot:
 class Transaction:
     """What the async function given to transact() reads and writes through. See libkv.Transaction."""
 
-    def __init__(self, transaction: libkv.Transaction) -> None:
+    def __init__(self, transaction: libkv.Transaction, db: libkv.Db) -> None:
         self._transaction = transaction
+        self._db = db
 
     async def get(self, key: BytesLike) -> libkv.KeyValue | None:
         """One key, or None; see libkv.Transaction.get()."""
-        return self._transaction.get(key)
+        return await _done(self._db, self._transaction.get, key)
 
     async def range(
         self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[TransactionRangeOptions]
     ) -> libkv.RangeResult:
         """The pairs of a range by key, own writes in place; see libkv.Transaction.range()."""
-        return self._transaction.range(*_given(key), **options)
+        return await _done(self._db, self._transaction.range, *_given(key), **options)
 
     async def put(
         self, key: BytesLike | libkv.Put, value: BytesLike = _ABSENT, **options: Unpack[TransactionPutOptions]
     ) -> None:
         """Write a key when the function returns; see libkv.Transaction.put()."""
-        self._transaction.put(key, *_given(value), **options)
+        await _done(self._db, self._transaction.put, key, *_given(value), **options)
 
     async def delete(self, key: BytesLike | libkv.Delete = _ABSENT, **options: Unpack[KeyOptions]) -> int:
         """Delete keys when the function returns; how many this transaction sees."""
-        return self._transaction.delete(*_given(key), **options)
+        return await _done(self._db, self._transaction.delete, *_given(key), **options)
 
 
 class _Source(Protocol[_Item_co]):
@@ -165,8 +256,10 @@ class _Source(Protocol[_Item_co]):
     def _wait(self, answers: _libkv._Answers, future: asyncio.Future[None]) -> _libkv._Wait: ...
 
 
-async def _next(source: _Source[_T], timeout: float | None) -> _T | None:
+async def _next(source: "_Source[_T] | _Remote[_T]", timeout: float | None) -> _T | None:
     """The next item; None if timeout (seconds) has passed without one."""
+    if isinstance(source, _Remote):
+        return await source.next(timeout)
     loop = asyncio.get_running_loop()
     until = None if timeout is None else loop.time() + timeout
     while True:
@@ -174,18 +267,125 @@ async def _next(source: _Source[_T], timeout: float | None) -> _T | None:
         left = None if until is None else until - loop.time()
         if item is not None or (left is not None and left <= 0):
             return item
-        future: asyncio.Future[None] = loop.create_future()
-        wait = source._wait(_answers(loop), future)
-        try:
-            await asyncio.wait([future], timeout=left)
-        finally:
-            wait.end()
+        await _woken(source, left)
+
+
+async def _woken(source: _Source[Any], timeout: float | None) -> None:
+    """Wait until there may be something, timeout seconds at most."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+    wait = source._wait(_answers(loop), future)
+    try:
+        await asyncio.wait([future], timeout=timeout)
+    finally:
+        wait.end()
+
+
+class _Remote(Generic[_Item]):
+    """A watcher, or leaders, of a cluster: made on a thread, since it is there only once the cluster says so.
+
+    With is_far each look at what there is asks the cluster too.
+    """
+
+    def __init__(
+        self, make: Callable[[], Any], opening: set["asyncio.Future[Any]"], *, resume: int, is_far: bool
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._resume = resume
+        self._is_far = is_far
+        self._looking: asyncio.Future[_Item | None] | None = None
+        self._how: str | None = None
+        self._over: asyncio.Future[None] = self._loop.create_future()
+        self._made: asyncio.Future[Any] = self._loop.run_in_executor(None, make)
+        opening.add(self._made)
+        self._made.add_done_callback(opening.discard)
+        self._made.add_done_callback(lambda _: self._settle())
+
+    def _settle(self) -> None:
+        """What was ended before it was there ends now; who waits for it is told."""
+        refused = self._made.done() and (self._made.cancelled() or self._made.exception() is not None)
+        if self._how is None:
+            return
+        if not self._over.done():
+            self._over.set_result(None)
+        if self._made.done() and not refused:
+            getattr(self._made.result(), self._how)()
+
+    def _there(self) -> Any:
+        """The native one, or None while it is not there."""
+        if self._made.done():
+            return self._made.result()
+        match self._how:
+            case "cancel":
+                raise libkv.CancelledError("the watcher was cancelled")
+            case "close":
+                raise libkv.ClosedError("the watcher is closed")
+        return None
+
+    async def next(self, timeout: float | None) -> _Item | None:
+        until = None if timeout is None else self._loop.time() + timeout
+        while (native := self._there()) is None:
+            left = None if until is None else until - self._loop.time()
+            if left is not None and left <= 0:
+                return None
+            await asyncio.wait([self._made, self._over], timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        while self._is_far:
+            # what is cancelled here is looked at by whoever comes next
+            self._looking = self._looking or self._loop.run_in_executor(None, native.try_next)
+            await asyncio.wait([self._looking])
+            looked, self._looking = self._looking, None
+            item = looked.result()
+            left = None if until is None else until - self._loop.time()
+            if item is not None or (left is not None and left <= 0):
+                return item
+            await _woken(native, left)
+        return await _next(cast("_Source[_Item]", native), None if until is None else until - self._loop.time())
+
+    def try_next(self) -> _Item | None:
+        if self._is_far:
+            message = "try_next() does not wait, and this is a cluster: await next(0) instead"
+            raise libkv.UnsupportedError(message)
+        native = self._there()
+        return None if native is None else cast("_Item | None", native.try_next())
+
+    def cancel(self) -> None:
+        self._end("cancel")
+
+    def close(self) -> None:
+        self._end("close")
+
+    def _end(self, how: str) -> None:
+        if self._made.done():
+            if not self._made.cancelled() and self._made.exception() is None:
+                getattr(self._made.result(), how)()
+        elif self._how is None and not self._loop.is_closed():
+            self._how = how
+            self._loop.call_soon_threadsafe(self._settle)
+
+    @property
+    def resume_revision(self) -> int:
+        native = self._made.result() if self._made.done() and self._made.exception() is None else None
+        return self._resume if native is None else cast("int", native.resume_revision)
+
+    def fileno(self) -> int:
+        native = self._there()
+        if native is None:
+            message = "the cluster has not confirmed the watcher yet: await next() instead"
+            raise libkv.FailedPreconditionError(message)
+        return cast("int", native.fileno())
+
+    def __enter__(self) -> Self:
+        self._there()
+        return self
+
+    def __repr__(self) -> str:
+        return repr(self._made.result()) if self._made.done() and not self._made.exception() else "<libkv.Watcher>"
 
 
 class _Iteration(Generic[_Item]):
     """Steps through a source, and lets the loop do something else now and then."""
 
-    def __init__(self, source: _Source[_Item], db: libkv.Db) -> None:
+    def __init__(self, source: _Source[_Item] | _Remote[_Item], db: libkv.Db) -> None:
         self._source = source
         self._db = db
         self._taken = 0
@@ -208,10 +408,11 @@ class _Iteration(Generic[_Item]):
 class Watcher:
     """Follows a range; made by watch(). An asynchronous iterator of libkv.WatchBatch; see libkv.Watcher.
 
-    One task reads at a time. An asynchronous context manager that closes it.
+    One task reads at a time. An asynchronous context manager that closes it. On a cluster what watch() may be
+    refused with is raised by the first step; writes through the same Db wait until the watcher is there.
     """
 
-    def __init__(self, watcher: libkv.Watcher, db: libkv.Db) -> None:
+    def __init__(self, watcher: libkv.Watcher | _Remote[libkv.WatchBatch], db: libkv.Db) -> None:
         self._watcher = watcher
         self._iteration = _Iteration(watcher, db)
 
@@ -269,7 +470,7 @@ class Leaders:
     it.
     """
 
-    def __init__(self, leaders: libkv.Leaders, db: libkv.Db) -> None:
+    def __init__(self, leaders: libkv.Leaders | _Remote[libkv.KeyValue], db: libkv.Db) -> None:
         self._leaders = leaders
         self._iteration = _Iteration(leaders, db)
 
@@ -331,7 +532,13 @@ class Lease:
 
     @property
     def remaining(self) -> int:
-        """Whole seconds that it would live on if its process died now; 0 if it is gone."""
+        """Whole seconds that it would live on if its process died now; 0 if it is gone.
+
+        Of a cluster's lease that would wait: UnsupportedError, and lease_time_to_live(id) says it.
+        """
+        if self._db._is_remote:
+            message = "remaining does not wait, and this is a cluster: await lease_time_to_live(id) instead"
+            raise libkv.UnsupportedError(message)
         return self._lease.remaining
 
     @property
@@ -417,11 +624,12 @@ async def _revoked(submit: Callable[[_libkv._Answers, asyncio.Future[Any]], _lib
             await future
 
 
-async def _stand(claim: _libkv._Claim, value: BytesLike, timeout: float | None) -> bool:
+async def _stand(claim: _libkv._Claim, value: BytesLike, timeout: float | None, db: "Db") -> bool:
     """Stand in line until the name is had; False if the time was over. Else it stands in no line."""
+    await db._opened()
     claim.renew(value)
     try:
-        held = await _in_line(claim, timeout)
+        held = await _in_line(claim, timeout, db._db)
     except BaseException:
         claim.forget()
         raise
@@ -430,7 +638,7 @@ async def _stand(claim: _libkv._Claim, value: BytesLike, timeout: float | None) 
     return held
 
 
-async def _in_line(claim: _libkv._Claim, timeout: float | None) -> bool:
+async def _in_line(claim: _libkv._Claim, timeout: float | None, db: libkv.Db) -> bool:
     loop = asyncio.get_running_loop()
     until = None if timeout is None else loop.time() + timeout
     asked = None
@@ -444,15 +652,18 @@ async def _in_line(claim: _libkv._Claim, timeout: float | None) -> bool:
             asked = step
             await _asked(asked, future)
             continue
+        watcher = await _done(db, claim.follow, step)
+        if watcher is None:
+            continue
         try:
             left = None if until is None else until - loop.time()
             if left is not None and left <= 0:
                 return False
-            await _next(step, left)
+            await _next(watcher, left)
         except (libkv.CompactedError, libkv.CancelledError):
             pass  # its lease is lost, or whoever stood before is gone: the next step says
         finally:
-            step.close()
+            watcher.close()
 
 
 class Lock:
@@ -462,8 +673,9 @@ class Lock:
     one place in the line: each task takes one of its own.
     """
 
-    def __init__(self, claim: _libkv._Claim) -> None:
+    def __init__(self, claim: _libkv._Claim, db: "Db") -> None:
         self._claim = claim
+        self._db = db
 
     async def acquire(self, timeout: float | None = None) -> None:
         """Wait until it has the lock, timeout seconds at most; see libkv.Lock.acquire().
@@ -472,8 +684,8 @@ class Lock:
         """
         self._claim.begin()
         try:
-            if not self._claim.is_held and not await _stand(self._claim, b"", timeout):
-                raise self._claim.timed_out(timeout)
+            if not self._claim.is_held and not await _stand(self._claim, b"", timeout, self._db):
+                raise await _done(self._db._db, self._claim.timed_out, timeout)
         finally:
             self._claim.end()
 
@@ -483,7 +695,8 @@ class Lock:
         try:
             if self._claim.is_held:
                 return True
-            return self._claim.leader() is None and await _stand(self._claim, b"", 0)
+            leader = await _done(self._db._db, self._claim.leader)
+            return leader is None and await _stand(self._claim, b"", 0, self._db)
         finally:
             self._claim.end()
 
@@ -532,7 +745,7 @@ class Election:
     See libkv.Election for what it guarantees.
     """
 
-    def __init__(self, claim: _libkv._Claim, db: libkv.Db) -> None:
+    def __init__(self, claim: _libkv._Claim, db: "Db") -> None:
         self._claim = claim
         self._db = db
 
@@ -545,25 +758,24 @@ class Election:
         try:
             if self._claim.is_held:
                 await self.proclaim(value)
-            elif not await _stand(self._claim, value, timeout):
-                raise self._claim.timed_out(timeout)
+            elif not await _stand(self._claim, value, timeout, self._db):
+                raise await _done(self._db._db, self._claim.timed_out, timeout)
         finally:
             self._claim.end()
 
     async def proclaim(self, value: BytesLike) -> None:
         """Change the value that the leader is known by; see libkv.Election.proclaim()."""
         proclamation = self._claim.proclamation(value)
-        done = await _answer(lambda answers, future: self._db._submit(proclamation, answers, future))
-        if not cast("libkv.TxnResult", done).succeeded:
+        if not cast("libkv.TxnResult", await self._db._write(proclamation)).succeeded:
             raise self._claim.lost()
 
     async def leader(self) -> libkv.KeyValue | None:
         """The leader's pair, or None. It may be another process's."""
-        return self._claim.leader()
+        return await _done(self._db._db, self._claim.leader)
 
     def observe(self) -> Leaders:
         """Iterate over the leaders from the present one on, and over each value that one proclaims."""
-        return Leaders(self._claim.observe(), self._db)
+        return Leaders(self._db._followed(self._claim.observe, resume=0, is_far=True), self._db._db)
 
     async def resign(self) -> None:
         """Step down, or out of the line; does nothing if it stands nowhere."""
@@ -600,6 +812,7 @@ class Db:
 
     def __init__(self, db: libkv.Db) -> None:
         self._db = db
+        self._opening: set[asyncio.Future[Any]] = set()
 
     async def put(
         self, key: BytesLike | libkv.Put, value: BytesLike = _ABSENT, **options: Unpack[PutOptions]
@@ -609,19 +822,26 @@ class Db:
 
     async def get(self, key: BytesLike, *, revision: int = 0) -> libkv.KeyValue | None:
         """One key as it is now, or at a revision; None if it is not there."""
+        if self._db._is_remote:
+            request = libkv.Range(key, revision=max(revision, 0))
+            kvs = cast("libkv.RangeResult", await self._submit(request)).kvs
+            return kvs[0] if kvs else None
         return self._db.get(key, revision=revision) if revision else self._db.get(key)
 
     async def get_into(self, key: BytesLike, buffer: "Buffer") -> int | None:
         """The value of one key into a writable buffer; see libkv.Db.get_into()."""
-        return self._db.get_into(key, buffer)
+        return await _done(self._db, self._db.get_into, key, buffer)
 
     async def range(self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[RangeOptions]) -> libkv.RangeResult:
         """The pairs of a range at one revision; see libkv.Db.range()."""
+        if self._db._is_remote:
+            return cast("libkv.RangeResult", await self._submit(libkv.Range(*_given(key), **options)))
         return self._db.range(*_given(key), **options)
 
     def scan(self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[RangeOptions]) -> Scan[libkv.KeyValue]:
         """Iterate over the pairs of a range, all at one revision; see libkv.Db.scan()."""
-        return Scan(self._db.scan(*_given(key), **options))
+        scan = self._db.scan(*_given(key), **options)
+        return Scan(lambda: scan, self._db)
 
     async def delete(
         self, key: BytesLike | libkv.Delete = _ABSENT, **options: Unpack[DeleteOptions]
@@ -632,7 +852,7 @@ class Db:
     async def txn(self, txn: libkv.Txn = _ABSENT, **options: Unpack[TxnOptions]) -> libkv.TxnResult:
         """Compare, then run one of two lists of operations in one revision; see libkv.Db.txn()."""
         request = libkv.Txn(*_given(txn), **options)
-        if request._is_read_only():
+        if request._is_read_only() and not self._db._is_remote:
             return self._db.txn(request)
         return cast("libkv.TxnResult", await self._write(request))
 
@@ -654,13 +874,17 @@ class Db:
         while True:
             t = self._db._transaction()
             try:
-                result = await fn(Transaction(t)) if is_async else _plain(fn(t))
+                result = await fn(Transaction(t, self._db)) if is_async else _plain(await _done(self._db, fn, t))
             except libkv.CompactedError:
                 ended = t._end()
                 if not ended.overtaken:
                     raise
             except BaseException:
-                t._end()
+                if self._db._is_remote:
+                    # a thread may be in the middle of a call of it
+                    asyncio.get_running_loop().run_in_executor(None, t._end)
+                else:
+                    t._end()
                 raise
             else:
                 ended = t._end()
@@ -675,37 +899,40 @@ class Db:
         def submit(answers: _libkv._Answers, future: asyncio.Future[Any]) -> _libkv._Submitted:
             return self._db._submit_compact(revision, physical, answers, future)
 
+        await self._opened()
         return cast("libkv.CompactResult", await _answer(submit))
 
     async def snapshot(self, revision: int = 0) -> Snapshot:
         """A view of one revision, 0 being the current one; see libkv.Db.snapshot()."""
-        return Snapshot(self._db.snapshot(revision))
+        return Snapshot(await _done(self._db, self._db.snapshot, revision), self._db)
 
     async def snapshot_at(self, revision: int) -> Snapshot:
         """As snapshot(revision)."""
-        return Snapshot(self._db.snapshot_at(revision))
+        return Snapshot(await _done(self._db, self._db.snapshot_at, revision), self._db)
 
     async def history(self, key: BytesLike, *, limit: int = 0) -> list[libkv.Event]:
         """The events of one key, newest first; see libkv.Db.history()."""
-        return self._db.history(key, limit=limit)
+        return await _done(self._db, self._db.history, key, limit=limit)
 
     def changes(
         self, after: int, upto: int = 0, key: BytesLike = _ABSENT, **options: Unpack[KeyOptions]
     ) -> Scan[libkv.Event]:
         """Iterate over the events with after < revision <= upto; see libkv.Db.changes()."""
-        return Scan(self._db.changes(after, upto, *_given(key), **options))
+        scan = self._db.changes(after, upto, *_given(key), **options)
+        return Scan(lambda: scan, self._db)
 
     def diff(self, a: int, b: int = 0, key: BytesLike = _ABSENT, **options: Unpack[KeyOptions]) -> Scan[libkv.Change]:
         """Iterate over the keys that differ between two revisions; see libkv.Db.diff()."""
-        return Scan(self._db.diff(a, b, *_given(key), **options))
+        return Scan(lambda: self._db.diff(a, b, *_given(key), **options), self._db)
 
     async def revision_at(self, time: datetime | float) -> int:
         """The last revision that was written by the end of the minute of this time; see libkv.Db.revision_at()."""
-        return self._db.revision_at(time)
+        return await _done(self._db, self._db.revision_at, time)
 
     def watch(self, key: BytesLike = _ABSENT, **options: Unpack[WatchOptions]) -> Watcher:
         """Follow the events of a range, by whichever process they are written; see libkv.Db.watch()."""
-        return Watcher(self._db.watch(*_given(key), **options), self._db)
+        watch = functools.partial(self._db.watch, *_given(key), **options)
+        return Watcher(self._followed(watch, resume=options.get("start_revision", 0), is_far=False), self._db)
 
     async def lease_grant(self, ttl_seconds: int, *, id: int = 0) -> libkv.LeaseGrant:
         """Grant a lease, which nobody keeps alive; see libkv.Db.lease_grant()."""
@@ -713,6 +940,7 @@ class Db:
         def submit(answers: _libkv._Answers, future: asyncio.Future[Any]) -> _libkv._Submitted:
             return self._db._submit_grant(ttl_seconds, answers, future, id=id)
 
+        await self._opened()
         return cast("libkv.LeaseGrant", await _answer(submit))
 
     async def lease_revoke(self, id: int) -> libkv.LeaseRevoke:
@@ -721,22 +949,24 @@ class Db:
         def submit(answers: _libkv._Answers, future: asyncio.Future[Any]) -> _libkv._Submitted:
             return self._db._submit_revoke(id, answers, future)
 
+        await self._opened()
         return cast("libkv.LeaseRevoke", await _answer(submit))
 
     async def lease_keep_alive(self, id: int) -> libkv.LeaseKeepAlive:
         """Give a lease its full TTL again, once; see libkv.Db.lease_keep_alive()."""
-        return self._db.lease_keep_alive(id)
+        return await _done(self._db, self._db.lease_keep_alive, id)
 
     async def lease_time_to_live(self, id: int, *, keys: bool = False) -> libkv.LeaseTimeToLive:
         """What is left of a lease, and which keys hang on it; see libkv.Db.lease_time_to_live()."""
-        return self._db.lease_time_to_live(id, keys=keys)
+        return await _done(self._db, self._db.lease_time_to_live, id, keys=keys)
 
     async def lease_list(self) -> list[int]:
         """The ids of all leases, the next to expire first."""
-        return self._db.lease_list()
+        return await _done(self._db, self._db.lease_list)
 
     async def lease(self, ttl_seconds: int, *, end_with_process: bool = False) -> Lease:
         """A lease that keeps itself alive, and is revoked when its handle is closed; see libkv.Db.lease()."""
+        await self._opened()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         asked = self._db._ask_lease(ttl_seconds, _answers(loop), future, end_with_process=end_with_process)
@@ -745,15 +975,27 @@ class Db:
 
     def lock(self, name: BytesLike, ttl_seconds: int) -> Lock:
         """A lock by this name, not yet acquired; see libkv.Db.lock()."""
-        return Lock(self._db._claim(name, ttl_seconds))
+        return Lock(self._db._claim(name, ttl_seconds), self)
 
     def election(self, name: BytesLike, ttl_seconds: int) -> Election:
         """An election by this name; nobody campaigns yet. See libkv.Db.election()."""
-        return Election(self._db._claim(name, ttl_seconds), self._db)
+        return Election(self._db._claim(name, ttl_seconds), self)
+
+    async def alarm_list(self) -> list[libkv.AlarmMember]:
+        """The alarms that are active, by kind and member."""
+        return await asyncio.to_thread(self._db.alarm_list)
+
+    async def alarm_activate(self, kind: AlarmKind, *, member: int = 0) -> list[libkv.AlarmMember]:
+        """Raise an alarm; see libkv.Db.alarm_activate()."""
+        return await asyncio.to_thread(self._db.alarm_activate, kind, member=member)
+
+    async def alarm_disarm(self, *, member: int = 0, kind: AlarmKind | None = None) -> list[libkv.AlarmMember]:
+        """End alarms; see libkv.Db.alarm_disarm()."""
+        return await asyncio.to_thread(self._db.alarm_disarm, member=member, kind=kind)
 
     async def status(self) -> libkv.Status:
         """What the store says of itself."""
-        return self._db.status()
+        return await _done(self._db, self._db.status)
 
     async def check(self) -> libkv.CheckReport:
         """Read the whole store and verify every invariant; see libkv.Db.check()."""
@@ -784,7 +1026,22 @@ class Db:
         return repr(self._db).replace("libkv.Db", "libkv.aio.Db")
 
     async def _write(self, request: Op) -> object:
+        if self._opening:
+            await self._opened()
+        return await self._submit(request)
+
+    async def _submit(self, request: Op) -> object:
         return await _answer(lambda answers, future: self._db._submit(request, answers, future))
+
+    def _followed(self, make: Callable[[], Any], *, resume: int, is_far: bool) -> Any:
+        """A watcher or leaders, made at once, or, on a cluster, once that is done."""
+        return _Remote(make, self._opening, resume=resume, is_far=is_far) if self._db._is_remote else make()
+
+    async def _opened(self) -> None:
+        """Wait for the cluster's word on the watchers that this loop began: they are to see what is written next."""
+        loop = asyncio.get_running_loop()
+        while mine := [made for made in list(self._opening) if made.get_loop() is loop]:
+            await asyncio.wait(mine)
 
 
 def _plain(result: _T) -> _T:

@@ -1,4 +1,4 @@
-"""Fixtures for pytest: a store in memory for each test. pytest finds them when libkv is installed.
+"""Fixtures for pytest: a store in memory for each test, and one that is served. pytest finds them when libkv is installed.
 
     def test_greeting(kv):
         kv.put("greeting", "hello")
@@ -11,6 +11,11 @@ test of async code, libkv.aio.Db(kv) is the same store to await.
         kv_etcd.put("guest", "here", lease=kv_etcd.lease_grant(10).id)
         kv_clock.advance(11_000)  # returns once what is due has expired
         assert kv_etcd.get("guest") is None
+
+    def test_what_any_client_of_etcd_sees(kv_etcd, kv_server):
+        with libkv.open(kv_server.address) as client:  # or etcdctl, or a client in any language
+            client.put("greeting", "hello")
+        assert kv_etcd.get("greeting").value == b"hello"
 """
 
 from collections.abc import Iterator
@@ -41,3 +46,10 @@ def kv_etcd(kv_clock: libkv.Clock) -> Iterator[libkv.Db]:
     """A fresh store in memory with the limits of an etcd cluster, whose clock is kv_clock."""
     with libkv.open(":memory:", limits="etcd", clock=kv_clock) as db:
         yield db
+
+
+@pytest.fixture
+def kv_server(kv_etcd: libkv.Db) -> Iterator[libkv.Server]:
+    """kv_etcd, served to any client of etcd on a free port of this machine: kv_server.address."""
+    with libkv.serve(kv_etcd) as server:
+        yield server

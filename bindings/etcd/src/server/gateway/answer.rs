@@ -104,7 +104,7 @@ impl hyper::body::Body for Whole {
 pub async fn stream(mut answer: Answer) -> Response<Body> {
     match answer.next(BEFORE, AFTER).await {
         Ok(first) => ok(Body::new(Lines { first: Some(first), answer, over: false })),
-        Err(status) if status.code() == Code::Ok => ok(Body::empty()),
+        Err(status) if status.code() == Code::Ok => json_body(StatusCode::OK, Body::empty()),
         Err(status) => refused(&status),
     }
 }
@@ -142,10 +142,8 @@ impl hyper::body::Body for Lines {
 }
 
 fn ok(body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert("grpc-metadata-content-type", HeaderValue::from_static("application/grpc"));
+    let mut response = json_body(StatusCode::OK, body);
+    response.headers_mut().insert("grpc-metadata-content-type", HeaderValue::from_static("application/grpc"));
     response
 }
 
@@ -153,8 +151,13 @@ fn ok(body: Body) -> Response<Body> {
 pub fn refused(status: &Status) -> Response<Body> {
     let text = json!(status.message());
     let body = format!("{{\"error\":{text},\"code\":{},\"message\":{text}}}", status.code() as i32);
-    let mut response = Response::new(full(body));
-    *response.status_mut() = http_status(status.code());
+    json_body(http_status(status.code()), full(body))
+}
+
+/// An answer of JSON.
+pub fn json_body(status: StatusCode, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

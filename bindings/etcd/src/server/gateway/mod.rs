@@ -130,11 +130,8 @@ impl Gateway {
                 return response;
             }
             "/version" => {
-                let mut response = Response::new(full(format!(
-                    "{{\"etcdserver\":\"{SERVER_VERSION}\",\"etcdcluster\":\"{CLUSTER_VERSION}\"}}"
-                )));
-                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                return response;
+                let version = format!("{{\"etcdserver\":\"{SERVER_VERSION}\",\"etcdcluster\":\"{CLUSTER_VERSION}\"}}");
+                return answer::json_body(StatusCode::OK, full(version));
             }
             "/health" => return self.health(),
             "/metrics" => return self.metrics(),

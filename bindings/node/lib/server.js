@@ -1,0 +1,75 @@
+// A store served to etcd's clients, in this process.
+'use strict'
+
+const { flag, knownOptions, path, text, wrong } = require('./check.js')
+const { later } = require('./call.js')
+const { dbHandle } = require('./db.js')
+const { native } = require('./native.js')
+const { writeOption } = require('./open.js')
+const { readBuffer, ...wire } = require('./wire.js')
+
+/** In the order in which they are written. */
+const SERVE_OPTIONS = ['certFile', 'keyFile', 'trustedCaFile', 'clientCertAuth']
+
+/** Ends servers that were dropped without being closed. */
+const dropped = new FinalizationRegistry((number) => void native.release(number))
+
+/** Only `serve` makes a Server. */
+const SERVED = Symbol('served')
+
+/** A store that is served. It keeps `db` while it is there. See index.d.ts. */
+class Server {
+  #db
+  #number
+  #address
+  #closing
+
+  constructor(served, db, { number, address }) {
+    if (served !== SERVED) throw new TypeError('a Server is made by libkv.serve')
+    this.#db = db
+    this.#number = number
+    this.#address = address
+    dropped.register(this, number, this)
+  }
+
+  get address() {
+    return this.#address
+  }
+
+  get closed() {
+    return this.#closing !== undefined
+  }
+
+  async close() {
+    this.#closing ??= this.#close()
+    await this.#closing
+  }
+
+  async #close() {
+    dropped.unregister(this)
+    this.#db = undefined
+    readBuffer(await native.serverCloseLater(this.#number))
+  }
+
+  async [Symbol.asyncDispose]() {
+    await this.close()
+  }
+}
+
+/** Serves a store; the server is ready for clients when this resolves. */
+async function serve(db, address = '127.0.0.1:0', options) {
+  const handle = dbHandle(db)
+  if (handle === undefined) throw wrong('what is served', 'a Db', db)
+  const where = text('the address', address)
+  const given = knownOptions('serve', options, SERVE_OPTIONS)
+  const checked = SERVE_OPTIONS.map((name) => {
+    if (given[name] === undefined) return undefined
+    return name === 'clientCertAuth' ? flag(`option ${name}`, given[name]) : path(`option ${name}`, given[name])
+  })
+  wire.begin()
+  wire.bytes(where)
+  checked.forEach(writeOption)
+  return new Server(SERVED, db, await later(native.serveLater, handle))
+}
+
+module.exports = { Server, serve }

@@ -1,0 +1,286 @@
+// A store that is served, and clusters: the same calls over the network, and nothing that waits on the loop.
+'use strict'
+
+const assert = require('node:assert')
+const net = require('node:net')
+const { once } = require('node:events')
+const { test } = require('node:test')
+const libkv = require('libkv')
+const { memory, served } = require('libkv/testing')
+const { all, run } = require('./support.js')
+
+const PATIENCE = { timeoutMs: 20_000 }
+
+/** A cluster, and the store behind it. */
+async function cluster(t, options) {
+  const { db, server } = await served(t)
+  const remote = await libkv.open(server.address, options)
+  t.after(() => remote.close())
+  return { db, server, remote }
+}
+
+/**
+ * A way to a server that can be shut: what is sent meanwhile waits. It lives on the loop of the test, so that a
+ * call that waited there would wait for ever.
+ */
+async function gate(t, address) {
+  const to = new URL(address)
+  const sockets = []
+  let waiting
+  const proxy = net.createServer((near) => {
+    const far = net.connect(Number(to.port), to.hostname)
+    sockets.push(near, far)
+    for (const [come, go] of [[near, far], [far, near]]) {
+      come.on('data', (data) => (waiting ? waiting.push(() => go.write(data)) : go.write(data)))
+      come.on('error', () => go.destroy())
+      come.on('close', () => go.destroy())
+    }
+  })
+  proxy.listen(0, '127.0.0.1')
+  await once(proxy, 'listening')
+  t.after(() => {
+    proxy.close()
+    for (const socket of sockets) socket.destroy()
+  })
+  return {
+    address: `http://127.0.0.1:${proxy.address().port}`,
+    shut: () => (waiting = []),
+    open() {
+      const held = waiting
+      waiting = undefined
+      held.forEach((pass) => pass())
+    },
+    /** Something waits. */
+    async reached() {
+      while (waiting.length === 0) await new Promise((resolve) => setImmediate(resolve))
+    },
+  }
+}
+
+test('every call goes over the network', async (t) => {
+  const { remote } = await cluster(t)
+  assert.strictEqual((await remote.put('a', '1')).revision, 2)
+  assert.strictEqual((await remote.get('a')).value.toString(), '1')
+  assert.strictEqual(await remote.get('a', { revision: 1 }), undefined)
+  await Promise.all(Array.from({ length: 200 }, (_, n) => remote.put(`n/${n}`, '')))
+  assert.strictEqual((await remote.range({ prefix: 'n/' })).count, 200)
+  assert.strictEqual((await all(remote.scan({ prefix: 'n/' }))).length, 200)
+  assert.strictEqual((await remote.txn({ success: [libkv.Range('a')] })).responses[0].count, 1)
+  const compare = [libkv.Compare.version('a', '==', 1)]
+  assert.ok((await remote.txn({ compare, success: [libkv.Put('b', '2')] })).succeeded)
+  await remote.transact(async (txn) => txn.put('c', (await txn.get('b')).value))
+  const snapshot = await remote.snapshot()
+  assert.strictEqual((await remote.delete({ prefix: 'n/' })).deleted, 200)
+  assert.ok(await snapshot.get('n/0'))
+  assert.strictEqual((await snapshot.range({ prefix: 'n/' })).count, (await all(snapshot.scan({ prefix: 'n/' }))).length)
+  assert.deepStrictEqual((await all(remote.changes(1, 2))).map((event) => event.type), ['put'])
+  assert.deepStrictEqual((await all(remote.diff(1, 2))).map((change) => change.key.toString()), ['a'])
+  assert.strictEqual((await remote.history('a')).length, 1)
+  const { id } = await remote.leaseGrant(60)
+  assert.strictEqual((await remote.leaseKeepAlive(id)).ttlSeconds, 60)
+  assert.strictEqual((await remote.leaseTimeToLive(id, { keys: true })).grantedTtlSeconds, 60)
+  assert.ok((await remote.leaseList()).includes(id))
+  await remote.leaseRevoke(id)
+  const lease = await remote.lease(60)
+  assert.ok((await lease.remaining()) > 0)
+  await lease.close()
+  const revision = (await remote.status()).revision
+  assert.strictEqual((await remote.compact(3)).revision, revision)
+  await assert.rejects(remote.get('a', { revision: 2 }), { code: 'COMPACTED', revision: 3 })
+  await assert.rejects(remote.check(), { code: 'UNSUPPORTED' })
+  await assert.rejects(remote.revisionAt(0), { code: 'UNSUPPORTED' })
+  await assert.rejects(remote.get(''), { code: 'INVALID_ARGUMENT' })
+  await remote.close()
+  await assert.rejects(remote.get('a'), { code: 'CLOSED' })
+})
+
+test('locks and elections stand in line over the network', async (t) => {
+  const { db, remote } = await cluster(t)
+  const [first, second, local] = [remote.lock('lock', 60), remote.lock('lock', 60), db.lock('lock', 60)]
+  await first.acquire()
+  assert.strictEqual(await second.tryAcquire(), false)
+  await assert.rejects(second.acquire({ timeoutMs: 10 }), { code: 'TIMEOUT', message: /has it/ })
+  const waits = local.acquire()
+  await first.release()
+  await waits
+  await local.release()
+  assert.strictEqual(await second.tryAcquire(), true)
+  await second.release()
+  const election = remote.election('e', 60)
+  const leaders = election.observe()
+  await election.campaign('me')
+  assert.strictEqual((await leaders.next(PATIENCE)).value.value.toString(), 'me')
+  await election.proclaim('I')
+  assert.strictEqual((await db.election('e', 60).leader()).value.toString(), 'I')
+  await election.resign()
+  leaders.close()
+})
+
+test('both sides see what the other writes', async (t) => {
+  const { db, remote } = await cluster(t)
+  const there = remote.watch({ prefix: '' })
+  await remote.put('seen', '') // waits for the watcher
+  await db.put('here', '1')
+  const keys = []
+  while (!keys.includes('here')) {
+    const { value } = await there.next(PATIENCE)
+    keys.push(...value.events.map((event) => event.kv.key.toString()))
+  }
+  assert.deepStrictEqual(keys, ['seen', 'here'])
+  there.close()
+  const here = db.watch({ prefix: '' })
+  await remote.put('there', '1')
+  assert.strictEqual((await here.next(PATIENCE)).value.events[0].kv.key.toString(), 'there')
+  here.close()
+})
+
+test('what does not wait is unsupported', async (t) => {
+  const { remote, server } = await cluster(t)
+  const calls = [
+    () => remote.getSync('a'), () => remote.getInto('a', Buffer.alloc(1)), () => remote.rangeSync('a'),
+    () => remote.scanSync({ prefix: '' }), () => remote.putSync('a', ''), () => remote.deleteSync('a'),
+    () => remote.txnSync({}), () => remote.compactSync(1), () => remote.statusSync(), () => remote.closeSync(),
+    () => libkv.openSync(server.address),
+  ]
+  for (const call of calls) assert.throws(call, { code: 'UNSUPPORTED', message: /await/ })
+  remote[Symbol.dispose]()
+  assert.ok(remote.closed)
+})
+
+test('nothing waits on the loop', async (t) => {
+  const { server } = await served(t)
+  const way = await gate(t, server.address)
+  const remote = await libkv.open(way.address, { requestTimeoutMs: Infinity })
+  t.after(() => remote.close())
+  await remote.put('a', '1')
+  const { id } = await remote.leaseGrant(60)
+  const [snapshot, election] = [await remote.snapshot(), remote.election('e', 60)]
+  way.shut()
+  const [watcher, leaders] = [remote.watch({ prefix: '' }), election.observe()]
+  assert.strictEqual(watcher.tryNext(), undefined)
+  assert.strictEqual(watcher.resumeRevision, 0)
+  const [value, seen, ...others] = [
+    remote.get('a'), watcher.next(), remote.range({ prefix: '' }), remote.scan({ prefix: '' }).next(), remote.diff(1, 2).next(),
+    remote.put('b', '2'), remote.delete('c'), remote.txn({ success: [libkv.Range('a')] }),
+    remote.transact((txn) => txn.get('a')), remote.snapshot(), snapshot.get('a'), remote.history('a'), remote.status(),
+    remote.leaseGrant(60), remote.leaseKeepAlive(id), remote.leaseTimeToLive(id), remote.leaseList(),
+    remote.lock('lock', 60).acquire(), remote.lock('other', 60).tryAcquire(), election.campaign('me'), leaders.next(),
+  ]
+  await way.reached()
+  way.open()
+  assert.strictEqual((await value).value.toString(), '1')
+  await Promise.all(others)
+  const keys = (await seen).value.events.map((event) => event.kv.key.toString())
+  while (!keys.includes('b')) {
+    const { value: batch } = await watcher.next(PATIENCE)
+    keys.push(...batch.events.map((event) => event.kv.key.toString()))
+  }
+  watcher.close()
+  leaders.close()
+})
+
+test('a watcher that is not there yet can be ended', async (t) => {
+  const { server } = await served(t)
+  const way = await gate(t, server.address)
+  const remote = await libkv.open(way.address)
+  t.after(() => remote.close())
+  way.shut()
+  const abort = new AbortController()
+  const watchers = ['a', 'b', 'c', 'd'].map((key) => remote.watch(key, { startRevision: 7, signal: key === 'd' ? abort.signal : undefined }))
+  const [cancelled, closed, patient, aborted] = watchers
+  const waits = cancelled.next()
+  cancelled.cancel()
+  await assert.rejects(waits, { code: 'CANCELLED' })
+  closed.close()
+  assert.deepStrictEqual(await all(closed), [])
+  assert.deepStrictEqual(await patient.next({ timeoutMs: 1 }), { value: undefined, done: false })
+  assert.strictEqual(patient.resumeRevision, 7)
+  const never = aborted.next()
+  abort.abort(new Error('enough'))
+  await assert.rejects(never, /enough/)
+  way.open()
+  await remote.put('c', '1')
+  patient.close()
+  const backwards = remote.watch({ start: 'b', end: 'a' })
+  await assert.rejects(backwards.next(PATIENCE), { code: 'INVALID_ARGUMENT' })
+  const last = remote.watch('z')
+  const unread = last.next()
+  await remote.close()
+  await assert.rejects(unread, { code: 'CLOSED' })
+})
+
+test('a cluster that is not there is unavailable, and named', async () => {
+  const taken = net.createServer().listen(0, '127.0.0.1')
+  await once(taken, 'listening')
+  const { port } = taken.address()
+  taken.close()
+  await assert.rejects(libkv.open(`etcd://127.0.0.1:${port}`, { connectTimeoutMs: 2_000 }), {
+    code: 'UNAVAILABLE', message: new RegExp(`127.0.0.1:${port}`),
+  })
+})
+
+test('options of a cluster', async (t) => {
+  const { server } = await served(t)
+  const remote = await libkv.open(new URL(server.address), { connectTimeoutMs: 20_000, requestTimeoutMs: Infinity, keepAliveMs: 1_000 })
+  await remote.close()
+  for (const [options, message] of [[{ create: false }, /option create/], [{ maxTxnOps: 1 }, /option maxTxnOps/], [{ tlsCa: '/nowhere' }, /tlsCa/]]) {
+    await assert.rejects(libkv.open(server.address, options), { code: 'INVALID_ARGUMENT', message })
+  }
+  for (const options of [{ tlsCa: 5 }, { user: Buffer.from('me') }, { tlsKeys: 'x' }, { tlsCa: 'a\0b' }]) {
+    await assert.rejects(libkv.open(server.address, options), TypeError)
+  }
+  await assert.rejects(libkv.open(server.address, { keepAliveMs: -1 }), RangeError)
+})
+
+test('a server and its ends', async (t) => {
+  const db = await memory(t)
+  const server = await libkv.serve(db)
+  const remote = await libkv.open(server.address, { requestTimeoutMs: 2_000 })
+  await assert.rejects(libkv.serve(db, server.address), { code: 'BUSY' })
+  await assert.rejects(libkv.serve(remote), { code: 'UNSUPPORTED' })
+  await Promise.all([server.close(), server.close()])
+  assert.ok(server.closed)
+  await assert.rejects(remote.put('a', ''), libkv.KvError)
+  await remote.close()
+  await db.put('a', '')
+  for (const [address, options] of [['127.0.0.1'], ['https://127.0.0.1:0'], ['https://127.0.0.1:0', { certFile: '/nowhere', keyFile: '/nowhere' }]]) {
+    await assert.rejects(libkv.serve(db, address, options), { code: 'INVALID_ARGUMENT' })
+  }
+  for (const wrong of [undefined, {}, 'db']) await assert.rejects(libkv.serve(wrong), TypeError)
+  await assert.rejects(libkv.serve(db, 5), TypeError)
+  await assert.rejects(libkv.serve(db, undefined, { certFil: 'x' }), /did you mean certFile/)
+  assert.throws(() => new libkv.Server(), TypeError)
+})
+
+test('the store closed before its server: clients get errors', async () => {
+  const db = await memory()
+  const server = await libkv.serve(db)
+  const remote = await libkv.open(server.address, { requestTimeoutMs: 2_000 })
+  await remote.put('a', '')
+  await db.close()
+  await assert.rejects(remote.put('a', ''), libkv.KvError)
+  await server.close()
+  await remote.close()
+})
+
+test('servers and clusters that nobody closes do not hold the process, nor end it badly', async () => {
+  const program = `
+    const libkv = require('libkv')
+    async function main() {
+      const db = await libkv.open(':memory:')
+      for (let n = 0; n < 3; n++) {
+        const remote = await libkv.open((await libkv.serve(db)).address)
+        await remote.put('k', 'v')
+        remote.watch('k')
+      }
+      if (global.gc) gc()
+      console.log('done')
+    }
+    main()
+  `
+  for (const node of [[], ['--expose-gc']]) {
+    assert.deepStrictEqual(await run(program, { node }), { code: 0, signal: null, stdout: 'done\n', stderr: '' })
+  }
+  const ended = await run(program.replace("console.log('done')", "console.log('done'); process.exit()"))
+  assert.deepStrictEqual(ended, { code: 0, signal: null, stdout: 'done\n', stderr: '' })
+})

@@ -1,0 +1,147 @@
+//! A store served to any etcd client, in this process.
+#![allow(unsafe_code)]
+
+use std::ffi::{CString, c_char};
+
+use libkv::{Db, Result};
+
+use crate::db::KvDb;
+use crate::error::KvError;
+use crate::guard::{borrow, free, give_out, guard, guard_value, invalid, kinds, wanted};
+use crate::types::*;
+
+/// A store that is served to etcd's clients.
+pub struct KvServer;
+
+/// What a `kv_server` holds.
+pub(crate) struct Serving {
+    address: CString,
+    _server: net::Server,
+}
+
+kinds! { KvServer = Serving, b"kv_serve", "kv_server"; }
+
+/// How a store is served; begin with KV_SERVE_OPTIONS_INIT.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct KvServeOptions {
+    /// sizeof(kv_serve_options).
+    pub size: usize,
+    /// The file (PEM) of the server's certificate; needed for an https address, with key_file.
+    pub cert_file: *const c_char,
+    /// The file (PEM) of its key.
+    pub key_file: *const c_char,
+    /// The file (PEM) of the authorities that clients' certificates come from.
+    pub trusted_ca_file: *const c_char,
+    /// KV_YES refuses clients without a certificate of trusted_ca_file.
+    pub client_cert_auth: i32,
+}
+
+// SAFETY: numbers and pointers only, size first.
+unsafe impl Sized_ for KvServeOptions {
+    const NAME: &'static str = "kv_serve_options";
+}
+
+/// What the feature `etcd` brings.
+#[cfg(feature = "etcd")]
+mod net {
+    use super::*;
+
+    pub use libkv_etcd::Server;
+
+    /// SAFETY: the texts must be NULL or end with a zero byte.
+    pub unsafe fn serve(db: &Db, address: &str, options: &KvServeOptions) -> Result<(Server, String)> {
+        let mut how = libkv_etcd::Serve::new(address);
+        // SAFETY: said above.
+        unsafe {
+            if let Some(path) = path_in(options.cert_file) {
+                how = how.cert_file(path);
+            }
+            if let Some(path) = path_in(options.key_file) {
+                how = how.key_file(path);
+            }
+            if let Some(path) = path_in(options.trusted_ca_file) {
+                how = how.trusted_ca_file(path);
+            }
+        }
+        if let Some(wanted) = flag_in(options.client_cert_auth, "client_cert_auth")? {
+            how = how.client_cert_auth(wanted);
+        }
+        let server = libkv_etcd::serve(db, how)?;
+        let address = server.address().to_string();
+        Ok((server, address))
+    }
+}
+
+/// A library without a network.
+#[cfg(not(feature = "etcd"))]
+mod net {
+    use super::*;
+
+    pub enum Server {}
+
+    /// SAFETY: nothing is asked for.
+    pub unsafe fn serve(_: &Db, address: &str, _: &KvServeOptions) -> Result<(Server, String)> {
+        let message = format!("this libkv was built without the feature etcd: it cannot serve at {address}");
+        Err(libkv::Error::new(libkv::Code::Unsupported, message))
+    }
+}
+
+/// Serves a store to etcd's clients, in any language, until the server is freed; ready when this
+/// returns. Meant above all for tests: `kv serve` is the program for the rest. The store stays usable
+/// here and in other processes, and watchers on either side see what the other writes.
+///
+/// The address is "HOST:PORT" (port 0 takes a free one), "http://HOST:PORT", "https://HOST:PORT" (TLS),
+/// or "unix:///PATH"; kv_server_address tells the one that clients take. Once the database is closed
+/// clients get errors, and connections stay until the server is freed.
+///
+/// Owner: *out is the caller's, to free before or after the database; address and options are not kept.
+/// Threads: any. The server works in threads of its own, which call nothing of the program's.
+/// Errors: KV_INVALID_ARGUMENT (an address or a file that cannot be read), KV_BUSY (the address is in use),
+/// KV_PERMISSION_DENIED, KV_IO, KV_UNSUPPORTED (a cluster; or a library without its feature etcd), KV_CLOSED,
+/// KV_FORKED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_serve(
+    db: *const KvDb,
+    address: *const c_char,
+    options: *const KvServeOptions,
+    out: *mut *mut KvServer,
+    error: *mut *mut KvError,
+) -> KvCode {
+    // SAFETY: pointers as the header asks for.
+    unsafe {
+        guard(error, || {
+            wanted(out, "out")?;
+            let db = &borrow(db)?.0;
+            let address = text_in(address, "the address")?;
+            let address = address.to_str().map_err(|_| invalid("the address is not UTF-8"))?;
+            let (server, address) = net::serve(db, address, &struct_in(options)?)?;
+            let address = CString::new(address).map_err(|_| invalid("the address has a zero byte"))?;
+            give_out::<KvServer>(out, Serving { address, _server: server });
+            Ok(())
+        })
+    }
+}
+
+/// Where a server listens, as clients take it: "http://127.0.0.1:41234", "unix:///path"; NULL for NULL.
+///
+/// Owner: the server; the text lives until it is freed.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_server_address(server: *const KvServer) -> *const c_char {
+    // SAFETY: pointers as the header asks for.
+    guard_value(std::ptr::null(), || unsafe { Some(borrow(server).ok()?.address.as_ptr()) })
+}
+
+/// Ends a server: it listens no more, requests under way get their answers if that is quick, streams
+/// are cut. The database stays open. In a forked child it only frees the handle.
+///
+/// Owner: takes it; NULL is fine.
+/// Threads: the last use of it.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_server_free(server: *mut KvServer) {
+    // SAFETY: pointers as the header asks for.
+    unsafe { free(server) }
+}
