@@ -91,7 +91,7 @@ fn get_in_json() {
     let place = store();
     let a = json!({"key": "a", "value": "2", "create_revision": 2, "mod_revision": 3, "version": 2, "lease": "0"});
     let c = json!({"key": "c", "value": "4", "create_revision": 6, "mod_revision": 6, "version": 1, "lease": "0"});
-    assert_eq!(place.kv("get a --json").json(), [a.clone()]);
+    assert_eq!(place.kv("get a --json").json()[..], [a.clone()][..]);
     assert_eq!(place.kv("--json range").json(), [a, c]);
     assert_eq!(place.kv("range --json --count-only").json(), [json!({"revision": 6, "count": 2})]);
     let absent = place.kv("get nobody --json");

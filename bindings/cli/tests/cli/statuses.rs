@@ -103,3 +103,33 @@ fn codes_are_named_in_what_is_said() {
     place.kv("put a 1").ok();
     assert!(place.kv("get a --at 9").err.contains(Code::FutureRevision.name()));
 }
+
+#[test]
+fn a_damaged_store_has_its_problems_named() {
+    use lmdb::{Cursor, Transaction};
+
+    let place = Place::new();
+    for line in ["put a 1", "put b 2", "put c 3"] {
+        place.kv(line).ok();
+    }
+    {
+        // somebody who knows LMDB and not libkv takes an event out of the log
+        let mut builder = lmdb::Environment::new();
+        let env = builder.set_max_dbs(16).open(&place.path("store")).expect("LMDB's files");
+        let log = env.open_db(Some("log")).expect("it has a log");
+        let mut txn = env.begin_rw_txn().expect("nobody else writes");
+        let first =
+            txn.open_ro_cursor(log).expect("it is there").iter().nth(1).expect("an event").expect("it is there");
+        let key = first.0.to_vec();
+        txn.del(log, &key, None).expect("it is there");
+        txn.commit().expect("room");
+    }
+    let ran = place.kv("check");
+    assert_eq!((ran.status, ran.err.as_str()), (1, ""), "{ran:?}");
+    let said = ran.text();
+    let last = said.lines().last().expect("a line");
+    assert!(said.lines().next().is_some_and(|line| line.starts_with('I')) && last.contains("problem"), "{said}");
+    let problems =
+        &serde_json::from_slice::<serde_json::Value>(&place.kv("check --json").out).expect("JSON")["problems"];
+    assert!(problems[0]["invariant"].as_str().is_some_and(|name| name.starts_with('I')), "{problems}");
+}

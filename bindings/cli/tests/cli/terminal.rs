@@ -94,6 +94,15 @@ fn a_terminal_gets_no_bytes_that_steer_it_unless_it_wants_them() {
 }
 
 #[test]
+fn long_work_shows_how_far_it_is_to_whoever_looks() {
+    let place = Place::new();
+    place.kv("put a 1").ok();
+    assert!(on_terminal(&place, "export file", None).contains("pairs"));
+    assert!(on_terminal(&place, "-s other import file", None).contains("1 pair written"));
+    assert_eq!(place.kv("export file --force").err, "", "and to nobody else");
+}
+
+#[test]
 fn a_shell_talks_and_remembers() {
     let place = Place::new();
     let mut shell = Terminal::start(place.command(["shell"]));
