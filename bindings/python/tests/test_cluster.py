@@ -229,6 +229,9 @@ def test_a_watcher_that_is_not_there_yet_can_be_ended(gate: Gate) -> None:
             backwards = cluster.watch(start="b", end="a")
             with pytest.raises(libkv.InvalidArgumentError):
                 await backwards.next(PATIENCE_SECONDS)
+            with pytest.raises(libkv.InvalidArgumentError):
+                async with cluster.watch(start="b", end="a"):
+                    pass
             assert not cluster._opening
 
     asyncio.run(main())
