@@ -52,6 +52,8 @@
 
 mod client;
 mod convert;
+#[doc(hidden)]
+pub mod fuzz;
 mod open;
 #[doc(hidden)]
 pub mod pb;
