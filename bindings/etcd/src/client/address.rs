@@ -24,6 +24,13 @@ pub(crate) enum Place {
     Unix(PathBuf),
 }
 
+impl Endpoint {
+    /// Whether it is reached over a network without TLS.
+    pub fn is_plain(&self) -> bool {
+        !self.tls && matches!(self.place, Place::Tcp(..))
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "https" } else { "http" };

@@ -332,6 +332,10 @@ async fn reach(
                     let error = convert::error_in(&status, false);
                     Err(Unreached::Refused(Error::new(error.code(), format!("{} ({})", error.message(), link.name()))))
                 }
+                // a server of TLS says nothing to who speaks without
+                Failure::Cut | Failure::Unsent if endpoints[number].is_plain() => {
+                    Err(Unreached::Because(format!("{} (it may want TLS: https)", link.reason(&status))))
+                }
                 _ => Err(Unreached::Because(link.reason(&status))),
             },
         }
