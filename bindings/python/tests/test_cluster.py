@@ -360,6 +360,7 @@ def test_a_server_that_is_dropped_ends(kv: libkv.Db) -> None:
     kv.put("a", "1")
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")  # from Python 3.12 on
 def test_a_forked_child_lets_its_parents_server_and_cluster_alone(kv_server: libkv.Server, cluster: libkv.Db) -> None:
     cluster.put("a", "1")
     child = os.fork()
