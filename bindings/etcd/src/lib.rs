@@ -32,7 +32,7 @@
 //! - **Limits** are the cluster's: 1.5 MiB for a write, 128 operations for a txn, TTLs of at least 2 s as a rule. Txns
 //!   stand in one another 45 deep at most. A cluster always writes to disk before it answers; the
 //!   durability that a request asks for is not looked at.
-//! - **Watches** are one stream each; one takes some kilobytes at either end. They outlive every lost connection, and
+//! - **Watches** are one stream each; one takes about 15 kB here, and what a stream costs the cluster. They outlive every lost connection, and
 //!   go on with the first revision that they have not had. [`libkv::Watcher::resume_revision`] rises with what is
 //!   delivered, and otherwise with the cluster's signs of progress only (every ten minutes as a rule): what is
 //!   compacted in between, though nothing of it matched, can end a watcher with `compacted` when its connection

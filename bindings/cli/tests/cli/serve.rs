@@ -169,6 +169,53 @@ fn lines_of_the_log_can_be_json() {
     assert_eq!(running.end_by(Signal::TERM).status, 0);
 }
 
+/// Writes `ca.pem`, and `server.pem` and `client.pem` with their keys.
+fn certificates(place: &Place) {
+    use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+
+    let write = |name: &str, pem: String| std::fs::write(place.path(name), pem).expect("a file");
+    let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca_key = KeyPair::generate().expect("a key");
+    write("ca.pem", params.self_signed(&ca_key).expect("signed").pem());
+    let issuer = Issuer::new(params, ca_key);
+    for (name, purpose) in
+        [("127.0.0.1", ExtendedKeyUsagePurpose::ServerAuth), ("client", ExtendedKeyUsagePurpose::ClientAuth)]
+    {
+        let mut params = CertificateParams::new(vec![name.to_string()]).expect("a name");
+        params.extended_key_usages = vec![purpose];
+        let key = KeyPair::generate().expect("a key");
+        let file = if name == "client" { "client" } else { "server" };
+        write(&format!("{file}.pem"), params.signed_by(&key, &issuer).expect("signed").pem());
+        write(&format!("{file}-key.pem"), key.serialize_pem());
+    }
+}
+
+#[test]
+fn tls_with_certificates_on_both_sides() {
+    let place = Place::new();
+    certificates(&place);
+    let flags = [
+        "--listen-client-urls=https://127.0.0.1:0",
+        "--cert-file=server.pem",
+        "--key-file=server-key.pem",
+        "--trusted-ca-file=ca.pem",
+        "--client-cert-auth",
+    ];
+    let serving = Serving::start(&place, &place.path("store"), &flags);
+    let kv = |options: &str| place.kv(&format!("-s {} --dial-timeout 2s {options}", serving.address));
+    let shown = "--cert client.pem --key client-key.pem";
+    assert_eq!(kv(&format!("--cacert ca.pem {shown} put a 1")).ok(), "OK\n");
+    kv("--cacert ca.pem get a").refused(4);
+    kv(&format!("{shown} get a")).refused(4);
+    kv(&format!("--cacert ca.pem {shown} --tls-server-name other get a")).refused(4);
+    assert!(kv(&format!("--cacert missing.pem {shown} get a")).err.contains("missing.pem"));
+    assert!(kv("--cert client.pem get a").refused(2).contains("--key"));
+    let endpoints = serving.address.trim_start_matches("https://");
+    let ran = place.kv(&format!("--endpoints {endpoints} --cacert ca.pem {shown} get a --print-value-only"));
+    assert_eq!(ran.ok(), "1\n");
+}
+
 #[test]
 fn a_second_signal_ends_it_at_once() {
     use std::io::Write;

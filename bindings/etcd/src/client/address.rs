@@ -87,8 +87,8 @@ fn endpoint(part: &str, scheme: &str, rest: &str, tls_wanted: bool) -> Result<En
     let (host, port) = split_port(part, rest)?;
     let port = match port {
         None => PORT,
-        Some(port) => match port.parse() {
-            Ok(1..) if port.bytes().all(|byte| byte.is_ascii_digit()) => port.parse().unwrap_or(PORT),
+        Some(port) => match port.parse::<u16>() {
+            Ok(number @ 1..) if port.bytes().all(|byte| byte.is_ascii_digit()) => number,
             _ => return Err(bad(part, format_args!("{port:?} is no port"))),
         },
     };

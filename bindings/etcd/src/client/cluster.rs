@@ -192,7 +192,7 @@ impl Cluster {
             return Ok(link);
         }
         let asked = Instant::now();
-        let late = |_| Error::new(Code::Unavailable, "no endpoint answers (they are still being dialled)");
+        let late = |_| self.nobody(&vec![None; self.endpoints.len()]);
         let mut failed = timeout_at(until, self.dialing.lock()).await.map_err(late)?;
         // whoever waited for somebody else's round takes what came of it
         if let Some(link) = self.current() {

@@ -35,8 +35,8 @@ use super::store::{Counted, Store};
 const BACKLOG: u32 = 4096;
 /// How long a client may take to say which protocol it speaks, TLS included.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// TLS handshakes under way at a time: each takes memory and, at its end, some milliseconds of a CPU.
-const TLS_HANDSHAKES_MAX: usize = 256;
+/// TLS handshakes under way at a time, each of which takes some kilobytes; more of them wait.
+const TLS_HANDSHAKES_MAX: usize = 2_048;
 /// How long a client of HTTP/1.1 may take for the head of a request, and stay silent between two.
 const HEAD: Duration = Duration::from_secs(60);
 /// A connection without a sign of life is asked for one after this time, and cut without an answer; both
@@ -292,7 +292,7 @@ impl Door {
         let _counted = Counted::new(&self.store.counters.connections);
         let ended = match &self.tls {
             None => self.sniff(stream).await,
-            Some(tls) => self.encrypted(tls, stream).await,
+            Some(tls) => Box::pin(self.encrypted(tls, stream)).await,
         };
         if let Err(error) = ended {
             self.store.say(Level::Debug, || format!("connection of {peer}: {error}"));
@@ -345,7 +345,11 @@ impl Door {
         }
         let is_http2 = head[..length] == PREFACE[..length];
         let stream = Again::new(stream, &head[..length]);
-        if is_http2 { self.http2(Mended::new(stream, PREFACE.len())).await } else { self.http1(stream).await }
+        // in boxes, since a connection that stays silent must not take the room of one that speaks
+        match is_http2 {
+            true => Box::pin(self.http2(Mended::new(stream, PREFACE.len()))).await,
+            false => Box::pin(self.http1(stream)).await,
+        }
     }
 
     /// The requests of a connection are a part of its own task: what a poll of it takes in is worked on

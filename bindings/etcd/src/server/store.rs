@@ -86,6 +86,25 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+impl Store {
+    /// One that nobody serves.
+    pub fn for_tests(db: Db, closing: watch::Sender<bool>) -> Store {
+        Store {
+            db,
+            identity: Identity::default(),
+            name: String::new(),
+            client_urls: Vec::new(),
+            message_bytes_max: 0,
+            progress_notify_interval_ms: 0,
+            started: Instant::now(),
+            counters: Counters::default(),
+            log: None,
+            closing,
+        }
+    }
+}
+
 /// What a stream ends with when the server closes.
 pub(crate) fn stopped() -> Status {
     Status::unavailable("etcdserver: server stopped")
