@@ -44,7 +44,7 @@ async function tour(db) {
   const opening = await db.range({ prefix: 'stock/', revision: 4, limit: 2 })
   console.log('at opening', opening.kvs.map(({ value }) => text(value)), opening.count, opening.more)
   const restocked = await db.txn({
-    compare: [Compare.value('stock/plums', '=', '0'), Compare.version('sold/plums/0', '=', 0)],
+    compare: [Compare.value('stock/plums', '==', '0'), Compare.version('sold/plums/0', '==', 0)],
     success: [Put('stock/plums', '10'), Range('stock/plums'), Delete('stock/pears', { prevKv: true })],
   })
   const [, plums, pears] = restocked.responses

@@ -51,7 +51,7 @@ def tour(target: str) -> None:
         opening = db.range(prefix="stock/", revision=4, limit=2)
         print("at opening", [kv.value.decode() for kv in opening], opening.count, opening.more)
         restocked = db.txn(
-            compare=[Compare.value("stock/plums", "=", "0"), Compare.version("sold/plums/0", "=", 0)],
+            compare=[Compare.value("stock/plums", "==", "0"), Compare.version("sold/plums/0", "==", 0)],
             success=[Put("stock/plums", "10"), Range("stock/plums"), Delete("stock/pears", prev_kv=True)],
         )
         print("restocked", restocked.succeeded, restocked.revision, restocked.responses[1].kvs[0].value.decode(),
