@@ -1,8 +1,8 @@
 # make            the libraries and the program kv, release: target/release/libkv.so, libkv.a and kv; the C programs
 # make bindings   the packages for Python (in target/venv) and Node (bindings/node/libkv.node)
-# make demo       a real tree of files (DEMO_DIR, default /etc) through C, Python and Node
+# make demo       a real tree of files (DEMO_DIR, default /etc) through C, Python and Node; a live system; the network
 # make test       every suite; the last line is "N passed, N failed"
-# make bench      speeds beside raw LMDB, py-lmdb and lmdb-js
+# make bench      speeds beside raw LMDB, py-lmdb and lmdb-js, and of kv serve beside etcd
 # make install    header, libraries, pkg-config and CMake files, kv with its manual under $(DESTDIR)$(PREFIX)
 # make plain      libkv.so without etcd's protocol, which has no network code: target/plain/release/libkv.so
 # make clean
@@ -26,7 +26,7 @@ LINK_C   = -L$(RELEASE) -lkv -Wl,-rpath,'$$ORIGIN/../release'
 
 C_PROGRAMS    = $(patsubst tests/c/%.c,target/c/%,$(wildcard tests/c/*.c))
 DEMO_SHARED   = $(addprefix tests/demo/,common.c common.h store.c store.h)
-DEMO_PROGRAMS = $(addprefix target/demo-bin/,copy change import read ask live)
+DEMO_PROGRAMS = $(addprefix target/demo-bin/,copy change import read ask live served)
 
 .PHONY: all lib plain programs bindings demo test bench install clean tools
 

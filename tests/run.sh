@@ -56,6 +56,7 @@ suite c-memory 300 tests/c/memory.sh
 suite python 600 bindings/python/test.sh
 suite node 600 bindings/node/test.sh
 suite fresh 900 tests/fresh.sh
+suite clients 600 tests/clients.sh
 suite demo 300 tests/demo/odd_tree.sh
 # --show-output: a test that could not run everything says so in what it prints
 suite cargo 2400 "$cargo" test --workspace --locked --no-fail-fast -- --show-output

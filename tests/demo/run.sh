@@ -153,6 +153,9 @@ out_and_compare "$revision_two" "$two"
 heading "9. A live system: a configuration is edited and followed, leaders are killed"
 tests/demo/live.sh "$work" || fail "the live system"
 
+heading "10. On the network: the store is served, etcdctl watches; the same programs on a real etcd"
+tests/demo/served.sh "$work" || fail "the served store"
+
 heading "Figures"
 elapsed=$((($(date +%s%N) - started) / 1000000))
 "$bin/ask" "$store" figures || fail "the figures"

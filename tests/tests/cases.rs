@@ -276,6 +276,24 @@ fn node_on_a_cluster() {
     program_agrees_on_a_cluster("node", programs::node(&[]));
 }
 
+/// Both ends are ours: what the wire takes away nobody misses.
+#[test]
+fn rust_on_our_server() {
+    let found = differences(
+        |case| !case.wire && !case.not_etcd,
+        |_| {
+            let served = Served::start("rust");
+            let mut rust = Rust::over(libkv_etcd::open(served.url(), Options::new()).expect("a cluster"));
+            Box::new(move |line| {
+                let _alive = &served;
+                let step = parsed(line);
+                cluster_can(&step).then(|| (rust.run(&step), line.expected.clone()))
+            })
+        },
+    );
+    agree("rust over our server", found);
+}
+
 /// The Rust face on a real etcd, which answers as etcd does but for what the face itself decides.
 #[test]
 fn rust_on_a_cluster() {

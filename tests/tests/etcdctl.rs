@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use libkv::{LimitsPreset, Options};
 use libkv_etcd::Serve;
 
+use self::support::certificates::Certificates;
 use self::support::etcd::{self, Etcd};
 use self::support::etcdctl;
 use self::support::served::Served;
@@ -566,12 +567,12 @@ fn over_a_unix_socket() {
 #[test]
 fn over_tls() {
     let dir = scratch("tls");
-    let files = certificates(&dir);
-    let [ca, server, server_key, client, client_key] = files.each_ref().map(String::as_str);
+    let files = Certificates::new(&dir);
+    let [ca, client, client_key] = [&files.ca, &files.client, &files.client_key].map(String::as_str);
     for (at, etcdctl) in each_etcdctl("over TLS").iter().enumerate() {
         for client_cert_auth in [false, true] {
             let name = format!("TLS, clients' certificates: {client_cert_auth}");
-            let how = Serve::new("https://127.0.0.1:0").cert_file(server).key_file(server_key);
+            let how = Serve::new("https://127.0.0.1:0").cert_file(&files.server).key_file(&files.server_key);
             let how = if client_cert_auth { how.trusted_ca_file(ca).client_cert_auth(true) } else { how };
             let limits = Options::new().limits(LimitsPreset::Etcd);
             let ours = Served::with(&format!("tls-{at}-{client_cert_auth}"), limits, how);
@@ -591,33 +592,6 @@ fn over_tls() {
         }
     }
     fs::remove_dir_all(dir).expect("removed");
-}
-
-/// Files in PEM: the authority, the server's certificate and key, a client's.
-fn certificates(dir: &Path) -> [String; 5] {
-    use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
-    let key = || KeyPair::generate().expect("a key");
-    let mut params = CertificateParams::new(Vec::new()).expect("no names");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca_key = key();
-    let ca = params.self_signed(&ca_key).expect("signed");
-    let issuer = Issuer::new(params, ca_key);
-    let signed = |names: &[&str], purpose| {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let mut params = CertificateParams::new(names).expect("names");
-        params.extended_key_usages = vec![purpose];
-        let key = key();
-        (params.signed_by(&key, &issuer).expect("signed").pem(), key.serialize_pem())
-    };
-    let (server, server_key) = signed(&["127.0.0.1", "localhost"], ExtendedKeyUsagePurpose::ServerAuth);
-    let (client, client_key) = signed(&["client"], ExtendedKeyUsagePurpose::ClientAuth);
-    fs::create_dir_all(dir).expect("a folder");
-    [("ca", ca.pem()), ("server", server), ("server-key", server_key), ("client", client), ("client-key", client_key)]
-        .map(|(name, pem)| {
-            let path = dir.join(format!("{name}.pem"));
-            fs::write(&path, pem).expect("written");
-            path.display().to_string()
-        })
 }
 
 fn scratch(name: &str) -> PathBuf {

@@ -1,6 +1,7 @@
 //! What several suites need: a real etcd, its shell client, a server of ours, and the drivers of other
 //! languages.
 
+pub mod certificates;
 pub mod etcd;
 pub mod etcdctl;
 pub mod fetch;

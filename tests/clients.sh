@@ -1,0 +1,119 @@
+#!/bin/bash
+# clients.sh: other people's clients, unmodified, from the registries of their languages, against
+# `kv serve` and against a real etcd 3.5.1. The last line is "N passed, N failed"; what could not run is
+# said in lines "not run: what (why)".
+#
+# Rust's `etcd-client` is not among them: its build script needs protoc, which this project does without.
+set -u -o pipefail
+cd "$(dirname "$0")/.."
+target=${CARGO_TARGET_DIR:-$PWD/target}
+here=$PWD/tests/clients
+dir=$target/clients
+python=${PYTHON:-python3}
+kv=$target/release/kv
+passed=0
+failed=0
+server=
+mkdir -p "$dir"
+work=$(mktemp -d "$dir/work-XXXXXX") || exit 1
+trap 'stop; rm -rf "$work"' EXIT
+
+# Ends the server that this script started last.
+stop() {
+    [ -n "$server" ] || return 0
+    kill "$server" 2>/dev/null
+    wait "$server" 2>/dev/null
+    server=
+}
+
+free_port() {
+    "$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# start WHICH: a server with an empty store, on $port; both say the same when they are ready.
+start() {
+    local url limit=$((SECONDS + 60))
+    rm -rf "$work/store" "$work/log"
+    port=$(free_port) url=http://127.0.0.1:$port
+    case $1 in
+    kv) "$kv" serve "$work/store" --listen-client-urls "$url" 2>"$work/log" & ;;
+    etcd)
+        local peer
+        peer=http://127.0.0.1:$(free_port)
+        "$etcd" --data-dir "$work/store" --unsafe-no-fsync --heartbeat-interval 5 --election-timeout 50 \
+            --listen-client-urls "$url" --advertise-client-urls "$url" --listen-peer-urls "$peer" \
+            --initial-advertise-peer-urls "$peer" --initial-cluster "default=$peer" 2>"$work/log" &
+        ;;
+    esac
+    server=$!
+    until grep -q "ready to serve client requests" "$work/log"; do
+        if ! kill -0 "$server" 2>/dev/null || [ $SECONDS -gt $limit ]; then
+            echo "$1 does not start: $(tail -n 3 "$work/log")"
+            return 1
+        fi
+        sleep 0.05
+    done
+}
+
+# ask NAME COMMAND…: the script of a client against both servers.
+ask() {
+    local name=$1 which line
+    shift
+    for which in $servers; do
+        if ! start $which; then
+            failed=$((failed + 1))
+        else
+            timeout --kill-after=5 120 "$@" 127.0.0.1 "$port" >"$work/said" 2>&1
+            line=$(tail -n 1 "$work/said")
+            if [[ $line =~ ^(.*:\ )?([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
+                passed=$((passed + BASH_REMATCH[2])) failed=$((failed + BASH_REMATCH[3]))
+                grep '^FAILED' "$work/said"
+                echo "$name against $which: ${BASH_REMATCH[2]} checks, ${BASH_REMATCH[3]} of them failed"
+            else
+                cat "$work/said"
+                echo "$name against $which: did not come to its end"
+                failed=$((failed + 1))
+            fi
+        fi
+        stop
+    done
+}
+
+# venv NAME REQUIREMENT…: an environment with these packages in $dir/NAME, made once.
+venv() {
+    local place=$dir/$1
+    shift
+    [ "$(cat "$place/.made" 2>/dev/null)" = "$*" ] && return
+    rm -rf "$place"
+    "$python" -m venv "$place" && "$place/bin/python" -m pip --disable-pip-version-check --quiet install "$@" &&
+        echo "$*" >"$place/.made"
+}
+
+[ -x "$kv" ] || { echo "$kv is not built: run make"; echo "0 passed, 1 failed"; exit 1; }
+servers=kv
+if etcd=$(tests/fetch_etcd.sh 2>"$work/why"); then
+    servers="kv etcd"
+else
+    echo "not run: foreign clients against a real etcd ($(tail -n 1 "$work/why"))"
+fi
+
+if venv python aetcd==1.0.0 etcd3gw==2.7.0 2>"$work/why"; then
+    ask aetcd "$dir/python/bin/python" "$here/aetcd_client.py"
+    ask etcd3gw "$dir/python/bin/python" "$here/etcd3gw_client.py"
+else
+    echo "not run: aetcd and etcd3gw ($(tail -n 1 "$work/why"))"
+fi
+# its stubs were made for the protobuf of its time
+if venv etcd3 etcd3==0.12.0 'protobuf<3.21' 2>"$work/why"; then
+    ask "etcd3 in Python" "$dir/etcd3/bin/python" "$here/etcd3_client.py"
+else
+    echo "not run: etcd3 in Python ($(tail -n 1 "$work/why"))"
+fi
+if npm install --prefix "$dir/node" --no-save --no-audit --no-fund --loglevel=error etcd3@1.1.2 >"$work/why" 2>&1; then
+    export NODE_PATH=$dir/node/node_modules
+    ask "etcd3 in Node" node "$here/etcd3_client.js"
+else
+    echo "not run: etcd3 in Node ($(tail -n 1 "$work/why"))"
+fi
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

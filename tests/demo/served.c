@@ -1,0 +1,59 @@
+/* served STORE N: the part in C of the third act of the demo: N changes under shop/, half of them of
+ * keys that others change too. Prints each as REVISION KEY VALUE, `-` for a deletion. served.py and
+ * served.js do the same with `write`. */
+#include "common.h"
+#include "store.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* One change; its revision. */
+static int64_t change(kv_db *db, const char *key, const char *value)
+{
+    kv_error *error = NULL;
+    int64_t revision;
+
+    if (value) {
+        kv_put_result *put;
+
+        must(kv_put(db, kv_str(key), kv_str(value), NULL, &put, &error), &error, key);
+        revision = kv_put_result_revision(put);
+        kv_put_result_free(put);
+    } else {
+        kv_delete_result *gone;
+
+        must(kv_delete(db, kv_key(kv_str(key)), NULL, &gone, &error), &error, key);
+        revision = kv_delete_result_deleted(gone) ? kv_delete_result_revision(gone) : 0;
+        kv_delete_result_free(gone);
+    }
+    return revision;
+}
+
+int main(int argc, char **argv)
+{
+    kv_db *db;
+    int i, changes;
+
+    program = argv[0];
+    if (argc != 3)
+        die("usage: served STORE N");
+    db = store_open(argv[1], KV_NO);
+    changes = atoi(argv[2]);
+    srand((unsigned)time(NULL));
+    for (i = 0; i < changes; i++) {
+        struct timespec pause = {0, rand() % 4000 * 1000};
+        char key[32], value[32];
+        int deletes = i % 10 == 9;
+        int64_t revision;
+
+        nanosleep(&pause, NULL);
+        snprintf(key, sizeof key, "shop/%s/%d", i % 2 ? "all" : "c", i % 7);
+        snprintf(value, sizeof value, "c-%d", i);
+        revision = change(db, key, deletes ? NULL : value);
+        if (revision)
+            printf("%lld %s %s\n", (long long)revision, key, deletes ? "-" : value);
+    }
+    kv_close(db);
+    return 0;
+}

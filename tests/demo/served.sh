@@ -1,0 +1,118 @@
+#!/bin/bash
+# served.sh WORK: the third act of the demo, on the network. The store of the second act is served by
+# `kv serve`; an unmodified etcdctl reads and watches it while local programs in C, Python and Node
+# write, and what it saw is compared with what they wrote. Then the same programs in Python and Node
+# run on a directory, on `kv serve` and on a real etcd, with nothing changed but the address.
+set -u -o pipefail
+cd "$(dirname "$0")/../.."
+bin=$PWD/target/demo-bin
+kv=$PWD/target/release/kv
+python=${DEMO_PYTHON:-$PWD/target/venv/bin/python}
+work=$1
+store=$work/live
+changes=${CHANGES:-500}
+limit=$((SECONDS + 120))
+
+fail() {
+    echo "demo: failed: $*" >&2
+    exit 1
+}
+
+# Ends what is still there, however this ends.
+trap 'kill $(jobs -p) 2>/dev/null; wait 2>/dev/null' EXIT
+
+# in_time WHAT COMMAND…: waits until the command succeeds.
+in_time() {
+    local what=$1
+    shift
+    until "$@"; do
+        [ $SECONDS -lt $limit ] || fail "$what"
+        sleep 0.01
+    done
+}
+
+free_port() {
+    "$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# serve STORE: `kv serve` on $address, ready.
+serve() {
+    address=http://127.0.0.1:$(free_port)
+    "$kv" serve "$1" --listen-client-urls "$address" 2>"$work/serve.log" &
+    server=$!
+    in_time "kv serve is not ready" grep -q "ready to serve client requests" "$work/serve.log" 2>/dev/null
+}
+
+if etcd=$(tests/fetch_etcd.sh 2>"$work/no-etcd"); then
+    etcdctl=(env ETCDCTL_API=3 "$(dirname "$etcd")/etcdctl")
+else
+    etcdctl=()
+    cat <<MISSING
+*** Neither etcd nor etcdctl can be had here: $(tail -n 1 "$work/no-etcd")
+*** Of this act only the part between our own programs is shown.
+MISSING
+fi
+
+serve "$store"
+echo "kv serve, on $address"
+if [ ${#etcdctl[@]} -gt 0 ]; then
+    etcdctl+=(--endpoints "$address")
+    # what the second act left: the last value of each setting that its follower in C saw
+    awk '{ last[$2] = $3 } END { for (key in last) print key, last[key] }' "$work/c.followed" | sort >"$work/settings"
+    "${etcdctl[@]}" get --prefix config/ >"$work/got" || fail "etcdctl get"
+    paste -d ' ' - - <"$work/got" | grep -v '^config/end ' | sort | cmp - "$work/settings" ||
+        fail "etcdctl reads other settings than the program in C saw"
+    echo "etcdctl reads the $(wc -l <"$work/settings") settings as the follower in C saw them last"
+    revision=$("$bin/ask" "$store" revision) || fail "the revision"
+    "${etcdctl[@]}" watch --prefix shop/ --rev $((revision + 1)) -w json >"$work/etcdctl.saw" &
+    watcher=$!
+fi
+"$bin/served" "$store" "$changes" >"$work/wrote.c" & writers=($!)
+"$python" tests/demo/served.py write "$store" "$changes" >"$work/wrote.python" & writers+=($!)
+node tests/demo/served.js write "$store" "$changes" >"$work/wrote.node" & writers+=($!)
+for writer in "${writers[@]}"; do
+    wait "$writer" || fail "a program that writes"
+done
+if [ ${#etcdctl[@]} -gt 0 ]; then
+    "${etcdctl[@]}" put shop/end over >"$work/end" || fail "etcdctl put: $(cat "$work/end")"
+    # its key in base64
+    in_time "etcdctl does not see the end" grep -q c2hvcC9lbmQ= "$work/etcdctl.saw"
+    kill "$watcher"
+    wait "$watcher" 2>/dev/null
+    "$python" tests/demo/served.py check "$work/etcdctl.saw" "$work"/wrote.{c,python,node} || fail "what etcdctl saw"
+fi
+kill "$server"
+wait "$server" || fail "kv serve ends with status $?: $(cat "$work/serve.log")"
+
+# tours WHERE TARGET LANGUAGE: the tour of a language there; another must follow on an empty store.
+tour() {
+    case $3 in
+    python) "$python" tests/demo/served.py tour "$2" ;;
+    node) node tests/demo/served.js tour "$2" ;;
+    esac >"$work/tour.$3.$1" || fail "the tour in $3 on $1"
+}
+
+echo "The same program on a directory, on kv serve and on an etcd cluster:"
+for language in python node; do
+    tour directory "$work/tour-$language" $language
+    serve "$work/tour-served-$language"
+    tour served "$address" $language
+    kill "$server"
+    wait "$server"
+    cmp "$work/tour.$language.directory" "$work/tour.$language.served" || fail "$language: kv serve differs"
+    where="a directory and kv serve"
+    if [ ${#etcdctl[@]} -gt 0 ]; then
+        address=http://127.0.0.1:$(free_port) peer=http://127.0.0.1:$(free_port)
+        "$etcd" --data-dir "$work/etcd-$language" --listen-client-urls "$address" --advertise-client-urls "$address" \
+            --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" --initial-cluster "default=$peer" \
+            2>"$work/etcd.log" &
+        server=$!
+        in_time "etcd is not ready" grep -q "ready to serve client requests" "$work/etcd.log" 2>/dev/null
+        tour etcd "$address" $language
+        kill "$server"
+        wait "$server" 2>/dev/null
+        cmp "$work/tour.$language.directory" "$work/tour.$language.etcd" || fail "$language: a real etcd differs"
+        where="a directory, kv serve and a real etcd 3.5.1"
+    fi
+    echo "$language: $(wc -l <"$work/tour.$language.directory") lines, the same on $where"
+done
