@@ -493,6 +493,11 @@ export class Watcher implements AsyncIterable<WatchBatch> {
   next(): Promise<IteratorResult<WatchBatch, undefined>>
   /** The same, for so many milliseconds: the value is undefined, and it is not done, if none came. */
   next(options: { timeoutMs?: number }): Promise<IteratorResult<WatchBatch | undefined, undefined>>
+  /**
+   * Resolves once the watcher is there, which a store in this process says at once; a cluster has to confirm it. Rejects
+   * with what it is refused with, as the first step would.
+   */
+  ready(): Promise<this>
   /** The next batch if there is one now. Reads it before it returns; `INVALID_ARGUMENT` while a step waits. */
   tryNext(): WatchBatch | undefined
   /** Ends it: the step that waits, and each later one, rejects with `CANCELLED`. */
@@ -642,6 +647,8 @@ export class Leaders implements AsyncIterable<KeyValue> {
   /** The next leader's pair. */
   next(): Promise<IteratorResult<KeyValue, undefined>>
   next(options: { timeoutMs?: number }): Promise<IteratorResult<KeyValue | undefined, undefined>>
+  /** As {@link Watcher.ready}. */
+  ready(): Promise<this>
   /** Ends it: the step that waits, and each later one, is done. */
   close(): void
   ref(): this
@@ -815,7 +822,7 @@ export class Db {
  * `etcd://host:port,host:port`, `http://…` and `https://…` (TLS) open a cluster of etcd, or a store that {@link serve}
  * or `kv serve` serves: the same calls, over the network. Nothing waits on the loop: what ends in `Sync`, and
  * `getInto`, answers `UNSUPPORTED` there, and so does what a cluster cannot do. What `watch` may be refused with is
- * thrown by the first step of the watcher; writes through the same `Db` wait until it is there.
+ * thrown by the first step of the watcher, or by `ready`; writes through the same `Db` wait until it is there.
  *
  * @throws {KvError} of a cluster `UNAVAILABLE`, which names each endpoint with its reason, and `UNAUTHENTICATED`
  */

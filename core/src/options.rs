@@ -92,11 +92,12 @@ pub struct Options {
     pub user: Option<String>,
     /// Of a cluster: the password of `user`.
     pub password: Option<Secret>,
-    /// Of a cluster: how long to try to reach an endpoint (5,000 ms).
+    /// Of a cluster: how long to try to reach any endpoint (5,000 ms).
     pub connect_timeout_ms: Option<u64>,
     /// Of a cluster: how long to wait for an answer (30,000 ms).
     pub request_timeout_ms: Option<u64>,
-    /// Of a cluster: how long a connection may be silent before it is probed (10,000 ms).
+    /// Of a cluster: how long a connection may be silent before it is probed (10,000 ms); `u64::MAX` never
+    /// probes.
     pub keep_alive_ms: Option<u64>,
 }
 

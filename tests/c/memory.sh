@@ -50,13 +50,17 @@ campaign e 1
 proclaim e 2
 leader e
 resign e
+alarm_activate NOSPACE member=5
+put a 1
+alarm_list
+alarm_disarm kind=NOSPACE
 check
 status
 STEPS
 
 if command -v valgrind >/dev/null; then
     v="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite"
-    for program in misuse watch lease server; do
+    for program in misuse watch lease quota server; do
         check "$program under valgrind" $v target/c/${program}_test --no-fork
     done
     check "the driver under valgrind" sh -c "$v target/c/driver :memory: <$steps"
@@ -66,7 +70,7 @@ else
 fi
 
 # The archive is linked, so that the sanitizer sees every allocation of both sides.
-for program in misuse watch lease server; do
+for program in misuse watch lease quota server; do
     asan=target/c/${program}_asan
     if ${CC:-cc} -std=c99 -g -fsanitize=address -Iinclude -o "$asan" "tests/c/${program}_test.c" \
         target/release/libkv.a -lgcc_s -lutil -lrt -lpthread -lm -ldl 2>target/c/memory.log; then

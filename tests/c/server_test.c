@@ -92,7 +92,7 @@ static void locked(kv_db *db, kv_db *cluster) {
     CHECK(kv_lock_open(db, kv_str("lock"), 60, &here, NULL) == KV_OK);
     CHECK(kv_lock_open(cluster, kv_str("lock"), 60, &there, NULL) == KV_OK);
     CHECK(kv_lock_acquire(there, PATIENCE_MS, NULL) == KV_OK);
-    CHECK(kv_lock_try_acquire(here, &has_it, NULL) == KV_OK && !has_it);
+    CHECK(kv_lock_try_acquire(here, &has_it, NULL) == KV_OK && has_it == KV_NO);
     CHECK(kv_lock_release(there, NULL) == KV_OK);
     CHECK(kv_lock_acquire(here, PATIENCE_MS, NULL) == KV_OK);
     kv_lock_free(here);
@@ -149,7 +149,7 @@ static void refusals(const kv_db *db) {
     REFUSED(KV_INVALID_ARGUMENT, "create", kv_open(kv_server_address(first), &options, &cluster, &error));
     options.create = 0;
     options.tls_ca = "/nowhere.pem";
-    REFUSED(KV_INVALID_ARGUMENT, "tls_ca", kv_open(kv_server_address(first), &options, &cluster, &error));
+    REFUSED(KV_INVALID_ARGUMENT, "TLS", kv_open(kv_server_address(first), &options, &cluster, &error));
     options.tls_ca = NULL;
     options.request_timeout_ms = -7;
     REFUSED(KV_INVALID_ARGUMENT, "request_timeout_ms", kv_open(kv_server_address(first), &options, &cluster, &error));

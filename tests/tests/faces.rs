@@ -112,6 +112,7 @@ const RUST_ALONE: &[(&str, &str)] = &[
     ("Transaction::is_overtaken", ""),
     ("Db::get_at", "get with a revision"),
     ("Db::alarm", "alarm_list, alarm_activate and alarm_disarm are all that is to be said with it"),
+    ("Db::commit_times", "what a server's metrics are made of"),
     ("Db::side", "what the parts of libkv keep beside the data"),
     ("Db::is_remote", "what other faces choose a thread by"),
     ("Db::is_closed", "a freed handle in C cannot be asked; closed in Python and Node"),

@@ -136,7 +136,7 @@ commands! {
     /// Read an export into a store or a cluster
     Import(import::Import)
     /// Serve a store to any etcd client
-    Serve(serve::Serve)
+    Serve(Box<serve::Serve>)
     /// Command after command on one store, with history and completion
     Shell(shell::Shell)
     /// The completions for a shell

@@ -16,6 +16,7 @@ mod signal;
 mod target;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
@@ -28,7 +29,8 @@ use crate::output::note;
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if arguments.len() <= 1 {
-        print!("{}", cli::INTRODUCTION);
+        // nobody may be there to read it
+        let _ = io::stdout().write_all(cli::INTRODUCTION.as_bytes());
         return ExitCode::SUCCESS;
     }
     match run(arguments) {

@@ -99,9 +99,21 @@ class Follower {
     watch(signal, onAbort)
   }
 
+  /** Resolves once it is there; rejects with what it was refused with, or how it was ended. */
+  async ready() {
+    if (!this.#isClosed() && this.#opening) await this.#queue(() => this.#ready())
+  }
+
+  async #ready() {
+    while (!this.#isClosed() && this.#opening) await this.#opened()
+  }
+
   /** Steps asked for at once are taken one after the other. */
   next(timeoutMs, inLoop) {
-    const take = () => this.#next(timeoutMs, inLoop)
+    return this.#queue(() => this.#next(timeoutMs, inLoop))
+  }
+
+  #queue(take) {
     const step = this.#steps++ === 0 ? take() : this.#before.then(take)
     const after = () => void this.#steps--
     this.#before = step.then(after, after)
@@ -288,6 +300,11 @@ class Followed {
 
   async next(options) {
     return this.#follower.next(timeoutOf('next', options))
+  }
+
+  async ready() {
+    await this.#follower.ready()
+    return this
   }
 
   close() {

@@ -9,7 +9,7 @@ const KIND = { get: 0, range: 1, put: 2, delete: 3, txn: 4, compact: 5, history:
 const KIND_OF = Symbol.for('libkv.kind')
 /** Kinds of alarms by their number; none is 0. */
 const ALARM_KINDS = [null, 'nospace', 'corrupt']
-const ANSWER = { error: 0, none: 1, pair: 2, put: 3, range: 4, delete: 5, txn: 6, compact: 7, status: 8, check: 9, events: 10, changes: 11, pairs: 12, number: 13, batches: 14, leaseGrant: 15, leaseRevoke: 16, leaseKeepAlive: 17, leaseTimeToLive: 18, leases: 19, lease: 20, claim: 21, alarms: 22, server: 23 }
+const ANSWER = { error: 0, none: 1, pair: 2, put: 3, range: 4, delete: 5, txn: 6, compact: 7, status: 8, check: 9, events: 10, changes: 11, pairs: 12, number: 13, batches: 14, leaseGrant: 15, leaseRevoke: 16, leaseKeepAlive: 17, leaseTimeToLive: 18, leases: 19, lease: 20, claim: 21, server: 22, alarms: 23 }
 
 // --- Writing. One request at a time, from `begin` to the call: nothing of the user's runs between.
 

@@ -60,8 +60,8 @@ mod answer {
     pub const LEASES: u8 = 19;
     pub const LEASE: u8 = 20;
     pub const CLAIM: u8 = 21;
-    pub const ALARMS: u8 = 22;
-    pub const SERVER: u8 = 23;
+    pub const SERVER: u8 = 22;
+    pub const ALARMS: u8 = 23;
 }
 
 /// Beyond what the core allows, so that the core's own refusal is what is seen; and not so deep

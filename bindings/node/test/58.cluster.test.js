@@ -203,10 +203,15 @@ test('a watcher that is not there yet can be ended', async (t) => {
   patient.close()
   const backwards = remote.watch({ start: 'b', end: 'a' })
   await assert.rejects(backwards.next(PATIENCE), { code: 'INVALID_ARGUMENT' })
+  await assert.rejects(remote.watch({ start: 'b', end: 'a' }).ready(), { code: 'INVALID_ARGUMENT' })
+  const confirmed = await remote.watch('y').ready()
+  assert.strictEqual(await confirmed.ready(), confirmed)
+  confirmed.close()
+  await confirmed.ready()
   const last = remote.watch('z')
-  const unread = last.next()
+  const unread = assert.rejects(last.next(), { code: 'CLOSED' })
   await remote.close()
-  await assert.rejects(unread, { code: 'CLOSED' })
+  await unread
 })
 
 test('a cluster that is not there is unavailable, and named', async () => {
@@ -223,7 +228,7 @@ test('options of a cluster', async (t) => {
   const { server } = await served(t)
   const remote = await libkv.open(new URL(server.address), { connectTimeoutMs: 20_000, requestTimeoutMs: Infinity, keepAliveMs: 1_000 })
   await remote.close()
-  for (const [options, message] of [[{ create: false }, /option create/], [{ maxTxnOps: 1 }, /option maxTxnOps/], [{ tlsCa: '/nowhere' }, /tlsCa/]]) {
+  for (const [options, message] of [[{ create: false }, /option create/], [{ maxTxnOps: 1 }, /option maxTxnOps/], [{ tlsCa: '/nowhere' }, /TLS/]]) {
     await assert.rejects(libkv.open(server.address, options), { code: 'INVALID_ARGUMENT', message })
   }
   for (const options of [{ tlsCa: 5 }, { user: Buffer.from('me') }, { tlsKeys: 'x' }, { tlsCa: 'a\0b' }]) {

@@ -209,7 +209,8 @@ const STEPS = {
   watch: async ([name, word, ...words]) => {
     watchers.get(name)?.close()
     watchers.delete(name)
-    watchers.set(name, db.watch(range(word), optionsOf(words)))
+    // a cluster confirms it, or refuses it
+    watchers.set(name, await db.watch(range(word), optionsOf(words)).ready())
     return `watching ${name}`
   },
   next: (words) => watching(words, async (watcher) => {

@@ -98,6 +98,7 @@ async function live(db: Db): Promise<void> {
   for await (const { revision, events } of watcher) events.map((event) => event.prevKv?.modRevision ?? revision)
   const batches: (WatchBatch | undefined)[] = [
     (await watcher.next()).value, (await watcher.next({ timeoutMs: 1 })).value, db.watch().tryNext(),
+    (await db.watch().ready()).tryNext(),
     db.watch({ start: 'a', end: 'b', noPut: true }).ref().unref().tryNext(), db.watch('k').tryNext(),
   ]
   watcher.cancel()

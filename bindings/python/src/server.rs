@@ -160,7 +160,7 @@ impl Drop for Server {
         let mut serving = self.take();
         if serving.is_some() {
             // it waits for requests under way: not with the interpreter
-            Python::try_attach(|py| py.detach(|| drop(serving.take())));
+            Python::try_attach(|py| py.detach(|| serving = None));
         }
     }
 }

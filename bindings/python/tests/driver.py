@@ -180,6 +180,14 @@ class Driver:
             return list(result)
         return result
 
+    def within(self, call: Callable[[], Any]) -> Any:
+        """What is no coroutine but wants the loop to run."""
+
+        async def called() -> Any:
+            return call()
+
+        return self.done(called())
+
     async def collected(self, scan: libkv.aio.Scan[Any]) -> list[Any]:
         return [item async for item in scan]
 
@@ -199,7 +207,11 @@ class Driver:
     def watch(self, kind: str, name: str, words: list[str]) -> str:
         if kind == "watch":
             self.watchers.pop(name, None)
-            self.watchers[name] = self.done(self.db.watch(**keys(words.pop(0)), **options(words)))
+            which, how = keys(words.pop(0)), options(words)
+            watcher = self.within(lambda: self.db.watch(**which, **how))
+            if isinstance(watcher, libkv.aio.Watcher):
+                self.done(watcher.__aenter__())  # a cluster confirms it, or refuses it
+            self.watchers[name] = watcher
             return f"watching {name}"
         watcher = self.watchers.get(name)
         if watcher is None:

@@ -1,7 +1,7 @@
 //! `shell`: command after command on one store.
 
 use std::ffi::OsString;
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
@@ -38,7 +38,8 @@ Exit status: of commands from a pipe or file, that of the first that failed; an 
 
 const WORDS: &str = "\
 The commands are those of `kv`: get put del range txn watch history changes diff compact lease lock elect
-status check alarm export import. `help COMMAND` has examples. `exit` or Ctrl-D ends the shell.";
+status check alarm export import. `help COMMAND` has examples. `exit` or Ctrl-D ends the shell.
+";
 
 /// `kv shell`.
 #[derive(clap::Args, Clone, Debug)]
@@ -123,7 +124,7 @@ impl Session {
             // the first time there is none
             let _ = editor.load_history(path);
         }
-        println!("{name}: `help` lists the commands, Ctrl-D ends.");
+        note(format!("{name}: `help` lists the commands, Ctrl-D ends"));
         loop {
             match editor.readline("kv> ") {
                 Ok(line) => {
@@ -158,8 +159,8 @@ impl Session {
         match words.first().map(Vec::as_slice) {
             Some(b"exit" | b"quit") => return Done::Ends,
             Some(b"help") if words.len() == 1 => {
-                println!("{WORDS}");
-                return Done::Goes(Ok(()));
+                let said = io::stdout().write_all(WORDS.as_bytes());
+                return Done::Goes(said.map_err(Failure::io("the output")));
             }
             _ => {}
         }

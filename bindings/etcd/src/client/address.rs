@@ -24,6 +24,13 @@ pub(crate) enum Place {
     Unix(PathBuf),
 }
 
+impl Endpoint {
+    /// Whether it is reached over a network without TLS.
+    pub fn is_plain(&self) -> bool {
+        !self.tls && matches!(self.place, Place::Tcp(..))
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "https" } else { "http" };
@@ -80,8 +87,8 @@ fn endpoint(part: &str, scheme: &str, rest: &str, tls_wanted: bool) -> Result<En
     let (host, port) = split_port(part, rest)?;
     let port = match port {
         None => PORT,
-        Some(port) => match port.parse() {
-            Ok(1..) if port.bytes().all(|byte| byte.is_ascii_digit()) => port.parse().unwrap_or(PORT),
+        Some(port) => match port.parse::<u16>() {
+            Ok(number @ 1..) if port.bytes().all(|byte| byte.is_ascii_digit()) => number,
             _ => return Err(bad(part, format_args!("{port:?} is no port"))),
         },
     };

@@ -192,7 +192,7 @@ impl Cluster {
             return Ok(link);
         }
         let asked = Instant::now();
-        let late = |_| Error::new(Code::Unavailable, "no endpoint answers (they are still being dialled)");
+        let late = |_| self.nobody(&vec![None; self.endpoints.len()]);
         let mut failed = timeout_at(until, self.dialing.lock()).await.map_err(late)?;
         // whoever waited for somebody else's round takes what came of it
         if let Some(link) = self.current() {
@@ -331,6 +331,10 @@ async fn reach(
                 Failure::Refused if login.is_some() && status.code() != tonic::Code::Unavailable => {
                     let error = convert::error_in(&status, false);
                     Err(Unreached::Refused(Error::new(error.code(), format!("{} ({})", error.message(), link.name()))))
+                }
+                // a server of TLS says nothing to who speaks without
+                Failure::Cut | Failure::Unsent if endpoints[number].is_plain() => {
+                    Err(Unreached::Because(format!("{} (it may want TLS: https)", link.reason(&status))))
                 }
                 _ => Err(Unreached::Because(link.reason(&status))),
             },

@@ -121,6 +121,14 @@ impl Leases {
         Ok(due)
     }
 
+    /// What was asked over a connection that has failed is due again at once.
+    fn ask_again(&self) {
+        let now = Instant::now();
+        for kept in lock(&self.kept).values_mut().filter(|kept| kept.sent_at.is_some()) {
+            kept.renew_at = now;
+        }
+    }
+
     fn answered(&self, answer: &pb::LeaseKeepAliveResponse) {
         if answer.ttl <= 0 {
             return self.lose(|kept| kept.id == answer.id);
@@ -197,6 +205,7 @@ async fn keep_all(cluster: Weak<Cluster>) {
                 if renew_over(&cluster, &link).await {
                     pause = PAUSE;
                 }
+                leases.ask_again();
             }
             Err(_) => leases.bury(),
         }

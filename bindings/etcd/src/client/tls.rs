@@ -97,7 +97,7 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore> {
 pub(crate) fn reason(error: &io::Error) -> String {
     let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
         return match error.kind() {
-            io::ErrorKind::UnexpectedEof => "it ended the handshake of TLS".into(),
+            io::ErrorKind::UnexpectedEof => "it closed the connection before TLS began: it may not speak TLS".into(),
             _ => error.to_string(),
         };
     };
@@ -115,9 +115,17 @@ fn certificate(why: &CertificateError) -> String {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "its certificate is not valid yet".into()
         }
-        CertificateError::UnknownIssuer => "its certificate is of an authority that is not trusted here".into(),
+        // an authority of the same name but with another key leads to the second
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "its certificate is of an authority that is not trusted here".into()
+        }
         CertificateError::NotValidForNameContext { expected, presented } => {
-            let names = presented.join(", ");
+            // `DnsName("a")`, `IpAddress(1.2.3.4)`
+            let bare = |name: &String| {
+                let inner = name.split_once('(').map_or(name.as_str(), |(_, rest)| rest.trim_end_matches(')'));
+                inner.trim_matches('"').to_string()
+            };
+            let names = presented.iter().map(bare).collect::<Vec<_>>().join(", ");
             format!("its certificate is not for {}, but for {names} (option tls_server_name)", expected.to_str())
         }
         other => format!("its certificate is not accepted: {other}"),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use libkv::{Answer, KeyValue, OpResult, Range, Revision, Scan, SortOrder, SortTarget};
+use libkv::{Answer, KeyValue, Op, OpResult, Range, Revision, Scan, SortOrder, SortTarget};
 use tonic::{Request, Response, Status};
 
 use super::reply::Large;
@@ -32,7 +32,10 @@ macro_rules! answer {
 impl kv_server::Kv for Kv {
     async fn range(&self, request: Request<pb::RangeRequest>) -> Answered<pb::RangeResponse> {
         let range = convert::range_in(request.into_inner()).map_err(refusal)?;
-        let answer = self.0.db.range(range).map_err(refusal)?;
+        let answer = match range.range.is_single() {
+            true => self.0.db.range(range).map_err(refusal)?,
+            false => self.0.read(move |db| db.range(range)).await?,
+        };
         let (bytes, header) = (pairs_bytes(&answer.kvs), self.0.identity.header(answer.revision));
         Ok(large(Response::new(convert::range_out(answer, header)), bytes))
     }
@@ -58,6 +61,11 @@ impl kv_server::Kv for Kv {
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Answered<pb::TxnResponse> {
         let txn = convert::txn_in(request.into_inner()).map_err(refusal)?;
         let bytes = |answer: &libkv::TxnResult| ops_bytes(&answer.responses);
+        if txn.is_read_only() && !txn.success.iter().chain(&txn.failure).all(is_single) {
+            let answer = self.0.read(move |db| db.txn(txn)).await?;
+            let (bytes, header) = (bytes(&answer), self.0.identity.header(answer.revision));
+            return Ok(large(Response::new(convert::txn_out(answer, header)), bytes));
+        }
         answer!(self, Txn, txn, bytes, convert::txn_out)
     }
 
@@ -65,6 +73,11 @@ impl kv_server::Kv for Kv {
         let compact = convert::compact_in(request.into_inner());
         answer!(self, Compact, compact, |_| 0, |_, header| pb::CompactionResponse { header })
     }
+}
+
+/// Whether it reads one key.
+fn is_single(op: &Op) -> bool {
+    matches!(op, Op::Range(range) if range.range.is_single())
 }
 
 fn pair_bytes(kv: &KeyValue) -> usize {

@@ -1,20 +1,24 @@
 //! Where the server listens, and how connections come in: TCP, Unix sockets, TLS, HTTP/1.1 and HTTP/2
 //! on one port.
 
-use std::fs;
+use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream as BlockingUnixStream;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use std::{fs, mem};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use libkv::{Code, Error, Result};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket};
@@ -31,8 +35,8 @@ use super::store::{Counted, Store};
 const BACKLOG: u32 = 4096;
 /// How long a client may take to say which protocol it speaks, TLS included.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// TLS handshakes under way at a time: each takes memory and, at its end, some milliseconds of a CPU.
-const TLS_HANDSHAKES_MAX: usize = 256;
+/// TLS handshakes under way at a time, each of which takes some kilobytes; more of them wait.
+const TLS_HANDSHAKES_MAX: usize = 2_048;
 /// How long a client of HTTP/1.1 may take for the head of a request, and stay silent between two.
 const HEAD: Duration = Duration::from_secs(60);
 /// A connection without a sign of life is asked for one after this time, and cut without an answer; both
@@ -45,6 +49,9 @@ const BREATH: Duration = Duration::from_millis(100);
 const WINDOW_BYTES: u32 = 1 << 20;
 /// Requests that one connection may have under way; the server as a whole has a limit of its own.
 const STREAMS_MAX: u32 = 1 << 20;
+
+/// How often a connection takes in requests and sends answers before others have their turn.
+const ROUNDS: usize = 8;
 
 /// What a client of HTTP/2 says first.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -171,7 +178,7 @@ impl Listening {
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     // said once, and not again until somebody could be let in
-                    if !std::mem::replace(&mut refused, true) {
+                    if !mem::replace(&mut refused, true) {
                         store.say(Level::Error, || format!("{}: no connection can be let in: {error}", self.url));
                     }
                     sleep(BREATH).await;
@@ -285,7 +292,7 @@ impl Door {
         let _counted = Counted::new(&self.store.counters.connections);
         let ended = match &self.tls {
             None => self.sniff(stream).await,
-            Some(tls) => self.encrypted(tls, stream).await,
+            Some(tls) => Box::pin(self.encrypted(tls, stream)).await,
         };
         if let Err(error) = ended {
             self.store.say(Level::Debug, || format!("connection of {peer}: {error}"));
@@ -338,14 +345,21 @@ impl Door {
         }
         let is_http2 = head[..length] == PREFACE[..length];
         let stream = Again::new(stream, &head[..length]);
-        if is_http2 { self.http2(Mended::new(stream, PREFACE.len())).await } else { self.http1(stream).await }
+        // in boxes, since a connection that stays silent must not take the room of one that speaks
+        match is_http2 {
+            true => Box::pin(self.http2(Mended::new(stream, PREFACE.len()))).await,
+            false => Box::pin(self.http1(stream)).await,
+        }
     }
 
+    /// The requests of a connection are a part of its own task: what a poll of it takes in is worked on
+    /// together, and goes out together, with no thread woken in between.
     async fn http2<S>(&self, stream: S) -> Ended
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let connection = http2::Builder::new(TokioExecutor::new())
+        let begun = Begun::default();
+        let connection = http2::Builder::new(begun.clone())
             .timer(TokioTimer::new())
             .keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE_ANSWER)
@@ -355,11 +369,30 @@ impl Door {
             .auto_date_header(false)
             .serve_connection(TokioIo::new(stream), self.router.clone());
         let mut connection = pin!(connection);
-        tokio::select! {
-            ended = connection.as_mut() => return Ok(ended?),
-            () = self.store.closed() => connection.as_mut().graceful_shutdown(),
-        }
-        Ok(connection.await?)
+        let mut requests = FuturesUnordered::new();
+        let (mut closed, mut closing) = (pin!(self.store.closed()), false);
+        poll_fn(|cx| {
+            if !closing && closed.as_mut().poll(cx).is_ready() {
+                closing = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            for _ in 0..ROUNDS {
+                if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                    return Poll::Ready(Ok(ended?));
+                }
+                requests.extend(begun.take());
+                let mut answered = false;
+                while let Poll::Ready(Some(())) = requests.poll_next_unpin(cx) {
+                    answered = true;
+                }
+                if !answered {
+                    return Poll::Pending;
+                }
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await
     }
 
     async fn http1<S>(&self, stream: S) -> Ended
@@ -376,6 +409,24 @@ impl Door {
             () = self.store.closed() => connection.as_mut().graceful_shutdown(),
         }
         Ok(connection.await?)
+    }
+}
+
+/// Requests that a connection has begun, for its task to go on with.
+#[derive(Clone, Default)]
+struct Begun(Arc<Mutex<Vec<BoxFuture>>>);
+
+type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Begun {
+    fn take(&self) -> Vec<BoxFuture> {
+        mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Begun {
+    fn execute(&self, request: F) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(request));
     }
 }
 

@@ -56,7 +56,8 @@ impl maintenance_server::Maintenance for Maintenance {
         Ok(Response::new(pb::StatusResponse {
             header: self.0.identity.header(status.revision),
             version: SERVER_VERSION.into(),
-            db_size: bytes(status.bytes_on_disk),
+            // pages that the file system has not given a place yet are no part of the former
+            db_size: bytes(status.bytes_on_disk.max(status.bytes_in_use)),
             db_size_in_use: bytes(status.bytes_in_use),
             leader: member_id,
             raft_index: index,

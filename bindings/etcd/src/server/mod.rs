@@ -30,6 +30,7 @@ mod watch;
 pub(crate) use auth::Auth;
 pub(crate) use cluster::Cluster;
 pub(crate) use election::ElectionService;
+pub(crate) use gateway::there_and_back;
 pub(crate) use health::Health;
 pub(crate) use kv::Kv;
 pub(crate) use lease::Lease;

@@ -429,4 +429,44 @@ mod tests {
             assert_eq!(timeout(text.as_bytes()), None, "{text:?}");
         }
     }
+
+    fn call() -> Arc<Call> {
+        let db = libkv::Db::open(":memory:", libkv::Options::new()).expect("a store in memory");
+        let (closing, _) = tokio::sync::watch::channel(false);
+        Arc::new(Call::new(Arc::new(Store::for_tests(db, closing)), 0))
+    }
+
+    #[test]
+    fn memory_for_large_messages_has_an_end() {
+        let first = call();
+        first.hold(2 * HELD_BYTES_MAX).expect("it is alone");
+        let second = Call::new(first.store.clone(), 0);
+        let status = second.hold(1).expect_err("there is no room");
+        assert_eq!((status.code(), status.message()), (Code::ResourceExhausted, "etcdserver: too many requests"));
+        first.release();
+        drop(second);
+        let third = Call::new(first.store.clone(), 0);
+        third.hold(1).expect("there is room again");
+        first.hold(HELD_BYTES_MAX - 1).expect("up to the end of it");
+        assert!(third.hold(1).is_err());
+        drop(third);
+        let store = first.store.clone();
+        drop(first);
+        assert_eq!(store.counters.held_bytes.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn a_panic_is_an_answer() {
+        let call = call();
+        let future: GrpcFuture = Box::pin(async { panic!("a handler's") });
+        let mut answering = Answering::grpc(future, call.clone(), None);
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let Poll::Ready(Ok(answer)) = Pin::new(&mut answering).poll(&mut context) else { panic!("it is answered") };
+        let status = Status::from_header_map(answer.headers()).expect("a refusal");
+        assert_eq!((status.code(), status.message()), (Code::Internal, "etcdserver: internal error"));
+        let store = call.store.clone();
+        drop((answering, answer, call));
+        assert_eq!(store.counters.methods[0].handled[Code::Internal as usize].load(Relaxed), 1);
+        assert_eq!(store.counters.requests.load(Relaxed), 0);
+    }
 }

@@ -49,6 +49,20 @@ impl Store {
         answer?.map_err(refusal)
     }
 
+    /// Runs what may read much on a thread that may take its time, so that the other requests of its
+    /// connection go on.
+    pub async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Db) -> libkv::Result<T> + Send + 'static,
+    ) -> Result<T, Status> {
+        let store = self.clone();
+        match tokio::task::spawn_blocking(move || read(&store.db)).await {
+            Ok(answer) => answer.map_err(refusal),
+            Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+            Err(_) => Err(stopped()),
+        }
+    }
+
     /// The store's revision now, for the headers of answers that have none of their own.
     pub fn revision(&self) -> Result<Revision, Status> {
         Ok(self.db.snapshot().map_err(refusal)?.revision())
@@ -68,6 +82,25 @@ impl Store {
     pub fn say(&self, level: Level, line: impl FnOnce() -> String) {
         if let Some(log) = &self.log {
             log(level, &line());
+        }
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// One that nobody serves.
+    pub fn for_tests(db: Db, closing: watch::Sender<bool>) -> Store {
+        Store {
+            db,
+            identity: Identity::default(),
+            name: String::new(),
+            client_urls: Vec::new(),
+            message_bytes_max: 0,
+            progress_notify_interval_ms: 0,
+            started: Instant::now(),
+            counters: Counters::default(),
+            log: None,
+            closing,
         }
     }
 }

@@ -322,6 +322,10 @@ class _Remote(Generic[_Item]):
                 raise libkv.ClosedError("the watcher is closed")
         return None
 
+    async def confirmed(self) -> None:
+        while self._there() is None:
+            await asyncio.wait([self._made, self._over], return_when=asyncio.FIRST_COMPLETED)
+
     async def next(self, timeout: float | None) -> _Item | None:
         until = None if timeout is None else self._loop.time() + timeout
         while (native := self._there()) is None:
@@ -409,7 +413,8 @@ class Watcher:
     """Follows a range; made by watch(). An asynchronous iterator of libkv.WatchBatch; see libkv.Watcher.
 
     One task reads at a time. An asynchronous context manager that closes it. On a cluster what watch() may be
-    refused with is raised by the first step; writes through the same Db wait until the watcher is there.
+    refused with is raised by the first step, or by `async with`, which waits until the watcher is there; writes
+    through the same Db wait for that too.
     """
 
     def __init__(self, watcher: libkv.Watcher | _Remote[libkv.WatchBatch], db: libkv.Db) -> None:
@@ -448,6 +453,8 @@ class Watcher:
         return await self._iteration.step()
 
     async def __aenter__(self) -> Self:
+        if isinstance(self._watcher, _Remote):
+            await self._watcher.confirmed()
         self._watcher.__enter__()
         return self
 
@@ -493,6 +500,8 @@ class Leaders:
         return await self._iteration.step()
 
     async def __aenter__(self) -> Self:
+        if isinstance(self._leaders, _Remote):
+            await self._leaders.confirmed()
         self._leaders.__enter__()
         return self
 

@@ -1,4 +1,4 @@
-"""Fixtures for pytest: a store in memory for each test, and one that is served. pytest finds them when libkv is installed.
+"""Fixtures for pytest: a store in memory for each test, also served. pytest finds them when libkv is installed.
 
     def test_greeting(kv):
         kv.put("greeting", "hello")

@@ -244,6 +244,11 @@ impl Queue {
         lock(&self.inner).waiting.iter().any(lazy)
     }
 
+    /// How many wait; those that have gone may still be counted.
+    pub fn len(&self) -> usize {
+        lock(&self.inner).waiting.len()
+    }
+
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         lock(&self.inner).waiting.is_empty()

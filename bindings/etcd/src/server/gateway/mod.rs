@@ -28,6 +28,7 @@ use tonic::body::Body;
 
 pub(super) use self::answer::refused;
 use self::answer::{Answer, full};
+pub(crate) use self::read::there_and_back;
 use self::schema::{CALLS, Call};
 use super::maintenance::{CLUSTER_VERSION, SERVER_VERSION};
 use super::metrics;

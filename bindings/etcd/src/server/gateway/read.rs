@@ -13,8 +13,9 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::schema::{Field, Kind, Message};
+use super::schema::{CALLS, Field, Kind, Message};
 use super::wire::{self, LENGTH_DELIMITED, VARINT};
+use super::write;
 
 /// Padded, and as careless as Go about the bits that the last letter has over.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -35,6 +36,21 @@ pub fn message(message: &'static Message, json: &[u8]) -> Result<Vec<u8>, String
     }
     let wire = Object(message).deserialize(&mut serde_json::Deserializer::from_slice(json));
     wire.map(Option::unwrap_or_default).map_err(|error| error.to_string())
+}
+
+/// Reads the request of some method; what was read must be written, and read again, as the same. False if
+/// it was refused. For tests and the fuzz targets.
+///
+/// # Panics
+///
+/// It is not the same.
+pub(crate) fn there_and_back(method: usize, json: &[u8]) -> bool {
+    let of = CALLS[method % CALLS.len()].input;
+    let Ok(wire) = message(of, json) else { return false };
+    let mut again = Vec::new();
+    write::message(of, &wire, &mut again).expect("what was read can be written");
+    assert_eq!(message(of, &again).as_deref(), Ok(wire.as_slice()), "{}: {}", of.name, String::from_utf8_lossy(json));
+    true
 }
 
 /// An object as a message; none for null.
@@ -309,8 +325,7 @@ impl<'de> Visitor<'de> for Item<'_> {
 mod tests {
     use libkv_tests::dice::Dice;
 
-    use super::super::schema::{CALLS, Call};
-    use super::super::write;
+    use super::super::schema::Call;
     use super::*;
 
     fn call(method: &str) -> &'static Call {
@@ -415,21 +430,16 @@ mod tests {
         let mut dice = Dice(15);
         let (mut read, mut refused) = (0, 0);
         for _ in 0..20_000 {
-            let message = CALLS[dice.below(CALLS.len() as u64) as usize].input;
-            let mut json = object(&mut dice, message, 0).into_bytes();
+            let method = dice.below(CALLS.len() as u64) as usize;
+            let mut json = object(&mut dice, CALLS[method].input, 0).into_bytes();
             if dice.one_in(3) && !json.is_empty() {
                 let at = dice.below(json.len() as u64) as usize;
                 json[at] = dice.roll() as u8;
             }
-            let Ok(wire) = self::message(message, &json) else {
-                refused += 1;
-                continue;
-            };
-            let mut again = Vec::new();
-            write::message(message, &wire, &mut again).expect("what was read can be written");
-            let told = String::from_utf8_lossy(&json);
-            assert_eq!(self::message(message, &again).as_deref(), Ok(wire.as_slice()), "{}: {told}", message.name);
-            read += 1;
+            match there_and_back(method, &json) {
+                true => read += 1,
+                false => refused += 1,
+            }
         }
         assert!(read > 5_000 && refused > 1_000, "{read} read, {refused} refused");
     }

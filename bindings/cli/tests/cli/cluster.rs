@@ -1,0 +1,92 @@
+//! The same commands on a cluster: our own server, reached by its address.
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::{Place, Serving};
+
+/// A place where `KV_STORE` is the address of a served store.
+struct Cluster {
+    place: Place,
+    serving: Serving,
+}
+
+impl Cluster {
+    fn start() -> Cluster {
+        let place = Place::new();
+        let serving = Serving::start(&place, &place.path("store"), &[]);
+        Cluster { place, serving }
+    }
+
+    fn kv(&self, line: &str) -> crate::support::Ran {
+        self.place.kv(&format!("{line} -s {}", self.serving.address))
+    }
+}
+
+#[test]
+fn the_commands_work_as_on_a_store() {
+    let cluster = Cluster::start();
+    assert_eq!(cluster.kv("put a 1").ok(), "OK\n");
+    assert_eq!(cluster.kv("put a 2 --prev-kv").ok(), "OK\na\n1\n");
+    assert_eq!(cluster.kv("get a --at 2").ok(), "a\n1\n");
+    assert_eq!(cluster.kv("get nobody").refused(1), "");
+    assert_eq!(cluster.kv("range -l").ok(), "3\t2\t2\t-\ta\t2\n");
+    assert_eq!(cluster.kv("lease grant 600 --id 1f").ok(), "lease 000000000000001f granted with TTL(600s)\n");
+    assert_eq!(cluster.kv("put l x --lease 1f").ok(), "OK\n");
+    assert!(cluster.kv("lease timetolive 1f --keys").ok().contains("([l])"));
+    assert_eq!(cluster.kv("lock job true").status, 0);
+    assert_eq!(cluster.kv("watch --rev 2 --events 1").ok(), "PUT\na\n1\n");
+    assert_eq!(cluster.kv("del l").ok(), "1\n");
+    assert_eq!(cluster.kv("compact 3").ok(), "compacted revision 3\n");
+    assert!(cluster.kv("get a --at 2").refused(3).contains("compacted"));
+    assert!(cluster.kv("status --json").json()[0]["revision"].as_i64() > Some(3));
+    assert_eq!(cluster.kv("alarm list").ok(), "");
+    let endpoints = cluster.serving.address.trim_start_matches("http://");
+    assert_eq!(cluster.place.kv(&format!("--endpoints {endpoints} get a --print-value-only")).ok(), "2\n");
+}
+
+#[test]
+fn what_a_cluster_cannot_do_it_says() {
+    let cluster = Cluster::start();
+    assert!(cluster.kv("check").refused(10).contains("unsupported"));
+    assert!(cluster.kv("get a --at 10m").refused(10).contains("unsupported"));
+    assert!(cluster.kv("get a --busy-timeout 1s").refused(2).contains("--busy-timeout"));
+    assert!(cluster.kv("serve").refused(2).contains("serves itself"));
+}
+
+#[test]
+fn pairs_move_from_a_store_to_a_cluster_and_back() {
+    let cluster = Cluster::start();
+    let place = &cluster.place;
+    place.kv(r"-s here put --escaped key\xff value\x00").ok();
+    place.kv("-s here lease grant 600 --id 1f").ok();
+    place.kv("-s here put leased x --lease 1f").ok();
+    for n in 0..300 {
+        place.kv(&format!("-s here put many{n} {n}")).ok();
+    }
+    place.kv("-s here export file").ok();
+    assert!(cluster.kv("import file").ok().starts_with("302 pairs written, 1 lease granted"));
+    assert_eq!(cluster.kv("import file").ok(), "0 pairs written, 302 there already\n");
+    cluster.kv("export back").ok();
+    assert!(place.kv("-s there import back").ok().starts_with("302 pairs written"));
+    assert_eq!(place.kv("-s there range").ok(), place.kv("-s here range").ok());
+    let lease = &place.kv("-s there get leased --json").json()[0]["lease"];
+    assert_eq!(*lease, json!("000000000000001f"));
+}
+
+#[test]
+fn an_endpoint_that_does_not_answer_is_named() {
+    let place = Place::new();
+    let ran = place.kv("-s etcd://127.0.0.1:1,127.0.0.1:2 --dial-timeout 200ms get a");
+    let said = ran.refused(4);
+    assert!(said.contains("unavailable") && said.contains("127.0.0.1:1") && said.contains("127.0.0.1:2"), "{said}");
+}
+
+#[test]
+fn a_watch_over_the_wire_ends_with_ctrl_c() {
+    let cluster = Cluster::start();
+    cluster.kv("put a 1").ok();
+    let mut watching = cluster.place.start(&format!("-s {} watch a --rev 2", cluster.serving.address));
+    assert_eq!([watching.line(), watching.line(), watching.line()], ["PUT", "a", "1"]);
+    assert_eq!(watching.end_by(Signal::INT).status, 130);
+}

@@ -1,0 +1,11 @@
+//! The program `kv`, driven as a person or a script does.
+
+mod cluster;
+mod commands;
+mod coordination;
+mod serve;
+mod shell;
+mod statuses;
+mod support;
+mod terminal;
+mod transfer;

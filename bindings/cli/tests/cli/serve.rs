@@ -1,0 +1,301 @@
+//! `kv serve`: etcd's flags, its ready line, how it ends, and what is left after kill -9.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use libkv::{Db, Options, Put};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::{Place, Running, Serving};
+
+#[test]
+fn it_is_ready_when_it_says_so_and_ends_with_sigterm() {
+    let place = Place::new();
+    for (signal, more) in [(Signal::TERM, &[][..]), (Signal::INT, &["--log-level", "info"])] {
+        let serving = Serving::start(&place, &place.path("store"), more);
+        place.kv(&format!("-s {} put a 1", serving.address)).ok();
+        let ended = serving.running.end_by(signal);
+        assert_eq!((ended.status, ended.out.len()), (0, 0), "{ended:?}");
+        assert_eq!(ended.err.is_empty(), more.is_empty(), "quiet unless asked: {ended:?}");
+    }
+    assert_eq!(place.kv("get a").ok(), "a\n1\n");
+}
+
+#[test]
+fn the_store_stays_usable_by_others_and_their_writes_reach_remote_watchers() {
+    let place = Place::new();
+    let serving = Serving::start(&place, &place.path("store"), &[]);
+    place.kv("put a local").ok();
+    let mut watching = place.start(&format!("-s {} watch a --rev 2 --json", serving.address));
+    let value = |line: String| serde_json::from_str::<Value>(&line).expect("JSON")["kv"]["value"].clone();
+    assert_eq!(value(watching.line()), "local");
+    place.kv("put a again").ok();
+    assert_eq!(value(watching.line()), "again");
+    place.kv(&format!("-s {} put a remote", serving.address)).ok();
+    assert_eq!(value(watching.line()), "remote");
+    assert_eq!(place.kv("get a --print-value-only").ok(), "remote\n");
+    assert_eq!(watching.end_by(Signal::INT).status, 130);
+}
+
+#[test]
+fn etcds_flags_in_every_form() {
+    let place = Place::new();
+    let socket = format!("unix://{}", place.path("socket").display());
+    let urls = format!("http://127.0.0.1:0,{socket}");
+    let forms: [Vec<String>; 3] = [
+        vec!["--data-dir".into(), "store".into(), "--listen-client-urls".into(), urls.clone()],
+        vec!["-data-dir=store".into(), format!("-listen-client-urls={urls}"), "-name".into(), "default".into()],
+        vec!["store".into(), format!("--listen-client-urls={urls}"), "--client-cert-auth=false".into()],
+    ];
+    let cluster = [
+        "--listen-peer-urls=http://localhost:2380",
+        "--initial-advertise-peer-urls=http://localhost:2380",
+        "--initial-cluster=default=http://localhost:2380",
+        "--initial-cluster-token=etcd-cluster-1",
+        "--initial-cluster-state=new",
+        "--advertise-client-urls=http://localhost:2379",
+        "--max-request-bytes=2000000",
+        "--max-txn-ops=200",
+        "--quota-backend-bytes=-1",
+        "--auto-compaction-mode=revision",
+        "--auto-compaction-retention=1000",
+        "--log-level=info",
+    ];
+    for form in forms {
+        let mut command = place.command(["serve"]);
+        command.args(&form).args(cluster);
+        let mut running = Running::new(command);
+        let mut said = String::new();
+        while !said.contains("ready to serve client requests") {
+            let line = running.err_line();
+            assert!(!line.is_empty(), "{form:?}: {said}");
+            said += &line;
+            said += "\n";
+        }
+        assert_eq!(said.matches("has no effect").count(), 5, "{said}");
+        assert!(said.contains(&socket), "{said}");
+        place.kv(&format!("-s {socket} put a 1")).ok();
+        assert_eq!(running.end_by(Signal::TERM).status, 0);
+    }
+    assert!(!place.path("socket").exists());
+}
+
+#[test]
+fn variables_are_flags_too() {
+    let place = Place::new();
+    let mut command = place.command(["serve"]);
+    command.env("ETCD_DATA_DIR", "store").env("ETCD_LISTEN_CLIENT_URLS", "http://127.0.0.1:0");
+    let mut running = Running::new(command);
+    assert!(running.err_line().contains("ready to serve client requests on http://127.0.0.1:"));
+    assert_eq!(running.end_by(Signal::TERM).status, 0);
+    let mut command = place.command(["serve", "store"]);
+    command.env("ETCD_WAL_DIR", "wal");
+    assert!(Running::new(command).end().refused(2).contains("ETCD_WAL_DIR (--wal-dir) is refused: "));
+}
+
+#[test]
+fn what_cannot_be_had_is_refused_by_name() {
+    let place = Place::new();
+    let cases = [
+        ("--wal-dir x", "--wal-dir is refused"),
+        ("-heartbeat-interval=5", "--heartbeat-interval is refused"),
+        ("--auth-token jwt", "--auth-token is refused"),
+        ("--no-such-flag", "--no-such-flag"),
+        ("--initial-cluster=a=http://x:1,b=http://y:1", "several members"),
+        ("--initial-cluster=a=http://x:1", "--name"),
+        ("--initial-cluster-state=old", "old"),
+        ("--listen-peer-urls=nonsense", "--listen-peer-urls"),
+        ("--auto-compaction-mode=hourly", "hourly"),
+        ("--auto-compaction-retention=soon", "--auto-compaction-retention"),
+        ("--auto-compaction-mode=revision --auto-compaction-retention=1h", "number of revisions"),
+        ("--listen-client-urls=ftp://x:1", "ftp"),
+        ("--listen-client-urls=https://127.0.0.1:0", "cert"),
+        ("--client-cert-auth=maybe", "true or false"),
+        ("--data-dir=elsewhere", "two stores"),
+    ];
+    for (flags, word) in cases {
+        let ran = place.kv(&format!("serve store {flags}"));
+        assert!(ran.refused(2).contains(word), "{flags}: {ran:?}");
+    }
+    let mut command = place.command(["serve"]);
+    command.env_remove("KV_STORE");
+    assert!(Running::new(command).end().refused(2).contains("kv serve STORE"));
+}
+
+#[test]
+fn an_address_or_a_store_that_is_taken_is_said_to_be() {
+    let place = Place::new();
+    let serving = Serving::start(&place, &place.path("store"), &[]);
+    let ran = place.kv(&format!("serve other --listen-client-urls {}", serving.address));
+    assert!(ran.refused(6).contains("busy"), "{ran:?}");
+    let clock = libkv::Clock::new(1);
+    let _held = Db::open(place.path("held"), Options::new().clock(clock)).expect("a store");
+    let ran = place.kv("serve held --busy-timeout 0 --listen-client-urls http://127.0.0.1:0");
+    assert!(ran.refused(6).contains("busy"), "{ran:?}");
+}
+
+#[test]
+fn the_limits_are_etcds_unless_they_are_set() {
+    let place = Place::new();
+    std::fs::write(place.path("large"), vec![b'x'; 1_600_000]).expect("a file");
+    let serving = Serving::start(&place, &place.path("store"), &[]);
+    let ran = place.kv(&format!("-s {} put large --file large", serving.address));
+    assert!(ran.refused(2).contains("too_large"), "{ran:?}");
+    serving.running.end_by(Signal::TERM);
+    let flags = ["--max-request-bytes=3000000", "--quota-backend-bytes=4000000"];
+    let serving = Serving::start(&place, &place.path("store"), &flags);
+    let put = |key: &str| place.kv(&format!("-s {} put {key} --file large", serving.address));
+    put("one").ok();
+    let full = (0..4).map(|n| put(&format!("more{n}"))).find(|ran| ran.status != 0).expect("the quota ends it");
+    assert!(full.refused(7).contains("full"), "{full:?}");
+    assert!(place.kv(&format!("-s {} alarm list", serving.address)).ok().contains("NOSPACE"));
+    assert_eq!(serving.running.end_by(Signal::TERM).status, 0);
+}
+
+#[test]
+fn lines_of_the_log_can_be_json() {
+    let place = Place::new();
+    let mut command = place.command(["--json", "serve", "store", "--listen-client-urls", "http://127.0.0.1:0"]);
+    command.arg("--log-level=info");
+    let mut running = Running::new(command);
+    loop {
+        let line: Value = serde_json::from_str(&running.err_line()).expect("JSON");
+        assert!(line["ts"].as_str().is_some_and(|ts| ts.ends_with('Z')) && line["level"] == "info");
+        if line["msg"].as_str().expect("text").starts_with("ready to serve client requests") {
+            break;
+        }
+    }
+    assert_eq!(running.end_by(Signal::TERM).status, 0);
+}
+
+/// Writes `ca.pem`, and `server.pem` and `client.pem` with their keys.
+fn certificates(place: &Place) {
+    use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+
+    let write = |name: &str, pem: String| std::fs::write(place.path(name), pem).expect("a file");
+    let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca_key = KeyPair::generate().expect("a key");
+    write("ca.pem", params.self_signed(&ca_key).expect("signed").pem());
+    let issuer = Issuer::new(params, ca_key);
+    for (name, purpose) in
+        [("127.0.0.1", ExtendedKeyUsagePurpose::ServerAuth), ("client", ExtendedKeyUsagePurpose::ClientAuth)]
+    {
+        let mut params = CertificateParams::new(vec![name.to_string()]).expect("a name");
+        params.extended_key_usages = vec![purpose];
+        let key = KeyPair::generate().expect("a key");
+        let file = if name == "client" { "client" } else { "server" };
+        write(&format!("{file}.pem"), params.signed_by(&key, &issuer).expect("signed").pem());
+        write(&format!("{file}-key.pem"), key.serialize_pem());
+    }
+}
+
+#[test]
+fn tls_with_certificates_on_both_sides() {
+    let place = Place::new();
+    certificates(&place);
+    let flags = [
+        "--listen-client-urls=https://127.0.0.1:0",
+        "--cert-file=server.pem",
+        "--key-file=server-key.pem",
+        "--trusted-ca-file=ca.pem",
+        "--client-cert-auth",
+    ];
+    let serving = Serving::start(&place, &place.path("store"), &flags);
+    let kv = |options: &str| place.kv(&format!("-s {} --dial-timeout 2s {options}", serving.address));
+    let shown = "--cert client.pem --key client-key.pem";
+    assert_eq!(kv(&format!("--cacert ca.pem {shown} put a 1")).ok(), "OK\n");
+    kv("--cacert ca.pem get a").refused(4);
+    kv(&format!("{shown} get a")).refused(4);
+    kv(&format!("--cacert ca.pem {shown} --tls-server-name other get a")).refused(4);
+    assert!(kv(&format!("--cacert missing.pem {shown} get a")).err.contains("missing.pem"));
+    assert!(kv("--cert client.pem get a").refused(2).contains("--key"));
+    let endpoints = serving.address.trim_start_matches("https://");
+    let ran = place.kv(&format!("--endpoints {endpoints} --cacert ca.pem {shown} get a --print-value-only"));
+    assert_eq!(ran.ok(), "1\n");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    use std::io::Write;
+
+    let place = Place::new();
+    let serving = Serving::start(&place, &place.path("store"), &["--log-level=info"]);
+    // a request that does not come to its end is waited for
+    let host = serving.address.trim_start_matches("http://");
+    let mut stuck = std::net::TcpStream::connect(host).expect("it listens");
+    stuck.write_all(b"POST /v3/kv/range HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{").expect("it reads");
+    let mut running = serving.running;
+    running.signal(Signal::TERM);
+    while !running.err_line().contains("those under way may end") {}
+    running.signal(Signal::INT);
+    let ended = running.end();
+    assert!(ended.refused(130).contains("ended without waiting"), "{ended:?}");
+}
+
+/// Numbers that look random; the seed is printed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % below
+    }
+}
+
+/// Whoever acknowledges a write and is killed must find it again: 16 writers, kill -9 after some hundred
+/// acknowledged puts, and every one of them is there after the restart. 50 rounds with KV_KILL_ROUNDS=50.
+#[test]
+fn every_acknowledged_key_is_there_after_kill_9() {
+    const WRITERS: usize = 16;
+    let rounds: usize = std::env::var("KV_KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
+    let seed = std::env::var("KV_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(std::process::id().into());
+    println!("KV_SEED={seed} KV_KILL_ROUNDS={rounds}");
+    let mut dice = Dice(seed);
+    let place = Place::new();
+    let mut all: Vec<(String, String)> = Vec::new();
+    for round in 0..rounds {
+        let serving = Serving::start(&place, &place.path("store"), &[]);
+        let kill_after = 50 + dice.roll(400) as usize;
+        let acknowledged = Mutex::new(Vec::new());
+        let count = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for writer in 0..WRITERS {
+                let (address, acknowledged, count) = (&serving.address, &acknowledged, &count);
+                scope.spawn(move || {
+                    let options = Options::new().connect_timeout_ms(1_000).request_timeout_ms(2_000);
+                    let Ok(db) = libkv_etcd::open(address, options) else { return };
+                    for number in 0.. {
+                        let pair = (format!("{round}/{writer}/{number}"), format!("value {number} of {writer}"));
+                        if db.put(Put::new(pair.0.as_str(), pair.1.as_str())).is_err() {
+                            break;
+                        }
+                        acknowledged.lock().expect("no panic").push(pair);
+                        count.fetch_add(1, Ordering::Release);
+                    }
+                });
+            }
+            while count.load(Ordering::Acquire) < kill_after {
+                std::thread::yield_now();
+            }
+            serving.running.signal(Signal::KILL);
+        });
+        let acknowledged = acknowledged.into_inner().expect("no panic");
+        drop(serving);
+        let again = Serving::start(&place, &place.path("store"), &[]);
+        let db = libkv_etcd::open(&again.address, Options::new()).expect("it is served again");
+        for (key, value) in &acknowledged {
+            let kv = db.get(key).expect("it can be read").unwrap_or_else(|| panic!("round {round}: {key} is lost"));
+            assert_eq!(kv.value, value.as_bytes(), "round {round}: {key}");
+        }
+        all.extend(acknowledged);
+        drop(db);
+        assert_eq!(again.running.end_by(Signal::TERM).status, 0);
+    }
+    let db = Db::open(place.path("store"), Options::new()).expect("a store");
+    assert_eq!(db.check().expect("it can be read").problems, []);
+    for (key, value) in &all {
+        assert_eq!(db.get(key).expect("it can be read").map(|kv| kv.value), Some(value.clone().into()), "{key}");
+    }
+}

@@ -1,0 +1,131 @@
+//! What is different when a person looks: on a terminal.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::support::{Place, code};
+
+/// Runs a command on a terminal of its own.
+struct Terminal {
+    master: File,
+    child: Child,
+    /// What was read and not looked for yet.
+    came: Vec<u8>,
+}
+
+impl Terminal {
+    fn start(mut command: Command) -> Terminal {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
+        grantpt(&master).expect("it is ours");
+        unlockpt(&master).expect("it is ours");
+        let name = ptsname(&master, Vec::new()).expect("it has a name").into_string().expect("text");
+        let open = || Stdio::from(File::options().read(true).write(true).open(&name).expect("a terminal"));
+        let child = command.stdin(open()).stdout(open()).stderr(open()).env("TERM", "xterm").spawn().expect("kv runs");
+        // what this process holds of the other side goes with the command
+        drop(command);
+        Terminal { master: File::from(master), child, came: Vec::new() }
+    }
+
+    /// Reads until this has come, and no further.
+    fn until(&mut self, text: &str) {
+        let mut piece = [0; 4096];
+        loop {
+            let came = String::from_utf8_lossy(&self.came).into_owned();
+            if let Some(at) = came.find(text) {
+                self.came = came.into_bytes().split_off(at + text.len());
+                return;
+            }
+            match self.master.read(&mut piece) {
+                Ok(read) if read > 0 => self.came.extend_from_slice(&piece[..read]),
+                _ => panic!("{text:?} did not come, but {came:?}"),
+            }
+        }
+    }
+
+    /// Reads to the end; answers the status too.
+    fn end(mut self) -> (String, i32) {
+        let mut came = Vec::new();
+        // a terminal whose other side is closed answers EIO
+        let _ = self.master.read_to_end(&mut came);
+        let status = code(self.child.wait().expect("it ends"));
+        (String::from_utf8_lossy(&came).replace("\r\n", "\n"), status)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn on_terminal(place: &Place, line: &str, variable: Option<(&str, &str)>) -> String {
+    let mut command = place.command(line.split(' '));
+    command.envs(variable);
+    let (said, status) = Terminal::start(command).end();
+    assert_eq!(status, 0, "{line}: {said}");
+    said
+}
+
+#[test]
+fn colour_on_a_terminal_only_and_not_against_the_readers_will() {
+    let place = Place::new();
+    place.kv("put a 1").ok();
+    assert!(on_terminal(&place, "range", None).contains("\x1b["));
+    assert!(on_terminal(&place, "history a", None).contains("\x1b["));
+    assert_eq!(on_terminal(&place, "range", Some(("NO_COLOR", "1"))), "a\t1\n");
+    assert_eq!(on_terminal(&place, "range --color never", None), "a\t1\n");
+    assert_eq!(place.kv("range").ok(), "a\t1\n");
+    assert!(place.kv("range --color always").ok().contains("\x1b["));
+    assert!(!on_terminal(&place, "get a --json", None).contains('\x1b'));
+}
+
+#[test]
+fn a_terminal_gets_no_bytes_that_steer_it_unless_it_wants_them() {
+    let place = Place::new();
+    place.kv(r"put --escaped a \x1b[2J").ok();
+    assert_eq!(on_terminal(&place, "get a --print-value-only", None), "\\x1b[2J\n");
+    assert_eq!(place.kv("get a --print-value-only").out, b"\x1b[2J\n");
+    assert_eq!(on_terminal(&place, "get a --print-value-only --raw", None), "\x1b[2J");
+}
+
+#[test]
+fn long_work_shows_how_far_it_is_to_whoever_looks() {
+    let place = Place::new();
+    place.kv("put a 1").ok();
+    assert!(on_terminal(&place, "export file", None).contains("pairs"));
+    assert!(on_terminal(&place, "-s other import file", None).contains("1 pair written"));
+    assert_eq!(place.kv("export file --force").err, "", "and to nobody else");
+}
+
+#[test]
+fn a_shell_talks_and_remembers() {
+    let place = Place::new();
+    let mut shell = Terminal::start(place.command(["shell"]));
+    shell.until("kv> ");
+    shell.master.write_all(b"put a 1\r").expect("it reads");
+    shell.until("OK");
+    shell.until("kv> ");
+    // a watch ends with Ctrl-C, and the shell goes on
+    shell.master.write_all(b"watch a --rev 2\r").expect("it reads");
+    shell.until("PUT");
+    kill_process(Pid::from_child(&shell.child), Signal::INT).expect("it runs");
+    shell.until("kv> ");
+    shell.master.write_all(b"histo\t").expect("it reads");
+    shell.until("history ");
+    shell.master.write_all(b"a\r").expect("it reads");
+    shell.until("PUT");
+    shell.until("kv> ");
+    shell.master.write_all(b"nonsense\r").expect("it reads");
+    shell.until("unrecognized");
+    shell.until("kv> ");
+    shell.master.write_all(b"exit\r").expect("it reads");
+    let (_, status) = shell.end();
+    assert_eq!(status, 0);
+    let history = std::fs::read_to_string(place.path("kv/history")).expect("it is kept");
+    assert!(history.contains("put a 1") && history.contains("history a"), "{history}");
+}

@@ -1,0 +1,214 @@
+//! Export and import: every field comes through, damage is found, interruptions are gone on from.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Stdio;
+
+use libkv::{Db, KeyRange, KeyValue, Options, Put, Range};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{Place, Running, feed};
+
+/// A store with text, bytes, an empty value, a lease and some history.
+fn store() -> Place {
+    let place = Place::new();
+    for line in ["put a 1", "put a 2", "put gone x", "del gone", "lease grant 600 --id 1f", "put leased x --lease 1f"] {
+        place.kv(line).ok();
+    }
+    place.args([OsStr::new("put"), OsStr::from_bytes(b"\xff\x01"), OsStr::from_bytes(b"\x80\n")]).ok();
+    place.args(["put", "empty", ""]).ok();
+    place.args(["put", "text", "\"quotes\"\n\tü\u{2028}"]).ok();
+    place
+}
+
+/// What stays the same on the way: key, value, lease.
+fn pairs(place: &Place, store: &str) -> Vec<(Vec<u8>, Vec<u8>, i64)> {
+    let db = Db::open(place.path(store), Options::new().create(false)).expect("a store");
+    let kept = |kv: KeyValue| (kv.key.to_vec(), kv.value.to_vec(), kv.lease);
+    db.range(Range::new(KeyRange::all())).expect("it can be read").kvs.into_iter().map(kept).collect()
+}
+
+#[test]
+fn a_round_trip_keeps_every_pair() {
+    let place = store();
+    assert_eq!(place.kv("export file").ok(), "5 pairs of revision 9 in file\n");
+    let lines: Vec<Value> = std::fs::read_to_string(place.path("file"))
+        .expect("text")
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let status = &place.kv("status --json").json()[0];
+    assert_eq!((&lines[0]["kv_export"], &lines[0]["revision"]), (&json!(1), &json!(9)));
+    assert_eq!((&lines[0]["store_id"], &lines[0]["compacted_revision"]), (&status["store_id"], &json!(-1)));
+    assert_eq!(
+        (&lines[1]["key"], &lines[1]["mod_revision"], &lines[1]["version"]),
+        (&json!("a"), &json!(3), &json!(2))
+    );
+    assert_eq!((&lines[3]["lease_id"], &lines[3]["granted_ttl_seconds"]), (&json!("000000000000001f"), &json!(600)));
+    assert_eq!((&lines[7]["end"], &lines[7]["count"]), (&json!(true), &json!(5)));
+
+    let said = place.kv("-s other import file").ok();
+    assert_eq!(said, "5 pairs written, 1 lease granted with their full time to live\n");
+    assert_eq!(pairs(&place, "other"), pairs(&place, "store"));
+    assert_eq!(place.kv("-s other import file").ok(), "0 pairs written, 5 there already\n");
+    assert!(place.kv("-s other lease timetolive 1f --keys").ok().contains("([leased])"), "it outlives the import");
+    // through a pipe, filtered, without leases
+    let export = place.kv("export").out;
+    assert_eq!(export, place.kv("export -").out);
+    let done =
+        feed(place.command(["-s", "third", "import", "-", "--prefix", "le", "--no-leases", "--json"]), &export).json();
+    assert_eq!((&done[0]["written"], &done[0]["leases_granted"]), (&json!(1), &json!(0)));
+    assert_eq!(pairs(&place, "third"), [(b"leased".to_vec(), b"x".to_vec(), 0)]);
+}
+
+#[test]
+fn an_export_is_of_one_revision_and_range() {
+    let place = store();
+    let lines = |line: &str| place.kv(line).ok().lines().count();
+    assert_eq!(lines("export - a"), 3);
+    assert_eq!(lines("export - e --prefix"), 3);
+    assert_eq!(lines("export --at 2"), 3);
+    assert!(place.kv("export --at 2").ok().contains("\"value\":\"1\""));
+    assert!(place.kv("export --at 99").refused(3).contains("future"));
+}
+
+#[test]
+fn a_file_that_is_there_is_not_overwritten_unasked() {
+    let place = store();
+    place.kv("export file").ok();
+    assert!(place.kv("export file").refused(3).contains("--force"));
+    place.kv("put more 1").ok();
+    assert!(place.kv("export file --force").ok().starts_with("6 pairs"));
+    assert!(place.kv("export /no/such/folder/file").refused(4).contains("/no/such/folder"));
+    assert_eq!(place.kv("export file2 --json").json(), [json!({"file": "file2", "pairs": 6, "revision": 10})]);
+}
+
+#[test]
+fn damage_is_found_at_its_line_before_anything_is_written() {
+    let place = store();
+    let whole = place.kv("export").out;
+    let altered = String::from_utf8(whole.clone()).expect("text").replace("\"value\":\"2\"", "\"value\":\"3\"");
+    let cut = &whole[..whole.len() - 30];
+    let lines: Vec<&[u8]> = whole.split_inclusive(|byte| *byte == b'\n').collect();
+    let lost = [&lines[..3], &lines[4..]].concat().concat();
+    let foreign = b"{\"key\":\"a\",\"value\":\"1\"}\n";
+    for (name, bytes, line) in [
+        ("altered", altered.as_bytes(), 2),
+        ("cut", cut, 8),
+        ("lost", &lost, 4),
+        ("foreign", foreign, 1),
+        ("empty", b"", 1),
+    ] {
+        std::fs::write(place.path(name), bytes).expect("a file");
+        let ran = place.kv(&format!("-s target-{name} import {name}"));
+        let said = ran.refused(8);
+        assert!(said.contains(&format!("{name}: line {line}: ")) && said.contains("nothing was written"), "{said}");
+        assert!(!place.path(&format!("target-{name}")).exists());
+    }
+    // what comes but once is written up to the damage
+    let ran = feed(place.command(["-s", "target", "import", "-"]), &lost);
+    assert!(ran.refused(8).contains("line 4: ") && ran.err.contains("2 pairs written"), "{ran:?}");
+    assert_eq!(place.kv("-s target range --keys-only").ok(), "a\nempty\n");
+    // by another hand
+    assert_eq!(place.kv("-s hand import foreign --no-verify").ok(), "1 pair written\n");
+}
+
+#[test]
+fn keys_with_other_values_are_left_refused_or_overwritten() {
+    let place = store();
+    place.kv("export file").ok();
+    place.kv("put a other").ok();
+    let revision = |place: &Place| place.kv("status --json").json()[0]["revision"].clone();
+    let before = revision(&place);
+    let said = place.kv("import file --dry-run --overwrite").ok();
+    assert_eq!(said, "0 pairs would be written, 1 would be overwritten, 4 there already\n");
+    assert!(place.kv("import file").refused(3).contains("a is there with another value"));
+    assert_eq!(
+        place.kv("import file --if-absent").ok(),
+        "0 pairs written, 4 there already, 1 left alone, with other values\n"
+    );
+    assert_eq!(revision(&place), before);
+    assert_eq!(place.kv("import file --overwrite").ok(), "0 pairs written, 1 overwritten, 4 there already\n");
+    assert_eq!(place.kv("get a --print-value-only").ok(), "2\n");
+    assert!(place.kv("import file --if-absent --overwrite").refused(2).contains("--overwrite"));
+}
+
+#[test]
+fn a_dry_run_makes_nothing() {
+    let place = store();
+    place.kv("export file").ok();
+    Db::open(place.path("empty"), Options::new()).expect("a store");
+    let done = place.kv("-s empty import file --dry-run --json").json();
+    assert_eq!(
+        (&done[0]["written"], &done[0]["leases_granted"], &done[0]["dry_run"]),
+        (&json!(5), &json!(1), &json!(true))
+    );
+    assert_eq!(pairs(&place, "empty"), []);
+    assert_eq!(place.kv("-s empty lease list").ok(), "found 0 leases\n");
+    place.kv("-s none import file --dry-run").refused(4);
+}
+
+#[test]
+fn a_pair_whose_lease_is_gone_comes_without_it() {
+    let place = store();
+    place.kv("lease revoke 1f").ok();
+    place.kv("export file --at 6").ok();
+    let said = place.kv("-s other import file").ok();
+    assert_eq!(said, "2 pairs written, 1 without the lease they had, which is gone\n");
+    assert_eq!(pairs(&place, "other")[1], (b"leased".to_vec(), b"x".to_vec(), 0));
+}
+
+#[test]
+fn an_interrupted_export_goes_on_to_the_same_bytes() {
+    let place = store();
+    place.kv("export file").ok();
+    let whole = std::fs::read(place.path("file")).expect("it is there");
+    assert!(place.kv("export file --resume").ok().is_empty(), "it is whole already");
+    place.kv("put later x").ok();
+    let header = whole.iter().position(|byte| *byte == b'\n').expect("a line") + 1;
+    for length in (header..whole.len()).step_by(7).chain([whole.len() - 1]) {
+        std::fs::write(place.path("file"), &whole[..length]).expect("a file");
+        place.kv("export file --resume").ok();
+        assert_eq!(std::fs::read(place.path("file")).expect("it is there"), whole, "cut to {length} bytes");
+    }
+    std::fs::write(place.path("file"), &whole[..header - 1]).expect("a file");
+    assert!(place.kv("export file --resume").refused(8).contains("nothing to go on with"));
+    std::fs::write(place.path("file"), &whole[..header]).expect("a file");
+    assert!(place.kv("export file a --resume").refused(2).contains("another range"));
+    place.kv("-s other put a 1").ok();
+    assert!(place.kv("-s other export file --resume").refused(2).contains("is of the store"));
+    place.kv("compact 10").ok();
+    assert!(place.kv("export file --resume").refused(3).contains("compacted"));
+}
+
+#[test]
+fn a_killed_import_is_run_again_and_goes_on() {
+    let place = Place::new();
+    let db = Db::open(place.path("store"), Options::new()).expect("a store");
+    let many = libkv::Txn {
+        success: (0..2_000).map(|n| Put::new(format!("key{n:04}"), format!("value{n}")).into()).collect(),
+        ..libkv::Txn::new()
+    };
+    db.txn(many).expect("room");
+    place.kv("export file").ok();
+    let file = std::fs::read(place.path("file")).expect("it is there");
+    let mut command = place.command(["-s", "other", "import", "-"]);
+    command.stdin(Stdio::piped());
+    let mut running = Running::new(command);
+    // half of it comes, and the rest is waited for
+    let mut stdin = running.child.stdin.take().expect("it is piped");
+    stdin.write_all(&file[..file.len() / 2]).expect("it reads");
+    let count = || place.kv("-s other range --count-only").text().trim().parse().unwrap_or(0);
+    while count() < 512 {}
+    assert_eq!(running.end_by(Signal::KILL).status, 137);
+    let there = count();
+    assert!((512..1_100).contains(&there), "{there}");
+    let said = place.kv("-s other import file").ok();
+    assert_eq!(said, format!("{} pairs written, {there} there already\n", 2_000 - there));
+    assert_eq!(pairs(&place, "other"), pairs(&place, "store"));
+    // none was written twice
+    let versions = place.kv("-s other range -l").ok();
+    assert!(versions.lines().all(|line| line.split('\t').nth(2) == Some("1")));
+}

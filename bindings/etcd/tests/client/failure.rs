@@ -1,0 +1,387 @@
+//! What fails: endpoints, connections, whole clusters.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use libkv::*;
+
+use crate::members::{Members, is_well};
+use crate::proxy::Proxy;
+use crate::{Dice, PATIENCE, etcd, seed, until};
+
+fn in_memory() -> Db {
+    Db::open(":memory:", Options::new().limits(LimitsPreset::Etcd)).expect("a store in memory")
+}
+
+fn port(server: &libkv_etcd::Server) -> u16 {
+    server.address().rsplit(':').next().and_then(|port| port.parse().ok()).expect("host and port")
+}
+
+fn refused(address: &str, options: Options) -> Error {
+    libkv_etcd::open(address, options).map(drop).expect_err("it cannot be opened")
+}
+
+#[test]
+fn each_endpoint_is_named_with_its_reason() {
+    let gone = TcpListener::bind(("127.0.0.1", 0)).expect("a port").local_addr().expect("it is bound");
+    let silent = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let silent_at = silent.local_addr().expect("it is bound");
+    let rude = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let rude_at = rude.local_addr().expect("it is bound");
+    thread::spawn(move || {
+        for stream in rude.incoming() {
+            let answered = stream.map(|mut stream| std::io::Write::write_all(&mut stream, b"HTTP/1.1 200 OK\r\n\r\n"));
+            assert!(answered.is_ok());
+        }
+    });
+    let address = format!("etcd://{gone},{silent_at},{rude_at},no-such-host.invalid,unix:///no/such/socket");
+    let begun = Instant::now();
+    let error = refused(&address, Options::new().connect_timeout_ms(1_500));
+    assert_eq!(error.code(), Code::Unavailable);
+    let message = error.message();
+    println!("{message}");
+    for part in [
+        format!("http://{gone}: connection refused"),
+        format!("http://{silent_at}: timed out after 1500 ms"),
+        format!("http://{rude_at}: http2 error"),
+        "http://no-such-host.invalid:2379: its name is not found".into(),
+        "unix:///no/such/socket: no such socket".into(),
+    ] {
+        assert!(message.contains(&part), "{part} in {message}");
+    }
+    assert!(begun.elapsed() < PATIENCE);
+}
+
+#[test]
+fn options_of_the_wrong_kind_are_refused_by_name() {
+    for (options, name) in [
+        (Options::new().create(true), "create"),
+        (Options::new().limits(LimitsPreset::Etcd), "limits"),
+        (Options::new().user("u"), "password"),
+        (Options::new().password("p"), "user"),
+        (Options::new().tls_cert("/c").tls_ca("/ca"), "tls_ca /ca"),
+        (Options::new().connect_timeout_ms(0), "connect_timeout_ms"),
+    ] {
+        let address = if name.starts_with("tls") { "https://127.0.0.1:1" } else { "http://127.0.0.1:1" };
+        let error = refused(address, options);
+        assert_eq!(error.code(), Code::InvalidArgument, "{error}");
+        assert!(error.message().contains(name), "{error}");
+    }
+}
+
+/// The write of a lost answer is not known to have been done, and is not done twice; a read is asked again.
+#[test]
+fn a_lost_answer() {
+    let store = in_memory();
+    let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
+    let proxy = Proxy::start(port(&server));
+    let db = libkv_etcd::open(proxy.url(), Options::new()).expect("a cluster");
+    proxy.set_loses_answers(true);
+    for request in [
+        Request::from(Put::new("key", "1")),
+        Delete::new("none").into(),
+        Txn::new().and_then(Put::new("key", "2")).into(),
+        Compact::new(2).into(),
+        Grant { ttl_seconds: 60, id: 7, end_with_process: false }.into(),
+        Revoke { id: 7 }.into(),
+    ] {
+        // the connection before was lost, and the next one must be proven first
+        proxy.set_loses_answers(false);
+        db.get("key").expect("get");
+        proxy.set_loses_answers(true);
+        let error = db.call_unless(request.clone(), &|| false).expect_err("its answer is lost");
+        assert_eq!(error.code(), Code::UnknownOutcome, "{request:?}: {error}");
+        assert!(error.message().contains("whether it was written is not known. "), "{error}");
+    }
+    assert_eq!(store.get("key").expect("get").map(|kv| (kv.version, kv.value)), Some((2, "2".into())));
+    assert!(store.lease_list().expect("leases").is_empty());
+    let reader = db.clone();
+    let read = thread::spawn(move || reader.get("key"));
+    let before = proxy.accepted();
+    until("the read is tried again", || proxy.accepted() > before + 1);
+    proxy.set_loses_answers(false);
+    assert!(read.join().expect("no panic").expect("get").is_some());
+}
+
+/// What was never sent is told apart from what may have been: it is tried again, and can be taken back.
+#[test]
+fn a_cluster_that_is_away_for_a_while() {
+    let store = in_memory();
+    let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
+    let address = server.address().to_string();
+    let options = Options::new().connect_timeout_ms(20_000);
+    let db = libkv_etcd::open(&address, options).expect("a cluster");
+    let impatient = libkv_etcd::open(&address, Options::new().connect_timeout_ms(300)).expect("a cluster");
+    let watcher = db.watch(Watch::new(KeyRange::all())).expect("a watcher");
+    server.close();
+    drop(server);
+    until("the connection is lost", || impatient.put(Put::new("a", "0")).is_err_and(|e| e.code() == Code::Unavailable));
+    let before = store.status().expect("status").revision;
+    let (tell, told) = channel();
+    let taken_back = db.submit(Put::new("a", "1"), move |answer| drop(tell.send(answer.map(drop))));
+    let (tell_other, told_other) = channel();
+    let _waits = db.submit(Put::new("a", "2"), move |answer| drop(tell_other.send(answer.map(drop))));
+    assert!(taken_back.cancel());
+    assert_eq!(db.call_unless(Put::new("a", "3"), &|| true).expect_err("interrupted").code(), Code::Cancelled);
+    assert_eq!(db.call_unless(Range::new("a"), &|| true).expect_err("interrupted").code(), Code::Cancelled);
+    let port = address.strip_prefix("http://").expect("plain");
+    let server = libkv_etcd::serve(&store, port).expect("the same port again");
+    told_other.recv_timeout(PATIENCE).expect("it is completed").expect("and was written");
+    assert!(told.recv().is_err(), "what was taken back is never completed");
+    let kv = store.get("a").expect("get").expect("it was put");
+    assert_eq!((kv.value, kv.mod_revision), ("2".into(), before + 1));
+    let mut last = None;
+    while last != Some(before + 1) {
+        last = watcher.next(PATIENCE).expect("an event").map(|batch| batch.revision);
+        assert!(last.is_some_and(|revision| revision <= before + 1));
+    }
+    drop(server);
+}
+
+/// A time-out is of what was asked: a read has not been answered, a write may have been done.
+#[test]
+fn an_endpoint_that_falls_silent() {
+    let Some(program) = etcd() else { return };
+    let flags = ["--grpc-keepalive-min-time", "50ms"];
+    let members = Members::unproven(&program, "silent", 1, "http", &flags);
+    until("etcd answers", || is_well(&members.url(0)));
+    let proxies = [Proxy::start(members.port(0)), Proxy::start(members.port(0))];
+    let address = format!("{},{}", proxies[0].url(), proxies[1].url());
+    let options = Options::new().keep_alive_ms(300).request_timeout_ms(8_000);
+    let db = libkv_etcd::open(address, options).expect("a cluster");
+    let direct = members.open();
+    let watcher = db.watch(Watch::new(KeyRange::all())).expect("a watcher");
+    let lease = db.lease(3, false).expect("a lease");
+    for round in 0..4 {
+        let used = usize::from(proxies[1].accepted() > proxies[0].accepted());
+        let (silent, other) = (&proxies[used], &proxies[1 - used]);
+        let before = other.accepted();
+        silent.set_silent(true);
+        let revision = direct.put(Put::new("a", format!("{round}"))).expect("put").revision;
+        assert!(db.get("a").expect("the read is asked again elsewhere").is_some());
+        assert!(other.accepted() > before);
+        let batch = watcher.next(PATIENCE).expect("an event").expect("in time");
+        assert_eq!(batch.revision, revision);
+        silent.set_silent(false);
+        silent.cut();
+        // so that the next round's is the one in use: it has more connections
+        while other.accepted() <= silent.accepted() {
+            let _ = std::net::TcpStream::connect(other.url().trim_start_matches("http://"));
+            thread::sleep(Duration::from_millis(10));
+        }
+        db.put(Put::new("b", "")).expect("put");
+        watcher.next(PATIENCE).expect("an event").expect("in time");
+    }
+    assert!(!lease.lost());
+    until("the lease is renewed", || lease.remaining().is_ok_and(|seconds| seconds > 1));
+    // nobody at all
+    proxies.iter().for_each(|proxy| proxy.set_silent(true));
+    let short = Options::new().request_timeout_ms(1_000).connect_timeout_ms(500);
+    let error = refused(&proxies[0].url(), short);
+    assert!(error.code() == Code::Unavailable && error.message().contains("timed out"), "{error}");
+}
+
+#[test]
+fn a_request_that_is_not_answered_in_time() {
+    let store = in_memory();
+    let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
+    let proxy = Proxy::start(port(&server));
+    let options = Options::new().request_timeout_ms(400);
+    let db = libkv_etcd::open(proxy.url(), options).expect("a cluster");
+    proxy.set_silent(true);
+    assert_eq!(db.get("a").expect_err("silence").code(), Code::Timeout);
+    proxy.set_silent(false);
+    proxy.cut();
+    db.get("a").expect("get");
+    proxy.set_silent(true);
+    assert_eq!(db.put(Put::new("a", "")).expect_err("silence").code(), Code::UnknownOutcome);
+}
+
+/// What happened to one key at each revision.
+type Events = BTreeMap<Revision, (EventKind, Vec<u8>)>;
+
+/// Follows until `upto`; each revision must come once, and in order.
+fn follow(watcher: Watcher, upto: Arc<AtomicBool>, end: Vec<u8>) -> Events {
+    let mut seen = Events::new();
+    loop {
+        let batch = watcher.next(PATIENCE).expect("it goes on over everything");
+        let Some(batch) = batch else {
+            assert!(!upto.load(Ordering::SeqCst), "the last event does not come");
+            continue;
+        };
+        assert!(
+            seen.last_key_value().is_none_or(|(last, _)| *last < batch.revision),
+            "revision {} again",
+            batch.revision
+        );
+        let [event] = &batch.events[..] else { panic!("one event at revision {}", batch.revision) };
+        seen.insert(batch.revision, (event.kind, event.kv.key.to_vec()));
+        if event.kv.key == end {
+            return seen;
+        }
+    }
+}
+
+/// The events of the whole store by its own record.
+fn record(db: &Db, after: Revision) -> Events {
+    let events = db.changes(after, 0, KeyRange::all()).map(|event| event.expect("an event"));
+    events.map(|event| (event.kv.mod_revision, (event.kind, event.kv.key.to_vec()))).collect()
+}
+
+/// Three members; the one that is spoken to is killed and started again, while a client writes, watches and keeps a
+/// lease: nothing acknowledged is lost, no event is lost or comes twice, the lease lives.
+#[test]
+fn the_current_endpoint_is_killed() {
+    let Some(program) = etcd() else { return };
+    let seed = seed();
+    let mut dice = Dice(seed);
+    let mut members = Members::start(&program, "killed", 3);
+    let db = members.open();
+    let urls: Vec<String> = (0..3).map(|number| members.url(number)).collect();
+    let member_id = |url: &String| {
+        let db = libkv_etcd::open(url, Options::new()).expect("a member");
+        db.status().expect("status").store_id
+    };
+    let ids: Vec<String> = urls.iter().map(member_id).collect();
+    let after = db.snapshot().expect("a snapshot").revision();
+    let watcher = db.watch(Watch::new(KeyRange::all())).expect("a watcher");
+    let lease = db.lease(5, false).expect("a lease");
+    db.put(Put::new("leased", "").lease(lease.id())).expect("put");
+    let ended = Arc::new(AtomicBool::new(false));
+    let follower = thread::spawn({
+        let ended = ended.clone();
+        move || follow(watcher, ended, b"end".to_vec())
+    });
+    let acknowledged = Arc::new(AtomicUsize::new(0));
+    let writes_go_on = || {
+        let before = acknowledged.load(Ordering::SeqCst);
+        until("writes go on", || acknowledged.load(Ordering::SeqCst) > before + 20);
+    };
+    let writer = thread::spawn({
+        let (db, ended, acknowledged) = (db.clone(), ended.clone(), acknowledged.clone());
+        move || write_until(&db, &ended, &acknowledged)
+    });
+    for round in 0..4 {
+        let current = db.status().expect("somebody answers").store_id;
+        let number = ids.iter().position(|id| *id == current).expect("a member");
+        println!("round {round}: member {number} is killed");
+        members.kill(number);
+        until("another one is spoken to", || db.status().is_ok_and(|status| status.store_id != current));
+        // sometimes it is back before there is another leader
+        if dice.below(2) == 0 {
+            writes_go_on();
+        }
+        members.restart(number);
+        until("it is back", || is_well(&urls[number]));
+        writes_go_on();
+    }
+    ended.store(true, Ordering::SeqCst);
+    let (written, unknown) = writer.join().expect("no panic");
+    println!("{} writes acknowledged, {unknown} with an unknown outcome", written.len());
+    until("the end is written", || db.put(Put::new("end", "")).is_ok());
+    let seen = follower.join().expect("no panic");
+    let last = *seen.last_key_value().expect("events").0;
+    let mut recorded = record(&db, after);
+    recorded.retain(|revision, _| *revision <= last);
+    assert_eq!(seen, recorded);
+    for (key, revision) in written {
+        assert_eq!(seen.get(&revision), Some(&(EventKind::Put, key.into_bytes())));
+    }
+    assert!(!lease.lost() && db.get("leased").expect("get").is_some());
+    lease.close().expect("revoked");
+    assert!(db.get("leased").expect("get").is_none());
+}
+
+/// Puts keys one after the other; answers those that were acknowledged, with their revisions.
+fn write_until(db: &Db, ended: &AtomicBool, acknowledged: &AtomicUsize) -> (Vec<(String, Revision)>, usize) {
+    let (mut written, mut unknown) = (Vec::new(), 0);
+    for n in 0.. {
+        if ended.load(Ordering::SeqCst) {
+            break;
+        }
+        let key = format!("k/{n}");
+        match db.put(Put::new(key.as_str(), "v")) {
+            Ok(put) => {
+                written.push((key, put.revision));
+                acknowledged.fetch_add(1, Ordering::SeqCst);
+            }
+            Err(error) => {
+                assert_eq!(error.code(), Code::UnknownOutcome, "{error}");
+                unknown += 1;
+            }
+        }
+    }
+    (written, unknown)
+}
+
+/// Connections are cut at random while one watches: every revision comes once.
+fn cut_at_random(port: u16, direct: &Db) {
+    let mut dice = Dice(seed());
+    let proxy = Proxy::start(port);
+    let db = libkv_etcd::open(proxy.url(), Options::new()).expect("a cluster");
+    let after = direct.snapshot().expect("a snapshot").revision();
+    let ended = Arc::new(AtomicBool::new(false));
+    let followers: Vec<_> = (0..4)
+        .map(|_| {
+            let (watcher, ended) = (db.watch(Watch::new(KeyRange::all())).expect("a watcher"), ended.clone());
+            thread::spawn(move || follow(watcher, ended, b"end".to_vec()))
+        })
+        .collect();
+    let writer = thread::spawn({
+        let (direct, ended) = (direct.clone(), ended.clone());
+        move || write_until(&direct, &ended, &AtomicUsize::new(0))
+    });
+    for _ in 0..40 {
+        thread::sleep(Duration::from_millis(dice.below(120)));
+        proxy.cut();
+    }
+    ended.store(true, Ordering::SeqCst);
+    let (written, _) = writer.join().expect("no panic");
+    direct.put(Put::new("end", "")).expect("put");
+    let recorded = record(direct, after);
+    assert_eq!(recorded.len(), written.len() + 1);
+    for follower in followers {
+        assert_eq!(follower.join().expect("no panic"), recorded);
+    }
+    assert!(proxy.accepted() > 10, "{} connections", proxy.accepted());
+}
+
+#[test]
+fn connections_to_a_real_etcd_are_cut() {
+    let Some(program) = etcd() else { return };
+    let members = Members::start(&program, "cut", 1);
+    cut_at_random(members.port(0), &members.open());
+}
+
+#[test]
+fn connections_to_a_server_of_ours_are_cut() {
+    let store = in_memory();
+    let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
+    cut_at_random(port(&server), &store);
+}
+
+/// A watcher whose place is compacted away while it has no connection learns of it, with the revision.
+#[test]
+fn compacted_while_away() {
+    let store = in_memory();
+    let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
+    let address = server.address().to_string();
+    let db = libkv_etcd::open(&address, Options::new()).expect("a cluster");
+    let watcher = db.watch(Watch::new("a")).expect("a watcher");
+    server.close();
+    drop(server);
+    for n in 0..5 {
+        store.put(Put::new("a", n.to_string())).expect("put");
+    }
+    store.compact(4, true).expect("compacted");
+    let _server = libkv_etcd::serve(&store, address.strip_prefix("http://").expect("plain")).expect("the port again");
+    let error = watcher.next(PATIENCE).expect_err("it has missed something");
+    assert_eq!((error.code(), error.revision()), (Code::Compacted, 4));
+    let next = db.watch(Watch::new("a").start_revision(error.revision())).expect("a watcher");
+    assert_eq!(next.next(PATIENCE).expect("an event").map(|batch| batch.revision), Some(4));
+}

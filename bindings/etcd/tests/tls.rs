@@ -1,0 +1,266 @@
+//! Encrypted addresses: certificates of both sides, names, both HTTPs, and what goes wrong.
+
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use libkv::Code;
+use libkv_etcd::pb::etcdserverpb as pb;
+use libkv_etcd::pb::etcdserverpb::kv_client::KvClient;
+use libkv_etcd::{Serve, Server, serve};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use support::{run, store};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
+use tonic::transport::{Channel, Endpoint};
+
+/// An authority, and files of what it signed; removed at the end.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    directory: PathBuf,
+}
+
+impl Authority {
+    fn new(name: &str) -> Authority {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tls-{name}-{}", std::process::id()));
+        fs::create_dir_all(&directory).expect("a directory");
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority");
+        fs::write(directory.join("ca.pem"), issuer.pem()).expect("a file");
+        Authority { issuer, directory }
+    }
+
+    /// Writes `<name>.pem` and `<name>.key`.
+    fn sign(&self, name: &str, hosts: &[&str]) {
+        let key = KeyPair::generate().expect("a key");
+        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+        let params = CertificateParams::new(hosts).expect("names");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        fs::write(self.file(&format!("{name}.pem")), certificate.pem()).expect("a file");
+        fs::write(self.file(&format!("{name}.key")), key.serialize_pem()).expect("a file");
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    fn serve(&self) -> Serve {
+        self.sign("server", &["localhost", "127.0.0.1"]);
+        Serve::new("https://127.0.0.1:0").cert_file(self.file("server.pem")).key_file(self.file("server.key"))
+    }
+
+    /// A client that trusts this authority; with the certificate of this name, if any.
+    fn client(&self, certificate: Option<(&Authority, &str)>, alpn: &[&[u8]]) -> TlsConnector {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(self.file("ca.pem")).expect("it was written")).expect("an authority");
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots);
+        let mut config = match certificate {
+            None => builder.with_no_client_auth(),
+            Some((authority, name)) => {
+                let chain =
+                    CertificateDer::from_pem_file(authority.file(&format!("{name}.pem"))).expect("it was signed");
+                let key = PrivateKeyDer::from_pem_file(authority.file(&format!("{name}.key"))).expect("it was signed");
+                builder.with_client_auth_cert(vec![chain], key).expect("they go together")
+            }
+        };
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        TlsConnector::from(Arc::new(config))
+    }
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn host(server: &Server) -> String {
+    server.address().strip_prefix("https://").expect("it is encrypted").to_string()
+}
+
+async fn channel(server: &Server, tls: TlsConnector, name: &'static str) -> Result<Channel, tonic::transport::Error> {
+    let host = host(server);
+    let connector = tower::service_fn(move |_: http::Uri| {
+        let (tls, host) = (tls.clone(), host.clone());
+        async move {
+            let stream = tokio::net::TcpStream::connect(&host).await?;
+            let name = ServerName::try_from(name).expect("a name");
+            Ok::<_, std::io::Error>(TokioIo::new(tls.connect(name, stream).await?))
+        }
+    });
+    Endpoint::from_static("http://encrypted").connect_with_connector(connector).await
+}
+
+async fn works(channel: Channel) -> bool {
+    KvClient::new(channel).range(pb::RangeRequest { key: "a".into(), ..Default::default() }).await.is_ok()
+}
+
+#[test]
+fn clients_come_by_name_and_by_address() {
+    run(async {
+        let authority = Authority::new("names");
+        let server = serve(&store(), authority.serve()).expect("it serves");
+        for name in ["localhost", "127.0.0.1"] {
+            let channel = channel(&server, authority.client(None, &[b"h2"]), name).await.expect(name);
+            assert!(works(channel).await, "{name}");
+        }
+        let wrong = channel(&server, authority.client(None, &[b"h2"]), "elsewhere").await;
+        assert!(wrong.is_err(), "the client sees that the name is another");
+        // a client without ALPN speaks HTTP/2 all the same
+        let silent = channel(&server, authority.client(None, &[]), "localhost").await.expect("it is let in");
+        assert!(works(silent).await);
+    });
+}
+
+/// Node sends the IP address that it connects to as a server name, which the standard forbids.
+#[test]
+fn an_ip_address_as_server_name_is_let_in() {
+    let authority = Authority::new("ip");
+    let server = serve(&store(), authority.serve()).expect("it serves");
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let name = "host.name";
+    let name_to_be = ServerName::try_from(name).expect("a name");
+    let mut client = rustls::ClientConnection::new(Arc::new(config), name_to_be).expect("a client");
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).expect("a hello");
+    let at = hello.windows(name.len()).position(|window| window == name.as_bytes()).expect("the name is in it");
+    hello[at..at + name.len()].copy_from_slice(b"127.0.0.1");
+    let mut stream = TcpStream::connect(host(&server)).expect("it is let in");
+    stream.write_all(&hello).expect("it is taken");
+    let mut record = [0; 1];
+    stream.read_exact(&mut record).expect("an answer");
+    assert_eq!(record, [22], "the handshake goes on; 21 would be an alert");
+}
+
+#[test]
+fn clients_show_certificates_where_they_must() {
+    run(async {
+        let (authority, other) = (Authority::new("mine"), Authority::new("other"));
+        authority.sign("client", &["client"]);
+        other.sign("client", &["client"]);
+        let how = authority.serve().trusted_ca_file(authority.file("ca.pem")).client_cert_auth(true);
+        let server = serve(&store(), how).expect("it serves");
+        let mine = authority.client(Some((&authority, "client")), &[b"h2"]);
+        assert!(works(channel(&server, mine, "localhost").await.expect("it is let in")).await);
+        for tls in [authority.client(None, &[b"h2"]), authority.client(Some((&other, "client")), &[b"h2"])] {
+            // with TLS 1.3 a client hears of it when it reads for the first time
+            let refused = match channel(&server, tls, "localhost").await {
+                Ok(channel) => !works(channel).await,
+                Err(_) => true,
+            };
+            assert!(refused);
+        }
+        let mine = authority.client(Some((&authority, "client")), &[b"h2"]);
+        assert!(works(channel(&server, mine, "localhost").await.expect("it is let in")).await, "and goes on");
+    });
+}
+
+#[test]
+fn http_1_goes_over_tls_too() {
+    run(async {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let authority = Authority::new("http1");
+        let server = serve(&store(), authority.serve()).expect("it serves");
+        for alpn in [&[&b"http/1.1"[..]][..], &[]] {
+            let stream = tokio::net::TcpStream::connect(host(&server)).await.expect("it is let in");
+            let name = ServerName::try_from("localhost").expect("a name");
+            let mut stream = authority.client(None, alpn).connect(name, stream).await.expect("a handshake");
+            let request = b"GET /version HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+            stream.write_all(request).await.expect("it is taken");
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await.expect("an answer");
+            assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", answer.escape_ascii());
+        }
+    });
+}
+
+#[test]
+fn broken_handshakes_harm_nobody() {
+    run(async {
+        let authority = Authority::new("broken");
+        let server = serve(&store(), authority.serve()).expect("it serves");
+        let hello = {
+            let roots = RootCertStore::empty();
+            let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .expect("versions")
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            let name = ServerName::try_from("localhost").expect("a name");
+            let mut client = rustls::ClientConnection::new(Arc::new(config), name).expect("a client");
+            let mut hello = Vec::new();
+            client.write_tls(&mut hello).expect("a hello");
+            hello
+        };
+        let mut held = Vec::new();
+        for sent in [
+            &hello[..1],
+            &hello[..hello.len() / 2],
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            &[0x16, 3, 1, 0xff, 0xff],
+            &[0; 4096],
+        ] {
+            let mut stream = TcpStream::connect(host(&server)).expect("it is let in");
+            stream.write_all(sent).expect("it is taken");
+            stream.shutdown(std::net::Shutdown::Write).expect("it is open");
+            stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
+            let mut answer = Vec::new();
+            // an alert or nothing, and the end
+            if stream.read_to_end(&mut answer).is_ok() {
+                assert!(answer.is_empty() || answer[0] == 21, "{}", answer.escape_ascii());
+            }
+            // many that stay in the middle of it
+            for _ in 0..50 {
+                let mut stream = TcpStream::connect(host(&server)).expect("it is let in");
+                let _ = stream.write_all(&hello[..hello.len() / 2]);
+                held.push(stream);
+            }
+        }
+        let channel = channel(&server, authority.client(None, &[b"h2"]), "localhost").await.expect("it is let in");
+        assert!(works(channel).await);
+        server.close();
+    });
+}
+
+#[test]
+fn what_is_wrong_with_the_files_is_named() {
+    let authority = Authority::new("files");
+    authority.sign("server", &["localhost"]);
+    authority.sign("another", &["localhost"]);
+    fs::write(authority.file("empty"), "").expect("a file");
+    let db = store();
+    let refused = |how: Serve, text: &str| {
+        let error = serve(&db, how).expect_err(text);
+        assert_eq!(error.code(), Code::InvalidArgument, "{error}");
+        assert!(error.message().contains(text), "{error}");
+    };
+    let how = || Serve::new("https://127.0.0.1:0");
+    refused(how(), "cert_file, key_file");
+    refused(how().cert_file(authority.file("server.pem")), "cert_file, key_file");
+    let with =
+        |certificate: &str, key: &str| how().cert_file(authority.file(certificate)).key_file(authority.file(key));
+    refused(with("none", "server.key"), "none: ");
+    refused(with("empty", "server.key"), "there is no certificate in it");
+    refused(with("server.pem", "server.pem"), "there is no private key in it");
+    refused(with("server.pem", "another.key"), "does not go with");
+    refused(with("server.pem", "server.key").client_cert_auth(true), "trusted_ca_file");
+    refused(with("server.pem", "server.key").trusted_ca_file(authority.file("empty")), "there is no certificate in it");
+}
