@@ -194,6 +194,12 @@ pub fn fork_generation() -> u64 {
     os::fork_generation()
 }
 
+/// For threads of an engine or a server that write to connections: keeps SIGPIPE, which would end a C
+/// program, away from the calling thread for good.
+pub fn block_sigpipe() {
+    os::block_sigpipe();
+}
+
 /// Whether a request is answered without the queue of writers.
 fn reads(request: &Request) -> bool {
     match request {

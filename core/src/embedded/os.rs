@@ -18,6 +18,18 @@ fn check(rc: libc::c_int) -> io::Result<libc::c_int> {
     if rc == -1 { Err(io::Error::last_os_error()) } else { Ok(rc) }
 }
 
+/// Keeps SIGPIPE away from this thread for good: writing to a connection that is gone answers EPIPE then,
+/// and does not end the process. Programs in C have the signal on, and it is theirs to decide.
+pub(crate) fn block_sigpipe() {
+    // SAFETY: the set is ours and is filled before it is used; a mask belongs to the calling thread alone.
+    unsafe {
+        let mut set: libc::sigset_t = mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGPIPE);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &set, ptr::null_mut());
+    }
+}
+
 /// How a byte of a file is locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LockKind {

@@ -40,7 +40,10 @@ impl Runtime {
         let tokio = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("libkv-etcd")
-            .on_thread_start(|| OURS.set(true))
+            .on_thread_start(|| {
+                libkv::block_sigpipe();
+                OURS.set(true);
+            })
             .enable_all()
             .build()
             .map_err(|e| Error::new(Code::Io, format!("threads for a cluster: {e}")).with_source(e))?;

@@ -256,6 +256,7 @@ pub fn serve(db: &Db, how: impl Into<Serve>) -> Result<Server> {
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("kv-serve")
+        .on_thread_start(libkv::block_sigpipe)
         .enable_all()
         .build()
         .map_err(|error| Error::new(Code::Io, format!("the server's threads cannot be started: {error}")))?;
