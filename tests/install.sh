@@ -42,7 +42,8 @@ check "the soname is libkv.so.0" sh -c "objdump -p '$prefix/lib/libkv.so' | grep
 check "libkv.so leads to libkv.so.0" test "$(readlink "$prefix/lib/libkv.so")" = libkv.so.0
 check "libkv.so.0 leads to a file" test -f "$prefix/lib/libkv.so.0"
 
-check "kv runs" sh -c "'$prefix/bin/kv' '$work/store' put greeting hello && '$prefix/bin/kv' '$work/store' get greeting"
+kv=$prefix/bin/kv
+check "kv runs" sh -c "'$kv' --store '$work/store' put greeting hello && '$kv' --store '$work/store' get greeting | grep -q hello"
 check "kv has a manual page" grep -q '^\.TH kv 1' "$prefix/share/man/man1/kv.1"
 check "bash completes kv" bash -c "source '$prefix/share/bash-completion/completions/kv' && complete -p kv"
 check "zsh and fish have completions of kv" sh -c \
