@@ -334,14 +334,15 @@ impl Session {
         running.seen[..count].join("\n")
     }
 
-    /// Interrupts it, as a person does, and waits until it is gone.
+    /// Ends it, and waits until it is gone. Not by SIGINT: whatever runs in the background of a shell ignores
+    /// that, and so do its children.
     fn end(&mut self, name: &str) {
         let at = self.running.iter().position(|(known, _)| known == name).expect("it was started");
         let (_, mut running) = self.running.remove(at);
-        let _ = Command::new("kill").args(["-INT", &running.child.id().to_string()]).status();
+        let _ = Command::new("kill").args(["-TERM", &running.child.id().to_string()]).status();
         let until = Instant::now() + PATIENCE;
         while running.child.try_wait().expect("it can be waited for").is_none() {
-            assert!(Instant::now() < until, "{name} does not end when it is interrupted");
+            assert!(Instant::now() < until, "{name} does not end when it is told to");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
