@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// `<<<` and what stands behind it is standard input, `\n` a line's end in it. `NAME = …` keeps the
 /// lease id that is printed, for `{NAME}` in later lines. `& NAME …` starts one in the background,
 /// `wait NAME N` waits for its first N lines, which are compared (`sort NAME N`: in any order), and
-/// `end NAME` interrupts it.
+/// `end NAME` ends it.
 const COMMANDS: &str = r#"
     put a 1
     put a 2
