@@ -45,10 +45,14 @@ const KEEP_ALIVE: Duration = Duration::from_secs(2 * 60 * 60);
 const KEEP_ALIVE_ANSWER: Duration = Duration::from_secs(20);
 /// How long nobody is let in after the system refused for want of descriptors or memory.
 const BREATH: Duration = Duration::from_millis(100);
-/// What a client may send ahead on one stream and on one connection.
+/// What a client may send ahead on one stream.
 const WINDOW_BYTES: u32 = 1 << 20;
-/// Requests that one connection may have under way; the server as a whole has a limit of its own.
-const STREAMS_MAX: u32 = 1 << 20;
+/// And on one connection. h2 closes a connection on which small frames lie unread, more than one for each 512
+/// bytes of this: with 1 MiB a burst of some 2,000 puts was cut.
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// Requests that one connection may have under way, so that a frame of each may lie unread; further ones
+/// wait at the client. The server as a whole has a limit of its own.
+const STREAMS_MAX: u32 = CONNECTION_WINDOW_BYTES / 512;
 
 /// How often a connection takes in requests and sends answers before others have their turn.
 const ROUNDS: usize = 8;
@@ -364,7 +368,7 @@ impl Door {
             .keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE_ANSWER)
             .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_concurrent_streams(STREAMS_MAX)
             .auto_date_header(false)
             .serve_connection(TokioIo::new(stream), self.router.clone());
