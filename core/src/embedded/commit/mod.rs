@@ -583,7 +583,7 @@ impl Shared {
 
     /// Waits a little for those who had their answers from the last group and are about to ask again:
     /// else two halves of them take turns, each waiting for the commit of the other. Whoever is alone
-    /// is never made to wait, and a thread that joins meanwhile leads at once.
+    /// is not made to wait, but for the first after company has gone; a thread that joins meanwhile leads at once.
     fn gather(&self) {
         let Some((expected, wait)) = self.pace.expects() else { return };
         let until = Instant::now() + wait;
