@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Shared;
+use super::pace::Plan;
 use super::queue::{Outcome, Pending, Work};
 use crate::embedded::mvcc::{compact, time, write::Writer};
 use crate::embedded::os;
@@ -75,8 +76,16 @@ fn try_group(shared: &Shared, members: &mut Vec<Arc<Pending>>) -> std::result::R
     let mut writer = shared.writer()?;
     let (mut outcomes, mut bytes) = (Vec::new(), 0);
     let began = Instant::now();
-    while members.len() < GROUP_REQUESTS && bytes < GROUP_BYTES && (members.len() < 8 || began.elapsed() < GROUP_TIME) {
-        let Some(member) = shared.queue.take_next() else { break };
+    let plan = shared.pace.plan(began);
+    let most = if let Plan::Turns(most) = plan { most.min(GROUP_REQUESTS) } else { GROUP_REQUESTS };
+    while members.len() < most && bytes < GROUP_BYTES && (members.len() < 8 || began.elapsed() < GROUP_TIME) {
+        let Some(member) = shared.queue.take_next() else {
+            // what has come is applied already, while others are on their way
+            match plan {
+                Plan::Together(expected, until) if shared.queue.wait_for(expected, members.len(), until) => continue,
+                _ => break,
+            }
+        };
         bytes += member.bytes();
         members.push(member.clone());
         outcomes.push(apply(shared, &mut writer, &member));
@@ -84,12 +93,19 @@ fn try_group(shared: &Shared, members: &mut Vec<Arc<Pending>>) -> std::result::R
             return Err(Failed::Alone);
         }
     }
+    if let Plan::Together(expected, _) = plan {
+        shared.pace.waited(Instant::now(), members.len() >= expected);
+    }
     if !writer.has_written() {
         return Ok(outcomes);
     }
     let lazy = shared.is_lazy(members);
     match commit(shared, writer, lazy) {
-        Ok(()) => Ok(outcomes),
+        Ok(took) => {
+            let flushed = !lazy && !shared.unsynced;
+            shared.pace.note(members.len(), shared.queue.len(), flushed.then_some(took));
+            Ok(outcomes)
+        }
         Err(error) if error.code() == Code::Full && members.len() > 1 => Err(Failed::Alone),
         Err(error) => Err(Failed::All(error)),
     }
@@ -119,13 +135,14 @@ fn apply(shared: &Shared, writer: &mut Writer, member: &Pending) -> Result<Outco
     }
 }
 
-fn commit(shared: &Shared, mut writer: Writer, lazy: bool) -> Result<()> {
+fn commit(shared: &Shared, mut writer: Writer, lazy: bool) -> Result<Duration> {
     let minute = time::minute(shared.clock.unix_ms());
     let note = minute > shared.noted_minute.load(Ordering::Relaxed) && writer.note_minute(minute)?;
     let (txn, slots) = writer.into_parts();
     let began = Instant::now();
     txn.commit(lazy).map_err(|error| failed_commit(shared, error))?;
-    shared.times.add(began.elapsed());
+    let took = began.elapsed();
+    shared.times.add(took);
     slots.committed();
     if note {
         shared.noted_minute.store(minute, Ordering::Relaxed);
@@ -134,7 +151,7 @@ fn commit(shared: &Shared, mut writer: Writer, lazy: bool) -> Result<()> {
     if let Ok(id) = shared.env.last_txn() {
         shared.guard.set_txn_id(id);
     }
-    Ok(())
+    Ok(took)
 }
 
 /// After a failed commit what the kernel still holds must not be trusted: a sync that succeeds

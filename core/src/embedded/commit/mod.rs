@@ -8,6 +8,7 @@
 
 mod durability;
 mod group;
+mod pace;
 mod queue;
 mod times;
 
@@ -16,7 +17,7 @@ pub(crate) use durability::withdraw_lazy;
 use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 use crossbeam::sync::{Parker, Unparker};
 
 use self::group::Finished;
+use self::pace::Pace;
 use self::queue::{Next, Outcome, Pending, Queue, Waiter, Work, lock, with_parker};
 use self::times::Times;
 use crate::embedded::guard::{Guard, WAIT_PERIOD};
@@ -41,13 +43,6 @@ const LEFTOVER_GROUPS: u64 = 1_024;
 const EXPIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The worker waits so long for the lock before it leaves the sweep to a later writer.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How long the worker waits at most for requests that it expects.
-const GATHER_MAX: Duration = Duration::from_millis(1);
-/// A shorter wait is not worth it: so commits that flush nothing are never waited for.
-const GATHER_MIN: Duration = Duration::from_micros(100);
-/// How often it looks meanwhile.
-const GATHER_STEP: Duration = Duration::from_micros(50);
 
 /// How a handle wants its writes.
 #[derive(Clone, Copy)]
@@ -98,7 +93,6 @@ struct Shared {
     /// The time index has this minute.
     noted_minute: AtomicI64,
     groups: AtomicU64,
-    /// What the worker last saw.
     pace: Pace,
     times: Times,
     worker: Mutex<Option<Worker>>,
@@ -118,27 +112,6 @@ struct Worker {
 struct Later {
     completions: Vec<(Completion, Result<Outcome>)>,
     sweep: bool,
-}
-
-/// How many were at it when the worker's last group ended, and how long that took.
-#[derive(Default)]
-struct Pace {
-    in_flight: AtomicUsize,
-    group_us: AtomicU64,
-}
-
-impl Pace {
-    fn note(&self, in_flight: usize, group: Duration) {
-        self.in_flight.store(in_flight, Ordering::Relaxed);
-        self.group_us.store(u64::try_from(group.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    /// How many requests to wait for, and how long: half of what a group takes.
-    fn expects(&self) -> Option<(usize, Duration)> {
-        let in_flight = self.in_flight.load(Ordering::Relaxed);
-        let wait = (Duration::from_micros(self.group_us.load(Ordering::Relaxed)) / 2).min(GATHER_MAX);
-        (in_flight > 1 && wait >= GATHER_MIN).then_some((in_flight, wait))
-    }
 }
 
 /// What the worker has been told to do.
@@ -553,7 +526,6 @@ impl Shared {
     /// Leads one group for requests that no thread waits for, unless one that waits has come and
     /// does, then hands on.
     fn lead_for_completions(self: &Arc<Self>) {
-        self.gather();
         if !self.queue.begin_as_worker() {
             return;
         }
@@ -563,10 +535,8 @@ impl Shared {
         match self.guard.lock_writer(self.queue.first_deadline(), Some(&in_vain)) {
             Ok(held) => {
                 let mut later = Later::default();
-                let begun = Instant::now();
                 let finished = group::run(self);
                 drop(held);
-                self.pace.note(finished.len() + self.queue.len(), begun.elapsed());
                 self.finish(finished, true, &mut later);
                 self.after_leading(later);
             }
@@ -578,17 +548,6 @@ impl Shared {
                 self.after_leading(Later { completions, sweep: false });
                 self.expire();
             }
-        }
-    }
-
-    /// Waits a little for those who had their answers from the last group and are about to ask again:
-    /// else two halves of them take turns, each waiting for the commit of the other. Whoever is alone
-    /// is not made to wait, but for the first after company has gone; a thread that joins meanwhile leads at once.
-    fn gather(&self) {
-        let Some((expected, wait)) = self.pace.expects() else { return };
-        let until = Instant::now() + wait;
-        while (1..expected).contains(&self.queue.len()) && Instant::now() < until {
-            thread::sleep(GATHER_STEP);
         }
     }
 
@@ -675,21 +634,6 @@ mod tests {
     use crate::embedded::opening;
     use crate::options::Options;
     use crate::request::{Compact, Put};
-
-    #[test]
-    fn only_company_is_waited_for_and_never_for_long() {
-        let pace = Pace::default();
-        let ms = Duration::from_millis;
-        assert_eq!(pace.expects(), None, "nothing was seen yet");
-        pace.note(1, ms(10));
-        assert_eq!(pace.expects(), None, "one alone");
-        pace.note(64, Duration::from_micros(150));
-        assert_eq!(pace.expects(), None, "a commit that flushes nothing");
-        pace.note(64, ms(1));
-        assert_eq!(pace.expects(), Some((64, ms(1) / 2)));
-        pace.note(2, ms(100));
-        assert_eq!(pace.expects(), Some((2, GATHER_MAX)));
-    }
 
     /// Somebody else may hold the lock for long, and a sweep is finished by any later writer.
     #[test]

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crossbeam::sync::{Parker, Unparker};
@@ -169,12 +169,16 @@ enum Led {
 #[derive(Default)]
 pub(super) struct Queue {
     inner: Mutex<Inner>,
+    /// As many have come as the leader wants to hear of.
+    come: Condvar,
 }
 
 #[derive(Default)]
 struct Inner {
     waiting: VecDeque<Arc<Pending>>,
     led: Led,
+    /// The leader sleeps until so many wait; 0 if it does not.
+    wakes_at: usize,
 }
 
 impl Queue {
@@ -184,6 +188,7 @@ impl Queue {
         let mut inner = lock(&self.inner);
         let by_thread = matches!(pending.waiter, Waiter::Thread(_));
         inner.waiting.push_back(pending);
+        self.wake_leader(&mut inner);
         match (inner.led, by_thread) {
             (Led::Nobody | Led::WorkerTold, true) => inner.led = Led::Somebody,
             (Led::Nobody, false) => inner.led = Led::WorkerTold,
@@ -196,6 +201,7 @@ impl Queue {
     pub fn join_all(&self, pendings: Vec<Arc<Pending>>) -> bool {
         let mut inner = lock(&self.inner);
         inner.waiting.extend(pendings);
+        self.wake_leader(&mut inner);
         let told = inner.led == Led::Nobody && !inner.waiting.is_empty();
         if told {
             inner.led = Led::WorkerTold;
@@ -211,6 +217,29 @@ impl Queue {
             inner.led = Led::Somebody;
         }
         must
+    }
+
+    fn wake_leader(&self, inner: &mut Inner) {
+        if inner.wakes_at > 0 && inner.waiting.len() >= inner.wakes_at {
+            inner.wakes_at = 0;
+            self.come.notify_one();
+        }
+    }
+
+    /// For the leader, who has taken all there were, `have` of `expected`: sleeps until more are there,
+    /// half of the rest at once for fewer wake-ups. False: nobody is missing, or nobody came in time.
+    pub fn wait_for(&self, expected: usize, have: usize, until: Instant) -> bool {
+        let mut inner = lock(&self.inner);
+        inner.wakes_at = expected.saturating_sub(have).div_ceil(2);
+        while inner.wakes_at > 0 {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                inner.wakes_at = 0;
+            } else {
+                inner = self.come.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
+            }
+        }
+        !inner.waiting.is_empty()
     }
 
     /// The oldest request that is still wanted, taken.
