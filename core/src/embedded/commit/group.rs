@@ -26,11 +26,12 @@ const EXPIRE_LEASES: usize = 1_000;
 pub(super) type Finished = Vec<(Arc<Pending>, Result<Outcome>)>;
 
 /// Takes requests from the queue until it is empty or the group is full, and commits them. The
-/// writer's lock is held.
-pub(super) fn run(shared: &Shared) -> Finished {
+/// writer's lock is held. `in_turns` where the pace may ask for turns: requests that threads wait for
+/// come one by one and fall into turns by themselves, others come in lumps.
+pub(super) fn run(shared: &Shared, in_turns: bool) -> Finished {
     let mut members = Vec::new();
     // a panic would leave the members waiting for ever; the transaction is dropped by it
-    match catch_unwind(AssertUnwindSafe(|| run_members(shared, &mut members))) {
+    match catch_unwind(AssertUnwindSafe(|| run_members(shared, in_turns, &mut members))) {
         Ok(outcomes) => members.into_iter().zip(outcomes).collect(),
         Err(panic) => {
             let error = Error::new(Code::Internal, format!("a write was given up: {}", panic_text(&*panic)));
@@ -44,8 +45,8 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic")
 }
 
-fn run_members(shared: &Shared, members: &mut Vec<Arc<Pending>>) -> Vec<Result<Outcome>> {
-    match try_group(shared, members) {
+fn run_members(shared: &Shared, in_turns: bool, members: &mut Vec<Arc<Pending>>) -> Vec<Result<Outcome>> {
+    match try_group(shared, in_turns, members) {
         Ok(outcomes) => outcomes,
         Err(Failed::Alone) => members.iter().map(|member| alone(shared, member)).collect(),
         Err(Failed::All(error)) => {
@@ -71,13 +72,20 @@ impl From<Error> for Failed {
     }
 }
 
-fn try_group(shared: &Shared, members: &mut Vec<Arc<Pending>>) -> std::result::Result<Vec<Result<Outcome>>, Failed> {
+fn try_group(
+    shared: &Shared,
+    in_turns: bool,
+    members: &mut Vec<Arc<Pending>>,
+) -> std::result::Result<Vec<Result<Outcome>>, Failed> {
     shared.before_write()?;
     let mut writer = shared.writer()?;
     let (mut outcomes, mut bytes) = (Vec::new(), 0);
     let began = Instant::now();
     let plan = shared.pace.plan(began);
-    let most = if let Plan::Turns(most) = plan { most.min(GROUP_REQUESTS) } else { GROUP_REQUESTS };
+    let most = match plan {
+        Plan::Turns(most) if in_turns => most.min(GROUP_REQUESTS),
+        _ => GROUP_REQUESTS,
+    };
     while members.len() < most && bytes < GROUP_BYTES && (members.len() < 8 || began.elapsed() < GROUP_TIME) {
         let Some(member) = shared.queue.take_next() else {
             // what has come is applied already, while others are on their way

@@ -345,7 +345,7 @@ impl Shared {
             self.guard.give_way();
             match self.guard.lock_writer(own.deadline, Some(&asked)) {
                 Ok(held) => {
-                    let finished = group::run(self);
+                    let finished = group::run(self, false);
                     drop(held);
                     self.finish(finished, !own.is_queued(), later);
                 }
@@ -535,7 +535,7 @@ impl Shared {
         match self.guard.lock_writer(self.queue.first_deadline(), Some(&in_vain)) {
             Ok(held) => {
                 let mut later = Later::default();
-                let finished = group::run(self);
+                let finished = group::run(self, true);
                 drop(held);
                 self.finish(finished, true, &mut later);
                 self.after_leading(later);
