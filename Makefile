@@ -4,7 +4,7 @@
 # make test       every suite; the last line is "N passed, N failed"
 # make bench      speeds beside raw LMDB, py-lmdb and lmdb-js, and of kv serve beside etcd
 # make install    header, libraries, pkg-config and CMake files, kv with its manual under $(DESTDIR)$(PREFIX)
-# make plain      libkv.so without etcd's protocol, which has no network code: target/plain/release/libkv.so
+# make plain      libkv.so without etcd's protocol, small and without network code: target/plain/small/libkv.so
 # make clean
 
 PREFIX   = /usr/local
@@ -43,8 +43,8 @@ lib: tools
 
 # In a place of its own, so that neither build makes the other begin anew.
 plain: tools
-	CARGO_TARGET_DIR="$(CURDIR)/target/plain" $(CARGO) build --release --locked -p libkv-ffi
-	ln -sf libkv.so target/plain/release/libkv.so.0
+	CARGO_TARGET_DIR="$(CURDIR)/target/plain" $(CARGO) build --profile small --locked -p libkv-ffi
+	ln -sf libkv.so target/plain/small/libkv.so.0
 
 programs: $(C_PROGRAMS) $(DEMO_PROGRAMS)
 

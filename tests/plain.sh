@@ -4,9 +4,10 @@
 set -u -o pipefail
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
-plain=target/plain/release/libkv.so full=target/release/libkv.so
-# What libkv.so may have without the network, in bytes: it must not grow. The aim is 600,000.
-MOST=1300000
+plain=target/plain/small/libkv.so full=target/release/libkv.so
+# What libkv.so may have without the network, in bytes: it must not grow. The aim is 600,000. 264,000 are
+# in any library that a stable Rust compiler makes, most of them to print the stack of a panic.
+MOST=950000
 passed=0
 failed=0
 
@@ -38,7 +39,7 @@ for crate in libkv libkv-ffi libkv-python libkv-node; do
     check "$crate needs no crate of the network" [ "$(depends $crate)" -eq 0 ]
 done
 check "libkv-ffi with etcd does" [ "$(depends libkv-ffi --features etcd)" -gt 0 ]
-refuses() { LD_LIBRARY_PATH=target/plain/release target/c/plain; }
+refuses() { LD_LIBRARY_PATH=target/plain/small target/c/plain; }
 check "a cluster and a server are refused in words" refuses
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

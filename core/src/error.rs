@@ -106,33 +106,51 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error with this code and message.
     pub fn new(code: Code, message: impl Into<String>) -> Error {
-        Error(std::sync::Arc::new(Inner { code, message: message.into(), revision: 0, source: None }))
+        Error::made(Inner { code, message: message.into(), revision: 0, source: None })
+    }
+
+    /// Errors are made in hundreds of places, none of which is hot.
+    #[cold]
+    #[inline(never)]
+    fn made(inner: Inner) -> Error {
+        Error(std::sync::Arc::new(inner))
     }
 
     /// The same error with the revision it speaks of.
     pub fn with_revision(self, revision: Revision) -> Error {
-        self.rebuild(|inner| inner.revision = revision)
+        let mut inner = self.taken();
+        inner.revision = revision;
+        Error::made(inner)
     }
 
     /// The same error with what caused it.
     pub fn with_source(self, source: impl StdError + Send + Sync + 'static) -> Error {
-        self.rebuild(|inner| inner.source = Some(Box::new(source)))
+        let mut inner = self.taken();
+        inner.source = Some(Box::new(source));
+        Error::made(inner)
     }
 
     /// The same error, its message led by `context` and a colon.
     pub fn context(self, context: impl fmt::Display) -> Error {
-        self.rebuild(|inner| inner.message = format!("{context}: {}", inner.message))
+        self.led_by(&context)
     }
 
-    fn rebuild(self, change: impl FnOnce(&mut Inner)) -> Error {
-        let mut inner = std::sync::Arc::try_unwrap(self.0).unwrap_or_else(|shared| Inner {
+    #[cold]
+    fn led_by(self, context: &dyn fmt::Display) -> Error {
+        let mut inner = self.taken();
+        inner.message = format!("{context}: {}", inner.message);
+        Error::made(inner)
+    }
+
+    /// What is in it, to be changed; a copy without the source if others hold it too.
+    #[cold]
+    fn taken(self) -> Inner {
+        std::sync::Arc::try_unwrap(self.0).unwrap_or_else(|shared| Inner {
             code: shared.code,
             message: shared.message.clone(),
             revision: shared.revision,
             source: None,
-        });
-        change(&mut inner);
-        Error(std::sync::Arc::new(inner))
+        })
     }
 
     /// The stable code.

@@ -51,15 +51,17 @@ pub(crate) fn give<K: Kind>(value: K::Value) -> *mut K {
 /// SAFETY: the pointer must be NULL or point to eight readable bytes.
 unsafe fn checked<K: Kind>(pointer: *const K) -> Result<*mut Handle<K::Value>> {
     let handle = pointer.cast_mut().cast::<Handle<K::Value>>();
-    if handle.is_null() {
-        return Err(invalid(format!("the pointer to a {} is NULL", K::NAME)));
-    }
     // SAFETY: said above; the word is read as bytes are, whatever the alignment.
-    let magic = unsafe { handle.cast::<u64>().read_unaligned() };
-    match magic == K::MAGIC {
+    match !handle.is_null() && unsafe { handle.cast::<u64>().read_unaligned() } == K::MAGIC {
         true => Ok(handle),
-        false => Err(invalid(format!("the pointer is to no {}", K::NAME))),
+        false => Err(no_handle(handle.is_null(), K::NAME)),
     }
+}
+
+/// Once for all kinds: what is refused is rare.
+#[cold]
+fn no_handle(is_null: bool, name: &str) -> Error {
+    invalid(if is_null { format!("the pointer to a {name} is NULL") } else { format!("the pointer is to no {name}") })
 }
 
 /// What a handle holds.
@@ -117,10 +119,12 @@ pub(crate) unsafe fn give_out<K: Kind>(out: *mut *mut K, value: K::Value) {
 
 /// Refuses an output pointer that a call makes no sense without.
 pub(crate) fn wanted<T>(out: *mut T, name: &str) -> Result<()> {
-    match out.is_null() {
-        true => Err(invalid(format!("the output pointer {name} is NULL"))),
-        false => Ok(()),
-    }
+    if out.is_null() { Err(no_output(name)) } else { Ok(()) }
+}
+
+#[cold]
+fn no_output(name: &str) -> Error {
+    invalid(format!("the output pointer {name} is NULL"))
 }
 
 /// The body of every call that can fail: no panic crosses, and the error is handed over.
@@ -131,6 +135,16 @@ pub(crate) fn wanted<T>(out: *mut T, name: &str) -> Result<()> {
 ///
 /// SAFETY: `error` must be NULL or take a pointer.
 pub(crate) unsafe fn guard(error: *mut *mut KvError, body: impl FnOnce() -> Result<()>) -> KvCode {
+    let mut body = Some(body);
+    // SAFETY: said above.
+    unsafe { guard_dyn(error, &mut || body.take().map_or(Ok(()), |body| body())) }
+}
+
+/// What is the same for all calls, once: there are over a hundred.
+///
+/// SAFETY: as `guard`.
+#[inline(never)]
+unsafe fn guard_dyn(error: *mut *mut KvError, body: &mut dyn FnMut() -> Result<()>) -> KvCode {
     let failed = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => return crate::types::KV_OK,
         Ok(Err(failed)) => failed,
@@ -148,5 +162,12 @@ pub(crate) unsafe fn guard(error: *mut *mut KvError, body: impl FnOnce() -> Resu
 
 /// The body of a call that cannot fail: whatever happens, an answer.
 pub(crate) fn guard_value<T>(otherwise: T, body: impl FnOnce() -> Option<T>) -> T {
-    catch_unwind(AssertUnwindSafe(body)).ok().flatten().unwrap_or(otherwise)
+    let (mut body, mut value) = (Some(body), None);
+    guard_value_dyn(&mut || value = body.take().and_then(|body| body()));
+    value.unwrap_or(otherwise)
+}
+
+#[inline(never)]
+fn guard_value_dyn(body: &mut dyn FnMut()) {
+    let _ = catch_unwind(AssertUnwindSafe(body));
 }
