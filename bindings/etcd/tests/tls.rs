@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use libkv::Code;
 use libkv_etcd::pb::etcdserverpb as pb;
 use libkv_etcd::pb::etcdserverpb::kv_client::KvClient;
-use libkv_etcd::{Serve, Server, serve};
+use libkv_etcd::{Level, Serve, Server, serve};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use support::{run, store};
 use tokio_rustls::TlsConnector;
@@ -237,6 +237,40 @@ fn broken_handshakes_harm_nobody() {
         let channel = channel(&server, authority.client(None, &[b"h2"]), "localhost").await.expect("it is let in");
         assert!(works(channel).await);
         server.close();
+    });
+}
+
+/// Certificates are renewed while a server runs. What cannot be used changes nothing, and is said once.
+#[test]
+fn renewed_certificates_are_shown_to_whoever_comes_then() {
+    run(async {
+        let authority = Authority::new("renewed");
+        let (say, said) = std::sync::mpsc::channel();
+        let how = authority.serve().log(move |level, line| {
+            if level == Level::Warn {
+                say.send(line.to_string()).expect("the test listens");
+            }
+        });
+        let server = serve(&store(), how).expect("it serves");
+        let comes = async |name| {
+            let client = authority.client(None, &[b"h2"]);
+            match channel(&server, client, name).await {
+                Ok(channel) => works(channel).await,
+                Err(_) => false,
+            }
+        };
+        let old = channel(&server, authority.client(None, &[b"h2"]), "localhost").await.expect("it is let in");
+        assert!(works(old.clone()).await && !comes("renewed.example").await);
+
+        fs::write(authority.file("server.key"), "half of a k").expect("a file");
+        assert!(comes("localhost").await && comes("localhost").await, "the old ones stay");
+        let line = said.try_recv().expect("it is said");
+        assert!(line.contains("server.key") && line.contains("the old ones stay"), "{line}");
+        assert!(said.try_recv().is_err(), "once");
+
+        authority.sign("server", &["renewed.example"]);
+        assert!(comes("renewed.example").await && !comes("localhost").await);
+        assert!(works(old).await, "who is there stays");
     });
 }
 

@@ -24,12 +24,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 
 use super::authority::Mended;
 use super::router::Router;
 use super::serve::Level;
 use super::store::{Counted, Store};
+use super::tls::Tls;
 
 /// Connections that the system holds until they are accepted.
 const BACKLOG: u32 = 4096;
@@ -167,7 +167,7 @@ impl Listening {
     }
 
     /// Lets connections in until the server closes. `going` is dropped when the last one has ended.
-    pub async fn accept(self, store: Arc<Store>, router: Router, tls: Option<TlsAcceptor>, going: Sender<()>) {
+    pub async fn accept(self, store: Arc<Store>, router: Router, tls: Option<Arc<Tls>>, going: Sender<()>) {
         let door = Arc::new(Door { store: store.clone(), router, tls, handshakes: Semaphore::new(TLS_HANDSHAKES_MAX) });
         let mut closed = pin!(store.closed());
         let mut refused = false;
@@ -283,7 +283,7 @@ impl Drop for SocketFile {
 struct Door {
     store: Arc<Store>,
     router: Router,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Tls>>,
     handshakes: Semaphore,
 }
 
@@ -304,7 +304,7 @@ impl Door {
         drop(going);
     }
 
-    async fn encrypted<S>(&self, tls: &TlsAcceptor, mut stream: S) -> Ended
+    async fn encrypted<S>(&self, tls: &Tls, mut stream: S) -> Ended
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -315,7 +315,12 @@ impl Door {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
             let _place = self.handshakes.acquire().await;
-            tls.accept(Again::new(stream, &first)).await
+            let (acceptor, failed) = tls.acceptor();
+            if let Some(error) = failed {
+                let line = || format!("the new certificates cannot be used, the old ones stay: {}", error.message());
+                self.store.say(Level::Warn, line);
+            }
+            acceptor.accept(Again::new(stream, &first)).await
         });
         let stream = tokio::select! {
             shaken = shaken => shaken.map_err(|_| "no TLS handshake in time")??,

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::listen::{Address, Listening};
 use super::router::Router;
 use super::store::{Counters, Log, Store};
-use super::tls;
+use super::tls::Tls;
 use crate::convert::Identity;
 
 /// The largest write that a client may send, unless told otherwise: 1.5 MiB, as etcd.
@@ -96,7 +96,8 @@ impl Serve {
         self
     }
 
-    /// The certificate chain for `https://` addresses: a file of PEM blocks, the server's own first.
+    /// The certificate chain for `https://` addresses: a file of PEM blocks, the server's own first. This
+    /// and the other two files are read anew when they change, for the connections that come then.
     pub fn cert_file(mut self, path: impl Into<PathBuf>) -> Serve {
         self.cert_file = Some(path.into());
         self
@@ -252,7 +253,7 @@ pub fn serve(db: &Db, how: impl Into<Serve>) -> Result<Server> {
         }
     }
     let addresses: Vec<_> = how.listen.iter().map(|address| Address::parse(address)).collect::<Result<_>>()?;
-    let tls = addresses.iter().any(Address::is_tls).then(|| tls::acceptor(&how)).transpose()?;
+    let tls = addresses.iter().any(Address::is_tls).then(|| Tls::new(&how)).transpose()?.map(Arc::new);
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("kv-serve")

@@ -1,7 +1,10 @@
-//! Encryption of `https://` addresses.
+//! Encryption of `https://` addresses. Certificates are renewed while a server runs: as with etcd, a
+//! connection is shown what the files have when it comes.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use libkv::{Code, Error, Result};
 use tokio_rustls::TlsAcceptor;
@@ -13,14 +16,57 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use super::serve::Serve;
 
+/// The files, and what was read from them.
+pub(super) struct Tls {
+    how: Serve,
+    read: Mutex<(Vec<Stamp>, TlsAcceptor)>,
+}
+
+/// By what a file that was changed or replaced is known: its inode, size, and time of change. None if
+/// it cannot be looked at.
+type Stamp = Option<(u64, u64, i64, i64)>;
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument`, naming the file or the option that is missing.
+    pub fn new(how: &Serve) -> Result<Tls> {
+        Ok(Tls { how: how.clone(), read: Mutex::new((stamps(how), acceptor(how)?)) })
+    }
+
+    /// What accepts a connection that comes now. Files that have changed are read anew; the error says
+    /// why they cannot be used, once for each change, and what was read before stays in use.
+    pub fn acceptor(&self) -> (TlsAcceptor, Option<Error>) {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        // before the files are read: what is written meanwhile is then seen the next time
+        let now = stamps(&self.how);
+        let mut failed = None;
+        if read.0 != now {
+            read.0 = now;
+            match acceptor(&self.how) {
+                Ok(acceptor) => read.1 = acceptor,
+                Err(error) => failed = Some(error),
+            }
+        }
+        (read.1.clone(), failed)
+    }
+}
+
+fn stamps(how: &Serve) -> Vec<Stamp> {
+    let files = [&how.cert_file, &how.key_file, &how.trusted_ca_file];
+    let stamp = |file: &PathBuf| {
+        let found = fs::metadata(file).ok()?;
+        Some((found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
+    };
+    files.into_iter().flatten().map(stamp).collect()
+}
+
 /// What accepts encrypted connections, HTTP/2 and HTTP/1.1 alike. The certificate is shown whatever
 /// name a client asks for, and if it asks for none: a client that connects to an IP address may send
 /// that as a name (Node does), or nothing.
-///
-/// # Errors
-///
-/// `invalid_argument`, naming the file or the option that is missing.
-pub(super) fn acceptor(how: &Serve) -> Result<TlsAcceptor> {
+fn acceptor(how: &Serve) -> Result<TlsAcceptor> {
     let (Some(cert_file), Some(key_file)) = (&how.cert_file, &how.key_file) else {
         return Err(invalid("an https address needs a certificate and its key (cert_file, key_file)"));
     };
