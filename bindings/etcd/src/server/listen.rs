@@ -26,8 +26,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::authority::Mended;
+use super::how::Level;
 use super::router::Router;
-use super::serve::Level;
 use super::store::{Counted, Store};
 use super::tls::Tls;
 

@@ -1,8 +1,9 @@
 //! A store served to any etcd client: [`serve`].
 //!
-//! `serve.rs` is what a program sees: how to serve, and the server that runs. `listen.rs` accepts
-//! connections, `tls.rs` encrypts them, `router.rs` takes each request to its service and keeps the
-//! limits that hold for all, `store.rs` is what the services share; then one file for each service.
+//! `how.rs` and `serve.rs` are what a program sees: how to serve, and the server that runs. `listen.rs`
+//! accepts connections, `tls.rs` encrypts them, `router.rs` takes each request to the services of gRPC
+//! (`services.rs`, with the limits that hold for all) or to the JSON gateway, which calls these in turn;
+//! `store.rs` is what the services share; then one file for each service.
 //!
 //! Reads run where they are asked, writes join the store's group commit through `Db::submit`, so that
 //! a request in flight costs no thread.
@@ -13,6 +14,7 @@ mod cluster;
 mod election;
 mod gateway;
 mod health;
+mod how;
 mod kv;
 mod lease;
 mod line;
@@ -23,6 +25,7 @@ mod metrics;
 mod reply;
 mod router;
 mod serve;
+mod services;
 mod store;
 mod tls;
 mod watch;
@@ -32,11 +35,12 @@ pub(crate) use cluster::Cluster;
 pub(crate) use election::ElectionService;
 pub(crate) use gateway::there_and_back;
 pub(crate) use health::Health;
+pub use how::{Level, Serve};
 pub(crate) use kv::Kv;
 pub(crate) use lease::Lease;
 pub(crate) use lock::LockService;
 pub(crate) use maintenance::Maintenance;
-pub use serve::{Level, Serve, Server, serve};
+pub use serve::{Server, serve};
 pub(crate) use store::Store;
 pub(crate) use watch::WatchService;
 

@@ -15,8 +15,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep};
 use tonic::{Code, Status};
 
-use super::gateway;
-use super::serve::Level;
+use super::how::Level;
 use super::store::Store;
 
 /// Bytes of requests that have not come whole, or wait for a commit, and of answers that wait for slow
@@ -231,7 +230,7 @@ pub(super) struct Answering(Kind);
 
 enum Kind {
     Grpc { future: GrpcFuture, call: Arc<Call>, deadline: Deadline },
-    Http(HttpFuture),
+    Http { future: HttpFuture, broken: fn() -> Response<tonic::body::Body> },
     Refused(Option<Response<Reply>>),
 }
 
@@ -240,8 +239,9 @@ impl Answering {
         Answering(Kind::Grpc { future, call, deadline })
     }
 
-    pub fn http(future: HttpFuture) -> Answering {
-        Answering(Kind::Http(future))
+    /// One that is no gRPC; `broken` is the answer where making it panics.
+    pub fn http(future: HttpFuture, broken: fn() -> Response<tonic::body::Body>) -> Answering {
+        Answering(Kind::Http { future, broken })
     }
 
     pub fn refused(status: Status, call: Option<Arc<Call>>) -> Answering {
@@ -268,10 +268,10 @@ impl Future for Answering {
                 };
                 Poll::Ready(Ok(finish(answer, call, deadline)))
             }
-            Kind::Http(future) => {
+            Kind::Http { future, broken } => {
                 let answer = match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
                     Ok(answer) => ready!(answer),
-                    Err(_) => gateway::refused(&Status::internal("etcdserver: internal error")),
+                    Err(_) => broken(),
                 };
                 Poll::Ready(Ok(answer.map(|body| Reply { body, call: None, deadline: None, over: false })))
             }

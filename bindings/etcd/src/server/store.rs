@@ -9,11 +9,9 @@ use libkv::{Answer, Db, Request, Revision};
 use tokio::sync::{oneshot, watch};
 use tonic::Status;
 
-use super::serve::Level;
+use super::how::{Level, Log};
 use crate::convert::{Identity, refusal};
 use crate::pb::METHODS;
-
-pub(crate) type Log = Arc<dyn Fn(Level, &str) + Send + Sync>;
 
 /// The store, and everything that the services need beside it.
 pub(crate) struct Store {

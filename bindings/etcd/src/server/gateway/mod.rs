@@ -26,14 +26,14 @@ use tokio_stream::StreamExt as _;
 use tonic::Status;
 use tonic::body::Body;
 
-pub(super) use self::answer::refused;
+use self::answer::refused;
 use self::answer::{Answer, full};
 pub(crate) use self::read::there_and_back;
 use self::schema::{CALLS, Call};
 use super::maintenance::{CLUSTER_VERSION, SERVER_VERSION};
 use super::metrics;
 use super::reply::Source;
-use super::router::Router;
+use super::services::Grpc;
 use super::store::Store;
 
 /// The paths behind `/v3/` and `/v3beta/`, with the service and the method that each calls.
@@ -91,26 +91,32 @@ const PATHS: &[(&str, &str, &str)] = &[
     ("election/resign", "v3electionpb.Election", "Resign"),
 ];
 
+/// What a request is answered whose answer could not be made.
+pub(super) fn broken() -> Response<Body> {
+    refused(&Status::internal("etcdserver: internal error"))
+}
+
 /// Everything on a server's port that is no gRPC.
 pub(super) struct Gateway {
     store: Arc<Store>,
+    grpc: Grpc,
     calls: HashMap<&'static str, &'static Call>,
 }
 
 impl Gateway {
-    pub fn new(store: Arc<Store>) -> Gateway {
+    pub fn new(store: Arc<Store>, grpc: Grpc) -> Gateway {
         let call = |&(path, service, method): &(&'static str, &str, &str)| {
             let call = CALLS.iter().find(|call| call.service == service && call.method == method);
             (path, call.expect("a path is of a call that proto/ has"))
         };
-        Gateway { store, calls: PATHS.iter().map(call).collect() }
+        Gateway { store, grpc, calls: PATHS.iter().map(call).collect() }
     }
 
-    /// Answers a request; calls go to the services through `router`.
-    pub async fn answer(&self, router: &Router, request: Request<Incoming>) -> Response<Body> {
+    /// Answers a request; calls go to the services of gRPC.
+    pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let mut response = match *request.method() {
             Method::OPTIONS => Response::new(Body::empty()),
-            _ => self.route(router, request).await,
+            _ => self.route(request).await,
         };
         for (name, value) in [
             (header::ACCESS_CONTROL_ALLOW_HEADERS, "accept, content-type, authorization"),
@@ -122,7 +128,7 @@ impl Gateway {
         response
     }
 
-    async fn route(&self, router: &Router, request: Request<Incoming>) -> Response<Body> {
+    async fn route(&self, request: Request<Incoming>) -> Response<Body> {
         let path = request.uri().path();
         match path {
             "/version" | "/health" if request.method() != Method::GET => {
@@ -146,17 +152,12 @@ impl Gateway {
             Some(_) if request.method() != Method::POST => {
                 answer::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
             }
-            Some(call) => self.transcode(router, call, request).await.unwrap_or_else(|refusal| refused(&refusal)),
+            Some(call) => self.transcode(call, request).await.unwrap_or_else(|refusal| refused(&refusal)),
         }
     }
 
     /// Makes a call of JSON, and JSON of its answer.
-    async fn transcode(
-        &self,
-        router: &Router,
-        call: &'static Call,
-        request: Request<Incoming>,
-    ) -> Result<Response<Body>, Status> {
+    async fn transcode(&self, call: &'static Call, request: Request<Incoming>) -> Result<Response<Body>, Status> {
         let (head, body) = request.into_parts();
         let messages = match call.client_streaming {
             false => full(wire::frame(&body::whole(body, call.input, &self.store).await?)),
@@ -175,7 +176,7 @@ impl Gateway {
         *request.uri_mut() = path.parse().map_err(|_| Status::internal(format!("no path: {path}")))?;
         *request.headers_mut() = metadata(&head.headers);
         *request.extensions_mut() = head.extensions;
-        let Ok(reply): Result<_, Infallible> = router.grpc(request).await;
+        let Ok(reply): Result<_, Infallible> = self.grpc.call(request).await;
         let answer = Answer::new(reply, call.output);
         Ok(match call.server_streaming {
             true => answer::stream(answer).await,
