@@ -16,11 +16,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::Status;
 
 use super::address::{self, Endpoint};
-use super::lease::Leases;
 use super::link::{Dialer, Failure, Link, Token, failure};
 use super::runtime::Runtime;
 use super::tls::Tls;
-use super::watch::Watchers;
 use crate::convert;
 use crate::pb::etcdserverpb as pb;
 
@@ -58,8 +56,6 @@ pub(crate) struct Cluster {
     /// Which endpoint is dialled first.
     next: AtomicUsize,
     dialing: tokio::sync::Mutex<Option<Failed>>,
-    pub watchers: Watchers,
-    pub leases: Leases,
     closed: AtomicBool,
     generation: u64,
 }
@@ -114,8 +110,6 @@ impl Cluster {
             link: Mutex::default(),
             next,
             dialing: tokio::sync::Mutex::default(),
-            watchers: Watchers::default(),
-            leases: Leases::default(),
             closed: AtomicBool::new(false),
             generation: fork_generation(),
         })

@@ -32,8 +32,8 @@ const TTL_UNKNOWN: Duration = Duration::from_secs(3);
 pub(crate) type Lost = Box<dyn FnOnce() + Send>;
 
 /// The leases that a handle keeps alive.
-#[derive(Default)]
 pub(crate) struct Leases {
+    cluster: Arc<Cluster>,
     kept: Mutex<HashMap<u64, Kept>>,
     last: AtomicU64,
     task: Mutex<Option<AbortHandle>>,
@@ -61,6 +61,17 @@ impl Kept {
 }
 
 impl Leases {
+    pub fn new(cluster: Arc<Cluster>) -> Leases {
+        Leases {
+            cluster,
+            kept: Mutex::default(),
+            last: AtomicU64::new(0),
+            task: Mutex::default(),
+            changed: Notify::new(),
+            granted: Mutex::default(),
+        }
+    }
+
     /// Remembers the TTL of a grant.
     pub fn granted(&self, id: LeaseId, ttl_seconds: i64) {
         let mut granted = lock(&self.granted);
@@ -150,8 +161,7 @@ fn seconds(ttl_seconds: i64) -> Duration {
 
 /// Keeps a lease alive until what this answers is dropped. It waits for nothing: whether there is such a lease is
 /// found out by its first renewal, at once.
-pub(crate) fn keep(cluster: &Arc<Cluster>, id: LeaseId, lost: Lost) -> Box<dyn Keeping> {
-    let leases = &cluster.leases;
+pub(crate) fn keep(leases: &Arc<Leases>, id: LeaseId, lost: Lost) -> Box<dyn Keeping> {
     let now = Instant::now();
     let ttl = lock(&leases.granted).iter().rev().find(|(granted, _)| *granted == id).map(|(_, ttl)| *ttl);
     let kept = Kept { id, ttl, renew_at: now, sent_at: None, gone_at: ttl.map(|ttl| now + ttl), lost };
@@ -160,14 +170,14 @@ pub(crate) fn keep(cluster: &Arc<Cluster>, id: LeaseId, lost: Lost) -> Box<dyn K
     let mut task = lock(&leases.task);
     match &*task {
         Some(_) => leases.changed.notify_one(),
-        None => *task = Some(cluster.runtime.spawn(keep_all(Arc::downgrade(cluster))).abort_handle()),
+        None => *task = Some(leases.cluster.runtime.spawn(keep_all(Arc::downgrade(leases))).abort_handle()),
     }
-    Box::new(Keeper { cluster: Arc::downgrade(cluster), number })
+    Box::new(Keeper { leases: Arc::downgrade(leases), number })
 }
 
 /// A lease is kept alive while this lives.
 struct Keeper {
-    cluster: Weak<Cluster>,
+    leases: Weak<Leases>,
     number: u64,
 }
 
@@ -176,18 +186,18 @@ impl Keeping for Keeper {}
 impl Drop for Keeper {
     fn drop(&mut self) {
         // in a forked child the lock may be held by a thread that is not there
-        if let Some(cluster) = self.cluster.upgrade().filter(|cluster| cluster.is_ours()) {
-            let gone = lock(&cluster.leases.kept).remove(&self.number);
+        if let Some(leases) = self.leases.upgrade().filter(|leases| leases.cluster.is_ours()) {
+            let gone = lock(&leases.kept).remove(&self.number);
             drop(gone);
         }
     }
 }
 
 /// The task that renews, from the first lease on until the handle is closed.
-async fn keep_all(cluster: Weak<Cluster>) {
+async fn keep_all(leases: Weak<Leases>) {
     let mut pause = PAUSE;
-    while let Some(cluster) = cluster.upgrade() {
-        let leases = &cluster.leases;
+    while let Some(leases) = leases.upgrade() {
+        let cluster = &leases.cluster;
         let Some(next_at) = leases.next_at() else {
             leases.changed.notified().await;
             continue;
@@ -202,7 +212,7 @@ async fn keep_all(cluster: Weak<Cluster>) {
         }
         match cluster.link(after(cluster.connect_timeout)).await {
             Ok(link) => {
-                if renew_over(&cluster, &link).await {
+                if renew_over(&leases, &link).await {
                     pause = PAUSE;
                 }
                 leases.ask_again();
@@ -215,8 +225,8 @@ async fn keep_all(cluster: Weak<Cluster>) {
 }
 
 /// Renews over one connection until that fails, or there is nothing left to renew; whether there was any answer.
-async fn renew_over(cluster: &Arc<Cluster>, link: &Link) -> bool {
-    let leases = &cluster.leases;
+async fn renew_over(leases: &Leases, link: &Link) -> bool {
+    let cluster = &leases.cluster;
     let (send, requests) = mpsc::unbounded_channel();
     let ask = |due: Vec<LeaseId>| {
         for id in due {

@@ -24,7 +24,9 @@ use libkv::*;
 
 use self::call::{Call, Ticket, withdrawn};
 use self::cluster::{Cluster, after, closed};
+use self::lease::Leases;
 use self::runtime::Runtime;
+use self::watch::Watchers;
 use crate::pb::etcdserverpb as pb;
 
 /// How often a caller who may change their mind is asked.
@@ -33,20 +35,45 @@ const INTERRUPT_POLL: Duration = Duration::from_millis(100);
 /// Opens a cluster: an endpoint has answered when this returns.
 pub(crate) fn connect(address: &str, options: Options) -> Result<Db> {
     let cluster = Arc::new(Cluster::new(address, &options)?);
-    let engine = Remote { cluster: Some(cluster.clone()) };
+    let leases = Arc::new(Leases::new(cluster.clone()));
+    let handle = Handle { cluster: cluster.clone(), leases, watchers: Arc::default() };
+    let engine = Remote { handle: Some(handle) };
     engine.wait(async move { cluster.try_link(after(cluster.connect_timeout)).await.map(|_| ()) })?;
     Ok(Db::from_engine(Arc::new(engine)))
 }
 
-/// A handle on a cluster.
+/// The engine.
 struct Remote {
     /// Some until it is dropped.
-    cluster: Option<Arc<Cluster>>,
+    handle: Option<Handle>,
+}
+
+/// A handle on a cluster, and what it keeps going there.
+struct Handle {
+    cluster: Arc<Cluster>,
+    leases: Arc<Leases>,
+    watchers: Arc<Watchers>,
 }
 
 impl Remote {
+    fn handle(&self) -> &Handle {
+        self.handle.as_ref().expect("it is not dropped yet")
+    }
+
     fn cluster(&self) -> &Arc<Cluster> {
-        self.cluster.as_ref().expect("it is not dropped yet")
+        &self.handle().cluster
+    }
+
+    /// Runs a request; the TTL of a grant is remembered for who keeps it alive next.
+    fn run(&self, request: Request, ticket: Arc<Ticket>) -> impl Future<Output = Result<Answer>> + Send + use<> {
+        let (cluster, leases) = (self.cluster().clone(), self.handle().leases.clone());
+        async move {
+            let answer = request::run(cluster, request, ticket).await?;
+            if let Answer::LeaseGrant(grant) = &answer {
+                leases.granted(grant.id, grant.ttl_seconds);
+            }
+            Ok(answer)
+        }
     }
 
     /// Has a task done and waits for it.
@@ -82,13 +109,13 @@ fn died() -> Error {
 
 impl Engine for Remote {
     fn call(&self, request: Request) -> Result<Answer> {
-        self.wait(request::run(self.cluster().clone(), request, Arc::default()))
+        self.wait(self.run(request, Arc::default()))
     }
 
     fn call_unless(&self, request: Request, interrupted: Interrupted) -> Result<Answer> {
         self.cluster().ensure_open()?;
         let ticket = Arc::new(Ticket::default());
-        let told = self.start(request::run(self.cluster().clone(), request, ticket.clone()));
+        let told = self.start(self.run(request, ticket.clone()));
         Runtime::wait(|| {
             loop {
                 match told.recv_timeout(INTERRUPT_POLL) {
@@ -108,9 +135,9 @@ impl Engine for Remote {
             return Submitted::gone();
         }
         let ticket = Arc::new(Ticket::default());
-        let (cluster, shared) = (self.cluster().clone(), ticket.clone());
+        let (running, shared) = (self.run(request, ticket.clone()), ticket.clone());
         let task = self.cluster().runtime.spawn(async move {
-            let answer = request::run(cluster, request, shared.clone()).await;
+            let answer = running.await;
             if shared.commit() {
                 // one that panics ends nobody but itself
                 let _ = catch_unwind(AssertUnwindSafe(|| completion(answer)));
@@ -148,7 +175,7 @@ impl Engine for Remote {
     }
 
     fn watch(&self, request: Watch) -> Result<Arc<dyn WatchStream>> {
-        let stream = self.wait(watch::Stream::new(self.cluster().clone(), request))?;
+        let stream = self.wait(watch::Stream::new(self.cluster().clone(), self.handle().watchers.clone(), request))?;
         Ok(Arc::new(stream))
     }
 
@@ -172,7 +199,7 @@ impl Engine for Remote {
 
     fn lease_keep(&self, id: LeaseId, lost: Box<dyn FnOnce() + Send>) -> Result<Box<dyn Keeping>> {
         self.cluster().ensure_open()?;
-        Ok(lease::keep(self.cluster(), id, lost))
+        Ok(lease::keep(&self.handle().leases, id, lost))
     }
 
     fn status(&self) -> Result<Status> {
@@ -194,7 +221,7 @@ impl Engine for Remote {
             keys: number(keys),
             bytes_on_disk: number(answer.db_size),
             bytes_in_use: number(answer.db_size_in_use),
-            watchers: self.cluster().watchers.len() as u64,
+            watchers: self.handle().watchers.len() as u64,
             leases: self.lease_list().map_or(0, |leases| leases.len() as u64),
             store_id: format!("{:016x}{:016x}", header.cluster_id, header.member_id),
             durability: Some(Durability::Sync),
@@ -217,12 +244,12 @@ impl Engine for Remote {
     }
 
     fn close(&self) {
-        let cluster = self.cluster();
+        let Handle { cluster, leases, watchers } = self.handle();
         if !cluster.is_ours() || !cluster.set_closed() {
             return;
         }
-        cluster.watchers.end(&closed());
-        for id in cluster.leases.let_go() {
+        watchers.end(&closed());
+        for id in leases.let_go() {
             // the lease's handle closes with this one: what is not revoked in time has its TTL
             let revoke = request::run(cluster.clone(), Revoke { id }.into(), Arc::default());
             cluster.runtime.spawn(revoke);
@@ -233,9 +260,9 @@ impl Engine for Remote {
 impl Drop for Remote {
     fn drop(&mut self) {
         self.close();
-        if let Some(cluster) = self.cluster.take().filter(|cluster| !cluster.is_ours()) {
+        if let Some(handle) = self.handle.take().filter(|handle| !handle.cluster.is_ours()) {
             // a lock within may be held by a thread of the parent's
-            std::mem::forget(cluster);
+            std::mem::forget(handle);
         }
     }
 }

@@ -81,13 +81,13 @@ pub(crate) async fn run(cluster: Arc<Cluster>, request: Request, ticket: Arc<Tic
         Request::LeaseGrant(grant) => grant.id,
         _ => 0,
     };
-    match send(&cluster, call, request).await {
+    match send(call, request).await {
         Err(error) => Err(explain(&cluster, error, &key, revision, lease).await),
         answer => answer,
     }
 }
 
-async fn send(cluster: &Cluster, call: Call, request: Request) -> Result<Answer> {
+async fn send(call: Call, request: Request) -> Result<Answer> {
     Ok(match request {
         Request::Range(range) => {
             let answer = call.run("/etcdserverpb.KV/Range", convert::range_out_request(range)).await?;
@@ -113,7 +113,6 @@ async fn send(cluster: &Cluster, call: Call, request: Request) -> Result<Answer>
         Request::LeaseGrant(Grant { ttl_seconds, id, .. }) => {
             let message = pb::LeaseGrantRequest { ttl: ttl_seconds, id };
             let answer: pb::LeaseGrantResponse = call.run("/etcdserverpb.Lease/LeaseGrant", message).await?;
-            cluster.leases.granted(answer.id, answer.ttl);
             let revision = convert::revision_in(&answer.header);
             Answer::LeaseGrant(LeaseGrant { revision, id: answer.id, ttl_seconds: answer.ttl })
         }

@@ -214,6 +214,7 @@ impl Shared {
 /// A watcher as its owner has it.
 pub(crate) struct Stream {
     cluster: Arc<Cluster>,
+    watchers: Arc<Watchers>,
     shared: Arc<Shared>,
     number: u64,
 }
@@ -224,7 +225,7 @@ impl Stream {
     /// # Errors
     ///
     /// `compacted`, `invalid_argument`, `permission_denied`, `unavailable`, `timeout`.
-    pub async fn new(cluster: Arc<Cluster>, watch: Watch) -> Result<Stream> {
+    pub async fn new(cluster: Arc<Cluster>, watchers: Arc<Watchers>, watch: Watch) -> Result<Stream> {
         if watch.start_revision < 0 {
             let compacted = compacted_revision(&cluster, &watch.range.key).await?;
             return Err(compacted_error(watch.start_revision, compacted));
@@ -232,10 +233,10 @@ impl Stream {
         let state = State { next: watch.start_revision, ..State::default() };
         let shared =
             Arc::new(Shared { state: Mutex::new(state), over: AtomicBool::new(false), drained: Notify::new() });
-        let number = cluster.watchers.last.fetch_add(1, Ordering::Relaxed);
-        lock(&cluster.watchers.all).insert(number, shared.clone());
+        let number = watchers.last.fetch_add(1, Ordering::Relaxed);
+        lock(&watchers.all).insert(number, shared.clone());
         let (tell, told) = oneshot::channel();
-        let stream = Stream { cluster: cluster.clone(), shared: shared.clone(), number };
+        let stream = Stream { cluster: cluster.clone(), watchers, shared: shared.clone(), number };
         let follower = Follower {
             cluster: cluster.clone(),
             shared: shared.clone(),
@@ -307,7 +308,7 @@ impl WatchStream for Stream {
 
     fn end(&self, error: Error) {
         if self.cluster.is_ours() {
-            lock(&self.cluster.watchers.all).remove(&self.number);
+            lock(&self.watchers.all).remove(&self.number);
             self.shared.end(error);
         }
     }
