@@ -1,4 +1,4 @@
-//! How a store is served: what may be told to [`serve`](super::serve).
+//! How a store is served: what `serve` may be told.
 
 use std::fmt;
 use std::path::PathBuf;

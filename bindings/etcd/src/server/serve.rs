@@ -1,4 +1,4 @@
-//! What a program sees of the server: [`serve`], and [`Server`], what then runs.
+//! What a program sees of the server: `serve`, and [`Server`], what then runs.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
