@@ -110,7 +110,7 @@ impl Serve {
     }
 
     /// The largest write that clients may send, in bytes: 1.5 MiB if not set. A message may be 512 KiB
-    /// larger; what lies between is refused by the limits of the [`Db`].
+    /// larger; what lies between is refused by the limits of the [`Db`](libkv::Db).
     pub fn max_request_bytes(mut self, bytes: u64) -> Serve {
         self.max_request_bytes = bytes;
         self
