@@ -2,8 +2,6 @@
 # clients.sh: other people's clients, unmodified, from the registries of their languages, against
 # `kv serve` and against a real etcd 3.5.1. The last line is "N passed, N failed"; what could not run is
 # said in lines "not run: what (why)".
-#
-# Rust's `etcd-client` is not among them: its build script needs protoc, which this project does without.
 set -u -o pipefail
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-$PWD/target}
@@ -115,6 +113,19 @@ if npm install --prefix "$dir/node" --no-save --no-audit --no-fund --loglevel=er
 else
     echo "not run: etcd3 in Node ($(tail -n 1 "$work/why"))"
 fi
-echo "left out: etcd-client in Rust (its build script needs protoc, which nothing here does)"
+# its build script wants protoc, which Python's grpcio-tools has within
+rust=$dir/rust/debug/etcd-client-check
+build_rust() {
+    venv protoc grpcio-tools==1.85.1 || return
+    printf '#!/bin/sh\nexec "%s" -m grpc_tools.protoc "$@"\n' "$dir/protoc/bin/python" >"$dir/protoc/protoc"
+    chmod +x "$dir/protoc/protoc"
+    PROTOC=$dir/protoc/protoc CARGO_TARGET_DIR=$dir/rust "${CARGO:-cargo}" build --quiet --locked \
+        --manifest-path "$here/etcd_client/Cargo.toml"
+}
+if build_rust 2>"$work/why"; then
+    ask etcd-client "$rust"
+else
+    echo "not run: etcd-client in Rust ($(tail -n 1 "$work/why"))"
+fi
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
