@@ -253,6 +253,7 @@ pub fn serve(db: &Db, how: impl Into<Serve>) -> Result<Server> {
     }
     let addresses: Vec<_> = how.listen.iter().map(|address| Address::parse(address)).collect::<Result<_>>()?;
     let tls = addresses.iter().any(Address::is_tls).then(|| tls::acceptor(&how)).transpose()?;
+    let unused = tls::unused(&how);
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("kv-serve")
@@ -285,6 +286,9 @@ pub fn serve(db: &Db, how: impl Into<Serve>) -> Result<Server> {
     for listening in listening {
         store.say(Level::Info, || format!("serving clients on {}", listening.url()));
         let tls = if listening.is_tls() { tls.clone() } else { None };
+        if let (None, Some(unused)) = (&tls, unused) {
+            store.say(Level::Warn, || format!("{} {unused}", listening.url()));
+        }
         runtime.spawn(listening.accept(store.clone(), router.clone(), tls, going.clone()));
     }
     Ok(Server {
