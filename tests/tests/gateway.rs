@@ -258,6 +258,14 @@ POST /v3/maintenance/alarm {"action":"ACTIVATE","memberID":"5","alarm":1}
 = 200 {"alarms":[{"alarm":"NOSPACE","memberID":"5"}],"header":{"revision":"8"}}
 GET /health
 = 503 {"health":"false","reason":"ALARM NOSPACE"}
+GET /health?exclude=NOSPACE
+= 200 {"health":"true","reason":""}
+GET /health?serializable=true&exclude=CORRUPT&exclude=NOSPACE
+= 200 {"health":"true","reason":""}
+GET /health?exclude=CORRUPT
+= 503 {"health":"false","reason":"ALARM NOSPACE"}
+GET /health?exclude=NOSPACE,CORRUPT
+= 503 {"health":"false","reason":"ALARM NOSPACE"}
 POST /v3/kv/put {"key":"aw=="}
 = 429 {"code":8,"error":"etcdserver: mvcc: database space exceeded","message":"etcdserver: mvcc: database space exceeded"}
 POST /v3/maintenance/alarm {"action":"DEACTIVATE","memberID":"5","alarm":"NOSPACE"}
@@ -415,6 +423,19 @@ fn what_comes_later_says_that_it_is_not_there_yet() {
         let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
         assert_eq!((answer.status, &body["code"]), (501, &json!(12)), "{path}: {body}");
         assert!(body["message"].as_str().is_some_and(|text| text.starts_with("etcdserver: ")), "{path}: {body}");
+    }
+}
+
+#[test]
+fn a_time_that_cannot_be_read_is_refused() {
+    let served = Served::start("gateway-time");
+    for (time, status, said) in [("1S", 200, None), ("x", 400, Some("invalid grpc-timeout: x"))] {
+        let mut http = Http::to(&served.url());
+        http.request("POST", "/v3/kv/range", &[&format!("Grpc-Timeout: {time}")], br#"{"key":"aw=="}"#);
+        let answer = http.answer(true).expect("an answer");
+        let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        assert_eq!((answer.status, body["message"].as_str()), (status, said), "{time}");
+        assert_eq!(body["code"].as_i64(), said.map(|_| 3), "{time}");
     }
 }
 

@@ -79,6 +79,25 @@ fn what_is_too_large_is_refused() {
     unharmed(&served, 1);
 }
 
+/// A body that is no body is the client's mistake, in the same words as JSON that is none.
+#[test]
+fn a_body_that_breaks_off_is_refused() {
+    let served = Served::start("abuse-broken");
+    let short = "Content-Length: 100\r\n\r\n{\"key\":\"aw==";
+    let chunked = "Transfer-Encoding: chunked\r\n\r\n5\r\n{\"key\r\nzz\r\n";
+    for (path, status, code) in [("/v3/kv/put", 400, 3), ("/v3/lease/keepalive", 500, 2)] {
+        for rest in [short, chunked] {
+            let mut http = Http::to(&served.url());
+            http.send(format!("POST {path} HTTP/1.1\r\nHost: x\r\n{rest}").as_bytes()).expect("it is taken");
+            http.no_more();
+            let (is, says, text) = error(&http.answer(true).expect("an answer"));
+            assert_eq!((is, says), (status, code), "{path}: {text}");
+            assert!(text.starts_with("the request broke off: "), "{path}: {text}");
+        }
+    }
+    unharmed(&served, 1);
+}
+
 #[test]
 fn deep_nesting_is_an_error() {
     let served = Served::start("abuse-deep");

@@ -48,7 +48,8 @@ fn main() -> ExitCode {
 fn run(mut arguments: Vec<OsString>) -> Result<()> {
     // etcd's flags may be written with one hyphen, and some are refused with a reason
     etcd_flags::prepare(&mut arguments)?;
-    let matches = match Cli::command().try_get_matches_from(arguments) {
+    let commands = etcd_flags::without_empty_variables(Cli::command());
+    let matches = match commands.try_get_matches_from(arguments) {
         Ok(matches) => matches,
         // help and version are no errors: clap knows where each goes, and with which status
         Err(error) => error.exit(),

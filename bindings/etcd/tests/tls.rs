@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
@@ -297,4 +297,32 @@ fn what_is_wrong_with_the_files_is_named() {
     refused(with("server.pem", "another.key"), "does not go with");
     refused(with("server.pem", "server.key").client_cert_auth(true), "trusted_ca_file");
     refused(with("server.pem", "server.key").trusted_ca_file(authority.file("empty")), "there is no certificate in it");
+}
+
+/// Whoever asks for certificates must not take for safe an address that shows and asks for none.
+#[test]
+fn certificates_that_an_address_does_not_use_are_warned_of() {
+    let authority = Authority::new("unused");
+    authority.sign("server", &["localhost"]);
+    let warned = |how: Serve| {
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let into = said.clone();
+        let log = move |level, line: &str| {
+            if level == Level::Warn {
+                into.lock().expect("no panic").push(line.to_string());
+            }
+        };
+        let server = serve(&store(), how.log(log)).expect("it serves");
+        let said = said.lock().expect("no panic").clone();
+        (server.addresses().to_vec(), said)
+    };
+    let files = |how: Serve| how.cert_file(authority.file("server.pem")).key_file(authority.file("server.key"));
+    let plain = || Serve::new("http://127.0.0.1:0");
+    assert_eq!(warned(plain()).1, [""; 0]);
+    assert_eq!(warned(files(Serve::new("https://127.0.0.1:0"))).1, [""; 0]);
+    let (addresses, said) = warned(files(plain().listen("https://127.0.0.1:0")));
+    assert_eq!(said, [format!("{} is not encrypted: the certificate is for https:// addresses", addresses[0])]);
+    let (addresses, said) = warned(plain().client_cert_auth(true));
+    let text = "is not encrypted, and lets in clients without a certificate: those are asked for at https:// addresses";
+    assert_eq!(said, [format!("{} {text}", addresses[0])]);
 }

@@ -3,7 +3,7 @@
 #![allow(dead_code)]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 /// Whatever takes longer has failed.
@@ -45,6 +45,11 @@ impl Http {
     /// Sends bytes as they are; an error if nobody takes them any more.
     pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.get_mut().write_all(bytes)
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn no_more(&mut self) {
+        self.stream.get_mut().shutdown(Shutdown::Write).expect("it is open");
     }
 
     /// Sends a whole request.

@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 
 use clap::CommandFactory;
+use clap::builder::Resettable;
 
 use crate::cli::Cli;
 use crate::failure::{Failure, Result};
@@ -153,6 +154,18 @@ pub fn prepare(arguments: &mut [OsString]) -> Result<()> {
         }
     }
     refuse_variables()
+}
+
+/// The commands, with empty ETCD_… variables taken for none, as etcd takes them: start scripts set them from
+/// others that may be empty.
+pub fn without_empty_variables(root: clap::Command) -> clap::Command {
+    let is_empty = |name: &std::ffi::OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    root.mut_subcommand("serve", |serve| {
+        serve.mut_args(|arg| match arg.get_env().is_some_and(is_empty) {
+            true => arg.env(Resettable::Reset),
+            false => arg,
+        })
+    })
 }
 
 fn refuse_variables() -> Result<()> {

@@ -143,6 +143,16 @@ pub struct Serve {
         hide_env_values = true
     )]
     auto_compaction_retention: String,
+    /// How often a quiet watch that asked for it hears of progress; 100ms at least
+    #[arg(
+        long = "experimental-watch-progress-notify-interval",
+        value_name = "TIME",
+        env = "ETCD_EXPERIMENTAL_WATCH_PROGRESS_NOTIFY_INTERVAL",
+        default_value = "10m",
+        hide_env_values = true,
+        value_parser = parse_go_duration_ms
+    )]
+    progress_notify_interval_ms: u64,
     /// What is logged beside the ready line [default: warn]
     #[arg(long, value_name = "LEVEL", env = "ETCD_LOG_LEVEL", hide_env_values = true)]
     log_level: Option<LogLevel>,
@@ -266,13 +276,15 @@ impl Serve {
     }
 
     fn how(&self, log: Log) -> How {
-        let (first, more) = self.listen_client_urls.split_first().expect("clap has a default");
-        let mut how = more.iter().fold(How::new(first), How::listen);
-        how = self.advertise_client_urls.iter().fold(how, How::advertise);
+        let listen = urls(&self.listen_client_urls);
+        let (first, more) = listen.split_first().expect("clap has a default");
+        let mut how = more.iter().copied().fold(How::new(*first), How::listen);
+        how = urls(&self.advertise_client_urls).into_iter().fold(how, How::advertise);
         how = how
             .name(&self.name)
             .client_cert_auth(self.client_cert_auth)
             .max_request_bytes(self.max_request_bytes)
+            .progress_notify_interval_ms(self.progress_notify_interval_ms)
             .refresh_leases(true)
             .log(move |level, line| {
                 let level = match level {
@@ -340,6 +352,17 @@ impl Member {
         ];
         Ok(given.iter().filter(|(_, given)| *given).map(|(flag, _)| *flag).collect())
     }
+}
+
+/// A list of URLs as etcd reads it: without blanks around them, each once.
+fn urls(given: &[String]) -> Vec<&str> {
+    let mut urls = Vec::new();
+    for url in given.iter().map(|url| url.trim()) {
+        if !urls.contains(&url) {
+            urls.push(url);
+        }
+    }
+    urls
 }
 
 /// Reads --auto-compaction-retention as etcd does.

@@ -1,5 +1,6 @@
 //! `kv serve`: etcd's flags, its ready line, how it ends, and what is left after kill -9.
 
+use std::io::{BufRead, BufReader, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -92,6 +93,67 @@ fn variables_are_flags_too() {
     let mut command = place.command(["serve", "store"]);
     command.env("ETCD_WAL_DIR", "wal");
     assert!(Running::new(command).end().refused(2).contains("ETCD_WAL_DIR (--wal-dir) is refused: "));
+}
+
+/// As etcd has it: start scripts set variables from others that may be empty.
+#[test]
+fn an_empty_variable_is_none() {
+    let place = Place::new();
+    let mut command = place.command(["serve", "store"]);
+    command.env("ETCD_LISTEN_CLIENT_URLS", "http://127.0.0.1:0");
+    for name in [
+        "NAME",
+        "DATA_DIR",
+        "ADVERTISE_CLIENT_URLS",
+        "CERT_FILE",
+        "CLIENT_CERT_AUTH",
+        "MAX_REQUEST_BYTES",
+        "QUOTA_BACKEND_BYTES",
+        "AUTO_COMPACTION_MODE",
+        "AUTO_COMPACTION_RETENTION",
+        "LOG_LEVEL",
+        "INITIAL_CLUSTER",
+        "INITIAL_CLUSTER_STATE",
+    ] {
+        command.env(format!("ETCD_{name}"), "");
+    }
+    let mut running = Running::new(command);
+    let line = running.err_line();
+    assert!(line.contains("ready to serve client requests on http://127.0.0.1:"), "{line}");
+    assert_eq!(running.end_by(Signal::TERM).status, 0);
+}
+
+#[test]
+fn lists_of_urls_are_read_as_etcd_reads_them() {
+    let place = Place::new();
+    let socket = format!("unix://{}", place.path("socket").display());
+    let flag = format!("--listen-client-urls=http://127.0.0.1:0, {socket},{socket}");
+    let mut running = Running::new(place.command(["serve", "store", &flag]));
+    let line = running.err_line();
+    assert!(line.ends_with(&format!(", {socket} (store store)")), "{line}");
+    assert_eq!(running.end_by(Signal::TERM).status, 0);
+}
+
+#[test]
+fn a_quiet_watch_hears_of_progress_as_often_as_asked() {
+    let place = Place::new();
+    let flag = "--experimental-watch-progress-notify-interval=100ms";
+    let serving = Serving::start(&place, &place.path("store"), &[flag]);
+    let host = serving.address.strip_prefix("http://").expect("http");
+    let mut stream = std::net::TcpStream::connect(host).expect("it listens");
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).expect("a time-out");
+    let body = r#"{"create_request":{"key":"aw==","progress_notify":true}}"#;
+    let head = format!("POST /v3/watch HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all((head + body).as_bytes()).expect("it is taken");
+    let told: Vec<String> = BufReader::new(stream)
+        .lines()
+        .map(|line| line.expect("it goes on"))
+        .filter(|line| line.contains("\"result\""))
+        .take(3)
+        .collect();
+    assert!(told[0].contains("\"created\":true"), "{told:?}");
+    assert!(told[1..].iter().all(|told| !told.contains("created") && !told.contains("watch_id")), "{told:?}");
+    assert!(place.kv("serve store --experimental-watch-progress-notify-interval=5").refused(2).contains("no duration"));
 }
 
 #[test]

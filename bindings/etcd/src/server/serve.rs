@@ -12,7 +12,7 @@ use super::how::{Level, Serve};
 use super::listen::{Address, Listening};
 use super::router::Router;
 use super::store::{Counters, Store};
-use super::tls::Tls;
+use super::tls::{self, Tls};
 use crate::convert::Identity;
 
 /// A message may be larger than the request in it, as etcd allows.
@@ -105,6 +105,7 @@ pub fn serve(db: &Db, how: impl Into<Serve>) -> Result<Server> {
     }
     let addresses: Vec<_> = how.listen.iter().map(|address| Address::parse(address)).collect::<Result<_>>()?;
     let tls = addresses.iter().any(Address::is_tls).then(|| Tls::new(&how)).transpose()?.map(Arc::new);
+    let unused = tls::unused(&how);
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("kv-serve")
@@ -137,6 +138,9 @@ pub fn serve(db: &Db, how: impl Into<Serve>) -> Result<Server> {
     for listening in listening {
         store.say(Level::Info, || format!("serving clients on {}", listening.url()));
         let tls = if listening.is_tls() { tls.clone() } else { None };
+        if let (None, Some(unused)) = (&tls, unused) {
+            store.say(Level::Warn, || format!("{} {unused}", listening.url()));
+        }
         runtime.spawn(listening.accept(store.clone(), router.clone(), tls, going.clone()));
     }
     Ok(Server {

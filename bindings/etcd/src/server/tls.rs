@@ -101,6 +101,17 @@ fn acceptor(how: &Serve) -> Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
+/// What certificates were given for, and an address without TLS does not do.
+pub(super) fn unused(how: &Serve) -> Option<&'static str> {
+    match (how.client_cert_auth || how.trusted_ca_file.is_some(), how.cert_file.is_some()) {
+        (true, _) => Some(
+            "is not encrypted, and lets in clients without a certificate: those are asked for at https:// addresses",
+        ),
+        (false, true) => Some("is not encrypted: the certificate is for https:// addresses"),
+        (false, false) => None,
+    }
+}
+
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let bad = |error| unreadable(file, "certificate", &error);
     let certificates: Vec<_> =

@@ -66,15 +66,16 @@ impl Drop for Held {
 pub async fn whole(mut body: Incoming, message: &'static Message, store: &Arc<Store>) -> Result<Vec<u8>, Status> {
     let mut held = Held::new(store);
     while let Some(frame) = body.frame().await {
-        if let Ok(chunk) = frame.map_err(broken)?.into_data() {
+        if let Ok(chunk) = frame.map_err(|error| Status::invalid_argument(broken(&error)))?.into_data() {
             held.push(&chunk)?;
         }
     }
     read::message(message, &held.bytes).map_err(Status::invalid_argument)
 }
 
-fn broken(error: hyper::Error) -> Status {
-    Status::cancelled(format!("the request broke off: {error}"))
+/// Said with the code of JSON that is none, as etcd does: whoever still listens sent what is no body.
+fn broken(error: &hyper::Error) -> String {
+    format!("the request broke off: {error}")
 }
 
 /// The messages that follow each other in a body, as gRPC's frames, each as soon as it has come whole.
@@ -129,7 +130,7 @@ impl Stream for Messages {
             }
             let pushed = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
                 Some(Ok(frame)) => frame.into_data().map_or(Ok(()), |chunk| self.push(&chunk)),
-                Some(Err(error)) => Err(broken(error)),
+                Some(Err(error)) => Err(Status::unknown(broken(&error))),
                 None => {
                     self.over = true;
                     Ok(())
