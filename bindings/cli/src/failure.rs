@@ -61,6 +61,16 @@ impl Failure {
         move |error| Failure::Io(what, error)
     }
 
+    /// For `map_err`: of a line of standard input that was to be read.
+    pub fn line(error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::InvalidData => {
+                Failure::usage("this line is not UTF-8 (in double quotes, \\xNN stands for any byte)")
+            }
+            _ => Failure::Io("standard input".into(), error),
+        }
+    }
+
     /// The exit status.
     pub fn status(&self) -> u8 {
         match self {
