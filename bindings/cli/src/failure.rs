@@ -5,6 +5,8 @@ use std::io;
 
 use libkv::{Code, Error};
 
+use crate::notation::lease_text;
+
 /// A command's answer.
 pub type Result<T> = std::result::Result<T, Failure>;
 
@@ -61,6 +63,16 @@ impl Failure {
         move |error| Failure::Io(what, error)
     }
 
+    /// For `map_err`: of a line of standard input that was to be read.
+    pub fn line(error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::InvalidData => {
+                Failure::usage("this line is not UTF-8 (in double quotes, \\xNN stands for any byte)")
+            }
+            _ => Failure::Io("standard input".into(), error),
+        }
+    }
+
     /// The exit status.
     pub fn status(&self) -> u8 {
         match self {
@@ -109,9 +121,29 @@ impl fmt::Display for Failure {
         match self {
             Failure::No | Failure::ClosedPipe | Failure::Signal(_) | Failure::Passed(_) => Ok(()),
             Failure::Usage(message) | Failure::Damaged(message) => f.write_str(message),
-            Failure::Db(error) => write!(f, "{error}"),
+            Failure::Db(error) => match error.code() {
+                Code::LeaseNotFound | Code::LeaseExists | Code::LeaseLost => {
+                    f.write_str(&with_lease_text(&error.to_string()))
+                }
+                _ => write!(f, "{error}"),
+            },
             Failure::Io(what, error) => write!(f, "{what}: {error}"),
         }
+    }
+}
+
+/// The message of an error with its lease's id as the command line has it: to the library it is a number.
+fn with_lease_text(message: &str) -> String {
+    const WORD: &str = "lease ";
+    let id_at = |(at, _): (usize, &str)| {
+        let from = at + WORD.len();
+        let digits = message[from..].find(|c: char| c != '-' && !c.is_ascii_digit());
+        let to = digits.map_or(message.len(), |digits| from + digits);
+        message[from..to].parse().ok().map(|id| (from, to, id))
+    };
+    match message.match_indices(WORD).find_map(id_at) {
+        Some((from, to, id)) => format!("{}{}{}", &message[..from], lease_text(id), &message[to..]),
+        None => message.into(),
     }
 }
 

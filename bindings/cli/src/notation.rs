@@ -64,8 +64,8 @@ pub fn is_text(bytes: &[u8]) -> bool {
 
 /// Whether a terminal shows this character and does nothing else: no control, nothing that turns the
 /// direction of writing.
-fn is_harmless(c: char) -> bool {
-    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+pub fn is_harmless(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
         | '\u{2028}' | '\u{2029}');
     !c.is_control() && !turns
 }
@@ -86,6 +86,19 @@ pub fn escape(bytes: &[u8]) -> String {
             }
         }
         escape_bytes(&mut out, chunk.invalid());
+    }
+    out
+}
+
+/// A message on its lines, with whatever came into it from elsewhere: what a terminal must not see is escaped.
+pub fn message(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => out.push(c),
+            c if is_harmless(c) => out.push(c),
+            c => escape_bytes(&mut out, c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
     }
     out
 }
@@ -194,7 +207,7 @@ mod tests {
     #[test]
     fn what_is_escaped_can_be_read_back() {
         let all: Vec<u8> = (0..=255).collect();
-        let tricky = ["", "a\\x41", "é\u{202e}", "\u{85}", "\u{7f}\u{1b}[31m"];
+        let tricky = ["", "a\\x41", "é\u{202e}", "\u{85}", "\u{7f}\u{1b}[31m", "\u{61c}"];
         for bytes in tricky.iter().map(|text| text.as_bytes()).chain([&all[..], b"\xffe\xcc"]) {
             let text = escape(bytes);
             assert!(text.chars().all(is_harmless), "{text:?}");

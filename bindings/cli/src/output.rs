@@ -8,7 +8,7 @@ use libkv::{Event, EventKind, KeyValue};
 use serde::Serialize;
 
 use crate::failure::{Failure, Result};
-use crate::notation::{Notation, lease_text};
+use crate::notation::{self, Notation, is_harmless, lease_text};
 use crate::shape::EventShape;
 
 /// When to use colour.
@@ -97,7 +97,8 @@ impl Out {
 
     /// Writes a JSON document on one line.
     pub fn json(&mut self, document: &impl Serialize) -> Result<()> {
-        serde_json::to_writer(&mut self.writer, document).map_err(|error| closed(error.into()))?;
+        let mut serializer = serde_json::Serializer::with_formatter(&mut self.writer, Harmless);
+        document.serialize(&mut serializer).map_err(|error| closed(error.into()))?;
         self.bytes(b"\n")
     }
 
@@ -189,5 +190,22 @@ pub fn count(number: u64, thing: &str) -> String {
 /// Something said beside the answer, to whoever watches.
 pub fn note(message: impl std::fmt::Display) {
     // nobody may be there to read it
-    let _ = writeln!(io::stderr(), "kv: {message}");
+    let _ = writeln!(io::stderr(), "kv: {}", notation::message(&message.to_string()));
+}
+
+/// JSON that steers no terminal: it asks for escapes of ASCII's controls only, and there are others.
+struct Harmless;
+
+impl serde_json::ser::Formatter for Harmless {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let mut written = 0;
+        for (at, c) in fragment.char_indices().filter(|(_, c)| !is_harmless(*c)) {
+            writer.write_all(&fragment.as_bytes()[written..at])?;
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+            written = at + c.len_utf8();
+        }
+        writer.write_all(&fragment.as_bytes()[written..])
+    }
 }

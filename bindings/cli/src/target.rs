@@ -8,6 +8,8 @@ use libkv::{Db, Options};
 
 use crate::duration::parse_duration_ms;
 use crate::failure::{Failure, Result};
+use crate::notation;
+use crate::signal::Interrupt;
 
 /// The options that say where the pairs are; the same for every command.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -171,14 +173,24 @@ fn ask_password(user: &str) -> Result<String> {
         let message = format!("no password for {user}: --user {user}:PASSWORD, --password, or KV_PASSWORD");
         return Err(Failure::usage(message));
     }
-    let _ = write!(io::stderr(), "Password for {user}: ");
     let before = tcgetattr(&stdin).map_err(|error| Failure::Io("the terminal".into(), error.into()))?;
     let mut hidden = before.clone();
     hidden.local_modes.remove(LocalModes::ECHO);
+    let restore = move || {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &before);
+    };
+    let restores = restore.clone();
+    // Ctrl-C ends the program as ever, but not with a terminal that hides what is typed from then on
+    let interrupt = Interrupt::new(move |signal| {
+        restores();
+        let _ = signal_hook::low_level::emulate_default_handler(signal);
+    })?;
     let _ = tcsetattr(&stdin, OptionalActions::Flush, &hidden);
+    let _ = write!(io::stderr(), "Password for {}: ", notation::message(user));
     let mut line = String::new();
     let read = stdin.read_line(&mut line);
-    let _ = tcsetattr(&stdin, OptionalActions::Flush, &before);
+    restore();
+    drop(interrupt);
     let _ = writeln!(io::stderr());
     read.map_err(Failure::io("the terminal"))?;
     Ok(line.trim_end_matches(['\n', '\r']).to_string())

@@ -1,15 +1,17 @@
 //! `compact`: forgetting history.
 
+use libkv::{Code, Db, Status};
 use serde::Serialize;
 
 use crate::command::Context;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::selection::{At, parse_at};
 use crate::target::Access;
 
 const HELP: &str = "\
 Reads below REVISION answer `compacted` from then on; what is there now stays. `kv status` shows from which
-revision on the history is kept.
+revision on the history is kept. A time or an age that reaches no further than what is forgotten already is
+no failure.
 
 Examples:
   kv compact 1000
@@ -38,11 +40,24 @@ impl Compact {
     /// Does it.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let db = context.open(Access::Write)?;
-        let compacted_revision = self.revision.revision(&db)?;
-        let revision = db.compact(compacted_revision, self.physical)?.revision;
+        let (done, words) = match self.compact(&db) {
+            Ok(done) => (done, "compacted revision"),
+            // a timer that forgets what is older than a month is no failure in a month without a write
+            Err(Failure::Db(error)) if error.code() == Code::Compacted && matches!(self.revision, At::Time(_)) => {
+                let Status { revision, compacted_revision, .. } = db.status()?;
+                (Compacted { revision, compacted_revision }, "nothing to forget: compacted up to revision")
+            }
+            Err(failure) => return Err(failure),
+        };
         match context.out.json {
-            true => context.out.json(&Compacted { revision, compacted_revision }),
-            false => context.out.line(format!("compacted revision {compacted_revision}")),
+            true => context.out.json(&done),
+            false => context.out.line(format!("{words} {}", done.compacted_revision)),
         }
+    }
+
+    fn compact(&self, db: &Db) -> Result<Compacted> {
+        let compacted_revision = self.revision.revision(db)?;
+        let revision = db.compact(compacted_revision, self.physical)?.revision;
+        Ok(Compacted { revision, compacted_revision })
     }
 }

@@ -64,11 +64,12 @@ impl Elect {
         let Some(kv) = db.get(standing.key())? else { return Err(standing.lost()) };
         show(&mut context.out, &kv)?;
         let news = standing.news.recv();
-        standing.leave()?;
-        Err(match news {
-            Ok(News::Signal(signal)) => Failure::Signal(signal),
-            _ => standing.lost(),
-        })
+        let left = standing.leave();
+        match news {
+            Ok(News::Signal(signal)) => left.and(Err(Failure::Signal(signal))),
+            // whoever is not to be reached any more cannot be left either, and that is no news
+            _ => Err(standing.lost()),
+        }
     }
 }
 

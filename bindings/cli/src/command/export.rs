@@ -81,13 +81,18 @@ impl Export {
         let shown = path.display().to_string();
         let (file, progress) = match self.resume {
             true => match resume(path, &db, &range)? {
-                Some(resumed) => resumed,
-                None => {
+                (Some(file), progress) => (file, progress),
+                (None, Progress { pairs, revision, .. }) => {
                     note(format!("{shown} is a whole export already"));
-                    return Ok(());
+                    let whole = Exported { file: &shown, pairs, revision };
+                    return if context.out.json { context.out.json(&whole) } else { Ok(()) };
                 }
             },
-            false => (create(path, self.force)?, self.begin(&db)?),
+            false => {
+                // what cannot be read is refused before a file is made, or emptied
+                let progress = self.begin(&db, &range)?;
+                (create(path, self.force)?, progress)
+            }
         };
         let file = BufWriter::with_capacity(1 << 20, file);
         let io = Failure::io(&shown);
@@ -99,10 +104,11 @@ impl Export {
         }
     }
 
-    fn begin(&self, db: &Db) -> Result<Progress> {
-        let revision = match self.at.revision(db)? {
-            0 => db.snapshot()?.revision(),
-            revision => db.snapshot_at(revision)?.revision(),
+    fn begin(&self, db: &Db, range: &KeyRange) -> Result<Progress> {
+        let first = Range::new(range.clone()).revision(self.at.revision(db)?).keys_only(true).limit(1);
+        let revision = match first.revision {
+            0 => db.range(first)?.revision,
+            revision => db.range(first).map(|_| revision)?,
         };
         Ok(Progress { revision, pairs: 0, sum: 0, last: None, leases: HashSet::new() })
     }
@@ -110,8 +116,9 @@ impl Export {
     fn to_stdout(&self, db: &Db, range: KeyRange, context: &mut Context) -> Result<()> {
         // whatever was said before comes first
         context.out.flush()?;
+        let progress = self.begin(db, &range)?;
         let stdout = BufWriter::with_capacity(1 << 20, io::stdout());
-        let (mut stdout, ..) = write(stdout, db, range, self.begin(db)?, "the output")?;
+        let (mut stdout, ..) = write(stdout, db, range, progress, "the output")?;
         stdout.flush().map_err(|error| gone(error, "the output"))
     }
 }
@@ -141,20 +148,23 @@ fn create(path: &Path, force: bool) -> Result<File> {
     })
 }
 
-/// Looks how far a file got, and cuts off what is no good; none if it is whole.
-fn resume(path: &Path, db: &Db, range: &KeyRange) -> Result<Option<(File, Progress)>> {
+/// Looks how far a file got, and cuts off what is no good; no file if it is whole.
+fn resume(path: &Path, db: &Db, range: &KeyRange) -> Result<(Option<File>, Progress)> {
     let shown = path.display();
     let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(Failure::io(&shown))?;
     let mut reader = Reader::new(BufReader::with_capacity(1 << 20, &file), true);
     let mut progress = Progress { revision: 0, pairs: 0, sum: 0, last: None, leases: HashSet::new() };
     let mut header = None;
-    // the first line that is not good is where the interruption was
-    while let Ok(Some(line)) = reader.next_line() {
-        match line {
-            Line::Header(found) => header = Some(found),
-            Line::Lease { id, .. } => drop(progress.leases.insert(id)),
-            Line::Pair(kv) => progress.last = Some(kv.key.to_vec()),
-            Line::End(_) => {}
+    loop {
+        match reader.next_line() {
+            Ok(Some(Line::Header(found))) => header = Some(found),
+            Ok(Some(Line::Lease { id, .. })) => drop(progress.leases.insert(id)),
+            Ok(Some(Line::Pair(kv))) => progress.last = Some(kv.key.to_vec()),
+            Ok(Some(Line::End(_))) => {}
+            // no interruption leaves anything behind the last line: it is not for us to cut off
+            Err(wrong) if reader.is_whole() => return Err(Failure::Damaged(format!("{shown}: {wrong}"))),
+            // the first line that is not good is where the interruption was
+            Ok(None) | Err(_) => break,
         }
     }
     let Some(header) = header else {
@@ -170,15 +180,15 @@ fn resume(path: &Path, db: &Db, range: &KeyRange) -> Result<Option<(File, Progre
     if expected != header {
         return Err(Failure::usage(format!("{shown} is of another range of keys")));
     }
-    if reader.is_whole() {
-        return Ok(None);
-    }
     progress.revision = header.revision;
     progress.pairs = reader.pairs;
     progress.sum = reader.sum;
+    if reader.is_whole() {
+        return Ok((None, progress));
+    }
     let good_bytes = reader.good_bytes;
     file.set_len(good_bytes).and_then(|()| file.seek(SeekFrom::Start(good_bytes))).map_err(Failure::io(&shown))?;
-    Ok(Some((file, progress)))
+    Ok((Some(file), progress))
 }
 
 /// Writes what is missing; answers the number of pairs and their revision.

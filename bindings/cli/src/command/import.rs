@@ -260,7 +260,7 @@ impl Work<'_> {
         batch.retain(|kv| seen.insert(kv.key.clone()));
         batch.reverse();
         for _ in 0..RETRIES_MAX {
-            if self.try_batch(&batch)? {
+            if self.try_batch(&batch).map_err(|failure| self.at(failure, &batch))? {
                 return Ok(());
             }
         }
@@ -297,6 +297,18 @@ impl Work<'_> {
             self.done = counts;
         }
         Ok(written)
+    }
+
+    /// Says of a refusal where it was, and what was done before.
+    fn at(&self, failure: Failure, batch: &[KeyValue]) -> Failure {
+        match failure {
+            // this one has said so
+            Failure::Db(error) if error.code() != Code::Exists => {
+                let (first, done) = (escape(&batch[0].key), self.done.words());
+                Error::new(error.code(), format!("{} (pairs from {first} on; so far {done})", error.message())).into()
+            }
+            failure => failure,
+        }
     }
 
     /// What the target has under the keys of a batch.

@@ -1,16 +1,16 @@
 //! `lease`: keys that go when nobody keeps them alive.
 
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Subcommand;
-use libkv::{Db, LeaseId};
+use libkv::{Code, Db, Error, LeaseId};
 use serde::Serialize;
 
 use crate::command::Context;
 use crate::failure::{Failure, Result};
 use crate::notation::{lease_text, parse_lease};
-use crate::output::Out;
+use crate::output::{Out, note};
 use crate::shape::Key;
 use crate::signal::Interrupt;
 use crate::target::Access;
@@ -176,13 +176,48 @@ fn list(db: &Db, out: &mut Out) -> Result<()> {
     leases.iter().try_for_each(|lease| out.line(lease))
 }
 
+/// Between two tries to reach a cluster again.
+const OUTAGE_PAUSE: Duration = Duration::from_millis(500);
+
+/// A cluster that is away for less time than a lease has to live costs no lease.
+#[derive(Default)]
+struct Outage {
+    said: bool,
+    /// When the lease is gone, if it is not kept alive until then.
+    gone_at: Option<Instant>,
+}
+
+impl Outage {
+    /// Says once what is wrong; an error if there is nothing to wait for.
+    fn bear(&mut self, error: Error) -> Result<()> {
+        let passes = matches!(error.code(), Code::Unavailable | Code::Timeout);
+        if !passes || self.gone_at.is_none_or(|gone_at| gone_at <= Instant::now()) {
+            return Err(error.into());
+        }
+        if !std::mem::replace(&mut self.said, true) {
+            note(format!("{error}; tried again as long as the lease can live"));
+        }
+        Ok(())
+    }
+}
+
 fn keep_alive(db: &Db, out: &mut Out, id: LeaseId, once: bool) -> Result<()> {
     let (tell, told) = mpsc::channel();
     let interrupt = Interrupt::new(move |signal| {
         let _ = tell.send(signal);
     })?;
+    let mut outage = Outage::default();
     loop {
-        let ttl_seconds = db.lease_keep_alive(id)?.ttl_seconds;
+        let asked_at = Instant::now();
+        let ttl_seconds = match db.lease_keep_alive(id) {
+            Ok(kept) => kept.ttl_seconds,
+            Err(error) => {
+                outage.bear(error)?;
+                let _ = told.recv_timeout(OUTAGE_PAUSE);
+                interrupt.check()?;
+                continue;
+            }
+        };
         if ttl_seconds <= 0 {
             if !out.json {
                 out.line(format!("lease {} expired or revoked.", lease_text(id)))?;
@@ -199,7 +234,9 @@ fn keep_alive(db: &Db, out: &mut Out, id: LeaseId, once: bool) -> Result<()> {
         if once {
             return Ok(());
         }
-        let pause = Duration::from_millis((ttl_seconds as u64).saturating_mul(1_000) / 3);
+        let ttl = Duration::from_secs(ttl_seconds as u64);
+        outage = Outage { said: false, gone_at: asked_at.checked_add(ttl) };
+        let pause = ttl / 3;
         let _ = told.recv_timeout(pause);
         interrupt.check()?;
     }

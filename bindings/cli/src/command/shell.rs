@@ -18,6 +18,7 @@ use rustyline::{CompletionType, Config, Editor, Helper};
 use crate::cli::{Cli, Global};
 use crate::command::{Context, txn};
 use crate::failure::{Failure, Result};
+use crate::notation;
 use crate::output::note;
 use crate::target::Access;
 
@@ -90,10 +91,14 @@ impl Session {
         loop {
             let mut line = String::new();
             // not held on to: a command may read its input from here too
-            if io::stdin().lock().read_line(&mut line).map_err(Failure::io("standard input"))? == 0 {
-                break;
-            }
-            match self.run(&line) {
+            let read = io::stdin().lock().read_line(&mut line).map_err(Failure::line);
+            let done = match read {
+                Ok(0) => break,
+                Ok(_) => self.run(&line),
+                Err(failure @ Failure::Usage(_)) => Done::Goes(Err(failure)),
+                Err(failure) => return Err(failure),
+            };
+            match done {
                 Done::Ends => break,
                 Done::Goes(Ok(())) => {}
                 // nobody reads what comes
@@ -175,8 +180,12 @@ impl Session {
         let matches = match Cli::command().try_get_matches_from(arguments) {
             Ok(matches) => matches,
             Err(error) => {
-                // help goes to standard output, a refusal to standard error
-                let _ = error.print();
+                // help goes to standard output, a refusal to standard error; it cites what may steer a terminal
+                let text = error.to_string();
+                let _ = match notation::message(&text) {
+                    shown if shown != text => io::stderr().write_all(shown.as_bytes()),
+                    _ => error.print(),
+                };
                 return if error.use_stderr() { Err(Failure::Passed(2)) } else { Ok(()) };
             }
         };

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::command::Context;
 use crate::failure::Result;
+use crate::notation;
 use crate::output::{Ink, Out, size};
 use crate::target::Access;
 
@@ -130,7 +131,8 @@ fn show(out: &mut Out, target: &str, said: &Said, trouble: &[String], remote: bo
     }
     for (index, line) in trouble.iter().enumerate() {
         out.ink(Ink::Bad, format!("{:<12}", if index == 0 { "trouble" } else { "" }))?;
-        out.line(line)?;
+        // some of it is the cluster's own words
+        out.line(notation::message(line))?;
     }
     Ok(())
 }

@@ -68,18 +68,18 @@ impl Lines<'_> {
         loop {
             let mut line = String::new();
             self.number += 1;
-            if self.input.read_line(&mut line).map_err(Failure::io("standard input"))? == 0 {
-                return Ok(block);
-            }
+            let number = self.number;
+            let numbered = |failure| match failure {
+                Failure::Usage(message) => Failure::Usage(format!("line {number}: {message}")),
+                other => other,
+            };
+            self.input.read_line(&mut line).map_err(Failure::line).map_err(numbered)?;
+            // an empty line, or the end of the input
             let line = line.trim();
             if line.is_empty() {
                 return Ok(block);
             }
-            let number = self.number;
-            block.push(read(line).map_err(|failure| match failure {
-                Failure::Usage(message) => Failure::Usage(format!("line {number}: {message}")),
-                other => other,
-            })?);
+            block.push(read(line).map_err(numbered)?);
         }
     }
 }

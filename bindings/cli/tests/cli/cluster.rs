@@ -90,3 +90,44 @@ fn a_watch_over_the_wire_ends_with_ctrl_c() {
     assert_eq!([watching.line(), watching.line(), watching.line()], ["PUT", "a", "1"]);
     assert_eq!(watching.end_by(Signal::INT).status, 130);
 }
+
+#[test]
+fn an_import_that_a_cluster_refuses_says_where_it_was() {
+    let cluster = Cluster::start();
+    let place = &cluster.place;
+    place.kv("-s here put a 1").ok();
+    std::fs::write(place.path("value"), vec![b'x'; 2_000_000]).expect("a file");
+    place.kv("-s here put large --file value").ok();
+    place.kv("-s here export file").ok();
+    let ran = cluster.kv("import file");
+    let said = ran.refused(2);
+    assert!(said.contains("too_large") && said.contains("large on") && said.contains("1 pair written"), "{said}");
+}
+
+#[test]
+fn a_leader_whose_cluster_is_gone_hears_that_it_leads_no_more() {
+    let cluster = Cluster::start();
+    let mut leader =
+        cluster.place.start(&format!("-s {} --dial-timeout 100ms elect job me --ttl 2", cluster.serving.address));
+    assert!(leader.line().starts_with("job/"));
+    cluster.serving.running.signal(Signal::KILL);
+    let ended = leader.end();
+    assert!(ended.refused(3).contains("lease_lost"), "{ended:?}");
+}
+
+#[test]
+fn a_lease_is_kept_alive_over_a_restart_of_its_cluster() {
+    let place = Place::new();
+    let address = format!("unix://{}", place.path("socket").display());
+    let serve = || Serving::start(&place, &place.path("store"), &["--listen-client-urls", &address]);
+    let serving = serve();
+    place.kv(&format!("-s {address} lease grant 12 --id 1f")).ok();
+    // a third of its time to live lies between two renewals: the third one falls into the pause
+    let mut keeping = place.start(&format!("-s {address} --dial-timeout 100ms lease keep-alive 1f"));
+    assert_eq!(keeping.line(), "lease 000000000000001f keepalived with TTL(12)");
+    assert_eq!(serving.running.end_by(Signal::TERM).status, 0);
+    assert!(keeping.err_line().contains("unavailable"), "it says so, once");
+    let _serving = serve();
+    assert_eq!(keeping.line(), "lease 000000000000001f keepalived with TTL(12)");
+    assert_eq!(keeping.end_by(Signal::INT).err, "");
+}

@@ -281,3 +281,16 @@ fn a_manual_and_completions() {
         assert!(script.contains("history") && script.len() > 10_000, "{shell}");
     }
 }
+
+#[test]
+fn what_is_forgotten_already_is_no_failure_for_who_says_how_long_ago() {
+    let place = store();
+    for _ in 0..2 {
+        assert!(place.kv("compact 720h").ok().contains("compacted"));
+    }
+    place.kv("compact 6").ok();
+    assert_eq!(place.kv("compact 720h").ok(), "nothing to forget: compacted up to revision 6\n");
+    let done = place.kv("compact 720h --json").json();
+    assert_eq!(done, [json!({"revision": 6, "compacted_revision": 6})]);
+    assert!(place.kv("compact 5").refused(3).contains("compacted"), "a number is meant as it is");
+}

@@ -196,3 +196,14 @@ fn an_election_has_one_leader_whom_others_follow() {
     assert_eq!(place.kv("elect job --leader").status, 1);
     assert_eq!(feed(place.command(["elect", "job"]), b"").status, 2, "a value, or --listen");
 }
+
+#[test]
+fn a_lease_is_named_as_it_was_given() {
+    let place = Place::new();
+    place.kv("lease grant 600 --id 1f").ok();
+    for line in ["lease grant 600 --id 1f", "lease revoke 20", "put a 1 --lease ffffffffffffffff"] {
+        let id = line.split(' ').next_back().expect("a word");
+        let ran = place.kv(line);
+        assert!(ran.refused(3).contains(&format!("(lease {id:0>16})")), "{ran:?}");
+    }
+}

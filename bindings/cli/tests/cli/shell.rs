@@ -42,3 +42,14 @@ fn the_options_of_the_shell_hold_for_its_commands() {
     place.kv("-s other put b 2").ok();
     assert_eq!(place.fed("shell", "-s other get b\nget b\n").ok(), "b\n2\n");
 }
+
+#[test]
+fn a_line_that_is_no_text_is_refused_like_any_other() {
+    let place = Place::new();
+    let ran = place.fed("shell", b"put a 1\nput b \xff\nget a\n");
+    assert!(ran.refused(2).contains("not UTF-8"), "{ran:?}");
+    assert_eq!(ran.text(), "OK\na\n1\n", "and it goes on");
+    let ran = place.fed("txn", b"\nput a \xff\n");
+    assert!(ran.refused(2).contains("line 2: ") && ran.err.contains("not UTF-8"), "{ran:?}");
+    assert_eq!(place.fed("txn", "\nput a \"\\xff\"\n").status, 0, "this is how it is written");
+}

@@ -129,3 +129,51 @@ fn a_shell_talks_and_remembers() {
     let history = std::fs::read_to_string(place.path("kv/history")).expect("it is kept");
     assert!(history.contains("put a 1") && history.contains("history a"), "{history}");
 }
+
+#[test]
+fn json_too_holds_nothing_that_steers_a_terminal() {
+    let place = Place::new();
+    // JSON itself asks for the controls of ASCII only: not for those of Latin-1, nor what turns the writing
+    let value = "a\u{7f}\u{9b}2J\u{202e}\u{61c}\u{1f600}\n";
+    place.args(["put", "a", value]).ok();
+    for line in ["get a --json", "history a --json", "diff 1 0 --json"] {
+        let said = on_terminal(&place, line, None);
+        assert!(said.trim_end().chars().all(|c| matches!(c, ' '..='~' | '\u{1f600}')), "{line}: {said:?}");
+        let document: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        let pair = document.get("kv").or_else(|| document.get("after")).unwrap_or(&document);
+        assert_eq!(pair["value"], value, "{line}");
+    }
+    assert_eq!(place.kv("get a").ok(), "a\na\\x7f\\xc2\\x9b2J\\xe2\\x80\\xae\\xd8\\x9c\u{1f600}\\n\n");
+}
+
+#[test]
+fn what_is_said_of_bad_input_holds_nothing_that_steers_a_terminal() {
+    let place = Place::new();
+    for (line, input) in [
+        ("txn", "\x1b[2J\n"),
+        ("txn", "mod(\"\x1b[2J\") > x\n"),
+        ("txn", "\npuf \u{9b}2J\n"),
+        ("shell", "\u{9b}2J\n"),
+        ("shell", "put \"\x1b[2J\n"),
+    ] {
+        let ran = place.fed(line, input);
+        let said = ran.refused(2);
+        assert!(said.contains("2J") && !said.contains(['\x1b', '\u{9b}']), "{line}: {said:?}");
+    }
+}
+
+#[test]
+fn a_terminal_shows_what_is_typed_again_when_no_password_was_given() {
+    use rustix::termios::{LocalModes, tcgetattr};
+
+    let place = Place::new();
+    let line = ["-s", "etcd://127.0.0.1:1", "--user", "root", "get", "a"];
+    let mut asking = Terminal::start(place.command(line));
+    asking.until("Password for root: ");
+    let shows = |terminal: &File| tcgetattr(terminal).expect("a terminal").local_modes.contains(LocalModes::ECHO);
+    let master = asking.master.try_clone().expect("a descriptor");
+    assert!(!shows(&master), "it is hidden");
+    kill_process(Pid::from_child(&asking.child), Signal::INT).expect("it runs");
+    let (_, status) = asking.end();
+    assert_eq!((status, shows(&master)), (130, true));
+}

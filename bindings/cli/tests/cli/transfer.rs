@@ -212,3 +212,32 @@ fn a_killed_import_is_run_again_and_goes_on() {
     let versions = place.kv("-s other range -l").ok();
     assert!(versions.lines().all(|line| line.split('\t').nth(2) == Some("1")));
 }
+
+#[test]
+fn an_export_that_cannot_begin_leaves_the_file_as_it_was() {
+    let place = store();
+    place.kv("export file").ok();
+    let whole = std::fs::read(place.path("file")).expect("it is there");
+    place.kv("export file --force --at 99").refused(3);
+    place.args(["export", "file", "--force", ""]).refused(2);
+    assert_eq!(std::fs::read(place.path("file")).expect("it is there"), whole);
+    place.kv("export none --at 99").refused(3);
+    assert!(!place.path("none").exists());
+}
+
+#[test]
+fn what_follows_a_whole_export_is_not_called_whole() {
+    let place = store();
+    place.kv("export file").ok();
+    assert_eq!(
+        place.kv("export file --resume --json").json(),
+        [json!({"file": "file", "pairs": 5, "revision": 9})],
+        "it is whole already"
+    );
+    let whole = std::fs::read(place.path("file")).expect("it is there");
+    let twice = [&whole[..], &whole[..]].concat();
+    std::fs::write(place.path("file"), &twice).expect("a file");
+    let ran = place.kv("export file --resume");
+    assert!(ran.refused(8).contains("file: line 9: something follows"), "{ran:?}");
+    assert_eq!(std::fs::read(place.path("file")).expect("it is there"), twice, "and nothing of it is lost");
+}
