@@ -6,6 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use libkv::Put;
 use libkv_tests::dice::Dice;
 use serde_json::Value;
 
@@ -142,6 +143,27 @@ fn who_is_slow_or_gone_keeps_nobody_waiting() {
     assert_eq!(answer.status, 200);
     drop(slow);
     unharmed(&served, 2);
+}
+
+/// Whoever asks for much and does not read it takes a part of what the server may hold.
+#[test]
+fn an_answer_counts_until_it_is_read() {
+    let served = Served::start("abuse-unread");
+    // more than the buffers of two sockets have room for
+    let (keys, bytes) = (24, 1_400_000);
+    for n in 0..keys {
+        served.db.put(Put::new(format!("k{n:02}"), vec![b'x'; bytes])).expect("put");
+    }
+    let held = || metrics(&served)["libkv_server_held_bytes"];
+    let mut slow = Http::to(&served.url());
+    slow.request("POST", "/v3/kv/range", &[], br#"{"key":"aw==","range_end":"bA=="}"#);
+    let head = slow.head().expect("an answer");
+    assert!(held() >= (keys * bytes) as f64, "{} bytes", held());
+    let body: Value = serde_json::from_slice(&slow.body(head).expect("all of it").body).expect("JSON");
+    let kvs = body["kvs"].as_array().expect("pairs");
+    let value = "eHh4".repeat(bytes / 3) + "eHg=";
+    assert!(kvs.len() == keys && kvs.iter().all(|kv| kv["value"] == *value), "{} pairs", kvs.len());
+    unharmed(&served, 1 + keys as i64);
 }
 
 #[test]

@@ -72,10 +72,12 @@ impl Http {
 
     /// Reads one answer, to the end of its body.
     pub fn answer(&mut self, has_body: bool) -> std::io::Result<Answer> {
-        let mut answer = self.head()?;
-        if !has_body {
-            return Ok(answer);
-        }
+        let answer = self.head()?;
+        if has_body { self.body(answer) } else { Ok(answer) }
+    }
+
+    /// Reads the body of an answer whose head has been read.
+    pub fn body(&mut self, mut answer: Answer) -> std::io::Result<Answer> {
         if answer.header("transfer-encoding") == Some("chunked") {
             while let Some(chunk) = self.chunk()? {
                 answer.body.extend(chunk);

@@ -13,6 +13,7 @@ pub mod import;
 pub mod lease;
 pub mod lock;
 pub mod manual;
+mod notify;
 pub mod put;
 pub mod serve;
 pub mod shell;

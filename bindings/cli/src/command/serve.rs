@@ -11,7 +11,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::command::Context;
+use crate::command::{Context, notify};
 use crate::duration::parse_go_duration_ms;
 use crate::failure::{Failure, Result};
 use crate::signal::Interrupt;
@@ -22,8 +22,8 @@ describe a cluster are taken if they describe this one member, and have no effec
 refused with the reason. Local processes can use the store meanwhile, and see and are seen by the clients.
 
 Once clients can connect it says `ready to serve client requests` on standard error, and then no more unless
-something is wrong (--log-level info says more). SIGTERM and Ctrl-C let the requests under way end; a second
-one does not.
+something is wrong (--log-level info says more); systemd is told too (Type=notify). SIGTERM and Ctrl-C let the
+requests under way end; a second one does not.
 
 Examples:
   kv serve ./my-store
@@ -210,6 +210,12 @@ impl Serve {
         let server = libkv_etcd::serve(&db, self.how(log))?;
         let shown = directory.to_string_lossy();
         log.ready(&format!("ready to serve client requests on {} (store {shown})", server.addresses().join(", ")));
+        if let Some(socket) = std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty())
+            && let Err(error) = notify::ready(&socket)
+        {
+            let socket = socket.to_string_lossy();
+            log.say(LogLevel::Warn, &format!("the init daemon (NOTIFY_SOCKET={socket}) is not told: {error}"));
+        }
         self.wait(&server, &db, &told, log)?;
         drop(interrupt);
         Ok(())

@@ -1,8 +1,11 @@
 //! `kv serve`: etcd's flags, its ready line, how it ends, and what is left after kill -9.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use libkv::{Db, Options, Put};
 use rustix::process::Signal;
@@ -123,6 +126,36 @@ fn an_empty_variable_is_none() {
     assert_eq!(running.end_by(Signal::TERM).status, 0);
 }
 
+/// systemd's units for etcd are of `Type=notify`: without the word they would be killed after a while.
+#[test]
+fn the_init_daemon_is_told_when_it_is_ready() {
+    let place = Place::new();
+    let socket = UnixDatagram::bind(place.path("notify")).expect("a socket");
+    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
+    let abstract_name = format!("kv-notify-{}", std::process::id());
+    let abstract_address = SocketAddr::from_abstract_name(&abstract_name).expect("a name");
+    let hidden = UnixDatagram::bind_addr(&abstract_address).expect("a socket");
+    hidden.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
+    let path = place.path("notify").into_os_string();
+    for (socket, name) in [(socket, path), (hidden, format!("@{abstract_name}").into())] {
+        let mut command = place.command(["serve", "store", "--listen-client-urls", "unix:serving"]);
+        command.env("NOTIFY_SOCKET", name);
+        let running = Running::new(command);
+        let mut said = [0; 64];
+        let length = socket.recv(&mut said).expect("it is told");
+        assert_eq!(&said[..length], b"READY=1");
+        place.kv(&format!("-s unix://{} put a 1", place.path("serving").display())).ok();
+        assert_eq!(running.end_by(Signal::TERM).status, 0);
+    }
+    let mut command = place.command(["serve", "store", "--listen-client-urls", "unix:serving"]);
+    command.env("NOTIFY_SOCKET", place.path("nobody"));
+    let mut running = Running::new(command);
+    assert!(running.err_line().contains("ready to serve client requests"));
+    let line = running.err_line();
+    assert!(line.contains(" warn ") && line.contains("NOTIFY_SOCKET"), "{line}");
+    assert_eq!(running.end_by(Signal::TERM).status, 0);
+}
+
 #[test]
 fn lists_of_urls_are_read_as_etcd_reads_them() {
     let place = Place::new();
@@ -141,7 +174,7 @@ fn a_quiet_watch_hears_of_progress_as_often_as_asked() {
     let serving = Serving::start(&place, &place.path("store"), &[flag]);
     let host = serving.address.strip_prefix("http://").expect("http");
     let mut stream = std::net::TcpStream::connect(host).expect("it listens");
-    stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).expect("a time-out");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
     let body = r#"{"create_request":{"key":"aw==","progress_notify":true}}"#;
     let head = format!("POST /v3/watch HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
     stream.write_all((head + body).as_bytes()).expect("it is taken");

@@ -67,7 +67,7 @@ pub async fn unary(mut answer: Answer) -> Response<Body> {
     let end = if message.is_ok() { answer.next("", "").await.err() } else { None };
     match (message, end) {
         (Ok(json), Some(end)) if end.code() == Code::Ok => {
-            ok(Body::new(Whole { json: Some(json.into()), _answer: answer }))
+            ok(Body::new(Whole { json: json.into(), _reply: answer.reply }))
         }
         (Ok(_), end) => refused(&end.unwrap_or_else(|| Status::internal("two answers to one request"))),
         (Err(status), _) if status.code() == Code::Ok => refused(&Status::internal("no answer to a request")),
@@ -75,11 +75,16 @@ pub async fn unary(mut answer: Answer) -> Response<Body> {
     }
 }
 
+/// What a connection is given at a time. It would take all there is at once, and hold it uncounted until its
+/// client has read it.
+const PIECE_BYTES: usize = 64 << 10;
+
 /// The body of an answer that has one message.
 struct Whole {
-    json: Option<Bytes>,
+    /// What has not been sent yet.
+    json: Bytes,
     /// Kept while this is read, however slowly: it counts what is held in memory.
-    _answer: Answer,
+    _reply: Reply,
 }
 
 impl hyper::body::Body for Whole {
@@ -87,15 +92,18 @@ impl hyper::body::Body for Whole {
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.json.take().map(|json| Ok(Frame::data(json))))
+        let bytes = self.json.len().min(PIECE_BYTES);
+        // copied, so that a last piece that waits for its reader does not keep the memory of all
+        let piece = Bytes::copy_from_slice(&self.json.split_to(bytes));
+        Poll::Ready(Some(piece).filter(|piece| !piece.is_empty()).map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.json.is_none()
+        self.json.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.json.as_ref().map_or(0, |json| json.len() as u64))
+        SizeHint::with_exact(self.json.len() as u64)
     }
 }
 
