@@ -56,10 +56,20 @@ pub(crate) async fn changes(cluster: Arc<Cluster>, request: Changes) -> Result<C
     }
     let page = match last_put > after {
         true => stretch(&cluster, &keys, after + 1, last_put).await?,
-        false => stretch(&cluster, &KeyRange::all(), after + 1, upto).await?,
+        false => stretch(&cluster, &KeyRange::all(), after + 1, upto).await.map_err(|error| wants_all(&keys, error))?,
     };
     let events = page.events.into_iter().filter(|event| keys.contains(&event.kv.key)).collect();
     Ok(ChangesPage { events, upto: page.upto })
+}
+
+/// Who may read the range alone hears what else is needed: else a refusal that comes and goes, with what others
+/// wrote last, explains nothing.
+fn wants_all(keys: &KeyRange, error: Error) -> Error {
+    if error.code() != Code::PermissionDenied || *keys == KeyRange::all() {
+        return error;
+    }
+    let why = "what was deleted last is only seen by a watch of all keys, which this user may not read";
+    Error::new(Code::PermissionDenied, format!("{} ({why})", error.message()))
 }
 
 /// The events of a range from a revision on. One of them, or of the range `all`, stands at `upto`; it is the

@@ -97,7 +97,10 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore> {
 pub(crate) fn reason(error: &io::Error) -> String {
     let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
         return match error.kind() {
-            io::ErrorKind::UnexpectedEof => "it closed the connection before TLS began: it may not speak TLS".into(),
+            // a server that closes without having read all resets instead
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                "it closed the connection before TLS began: it may not speak TLS".into()
+            }
             _ => error.to_string(),
         };
     };
@@ -161,4 +164,18 @@ pub(crate) fn reason_in(text: &str) -> Option<String> {
         AlertDescription::CertificateExpired,
     ];
     known.into_iter().find(|known| alert.starts_with(&format!("{known:?}"))).map(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_hangs_up_on_tls_may_not_speak_it() {
+        // which of them it is depends on how much the server has read before it hangs up
+        for kind in [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe] {
+            let said = reason(&io::Error::from(kind));
+            assert!(said.contains("it may not speak TLS"), "{said}");
+        }
+    }
 }

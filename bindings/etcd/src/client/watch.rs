@@ -124,6 +124,8 @@ struct State {
     progress: Revision,
     /// More than one event was handed out with the last page: some may not have been taken.
     has_page: bool,
+    /// Why the last stream was refused or lost, and at which endpoint: for who waits for the first one.
+    trouble: Option<String>,
     /// The end that comes after what is queued.
     last: Option<Error>,
     end: Option<Error>,
@@ -256,7 +258,8 @@ impl Stream {
             Ok(Err(_)) => Err(lock(&shared.state).end.clone().unwrap_or_else(closed)),
             Err(_) => {
                 let ms = cluster.request_timeout.as_millis();
-                Err(Error::new(Code::Timeout, format!("the watch was not made within {ms} ms")))
+                let why = lock(&shared.state).trouble.take().unwrap_or_else(|| "no endpoint answered".into());
+                Err(Error::new(Code::Timeout, format!("the watch was not made within {ms} ms ({why})")))
             }
         }
     }
@@ -418,19 +421,20 @@ impl Follower {
         let asked_from = create.start_revision;
         // what is there answers at once
         let Ok(opened) = timeout(self.cluster.connect_timeout, open(link, create, token)).await else {
+            lock(&self.shared.state).trouble = Some(format!("{}: silent", link.name()));
             return Came::Ended { leave: true };
         };
         let mut stream = match opened {
             Ok(stream) => stream,
-            Err(status) => return self.refused(&status),
+            Err(status) => return self.refused(link, &status),
         };
         loop {
             let message = match stream.message().await {
                 Ok(Some(message)) => message,
                 Ok(None) => return Came::Ended { leave: true },
-                Err(status) => return self.refused(&status),
+                Err(status) => return self.refused(link, &status),
             };
-            if let Some(came) = self.take(message, asked_from).await {
+            if let Some(came) = self.take(link, message, asked_from).await {
                 return came;
             }
             if self.shared.is_full() && timeout(STALL, self.shared.until_drained()).await.is_err() {
@@ -441,13 +445,13 @@ impl Follower {
         }
     }
 
-    async fn take(&mut self, message: pb::WatchResponse, asked_from: Revision) -> Option<Came> {
+    async fn take(&mut self, link: &Link, message: pb::WatchResponse, asked_from: Revision) -> Option<Came> {
         let revision = convert::revision_in(&message.header);
         if message.canceled {
             if message.compact_revision > 0 {
                 return Some(Came::Over(compacted_error(asked_from, message.compact_revision)));
             }
-            return Some(self.refused(&cancel_status(&message.cancel_reason)));
+            return Some(self.refused(link, &cancel_status(&message.cancel_reason)));
         }
         if message.created {
             self.created(revision, asked_from).await;
@@ -515,8 +519,9 @@ impl Follower {
     }
 
     /// What becomes of the watcher after a refusal.
-    fn refused(&self, status: &Status) -> Came {
+    fn refused(&self, link: &Link, status: &Status) -> Came {
         use tonic::Code as Wire;
+        lock(&self.shared.state).trouble = Some(format!("{}: {}", link.name(), link.reason(status)));
         if failure(status) != Failure::Refused {
             return Came::Ended { leave: true };
         }

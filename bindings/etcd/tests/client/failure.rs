@@ -387,3 +387,22 @@ fn compacted_while_away() {
     let next = db.watch(Watch::new("a").start_revision(error.revision())).expect("a watcher");
     assert_eq!(next.next(PATIENCE).expect("an event").map(|batch| batch.revision), Some(4));
 }
+
+#[test]
+fn a_watch_that_no_endpoint_makes_says_why() {
+    let Some(program) = etcd() else { return };
+    let mut members = Members::start(&program, "leaderless", 3);
+    let url = members.url(0);
+    // one of three has no leader, and says so of every watch
+    members.kill(1);
+    members.kill(2);
+    let options = Options::new().request_timeout_ms(1_500);
+    let mut said = String::new();
+    until("it notices", || {
+        let db = libkv_etcd::open(&url, options.clone()).expect("it answers");
+        let made = db.watch(Watch::new("a")).map(drop);
+        said = made.err().map(|error| format!("{} {}", error.code(), error.message())).unwrap_or_default();
+        said.starts_with("timeout")
+    });
+    assert!(said.contains(&url) && said.contains("no leader"), "{said}");
+}

@@ -32,9 +32,13 @@ fn free_port() -> u16 {
 impl Members {
     /// Starts so many members, and waits until they answer.
     pub fn start(program: &Path, name: &str, count: usize) -> Members {
-        let members = Members::unproven(program, name, count, "http", &[]);
-        members.wait_until_well();
-        members
+        loop {
+            let mut members = Members::unproven(program, name, count, "http", &[]);
+            if members.become_well() {
+                return members;
+            }
+            // somebody took a port between its choice and the start: again, with others
+        }
     }
 
     /// As [`Members::start`], with flags of etcd's; nobody waits for it.
@@ -47,10 +51,18 @@ impl Members {
         members
     }
 
-    fn wait_until_well(&self) {
+    /// Waits until all answer; false if one has ended instead.
+    fn become_well(&mut self) -> bool {
         for number in 0..self.members.len() {
-            until("etcd answers", || is_well(&self.url(number)));
+            let url = self.url(number);
+            until("etcd answers", || self.has_ended() || is_well(&url));
         }
+        !self.has_ended()
+    }
+
+    fn has_ended(&mut self) -> bool {
+        let mut children = self.members.iter_mut().filter_map(|member| member.child.as_mut());
+        children.any(|child| child.try_wait().is_ok_and(|status| status.is_some()))
     }
 
     /// Starts a member that does not run.

@@ -183,6 +183,11 @@ fn users_and_passwords() {
     assert_eq!(reader.put(Put::new("a", "2")).expect_err("not permitted").code(), Code::PermissionDenied);
     assert_eq!(reader.watch(Watch::new("a")).expect_err("not permitted").code(), Code::PermissionDenied);
     assert!(reader.snapshot().expect("a revision").get("r/1").expect("get").is_some());
+    // the end of a key's history is found by a watch of all keys
+    reader.put(Put::new("r/2", "1")).expect("put");
+    let refused = reader.history("r/1", 0).expect_err("not all keys are permitted");
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert!(refused.message().contains("a watch of all keys"), "{refused}");
     let watcher = reader.watch(Watch::new(KeyRange::prefix("r/"))).expect("a watcher");
     let lease = reader.lease(5, false).expect("a lease");
     // a new password, which is the old one: tokens die
