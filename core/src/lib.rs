@@ -37,7 +37,7 @@ mod validate;
 
 pub use bytes::Bytes;
 pub use db::Db;
-pub use embedded::{block_sigpipe, fork_generation};
+pub use embedded::{block_sigpipe, fork_generation, return_large_memory};
 pub use engine::{
     ChangesPage, Completion, DiffPage, Engine, Interrupted, Keeping, Page, PairRef, Submitted, WatchPage, WatchStream,
     after_group,

@@ -200,6 +200,12 @@ pub fn block_sigpipe() {
     os::block_sigpipe();
 }
 
+/// For programs that serve and nothing else: has memory of a mebibyte and more go back to the system when it
+/// is freed, for the whole process, at the price of some page faults for each such piece.
+pub fn return_large_memory() {
+    os::return_large_memory();
+}
+
 /// Whether a request is answered without the queue of writers.
 fn reads(request: &Request) -> bool {
     match request {

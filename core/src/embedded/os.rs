@@ -30,6 +30,18 @@ pub(crate) fn block_sigpipe() {
     }
 }
 
+/// Has the allocator take memory of a mebibyte and more from the system by the piece, and give it back as
+/// soon as it is freed. By itself it learns from every large piece to take the next from its heap, which
+/// goes back only from its end.
+pub(crate) fn return_large_memory() {
+    // the C library of others has no such habit
+    #[cfg(target_env = "gnu")]
+    // SAFETY: sets a number of the allocator's, under its own lock.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
+    }
+}
+
 /// How a byte of a file is locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LockKind {

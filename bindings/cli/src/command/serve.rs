@@ -201,6 +201,8 @@ impl Serve {
         for flag in self.member.check(&self.name)? {
             log.say(LogLevel::Warn, &format!("{flag} has no effect: this is the one member of its cluster"));
         }
+        // answers of megabytes to many who read slowly are not to be kept for ever
+        libkv::return_large_memory();
         // signals are caught before anything is begun
         let (tell, told) = mpsc::channel();
         let interrupt = Interrupt::new(move |signal| {
