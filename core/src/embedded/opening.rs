@@ -74,11 +74,17 @@ fn local_path(target: &Path) -> Result<PathBuf> {
     if bytes.contains(&0) {
         return invalid(format!("the path {target:?} has a zero byte"));
     }
-    for scheme in ["etcd://", "http://", "https://"] {
-        if bytes.starts_with(scheme.as_bytes()) {
+    match scheme(bytes) {
+        Some("etcd" | "etcds" | "http" | "https" | "unix") => {
             let message = format!("{shown} is a cluster's address, which this build cannot open");
             return Err(Error::new(Code::Unsupported, message));
         }
+        Some(other) if other != "file" => {
+            return invalid(format!(
+                "{shown}: {other}:// is neither a store's nor a cluster's address (a directory of this name is ./{shown})"
+            ));
+        }
+        _ => {}
     }
     let Some(rest) = bytes.strip_prefix(b"file:") else { return Ok(target.to_owned()) };
     let path = match rest.strip_prefix(b"//") {
@@ -88,6 +94,14 @@ fn local_path(target: &Path) -> Result<PathBuf> {
         None => rest,
     };
     percent_decoded(path).map_or_else(|| invalid(format!("{shown} is no file: URL")), Ok)
+}
+
+/// What stands before `://`, if that can be a scheme.
+fn scheme(target: &[u8]) -> Option<&str> {
+    let end = target.windows(3).position(|window| window == b"://")?;
+    let scheme = str::from_utf8(&target[..end]).ok()?;
+    let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    (scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(part)).then_some(scheme)
 }
 
 fn percent_decoded(text: &[u8]) -> Option<PathBuf> {
