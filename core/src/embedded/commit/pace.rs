@@ -72,7 +72,7 @@ impl Pace {
     }
 
     /// For a group that begins now. Who is alone waits for nobody, and neither does who comes after a
-    /// pause.
+    /// pause; who is left alone by a crowd may wait in vain a few times, and then no more.
     pub fn plan(&self, now: Instant) -> Plan {
         let mut seen = lock(&self.seen);
         let Some(last) = seen.last else { return Plan::All };
