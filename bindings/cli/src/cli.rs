@@ -43,6 +43,9 @@ that are UTF-8 are the field `key` or `value`, others `key_base64` or `value_bas
 is lost. Leases are hexadecimal digits.
 ";
 
+/// How wide a help is at most: what clap takes where there is no terminal.
+const HELP_COLUMNS: usize = 100;
+
 /// A libkv store, or an etcd cluster, from the shell
 #[derive(Parser, Debug)]
 #[command(
@@ -52,7 +55,7 @@ is lost. Leases are hexadecimal digits.
     subcommand_required = true,
     arg_required_else_help = true,
     after_help = format!("{AFTER_HELP}\n{EXIT_STATUS}"),
-    max_term_width = 110,
+    max_term_width = HELP_COLUMNS,
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -163,5 +166,20 @@ mod tests {
             let name = command.get_name();
             assert!(help.contains("Examples:") && help.contains(&format!("kv {name}")), "{name}");
         }
+    }
+
+    /// Where there is no terminal a line has 100 columns: longer ones of a text that was laid by hand are
+    /// broken in the middle, and examples no longer stand in their columns.
+    #[test]
+    fn no_line_of_a_help_is_broken() {
+        fn look(command: &clap::Command) {
+            for help in [command.get_before_help(), command.get_after_help(), command.get_after_long_help()] {
+                for line in help.map(ToString::to_string).unwrap_or_default().lines() {
+                    assert!(line.chars().count() <= HELP_COLUMNS, "{}: {line}", command.get_name());
+                }
+            }
+            command.get_subcommands().for_each(look);
+        }
+        look(&Cli::command());
     }
 }

@@ -9,8 +9,8 @@ use crate::failure::Result;
 use crate::target::Access;
 
 const HELP: &str = "\
-NOSPACE is raised when the quota is used up: puts are refused, deletions and compactions are not. It stays
-until it is disarmed, also once there is room again. CORRUPT refuses every write.
+NOSPACE is raised when the quota is used up: puts are refused, deletions and compactions are not.
+It stays until it is disarmed, also once there is room again. CORRUPT refuses every write.
 
 Examples:
   kv alarm list

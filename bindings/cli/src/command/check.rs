@@ -10,8 +10,9 @@ use crate::shape::Key;
 use crate::target::Access;
 
 const HELP: &str = "\
-Reads everything, events of the past too, and verifies every invariant of the design; writers go on
-meanwhile. A problem is a line: the invariant's number in core/DESIGN.md, the key, the revision, what is wrong.
+Reads everything, events of the past too, and verifies every invariant of the design; writers go
+on meanwhile. A problem is a line: the invariant's number in core/DESIGN.md, the key, the
+revision, what is wrong.
 
 Examples:
   kv check

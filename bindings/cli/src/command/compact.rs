@@ -9,9 +9,9 @@ use crate::selection::{At, parse_at};
 use crate::target::Access;
 
 const HELP: &str = "\
-Reads below REVISION answer `compacted` from then on; what is there now stays. `kv status` shows from which
-revision on the history is kept. A time or an age that reaches no further than what is forgotten already is
-no failure.
+Reads below REVISION answer `compacted` from then on; what is there now stays. `kv status` shows
+from which revision on the history is kept. A time or an age that reaches no further than what is
+forgotten already is no failure.
 
 Examples:
   kv compact 1000

@@ -8,8 +8,8 @@ use crate::shape::DeleteShape;
 use crate::target::Access;
 
 const HELP: &str = "\
-Answers how many keys went; that none was there is no error. What is deleted stays in the history until it
-is compacted.
+Answers how many keys went; that none was there is no error. What is deleted stays in the history
+until it is compacted.
 
 Examples:
   kv del greeting

@@ -14,8 +14,8 @@ use crate::signal::Interrupt;
 use crate::target::Access;
 
 const HELP: &str = "\
-Stands for leader of NAME with VALUE, shows its key and the value once it leads, and leads until Ctrl-C, when
-it resigns. With --listen it shows each leader, from the present one on.
+Stands for leader of NAME with VALUE, shows its key and the value once it leads, and leads until
+Ctrl-C, when it resigns. With --listen it shows each leader, from the present one on.
 
 Examples:
   kv elect web-server \"$(hostname)\"

@@ -18,10 +18,10 @@ use crate::shape::Pair;
 use crate::target::Access;
 
 const HELP: &str = "\
-Writes a header (store, revision), each pair with every field, each lease that pairs hang on, and a last line
-with the count, all at one revision while others write on. Every line has a sum (CRC-32C) over all before it,
-so that `kv import` finds what was altered, and where. A file that was cut short is finished by --resume, if
-its revision has not been compacted meanwhile.
+Writes a header (store, revision), each pair with every field, each lease that pairs hang on, and
+a last line with the count, all at one revision while others write on. Every line has a sum
+(CRC-32C) over all before it, so that `kv import` finds what was altered, and where. A file that
+was cut short is finished by --resume, if its revision has not been compacted meanwhile.
 
 Examples:
   kv export backup.jsonl

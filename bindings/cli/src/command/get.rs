@@ -13,8 +13,8 @@ use crate::shape::Pair;
 use crate::target::Access;
 
 const GET_HELP: &str = "\
-Key and value come on lines of their own, as etcdctl shows them. Text comes as it is; what a terminal
-could not show comes with escapes (\\xNN), unless --raw is given.
+Key and value come on lines of their own, as etcdctl shows them. Text comes as it is; what a
+terminal could not show comes with escapes (\\xNN), unless --raw is given.
 
 Examples:
   kv get greeting
@@ -28,8 +28,8 @@ Examples:
 Exit status: 1 if one key was asked for and is absent; an empty range is 0.";
 
 const RANGE_HELP: &str = "\
-One line a pair: key, tab, value, with escapes for whatever is not plain text (a backslash is \\\\), so that
-a line is a pair whatever the value holds. `--escaped` reads this notation.
+One line a pair: key, tab, value, with escapes for whatever is not plain text (a backslash is \\\\),
+so that a line is a pair whatever the value holds. `--escaped` reads this notation.
 
 Examples:
   kv range                                    everything

@@ -29,8 +29,8 @@ Examples:
   kv changes --after 100 --upto 200 --prefix users/";
 
 const DIFF_HELP: &str = "\
-Lines with - show a pair as it was at A, lines with + as it was at B. A key that was put again with the same
-value differs too: its mod revision does.
+Lines with - show a pair as it was at A, lines with + as it was at B. A key that was put again
+with the same value differs too: its mod revision does.
 
 Examples:
   kv diff 100 200

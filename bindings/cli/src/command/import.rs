@@ -18,13 +18,14 @@ use crate::selection::is_dash;
 use crate::target::Access;
 
 const HELP: &str = "\
-The file is verified first, all of it, and nothing is written if a line is damaged; standard input, which
-comes but once, is verified line by line while it is written. Pairs are written in txns of up to 128, each on
-condition that its keys are as they were looked at. A pair that is there already, with the same value and
-lease, is passed over: so an import that was interrupted is run again, and goes on where it was.
+The file is verified first, all of it, and nothing is written if a line is damaged; standard
+input, which comes but once, is verified line by line while it is written. Pairs are written in
+txns of up to 128, each on condition that its keys are as they were looked at. A pair that is
+there already, with the same value and lease, is passed over: so an import that was interrupted is
+run again, and goes on where it was.
 
-A pair keeps its value and its lease, which is granted anew with its full time to live if the target has no
-such lease. Revisions and versions are the target's own.
+A pair keeps its value and its lease, which is granted anew with its full time to live if the
+target has no such lease. Revisions and versions are the target's own.
 
 Examples:
   kv -s ./new-store import backup.jsonl

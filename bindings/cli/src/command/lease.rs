@@ -16,8 +16,8 @@ use crate::signal::Interrupt;
 use crate::target::Access;
 
 const HELP: &str = "\
-A lease has an id of hexadecimal digits and a time to live. Put keys on it with kv put --lease ID; when it
-expires or is revoked, they go with it, in one revision.
+A lease has an id of hexadecimal digits and a time to live. Put keys on it with kv put --lease ID;
+when it expires or is revoked, they go with it, in one revision.
 
 Examples:
   kv lease grant 60

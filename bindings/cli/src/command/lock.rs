@@ -18,10 +18,10 @@ use crate::shape::Key;
 use crate::target::Access;
 
 const HELP: &str = "\
-Waits for the lock. With a COMMAND it runs that, with KV_LOCK_KEY and KV_LOCK_REV set, frees the lock when it
-ends, and ends with its exit status. Without one it shows the lock's key and holds it until Ctrl-C. The lock
-is also freed when this process dies. KV_LOCK_REV only grows from holder to holder: let what is protected
-refuse a lower one than it has seen.
+Waits for the lock. With a COMMAND it runs that, with KV_LOCK_KEY and KV_LOCK_REV set, frees the
+lock when it ends, and ends with its exit status. Without one it shows the lock's key and holds it
+until Ctrl-C. The lock is also freed when this process dies. KV_LOCK_REV only grows from holder to
+holder: let what is protected refuse a lower one than it has seen.
 
 Examples:
   kv lock deploy ./deploy.sh --all            what follows COMMAND is its own
@@ -29,8 +29,8 @@ Examples:
   kv lock deploy --try ./deploy.sh            status 1 if somebody has it
   kv lock deploy
 
-Exit status: that of COMMAND (126 and 127 as in a shell if it does not start); 3 if the lock was lost while
-it ran: it was told to end with SIGTERM.";
+Exit status: that of COMMAND (126 and 127 as in a shell if it does not start); 3 if the lock was
+lost while it ran: it was told to end with SIGTERM.";
 
 /// `kv lock`.
 #[derive(clap::Args, Clone, Debug)]

@@ -15,8 +15,8 @@ use crate::shape::PutShape;
 use crate::target::Access;
 
 const HELP: &str = "\
-The first put makes the store's directory if there is none. A value that begins with a hyphen goes behind
-two of them: kv put -- key -5
+The first put makes the store's directory if there is none. A value that begins with a hyphen goes
+behind two of them: kv put -- key -5
 
 Examples:
   kv put greeting hello

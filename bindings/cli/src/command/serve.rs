@@ -17,13 +17,14 @@ use crate::failure::{Failure, Result};
 use crate::signal::Interrupt;
 
 const HELP: &str = "\
-The flags are etcd's, with one hyphen or two, and ETCD_NAME, ETCD_DATA_DIR, … set them too. Flags that
-describe a cluster are taken if they describe this one member, and have no effect; other flags of etcd are
-refused with the reason. Local processes can use the store meanwhile, and see and are seen by the clients.
+The flags are etcd's, with one hyphen or two, and ETCD_NAME, ETCD_DATA_DIR, … set them too. Flags
+that describe a cluster are taken if they describe this one member, and have no effect; other
+flags of etcd are refused with the reason. Local processes can use the store meanwhile, and see
+and are seen by the clients.
 
-Once clients can connect it says `ready to serve client requests` on standard error, and then no more unless
-something is wrong (--log-level info says more); systemd is told too (Type=notify). SIGTERM and Ctrl-C let the
-requests under way end; a second one does not.
+Once clients can connect it says `ready to serve client requests` on standard error, and then no
+more unless something is wrong (--log-level info says more); systemd is told too (Type=notify).
+SIGTERM and Ctrl-C let the requests under way end; a second one does not.
 
 Examples:
   kv serve ./my-store

@@ -23,10 +23,10 @@ use crate::output::note;
 use crate::target::Access;
 
 const HELP: &str = "\
-Takes the commands of this program without the leading `kv`, on one store that stays open; Tab completes
-them, the arrow keys bring back what was typed before. Quotes are double (with escapes \\n \\xNN) or single
-(without). What fails is said, and the shell goes on. From a pipe or file it reads one command a line; lines
-that begin with # are passed over.
+Takes the commands of this program without the leading `kv`, on one store that stays open; Tab
+completes them, the arrow keys bring back what was typed before. Quotes are double (with escapes
+\\n \\xNN) or single (without). What fails is said, and the shell goes on. From a pipe or file it
+reads one command a line; lines that begin with # are passed over.
 
 Examples:
   kv shell
@@ -35,7 +35,8 @@ Examples:
   kv shell <commands.txt
   kv shell --stop <commands.txt               end with the first failure
 
-Exit status: of commands from a pipe or file, that of the first that failed; an answer of no (1) is no failure.";
+Exit status: of commands from a pipe or file, that of the first that failed; an answer of no (1)
+is no failure.";
 
 const WORDS: &str = "\
 The commands are those of `kv`: get put del range txn watch history changes diff compact lease lock elect

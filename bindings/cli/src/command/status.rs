@@ -10,8 +10,8 @@ use crate::output::{Ink, Out, size};
 use crate::target::Access;
 
 const HELP: &str = "\
-Lines under `trouble` say what is wrong and what to do: alarms, a writer that holds its lock for long, a
-reader that keeps space from being used again.
+Lines under `trouble` say what is wrong and what to do: alarms, a writer that holds its lock for
+long, a reader that keeps space from being used again.
 
 Examples:
   kv status

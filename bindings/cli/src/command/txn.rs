@@ -13,8 +13,8 @@ use crate::shape::TxnShape;
 use crate::target::Access;
 
 const HELP: &str = "\
-Reads three blocks with an empty line behind each: compares, what runs if all of them hold, and what runs
-if one does not. It is etcdctl's notation:
+Reads three blocks with an empty line behind each: compares, what runs if all of them hold, and
+what runs if one does not. It is etcdctl's notation:
 
   mod(\"greeting\") > \"0\"            compares: value, version, create, mod or lease of a key
                                    = != < > something in quotes

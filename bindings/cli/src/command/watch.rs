@@ -18,12 +18,12 @@ use crate::signal::Interrupt;
 use crate::target::Access;
 
 const HELP: &str = "\
-Shows each event as etcdctl does: PUT or DELETE, the key, the value, on lines of their own; with --json one
-document a line. It ends with Ctrl-C.
+Shows each event as etcdctl does: PUT or DELETE, the key, the value, on lines of their own; with
+--json one document a line. It ends with Ctrl-C.
 
-A COMMAND runs for each event, one after the other. Its standard input is the new value; KV_WATCH_REVISION,
-KV_WATCH_EVENT_TYPE (PUT or DELETE), KV_WATCH_KEY_BASE64 are set, and KV_WATCH_KEY and KV_WATCH_VALUE unless
-they hold a zero byte or, as a value may, exceed 64 KiB.
+A COMMAND runs for each event, one after the other. Its standard input is the new value;
+KV_WATCH_REVISION, KV_WATCH_EVENT_TYPE (PUT or DELETE), KV_WATCH_KEY_BASE64 are set, and
+KV_WATCH_KEY and KV_WATCH_VALUE unless they hold a zero byte or, as a value may, exceed 64 KiB.
 
 Examples:
   kv watch greeting
