@@ -46,8 +46,8 @@ impl Txn {
     pub fn run(self, context: &mut Context) -> Result<()> {
         let asks = self.interactive || io::stdin().is_terminal();
         let txn = read(&mut io::stdin().lock(), asks)?;
-        let answer = context.open(Access::Create)?.txn(txn)?;
-        show(&mut context.out, &answer)?;
+        let answer = context.open(Access::Create)?.txn(txn.clone())?;
+        show(&mut context.out, &txn, &answer)?;
         if answer.succeeded { Ok(()) } else { Err(Failure::No) }
     }
 }
@@ -206,21 +206,28 @@ fn closing_quote(text: &str, quote: char) -> Option<usize> {
     })
 }
 
-fn show(out: &mut Out, answer: &TxnResult) -> Result<()> {
+fn show(out: &mut Out, asked: &libkv::Txn, answer: &TxnResult) -> Result<()> {
     if out.json {
         return out.json(&TxnShape::from(answer));
     }
-    let (ink, word) = if answer.succeeded { (Ink::Plus, "SUCCESS") } else { (Ink::Minus, "FAILURE") };
+    let (ink, word, ops) = match answer.succeeded {
+        true => (Ink::Plus, "SUCCESS", &asked.success),
+        false => (Ink::Minus, "FAILURE", &asked.failure),
+    };
     out.ink(ink, word)?;
     out.line("")?;
-    answer.responses.iter().try_for_each(|response| show_response(out, response))
+    ops.iter().zip(&answer.responses).try_for_each(|(op, response)| show_response(out, op, response))
 }
 
-fn show_response(out: &mut Out, response: &OpResult) -> Result<()> {
+fn show_response(out: &mut Out, asked: &Op, response: &OpResult) -> Result<()> {
     out.line("")?;
     let pairs = |out: &mut Out, kvs: &[KeyValue]| kvs.iter().try_for_each(|kv| out.pair_lines(kv));
     match response {
-        OpResult::Range(range) => pairs(out, &range.kvs),
+        OpResult::Range(range) => match asked {
+            // an answer without pairs does not say whether they were asked for
+            Op::Range(asked) if asked.count_only => out.line(range.count.to_string()),
+            _ => pairs(out, &range.kvs),
+        },
         OpResult::Put(put) => {
             out.line("OK")?;
             put.prev_kv.as_ref().map_or(Ok(()), |kv| out.pair_lines(kv))
@@ -229,7 +236,8 @@ fn show_response(out: &mut Out, response: &OpResult) -> Result<()> {
             out.line(delete.deleted.to_string())?;
             pairs(out, &delete.prev_kvs)
         }
-        OpResult::Txn(txn) => show(out, txn),
+        // the notation has no txn inside a txn
+        OpResult::Txn(_) => Ok(()),
     }
 }
 

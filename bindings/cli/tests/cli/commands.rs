@@ -191,6 +191,15 @@ fn a_txn_in_json_and_what_it_refuses() {
 }
 
 #[test]
+fn a_txn_counts_as_get_does() {
+    let place = store();
+    let text = "\nget a\nget '' --prefix --count-only\nget nobody --count-only\n\n";
+    assert_eq!(place.fed("txn", text).ok(), "SUCCESS\n\na\n2\n\n2\n\n0\n");
+    let failed = place.fed("txn", "version(a) = 0\n\nget a\n\nget a --count-only\n");
+    assert_eq!((failed.refused(1), failed.text().as_str()), ("", "FAILURE\n\n1\n"));
+}
+
+#[test]
 fn history_changes_and_diff() {
     let place = store();
     assert_eq!(place.kv("history b").ok(), "5\tDELETE\tb\n4\tPUT\tb\t3\n");
