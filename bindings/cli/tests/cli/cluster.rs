@@ -51,6 +51,18 @@ fn what_a_cluster_cannot_do_it_says() {
     assert!(cluster.kv("check").refused(10).contains("unsupported"));
     assert!(cluster.kv("get a --at 10m").refused(10).contains("unsupported"));
     assert!(cluster.kv("get a --busy-timeout 1s").refused(2).contains("--busy-timeout"));
+#[test]
+fn refusals_are_worded_as_on_a_store() {
+    let cluster = Cluster::start();
+    for line in ["put a 1", "put a 2", "compact 2"] {
+        cluster.kv(line).ok();
+    }
+    for line in ["get a --at 9", "compact 9", "get a --at 1", "compact 1", "put b 1 --lease 1f"] {
+        let (here, there) = (cluster.place.kv(line), cluster.kv(line));
+        assert_eq!(here.refused(3), there.refused(3), "{line}");
+    }
+}
+
     assert!(cluster.kv("serve").refused(2).contains("serves itself"));
 }
 

@@ -168,7 +168,7 @@ async fn explain(cluster: &Arc<Cluster>, error: Error, key: &[u8], revision: Rev
         },
         Code::FutureRevision => match current_revision(cluster).await {
             Ok(current) => {
-                let message = format!("{} (revision {revision}; current is {current})", error.message());
+                let message = format!("{} (revision {revision}; the current one is {current})", error.message());
                 Error::new(Code::FutureRevision, message).with_revision(current)
             }
             Err(_) => error,
