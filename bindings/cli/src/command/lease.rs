@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use clap::Subcommand;
-use libkv::{Code, Db, Error, LeaseId};
+use libkv::{Code, Db, Error, LeaseId, LeaseKeepAlive};
 use serde::Serialize;
 
 use crate::command::Context;
@@ -201,20 +201,39 @@ impl Outage {
     }
 }
 
+/// What comes while a lease is kept alive.
+enum News {
+    Signal(i32),
+    Answer(libkv::Result<LeaseKeepAlive>),
+}
+
 fn keep_alive(db: &Db, out: &mut Out, id: LeaseId, once: bool) -> Result<()> {
     let (tell, told) = mpsc::channel();
-    let interrupt = Interrupt::new(move |signal| {
-        let _ = tell.send(signal);
+    let tell_signal = tell.clone();
+    let _interrupt = Interrupt::new(move |signal| {
+        let _ = tell_signal.send(News::Signal(signal));
     })?;
+    let wait = |pause| match told.recv_timeout(pause) {
+        Ok(News::Signal(signal)) => Err(Failure::Signal(signal)),
+        _ => Ok(()),
+    };
     let mut outage = Outage::default();
     loop {
         let asked_at = Instant::now();
-        let ttl_seconds = match db.lease_keep_alive(id) {
+        // a signal does not wait for a cluster that does not answer
+        let (db, tell) = (db.clone(), tell.clone());
+        let ask = move || drop(tell.send(News::Answer(db.lease_keep_alive(id))));
+        std::thread::Builder::new().spawn(ask).map_err(Failure::io("a thread"))?;
+        let answer = match told.recv() {
+            Ok(News::Signal(signal)) => return Err(Failure::Signal(signal)),
+            Ok(News::Answer(answer)) => answer,
+            Err(_) => unreachable!("this function has a sender too"),
+        };
+        let ttl_seconds = match answer {
             Ok(kept) => kept.ttl_seconds,
             Err(error) => {
                 outage.bear(error)?;
-                let _ = told.recv_timeout(OUTAGE_PAUSE);
-                interrupt.check()?;
+                wait(OUTAGE_PAUSE)?;
                 continue;
             }
         };
@@ -236,8 +255,6 @@ fn keep_alive(db: &Db, out: &mut Out, id: LeaseId, once: bool) -> Result<()> {
         }
         let ttl = Duration::from_secs(ttl_seconds as u64);
         outage = Outage { said: false, gone_at: asked_at.checked_add(ttl) };
-        let pause = ttl / 3;
-        let _ = told.recv_timeout(pause);
-        interrupt.check()?;
+        wait(ttl / 3)?;
     }
 }

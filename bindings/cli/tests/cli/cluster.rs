@@ -1,5 +1,11 @@
 //! The same commands on a cluster: our own server, reached by its address.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
+
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -46,12 +52,6 @@ fn the_commands_work_as_on_a_store() {
 }
 
 #[test]
-fn what_a_cluster_cannot_do_it_says() {
-    let cluster = Cluster::start();
-    assert!(cluster.kv("check").refused(10).contains("unsupported"));
-    assert!(cluster.kv("get a --at 10m").refused(10).contains("unsupported"));
-    assert!(cluster.kv("get a --busy-timeout 1s").refused(2).contains("--busy-timeout"));
-#[test]
 fn refusals_are_worded_as_on_a_store() {
     let cluster = Cluster::start();
     for line in ["put a 1", "put a 2", "compact 2"] {
@@ -63,6 +63,12 @@ fn refusals_are_worded_as_on_a_store() {
     }
 }
 
+#[test]
+fn what_a_cluster_cannot_do_it_says() {
+    let cluster = Cluster::start();
+    assert!(cluster.kv("check").refused(10).contains("unsupported"));
+    assert!(cluster.kv("get a --at 10m").refused(10).contains("unsupported"));
+    assert!(cluster.kv("get a --busy-timeout 1s").refused(2).contains("--busy-timeout"));
     assert!(cluster.kv("serve").refused(2).contains("serves itself"));
 }
 
@@ -142,4 +148,70 @@ fn a_lease_is_kept_alive_over_a_restart_of_its_cluster() {
     let _serving = serve();
     assert_eq!(keeping.line(), "lease 000000000000001f keepalived with TTL(12)");
     assert_eq!(keeping.end_by(Signal::INT).err, "");
+}
+
+/// A way to a server on which calls hang from some moment on.
+struct Gate {
+    address: String,
+    hangs: Arc<AtomicBool>,
+    /// A call that hangs has been made.
+    hanging: Receiver<()>,
+}
+
+impl Gate {
+    fn before(server: &str) -> Gate {
+        let server = server.trim_start_matches("http://").to_string();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let hangs = Arc::new(AtomicBool::new(false));
+        let (tell, hanging) = mpsc::channel();
+        let gate = Gate { address, hangs: hangs.clone(), hanging };
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let (Ok(mut client), Ok(mut server)) = (client, TcpStream::connect(&server)) else { return };
+                let (Ok(mut answers), Ok(mut back)) = (server.try_clone(), client.try_clone()) else { return };
+                std::thread::spawn(move || std::io::copy(&mut answers, &mut back));
+                let (tell, hangs) = (tell.clone(), hangs.clone());
+                std::thread::spawn(move || {
+                    let mut bytes = [0; 16 << 10];
+                    while let Ok(length @ 1..) = client.read(&mut bytes) {
+                        if !hangs.load(Ordering::Acquire) {
+                            let _ = server.write_all(&bytes[..length]);
+                        } else if has_headers(&bytes[..length]) {
+                            let _ = tell.send(());
+                        }
+                    }
+                });
+            }
+        });
+        gate
+    }
+}
+
+/// Whether there is a frame among these with which a call begins.
+fn has_headers(mut frames: &[u8]) -> bool {
+    const HEAD_BYTES: usize = 9;
+    while let [a, b, c, kind, ..] = *frames {
+        if kind == 1 {
+            return true;
+        }
+        let length = u32::from_be_bytes([0, a, b, c]) as usize;
+        frames = frames.get(HEAD_BYTES + length..).unwrap_or_default();
+    }
+    false
+}
+
+/// Somebody pressed Ctrl-C while the cluster did not answer: nothing happened until the time for the answer
+/// had run out, and then the status was that of a cluster which is away.
+#[test]
+fn a_keep_alive_that_is_not_answered_ends_with_ctrl_c() {
+    let cluster = Cluster::start();
+    cluster.kv("lease grant 6 --id 1f").ok();
+    let gate = Gate::before(&cluster.serving.address);
+    let mut keeping = cluster.place.start(&format!("-s {} lease keep-alive 1f", gate.address));
+    assert_eq!(keeping.line(), "lease 000000000000001f keepalived with TTL(6)");
+    gate.hangs.store(true, Ordering::Release);
+    gate.hanging.recv().expect("it goes on");
+    let ended = keeping.end_by(Signal::INT);
+    assert_eq!((ended.status, ended.err.as_str()), (130, ""));
 }
