@@ -381,12 +381,26 @@ fn what_is_not_there_is_named() {
 
 #[test]
 fn messages_that_cannot_be_read_are_refused() {
+    use pb::request_op::Request as Op;
+    use prost::Message;
     run(async {
         let served = Served::new().await;
         // field 1 as a varint, which is bytes
         let status = call(&served, "/etcdserverpb.KV/Range", vec![0x08, 0x01]).await.expect_err("garbage");
         assert_eq!(status.code(), Code::Internal);
         assert!(status.message().starts_with("grpc: error unmarshalling request: "), "{}", status.message());
+        // each txn is two messages more, within one another
+        let mut deep = pb::TxnRequest { success: vec![op(Op::RequestPut(put("a", "1")))], ..Default::default() };
+        for _ in 0..49 {
+            deep = pb::TxnRequest { success: vec![op(Op::RequestTxn(deep))], ..Default::default() };
+        }
+        call(&served, "/etcdserverpb.KV/Txn", deep.encode_to_vec()).await.expect("as deep as it may be");
+        for _ in 0..10 {
+            deep = pb::TxnRequest { success: vec![op(Op::RequestTxn(deep))], ..Default::default() };
+        }
+        let text = "grpc: error unmarshalling request: TxnRequest.success: ...: recursion limit reached: \
+            messages stand in one another 100 deep at most, and so txns 49 deep";
+        refused(served.kv().txn(deep).await, Code::Internal, text);
         let large = call(&served, "/etcdserverpb.KV/Put", vec![0; 2_097_153]).await;
         refused(large, Code::ResourceExhausted, "grpc: received message larger than max (2097153 vs. 2097152)");
         let most = call(&served, "/etcdserverpb.KV/Put", vec![0; 2_097_152]).await.expect_err("no message");

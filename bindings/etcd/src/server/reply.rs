@@ -404,9 +404,24 @@ fn in_words(status: Status, store: &Store) -> Status {
         return again(Code::Internal, format!("grpc: failed to decompress the received message: {why}"));
     }
     if let Some(why) = text.strip_prefix("failed to decode Protobuf message: ") {
-        return again(Code::Internal, format!("grpc: error unmarshalling request: {why}"));
+        return again(Code::Internal, format!("grpc: error unmarshalling request: {}", shortened(why)));
     }
     status
+}
+
+/// Why a message could not be read, without all the messages that it stands in, of which there may be a
+/// hundred.
+fn shortened(why: &str) -> String {
+    const DEPTH: &str = "recursion limit reached";
+    let (first, last) = match (why.split_once(": "), why.rsplit_once(": ")) {
+        (Some((first, rest)), Some((_, last))) if rest != last => (first, last),
+        _ => return why.into(),
+    };
+    match last {
+        // the limit is prost's own, which has no name for it
+        DEPTH => format!("{first}: ...: {DEPTH}: messages stand in one another 100 deep at most, and so txns 49 deep"),
+        last => format!("{first}: ...: {last}"),
+    }
 }
 
 #[cfg(test)]
