@@ -60,4 +60,4 @@ pub mod pb;
 mod server;
 
 pub use open::{is_cluster, open};
-pub use server::{Level, Serve, Server, serve};
+pub use server::{Level, Listener, Serve, Server, listen, serve};

@@ -507,6 +507,15 @@ fn addresses_that_cannot_be_served_are_named() {
 }
 
 #[test]
+fn an_address_that_is_taken_is_named_within_a_runtime_too() {
+    run(async {
+        let served = Served::new().await;
+        let error = serve(&served.db, served.server.address()).expect_err("it is taken");
+        assert_eq!(error.code(), libkv::Code::Busy);
+    });
+}
+
+#[test]
 fn closing_ends_streams_and_frees_the_address() {
     run(async {
         let served = Served::new().await;

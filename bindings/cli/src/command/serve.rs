@@ -209,8 +209,11 @@ impl Serve {
         let interrupt = Interrupt::new(move |signal| {
             let _ = tell.send(Event::Signal(signal));
         })?;
-        let db = libkv_etcd::open(&directory, self.options(context)?)?;
-        let server = libkv_etcd::serve(&db, self.how(log))?;
+        let options = self.options(context)?;
+        // the store comes last: where nobody could be served none is made
+        let listener = libkv_etcd::listen(self.how(log))?;
+        let db = libkv_etcd::open(&directory, options)?;
+        let server = listener.serve(&db)?;
         let shown = directory.to_string_lossy();
         log.ready(&format!("ready to serve client requests on {} (store {shown})", server.addresses().join(", ")));
         if let Some(socket) = std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty())

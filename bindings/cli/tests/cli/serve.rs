@@ -212,6 +212,7 @@ fn what_cannot_be_had_is_refused_by_name() {
     for (flags, word) in cases {
         let ran = place.kv(&format!("serve store {flags}"));
         assert!(ran.refused(2).contains(word), "{flags}: {ran:?}");
+        assert!(!place.path("store").exists(), "{flags}: a store is left behind");
     }
     let mut command = place.command(["serve"]);
     command.env_remove("KV_STORE");
@@ -224,6 +225,7 @@ fn an_address_or_a_store_that_is_taken_is_said_to_be() {
     let serving = Serving::start(&place, &place.path("store"), &[]);
     let ran = place.kv(&format!("serve other --listen-client-urls {}", serving.address));
     assert!(ran.refused(6).contains("busy"), "{ran:?}");
+    assert!(!place.path("other").exists(), "a store is left behind");
     let clock = libkv::Clock::new(1);
     let _held = Db::open(place.path("held"), Options::new().clock(clock)).expect("a store");
     let ran = place.kv("serve held --busy-timeout 0 --listen-client-urls http://127.0.0.1:0");

@@ -40,7 +40,7 @@ pub(crate) use kv::Kv;
 pub(crate) use lease::Lease;
 pub(crate) use lock::LockService;
 pub(crate) use maintenance::Maintenance;
-pub use serve::{Server, serve};
+pub use serve::{Listener, Server, listen, serve};
 pub(crate) use store::Store;
 pub(crate) use watch::WatchService;
 

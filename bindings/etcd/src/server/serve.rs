@@ -1,11 +1,12 @@
 //! What a program sees of the server: `serve`, and [`Server`], what then runs.
 
+use std::fmt;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use libkv::{Code, Db, Error, Result, fork_generation};
-use tokio::runtime::Runtime;
+use tokio::runtime::{EnterGuard, Runtime};
 use tokio::sync::watch;
 
 use super::how::{Level, Serve};
@@ -31,7 +32,7 @@ pub struct Server {
 
 #[derive(Debug)]
 struct Running {
-    runtime: Runtime,
+    threads: Threads,
     closing: watch::Sender<bool>,
     /// Disconnected once the last listener and connection have ended.
     ended: Receiver<()>,
@@ -60,12 +61,12 @@ impl Server {
         }
         // the lock is held until the end, so that a second closer too returns when all is over
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Running { runtime, closing, ended }) = running.take() else { return };
+        let Some(Running { mut threads, closing, ended }) = running.take() else { return };
         closing.send_replace(true);
         drop(closing);
         let _ = ended.recv_timeout(DRAIN);
         // on a thread of its own, since a runtime must not be waited for within another
-        let runtime = Mutex::new(Some(runtime));
+        let runtime = Mutex::new(threads.0.take());
         let take = || runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
         std::thread::scope(|scope| {
             let end = std::thread::Builder::new().name("kv-serve-end".into());
@@ -93,61 +94,118 @@ impl Drop for Server {
 /// use, `permission_denied` and `io` if it cannot be listened on, `closed` for a closed store,
 /// `unsupported` for a cluster, which serves itself.
 pub fn serve(db: &Db, how: impl Into<Serve>) -> Result<Server> {
+    listen(how)?.serve(db)
+}
+
+/// Takes the addresses before there is a store, so that none is made which could not be served. Clients
+/// that come meanwhile wait.
+///
+/// # Errors
+///
+/// Those of [`serve`] that are not about the store.
+pub fn listen(how: impl Into<Serve>) -> Result<Listener> {
     let how = how.into();
-    if db.is_remote() {
-        return Err(Error::new(Code::Unsupported, "a cluster cannot be served: its clients can reach it themselves"));
-    }
-    let status = db.status()?;
-    if how.refresh_leases {
-        for id in db.lease_list()? {
-            db.lease_keep_alive(id)?;
-        }
-    }
     let addresses: Vec<_> = how.listen.iter().map(|address| Address::parse(address)).collect::<Result<_>>()?;
     let tls = addresses.iter().any(Address::is_tls).then(|| Tls::new(&how)).transpose()?.map(Arc::new);
-    let unused = tls::unused(&how);
-
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("kv-serve")
         .on_thread_start(libkv::block_sigpipe)
         .enable_all()
         .build()
         .map_err(|error| Error::new(Code::Io, format!("the server's threads cannot be started: {error}")))?;
+    let threads = Threads(Some(runtime));
     let listening = {
-        let _within = runtime.enter();
-        addresses.into_iter().map(Listening::new).collect::<Result<Vec<_>>>()?
+        let _within = threads.enter();
+        addresses.into_iter().map(Listening::new).collect::<Result<_>>()?
     };
-    let addresses: Vec<String> = listening.iter().map(|listening| listening.url().to_string()).collect();
-    let (closing, _) = watch::channel(false);
-    let client_urls = if how.advertise.is_empty() { addresses.clone() } else { how.advertise };
-    let store = Arc::new(Store {
-        db: db.clone(),
-        identity: identity(&status.store_id)?,
-        name: how.name,
-        client_urls,
-        message_bytes_max: usize::try_from(how.max_request_bytes.saturating_add(MESSAGE_OVERHEAD_BYTES))
-            .unwrap_or(usize::MAX),
-        progress_notify_interval_ms: how.progress_notify_interval_ms,
-        started: Instant::now(),
-        counters: Counters::default(),
-        log: how.log,
-        closing: closing.clone(),
-    });
-    let router = Router::new(&store);
-    let (going, ended) = channel();
-    for listening in listening {
-        store.say(Level::Info, || format!("serving clients on {}", listening.url()));
-        let tls = if listening.is_tls() { tls.clone() } else { None };
-        if let (None, Some(unused)) = (&tls, unused) {
-            store.say(Level::Warn, || format!("{} {unused}", listening.url()));
+    Ok(Listener { how, tls, listening, threads })
+}
+
+/// Addresses that are taken, for a store that is not there yet. Dropped, they are free again.
+pub struct Listener {
+    how: Serve,
+    tls: Option<Arc<Tls>>,
+    listening: Vec<Listening>,
+    threads: Threads,
+}
+
+impl Listener {
+    /// Serves this store there; ready when this returns.
+    ///
+    /// # Errors
+    ///
+    /// `closed` for a closed store, `unsupported` for a cluster, which serves itself.
+    pub fn serve(self, db: &Db) -> Result<Server> {
+        let Listener { how, tls, listening, threads } = self;
+        if db.is_remote() {
+            let message = "a cluster cannot be served: its clients can reach it themselves";
+            return Err(Error::new(Code::Unsupported, message));
         }
-        runtime.spawn(listening.accept(store.clone(), router.clone(), tls, going.clone()));
+        let status = db.status()?;
+        if how.refresh_leases {
+            for id in db.lease_list()? {
+                db.lease_keep_alive(id)?;
+            }
+        }
+        let unused = tls::unused(&how);
+        let addresses: Vec<String> = listening.iter().map(|listening| listening.url().to_string()).collect();
+        let (closing, _) = watch::channel(false);
+        let client_urls = if how.advertise.is_empty() { addresses.clone() } else { how.advertise };
+        let store = Arc::new(Store {
+            db: db.clone(),
+            identity: identity(&status.store_id)?,
+            name: how.name,
+            client_urls,
+            message_bytes_max: usize::try_from(how.max_request_bytes.saturating_add(MESSAGE_OVERHEAD_BYTES))
+                .unwrap_or(usize::MAX),
+            progress_notify_interval_ms: how.progress_notify_interval_ms,
+            started: Instant::now(),
+            counters: Counters::default(),
+            log: how.log,
+            closing: closing.clone(),
+        });
+        let router = Router::new(&store);
+        let (going, ended) = channel();
+        let within = threads.enter();
+        for listening in listening {
+            store.say(Level::Info, || format!("serving clients on {}", listening.url()));
+            let tls = if listening.is_tls() { tls.clone() } else { None };
+            if let (None, Some(unused)) = (&tls, unused) {
+                store.say(Level::Warn, || format!("{} {unused}", listening.url()));
+            }
+            tokio::spawn(listening.accept(store.clone(), router.clone(), tls, going.clone()));
+        }
+        drop(within);
+        Ok(Server {
+            addresses,
+            generation: fork_generation(),
+            running: Mutex::new(Some(Running { threads, closing, ended })),
+        })
     }
-    Ok(Server {
-        addresses,
-        generation: fork_generation(),
-        running: Mutex::new(Some(Running { runtime, closing, ended })),
-    })
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let urls = self.listening.iter().map(Listening::url);
+        f.debug_list().entries(urls).finish()
+    }
+}
+
+/// The server's threads. Dropped, they end without being waited for: the caller may be within a runtime of
+/// its own, where waiting is a panic.
+#[derive(Debug)]
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn enter(&self) -> Option<EnterGuard<'_>> {
+        self.0.as_ref().map(Runtime::enter)
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(Runtime::shutdown_background);
+    }
 }
 
 /// Cluster and member are named after the store, so that they are the same wherever it is served.
