@@ -839,7 +839,8 @@ pub struct Status {
     /// The quota on [`bytes_in_use`](Status::bytes_in_use); 0 is none.
     pub max_bytes: u64,
     /// Alarms that are active, in etcd's words: `memberID:<id> alarm:NOSPACE ` (see [`AlarmMember`]), and
-    /// `POISONED` after a failed sync; empty is well.
+    /// `POISONED` after a failed sync, and `REMOVED` where the store's files were removed while it was open:
+    /// what is written is lost then when the last process closes it. Empty is well.
     pub alarms: Vec<String>,
     /// The process that holds the writer's lock now, or 0.
     pub writer_pid: u32,

@@ -419,6 +419,9 @@ impl Engine for Embedded {
             if store.guard().is_poisoned() {
                 alarms.push("POISONED".to_string());
             }
+            if store.is_removed() {
+                alarms.push("REMOVED".to_string());
+            }
             Ok(Status {
                 revision: mvcc::current_revision(&txn)?,
                 compacted_revision: mvcc::compacted_revision(&txn)?,

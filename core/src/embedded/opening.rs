@@ -146,7 +146,10 @@ fn open_memory(options: &Options) -> Result<Arc<Store>> {
             refused = Some(failed(&path, e));
             continue;
         }
-        let opened = Opening::new(path.clone(), &options).and_then(Opening::run);
+        let opened = Opening::new(path.clone(), &options).and_then(|mut opening| {
+            opening.settings.in_memory = true;
+            opening.run()
+        });
         let _ = fs::remove_dir_all(&path);
         return opened;
     }

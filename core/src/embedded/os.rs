@@ -117,13 +117,22 @@ pub(crate) fn process_lock_holder(fd: BorrowedFd, byte: u64) -> io::Result<Optio
 
 /// Device, inode and length of an open file.
 pub(crate) fn file_id(fd: BorrowedFd) -> io::Result<(u64, u64, u64)> {
+    let stat = stat(fd)?;
+    Ok((stat.st_dev, stat.st_ino, stat.st_size as u64))
+}
+
+/// Whether an open file has no name any more: it is gone with the last descriptor.
+pub(crate) fn is_removed(fd: BorrowedFd) -> bool {
+    stat(fd).is_ok_and(|stat| stat.st_nlink == 0)
+}
+
+fn stat(fd: BorrowedFd) -> io::Result<libc::stat> {
     let mut stat = mem::MaybeUninit::<libc::stat>::uninit();
     // SAFETY: the descriptor is open, and the structure is ours and filled when the call succeeds.
-    let stat = unsafe {
+    unsafe {
         check(libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()))?;
-        stat.assume_init()
-    };
-    Ok((stat.st_dev, stat.st_ino, stat.st_size as u64))
+        Ok(stat.assume_init())
+    }
 }
 
 /// Gives a file at least so many bytes, with their blocks: a full disk is noticed here and not by

@@ -64,6 +64,8 @@ pub(super) struct Settings {
     pub allow_network_fs: bool,
     /// Opened without a way to write: a read-only medium.
     pub read_only_medium: bool,
+    /// `:memory:`, whose files have no names.
+    pub in_memory: bool,
 }
 
 impl Settings {
@@ -75,6 +77,7 @@ impl Settings {
             auto_compaction: options.auto_compaction,
             allow_network_fs: options.allow_network_fs.unwrap_or(false),
             read_only_medium: false,
+            in_memory: false,
         }
     }
 
@@ -182,6 +185,11 @@ impl Store {
     /// 32 hexadecimal digits that tell this store from every other.
     pub fn store_id(&self) -> String {
         self.says.id.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Whether somebody removed its files.
+    pub fn is_removed(&self) -> bool {
+        !self.settings.in_memory && self.env().is_removed()
     }
 
     /// Bytes that the store's files take on the disk.

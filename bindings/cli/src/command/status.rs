@@ -155,6 +155,11 @@ fn trouble(said: &Said) -> Vec<String> {
                  the store and it is opened anew"
                     .into()
             }
+            alarm if alarm.contains("REMOVED") => {
+                "REMOVED: the store's files were deleted, and what is in it is lost when the last process closes it. \
+                 Save it meanwhile with `kv export`"
+                    .into()
+            }
             alarm => alarm.trim().to_string(),
         });
     }

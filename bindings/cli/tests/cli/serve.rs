@@ -1,6 +1,7 @@
 //! `kv serve`: etcd's flags, its ready line, how it ends, and what is left after kill -9.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Mutex;
@@ -329,6 +330,34 @@ fn a_second_signal_ends_it_at_once() {
     running.signal(Signal::INT);
     let ended = running.end();
     assert!(ended.refused(130).contains("ended without waiting"), "{ended:?}");
+}
+
+/// Somebody removed the directory under a running server, which went on acknowledging writes that were lost
+/// with its end.
+#[test]
+fn a_store_that_is_removed_under_a_server_is_noticed() {
+    let place = Place::new();
+    let mut serving = Serving::start(&place, &place.path("store"), &[]);
+    let health = || {
+        let mut stream = TcpStream::connect(serving.address.trim_start_matches("http://")).expect("it listens");
+        stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("it is taken");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("text");
+        answer
+    };
+    let kv = |line: &str| place.kv(&format!("-s {} {line}", serving.address));
+    assert!(health().contains(r#"{"health":"true","reason":""}"#));
+    std::fs::remove_dir_all(place.path("store")).expect("removed");
+    kv("put a 1").ok();
+    let status = kv("status").ok();
+    assert!(status.contains("trouble     REMOVED: "), "{status}");
+    let health = health();
+    assert!(health.contains("503") && health.contains(r#"{"health":"false","reason":"ALARM REMOVED"}"#), "{health}");
+    let line = serving.running.err_line();
+    assert!(line.contains(" error ") && line.contains("removed"), "{line}");
+    // said once
+    let ended = serving.running.end_by(Signal::TERM);
+    assert_eq!((ended.status, ended.err.as_str()), (0, ""));
 }
 
 /// Numbers that look random; the seed is printed.

@@ -43,6 +43,7 @@ pub(super) struct Call {
 impl Call {
     pub fn new(store: Arc<Store>, method: usize) -> Call {
         store.counters.requests.fetch_add(1, Relaxed);
+        store.look();
         // whoever is gone before an answer has cancelled
         Call { store, method, code: AtomicU8::new(Code::Cancelled as u8), held: AtomicUsize::new(0) }
     }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::how::{Level, Serve};
 use super::listen::{Address, Listening};
 use super::router::Router;
-use super::store::{Counters, Store};
+use super::store::{Counters, Store, Watched};
 use super::tls::{self, Tls};
 use crate::convert::Identity;
 
@@ -161,6 +161,7 @@ impl Listener {
             progress_notify_interval_ms: how.progress_notify_interval_ms,
             started: Instant::now(),
             counters: Counters::default(),
+            watched: Watched::default(),
             log: how.log,
             closing: closing.clone(),
         });

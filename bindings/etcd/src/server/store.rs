@@ -2,7 +2,7 @@
 //! what is counted for `/metrics`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use libkv::{Answer, Db, Request, Revision};
@@ -28,6 +28,7 @@ pub(crate) struct Store {
     /// When the server began.
     pub started: Instant,
     pub counters: Counters,
+    pub watched: Watched,
     pub log: Option<Log>,
     /// True once the server closes.
     pub closing: watch::Sender<bool>,
@@ -76,6 +77,22 @@ impl Store {
         }
     }
 
+    /// Looks, once a second at most while requests come, whether the store's files are still there, and says
+    /// once that they are not: what is written is acknowledged as ever, and will be lost.
+    pub fn look(&self) {
+        let second = self.started.elapsed().as_secs() + 1;
+        let Watched { looked, removed } = &self.watched;
+        if looked.load(Ordering::Relaxed) == second || looked.swap(second, Ordering::Relaxed) == second {
+            return;
+        }
+        let gone = self.db.status().is_ok_and(|status| status.alarms.iter().any(|alarm| alarm == "REMOVED"));
+        if gone && !removed.swap(true, Ordering::Relaxed) {
+            self.say(Level::Error, || {
+                "the store's files were removed: what is written is lost when the last process closes it".into()
+            });
+        }
+    }
+
     /// Says one line, if anybody listens.
     pub fn say(&self, level: Level, line: impl FnOnce() -> String) {
         if let Some(log) = &self.log {
@@ -97,6 +114,7 @@ impl Store {
             progress_notify_interval_ms: 0,
             started: Instant::now(),
             counters: Counters::default(),
+            watched: Watched::default(),
             log: None,
             closing,
         }
@@ -117,6 +135,15 @@ impl Drop for Withdraw {
             submitted.cancel();
         }
     }
+}
+
+/// When [`Store::look`] did so last.
+#[derive(Default)]
+pub(crate) struct Watched {
+    /// In which second of the server's, from 1.
+    looked: AtomicU64,
+    /// The files were gone.
+    removed: AtomicBool,
 }
 
 /// What the server counts.

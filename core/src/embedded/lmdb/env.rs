@@ -3,7 +3,7 @@
 
 use std::ffi::CStr;
 use std::mem::ManuallyDrop;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use lmdb_sys as ffi;
 
 use super::{ReadTxn, Tree, WriteTxn, error};
 use crate::embedded::guard::Guard;
+use crate::embedded::os;
 use crate::error::{Code, Error, Result};
 
 /// The map without a quota: address space only, no memory.
@@ -110,6 +111,11 @@ impl Env {
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the data file was removed, and what is written is lost with the last process that has it open.
+    pub fn is_removed(&self) -> bool {
+        data_fd(&self.env).is_ok_and(os::is_removed)
     }
 
     /// Says who knows which processes are present, for [`Env::reader_check`].
@@ -288,18 +294,24 @@ fn open_mapped(path: &Path, options: &EnvOptions, flags: EnvironmentFlags) -> Re
     }
 }
 
-/// LMDB opens its data file without it: a spawned child would keep a writable descriptor.
-fn close_on_exec(env: &Environment) -> Result<()> {
+/// The descriptor of the data file.
+fn data_fd(env: &Environment) -> Result<BorrowedFd<'_>> {
     let mut fd: RawFd = -1;
     // SAFETY: the environment is open and the pointer is to our own integer; the descriptor lives
     // as long as the environment.
-    let rc = unsafe {
+    unsafe {
         match ffi::mdb_env_get_fd(env.env(), &mut fd) {
-            0 => libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC),
-            rc => return Err(error(rc, "descriptor")),
+            0 => Ok(BorrowedFd::borrow_raw(fd)),
+            rc => Err(error(rc, "descriptor")),
         }
-    };
-    match rc {
+    }
+}
+
+/// LMDB opens its data file without it: a spawned child would keep a writable descriptor.
+fn close_on_exec(env: &Environment) -> Result<()> {
+    let fd = data_fd(env)?.as_raw_fd();
+    // SAFETY: the descriptor is open.
+    match unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } {
         -1 => Err(Error::new(Code::Io, "close-on-exec refused").with_source(std::io::Error::last_os_error())),
         _ => Ok(()),
     }
