@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream as BlockingUnixStream;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -18,6 +19,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use libkv::{Code, Error, Result};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
@@ -408,15 +410,27 @@ impl Door {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let begun = AtomicBool::new(false);
+        let service = service_fn(|request| {
+            begun.store(true, Ordering::Relaxed);
+            self.router.call(request)
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
-            .serve_connection(TokioIo::new(stream), self.router.clone());
+            .serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
         tokio::select! {
+            // first, so that a request that is there is taken
+            biased;
             ended = connection.as_mut() => return Ok(ended?),
-            () = self.store.closed() => connection.as_mut().graceful_shutdown(),
+            () = self.store.closed() => {}
         }
+        // hyper closes what is silent between two requests, but waits for the head of the first one
+        if !begun.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        connection.as_mut().graceful_shutdown();
         Ok(connection.await?)
     }
 }
@@ -494,5 +508,35 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Again<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+
+    /// Somebody connected, sent a part of a request and no more: the server's end waited for the rest.
+    #[test]
+    fn only_requests_that_have_begun_are_waited_for_at_the_end() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let head = "POST /v3/kv/range HTTP/1.1\r\nHost: x\r\nContent-Length: 14\r\n";
+        for (sent, is_waited_for) in [("P".into(), false), (head.to_string(), false), (format!("{head}\r\n{{"), true)] {
+            let db = libkv::Db::open(":memory:", libkv::Options::new()).expect("a store in memory");
+            let (closing, _) = tokio::sync::watch::channel(false);
+            let store = Arc::new(Store { message_bytes_max: 1 << 10, ..Store::for_tests(db, closing.clone()) });
+            let router = Router::new(&store);
+            let door = Door { store, router, tls: None, handshakes: Semaphore::new(1) };
+            runtime.block_on(async {
+                let (mut client, server) = duplex(1 << 10);
+                client.write_all(sent.as_bytes()).await.expect("it is taken");
+                let mut served = pin!(door.http1(server));
+                let mut ends = async || poll_fn(|cx| Poll::Ready(served.as_mut().poll(cx).is_ready())).await;
+                assert!(!ends().await, "it waits for the rest of {sent:?}");
+                closing.send_replace(true);
+                assert_eq!(ends().await, !is_waited_for, "{sent:?}");
+            });
+        }
     }
 }
