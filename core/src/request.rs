@@ -816,7 +816,7 @@ pub struct Status {
     pub revision: Revision,
     /// The compacted revision; -1 if nothing was ever compacted.
     pub compacted_revision: Revision,
-    /// How many keys exist now.
+    /// How many keys exist now; 0 as well where a cluster's user may not read them all.
     pub keys: u64,
     /// Bytes that the store's files take on the disk.
     pub bytes_on_disk: u64,

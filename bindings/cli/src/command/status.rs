@@ -1,6 +1,6 @@
 //! `status`: what a store says of itself, and what troubles it, in words.
 
-use libkv::{Durability, Status as Said};
+use libkv::{Code, Db, Durability, KeyRange, Range, Status as Said};
 use serde::Serialize;
 
 use crate::command::Context;
@@ -36,8 +36,8 @@ struct Shape<'a> {
     target: &'a str,
     store_id: &'a str,
     revision: i64,
-    compacted_revision: i64,
-    keys: u64,
+    compacted_revision: Option<i64>,
+    keys: Option<u64>,
     leases: u64,
     bytes_on_disk: u64,
     bytes_in_use: u64,
@@ -63,21 +63,39 @@ impl Status {
             true => String::new(),
             false => context.global.target.name()?.to_string_lossy().into_owned(),
         };
+        let keys = keys(&db, &said)?;
         let trouble = trouble(&said);
         match context.out.json {
-            true => context.out.json(&shape(&target, &said, trouble)),
-            false => show(&mut context.out, &target, &said, &trouble, db.is_remote()),
+            true => context.out.json(&shape(&target, &said, keys, trouble)),
+            false => show(&mut context.out, &target, &said, keys, &trouble, db.is_remote()),
         }
     }
 }
 
-fn shape<'a>(target: &'a str, said: &'a Said, trouble: Vec<String>) -> Shape<'a> {
+/// How many keys there are; none if a cluster's user may not read them all, of whom its status says 0.
+fn keys(db: &Db, said: &Said) -> Result<Option<u64>> {
+    if said.keys > 0 || !db.is_remote() {
+        return Ok(Some(said.keys));
+    }
+    match db.range(Range::new(KeyRange::all()).count_only(true)) {
+        Ok(answer) => Ok(u64::try_from(answer.count).ok()),
+        Err(error) if error.code() == Code::PermissionDenied => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The compacted revision; none if it is not known, which takes the same right.
+fn compacted(said: &Said, keys: Option<u64>) -> Option<i64> {
+    Some(said.compacted_revision).filter(|revision| *revision > 0 || keys.is_some())
+}
+
+fn shape<'a>(target: &'a str, said: &'a Said, keys: Option<u64>, trouble: Vec<String>) -> Shape<'a> {
     Shape {
         target,
         store_id: &said.store_id,
         revision: said.revision,
-        compacted_revision: said.compacted_revision,
-        keys: said.keys,
+        compacted_revision: compacted(said, keys),
+        keys,
         leases: said.leases,
         bytes_on_disk: said.bytes_on_disk,
         bytes_in_use: said.bytes_in_use,
@@ -103,7 +121,7 @@ fn durability(durability: Durability) -> &'static str {
     }
 }
 
-fn show(out: &mut Out, target: &str, said: &Said, trouble: &[String], remote: bool) -> Result<()> {
+fn show(out: &mut Out, target: &str, said: &Said, keys: Option<u64>, trouble: &[String], remote: bool) -> Result<()> {
     let mut row = |name: &str, text: String| -> Result<()> {
         out.ink(Ink::Key, format!("{name:<12}"))?;
         out.line(text)
@@ -112,12 +130,13 @@ fn show(out: &mut Out, target: &str, said: &Said, trouble: &[String], remote: bo
         row(if remote { "cluster" } else { "store" }, target.into())?;
     }
     row("id", said.store_id.clone())?;
-    let kept = match said.compacted_revision {
-        ..=0 => "all of the history is kept".into(),
-        compacted => format!("the history is kept from revision {compacted} on"),
+    let kept = match compacted(said, keys) {
+        None => String::new(),
+        Some(..=0) => " (all of the history is kept)".into(),
+        Some(compacted) => format!(" (the history is kept from revision {compacted} on)"),
     };
-    row("revision", format!("{} ({kept})", said.revision))?;
-    row("keys", said.keys.to_string())?;
+    row("revision", format!("{}{kept}", said.revision))?;
+    row("keys", keys.map_or("unknown: this user may not read all keys".into(), |keys| keys.to_string()))?;
     row("leases", said.leases.to_string())?;
     let used = format!("{} in use", size(said.bytes_in_use));
     let quota = if said.max_bytes > 0 { format!(", quota {}", size(said.max_bytes)) } else { String::new() };

@@ -2,12 +2,16 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 
 use rustix::process::Signal;
 use serde_json::json;
+
+#[path = "../../../../tests/tests/support/fetch.rs"]
+mod fetch;
 
 use crate::support::{Place, Serving};
 
@@ -214,4 +218,82 @@ fn a_keep_alive_that_is_not_answered_ends_with_ctrl_c() {
     gate.hanging.recv().expect("it goes on");
     let ended = keeping.end_by(Signal::INT);
     assert_eq!((ended.status, ended.err.as_str()), (130, ""));
+}
+
+/// A real etcd.
+struct Etcd {
+    child: Child,
+    url: String,
+}
+
+impl Etcd {
+    /// None, and a line that says so, if there is no etcd to be had.
+    fn start(place: &Place) -> Option<Etcd> {
+        let program = fetch::program().inspect_err(|why| println!("not run: against a real etcd ({why})")).ok()?;
+        loop {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+            drop(listener);
+            let child = Command::new(&program)
+                .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
+                .args(["--listen-peer-urls", "http://127.0.0.1:0", "--log-level", "panic", "--unsafe-no-fsync"])
+                .arg("--data-dir")
+                .arg(place.path("etcd"))
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("etcd starts");
+            let mut etcd = Etcd { child, url };
+            while etcd.child.try_wait().expect("it can be looked at").is_none() {
+                if place.kv(&format!("-s {} put begun 1", etcd.url)).status == 0 {
+                    return Some(etcd);
+                }
+            }
+            // somebody took the port between its choice and the start
+        }
+    }
+
+    /// Runs etcd's own shell client.
+    fn etcdctl(&self, line: &str) {
+        let program = fetch::program().expect("it is there");
+        let done = Command::new(std::path::Path::new(&program).with_file_name("etcdctl"))
+            .args(["--endpoints", &self.url])
+            .args(line.split_whitespace())
+            .output()
+            .expect("etcdctl runs");
+        assert!(done.status.success(), "{line}: {done:?}");
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A user with rights to a part of the keys read `keys 0` of a cluster that was full of them.
+#[test]
+fn the_status_does_not_say_how_many_keys_there_are_to_who_may_not_read_them() {
+    let place = Place::new();
+    let Some(etcd) = Etcd::start(&place) else { return };
+    for line in [
+        "user add root:secret",
+        "user grant-role root root",
+        "role add part",
+        "role grant-permission part readwrite part/ part0",
+        "user add reader:secret",
+        "user grant-role reader part",
+        "auth enable",
+    ] {
+        etcd.etcdctl(line);
+    }
+    let status = |user: &str, more: &str| place.kv(&format!("-s {} --user {user}:secret status {more}", etcd.url));
+    assert!(status("root", "").ok().contains("keys        1\n"));
+    let said = status("reader", "").ok();
+    assert!(said.contains("keys        unknown: this user may not read all keys\n"), "{said}");
+    assert!(said.contains("revision    2\n"), "nor is it known what was compacted: {said}");
+    assert_eq!(status("root", "--json").json()[0]["keys"], json!(1));
+    assert_eq!(status("reader", "--json").json()[0]["keys"], json!(null));
 }
