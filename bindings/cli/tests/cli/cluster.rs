@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
@@ -10,6 +10,10 @@ use std::sync::mpsc::{self, Receiver};
 use rustix::process::Signal;
 use serde_json::json;
 
+#[path = "../../../../tests/tests/support/etcd.rs"]
+mod etcd;
+#[path = "../../../../tests/tests/support/etcdctl.rs"]
+mod etcdctl;
 #[path = "../../../../tests/tests/support/fetch.rs"]
 mod fetch;
 
@@ -220,65 +224,21 @@ fn a_keep_alive_that_is_not_answered_ends_with_ctrl_c() {
     assert_eq!((ended.status, ended.err.as_str()), (130, ""));
 }
 
-/// A real etcd.
-struct Etcd {
-    child: Child,
-    url: String,
-}
-
-impl Etcd {
-    /// None, and a line that says so, if there is no etcd to be had.
-    fn start(place: &Place) -> Option<Etcd> {
-        let program = fetch::program().inspect_err(|why| println!("not run: against a real etcd ({why})")).ok()?;
-        loop {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-            let url = format!("http://{}", listener.local_addr().expect("it is bound"));
-            drop(listener);
-            let child = Command::new(&program)
-                .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
-                .args(["--listen-peer-urls", "http://127.0.0.1:0", "--log-level", "panic", "--unsafe-no-fsync"])
-                .arg("--data-dir")
-                .arg(place.path("etcd"))
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("etcd starts");
-            let mut etcd = Etcd { child, url };
-            while etcd.child.try_wait().expect("it can be looked at").is_none() {
-                if place.kv(&format!("-s {} put begun 1", etcd.url)).status == 0 {
-                    return Some(etcd);
-                }
-            }
-            // somebody took the port between its choice and the start
-        }
-    }
-
-    /// Runs etcd's own shell client.
-    fn etcdctl(&self, line: &str) {
-        let program = fetch::program().expect("it is there");
-        let done = Command::new(std::path::Path::new(&program).with_file_name("etcdctl"))
-            .args(["--endpoints", &self.url])
-            .args(line.split_whitespace())
-            .output()
-            .expect("etcdctl runs");
-        assert!(done.status.success(), "{line}: {done:?}");
-    }
-}
-
-impl Drop for Etcd {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// A user with rights to a part of the keys read `keys 0` of a cluster that was full of them.
 #[test]
 fn the_status_does_not_say_how_many_keys_there_are_to_who_may_not_read_them() {
-    let place = Place::new();
-    let Some(etcd) = Etcd::start(&place) else { return };
+    let (program, etcdctl) = match (etcd::program(), etcdctl::v35()) {
+        (Ok(program), Ok(etcdctl)) => (program, etcdctl),
+        (Err(why), _) | (_, Err(why)) => return println!("not run: kv status as a user with few rights ({why})"),
+    };
+    let (place, etcd) = (Place::new(), etcd::Etcd::start(&program, "status"));
+    let etcdctl = |line: &str| {
+        let done = Command::new(&etcdctl).args(["--endpoints", &etcd.url()]).args(line.split_whitespace()).output();
+        let done = done.expect("etcdctl runs");
+        assert!(done.status.success(), "{line}: {done:?}");
+    };
     for line in [
+        "put begun 1",
         "user add root:secret",
         "user grant-role root root",
         "role add part",
@@ -287,9 +247,9 @@ fn the_status_does_not_say_how_many_keys_there_are_to_who_may_not_read_them() {
         "user grant-role reader part",
         "auth enable",
     ] {
-        etcd.etcdctl(line);
+        etcdctl(line);
     }
-    let status = |user: &str, more: &str| place.kv(&format!("-s {} --user {user}:secret status {more}", etcd.url));
+    let status = |user: &str, more: &str| place.kv(&format!("-s {} --user {user}:secret status {more}", etcd.url()));
     assert!(status("root", "").ok().contains("keys        1\n"));
     let said = status("reader", "").ok();
     assert!(said.contains("keys        unknown: this user may not read all keys\n"), "{said}");
