@@ -201,39 +201,52 @@ impl Outage {
     }
 }
 
+/// An answer, or the signal that came first.
+type Came = std::result::Result<libkv::Result<LeaseKeepAlive>, i32>;
+
 /// What comes while a lease is kept alive.
-enum News {
-    Signal(i32),
-    Answer(libkv::Result<LeaseKeepAlive>),
+struct News {
+    tell: mpsc::Sender<Came>,
+    told: mpsc::Receiver<Came>,
+    _interrupt: Interrupt,
+}
+
+impl News {
+    fn new() -> Result<News> {
+        let (tell, told) = mpsc::channel();
+        let tell_signal = tell.clone();
+        let _interrupt = Interrupt::new(move |signal| {
+            let _ = tell_signal.send(Err(signal));
+        })?;
+        Ok(News { tell, told, _interrupt })
+    }
+
+    /// Asks on a thread of its own, so that Ctrl-C does not wait for a cluster that does not answer.
+    fn keep_alive(&self, db: &Db, id: LeaseId) -> Result<libkv::Result<LeaseKeepAlive>> {
+        let (db, tell) = (db.clone(), self.tell.clone());
+        let ask = move || drop(tell.send(Ok(db.lease_keep_alive(id))));
+        std::thread::Builder::new().spawn(ask).map_err(Failure::io("a thread"))?;
+        self.told.recv().expect("there is a sender here too").map_err(Failure::Signal)
+    }
+
+    fn pause(&self, pause: Duration) -> Result<()> {
+        match self.told.recv_timeout(pause) {
+            Ok(Err(signal)) => Err(Failure::Signal(signal)),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn keep_alive(db: &Db, out: &mut Out, id: LeaseId, once: bool) -> Result<()> {
-    let (tell, told) = mpsc::channel();
-    let tell_signal = tell.clone();
-    let _interrupt = Interrupt::new(move |signal| {
-        let _ = tell_signal.send(News::Signal(signal));
-    })?;
-    let wait = |pause| match told.recv_timeout(pause) {
-        Ok(News::Signal(signal)) => Err(Failure::Signal(signal)),
-        _ => Ok(()),
-    };
+    let news = News::new()?;
     let mut outage = Outage::default();
     loop {
         let asked_at = Instant::now();
-        // a signal does not wait for a cluster that does not answer
-        let (db, tell) = (db.clone(), tell.clone());
-        let ask = move || drop(tell.send(News::Answer(db.lease_keep_alive(id))));
-        std::thread::Builder::new().spawn(ask).map_err(Failure::io("a thread"))?;
-        let answer = match told.recv() {
-            Ok(News::Signal(signal)) => return Err(Failure::Signal(signal)),
-            Ok(News::Answer(answer)) => answer,
-            Err(_) => unreachable!("this function has a sender too"),
-        };
-        let ttl_seconds = match answer {
+        let ttl_seconds = match news.keep_alive(db, id)? {
             Ok(kept) => kept.ttl_seconds,
             Err(error) => {
                 outage.bear(error)?;
-                wait(OUTAGE_PAUSE)?;
+                news.pause(OUTAGE_PAUSE)?;
                 continue;
             }
         };
@@ -255,6 +268,6 @@ fn keep_alive(db: &Db, out: &mut Out, id: LeaseId, once: bool) -> Result<()> {
         }
         let ttl = Duration::from_secs(ttl_seconds as u64);
         outage = Outage { said: false, gone_at: asked_at.checked_add(ttl) };
-        wait(ttl / 3)?;
+        news.pause(ttl / 3)?;
     }
 }
