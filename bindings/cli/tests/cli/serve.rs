@@ -338,21 +338,22 @@ fn a_second_signal_ends_it_at_once() {
 fn a_store_that_is_removed_under_a_server_is_noticed() {
     let place = Place::new();
     let mut serving = Serving::start(&place, &place.path("store"), &[]);
-    let health = || {
+    let get = |path: &str| {
         let mut stream = TcpStream::connect(serving.address.trim_start_matches("http://")).expect("it listens");
-        stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("it is taken");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("it is taken");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("text");
         answer
     };
     let kv = |line: &str| place.kv(&format!("-s {} {line}", serving.address));
-    assert!(health().contains(r#"{"health":"true","reason":""}"#));
+    assert!(get("/health").contains(r#"{"health":"true","reason":""}"#));
     std::fs::remove_dir_all(place.path("store")).expect("removed");
     kv("put a 1").ok();
     let status = kv("status").ok();
     assert!(status.contains("trouble     REMOVED: "), "{status}");
-    let health = health();
+    let health = get("/health");
     assert!(health.contains("503") && health.contains(r#"{"health":"false","reason":"ALARM REMOVED"}"#), "{health}");
+    assert!(get("/metrics").contains(r#"libkv_alarm{alarm="REMOVED",member=""#));
     let line = serving.running.err_line();
     assert!(line.contains(" error ") && line.contains("removed"), "{line}");
     // said once

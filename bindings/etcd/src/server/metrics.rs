@@ -30,7 +30,7 @@ pub fn text(store: &Store) -> Result<String> {
     watching(&mut text, &store.counters, &status);
     disk(&mut text, &status, &store.db.commit_times()?);
     calls(&mut text, &store.counters);
-    trouble(&mut text, &status, &store.db.alarm_list()?);
+    trouble(&mut text, &status, &store.db.alarm_list()?, store.identity.member_id);
     server(&mut text, store);
     process(&mut text);
     Ok(text.0)
@@ -199,7 +199,7 @@ fn code_name(code: Code) -> &'static str {
 }
 
 /// What explains why a store grows, waits or refuses.
-fn trouble(text: &mut Text, status: &Status, alarms: &[AlarmMember]) {
+fn trouble(text: &mut Text, status: &Status, alarms: &[AlarmMember], member_id: u64) {
     let oldest = "Commits that the oldest read transaction under way lies behind: it keeps their pages.";
     text.gauge("libkv_oldest_reader_commits", oldest, status.oldest_reader);
     let held = "For how long the writer's lock has been held now, by whichever process.";
@@ -207,6 +207,10 @@ fn trouble(text: &mut Text, status: &Status, alarms: &[AlarmMember]) {
     text.head("libkv_alarm", "gauge", "1 for each alarm that is active.");
     for AlarmMember { member, kind } in alarms {
         let _ = writeln!(text.0, "libkv_alarm{{alarm=\"{kind}\",member=\"{member:x}\"}} 1");
+    }
+    // POISONED and REMOVED, which nobody can disarm
+    for name in status.alarms.iter().filter(|alarm| !alarm.contains("alarm:")) {
+        let _ = writeln!(text.0, "libkv_alarm{{alarm=\"{name}\",member=\"{member_id:x}\"}} 1");
     }
 }
 
