@@ -522,7 +522,16 @@ mod tests {
     fn only_requests_that_have_begun_are_waited_for_at_the_end() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let head = "POST /v3/kv/range HTTP/1.1\r\nHost: x\r\nContent-Length: 14\r\n";
-        for (sent, is_waited_for) in [("P".into(), false), (head.to_string(), false), (format!("{head}\r\n{{"), true)] {
+        let whole = "GET /version HTTP/1.1\r\nHost: x\r\n\r\n";
+        for (sent, is_waited_for) in [
+            ("P".into(), false),
+            (head.to_string(), false),
+            (format!("{head}\r\n{{"), true),
+            (whole.to_string(), false),
+            (format!("{whole}P"), false),
+            (format!("{whole}{head}"), false),
+            (format!("{whole}{head}\r\n{{"), true),
+        ] {
             let db = libkv::Db::open(":memory:", libkv::Options::new()).expect("a store in memory");
             let (closing, _) = tokio::sync::watch::channel(false);
             let store = Arc::new(Store { message_bytes_max: 1 << 10, ..Store::for_tests(db, closing.clone()) });
