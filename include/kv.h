@@ -61,12 +61,12 @@ template <typename T> static inline T kv_begin() {
 #define KV_STATUS_REVISION 1
 
 /**
- * The compacted revision; -1 if nothing was ever compacted.
+ * The compacted revision; -1 if nothing was ever compacted, or where a cluster's user may not read all keys.
  */
 #define KV_STATUS_COMPACTED_REVISION 2
 
 /**
- * How many keys exist now.
+ * How many keys exist now; 0 as well where a cluster's user may not read them all.
  */
 #define KV_STATUS_KEYS 3
 
@@ -131,7 +131,9 @@ template <typename T> static inline T kv_begin() {
 #define KV_STATUS_STORE_ID 15
 
 /**
- * Alarms that are active, in etcd's words: "memberID:<id> alarm:NOSPACE " for each; empty is well.
+ * Alarms that are active, in etcd's words: "memberID:<id> alarm:NOSPACE " for each; "POISONED" after a
+ * failed sync; "REMOVED" where the store's files were removed while it was open: what is written is lost
+ * then when the last process closes it. Empty is well.
  */
 #define KV_STATUS_ALARMS 16
 

@@ -247,9 +247,9 @@ export interface Change {
 /** What a store says of itself. */
 export interface Status {
   readonly revision: Revision
-  /** -1 if nothing was ever compacted. */
+  /** -1 if nothing was ever compacted, or where a cluster's user may not read all keys. */
   readonly compactedRevision: Revision
-  /** How many keys exist now. */
+  /** How many keys exist now; 0 as well where a cluster's user may not read them all. */
   readonly keys: number
   /** Bytes that the store's files take on the disk. */
   readonly bytesOnDisk: number
@@ -275,7 +275,11 @@ export interface Status {
   readonly storeId: string
   /** What an acknowledged write of this handle means. */
   readonly durability: Durability
-  /** Alarms that are active, in etcd's words (`memberID:<id> alarm:NOSPACE `); empty is well. */
+  /**
+   * Alarms that are active, in etcd's words (`memberID:<id> alarm:NOSPACE `); `POISONED` after a failed sync;
+   * `REMOVED` where the store's files were removed while it was open: what is written is lost then when the last
+   * process closes it. Empty is well.
+   */
   readonly alarms: string[]
 }
 

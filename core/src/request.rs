@@ -814,7 +814,7 @@ pub struct Changes {
 pub struct Status {
     /// The current revision.
     pub revision: Revision,
-    /// The compacted revision; -1 if nothing was ever compacted.
+    /// The compacted revision; -1 if nothing was ever compacted, or where a cluster's user may not read all keys.
     pub compacted_revision: Revision,
     /// How many keys exist now; 0 as well where a cluster's user may not read them all.
     pub keys: u64,

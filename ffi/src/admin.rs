@@ -119,9 +119,9 @@ pub unsafe extern "C" fn kv_status_number(status: *const KvStatus, name: i32) ->
 
 /// The current revision.
 pub const KV_STATUS_REVISION: i32 = 1;
-/// The compacted revision; -1 if nothing was ever compacted.
+/// The compacted revision; -1 if nothing was ever compacted, or where a cluster's user may not read all keys.
 pub const KV_STATUS_COMPACTED_REVISION: i32 = 2;
-/// How many keys exist now.
+/// How many keys exist now; 0 as well where a cluster's user may not read them all.
 pub const KV_STATUS_KEYS: i32 = 3;
 /// Bytes that the store's files take on the disk.
 pub const KV_STATUS_BYTES_ON_DISK: i32 = 4;
@@ -148,7 +148,9 @@ pub const KV_STATUS_OLDEST_READER: i32 = 13;
 pub const KV_STATUS_LMDB_VERSION: i32 = 14;
 /// 32 hexadecimal digits that tell this store from every other.
 pub const KV_STATUS_STORE_ID: i32 = 15;
-/// Alarms that are active, in etcd's words: "memberID:<id> alarm:NOSPACE " for each; empty is well.
+/// Alarms that are active, in etcd's words: "memberID:<id> alarm:NOSPACE " for each; "POISONED" after a
+/// failed sync; "REMOVED" where the store's files were removed while it was open: what is written is lost
+/// then when the last process closes it. Empty is well.
 pub const KV_STATUS_ALARMS: i32 = 16;
 /// The quota on KV_STATUS_BYTES_IN_USE, a number; 0 is none.
 pub const KV_STATUS_MAX_BYTES: i32 = 17;

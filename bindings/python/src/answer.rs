@@ -262,9 +262,9 @@ value! {
     Status {
         /// The current revision.
         revision: i64,
-        /// The compacted revision; -1 if nothing was ever compacted.
+        /// The compacted revision; -1 if nothing was ever compacted, or where a cluster's user may not read all keys.
         compacted_revision: i64,
-        /// How many keys exist now.
+        /// How many keys exist now; 0 as well where a cluster's user may not read them all.
         keys: u64,
         /// Bytes that the store's files take on the disk.
         bytes_on_disk: u64,
@@ -286,7 +286,9 @@ value! {
         durability: Option<&'static str>,
         /// The quota on bytes_in_use; 0 is none.
         max_bytes: u64,
-        /// Alarms that are active, a list of str in etcd's words ("memberID:<id> alarm:NOSPACE "); empty is well.
+        /// Alarms that are active, a list of str in etcd's words ("memberID:<id> alarm:NOSPACE "); "POISONED" after a
+        /// failed sync; "REMOVED" where the store's files were removed while it was open: what is written is lost then
+        /// when the last process closes it. Empty is well.
         alarms: Py<PyList>,
         /// The process that holds the writer's lock now, or 0.
         writer_pid: u32,
