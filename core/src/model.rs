@@ -64,8 +64,18 @@ impl KeyRange {
         KeyRange { key: first_key(start), range_end: end }
     }
 
-    /// Every key from `start` on; an empty `start` is the beginning.
-    pub fn from(start: impl Into<Vec<u8>>) -> KeyRange {
+    /// Every key x with `start` <= x; an empty `start` selects every key (etcdctl's `--from-key`).
+    ///
+    /// A bare key converts to the range of that key alone: `KeyRange::from("b")` is
+    /// `KeyRange::key("b")`.
+    ///
+    /// ```
+    /// use libkv::KeyRange;
+    ///
+    /// assert!(KeyRange::from_key("b").contains(b"c"));
+    /// assert!(!KeyRange::from("b").contains(b"c"));
+    /// ```
+    pub fn from_key(start: impl Into<Vec<u8>>) -> KeyRange {
         KeyRange { key: first_key(start.into()), range_end: vec![0] }
     }
 
@@ -197,8 +207,8 @@ mod tests {
     #[test]
     fn contains_follows_the_notation() {
         assert!(KeyRange::all().contains(b"\0"));
-        assert!(KeyRange::from("b").contains(b"\xff"));
-        assert!(!KeyRange::from("b").contains(b"a"));
+        assert!(KeyRange::from_key("b").contains(b"\xff"));
+        assert!(!KeyRange::from_key("b").contains(b"a"));
         assert!(KeyRange::key("a").contains(b"a"));
         assert!(!KeyRange::key("a").contains(b"ab"));
     }

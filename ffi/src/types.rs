@@ -468,7 +468,7 @@ pub(crate) unsafe fn range_in(range: KvKeyRange) -> Result<KeyRange> {
         KV_RANGE_KEY => KeyRange::key(key),
         KV_RANGE_PREFIX => KeyRange::prefix(key),
         KV_RANGE_BETWEEN => KeyRange::between(key, end),
-        KV_RANGE_FROM => KeyRange::from(key),
+        KV_RANGE_FROM => KeyRange::from_key(key),
         KV_RANGE_ALL => KeyRange::all(),
         other => return Err(invalid(format!("{other} is no KV_RANGE_… kind"))),
     })

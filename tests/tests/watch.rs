@@ -49,7 +49,7 @@ impl Kind {
         let range = match self.range {
             0 => KeyRange::key(["a", "b", "aa"][dice.below(3) as usize]),
             1 => KeyRange::between("a", "b"),
-            2 => KeyRange::from("ab"),
+            2 => KeyRange::from_key("ab"),
             3 => KeyRange::all(),
             4 => KeyRange::prefix("a"),
             // taken as \0

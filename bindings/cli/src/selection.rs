@@ -50,7 +50,7 @@ impl Selection {
             return Ok(KeyRange::prefix(key));
         }
         if self.from_key {
-            return Ok(KeyRange::from(key));
+            return Ok(KeyRange::from_key(key));
         }
         let range_end = self.range_end.as_ref().map(|end| notation.parse(end)).transpose()?.unwrap_or_default();
         // an empty key is none, but as the beginning of a range it is the beginning of all keys

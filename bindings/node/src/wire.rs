@@ -187,7 +187,7 @@ impl<'a> Reader<'a> {
             0 => KeyRange::key(self.bytes()?),
             1 => KeyRange::prefix(self.bytes()?),
             2 => KeyRange::between(self.bytes()?, self.bytes()?),
-            3 => KeyRange::from(self.bytes()?),
+            3 => KeyRange::from_key(self.bytes()?),
             4 => KeyRange::all(),
             _ => return Err(malformed()),
         })

@@ -225,7 +225,7 @@ impl<'py> Keys<'py> {
             (None, None, None, None) => None,
             (Some(key), None, None, None) => Some(KeyRange::key(owned("key", key)?)),
             (None, Some(prefix), None, None) => Some(KeyRange::prefix(owned("prefix", prefix)?)),
-            (None, None, Some(start), None) => Some(KeyRange::from(owned("start", start)?)),
+            (None, None, Some(start), None) => Some(KeyRange::from_key(owned("start", start)?)),
             (None, None, None, Some(end)) => Some(KeyRange::between([], owned("end", end)?)),
             (None, None, Some(start), Some(end)) => Some(KeyRange::between(owned("start", start)?, owned("end", end)?)),
             _ => {

@@ -137,7 +137,7 @@ fn memory(store: &str) {
         db.txn(Txn { success: ops.collect(), ..Txn::default() }).expect("a txn of puts");
     }
     for start in 0..50 {
-        let range = KeyRange::from(format!("{:06}", start * 6_000));
+        let range = KeyRange::from_key(format!("{:06}", start * 6_000));
         assert_eq!(db.range(Range::new(range).limit(1_000)).expect("a range").kvs.len().min(600), 600);
     }
     let current = db.status().expect("status").revision;

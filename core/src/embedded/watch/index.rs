@@ -138,7 +138,7 @@ mod tests {
         let mut ranges = Vec::new();
         for start in words.iter().filter(|word| !word.is_empty()) {
             ranges.push(KeyRange::key(start.clone()));
-            ranges.push(KeyRange::from(start.clone()));
+            ranges.push(KeyRange::from_key(start.clone()));
             ranges.extend(
                 words.iter().filter(|end| *end > start).map(|end| KeyRange::between(start.clone(), end.clone())),
             );
