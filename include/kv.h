@@ -230,9 +230,9 @@ template <typename T> static inline T kv_begin() {
 #define KV_RANGE_BETWEEN 2
 
 /**
- * Every key from one on.
+ * The keys x with key <= x: as `--from-key` of etcdctl.
  */
-#define KV_RANGE_FROM 3
+#define KV_RANGE_FROM_KEY 3
 
 /**
  * Every key.
@@ -719,7 +719,7 @@ typedef struct kv_key_value {
 } kv_key_value;
 
 /**
- * A set of keys; made by kv_key, kv_prefix, kv_between, kv_from, kv_all.
+ * A set of keys; made by kv_key, kv_prefix, kv_between, kv_from_key, kv_all.
  */
 typedef struct kv_key_range {
   /**
@@ -2762,9 +2762,9 @@ static inline kv_key_range kv_between(kv_bytes start, kv_bytes end) {
     return kv_range_of_kind(KV_RANGE_BETWEEN, start, end);
 }
 
-/** Every key from start on. */
-static inline kv_key_range kv_from(kv_bytes start) {
-    return kv_range_of_kind(KV_RANGE_FROM, start, kv_buf(NULL, 0));
+/** The keys x with start <= x, as `--from-key` of etcdctl. */
+static inline kv_key_range kv_from_key(kv_bytes start) {
+    return kv_range_of_kind(KV_RANGE_FROM_KEY, start, kv_buf(NULL, 0));
 }
 
 /** Every key. */

@@ -162,8 +162,8 @@ pub const KV_RANGE_KEY: i32 = 0;
 pub const KV_RANGE_PREFIX: i32 = 1;
 /// The keys x with key <= x < end.
 pub const KV_RANGE_BETWEEN: i32 = 2;
-/// Every key from one on.
-pub const KV_RANGE_FROM: i32 = 3;
+/// The keys x with key <= x: as `--from-key` of etcdctl.
+pub const KV_RANGE_FROM_KEY: i32 = 3;
 /// Every key.
 pub const KV_RANGE_ALL: i32 = 4;
 
@@ -234,7 +234,7 @@ pub struct KvBytes {
     pub len: usize,
 }
 
-/// A set of keys; made by kv_key, kv_prefix, kv_between, kv_from, kv_all.
+/// A set of keys; made by kv_key, kv_prefix, kv_between, kv_from_key, kv_all.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct KvKeyRange {
@@ -468,7 +468,7 @@ pub(crate) unsafe fn range_in(range: KvKeyRange) -> Result<KeyRange> {
         KV_RANGE_KEY => KeyRange::key(key),
         KV_RANGE_PREFIX => KeyRange::prefix(key),
         KV_RANGE_BETWEEN => KeyRange::between(key, end),
-        KV_RANGE_FROM => KeyRange::from_key(key),
+        KV_RANGE_FROM_KEY => KeyRange::from_key(key),
         KV_RANGE_ALL => KeyRange::all(),
         other => return Err(invalid(format!("{other} is no KV_RANGE_… kind"))),
     })

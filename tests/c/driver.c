@@ -97,7 +97,7 @@ static kv_key_range range_word(void) {
     key = bytes(word, (size_t)(comma - word));
     end = bytes(comma + 1, strlen(comma + 1));
     if (end.len == 0) return kv_key(key);
-    if (end.len == 1 && end.data[0] == 0) return kv_from(key);
+    if (end.len == 1 && end.data[0] == 0) return kv_from_key(key);
     return kv_between(key, end);
 }
 
