@@ -10,30 +10,30 @@ use crate::error::KvError;
 use crate::guard::{borrow, free, give, give_out, guard, guard_value, invalid, kinds, wanted};
 use crate::types::*;
 
-/// What a store says of itself; see kv_status_get.
+/// The status of a store; see kv_status_get.
 pub struct KvStatus;
 
-/// What an examination found.
+/// The result of kv_check.
 pub struct KvCheckReport;
 
-/// A clock in hand.
+/// A manual clock: it stands still until kv_clock_advance moves it.
 pub struct KvClock;
 
-/// One thing that an examination found wrong.
+/// One problem that kv_check found.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct KvProblem {
     /// The invariant of core/DESIGN.md that is broken: "I2", …
     pub invariant: *const c_char,
-    /// The key, if one is meant.
+    /// The key concerned; no bytes if there is none.
     pub key: KvBytes,
-    /// The revision, or 0.
+    /// The revision concerned, or 0.
     pub revision: i64,
-    /// What is wrong, in words.
+    /// A description of the problem.
     pub message: *const c_char,
 }
 
-/// What a `kv_status` holds, its texts as C wants them.
+/// The contents of a `kv_status`, with texts as C strings.
 pub(crate) struct Told {
     status: Status,
     lmdb_version: CString,
@@ -41,7 +41,7 @@ pub(crate) struct Told {
     alarms: CString,
 }
 
-/// What a `kv_check_report` holds.
+/// The contents of a `kv_check_report`.
 pub(crate) struct Checked {
     report: CheckReport,
     problems: Vec<KvProblem>,
@@ -58,9 +58,9 @@ fn text(text: &str) -> CString {
     CString::new(text.replace('\0', "?")).unwrap_or_default()
 }
 
-/// What the store says of itself.
+/// Reads the status of the store.
 ///
-/// Owner: *out is the caller's, to free with kv_status_free.
+/// Owner: *out is owned by the caller, to free with kv_status_free.
 /// Threads: any.
 /// Errors: KV_CLOSED, KV_FORKED, KV_IO.
 #[unsafe(no_mangle)]
@@ -82,9 +82,9 @@ pub unsafe extern "C" fn kv_status_get(db: *const KvDb, out: *mut *mut KvStatus,
     }
 }
 
-/// The number that KV_STATUS_… names; 0 for an unknown name and for NULL.
+/// The number selected by KV_STATUS_…; 0 for an unknown name and for NULL.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -119,45 +119,47 @@ pub unsafe extern "C" fn kv_status_number(status: *const KvStatus, name: i32) ->
 
 /// The current revision.
 pub const KV_STATUS_REVISION: i32 = 1;
-/// The compacted revision; -1 if nothing was ever compacted, or where a cluster's user may not read all keys.
+/// The compacted revision. -1 if the store was never compacted, or if a cluster's user may not read
+/// all keys.
 pub const KV_STATUS_COMPACTED_REVISION: i32 = 2;
-/// How many keys exist now; 0 as well where a cluster's user may not read them all.
+/// The number of keys. 0 also if a cluster's user may not read all keys.
 pub const KV_STATUS_KEYS: i32 = 3;
-/// Bytes that the store's files take on the disk.
+/// Bytes that the store's files use on disk.
 pub const KV_STATUS_BYTES_ON_DISK: i32 = 4;
 /// Bytes of pages that hold data.
 pub const KV_STATUS_BYTES_IN_USE: i32 = 5;
-/// Read transactions under way or parked, in all processes.
+/// Read transactions that are active or kept for reuse, in all processes.
 pub const KV_STATUS_READERS: i32 = 6;
 /// Watchers of this process.
 pub const KV_STATUS_WATCHERS: i32 = 7;
-/// Leases.
+/// The number of leases.
 pub const KV_STATUS_LEASES: i32 = 8;
 /// The version of the format on disk.
 pub const KV_STATUS_FORMAT_VERSION: i32 = 9;
 /// KV_DURABILITY_… of this handle.
 pub const KV_STATUS_DURABILITY: i32 = 10;
-/// The process that holds the writer's lock now, or 0.
+/// The pid of the process that holds the write lock, or 0.
 pub const KV_STATUS_WRITER_PID: i32 = 11;
-/// For how many milliseconds it has held it.
+/// How long it has held the write lock, in milliseconds.
 pub const KV_STATUS_WRITER_HELD_MS: i32 = 12;
-/// How many commits the oldest reader lies behind, or 0.
+/// By how many commits the oldest reader is behind, or 0.
 pub const KV_STATUS_OLDEST_READER: i32 = 13;
 
-/// The LMDB in this process, as "0.9.24".
+/// The version of LMDB in this process, for example "0.9.24".
 pub const KV_STATUS_LMDB_VERSION: i32 = 14;
-/// 32 hexadecimal digits that tell this store from every other.
+/// The unique id of this store: 32 hexadecimal digits.
 pub const KV_STATUS_STORE_ID: i32 = 15;
-/// Alarms that are active, in etcd's words: "memberID:<id> alarm:NOSPACE " for each; "POISONED" after a
-/// failed sync; "REMOVED" where the store's files were removed while it was open: what is written is lost
-/// then when the last process closes it. Empty is well.
+/// The active alarms: "memberID:<id> alarm:NOSPACE " for each, as in etcd; "POISONED" after a
+/// failed sync; "REMOVED" if the store's files were removed while it is open (data written since is
+/// lost when the last process closes the store). Empty if healthy.
 pub const KV_STATUS_ALARMS: i32 = 16;
-/// The quota on KV_STATUS_BYTES_IN_USE, a number; 0 is none.
+/// The quota for KV_STATUS_BYTES_IN_USE, in bytes; 0 means no quota.
 pub const KV_STATUS_MAX_BYTES: i32 = 17;
 
-/// The text that KV_STATUS_… names (lmdb_version, store_id, alarms); an empty one for other names.
+/// The text selected by KV_STATUS_… (lmdb_version, store_id, alarms); an empty text for other
+/// names.
 ///
-/// Owner: the status; the text lives until it is freed.
+/// Owner: the status; the text is valid until it is freed.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -176,7 +178,7 @@ pub unsafe extern "C" fn kv_status_text(status: *const KvStatus, name: i32) -> *
 
 /// Frees a status.
 ///
-/// Owner: takes it; NULL is fine.
+/// Owner: frees it; NULL is allowed.
 /// Threads: the last use of it.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -185,12 +187,12 @@ pub unsafe extern "C" fn kv_status_free(status: *mut KvStatus) {
     unsafe { free(status) }
 }
 
-/// Reads the whole store and verifies every invariant of its design. Takes the time of reading
-/// everything; writers go on meanwhile.
+/// Reads the complete store and verifies every invariant of core/DESIGN.md. It takes as long as
+/// reading all data; writers are not blocked.
 ///
-/// Owner: *out is the caller's, to free with kv_check_report_free.
+/// Owner: *out is owned by the caller, to free with kv_check_report_free.
 /// Threads: any.
-/// Errors: KV_CLOSED, KV_FORKED, KV_IO, KV_CORRUPT (so damaged that it could not be read on).
+/// Errors: KV_CLOSED, KV_FORKED, KV_IO, KV_CORRUPT (too damaged to read on).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_check(db: *const KvDb, out: *mut *mut KvCheckReport, error: *mut *mut KvError) -> KvCode {
     // SAFETY: pointers as the header asks for.
@@ -220,9 +222,9 @@ fn checked(report: CheckReport) -> Checked {
     Checked { problems, report, _texts: texts }
 }
 
-/// How many keys an examination saw; 0 for NULL.
+/// The number of keys that were checked; 0 for NULL.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -231,9 +233,9 @@ pub unsafe extern "C" fn kv_check_report_keys(report: *const KvCheckReport) -> u
     guard_value(0, || unsafe { Some(borrow(report).ok()?.report.keys) })
 }
 
-/// How many events an examination saw; 0 for NULL.
+/// The number of events that were checked; 0 for NULL.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -242,9 +244,9 @@ pub unsafe extern "C" fn kv_check_report_events(report: *const KvCheckReport) ->
     guard_value(0, || unsafe { Some(borrow(report).ok()?.report.events) })
 }
 
-/// How many problems it found: 0 is well.
+/// The number of problems; 0 if the store is sound, and for NULL.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -253,9 +255,9 @@ pub unsafe extern "C" fn kv_check_report_len(report: *const KvCheckReport) -> us
     guard_value(0, || unsafe { Some(borrow(report).ok()?.problems.len()) })
 }
 
-/// Problem number index; NULL beyond the last.
+/// The problem at index; NULL beyond the last.
 ///
-/// Owner: the report; the problem lives until it is freed.
+/// Owner: the report; the problem is valid until it is freed.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -266,7 +268,7 @@ pub unsafe extern "C" fn kv_check_report_at(report: *const KvCheckReport, index:
 
 /// Frees a report.
 ///
-/// Owner: takes it; NULL is fine.
+/// Owner: frees it; NULL is allowed.
 /// Threads: the last use of it.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -275,10 +277,11 @@ pub unsafe extern "C" fn kv_check_report_free(report: *mut KvCheckReport) {
     unsafe { free(report) }
 }
 
-/// A clock that stands at so many milliseconds since 1970 until it is advanced; for kv_options.clock.
-/// A store opened with it is held by this process alone. NULL only if memory is out.
+/// Creates a manual clock that starts at unix_ms milliseconds since 1970; for kv_options.clock. A
+/// store opened with it cannot be opened by another process. NULL only if out of memory.
 ///
-/// Owner: the caller's, to free with kv_clock_free before or after the stores opened with it.
+/// Owner: owned by the caller, to free with kv_clock_free before or after the stores opened with
+/// it.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -286,11 +289,11 @@ pub extern "C" fn kv_clock_new(unix_ms: i64) -> *mut KvClock {
     guard_value(std::ptr::null_mut(), || Some(give(Clock::new(unix_ms))))
 }
 
-/// Moves a clock forward, and returns once everything that became due with it has been done.
+/// Moves a clock forward. It returns after everything that became due has been done.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
-/// Errors: KV_INVALID_ARGUMENT (ms is negative: a clock does not go back).
+/// Errors: KV_INVALID_ARGUMENT (ms is negative).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_clock_advance(clock: *const KvClock, ms: i64, error: *mut *mut KvError) -> KvCode {
     // SAFETY: pointers as the header asks for.
@@ -306,9 +309,9 @@ pub unsafe extern "C" fn kv_clock_advance(clock: *const KvClock, ms: i64, error:
     }
 }
 
-/// Frees a clock; stores opened with it keep theirs.
+/// Frees a clock; stores opened with it continue to use it.
 ///
-/// Owner: takes it; NULL is fine.
+/// Owner: frees it; NULL is allowed.
 /// Threads: the last use of it.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -317,10 +320,10 @@ pub unsafe extern "C" fn kv_clock_free(clock: *mut KvClock) {
     unsafe { free(clock) }
 }
 
-/// The ABI number of the library that was loaded; compare it with KV_ABI_VERSION. Within one number
-/// symbols and layouts only grow.
+/// The ABI number of the loaded library; compare it with KV_ABI_VERSION. Within one number, symbols
+/// and structs only grow.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -328,9 +331,9 @@ pub extern "C" fn kv_abi_version() -> u32 {
     guard_value(0, || Some(KV_ABI_VERSION))
 }
 
-/// The version of the library that was loaded, as "0.1.0".
+/// The version of the loaded library, for example "0.1.0".
 ///
-/// Owner: the library; the text lives for ever.
+/// Owner: the library; the text is valid until the program ends.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]

@@ -8,19 +8,20 @@ use crate::error::KvError;
 use crate::guard::{borrow, free, give_out, guard, guard_value, invalid, kinds, wanted};
 use crate::types::*;
 
-/// Alarms; see kv_alarm_list.
+/// A list of alarms; see kv_alarm_list.
 pub struct KvAlarms;
 
-/// The quota is used up: what takes room answers KV_FULL, what makes room goes on.
+/// The quota is used up. Writes that need space return KV_FULL; deletions, revocations and
+/// compactions still work.
 pub const KV_ALARM_NOSPACE: i32 = 1;
-/// The data is not to be trusted: every write answers KV_CORRUPT.
+/// The data may be damaged. Every write returns KV_CORRUPT.
 pub const KV_ALARM_CORRUPT: i32 = 2;
 
-/// An alarm that is active, or was until now.
+/// An alarm that is active, or that was just disarmed.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct KvAlarm {
-    /// The member that it names. A store names itself by the second half of its store id.
+    /// The member id. A store's own member id is the second half of its store id.
     pub member: u64,
     /// KV_ALARM_….
     pub kind: i32,
@@ -50,10 +51,10 @@ fn kind_in(kind: i32) -> Result<AlarmKind> {
     }
 }
 
-/// The alarms that are active, by kind and member. One that is active stays until it is disarmed, also
-/// over a restart, and every process that writes obeys it.
+/// Lists the active alarms, sorted by kind and member. An alarm stays active until it is disarmed,
+/// also after a restart. It applies to every process that writes.
 ///
-/// Owner: *out is the caller's, to free with kv_alarms_free.
+/// Owner: *out is owned by the caller, to free with kv_alarms_free.
 /// Threads: any.
 /// Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
 #[unsafe(no_mangle)]
@@ -68,12 +69,12 @@ pub unsafe extern "C" fn kv_alarm_list(db: *const KvDb, out: *mut *mut KvAlarms,
     }
 }
 
-/// Raises an alarm of this kind, KV_ALARM_…, in the name of any member; 0 will do. Programs seldom do
-/// so: KV_ALARM_NOSPACE comes by itself where kv_options.limits is KV_LIMITS_ETCD.
+/// Raises an alarm of a kind, KV_ALARM_…, for any member id; 0 is the store's own. Programs rarely
+/// need it: KV_ALARM_NOSPACE is raised automatically if kv_options.limits is KV_LIMITS_ETCD.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
-/// Errors: KV_INVALID_ARGUMENT, and as kv_put, but for KV_FULL of the quota.
+/// Errors: KV_INVALID_ARGUMENT, and those of kv_put except KV_FULL for the quota.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_alarm_activate(
     db: *const KvDb,
@@ -90,13 +91,13 @@ pub unsafe extern "C" fn kv_alarm_activate(
     }
 }
 
-/// Ends alarms: those of this member (0: of every member) and of this kind (0: of every kind). *out, if
-/// wanted, are those that were active. Make room first: KV_ALARM_NOSPACE comes back with the next put
-/// else.
+/// Disarms the alarms of a member (0: every member) and of a kind (0: every kind). *out, if not
+/// NULL, receives those that were active. Free space first: otherwise the next put raises
+/// KV_ALARM_NOSPACE again.
 ///
-/// Owner: *out is the caller's, to free with kv_alarms_free.
+/// Owner: *out is owned by the caller, to free with kv_alarms_free.
 /// Threads: any.
-/// Errors: as kv_alarm_activate.
+/// Errors: those of kv_alarm_activate.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_alarm_disarm(
     db: *const KvDb,
@@ -118,9 +119,9 @@ pub unsafe extern "C" fn kv_alarm_disarm(
     }
 }
 
-/// How many alarms there are; 0 for NULL.
+/// The number of alarms; 0 for NULL.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -129,9 +130,9 @@ pub unsafe extern "C" fn kv_alarms_len(alarms: *const KvAlarms) -> usize {
     guard_value(0, || unsafe { Some(borrow(alarms).ok()?.len()) })
 }
 
-/// Alarm number index; NULL beyond the last.
+/// The alarm at index; NULL beyond the last.
 ///
-/// Owner: the alarms; it lives until they are freed.
+/// Owner: the alarms; it is valid until they are freed.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -142,7 +143,7 @@ pub unsafe extern "C" fn kv_alarms_at(alarms: *const KvAlarms, index: usize) -> 
 
 /// Frees alarms.
 ///
-/// Owner: takes them; NULL is fine.
+/// Owner: frees them; NULL is allowed.
 /// Threads: the last use of them.
 /// Errors: none.
 #[unsafe(no_mangle)]

@@ -11,13 +11,13 @@ use crate::error::KvError;
 use crate::guard::{borrow, free, give_out, guard, guard_value, invalid, kinds, put_out, wanted};
 use crate::types::*;
 
-/// An open store: a shared handle, for any number of threads.
+/// An open store or cluster. Any number of threads can share the handle.
 pub struct KvDb;
 
-/// What a put answered.
+/// The response of a put.
 pub struct KvPutResult;
 
-/// What a deletion answered.
+/// The response of a deletion.
 pub struct KvDeleteResult;
 
 /// What a `kv_delete_result` holds.
@@ -61,63 +61,66 @@ kinds! {
     KvDeleteResult = Deleted, b"kv_del_r", "kv_delete_result";
 }
 
-/// How a store is opened; begin with KV_OPTIONS_INIT. Booleans are KV_YES or KV_NO, and 0 is the
+/// Options of kv_open; initialise with KV_OPTIONS_INIT. Booleans are KV_YES or KV_NO. 0 is the
 /// default of every member.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct KvOptions {
     /// sizeof(kv_options).
     pub size: usize,
-    /// KV_NO: KV_NOT_FOUND instead of making a store. Default KV_YES.
+    /// KV_NO: return KV_NOT_FOUND instead of creating a store. Default KV_YES.
     pub create: i32,
-    /// KV_YES: writes answer KV_READ_ONLY and nothing is created.
+    /// KV_YES: writes return KV_READ_ONLY and no file is created.
     pub read_only: i32,
     /// KV_DURABILITY_…, default KV_DURABILITY_SYNC.
     pub durability: i32,
-    /// KV_LIMITS_ETCD: the limits of etcd itself.
+    /// KV_LIMITS_ETCD: etcd's default limits.
     pub limits: i32,
-    /// How long a write waits for the writer's lock; default 5,000; KV_NO_WAIT, KV_FOREVER.
+    /// How long a write waits for the write lock; default 5,000; KV_NO_WAIT, KV_FOREVER.
     pub busy_timeout_ms: i64,
-    /// Keys and values of one write, summed; default 64 MiB.
+    /// The maximum size of the keys and values of one write, summed; default 64 MiB.
     pub max_request_bytes: u64,
-    /// Operations in each list of a txn; default 100,000.
+    /// The maximum number of operations in each list of a txn; default 100,000.
     pub max_txn_ops: u64,
-    /// Smaller TTLs are raised to it; default 1.
+    /// The minimum TTL of a lease; smaller TTLs are raised to it; default 1.
     pub lease_ttl_min_seconds: i64,
-    /// A quota on pages that hold data, in bytes, kept in the store; another value than it has changes
-    /// it for every process. UINT64_MAX takes it away. What might go beyond it answers KV_FULL;
-    /// deletions, revocations and compactions always have room.
+    /// A quota for pages that hold data, in bytes. It is stored in the store and applies to every
+    /// process; another value replaces it. UINT64_MAX removes it. Writes beyond it return KV_FULL;
+    /// deletions, revocations and compactions always work.
     pub max_bytes: u64,
-    /// Compact automatically, and keep so many revisions; 0 is off. Not beside auto_compaction_seconds.
+    /// Compact automatically and keep this number of revisions; 0 is off. Cannot be combined with
+    /// auto_compaction_seconds.
     pub auto_compaction_revisions: u64,
-    /// Compact automatically, and keep so many seconds of history; 0 is off.
+    /// Compact automatically and keep history for this number of seconds; 0 is off.
     pub auto_compaction_seconds: u64,
-    /// Slots for readers, over all processes; default 1,024, at most 1,048,576.
+    /// The maximum number of concurrent readers, over all processes; default 1,024, at most
+    /// 1,048,576.
     pub max_readers: u32,
-    /// Permissions of files that are made; default 0600.
+    /// The permissions of created files; default 0600.
     pub mode: u32,
-    /// KV_YES opens on a network file system all the same.
+    /// KV_YES allows a store on a network file system.
     pub allow_network_fs: i32,
-    /// A clock in hand, or NULL for the system's.
+    /// A manual clock, or NULL for the system's clock.
     pub clock: *const KvClock,
-    /// Of a cluster, as all that follow, which an embedded store refuses; a cluster refuses those above. The
-    /// file (PEM) of the authorities whose servers are trusted; NULL: those that the system trusts.
+    /// Clusters only, as are all members below; a store refuses them, and a cluster refuses those
+    /// above. The file (PEM) of the trusted certificate authorities; NULL: those that the system
+    /// trusts.
     pub tls_ca: *const c_char,
     /// The file (PEM) of this client's certificate; needs tls_key.
     pub tls_cert: *const c_char,
-    /// The file (PEM) of its key.
+    /// The file (PEM) of the private key.
     pub tls_key: *const c_char,
-    /// The name that the servers' certificates must have; NULL: each endpoint's host.
+    /// The name that the servers' certificates must contain; NULL: the host of each endpoint.
     pub tls_server_name: *const c_char,
-    /// Whom to log in; needs password.
+    /// The user name to log in with; needs password.
     pub user: *const c_char,
     /// The password of user.
     pub password: *const c_char,
-    /// How long to try to reach an endpoint; default 5,000.
+    /// The timeout of connecting to an endpoint; default 5,000.
     pub connect_timeout_ms: i64,
-    /// How long to wait for an answer; default 30,000; KV_FOREVER.
+    /// The timeout of a request; default 30,000; KV_FOREVER.
     pub request_timeout_ms: i64,
-    /// How long a connection may be silent before it is probed; default 10,000.
+    /// The idle time after which a connection is probed; default 10,000.
     pub keep_alive_ms: i64,
 }
 
@@ -211,21 +214,22 @@ fn open(target: &OsStr, options: Options) -> Result<Db> {
     Db::open(std::path::Path::new(target), options)
 }
 
-/// Opens the store in a directory, and makes it if there is none. ":memory:" is a store of its own
-/// that leaves nothing behind; "file:" URLs are paths. Any number of processes may have one store
-/// open; handles of one process on one store share one environment.
+/// Opens the store in a directory and creates it if there is none. ":memory:" is a new store in
+/// memory. A "file:" URL is a path. Any number of processes can have one store open. Handles of one
+/// process on one store share one environment.
 ///
-/// "etcd://HOST:PORT,HOST:PORT", "http://..." and "https://..." (TLS) open a cluster of etcd, or a store
-/// that kv_serve or `kv serve` serves: every call below then goes over the network, and may also answer
-/// KV_UNAVAILABLE, KV_TIMEOUT, KV_UNAUTHENTICATED, KV_PERMISSION_DENIED, and KV_UNSUPPORTED for what a
-/// cluster cannot do. A library built without that (its feature etcd) answers KV_UNSUPPORTED here.
+/// "etcd://HOST:PORT,HOST:PORT", "http://..." and "https://..." (TLS) open an etcd cluster, or a
+/// store that kv_serve or `kv serve` serves. Every call then uses the network. It may also return
+/// KV_UNAVAILABLE, KV_TIMEOUT, KV_UNAUTHENTICATED, KV_PERMISSION_DENIED, and KV_UNSUPPORTED for
+/// calls that etcd does not have. A library built without the feature etcd returns KV_UNSUPPORTED
+/// here.
 ///
-/// Owner: *out is the caller's, to close with kv_close; target and options are not kept.
+/// Owner: *out is owned by the caller, to close with kv_close; target and options are not kept.
 /// Threads: any.
 /// Errors: KV_NOT_FOUND, KV_NOT_A_STORE, KV_INCOMPATIBLE, KV_BUSY, KV_PERMISSION_DENIED,
-/// KV_INVALID_ARGUMENT, KV_UNSUPPORTED, KV_READ_ONLY, KV_FULL, KV_IO; of a cluster KV_UNAVAILABLE, which
-/// names each endpoint with its reason, KV_UNAUTHENTICATED. Nothing that was there is changed by any of
-/// them.
+/// KV_INVALID_ARGUMENT, KV_UNSUPPORTED, KV_READ_ONLY, KV_FULL, KV_IO. For a cluster also
+/// KV_UNAVAILABLE, which names each endpoint with its reason, and KV_UNAUTHENTICATED. On error
+/// nothing on disk is changed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_open(
     target: *const c_char,
@@ -246,14 +250,14 @@ pub unsafe extern "C" fn kv_open(
     }
 }
 
-/// Closes a store's handle: scans, snapshots, watchers, leases, locks and whatever else was made from
-/// it answer KV_CLOSED from then on and are still the caller's to free; a thread that waits in one
-/// of them gets KV_CLOSED at once. The leases of such handles are revoked, and with them their locks
-/// freed; where that cannot be done in time they end with their TTL. The store closes with its last
+/// Closes a handle. Scans, snapshots, watchers, leases, locks and other objects that were made from
+/// it return KV_CLOSED from then on; the caller must still free them. A thread that waits in one of
+/// them gets KV_CLOSED at once. The leases of these objects are revoked, which releases their
+/// locks. If that is not possible in time they end with their TTL. The store closes with its last
 /// handle.
 ///
-/// Owner: takes db; NULL is fine.
-/// Threads: the last use of db; calls under way on db itself in other threads must have ended.
+/// Owner: frees db; NULL is allowed.
+/// Threads: the last use of db; calls on db itself in other threads must have ended.
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_close(db: *mut KvDb) {
@@ -261,13 +265,13 @@ pub unsafe extern "C" fn kv_close(db: *mut KvDb) {
     unsafe { free(db) }
 }
 
-/// Writes one key; the store's revision rises by 1.
+/// Writes one key. The store's revision increases by 1.
 ///
-/// Owner: *out, if it is wanted, is the caller's; key, value and options are not kept.
+/// Owner: *out, if not NULL, is owned by the caller; key, value and options are not kept.
 /// Threads: any; concurrent writes share a commit.
 /// Errors: KV_INVALID_ARGUMENT, KV_TOO_LARGE, KV_KEY_NOT_FOUND (ignore_… on a missing key),
-/// KV_LEASE_NOT_FOUND, KV_READ_ONLY, KV_BUSY, KV_FULL, KV_IO, KV_CLOSED, KV_FORKED: nothing is
-/// written. KV_UNKNOWN_OUTCOME: it may be.
+/// KV_LEASE_NOT_FOUND, KV_READ_ONLY, KV_BUSY, KV_FULL, KV_IO, KV_CLOSED, KV_FORKED: nothing was
+/// written. KV_UNKNOWN_OUTCOME: the write may or may not have happened.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_put(
     db: *const KvDb,
@@ -305,7 +309,7 @@ pub(crate) unsafe fn put_request(key: KvBytes, value: KvBytes, options: *const K
 
 /// The store's revision after a put; 0 for NULL.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -314,9 +318,9 @@ pub unsafe extern "C" fn kv_put_result_revision(result: *const KvPutResult) -> i
     guard_value(0, || unsafe { Some(borrow(result).ok()?.revision) })
 }
 
-/// The pair before a put, or NULL if it was not asked for or the key did not exist.
+/// The previous pair, or NULL if it was not requested or the key did not exist.
 ///
-/// Owner: the result; the pair lives until it is freed.
+/// Owner: the result; the pair is valid until it is freed.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -325,9 +329,9 @@ pub unsafe extern "C" fn kv_put_result_prev_kv(result: *const KvPutResult) -> *c
     guard_value(std::ptr::null(), || unsafe { borrow(result).ok()?.prev_kv.at(0) })
 }
 
-/// Frees a put's result.
+/// Frees the result of a put.
 ///
-/// Owner: takes it; NULL is fine.
+/// Owner: frees it; NULL is allowed.
 /// Threads: the last use of it.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -336,10 +340,11 @@ pub unsafe extern "C" fn kv_put_result_free(result: *mut KvPutResult) {
     unsafe { free(result) }
 }
 
-/// One key at a revision (0 and below: now). A key that is not there is no error: *out is NULL.
+/// Reads one key at a revision (0 or negative: the current one). *out is NULL if the key does not
+/// exist, which is not an error.
 ///
-/// Owner: *out is the caller's, to free with kv_key_value_free.
-/// Threads: any; readers wait for nobody.
+/// Owner: *out is owned by the caller, to free with kv_key_value_free.
+/// Threads: any; a read never waits for a writer.
 /// Errors: KV_INVALID_ARGUMENT (empty key), KV_COMPACTED, KV_FUTURE_REVISION, KV_CLOSED, KV_FORKED,
 /// KV_CORRUPT, KV_IO.
 #[unsafe(no_mangle)]
@@ -361,12 +366,12 @@ pub unsafe extern "C" fn kv_get(
     }
 }
 
-/// The value of one key, now, into the caller's buffer, without allocating anything. *len is the
-/// value's length, or KV_NONE if there is no such key. If the buffer is too small nothing is copied
-/// and *len is the size it takes.
+/// Copies the current value of one key into the caller's buffer, without allocating memory. *len is
+/// the length of the value, or KV_NONE if the key does not exist. If the buffer is too small
+/// nothing is copied and *len is the required size.
 ///
-/// Owner: buffer is the caller's.
-/// Threads: any; readers wait for nobody.
+/// Owner: buffer is owned by the caller.
+/// Threads: any; a read never waits for a writer.
 /// Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_get_into(
@@ -394,9 +399,9 @@ pub unsafe extern "C" fn kv_get_into(
     }
 }
 
-/// Frees a pair that kv_get answered. Views taken from results are left alone.
+/// Frees a pair returned by kv_get. Pairs that belong to a result are not freed by it.
 ///
-/// Owner: takes it; NULL is fine.
+/// Owner: frees it; NULL is allowed.
 /// Threads: the last use of it.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -409,11 +414,11 @@ pub unsafe extern "C" fn kv_key_value_free(kv: *mut KvKeyValue) {
     guard_value((), freed)
 }
 
-/// Deletes the keys of a range; the revision rises by 1 if there was any.
+/// Deletes the keys of a range. The revision increases by 1 if at least one key existed.
 ///
-/// Owner: *out, if it is wanted, is the caller's; the range and options are not kept.
+/// Owner: *out, if not NULL, is owned by the caller; the range and options are not kept.
 /// Threads: any.
-/// Errors: as kv_put.
+/// Errors: those of kv_put.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_delete(
     db: *const KvDb,
@@ -445,7 +450,7 @@ pub(crate) unsafe fn delete_request(range: KvKeyRange, options: *const KvDeleteO
 
 /// The store's revision after a deletion; 0 for NULL.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -454,9 +459,9 @@ pub unsafe extern "C" fn kv_delete_result_revision(result: *const KvDeleteResult
     guard_value(0, || unsafe { Some(borrow(result).ok()?.result.revision) })
 }
 
-/// How many keys went; 0 for NULL.
+/// The number of deleted keys; 0 for NULL.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -465,9 +470,9 @@ pub unsafe extern "C" fn kv_delete_result_deleted(result: *const KvDeleteResult)
     guard_value(0, || unsafe { Some(borrow(result).ok()?.result.deleted) })
 }
 
-/// The pair number index, by key, that went, if prev_kv was asked for; NULL beyond the last.
+/// The deleted pair at index, in key order, if prev_kv was set; NULL beyond the last.
 ///
-/// Owner: the result; the pair lives until it is freed.
+/// Owner: the result; the pair is valid until it is freed.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -476,9 +481,9 @@ pub unsafe extern "C" fn kv_delete_result_prev_kv(result: *const KvDeleteResult,
     guard_value(std::ptr::null(), || unsafe { borrow(result).ok()?.prev_kvs.at(index) })
 }
 
-/// Frees a deletion's result.
+/// Frees the result of a deletion.
 ///
-/// Owner: takes it; NULL is fine.
+/// Owner: frees it; NULL is allowed.
 /// Threads: the last use of it.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -487,13 +492,14 @@ pub unsafe extern "C" fn kv_delete_result_free(result: *mut KvDeleteResult) {
     unsafe { free(result) }
 }
 
-/// Forgets history below a revision: reads below it answer KV_COMPACTED from then on. With physical
-/// KV_YES it answers once the space can be used again, else that happens in the background. *out is
-/// the store's revision, which does not change.
+/// Compacts: removes history below a revision. Reads below it return KV_COMPACTED from then on.
+/// With physical KV_YES the call returns after the space is reusable; otherwise that happens in the
+/// background. *out is the store's revision, which does not change.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
-/// Errors: KV_COMPACTED (the revision is not above the compacted one), KV_FUTURE_REVISION, and as kv_put.
+/// Errors: KV_COMPACTED (the revision is not above the compacted one), KV_FUTURE_REVISION, and
+/// those of kv_put.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_compact(
     db: *const KvDb,

@@ -9,10 +9,10 @@ use crate::guard::{borrow, free, give_out, guard, guard_value, kinds, put_out, w
 use crate::lock::Alone;
 use crate::types::*;
 
-/// An election of one leader among all who campaign for a name.
+/// An election: one leader among all candidates for a name.
 pub struct KvElection;
 
-/// The leaders of an election, one after the other.
+/// A stream of the leaders of an election.
 pub struct KvLeaders;
 
 /// What a `kv_election` holds.
@@ -27,15 +27,15 @@ kinds! {
     KvLeaders = Alone<Leaders>, b"kv_leads", "kv_leaders";
 }
 
-/// An election by this name; nobody campaigns yet. Its keys are laid out as etcd's own election service
-/// does: NAME/LEASE, the lease in hexadecimal, with what is proclaimed as the value.
+/// Opens an election; it does not campaign yet. The keys are those of etcd's election service:
+/// NAME/LEASE, with the lease in hexadecimal and the proclaimed value as value.
 ///
-/// Of all keys of the name the one that was put first is the leader's. A leader that resigns, or whose
-/// process dies (noticed within 500 ms), is followed by the next who campaigned. One that is stopped
-/// for longer than ttl_seconds may wake up and believe for a moment that it still leads:
-/// kv_election_proclaim is refused then, other writes are fenced by kv_election_revision.
+/// The leader is the candidate whose key was created first. If the leader resigns, or its process
+/// ends (noticed within 500 ms), the next candidate leads. A leader that is stopped for longer than
+/// ttl_seconds may believe for a moment that it still leads: kv_election_proclaim then fails; fence
+/// other writes with kv_election_revision.
 ///
-/// Owner: *out is the caller's, to free before or after the database; name is not kept.
+/// Owner: *out is owned by the caller, to free before or after the database; name is not kept.
 /// Threads: any.
 /// Errors: KV_INVALID_ARGUMENT (an empty name), KV_CLOSED, KV_FORKED.
 #[unsafe(no_mangle)]
@@ -59,13 +59,13 @@ pub unsafe extern "C" fn kv_election_open(
     }
 }
 
-/// Waits until it leads, up to timeout_ms milliseconds, KV_NO_WAIT or KV_FOREVER (the default, 0), and
-/// proclaims value as its own; one that leads already proclaims only.
+/// Waits until this candidate leads, up to timeout_ms milliseconds, KV_NO_WAIT or KV_FOREVER (the
+/// default, 0), and proclaims value. If it leads already it only proclaims.
 ///
 /// Owner: value is not kept.
-/// Threads: one at a time; a second one is refused.
-/// Errors: KV_TIMEOUT, naming the leader's key; KV_LEASE_LOST; KV_INVALID_ARGUMENT (a TTL over
-/// 9,000,000,000 s too), and as kv_put. After any of them it does not stand.
+/// Threads: one at a time; a second concurrent call returns KV_INVALID_ARGUMENT.
+/// Errors: KV_TIMEOUT, which names the leader's key; KV_LEASE_LOST; KV_INVALID_ARGUMENT (also for a
+/// TTL over 9,000,000,000 s), and those of kv_put. After an error it is no candidate.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_election_campaign(
     election: *mut KvElection,
@@ -82,11 +82,12 @@ pub unsafe extern "C" fn kv_election_campaign(
     }
 }
 
-/// Changes the value that the leader is known by.
+/// Changes the value of the leader.
 ///
 /// Owner: value is not kept.
 /// Threads: one at a time.
-/// Errors: KV_FAILED_PRECONDITION (it does not lead), KV_LEASE_LOST (it does no longer), and as kv_put.
+/// Errors: KV_FAILED_PRECONDITION (it does not lead), KV_LEASE_LOST (it lost the leadership), and
+/// those of kv_put.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_election_proclaim(
     election: *mut KvElection,
@@ -102,10 +103,11 @@ pub unsafe extern "C" fn kv_election_proclaim(
     }
 }
 
-/// The leader's pair; *out is NULL if there is none. It may be another process's.
+/// Reads the leader's pair; *out is NULL if there is no leader. The leader may be in another
+/// process.
 ///
-/// Owner: *out is the caller's, to free with kv_key_value_free.
-/// Threads: any, also while another one campaigns.
+/// Owner: *out is owned by the caller, to free with kv_key_value_free.
+/// Threads: any, also while another thread campaigns.
 /// Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_election_leader(
@@ -124,11 +126,11 @@ pub unsafe extern "C" fn kv_election_leader(
     }
 }
 
-/// Follows an election: each leader from the present one on, and each value that one proclaims.
+/// Follows an election: delivers the current leader, then each new leader and each new value.
 ///
-/// Owner: *out is the caller's, to free before or after the election and the database.
-/// Threads: any, also while another one campaigns.
-/// Errors: as kv_watch.
+/// Owner: *out is owned by the caller, to free before or after the election and the database.
+/// Threads: any, also while another thread campaigns.
+/// Errors: those of kv_watch.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_election_observe(
     election: *const KvElection,
@@ -146,21 +148,21 @@ pub unsafe extern "C" fn kv_election_observe(
     }
 }
 
-/// Steps down, or out of the line; does nothing if it stands nowhere. It can campaign again.
+/// Resigns, or withdraws the candidature; does nothing if it is no candidate. It can campaign
+/// again.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: one at a time.
-/// Errors: as kv_lock_release.
+/// Errors: those of kv_lock_release.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_election_resign(election: *mut KvElection, error: *mut *mut KvError) -> KvCode {
     // SAFETY: pointers as the header asks for.
     unsafe { guard(error, || borrow(election)?.own.enter()?.resign()) }
 }
 
-/// Whether it leads, as far as is known here: KV_YES or KV_NO. KV_NO once its lease is known to be
-/// lost.
+/// KV_YES if it leads, otherwise KV_NO. KV_NO also once its lease is known to be lost.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: one at a time.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -169,9 +171,9 @@ pub unsafe extern "C" fn kv_election_is_leader(election: *const KvElection) -> i
     guard_value(KV_NO, || unsafe { Some(flag_out(borrow(election).ok()?.own.peek(Election::is_leader)?)) })
 }
 
-/// Its key in the store while it leads; else no bytes.
+/// Its key in the store while it leads; otherwise no bytes.
 ///
-/// Owner: the election; the key lives until the next call that campaigns, resigns or frees it.
+/// Owner: the election; the key is valid until the next call that campaigns, resigns or frees it.
 /// Threads: one at a time.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -180,9 +182,10 @@ pub unsafe extern "C" fn kv_election_key(election: *const KvElection) -> KvBytes
     guard_value(NO_BYTES, || unsafe { borrow(election).ok()?.own.peek(|own| bytes_out(own.key())) })
 }
 
-/// The revision that created its key, which fences as kv_lock_revision does; 0 while it does not lead.
+/// The revision at which its key was created, for fencing as with kv_lock_revision; 0 while it does
+/// not lead.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: one at a time.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -191,9 +194,9 @@ pub unsafe extern "C" fn kv_election_revision(election: *const KvElection) -> i6
     guard_value(0, || unsafe { borrow(election).ok()?.own.peek(Election::revision) })
 }
 
-/// Frees the handle; if it stands, it resigns soon after.
+/// Frees the handle; a candidate or leader resigns soon after.
 ///
-/// Owner: takes it; NULL is fine.
+/// Owner: frees it; NULL is allowed.
 /// Threads: the last use of it.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -202,12 +205,13 @@ pub unsafe extern "C" fn kv_election_free(election: *mut KvElection) {
     unsafe { free(election) }
 }
 
-/// The next leader's pair, or the same one's with a new value. It waits for it up to timeout_ms
-/// milliseconds, KV_NO_WAIT or KV_FOREVER (the default, 0); *out is NULL if that time has passed without
-/// one. Of changes that come faster than they are read only the last is answered.
+/// Returns the next leader's pair, or the same leader's pair with a new value. It waits up to
+/// timeout_ms milliseconds, KV_NO_WAIT or KV_FOREVER (the default, 0); *out is NULL if the time
+/// passed. If changes come faster than they are read only the last one is returned.
 ///
-/// Owner: *out is the caller's, to free with kv_key_value_free.
-/// Threads: one at a time; a second one is refused. kv_close of the database ends the waiting at once.
+/// Owner: *out is owned by the caller, to free with kv_key_value_free.
+/// Threads: one at a time; a second concurrent call returns KV_INVALID_ARGUMENT. kv_close of the
+/// database ends the wait at once.
 /// Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_leaders_next(
@@ -230,7 +234,7 @@ pub unsafe extern "C" fn kv_leaders_next(
 
 /// Frees the leaders.
 ///
-/// Owner: takes them; NULL is fine.
+/// Owner: frees them; NULL is allowed.
 /// Threads: the last use of them.
 /// Errors: none.
 #[unsafe(no_mangle)]

@@ -8,10 +8,10 @@ use libkv::{Code, Error};
 use crate::guard::{borrow, free, guard_value, kinds};
 use crate::types::{KV_OK, KvCode};
 
-/// An error: a code, a message for people, and the revision it speaks of.
+/// An error: a code, a message, and a revision for some codes.
 pub struct KvError;
 
-/// What a `kv_error` holds.
+/// The contents of a `kv_error`.
 pub(crate) struct Handed {
     error: Error,
     message: CString,
@@ -28,7 +28,7 @@ kinds! { KvError = Handed, b"kv_error", "kv_error"; }
 
 /// The code of an error; KV_OK for NULL.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -37,10 +37,10 @@ pub unsafe extern "C" fn kv_error_code(error: *const KvError) -> KvCode {
     guard_value(KV_OK, || unsafe { Some(borrow(error).ok()?.error.code().number()) })
 }
 
-/// The message of an error, naming the key, revision or path that is meant, as UTF-8 with a
-/// terminating zero; an empty one for NULL.
+/// The message of an error as UTF-8 with a terminating zero. It names the key, revision or path.
+/// Empty for NULL.
 ///
-/// Owner: the error; the text lives until it is freed.
+/// Owner: the error; the text is valid until it is freed.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -49,10 +49,10 @@ pub unsafe extern "C" fn kv_error_message(error: *const KvError) -> *const c_cha
     guard_value(c"".as_ptr(), || unsafe { Some(borrow(error).ok()?.message.as_ptr()) })
 }
 
-/// The revision that an error speaks of: the compacted one for KV_COMPACTED, the current one for
-/// KV_FUTURE_REVISION, else 0.
+/// The revision of an error: the compacted one for KV_COMPACTED, the current one for
+/// KV_FUTURE_REVISION, otherwise 0.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -63,7 +63,7 @@ pub unsafe extern "C" fn kv_error_revision(error: *const KvError) -> i64 {
 
 /// Frees an error.
 ///
-/// Owner: takes the error; NULL is fine.
+/// Owner: frees the error; NULL is allowed.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -72,9 +72,9 @@ pub unsafe extern "C" fn kv_error_free(error: *mut KvError) {
     unsafe { free(error) }
 }
 
-/// The stable name of a code: "compacted", …; "ok" for KV_OK, "unknown" for what is no code.
+/// The stable name of a code, for example "compacted"; "ok" for KV_OK, "unknown" for other numbers.
 ///
-/// Owner: the library; the text lives for ever.
+/// Owner: the library; the text is valid until the program ends.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]

@@ -10,10 +10,10 @@ use crate::error::KvError;
 use crate::guard::{borrow, borrow_mut, free, give_out, guard, kinds, put_out, wanted};
 use crate::types::*;
 
-/// Events, one after the other.
+/// A list of events that is read step by step.
 pub struct KvEvents;
 
-/// The keys that differ between two revisions, one after the other.
+/// The keys that differ between two revisions, read step by step.
 pub struct KvDiff;
 
 /// What a `kv_events` holds: where events come from, and the one answered last.
@@ -47,10 +47,10 @@ kinds! {
     KvDiff = DiffSteps, b"kv_diff\0", "kv_diff";
 }
 
-/// The events of one key, newest first, tombstones too: at most limit, 0 and below for all that
-/// are kept.
+/// Returns the events of one key, newest first, including deletions: at most limit, or all that are
+/// kept if limit is 0 or negative.
 ///
-/// Owner: *out is the caller's, to free before or after the database; key is not kept.
+/// Owner: *out is owned by the caller, to free before or after the database; key is not kept.
 /// Threads: any.
 /// Errors: KV_INVALID_ARGUMENT (empty key), KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
 #[unsafe(no_mangle)]
@@ -73,12 +73,12 @@ pub unsafe extern "C" fn kv_history(
     }
 }
 
-/// The events of a range with after < revision <= upto (0 and below: the current one), in the order
-/// they happened. Holds nothing between steps.
+/// Returns the events of a range with after < revision <= upto (0 or negative: the current one), in
+/// order. It holds no transaction between steps.
 ///
-/// Owner: *out is the caller's, to free before or after the database; range is not kept.
+/// Owner: *out is owned by the caller, to free before or after the database; range is not kept.
 /// Threads: any.
-/// Errors: KV_INVALID_ARGUMENT; the steps answer the rest.
+/// Errors: KV_INVALID_ARGUMENT; kv_events_next returns the others.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_changes(
     db: *const KvDb,
@@ -99,12 +99,13 @@ pub unsafe extern "C" fn kv_changes(
     }
 }
 
-/// The next event; *out is NULL at the end.
+/// Returns the next event; *out is NULL at the end.
 ///
-/// Owner: events; what *out points to lives until the next step or until events are freed.
+/// Owner: events; what *out points to is valid until the next step or until events are freed.
 /// Threads: one at a time.
-/// Errors: KV_COMPACTED (the stretch begins below the compacted revision), KV_FUTURE_REVISION,
-/// KV_INVALID_ARGUMENT (empty key), KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO. After an error they are at their end.
+/// Errors: KV_COMPACTED (after is below the compacted revision), KV_FUTURE_REVISION,
+/// KV_INVALID_ARGUMENT (empty key), KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO. After an error there
+/// are no more events.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_events_next(
     events: *mut KvEvents,
@@ -137,7 +138,7 @@ pub unsafe extern "C" fn kv_events_next(
 
 /// Frees events.
 ///
-/// Owner: takes them; NULL is fine.
+/// Owner: frees them; NULL is allowed.
 /// Threads: the last use of them.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -146,12 +147,13 @@ pub unsafe extern "C" fn kv_events_free(events: *mut KvEvents) {
     unsafe { free(events) }
 }
 
-/// The keys of a range that differ between revision a and revision b (0 and below: the current one),
-/// by key.
+/// Returns the keys of a range that differ between revision a and revision b (0 or negative: the
+/// current one), in key order.
 ///
-/// Owner: *out is the caller's, to free before or after the database; range is not kept.
+/// Owner: *out is owned by the caller, to free before or after the database; range is not kept.
 /// Threads: any.
-/// Errors: KV_INVALID_ARGUMENT, KV_COMPACTED, KV_FUTURE_REVISION, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
+/// Errors: KV_INVALID_ARGUMENT, KV_COMPACTED, KV_FUTURE_REVISION, KV_CLOSED, KV_FORKED, KV_CORRUPT,
+/// KV_IO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_diff_open(
     db: *const KvDb,
@@ -172,11 +174,11 @@ pub unsafe extern "C" fn kv_diff_open(
     }
 }
 
-/// The next key that differs; *out is NULL at the end.
+/// Returns the next difference; *out is NULL at the end.
 ///
-/// Owner: diff; what *out points to lives until the next step or until diff is freed.
+/// Owner: diff; what *out points to is valid until the next step or until diff is freed.
 /// Threads: one at a time.
-/// Errors: as kv_diff_open. After an error it is at its end.
+/// Errors: those of kv_diff_open. After an error it has ended.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_diff_next(
     diff: *mut KvDiff,
@@ -209,7 +211,7 @@ fn change_view(change: Change) -> Box<LastChange> {
 
 /// Frees a diff.
 ///
-/// Owner: takes it; NULL is fine.
+/// Owner: frees it; NULL is allowed.
 /// Threads: the last use of it.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -218,12 +220,13 @@ pub unsafe extern "C" fn kv_diff_free(diff: *mut KvDiff) {
     unsafe { free(diff) }
 }
 
-/// The last revision that was written by the end of the minute of this time, in milliseconds since
-/// 1970: what a key held then is kv_get at *revision. It costs one look at an index of minutes.
+/// Returns the last revision that was written by the end of the minute of a time in milliseconds
+/// since 1970. kv_get at *revision shows what a key held then. It costs one lookup in an index of
+/// minutes.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
-/// Errors: KV_COMPACTED (that revision cannot be read any more), KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
+/// Errors: KV_COMPACTED (that revision is compacted), KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_revision_at(
     db: *const KvDb,

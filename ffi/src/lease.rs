@@ -8,13 +8,13 @@ use crate::error::KvError;
 use crate::guard::{borrow, free, give_out, guard, guard_value, kinds, put_out, wanted};
 use crate::types::*;
 
-/// What is left of a lease; see kv_lease_time_to_live.
+/// The remaining time of a lease; see kv_lease_time_to_live.
 pub struct KvTimeToLive;
 
-/// The ids of all leases; see kv_lease_list.
+/// A list of lease ids; see kv_lease_list.
 pub struct KvLeaseIds;
 
-/// A lease that keeps itself alive as long as this handle, and this process, live.
+/// A lease that is renewed automatically while this handle and this process live.
 pub struct KvLease;
 
 kinds! {
@@ -23,13 +23,13 @@ kinds! {
     KvLease = Lease, b"kv_lease", "kv_lease";
 }
 
-/// Grants a lease of ttl_seconds (raised to the handle's lease_ttl_min_seconds) with this id, or, for
-/// 0, with a positive one that the store chooses. Keys are put on it with kv_put_options.lease, and
-/// go with it. Nobody keeps it alive: kv_lease_open makes one that keeps itself.
+/// Grants a lease of ttl_seconds (raised to the handle's lease_ttl_min_seconds) with this id. With
+/// id 0 the store chooses a positive id. Attach keys with kv_put_options.lease; they are deleted
+/// with the lease. This lease is not renewed automatically: kv_lease_open grants one that is.
 ///
-/// Owner: nothing changes hands; *granted_id and *granted_ttl_seconds are what it got.
+/// Owner: no ownership changes; *granted_id and *granted_ttl_seconds are the granted values.
 /// Threads: any.
-/// Errors: KV_LEASE_EXISTS, KV_INVALID_ARGUMENT (a TTL over 9,000,000,000 s), and as kv_put.
+/// Errors: KV_LEASE_EXISTS, KV_INVALID_ARGUMENT (a TTL over 9,000,000,000 s), and those of kv_put.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_lease_grant(
     db: *const KvDb,
@@ -50,12 +50,12 @@ pub unsafe extern "C" fn kv_lease_grant(
     }
 }
 
-/// Revokes a lease: its keys are deleted in one revision, by ascending key. *revision is the store's
-/// afterwards, unchanged if the lease had no keys.
+/// Revokes a lease. Its keys are deleted in one revision, in ascending key order. *revision is the
+/// store's revision afterwards; it is unchanged if the lease had no keys.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
-/// Errors: KV_LEASE_NOT_FOUND, and as kv_put.
+/// Errors: KV_LEASE_NOT_FOUND, and those of kv_put.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_lease_revoke(
     db: *const KvDb,
@@ -72,10 +72,10 @@ pub unsafe extern "C" fn kv_lease_revoke(
     }
 }
 
-/// Gives a lease its full TTL again, once. It takes no lock and writes nothing to the disk.
-/// *ttl_seconds is that TTL, or 0, which is no error, if there is no such lease or it has expired.
+/// Renews a lease once, to its full TTL. It takes no lock and writes nothing to disk. *ttl_seconds
+/// is that TTL, or 0 if the lease does not exist or has expired, which is not an error.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: KV_INVALID_ARGUMENT, KV_READ_ONLY, KV_CLOSED, KV_FORKED, KV_IO.
 #[unsafe(no_mangle)]
@@ -94,10 +94,10 @@ pub unsafe extern "C" fn kv_lease_keep_alive(
     }
 }
 
-/// What is left of a lease and, with keys KV_YES, which keys hang on it. A lease that is not there is
-/// no error: kv_time_to_live_seconds is -1.
+/// Returns the remaining time of a lease and, with keys KV_YES, its attached keys. A lease that
+/// does not exist is not an error: kv_time_to_live_seconds is -1.
 ///
-/// Owner: *out is the caller's, to free with kv_time_to_live_free.
+/// Owner: *out is owned by the caller, to free with kv_time_to_live_free.
 /// Threads: any.
 /// Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
 #[unsafe(no_mangle)]
@@ -119,9 +119,9 @@ pub unsafe extern "C" fn kv_lease_time_to_live(
     }
 }
 
-/// Whole seconds that a lease has left, rounded down; -1 if there is no such lease, and for NULL.
+/// The remaining time in whole seconds, rounded down; -1 if the lease does not exist, and for NULL.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -130,9 +130,9 @@ pub unsafe extern "C" fn kv_time_to_live_seconds(result: *const KvTimeToLive) ->
     guard_value(-1, || unsafe { Some(borrow(result).ok()?.ttl_seconds) })
 }
 
-/// The TTL that a lease was granted, in seconds; 0 if there is no such lease, and for NULL.
+/// The granted TTL in seconds; 0 if the lease does not exist, and for NULL.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -141,9 +141,9 @@ pub unsafe extern "C" fn kv_time_to_live_granted_seconds(result: *const KvTimeTo
     guard_value(0, || unsafe { Some(borrow(result).ok()?.granted_ttl_seconds) })
 }
 
-/// How many keys hang on a lease, if they were asked for; 0 for NULL.
+/// The number of attached keys, if they were requested; 0 for NULL.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -152,9 +152,9 @@ pub unsafe extern "C" fn kv_time_to_live_len(result: *const KvTimeToLive) -> usi
     guard_value(0, || unsafe { Some(borrow(result).ok()?.keys.len()) })
 }
 
-/// The key number index, ascending, that hangs on a lease; no bytes beyond the last.
+/// The attached key at index, in ascending order; no bytes beyond the last.
 ///
-/// Owner: the result; the key lives until it is freed.
+/// Owner: the result; the key is valid until it is freed.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -163,9 +163,9 @@ pub unsafe extern "C" fn kv_time_to_live_key(result: *const KvTimeToLive, index:
     guard_value(NO_BYTES, || unsafe { Some(bytes_out(borrow(result).ok()?.keys.get(index)?)) })
 }
 
-/// Frees what kv_lease_time_to_live answered.
+/// Frees the result of kv_lease_time_to_live.
 ///
-/// Owner: takes it; NULL is fine.
+/// Owner: frees it; NULL is allowed.
 /// Threads: the last use of it.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -174,9 +174,9 @@ pub unsafe extern "C" fn kv_time_to_live_free(result: *mut KvTimeToLive) {
     unsafe { free(result) }
 }
 
-/// The ids of all leases, the next to expire first.
+/// Returns the ids of all leases, sorted by expiry time.
 ///
-/// Owner: *out is the caller's, to free with kv_lease_ids_free.
+/// Owner: *out is owned by the caller, to free with kv_lease_ids_free.
 /// Threads: any.
 /// Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
 #[unsafe(no_mangle)]
@@ -191,9 +191,9 @@ pub unsafe extern "C" fn kv_lease_list(db: *const KvDb, out: *mut *mut KvLeaseId
     }
 }
 
-/// How many leases there were; 0 for NULL.
+/// The number of leases; 0 for NULL.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -202,9 +202,9 @@ pub unsafe extern "C" fn kv_lease_ids_len(ids: *const KvLeaseIds) -> usize {
     guard_value(0, || unsafe { Some(borrow(ids).ok()?.len()) })
 }
 
-/// The id number index, the next to expire first; 0, which is no lease, beyond the last.
+/// The id at index, sorted by expiry time; 0, which is no lease, beyond the last.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -213,9 +213,9 @@ pub unsafe extern "C" fn kv_lease_ids_at(ids: *const KvLeaseIds, index: usize) -
     guard_value(0, || unsafe { borrow(ids).ok()?.get(index).copied() })
 }
 
-/// Frees what kv_lease_list answered.
+/// Frees the result of kv_lease_list.
 ///
-/// Owner: takes it; NULL is fine.
+/// Owner: frees it; NULL is allowed.
 /// Threads: the last use of it.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -224,12 +224,13 @@ pub unsafe extern "C" fn kv_lease_ids_free(ids: *mut KvLeaseIds) {
     unsafe { free(ids) }
 }
 
-/// A lease of ttl_seconds that keeps itself alive and is revoked when its handle is closed or freed.
-/// With end_with_process KV_YES it also ends within 500 ms of this process's death; else by its TTL.
+/// Grants a lease of ttl_seconds that is renewed automatically, and revoked when its handle is
+/// closed or freed. With end_with_process KV_YES it also ends within 500 ms after this process
+/// ends; otherwise it then ends with its TTL.
 ///
-/// Owner: *out is the caller's, to free before or after the database.
+/// Owner: *out is owned by the caller, to free before or after the database.
 /// Threads: any.
-/// Errors: as kv_lease_grant.
+/// Errors: those of kv_lease_grant.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_lease_open(
     db: *const KvDb,
@@ -251,7 +252,7 @@ pub unsafe extern "C" fn kv_lease_open(
 
 /// The id of a lease, for kv_put_options.lease; 0 for NULL.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -260,9 +261,9 @@ pub unsafe extern "C" fn kv_lease_id(lease: *const KvLease) -> i64 {
     guard_value(0, || unsafe { Some(borrow(lease).ok()?.id()) })
 }
 
-/// The TTL that a lease was granted, in seconds; 0 for NULL.
+/// The granted TTL in seconds; 0 for NULL.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -271,9 +272,10 @@ pub unsafe extern "C" fn kv_lease_ttl_seconds(lease: *const KvLease) -> i64 {
     guard_value(0, || unsafe { Some(borrow(lease).ok()?.ttl_seconds()) })
 }
 
-/// Whole seconds that a lease would live on if its process died now; 0 if it is gone.
+/// The whole seconds until the lease would expire without further renewal; 0 if it no longer
+/// exists.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
 #[unsafe(no_mangle)]
@@ -292,10 +294,10 @@ pub unsafe extern "C" fn kv_lease_remaining(
     }
 }
 
-/// Whether a lease is known to be gone though nobody closed this handle: KV_YES or KV_NO. It expired
-/// (the process was stopped for longer than its TTL), or somebody revoked it.
+/// KV_YES if the lease is known to have ended although this handle was not closed: it expired (the
+/// process was stopped for longer than the TTL) or was revoked elsewhere. Otherwise KV_NO.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -304,22 +306,22 @@ pub unsafe extern "C" fn kv_lease_lost(lease: *const KvLease) -> i32 {
     guard_value(KV_NO, || unsafe { Some(flag_out(borrow(lease).ok()?.lost())) })
 }
 
-/// Stops keeping a lease alive and revokes it: its keys go. Closing twice is fine, and so is closing
-/// a lease that is lost. It is still to be freed; kv_lease_free alone revokes it too, but does not
-/// wait for that.
+/// Stops renewing a lease and revokes it, which deletes its keys. Closing a second time, or closing
+/// a lost lease, is allowed. The handle must still be freed; kv_lease_free alone revokes too, but
+/// does not wait.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
-/// Errors: as kv_lease_revoke, but for KV_LEASE_NOT_FOUND. The lease then ends with its TTL.
+/// Errors: those of kv_lease_revoke except KV_LEASE_NOT_FOUND. The lease then ends with its TTL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_lease_close(lease: *const KvLease, error: *mut *mut KvError) -> KvCode {
     // SAFETY: pointers as the header asks for.
     unsafe { guard(error, || borrow(lease)?.close()) }
 }
 
-/// Frees a lease's handle; unless it was closed, the lease is revoked soon after.
+/// Frees a lease's handle. A lease that is not closed is revoked soon after.
 ///
-/// Owner: takes it; NULL is fine.
+/// Owner: frees it; NULL is allowed.
 /// Threads: the last use of it.
 /// Errors: none.
 #[unsafe(no_mangle)]

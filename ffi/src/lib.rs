@@ -1,24 +1,42 @@
-//! libkv for C: the same store through `include/kv.h`, which is generated from here.
+//! libkv for C: the same store through `include/kv.h`, which is generated from this crate.
 //!
-//! One file per noun of the header. A comment over a function is its section of the manual and has
-//! four parts: what it does, Owner, Threads, Errors.
+//! One file per noun of the header. The order of the modules below is the order of the header: what a
+//! newcomer needs first comes first. The comment over a function is its section of the manual. It has
+//! four parts: what the function does, Owner, Threads, Errors.
 //!
-//! The feature `etcd`, which `make` turns on, brings clusters to `kv_open` and `kv_serve`. Without it there is no
-//! network code in the libraries, and both answer `unsupported`: the header is the same.
+//! The feature `etcd`, which `make` enables, adds clusters to `kv_open`, and `kv_serve`. Without it the
+//! libraries contain no network code and both return `unsupported`; the header is the same.
+
+// blank lines keep rustfmt from sorting the modules
+
+mod types;
+
+mod db;
+
+mod error;
+
+mod range;
+
+mod snapshot;
+
+mod txn;
+
+mod transact;
+
+mod watch;
+
+mod lease;
+
+mod lock;
+
+mod election;
+
+mod history;
+
+mod server;
 
 mod admin;
+
 mod alarm;
-mod db;
-mod election;
-mod error;
+
 mod guard;
-mod history;
-mod lease;
-mod lock;
-mod range;
-mod server;
-mod snapshot;
-mod transact;
-mod txn;
-mod types;
-mod watch;

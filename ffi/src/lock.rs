@@ -10,7 +10,7 @@ use crate::error::KvError;
 use crate::guard::{borrow, free, give_out, guard, guard_value, invalid, kinds, put_out, wanted};
 use crate::types::*;
 
-/// A lock that one holds at a time, of all threads and processes that use the store.
+/// A lock with at most one holder among all threads and processes that use the store.
 pub struct KvLock;
 
 /// What one thread uses at a time, and a second is refused: it would change under the first.
@@ -48,15 +48,14 @@ impl<T> Alone<T> {
 
 kinds! { KvLock = Alone<Lock>, b"kv_lock\0", "kv_lock"; }
 
-/// A lock by this name, not yet acquired. Its keys are laid out as etcd's own lock service does:
-/// NAME/LEASE, the lease in hexadecimal.
+/// Opens a lock; it is not acquired yet. The keys are those of etcd's lock service: NAME/LEASE,
+/// with the lease in hexadecimal.
 ///
-/// Whoever acquires it is first in the line, in the order in which they came. It is freed when it is
-/// released, and within 500 ms of the death of its process. A holder that is stopped for longer than
-/// ttl_seconds loses it without noticing: what must not be written by such a one is fenced by
-/// kv_lock_revision.
+/// Waiters acquire the lock in the order in which they came. It is released by kv_lock_release, and
+/// within 500 ms after its process ends. A holder that is stopped for longer than ttl_seconds loses
+/// the lock without noticing: fence the protected resource with kv_lock_revision.
 ///
-/// Owner: *out is the caller's, to free before or after the database; name is not kept.
+/// Owner: *out is owned by the caller, to free before or after the database; name is not kept.
 /// Threads: any.
 /// Errors: KV_INVALID_ARGUMENT (an empty name), KV_CLOSED, KV_FORKED.
 #[unsafe(no_mangle)]
@@ -79,24 +78,26 @@ pub unsafe extern "C" fn kv_lock_open(
     }
 }
 
-/// Waits until it has the lock, up to timeout_ms milliseconds, KV_NO_WAIT or KV_FOREVER (the default,
-/// 0); does nothing if it has it.
+/// Waits until the lock is acquired, up to timeout_ms milliseconds, KV_NO_WAIT or KV_FOREVER (the
+/// default, 0). Does nothing if it is already held.
 ///
-/// Owner: nothing changes hands.
-/// Threads: one at a time; a second one is refused. To contend, two threads open a lock each.
-/// Errors: KV_TIMEOUT, naming the holder's key; KV_LEASE_LOST; KV_INVALID_ARGUMENT (a TTL over
-/// 9,000,000,000 s too), and as kv_put. After any of them it stands in no line.
+/// Owner: no ownership changes.
+/// Threads: one at a time; a second concurrent call returns KV_INVALID_ARGUMENT. To contend, two
+/// threads open a lock each.
+/// Errors: KV_TIMEOUT, which names the holder's key; KV_LEASE_LOST; KV_INVALID_ARGUMENT (also for a
+/// TTL over 9,000,000,000 s), and those of kv_put. After an error it is in no queue.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_lock_acquire(lock: *mut KvLock, timeout_ms: i64, error: *mut *mut KvError) -> KvCode {
     // SAFETY: pointers as the header asks for.
     unsafe { guard(error, || borrow(lock)?.enter()?.acquire(timeout_in(timeout_ms)?)) }
 }
 
-/// Takes the lock if nobody has it or waits for it. *held is KV_YES if it has it now, else KV_NO.
+/// Acquires the lock if it is free and has no waiters. *held is KV_YES if it is held now, otherwise
+/// KV_NO.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: one at a time.
-/// Errors: as kv_lock_acquire, but for KV_TIMEOUT.
+/// Errors: those of kv_lock_acquire except KV_TIMEOUT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_lock_try_acquire(lock: *mut KvLock, held: *mut i32, error: *mut *mut KvError) -> KvCode {
     // SAFETY: pointers as the header asks for.
@@ -109,22 +110,21 @@ pub unsafe extern "C" fn kv_lock_try_acquire(lock: *mut KvLock, held: *mut i32, 
     }
 }
 
-/// Frees the lock for the next in the line; does nothing if it is not held. The handle can acquire it
+/// Releases the lock for the next waiter; does nothing if it is not held. The handle can acquire it
 /// again.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: one at a time.
-/// Errors: as kv_lease_revoke, but for KV_LEASE_NOT_FOUND; the lock is then freed by its TTL.
+/// Errors: those of kv_lease_revoke except KV_LEASE_NOT_FOUND; the lock then ends with its TTL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_lock_release(lock: *mut KvLock, error: *mut *mut KvError) -> KvCode {
     // SAFETY: pointers as the header asks for.
     unsafe { guard(error, || borrow(lock)?.enter()?.release()) }
 }
 
-/// Whether it is held, as far as is known here: KV_YES or KV_NO. KV_NO once its lease is known to be
-/// lost.
+/// KV_YES if it is held, otherwise KV_NO. KV_NO also once its lease is known to be lost.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: one at a time.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -133,9 +133,9 @@ pub unsafe extern "C" fn kv_lock_is_held(lock: *const KvLock) -> i32 {
     guard_value(KV_NO, || unsafe { Some(flag_out(borrow(lock).ok()?.peek(Lock::is_held)?)) })
 }
 
-/// Its key in the store while it is held; else no bytes.
+/// Its key in the store while it is held; otherwise no bytes.
 ///
-/// Owner: the lock; the key lives until the next call that acquires, releases or frees it.
+/// Owner: the lock; the key is valid until the next call that acquires, releases or frees it.
 /// Threads: one at a time.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -144,10 +144,11 @@ pub unsafe extern "C" fn kv_lock_key(lock: *const KvLock) -> KvBytes {
     guard_value(NO_BYTES, || unsafe { borrow(lock).ok()?.peek(|lock| bytes_out(lock.key())) })
 }
 
-/// The revision that created its key, which fences: it only grows from holder to holder, so that what
-/// is protected can refuse a lower one than it has seen. 0 while it is not held.
+/// The fencing revision: the revision at which its key was created. It increases from holder to
+/// holder, so the protected resource can refuse a lower one than it has seen. 0 while the lock is
+/// not held.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: one at a time.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -156,9 +157,9 @@ pub unsafe extern "C" fn kv_lock_revision(lock: *const KvLock) -> i64 {
     guard_value(0, || unsafe { borrow(lock).ok()?.peek(Lock::revision) })
 }
 
-/// Frees the handle; if the lock is held it is released soon after.
+/// Frees the handle; a held lock is released soon after.
 ///
-/// Owner: takes it; NULL is fine.
+/// Owner: frees it; NULL is allowed.
 /// Threads: the last use of it.
 /// Errors: none.
 #[unsafe(no_mangle)]

@@ -8,10 +8,10 @@ use crate::error::KvError;
 use crate::guard::{borrow, borrow_mut, free, give_out, guard, guard_value, kinds, put_out, wanted};
 use crate::types::*;
 
-/// What a range answered.
+/// The response of a range.
 pub struct KvRangeResult;
 
-/// A range read in steps, at one revision.
+/// A range that is read step by step, at one revision.
 pub struct KvScan;
 
 /// What a `kv_range_result` holds.
@@ -38,12 +38,12 @@ kinds! {
     KvScan = Scanned, b"kv_scan\0", "kv_scan";
 }
 
-/// The pairs of a range at one revision, in one answer.
+/// Reads the pairs of a range at one revision, in one response.
 ///
-/// Owner: *out is the caller's; the range and options are not kept.
-/// Threads: any; readers wait for nobody.
-/// Errors: KV_INVALID_ARGUMENT (empty key, unknown sort), KV_COMPACTED, KV_FUTURE_REVISION, KV_CLOSED,
-/// KV_FORKED, KV_CORRUPT, KV_IO.
+/// Owner: *out is owned by the caller; the range and options are not kept.
+/// Threads: any; a read never waits for a writer.
+/// Errors: KV_INVALID_ARGUMENT (empty key, unknown sort), KV_COMPACTED, KV_FUTURE_REVISION,
+/// KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_range(
     db: *const KvDb,
@@ -63,9 +63,10 @@ pub unsafe extern "C" fn kv_range(
     }
 }
 
-/// The store's revision when a range was read, also when an older one was asked for; 0 for NULL.
+/// The store's current revision when the range was read, also if an older one was requested; 0 for
+/// NULL.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -74,9 +75,9 @@ pub unsafe extern "C" fn kv_range_result_revision(result: *const KvRangeResult) 
     guard_value(0, || unsafe { Some(borrow(result).ok()?.result.revision) })
 }
 
-/// How many keys the range has at that revision, whatever the limit and the filters; 0 for NULL.
+/// The number of keys in the range at that revision, regardless of limit and filters; 0 for NULL.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -85,9 +86,9 @@ pub unsafe extern "C" fn kv_range_result_count(result: *const KvRangeResult) -> 
     guard_value(0, || unsafe { Some(borrow(result).ok()?.result.count) })
 }
 
-/// Whether the limit cut anything off: KV_YES or KV_NO.
+/// KV_YES if the limit omitted pairs, otherwise KV_NO.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -96,9 +97,9 @@ pub unsafe extern "C" fn kv_range_result_more(result: *const KvRangeResult) -> i
     guard_value(KV_NO, || unsafe { Some(if borrow(result).ok()?.result.more { KV_YES } else { KV_NO }) })
 }
 
-/// How many pairs were answered; 0 for NULL.
+/// The number of returned pairs; 0 for NULL.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -107,9 +108,9 @@ pub unsafe extern "C" fn kv_range_result_len(result: *const KvRangeResult) -> us
     guard_value(0, || unsafe { Some(borrow(result).ok()?.kvs.len()) })
 }
 
-/// The pair number index of a range; NULL beyond the last.
+/// The pair at index; NULL beyond the last.
 ///
-/// Owner: the result; the pair lives until it is freed.
+/// Owner: the result; the pair is valid until it is freed.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -118,9 +119,9 @@ pub unsafe extern "C" fn kv_range_result_at(result: *const KvRangeResult, index:
     guard_value(std::ptr::null(), || unsafe { borrow(result).ok()?.kvs.at(index) })
 }
 
-/// Frees a range's result.
+/// Frees the result of a range.
 ///
-/// Owner: takes it; NULL is fine.
+/// Owner: frees it; NULL is allowed.
 /// Threads: the last use of it.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -129,12 +130,14 @@ pub unsafe extern "C" fn kv_range_result_free(result: *mut KvRangeResult) {
     unsafe { free(result) }
 }
 
-/// Begins a scan: the pairs of a range by key, one after the other, all at one revision. It holds
-/// nothing between steps, never counts, and keeps no compaction back.
+/// Begins a scan: the pairs of a range in key order, step by step, all at one revision. It holds no
+/// transaction between steps, does not count, and does not delay compaction.
 ///
-/// Owner: *out is the caller's, to free before or after the database; range and options are not kept.
+/// Owner: *out is owned by the caller, to free before or after the database; range and options are
+/// not kept.
 /// Threads: any.
-/// Errors: KV_INVALID_ARGUMENT (also for sorting by anything but the ascending key, and count_only).
+/// Errors: KV_INVALID_ARGUMENT (also for a sort order other than ascending by key, and for
+/// count_only).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_scan_open(
     db: *const KvDb,
@@ -154,12 +157,12 @@ pub unsafe extern "C" fn kv_scan_open(
     }
 }
 
-/// The next pair of a scan; *out is NULL at its end.
+/// Returns the next pair of a scan; *out is NULL at the end.
 ///
-/// Owner: the scan; the pair lives until the next step or until the scan is freed.
+/// Owner: the scan; the pair is valid until the next step or until the scan is freed.
 /// Threads: one at a time.
-/// Errors: KV_COMPACTED (a compaction has passed the scan's revision), KV_CLOSED, KV_FORKED, KV_CORRUPT,
-/// KV_IO. After an error the scan is at its end.
+/// Errors: KV_COMPACTED (a compaction passed the scan's revision), KV_CLOSED, KV_FORKED,
+/// KV_CORRUPT, KV_IO. After an error the scan has ended.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_scan_next(
     scan: *mut KvScan,
@@ -181,9 +184,10 @@ pub unsafe extern "C" fn kv_scan_next(
     }
 }
 
-/// The revision that a scan reads at; 0 before the first step of a scan of "now", and for NULL.
+/// The revision that a scan reads; 0 before the first step of a scan of the current revision, and
+/// for NULL.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: one at a time.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -194,7 +198,7 @@ pub unsafe extern "C" fn kv_scan_revision(scan: *const KvScan) -> i64 {
 
 /// Frees a scan.
 ///
-/// Owner: takes it; NULL is fine.
+/// Owner: frees it; NULL is allowed.
 /// Threads: the last use of it.
 /// Errors: none.
 #[unsafe(no_mangle)]

@@ -10,10 +10,10 @@ use crate::error::KvError;
 use crate::guard::{borrow, free, give_out, guard, guard_value, invalid, kinds, wanted};
 use crate::types::*;
 
-/// A store that is served to etcd's clients.
+/// A server that serves a store to etcd clients.
 pub struct KvServer;
 
-/// What a `kv_server` holds.
+/// The contents of a `kv_server`.
 pub(crate) struct Serving {
     address: CString,
     _server: net::Server,
@@ -21,7 +21,7 @@ pub(crate) struct Serving {
 
 kinds! { KvServer = Serving, b"kv_serve", "kv_server"; }
 
-/// How a store is served; begin with KV_SERVE_OPTIONS_INIT.
+/// Options of kv_serve; initialise with KV_SERVE_OPTIONS_INIT.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct KvServeOptions {
@@ -29,11 +29,11 @@ pub struct KvServeOptions {
     pub size: usize,
     /// The file (PEM) of the server's certificate; needed for an https address, with key_file.
     pub cert_file: *const c_char,
-    /// The file (PEM) of its key.
+    /// The file (PEM) of the private key.
     pub key_file: *const c_char,
-    /// The file (PEM) of the authorities that clients' certificates come from.
+    /// The file (PEM) of the certificate authorities of client certificates.
     pub trusted_ca_file: *const c_char,
-    /// KV_YES refuses clients without a certificate of trusted_ca_file.
+    /// KV_YES refuses clients without a certificate from trusted_ca_file.
     pub client_cert_auth: i32,
 }
 
@@ -87,19 +87,21 @@ mod net {
     }
 }
 
-/// Serves a store to etcd's clients, in any language, until the server is freed; ready when this
-/// returns. Meant above all for tests: `kv serve` is the program for the rest. The store stays usable
-/// here and in other processes, and watchers on either side see what the other writes.
+/// Serves a store to etcd clients until the server is freed. The server accepts connections when
+/// this call returns. It is meant mainly for tests; `kv serve` is the program for other uses. The
+/// store stays usable here and in other processes. Watchers on either side receive the writes of
+/// the other.
 ///
-/// The address is "HOST:PORT" (port 0 takes a free one), "http://HOST:PORT", "https://HOST:PORT" (TLS),
-/// or "unix:///PATH"; kv_server_address tells the one that clients take. Once the database is closed
-/// clients get errors, and connections stay until the server is freed.
+/// The address is "HOST:PORT" (port 0 selects a free port), "http://HOST:PORT", "https://HOST:PORT"
+/// (TLS), or "unix:///PATH". kv_server_address returns the address for clients. After the database
+/// is closed clients get errors; connections stay open until the server is freed.
 ///
-/// Owner: *out is the caller's, to free before or after the database; address and options are not kept.
-/// Threads: any. The server works in threads of its own, which call nothing of the program's.
-/// Errors: KV_INVALID_ARGUMENT (an address or a file that cannot be read), KV_BUSY (the address is in use),
-/// KV_PERMISSION_DENIED, KV_IO, KV_UNSUPPORTED (a cluster; or a library without its feature etcd), KV_CLOSED,
-/// KV_FORKED.
+/// Owner: *out is owned by the caller, to free before or after the database; address and options
+/// are not kept.
+/// Threads: any. The server uses its own threads, which never call the program's code.
+/// Errors: KV_INVALID_ARGUMENT (an address or a file that cannot be read), KV_BUSY (the address is
+/// in use), KV_PERMISSION_DENIED, KV_IO, KV_UNSUPPORTED (a cluster; or a library without its
+/// feature etcd), KV_CLOSED, KV_FORKED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_serve(
     db: *const KvDb,
@@ -123,9 +125,9 @@ pub unsafe extern "C" fn kv_serve(
     }
 }
 
-/// Where a server listens, as clients take it: "http://127.0.0.1:41234", "unix:///path"; NULL for NULL.
+/// The address of a server for clients: "http://127.0.0.1:41234", "unix:///path"; NULL for NULL.
 ///
-/// Owner: the server; the text lives until it is freed.
+/// Owner: the server; the text is valid until it is freed.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -134,10 +136,10 @@ pub unsafe extern "C" fn kv_server_address(server: *const KvServer) -> *const c_
     guard_value(std::ptr::null(), || unsafe { Some(borrow(server).ok()?.address.as_ptr()) })
 }
 
-/// Ends a server: it listens no more, requests under way get their answers if that is quick, streams
-/// are cut. The database stays open. In a forked child it only frees the handle.
+/// Stops a server: it stops listening, requests in progress may finish for a short time, streams
+/// are closed. The database stays open. In a forked child it only frees the handle.
 ///
-/// Owner: takes it; NULL is fine.
+/// Owner: frees it; NULL is allowed.
 /// Threads: the last use of it.
 /// Errors: none.
 #[unsafe(no_mangle)]

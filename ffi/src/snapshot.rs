@@ -9,15 +9,15 @@ use crate::guard::{borrow, free, give_out, guard, guard_value, kinds, put_out, w
 use crate::range::{KvRangeResult, KvScan, Ranged, Scanned};
 use crate::types::*;
 
-/// The store as it was at one revision: a number, not a transaction.
+/// A view of the store at one revision. It is a number, not a transaction.
 pub struct KvSnapshot;
 
 kinds! { KvSnapshot = Snapshot, b"kv_snap\0", "kv_snapshot"; }
 
-/// A view of a revision; 0 and below: the current one. It holds nothing and keeps no compaction
-/// back: once one has passed it, its calls answer KV_COMPACTED.
+/// Opens a view of a revision (0 or negative: the current one). It holds no transaction and does
+/// not delay compaction: after a compaction passed it, its calls return KV_COMPACTED.
 ///
-/// Owner: *out is the caller's, to free before or after the database.
+/// Owner: *out is owned by the caller, to free before or after the database.
 /// Threads: any.
 /// Errors: KV_COMPACTED, KV_FUTURE_REVISION, KV_CLOSED, KV_FORKED, KV_IO.
 #[unsafe(no_mangle)]
@@ -39,7 +39,7 @@ pub unsafe extern "C" fn kv_snapshot_open(
 
 /// The revision of a view; 0 for NULL.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -48,9 +48,9 @@ pub unsafe extern "C" fn kv_snapshot_revision(snapshot: *const KvSnapshot) -> i6
     guard_value(0, || unsafe { Some(borrow(snapshot).ok()?.revision()) })
 }
 
-/// One key as it was; *out is NULL if it was not there.
+/// Reads one key at the view's revision; *out is NULL if the key did not exist.
 ///
-/// Owner: *out is the caller's, to free with kv_key_value_free.
+/// Owner: *out is owned by the caller, to free with kv_key_value_free.
 /// Threads: any.
 /// Errors: KV_INVALID_ARGUMENT, KV_COMPACTED, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
 #[unsafe(no_mangle)]
@@ -71,11 +71,11 @@ pub unsafe extern "C" fn kv_snapshot_get(
     }
 }
 
-/// The pairs of a range as they were.
+/// Reads the pairs of a range at the view's revision.
 ///
-/// Owner: *out is the caller's; the range and options are not kept.
+/// Owner: *out is owned by the caller; the range and options are not kept.
 /// Threads: any.
-/// Errors: as kv_range; KV_INVALID_ARGUMENT too if the options name another revision.
+/// Errors: those of kv_range; KV_INVALID_ARGUMENT also if the options name another revision.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_snapshot_range(
     snapshot: *const KvSnapshot,
@@ -95,11 +95,11 @@ pub unsafe extern "C" fn kv_snapshot_range(
     }
 }
 
-/// Begins a scan of a range as it was.
+/// Begins a scan of a range at the view's revision.
 ///
-/// Owner: *out is the caller's, to free before or after the view and the database.
+/// Owner: *out is owned by the caller, to free before or after the view and the database.
 /// Threads: any.
-/// Errors: as kv_scan_open; KV_INVALID_ARGUMENT too if the options name another revision.
+/// Errors: those of kv_scan_open; KV_INVALID_ARGUMENT also if the options name another revision.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_snapshot_scan(
     snapshot: *const KvSnapshot,
@@ -121,7 +121,7 @@ pub unsafe extern "C" fn kv_snapshot_scan(
 
 /// Frees a view.
 ///
-/// Owner: takes it; NULL is fine.
+/// Owner: frees it; NULL is allowed.
 /// Threads: the last use of it.
 /// Errors: none.
 #[unsafe(no_mangle)]

@@ -11,7 +11,7 @@ use crate::guard::{borrow, borrow_mut, free, give, give_out, guard, invalid, kin
 use crate::range::{KvRangeResult, Ranged};
 use crate::types::*;
 
-/// What the callback of kv_transact reads and writes through; it lives during one call of it.
+/// The view of the callback of kv_transact; valid during one call of it.
 pub struct KvTransaction;
 
 /// What a `kv_transaction` holds: borrowed for one call of the callback, in which alone it is used.
@@ -23,18 +23,19 @@ pub(crate) struct Running {
 
 kinds! { KvTransaction = Running, b"kv_tact\0", "kv_transaction"; }
 
-/// Reads and writes through t; anything but KV_OK ends kv_transact with that code and nothing is
-/// written. It may run several times and must do nothing else that cannot be repeated.
+/// Reads and writes through t. Any return value but KV_OK ends kv_transact with that code, and
+/// nothing is written. The callback may run several times: it must have no side effects that cannot
+/// be repeated.
 pub type KvTransactFn = Option<unsafe extern "C" fn(t: *mut KvTransaction, payload: *mut c_void) -> KvCode>;
 
-/// Runs body until what it read is still true when what it wrote is committed, all in one revision.
-/// Between tries it waits a short random time that grows. max_retries 0 is the usual number, 64;
-/// KV_NO_WAIT tries once, KV_FOREVER never gives up.
+/// Runs body, then commits its writes in one revision if nothing it read has changed; otherwise
+/// runs body again. Between tries it waits a short random time that grows. max_retries 0 is the
+/// default, 64; KV_NO_WAIT tries once; KV_FOREVER never gives up.
 ///
-/// Owner: payload is only handed on; t is the library's.
+/// Owner: payload is passed to body unchanged; t is owned by the library.
 /// Threads: any; body runs on the calling thread.
-/// Errors: KV_CONFLICT (given up), what body answered, and those of kv_txn_run. A C++ exception must
-/// not leave body.
+/// Errors: KV_CONFLICT (all retries used), the code that body returned, and those of kv_txn_run. A
+/// C++ exception must not leave body.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_transact(
     db: *const KvDb,
@@ -87,11 +88,12 @@ unsafe fn with<T>(t: *mut KvTransaction, work: impl FnOnce(&mut Transaction) -> 
     }
 }
 
-/// One key as the transaction sees it, its own writes included; *out is NULL if it is not there.
+/// Reads one key as the transaction sees it, including its own writes; *out is NULL if it does not
+/// exist.
 ///
-/// Owner: *out is the caller's, to free with kv_key_value_free.
+/// Owner: *out is owned by the caller, to free with kv_key_value_free.
 /// Threads: the callback's.
-/// Errors: KV_INVALID_ARGUMENT, KV_COMPACTED, KV_CLOSED, KV_IO: hand them on as the callback's answer.
+/// Errors: KV_INVALID_ARGUMENT, KV_COMPACTED, KV_CLOSED, KV_IO: return them from the callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_transaction_get(
     t: *mut KvTransaction,
@@ -111,11 +113,12 @@ pub unsafe extern "C" fn kv_transaction_get(
     }
 }
 
-/// The pairs of a range as the transaction sees them; of the options limit and keys_only only.
+/// Reads the pairs of a range as the transaction sees them; only the options limit and keys_only
+/// are allowed.
 ///
-/// Owner: *out is the caller's; the range and options are not kept.
+/// Owner: *out is owned by the caller; the range and options are not kept.
 /// Threads: the callback's.
-/// Errors: as kv_transaction_get.
+/// Errors: those of kv_transaction_get.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_transaction_range(
     t: *mut KvTransaction,
@@ -136,7 +139,7 @@ pub unsafe extern "C" fn kv_transaction_range(
     }
 }
 
-/// Writes a key when the callback has returned; of the options lease only.
+/// Writes a key after the callback returned; only the option lease is allowed.
 ///
 /// Owner: key, value and options are not kept.
 /// Threads: the callback's.
@@ -158,11 +161,12 @@ pub unsafe extern "C" fn kv_transaction_put(
     }
 }
 
-/// Deletes the keys of a range when the callback has returned; *out is how many the transaction sees.
+/// Deletes the keys of a range after the callback returned; *out is the number of keys that the
+/// transaction sees.
 ///
 /// Owner: the range is not kept.
 /// Threads: the callback's.
-/// Errors: as kv_transaction_get.
+/// Errors: those of kv_transaction_get.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_transaction_delete(
     t: *mut KvTransaction,

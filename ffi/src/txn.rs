@@ -9,10 +9,10 @@ use crate::guard::{Kind, borrow, borrow_mut, free, give, give_out, guard, guard_
 use crate::range::{KvRangeResult, Ranged};
 use crate::types::*;
 
-/// A txn being built: compares, and a list of operations for each outcome.
+/// A txn: compares, and a list of operations for each outcome.
 pub struct KvTxn;
 
-/// What a txn answered.
+/// The response of a txn.
 pub struct KvTxnResult;
 
 /// What a `kv_txn_result` holds: each response as a handle of its own kind.
@@ -62,9 +62,9 @@ kinds! {
     KvTxnResult = Answered, b"kv_txn_r", "kv_txn_result";
 }
 
-/// A txn without compares and operations; NULL only if memory is out.
+/// Creates an empty txn; NULL only if out of memory.
 ///
-/// Owner: the caller's, to free with kv_txn_free.
+/// Owner: owned by the caller, to free with kv_txn_free.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -72,13 +72,13 @@ pub extern "C" fn kv_txn_new() -> *mut KvTxn {
     guard_value(std::ptr::null_mut(), || Some(give(Txn::new())))
 }
 
-/// Adds a condition: on the key, or on every key of the range, `target result operand` must hold.
-/// The operand is `number`, or `value` for KV_TARGET_VALUE. A key that is not there has the numbers
-/// 0, and no comparison with its value holds.
+/// Adds a compare: `target result operand` must hold for the key, or for every key of the range.
+/// The operand is `number`, or `value` for KV_TARGET_VALUE. For a missing key the numbers are 0,
+/// and no compare of its value holds.
 ///
 /// Owner: range and value are not kept.
 /// Threads: one at a time.
-/// Errors: KV_INVALID_ARGUMENT (unknown target or result); the txn is as it was.
+/// Errors: KV_INVALID_ARGUMENT (unknown target or result); the txn is unchanged.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_txn_compare(
     txn: *mut KvTxn,
@@ -123,11 +123,11 @@ fn add(txn: &mut Txn, branch: i32, op: impl Into<Op>) -> libkv::Result<()> {
     Ok(())
 }
 
-/// Adds a put to a list (KV_SUCCESS, KV_FAILURE). What is wrong with it is said when the txn runs.
+/// Adds a put to a list (KV_SUCCESS, KV_FAILURE). Its arguments are checked when the txn runs.
 ///
 /// Owner: key, value and options are not kept.
 /// Threads: one at a time.
-/// Errors: KV_INVALID_ARGUMENT; the txn is as it was.
+/// Errors: KV_INVALID_ARGUMENT; the txn is unchanged.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_txn_put(
     txn: *mut KvTxn,
@@ -145,7 +145,7 @@ pub unsafe extern "C" fn kv_txn_put(
 ///
 /// Owner: range and options are not kept.
 /// Threads: one at a time.
-/// Errors: KV_INVALID_ARGUMENT; the txn is as it was.
+/// Errors: KV_INVALID_ARGUMENT; the txn is unchanged.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_txn_range(
     txn: *mut KvTxn,
@@ -162,7 +162,7 @@ pub unsafe extern "C" fn kv_txn_range(
 ///
 /// Owner: range and options are not kept.
 /// Threads: one at a time.
-/// Errors: KV_INVALID_ARGUMENT; the txn is as it was.
+/// Errors: KV_INVALID_ARGUMENT; the txn is unchanged.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_txn_delete(
     txn: *mut KvTxn,
@@ -177,10 +177,10 @@ pub unsafe extern "C" fn kv_txn_delete(
 
 /// Adds a copy of another txn to a list.
 ///
-/// Owner: nested stays the caller's and is only read.
+/// Owner: the caller still owns nested.
 /// Threads: one at a time.
-/// Errors: KV_INVALID_ARGUMENT, KV_TOO_MANY_OPS (txns nested deeper than any store takes); the txn
-/// is as it was.
+/// Errors: KV_INVALID_ARGUMENT, KV_TOO_MANY_OPS (nested deeper than any store allows); the txn is
+/// unchanged.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_txn_txn(
     txn: *mut KvTxn,
@@ -212,9 +212,10 @@ fn depth(txn: &Txn) -> usize {
     nested.max().unwrap_or(0)
 }
 
-/// Says how safe a txn's commit must be: KV_DURABILITY_SYNC or KV_DURABILITY_LAZY; 0 takes the handle's.
+/// Sets the durability of a txn's commit: KV_DURABILITY_SYNC or KV_DURABILITY_LAZY; 0 uses the
+/// handle's.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: one at a time.
 /// Errors: KV_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
@@ -228,12 +229,13 @@ pub unsafe extern "C" fn kv_txn_durability(txn: *mut KvTxn, durability: i32, err
     }
 }
 
-/// Compares, then runs one of the two lists in one revision, or nothing at all. The txn can be run
-/// again. (It is kv_txn_run, not kv_txn: C has one name space for the type and the call.)
+/// Evaluates the compares, then runs one of the two lists in one revision, or nothing at all. The
+/// txn can run again. (The name is kv_txn_run because kv_txn is the type.)
 ///
-/// Owner: *out, if it is wanted, is the caller's; txn stays the caller's.
+/// Owner: *out, if not NULL, is owned by the caller; the caller still owns txn.
 /// Threads: any.
-/// Errors: as kv_put, and KV_DUPLICATE_KEY, KV_TOO_MANY_OPS, KV_COMPACTED, KV_FUTURE_REVISION.
+/// Errors: those of kv_put, and KV_DUPLICATE_KEY, KV_TOO_MANY_OPS, KV_COMPACTED,
+/// KV_FUTURE_REVISION.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_txn_run(
     db: *const KvDb,
@@ -253,7 +255,7 @@ pub unsafe extern "C" fn kv_txn_run(
 
 /// Frees a txn.
 ///
-/// Owner: takes it; NULL is fine.
+/// Owner: frees it; NULL is allowed.
 /// Threads: the last use of it.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -262,9 +264,9 @@ pub unsafe extern "C" fn kv_txn_free(txn: *mut KvTxn) {
     unsafe { free(txn) }
 }
 
-/// Whether the compares held: KV_YES or KV_NO.
+/// KV_YES if the compares held, otherwise KV_NO.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -273,9 +275,9 @@ pub unsafe extern "C" fn kv_txn_result_succeeded(result: *const KvTxnResult) -> 
     guard_value(KV_NO, || unsafe { Some(if borrow(result).ok()?.succeeded { KV_YES } else { KV_NO }) })
 }
 
-/// The store's revision after a txn; of a nested one 0, as in etcd.
+/// The store's revision after a txn; 0 for a nested one, as in etcd.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -284,9 +286,9 @@ pub unsafe extern "C" fn kv_txn_result_revision(result: *const KvTxnResult) -> i
     guard_value(0, || unsafe { Some(borrow(result).ok()?.revision) })
 }
 
-/// How many operations ran; each has a response.
+/// The number of responses: one for each operation that ran.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -295,9 +297,9 @@ pub unsafe extern "C" fn kv_txn_result_len(result: *const KvTxnResult) -> usize 
     guard_value(0, || unsafe { Some(borrow(result).ok()?.responses.len()) })
 }
 
-/// The kind of response number index: KV_OP_…; -1 beyond the last.
+/// The kind of the response at index: KV_OP_…; -1 beyond the last.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -323,9 +325,9 @@ unsafe fn response<K: Kind>(
     guard_value(std::ptr::null(), || unsafe { Some(of_kind(borrow(result).ok()?.responses.get(index)?)?.cast_const()) })
 }
 
-/// Response number index if it is a range's, else NULL.
+/// The response at index if it is of a range, otherwise NULL.
 ///
-/// Owner: the txn's result; never freed by itself.
+/// Owner: the txn's result; never freed separately.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -334,9 +336,9 @@ pub unsafe extern "C" fn kv_txn_result_range(result: *const KvTxnResult, index: 
     unsafe { response(result, index, |r| if let Response::Range(r) = r { Some(*r) } else { None }) }
 }
 
-/// Response number index if it is a put's, else NULL.
+/// The response at index if it is of a put, otherwise NULL.
 ///
-/// Owner: the txn's result; never freed by itself.
+/// Owner: the txn's result; never freed separately.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -345,9 +347,9 @@ pub unsafe extern "C" fn kv_txn_result_put(result: *const KvTxnResult, index: us
     unsafe { response(result, index, |r| if let Response::Put(r) = r { Some(*r) } else { None }) }
 }
 
-/// Response number index if it is a deletion's, else NULL.
+/// The response at index if it is of a deletion, otherwise NULL.
 ///
-/// Owner: the txn's result; never freed by itself.
+/// Owner: the txn's result; never freed separately.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -356,9 +358,9 @@ pub unsafe extern "C" fn kv_txn_result_delete(result: *const KvTxnResult, index:
     unsafe { response(result, index, |r| if let Response::Delete(r) = r { Some(*r) } else { None }) }
 }
 
-/// Response number index if it is a nested txn's, else NULL.
+/// The response at index if it is of a nested txn, otherwise NULL.
 ///
-/// Owner: the outer txn's result; never freed by itself.
+/// Owner: the outer txn's result; never freed separately.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -367,9 +369,9 @@ pub unsafe extern "C" fn kv_txn_result_txn(result: *const KvTxnResult, index: us
     unsafe { response(result, index, |r| if let Response::Txn(r) = r { Some(*r) } else { None }) }
 }
 
-/// Frees a txn's result with all its responses.
+/// Frees the result of a txn with all its responses.
 ///
-/// Owner: takes it; NULL is fine.
+/// Owner: frees it; NULL is allowed.
 /// Threads: the last use of it.
 /// Errors: none.
 #[unsafe(no_mangle)]

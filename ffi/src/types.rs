@@ -12,10 +12,10 @@ use libkv::{Code, Durability, Event, EventKind, KeyRange, KeyValue, Range, Resul
 
 use crate::guard::invalid;
 
-/// What every call answers: KV_OK or a code of api errors, the same numbers for ever.
+/// The return value of every call: KV_OK or an error code. The numbers never change.
 pub type KvCode = i32;
 
-/// Done.
+/// Success.
 pub const KV_OK: KvCode = 0;
 /// Empty key, bad option, value with ignore_value, NULL where something is needed, …
 pub const KV_INVALID_ARGUMENT: KvCode = 1;
@@ -39,15 +39,15 @@ pub const KV_LEASE_EXISTS: KvCode = 9;
 pub const KV_LEASE_LOST: KvCode = 10;
 /// kv_transact gave up after its retries.
 pub const KV_CONFLICT: KvCode = 11;
-/// Taken back before it began.
+/// The request was withdrawn before it began.
 pub const KV_CANCELLED: KvCode = 12;
-/// The time given ran out.
+/// The timeout passed.
 pub const KV_TIMEOUT: KvCode = 13;
 /// The database, or the parent of this handle, is closed.
 pub const KV_CLOSED: KvCode = 14;
 /// A handle from before fork().
 pub const KV_FORKED: KvCode = 15;
-/// The writer's lock is held, or sole use is not to be had.
+/// The write lock is held, or exclusive use is not possible.
 pub const KV_BUSY: KvCode = 16;
 /// The disk or the quota is full; nothing was written.
 pub const KV_FULL: KvCode = 17;
@@ -59,25 +59,25 @@ pub const KV_IO: KvCode = 19;
 pub const KV_CORRUPT: KvCode = 20;
 /// A newer format, another page size or ABI.
 pub const KV_INCOMPATIBLE: KvCode = 21;
-/// A foreign file or directory.
+/// The path is a file or a directory that is not a store.
 pub const KV_NOT_A_STORE: KvCode = 22;
 /// There is no store.
 pub const KV_NOT_FOUND: KvCode = 23;
-/// There is a store already.
+/// The store exists already.
 pub const KV_EXISTS: KvCode = 24;
 /// This engine or build cannot do it.
 pub const KV_UNSUPPORTED: KvCode = 25;
-/// No endpoint answers.
+/// No endpoint is reachable.
 pub const KV_UNAVAILABLE: KvCode = 26;
-/// No or a bad token.
+/// The token is missing or invalid.
 pub const KV_UNAUTHENTICATED: KvCode = 27;
 /// Refused by file permissions or by auth.
 pub const KV_PERMISSION_DENIED: KvCode = 28;
-/// Another refusal of a cluster.
+/// The cluster refused the request for another reason.
 pub const KV_FAILED_PRECONDITION: KvCode = 29;
 /// A defect of libkv.
 pub const KV_INTERNAL: KvCode = 30;
-/// The write may or may not be there.
+/// The write may or may not have happened.
 pub const KV_UNKNOWN_OUTCOME: KvCode = 31;
 
 // the header's numbers are the library's
@@ -126,7 +126,7 @@ const fn version(text: &str) -> u32 {
     }
 }
 
-/// Major version of the library that this header belongs to.
+/// Major version of the library of this header.
 pub const KV_VERSION_MAJOR: u32 = 0;
 /// Minor version.
 pub const KV_VERSION_MINOR: u32 = 1;
@@ -135,25 +135,25 @@ pub const KV_VERSION_PATCH: u32 = 0;
 /// Within one ABI number symbols and layouts only grow; see kv_abi_version.
 pub const KV_ABI_VERSION: u32 = 0;
 
-/// A boolean member's yes.
+/// True, for boolean members.
 pub const KV_YES: i32 = 1;
-/// A boolean member's no; 0 is the default.
+/// False, for boolean members; 0 selects the default.
 pub const KV_NO: i32 = -1;
-/// A time that does not wait.
+/// A timeout: do not wait.
 pub const KV_NO_WAIT: i64 = -1;
-/// A time, or a number of retries, without an end.
+/// A timeout or a number of retries: no limit.
 pub const KV_FOREVER: i64 = -2;
 /// The length of a value that is not there (kv_get_into).
 pub const KV_NONE: usize = usize::MAX;
 
-/// Acknowledged means on disk. The default.
+/// An acknowledged write is on disk. The default.
 pub const KV_DURABILITY_SYNC: i32 = 1;
-/// A power cut loses at most the last commits and never corrupts.
+/// A power cut may lose the last commits but never damages the store.
 pub const KV_DURABILITY_LAZY: i32 = 2;
-/// Chosen when a store is made: a power cut may destroy it.
+/// No flush. Chosen when a store is created; a power cut may destroy the store.
 pub const KV_DURABILITY_NONE: i32 = 3;
 
-/// The limits of etcd itself.
+/// etcd's default limits.
 pub const KV_LIMITS_ETCD: i32 = 1;
 
 /// One key.
@@ -167,7 +167,7 @@ pub const KV_RANGE_FROM_KEY: i32 = 3;
 /// Every key.
 pub const KV_RANGE_ALL: i32 = 4;
 
-/// By key, or ascending on another target.
+/// Key order, or ascending for another target.
 pub const KV_SORT_NONE: i32 = 0;
 /// Smallest first.
 pub const KV_SORT_ASCEND: i32 = 1;
@@ -205,9 +205,9 @@ pub const KV_LESS: i32 = 2;
 /// !=
 pub const KV_NOT_EQUAL: i32 = 3;
 
-/// The list of a txn that runs when all compares hold.
+/// The list of a txn that runs if all compares hold.
 pub const KV_SUCCESS: i32 = 0;
-/// The list that runs when one does not.
+/// The list that runs if at least one compare does not hold.
 pub const KV_FAILURE: i32 = 1;
 
 /// A response or operation of a txn: a range.
@@ -224,17 +224,17 @@ pub const KV_EVENT_PUT: i32 = 0;
 /// The key was deleted.
 pub const KV_EVENT_DELETE: i32 = 1;
 
-/// Bytes, borrowed: no terminating zero, and any byte may be among them.
+/// Borrowed bytes. They need no terminating zero and may contain any byte.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct KvBytes {
-    /// The first of them; may be NULL if there are none.
+    /// The first byte; may be NULL if len is 0.
     pub data: *const u8,
-    /// How many there are.
+    /// The number of bytes.
     pub len: usize,
 }
 
-/// A set of keys; made by kv_key, kv_prefix, kv_between, kv_from_key, kv_all.
+/// A set of keys; use kv_key, kv_prefix, kv_between, kv_from_key or kv_all.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct KvKeyRange {
@@ -242,27 +242,27 @@ pub struct KvKeyRange {
     pub kind: i32,
     /// The key, prefix or start.
     pub key: KvBytes,
-    /// The first key outside, of KV_RANGE_BETWEEN.
+    /// For KV_RANGE_BETWEEN: the first key after the range.
     pub end: KvBytes,
 }
 
-/// A key with its value and its place in history.
+/// A key with its value and its revisions.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct KvKeyValue {
-    /// The library's own.
+    /// Used by the library.
     pub kind: u64,
     /// The key.
     pub key: KvBytes,
     /// The value.
     pub value: KvBytes,
-    /// The revision that created the key.
+    /// The revision at which the key was created.
     pub create_revision: i64,
-    /// The revision that put it last.
+    /// The revision of the last put.
     pub mod_revision: i64,
-    /// 1 at creation, one more with each put.
+    /// 1 at creation, increased by 1 with each put.
     pub version: i64,
-    /// The lease it hangs on, or 0.
+    /// The lease that the key is attached to, or 0.
     pub lease: i64,
 }
 
@@ -272,14 +272,14 @@ pub struct KvKeyValue {
 pub struct KvEvent {
     /// KV_EVENT_PUT or KV_EVENT_DELETE.
     pub r#type: i32,
-    /// Of a put the new pair; of a deletion only key and mod_revision are set.
+    /// For a put, the new pair. For a deletion only key and mod_revision are set.
     pub kv: KvKeyValue,
-    /// The pair before the event's revision, or NULL: there was none, it is compacted, or it was
-    /// not asked for (kv_watch_options.prev_kv; other calls never fill it).
+    /// The pair before the event's revision. NULL if there was none, if it is compacted, or if it
+    /// was not requested (kv_watch_options.prev_kv; other calls never set it).
     pub prev_kv: *const KvKeyValue,
 }
 
-/// How one key differs between two revisions.
+/// The difference of one key between two revisions.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct KvChange {
@@ -291,82 +291,82 @@ pub struct KvChange {
     pub after: *const KvKeyValue,
 }
 
-/// How a put is done; begin with KV_PUT_OPTIONS_INIT.
+/// Options of kv_put; initialise with KV_PUT_OPTIONS_INIT.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct KvPutOptions {
     /// sizeof(kv_put_options).
     pub size: usize,
-    /// The lease to hang the key on.
+    /// The lease to attach the key to; 0: none.
     pub lease: i64,
-    /// KV_YES answers the pair before.
+    /// KV_YES returns the previous pair.
     pub prev_kv: i32,
-    /// KV_YES keeps the value that the key has.
+    /// KV_YES keeps the key's current value.
     pub ignore_value: i32,
-    /// KV_YES keeps the lease that the key has.
+    /// KV_YES keeps the key's current lease.
     pub ignore_lease: i32,
-    /// KV_DURABILITY_…; 0 takes the handle's.
+    /// KV_DURABILITY_…; 0 uses the handle's durability.
     pub durability: i32,
 }
 
-/// How a deletion is done; begin with KV_DELETE_OPTIONS_INIT.
+/// Options of kv_delete; initialise with KV_DELETE_OPTIONS_INIT.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct KvDeleteOptions {
     /// sizeof(kv_delete_options).
     pub size: usize,
-    /// KV_YES answers the pairs that went.
+    /// KV_YES returns the deleted pairs.
     pub prev_kv: i32,
-    /// KV_DURABILITY_…; 0 takes the handle's.
+    /// KV_DURABILITY_…; 0 uses the handle's durability.
     pub durability: i32,
 }
 
-/// How a range is read; begin with KV_RANGE_OPTIONS_INIT.
+/// Options of kv_range; initialise with KV_RANGE_OPTIONS_INIT.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct KvRangeOptions {
     /// sizeof(kv_range_options).
     pub size: usize,
-    /// At which revision; 0 and below: now.
+    /// The revision to read; 0 or negative: the current one.
     pub revision: i64,
-    /// At most so many pairs; 0 and below: all.
+    /// The maximum number of pairs; 0 or negative: all.
     pub limit: i64,
     /// KV_SORT_….
     pub sort_order: i32,
     /// KV_SORT_BY_….
     pub sort_target: i32,
-    /// KV_YES leaves the values empty.
+    /// KV_YES omits the values.
     pub keys_only: i32,
-    /// KV_YES only counts.
+    /// KV_YES returns only the count.
     pub count_only: i32,
-    /// Only pairs last put at this revision or later; 0 is off.
+    /// Only pairs with mod_revision >= this; 0 is off.
     pub min_mod_revision: i64,
-    /// Only pairs last put at this revision or earlier; 0 is off.
+    /// Only pairs with mod_revision <= this; 0 is off.
     pub max_mod_revision: i64,
-    /// Only pairs created at this revision or later; 0 is off.
+    /// Only pairs with create_revision >= this; 0 is off.
     pub min_create_revision: i64,
-    /// Only pairs created at this revision or earlier; 0 is off.
+    /// Only pairs with create_revision <= this; 0 is off.
     pub max_create_revision: i64,
-    /// KV_YES lets a cluster's member answer that lags behind.
+    /// KV_YES allows a cluster's member to return data that may be stale.
     pub serializable: i32,
 }
 
-/// What is watched, and how; begin with KV_WATCH_OPTIONS_INIT.
+/// Options of kv_watch; initialise with KV_WATCH_OPTIONS_INIT.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct KvWatchOptions {
     /// sizeof(kv_watch_options).
     pub size: usize,
-    /// The first revision to deliver; 0: whatever is written from now on. It may lie in the future.
+    /// The first revision to deliver; 0: only events after this call. It may be in the future.
     pub start_revision: i64,
-    /// KV_YES answers with each event the pair before it.
+    /// KV_YES returns the previous pair with each event.
     pub prev_kv: i32,
-    /// KV_YES leaves puts out.
+    /// KV_YES omits puts.
     pub no_put: i32,
-    /// KV_YES leaves deletions out.
+    /// KV_YES omits deletions.
     pub no_delete: i32,
-    /// KV_YES: after ten minutes without an event, a batch without events that says how far all is
-    /// seen.
+    /// KV_YES: after ten minutes without an event, deliver a batch without events whose revision
+    /// shows the progress.
     pub progress: i32,
 }
 

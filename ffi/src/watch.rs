@@ -8,10 +8,10 @@ use crate::error::KvError;
 use crate::guard::{borrow, free, give_out, guard, guard_value, kinds, put_out, wanted};
 use crate::types::*;
 
-/// Follows a range, by whichever process it is written.
+/// Follows the events of a range, whichever process writes them.
 pub struct KvWatcher;
 
-/// What a watcher delivers at a time: all matching events of one revision.
+/// All matching events of one revision.
 pub struct KvWatchBatch;
 
 /// What a `kv_watch_batch` holds: the events, and the views of them and of their prev_kvs.
@@ -38,14 +38,15 @@ kinds! {
     KvWatchBatch = Delivered, b"kv_batch", "kv_watch_batch";
 }
 
-/// Follows the events of a range. A watcher is a filter and a position in the log: one that is not
-/// read holds nothing back, costs writers nothing, and goes on where it stood.
+/// Creates a watcher: follows the events of a range. A watcher stores a filter and a position. An
+/// unread watcher delays nothing, costs writers nothing, and continues from its position.
 ///
-/// Owner: *out is the caller's, to free before or after the database; range and options are not kept.
+/// Owner: *out is owned by the caller, to free before or after the database; range and options are
+/// not kept.
 /// Threads: any.
-/// Errors: KV_INVALID_ARGUMENT (the range ends at or before its beginning, bad options), KV_COMPACTED
-/// (start_revision is negative or below the compacted revision, which the error carries), KV_CLOSED,
-/// KV_FORKED, KV_IO.
+/// Errors: KV_INVALID_ARGUMENT (the range is empty, invalid options), KV_COMPACTED (start_revision
+/// is negative or below the compacted revision, which the error contains), KV_CLOSED, KV_FORKED,
+/// KV_IO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_watch(
     db: *const KvDb,
@@ -65,17 +66,18 @@ pub unsafe extern "C" fn kv_watch(
     }
 }
 
-/// The next batch: one whole revision, none left out and none twice. It waits for it up to
-/// timeout_ms milliseconds, KV_NO_WAIT or KV_FOREVER (the default, 0); *out is NULL if that time has
-/// passed without one.
+/// Returns the next batch: one complete revision, without gaps or repetitions. It waits up to
+/// timeout_ms milliseconds, KV_NO_WAIT or KV_FOREVER (the default, 0); *out is NULL if the time
+/// passed.
 ///
-/// Owner: *out is the caller's, to free with kv_watch_batch_free, before or after the watcher.
-/// Threads: one at a time; a second one is refused. kv_watcher_cancel and kv_close of the database
-/// end the waiting at once, from any thread.
-/// Errors: KV_COMPACTED (a compaction has passed what was not read; the error's revision is the first
-/// that a new watcher can start from), KV_CANCELLED, KV_CLOSED: the watcher has ended, and answers
-/// the same again. KV_INVALID_ARGUMENT (another thread reads, bad timeout_ms), KV_FORKED, KV_BUSY,
-/// KV_CORRUPT, KV_IO.
+/// Owner: *out is owned by the caller, to free with kv_watch_batch_free, before or after the
+/// watcher.
+/// Threads: one at a time; a second concurrent call returns KV_INVALID_ARGUMENT. kv_watcher_cancel
+/// and kv_close of the database end the wait at once, from any thread.
+/// Errors: KV_COMPACTED (a compaction passed unread events; the error's revision is the first that
+/// a new watcher can start from), KV_CANCELLED, KV_CLOSED: the watcher has ended and returns the
+/// same error again. KV_INVALID_ARGUMENT (another thread reads, invalid timeout_ms), KV_FORKED,
+/// KV_BUSY, KV_CORRUPT, KV_IO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_watcher_next(
     watcher: *mut KvWatcher,
@@ -96,12 +98,13 @@ pub unsafe extern "C" fn kv_watcher_next(
     }
 }
 
-/// A descriptor for poll, select and epoll: readable (POLLIN) while kv_watcher_next with KV_NO_WAIT
-/// may have a batch, or an error that ends the watcher. Once it is, call that until it answers NULL.
+/// A descriptor for poll, select and epoll. It is readable (POLLIN) while kv_watcher_next with
+/// KV_NO_WAIT may have a batch, or an error that ends the watcher. Then call kv_watcher_next until
+/// it returns NULL.
 ///
-/// Owner: the watcher; neither read nor close it. It is closed when the watcher is freed.
+/// Owner: the watcher; do not read or close it. It is closed when the watcher is freed.
 /// Threads: any.
-/// Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_IO (no descriptor is to be had).
+/// Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_IO (no descriptor is available).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_watcher_fd(watcher: *const KvWatcher, fd: *mut i32, error: *mut *mut KvError) -> KvCode {
     // SAFETY: pointers as the header asks for.
@@ -114,11 +117,11 @@ pub unsafe extern "C" fn kv_watcher_fd(watcher: *const KvWatcher, fd: *mut i32, 
     }
 }
 
-/// Ends a watcher: who waits in it gets KV_CANCELLED, as does every later call. It is still to be
-/// freed.
+/// Ends a watcher: a thread that waits in it gets KV_CANCELLED, as does every later call. It must
+/// still be freed.
 ///
-/// Owner: nothing changes hands; NULL is fine.
-/// Threads: any, also while another one waits in it.
+/// Owner: no ownership changes; NULL is allowed.
+/// Threads: any, also while another thread waits in it.
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_watcher_cancel(watcher: *const KvWatcher) {
@@ -129,10 +132,10 @@ pub unsafe extern "C" fn kv_watcher_cancel(watcher: *const KvWatcher) {
     });
 }
 
-/// The start_revision for the next time, to miss nothing and see nothing twice: after the last batch
-/// that was handed out, or further if nothing has matched since. 0 for NULL.
+/// The start_revision of a new watcher that continues without a gap or a repetition: after the last
+/// returned batch, or later if nothing has matched since. 0 for NULL.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -143,8 +146,8 @@ pub unsafe extern "C" fn kv_watcher_resume_revision(watcher: *const KvWatcher) -
 
 /// Ends and frees a watcher.
 ///
-/// Owner: takes it; NULL is fine.
-/// Threads: the last use of it: no thread waits in it any more.
+/// Owner: frees it; NULL is allowed.
+/// Threads: the last use of it; no thread may wait in it.
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_watcher_free(watcher: *mut KvWatcher) {
@@ -152,9 +155,10 @@ pub unsafe extern "C" fn kv_watcher_free(watcher: *mut KvWatcher) {
     unsafe { free(watcher) }
 }
 
-/// The revision of a batch's events; of one without events, the last that was looked at. 0 for NULL.
+/// The revision of a batch's events; for a batch without events, the last revision that was
+/// examined. 0 for NULL.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -163,9 +167,9 @@ pub unsafe extern "C" fn kv_watch_batch_revision(batch: *const KvWatchBatch) -> 
     guard_value(0, || unsafe { Some(borrow(batch).ok()?.revision) })
 }
 
-/// How many events a batch has; 0 for a sign of progress, and for NULL.
+/// The number of events in a batch; 0 for a progress notification, and for NULL.
 ///
-/// Owner: nothing changes hands.
+/// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -174,9 +178,9 @@ pub unsafe extern "C" fn kv_watch_batch_len(batch: *const KvWatchBatch) -> usize
     guard_value(0, || unsafe { Some(borrow(batch).ok()?.views.len()) })
 }
 
-/// The event number index of a batch, in the order they happened in; NULL beyond the last.
+/// The event at index, in order; NULL beyond the last.
 ///
-/// Owner: the batch; the event lives until it is freed.
+/// Owner: the batch; the event is valid until it is freed.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
@@ -187,7 +191,7 @@ pub unsafe extern "C" fn kv_watch_batch_at(batch: *const KvWatchBatch, index: us
 
 /// Frees a batch with its events.
 ///
-/// Owner: takes it; NULL is fine.
+/// Owner: frees it; NULL is allowed.
 /// Threads: the last use of it.
 /// Errors: none.
 #[unsafe(no_mangle)]
