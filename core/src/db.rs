@@ -10,10 +10,14 @@ use crate::model::{Event, KeyRange, KeyValue, LeaseId, Revision};
 use crate::recipe::{ChangeScan, Election, EventScan, Lease, Lock, Scan, Snapshot, Transaction, Watcher, transact};
 use crate::request::*;
 
-/// A store, open: a cheap clone of a shared handle, usable from any thread.
+/// An open store or cluster. It is a cheap clone of a shared handle, usable from any thread.
 ///
-/// The store closes with its last clone, or with [`Db::close`] for all of them at once; scans and
-/// snapshots made from it answer `closed` from then on.
+/// The store closes with its last clone, or with [`Db::close`] for all clones at once. Objects that
+/// were made from it then return `closed`.
+///
+/// Every call may also return `closed`, `forked` (the handle was opened before a fork), `io` and
+/// `corrupt`. On a cluster it may also return `unavailable`, `timeout`, `unauthenticated` and
+/// `permission_denied`. The sections "Errors" below list the other codes.
 #[derive(Clone)]
 pub struct Db {
     engine: Arc<dyn Engine>,
@@ -44,42 +48,111 @@ impl Db {
         &*self.engine
     }
 
-    /// Writes one key; the store's revision rises by 1.
+    /// Writes one key. The store's revision increases by 1.
+    ///
+    /// The cost is one commit, shared with all writers that wait at the same time.
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let first = db.put(Put::new("config/colour", "green"))?;
+    /// let second = db.put(Put::new("config/colour", "blue").prev_kv(true))?;
+    /// assert_eq!(second.revision, first.revision + 1);
+    /// assert_eq!(second.prev_kv.unwrap().value, "green");
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
     /// `invalid_argument` (empty key, a value with `ignore_value`, a lease with `ignore_lease`),
-    /// `too_large`, `key_not_found` (`ignore_…` on a missing key), `lease_not_found`,
-    /// `read_only`, `busy`, `full`, `io`. After any of them nothing is written; only after
-    /// `unknown_outcome` may it be.
+    /// `too_large`, `key_not_found` (`ignore_…` on a missing key), `lease_not_found`, `read_only`,
+    /// `busy`, `full`, `io`: nothing was written. `unknown_outcome`: the write may or may not have
+    /// happened.
     pub fn put(&self, put: Put) -> Result<PutResult> {
         call!(self, Put, put)
     }
 
-    /// One key as it is now, or none. Costs one descent of one tree, whatever the history.
+    /// Reads the current pair of one key; `None` if the key does not exist.
+    ///
+    /// The cost is one descent of one tree, independent of the history.
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.put(Put::new("a", "1"))?;
+    /// let kv = db.get("a")?.unwrap();
+    /// assert_eq!((&kv.value[..], kv.mod_revision, kv.version), (&b"1"[..], 2, 1));
+    /// assert!(db.get("b")?.is_none());
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` (empty key).
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<KeyValue>> {
         self.engine.get(nonempty(key.as_ref())?, 0)
     }
 
-    /// One key as it was at `revision` (0 and below: now), or none.
+    /// Reads the pair of one key as it was at `revision` (0 or negative: now); `None` if the key
+    /// did not exist then.
     ///
-    /// Costs at most 2·⌈log2 n⌉ + 2 reads for a key with n versions.
+    /// The cost is at most 2·⌈log2 n⌉ + 2 reads for a key with n versions.
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let first = db.put(Put::new("a", "1"))?.revision;
+    /// db.put(Put::new("a", "2"))?;
+    /// assert_eq!(db.get_at("a", first)?.unwrap().value, "1");
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// `compacted`, `future_revision`; both carry the revision to know.
+    /// `invalid_argument` (empty key), `compacted`, `future_revision`. The error has the compacted
+    /// or the current revision ([`Error::revision`]).
     pub fn get_at(&self, key: impl AsRef<[u8]>, revision: Revision) -> Result<Option<KeyValue>> {
         self.engine.get(nonempty(key.as_ref())?, revision.max(0))
     }
 
-    /// The value of one key into `buffer`: answers its length, or none if there is no such key.
-    /// If the buffer is too small nothing is copied and the length needed is answered. Allocates
-    /// nothing.
+    /// Copies the current value of one key into `buffer` without allocating memory. Returns the
+    /// length of the value, or `None` if the key does not exist. If the buffer is too small nothing
+    /// is copied; the returned length is the required size.
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.put(Put::new("a", "hello"))?;
+    /// let mut buffer = [0; 16];
+    /// let length = db.get_into("a", &mut buffer)?.unwrap();
+    /// assert_eq!(&buffer[..length], b"hello");
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` (empty key).
     pub fn get_into(&self, key: impl AsRef<[u8]>, buffer: &mut [u8]) -> Result<Option<usize>> {
         self.engine.get_into(nonempty(key.as_ref())?, buffer)
     }
 
-    /// The pairs of a range at one revision, in one answer.
+    /// Reads the pairs of a range at one revision, in one response.
+    ///
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put, Range};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// for key in ["user/1", "user/2", "zone/1"] {
+    ///     db.put(Put::new(key, "x"))?;
+    /// }
+    /// let users = db.range(Range::new(KeyRange::prefix("user/")).limit(1))?;
+    /// assert_eq!((users.kvs.len(), users.count, users.more), (1, 2, true));
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -88,50 +161,108 @@ impl Db {
         call!(self, Range, range)
     }
 
-    /// As [`Db::range`], for languages that keep pairs in a form of their own: `each` gets every pair
-    /// where it lies, and the answer has none. It must be quick and not call libkv, since a read
-    /// transaction is open meanwhile. If this fails, some pairs may have come.
+    /// Same as [`Db::range`], but passes each pair to `each` without a copy; `kvs` of the result is
+    /// empty. `each` must be quick and must not call libkv, because a read transaction is open. If
+    /// this fails, `each` may have received some pairs.
     ///
     /// # Errors
     ///
-    /// As [`Db::range`].
+    /// Same as [`Db::range`].
     pub fn range_each(&self, range: &Range, mut each: impl FnMut(PairRef)) -> Result<RangeResult> {
         self.engine.range_each(range, &mut each)
     }
 
-    /// The pairs of a range, one after the other, all at the revision of the first page. Holds
-    /// nothing between steps and never counts.
+    /// Iterates over the pairs of a range in key order, all at the revision of the first page. A
+    /// scan holds no transaction between steps and does not count.
+    ///
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put, Range};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.put(Put::new("a", "1"))?;
+    /// db.put(Put::new("b", "2"))?;
+    /// for kv in db.scan(Range::new(KeyRange::all()))? {
+    ///     let kv = kv?;
+    ///     println!("{:?} = {:?}", kv.key, kv.value);
+    /// }
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// `invalid_argument` for sorting by anything but the ascending key, and for `count_only`.
-    /// A step answers `compacted` if a compaction has passed the scan's revision.
+    /// `invalid_argument` for another sort order than ascending by key, and for `count_only`. A
+    /// step returns `compacted` if a compaction passed the scan's revision.
     pub fn scan(&self, range: Range) -> Result<Scan> {
         Scan::new(self.clone(), range)
     }
 
-    /// Deletes the keys of a range; the revision rises by 1 if there was any.
+    /// Deletes the keys of a range. The store's revision increases by 1 if at least one key
+    /// existed.
+    ///
+    /// ```
+    /// use libkv::{Db, Delete, KeyRange, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.put(Put::new("user/1", "x"))?;
+    /// db.put(Put::new("user/2", "x"))?;
+    /// assert_eq!(db.delete(Delete::new("user/1"))?.deleted, 1);
+    /// assert_eq!(db.delete(Delete::new(KeyRange::prefix("user/")))?.deleted, 1);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`Db::put`].
+    /// Same as [`Db::put`].
     pub fn delete(&self, delete: Delete) -> Result<DeleteResult> {
         call!(self, Delete, delete)
     }
 
-    /// Compares, then runs one of two lists of operations in one revision, or nothing at all.
+    /// Evaluates compares, then runs one of two lists of operations in one revision, or nothing at
+    /// all.
+    ///
+    /// ```
+    /// use libkv::{Compare, CompareResult, Db, Options, Put, Txn};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let create = Txn::new()
+    ///     .when(Compare::version("leader", CompareResult::Equal, 0)) // the key does not exist
+    ///     .and_then(Put::new("leader", "me"));
+    /// assert!(db.txn(create.clone())?.succeeded);
+    /// assert!(!db.txn(create)?.succeeded);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`Db::put`], and `duplicate_key`, `too_many_ops`, `compacted`, `future_revision`.
+    /// Same as [`Db::put`], and `duplicate_key`, `too_many_ops`, `compacted`, `future_revision`.
     pub fn txn(&self, txn: Txn) -> Result<TxnResult> {
         call!(self, Txn, txn)
     }
 
-    /// Runs `body` until what it read is still true when what it wrote is committed, all in one
-    /// revision. Between tries it waits a short random time that grows; after `max_retries` (none:
-    /// never) it gives up with `conflict`. [`TRANSACT_RETRIES`](crate::TRANSACT_RETRIES) is the
-    /// usual number. An error from `body` ends it and nothing is written.
+    /// Runs `body`, then commits its writes in one revision if nothing that it read has changed;
+    /// otherwise runs it again. Between tries it waits a short random time that grows. After
+    /// `max_retries` retries (`None`: no limit) it returns `conflict`.
+    /// [`TRANSACT_RETRIES`](crate::TRANSACT_RETRIES) is the usual number. If `body` returns an
+    /// error nothing is written.
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put, TRANSACT_RETRIES};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.put(Put::new("counter", "1"))?;
+    /// let next = db.transact(TRANSACT_RETRIES, |t| {
+    ///     let kv = t.get("counter")?.unwrap();
+    ///     let next = String::from_utf8_lossy(&kv.value).parse().unwrap_or(0) + 1;
+    ///     t.put(Put::new("counter", next.to_string()))?;
+    ///     Ok(next)
+    /// })?;
+    /// assert_eq!(next, 2);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `conflict`, the error of `body`, and those of [`Db::txn`].
     pub fn transact<T>(
         &self,
         max_retries: impl Into<Option<u32>>,
@@ -140,41 +271,61 @@ impl Db {
         transact(self, max_retries.into(), body)
     }
 
-    /// One try of what [`Db::transact`] does, for callers whose body cannot be a closure, as in a
-    /// language with async functions: read and write through it, run [`Transaction::txn`], and if
+    /// One try of [`Db::transact`], for callers whose body cannot be a closure, for example in a
+    /// language with async functions. Read and write through it and run [`Transaction::txn`]. If
     /// that did not succeed begin again after [`Retries::after`](crate::Retries::after).
     pub fn transaction(&self) -> Transaction {
         Transaction::new(self.clone())
     }
 
-    /// Forgets history below `revision`: reads below it answer `compacted` from then on. With
-    /// `physical` answers only once the space can be used again, else that happens in the
-    /// background.
+    /// Removes history below `revision`: reads below it return `compacted` from then on. With
+    /// `physical` the call returns after the space is reusable; otherwise the space is reclaimed in
+    /// the background.
+    ///
+    /// ```
+    /// use libkv::{Code, Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let first = db.put(Put::new("a", "1"))?.revision;
+    /// let second = db.put(Put::new("a", "2"))?.revision;
+    /// db.compact(second, true)?;
+    /// assert_eq!(db.get_at("a", first).unwrap_err().code(), Code::Compacted);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// `compacted` (`revision` is not above the compacted one), `future_revision`. With `physical` also
-    /// what a write is refused with while it waits for the space: the compaction stands then, and the
-    /// message says so.
+    /// `compacted` (`revision` is not above the compacted one), `future_revision`. With `physical`
+    /// also those of a write that waits; the compaction is then in effect, and the message says so.
     pub fn compact(&self, revision: Revision, physical: bool) -> Result<CompactResult> {
         call!(self, Compact, Compact { revision, physical })
     }
 
-    /// Any request, from a thread that must not wait in peace: while the request waits for its
-    /// turn, `interrupted` is asked ten times a second, and once it is true the request is taken
-    /// back.
+    /// Runs any request. While the request waits for its turn, `interrupted` is called ten times a
+    /// second; once it returns true the request is withdrawn.
     ///
     /// # Errors
     ///
-    /// `cancelled` if it was taken back: nothing was written.
+    /// `cancelled` if it was withdrawn: nothing was written. Otherwise those of the request.
     pub fn call_unless(&self, request: impl Into<Request>, interrupted: Interrupted) -> Result<Answer> {
         self.engine.call_unless(request.into(), interrupted)
     }
 
-    /// Hands a request over without waiting. `completion` runs once with its answer, on the thread
-    /// that led its group and after the writer's lock is released; it must not block and may call
-    /// libkv. A refusal comes through it too, perhaps before this returns. [`Submitted::cancel`] takes
-    /// back what no writer has begun.
+    /// Submits a request without waiting. `completion` runs once with the result, on the thread
+    /// that committed its group and after the write lock is released. It must not block; it may
+    /// call libkv. A refusal also goes to `completion`, perhaps before this returns.
+    /// [`Submitted::cancel`] withdraws a request that no writer has begun.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let (sender, receiver) = mpsc::channel();
+    /// db.submit(Put::new("a", "1"), move |response| sender.send(response.map(drop)).unwrap());
+    /// receiver.recv().unwrap()?;
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     pub fn submit(
         &self,
         request: impl Into<Request>,
@@ -183,19 +334,34 @@ impl Db {
         self.engine.submit(request.into(), Box::new(completion))
     }
 
-    /// Hands several requests over without waiting, in their order, as [`Db::submit`] each of them. Those that
-    /// come together share a commit, whoever else is in a hurry.
+    /// Submits several requests without waiting, in their order, as [`Db::submit`] does for each.
+    /// They share a commit.
     pub fn submit_all(&self, requests: Vec<(Request, Completion)>) -> Vec<Submitted> {
         self.engine.submit_all(requests)
     }
 
-    /// A view of the current revision. It holds no resource and no compaction back: once a
-    /// compaction has passed it, it answers `compacted`.
+    /// A view of the current revision. It holds no transaction and does not delay compaction: after
+    /// a compaction passed it, its reads return `compacted`.
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.put(Put::new("a", "1"))?;
+    /// let before = db.snapshot()?;
+    /// db.put(Put::new("a", "2"))?;
+    /// assert_eq!(before.get("a")?.unwrap().value, "1");
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Only those that every call may return.
     pub fn snapshot(&self) -> Result<Snapshot> {
         Ok(Snapshot::new(self.clone(), self.engine.revision()?))
     }
 
-    /// A view of this revision; 0 and below: the current one.
+    /// A view of this revision; 0 or negative: the current one.
     ///
     /// # Errors
     ///
@@ -208,26 +374,61 @@ impl Db {
         Ok(Snapshot::new(self.clone(), revision))
     }
 
-    /// The events of one key, newest first, tombstones too; at most `limit`, 0 and below for all
-    /// that are kept.
+    /// Returns the events of one key, newest first, including deletions: at most `limit`, or all
+    /// that are kept if `limit` is 0 or negative.
+    ///
+    /// ```
+    /// use libkv::{Db, Delete, EventKind, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.put(Put::new("a", "1"))?;
+    /// db.delete(Delete::new("a"))?;
+    /// let kinds: Vec<EventKind> = db.history("a", 0)?.into_iter().map(|event| event.kind).collect();
+    /// assert_eq!(kinds, [EventKind::Delete, EventKind::Put]);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` (empty key).
     pub fn history(&self, key: impl AsRef<[u8]>, limit: i64) -> Result<Vec<Event>> {
         self.engine.history(nonempty(key.as_ref())?, limit)
     }
 
-    /// The events of a range with `after` < revision <= `upto` (0 and below: the current one), in
-    /// the order they happened. Holds nothing between steps; `prev_kv` is not filled.
+    /// Iterates over the events of a range with `after` < revision <= `upto` (0 or negative: the
+    /// current one), in order. It holds no transaction between steps; `prev_kv` is not set.
     ///
-    /// # Errors
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put};
     ///
-    /// A step answers `compacted` if `after` lies below the compacted revision, `future_revision`
-    /// if `upto` has not been written.
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let first = db.put(Put::new("a", "1"))?.revision;
+    /// db.put(Put::new("b", "2"))?;
+    /// assert_eq!(db.changes(first, 0, KeyRange::all()).count(), 1);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// A step returns `compacted` if `after` is below the compacted revision, and `future_revision`
+    /// if `upto` is above the current revision.
     pub fn changes(&self, after: Revision, upto: Revision, range: impl Into<KeyRange>) -> EventScan {
         EventScan::new(self.clone(), Changes { after, upto, range: range.into() })
     }
 
-    /// The keys of a range that differ between revision `a` and revision `b` (0 and below: the
-    /// current one), by key. A key that was put again with the same value differs: its
-    /// `mod_revision` does.
+    /// Iterates over the keys of a range that differ between revision `a` and revision `b` (0 or
+    /// negative: the current one), in key order. A key that was put again with the same value
+    /// differs, because its `mod_revision` differs.
+    ///
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let first = db.put(Put::new("a", "1"))?.revision;
+    /// db.put(Put::new("a", "2"))?;
+    /// let change = db.diff(first, 0, KeyRange::all())?.next().unwrap()?;
+    /// assert_eq!(change.before.unwrap().value, "1");
+    /// assert_eq!(change.after.unwrap().value, "2");
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -236,13 +437,23 @@ impl Db {
         ChangeScan::new(self.clone(), a, b, range.into())
     }
 
-    /// The last revision that was written by the end of the minute of this time: what a key held then
-    /// is [`Db::get_at`] of it. Costs one look at an index that has an entry for each minute in
-    /// which something was written.
+    /// Returns the last revision that was written by the end of the minute of `time`.
+    /// [`Db::get_at`] at that revision shows what a key held then. The cost is one lookup in an
+    /// index with an entry for each minute in which something was written.
+    ///
+    /// ```
+    /// use std::time::SystemTime;
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let written = db.put(Put::new("a", "1"))?.revision;
+    /// assert_eq!(db.revision_at(SystemTime::now())?, written);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// `compacted` if that revision cannot be read any more.
+    /// `compacted` if that revision is compacted.
     pub fn revision_at(&self, time: SystemTime) -> Result<Revision> {
         let unix_ms = match time.duration_since(UNIX_EPOCH) {
             Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
@@ -251,23 +462,45 @@ impl Db {
         self.engine.revision_at(unix_ms)
     }
 
-    /// Follows the events of a range, by whichever process they are written.
+    /// Follows the events of a range, whichever process writes them.
+    ///
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put, Watch};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let mut watcher = db.watch(Watch::new(KeyRange::prefix("config/")))?;
+    /// let revision = db.put(Put::new("config/colour", "green"))?.revision;
+    /// let batch = watcher.next(None)?.unwrap();
+    /// assert_eq!((batch.revision, batch.events.len()), (revision, 1));
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// `invalid_argument` (a range that ends at or before its beginning), `compacted`
-    /// (`start_revision` lies below the compacted revision, which the error carries, or is
-    /// negative).
+    /// `invalid_argument` (an empty range), `compacted` (`start_revision` is negative, or below the
+    /// compacted revision, which is in the error).
     pub fn watch(&self, watch: Watch) -> Result<Watcher> {
         Watcher::new(self.clone(), watch)
     }
 
-    /// Grants a lease of `ttl_seconds` (raised to the handle's minimum) with this id, or with one that
-    /// the store chooses for 0. Nobody keeps it alive; see [`Db::lease`] for one that does.
+    /// Grants a lease of `ttl_seconds` (raised to the handle's minimum) with this id. With id 0 the
+    /// store chooses a positive id. The lease is not renewed automatically; see [`Db::lease`] for
+    /// one that is.
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let lease = db.lease_grant(30, 0)?;
+    /// db.put(Put::new("session/1", "x").lease(lease.id))?;
+    /// db.lease_revoke(lease.id)?;
+    /// assert!(db.get("session/1")?.is_none());
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// `lease_exists`, `invalid_argument` (a TTL over 9,000,000,000 s), and as [`Db::put`].
+    /// `lease_exists`, `invalid_argument` (a TTL over 9,000,000,000 s), and those of [`Db::put`].
     pub fn lease_grant(&self, ttl_seconds: i64, id: LeaseId) -> Result<LeaseGrant> {
         self.grant(Grant { ttl_seconds, id, end_with_process: false })
     }
@@ -276,17 +509,17 @@ impl Db {
         call!(self, LeaseGrant, grant)
     }
 
-    /// Revokes a lease: its keys are deleted in one revision, by ascending key.
+    /// Revokes a lease. Its keys are deleted in one revision, in ascending key order.
     ///
     /// # Errors
     ///
-    /// `lease_not_found`, and as [`Db::put`].
+    /// `lease_not_found`, and those of [`Db::put`].
     pub fn lease_revoke(&self, id: LeaseId) -> Result<LeaseRevoke> {
         call!(self, LeaseRevoke, Revoke { id })
     }
 
-    /// Gives a lease its full TTL again, once. It takes no lock and writes nothing to the disk.
-    /// Answers TTL 0, and no error, if there is no such lease or it has expired.
+    /// Renews a lease once, to its full TTL. It takes no lock and writes nothing to disk. The TTL
+    /// of the response is 0 if the lease does not exist or has expired, which is not an error.
     ///
     /// # Errors
     ///
@@ -295,30 +528,59 @@ impl Db {
         self.engine.lease_keep_alive(id)
     }
 
-    /// What is left of a lease, and, with `keys`, which keys hang on it. Answers TTL -1, and no
-    /// error, if there is no such lease.
+    /// Returns the remaining time of a lease and, with `keys`, its attached keys. The TTL is -1 if
+    /// the lease does not exist, which is not an error.
+    ///
+    /// # Errors
+    ///
+    /// Only those that every call may return.
     pub fn lease_time_to_live(&self, id: LeaseId, keys: bool) -> Result<LeaseTimeToLive> {
         self.engine.lease_time_to_live(id, keys)
     }
 
-    /// The ids of all leases, the next to expire first.
+    /// Returns the ids of all leases, sorted by expiry time.
+    ///
+    /// # Errors
+    ///
+    /// Only those that every call may return.
     pub fn lease_list(&self) -> Result<Vec<LeaseId>> {
         self.engine.lease_list()
     }
 
-    /// A lease of `ttl_seconds` that keeps itself alive and is revoked when its handle is closed or
-    /// dropped. With `end_with_process` it also ends within 500 ms of this process's death; else by
-    /// its TTL.
+    /// Grants a lease of `ttl_seconds` that is renewed automatically, and revoked when its handle
+    /// is closed or dropped. With `end_with_process` it also ends within 500 ms after this process
+    /// ends; otherwise it then ends with its TTL.
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let lease = db.lease(10, true)?;
+    /// db.put(Put::new("worker/1", "ready").lease(lease.id()))?;
+    /// drop(lease); // the key is deleted soon after
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`Db::lease_grant`].
+    /// Same as [`Db::lease_grant`].
     pub fn lease(&self, ttl_seconds: i64, end_with_process: bool) -> Result<Lease> {
         Lease::new(self, ttl_seconds, end_with_process)
     }
 
-    /// A lock by this name, not yet acquired. Once it is, and its process lives but does not keep its
-    /// lease alive, it is freed after `ttl_seconds`.
+    /// Opens a lock by name. It is not acquired yet. If its holder is alive but does not renew its
+    /// lease, the lock is released after `ttl_seconds`.
+    ///
+    /// ```
+    /// use libkv::{Db, Options};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let mut lock = db.lock("worker", 10)?;
+    /// lock.acquire(None)?;
+    /// println!("fencing revision: {}", lock.revision());
+    /// lock.release()?;
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -327,7 +589,18 @@ impl Db {
         Lock::new(self.clone(), name.into(), ttl_seconds)
     }
 
-    /// An election by this name; nobody campaigns yet. `ttl_seconds` as for [`Db::lock`].
+    /// Opens an election by name. It does not campaign yet. `ttl_seconds` as for [`Db::lock`].
+    ///
+    /// ```
+    /// use libkv::{Db, Options};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let mut election = db.election("primary", 10)?;
+    /// election.campaign("host-1", None)?;
+    /// assert_eq!(election.leader()?.unwrap().value, "host-1");
+    /// election.resign()?;
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -336,27 +609,32 @@ impl Db {
         Election::new(self.clone(), name.into(), ttl_seconds)
     }
 
-    /// Reads, raises or ends alarms; see [`Alarm`]. [`Db::alarm_list`] and [`Db::alarm_disarm`] are what
-    /// is needed in most cases.
+    /// Lists, activates or disarms alarms; see [`Alarm`]. In most cases [`Db::alarm_list`] and
+    /// [`Db::alarm_disarm`] are enough.
     ///
     /// # Errors
     ///
-    /// `read_only`, `busy`, `io`, unless alarms are only read.
+    /// `read_only`, `busy`, `io`, unless alarms are only listed.
     pub fn alarm(&self, alarm: Alarm) -> Result<AlarmResult> {
         call!(self, Alarm, alarm)
     }
 
-    /// The alarms that are active, by kind and member.
+    /// Returns the active alarms, sorted by kind and member.
+    ///
+    /// # Errors
+    ///
+    /// Only those that every call may return.
     pub fn alarm_list(&self) -> Result<Vec<AlarmMember>> {
         Ok(self.alarm(Alarm::default())?.alarms)
     }
 
-    /// Ends alarms: those of this member (0: of every member) and of this kind (none: of every kind).
-    /// Answers those that were active. Make room first: NOSPACE comes back with the next put else.
+    /// Disarms the alarms of `member` (0: of every member) and of `kind` (`None`: of every kind).
+    /// Returns those that were active. Free space first: otherwise the next put raises NOSPACE
+    /// again.
     ///
     /// # Errors
     ///
-    /// As [`Db::alarm`].
+    /// Same as [`Db::alarm`].
     pub fn alarm_disarm(&self, member: u64, kind: Option<AlarmKind>) -> Result<Vec<AlarmMember>> {
         let meant =
             |alarm: &AlarmMember| (member == 0 || alarm.member == member) && kind.is_none_or(|k| k == alarm.kind);
@@ -369,12 +647,12 @@ impl Db {
         Ok(ended)
     }
 
-    /// Raises an alarm: every writer of the store obeys it until it is ended. Programs seldom do so;
-    /// NOSPACE comes by itself (option `limits`), and tests ask for it here.
+    /// Activates an alarm. It applies to every process that writes, until it is disarmed. Programs
+    /// rarely need it: NOSPACE is raised automatically (option `limits`). Tests can use it.
     ///
     /// # Errors
     ///
-    /// As [`Db::alarm`].
+    /// Same as [`Db::alarm`].
     pub fn alarm_activate(&self, kind: AlarmKind, member: u64) -> Result<Vec<AlarmMember>> {
         Ok(self.alarm(Alarm { action: AlarmAction::Activate, member, kind: Some(kind) })?.alarms)
     }
@@ -383,19 +661,23 @@ impl Db {
     ///
     /// # Errors
     ///
-    /// `invalid_argument` (an empty name, one of the engine's own to be written), `too_large`, and, when it
-    /// writes, as [`Db::alarm`].
+    /// `invalid_argument` (an empty name, or a write to a name that the engine reserves),
+    /// `too_large`, and for writes those of [`Db::alarm`].
     pub fn side(&self, side: Side) -> Result<SideResult> {
         call!(self, Side, side)
     }
 
-    /// What the store says of itself.
+    /// Returns the status of the store.
+    ///
+    /// # Errors
+    ///
+    /// Only those that every call may return.
     pub fn status(&self) -> Result<Status> {
         self.engine.status()
     }
 
-    /// How long the commits of this process took in this store, all its handles together. What other
-    /// processes committed only they know.
+    /// Returns how long the commits of this process took in this store, for all its handles
+    /// together. It does not include the commits of other processes.
     ///
     /// # Errors
     ///
@@ -404,25 +686,38 @@ impl Db {
         self.engine.commit_times()
     }
 
-    /// Reads the whole store and verifies every invariant of the design. Takes the time of reading
-    /// everything; writers go on meanwhile.
+    /// Reads the complete store and verifies every invariant of `core/DESIGN.md`. It takes as long
+    /// as reading all data; writers are not blocked.
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.put(Put::new("a", "1"))?;
+    /// assert!(db.check()?.problems.is_empty());
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `corrupt` if the store is too damaged to read on. `unsupported` for a cluster.
     pub fn check(&self) -> Result<CheckReport> {
         self.engine.check()
     }
 
-    /// Whether this is a cluster: its reads go over the network too, so that whoever must not wait hands them
-    /// over with [`Db::submit`] as well.
+    /// Whether this is a cluster. Its reads use the network too: a caller that must not block
+    /// submits them with [`Db::submit`] as well.
     pub fn is_remote(&self) -> bool {
         self.engine.is_remote()
     }
 
-    /// Whether this handle, or a clone of it, was closed (or was opened before a fork).
+    /// Whether this handle, or a clone of it, was closed, or was opened before a fork.
     pub fn is_closed(&self) -> bool {
         self.engine.ensure_open().is_err()
     }
 
-    /// Closes this handle and all its clones: every later call answers `closed`. Calls under way
-    /// in other threads end as they would have.
+    /// Closes this handle and all its clones: later calls return `closed`. Calls in progress in
+    /// other threads finish normally.
     pub fn close(&self) {
         self.engine.close();
     }
