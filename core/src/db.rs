@@ -1,4 +1,4 @@
-//! [`Db`]: one method for each request, over any [`Engine`].
+//! [`Db`]: one method for each request, for any [`Engine`].
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The one error type of libkv and its stable codes.
 //!
-//! The code is for programs and never changes its number; the message is for people and names the
-//! key, revision or path that is meant. A missing key is no error anywhere.
+//! The code is for programs; its number never changes. The message is for people; it names the key,
+//! revision or path. A missing key is never an error.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -10,10 +10,10 @@ use crate::model::Revision;
 
 macro_rules! codes {
     ($( $number:literal $variant:ident $name:literal $doc:literal )*) => {
-        /// What went wrong, as a number that never changes.
+        /// The kind of an error, with a number that never changes.
         ///
-        /// The number is C's `kv_code`; the name (see [`Code::name`]) is the same word in every
-        /// language. 0 stands for success and is no `Code`.
+        /// The number is C's `kv_code`. The name (see [`Code::name`]) is the same in every language. 0 means
+        /// success and is not a `Code`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
         #[repr(i32)]
@@ -22,7 +22,7 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// Every code there is, in the order of its number.
+            /// All codes, in the order of their numbers.
             pub const ALL: &'static [Code] = &[ $( Code::$variant, )* ];
 
             /// The stable name: `invalid_argument`, `compacted`, …
@@ -34,7 +34,7 @@ macro_rules! codes {
 }
 
 codes! {
-    1 InvalidArgument "invalid_argument" "Empty key, bad option, value with `ignore_value`, …"
+    1 InvalidArgument "invalid_argument" "Empty key, invalid option, value with `ignore_value`, …"
     2 KeyNotFound "key_not_found" "`ignore_value` or `ignore_lease` on a missing key."
     3 DuplicateKey "duplicate_key" "A txn would write one key twice."
     4 TooManyOps "too_many_ops" "A txn's list is longer than `max_txn_ops`."
@@ -45,26 +45,26 @@ codes! {
     9 LeaseExists "lease_exists" "The lease id is in use."
     10 LeaseLost "lease_lost" "A lease, lock or election handle lost its lease."
     11 Conflict "conflict" "`transact` gave up after its retries."
-    12 Cancelled "cancelled" "The caller took the request back before it began."
-    13 Timeout "timeout" "The time given ran out before the request began."
+    12 Cancelled "cancelled" "The caller withdrew the request before it began."
+    13 Timeout "timeout" "The timeout passed before the request began."
     14 Closed "closed" "The handle, or the parent it was made from, is closed."
-    15 Forked "forked" "The handle was opened before fork(); open the store anew in the child."
-    16 Busy "busy" "The writer's lock is held, or sole use is needed and not to be had."
+    15 Forked "forked" "The handle was opened before fork(); open the store again in the child."
+    16 Busy "busy" "The write lock is held, or exclusive use is needed and not possible."
     17 Full "full" "The quota or the disk is full; nothing was written."
     18 ReadOnly "read_only" "The handle or the medium is read-only, or the store is poisoned by a failed sync."
     19 Io "io" "The operating system reported an error."
     20 Corrupt "corrupt" "The store's bytes are damaged."
     21 Incompatible "incompatible" "A newer format, another page size or ABI, an unexpected LMDB."
-    22 NotAStore "not_a_store" "A foreign file or directory."
+    22 NotAStore "not_a_store" "The path is a file or a directory that is not a store."
     23 NotFound "not_found" "There is no store at that path."
-    24 Exists "exists" "There is a store already."
+    24 Exists "exists" "The store exists already."
     25 Unsupported "unsupported" "This engine or build cannot do it."
-    26 Unavailable "unavailable" "No endpoint answers."
-    27 Unauthenticated "unauthenticated" "No or a bad token."
+    26 Unavailable "unavailable" "No endpoint is reachable."
+    27 Unauthenticated "unauthenticated" "The token is missing or invalid."
     28 PermissionDenied "permission_denied" "Refused by file permissions or by auth."
-    29 FailedPrecondition "failed_precondition" "Another refusal of a cluster."
+    29 FailedPrecondition "failed_precondition" "The cluster refused the request for another reason."
     30 Internal "internal" "A defect of libkv; never expected."
-    31 UnknownOutcome "unknown_outcome" "The write may or may not be there; the message says how to find out."
+    31 UnknownOutcome "unknown_outcome" "The write may or may not have happened; the message says how to find out."
 }
 
 impl Code {
@@ -73,7 +73,7 @@ impl Code {
         self as i32
     }
 
-    /// The code with that number; none for 0 and for numbers that are no code.
+    /// The code with this number; `None` for 0 and for other numbers.
     pub fn from_number(number: i32) -> Option<Code> {
         let index = usize::try_from(number).ok()?.checked_sub(1)?;
         Code::ALL.get(index).copied()
@@ -86,10 +86,10 @@ impl fmt::Display for Code {
     }
 }
 
-/// A refusal or failure: a stable [`Code`], a message for people, and the revision it speaks of.
+/// An error: a stable [`Code`], a message, and for some codes a revision.
 ///
-/// One word wide and cheap to clone. Where etcd has a text for the condition, the message is that
-/// text without its prefix `etcdserver: `, then the detail in brackets.
+/// It is one word wide and cheap to clone. If etcd has a text for the condition, the message is that
+/// text without the prefix `etcdserver: `, followed by details in brackets.
 #[derive(Clone)]
 pub struct Error(std::sync::Arc<Inner>);
 
@@ -100,7 +100,7 @@ struct Inner {
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// What every call of libkv answers.
+/// The result of every call of libkv.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
@@ -109,28 +109,28 @@ impl Error {
         Error::made(Inner { code, message: message.into(), revision: 0, source: None })
     }
 
-    /// Errors are made in hundreds of places, none of which is hot.
+    /// Errors are created in hundreds of places, none of which is hot.
     #[cold]
     #[inline(never)]
     fn made(inner: Inner) -> Error {
         Error(std::sync::Arc::new(inner))
     }
 
-    /// The same error with the revision it speaks of.
+    /// The same error with a revision.
     pub fn with_revision(self, revision: Revision) -> Error {
         let mut inner = self.taken();
         inner.revision = revision;
         Error::made(inner)
     }
 
-    /// The same error with what caused it.
+    /// The same error with its cause.
     pub fn with_source(self, source: impl StdError + Send + Sync + 'static) -> Error {
         let mut inner = self.taken();
         inner.source = Some(Box::new(source));
         Error::made(inner)
     }
 
-    /// The same error, its message led by `context` and a colon.
+    /// The same error; its message begins with `context` and a colon.
     pub fn context(self, context: impl fmt::Display) -> Error {
         self.led_by(&context)
     }
@@ -142,7 +142,7 @@ impl Error {
         Error::made(inner)
     }
 
-    /// What is in it, to be changed; a copy without the source if others hold it too.
+    /// The contents, to be changed; a copy without the source if the error is shared.
     #[cold]
     fn taken(self) -> Inner {
         std::sync::Arc::try_unwrap(self.0).unwrap_or_else(|shared| Inner {
@@ -158,13 +158,13 @@ impl Error {
         self.0.code
     }
 
-    /// The message for people, without the code.
+    /// The message, without the code.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
     /// For [`Code::Compacted`] the compacted revision, for [`Code::FutureRevision`] the current
-    /// one, else 0.
+    /// one, otherwise 0.
     pub fn revision(&self) -> Revision {
         self.0.revision
     }
@@ -188,8 +188,8 @@ impl StdError for Error {
     }
 }
 
-/// A key, revision or value as messages show it: text as it is, other bytes escaped, cut at 64
-/// bytes with the full length behind.
+/// A key or value for a message: printable text as it is, other bytes escaped, cut at 64 bytes and
+/// followed by the full length.
 pub(crate) fn show(bytes: &[u8]) -> String {
     const SHOWN_BYTES_MAX: usize = 64;
     let cut = &bytes[..bytes.len().min(SHOWN_BYTES_MAX)];

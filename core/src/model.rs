@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 
-/// A point in the store's history: 1 is the empty store, each write adds 1.
+/// A point in the history of the store. The empty store is at 1; each write adds 1.
 pub type Revision = i64;
 
-/// How often a key has been put since it was created: 1 at creation.
+/// The number of puts since the key was created: 1 at creation.
 pub type Version = i64;
 
-/// The id of a lease; 0 is none. Any other 64-bit number may be one, negative ones too.
+/// The id of a lease; 0 is none. Any other 64-bit number is valid, including negative ones.
 pub type LeaseId = i64;
 
 /// A set of keys in etcd's notation: one key, a half-open interval, or everything from a key on.
@@ -25,7 +25,7 @@ pub type LeaseId = i64;
 pub struct KeyRange {
     /// The key, or the first key of the interval. Must not be empty in a request.
     pub key: Vec<u8>,
-    /// Empty for one key, `\0` for "from there on", else the first key that is outside.
+    /// Empty for one key; `\0` for no end; otherwise the first key after the range.
     pub range_end: Vec<u8>,
 }
 
@@ -35,7 +35,7 @@ impl KeyRange {
         KeyRange { key: key.into(), range_end: Vec::new() }
     }
 
-    /// Every key that begins with `prefix`; with an empty prefix every key there is.
+    /// Every key that begins with `prefix`; with an empty prefix, all keys.
     pub fn prefix(prefix: impl Into<Vec<u8>>) -> KeyRange {
         let key = prefix.into();
         if key.is_empty() {
@@ -52,10 +52,10 @@ impl KeyRange {
         KeyRange { key, range_end }
     }
 
-    /// The keys x with `start` <= x < `end`; an empty `start` is the beginning.
+    /// The keys x with `start` <= x < `end`; an empty `start` is the first key.
     ///
-    /// etcd's notation reads an `end` that is empty as "one key" and `\0` as "no end"; here both
-    /// are what they say, an interval with nothing in it.
+    /// In etcd's notation an empty `end` means one key, and `\0` means no end. Here both are an
+    /// empty interval.
     pub fn between(start: impl Into<Vec<u8>>, end: impl Into<Vec<u8>>) -> KeyRange {
         let (start, end) = (start.into(), end.into());
         if end.is_empty() || end == [0] {
@@ -84,12 +84,12 @@ impl KeyRange {
         KeyRange { key: vec![0], range_end: vec![0] }
     }
 
-    /// Whether this names one key rather than an interval.
+    /// Whether this is one key rather than an interval.
     pub fn is_single(&self) -> bool {
         self.range_end.is_empty()
     }
 
-    /// Whether `key` lies in this range.
+    /// Whether `key` is in this range.
     pub fn contains(&self, key: &[u8]) -> bool {
         if self.is_single() {
             return key == self.key;
@@ -111,7 +111,7 @@ fn first_key(start: Vec<u8>) -> Vec<u8> {
 macro_rules! key_from {
     ($($type:ty),*) => { $(
         impl From<$type> for KeyRange {
-            /// A bare key is the range of that key alone.
+            /// Converts to the range of that key alone.
             fn from(key: $type) -> KeyRange {
                 KeyRange::key(key)
             }
@@ -122,29 +122,29 @@ macro_rules! key_from {
 key_from!(&str, String, &[u8], Vec<u8>);
 
 impl<const N: usize> From<&[u8; N]> for KeyRange {
-    /// A bare key is the range of that key alone.
+    /// Converts to the range of that key alone.
     fn from(key: &[u8; N]) -> KeyRange {
         KeyRange::key(key)
     }
 }
 
-/// A key with its value and its place in history.
+/// A key with its value and its revisions.
 ///
-/// `key` and `value` are slices of a page shared by the pairs of one answer: cloning a pair copies
-/// no bytes, and keeping one pair keeps its page (up to 64 KiB, or the value's own size).
+/// `key` and `value` are slices of memory that the pairs of one response share. A clone of a pair
+/// copies no bytes. One pair that is kept keeps up to 64 KiB, or the size of its value.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct KeyValue {
     /// The key.
     pub key: Bytes,
-    /// The value; empty when only keys were asked for.
+    /// The value; empty if only keys were requested.
     pub value: Bytes,
     /// The revision of the put that created the key, after its last deletion.
     pub create_revision: Revision,
     /// The revision of the last put.
     pub mod_revision: Revision,
-    /// 1 at creation, one more with each put, 1 again after a deletion.
+    /// 1 at creation, increased by 1 with each put, 1 again after a deletion.
     pub version: Version,
-    /// The lease that the key hangs on, or 0.
+    /// The lease that the key is attached to, or 0.
     pub lease: LeaseId,
 }
 
@@ -165,11 +165,11 @@ pub struct Event {
     /// For a put the new pair; for a delete only `key` and `mod_revision` (the revision of the
     /// deletion) are set.
     pub kv: KeyValue,
-    /// The pair before the revision of this event, where it was asked for and is still kept.
+    /// The pair before the revision of this event, if it was requested and is not compacted.
     pub prev_kv: Option<KeyValue>,
 }
 
-/// How one key differs between two revisions.
+/// The difference of one key between two revisions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The key.

@@ -1,4 +1,4 @@
-//! How a store is opened, and the clock that a test can hold in its hand.
+//! How a store is opened, and the manual clock for tests.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -7,20 +7,21 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::request::Durability;
 
-/// A set of limits to be surprised by now instead of on a cluster.
+/// A preset of limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LimitsPreset {
-    /// etcd's own: 1.5 MiB a request as etcd encodes it, 128 operations with its nesting rule,
-    /// TTLs of at least 2 s.
+    /// etcd's default limits, so that a program that was developed with a local store does not
+    /// exceed them on a cluster: requests of 1.5 MiB as etcd encodes them, 128 operations with
+    /// etcd's rule for nesting, TTLs of at least 2 s.
     Etcd,
 }
 
-/// What an automatic compaction keeps.
+/// The history that automatic compaction keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AutoCompaction {
-    /// So many revisions.
+    /// A number of revisions.
     Revisions(u64),
-    /// So many seconds of history.
+    /// A number of seconds.
     Seconds(u64),
 }
 
@@ -33,80 +34,86 @@ impl std::fmt::Display for AutoCompaction {
     }
 }
 
-/// How a store is opened. What is left unset takes its default.
+/// How a store or cluster is opened. An option that is not set has its default.
 ///
 /// Handles on one store in one process share one environment. `read_only`, `durability`,
-/// `busy_timeout_ms`, the limits and `lease_ttl_min_seconds` belong to the handle; `max_readers`,
-/// `clock`, `auto_compaction`, `allow_network_fs` and `mode` to the environment: a later open that
-/// asks for another value answers [`InvalidArgument`](crate::Code::InvalidArgument) with both.
+/// `busy_timeout_ms`, the limits and `lease_ttl_min_seconds` belong to the handle. `max_readers`,
+/// `clock`, `auto_compaction`, `allow_network_fs` and `mode` belong to the environment: a later
+/// open with another value returns [`InvalidArgument`](crate::Code::InvalidArgument), which names
+/// both values.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Make the store if there is none (true); false answers `not_found`.
+    /// Create the store if it does not exist (default true); false returns `not_found`.
     pub create: Option<bool>,
-    /// Writes answer `read_only`, and nothing is created (false).
+    /// Writes return `read_only`, and no file is created (default false).
     pub read_only: Option<bool>,
-    /// What an acknowledged write means ([`Durability::Sync`]). [`Durability::None`] is chosen
-    /// when the store is made and stays in it.
+    /// What an acknowledged write means ([`Durability::Sync`]). [`Durability::None`] is chosen when
+    /// the store is made and stays in it.
     pub durability: Option<Durability>,
-    /// How long to wait for the writer's lock before `busy` names its holder (5,000 ms). 0 does
-    /// not wait; `u64::MAX` waits for ever.
+    /// How long a write waits for the write lock before it returns `busy`, which names the holder
+    /// (default 5,000 ms). 0 does not wait; `u64::MAX` waits without limit.
     pub busy_timeout_ms: Option<u64>,
-    /// A quota on pages that hold data, in bytes (0: none). It is kept in the store: whoever opens it
-    /// with another value changes it, for every process at once; left unset it stays what it is. A
-    /// request that might go beyond it (a put counts 256 bytes and its key and value, a grant 64, a
-    /// txn the larger of its lists) answers `full`; deletions, revocations, expiry and compactions
-    /// always have room, and once they have made some, writes go on. With the preset `etcd` the first
-    /// refusal raises the alarm NOSPACE, as etcd does, which stays until it is disarmed.
+    /// A quota for pages that hold data, in bytes (default 0: none). It is stored in the store and
+    /// applies to every process; an open with another value replaces it; an open without this
+    /// option keeps it. A request that could exceed it (a put counts 256 bytes plus key and value,
+    /// a grant 64, a txn the larger of its lists) returns `full`. Deletions, revocations, expiry
+    /// and compactions always work; after they have freed space, writes work again. With the preset
+    /// `etcd` the first refusal activates the alarm NOSPACE, as in etcd, which stays active until
+    /// it is disarmed.
     pub max_bytes: Option<u64>,
-    /// Keys and values of one write, summed (64 MiB); with the preset `etcd` the encoded request.
+    /// The maximum size of the keys and values of one write, summed (default 64 MiB). With the
+    /// preset `etcd` the size of the encoded request.
     pub max_request_bytes: Option<u64>,
-    /// Operations in each list of a txn (100,000).
+    /// The maximum number of operations in each list of a txn (default 100,000).
     pub max_txn_ops: Option<usize>,
-    /// A preset of limits; those set beside it win.
+    /// A preset of limits. Limits that are set separately take precedence.
     pub limits: Option<LimitsPreset>,
-    /// Smaller TTLs are raised to it (1 s).
+    /// The minimum TTL of a lease; smaller TTLs are raised to it (default 1 s).
     pub lease_ttl_min_seconds: Option<i64>,
-    /// Compaction without being asked (none). While this process has the store open it forgets what
-    /// lies further back: by revisions once a tenth more has come together, by age a minute at a
-    /// time.
+    /// Automatic compaction (default none). While this process has the store open, it compacts
+    /// history that is older: by revisions, when a tenth more than the number has accumulated; by
+    /// age, once a minute.
     pub auto_compaction: Option<AutoCompaction>,
-    /// Slots for read transactions, over all processes (1,024; at most 1,048,576); the first opener's
-    /// counts.
+    /// The maximum number of concurrent read transactions, over all processes (default 1,024; at
+    /// most 1,048,576). The first process that opens the store sets it.
     pub max_readers: Option<u32>,
-    /// Permissions of the files that are made (0600; the directory adds x where r stands: 0700).
+    /// The permissions of created files (default 0600). The directory also gets x where it has r:
+    /// 0700.
     pub mode: Option<u32>,
-    /// The clock (the system's). A process with a clock in hand holds the store alone.
+    /// The clock (default the system's). A store that is opened with a manual clock cannot be
+    /// opened by another process.
     pub clock: Option<Clock>,
-    /// Open on a network file system all the same (false): its locks may not work.
+    /// Allow a network file system (default false). Its locks may not work.
     pub allow_network_fs: Option<bool>,
-    /// Of a cluster: the file (PEM) of the authorities whose servers are trusted; without it those that
-    /// the system trusts.
+    /// For clusters: the file (PEM) of the trusted certificate authorities (default: those that the
+    /// system trusts).
     pub tls_ca: Option<PathBuf>,
-    /// Of a cluster: the file (PEM) of this client's certificate. Needs `tls_key`.
+    /// For clusters: the file (PEM) of this client's certificate. Needs `tls_key`.
     pub tls_cert: Option<PathBuf>,
-    /// Of a cluster: the file (PEM) of the key of `tls_cert`.
+    /// For clusters: the file (PEM) of the key of `tls_cert`.
     pub tls_key: Option<PathBuf>,
-    /// Of a cluster: the name that the servers' certificates must have (each endpoint's host).
+    /// For clusters: the name that the servers' certificates must contain (default: the host of
+    /// each endpoint).
     pub tls_server_name: Option<String>,
-    /// Of a cluster: whom to log in. Needs `password`.
+    /// For clusters: the user name to log in with. Needs `password`.
     pub user: Option<String>,
-    /// Of a cluster: the password of `user`.
+    /// For clusters: the password of `user`.
     pub password: Option<Secret>,
-    /// Of a cluster: how long to try to reach any endpoint (5,000 ms).
+    /// For clusters: the timeout of connecting to an endpoint (default 5,000 ms).
     pub connect_timeout_ms: Option<u64>,
-    /// Of a cluster: how long to wait for an answer (30,000 ms).
+    /// For clusters: the timeout of a request (default 30,000 ms).
     pub request_timeout_ms: Option<u64>,
-    /// Of a cluster: how long a connection may be silent before it is probed (10,000 ms); `u64::MAX` never
-    /// probes.
+    /// For clusters: the idle time after which a connection is probed (default 10,000 ms);
+    /// `u64::MAX` never probes.
     pub keep_alive_ms: Option<u64>,
 }
 
-/// A text that no message and no log shows.
+/// A text that does not appear in messages or logs.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself.
+    /// The text.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -131,18 +138,18 @@ macro_rules! first_given {
 }
 
 impl Options {
-    /// Every option at its default.
+    /// All options at their defaults.
     pub fn new() -> Options {
         Options::default()
     }
 
-    /// The first option that is set and that only a cluster has.
+    /// The first option that is set and that only clusters have.
     pub fn cluster_option(&self) -> Option<&'static str> {
         first_given!(self: tls_ca tls_cert tls_key tls_server_name user password connect_timeout_ms request_timeout_ms
             keep_alive_ms)
     }
 
-    /// The first option that is set and that only a store in this process has.
+    /// The first option that is set and that only stores have.
     pub fn store_option(&self) -> Option<&'static str> {
         first_given!(self: create read_only durability busy_timeout_ms max_bytes max_request_bytes max_txn_ops limits
             lease_ttl_min_seconds auto_compaction max_readers mode clock allow_network_fs)
@@ -210,39 +217,40 @@ setters! {
     keep_alive_ms: u64,
 }
 
-/// A clock: the system's, or one in the hand of a test.
+/// A clock: the system's, or a manual clock for tests.
 ///
-/// It governs lease deadlines, retention by age and progress intervals; never the time-outs of
-/// locks and requests. Clones are the same clock.
+/// It is used for lease deadlines, retention by age and progress intervals, but not for the
+/// timeouts of locks and requests. Clones are the same clock.
 #[derive(Clone, Debug)]
 pub struct Clock {
-    /// None is the system's.
+    /// `None`: the system's clock.
     hand: Option<Arc<Hand>>,
 }
 
-/// A clock in hand.
+/// A manual clock.
 #[derive(Debug)]
 struct Hand {
     /// Milliseconds since 1970.
     now_ms: AtomicI64,
-    /// Who has something to do when it moves.
+    /// What must be notified when the clock moves.
     followers: Mutex<Vec<Weak<dyn Follower>>>,
 }
 
-/// Whoever does something at a time of the store's clock.
+/// Something that acts at a time of the store's clock.
 pub(crate) trait Follower: Send + Sync + std::fmt::Debug {
-    /// The clock is about to be moved by so many milliseconds: what is kept alive gets its time beyond
-    /// that, so that nobody finds it expired in between.
+    /// Called before the clock moves forward by this many milliseconds: leases that are renewed
+    /// automatically get a later deadline, so that they do not expire in between.
     fn prepare(&self, forward_ms: i64);
-    /// Does what has become due, and returns when it is done or has failed.
+    /// Does everything that became due; returns when it is done or has failed.
     fn catch_up(&self);
 }
 
 impl Clock {
-    /// A clock in hand that stands at `unix_ms` milliseconds since 1970 until it is advanced.
+    /// A manual clock that starts at `unix_ms` milliseconds since 1970 and stands still until it is
+    /// advanced.
     ///
-    /// A store opened with it is held by this process alone: others get `busy`, and this open
-    /// gets `busy` where others are present.
+    /// A store that is opened with it cannot be opened by another process: others get `busy`, and
+    /// this open gets `busy` if another process has the store open.
     pub fn new(unix_ms: i64) -> Clock {
         Clock { hand: Some(Arc::new(Hand { now_ms: AtomicI64::new(unix_ms), followers: Mutex::default() })) }
     }
@@ -252,10 +260,9 @@ impl Clock {
         Clock { hand: None }
     }
 
-    /// Moves a clock in hand forward by `ms` milliseconds (it never moves back: negative numbers
-    /// count as 0), and returns once everything that became due with it has been done, or has
-    /// failed, in every store opened with it: leases that expire are gone with their keys. The
-    /// system's clock is not moved.
+    /// Moves a manual clock forward by `ms` milliseconds. Negative numbers count as 0. It returns
+    /// after everything that became due has been done, or has failed, in every store opened with
+    /// it: leases that expire are deleted with their keys. The system's clock is not moved.
     pub fn advance(&self, ms: i64) {
         let Some(hand) = &self.hand else { return };
         let forward = ms.max(0);
@@ -267,7 +274,7 @@ impl Clock {
         followers.iter().for_each(|follower| follower.catch_up());
     }
 
-    /// Has `follower` do what becomes due when the clock is advanced, as long as it lives.
+    /// Notifies `follower` when the clock is advanced, while it is alive.
     pub(crate) fn follow(&self, follower: Weak<dyn Follower>) {
         if let Some(hand) = &self.hand {
             hand.lock().push(follower);
@@ -282,12 +289,12 @@ impl Clock {
         }
     }
 
-    /// Whether this is a clock in hand.
+    /// Whether this is a manual clock.
     pub fn is_in_hand(&self) -> bool {
         self.hand.is_some()
     }
 
-    /// Whether both are one and the same clock.
+    /// Whether both are the same clock.
     pub fn same(&self, other: &Clock) -> bool {
         match (&self.hand, &other.hand) {
             (None, None) => true,
@@ -302,7 +309,7 @@ impl Hand {
         self.followers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whoever still lives.
+    /// The followers that are still alive.
     fn followers(&self) -> Vec<Arc<dyn Follower>> {
         let mut followers = self.lock();
         followers.retain(|follower| follower.strong_count() > 0);

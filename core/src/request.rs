@@ -1,4 +1,4 @@
-//! Requests and their answers: plain values, built once, run alone or inside a [`Txn`].
+//! Requests and responses: plain values, run alone or inside a [`Txn`].
 //!
 //! | limit | default | preset `etcd` | refused with |
 //! |---|---|---|---|
@@ -10,34 +10,34 @@
 
 use crate::model::{Event, KeyRange, KeyValue, LeaseId, Revision, Version};
 
-/// Keys and values of one request, summed, unless the options say otherwise.
+/// The default limit for the keys and values of one request, summed.
 pub const MAX_REQUEST_BYTES: u64 = 64 << 20;
-/// The same for the preset `etcd`: bytes of the request as etcd encodes it.
+/// The same with the preset `etcd`: bytes of the request as etcd encodes it.
 pub const ETCD_MAX_REQUEST_BYTES: u64 = 1_572_864;
-/// Operations in each list of a txn, unless the options say otherwise.
+/// The default limit for the operations in each list of a txn.
 pub const MAX_TXN_OPS: usize = 100_000;
-/// The same for the preset `etcd`.
+/// The same with the preset `etcd`.
 pub const ETCD_MAX_TXN_OPS: usize = 128;
-/// The longest key that this version can store.
+/// The longest key that this version can store, in bytes.
 pub const KEY_BYTES_MAX: usize = 480;
-/// Smaller TTLs are raised to this.
+/// The default minimum TTL: smaller TTLs are raised to it.
 pub const LEASE_TTL_MIN_SECONDS: i64 = 1;
-/// The same for the preset `etcd`.
+/// The same with the preset `etcd`.
 pub const ETCD_LEASE_TTL_MIN_SECONDS: i64 = 2;
 /// Larger TTLs are refused, as by etcd.
 pub const LEASE_TTL_MAX_SECONDS: i64 = 9_000_000_000;
-/// How deep txns may stand in one another; beyond it `too_many_ops`. etcd's rule ends at 129.
+/// The maximum depth of nested txns; beyond it `too_many_ops`. etcd's own rule ends at 129.
 pub const TXN_DEPTH_MAX: usize = 200;
 
-/// How safe an acknowledged write is.
+/// How durable an acknowledged write is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Durability {
-    /// Only for a whole store, chosen at its creation: a power cut may destroy the store; a killed
-    /// process loses nothing.
+    /// No flush. Chosen for the whole store at its creation. A power cut may destroy the store; a
+    /// killed process loses nothing.
     None,
-    /// A power cut loses at most the last commits and never corrupts.
+    /// A power cut may lose the last commits but never damages the store.
     Lazy,
-    /// Acknowledged means on disk: two flushes for each commit.
+    /// An acknowledged write is on disk: two flushes for each commit.
     Sync,
 }
 
@@ -48,15 +48,15 @@ pub struct Put {
     pub key: Vec<u8>,
     /// The value; empty is a value. Must be empty with `ignore_value`.
     pub value: Vec<u8>,
-    /// The lease that the key shall hang on; 0 detaches it. Must be 0 with `ignore_lease`.
+    /// The lease to attach the key to; 0 detaches it. Must be 0 with `ignore_lease`.
     pub lease: LeaseId,
-    /// Answer the pair as it was before.
+    /// Return the previous pair.
     pub prev_kv: bool,
-    /// Keep the value that the key has; the key must exist.
+    /// Keep the current value; the key must exist.
     pub ignore_value: bool,
-    /// Keep the lease that the key has; the key must exist.
+    /// Keep the current lease; the key must exist.
     pub ignore_lease: bool,
-    /// How safe this write must be; none takes the handle's. Without effect inside a txn.
+    /// The durability of this write; `None` uses the handle's. No effect inside a txn.
     pub durability: Option<Durability>,
 }
 
@@ -66,59 +66,59 @@ impl Put {
         Put { key: key.into(), value: value.into(), ..Put::default() }
     }
 
-    /// Hangs the key on this lease.
+    /// Attaches the key to this lease.
     pub fn lease(mut self, lease: LeaseId) -> Put {
         self.lease = lease;
         self
     }
 
-    /// Answers the pair as it was before.
+    /// Returns the previous pair.
     pub fn prev_kv(mut self, prev_kv: bool) -> Put {
         self.prev_kv = prev_kv;
         self
     }
 
-    /// Keeps the value that the key has.
+    /// Keeps the current value of the key.
     pub fn ignore_value(mut self, ignore_value: bool) -> Put {
         self.ignore_value = ignore_value;
         self
     }
 
-    /// Keeps the lease that the key has.
+    /// Keeps the current lease of the key.
     pub fn ignore_lease(mut self, ignore_lease: bool) -> Put {
         self.ignore_lease = ignore_lease;
         self
     }
 
-    /// Asks for this durability instead of the handle's.
+    /// Uses this durability instead of the handle's.
     pub fn durability(mut self, durability: Durability) -> Put {
         self.durability = Some(durability);
         self
     }
 }
 
-/// The answer to a [`Put`].
+/// The response to a [`Put`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct PutResult {
     /// The store's revision after the put.
     pub revision: Revision,
-    /// The pair as it was before, if it was asked for and the key existed.
+    /// The previous pair, if it was requested and the key existed.
     pub prev_kv: Option<KeyValue>,
 }
 
-/// In which order a range comes.
+/// The sort order of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum SortOrder {
-    /// By key, ascending, if the target is the key; else ascending on the target.
+    /// Ascending on the target, which is the key by default.
     #[default]
     None,
     /// Smallest first.
     Ascend,
-    /// Largest first; equal ones still by key, ascending.
+    /// Largest first; equal elements in ascending key order.
     Descend,
 }
 
-/// What a range is sorted by.
+/// The field that a range is sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum SortTarget {
     /// The key, bytewise.
@@ -137,34 +137,34 @@ pub enum SortTarget {
 /// Reads the pairs of a range at one revision. etcd's `RangeRequest`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Range {
-    /// Which keys.
+    /// The keys.
     pub range: KeyRange,
-    /// At which revision; 0 and below: now.
+    /// The revision to read; 0 or negative: the current one.
     pub revision: Revision,
-    /// At most so many pairs, after filters and sorting; 0 and below: all.
+    /// The maximum number of pairs, after filters and sorting; 0 or negative: all.
     pub limit: i64,
-    /// In which order.
+    /// The sort order.
     pub sort_order: SortOrder,
-    /// Sorted by what.
+    /// The field to sort by.
     pub sort_target: SortTarget,
-    /// Leave the values empty.
+    /// Omit the values.
     pub keys_only: bool,
-    /// Only count: no pairs; limit and filters have no effect.
+    /// Return only the count. Limit and filters have no effect.
     pub count_only: bool,
-    /// Only pairs last put at this revision or later; 0 is off.
+    /// Only pairs with `mod_revision` >= this; 0 is off.
     pub min_mod_revision: Revision,
-    /// Only pairs last put at this revision or earlier; 0 is off, a negative one drops all.
+    /// Only pairs with `mod_revision` <= this; 0 is off, a negative number drops all.
     pub max_mod_revision: Revision,
-    /// Only pairs created at this revision or later; 0 is off.
+    /// Only pairs with `create_revision` >= this; 0 is off.
     pub min_create_revision: Revision,
-    /// Only pairs created at this revision or earlier; 0 is off, a negative one drops all.
+    /// Only pairs with `create_revision` <= this; 0 is off, a negative number drops all.
     pub max_create_revision: Revision,
-    /// Only of meaning on a cluster: the answer may come from a member that lags behind.
+    /// For clusters: a member may return data that is stale.
     pub serializable: bool,
 }
 
 impl Range {
-    /// Every pair of the range, now, by key.
+    /// All current pairs of the range, in key order.
     pub fn new(range: impl Into<KeyRange>) -> Range {
         Range { range: range.into(), ..Range::default() }
     }
@@ -175,7 +175,7 @@ impl Range {
         self
     }
 
-    /// Answers at most so many pairs.
+    /// Sets the maximum number of pairs.
     pub fn limit(mut self, limit: i64) -> Range {
         self.limit = limit;
         self
@@ -188,60 +188,60 @@ impl Range {
         self
     }
 
-    /// Leaves the values empty.
+    /// Omits the values.
     pub fn keys_only(mut self, keys_only: bool) -> Range {
         self.keys_only = keys_only;
         self
     }
 
-    /// Only counts.
+    /// Returns only the count.
     pub fn count_only(mut self, count_only: bool) -> Range {
         self.count_only = count_only;
         self
     }
 
-    /// Only pairs last put between these revisions, both included; 0 is off.
+    /// Only pairs with a `mod_revision` between these, both included; 0 is off.
     pub fn mod_revisions(mut self, min: Revision, max: Revision) -> Range {
         self.min_mod_revision = min;
         self.max_mod_revision = max;
         self
     }
 
-    /// Only pairs created between these revisions, both included; 0 is off.
+    /// Only pairs with a `create_revision` between these, both included; 0 is off.
     pub fn create_revisions(mut self, min: Revision, max: Revision) -> Range {
         self.min_create_revision = min;
         self.max_create_revision = max;
         self
     }
 
-    /// Lets a member that lags behind answer, on a cluster.
+    /// Allows a cluster's member to return stale data.
     pub fn serializable(mut self, serializable: bool) -> Range {
         self.serializable = serializable;
         self
     }
 }
 
-/// The answer to a [`Range`].
+/// The response to a [`Range`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct RangeResult {
-    /// The store's revision when it was read, also when an older one was asked for.
+    /// The store's current revision when the range was read, also if an older one was requested.
     pub revision: Revision,
     /// The pairs.
     pub kvs: Vec<KeyValue>,
-    /// How many keys the range has at that revision, whatever the limit and the filters.
+    /// The number of keys in the range at that revision, regardless of limit and filters.
     pub count: i64,
-    /// Whether the limit cut anything off.
+    /// Whether the limit omitted pairs.
     pub more: bool,
 }
 
 /// Deletes the keys of a range. etcd's `DeleteRangeRequest`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Delete {
-    /// Which keys.
+    /// The keys.
     pub range: KeyRange,
-    /// Answer the pairs that went.
+    /// Return the deleted pairs.
     pub prev_kv: bool,
-    /// How safe this write must be; none takes the handle's. Without effect inside a txn.
+    /// The durability of this write; `None` uses the handle's. No effect inside a txn.
     pub durability: Option<Durability>,
 }
 
@@ -251,31 +251,31 @@ impl Delete {
         Delete { range: range.into(), ..Delete::default() }
     }
 
-    /// Answers the pairs that went.
+    /// Returns the deleted pairs.
     pub fn prev_kv(mut self, prev_kv: bool) -> Delete {
         self.prev_kv = prev_kv;
         self
     }
 
-    /// Asks for this durability instead of the handle's.
+    /// Uses this durability instead of the handle's.
     pub fn durability(mut self, durability: Durability) -> Delete {
         self.durability = Some(durability);
         self
     }
 }
 
-/// The answer to a [`Delete`].
+/// The response to a [`Delete`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct DeleteResult {
     /// The store's revision afterwards; unchanged if nothing was deleted.
     pub revision: Revision,
-    /// How many keys went.
+    /// The number of deleted keys.
     pub deleted: i64,
-    /// The pairs that went, by key, if they were asked for.
+    /// The deleted pairs in key order, if they were requested.
     pub prev_kvs: Vec<KeyValue>,
 }
 
-/// How a [`Compare`] holds what it finds against its operand.
+/// The comparison operator of a [`Compare`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CompareResult {
     /// `==`
@@ -288,7 +288,7 @@ pub enum CompareResult {
     NotEqual,
 }
 
-/// What a [`Compare`] looks at, with what it is held against.
+/// The field that a [`Compare`] reads and the value to compare it with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Operand {
     /// The version; a missing key has 0.
@@ -306,36 +306,36 @@ pub enum Operand {
 /// A condition of a [`Txn`] on a key, or on every key of a range.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Compare {
-    /// The key, or the range whose every key must fulfil the condition.
+    /// The key, or the range in which every key must satisfy the condition.
     pub range: KeyRange,
-    /// How.
+    /// The comparison operator.
     pub result: CompareResult,
-    /// What against what.
+    /// The field to compare and the value to compare it with.
     pub operand: Operand,
 }
 
 impl Compare {
-    /// The key's version (0: there is no such key) against `version`.
+    /// Compares the key's version with `version`; a missing key has version 0.
     pub fn version(range: impl Into<KeyRange>, result: CompareResult, version: Version) -> Compare {
         Compare { range: range.into(), result, operand: Operand::Version(version) }
     }
 
-    /// The revision that created the key against `revision`.
+    /// Compares the key's `create_revision` with `revision`.
     pub fn create_revision(range: impl Into<KeyRange>, result: CompareResult, revision: Revision) -> Compare {
         Compare { range: range.into(), result, operand: Operand::CreateRevision(revision) }
     }
 
-    /// The revision that put the key last against `revision`.
+    /// Compares the key's `mod_revision` with `revision`.
     pub fn mod_revision(range: impl Into<KeyRange>, result: CompareResult, revision: Revision) -> Compare {
         Compare { range: range.into(), result, operand: Operand::ModRevision(revision) }
     }
 
-    /// The key's value against `value`, bytewise; false on a missing key.
+    /// Compares the key's value with `value`, bytewise; false for a missing key.
     pub fn value(range: impl Into<KeyRange>, result: CompareResult, value: impl Into<Vec<u8>>) -> Compare {
         Compare { range: range.into(), result, operand: Operand::Value(value.into()) }
     }
 
-    /// The key's lease against `lease`.
+    /// Compares the key's lease with `lease`.
     pub fn lease(range: impl Into<KeyRange>, result: CompareResult, lease: LeaseId) -> Compare {
         Compare { range: range.into(), result, operand: Operand::Lease(lease) }
     }
@@ -344,13 +344,13 @@ impl Compare {
 /// One operation of a [`Txn`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// A read; it sees what earlier operations of the txn did.
+    /// A read; it sees the effects of earlier operations of the txn.
     Range(Range),
     /// A put.
     Put(Put),
     /// A deletion.
     Delete(Delete),
-    /// A txn inside the txn; its compares are evaluated before anything runs, like all others.
+    /// A nested txn. Its compares are evaluated before anything runs, like all others.
     Txn(Txn),
 }
 
@@ -366,21 +366,22 @@ macro_rules! into_op {
 
 into_op!(Range, Put, Delete, Txn);
 
-/// Compares, then runs one of two lists of operations, all in one revision. etcd's `TxnRequest`.
+/// Evaluates compares, then runs one of two lists of operations, all in one revision. etcd's
+/// `TxnRequest`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Txn {
-    /// The conditions; all must hold, none is success.
+    /// The conditions. All must hold; an empty list holds.
     pub compare: Vec<Compare>,
-    /// What runs if they hold.
+    /// The operations that run if all conditions hold.
     pub success: Vec<Op>,
-    /// What runs if one does not.
+    /// The operations that run if a condition does not hold.
     pub failure: Vec<Op>,
-    /// How safe this write must be; none takes the handle's. Without effect in a nested txn.
+    /// The durability of this write; `None` uses the handle's. No effect in a nested txn.
     pub durability: Option<Durability>,
 }
 
 impl Txn {
-    /// A txn without conditions or operations.
+    /// An empty txn.
     pub fn new() -> Txn {
         Txn::default()
     }
@@ -403,76 +404,76 @@ impl Txn {
         self
     }
 
-    /// Asks for this durability instead of the handle's.
+    /// Uses this durability instead of the handle's.
     pub fn durability(mut self, durability: Durability) -> Txn {
         self.durability = Some(durability);
         self
     }
 
-    /// Whether no branch, taken or not, can write: such a txn needs no writer's lock.
+    /// Whether neither branch can write. Such a txn needs no write lock.
     pub fn is_read_only(&self) -> bool {
         self.success.iter().chain(&self.failure).all(|op| matches!(op, Op::Range(_)))
     }
 }
 
-/// The answer to one operation of a [`Txn`].
+/// The response to one operation of a [`Txn`].
 ///
-/// Inside it `revision` is that of the store at that point: for a put the txn's new revision, for
-/// ranges and deletes the new one once something was written before them, else the old one; for a
-/// nested txn 0, as in etcd.
+/// `revision` inside it is the store's revision at that point. For a put it is the new revision of
+/// the txn. For a range or delete it is the new one if an earlier operation wrote something,
+/// otherwise the old one. For a nested txn it is 0, as in etcd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpResult {
-    /// Of [`Op::Range`].
+    /// The response to [`Op::Range`].
     Range(RangeResult),
-    /// Of [`Op::Put`].
+    /// The response to [`Op::Put`].
     Put(PutResult),
-    /// Of [`Op::Delete`].
+    /// The response to [`Op::Delete`].
     Delete(DeleteResult),
-    /// Of [`Op::Txn`].
+    /// The response to [`Op::Txn`].
     Txn(TxnResult),
 }
 
-/// The answer to a [`Txn`].
+/// The response to a [`Txn`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct TxnResult {
-    /// Whether the conditions held, and so which list ran.
+    /// Whether the conditions held, which selects the list that ran.
     pub succeeded: bool,
     /// The store's revision afterwards.
     pub revision: Revision,
-    /// The answers of the operations that ran, in their order.
+    /// The responses of the operations that ran, in order.
     pub responses: Vec<OpResult>,
 }
 
-/// Forgets history below a revision. etcd's `CompactionRequest`.
+/// Removes history below a revision. etcd's `CompactionRequest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Compact {
     /// The oldest revision that stays readable.
     pub revision: Revision,
-    /// Answer only when the space has been reclaimed.
+    /// Return after the space was reclaimed.
     pub physical: bool,
 }
 
 impl Compact {
-    /// Forgets what lies below `revision`.
+    /// Compacts to `revision`.
     pub fn new(revision: Revision) -> Compact {
         Compact { revision, physical: false }
     }
 
-    /// Answers only when the space has been reclaimed.
+    /// Returns after the space was reclaimed.
     pub fn physical(mut self, physical: bool) -> Compact {
         self.physical = physical;
         self
     }
 }
 
-/// The answer to a [`Compact`].
+/// The response to a [`Compact`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct CompactResult {
     /// The store's revision: compacting does not change it.
     pub revision: Revision,
 }
 
-/// Any request, as an engine takes it.
+/// Any request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// A read.
@@ -485,36 +486,36 @@ pub enum Request {
     Txn(Txn),
     /// A compaction.
     Compact(Compact),
-    /// A lease to be granted.
+    /// Grants a lease.
     LeaseGrant(Grant),
-    /// A lease to be revoked.
+    /// Revokes a lease.
     LeaseRevoke(Revoke),
-    /// Alarms to be read, raised or ended.
+    /// Lists, activates or disarms alarms.
     Alarm(Alarm),
     /// Records beside the keys.
     Side(Side),
 }
 
-/// Any answer; of the same kind as its [`Request`].
+/// The response to a [`Request`], of the same kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// To [`Request::Range`].
+    /// The response to [`Request::Range`].
     Range(RangeResult),
-    /// To [`Request::Put`].
+    /// The response to [`Request::Put`].
     Put(PutResult),
-    /// To [`Request::Delete`].
+    /// The response to [`Request::Delete`].
     Delete(DeleteResult),
-    /// To [`Request::Txn`].
+    /// The response to [`Request::Txn`].
     Txn(TxnResult),
-    /// To [`Request::Compact`].
+    /// The response to [`Request::Compact`].
     Compact(CompactResult),
-    /// To [`Request::LeaseGrant`].
+    /// The response to [`Request::LeaseGrant`].
     LeaseGrant(LeaseGrant),
-    /// To [`Request::LeaseRevoke`].
+    /// The response to [`Request::LeaseRevoke`].
     LeaseRevoke(LeaseRevoke),
-    /// To [`Request::Alarm`].
+    /// The response to [`Request::Alarm`].
     Alarm(AlarmResult),
-    /// To [`Request::Side`].
+    /// The response to [`Request::Side`].
     Side(SideResult),
 }
 
@@ -542,80 +543,80 @@ impl From<Revoke> for Request {
     }
 }
 
-/// Grants a lease: keys can be put on it, and go with it. etcd's `LeaseGrantRequest`.
+/// Grants a lease. Keys can be attached to it and are deleted with it. etcd's `LeaseGrantRequest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Grant {
-    /// For how many seconds it lives without a keep-alive; smaller ones are raised to the handle's
+    /// The time to live in seconds without a keep-alive. Smaller values are raised to the handle's
     /// `lease_ttl_min_seconds`. At most [`LEASE_TTL_MAX_SECONDS`].
     pub ttl_seconds: i64,
-    /// Its id; 0 lets the store choose a positive one.
+    /// The id; with 0 the store chooses a positive one.
     pub id: LeaseId,
-    /// It ends within 500 ms of this process's death, whatever is left of it.
+    /// The lease also ends within 500 ms after this process ends.
     pub end_with_process: bool,
 }
 
-/// Revokes a lease: its keys go in one revision. etcd's `LeaseRevokeRequest`.
+/// Revokes a lease. Its keys are deleted in one revision. etcd's `LeaseRevokeRequest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Revoke {
-    /// Which.
+    /// The id of the lease.
     pub id: LeaseId,
 }
 
-/// The answer to a [`Grant`].
+/// The response to a [`Grant`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct LeaseGrant {
     /// The store's revision: granting does not change it.
     pub revision: Revision,
     /// The id of the lease.
     pub id: LeaseId,
-    /// The TTL that it got.
+    /// The granted TTL.
     pub ttl_seconds: i64,
 }
 
-/// The answer to a [`Revoke`].
+/// The response to a [`Revoke`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct LeaseRevoke {
     /// The store's revision afterwards; unchanged if the lease had no keys.
     pub revision: Revision,
 }
 
-/// The answer to [`crate::Db::lease_keep_alive`].
+/// The response of [`crate::Db::lease_keep_alive`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct LeaseKeepAlive {
     /// The id of the lease.
     pub id: LeaseId,
-    /// The TTL that it has again, or 0: there is no such lease, or it has expired.
+    /// The TTL after the renewal; 0 if the lease does not exist or has expired.
     pub ttl_seconds: i64,
 }
 
-/// The answer to [`crate::Db::lease_time_to_live`].
+/// The response of [`crate::Db::lease_time_to_live`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct LeaseTimeToLive {
     /// The id of the lease.
     pub id: LeaseId,
-    /// Whole seconds that are left, rounded down; -1 if there is no such lease.
+    /// The remaining time in whole seconds, rounded down; -1 if the lease does not exist.
     pub ttl_seconds: i64,
-    /// The TTL that it was granted; 0 if there is no such lease.
+    /// The granted TTL; 0 if the lease does not exist.
     pub granted_ttl_seconds: i64,
-    /// The keys on it, ascending, if they were asked for.
+    /// The attached keys in ascending order, if they were requested.
     pub keys: Vec<Vec<u8>>,
 }
 
-/// What an alarm says of a store. etcd's `AlarmType` without NONE.
+/// The type of an alarm. etcd's `AlarmType` without NONE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AlarmKind {
-    /// The quota is used up: whatever takes room (puts, grants, txns with a put) is answered with `full`;
-    /// what makes room (deletions, revocations, compactions) goes on.
+    /// The quota is used up. Requests that need space (puts, grants, txns with a put) return
+    /// `full`; deletions, revocations and compactions still work.
     NoSpace,
-    /// The data is not to be trusted: every write is answered with `corrupt`.
+    /// The data may be damaged. Every write returns `corrupt`.
     Corrupt,
 }
 
 impl AlarmKind {
-    /// Both, in the order of their numbers.
+    /// Both types, in the order of their numbers.
     pub const ALL: [AlarmKind; 2] = [AlarmKind::NoSpace, AlarmKind::Corrupt];
 
-    /// etcd's name for it: `NOSPACE`, `CORRUPT`.
+    /// etcd's name: `NOSPACE`, `CORRUPT`.
     pub fn name(self) -> &'static str {
         match self {
             AlarmKind::NoSpace => "NOSPACE",
@@ -630,42 +631,43 @@ impl std::fmt::Display for AlarmKind {
     }
 }
 
-/// What an [`Alarm`] request does.
+/// The action of an [`Alarm`] request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum AlarmAction {
-    /// Answers the alarms that are active.
+    /// Lists the active alarms.
     #[default]
     Get,
-    /// Raises one.
+    /// Activates an alarm.
     Activate,
-    /// Ends one.
+    /// Disarms an alarm.
     Deactivate,
 }
 
-/// Reads, raises or ends alarms. An active alarm stays until it is ended, also over a restart, and
-/// every process that writes obeys it, whichever member it names. etcd's `AlarmRequest`.
+/// Lists, activates or disarms alarms. An active alarm stays active until it is disarmed, also
+/// after a restart. It applies to every process that writes, whichever member it names. etcd's
+/// `AlarmRequest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Alarm {
-    /// What to do.
+    /// The action.
     pub action: AlarmAction,
-    /// The member that it is about, as given, 0 too; without effect on [`AlarmAction::Get`].
+    /// The member id, as given, including 0. No effect with [`AlarmAction::Get`].
     pub member: u64,
     /// Which. None: with [`AlarmAction::Get`] all, else none is, and nothing is done.
     pub kind: Option<AlarmKind>,
 }
 
-/// An alarm that is active, or was until now.
+/// An alarm that is active, or that was just disarmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AlarmMember {
-    /// The member that it names.
+    /// The member id.
     pub member: u64,
-    /// What it says.
+    /// The alarm type.
     pub kind: AlarmKind,
 }
 
 impl std::fmt::Display for AlarmMember {
-    /// As etcd writes it in the answer of its `Status`: `memberID:<id> alarm:NOSPACE `, the member left
-    /// out if it is 0, a space behind.
+    /// As in etcd's `Status` response: `memberID:<id> alarm:NOSPACE ` with a space at the end. The
+    /// member is omitted if it is 0.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.member != 0 {
             write!(f, "memberID:{} ", self.member)?;
@@ -674,220 +676,224 @@ impl std::fmt::Display for AlarmMember {
     }
 }
 
-/// The answer to an [`Alarm`].
+/// The response to an [`Alarm`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct AlarmResult {
     /// The store's revision: alarms do not change it.
     pub revision: Revision,
-    /// Those asked for, by kind and member; or the one that was raised (also if it was already) or
-    /// ended. Empty if nothing was.
+    /// The requested alarms, sorted by kind and member; or the alarm that was activated (also if it
+    /// was active already) or disarmed; or empty.
     pub alarms: Vec<AlarmMember>,
 }
 
-/// Small records beside the keys, by name, that raise no revision and that no watcher sees: where the parts
-/// of libkv keep what must be one with the data (alarms, users, how far a mirror has come). Programs
-/// keep theirs in keys.
+/// Small records beside the keys, by name. They have no revision and no events. libkv stores here
+/// what must be consistent with the data: alarms, users, the progress of a mirror. Programs should
+/// use keys.
 ///
-/// Names are 1 to [`KEY_BYTES_MAX`] bytes. Those below `time/` and `alarm/` are the engine's own, and
-/// can only be read.
+/// Names are 1 to [`KEY_BYTES_MAX`] bytes. Names that begin with `time/` or `alarm/` are reserved
+/// for the engine and can only be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Side {
     /// Reads one record.
     Get {
-        /// Its name.
+        /// The name.
         name: Vec<u8>,
     },
-    /// Reads the records whose names begin so, by name.
+    /// Reads the records whose names begin with a prefix, in name order.
     Scan {
-        /// How they begin; empty is all.
+        /// The prefix; empty: all records.
         prefix: Vec<u8>,
-        /// Only names above this one: the last of the page before; empty from the start.
+        /// Only names above this one, for paging; empty: from the start.
         after: Vec<u8>,
-        /// At most so many; 0 is all.
+        /// The maximum number of records; 0: all.
         limit: usize,
     },
-    /// Writes some records, all or none, if others are still what they were.
+    /// Writes records, all or none, if other records are unchanged.
     Put {
-        /// Names with what must stand there; none: there must be no such record.
+        /// Names with their expected values; `None`: no such record.
         unchanged: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-        /// Names with what shall stand there; none deletes the record.
+        /// Names with their new values; `None` deletes the record.
         records: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     },
 }
 
-/// The answer to a [`Side`].
+/// The response to a [`Side`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct SideResult {
     /// The store's revision: records beside the keys do not change it.
     pub revision: Revision,
-    /// The records read, each with its name; without one if there is none.
+    /// The records that were read: name and value. Missing records are omitted.
     pub records: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Of a [`Side::Put`]: whether everything was unchanged, and so it was written.
+    /// For a [`Side::Put`]: whether all expected values matched, so that the records were written.
     pub written: bool,
 }
 
 /// Follows the events of a range; see [`crate::Db::watch`]. etcd's `WatchCreateRequest`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Watch {
-    /// Which keys. An empty key is taken as `\0`, as etcd does.
+    /// The keys. An empty key is taken as `\0`, as in etcd.
     pub range: KeyRange,
-    /// The first revision to deliver; 0: whatever is written from now on. It may lie in the future.
+    /// The first revision to deliver; 0: only events after this call. It may be in the future.
     pub start_revision: Revision,
-    /// With each event, the pair as it was before the event's revision.
+    /// Return with each event the pair before the event's revision.
     pub prev_kv: bool,
-    /// Leave puts out.
+    /// Omit puts.
     pub no_put: bool,
-    /// Leave deletions out.
+    /// Omit deletions.
     pub no_delete: bool,
-    /// After some time without an event, a batch without events that says how far all is seen.
+    /// After an interval without an event, deliver a batch without events whose revision shows the
+    /// progress.
     pub progress: bool,
-    /// That time in milliseconds; 0: ten minutes. It is looked at once a second, or as often as the shortest
-    /// such time asks for. A cluster has a time of its own.
+    /// The interval in milliseconds; 0: ten minutes. It is checked once a second, or as often as
+    /// the shortest interval requires. A cluster uses its own interval.
     pub progress_interval_ms: u64,
 }
 
 impl Watch {
-    /// Every event of the range from now on.
+    /// All events of the range after this call.
     pub fn new(range: impl Into<KeyRange>) -> Watch {
         Watch { range: range.into(), ..Watch::default() }
     }
 
-    /// Begins with this revision.
+    /// Starts at this revision.
     pub fn start_revision(mut self, revision: Revision) -> Watch {
         self.start_revision = revision;
         self
     }
 
-    /// Answers with each event the pair before it.
+    /// Returns with each event the pair before it.
     pub fn prev_kv(mut self, prev_kv: bool) -> Watch {
         self.prev_kv = prev_kv;
         self
     }
 
-    /// Leaves puts out.
+    /// Omits puts.
     pub fn no_put(mut self, no_put: bool) -> Watch {
         self.no_put = no_put;
         self
     }
 
-    /// Leaves deletions out.
+    /// Omits deletions.
     pub fn no_delete(mut self, no_delete: bool) -> Watch {
         self.no_delete = no_delete;
         self
     }
 
-    /// Says now and then how far all is seen, though nothing happens.
+    /// Delivers progress notifications while nothing happens.
     pub fn progress(mut self, progress: bool) -> Watch {
         self.progress = progress;
         self
     }
 
-    /// Says so after this many milliseconds.
+    /// Sets the interval of the progress notifications.
     pub fn progress_interval_ms(mut self, interval_ms: u64) -> Watch {
         self.progress_interval_ms = interval_ms;
         self
     }
 }
 
-/// What a watcher delivers at a time: all matching events of one revision.
+/// All matching events of one revision.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct WatchBatch {
-    /// The revision of the events; without events, the last one that has been looked at.
+    /// The revision of the events; without events, the last revision that was examined.
     pub revision: Revision,
-    /// The events, in the order they happened in. Empty for a sign of progress.
+    /// The events, in order. Empty for a progress notification.
     pub events: Vec<Event>,
 }
 
-/// Asks for the events of some keys between two revisions; see [`crate::Db::changes`].
+/// Requests the events of a range between two revisions; see [`crate::Db::changes`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Changes {
-    /// Events later than this revision; at least the compacted one.
+    /// Only events after this revision, which must not be below the compacted one.
     pub after: Revision,
-    /// Up to and with this revision; 0 and below: the current one.
+    /// Only events up to this revision, included; 0 or negative: the current one.
     pub upto: Revision,
-    /// Of these keys.
+    /// The keys.
     pub range: KeyRange,
 }
 
-/// What a store says of itself; see [`crate::Db::status`].
+/// The status of a store; see [`crate::Db::status`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Status {
     /// The current revision.
     pub revision: Revision,
-    /// The compacted revision; -1 if nothing was ever compacted, or where a cluster's user may not read all keys.
+    /// The compacted revision. -1 if the store was never compacted, or if a cluster's user may not
+    /// read all keys.
     pub compacted_revision: Revision,
-    /// How many keys exist now; 0 as well where a cluster's user may not read them all.
+    /// The number of keys. 0 also if a cluster's user may not read all keys.
     pub keys: u64,
-    /// Bytes that the store's files take on the disk.
+    /// Bytes that the store's files use on disk.
     pub bytes_on_disk: u64,
-    /// Bytes of pages that hold data; the rest will be used again.
+    /// Bytes of pages that hold data. The other pages are reused.
     pub bytes_in_use: u64,
-    /// Read transactions under way or parked, in all processes.
+    /// Read transactions that are active or kept for reuse, in all processes.
     pub readers: u32,
     /// Watchers of this process.
     pub watchers: u64,
-    /// Leases that are granted.
+    /// The number of leases.
     pub leases: u64,
     /// The version of the format on disk.
     pub format_version: u32,
-    /// The LMDB in this process, as `0.9.24`.
+    /// The version of LMDB in this process, for example `0.9.24`.
     pub lmdb_version: String,
-    /// 32 hexadecimal digits that tell this store from every other.
+    /// The unique id of this store: 32 hexadecimal digits.
     pub store_id: String,
-    /// What an acknowledged write of this handle means.
+    /// The durability of this handle's writes.
     pub durability: Option<Durability>,
-    /// The quota on [`bytes_in_use`](Status::bytes_in_use); 0 is none.
+    /// The quota for [`bytes_in_use`](Status::bytes_in_use); 0: none.
     pub max_bytes: u64,
-    /// Alarms that are active, in etcd's words: `memberID:<id> alarm:NOSPACE ` (see [`AlarmMember`]), and
-    /// `POISONED` after a failed sync, and `REMOVED` where the store's files were removed while it was open:
-    /// what is written is lost then when the last process closes it. Empty is well.
+    /// The active alarms: `memberID:<id> alarm:NOSPACE ` for each, as in etcd (see
+    /// [`AlarmMember`]); `POISONED` after a failed sync; `REMOVED` if the store's files were
+    /// removed while it is open (data written since is lost when the last process closes the
+    /// store). Empty if healthy.
     pub alarms: Vec<String>,
-    /// The process that holds the writer's lock now, or 0.
+    /// The pid of the process that holds the write lock, or 0.
     pub writer_pid: u32,
-    /// For how long it has held it, in milliseconds.
+    /// How long it has held the write lock, in milliseconds.
     pub writer_held_ms: u64,
-    /// How many commits the oldest read transaction under way lies behind, or 0: what it pins
-    /// cannot be used again.
+    /// By how many commits the oldest active read transaction is behind, or 0. Its pages cannot be
+    /// reused.
     pub oldest_reader: u64,
 }
 
-/// How long the commits of this process took in one store, since it opened it: from the first page written to the
-/// last flush. See [`crate::Db::commit_times`].
+/// How long the commits of this process took in one store since it was opened, from the first page
+/// written to the last flush. See [`crate::Db::commit_times`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct CommitTimes {
-    /// How many took at most 1 ms, how many more than that and at most 2, at most 4, and so on to 8,192.
+    /// The number of commits that took at most 1 ms, more than that and at most 2 ms, at most 4 ms,
+    /// and so on to 8,192 ms.
     pub within: [u64; CommitTimes::BUCKETS],
-    /// How many there were, those that took longer too.
+    /// The number of all commits.
     pub count: u64,
-    /// What all took together, in microseconds.
+    /// The total time of all commits, in microseconds.
     pub total_us: u64,
 }
 
 impl CommitTimes {
-    /// From 1 ms, doubled each time.
+    /// The number of buckets: from 1 ms, doubled each time.
     pub const BUCKETS: usize = 14;
 }
 
-/// One thing that [`crate::Db::check`] found wrong.
+/// One problem that [`crate::Db::check`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The invariant that is broken, as numbered in `core/DESIGN.md`: `I2`, …
+    /// The violated invariant, as numbered in `core/DESIGN.md`: `I2`, …
     pub invariant: &'static str,
-    /// The key, if one is meant.
+    /// The key concerned; empty if there is none.
     pub key: Vec<u8>,
-    /// The revision, or 0.
+    /// The revision concerned, or 0.
     pub revision: Revision,
-    /// What is wrong, in words.
+    /// A description of the problem.
     pub message: String,
 }
 
-/// The answer of [`crate::Db::check`].
+/// The result of [`crate::Db::check`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct CheckReport {
-    /// Keys that exist now.
+    /// The number of keys.
     pub keys: u64,
-    /// Events in the log.
+    /// The number of events in the log.
     pub events: u64,
-    /// What is wrong; empty is well.
+    /// The problems; empty if the store is sound.
     pub problems: Vec<Problem>,
 }
