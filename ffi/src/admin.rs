@@ -1,4 +1,4 @@
-//! What a store says of itself, its examination, clocks, and the library's version.
+//! Status, check, manual clocks, and the version of the library.
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, c_char};

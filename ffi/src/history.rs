@@ -16,7 +16,7 @@ pub struct KvEvents;
 /// The keys that differ between two revisions, read step by step.
 pub struct KvDiff;
 
-/// What a `kv_events` holds: where events come from, and the one answered last.
+/// The contents of a `kv_events`: the source of the events, and the one returned last.
 pub(crate) struct EventSteps {
     source: EventSource,
     last: Option<(Event, KvEvent)>,

@@ -36,7 +36,7 @@ impl<T> Alone<T> {
         }
     }
 
-    /// For accessors, which answer as if nothing were held while another thread is busy with it.
+    /// For accessors: while another thread uses the lock, they return the values of a lock that is not held.
     pub fn peek<A>(&self, look: impl FnOnce(&T) -> A) -> Option<A> {
         match self.value.try_lock() {
             Ok(value) => Some(look(&value)),

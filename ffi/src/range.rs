@@ -27,7 +27,7 @@ impl Ranged {
     }
 }
 
-/// What a `kv_scan` holds: the scan, and the pair that it answered last.
+/// The contents of a `kv_scan`: the scan, and the pair that it returned last.
 pub(crate) struct Scanned {
     pub scan: Scan,
     pub last: Option<(KeyValue, KvKeyValue)>,

@@ -73,7 +73,7 @@ fn outcome(code: KvCode, refused: Option<Error>) -> Result<()> {
     match (refused, libkv::Code::from_number(code)) {
         (Some(refused), Some(code)) if refused.code() == code => Err(refused),
         (_, Some(code)) => Err(Error::new(code, "the callback of kv_transact ended it")),
-        (_, None) => Err(invalid(format!("the callback of kv_transact answered {code}, which is no kv_code"))),
+        (_, None) => Err(invalid(format!("the callback of kv_transact returned {code}, which is not a kv_code"))),
     }
 }
 

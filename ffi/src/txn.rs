@@ -1,4 +1,4 @@
-//! Txns: built in steps, run as often as wanted, answered as a tree.
+//! Txns: built in steps, run any number of times; the result is a tree.
 #![allow(unsafe_code)]
 
 use libkv::{Code, Compare, CompareResult, Error, Op, OpResult, Operand, TXN_DEPTH_MAX, Txn, TxnResult};
@@ -16,7 +16,7 @@ pub struct KvTxn;
 pub struct KvTxnResult;
 
 /// What a `kv_txn_result` holds: each response as a handle of its own kind.
-pub(crate) struct Answered {
+pub(crate) struct ResultTree {
     succeeded: bool,
     revision: i64,
     responses: Vec<Response>,
@@ -29,19 +29,19 @@ enum Response {
     Txn(*mut KvTxnResult),
 }
 
-impl Answered {
-    fn new(result: TxnResult) -> Answered {
+impl ResultTree {
+    fn new(result: TxnResult) -> ResultTree {
         let responses = result.responses.into_iter().map(|response| match response {
             OpResult::Range(result) => Response::Range(give(Ranged::new(result))),
             OpResult::Put(result) => Response::Put(give(Written::new(result))),
             OpResult::Delete(result) => Response::Delete(give(Deleted::new(result))),
-            OpResult::Txn(result) => Response::Txn(give(Answered::new(result))),
+            OpResult::Txn(result) => Response::Txn(give(ResultTree::new(result))),
         });
-        Answered { succeeded: result.succeeded, revision: result.revision, responses: responses.collect() }
+        ResultTree { succeeded: result.succeeded, revision: result.revision, responses: responses.collect() }
     }
 }
 
-impl Drop for Answered {
+impl Drop for ResultTree {
     fn drop(&mut self) {
         for response in &self.responses {
             // SAFETY: each was made by `give` above and is freed here alone.
@@ -59,7 +59,7 @@ impl Drop for Answered {
 
 kinds! {
     KvTxn = Txn, b"kv_txn\0\0", "kv_txn";
-    KvTxnResult = Answered, b"kv_txn_r", "kv_txn_result";
+    KvTxnResult = ResultTree, b"kv_txn_r", "kv_txn_result";
 }
 
 /// Creates an empty txn; NULL only if out of memory.
@@ -247,7 +247,7 @@ pub unsafe extern "C" fn kv_txn_run(
     unsafe {
         guard(error, || {
             let result = borrow(db)?.0.txn(borrow(txn)?.clone())?;
-            give_out::<KvTxnResult>(out, Answered::new(result));
+            give_out::<KvTxnResult>(out, ResultTree::new(result));
             Ok(())
         })
     }

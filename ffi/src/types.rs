@@ -516,7 +516,7 @@ pub(crate) fn flag_out(flag: bool) -> i32 {
     if flag { KV_YES } else { KV_NO }
 }
 
-/// A time to wait; none is for ever, which is also the default.
+/// A timeout; `None` is no limit, which is also the default.
 pub(crate) fn timeout_in(ms: i64) -> Result<Option<Duration>> {
     match ms {
         0 | KV_FOREVER => Ok(None),
@@ -565,7 +565,7 @@ pub(crate) unsafe fn struct_in<T: Sized_>(options: *const T) -> Result<T> {
         return Err(invalid(format!("{}.size is {size}: begin with its KV_…_INIT", T::NAME)));
     }
     let known = size.min(size_of::<T>());
-    // SAFETY: said above: so many bytes are there; the rest of ours is zero.
+    // SAFETY: the caller passes this number of readable bytes; the rest of our struct is zero.
     unsafe {
         ptr::copy_nonoverlapping(options.cast::<u8>(), ours.as_mut_ptr().cast::<u8>(), known);
         let beyond = std::slice::from_raw_parts(options.cast::<u8>().add(known), size - known);

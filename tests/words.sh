@@ -1,0 +1,43 @@
+#!/bin/bash
+# words.sh: finds words that this project does not use in its texts, and prints where they are.
+#
+# The texts are plain technical English: short sentences, the subject first, the standard term of the
+# field. A text that was rewritten is listed below and stays clean; a new file belongs in the list.
+set -u
+cd "$(dirname "$0")/.."
+
+texts=(
+    README.md
+    core/DESIGN.md
+    core/src/db.rs core/src/error.rs core/src/lib.rs core/src/model.rs core/src/options.rs core/src/request.rs
+    ffi/src/*.rs ffi/cbindgen.toml include/kv.h
+)
+# word -> what to write instead
+words=(
+    'answer(s|ed|ing)?:return'
+    'whoever:a process that, a caller that'
+    'somebody|nobody|anybody|everybody:name the process, thread or caller'
+    'anew:again'
+    'for ever:without limit, until …'
+    '(is|are|be) told:is notified'
+    'of itself:leave it out'
+    'hangs? on|hang:is attached to'
+    'to be had:available'
+    'in hand:manual'
+    'laid|lays:initialised'
+    'bury|buried|unbury:delete'
+    'so many|so long:a number of, N'
+    'pulse|bell:background thread, commit signal'
+)
+
+# names in code that are not words of a text
+identifiers='wrong_answer|\bAnswer\b|\banswer(::|[.,;)]|\()|\(answer|tests/bell\.rs|\.hand\b|Hand\b|let answer'
+
+failed=0
+for entry in "${words[@]}"; do
+    if found=$(grep -nwiE "(${entry%%:*})" "${texts[@]}" | grep -vE "$identifiers"); then
+        printf '%s\n' "$found" "    instead of ${entry%%:*}: ${entry#*:}"
+        failed=1
+    fi
+done
+exit $failed
