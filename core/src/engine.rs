@@ -14,21 +14,22 @@ use crate::request::{
     Watch,
 };
 
-/// Runs once with the answer of a submitted request.
+/// Called once with the result of a submitted request.
 ///
-/// It runs on the thread that led the group, after the writer's lock is released. It must not
+/// It runs on the thread that committed the group, after the write lock is released. It must not
 /// block; it may call libkv.
 pub type Completion = Box<dyn FnOnce(Result<Answer>) + Send>;
 
 type After = Box<dyn FnOnce()>;
 
 thread_local! {
-    /// What waits for the end of the group whose completions this thread runs.
+    /// Callbacks that wait for the end of the group whose completions this thread runs.
     static AFTER_GROUP: RefCell<Option<Vec<After>>> = const { RefCell::new(None) };
 }
 
-/// From a completion: runs `then` once the last completion of its group has run, on the same thread.
-/// From anywhere else: at once. For whoever gathers answers and passes them on together.
+/// Called from a completion: runs `then` after the last completion of its group, on the same
+/// thread. Called from elsewhere: runs `then` at once. For callers that collect results and pass
+/// them on together.
 pub fn after_group(then: impl FnOnce() + 'static) {
     let mut then: Option<After> = Some(Box::new(then));
     // a thread that is ending may have lost its own already: then there is no group either
@@ -42,8 +43,8 @@ pub fn after_group(then: impl FnOnce() + 'static) {
     }
 }
 
-/// Runs the completions of a group, and then what they left for [`after_group`]. One that panics
-/// ends neither its leader nor the group.
+/// Runs the completions of a group, then the callbacks of [`after_group`]. A panic in one of them
+/// ends neither the leader nor the group.
 pub(crate) fn complete_group(completions: impl IntoIterator<Item = (Completion, Result<Answer>)>) {
     // a completion may call libkv and lead another group, which is a part of this one then
     let outermost = AFTER_GROUP.try_with(|group| match &mut *group.borrow_mut() {
@@ -60,25 +61,25 @@ pub(crate) fn complete_group(completions: impl IntoIterator<Item = (Completion, 
     }
 }
 
-/// A request that was handed over by [`Engine::submit`], for whoever may change their mind. To drop
-/// it changes nothing.
+/// A request that was submitted by [`Engine::submit`] and may be withdrawn. Dropping this value has
+/// no effect.
 pub struct Submitted {
     withdraw: Option<Box<dyn FnOnce() -> bool + Send>>,
 }
 
 impl Submitted {
-    /// What can be withdrawn: `withdraw` answers whether it was in time.
+    /// A request that can be withdrawn: `withdraw` returns whether it was in time.
     pub fn new(withdraw: impl FnOnce() -> bool + Send + 'static) -> Submitted {
         Submitted { withdraw: Some(Box::new(withdraw)) }
     }
 
-    /// What is answered already, or on its way beyond recall.
+    /// A request that has finished or can no longer be withdrawn.
     pub fn gone() -> Submitted {
         Submitted { withdraw: None }
     }
 
-    /// Takes the request back. True: it will never run, and its completion never be called. False:
-    /// a writer had begun it, and the completion gets its answer.
+    /// Withdraws the request. True: it never runs and its completion is never called. False: a
+    /// writer has begun it, and the completion gets the result.
     pub fn cancel(self) -> bool {
         self.withdraw.is_some_and(|withdraw| withdraw())
     }
@@ -90,34 +91,34 @@ impl std::fmt::Debug for Submitted {
     }
 }
 
-/// Asked while a request waits for its turn, ten times a second; true takes the request back.
+/// Called ten times a second while a request waits for its turn; true withdraws the request.
 pub type Interrupted<'a> = &'a dyn Fn() -> bool;
 
-/// A stretch of a range read without counting; see [`Engine::page`].
+/// A part of a range, read without counting; see [`Engine::page`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Page {
     /// The pairs, by key.
     pub kvs: Vec<KeyValue>,
-    /// The store's revision when it was read.
+    /// The store's revision at the read.
     pub revision: Revision,
-    /// The key to go on from, or none when the range is at its end.
+    /// The key to continue from; `None` at the end of the range.
     pub next: Option<Vec<u8>>,
 }
 
-/// A pair where it lies, for whoever copies it at once; see [`Engine::range_each`].
+/// A borrowed pair; see [`Engine::range_each`].
 #[derive(Clone, Copy, Debug)]
 pub struct PairRef<'p> {
     /// The key.
     pub key: &'p [u8],
-    /// The value; empty when only keys were asked for.
+    /// The value; empty if only keys were requested.
     pub value: &'p [u8],
-    /// As in [`KeyValue`].
+    /// See [`KeyValue`].
     pub create_revision: Revision,
-    /// As in [`KeyValue`].
+    /// See [`KeyValue`].
     pub mod_revision: Revision,
-    /// As in [`KeyValue`].
+    /// See [`KeyValue`].
     pub version: Version,
-    /// As in [`KeyValue`].
+    /// See [`KeyValue`].
     pub lease: LeaseId,
 }
 
@@ -128,64 +129,65 @@ impl<'p> From<&'p KeyValue> for PairRef<'p> {
     }
 }
 
-/// A stretch of the log; see [`Engine::changes`].
+/// A part of the log; see [`Engine::changes`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ChangesPage {
     /// The events, in order, whole revisions.
     pub events: Vec<Event>,
-    /// The last revision looked at: go on after it, until it is the `upto` asked for.
+    /// The last revision that was examined. Continue after it until it is the requested `upto`.
     pub upto: Revision,
 }
 
-/// A stretch of a comparison; see [`Engine::diff`].
+/// A part of a comparison; see [`Engine::diff`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct DiffPage {
-    /// The keys that differ, by key.
+    /// The differences, in key order.
     pub changes: Vec<Change>,
-    /// The key to go on from, or none when the range is at its end.
+    /// The key to continue from; `None` at the end of the range.
     pub next: Option<Vec<u8>>,
 }
 
-/// A store, whoever keeps it: the engine in this process, or a cluster.
+/// The interface of a store: the engine in this process, or a cluster.
 ///
-/// Requests are validated by the engine before they touch anything. All methods may be called from
+/// The engine validates requests before it reads or writes anything. All methods may be called from
 /// any thread.
 pub trait Engine: Send + Sync {
-    /// Runs a request and waits for its answer, of the same kind.
+    /// Runs a request and waits for its response, which is of the same kind.
     fn call(&self, request: Request) -> Result<Answer>;
 
-    /// As [`Engine::call`]; while the request waits for its turn, `interrupted` is asked. Once it is
-    /// true the request is taken back, with `cancelled`. What has begun is waited for.
+    /// Same as [`Engine::call`]. While the request waits for its turn `interrupted` is called; once
+    /// it returns true the request is withdrawn with `cancelled`. A request that has begun is
+    /// finished.
     fn call_unless(&self, request: Request, interrupted: Interrupted) -> Result<Answer> {
         let _ = interrupted;
         self.call(request)
     }
 
-    /// Runs a request without waiting; `completion` gets the answer, also if it is a refusal.
+    /// Submits a request; `completion` gets the result, including a refusal.
     fn submit(&self, request: Request, completion: Completion) -> Submitted;
 
-    /// Runs requests without waiting, as [`Engine::submit`] each of them; those that must queue are
-    /// queued together, so that one group can take them all.
+    /// Submits several requests, as [`Engine::submit`] does for each. They are queued together, so
+    /// that one group can contain them all.
     fn submit_all(&self, requests: Vec<(Request, Completion)>) -> Vec<Submitted> {
         requests.into_iter().map(|(request, completion)| self.submit(request, completion)).collect()
     }
 
-    /// One key at a revision; 0 is now.
+    /// Reads one key at a revision; 0 is the current one.
     fn get(&self, key: &[u8], revision: Revision) -> Result<Option<KeyValue>> {
         let answer = range(self, Range::new(key).revision(revision))?;
         Ok(answer.kvs.into_iter().next())
     }
 
-    /// A range whose pairs go to `each`, one by one, and are left out of the answer: for languages that
-    /// keep pairs in a form of their own. It must not call the engine.
+    /// Reads a range and passes each pair to `each`; the result contains no pairs. `each` must not
+    /// call the engine.
     fn range_each(&self, request: &Range, each: &mut dyn FnMut(PairRef)) -> Result<RangeResult> {
         let mut answer = range(self, request.clone())?;
         std::mem::take(&mut answer.kvs).iter().for_each(|kv| each(kv.into()));
         Ok(answer)
     }
 
-    /// The value of one key, now, into `buffer`; answers its length. If the buffer is too small
-    /// nothing is copied.
+    /// Copies the current value of one key into `buffer` and returns its length. If the buffer is
+    /// too small nothing is copied.
     fn get_into(&self, key: &[u8], buffer: &mut [u8]) -> Result<Option<usize>> {
         Ok(self.get(key, 0)?.map(|kv| {
             if let Some(place) = buffer.get_mut(..kv.value.len()) {
@@ -195,71 +197,74 @@ pub trait Engine: Send + Sync {
         }))
     }
 
-    /// The current revision.
+    /// Returns the current revision.
     fn revision(&self) -> Result<Revision> {
         Ok(range(self, Range::new([0].as_slice()).count_only(true))?.revision)
     }
 
-    /// Up to `request.limit` pairs of a range by key, and where to go on; nothing is counted.
+    /// Reads up to `request.limit` pairs of a range in key order, without counting, and the key to
+    /// continue from.
     fn page(&self, request: &Range) -> Result<Page> {
         let answer = range(self, request.clone())?;
         let next = answer.kvs.last().filter(|_| answer.more).map(|kv| [&kv.key[..], &[0]].concat());
         Ok(Page { kvs: answer.kvs, revision: answer.revision, next })
     }
 
-    /// The events of one key, newest first, at most `limit` (0 and below: all that are kept).
+    /// Returns the events of one key, newest first, at most `limit` (0 or negative: all that are
+    /// kept).
     fn history(&self, _key: &[u8], _limit: i64) -> Result<Vec<Event>> {
         Err(unsupported("history"))
     }
 
-    /// The first events of `request`, whole revisions; the caller goes on after
+    /// Returns the first events of `request`, complete revisions. The caller continues after
     /// [`ChangesPage::upto`].
     fn changes(&self, _request: &Changes) -> Result<ChangesPage> {
         Err(unsupported("changes"))
     }
 
-    /// The first keys of `range` that differ between the revisions `before` and `after`.
+    /// Returns the first keys of `range` that differ between the revisions `before` and `after`.
     fn diff(&self, _before: Revision, _after: Revision, _range: &KeyRange) -> Result<DiffPage> {
         Err(unsupported("diff"))
     }
 
-    /// The last revision written by the end of the minute of this time (milliseconds since 1970).
+    /// Returns the last revision that was written by the end of the minute of this time
+    /// (milliseconds since 1970).
     fn revision_at(&self, _unix_ms: i64) -> Result<Revision> {
         Err(unsupported("revision_at"))
     }
 
-    /// Follows a range.
+    /// Creates a watcher's stream.
     fn watch(&self, _request: Watch) -> Result<Arc<dyn WatchStream>> {
         Err(unsupported("watch"))
     }
 
-    /// Gives a lease its full TTL again, once.
+    /// Renews a lease once, to its full TTL.
     fn lease_keep_alive(&self, _id: LeaseId) -> Result<LeaseKeepAlive> {
         Err(unsupported("lease_keep_alive"))
     }
 
-    /// What is left of a lease, and its keys if they are asked for.
+    /// Returns the remaining time of a lease, and its keys if they are requested.
     fn lease_time_to_live(&self, _id: LeaseId, _keys: bool) -> Result<LeaseTimeToLive> {
         Err(unsupported("lease_time_to_live"))
     }
 
-    /// The ids of all leases, the next to expire first.
+    /// Returns the ids of all leases, sorted by expiry time.
     fn lease_list(&self) -> Result<Vec<LeaseId>> {
         Err(unsupported("lease_list"))
     }
 
-    /// Keeps a lease alive until what this answers is dropped, or the handle is closed. `lost` runs
-    /// once, on a thread of the engine, if the lease is gone before that.
+    /// Renews a lease until the returned value is dropped or the handle is closed. `lost` runs
+    /// once, on a thread of the engine, if the lease ends before that.
     fn lease_keep(&self, _id: LeaseId, _lost: Box<dyn FnOnce() + Send>) -> Result<Box<dyn Keeping>> {
         Err(unsupported("lease"))
     }
 
-    /// What the store says of itself.
+    /// Returns the status of the store.
     fn status(&self) -> Result<Status> {
         Err(unsupported("status"))
     }
 
-    /// How long commits took; see [`crate::Db::commit_times`].
+    /// Returns how long commits took; see [`crate::Db::commit_times`].
     fn commit_times(&self) -> Result<CommitTimes> {
         Err(unsupported("commit_times"))
     }
@@ -269,69 +274,71 @@ pub trait Engine: Send + Sync {
         Err(unsupported("check"))
     }
 
-    /// Whether answers come over a network, reads too: then whoever must not wait submits those as well.
+    /// Whether calls use a network, including reads: then a caller that must not block submits
+    /// reads as well.
     fn is_remote(&self) -> bool {
         false
     }
 
-    /// Refuses if this handle is closed or from before a fork; else nothing.
+    /// Fails if this handle is closed or was opened before a fork.
     fn ensure_open(&self) -> Result<()>;
 
-    /// Ends this handle: every later call on it, and on what was made from it, answers `closed`.
-    /// Closing twice is fine.
+    /// Closes this handle. Later calls on it, and on objects made from it, return `closed`. A
+    /// second call has no effect.
     fn close(&self);
 }
 
-/// Keeps a lease alive until it is dropped; see [`Engine::lease_keep`].
+/// Renews a lease until it is dropped; see [`Engine::lease_keep`].
 pub trait Keeping: Send + Sync {}
 
-/// Some of what a watcher delivers; see [`WatchStream::next_page`].
+/// A part of a watcher's events; see [`WatchStream::next_page`].
 #[derive(Clone, Debug, Default)]
 pub struct WatchPage {
-    /// The events of whole revisions, in order.
+    /// The events of complete revisions, in order.
     pub events: vec::IntoIter<Event>,
-    /// Without events: a sign of progress up to this revision, or 0 for none.
+    /// Without events: a progress notification up to this revision, or 0 for none.
     pub progress: Revision,
 }
 
-/// What a [`Watcher`](crate::Watcher) is made of: whoever follows the store for it. All methods may
-/// be called from any thread.
+/// The source of a [`Watcher`](crate::Watcher). All methods may be called from any thread.
 pub trait WatchStream: Send + Sync {
-    /// The next events, some whole revisions at a time; empty if there are none for now. Never waits.
+    /// Returns the next events, some complete revisions; empty if there are none at present. Never
+    /// waits.
     ///
     /// # Errors
     ///
-    /// `compacted`, `cancelled` and `closed` are its end.
+    /// `compacted`, `cancelled` and `closed` end the stream.
     fn next_page(&self) -> Result<WatchPage>;
 
-    /// As [`next_page`](WatchStream::next_page), for tasks that share a thread: looks at no more than a
-    /// stretch of the log. Where that had nothing and was not all, the waker is called at once.
+    /// Same as [`next_page`](WatchStream::next_page), for tasks that share a thread: it scans at
+    /// most a part of the log. If that part had no events and there is more, the waker is called at
+    /// once.
     fn next_page_briefly(&self) -> Result<WatchPage> {
         self.next_page()
     }
 
-    /// The store's revision now, if all that matches up to it has been handed out; none if something has
-    /// not, if it begins in the future, or if that cannot be known. Never waits.
+    /// The current revision of the store, if all matching events up to it were delivered. `None` if
+    /// not, if the stream starts in the future, or if this cannot be known. Never waits.
     fn caught_up(&self) -> Option<Revision> {
         None
     }
 
-    /// Whether it has been ended: then what was handed out before counts no more, and
-    /// [`next_page`](WatchStream::next_page) says why.
+    /// Whether the stream has ended: then [`next_page`](WatchStream::next_page) returns the reason,
+    /// and pages that were taken before are no longer valid.
     fn is_over(&self) -> bool;
 
-    /// Whom to wake when [`next_page`](WatchStream::next_page) may have something, now or later.
+    /// Sets the waker that is called when [`next_page`](WatchStream::next_page) may have something,
+    /// now or later.
     fn set_waker(&self, waker: Option<Waker>);
 
-    /// A descriptor that polls as readable while `next_page` may have something, or while the last
-    /// page may not have been taken whole. It belongs to the
-    /// stream: whoever polls it neither reads nor closes it.
+    /// A descriptor that is readable while `next_page` may have something, or while the last page
+    /// may not have been taken completely. It belongs to the stream: do not read or close it.
     fn fd(&self) -> Result<RawFd>;
 
-    /// Ends it with this error, unless it has ended; who waits is woken.
+    /// Ends the stream with this error, unless it has ended, and wakes a waiting thread.
     fn end(&self, error: Error);
 
-    /// The revision to start from the next time, after all that was handed out.
+    /// The start revision of a new stream that continues after everything that was delivered.
     fn resume_revision(&self) -> Revision;
 }
 

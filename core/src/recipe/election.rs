@@ -10,16 +10,16 @@ use crate::recipe::lease::lost;
 use crate::recipe::{Claim, Watcher};
 use crate::request::{Compare, CompareResult, Put, Range, Txn, Watch};
 
-/// An election of one leader among all who campaign for a name; made by
-/// [`Db::election`](crate::Db::election). Its keys are laid out as etcd's own election service does.
+/// An election: one leader among all candidates for a name; made by
+/// [`Db::election`](crate::Db::election). The keys are those of etcd's election service.
 ///
-/// **What it guarantees.** Of all keys of the name the one that was put first is the leader's, and
-/// its value is what the leader proclaims. A leader that resigns, or whose process dies, is followed
-/// by the next who campaigned, in the order in which they came.
+/// **Guarantees.** The leader is the candidate whose key was created first. The value of its key is
+/// what the leader proclaims. If the leader resigns, or its process ends, the next candidate leads,
+/// in the order in which they came.
 ///
-/// **What it does not.** A leader that is stopped for longer than the TTL may wake up and believe
-/// for a moment that it still leads. [`Election::proclaim`] is refused then; other writes are fenced
-/// by [`Election::revision`], as with [`Lock`](crate::Lock).
+/// **Limits.** A leader that is stopped for longer than the TTL may believe for a moment that it
+/// still leads. [`Election::proclaim`] then fails. Fence other writes with [`Election::revision`],
+/// as with [`Lock`](crate::Lock).
 #[derive(Debug)]
 pub struct Election {
     claim: Claim,
@@ -30,7 +30,7 @@ impl Election {
         Ok(Election { claim: Claim::new(db, name, ttl_seconds)? })
     }
 
-    /// Waits until it leads, and proclaims `value` as its own.
+    /// Waits until this candidate leads, and proclaims `value`.
     ///
     /// # Errors
     ///
@@ -46,11 +46,11 @@ impl Election {
         self.claim.acquire(timeout.into())
     }
 
-    /// Changes the value that the leader is known by.
+    /// Changes the value of the leader.
     ///
     /// # Errors
     ///
-    /// `failed_precondition` if it does not lead, `lease_lost` if it does no longer.
+    /// `failed_precondition` if it does not lead, `lease_lost` if it lost the leadership.
     pub fn proclaim(&mut self, value: impl Into<Vec<u8>>) -> Result<()> {
         let proclamation = self.proclamation(value)?;
         match self.claim.db().txn(proclamation)?.succeeded {
@@ -59,11 +59,11 @@ impl Election {
         }
     }
 
-    /// The txn that proclaims `value`, and that does not succeed if it leads no longer.
+    /// The txn that proclaims `value`. It does not succeed if this candidate no longer leads.
     ///
     /// # Errors
     ///
-    /// As [`Election::proclaim`].
+    /// Same as [`Election::proclaim`].
     pub fn proclamation(&self, value: impl Into<Vec<u8>>) -> Result<Txn> {
         self.claim.db().engine().ensure_open()?;
         let Some(lease) = self.claim.lease() else {
@@ -78,64 +78,64 @@ impl Election {
             .and_then(Put::new(key, value).lease(lease.id())))
     }
 
-    /// The leader's pair, or none. It may be another process's.
+    /// Reads the leader's pair; `None` if there is no leader. The leader may be in another process.
     pub fn leader(&self) -> Result<Option<KeyValue>> {
         self.claim.holder()
     }
 
-    /// The request behind [`Election::leader`], for whoever must not wait for its answer: the leader's pair is
-    /// the only one in it.
+    /// The request of [`Election::leader`], for callers that must not block. Its response has at
+    /// most one pair, the leader's.
     pub fn leader_request(&self) -> Range {
         first_in_line(&self.claim.prefix())
     }
 
-    /// Each leader from the present one on, and each value that one proclaims.
+    /// Follows the election: the current leader, then each new leader and each new value.
     ///
     /// # Errors
     ///
-    /// As [`Db::watch`](crate::Db::watch).
+    /// Same as [`Db::watch`](crate::Db::watch).
     pub fn observe(&self) -> Result<Leaders> {
         Leaders::new(self.claim.db().clone(), self.claim.prefix())
     }
 
-    /// Steps down, or out of the line; does nothing if it stands nowhere.
+    /// Resigns, or withdraws the candidature; does nothing if it is no candidate.
     pub fn resign(&mut self) -> Result<()> {
         self.claim.give_up()
     }
 
-    /// Whether it leads, as far as is known here: false once its lease is known to be lost.
+    /// Whether it leads; false also once its lease is known to be lost.
     pub fn is_leader(&self) -> bool {
         self.claim.is_held()
     }
 
-    /// Its key in the store while it leads; else empty.
+    /// Its key in the store while it leads; otherwise empty.
     pub fn key(&self) -> &[u8] {
         self.claim.key()
     }
 
-    /// The revision that created its key, which fences; 0 while it does not lead.
+    /// The revision at which its key was created, for fencing; 0 while it does not lead.
     pub fn revision(&self) -> Revision {
         self.claim.revision()
     }
 
-    /// What drives a campaign, for callers that must not block; see [`Claim`].
+    /// The claim behind a campaign, for callers that must not block; see [`Claim`].
     pub fn claim(&mut self) -> &mut Claim {
         &mut self.claim
     }
 }
 
-/// The leaders of an election, one after the other; made by [`Election::observe`]. As an iterator it
-/// waits for each, answers an error once, and ends.
+/// The leaders of an election; made by [`Election::observe`]. The iterator waits for each, returns
+/// an error once, and ends.
 #[derive(Debug)]
 pub struct Leaders {
     db: Db,
     prefix: Vec<u8>,
     watcher: Watcher,
-    /// What was answered last.
+    /// The last returned pair.
     last: Revision,
-    /// Whether the leader must be looked up: at first, and after each change.
+    /// Whether the leader must be read: at first, and after each change.
     look: bool,
-    /// As an iterator it has answered an error.
+    /// Whether the iterator has returned an error.
     ended: bool,
 }
 
@@ -145,12 +145,12 @@ impl Leaders {
         Ok(Leaders { db, prefix, watcher, last: 0, look: true, ended: false })
     }
 
-    /// The next leader's pair; none if `timeout` (none: for ever) has passed without one. Of changes
-    /// that come faster than they are read only the last is answered.
+    /// Returns the next leader's pair; `None` if `timeout` (`None`: no limit) passed. If changes
+    /// come faster than they are read only the last is returned.
     ///
     /// # Errors
     ///
-    /// As [`Watcher::next`], but for `compacted`.
+    /// Those of [`Watcher::next`] except `compacted`.
     pub fn next(&mut self, timeout: impl Into<Option<Duration>>) -> Result<Option<KeyValue>> {
         let timeout = timeout.into();
         let until = timeout.and_then(|timeout| std::time::Instant::now().checked_add(timeout));
@@ -168,22 +168,22 @@ impl Leaders {
         }
     }
 
-    /// The next leader's pair if there is one now. Never waits.
+    /// Returns the next leader's pair if there is one. Never waits.
     ///
     /// # Errors
     ///
-    /// As [`Leaders::next`].
+    /// Same as [`Leaders::next`].
     pub fn try_next(&mut self) -> Result<Option<KeyValue>> {
         self.next(Duration::ZERO)
     }
 
-    /// What it waits with, for callers that must not block: wait until [`Watcher::try_next`] may
-    /// have something, then call [`Leaders::try_next`].
+    /// The watcher behind this stream, for callers that must not block: wait until
+    /// [`Watcher::try_next`] may have something, then call [`Leaders::try_next`].
     pub fn watcher(&self) -> &Watcher {
         &self.watcher
     }
 
-    /// Too slow for the compaction: what was missed is over, the present leader counts.
+    /// A compaction overtook this reader. Missed changes are over; the current leader counts.
     fn restart(&mut self) -> Result<()> {
         self.watcher = self.db.watch(Watch::new(KeyRange::prefix(&self.prefix[..])))?;
         self.look = true;
@@ -200,7 +200,7 @@ impl Leaders {
         Ok(leader.filter(|kv| std::mem::replace(&mut self.last, kv.mod_revision) != kv.mod_revision))
     }
 
-    /// Ends it: every later call answers `closed`.
+    /// Ends the stream: every later call returns `closed`.
     pub fn close(&self) {
         self.watcher.close();
     }
@@ -223,8 +223,8 @@ impl Iterator for Leaders {
     }
 }
 
-/// With the feature `stream`: as the iterator, for async code of any kind. A step reads the store where
-/// the leader has changed, which takes microseconds.
+/// With the feature `stream`: the same as the iterator, for async code of any kind. After a change
+/// of leader a step reads the store, which takes microseconds.
 #[cfg(feature = "stream")]
 impl futures_core::Stream for Leaders {
     type Item = Result<KeyValue>;

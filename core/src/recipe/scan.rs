@@ -7,18 +7,19 @@ use crate::error::{Code, Error, Result};
 use crate::model::{Change, Event, KeyRange, KeyValue, Revision};
 use crate::request::{Changes, Range, SortOrder, SortTarget};
 
-/// Pairs asked for with the first page; each later one doubles it, up to [`PAGE_PAIRS_MAX`].
+/// The number of pairs of the first page. Each later page doubles it, up to [`PAGE_PAIRS_MAX`].
 const PAGE_PAIRS_FIRST: i64 = 64;
 const PAGE_PAIRS_MAX: i64 = 1_024;
 
-/// The pairs of a range, by key, all at one revision; made by [`Db::scan`](crate::Db::scan).
+/// Iterates over the pairs of a range in key order, all at one revision; made by
+/// [`Db::scan`](crate::Db::scan).
 ///
-/// After an error the scan is at its end.
+/// After an error the scan has ended.
 #[derive(Debug)]
 pub struct Scan {
     db: Db,
     range: Range,
-    /// Pairs still allowed by the caller's limit.
+    /// Pairs that the caller's limit still allows.
     left: i64,
     page_pairs: i64,
     page: vec::IntoIter<KeyValue>,
@@ -41,7 +42,7 @@ impl Scan {
         Ok(Scan { db, range, left, page_pairs: PAGE_PAIRS_FIRST, page: Vec::new().into_iter(), done: false })
     }
 
-    /// The revision that every pair is read at; 0 before the first step of a scan of "now".
+    /// The revision of the scan; 0 before the first step of a scan of the current revision.
     pub fn revision(&self) -> Revision {
         self.range.revision.max(0)
     }
@@ -79,9 +80,10 @@ impl Iterator for Scan {
     }
 }
 
-/// The events of a range between two revisions; made by [`Db::changes`](crate::Db::changes).
+/// Iterates over the events of a range between two revisions; made by
+/// [`Db::changes`](crate::Db::changes).
 ///
-/// After an error the scan is at its end.
+/// After an error the scan has ended.
 #[derive(Debug)]
 pub struct EventScan {
     db: Db,
@@ -122,9 +124,9 @@ impl Iterator for EventScan {
     }
 }
 
-/// The keys that differ between two revisions; made by [`Db::diff`](crate::Db::diff).
+/// Iterates over the keys that differ between two revisions; made by [`Db::diff`](crate::Db::diff).
 ///
-/// After an error the scan is at its end.
+/// After an error the scan has ended.
 #[derive(Debug)]
 pub struct ChangeScan {
     db: Db,

@@ -6,10 +6,10 @@ use crate::model::{KeyValue, Revision};
 use crate::recipe::Scan;
 use crate::request::{Range, RangeResult};
 
-/// The store as it was at one revision; made by [`Db::snapshot`](crate::Db::snapshot).
+/// A view of the store at one revision; made by [`Db::snapshot`](crate::Db::snapshot).
 ///
-/// It is a number, not a transaction: it holds nothing, and does not hold a compaction back. Once
-/// one has passed its revision, every call answers `compacted`.
+/// It is a number, not a transaction. It holds no resources and does not delay compaction: after a
+/// compaction passed its revision, every call returns `compacted`.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     db: Db,
@@ -21,30 +21,30 @@ impl Snapshot {
         Snapshot { db, revision }
     }
 
-    /// The revision that this is a view of.
+    /// The revision of the view.
     pub fn revision(&self) -> Revision {
         self.revision
     }
 
-    /// One key as it was, or none.
+    /// Reads one key at the revision; `None` if it did not exist.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<KeyValue>> {
         self.db.get_at(key, self.revision)
     }
 
-    /// The pairs of a range as they were.
+    /// Reads the pairs of a range at the revision.
     ///
     /// # Errors
     ///
-    /// `invalid_argument` if the request names a revision of its own.
+    /// `invalid_argument` if the request has a revision of its own.
     pub fn range(&self, range: Range) -> Result<RangeResult> {
         self.db.range(self.at_revision(range)?)
     }
 
-    /// The pairs of a range as they were, one after the other.
+    /// Iterates over the pairs of a range at the revision.
     ///
     /// # Errors
     ///
-    /// As [`Snapshot::range`] and [`Db::scan`](crate::Db::scan).
+    /// Those of [`Snapshot::range`] and [`Db::scan`](crate::Db::scan).
     pub fn scan(&self, range: Range) -> Result<Scan> {
         self.db.scan(self.at_revision(range)?)
     }

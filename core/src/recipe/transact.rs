@@ -1,4 +1,4 @@
-//! Optimistic transactions: read, compute, write, and again if somebody was faster.
+//! Optimistic transactions: read, compute, write, and try again if another writer was faster.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -10,25 +10,25 @@ use crate::error::{Code, Error, Result};
 use crate::model::{KeyRange, KeyValue, Revision};
 use crate::request::*;
 
-/// How often [`Db::transact`](crate::Db::transact) tries again, unless told otherwise.
+/// The usual number of retries of [`Db::transact`](crate::Db::transact).
 pub const TRANSACT_RETRIES: u32 = 64;
 
-/// The first wait between tries is up to this long, each later one up to twice as long.
+/// The maximum of the first wait between tries. Each later maximum is twice as long.
 const WAIT_FIRST_US: u64 = 50;
 const WAIT_MAX_US: u64 = 20_000;
 
-/// What a body given to [`Db::transact`](crate::Db::transact) reads and writes through.
+/// The view of the body of [`Db::transact`](crate::Db::transact).
 ///
-/// Reads see one revision and, on top of it, what this transaction has written. Writes are kept
-/// until the body returns and then go in one txn.
+/// Reads see one revision plus the writes of this transaction. Writes are collected until the body
+/// returns, then applied in one txn.
 #[derive(Debug)]
 pub struct Transaction {
     db: Db,
     /// The revision of the first read; 0 before it.
     revision: Revision,
-    /// What must still be true at the commit.
+    /// The conditions of the commit.
     reads: Vec<Compare>,
-    /// The last write of each key: a put, or none for a deletion.
+    /// The last write of each key: a put, or `None` for a deletion.
     writes: BTreeMap<Vec<u8>, Option<Put>>,
 }
 
@@ -37,8 +37,8 @@ impl Transaction {
         Transaction { db, revision: 0, reads: Vec::new(), writes: BTreeMap::new() }
     }
 
-    /// One key, or none. Of a key that this transaction has put, only key, value and lease are
-    /// known: the rest is 0 until it is committed.
+    /// Reads one key. For a key that this transaction has put, only key, value and lease are known;
+    /// the other fields are 0 until the commit.
     pub fn get(&mut self, key: impl AsRef<[u8]>) -> Result<Option<KeyValue>> {
         let key = key.as_ref();
         match self.writes.get(key) {
@@ -47,12 +47,12 @@ impl Transaction {
         }
     }
 
-    /// The pairs of a range by key, with this transaction's own writes in place.
+    /// Reads the pairs of a range in key order, including this transaction's own writes.
     ///
     /// # Errors
     ///
-    /// `invalid_argument` for anything but range, limit and keys_only: own writes have no place in
-    /// another revision, in a filter or in a sort by revision yet.
+    /// `invalid_argument` for options other than range, limit and keys_only: the transaction's own
+    /// writes have no revision yet.
     pub fn range(&mut self, range: Range) -> Result<RangeResult> {
         let plain =
             Range { range: range.range.clone(), limit: range.limit, keys_only: range.keys_only, ..Range::default() };
@@ -74,7 +74,7 @@ impl Transaction {
         Ok(RangeResult { revision: self.revision, kvs, count: count as i64, more: count > limit })
     }
 
-    /// Writes a key when the body returns.
+    /// Writes a key after the body returned.
     ///
     /// # Errors
     ///
@@ -91,7 +91,8 @@ impl Transaction {
         Ok(())
     }
 
-    /// Deletes the keys of a range when the body returns; answers how many this transaction sees.
+    /// Deletes the keys of a range after the body returned. Returns how many of them this
+    /// transaction sees.
     pub fn delete(&mut self, range: impl Into<KeyRange>) -> Result<i64> {
         let seen = self.range(Range::new(range.into()).keys_only(true))?;
         for kv in seen.kvs {
@@ -100,8 +101,8 @@ impl Transaction {
         Ok(seen.count)
     }
 
-    /// Reads the store at this transaction's revision and remembers what must stay true: every key
-    /// found keeps its `mod_revision`, and none in the range is newer than the revision.
+    /// Reads the store at this transaction's revision and records the conditions: every key found
+    /// keeps its `mod_revision`, and no key in the range is newer than the revision.
     fn read(&mut self, range: Range) -> Result<RangeResult> {
         let keys = range.range.clone();
         let answer = self.db.range(range.revision(self.revision))?;
@@ -119,7 +120,7 @@ impl Transaction {
         Ok(answer)
     }
 
-    /// What commits it: a txn that succeeds if everything read still holds; none if there is nothing
+    /// The txn that commits it, which succeeds if the conditions hold; `None` if there is nothing
     /// to write.
     pub fn txn(&self) -> Option<Txn> {
         let success = self.writes.iter().map(|(key, write)| match write {
@@ -130,14 +131,14 @@ impl Transaction {
         (!self.writes.is_empty()).then(|| Txn { compare: compare(), success: success.collect(), ..Txn::default() })
     }
 
-    /// Whether this error of a read only says that somebody was faster: the revision was compacted
-    /// under the transaction.
+    /// Whether this read failed only because the transaction's revision was compacted in the
+    /// meantime.
     pub fn is_overtaken(&self, error: &Error) -> bool {
         error.code() == Code::Compacted && self.revision > 0
     }
 }
 
-/// When to try a transaction again, and when to give up.
+/// The retries of a transaction: how long to wait, and when to give up.
 #[derive(Clone, Debug)]
 pub struct Retries {
     most: Option<u32>,
@@ -146,17 +147,16 @@ pub struct Retries {
 }
 
 impl Retries {
-    /// At most so many; none: for ever.
+    /// The maximum number of retries; `None`: no limit.
     pub fn new(most: Option<u32>) -> Retries {
         Retries { most, done: 0, wait_us_max: WAIT_FIRST_US }
     }
 
-    /// How long to wait before the next try of a transaction that was overtaken: a short random
-    /// time that grows.
+    /// Returns how long to wait before the next try: a short random time that grows.
     ///
     /// # Errors
     ///
-    /// `conflict` once there were as many retries as allowed.
+    /// `conflict` after the maximum number of retries.
     pub fn after(&mut self, overtaken: &Transaction) -> Result<Duration> {
         if self.most.is_some_and(|most| self.done >= u64::from(most)) {
             let (reads, revision) = (overtaken.reads.len(), overtaken.revision);
@@ -205,7 +205,7 @@ pub(crate) fn transact<T>(
     }
 }
 
-/// Spread is all that is asked of it, so the hasher's random keys will do.
+/// It only needs to be spread, so the hasher's random keys are enough.
 fn random_below(bound: u64) -> u64 {
     RandomState::new().build_hasher().finish() % bound
 }

@@ -17,25 +17,25 @@ use crate::request::{Watch, WatchBatch};
 
 /// Follows a range; made by [`Db::watch`](crate::Db::watch).
 ///
-/// Each batch is one whole revision, none is left out and none comes twice. A watcher is a filter
-/// and a position: one that is not read holds nothing back and costs writers nothing. When a
-/// compaction passes what it has not read, it ends with `compacted`, whose revision is the first
-/// that a new watcher may start from.
+/// Each batch is one complete revision, without gaps or repetitions. A watcher stores a filter and
+/// a position: an unread watcher delays nothing and costs writers nothing. If a compaction passes
+/// an unread revision, the watcher ends with `compacted`; the error's revision is the first that a
+/// new watcher may start from.
 ///
-/// One thread reads at a time; [`Watcher::cancel`] and [`Watcher::close`] may be called from any.
-/// As an iterator it waits for each batch, answers an error once, and ends; [`Code::Cancelled`] and
-/// [`Code::Closed`] end it without one.
+/// One thread reads at a time; [`Watcher::cancel`] and [`Watcher::close`] may be called from any
+/// thread. The iterator waits for each batch, returns an error once, and ends. [`Code::Cancelled`]
+/// and [`Code::Closed`] end it without an error.
 pub struct Watcher {
     db: Db,
     stream: Arc<dyn WatchStream>,
-    /// A thread waits in it, or takes from it.
+    /// Whether a thread waits in it or takes from it.
     reading: AtomicBool,
-    /// What was read and not taken.
+    /// Events that were read and not taken.
     page: Mutex<WatchPage>,
     ended: bool,
 }
 
-/// The right to read a watcher, until it is dropped.
+/// The exclusive right to read a watcher, until it is dropped.
 struct Turn<'a>(&'a AtomicBool);
 
 impl Drop for Turn<'_> {
@@ -63,7 +63,7 @@ impl fmt::Debug for Canceller {
 }
 
 impl Canceller {
-    /// Ends the watcher: who waits in it gets `cancelled`.
+    /// Ends the watcher: a thread that waits in it gets `cancelled`.
     pub fn cancel(&self) {
         if let Some(stream) = self.stream.upgrade() {
             stream.end(cancelled());
@@ -90,13 +90,13 @@ impl Watcher {
         Ok(Watcher { db, stream, reading: AtomicBool::new(false), page: Mutex::default(), ended: false })
     }
 
-    /// The next batch; none if `timeout` (none: for ever) has passed without one.
+    /// Returns the next batch; `None` if `timeout` (`None`: no limit) passed.
     ///
     /// # Errors
     ///
-    /// `compacted` (a compaction has passed what was not read; its revision is the first that can
-    /// still be followed), `cancelled`, `closed`, `forked`; `invalid_argument` if another thread
-    /// reads at this moment.
+    /// `compacted` (a compaction passed an unread revision; the error's revision is the first that
+    /// can still be followed), `cancelled`, `closed`, `forked`; `invalid_argument` if another
+    /// thread reads at the same time.
     pub fn next(&self, timeout: impl Into<Option<Duration>>) -> Result<Option<WatchBatch>> {
         let until = timeout.into().and_then(|timeout| Instant::now().checked_add(timeout).map(|at| (timeout, at)));
         let _turn = self.turn()?;
@@ -126,17 +126,17 @@ impl Watcher {
         }
     }
 
-    /// The next batch if there is one now. Never waits.
+    /// Returns the next batch if there is one. Never waits.
     ///
     /// # Errors
     ///
-    /// As [`Watcher::next`].
+    /// Same as [`Watcher::next`].
     pub fn try_next(&self) -> Result<Option<WatchBatch>> {
         let _turn = self.turn()?;
         self.take()
     }
 
-    /// Two that wait would wake each other's waker only: the second is refused.
+    /// Two waiting threads would replace each other's waker: the second is refused.
     fn turn(&self) -> Result<Turn<'_>> {
         if self.stream.is_over() {
             self.db.engine().ensure_open()?;
@@ -150,20 +150,20 @@ impl Watcher {
         }
     }
 
-    /// As [`Watcher::try_next`], for tasks that share a thread with others: it looks through no more than
-    /// a stretch of the log, some milliseconds' worth. Where that had nothing and was not all, it answers
-    /// none and calls the [waker](Watcher::set_waker) at once.
+    /// Same as [`Watcher::try_next`], for tasks that share a thread: it scans at most a part of the
+    /// log, which takes some milliseconds. If that part had no events and there is more, it returns
+    /// `None` and calls the [waker](Watcher::set_waker) at once.
     ///
     /// # Errors
     ///
-    /// As [`Watcher::next`].
+    /// Same as [`Watcher::next`].
     pub fn try_next_briefly(&self) -> Result<Option<WatchBatch>> {
         let _turn = self.turn()?;
         self.take_from(|stream| stream.next_page_briefly())
     }
 
-    /// The store's revision now, if every batch up to it has been handed out; none if one has not, if it
-    /// begins in the future, or if the store is a cluster. Never waits.
+    /// The current revision of the store, if every batch up to it was delivered. `None` if not, if
+    /// the watcher starts in the future, or if the store is a cluster. Never waits.
     pub fn caught_up(&self) -> Option<Revision> {
         // in a forked child a thread that is not there may hold the page
         let taken = !self.db.is_closed() && self.page().events.as_slice().is_empty();
@@ -197,9 +197,9 @@ impl Watcher {
         self.page.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whom to wake when [`Watcher::try_next`] may have something, or none. It is woken at once if
-    /// that is so already, and again each time; it may be woken for nothing. It runs on a thread of
-    /// libkv and must not block.
+    /// Sets the waker that is called when [`Watcher::try_next`] may have something. It is called at
+    /// once if that is so already, and again each time; it may be called without a reason. It runs
+    /// on a thread of libkv and must not block.
     pub fn set_waker(&self, waker: Option<Waker>) {
         match (self.db.engine().ensure_open(), waker) {
             (Ok(()), waker) => self.stream.set_waker(waker),
@@ -209,35 +209,35 @@ impl Watcher {
         }
     }
 
-    /// A descriptor that polls as readable while [`Watcher::try_next`] may have something. It
-    /// belongs to the watcher: poll it, but do not read or close it.
+    /// A descriptor that is readable while [`Watcher::try_next`] may have something. It belongs to
+    /// the watcher: poll it, but do not read or close it.
     pub fn fd(&self) -> Result<RawFd> {
         self.db.engine().ensure_open()?;
         self.stream.fd()
     }
 
-    /// Ends it, from any thread: who waits in it gets `cancelled`, as does every later call.
+    /// Ends the watcher, from any thread: a waiting thread and every later call get `cancelled`.
     pub fn cancel(&self) {
         self.stream.end(cancelled());
     }
 
-    /// What can [`cancel`](Watcher::cancel) it from elsewhere.
+    /// A handle that can [`cancel`](Watcher::cancel) this watcher from elsewhere.
     pub fn canceller(&self) -> Canceller {
         Canceller { stream: Arc::downgrade(&self.stream) }
     }
 
-    /// Whether it has ended.
+    /// Whether the watcher has ended.
     pub(crate) fn is_over(&self) -> bool {
         self.stream.is_over()
     }
 
-    /// Ends it, from any thread: every later call answers `closed`.
+    /// Ends the watcher, from any thread: every later call returns `closed`.
     pub fn close(&self) {
         self.stream.end(Error::new(Code::Closed, "the watcher is closed"));
     }
 
-    /// The revision to start from the next time, to miss nothing and see nothing twice: after the
-    /// last batch that was handed out, or further if nothing has matched since.
+    /// The start revision of a new watcher that continues without a gap or a repetition: after the
+    /// last returned batch, or later if nothing has matched since.
     pub fn resume_revision(&self) -> Revision {
         // in a forked child a thread that is not there may hold it
         let page = if self.db.is_closed() { self.page.try_lock().ok() } else { Some(self.page()) };
@@ -263,7 +263,7 @@ impl Iterator for Watcher {
     }
 }
 
-/// With the feature `stream`: as the iterator, for async code of any kind.
+/// With the feature `stream`: the same as the iterator, for async code of any kind.
 #[cfg(feature = "stream")]
 impl futures_core::Stream for Watcher {
     type Item = Result<WatchBatch>;
