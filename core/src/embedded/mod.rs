@@ -1,4 +1,31 @@
 //! The engine in this process: [`Embedded`] is one handle on a [`Store`].
+//!
+//! Modules, from the bottom up; each uses only those above it in this list:
+//!
+//! | module | contents |
+//! |---|---|
+//! | `os` | system calls: file locks, space, clocks, forks |
+//! | `codec` | the bytes of every entry of the trees |
+//! | `guard`, `slots` | the file that processes share: write lock, commit signal, presence, deadlines of leases |
+//! | `lmdb` | environment, transactions, cursors, raw pages |
+//! | `mvcc` | the meaning of each request within a transaction: read, write, txn, lease, compact, history |
+//! | `commit` | queue, leader, groups, durability, worker thread |
+//! | `watch` | watchers: filters and positions, index of the filters |
+//! | `lease` | automatic renewal and expiry |
+//! | `pulse` | the background thread: waits for the commit signal and for the next deadline |
+//! | `store` | one open environment with all of the above, shared by the handles of a process |
+//! | `opening` | from a path to a store: checks, creation, recovery after a reboot |
+//! | `check` | the invariants of `core/DESIGN.md`, verified on one read transaction |
+//!
+//! Paths:
+//!
+//! - **put**: `Db::put` → `Embedded::call` (validates) → `Committer::call` → `queue` → the leader, in
+//!   `Shared::lead_for` → `group::run` → `mvcc::write::Writer` → `lmdb` → commit → responses, commit signal.
+//! - **get**: `Db::get` → `Embedded::get` → a parked read transaction of `lmdb::env` → `mvcc::read`.
+//! - **watch event**: commit signal → `pulse` → `watch::index` finds the watchers → their wakers →
+//!   `Watcher::next` → `watch` reads the log with `mvcc::history`.
+//! - **lease expiry**: `pulse` finds a deadline in `slots` passed → `Committer::expire_soon` → worker →
+//!   `group::run` → `mvcc::lease` deletes the keys in one revision.
 
 mod check;
 mod codec;
