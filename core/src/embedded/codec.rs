@@ -33,6 +33,9 @@ pub(crate) mod meta {
     pub const BASE_REV: &[u8] = b"base_rev";
     pub const COMPACT_REV: &[u8] = b"compact_rev";
     pub const COMPACT_DONE: &[u8] = b"compact_done";
+    /// A key of `dead`: up to it, tombstones that an earlier version left were removed. Empty:
+    /// everywhere.
+    pub const DEAD_SWEPT: &[u8] = b"dead_swept";
     pub const LAZY_BOOT: &[u8] = b"lazy_boot";
     /// Followed by the last revision before the gap, 8 bytes; the value is the gap's last.
     pub const GAP: &[u8] = b"gap/";
