@@ -305,10 +305,13 @@ pub trait WatchStream: Send + Sync {
     fn next_page(&self) -> Result<WatchPage>;
 
     /// As [`next_page`](WatchStream::next_page), for tasks that share a thread: looks at no more than a
-    /// stretch of the log. Where that had nothing and was not all, the waker is called at once.
+    /// stretch of the log. An empty page may not be all: [`remind`](WatchStream::remind) then.
     fn next_page_briefly(&self) -> Result<WatchPage> {
         self.next_page()
     }
+
+    /// Calls the waker if there is more to read now. The caller holds no lock.
+    fn remind(&self) {}
 
     /// The store's revision now, if all that matches up to it has been handed out; none if something has
     /// not, if it begins in the future, or if that cannot be known. Never waits.
