@@ -154,8 +154,8 @@ impl Db {
     /// # Errors
     ///
     /// `compacted` (`revision` is not above the compacted one), `future_revision`. With `physical` also
-    /// what a write is refused with while it waits for the space: the compaction stands then, and the
-    /// message says so.
+    /// `unknown_outcome` (`closed` if the store is closed meanwhile) if the wait for the space fails, by
+    /// the writer's lock or the disk: the compaction stands then, and the space is freed later.
     pub fn compact(&self, revision: Revision, physical: bool) -> Result<CompactResult> {
         call!(self, Compact, Compact { revision, physical })
     }
