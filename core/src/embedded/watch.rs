@@ -600,7 +600,7 @@ mod tests {
         assert_eq!(later.resume_revision(), current + 2);
     }
 
-    /// The thread that follows has other duties: a step is bounded, and says that there is more.
+    /// The thread that follows has other duties: a step is bounded and returns whether there is more.
     #[test]
     fn following_briefly_is_one_step_and_following_ends_at_the_present() {
         let store = opening::open(Path::new(":memory:"), &Options::new()).expect("a store");

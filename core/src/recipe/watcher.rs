@@ -160,7 +160,7 @@ impl Watcher {
     pub fn try_next_briefly(&self) -> Result<Option<WatchBatch>> {
         let turn = self.turn()?;
         let batch = self.take_from(|stream| stream.next_page_briefly())?;
-        // the waker is somebody else's code, and may read this watcher
+        // the waker is the caller's code and may read this watcher
         drop(turn);
         if batch.is_none() {
             self.stream.remind();

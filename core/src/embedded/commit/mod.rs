@@ -694,14 +694,14 @@ mod tests {
         });
     }
 
-    /// What a caller could not wait for goes on, though nobody writes any more.
+    /// The sweep that the caller could not wait for goes on, also without another write.
     #[test]
     fn physical_compaction_that_times_out_leaves_the_sweep_to_the_worker() {
         let limit = Instant::now() + SWEEP_TIMEOUT / 2;
         let store = opening::open(Path::new(":memory:"), &Options::new()).expect("a store");
         let terms = Terms::own(Durability::None, None);
         store.commit().call(Put::new("k", "v").into(), terms).expect("put");
-        let lock = store.guard().lock_writer(None, None).expect("nobody holds it");
+        let lock = store.guard().lock_writer(None, None).expect("it is free");
         let mut txn = store.env().write().expect("a transaction");
         compact::promise(&mut txn, &Compact::new(2), 2, -1).expect("promised");
         txn.commit(true).expect("committed");
@@ -715,7 +715,7 @@ mod tests {
         });
         drop(lock);
         while compact::has_leftover(&store.env().read().expect("a reader")).expect("read") {
-            assert!(Instant::now() < limit, "nobody sweeps");
+            assert!(Instant::now() < limit, "the sweep does not go on");
             thread::yield_now();
         }
     }

@@ -288,7 +288,7 @@ impl WriteTxn<'_> {
     fn free_spilled(&self) {
         let fields = self.txn.raw.cast::<TxnFields>();
         // SAFETY: an environment has one write transaction, allocated once and kept until it closes.
-        // Nobody uses it now: it has ended, and the next cannot begin, since this thread holds the
+        // No other code uses it now: it has ended, and the next cannot begin, since this thread holds the
         // writer's lock. Its list came from malloc, nothing else points to it, and the next
         // transaction begins without one.
         unsafe {

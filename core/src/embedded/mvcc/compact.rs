@@ -157,7 +157,7 @@ fn unbury(txn: &mut WriteTxn, event: &Swept, compacted: Revision) -> Result<()> 
     Ok(())
 }
 
-/// Whether tombstones that an earlier version left behind the sweep have been looked for everywhere.
+/// Whether the look for tombstones that an earlier version left has gone through all of `dead`.
 fn healed(txn: &Txn) -> Result<bool> {
     Ok(txn.get(Tree::Meta, meta::DEAD_SWEPT)?.is_some_and(<[u8]>::is_empty))
 }
