@@ -176,8 +176,11 @@ mod tests {
         let watchers: Vec<_> = (0..10).map(|_| wait()).collect();
         let lease = claim.lease().expect("granted");
         assert_eq!(lock(&lease.fate).tell.len(), 1);
+        let (lost, is_lost) = std::sync::mpsc::channel();
+        lease.on_lost(move || drop(lost.send(())));
         db.lease_revoke(lease.id()).expect("revoked");
         clock.advance(1);
+        is_lost.recv_timeout(std::time::Duration::from_secs(20)).expect("it is lost");
         for watcher in [&watchers[9], &wait()] {
             assert_eq!(watcher.try_next().expect_err("ended").code(), Code::Cancelled);
         }

@@ -37,8 +37,8 @@ use crate::error::{Code, Error, Result};
 use crate::options::Clock;
 use crate::request::{Answer, CommitTimes, Durability, Request};
 
-/// A sweep that another process left is looked for at the first write and every so many groups, and
-/// after a sweep of this process that failed.
+/// A sweep that was left is looked for at the first write, every so many groups, and after one that
+/// found the lock held or the disk full.
 const LEFTOVER_GROUPS: u64 = 1_024;
 /// The worker waits so long for the lock before it lets the next order look for leases that are due.
 const EXPIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -624,10 +624,6 @@ impl Shared {
     fn sweep_for_completions(self: &Arc<Self>, orders: &Orders) {
         let waiting = std::mem::take(&mut *lock(&self.swept));
         let swept = self.sweep_unless_stopped(orders);
-        if swept.is_err() {
-            // the next group looks for what was left
-            self.groups.store(0, Ordering::Relaxed);
-        }
         complete_group(waiting.into_iter().map(|(completion, answer)| (completion, swept.clone().and(answer))));
     }
 
@@ -642,8 +638,15 @@ impl Shared {
             }
             match self.wait_for(Work::Sweep, terms) {
                 Ok(Outcome::Step(true)) => return Ok(()),
-                Err(error) if error.code() != Code::Cancelled => return Err(swept_in_part(error)),
-                _ => {}
+                Err(error) if error.code() == Code::Cancelled => {}
+                Err(error) => {
+                    if matches!(error.code(), Code::Busy | Code::Full) {
+                        // it may pass: the next group looks for what was left
+                        self.groups.store(0, Ordering::Relaxed);
+                    }
+                    return Err(swept_in_part(error));
+                }
+                Ok(_) => {}
             }
         }
         let path = self.env.path().display();

@@ -262,3 +262,48 @@ impl Writer<'_> {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::db::Db;
+    use crate::embedded::lmdb::WriteTxn;
+    use crate::embedded::{Embedded, opening};
+    use crate::options::{Clock, Options};
+    use crate::request::Put;
+
+    /// Neither its own entry nor one of its keys' may keep other leases alive.
+    #[test]
+    fn damaged_lease_does_not_stop_the_expiry_of_others() {
+        let damages: [fn(&mut WriteTxn) -> Result<()>; 2] = [
+            |txn| txn.put(Tree::Lease, &codec::lease_key(1), &[0xff; 3]),
+            |txn| txn.put(Tree::Lkey, &codec::leased_key(1, b"no such key"), &[]),
+        ];
+        for damage in damages {
+            let clock = Clock::new(1_000_000_000_000);
+            let options = Options::new().clock(clock.clone());
+            let store = opening::open(Path::new(":memory:"), &options).expect("a store");
+            let db = Db::from_engine(Arc::new(Embedded::new(store.clone(), &options).expect("a handle")));
+            let lease = |id: LeaseId| {
+                db.lease_grant(5, id).expect("granted");
+                db.put(Put::new(format!("of {id}"), "v").lease(id)).expect("put");
+            };
+            let is_there = |id: LeaseId| db.get(format!("of {id}")).expect("read").is_some();
+            (1..=3).for_each(lease);
+            {
+                let _held = store.guard().lock_writer(None, None).expect("the writer's lock");
+                let mut txn = store.env().write().expect("a transaction");
+                damage(&mut txn).expect("damaged");
+                txn.commit(false).expect("committed");
+            }
+            clock.advance(10_000);
+            assert_eq!([1, 2, 3].map(is_there), [true, false, false]);
+            lease(4);
+            clock.advance(10_000);
+            assert_eq!([1, 4].map(is_there), [true, false], "after the first time");
+        }
+    }
+}
