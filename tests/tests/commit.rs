@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use libkv::{Code, Compact, Db, Delete, Grant, KeyRange, Op, Options, Put, Txn, Watch};
+use libkv::{Code, Compact, Db, Delete, KeyRange, Op, Options, Put, Txn, Watch};
 
 /// Longer than any answer takes, shorter than a wait for a lock that nobody gives back.
 const HANG: Duration = Duration::from_secs(20);
@@ -138,7 +138,7 @@ fn chain_of_completions_keeps_no_lease_alive() {
     let db = Db::open(":memory:", patient()).expect("a new store");
     let _chain = Chain::of(&db);
     let watcher = db.watch(Watch::new("leased").no_put(true)).expect("a watcher");
-    let lease = db.grant(Grant { ttl_seconds: 1, id: 0, end_with_process: false }).expect("granted").id;
+    let lease = db.lease_grant(1, 0).expect("granted").id;
     db.put(Put::new("leased", "x").lease(lease)).expect("written");
     let gone = watcher.next(HANG).expect("followed").expect("the lease does not expire");
     assert_eq!(gone.events.len(), 1);
