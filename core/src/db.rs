@@ -296,7 +296,8 @@ impl Db {
     /// # Errors
     ///
     /// `compacted` (`revision` is not above the compacted one), `future_revision`. With `physical`
-    /// also those of a write that waits; the compaction is then in effect, and the message says so.
+    /// also `unknown_outcome`, or `closed` if the store was closed, if waiting for the space failed: the
+    /// compaction is then in effect, and the space is freed later.
     pub fn compact(&self, revision: Revision, physical: bool) -> Result<CompactResult> {
         call!(self, Compact, Compact { revision, physical })
     }

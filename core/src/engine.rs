@@ -310,12 +310,14 @@ pub trait WatchStream: Send + Sync {
     /// `compacted`, `cancelled` and `closed` end the stream.
     fn next_page(&self) -> Result<WatchPage>;
 
-    /// Same as [`next_page`](WatchStream::next_page), for tasks that share a thread: it scans at
-    /// most a part of the log. If that part had no events and there is more, the waker is called at
-    /// once.
+    /// Same as [`next_page`](WatchStream::next_page), for tasks that share a thread: it scans at most a
+    /// part of the log. An empty page may not be the end: call [`remind`](WatchStream::remind) then.
     fn next_page_briefly(&self) -> Result<WatchPage> {
         self.next_page()
     }
+
+    /// Calls the waker if there is more to read now. The caller holds no lock.
+    fn remind(&self) {}
 
     /// The current revision of the store, if all matching events up to it were delivered. `None` if
     /// not, if the stream starts in the future, or if this cannot be known. Never waits.

@@ -275,15 +275,16 @@ impl Model {
         not_empty(key)?;
         let versions = self.keys.get(key).map_or(&[][..], Vec::as_slice);
         let mut events = Vec::new();
+        let mut later = Revision::MAX;
         for version in versions.iter().rev() {
-            let gone = version.pair.is_none() && version.main < self.compacted;
+            // below the compacted revision is only what is still to be seen at it
+            let below = version.main < self.compacted;
+            let gone = below && (version.pair.is_none() || later <= self.compacted);
             if gone || (limit > 0 && events.len() as i64 == limit) {
                 break;
             }
             events.push(event(key, version));
-            if version.main <= self.compacted {
-                break;
-            }
+            later = version.main;
         }
         Ok(script::events(&events))
     }

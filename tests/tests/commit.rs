@@ -2,12 +2,12 @@
 //! waits for a time to pass: each wait ends with its answer, and its limit only names a hang.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use libkv::{Code, Compact, Db, Delete, KeyRange, Op, Options, Put, Txn};
+use libkv::{Code, Compact, Db, Delete, KeyRange, Op, Options, Put, Txn, Watch};
 
 /// Longer than any answer takes, shorter than a wait for a lock that nobody gives back.
 const HANG: Duration = Duration::from_secs(20);
@@ -106,6 +106,52 @@ fn what_is_submitted_during_a_sweep_is_answered() {
         answer(&answers, "a write beside a sweep").expect("written");
     }
     db.put(Put::new("after", "x")).expect("written");
+}
+
+/// Writes whose completions submit the next one, until this is dropped.
+struct Chain(Arc<AtomicBool>);
+
+impl Chain {
+    fn of(db: &Db) -> Chain {
+        fn next(db: Db, ended: Arc<AtomicBool>) {
+            let then = db.clone();
+            db.submit(Put::new("chain", "x"), move |answer| {
+                if answer.is_ok() && !ended.load(Ordering::Relaxed) {
+                    next(then, ended);
+                }
+            });
+        }
+        let chain = Chain(Arc::default());
+        (0..4).for_each(|_| next(db.clone(), chain.0.clone()));
+        chain
+    }
+}
+
+impl Drop for Chain {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn chain_of_completions_keeps_no_lease_alive() {
+    let db = Db::open(":memory:", patient()).expect("a new store");
+    let _chain = Chain::of(&db);
+    let watcher = db.watch(Watch::new("leased").no_put(true)).expect("a watcher");
+    let lease = db.lease_grant(1, 0).expect("granted").id;
+    db.put(Put::new("leased", "x").lease(lease)).expect("written");
+    let gone = watcher.next(HANG).expect("followed").expect("the lease does not expire");
+    assert_eq!(gone.events.len(), 1);
+}
+
+#[test]
+fn chain_of_completions_keeps_no_physical_compaction_waiting() {
+    let db = Db::open(":memory:", patient()).expect("a new store");
+    let _chain = Chain::of(&db);
+    let revision = db.put(Put::new("k", "x")).expect("written").revision;
+    let (done, answers) = channel();
+    db.submit(Compact::new(revision).physical(true), move |answer| drop(done.send(answer.map(drop))));
+    answer(&answers, "the compaction").expect("compacted and swept");
 }
 
 #[test]

@@ -141,8 +141,11 @@ impl<'t> Check<'t> {
 
     /// Whether a readable revision still needs this event, which is at or below the compacted one.
     fn needed(&self, rev: Rev, event: &LogEvent) -> Result<bool> {
+        if rev.main == self.compacted {
+            return Ok(true);
+        }
         if event.header.tombstone {
-            return Ok(rev.main == self.compacted);
+            return Ok(false);
         }
         let item = read::item(self.txn, event.key, At::Past(self.compacted))?;
         Ok(item.is_some_and(|item| item.header.rev == rev))

@@ -2,6 +2,7 @@
 //!
 //! What is decoded comes from disk and may be anything: a decoder answers an error, never panics.
 
+use crate::embedded::guard::SLOTS_MAX;
 use crate::error::{Code, Error, Result, show};
 use crate::model::{LeaseId, Revision, Version};
 use crate::request::{AlarmKind, AlarmMember};
@@ -33,6 +34,9 @@ pub(crate) mod meta {
     pub const BASE_REV: &[u8] = b"base_rev";
     pub const COMPACT_REV: &[u8] = b"compact_rev";
     pub const COMPACT_DONE: &[u8] = b"compact_done";
+    /// A key of `dead`: up to it, tombstones that an earlier version left were removed. Empty:
+    /// everywhere.
+    pub const DEAD_SWEPT: &[u8] = b"dead_swept";
     pub const LAZY_BOOT: &[u8] = b"lazy_boot";
     /// Followed by the last revision before the gap, 8 bytes; the value is the gap's last.
     pub const GAP: &[u8] = b"gap/";
@@ -385,10 +389,14 @@ impl LeaseEntry {
     pub fn decode(key: &[u8], bytes: &[u8]) -> Result<LeaseEntry> {
         let bytes: [u8; 12] = bytes.try_into().map_err(|_| damaged("lease", key, "it has not 12 bytes"))?;
         let (ttl, slot) = bytes.split_at(8);
-        Ok(LeaseEntry {
+        let entry = LeaseEntry {
             ttl_seconds: i64::from_le_bytes(ttl.try_into().expect("8 bytes")),
             slot: u32::from_le_bytes(slot.try_into().expect("4 bytes")),
-        })
+        };
+        if u64::from(entry.slot) >= SLOTS_MAX {
+            return Err(damaged("lease", key, &format!("no guard has a slot {}", entry.slot)));
+        }
+        Ok(entry)
     }
 }
 

@@ -60,7 +60,7 @@ const GROWTH_BYTES: u64 = 64 << 10;
 /// The bound of all deadlines when no lease has one.
 pub(crate) const NO_DEADLINE: u64 = u64::MAX;
 /// As many leases a store can have.
-const SLOTS_MAX: u64 = ((MAPPED_BYTES - GUARD_BYTES) / size_of::<Slot>()) as u64;
+pub(crate) const SLOTS_MAX: u64 = ((MAPPED_BYTES - GUARD_BYTES) / size_of::<Slot>()) as u64;
 
 const OPENING: u64 = 0;
 const PRESENT: u64 = 1;

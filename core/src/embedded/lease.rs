@@ -326,19 +326,22 @@ mod tests {
     #[test]
     fn a_damaged_lease_keeps_nobody_out() {
         let path = std::env::temp_dir().join(format!("libkv-lease-{}", std::process::id()));
-        let options = Options::new();
-        let store = opening::open(&path, &options).expect("made");
-        {
-            let _held = store.guard().lock_writer(None, None).expect("the writer's lock");
-            let mut txn = store.env().write().expect("a transaction");
-            txn.put(Tree::Lease, &[0, 0, 0, 0, 0, 0, 0, 7], &[0xff; 3]).expect("damaged");
-            txn.commit(false).expect("committed");
+        // no entry, and an entry with a slot that no guard has
+        for entry in [&[0xff; 3][..], &[0xff; 12]] {
+            let options = Options::new();
+            let store = opening::open(&path, &options).expect("made");
+            {
+                let _held = store.guard().lock_writer(None, None).expect("the writer's lock");
+                let mut txn = store.env().write().expect("a transaction");
+                txn.put(Tree::Lease, &[0, 0, 0, 0, 0, 0, 0, 7], entry).expect("damaged");
+                txn.commit(false).expect("committed");
+            }
+            drop(store);
+            let db = Db::open(&path, options).expect("opened");
+            db.put(Put::new("k", "v")).expect("put");
+            assert_eq!(db.check().expect("checked").problems.first().map(|problem| problem.invariant), Some("I8"));
+            drop(db);
+            std::fs::remove_dir_all(&path).expect("removed");
         }
-        drop(store);
-        let db = Db::open(&path, options).expect("opened");
-        db.put(Put::new("k", "v")).expect("put");
-        assert_eq!(db.check().expect("checked").problems.first().map(|problem| problem.invariant), Some("I8"));
-        drop(db);
-        std::fs::remove_dir_all(path).expect("removed");
     }
 }

@@ -142,8 +142,10 @@ impl Pulse {
 
     /// Everything that is to be done now; answers for how long nothing will be due.
     fn beat(&self, slow: bool) -> (Told, Duration) {
-        let mut wakers = self.hub.follow(&self.env);
+        // a step at a time: writers may be faster, and leases must not wait for them
+        let (mut wakers, behind) = self.hub.follow_briefly(&self.env);
         let (lost, wait) = self.leases.work(self.may_write.load(Ordering::Acquire));
+        let wait = if behind { Duration::ZERO } else { wait };
         // with a clock in hand, time is what it is advanced by: see `catch_up`
         if slow && !self.clock.is_in_hand() {
             wakers.extend(self.hub.progress(self.commit.now_ns()));

@@ -149,6 +149,12 @@ impl Place {
     }
 }
 
+/// How far a step went, of how far it could.
+struct Looked {
+    upto: Revision,
+    current: Revision,
+}
+
 /// Numbers that tell handles apart.
 pub(crate) fn new_handle() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
@@ -223,24 +229,37 @@ impl Hub {
         }
     }
 
-    /// Goes through what was written since the last time; whom to wake, once no lock is held. What
-    /// fails (no reader's slot, say) is tried again the next time.
+    /// Goes through what was written up to now, and no further: writers may be faster than this.
+    /// Returns whom to wake, once no lock is held. What fails (no reader's slot, say) is tried again
+    /// the next time.
     pub fn follow(&self, env: &Env) -> Vec<Waker> {
-        let mut wakers = Vec::new();
-        while matches!(self.follow_step(env, &mut wakers), Ok(true)) {}
+        let (mut wakers, mut until) = (Vec::new(), None);
+        while let Ok(Some(followed)) = self.follow_step(env, &mut wakers) {
+            if followed.upto >= *until.get_or_insert(followed.current) {
+                break;
+            }
+        }
         wakers
     }
 
-    fn follow_step(&self, env: &Env, wakers: &mut Vec<Waker>) -> Result<bool> {
+    /// As [`Hub::follow`], but one step; and whether there is more.
+    pub fn follow_briefly(&self, env: &Env) -> (Vec<Waker>, bool) {
+        let mut wakers = Vec::new();
+        let followed = self.follow_step(env, &mut wakers);
+        (wakers, matches!(followed, Ok(Some(followed)) if followed.upto < followed.current))
+    }
+
+    /// Goes through some of it; none if there is nothing.
+    fn follow_step(&self, env: &Env, wakers: &mut Vec<Waker>) -> Result<Option<Looked>> {
         let mut inner = lock(&self.inner);
         let inner = &mut *inner;
         if inner.watchers.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
         let txn = env.read()?;
         let current = mvcc::current_revision(&txn)?;
         if current <= inner.upto {
-            return Ok(false);
+            return Ok(None);
         }
         // none of them if this process was stopped for long, or an event is damaged
         let next = Rev::new(inner.upto + 1, 0);
@@ -252,7 +271,7 @@ impl Hub {
             wakers.extend(inner.watchers.values().filter_map(behind));
         }
         inner.upto = matched.unwrap_or(current);
-        Ok(inner.upto < current)
+        Ok(Some(Looked { upto: inner.upto, current }))
     }
 
     /// Reminds those who have heard nothing for long that they may report progress; whom to wake.
@@ -390,7 +409,6 @@ impl Watched {
                 return Ok(WatchPage { events: events.into_iter(), progress: 0 });
             }
             if briefly {
-                self.remind_of_pending();
                 return Ok(WatchPage::default());
             }
         }
@@ -477,6 +495,12 @@ impl<S: Followed> WatchStream for Stream<S> {
         self.page(true)
     }
 
+    fn remind(&self) {
+        if self.ours() {
+            self.watched.remind_of_pending();
+        }
+    }
+
     fn caught_up(&self) -> Option<Revision> {
         let store = self.store.upgrade().filter(|_| self.ours())?;
         // what was written just now may not have been looked at
@@ -534,15 +558,21 @@ impl<S: Followed> WatchStream for Stream<S> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::OnceLock;
+    use std::sync::mpsc::{Sender, channel};
+    use std::task::Wake;
+    use std::thread;
     use std::time::Duration;
 
     use super::*;
     use crate::db::Db;
     use crate::embedded::codec::Rev;
+    use crate::embedded::commit::Terms;
     use crate::embedded::lmdb::Tree;
     use crate::embedded::{Embedded, opening};
     use crate::options::Options;
-    use crate::request::Put;
+    use crate::recipe::Watcher;
+    use crate::request::{Durability, Op, Put, Txn};
 
     /// An event that cannot be read is no reason to leave everybody waiting: who watches learns of it,
     /// also through the leaders of an election, once.
@@ -568,5 +598,55 @@ mod tests {
         // who comes later has nothing to do with it
         let later = db.watch(Watch::new("k")).expect("a watcher");
         assert_eq!(later.resume_revision(), current + 2);
+    }
+
+    /// The thread that follows has other duties: a step is bounded and returns whether there is more.
+    #[test]
+    fn following_briefly_is_one_step_and_following_ends_at_the_present() {
+        let store = opening::open(Path::new(":memory:"), &Options::new()).expect("a store");
+        let hub = Hub::default();
+        let _watched = hub.add(store.env(), 0, Watch::new("k"), 0).expect("a watcher");
+        let terms = Terms::own(Durability::None, None);
+        for _ in 0..3 {
+            let puts = (0..STEP_EVENTS).map(|n| Op::Put(Put::new(n.to_string(), "v")));
+            let txn = Txn { success: puts.collect(), ..Txn::new() };
+            store.commit().call(txn.into(), terms).expect("written");
+        }
+        let steps: Vec<_> = (0..4).map(|_| hub.follow_briefly(store.env()).1).collect();
+        assert_eq!(steps, [true, true, false, false]);
+        store.commit().call(Put::new("k", "v").into(), terms).expect("written");
+        hub.follow(store.env());
+        assert_eq!(lock(&hub.inner).upto, 5);
+    }
+
+    /// What a waker may do: ask where to go on, and read.
+    struct Reader(OnceLock<Weak<Watcher>>, Sender<Result<Revision>>);
+
+    impl Wake for Reader {
+        fn wake(self: Arc<Self>) {
+            let Some(watcher) = self.0.get().and_then(Weak::upgrade) else { return };
+            let resume = watcher.resume_revision();
+            drop(self.1.send(watcher.try_next().map(|_| resume)));
+        }
+    }
+
+    #[test]
+    fn waker_called_by_try_next_briefly_may_use_the_watcher() {
+        let store = opening::open(Path::new(":memory:"), &Options::new()).expect("a store");
+        let db = Db::from_engine(Arc::new(Embedded::new(store, &Options::new()).expect("a handle")));
+        // more than a brief read looks through
+        for _ in 0..3 {
+            let puts = (0..10_000).map(|n| Op::Put(Put::new(n.to_string(), "v")));
+            db.txn(Txn { success: puts.collect(), ..Txn::new() }).expect("written");
+        }
+        let watcher = Arc::new(db.watch(Watch::new("k").start_revision(1)).expect("a watcher"));
+        let (woken, is_woken) = channel();
+        let reader = Arc::new(Reader(OnceLock::new(), woken));
+        watcher.set_waker(Some(Waker::from(reader.clone())));
+        // from here on the waker does something: it was called at once, as there is something to look through
+        reader.0.set(Arc::downgrade(&watcher)).expect("once");
+        thread::spawn(move || watcher.try_next_briefly().map(|batch| batch.is_none()));
+        let resume = is_woken.recv_timeout(Duration::from_secs(20)).expect("no deadlock").expect("read");
+        assert!((2..=4).contains(&resume), "{resume}");
     }
 }

@@ -5,6 +5,7 @@
 //! the key just before its own to go, so that one is woken at a time.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::db::Db;
@@ -12,7 +13,7 @@ use crate::engine::wrong_answer;
 use crate::error::{Code, Error, Result};
 use crate::model::{KeyRange, KeyValue, Revision};
 use crate::recipe::lease::lost;
-use crate::recipe::{Lease, Watcher};
+use crate::recipe::{Canceller, Lease, Watcher};
 use crate::request::*;
 
 /// What a [`Claim`] needs next.
@@ -44,10 +45,16 @@ pub struct Claim {
     value: Vec<u8>,
     ttl_seconds: i64,
     lease: Option<Lease>,
+    /// Ends the watcher that it waits in last, when the lease is lost.
+    waiting: Arc<Mutex<Option<Canceller>>>,
     key: Vec<u8>,
     revision: Revision,
     asked: Asked,
     held: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Claim {
@@ -74,6 +81,7 @@ impl Claim {
             value: Vec::new(),
             ttl_seconds,
             lease: None,
+            waiting: Arc::default(),
             key: Vec::new(),
             revision: 0,
             asked: Asked::Nothing,
@@ -121,7 +129,7 @@ impl Claim {
         match (std::mem::replace(&mut self.asked, Asked::Nothing), answer) {
             (Asked::Grant, Some(Answer::LeaseGrant(granted))) => {
                 self.key = [self.prefix(), format!("{:x}", granted.id).into_bytes()].concat();
-                self.lease = Some(Lease::adopt(self.db.clone(), granted.id, granted.ttl_seconds)?);
+                self.adopt(Lease::adopt(self.db.clone(), granted.id, granted.ttl_seconds)?);
                 Ok(self.ask(Asked::Put, self.enter(granted.id)))
             }
             (Asked::Put, Some(Answer::Txn(answer))) => {
@@ -147,6 +155,18 @@ impl Claim {
             (_, Some(answer)) => Err(wrong_answer(&answer)),
             (_, None) => Err(Error::new(Code::Internal, "a claim goes on without the answer it asked for")),
         }
+    }
+
+    fn adopt(&mut self, lease: Lease) {
+        self.waiting = Arc::default();
+        let waiting = self.waiting.clone();
+        lease.on_lost(move || {
+            let canceller = lock(&waiting).take();
+            if let Some(canceller) = canceller {
+                canceller.cancel();
+            }
+        });
+        self.lease = Some(lease);
     }
 
     fn ask(&mut self, what: Asked, request: impl Into<Request>) -> ClaimStep {
@@ -234,11 +254,13 @@ impl Claim {
         }
     }
 
-    /// Ends `watcher` with `cancelled` if the lease is lost.
+    /// Ends `watcher` with `cancelled` if the lease is lost; of several watchers the last one only.
     pub fn wake_when_lost(&self, watcher: &Watcher) {
-        if let Some(lease) = &self.lease {
-            let canceller = watcher.canceller();
-            lease.on_lost(move || canceller.cancel());
+        let Some(lease) = &self.lease else { return };
+        *lock(&self.waiting) = Some(watcher.canceller());
+        // it may have been lost before the watcher stood there
+        if lease.lost() {
+            watcher.cancel();
         }
     }
 

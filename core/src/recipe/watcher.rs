@@ -158,8 +158,14 @@ impl Watcher {
     ///
     /// Same as [`Watcher::next`].
     pub fn try_next_briefly(&self) -> Result<Option<WatchBatch>> {
-        let _turn = self.turn()?;
-        self.take_from(|stream| stream.next_page_briefly())
+        let turn = self.turn()?;
+        let batch = self.take_from(|stream| stream.next_page_briefly())?;
+        // the waker is the caller's code and may read this watcher
+        drop(turn);
+        if batch.is_none() {
+            self.stream.remind();
+        }
+        Ok(batch)
     }
 
     /// The current revision of the store, if every batch up to it was delivered. `None` if not, if

@@ -57,16 +57,13 @@ impl Model {
         Ok(Watching { watch, next, ended: None, delivered: self.leases.now, report: false })
     }
 
-    /// What a watch has to deliver from a revision on, by revision, if so much is compacted. Of what
-    /// the compacted revision itself did to a key more than once, a sweep leaves the last.
-    fn deliverable(&self, watch: &Watch, from: Revision, compacted: Revision, swept: bool) -> Batches {
+    /// What a watch has to deliver from a revision on, by revision, if so much is compacted.
+    fn deliverable(&self, watch: &Watch, from: Revision, compacted: Revision) -> Batches {
         let mut found = BTreeMap::new();
         for (key, versions) in self.keys.iter().filter(|(key, _)| inside(&watch.range, key)) {
-            for (at, version) in versions.iter().enumerate().filter(|(_, version)| version.main >= from) {
+            for version in versions.iter().filter(|version| version.main >= from.max(compacted)) {
                 let dropped = if version.pair.is_some() { watch.no_put } else { watch.no_delete };
-                let again = versions.get(at + 1).is_some_and(|next| next.main == version.main);
-                let gone = version.main < compacted || (version.main == compacted && again && swept);
-                if dropped || gone {
+                if dropped {
                     continue;
                 }
                 let mut event = event(key, version);
@@ -86,12 +83,12 @@ impl Model {
 
     /// The first batch that a watcher has not had, or none.
     pub fn pending(&self, watching: &Watching) -> Option<WatchBatch> {
-        self.pending_at(watching, self.compacted, true)
+        self.pending_at(watching, self.compacted)
     }
 
-    /// The same, as it was when no more than this was compacted, and swept or not.
-    pub fn pending_at(&self, watching: &Watching, compacted: Revision, swept: bool) -> Option<WatchBatch> {
-        let first = self.deliverable(&watching.watch, watching.next, compacted, swept).into_iter().next();
+    /// The same, as it was when no more than this was compacted.
+    pub fn pending_at(&self, watching: &Watching, compacted: Revision) -> Option<WatchBatch> {
+        let first = self.deliverable(&watching.watch, watching.next, compacted).into_iter().next();
         first.map(|(revision, events)| WatchBatch { revision, events })
     }
 

@@ -37,11 +37,12 @@ use crate::error::{Code, Error, Result};
 use crate::options::Clock;
 use crate::request::{Answer, CommitTimes, Durability, Request};
 
-/// A sweep that another process left is looked for at the first write and every so many groups.
+/// A sweep that was left is looked for at the first write, every so many groups, and after one that
+/// found the lock held or the disk full.
 const LEFTOVER_GROUPS: u64 = 1_024;
 /// The worker waits so long for the lock before it lets the next order look for leases that are due.
 const EXPIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// The worker waits so long for the lock before it leaves the sweep to a later writer.
+/// The worker waits so long for the lock before those who wait for the sweep get an error.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How a handle wants its writes.
@@ -162,7 +163,7 @@ impl Committer {
         let asked = || terms.interrupted.is_some_and(|interrupted| asks(interrupted, &panicked));
         let terms = Terms { interrupted: terms.interrupted.and(Some(&asked)), ..terms };
         let answer = self.shared.wait_for(Work::Request(request), terms).and_then(|answer| match physical {
-            true => self.shared.sweep(terms).map(|()| answer).map_err(swept_in_part),
+            true => self.shared.sweep_for_caller(terms).map(|()| answer),
             false => Ok(answer),
         });
         if let Some(panic) = panicked.take() {
@@ -268,9 +269,14 @@ fn asks(interrupted: Interrupted, panicked: &Cell<Option<Box<dyn Any + Send>>>) 
     })
 }
 
-/// The error of a compaction that was made, but whose caller wanted to wait for the space.
+/// The error of a compaction that was made, but whose caller wanted to wait for the space. Its code must
+/// not say that nothing was written.
 fn swept_in_part(error: Error) -> Error {
-    error.context("compacted as asked, but the space cannot be used again yet, which goes on by itself")
+    let message = "compacted as asked, but the space cannot be used again yet, which goes on by itself";
+    match error.code() {
+        Code::Cancelled | Code::Closed => error.context(message),
+        _ => Error::new(Code::UnknownOutcome, format!("{message}: {}", error.message())).with_source(error),
+    }
 }
 
 fn cancelled() -> Error {
@@ -507,17 +513,27 @@ impl Shared {
         }
     }
 
+    /// Does what was ordered until nothing is. Each order has its turn in every round: a completion
+    /// that writes orders the next lead at once, and must keep no other order waiting.
     fn carry_out(self: &Arc<Self>, orders: &Orders) {
         loop {
-            if orders.lead.swap(false, Ordering::AcqRel) {
+            let lead = orders.lead.swap(false, Ordering::AcqRel);
+            if lead {
                 self.lead_for_completions();
-            } else if orders.expire.swap(false, Ordering::AcqRel) {
+            }
+            let expire = orders.expire.swap(false, Ordering::AcqRel);
+            if expire {
                 self.expire();
-            } else if orders.is_due(&orders.leases) {
+            }
+            let leases = orders.is_due(&orders.leases);
+            if leases {
                 self.expire_leases_in_time(orders);
-            } else if orders.is_due(&orders.sweep) {
+            }
+            let sweep = orders.is_due(&orders.sweep);
+            if sweep {
                 self.sweep_for_completions(orders);
-            } else {
+            }
+            if !(lead || expire || leases || sweep) {
                 return;
             }
         }
@@ -566,12 +582,21 @@ impl Shared {
         }
     }
 
-    /// Sweeps until there is nothing left to sweep, giving way to others between the steps.
-    fn sweep(self: &Arc<Self>, terms: Terms) -> Result<()> {
+    /// Sweeps until there is nothing left to sweep, giving way to others between the steps. What is
+    /// left after an error is the worker's.
+    fn sweep_for_caller(self: &Arc<Self>, terms: Terms) -> Result<()> {
         // a step that a power cut takes back is only done again
         let terms = Terms { durability: Durability::Lazy, ..terms };
-        while !matches!(self.wait_for(Work::Sweep, terms)?, Outcome::Step(true)) {}
-        Ok(())
+        loop {
+            match self.wait_for(Work::Sweep, terms) {
+                Ok(Outcome::Step(true)) => return Ok(()),
+                Ok(_) => {}
+                Err(error) => {
+                    self.order(|orders| &orders.sweep);
+                    return Err(swept_in_part(error));
+                }
+            }
+        }
     }
 
     /// Revokes until nothing is due, giving way to others between the steps.
@@ -613,8 +638,15 @@ impl Shared {
             }
             match self.wait_for(Work::Sweep, terms) {
                 Ok(Outcome::Step(true)) => return Ok(()),
-                Err(error) if error.code() != Code::Cancelled => return Err(error),
-                _ => {}
+                Err(error) if error.code() == Code::Cancelled => {}
+                Err(error) => {
+                    if matches!(error.code(), Code::Busy | Code::Full) {
+                        // it may pass: the next group looks for what was left
+                        self.groups.store(0, Ordering::Relaxed);
+                    }
+                    return Err(swept_in_part(error));
+                }
+                Ok(_) => {}
             }
         }
         let path = self.env.path().display();
@@ -663,6 +695,32 @@ mod tests {
             drop(lock);
             assert_eq!(answer, Ok(true), "it waits for the lock");
         });
+    }
+
+    /// The sweep that the caller could not wait for goes on, also without another write.
+    #[test]
+    fn physical_compaction_that_times_out_leaves_the_sweep_to_the_worker() {
+        let limit = Instant::now() + SWEEP_TIMEOUT / 2;
+        let store = opening::open(Path::new(":memory:"), &Options::new()).expect("a store");
+        let terms = Terms::own(Durability::None, None);
+        store.commit().call(Put::new("k", "v").into(), terms).expect("put");
+        let lock = store.guard().lock_writer(None, None).expect("it is free");
+        let mut txn = store.env().write().expect("a transaction");
+        compact::promise(&mut txn, &Compact::new(2), 2, -1).expect("promised");
+        txn.commit(true).expect("committed");
+        thread::scope(|scope| {
+            let shared = &store.commit().shared;
+            let swept = scope.spawn(move || {
+                let terms = Terms::own(Durability::None, Some(Duration::from_millis(20)));
+                shared.sweep_for_caller(terms).map_err(|error| error.code())
+            });
+            assert_eq!(swept.join().expect("no panic"), Err(Code::UnknownOutcome));
+        });
+        drop(lock);
+        while compact::has_leftover(&store.env().read().expect("a reader")).expect("read") {
+            assert!(Instant::now() < limit, "the sweep does not go on");
+            thread::yield_now();
+        }
     }
 
     /// The worker waits for the lock on its own account too, to sweep and to revoke leases. What was

@@ -106,8 +106,8 @@ fn newest(txn: &Txn, key: &[u8]) -> Result<Option<Header>> {
     txn.get(Tree::Dead, key)?.map(|bytes| codec::dead(key, bytes)).transpose()
 }
 
-/// The events of one key, newest first: all above the compacted revision, and below it the one
-/// that is still to be seen at it.
+/// The events of one key, newest first: all from the compacted revision on, and if that has none
+/// the one before it that is still to be seen at it.
 pub(crate) fn history(txn: &Txn, key: &[u8], limit: i64) -> Result<Vec<Event>> {
     let most = if limit > 0 { limit as usize } else { usize::MAX };
     let compacted = compacted_revision(txn)?;
@@ -120,10 +120,9 @@ pub(crate) fn history(txn: &Txn, key: &[u8], limit: i64) -> Result<Vec<Event>> {
         }
         let kv = super::read::pair(event.key, event.value, &event.header);
         events.push(Event { kind: kind(&event.header), kv, prev_kv: None });
-        if rev.main <= compacted {
-            break;
-        }
-        next = event.header.link.map(|link| link.prev);
+        // events of the compacted revision stay together; what is before them may be swept
+        let prev = event.header.link.map(|link| link.prev);
+        next = prev.filter(|prev| rev.main > compacted || prev.main == compacted);
     }
     Ok(events)
 }

@@ -27,6 +27,15 @@ pub(crate) fn find(txn: &Txn, id: LeaseId) -> Result<Option<LeaseEntry>> {
     txn.get(Tree::Lease, &key)?.map(|bytes| LeaseEntry::decode(&key, bytes)).transpose()
 }
 
+/// The slot that a lease names. A damaged lease names none: it must not keep whole ones from their
+/// end, and is for `check` to name.
+fn slot_of(txn: &Txn, id: LeaseId) -> Result<Option<u32>> {
+    match find(txn, id) {
+        Err(error) if error.code() == Code::Corrupt => Ok(None),
+        found => Ok(found?.map(|entry| entry.slot)),
+    }
+}
+
 /// Every lease.
 pub(crate) fn all(txn: &Txn) -> Result<Vec<(LeaseId, LeaseEntry)>> {
     entries(txn)?.into_iter().collect()
@@ -86,6 +95,13 @@ impl<'g> SlotLog<'g> {
         SlotLog { guard, granted: Vec::new(), killed: Vec::new(), looked: false }
     }
 
+    /// The lease killed last cannot be revoked: damaged, it gets no deadline instead of its own.
+    fn give_up(&mut self, code: Code) {
+        if let Some((_, deadline)) = self.killed.last_mut().filter(|_| code == Code::Corrupt) {
+            *deadline = NO_DEADLINE;
+        }
+    }
+
     /// After the commit: what was revoked gives its slot back.
     pub fn committed(mut self) {
         self.granted.clear();
@@ -142,7 +158,7 @@ impl Writer<'_> {
         let guard = self.guard();
         let slot = guard.free_slot(|slot, holder| {
             let in_use = self.slot_log().killed.iter().any(|(killed, _)| *killed == slot);
-            Ok(in_use || find(self.txn(), holder)?.is_some_and(|entry| entry.slot == slot))
+            Ok(in_use || slot_of(self.txn(), holder)? == Some(slot))
         })?;
         let ttl_seconds = grant.ttl_seconds;
         let owner = grant.end_with_process.then(this_process);
@@ -209,17 +225,20 @@ impl Writer<'_> {
 
     /// Revokes what is past its deadline or has lost its process, each lease in a revision of its
     /// own, at most so many; answers whether that was all. While an alarm forbids to write, nothing is
-    /// revoked, and whoever looks at the time asks again.
+    /// revoked, and whoever looks at the time asks again. A lease that cannot be revoked because
+    /// something of it is damaged fails once; after that it has no deadline, so that others end.
     pub fn expire(&mut self, most: usize) -> Result<bool> {
         if self.bounds().has(AlarmKind::Corrupt) {
             return Ok(true);
         }
         let guard = self.guard();
         let (mut revoked, gone) = (0, guard.gone_owners());
-        let is_due =
-            |place: &Place| place.deadline <= self.now_ns() || place.owner.is_some_and(|owner| gone.contains(&owner));
+        let is_due = |place: &Place| {
+            let gone = place.owner.is_some_and(|owner| gone.contains(&owner));
+            place.deadline != NO_DEADLINE && (gone || place.deadline <= self.now_ns())
+        };
         for (slot, place) in guard.places().filter(|(_, place)| is_due(place)).collect::<Vec<_>>() {
-            if find(self.txn(), place.id)?.is_none_or(|entry| entry.slot != slot) {
+            if slot_of(self.txn(), place.id)? != Some(slot) {
                 if !self.slot_log().killed.iter().any(|(killed, _)| *killed == slot) {
                     // left over by a process that died before its commit
                     guard.clear_slot(slot);
@@ -232,11 +251,59 @@ impl Writer<'_> {
             // one that was kept alive at the last moment has a new deadline, which the survey finds
             if place.deadline == DEAD || guard.swap_deadline(slot, place.deadline, DEAD) {
                 self.slot_log_mut().killed.push((slot, place.deadline));
-                self.in_own_revision(|writer| writer.revoke_keys(place.id))?;
+                if let Err(error) = self.in_own_revision(|writer| writer.revoke_keys(place.id)) {
+                    self.slot_log_mut().give_up(error.code());
+                    return Err(error);
+                }
                 revoked += 1;
             }
         }
         self.slot_log_mut().looked = true;
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::db::Db;
+    use crate::embedded::lmdb::WriteTxn;
+    use crate::embedded::{Embedded, opening};
+    use crate::options::{Clock, Options};
+    use crate::request::Put;
+
+    /// Neither its own entry nor one of its keys' may keep other leases alive.
+    #[test]
+    fn damaged_lease_does_not_stop_the_expiry_of_others() {
+        let damages: [fn(&mut WriteTxn) -> Result<()>; 2] = [
+            |txn| txn.put(Tree::Lease, &codec::lease_key(1), &[0xff; 3]),
+            |txn| txn.put(Tree::Lkey, &codec::leased_key(1, b"no such key"), &[]),
+        ];
+        for damage in damages {
+            let clock = Clock::new(1_000_000_000_000);
+            let options = Options::new().clock(clock.clone());
+            let store = opening::open(Path::new(":memory:"), &options).expect("a store");
+            let db = Db::from_engine(Arc::new(Embedded::new(store.clone(), &options).expect("a handle")));
+            let lease = |id: LeaseId| {
+                db.lease_grant(5, id).expect("granted");
+                db.put(Put::new(format!("of {id}"), "v").lease(id)).expect("put");
+            };
+            let is_there = |id: LeaseId| db.get(format!("of {id}")).expect("read").is_some();
+            (1..=3).for_each(lease);
+            {
+                let _held = store.guard().lock_writer(None, None).expect("the writer's lock");
+                let mut txn = store.env().write().expect("a transaction");
+                damage(&mut txn).expect("damaged");
+                txn.commit(false).expect("committed");
+            }
+            clock.advance(10_000);
+            assert_eq!([1, 2, 3].map(is_there), [true, false, false]);
+            lease(4);
+            clock.advance(10_000);
+            assert_eq!([1, 4].map(is_there), [true, false], "after the first time");
+        }
     }
 }
