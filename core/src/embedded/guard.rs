@@ -25,11 +25,12 @@
 //! | 168, 176 | 8, 8 | how often a lease with an owner came or went, and how many there are |
 //! | 192 | 64 | the writer's mutex |
 //! | 256 | | backup pins (a later version's) |
-//! | 4,096 | 32 each | lease slots: id, deadline (ns), the owner's start time and pid |
+//! | 4,096 | 32 each | lease slots: id, deadline (ns), the number of the owner's program image |
 //!
 //! Locks are on bytes of the file, by open file description: 0 "opening" (exclusive), 1 "present"
 //! (shared; exclusive with a clock in hand), 2 "reading" (shared, of a read-only medium), 16 + pid
-//! (exclusive, one for each process).
+//! (exclusive, one for each process), 2^62 + image (exclusive, one for each program image, so that an
+//! `exec` ends what the program before it owned).
 #![allow(unsafe_code)]
 
 use std::fs;
@@ -49,7 +50,7 @@ use crate::engine::Interrupted;
 use crate::error::{Code, Error, Result};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"libkv gd");
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 /// Word size, size of the mutex, and 1 for glibc.
 const ABI: u32 = (size_of::<usize>() as u32) << 24 | (size_of::<libc::pthread_mutex_t>() as u32) << 8 | 1;
 /// What is allocated at least: everything but the lease slots.
@@ -68,6 +69,7 @@ const READING: u64 = 2;
 const PIDS: u64 = 16;
 /// Pids are below this on Linux.
 const PID_MAX: u64 = 1 << 22;
+const IMAGES: u64 = 1 << 62;
 
 /// A waiter raises its word anew so often: a holder may have cleared it for somebody else.
 pub(crate) const WAIT_PERIOD: Duration = Duration::from_millis(100);
@@ -124,10 +126,9 @@ pub(crate) struct Slot {
     pub id: AtomicU64,
     /// Nanoseconds on the store's clock; [`DEAD`](super::slots::DEAD) once it is being revoked.
     pub deadline: AtomicU64,
-    pub owner_start: AtomicU64,
-    /// The process that the lease ends with; 0 is none.
-    pub owner_pid: AtomicU32,
-    _pad: u32,
+    /// The program image that the lease ends with; 0 is none.
+    pub owner: AtomicU64,
+    _pad: u64,
 }
 
 #[repr(C, align(64))]
@@ -295,10 +296,11 @@ impl Guard {
         self.page.is_some()
     }
 
-    /// Takes this process's own byte; not to be had means that another copy of the library in this
-    /// process has the store open.
-    pub fn try_own_pid(&mut self) -> Result<bool> {
-        self.take(PIDS + u64::from(std::process::id()), LockKind::Exclusive)
+    /// Takes the bytes of this process and of its program image. False means that another copy of the
+    /// library in this process has the store open.
+    pub fn try_own_bytes(&mut self) -> Result<bool> {
+        Ok(self.take(PIDS + u64::from(std::process::id()), LockKind::Exclusive)?
+            && self.take(IMAGES + os::place().image, LockKind::Exclusive)?)
     }
 
     /// Becomes present; alone, if a clock is in hand.
@@ -586,19 +588,12 @@ impl Guard {
         Ok(())
     }
 
-    /// Whether the process is gone that a lease ends with: its byte is free, or its number another
-    /// process's now. Never asked of this process, whose own lock is in nobody's way.
-    pub(super) fn is_gone(&self, pid: u32, start: u64) -> bool {
-        if pid == std::process::id() {
-            return start != os::place().start;
-        }
-        let byte = PIDS + u64::from(pid);
-        match os::locked_by_other(self.file.fd(), byte, 1, LockKind::Exclusive) {
-            Ok(None) => true,
-            Ok(Some(_)) => os::process_start(pid) != start,
-            // what cannot be known is not acted upon
-            Err(_) => false,
-        }
+    /// Whether a program image is gone: its byte is free. The own lock is not in this process's way, so
+    /// the own image is compared by number.
+    pub(super) fn is_gone(&self, image: u64) -> bool {
+        let held = || os::locked_by_other(self.file.fd(), IMAGES.saturating_add(image), 1, LockKind::Exclusive);
+        // what cannot be known is not acted upon
+        image != os::place().image && matches!(held(), Ok(None))
     }
 }
 

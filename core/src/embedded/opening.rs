@@ -136,7 +136,7 @@ fn open_memory(options: &Options) -> Result<Arc<Store>> {
         ));
     }
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let name = format!("libkv-{}-{}-{number}", std::process::id(), os::place().start);
+    let name = format!("libkv-{}-{:x}-{number}", std::process::id(), os::place().image);
     let options = Options { durability: Some(Durability::None), ..options.clone() };
     let mut refused = None;
     for parent in [PathBuf::from("/dev/shm"), std::env::temp_dir()] {
@@ -424,7 +424,7 @@ impl<'o> Opening<'o> {
         guard.note_opening();
         let refused = |error| Ok(Some(Look::Refused(error)));
         let identity = self.identity(found);
-        if !guard.try_own_pid()? {
+        if !guard.try_own_bytes()? {
             // in another container this number is another process
             let elsewhere = guard.refusal(&identity, &[std::process::id()]);
             return refused(
@@ -457,7 +457,9 @@ impl<'o> Opening<'o> {
         if let Some(error) = guard.refusal(&identity, &pids) {
             return refused(error);
         }
-        guard.keep_lock_file(self.open_lock_file(0)?);
+        let lock_file = self.open_lock_file(0)?;
+        lmdb::free_own_readers(&lock_file).map_err(|e| failed(&self.path.join(LOCK), e))?;
+        guard.keep_lock_file(lock_file);
         match guard.lost_lock()? {
             Some(pid) => refused(self.busy(format!("cannot be opened: process {pid} lost its lock; restart it"))),
             None => Ok(None),
@@ -597,10 +599,9 @@ fn ro_compat(found: &Found) -> u64 {
 }
 
 fn random_id() -> [u8; 16] {
-    use std::hash::{BuildHasher, Hasher, RandomState};
     let mut id = [0; 16];
     for half in id.chunks_exact_mut(8) {
-        half.copy_from_slice(&RandomState::new().build_hasher().finish().to_le_bytes());
+        half.copy_from_slice(&os::random().to_le_bytes());
     }
     id
 }

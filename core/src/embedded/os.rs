@@ -191,6 +191,9 @@ pub(crate) struct Place {
     pub time_namespace: u64,
     /// See [`process_start`].
     pub start: u64,
+    /// The number of this program image, from 1 to 2^61: each start of a program, fork and `exec` has
+    /// another.
+    pub image: u64,
 }
 
 /// Where this process runs.
@@ -202,7 +205,15 @@ pub(crate) fn place() -> &'static Place {
         pid_namespace: namespace("pid"),
         time_namespace: namespace("time"),
         start: process_start(std::process::id()),
+        image: (random() >> 3) + 1,
     })
+}
+
+/// A random number. A forked child has its parent's state of the generator: pid and time make the
+/// difference.
+pub(crate) fn random() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one((std::process::id(), boottime_ns()))
 }
 
 fn boot_id() -> Option<[u8; 16]> {
