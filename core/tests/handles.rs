@@ -43,6 +43,37 @@ fn a_second_reader_of_a_watcher_is_refused() {
     assert_eq!(watcher.next(Duration::ZERO).unwrap(), None);
 }
 
+/// A store in memory has nothing to lose: a program that asks for durability works on it as it is.
+#[test]
+fn memory_accepts_every_durability() {
+    let all = [Durability::Sync, Durability::Lazy, Durability::None];
+    for handle in all {
+        let db = Db::open(":memory:", Options::new().durability(handle)).unwrap();
+        assert_eq!(db.status().unwrap().durability, Some(handle));
+        for write in all {
+            db.put(Put::new("a", "1").durability(write)).unwrap();
+            db.txn(Txn::new().and_then(Put::new("a", "2")).durability(write)).unwrap();
+            assert_eq!(db.delete(Delete::new("a").durability(write)).unwrap().deleted, 1);
+        }
+        let lease = db.lease_grant(60, 0).unwrap().id;
+        db.lease_revoke(lease).unwrap();
+        assert_eq!(db.check().unwrap().problems, []);
+    }
+    // what nobody asked for is what a store in memory has
+    assert_eq!(store().status().unwrap().durability, Some(Durability::None));
+}
+
+/// On the disk it stays what the store was made with.
+#[test]
+fn durability_none_of_a_directory_is_not_raised() {
+    let path = std::env::temp_dir().join(format!("libkv-durability-{}", std::process::id()));
+    let db = Db::open(&path, Options::new().durability(Durability::None)).unwrap();
+    assert_eq!(code(db.put(Put::new("a", "1").durability(Durability::Sync))), Code::InvalidArgument);
+    assert_eq!(code(Db::open(&path, Options::new().durability(Durability::Lazy))), Code::InvalidArgument);
+    drop(db);
+    std::fs::remove_dir_all(path).unwrap();
+}
+
 #[test]
 fn what_was_held_is_not_once_the_store_is_closed() {
     let db = store();

@@ -230,6 +230,8 @@ fn durability(store: &Store, asked: Durability, explicit: bool) -> Result<Durabi
     match (store.is_unsynced(), asked) {
         (true, Durability::None) => Ok(Durability::None),
         (true, _) if !explicit => Ok(Durability::None),
+        // the store ends with its handles: no durability would keep more of it
+        (true, _) if store.settings().in_memory => Ok(asked),
         (true, _) => Err(Error::new(
             Code::InvalidArgument,
             "the store was made with durability none, which no handle and no write can raise",
