@@ -562,7 +562,7 @@ typedef struct kv_options {
    */
   int32_t read_only;
   /**
-   * KV_DURABILITY_…, default KV_DURABILITY_SYNC.
+   * KV_DURABILITY_…, default KV_DURABILITY_SYNC. ":memory:" accepts any: it has nothing to lose.
    */
   int32_t durability;
   /**
