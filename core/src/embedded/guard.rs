@@ -640,9 +640,9 @@ impl Guard {
                 return Err(Error::new(Code::Cancelled, message));
             }
             shared.waiter.store(1, Ordering::Release);
-            let until = realtime_in(left.map_or(WAIT_PERIOD, |left| left.min(WAIT_PERIOD)));
+            let until = monotonic_in(left.map_or(WAIT_PERIOD, |left| left.min(WAIT_PERIOD)));
             // SAFETY: as above; the time is ours.
-            rc = unsafe { libc::pthread_mutex_timedlock(mutex, &until) };
+            rc = unsafe { pthread_mutex_clocklock(mutex, libc::CLOCK_MONOTONIC, &until) };
         }
         if rc == libc::EOWNERDEAD {
             // LMDB undoes what the dead holder had begun; of ours only what is told about leases may
@@ -692,10 +692,19 @@ impl Guard {
     }
 }
 
-fn realtime_in(wait: Duration) -> libc::timespec {
+// glibc has it since 2.30; `pthread_mutex_timedlock` takes the wall clock, which may be set back.
+unsafe extern "C" {
+    fn pthread_mutex_clocklock(
+        mutex: *mut libc::pthread_mutex_t,
+        clock: libc::clockid_t,
+        until: *const libc::timespec,
+    ) -> libc::c_int;
+}
+
+fn monotonic_in(wait: Duration) -> libc::timespec {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the structure is ours.
-    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &mut time) };
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
     let nanos = time.tv_nsec as u64 + u64::from(wait.subsec_nanos());
     time.tv_sec += wait.as_secs() as i64 + (nanos / 1_000_000_000) as i64;
     time.tv_nsec = (nanos % 1_000_000_000) as i64;
