@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::codec::{self, meta};
 use super::commit::now_ns;
-use super::guard::{Guard, Identity};
+use super::guard::{Guard, Identity, Laid};
 use super::lease;
 use super::lmdb::pages::{self, Found};
 use super::lmdb::{self, Env, EnvOptions};
@@ -185,8 +185,8 @@ struct Opening<'o> {
     create: bool,
     read_only: bool,
     deadline: Option<Instant>,
-    /// The deadlines of leases have outlived whoever had the store open last.
-    deadlines_kept: bool,
+    /// What outlived the last process that had the store open, if this opener has initialised the guard.
+    laid: Option<Laid>,
 }
 
 impl<'o> Opening<'o> {
@@ -203,7 +203,7 @@ impl<'o> Opening<'o> {
             create: options.create.unwrap_or(true) && !read_only,
             read_only,
             deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
-            deadlines_kept: false,
+            laid: None,
         })
     }
 
@@ -420,6 +420,7 @@ impl<'o> Opening<'o> {
 
     /// Takes this process's place among those who have the store open, or says why not.
     fn join(&mut self, guard: &mut Guard, found: &Found) -> Result<Option<Look>> {
+        self.laid = None;
         guard.map()?;
         guard.note_opening();
         let refused = |error| Ok(Some(Look::Refused(error)));
@@ -443,7 +444,7 @@ impl<'o> Opening<'o> {
         }
         if !guard.is_shared()? {
             let laid = guard.lay(&identity, alone)?;
-            self.deadlines_kept = laid.deadlines;
+            self.laid = Some(laid);
             if laid.poisoned {
                 // an earlier sync failed under this boot: nobody writes until one has succeeded
                 let sync = fs::File::open(self.path.join(DATA)).and_then(|file| file.sync_all());
@@ -481,8 +482,9 @@ impl<'o> Opening<'o> {
             self.judge(&found)?;
         }
         let unsynced = is_unsynced(&found);
-        let first = !guard.is_shared()?;
-        if first {
+        // the others may have ended since this opener joined them: LMDB makes its file anew then, while
+        // the guard is as they left it
+        if !guard.is_shared()? {
             guard.keep_lock_file(self.open_lock_file(64 * (u64::from(self.settings.max_readers) + 2))?);
         }
         let env = Env::open(&self.path, &self.env_options(unsynced))?;
@@ -490,9 +492,9 @@ impl<'o> Opening<'o> {
         drop(env.read()?);
         env.reader_check()?;
         let identity = self.identity(&found);
-        if first {
+        if let Some(laid) = self.laid {
             guard.identify(&identity);
-            lease::settle(&env, &guard, self.deadlines_kept, now_ns(&self.settings.clock))?;
+            lease::settle(&env, &guard, laid.deadlines, now_ns(&self.settings.clock))?;
         }
         lease::notice_owners(&guard);
         let key = guard.file_id()?;
@@ -604,4 +606,39 @@ fn random_id() -> [u8; 16] {
         half.copy_from_slice(&os::random().to_le_bytes());
     }
     id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::{Answer, Grant};
+
+    /// The process that an opener joined may end before the opener has come to the leases. Each lease had its
+    /// full TTL then.
+    #[test]
+    fn deadlines_stay_when_the_joined_process_ends_during_the_opening() {
+        let path = std::env::temp_dir().join(format!("libkv-opening-{}", std::process::id()));
+        let options = Options::new();
+        let store = open(&path, &options).expect("made");
+        let terms = super::super::commit::Terms::own(Durability::Sync, None);
+        let grant = Grant { ttl_seconds: 600, id: 7, end_with_process: false };
+        let granted = store.commit().call(grant.into(), terms).expect("granted");
+        assert!(matches!(granted, Answer::LeaseGrant(_)));
+        let before = store.guard().place(0).expect("its slot");
+        drop(store);
+        // a descriptor of its own makes another process of it, as far as locks go
+        let mut other = Guard::open(&path.join(GUARD), 0o600).expect("opened");
+        assert!(other.try_present(false).expect("asked"));
+
+        let mut opening = Opening::new(path.clone(), &options).expect("an opening");
+        let mut guard = Guard::open(&path.join(GUARD), 0o600).expect("opened");
+        assert!(guard.try_opening().expect("asked"));
+        let found = pages::inspect(&path.join(DATA)).expect("read");
+        assert!(opening.join(&mut guard, &found).expect("asked").is_none(), "it joins the other");
+        drop(other);
+        let store = opening.open_data(guard, found).expect("opened");
+        assert_eq!(store.guard().place(0), Some(before));
+        drop(store);
+        fs::remove_dir_all(path).expect("removed");
+    }
 }
