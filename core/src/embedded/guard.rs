@@ -23,6 +23,7 @@
 //! | 144 | 8 | lower bound of the next lease deadline; 0 look now, all ones none |
 //! | 152, 160 | 8, 8 | lease slots that there are, and the first that may be free |
 //! | 168, 176 | 8, 8 | how often a lease with an owner came or went, and how many there are |
+//! | 184 | 8 | how often a lease slot was taken back |
 //! | 192 | 64 | the writer's mutex |
 //! | 256 | | backup pins (a later version's) |
 //! | 4,096 | 32 each | lease slots: id, deadline (ns), the number of the owner's program image |
@@ -100,7 +101,6 @@ struct Layout {
     poisoned: AtomicU32,
     clock_in_hand: AtomicU32,
     leases: SlotWords,
-    _pad2: u64,
     mutex: MutexPlace,
 }
 
@@ -117,6 +117,8 @@ pub(super) struct SlotWords {
     pub owner_changes: AtomicU64,
     /// How many leases have one.
     pub owned: AtomicU64,
+    /// How often a slot was taken back.
+    pub freed: AtomicU64,
 }
 
 /// Where a lease's deadline is kept.
@@ -385,7 +387,8 @@ impl Guard {
         shared.clock_in_hand.store(clock_in_hand.into(), Ordering::Relaxed);
         let (_, _, bytes) = self.io(os::file_id(self.file.fd()))?;
         shared.leases.slots.store(slots_in(bytes), Ordering::Release);
-        for number in [&shared.leases.hint, &shared.leases.owner_changes, &shared.leases.owned] {
+        let words = &shared.leases;
+        for number in [&words.hint, &words.owner_changes, &words.owned, &words.freed] {
             number.store(0, Ordering::Relaxed);
         }
         shared.leases.next_deadline.store(NO_DEADLINE, Ordering::Release);
@@ -717,5 +720,68 @@ impl Drop for Guard {
         if self.generation == os::fork_generation() {
             self.give_all();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+    use crate::embedded::opening::open;
+    use crate::options::Options;
+
+    const CHILD: &str = "LIBKV_TEST_GUARD";
+    /// The wall clock is read an hour ahead of what the kernel compares with, as if it were set back at once.
+    const CLOCK: &str = "#define _GNU_SOURCE
+#include <time.h>
+#include <unistd.h>
+#include <sys/syscall.h>
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    long rc = syscall(SYS_clock_gettime, clock, time);
+    if (clock == CLOCK_REALTIME) time->tv_sec += 3600;
+    return (int)rc;
+}
+";
+
+    /// A thread holds the lock; another is refused in its time.
+    fn is_refused_in_time(path: &str) {
+        let store = open(Path::new(path), &Options::new()).expect("opened");
+        let _held = store.guard().lock_writer(None, None).expect("nobody has it");
+        let refused = || {
+            let deadline = Instant::now() + Duration::from_millis(300);
+            store.guard().lock_writer(Some(deadline), None).err().map(|error| error.code())
+        };
+        assert_eq!(thread::scope(|scope| scope.spawn(refused).join()).expect("no panic"), Some(Code::Busy));
+    }
+
+    #[test]
+    fn writer_lock_wait_ends_although_the_wall_clock_is_set_back() {
+        if let Ok(path) = std::env::var(CHILD) {
+            return is_refused_in_time(&path);
+        }
+        let folder = std::env::temp_dir().join(format!("libkv-guard-{}", std::process::id()));
+        fs::create_dir(&folder).expect("a folder");
+        let (source, library) = (folder.join("clock.c"), folder.join("clock.so"));
+        fs::write(&source, CLOCK).expect("written");
+        let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
+        assert!(built.expect("cc, which LMDB needs too").success());
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "embedded::guard::tests::writer_lock_wait_ends_although_the_wall_clock_is_set_back"])
+            .env(CHILD, folder.join("store"))
+            .env("LD_PRELOAD", &library)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("started");
+        let until = Instant::now() + Duration::from_secs(60);
+        let ended = loop {
+            match child.try_wait().expect("waited") {
+                None if Instant::now() < until => thread::sleep(Duration::from_millis(5)),
+                ended => break ended,
+            }
+        };
+        let _ = child.kill();
+        assert!(ended.expect("it waits for an hour").success());
+        fs::remove_dir_all(folder).expect("removed");
     }
 }

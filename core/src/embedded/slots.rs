@@ -104,6 +104,7 @@ impl Guard {
     pub fn clear_slot(&self, index: u32) {
         let (Some(slot), Some(words)) = (self.slot(index), self.words()) else { return };
         slot.id.store(0, Ordering::Release);
+        words.freed.fetch_add(1, Ordering::AcqRel);
         words.hint.fetch_min(index.into(), Ordering::AcqRel);
         if slot.owner.swap(0, Ordering::AcqRel) != 0 {
             // a survey may have counted anew meanwhile: never below 0
@@ -149,6 +150,11 @@ impl Guard {
     pub fn owners(&self) -> (u64, u64) {
         self.words()
             .map_or((0, 0), |words| (words.owner_changes.load(Ordering::Acquire), words.owned.load(Ordering::Acquire)))
+    }
+
+    /// How often a slot was taken back.
+    pub fn freed(&self) -> u64 {
+        self.words().map_or(0, |words| words.freed.load(Ordering::Acquire))
     }
 
     /// The processes that leases end with, each once: to ask for one takes as long as a commit does.
