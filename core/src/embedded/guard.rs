@@ -46,7 +46,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::os::{self, LockFile, LockKind, SharedPage};
+use super::os::{self, LockFile, LockKind, SharedPage, failed};
 use crate::engine::Interrupted;
 use crate::error::{Code, Error, Result};
 
@@ -166,16 +166,6 @@ pub(crate) struct Identity {
     pub store_id: [u8; 16],
     pub data_inode: u64,
     pub lock_inode: u64,
-}
-
-fn failed(path: &Path, e: io::Error) -> Error {
-    let code = match e.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => Code::PermissionDenied,
-        Some(libc::EROFS) => Code::ReadOnly,
-        Some(libc::ENOSPC | libc::EDQUOT) => Code::Full,
-        _ => Code::Io,
-    };
-    Error::new(code, format!("{}: {e}", path.display())).with_source(e)
 }
 
 fn words(id: &[u8; 16]) -> [u64; 2] {

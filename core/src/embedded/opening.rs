@@ -20,7 +20,7 @@ use super::guard::{Guard, Identity, Laid};
 use super::lease;
 use super::lmdb::pages::{self, Found};
 use super::lmdb::{self, Env, EnvOptions};
-use super::os;
+use super::os::{self, failed};
 use super::store::{BUSY_TIMEOUT_MS, DATA, GUARD, LOCK, LOOK_AGAIN, Says, Settings, Store, registry};
 use crate::error::{Code, Error, Result};
 use crate::options::{AutoCompaction, Options};
@@ -156,16 +156,12 @@ fn open_memory(options: &Options) -> Result<Arc<Store>> {
     Err(refused.unwrap_or_else(|| Error::new(Code::Io, "no directory for a store in memory")))
 }
 
-fn failed(path: &Path, e: io::Error) -> Error {
-    let code = match e.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => Code::PermissionDenied,
-        Some(libc::EROFS) => Code::ReadOnly,
-        Some(libc::ENOSPC | libc::EDQUOT) => Code::Full,
-        Some(libc::ENOENT) => Code::NotFound,
-        Some(libc::ENOTDIR) => Code::NotAStore,
-        _ => Code::Io,
-    };
-    Error::new(code, format!("{}: {e}", path.display())).with_source(e)
+/// An error of LMDB's, with the file and the missing right if it is one of permission.
+fn of_file(path: &Path, error: Error) -> Error {
+    match error.code() {
+        Code::PermissionDenied => failed(path, io::Error::from_raw_os_error(libc::EACCES)),
+        _ => error,
+    }
 }
 
 /// What a look at the files and locks of a store says.
@@ -208,6 +204,16 @@ impl<'o> Opening<'o> {
     }
 
     fn run(mut self) -> Result<Arc<Store>> {
+        let read_only = self.read_only;
+        self.try_until_opened().map_err(|error| match error.code() {
+            Code::PermissionDenied if read_only => {
+                error.context("a read_only handle needs the rights to read and to write, as it takes part in the locks")
+            }
+            _ => error,
+        })
+    }
+
+    fn try_until_opened(&mut self) -> Result<Arc<Store>> {
         self.directory()?;
         let mut refused_since = None;
         loop {
@@ -487,7 +493,10 @@ impl<'o> Opening<'o> {
         if !guard.is_shared()? {
             guard.keep_lock_file(self.open_lock_file(64 * (u64::from(self.settings.max_readers) + 2))?);
         }
-        let env = Env::open(&self.path, &self.env_options(unsynced))?;
+        let env = Env::open(&self.path, &self.env_options(unsynced)).map_err(|error| {
+            // the lock file is open already, and LMDB names the directory
+            of_file(&self.path.join(DATA), error)
+        })?;
         // one read transaction sets LMDB's own lock of this process
         drop(env.read()?);
         env.reader_check()?;
@@ -533,7 +542,7 @@ impl<'o> Opening<'o> {
         lmdb::lay(&new, self.settings.mode, !unsynced, &codec::new_meta(&random_id(), unsynced, max_bytes)).map_err(
             |error| match error.code() == Code::Io && os::is_full(&self.path) {
                 true => Error::new(Code::Full, format!("the disk is full ({})", error.message())).with_source(error),
-                false => error,
+                false => of_file(&new, error),
             },
         )?;
         fs::rename(&new, data).map_err(|e| failed(data, e))?;

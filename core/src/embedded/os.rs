@@ -14,6 +14,46 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Once, OnceLock};
 use std::time::Duration;
 
+use crate::error::{Code, Error};
+
+/// The error of a call on a file. Without the right to it, the error says which right is missing.
+pub(crate) fn failed(path: &Path, e: io::Error) -> Error {
+    let code = match e.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => Code::PermissionDenied,
+        Some(libc::EROFS) => Code::ReadOnly,
+        Some(libc::ENOSPC | libc::EDQUOT) => Code::Full,
+        Some(libc::ENOENT) => Code::NotFound,
+        Some(libc::ENOTDIR) => Code::NotAStore,
+        _ => Code::Io,
+    };
+    let missing = if code == Code::PermissionDenied { missing_right(path) } else { None };
+    let missing = missing.map_or(String::new(), |right| format!(": no right to {right}"));
+    Error::new(code, format!("{}: {e}{missing}", path.display())).with_source(e)
+}
+
+/// The first right to a file that this process lacks, in words; none if it has all.
+fn missing_right(path: &Path) -> Option<String> {
+    let parents: Vec<&Path> = path.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty()).collect();
+    if let Some(dir) = parents.iter().rev().find(|dir| may_not(dir, libc::X_OK)) {
+        return Some(format!("search {}", dir.display()));
+    }
+    let folder = parents.first().copied().unwrap_or(Path::new("."));
+    match () {
+        () if may_not(path, libc::R_OK) => Some("read it".into()),
+        () if may_not(path, libc::W_OK) => Some("write it".into()),
+        () if may_not(folder, libc::W_OK) => Some(format!("write the directory {}", folder.display())),
+        () => None,
+    }
+}
+
+/// Whether this process lacks a right to a path that exists.
+fn may_not(path: &Path, right: libc::c_int) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    // SAFETY: the path ends with a zero byte.
+    let answer = check(unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), right, libc::AT_EACCESS) });
+    answer.is_err_and(|e| matches!(e.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::EROFS)))
+}
+
 fn check(rc: libc::c_int) -> io::Result<libc::c_int> {
     if rc == -1 { Err(io::Error::last_os_error()) } else { Ok(rc) }
 }
