@@ -357,7 +357,8 @@ mod tests {
             let grant = Grant { ttl_seconds: 600, id: 0, end_with_process: false };
             let Ok(Answer::LeaseGrant(granted)) = store.commit().call(grant.into(), terms) else { panic!("granted") };
             let (lost, is_lost) = std::sync::mpsc::channel();
-            let _kept = leases.keep(1, granted.id, Box::new(move || lost.send(()).expect("the test waits"))).expect("kept");
+            let _kept =
+                leases.keep(1, granted.id, Box::new(move || lost.send(()).expect("the test waits"))).expect("kept");
             if expires {
                 let place = store.guard().place(0).expect("its slot");
                 assert!(store.guard().swap_deadline(0, place.deadline, 1));
