@@ -10,19 +10,19 @@ mod mvcc;
 mod opening;
 mod os;
 mod pulse;
+mod shards;
 mod slots;
 mod store;
 mod watch;
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-
-use crossbeam::sync::ShardedLock;
 
 use self::commit::{Terms, Together};
 use self::lmdb::Tree;
 use self::mvcc::{history, read, txn};
+use self::shards::Shards;
 use self::store::Store;
 use crate::db::Db;
 use crate::engine::{
@@ -62,7 +62,7 @@ impl Db {
 /// One handle: its own limits and manners, on a store that all handles of the process share.
 struct Embedded {
     /// None once closed. Reads hold it shared for their microsecond; writes clone what is in it.
-    store: ShardedLock<Option<Arc<Store>>>,
+    store: Shards<Arc<Store>>,
     limits: Limits,
     read_only: bool,
     durability: Durability,
@@ -83,7 +83,7 @@ impl Embedded {
         };
         let read_only = options.read_only.unwrap_or(false);
         Ok(Embedded {
-            store: ShardedLock::new(Some(store)),
+            store: Shards::new(store),
             limits: Limits::from_options(options),
             read_only,
             number: watch::new_handle(),
@@ -99,7 +99,7 @@ impl Embedded {
         if os::fork_generation() != self.generation {
             return Err(forked());
         }
-        match &*self.store.read().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.store.read() {
             Some(store) => {
                 if !self.read_only && store.pulse().leases().is_due() {
                     store.pulse().start()?;
@@ -463,7 +463,7 @@ impl Engine for Embedded {
             return;
         }
         // dropped outside the lock: the last handle closes the store, which takes a while
-        let store = self.store.write().unwrap_or_else(PoisonError::into_inner).take();
+        let store = self.store.take();
         if let Some(store) = &store {
             let terms = Terms::own(self.durability, self.timeout);
             for id in store.pulse().leases().let_go(self.number) {

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Once, OnceLock};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::error::{Code, Error};
@@ -325,6 +326,14 @@ impl EventFd {
         // SAFETY: eight bytes of ours; there is nothing to read if it was not signalled.
         unsafe { libc::read(self.fd(), (&raw mut count).cast(), 8) };
     }
+}
+
+/// Whether a thread is the calling one. `thread::current` would allocate what a thread that Rust has not
+/// started keeps until the process ends.
+pub(crate) fn is_current<T>(thread: &JoinHandle<T>) -> bool {
+    use std::os::unix::thread::JoinHandleExt;
+    // SAFETY: the call has no precondition.
+    thread.as_pthread_t() == unsafe { libc::pthread_self() }
 }
 
 /// Wakes everybody who waits on this word, in all processes that map it.

@@ -2,7 +2,7 @@
 //!
 //! Closing goes under "opening", as [opening](super::opening) does.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -205,7 +205,7 @@ impl Store {
 
 /// The stores that are open in this process, by device and inode of their guard. An entry whose
 /// store is gone is still closing.
-pub(super) type Registry = HashMap<(u64, u64), Weak<Store>>;
+pub(super) type Registry = BTreeMap<(u64, u64), Weak<Store>>;
 
 static REGISTRY: os::PerGeneration<Mutex<Registry>> = os::PerGeneration::new();
 
