@@ -63,6 +63,25 @@ fn memory_accepts_every_durability() {
     assert_eq!(store().status().unwrap().durability, Some(Durability::None));
 }
 
+/// No file of a store can be read by others, unless the option `mode` says so.
+#[test]
+fn files_of_a_store_have_the_permissions_of_its_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let path = std::env::temp_dir().join(format!("libkv-mode-{}", std::process::id()));
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for (options, files, folder) in [(Options::new(), 0o600, 0o700), (Options::new().mode(0o640), 0o640, 0o750)] {
+        let db = Db::open(&path, options).unwrap();
+        db.put(Put::new("a", "1")).unwrap();
+        assert_eq!(mode(&path), folder);
+        let names = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
+        let modes: Vec<_> = names.map(|file| (mode(&file), file)).collect();
+        assert_eq!(modes.len(), 3, "data.mdb, lock.mdb, guard: {modes:?}");
+        assert!(modes.iter().all(|(mode, _)| *mode == files), "{modes:?}");
+        drop(db);
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+}
+
 /// On the disk it stays what the store was made with.
 #[test]
 fn durability_none_of_a_directory_is_not_raised() {
