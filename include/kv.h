@@ -562,7 +562,7 @@ typedef struct kv_options {
    */
   int32_t read_only;
   /**
-   * KV_DURABILITY_…, default KV_DURABILITY_SYNC. ":memory:" accepts any: it has nothing to lose.
+   * KV_DURABILITY_…, default KV_DURABILITY_SYNC.
    */
   int32_t durability;
   /**

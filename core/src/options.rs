@@ -46,7 +46,7 @@ pub struct Options {
     /// Writes answer `read_only`, and nothing is created (false).
     pub read_only: Option<bool>,
     /// What an acknowledged write means ([`Durability::Sync`]). [`Durability::None`] is chosen
-    /// when the store is made and stays in it. `:memory:` accepts any: it has nothing to lose.
+    /// when the store is made and stays in it.
     pub durability: Option<Durability>,
     /// How long to wait for the writer's lock before `busy` names its holder (5,000 ms). 0 does
     /// not wait; `u64::MAX` waits for ever.

@@ -72,7 +72,7 @@ pub struct KvOptions {
     pub create: i32,
     /// KV_YES: writes answer KV_READ_ONLY and nothing is created.
     pub read_only: i32,
-    /// KV_DURABILITY_…, default KV_DURABILITY_SYNC. ":memory:" accepts any: it has nothing to lose.
+    /// KV_DURABILITY_…, default KV_DURABILITY_SYNC.
     pub durability: i32,
     /// KV_LIMITS_ETCD: the limits of etcd itself.
     pub limits: i32,

@@ -40,7 +40,8 @@ const BUSY_TIMEOUT_MS: u64 = 5_000;
 impl Db {
     /// Opens the store in the directory `path`, and makes it if there is none.
     ///
-    /// `:memory:` is a store of its own that leaves nothing behind; `file:` URLs are paths. Handles
+    /// `:memory:` is a store of its own that leaves nothing behind, and accepts any durability as it has
+    /// nothing to lose; `file:` URLs are paths. Handles
     /// of one process on one store share one environment.
     ///
     /// # Errors
