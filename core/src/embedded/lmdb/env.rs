@@ -356,7 +356,7 @@ const READER_BYTES: usize = 64;
 /// Frees the slots for readers with this process's pid. No environment of this process may have the file
 /// open: then they are from before an `exec`, and LMDB itself takes them for slots in use.
 pub(crate) fn free_own_readers(lock_file: &fs::File) -> io::Result<()> {
-    let pid = std::process::id().to_ne_bytes();
+    let pid = std::process::id().to_le_bytes();
     let mut table = vec![0; lock_file.metadata()?.len().saturating_sub(READERS) as usize];
     lock_file.read_exact_at(&mut table, READERS)?;
     for (number, slot) in table.chunks_exact(READER_BYTES).enumerate() {
