@@ -232,8 +232,8 @@ pub(crate) struct Place {
     pub time_namespace: u64,
     /// See [`process_start`].
     pub start: u64,
-    /// The number of this program image, from 1 to 2^61: each start of a program, fork and `exec` has
-    /// another.
+    /// The number of this program image, from 1 to 2^61. It is random, and new after each start, fork and
+    /// `exec`.
     pub image: u64,
 }
 

@@ -1,5 +1,5 @@
-//! A value that each thread reads through a lock of its own, so that readers on several processors share no
-//! cache line.
+//! A value behind several locks. Each thread reads it through one of them, so that readers on several
+//! processors rarely share a cache line.
 //!
 //! crossbeam's `ShardedLock` does the same, but keeps a table of threads until the process ends, which valgrind
 //! reports as possibly lost.
