@@ -319,7 +319,7 @@ export interface OpenOptions {
   create?: boolean
   /** Writes answer `READ_ONLY`, and nothing is created (false). */
   readOnly?: boolean
-  /** What an acknowledged write means (`'sync'`). */
+  /** What an acknowledged write means (`'sync'`). `'none'` is chosen when a store is made; `:memory:` accepts any: it has nothing to lose. */
   durability?: Durability
   /** How long a write waits for the writer's lock before `BUSY` names its holder (5,000). `Infinity` waits for ever. */
   busyTimeoutMs?: number

@@ -43,6 +43,56 @@ fn a_second_reader_of_a_watcher_is_refused() {
     assert_eq!(watcher.next(Duration::ZERO).unwrap(), None);
 }
 
+/// A store in memory has nothing to lose: a program that asks for durability works on it as it is.
+#[test]
+fn memory_accepts_every_durability() {
+    let all = [Durability::Sync, Durability::Lazy, Durability::None];
+    for handle in all {
+        let db = Db::open(":memory:", Options::new().durability(handle)).unwrap();
+        assert_eq!(db.status().unwrap().durability, Some(handle));
+        for write in all {
+            db.put(Put::new("a", "1").durability(write)).unwrap();
+            db.txn(Txn::new().and_then(Put::new("a", "2")).durability(write)).unwrap();
+            assert_eq!(db.delete(Delete::new("a").durability(write)).unwrap().deleted, 1);
+        }
+        let lease = db.lease_grant(60, 0).unwrap().id;
+        db.lease_revoke(lease).unwrap();
+        assert_eq!(db.check().unwrap().problems, []);
+    }
+    // what nobody asked for is what a store in memory has
+    assert_eq!(store().status().unwrap().durability, Some(Durability::None));
+}
+
+/// No file of a store can be read by others, unless the option `mode` says so.
+#[test]
+fn files_of_a_store_have_the_permissions_of_its_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let path = std::env::temp_dir().join(format!("libkv-mode-{}", std::process::id()));
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for (options, files, folder) in [(Options::new(), 0o600, 0o700), (Options::new().mode(0o640), 0o640, 0o750)] {
+        let db = Db::open(&path, options).unwrap();
+        db.put(Put::new("a", "1")).unwrap();
+        assert_eq!(mode(&path), folder);
+        let names = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
+        let modes: Vec<_> = names.map(|file| (mode(&file), file)).collect();
+        assert_eq!(modes.len(), 3, "data.mdb, lock.mdb, guard: {modes:?}");
+        assert!(modes.iter().all(|(mode, _)| *mode == files), "{modes:?}");
+        drop(db);
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+}
+
+/// On the disk it stays what the store was made with.
+#[test]
+fn durability_none_of_a_directory_is_not_raised() {
+    let path = std::env::temp_dir().join(format!("libkv-durability-{}", std::process::id()));
+    let db = Db::open(&path, Options::new().durability(Durability::None)).unwrap();
+    assert_eq!(code(db.put(Put::new("a", "1").durability(Durability::Sync))), Code::InvalidArgument);
+    assert_eq!(code(Db::open(&path, Options::new().durability(Durability::Lazy))), Code::InvalidArgument);
+    drop(db);
+    std::fs::remove_dir_all(path).unwrap();
+}
+
 #[test]
 fn what_was_held_is_not_once_the_store_is_closed() {
     let db = store();

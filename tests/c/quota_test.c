@@ -1,4 +1,4 @@
-/* The quota and the alarms from C. The last line is "N passed, N failed". */
+/* The quota, the alarms, and what durability a store in memory accepts, from C. The last line is "N passed, N failed". */
 #define _GNU_SOURCE
 #include "check.h"
 
@@ -80,8 +80,27 @@ static void alarm_stays(void) {
     CHECK(kv_alarms_len(NULL) == 0 && !kv_alarms_at(NULL, 0));
 }
 
+static void memory_accepts_every_durability(void) {
+    const int32_t all[] = {KV_DURABILITY_SYNC, KV_DURABILITY_LAZY, KV_DURABILITY_NONE};
+    kv_options options = KV_OPTIONS_INIT;
+    kv_put_options put_options = KV_PUT_OPTIONS_INIT;
+    kv_db *db = NULL;
+    int i, j;
+    for (i = 0; i < 3; i++) {
+        options.durability = all[i];
+        CHECK(kv_open(":memory:", &options, &db, NULL) == KV_OK);
+        CHECK(status_number(db, KV_STATUS_DURABILITY) == all[i]);
+        for (j = 0; j < 3; j++) {
+            put_options.durability = all[j];
+            CHECK(kv_put(db, kv_str("k"), kv_str("v"), &put_options, NULL, NULL) == KV_OK);
+        }
+        kv_close(db);
+    }
+}
+
 int main(void) {
     make_dir("quota");
+    memory_accepts_every_durability();
     quota();
     alarm_stays();
     return summary();

@@ -269,23 +269,63 @@ fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Each error of permission names the file, or the directory, and the right that is missing.
 #[test]
-fn no_permission_names_the_file() {
+fn no_permission_names_the_file_and_the_right() {
+    use std::os::unix::fs::PermissionsExt;
     // where everybody may go, with a copy of the worker that everybody may run
     let folder = std::env::temp_dir().join(format!("libkv-permission-{}", std::process::id()));
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir(&folder).expect("a folder");
     let (store, program) = (folder.join("store"), folder.join("worker"));
     fs::copy(env!("CARGO_BIN_EXE_worker"), &program).expect("copied");
-    drop(Db::open(&store, Options::new()).expect("a new store"));
-    let mut nobody = Command::new("setpriv");
-    nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program).arg("try").arg(&store);
-    let answer = said(nobody);
-    if answer.is_empty() {
-        println!("not run: no permission (needs root and setpriv)");
-    } else {
-        assert!(answer.starts_with("permission_denied ") && answer.contains("libkv-permission"), "{answer}");
+    let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("changed");
+    set(&folder, 0o755);
+    let attempt = |mode: &str| {
+        let mut other_user = Command::new("setpriv");
+        other_user.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program).arg(mode).arg(&store);
+        said(other_user)
+    };
+    // what is missing or has other permissions than 666 (the directory: 777), and what the error says
+    let cases = [
+        ("guard", 0o000, "store/guard", "no right to read it"),
+        ("guard", 0o444, "store/guard", "no right to write it"),
+        ("lock.mdb", 0o222, "store/lock.mdb", "no right to read it"),
+        ("lock.mdb", 0o444, "store/lock.mdb", "no right to write it"),
+        ("data.mdb", 0o222, "store/data.mdb", "no right to read it"),
+        ("data.mdb", 0o444, "store/data.mdb", "no right to write it"),
+        ("", 0o666, "store/data.mdb", "no right to search STORE"),
+        ("", 0o555, "store/guard", "no right to write the directory STORE"),
+    ];
+    for (name, mode, file, right) in cases {
+        for how in ["try", "try-reading"] {
+            drop(Db::open(&store, Options::new()).expect("a new store"));
+            set(&store, 0o777);
+            for file in names(&store) {
+                set(&store.join(file), 0o666);
+            }
+            if mode == 0o555 {
+                fs::remove_file(store.join("guard")).expect("removed");
+            }
+            set(&store.join(name), mode);
+            let answer = attempt(how);
+            if answer.is_empty() {
+                println!("not run: no permission (needs root and setpriv)");
+                fs::remove_dir_all(folder).expect("removed");
+                return;
+            }
+            let right = right.replace("STORE", &store.display().to_string());
+            let said = answer.starts_with("permission_denied ") && answer.contains(file) && answer.ends_with(&right);
+            assert!(said, "{name} {mode:o} {how}: {answer}");
+            assert_eq!(answer.contains("read_only"), how == "try-reading", "{name} {mode:o} {how}: {answer}");
+            fs::remove_dir_all(&store).expect("removed");
+        }
     }
+    // a store that may not be made
+    set(&folder, 0o755);
+    let answer = attempt("try");
+    let right = format!("no right to write the directory {}", folder.display());
+    assert!(answer.starts_with("permission_denied ") && answer.ends_with(&right), "{answer}");
     fs::remove_dir_all(folder).expect("removed");
 }
 

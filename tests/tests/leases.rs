@@ -15,7 +15,7 @@ use libkv::*;
 use libkv_tests::dice::Dice;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Where `guard` has the boot id, and its lease slots of 32 bytes: id, deadline, owner.
+/// Where `guard` has the boot id, and its lease slots of 32 bytes: id, deadline, image of the owner.
 const BOOT: u64 = 64;
 const SLOTS: u64 = 4_096;
 const DEAD: u64 = 0;
@@ -328,6 +328,47 @@ fn a_lease_ends_with_its_process() {
     let db = open(&store);
     wait_until("the keys are gone", || db.get("own/a").expect("get").is_none());
     assert_eq!((db.lease_list().expect("leases"), db.status().expect("status").revision), (vec![], revision + 4));
+    drop(db);
+    fs::remove_dir_all(store).expect("removed");
+}
+
+/// Pid and start time stay the same over an `exec`: the new program waited for the lock of the old one
+/// until its TTL was over, and kept its leases alive as their owner.
+#[test]
+fn exec_ends_what_the_program_before_it_owned() {
+    for watched in [true, false] {
+        let store = scratch("exec");
+        open(&store).close();
+        // without another process, the new program itself finds that the owner is gone
+        let watching = watched.then(|| {
+            let db = open(&store);
+            let watcher = db.watch(Watch::new("own/a").no_put(true)).expect("a watcher");
+            (db, watcher)
+        });
+        let mut worker = Worker::ready(&store, &["exec"]);
+        let pid = worker.child.id();
+        writeln!(worker.input.as_mut().expect("piped")).expect("it listens");
+        assert_eq!(worker.line(), format!("locked by {pid}"), "watched: {watched}");
+        if let Some((_, watcher)) = &watching {
+            assert_eq!(keys(&next(watcher)), [b"own/a"]);
+        }
+        let db = open(&store);
+        wait_until("the lease of the first program is gone", || db.get("own/a").expect("get").is_none());
+        assert_eq!(db.lease_list().expect("leases").len(), 1, "the lock of the new program has the only lease");
+        drop((watching, worker, db));
+        fs::remove_dir_all(store).expect("removed");
+    }
+}
+
+/// LMDB knows readers by pid: slots of the program before an `exec` were taken for the new program's and
+/// never freed.
+#[test]
+fn exec_frees_the_slots_of_readers() {
+    let store = scratch("exec-readers");
+    let db = Db::open(&store, Options::new().max_readers(4)).expect("a new store");
+    let mut worker = Worker::ready(&store, &["exec-reading", "8"]);
+    writeln!(worker.input.as_mut().expect("piped")).expect("it listens");
+    assert!(worker.child.wait().expect("it ends").success());
     drop(db);
     fs::remove_dir_all(store).expect("removed");
 }

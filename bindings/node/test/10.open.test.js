@@ -26,6 +26,19 @@ test(':memory: leaves nothing behind and is always new', async () => {
   assert.ok(!fs.existsSync(':memory:'))
 })
 
+test(':memory: accepts every durability', async () => {
+  const all = ['sync', 'lazy', 'none']
+  for (const durability of all) {
+    const db = await libkv.open(':memory:', { durability })
+    assert.strictEqual((await db.status()).durability, durability)
+    for (const write of all) {
+      await db.put('k', 'v', { durability: write })
+      assert.strictEqual((await db.delete('k', { durability: write })).deleted, 1)
+    }
+    await db.close()
+  }
+})
+
 test('what is no store is refused by code', async (t) => {
   const store = place(t)
   await assert.rejects(libkv.open(store, { create: false }), { name: 'KvError', code: 'NOT_FOUND' })

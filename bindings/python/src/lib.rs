@@ -31,7 +31,8 @@ use crate::convert::Dict;
 ///
 ///     create               make the store if there is none; False raises NotFoundError (True)
 ///     read_only            writes raise ReadOnlyError, and nothing is created (False)
-///     durability           "sync", "lazy", or "none", which is chosen when a store is made ("sync")
+///     durability           "sync", "lazy", or "none", which is chosen when a store is made ("sync"); ":memory:"
+///                          accepts any: it has nothing to lose
 ///     busy_timeout_ms      how long to wait for the writer's lock; math.inf is for ever (5,000)
 ///     max_bytes            quota on pages that hold data, kept in the store; None leaves what it has, 0 is none (None)
 ///     max_request_bytes    keys and values of one write, summed (64 MiB)

@@ -13,7 +13,7 @@ import threading
 from array import array
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import libkv
 import pytest
@@ -83,6 +83,16 @@ def test_every_option_is_taken(tmp_path: Path) -> None:
             db.put("k", bytes(2_000))
     with libkv.open(":memory:", **dict.fromkeys(options)) as db:  # None is the default of each
         db.put("k")
+
+
+def test_memory_accepts_every_durability() -> None:
+    names: tuple[Literal["sync", "lazy", "none"], ...] = ("sync", "lazy", "none")
+    for asked in names:
+        with libkv.open(":memory:", durability=asked) as db:
+            assert db.status().durability == asked
+            for write in names:
+                db.put("k", "v", durability=write)
+                assert db.delete("k", durability=write).deleted == 1
 
 
 def test_what_the_engine_refuses_stays_refused() -> None:

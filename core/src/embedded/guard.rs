@@ -23,13 +23,15 @@
 //! | 144 | 8 | lower bound of the next lease deadline; 0 look now, all ones none |
 //! | 152, 160 | 8, 8 | lease slots that there are, and the first that may be free |
 //! | 168, 176 | 8, 8 | how often a lease with an owner came or went, and how many there are |
+//! | 184 | 8 | how often a lease slot was taken back |
 //! | 192 | 64 | the writer's mutex |
 //! | 256 | | backup pins (a later version's) |
-//! | 4,096 | 32 each | lease slots: id, deadline (ns), the owner's start time and pid |
+//! | 4,096 | 32 each | lease slots: id, deadline (ns), the number of the owner's program image |
 //!
 //! Locks are on bytes of the file, by open file description: 0 "opening" (exclusive), 1 "present"
 //! (shared; exclusive with a clock in hand), 2 "reading" (shared, of a read-only medium), 16 + pid
-//! (exclusive, one for each process).
+//! (exclusive, one for each process), 2^62 + image (exclusive, one for each program image, so that an
+//! `exec` ends what the program before it owned).
 #![allow(unsafe_code)]
 
 use std::fs;
@@ -44,12 +46,12 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::os::{self, LockFile, LockKind, SharedPage};
+use super::os::{self, LockFile, LockKind, SharedPage, failed};
 use crate::engine::Interrupted;
 use crate::error::{Code, Error, Result};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"libkv gd");
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 /// Word size, size of the mutex, and 1 for glibc.
 const ABI: u32 = (size_of::<usize>() as u32) << 24 | (size_of::<libc::pthread_mutex_t>() as u32) << 8 | 1;
 /// What is allocated at least: everything but the lease slots.
@@ -68,6 +70,7 @@ const READING: u64 = 2;
 const PIDS: u64 = 16;
 /// Pids are below this on Linux.
 const PID_MAX: u64 = 1 << 22;
+const IMAGES: u64 = 1 << 62;
 
 /// A waiter raises its word anew so often: a holder may have cleared it for somebody else.
 pub(crate) const WAIT_PERIOD: Duration = Duration::from_millis(100);
@@ -98,7 +101,6 @@ struct Layout {
     poisoned: AtomicU32,
     clock_in_hand: AtomicU32,
     leases: SlotWords,
-    _pad2: u64,
     mutex: MutexPlace,
 }
 
@@ -115,6 +117,8 @@ pub(super) struct SlotWords {
     pub owner_changes: AtomicU64,
     /// How many leases have one.
     pub owned: AtomicU64,
+    /// How often a slot was taken back.
+    pub freed: AtomicU64,
 }
 
 /// Where a lease's deadline is kept.
@@ -124,10 +128,9 @@ pub(crate) struct Slot {
     pub id: AtomicU64,
     /// Nanoseconds on the store's clock; [`DEAD`](super::slots::DEAD) once it is being revoked.
     pub deadline: AtomicU64,
-    pub owner_start: AtomicU64,
-    /// The process that the lease ends with; 0 is none.
-    pub owner_pid: AtomicU32,
-    _pad: u32,
+    /// The program image that the lease ends with; 0 is none.
+    pub owner: AtomicU64,
+    _pad: u64,
 }
 
 #[repr(C, align(64))]
@@ -163,16 +166,6 @@ pub(crate) struct Identity {
     pub store_id: [u8; 16],
     pub data_inode: u64,
     pub lock_inode: u64,
-}
-
-fn failed(path: &Path, e: io::Error) -> Error {
-    let code = match e.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => Code::PermissionDenied,
-        Some(libc::EROFS) => Code::ReadOnly,
-        Some(libc::ENOSPC | libc::EDQUOT) => Code::Full,
-        _ => Code::Io,
-    };
-    Error::new(code, format!("{}: {e}", path.display())).with_source(e)
 }
 
 fn words(id: &[u8; 16]) -> [u64; 2] {
@@ -295,10 +288,11 @@ impl Guard {
         self.page.is_some()
     }
 
-    /// Takes this process's own byte; not to be had means that another copy of the library in this
-    /// process has the store open.
-    pub fn try_own_pid(&mut self) -> Result<bool> {
-        self.take(PIDS + u64::from(std::process::id()), LockKind::Exclusive)
+    /// Takes the bytes of this process and of its program image. False means that another copy of the
+    /// library in this process has the store open.
+    pub fn try_own_bytes(&mut self) -> Result<bool> {
+        Ok(self.take(PIDS + u64::from(std::process::id()), LockKind::Exclusive)?
+            && self.take(IMAGES + os::place().image, LockKind::Exclusive)?)
     }
 
     /// Becomes present; alone, if a clock is in hand.
@@ -383,7 +377,8 @@ impl Guard {
         shared.clock_in_hand.store(clock_in_hand.into(), Ordering::Relaxed);
         let (_, _, bytes) = self.io(os::file_id(self.file.fd()))?;
         shared.leases.slots.store(slots_in(bytes), Ordering::Release);
-        for number in [&shared.leases.hint, &shared.leases.owner_changes, &shared.leases.owned] {
+        let words = &shared.leases;
+        for number in [&words.hint, &words.owner_changes, &words.owned, &words.freed] {
             number.store(0, Ordering::Relaxed);
         }
         shared.leases.next_deadline.store(NO_DEADLINE, Ordering::Release);
@@ -586,19 +581,12 @@ impl Guard {
         Ok(())
     }
 
-    /// Whether the process is gone that a lease ends with: its byte is free, or its number another
-    /// process's now. Never asked of this process, whose own lock is in nobody's way.
-    pub(super) fn is_gone(&self, pid: u32, start: u64) -> bool {
-        if pid == std::process::id() {
-            return start != os::place().start;
-        }
-        let byte = PIDS + u64::from(pid);
-        match os::locked_by_other(self.file.fd(), byte, 1, LockKind::Exclusive) {
-            Ok(None) => true,
-            Ok(Some(_)) => os::process_start(pid) != start,
-            // what cannot be known is not acted upon
-            Err(_) => false,
-        }
+    /// Whether a program image is gone: its byte is free. The own lock is not in this process's way, so
+    /// the own image is compared by number.
+    pub(super) fn is_gone(&self, image: u64) -> bool {
+        let held = || os::locked_by_other(self.file.fd(), IMAGES.saturating_add(image), 1, LockKind::Exclusive);
+        // what cannot be known is not acted upon
+        image != os::place().image && matches!(held(), Ok(None))
     }
 }
 
@@ -645,9 +633,9 @@ impl Guard {
                 return Err(Error::new(Code::Cancelled, message));
             }
             shared.waiter.store(1, Ordering::Release);
-            let until = realtime_in(left.map_or(WAIT_PERIOD, |left| left.min(WAIT_PERIOD)));
+            let until = monotonic_in(left.map_or(WAIT_PERIOD, |left| left.min(WAIT_PERIOD)));
             // SAFETY: as above; the time is ours.
-            rc = unsafe { libc::pthread_mutex_timedlock(mutex, &until) };
+            rc = unsafe { pthread_mutex_clocklock(mutex, libc::CLOCK_MONOTONIC, &until) };
         }
         if rc == libc::EOWNERDEAD {
             // LMDB undoes what the dead holder had begun; of ours only what is told about leases may
@@ -697,10 +685,19 @@ impl Guard {
     }
 }
 
-fn realtime_in(wait: Duration) -> libc::timespec {
+// glibc has it since 2.30; `pthread_mutex_timedlock` takes the wall clock, which may be set back.
+unsafe extern "C" {
+    fn pthread_mutex_clocklock(
+        mutex: *mut libc::pthread_mutex_t,
+        clock: libc::clockid_t,
+        until: *const libc::timespec,
+    ) -> libc::c_int;
+}
+
+fn monotonic_in(wait: Duration) -> libc::timespec {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the structure is ours.
-    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &mut time) };
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
     let nanos = time.tv_nsec as u64 + u64::from(wait.subsec_nanos());
     time.tv_sec += wait.as_secs() as i64 + (nanos / 1_000_000_000) as i64;
     time.tv_nsec = (nanos % 1_000_000_000) as i64;
@@ -713,5 +710,68 @@ impl Drop for Guard {
         if self.generation == os::fork_generation() {
             self.give_all();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+    use crate::embedded::opening::open;
+    use crate::options::Options;
+
+    const CHILD: &str = "LIBKV_TEST_GUARD";
+    /// The wall clock is read an hour ahead of what the kernel compares with, as if it were set back at once.
+    const CLOCK: &str = "#define _GNU_SOURCE
+#include <time.h>
+#include <unistd.h>
+#include <sys/syscall.h>
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    long rc = syscall(SYS_clock_gettime, clock, time);
+    if (clock == CLOCK_REALTIME) time->tv_sec += 3600;
+    return (int)rc;
+}
+";
+
+    /// A thread holds the lock; another is refused in its time.
+    fn is_refused_in_time(path: &str) {
+        let store = open(Path::new(path), &Options::new()).expect("opened");
+        let _held = store.guard().lock_writer(None, None).expect("nobody has it");
+        let refused = || {
+            let deadline = Instant::now() + Duration::from_millis(300);
+            store.guard().lock_writer(Some(deadline), None).err().map(|error| error.code())
+        };
+        assert_eq!(thread::scope(|scope| scope.spawn(refused).join()).expect("no panic"), Some(Code::Busy));
+    }
+
+    #[test]
+    fn writer_lock_wait_ends_although_the_wall_clock_is_set_back() {
+        if let Ok(path) = std::env::var(CHILD) {
+            return is_refused_in_time(&path);
+        }
+        let folder = std::env::temp_dir().join(format!("libkv-guard-{}", std::process::id()));
+        fs::create_dir(&folder).expect("a folder");
+        let (source, library) = (folder.join("clock.c"), folder.join("clock.so"));
+        fs::write(&source, CLOCK).expect("written");
+        let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
+        assert!(built.expect("cc, which LMDB needs too").success());
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "embedded::guard::tests::writer_lock_wait_ends_although_the_wall_clock_is_set_back"])
+            .env(CHILD, folder.join("store"))
+            .env("LD_PRELOAD", &library)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("started");
+        let until = Instant::now() + Duration::from_secs(60);
+        let ended = loop {
+            match child.try_wait().expect("waited") {
+                None if Instant::now() < until => thread::sleep(Duration::from_millis(5)),
+                ended => break ended,
+            }
+        };
+        let _ = child.kill();
+        assert!(ended.expect("it waits for an hour").success());
+        fs::remove_dir_all(folder).expect("removed");
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Leases {
     kept: Mutex<HashMap<u64, Kept>>,
     last_kept: AtomicU64,
     times: Mutex<Times>,
+    /// The count of slots taken back at which `kept` was looked through last; 0 is never.
+    freed: AtomicU64,
     /// The fork generation that it was made in.
     generation: u64,
 }
@@ -49,6 +51,7 @@ pub(crate) struct Leases {
 /// A lease that a handle of this process keeps alive.
 struct Kept {
     id: LeaseId,
+    slot: u32,
     /// The handle that it was made from.
     handle: u64,
     ttl_seconds: i64,
@@ -82,6 +85,7 @@ impl Leases {
             kept: Mutex::default(),
             last_kept: AtomicU64::new(0),
             times: Mutex::default(),
+            freed: AtomicU64::new(0),
             generation: os::fork_generation(),
         })
     }
@@ -141,14 +145,18 @@ impl Leases {
 
     /// Keeps a lease alive until what this answers is dropped.
     pub fn keep(self: &Arc<Self>, handle: u64, id: LeaseId, lost: Lost) -> Result<Box<dyn Keeping>> {
+        let not_found = || Error::new(Code::LeaseNotFound, format!("requested lease not found (lease {id})"));
+        let slot = lease::find(&*self.env.read()?, id)?.ok_or_else(not_found)?.slot;
         let ttl_seconds = self.keep_alive(id)?.ttl_seconds;
         if ttl_seconds == 0 {
-            return Err(Error::new(Code::LeaseNotFound, format!("requested lease not found (lease {id})")));
+            return Err(not_found());
         }
-        let mut kept = Kept { id, handle, ttl_seconds, renew_ns: 0, lost };
+        let mut kept = Kept { id, slot, handle, ttl_seconds, renew_ns: 0, lost };
         kept.renew_after(self.commit.now_ns());
         let number = self.last_kept.fetch_add(1, Ordering::Relaxed);
         lock(&self.kept).insert(number, kept);
+        // it may have been revoked before it was entered here
+        self.freed.store(0, Ordering::Release);
         // so that whoever waits for the next thing to do learns of this one
         self.guard.ring();
         Ok(Box::new(Keeper { leases: Arc::downgrade(self), number }))
@@ -165,6 +173,18 @@ impl Leases {
         };
         // what they wanted to be told is somebody else's code: dropped outside the lock
         gone.into_iter().map(|kept| kept.id).collect()
+    }
+
+    /// Takes out what was revoked or has expired, in whichever process: its slot is another's or nobody's.
+    fn take_gone(&self) -> Vec<Lost> {
+        let freed = self.guard.freed();
+        if self.freed.swap(freed, Ordering::AcqRel) == freed {
+            return Vec::new();
+        }
+        let mut kept = lock(&self.kept);
+        let is_gone = |kept: &Kept| self.guard.place(kept.slot).is_none_or(|place| place.id != kept.id);
+        let gone: Vec<u64> = kept.iter().filter(|(_, kept)| is_gone(kept)).map(|(at, _)| *at).collect();
+        gone.into_iter().filter_map(|at| kept.remove(&at)).map(|gone| gone.lost).collect()
     }
 
     /// Renews what is due, or all; answers what was lost, to be told once no lock is held.
@@ -187,7 +207,8 @@ impl Leases {
     /// Does what is due now; answers what was lost, and for how long nothing will be due.
     pub fn work(&self, may_write: bool) -> (Vec<Lost>, Duration) {
         let now_ns = self.commit.now_ns();
-        let lost = self.renew_kept(now_ns, false);
+        let mut lost = self.take_gone();
+        lost.extend(self.renew_kept(now_ns, false));
         let mut next_ns = lock(&self.kept).values().map(|kept| kept.renew_ns).min().unwrap_or(u64::MAX);
         if may_write {
             let mut times = lock(&self.times);
@@ -316,11 +337,39 @@ pub(crate) fn notice_owners(guard: &Guard) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use super::*;
     use crate::db::Db;
     use crate::embedded::lmdb::Tree;
     use crate::embedded::opening;
     use crate::options::Options;
-    use crate::request::Put;
+    use crate::request::{Answer, Grant, Put, Revoke};
+
+    /// A handle learned of it when it renewed the lease next, after a third of its TTL.
+    #[test]
+    fn a_kept_lease_that_is_revoked_or_has_expired_is_lost_at_once() {
+        let store = opening::open(Path::new(":memory:"), &Options::new()).expect("a store");
+        store.allow_writes().expect("allowed");
+        store.pulse().start().expect("a thread");
+        let (terms, leases) = (Terms::own(Durability::None, None), store.pulse().leases());
+        for expires in [false, true] {
+            let grant = Grant { ttl_seconds: 600, id: 0, end_with_process: false };
+            let Ok(Answer::LeaseGrant(granted)) = store.commit().call(grant.into(), terms) else { panic!("granted") };
+            let (lost, is_lost) = std::sync::mpsc::channel();
+            let _kept =
+                leases.keep(1, granted.id, Box::new(move || lost.send(()).expect("the test waits"))).expect("kept");
+            if expires {
+                let place = store.guard().place(0).expect("its slot");
+                assert!(store.guard().swap_deadline(0, place.deadline, 1));
+                store.guard().look_now();
+                store.guard().ring();
+            } else {
+                store.commit().call(Revoke { id: granted.id }.into(), terms).expect("revoked");
+            }
+            is_lost.recv_timeout(Duration::from_secs(60)).expect("told long before the lease is renewed");
+        }
+    }
 
     /// A store with a damaged lease still opens: what is whole can be read, and `check` says what is not.
     #[test]

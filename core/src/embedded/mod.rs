@@ -37,19 +37,19 @@ mod mvcc;
 mod opening;
 mod os;
 mod pulse;
+mod shards;
 mod slots;
 mod store;
 mod watch;
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-
-use crossbeam::sync::ShardedLock;
 
 use self::commit::{Terms, Together};
 use self::lmdb::Tree;
 use self::mvcc::{history, read, txn};
+use self::shards::Shards;
 use self::store::Store;
 use crate::db::Db;
 use crate::engine::{
@@ -67,7 +67,8 @@ const BUSY_TIMEOUT_MS: u64 = 5_000;
 impl Db {
     /// Opens the store in the directory `path`, and makes it if there is none.
     ///
-    /// `:memory:` is a store of its own that leaves nothing behind; `file:` URLs are paths. Handles
+    /// `:memory:` is a store of its own that leaves nothing behind, and accepts any durability as it has
+    /// nothing to lose; `file:` URLs are paths. Handles
     /// of one process on one store share one environment.
     ///
     /// # Errors
@@ -89,7 +90,7 @@ impl Db {
 /// One handle: its own limits and manners, on a store that all handles of the process share.
 struct Embedded {
     /// None once closed. Reads hold it shared for their microsecond; writes clone what is in it.
-    store: ShardedLock<Option<Arc<Store>>>,
+    store: Shards<Arc<Store>>,
     limits: Limits,
     read_only: bool,
     durability: Durability,
@@ -110,7 +111,7 @@ impl Embedded {
         };
         let read_only = options.read_only.unwrap_or(false);
         Ok(Embedded {
-            store: ShardedLock::new(Some(store)),
+            store: Shards::new(store),
             limits: Limits::from_options(options),
             read_only,
             number: watch::new_handle(),
@@ -126,7 +127,7 @@ impl Embedded {
         if os::fork_generation() != self.generation {
             return Err(forked());
         }
-        match &*self.store.read().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.store.read() {
             Some(store) => {
                 if !self.read_only && store.pulse().leases().is_due() {
                     store.pulse().start()?;
@@ -257,6 +258,8 @@ fn durability(store: &Store, asked: Durability, explicit: bool) -> Result<Durabi
     match (store.is_unsynced(), asked) {
         (true, Durability::None) => Ok(Durability::None),
         (true, _) if !explicit => Ok(Durability::None),
+        // the store ends with its handles: no durability would keep more of it
+        (true, _) if store.settings().in_memory => Ok(asked),
         (true, _) => Err(Error::new(
             Code::InvalidArgument,
             "the store was made with durability none, which no handle and no write can raise",
@@ -488,7 +491,7 @@ impl Engine for Embedded {
             return;
         }
         // dropped outside the lock: the last handle closes the store, which takes a while
-        let store = self.store.write().unwrap_or_else(PoisonError::into_inner).take();
+        let store = self.store.take();
         if let Some(store) = &store {
             let terms = Terms::own(self.durability, self.timeout);
             for id in store.pulse().leases().let_go(self.number) {

@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 
 use super::codec::{self, meta};
 use super::commit::now_ns;
-use super::guard::{Guard, Identity};
+use super::guard::{Guard, Identity, Laid};
 use super::lease;
 use super::lmdb::pages::{self, Found};
 use super::lmdb::{self, Env, EnvOptions};
-use super::os;
+use super::os::{self, failed};
 use super::store::{BUSY_TIMEOUT_MS, DATA, GUARD, LOCK, LOOK_AGAIN, Says, Settings, Store, registry};
 use crate::error::{Code, Error, Result};
 use crate::options::{AutoCompaction, Options};
@@ -136,7 +136,7 @@ fn open_memory(options: &Options) -> Result<Arc<Store>> {
         ));
     }
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let name = format!("libkv-{}-{}-{number}", std::process::id(), os::place().start);
+    let name = format!("libkv-{}-{:x}-{number}", std::process::id(), os::place().image);
     let options = Options { durability: Some(Durability::None), ..options.clone() };
     let mut refused = None;
     for parent in [PathBuf::from("/dev/shm"), std::env::temp_dir()] {
@@ -156,16 +156,12 @@ fn open_memory(options: &Options) -> Result<Arc<Store>> {
     Err(refused.unwrap_or_else(|| Error::new(Code::Io, "no directory for a store in memory")))
 }
 
-fn failed(path: &Path, e: io::Error) -> Error {
-    let code = match e.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => Code::PermissionDenied,
-        Some(libc::EROFS) => Code::ReadOnly,
-        Some(libc::ENOSPC | libc::EDQUOT) => Code::Full,
-        Some(libc::ENOENT) => Code::NotFound,
-        Some(libc::ENOTDIR) => Code::NotAStore,
-        _ => Code::Io,
-    };
-    Error::new(code, format!("{}: {e}", path.display())).with_source(e)
+/// An error of LMDB's, with the file and the missing right if it is one of permission.
+fn of_file(path: &Path, error: Error) -> Error {
+    match error.code() {
+        Code::PermissionDenied => failed(path, io::Error::from_raw_os_error(libc::EACCES)),
+        _ => error,
+    }
 }
 
 /// What a look at the files and locks of a store says.
@@ -185,8 +181,8 @@ struct Opening<'o> {
     create: bool,
     read_only: bool,
     deadline: Option<Instant>,
-    /// The deadlines of leases have outlived whoever had the store open last.
-    deadlines_kept: bool,
+    /// What outlived the last process that had the store open, if this opener has initialised the guard.
+    laid: Option<Laid>,
 }
 
 impl<'o> Opening<'o> {
@@ -203,11 +199,21 @@ impl<'o> Opening<'o> {
             create: options.create.unwrap_or(true) && !read_only,
             read_only,
             deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
-            deadlines_kept: false,
+            laid: None,
         })
     }
 
     fn run(mut self) -> Result<Arc<Store>> {
+        let read_only = self.read_only;
+        self.try_until_opened().map_err(|error| match error.code() {
+            Code::PermissionDenied if read_only => {
+                error.context("a read_only handle needs the rights to read and to write, as it takes part in the locks")
+            }
+            _ => error,
+        })
+    }
+
+    fn try_until_opened(&mut self) -> Result<Arc<Store>> {
         self.directory()?;
         let mut refused_since = None;
         loop {
@@ -420,11 +426,12 @@ impl<'o> Opening<'o> {
 
     /// Takes this process's place among those who have the store open, or says why not.
     fn join(&mut self, guard: &mut Guard, found: &Found) -> Result<Option<Look>> {
+        self.laid = None;
         guard.map()?;
         guard.note_opening();
         let refused = |error| Ok(Some(Look::Refused(error)));
         let identity = self.identity(found);
-        if !guard.try_own_pid()? {
+        if !guard.try_own_bytes()? {
             // in another container this number is another process
             let elsewhere = guard.refusal(&identity, &[std::process::id()]);
             return refused(
@@ -443,7 +450,7 @@ impl<'o> Opening<'o> {
         }
         if !guard.is_shared()? {
             let laid = guard.lay(&identity, alone)?;
-            self.deadlines_kept = laid.deadlines;
+            self.laid = Some(laid);
             if laid.poisoned {
                 // an earlier sync failed under this boot: nobody writes until one has succeeded
                 let sync = fs::File::open(self.path.join(DATA)).and_then(|file| file.sync_all());
@@ -457,7 +464,9 @@ impl<'o> Opening<'o> {
         if let Some(error) = guard.refusal(&identity, &pids) {
             return refused(error);
         }
-        guard.keep_lock_file(self.open_lock_file(0)?);
+        let lock_file = self.open_lock_file(0)?;
+        lmdb::free_own_readers(&lock_file).map_err(|e| failed(&self.path.join(LOCK), e))?;
+        guard.keep_lock_file(lock_file);
         match guard.lost_lock()? {
             Some(pid) => refused(self.busy(format!("cannot be opened: process {pid} lost its lock; restart it"))),
             None => Ok(None),
@@ -479,18 +488,22 @@ impl<'o> Opening<'o> {
             self.judge(&found)?;
         }
         let unsynced = is_unsynced(&found);
-        let first = !guard.is_shared()?;
-        if first {
+        // the others may have ended since this opener joined them: LMDB makes its file anew then, while
+        // the guard is as they left it
+        if !guard.is_shared()? {
             guard.keep_lock_file(self.open_lock_file(64 * (u64::from(self.settings.max_readers) + 2))?);
         }
-        let env = Env::open(&self.path, &self.env_options(unsynced))?;
+        let env = Env::open(&self.path, &self.env_options(unsynced)).map_err(|error| {
+            // the lock file is open already, and LMDB names the directory
+            of_file(&self.path.join(DATA), error)
+        })?;
         // one read transaction sets LMDB's own lock of this process
         drop(env.read()?);
         env.reader_check()?;
         let identity = self.identity(&found);
-        if first {
+        if let Some(laid) = self.laid {
             guard.identify(&identity);
-            lease::settle(&env, &guard, self.deadlines_kept, now_ns(&self.settings.clock))?;
+            lease::settle(&env, &guard, laid.deadlines, now_ns(&self.settings.clock))?;
         }
         lease::notice_owners(&guard);
         let key = guard.file_id()?;
@@ -529,7 +542,7 @@ impl<'o> Opening<'o> {
         lmdb::lay(&new, self.settings.mode, !unsynced, &codec::new_meta(&random_id(), unsynced, max_bytes)).map_err(
             |error| match error.code() == Code::Io && os::is_full(&self.path) {
                 true => Error::new(Code::Full, format!("the disk is full ({})", error.message())).with_source(error),
-                false => error,
+                false => of_file(&new, error),
             },
         )?;
         fs::rename(&new, data).map_err(|e| failed(data, e))?;
@@ -597,10 +610,44 @@ fn ro_compat(found: &Found) -> u64 {
 }
 
 fn random_id() -> [u8; 16] {
-    use std::hash::{BuildHasher, Hasher, RandomState};
     let mut id = [0; 16];
     for half in id.chunks_exact_mut(8) {
-        half.copy_from_slice(&RandomState::new().build_hasher().finish().to_le_bytes());
+        half.copy_from_slice(&os::random().to_le_bytes());
     }
     id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::{Answer, Grant};
+
+    /// The process that an opener joined may end before the opener has come to the leases. Each lease had its
+    /// full TTL then.
+    #[test]
+    fn deadlines_stay_when_the_joined_process_ends_during_the_opening() {
+        let path = std::env::temp_dir().join(format!("libkv-opening-{}", std::process::id()));
+        let options = Options::new();
+        let store = open(&path, &options).expect("made");
+        let terms = super::super::commit::Terms::own(Durability::Sync, None);
+        let grant = Grant { ttl_seconds: 600, id: 7, end_with_process: false };
+        let granted = store.commit().call(grant.into(), terms).expect("granted");
+        assert!(matches!(granted, Answer::LeaseGrant(_)));
+        let before = store.guard().place(0).expect("its slot");
+        drop(store);
+        // a descriptor of its own makes another process of it, as far as locks go
+        let mut other = Guard::open(&path.join(GUARD), 0o600).expect("opened");
+        assert!(other.try_present(false).expect("asked"));
+
+        let mut opening = Opening::new(path.clone(), &options).expect("an opening");
+        let mut guard = Guard::open(&path.join(GUARD), 0o600).expect("opened");
+        assert!(guard.try_opening().expect("asked"));
+        let found = pages::inspect(&path.join(DATA)).expect("read");
+        assert!(opening.join(&mut guard, &found).expect("asked").is_none(), "it joins the other");
+        drop(other);
+        let store = opening.open_data(guard, found).expect("opened");
+        assert_eq!(store.guard().place(0), Some(before));
+        drop(store);
+        fs::remove_dir_all(path).expect("removed");
+    }
 }

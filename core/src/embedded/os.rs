@@ -12,7 +12,48 @@ use std::path::Path;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Once, OnceLock};
+use std::thread::JoinHandle;
 use std::time::Duration;
+
+use crate::error::{Code, Error};
+
+/// The error of a call on a file. Without the right to it, the error says which right is missing.
+pub(crate) fn failed(path: &Path, e: io::Error) -> Error {
+    let code = match e.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => Code::PermissionDenied,
+        Some(libc::EROFS) => Code::ReadOnly,
+        Some(libc::ENOSPC | libc::EDQUOT) => Code::Full,
+        Some(libc::ENOENT) => Code::NotFound,
+        Some(libc::ENOTDIR) => Code::NotAStore,
+        _ => Code::Io,
+    };
+    let missing = if code == Code::PermissionDenied { missing_right(path) } else { None };
+    let missing = missing.map_or(String::new(), |right| format!(": no right to {right}"));
+    Error::new(code, format!("{}: {e}{missing}", path.display())).with_source(e)
+}
+
+/// The first right to a file that this process lacks, in words; none if it has all.
+fn missing_right(path: &Path) -> Option<String> {
+    let parents: Vec<&Path> = path.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty()).collect();
+    if let Some(dir) = parents.iter().rev().find(|dir| may_not(dir, libc::X_OK)) {
+        return Some(format!("search {}", dir.display()));
+    }
+    let folder = parents.first().copied().unwrap_or(Path::new("."));
+    match () {
+        () if may_not(path, libc::R_OK) => Some("read it".into()),
+        () if may_not(path, libc::W_OK) => Some("write it".into()),
+        () if may_not(folder, libc::W_OK) => Some(format!("write the directory {}", folder.display())),
+        () => None,
+    }
+}
+
+/// Whether this process lacks a right to a path that exists.
+fn may_not(path: &Path, right: libc::c_int) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    // SAFETY: the path ends with a zero byte.
+    let answer = check(unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), right, libc::AT_EACCESS) });
+    answer.is_err_and(|e| matches!(e.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::EROFS)))
+}
 
 fn check(rc: libc::c_int) -> io::Result<libc::c_int> {
     if rc == -1 { Err(io::Error::last_os_error()) } else { Ok(rc) }
@@ -191,6 +232,9 @@ pub(crate) struct Place {
     pub time_namespace: u64,
     /// See [`process_start`].
     pub start: u64,
+    /// The number of this program image, from 1 to 2^61. It is random, and new after each start, fork and
+    /// `exec`.
+    pub image: u64,
 }
 
 /// Where this process runs.
@@ -202,7 +246,15 @@ pub(crate) fn place() -> &'static Place {
         pid_namespace: namespace("pid"),
         time_namespace: namespace("time"),
         start: process_start(std::process::id()),
+        image: (random() >> 3) + 1,
     })
+}
+
+/// A random number. A forked child has its parent's state of the generator: pid and time make the
+/// difference.
+pub(crate) fn random() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one((std::process::id(), boottime_ns()))
 }
 
 fn boot_id() -> Option<[u8; 16]> {
@@ -274,6 +326,14 @@ impl EventFd {
         // SAFETY: eight bytes of ours; there is nothing to read if it was not signalled.
         unsafe { libc::read(self.fd(), (&raw mut count).cast(), 8) };
     }
+}
+
+/// Whether a thread is the calling one. `thread::current` would allocate what a thread that Rust has not
+/// started keeps until the process ends.
+pub(crate) fn is_current<T>(thread: &JoinHandle<T>) -> bool {
+    use std::os::unix::thread::JoinHandleExt;
+    // SAFETY: the call has no precondition.
+    thread.as_pthread_t() == unsafe { libc::pthread_self() }
 }
 
 /// Wakes everybody who waits on this word, in all processes that map it.

@@ -19,6 +19,7 @@ use super::guard::Guard;
 use super::lease::{Leases, Lost};
 use super::lmdb::Env;
 use super::mvcc::{self, time};
+use super::os;
 use super::watch::Hub;
 use crate::error::{Code, Error, Result};
 use crate::model::Revision;
@@ -134,7 +135,7 @@ impl Pulse {
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
+        if let Some(thread) = thread.filter(|thread| !os::is_current(thread)) {
             self.guard.ring();
             let _ = thread.join();
         }

@@ -17,12 +17,13 @@ use crate::model::LeaseId;
 /// The deadline of a lease that is being revoked.
 pub(crate) const DEAD: u64 = 0;
 
-/// A process that a lease ends with: its pid and its start time.
-pub(crate) type Owner = (u32, u64);
+/// A program image that a lease ends with, by its number: see [`Place::image`](os::Place::image).
+/// Pid and start time outlive an `exec`, so they are no owner.
+pub(crate) type Owner = u64;
 
 /// This process, as an owner.
 pub(crate) fn this_process() -> Owner {
-    (std::process::id(), os::place().start)
+    os::place().image
 }
 
 /// What stands in a slot.
@@ -36,11 +37,11 @@ pub(crate) struct Place {
 
 impl Slot {
     fn place(&self) -> Place {
-        let pid = self.owner_pid.load(Ordering::Acquire);
+        let owner = self.owner.load(Ordering::Acquire);
         Place {
             id: self.id.load(Ordering::Acquire) as LeaseId,
             deadline: self.deadline.load(Ordering::Acquire),
-            owner: (pid != 0).then(|| (pid, self.owner_start.load(Ordering::Relaxed))),
+            owner: (owner != 0).then_some(owner),
         }
     }
 }
@@ -86,15 +87,14 @@ impl Guard {
     /// Gives a slot to a lease: the deadline first, then whose it is. Under the writer's lock.
     pub fn fill_slot(&self, index: u32, place: Place) {
         let (Some(slot), Some(words)) = (self.slot(index), self.words()) else { return };
-        let (pid, start) = place.owner.unwrap_or_default();
+        let owner = place.owner.unwrap_or(0);
         slot.id.store(0, Ordering::Release);
         slot.deadline.store(place.deadline, Ordering::Release);
-        slot.owner_start.store(start, Ordering::Relaxed);
-        slot.owner_pid.store(pid, Ordering::Release);
+        slot.owner.store(owner, Ordering::Release);
         slot.id.store(place.id as u64, Ordering::Release);
         words.hint.fetch_max(u64::from(index) + 1, Ordering::AcqRel);
         words.next_deadline.fetch_min(place.deadline, Ordering::AcqRel);
-        if pid != 0 {
+        if owner != 0 {
             words.owned.fetch_add(1, Ordering::AcqRel);
             words.owner_changes.fetch_add(1, Ordering::AcqRel);
         }
@@ -104,8 +104,9 @@ impl Guard {
     pub fn clear_slot(&self, index: u32) {
         let (Some(slot), Some(words)) = (self.slot(index), self.words()) else { return };
         slot.id.store(0, Ordering::Release);
+        words.freed.fetch_add(1, Ordering::AcqRel);
         words.hint.fetch_min(index.into(), Ordering::AcqRel);
-        if slot.owner_pid.swap(0, Ordering::AcqRel) != 0 {
+        if slot.owner.swap(0, Ordering::AcqRel) != 0 {
             // a survey may have counted anew meanwhile: never below 0
             let _ = words.owned.fetch_update(Ordering::AcqRel, Ordering::Acquire, |owned| owned.checked_sub(1));
             words.owner_changes.fetch_add(1, Ordering::AcqRel);
@@ -151,6 +152,11 @@ impl Guard {
             .map_or((0, 0), |words| (words.owner_changes.load(Ordering::Acquire), words.owned.load(Ordering::Acquire)))
     }
 
+    /// How often a slot was taken back.
+    pub fn freed(&self) -> u64 {
+        self.words().map_or(0, |words| words.freed.load(Ordering::Acquire))
+    }
+
     /// The processes that leases end with, each once: to ask for one takes as long as a commit does.
     pub fn distinct_owners(&self) -> HashSet<Owner> {
         self.places().filter_map(|(_, place)| place.owner).collect()
@@ -162,7 +168,7 @@ impl Guard {
     }
 
     /// Whether the process is gone that a lease ends with.
-    pub fn owner_is_gone(&self, (pid, start): Owner) -> bool {
-        self.is_gone(pid, start)
+    pub fn owner_is_gone(&self, owner: Owner) -> bool {
+        self.is_gone(owner)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Closing goes under "opening", as [opening](super::opening) does.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -205,7 +205,7 @@ impl Store {
 
 /// The stores that are open in this process, by device and inode of their guard. An entry whose
 /// store is gone is still closing.
-pub(super) type Registry = HashMap<(u64, u64), Weak<Store>>;
+pub(super) type Registry = BTreeMap<(u64, u64), Weak<Store>>;
 
 static REGISTRY: os::PerGeneration<Mutex<Registry>> = os::PerGeneration::new();
 
@@ -299,7 +299,9 @@ fn close(env: Arc<Env>, guard: Arc<Guard>, writable: bool, deadline: Instant) {
         thread::sleep(LOOK_AGAIN);
         opening = guard.try_opening();
     }
-    if matches!(opening, Ok(true)) && writable && guard.has_page() && !guard.is_shared().unwrap_or(true) {
+    // after a failed sync nothing is written: the note stays, and costs at most a gap
+    let may_write = writable && guard.has_page() && !guard.is_poisoned();
+    if matches!(opening, Ok(true)) && may_write && !guard.is_shared().unwrap_or(true) {
         let lock = guard.lock_writer(Some(deadline), None);
         if lock.is_ok() {
             // what cannot be withdrawn costs the next opener a gap in its revisions
@@ -319,6 +321,7 @@ mod tests {
 
     use super::*;
     use crate::embedded::opening::open;
+    use crate::request::{Durability, Put};
 
     const CHILD: &str = "LIBKV_TEST_STORE";
 
@@ -358,6 +361,27 @@ mod tests {
             .stdout(Stdio::piped())
             .spawn()
             .expect("started")
+    }
+
+    /// After a failed sync what the disk holds is unknown: closing must not write either.
+    #[test]
+    fn closing_a_poisoned_store_writes_nothing() {
+        let path = std::env::temp_dir().join(format!("libkv-poisoned-{}", std::process::id()));
+        for poisoned in [true, false] {
+            let store = open(&path, &options()).expect("opened");
+            store.allow_writes().expect("allowed");
+            let terms = super::super::commit::Terms::own(Durability::Lazy, None);
+            // the first lazy write notes the boot in the store, which closing takes back
+            store.commit().call(Put::new("k", "v").into(), terms).expect("put");
+            let data = || fs::read(path.join(DATA)).expect("read");
+            let before = data();
+            if poisoned {
+                store.guard().poison();
+            }
+            drop(store);
+            assert_eq!(data() == before, poisoned, "poisoned: {poisoned}");
+        }
+        fs::remove_dir_all(path).expect("removed");
     }
 
     /// A process whose LMDB lock was lost still reads: to free its slot would hand the pages that

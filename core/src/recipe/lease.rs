@@ -82,8 +82,9 @@ impl Lease {
         Ok(self.db.lease_time_to_live(self.id, false)?.ttl_seconds.max(0))
     }
 
-    /// Whether it is known to be gone, though nobody closed this handle. A lease that somebody else has
-    /// revoked is found gone when it is renewed next, after a third of its TTL at most.
+    /// Whether it is known to be gone, although this handle was not closed. In a store that becomes known as
+    /// soon as the lease is revoked or has expired, whichever process did that; on a cluster when the lease is
+    /// renewed next, after a third of its TTL at most.
     pub fn lost(&self) -> bool {
         lock(&self.fate).lost
     }

@@ -39,6 +39,9 @@ fn main() {
         "keep-alive" => keep_alive(store, word(3).parse().expect("a seed")),
         "expire" => expire(store),
         "own" => own(store),
+        "exec" => exec_as_owner(store),
+        "exec-locked" => exec_locked(store),
+        "exec-reading" => exec_reading(store, word(3).parse().expect("how often")),
         "lock" => lock(store, word(3)),
         "hold-lock" => hold_lock(store),
         "idle" => idle(store),
@@ -303,6 +306,46 @@ fn own(store: &str) {
     }
     print("ready".into());
     std::thread::sleep(Duration::from_secs(600));
+}
+
+/// Becomes this program with other arguments; the process stays the same.
+fn exec(args: &[&str]) -> ! {
+    use std::os::unix::process::CommandExt;
+    let failed = std::process::Command::new(std::env::current_exe().expect("this program")).args(args).exec();
+    panic!("exec: {failed}");
+}
+
+/// Has a lock and a long lease that ends with this process, with a key on it. Replaces itself by
+/// [`exec_locked`] after a line of input.
+fn exec_as_owner(store: &str) {
+    let db = open(store);
+    let lease = db.lease(600, true).expect("a lease");
+    db.put(Put::new("own/a", "1").lease(lease.id())).expect("put");
+    let mut lock = db.lock("name", 600).expect("a lock");
+    lock.acquire(None).expect("it is free");
+    print("ready".into());
+    let _ = std::io::stdin().read_line(&mut String::new());
+    exec(&["exec-locked", store]);
+}
+
+/// Takes the lock that the program before the exec had, and stays until its input ends.
+fn exec_locked(store: &str) {
+    let db = open(store);
+    let mut lock = db.lock("name", 600).expect("a lock");
+    lock.acquire(Duration::from_secs(20)).expect("the former program's lock is gone");
+    print(format!("locked by {}", std::process::id()));
+    let _ = std::io::stdin().read_line(&mut String::new());
+}
+
+/// Reads, and replaces itself by the same program, so many times.
+fn exec_reading(store: &str, times: u32) {
+    let db = open(store);
+    db.get("a").expect("a slot for readers is free");
+    if times > 0 {
+        exec(&["exec-reading", store, &(times - 1).to_string()]);
+    }
+    print("ready".into());
+    let _ = std::io::stdin().read_line(&mut String::new());
 }
 
 /// Takes a lock, writes into a file that it has it and that it will give it back, and gives it back;

@@ -1,8 +1,9 @@
 //! `export`: all pairs of one revision, as a file of JSON lines.
 
 use std::collections::HashSet;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use libkv::{Code, Db, Error, KeyRange, LeaseId, Range};
@@ -21,7 +22,8 @@ const HELP: &str = "\
 Writes a header (store, revision), each pair with every field, each lease that pairs hang on, and
 a last line with the count, all at one revision while others write on. Every line has a sum
 (CRC-32C) over all before it, so that `kv import` finds what was altered, and where. A file that
-was cut short is finished by --resume, if its revision has not been compacted meanwhile.
+was cut short is finished by --resume, if its revision has not been compacted meanwhile. The file
+can be read by its owner alone (mode 600), as the files of a store.
 
 Examples:
   kv export backup.jsonl
@@ -133,25 +135,42 @@ fn gone(error: io::Error, what: &str) -> Failure {
 
 fn create(path: &Path, force: bool) -> Result<File> {
     let mut options = OpenOptions::new();
-    options.write(true);
+    options.write(true).mode(OWNER_ONLY);
     match force {
         true => options.create(true).truncate(true),
         false => options.create_new(true),
     };
-    options.open(path).map_err(|error| match error.kind() {
+    let file = options.open(path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => {
             let message =
                 format!("{} is there already (--force replaces it, --resume goes on with it)", path.display());
             Error::new(Code::Exists, message).into()
         }
         _ => Failure::Io(path.display().to_string(), error),
-    })
+    })?;
+    close_to_others(&file).map_err(Failure::io(path.display()))?;
+    Ok(file)
+}
+
+/// Permissions of a file with data, as those of a store's files.
+const OWNER_ONLY: u32 = 0o600;
+
+/// Takes from a file that was there before what others may do with it.
+fn close_to_others(file: &File) -> io::Result<()> {
+    let meta = file.metadata()?;
+    let mode = meta.permissions().mode() & 0o777;
+    // a device or a pipe keeps nothing
+    match meta.is_file() && mode & !OWNER_ONLY != 0 {
+        true => file.set_permissions(Permissions::from_mode(mode & OWNER_ONLY)),
+        false => Ok(()),
+    }
 }
 
 /// Looks how far a file got, and cuts off what is no good; no file if it is whole.
 fn resume(path: &Path, db: &Db, range: &KeyRange) -> Result<(Option<File>, Progress)> {
     let shown = path.display();
     let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(Failure::io(&shown))?;
+    close_to_others(&file).map_err(Failure::io(&shown))?;
     let mut reader = Reader::new(BufReader::with_capacity(1 << 20, &file), true);
     let mut progress = Progress { revision: 0, pairs: 0, sum: 0, last: None, leases: HashSet::new() };
     let mut header = None;

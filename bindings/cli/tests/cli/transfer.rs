@@ -225,6 +225,26 @@ fn an_export_that_cannot_begin_leaves_the_file_as_it_was() {
     assert!(!place.path("none").exists());
 }
 
+/// A store's files are their owner's alone, and so is what is written out of it.
+#[test]
+fn export_file_is_readable_by_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = store();
+    let file = place.path("file");
+    let mode = || std::fs::metadata(&file).expect("it is there").permissions().mode() & 0o777;
+    let open_to_all = || std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).expect("changed");
+    place.kv("export file").ok();
+    assert_eq!(mode(), 0o600);
+    open_to_all();
+    place.kv("export file --force").ok();
+    assert_eq!(mode(), 0o600, "a file that was replaced");
+    open_to_all();
+    let whole = std::fs::read(&file).expect("it is there");
+    std::fs::write(&file, &whole[..whole.len() - 1]).expect("cut");
+    place.kv("export file --resume").ok();
+    assert_eq!(mode(), 0o600, "a file that was finished");
+}
+
 #[test]
 fn what_follows_a_whole_export_is_not_called_whole() {
     let place = store();

@@ -244,7 +244,7 @@ impl Committer {
             worker.unparker.unpark();
             worker.thread.take()
         })?;
-        if thread.thread().id() == thread::current().id() {
+        if os::is_current(&thread) {
             return Some(thread);
         }
         let _ = thread.join();

@@ -2,8 +2,11 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
+use std::fs;
+use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
@@ -339,6 +342,29 @@ fn check_version() -> Result<()> {
         version()
     );
     Err(Error::new(Code::Incompatible, message))
+}
+
+/// Where the slots for readers begin in LMDB's lock file: behind its two mutexes, each with its header in
+/// cache lines of its own.
+const READERS: u64 = {
+    let mutex = size_of::<libc::pthread_mutex_t>();
+    ((8 + mutex + 12).next_multiple_of(64) + mutex.next_multiple_of(64)) as u64
+};
+/// A slot: the transaction's number (8 bytes), the pid (4 bytes), the thread.
+const READER_BYTES: usize = 64;
+
+/// Frees the slots for readers with this process's pid. No environment of this process may have the file
+/// open: then they are from before an `exec`, and LMDB itself takes them for slots in use.
+pub(crate) fn free_own_readers(lock_file: &fs::File) -> io::Result<()> {
+    let pid = std::process::id().to_le_bytes();
+    let mut table = vec![0; lock_file.metadata()?.len().saturating_sub(READERS) as usize];
+    lock_file.read_exact_at(&mut table, READERS)?;
+    for (number, slot) in table.chunks_exact(READER_BYTES).enumerate() {
+        if slot[8..12] == pid {
+            lock_file.write_all_at(&[0; 4], READERS + (number * READER_BYTES + 8) as u64)?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes a complete data file at `file`, which must not exist: all trees, and `meta` with these

@@ -10,7 +10,7 @@ pub(crate) mod pages;
 mod txn;
 
 pub(crate) use cursor::Cursor;
-pub(crate) use env::{Env, EnvOptions, MAP_BYTES, lay, version};
+pub(crate) use env::{Env, EnvOptions, MAP_BYTES, free_own_readers, lay, version};
 pub(crate) use txn::{ReadTxn, Txn, WriteTxn};
 
 use std::io;

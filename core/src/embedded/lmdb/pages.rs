@@ -8,7 +8,8 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use crate::error::{Code, Error, Result};
+use crate::embedded::os::failed;
+use crate::error::Result;
 
 /// The page size of every store: LMDB takes the system's, and 64-bit Linux with other sizes is
 /// refused in words.
@@ -67,17 +68,9 @@ pub(crate) fn inspect(path: &Path) -> Result<Found> {
     let file = match File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Absent),
-        Err(e) => return Err(unreadable(path, e)),
+        Err(e) => return Err(failed(path, e)),
     };
-    look(&file).map_err(|e| unreadable(path, e))
-}
-
-fn unreadable(path: &Path, e: io::Error) -> Error {
-    let code = match e.kind() {
-        io::ErrorKind::PermissionDenied => Code::PermissionDenied,
-        _ => Code::Io,
-    };
-    Error::new(code, format!("{}: {e}", path.display())).with_source(e)
+    look(&file).map_err(|e| failed(path, e))
 }
 
 fn look(file: &File) -> io::Result<Found> {
