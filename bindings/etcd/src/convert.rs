@@ -43,7 +43,8 @@ fn invalid(text: &'static str) -> Error {
 }
 
 pub fn range_in(range: pb::RangeRequest) -> Result<Range> {
-    let unknown = |_| invalid("invalid sort option");
+    // an empty key is what etcd reports first
+    let unknown = |_| invalid(if range.key.is_empty() { "key is not provided" } else { "invalid sort option" });
     let sort_order = match pb::range_request::SortOrder::try_from(range.sort_order).map_err(unknown)? {
         pb::range_request::SortOrder::None => SortOrder::None,
         pb::range_request::SortOrder::Ascend => SortOrder::Ascend,

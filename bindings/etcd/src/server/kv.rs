@@ -1,8 +1,9 @@
 //! The service KV.
 
+use std::iter::Peekable;
 use std::sync::Arc;
 
-use libkv::{Answer, KeyValue, Op, OpResult, Range, Revision, Scan, SortOrder, SortTarget};
+use libkv::{Answer, Code, Error, KeyValue, Op, OpResult, Range, Revision, Scan, SortOrder, SortTarget};
 use tonic::{Request, Response, Status};
 
 use super::reply::Large;
@@ -12,7 +13,10 @@ use crate::pb::etcdserverpb::{self as pb, kv_server};
 
 /// Answers of fewer bytes are not counted as large.
 const LARGE_BYTES_MIN: usize = 64 << 10;
-/// About how many bytes a message of a range stream has.
+/// Most keys of the first message of a range stream; each later one may have twice as many, as in etcd.
+const CHUNK_KEYS_FIRST: usize = 10;
+/// A message of a range stream ends with the pair that reaches this size. etcd has no such bound: a few
+/// large values there make a message of many megabytes.
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// Ranges, puts, deletions, txns and compactions.
@@ -43,9 +47,8 @@ impl kv_server::Kv for Kv {
     type RangeStreamStream = tokio_stream::Iter<Chunks>;
 
     async fn range_stream(&self, request: Request<pb::RangeRequest>) -> Answered<Self::RangeStreamStream> {
-        let range = convert::range_in(request.into_inner()).map_err(refusal)?;
-        let chunks = Chunks::new(self.0.clone(), range)?;
-        Ok(Response::new(tokio_stream::iter(chunks)))
+        let range = streamable(convert::range_in(request.into_inner()).map_err(refusal)?)?;
+        Ok(Response::new(tokio_stream::iter(Chunks::open(&self.0, range).await?)))
     }
 
     async fn put(&self, request: Request<pb::PutRequest>) -> Answered<pb::PutResponse> {
@@ -107,57 +110,88 @@ fn large<T>(mut response: Response<T>, bytes: usize) -> Response<T> {
     response
 }
 
-/// The messages of a range stream, each read when the client has room for it: the last has header and
-/// count.
+/// The range as a stream serves it: by ascending key, without filters.
+fn streamable(range: Range) -> Result<Range, Status> {
+    if range.range.key.is_empty() {
+        return Err(refusal(Error::new(Code::InvalidArgument, "key is not provided")));
+    }
+    let is_default_order = match range.sort_order {
+        SortOrder::None => true,
+        SortOrder::Ascend => range.sort_target == SortTarget::Key,
+        SortOrder::Descend => false,
+    };
+    if !is_default_order {
+        return Err(Status::unimplemented("RangeStream does not support custom sort orders"));
+    }
+    let filters =
+        [range.min_mod_revision, range.max_mod_revision, range.min_create_revision, range.max_create_revision];
+    if filters != [0; 4] {
+        return Err(Status::unimplemented("RangeStream does not support revision filters"));
+    }
+    Ok(range.sort(SortTarget::Key, SortOrder::None))
+}
+
+/// The messages of a range stream. Each is read when the client has room for it, all at one revision; the
+/// last one has header, `more` and count.
+///
+/// No read transaction stays open in between: a slow client would keep free pages from being used again. So
+/// a compaction beyond that revision ends the stream, as in etcd.
 pub(crate) struct Chunks {
     store: Arc<Store>,
-    range: Range,
-    /// Where all of it is read; none once it is at its end.
-    revision: Option<Revision>,
-    scan: Option<Scan>,
+    /// The store's revision when the stream was opened: its header.
+    revision: Revision,
+    /// Pairs that are still to be sent; none if they are only counted.
+    scan: Option<Peekable<Scan>>,
+    /// All pairs of the range; none if those that are sent are all.
+    count: Option<i64>,
     sent: i64,
+    /// Most keys of the next message.
+    chunk_keys: usize,
+    ended: bool,
 }
 
 impl Chunks {
-    fn new(store: Arc<Store>, range: Range) -> Result<Chunks, Status> {
-        if range.sort_target != SortTarget::Key || range.sort_order == SortOrder::Descend {
-            return Err(Status::unimplemented("etcdserver: RangeStream does not support custom sort orders"));
-        }
-        let filters =
-            [range.min_mod_revision, range.max_mod_revision, range.min_create_revision, range.max_create_revision];
-        if filters != [0; 4] {
-            return Err(Status::unimplemented("etcdserver: RangeStream does not support revision filters"));
-        }
-        // refuses what cannot be read before the first message goes out
-        let revision = store.db.snapshot_at(range.revision).map_err(refusal)?.revision();
-        let mut chunks =
-            Chunks { range: range.revision(revision), revision: Some(revision), scan: None, sent: 0, store };
-        if !chunks.range.count_only {
-            chunks.scan = Some(chunks.store.db.scan(chunks.range.clone()).map_err(refusal)?);
-        }
-        Ok(chunks)
+    async fn open(store: &Arc<Store>, range: Range) -> Result<Chunks, Status> {
+        let (revision, count) = match range.count_only || range.limit > 0 {
+            true => {
+                let all = range.clone().count_only(true);
+                let counted = store.read(move |db| db.range(all)).await?;
+                (counted.revision, Some(counted.count))
+            }
+            false => {
+                let at = store.db.snapshot_at(range.revision).map_err(refusal)?.revision();
+                (if range.revision > 0 { store.revision()? } else { at }, None)
+            }
+        };
+        let at = if range.revision > 0 { range.revision } else { revision };
+        let scan = match range.count_only {
+            true => None,
+            false => Some(store.db.scan(range.revision(at)).map_err(refusal)?.peekable()),
+        };
+        let store = store.clone();
+        Ok(Chunks { store, revision, scan, count, sent: 0, chunk_keys: CHUNK_KEYS_FIRST, ended: false })
     }
 
     fn chunk(&mut self) -> Result<pb::RangeResponse, Status> {
         let mut chunk = pb::RangeResponse::default();
-        let mut bytes = 0;
         if let Some(scan) = &mut self.scan {
-            for kv in scan {
-                let kv = kv.map_err(refusal)?;
+            let mut bytes = 0;
+            while chunk.kvs.len() < self.chunk_keys && bytes < CHUNK_BYTES {
+                let Some(kv) = scan.next().transpose().map_err(refusal)? else { break };
                 bytes += pair_bytes(&kv);
                 chunk.kvs.push(convert::kv_out(kv));
-                if bytes >= CHUNK_BYTES {
-                    self.sent += chunk.kvs.len() as i64;
-                    return Ok(chunk);
-                }
+            }
+            self.sent += chunk.kvs.len() as i64;
+            self.chunk_keys = self.chunk_keys.saturating_mul(2);
+            // a failed read is for the next message to report
+            if scan.peek().is_some() {
+                return Ok(chunk);
             }
         }
-        self.sent += chunk.kvs.len() as i64;
-        let counted = self.store.db.range(self.range.clone().count_only(true)).map_err(refusal)?;
-        chunk.header = self.store.identity.header(counted.revision);
-        chunk.count = counted.count;
-        chunk.more = !self.range.count_only && counted.count > self.sent;
-        self.revision = None;
+        self.ended = true;
+        chunk.header = self.store.identity.header(self.revision);
+        chunk.count = self.count.unwrap_or(self.sent);
+        chunk.more = self.scan.is_some() && chunk.count > self.sent;
         Ok(chunk)
     }
 }
@@ -166,11 +200,11 @@ impl Iterator for Chunks {
     type Item = Result<pb::RangeStreamResponse, Status>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.revision?;
-        let chunk = self.chunk();
-        if chunk.is_err() {
-            self.revision = None;
+        if self.ended {
+            return None;
         }
+        let chunk = self.chunk();
+        self.ended |= chunk.is_err();
         Some(chunk.map(|chunk| pb::RangeStreamResponse { range_response: Some(chunk) }))
     }
 }
