@@ -3,10 +3,10 @@
 use std::iter::Peekable;
 use std::sync::Arc;
 
-use libkv::{Answer, Code, Error, KeyValue, Op, OpResult, Range, Revision, Scan, SortOrder, SortTarget};
-use tonic::{Request, Response, Status};
+use libkv::{Answer, Code, Error, KeyValue, Op, OpResult, Range, Revision, Scan, SortOrder, SortTarget, Txn};
+use tonic::{Extensions, Request, Response, Status};
 
-use super::reply::Large;
+use super::reply::{Call, Large};
 use super::{Answered, Store};
 use crate::convert::{self, refusal};
 use crate::pb::etcdserverpb::{self as pb, kv_server};
@@ -22,14 +22,23 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// Ranges, puts, deletions, txns and compactions.
 pub(crate) struct Kv(pub Arc<Store>);
 
+/// Runs a write. Its answer is sent whatever its size: the write is committed by then.
 macro_rules! answer {
     ($self:ident, $kind:ident, $request:expr, $bytes:expr, $out:expr) => {{
         let Answer::$kind(answer) = $self.0.call($request).await? else {
             return Err(convert::wrong_answer());
         };
         let (bytes, header) = ($bytes(&answer), $self.0.identity.header(answer.revision));
-        Ok(large(Response::new($out(answer, header)), bytes))
+        Ok(large(Response::new($out(answer, header)), Large::Written(bytes)))
     }};
+}
+
+/// Refuses a write whose answer may be large, before it is committed, while there is no room for its answer.
+fn ensure_room(extensions: &Extensions, may_be_large: bool) -> Result<(), Status> {
+    match extensions.get::<Arc<Call>>() {
+        Some(call) if may_be_large => call.ensure_room(),
+        _ => Ok(()),
+    }
 }
 
 #[tonic::async_trait]
@@ -41,7 +50,7 @@ impl kv_server::Kv for Kv {
             false => self.0.read(move |db| db.range(range)).await?,
         };
         let (bytes, header) = (pairs_bytes(&answer.kvs), self.0.identity.header(answer.revision));
-        Ok(large(Response::new(convert::range_out(answer, header)), bytes))
+        Ok(large(Response::new(convert::range_out(answer, header)), Large::Read(bytes)))
     }
 
     type RangeStreamStream = tokio_stream::Iter<Chunks>;
@@ -52,23 +61,27 @@ impl kv_server::Kv for Kv {
     }
 
     async fn put(&self, request: Request<pb::PutRequest>) -> Answered<pb::PutResponse> {
+        ensure_room(request.extensions(), request.get_ref().prev_kv)?;
         let bytes = |answer: &libkv::PutResult| answer.prev_kv.as_ref().map_or(0, pair_bytes);
         answer!(self, Put, convert::put_in(request.into_inner()), bytes, convert::put_out)
     }
 
     async fn delete_range(&self, request: Request<pb::DeleteRangeRequest>) -> Answered<pb::DeleteRangeResponse> {
+        ensure_room(request.extensions(), request.get_ref().prev_kv)?;
         let bytes = |answer: &libkv::DeleteResult| pairs_bytes(&answer.prev_kvs);
         answer!(self, Delete, convert::delete_in(request.into_inner()), bytes, convert::delete_out)
     }
 
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Answered<pb::TxnResponse> {
-        let txn = convert::txn_in(request.into_inner()).map_err(refusal)?;
+        let (_, extensions, txn) = request.into_parts();
+        let txn = convert::txn_in(txn).map_err(refusal)?;
         let bytes = |answer: &libkv::TxnResult| ops_bytes(&answer.responses);
         if txn.is_read_only() && !txn.success.iter().chain(&txn.failure).all(is_single) {
             let answer = self.0.read(move |db| db.txn(txn)).await?;
             let (bytes, header) = (bytes(&answer), self.0.identity.header(answer.revision));
-            return Ok(large(Response::new(convert::txn_out(answer, header)), bytes));
+            return Ok(large(Response::new(convert::txn_out(answer, header)), Large::Read(bytes)));
         }
+        ensure_room(&extensions, returns_pairs(&txn))?;
         answer!(self, Txn, txn, bytes, convert::txn_out)
     }
 
@@ -76,6 +89,16 @@ impl kv_server::Kv for Kv {
         let compact = convert::compact_in(request.into_inner());
         answer!(self, Compact, compact, |_| 0, |_, header| pb::CompactionResponse { header })
     }
+}
+
+/// Whether its answer may have pairs.
+fn returns_pairs(txn: &Txn) -> bool {
+    txn.success.iter().chain(&txn.failure).any(|op| match op {
+        Op::Range(range) => !range.count_only,
+        Op::Put(put) => put.prev_kv,
+        Op::Delete(delete) => delete.prev_kv,
+        Op::Txn(txn) => returns_pairs(txn),
+    })
 }
 
 /// Whether it reads one key.
@@ -103,9 +126,9 @@ fn ops_bytes(ops: &[OpResult]) -> usize {
 }
 
 /// Marks an answer that takes much memory until its client has read it.
-fn large<T>(mut response: Response<T>, bytes: usize) -> Response<T> {
-    if bytes >= LARGE_BYTES_MIN {
-        response.extensions_mut().insert(Large(bytes));
+fn large<T>(mut response: Response<T>, large: Large) -> Response<T> {
+    if large.bytes() >= LARGE_BYTES_MIN {
+        response.extensions_mut().insert(large);
     }
     response
 }
