@@ -5,6 +5,7 @@ mod wire;
 use libkv::{Clock, Options};
 use libkv_etcd::Serve;
 use libkv_etcd::pb::etcdserverpb::watch_create_request::FilterType;
+use libkv_etcd::pb::etcdserverpb::watch_request::RequestUnion;
 use libkv_etcd::pb::etcdserverpb::*;
 use libkv_etcd::pb::mvccpb::event::EventType;
 use tonic::transport::Channel;
@@ -321,6 +322,40 @@ async fn row_14_fragments(channel: &Channel) {
     }
     assert_eq!(pieces, [(2, true), (2, false)]);
     assert_eq!(keys, ["r14a", "r14b", "r14c", "r14d"].map(|key| event(key, "-", revision)));
+    // without fragments a revision of the past is one response too
+    watches.create(WatchCreateRequest { watch_id: 3, start_revision: revision, ..whole }).await;
+    let answer = watches.next().await;
+    assert_eq!((answer.watch_id, answer.events.len(), answer.fragment), (3, 4, false));
+}
+
+async fn row_14_history_is_one_response_in_fragments(channel: &Channel) {
+    let mut kv = Kv::new(channel);
+    let value = "v".repeat(700 << 10);
+    let first = kv.put("r14e0", &value).await;
+    for number in 1..10 {
+        kv.put(&format!("r14e{number}"), &value).await;
+    }
+    let mut watches = Watches::open(channel).await;
+    let whole = WatchCreateRequest { watch_id: 1, fragment: true, start_revision: first, ..watch("r14e", "r14f") };
+    watches.ask(RequestUnion::CreateRequest(whole.clone()));
+    watches.ask(RequestUnion::CreateRequest(WatchCreateRequest { watch_id: 2, ..whole }));
+    let (mut open, mut events, mut responses) = (None, 0, Vec::new());
+    while responses.len() < 2 {
+        let piece = watches.next().await;
+        if let Some(watch_id) = open {
+            assert_eq!((piece.watch_id, piece.created), (watch_id, false), "nothing comes between fragments");
+        }
+        if piece.created {
+            continue;
+        }
+        events += piece.events.len();
+        open = piece.fragment.then_some(piece.watch_id);
+        if open.is_none() {
+            responses.push((piece.watch_id, std::mem::take(&mut events)));
+        }
+    }
+    responses.sort_unstable();
+    assert_eq!(responses, [(1, 10), (2, 10)]);
 }
 
 async fn row_15_half_closed(channel: &Channel) {
@@ -348,6 +383,7 @@ async fn every_row(channel: &Channel, whose: Whose) {
     row_12_progress_on_request(channel).await;
     row_13_progress_when_nothing_happens(channel).await;
     row_14_fragments(channel).await;
+    row_14_history_is_one_response_in_fragments(channel).await;
     row_15_half_closed(channel).await;
 }
 
