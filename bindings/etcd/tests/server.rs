@@ -109,6 +109,12 @@ fn kv_refuses_in_etcds_words() {
         refused(kv.put(lease).await, Code::NotFound, "etcdserver: requested lease not found");
         let large = put("a", &"x".repeat(1_572_864));
         refused(kv.put(large).await, bad, "etcdserver: request is too large");
+        let long = put(&"k".repeat(481), "");
+        let text = format!(
+            "etcdserver: request is too large (key \"{}…\" of 481 bytes: this version stores keys of up to 480)",
+            "k".repeat(64)
+        );
+        refused(kv.put(long).await, bad, &text);
         let twice = op(pb::request_op::Request::RequestPut(put("a", "")));
         let txn = pb::TxnRequest { success: vec![twice.clone(), twice.clone()], ..Default::default() };
         refused(kv.txn(txn).await, bad, "etcdserver: duplicate key given in txn request");
