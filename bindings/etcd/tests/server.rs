@@ -394,6 +394,29 @@ fn leases_are_granted_kept_and_revoked() {
     });
 }
 
+/// A client that goes on from the header's revision misses no key that the answer left out.
+#[test]
+fn lease_header_is_not_newer_than_the_keys() {
+    run(async {
+        let served = Served::new().await;
+        served.db.lease_grant(100, 7).expect("a grant");
+        let db = served.db.clone();
+        let writer = std::thread::spawn(move || {
+            for number in 0..2_000 {
+                db.put(Put::new(format!("{number}"), "").lease(7)).expect("a put");
+            }
+        });
+        let mut lease = served.lease();
+        while !writer.is_finished() {
+            let left = lease.lease_time_to_live(pb::LeaseTimeToLiveRequest { id: 7, keys: true }).await.expect("7.5");
+            let left = left.into_inner();
+            let (keys, at) = (left.keys.len() as i64, revision(&left.header));
+            assert!(keys >= at - 1, "{keys} keys at revision {at}");
+        }
+        writer.join().expect("no panic");
+    });
+}
+
 #[test]
 fn leases_start_anew_where_that_is_asked_for() {
     let clock = libkv::Clock::new(1_000);

@@ -2,7 +2,9 @@
 
 mod wire;
 
-use libkv::{Clock, Options};
+use std::sync::mpsc;
+
+use libkv::{Clock, Code, Options, Put, Range};
 use libkv_etcd::Serve;
 use libkv_etcd::pb::etcdserverpb::watch_create_request::FilterType;
 use libkv_etcd::pb::etcdserverpb::watch_request::RequestUnion;
@@ -424,6 +426,45 @@ fn progress_follows_the_clock_of_the_store() {
         clock.advance(1);
         let progress = watches.next().await;
         assert_eq!((progress.watch_id, at(&progress)), (7, 2));
+    });
+}
+
+#[test]
+fn progress_is_reported_once_the_store_can_be_read_again() {
+    const SLOTS: u32 = 4;
+    let (db, server) = serve(Options::new().max_readers(SLOTS), Serve::new("127.0.0.1:0"));
+    db.put(Put::new("k", "v")).expect("a put");
+    runtime().block_on(async {
+        let mut watches = Watches::open(&connect(server.address()).await).await;
+        let (reading, begun) = mpsc::channel();
+        let readers: Vec<_> = (0..SLOTS)
+            .map(|_| {
+                let (db, reading, (release, released)) = (db.clone(), reading.clone(), mpsc::channel::<()>());
+                let read = move || {
+                    let each = |_: libkv::PairRef| {
+                        reading.send(()).expect("it is waited for");
+                        // an error says that it was released
+                        let _ = released.recv();
+                    };
+                    db.range_each(&Range::new("k"), each).expect("a range")
+                };
+                (release, std::thread::spawn(read))
+            })
+            .collect();
+        for _ in 0..SLOTS {
+            begun.recv_timeout(PATIENCE).expect("a slot for each");
+        }
+        watches.progress();
+        // each waits a second for a slot: the server's attempt, which began with the first, has failed too
+        for _ in 0..2 {
+            assert_eq!(db.snapshot().expect_err("no slot is free").code(), Code::Busy);
+        }
+        for (release, reader) in readers {
+            drop(release);
+            assert_eq!(reader.join().expect("no panic").count, 1);
+        }
+        let progress = watches.next().await;
+        assert_eq!((progress.watch_id, at(&progress), progress.events.len()), (-1, 2, 0));
     });
 }
 
