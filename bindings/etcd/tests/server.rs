@@ -400,6 +400,12 @@ fn lease_header_is_not_newer_than_the_keys() {
     run(async {
         let served = Served::new().await;
         served.db.lease_grant(100, 7).expect("a grant");
+        // many, so that they take a moment to read
+        for txn in 0..100 {
+            let puts = (0..100).map(|number| Put::new(format!("{txn}/{number}"), "").lease(7));
+            let txn = puts.fold(libkv::Txn::new(), libkv::Txn::and_then);
+            served.db.txn(txn).expect("a txn");
+        }
         let db = served.db.clone();
         let writer = std::thread::spawn(move || {
             for number in 0..2_000 {
@@ -411,7 +417,7 @@ fn lease_header_is_not_newer_than_the_keys() {
             let left = lease.lease_time_to_live(pb::LeaseTimeToLiveRequest { id: 7, keys: true }).await.expect("7.5");
             let left = left.into_inner();
             let (keys, at) = (left.keys.len() as i64, revision(&left.header));
-            assert!(keys >= at - 1, "{keys} keys at revision {at}");
+            assert!(keys - 10_000 >= at - 101, "{keys} keys at revision {at}");
         }
         writer.join().expect("no panic");
     });
