@@ -471,7 +471,7 @@ pub fn refusal(error: Error) -> Refusal {
         // the alarm is etcd's, a store that is damaged says what is damaged
         Code::Corrupt if !message.starts_with("corrupt cluster") => message,
         Code::Io | Code::Internal | Code::UnknownOutcome | Code::Busy => message,
-        // etcd has no limit for a key, and so no text that clients compare: the limit is named
+        // etcd has no limit for keys, so no client compares this text: the limit may be named
         Code::TooLarge if message.starts_with("request is too large (key ") => message,
         _ => message.split(" (").next().unwrap_or(message),
     };
@@ -503,7 +503,7 @@ pub fn error_in(refusal: &Refusal, wrote: bool) -> Error {
         Wire::Aborted => Code::Conflict,
         Wire::ResourceExhausted if text.starts_with("grpc: received message larger") => Code::TooLarge,
         Wire::ResourceExhausted if text == "too many requests" => Code::Busy,
-        // the answer is too large for the server's own limit: what was asked for is done
+        // a server says this of its own response: the write is done
         Wire::ResourceExhausted if wrote && text.starts_with("grpc: trying to send message larger") => {
             Code::UnknownOutcome
         }

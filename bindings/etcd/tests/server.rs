@@ -262,7 +262,7 @@ fn range_stream_messages_grow_from_ten_keys() {
         let of_many = |limit: i64| pb::RangeRequest { limit, ..all() };
         let of_ten = pb::RangeRequest { key: "0000".into(), range_end: "0010".into(), ..Default::default() };
         let of_one = pb::RangeRequest { key: "0007".into(), ..Default::default() };
-        let nobody = pb::RangeRequest { count_only: true, limit: 5, ..all() };
+        let counted = pb::RangeRequest { count_only: true, limit: 5, ..all() };
         for (request, messages, count, more) in [
             (of_many(0), vec![10, 20, 40, 80, 150], 300, false),
             (of_many(300), vec![10, 20, 40, 80, 150], 300, false),
@@ -273,7 +273,7 @@ fn range_stream_messages_grow_from_ten_keys() {
             (of_ten, vec![10], 10, false),
             (pb::RangeRequest { limit: 1, ..of_one.clone() }, vec![1], 1, false),
             (of_one, vec![1], 1, false),
-            (nobody, vec![0], 300, false),
+            (counted, vec![0], 300, false),
             (pb::RangeRequest { keys_only: true, ..of_many(3) }, vec![3], 300, true),
         ] {
             let what = format!("{request:?}");

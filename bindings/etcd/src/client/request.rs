@@ -105,7 +105,7 @@ async fn send(call: Call, request: Request) -> Result<Answer> {
             let wrote = !txn.is_read_only();
             let answer = call.run("/etcdserverpb.KV/Txn", convert::txn_out_request(txn)).await?;
             let committed = |error: Error| match wrote {
-                true => Error::new(Code::UnknownOutcome, format!("{}: it was carried out", error.message())),
+                true => Error::new(Code::UnknownOutcome, format!("{}, but the txn was carried out", error.message())),
                 false => error,
             };
             Answer::Txn(convert::txn_answer(answer).map_err(committed)?)

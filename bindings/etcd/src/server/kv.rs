@@ -22,7 +22,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// Ranges, puts, deletions, txns and compactions.
 pub(crate) struct Kv(pub Arc<Store>);
 
-/// Runs a write. Its answer is sent whatever its size: the write is committed by then.
+/// Runs a write. The response is sent whatever its size, since the write is committed by then.
 macro_rules! answer {
     ($self:ident, $kind:ident, $request:expr, $bytes:expr, $out:expr) => {{
         let Answer::$kind(answer) = $self.0.call($request).await? else {
@@ -33,7 +33,7 @@ macro_rules! answer {
     }};
 }
 
-/// Refuses a write whose answer may be large, before it is committed, while there is no room for its answer.
+/// Refuses a write whose response may be large, before it is committed, while no memory is left for responses.
 fn ensure_room(extensions: &Extensions, may_be_large: bool) -> Result<(), Status> {
     match extensions.get::<Arc<Call>>() {
         Some(call) if may_be_large => call.ensure_room(),
@@ -91,7 +91,7 @@ impl kv_server::Kv for Kv {
     }
 }
 
-/// Whether its answer may have pairs.
+/// Whether its response may have pairs.
 fn returns_pairs(txn: &Txn) -> bool {
     txn.success.iter().chain(&txn.failure).any(|op| match op {
         Op::Range(range) => !range.count_only,

@@ -29,9 +29,9 @@ const MESSAGE_HEAD_BYTES: usize = 5;
 /// Put into the extensions of an answer that is large: how many bytes, about.
 #[derive(Clone, Copy)]
 pub(crate) enum Large {
-    /// Of what was only read: it may still be refused.
+    /// The call only read, so its answer may still be refused.
     Read(usize),
-    /// Of a write, which is committed.
+    /// The call has committed a write, so its answer must be sent.
     Written(usize),
 }
 
@@ -75,7 +75,7 @@ impl Call {
         }
     }
 
-    /// Refuses what may need memory later while there is none left.
+    /// Refuses a call that may need memory later, while none is left.
     pub fn ensure_room(&self) -> Result<(), Status> {
         self.hold(0)
     }

@@ -14,8 +14,8 @@ use crate::server::Store;
 
 /// Revisions of the past that share an answer, at most: etcd's batch.
 const PAST_REVISIONS: usize = 1_000;
-/// Of a batch, so many events and bytes are in memory at a time. What is more follows in further fragments
-/// of the same answer, or in an answer of its own where the client did not ask for fragments.
+/// Events and bytes of a batch that are in memory at a time. The rest follows in further fragments of the
+/// same answer, or in another answer if the client did not ask for fragments.
 const PAST_EVENTS: usize = 1_000;
 const PAST_BYTES: usize = 256 << 10;
 /// Who is so many revisions behind gets them as the past, many at a time; etcd's queue is as long.

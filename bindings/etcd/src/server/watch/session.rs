@@ -42,7 +42,7 @@ pub(crate) struct Session<R> {
     unfinished: Option<i64>,
     /// The client wants to know how far all is seen.
     progress_asked: bool,
-    /// When that is looked at again, where it could not be known.
+    /// When that is looked at again after the store could not be read.
     retry: Option<Pin<Box<Sleep>>>,
     ended: bool,
 }
@@ -200,8 +200,8 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
     }
 
     /// Answers a request for progress once no watch has anything up to the store's revision. Watches that
-    /// have are marked, and this is called again after them. Where the store could not be read there may be
-    /// no mark, so it is tried again after a while.
+    /// have are marked, and this is called again after them. If the store could not be read there may be no
+    /// mark, so this is tried again after [`RETRY`].
     fn report_progress(&mut self, context: &mut Context<'_>) -> bool {
         if !self.progress_asked {
             return false;
