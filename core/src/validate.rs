@@ -117,13 +117,9 @@ fn check_put(put: &Put) -> Result<()> {
         return Err(invalid(format!("lease is provided (put of {} with ignore_lease)", show(&put.key))));
     }
     if put.key.len() > KEY_BYTES_MAX {
-        let (key, bytes) = (show(&put.key), put.key.len());
-        return Err(Error::new(
-            Code::TooLarge,
-            format!(
-                "request is too large (key {key} has {bytes} bytes; this version stores keys of up to {KEY_BYTES_MAX})"
-            ),
-        ));
+        let key = show(&put.key);
+        let message = format!("request is too large (key {key}: this version stores keys of up to {KEY_BYTES_MAX})");
+        return Err(Error::new(Code::TooLarge, message));
     }
     Ok(())
 }

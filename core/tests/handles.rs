@@ -1,7 +1,7 @@
 //! What a handle says to a second thread, and once its store is closed.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::task::Wake;
 use std::thread;
 use std::time::Duration;
@@ -210,4 +210,36 @@ fn a_store_whose_files_were_removed_says_so() {
         let _ = std::fs::remove_dir_all(&path);
     }
     assert!(alarms(&store()).is_empty(), "one in memory has no files");
+}
+
+#[test]
+fn leaders_look_up_the_leader_again_after_a_read_that_failed() {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    const SLOTS: u32 = 4;
+    let db = Db::open(":memory:", Options::new().max_readers(SLOTS)).unwrap();
+    let mut election = db.election("e", 60).unwrap();
+    election.campaign("me", None).unwrap();
+    let mut leaders = election.observe().unwrap();
+    // every slot for readers is taken, until its sender is dropped
+    let (reading, begun) = mpsc::channel();
+    let readers: Vec<_> = (0..SLOTS)
+        .map(|_| {
+            let (db, reading, (release, released)) = (db.clone(), reading.clone(), mpsc::channel::<()>());
+            let each = move |_: PairRef| {
+                reading.send(()).unwrap();
+                let _ = released.recv();
+            };
+            let read = move || db.range_each(&Range::new(KeyRange::prefix("e/")), each).map(|answer| answer.count);
+            (release, thread::spawn(read))
+        })
+        .collect();
+    for _ in 0..SLOTS {
+        begun.recv_timeout(PATIENCE).unwrap();
+    }
+    assert_eq!(code(leaders.try_next()), Code::Busy);
+    for (release, reader) in readers {
+        drop(release);
+        assert_eq!(reader.join().unwrap().unwrap(), 1);
+    }
+    assert_eq!(leaders.next(PATIENCE).unwrap().expect("the present leader").value, "me");
 }

@@ -43,7 +43,8 @@ fn invalid(text: &'static str) -> Error {
 }
 
 pub fn range_in(range: pb::RangeRequest) -> Result<Range> {
-    let unknown = |_| invalid("invalid sort option");
+    // an empty key is what etcd reports first
+    let unknown = |_| invalid(if range.key.is_empty() { "key is not provided" } else { "invalid sort option" });
     let sort_order = match pb::range_request::SortOrder::try_from(range.sort_order).map_err(unknown)? {
         pb::range_request::SortOrder::None => SortOrder::None,
         pb::range_request::SortOrder::Ascend => SortOrder::Ascend,
@@ -470,6 +471,8 @@ pub fn refusal(error: Error) -> Refusal {
         // the alarm is etcd's, a store that is damaged says what is damaged
         Code::Corrupt if !message.starts_with("corrupt cluster") => message,
         Code::Io | Code::Internal | Code::UnknownOutcome | Code::Busy => message,
+        // etcd has no limit for keys, so no client compares this text: the limit may be named
+        Code::TooLarge if message.starts_with("request is too large (key ") => message,
         _ => message.split(" (").next().unwrap_or(message),
     };
     Refusal::new(code, format!("{PREFIX}{text}"))
@@ -484,7 +487,7 @@ pub fn error_in(refusal: &Refusal, wrote: bool) -> Error {
             "key not found" => Code::KeyNotFound,
             "duplicate key given in txn request" => Code::DuplicateKey,
             "too many operations in txn request" => Code::TooManyOps,
-            "request is too large" => Code::TooLarge,
+            text if text.starts_with("request is too large") => Code::TooLarge,
             "user name is empty" | "authentication failed, invalid user ID or password" => Code::Unauthenticated,
             _ => Code::InvalidArgument,
         },
@@ -500,16 +503,58 @@ pub fn error_in(refusal: &Refusal, wrote: bool) -> Error {
         Wire::Aborted => Code::Conflict,
         Wire::ResourceExhausted if text.starts_with("grpc: received message larger") => Code::TooLarge,
         Wire::ResourceExhausted if text == "too many requests" => Code::Busy,
+        // a server says this of its own response: the write is done
+        Wire::ResourceExhausted if wrote && text.starts_with("grpc: trying to send message larger") => {
+            Code::UnknownOutcome
+        }
         Wire::ResourceExhausted => Code::Full,
         Wire::Unimplemented => Code::Unsupported,
         Wire::Unauthenticated => Code::Unauthenticated,
         Wire::PermissionDenied => Code::PermissionDenied,
         Wire::DataLoss => Code::Corrupt,
-        Wire::Cancelled | Wire::DeadlineExceeded | Wire::Unavailable | Wire::Unknown if wrote => Code::UnknownOutcome,
+        // an internal error may come after the commit: a panic, a response that cannot be encoded or read
+        Wire::Cancelled | Wire::DeadlineExceeded | Wire::Unavailable | Wire::Unknown | Wire::Internal if wrote => {
+            Code::UnknownOutcome
+        }
         Wire::Cancelled => Code::Cancelled,
         Wire::DeadlineExceeded => Code::Timeout,
         Wire::Unavailable => Code::Unavailable,
         Wire::Internal | Wire::Unknown | Wire::Ok => Code::Internal,
     };
     Error::new(code, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code as Wire;
+
+    use super::*;
+
+    /// What may come after a commit must not read as "nothing is written".
+    #[test]
+    fn outcome_of_a_write_is_unknown_where_it_may_be_committed() {
+        for (code, text) in [
+            (Wire::Internal, "etcdserver: internal error"),
+            (Wire::Internal, "failed to decode Protobuf message: invalid wire type"),
+            (Wire::Unknown, "etcdserver: the response is larger than 4 GiB and cannot be sent"),
+            (Wire::ResourceExhausted, "grpc: trying to send message larger than max (3 vs. 2)"),
+            (Wire::DeadlineExceeded, "context deadline exceeded"),
+            (Wire::Unavailable, "etcdserver: server stopped"),
+            (Wire::Cancelled, "context canceled"),
+        ] {
+            let error = error_in(&Refusal::new(code, text), true);
+            assert_eq!(error.code(), Code::UnknownOutcome, "{text}");
+            assert_ne!(error_in(&Refusal::new(code, text), false).code(), Code::UnknownOutcome, "{text}");
+        }
+        // these are checked before a write is proposed
+        for (code, text, known) in [
+            (Wire::ResourceExhausted, "etcdserver: too many requests", Code::Busy),
+            (Wire::ResourceExhausted, "etcdserver: mvcc: database space exceeded", Code::Full),
+            (Wire::ResourceExhausted, "grpc: received message larger than max (3 vs. 2)", Code::TooLarge),
+            (Wire::InvalidArgument, "etcdserver: request is too large", Code::TooLarge),
+            (Wire::InvalidArgument, "etcdserver: request is too large (key \"k\": …)", Code::TooLarge),
+        ] {
+            assert_eq!(error_in(&Refusal::new(code, text), true).code(), known, "{text}");
+        }
+    }
 }

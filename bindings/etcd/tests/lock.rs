@@ -231,6 +231,18 @@ async fn leaders_follow_each_other(asked: &Asked) {
     revoke(&asked.one, one).await;
 }
 
+async fn observe_sends_the_present_leader_first(asked: &Asked) {
+    let one = grant(&asked.one, 0x65, 60).await;
+    campaign(&asked.one, "e3", one, "a").await.expect("no other campaigns");
+    let request = LeaderRequest { name: b("e3") };
+    let mut observer = ElectionClient::new(asked.two.clone());
+    let opened = soon("a stream", observer.observe(request)).await;
+    let mut observed = opened.expect("a stream").into_inner();
+    let first = soon("the present leader", observed.message()).await.expect("it goes on").expect("it goes on");
+    assert_eq!(pair(first.kv), ("e3/65".into(), "a".into()));
+    revoke(&asked.one, one).await;
+}
+
 async fn what_elections_are_refused_with(asked: &Asked) {
     let no_leader = unknown("\"leader\" field must be provided");
     assert_eq!(refused(proclaim(&asked.one, None, "v").await), no_leader);
@@ -266,6 +278,7 @@ async fn all(asked: &Asked) {
     a_lease_that_ends_while_it_waits(asked).await;
     what_locks_are_refused_with(asked).await;
     leaders_follow_each_other(asked).await;
+    observe_sends_the_present_leader_first(asked).await;
     what_elections_are_refused_with(asked).await;
 }
 

@@ -2,9 +2,12 @@
 
 mod wire;
 
-use libkv::{Clock, Options};
+use std::sync::mpsc;
+
+use libkv::{Clock, Code, Options, Put, Range};
 use libkv_etcd::Serve;
 use libkv_etcd::pb::etcdserverpb::watch_create_request::FilterType;
+use libkv_etcd::pb::etcdserverpb::watch_request::RequestUnion;
 use libkv_etcd::pb::etcdserverpb::*;
 use libkv_etcd::pb::mvccpb::event::EventType;
 use tonic::transport::Channel;
@@ -321,6 +324,40 @@ async fn row_14_fragments(channel: &Channel) {
     }
     assert_eq!(pieces, [(2, true), (2, false)]);
     assert_eq!(keys, ["r14a", "r14b", "r14c", "r14d"].map(|key| event(key, "-", revision)));
+    // without fragments a revision of the past is one response too
+    watches.create(WatchCreateRequest { watch_id: 3, start_revision: revision, ..whole }).await;
+    let answer = watches.next().await;
+    assert_eq!((answer.watch_id, answer.events.len(), answer.fragment), (3, 4, false));
+}
+
+async fn row_14_history_is_one_response_in_fragments(channel: &Channel) {
+    let mut kv = Kv::new(channel);
+    let value = "v".repeat(700 << 10);
+    let first = kv.put("r14e0", &value).await;
+    for number in 1..10 {
+        kv.put(&format!("r14e{number}"), &value).await;
+    }
+    let mut watches = Watches::open(channel).await;
+    let whole = WatchCreateRequest { watch_id: 1, fragment: true, start_revision: first, ..watch("r14e", "r14f") };
+    watches.ask(RequestUnion::CreateRequest(whole.clone()));
+    watches.ask(RequestUnion::CreateRequest(WatchCreateRequest { watch_id: 2, ..whole }));
+    let (mut open, mut events, mut responses) = (None, 0, Vec::new());
+    while responses.len() < 2 {
+        let piece = watches.next().await;
+        if let Some(watch_id) = open {
+            assert_eq!((piece.watch_id, piece.created), (watch_id, false), "nothing comes between fragments");
+        }
+        if piece.created {
+            continue;
+        }
+        events += piece.events.len();
+        open = piece.fragment.then_some(piece.watch_id);
+        if open.is_none() {
+            responses.push((piece.watch_id, std::mem::take(&mut events)));
+        }
+    }
+    responses.sort_unstable();
+    assert_eq!(responses, [(1, 10), (2, 10)]);
 }
 
 async fn row_15_half_closed(channel: &Channel) {
@@ -348,6 +385,7 @@ async fn every_row(channel: &Channel, whose: Whose) {
     row_12_progress_on_request(channel).await;
     row_13_progress_when_nothing_happens(channel).await;
     row_14_fragments(channel).await;
+    row_14_history_is_one_response_in_fragments(channel).await;
     row_15_half_closed(channel).await;
 }
 
@@ -388,6 +426,45 @@ fn progress_follows_the_clock_of_the_store() {
         clock.advance(1);
         let progress = watches.next().await;
         assert_eq!((progress.watch_id, at(&progress)), (7, 2));
+    });
+}
+
+#[test]
+fn progress_is_reported_once_the_store_can_be_read_again() {
+    const SLOTS: u32 = 4;
+    let (db, server) = serve(Options::new().max_readers(SLOTS), Serve::new("127.0.0.1:0"));
+    db.put(Put::new("k", "v")).expect("a put");
+    runtime().block_on(async {
+        let mut watches = Watches::open(&connect(server.address()).await).await;
+        let (reading, begun) = mpsc::channel();
+        let readers: Vec<_> = (0..SLOTS)
+            .map(|_| {
+                let (db, reading, (release, released)) = (db.clone(), reading.clone(), mpsc::channel::<()>());
+                let read = move || {
+                    let each = |_: libkv::PairRef| {
+                        reading.send(()).expect("it is waited for");
+                        // an error says that it was released
+                        let _ = released.recv();
+                    };
+                    db.range_each(&Range::new("k"), each).expect("a range")
+                };
+                (release, std::thread::spawn(read))
+            })
+            .collect();
+        for _ in 0..SLOTS {
+            begun.recv_timeout(PATIENCE).expect("a slot for each");
+        }
+        watches.progress();
+        // each waits a second for a slot: the server's attempt, which began with the first, has failed too
+        for _ in 0..2 {
+            assert_eq!(db.snapshot().expect_err("no slot is free").code(), Code::Busy);
+        }
+        for (release, reader) in readers {
+            drop(release);
+            assert_eq!(reader.join().expect("no panic").count, 1);
+        }
+        let progress = watches.next().await;
+        assert_eq!((progress.watch_id, at(&progress), progress.events.len()), (-1, 2, 0));
     });
 }
 

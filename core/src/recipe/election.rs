@@ -195,8 +195,9 @@ impl Leaders {
         if !self.look || self.watcher.is_over() {
             return Ok(None);
         }
-        self.look = false;
         let leader = self.db.range(first_in_line(&self.prefix))?.kvs.into_iter().next();
+        // only now: a look-up that failed is repeated by the next call
+        self.look = false;
         Ok(leader.filter(|kv| std::mem::replace(&mut self.last, kv.mod_revision) != kv.mod_revision))
     }
 

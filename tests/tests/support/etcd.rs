@@ -407,6 +407,8 @@ impl Drop for Etcd {
 /// etcd's text and gRPC code, as the code of libkv that stands for them.
 fn error_line(text: &str, grpc: i64) -> String {
     let text = text.strip_prefix("etcdserver: ").unwrap_or(text);
+    // our server names the limit of a key in brackets; cases have the text before it, as in script.rs
+    let text = if text.starts_with("request is too large (key ") { "request is too large" } else { text };
     let code = match text {
         "key not found" => Code::KeyNotFound,
         "duplicate key given in txn request" => Code::DuplicateKey,

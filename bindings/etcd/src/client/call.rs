@@ -8,6 +8,7 @@
 //! | the server says that it cannot now (no leader, leader changed, timed out) | again, at another endpoint | `unknown_outcome` |
 //! | the token is not valid any more | again, once, with a new one | the same |
 //! | no answer within the request time-out | `timeout` | `unknown_outcome` |
+//! | an internal error, which may come after the commit | that | `unknown_outcome` |
 //! | any other refusal | that | that |
 
 use std::sync::Arc;

@@ -102,8 +102,13 @@ async fn send(call: Call, request: Request) -> Result<Answer> {
             Answer::Delete(convert::delete_answer(answer))
         }
         Request::Txn(txn) => {
+            let wrote = !txn.is_read_only();
             let answer = call.run("/etcdserverpb.KV/Txn", convert::txn_out_request(txn)).await?;
-            Answer::Txn(convert::txn_answer(answer)?)
+            let committed = |error: Error| match wrote {
+                true => Error::new(Code::UnknownOutcome, format!("{}, but the txn was carried out", error.message())),
+                false => error,
+            };
+            Answer::Txn(convert::txn_answer(answer).map_err(committed)?)
         }
         Request::Compact(Compact { revision, physical }) => {
             let message = pb::CompactionRequest { revision, physical };

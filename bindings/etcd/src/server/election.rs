@@ -202,6 +202,8 @@ impl Leaders {
     fn poll_watcher(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let overtaken = |error: &Error| error.code() == Code::Compacted;
         let outcome = match (self.prepare(), &mut self.watcher) {
+            // what the look-up found is sent before the watcher is waited for
+            (Ok(()), _) if !self.answers.is_empty() => Ok(()),
             (Ok(()), Some(watcher)) => match ready!(Pin::new(watcher).poll_next(context)) {
                 Some(batch) => batch.map(|batch| self.take(batch)),
                 None => Err(Error::new(Code::Closed, "the store's handle is closed")),

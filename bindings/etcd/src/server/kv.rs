@@ -1,31 +1,44 @@
 //! The service KV.
 
+use std::iter::Peekable;
 use std::sync::Arc;
 
-use libkv::{Answer, KeyValue, Op, OpResult, Range, Revision, Scan, SortOrder, SortTarget};
-use tonic::{Request, Response, Status};
+use libkv::{Answer, Code, Error, KeyValue, Op, OpResult, Range, Revision, Scan, SortOrder, SortTarget, Txn};
+use tonic::{Extensions, Request, Response, Status};
 
-use super::reply::Large;
+use super::reply::{Call, Large};
 use super::{Answered, Store};
 use crate::convert::{self, refusal};
 use crate::pb::etcdserverpb::{self as pb, kv_server};
 
 /// Answers of fewer bytes are not counted as large.
 const LARGE_BYTES_MIN: usize = 64 << 10;
-/// About how many bytes a message of a range stream has.
+/// Most keys of the first message of a range stream; each later one may have twice as many, as in etcd.
+const CHUNK_KEYS_FIRST: usize = 10;
+/// A message of a range stream ends with the pair that reaches this size. etcd has no such bound: a few
+/// large values there make a message of many megabytes.
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// Ranges, puts, deletions, txns and compactions.
 pub(crate) struct Kv(pub Arc<Store>);
 
+/// Runs a write. The response is sent whatever its size, since the write is committed by then.
 macro_rules! answer {
     ($self:ident, $kind:ident, $request:expr, $bytes:expr, $out:expr) => {{
         let Answer::$kind(answer) = $self.0.call($request).await? else {
             return Err(convert::wrong_answer());
         };
         let (bytes, header) = ($bytes(&answer), $self.0.identity.header(answer.revision));
-        Ok(large(Response::new($out(answer, header)), bytes))
+        Ok(large(Response::new($out(answer, header)), Large::Written(bytes)))
     }};
+}
+
+/// Refuses a write whose response may be large, before it is committed, while no memory is left for responses.
+fn ensure_room(extensions: &Extensions, may_be_large: bool) -> Result<(), Status> {
+    match extensions.get::<Arc<Call>>() {
+        Some(call) if may_be_large => call.ensure_room(),
+        _ => Ok(()),
+    }
 }
 
 #[tonic::async_trait]
@@ -37,35 +50,38 @@ impl kv_server::Kv for Kv {
             false => self.0.read(move |db| db.range(range)).await?,
         };
         let (bytes, header) = (pairs_bytes(&answer.kvs), self.0.identity.header(answer.revision));
-        Ok(large(Response::new(convert::range_out(answer, header)), bytes))
+        Ok(large(Response::new(convert::range_out(answer, header)), Large::Read(bytes)))
     }
 
     type RangeStreamStream = tokio_stream::Iter<Chunks>;
 
     async fn range_stream(&self, request: Request<pb::RangeRequest>) -> Answered<Self::RangeStreamStream> {
-        let range = convert::range_in(request.into_inner()).map_err(refusal)?;
-        let chunks = Chunks::new(self.0.clone(), range)?;
-        Ok(Response::new(tokio_stream::iter(chunks)))
+        let range = streamable(convert::range_in(request.into_inner()).map_err(refusal)?)?;
+        Ok(Response::new(tokio_stream::iter(Chunks::open(&self.0, range).await?)))
     }
 
     async fn put(&self, request: Request<pb::PutRequest>) -> Answered<pb::PutResponse> {
+        ensure_room(request.extensions(), request.get_ref().prev_kv)?;
         let bytes = |answer: &libkv::PutResult| answer.prev_kv.as_ref().map_or(0, pair_bytes);
         answer!(self, Put, convert::put_in(request.into_inner()), bytes, convert::put_out)
     }
 
     async fn delete_range(&self, request: Request<pb::DeleteRangeRequest>) -> Answered<pb::DeleteRangeResponse> {
+        ensure_room(request.extensions(), request.get_ref().prev_kv)?;
         let bytes = |answer: &libkv::DeleteResult| pairs_bytes(&answer.prev_kvs);
         answer!(self, Delete, convert::delete_in(request.into_inner()), bytes, convert::delete_out)
     }
 
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Answered<pb::TxnResponse> {
-        let txn = convert::txn_in(request.into_inner()).map_err(refusal)?;
+        let (_, extensions, txn) = request.into_parts();
+        let txn = convert::txn_in(txn).map_err(refusal)?;
         let bytes = |answer: &libkv::TxnResult| ops_bytes(&answer.responses);
         if txn.is_read_only() && !txn.success.iter().chain(&txn.failure).all(is_single) {
             let answer = self.0.read(move |db| db.txn(txn)).await?;
             let (bytes, header) = (bytes(&answer), self.0.identity.header(answer.revision));
-            return Ok(large(Response::new(convert::txn_out(answer, header)), bytes));
+            return Ok(large(Response::new(convert::txn_out(answer, header)), Large::Read(bytes)));
         }
+        ensure_room(&extensions, returns_pairs(&txn))?;
         answer!(self, Txn, txn, bytes, convert::txn_out)
     }
 
@@ -73,6 +89,16 @@ impl kv_server::Kv for Kv {
         let compact = convert::compact_in(request.into_inner());
         answer!(self, Compact, compact, |_| 0, |_, header| pb::CompactionResponse { header })
     }
+}
+
+/// Whether its response may have pairs.
+fn returns_pairs(txn: &Txn) -> bool {
+    txn.success.iter().chain(&txn.failure).any(|op| match op {
+        Op::Range(range) => !range.count_only,
+        Op::Put(put) => put.prev_kv,
+        Op::Delete(delete) => delete.prev_kv,
+        Op::Txn(txn) => returns_pairs(txn),
+    })
 }
 
 /// Whether it reads one key.
@@ -100,64 +126,95 @@ fn ops_bytes(ops: &[OpResult]) -> usize {
 }
 
 /// Marks an answer that takes much memory until its client has read it.
-fn large<T>(mut response: Response<T>, bytes: usize) -> Response<T> {
-    if bytes >= LARGE_BYTES_MIN {
-        response.extensions_mut().insert(Large(bytes));
+fn large<T>(mut response: Response<T>, large: Large) -> Response<T> {
+    if large.bytes() >= LARGE_BYTES_MIN {
+        response.extensions_mut().insert(large);
     }
     response
 }
 
-/// The messages of a range stream, each read when the client has room for it: the last has header and
-/// count.
+/// The range as a stream serves it: by ascending key, without filters.
+fn streamable(range: Range) -> Result<Range, Status> {
+    if range.range.key.is_empty() {
+        return Err(refusal(Error::new(Code::InvalidArgument, "key is not provided")));
+    }
+    let is_default_order = match range.sort_order {
+        SortOrder::None => true,
+        SortOrder::Ascend => range.sort_target == SortTarget::Key,
+        SortOrder::Descend => false,
+    };
+    if !is_default_order {
+        return Err(Status::unimplemented("RangeStream does not support custom sort orders"));
+    }
+    let filters =
+        [range.min_mod_revision, range.max_mod_revision, range.min_create_revision, range.max_create_revision];
+    if filters != [0; 4] {
+        return Err(Status::unimplemented("RangeStream does not support revision filters"));
+    }
+    Ok(range.sort(SortTarget::Key, SortOrder::None))
+}
+
+/// The messages of a range stream. Each is read when the client has room for it, all at one revision; the
+/// last one has header, `more` and count.
+///
+/// No read transaction stays open in between: a slow client would keep free pages from being used again. So
+/// a compaction beyond that revision ends the stream, as in etcd.
 pub(crate) struct Chunks {
     store: Arc<Store>,
-    range: Range,
-    /// Where all of it is read; none once it is at its end.
-    revision: Option<Revision>,
-    scan: Option<Scan>,
+    /// The store's revision when the stream was opened: its header.
+    revision: Revision,
+    /// Pairs that are still to be sent; none if they are only counted.
+    scan: Option<Peekable<Scan>>,
+    /// All pairs of the range; none if those that are sent are all.
+    count: Option<i64>,
     sent: i64,
+    /// Most keys of the next message.
+    chunk_keys: usize,
+    ended: bool,
 }
 
 impl Chunks {
-    fn new(store: Arc<Store>, range: Range) -> Result<Chunks, Status> {
-        if range.sort_target != SortTarget::Key || range.sort_order == SortOrder::Descend {
-            return Err(Status::unimplemented("etcdserver: RangeStream does not support custom sort orders"));
-        }
-        let filters =
-            [range.min_mod_revision, range.max_mod_revision, range.min_create_revision, range.max_create_revision];
-        if filters != [0; 4] {
-            return Err(Status::unimplemented("etcdserver: RangeStream does not support revision filters"));
-        }
-        // refuses what cannot be read before the first message goes out
-        let revision = store.db.snapshot_at(range.revision).map_err(refusal)?.revision();
-        let mut chunks =
-            Chunks { range: range.revision(revision), revision: Some(revision), scan: None, sent: 0, store };
-        if !chunks.range.count_only {
-            chunks.scan = Some(chunks.store.db.scan(chunks.range.clone()).map_err(refusal)?);
-        }
-        Ok(chunks)
+    async fn open(store: &Arc<Store>, range: Range) -> Result<Chunks, Status> {
+        let (revision, count) = match range.count_only || range.limit > 0 {
+            true => {
+                let all = range.clone().count_only(true);
+                let counted = store.read(move |db| db.range(all)).await?;
+                (counted.revision, Some(counted.count))
+            }
+            false => {
+                let at = store.db.snapshot_at(range.revision).map_err(refusal)?.revision();
+                (if range.revision > 0 { store.revision()? } else { at }, None)
+            }
+        };
+        let at = if range.revision > 0 { range.revision } else { revision };
+        let scan = match range.count_only {
+            true => None,
+            false => Some(store.db.scan(range.revision(at)).map_err(refusal)?.peekable()),
+        };
+        let store = store.clone();
+        Ok(Chunks { store, revision, scan, count, sent: 0, chunk_keys: CHUNK_KEYS_FIRST, ended: false })
     }
 
     fn chunk(&mut self) -> Result<pb::RangeResponse, Status> {
         let mut chunk = pb::RangeResponse::default();
-        let mut bytes = 0;
         if let Some(scan) = &mut self.scan {
-            for kv in scan {
-                let kv = kv.map_err(refusal)?;
+            let mut bytes = 0;
+            while chunk.kvs.len() < self.chunk_keys && bytes < CHUNK_BYTES {
+                let Some(kv) = scan.next().transpose().map_err(refusal)? else { break };
                 bytes += pair_bytes(&kv);
                 chunk.kvs.push(convert::kv_out(kv));
-                if bytes >= CHUNK_BYTES {
-                    self.sent += chunk.kvs.len() as i64;
-                    return Ok(chunk);
-                }
+            }
+            self.sent += chunk.kvs.len() as i64;
+            self.chunk_keys = self.chunk_keys.saturating_mul(2);
+            // a failed read is for the next message to report
+            if scan.peek().is_some() {
+                return Ok(chunk);
             }
         }
-        self.sent += chunk.kvs.len() as i64;
-        let counted = self.store.db.range(self.range.clone().count_only(true)).map_err(refusal)?;
-        chunk.header = self.store.identity.header(counted.revision);
-        chunk.count = counted.count;
-        chunk.more = !self.range.count_only && counted.count > self.sent;
-        self.revision = None;
+        self.ended = true;
+        chunk.header = self.store.identity.header(self.revision);
+        chunk.count = self.count.unwrap_or(self.sent);
+        chunk.more = self.scan.is_some() && chunk.count > self.sent;
         Ok(chunk)
     }
 }
@@ -166,11 +223,11 @@ impl Iterator for Chunks {
     type Item = Result<pb::RangeStreamResponse, Status>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.revision?;
-        let chunk = self.chunk();
-        if chunk.is_err() {
-            self.revision = None;
+        if self.ended {
+            return None;
         }
+        let chunk = self.chunk();
+        self.ended |= chunk.is_err();
         Some(chunk.map(|chunk| pb::RangeStreamResponse { range_response: Some(chunk) }))
     }
 }

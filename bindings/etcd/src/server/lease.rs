@@ -55,9 +55,11 @@ impl lease_server::Lease for Lease {
         request: Request<pb::LeaseTimeToLiveRequest>,
     ) -> Answered<pb::LeaseTimeToLiveResponse> {
         let pb::LeaseTimeToLiveRequest { id, keys } = request.into_inner();
+        // read first: a client that goes on from this revision misses no change of the keys
+        let header = self.0.identity.header(self.0.revision()?);
         let left = self.0.db.lease_time_to_live(id, keys).map_err(refusal)?;
         Ok(Response::new(pb::LeaseTimeToLiveResponse {
-            header: self.0.identity.header(self.0.revision()?),
+            header,
             id,
             ttl: left.ttl_seconds,
             granted_ttl: left.granted_ttl_seconds,
@@ -66,9 +68,10 @@ impl lease_server::Lease for Lease {
     }
 
     async fn lease_leases(&self, _: Request<pb::LeaseLeasesRequest>) -> Answered<pb::LeaseLeasesResponse> {
+        let header = self.0.identity.header(self.0.revision()?);
         let leases = self.0.db.lease_list().map_err(refusal)?;
         Ok(Response::new(pb::LeaseLeasesResponse {
-            header: self.0.identity.header(self.0.revision()?),
+            header,
             leases: leases.into_iter().map(|id| pb::LeaseStatus { id }).collect(),
         }))
     }
@@ -76,8 +79,10 @@ impl lease_server::Lease for Lease {
 
 /// Keeps a lease alive once: what a stream answers one request, TTL 0 if there is no such lease.
 pub(crate) fn keep_alive(store: &Store, id: LeaseId) -> Result<pb::LeaseKeepAliveResponse, Status> {
+    // read first: once the lease is renewed nothing may fail
+    let header = store.identity.header(store.revision()?);
     let kept = store.db.lease_keep_alive(id).map_err(refusal)?;
-    Ok(pb::LeaseKeepAliveResponse { header: store.identity.header(store.revision()?), id, ttl: kept.ttl_seconds })
+    Ok(pb::LeaseKeepAliveResponse { header, id, ttl: kept.ttl_seconds })
 }
 
 /// One answer for each request, in order; it ends with its client's half, or with the server.

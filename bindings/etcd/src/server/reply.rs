@@ -28,10 +28,22 @@ const MESSAGE_HEAD_BYTES: usize = 5;
 
 /// Put into the extensions of an answer that is large: how many bytes, about.
 #[derive(Clone, Copy)]
-pub(crate) struct Large(pub usize);
+pub(crate) enum Large {
+    /// The call only read, so its answer may still be refused.
+    Read(usize),
+    /// The call has committed a write, so its answer must be sent.
+    Written(usize),
+}
+
+impl Large {
+    pub fn bytes(self) -> usize {
+        let (Large::Read(bytes) | Large::Written(bytes)) = self;
+        bytes
+    }
+}
 
 /// A request or stream from its beginning to the end of its answer.
-pub(super) struct Call {
+pub(crate) struct Call {
     store: Arc<Store>,
     /// Its place in `METHODS`.
     method: usize,
@@ -48,14 +60,24 @@ impl Call {
         Call { store, method, code: AtomicU8::new(Code::Cancelled as u8), held: AtomicUsize::new(0) }
     }
 
-    /// Counts bytes that are kept in memory.
-    fn hold(&self, bytes: usize) -> Result<(), Status> {
+    /// Counts bytes that are kept in memory; false if they are too many, and others hold some too.
+    pub(super) fn count(&self, bytes: usize) -> bool {
         let before = self.store.counters.held_bytes.fetch_add(bytes, Relaxed);
         let mine = self.held.fetch_add(bytes, Relaxed);
-        match before > mine && before.saturating_add(bytes) > HELD_BYTES_MAX {
-            true => Err(Status::resource_exhausted("etcdserver: too many requests")),
-            false => Ok(()),
+        before <= mine || before.saturating_add(bytes) <= HELD_BYTES_MAX
+    }
+
+    /// Counts bytes, or refuses them.
+    fn hold(&self, bytes: usize) -> Result<(), Status> {
+        match self.count(bytes) {
+            true => Ok(()),
+            false => Err(Status::resource_exhausted("etcdserver: too many requests")),
         }
+    }
+
+    /// Refuses a call that may need memory later, while none is left.
+    pub fn ensure_room(&self) -> Result<(), Status> {
+        self.hold(0)
     }
 
     fn release(&self) {
@@ -298,11 +320,17 @@ fn finish(mut answer: Response<tonic::body::Body>, call: &Arc<Call>, deadline: &
         call.answered(status.code());
         return status.into_http();
     }
-    if let Some(Large(bytes)) = answer.extensions_mut().remove::<Large>()
-        && let Err(refused) = call.hold(bytes)
-    {
-        call.answered(refused.code());
-        return refused.into_http();
+    match answer.extensions_mut().remove::<Large>() {
+        Some(Large::Read(bytes)) => {
+            if let Err(refused) = call.hold(bytes) {
+                call.answered(refused.code());
+                return refused.into_http();
+            }
+        }
+        Some(Large::Written(bytes)) => {
+            call.count(bytes);
+        }
+        None => {}
     }
     let (call, deadline) = (Some(call.clone()), deadline.take());
     answer.map(|body| Reply { body, call, deadline, over: false })
@@ -387,8 +415,8 @@ impl Body for Reply {
     }
 }
 
-/// What tonic says of a request that it could not read, as etcd's server says it; everything else as
-/// it is.
+/// What tonic says of a message that it could not read or send, as etcd's server says it; everything else
+/// as it is.
 fn in_words(status: Status, store: &Store) -> Status {
     let text = status.message();
     let most = store.message_bytes_max;
@@ -396,6 +424,10 @@ fn in_words(status: Status, store: &Store) -> Status {
     if let Some(rest) = text.strip_prefix("Error, decoded message length too large: found ") {
         let found = rest.split(' ').next().unwrap_or_default();
         return again(Code::ResourceExhausted, format!("grpc: received message larger than max ({found} vs. {most})"));
+    }
+    // a write may be committed by then, so the code must not say that nothing was done
+    if text.starts_with("Cannot return body with more than 4GB") {
+        return again(Code::Unknown, "etcdserver: the response is larger than 4 GiB and cannot be sent".into());
     }
     if text.starts_with("Error decompressing: size limit") {
         let text = format!("grpc: received message after decompression larger than max {most}");

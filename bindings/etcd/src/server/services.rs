@@ -111,7 +111,8 @@ impl Grpc {
             Ok(deadline) => deadline,
             Err(status) => return Answering::refused(status, Some(call)),
         };
-        let request = request.map(|body| Sent::new(body, call.clone(), is_stream));
+        let mut request = request.map(|body| Sent::new(body, call.clone(), is_stream));
+        request.extensions_mut().insert(call.clone());
         match methods.services.call(service, request) {
             Some(future) => Answering::grpc(future, call, deadline),
             None => Answering::refused(unknown(METHODS[index].0), Some(call)),
@@ -128,4 +129,113 @@ fn unknown(path: &str) -> Status {
         false => format!("unknown service {service}"),
     };
     Status::new(Code::Unimplemented, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::{BufMut as _, BytesMut};
+    use http_body_util::{BodyExt as _, Full};
+    use libkv::{Db, Put};
+    use prost::Message;
+
+    use super::super::reply::HELD_BYTES_MAX;
+    use super::*;
+    use crate::pb::etcdserverpb as pb;
+
+    fn served() -> (Arc<Store>, Grpc) {
+        let db = Db::open(":memory:", libkv::Options::new()).expect("a store in memory");
+        let mut store = Store::for_tests(db, tokio::sync::watch::channel(false).0);
+        store.message_bytes_max = 2 << 20;
+        let store = Arc::new(store);
+        (store.clone(), Grpc::new(&store))
+    }
+
+    /// Calls a method of KV with a message, and reads its answer to the end.
+    async fn call<A: Message, B: Message + Default>(grpc: &Grpc, method: &str, message: &A) -> Result<B, Status> {
+        let mut frame = BytesMut::new();
+        frame.put_u8(0);
+        frame.put_u32(message.encoded_len() as u32);
+        message.encode(&mut frame).expect("there is room");
+        let mut request = Request::new(Source::Gateway(Body::new(Full::new(frame.freeze()))));
+        *request.uri_mut() = format!("/etcdserverpb.KV/{method}").parse().expect("a path");
+        *request.method_mut() = http::Method::POST;
+        request.headers_mut().insert("content-type", http::HeaderValue::from_static("application/grpc"));
+        let Ok(response) = grpc.call(request).await;
+        if let Some(refused) = Status::from_header_map(response.headers()) {
+            return Err(refused);
+        }
+        let body = response.into_body().collect().await?;
+        let end = body.trailers().and_then(Status::from_header_map).expect("a status");
+        match end.code() {
+            Code::Ok => Ok(B::decode(&body.to_bytes()[5..]).expect("a message")),
+            _ => Err(end),
+        }
+    }
+
+    const VALUE_BYTES: usize = 1 << 20;
+
+    fn put_large(store: &Store) -> i64 {
+        store.db.put(Put::new("k", vec![b'x'; VALUE_BYTES])).expect("a put").revision
+    }
+
+    /// Puts, deletes and runs a txn on the large value of `k`, with an answer that has it.
+    async fn writes_with_large_answers(store: &Store, grpc: &Grpc) -> [Result<usize, Status>; 4] {
+        use pb::request_op::Request as Op;
+        let put = pb::PutRequest { key: "k".into(), value: "small".into(), prev_kv: true, ..Default::default() };
+        let delete = pb::DeleteRangeRequest { key: "k".into(), prev_kv: true, ..Default::default() };
+        let range = pb::RangeRequest { key: "k".into(), ..Default::default() };
+        let other = pb::PutRequest { key: "other".into(), ..Default::default() };
+        let ops = [Op::RequestRange(range), Op::RequestPut(other)];
+        let success = ops.map(|op| pb::RequestOp { request: Some(op) }).to_vec();
+        let txn = pb::TxnRequest { success, ..Default::default() };
+        let nested = pb::RequestOp { request: Some(Op::RequestTxn(txn.clone())) };
+        let nested = pb::TxnRequest { success: vec![nested], ..Default::default() };
+        put_large(store);
+        let put = call(grpc, "Put", &put).await;
+        put_large(store);
+        let deleted = call(grpc, "DeleteRange", &delete).await;
+        put_large(store);
+        let (txn, nested) = (call(grpc, "Txn", &txn).await, call(grpc, "Txn", &nested).await);
+        let large = |answer: pb::TxnResponse| answer.encoded_len();
+        [
+            put.map(|answer: pb::PutResponse| answer.encoded_len()),
+            deleted.map(|answer: pb::DeleteRangeResponse| answer.encoded_len()),
+            txn.map(large),
+            nested.map(large),
+        ]
+    }
+
+    #[test]
+    fn write_is_refused_before_its_commit_or_not_at_all() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let (store, grpc) = served();
+            let others = Call::new(store.clone(), 0);
+            assert!(others.count(HELD_BYTES_MAX), "nothing else is held");
+            // there is no room for the answers, but that is known only after the commit
+            for answer in writes_with_large_answers(&store, &grpc).await {
+                assert!(answer.expect("it is committed, and so it succeeds") > VALUE_BYTES);
+            }
+            assert_eq!(store.db.status().expect("a status").revision, 8);
+            assert_eq!(store.counters.held_bytes.load(Relaxed), HELD_BYTES_MAX, "answers that were read hold nothing");
+
+            others.count(1);
+            for answer in writes_with_large_answers(&store, &grpc).await {
+                let status = answer.expect_err("there is no room");
+                assert_eq!(
+                    (status.code(), status.message()),
+                    (Code::ResourceExhausted, "etcdserver: too many requests")
+                );
+            }
+            // the three large puts of the test itself
+            assert_eq!(store.db.status().expect("a status").revision, 11);
+            let small = pb::PutRequest { key: "k".into(), ..Default::default() };
+            let small: pb::PutResponse = call(&grpc, "Put", &small).await.expect("its answer needs no room");
+            assert_eq!(small.header.expect("a header").revision, 12);
+            put_large(&store);
+            let range = pb::RangeRequest { key: "k".into(), ..Default::default() };
+            let range: Result<pb::RangeResponse, Status> = call(&grpc, "Range", &range).await;
+            assert_eq!(range.expect_err("nothing is lost by it").code(), Code::ResourceExhausted);
+        });
+    }
 }

@@ -12,7 +12,10 @@ use crate::pb::etcdserverpb as pb;
 use crate::pb::mvccpb;
 use crate::server::Store;
 
-/// Revisions of the past that share an answer have at most so many events, and bytes.
+/// Revisions of the past that share an answer, at most: etcd's batch.
+const PAST_REVISIONS: usize = 1_000;
+/// Events and bytes of a batch that are in memory at a time. The rest follows in further fragments of the
+/// same answer, or in another answer if the client did not ask for fragments.
 const PAST_EVENTS: usize = 1_000;
 const PAST_BYTES: usize = 256 << 10;
 /// Who is so many revisions behind gets them as the past, many at a time; etcd's queue is as long.
@@ -27,13 +30,28 @@ pub(super) struct Followed {
     past_upto: Revision,
     /// Taken from the watcher, and not sent.
     kept: Option<WatchBatch>,
+    /// The batch whose last fragment said that more follows; `kept` is its next revision.
+    open: Option<Open>,
+}
+
+/// A batch of the past that is sent in fragments.
+struct Open {
+    /// The revision in the header of each fragment.
+    header: Revision,
+    /// Revisions that were sent of it.
+    revisions: usize,
 }
 
 /// What there is to send.
 pub(super) enum Found {
     Nothing,
-    /// Some events, at the revision that the answer's header says.
-    Events(Revision, Vec<Event>),
+    /// Some events, at the revision that the answer's header says. Where `more` of the same answer follows,
+    /// it must be taken next: clients take nothing else in between.
+    Events {
+        revision: Revision,
+        events: Vec<Event>,
+        more: bool,
+    },
     Progress(Revision),
 }
 
@@ -42,7 +60,7 @@ impl Followed {
     pub fn new(watcher: Watcher, mark: Arc<Mark>, fragment: bool, revision: Revision) -> Followed {
         // marks it at once if it has something already
         watcher.set_waker(Some(Waker::from(mark.clone())));
-        Followed { watcher, mark, fragment, past_upto: revision, kept: None }
+        Followed { watcher, mark, fragment, past_upto: revision, kept: None, open: None }
     }
 
     /// Takes what goes into one answer: a revision, or some of the past.
@@ -58,27 +76,37 @@ impl Followed {
         if events.is_empty() {
             return Ok(Found::Progress(revision));
         }
+        let current = store.revision().unwrap_or(revision);
         if revision > self.past_upto {
-            let current = store.revision().unwrap_or(revision);
             if current - revision < BEHIND {
-                return Ok(Found::Events(revision, events));
+                return Ok(Found::Events { revision, events, more: false });
             }
             self.past_upto = current;
         }
-        let (mut bytes, mut last): (usize, _) = (events.iter().map(event_bytes).sum(), revision);
-        while events.len() < PAST_EVENTS && bytes < PAST_BYTES {
-            // an error comes again the next time, after these
-            let Ok(Some(mut next)) = self.watcher.try_next_briefly() else { break };
-            let size: usize = next.events.iter().map(event_bytes).sum();
-            if next.events.is_empty() || next.revision > self.past_upto || bytes + size > PAST_BYTES {
-                self.kept = Some(next);
-                break;
+        let Open { header, mut revisions } = self.open.take().unwrap_or(Open { header: current, revisions: 0 });
+        revisions += 1;
+        let (mut bytes, mut last) = (events_bytes(&events), revision);
+        let more = loop {
+            if revisions == PAST_REVISIONS {
+                break false;
             }
-            (bytes, last) = (bytes + size, next.revision);
+            // an error comes again the next time, after these
+            self.kept = self.watcher.try_next_briefly().unwrap_or_default();
+            let upto = self.past_upto;
+            let is_past = |next: &mut WatchBatch| !next.events.is_empty() && next.revision <= upto;
+            let Some(mut next) = self.kept.take_if(is_past) else { break false };
+            let size = events_bytes(&next.events);
+            if bytes + size > PAST_BYTES || events.len() + next.events.len() > PAST_EVENTS {
+                self.kept = Some(next);
+                break self.fragment;
+            }
+            (bytes, last, revisions) = (bytes + size, next.revision, revisions + 1);
             events.append(&mut next.events);
-        }
+        };
         // what was taken is sent, also while the store cannot be asked
-        Ok(Found::Events(store.revision().unwrap_or(last), events))
+        let header = header.max(last);
+        self.open = more.then_some(Open { header, revisions });
+        Ok(Found::Events { revision: header, events, more })
     }
 
     /// Whether everything up to `revision` that matches has been taken, or it begins later.
@@ -89,8 +117,10 @@ impl Followed {
     }
 
     /// The answers that bring these events: one, or, if they are too many bytes for one and the client
-    /// asked for it, pieces of which all but the last say that more follows (contract 10.14).
+    /// asked for it, pieces of which all but the last say that more follows (contract 10.14). `answer.fragment`
+    /// is what the last one says.
     pub fn answers(&self, answer: pb::WatchResponse, events: Vec<Event>, bytes_max: usize) -> Vec<pb::WatchResponse> {
+        let more = answer.fragment;
         let events: Vec<mvccpb::Event> = events.into_iter().map(event_out).collect();
         let whole = pb::WatchResponse { events, ..answer };
         if !self.fragment || whole.encoded_len() < bytes_max {
@@ -115,10 +145,14 @@ impl Followed {
             }
         }
         if let Some(last) = pieces.last_mut() {
-            last.fragment = false;
+            last.fragment = more;
         }
         pieces
     }
+}
+
+fn events_bytes(events: &[Event]) -> usize {
+    events.iter().map(event_bytes).sum()
 }
 
 /// About what an event takes on the wire.

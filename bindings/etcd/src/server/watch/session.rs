@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use libkv::{Code, Error, Revision};
+use tokio::time::{Sleep, sleep};
 use tonic::Status;
 
 use super::follow::{Followed, Found};
@@ -37,8 +38,12 @@ pub(crate) struct Session<R> {
     next_id: i64,
     marks: Arc<Marks>,
     answers: VecDeque<pb::WatchResponse>,
+    /// The watch whose last fragment said that more follows. etcd's client loses what comes in between.
+    unfinished: Option<i64>,
     /// The client wants to know how far all is seen.
     progress_asked: bool,
+    /// When that is looked at again after the store could not be read.
+    retry: Option<Pin<Box<Sleep>>>,
     ended: bool,
 }
 
@@ -52,13 +57,18 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
             next_id: 0,
             marks: Arc::default(),
             answers: VecDeque::new(),
+            unfinished: None,
             progress_asked: false,
+            retry: None,
             ended: false,
         }
     }
 
     /// Does what the next request says, if there is one.
     fn poll_request(&mut self, context: &mut Context<'_>) -> Result<bool, Status> {
+        if self.unfinished.is_some() {
+            return Ok(false);
+        }
         let Some(requests) = &mut self.requests else { return Ok(false) };
         match Pin::new(requests).poll_next(context) {
             Poll::Pending => return Ok(false),
@@ -152,18 +162,19 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
         });
     }
 
-    /// Looks at the watch that was marked first, if there is one.
+    /// Looks at the watch whose answer is unfinished or that was marked first, if there is one.
     fn follow_next(&mut self, context: &mut Context<'_>) -> bool {
-        let Some(id) = self.marks.next(context.waker()) else { return false };
+        let Some(id) = self.unfinished.take().or_else(|| self.marks.next(context.waker())) else { return false };
         // it may have been cancelled meanwhile
         let Entry::Occupied(mut entry) = self.watches.entry(id) else { return true };
         let Some(followed) = entry.get_mut() else { return true };
         followed.mark.clear();
         match followed.take(&self.store) {
             Ok(Found::Nothing) => return true,
-            Ok(Found::Events(revision, events)) => {
+            Ok(Found::Events { revision, events, more }) => {
+                self.unfinished = more.then_some(id);
                 let header = self.store.identity.header(revision);
-                let answer = pb::WatchResponse { header, watch_id: id, ..Default::default() };
+                let answer = pb::WatchResponse { header, watch_id: id, fragment: more, ..Default::default() };
                 self.answers.extend(followed.answers(answer, events, self.store.message_bytes_max));
             }
             Ok(Found::Progress(revision)) => {
@@ -173,7 +184,7 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
             Err(error) if error.code() == Code::Busy => {
                 let mark = followed.mark.clone();
                 tokio::spawn(async move {
-                    tokio::time::sleep(RETRY).await;
+                    sleep(RETRY).await;
                     mark.set();
                 });
                 return true;
@@ -188,19 +199,26 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
         true
     }
 
-    /// Answers a request for progress once no watch has anything up to the store's revision. Those that
-    /// have are marked, and this is called again after them.
-    fn report_progress(&mut self) -> bool {
+    /// Answers a request for progress once no watch has anything up to the store's revision. Watches that
+    /// have are marked, and this is called again after them. If the store could not be read there may be no
+    /// mark, so this is tried again after [`RETRY`].
+    fn report_progress(&mut self, context: &mut Context<'_>) -> bool {
         if !self.progress_asked {
             return false;
         }
-        let Ok(revision) = self.store.revision() else { return false };
-        if !self.watches.values().flatten().all(|followed| followed.is_caught_up(revision)) {
-            return false;
+        if let Ok(revision) = self.store.revision()
+            && self.watches.values().flatten().all(|followed| followed.is_caught_up(revision))
+        {
+            (self.progress_asked, self.retry) = (false, None);
+            self.answers.push_back(self.answer_at(NO_ID, revision));
+            return true;
         }
-        self.progress_asked = false;
-        self.answers.push_back(self.answer_at(NO_ID, revision));
-        true
+        let retry = self.retry.get_or_insert_with(|| Box::pin(sleep(RETRY)));
+        let again = retry.as_mut().poll(context).is_ready();
+        if again {
+            self.retry = None;
+        }
+        again
     }
 }
 
@@ -228,7 +246,7 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Stream for Sess
                 }
             };
             let followed = session.follow_next(context);
-            if !asked && !followed && !session.report_progress() {
+            if !asked && !followed && !session.report_progress(context) {
                 return Poll::Pending;
             }
         }
