@@ -43,6 +43,11 @@ pub struct Serve {
     pub(super) max_request_bytes: u64,
     pub(super) progress_notify_interval_ms: u64,
     pub(super) refresh_leases: bool,
+    pub(super) peer_urls: Vec<String>,
+    pub(super) cors: Vec<String>,
+    pub(super) host_whitelist: Vec<String>,
+    pub(super) listen_metrics: Vec<String>,
+    pub(super) extensive_metrics: bool,
     pub(super) log: Option<Log>,
 }
 
@@ -60,6 +65,11 @@ impl Serve {
             max_request_bytes: MAX_REQUEST_BYTES,
             progress_notify_interval_ms: PROGRESS_NOTIFY_INTERVAL_MS,
             refresh_leases: false,
+            peer_urls: Vec::new(),
+            cors: Vec::new(),
+            host_whitelist: Vec::new(),
+            listen_metrics: Vec::new(),
+            extensive_metrics: false,
             log: None,
         }
     }
@@ -127,6 +137,41 @@ impl Serve {
     /// for a server that its clients' keep-alives could not reach while it was away.
     pub fn refresh_leases(mut self, refresh: bool) -> Serve {
         self.refresh_leases = refresh;
+        self
+    }
+
+    /// The peer URLs that the list of members shows; none if not set. They have no other meaning: a store
+    /// has no peers.
+    pub fn peer_urls(mut self, urls: impl IntoIterator<Item = impl Into<String>>) -> Serve {
+        self.peer_urls = urls.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The origins (`https://example.com`, `*` for all) whose web pages may use the JSON gateway; none if not
+    /// set. A request whose header `Origin` names another host is then refused with status 403.
+    pub fn cors(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Serve {
+        self.cors = origins.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The host names, without a port, that the header `Host` of a plain HTTP request may have; all if not set
+    /// or if one is `*`. Requests to other hosts are refused with status 421, against DNS rebinding. gRPC and
+    /// HTTPS are not checked.
+    pub fn host_whitelist(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Serve {
+        self.host_whitelist = hosts.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Listens at one more address, which has `/metrics`, `/health`, `/livez` and `/readyz` and nothing else.
+    pub fn listen_metrics(mut self, url: impl Into<String>) -> Serve {
+        self.listen_metrics.push(url.into());
+        self
+    }
+
+    /// Whether `/metrics` has the histogram `grpc_server_handling_seconds` too, as with etcd's
+    /// `--metrics=extensive`.
+    pub fn extensive_metrics(mut self, extensive: bool) -> Serve {
+        self.extensive_metrics = extensive;
         self
     }
 
