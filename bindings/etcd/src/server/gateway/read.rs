@@ -3,8 +3,9 @@
 //! What is taken is what etcd 3.7 takes, and what 3.5 took besides where that harms nothing: either spelling of a
 //! field, but each field and each oneof once, null for a field that is absent, 64-bit numbers as numbers or
 //! strings, enums by name or by any number, bytes as base64 in either alphabet with or without padding or as a
-//! list of numbers, unknown fields skipped. A message goes straight to its bytes, with no tree in between, so that a body costs memory by its size and not by
-//! the number of its brackets; nesting ends at 128 levels, which is an error.
+//! list of numbers, unknown fields skipped. A message goes straight to its bytes, with no tree in between, so that
+//! a body costs memory by its size and not by the number of its brackets; nesting ends at 128 levels, which is an
+//! error.
 
 use std::fmt;
 
