@@ -1,6 +1,7 @@
 //! How a store is served: what `serve` may be told.
 
 use std::fmt;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -43,6 +44,11 @@ pub struct Serve {
     pub(super) max_request_bytes: u64,
     pub(super) progress_notify_interval_ms: u64,
     pub(super) refresh_leases: bool,
+    pub(super) peer_urls: Vec<String>,
+    pub(super) cors: Vec<String>,
+    pub(super) host_whitelist: Vec<String>,
+    pub(super) listen_metrics: Vec<String>,
+    pub(super) extensive_metrics: bool,
     pub(super) log: Option<Log>,
 }
 
@@ -60,6 +66,11 @@ impl Serve {
             max_request_bytes: MAX_REQUEST_BYTES,
             progress_notify_interval_ms: PROGRESS_NOTIFY_INTERVAL_MS,
             refresh_leases: false,
+            peer_urls: Vec::new(),
+            cors: Vec::new(),
+            host_whitelist: Vec::new(),
+            listen_metrics: Vec::new(),
+            extensive_metrics: false,
             log: None,
         }
     }
@@ -130,12 +141,70 @@ impl Serve {
         self
     }
 
+    /// The peer URLs that the list of members shows; none if not set. They have no other meaning: a store
+    /// has no peers.
+    pub fn peer_urls(mut self, urls: impl IntoIterator<Item = impl Into<String>>) -> Serve {
+        self.peer_urls = urls.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The origins (`https://example.com`, `*` for all) whose web pages may use the JSON gateway; none if not
+    /// set. A request whose header `Origin` names another host is then refused with status 403.
+    pub fn cors(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Serve {
+        self.cors = origins.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The host names, without a port, that the header `Host` of a plain HTTP request may have; all if not set
+    /// or if one is `*`. Requests to other hosts are refused with status 421, against DNS rebinding. gRPC and
+    /// HTTPS are not checked.
+    pub fn host_whitelist(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Serve {
+        self.host_whitelist = hosts.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Listens at one more address, which has `/metrics`, `/health`, `/livez` and `/readyz` and nothing else.
+    pub fn listen_metrics(mut self, url: impl Into<String>) -> Serve {
+        self.listen_metrics.push(url.into());
+        self
+    }
+
+    /// Whether `/metrics` has the histogram `grpc_server_handling_seconds` too, as with etcd's
+    /// `--metrics=extensive`.
+    pub fn extensive_metrics(mut self, extensive: bool) -> Serve {
+        self.extensive_metrics = extensive;
+        self
+    }
+
     /// Whom to tell what happens, one line for each event. It is called from the server's threads and
-    /// must not block. Without it the server is silent.
+    /// must not block. The same lines are events of the crate `tracing`, with the target
+    /// `libkv_etcd::server`. Without a function here the variable `LIBKV_LOG` (`debug`, `info`, `warn` or `error`)
+    /// sends the lines from this level on to standard error.
     pub fn log(mut self, log: impl Fn(Level, &str) + Send + Sync + 'static) -> Serve {
         self.log = Some(Arc::new(log));
         self
     }
+}
+
+/// The variable whose level (`debug`, `info`, `warn`, `error`) sends the log to standard error.
+const LOG_VARIABLE: &str = "LIBKV_LOG";
+
+/// The log of a server that was given no function for it: to standard error from the level in
+/// [`LOG_VARIABLE`] on, which also works where a program in another language serves.
+pub(super) fn environment_log() -> libkv::Result<Option<Log>> {
+    let Some(given) = std::env::var_os(LOG_VARIABLE).filter(|given| !given.is_empty()) else { return Ok(None) };
+    let levels = [("debug", Level::Debug), ("info", Level::Info), ("warn", Level::Warn), ("error", Level::Error)];
+    let Some((_, least)) = levels.into_iter().find(|(name, _)| given.eq_ignore_ascii_case(name)) else {
+        let message = format!("{LOG_VARIABLE} is {given:?}, which is none of debug, info, warn and error");
+        return Err(libkv::Error::new(libkv::Code::InvalidArgument, message));
+    };
+    Ok(Some(Arc::new(move |level, line| {
+        if level >= least {
+            let name = levels.iter().find(|(_, named)| *named == level).map_or("", |(name, _)| name);
+            // without a standard error there is no place for it
+            let _ = writeln!(std::io::stderr(), "libkv: {name}: {line}");
+        }
+    })))
 }
 
 impl fmt::Debug for Serve {

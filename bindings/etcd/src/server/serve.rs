@@ -9,10 +9,12 @@ use libkv::{Code, Db, Error, Result, fork_generation};
 use tokio::runtime::{EnterGuard, Runtime};
 use tokio::sync::watch;
 
-use super::how::{Level, Serve};
+use super::access::{Access, Port};
+use super::counters::Counters;
+use super::how::{Level, Serve, environment_log};
 use super::listen::{Address, Listening};
 use super::router::Router;
-use super::store::{Counters, Store, Watched};
+use super::store::{Store, Watched};
 use super::tls::{self, Tls};
 use crate::convert::Identity;
 
@@ -25,6 +27,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Server {
     addresses: Vec<String>,
+    metrics_addresses: Vec<String>,
     /// Of the process whose threads it runs on.
     generation: u64,
     running: Mutex<Option<Running>>,
@@ -48,6 +51,12 @@ impl Server {
     /// All of them, in the order they were given.
     pub fn addresses(&self) -> &[String] {
         &self.addresses
+    }
+
+    /// The addresses that have metrics and health only ([`Serve::listen_metrics`]), in the order they were
+    /// given.
+    pub fn metrics_addresses(&self) -> &[String] {
+        &self.metrics_addresses
     }
 
     /// Ends it: nobody is let in any more, streams end with `Unavailable`, requests under way get
@@ -104,9 +113,17 @@ pub fn serve(db: &Db, how: impl Into<Serve>) -> Result<Server> {
 ///
 /// Those of [`serve`] that are not about the store.
 pub fn listen(how: impl Into<Serve>) -> Result<Listener> {
-    let how = how.into();
-    let addresses: Vec<_> = how.listen.iter().map(|address| Address::parse(address)).collect::<Result<_>>()?;
-    let tls = addresses.iter().any(Address::is_tls).then(|| Tls::new(&how)).transpose()?.map(Arc::new);
+    let mut how = how.into();
+    if how.log.is_none() {
+        how.log = environment_log()?;
+    }
+    // refused before anything is done; `Listener::serve` makes it again
+    Access::new(&how)?;
+    let given = how.listen.iter().map(|address| (address, false));
+    let given = given.chain(how.listen_metrics.iter().map(|address| (address, true)));
+    let addresses: Vec<_> =
+        given.map(|(address, pages_only)| Ok((Address::parse(address)?, pages_only))).collect::<Result<_>>()?;
+    let tls = addresses.iter().any(|(address, _)| address.is_tls()).then(|| Tls::new(&how)).transpose()?.map(Arc::new);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("kv-serve")
         .on_thread_start(libkv::block_sigpipe)
@@ -116,7 +133,8 @@ pub fn listen(how: impl Into<Serve>) -> Result<Listener> {
     let threads = Threads(Some(runtime));
     let listening = {
         let _within = threads.enter();
-        addresses.into_iter().map(Listening::new).collect::<Result<_>>()?
+        let open = |(address, pages_only)| Ok((Listening::new(address)?, pages_only));
+        addresses.into_iter().map(open).collect::<Result<_>>()?
     };
     Ok(Listener { how, tls, listening, threads })
 }
@@ -125,7 +143,8 @@ pub fn listen(how: impl Into<Serve>) -> Result<Listener> {
 pub struct Listener {
     how: Serve,
     tls: Option<Arc<Tls>>,
-    listening: Vec<Listening>,
+    /// Each with whether it has metrics and health only.
+    listening: Vec<(Listening, bool)>,
     threads: Threads,
 }
 
@@ -148,37 +167,55 @@ impl Listener {
             }
         }
         let unused = tls::unused(&how);
-        let addresses: Vec<String> = listening.iter().map(|listening| listening.url().to_string()).collect();
+        let access = Access::new(&how)?;
+        let of = |pages_only: bool| listening.iter().filter(move |(_, is)| *is == pages_only).map(|(at, _)| at);
+        let urls = |pages_only| of(pages_only).map(|listening| listening.url().to_string()).collect::<Vec<_>>();
+        let (addresses, metrics_addresses) = (urls(false), urls(true));
         let (closing, _) = watch::channel(false);
-        let client_urls = if how.advertise.is_empty() { addresses.clone() } else { how.advertise };
+        let is_advertised = !how.advertise.is_empty();
+        let client_urls = match is_advertised {
+            true => how.advertise,
+            false => of(false).map(Listening::reachable_url).collect(),
+        };
         let store = Arc::new(Store {
             db: db.clone(),
             identity: identity(&status.store_id)?,
             name: how.name,
+            peer_urls: how.peer_urls,
             client_urls,
             message_bytes_max: usize::try_from(how.max_request_bytes.saturating_add(MESSAGE_OVERHEAD_BYTES))
                 .unwrap_or(usize::MAX),
             progress_notify_interval_ms: how.progress_notify_interval_ms,
             started: Instant::now(),
-            counters: Counters::default(),
+            counters: Counters { is_extensive: how.extensive_metrics, ..Counters::default() },
             watched: Watched::default(),
+            access,
             log: how.log,
             closing: closing.clone(),
         });
         let router = Router::new(&store);
         let (going, ended) = channel();
         let within = threads.enter();
-        for listening in listening {
-            store.say(Level::Info, || format!("serving clients on {}", listening.url()));
+        for (listening, pages_only) in listening {
+            let what = if pages_only { "metrics" } else { "clients" };
+            store.say(Level::Info, || format!("serving {what} on {}", listening.url()));
+            if !pages_only && !is_advertised && listening.is_wildcard() {
+                let (url, reachable) = (listening.url(), listening.reachable_url());
+                store.say(Level::Warn, || {
+                    format!("{url} is all addresses of this machine: clients that ask for the members get {reachable}, unless a URL to advertise is given")
+                });
+            }
             let tls = if listening.is_tls() { tls.clone() } else { None };
             if let (None, Some(unused)) = (&tls, unused) {
                 store.say(Level::Warn, || format!("{} {unused}", listening.url()));
             }
-            tokio::spawn(listening.accept(store.clone(), router.clone(), tls, going.clone()));
+            let router = router.at(Port { encrypted: tls.is_some(), pages_only });
+            tokio::spawn(listening.accept(store.clone(), router, tls, going.clone()));
         }
         drop(within);
         Ok(Server {
             addresses,
+            metrics_addresses,
             generation: fork_generation(),
             running: Mutex::new(Some(Running { threads, closing, ended })),
         })
@@ -187,7 +224,7 @@ impl Listener {
 
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let urls = self.listening.iter().map(Listening::url);
+        let urls = self.listening.iter().map(|(listening, _)| listening.url());
         f.debug_list().entries(urls).finish()
     }
 }
