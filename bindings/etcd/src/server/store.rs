@@ -9,7 +9,7 @@ use libkv::{Answer, Db, Request, Revision};
 use tokio::sync::{oneshot, watch};
 use tonic::Status;
 
-use super::how::{Level, Log};
+use super::how::{Connections, Level, Log};
 use crate::convert::{Identity, refusal};
 use crate::pb::METHODS;
 
@@ -25,6 +25,9 @@ pub(crate) struct Store {
     pub message_bytes_max: usize,
     /// How often a quiet watch that asked for it is told of progress.
     pub progress_notify_interval_ms: u64,
+    /// Whether there is the JSON gateway.
+    pub gateway: bool,
+    pub connections: Connections,
     /// When the server began.
     pub started: Instant,
     pub counters: Counters,
@@ -112,6 +115,8 @@ impl Store {
             client_urls: Vec::new(),
             message_bytes_max: 0,
             progress_notify_interval_ms: 0,
+            gateway: true,
+            connections: Connections::default(),
             started: Instant::now(),
             counters: Counters::default(),
             watched: Watched::default(),
