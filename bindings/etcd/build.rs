@@ -72,11 +72,12 @@ fn message_schema(outer: &str, message: &DescriptorProto, code: &mut String) {
         };
         let _ = writeln!(
             fields,
-            "    Field {{ number: {}, name: \"{}\", json_name: \"{}\", repeated: {}, kind: Kind::{kind} }},",
+            "    Field {{ number: {}, name: \"{}\", json_name: \"{}\", repeated: {}, oneof: {:?}, kind: Kind::{kind} }},",
             field.number(),
             field.name(),
             json_name(field.name()),
-            field.label() == Label::Repeated
+            field.label() == Label::Repeated,
+            field.oneof_index
         );
     }
     let _ = writeln!(

@@ -88,10 +88,11 @@ def locks_and_the_rest(client: etcd3gw.Etcd3Client) -> None:
     with client.lock("lock", ttl=20) as lock:
         check("a lock", lock.is_acquired(), True)
         check("a lock that is taken", client.lock("lock", ttl=20).acquire(), False)
-    check("status", client.status()["version"], "3.5.1")
+    # that of etcd, and ours
+    check("status", client.status()["version"] in ("3.5.1", "3.7.3"), True)
     check("members", [member["name"] for member in client.members()], ["default"])
     version = requests.get(f"http://{sys.argv[1]}:{sys.argv[2]}/version", timeout=20).json()
-    check("/version", version, {"etcdserver": "3.5.1", "etcdcluster": "3.5.0"})
+    check("/version", version["etcdcluster"] in ("3.5.0", "3.7.0"), True)
     health = requests.get(f"http://{sys.argv[1]}:{sys.argv[2]}/health", timeout=20).json()
     check("/health", health, {"health": "true", "reason": ""})
 

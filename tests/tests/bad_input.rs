@@ -29,6 +29,7 @@ const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
+const END_STREAM: u8 = 1;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut out = (payload.len() as u32).to_be_bytes()[1..].to_vec();
@@ -107,6 +108,42 @@ fn frames_that_break_the_rules() {
         assert_eq!(sent(&served, &bytes), "closed", "{name}");
     }
     unharmed(&served, 1);
+}
+
+/// Sends a put with this path, and reads the frames of its stream: their kinds, up to the end.
+fn put_at(served: &Served, path: &str) -> Vec<u8> {
+    let mut block = vec![0x83, 0x86, 0x04, path.len() as u8];
+    block.extend(path.bytes());
+    block.extend(*b"\x41\x01x\x40\x02te\x08trailers\x40\x0ccontent-type\x10application/grpc");
+    let message = b"\0\0\0\0\x03\x0a\x01k";
+    let mut stream = connect(served);
+    let frames =
+        [frame(SETTINGS, 0, 0, &[]), frame(HEADERS, END_HEADERS, 1, &block), frame(DATA, END_STREAM, 1, message)];
+    stream.write_all(&[PREFACE, &frames.concat()].concat()).expect("it is taken");
+    let mut kinds = Vec::new();
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).expect("a frame");
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        stream.read_exact(&mut vec![0; length as usize]).expect("its payload");
+        if head[5..] == 1_u32.to_be_bytes() {
+            kinds.push(head[3]);
+            if head[3] == RST_STREAM || (head[3] <= HEADERS && head[4] & END_STREAM != 0) {
+                return kinds;
+            }
+        }
+    }
+}
+
+/// Checks by path, of proxies and of policies, do not know it.
+#[test]
+fn path_without_a_slash_is_not_served() {
+    let served = Served::start("path");
+    let kinds = put_at(&served, "etcdserverpb.KV/Put");
+    assert_eq!(kinds, [RST_STREAM]);
+    assert_eq!(served.db.status().expect("a status").revision, 1, "nothing was written");
+    assert_eq!(put_at(&served, "/etcdserverpb.KV/Put"), [HEADERS, DATA, HEADERS]);
+    assert_eq!(served.db.status().expect("a status").revision, 2);
 }
 
 #[test]

@@ -213,6 +213,11 @@ const COMMANDS: &str = r#"
     alarm list
     alarm disarm
     defrag
+    auth status
+    auth status -w json
+    auth disable
+    get a --user root:secret
+    put a 5 --user root --password secret
     version
 "#;
 
@@ -497,6 +502,8 @@ fn compare(name: &str, etcdctl: Result<PathBuf, String>) {
     let mut found = Vec::new();
     let mut succeeded = 0;
     for ((line, should), (_, is)) in should.iter().zip(&is) {
+        // each has its own version
+        let is = &if line.starts_with("endpoint status") { is.replace("3.7.3", "3.5.1") } else { is.clone() };
         succeeded += usize::from(should.ends_with("status 0"));
         assert!(!should.contains("no more lines"), "{line}: the table asks for more than etcd gives: {should}");
         if should != is {
@@ -538,7 +545,7 @@ fn works(session: &mut Session, name: &str) {
         ("get greeting", "greeting\nhello\nstatus 0"),
         ("txn <<< ver(\"greeting\") > \"0\"\\n\\nget greeting\\n\\n\\n", "SUCCESS\n\ngreeting\nhello\nstatus 0"),
         ("endpoint health", "URL is healthy: successfully committed proposal: TIME\nstatus 0"),
-        ("endpoint status", "URL, ID, 3.5.1, SIZE, true, false, N, N, N, \nstatus 0"),
+        ("endpoint status", "URL, ID, 3.7.3, SIZE, true, false, N, N, N, \nstatus 0"),
         ("defrag", "Finished defragmenting etcd member[URL]\nstatus 0"),
         ("alarm list", "\nstatus 0"),
         ("lock one -- true", "\nstatus 0"),

@@ -5,6 +5,7 @@ mod support;
 
 use std::fs;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use libkv::{LimitsPreset, Options};
 use libkv_etcd::Serve;
@@ -26,27 +27,30 @@ POST /v3beta/kv/range {"key":"aw=="}
 POST /v3alpha/kv/range {"key":"aw=="}
 = 404 404 page not found
 POST /v3/kv/nothing {}
-= 404 Not Found
+= 404 {"code":5,"error":"Not Found","message":"Not Found"}
+=etcd 404 Not Found
 POST /v3/kv/range/ {}
-= 404 Not Found
+= 404 {"code":5,"error":"Not Found","message":"Not Found"}
+=etcd 404 Not Found
 POST /v3/ {}
-= 404 Not Found
+= 404 {"code":5,"error":"Not Found","message":"Not Found"}
+=etcd 404 Not Found
 POST /v3beta/ {}
-= 404 Not Found
+= 404 {"code":5,"error":"Not Found","message":"Not Found"}
+=etcd 404 Not Found
 POST /v3beta {}
 = 404 404 page not found
 POST /v2/keys {}
 = 404 404 page not found
 GET /v2/keys
 = 404 404 page not found
-GET /
-= 404 404 page not found
 GET /v3/kv/range
 = 405 Method Not Allowed
 PUT /v3/watch {}
 = 405 Method Not Allowed
 GET /v3/nothing
-= 404 Not Found
+= 404 {"code":5,"error":"Not Found","message":"Not Found"}
+=etcd 404 Not Found
 POST /etcdserverpb.KV/Range {}
 = 404 404 page not found
 
@@ -56,10 +60,17 @@ POST /v3/kv/range {"key":"aw==","limit":"1","revision":2}
 POST /v3/kv/range {"key":"aw==","limit":" 1","revision":"null","max_mod_revision":-0}
 = 200 {"count":"1","header":{"revision":"2"},"kvs":[{"create_revision":"2","key":"aw==","mod_revision":"2","value":"dg==","version":"1"}]}
 POST /v3/kv/range {"key":"aw==","limit":1.0}
+= 200 {"count":"1","header":{"revision":"2"},"kvs":[{"create_revision":"2","key":"aw==","mod_revision":"2","value":"dg==","version":"1"}]}
+=etcd 400 3 ~
+POST /v3/kv/range {"key":"aw==","limit":1.5}
 = 400 3 ~
 POST /v3/kv/range {"key":"aw==","limit":1e0}
-= 400 3 ~
+= 200 {"count":"1","header":{"revision":"2"},"kvs":[{"create_revision":"2","key":"aw==","mod_revision":"2","value":"dg==","version":"1"}]}
+=etcd 400 3 ~
 POST /v3/kv/range {"key":"aw==","limit":"1e0"}
+= 200 {"count":"1","header":{"revision":"2"},"kvs":[{"create_revision":"2","key":"aw==","mod_revision":"2","value":"dg==","version":"1"}]}
+=etcd 400 3 ~
+POST /v3/kv/range {"key":"aw==","limit":1e30}
 = 400 3 ~
 POST /v3/kv/range {"key":"aw==","limit":"+1"}
 = 400 3 ~
@@ -81,10 +92,12 @@ POST /v3/kv/range {"key":"aw==","count_only":"true"}
 = 400 3 ~
 POST /v3/kv/range {"key":"aw==","count_only":1}
 = 400 3 ~
-POST /v3/kv/range {"key":"aw"}
-= 400 3 ~
+POST /v3/kv/range {"key":"aw","count_only":true}
+= 200 {"count":"1","header":{"revision":"2"}}
+=etcd 400 3 ~
 POST /v3/kv/range {"key":"_-8="}
-= 400 3 ~
+= 200 {"header":{"revision":"2"}}
+=etcd 400 3 ~
 POST /v3/kv/range {"key":"a w=="}
 = 400 3 ~
 POST /v3/kv/range {"key":"aw=\n=","count_only":true}
@@ -103,8 +116,9 @@ POST /v3/kv/range {"key":"aw==","sort_order":"DESCEND","sort_target":4,"count_on
 = 200 {"count":"1","header":{"revision":"2"}}
 POST /v3/kv/range {"key":"aw==","sort_order":"descend"}
 = 400 3 ~
-POST /v3/kv/range {"key":"aw==","sort_order":"2"}
-= 400 3 ~
+POST /v3/kv/range {"key":"aw==","sort_order":"2","count_only":true}
+= 200 {"count":"1","header":{"revision":"2"}}
+=etcd 400 3 ~
 POST /v3/kv/range {"key":"aw==","sort_order":1.5}
 = 400 3 ~
 POST /v3/kv/range {"key":"aw==","sort_order":99999999999}
@@ -121,11 +135,14 @@ POST /v3/kv/txn {"compare":[{"key":"aw==","target":"VALUE","result":3,"value":"A
 POST /v3/kv/range {"key":"aw==","rangeEnd":"bA==","keysOnly":true}
 = 200 {"count":"1","header":{"revision":"2"},"kvs":[{"create_revision":"2","key":"aw==","mod_revision":"2","version":"1"}]}
 POST /v3/kv/range {"key":"aw==","countOnly":true,"count_only":false}
-= 200 {"count":"1","header":{"revision":"2"}}
+= 400 3 ~
+=etcd 200 {"count":"1","header":{"revision":"2"}}
 POST /v3/kv/range {"key":"aw==","count_only":false,"countOnly":true}
-= 200 {"count":"1","header":{"revision":"2"}}
+= 400 3 ~
+=etcd 200 {"count":"1","header":{"revision":"2"}}
 POST /v3/kv/range {"key":"xxxx","key":"aw==","count_only":true}
-= 200 {"count":"1","header":{"revision":"2"}}
+= 400 3 ~
+=etcd 200 {"count":"1","header":{"revision":"2"}}
 POST /v3/kv/range {"key":"aw==","KEY":"eA==","count_only":true}
 = 200 {"count":"1","header":{"revision":"2"}}
 POST /v3/kv/range {"key":"aw==","bogus":{"a":[1,2,{"b":null}]},"count_only":true,"":0}
@@ -136,8 +153,9 @@ POST /v3/kv/range {"key":null}
 = 400 {"code":3,"error":"etcdserver: key is not provided","message":"etcdserver: key is not provided"}
 POST /v3/kv/range
 = 400 {"code":3,"error":"etcdserver: key is not provided","message":"etcdserver: key is not provided"}
-POST /v3/kv/range null
-= 400 {"code":3,"error":"etcdserver: key is not provided","message":"etcdserver: key is not provided"}
+POST /v3/lease/leases null
+= 400 3 ~
+=etcd 200 {"header":{"revision":"2"}}
 POST /v3/kv/range {"key":"aw==","count_only":true} and what follows is not read
 = 200 {"count":"1","header":{"revision":"2"}}
 POST /v3/lease/leases
@@ -154,7 +172,10 @@ POST /v3/kv/txn {"success":[null]}
 = 400 {"code":3,"error":"etcdserver: key not found","message":"etcdserver: key not found"}
 POST /v3/kv/txn {"success":[{"request_range":null}]}
 = 400 {"code":3,"error":"etcdserver: key not found","message":"etcdserver: key not found"}
-POST /v3/kv/txn {"success":[{"request_put":{"key":"eA=="},"request_range":{"key":"aw=="}}]}
+POST /v3/kv/txn {"success":[{"request_range":{"key":"aw=="},"request_delete_range":{"key":"eHg="}}]}
+= 400 3 ~
+=etcd 200 {"header":{"revision":"2"},"responses":[{"response_delete_range":{"header":{"revision":"2"}}}],"succeeded":true}
+POST /v3/kv/txn {"success":[{"request_put":{"key":"eA=="},"request_range":null}]}
 = 200 {"header":{"revision":"3"},"responses":[{"response_put":{"header":{"revision":"3"}}}],"succeeded":true}
 POST /v3/kv/txn {"success":[{"requestRange":{"key":"eA=="}},{"requestTxn":{"success":[{"request_put":{"key":"eQ==","value":"AP+A"}}]}}]}
 = 200 {"header":{"revision":"4"},"responses":[{"response_range":{"count":"1","header":{"revision":"3"},"kvs":[{"create_revision":"3","key":"eA==","mod_revision":"3","version":"1"}]}},{"response_txn":{"header":{},"responses":[{"response_put":{"header":{"revision":"4"}}}],"succeeded":true}}],"succeeded":true}
@@ -235,17 +256,22 @@ POST /v3/lease/keepalive {"ID":"5"}{"ID":6} {"ID":"7"}
 POST /v3/lease/keepalive {"ID":"5"} x {"ID":"6"}
 = 200 {"result":{"ID":"5","header":{"revision":"8"}}}
 POST /v3/lease/keepalive null{}
-= 200 {"result":{"header":{"revision":"8"}}} {"result":{"header":{"revision":"8"}}}
+= 400 3 ~
+=etcd 200 {"result":{"header":{"revision":"8"}}} {"result":{"header":{"revision":"8"}}}
 POST /v3/lease/keepalive
 = 200
 POST /v3/lease/keepalive x
-= 500 2 ~
+= 400 3 ~
+=etcd 500 2 ~
 POST /v3/lease/keepalive {"ID":"x"}
-= 500 2 ~
+= 400 3 ~
+=etcd 500 2 ~
 POST /v3/lease/keepalive {"ID":
-= 500 2 ~
+= 400 3 ~
+=etcd 500 2 ~
 POST /v3/watch []
-= 500 2 ~
+= 400 3 ~
+=etcd 500 2 ~
 POST /v3/election/observe x
 = 400 3 ~
 
@@ -258,6 +284,9 @@ POST /v3/maintenance/alarm {"action":"ACTIVATE","memberID":"5","alarm":1}
 = 200 {"alarms":[{"alarm":"NOSPACE","memberID":"5"}],"header":{"revision":"8"}}
 GET /health
 = 503 {"health":"false","reason":"ALARM NOSPACE"}
+GET /readyz
+= 200 ok
+=etcd 404 404 page not found
 GET /health?exclude=NOSPACE
 = 200 {"health":"true","reason":""}
 GET /health?serializable=true&exclude=CORRUPT&exclude=NOSPACE
@@ -274,6 +303,12 @@ POST /v3/maintenance/alarm {"action":"ACTIVATE","memberID":"5","alarm":"CORRUPT"
 = 200 {"alarms":[{"alarm":"CORRUPT","memberID":"5"}],"header":{"revision":"8"}}
 GET /health
 = 503 {"health":"false","reason":"ALARM CORRUPT"}
+GET /readyz
+= 503 [-]data_corruption failed: alarm activated: CORRUPT [+]serializable_read ok [+]linearizable_read ok [+]non_learner ok
+=etcd 404 404 page not found
+GET /readyz?exclude=data_corruption
+= 200 ok
+=etcd 404 404 page not found
 POST /v3/kv/put {"key":"aw=="}
 = 500 {"code":15,"error":"etcdserver: corrupt cluster","message":"etcdserver: corrupt cluster"}
 POST /v3/maintenance/alarm {"action":"DEACTIVATE","memberID":"5","alarm":"CORRUPT"}
@@ -295,9 +330,18 @@ POST /v3/election/leader {"name":"ZQ=="}
 POST /v3/election/resign {"leader":{"key":"ZS8xMjM=","lease":"291","name":"ZQ==","rev":"11"}}
 = 200 {"header":{"revision":"13"}}
 
+# authentication, which is off
+POST /v3/auth/status {}
+= 200 {"authRevision":"1","header":{"revision":"13"}}
+POST /v3/auth/authenticate {"name":"root","password":"secret"}
+= 400 {"code":9,"error":"etcdserver: authentication is not enabled","message":"etcdserver: authentication is not enabled"}
+POST /v3/auth/disable {}
+= 200 {"header":{"revision":"13"}}
+
 # 15.9 what is no call
 GET /version
-= 200 {"etcdcluster":"3.5.0","etcdserver":"3.5.1"}
+= 200 {"etcdcluster":"3.7.0","etcdserver":"3.7.3","storage":"3.7.0"}
+=etcd 200 {"etcdcluster":"3.5.0","etcdserver":"3.5.1"}
 POST /version
 = 405 Method Not Allowed
 GET /health
@@ -307,9 +351,21 @@ POST /health
 HEAD /health
 = 405
 GET /livez
+= 200 ok
+=etcd 404 404 page not found
+GET /livez/non_learner
 = 404 404 page not found
-GET /readyz
+GET /readyz?exclude=linearizable_read&verbose
+= 200 [+]data_corruption ok [+]serializable_read ok [+]non_learner ok ok
+=etcd 404 404 page not found
+GET /readyz/data_corruption
+= 200 ok
+=etcd 404 404 page not found
+GET /readyz/
 = 404 404 page not found
+POST /readyz
+= 405 Method Not Allowed
+=etcd 404 404 page not found
 OPTIONS /v3/kv/range
 = 200
 OPTIONS /anything
@@ -391,7 +447,9 @@ fn a_real_etcd_answers_the_same() {
         Err(why) => return println!("not run: the gateway's table against a real etcd ({why})"),
     };
     let etcd = Etcd::start(&program, "gateway");
-    let served = Served::start("gateway-etcd");
+    // etcd allows all origins unless others are named
+    let how = Serve::new("127.0.0.1:0").cors(["*"]);
+    let served = Served::with("gateway-etcd", Options::new().limits(LimitsPreset::Etcd), how);
     for (request, should, etcds) in table() {
         let (is, theirs) = ask(&etcd.url(), request, etcds.ends_with('~'));
         assert_eq!(is, etcds, "etcd: {request}");
@@ -414,7 +472,7 @@ fn an_error_has_its_fields_in_order() {
 #[test]
 fn what_comes_later_says_that_it_is_not_there_yet() {
     let served = Served::start("gateway-later");
-    let paths = "auth/enable auth/disable auth/status auth/authenticate auth/user/add auth/user/get auth/user/list \
+    let paths = "auth/enable auth/user/add auth/user/get auth/user/list \
         auth/user/delete auth/user/changepw auth/user/grant auth/user/revoke auth/role/add auth/role/get auth/role/list \
         auth/role/delete auth/role/grant auth/role/revoke cluster/member/add cluster/member/remove \
         cluster/member/update cluster/member/promote maintenance/hash maintenance/hashkv maintenance/snapshot";
@@ -424,6 +482,230 @@ fn what_comes_later_says_that_it_is_not_there_yet() {
         assert_eq!((answer.status, &body["code"]), (501, &json!(12)), "{path}: {body}");
         assert!(body["message"].as_str().is_some_and(|text| text.starts_with("etcdserver: ")), "{path}: {body}");
     }
+}
+
+#[test]
+fn index_names_the_server_in_one_line() {
+    let served = Served::start("gateway-index");
+    let answer = Http::to(&served.url()).ask("GET", "/", b"");
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/plain; charset=utf-8")));
+    let text = answer.text();
+    assert!(text.starts_with("libkv ") && text.contains("etcd 3.7.3") && text.lines().count() == 1, "{text}");
+}
+
+/// Asks with these headers.
+fn with_headers(address: &str, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
+    let mut http = Http::to(address);
+    http.request(method, path, headers, body);
+    http.answer(true).expect("an answer")
+}
+
+/// A browser sends a simple POST of any page, and only its answer is kept from the page.
+#[test]
+fn foreign_origin_is_refused_before_its_request_is_carried_out() {
+    let served = Served::start("gateway-origin");
+    let put = |headers: &[&str]| with_headers(&served.url(), "POST", "/v3/kv/put", headers, br#"{"key":"aw=="}"#);
+    for origin in ["http://page", "null", "http://x:2379", "https://x.page"] {
+        let answer = put(&[&format!("Origin: {origin}"), "Content-Type: text/plain"]);
+        let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        assert_eq!((answer.status, &body["code"]), (403, &json!(7)), "{origin}: {body}");
+        assert_eq!(answer.header("access-control-allow-origin"), None, "{origin}");
+        let preflight = with_headers(&served.url(), "OPTIONS", "/v3/kv/put", &[&format!("Origin: {origin}")], b"");
+        assert_eq!((preflight.status, preflight.header("access-control-allow-origin")), (403, None), "{origin}");
+    }
+    assert_eq!(served.db.status().expect("a status").revision, 1, "nothing was written");
+    for headers in [&["Origin: http://x"][..], &[]] {
+        let answer = put(headers);
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, None), "{headers:?}");
+    }
+    assert_eq!(served.db.status().expect("a status").revision, 3);
+}
+
+#[test]
+fn allowed_origin_is_named_in_the_answer() {
+    let how = Serve::new("127.0.0.1:0").cors(["http://page:80"]);
+    let served = Served::with("gateway-cors", Options::new(), how);
+    for (method, path) in [("OPTIONS", "/v3/kv/range"), ("GET", "/version"), ("GET", "/nothing")] {
+        let answer = with_headers(&served.url(), method, path, &["Origin: http://page"], b"");
+        for (name, should) in [
+            ("access-control-allow-origin", "http://page"),
+            ("access-control-allow-headers", "accept, content-type, authorization"),
+            ("access-control-allow-methods", "POST, GET, OPTIONS, PUT, DELETE"),
+        ] {
+            assert_eq!(answer.header(name), Some(should), "{method} {path}");
+        }
+    }
+    let answer = Http::to(&served.url()).ask("GET", "/version", b"");
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, None));
+}
+
+#[test]
+fn host_that_is_not_in_the_whitelist_is_misdirected() {
+    for (hosts, status) in [(&["x"][..], 200), (&["a", "*"], 200), (&["y", "x.y"], 421)] {
+        let how = Serve::new("127.0.0.1:0").host_whitelist(hosts.iter().copied());
+        let served = Served::with("gateway-hosts", Options::new(), how);
+        for path in ["/version", "/metrics", "/health"] {
+            let answer = Http::to(&served.url()).ask("GET", path, b"");
+            assert_eq!(answer.status, status, "{hosts:?} {path}");
+            assert_eq!(answer.text().contains("--host-whitelist"), status == 421, "{hosts:?} {path}");
+        }
+        let put = Http::to(&served.url()).ask("POST", "/v3/kv/put", br#"{"key":"aw=="}"#);
+        assert_eq!(put.status, status);
+        let revision = if status == 200 { 2 } else { 1 };
+        assert_eq!(served.db.status().expect("a status").revision, revision, "{hosts:?}");
+    }
+}
+
+/// Series whose values depend on what clients did and on nothing else.
+const COUNTED: &[&str] = &[
+    "etcd_mvcc_put_total",
+    "etcd_mvcc_delete_total",
+    "etcd_mvcc_txn_total",
+    "etcd_debugging_lease_granted_total",
+    "etcd_debugging_lease_revoked_total",
+    "etcd_debugging_lease_renewed_total",
+    "etcd_debugging_lease_ttl_total",
+    "grpc_server_msg_received_total",
+    "grpc_server_msg_sent_total",
+];
+/// Series of which only the names and labels are compared.
+const NAMED: &[&str] = &["grpc_server_handling_seconds", "etcd_server_slow_apply_total", "os_fd_used", "os_fd_limit"];
+
+/// Requests that are counted.
+fn be_counted(address: &str) {
+    let txn = r#"{"success":[{"request_put":{"key":"YQ=="}},{"request_range":{"key":"Yg=="}},
+        {"request_txn":{"success":[{"request_delete_range":{"key":"Yg=="}}]}}]}"#;
+    for (path, body) in [
+        ("kv/put", r#"{"key":"YQ==","value":"MQ=="}"#),
+        ("kv/put", r#"{"key":"Yg=="}"#),
+        ("kv/put", "{}"),
+        ("kv/range", r#"{"key":"YQ=="}"#),
+        ("kv/txn", txn),
+        ("kv/deleterange", r#"{"key":"YQ=="}"#),
+        ("lease/grant", r#"{"TTL":100,"ID":7}"#),
+        ("lease/grant", r#"{"TTL":3,"ID":8}"#),
+        ("lease/keepalive", r#"{"ID":7}{"ID":9}{"ID":7}"#),
+        ("lease/revoke", r#"{"ID":7}"#),
+    ] {
+        Http::to(address).ask("POST", &format!("/v3/{path}"), body.as_bytes());
+    }
+}
+
+/// The lines of `/metrics` with these series, of some methods only.
+fn counted(address: &str) -> Vec<String> {
+    let text = Http::to(address).ask("GET", "/metrics", b"").text();
+    let is_of = |line: &str, series: &[&str]| {
+        let name = line.split(['{', ' ']).next().unwrap_or_default();
+        let is =
+            |series: &&str| name.strip_prefix(*series).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
+        series.iter().any(is)
+    };
+    let of_method = |line: &&str| {
+        let methods = ["\"Put\"", "\"LeaseGrant\"", "\"LeaseKeepAlive\""];
+        !line.starts_with("grpc_") || methods.iter().any(|method| line.contains(method))
+    };
+    let line = |line: &str| match line.rsplit_once(' ') {
+        Some((name, _)) if is_of(line, NAMED) => Some(name.to_string()),
+        _ => is_of(line, COUNTED).then(|| line.to_string()),
+    };
+    let mut lines: Vec<String> = text.lines().filter(of_method).filter_map(line).collect();
+    lines.sort();
+    lines
+}
+
+/// Reads until this is so: a call is counted after its answer has gone out.
+fn until(read: impl Fn() -> Vec<String>, is_so: impl Fn(&[String]) -> bool) -> Vec<String> {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let lines = read();
+        if is_so(&lines) || Instant::now() > end {
+            return lines;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn metrics_count_what_went_through_the_server() {
+    let served = Served::with("gateway-counted", Options::new(), Serve::new("127.0.0.1:0").extensive_metrics(true));
+    let labels = |method: &str, kind: &str, service: &str| {
+        format!("grpc_method=\"{method}\",grpc_service=\"etcdserverpb.{service}\",grpc_type=\"{kind}\"")
+    };
+    let (put, kept) = (labels("Put", "unary", "KV"), labels("LeaseKeepAlive", "bidi_stream", "Lease"));
+    let should = [
+        "etcd_mvcc_put_total 3".to_string(),
+        "etcd_mvcc_delete_total 2".into(),
+        "etcd_mvcc_txn_total 1".into(),
+        "etcd_debugging_lease_granted_total 2".into(),
+        "etcd_debugging_lease_revoked_total 1".into(),
+        "etcd_debugging_lease_renewed_total 2".into(),
+        "etcd_debugging_lease_ttl_total_bucket{le=\"4\"} 1".into(),
+        "etcd_debugging_lease_ttl_total_bucket{le=\"8.388608e+06\"} 2".into(),
+        "etcd_debugging_lease_ttl_total_sum 103".into(),
+        "etcd_debugging_lease_ttl_total_count 2".into(),
+        format!("grpc_server_msg_received_total{{{put}}} 3"),
+        format!("grpc_server_msg_sent_total{{{put}}} 2"),
+        format!("grpc_server_msg_received_total{{{kept}}} 3"),
+        format!("grpc_server_msg_sent_total{{{kept}}} 3"),
+        format!("grpc_server_handling_seconds_count{{{put}}}"),
+        format!("grpc_server_handling_seconds_bucket{{{kept},le=\"0.005\"}}"),
+        "etcd_server_slow_apply_total".into(),
+        "os_fd_used".into(),
+        "os_fd_limit".into(),
+    ];
+    be_counted(&served.url());
+    let ours = || counted(&served.url());
+    let is = until(ours, |is| should.iter().all(|line| is.contains(line)));
+    for line in &should {
+        assert!(is.contains(line), "{line} is not in {is:#?}");
+    }
+    let all = || Http::to(&served.url()).ask("GET", "/metrics", b"").text().lines().map(String::from).collect();
+    let should = [
+        "etcd_mvcc_range_total 2".to_string(),
+        "etcd_cluster_version{cluster_version=\"3.7\"} 1".into(),
+        "etcd_server_version{server_version=\"3.7.3\"} 1".into(),
+        format!("grpc_server_handling_seconds_count{{{put}}} 3"),
+        format!("grpc_server_handling_seconds_bucket{{{put},le=\"+Inf\"}} 3"),
+    ];
+    let text = until(all, |is| should.iter().all(|line| is.contains(line)));
+    for line in &should {
+        assert!(text.contains(line), "{line} is not in {text:#?}");
+    }
+    match etcd::program() {
+        Ok(program) => {
+            let etcd = Etcd::start(&program, "gateway-counted");
+            be_counted(&etcd.url());
+            let theirs = until(|| counted(&etcd.url()), |theirs| theirs == is);
+            assert_eq!(is, theirs, "a real etcd");
+        }
+        Err(why) => println!("not run: the metrics of a real etcd ({why})"),
+    }
+    let basic = Http::to(&Served::start("gateway-basic").url()).ask("GET", "/metrics", b"").text();
+    assert!(!basic.contains("grpc_server_handling_seconds"), "only where it was asked for");
+}
+
+#[test]
+fn metrics_address_has_no_calls() {
+    let how = Serve::new("127.0.0.1:0").listen_metrics("http://127.0.0.1:0").listen_metrics("127.0.0.1:0");
+    let served = Served::with("gateway-metrics", Options::new(), how);
+    let addresses = served.server.metrics_addresses();
+    assert_eq!((addresses.len(), served.server.addresses().len()), (2, 1));
+    for address in addresses {
+        for (method, path, status) in [
+            ("GET", "/metrics", 200),
+            ("GET", "/health", 200),
+            ("GET", "/livez", 200),
+            ("GET", "/readyz", 200),
+            ("GET", "/", 404),
+            ("GET", "/version", 404),
+            ("POST", "/v3/kv/put", 404),
+        ] {
+            let answer = Http::to(address).ask(method, path, br#"{"key":"aw=="}"#);
+            assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
+        }
+    }
+    served.server.close();
+    assert!(std::net::TcpStream::connect(addresses[0].trim_start_matches("http://")).is_err(), "it is free again");
 }
 
 #[test]
@@ -589,7 +871,7 @@ fn it_speaks_over_tls_too() {
                 .collect();
             let should = [
                 r#"200 {"header":{"revision":"2"}}"#,
-                r#"200 {"etcdcluster":"3.5.0","etcdserver":"3.5.1"}"#,
+                r#"200 {"etcdcluster":"3.7.0","etcdserver":"3.7.3","storage":"3.7.0"}"#,
                 r#"200 {"health":"true","reason":""}"#,
             ];
             assert_eq!(said, should, "{}", String::from_utf8_lossy(&asked.stderr));

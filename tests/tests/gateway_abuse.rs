@@ -86,13 +86,13 @@ fn a_body_that_breaks_off_is_refused() {
     let served = Served::start("abuse-broken");
     let short = "Content-Length: 100\r\n\r\n{\"key\":\"aw==";
     let chunked = "Transfer-Encoding: chunked\r\n\r\n5\r\n{\"key\r\nzz\r\n";
-    for (path, status, code) in [("/v3/kv/put", 400, 3), ("/v3/lease/keepalive", 500, 2)] {
+    for path in ["/v3/kv/put", "/v3/lease/keepalive"] {
         for rest in [short, chunked] {
             let mut http = Http::to(&served.url());
             http.send(format!("POST {path} HTTP/1.1\r\nHost: x\r\n{rest}").as_bytes()).expect("it is taken");
             http.no_more();
-            let (is, says, text) = error(&http.answer(true).expect("an answer"));
-            assert_eq!((is, says), (status, code), "{path}: {text}");
+            let (status, code, text) = error(&http.answer(true).expect("an answer"));
+            assert_eq!((status, code), (400, 3), "{path}: {text}");
             assert!(text.starts_with("the request broke off: "), "{path}: {text}");
         }
     }
@@ -113,7 +113,7 @@ fn deep_nesting_is_an_error() {
             let body = format!("{}null{}", open.repeat(depth), shut.repeat(depth));
             let answer = Http::to(&served.url()).ask("POST", path, body.as_bytes());
             let (status, code, text) = error(&answer);
-            assert!(matches!((status, code), (400, 3) | (500, 2)), "{path}, {depth} deep: {status} {code} {text}");
+            assert_eq!((status, code), (400, 3), "{path}, {depth} deep: {text}");
         }
     }
     // where a field is not known what it holds is skipped, however deep
@@ -210,7 +210,7 @@ fn requests_that_follow_each_other_are_answered_in_order() {
         })
         .collect();
     assert_eq!(revisions, [Value::from("2"), "3".into(), Value::Null, "4".into()]);
-    assert!(http.answer(true).expect("an answer").text().contains("3.5.1"));
+    assert!(http.answer(true).expect("an answer").text().contains("3.7.3"));
     unharmed(&served, 4);
 }
 

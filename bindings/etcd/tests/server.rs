@@ -3,11 +3,14 @@
 
 mod support;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use libkv::{Db, Options, Put};
 use libkv_etcd::pb::etcdserverpb as pb;
+use libkv_etcd::pb::etcdserverpb::auth_client::AuthClient;
+use libkv_etcd::pb::etcdserverpb::cluster_client::ClusterClient;
 use libkv_etcd::pb::health::HealthCheckRequest;
 use libkv_etcd::pb::health::health_check_response::ServingStatus;
 use libkv_etcd::{Level, Serve, serve};
@@ -250,7 +253,9 @@ fn maintenance_says_what_is_true() {
         let mut maintenance = served.maintenance();
         let status = maintenance.status(pb::StatusRequest {}).await.expect("a status").into_inner();
         let header = status.header.expect("a header");
-        assert_eq!((status.version.as_str(), status.leader, header.revision), ("3.5.1", header.member_id, 2));
+        assert_eq!((status.version.as_str(), status.leader, header.revision), ("3.7.3", header.member_id, 2));
+        assert_eq!((status.storage_version.as_str(), status.db_size_quota), ("3.7.0", -1));
+        assert_eq!(status.downgrade_info, Some(pb::DowngradeInfo::default()), "it is present");
         assert!(status.db_size >= status.db_size_in_use && status.db_size_in_use > 0, "{status:?}");
         assert!(status.raft_index > 0 && status.raft_term == 2 && !status.is_learner && status.errors.is_empty());
         let defragmented = maintenance.defragment(pb::DefragmentRequest {}).await.expect("next to nothing is free");
@@ -260,10 +265,10 @@ fn maintenance_says_what_is_true() {
         assert_eq!(maintenance.move_leader(own).await.expect("the leader").into_inner().header, None, "1.10");
         let other = maintenance.move_leader(pb::MoveLeaderRequest { target_id: 1 }).await;
         refused(other, Code::FailedPrecondition, "etcdserver: bad leader transferee");
-        let older = pb::DowngradeRequest { action: 0, version: "3.4.0".into() };
-        assert_eq!(maintenance.downgrade(older).await.expect("one below").into_inner().version, "3.5.0");
+        let older = pb::DowngradeRequest { action: 0, version: "3.6.0".into() };
+        assert_eq!(maintenance.downgrade(older).await.expect("one below").into_inner().version, "3.7");
         let cancel = pb::DowngradeRequest { action: 2, version: String::new() };
-        refused(maintenance.downgrade(cancel).await, Code::FailedPrecondition, "etcdserver: no inflight downgrade job");
+        assert_eq!(maintenance.downgrade(cancel).await.expect("none is under way").into_inner().version, "3.7");
         let unknown = pb::DowngradeRequest { action: 9, version: String::new() };
         refused(maintenance.downgrade(unknown).await, Code::Unknown, "etcdserver: unknown method");
 
@@ -288,6 +293,75 @@ fn the_cluster_has_one_member() {
         let added = served.cluster().member_add(pb::MemberAddRequest::default()).await;
         assert_eq!(added.expect_err("one member").code(), Code::Unimplemented);
     });
+}
+
+#[test]
+fn member_has_the_peer_urls_that_were_given() {
+    run(async {
+        let urls = ["http://10.0.0.1:2380", "http://10.0.0.2:2380"];
+        let served = Served::how(Serve::new("127.0.0.1:0").peer_urls(urls)).await;
+        let list = served.cluster().member_list(pb::MemberListRequest::default()).await.expect("a list").into_inner();
+        assert_eq!(list.members[0].peer_ur_ls, urls);
+        assert_eq!(list.members[0].client_ur_ls, [served.server.address()]);
+    });
+}
+
+#[test]
+fn wildcard_address_is_not_advertised() {
+    run(async {
+        for (address, given) in [("0.0.0.0:0", None), ("0.0.0.0:0", Some("http://example:2379"))] {
+            let lines = Arc::new(Mutex::new(Vec::new()));
+            let into = lines.clone();
+            let how = Serve::new(address);
+            let how = how.log(move |level, line| into.lock().expect("no panic").push((level, line.to_string())));
+            let server = serve(&store(), given.into_iter().fold(how, Serve::advertise)).expect("it serves");
+            let port = server.address().rsplit(':').next().expect("a port").to_string();
+            let mut cluster = ClusterClient::new(connect(&format!("http://127.0.0.1:{port}")).await);
+            let list = cluster.member_list(pb::MemberListRequest::default()).await.expect("a list").into_inner();
+            let [url] = &list.members[0].client_ur_ls[..] else { panic!("one URL: {list:?}") };
+            let warned =
+                lines.lock().expect("no panic").iter().any(|(level, line)| *level == Level::Warn && line.contains(url));
+            match given {
+                Some(given) => assert_eq!((url.as_str(), warned), (given, false)),
+                None => {
+                    assert!(!url.contains("0.0.0.0") && url.ends_with(&format!(":{port}")), "{url}");
+                    assert!(warned, "{lines:?}");
+                    connect(url).await;
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn authentication_is_off() {
+    run(async {
+        let served = Served::new().await;
+        served.db.put(Put::new("a", "1")).expect("a put");
+        let mut auth = AuthClient::new(served.channel.clone());
+        let status = auth.auth_status(pb::AuthStatusRequest {}).await.expect("a status").into_inner();
+        assert_eq!((status.enabled, status.auth_revision, revision(&status.header)), (false, 1, 2));
+        let disabled = auth.auth_disable(pb::AuthDisableRequest {}).await.expect("it is off").into_inner();
+        assert_eq!(revision(&disabled.header), 2);
+        let login = pb::AuthenticateRequest { name: "root".into(), password: "secret".into() };
+        let text = "etcdserver: authentication is not enabled";
+        refused(auth.authenticate(login).await, Code::FailedPrecondition, text);
+        refused(
+            auth.auth_enable(pb::AuthEnableRequest {}).await,
+            Code::Unimplemented,
+            "etcdserver: authentication is not supported by libkv yet",
+        );
+    });
+}
+
+/// A program with a user and a password in its configuration works on a server without users.
+#[test]
+fn client_with_a_password_goes_on_where_authentication_is_off() {
+    let server = serve(&store(), "127.0.0.1:0").expect("it serves");
+    let options = Options::new().user("root").password("secret");
+    let db = libkv_etcd::open(server.address(), options).expect("it opens");
+    db.put(Put::new("a", "1")).expect("a put");
+    assert_eq!(db.get("a").expect("a get").expect("it is there").value, &b"1"[..]);
 }
 
 #[test]
@@ -550,4 +624,46 @@ fn the_log_has_a_line_for_each_address() {
     let server = serve(&store(), how).expect("it serves");
     let said = lines.lock().expect("no panic").clone();
     assert_eq!(said, [(Level::Info, format!("serving clients on {}", server.address()))]);
+}
+
+/// Collects the events of the server.
+struct Events(Mutex<Vec<(tracing::Level, String)>>);
+
+impl tracing::Subscriber for Events {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target() == "libkv_etcd::server"
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Message(String);
+        impl tracing::field::Visit for Message {
+            fn record_debug(&mut self, _: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                self.0 = format!("{value:?}");
+            }
+        }
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        self.0.lock().expect("no panic").push((*event.metadata().level(), message.0));
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn log_lines_are_events_of_tracing() {
+    let events = Arc::new(Events(Mutex::new(Vec::new())));
+    let server =
+        tracing::subscriber::with_default(events.clone(), || serve(&store(), "127.0.0.1:0").expect("it serves"));
+    let should = (tracing::Level::INFO, format!("serving clients on {}", server.address()));
+    assert_eq!(*events.0.lock().expect("no panic"), [should]);
 }

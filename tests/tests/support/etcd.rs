@@ -57,6 +57,8 @@ impl Etcd {
                 .args([
                     "--log-level",
                     "panic",
+                    "--metrics",
+                    "extensive",
                     "--unsafe-no-fsync",
                     "--heartbeat-interval",
                     "5",

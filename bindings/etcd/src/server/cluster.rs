@@ -17,11 +17,11 @@ fn unsupported() -> Status {
 #[tonic::async_trait]
 impl cluster_server::Cluster for Cluster {
     async fn member_list(&self, _: Request<pb::MemberListRequest>) -> Answered<pb::MemberListResponse> {
-        let Store { identity, name, client_urls, .. } = &*self.0;
+        let Store { identity, name, peer_urls, client_urls, .. } = &*self.0;
         let member = pb::Member {
             id: identity.member_id,
             name: name.clone(),
-            peer_ur_ls: Vec::new(),
+            peer_ur_ls: peer_urls.clone(),
             client_ur_ls: client_urls.clone(),
             is_learner: false,
         };

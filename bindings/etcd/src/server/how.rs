@@ -1,9 +1,12 @@
 //! How a store is served: what `serve` may be told.
 
 use std::fmt;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use libkv::{Code, Error, Result};
 
 /// The largest write that a client may send, unless told otherwise: 1.5 MiB, as etcd.
 const MAX_REQUEST_BYTES: u64 = 1_572_864;
@@ -259,11 +262,34 @@ impl Serve {
     }
 
     /// Whom to tell what happens, one line for each event. It is called from the server's threads and
-    /// must not block. Without it the server is silent.
+    /// must not block. The same lines are events of the crate `tracing`, with the target
+    /// `libkv_etcd::server`. Without a function here the variable `LIBKV_LOG` (`debug`, `info`, `warn` or `error`)
+    /// sends the lines from this level on to standard error.
     pub fn log(mut self, log: impl Fn(Level, &str) + Send + Sync + 'static) -> Serve {
         self.log = Some(Arc::new(log));
         self
     }
+}
+
+/// The variable whose level (`debug`, `info`, `warn`, `error`) sends the log to standard error.
+const LOG_VARIABLE: &str = "LIBKV_LOG";
+
+/// The log of a server that was given no function for it: to standard error from the level in
+/// [`LOG_VARIABLE`] on, which also works where a program in another language serves.
+pub(super) fn environment_log() -> Result<Option<Log>> {
+    let Some(given) = std::env::var_os(LOG_VARIABLE).filter(|given| !given.is_empty()) else { return Ok(None) };
+    let levels = [("debug", Level::Debug), ("info", Level::Info), ("warn", Level::Warn), ("error", Level::Error)];
+    let Some((_, least)) = levels.into_iter().find(|(name, _)| given.eq_ignore_ascii_case(name)) else {
+        let message = format!("{LOG_VARIABLE} is {given:?}, which is none of debug, info, warn and error");
+        return Err(Error::new(Code::InvalidArgument, message));
+    };
+    Ok(Some(Arc::new(move |level, line| {
+        if level >= least {
+            let name = levels.iter().find(|(_, named)| *named == level).map_or("", |(name, _)| name);
+            // without a standard error there is no place for it
+            let _ = writeln!(std::io::stderr(), "libkv: {name}: {line}");
+        }
+    })))
 }
 
 impl fmt::Debug for Serve {

@@ -63,6 +63,7 @@ impl kv_server::Kv for Kv {
         let bytes = |answer: &libkv::TxnResult| ops_bytes(&answer.responses);
         if txn.is_read_only() && !txn.success.iter().chain(&txn.failure).all(is_single) {
             let answer = self.0.read(move |db| db.txn(txn)).await?;
+            self.0.counters.count_ops(&answer.responses);
             let (bytes, header) = (bytes(&answer), self.0.identity.header(answer.revision));
             return Ok(large(Response::new(convert::txn_out(answer, header)), bytes));
         }

@@ -95,6 +95,9 @@ impl Stream for KeepAlives {
             return Poll::Ready(Some(Err(stopped())));
         }
         let request = ready!(Pin::new(&mut self.requests).poll_next(cx));
-        Poll::Ready(request.map(|request| keep_alive(&self.store, request?.id)))
+        let counters = &self.store.counters;
+        Poll::Ready(
+            request.map(|request| keep_alive(&self.store, request?.id).inspect(|kept| counters.renewed(kept.ttl))),
+        )
     }
 }

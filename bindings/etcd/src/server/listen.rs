@@ -3,7 +3,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream as BlockingUnixStream;
 use std::path::{Path, PathBuf};
@@ -28,9 +28,10 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::authority::Mended;
+use super::counters::Counted;
 use super::how::{CONNECTION_WINDOW_BYTES, Level};
 use super::router::Router;
-use super::store::{Counted, Store};
+use super::store::Store;
 use super::tls::Tls;
 use crate::address::{self, Place};
 
@@ -139,6 +140,23 @@ impl Listening {
         &self.url
     }
 
+    /// Whether it is all addresses of this machine, `0.0.0.0` or `[::]`.
+    pub fn is_wildcard(&self) -> bool {
+        matches!(&self.socket, Socket::Tcp(listener) if listener.local_addr().is_ok_and(|at| at.ip().is_unspecified()))
+    }
+
+    /// The URL that clients on other machines are likely to reach: in place of all addresses, that of the
+    /// network's default route, as etcd takes it, or `localhost` where there is none.
+    pub fn reachable_url(&self) -> String {
+        let (true, Socket::Tcp(listener)) = (self.is_wildcard(), &self.socket) else { return self.url.clone() };
+        let port = listener.local_addr().map_or(0, |at| at.port());
+        let scheme = if self.tls { "https" } else { "http" };
+        match own_address() {
+            Some(ip) => format!("{scheme}://{}", SocketAddr::new(ip, port)),
+            None => format!("{scheme}://localhost:{port}"),
+        }
+    }
+
     pub fn is_tls(&self) -> bool {
         self.tls
     }
@@ -191,6 +209,17 @@ impl Listening {
 fn is_of_one_connection(error: &io::Error) -> bool {
     use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, WouldBlock};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted | WouldBlock)
+}
+
+/// This machine's address on its default route. To connect a UDP socket chooses the route and sends nothing; the
+/// targets are addresses for documentation.
+fn own_address() -> Option<IpAddr> {
+    let towards = |from: &str, to: &str| {
+        let socket = UdpSocket::bind(from).ok()?;
+        socket.connect(to).ok()?;
+        Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified() && !ip.is_loopback())
+    };
+    towards("0.0.0.0:0", "192.0.2.1:9").or_else(|| towards("[::]:0", "[2001:db8::1]:9"))
 }
 
 fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {

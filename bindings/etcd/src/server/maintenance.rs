@@ -9,11 +9,16 @@ use super::{Answered, Store};
 use crate::convert::{self, RAFT_TERM, refusal};
 use crate::pb::etcdserverpb::{self as pb, maintenance_server};
 
-/// The etcd that this server's answers follow.
-pub(crate) const SERVER_VERSION: &str = "3.5.1";
-/// The protocol version of its cluster.
-pub(crate) const CLUSTER_VERSION: &str = "3.5.0";
+/// The etcd whose behaviour this server has. Clients decide by it what they use: Kubernetes relies on progress
+/// requests from 3.5.13 on.
+pub(crate) const SERVER_VERSION: &str = "3.7.3";
+/// The version of its cluster and of its storage.
+pub(crate) const CLUSTER_VERSION: &str = "3.7.0";
+/// The minor version of its cluster, which metrics and the answers to Downgrade have.
+pub(crate) const CLUSTER_MINOR: &str = "3.7";
 
+/// What Status has as the quota of a store without one.
+const QUOTA_OFF: i64 = -1;
 /// Free bytes in the file that are no reason to defragment: the next writes take them.
 const FREE_BYTES_KEPT: u64 = 16 << 20;
 
@@ -63,7 +68,10 @@ impl maintenance_server::Maintenance for Maintenance {
             raft_applied_index: index,
             raft_term: RAFT_TERM,
             errors: status.alarms,
-            ..Default::default()
+            is_learner: false,
+            storage_version: CLUSTER_VERSION.into(),
+            db_size_quota: if status.max_bytes == 0 { QUOTA_OFF } else { bytes(status.max_bytes) },
+            downgrade_info: Some(pb::DowngradeInfo::default()),
         }))
     }
 
@@ -108,13 +116,17 @@ impl maintenance_server::Maintenance for Maintenance {
             Ok(DowngradeAction::Validate) => {
                 check_target(&version)?;
                 let header = self.0.identity.header(self.0.revision()?);
-                Ok(Response::new(pb::DowngradeResponse { header, version: CLUSTER_VERSION.into() }))
+                Ok(Response::new(pb::DowngradeResponse { header, version: CLUSTER_MINOR.into() }))
             }
             Ok(DowngradeAction::Enable) => {
                 check_target(&version)?;
                 Err(Status::unimplemented("etcdserver: a libkv store cannot become one of an older etcd"))
             }
-            Ok(DowngradeAction::Cancel) => Err(Status::failed_precondition("etcdserver: no inflight downgrade job")),
+            // also OK where no downgrade is under way
+            Ok(DowngradeAction::Cancel) => {
+                let header = self.0.identity.header(self.0.revision()?);
+                Ok(Response::new(pb::DowngradeResponse { header, version: CLUSTER_MINOR.into() }))
+            }
             Err(_) => Err(Status::unknown("etcdserver: unknown method")),
         }
     }
@@ -132,12 +144,14 @@ fn bytes(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-/// Only one minor version below the cluster's can be gone back to.
+/// A downgrade goes one minor version below the cluster's. The target is a semantic version whose last number
+/// may be missing.
 fn check_target(version: &str) -> Result<(), Status> {
-    let target: Option<Vec<u64>> = version.split('.').map(|part| part.parse().ok()).collect();
+    let (numbers, suffix) = version.split_at(version.find(['-', '+']).unwrap_or(version.len()));
+    let target: Option<Vec<u64>> = numbers.split('.').map(|part| part.parse().ok()).collect();
     match target.as_deref() {
-        Some([3, 4] | [3, 4, _]) => Ok(()),
-        Some([_, _] | [_, _, _]) => {
+        Some([3, 6] | [3, 6, _]) if suffix.len() != 1 => Ok(()),
+        Some([_, _] | [_, _, _]) if suffix.len() != 1 => {
             Err(Status::new(Code::InvalidArgument, "etcdserver: invalid downgrade target version"))
         }
         _ => Err(Status::new(Code::InvalidArgument, "etcdserver: wrong downgrade target version format")),
@@ -149,21 +163,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_downgrade_goes_one_minor_version_back() {
+    fn downgrade_target_is_one_minor_version_below() {
         for (version, text) in [
-            ("3.4", ""),
-            ("3.4.0", ""),
-            ("3.4.9", ""),
-            ("3.5.0", "etcdserver: invalid downgrade target version"),
-            ("3.3", "etcdserver: invalid downgrade target version"),
-            ("2.4", "etcdserver: invalid downgrade target version"),
+            ("3.6", ""),
+            ("3.6.0", ""),
+            ("3.6.5", ""),
+            ("3.6.0-rc.1", ""),
+            ("3.7.0", "etcdserver: invalid downgrade target version"),
+            ("3.5", "etcdserver: invalid downgrade target version"),
+            ("2.6", "etcdserver: invalid downgrade target version"),
             ("", "etcdserver: wrong downgrade target version format"),
             ("x", "etcdserver: wrong downgrade target version format"),
             ("3", "etcdserver: wrong downgrade target version format"),
-            ("3.4.0.0", "etcdserver: wrong downgrade target version format"),
+            ("v3.6.0", "etcdserver: wrong downgrade target version format"),
+            ("3.6.0.0", "etcdserver: wrong downgrade target version format"),
+            ("3.6.0-", "etcdserver: wrong downgrade target version format"),
         ] {
             let answer = check_target(version).map_or_else(|status| status.message().to_string(), |()| String::new());
             assert_eq!(answer, text, "{version:?}");
         }
+    }
+
+    #[test]
+    fn cluster_version_is_that_of_the_server() {
+        assert!(SERVER_VERSION.starts_with(CLUSTER_MINOR));
+        assert_eq!(CLUSTER_VERSION, format!("{CLUSTER_MINOR}.0"));
     }
 }

@@ -1,21 +1,23 @@
 //! `/metrics`: what is counted anyway, in the text format of Prometheus.
 //!
 //! Names are etcd's where a series says the same thing, so that its dashboards work, and begin with
-//! `libkv_` where only a store of ours has it. What a store cannot know is left out rather than zero:
-//! the series of raft's log, snapshots and peers, of Go, of puts and events one by one
-//! (`etcd_mvcc_put_total`, `etcd_debugging_mvcc_events_total`), of slow watchers.
+//! `libkv_` where only a store of ours has it. What a server cannot know is left out rather than zero:
+//! the series of raft's log, snapshots and peers, of Go, of events one by one
+//! (`etcd_debugging_mvcc_events_total`), of slow watchers. Puts, ranges, leases and the like are those that went
+//! through this server: other processes may have the same store open.
 
 use std::fmt::{Display, Write as _};
 use std::fs;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use libkv::{AlarmMember, CommitTimes, Result, Status};
 use tonic::Code;
 
+use super::counters::{Counters, Histogram, MethodCounters};
 use super::gateway::schema::{CALLS, Call};
-use super::maintenance::SERVER_VERSION;
-use super::store::{Counters, MethodCounters, Store};
+use super::maintenance::{CLUSTER_MINOR, SERVER_VERSION};
+use super::store::Store;
 
 /// Everything there is to say now.
 ///
@@ -27,6 +29,7 @@ pub fn text(store: &Store) -> Result<String> {
     let status = store.db.status()?;
     member(&mut text, store, &status);
     keys(&mut text, &status);
+    operations(&mut text, &store.counters);
     watching(&mut text, &store.counters, &status);
     disk(&mut text, &status, &store.db.commit_times()?);
     calls(&mut text, &store.counters);
@@ -61,14 +64,40 @@ impl Text {
     fn commits(&mut self, name: &str, help: &str, times: &CommitTimes) {
         self.head(name, "histogram", help);
         let mut within = 0;
-        for (bucket, count) in times.within.iter().enumerate() {
+        let buckets = times.within.iter().enumerate().map(|(bucket, count)| {
             within += count;
-            let seconds = f64::from(1_u32 << bucket) / 1e3;
-            let _ = writeln!(self.0, "{name}_bucket{{le=\"{seconds}\"}} {within}");
+            (f64::from(1_u32 << bucket) / 1e3, within)
+        });
+        self.buckets(name, "", buckets, times.count, times.total_us as f64 / 1e6);
+    }
+
+    /// A histogram with these labels; its values are shown in units of `unit`.
+    fn histogram<const N: usize>(&mut self, name: &str, labels: &str, histogram: &Histogram<N>, unit: f64) {
+        let (buckets, count, sum) = histogram.read();
+        let buckets = buckets.into_iter().map(|(bound, within)| (bound as f64 / unit, within));
+        self.buckets(name, labels, buckets, count, sum as f64 / unit);
+    }
+
+    fn buckets(&mut self, name: &str, labels: &str, up_to: impl Iterator<Item = (f64, u64)>, count: u64, sum: f64) {
+        let (comma, braced) = match labels {
+            "" => ("", String::new()),
+            labels => (",", format!("{{{labels}}}")),
+        };
+        for (bound, within) in up_to {
+            let bound = bound_text(bound);
+            let _ = writeln!(self.0, "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {within}");
         }
-        let _ = writeln!(self.0, "{name}_bucket{{le=\"+Inf\"}} {}", times.count);
-        let _ = writeln!(self.0, "{name}_sum {}", times.total_us as f64 / 1e6);
-        let _ = writeln!(self.0, "{name}_count {}", times.count);
+        let _ = writeln!(self.0, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}");
+        let _ = writeln!(self.0, "{name}_sum{braced} {sum}");
+        let _ = writeln!(self.0, "{name}_count{braced} {count}");
+    }
+}
+
+/// A bound as Go writes it, since it is a label: from a million on with an exponent of two digits.
+fn bound_text(bound: f64) -> String {
+    match bound {
+        1e6..1e10 => format!("{bound:e}").replace('e', "e+0"),
+        _ => bound.to_string(),
     }
 }
 
@@ -82,6 +111,8 @@ fn member(text: &mut Text, store: &Store, status: &Status) {
     let _ = writeln!(text.0, "etcd_server_id{{server_id=\"{:x}\"}} 1", store.identity.member_id);
     text.head("etcd_server_version", "gauge", "The etcd whose protocol is spoken.");
     let _ = writeln!(text.0, "etcd_server_version{{server_version=\"{SERVER_VERSION}\"}} 1");
+    text.head("etcd_cluster_version", "gauge", "The minor version of it.");
+    let _ = writeln!(text.0, "etcd_cluster_version{{cluster_version=\"{CLUSTER_MINOR}\"}} 1");
     let committed = "The store's revision: it has no raft whose proposals to count.";
     text.gauge("etcd_server_proposals_committed_total", committed, status.revision);
     text.gauge("etcd_server_proposals_applied_total", committed, status.revision);
@@ -110,6 +141,36 @@ fn keys(text: &mut Text, status: &Status) {
     text.gauge("libkv_revision", "The store's revision.", status.revision);
     text.gauge("libkv_compacted_revision", "The compacted revision, -1 before the first.", status.compacted_revision);
     text.gauge("libkv_leases", "Leases that are granted.", status.leases);
+}
+
+/// What clients of this server did.
+fn operations(text: &mut Text, counters: &Counters) {
+    let calls = |method: &str| -> u64 {
+        let of =
+            |(call, _): &(&'static Call, &MethodCounters)| call.service == "etcdserverpb.KV" && call.method == method;
+        methods(counters).filter(of).map(|(_, counters)| counters.handled[Code::Ok as usize].load(Relaxed)).sum()
+    };
+    let ranges = calls("Range") + calls("RangeStream") + counters.ranges_in_txns.load(Relaxed);
+    text.counter("etcd_mvcc_range_total", "Ranges, those within txns too.", ranges);
+    text.counter("etcd_mvcc_put_total", "Puts, those within txns too.", counters.puts.load(Relaxed));
+    text.counter(
+        "etcd_mvcc_delete_total",
+        "Deletions of a range, those within txns too.",
+        counters.deletes.load(Relaxed),
+    );
+    text.counter("etcd_mvcc_txn_total", "Txns.", calls("Txn"));
+    let slow = "Requests that took more than 100 ms in the store.";
+    text.counter("etcd_server_slow_apply_total", slow, counters.slow.load(Relaxed));
+    let leases = |counter: &AtomicU64| counter.load(Relaxed);
+    text.counter("etcd_debugging_lease_granted_total", "Leases that were granted.", leases(&counters.leases_granted));
+    text.counter("etcd_debugging_lease_revoked_total", "Leases that were revoked.", leases(&counters.leases_revoked));
+    text.counter(
+        "etcd_debugging_lease_renewed_total",
+        "Leases that were kept alive.",
+        leases(&counters.leases_renewed),
+    );
+    text.head("etcd_debugging_lease_ttl_total", "histogram", "TTLs of the granted leases, in seconds.");
+    text.histogram("etcd_debugging_lease_ttl_total", "", &counters.ttls, 1.0);
 }
 
 fn watching(text: &mut Text, counters: &Counters, status: &Status) {
@@ -168,6 +229,26 @@ fn calls(text: &mut Text, counters: &Counters) {
                 let labels = labels(call);
                 let _ = writeln!(text.0, "grpc_server_handled_total{{grpc_code=\"{name}\",{labels}}} {handled}");
             }
+        }
+    }
+    for (name, help, counter) in [
+        (
+            "grpc_server_msg_received_total",
+            "Messages that clients sent.",
+            (|m| &m.received) as fn(&MethodCounters) -> &AtomicU64,
+        ),
+        ("grpc_server_msg_sent_total", "Messages that clients were sent.", |m| &m.sent),
+    ] {
+        text.head(name, "counter", help);
+        for (call, counters) in methods(counters) {
+            let _ = writeln!(text.0, "{name}{{{}}} {}", labels(call), counter(counters).load(Relaxed));
+        }
+    }
+    if counters.is_extensive {
+        let name = "grpc_server_handling_seconds";
+        text.head(name, "histogram", "How long calls took, streams too, in seconds.");
+        for (call, counters) in methods(counters) {
+            text.histogram(name, &labels(call), &counters.handling, 1e6);
         }
     }
     let (received, sent) = (counters.received_bytes.load(Relaxed), counters.sent_bytes.load(Relaxed));
@@ -242,10 +323,15 @@ fn process(text: &mut Text) {
     }
     if let Ok(fds) = fs::read_dir("/proc/self/fd") {
         // one of them reads this directory
-        text.gauge("process_open_fds", "Files that are open.", fds.count().saturating_sub(1));
+        let open = fds.count().saturating_sub(1);
+        for name in ["process_open_fds", "os_fd_used"] {
+            text.gauge(name, "Files that are open.", open);
+        }
     }
     if let Some(most) = fs::read_to_string("/proc/self/limits").ok().as_deref().and_then(files_max) {
-        text.gauge("process_max_fds", "Files that may be.", most);
+        for name in ["process_max_fds", "os_fd_limit"] {
+            text.gauge(name, "Files that may be.", most);
+        }
     }
     if let Some((cpu, start)) = times() {
         text.counter("process_cpu_seconds_total", "CPU time of the process.", cpu);
@@ -276,6 +362,13 @@ mod tests {
     #[test]
     fn calls_are_counted_in_their_order() {
         assert!(CALLS.iter().map(|call| (call.service, call.method)).eq(METHODS.iter().copied()));
+    }
+
+    #[test]
+    fn bounds_are_written_as_go_writes_them() {
+        for (bound, text) in [(0.005, "0.005"), (1.0, "1"), (524_288.0, "524288"), (8_388_608.0, "8.388608e+06")] {
+            assert_eq!(bound_text(bound), text);
+        }
     }
 
     #[test]

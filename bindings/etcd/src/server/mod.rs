@@ -8,9 +8,11 @@
 //! Reads run where they are asked, writes join the store's group commit through `Db::submit`, so that
 //! a request in flight costs no thread.
 
+mod access;
 mod auth;
 mod authority;
 mod cluster;
+mod counters;
 mod election;
 mod gateway;
 mod health;

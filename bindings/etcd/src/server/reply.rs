@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response};
@@ -15,6 +15,8 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep};
 use tonic::{Code, Status};
 
+use super::counters::{MethodCounters, add};
+use super::gateway::schema::CALLS;
 use super::how::Level;
 use super::store::Store;
 
@@ -38,6 +40,8 @@ pub(super) struct Call {
     /// gRPC's code of the answer.
     code: AtomicU8,
     held: AtomicUsize,
+    /// When it began, where that is kept.
+    began: Option<Instant>,
 }
 
 impl Call {
@@ -45,7 +49,8 @@ impl Call {
         store.counters.requests.fetch_add(1, Relaxed);
         store.look();
         // whoever is gone before an answer has cancelled
-        Call { store, method, code: AtomicU8::new(Code::Cancelled as u8), held: AtomicUsize::new(0) }
+        let began = store.counters.is_extensive.then(Instant::now);
+        Call { store, method, code: AtomicU8::new(Code::Cancelled as u8), held: AtomicUsize::new(0), began }
     }
 
     /// Counts bytes that are kept in memory.
@@ -63,6 +68,10 @@ impl Call {
         if held > 0 {
             self.store.counters.held_bytes.fetch_sub(held, Relaxed);
         }
+    }
+
+    fn counters(&self) -> &MethodCounters {
+        &self.store.counters.methods[self.method]
     }
 
     fn answered(&self, code: Code) {
@@ -83,7 +92,14 @@ impl Drop for Call {
         let counters = &self.store.counters;
         counters.requests.fetch_sub(1, Relaxed);
         let code = usize::from(self.code.load(Relaxed)).min(16);
-        counters.methods[self.method].handled[code].fetch_add(1, Relaxed);
+        let counters = &counters.methods[self.method];
+        add(&counters.handled[code]);
+        if code == 0 && !CALLS[self.method].server_streaming {
+            add(&counters.sent);
+        }
+        if let Some(began) = self.began {
+            counters.handling.observe(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+        }
     }
 }
 
@@ -103,15 +119,15 @@ pub(super) struct Sent {
     is_stream: bool,
     /// Bytes since the last whole message.
     pending: usize,
-    /// In a stream: bytes of the current message that are still to come, its head included; or, within
-    /// a head, what came of it.
-    missing: usize,
-    head: ([u8; MESSAGE_HEAD_BYTES], usize),
+    messages: Messages,
 }
 
 impl Sent {
     pub fn new(body: Source, call: Arc<Call>, is_stream: bool) -> Sent {
-        Sent { body, call, is_stream, pending: 0, missing: 0, head: ([0; MESSAGE_HEAD_BYTES], 0) }
+        if !is_stream {
+            add(&call.counters().received);
+        }
+        Sent { body, call, is_stream, pending: 0, messages: Messages::default() }
     }
 
     fn came(&mut self, data: &Bytes) -> Result<(), Status> {
@@ -127,7 +143,30 @@ impl Sent {
     }
 
     /// Follows the messages of a stream: those that are whole are held no more.
-    fn follow(&mut self, mut data: &[u8]) {
+    fn follow(&mut self, data: &[u8]) {
+        let (ended, rest) = self.messages.follow(data);
+        if ended > 0 {
+            self.call.counters().received.fetch_add(ended, Relaxed);
+            self.pending = rest;
+            self.call.release();
+        }
+    }
+}
+
+/// Where in a message of a stream its bytes are that have come.
+#[derive(Default)]
+struct Messages {
+    /// Bytes of the current message that are still to come.
+    missing: usize,
+    /// Within the head of a message, what came of it.
+    head: ([u8; MESSAGE_HEAD_BYTES], usize),
+}
+
+impl Messages {
+    /// Takes the bytes that come next; the values are how many messages end in them, and how many bytes come
+    /// after the last end.
+    fn follow(&mut self, mut data: &[u8]) -> (u64, usize) {
+        let (mut ended, mut rest) = (0, data.len());
         while !data.is_empty() {
             if self.missing == 0 {
                 let (head, have) = &mut self.head;
@@ -136,7 +175,7 @@ impl Sent {
                 *have += taken;
                 data = &data[taken..];
                 if *have < MESSAGE_HEAD_BYTES {
-                    return;
+                    break;
                 }
                 let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
                 (self.missing, *have) = (length as usize, 0);
@@ -145,10 +184,10 @@ impl Sent {
             self.missing -= taken;
             data = &data[taken..];
             if self.missing == 0 {
-                self.pending = data.len();
-                self.call.release();
+                (ended, rest) = (ended + 1, data.len());
             }
         }
+        (ended, rest)
     }
 }
 
@@ -274,7 +313,7 @@ impl Future for Answering {
                     Ok(answer) => ready!(answer),
                     Err(_) => broken(),
                 };
-                Poll::Ready(Ok(answer.map(|body| Reply { body, call: None, deadline: None, over: false })))
+                Poll::Ready(Ok(answer.map(|body| Reply { body, ..Reply::default() })))
             }
             Kind::Refused(answer) => match answer.take() {
                 Some(answer) => Poll::Ready(Ok(answer)),
@@ -305,7 +344,7 @@ fn finish(mut answer: Response<tonic::body::Body>, call: &Arc<Call>, deadline: &
         return refused.into_http();
     }
     let (call, deadline) = (Some(call.clone()), deadline.take());
-    answer.map(|body| Reply { body, call, deadline, over: false })
+    answer.map(|body| Reply { body, call, deadline, ..Reply::default() })
 }
 
 /// The body of an answer.
@@ -316,6 +355,7 @@ pub(super) struct Reply {
     call: Option<Arc<Call>>,
     deadline: Deadline,
     over: bool,
+    messages: Messages,
 }
 
 impl Reply {
@@ -338,6 +378,9 @@ impl Reply {
         let Some(call) = &self.call else { return frame };
         if let Some(data) = frame.data_ref() {
             call.store.counters.sent_bytes.fetch_add(data.len() as u64, Relaxed);
+            if CALLS[call.method].server_streaming {
+                call.counters().sent.fetch_add(self.messages.follow(data).0, Relaxed);
+            }
             return frame;
         }
         let status = frame.trailers_ref().and_then(Status::from_header_map);
@@ -443,6 +486,20 @@ mod tests {
         }
         for text in ["", "S", "1", "1s", "-1S", "+1S", "123456789S", "1.5S"] {
             assert_eq!(timeout(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn messages_are_counted_in_any_pieces() {
+        let stream = [&[0, 0, 0, 0, 0][..], &[0, 0, 0, 0, 2, 7, 7], &[1, 0, 0, 1, 0], &[9; 256], &[0, 0, 0]].concat();
+        for piece in 1..=stream.len() {
+            let (mut messages, mut ended, mut pending) = (Messages::default(), 0, 0);
+            for data in stream.chunks(piece) {
+                let (more, rest) = messages.follow(data);
+                ended += more;
+                pending = if more > 0 { rest } else { pending + rest };
+            }
+            assert_eq!((ended, pending), (3, 3), "in pieces of {piece}");
         }
     }
 

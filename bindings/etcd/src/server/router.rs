@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 
+use super::access::Port;
 use super::gateway::{self, Gateway};
 use super::reply::{Answering, Reply, Source};
 use super::services::Grpc;
@@ -16,13 +17,19 @@ use super::store::Store;
 pub(super) struct Router {
     grpc: Grpc,
     gateway: Arc<Gateway>,
+    port: Port,
 }
 
 impl Router {
     pub fn new(store: &Arc<Store>) -> Router {
         let grpc = Grpc::new(store);
         let gateway = Arc::new(Gateway::new(store.clone(), grpc.clone()));
-        Router { grpc, gateway }
+        Router { grpc, gateway, port: Port::default() }
+    }
+
+    /// The same for the connections of this port.
+    pub fn at(&self, port: Port) -> Router {
+        Router { port, ..self.clone() }
     }
 }
 
@@ -32,11 +39,12 @@ impl hyper::service::Service<Request<Incoming>> for Router {
     type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Answering {
-        match is_grpc(&request) {
+        let port = self.port;
+        match is_grpc(&request) && !port.pages_only {
             true => self.grpc.call(request.map(Source::Connection)),
             false => {
                 let gateway = self.gateway.clone();
-                Answering::http(Box::pin(async move { gateway.answer(request).await }), gateway::broken)
+                Answering::http(Box::pin(async move { gateway.answer(request, port).await }), gateway::broken)
             }
         }
     }

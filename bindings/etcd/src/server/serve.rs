@@ -9,10 +9,12 @@ use libkv::{Code, Db, Error, Result, fork_generation};
 use tokio::runtime::{EnterGuard, Runtime};
 use tokio::sync::watch;
 
-use super::how::{Level, Serve};
+use super::access::{Access, Port};
+use super::counters::Counters;
+use super::how::{Level, Serve, environment_log};
 use super::listen::{Address, Listening};
 use super::router::Router;
-use super::store::{Counters, Store, Watched};
+use super::store::{Store, Watched};
 use super::tls::{self, Tls};
 use crate::convert::Identity;
 
@@ -25,6 +27,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Server {
     addresses: Vec<String>,
+    metrics_addresses: Vec<String>,
     /// Of the process whose threads it runs on.
     generation: u64,
     running: Mutex<Option<Running>>,
@@ -48,6 +51,12 @@ impl Server {
     /// All of them, in the order they were given.
     pub fn addresses(&self) -> &[String] {
         &self.addresses
+    }
+
+    /// The addresses that have metrics and health only ([`Serve::listen_metrics`]), in the order they were
+    /// given.
+    pub fn metrics_addresses(&self) -> &[String] {
+        &self.metrics_addresses
     }
 
     /// Ends it: nobody is let in any more, streams end with `Unavailable`, requests under way get
@@ -104,9 +113,14 @@ pub fn serve(db: &Db, how: impl Into<Serve>) -> Result<Server> {
 ///
 /// Those of [`serve`] that are not about the store.
 pub fn listen(how: impl Into<Serve>) -> Result<Listener> {
-    let how = how.into();
-    let addresses: Vec<_> = how.listen.iter().map(|address| Address::parse(address)).collect::<Result<_>>()?;
-    let tls = addresses.iter().any(Address::is_tls).then(|| Tls::new(&how)).transpose()?.map(Arc::new);
+    let mut how = how.into();
+    if how.log.is_none() {
+        how.log = environment_log()?;
+    }
+    let access = Access::new(&how)?;
+    let parse = |given: &[String]| given.iter().map(|address| Address::parse(address)).collect::<Result<Vec<_>>>();
+    let (addresses, metrics) = (parse(&how.listen)?, parse(&how.listen_metrics)?);
+    let tls = addresses.iter().chain(&metrics).any(Address::is_tls).then(|| Tls::new(&how)).transpose()?.map(Arc::new);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("kv-serve")
         .on_thread_start(libkv::block_sigpipe)
@@ -114,18 +128,21 @@ pub fn listen(how: impl Into<Serve>) -> Result<Listener> {
         .build()
         .map_err(|error| Error::new(Code::Io, format!("the server's threads cannot be started: {error}")))?;
     let threads = Threads(Some(runtime));
-    let listening = {
+    let open = |addresses: Vec<Address>| {
         let _within = threads.enter();
-        addresses.into_iter().map(Listening::new).collect::<Result<_>>()?
+        addresses.into_iter().map(Listening::new).collect::<Result<Vec<_>>>()
     };
-    Ok(Listener { how, tls, listening, threads })
+    let (listening, metrics) = (open(addresses)?, open(metrics)?);
+    Ok(Listener { how, access, tls, listening, metrics, threads })
 }
 
 /// Addresses that are taken, for a store that is not there yet. Dropped, they are free again.
 pub struct Listener {
     how: Serve,
+    access: Access,
     tls: Option<Arc<Tls>>,
     listening: Vec<Listening>,
+    metrics: Vec<Listening>,
     threads: Threads,
 }
 
@@ -136,7 +153,7 @@ impl Listener {
     ///
     /// `closed` for a closed store, `unsupported` for a cluster, which serves itself.
     pub fn serve(self, db: &Db) -> Result<Server> {
-        let Listener { how, tls, listening, threads } = self;
+        let Listener { how, access, tls, listening, metrics, threads } = self;
         if db.is_remote() {
             let message = "a cluster cannot be served: its clients can reach it themselves";
             return Err(Error::new(Code::Unsupported, message));
@@ -148,21 +165,28 @@ impl Listener {
             }
         }
         let unused = tls::unused(&how);
-        let addresses: Vec<String> = listening.iter().map(|listening| listening.url().to_string()).collect();
+        let urls = |listening: &[Listening]| listening.iter().map(|at| at.url().to_string()).collect::<Vec<_>>();
+        let (addresses, metrics_addresses) = (urls(&listening), urls(&metrics));
         let (closing, _) = watch::channel(false);
-        let client_urls = if how.advertise.is_empty() { addresses.clone() } else { how.advertise };
+        let is_advertised = !how.advertise.is_empty();
+        let client_urls = match is_advertised {
+            true => how.advertise,
+            false => listening.iter().map(Listening::reachable_url).collect(),
+        };
         let store = Arc::new(Store {
             db: db.clone(),
             identity: identity(&status.store_id)?,
             name: how.name,
+            peer_urls: how.peer_urls,
             client_urls,
+            access,
             message_bytes_max: usize::try_from(how.max_request_bytes.saturating_add(MESSAGE_OVERHEAD_BYTES))
                 .unwrap_or(usize::MAX),
             progress_notify_interval_ms: how.progress_notify_interval_ms,
             gateway: how.gateway,
             connections: how.connections,
             started: Instant::now(),
-            counters: Counters::default(),
+            counters: Counters { is_extensive: how.extensive_metrics, ..Counters::default() },
             watched: Watched::default(),
             log: how.log,
             closing: closing.clone(),
@@ -170,17 +194,27 @@ impl Listener {
         let router = Router::new(&store);
         let (going, ended) = channel();
         let within = threads.enter();
-        for listening in listening {
-            store.say(Level::Info, || format!("serving clients on {}", listening.url()));
+        let clients = listening.into_iter().map(|listening| (listening, false));
+        for (listening, pages_only) in clients.chain(metrics.into_iter().map(|listening| (listening, true))) {
+            let what = if pages_only { "metrics" } else { "clients" };
+            store.say(Level::Info, || format!("serving {what} on {}", listening.url()));
+            if !pages_only && !is_advertised && listening.is_wildcard() {
+                let (url, reachable) = (listening.url(), listening.reachable_url());
+                store.say(Level::Warn, || {
+                    format!("{url} is all addresses of this machine: clients that ask for the members get {reachable}, unless a URL to advertise is given")
+                });
+            }
             let tls = if listening.is_tls() { tls.clone() } else { None };
             if let (None, Some(unused)) = (&tls, unused) {
                 store.say(Level::Warn, || format!("{} {unused}", listening.url()));
             }
-            tokio::spawn(listening.accept(store.clone(), router.clone(), tls, going.clone()));
+            let router = router.at(Port { encrypted: tls.is_some(), pages_only });
+            tokio::spawn(listening.accept(store.clone(), router, tls, going.clone()));
         }
         drop(within);
         Ok(Server {
             addresses,
+            metrics_addresses,
             generation: fork_generation(),
             running: Mutex::new(Some(Running { threads, closing, ended })),
         })

@@ -1,17 +1,22 @@
 //! What all services share: the store, who they are, the limits, the sign that the server closes, and
 //! what is counted for `/metrics`.
 
+use std::cell::LazyCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use libkv::{Answer, Db, Request, Revision};
 use tokio::sync::{oneshot, watch};
 use tonic::Status;
 
+use super::access::Access;
+use super::counters::Counters;
 use super::how::{Connections, Level, Log};
 use crate::convert::{Identity, refusal};
-use crate::pb::METHODS;
+
+/// The target of the server's events of `tracing`.
+const LOG_TARGET: &str = "libkv_etcd::server";
 
 /// The store, and everything that the services need beside it.
 pub(crate) struct Store {
@@ -19,8 +24,11 @@ pub(crate) struct Store {
     pub identity: Identity,
     /// The one member's name.
     pub name: String,
-    /// Where clients reach it, as `MemberList` says.
+    /// Its peer URLs and where clients reach it, as `MemberList` shows them.
+    pub peer_urls: Vec<String>,
     pub client_urls: Vec<String>,
+    /// Who may use the HTTP side.
+    pub access: Access,
     /// The largest message that is taken; also where fragments of watch answers are cut.
     pub message_bytes_max: usize,
     /// How often a quiet watch that asked for it is told of progress.
@@ -41,6 +49,9 @@ impl Store {
     /// Runs a request: reads at once on this thread, writes with the next group. Whoever drops this
     /// takes the request back, unless a group has it already.
     pub async fn call(&self, request: impl Into<Request>) -> Result<Answer, Status> {
+        let (request, begun) = (request.into(), Instant::now());
+        // a physical compaction waits for its sweep, which is no sign of a slow disk
+        let is_timed = !matches!(request, Request::Compact(_));
         let (tell, told) = oneshot::channel();
         let submitted = self.db.submit(request, move |answer| {
             let _ = tell.send(answer);
@@ -48,7 +59,12 @@ impl Store {
         let mut given_up = Withdraw(Some(submitted));
         let answer = told.await.map_err(|_| stopped());
         given_up.0 = None;
-        answer?.map_err(refusal)
+        let answer = answer?.map_err(refusal)?;
+        self.counters.count(&answer);
+        if is_timed {
+            self.counters.applied(begun.elapsed());
+        }
+        Ok(answer)
     }
 
     /// Runs what may read much on a thread that may take its time, so that the other requests of its
@@ -57,9 +73,12 @@ impl Store {
         self: &Arc<Self>,
         read: impl FnOnce(&Db) -> libkv::Result<T> + Send + 'static,
     ) -> Result<T, Status> {
-        let store = self.clone();
+        let (store, begun) = (self.clone(), Instant::now());
         match tokio::task::spawn_blocking(move || read(&store.db)).await {
-            Ok(answer) => answer.map_err(refusal),
+            Ok(answer) => {
+                self.counters.applied(begun.elapsed());
+                answer.map_err(refusal)
+            }
             Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
             Err(_) => Err(stopped()),
         }
@@ -96,10 +115,17 @@ impl Store {
         }
     }
 
-    /// Says one line, if anybody listens.
+    /// Writes one line to the log: an event of `tracing`, and a call of the function that was given.
     pub fn say(&self, level: Level, line: impl FnOnce() -> String) {
+        let line = LazyCell::new(line);
+        match level {
+            Level::Debug => tracing::debug!(target: LOG_TARGET, "{}", *line),
+            Level::Info => tracing::info!(target: LOG_TARGET, "{}", *line),
+            Level::Warn => tracing::warn!(target: LOG_TARGET, "{}", *line),
+            Level::Error => tracing::error!(target: LOG_TARGET, "{}", *line),
+        }
         if let Some(log) = &self.log {
-            log(level, &line());
+            log(level, &line);
         }
     }
 }
@@ -112,7 +138,9 @@ impl Store {
             db,
             identity: Identity::default(),
             name: String::new(),
+            peer_urls: Vec::new(),
             client_urls: Vec::new(),
+            access: Access::default(),
             message_bytes_max: 0,
             progress_notify_interval_ms: 0,
             gateway: true,
@@ -149,56 +177,4 @@ pub(crate) struct Watched {
     looked: AtomicU64,
     /// The files were gone.
     removed: AtomicBool,
-}
-
-/// What the server counts.
-pub(crate) struct Counters {
-    /// For each line of [`METHODS`].
-    pub methods: Vec<MethodCounters>,
-    /// Bytes of messages that clients sent and were sent.
-    pub received_bytes: AtomicU64,
-    pub sent_bytes: AtomicU64,
-    /// Connections that are open.
-    pub connections: AtomicI64,
-    /// Bytes of large messages that are kept in memory.
-    pub held_bytes: AtomicUsize,
-    /// Requests and streams under way.
-    pub requests: AtomicI64,
-}
-
-/// Requests of one method.
-#[derive(Default)]
-pub(crate) struct MethodCounters {
-    pub started: AtomicU64,
-    /// By gRPC's code, 0 to 16.
-    pub handled: [AtomicU64; 17],
-}
-
-impl Default for Counters {
-    fn default() -> Counters {
-        Counters {
-            methods: METHODS.iter().map(|_| MethodCounters::default()).collect(),
-            received_bytes: AtomicU64::new(0),
-            sent_bytes: AtomicU64::new(0),
-            held_bytes: AtomicUsize::new(0),
-            connections: AtomicI64::new(0),
-            requests: AtomicI64::new(0),
-        }
-    }
-}
-
-/// Counts one up until it is dropped.
-pub(crate) struct Counted<'c>(&'c AtomicI64);
-
-impl<'c> Counted<'c> {
-    pub fn new(counter: &'c AtomicI64) -> Counted<'c> {
-        counter.fetch_add(1, Ordering::Relaxed);
-        Counted(counter)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }

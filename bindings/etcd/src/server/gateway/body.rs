@@ -73,7 +73,7 @@ pub async fn whole(mut body: Incoming, message: &'static Message, store: &Arc<St
     read::message(message, &held.bytes).map_err(Status::invalid_argument)
 }
 
-/// Said with the code of JSON that is none, as etcd does: whoever still listens sent what is no body.
+/// Has the code of a body that is no JSON, as with etcd.
 fn broken(error: &hyper::Error) -> String {
     format!("the request broke off: {error}")
 }
@@ -108,7 +108,7 @@ impl Messages {
         let message = read::message(self.message, &rest[..end]);
         self.start += end;
         self.value = Value::default();
-        Some(message.map(|message| wire::frame(&message)).map_err(Status::unknown))
+        Some(message.map(|message| wire::frame(&message)).map_err(Status::invalid_argument))
     }
 
     fn push(&mut self, chunk: &[u8]) -> Result<(), Status> {
@@ -130,7 +130,7 @@ impl Stream for Messages {
             }
             let pushed = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
                 Some(Ok(frame)) => frame.into_data().map_or(Ok(()), |chunk| self.push(&chunk)),
-                Some(Err(error)) => Err(Status::unknown(broken(&error))),
+                Some(Err(error)) => Err(Status::invalid_argument(broken(&error))),
                 None => {
                     self.over = true;
                     Ok(())
@@ -176,14 +176,9 @@ impl Value {
                 b'"' => self.in_string = true,
                 _ => {}
             }
-            // of what is no object only null is a message; all else the reader refuses by its first byte
+            // the reader refuses by its first byte what is no object
             match byte {
                 b' ' | b'\t' | b'\r' | b'\n' => {}
-                b'n' if self.depth == 0 && bytes.len() < self.looked_at + 3 => {
-                    self.looked_at -= 1;
-                    return None;
-                }
-                b'n' if self.depth == 0 => return Some(self.looked_at + 3),
                 _ if self.depth == 0 && !self.in_string => return Some(self.looked_at),
                 _ => {}
             }
@@ -217,7 +212,6 @@ mod tests {
 
     #[test]
     fn what_is_no_object_ends_at_once() {
-        assert_eq!(ends(" null{}"), [" null", "{}"]);
         assert_eq!(ends("x{}"), ["x", "{}"]);
         assert_eq!(ends("}"), ["}"]);
     }

@@ -6,6 +6,7 @@
 
 mod answer;
 mod body;
+mod pages;
 mod read;
 pub(super) mod schema;
 mod wire;
@@ -21,7 +22,6 @@ use futures_core::Stream as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::StreamBody;
 use hyper::body::{Frame, Incoming};
-use serde_json::json;
 use tokio_stream::StreamExt as _;
 use tonic::Status;
 use tonic::body::Body;
@@ -30,8 +30,7 @@ use self::answer::refused;
 use self::answer::{Answer, full};
 pub(crate) use self::read::there_and_back;
 use self::schema::{CALLS, Call};
-use super::maintenance::{CLUSTER_VERSION, SERVER_VERSION};
-use super::metrics;
+use super::access::{Port, Refused};
 use super::reply::{Source, deadline};
 use super::services::Grpc;
 use super::store::Store;
@@ -113,43 +112,40 @@ impl Gateway {
         Gateway { store, grpc, calls }
     }
 
-    /// Answers a request; calls go to the services of gRPC.
-    pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    /// Answers a request that came in by this port; calls go to the services of gRPC.
+    pub async fn answer(&self, request: Request<Incoming>, port: Port) -> Response<Body> {
+        let cors = match self.store.access.check(&request, port) {
+            Ok(cors) => cors,
+            Err(Refused::Host(why)) => return answer::text(StatusCode::MISDIRECTED_REQUEST, why + "\n"),
+            Err(Refused::Origin(why)) => return refused(&Status::permission_denied(why)),
+        };
         let mut response = match *request.method() {
             Method::OPTIONS => Response::new(Body::empty()),
-            _ => self.route(request).await,
+            _ => self.route(request, port).await,
         };
-        for (name, value) in [
-            (header::ACCESS_CONTROL_ALLOW_HEADERS, "accept, content-type, authorization"),
-            (header::ACCESS_CONTROL_ALLOW_METHODS, "POST, GET, OPTIONS, PUT, DELETE"),
-            (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        ] {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        if let Some(origin) = cors {
+            for (name, value) in [
+                (header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("accept, content-type, authorization")),
+                (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET, OPTIONS, PUT, DELETE")),
+                (header::ACCESS_CONTROL_ALLOW_ORIGIN, origin),
+            ] {
+                response.headers_mut().insert(name, value);
+            }
         }
         response
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Response<Body> {
-        let path = request.uri().path();
-        match path {
-            "/version" | "/health" if request.method() != Method::GET => {
-                let mut response = answer::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
-                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
-                return response;
-            }
-            "/version" => {
-                let version = format!("{{\"etcdserver\":\"{SERVER_VERSION}\",\"etcdcluster\":\"{CLUSTER_VERSION}\"}}");
-                return answer::json_body(StatusCode::OK, full(version));
-            }
-            "/health" => return self.health(request.uri().query().unwrap_or_default()),
-            "/metrics" => return self.metrics(),
-            _ => {}
+    async fn route(&self, request: Request<Incoming>, port: Port) -> Response<Body> {
+        if let Some(page) = pages::page(&self.store, &request, port) {
+            return page;
         }
-        let Some(name) = path.strip_prefix("/v3/").or_else(|| path.strip_prefix("/v3beta/")) else {
+        let path = request.uri().path();
+        let name = path.strip_prefix("/v3/").or_else(|| path.strip_prefix("/v3beta/"));
+        let Some(name) = name.filter(|_| !port.pages_only) else {
             return answer::text(StatusCode::NOT_FOUND, "404 page not found\n");
         };
         match self.calls.get(name) {
-            None => answer::text(StatusCode::NOT_FOUND, "Not Found\n"),
+            None => refused(&Status::not_found("Not Found")),
             Some(_) if request.method() != Method::POST => {
                 answer::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
             }
@@ -188,50 +184,6 @@ impl Gateway {
             false => answer::unary(answer).await,
         })
     }
-
-    fn metrics(&self) -> Response<Body> {
-        match metrics::text(&self.store) {
-            Ok(text) => {
-                let mut response = Response::new(full(text));
-                let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-                response.headers_mut().insert(header::CONTENT_TYPE, kind);
-                response
-            }
-            Err(error) => answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
-        }
-    }
-
-    /// Whether it can be written to: `{"health":"true","reason":""}`. `exclude=NOSPACE` in the query leaves
-    /// an alarm out of account: a probe that restarts what is not healthy would not make room.
-    fn health(&self, query: &str) -> Response<Body> {
-        let counts = |name: &&str| query.split('&').all(|part| part.strip_prefix("exclude=") != Some(name));
-        let reason = match self.store.db.status() {
-            Ok(status) => {
-                status.alarms.iter().map(|alarm| alarm_name(alarm)).find(counts).map(|name| format!("ALARM {name}"))
-            }
-            Err(error) => Some(error.to_string()),
-        };
-        let mut body =
-            format!("{{\"health\":\"{}\",\"reason\":{}}}", reason.is_none(), json!(reason.as_deref().unwrap_or("")));
-        let mut response = Response::new(Body::empty());
-        answer::plain(response.headers_mut());
-        match reason {
-            None => {
-                response.headers_mut().remove(header::X_CONTENT_TYPE_OPTIONS);
-            }
-            Some(_) => {
-                *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-                body.push('\n');
-            }
-        }
-        *response.body_mut() = full(body);
-        response
-    }
-}
-
-/// `NOSPACE` of `memberID:1 alarm:NOSPACE `.
-fn alarm_name(alarm: &str) -> &str {
-    alarm.rsplit("alarm:").next().unwrap_or(alarm).trim()
 }
 
 /// The metadata of the call: the token, and what is given as `Grpc-Metadata-…`.

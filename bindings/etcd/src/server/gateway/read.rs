@@ -1,9 +1,9 @@
 //! JSON that came in, as the bytes of a protobuf message.
 //!
-//! What is taken is what etcd 3.5 takes: either spelling of a field, the last of two, null for a field
-//! that is absent, 64-bit numbers as numbers or strings, enums by name or by any number, bytes as
-//! standard base64 with its padding or as a list of numbers, unknown fields skipped. A message goes
-//! straight to its bytes, with no tree in between, so that a body costs memory by its size and not by
+//! What is taken is what etcd 3.7 takes, and what 3.5 took besides where that harms nothing: either spelling of a
+//! field, but each field and each oneof once, null for a field that is absent, 64-bit numbers as numbers or
+//! strings, enums by name or by any number, bytes as base64 in either alphabet with or without padding or as a
+//! list of numbers, unknown fields skipped. A message goes straight to its bytes, with no tree in between, so that a body costs memory by its size and not by
 //! the number of its brackets; nesting ends at 128 levels, which is an error.
 
 use std::fmt;
@@ -17,13 +17,16 @@ use super::schema::{CALLS, Field, Kind, Message};
 use super::wire::{self, LENGTH_DELIMITED, VARINT};
 use super::write;
 
-/// Padded, and as careless as Go about the bits that the last letter has over.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_allow_trailing_bits(true)
-        .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
-);
+/// With or without padding, and as Go does not look at the bits that the last letter has over.
+const ANY_PADDING: GeneralPurposeConfig = GeneralPurposeConfig::new()
+    .with_decode_allow_trailing_bits(true)
+    .with_decode_padding_mode(DecodePaddingMode::Indifferent);
+const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, ANY_PADDING);
+const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, ANY_PADDING);
+
+/// The largest whole number up to which each one has a floating-point number of its own. Larger ones that are
+/// written with a point or an exponent are refused: they may have been rounded.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// The first JSON value of a body; none at all is the empty message. What follows it is not looked at.
 ///
@@ -35,7 +38,7 @@ pub fn message(message: &'static Message, json: &[u8]) -> Result<Vec<u8>, String
         return Ok(Vec::new());
     }
     let wire = Object(message).deserialize(&mut serde_json::Deserializer::from_slice(json));
-    wire.map(Option::unwrap_or_default).map_err(|error| error.to_string())
+    wire.map_err(|error| error.to_string())?.ok_or_else(|| format!("null is no message {}", message.name))
 }
 
 /// Reads the request of some method; what was read must be written, and read again, as the same. False if
@@ -76,36 +79,36 @@ impl<'de> Visitor<'de> for Object {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut slots: Vec<Slot> = self.0.fields.iter().map(|_| Slot::default()).collect();
+        // the bytes of each field that has come, with its key; empty for null
+        let mut slots: Vec<Option<Vec<u8>>> = vec![None; self.0.fields.len()];
         while let Some(found) = map.next_key_seed(Name(self.0))? {
-            let Some((at, json_name)) = found else {
+            let Some(at) = found else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
-            let wire = map.next_value_seed(Value { field: &self.0.fields[at], message: self.0 })?;
-            // of two spellings lowerCamelCase counts, of two that are the same the last
-            if json_name || !slots[at].json_name {
-                slots[at] = Slot { wire, json_name };
+            let field = &self.0.fields[at];
+            let place = || format!("{} of {}", field.name, self.0.name);
+            if slots[at].is_some() {
+                return Err(A::Error::custom(format_args!("{} is given twice", place())));
             }
+            let wire = map.next_value_seed(Value { field, message: self.0 })?;
+            let is_other = |(other, slot): (&Field, &Option<Vec<u8>>)| {
+                other.oneof == field.oneof && slot.as_ref().is_some_and(|wire| !wire.is_empty())
+            };
+            if field.oneof.is_some() && !wire.is_empty() && self.0.fields.iter().zip(&slots).any(is_other) {
+                return Err(A::Error::custom(format_args!("{} is given beside another of its kind", place())));
+            }
+            slots[at] = Some(wire);
         }
-        // in the order of the fields: of two members of a oneof the last one declared counts
-        Ok(Some(slots.into_iter().flat_map(|slot| slot.wire).collect()))
+        Ok(Some(slots.into_iter().flatten().flatten().collect()))
     }
 }
 
-/// A field as it was found.
-#[derive(Default)]
-struct Slot {
-    /// With its key; empty if it is absent or null.
-    wire: Vec<u8>,
-    json_name: bool,
-}
-
-/// Which field a name is of, and whether in its JSON spelling alone.
+/// Which field a name is of.
 struct Name(&'static Message);
 
 impl<'de> DeserializeSeed<'de> for Name {
-    type Value = Option<(usize, bool)>;
+    type Value = Option<usize>;
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
         json.deserialize_str(self)
@@ -113,16 +116,14 @@ impl<'de> DeserializeSeed<'de> for Name {
 }
 
 impl Visitor<'_> for Name {
-    type Value = Option<(usize, bool)>;
+    type Value = Option<usize>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the name of a field of {}", self.0.name)
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
-        let is = |field: &Field| field.name == name || field.json_name == name;
-        let at = self.0.fields.iter().position(is);
-        Ok(at.map(|at| (at, self.0.fields[at].name != name)))
+        Ok(self.0.fields.iter().position(|field| field.name == name || field.json_name == name))
     }
 }
 
@@ -230,7 +231,11 @@ impl Item<'_> {
         match number.parse() {
             _ if number == "null" => Ok(()),
             Ok(parsed) if !number.starts_with('+') => self.integer(parsed),
-            _ => Err(E::custom(format_args!("{text:?} is no whole number for {}", self.of.place()))),
+            // with a point or an exponent, as JSON has it
+            _ => match serde_json::from_str(number) {
+                Ok(float) => self.visit_f64(float),
+                Err(_) => Err(E::custom(format_args!("{text:?} is no whole number for {}", self.of.place()))),
+            },
         }
     }
 }
@@ -276,9 +281,8 @@ impl<'de> Visitor<'de> for Item<'_> {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
-        // what is read of -0
-        match number == 0.0 && number.is_sign_negative() {
-            true => self.integer(0),
+        match number.fract() == 0.0 && number.abs() <= EXACT_MAX {
+            true => self.integer(number as i128),
             false => Err(E::invalid_type(serde::de::Unexpected::Float(number), &self)),
         }
     }
@@ -288,16 +292,20 @@ impl<'de> Visitor<'de> for Item<'_> {
             Kind::String => self.bytes(text.as_bytes()),
             Kind::Bytes => {
                 let at = |error| E::custom(format_args!("illegal base64 for {}: {error}", self.of.place()));
+                let base64 = if text.contains(['-', '_']) { &URL_SAFE } else { &STANDARD };
                 let decoded = match text.contains(['\r', '\n']) {
-                    true => BASE64.decode(text.replace(['\r', '\n'], "")),
-                    false => BASE64.decode(text),
+                    true => base64.decode(text.replace(['\r', '\n'], "")),
+                    false => base64.decode(text),
                 };
                 let decoded = decoded.map_err(at)?;
                 self.bytes(&decoded);
             }
             Kind::Enum(names) => match names.values.iter().find(|(name, _)| *name == text) {
                 Some((_, number)) => self.integer((*number).into())?,
-                None => return Err(E::custom(format_args!("unknown value {text:?} for enum {}", names.name))),
+                None => match text.parse::<i32>() {
+                    Ok(number) => self.integer(number.into())?,
+                    Err(_) => return Err(E::custom(format_args!("unknown value {text:?} for enum {}", names.name))),
+                },
             },
             Kind::Bool | Kind::Message(_) => {
                 return Err(E::invalid_type(serde::de::Unexpected::Str(text), &self));
@@ -344,7 +352,11 @@ mod tests {
     fn a_message_goes_there_and_back() {
         for (method, json, should) in [
             ("Range", "", "{}"),
-            ("Range", " null", "{}"),
+            ("Range", r#"{"key":"_-8","range_end":"/+8="}"#, r#"{"key":"/+8=","range_end":"/+8="}"#),
+            ("Range", r#"{"limit":1.0,"revision":2e2}"#, r#"{"limit":"1","revision":"200"}"#),
+            ("Range", r#"{"limit":"1.0","revision":"-2E1"}"#, r#"{"limit":"1","revision":"-20"}"#),
+            ("Range", r#"{"sort_order":"2","sort_target":"-1"}"#, r#"{"sort_order":"DESCEND","sort_target":-1}"#),
+            ("Txn", r#"{"success":[{"request_put":null,"requestRange":{}}]}"#, r#"{"success":[{"request_range":{}}]}"#),
             ("Range", r#"{"limit":-1,"rangeEnd":"AA==","key":null}"#, r#"{"range_end":"AA==","limit":"-1"}"#),
             ("Range", r#"{"sort_order":2,"sort_target":9}"#, r#"{"sort_order":"DESCEND","sort_target":9}"#),
             ("Range", r#"{"sort_order":-1}"#, r#"{"sort_order":-1}"#),
@@ -369,6 +381,19 @@ mod tests {
                 r#"{"limit":true}"#,
                 "invalid type: boolean `true`, expected a whole number for limit of etcdserverpb.RangeRequest at line 1 column 13",
             ),
+            ("null", "null is no message etcdserverpb.RangeRequest"),
+            (
+                r#"{"limit":1.5}"#,
+                "invalid type: floating point `1.5`, expected a whole number for limit of etcdserverpb.RangeRequest at line 1 column 12",
+            ),
+            (
+                r#"{"limit":9007199254740993.0e1}"#,
+                "invalid type: floating point `9.007199254740994e+16`, expected a whole number for limit of etcdserverpb.RangeRequest at line 1 column 29",
+            ),
+            (
+                r#"{"rangeEnd":null,"range_end":"AA=="}"#,
+                "range_end of etcdserverpb.RangeRequest is given twice at line 1 column 28",
+            ),
             (r#"{"limit":"x"}"#, "\"x\" is no whole number for limit of etcdserverpb.RangeRequest at line 1 column 12"),
             (
                 r#"{"key":"a"}"#,
@@ -385,6 +410,16 @@ mod tests {
         ] {
             assert_eq!(again("Range", json), Err(should.to_string()), "{json}");
         }
+    }
+
+    #[test]
+    fn of_a_oneof_one_member_may_be_given() {
+        assert_eq!(
+            again("Txn", r#"{"success":[{"request_put":{},"request_range":{}}]}"#),
+            Err("request_range of etcdserverpb.RequestOp is given beside another of its kind at line 1 column 49"
+                .into())
+        );
+        assert!(again("Watch", r#"{"create_request":{},"cancel_request":{}}"#).is_err());
     }
 
     /// A value at random that may or may not suit the field.

@@ -20,6 +20,8 @@ pub struct Field {
     pub json_name: &'static str,
     /// A list.
     pub repeated: bool,
+    /// Which oneof of its message it is a member of.
+    pub oneof: Option<i32>,
     pub kind: Kind,
 }
 

@@ -1,0 +1,206 @@
+//! What a server counts, for `/metrics`: calls, messages, what they did, and what is under way.
+
+use std::array;
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use libkv::{Answer, OpResult};
+
+use crate::pb::METHODS;
+
+/// What takes longer is slow, as with etcd.
+const SLOW: Duration = Duration::from_millis(100);
+
+/// The bounds of the times that calls took, in microseconds: those of Prometheus' own libraries.
+const HANDLING_US: [u64; 11] =
+    [5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000];
+
+/// All that is counted.
+pub(crate) struct Counters {
+    /// For each line of [`METHODS`].
+    pub methods: Vec<MethodCounters>,
+    /// Whether the time of each call is kept.
+    pub is_extensive: bool,
+    /// Bytes of messages that clients sent and were sent.
+    pub received_bytes: AtomicU64,
+    pub sent_bytes: AtomicU64,
+    /// Connections that are open.
+    pub connections: AtomicI64,
+    /// Bytes of large messages that are kept in memory.
+    pub held_bytes: AtomicUsize,
+    /// Requests and streams under way.
+    pub requests: AtomicI64,
+    /// Ranges within txns; the others are calls.
+    pub ranges_in_txns: AtomicU64,
+    /// Puts and deletions, those within txns too.
+    pub puts: AtomicU64,
+    pub deletes: AtomicU64,
+    /// Requests that took longer than 100 ms in the store.
+    pub slow: AtomicU64,
+    pub leases_granted: AtomicU64,
+    pub leases_revoked: AtomicU64,
+    pub leases_renewed: AtomicU64,
+    /// The TTLs of granted leases, in seconds.
+    pub ttls: Histogram<24>,
+}
+
+/// What is counted of one method.
+pub(crate) struct MethodCounters {
+    pub started: AtomicU64,
+    /// By gRPC's code, 0 to 16.
+    pub handled: [AtomicU64; 17],
+    /// Messages.
+    pub received: AtomicU64,
+    pub sent: AtomicU64,
+    /// How long calls took, in microseconds.
+    pub handling: Histogram<11>,
+}
+
+impl Default for MethodCounters {
+    fn default() -> MethodCounters {
+        MethodCounters {
+            started: AtomicU64::new(0),
+            handled: array::from_fn(|_| AtomicU64::new(0)),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            handling: Histogram::new(HANDLING_US),
+        }
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters {
+            methods: METHODS.iter().map(|_| MethodCounters::default()).collect(),
+            is_extensive: false,
+            received_bytes: AtomicU64::new(0),
+            sent_bytes: AtomicU64::new(0),
+            held_bytes: AtomicUsize::new(0),
+            connections: AtomicI64::new(0),
+            requests: AtomicI64::new(0),
+            ranges_in_txns: AtomicU64::new(0),
+            puts: AtomicU64::new(0),
+            deletes: AtomicU64::new(0),
+            slow: AtomicU64::new(0),
+            leases_granted: AtomicU64::new(0),
+            leases_revoked: AtomicU64::new(0),
+            leases_renewed: AtomicU64::new(0),
+            ttls: Histogram::new(array::from_fn(|bucket| 1 << bucket)),
+        }
+    }
+}
+
+impl Counters {
+    /// Counts what a request did.
+    pub fn count(&self, answer: &Answer) {
+        match answer {
+            Answer::Put(_) => add(&self.puts),
+            Answer::Delete(_) => add(&self.deletes),
+            Answer::Txn(txn) => self.count_ops(&txn.responses),
+            Answer::LeaseGrant(granted) => {
+                add(&self.leases_granted);
+                self.ttls.observe(granted.ttl_seconds.unsigned_abs());
+            }
+            Answer::LeaseRevoke(_) => add(&self.leases_revoked),
+            _ => {}
+        }
+    }
+
+    /// Counts what a txn did.
+    pub fn count_ops(&self, ops: &[OpResult]) {
+        for op in ops {
+            match op {
+                OpResult::Range(_) => add(&self.ranges_in_txns),
+                OpResult::Put(_) => add(&self.puts),
+                OpResult::Delete(_) => add(&self.deletes),
+                OpResult::Txn(txn) => self.count_ops(&txn.responses),
+            }
+        }
+    }
+
+    /// Counts a lease that was kept alive, which has time left.
+    pub fn renewed(&self, ttl_seconds: i64) {
+        if ttl_seconds > 0 {
+            add(&self.leases_renewed);
+        }
+    }
+
+    /// Counts a request that took this long in the store, if that is slow.
+    pub fn applied(&self, took: Duration) {
+        if took > SLOW {
+            add(&self.slow);
+        }
+    }
+}
+
+/// Counts one more.
+pub(crate) fn add(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}
+
+/// How many values were not larger than each bound.
+pub(crate) struct Histogram<const N: usize> {
+    bounds: [u64; N],
+    /// Values above the bound before and up to this one.
+    buckets: [AtomicU64; N],
+    above: AtomicU64,
+    sum: AtomicU64,
+}
+
+impl<const N: usize> Histogram<N> {
+    pub fn new(bounds: [u64; N]) -> Histogram<N> {
+        Histogram {
+            bounds,
+            buckets: array::from_fn(|_| AtomicU64::new(0)),
+            above: AtomicU64::new(0),
+            sum: AtomicU64::new(0),
+        }
+    }
+
+    pub fn observe(&self, value: u64) {
+        let bucket = self.bounds.partition_point(|bound| *bound < value);
+        add(self.buckets.get(bucket).unwrap_or(&self.above));
+        self.sum.fetch_add(value, Relaxed);
+    }
+
+    /// Each bound with the number of values up to it, and the number and the sum of all values.
+    pub fn read(&self) -> (Vec<(u64, u64)>, u64, u64) {
+        let mut count = 0;
+        let up_to = |(bound, bucket): (&u64, &AtomicU64)| {
+            count += bucket.load(Relaxed);
+            (*bound, count)
+        };
+        let buckets = self.bounds.iter().zip(&self.buckets).map(up_to).collect();
+        (buckets, count + self.above.load(Relaxed), self.sum.load(Relaxed))
+    }
+}
+
+/// Counts one up until it is dropped.
+pub(crate) struct Counted<'c>(&'c AtomicI64);
+
+impl<'c> Counted<'c> {
+    pub fn new(counter: &'c AtomicI64) -> Counted<'c> {
+        counter.fetch_add(1, Relaxed);
+        Counted(counter)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn histogram_counts_up_to_each_bound() {
+        let histogram = Histogram::new([1, 2, 4]);
+        for value in [0, 1, 2, 3, 4, 5, 100] {
+            histogram.observe(value);
+        }
+        assert_eq!(histogram.read(), (vec![(1, 2), (2, 3), (4, 5)], 7, 115));
+    }
+}
