@@ -16,14 +16,14 @@ use crate::signal::Interrupt;
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Store or cluster")]
 pub struct Target {
-    /// A store's directory, or a cluster's address: etcd://host:2379,host:2379, http://…, https://…
-    /// [env: KV_STORE]
+    /// A store's directory, or a cluster's address: etcd://host:2379,host:2379, http://…, https://…,
+    /// unix:PATH [env: KV_STORE]
     #[arg(short, long, global = true, value_name = "STORE")]
     pub store: Option<OsString>,
     /// The endpoints of a cluster, as etcdctl takes them: host:2379,host:2379
     #[arg(long, global = true, value_name = "HOSTS", conflicts_with = "store")]
     pub endpoints: Option<String>,
-    /// Trust the servers whose certificates this authority signed (PEM)
+    /// Trust the servers whose certificates this authority signed (PEM; - is standard input)
     #[arg(long, global = true, value_name = "FILE")]
     pub cacert: Option<PathBuf>,
     /// Show this certificate to the servers (PEM); needs --key

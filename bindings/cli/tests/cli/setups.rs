@@ -83,9 +83,15 @@ impl Ready<'_> {
 }
 
 fn http(host: &str, path: &str) -> String {
+    request(host, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n"), "")
+}
+
+/// What a request is answered; `head` is its first line and its headers.
+fn request(host: &str, head: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(host).expect("it listens");
     stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).expect("a time-out");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").expect("it is taken");
+    let length = body.len();
+    write!(stream, "{head}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}").expect("it is taken");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("text");
     answer
@@ -248,6 +254,47 @@ fn flag_given_twice_counts_as_the_last_one() {
         "{log:#?}"
     );
     assert!(!setup.place.path("no").exists());
+}
+
+#[test]
+fn members_metrics_origins_and_hosts_are_those_of_the_flags() {
+    let setup = Setup::new();
+    let ready = setup.start(
+        "--listen-client-urls http://127.0.0.1:0 --listen-metrics-urls http://127.0.0.1:0 --metrics=extensive
+         --initial-advertise-peer-urls http://10.0.0.1:2380,http://10.0.0.2:2380 --log-level info
+         --cors https://page.example --host-whitelist localhost,127.0.0.1",
+        "",
+    );
+    ready.works("");
+    let host = ready.address.strip_prefix("http://").expect("http");
+    let of = |line: &String| line.split_once("serving metrics on http://").map(|(_, host)| host.to_string());
+    let metrics = ready.log.iter().find_map(of).expect("a line in the log");
+    assert!(http(&metrics, "/metrics").contains("grpc_server_handling_seconds_bucket"));
+    assert!(http(&metrics, "/health").contains(r#"{"health":"true""#));
+    assert!(http(&metrics, "/v3/kv/range").starts_with("HTTP/1.1 404 "));
+    let list = |headers: &str| request(host, &format!("POST /v3/cluster/member/list HTTP/1.1\r\n{headers}"), "{}");
+    let members = list("Host: localhost\r\nOrigin: https://page.example\r\n");
+    assert!(members.contains(r#""peerURLs":["http://10.0.0.1:2380","http://10.0.0.2:2380"]"#), "{members}");
+    let foreign = list("Host: localhost\r\nOrigin: https://other.example\r\n");
+    assert!(foreign.starts_with("HTTP/1.1 403 "), "{foreign}");
+    let rebound = list("Host: other.example\r\n");
+    assert!(rebound.starts_with("HTTP/1.1 421 "), "{rebound}");
+    ready.end();
+}
+
+#[test]
+fn wildcard_address_is_not_advertised() {
+    let setup = Setup::new();
+    let ready = setup.start("--listen-client-urls http://0.0.0.0:0", "");
+    assert!(
+        ready.log.iter().any(|line| line.contains(" warn ") && line.contains("http://0.0.0.0:")),
+        "{:#?}",
+        ready.log
+    );
+    let host = ready.address.replace("http://0.0.0.0", "127.0.0.1");
+    let members = request(&host, "POST /v3/cluster/member/list HTTP/1.1\r\nHost: localhost\r\n", "{}");
+    assert!(members.contains("clientURLs") && !members.contains("0.0.0.0"), "{members}");
+    ready.end();
 }
 
 #[test]
