@@ -44,6 +44,11 @@ check "libkv.so.0 leads to a file" test -f "$prefix/lib/libkv.so.0"
 
 kv=$prefix/bin/kv
 check "kv runs" sh -c "'$kv' --store '$work/store' put greeting hello && '$kv' --store '$work/store' get greeting | grep -q hello"
+only_glibc() {
+    objdump -p "$1" | awk '$1 == "NEEDED" && $2 !~ /^(lib(c|m|dl|rt|pthread)\.so\.[0-9]+|ld-linux-[^ ]*)$/ { print; bad = 1 }
+                           $1 == "NEEDED" { any = 1 } END { exit bad || !any }'
+}
+check "kv needs no shared library but glibc's" only_glibc "$kv"
 check "kv has a manual page" grep -q '^\.TH kv 1' "$prefix/share/man/man1/kv.1"
 check "bash completes kv" bash -c "source '$prefix/share/bash-completion/completions/kv' && complete -p kv"
 check "zsh and fish have completions of kv" sh -c \

@@ -518,7 +518,7 @@ fn urls_that_are_none_and_paths_that_are_no_text() {
     refused(Path::new(zero), Options::new().create(false), Code::InvalidArgument, "zero byte");
     // a slip of the finger in a cluster's address must not make a directory of its name
     refused(Path::new("htp://host:2379"), Options::new(), Code::InvalidArgument, "htp:// is neither");
-    for cluster in ["etcd://host", "unix:///run/etcd.sock"] {
+    for cluster in ["etcd://host", "unix:///run/etcd.sock", "unix:etcd.sock"] {
         refused(Path::new(cluster), Options::new(), Code::Unsupported, "a cluster's address");
     }
     // bytes that are no text are a path like any other, and may stand in a URL

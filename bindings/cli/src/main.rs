@@ -22,7 +22,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::cli::{Cli, Command};
-use crate::command::{Context, etcd_flags};
+use crate::command::Context;
+use crate::command::etcd_flags::{self, Prepared};
 use crate::failure::{Failure, Result};
 use crate::output::note;
 
@@ -45,16 +46,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(mut arguments: Vec<OsString>) -> Result<()> {
-    // etcd's flags may be written with one hyphen, and some are refused with a reason
-    etcd_flags::prepare(&mut arguments)?;
-    let commands = etcd_flags::without_empty_variables(Cli::command());
-    let matches = match commands.try_get_matches_from(arguments) {
+fn run(arguments: Vec<OsString>) -> Result<()> {
+    let Prepared { arguments, notes } = etcd_flags::prepare(arguments, std::env::vars_os())?;
+    let matches = match Cli::command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         // help and version are no errors: clap knows where each goes, and with which status
         Err(error) => error.exit(),
     };
-    let cli = Cli::from_arg_matches(&matches).map_err(|error| Failure::usage(error.to_string()))?;
+    let mut cli = Cli::from_arg_matches(&matches).map_err(|error| Failure::usage(error.to_string()))?;
+    if let Command::Serve(serve) = &mut cli.command {
+        serve.notes = notes;
+    }
     let mut context = Context::new(cli.global, None);
     run_in(&mut context, cli.command)
 }

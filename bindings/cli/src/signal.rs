@@ -14,13 +14,14 @@ type Tell = Arc<dyn Fn(i32) + Send + Sync>;
 static LISTENER: Mutex<Option<Tell>> = Mutex::new(None);
 static START: Once = Once::new();
 
-/// Tells a command of signals until it is dropped. While there is none, a signal ends the process.
+/// Passes signals to a command until it is dropped. While there is none, a signal ends the process. A signal
+/// that was ignored when the program started (nohup, `&` in a script) stays ignored.
 pub struct Interrupt {
     came: Arc<AtomicI32>,
 }
 
 impl Interrupt {
-    /// Runs `tell` with the number of each SIGINT, SIGTERM or SIGHUP, on a thread of its own.
+    /// Runs `tell` with the number of each SIGINT, SIGTERM or SIGHUP that is not ignored, on a thread of its own.
     pub fn new(tell: impl Fn(i32) + Send + Sync + 'static) -> Result<Interrupt> {
         let came = Arc::new(AtomicI32::new(0));
         let mark = came.clone();
@@ -58,7 +59,8 @@ impl Drop for Interrupt {
 }
 
 fn listen() -> std::io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mut signals = Signals::new(not_ignored(&status))?;
     let listen = move || {
         for signal in signals.forever() {
             let listener = LISTENER.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -72,4 +74,28 @@ fn listen() -> std::io::Result<()> {
         }
     };
     std::thread::Builder::new().name("signals".into()).spawn(listen).map(|_| ())
+}
+
+/// The signals to catch, by the line `SigIgn` of /proc/self/status: a mask in hexadecimal digits, with bit 0
+/// for signal 1. Without that line all of them.
+fn not_ignored(status: &str) -> Vec<i32> {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_signals_are_not_caught() {
+        let caught = |mask: &str| not_ignored(&format!("Name:\tkv\nSigBlk:\tffff\nSigIgn:\t{mask}\nSigCgt:\t0\n"));
+        assert_eq!(caught("0000000000001000"), [SIGINT, SIGTERM, SIGHUP]);
+        assert_eq!(caught("0000000000000001"), [SIGINT, SIGTERM]);
+        assert_eq!(caught("0000000000000006"), [SIGTERM, SIGHUP]);
+        assert_eq!(caught("0000000000004000"), [SIGINT, SIGHUP]);
+        assert!(caught("0000000000004003").is_empty());
+        assert_eq!(not_ignored(""), [SIGINT, SIGTERM, SIGHUP]);
+    }
 }

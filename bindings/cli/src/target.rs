@@ -4,25 +4,26 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use libkv::{Db, Options};
+use libkv::{Code, Db, Error, Options};
 
 use crate::duration::parse_duration_ms;
 use crate::failure::{Failure, Result};
 use crate::notation;
+use crate::selection::is_dash;
 use crate::signal::Interrupt;
 
 /// The options that say where the pairs are; the same for every command.
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Store or cluster")]
 pub struct Target {
-    /// A store's directory, or a cluster's address: etcd://host:2379,host:2379, http://…, https://…
-    /// [env: KV_STORE]
+    /// A store's directory, or a cluster's address: etcd://host:2379,host:2379, http://…, https://…,
+    /// unix:PATH [env: KV_STORE]
     #[arg(short, long, global = true, value_name = "STORE")]
     pub store: Option<OsString>,
     /// The endpoints of a cluster, as etcdctl takes them: host:2379,host:2379
     #[arg(long, global = true, value_name = "HOSTS", conflicts_with = "store")]
     pub endpoints: Option<String>,
-    /// Trust the servers whose certificates this authority signed (PEM)
+    /// Trust the servers whose certificates this authority signed (PEM; - is standard input)
     #[arg(long, global = true, value_name = "FILE")]
     pub cacert: Option<PathBuf>,
     /// Show this certificate to the servers (PEM); needs --key
@@ -91,8 +92,11 @@ impl Target {
     pub fn open(&self, access: Access) -> Result<Db> {
         let name = self.name()?;
         let cluster = name.to_str().is_some_and(libkv_etcd::is_cluster);
-        let options = if cluster { self.cluster_options()? } else { self.store_options(&name, access)? };
-        Ok(libkv_etcd::open(&name, options)?)
+        if cluster {
+            return Ok(libkv_etcd::open(&name, self.cluster_options()?)?);
+        }
+        let options = self.store_options(&name, access)?;
+        Ok(libkv_etcd::open(store_in(Path::new(&name)), options)?)
     }
 
     fn store_options(&self, name: &OsString, access: Access) -> Result<Options> {
@@ -128,9 +132,9 @@ impl Target {
         }
         let (user, password) = self.login()?;
         Ok(Options {
-            tls_ca: self.cacert.clone(),
-            tls_cert: self.cert.clone(),
-            tls_key: self.key.clone(),
+            tls_ca: self.cacert.as_deref().map(file_or_stdin),
+            tls_cert: self.cert.as_deref().map(file_or_stdin),
+            tls_key: self.key.as_deref().map(file_or_stdin),
             tls_server_name: self.tls_server_name.clone(),
             user,
             password: password.map(Into::into),
@@ -154,6 +158,64 @@ impl Target {
         };
         Ok((Some(user.clone()), Some(password)))
     }
+}
+
+/// The file of the pairs in a store's directory.
+const DATA: &str = "data.mdb";
+/// Where the store is in a directory that has other files.
+const BELOW: &str = "kv";
+/// Where etcd keeps its data in a directory.
+const OF_ETCD: &str = "member";
+
+/// The directory of the store that a data directory has: itself, or the folder `kv` in it if the store is there.
+fn store_in(directory: &Path) -> PathBuf {
+    let below = directory.join(BELOW);
+    match !directory.join(DATA).exists() && below.join(DATA).exists() {
+        true => below,
+        false => directory.to_path_buf(),
+    }
+}
+
+/// Opens the store of a data directory, which is made, with what is above it, if there is none. Files of others
+/// in it (`lost+found`, a socket, a log) are no obstacle: the store is then the folder `kv` in it.
+///
+/// # Errors
+///
+/// Those of [`libkv_etcd::open`]; `not_a_store` for a directory with etcd's own data.
+pub fn open_data_dir(directory: &Path, options: &Options) -> Result<(Db, PathBuf)> {
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::DirBuilderExt;
+
+    let store = store_in(directory);
+    let is_path = !directory.as_os_str().as_bytes().starts_with(b"file:");
+    let above = store.parent().filter(|above| is_path && !above.as_os_str().is_empty() && !above.exists());
+    if let Some(above) = above {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(above);
+        made.map_err(Failure::io(above.display()))?;
+    }
+    let refused = match libkv_etcd::open(&store, options.clone()) {
+        Err(error) if error.code() == Code::NotAStore && store == directory => error,
+        opened => return Ok((opened?, store)),
+    };
+    // a directory without a store's file, which is not refused for that file
+    if !directory.is_dir() || directory.join(DATA).exists() {
+        return Err(refused.into());
+    }
+    if directory.join(OF_ETCD).exists() {
+        let message = format!(
+            "{} has the data of an etcd server ({OF_ETCD}), which this one cannot read: copy the keys with `kv export` \
+             from the server and `kv import`",
+            directory.display()
+        );
+        return Err(Error::new(Code::NotAStore, message).into());
+    }
+    let below = directory.join(BELOW);
+    Ok((libkv_etcd::open(&below, options.clone())?, below))
+}
+
+/// The path of a file, or of standard input for `-`.
+fn file_or_stdin(path: &Path) -> PathBuf {
+    if is_dash(path.as_os_str()) { "/dev/stdin".into() } else { path.into() }
 }
 
 /// `host:port`, which is a relative path, but not what was meant.

@@ -50,6 +50,7 @@
 //! - **Threads.** All clusters of a process share two, which end with the last of them. Completions run on them, and
 //!   may call libkv. A handle from before a `fork` answers `forked` in the child.
 
+mod address;
 mod client;
 mod convert;
 #[doc(hidden)]

@@ -1,15 +1,15 @@
 //! One `open` for whatever keeps the pairs: a directory, memory, or a cluster.
 
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use libkv::{Db, Options, Result};
 
+use crate::address::{is_unix, scheme};
 use crate::client;
 
 /// Opens what `target` names: a path or `file:` URL is a store in a directory, `:memory:` one that
-/// leaves nothing behind, `etcd://h1:2379,h2:2379`, `http://…`, `https://…` and `unix:///path` a cluster.
+/// leaves nothing behind, `etcd://h1:2379,h2:2379`, `http://…`, `https://…`, `unix:///path` and `unix:path` a cluster.
 ///
 /// A cluster's address names its endpoints, with commas between them; each may have a scheme of its own, the
 /// port 2379 may be left out, and an address of IPv6 stands in brackets. `etcd://` is without TLS, or with it if an
@@ -28,11 +28,10 @@ pub fn open(target: impl AsRef<OsStr>, options: Options) -> Result<Db> {
     }
 }
 
-/// Whether this names a cluster rather than a store.
+/// Whether this names a cluster rather than a store. `unix:` needs no slashes behind it.
 pub fn is_cluster(target: &str) -> bool {
-    let scheme = OsStr::new(target).as_bytes().split(|&byte| byte == b':').next().unwrap_or_default();
-    target[scheme.len()..].starts_with("://")
-        && [&b"etcd"[..], b"etcds", b"http", b"https", b"unix"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
+    let (scheme, _) = scheme(target);
+    ["etcd", "etcds", "http", "https"].contains(&scheme.as_str()) || is_unix(&scheme)
 }
 
 #[cfg(test)]
@@ -41,7 +40,8 @@ mod tests {
 
     #[test]
     fn a_cluster_has_a_scheme() {
-        for address in ["etcd://a:1", "http://a", "https://a:2,b:3", "HTTP://a", "unix:///run/s"] {
+        for address in ["etcd://a:1", "http://a", "https://a:2,b:3", "HTTP://a", "unix:///run/s", "unix:s", "unixs://s"]
+        {
             assert!(is_cluster(address), "{address}");
         }
         for path in ["etcd", "etcd:", "./etcd://", "file:///x", ":memory:", "", "http:/a"] {

@@ -173,6 +173,44 @@ fn clients_show_certificates_where_they_must() {
 }
 
 #[test]
+fn tls_versions_and_cipher_suites_are_those_that_were_chosen() {
+    run(async {
+        let authority = Authority::new("chosen");
+        let negotiated = async |how: Serve| {
+            let server = serve(&store(), how).expect("it serves");
+            let stream = tokio::net::TcpStream::connect(host(&server)).await.expect("it is let in");
+            let name = ServerName::try_from("localhost").expect("a name");
+            let stream = authority.client(None, &[b"h2"]).connect(name, stream).await.expect("a handshake");
+            let session = stream.get_ref().1;
+            let suite = session.negotiated_cipher_suite().expect("a suite").suite();
+            (session.protocol_version().expect("a version"), suite.as_str().expect("a name"))
+        };
+        use rustls::ProtocolVersion::{TLSv1_2, TLSv1_3};
+        assert_eq!(negotiated(authority.serve()).await.0, TLSv1_3);
+        assert_eq!(negotiated(authority.serve().tls_min_version("TLS1.3")).await.0, TLSv1_3);
+        let old = || authority.serve().tls_max_version("TLS1.2");
+        assert_eq!(negotiated(old()).await.0, TLSv1_2);
+        let log = Arc::new(Mutex::new(Vec::new()));
+        for name in ["TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"] {
+            let lines = log.clone();
+            let how = old().cipher_suites([name, "TLS_RSA_WITH_AES_128_CBC_SHA"]);
+            let how = how.log(move |_, line| lines.lock().expect("no panic").push(line.to_string()));
+            assert!(negotiated(how).await.1.starts_with(name), "{name}");
+        }
+        let left_out = "the cipher suite TLS_RSA_WITH_AES_128_CBC_SHA is not available, and left out";
+        assert_eq!(log.lock().expect("no panic").iter().filter(|line| *line == left_out).count(), 2);
+        for (how, word) in [
+            (old().tls_min_version("TLS1.3"), "above"),
+            (authority.serve().tls_min_version("TLS1.1"), "TLS1.1"),
+            (old().cipher_suites(["TLS_RSA_WITH_AES_128_CBC_SHA"]), "TLS_RSA_WITH_AES_128_CBC_SHA"),
+        ] {
+            let refused = serve(&store(), how).expect_err(word);
+            assert!(refused.code() == Code::InvalidArgument && refused.message().contains(word), "{refused}");
+        }
+    });
+}
+
+#[test]
 fn http_1_goes_over_tls_too() {
     run(async {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -96,8 +96,11 @@ fn local_path(target: &Path) -> Result<PathBuf> {
     percent_decoded(path).map_or_else(|| invalid(format!("{shown} is no file: URL")), Ok)
 }
 
-/// What stands before `://`, if that can be a scheme.
+/// What stands before `://`, if that can be a scheme. `unix:` needs no slashes.
 fn scheme(target: &[u8]) -> Option<&str> {
+    if target.starts_with(b"unix:") || target.starts_with(b"unixs:") {
+        return Some("unix");
+    }
     let end = target.windows(3).position(|window| window == b"://")?;
     let scheme = str::from_utf8(&target[..end]).ok()?;
     let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');

@@ -46,7 +46,7 @@ pub struct Man {
     /// The page of this command
     #[arg(conflicts_with = "dir")]
     command: Option<String>,
-    /// Write all pages into this directory
+    /// Write all pages into this directory; made if there is none
     #[arg(long, value_name = "PATH")]
     dir: Option<PathBuf>,
 }
@@ -58,6 +58,7 @@ impl Man {
         if let Some(dir) = self.dir {
             root = root.disable_help_subcommand(true);
             root.build();
+            std::fs::create_dir_all(&dir).map_err(Failure::io(dir.display()))?;
             return clap_mangen::generate_to(root, &dir).map_err(Failure::io(dir.display()));
         }
         root.build();

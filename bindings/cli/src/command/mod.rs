@@ -12,6 +12,7 @@ pub mod history;
 pub mod import;
 pub mod lease;
 pub mod lock;
+mod log;
 pub mod manual;
 mod notify;
 pub mod put;

@@ -36,7 +36,7 @@ pub struct Put {
     /// The value; - or none takes it from standard input
     #[arg(conflicts_with = "file")]
     value: Option<OsString>,
-    /// The value from this file
+    /// The value from this file; - is standard input
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
     /// Hang the key on this lease
@@ -58,7 +58,9 @@ impl Put {
     pub fn run(self, context: &mut Context) -> Result<()> {
         let value = match (&self.value, &self.file) {
             _ if self.ignore_value => Vec::new(),
-            (_, Some(path)) => std::fs::read(path).map_err(Failure::io(path.display()))?,
+            (_, Some(path)) if !is_dash(path.as_os_str()) => {
+                std::fs::read(path).map_err(Failure::io(path.display()))?
+            }
             (Some(value), None) if !is_dash(value) => context.global.notation.parse(value)?,
             _ => read_stdin()?,
         };

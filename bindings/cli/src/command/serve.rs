@@ -1,26 +1,27 @@
 //! `serve`: a store for any etcd client, with etcd's own flags.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::mpsc;
-use std::time::SystemTime;
 
 use clap::ValueEnum;
-use libkv::{AutoCompaction, Db, LimitsPreset, Options};
+use libkv::{AutoCompaction, Db, Durability, LimitsPreset, Options};
 use libkv_etcd::{Level, Serve as How, Server};
-use serde::Serialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
+use crate::command::log::{Format, Log, LogLevel};
 use crate::command::{Context, notify};
 use crate::duration::parse_go_duration_ms;
 use crate::failure::{Failure, Result};
 use crate::signal::Interrupt;
+use crate::target;
 
 const HELP: &str = "\
-The flags are etcd's, with one hyphen or two, and ETCD_NAME, ETCD_DATA_DIR, … set them too. Flags
-that describe a cluster are taken if they describe this one member, and have no effect; other
-flags of etcd are refused with the reason. Local processes can use the store meanwhile, and see
-and are seen by the clients.
+The flags are etcd's, as `-flag`, `--flag=value` or `--flag value`; the last one counts. Variables
+ETCD_NAME, ETCD_DATA_DIR, … set them too. A flag of etcd that has no meaning for the one member of
+a cluster is taken, and a line in the log says so; one that cannot be honoured is refused with the
+reason. Without STORE and --data-dir the store is NAME.etcd, as with etcd. In a directory that has
+other files it is the folder `kv`. Local processes can use the store meanwhile, and see and are
+seen by the clients.
 
 Once clients can connect it says `ready to serve client requests` on standard error, and then no
 more unless something is wrong (--log-level info says more); systemd is told too (Type=notify).
@@ -38,17 +39,22 @@ Exit status: 0 after SIGTERM or Ctrl-C; 130 or 143 after a second one.";
 /// etcd's quota where none is given.
 const QUOTA_BYTES: i64 = 2 << 30;
 
-/// What a log line is at least.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum LogLevel {
-    Debug,
-    Info,
-    Warn,
-    Error,
-    Dpanic,
-    Panic,
-    Fatal,
-}
+/// The versions of TLS, by etcd's names.
+const TLS_VERSIONS: [&str; 2] = ["TLS1.2", "TLS1.3"];
+
+/// The names that `--feature-gates` takes. What they switch has no meaning for one member.
+const FEATURES: &[&str] = &[
+    "AllAlpha",
+    "AllBeta",
+    "CompactHashCheck",
+    "FastLeaseKeepAlive",
+    "InitialCorruptCheck",
+    "LeaseCheckpoint",
+    "LeaseCheckpointPersist",
+    "SetMemberLocalAddr",
+    "StopGRPCServiceOnDefrag",
+    "TxnModeWriteWithSharedBuffer",
+];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum CompactionMode {
@@ -62,133 +68,162 @@ enum ClusterState {
     Existing,
 }
 
-/// `kv serve`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Metrics {
+    Basic,
+    Extensive,
+}
+
+/// `kv serve`. Its flags are those that the table in `etcd_flags.rs` honours; each is given once at most.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = HELP)]
 pub struct Serve {
-    /// The store's directory; made if there is none
+    /// The store's directory; made if there is none [default: NAME.etcd]
     #[arg(value_name = "STORE")]
     directory: Option<OsString>,
     /// The same, as etcd has it
-    #[arg(long, value_name = "STORE", env = "ETCD_DATA_DIR", hide_env_values = true)]
+    #[arg(long, value_name = "STORE")]
     data_dir: Option<OsString>,
-    /// Where clients connect: http://, https:// or unix:// addresses, with commas between
-    #[arg(
-        long,
-        value_name = "URLS",
-        env = "ETCD_LISTEN_CLIENT_URLS",
-        default_value = "http://localhost:2379",
-        value_delimiter = ',',
-        hide_env_values = true
-    )]
-    listen_client_urls: Vec<String>,
-    /// What the list of members shows as this one's addresses; else those it listens on
-    #[arg(
-        long,
-        value_name = "URLS",
-        env = "ETCD_ADVERTISE_CLIENT_URLS",
-        value_delimiter = ',',
-        hide_env_values = true
-    )]
-    advertise_client_urls: Vec<String>,
     /// The member's name
-    #[arg(long, value_name = "NAME", env = "ETCD_NAME", default_value = "default", hide_env_values = true)]
+    #[arg(long, value_name = "NAME", default_value = "default")]
     name: String,
-    /// The server's certificate (PEM), for https:// addresses
-    #[arg(long, value_name = "FILE", env = "ETCD_CERT_FILE", hide_env_values = true)]
-    cert_file: Option<OsString>,
-    /// The key of the certificate (PEM)
-    #[arg(long, value_name = "FILE", env = "ETCD_KEY_FILE", hide_env_values = true)]
-    key_file: Option<OsString>,
-    /// The authorities that clients' certificates must come from (PEM)
-    #[arg(long, value_name = "FILE", env = "ETCD_TRUSTED_CA_FILE", hide_env_values = true)]
-    trusted_ca_file: Option<OsString>,
-    /// Whether clients must show a certificate
-    #[arg(long, value_name = "BOOL", env = "ETCD_CLIENT_CERT_AUTH", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true", default_value = "false", hide_env_values = true,
-        value_parser = parse_go_bool)]
-    client_cert_auth: bool,
-    /// The largest request that is taken
-    #[arg(long, value_name = "BYTES", env = "ETCD_MAX_REQUEST_BYTES", default_value_t = libkv::ETCD_MAX_REQUEST_BYTES,
-        hide_env_values = true)]
-    max_request_bytes: u64,
-    /// The most operations of a txn
-    #[arg(long, value_name = "N", env = "ETCD_MAX_TXN_OPS", default_value_t = libkv::ETCD_MAX_TXN_OPS,
-        hide_env_values = true)]
-    max_txn_ops: usize,
-    /// Beyond so many bytes puts are refused and NOSPACE is raised; 0 is 2 GiB, a negative number is no limit
-    #[arg(
-        long,
-        value_name = "BYTES",
-        env = "ETCD_QUOTA_BACKEND_BYTES",
-        default_value_t = 0,
-        hide_env_values = true,
-        allow_negative_numbers = true
-    )]
-    quota_backend_bytes: i64,
-    /// What --auto-compaction-retention counts
-    #[arg(
-        long,
-        value_name = "MODE",
-        env = "ETCD_AUTO_COMPACTION_MODE",
-        default_value = "periodic",
-        hide_env_values = true
-    )]
-    auto_compaction_mode: CompactionMode,
-    /// How much history is kept: periodic, 24h or 24 (hours); revision, a number of them; 0 keeps all
-    #[arg(
-        long,
-        value_name = "HOW-MUCH",
-        env = "ETCD_AUTO_COMPACTION_RETENTION",
-        default_value = "0",
-        hide_env_values = true
-    )]
-    auto_compaction_retention: String,
-    /// How often a quiet watch that asked for it hears of progress; 100ms at least
-    #[arg(
-        long = "experimental-watch-progress-notify-interval",
-        value_name = "TIME",
-        env = "ETCD_EXPERIMENTAL_WATCH_PROGRESS_NOTIFY_INTERVAL",
-        default_value = "10m",
-        hide_env_values = true,
-        value_parser = parse_go_duration_ms
-    )]
-    progress_notify_interval_ms: u64,
-    /// What is logged beside the ready line [default: warn]
-    #[arg(long, value_name = "LEVEL", env = "ETCD_LOG_LEVEL", hide_env_values = true)]
-    log_level: Option<LogLevel>,
+    #[command(flatten)]
+    clients: Clients,
+    #[command(flatten)]
+    limits: Limits,
+    #[command(flatten)]
+    logging: Logging,
     #[command(flatten)]
     member: Member,
+    /// Lines for the log about flags without effect
+    #[arg(skip)]
+    pub notes: Vec<String>,
 }
 
-/// Flags of a cluster, which have no effect here.
+/// How clients connect.
 #[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Clients")]
+struct Clients {
+    /// Where clients connect: http://, https:// or unix:// addresses, with commas between
+    #[arg(long, value_name = "URLS", default_value = "http://localhost:2379", value_delimiter = ',')]
+    listen_client_urls: Vec<String>,
+    /// More of them; as all others they have gRPC and HTTP
+    #[arg(long, value_name = "URLS", value_delimiter = ',')]
+    listen_client_http_urls: Vec<String>,
+    /// Where /metrics and /health are too, and nothing else
+    #[arg(long, value_name = "URLS", value_delimiter = ',')]
+    listen_metrics_urls: Vec<String>,
+    /// Whether /metrics has the histograms of gRPC too
+    #[arg(long, value_name = "LEVEL", default_value = "basic")]
+    metrics: Metrics,
+    /// What the list of members shows as this one's addresses; else those it listens on
+    #[arg(long, value_name = "URLS", value_delimiter = ',')]
+    advertise_client_urls: Vec<String>,
+    /// The server's certificate (PEM), for https:// addresses
+    #[arg(long, value_name = "FILE")]
+    cert_file: Option<OsString>,
+    /// The key of the certificate (PEM)
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<OsString>,
+    /// The authorities that clients' certificates must come from (PEM)
+    #[arg(long, value_name = "FILE")]
+    trusted_ca_file: Option<OsString>,
+    /// Whether clients must show a certificate
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", default_value = "false", action = clap::ArgAction::Set)]
+    client_cert_auth: bool,
+    /// The lowest version of TLS that is spoken
+    #[arg(long, value_name = "VERSION", default_value = "TLS1.2", value_parser = TLS_VERSIONS)]
+    tls_min_version: String,
+    /// The highest version of TLS that is spoken
+    #[arg(long, value_name = "VERSION", default_value = "TLS1.3", value_parser = TLS_VERSIONS)]
+    tls_max_version: String,
+    /// The cipher suites of TLS 1.2 that may be used, with commas between; all safe ones without it
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    cipher_suites: Vec<String>,
+    /// Whether there is the JSON gateway, /v3/…
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", default_value = "true", action = clap::ArgAction::Set)]
+    enable_grpc_gateway: bool,
+    /// The origins whose web pages may use the JSON gateway, with commas between; * is all
+    #[arg(long, value_name = "ORIGINS", value_delimiter = ',')]
+    cors: Vec<String>,
+    /// The hosts that a plain HTTP request may name, with commas between; * or none is all
+    #[arg(long, value_name = "HOSTS", value_delimiter = ',')]
+    host_whitelist: Vec<String>,
+    /// The most requests that one connection may have under way
+    #[arg(long, value_name = "N")]
+    max_concurrent_streams: Option<u32>,
+    /// A connection is probed after so long without a sign of life; 0 is never
+    #[arg(long, value_name = "TIME", default_value = "2h", value_parser = parse_go_duration_ms)]
+    grpc_keepalive_interval: u64,
+    /// And closed if there is no answer to that for so long
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = parse_go_duration_ms)]
+    grpc_keepalive_timeout: u64,
+    /// How often a quiet watch that asked for it gets a sign of progress; 100ms at least
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_go_duration_ms)]
+    watch_progress_notify_interval: u64,
+}
+
+/// What is taken and kept.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Limits and history")]
+struct Limits {
+    /// The largest request that is taken
+    #[arg(long, value_name = "BYTES", default_value_t = libkv::ETCD_MAX_REQUEST_BYTES)]
+    max_request_bytes: u64,
+    /// The most operations of a txn
+    #[arg(long, value_name = "N", default_value_t = libkv::ETCD_MAX_TXN_OPS)]
+    max_txn_ops: usize,
+    /// Beyond so many bytes puts are refused and NOSPACE is raised; 0 is 2 GiB, a negative number is no limit
+    #[arg(long, value_name = "BYTES", default_value_t = 0, allow_negative_numbers = true)]
+    quota_backend_bytes: i64,
+    /// What --auto-compaction-retention counts
+    #[arg(long, value_name = "MODE", default_value = "periodic")]
+    auto_compaction_mode: CompactionMode,
+    /// How much history is kept: periodic, 24h or 24 (hours); revision, a number of them; 0 keeps all
+    #[arg(long, value_name = "HOW-MUCH", default_value = "0")]
+    auto_compaction_retention: String,
+    /// A new store never waits for the disk (durability none): a power cut may destroy it
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", default_value = "false", action = clap::ArgAction::Set)]
+    unsafe_no_fsync: bool,
+}
+
+/// Where lines of the log go.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Log")]
+struct Logging {
+    /// What is logged beside the ready line [default: warn]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<LogLevel>,
+    /// Text (console), or a JSON document for each line [default: json with --json, else console]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<Format>,
+    /// stderr, stdout or files, with commas between; default and systemd/journal are standard error
+    #[arg(long, value_name = "OUTPUTS", default_value = "default", value_delimiter = ',')]
+    log_outputs: Vec<String>,
+}
+
+/// Flags of a cluster. Apart from the peer URLs in the list of members they have no effect.
+#[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Without effect, if they describe this one member")]
 struct Member {
     /// Where peers would connect
-    #[arg(long, value_name = "URLS", env = "ETCD_LISTEN_PEER_URLS", hide_env_values = true)]
-    listen_peer_urls: Option<String>,
-    /// What peers would be told
-    #[arg(long, value_name = "URLS", env = "ETCD_INITIAL_ADVERTISE_PEER_URLS", hide_env_values = true)]
-    initial_advertise_peer_urls: Option<String>,
+    #[arg(long, value_name = "URLS", value_delimiter = ',')]
+    listen_peer_urls: Vec<String>,
+    /// What the list of members shows as this one's peer URLs
+    #[arg(long, value_name = "URLS", value_delimiter = ',')]
+    initial_advertise_peer_urls: Vec<String>,
     /// The members of the cluster: one, with this name
-    #[arg(long, value_name = "NAME=URL", env = "ETCD_INITIAL_CLUSTER", hide_env_values = true)]
+    #[arg(long, value_name = "NAME=URL")]
     initial_cluster: Option<String>,
-    /// What tells this cluster from others
-    #[arg(long, value_name = "TEXT", env = "ETCD_INITIAL_CLUSTER_TOKEN", hide_env_values = true)]
-    initial_cluster_token: Option<String>,
     /// new or existing
-    #[arg(long, value_name = "STATE", env = "ETCD_INITIAL_CLUSTER_STATE", hide_env_values = true)]
+    #[arg(long, value_name = "STATE")]
     initial_cluster_state: Option<ClusterState>,
-}
-
-/// As Go reads a boolean flag.
-fn parse_go_bool(text: &str) -> std::result::Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err("true or false".into()),
-    }
+    /// Features, as NAME=true with commas between
+    #[arg(long, value_name = "FEATURES", value_delimiter = ',')]
+    feature_gates: Vec<String>,
 }
 
 impl Serve {
@@ -197,10 +232,17 @@ impl Serve {
         if context.in_shell() {
             return Err(Failure::usage("serve is for the command line: it would leave this shell no store"));
         }
-        let log = Log { level: self.log_level.unwrap_or(LogLevel::Warn), json: context.global.json };
         let directory = self.directory(context)?;
-        for flag in self.member.check(&self.name)? {
+        let without_effect = self.member.check(&self.name)?;
+        let log = self.logging.log(context.global.json)?;
+        for note in &self.notes {
+            log.say(LogLevel::Warn, note);
+        }
+        for flag in without_effect {
             log.say(LogLevel::Warn, &format!("{flag} has no effect: this is the one member of its cluster"));
+        }
+        if self.limits.unsafe_no_fsync {
+            log.say(LogLevel::Warn, "--unsafe-no-fsync: a store made now never waits for the disk, and stays so");
         }
         // answers of megabytes to many who read slowly are not to be kept for ever
         libkv::return_large_memory();
@@ -211,10 +253,10 @@ impl Serve {
         })?;
         let options = self.options(context)?;
         // the store comes last: where nobody could be served none is made
-        let listener = libkv_etcd::listen(self.how(log))?;
-        let db = libkv_etcd::open(&directory, options)?;
+        let listener = libkv_etcd::listen(self.how(log.clone()))?;
+        let (db, directory) = target::open_data_dir(&directory, &options)?;
         let server = listener.serve(&db)?;
-        let shown = directory.to_string_lossy();
+        let shown = directory.display();
         log.ready(&format!("ready to serve client requests on {} (store {shown})", server.addresses().join(", ")));
         if let Some(socket) = std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty())
             && let Err(error) = notify::ready(&socket)
@@ -222,13 +264,13 @@ impl Serve {
             let socket = socket.to_string_lossy();
             log.say(LogLevel::Warn, &format!("the init daemon (NOTIFY_SOCKET={socket}) is not told: {error}"));
         }
-        self.wait(&server, &db, &told, log)?;
+        self.wait(&server, &db, &told, &log)?;
         drop(interrupt);
         Ok(())
     }
 
     /// Waits for a signal, and then for the requests under way or for another signal.
-    fn wait(&self, server: &Server, db: &Db, told: &mpsc::Receiver<Event>, log: Log) -> Result<()> {
+    fn wait(&self, server: &Server, db: &Db, told: &mpsc::Receiver<Event>, log: &Log) -> Result<()> {
         let Ok(Event::Signal(first)) = told.recv() else { return Ok(()) };
         log.say(LogLevel::Info, &format!("signal {first}: no more requests are taken, those under way may end"));
         std::thread::scope(|scope| {
@@ -253,7 +295,7 @@ impl Serve {
         Ok(())
     }
 
-    fn directory(&self, context: &Context) -> Result<OsString> {
+    fn directory(&self, context: &Context) -> Result<PathBuf> {
         let name = match (&self.directory, &self.data_dir) {
             (Some(one), Some(other)) if one != other => {
                 let message =
@@ -263,50 +305,73 @@ impl Serve {
             (Some(name), _) | (None, Some(name)) => name.clone(),
             (None, None) => match context.global.target.name() {
                 Ok(name) => name,
-                Err(_) => return Err(Failure::usage("which store? kv serve STORE")),
+                Err(_) => format!("{}.etcd", self.name).into(),
             },
         };
         match name.to_str().is_some_and(libkv_etcd::is_cluster) {
             true => Err(Failure::usage(format!("{} is a cluster, which serves itself", name.to_string_lossy()))),
-            false => Ok(name),
+            false => Ok(name.into()),
         }
     }
 
     fn options(&self, context: &Context) -> Result<Options> {
-        let quota_bytes = match self.quota_backend_bytes {
+        let limits = &self.limits;
+        let quota_bytes = match limits.quota_backend_bytes {
             0 => QUOTA_BYTES,
             bytes => bytes.max(0),
         };
         let options = Options::new()
             .limits(LimitsPreset::Etcd)
-            .max_request_bytes(self.max_request_bytes)
-            .max_txn_ops(self.max_txn_ops)
+            .max_request_bytes(limits.max_request_bytes)
+            .max_txn_ops(limits.max_txn_ops)
             .max_bytes(quota_bytes as u64);
-        let auto_compaction = retention(self.auto_compaction_mode, &self.auto_compaction_retention)
+        let auto_compaction = retention(limits.auto_compaction_mode, &limits.auto_compaction_retention)
             .map_err(|why| Failure::usage(format!("--auto-compaction-retention: {why}")))?;
-        Ok(Options { auto_compaction, busy_timeout_ms: context.global.target.busy_timeout, ..options })
+        let durability = limits.unsafe_no_fsync.then_some(Durability::None);
+        Ok(Options { auto_compaction, durability, busy_timeout_ms: context.global.target.busy_timeout, ..options })
     }
 
     fn how(&self, log: Log) -> How {
-        let listen = urls(&self.listen_client_urls);
+        let how = self
+            .clients
+            .how()
+            .name(&self.name)
+            .peer_urls(self.member.peer_urls())
+            .max_request_bytes(self.limits.max_request_bytes)
+            .refresh_leases(true);
+        how.log(move |level, line| {
+            let level = match level {
+                Level::Debug => LogLevel::Debug,
+                Level::Info => LogLevel::Info,
+                Level::Warn => LogLevel::Warn,
+                Level::Error => LogLevel::Error,
+            };
+            log.say(level, line);
+        })
+    }
+}
+
+impl Clients {
+    fn how(&self) -> How {
+        let listen = urls(self.listen_client_urls.iter().chain(&self.listen_client_http_urls));
         let (first, more) = listen.split_first().expect("clap has a default");
         let mut how = more.iter().copied().fold(How::new(*first), How::listen);
         how = urls(&self.advertise_client_urls).into_iter().fold(how, How::advertise);
+        how = urls(&self.listen_metrics_urls).into_iter().fold(how, How::listen_metrics);
         how = how
-            .name(&self.name)
+            .extensive_metrics(self.metrics == Metrics::Extensive)
             .client_cert_auth(self.client_cert_auth)
-            .max_request_bytes(self.max_request_bytes)
-            .progress_notify_interval_ms(self.progress_notify_interval_ms)
-            .refresh_leases(true)
-            .log(move |level, line| {
-                let level = match level {
-                    Level::Debug => LogLevel::Debug,
-                    Level::Info => LogLevel::Info,
-                    Level::Warn => LogLevel::Warn,
-                    Level::Error => LogLevel::Error,
-                };
-                log.say(level, line);
-            });
+            .tls_min_version(&self.tls_min_version)
+            .tls_max_version(&self.tls_max_version)
+            .cipher_suites(urls(&self.cipher_suites))
+            .gateway(self.enable_grpc_gateway)
+            .cors(urls(&self.cors))
+            .host_whitelist(urls(&self.host_whitelist))
+            .keep_alive_ms(self.grpc_keepalive_interval, self.grpc_keepalive_timeout)
+            .progress_notify_interval_ms(self.watch_progress_notify_interval);
+        if let Some(streams) = self.max_concurrent_streams {
+            how = how.max_concurrent_streams(streams);
+        }
         if let Some(path) = &self.cert_file {
             how = how.cert_file(path);
         }
@@ -320,21 +385,44 @@ impl Serve {
     }
 }
 
+impl Logging {
+    fn log(&self, json: bool) -> Result<Log> {
+        let format = self.log_format.unwrap_or(if json { Format::Json } else { Format::Console });
+        Log::new(self.log_level.unwrap_or(LogLevel::Warn), format, urls(&self.log_outputs))
+    }
+}
+
 enum Event {
     Signal(i32),
 }
 
 impl Member {
+    /// What the list of members shows.
+    fn peer_urls(&self) -> Vec<&str> {
+        match self.initial_advertise_peer_urls.is_empty() {
+            true => urls(&self.listen_peer_urls),
+            false => urls(&self.initial_advertise_peer_urls),
+        }
+    }
+
     /// The flags that were given, if they describe the one member of this name.
     fn check(&self, name: &str) -> Result<Vec<&'static str>> {
-        for (flag, urls) in [
+        for (flag, given) in [
             ("--listen-peer-urls", &self.listen_peer_urls),
             ("--initial-advertise-peer-urls", &self.initial_advertise_peer_urls),
         ] {
-            for url in urls.iter().flat_map(|urls| urls.split(',')).filter(|url| !url.is_empty()) {
-                if !["http://", "https://", "unix://", "unixs://"].iter().any(|scheme| url.starts_with(scheme)) {
+            for url in urls(given) {
+                if !["http://", "https://", "unix:", "unixs:"].iter().any(|scheme| url.starts_with(scheme)) {
                     return Err(Failure::usage(format!("{flag}: {url:?} is no URL")));
                 }
+            }
+        }
+        for feature in urls(&self.feature_gates) {
+            let (name, on) = feature.split_once('=').unwrap_or((feature, ""));
+            if !FEATURES.contains(&name) || !["true", "false"].contains(&on.to_ascii_lowercase().as_str()) {
+                return Err(Failure::usage(format!(
+                    "--feature-gates: {feature:?} is no feature of etcd, as NAME=true"
+                )));
             }
         }
         if let Some(cluster) = &self.initial_cluster {
@@ -356,21 +444,20 @@ impl Member {
             }
         }
         let given = [
-            ("--listen-peer-urls", self.listen_peer_urls.is_some()),
-            ("--initial-advertise-peer-urls", self.initial_advertise_peer_urls.is_some()),
+            ("--listen-peer-urls", !self.listen_peer_urls.is_empty()),
             ("--initial-cluster", self.initial_cluster.is_some()),
-            ("--initial-cluster-token", self.initial_cluster_token.is_some()),
             ("--initial-cluster-state", self.initial_cluster_state.is_some()),
+            ("--feature-gates", !self.feature_gates.is_empty()),
         ];
         Ok(given.iter().filter(|(_, given)| *given).map(|(flag, _)| *flag).collect())
     }
 }
 
-/// A list of URLs as etcd reads it: without blanks around them, each once.
-fn urls(given: &[String]) -> Vec<&str> {
+/// A list as etcd reads it: without blanks around its parts, each once, none of them empty.
+fn urls<'a>(given: impl IntoIterator<Item = &'a String>) -> Vec<&'a str> {
     let mut urls = Vec::new();
-    for url in given.iter().map(|url| url.trim()) {
-        if !urls.contains(&url) {
+    for url in given.into_iter().map(|url| url.trim()) {
+        if !url.is_empty() && !urls.contains(&url) {
             urls.push(url);
         }
     }
@@ -392,56 +479,6 @@ fn retention(mode: CompactionMode, text: &str) -> std::result::Result<Option<Aut
             ms => Some(AutoCompaction::Seconds(ms.div_ceil(1_000))),
         },
     })
-}
-
-/// One line for each event, on standard error.
-#[derive(Clone, Copy)]
-struct Log {
-    level: LogLevel,
-    json: bool,
-}
-
-/// A line in JSON, with the fields that etcd's have.
-#[derive(Serialize)]
-struct LogLine<'a> {
-    level: &'a str,
-    ts: &'a str,
-    msg: &'a str,
-}
-
-impl Log {
-    fn say(self, level: LogLevel, message: &str) {
-        if level as u8 >= self.level as u8 {
-            self.write(level, message);
-        }
-    }
-
-    /// What scripts wait for: said unless only failures are wanted.
-    fn ready(self, message: &str) {
-        if self.level as u8 <= LogLevel::Warn as u8 {
-            self.write(LogLevel::Info, message);
-        }
-    }
-
-    fn write(self, level: LogLevel, message: &str) {
-        use std::io::Write;
-
-        let level = match level {
-            LogLevel::Debug => "debug",
-            LogLevel::Info => "info",
-            LogLevel::Warn => "warn",
-            _ => "error",
-        };
-        let now: OffsetDateTime = SystemTime::now().into();
-        let now = now.replace_millisecond(now.millisecond()).unwrap_or(now);
-        let ts = now.format(&Rfc3339).unwrap_or_default();
-        let line = match self.json {
-            true => serde_json::to_string(&LogLine { level, ts: &ts, msg: message }).unwrap_or_default(),
-            false => format!("{ts} {level} {message}"),
-        };
-        // in one write, so that lines of several threads do not mix
-        let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
-    }
 }
 
 #[cfg(test)]
@@ -471,18 +508,34 @@ mod tests {
 
     #[test]
     fn a_cluster_of_one_is_this_member() {
-        let member = |cluster: &str| Member {
-            listen_peer_urls: None,
-            initial_advertise_peer_urls: None,
-            initial_cluster: Some(cluster.into()),
-            initial_cluster_token: None,
-            initial_cluster_state: None,
-        };
+        let member = |cluster: &str| Member { initial_cluster: Some(cluster.into()), ..Member::default() };
         for cluster in ["a=http://localhost:2380", "a=http://x:1,a=http://y:1"] {
             assert!(member(cluster).check("a").is_ok(), "{cluster}");
         }
         for cluster in ["b=http://localhost:2380", "a=http://x:1,b=http://y:1"] {
             assert!(member(cluster).check("a").is_err(), "{cluster}");
         }
+    }
+
+    #[test]
+    fn features_are_those_of_etcd() {
+        let check = |features: &[&str]| {
+            let feature_gates = features.iter().map(|feature| feature.to_string()).collect();
+            Member { feature_gates, ..Member::default() }.check("a")
+        };
+        let known = check(&["InitialCorruptCheck=true", " LeaseCheckpoint=False"]).expect("known");
+        assert_eq!(known, ["--feature-gates"]);
+        for unknown in ["NoSuchFeature=true", "InitialCorruptCheck", "InitialCorruptCheck=yes", "=true"] {
+            assert!(check(&[unknown]).is_err(), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn peer_urls_are_those_that_are_advertised() {
+        let url = |url: &str| vec![url.to_string()];
+        let mut member = Member { listen_peer_urls: url("http://a:1"), ..Member::default() };
+        assert_eq!(member.peer_urls(), ["http://a:1"]);
+        member.initial_advertise_peer_urls = url("http://b:1");
+        assert_eq!(member.peer_urls(), ["http://b:1"]);
     }
 }

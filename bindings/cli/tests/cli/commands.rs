@@ -132,7 +132,8 @@ fn a_value_comes_from_the_line_a_file_or_the_input() {
     place.kv("put file --file file").ok();
     place.fed("put dash -", &all).ok();
     place.fed("put none", &all).ok();
-    for key in ["file", "dash", "none"] {
+    place.fed("put file_dash --file -", &all).ok();
+    for key in ["file", "dash", "none", "file_dash"] {
         assert_eq!(place.kv(&format!("get {key} --print-value-only --raw")).out, all, "{key}");
     }
     place.kv("put -- key -5").ok();
@@ -279,12 +280,16 @@ fn a_manual_and_completions() {
     let place = Place::new();
     assert!(place.kv("man").ok().contains(".TH kv 1"));
     assert!(place.kv("man get").ok().contains("kv\\-get"));
-    std::fs::create_dir(place.path("man1")).expect("a folder");
-    place.kv("man --dir man1").ok();
+    // the directory is made, and may be there
+    for _ in 0..2 {
+        place.kv("man --dir share/man/man1").ok();
+    }
     for page in ["kv.1", "kv-get.1", "kv-lease-grant.1", "kv-serve.1"] {
-        let page = std::fs::read_to_string(place.path("man1").join(page)).expect(page);
+        let page = std::fs::read_to_string(place.path("share/man/man1").join(page)).expect(page);
         assert!(page.contains(".SH SYNOPSIS"));
     }
+    std::fs::write(place.path("file"), "").expect("a file");
+    assert!(place.kv("man --dir file/man1").refused(8).contains("file/man1"));
     for shell in ["bash", "zsh", "fish"] {
         let script = place.kv(&format!("completions {shell}")).ok();
         assert!(script.contains("history") && script.len() > 10_000, "{shell}");

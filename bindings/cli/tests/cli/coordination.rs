@@ -207,3 +207,51 @@ fn a_lease_is_named_as_it_was_given() {
         assert!(ran.refused(3).contains(&format!("(lease {id:0>16})")), "{ran:?}");
     }
 }
+
+/// `nohup kv …`, and `kv … &` in a script, start it with signals that are ignored.
+#[test]
+fn signals_ignored_at_start_stay_ignored() {
+    let place = Place::new();
+    place.kv("put a 1").ok();
+    for (name, number) in [("HUP", 1), ("INT", 2), ("TERM", 15)] {
+        for line in ["watch a --rev 2 --json", "lock mine", "serve other --listen-client-urls unix:socket"] {
+            let mut command = place.shell(&format!("trap '' {name}; exec \"$0\" \"$@\""), line.split(' '));
+            // serve writes its first line to standard error, the others to standard output
+            command.stderr(Stdio::piped());
+            let mut running = Running::new(command);
+            let said = if line.starts_with("serve") { running.err_line() } else { running.line() };
+            let masks = Masks::of(running.child.id());
+            assert!(masks.ignored & 1 << (number - 1) != 0, "{name}: {line}: {said}");
+            assert_eq!(masks.caught & 1 << (number - 1), 0, "{name}: {line}: {said}");
+            for other in [1, 2, 15].into_iter().filter(|other| *other != number) {
+                assert!(masks.caught & 1 << (other - 1) != 0, "{name}: {line}: {other} ends it as ever");
+            }
+            let (ignored, ends) = match name {
+                "HUP" => (Signal::HUP, Signal::TERM),
+                "INT" => (Signal::INT, Signal::TERM),
+                _ => (Signal::TERM, Signal::INT),
+            };
+            running.signal(ignored);
+            let ended = running.end_by(ends);
+            let expected = if line.starts_with("serve") { 0 } else { 128 + ends.as_raw() };
+            assert_eq!(ended.status, expected, "{name}: {line}: {ended:?}");
+        }
+    }
+}
+
+/// What a process ignores and catches: bit 0 is signal 1.
+struct Masks {
+    ignored: u64,
+    caught: u64,
+}
+
+impl Masks {
+    fn of(pid: u32) -> Masks {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+        let mask = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
+            u64::from_str_radix(line.trim(), 16).expect("a mask")
+        };
+        Masks { ignored: mask("SigIgn:"), caught: mask("SigCgt:") }
+    }
+}

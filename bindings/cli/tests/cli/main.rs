@@ -4,6 +4,7 @@ mod cluster;
 mod commands;
 mod coordination;
 mod serve;
+mod setups;
 mod shell;
 mod statuses;
 mod support;

@@ -36,7 +36,17 @@ impl Place {
 
     /// `kv` for the store `store`, without whatever the environment of the test says.
     pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kv"));
+        self.prepared(Command::new(env!("CARGO_BIN_EXE_kv")), arguments)
+    }
+
+    /// A script of `sh`, in which `"$0" "$@"` is `kv` with these arguments.
+    pub fn shell<A: AsRef<OsStr>>(&self, script: &str, arguments: impl IntoIterator<Item = A>) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script, env!("CARGO_BIN_EXE_kv")]);
+        self.prepared(command, arguments)
+    }
+
+    fn prepared<A: AsRef<OsStr>>(&self, mut command: Command, arguments: impl IntoIterator<Item = A>) -> Command {
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             if text.starts_with("KV_") || text.starts_with("ETCD_") || text == "NO_COLOR" {

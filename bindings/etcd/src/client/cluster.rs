@@ -84,7 +84,7 @@ impl Cluster {
         let tls_wanted = [&options.tls_ca, &options.tls_cert, &options.tls_key].iter().any(|file| file.is_some())
             || options.tls_server_name.is_some();
         let endpoints = address::parse(address, tls_wanted)?;
-        let tls = endpoints.iter().any(|endpoint| endpoint.tls).then(|| Tls::new(options)).transpose()?;
+        let tls = endpoints.iter().any(Endpoint::has_tls).then(|| Tls::new(options)).transpose()?;
         let login = match (&options.user, &options.password) {
             (Some(user), Some(password)) => Some((user.clone(), password.clone())),
             (None, None) => None,

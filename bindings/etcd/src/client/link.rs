@@ -25,8 +25,9 @@ use tonic::metadata::AsciiMetadataValue;
 use tonic::{Code, Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
-use super::address::{Endpoint, Place};
+use super::address::{Endpoint, PORT, host_and_port};
 use super::tls::{self, Tls};
+use crate::address::Place;
 
 /// What a stream may have on its way without being read: watches and large ranges.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -59,27 +60,42 @@ impl Dialer {
     /// Connects; an error is the reason in words. The caller limits the time, and must prove by a call that
     /// somebody is there.
     pub async fn dial(&self, number: usize, endpoint: &Endpoint) -> Result<Link, String> {
-        match &endpoint.place {
+        match endpoint.place() {
             Place::Unix(path) => {
                 let stream = UnixStream::connect(path).await.map_err(|e| io_reason(&e))?;
-                self.speak(number, endpoint, "localhost", stream).await
+                self.secure(number, endpoint, "localhost", "localhost", stream).await
             }
             Place::Tcp(host, port) => {
-                let stream = connect(host, *port).await?;
-                let origin = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-                if !endpoint.tls {
-                    return self.speak(number, endpoint, &origin, stream).await;
-                }
-                let tls = self.tls.as_ref().ok_or("TLS was not prepared")?;
-                let name = match &tls.server_name {
-                    Some(name) => name.clone(),
-                    None => tls::name(host).map_err(|e| e.message().to_string())?,
-                };
-                let handshake = TlsConnector::from(tls.config.clone()).connect(name, stream);
-                let stream = handshake.await.map_err(|e| tls::reason(&e))?;
-                self.speak(number, endpoint, &origin, stream).await
+                let origin = host_and_port(host, *port);
+                let stream = connect(host, port.unwrap_or(PORT)).await?;
+                self.secure(number, endpoint, host, &origin, stream).await
             }
         }
+    }
+
+    /// Begins TLS, where the endpoint has it, with a server of this name.
+    async fn secure<S>(
+        &self,
+        number: usize,
+        endpoint: &Endpoint,
+        name: &str,
+        origin: &str,
+        stream: S,
+    ) -> Result<Link, String>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        if !endpoint.has_tls() {
+            return self.speak(number, endpoint, origin, stream).await;
+        }
+        let tls = self.tls.as_ref().ok_or("TLS was not prepared")?;
+        let name = match &tls.server_name {
+            Some(name) => name.clone(),
+            None => tls::name(name).map_err(|e| e.message().to_string())?,
+        };
+        let handshake = TlsConnector::from(tls.config.clone()).connect(name, stream);
+        let stream = handshake.await.map_err(|e| tls::reason(&e))?;
+        self.speak(number, endpoint, origin, stream).await
     }
 
     /// Begins HTTP/2.
@@ -104,7 +120,7 @@ impl Dialer {
             let reason = ended.map_or_else(|e| transport_reason(&e), |()| "it closed the connection".into());
             *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
         });
-        let scheme = if endpoint.tls { "https" } else { "http" };
+        let scheme = if endpoint.has_tls() { "https" } else { "http" };
         let origin = format!("{scheme}://{host}").parse::<Uri>().map_err(|e| e.to_string())?;
         Ok(Link(Arc::new(Connection { sender, origin, endpoint: number, name: endpoint.to_string(), fault })))
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The largest write that a client may send, unless told otherwise: 1.5 MiB, as etcd.
 const MAX_REQUEST_BYTES: u64 = 1_572_864;
@@ -11,6 +12,33 @@ const MAX_REQUEST_BYTES: u64 = 1_572_864;
 const PROGRESS_NOTIFY_INTERVAL_MS: u64 = 600_000;
 /// etcd's smallest.
 const PROGRESS_NOTIFY_INTERVAL_MS_MIN: u64 = 100;
+
+/// The most requests that one connection may have under way. A small frame of each may be unread, and h2 closes a
+/// connection with more of them than one for each 512 bytes of its window.
+const STREAMS_MAX: u32 = CONNECTION_WINDOW_BYTES / 512;
+/// What a client may send ahead on one connection. With 1 MiB a burst of some 2,000 puts was cut.
+pub(super) const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+
+/// How connections of HTTP/2 are kept. The defaults are etcd's, but for the streams, which etcd does not limit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Connections {
+    /// Requests that one may have under way; further ones wait at the client.
+    pub streams_max: u32,
+    /// One without a sign of life is probed after this time.
+    pub keep_alive: Option<Duration>,
+    /// And closed after this time without an answer.
+    pub keep_alive_answer: Duration,
+}
+
+impl Default for Connections {
+    fn default() -> Connections {
+        Connections {
+            streams_max: STREAMS_MAX,
+            keep_alive: Some(Duration::from_secs(2 * 60 * 60)),
+            keep_alive_answer: Duration::from_secs(20),
+        }
+    }
+}
 
 /// Whom to tell what happens.
 pub(crate) type Log = Arc<dyn Fn(Level, &str) + Send + Sync>;
@@ -31,7 +59,8 @@ pub enum Level {
 /// How a store is served. An address alone becomes one with [`From`]; the rest is set by methods.
 ///
 /// An address is `host:port` or `http://host:port` (port 0 takes a free one), `https://host:port` (needs
-/// [`Serve::cert_file`] and [`Serve::key_file`]), `unix:///path` or `unix:path`.
+/// [`Serve::cert_file`] and [`Serve::key_file`]), `unix:///path` or `unix:path`, absolute or relative, or `unixs:path` (with
+/// TLS).
 #[derive(Clone)]
 pub struct Serve {
     pub(super) listen: Vec<String>,
@@ -41,9 +70,14 @@ pub struct Serve {
     pub(super) key_file: Option<PathBuf>,
     pub(super) trusted_ca_file: Option<PathBuf>,
     pub(super) client_cert_auth: bool,
+    pub(super) tls_min_version: String,
+    pub(super) tls_max_version: String,
+    pub(super) cipher_suites: Vec<String>,
     pub(super) max_request_bytes: u64,
     pub(super) progress_notify_interval_ms: u64,
     pub(super) refresh_leases: bool,
+    pub(super) gateway: bool,
+    pub(super) connections: Connections,
     pub(super) peer_urls: Vec<String>,
     pub(super) cors: Vec<String>,
     pub(super) host_whitelist: Vec<String>,
@@ -63,9 +97,14 @@ impl Serve {
             key_file: None,
             trusted_ca_file: None,
             client_cert_auth: false,
+            tls_min_version: String::new(),
+            tls_max_version: String::new(),
+            cipher_suites: Vec::new(),
             max_request_bytes: MAX_REQUEST_BYTES,
             progress_notify_interval_ms: PROGRESS_NOTIFY_INTERVAL_MS,
             refresh_leases: false,
+            gateway: true,
+            connections: Connections::default(),
             peer_urls: Vec::new(),
             cors: Vec::new(),
             host_whitelist: Vec::new(),
@@ -120,6 +159,26 @@ impl Serve {
         self
     }
 
+    /// The lowest version of TLS that is spoken, `TLS1.2` or `TLS1.3`: 1.2 if not set.
+    pub fn tls_min_version(mut self, version: impl Into<String>) -> Serve {
+        self.tls_min_version = version.into();
+        self
+    }
+
+    /// The highest version of TLS that is spoken, `TLS1.2` or `TLS1.3`: 1.3 if not set.
+    pub fn tls_max_version(mut self, version: impl Into<String>) -> Serve {
+        self.tls_max_version = version.into();
+        self
+    }
+
+    /// The cipher suites of TLS 1.2 that may be used, by the names of RFC 8446 and Go
+    /// (`TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256`); all safe ones if not set. One that is not available is left out,
+    /// with a line in the log. Those of TLS 1.3 are always there, as with etcd.
+    pub fn cipher_suites(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Serve {
+        self.cipher_suites = names.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// The largest write that clients may send, in bytes: 1.5 MiB if not set. A message may be 512 KiB
     /// larger; what lies between is refused by the limits of the [`Db`](libkv::Db).
     pub fn max_request_bytes(mut self, bytes: u64) -> Serve {
@@ -138,6 +197,30 @@ impl Serve {
     /// for a server that its clients' keep-alives could not reach while it was away.
     pub fn refresh_leases(mut self, refresh: bool) -> Serve {
         self.refresh_leases = refresh;
+        self
+    }
+
+    /// Whether there is the JSON gateway, `/v3/…`: true if not set. Without it the HTTP side has `/version`,
+    /// `/health` and `/metrics`.
+    pub fn gateway(mut self, gateway: bool) -> Serve {
+        self.gateway = gateway;
+        self
+    }
+
+    /// The most requests that one HTTP/2 connection may have under way: 8,192 if not set, and at most. Further
+    /// ones wait at the client. 0 is the default.
+    pub fn max_concurrent_streams(mut self, streams: u32) -> Serve {
+        self.connections.streams_max = if streams == 0 { STREAMS_MAX } else { streams.min(STREAMS_MAX) };
+        self
+    }
+
+    /// After how many milliseconds without a sign of life an HTTP/2 connection is probed (2 hours if not set),
+    /// and after how many more without an answer it is closed (20 seconds). No connection is probed if one of
+    /// them is 0.
+    pub fn keep_alive_ms(mut self, interval_ms: u64, timeout_ms: u64) -> Serve {
+        let is_probed = interval_ms > 0 && timeout_ms > 0;
+        self.connections.keep_alive = is_probed.then_some(Duration::from_millis(interval_ms));
+        self.connections.keep_alive_answer = Duration::from_millis(timeout_ms);
         self
     }
 

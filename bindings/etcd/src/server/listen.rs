@@ -29,10 +29,11 @@ use tokio::time::{sleep, timeout};
 
 use super::authority::Mended;
 use super::counters::Counted;
-use super::how::Level;
+use super::how::{CONNECTION_WINDOW_BYTES, Level};
 use super::router::Router;
 use super::store::Store;
 use super::tls::Tls;
+use crate::address::{self, Place};
 
 /// Connections that the system holds until they are accepted.
 const BACKLOG: u32 = 4096;
@@ -42,20 +43,10 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const TLS_HANDSHAKES_MAX: usize = 2_048;
 /// How long a client of HTTP/1.1 may take for the head of a request, and stay silent between two.
 const HEAD: Duration = Duration::from_secs(60);
-/// A connection without a sign of life is asked for one after this time, and cut without an answer; both
-/// as etcd.
-const KEEP_ALIVE: Duration = Duration::from_secs(2 * 60 * 60);
-const KEEP_ALIVE_ANSWER: Duration = Duration::from_secs(20);
 /// How long nobody is let in after the system refused for want of descriptors or memory.
 const BREATH: Duration = Duration::from_millis(100);
 /// What a client may send ahead on one stream.
 const WINDOW_BYTES: u32 = 1 << 20;
-/// And on one connection. h2 closes a connection on which small frames lie unread, more than one for each 512
-/// bytes of this: with 1 MiB a burst of some 2,000 puts was cut.
-const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
-/// Requests that one connection may have under way, so that a frame of each may lie unread; further ones
-/// wait at the client. The server as a whole has a limit of its own.
-const STREAMS_MAX: u32 = CONNECTION_WINDOW_BYTES / 512;
 
 /// How often a connection takes in requests and sends answers before others have their turn.
 const ROUNDS: usize = 8;
@@ -63,51 +54,32 @@ const ROUNDS: usize = 8;
 /// What a client of HTTP/2 says first.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// An address as it was given.
+/// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Address {
-    Tcp { host: String, port: u16, tls: bool },
-    Unix(PathBuf),
-}
+pub(super) struct Address(address::Address);
 
 impl Address {
-    /// Reads `host:port`, `http://host:port`, `https://host:port`, `unix:///path` or `unix:path`.
+    /// Reads `host:port`, or what [`crate::address`] has, with a port.
     ///
     /// # Errors
     ///
     /// `invalid_argument`, naming it.
     pub fn parse(text: &str) -> Result<Address> {
         let bad = |why: &str| Error::new(Code::InvalidArgument, format!("cannot listen on {text:?}: {why}"));
-        if let Some(path) = text.strip_prefix("unix://").or_else(|| text.strip_prefix("unix:")) {
-            return match path {
-                "" | "/" => Err(bad("the path of the socket is missing")),
-                path => Ok(Address::Unix(path.into())),
-            };
+        let tls_of = |scheme: &str| match scheme {
+            "" | "http" => Some(false),
+            "https" => Some(true),
+            _ => None,
+        };
+        let address = address::parse(text, tls_of).map_err(|why| bad(&why))?;
+        match address.place {
+            Place::Tcp(_, None) => Err(bad("the port is missing; 0 takes a free one")),
+            _ => Ok(Address(address)),
         }
-        let (tls, rest) = match text.split_once("://") {
-            None => (false, text),
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
-            Some(_) => return Err(bad("the scheme is none of http, https and unix")),
-        };
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let Some((host, port)) = rest.rsplit_once(':') else {
-            return Err(bad("the port is missing; 0 takes a free one"));
-        };
-        let port = port.parse().map_err(|_| bad("the port is no number up to 65535"))?;
-        let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-            Some(host) => host,
-            None if host.contains([':', '/', '[', ']']) => return Err(bad("an IPv6 address stands in brackets")),
-            None => host,
-        };
-        if host.is_empty() {
-            return Err(bad("the host is missing; 0.0.0.0 and [::] stand for all of this machine's"));
-        }
-        Ok(Address::Tcp { host: host.to_string(), port, tls })
     }
 
     pub fn is_tls(&self) -> bool {
-        matches!(self, Address::Tcp { tls: true, .. })
+        self.0.tls
     }
 }
 
@@ -133,8 +105,10 @@ impl Listening {
     /// `busy` if somebody listens there, `permission_denied`, `io`, `invalid_argument` (a host that
     /// nobody knows, a path too long for a socket, a file that is none), naming the address.
     pub fn new(address: Address) -> Result<Listening> {
-        match address {
-            Address::Tcp { host, port, tls } => {
+        let address::Address { place, tls } = address.0;
+        match place {
+            Place::Tcp(host, port) => {
+                let port = port.unwrap_or(0);
                 let failed = |error: io::Error| failed(&format!("{host}:{port}"), &error);
                 let found: Vec<SocketAddr> = (host.as_str(), port).to_socket_addrs().map_err(failed)?.collect();
                 let mut listener = Err(io::Error::new(ErrorKind::NotFound, "the host has no address"));
@@ -149,13 +123,14 @@ impl Listening {
                 let url = format!("{scheme}://{}", listener.local_addr().map_err(failed)?);
                 Ok(Listening { socket: Socket::Tcp(listener), url, tls, _file: None })
             }
-            Address::Unix(path) => {
+            Place::Unix(path) => {
                 let failed = |error: io::Error| failed(&path.display().to_string(), &error);
                 let path = std::path::absolute(&path).map_err(failed)?;
                 let listener = listen_unix(&path).map_err(failed)?;
                 let file = SocketFile::new(&path).map_err(failed)?;
-                let url = format!("unix://{}", path.display());
-                Ok(Listening { socket: Socket::Unix(listener), url, tls: false, _file: Some(file) })
+                let s = if tls { "s" } else { "" };
+                let url = format!("unix{s}://{}", path.display());
+                Ok(Listening { socket: Socket::Unix(listener), url, tls, _file: Some(file) })
             }
         }
     }
@@ -399,13 +374,14 @@ impl Door {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let begun = Begun::default();
+        let kept = self.store.connections;
         let connection = http2::Builder::new(begun.clone())
             .timer(TokioTimer::new())
-            .keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE_ANSWER)
+            .keep_alive_interval(kept.keep_alive)
+            .keep_alive_timeout(kept.keep_alive_answer)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .max_concurrent_streams(STREAMS_MAX)
+            .max_concurrent_streams(kept.streams_max)
             .auto_date_header(false)
             .serve_connection(TokioIo::new(stream), self.router.clone());
         let mut connection = pin!(connection);

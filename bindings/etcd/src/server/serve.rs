@@ -186,6 +186,8 @@ impl Listener {
             message_bytes_max: usize::try_from(how.max_request_bytes.saturating_add(MESSAGE_OVERHEAD_BYTES))
                 .unwrap_or(usize::MAX),
             progress_notify_interval_ms: how.progress_notify_interval_ms,
+            gateway: how.gateway,
+            connections: how.connections,
             started: Instant::now(),
             counters: Counters { is_extensive: how.extensive_metrics, ..Counters::default() },
             watched: Watched::default(),

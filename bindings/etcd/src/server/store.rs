@@ -12,7 +12,7 @@ use tonic::Status;
 
 use super::access::Access;
 use super::counters::Counters;
-use super::how::{Level, Log};
+use super::how::{Connections, Level, Log};
 use crate::convert::{Identity, refusal};
 
 /// The target of the server's events of `tracing`.
@@ -31,6 +31,9 @@ pub(crate) struct Store {
     pub message_bytes_max: usize,
     /// How often a quiet watch that asked for it is told of progress.
     pub progress_notify_interval_ms: u64,
+    /// Whether there is the JSON gateway.
+    pub gateway: bool,
+    pub connections: Connections,
     /// When the server began.
     pub started: Instant,
     pub counters: Counters,
@@ -138,6 +141,8 @@ impl Store {
             client_urls: Vec::new(),
             message_bytes_max: 0,
             progress_notify_interval_ms: 0,
+            gateway: true,
+            connections: Connections::default(),
             started: Instant::now(),
             counters: Counters::default(),
             watched: Watched::default(),

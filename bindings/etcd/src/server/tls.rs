@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use libkv::{Code, Error, Result};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 
-use super::how::Serve;
+use super::how::{Level, Serve};
 
 /// The files, and what was read from them.
 pub(super) struct Tls {
@@ -33,7 +34,13 @@ impl Tls {
     ///
     /// `invalid_argument`, naming the file or the option that is missing.
     pub fn new(how: &Serve) -> Result<Tls> {
-        Ok(Tls { how: how.clone(), read: Mutex::new((stamps(how), acceptor(how)?)) })
+        let tls = Tls { how: how.clone(), read: Mutex::new((stamps(how), acceptor(how)?)) };
+        if let Some(log) = &how.log {
+            for name in how.cipher_suites.iter().filter(|name| !is_available(name)) {
+                log(Level::Warn, &format!("the cipher suite {name} is not available, and left out"));
+            }
+        }
+        Ok(tls)
     }
 
     /// What accepts a connection that comes now. Files that have changed are read anew; the error says
@@ -72,9 +79,9 @@ fn acceptor(how: &Serve) -> Result<TlsAcceptor> {
     };
     let chain = certificates(cert_file)?;
     let key = PrivateKeyDer::from_pem_file(key_file).map_err(|error| unreadable(key_file, "private key", &error))?;
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(provider(how)?);
     let builder = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(&versions(how)?)
         .map_err(|error| invalid(format!("TLS: {error}")))?;
     let builder = match &how.trusted_ca_file {
         Some(file) => {
@@ -99,6 +106,46 @@ fn acceptor(how: &Serve) -> Result<TlsAcceptor> {
     })?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// The versions from the lowest to the highest that were given.
+fn versions(how: &Serve) -> Result<Vec<&'static SupportedProtocolVersion>> {
+    let place = |given: &str, default: usize| match given {
+        "" => Ok(default),
+        "TLS1.2" => Ok(0),
+        "TLS1.3" => Ok(1),
+        other => Err(invalid(format!("{other:?} is no version of TLS that is spoken: those are TLS1.2 and TLS1.3"))),
+    };
+    let (min, max) = (place(&how.tls_min_version, 0)?, place(&how.tls_max_version, 1)?);
+    if min > max {
+        return Err(invalid("the lowest version of TLS (tls_min_version) is above the highest (tls_max_version)"));
+    }
+    Ok([&TLS12, &TLS13][min..=max].to_vec())
+}
+
+/// The cryptography, with the cipher suites that were chosen. Those of TLS 1.3 cannot be chosen, as in Go.
+fn provider(how: &Serve) -> Result<CryptoProvider> {
+    let mut provider = ring::default_provider();
+    let chosen = &how.cipher_suites;
+    if !chosen.is_empty() {
+        if !chosen.iter().any(|name| is_available(name)) {
+            return Err(invalid(format!("none of the cipher suites is available: {}", chosen.join(", "))));
+        }
+        provider
+            .cipher_suites
+            .retain(|suite| suite.tls13().is_some() || chosen.iter().any(|name| is_named(suite, name)));
+    }
+    Ok(provider)
+}
+
+fn is_available(name: &str) -> bool {
+    ring::default_provider().cipher_suites.iter().any(|suite| is_named(suite, name))
+}
+
+/// Whether this is the suite's name in RFC 8446 or in Go, which also leaves out what stands behind POLY1305.
+fn is_named(suite: &SupportedCipherSuite, name: &str) -> bool {
+    let known = suite.suite().as_str().unwrap_or_default().replace("TLS13_", "TLS_");
+    known == name || known.strip_suffix("_SHA256").is_some_and(|known| known == name && name.ends_with("POLY1305"))
 }
 
 /// What certificates were given for, and an address without TLS does not do.

@@ -108,7 +108,8 @@ impl Gateway {
             let call = CALLS.iter().find(|call| call.service == service && call.method == method);
             (path, call.expect("a path is of a call that proto/ has"))
         };
-        Gateway { store, grpc, calls: PATHS.iter().map(call).collect() }
+        let calls = if store.gateway { PATHS.iter().map(call).collect() } else { HashMap::new() };
+        Gateway { store, grpc, calls }
     }
 
     /// Handles a request that came in by this port. Calls go to the services of gRPC.
