@@ -1,6 +1,8 @@
 // A store served to etcd's clients, in this process.
 'use strict'
 
+const { inspect } = require('node:util')
+
 const { flag, knownOptions, path, text, wrong } = require('./check.js')
 const { later } = require('./call.js')
 const { dbHandle } = require('./db.js')
@@ -53,6 +55,10 @@ class Server {
 
   async [Symbol.asyncDispose]() {
     await this.close()
+  }
+
+  [inspect.custom]() {
+    return `<libkv.Server at ${this.#address}${this.closed ? ', closed' : ''}>`
   }
 }
 
