@@ -402,6 +402,10 @@ export interface ServeOptions {
   trustedCaFile?: string | Uint8Array | URL
   /** Refuse clients without a certificate (false). */
   clientCertAuth?: boolean
+  /** Keys and values of one write by a client, summed (the limit of the store's handle, which holds as well). */
+  maxRequestBytes?: number
+  /** Operations in each list of a client's txn (the limit of the store's handle, which holds as well). */
+  maxTxnOps?: number
 }
 
 /**

@@ -13,6 +13,7 @@ use crate::request::{
     Answer, Changes, CheckReport, CommitTimes, LeaseKeepAlive, LeaseTimeToLive, Range, RangeResult, Request, Status,
     Watch,
 };
+use crate::validate::Limits;
 
 /// Runs once with the answer of a submitted request.
 ///
@@ -272,6 +273,11 @@ pub trait Engine: Send + Sync {
     /// Whether answers come over a network, reads too: then whoever must not wait submits those as well.
     fn is_remote(&self) -> bool {
         false
+    }
+
+    /// What this handle holds its requests against; none where another process does, as of a cluster.
+    fn limits(&self) -> Option<Limits> {
+        None
     }
 
     /// Refuses if this handle is closed or from before a fork; else nothing.

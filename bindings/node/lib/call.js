@@ -48,9 +48,9 @@ const settler = (resolve) => (bytes, view, at) => {
 }
 
 /**
- * Rejects with this error, whose stack then has the frames that await it. V8 finds those from a function that runs
- * because a promise was settled, never from a callback of the loop; so the stack is taken anew here, and a write that
- * succeeds costs nothing more. The promise that the caller awaits follows this one after the first turn.
+ * Rejects with this error, whose stack then has the frames that await it. V8 finds those only from a function that runs
+ * because a promise was settled, and not from a callback of the loop. So the stack is captured again here, after two
+ * turns: the caller's promise follows this one from the first turn on. A write that succeeds costs nothing more.
  */
 async function failed(error) {
   await undefined
@@ -69,7 +69,10 @@ class Turns {
     return this.#waiting > 0
   }
 
-  /** Takes this step after those before it. Only the caller awaits the promise: a second one would cost it its frames. */
+  /**
+   * Takes this step after those before it. Only the caller may await the promise that this returns: V8 finds no frames
+   * for an error if a second function awaits it too.
+   */
   async take(step) {
     const before = this.#last
     let over

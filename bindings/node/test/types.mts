@@ -19,7 +19,7 @@ const ofACluster: OpenOptions = {
 }
 
 async function overTheNetwork(): Promise<void> {
-  const how: ServeOptions = { certFile: 'c.pem', keyFile: 'k.pem', trustedCaFile: 'ca.pem', clientCertAuth: true }
+  const how: ServeOptions = { certFile: 'c.pem', keyFile: 'k.pem', trustedCaFile: 'ca.pem', clientCertAuth: true, maxRequestBytes: 1, maxTxnOps: 1 }
   const { db, server } = await served()
   const second: Server = await serve(db, 'https://127.0.0.1:0', how)
   const cluster: Db = await open(second.address, ofACluster)

@@ -403,3 +403,26 @@ def test_serve_in_aio(kv: libkv.Db) -> None:
         await server.close()
 
     asyncio.run(main())
+
+
+def test_clients_have_the_limits_of_the_handle_or_lower_ones_of_the_server() -> None:
+    mib = 1 << 20
+    puts = [libkv.Put(f"k{n}", "v") for n in range(200)]
+    with libkv.open(":memory:", max_request_bytes=4 * mib, max_txn_ops=200) as db:
+        with libkv.serve(db) as server, libkv.open(server.address) as client:
+            client.put("k", bytes(3 * mib))
+            client.txn(success=puts)
+            with pytest.raises(libkv.TooLargeError):
+                client.put("k", bytes(4 * mib))
+        with (
+            libkv.serve(db, max_request_bytes=mib, max_txn_ops=199) as server,
+            libkv.open(server.address) as client,
+        ):
+            with pytest.raises(libkv.TooLargeError):
+                client.put("k", bytes(mib))
+            with pytest.raises(libkv.TooManyOpsError):
+                client.txn(success=puts)
+            db.put("k", bytes(3 * mib))
+        for wrong in ("1", 1.5, -1):
+            with pytest.raises((TypeError, OverflowError), match="max_request_bytes"):
+                libkv.serve(db, max_request_bytes=wrong)  # type: ignore[arg-type]

@@ -4,8 +4,6 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The largest write that a client may send, unless told otherwise: 1.5 MiB, as etcd.
-const MAX_REQUEST_BYTES: u64 = 1_572_864;
 /// How often a quiet watch hears of progress: 10 minutes, as etcd.
 const PROGRESS_NOTIFY_INTERVAL_MS: u64 = 600_000;
 /// etcd's smallest.
@@ -40,14 +38,15 @@ pub struct Serve {
     pub(super) key_file: Option<PathBuf>,
     pub(super) trusted_ca_file: Option<PathBuf>,
     pub(super) client_cert_auth: bool,
-    pub(super) max_request_bytes: u64,
+    pub(super) max_request_bytes: Option<u64>,
+    pub(super) max_txn_ops: Option<usize>,
     pub(super) progress_notify_interval_ms: u64,
     pub(super) refresh_leases: bool,
     pub(super) log: Option<Log>,
 }
 
 impl Serve {
-    /// At this address, with etcd's defaults.
+    /// At this address, with etcd's defaults, and with the limits of the [`Db`](libkv::Db) that is served.
     pub fn new(address: impl Into<String>) -> Serve {
         Serve {
             listen: vec![address.into()],
@@ -57,7 +56,8 @@ impl Serve {
             key_file: None,
             trusted_ca_file: None,
             client_cert_auth: false,
-            max_request_bytes: MAX_REQUEST_BYTES,
+            max_request_bytes: None,
+            max_txn_ops: None,
             progress_notify_interval_ms: PROGRESS_NOTIFY_INTERVAL_MS,
             refresh_leases: false,
             log: None,
@@ -109,10 +109,17 @@ impl Serve {
         self
     }
 
-    /// The largest write that clients may send, in bytes: 1.5 MiB if not set. A message may be 512 KiB
-    /// larger; what lies between is refused by the limits of the [`Db`](libkv::Db).
+    /// The largest write that clients may send, in bytes, counted as the [`Db`](libkv::Db) counts: the limit of
+    /// the `Db` if not set. A limit above that one has no effect on a write. A message may be 512 KiB larger.
     pub fn max_request_bytes(mut self, bytes: u64) -> Serve {
-        self.max_request_bytes = bytes;
+        self.max_request_bytes = Some(bytes);
+        self
+    }
+
+    /// How many operations each list of a client's txn may have: the limit of the [`Db`](libkv::Db) if not set. A
+    /// limit above that one has no effect.
+    pub fn max_txn_ops(mut self, ops: usize) -> Serve {
+        self.max_txn_ops = Some(ops);
         self
     }
 

@@ -62,6 +62,9 @@ impl kv_server::Kv for Kv {
         let txn = convert::txn_in(request.into_inner()).map_err(refusal)?;
         let bytes = |answer: &libkv::TxnResult| ops_bytes(&answer.responses);
         if txn.is_read_only() && !txn.success.iter().chain(&txn.failure).all(is_single) {
+            if self.0.limits.is_some() {
+                self.0.check(&txn.clone().into())?;
+            }
             let answer = self.0.read(move |db| db.txn(txn)).await?;
             let (bytes, header) = (bytes(&answer), self.0.identity.header(answer.revision));
             return Ok(large(Response::new(convert::txn_out(answer, header)), bytes));
