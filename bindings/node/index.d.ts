@@ -7,7 +7,15 @@
  *
  * Every method that answers a promise rejects with a {@link KvError} when the store refuses or
  * fails, with a `TypeError` or `RangeError` when it is called wrongly; then nothing was written. Its
- * twin with `Sync` in its name throws the same. A missing key is no error.
+ * twin with `Sync` in its name throws the same. A missing key is no error. The stack of a `KvError` has the
+ * frames that await the call.
+ *
+ * `JSON.stringify` takes every response and request. In JSON a 64-bit number (the id of a lease, a member) is a string
+ * of decimal digits. Bytes that are UTF-8 are text under their own name; other bytes are base64 under the same name
+ * with `Base64` behind it. One of the two members is there, so a reader always knows which it has:
+ * {@link KeyValueJson}. Responses compare by their members: `assert.deepStrictEqual({ ...kv }, { … })`.
+ *
+ * `util.inspect` shows a handle as Python's `repr` does: `<libkv.Db "/path">`, `<libkv.Lock "jobs", held>`.
  */
 
 /** Bytes in. A string is stored as UTF-8; a lone surrogate in it is a `TypeError`. */
@@ -53,6 +61,25 @@ export interface KeyValue {
   readonly version: number
   /** The lease that the key hangs on, or 0n. */
   readonly lease: bigint
+  /** What `JSON.stringify` takes. */
+  toJSON(): KeyValueJson
+}
+
+/** Bytes in JSON, by their member's name: text if they are UTF-8, else base64 under the other name. */
+export type BytesJson<Name extends string> =
+  | { readonly [key in Name]: string } & { readonly [key in `${Name}Base64`]?: never }
+  | { readonly [key in Name]?: never } & { readonly [key in `${Name}Base64`]: string }
+
+/**
+ * A pair in JSON: `key` or `keyBase64`, `value` or `valueBase64`, and the rest. The bytes again are
+ * `json.keyBase64 === undefined ? Buffer.from(json.key) : Buffer.from(json.keyBase64, 'base64')`.
+ */
+export type KeyValueJson = BytesJson<'key'> & BytesJson<'value'> & {
+  readonly createRevision: Revision
+  readonly modRevision: Revision
+  readonly version: number
+  /** Decimal digits; `'0'` for none. */
+  readonly lease: string
 }
 
 /**
@@ -192,7 +219,8 @@ export interface PutResult {
   readonly prevKv: KeyValue | undefined
 }
 
-export interface RangeResult {
+/** The pairs of a range; iterating it is iterating `kvs`. */
+export interface RangeResult extends Iterable<KeyValue> {
   /** The store's revision when it was read, also if an older one was asked for. */
   readonly revision: Revision
   /** The pairs. Those of one answer share memory: to keep one keeps up to 64 KiB, or its own size. */
@@ -374,6 +402,10 @@ export interface ServeOptions {
   trustedCaFile?: string | Uint8Array | URL
   /** Refuse clients without a certificate (false). */
   clientCertAuth?: boolean
+  /** Keys and values of one write by a client, summed (the limit of the store's handle, which holds as well). */
+  maxRequestBytes?: number
+  /** Operations in each list of a client's txn (the limit of the store's handle, which holds as well). */
+  maxTxnOps?: number
 }
 
 /**
@@ -475,8 +507,8 @@ export interface FollowOptions {
 /** Which keys and how, in one object. */
 export interface WatchRequest extends Keys, WatchOptions, FollowOptions {}
 
-/** One revision as a watcher sees it. */
-export interface WatchBatch {
+/** One revision as a watcher sees it; iterating it is iterating `events`. */
+export interface WatchBatch extends Iterable<Event> {
   readonly revision: Revision
   /** What this revision changed in the watched range, by key; empty only in a batch of progress. */
   readonly events: Event[]
@@ -546,7 +578,7 @@ export interface LeaseTimeToLive {
   readonly ttlSeconds: number
   /** The TTL that it was granted; 0 if there is no such lease. */
   readonly grantedTtlSeconds: number
-  /** The keys on it, ascending, if they were asked for. */
+  /** The keys on it, ascending, if they were asked for. In JSON each is `{ key }` or `{ keyBase64 }`. */
   readonly keys: Buffer[]
 }
 
@@ -776,7 +808,7 @@ export class Db {
   leaseKeepAlive(id: bigint): Promise<LeaseKeepAlive>
   /** What is left of a lease, and, with `keys`, which keys hang on it. */
   leaseTimeToLive(id: bigint, options?: { keys?: boolean }): Promise<LeaseTimeToLive>
-  /** The ids of all leases, the next to expire first. */
+  /** The ids of all leases, the next to expire first. For JSON: `ids.map(String)`. */
   leaseList(): Promise<bigint[]>
   /**
    * A lease that keeps itself alive, and is revoked when its handle is closed. With `endWithProcess` it

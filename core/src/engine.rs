@@ -13,6 +13,7 @@ use crate::request::{
     Answer, Changes, CheckReport, CommitTimes, LeaseKeepAlive, LeaseTimeToLive, Range, RangeResult, Request, Status,
     Watch,
 };
+use crate::validate::Limits;
 
 /// Called once with the result of a submitted request.
 ///
@@ -278,6 +279,11 @@ pub trait Engine: Send + Sync {
     /// reads as well.
     fn is_remote(&self) -> bool {
         false
+    }
+
+    /// The limits of this handle's requests; `None` if another process checks them, as for a cluster.
+    fn limits(&self) -> Option<Limits> {
+        None
     }
 
     /// Fails if this handle is closed or was opened before a fork.

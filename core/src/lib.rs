@@ -50,3 +50,4 @@ pub use recipe::{
     TRANSACT_RETRIES, Transaction, Watcher,
 };
 pub use request::*;
+pub use validate::Limits;

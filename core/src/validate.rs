@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use crate::db::Db;
 use crate::error::{Code, Error, Result, show};
 use crate::model::KeyRange;
 use crate::options::{LimitsPreset, Options};
@@ -40,6 +41,20 @@ impl Limits {
             lease_ttl_min_seconds: options.lease_ttl_min_seconds.unwrap_or(ttl),
             etcd_rules,
         }
+    }
+
+    /// The limits of this handle; none of a cluster, whose servers have theirs.
+    pub fn of(db: &Db) -> Option<Limits> {
+        db.engine().limits()
+    }
+
+    /// Whether this request may run at all: what a handle with these limits checks first.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument`, `duplicate_key`, `too_many_ops` or `too_large`, each naming what is meant.
+    pub fn check(&self, request: &Request) -> Result<()> {
+        validate(request, self)
     }
 }
 

@@ -35,6 +35,12 @@ pub struct KvServeOptions {
     pub trusted_ca_file: *const c_char,
     /// KV_YES refuses clients without a certificate from trusted_ca_file.
     pub client_cert_auth: i32,
+    /// The largest write that clients may send, counted as by kv_options.max_request_bytes; 0: the limit of the
+    /// database. A limit above that one has no effect on a write. A message may be 512 KiB larger.
+    pub max_request_bytes: u64,
+    /// How many operations each list of a client's txn may have; 0: the limit of the database. A limit above that one
+    /// has no effect.
+    pub max_txn_ops: u64,
 }
 
 // SAFETY: numbers and pointers only, size first.
@@ -66,6 +72,12 @@ mod net {
         }
         if let Some(wanted) = flag_in(options.client_cert_auth, "client_cert_auth")? {
             how = how.client_cert_auth(wanted);
+        }
+        if options.max_request_bytes != 0 {
+            how = how.max_request_bytes(options.max_request_bytes);
+        }
+        if options.max_txn_ops != 0 {
+            how = how.max_txn_ops(usize::try_from(options.max_txn_ops).unwrap_or(usize::MAX));
         }
         let server = libkv_etcd::serve(db, how)?;
         let address = server.address().to_string();

@@ -99,6 +99,35 @@ static void locked(kv_db *db, kv_db *cluster) {
     kv_lock_free(there);
 }
 
+/* Clients have the limits of the database, or lower ones of the server. */
+static void limits(void) {
+    kv_options options = KV_OPTIONS_INIT;
+    kv_serve_options how = KV_SERVE_OPTIONS_INIT;
+    const size_t large = 3 << 20;
+    uint8_t *bytes = calloc(1, large);
+    kv_bytes value = {bytes, large};
+    kv_server *server;
+    kv_db *db, *cluster;
+    CHECK(bytes != NULL);
+    options.max_request_bytes = 4 << 20;
+    CHECK(kv_open(":memory:", &options, &db, NULL) == KV_OK);
+    server = served(db, "127.0.0.1:0");
+    cluster = opened(server);
+    CHECK(kv_put(cluster, kv_str("a"), value, NULL, NULL, NULL) == KV_OK);
+    kv_close(cluster);
+    kv_server_free(server);
+    how.max_request_bytes = 1 << 20;
+    how.max_txn_ops = 1;
+    CHECK(kv_serve(db, "127.0.0.1:0", &how, &server, NULL) == KV_OK);
+    cluster = opened(server);
+    REFUSED(KV_TOO_LARGE, "too large", kv_put(cluster, kv_str("a"), value, NULL, NULL, &error));
+    CHECK(kv_put(db, kv_str("a"), value, NULL, NULL, NULL) == KV_OK);
+    kv_close(cluster);
+    kv_server_free(server);
+    kv_close(db);
+    free(bytes);
+}
+
 /* What a server and its clients are ended in which order. */
 static void ends(void) {
     kv_db *db = memory(NULL), *cluster;
@@ -201,6 +230,7 @@ int main(int argc, char **argv) {
     kv_close(cluster);
     kv_server_free(server);
     kv_close(db);
+    limits();
     ends();
     return summary();
 }

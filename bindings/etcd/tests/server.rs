@@ -682,6 +682,57 @@ fn messages_that_cannot_be_read_are_refused() {
 }
 
 #[test]
+fn limits_of_clients_are_those_of_the_handle_or_lower_ones_of_the_server() {
+    use pb::request_op::Request as Op;
+    const MIB: usize = 1 << 20;
+    let handle = || Db::open(":memory:", Options::new().max_request_bytes(16 * MIB as u64).max_txn_ops(300));
+    let txn = |ops: usize| pb::TxnRequest {
+        success: (0..ops).map(|n| op(Op::RequestPut(put(&format!("{n:04}"), "v")))).collect(),
+        ..Default::default()
+    };
+    let reads = |ops: usize| pb::TxnRequest {
+        success: vec![
+            op(Op::RequestRange(pb::RangeRequest {
+                key: "a".into(),
+                range_end: "b".into(),
+                ..Default::default()
+            }));
+            ops
+        ],
+        ..Default::default()
+    };
+    run(async {
+        // those of the handle
+        let served = Served::of(handle().expect("a store"), "127.0.0.1:0").await;
+        served.kv().put(put("a", &"x".repeat(15 * MIB))).await.expect("as the handle takes it");
+        let text = "etcdserver: request is too large";
+        refused(served.kv().put(put("a", &"x".repeat(16 * MIB))).await, Code::InvalidArgument, text);
+        served.kv().txn(txn(300)).await.expect("as the handle takes it");
+        let text = "etcdserver: too many operations in txn request";
+        refused(served.kv().txn(txn(301)).await, Code::InvalidArgument, text);
+        refused(served.kv().txn(reads(301)).await, Code::InvalidArgument, text);
+        // the server's own
+        let how = Serve::new("127.0.0.1:0").max_request_bytes(MIB as u64).max_txn_ops(3);
+        let served = Served::of(handle().expect("a store"), how).await;
+        let revision = served.db.status().expect("a status").revision;
+        let large = served.kv().put(put("a", &"x".repeat(MIB))).await;
+        refused(large, Code::InvalidArgument, "etcdserver: request is too large");
+        refused(served.kv().txn(txn(4)).await, Code::InvalidArgument, text);
+        refused(served.kv().txn(reads(4)).await, Code::InvalidArgument, text);
+        assert_eq!(served.db.status().expect("a status").revision, revision, "nothing was written");
+        served.kv().txn(txn(3)).await.expect("as the server takes it");
+        served.kv().txn(reads(3)).await.expect("as the server takes it");
+        served.db.put(Put::new("a", "x".repeat(MIB))).expect("the handle has limits of its own");
+        // higher ones than the handle's
+        let how = Serve::new("127.0.0.1:0").max_request_bytes(64 * MIB as u64).max_txn_ops(1000);
+        let served = Served::of(handle().expect("a store"), how).await;
+        let large = served.kv().put(put("a", &"x".repeat(17 * MIB))).await;
+        refused(large, Code::InvalidArgument, "etcdserver: request is too large");
+        refused(served.kv().txn(txn(301)).await, Code::InvalidArgument, text);
+    });
+}
+
+#[test]
 fn compressed_requests_are_taken() {
     run(async {
         let served = Served::new().await;

@@ -32,18 +32,58 @@ function submit(db, signal) {
 /** A promise that the group queue settles, and an abort signal may end before. */
 function queued(signal, hand) {
   if (signal !== undefined) return abortable(signal, hand)
-  return new Promise((resolve, reject) => {
-    const id = expect(settler(resolve, reject))
+  return new Promise((resolve) => {
+    const id = expect(settler(resolve))
     handOver(id, hand, false)
   })
 }
 
 /** Reads the answer for a promise. */
-const settler = (resolve, reject) => (bytes, view, at) => {
+const settler = (resolve) => (bytes, view, at) => {
   try {
     resolve(readAt(bytes, view, at))
   } catch (error) {
-    reject(error)
+    resolve(failed(error))
+  }
+}
+
+/**
+ * Rejects with this error, whose stack then has the frames that await it. V8 finds those only from a function that runs
+ * because a promise was settled, and not from a callback of the loop. So the stack is captured again here, after two
+ * turns: the caller's promise follows this one from the first turn on. A write that succeeds costs nothing more.
+ */
+async function failed(error) {
+  await undefined
+  await undefined
+  Error.captureStackTrace(error, failed)
+  throw error
+}
+
+/** Steps asked for at once, taken one after the other. */
+class Turns {
+  #waiting = 0
+  #last = Promise.resolve()
+
+  /** Whether a step is under way. */
+  get isBusy() {
+    return this.#waiting > 0
+  }
+
+  /**
+   * Takes this step after those before it. Only the caller may await the promise that this returns: V8 finds no frames
+   * for an error if a second function awaits it too.
+   */
+  async take(step) {
+    const before = this.#last
+    let over
+    this.#last = new Promise((resolve) => (over = resolve))
+    try {
+      if (this.#waiting++ > 0) await before
+      return await step()
+    } finally {
+      this.#waiting--
+      over()
+    }
   }
 }
 
@@ -88,9 +128,11 @@ function abortable(signal, hand) {
       reject(signal.reason)
       return
     }
-    const settle = settler(resolve, reject)
+    const settle = settler(resolve)
     const id = expect((bytes, view, at) => {
-      if (!signal.aborted) unwatch(signal, onAbort)
+      // aborted: it is rejected already
+      if (signal.aborted) return
+      unwatch(signal, onAbort)
       settle(bytes, view, at)
     })
     const onAbort = () => {
@@ -120,4 +162,4 @@ function asked(hand, read = (answer) => answer) {
   }).then(read)
 }
 
-module.exports = { asked, later, now, queued, settler, submit, unwatch, watch }
+module.exports = { Turns, asked, later, now, queued, settler, submit, unwatch, watch }

@@ -147,6 +147,9 @@ function path(what, value) {
   return given
 }
 
+/** What `bytes` has checked, as `inspect` shows it. */
+const shown = (given) => JSON.stringify(typeof given === 'string' ? given : Buffer.from(given).toString())
+
 /** A text that is well-formed UTF-16. */
 function text(what, value) {
   if (typeof value !== 'string') throw wrong(what, 'a string', value)
@@ -159,4 +162,4 @@ function owned(what, value) {
   return typeof given === 'string' ? given : Buffer.from(given)
 }
 
-module.exports = { abortSignal, bytes, described, flag, integer, isBytes, knownOptions, lease, oneOf, owned, path, text, ttl, wrong }
+module.exports = { abortSignal, bytes, described, flag, integer, isBytes, knownOptions, lease, oneOf, owned, path, shown, text, ttl, wrong }

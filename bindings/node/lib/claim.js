@@ -2,7 +2,9 @@
 // promise is settled once, when it has the name or will not get it.
 'use strict'
 
-const { abortSignal, bytes, flag, integer, knownOptions, ttl } = require('./check.js')
+const { inspect } = require('node:util')
+
+const { abortSignal, bytes, flag, integer, knownOptions, shown, ttl } = require('./check.js')
 const { asked, now, settler, unwatch, watch } = require('./call.js')
 const { Leaders } = require('./follow.js')
 const { unlessClosed } = require('./lease.js')
@@ -27,12 +29,15 @@ function patienceOf(call, options) {
 class Standing {
   #db
   #number
+  /** As `inspect` shows it. */
+  name
 
   constructor(db, handle, name, ttlSeconds) {
     const [given, seconds] = [bytes('the name', name), ttl(ttlSeconds)]
     wire.begin()
     wire.bytes(given)
     this.#db = db
+    this.name = shown(given)
     this.#number = now((db, len, large) => native.claim(db, seconds, len, large), handle)
     dropped.register(this, this.#number)
   }
@@ -45,12 +50,13 @@ class Standing {
   wait(ask, { ms, signal }) {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted()
-      const settle = settler(resolve, reject)
+      const settle = settler(resolve)
       const id = expect((...answer) => {
         clearTimeout(timer)
-        if (signal && !signal.aborted) unwatch(signal, onAbort)
+        // aborted: it is rejected already
+        if (signal?.aborted) return queueMicrotask(() => this.#refuse())
+        if (signal) unwatch(signal, onAbort)
         settle(...answer)
-        if (signal?.aborted) queueMicrotask(() => this.#refuse())
       })
       const onAbort = () => {
         const left = expect(() => {})
@@ -146,6 +152,10 @@ class Lock {
   async [Symbol.asyncDispose]() {
     await unlessClosed(this.release())
   }
+
+  [inspect.custom]() {
+    return `<libkv.Lock ${this.#standing.name}, ${this.isHeld ? 'held' : 'not held'}>`
+  }
 }
 
 /** An election of one leader among all who campaign for a name. See index.d.ts. */
@@ -203,6 +213,10 @@ class Election {
 
   async [Symbol.asyncDispose]() {
     await unlessClosed(this.resign())
+  }
+
+  [inspect.custom]() {
+    return `<libkv.Election ${this.#standing.name}, ${this.isLeader ? 'leads' : 'does not lead'}>`
   }
 }
 

@@ -1,5 +1,7 @@
 'use strict'
 
+const { inspect } = require('node:util')
+
 const { integer } = require('./check.js')
 const { native } = require('./native.js')
 const { readAnswer, readBuffer } = require('./wire.js')
@@ -40,6 +42,10 @@ class Clock {
   /** The same, before it returns. */
   advanceSync(ms) {
     readAnswer(native.clockAdvance(this.#handle, integer('the milliseconds', ms, undefined, 0)))
+  }
+
+  [inspect.custom]() {
+    return `Clock(${this.unixMs})`
   }
 }
 

@@ -1,5 +1,7 @@
 'use strict'
 
+const { inspect } = require('node:util')
+
 const { abortSignal, bytes, flag, integer, knownOptions, lease, oneOf, ttl, wrong } = require('./check.js')
 const { asked, later, now, submit } = require('./call.js')
 const { Election, Lock } = require('./claim.js')
@@ -32,6 +34,8 @@ const SHORT = Math.floor(SCRATCH_BYTES / 4)
  */
 class Db {
   #handle
+  /** What was opened, for `inspect`. */
+  #target
   /** A cluster: what an embedded store answers at once waits for it. */
   #remote
   #closed = false
@@ -41,9 +45,10 @@ class Db {
   /** Watchers that are waited for: they end with the store. */
   #waiting = new Set()
 
-  constructor(opened, handle) {
+  constructor(opened, handle, target) {
     if (opened !== OPENED) throw new TypeError('a Db is made by libkv.open or libkv.openSync')
     this.#handle = handle
+    this.#target = target
     this.#remote = native.isRemote(handle)
     dropped.register(this, handle)
   }
@@ -441,6 +446,10 @@ class Db {
   async [Symbol.asyncDispose]() {
     await this.close()
   }
+
+  [inspect.custom]() {
+    return `<libkv.Db ${this.#target}${this.#closed ? ', closed' : ''}>`
+  }
 }
 
 /** A member, as 64 bits that count as signed. */
@@ -462,9 +471,9 @@ function noSignal(call, signal) {
 
 /** Opens a store, or makes it. */
 async function open(target, options) {
-  writeOpening(target, options)
+  const shown = writeOpening(target, options)
   try {
-    return new Db(OPENED, await later((_, len, large) => native.openStoreLater(len, large)))
+    return new Db(OPENED, await later((_, len, large) => native.openStoreLater(len, large)), shown)
   } catch (error) {
     throw renamed(error)
   }
@@ -472,9 +481,9 @@ async function open(target, options) {
 
 /** The same, before it returns. */
 function openSync(target, options) {
-  writeOpening(target, options)
+  const shown = writeOpening(target, options)
   try {
-    return new Db(OPENED, now((_, len, large) => native.openStore(len, large)))
+    return new Db(OPENED, now((_, len, large) => native.openStore(len, large)), shown)
   } catch (error) {
     throw renamed(error)
   }

@@ -2,8 +2,10 @@
 // between a word from the mailbox that there is more. No thread waits.
 'use strict'
 
+const { inspect } = require('node:util')
+
 const { integer, knownOptions } = require('./check.js')
-const { later, now, unwatch, watch } = require('./call.js')
+const { Turns, later, now, unwatch, watch } = require('./call.js')
 const { KvError, closed, invalid } = require('./errors.js')
 const { native, expect, forget, ignore, refer } = require('./native.js')
 const { begin, f64, keyRange, readAnswer, readBuffer, u8 } = require('./wire.js')
@@ -48,8 +50,7 @@ class Follower {
   #reading = false
   /** From where to go on if that page is never read, or it is over. */
   #resume = 0
-  #steps = 0
-  #before = Promise.resolve()
+  #turns = new Turns()
   /** The wait for the word: its number, its timer, and what ends it. */
   #wait
   /** What every step answers once it is over. */
@@ -101,7 +102,7 @@ class Follower {
 
   /** Resolves once it is there; rejects with what it was refused with, or how it was ended. */
   async ready() {
-    if (!this.#isClosed() && this.#opening) await this.#queue(() => this.#ready())
+    if (!this.#isClosed() && this.#opening) await this.#turns.take(() => this.#ready())
   }
 
   async #ready() {
@@ -110,14 +111,7 @@ class Follower {
 
   /** Steps asked for at once are taken one after the other. */
   next(timeoutMs, inLoop) {
-    return this.#queue(() => this.#next(timeoutMs, inLoop))
-  }
-
-  #queue(take) {
-    const step = this.#steps++ === 0 ? take() : this.#before.then(take)
-    const after = () => void this.#steps--
-    this.#before = step.then(after, after)
-    return step
+    return this.#turns.take(() => this.#next(timeoutMs, inLoop))
   }
 
   async #next(timeoutMs, inLoop) {
@@ -210,7 +204,7 @@ class Follower {
 
   /** One item if there is one now. */
   tryNext() {
-    if (this.#steps > 0) throw invalid('the watcher is being read: one reads at a time')
+    if (this.#turns.isBusy) throw invalid('the watcher is being read: one reads at a time')
     if (this.#isClosed()) throw closed('the watcher')
     if (this.#number === undefined) return undefined
     if (this.#at >= this.#page.length) this.#took(readAnswer(native.followPage(this.#number, true)))
@@ -367,12 +361,20 @@ class Watcher extends Followed {
   get resumeRevision() {
     return this.#follower.resume()
   }
+
+  [inspect.custom]() {
+    return `<libkv.Watcher from revision ${this.resumeRevision}>`
+  }
 }
 
 /** The leaders of an election, one after the other: each step is the leader's pair. */
 class Leaders extends Followed {
   constructor(db, waiting, opened, { isRemote, ...options }) {
     super(new Follower(db, waiting, opened, { ...options, far: isRemote }))
+  }
+
+  [inspect.custom]() {
+    return '<libkv.Leaders>'
   }
 }
 

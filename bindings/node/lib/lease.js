@@ -1,5 +1,7 @@
 'use strict'
 
+const { inspect } = require('node:util')
+
 const { wrong } = require('./check.js')
 const { asked } = require('./call.js')
 const { native, expect, forget } = require('./native.js')
@@ -96,6 +98,10 @@ class Lease {
 
   async [Symbol.asyncDispose]() {
     await unlessClosed(this.close())
+  }
+
+  [inspect.custom]() {
+    return `<libkv.Lease ${this.#id}, ttl ${this.#ttlSeconds} s${this.lost ? ', lost' : ''}>`
   }
 }
 

@@ -3,7 +3,7 @@
 
 const { fileURLToPath } = require('node:url')
 
-const { bytes, flag, integer, isBytes, knownOptions, oneOf, path, text, wrong } = require('./check.js')
+const { bytes, flag, integer, isBytes, knownOptions, oneOf, path, shown, text, wrong } = require('./check.js')
 const { clockHandle } = require('./clock.js')
 const { KvError, invalid } = require('./errors.js')
 const { DURABILITIES } = require('./request.js')
@@ -91,7 +91,7 @@ function writeOption(value) {
   else wire.bytes(value)
 }
 
-/** Writes what `open` was given. */
+/** Writes what `open` was given; returns the target as `inspect` shows it. */
 function writeOpening(target, options) {
   const path = targetBytes(target)
   if (typeof path === 'string' ? path.includes('\0') : path.includes(0)) {
@@ -113,6 +113,7 @@ function writeOpening(target, options) {
       writeOption(all[name])
     }
   }
+  return shown(path)
 }
 
 /** A refusal that names an option, with the name that it has here: `option tls_ca` is `option tlsCa`. */

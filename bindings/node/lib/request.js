@@ -3,6 +3,7 @@
 'use strict'
 
 const { abortSignal, bytes, flag, integer, isBytes, knownOptions, lease, oneOf, owned, wrong } = require('./check.js')
+const { jsonOf } = require('./response.js')
 const { bytes: writeBytes, i64, request: writeRequest, u8, KIND: NUMBER } = require('./wire.js')
 
 /** Says of what kind a request is, also to another copy of this module. */
@@ -23,9 +24,14 @@ const TXN_MEMBERS = ['compare', 'success', 'failure', 'durability']
 
 const kindOf = (value) => (typeof value === 'object' && value !== null ? value[KIND] : undefined)
 
-/** Gives a maker's values their kind, so that `instanceof` and people can tell them. */
+/** Gives a maker's values their kind, so that `instanceof` and people can tell them, and a form for JSON. */
 function kind(maker, name) {
   Object.defineProperty(maker.prototype, KIND, { value: name })
+  Object.defineProperty(maker.prototype, 'toJSON', {
+    value() {
+      return { kind: name, ...jsonOf(this) }
+    },
+  })
 }
 
 const made = (maker, members) => Object.freeze(Object.assign(Object.create(maker.prototype), members))

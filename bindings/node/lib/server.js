@@ -1,15 +1,21 @@
 // A store served to etcd's clients, in this process.
 'use strict'
 
-const { flag, knownOptions, path, text, wrong } = require('./check.js')
+const { inspect } = require('node:util')
+
+const { flag, integer, knownOptions, path, text, wrong } = require('./check.js')
 const { later } = require('./call.js')
 const { dbHandle } = require('./db.js')
 const { native } = require('./native.js')
 const { writeOption } = require('./open.js')
 const { readBuffer, ...wire } = require('./wire.js')
 
-/** In the order in which they are written. */
-const SERVE_OPTIONS = ['certFile', 'keyFile', 'trustedCaFile', 'clientCertAuth']
+const limit = (what, value) => integer(what, value, undefined, 0)
+
+/** How each is checked, in the order in which they are written. */
+const SERVE_OPTIONS = {
+  certFile: path, keyFile: path, trustedCaFile: path, clientCertAuth: flag, maxRequestBytes: limit, maxTxnOps: limit,
+}
 
 /** Ends servers that were dropped without being closed. */
 const dropped = new FinalizationRegistry((number) => void native.release(number))
@@ -54,6 +60,10 @@ class Server {
   async [Symbol.asyncDispose]() {
     await this.close()
   }
+
+  [inspect.custom]() {
+    return `<libkv.Server at ${this.#address}${this.closed ? ', closed' : ''}>`
+  }
 }
 
 /** Serves a store; the server is ready for clients when this resolves. */
@@ -61,10 +71,10 @@ async function serve(db, address = '127.0.0.1:0', options) {
   const handle = dbHandle(db)
   if (handle === undefined) throw wrong('what is served', 'a Db', db)
   const where = text('the address', address)
-  const given = knownOptions('serve', options, SERVE_OPTIONS)
-  const checked = SERVE_OPTIONS.map((name) => {
-    if (given[name] === undefined) return undefined
-    return name === 'clientCertAuth' ? flag(`option ${name}`, given[name]) : path(`option ${name}`, given[name])
+  const given = knownOptions('serve', options, Object.keys(SERVE_OPTIONS))
+  const checked = Object.entries(SERVE_OPTIONS).map(([name, check]) => {
+    const value = given[name]
+    return value === undefined ? undefined : check(`option ${name}`, value)
   })
   wire.begin()
   wire.bytes(where)

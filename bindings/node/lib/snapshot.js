@@ -1,5 +1,7 @@
 'use strict'
 
+const { inspect } = require('node:util')
+
 const { integer } = require('./check.js')
 const { invalid } = require('./errors.js')
 const { KIND, rangeGiven } = require('./request.js')
@@ -43,6 +45,10 @@ class Snapshot {
 
   scanSync(range, options) {
     return this.#db.scanSync(this.#here('scan', range, options))
+  }
+
+  [inspect.custom]() {
+    return `<libkv.Snapshot of revision ${this.#revision}>`
   }
 
   #here(call, range, options) {

@@ -1,7 +1,7 @@
 // Scans, events and differences: pages from the native part, items one by one.
 'use strict'
 
-const { now } = require('./call.js')
+const { Turns, now } = require('./call.js')
 const { closed } = require('./errors.js')
 const { native } = require('./native.js')
 const { readAnswer, readBuffer } = require('./wire.js')
@@ -112,20 +112,15 @@ class SyncWalk {
 /** An async iterator over a walk; steps asked for at once are taken one after the other. */
 class AsyncWalk {
   #walk
-  #before = Promise.resolve()
+  #turns = new Turns()
   constructor(walk) {
     this.#walk = walk
   }
-  #after(step) {
-    const next = this.#before.then(step)
-    this.#before = next.catch(() => {})
-    return next
-  }
   next() {
-    return this.#after(() => this.#walk.nextLater())
+    return this.#turns.take(() => this.#walk.nextLater())
   }
   return() {
-    return this.#after(() => this.#walk.end())
+    return this.#turns.take(() => this.#walk.end())
   }
   [Symbol.asyncIterator]() {
     return this

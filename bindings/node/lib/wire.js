@@ -3,6 +3,9 @@
 
 const { KvError } = require('./errors.js')
 const { native, flush, mail, scratch, view: scratchView, SCRATCH_BYTES } = require('./native.js')
+const {
+  AlarmMember, Change, KeyValue, LeaseGrant, LeaseKeepAlive, LeaseTimeToLive, Problem, RangeResult, WatchBatch,
+} = require('./response.js')
 
 const KIND = { get: 0, range: 1, put: 2, delete: 3, txn: 4, compact: 5, history: 6, status: 7, check: 8, snapshot: 9, scan: 10, changes: 11, diff: 12, leaseGrant: 13, leaseRevoke: 14, leaseKeepAlive: 15, leaseTimeToLive: 16, leaseList: 17, revisionAt: 18, alarmList: 19, alarmActivate: 20, alarmDisarm: 21 }
 /** Where a request keeps its kind, see request.js. */
@@ -265,15 +268,19 @@ function pair() {
   } else {
     value = copied(valueLength)
   }
-  return {
+  return keyValue(key, value, at)
+}
+
+/** A pair whose record begins at `at`. */
+const keyValue = (key, value, at) =>
+  new KeyValue(
     key,
     value,
-    createRevision: fromView.getFloat64(at + 8, true),
-    modRevision: fromView.getFloat64(at + 16, true),
-    version: fromView.getFloat64(at + 24, true),
-    lease: leaseAt(at + 32),
-  }
-}
+    fromView.getFloat64(at + 8, true),
+    fromView.getFloat64(at + 16, true),
+    fromView.getFloat64(at + 24, true),
+    leaseAt(at + 32),
+  )
 
 const perhaps = () => (readFlag() ? pair() : undefined)
 
@@ -294,14 +301,8 @@ function pairs() {
       page = Buffer.allocUnsafeSlow(pageTo - pageFrom)
       page.set(from.subarray(pageFrom, pageTo))
     }
-    kvs[i] = {
-      key: page.subarray(keyAt - pageFrom, valueAt - pageFrom),
-      value: page.subarray(valueAt - pageFrom, end - pageFrom),
-      createRevision: fromView.getFloat64(at + 8, true),
-      modRevision: fromView.getFloat64(at + 16, true),
-      version: fromView.getFloat64(at + 24, true),
-      lease: leaseAt(at + 32),
-    }
+    const key = page.subarray(keyAt - pageFrom, valueAt - pageFrom)
+    kvs[i] = keyValue(key, page.subarray(valueAt - pageFrom, end - pageFrom), at)
     pos = end
   }
   return kvs
@@ -331,7 +332,10 @@ function status() {
 
 function failure() {
   const revision = number()
-  return new KvError(text().toUpperCase(), text(), revision)
+  const error = new KvError(text().toUpperCase(), text(), revision)
+  // without the frames of the reading: a stack has room for ten, and they are the caller's
+  Error.captureStackTrace(error, readAt)
+  return error
 }
 
 const READ = []
@@ -343,7 +347,7 @@ READ[ANSWER.pair] = pair
 READ[ANSWER.put] = () => ({ revision: number(), prevKv: perhaps() })
 READ[ANSWER.range] = () => {
   const [revision, count, more] = [number(), number(), readFlag()]
-  return { revision, kvs: pairs(), count, more }
+  return new RangeResult({ revision, kvs: pairs(), count, more })
 }
 READ[ANSWER.delete] = () => ({ revision: number(), deleted: number(), prevKvs: pairs() })
 READ[ANSWER.txn] = () => {
@@ -355,27 +359,28 @@ READ[ANSWER.status] = status
 READ[ANSWER.check] = () => ({
   keys: number(),
   events: number(),
-  problems: list(() => ({ invariant: text(), key: copied(count()), revision: number(), message: text() })),
+  problems: list(() => new Problem({ invariant: text(), key: copied(count()), revision: number(), message: text() })),
 })
 READ[ANSWER.events] = () => ({ last: readFlag(), items: list(event) })
 READ[ANSWER.changes] = () => ({
   last: readFlag(),
-  items: list(() => ({ key: copied(count()), before: perhaps(), after: perhaps() })),
+  items: list(() => new Change({ key: copied(count()), before: perhaps(), after: perhaps() })),
 })
 READ[ANSWER.pairs] = () => ({ last: readFlag(), items: pairs() })
 READ[ANSWER.number] = number
-READ[ANSWER.batches] = () => ({ last: readFlag(), items: list(() => ({ revision: number(), events: list(event) })) })
-READ[ANSWER.leaseGrant] = () => ({ revision: number(), id: id(), ttlSeconds: number() })
+READ[ANSWER.batches] = () => ({ last: readFlag(), items: list(() => new WatchBatch({ revision: number(), events: list(event) })) })
+READ[ANSWER.leaseGrant] = () => new LeaseGrant({ revision: number(), id: id(), ttlSeconds: number() })
 READ[ANSWER.leaseRevoke] = () => ({ revision: number() })
-READ[ANSWER.leaseKeepAlive] = () => ({ id: id(), ttlSeconds: number() })
-READ[ANSWER.leaseTimeToLive] = () => ({
-  id: id(),
-  ttlSeconds: number(),
-  grantedTtlSeconds: number(),
-  keys: list(() => copied(count())),
-})
+READ[ANSWER.leaseKeepAlive] = () => new LeaseKeepAlive({ id: id(), ttlSeconds: number() })
+READ[ANSWER.leaseTimeToLive] = () =>
+  new LeaseTimeToLive({
+    id: id(),
+    ttlSeconds: number(),
+    grantedTtlSeconds: number(),
+    keys: list(() => copied(count())),
+  })
 READ[ANSWER.leases] = () => list(id)
-READ[ANSWER.alarms] = () => list(() => ({ kind: ALARM_KINDS[from[pos++]], member: BigInt.asUintN(64, id()) }))
+READ[ANSWER.alarms] = () => list(() => new AlarmMember({ kind: ALARM_KINDS[from[pos++]], member: BigInt.asUintN(64, id()) }))
 READ[ANSWER.lease] = () => ({ handle: number(), id: id(), ttlSeconds: number() })
 READ[ANSWER.server] = () => ({ number: number(), address: text() })
 READ[ANSWER.claim] = () => ({ isHeld: readFlag(), revision: number(), key: copied(count()) })

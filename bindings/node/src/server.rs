@@ -32,6 +32,12 @@ pub mod net {
         if let Some(wanted) = reader.option(|reader| Ok(reader.u8()? != 0))? {
             how = how.client_cert_auth(wanted);
         }
+        if let Some(bytes) = reader.option(Reader::number)? {
+            how = how.max_request_bytes(bytes as u64);
+        }
+        if let Some(ops) = reader.option(Reader::number)? {
+            how = how.max_txn_ops(ops as usize);
+        }
         Ok(move |db: &Db| {
             let server = libkv_etcd::serve(db, how)?;
             let address = server.address().to_string();

@@ -4,6 +4,7 @@ const assert = require('node:assert')
 const { test } = require('node:test')
 const libkv = require('libkv')
 const { memory } = require('libkv/testing')
+const { place } = require('./support.js')
 
 test('a KvError is an Error with code and revision', async (t) => {
   const db = await memory(t)
@@ -76,4 +77,74 @@ test('many refusals among many writes each find their own promise', async (t) =>
   results.forEach((result, n) => assert.strictEqual(result.status, n % 3 === 0 ? 'rejected' : 'fulfilled'))
   const revisions = results.filter(({ value }) => value).map(({ value }) => value.revision)
   assert.deepStrictEqual(revisions, [...revisions].sort((a, b) => a - b), 'in the order in which they were handed over')
+})
+
+test('the stack of an error has the function that awaits, whatever the call', async (t) => {
+  const where = place(t)
+  const db = await libkv.open(where)
+  t.after(() => db.close())
+  await db.put('a', '1')
+  await db.put('a', '2')
+  await db.compact(3)
+  const lock = db.lock('l', 10)
+  const cancelled = db.watch()
+  cancelled.cancel()
+  const lazy = db.watch()
+  setImmediate(() => lazy.cancel())
+  const closed = await libkv.open(where)
+  await closed.close()
+  const holder = await libkv.open(where)
+  t.after(() => holder.close())
+  await holder.lock('l', 10).acquire()
+  const calls = {
+    open: () => libkv.open('/dev/null/store'),
+    put: () => db.put('', 'v'),
+    get: () => db.get('k', { revision: 99 }),
+    range: () => db.range({ revision: 99 }),
+    rangeOfOne: () => db.range('k', { revision: 99 }),
+    scan: () => db.scan({ revision: 99 }).next(),
+    loop: async () => {
+      for await (const kv of db.scan({ revision: 99 })) assert.ok(kv)
+    },
+    changes: () => db.changes(1).next(),
+    delete: () => db.delete(''),
+    txn: () => db.txn({ success: [libkv.Put('', 'v')] }),
+    transact: () => db.transact(() => closed.put('k', 'v')),
+    compact: () => db.compact(99),
+    snapshot: () => db.snapshotAt(99),
+    history: () => db.history(''),
+    leaseRevoke: () => db.leaseRevoke(1n),
+    lease: () => db.lease(2 ** 40),
+    acquire: () => lock.acquire({ timeoutMs: 1 }),
+    proclaim: () => db.election('e', 10).proclaim('v'),
+    cancelled: () => cancelled.next(),
+    lazy: () => lazy.next(),
+    many: () => Promise.all([db.put('', 'v')]),
+    abortable: () => db.put('', 'v', { signal: new AbortController().signal }),
+    closed: () => closed.status(),
+  }
+  for (const [name, call] of Object.entries(calls)) {
+    async function callerOfThis() {
+      await call()
+    }
+    const error = await callerOfThis().then(assert.fail, (error) => error)
+    assert.ok(error instanceof libkv.KvError, `${name}: ${error}`)
+    assert.ok(error.stack.startsWith(`KvError: ${error.message}\n`), name)
+    assert.match(error.stack, /callerOfThis \(.*40\.errors\.test\.js/, name)
+  }
+})
+
+test('steps asked for at once are taken in order, after an error too', async (t) => {
+  const db = await memory(t)
+  for (const key of ['a', 'b', 'c']) await db.put(key, key)
+  const walk = db.scan()
+  const steps = await Promise.all([walk.next(), walk.next(), walk.next(), walk.next(), walk.return(), walk.next()])
+  assert.deepStrictEqual(steps.map(({ value, done }) => (done ? 'done' : `${value.key}`)), ['a', 'b', 'c', 'done', 'done', 'done'])
+  const watcher = db.watch({ startRevision: 2 })
+  const batches = Promise.all([watcher.next(), watcher.next()])
+  assert.throws(() => watcher.tryNext(), { code: 'INVALID_ARGUMENT' })
+  assert.deepStrictEqual((await batches).map(({ value }) => value.revision), [2, 3])
+  watcher.cancel()
+  const refused = await Promise.allSettled([watcher.next(), watcher.next()])
+  assert.deepStrictEqual(refused.map(({ reason }) => reason.code), ['CANCELLED', 'CANCELLED'])
 })

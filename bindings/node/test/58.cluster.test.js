@@ -289,3 +289,29 @@ test('servers and clusters that nobody closes do not hold the process, nor end i
   const ended = await run(program.replace("console.log('done')", "console.log('done'); process.exit()"))
   assert.deepStrictEqual(ended, { code: 0, signal: null, stdout: 'done\n', stderr: '' })
 })
+
+test('clients have the limits of the handle, or lower ones of the server', async (t) => {
+  const MIB = 1 << 20
+  const db = await memory(t, { maxRequestBytes: 4 * MIB, maxTxnOps: 200 })
+  const puts = Array.from({ length: 200 }, (_, n) => libkv.Put(`k${n}`, 'v'))
+  const client = async (options) => {
+    const server = await libkv.serve(db, '127.0.0.1:0', options)
+    const cluster = await libkv.open(server.address, { connectTimeoutMs: 20_000 })
+    t.after(async () => {
+      await cluster.close()
+      await server.close()
+    })
+    return cluster
+  }
+  const same = await client()
+  await same.put('k', Buffer.alloc(3 * MIB))
+  await same.txn({ success: puts })
+  await assert.rejects(same.put('k', Buffer.alloc(4 * MIB)), { code: 'TOO_LARGE' })
+  const lower = await client({ maxRequestBytes: MIB, maxTxnOps: 199 })
+  await assert.rejects(lower.put('k', Buffer.alloc(MIB)), { code: 'TOO_LARGE' })
+  await assert.rejects(lower.txn({ success: puts }), { code: 'TOO_MANY_OPS' })
+  await db.put('k', Buffer.alloc(3 * MIB))
+  await assert.rejects(libkv.serve(db, '127.0.0.1:0', { maxRequestBytes: '1' }), TypeError)
+  await assert.rejects(libkv.serve(db, '127.0.0.1:0', { maxTxnOps: -1 }), RangeError)
+  await assert.rejects(libkv.serve(db, '127.0.0.1:0', { maxTxnOp: 1 }), /did you mean maxTxnOps/)
+})

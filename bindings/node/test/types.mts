@@ -1,7 +1,7 @@
 // Every call, as a program in TypeScript writes it: compiled by `tsc --strict`, never run.
 import libkv, {
   AlarmMember, Bytes, Change, CheckReport, Clock, CompactResult, Compare, Db, Delete, DeleteResult, Election, ErrorCode, Event, KeyValue,
-  Keys, KvError, Leaders, Lease, LeaseGrant, LeaseKeepAlive, LeaseRevoke, LeaseTimeToLive, Lock, Op, OpenOptions, Put,
+  KeyValueJson, Keys, KvError, Leaders, Lease, LeaseGrant, LeaseKeepAlive, LeaseRevoke, LeaseTimeToLive, Lock, Op, OpenOptions, Put,
   PutResult, Range, RangeResult, ServeOptions, Server, Snapshot, Status, Txn, TxnResult, WatchBatch, Watcher, open, openSync,
   serve,
 } from 'libkv'
@@ -19,7 +19,7 @@ const ofACluster: OpenOptions = {
 }
 
 async function overTheNetwork(): Promise<void> {
-  const how: ServeOptions = { certFile: 'c.pem', keyFile: 'k.pem', trustedCaFile: 'ca.pem', clientCertAuth: true }
+  const how: ServeOptions = { certFile: 'c.pem', keyFile: 'k.pem', trustedCaFile: 'ca.pem', clientCertAuth: true, maxRequestBytes: 1, maxTxnOps: 1 }
   const { db, server } = await served()
   const second: Server = await serve(db, 'https://127.0.0.1:0', how)
   const cluster: Db = await open(second.address, ofACluster)
@@ -36,10 +36,12 @@ async function promises(): Promise<void> {
   await db.put(Put('k', 'v', { prevKv: true }), { signal: new AbortController().signal })
   const found: KeyValue | undefined = await db.get('k', { revision: put.revision })
   const lease: bigint = found?.lease ?? 0n
+  const json: KeyValueJson | undefined = found?.toJSON()
+  if (json) Buffer.from(json.keyBase64 === undefined ? json.key : json.keyBase64).toString() + json.lease
   const len: number | undefined = db.getInto('k', Buffer.alloc(1))
   const range: RangeResult = await db.range({ prefix: 'a', limit: 1, sortOrder: 'descend', sortTarget: 'mod', keysOnly: true })
   await db.range('k', { countOnly: true, serializable: true, minModRevision: 1, maxModRevision: 2, minCreateRevision: 1, maxCreateRevision: 2 })
-  await db.range(Range({ start: 'a', end: 'b' }))
+  for (const kv of await db.range(Range({ start: 'a', end: 'b' }))) kv.key
   for await (const kv of db.scan({ prefix: 'a', revision: 1 })) found === kv
   const deleted: DeleteResult = await db.delete({ prefix: 'a', prevKv: true })
   await db.delete(Delete('k', { prevKv: true }), {})
@@ -95,6 +97,7 @@ async function live(db: Db): Promise<void> {
     startRevision: revision, prevKv: true, noPut: true, noDelete: true, progress: true, keepAlive: true,
     signal: AbortSignal.timeout(1),
   })
+  for await (const batch of watcher) for (const { kv } of batch) kv.version
   for await (const { revision, events } of watcher) events.map((event) => event.prevKv?.modRevision ?? revision)
   const batches: (WatchBatch | undefined)[] = [
     (await watcher.next()).value, (await watcher.next({ timeoutMs: 1 })).value, db.watch().tryNext(),

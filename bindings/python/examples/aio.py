@@ -7,7 +7,7 @@ import libkv.aio
 
 async def main() -> None:
     """Write, read, and count up without losing a step."""
-    async with await libkv.aio.open(":memory:") as db:
+    async with libkv.aio.open(":memory:") as db:
         await asyncio.gather(*(db.put(f"job/{number:03}", "waiting") for number in range(100)))
         async for kv in db.scan(prefix="job/", limit=2):
             print(kv.key.decode(), kv.value.decode())

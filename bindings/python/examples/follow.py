@@ -16,7 +16,7 @@ async def work(db: libkv.aio.Db, name: str) -> None:
 
 async def main() -> None:
     """Run two workers, and follow them to the end of the second."""
-    async with await libkv.aio.open(":memory:") as db:
+    async with libkv.aio.open(":memory:") as db:
         watcher = db.watch("progress")
         workers = asyncio.gather(work(db, "ann"), work(db, "bob"))
         async for batch in watcher:

@@ -1,16 +1,17 @@
-//! What calls answer: frozen values with readable fields, `==` and a `repr`.
+//! What calls answer: frozen values with readable fields, `==` and a `repr`, made of their fields: so pickle and
+//! copy make them again.
 
 use libkv::{Answer, EventKind, OpResult, PairRef};
 use pyo3::IntoPyObjectExt;
 use pyo3::basic::CompareOp;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyIterator, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyIterator, PyList, PyString, PyTuple, PyType};
 
 use crate::convert::{alarm_name, durability_name};
 use crate::guard::guard;
 use crate::pairs::{KeyValues, Packed};
 
-/// Declares a value: its fields are attributes; it is compared, hashed and shown by them.
+/// Declares a value: its fields are attributes; it is made, compared, hashed, pickled and shown by them.
 ///
 /// Bytes are made at once, not on demand: pyo3 reads a field that is a Python object without a
 /// call, and nothing keeps the page of the store's answer alive. `kept N` reuses the memory of that
@@ -33,6 +34,16 @@ macro_rules! value {
 
         #[pymethods]
         impl $name {
+            #[new]
+            #[allow(clippy::too_many_arguments, reason = "one for each field")]
+            fn new($( $field: $type, )*) -> $name {
+                $name { $( $field, )* }
+            }
+
+            fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyType>, Bound<'py, PyTuple>)> {
+                guard(|| Ok((slf.get_type(), slf.get().fields(slf.py())?)))
+            }
+
             #[classattr]
             fn __match_args__(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
                 PyTuple::new(py, [$( plain(stringify!($field)), )*])
@@ -283,7 +294,7 @@ value! {
         /// 32 hexadecimal digits that tell this store from every other.
         store_id: String,
         /// What an acknowledged write of this handle means: "sync", "lazy" or "none".
-        durability: Option<&'static str>,
+        durability: Option<Py<PyString>>,
         /// The quota on bytes_in_use; 0 is none.
         max_bytes: u64,
         /// Alarms that are active, a list of str in etcd's words ("memberID:<id> alarm:NOSPACE "); "POISONED" after a
@@ -307,7 +318,7 @@ value! {
         member: u64,
         /// "nospace" (the quota is used up: what takes room raises FullError) or "corrupt" (the data is not to be
         /// trusted: every write raises CorruptError).
-        kind: &'static str,
+        kind: Py<PyString>,
     }
 }
 
@@ -315,7 +326,7 @@ value! {
     /// One thing that check() found wrong.
     Problem {
         /// The invariant that is broken, as numbered in core/DESIGN.md: "I2", …
-        invariant: &'static str,
+        invariant: String,
         /// The key, if one is meant, as bytes.
         key: Py<PyBytes>,
         /// The revision, or 0.
@@ -350,6 +361,11 @@ fn bytes(py: Python<'_>, bytes: &[u8]) -> Py<PyBytes> {
     PyBytes::new(py, bytes).unbind()
 }
 
+/// One of a few words, as the same object each time.
+fn word(py: Python<'_>, word: &str) -> Py<PyString> {
+    PyString::intern(py, word).unbind()
+}
+
 /// A list of values.
 pub fn list<T: IntoPython>(py: Python<'_>, items: Vec<T>) -> PyResult<Py<PyList>>
 where
@@ -361,6 +377,22 @@ where
 
 fn maybe<T: IntoPython>(py: Python<'_>, item: Option<T>) -> PyResult<Option<Py<T::Class>>> {
     item.map(|item| item.into_python(py)).transpose()
+}
+
+impl KeyValue {
+    /// The same pair, as the store has it.
+    pub fn as_pair<'py>(&'py self, py: Python<'py>) -> PairRef<'py> {
+        let KeyValue { key, value, create_revision, mod_revision, version, lease } = self;
+        let (key, value) = (key.as_bytes(py), value.as_bytes(py));
+        PairRef {
+            key,
+            value,
+            create_revision: *create_revision,
+            mod_revision: *mod_revision,
+            version: *version,
+            lease: *lease,
+        }
+    }
 }
 
 /// A pair whose key is an object already.
@@ -471,11 +503,11 @@ impl IntoPython for libkv::Event {
 
     fn into_python(self, py: Python<'_>) -> PyResult<Py<Event>> {
         let r#type = match self.kind {
-            EventKind::Put => PyString::intern(py, "put"),
-            EventKind::Delete => PyString::intern(py, "delete"),
+            EventKind::Put => word(py, "put"),
+            EventKind::Delete => word(py, "delete"),
         };
         let (kv, prev_kv) = (self.kv.into_python(py)?, maybe(py, self.prev_kv)?);
-        Py::new(py, Event { r#type: r#type.unbind(), kv, prev_kv })
+        Py::new(py, Event { r#type, kv, prev_kv })
     }
 }
 
@@ -548,7 +580,7 @@ impl IntoPython for libkv::Status {
             format_version: self.format_version,
             lmdb_version: self.lmdb_version,
             store_id: self.store_id,
-            durability: self.durability.map(durability_name),
+            durability: self.durability.map(|durability| word(py, durability_name(durability))),
             max_bytes: self.max_bytes,
             alarms: PyList::new(py, self.alarms)?.unbind(),
             writer_pid: self.writer_pid,
@@ -563,7 +595,7 @@ impl IntoPython for libkv::AlarmMember {
     type Class = AlarmMember;
 
     fn into_python(self, py: Python<'_>) -> PyResult<Py<AlarmMember>> {
-        Py::new(py, AlarmMember { member: self.member, kind: alarm_name(self.kind) })
+        Py::new(py, AlarmMember { member: self.member, kind: word(py, alarm_name(self.kind)) })
     }
 }
 
@@ -572,7 +604,7 @@ impl IntoPython for libkv::Problem {
 
     fn into_python(self, py: Python<'_>) -> PyResult<Py<Problem>> {
         let libkv::Problem { invariant, key, revision, message } = self;
-        Py::new(py, Problem { invariant, key: bytes(py, &key), revision, message })
+        Py::new(py, Problem { invariant: invariant.to_string(), key: bytes(py, &key), revision, message })
     }
 }
 

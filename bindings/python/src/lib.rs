@@ -74,7 +74,8 @@ fn open(py: Python<'_>, target: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -
 ///
 /// db is a Db; address is "host:port" (port 0 takes a free one), "http://host:port", "https://host:port" (TLS,
 /// with cert_file and key_file), or "unix:///path". trusted_ca_file has the authorities that clients'
-/// certificates come from; with client_cert_auth others are refused. The store stays usable here and in other
+/// certificates come from; with client_cert_auth others are refused. Clients have the limits of db unless
+/// max_request_bytes (keys and values of one write) or max_txn_ops (operations in each list of a txn) is lower. The store stays usable here and in other
 /// processes; watchers on either side see what the other writes.
 ///
 /// Raises InvalidArgumentError (an address or a file that cannot be read), BusyError (the address is in use),
@@ -82,7 +83,7 @@ fn open(py: Python<'_>, target: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -
 #[pyfunction]
 #[pyo3(
     signature = (db, address=None, **options),
-    text_signature = "(db, address='127.0.0.1:0', *, cert_file=None, key_file=None, trusted_ca_file=None, client_cert_auth=False)"
+    text_signature = "(db, address='127.0.0.1:0', *, cert_file=None, key_file=None, trusted_ca_file=None, client_cert_auth=False, max_request_bytes=None, max_txn_ops=None)"
 )]
 fn serve(
     py: Python<'_>,

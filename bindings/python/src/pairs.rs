@@ -9,11 +9,11 @@ use pyo3::basic::CompareOp;
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyList, PySlice};
+use pyo3::types::{PyList, PySlice, PyType};
 
 use crate::answer::{KeyValue, pair};
 use crate::convert::wrong_type;
-use crate::guard::{guard, not_pickled};
+use crate::guard::guard;
 
 /// Pairs that an iteration makes at a time: so few that they stay in the processor's cache.
 ///
@@ -98,6 +98,21 @@ impl KeyValues {
 
 #[pymethods]
 impl KeyValues {
+    /// Copies the pairs of an iterable of KeyValue.
+    #[new]
+    fn make(kvs: &Bound<'_, PyAny>) -> PyResult<KeyValues> {
+        guard(|| {
+            let mut packed = Packed::default();
+            let wanted = "an iterable of KeyValue";
+            for item in kvs.try_iter().map_err(|_| wrong_type("kvs", wanted, kvs))? {
+                let item = item?;
+                let kv = item.cast::<KeyValue>().map_err(|_| wrong_type("an item of kvs", "a KeyValue", &item))?;
+                packed.push(kv.get().as_pair(kvs.py()));
+            }
+            Ok(KeyValues::new(packed))
+        })
+    }
+
     /// How many there are.
     pub fn __len__(&self) -> usize {
         self.0.len()
@@ -142,8 +157,8 @@ impl KeyValues {
         guard(|| Ok(self.list(py)?.repr()?.to_string()))
     }
 
-    fn __reduce__(&self) -> PyResult<()> {
-        Err(not_pickled("KeyValues", "take what you need of each"))
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyType>, (Bound<'py, PyList>,))> {
+        guard(|| Ok((slf.get_type(), (slf.get().list(slf.py())?,))))
     }
 }
 

@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use libkv::{CompareResult, Op, Operand, Request, SortOrder, SortTarget};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
+use pyo3::{IntoPyObjectExt, PyTypeInfo, intern};
 
 use crate::convert::{
     Dict, Given, Keys, alone, bytes, durability, durability_name, each_option, flag, int, one_of, wrong_type,
@@ -226,7 +227,11 @@ impl Put {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        guard(|| Ok(Call::new("Put").bytes(py, "", &self.0.key)?.bytes(py, "", &self.0.value)?.put(&self.0).end()))
+        guard(|| Call::put(py, &self.0)?.shown("Put"))
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        guard(|| Call::put(py, &self.0)?.reduced::<Put>())
     }
 }
 
@@ -247,7 +252,11 @@ impl Range {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        guard(|| Ok(Call::new("Range").keys(py, &self.0.range)?.range(&self.0).end()))
+        guard(|| Call::range(py, &self.0)?.shown("Range"))
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        guard(|| Call::range(py, &self.0)?.reduced::<Range>())
     }
 }
 
@@ -268,10 +277,11 @@ impl Delete {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        guard(|| {
-            let call = Call::new("Delete").keys(py, &self.0.range)?.flag("prev_kv", self.0.prev_kv);
-            Ok(call.durability(self.0.durability).end())
-        })
+        guard(|| Call::delete(py, &self.0)?.shown("Delete"))
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        guard(|| Call::delete(py, &self.0)?.reduced::<Delete>())
     }
 }
 
@@ -342,20 +352,19 @@ impl Compare {
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         guard(|| {
-            let libkv::Compare { range, result, operand } = &self.0;
-            let (name, operand) = match operand {
-                Operand::Version(number) => ("version", number.to_string()),
-                Operand::CreateRevision(number) => ("create_revision", number.to_string()),
-                Operand::ModRevision(number) => ("mod_revision", number.to_string()),
-                Operand::Value(value) => ("value", shown(py, value)?),
-                Operand::Lease(number) => ("lease", number.to_string()),
-            };
-            let keys = match range.is_single() {
-                true => shown(py, &range.key)?,
-                false => Call::new("Range").keys(py, range)?.end(),
-            };
-            let sign = RESULTS.iter().find(|(_, known)| known == result).map_or("", |(sign, _)| sign);
-            Ok(format!("Compare.{name}({keys}, '{sign}', {operand})"))
+            let (name, call) = Call::compare(py, &self.0)?;
+            call.shown(&format!("Compare.{name}"))
+        })
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        guard(|| {
+            let (name, call) = Call::compare(py, &self.0)?;
+            let maker = py.import(intern!(py, "operator"))?.getattr(intern!(py, "methodcaller"))?;
+            let mut given = vec![name.into_bound_py_any(py)?];
+            given.extend(call.positional);
+            let make = maker.call1(PyTuple::new(py, given)?)?;
+            Ok((make, PyTuple::new(py, [py.get_type::<Compare>()])?))
         })
     }
 }
@@ -386,94 +395,162 @@ impl Txn {
         let libkv::Txn { compare, success, failure, .. } = &self.0;
         format!("Txn({} to compare, {} on success, {} on failure)", compare.len(), success.len(), failure.len())
     }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        guard(|| Call::txn(py, &self.0)?.reduced::<Txn>())
+    }
 }
 
-fn shown(py: Python<'_>, bytes: &[u8]) -> PyResult<String> {
-    Ok(PyBytes::new(py, bytes).repr()?.to_string())
+/// A call as one would write it: what differs from the defaults. It is what a request shows of itself, and what pickle
+/// and copy make it from again.
+struct Call<'py> {
+    positional: Vec<Bound<'py, PyAny>>,
+    named: Dict<'py>,
 }
 
-/// A call as one would write it: what differs from the defaults.
-struct Call {
-    text: String,
-}
-
-impl Call {
-    fn new(name: &str) -> Call {
-        Call { text: format!("{name}(") }
+impl<'py> Call<'py> {
+    fn new(py: Python<'py>) -> Call<'py> {
+        Call { positional: Vec::new(), named: PyDict::new(py) }
     }
 
-    fn word(mut self, word: &str) -> Call {
-        if !self.text.ends_with('(') {
-            self.text.push_str(", ");
-        }
-        self.text.push_str(word);
+    fn py(&self) -> Python<'py> {
+        self.named.py()
+    }
+
+    fn bytes(mut self, bytes: &[u8]) -> Call<'py> {
+        self.positional.push(PyBytes::new(self.py(), bytes).into_any());
         self
     }
 
-    fn bytes(self, py: Python<'_>, name: &str, bytes: &[u8]) -> PyResult<Call> {
-        Ok(self.word(&format!("{name}{}", shown(py, bytes)?)))
+    fn named(self, name: &str, value: impl IntoPyObject<'py>) -> PyResult<Call<'py>> {
+        self.named.set_item(name, value)?;
+        Ok(self)
     }
 
-    fn int(self, name: &str, value: i64) -> Call {
-        if value == 0 { self } else { self.word(&format!("{name}={value}")) }
+    fn int(self, name: &str, value: i64) -> PyResult<Call<'py>> {
+        if value == 0 { Ok(self) } else { self.named(name, value) }
     }
 
-    fn flag(self, name: &str, value: bool) -> Call {
-        if value { self.word(&format!("{name}=True")) } else { self }
+    fn flag(self, name: &str, value: bool) -> PyResult<Call<'py>> {
+        if value { self.named(name, true) } else { Ok(self) }
     }
 
-    fn name<T: PartialEq>(self, name: &str, value: &T, names: &[(&str, T)]) -> Call {
+    fn one_of<T: PartialEq>(self, name: &str, value: &T, names: &[(&str, T)]) -> PyResult<Call<'py>> {
         match names.iter().skip(1).find(|(_, known)| known == value) {
-            Some((shown, _)) => self.word(&format!("{name}='{shown}'")),
-            None => self,
+            Some((word, _)) => self.named(name, *word),
+            None => Ok(self),
         }
     }
 
-    fn durability(self, durability: Option<libkv::Durability>) -> Call {
+    fn durability(self, durability: Option<libkv::Durability>) -> PyResult<Call<'py>> {
         match durability {
-            Some(durability) => self.word(&format!("durability='{}'", durability_name(durability))),
-            None => self,
+            Some(durability) => self.named("durability", durability_name(durability)),
+            None => Ok(self),
         }
     }
 
-    fn keys(self, py: Python<'_>, range: &libkv::KeyRange) -> PyResult<Call> {
+    fn keys(self, range: &libkv::KeyRange) -> PyResult<Call<'py>> {
+        let py = self.py();
         let libkv::KeyRange { key, range_end } = range;
         if range.is_single() {
-            return self.bytes(py, "", key);
+            return Ok(self.bytes(key));
         }
         if *range == libkv::KeyRange::all() {
-            return Ok(self.word("prefix=b''"));
+            return self.named("prefix", PyBytes::new(py, b""));
         }
         if *range == libkv::KeyRange::prefix(&key[..]) {
-            return self.bytes(py, "prefix=", key);
+            return self.named("prefix", PyBytes::new(py, key));
         }
-        let call = self.bytes(py, "start=", key)?;
-        if range_end == &[0] { Ok(call) } else { call.bytes(py, "end=", range_end) }
+        let call = self.named("start", PyBytes::new(py, key))?;
+        if range_end == &[0] { Ok(call) } else { call.named("end", PyBytes::new(py, range_end)) }
     }
 
-    fn put(self, put: &libkv::Put) -> Call {
-        self.int("lease", put.lease)
-            .flag("prev_kv", put.prev_kv)
-            .flag("ignore_value", put.ignore_value)
-            .flag("ignore_lease", put.ignore_lease)
+    fn put(py: Python<'py>, put: &libkv::Put) -> PyResult<Call<'py>> {
+        Call::new(py)
+            .bytes(&put.key)
+            .bytes(&put.value)
+            .int("lease", put.lease)?
+            .flag("prev_kv", put.prev_kv)?
+            .flag("ignore_value", put.ignore_value)?
+            .flag("ignore_lease", put.ignore_lease)?
             .durability(put.durability)
     }
 
-    fn range(self, range: &libkv::Range) -> Call {
-        self.int("revision", range.revision)
-            .int("limit", range.limit)
-            .name("sort_order", &range.sort_order, &SORT_ORDERS)
-            .name("sort_target", &range.sort_target, &SORT_TARGETS)
-            .flag("keys_only", range.keys_only)
-            .flag("count_only", range.count_only)
-            .int("min_mod_revision", range.min_mod_revision)
-            .int("max_mod_revision", range.max_mod_revision)
-            .int("min_create_revision", range.min_create_revision)
-            .int("max_create_revision", range.max_create_revision)
+    fn range(py: Python<'py>, range: &libkv::Range) -> PyResult<Call<'py>> {
+        Call::new(py)
+            .keys(&range.range)?
+            .int("revision", range.revision)?
+            .int("limit", range.limit)?
+            .one_of("sort_order", &range.sort_order, &SORT_ORDERS)?
+            .one_of("sort_target", &range.sort_target, &SORT_TARGETS)?
+            .flag("keys_only", range.keys_only)?
+            .flag("count_only", range.count_only)?
+            .int("min_mod_revision", range.min_mod_revision)?
+            .int("max_mod_revision", range.max_mod_revision)?
+            .int("min_create_revision", range.min_create_revision)?
+            .int("max_create_revision", range.max_create_revision)?
             .flag("serializable", range.serializable)
     }
 
-    fn end(self) -> String {
-        self.text + ")"
+    fn delete(py: Python<'py>, delete: &libkv::Delete) -> PyResult<Call<'py>> {
+        Call::new(py).keys(&delete.range)?.flag("prev_kv", delete.prev_kv)?.durability(delete.durability)
+    }
+
+    fn txn(py: Python<'py>, txn: &libkv::Txn) -> PyResult<Call<'py>> {
+        let libkv::Txn { compare, success, failure, durability } = txn;
+        let compare = compare.iter().map(|compare| Compare(compare.clone())).collect::<Vec<_>>();
+        let values = |ops: &[Op]| ops.iter().map(|op| value_of(py, op)).collect::<PyResult<Vec<_>>>();
+        Call::new(py)
+            .named("compare", compare)?
+            .named("success", values(success)?)?
+            .named("failure", values(failure)?)?
+            .durability(*durability)
+    }
+
+    /// Of the keys and the operand of a compare, in the order in which its makers take them.
+    fn compare(py: Python<'py>, compare: &libkv::Compare) -> PyResult<(&'static str, Call<'py>)> {
+        let libkv::Compare { range, result, operand } = compare;
+        let (name, operand) = match operand {
+            Operand::Version(number) => ("version", number.into_bound_py_any(py)?),
+            Operand::CreateRevision(number) => ("create_revision", number.into_bound_py_any(py)?),
+            Operand::ModRevision(number) => ("mod_revision", number.into_bound_py_any(py)?),
+            Operand::Value(value) => ("value", PyBytes::new(py, value).into_any()),
+            Operand::Lease(number) => ("lease", number.into_bound_py_any(py)?),
+        };
+        let keys = match range.is_single() {
+            true => PyBytes::new(py, &range.key).into_any(),
+            false => Range(libkv::Range::new(range.clone())).into_bound_py_any(py)?,
+        };
+        let sign = RESULTS.iter().find(|(_, known)| known == result).map_or("", |(sign, _)| sign);
+        let mut call = Call::new(py);
+        call.positional = vec![keys, sign.into_bound_py_any(py)?, operand];
+        Ok((name, call))
+    }
+
+    fn shown(&self, name: &str) -> PyResult<String> {
+        let positional = self.positional.iter().map(|value| Ok(value.repr()?.to_string()));
+        let named = self.named.iter().map(|(name, value)| Ok(format!("{name}={}", value.repr()?)));
+        Ok(format!("{name}({})", positional.chain(named).collect::<PyResult<Vec<_>>>()?.join(", ")))
+    }
+
+    /// For pickle: a callable and its arguments.
+    fn reduced<T: PyTypeInfo>(self) -> PyResult<Reduced<'py>> {
+        let py = self.py();
+        let partial = py.import(intern!(py, "functools"))?.getattr(intern!(py, "partial"))?;
+        let make = partial.call((py.get_type::<T>(),), Some(&self.named))?;
+        Ok((make, PyTuple::new(py, self.positional)?))
+    }
+}
+
+/// What `__reduce__` returns.
+type Reduced<'py> = (Bound<'py, PyAny>, Bound<'py, PyTuple>);
+
+/// The value that an operation was given as.
+fn value_of<'py>(py: Python<'py>, op: &Op) -> PyResult<Bound<'py, PyAny>> {
+    match op {
+        Op::Put(put) => Put(put.clone()).into_bound_py_any(py),
+        Op::Range(range) => Range(range.clone()).into_bound_py_any(py),
+        Op::Delete(delete) => Delete(delete.clone()).into_bound_py_any(py),
+        Op::Txn(txn) => Txn(txn.clone()).into_bound_py_any(py),
     }
 }

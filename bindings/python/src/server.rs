@@ -9,9 +9,10 @@ use crate::convert::{Dict, each_option, flag};
 use crate::db::Db;
 use crate::guard::{detached, guard, not_pickled};
 use crate::handle::Handle;
-use crate::options::{path, text};
+use crate::options::{path, text, unsigned};
 
-const SERVE_OPTIONS: &[&str] = &["cert_file", "key_file", "trusted_ca_file", "client_cert_auth"];
+const SERVE_OPTIONS: &[&str] =
+    &["cert_file", "key_file", "trusted_ca_file", "client_cert_auth", "max_request_bytes", "max_txn_ops"];
 
 /// How it is served, as the feature `etcd` wants it.
 #[cfg(feature = "etcd")]
@@ -25,6 +26,8 @@ mod net {
             "cert_file" => how.cert_file(path(name, given)?),
             "key_file" => how.key_file(path(name, given)?),
             "trusted_ca_file" => how.trusted_ca_file(path(name, given)?),
+            "max_request_bytes" => how.max_request_bytes(unsigned(name, given)?),
+            "max_txn_ops" => how.max_txn_ops(unsigned(name, given)? as usize),
             _ => how.client_cert_auth(flag(name, given)?),
         })
     }
@@ -58,7 +61,11 @@ mod net {
     }
 
     pub fn set(how: Serve, name: &str, given: &Bound<'_, PyAny>) -> PyResult<Serve> {
-        if name == "client_cert_auth" { flag(name, given).map(drop) } else { path(name, given).map(drop) }?;
+        match name {
+            "client_cert_auth" => flag(name, given).map(drop)?,
+            "max_request_bytes" | "max_txn_ops" => unsigned(name, given).map(drop)?,
+            _ => path(name, given).map(drop)?,
+        }
         Ok(how)
     }
 

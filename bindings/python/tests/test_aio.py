@@ -56,7 +56,7 @@ def test_every_call_has_the_name_it_has_in_libkv() -> None:
 
 def test_the_whole_life_of_a_store(run: Run, tmp_path: Any) -> None:
     async def main() -> None:
-        async with await libkv.aio.open(tmp_path / "s", durability="lazy") as db:
+        async with libkv.aio.open(tmp_path / "s", durability="lazy") as db:
             assert (await db.put("a", "1")).revision == 2
             assert (
                 await db.put(
@@ -76,7 +76,7 @@ def test_the_whole_life_of_a_store(run: Run, tmp_path: Any) -> None:
             txn = await db.txn(compare=[libkv.Compare.version("a", "==", 1)], success=[libkv.Put("c")])
             assert txn.succeeded
             assert (await db.txn(libkv.Txn(success=[libkv.Range("c")]))).succeeded
-            async with await db.snapshot() as snapshot:
+            async with db.snapshot() as snapshot:
                 assert (await db.delete(prefix="")).deleted == 3
                 assert await snapshot.get("c")
                 assert len(await snapshot.range()) == len([kv async for kv in snapshot.scan()]) == 3
@@ -94,6 +94,68 @@ def test_the_whole_life_of_a_store(run: Run, tmp_path: Any) -> None:
             with pytest.raises(libkv.ClosedError):
                 await call
         await db.close()
+
+    run(main())
+
+
+def test_what_is_made_is_awaited_or_entered(run: Run, tmp_path: Any) -> None:
+    async def main() -> None:
+        # entered at once
+        async with libkv.aio.open(tmp_path / "s") as db:
+            assert isinstance(db, libkv.aio.Db)
+            await db.put("k", "v")
+            async with db.lease(60) as lease, db.snapshot() as snapshot, db.snapshot_at(1) as before:
+                assert await db.lease_list() == [lease.id]
+                assert (snapshot.revision, before.revision) == (2, 1)
+            assert await db.lease_list() == []
+            with pytest.raises(libkv.ClosedError):
+                await snapshot.get("k")
+            async with libkv.aio.serve(db) as server:
+                assert not server.closed
+            assert server.closed
+            async with db.lock("l", 10) as lock, db.watch() as watcher:
+                assert lock.is_held
+            assert not lock.is_held
+            with pytest.raises(libkv.ClosedError):
+                watcher.try_next()
+        assert db.closed
+        # the older form
+        async with await libkv.aio.open(tmp_path / "s") as db, await db.lease(60) as lease, await db.snapshot():
+            assert lease.ttl_seconds == 60
+        # awaited, as a task, in a gathering, with a time-out
+        first, second = await asyncio.gather(libkv.aio.open(tmp_path / "s"), libkv.aio.open(tmp_path / "s"))
+        third = await asyncio.create_task(libkv.aio.open(tmp_path / "s"))
+        lease = await asyncio.wait_for(first.lease(60), 60)
+        await lease.close()
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(first.lease(60))
+        await task.result().close()
+        for db in (first, second, third):
+            await db.close()
+
+    run(main())
+
+
+def test_what_cannot_be_made_is_refused_where_it_is_entered(run: Run, tmp_path: Any) -> None:
+    async def main() -> None:
+        with pytest.raises(libkv.NotFoundError):
+            async with libkv.aio.open(tmp_path / "none", create=False):
+                pytest.fail("it was entered")
+        with pytest.raises(TypeError, match="creat"):
+            async with libkv.aio.open(tmp_path / "none", creat=False):  # type: ignore[call-arg]
+                pytest.fail("it was entered")
+        db = None
+        with pytest.raises(ZeroDivisionError):
+            async with libkv.aio.open(tmp_path / "s") as db:
+                _ = 1 / 0
+        assert db is not None
+        assert db.closed
+        making = libkv.aio.open(tmp_path / "s")
+        await (await making).close()
+        with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
+            await making
+        unused = libkv.aio.open(tmp_path / "s")
+        unused.close()
 
     run(main())
 
@@ -192,7 +254,7 @@ def test_timers_fire_while_another_process_holds_the_lock(run: Run, holder: Hold
 
 def test_busy_comes_as_an_exception(run: Run, holder: Holder) -> None:
     async def main() -> None:
-        async with await libkv.aio.open(holder.path, busy_timeout_ms=10) as db:
+        async with libkv.aio.open(holder.path, busy_timeout_ms=10) as db:
             with pytest.raises(libkv.BusyError):
                 await db.put("k", "v")
 
@@ -562,7 +624,7 @@ def test_leases_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
         with pytest.raises(libkv.LeaseNotFoundError):
             await db.lease_revoke(7)
         told: list[int] = []
-        async with await db.lease(60, end_with_process=True) as lease:
+        async with db.lease(60, end_with_process=True) as lease:
             await db.put("k", lease=lease.id)
             assert (lease.ttl_seconds, lease.lost) == (60, False)
             assert 58 <= lease.remaining <= 60
@@ -768,7 +830,7 @@ def test_the_store_closes_under_whoever_stands_in_line(run: Run) -> None:
 def test_the_revision_at_a_time(run: Run) -> None:
     async def main() -> None:
         clock = libkv.Clock(1_700_000_000_000)
-        async with await libkv.aio.open(":memory:", clock=clock) as db:
+        async with libkv.aio.open(":memory:", clock=clock) as db:
             revision = (await db.put("k")).revision
             clock.advance(120_000)
             await db.put("k")

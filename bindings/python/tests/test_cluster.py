@@ -91,7 +91,7 @@ def test_both_sides_see_what_the_other_writes(kv_etcd: libkv.Db, cluster: libkv.
 
 def test_every_call_goes_over_the_network_in_aio(kv_server: libkv.Server) -> None:
     async def main() -> None:
-        async with await libkv.aio.open(kv_server.address) as cluster:
+        async with libkv.aio.open(kv_server.address) as cluster:
             await cluster.put("a", "1")
             assert (await cluster.get("a")).value == b"1"  # type: ignore[union-attr]
             assert await cluster.get("a", revision=1) is None
@@ -112,13 +112,13 @@ def test_every_call_goes_over_the_network_in_aio(kv_server: libkv.Server) -> Non
                 t.put("c", t.get("b").value)  # type: ignore[union-attr]
 
             await cluster.transact(copy_again)
-            async with await cluster.snapshot() as snapshot:
+            async with cluster.snapshot() as snapshot:
                 assert (await cluster.delete(prefix="n/")).deleted == 200
                 assert await snapshot.get("n/000")
                 assert len([kv async for kv in snapshot.scan(prefix="n/")]) == 200
             assert [event.type async for event in cluster.changes(1, 2)] == ["put"]
             assert [change.key async for change in cluster.diff(1, 2)] == [b"a"]
-            async with await cluster.lease(60) as lease:
+            async with cluster.lease(60) as lease:
                 assert (await cluster.lease_time_to_live(lease.id)).ttl_seconds > 0
                 with pytest.raises(libkv.UnsupportedError, match="lease_time_to_live"):
                     _ = lease.remaining
@@ -149,7 +149,7 @@ def test_nothing_waits_on_the_loop(gate: Gate) -> None:
     """The gate is shut while every call is made: a call that waited on the loop's thread would never see it open."""
 
     async def main() -> None:
-        async with await libkv.aio.open(gate.address, request_timeout_ms=math.inf) as cluster:
+        async with libkv.aio.open(gate.address, request_timeout_ms=math.inf) as cluster:
             await cluster.put("a", "1")
             granted = await cluster.lease_grant(60)
             snapshot = await cluster.snapshot()
@@ -206,7 +206,7 @@ def test_nothing_waits_on_the_loop(gate: Gate) -> None:
 
 def test_a_watcher_that_is_not_there_yet_can_be_ended(gate: Gate) -> None:
     async def main() -> None:
-        async with await libkv.aio.open(gate.address) as cluster:
+        async with libkv.aio.open(gate.address) as cluster:
             gate.shut()
             cancelled, closed, waits = (cluster.watch("a", start_revision=7) for _ in range(3))
             assert cancelled.resume_revision == 7
@@ -395,7 +395,7 @@ def test_many_threads_share_a_cluster(cluster: libkv.Db) -> None:
 def test_serve_in_aio(kv: libkv.Db) -> None:
     async def main() -> None:
         db = libkv.aio.Db(kv)
-        async with await libkv.aio.serve(db) as server, await libkv.aio.open(server.address) as cluster:
+        async with libkv.aio.serve(db) as server, libkv.aio.open(server.address) as cluster:
             assert "libkv.aio.Server" in repr(server)
             await cluster.put("a", "1")
             assert await db.get("a")
@@ -403,3 +403,26 @@ def test_serve_in_aio(kv: libkv.Db) -> None:
         await server.close()
 
     asyncio.run(main())
+
+
+def test_clients_have_the_limits_of_the_handle_or_lower_ones_of_the_server() -> None:
+    mib = 1 << 20
+    puts = [libkv.Put(f"k{n}", "v") for n in range(200)]
+    with libkv.open(":memory:", max_request_bytes=4 * mib, max_txn_ops=200) as db:
+        with libkv.serve(db) as server, libkv.open(server.address) as client:
+            client.put("k", bytes(3 * mib))
+            client.txn(success=puts)
+            with pytest.raises(libkv.TooLargeError):
+                client.put("k", bytes(4 * mib))
+        with (
+            libkv.serve(db, max_request_bytes=mib, max_txn_ops=199) as server,
+            libkv.open(server.address) as client,
+        ):
+            with pytest.raises(libkv.TooLargeError):
+                client.put("k", bytes(mib))
+            with pytest.raises(libkv.TooManyOpsError):
+                client.txn(success=puts)
+            db.put("k", bytes(3 * mib))
+        for wrong in ("1", 1.5, -1):
+            with pytest.raises((TypeError, OverflowError), match="max_request_bytes"):
+                libkv.serve(db, max_request_bytes=wrong)  # type: ignore[arg-type]

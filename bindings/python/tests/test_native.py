@@ -793,18 +793,16 @@ def test_values_are_equal_by_fields_and_cannot_be_changed(kv: libkv.Db) -> None:
 def test_handles_refuse_to_be_pickled_or_copied(kv: libkv.Db) -> None:
     kept: list[libkv.Transaction] = []
     kv.transact(kept.append)
-    for handle in (kv, kv.snapshot(), kv.scan(), kv.changes(1), kv.diff(1), libkv.Clock(1), kv.range().kvs, *kept):
+    for handle in (kv, kv.snapshot(), kv.scan(), kv.changes(1), kv.diff(1), libkv.Clock(1), *kept):
         for copier in (pickle.dumps, copy.copy, copy.deepcopy):
             with pytest.raises(TypeError, match="cannot be pickled or copied"):
                 copier(handle)
-    with pytest.raises(TypeError, match="cannot pickle"):
-        pickle.dumps(kv.put("k"))
 
 
 def test_classes_cannot_be_made_or_inherited_where_that_makes_no_sense() -> None:
     for cls in (libkv.Db, libkv.Snapshot, libkv.Scan, libkv.KeyValue, libkv.Transaction):
         with pytest.raises(TypeError):
-            cls()
+            cls()  # type: ignore[call-arg]
     with pytest.raises(TypeError):
         type("Mine", (libkv.Db,), {})
 

@@ -304,6 +304,10 @@ impl Embedded {
 }
 
 impl Engine for Embedded {
+    fn limits(&self) -> Option<Limits> {
+        Some(self.limits)
+    }
+
     fn call(&self, request: Request) -> Result<Answer> {
         self.run(request, None)
     }

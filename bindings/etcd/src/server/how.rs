@@ -6,8 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The largest write that a client may send, unless told otherwise: 1.5 MiB, as etcd.
-const MAX_REQUEST_BYTES: u64 = 1_572_864;
 /// How often a quiet watch hears of progress: 10 minutes, as etcd.
 const PROGRESS_NOTIFY_INTERVAL_MS: u64 = 600_000;
 /// etcd's smallest.
@@ -73,7 +71,8 @@ pub struct Serve {
     pub(super) tls_min_version: String,
     pub(super) tls_max_version: String,
     pub(super) cipher_suites: Vec<String>,
-    pub(super) max_request_bytes: u64,
+    pub(super) max_request_bytes: Option<u64>,
+    pub(super) max_txn_ops: Option<usize>,
     pub(super) progress_notify_interval_ms: u64,
     pub(super) refresh_leases: bool,
     pub(super) gateway: bool,
@@ -87,7 +86,7 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// At this address, with etcd's defaults.
+    /// At this address, with etcd's defaults, and with the limits of the [`Db`](libkv::Db) that is served.
     pub fn new(address: impl Into<String>) -> Serve {
         Serve {
             listen: vec![address.into()],
@@ -100,7 +99,8 @@ impl Serve {
             tls_min_version: String::new(),
             tls_max_version: String::new(),
             cipher_suites: Vec::new(),
-            max_request_bytes: MAX_REQUEST_BYTES,
+            max_request_bytes: None,
+            max_txn_ops: None,
             progress_notify_interval_ms: PROGRESS_NOTIFY_INTERVAL_MS,
             refresh_leases: false,
             gateway: true,
@@ -179,10 +179,17 @@ impl Serve {
         self
     }
 
-    /// The largest write that clients may send, in bytes: 1.5 MiB if not set. A message may be 512 KiB
-    /// larger; what lies between is refused by the limits of the [`Db`](libkv::Db).
+    /// The largest write that clients may send, in bytes, counted as the [`Db`](libkv::Db) counts: the limit of
+    /// the `Db` if not set. A limit above that one has no effect on a write. A message may be 512 KiB larger.
     pub fn max_request_bytes(mut self, bytes: u64) -> Serve {
-        self.max_request_bytes = bytes;
+        self.max_request_bytes = Some(bytes);
+        self
+    }
+
+    /// How many operations each list of a client's txn may have: the limit of the [`Db`](libkv::Db) if not set. A
+    /// limit above that one has no effect.
+    pub fn max_txn_ops(mut self, ops: usize) -> Serve {
+        self.max_txn_ops = Some(ops);
         self
     }
 

@@ -77,6 +77,9 @@ impl kv_server::Kv for Kv {
         let txn = convert::txn_in(txn).map_err(refusal)?;
         let bytes = |answer: &libkv::TxnResult| ops_bytes(&answer.responses);
         if txn.is_read_only() && !txn.success.iter().chain(&txn.failure).all(is_single) {
+            if self.0.limits.is_some() {
+                self.0.check(&txn.clone().into())?;
+            }
             let answer = self.0.read(move |db| db.txn(txn)).await?;
             self.0.counters.count_ops(&answer.responses);
             let (bytes, header) = (bytes(&answer), self.0.identity.header(answer.revision));

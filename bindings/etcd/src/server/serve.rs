@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use libkv::{Code, Db, Error, Result, fork_generation};
+use libkv::{Code, Db, Error, Limits, Result, fork_generation};
 use tokio::runtime::{EnterGuard, Runtime};
 use tokio::sync::watch;
 
@@ -156,10 +156,15 @@ impl Listener {
     /// `closed` for a closed store, `unsupported` for a cluster, which serves itself.
     pub fn serve(self, db: &Db) -> Result<Server> {
         let Listener { how, tls, listening, threads } = self;
-        if db.is_remote() {
+        let Some(of_handle) = Limits::of(db) else {
             let message = "a cluster cannot be served: its clients can reach it themselves";
             return Err(Error::new(Code::Unsupported, message));
-        }
+        };
+        let limits = Limits {
+            max_request_bytes: how.max_request_bytes.unwrap_or(of_handle.max_request_bytes),
+            max_txn_ops: how.max_txn_ops.unwrap_or(of_handle.max_txn_ops),
+            ..of_handle
+        };
         let status = db.status()?;
         if how.refresh_leases {
             for id in db.lease_list()? {
@@ -183,7 +188,9 @@ impl Listener {
             name: how.name,
             peer_urls: how.peer_urls,
             client_urls,
-            message_bytes_max: usize::try_from(how.max_request_bytes.saturating_add(MESSAGE_OVERHEAD_BYTES))
+            // the handle checks its own anyway
+            limits: (limits != of_handle).then_some(limits),
+            message_bytes_max: usize::try_from(limits.max_request_bytes.saturating_add(MESSAGE_OVERHEAD_BYTES))
                 .unwrap_or(usize::MAX),
             progress_notify_interval_ms: how.progress_notify_interval_ms,
             gateway: how.gateway,

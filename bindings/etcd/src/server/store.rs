@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use libkv::{Answer, Db, Request, Revision};
+use libkv::{Answer, Db, Limits, Request, Revision};
 use tokio::sync::{oneshot, watch};
 use tonic::Status;
 
@@ -27,6 +27,8 @@ pub(crate) struct Store {
     /// Its peer URLs and where clients reach it, as `MemberList` shows them.
     pub peer_urls: Vec<String>,
     pub client_urls: Vec<String>,
+    /// The server's own limits, if they are not those of the handle.
+    pub limits: Option<Limits>,
     /// The largest message that is taken; also where fragments of watch answers are cut.
     pub message_bytes_max: usize,
     /// How often a quiet watch that asked for it is told of progress.
@@ -49,6 +51,8 @@ impl Store {
     /// Runs a request: reads at once on this thread, writes with the next group. Whoever drops this
     /// takes the request back, unless a group has it already.
     pub async fn call(&self, request: impl Into<Request>) -> Result<Answer, Status> {
+        let request = request.into();
+        self.check(&request)?;
         let (tell, told) = oneshot::channel();
         let begun = Instant::now();
         let submitted = self.db.submit(request, move |answer| {
@@ -64,6 +68,11 @@ impl Store {
             self.counters.applied(begun.elapsed());
         }
         Ok(answer)
+    }
+
+    /// Refuses what is beyond the server's own limits.
+    pub fn check(&self, request: &Request) -> Result<(), Status> {
+        self.limits.map_or(Ok(()), |limits| limits.check(request)).map_err(refusal)
     }
 
     /// Runs what may read much on a thread that may take its time, so that the other requests of its
@@ -139,6 +148,7 @@ impl Store {
             name: String::new(),
             peer_urls: Vec::new(),
             client_urls: Vec::new(),
+            limits: None,
             message_bytes_max: 0,
             progress_notify_interval_ms: 0,
             gateway: true,

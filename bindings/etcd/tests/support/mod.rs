@@ -31,7 +31,10 @@ impl Served {
     }
 
     pub async fn how(how: impl Into<Serve>) -> Served {
-        let db = store();
+        Served::of(store(), how).await
+    }
+
+    pub async fn of(db: Db, how: impl Into<Serve>) -> Served {
         let server = serve(&db, how).expect("it serves");
         let channel = connect(server.address()).await;
         Served { db, server, channel }

@@ -46,6 +46,8 @@ def serve(
     key_file: Target | None = None,
     trusted_ca_file: Target | None = None,
     client_cert_auth: bool | None = False,
+    max_request_bytes: int | None = None,
+    max_txn_ops: int | None = None,
 ) -> Server: ...
 def _panic() -> None: ...
 def _codes() -> list[str]: ...
@@ -60,6 +62,15 @@ class KeyValue:
         "version",
         "lease",
     )
+    def __new__(
+        cls,
+        key: bytes,
+        value: bytes,
+        create_revision: int,
+        mod_revision: int,
+        version: int,
+        lease: int,
+    ) -> Self: ...
     @property
     def key(self) -> bytes: ...
     @property
@@ -78,6 +89,7 @@ class KeyValue:
 
 @final
 class KeyValues:
+    def __new__(cls, kvs: Iterable[KeyValue]) -> Self: ...
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[KeyValue]: ...
     @overload
@@ -94,6 +106,7 @@ class PutResult:
         "revision",
         "prev_kv",
     )
+    def __new__(cls, revision: int, prev_kv: KeyValue | None) -> Self: ...
     @property
     def revision(self) -> int: ...
     @property
@@ -110,6 +123,7 @@ class RangeResult:
         "count",
         "more",
     )
+    def __new__(cls, revision: int, kvs: KeyValues, count: int, more: bool) -> Self: ...
     @property
     def revision(self) -> int: ...
     @property
@@ -136,6 +150,7 @@ class DeleteResult:
         "deleted",
         "prev_kvs",
     )
+    def __new__(cls, revision: int, deleted: int, prev_kvs: list[KeyValue]) -> Self: ...
     @property
     def revision(self) -> int: ...
     @property
@@ -153,6 +168,7 @@ class TxnResult:
         "revision",
         "responses",
     )
+    def __new__(cls, succeeded: bool, revision: int, responses: list[OpResult]) -> Self: ...
     @property
     def succeeded(self) -> bool: ...
     @property
@@ -167,6 +183,7 @@ class TxnResult:
 @final
 class CompactResult:
     __match_args__: Final = ("revision",)
+    def __new__(cls, revision: int) -> Self: ...
     @property
     def revision(self) -> int: ...
     def __hash__(self) -> int: ...
@@ -180,6 +197,7 @@ class Event:
         "kv",
         "prev_kv",
     )
+    def __new__(cls, type: Literal["put", "delete"], kv: KeyValue, prev_kv: KeyValue | None) -> Self: ...
     @property
     def type(self) -> Literal["put", "delete"]: ...
     @property
@@ -196,6 +214,7 @@ class WatchBatch:
         "revision",
         "events",
     )
+    def __new__(cls, revision: int, events: list[Event]) -> Self: ...
     @property
     def revision(self) -> int: ...
     @property
@@ -217,6 +236,7 @@ class LeaseGrant:
         "id",
         "ttl_seconds",
     )
+    def __new__(cls, revision: int, id: int, ttl_seconds: int) -> Self: ...
     @property
     def revision(self) -> int: ...
     @property
@@ -230,6 +250,7 @@ class LeaseGrant:
 @final
 class LeaseRevoke:
     __match_args__: Final = ("revision",)
+    def __new__(cls, revision: int) -> Self: ...
     @property
     def revision(self) -> int: ...
     def __hash__(self) -> int: ...
@@ -242,6 +263,7 @@ class LeaseKeepAlive:
         "id",
         "ttl_seconds",
     )
+    def __new__(cls, id: int, ttl_seconds: int) -> Self: ...
     @property
     def id(self) -> int: ...
     @property
@@ -258,6 +280,7 @@ class LeaseTimeToLive:
         "granted_ttl_seconds",
         "keys",
     )
+    def __new__(cls, id: int, ttl_seconds: int, granted_ttl_seconds: int, keys: list[bytes]) -> Self: ...
     @property
     def id(self) -> int: ...
     @property
@@ -277,6 +300,7 @@ class Change:
         "before",
         "after",
     )
+    def __new__(cls, key: bytes, before: KeyValue | None, after: KeyValue | None) -> Self: ...
     @property
     def key(self) -> bytes: ...
     @property
@@ -308,6 +332,26 @@ class Status:
         "writer_held_ms",
         "oldest_reader",
     )
+    def __new__(
+        cls,
+        revision: int,
+        compacted_revision: int,
+        keys: int,
+        bytes_on_disk: int,
+        bytes_in_use: int,
+        readers: int,
+        watchers: int,
+        leases: int,
+        format_version: int,
+        lmdb_version: str,
+        store_id: str,
+        durability: Durability | None,
+        max_bytes: int,
+        alarms: list[str],
+        writer_pid: int,
+        writer_held_ms: int,
+        oldest_reader: int,
+    ) -> Self: ...
     @property
     def revision(self) -> int: ...
     @property
@@ -352,6 +396,7 @@ class AlarmMember:
         "member",
         "kind",
     )
+    def __new__(cls, member: int, kind: AlarmKind) -> Self: ...
     @property
     def member(self) -> int: ...
     @property
@@ -368,6 +413,7 @@ class Problem:
         "revision",
         "message",
     )
+    def __new__(cls, invariant: str, key: bytes, revision: int, message: str) -> Self: ...
     @property
     def invariant(self) -> str: ...
     @property
@@ -387,6 +433,7 @@ class CheckReport:
         "events",
         "problems",
     )
+    def __new__(cls, keys: int, events: int, problems: list[Problem]) -> Self: ...
     @property
     def keys(self) -> int: ...
     @property

@@ -58,6 +58,8 @@ class ServeOptions(TypedDict, total=False):
     key_file: Target | None
     trusted_ca_file: Target | None
     client_cert_auth: bool | None
+    max_request_bytes: int | None
+    max_txn_ops: int | None
 
 
 class TransactionPutOptions(TypedDict, total=False):

@@ -1,6 +1,6 @@
 """libkv for asyncio and uvloop: the names of libkv, awaitable.
 
-    async with await libkv.aio.open("data") as db:
+    async with libkv.aio.open("data") as db:
         await db.put("greeting", "hello")
         async for kv in db.scan(prefix="g"):
             print(kv.key)
@@ -17,6 +17,9 @@ On a cluster nothing waits on the loop's thread either: get(), range(), writes, 
 requests under way together, without a thread; the other reads, and the beginning of a watcher, borrow one from the
 loop's executor. A plain function given to transact() runs on such a thread too.
 
+What is made by a call that is awaited (open(), serve(), lease(), snapshot(), snapshot_at()) is also had by
+`async with` on the call itself, without an await.
+
 A Db may be used from several loops, in several threads, at once. Cancelling an awaited write takes it back
 if no writer has begun it; otherwise the CancelledError has an UnknownOutcomeError as its cause. Cancelling
 whoever waits for a lock or stands for election takes it out of the line.
@@ -27,10 +30,10 @@ import contextlib
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 from weakref import WeakKeyDictionary, ref
 
 import libkv
@@ -74,6 +77,9 @@ _T = TypeVar("_T")
 _Item = TypeVar("_Item")
 _Item_co = TypeVar("_Item_co", covariant=True)
 
+_P = ParamSpec("_P")
+_Handle = TypeVar("_Handle", bound="_Entered")
+
 _ABSENT: Any = object()
 """Stands for an argument that was left out."""
 
@@ -81,11 +87,65 @@ STEPS_IN_A_ROW: Final = 1024
 """After so many steps an iteration lets the loop do something else."""
 
 
+class _Entered(Protocol):
+    """What `async with` takes: a handle."""
+
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
+
+
+class _Making(Coroutine[Any, Any, _Handle]):
+    """A handle in the making: awaited, or entered at once. Still a coroutine, for tasks and asyncio.run()."""
+
+    __slots__ = ("_handle", "_make")
+
+    def __init__(self, make: Coroutine[Any, Any, _Handle]) -> None:
+        self._make = make
+
+    def __await__(self) -> Generator[Any, Any, _Handle]:
+        return self._make.__await__()
+
+    def send(self, value: Any, /) -> Any:
+        return self._make.send(value)
+
+    def throw(self, *exception: Any) -> Any:
+        return self._make.throw(*exception)
+
+    def close(self) -> None:
+        self._make.close()
+
+    async def __aenter__(self) -> _Handle:
+        self._handle = await self._make
+        return await self._handle.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._handle.__aexit__(kind, exception, traceback)
+
+
+def _entered(make: Callable[_P, Coroutine[Any, Any, _Handle]]) -> Callable[_P, _Making[_Handle]]:
+    """Lets what an async function returns be entered without an inner await."""
+
+    @functools.wraps(make)
+    def making(*args: _P.args, **kwargs: _P.kwargs) -> _Making[_Handle]:
+        return _Making(make(*args, **kwargs))
+
+    return making
+
+
+@_entered
 async def open(target: Target, **options: Unpack[OpenOptions]) -> "Db":  # noqa: A001 - as libkv.open
     """Open a store; arguments and exceptions are those of libkv.open()."""
     return Db(await asyncio.to_thread(libkv.open, target, **options))
 
 
+@_entered
 async def serve(db: "Db", address: str = "127.0.0.1:0", **options: Unpack[ServeOptions]) -> "Server":
     """Serve a store to etcd's clients; arguments and exceptions are those of libkv.serve()."""
     return Server(await asyncio.to_thread(libkv.serve, db._db, address, **options))
@@ -911,10 +971,12 @@ class Db:
         await self._opened()
         return cast("libkv.CompactResult", await _answer(submit))
 
+    @_entered
     async def snapshot(self, revision: int = 0) -> Snapshot:
         """A view of one revision, 0 being the current one; see libkv.Db.snapshot()."""
         return Snapshot(await _done(self._db, self._db.snapshot, revision), self._db)
 
+    @_entered
     async def snapshot_at(self, revision: int) -> Snapshot:
         """As snapshot(revision)."""
         return Snapshot(await _done(self._db, self._db.snapshot_at, revision), self._db)
@@ -973,6 +1035,7 @@ class Db:
         """The ids of all leases, the next to expire first."""
         return await _done(self._db, self._db.lease_list)
 
+    @_entered
     async def lease(self, ttl_seconds: int, *, end_with_process: bool = False) -> Lease:
         """A lease that keeps itself alive, and is revoked when its handle is closed; see libkv.Db.lease()."""
         await self._opened()
