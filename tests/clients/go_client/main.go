@@ -38,6 +38,7 @@ func main() {
 		{"elections", elections},
 		{"elections of the server", serverElections},
 		{"software transactional memory", stm},
+		{"helpers", helpers},
 		{"maintenance", maintenance},
 		{"a password", password},
 	} {
