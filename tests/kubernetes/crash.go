@@ -86,24 +86,29 @@ func storeIsKilled(ctx context.Context, s *setup, c *check.Counts) {
 	cached := check.Must(s.cached.list(ctx))
 	c.Equal("the cache has what the store has", cached.names(), stored.names())
 	for i, f := range followers {
-		name := []string{"cached", "uncached"}[i]
 		select {
 		case <-f.done:
 		case <-time.After(waitLimit):
 			cancel()
 			<-f.done
 		}
-		c.Equal(name+": watches that expired", f.expired, 0)
-		c.Equal(name+": events that are wrong", f.wrong, []string(nil))
-		all := []string{}
-		for _, o := range stored.Items {
-			all = append(all, o.Metadata.Name)
-		}
-		slices.Sort(f.added)
-		c.Equal(name+": each object is one event", f.added, all)
+		f.compare(c, []string{"cached", "uncached"}[i], stored)
 	}
 }
 
+// compare counts the checks of a watch from before the first of these objects.
+func (f *follower) compare(c *check.Counts, name string, stored list) {
+	c.Equal(name+": watches that expired", f.expired, 0)
+	c.Equal(name+": events that are wrong", f.wrong, []string(nil))
+	all := []string{}
+	for _, o := range stored.Items {
+		all = append(all, o.Metadata.Name)
+	}
+	slices.Sort(f.added)
+	c.Equal(name+": each object is one event", f.added, all)
+}
+
+// survivors compares what writers know with what is stored.
 func survivors(c *check.Counts, w *written, stored list) {
 	found, revisions := map[string]int64{}, map[int64]string{}
 	for _, o := range stored.Items {

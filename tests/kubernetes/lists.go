@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"libkv/tests/check"
@@ -190,7 +191,7 @@ func listsDuringWrites(ctx context.Context, s *setup, c *check.Counts) {
 func cacheStartsDuringWrites(ctx context.Context, s *setup, c *check.Counts) {
 	h := writeLarge(ctx, s)
 	for round := range 3 {
-		s.cached.end(9)
+		s.cached.end(syscall.SIGKILL)
 		stop := keepWriting(ctx, s, h)
 		if err := s.cached.run(); err != nil {
 			check.Stop(err)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
+	"syscall"
 	"time"
 
 	"libkv/tests/check"
@@ -129,7 +129,7 @@ func failureOf(e event) error {
 func apiServerRestarts(ctx context.Context, s *setup, c *check.Counts) {
 	fill(ctx, s.cached, "restart", 12)
 	before := check.Must(s.cached.list(ctx))
-	s.cached.end(15)
+	s.cached.end(syscall.SIGTERM)
 	made := check.Must(s.uncached.create(ctx, note("meanwhile", "restart", 1)))
 	if err := s.cached.run(); err != nil {
 		check.Stop(err)
@@ -148,7 +148,7 @@ func apiServerRestarts(ctx context.Context, s *setup, c *check.Counts) {
 	c.Equal("a watch goes on", seen, []string{"DELETED meanwhile=1"})
 }
 
-// follow collects what a watch adds, from a revision on. It watches again where a watch ended.
+// What a watch has sent. The fields are complete when done is closed.
 type follower struct {
 	added   []string
 	wrong   []string
@@ -156,6 +156,7 @@ type follower struct {
 	done    chan struct{}
 }
 
+// follow watches from a revision until the object "last" is created. Where a watch ends, the next one resumes.
 func follow(ctx context.Context, server *apiServer, from string) *follower {
 	f := &follower{done: make(chan struct{})}
 	go func() {
@@ -183,7 +184,7 @@ func follow(ctx context.Context, server *apiServer, from string) *follower {
 					f.wrong = append(f.wrong, event.text())
 				}
 				f.added = append(f.added, event.Object.Metadata.Name)
-				if strings.HasPrefix(event.Object.Metadata.Name, "last") {
+				if event.Object.Metadata.Name == "last" {
 					return
 				}
 			}
