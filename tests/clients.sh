@@ -45,7 +45,7 @@ start() {
         ;;
     esac
     server=$!
-    until grep -q "ready to serve client requests" "$work/log"; do
+    until grep -qs "ready to serve client requests" "$work/log"; do
         if ! kill -0 "$server" 2>/dev/null || [ $SECONDS -gt $limit ]; then
             echo "$1 does not start: $(tail -n 3 "$work/log")"
             return 1
