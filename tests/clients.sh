@@ -1,6 +1,7 @@
 #!/bin/bash
 # clients.sh: other people's clients, unmodified, from the registries of their languages, against
-# `kv serve` and against a real etcd 3.5.1. The last line is "N passed, N failed"; what could not run is
+# `kv serve` and against a real etcd: 3.7 for etcd's own client in Go, 3.5.1 for the others. KV names another program
+# than target/release/kv. The last line is "N passed, N failed"; what could not run is
 # said in lines "not run: what (why)".
 set -u -o pipefail
 cd "$(dirname "$0")/.."
@@ -8,7 +9,7 @@ target=${CARGO_TARGET_DIR:-$PWD/target}
 here=$PWD/tests/clients
 dir=$target/clients
 python=${PYTHON:-python3}
-kv=$target/release/kv
+kv=${KV:-$target/release/kv}
 passed=0
 failed=0
 server=
@@ -44,7 +45,7 @@ start() {
         ;;
     esac
     server=$!
-    until grep -q "ready to serve client requests" "$work/log"; do
+    until grep -qs "ready to serve client requests" "$work/log"; do
         if ! kill -0 "$server" 2>/dev/null || [ $SECONDS -gt $limit ]; then
             echo "$1 does not start: $(tail -n 3 "$work/log")"
             return 1
@@ -53,7 +54,7 @@ start() {
     done
 }
 
-# ask NAME COMMAND…: the script of a client against both servers.
+# ask NAME COMMAND…: the script of a client against each of $servers.
 ask() {
     local name=$1 which line
     shift
@@ -126,6 +127,18 @@ if build_rust 2>"$work/why"; then
     ask etcd-client "$rust"
 else
     echo "not run: etcd-client in Rust ($(tail -n 1 "$work/why"))"
+fi
+# etcd 3.5 has no RangeStream, so this client is compared with 3.7
+servers=kv
+if etcd=$(tests/fetch_etcd37.sh 2>"$work/why"); then
+    servers="kv etcd"
+else
+    echo "not run: etcd's client in Go against a real etcd 3.7 ($(tail -n 1 "$work/why"))"
+fi
+if go=$(tests/go.sh 300 go_client ./clients/go_client 2>"$work/why"); then
+    ask "etcd's client in Go" "$go"
+else
+    echo "not run: etcd's client in Go ($(tail -n 1 "$work/why"))"
 fi
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
