@@ -177,7 +177,9 @@ mod tests {
         let lease = claim.lease().expect("granted");
         assert_eq!(lock(&lease.fate).tell.len(), 1);
         let (lost, is_lost) = std::sync::mpsc::channel();
-        lease.on_lost(move || lost.send(()).expect("the test waits"));
+        lease.on_lost(move || {
+            let _ = lost.send(());
+        });
         db.lease_revoke(lease.id()).expect("revoked");
         clock.advance(1);
         is_lost.recv_timeout(std::time::Duration::from_secs(20)).expect("it is lost");
