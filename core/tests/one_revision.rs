@@ -5,49 +5,70 @@ use std::thread;
 
 use libkv::*;
 
-/// In every revision: `a/0` to `a/299`, and in odd ones `b/0` to `b/49`; each pair was written in it. So one
-/// pair of another revision, one too many and one too few are all seen. Several pages of everything.
-const ALWAYS: i64 = 300;
-const ODD: i64 = 50;
-const ROUNDS: usize = 60;
+/// In every revision: `always` keys below `a/`, and in odd ones `odd` keys below `b/`; each pair was written in
+/// it. So one pair of another revision, one too many and one too few are all seen.
+struct Store {
+    db: Db,
+    always: i64,
+    odd: i64,
+    rounds: usize,
+}
+
 const LEASE: LeaseId = 1;
 
-fn expected(revision: Revision) -> i64 {
-    ALWAYS + revision % 2 * ODD
-}
-
-fn write(db: &Db, revision: Revision) {
-    let put = |prefix: &'static str| move |n| Op::Put(Put::new(format!("{prefix}/{n}"), "v").lease(LEASE));
-    let mut success: Vec<Op> = (0..ALWAYS).map(put("a")).collect();
-    match revision % 2 {
-        1 => success.extend((0..ODD).map(put("b"))),
-        _ => success.push(Op::Delete(Delete::new(KeyRange::prefix("b")))),
+impl Store {
+    fn new(always: i64, odd: i64, rounds: usize) -> Store {
+        let db = Db::open(":memory:", Options::new()).expect("a store");
+        db.lease_grant(3_600, LEASE).expect("granted");
+        let store = Store { db, always, odd, rounds };
+        (2..6).for_each(|revision| store.write(revision));
+        store
     }
-    assert_eq!(db.txn(Txn { success, ..Txn::new() }).expect("written").revision, revision);
-}
 
-/// Runs `read` many times, each with the last revision that was certainly there, beside a writer.
-fn beside_a_writer(read: impl Fn(&Db, Revision)) {
-    let db = Db::open(":memory:", Options::new()).expect("a store");
-    db.lease_grant(3_600, LEASE).expect("granted");
-    let mut revision = 2;
-    while revision < 6 {
-        write(&db, revision);
-        revision += 1;
+    /// Several pages of everything.
+    fn of_pages() -> Store {
+        Store::new(300, 50, 60)
     }
-    let ended = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let _end = End(&ended);
-        scope.spawn(|| {
-            while !ended.load(Ordering::Relaxed) {
-                write(&db, revision);
-                revision += 1;
-            }
-        });
-        for _ in 0..ROUNDS {
-            read(&db, db.status().expect("status").revision);
+
+    /// Written as fast as can be, for what is one call.
+    fn fast() -> Store {
+        Store::new(3, 2, 4_000)
+    }
+
+    fn keys(&self, revision: Revision) -> i64 {
+        self.always + revision % 2 * self.odd
+    }
+
+    fn write(&self, revision: Revision) {
+        let put = |prefix: &'static str| move |n| Op::Put(Put::new(format!("{prefix}/{n}"), "v").lease(LEASE));
+        let mut success: Vec<Op> = (0..self.always).map(put("a")).collect();
+        match revision % 2 {
+            1 => success.extend((0..self.odd).map(put("b"))),
+            _ => success.push(Op::Delete(Delete::new(KeyRange::prefix("b")))),
         }
-    });
+        assert_eq!(self.db.txn(Txn { success, ..Txn::new() }).expect("written").revision, revision);
+    }
+
+    /// Runs `read` many times beside a writer.
+    fn beside_a_writer(&self, read: impl Fn(&Db)) {
+        let ended = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let _end = End(&ended);
+            scope.spawn(|| {
+                let mut revision = 6;
+                while !ended.load(Ordering::Relaxed) {
+                    self.write(revision);
+                    revision += 1;
+                }
+            });
+            (0..self.rounds).for_each(|_| read(&self.db));
+        });
+    }
+
+    fn assert_whole(&self, what: &str, revision: Revision, kvs: &[KeyValue]) {
+        assert_eq!(kvs.len() as i64, self.keys(revision), "{what} at {revision}");
+        assert!(kvs.iter().all(|kv| kv.mod_revision == revision), "{what} at {revision}");
+    }
 }
 
 /// The writer ends, also when an assertion fails.
@@ -63,97 +84,105 @@ fn all() -> Range {
     Range::new(KeyRange::all())
 }
 
-fn whole(what: &str, revision: Revision, kvs: &[KeyValue]) {
-    assert_eq!(kvs.len() as i64, expected(revision), "{what} at {revision}");
-    assert!(kvs.iter().all(|kv| kv.mod_revision == revision), "{what} at {revision}");
-}
-
 #[test]
 fn range_has_pairs_count_and_header_of_one_revision() {
-    beside_a_writer(|db, _| {
+    let store = Store::fast();
+    store.beside_a_writer(|db| {
         let range = db.range(all()).expect("read");
-        whole("range", range.revision, &range.kvs);
-        assert_eq!(range.count, expected(range.revision));
-        let limited = db.range(all().limit(10)).expect("read");
+        store.assert_whole("range", range.revision, &range.kvs);
+        assert_eq!(range.count, store.keys(range.revision));
+        let limited = db.range(all().limit(1)).expect("read");
         assert!(limited.more && limited.kvs.iter().all(|kv| kv.mod_revision == limited.revision));
-        assert_eq!(limited.count, expected(limited.revision));
+        assert_eq!(limited.count, store.keys(limited.revision));
         let count = db.range(all().count_only(true)).expect("read");
-        assert_eq!(count.count, expected(count.revision));
+        assert_eq!(count.count, store.keys(count.revision));
         let sorted = db.range(all().sort(SortTarget::Mod, SortOrder::Descend)).expect("read");
-        whole("sorted range", sorted.revision, &sorted.kvs);
+        store.assert_whole("sorted range", sorted.revision, &sorted.kvs);
         let mut revisions = Vec::new();
         let each = db.range_each(&all(), |pair| revisions.push(pair.mod_revision)).expect("read");
-        assert_eq!(revisions, vec![each.revision; expected(each.revision) as usize]);
+        assert_eq!(revisions, vec![each.revision; store.keys(each.revision) as usize]);
     });
 }
 
 #[test]
 fn txn_of_ranges_is_of_one_revision() {
-    beside_a_writer(|db, _| {
+    let store = Store::fast();
+    store.beside_a_writer(|db| {
         let txn = Txn::new().and_then(all()).and_then(all().count_only(true));
         let result = db.txn(txn).expect("read");
         let [OpResult::Range(pairs), OpResult::Range(count)] = &result.responses[..] else { panic!("{result:?}") };
-        whole("txn", result.revision, &pairs.kvs);
-        assert_eq!(count.count, expected(result.revision));
-    });
-}
-
-#[test]
-fn scan_and_snapshot_stay_at_their_revision() {
-    beside_a_writer(|db, _| {
-        let mut scan = db.scan(all()).expect("a scan");
-        let pairs: Vec<_> = scan.by_ref().collect::<Result<_>>().expect("read");
-        whole("scan", scan.revision(), &pairs);
-        let snapshot = db.snapshot().expect("a snapshot");
-        let pairs: Vec<_> = snapshot.scan(all()).expect("a scan").collect::<Result<_>>().expect("read");
-        whole("scan of a snapshot", snapshot.revision(), &pairs);
-        whole("range of a snapshot", snapshot.revision(), &snapshot.range(all()).expect("read").kvs);
-    });
-}
-
-#[test]
-fn transaction_reads_at_one_revision() {
-    beside_a_writer(|db, _| {
-        let mut transaction = db.transaction();
-        let first = transaction.range(all()).expect("read");
-        let second = transaction.range(all()).expect("read");
-        whole("transaction", first.revision, &first.kvs);
-        whole("transaction", first.revision, &second.kvs);
-    });
-}
-
-#[test]
-fn history_changes_and_diff_end_at_one_revision() {
-    beside_a_writer(|db, seen| {
-        let history = db.history("a/0", 0).expect("read");
-        let revisions: Vec<_> = history.iter().map(|event| event.kv.mod_revision).collect();
-        let newest = *revisions.first().expect("it was written");
-        assert_eq!(revisions, (2..=newest).rev().collect::<Vec<_>>());
-
-        let events: Vec<_> = db.changes(seen - 3, 0, KeyRange::all()).collect::<Result<_>>().expect("read");
-        let last = events.last().expect("there are some").kv.mod_revision;
-        for revision in seen - 2..=last {
-            let of_it = events.iter().filter(|event| event.kv.mod_revision == revision).count();
-            // the extra keys are put or deleted
-            assert_eq!(of_it as i64, ALWAYS + ODD, "changes at {revision} of {last}");
-        }
-
-        let changes: Vec<_> = db.diff(seen, 0, KeyRange::all()).expect("a diff").collect::<Result<_>>().expect("read");
-        let after: Vec<_> = changes.iter().filter_map(|change| change.after.clone()).collect();
-        if let Some(kv) = after.first() {
-            whole("diff", kv.mod_revision, &after);
-        }
-        let before: Vec<_> = changes.iter().filter_map(|change| change.before.clone()).collect();
-        assert!(before.is_empty() || before.len() as i64 == expected(seen), "{} at {seen}", before.len());
+        store.assert_whole("txn", result.revision, &pairs.kvs);
+        assert_eq!(count.count, store.keys(result.revision));
     });
 }
 
 #[test]
 fn status_and_the_keys_of_a_lease_are_of_one_revision() {
-    beside_a_writer(|db, _| {
+    let store = Store::fast();
+    store.beside_a_writer(|db| {
         let status = db.status().expect("status");
-        assert_eq!(status.keys as i64, expected(status.revision));
+        assert_eq!(status.keys as i64, store.keys(status.revision));
         let keys = db.lease_time_to_live(LEASE, true).expect("read").keys.len() as i64;
-        assert!([ALWAYS, ALWAYS + ODD].contains(&keys), "{keys} keys");
+        assert!([store.keys(0), store.keys(1)].contains(&keys), "{keys} keys");
+    });
+}
+
+#[test]
+fn scan_and_snapshot_stay_at_their_revision() {
+    let store = Store::of_pages();
+    store.beside_a_writer(|db| {
+        let mut scan = db.scan(all()).expect("a scan");
+        let pairs: Vec<_> = scan.by_ref().collect::<Result<_>>().expect("read");
+        store.assert_whole("scan", scan.revision(), &pairs);
+        let snapshot = db.snapshot().expect("a snapshot");
+        let pairs: Vec<_> = snapshot.scan(all()).expect("a scan").collect::<Result<_>>().expect("read");
+        store.assert_whole("scan of a snapshot", snapshot.revision(), &pairs);
+        store.assert_whole("range of a snapshot", snapshot.revision(), &snapshot.range(all()).expect("read").kvs);
+    });
+}
+
+#[test]
+fn transaction_reads_at_one_revision() {
+    let store = Store::of_pages();
+    store.beside_a_writer(|db| {
+        let mut transaction = db.transaction();
+        let first = transaction.range(all()).expect("read");
+        let second = transaction.range(all()).expect("read");
+        store.assert_whole("transaction", first.revision, &first.kvs);
+        store.assert_whole("transaction", first.revision, &second.kvs);
+    });
+}
+
+#[test]
+fn history_changes_and_diff_end_at_one_revision() {
+    let store = Store::of_pages();
+    store.beside_a_writer(|db| {
+        let seen = db.status().expect("status").revision;
+        let history = db.history("a/0", 0).expect("read");
+        let revisions: Vec<_> = history.iter().map(|event| event.kv.mod_revision).collect();
+        let newest = *revisions.first().expect("it was written");
+        assert_eq!(revisions, (2..=newest).rev().collect::<Vec<_>>());
+
+        let mut changes = db.changes(seen - 3, 0, KeyRange::all());
+        let first = changes.next().expect("there is one").expect("read");
+        // what is written after the first page is not part of it
+        let now = db.status().expect("status").revision;
+        let rest: Vec<_> = changes.collect::<Result<_>>().expect("read");
+        let events: Vec<_> = std::iter::once(first).chain(rest).map(|event| event.kv.mod_revision).collect();
+        let last = *events.last().expect("there are some");
+        assert!((seen..=now).contains(&last), "{seen} to {now}: {last}");
+        for revision in seen - 2..=last {
+            // the extra keys are put or deleted
+            let of_it = events.iter().filter(|at| **at == revision).count() as i64;
+            assert_eq!(of_it, store.always + store.odd, "changes at {revision} of {last}");
+        }
+
+        let changes: Vec<_> = db.diff(seen, 0, KeyRange::all()).expect("a diff").collect::<Result<_>>().expect("read");
+        let after: Vec<_> = changes.iter().filter_map(|change| change.after.clone()).collect();
+        if let Some(kv) = after.first() {
+            store.assert_whole("diff", kv.mod_revision, &after);
+        }
+        let before = changes.iter().filter(|change| change.before.is_some()).count() as i64;
+        assert!([0, store.keys(seen)].contains(&before), "{before} at {seen}");
     });
 }
