@@ -35,13 +35,17 @@ all: lib programs
 tools:
 	@tests/tools.sh
 
-# cargo knows what is out of date. Its libkv.a also exports LMDB's symbols: tests/clean_archive.sh.
+# One invocation, so that what the languages share is built once. cargo knows what is out of date.
+# Its libkv.a also exports LMDB's symbols: tests/clean_archive.sh. PYO3_BUILD_EXTENSION_MODULE: the
+# interpreter that loads the module has Python's symbols, so the module is not linked to libpython.
 lib: tools
-	$(CARGO) build --release --locked -p libkv-ffi -p libkv-cli --features libkv-ffi/etcd
+	PYO3_BUILD_EXTENSION_MODULE=1 PYO3_PYTHON="$(PYTHON)" $(CARGO) build --release --locked \
+		-p libkv-ffi -p libkv-cli -p libkv-python -p libkv-node \
+		--features libkv-ffi/etcd,libkv-python/etcd,libkv-node/etcd
 	ln -sf libkv.so $(RELEASE)/libkv.so.0
 	@CC="$(CC)" tests/clean_archive.sh $(RELEASE)/libkv.a
 
-# In a place of its own, so that neither build makes the other begin anew.
+# In a folder of its own, so that neither build invalidates the other.
 plain: tools
 	CARGO_TARGET_DIR="$(CURDIR)/target/plain" $(CARGO) build --profile small --locked -p libkv-ffi
 	ln -sf libkv.so target/plain/small/libkv.so.0
@@ -56,10 +60,9 @@ target/demo-bin/%: tests/demo/%.c $(DEMO_SHARED) include/kv.h | lib
 	@mkdir -p target/demo-bin
 	$(BUILD_C) -o $@ $< $(filter %.c,$(DEMO_SHARED)) $(LINK_C)
 
-# One after the other, and after the libraries: all of them build with cargo, in one place.
 bindings: lib
 	bindings/python/venv.sh
-	bindings/node/build.sh
+	bindings/node/build.sh --built
 
 demo: $(DEMO_PROGRAMS) bindings
 	tests/demo/run.sh "$$DEMO_DIR"

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Builds the native part from source and puts it where lib/native.js loads it; quick when nothing
-# has changed. `npm install` in this folder runs it. Needs cargo 1.88 or later; fetches crates, and
-# nothing else.
+# Builds the native part from source and copies it to where lib/native.js loads it; fast if nothing
+# has changed. `npm install` in this folder runs it. It needs cargo 1.88 or later and fetches only
+# crates. With --built it copies what `make` has built.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -11,7 +11,9 @@ if ! command -v "$cargo" >/dev/null; then
     exit 1
 fi
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
-"$cargo" build --quiet --release --locked --features etcd --manifest-path "$here/Cargo.toml"
+if [ "${1:-}" != --built ]; then
+    "$cargo" build --quiet --release --locked --features etcd --manifest-path "$here/Cargo.toml"
+fi
 built=$CARGO_TARGET_DIR/release/liblibkv_node.so
 if ! cmp -s "$built" "$here/libkv.node"; then
     # moved into place, so that a process that has the old one loaded keeps it whole

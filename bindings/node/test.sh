@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs and runs the suite of Node; the last line is "N passed, N failed". Called by tests/run.sh.
-# `make` need not have run: the native part is built by npm install, in $CARGO_TARGET_DIR if it is set.
+# It tests the native part that `make` builds, and builds it if it is out of date.
 set -u -o pipefail
 cd "$(dirname "$0")"
 
@@ -17,9 +17,13 @@ node -e 'const [major, minor] = process.versions.node.split(".").map(Number); pr
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-if ! npm ci --no-audit --no-fund --loglevel=error >"$log" 2>&1; then
+prepare() {
+    make --no-print-directory --silent -C ../.. lib && ./build.sh --built &&
+        npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+}
+if ! prepare >"$log" 2>&1; then
     cat "$log"
-    echo "npm ci failed"
+    echo "the native part or npm ci failed"
     echo "0 passed, 1 failed"
     exit 1
 fi

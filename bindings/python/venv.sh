@@ -32,9 +32,18 @@ if newer "$tools" bindings/python/requirements.txt; then
     "${pip[@]}" install --requirement bindings/python/requirements.txt
     touch "$tools"
 fi
-if newer "$built" core/src core/Cargo.toml Cargo.toml Cargo.lock \
+if newer "$built" core/src core/Cargo.toml Cargo.toml Cargo.lock bindings/etcd/src bindings/etcd/Cargo.toml \
     bindings/python/{src,python,Cargo.toml,pyproject.toml,README.md}; then
     began=$(mktemp)
-    "${pip[@]}" install --no-build-isolation --no-deps --force-reinstall ./bindings/python
+    # the package that `pip install ./bindings/python` makes, but with the module that make has built
+    make --no-print-directory --silent lib
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    (cd bindings/python && maturin pep517 write-dist-info --metadata-directory "$work/wheel" >/dev/null)
+    cp -r bindings/python/python/libkv "$work/wheel/libkv"
+    find "$work/wheel" -name __pycache__ -prune -exec rm -rf {} +
+    cp "$CARGO_TARGET_DIR/release/lib_libkv.so" "$work/wheel/libkv/_libkv.abi3.so"
+    python -m wheel pack --dest-dir "$work" "$work/wheel" >/dev/null
+    "${pip[@]}" install --no-deps --force-reinstall "$work"/*.whl
     mv "$began" "$built" # what changed while it was built is built again
 fi
