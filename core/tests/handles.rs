@@ -243,3 +243,18 @@ fn leaders_look_up_the_leader_again_after_a_read_that_failed() {
     }
     assert_eq!(leaders.next(PATIENCE).unwrap().expect("the present leader").value, "me");
 }
+
+/// Other candidates may come faster than a caller reads them.
+#[test]
+fn leaders_next_ends_at_its_time_limit_while_batches_are_left() {
+    let db = store();
+    let mut election = db.election("e", 60).unwrap();
+    election.campaign("me", None).unwrap();
+    let mut leaders = election.observe().unwrap();
+    assert_eq!(leaders.try_next().unwrap().expect("the present leader").value, "me");
+    for candidate in ["e/x", "e/y", "e/z"] {
+        db.put(Put::new(candidate, "")).unwrap();
+    }
+    assert_eq!(leaders.try_next().unwrap(), None);
+    assert!(leaders.watcher().try_next().unwrap().is_some(), "it read every batch before it looked at its time");
+}

@@ -161,7 +161,13 @@ impl Leaders {
             let left = until.map(|until| until.saturating_duration_since(std::time::Instant::now()));
             match self.watcher.next(left) {
                 Ok(None) => return Ok(None),
-                Ok(Some(_)) => self.look = true,
+                Ok(Some(_)) => {
+                    self.look = true;
+                    // batches may come without an end; the leader that is read now is the current one
+                    if left.is_some_and(|left| left.is_zero()) {
+                        return self.changed();
+                    }
+                }
                 Err(error) if error.code() == Code::Compacted => self.restart()?,
                 Err(error) => return Err(error),
             }

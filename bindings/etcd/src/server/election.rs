@@ -23,7 +23,9 @@ use crate::pb::v3electionpb::election_server;
 /// Elections by name. The leader is whose key was created first; its value is what it proclaims.
 pub(crate) struct ElectionService(pub Arc<Store>);
 
-/// What etcd says to whoever does not lead, or no longer.
+/// Batches without a new leader that are read before other tasks run.
+const STEPS: usize = 16;
+/// etcd's text for a caller that does not lead, or no longer leads.
 const NOT_LEADER: &str = "election: not leader";
 
 fn leader_of(given: Option<pb::LeaderKey>) -> Result<pb::LeaderKey, Status> {
@@ -233,7 +235,7 @@ impl Stream for Leaders {
             leaders.ended = true;
             return Poll::Ready(Some(Err(stopped())));
         }
-        loop {
+        for _ in 0..STEPS {
             if let Some(answer) = leaders.answers.pop_front() {
                 return Poll::Ready(Some(Ok(answer)));
             }
@@ -242,5 +244,7 @@ impl Stream for Leaders {
                 return Poll::Ready(Some(Err(unknown(refusal(error)))));
             }
         }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 }

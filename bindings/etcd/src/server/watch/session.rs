@@ -246,7 +246,9 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Stream for Sess
                 }
             };
             let followed = session.follow_next(context);
-            if !asked && !followed && !session.report_progress(context) {
+            // each time: a busy watch must not delay the progress of a stream that is caught up
+            let reported = session.report_progress(context);
+            if !asked && !followed && !reported {
                 return Poll::Pending;
             }
         }
