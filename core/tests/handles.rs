@@ -255,6 +255,7 @@ fn leaders_next_ends_at_its_time_limit_while_batches_are_left() {
     for candidate in ["e/x", "e/y", "e/z"] {
         db.put(Put::new(candidate, "")).unwrap();
     }
+    assert_eq!(leaders.watcher().caught_up(), None, "this reads the log to its end");
     assert_eq!(leaders.try_next().unwrap(), None);
     assert!(leaders.watcher().try_next().unwrap().is_some(), "it read every batch before it looked at its time");
 }
