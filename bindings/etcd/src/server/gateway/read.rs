@@ -25,9 +25,9 @@ const ANY_PADDING: GeneralPurposeConfig = GeneralPurposeConfig::new()
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, ANY_PADDING);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, ANY_PADDING);
 
-/// The largest whole number up to which each one has a floating-point number of its own. Larger ones that are
-/// written with a point or an exponent are refused: they may have been rounded.
-const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+/// Each whole number below this one has a floating-point number of its own. Larger ones that are written with a
+/// point or an exponent are refused: they may have been rounded.
+const EXACT_BELOW: f64 = 9_007_199_254_740_992.0;
 
 /// The first JSON value of a body; none at all is the empty message. What follows it is not looked at.
 ///
@@ -282,7 +282,7 @@ impl<'de> Visitor<'de> for Item<'_> {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
-        match number.fract() == 0.0 && number.abs() <= EXACT_MAX {
+        match number.fract() == 0.0 && number.abs() < EXACT_BELOW {
             true => self.integer(number as i128),
             false => Err(E::invalid_type(serde::de::Unexpected::Float(number), &self)),
         }
@@ -388,8 +388,8 @@ mod tests {
                 "invalid type: floating point `1.5`, expected a whole number for limit of etcdserverpb.RangeRequest at line 1 column 12",
             ),
             (
-                r#"{"limit":9007199254740993.0e1}"#,
-                "invalid type: floating point `9.007199254740994e+16`, expected a whole number for limit of etcdserverpb.RangeRequest at line 1 column 29",
+                r#"{"limit":9007199254740993.0}"#,
+                "invalid type: floating point `9007199254740992.0`, expected a whole number for limit of etcdserverpb.RangeRequest at line 1 column 27",
             ),
             (
                 r#"{"rangeEnd":null,"range_end":"AA=="}"#,
