@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::engine::{Completion, Engine, Interrupted, PairRef, Submitted, wrong_answer};
 use crate::error::{Code, Error, Result};
@@ -42,6 +42,16 @@ impl Db {
 
     pub(crate) fn engine(&self) -> &dyn Engine {
         &*self.engine
+    }
+
+    /// The same store, for calls that must end by `deadline` (none: no limit), beside the limits that it has. It is
+    /// for short use: whatever is asked through it later fails.
+    ///
+    /// Over a network a call without an answer by then fails with `timeout`, or with `unknown_outcome` if it is a write
+    /// that was sent. A store in this process is not limited so: its writes have `busy_timeout`.
+    pub fn until(&self, deadline: impl Into<Option<Instant>>) -> Db {
+        let limited = deadline.into().and_then(|deadline| self.engine.clone().until(deadline));
+        limited.map_or_else(|| self.clone(), Db::from_engine)
     }
 
     /// Writes one key; the store's revision rises by 1.
@@ -166,7 +176,8 @@ impl Db {
     ///
     /// # Errors
     ///
-    /// `cancelled` if it was taken back: nothing was written.
+    /// `cancelled` if it was taken back: nothing was written. `unknown_outcome` if it is a write that was sent to a
+    /// cluster.
     pub fn call_unless(&self, request: impl Into<Request>, interrupted: Interrupted) -> Result<Answer> {
         self.engine.call_unless(request.into(), interrupted)
     }

@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Instant;
 use std::vec;
 
 use crate::error::{Code, Error, Result};
@@ -155,10 +156,19 @@ pub trait Engine: Send + Sync {
     fn call(&self, request: Request) -> Result<Answer>;
 
     /// As [`Engine::call`]; while the request waits for its turn, `interrupted` is asked. Once it is
-    /// true the request is taken back, with `cancelled`. What has begun is waited for.
+    /// true the request is taken back, with `cancelled`. A write that has begun is waited for in this process;
+    /// over a network the wait ends all the same, with `unknown_outcome`.
     fn call_unless(&self, request: Request, interrupted: Interrupted) -> Result<Answer> {
         let _ = interrupted;
         self.call(request)
+    }
+
+    /// The same store, for calls that must end by `deadline`: each that has no answer by then fails with
+    /// `timeout`, or with `unknown_outcome` if it is a write that was sent. None: only calls over a network
+    /// can be limited so.
+    fn until(self: Arc<Self>, deadline: Instant) -> Option<Arc<dyn Engine>> {
+        let _ = deadline;
+        None
     }
 
     /// Runs a request without waiting; `completion` gets the answer, also if it is a refusal.

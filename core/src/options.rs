@@ -97,7 +97,7 @@ pub struct Options {
     /// Of a cluster: how long to wait for an answer (30,000 ms).
     pub request_timeout_ms: Option<u64>,
     /// Of a cluster: how long a connection may be silent before it is probed (10,000 ms); `u64::MAX` never
-    /// probes.
+    /// probes. After three times as long without a message a watcher asks how far it has come.
     pub keep_alive_ms: Option<u64>,
 }
 

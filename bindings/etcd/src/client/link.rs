@@ -6,7 +6,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -53,6 +53,8 @@ struct Connection {
     name: String,
     /// Why it ended, once it has.
     fault: Arc<Mutex<Option<String>>>,
+    /// Whether the server's answers to requests for progress keep their place among events; once it is known.
+    orders_progress: OnceLock<bool>,
 }
 
 impl Dialer {
@@ -106,7 +108,8 @@ impl Dialer {
         });
         let scheme = if endpoint.tls { "https" } else { "http" };
         let origin = format!("{scheme}://{host}").parse::<Uri>().map_err(|e| e.to_string())?;
-        Ok(Link(Arc::new(Connection { sender, origin, endpoint: number, name: endpoint.to_string(), fault })))
+        let (name, orders_progress) = (endpoint.to_string(), OnceLock::new());
+        Ok(Link(Arc::new(Connection { sender, origin, endpoint: number, name, fault, orders_progress })))
     }
 }
 
@@ -162,6 +165,11 @@ impl Link {
     /// Its endpoint, for people.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// What is known of the server's answers to requests for progress.
+    pub fn orders_progress(&self) -> &OnceLock<bool> {
+        &self.0.orders_progress
     }
 
     pub fn is_closed(&self) -> bool {
@@ -303,6 +311,9 @@ pub(crate) fn failure(status: &Status) -> Failure {
         // no server says that: tonic does
         None if status.code() == Code::Internal && status.message() == "Missing response message." => Failure::Cut,
         None if status.code() == Code::Unknown && status.message().starts_with("protocol error: missing grpc") => {
+            Failure::Cut
+        }
+        None if status.code() == Code::Unimplemented && status.message().starts_with("Content is compressed") => {
             Failure::Cut
         }
         None => Failure::Refused,
