@@ -297,7 +297,7 @@ def test_ctrl_c_ends_a_look_at_the_leader(gate: Gate) -> None:
         gate.passable.set()
 
 
-SILENT = {"request_timeout_ms": 60_000, "keep_alive_ms": math.inf}
+SILENT: dict[str, Any] = {"request_timeout_ms": 60_000, "keep_alive_ms": math.inf}
 """Each call that is not limited by its caller fails after a minute, and in another way."""
 
 

@@ -319,3 +319,23 @@ pub(crate) fn failure(status: &Status) -> Failure {
         None => Failure::Refused,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What tonic itself says of an answer that it cannot take says nothing of what the server did.
+    #[test]
+    fn failure_that_tonic_makes_of_an_answer_is_no_refusal() {
+        for (code, text) in [
+            (Code::Internal, "Missing response message."),
+            (Code::Unknown, "protocol error: missing grpc-status"),
+            (Code::Unimplemented, "Content is compressed with `br` which isn't supported"),
+        ] {
+            assert_eq!(failure(&Status::new(code, text)), Failure::Cut, "{text}");
+        }
+        for (code, text) in [(Code::Unimplemented, "unknown service etcdserverpb.KV"), (Code::Internal, "panicked")] {
+            assert_eq!(failure(&Status::new(code, text)), Failure::Refused, "{text}");
+        }
+    }
+}
