@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::engine::{Completion, Engine, Interrupted, PairRef, Submitted, wrong_answer};
 use crate::error::{Code, Error, Result};
@@ -46,6 +46,26 @@ impl Db {
 
     pub(crate) fn engine(&self) -> &dyn Engine {
         &*self.engine
+    }
+
+    /// The same store, for calls that must end by `deadline` (`None`: no limit), in addition to the
+    /// timeouts of the options. It is for short use: calls after `deadline` fail.
+    ///
+    /// On a cluster, a call without a response by then returns `timeout`, or `unknown_outcome` if it is
+    /// a write that was sent. A store in this process has no such limit: its writes have
+    /// `busy_timeout_ms`.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.until(Instant::now() + Duration::from_millis(300)).put(Put::new("a", "1"))?;
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    pub fn until(&self, deadline: impl Into<Option<Instant>>) -> Db {
+        let limited = deadline.into().and_then(|deadline| self.engine.clone().until(deadline));
+        limited.map_or_else(|| self.clone(), Db::from_engine)
     }
 
     /// Writes one key. The store's revision increases by 1.
@@ -307,7 +327,8 @@ impl Db {
     ///
     /// # Errors
     ///
-    /// `cancelled` if it was withdrawn: nothing was written. Otherwise those of the request.
+    /// `cancelled` if it was withdrawn: nothing was written. `unknown_outcome` if it is a write that was
+    /// sent to a cluster. Otherwise those of the request.
     pub fn call_unless(&self, request: impl Into<Request>, interrupted: Interrupted) -> Result<Answer> {
         self.engine.call_unless(request.into(), interrupted)
     }

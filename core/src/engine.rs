@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Instant;
 use std::vec;
 
 use crate::error::{Code, Error, Result};
@@ -157,11 +158,19 @@ pub trait Engine: Send + Sync {
     fn call(&self, request: Request) -> Result<Answer>;
 
     /// Same as [`Engine::call`]. While the request waits for its turn `interrupted` is called; once
-    /// it returns true the request is withdrawn with `cancelled`. A request that has begun is
-    /// finished.
+    /// it returns true the request is withdrawn with `cancelled`. In this process, a write that has
+    /// begun is finished. Over a network the wait ends with `unknown_outcome`.
     fn call_unless(&self, request: Request, interrupted: Interrupted) -> Result<Answer> {
         let _ = interrupted;
         self.call(request)
+    }
+
+    /// The same store, for calls that must end by `deadline`: a call without a response by then
+    /// returns `timeout`, or `unknown_outcome` if it is a write that was sent. `None`: only calls
+    /// over a network can be limited.
+    fn until(self: Arc<Self>, deadline: Instant) -> Option<Arc<dyn Engine>> {
+        let _ = deadline;
+        None
     }
 
     /// Submits a request; `completion` gets the result, including a refusal.

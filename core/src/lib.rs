@@ -46,8 +46,8 @@ pub use error::{Code, Error, Result};
 pub use model::{Change, Event, EventKind, KeyRange, KeyValue, LeaseId, Revision, Version};
 pub use options::{AutoCompaction, Clock, LimitsPreset, Options, Secret};
 pub use recipe::{
-    Canceller, ChangeScan, Claim, ClaimStep, Election, EventScan, Leaders, Lease, Lock, Retries, Scan, Snapshot,
-    TRANSACT_RETRIES, Transaction, Watcher,
+    Canceller, ChangeScan, Claim, ClaimStep, Election, EventScan, Leaders, Lease, Lock, Patience, Retries, Scan,
+    Snapshot, TRANSACT_RETRIES, Transaction, Watcher,
 };
 pub use request::*;
 pub use validate::Limits;

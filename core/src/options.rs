@@ -104,7 +104,8 @@ pub struct Options {
     /// For clusters: the timeout of a request (default 30,000 ms).
     pub request_timeout_ms: Option<u64>,
     /// For clusters: the idle time after which a connection is probed (default 10,000 ms);
-    /// `u64::MAX` never probes.
+    /// `u64::MAX` never probes. After three times as long without a message a watcher requests its
+    /// progress.
     pub keep_alive_ms: Option<u64>,
 }
 

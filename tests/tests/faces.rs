@@ -104,6 +104,7 @@ const NOUNS: &[Noun] = &[
 const RUST_ALONE: &[(&str, &str)] = &[
     ("Db::from_engine", "for whoever writes an engine"),
     ("Db::call_unless", "what other faces interrupt a waiting call with"),
+    ("Db::until", "what the time limits of locks, elections and leaders are made of"),
     ("Db::submit", "what other faces make their promises of"),
     ("Db::submit_all", ""),
     ("Db::range_each", "what other faces fill their own lists with"),
@@ -128,6 +129,8 @@ const RUST_ALONE: &[(&str, &str)] = &[
     ("Election::leader_request", "leader without a wait"),
     ("Leaders::watcher", ""),
     ("Leaders::try_next", "next without a wait"),
+    ("Leaders::next_unless", "what other faces interrupt a waiting call with"),
+    ("Leaders::try_next_unless", ""),
     ("Server::addresses", "other faces listen at one address; a server of several is the program's, kv serve"),
     ("Server::metrics_addresses", "the same: metrics of other faces are on their one address"),
     ("Clock::system", "no clock given"),

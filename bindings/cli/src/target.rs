@@ -88,12 +88,12 @@ impl Target {
         })
     }
 
-    /// Opens it.
-    pub fn open(&self, access: Access) -> Result<Db> {
+    /// Opens it; a cluster must be reached within so many milliseconds (none and 0: no limit of the command).
+    pub fn open(&self, access: Access, limit_ms: Option<u64>) -> Result<Db> {
         let name = self.name()?;
         let cluster = name.to_str().is_some_and(libkv_etcd::is_cluster);
         if cluster {
-            return Ok(libkv_etcd::open(&name, self.cluster_options()?)?);
+            return Ok(libkv_etcd::open(&name, self.cluster_options(limit_ms)?)?);
         }
         let options = self.store_options(&name, access)?;
         Ok(libkv_etcd::open(store_in(Path::new(&name)), options)?)
@@ -126,7 +126,7 @@ impl Target {
         })
     }
 
-    fn cluster_options(&self) -> Result<Options> {
+    fn cluster_options(&self, limit_ms: Option<u64>) -> Result<Options> {
         if self.busy_timeout.is_some() {
             return Err(Failure::usage("--busy-timeout is for a store; a cluster's is --command-timeout"));
         }
@@ -138,7 +138,7 @@ impl Target {
             tls_server_name: self.tls_server_name.clone(),
             user,
             password: password.map(Into::into),
-            connect_timeout_ms: self.dial_timeout,
+            connect_timeout_ms: self.dial_timeout.into_iter().chain(limit_ms.filter(|ms| *ms > 0)).min(),
             request_timeout_ms: self.command_timeout,
             ..Options::new()
         })

@@ -478,8 +478,16 @@ pub fn refusal(error: Error) -> Refusal {
     Refusal::new(code, format!("{PREFIX}{text}"))
 }
 
-/// What a server's refusal means. `wrote` says that the request may have changed something.
-pub fn error_in(refusal: &Refusal, wrote: bool) -> Error {
+/// What a server's refusal means. `sent_bytes` is the length of a request that may have changed something, none for
+/// one that only reads.
+///
+/// A write is refused for certain only by a status that etcd itself gives, and gives before the write or instead of
+/// it. The others also come from what stands between, or after the write: from proxies, from a limit on the size of
+/// answers, from a server that stops. Those are `unknown_outcome`.
+///
+/// One refusal of etcd is kept as `full` although it may be wrong: the write that is the first to exceed the quota
+/// after it was proposed is done, and refused with the same words as each write after it.
+pub fn error_in(refusal: &Refusal, sent_bytes: Option<usize>) -> Error {
     use tonic::Code as Wire;
     let text = refusal.message().strip_prefix(PREFIX).unwrap_or(refusal.message());
     let code = match refusal.code() {
@@ -500,22 +508,17 @@ pub fn error_in(refusal: &Refusal, wrote: bool) -> Error {
         Wire::NotFound => Code::NotFound,
         Wire::FailedPrecondition if text == "lease already exists" => Code::LeaseExists,
         Wire::FailedPrecondition | Wire::AlreadyExists => Code::FailedPrecondition,
-        Wire::Aborted => Code::Conflict,
-        Wire::ResourceExhausted if text.starts_with("grpc: received message larger") => Code::TooLarge,
+        // etcd counts what it has proposed already before it proposes
         Wire::ResourceExhausted if text == "too many requests" => Code::Busy,
-        // a server says this of its own response: the write is done
-        Wire::ResourceExhausted if wrote && text.starts_with("grpc: trying to send message larger") => {
-            Code::UnknownOutcome
-        }
-        Wire::ResourceExhausted => Code::Full,
+        Wire::ResourceExhausted if text.split(" (").next() == Some("mvcc: database space exceeded") => Code::Full,
+        Wire::ResourceExhausted if is_too_large(text, sent_bytes) => Code::TooLarge,
         Wire::Unimplemented => Code::Unsupported,
         Wire::Unauthenticated => Code::Unauthenticated,
         Wire::PermissionDenied => Code::PermissionDenied,
         Wire::DataLoss => Code::Corrupt,
-        // an internal error may come after the commit: a panic, a response that cannot be encoded or read
-        Wire::Cancelled | Wire::DeadlineExceeded | Wire::Unavailable | Wire::Unknown | Wire::Internal if wrote => {
-            Code::UnknownOutcome
-        }
+        _ if sent_bytes.is_some() => Code::UnknownOutcome,
+        Wire::Aborted => Code::Conflict,
+        Wire::ResourceExhausted => Code::Full,
         Wire::Cancelled => Code::Cancelled,
         Wire::DeadlineExceeded => Code::Timeout,
         Wire::Unavailable => Code::Unavailable,
@@ -524,37 +527,65 @@ pub fn error_in(refusal: &Refusal, wrote: bool) -> Error {
     Error::new(code, text)
 }
 
+/// Whether the receiver of a request found it too large. For a write the message must name the length of this request,
+/// because the response may have been too large for a proxy.
+fn is_too_large(text: &str, sent_bytes: Option<usize>) -> bool {
+    let Some(found) = text.strip_prefix("grpc: received message larger than max (") else { return false };
+    sent_bytes.is_none_or(|sent| found.split(' ').next() == Some(sent.to_string().as_str()))
+}
+
 #[cfg(test)]
 mod tests {
     use tonic::Code as Wire;
 
     use super::*;
 
-    /// What may come after a commit must not read as "nothing is written".
     #[test]
-    fn outcome_of_a_write_is_unknown_where_it_may_be_committed() {
-        for (code, text) in [
-            (Wire::Internal, "etcdserver: internal error"),
-            (Wire::Internal, "failed to decode Protobuf message: invalid wire type"),
-            (Wire::Unknown, "etcdserver: the response is larger than 4 GiB and cannot be sent"),
-            (Wire::ResourceExhausted, "grpc: trying to send message larger than max (3 vs. 2)"),
-            (Wire::DeadlineExceeded, "context deadline exceeded"),
-            (Wire::Unavailable, "etcdserver: server stopped"),
-            (Wire::Cancelled, "context canceled"),
-        ] {
-            let error = error_in(&Refusal::new(code, text), true);
-            assert_eq!(error.code(), Code::UnknownOutcome, "{text}");
-            assert_ne!(error_in(&Refusal::new(code, text), false).code(), Code::UnknownOutcome, "{text}");
-        }
-        // these are checked before a write is proposed
-        for (code, text, known) in [
-            (Wire::ResourceExhausted, "etcdserver: too many requests", Code::Busy),
-            (Wire::ResourceExhausted, "etcdserver: mvcc: database space exceeded", Code::Full),
-            (Wire::ResourceExhausted, "grpc: received message larger than max (3 vs. 2)", Code::TooLarge),
+    fn refused_write_is_definite_only_where_etcd_did_not_write() {
+        let code = |wire, text: &str| error_in(&Refusal::new(wire, text), Some(700)).code();
+        for (wire, text, expected) in [
+            (Wire::InvalidArgument, "etcdserver: key is not provided", Code::InvalidArgument),
             (Wire::InvalidArgument, "etcdserver: request is too large", Code::TooLarge),
             (Wire::InvalidArgument, "etcdserver: request is too large (key \"k\": …)", Code::TooLarge),
+            (Wire::OutOfRange, "etcdserver: mvcc: required revision has been compacted", Code::Compacted),
+            (Wire::NotFound, "etcdserver: requested lease not found", Code::LeaseNotFound),
+            (Wire::FailedPrecondition, "etcdserver: lease already exists", Code::LeaseExists),
+            (Wire::PermissionDenied, "etcdserver: permission denied", Code::PermissionDenied),
+            (Wire::Unauthenticated, "etcdserver: invalid auth token", Code::Unauthenticated),
+            (Wire::Unimplemented, "unknown service etcdserverpb.KV", Code::Unsupported),
+            (Wire::DataLoss, "etcdserver: corrupt cluster", Code::Corrupt),
+            (Wire::ResourceExhausted, "etcdserver: too many requests", Code::Busy),
+            (Wire::ResourceExhausted, "etcdserver: mvcc: database space exceeded", Code::Full),
+            (Wire::ResourceExhausted, "grpc: received message larger than max (700 vs. 512)", Code::TooLarge),
+            // the response was too large for a proxy
+            (Wire::ResourceExhausted, "grpc: received message larger than max (7000 vs. 512)", Code::UnknownOutcome),
+            (
+                Wire::ResourceExhausted,
+                "grpc: trying to send message larger than max (700 vs. 512)",
+                Code::UnknownOutcome,
+            ),
+            (Wire::ResourceExhausted, "", Code::UnknownOutcome),
+            (Wire::Unavailable, "etcdserver: request timed out", Code::UnknownOutcome),
+            (Wire::Unavailable, "upstream connect error or disconnect/reset before headers", Code::UnknownOutcome),
+            (Wire::DeadlineExceeded, "context deadline exceeded", Code::UnknownOutcome),
+            (Wire::Cancelled, "context canceled", Code::UnknownOutcome),
+            (Wire::Aborted, "", Code::UnknownOutcome),
+            (Wire::Internal, "etcdserver: internal error", Code::UnknownOutcome),
+            (Wire::Internal, "failed to decode Protobuf message: buffer underflow", Code::UnknownOutcome),
+            (Wire::Internal, "stream terminated by RST_STREAM with error code: INTERNAL_ERROR", Code::UnknownOutcome),
+            (Wire::Unknown, "etcdserver: server stopped", Code::UnknownOutcome),
+            (Wire::Ok, "", Code::UnknownOutcome),
         ] {
-            assert_eq!(error_in(&Refusal::new(code, text), true).code(), known, "{text}");
+            assert_eq!(code(wire, text), expected, "{wire:?} {text}");
+        }
+    }
+
+    #[test]
+    fn refused_read_is_never_of_unknown_outcome() {
+        let all = (0..17).map(Wire::from_i32).filter(|wire| *wire != Wire::Ok);
+        for wire in all {
+            let code = error_in(&Refusal::new(wire, "etcdserver: request timed out"), None).code();
+            assert_ne!(code, Code::UnknownOutcome, "{wire:?}");
         }
     }
 }

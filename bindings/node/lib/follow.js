@@ -119,8 +119,12 @@ class Follower {
     for (;;) {
       if (this.#isClosed()) return DONE
       if (this.#at < this.#page.length) return { value: this.#page[this.#at++], done: false }
-      if (this.#number !== undefined && !this.#drained) await this.#read()
-      else if (until !== undefined && performance.now() >= until) return { value: undefined, done: false }
+      if (this.#number !== undefined && !this.#drained) await this.#read(until)
+      else if (until !== undefined && performance.now() >= until) {
+        // the time may have ended a look at the cluster, which is then still to be taken
+        if (this.#far) this.#drained = false
+        return { value: undefined, done: false }
+      }
       else if (this.#opening) await this.#opened(until)
       else await this.#word(until, this.#keepAlive ?? (inLoop || until !== undefined))
     }
@@ -133,7 +137,7 @@ class Follower {
     return false
   }
 
-  async #read() {
+  async #read(until) {
     if (this.#near && !this.#far) {
       this.#near = false
       this.#took(readAnswer(native.followPage(this.#number, false)))
@@ -142,7 +146,7 @@ class Follower {
     this.#resume = this.resume()
     this.#reading = true
     try {
-      this.#took(readBuffer(await native.followPageLater(this.#number)))
+      this.#took(readBuffer(await native.followPageLater(this.#number, until === undefined ? -1 : timerMs(until))))
     } finally {
       this.#reading = false
     }

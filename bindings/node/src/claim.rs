@@ -11,7 +11,9 @@ use std::task::{Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use libkv::{Answer, Claim, ClaimStep, Code, Db, Election, Error, KeyValue, Request, Result, Revoke, Watch, Watcher};
+use libkv::{
+    Answer, Claim, ClaimStep, Code, Db, Election, Error, KeyValue, Patience, Request, Result, Revoke, Watch, Watcher,
+};
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
@@ -42,7 +44,7 @@ struct Place {
 /// A promise that waits for the name.
 struct Wait {
     ending: Ending,
-    patience: Option<Duration>,
+    patience: Patience,
     /// Its time is over.
     passed: bool,
     /// Without the name it is answered `false`, not refused.
@@ -159,6 +161,9 @@ impl Place {
             Ok(ClaimStep::Run(request)) => Next::Run(request),
             Ok(ClaimStep::Wait(_)) if self.wait.as_ref().is_some_and(|wait| wait.passed) => self.time_out(),
             Ok(ClaimStep::Wait(watch)) => Next::Watch(watch),
+            Err(error) if self.wait.as_ref().is_some_and(|wait| wait.patience.has_ended(error.code())) => {
+                self.time_out()
+            }
             Err(error) => self.end(Err(error), false),
         }
     }
@@ -173,8 +178,8 @@ impl Place {
     }
 
     fn end_after(&mut self, holder: Result<Answer>) -> Next {
-        let patience = self.wait.as_ref().and_then(|wait| wait.patience).unwrap_or_default();
-        let error = self.claim().timed_out(patience, holder.and_then(pair).unwrap_or_default());
+        let timeout = self.wait.as_ref().map(|wait| wait.patience.timeout()).unwrap_or_default();
+        let error = self.claim().timed_out(timeout, holder.and_then(pair).unwrap_or_default());
         self.end(Err(error), true)
     }
 
@@ -225,18 +230,21 @@ fn act(standing: &Arc<Standing>, turn: u64, next: Next) {
         Next::Forget(revoke) => drop(standing.db.submit(revoke, |_| {})),
         Next::End(None, ending, outcome, _) => ending.tell(outcome),
         Next::End(Some(revoke), ending, outcome, strictly) => {
+            // what has failed already is told soon, whatever becomes of the place
+            let db = if outcome.is_err() { Patience::grace(&standing.db) } else { standing.db.clone() };
+            let strictly = strictly && outcome.is_ok();
             let told = move |answer| match revoked(answer) {
                 Err(error) if strictly => ending.tell(Err(error)),
                 _ => ending.tell(outcome),
             };
-            drop(standing.db.submit(revoke, told));
+            drop(db.submit(revoke, told));
         }
     }
 }
 
 fn submit(standing: &Arc<Standing>, turn: u64, request: Request, came: fn(Result<Answer>) -> Came) {
     let this = standing.clone();
-    drop(standing.db.submit(request, move |answer| go(&this, turn, came(answer))));
+    drop(standing.limited().submit(request, move |answer| go(&this, turn, came(answer))));
 }
 
 /// Goes on when what it stands behind is gone.
@@ -254,7 +262,7 @@ impl Wake for Behind {
 }
 
 fn stand_behind(standing: &Arc<Standing>, turn: u64, watch: Watch) {
-    let watcher = match standing.db.watch(watch) {
+    let watcher = match standing.limited().watch(watch) {
         Ok(watcher) => Arc::new(watcher),
         // whoever stood before may be gone, and the memory of it too
         Err(error) if error.code() == Code::Compacted => return go(standing, turn, Came::Look),
@@ -287,6 +295,15 @@ impl Standing {
     /// Another handle for the name, which stands nowhere.
     fn onlooker(&self) -> Result<Election> {
         self.db.election(self.name.as_slice(), self.ttl_seconds)
+    }
+
+    /// The store, for what must be asked while a promise waits for the name: no request outlives its time.
+    fn limited(&self) -> Db {
+        match lock(&self.place).wait.as_ref().map(|wait| wait.patience) {
+            Some(patience) if patience.is_over() && !patience.timeout().is_zero() => Patience::grace(&self.db),
+            Some(patience) => patience.limit(&self.db),
+            None => self.db.clone(),
+        }
     }
 
     /// Asks for the name.
@@ -405,7 +422,7 @@ pub fn claim_campaign(claim: u32, id: u32, patience_ms: f64, len: u32, large: Op
 }
 
 fn waiting(ending: Ending, patience_ms: f64, only_try: bool) -> Wait {
-    let patience = (patience_ms >= 0.0).then(|| Duration::from_millis(patience_ms as u64));
+    let patience = Patience::new((patience_ms >= 0.0).then(|| Duration::from_millis(patience_ms as u64)));
     Wait { ending, patience, passed: patience_ms == 0.0, only_try }
 }
 

@@ -4,8 +4,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
+use std::time::Duration;
 
-use libkv::{Leaders, Result, WatchBatch, Watcher};
+use libkv::{Leaders, Patience, Result, WatchBatch, Watcher};
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
@@ -61,15 +62,15 @@ impl Following {
         }
     }
 
-    /// Writes what is there, at most so many batches.
-    fn page(&self, most: usize, writer: &mut Writer) -> Result<()> {
+    /// Writes what is there, at most so many batches; what must be asked of a cluster for that ends with the time.
+    fn page(&self, most: usize, patience: Patience, writer: &mut Writer) -> Result<()> {
         match &self.source {
             Source::Watcher(watcher) => {
                 let (batches, last) = batches(watcher, most)?;
                 writer.batches(&batches, last);
             }
             Source::Leaders(leaders) => {
-                let leader = lock(leaders).try_next()?;
+                let leader = lock(leaders).try_next_unless(patience, &|| false)?;
                 writer.pairs_page(leader.as_slice(), leader.is_none());
             }
         }
@@ -141,15 +142,19 @@ pub fn watch_later(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<Lat
 #[napi(catch_unwind)]
 pub fn follow_page(following: u32, one: bool) -> napi::Result<f64> {
     let most = if one { 1 } else { INLINE_BATCHES };
-    with_state(|state| state.answer(|state, writer| state.following(following)?.page(most, writer)))
+    with_state(|state| {
+        state.answer(|state, writer| state.following(following)?.page(most, Patience::new(None), writer))
+    })
 }
 
-/// What is there, on the pool: there may be much to look through.
+/// What is there, on the pool: there may be much to look through. What must be asked of a cluster has so much time, no
+/// limit below 0.
 #[napi(catch_unwind)]
-pub fn follow_page_later(following: u32) -> napi::Result<Later> {
+pub fn follow_page_later(following: u32, left_ms: f64) -> napi::Result<Later> {
     with_state(|state| {
         let following = guarded(|| state.following(following));
-        later(move |writer| following?.page(usize::MAX, writer))
+        let patience = Patience::new((left_ms >= 0.0).then(|| Duration::from_millis(left_ms as u64)));
+        later(move |writer| following?.page(usize::MAX, patience, writer))
     })
 }
 

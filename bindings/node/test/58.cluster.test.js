@@ -179,6 +179,28 @@ test('nothing waits on the loop', async (t) => {
   leaders.close()
 })
 
+test('timeout of the caller limits each request', async (t) => {
+  const { server } = await served(t)
+  const way = await gate(t, server.address)
+  // what the caller does not limit fails in another way, after a minute
+  const remote = await libkv.open(way.address, { requestTimeoutMs: 60_000, keepAliveMs: Infinity })
+  t.after(() => remote.close())
+  const election = remote.election('e', 60)
+  const leaders = await election.observe().ready()
+  const other = await remote.election('other', 60).observe().ready()
+  way.shut()
+  await assert.rejects(remote.lock('lock', 60).acquire({ timeoutMs: 300 }), { code: 'TIMEOUT', message: /within 300 ms/ })
+  await assert.rejects(election.campaign('me', { timeoutMs: 300 }), { code: 'TIMEOUT', message: /within 300 ms/ })
+  assert.deepStrictEqual(await other.next({ timeoutMs: 300 }), { value: undefined, done: false })
+  way.open()
+  await election.campaign('me')
+  assert.strictEqual((await leaders.next(PATIENCE)).value.value.toString(), 'me')
+  await remote.election('other', 60).campaign('you')
+  assert.strictEqual((await other.next(PATIENCE)).value.value.toString(), 'you')
+  leaders.close()
+  other.close()
+})
+
 test('a watcher that is not there yet can be ended', async (t) => {
   const { server } = await served(t)
   const way = await gate(t, server.address)

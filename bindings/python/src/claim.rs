@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use libkv::{Answer, ClaimStep, Code, Error, Request, Watch};
+use libkv::{Answer, ClaimStep, Code, Error, Patience, Request, Watch};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::PyBytes;
@@ -94,8 +94,8 @@ impl Claim {
 
     /// A watcher for what it waits for; none if it must look again, since whoever stood before may be gone, and the
     /// memory of it too.
-    fn watcher(&self, py: Python<'_>, watch: Watch) -> PyResult<Option<Watcher>> {
-        match ask(py, &self.db, move |db| db.watch(watch)) {
+    fn watcher(&self, py: Python<'_>, watch: Watch, patience: Patience) -> PyResult<Option<Watcher>> {
+        match ask(py, &patience.limit(&self.db), move |db| db.watch(watch)) {
             Err(error) if has_code(py, &error, Code::Compacted) => Ok(None),
             Err(error) => Err(error),
             Ok(watcher) => {
@@ -116,45 +116,49 @@ impl Claim {
         }
     }
 
-    /// Leaves the line.
-    fn give_up(&self, py: Python<'_>) -> PyResult<()> {
+    /// Leaves the line; `db` is asked for that.
+    fn give_up(&self, py: Python<'_>, db: &libkv::Db) -> PyResult<()> {
         match self.leave(py) {
-            Some(revoke) => unless_gone(py, call(py, &self.db, revoke)),
+            Some(revoke) => unless_gone(py, call(py, db, revoke)),
             None => self.db.ensure_open(),
         }
     }
 
     /// Waits until it has the name; with the time over it leaves the line and answers false.
     fn stand(&self, py: Python<'_>, value: &[u8], timeout: Option<Duration>) -> PyResult<bool> {
-        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        self.give_up(py)?;
-        self.lock(py).claim().set_value(value);
-        match self.hold(py, until) {
-            Ok(true) => Ok(true),
-            Ok(false) => self.give_up(py).map(|()| false),
-            Err(error) => {
+        let patience = Patience::new(timeout);
+        match self.hold(py, value, patience) {
+            Ok(true) => return Ok(true),
+            Err(error) if !has_ended(py, patience, &error) => {
                 self.forget(py);
-                Err(error)
+                return Err(error);
             }
+            _ => {}
+        }
+        match self.give_up(py, &Patience::grace(&self.db)) {
+            Err(error) if !has_ended(py, patience, &error) => Err(error),
+            _ => Ok(false),
         }
     }
 
-    fn hold(&self, py: Python<'_>, until: Option<Instant>) -> PyResult<bool> {
+    fn hold(&self, py: Python<'_>, value: &[u8], patience: Patience) -> PyResult<bool> {
+        let db = patience.limit(&self.db);
+        self.give_up(py, &db)?;
+        self.lock(py).claim().set_value(value);
         let mut answer = None;
         loop {
             match self.step(py, answer.take())? {
                 ClaimStep::Held => return Ok(true),
-                ClaimStep::Run(request) => answer = Some(call(py, &self.db, request)?),
-                ClaimStep::Wait(_) if until.is_some_and(|until| until <= Instant::now()) => return Ok(false),
-                ClaimStep::Wait(watch) => self.wait(py, watch, until)?,
+                ClaimStep::Run(request) => answer = Some(call(py, &db, request)?),
+                ClaimStep::Wait(_) if patience.is_over() => return Ok(false),
+                ClaimStep::Wait(watch) => self.wait(py, watch, patience)?,
             }
         }
     }
 
-    fn wait(&self, py: Python<'_>, watch: Watch, until: Option<Instant>) -> PyResult<()> {
-        let Some(watcher) = self.watcher(py, watch)? else { return Ok(()) };
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        match watcher.wait_for_one(py, left) {
+    fn wait(&self, py: Python<'_>, watch: Watch, patience: Patience) -> PyResult<()> {
+        let Some(watcher) = self.watcher(py, watch, patience)? else { return Ok(()) };
+        match watcher.wait_for_one(py, patience.left()) {
             Err(error) if !must_look_again(py, &error) => Err(error),
             _ => Ok(()),
         }
@@ -162,11 +166,18 @@ impl Claim {
 
     /// What to say when the time is over.
     fn timed_out(&self, py: Python<'_>, timeout: Option<Duration>) -> PyErr {
-        let holder = self.onlooker().and_then(|onlooker| ask(py, &self.db, move |_| onlooker.leader())).ok().flatten();
+        let onlooker = Patience::grace(&self.db).election(self.name.as_slice(), self.ttl_seconds).map_err(raise);
+        let holder = onlooker.and_then(|onlooker| ask(py, &self.db, move |_| onlooker.leader())).ok().flatten();
         let holder = holder.map_or(String::new(), |kv| format!("; {} has it", kv.key.escape_ascii()));
         let (name, ms) = (self.name.escape_ascii(), timeout.unwrap_or_default().as_millis());
         raise(Error::new(Code::Timeout, format!("{name} was not to be had within {ms} ms{holder}")))
     }
+}
+
+/// Whether this exception means no more than that the time is over; one that a signal's handler raised does not.
+fn has_ended(py: Python<'_>, patience: Patience, error: &PyErr) -> bool {
+    let codes = [Code::Timeout, Code::Unavailable, Code::UnknownOutcome];
+    codes.into_iter().any(|code| patience.has_ended(code) && has_code(py, error, code))
 }
 
 fn must_look_again(py: Python<'_>, error: &PyErr) -> bool {
@@ -229,7 +240,7 @@ impl Lock {
     fn release(&self, py: Python<'_>) -> PyResult<()> {
         guard(|| {
             let _turn = self.0.turn()?;
-            self.0.give_up(py)
+            self.0.give_up(py, &self.0.db)
         })
     }
 
@@ -339,7 +350,7 @@ impl Election {
     fn resign(&self, py: Python<'_>) -> PyResult<()> {
         guard(|| {
             let _turn = self.0.turn()?;
-            self.0.give_up(py)
+            self.0.give_up(py, &self.0.db)
         })
     }
 
@@ -429,9 +440,15 @@ impl Steps {
         })
     }
 
-    /// A Watcher that has something once whoever stands before is gone, or the lease; None: go on at once.
-    fn follow(&self, py: Python<'_>, before: &Bound<'_, Before>) -> PyResult<Option<Watcher>> {
-        guard(|| self.0.watcher(py, before.get().0.clone()))
+    /// A Watcher that has something once whoever stands before is gone, or the lease; None: go on at once. A cluster
+    /// must have made it within timeout seconds.
+    fn follow(
+        &self,
+        py: Python<'_>,
+        before: &Bound<'_, Before>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Option<Watcher>> {
+        guard(|| self.0.watcher(py, before.get().0.clone(), Patience::new(seconds("timeout", timeout)?)))
     }
 
     /// Leaves the line; the revocation resolves the future. None: it stood nowhere.

@@ -4,15 +4,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use libkv::{Code, Error, Result};
+use libkv::{Code, Error, Patience};
 use pyo3::prelude::*;
 
 use crate::answer::{IntoPython, KeyValue, WatchBatch};
 use crate::convert::seconds;
 use crate::error::{has_code, raise};
-use crate::guard::{detached, guard, not_pickled};
+use crate::guard::{detached, guard, not_pickled, unless_signalled};
 use crate::handle::Handle;
 use crate::sleep::Sleep;
 use crate::submit::{Answers, Place};
@@ -21,8 +21,8 @@ use crate::submit::{Answers, Place};
 pub trait Source: Send + Sync + 'static {
     type Item: Send;
 
-    /// The next item if there is one now.
-    fn try_next(&self) -> Result<Option<Self::Item>>;
+    /// The next item if there is one now; what must be asked of a cluster for that ends with the time.
+    fn try_next(&self, py: Python<'_>, patience: Patience) -> PyResult<Option<Self::Item>>;
 
     /// Whom to wake when there may be one; at once if there is.
     fn set_waker(&self, waker: Option<Waker>);
@@ -31,8 +31,8 @@ pub trait Source: Send + Sync + 'static {
 impl Source for libkv::Watcher {
     type Item = libkv::WatchBatch;
 
-    fn try_next(&self) -> Result<Option<libkv::WatchBatch>> {
-        libkv::Watcher::try_next(self)
+    fn try_next(&self, py: Python<'_>, _: Patience) -> PyResult<Option<libkv::WatchBatch>> {
+        detached(py, || libkv::Watcher::try_next(self))
     }
 
     fn set_waker(&self, waker: Option<Waker>) {
@@ -44,8 +44,9 @@ impl Source for libkv::Watcher {
 impl Source for Mutex<libkv::Leaders> {
     type Item = libkv::KeyValue;
 
-    fn try_next(&self) -> Result<Option<libkv::KeyValue>> {
-        lock(self).try_next()
+    fn try_next(&self, py: Python<'_>, patience: Patience) -> PyResult<Option<libkv::KeyValue>> {
+        let (found, signal) = unless_signalled(py, |interrupted| lock(self).try_next_unless(patience, interrupted));
+        signal.map_or(found, Err)
     }
 
     fn set_waker(&self, waker: Option<Waker>) {
@@ -104,12 +105,12 @@ impl<S: Source> Following<S> {
 
     /// The next item; none if the time (none: for ever) has passed without one.
     pub fn next(&self, py: Python<'_>, timeout: Option<Duration>) -> PyResult<Option<S::Item>> {
-        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let patience = Patience::new(timeout);
         let _turn = self.turn()?;
         let mut sleep = None;
         loop {
-            let found = detached(py, || self.source.try_next())?;
-            if found.is_some() || until.is_some_and(|until| until <= Instant::now()) {
+            let found = self.source.try_next(py, patience)?;
+            if found.is_some() || patience.is_over() {
                 return Ok(found);
             }
             let sleep = match &sleep {
@@ -117,14 +118,14 @@ impl<S: Source> Following<S> {
                 None => &*sleep.insert(Sleep::new()?),
             };
             self.source.set_waker(Some(sleep.waker()));
-            sleep.until(py, until)?;
+            sleep.until(py, patience.until())?;
         }
     }
 
     /// The next item if there is one now.
     pub fn try_next(&self, py: Python<'_>) -> PyResult<Option<S::Item>> {
         let _turn = self.turn()?;
-        detached(py, || self.source.try_next())
+        self.source.try_next(py, Patience::new(Some(Duration::ZERO)))
     }
 
     /// As an iterator: what was cancelled or closed by itself is at its end, under a closed store it is an error.

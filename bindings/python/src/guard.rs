@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
-use libkv::{Answer, Code, Error, Request, Result};
+use libkv::{Answer, Code, Error, Interrupted, Request, Result};
 use pyo3::exceptions::{PyImportError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -97,9 +97,9 @@ pub fn refuse_other_interpreters(py: Python<'_>) -> PyResult<()> {
 /// If the handler raised too late to take the write back, its exception comes all the same, caused
 /// by an `UnknownOutcomeError` that says what became of the write.
 pub fn call(py: Python<'_>, db: &libkv::Db, request: impl Into<Request>) -> PyResult<Answer> {
-    let (request, raised) = (request.into(), Mutex::new(None));
-    let answer = detached(py, || db.call_unless(request, &|| signalled(&raised)));
-    match raised.into_inner().unwrap_or_else(PoisonError::into_inner) {
+    let request = request.into();
+    let (answer, signal) = unless_signalled(py, |interrupted| db.call_unless(request, interrupted));
+    match signal {
         None => answer,
         Some(signal) => {
             if let Err(cause) = taken_back(py, answer) {
@@ -108,6 +108,16 @@ pub fn call(py: Python<'_>, db: &libkv::Db, request: impl Into<Request>) -> PyRe
             Err(signal)
         }
     }
+}
+
+/// Does what waits, without the interpreter, and can be interrupted: with what a signal's handler has raised meanwhile.
+pub fn unless_signalled<T: Send>(
+    py: Python<'_>,
+    work: impl FnOnce(Interrupted) -> Result<T> + Send,
+) -> (PyResult<T>, Option<PyErr>) {
+    let raised = Mutex::new(None);
+    let answer = detached(py, || work(&|| signalled(&raised)));
+    (answer, raised.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 fn signalled(raised: &Mutex<Option<PyErr>>) -> bool {

@@ -270,6 +270,10 @@ def test_ctrl_c_ends_the_opening_of_a_cluster() -> None:
         lambda db: db.status(),
         lambda db: db.lease_list(),
         lambda db: db.watch(prefix=""),
+        lambda db: db.put("b", "1"),
+        lambda db: db.lease(60),
+        lambda db: db.lock("lock", 60).acquire(),
+        lambda db: db.election("e", 60).campaign("me"),
     ],
 )
 def test_ctrl_c_ends_a_call(gate: Gate, call: Any) -> None:
@@ -280,6 +284,56 @@ def test_ctrl_c_ends_a_call(gate: Gate, call: Any) -> None:
             call(cluster)
         gate.passable.set()
         cluster.put("a", "1")
+
+
+@pytest.mark.usefixtures("alarm")
+def test_ctrl_c_ends_a_look_at_the_leader(gate: Gate) -> None:
+    with libkv.open(gate.address, request_timeout_ms=600_000) as cluster:
+        leaders = cluster.election("e", 60).observe()
+        gate.shut()
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(Interrupted):
+            leaders.next()
+        gate.passable.set()
+
+
+SILENT: dict[str, Any] = {"request_timeout_ms": 60_000, "keep_alive_ms": math.inf}
+"""Each call that is not limited by its caller fails after a minute, and in another way."""
+
+
+def test_timeout_of_the_caller_limits_each_request(gate: Gate) -> None:
+    with libkv.open(gate.address, **SILENT) as cluster:
+        election = cluster.election("e", 60)
+        leaders = election.observe()
+        gate.shut()
+        with pytest.raises(libkv.TimeoutError, match="within 300 ms"):
+            cluster.lock("lock", 60).acquire(0.3)
+        with pytest.raises(libkv.TimeoutError, match="within 300 ms"):
+            election.campaign("me", 0.3)
+        assert leaders.next(0.3) is None
+        gate.passable.set()
+        election.campaign("me")
+        assert leaders.next(PATIENCE_SECONDS).value == b"me"  # type: ignore[union-attr]
+
+
+def test_timeout_of_the_caller_limits_each_request_in_aio(gate: Gate) -> None:
+    async def main() -> None:
+        async with await libkv.aio.open(gate.address, **SILENT) as cluster:
+            election = cluster.election("e", 60)
+            gate.shut()
+            with pytest.raises(libkv.TimeoutError, match="within 300 ms"):
+                await cluster.lock("lock", 60).acquire(0.3)
+            with pytest.raises(libkv.TimeoutError, match="within 300 ms"):
+                await election.campaign("me", 0.3)
+            gate.passable.set()
+            await election.campaign("me")
+            async with election.observe() as leaders:
+                gate.shut()
+                assert await leaders.next(0.3) is None
+                gate.passable.set()
+                assert (await leaders.next(PATIENCE_SECONDS)).value == b"me"  # type: ignore[union-attr]
+
+    asyncio.run(main())
 
 
 def test_a_cluster_that_is_not_there_is_unavailable_and_named() -> None:

@@ -6,14 +6,14 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::db::Db;
 use crate::engine::wrong_answer;
 use crate::error::{Code, Error, Result};
 use crate::model::{KeyRange, KeyValue, Revision};
 use crate::recipe::lease::lost;
-use crate::recipe::{Canceller, Lease, Watcher};
+use crate::recipe::{Canceller, Lease, Patience, Watcher};
 use crate::request::*;
 
 /// What a [`Claim`] needs next.
@@ -226,29 +226,29 @@ impl Claim {
         lease.stop().then_some(Revoke { id: lease.id() })
     }
 
-    /// Drives it until it has the name; false if the time (none: for ever) ran out, and it is still
-    /// in the line then.
-    pub(crate) fn hold(&mut self, until: Option<Instant>) -> Result<bool> {
+    /// Drives it until it has the name; false if the time ran out, and it is still in the line then.
+    fn hold(&mut self, patience: Patience) -> Result<bool> {
+        let db = patience.limit(&self.db);
+        self.give_up(&db)?;
         let mut answer = None;
         loop {
             match self.step(answer.take())? {
                 ClaimStep::Held => return Ok(true),
-                ClaimStep::Run(request) => answer = Some(self.db.engine().call(request)?),
-                ClaimStep::Wait(_) if until.is_some_and(|until| until <= Instant::now()) => return Ok(false),
-                ClaimStep::Wait(watch) => self.wait(watch, until)?,
+                ClaimStep::Run(request) => answer = Some(db.engine().call(request)?),
+                ClaimStep::Wait(_) if patience.is_over() => return Ok(false),
+                ClaimStep::Wait(watch) => self.wait(db.watch(watch), patience)?,
             }
         }
     }
 
-    fn wait(&self, watch: Watch, until: Option<Instant>) -> Result<()> {
-        let watcher = match self.db.watch(watch) {
+    fn wait(&self, watcher: Result<Watcher>, patience: Patience) -> Result<()> {
+        let watcher = match watcher {
             // whoever stood before may be gone, and the memory of it too: look again
             Err(error) if error.code() == Code::Compacted => return Ok(()),
             watcher => watcher?,
         };
         self.wake_when_lost(&watcher);
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        match watcher.next(left) {
+        match watcher.next(patience.left()) {
             Err(error) if !matches!(error.code(), Code::Compacted | Code::Cancelled) => Err(error),
             _ => Ok(()),
         }
@@ -264,43 +264,52 @@ impl Claim {
         }
     }
 
-    /// Gives up its place in the store too.
-    pub(crate) fn give_up(&mut self) -> Result<()> {
-        let Some(revoke) = self.leave() else { return self.db.engine().ensure_open() };
-        match self.db.lease_revoke(revoke.id) {
+    /// Gives up its place in the store too, which is asked through `db`.
+    fn give_up(&mut self, db: &Db) -> Result<()> {
+        let Some(revoke) = self.leave() else { return db.engine().ensure_open() };
+        match db.lease_revoke(revoke.id) {
             Err(error) if error.code() != Code::LeaseNotFound => Err(error),
             _ => Ok(()),
         }
     }
 
+    /// Gives up its place in the store too.
+    pub(crate) fn release(&mut self) -> Result<()> {
+        self.give_up(&self.db.clone())
+    }
+
     /// Waits for the name; with `timeout` over it leaves the line and answers `timeout`.
     pub(crate) fn acquire(&mut self, timeout: Option<Duration>) -> Result<()> {
-        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        match self.hold(until) {
-            Ok(true) => Ok(()),
-            Ok(false) => {
-                let holder = self.holder().unwrap_or_default();
-                self.give_up()?;
-                Err(self.timed_out(timeout.unwrap_or_default(), holder))
-            }
-            Err(error) => {
-                // what it leaves behind ends with its lease, which is no longer kept
-                let _ = self.give_up();
-                Err(error)
-            }
+        let patience = Patience::new(timeout);
+        let held = self.hold(patience);
+        if let Ok(true) = held {
+            return Ok(());
+        }
+        let db = Patience::grace(&self.db);
+        // what it leaves behind ends with its lease, which is no longer kept
+        let left = self.give_up(&db);
+        match held.and(left) {
+            Err(error) if !patience.has_ended(error.code()) => Err(error),
+            _ => Err(match self.holder(&db) {
+                Ok(holder) => self.timed_out(patience.timeout(), holder),
+                Err(why) => self.in_vain(patience.timeout(), format!(" ({})", why.message())),
+            }),
         }
     }
 
     /// The error of a claim that waited in vain for so long while `holder` had the name.
     pub fn timed_out(&self, timeout: Duration, holder: Option<KeyValue>) -> Error {
-        let name = self.name.escape_ascii();
-        let holder = holder.map_or(String::new(), |kv| format!("; {} has it", kv.key.escape_ascii()));
-        Error::new(Code::Timeout, format!("{name} was not to be had within {} ms{holder}", timeout.as_millis()))
+        self.in_vain(timeout, holder.map_or(String::new(), |kv| format!("; {} has it", kv.key.escape_ascii())))
     }
 
-    /// Whoever has the name now.
-    pub(crate) fn holder(&self) -> Result<Option<KeyValue>> {
-        Ok(self.db.range(first_in_line(&self.prefix()))?.kvs.into_iter().next())
+    fn in_vain(&self, timeout: Duration, why: String) -> Error {
+        let name = self.name.escape_ascii();
+        Error::new(Code::Timeout, format!("{name} was not to be had within {} ms{why}", timeout.as_millis()))
+    }
+
+    /// Whoever has the name now, as `db` knows it.
+    pub(crate) fn holder(&self, db: &Db) -> Result<Option<KeyValue>> {
+        Ok(db.range(first_in_line(&self.prefix()))?.kvs.into_iter().next())
     }
 
     pub(crate) fn db(&self) -> &Db {

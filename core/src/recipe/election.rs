@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use crate::db::Db;
+use crate::engine::{Interrupted, wrong_answer};
 use crate::error::{Code, Error, Result};
 use crate::model::{KeyRange, KeyValue, Revision};
 use crate::recipe::claim::first_in_line;
 use crate::recipe::lease::lost;
-use crate::recipe::{Claim, Watcher};
-use crate::request::{Compare, CompareResult, Put, Range, Txn, Watch};
+use crate::recipe::{Claim, Patience, Watcher};
+use crate::request::{Answer, Compare, CompareResult, Put, Range, Txn, Watch};
 
 /// An election: one leader among all candidates for a name; made by
 /// [`Db::election`](crate::Db::election). The keys are those of etcd's election service.
@@ -41,7 +42,6 @@ impl Election {
         if self.claim.is_held() {
             return self.proclaim(value);
         }
-        self.claim.give_up()?;
         self.claim.set_value(value);
         self.claim.acquire(timeout.into())
     }
@@ -80,7 +80,7 @@ impl Election {
 
     /// Reads the leader's pair; `None` if there is no leader. The leader may be in another process.
     pub fn leader(&self) -> Result<Option<KeyValue>> {
-        self.claim.holder()
+        self.claim.holder(self.claim.db())
     }
 
     /// The request of [`Election::leader`], for callers that must not block. Its response has at
@@ -100,7 +100,7 @@ impl Election {
 
     /// Resigns, or withdraws the candidature; does nothing if it is no candidate.
     pub fn resign(&mut self) -> Result<()> {
-        self.claim.give_up()
+        self.claim.release()
     }
 
     /// Whether it leads; false also once its lease is known to be lost.
@@ -152,23 +152,57 @@ impl Leaders {
     ///
     /// Those of [`Watcher::next`] except `compacted`.
     pub fn next(&mut self, timeout: impl Into<Option<Duration>>) -> Result<Option<KeyValue>> {
-        let timeout = timeout.into();
-        let until = timeout.and_then(|timeout| std::time::Instant::now().checked_add(timeout));
+        self.next_unless(Patience::new(timeout.into()), &|| false)
+    }
+
+    /// As [`Leaders::next`]; a request under way is given up once `interrupted` is true. What waits for the next change
+    /// is ended by cancelling [`Leaders::watcher`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Leaders::next`]; `cancelled` if it was interrupted.
+    pub fn next_unless(&mut self, patience: Patience, interrupted: Interrupted) -> Result<Option<KeyValue>> {
+        self.follow(patience, interrupted, || patience.left())
+    }
+
+    /// As [`Leaders::try_next`], with a limit for what must be asked of a cluster, as in [`Leaders::next_unless`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Leaders::next_unless`].
+    pub fn try_next_unless(&mut self, patience: Patience, interrupted: Interrupted) -> Result<Option<KeyValue>> {
+        self.follow(patience, interrupted, || Some(Duration::ZERO))
+    }
+
+    fn follow(
+        &mut self,
+        patience: Patience,
+        interrupted: Interrupted,
+        wait: impl Fn() -> Option<Duration>,
+    ) -> Result<Option<KeyValue>> {
+        let db = patience.limit(&self.db);
         loop {
-            if let Some(kv) = self.changed()? {
-                return Ok(Some(kv));
+            match self.changed(&db, interrupted) {
+                Ok(None) => {}
+                Err(error) if patience.has_ended(error.code()) => return Ok(None),
+                changed => return changed,
             }
-            let left = until.map(|until| until.saturating_duration_since(std::time::Instant::now()));
-            match self.watcher.next(left) {
+            match self.watcher.next(wait()) {
                 Ok(None) => return Ok(None),
                 Ok(Some(_)) => {
                     self.look = true;
                     // batches may come without an end; the leader that is read now is the current one
-                    if left.is_some_and(|left| left.is_zero()) {
-                        return self.changed();
+                    if wait().is_some_and(|left| left.is_zero()) {
+                        return match self.changed(&db, interrupted) {
+                            Err(error) if patience.has_ended(error.code()) => Ok(None),
+                            changed => changed,
+                        };
                     }
                 }
-                Err(error) if error.code() == Code::Compacted => self.restart()?,
+                Err(error) if error.code() == Code::Compacted => match self.restart(&db) {
+                    Err(error) if patience.has_ended(error.code()) => return Ok(None),
+                    restarted => restarted?,
+                },
                 Err(error) => return Err(error),
             }
         }
@@ -190,19 +224,22 @@ impl Leaders {
     }
 
     /// A compaction overtook this reader. Missed changes are over; the current leader counts.
-    fn restart(&mut self) -> Result<()> {
-        self.watcher = self.db.watch(Watch::new(KeyRange::prefix(&self.prefix[..])))?;
+    fn restart(&mut self, db: &Db) -> Result<()> {
+        self.watcher = db.watch(Watch::new(KeyRange::prefix(&self.prefix[..])))?;
         self.look = true;
         Ok(())
     }
 
-    fn changed(&mut self) -> Result<Option<KeyValue>> {
+    fn changed(&mut self, db: &Db, interrupted: Interrupted) -> Result<Option<KeyValue>> {
         // what is over has no leader to look up: its watcher says why
         if !self.look || self.watcher.is_over() {
             return Ok(None);
         }
-        let leader = self.db.range(first_in_line(&self.prefix))?.kvs.into_iter().next();
-        // only now: a look-up that failed is repeated by the next call
+        let leader = match db.call_unless(first_in_line(&self.prefix), interrupted)? {
+            Answer::Range(answer) => answer.kvs.into_iter().next(),
+            other => return Err(wrong_answer(&other)),
+        };
+        // only now: a read that failed is repeated by the next call
         self.look = false;
         Ok(leader.filter(|kv| std::mem::replace(&mut self.last, kv.mod_revision) != kv.mod_revision))
     }

@@ -33,19 +33,19 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// `timeout` after `timeout` (none: never), naming the holder's key; `lease_lost`; and as
+    /// `timeout` after `timeout` (none: never; 0: at once if somebody has it), naming the holder's key; on a cluster
+    /// that does not respond it comes up to half a second later. `lease_lost`; and as
     /// [`Db::put`](crate::Db::put). After any of them it stands in no line.
     pub fn acquire(&mut self, timeout: impl Into<Option<Duration>>) -> Result<()> {
         if self.claim.is_held() {
             return Ok(());
         }
-        self.claim.give_up()?;
         self.claim.acquire(timeout.into())
     }
 
     /// Takes the lock if nobody has it or waits for it; answers whether it has it.
     pub fn try_acquire(&mut self) -> Result<bool> {
-        if !self.claim.is_held() && self.claim.holder()?.is_some() {
+        if !self.claim.is_held() && self.claim.holder(self.claim.db())?.is_some() {
             return Ok(false);
         }
         match self.acquire(Duration::ZERO) {
@@ -61,7 +61,7 @@ impl Lock {
     ///
     /// As [`Db::lease_revoke`](crate::Db::lease_revoke); it is then freed by its TTL.
     pub fn release(&mut self) -> Result<()> {
-        self.claim.give_up()
+        self.claim.release()
     }
 
     /// Whether it is held, as far as is known here: false once its lease is known to be lost.

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use libkv::{Code, Db, KeyValue};
+use libkv::{Code, Db, KeyValue, Patience};
 
 use crate::command::Context;
 use crate::command::standing::{News, Standing};
@@ -55,13 +55,11 @@ impl Elect {
             return if self.leader { leader(&db, &mut context.out, name) } else { listen(&db, &mut context.out, name) };
         };
         let value = notation.parse(value)?;
-        let db = context.open(Access::Create)?;
-        let mut standing = Standing::new(db.clone(), name.clone(), value, self.ttl)?;
-        if !standing.wait(self.timeout.map(std::time::Duration::from_millis))? {
+        let Some(mut standing) = Standing::first(context, &name, value, self.ttl, self.timeout)? else {
             let message = format!("{} was not to be led in time", crate::notation::escape(&name));
             return Err(libkv::Error::new(Code::Timeout, message).into());
-        }
-        let Some(kv) = db.get(standing.key())? else { return Err(standing.lost()) };
+        };
+        let Some(kv) = standing.db().get(standing.key())? else { return Err(standing.lost()) };
         show(&mut context.out, &kv)?;
         let news = standing.news.recv();
         let left = standing.leave();
@@ -85,7 +83,7 @@ fn listen(db: &Db, out: &mut Out, name: Vec<u8>) -> Result<()> {
     let canceller = leaders.watcher().canceller();
     let interrupt = Interrupt::new(move |_| canceller.cancel())?;
     loop {
-        match leaders.next(None) {
+        match leaders.next_unless(Patience::new(None), &|| interrupt.signal() != 0) {
             Ok(Some(kv)) => show(out, &kv)?,
             Ok(None) => {}
             Err(error) if error.code() == Code::Cancelled => return interrupt.check(),

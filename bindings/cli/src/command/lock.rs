@@ -15,7 +15,6 @@ use crate::duration::parse_duration_ms;
 use crate::failure::{Failure, Result};
 use crate::output::note;
 use crate::shape::Key;
-use crate::target::Access;
 
 const HELP: &str = "\
 Waits for the lock. With a COMMAND it runs that, with KV_LOCK_KEY and KV_LOCK_REV set, frees the
@@ -64,16 +63,14 @@ impl Lock {
     /// Does it.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let name = context.global.notation.parse(&self.name)?;
-        let db = context.open(Access::Create)?;
         let timeout_ms = if self.r#try { Some(0) } else { self.timeout };
-        let mut standing = Standing::new(db.clone(), name.clone(), Vec::new(), self.ttl)?;
-        if !standing.wait(timeout_ms.map(std::time::Duration::from_millis))? {
+        let Some(mut standing) = Standing::first(context, &name, Vec::new(), self.ttl, timeout_ms)? else {
             if self.r#try {
                 return Err(Failure::No);
             }
             let message = format!("the lock {} was not to be had in time", crate::notation::escape(&name));
             return Err(libkv::Error::new(libkv::Code::Timeout, message).into());
-        }
+        };
         let held = match self.command.split_first() {
             Some((program, arguments)) => run_command(&standing, program, arguments),
             None => {

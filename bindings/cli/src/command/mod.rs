@@ -48,9 +48,14 @@ impl Context {
 
     /// The store.
     pub fn open(&self, access: Access) -> Result<Db> {
+        self.open_within(access, None)
+    }
+
+    /// The store; a cluster must be reached within so many milliseconds (none and 0: no limit of the command).
+    pub fn open_within(&self, access: Access, limit_ms: Option<u64>) -> Result<Db> {
         match &self.session {
             Some(db) if !self.global.target.is_named() => Ok(db.clone()),
-            _ => self.global.target.open(access),
+            _ => self.global.target.open(access, limit_ms),
         }
     }
 

@@ -2,12 +2,14 @@
 
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use libkv::{Answer, Canceller, Claim, ClaimStep, Code, Db, Watch};
+use libkv::{Answer, Canceller, Claim, ClaimStep, Code, Db, Patience, Watch};
 
+use crate::command::Context;
 use crate::failure::{Failure, Result};
 use crate::signal::Interrupt;
+use crate::target::Access;
 
 /// What happens to somebody who stands in a line, or has come to its head.
 #[derive(Debug)]
@@ -32,8 +34,25 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// Opens the store, and waits until it is first in the line for `name`; none if the time (none: no limit) ran out.
+    pub fn first(
+        context: &Context,
+        name: &[u8],
+        value: Vec<u8>,
+        ttl_seconds: i64,
+        timeout_ms: Option<u64>,
+    ) -> Result<Option<Standing>> {
+        let patience = Patience::new(timeout_ms.map(Duration::from_millis));
+        let db = match context.open_within(Access::Create, timeout_ms) {
+            Err(Failure::Db(error)) if patience.has_ended(error.code()) => return Ok(None),
+            db => db?,
+        };
+        let mut standing = Standing::new(db, name.to_vec(), value, ttl_seconds)?;
+        Ok(standing.wait(patience)?.then_some(standing))
+    }
+
     /// In the line for `name`; nothing is asked yet.
-    pub fn new(db: Db, name: Vec<u8>, value: Vec<u8>, ttl_seconds: i64) -> Result<Standing> {
+    fn new(db: Db, name: Vec<u8>, value: Vec<u8>, ttl_seconds: i64) -> Result<Standing> {
         let mut claim = Claim::new(db.clone(), name, ttl_seconds)?;
         claim.set_value(value);
         let (tell, news) = mpsc::channel();
@@ -48,19 +67,15 @@ impl Standing {
         Ok(Standing { db, claim, interrupt, waiting, tell, news })
     }
 
-    /// Waits until it is first; false if the time (none: for ever) ran out.
-    pub fn wait(&mut self, timeout: Option<Duration>) -> Result<bool> {
-        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut answer: Option<Answer> = None;
-        loop {
-            self.interrupt.check()?;
-            match self.claim.step(answer.take())? {
-                ClaimStep::Held => break,
-                ClaimStep::Run(request) => {
-                    answer = Some(self.db.call_unless(request, &|| self.interrupt.signal() != 0)?)
-                }
-                ClaimStep::Wait(_) if until.is_some_and(|until| until <= Instant::now()) => return Ok(false),
-                ClaimStep::Wait(watch) => self.follow(watch, until)?,
+    /// Waits until it is first; false if the time ran out.
+    fn wait(&mut self, patience: Patience) -> Result<bool> {
+        match self.hold(patience) {
+            Ok(true) => {}
+            Err(Failure::Db(error)) if patience.has_ended(error.code()) => return Ok(false),
+            ended => {
+                // what a signal has ended is not worth another word
+                self.interrupt.check()?;
+                return ended;
             }
         }
         if let Some(lease) = self.claim.lease() {
@@ -72,8 +87,22 @@ impl Standing {
         Ok(true)
     }
 
-    fn follow(&self, watch: Watch, until: Option<Instant>) -> Result<()> {
-        let watcher = match self.db.watch(watch) {
+    fn hold(&mut self, patience: Patience) -> Result<bool> {
+        let db = patience.limit(&self.db);
+        let mut answer: Option<Answer> = None;
+        loop {
+            self.interrupt.check()?;
+            match self.claim.step(answer.take())? {
+                ClaimStep::Held => return Ok(true),
+                ClaimStep::Run(request) => answer = Some(db.call_unless(request, &|| self.interrupt.signal() != 0)?),
+                ClaimStep::Wait(_) if patience.is_over() => return Ok(false),
+                ClaimStep::Wait(watch) => self.follow(&db, watch, patience)?,
+            }
+        }
+    }
+
+    fn follow(&self, db: &Db, watch: Watch, patience: Patience) -> Result<()> {
+        let watcher = match db.watch(watch) {
             // whoever stood before may be gone, and the memory of it too: look again
             Err(error) if error.code() == Code::Compacted => return Ok(()),
             watcher => watcher?,
@@ -82,11 +111,15 @@ impl Standing {
         *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(watcher.canceller());
         // a signal that came before it could be cancelled
         self.interrupt.check()?;
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        match watcher.next(left) {
+        match watcher.next(patience.left()) {
             Err(error) if !matches!(error.code(), Code::Compacted | Code::Cancelled) => Err(error.into()),
             _ => Ok(()),
         }
+    }
+
+    /// The store.
+    pub fn db(&self) -> &Db {
+        &self.db
     }
 
     /// Its key in the store.
@@ -104,10 +137,14 @@ impl Standing {
         self.claim.lost().into()
     }
 
-    /// Leaves the line, in the store too.
+    /// Leaves the line, in the store too. After a signal, or without the name, it waits for a moment only: a cluster
+    /// that does not answer by then revokes the lease by its TTL.
     pub fn leave(&mut self) -> Result<()> {
+        let hurried = self.interrupt.signal() != 0 || !self.claim.is_held();
         let Some(revoke) = self.claim.leave() else { return Ok(()) };
-        match self.db.lease_revoke(revoke.id) {
+        let db = if hurried { Patience::grace(&self.db) } else { self.db.clone() };
+        match db.call_unless(revoke, &|| !hurried && self.interrupt.signal() != 0) {
+            Err(error) if hurried && matches!(error.code(), Code::Timeout | Code::UnknownOutcome) => Ok(()),
             Err(error) if error.code() != Code::LeaseNotFound => Err(error.into()),
             _ => Ok(()),
         }

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
 
 use rustix::process::Signal;
@@ -162,6 +162,8 @@ fn a_lease_is_kept_alive_over_a_restart_of_its_cluster() {
 struct Gate {
     address: String,
     hangs: Arc<AtomicBool>,
+    /// So many calls pass before it hangs.
+    passes: Arc<AtomicUsize>,
     /// A call that hangs has been made.
     hanging: Receiver<()>,
 }
@@ -172,17 +174,24 @@ impl Gate {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = format!("http://{}", listener.local_addr().expect("it is bound"));
         let hangs = Arc::new(AtomicBool::new(false));
+        let passes = Arc::new(AtomicUsize::new(usize::MAX));
         let (tell, hanging) = mpsc::channel();
-        let gate = Gate { address, hangs: hangs.clone(), hanging };
+        let gate = Gate { address, hangs: hangs.clone(), passes: passes.clone(), hanging };
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 let (Ok(mut client), Ok(mut server)) = (client, TcpStream::connect(&server)) else { return };
                 let (Ok(mut answers), Ok(mut back)) = (server.try_clone(), client.try_clone()) else { return };
                 std::thread::spawn(move || std::io::copy(&mut answers, &mut back));
-                let (tell, hangs) = (tell.clone(), hangs.clone());
+                let (tell, hangs, passes) = (tell.clone(), hangs.clone(), passes.clone());
                 std::thread::spawn(move || {
                     let mut bytes = [0; 16 << 10];
                     while let Ok(length @ 1..) = client.read(&mut bytes) {
+                        let one_less = |passes: usize| passes.checked_sub(1);
+                        if has_headers(&bytes[..length])
+                            && passes.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_err()
+                        {
+                            hangs.store(true, Ordering::Release);
+                        }
                         if !hangs.load(Ordering::Acquire) {
                             let _ = server.write_all(&bytes[..length]);
                         } else if has_headers(&bytes[..length]) {
@@ -222,6 +231,36 @@ fn a_keep_alive_that_is_not_answered_ends_with_ctrl_c() {
     gate.hanging.recv().expect("it goes on");
     let ended = keeping.end_by(Signal::INT);
     assert_eq!((ended.status, ended.err.as_str()), (130, ""));
+}
+
+/// The calls of a lock and of an election on a cluster that answers so many calls and then no more.
+#[test]
+fn lock_and_elect_end_in_time_on_a_cluster_that_does_not_answer() {
+    let cluster = Cluster::start();
+    let gate_after = |calls| {
+        let gate = Gate::before(&cluster.serving.address);
+        gate.passes.store(calls, Ordering::Release);
+        gate
+    };
+    // nothing but the time of the command itself ends these
+    for command in ["lock deploy --timeout 300ms true", "elect deploy me --timeout 300ms"] {
+        for calls in [0, 1, 2] {
+            let gate = gate_after(calls);
+            let limits = "--dial-timeout 10m --command-timeout 10m";
+            let asked = cluster.place.kv(&format!("-s {} {limits} {command}", gate.address));
+            let refused = asked.refused(6);
+            assert!(refused.contains("deploy") && refused.contains("in time"), "{refused}");
+        }
+    }
+    for (command, calls) in
+        [("lock deploy true", 1), ("lock deploy true", 2), ("elect deploy me", 3), ("elect deploy", 2)]
+    {
+        let gate = gate_after(calls);
+        let waiting = cluster.place.start(&format!("-s {} {command}", gate.address));
+        gate.hanging.recv().expect("it asks");
+        let ended = waiting.end_by(Signal::INT);
+        assert_eq!((ended.status, ended.err.as_str()), (130, ""), "{command} after {calls} calls");
+    }
 }
 
 /// A user with rights to a part of the keys read `keys 0` of a cluster that was full of them.

@@ -8,8 +8,8 @@
 //! | the server says that it cannot now (no leader, leader changed, timed out) | again, at another endpoint | `unknown_outcome` |
 //! | the token is not valid any more | again, once, with a new one | the same |
 //! | no answer within the request time-out | `timeout` | `unknown_outcome` |
-//! | an internal error, which may come after the commit | that | `unknown_outcome` |
-//! | any other refusal | that | that |
+//! | any other refusal | that | that, if etcd gives it before or instead of the write; otherwise `unknown_outcome` |
+//! | a response that cannot be read | `internal` | `unknown_outcome` |
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -32,11 +32,11 @@ pub(crate) enum Effect {
 }
 
 impl Effect {
-    fn writes(&self) -> bool {
+    pub fn writes(&self) -> bool {
         matches!(self, Effect::Writes(_))
     }
 
-    fn unknown(&self, what: &str) -> Error {
+    pub fn unknown(&self, what: &str) -> Error {
         let Effect::Writes(find_out) = self else { return Error::new(Code::Unavailable, what) };
         Error::new(Code::UnknownOutcome, format!("{what}: whether it was written is not known. {find_out}"))
     }
@@ -49,8 +49,13 @@ pub(crate) struct Ticket(AtomicU8);
 const WAITING: u8 = 0;
 const SENT: u8 = 1;
 const WITHDRAWN: u8 = 2;
+const EXPIRED: u8 = 3;
 
 impl Ticket {
+    fn is(&self, state: u8) -> bool {
+        self.0.load(Ordering::Acquire) == state
+    }
+
     fn swap(&self, from: u8, to: u8) -> bool {
         self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
@@ -60,9 +65,19 @@ impl Ticket {
         self.swap(WAITING, WITHDRAWN)
     }
 
-    /// The answer is about to be handed over, or a write about to be sent; false if it was withdrawn.
-    pub fn commit(&self) -> bool {
-        self.swap(WAITING, SENT) || self.0.load(Ordering::Acquire) == SENT
+    /// A write is about to be sent; false if it must not be sent any more.
+    fn send(&self) -> bool {
+        self.swap(WAITING, SENT) || self.is(SENT)
+    }
+
+    /// The answer is about to be handed over; false if it was withdrawn.
+    pub fn answer(&self) -> bool {
+        self.swap(WAITING, SENT) || !self.is(WITHDRAWN)
+    }
+
+    /// The caller's time is over; false if it was sent before.
+    pub fn expire(&self) -> bool {
+        self.swap(WAITING, EXPIRED)
     }
 
     fn unsent(&self) {
@@ -114,7 +129,7 @@ impl Call {
         loop {
             let link = self.cluster.link(self.until).await.map_err(|error| self.unreached(error))?;
             // a read is of no consequence: it may be taken back until its answer is handed over
-            if self.effect.writes() && !self.ticket.commit() {
+            if self.effect.writes() && !self.ticket.send() {
                 return Err(withdrawn());
             }
             let token = self.cluster.token();
@@ -133,7 +148,7 @@ impl Call {
                     Err(_) => return Err(self.late(&link)),
                 }
             }
-            match self.after(&link, &status) {
+            match self.after(&link, &status, message.encoded_len()) {
                 Next::Again => {}
                 Next::Later if Instant::now() + pause < self.until => {
                     tokio::time::sleep(pause).await;
@@ -145,7 +160,7 @@ impl Call {
         }
     }
 
-    fn after(&mut self, link: &Link, status: &Status) -> Next {
+    fn after(&mut self, link: &Link, status: &Status, sent_bytes: usize) -> Next {
         let reason = format!("{}: {}", link.name(), link.reason(status));
         match (failure(status), status.code()) {
             (Failure::Unsent, _) => {
@@ -171,7 +186,7 @@ impl Call {
                 self.last = Some(reason);
                 Next::Later
             }
-            (Failure::Refused, _) => match convert::error_in(status, self.effect.writes()) {
+            (Failure::Refused, _) => match convert::error_in(status, self.effect.writes().then_some(sent_bytes)) {
                 error if error.code() == Code::UnknownOutcome => Next::Answer(self.effect.unknown(&reason)),
                 error => Next::Answer(error),
             },
@@ -210,8 +225,14 @@ mod tests {
     #[test]
     fn a_ticket_is_taken_back_before_it_is_sent_only() {
         let ticket = Ticket::default();
-        assert!(ticket.commit() && ticket.commit() && !ticket.withdraw());
+        assert!(ticket.send() && ticket.send() && !ticket.withdraw() && !ticket.expire());
         ticket.unsent();
-        assert!(ticket.withdraw() && !ticket.commit() && !ticket.withdraw());
+        assert!(ticket.withdraw() && !ticket.send() && !ticket.answer() && !ticket.withdraw() && !ticket.expire());
+    }
+
+    #[test]
+    fn a_ticket_that_expired_is_answered_and_not_sent() {
+        let ticket = Ticket::default();
+        assert!(ticket.expire() && !ticket.send() && !ticket.withdraw() && ticket.answer());
     }
 }

@@ -25,6 +25,8 @@ use crate::pb::etcdserverpb as pb;
 const CONNECT_TIMEOUT_MS: u64 = 5_000;
 const REQUEST_TIMEOUT_MS: u64 = 30_000;
 const KEEP_ALIVE_MS: u64 = 10_000;
+/// Half a minute by default.
+const PROGRESS_KEEP_ALIVES: u32 = 3;
 /// What an endpoint has over the next one in a race.
 const HEAD_START: Duration = Duration::from_millis(250);
 /// Between two rounds of dialling, at first; it doubles up to the second.
@@ -48,6 +50,8 @@ pub(crate) struct Cluster {
     dialer: Arc<Dialer>,
     pub connect_timeout: Duration,
     pub request_timeout: Duration,
+    /// After so long without a message a watcher asks how far it has come.
+    pub progress_interval: Duration,
     login: Option<(String, Secret)>,
     token: Mutex<Token>,
     /// Held while a new token is asked for.
@@ -97,6 +101,7 @@ impl Cluster {
         };
         let keep_alive = time("keep_alive_ms", options.keep_alive_ms, KEEP_ALIVE_MS)?;
         let keep_alive = (options.keep_alive_ms != Some(u64::MAX)).then_some(keep_alive);
+        let progress_interval = keep_alive.unwrap_or(Duration::from_millis(KEEP_ALIVE_MS)) * PROGRESS_KEEP_ALIVES;
         let next = AtomicUsize::new(RandomState::new().hash_one(0) as usize % endpoints.len());
         Ok(Cluster {
             runtime: Runtime::get()?,
@@ -104,6 +109,7 @@ impl Cluster {
             dialer: Arc::new(Dialer { tls, keep_alive }),
             connect_timeout: time("connect_timeout_ms", options.connect_timeout_ms, CONNECT_TIMEOUT_MS)?,
             request_timeout: time("request_timeout_ms", options.request_timeout_ms, REQUEST_TIMEOUT_MS)?,
+            progress_interval,
             login,
             token: Mutex::default(),
             renewing: tokio::sync::Mutex::default(),
@@ -282,7 +288,7 @@ impl Cluster {
         let Some(login) = &self.login else { return Ok(()) };
         let _renewing = self.renewing.lock().await;
         if self.token().number == seen.number {
-            let token = log_in(link, login).await.map_err(|status| convert::error_in(&status, false))?;
+            let token = log_in(link, login).await.map_err(|status| convert::error_in(&status, None))?;
             self.set_token(token);
         }
         Ok(())
@@ -323,7 +329,7 @@ async fn reach(
                 // any answer shows that somebody is there who speaks the protocol
                 Failure::Refused if login.is_none() && is_etcd(&status) => Ok((link, None)),
                 Failure::Refused if login.is_some() && status.code() != tonic::Code::Unavailable => {
-                    let error = convert::error_in(&status, false);
+                    let error = convert::error_in(&status, None);
                     Err(Unreached::Refused(Error::new(error.code(), format!("{} ({})", error.message(), link.name()))))
                 }
                 // a server of TLS says nothing to who speaks without

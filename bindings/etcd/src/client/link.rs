@@ -6,7 +6,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -54,6 +54,8 @@ struct Connection {
     name: String,
     /// Why it ended, once it has.
     fault: Arc<Mutex<Option<String>>>,
+    /// Whether the server's answers to requests for progress keep their place among events; once it is known.
+    orders_progress: OnceLock<bool>,
 }
 
 impl Dialer {
@@ -122,7 +124,8 @@ impl Dialer {
         });
         let scheme = if endpoint.has_tls() { "https" } else { "http" };
         let origin = format!("{scheme}://{host}").parse::<Uri>().map_err(|e| e.to_string())?;
-        Ok(Link(Arc::new(Connection { sender, origin, endpoint: number, name: endpoint.to_string(), fault })))
+        let (name, orders_progress) = (endpoint.to_string(), OnceLock::new());
+        Ok(Link(Arc::new(Connection { sender, origin, endpoint: number, name, fault, orders_progress })))
     }
 }
 
@@ -178,6 +181,11 @@ impl Link {
     /// Its endpoint, for people.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// What is known of the server's answers to requests for progress.
+    pub fn orders_progress(&self) -> &OnceLock<bool> {
+        &self.0.orders_progress
     }
 
     pub fn is_closed(&self) -> bool {
@@ -321,6 +329,29 @@ pub(crate) fn failure(status: &Status) -> Failure {
         None if status.code() == Code::Unknown && status.message().starts_with("protocol error: missing grpc") => {
             Failure::Cut
         }
+        None if status.code() == Code::Unimplemented && status.message().starts_with("Content is compressed") => {
+            Failure::Cut
+        }
         None => Failure::Refused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What tonic itself says of an answer that it cannot take says nothing of what the server did.
+    #[test]
+    fn failure_that_tonic_makes_of_an_answer_is_no_refusal() {
+        for (code, text) in [
+            (Code::Internal, "Missing response message."),
+            (Code::Unknown, "protocol error: missing grpc-status"),
+            (Code::Unimplemented, "Content is compressed with `br` which isn't supported"),
+        ] {
+            assert_eq!(failure(&Status::new(code, text)), Failure::Cut, "{text}");
+        }
+        for (code, text) in [(Code::Unimplemented, "unknown service etcdserverpb.KV"), (Code::Internal, "panicked")] {
+            assert_eq!(failure(&Status::new(code, text)), Failure::Refused, "{text}");
+        }
     }
 }

@@ -18,9 +18,10 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libkv::*;
+use tokio::time::timeout_at;
 
 use self::call::{Call, Ticket, withdrawn};
 use self::cluster::{Cluster, after, closed};
@@ -37,18 +38,20 @@ pub(crate) fn connect(address: &str, options: Options) -> Result<Db> {
     let cluster = Arc::new(Cluster::new(address, &options)?);
     let leases = Arc::new(Leases::new(cluster.clone()));
     let handle = Handle { cluster: cluster.clone(), leases, watchers: Arc::default() };
-    let engine = Remote { handle: Some(handle) };
+    let engine = Remote { handle: Some(Arc::new(handle)), until: None };
     engine.wait(async move { cluster.try_link(after(cluster.connect_timeout)).await.map(|_| ()) })?;
     Ok(Db::from_engine(Arc::new(engine)))
 }
 
 /// The engine.
 struct Remote {
-    /// Some until it is dropped.
-    handle: Option<Handle>,
+    /// Some until it is dropped. Those with different limits share it.
+    handle: Option<Arc<Handle>>,
+    /// When whatever is asked through it ends.
+    until: Option<Instant>,
 }
 
-/// A handle on a cluster, and what it keeps going there.
+/// A handle on a cluster, and what it keeps going there. It closes when the last engine of it is dropped.
 struct Handle {
     cluster: Arc<Cluster>,
     leases: Arc<Leases>,
@@ -64,15 +67,14 @@ impl Remote {
         &self.handle().cluster
     }
 
-    /// Runs a request; the TTL of a grant is remembered for who keeps it alive next.
+    /// Runs a request, to its end or to this engine's.
     fn run(&self, request: Request, ticket: Arc<Ticket>) -> impl Future<Output = Result<Answer>> + Send + use<> {
-        let (cluster, leases) = (self.cluster().clone(), self.handle().leases.clone());
+        let (handle, until) = (Started::of(self.handle()), self.until);
         async move {
-            let answer = request::run(cluster, request, ticket).await?;
-            if let Answer::LeaseGrant(grant) = &answer {
-                leases.granted(grant.id, grant.ttl_seconds);
+            match until {
+                None => handle.run(request, ticket).await,
+                Some(until) => handle.run_until(request, ticket, until).await,
             }
-            Ok(answer)
         }
     }
 
@@ -81,6 +83,12 @@ impl Remote {
         self.cluster().ensure_open()?;
         let told = self.start(task);
         Runtime::wait(|| told.recv()).unwrap_or_else(|_| Err(died()))
+    }
+
+    /// Has a task done that writes nothing, and waits for it; it ends with this engine's time at the latest.
+    fn read<T: Send + 'static>(&self, task: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        let Some(until) = self.until else { return self.wait(task) };
+        self.wait(async move { timeout_at(until.into(), task).await.unwrap_or_else(|_| Err(late())) })
     }
 
     fn start<T: Send + 'static>(&self, task: impl Future<Output = Result<T>> + Send + 'static) -> Told<T> {
@@ -97,7 +105,59 @@ impl Remote {
         B: prost::Message + Default + 'static,
     {
         let call = Call::read(self.cluster());
-        self.wait(call.run(path, message))
+        self.read(call.run(path, message))
+    }
+}
+
+/// What a request under way needs of its handle, which may be dropped meanwhile.
+#[derive(Clone)]
+struct Started {
+    cluster: Arc<Cluster>,
+    leases: Arc<Leases>,
+}
+
+impl Started {
+    fn of(handle: &Handle) -> Started {
+        Started { cluster: handle.cluster.clone(), leases: handle.leases.clone() }
+    }
+
+    /// Runs a request; the TTL of a grant is remembered for who keeps it alive next.
+    async fn run(self, request: Request, ticket: Arc<Ticket>) -> Result<Answer> {
+        let answer = request::run(self.cluster, request, ticket).await?;
+        if let Answer::LeaseGrant(grant) = &answer {
+            self.leases.granted(grant.id, grant.ttl_seconds);
+        }
+        Ok(answer)
+    }
+
+    /// Runs a request whose caller waits until a certain time. A write that was sent by then goes on without its
+    /// caller, since it may be done; a lease that is granted too late is given back.
+    async fn run_until(self, request: Request, ticket: Arc<Ticket>, until: Instant) -> Result<Answer> {
+        let effect = request::effect(&request);
+        if !effect.writes() {
+            return timeout_at(until.into(), self.run(request, ticket)).await.unwrap_or_else(|_| Err(late()));
+        }
+        let runtime = self.cluster.runtime.clone();
+        let mut running = runtime.spawn(self.clone().run(request, ticket.clone()));
+        if let Ok(done) = timeout_at(until.into(), &mut running).await {
+            return done.unwrap_or_else(|_| Err(died()));
+        }
+        if ticket.expire() {
+            return Err(late());
+        }
+        runtime.spawn(async move {
+            if let Ok(answer) = running.await {
+                self.give_back(answer);
+            }
+        });
+        Err(effect.unknown("no answer in the time that there was"))
+    }
+
+    /// Gives back what came for a caller that does not wait any more.
+    fn give_back(self, answer: Result<Answer>) {
+        if let Ok(Answer::LeaseGrant(granted)) = answer {
+            request::revoke(&self.cluster, granted.id);
+        }
     }
 }
 
@@ -107,23 +167,39 @@ fn died() -> Error {
     Error::new(Code::Internal, "the task of a request ended without an answer")
 }
 
+/// The error of a call without an answer by its caller's deadline.
+fn late() -> Error {
+    Error::new(Code::Timeout, "no answer from the cluster in the time that there was")
+}
+
 impl Engine for Remote {
+    fn until(self: Arc<Self>, deadline: Instant) -> Option<Arc<dyn Engine>> {
+        let until = Some(self.until.map_or(deadline, |until| until.min(deadline)));
+        Some(Arc::new(Remote { handle: self.handle.clone(), until }))
+    }
+
     fn call(&self, request: Request) -> Result<Answer> {
         self.wait(self.run(request, Arc::default()))
     }
 
     fn call_unless(&self, request: Request, interrupted: Interrupted) -> Result<Answer> {
         self.cluster().ensure_open()?;
-        let ticket = Arc::new(Ticket::default());
-        let told = self.start(self.run(request, ticket.clone()));
+        let (ticket, effect) = (Arc::new(Ticket::default()), request::effect(&request));
+        let (running, started) = (self.run(request, ticket.clone()), Started::of(self.handle()));
+        let (tell, told) = sync_channel(1);
+        self.cluster().runtime.spawn(async move {
+            if let Err(unheard) = tell.send(running.await) {
+                started.give_back(unheard.0);
+            }
+        });
         Runtime::wait(|| {
             loop {
                 match told.recv_timeout(INTERRUPT_POLL) {
                     Ok(answer) => return answer,
                     Err(RecvTimeoutError::Disconnected) => return Err(died()),
-                    // a write that was sent is waited for
-                    Err(RecvTimeoutError::Timeout) if interrupted() && ticket.withdraw() => return Err(withdrawn()),
-                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Timeout) if !interrupted() => {}
+                    Err(RecvTimeoutError::Timeout) if ticket.withdraw() => return Err(withdrawn()),
+                    Err(RecvTimeoutError::Timeout) => return Err(effect.unknown("interrupted before the answer came")),
                 }
             }
         })
@@ -138,7 +214,7 @@ impl Engine for Remote {
         let (running, shared) = (self.run(request, ticket.clone()), ticket.clone());
         let task = self.cluster().runtime.spawn(async move {
             let answer = running.await;
-            if shared.commit() {
+            if shared.answer() {
                 // one that panics ends nobody but itself
                 let _ = catch_unwind(AssertUnwindSafe(|| completion(answer)));
             }
@@ -155,19 +231,19 @@ impl Engine for Remote {
 
     fn revision(&self) -> Result<Revision> {
         let cluster = self.cluster().clone();
-        self.wait(async move { request::current_revision(&cluster).await })
+        self.read(async move { request::current_revision(&cluster).await })
     }
 
     fn history(&self, key: &[u8], limit: i64) -> Result<Vec<Event>> {
-        self.wait(past::history(self.cluster().clone(), key.to_vec(), limit))
+        self.read(past::history(self.cluster().clone(), key.to_vec(), limit))
     }
 
     fn changes(&self, request: &Changes) -> Result<ChangesPage> {
-        self.wait(past::changes(self.cluster().clone(), request.clone()))
+        self.read(past::changes(self.cluster().clone(), request.clone()))
     }
 
     fn diff(&self, before: Revision, after: Revision, range: &KeyRange) -> Result<DiffPage> {
-        self.wait(past::diff(self.cluster().clone(), before, after, range.clone()))
+        self.read(past::diff(self.cluster().clone(), before, after, range.clone()))
     }
 
     fn revision_at(&self, _: i64) -> Result<Revision> {
@@ -175,13 +251,13 @@ impl Engine for Remote {
     }
 
     fn watch(&self, request: Watch) -> Result<Arc<dyn WatchStream>> {
-        let stream = self.wait(watch::Stream::new(self.cluster().clone(), self.handle().watchers.clone(), request))?;
+        let stream = self.read(watch::Stream::new(self.cluster().clone(), self.handle().watchers.clone(), request))?;
         Ok(Arc::new(stream))
     }
 
     fn lease_keep_alive(&self, id: LeaseId) -> Result<LeaseKeepAlive> {
         let cluster = self.cluster().clone();
-        self.wait(async move { lease::keep_alive(&cluster, id).await })
+        self.read(async move { lease::keep_alive(&cluster, id).await })
     }
 
     fn lease_time_to_live(&self, id: LeaseId, keys: bool) -> Result<LeaseTimeToLive> {
@@ -212,7 +288,7 @@ impl Engine for Remote {
             _ => 0,
         };
         let cluster = self.cluster().clone();
-        let compacted = self.wait(async move { request::compacted_revision(&cluster, &[0]).await });
+        let compacted = self.read(async move { request::compacted_revision(&cluster, &[0]).await });
         let number = |n: i64| u64::try_from(n).unwrap_or(0);
         Ok(Status {
             revision: header.revision,
@@ -244,22 +320,29 @@ impl Engine for Remote {
     }
 
     fn close(&self) {
-        let Handle { cluster, leases, watchers } = self.handle();
-        if !cluster.is_ours() || !cluster.set_closed() {
+        self.handle().close();
+    }
+}
+
+impl Handle {
+    fn close(&self) {
+        if !self.cluster.is_ours() || !self.cluster.set_closed() {
             return;
         }
-        watchers.end(&closed());
-        for id in leases.let_go() {
-            // the lease's handle closes with this one: what is not revoked in time has its TTL
-            let revoke = request::run(cluster.clone(), Revoke { id }.into(), Arc::default());
-            cluster.runtime.spawn(revoke);
-        }
+        self.watchers.end(&closed());
+        // a lease's handle closes with this one: what is not revoked in time has its TTL
+        self.leases.let_go().into_iter().for_each(|id| request::revoke(&self.cluster, id));
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
 impl Drop for Remote {
     fn drop(&mut self) {
-        self.close();
         if let Some(handle) = self.handle.take().filter(|handle| !handle.cluster.is_ours()) {
             // a lock within may be held by a thread of the parent's
             std::mem::forget(handle);

@@ -92,7 +92,7 @@ async fn stretch(cluster: &Arc<Cluster>, keys: &KeyRange, from: Revision, upto: 
         match cluster.is_stale(&failed) {
             true => cluster.renew(&link, &token).await?,
             false if passes => cluster.leave(&link),
-            false => return Err(convert::error_in(&failed, false)),
+            false => return Err(convert::error_in(&failed, None)),
         }
         if tokio::time::Instant::now() >= until {
             return Err(Error::new(Code::Timeout, format!("{}: {}", link.name(), link.reason(&failed))));

@@ -23,7 +23,7 @@ fn show(key: &[u8]) -> String {
 }
 
 /// What a request does; for a write, how to find out whether it was done.
-fn effect(request: &Request) -> Effect {
+pub(crate) fn effect(request: &Request) -> Effect {
     let find_out = match request {
         Request::Range(_) | Request::Side(_) => return Effect::Reads,
         Request::Txn(txn) if txn.is_read_only() => return Effect::Reads,
@@ -74,7 +74,8 @@ pub(crate) async fn run(cluster: Arc<Cluster>, request: Request, ticket: Arc<Tic
         check_depth(txn, 0)?;
     }
     let (key, revision) = asked(&request);
-    let call = Call::new(cluster.clone(), effect(&request), ticket);
+    let effect = effect(&request);
+    let call = Call::new(cluster.clone(), effect.clone(), ticket);
     let lease = match &request {
         Request::Put(put) => put.lease,
         Request::LeaseRevoke(revoke) => revoke.id,
@@ -82,9 +83,16 @@ pub(crate) async fn run(cluster: Arc<Cluster>, request: Request, ticket: Arc<Tic
         _ => 0,
     };
     match send(call, request).await {
+        // an answer came, whatever it says
+        Err(error) if error.code() == Code::Internal && effect.writes() => Err(effect.unknown(error.message())),
         Err(error) => Err(explain(&cluster, error, &key, revision, lease).await),
         answer => answer,
     }
+}
+
+/// Revokes a lease without waiting.
+pub(crate) fn revoke(cluster: &Arc<Cluster>, id: LeaseId) {
+    cluster.runtime.spawn(run(cluster.clone(), Revoke { id }.into(), Arc::default()));
 }
 
 async fn send(call: Call, request: Request) -> Result<Answer> {
@@ -246,5 +254,5 @@ pub(crate) async fn compacted_revision(cluster: &Arc<Cluster>, key: &[u8]) -> Re
         }
         Err(tonic::Status::unavailable("the watch ended"))
     };
-    timeout_at(until, watch).await.map_err(|_| late())?.map_err(|status| convert::error_in(&status, false))
+    timeout_at(until, watch).await.map_err(|_| late())?.map_err(|status| convert::error_in(&status, None))
 }

@@ -5,8 +5,10 @@
 //! closed if that does not help; once it has been read it goes on from where it was. What a compaction has taken
 //! meanwhile ends it with `compacted`, as for every watcher.
 //!
-//! The cluster is always asked for signs of progress (every ten minutes by default): a watcher of quiet keys
-//! then does not ask for revisions of long ago when its connection is lost.
+//! A watcher of quiet keys must not ask for revisions of long ago when its connection is lost: they may be compacted
+//! although it has missed nothing. So the cluster is told to send signs of progress with its own interval (ten
+//! minutes by default), and after half a minute without a message a watcher asks for one. The answer to that counts
+//! where it keeps its place among events: in etcd from 3.4.31 and 3.5.13 on. Older servers are not asked.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{Read, Write};
@@ -18,10 +20,11 @@ use std::task::Waker;
 use std::time::Duration;
 
 use libkv::{Code, Error, Event, Result, Revision, Watch, WatchPage, WatchStream};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_stream::StreamExt;
+use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::cluster::{Cluster, PAUSE, PAUSE_MAX, after, closed, lock};
@@ -29,6 +32,7 @@ use super::link::{Failure, Link, Token, failure};
 use super::request::{compacted_error, compacted_revision, is_compacted};
 use crate::convert;
 use crate::pb::etcdserverpb as pb;
+use crate::pb::etcdserverpb::watch_request::RequestUnion;
 
 /// What is read ahead for one watcher; a single revision may be larger.
 const QUEUE_BYTES: usize = 4 << 20;
@@ -43,11 +47,31 @@ pub(crate) async fn open(
     create: pb::WatchCreateRequest,
     token: &Token,
 ) -> std::result::Result<Streaming<pb::WatchResponse>, Status> {
-    let union = pb::watch_request::RequestUnion::CreateRequest(create);
-    let create = pb::WatchRequest { request_union: Some(union) };
     // the stream stays open on this side as long as it is listened to
-    let requests = tokio_stream::once(create).chain(tokio_stream::pending());
-    link.streaming("/etcdserverpb.Watch/Watch", requests, token).await
+    open_and_ask(link, create, token, tokio_stream::pending()).await
+}
+
+/// The same, with requests that follow. The stream is open on this side as long as `requests` is.
+async fn open_and_ask(
+    link: &Link,
+    create: pb::WatchCreateRequest,
+    token: &Token,
+    requests: impl tokio_stream::Stream<Item = RequestUnion> + Send + 'static,
+) -> std::result::Result<Streaming<pb::WatchResponse>, Status> {
+    let all = tokio_stream::once(RequestUnion::CreateRequest(create)).chain(requests);
+    let all = all.map(|union| pb::WatchRequest { request_union: Some(union) });
+    link.streaming("/etcdserverpb.Watch/Watch", all, token).await
+}
+
+/// Whether a server of this version puts answers to requests for progress in their place among events.
+fn orders_progress(version: &str) -> bool {
+    let mut numbers = version.split(['.', '-', '+']).map(|part| part.parse::<u32>().ok());
+    let mut next = || numbers.next().flatten().unwrap_or(0);
+    match (next(), next(), next()) {
+        (3, 4, patch) => patch >= 31,
+        (3, 5, patch) => patch >= 13,
+        (major, minor, _) => (major, minor) >= (3, 6),
+    }
 }
 
 /// Puts fragments together again: events come out as whole revisions.
@@ -419,8 +443,11 @@ impl Follower {
             ..self.request.clone()
         };
         let asked_from = create.start_revision;
+        // it ends with this function, and the stream with it
+        let (ask, asked) = mpsc::unbounded_channel();
+        let opening = open_and_ask(link, create, token, UnboundedReceiverStream::new(asked));
         // what is there answers at once
-        let Ok(opened) = timeout(self.cluster.connect_timeout, open(link, create, token)).await else {
+        let Ok(opened) = timeout(self.cluster.connect_timeout, opening).await else {
             lock(&self.shared.state).trouble = Some(format!("{}: silent", link.name()));
             return Came::Ended { leave: true };
         };
@@ -429,10 +456,17 @@ impl Follower {
             Err(status) => return self.refused(link, &status),
         };
         loop {
-            let message = match stream.message().await {
-                Ok(Some(message)) => message,
-                Ok(None) => return Came::Ended { leave: true },
-                Err(status) => return self.refused(link, &status),
+            let message = match timeout(self.cluster.progress_interval, stream.message()).await {
+                Ok(Ok(Some(message))) => message,
+                Ok(Ok(None)) => return Came::Ended { leave: true },
+                Ok(Err(status)) => return self.refused(link, &status),
+                Err(_) => {
+                    if self.orders_progress(link, token).await {
+                        // a stream that has ended is noticed above
+                        let _ = ask.send(RequestUnion::ProgressRequest(pb::WatchProgressRequest {}));
+                    }
+                    continue;
+                }
             };
             if let Some(came) = self.take(link, message, asked_from).await {
                 return came;
@@ -442,6 +476,19 @@ impl Follower {
                 self.shared.until_drained().await;
                 return Came::Ended { leave: false };
             }
+        }
+    }
+
+    /// Whether progress may be asked for; false also while that is not known.
+    async fn orders_progress(&self, link: &Link, token: &Token) -> bool {
+        let known = link.orders_progress();
+        if let Some(orders) = known.get() {
+            return *orders;
+        }
+        let asked = link.unary("/etcdserverpb.Maintenance/Status", pb::StatusRequest {}, token);
+        match timeout(self.cluster.connect_timeout, asked).await {
+            Ok(Ok(pb::StatusResponse { version, .. })) => *known.get_or_init(|| orders_progress(&version)),
+            _ => false,
         }
     }
 
@@ -458,8 +505,8 @@ impl Follower {
             return None;
         }
         if message.events.is_empty() && !message.fragment {
-            // -1 is an answer to who asked for progress, and may overtake events: nobody asked here
-            if message.watch_id != -1 && revision > 0 {
+            // with an id of -1 it is the answer to a request, which is only made where it overtakes no event
+            if revision > 0 {
                 self.progress(revision);
             }
             return None;
@@ -535,7 +582,7 @@ impl Follower {
                 Came::Ended { leave: true }
             }
             Wire::ResourceExhausted | Wire::DeadlineExceeded => Came::Ended { leave: false },
-            _ => Came::Over(convert::error_in(status, false)),
+            _ => Came::Over(convert::error_in(status, None)),
         }
     }
 }
@@ -567,6 +614,16 @@ mod tests {
         assert_eq!(take(&[9, 10], false), [9, 9, 10]);
         assert!(take(&[11], true).is_empty());
         assert_eq!(take(&[], false), [11]);
+    }
+
+    #[test]
+    fn progress_is_asked_of_servers_whose_answers_overtake_no_event() {
+        for version in ["3.4.31", "3.4.40", "3.5.13", "3.5.21", "3.6.0", "3.6.0-rc.1", "3.7.1", "4.0.0"] {
+            assert!(orders_progress(version), "{version}");
+        }
+        for version in ["", "3", "3.3.27", "3.4.30", "3.5.0", "3.5.1", "3.5.12", "2.3.8", "unknown"] {
+            assert!(!orders_progress(version), "{version}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod fetch;
 
 mod calls;
+mod deadline;
 mod failure;
 mod members;
 mod proxy;

@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
+use std::time::Duration;
 
 /// Stands before a port of loopback.
 pub struct Proxy {
@@ -19,6 +20,8 @@ struct Shared {
     silent: AtomicBool,
     /// What the server answers is lost, and the connection with it.
     loses_answers: AtomicBool,
+    /// What the server answers stays here.
+    holds_answers: AtomicBool,
     ended: AtomicBool,
     accepted: AtomicUsize,
 }
@@ -33,6 +36,9 @@ impl Shared {
         while let Ok(len @ 1..) = from.read(&mut buffer) {
             if answers && self.loses_answers.load(Ordering::SeqCst) {
                 break;
+            }
+            while answers && self.holds_answers.load(Ordering::SeqCst) && !self.ended.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(5));
             }
             // what is read in silence is lost
             if !self.silent.load(Ordering::SeqCst) && to.write_all(&buffer[..len]).is_err() {
@@ -89,6 +95,11 @@ impl Proxy {
     /// Lets nothing through any more, or again.
     pub fn set_silent(&self, silent: bool) {
         self.shared.silent.store(silent, Ordering::SeqCst);
+    }
+
+    /// Keeps all answers back, until it lets them go.
+    pub fn set_holds_answers(&self, holds: bool) {
+        self.shared.holds_answers.store(holds, Ordering::SeqCst);
     }
 
     /// Loses the next answer, and the connection with it; until it is told otherwise.

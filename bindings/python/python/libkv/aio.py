@@ -83,6 +83,9 @@ _Handle = TypeVar("_Handle", bound="_Entered")
 _ABSENT: Any = object()
 """Stands for an argument that was left out."""
 
+GRACE: Final = 0.5
+"""Seconds that leaving a line may take once the time is over."""
+
 STEPS_IN_A_ROW: Final = 1024
 """After so many steps an iteration lets the loop do something else."""
 
@@ -396,7 +399,11 @@ class _Remote(Generic[_Item]):
         while self._is_far:
             # what is cancelled here is looked at by whoever comes next
             self._looking = self._looking or self._loop.run_in_executor(None, native.try_next)
-            await asyncio.wait([self._looking])
+            left = None if until is None else max(until - self._loop.time(), 0)
+            # with no time to wait for others, what must be asked is asked all the same
+            await asyncio.wait([self._looking], timeout=left if timeout else None)
+            if not self._looking.done():
+                return None
             looked, self._looking = self._looking, None
             item = looked.result()
             left = None if until is None else until - self._loop.time()
@@ -695,21 +702,30 @@ async def _revoked(submit: Callable[[_libkv._Answers, asyncio.Future[Any]], _lib
 
 async def _stand(claim: _libkv._Claim, value: BytesLike, timeout: float | None, db: "Db") -> bool:
     """Stand in line until the name is had; False if the time was over. Else it stands in no line."""
-    await db._opened()
-    claim.renew(value)
+    until = None if timeout is None else asyncio.get_running_loop().time() + timeout
+    # with no time to wait for others, what must be asked is asked all the same
+    limit = until if timeout else None
     try:
-        held = await _in_line(claim, timeout, db._db)
-    except BaseException:
-        claim.forget()
-        raise
+        async with asyncio.timeout_at(limit):
+            await db._opened()
+        claim.renew(value)
+        held = await _in_line(claim, until, limit, db._db)
+    except BaseException as error:
+        if not isinstance(error, TimeoutError) or isinstance(error, libkv.Error):
+            claim.forget()
+            raise
+        held = False
     if not held:
-        await _revoked(claim.leave)
+        # what the cluster does not confirm soon ends with its TTL
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE):
+                await _revoked(claim.leave)
     return held
 
 
-async def _in_line(claim: _libkv._Claim, timeout: float | None, db: libkv.Db) -> bool:
+async def _in_line(claim: _libkv._Claim, until: float | None, limit: float | None, db: libkv.Db) -> bool:
+    """Stand in line until a time of the loop; a request that is not answered by the limit raises TimeoutError."""
     loop = asyncio.get_running_loop()
-    until = None if timeout is None else loop.time() + timeout
     asked = None
     while True:
         future: asyncio.Future[None] = loop.create_future()
@@ -719,9 +735,12 @@ async def _in_line(claim: _libkv._Claim, timeout: float | None, db: libkv.Db) ->
             return True
         if isinstance(step, _libkv._Asked):
             asked = step
-            await _asked(asked, future)
+            async with asyncio.timeout_at(limit):
+                await _asked(asked, future)
             continue
-        watcher = await _done(db, claim.follow, step)
+        async with asyncio.timeout_at(limit):
+            left = None if limit is None else max(limit - loop.time(), 0)
+            watcher = await _done(db, claim.follow, step, left)
         if watcher is None:
             continue
         try:
