@@ -120,6 +120,7 @@ static void limits(void) {
     how.max_txn_ops = 1;
     CHECK(kv_serve(db, "127.0.0.1:0", &how, &server, NULL) == KV_OK);
     cluster = opened(server);
+    value.len = (1 << 20) + (1 << 18); /* within the largest message */
     REFUSED(KV_TOO_LARGE, "too large", kv_put(cluster, kv_str("a"), value, NULL, NULL, &error));
     CHECK(kv_put(db, kv_str("a"), value, NULL, NULL, NULL) == KV_OK);
     kv_close(cluster);

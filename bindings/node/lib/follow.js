@@ -88,6 +88,8 @@ class Follower {
   #refused(error) {
     this.#opening = undefined
     this.#end(() => {
+      // the frames of the step that gets it
+      Error.captureStackTrace(error)
       throw error
     })
   }

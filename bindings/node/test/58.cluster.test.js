@@ -337,3 +337,33 @@ test('clients have the limits of the handle, or lower ones of the server', async
   await assert.rejects(libkv.serve(db, '127.0.0.1:0', { maxTxnOps: -1 }), RangeError)
   await assert.rejects(libkv.serve(db, '127.0.0.1:0', { maxTxnOp: 1 }), /did you mean maxTxnOps/)
 })
+
+test('the stack of an error of a cluster has the function that awaits', async (t) => {
+  const { db, remote } = await cluster(t)
+  await db.put('a', '1')
+  await db.put('a', '2')
+  await db.compact(3)
+  const calls = {
+    put: () => remote.put('', 'v'),
+    get: () => remote.get('k', { revision: 99 }),
+    range: () => remote.range({ revision: 99 }),
+    scan: () => remote.scan({ revision: 99 }).next(),
+    snapshot: () => remote.snapshotAt(99),
+    check: () => remote.check(),
+    leaseRevoke: () => remote.leaseRevoke(5n),
+    watch: () => remote.watch({ startRevision: 1 }).next(),
+    ready: () => remote.watch({ startRevision: 1 }).ready(),
+    loop: async () => {
+      for await (const batch of remote.watch({ startRevision: 1 })) assert.ok(batch)
+    },
+    serve: () => libkv.serve(remote),
+  }
+  for (const [name, call] of Object.entries(calls)) {
+    async function callerOfThis() {
+      await call()
+    }
+    const error = await callerOfThis().then(assert.fail, (error) => error)
+    assert.ok(error instanceof libkv.KvError, `${name}: ${error}`)
+    assert.match(error.stack, /callerOfThis \(.*58\.cluster\.test\.js/, name)
+  }
+})

@@ -283,7 +283,7 @@ impl Lock {
 }
 
 /// An election of one leader among all who campaign for a name; made by Db.election(). Its keys are laid out as
-/// etcd's own election service does.
+/// etcd's own election service does. A context manager that resigns.
 ///
 /// What it guarantees: of all keys of the name the one that was put first is the leader's, and its value is what the
 /// leader proclaims. A leader that resigns, or whose process dies, is followed by the next who campaigned, in the
@@ -370,6 +370,15 @@ impl Election {
     #[getter]
     fn revision(&self, py: Python<'_>) -> i64 {
         self.0.revision(py)
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.resign(py)
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {

@@ -118,6 +118,12 @@ def test_what_is_made_is_awaited_or_entered(run: Run, tmp_path: Any) -> None:
             assert not lock.is_held
             with pytest.raises(libkv.ClosedError):
                 watcher.try_next()
+            async with db.election("e", 60) as election:
+                await election.campaign("me")
+                assert election.is_leader
+            assert not election.is_leader
+            async with db.election("e", 60):
+                pass
         assert db.closed
         # the older form
         async with await libkv.aio.open(tmp_path / "s") as db, await db.lease(60) as lease, await db.snapshot():

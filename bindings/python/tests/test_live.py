@@ -689,3 +689,23 @@ def _no_thread_is_left() -> Iterator[None]:
             if thread is not threading.current_thread():
                 thread.join(1)
     assert threading.active_count() == 1
+
+
+def test_an_election_is_a_context_manager_that_resigns(kv: libkv.Db) -> None:
+    with kv.election("e", 60) as election:
+        assert not election.is_leader
+        election.campaign("me")
+        assert election.is_leader
+    assert not election.is_leader
+    assert election.leader() is None
+
+    def fail() -> None:
+        with kv.election("e", 60) as election:
+            election.campaign("me")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert election.leader() is None
+    with kv.election("e", 60):
+        pass

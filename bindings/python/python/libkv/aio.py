@@ -17,8 +17,8 @@ On a cluster nothing waits on the loop's thread either: get(), range(), writes, 
 requests under way together, without a thread; the other reads, and the beginning of a watcher, borrow one from the
 loop's executor. A plain function given to transact() runs on such a thread too.
 
-What is made by a call that is awaited (open(), serve(), lease(), snapshot(), snapshot_at()) is also had by
-`async with` on the call itself, without an await.
+open(), serve(), lease(), snapshot() and snapshot_at() make a handle: await the call, or enter it at once with
+`async with`.
 
 A Db may be used from several loops, in several threads, at once. Cancelling an awaited write takes it back
 if no writer has begun it; otherwise the CancelledError has an UnknownOutcomeError as its cause. Cancelling
@@ -830,7 +830,7 @@ class Lock:
 class Election:
     """An election of one leader among all who campaign for a name; made by election().
 
-    See libkv.Election for what it guarantees.
+    See libkv.Election for what it guarantees. An asynchronous context manager that resigns.
     """
 
     def __init__(self, claim: _libkv._Claim, db: "Db") -> None:
@@ -887,6 +887,17 @@ class Election:
     def revision(self) -> int:
         """The revision that created its key, which fences; 0 while it does not lead."""
         return self._claim.revision
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.resign()
 
     def __repr__(self) -> str:
         return f"<libkv.aio.Election {self._claim!r}, {'leads' if self.is_leader else 'does not lead'}>"
