@@ -25,9 +25,9 @@ const ANY_PADDING: GeneralPurposeConfig = GeneralPurposeConfig::new()
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, ANY_PADDING);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, ANY_PADDING);
 
-/// Each whole number below this one has a floating-point number of its own. Larger ones that are written with a
-/// point or an exponent are refused: they may have been rounded.
-const EXACT_BELOW: f64 = 9_007_199_254_740_992.0;
+/// Whole numbers that are written with a point or an exponent are taken below 2^50. serde_json reads such numbers with
+/// an error of up to two units in the last place, which makes a large one another whole number.
+const EXACT_BELOW: f64 = (1_u64 << 50) as f64;
 
 /// The first JSON value of a body; none at all is the empty message. What follows it is not looked at.
 ///
@@ -355,6 +355,7 @@ mod tests {
             ("Range", "", "{}"),
             ("Range", r#"{"key":"_-8","range_end":"/+8="}"#, r#"{"key":"/+8=","range_end":"/+8="}"#),
             ("Range", r#"{"limit":1.0,"revision":2e2}"#, r#"{"limit":"1","revision":"200"}"#),
+            ("Range", r#"{"limit":1125899906842623.00000000000000000000}"#, r#"{"limit":"1125899906842623"}"#),
             ("Range", r#"{"limit":"1.0","revision":"-2E1"}"#, r#"{"limit":"1","revision":"-20"}"#),
             ("Range", r#"{"sort_order":"2","sort_target":"-1"}"#, r#"{"sort_order":"DESCEND","sort_target":-1}"#),
             ("Txn", r#"{"success":[{"request_put":null,"requestRange":{}}]}"#, r#"{"success":[{"request_range":{}}]}"#),
@@ -388,8 +389,8 @@ mod tests {
                 "invalid type: floating point `1.5`, expected a whole number for limit of etcdserverpb.RangeRequest at line 1 column 12",
             ),
             (
-                r#"{"limit":9007199254740993.0}"#,
-                "invalid type: floating point `9007199254740992.0`, expected a whole number for limit of etcdserverpb.RangeRequest at line 1 column 27",
+                r#"{"limit":1125899906842624.0}"#,
+                "invalid type: floating point `1125899906842624.0`, expected a whole number for limit of etcdserverpb.RangeRequest at line 1 column 27",
             ),
             (
                 r#"{"rangeEnd":null,"range_end":"AA=="}"#,
