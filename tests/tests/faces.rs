@@ -129,6 +129,7 @@ const RUST_ALONE: &[(&str, &str)] = &[
     ("Leaders::watcher", ""),
     ("Leaders::try_next", "next without a wait"),
     ("Server::addresses", "other faces listen at one address; a server of several is the program's, kv serve"),
+    ("Server::metrics_addresses", "the same: metrics of other faces are on their one address"),
     ("Clock::system", "no clock given"),
     ("Clock::unix_ms", "whoever holds it knows"),
     ("Clock::is_in_hand", ""),

@@ -6,8 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use libkv::{Code, Error, Result};
-
 /// The largest write that a client may send, unless told otherwise: 1.5 MiB, as etcd.
 const MAX_REQUEST_BYTES: u64 = 1_572_864;
 /// How often a quiet watch hears of progress: 10 minutes, as etcd.
@@ -276,12 +274,12 @@ const LOG_VARIABLE: &str = "LIBKV_LOG";
 
 /// The log of a server that was given no function for it: to standard error from the level in
 /// [`LOG_VARIABLE`] on, which also works where a program in another language serves.
-pub(super) fn environment_log() -> Result<Option<Log>> {
+pub(super) fn environment_log() -> libkv::Result<Option<Log>> {
     let Some(given) = std::env::var_os(LOG_VARIABLE).filter(|given| !given.is_empty()) else { return Ok(None) };
     let levels = [("debug", Level::Debug), ("info", Level::Info), ("warn", Level::Warn), ("error", Level::Error)];
     let Some((_, least)) = levels.into_iter().find(|(name, _)| given.eq_ignore_ascii_case(name)) else {
         let message = format!("{LOG_VARIABLE} is {given:?}, which is none of debug, info, warn and error");
-        return Err(Error::new(Code::InvalidArgument, message));
+        return Err(libkv::Error::new(libkv::Code::InvalidArgument, message));
     };
     Ok(Some(Arc::new(move |level, line| {
         if level >= least {

@@ -3,7 +3,8 @@
 //! `how.rs` and `serve.rs` are what a program sees: how to serve, and the server that runs. `listen.rs`
 //! accepts connections, `tls.rs` encrypts them, `router.rs` takes each request to the services of gRPC
 //! (`services.rs`, with the limits that hold for all) or to the JSON gateway, which calls these in turn;
-//! `store.rs` is what the services share; then one file for each service.
+//! `access.rs` checks origins and hosts of what is no gRPC. `store.rs` is what the services share, with
+//! `counters.rs`, which `metrics.rs` shows; then one file for each service.
 //!
 //! Reads run where they are asked, writes join the store's group commit through `Db::submit`, so that
 //! a request in flight costs no thread.

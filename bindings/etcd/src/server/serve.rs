@@ -117,10 +117,13 @@ pub fn listen(how: impl Into<Serve>) -> Result<Listener> {
     if how.log.is_none() {
         how.log = environment_log()?;
     }
-    let access = Access::new(&how)?;
-    let parse = |given: &[String]| given.iter().map(|address| Address::parse(address)).collect::<Result<Vec<_>>>();
-    let (addresses, metrics) = (parse(&how.listen)?, parse(&how.listen_metrics)?);
-    let tls = addresses.iter().chain(&metrics).any(Address::is_tls).then(|| Tls::new(&how)).transpose()?.map(Arc::new);
+    // refused before anything is done; `Listener::serve` makes it again
+    Access::new(&how)?;
+    let given = how.listen.iter().map(|address| (address, false));
+    let given = given.chain(how.listen_metrics.iter().map(|address| (address, true)));
+    let addresses: Vec<_> =
+        given.map(|(address, pages_only)| Ok((Address::parse(address)?, pages_only))).collect::<Result<_>>()?;
+    let tls = addresses.iter().any(|(address, _)| address.is_tls()).then(|| Tls::new(&how)).transpose()?.map(Arc::new);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("kv-serve")
         .on_thread_start(libkv::block_sigpipe)
@@ -128,21 +131,20 @@ pub fn listen(how: impl Into<Serve>) -> Result<Listener> {
         .build()
         .map_err(|error| Error::new(Code::Io, format!("the server's threads cannot be started: {error}")))?;
     let threads = Threads(Some(runtime));
-    let open = |addresses: Vec<Address>| {
+    let listening = {
         let _within = threads.enter();
-        addresses.into_iter().map(Listening::new).collect::<Result<Vec<_>>>()
+        let open = |(address, pages_only)| Ok((Listening::new(address)?, pages_only));
+        addresses.into_iter().map(open).collect::<Result<_>>()?
     };
-    let (listening, metrics) = (open(addresses)?, open(metrics)?);
-    Ok(Listener { how, access, tls, listening, metrics, threads })
+    Ok(Listener { how, tls, listening, threads })
 }
 
 /// Addresses that are taken, for a store that is not there yet. Dropped, they are free again.
 pub struct Listener {
     how: Serve,
-    access: Access,
     tls: Option<Arc<Tls>>,
-    listening: Vec<Listening>,
-    metrics: Vec<Listening>,
+    /// Each with whether it has metrics and health only.
+    listening: Vec<(Listening, bool)>,
     threads: Threads,
 }
 
@@ -153,7 +155,7 @@ impl Listener {
     ///
     /// `closed` for a closed store, `unsupported` for a cluster, which serves itself.
     pub fn serve(self, db: &Db) -> Result<Server> {
-        let Listener { how, access, tls, listening, metrics, threads } = self;
+        let Listener { how, tls, listening, threads } = self;
         if db.is_remote() {
             let message = "a cluster cannot be served: its clients can reach it themselves";
             return Err(Error::new(Code::Unsupported, message));
@@ -165,13 +167,15 @@ impl Listener {
             }
         }
         let unused = tls::unused(&how);
-        let urls = |listening: &[Listening]| listening.iter().map(|at| at.url().to_string()).collect::<Vec<_>>();
-        let (addresses, metrics_addresses) = (urls(&listening), urls(&metrics));
+        let access = Access::new(&how)?;
+        let of = |pages_only: bool| listening.iter().filter(move |(_, is)| *is == pages_only).map(|(at, _)| at);
+        let urls = |pages_only| of(pages_only).map(|listening| listening.url().to_string()).collect::<Vec<_>>();
+        let (addresses, metrics_addresses) = (urls(false), urls(true));
         let (closing, _) = watch::channel(false);
         let is_advertised = !how.advertise.is_empty();
         let client_urls = match is_advertised {
             true => how.advertise,
-            false => listening.iter().map(Listening::reachable_url).collect(),
+            false => of(false).map(Listening::reachable_url).collect(),
         };
         let store = Arc::new(Store {
             db: db.clone(),
@@ -179,7 +183,6 @@ impl Listener {
             name: how.name,
             peer_urls: how.peer_urls,
             client_urls,
-            access,
             message_bytes_max: usize::try_from(how.max_request_bytes.saturating_add(MESSAGE_OVERHEAD_BYTES))
                 .unwrap_or(usize::MAX),
             progress_notify_interval_ms: how.progress_notify_interval_ms,
@@ -188,14 +191,14 @@ impl Listener {
             started: Instant::now(),
             counters: Counters { is_extensive: how.extensive_metrics, ..Counters::default() },
             watched: Watched::default(),
+            access,
             log: how.log,
             closing: closing.clone(),
         });
         let router = Router::new(&store);
         let (going, ended) = channel();
         let within = threads.enter();
-        let clients = listening.into_iter().map(|listening| (listening, false));
-        for (listening, pages_only) in clients.chain(metrics.into_iter().map(|listening| (listening, true))) {
+        for (listening, pages_only) in listening {
             let what = if pages_only { "metrics" } else { "clients" };
             store.say(Level::Info, || format!("serving {what} on {}", listening.url()));
             if !pages_only && !is_advertised && listening.is_wildcard() {
@@ -223,7 +226,7 @@ impl Listener {
 
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let urls = self.listening.iter().map(Listening::url);
+        let urls = self.listening.iter().map(|(listening, _)| listening.url());
         f.debug_list().entries(urls).finish()
     }
 }

@@ -27,8 +27,6 @@ pub(crate) struct Store {
     /// Its peer URLs and where clients reach it, as `MemberList` shows them.
     pub peer_urls: Vec<String>,
     pub client_urls: Vec<String>,
-    /// Who may use the HTTP side.
-    pub access: Access,
     /// The largest message that is taken; also where fragments of watch answers are cut.
     pub message_bytes_max: usize,
     /// How often a quiet watch that asked for it is told of progress.
@@ -40,6 +38,8 @@ pub(crate) struct Store {
     pub started: Instant,
     pub counters: Counters,
     pub watched: Watched,
+    /// Who may use the HTTP side.
+    pub access: Access,
     pub log: Option<Log>,
     /// True once the server closes.
     pub closing: watch::Sender<bool>,
@@ -49,10 +49,8 @@ impl Store {
     /// Runs a request: reads at once on this thread, writes with the next group. Whoever drops this
     /// takes the request back, unless a group has it already.
     pub async fn call(&self, request: impl Into<Request>) -> Result<Answer, Status> {
-        let (request, begun) = (request.into(), Instant::now());
-        // a physical compaction waits for its sweep, which is no sign of a slow disk
-        let is_timed = !matches!(request, Request::Compact(_));
         let (tell, told) = oneshot::channel();
+        let begun = Instant::now();
         let submitted = self.db.submit(request, move |answer| {
             let _ = tell.send(answer);
         });
@@ -61,7 +59,8 @@ impl Store {
         given_up.0 = None;
         let answer = answer?.map_err(refusal)?;
         self.counters.count(&answer);
-        if is_timed {
+        // a physical compaction waits for its sweep, which is no sign of a slow disk
+        if !matches!(answer, Answer::Compact(_)) {
             self.counters.applied(begun.elapsed());
         }
         Ok(answer)
@@ -140,7 +139,6 @@ impl Store {
             name: String::new(),
             peer_urls: Vec::new(),
             client_urls: Vec::new(),
-            access: Access::default(),
             message_bytes_max: 0,
             progress_notify_interval_ms: 0,
             gateway: true,
@@ -148,6 +146,7 @@ impl Store {
             started: Instant::now(),
             counters: Counters::default(),
             watched: Watched::default(),
+            access: Access::default(),
             log: None,
             closing,
         }

@@ -112,7 +112,7 @@ impl Gateway {
         Gateway { store, grpc, calls }
     }
 
-    /// Answers a request that came in by this port; calls go to the services of gRPC.
+    /// Handles a request that came in by this port. Calls go to the services of gRPC.
     pub async fn answer(&self, request: Request<Incoming>, port: Port) -> Response<Body> {
         let cors = match self.store.access.check(&request, port) {
             Ok(cors) => cors,

@@ -3,8 +3,9 @@
 //! What is taken is what etcd 3.7 takes, and what 3.5 took besides where that harms nothing: either spelling of a
 //! field, but each field and each oneof once, null for a field that is absent, 64-bit numbers as numbers or
 //! strings, enums by name or by any number, bytes as base64 in either alphabet with or without padding or as a
-//! list of numbers, unknown fields skipped. A message goes straight to its bytes, with no tree in between, so that a body costs memory by its size and not by
-//! the number of its brackets; nesting ends at 128 levels, which is an error.
+//! list of numbers, unknown fields skipped. A message goes straight to its bytes, with no tree in between, so that
+//! a body costs memory by its size and not by the number of its brackets; nesting ends at 128 levels, which is an
+//! error.
 
 use std::fmt;
 
@@ -24,9 +25,9 @@ const ANY_PADDING: GeneralPurposeConfig = GeneralPurposeConfig::new()
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, ANY_PADDING);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, ANY_PADDING);
 
-/// The largest whole number up to which each one has a floating-point number of its own. Larger ones that are
-/// written with a point or an exponent are refused: they may have been rounded.
-const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+/// Whole numbers that are written with a point or an exponent are taken below 2^50. serde_json reads such numbers with
+/// an error of up to two units in the last place, which makes a large one another whole number.
+const EXACT_BELOW: f64 = (1_u64 << 50) as f64;
 
 /// The first JSON value of a body; none at all is the empty message. What follows it is not looked at.
 ///
@@ -281,7 +282,7 @@ impl<'de> Visitor<'de> for Item<'_> {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
-        match number.fract() == 0.0 && number.abs() <= EXACT_MAX {
+        match number.fract() == 0.0 && number.abs() < EXACT_BELOW {
             true => self.integer(number as i128),
             false => Err(E::invalid_type(serde::de::Unexpected::Float(number), &self)),
         }
@@ -354,6 +355,7 @@ mod tests {
             ("Range", "", "{}"),
             ("Range", r#"{"key":"_-8","range_end":"/+8="}"#, r#"{"key":"/+8=","range_end":"/+8="}"#),
             ("Range", r#"{"limit":1.0,"revision":2e2}"#, r#"{"limit":"1","revision":"200"}"#),
+            ("Range", r#"{"limit":1125899906842623.00000000000000000000}"#, r#"{"limit":"1125899906842623"}"#),
             ("Range", r#"{"limit":"1.0","revision":"-2E1"}"#, r#"{"limit":"1","revision":"-20"}"#),
             ("Range", r#"{"sort_order":"2","sort_target":"-1"}"#, r#"{"sort_order":"DESCEND","sort_target":-1}"#),
             ("Txn", r#"{"success":[{"request_put":null,"requestRange":{}}]}"#, r#"{"success":[{"request_range":{}}]}"#),
@@ -387,8 +389,8 @@ mod tests {
                 "invalid type: floating point `1.5`, expected a whole number for limit of etcdserverpb.RangeRequest at line 1 column 12",
             ),
             (
-                r#"{"limit":9007199254740993.0e1}"#,
-                "invalid type: floating point `9.007199254740994e+16`, expected a whole number for limit of etcdserverpb.RangeRequest at line 1 column 29",
+                r#"{"limit":1125899906842624.0}"#,
+                "invalid type: floating point `1125899906842624.0`, expected a whole number for limit of etcdserverpb.RangeRequest at line 1 column 27",
             ),
             (
                 r#"{"rangeEnd":null,"range_end":"AA=="}"#,
