@@ -23,8 +23,8 @@ reason. Without STORE and --data-dir the store is NAME.etcd, as with etcd. In a 
 other files it is the folder `kv`. Local processes can use the store meanwhile, and see and are
 seen by the clients.
 
-Once clients can connect it says `ready to serve client requests` on standard error, and then no
-more unless something is wrong (--log-level info says more); systemd is told too (Type=notify).
+Once clients can connect it writes `ready to serve client requests` to standard error, and after
+that only what is wrong (--log-level info writes more). systemd is notified (Type=notify).
 SIGTERM and Ctrl-C let the requests under way end; a second one does not.
 
 Examples:

@@ -171,7 +171,7 @@ impl Serve {
         self
     }
 
-    /// The cipher suites of TLS 1.2 that may be used, by the names of RFC 8446 and Go
+    /// The cipher suites of TLS 1.2 that may be used, by the names of IANA and Go
     /// (`TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256`); all safe ones if not set. One that is not available is left out,
     /// with a line in the log. Those of TLS 1.3 are always there, as with etcd.
     pub fn cipher_suites(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Serve {

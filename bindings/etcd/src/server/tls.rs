@@ -142,7 +142,7 @@ fn is_available(name: &str) -> bool {
     ring::default_provider().cipher_suites.iter().any(|suite| is_named(suite, name))
 }
 
-/// Whether this is the suite's name in RFC 8446 or in Go, which also leaves out what stands behind POLY1305.
+/// Whether this is the suite's name at IANA or in Go, which also has names that end with POLY1305.
 fn is_named(suite: &SupportedCipherSuite, name: &str) -> bool {
     let known = suite.suite().as_str().unwrap_or_default().replace("TLS13_", "TLS_");
     known == name || known.strip_suffix("_SHA256").is_some_and(|known| known == name && name.ends_with("POLY1305"))
