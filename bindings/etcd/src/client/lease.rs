@@ -103,6 +103,11 @@ impl Leases {
         self.lose(|kept| kept.gone_at.is_some_and(|gone_at| gone_at <= now));
     }
 
+    /// Notifies the owners of a lease that was revoked while it was renewed automatically.
+    pub fn revoked(&self, id: LeaseId) {
+        self.lose(|kept| kept.id == id);
+    }
+
     fn lose(&self, which: impl Fn(&Kept) -> bool) {
         let lost: Vec<Kept> = {
             let mut kept = lock(&self.kept);

@@ -121,11 +121,18 @@ impl Started {
         Started { cluster: handle.cluster.clone(), leases: handle.leases.clone() }
     }
 
-    /// Runs a request; the TTL of a grant is remembered for who keeps it alive next.
+    /// Runs a request. The TTL of a grant is remembered for its automatic renewal; a lease that is renewed
+    /// automatically and revoked here is lost at once, not at its next renewal.
     async fn run(self, request: Request, ticket: Arc<Ticket>) -> Result<Answer> {
+        let revoked = match &request {
+            Request::LeaseRevoke(revoke) => Some(revoke.id),
+            _ => None,
+        };
         let answer = request::run(self.cluster, request, ticket).await?;
-        if let Answer::LeaseGrant(grant) = &answer {
-            self.leases.granted(grant.id, grant.ttl_seconds);
+        match (&answer, revoked) {
+            (Answer::LeaseGrant(grant), _) => self.leases.granted(grant.id, grant.ttl_seconds),
+            (_, Some(id)) => self.leases.revoked(id),
+            _ => {}
         }
         Ok(answer)
     }

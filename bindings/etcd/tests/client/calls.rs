@@ -181,7 +181,8 @@ fn leases(db: &Db, seen: &mut Seen) -> Result<()> {
     seen.say((lease.ttl_seconds(), lease.lost(), db.get("l/3")?.is_some(), lease.remaining()? > 0));
     lease.close()?;
     seen.say(db.get("l/3")?);
-    let lost = db.lease(2, false)?;
+    // its next renewal is far away, so that only the revocation can notify
+    let lost = db.lease(600, false)?;
     let (tell, told) = channel();
     lost.on_lost(move || sent(tell.send(())));
     db.lease_revoke(lost.id())?;

@@ -22,6 +22,9 @@ use crate::server::store::stopped;
 
 /// The id in answers that concern no watch, or all.
 const NO_ID: i64 = -1;
+/// Largest message of a client that asked for fragments: what etcd takes by default, and less than clients do. A handle
+/// with larger requests must not make larger fragments.
+const FRAGMENT_BYTES_MAX: usize = 2 << 20;
 /// Requests and watches that are looked at without an answer before other tasks get their turn.
 const STEPS: usize = 16;
 /// A store that has no reader's slot left is asked again after this.
@@ -175,7 +178,8 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
                 self.unfinished = more.then_some(id);
                 let header = self.store.identity.header(revision);
                 let answer = pb::WatchResponse { header, watch_id: id, fragment: more, ..Default::default() };
-                self.answers.extend(followed.answers(answer, events, self.store.message_bytes_max));
+                let bytes_max = self.store.message_bytes_max.min(FRAGMENT_BYTES_MAX);
+                self.answers.extend(followed.answers(answer, events, bytes_max));
             }
             Ok(Found::Progress(revision)) => {
                 let header = self.store.identity.header(revision);
