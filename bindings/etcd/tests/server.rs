@@ -303,7 +303,7 @@ fn range_stream_messages_end_at_a_size() {
 
 /// No order is the order of keys, also where it names another target.
 #[test]
-fn range_stream_without_an_order_is_by_key() {
+fn range_stream_without_an_order_ascends_by_its_target() {
     run(async {
         let served = Served::new().await;
         let mut kv = served.kv();
@@ -314,10 +314,19 @@ fn range_stream_without_an_order_is_by_key() {
             }
         }
         let by_key: Vec<_> = (0..50).map(|number| Bytes::from(format!("{number:04}"))).collect();
+        let reversed: Vec<_> = by_key.iter().rev().cloned().collect();
         for (sort_order, sort_target) in [(0, 0), (0, 1), (0, 2), (0, 3), (0, 4), (1, 0)] {
-            let messages = streamed(&mut kv, pb::RangeRequest { sort_order, sort_target, ..all() }).await;
-            assert_eq!(keys(&messages), by_key, "order {sort_order}, target {sort_target}");
+            let request = pb::RangeRequest { sort_order, sort_target, ..all() };
+            let messages = streamed(&mut kv, request.clone()).await;
+            let expected = if sort_target == 0 { &by_key } else { &reversed };
+            assert_eq!(keys(&messages), *expected, "order {sort_order}, target {sort_target}");
             assert_eq!(sizes(&messages), [10, 20, 20]);
+            let last = messages.last().expect("a message");
+            assert_eq!((last.count, last.more), (50, false), "target {sort_target}");
+            let some = streamed(&mut kv, pb::RangeRequest { limit: 3, ..request.clone() }).await;
+            assert_eq!((keys(&some), some[0].count, some[0].more), (expected[..3].to_vec(), 50, true));
+            let counted = streamed(&mut kv, pb::RangeRequest { count_only: true, ..request }).await;
+            assert_eq!((keys(&counted).len(), counted[0].count, counted[0].more), (0, 50, false));
         }
     });
 }

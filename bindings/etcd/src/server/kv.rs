@@ -3,7 +3,7 @@
 use std::iter::Peekable;
 use std::sync::Arc;
 
-use libkv::{Answer, Code, Error, KeyValue, Op, OpResult, Range, Revision, Scan, SortOrder, SortTarget, Txn};
+use libkv::{Answer, Code, Error, KeyValue, Op, OpResult, Range, Revision, SortOrder, SortTarget, Txn};
 use tonic::{Extensions, Request, Response, Status};
 
 use super::reply::{Call, Large};
@@ -137,7 +137,7 @@ fn large<T>(mut response: Response<T>, large: Large) -> Response<T> {
     response
 }
 
-/// The range as a stream serves it: by ascending key, without filters.
+/// The range if a stream serves it: in the default order of its target, without filters.
 fn streamable(range: Range) -> Result<Range, Status> {
     if range.range.key.is_empty() {
         return Err(refusal(Error::new(Code::InvalidArgument, "key is not provided")));
@@ -155,20 +155,24 @@ fn streamable(range: Range) -> Result<Range, Status> {
     if filters != [0; 4] {
         return Err(Status::unimplemented("RangeStream does not support revision filters"));
     }
-    Ok(range.sort(SortTarget::Key, SortOrder::None))
+    Ok(range)
 }
+
+/// The pairs of a range stream, each read when it is needed.
+type Pairs = Box<dyn Iterator<Item = Result<KeyValue, Error>> + Send>;
 
 /// The messages of a range stream. Each is read when the client has room for it, all at one revision; the
 /// last one has header, `more` and count.
 ///
 /// No read transaction stays open in between: a slow client would keep free pages from being used again. So
-/// a compaction beyond that revision ends the stream, as in etcd.
+/// a compaction beyond that revision ends the stream, as in etcd. A range that is sorted by another target than
+/// the key is read at once, as Range does: its first pair is known only then.
 pub(crate) struct Chunks {
     store: Arc<Store>,
     /// The store's revision when the stream was opened: its header.
     revision: Revision,
     /// Pairs that are still to be sent; none if they are only counted.
-    scan: Option<Peekable<Scan>>,
+    pairs: Option<Peekable<Pairs>>,
     /// All pairs of the range; none if those that are sent are all.
     count: Option<i64>,
     sent: i64,
@@ -179,6 +183,19 @@ pub(crate) struct Chunks {
 
 impl Chunks {
     async fn open(store: &Arc<Store>, range: Range) -> Result<Chunks, Status> {
+        let (revision, count, pairs) = match range.sort_target == SortTarget::Key || range.count_only {
+            true => Chunks::by_key(store, range).await?,
+            false => {
+                let sorted = store.read(move |db| db.range(range)).await?;
+                (sorted.revision, Some(sorted.count), Some(Box::new(sorted.kvs.into_iter().map(Ok)) as Pairs))
+            }
+        };
+        let (store, pairs) = (store.clone(), pairs.map(Iterator::peekable));
+        Ok(Chunks { store, revision, pairs, count, sent: 0, chunk_keys: CHUNK_KEYS_FIRST, ended: false })
+    }
+
+    /// The revision of the header, the count if not all pairs are sent, and the pairs unless they are only counted.
+    async fn by_key(store: &Arc<Store>, range: Range) -> Result<(Revision, Option<i64>, Option<Pairs>), Status> {
         let (revision, count) = match range.count_only || range.limit > 0 {
             true => {
                 let all = range.clone().count_only(true);
@@ -191,34 +208,33 @@ impl Chunks {
             }
         };
         let at = if range.revision > 0 { range.revision } else { revision };
-        let scan = match range.count_only {
+        let pairs = match range.count_only {
             true => None,
-            false => Some(store.db.scan(range.revision(at)).map_err(refusal)?.peekable()),
+            false => Some(Box::new(store.db.scan(range.revision(at)).map_err(refusal)?) as Pairs),
         };
-        let store = store.clone();
-        Ok(Chunks { store, revision, scan, count, sent: 0, chunk_keys: CHUNK_KEYS_FIRST, ended: false })
+        Ok((revision, count, pairs))
     }
 
     fn chunk(&mut self) -> Result<pb::RangeResponse, Status> {
         let mut chunk = pb::RangeResponse::default();
-        if let Some(scan) = &mut self.scan {
+        if let Some(pairs) = &mut self.pairs {
             let mut bytes = 0;
             while chunk.kvs.len() < self.chunk_keys && bytes < CHUNK_BYTES {
-                let Some(kv) = scan.next().transpose().map_err(refusal)? else { break };
+                let Some(kv) = pairs.next().transpose().map_err(refusal)? else { break };
                 bytes += pair_bytes(&kv);
                 chunk.kvs.push(convert::kv_out(kv));
             }
             self.sent += chunk.kvs.len() as i64;
             self.chunk_keys = self.chunk_keys.saturating_mul(2);
             // a failed read is for the next message to report
-            if scan.peek().is_some() {
+            if pairs.peek().is_some() {
                 return Ok(chunk);
             }
         }
         self.ended = true;
         chunk.header = self.store.identity.header(self.revision);
         chunk.count = self.count.unwrap_or(self.sent);
-        chunk.more = self.scan.is_some() && chunk.count > self.sent;
+        chunk.more = self.pairs.is_some() && chunk.count > self.sent;
         Ok(chunk)
     }
 }
