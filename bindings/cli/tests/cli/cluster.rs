@@ -233,7 +233,7 @@ fn a_keep_alive_that_is_not_answered_ends_with_ctrl_c() {
     assert_eq!((ended.status, ended.err.as_str()), (130, ""));
 }
 
-/// The calls of a lock and of an election on a cluster that answers so many calls and then no more.
+/// A lock and an election on a cluster that stops responding after a number of calls.
 #[test]
 fn lock_and_elect_end_in_time_on_a_cluster_that_does_not_answer() {
     let cluster = Cluster::start();
