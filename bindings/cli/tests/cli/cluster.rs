@@ -247,7 +247,8 @@ fn lock_and_elect_end_in_time_on_a_cluster_that_does_not_answer() {
         for calls in [0, 1, 2] {
             let gate = gate_after(calls);
             let limits = "--dial-timeout 10m --command-timeout 10m";
-            let refused = cluster.place.kv(&format!("-s {} {limits} {command}", gate.address)).refused(6);
+            let ended = cluster.place.kv(&format!("-s {} {limits} {command}", gate.address));
+            let refused = ended.refused(6);
             assert!(refused.contains("deploy") && refused.contains("in time"), "{refused}");
         }
     }
