@@ -481,9 +481,9 @@ pub fn refusal(error: Error) -> Refusal {
 /// What a server's refusal means. `sent_bytes` is the length of a request that may have changed something, none for
 /// one that only reads.
 ///
-/// A write is refused for certain only by a status that etcd itself gives, and gives before the write or instead of
-/// it. The others also come from what stands between, or after the write: from proxies, from a limit on the size of
-/// answers, from a server that stops. Those are `unknown_outcome`.
+/// A write is refused for certain only by a status that etcd itself returns before the write or instead of it. The
+/// others also come from proxies, or after the write: from a limit on the size of responses, from a server that stops.
+/// Those are `unknown_outcome`.
 ///
 /// One refusal of etcd is kept as `full` although it may be wrong: the write that is the first to exceed the quota
 /// after it was proposed is done, and refused with the same words as each write after it.
@@ -527,8 +527,8 @@ pub fn error_in(refusal: &Refusal, sent_bytes: Option<usize>) -> Error {
     Error::new(code, text)
 }
 
-/// Whether the receiver of a request found it too large. For a write the message must name the length of this request,
-/// because the response may have been too large for a proxy.
+/// Whether the request was too large for its receiver. Of a write the text must name its length: a proxy uses the same
+/// text for a response that is too large.
 fn is_too_large(text: &str, sent_bytes: Option<usize>) -> bool {
     let Some(found) = text.strip_prefix("grpc: received message larger than max (") else { return false };
     sent_bytes.is_none_or(|sent| found.split(' ').next() == Some(sent.to_string().as_str()))

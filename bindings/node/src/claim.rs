@@ -230,7 +230,7 @@ fn act(standing: &Arc<Standing>, turn: u64, next: Next) {
         Next::Forget(revoke) => drop(standing.db.submit(revoke, |_| {})),
         Next::End(None, ending, outcome, _) => ending.tell(outcome),
         Next::End(Some(revoke), ending, outcome, strictly) => {
-            // what has failed already is told soon, whatever becomes of the place
+            // an outcome that is an error does not wait long for the revocation
             let db = if outcome.is_err() { Patience::grace(&standing.db) } else { standing.db.clone() };
             let strictly = strictly && outcome.is_ok();
             let told = move |answer| match revoked(answer) {

@@ -449,8 +449,8 @@ impl Steps {
         })
     }
 
-    /// A Watcher that has something once whoever stands before is gone, or the lease; None: go on at once. A cluster
-    /// must have made it within timeout seconds.
+    /// A Watcher that has something once the one before is gone, or the lease; None: go on at once. A cluster must
+    /// have made it within timeout seconds.
     fn follow(
         &self,
         py: Python<'_>,

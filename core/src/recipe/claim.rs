@@ -307,7 +307,7 @@ impl Claim {
         Error::new(Code::Timeout, format!("{name} was not to be had within {} ms{why}", timeout.as_millis()))
     }
 
-    /// Whoever has the name now, as `db` knows it.
+    /// The pair of the one that has the name now, read through `db`.
     pub(crate) fn holder(&self, db: &Db) -> Result<Option<KeyValue>> {
         Ok(db.range(first_in_line(&self.prefix()))?.kvs.into_iter().next())
     }

@@ -33,7 +33,7 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// `timeout` after `timeout` (none: never; 0: at once if somebody has it), naming the holder's key; on a cluster
+    /// `timeout` after `timeout` (none: never; 0: at once if another has it), naming the holder's key; on a cluster
     /// that does not respond it comes up to half a second later. `lease_lost`; and as
     /// [`Db::put`](crate::Db::put). After any of them it stands in no line.
     pub fn acquire(&mut self, timeout: impl Into<Option<Duration>>) -> Result<()> {

@@ -55,12 +55,11 @@ impl Elect {
             return if self.leader { leader(&db, &mut context.out, name) } else { listen(&db, &mut context.out, name) };
         };
         let value = notation.parse(value)?;
-        let Some(mut standing) = Standing::first(context, &name, value, self.ttl, self.timeout)? else {
+        let Some(mut standing) = Standing::first(context, &name, value.clone(), self.ttl, self.timeout)? else {
             let message = format!("{} was not to be led in time", crate::notation::escape(&name));
             return Err(libkv::Error::new(Code::Timeout, message).into());
         };
-        let Some(kv) = standing.db().get(standing.key())? else { return Err(standing.lost()) };
-        show(&mut context.out, &kv)?;
+        show(&mut context.out, &standing.pair(value))?;
         let news = standing.news.recv();
         let left = standing.leave();
         match news {

@@ -4,7 +4,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use libkv::{Answer, Canceller, Claim, ClaimStep, Code, Db, Patience, Watch};
+use libkv::{Answer, Canceller, Claim, ClaimStep, Code, Db, KeyValue, Lease, Patience, Watch};
 
 use crate::command::Context;
 use crate::failure::{Failure, Result};
@@ -117,9 +117,17 @@ impl Standing {
         }
     }
 
-    /// The store.
-    pub fn db(&self) -> &Db {
-        &self.db
+    /// Its pair in the store, which has the value that it stands with. A read of it could wait for a cluster.
+    pub fn pair(&self, value: Vec<u8>) -> KeyValue {
+        let revision = self.claim.revision();
+        KeyValue {
+            key: self.claim.key().to_vec().into(),
+            value: value.into(),
+            create_revision: revision,
+            mod_revision: revision,
+            version: 1,
+            lease: self.claim.lease().map_or(0, Lease::id),
+        }
     }
 
     /// Its key in the store.

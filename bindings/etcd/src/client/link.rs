@@ -54,7 +54,7 @@ struct Connection {
     name: String,
     /// Why it ended, once it has.
     fault: Arc<Mutex<Option<String>>>,
-    /// Whether the server's answers to requests for progress keep their place among events; once it is known.
+    /// Whether the server's responses to progress requests keep their place among events; once it is known.
     orders_progress: OnceLock<bool>,
 }
 
@@ -183,7 +183,7 @@ impl Link {
         &self.0.name
     }
 
-    /// What is known of the server's answers to requests for progress.
+    /// What is known of the server's responses to progress requests.
     pub fn orders_progress(&self) -> &OnceLock<bool> {
         &self.0.orders_progress
     }
@@ -340,7 +340,7 @@ pub(crate) fn failure(status: &Status) -> Failure {
 mod tests {
     use super::*;
 
-    /// What tonic itself says of an answer that it cannot take says nothing of what the server did.
+    /// A status that tonic makes of an answer which it cannot read is not the server's.
     #[test]
     fn failure_that_tonic_makes_of_an_answer_is_no_refusal() {
         for (code, text) in [

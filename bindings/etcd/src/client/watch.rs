@@ -6,9 +6,9 @@
 //! meanwhile ends it with `compacted`, as for every watcher.
 //!
 //! A watcher of quiet keys must not ask for revisions of long ago when its connection is lost: they may be compacted
-//! although it has missed nothing. So the cluster is told to send signs of progress with its own interval (ten
-//! minutes by default), and after half a minute without a message a watcher asks for one. The answer to that counts
-//! where it keeps its place among events: in etcd from 3.4.31 and 3.5.13 on. Older servers are not asked.
+//! although it has missed nothing. So each watch has signs of progress at the server's own interval (ten minutes by
+//! default), and after half a minute without a message the watcher requests one. The response to that counts where it
+//! keeps its place among events: in etcd from 3.4.31 and 3.5.13 on. Older servers get no such request.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{Read, Write};
@@ -63,7 +63,7 @@ async fn open_and_ask(
     link.streaming("/etcdserverpb.Watch/Watch", all, token).await
 }
 
-/// Whether a server of this version puts answers to requests for progress in their place among events.
+/// Whether responses of this version to progress requests keep their place among events.
 fn orders_progress(version: &str) -> bool {
     let mut numbers = version.split(['.', '-', '+']).map(|part| part.parse::<u32>().ok());
     let mut next = || numbers.next().flatten().unwrap_or(0);
@@ -505,7 +505,7 @@ impl Follower {
             return None;
         }
         if message.events.is_empty() && !message.fragment {
-            // with an id of -1 it is the answer to a request, which is only made where it overtakes no event
+            // an id of -1 marks the response to a request, which is only made where it overtakes no event
             if revision > 0 {
                 self.progress(revision);
             }
@@ -617,7 +617,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_asked_of_servers_whose_answers_overtake_no_event() {
+    fn progress_is_requested_where_the_response_overtakes_no_event() {
         for version in ["3.4.31", "3.4.40", "3.5.13", "3.5.21", "3.6.0", "3.6.0-rc.1", "3.7.1", "4.0.0"] {
             assert!(orders_progress(version), "{version}");
         }

@@ -1,4 +1,4 @@
-//! A caller's time limit holds on a cluster that does not answer: no request outlives it.
+//! A caller's time limit holds on a cluster that does not respond: no request outlives it.
 //!
 //! The limits of the handle itself are so long here that no test could wait for them.
 
@@ -81,7 +81,7 @@ fn lock_timeout_ends_a_place_in_the_line_of_a_silent_cluster() {
 }
 
 #[test]
-fn lock_timeout_leaves_the_line_of_a_cluster_that_answers() {
+fn lock_timeout_leaves_the_line_of_a_cluster_that_responds() {
     let cluster = Cluster::new();
     let mut holder = cluster.store.lock("held", 60).expect("a lock");
     holder.acquire(None).expect("it is free");
@@ -115,7 +115,7 @@ fn campaign_timeout_limits_each_request() {
 fn leaders_timeout_limits_the_look_at_the_leader() {
     let cluster = Cluster::new();
     let mut leader = cluster.store.election("e", 60).expect("an election");
-    leader.campaign("me", None).expect("nobody else");
+    leader.campaign("me", None).expect("no other stands");
     let mut leaders = cluster.db.election("e", 60).expect("an election").observe().expect("a watcher");
     cluster.fall_silent(false);
     let mut leaders = in_time("next", move || {

@@ -388,7 +388,7 @@ fn compacted_while_away() {
     assert_eq!(next.next(PATIENCE).expect("an event").map(|batch| batch.revision), Some(4));
 }
 
-/// A watcher of a quiet key goes on after a restart although a compaction has passed the revision where it began.
+/// A watcher of a quiet key continues after a restart although a compaction has passed the revision of its start.
 fn quiet_watcher_goes_on(db: &Db, direct: impl Fn() -> Db, restart: impl FnOnce()) {
     let watcher = db.watch(Watch::new("quiet")).expect("a watcher");
     let store = direct();
@@ -406,7 +406,7 @@ fn quiet_watcher_goes_on(db: &Db, direct: impl Fn() -> Db, restart: impl FnOnce(
     assert_eq!(batch.revision, put);
 }
 
-/// What the server of this address calls itself.
+/// The version of the server at this address.
 fn version(address: &str) -> String {
     let mut stream = std::net::TcpStream::connect(address).expect("it listens");
     std::io::Write::write_all(&mut stream, b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -424,7 +424,7 @@ fn quiet_watcher_asks_for_progress() {
     let address = server.address().strip_prefix("http://").expect("plain").to_string();
     let version = version(&address);
     if version == "3.5.1" {
-        println!("not run: nobody asks a server that calls itself {version} for progress");
+        println!("not run: a server of version {version} gets no progress requests");
         return;
     }
     // a third of the time without a message

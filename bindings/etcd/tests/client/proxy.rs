@@ -20,7 +20,7 @@ struct Shared {
     silent: AtomicBool,
     /// What the server answers is lost, and the connection with it.
     loses_answers: AtomicBool,
-    /// What the server answers stays here.
+    /// Responses are kept here.
     holds_answers: AtomicBool,
     ended: AtomicBool,
     accepted: AtomicUsize,
@@ -97,7 +97,7 @@ impl Proxy {
         self.shared.silent.store(silent, Ordering::SeqCst);
     }
 
-    /// Keeps all answers back, until it lets them go.
+    /// Keeps all responses, until it passes them on again.
     pub fn set_holds_answers(&self, holds: bool) {
         self.shared.holds_answers.store(holds, Ordering::SeqCst);
     }
