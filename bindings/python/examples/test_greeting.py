@@ -23,7 +23,7 @@ def test_it_counts(kv: libkv.Db) -> None:
 
 
 def test_a_guest_is_forgotten_after_ten_seconds(kv_etcd: libkv.Db, kv_clock: libkv.Clock) -> None:
-    """The limits of a cluster, and a clock that stands until it is told to go on: no test sleeps."""
+    """The limits of a cluster, and a manual clock: no test sleeps."""
     lease = kv_etcd.lease_grant(10)
     kv_etcd.put("guest/ann", "here", lease=lease.id)
     kv_clock.advance(9_000)
