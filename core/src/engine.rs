@@ -371,7 +371,7 @@ fn range<E: Engine + ?Sized>(engine: &E, request: Range) -> Result<RangeResult> 
 }
 
 pub(crate) fn wrong_answer(answer: &Answer) -> Error {
-    Error::new(Code::Internal, format!("the engine answered another kind of request: {answer:?}"))
+    Error::new(Code::Internal, format!("the engine returned the response of another kind of request: {answer:?}"))
 }
 
 #[cfg(test)]

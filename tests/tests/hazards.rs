@@ -173,7 +173,7 @@ fn a_clock_in_hand_holds_the_store_alone() {
         &store,
         Options::new().clock(Clock::new(0)).busy_timeout_ms(10),
         Code::Busy,
-        "a clock in hand needs it alone",
+        "a manual clock needs exclusive use",
     );
     drop(holder);
     let clock = Clock::new(5);

@@ -71,7 +71,7 @@ pub struct Global {
     pub target: Target,
     #[command(flatten)]
     pub notation: Notation,
-    /// Answer in JSON: one document, or one a line
+    /// Output JSON: one document, or one on each line
     #[arg(long, global = true, help_heading = "Output")]
     pub json: bool,
     /// When to use colour; NO_COLOR is respected
@@ -88,7 +88,7 @@ macro_rules! commands {
         }
 
         impl Command {
-            /// Does it.
+            /// Runs the command.
             pub fn run(self, context: &mut Context) -> Result<()> {
                 match self {
                     $( Command::$name(arguments) => arguments.run(context), )*
@@ -106,33 +106,33 @@ commands! {
     /// Delete a key, or a range of keys
     #[command(visible_alias = "delete")]
     Del(del::Del)
-    /// List pairs, one a line
+    /// List pairs, one on each line
     #[command(visible_alias = "ls")]
     Range(get::List)
     /// Compare, then run one of two lists of operations, all in one revision
     Txn(txn::Txn)
     /// Follow changes as they happen
     Watch(watch::Watch)
-    /// What happened to one key, newest first
+    /// List the events of one key, newest first
     History(history::History)
-    /// What happened between two revisions, in order
+    /// List the events between two revisions, in order
     Changes(history::Changes)
-    /// Which keys differ between two revisions
+    /// List the keys that differ between two revisions
     Diff(history::Diff)
-    /// Forget history below a revision
+    /// Remove history below a revision
     #[command(visible_alias = "compaction")]
     Compact(compact::Compact)
-    /// Keys that go when nobody keeps them alive
+    /// Manage leases
     Lease(lease::Lease)
-    /// Hold a lock, perhaps while a command runs
+    /// Hold a lock, optionally while a command runs
     Lock(lock::Lock)
-    /// Stand for leader, or see who leads
+    /// Campaign for leader, or show the leader
     Elect(elect::Elect)
-    /// What the store says of itself, and what troubles it
+    /// Show status and problems
     Status(status::Status)
-    /// Verify the whole store
+    /// Verify the complete store
     Check(check::Check)
-    /// Alarms that are raised, and their end
+    /// List or clear alarms
     Alarm(alarm::Alarm)
     /// Write all pairs to a file of JSON lines
     Export(export::Export)
@@ -140,9 +140,9 @@ commands! {
     Import(import::Import)
     /// Serve a store to any etcd client
     Serve(Box<serve::Serve>)
-    /// Command after command on one store, with history and completion
+    /// Start an interactive shell on one store, with history and completion
     Shell(shell::Shell)
-    /// The completions for a shell
+    /// Write the completions for a shell
     Completions(manual::Completions)
     /// The manual page
     Man(manual::Man)

@@ -67,7 +67,7 @@ impl Failure {
     pub fn line(error: io::Error) -> Failure {
         match error.kind() {
             io::ErrorKind::InvalidData => {
-                Failure::usage("this line is not UTF-8 (in double quotes, \\xNN stands for any byte)")
+                Failure::usage("this line is not UTF-8 (in double quotes, \\xNN is any byte)")
             }
             _ => Failure::Io("standard input".into(), error),
         }

@@ -13,13 +13,13 @@ use crate::failure::{Failure, Result};
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 #[command(next_help_heading = "Keys and values")]
 pub struct Notation {
-    /// Keys and values are hexadecimal digits, those given and those shown
+    /// Keys and values are hexadecimal digits, in arguments and output
     #[arg(long, global = true, conflicts_with_all = ["escaped", "raw"])]
     pub hex: bool,
-    /// Keys and values are text with escapes (\n \t \\ \xNN), those given and those shown
+    /// Keys and values are text with escapes (\n \t \\ \xNN), in arguments and output
     #[arg(long, global = true, conflicts_with = "raw")]
     pub escaped: bool,
-    /// Show keys and values byte by byte, whatever they hold, also on a terminal
+    /// Show keys and values unchanged, also on a terminal
     #[arg(long, global = true)]
     pub raw: bool,
 }

@@ -17,7 +17,7 @@ use crate::notation::Notation;
 pub struct Selection {
     /// The key, or the first one of a range
     pub key: OsString,
-    /// The first key that is no longer in the range
+    /// The first key after the range
     pub range_end: Option<OsString>,
     /// All keys that begin with KEY
     #[arg(long, conflicts_with = "range_end")]
@@ -32,7 +32,7 @@ pub struct Selection {
 pub struct Scope {
     /// The key, or the first one of a range; without it, all keys
     key: Option<OsString>,
-    /// The first key that is no longer in the range
+    /// The first key after the range
     range_end: Option<OsString>,
     /// All keys that begin with KEY
     #[arg(long, conflicts_with = "range_end")]
@@ -103,7 +103,7 @@ pub fn parse_at(text: &str) -> std::result::Result<At, String> {
     match parse_go_duration_ms(text) {
         Ok(ms) => {
             let then = SystemTime::now().checked_sub(Duration::from_millis(ms));
-            then.map(At::Time).ok_or_else(|| "that is before time began".into())
+            then.map(At::Time).ok_or_else(|| "the time is before 1970-01-01".into())
         }
         Err(_) => Err("a revision (17), a time (2026-01-31T12:00:00Z), or how long ago (10m)".into()),
     }
@@ -112,7 +112,7 @@ pub fn parse_at(text: &str) -> std::result::Result<At, String> {
 /// `--at`.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub struct AtOption {
-    /// Read the store as it was: at a revision (17), at a time (2026-01-31T12:00:00Z), or so long ago (10m)
+    /// Read the past: a revision (17), a time (2026-01-31T12:00:00Z), or an age (10m)
     #[arg(long, visible_alias = "rev", value_name = "REVISION", value_parser = parse_at)]
     pub at: Option<At>,
 }

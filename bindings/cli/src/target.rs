@@ -23,31 +23,31 @@ pub struct Target {
     /// The endpoints of a cluster, as etcdctl takes them: host:2379,host:2379
     #[arg(long, global = true, value_name = "HOSTS", conflicts_with = "store")]
     pub endpoints: Option<String>,
-    /// Trust the servers whose certificates this authority signed (PEM; - is standard input)
+    /// The certificate authority of the servers (PEM; - is standard input)
     #[arg(long, global = true, value_name = "FILE")]
     pub cacert: Option<PathBuf>,
-    /// Show this certificate to the servers (PEM); needs --key
+    /// The client certificate (PEM); needs --key
     #[arg(long, global = true, value_name = "FILE", requires = "tls_key")]
     pub cert: Option<PathBuf>,
     /// The key of --cert (PEM)
     #[arg(id = "tls_key", long = "key", global = true, value_name = "FILE", requires = "cert")]
     pub key: Option<PathBuf>,
-    /// The name that the servers' certificates must have, if it is not the endpoint's host
+    /// The name in the servers' certificates [default: the endpoint's host]
     #[arg(long, global = true, value_name = "NAME")]
     pub tls_server_name: Option<String>,
-    /// Whom to log in, name or name:password; asks for a password that is nowhere given
+    /// The user: name or name:password; prompts for a missing password
     #[arg(long, global = true, value_name = "NAME[:PASSWORD]")]
     pub user: Option<String>,
     /// The password of --user [env: KV_PASSWORD, which other users of the machine cannot see]
     #[arg(long, global = true, value_name = "TEXT", requires = "user")]
     pub password: Option<String>,
-    /// How long to try to reach a cluster (5s)
+    /// The timeout of connecting to a cluster (5s)
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration_ms)]
     pub dial_timeout: Option<u64>,
-    /// How long to wait for a cluster's answer (30s)
+    /// The timeout of a request to a cluster (30s)
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration_ms)]
     pub command_timeout: Option<u64>,
-    /// How long to wait for another process that writes to the store (5s)
+    /// The timeout of waiting for the write lock of a store (5s)
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration_ms)]
     pub busy_timeout: Option<u64>,
 }
@@ -113,7 +113,7 @@ impl Target {
             return Err(Failure::usage(format!("{option} is for a cluster, and {shown} is a store's directory")));
         }
         if looks_like_endpoint(&shown) && !Path::new(name).exists() {
-            let message = format!("{shown} is a path as it stands; a cluster there is etcd://{shown}");
+            let message = format!("{shown} is taken as a path; the address of a cluster is etcd://{shown}");
             return Err(Failure::usage(message));
         }
         let options = Options { busy_timeout_ms: self.busy_timeout, ..Options::new() };

@@ -1,6 +1,6 @@
 //! The address of one server. Servers and clients read it alike:
 //!
-//! - `http://host:port`, `https://host:port`; an address of IPv6 stands in brackets;
+//! - `http://host:port`, `https://host:port`; an IPv6 address needs brackets;
 //! - `unix:PATH` or `unix://PATH`, a Unix socket; the path is absolute, or relative to the working directory
 //!   (`unix:///run/s`, `unix:s`, `unix://localhost:1`, whose file is named `localhost:1`);
 //! - `unixs:PATH` or `unixs://PATH`, the same with TLS.
@@ -87,7 +87,7 @@ fn split_port(text: &str) -> Result<(String, Option<&str>), String> {
         };
     }
     let (host, port) = match text.split_once(':') {
-        Some((_, port)) if port.contains(':') => return Err("an address of IPv6 stands in brackets".into()),
+        Some((_, port)) if port.contains(':') => return Err("an IPv6 address needs brackets".into()),
         Some((host, port)) => (host, Some(port)),
         None => (text, None),
     };

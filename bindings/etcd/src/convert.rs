@@ -421,7 +421,7 @@ pub fn txn_answer(txn: pb::TxnResponse) -> Result<TxnResult> {
             Some(Response::ResponsePut(put)) => OpResult::Put(put_answer(put)),
             Some(Response::ResponseDeleteRange(delete)) => OpResult::Delete(delete_answer(delete)),
             Some(Response::ResponseTxn(nested)) => OpResult::Txn(txn_answer(nested)?),
-            None => return Err(Error::new(Code::Internal, "the server left out an answer inside a txn")),
+            None => return Err(Error::new(Code::Internal, "the server left out a response inside a txn")),
         })
     });
     let responses = responses.collect::<Result<_>>()?;
@@ -432,7 +432,7 @@ pub fn txn_answer(txn: pb::TxnResponse) -> Result<TxnResult> {
 
 /// The store answered another kind of request: a defect of libkv.
 pub fn wrong_answer() -> Refusal {
-    Refusal::internal("etcdserver: an answer of another kind")
+    Refusal::internal("etcdserver: a response of another kind")
 }
 
 /// What etcd puts before its texts.

@@ -12,7 +12,7 @@ use crate::client;
 /// leaves nothing behind, `etcd://h1:2379,h2:2379`, `http://…`, `https://…`, `unix:///path` and `unix:path` a cluster.
 ///
 /// A cluster's address names its endpoints, with commas between them; each may have a scheme of its own, the
-/// port 2379 may be left out, and an address of IPv6 stands in brackets. `etcd://` is without TLS, or with it if an
+/// port 2379 may be left out, and an IPv6 address needs brackets. `etcd://` is without TLS, or with it if an
 /// option of TLS is given. See the [crate](crate#a-cluster-as-a-store) for what differs from a store.
 ///
 /// # Errors

@@ -199,7 +199,7 @@ impl Place {
 fn pair(answer: Answer) -> Result<Option<KeyValue>> {
     match answer {
         Answer::Range(answer) => Ok(answer.kvs.into_iter().next()),
-        _ => Err(Error::new(Code::Internal, "a range was answered as something else")),
+        _ => Err(Error::new(Code::Internal, "a range returned another kind of response")),
     }
 }
 

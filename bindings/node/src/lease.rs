@@ -43,7 +43,7 @@ fn adopted(db: Db, answer: Result<Answer>) -> Result<Kept> {
         Answer::LeaseGrant(granted) => {
             Ok(Kept { lease: Lease::adopt(db.clone(), granted.id, granted.ttl_seconds)?, db })
         }
-        _ => Err(Error::new(Code::Internal, "a grant was answered as something else")),
+        _ => Err(Error::new(Code::Internal, "a grant returned another kind of response")),
     }
 }
 

@@ -669,7 +669,7 @@ impl Writer {
         let from = self.bytes.len();
         let outcome = write(self);
         let outcome = match std::mem::take(&mut self.beyond) {
-            true => Err(Error::new(Code::Unsupported, "the answer has a number beyond 2^53")),
+            true => Err(Error::new(Code::Unsupported, "the response has a number beyond 2^53")),
             false => outcome,
         };
         if let Err(error) = outcome {

@@ -170,7 +170,7 @@ impl Claim {
         let holder = onlooker.and_then(|onlooker| ask(py, &self.db, move |_| onlooker.leader())).ok().flatten();
         let holder = holder.map_or(String::new(), |kv| format!("; {} has it", kv.key.escape_ascii()));
         let (name, ms) = (self.name.escape_ascii(), timeout.unwrap_or_default().as_millis());
-        raise(Error::new(Code::Timeout, format!("{name} was not to be had within {ms} ms{holder}")))
+        raise(Error::new(Code::Timeout, format!("{name} was not acquired within {ms} ms{holder}")))
     }
 }
 

@@ -144,7 +144,7 @@ fn answered<T: IntoPython>(py: Python<'_>, answer: Answer, pick: fn(Answer) -> O
 }
 
 fn wrong_answer() -> PyErr {
-    raise(Error::new(Code::Internal, "the engine answered another kind of request"))
+    raise(Error::new(Code::Internal, "the engine returned the response of another kind of request"))
 }
 
 fn write<T: IntoPython>(

@@ -354,6 +354,6 @@ impl Leaders {
     }
 
     fn __reduce__(&self) -> PyResult<()> {
-        Err(not_pickled("Leaders", "observe anew where it is needed"))
+        Err(not_pickled("Leaders", "call observe() again where it is needed"))
     }
 }

@@ -219,9 +219,14 @@ impl<'t> Check<'t> {
     fn hangs_on(&mut self, key: &[u8], header: &Header) -> Result<()> {
         let lease = header.lease;
         if lease::find(self.txn, lease)?.is_none() {
-            self.problem("I11", key, header.rev.main, format!("it hangs on lease {lease}, which is not there"));
+            self.problem("I11", key, header.rev.main, format!("it is attached to lease {lease}, which does not exist"));
         } else if self.txn.get(Tree::Lkey, &codec::leased_key(lease, key))?.is_none() {
-            self.problem("I11", key, header.rev.main, format!("lease {lease}, which it hangs on, does not know it"));
+            self.problem(
+                "I11",
+                key,
+                header.rev.main,
+                format!("lease {lease}, to which it is attached, does not list it"),
+            );
         }
         Ok(())
     }
@@ -245,7 +250,7 @@ impl<'t> Check<'t> {
                 None => false,
             };
             if !hangs {
-                self.problem("I11", key, 0, format!("lease {lease} has it, but it does not hang on that lease"));
+                self.problem("I11", key, 0, format!("lease {lease} lists it, but it is not attached to that lease"));
             }
         }
         Ok(())

@@ -418,7 +418,7 @@ impl Guard {
         let (layout, abi) = (shared.layout.load(Ordering::Acquire), shared.abi.load(Ordering::Acquire));
         if shared.magic.load(Ordering::Acquire) != MAGIC {
             return Some(busy(format!(
-                "{path} is being laid by process {who}, or its guard file was overwritten while open"
+                "process {who} is initialising {path}, or its guard file was overwritten while open"
             )));
         }
         if (layout, abi) != (LAYOUT, ABI) {
@@ -629,7 +629,7 @@ impl Guard {
                 return Err(self.writer_busy());
             }
             if interrupted.is_some_and(|interrupted| interrupted()) {
-                let message = "the request was taken back while it waited for the writer's lock; nothing was written";
+                let message = "the request was withdrawn while it waited for the write lock; nothing was written";
                 return Err(Error::new(Code::Cancelled, message));
             }
             shared.waiter.store(1, Ordering::Release);
@@ -646,7 +646,7 @@ impl Guard {
             rc = unsafe { libc::pthread_mutex_consistent(mutex) };
         }
         if rc != 0 {
-            return Err(failed(&self.path, io::Error::from_raw_os_error(rc)).context("the writer's lock"));
+            return Err(failed(&self.path, io::Error::from_raw_os_error(rc)).context("the write lock"));
         }
         shared.writer_since_ms.store(os::boottime_ms(), Ordering::Relaxed);
         shared.writer_pid.store(std::process::id(), Ordering::Release);
@@ -657,9 +657,9 @@ impl Guard {
         let path = self.path.parent().unwrap_or(&self.path).display();
         match self.writer_holder() {
             Some((pid, held_ms)) => {
-                busy(format!("the writer's lock of {path} is held by process {pid}, for {held_ms} ms now"))
+                busy(format!("the write lock of {path} is held by process {pid}, since {held_ms} ms"))
             }
-            None => busy(format!("the writer's lock of {path} was not to be had in time: many wait for it")),
+            None => busy(format!("timed out waiting for the write lock of {path}: many writers wait for it")),
         }
     }
 

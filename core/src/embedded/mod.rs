@@ -250,7 +250,7 @@ fn closed() -> Error {
 }
 
 fn forked() -> Error {
-    Error::new(Code::Forked, "this handle was opened before fork(): open the store anew in the child")
+    Error::new(Code::Forked, "this handle was opened before fork(): open the store again in the child")
 }
 
 /// What a write that asks for `asked` gets in this store.

@@ -444,8 +444,8 @@ impl<'o> Opening<'o> {
         let alone = self.settings.clock.is_in_hand();
         if !guard.try_present(alone)? {
             return refused(match alone {
-                true => self.busy("is open in other processes; a clock in hand needs it alone"),
-                false => self.busy("is held alone by a process with a clock in hand"),
+                true => self.busy("is open in other processes; a manual clock needs exclusive use"),
+                false => self.busy("is in exclusive use by a process with a manual clock"),
             });
         }
         if guard.is_read_elsewhere()? {
@@ -584,7 +584,7 @@ impl<'o> Opening<'o> {
     fn open_medium(&mut self, guard_path: &Path) -> Result<Look> {
         let mut guard = Guard::open_read_only(guard_path)?;
         if !guard.try_reading()? {
-            return Ok(Look::Later(self.busy("is not to be had for reading")));
+            return Ok(Look::Later(self.busy("cannot be opened for reading now")));
         }
         if guard.is_shared()? {
             return Ok(Look::Refused(self.busy("is on a read-only medium here and open for writing elsewhere")));

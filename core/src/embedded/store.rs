@@ -105,7 +105,7 @@ impl Settings {
                 differs("auto_compaction", rule.to_string(), has)
             }
             Options { clock: Some(clock), .. } if !clock.same(&self.clock) => {
-                let name = |clock: &Clock| if clock.is_in_hand() { "another one in hand" } else { "the system's" };
+                let name = |clock: &Clock| if clock.is_in_hand() { "another manual clock" } else { "the system's" };
                 differs("clock", name(clock).into(), name(&self.clock).into())
             }
             _ => Ok(()),

@@ -153,7 +153,7 @@ impl Claim {
                 }
             },
             (_, Some(answer)) => Err(wrong_answer(&answer)),
-            (_, None) => Err(Error::new(Code::Internal, "a claim goes on without the answer it asked for")),
+            (_, None) => Err(Error::new(Code::Internal, "a claim continues without the response that it requested")),
         }
     }
 
@@ -304,7 +304,7 @@ impl Claim {
 
     fn in_vain(&self, timeout: Duration, why: String) -> Error {
         let name = self.name.escape_ascii();
-        Error::new(Code::Timeout, format!("{name} was not to be had within {} ms{why}", timeout.as_millis()))
+        Error::new(Code::Timeout, format!("{name} was not acquired within {} ms{why}", timeout.as_millis()))
     }
 
     /// The pair of the one that has the name now, read through `db`.

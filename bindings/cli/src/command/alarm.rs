@@ -27,9 +27,9 @@ pub struct Alarm {
 
 #[derive(Subcommand, Clone, Debug)]
 enum What {
-    /// The alarms that are raised
+    /// List the active alarms
     List,
-    /// End alarms: all, or those of a kind
+    /// Clear alarms: all, or those of a kind
     Disarm {
         /// Which
         #[arg(ignore_case = true)]
@@ -51,7 +51,7 @@ struct Shape {
 }
 
 impl Alarm {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let alarms = match self.what {
             What::List => context.open(Access::Read)?.alarm_list()?,

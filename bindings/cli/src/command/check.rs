@@ -49,7 +49,7 @@ impl<'a> From<&'a Problem> for Shape<'a> {
 }
 
 impl Check {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let db = context.open(Access::Read)?;
         let spinner = crate::command::transfer::spinner("checking");

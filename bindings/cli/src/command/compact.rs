@@ -22,10 +22,10 @@ Examples:
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = HELP)]
 pub struct Compact {
-    /// The oldest revision that stays readable: its number, a time, or how long ago
+    /// The oldest revision to keep: a number, a time, or an age
     #[arg(value_parser = parse_at)]
     revision: At,
-    /// Return only when the space has been reclaimed
+    /// Return after the space was reclaimed
     #[arg(long)]
     physical: bool,
 }
@@ -37,7 +37,7 @@ struct Compacted {
 }
 
 impl Compact {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let db = context.open(Access::Write)?;
         let (done, words) = match self.compact(&db) {

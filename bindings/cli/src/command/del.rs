@@ -22,7 +22,7 @@ Examples:
 pub struct Del {
     #[command(flatten)]
     selection: Selection,
-    /// Show the pairs that went
+    /// Show the deleted pairs
     #[arg(long)]
     prev_kv: bool,
     /// As in etcdctl, where it allows a range end: without effect
@@ -31,7 +31,7 @@ pub struct Del {
 }
 
 impl Del {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let request = self.into_request(context.global.notation)?;
         let answer = context.open(Access::Write)?.delete(request)?;

@@ -28,16 +28,16 @@ Examples:
 pub struct Elect {
     /// The election
     name: OsString,
-    /// What the leader is known by
+    /// The value that the leader proclaims
     #[arg(required_unless_present_any = ["listen", "leader"])]
     value: Option<OsString>,
     /// Show each leader, until Ctrl-C
     #[arg(short, long, conflicts_with_all = ["value", "leader"])]
     listen: bool,
-    /// Show who leads now
+    /// Show the current leader
     #[arg(long, conflicts_with = "value")]
     leader: bool,
-    /// If this process is stopped, or its cluster cannot be reached, somebody else leads after so many seconds
+    /// The TTL in seconds: if this process is stopped or cannot reach the cluster, the next candidate leads after it
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     ttl: i64,
     /// Give up after this time
@@ -46,7 +46,7 @@ pub struct Elect {
 }
 
 impl Elect {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let notation = context.global.notation;
         let name = notation.parse(&self.name)?;

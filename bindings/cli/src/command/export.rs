@@ -37,17 +37,17 @@ Exit status: 3 if the file is there already, or the revision was compacted.";
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = HELP)]
 pub struct Export {
-    /// The file; - or none is standard output
+    /// The file; - or no file is standard output
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     #[command(flatten)]
     scope: Scope,
     #[command(flatten)]
     at: AtOption,
-    /// Replace the file if it is there
+    /// Replace an existing file
     #[arg(long)]
     force: bool,
-    /// Go on with a file whose export was interrupted
+    /// Continue an interrupted export
     #[arg(long, conflicts_with_all = ["force", "at"])]
     resume: bool,
 }
@@ -71,7 +71,7 @@ struct Progress {
 }
 
 impl Export {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let range = self.scope.range(context.global.notation)?;
         let db = context.open(Access::Read)?;
@@ -142,8 +142,7 @@ fn create(path: &Path, force: bool) -> Result<File> {
     };
     let file = options.open(path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => {
-            let message =
-                format!("{} is there already (--force replaces it, --resume goes on with it)", path.display());
+            let message = format!("{} exists already (--force replaces it, --resume continues it)", path.display());
             Error::new(Code::Exists, message).into()
         }
         _ => Failure::Io(path.display().to_string(), error),

@@ -58,10 +58,10 @@ enum SortBy {
 /// How a cluster reads.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum Consistency {
-    /// The newest
+    /// The newest data (linearizable)
     #[value(name = "l")]
     Linearizable,
-    /// What one member has
+    /// The data of one member (serializable)
     #[value(name = "s")]
     Serializable,
 }
@@ -71,7 +71,7 @@ enum Consistency {
 pub struct Options {
     #[command(flatten)]
     at: AtOption,
-    /// At most so many pairs
+    /// The maximum number of pairs
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     limit: i64,
     /// ascend or descend
@@ -80,25 +80,25 @@ pub struct Options {
     /// key, version, create, modify or value
     #[arg(long, value_name = "WHAT", ignore_case = true)]
     sort_by: Option<SortBy>,
-    /// Without the values
+    /// Omit the values
     #[arg(long)]
     keys_only: bool,
-    /// Only how many there are
+    /// Show only the count
     #[arg(long)]
     count_only: bool,
-    /// Only what was written at this revision or later
+    /// Only pairs with a mod revision of at least this
     #[arg(long, value_name = "REVISION", default_value_t = 0, hide_default_value = true)]
     min_mod_rev: i64,
-    /// Only what was written at this revision or earlier
+    /// Only pairs with a mod revision of at most this
     #[arg(long, value_name = "REVISION", default_value_t = 0, hide_default_value = true)]
     max_mod_rev: i64,
-    /// Only what was created at this revision or later
+    /// Only pairs with a create revision of at least this
     #[arg(long, value_name = "REVISION", default_value_t = 0, hide_default_value = true)]
     min_create_rev: i64,
-    /// Only what was created at this revision or earlier
+    /// Only pairs with a create revision of at most this
     #[arg(long, value_name = "REVISION", default_value_t = 0, hide_default_value = true)]
     max_create_rev: i64,
-    /// On a cluster: l, the newest, or s, what one member has, which may lag behind
+    /// Clusters only: l (linearizable, the newest data) or s (serializable, the data of one member, perhaps stale)
     #[arg(long, value_name = "L|S", default_value = "l", hide_default_value = true, hide_possible_values = true)]
     consistency: Consistency,
 }
@@ -111,7 +111,7 @@ pub struct Get {
     selection: Selection,
     #[command(flatten)]
     options: Options,
-    /// Only the values; to a pipe or file byte by byte, with --raw also without a line end
+    /// Print only the values; unchanged to a pipe or file, and with --raw without a line end
     #[arg(long, conflicts_with_all = ["keys_only", "count_only"])]
     print_value_only: bool,
 }
@@ -124,7 +124,7 @@ pub struct List {
     scope: Scope,
     #[command(flatten)]
     options: Options,
-    /// With mod revision, create revision, version and lease before the key
+    /// Show mod revision, create revision, version and lease before the key
     #[arg(long, short)]
     long: bool,
 }
@@ -196,7 +196,7 @@ impl Options {
 }
 
 impl Get {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let range = self.selection.range(context.global.notation)?;
         let single = range.is_single();
@@ -232,7 +232,7 @@ fn print_value(out: &mut Out, value: &[u8]) -> Result<()> {
 }
 
 impl List {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let range = self.scope.range(context.global.notation)?;
         let db = context.open(Access::Read)?;

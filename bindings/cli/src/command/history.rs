@@ -45,7 +45,7 @@ Exit status: 0, whether anything differs or not.";
 pub struct History {
     /// The key
     key: OsString,
-    /// At most so many events
+    /// The maximum number of events
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     limit: i64,
     #[command(flatten)]
@@ -53,7 +53,7 @@ pub struct History {
 }
 
 impl History {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let key = context.global.notation.parse(&self.key)?;
         let db = context.open(Access::Read)?;
@@ -78,19 +78,19 @@ impl History {
 pub struct Changes {
     #[command(flatten)]
     scope: Scope,
-    /// Events after this revision, or after this time; without it, all that are kept
+    /// Events after this revision or time; all that are kept if not given
     #[arg(long, value_name = "REVISION", value_parser = parse_at)]
     after: Option<At>,
-    /// Events up to this revision, or time; without it, up to now
+    /// Events up to this revision or time; up to now if not given
     #[arg(long, visible_aliases = ["at", "rev"], value_name = "REVISION", value_parser = parse_at)]
     upto: Option<At>,
-    /// At most so many events
+    /// The maximum number of events
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
 }
 
 impl Changes {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let range = self.scope.range(context.global.notation)?;
         let db = context.open(Access::Read)?;
@@ -110,10 +110,10 @@ impl Changes {
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = DIFF_HELP)]
 pub struct Diff {
-    /// The revision, or time, before
+    /// The first revision, or time
     #[arg(value_name = "A", value_parser = parse_at)]
     before: At,
-    /// The revision, or time, after; 0 is now
+    /// The second revision, or time; 0 is now
     #[arg(value_name = "B", value_parser = parse_at)]
     after: At,
     #[command(flatten)]
@@ -121,7 +121,7 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let range = self.scope.range(context.global.notation)?;
         let db = context.open(Access::Read)?;

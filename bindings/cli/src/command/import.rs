@@ -54,19 +54,19 @@ pub struct Import {
     /// Only the keys that begin with this
     #[arg(long, value_name = "PREFIX")]
     prefix: Option<std::ffi::OsString>,
-    /// Leave a key alone that is there with another value
+    /// Skip keys that exist with another value
     #[arg(long, conflicts_with = "overwrite")]
     if_absent: bool,
-    /// Overwrite a key that is there with another value
+    /// Overwrite keys that exist with another value
     #[arg(long)]
     overwrite: bool,
-    /// Write nothing; say what would be written
+    /// Write nothing; show what would be written
     #[arg(long)]
     dry_run: bool,
-    /// Put the pairs on no lease
+    /// Do not attach the pairs to leases
     #[arg(long)]
     no_leases: bool,
-    /// Take lines without sums, header and last line too
+    /// Accept lines without sums, header and last line
     #[arg(long)]
     no_verify: bool,
 }
@@ -89,7 +89,7 @@ struct Done {
 }
 
 impl Import {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let prefix = self.prefix.as_ref().map(|prefix| context.global.notation.parse(prefix)).transpose()?;
         let strict = !self.no_verify;

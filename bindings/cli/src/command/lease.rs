@@ -39,40 +39,40 @@ pub struct Lease {
 
 #[derive(Subcommand, Clone, Debug)]
 enum What {
-    /// Grant a lease of so many seconds
+    /// Grant a lease
     Grant {
-        /// How long it lives without a keep-alive
+        /// The time to live in seconds
         #[arg(value_name = "SECONDS", allow_negative_numbers = true)]
         ttl: i64,
-        /// Its id; else the store chooses one
+        /// The id; the store chooses one if not given
         #[arg(long, value_parser = parse_lease, default_value = "0", hide_default_value = true)]
         id: LeaseId,
     },
-    /// Revoke a lease: its keys go
+    /// Revoke a lease and delete its keys
     Revoke {
         /// The lease
         #[arg(value_parser = parse_lease)]
         id: LeaseId,
     },
-    /// What is left of a lease
+    /// Show the remaining time of a lease
     #[command(visible_alias = "ttl")]
     Timetolive {
         /// The lease
         #[arg(value_parser = parse_lease)]
         id: LeaseId,
-        /// Also which keys are on it
+        /// Also show the attached keys
         #[arg(long)]
         keys: bool,
     },
-    /// The leases there are, the next to expire first
+    /// List the leases, sorted by expiry time
     List,
-    /// Keep a lease alive until Ctrl-C
+    /// Renew a lease until Ctrl-C
     #[command(alias = "keepalive")]
     KeepAlive {
         /// The lease
         #[arg(value_parser = parse_lease)]
         id: LeaseId,
-        /// Once, and return
+        /// Renew once and exit
         #[arg(long)]
         once: bool,
     },
@@ -108,7 +108,7 @@ struct Listed {
 }
 
 impl Lease {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let access = match self.what {
             What::Grant { .. } => Access::Create,

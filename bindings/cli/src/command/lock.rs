@@ -37,16 +37,16 @@ lost while it ran: it was told to end with SIGTERM.";
 pub struct Lock {
     /// The lock
     name: OsString,
-    /// What to run while it is held
+    /// The command to run while the lock is held
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<OsString>,
-    /// If this process is stopped, or its cluster cannot be reached, the lock is freed after so many seconds
+    /// The TTL in seconds: if this process is stopped or cannot reach the cluster, the lock is released after it
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     ttl: i64,
     /// Give up after this time
     #[arg(long, value_name = "TIME", value_parser = parse_duration_ms)]
     timeout: Option<u64>,
-    /// Give up at once if somebody has it
+    /// Give up at once if the lock is held
     #[arg(long, conflicts_with = "timeout")]
     r#try: bool,
 }
@@ -60,7 +60,7 @@ struct Held<'a> {
 }
 
 impl Lock {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let name = context.global.notation.parse(&self.name)?;
         let timeout_ms = if self.r#try { Some(0) } else { self.timeout };
@@ -68,7 +68,7 @@ impl Lock {
             if self.r#try {
                 return Err(Failure::No);
             }
-            let message = format!("the lock {} was not to be had in time", crate::notation::escape(&name));
+            let message = format!("the lock {} was not acquired in time", crate::notation::escape(&name));
             return Err(libkv::Error::new(libkv::Code::Timeout, message).into());
         };
         let held = match self.command.split_first() {
@@ -115,7 +115,7 @@ fn run_command(standing: &Standing, program: &OsStr, arguments: &[OsString]) -> 
             News::Ended(Ok(_)) => return Err(standing.lost()),
             News::Ended(Err(error)) => return Err(Failure::Io(program.to_string_lossy().into(), error)),
             News::Lost => {
-                note("the lock is lost: the command is told to end");
+                note("the lock is lost: the command gets SIGTERM");
                 lost = true;
                 let _ = kill_process(pid, Signal::TERM);
             }

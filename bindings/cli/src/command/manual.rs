@@ -31,7 +31,7 @@ pub struct Completions {
 }
 
 impl Completions {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "kv", &mut script);
@@ -46,13 +46,13 @@ pub struct Man {
     /// The page of this command
     #[arg(conflicts_with = "dir")]
     command: Option<String>,
-    /// Write all pages into this directory; made if there is none
+    /// Write all pages into this directory, which is created if needed
     #[arg(long, value_name = "PATH")]
     dir: Option<PathBuf>,
 }
 
 impl Man {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let mut root = Cli::command();
         if let Some(dir) = self.dir {

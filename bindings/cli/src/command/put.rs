@@ -33,28 +33,28 @@ Examples:
 pub struct Put {
     /// The key
     key: OsString,
-    /// The value; - or none takes it from standard input
+    /// The value; - or no value reads it from standard input
     #[arg(conflicts_with = "file")]
     value: Option<OsString>,
-    /// The value from this file; - is standard input
+    /// Read the value from this file; - is standard input
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
-    /// Hang the key on this lease
+    /// Attach the key to this lease
     #[arg(long, value_name = "ID", value_parser = parse_lease, default_value = "0", hide_default_value = true)]
     lease: LeaseId,
-    /// Show the pair as it was before
+    /// Show the previous pair
     #[arg(long)]
     prev_kv: bool,
-    /// Keep the value that the key has
+    /// Keep the current value of the key
     #[arg(long, conflicts_with_all = ["value", "file"])]
     ignore_value: bool,
-    /// Keep the lease that the key has
+    /// Keep the current lease of the key
     #[arg(long)]
     ignore_lease: bool,
 }
 
 impl Put {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let value = match (&self.value, &self.file) {
             _ if self.ignore_value => Vec::new(),
@@ -96,7 +96,7 @@ impl Put {
 fn read_stdin() -> Result<Vec<u8>> {
     let mut stdin = io::stdin().lock();
     if stdin.is_terminal() {
-        note("the value, please, and Ctrl-D at its end");
+        note("reading the value from standard input; end with Ctrl-D");
     }
     let mut value = Vec::new();
     stdin.read_to_end(&mut value).map_err(Failure::io("standard input"))?;

@@ -78,10 +78,10 @@ enum Metrics {
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = HELP)]
 pub struct Serve {
-    /// The store's directory; made if there is none [default: NAME.etcd]
+    /// The store's directory, created if needed [default: NAME.etcd]
     #[arg(value_name = "STORE")]
     directory: Option<OsString>,
-    /// The same, as etcd has it
+    /// The same, with etcd's name
     #[arg(long, value_name = "STORE")]
     data_dir: Option<OsString>,
     /// The member's name
@@ -104,19 +104,19 @@ pub struct Serve {
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Clients")]
 struct Clients {
-    /// Where clients connect: http://, https:// or unix:// addresses, with commas between
+    /// Addresses for clients: http://, https:// or unix://, separated by commas
     #[arg(long, value_name = "URLS", default_value = "http://localhost:2379", value_delimiter = ',')]
     listen_client_urls: Vec<String>,
-    /// More of them; as all others they have gRPC and HTTP
+    /// More addresses for clients; like the others they serve gRPC and HTTP
     #[arg(long, value_name = "URLS", value_delimiter = ',')]
     listen_client_http_urls: Vec<String>,
-    /// Where /metrics and /health are too, and nothing else
+    /// Addresses that serve only /metrics and /health
     #[arg(long, value_name = "URLS", value_delimiter = ',')]
     listen_metrics_urls: Vec<String>,
-    /// Whether /metrics has the histograms of gRPC too
+    /// Whether /metrics includes the histograms of gRPC
     #[arg(long, value_name = "LEVEL", default_value = "basic")]
     metrics: Metrics,
-    /// What the list of members shows as this one's addresses; else those it listens on
+    /// The client URLs in the list of members; by default the listen addresses
     #[arg(long, value_name = "URLS", value_delimiter = ',')]
     advertise_client_urls: Vec<String>,
     /// The server's certificate (PEM), for https:// addresses
@@ -125,42 +125,42 @@ struct Clients {
     /// The key of the certificate (PEM)
     #[arg(long, value_name = "FILE")]
     key_file: Option<OsString>,
-    /// The authorities that clients' certificates must come from (PEM)
+    /// The certificate authorities of client certificates (PEM)
     #[arg(long, value_name = "FILE")]
     trusted_ca_file: Option<OsString>,
-    /// Whether clients must show a certificate
+    /// Whether clients need a certificate
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_missing_value = "true", default_value = "false", action = clap::ArgAction::Set)]
     client_cert_auth: bool,
-    /// The lowest version of TLS that is spoken
+    /// The lowest version of TLS
     #[arg(long, value_name = "VERSION", default_value = "TLS1.2", value_parser = TLS_VERSIONS)]
     tls_min_version: String,
-    /// The highest version of TLS that is spoken
+    /// The highest version of TLS
     #[arg(long, value_name = "VERSION", default_value = "TLS1.3", value_parser = TLS_VERSIONS)]
     tls_max_version: String,
-    /// The cipher suites of TLS 1.2 that may be used, with commas between; all safe ones without it
+    /// The cipher suites of TLS 1.2, separated by commas; by default all safe ones
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     cipher_suites: Vec<String>,
-    /// Whether there is the JSON gateway, /v3/…
+    /// Whether the JSON gateway (/v3/…) is served
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_missing_value = "true", default_value = "true", action = clap::ArgAction::Set)]
     enable_grpc_gateway: bool,
-    /// The origins whose web pages may use the JSON gateway, with commas between; * is all
+    /// The origins whose web pages may use the JSON gateway, separated by commas; * is all
     #[arg(long, value_name = "ORIGINS", value_delimiter = ',')]
     cors: Vec<String>,
-    /// The hosts that a plain HTTP request may name, with commas between; * or none is all
+    /// The host names that a plain HTTP request may use, separated by commas; * or none is all
     #[arg(long, value_name = "HOSTS", value_delimiter = ',')]
     host_whitelist: Vec<String>,
-    /// The most requests that one connection may have under way
+    /// The maximum number of concurrent requests of a connection
     #[arg(long, value_name = "N")]
     max_concurrent_streams: Option<u32>,
-    /// A connection is probed after so long without a sign of life; 0 is never
+    /// The idle time after which a connection is probed; 0 is never
     #[arg(long, value_name = "TIME", default_value = "2h", value_parser = parse_go_duration_ms)]
     grpc_keepalive_interval: u64,
-    /// And closed if there is no answer to that for so long
+    /// The time after which a connection without a response to the probe is closed
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = parse_go_duration_ms)]
     grpc_keepalive_timeout: u64,
-    /// How often a quiet watch that asked for it gets a sign of progress; 100ms at least
+    /// The interval of progress notifications; at least 100ms
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_go_duration_ms)]
     watch_progress_notify_interval: u64,
 }
@@ -169,22 +169,22 @@ struct Clients {
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Limits and history")]
 struct Limits {
-    /// The largest request that is taken
+    /// The maximum size of a request
     #[arg(long, value_name = "BYTES", default_value_t = libkv::ETCD_MAX_REQUEST_BYTES)]
     max_request_bytes: u64,
-    /// The most operations of a txn
+    /// The maximum number of operations of a txn
     #[arg(long, value_name = "N", default_value_t = libkv::ETCD_MAX_TXN_OPS)]
     max_txn_ops: usize,
-    /// Beyond so many bytes puts are refused and NOSPACE is raised; 0 is 2 GiB, a negative number is no limit
+    /// The quota in bytes; beyond it puts are refused and NOSPACE is raised; 0 is 2 GiB, negative is no limit
     #[arg(long, value_name = "BYTES", default_value_t = 0, allow_negative_numbers = true)]
     quota_backend_bytes: i64,
-    /// What --auto-compaction-retention counts
+    /// The unit of --auto-compaction-retention
     #[arg(long, value_name = "MODE", default_value = "periodic")]
     auto_compaction_mode: CompactionMode,
-    /// How much history is kept: periodic, 24h or 24 (hours); revision, a number of them; 0 keeps all
+    /// The history to keep: periodic, 24h or 24 (hours); revision, a number; 0 keeps all
     #[arg(long, value_name = "HOW-MUCH", default_value = "0")]
     auto_compaction_retention: String,
-    /// A new store never waits for the disk (durability none): a power cut may destroy it
+    /// Create the store with durability none: a power cut may destroy it
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_missing_value = "true", default_value = "false", action = clap::ArgAction::Set)]
     unsafe_no_fsync: bool,
@@ -194,13 +194,13 @@ struct Limits {
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Log")]
 struct Logging {
-    /// What is logged beside the ready line [default: warn]
+    /// The log level; the ready line is always logged [default: warn]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<LogLevel>,
-    /// Text (console), or a JSON document for each line [default: json with --json, else console]
+    /// console (text) or json (a document for each line) [default: json with --json, otherwise console]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<Format>,
-    /// stderr, stdout or files, with commas between; default and systemd/journal are standard error
+    /// stderr, stdout or files, separated by commas; default and systemd/journal are standard error
     #[arg(long, value_name = "OUTPUTS", default_value = "default", value_delimiter = ',')]
     log_outputs: Vec<String>,
 }
@@ -209,10 +209,10 @@ struct Logging {
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Without effect, if they describe this one member")]
 struct Member {
-    /// Where peers would connect
+    /// The peer URLs to listen on (no effect)
     #[arg(long, value_name = "URLS", value_delimiter = ',')]
     listen_peer_urls: Vec<String>,
-    /// What the list of members shows as this one's peer URLs
+    /// The peer URLs in the list of members
     #[arg(long, value_name = "URLS", value_delimiter = ',')]
     initial_advertise_peer_urls: Vec<String>,
     /// The members of the cluster: one, with this name
@@ -221,16 +221,16 @@ struct Member {
     /// new or existing
     #[arg(long, value_name = "STATE")]
     initial_cluster_state: Option<ClusterState>,
-    /// Features, as NAME=true with commas between
+    /// Features: NAME=true, separated by commas
     #[arg(long, value_name = "FEATURES", value_delimiter = ',')]
     feature_gates: Vec<String>,
 }
 
 impl Serve {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         if context.in_shell() {
-            return Err(Failure::usage("serve is for the command line: it would leave this shell no store"));
+            return Err(Failure::usage("serve is not available inside kv shell"));
         }
         let directory = self.directory(context)?;
         let without_effect = self.member.check(&self.name)?;
@@ -262,7 +262,7 @@ impl Serve {
             && let Err(error) = notify::ready(&socket)
         {
             let socket = socket.to_string_lossy();
-            log.say(LogLevel::Warn, &format!("the init daemon (NOTIFY_SOCKET={socket}) is not told: {error}"));
+            log.say(LogLevel::Warn, &format!("the init daemon (NOTIFY_SOCKET={socket}) was not notified: {error}"));
         }
         self.wait(&server, &db, &told, &log)?;
         drop(interrupt);

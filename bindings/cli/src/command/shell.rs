@@ -47,13 +47,13 @@ status check alarm export import. `help COMMAND` has examples. `exit` or Ctrl-D 
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = HELP)]
 pub struct Shell {
-    /// Of commands from a pipe or file: end with the first that fails
+    /// For commands from a pipe or file: stop at the first failure
     #[arg(long)]
     stop: bool,
 }
 
 impl Shell {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         if context.in_shell() {
             return Err(Failure::usage("this is a shell already"));

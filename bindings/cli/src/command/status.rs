@@ -55,7 +55,7 @@ struct Shape<'a> {
 }
 
 impl Status {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let db = context.open(Access::Read)?;
         let said = db.status()?;
@@ -171,7 +171,7 @@ fn trouble(said: &Said) -> Vec<String> {
             }
             alarm if alarm.contains("POISONED") => {
                 "POISONED: the disk failed to take a commit, and writes are refused until every process has closed \
-                 the store and it is opened anew"
+                 the store and it is opened again"
                     .into()
             }
             alarm if alarm.contains("REMOVED") => {
@@ -185,7 +185,7 @@ fn trouble(said: &Said) -> Vec<String> {
     if said.writer_pid != 0 && said.writer_held_ms >= HELD_LONG_MS {
         let seconds = said.writer_held_ms as f64 / 1_000.0;
         trouble.push(format!(
-            "process {} has held the writer's lock for {seconds:.1} s: others that write wait for it",
+            "process {} has held the write lock for {seconds:.1} s: other writers wait for it",
             said.writer_pid
         ));
     }
@@ -217,7 +217,7 @@ mod tests {
             ..Said::default()
         };
         let words = trouble(&said);
-        for (line, word) in words.iter().zip(["alarm disarm", "opened anew", "process 77", "5000 commits"]) {
+        for (line, word) in words.iter().zip(["alarm disarm", "opened again", "process 77", "5000 commits"]) {
             assert!(line.contains(word), "{line}");
         }
         let nearly = Said { max_bytes: 100, bytes_in_use: 95, ..Said::default() };

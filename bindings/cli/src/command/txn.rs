@@ -36,13 +36,13 @@ Exit status: 1 if the compares did not hold and the failure block ran.";
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = HELP)]
 pub struct Txn {
-    /// Say what is asked for, also if it is not a terminal that answers
+    /// Print the prompts also if standard input is not a terminal
     #[arg(short, long)]
     interactive: bool,
 }
 
 impl Txn {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let asks = self.interactive || io::stdin().is_terminal();
         let txn = read(&mut io::stdin().lock(), asks)?;

@@ -43,10 +43,10 @@ const ENVIRONMENT_BYTES_MAX: usize = 64 << 10;
 pub struct Watch {
     #[command(flatten)]
     scope: Scope,
-    /// Begin with this revision (17), or with what was written after a time or so long ago (10m)
+    /// Start at this revision (17), time, or age (10m)
     #[arg(long, visible_aliases = ["rev", "at"], value_name = "REVISION", value_parser = parse_at)]
     start_revision: Option<At>,
-    /// Show the pair before each event too
+    /// Also show the pair before each event
     #[arg(long)]
     prev_kv: bool,
     /// Only deletions
@@ -55,13 +55,13 @@ pub struct Watch {
     /// Only puts
     #[arg(long, conflicts_with = "no_put")]
     no_delete: bool,
-    /// Say now and then up to which revision all has been seen
+    /// Show progress notifications
     #[arg(long)]
     progress_notify: bool,
-    /// End after so many events
+    /// Stop after this number of events
     #[arg(long, value_name = "N")]
     events: Option<u64>,
-    /// What to run for each event
+    /// The command to run for each event
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -74,7 +74,7 @@ struct Progress {
 }
 
 impl Watch {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let range = self.scope.range(context.global.notation)?;
         let db = context.open(Access::Read)?;

@@ -172,7 +172,7 @@ impl Call {
             (Failure::Cut, _) => {
                 self.cluster.leave(link);
                 if self.effect.writes() {
-                    let what = format!("the connection was lost before the answer came ({reason})");
+                    let what = format!("the connection was lost before the response came ({reason})");
                     return Next::Answer(self.effect.unknown(&what));
                 }
                 self.last = Some(reason);
@@ -198,10 +198,10 @@ impl Call {
         self.cluster.leave(link);
         let ms = self.cluster.request_timeout.as_millis();
         match &self.effect {
-            Effect::Writes(_) => self.effect.unknown(&format!("no answer within {ms} ms ({})", link.name())),
+            Effect::Writes(_) => self.effect.unknown(&format!("no response within {ms} ms ({})", link.name())),
             Effect::Reads => {
                 let last = self.last.clone().unwrap_or_else(|| link.name().to_string());
-                Error::new(Code::Timeout, format!("no answer within {ms} ms ({last})"))
+                Error::new(Code::Timeout, format!("no response within {ms} ms ({last})"))
             }
         }
     }
@@ -211,7 +211,7 @@ impl Call {
         match &self.last {
             Some(last) if error.code() == Code::Unavailable && self.until <= Instant::now() => {
                 let ms = self.cluster.request_timeout.as_millis();
-                Error::new(Code::Timeout, format!("no answer within {ms} ms ({last})"))
+                Error::new(Code::Timeout, format!("no response within {ms} ms ({last})"))
             }
             _ => error,
         }

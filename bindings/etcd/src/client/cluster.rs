@@ -126,7 +126,7 @@ impl Cluster {
         if !self.is_ours() {
             return Err(Error::new(
                 Code::Forked,
-                "this handle was opened before fork(): open the cluster anew in the child",
+                "this handle was opened before fork(): open the cluster again in the child",
             ));
         }
         match self.closed.load(Ordering::Acquire) {
@@ -263,7 +263,7 @@ impl Cluster {
             .zip(reasons)
             .map(|(endpoint, reason)| format!("{endpoint}: {}", reason.as_ref().unwrap_or(&late)))
             .collect();
-        Error::new(Code::Unavailable, format!("no endpoint answers ({})", each.join("; ")))
+        Error::new(Code::Unavailable, format!("no endpoint is reachable ({})", each.join("; ")))
     }
 
     /// What the next request says who it is with.

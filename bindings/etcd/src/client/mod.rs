@@ -157,7 +157,7 @@ impl Started {
                 self.give_back(answer);
             }
         });
-        Err(effect.unknown("no answer in the time that there was"))
+        Err(effect.unknown("no response within the time limit"))
     }
 
     /// Gives back what came for a caller that does not wait any more.
@@ -176,7 +176,7 @@ fn died() -> Error {
 
 /// The error of a call without an answer by its caller's deadline.
 fn late() -> Error {
-    Error::new(Code::Timeout, "no answer from the cluster in the time that there was")
+    Error::new(Code::Timeout, "no response from the cluster within the time limit")
 }
 
 impl Engine for Remote {
@@ -206,7 +206,9 @@ impl Engine for Remote {
                     Err(RecvTimeoutError::Disconnected) => return Err(died()),
                     Err(RecvTimeoutError::Timeout) if !interrupted() => {}
                     Err(RecvTimeoutError::Timeout) if ticket.withdraw() => return Err(withdrawn()),
-                    Err(RecvTimeoutError::Timeout) => return Err(effect.unknown("interrupted before the answer came")),
+                    Err(RecvTimeoutError::Timeout) => {
+                        return Err(effect.unknown("interrupted before the response came"));
+                    }
                 }
             }
         })
@@ -358,5 +360,5 @@ impl Drop for Remote {
 }
 
 fn unsupported(what: &str, why: &str) -> Error {
-    Error::new(Code::Unsupported, format!("a cluster cannot answer {what}: {why}"))
+    Error::new(Code::Unsupported, format!("a cluster does not support {what}: {why}"))
 }

@@ -32,7 +32,7 @@ const DIFF_PAIRS: i64 = 1_000;
 async fn range(cluster: &Arc<Cluster>, range: Range) -> Result<RangeResult> {
     match request::run(cluster.clone(), range.into(), Arc::<Ticket>::default()).await? {
         Answer::Range(answer) => Ok(answer),
-        _ => Err(Error::new(Code::Internal, "the answer to a range is of another kind")),
+        _ => Err(Error::new(Code::Internal, "the response to a range is of another kind")),
     }
 }
 

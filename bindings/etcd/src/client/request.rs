@@ -33,7 +33,7 @@ pub(crate) fn effect(request: &Request) -> Effect {
         Request::Txn(_) => "Read a key that it writes: its mod_revision tells".into(),
         Request::Compact(_) => "Compact to the same revision again: `compacted` says that it was done".into(),
         Request::LeaseGrant(_) => "lease_list has the lease if it was granted; it ends with its TTL".into(),
-        Request::LeaseRevoke(revoke) => format!("lease_time_to_live({}) answers -1 if it was revoked", revoke.id),
+        Request::LeaseRevoke(revoke) => format!("lease_time_to_live({}) returns -1 if it was revoked", revoke.id),
         Request::Alarm(_) => "alarm_list tells".into(),
     };
     Effect::Writes(find_out)

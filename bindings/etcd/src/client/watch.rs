@@ -282,7 +282,7 @@ impl Stream {
             Ok(Err(_)) => Err(lock(&shared.state).end.clone().unwrap_or_else(closed)),
             Err(_) => {
                 let ms = cluster.request_timeout.as_millis();
-                let why = lock(&shared.state).trouble.take().unwrap_or_else(|| "no endpoint answered".into());
+                let why = lock(&shared.state).trouble.take().unwrap_or_else(|| "no endpoint was reachable".into());
                 Err(Error::new(Code::Timeout, format!("the watch was not made within {ms} ms ({why})")))
             }
         }

@@ -55,7 +55,7 @@ pub(super) async fn lease_or_new(store: &Store, asked: LeaseId) -> std::result::
 }
 
 pub(super) fn another_kind() -> Status {
-    Status::internal("etcdserver: an answer of another kind")
+    Status::internal("etcdserver: a response of another kind")
 }
 
 /// A place in a line. Dropping it leaves the line, unless it was [kept](Place::keep).
@@ -107,7 +107,7 @@ impl Place {
 
     fn taken(mut self, answer: Answer) -> Result<Place> {
         let Answer::Txn(answer) = answer else {
-            return Err(Error::new(Code::Internal, "an answer of another kind"));
+            return Err(Error::new(Code::Internal, "a response of another kind"));
         };
         (self.created, self.revision, self.kept) = (answer.revision, answer.revision, false);
         if let (false, Some(OpResult::Range(range))) = (answer.succeeded, answer.responses.first()) {

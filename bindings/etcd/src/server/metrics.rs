@@ -283,7 +283,7 @@ fn code_name(code: Code) -> &'static str {
 fn trouble(text: &mut Text, status: &Status, alarms: &[AlarmMember], member_id: u64) {
     let oldest = "Commits that the oldest read transaction under way lies behind: it keeps their pages.";
     text.gauge("libkv_oldest_reader_commits", oldest, status.oldest_reader);
-    let held = "For how long the writer's lock has been held now, by whichever process.";
+    let held = "For how long the write lock has been held, by any process.";
     text.gauge("libkv_writer_held_seconds", held, status.writer_held_ms as f64 / 1e3);
     text.head("libkv_alarm", "gauge", "1 for each alarm that is active.");
     for AlarmMember { member, kind } in alarms {

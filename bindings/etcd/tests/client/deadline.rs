@@ -62,7 +62,7 @@ fn lock_timeout_limits_each_request() {
         cluster.fall_silent(cut);
         let error = in_time("acquire", move || lock.acquire(SHORT).expect_err("silence"));
         assert_eq!(error.code(), Code::Timeout, "{error}");
-        assert!(error.message().starts_with("free was not to be had within 300 ms (no answer"), "{error}");
+        assert!(error.message().starts_with("free was not acquired within 300 ms (no response"), "{error}");
     }
 }
 
@@ -87,7 +87,7 @@ fn lock_timeout_leaves_the_line_of_a_cluster_that_responds() {
     holder.acquire(None).expect("it is free");
     let mut lock = cluster.db.lock("held", 60).expect("a lock");
     let error = lock.acquire(SHORT).expect_err("it is held");
-    let held = format!("held was not to be had within 300 ms; {} has it", holder.key().escape_ascii());
+    let held = format!("held was not acquired within 300 ms; {} has it", holder.key().escape_ascii());
     assert_eq!((error.code(), error.message()), (Code::Timeout, held.as_str()));
     assert_eq!(cluster.store.range(Range::new(KeyRange::prefix("held/"))).expect("range").count, 1);
 }
@@ -169,7 +169,7 @@ fn interrupted_write_ends_its_wait_also_when_it_was_sent() {
     let db = cluster.db.clone();
     let error = in_time("put", move || db.call_unless(Put::new("a", "1"), &|| true).expect_err("silence"));
     assert_eq!(error.code(), Code::UnknownOutcome, "{error}");
-    assert!(error.message().contains("interrupted before the answer came"), "{error}");
+    assert!(error.message().contains("interrupted before the response came"), "{error}");
 }
 
 /// A lease that is granted after its caller has gone is revoked, so that it does not live for its TTL.

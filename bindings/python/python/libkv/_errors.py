@@ -118,7 +118,7 @@ class ForkedError(Error, RuntimeError):
 
 
 class BusyError(Error, builtins.TimeoutError):
-    """The writer's lock is held, or sole use is needed and not to be had; the message names the holder."""
+    """The write lock is held, or exclusive use is needed and not possible; the message names the holder."""
 
     code = "busy"
 

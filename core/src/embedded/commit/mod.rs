@@ -272,7 +272,7 @@ fn asks(interrupted: Interrupted, panicked: &Cell<Option<Box<dyn Any + Send>>>) 
 /// The error of a compaction that was made, but whose caller wanted to wait for the space. Its code must
 /// not say that nothing was written.
 fn swept_in_part(error: Error) -> Error {
-    let message = "compacted as asked, but the space cannot be used again yet, which goes on by itself";
+    let message = "the compaction is done, but its space is not reusable yet; that continues in the background";
     match error.code() {
         Code::Cancelled | Code::Closed => error.context(message),
         _ => Error::new(Code::UnknownOutcome, format!("{message}: {}", error.message())).with_source(error),
@@ -280,13 +280,13 @@ fn swept_in_part(error: Error) -> Error {
 }
 
 fn cancelled() -> Error {
-    Error::new(Code::Cancelled, "the request was taken back while it waited for its turn; nothing was written")
+    Error::new(Code::Cancelled, "the request was withdrawn while it waited for its turn; nothing was written")
 }
 
 fn answer_of(outcome: Outcome) -> Result<Answer> {
     match outcome {
         Outcome::Answer(answer) => Ok(answer),
-        Outcome::Step(_) => Err(Error::new(Code::Internal, "a request was answered as a step of the sweep")),
+        Outcome::Step(_) => Err(Error::new(Code::Internal, "a request returned a step of the sweep")),
     }
 }
 
@@ -400,7 +400,7 @@ impl Shared {
             None => "many writers are waiting for it".to_string(),
         };
         let path = self.env.path().display();
-        Error::new(Code::Busy, format!("the writer's lock of {path} was not to be had in time: {holder}"))
+        Error::new(Code::Busy, format!("timed out waiting for the write lock of {path}: {holder}"))
     }
 }
 
@@ -418,7 +418,7 @@ impl Shared {
         if self.guard.is_poisoned() {
             let path = self.env.path().display();
             let message = format!(
-                "{path} takes no more writes since a sync failed: what the disk holds is unknown until every process has closed it and one opens it anew"
+                "{path} accepts no writes because a sync failed: the contents of the disk are unknown until every process has closed it and one opens it again"
             );
             return Err(Error::new(Code::ReadOnly, message));
         }
@@ -652,7 +652,9 @@ impl Shared {
         let path = self.env.path().display();
         Err(Error::new(
             Code::Closed,
-            format!("{path} was closed before the sweep behind a compaction ended; it goes on when it is opened next"),
+            format!(
+                "{path} was closed before the sweep of a compaction ended; the sweep continues when the store is opened next"
+            ),
         ))
     }
 }

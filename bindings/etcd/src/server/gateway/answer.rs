@@ -69,8 +69,8 @@ pub async fn unary(mut answer: Answer) -> Response<Body> {
         (Ok(json), Some(end)) if end.code() == Code::Ok => {
             ok(Body::new(Whole { json: json.into(), _reply: answer.reply }))
         }
-        (Ok(_), end) => refused(&end.unwrap_or_else(|| Status::internal("two answers to one request"))),
-        (Err(status), _) if status.code() == Code::Ok => refused(&Status::internal("no answer to a request")),
+        (Ok(_), end) => refused(&end.unwrap_or_else(|| Status::internal("two responses to one request"))),
+        (Err(status), _) if status.code() == Code::Ok => refused(&Status::internal("no response to a request")),
         (Err(status), _) => refused(&status),
     }
 }
