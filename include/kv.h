@@ -332,7 +332,7 @@ typedef struct kv_options {
   int32_t create;
   // KV_YES: writes return KV_READ_ONLY and no file is created.
   int32_t read_only;
-  // KV_DURABILITY_…, default KV_DURABILITY_SYNC.
+  // KV_DURABILITY_…, default KV_DURABILITY_SYNC. A store in memory accepts every durability.
   int32_t durability;
   // KV_LIMITS_ETCD: etcd's default limits.
   int32_t limits;

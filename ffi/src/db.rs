@@ -72,7 +72,7 @@ pub struct KvOptions {
     pub create: i32,
     /// KV_YES: writes return KV_READ_ONLY and no file is created.
     pub read_only: i32,
-    /// KV_DURABILITY_…, default KV_DURABILITY_SYNC.
+    /// KV_DURABILITY_…, default KV_DURABILITY_SYNC. A store in memory accepts every durability.
     pub durability: i32,
     /// KV_LIMITS_ETCD: etcd's default limits.
     pub limits: i32,
