@@ -9,7 +9,7 @@
 use super::{compacted_error, future};
 use crate::embedded::codec::{self, Rev, meta};
 use crate::embedded::lmdb::{Tree, Txn, WriteTxn};
-use crate::error::Result;
+use crate::error::{Code, Result};
 use crate::model::Revision;
 use crate::request::{Compact, CompactResult};
 
@@ -53,9 +53,14 @@ fn set_swept(txn: &mut WriteTxn, rev: Rev) -> Result<()> {
     txn.put(Tree::Meta, meta::COMPACT_DONE, &rev.to_key())
 }
 
-/// Gaps that end at or below a compaction explain nothing any more.
+/// Removes gaps that end at or below a compaction: nothing reads them any more. If a gap is damaged
+/// all stay: it is for `check` to report, and must not stop compactions.
 fn drop_gaps(txn: &mut WriteTxn, compacted: Revision) -> Result<()> {
-    for (name, end) in gaps(txn)? {
+    let gaps = match gaps(txn) {
+        Err(error) if error.code() == Code::Corrupt => return Ok(()),
+        gaps => gaps?,
+    };
+    for (name, end) in gaps {
         if end <= compacted {
             txn.delete(Tree::Meta, &name)?;
         }
@@ -333,6 +338,18 @@ mod tests {
             assert!(steps >= 3, "{steps} steps of 3 entries for {KEYS}");
             assert_eq!((problems(&store), entries(&store)), (vec![], (6, 1)), "reached {reached}");
         }
+    }
+
+    #[test]
+    fn damaged_minute_and_gap_do_not_stop_a_compaction() {
+        let store = deleted(Path::new(":memory:"));
+        write(&store, |txn| {
+            txn.put(Tree::Side, &codec::minute_name(1), b"no number")?;
+            txn.put(Tree::Meta, &[meta::GAP, &7i64.to_be_bytes()].concat(), b"no number")
+        });
+        promised(&store, 8);
+        finish(&store);
+        assert_eq!(entries(&store), (1, 0));
     }
 
     #[test]
