@@ -65,8 +65,8 @@ test('the types know the options of open, and no other', () => {
 test('a public call of the Rust face has its counterpart', () => {
   const source = fs.readFileSync(path.join(folder, '../../core/src/db.rs'), 'utf8')
   const calls = [...source.matchAll(/^ {4}pub fn (\w+)/gm)].map(([, name]) => name)
-  // what is said otherwise here, or is a piece of what is
-  const otherwise = { from_engine: null, submit: 'put', submit_all: 'put', range_each: 'range', transaction: 'transact', call_unless: null, alarm: 'alarmList', side: null, commit_times: null, is_remote: null, get_at: 'get', is_closed: 'closed' }
+  // calls that have another form here; until: a call takes { signal } or timeoutMs
+  const otherwise = { from_engine: null, until: null, submit: 'put', submit_all: 'put', range_each: 'range', transaction: 'transact', call_unless: null, alarm: 'alarmList', side: null, commit_times: null, is_remote: null, get_at: 'get', is_closed: 'closed' }
   for (const call of calls) {
     const name = call in otherwise ? otherwise[call] : call.replace(/_(.)/g, (_, letter) => letter.toUpperCase())
     if (name !== null) assert.ok(name in libkv.Db.prototype, `Db::${call} has no ${name} here`)
