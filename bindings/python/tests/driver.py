@@ -5,7 +5,6 @@ through libkv.aio.
 """
 
 import asyncio
-import inspect
 import re
 import string
 import sys
@@ -172,7 +171,7 @@ class Driver:
 
     def done(self, result: Any) -> Any:
         """What was awaited, iterated or simply answered."""
-        if inspect.iscoroutine(result):
+        if asyncio.iscoroutine(result):
             return self.loop.run_until_complete(result)
         if isinstance(result, libkv.aio.Scan):
             return self.done(self.collected(result))

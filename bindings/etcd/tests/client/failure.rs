@@ -338,9 +338,12 @@ fn cut_at_random(port: u16, direct: &Db) {
         let (direct, ended) = (direct.clone(), ended.clone());
         move || write_until(&direct, &ended, &AtomicUsize::new(0))
     });
-    for _ in 0..40 {
+    // how often the client connects again in this time depends on the machine
+    let (mut cuts, limit) = (0, Instant::now() + PATIENCE);
+    while (cuts < 40 || proxy.accepted() <= 10) && Instant::now() < limit {
         thread::sleep(Duration::from_millis(dice.below(120)));
         proxy.cut();
+        cuts += 1;
     }
     ended.store(true, Ordering::SeqCst);
     let (written, _) = writer.join().expect("no panic");
