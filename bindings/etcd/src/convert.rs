@@ -471,7 +471,8 @@ pub fn refusal(error: Error) -> Refusal {
         // the alarm is etcd's, a store that is damaged says what is damaged
         Code::Corrupt if !message.starts_with("corrupt cluster") => message,
         Code::Io | Code::Internal | Code::UnknownOutcome | Code::Busy => message,
-        // etcd has no limit for keys, so no client compares this text: the limit may be named
+        // etcd has no limit for keys: the message names it, although the Go client maps only the bare text to its
+        // ErrRequestTooLarge
         Code::TooLarge if message.starts_with("request is too large (key ") => message,
         _ => message.split(" (").next().unwrap_or(message),
     };
