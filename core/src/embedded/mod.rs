@@ -5,8 +5,9 @@
 //! | module | contents |
 //! |---|---|
 //! | `os` | system calls: file locks, space, clocks, forks |
-//! | `codec` | the bytes of every entry of the trees |
+//! | `shards` | a value behind several locks, for readers on many processors |
 //! | `guard`, `slots` | the file that processes share: write lock, commit signal, presence, deadlines of leases |
+//! | `codec` | the bytes of every entry of the trees |
 //! | `lmdb` | environment, transactions, cursors, raw pages |
 //! | `mvcc` | the meaning of each request within a transaction: read, write, txn, lease, compact, history |
 //! | `commit` | queue, leader, groups, durability, worker thread |
