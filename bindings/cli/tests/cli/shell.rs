@@ -22,7 +22,7 @@ fn errors_do_not_end_it_and_are_its_status() {
     assert_eq!(place.fed("shell", "get nobody\n").status, 0, "no is an answer");
     assert!(place.fed("shell", "shell\n").refused(2).contains("already"));
     assert!(place.fed("shell", "put \"a\n").refused(2).contains("quote"));
-    assert!(place.fed("shell", "serve x\n").refused(2).contains("serve is for"));
+    assert!(place.fed("shell", "serve x\n").refused(2).contains("serve is not available inside kv shell"));
 }
 
 #[test]

@@ -142,7 +142,7 @@ mod tests {
             ("etcd://a:", "\"\" is no port"),
             ("etcd://a:b", "\"b\" is no port"),
             ("etcd://a b", "' ' in the host"),
-            ("etcd://::1", "in brackets"),
+            ("etcd://::1", "needs brackets"),
             ("etcd://[::1", "without its ]"),
             ("etcd://[x]", "\"x\" is no address"),
             ("etcd://[::1]5", "behind the ]"),
