@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::db::Db;
 use crate::error::{Code, Error, Result, show};
 use crate::model::KeyRange;
 use crate::options::{LimitsPreset, Options};
@@ -41,11 +40,6 @@ impl Limits {
             lease_ttl_min_seconds: options.lease_ttl_min_seconds.unwrap_or(ttl),
             etcd_rules,
         }
-    }
-
-    /// The limits of this handle; none of a cluster, whose servers have theirs.
-    pub fn of(db: &Db) -> Option<Limits> {
-        db.engine().limits()
     }
 
     /// Whether this request may run at all: what a handle with these limits checks first.

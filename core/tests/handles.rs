@@ -59,7 +59,7 @@ fn memory_accepts_every_durability() {
         db.lease_revoke(lease).unwrap();
         assert_eq!(db.check().unwrap().problems, []);
     }
-    // what nobody asked for is what a store in memory has
+    // the durability that is not set is that of a store in memory
     assert_eq!(store().status().unwrap().durability, Some(Durability::None));
 }
 

@@ -401,8 +401,8 @@ impl Txn {
     }
 }
 
-/// A call as one would write it: what differs from the defaults. It is what a request shows of itself, and what pickle
-/// and copy make it from again.
+/// The arguments of a request that differ from the defaults: for `repr`, and for pickle and copy, which create the
+/// request again from them.
 struct Call<'py> {
     positional: Vec<Bound<'py, PyAny>>,
     named: Dict<'py>,

@@ -175,7 +175,7 @@ impl Leases {
         gone.into_iter().map(|kept| kept.id).collect()
     }
 
-    /// Takes out what was revoked or has expired, in whichever process: its slot is another's or nobody's.
+    /// Takes out leases that a process has revoked or that have expired: their slots are free or in other use.
     fn take_gone(&self) -> Vec<Lost> {
         let freed = self.guard.freed();
         if self.freed.swap(freed, Ordering::AcqRel) == freed {

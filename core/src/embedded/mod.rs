@@ -68,8 +68,7 @@ const BUSY_TIMEOUT_MS: u64 = 5_000;
 impl Db {
     /// Opens the store in the directory `path`, and makes it if there is none.
     ///
-    /// `:memory:` is a store of its own that leaves nothing behind, and accepts any durability as it has
-    /// nothing to lose; `file:` URLs are paths. Handles
+    /// `:memory:` is a new store in memory, which accepts every durability; `file:` URLs are paths. Handles
     /// of one process on one store share one environment.
     ///
     /// # Errors
@@ -85,6 +84,13 @@ impl Db {
             handle.keep_max_bytes(max_bytes)?;
         }
         Ok(Db::from_engine(Arc::new(handle)))
+    }
+}
+
+impl Limits {
+    /// The limits of this handle; `None` for a cluster, whose servers have their own.
+    pub fn of(db: &Db) -> Option<Limits> {
+        db.engine().limits()
     }
 }
 

@@ -491,7 +491,7 @@ impl<'o> Opening<'o> {
             self.judge(&found)?;
         }
         let unsynced = is_unsynced(&found);
-        // the others may have ended since this opener joined them: LMDB makes its file anew then, while
+        // the others may have ended since this opener joined them: LMDB then creates its file again, while
         // the guard is as they left it
         if !guard.is_shared()? {
             guard.keep_lock_file(self.open_lock_file(64 * (u64::from(self.settings.max_readers) + 2))?);

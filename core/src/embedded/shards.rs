@@ -26,7 +26,7 @@ impl<T: Clone> Shards<T> {
         self.0[own_shard()].read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the value, once nobody reads it.
+    /// Takes the value, after the last reader has finished.
     pub fn take(&self) -> Option<T> {
         let take =
             |shard: &CachePadded<RwLock<Option<T>>>| shard.write().unwrap_or_else(PoisonError::into_inner).take();

@@ -225,7 +225,7 @@ impl Writer<'_> {
 
     /// Revokes what is past its deadline or has lost its process, each lease in a revision of its
     /// own, at most so many; answers whether that was all. While an alarm forbids to write, nothing is
-    /// revoked, and whoever looks at the time asks again. A lease that cannot be revoked because
+    /// revoked, and the background thread requests it again. A lease that cannot be revoked because
     /// something of it is damaged fails once; after that it has no deadline, so that others end.
     pub fn expire(&mut self, most: usize) -> Result<bool> {
         if self.bounds().has(AlarmKind::Corrupt) {
