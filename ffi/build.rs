@@ -12,9 +12,12 @@ fn main() {
     println!("cargo:rerun-if-env-changed=KV_UPDATE_HEADER");
     let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it")).join("kv.h");
-    let config = cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml can be read");
+    let config =
+        cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml can be read");
     let mut text = Vec::new();
-    cbindgen::generate_with_config(&root, config).expect("the header can be generated").write(&mut text);
+    cbindgen::generate_with_config(&root, config)
+        .expect("the header can be generated")
+        .write(&mut text);
     let header = in_parentheses(&String::from_utf8(text).expect("cbindgen writes UTF-8"));
     std::fs::write(&out, &header).expect("the build directory is writable");
     println!("cargo:rustc-env=KV_HEADER={}", out.display());
@@ -27,8 +30,13 @@ fn main() {
 fn in_parentheses(header: &str) -> String {
     let mut out = String::with_capacity(header.len());
     for line in header.lines() {
-        match line.strip_prefix("#define ").and_then(|rest| rest.split_once(' ')) {
-            Some((name, value)) if value.starts_with('-') => out.push_str(&format!("#define {name} ({value})")),
+        match line
+            .strip_prefix("#define ")
+            .and_then(|rest| rest.split_once(' '))
+        {
+            Some((name, value)) if value.starts_with('-') => {
+                out.push_str(&format!("#define {name} ({value})"))
+            }
             _ => out.push_str(line),
         }
         out.push('\n');

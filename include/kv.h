@@ -258,7 +258,7 @@ typedef struct kv_clock kv_clock;
 typedef struct kv_db kv_db;
 
 // The response of a deletion.
-typedef struct kv_delete_result kv_delete_result;
+typedef struct kv_delete_response kv_delete_response;
 
 // The keys that differ between two revisions, read step by step.
 typedef struct kv_diff kv_diff;
@@ -285,10 +285,10 @@ typedef struct kv_lease_ids kv_lease_ids;
 typedef struct kv_lock kv_lock;
 
 // The response of a put.
-typedef struct kv_put_result kv_put_result;
+typedef struct kv_put_response kv_put_response;
 
 // The response of a range.
-typedef struct kv_range_result kv_range_result;
+typedef struct kv_range_response kv_range_response;
 
 // A range that is read step by step, at one revision.
 typedef struct kv_scan kv_scan;
@@ -303,7 +303,7 @@ typedef struct kv_snapshot kv_snapshot;
 typedef struct kv_status kv_status;
 
 // The remaining time of a lease; see kv_lease_time_to_live.
-typedef struct kv_time_to_live kv_time_to_live;
+typedef struct kv_time_to_live_response kv_time_to_live_response;
 
 // The view of the callback of kv_transact; valid during one call of it.
 typedef struct kv_transaction kv_transaction;
@@ -312,7 +312,7 @@ typedef struct kv_transaction kv_transaction;
 typedef struct kv_txn kv_txn;
 
 // The response of a txn.
-typedef struct kv_txn_result kv_txn_result;
+typedef struct kv_txn_response kv_txn_response;
 
 // All matching events of one revision.
 typedef struct kv_watch_batch kv_watch_batch;
@@ -508,14 +508,14 @@ typedef struct kv_event {
 } kv_event;
 
 // The difference of one key between two revisions.
-typedef struct kv_change {
+typedef struct kv_difference {
   // The key.
   struct kv_bytes key;
   // The pair at the first revision, or NULL.
   const struct kv_key_value *before;
   // The pair at the second revision, or NULL.
   const struct kv_key_value *after;
-} kv_change;
+} kv_difference;
 
 // Options of kv_serve; initialise with KV_SERVE_OPTIONS_INIT.
 typedef struct kv_serve_options {
@@ -702,7 +702,7 @@ kv_code kv_put(const struct kv_db *db,
                struct kv_bytes key,
                struct kv_bytes value,
                const struct kv_put_options *options,
-               struct kv_put_result **out,
+               struct kv_put_response **out,
                struct kv_error **error);
 
 // The store's revision after a put; 0 for NULL.
@@ -710,21 +710,21 @@ kv_code kv_put(const struct kv_db *db,
 // Owner: no ownership changes.
 // Threads: any.
 // Errors: none.
-KV_API int64_t kv_put_result_revision(const struct kv_put_result *result);
+KV_API int64_t kv_put_response_revision(const struct kv_put_response *result);
 
 // The previous pair, or NULL if it was not requested or the key did not exist.
 //
 // Owner: the result; the pair is valid until it is freed.
 // Threads: any.
 // Errors: none.
-KV_API const struct kv_key_value *kv_put_result_prev_kv(const struct kv_put_result *result);
+KV_API const struct kv_key_value *kv_put_response_prev_kv(const struct kv_put_response *result);
 
 // Frees the result of a put.
 //
 // Owner: frees it; NULL is allowed.
 // Threads: the last use of it.
 // Errors: none.
-KV_API void kv_put_result_free(struct kv_put_result *result);
+KV_API void kv_put_response_free(struct kv_put_response *result);
 
 // Reads one key at a revision (0 or negative: the current one). *out is NULL if the key does not
 // exist, which is not an error.
@@ -771,7 +771,7 @@ KV_API
 kv_code kv_delete(const struct kv_db *db,
                   struct kv_key_range range,
                   const struct kv_delete_options *options,
-                  struct kv_delete_result **out,
+                  struct kv_delete_response **out,
                   struct kv_error **error);
 
 // The store's revision after a deletion; 0 for NULL.
@@ -779,14 +779,14 @@ kv_code kv_delete(const struct kv_db *db,
 // Owner: no ownership changes.
 // Threads: any.
 // Errors: none.
-KV_API int64_t kv_delete_result_revision(const struct kv_delete_result *result);
+KV_API int64_t kv_delete_response_revision(const struct kv_delete_response *result);
 
 // The number of deleted keys; 0 for NULL.
 //
 // Owner: no ownership changes.
 // Threads: any.
 // Errors: none.
-KV_API int64_t kv_delete_result_deleted(const struct kv_delete_result *result);
+KV_API int64_t kv_delete_response_deleted(const struct kv_delete_response *result);
 
 // The deleted pair at index, in key order, if prev_kv was set; NULL beyond the last.
 //
@@ -794,15 +794,15 @@ KV_API int64_t kv_delete_result_deleted(const struct kv_delete_result *result);
 // Threads: any.
 // Errors: none.
 KV_API
-const struct kv_key_value *kv_delete_result_prev_kv(const struct kv_delete_result *result,
-                                                    size_t index);
+const struct kv_key_value *kv_delete_response_prev_kv(const struct kv_delete_response *result,
+                                                      size_t index);
 
 // Frees the result of a deletion.
 //
 // Owner: frees it; NULL is allowed.
 // Threads: the last use of it.
 // Errors: none.
-KV_API void kv_delete_result_free(struct kv_delete_result *result);
+KV_API void kv_delete_response_free(struct kv_delete_response *result);
 
 // Compacts: removes history below a revision. Reads below it return KV_COMPACTED from then on.
 // With physical KV_YES the call returns after the space is reusable; otherwise that happens in the
@@ -866,7 +866,7 @@ KV_API
 kv_code kv_range(const struct kv_db *db,
                  struct kv_key_range range,
                  const struct kv_range_options *options,
-                 struct kv_range_result **out,
+                 struct kv_range_response **out,
                  struct kv_error **error);
 
 // The store's current revision when the range was read, also if an older one was requested; 0 for
@@ -875,28 +875,28 @@ kv_code kv_range(const struct kv_db *db,
 // Owner: no ownership changes.
 // Threads: any.
 // Errors: none.
-KV_API int64_t kv_range_result_revision(const struct kv_range_result *result);
+KV_API int64_t kv_range_response_revision(const struct kv_range_response *result);
 
 // The number of keys in the range at that revision, regardless of limit and filters; 0 for NULL.
 //
 // Owner: no ownership changes.
 // Threads: any.
 // Errors: none.
-KV_API int64_t kv_range_result_count(const struct kv_range_result *result);
+KV_API int64_t kv_range_response_count(const struct kv_range_response *result);
 
 // KV_YES if the limit omitted pairs, otherwise KV_NO.
 //
 // Owner: no ownership changes.
 // Threads: any.
 // Errors: none.
-KV_API int32_t kv_range_result_more(const struct kv_range_result *result);
+KV_API int32_t kv_range_response_more(const struct kv_range_response *result);
 
 // The number of returned pairs; 0 for NULL.
 //
 // Owner: no ownership changes.
 // Threads: any.
 // Errors: none.
-KV_API size_t kv_range_result_len(const struct kv_range_result *result);
+KV_API size_t kv_range_response_len(const struct kv_range_response *result);
 
 // The pair at index; NULL beyond the last.
 //
@@ -904,15 +904,15 @@ KV_API size_t kv_range_result_len(const struct kv_range_result *result);
 // Threads: any.
 // Errors: none.
 KV_API
-const struct kv_key_value *kv_range_result_at(const struct kv_range_result *result,
-                                              size_t index);
+const struct kv_key_value *kv_range_response_at(const struct kv_range_response *result,
+                                                size_t index);
 
 // Frees the result of a range.
 //
 // Owner: frees it; NULL is allowed.
 // Threads: the last use of it.
 // Errors: none.
-KV_API void kv_range_result_free(struct kv_range_result *result);
+KV_API void kv_range_response_free(struct kv_range_response *result);
 
 // Begins a scan: the pairs of a range in key order, step by step, all at one revision. It holds no
 // transaction between steps, does not count, and does not delay compaction.
@@ -994,7 +994,7 @@ KV_API
 kv_code kv_snapshot_range(const struct kv_snapshot *snapshot,
                           struct kv_key_range range,
                           const struct kv_range_options *options,
-                          struct kv_range_result **out,
+                          struct kv_range_response **out,
                           struct kv_error **error);
 
 // Begins a scan of a range at the view's revision.
@@ -1106,7 +1106,7 @@ KV_API kv_code kv_txn_durability(struct kv_txn *txn, int32_t durability, struct 
 KV_API
 kv_code kv_txn_run(const struct kv_db *db,
                    const struct kv_txn *txn,
-                   struct kv_txn_result **out,
+                   struct kv_txn_response **out,
                    struct kv_error **error);
 
 // Frees a txn.
@@ -1121,28 +1121,28 @@ KV_API void kv_txn_free(struct kv_txn *txn);
 // Owner: no ownership changes.
 // Threads: any.
 // Errors: none.
-KV_API int32_t kv_txn_result_succeeded(const struct kv_txn_result *result);
+KV_API int32_t kv_txn_response_succeeded(const struct kv_txn_response *result);
 
 // The store's revision after a txn; 0 for a nested one, as in etcd.
 //
 // Owner: no ownership changes.
 // Threads: any.
 // Errors: none.
-KV_API int64_t kv_txn_result_revision(const struct kv_txn_result *result);
+KV_API int64_t kv_txn_response_revision(const struct kv_txn_response *result);
 
 // The number of responses: one for each operation that ran.
 //
 // Owner: no ownership changes.
 // Threads: any.
 // Errors: none.
-KV_API size_t kv_txn_result_len(const struct kv_txn_result *result);
+KV_API size_t kv_txn_response_len(const struct kv_txn_response *result);
 
 // The kind of the response at index: KV_OP_…; -1 beyond the last.
 //
 // Owner: no ownership changes.
 // Threads: any.
 // Errors: none.
-KV_API int32_t kv_txn_result_kind(const struct kv_txn_result *result, size_t index);
+KV_API int32_t kv_txn_response_kind(const struct kv_txn_response *result, size_t index);
 
 // The response at index if it is of a range, otherwise NULL.
 //
@@ -1150,8 +1150,8 @@ KV_API int32_t kv_txn_result_kind(const struct kv_txn_result *result, size_t ind
 // Threads: any.
 // Errors: none.
 KV_API
-const struct kv_range_result *kv_txn_result_range(const struct kv_txn_result *result,
-                                                  size_t index);
+const struct kv_range_response *kv_txn_response_range(const struct kv_txn_response *result,
+                                                      size_t index);
 
 // The response at index if it is of a put, otherwise NULL.
 //
@@ -1159,8 +1159,8 @@ const struct kv_range_result *kv_txn_result_range(const struct kv_txn_result *re
 // Threads: any.
 // Errors: none.
 KV_API
-const struct kv_put_result *kv_txn_result_put(const struct kv_txn_result *result,
-                                              size_t index);
+const struct kv_put_response *kv_txn_response_put(const struct kv_txn_response *result,
+                                                  size_t index);
 
 // The response at index if it is of a deletion, otherwise NULL.
 //
@@ -1168,8 +1168,8 @@ const struct kv_put_result *kv_txn_result_put(const struct kv_txn_result *result
 // Threads: any.
 // Errors: none.
 KV_API
-const struct kv_delete_result *kv_txn_result_delete(const struct kv_txn_result *result,
-                                                    size_t index);
+const struct kv_delete_response *kv_txn_response_delete(const struct kv_txn_response *result,
+                                                        size_t index);
 
 // The response at index if it is of a nested txn, otherwise NULL.
 //
@@ -1177,15 +1177,15 @@ const struct kv_delete_result *kv_txn_result_delete(const struct kv_txn_result *
 // Threads: any.
 // Errors: none.
 KV_API
-const struct kv_txn_result *kv_txn_result_txn(const struct kv_txn_result *result,
-                                              size_t index);
+const struct kv_txn_response *kv_txn_response_txn(const struct kv_txn_response *result,
+                                                  size_t index);
 
 // Frees the result of a txn with all its responses.
 //
 // Owner: frees it; NULL is allowed.
 // Threads: the last use of it.
 // Errors: none.
-KV_API void kv_txn_result_free(struct kv_txn_result *result);
+KV_API void kv_txn_response_free(struct kv_txn_response *result);
 
 // Runs body, then commits its writes in one revision if nothing it read has changed; otherwise
 // runs body again. Between tries it waits a short random time that grows. max_retries 0 is the
@@ -1224,7 +1224,7 @@ KV_API
 kv_code kv_transaction_range(struct kv_transaction *t,
                              struct kv_key_range range,
                              const struct kv_range_options *options,
-                             struct kv_range_result **out,
+                             struct kv_range_response **out,
                              struct kv_error **error);
 
 // Writes a key after the callback returned; only the option lease is allowed.
@@ -1389,16 +1389,16 @@ kv_code kv_lease_keep_alive(const struct kv_db *db,
                             struct kv_error **error);
 
 // Returns the remaining time of a lease and, with keys KV_YES, its attached keys. A lease that
-// does not exist is not an error: kv_time_to_live_seconds is -1.
+// does not exist is not an error: kv_time_to_live_response_seconds is -1.
 //
-// Owner: *out is owned by the caller, to free with kv_time_to_live_free.
+// Owner: *out is owned by the caller, to free with kv_time_to_live_response_free.
 // Threads: any.
 // Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
 KV_API
 kv_code kv_lease_time_to_live(const struct kv_db *db,
                               int64_t id,
                               int32_t keys,
-                              struct kv_time_to_live **out,
+                              struct kv_time_to_live_response **out,
                               struct kv_error **error);
 
 // The remaining time in whole seconds, rounded down; -1 if the lease does not exist, and for NULL.
@@ -1406,35 +1406,38 @@ kv_code kv_lease_time_to_live(const struct kv_db *db,
 // Owner: no ownership changes.
 // Threads: any.
 // Errors: none.
-KV_API int64_t kv_time_to_live_seconds(const struct kv_time_to_live *result);
+KV_API int64_t kv_time_to_live_response_seconds(const struct kv_time_to_live_response *result);
 
 // The granted TTL in seconds; 0 if the lease does not exist, and for NULL.
 //
 // Owner: no ownership changes.
 // Threads: any.
 // Errors: none.
-KV_API int64_t kv_time_to_live_granted_seconds(const struct kv_time_to_live *result);
+KV_API
+int64_t kv_time_to_live_response_granted_seconds(const struct kv_time_to_live_response *result);
 
 // The number of attached keys, if they were requested; 0 for NULL.
 //
 // Owner: no ownership changes.
 // Threads: any.
 // Errors: none.
-KV_API size_t kv_time_to_live_len(const struct kv_time_to_live *result);
+KV_API size_t kv_time_to_live_response_len(const struct kv_time_to_live_response *result);
 
 // The attached key at index, in ascending order; no bytes beyond the last.
 //
 // Owner: the result; the key is valid until it is freed.
 // Threads: any.
 // Errors: none.
-KV_API struct kv_bytes kv_time_to_live_key(const struct kv_time_to_live *result, size_t index);
+KV_API
+struct kv_bytes kv_time_to_live_response_key(const struct kv_time_to_live_response *result,
+                                             size_t index);
 
 // Frees the result of kv_lease_time_to_live.
 //
 // Owner: frees it; NULL is allowed.
 // Threads: the last use of it.
 // Errors: none.
-KV_API void kv_time_to_live_free(struct kv_time_to_live *result);
+KV_API void kv_time_to_live_response_free(struct kv_time_to_live_response *result);
 
 // Returns the ids of all leases, sorted by expiry time.
 //
@@ -1744,12 +1747,12 @@ kv_code kv_history(const struct kv_db *db,
 // Threads: any.
 // Errors: KV_INVALID_ARGUMENT; kv_events_next returns the others.
 KV_API
-kv_code kv_changes(const struct kv_db *db,
-                   int64_t after,
-                   int64_t upto,
-                   struct kv_key_range range,
-                   struct kv_events **out,
-                   struct kv_error **error);
+kv_code kv_events_open(const struct kv_db *db,
+                       int64_t after,
+                       int64_t upto,
+                       struct kv_key_range range,
+                       struct kv_events **out,
+                       struct kv_error **error);
 
 // Returns the next event; *out is NULL at the end.
 //
@@ -1792,7 +1795,7 @@ kv_code kv_diff_open(const struct kv_db *db,
 // Errors: those of kv_diff_open. After an error it has ended.
 KV_API
 kv_code kv_diff_next(struct kv_diff *diff,
-                     const struct kv_change **out,
+                     const struct kv_difference **out,
                      struct kv_error **error);
 
 // Frees a diff.

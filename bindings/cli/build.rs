@@ -18,13 +18,16 @@ fn main() {
     }
     let dir = PathBuf::from(variable("OUT_DIR")).join("static-gcc");
     let script = "INPUT(-lgcc_eh -lgcc)\n";
-    let made = std::fs::create_dir_all(&dir).and_then(|()| std::fs::write(dir.join("libgcc_s.so"), script));
+    let made = std::fs::create_dir_all(&dir)
+        .and_then(|()| std::fs::write(dir.join("libgcc_s.so"), script));
     made.expect("the output directory can be written");
     println!("cargo::rustc-link-search=native={}", dir.display());
 }
 
 /// Whether the compiler that links has this file.
 fn has(file: &str) -> bool {
-    let found = Command::new("cc").arg(format!("-print-file-name={file}")).output();
+    let found = Command::new("cc")
+        .arg(format!("-print-file-name={file}"))
+        .output();
     found.is_ok_and(|found| Path::new(String::from_utf8_lossy(&found.stdout).trim()).is_absolute())
 }

@@ -8,7 +8,14 @@ use std::{env, fs, io};
 use protox::prost_reflect::prost_types::field_descriptor_proto::{Label, Type};
 use protox::prost_reflect::prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorSet};
 
-const FILES: [&str; 6] = ["kv.proto", "auth.proto", "rpc.proto", "lock.proto", "election.proto", "health.proto"];
+const FILES: [&str; 6] = [
+    "kv.proto",
+    "auth.proto",
+    "rpc.proto",
+    "lock.proto",
+    "election.proto",
+    "health.proto",
+];
 
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=proto");
@@ -19,7 +26,13 @@ fn main() -> io::Result<()> {
     for file in &files.file {
         for service in &file.service {
             for method in &service.method {
-                let _ = writeln!(methods, "    (\"{}.{}\", \"{}\"),", file.package(), service.name(), method.name());
+                let _ = writeln!(
+                    methods,
+                    "    (\"{}.{}\", \"{}\"),",
+                    file.package(),
+                    service.name(),
+                    method.name()
+                );
             }
         }
     }
@@ -96,14 +109,24 @@ fn message_schema(outer: &str, message: &DescriptorProto, code: &mut String) {
 
 fn enum_schema(outer: &str, kind: &EnumDescriptorProto, code: &mut String) {
     let name = format!("{outer}.{}", kind.name());
-    let values: Vec<_> = kind.value.iter().map(|value| (value.name(), value.number())).collect();
-    let _ =
-        writeln!(code, "static {}: Enum = Enum {{ name: \"{}\", values: &{values:?} }};", constant(&name), &name[1..]);
+    let values: Vec<_> = kind
+        .value
+        .iter()
+        .map(|value| (value.name(), value.number()))
+        .collect();
+    let _ = writeln!(
+        code,
+        "static {}: Enum = Enum {{ name: \"{}\", values: &{values:?} }};",
+        constant(&name),
+        &name[1..]
+    );
 }
 
 /// `.mvccpb.Event.EventType` as the name of a constant.
 fn constant(name: &str) -> String {
-    name.trim_start_matches('.').replace('.', "_").to_uppercase()
+    name.trim_start_matches('.')
+        .replace('.', "_")
+        .to_uppercase()
 }
 
 /// `prev_kv` as `prevKv`, protobuf's rule.

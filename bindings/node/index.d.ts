@@ -33,11 +33,37 @@ export type Durability = 'sync' | 'lazy' | 'none'
 
 /** What a {@link KvError} says went wrong; the same words in every language. */
 export type ErrorCode =
-  | 'INVALID_ARGUMENT' | 'KEY_NOT_FOUND' | 'DUPLICATE_KEY' | 'TOO_MANY_OPS' | 'TOO_LARGE' | 'COMPACTED'
-  | 'FUTURE_REVISION' | 'LEASE_NOT_FOUND' | 'LEASE_EXISTS' | 'LEASE_LOST' | 'CONFLICT' | 'CANCELLED'
-  | 'TIMEOUT' | 'CLOSED' | 'FORKED' | 'BUSY' | 'FULL' | 'READ_ONLY' | 'IO' | 'CORRUPT' | 'INCOMPATIBLE'
-  | 'NOT_A_STORE' | 'NOT_FOUND' | 'EXISTS' | 'UNSUPPORTED' | 'UNAVAILABLE' | 'UNAUTHENTICATED'
-  | 'PERMISSION_DENIED' | 'FAILED_PRECONDITION' | 'INTERNAL' | 'UNKNOWN_OUTCOME'
+  | 'INVALID_ARGUMENT'
+  | 'KEY_NOT_FOUND'
+  | 'DUPLICATE_KEY'
+  | 'TOO_MANY_OPS'
+  | 'TOO_LARGE'
+  | 'COMPACTED'
+  | 'FUTURE_REVISION'
+  | 'LEASE_NOT_FOUND'
+  | 'LEASE_EXISTS'
+  | 'LEASE_LOST'
+  | 'CONFLICT'
+  | 'CANCELLED'
+  | 'TIMEOUT'
+  | 'CLOSED'
+  | 'FORKED'
+  | 'BUSY'
+  | 'FULL'
+  | 'READ_ONLY'
+  | 'IO'
+  | 'CORRUPT'
+  | 'INCOMPATIBLE'
+  | 'NOT_A_STORE'
+  | 'NOT_FOUND'
+  | 'EXISTS'
+  | 'UNSUPPORTED'
+  | 'UNAVAILABLE'
+  | 'UNAUTHENTICATED'
+  | 'PERMISSION_DENIED'
+  | 'FAILED_PRECONDITION'
+  | 'INTERNAL'
+  | 'UNKNOWN_OUTCOME'
 
 /** A refusal or failure. Misuse of the API is a `TypeError` or `RangeError` instead. */
 export class KvError extends Error {
@@ -67,20 +93,21 @@ export interface KeyValue {
 
 /** Bytes in JSON, by their member's name: text if they are UTF-8, else base64 under the other name. */
 export type BytesJson<Name extends string> =
-  | { readonly [key in Name]: string } & { readonly [key in `${Name}Base64`]?: never }
-  | { readonly [key in Name]?: never } & { readonly [key in `${Name}Base64`]: string }
+  | ({ readonly [key in Name]: string } & { readonly [key in `${Name}Base64`]?: never })
+  | ({ readonly [key in Name]?: never } & { readonly [key in `${Name}Base64`]: string })
 
 /**
  * A pair in JSON: `key` or `keyBase64`, `value` or `valueBase64`, and the rest. The bytes again are
  * `json.keyBase64 === undefined ? Buffer.from(json.key) : Buffer.from(json.keyBase64, 'base64')`.
  */
-export type KeyValueJson = BytesJson<'key'> & BytesJson<'value'> & {
-  readonly createRevision: Revision
-  readonly modRevision: Revision
-  readonly version: number
-  /** Decimal digits; `'0'` for none. */
-  readonly lease: string
-}
+export type KeyValueJson = BytesJson<'key'> &
+  BytesJson<'value'> & {
+    readonly createRevision: Revision
+    readonly modRevision: Revision
+    readonly version: number
+    /** Decimal digits; `'0'` for none. */
+    readonly lease: string
+  }
 
 /**
  * Which keys: one key, all that begin with `prefix`, or `start` <= key < `end`; without `start` from
@@ -191,12 +218,19 @@ export interface TxnMembers {
 
 /** Writes one key. Copies what it is given. */
 export function Put(key: Bytes, value: Bytes, options?: PutOptions): PutRequest
-export function Put(key: Bytes, value: undefined, options: PutOptions & { ignoreValue: true }): PutRequest
+export function Put(
+  key: Bytes,
+  value: undefined,
+  options: PutOptions & { ignoreValue: true },
+): PutRequest
 /** Reads the pairs of a range; without a range, of all keys. */
 export function Range(range?: RangeRequest): RangeRequestValue
 export function Range(range: Bytes | Keys, options?: RangeOptions): RangeRequestValue
 /** Deletes the keys of a range; it must be named, `{ prefix: '' }` is every key. */
-export function Delete(range: Bytes | (Keys & DeleteOptions), options?: DeleteOptions): DeleteRequest
+export function Delete(
+  range: Bytes | (Keys & DeleteOptions),
+  options?: DeleteOptions,
+): DeleteRequest
 /** Compares, then runs one of two lists of operations, all in one revision. */
 export function Txn(members: TxnMembers): TxnRequest
 
@@ -212,7 +246,7 @@ export const Compare: {
   lease(range: Bytes | Keys, result: CompareResult, lease: bigint): CompareValue
 }
 
-export interface PutResult {
+export interface PutResponse {
   /** The store's revision after the put. */
   readonly revision: Revision
   /** The pair as it was before, if it was asked for and the key existed. */
@@ -220,7 +254,7 @@ export interface PutResult {
 }
 
 /** The pairs of a range; iterating it is iterating `kvs`. */
-export interface RangeResult extends Iterable<KeyValue> {
+export interface RangeResponse extends Iterable<KeyValue> {
   /** The store's revision when it was read, also if an older one was asked for. */
   readonly revision: Revision
   /** The pairs. Those of one answer share memory: to keep one keeps up to 64 KiB, or its own size. */
@@ -231,7 +265,7 @@ export interface RangeResult extends Iterable<KeyValue> {
   readonly more: boolean
 }
 
-export interface DeleteResult {
+export interface DeleteResponse {
   /** The store's revision afterwards; unchanged if nothing was deleted. */
   readonly revision: Revision
   /** How many keys went. */
@@ -240,16 +274,16 @@ export interface DeleteResult {
   readonly prevKvs: KeyValue[]
 }
 
-export interface TxnResult {
+export interface TxnResponse {
   /** Whether the conditions held, and so which list ran. */
   readonly succeeded: boolean
   /** The store's revision afterwards. */
   readonly revision: Revision
   /** The answers of the operations that ran, in their order; each as of the single call. */
-  readonly responses: (PutResult | RangeResult | DeleteResult | TxnResult)[]
+  readonly responses: (PutResponse | RangeResponse | DeleteResponse | TxnResponse)[]
 }
 
-export interface CompactResult {
+export interface CompactResponse {
   /** The store's revision: compacting does not change it. */
   readonly revision: Revision
 }
@@ -264,7 +298,7 @@ export interface Event {
 }
 
 /** How one key differs between two revisions. */
-export interface Change {
+export interface Difference {
   readonly key: Buffer
   /** The pair at the first revision, if the key was there. */
   readonly before: KeyValue | undefined
@@ -469,10 +503,10 @@ export class Snapshot {
   readonly revision: Revision
   get(key: Bytes): Promise<KeyValue | undefined>
   getSync(key: Bytes): KeyValue | undefined
-  range(range?: RangeRequest | RangeRequestValue): Promise<RangeResult>
-  range(range: Bytes | Keys, options?: RangeOptions): Promise<RangeResult>
-  rangeSync(range?: RangeRequest | RangeRequestValue): RangeResult
-  rangeSync(range: Bytes | Keys, options?: RangeOptions): RangeResult
+  range(range?: RangeRequest | RangeRequestValue): Promise<RangeResponse>
+  range(range: Bytes | Keys, options?: RangeOptions): Promise<RangeResponse>
+  rangeSync(range?: RangeRequest | RangeRequestValue): RangeResponse
+  rangeSync(range: Bytes | Keys, options?: RangeOptions): RangeResponse
   scan(range?: RangeRequest | RangeRequestValue): Walk<KeyValue>
   scan(range: Bytes | Keys, options?: RangeOptions): Walk<KeyValue>
   scanSync(range?: RangeRequest | RangeRequestValue): SyncWalk<KeyValue>
@@ -553,7 +587,7 @@ export class Watcher implements AsyncIterable<WatchBatch> {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-export interface LeaseGrant {
+export interface LeaseGrantResponse {
   /** The store's revision: granting does not change it. */
   readonly revision: Revision
   readonly id: bigint
@@ -561,18 +595,18 @@ export interface LeaseGrant {
   readonly ttlSeconds: number
 }
 
-export interface LeaseRevoke {
+export interface LeaseRevokeResponse {
   /** The store's revision afterwards; unchanged if the lease had no keys. */
   readonly revision: Revision
 }
 
-export interface LeaseKeepAlive {
+export interface LeaseKeepAliveResponse {
   readonly id: bigint
   /** The TTL that it has again, or 0: there is no such lease, or it has expired. */
   readonly ttlSeconds: number
 }
 
-export interface LeaseTimeToLive {
+export interface LeaseTimeToLiveResponse {
   readonly id: bigint
   /** Whole seconds that are left, rounded down; -1 if there is no such lease. */
   readonly ttlSeconds: number
@@ -637,7 +671,7 @@ export class Lock {
   /** Its key in the store while it is held; else empty. */
   readonly key: Buffer
   /** The revision that created its key, which fences; 0 while it is not held. */
-  readonly revision: Revision
+  readonly revision: Revision;
   /** Releases it. */
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -669,7 +703,7 @@ export class Election {
   /** Its key in the store while it leads; else empty. */
   readonly key: Buffer
   /** The revision that created its key, which fences; 0 while it does not lead. */
-  readonly revision: Revision
+  readonly revision: Revision;
   /** Resigns. */
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -700,8 +734,8 @@ export interface Transaction {
   /** One key, with this transaction's own writes; of those only key, value and lease are known. */
   get(key: Bytes): Promise<KeyValue | undefined>
   /** A range, limit and `keysOnly`; anything else is `INVALID_ARGUMENT`. */
-  range(range?: RangeRequest | RangeRequestValue): Promise<RangeResult>
-  range(range: Bytes | Keys, options?: RangeOptions): Promise<RangeResult>
+  range(range?: RangeRequest | RangeRequestValue): Promise<RangeResponse>
+  range(range: Bytes | Keys, options?: RangeOptions): Promise<RangeResponse>
   /** Writes a key when the body returns. */
   put(key: Bytes, value: Bytes, options?: { lease?: bigint }): Promise<void>
   /** Deletes keys when the body returns; answers how many this transaction sees. */
@@ -730,10 +764,10 @@ export class Db {
   getInto(key: Bytes, buffer: NodeJS.ArrayBufferView): number | undefined
 
   /** The pairs of a range at one revision, in one answer; without a range, of all keys. */
-  range(range?: RangeRequest | RangeRequestValue): Promise<RangeResult>
-  range(range: Bytes | Keys, options?: RangeOptions): Promise<RangeResult>
-  rangeSync(range?: RangeRequest | RangeRequestValue): RangeResult
-  rangeSync(range: Bytes | Keys, options?: RangeOptions): RangeResult
+  range(range?: RangeRequest | RangeRequestValue): Promise<RangeResponse>
+  range(range: Bytes | Keys, options?: RangeOptions): Promise<RangeResponse>
+  rangeSync(range?: RangeRequest | RangeRequestValue): RangeResponse
+  rangeSync(range: Bytes | Keys, options?: RangeOptions): RangeResponse
 
   /** The pairs of a range one by one, all at the revision of the first step; ascending by key. */
   scan(range?: RangeRequest | RangeRequestValue): Walk<KeyValue>
@@ -742,36 +776,52 @@ export class Db {
   scanSync(range: Bytes | Keys, options?: RangeOptions): SyncWalk<KeyValue>
 
   /** Writes one key; the revision rises by 1. Puts of one turn of the loop share a commit. */
-  put(key: Bytes, value: Bytes, options?: PutOptions & Abortable): Promise<PutResult>
-  put(key: Bytes, value: undefined, options: PutOptions & Abortable & { ignoreValue: true }): Promise<PutResult>
-  put(request: PutRequest, options?: Abortable): Promise<PutResult>
-  putSync(key: Bytes, value: Bytes, options?: PutOptions): PutResult
-  putSync(key: Bytes, value: undefined, options: PutOptions & { ignoreValue: true }): PutResult
-  putSync(request: PutRequest): PutResult
+  put(key: Bytes, value: Bytes, options?: PutOptions & Abortable): Promise<PutResponse>
+  put(
+    key: Bytes,
+    value: undefined,
+    options: PutOptions & Abortable & { ignoreValue: true },
+  ): Promise<PutResponse>
+  put(request: PutRequest, options?: Abortable): Promise<PutResponse>
+  putSync(key: Bytes, value: Bytes, options?: PutOptions): PutResponse
+  putSync(key: Bytes, value: undefined, options: PutOptions & { ignoreValue: true }): PutResponse
+  putSync(request: PutRequest): PutResponse
 
   /** Deletes the keys of a range, which must be named; the revision rises by 1 if there was any. */
-  delete(request: DeleteRequest, options?: Abortable): Promise<DeleteResult>
-  delete(range: Bytes | (Keys & DeleteOptions & Abortable), options?: DeleteOptions & Abortable): Promise<DeleteResult>
-  deleteSync(range: DeleteRequest | Bytes | (Keys & DeleteOptions), options?: DeleteOptions): DeleteResult
+  delete(request: DeleteRequest, options?: Abortable): Promise<DeleteResponse>
+  delete(
+    range: Bytes | (Keys & DeleteOptions & Abortable),
+    options?: DeleteOptions & Abortable,
+  ): Promise<DeleteResponse>
+  deleteSync(
+    range: DeleteRequest | Bytes | (Keys & DeleteOptions),
+    options?: DeleteOptions,
+  ): DeleteResponse
 
   /** Compares, then runs one of two lists of operations in one revision, or nothing at all. */
-  txn(request: TxnRequest, options?: Abortable): Promise<TxnResult>
-  txn(members: TxnMembers & Abortable): Promise<TxnResult>
-  txnSync(txn: TxnMembers | TxnRequest): TxnResult
+  txn(request: TxnRequest, options?: Abortable): Promise<TxnResponse>
+  txn(members: TxnMembers & Abortable): Promise<TxnResponse>
+  txnSync(txn: TxnMembers | TxnRequest): TxnResponse
 
   /**
    * Runs `body` until what it read is still true when what it wrote is committed, all in one
    * revision; answers what `body` answered. It may run several times. After `maxRetries` (64;
    * `Infinity`: never) it gives up with `CONFLICT`. If `body` throws, nothing is written.
    */
-  transact<T>(body: (t: Transaction) => T | Promise<T>, options?: { maxRetries?: number | null } & Abortable): Promise<T>
+  transact<T>(
+    body: (t: Transaction) => T | Promise<T>,
+    options?: { maxRetries?: number | null } & Abortable,
+  ): Promise<T>
 
   /**
    * Forgets history below `revision`: reads below it answer `COMPACTED` from then on. With
    * `physical` answers only once the space can be used again.
    */
-  compact(revision: Revision, options?: { physical?: boolean } & Abortable): Promise<CompactResult>
-  compactSync(revision: Revision, options?: { physical?: boolean }): CompactResult
+  compact(
+    revision: Revision,
+    options?: { physical?: boolean } & Abortable,
+  ): Promise<CompactResponse>
+  compactSync(revision: Revision, options?: { physical?: boolean }): CompactResponse
 
   /** A view of the current revision. */
   snapshot(): Promise<Snapshot>
@@ -780,9 +830,9 @@ export class Db {
   /** The events of one key, newest first, deletions too; at most `limit`, 0 for all that are kept. */
   history(key: Bytes, options?: { limit?: number }): Promise<Event[]>
   /** The events of a range with `after` < revision <= `upto` (default: the current one), in order. */
-  changes(after: Revision, upto?: Revision, range?: Bytes | Keys): Walk<Event>
+  events(after: Revision, upto?: Revision, range?: Bytes | Keys): Walk<Event>
   /** The keys of a range that differ between revision `a` and revision `b` (default: now), by key. */
-  diff(a: Revision, b?: Revision, range?: Bytes | Keys): Walk<Change>
+  diff(a: Revision, b?: Revision, range?: Bytes | Keys): Walk<Difference>
 
   /**
    * The last revision that was written by the end of the minute of this time (a `Date`, or milliseconds
@@ -801,13 +851,13 @@ export class Db {
    * Grants a lease of so many seconds (raised to the handle's minimum) with this id, or with one that
    * the store chooses. Nobody keeps it alive; see `lease` for one that keeps itself. `LEASE_EXISTS`.
    */
-  leaseGrant(ttlSeconds: number, options?: { id?: bigint } & Abortable): Promise<LeaseGrant>
+  leaseGrant(ttlSeconds: number, options?: { id?: bigint } & Abortable): Promise<LeaseGrantResponse>
   /** Revokes a lease: its keys are deleted in one revision. `LEASE_NOT_FOUND`. */
-  leaseRevoke(id: bigint, options?: Abortable): Promise<LeaseRevoke>
+  leaseRevoke(id: bigint, options?: Abortable): Promise<LeaseRevokeResponse>
   /** Gives a lease its full TTL again, once. Takes no lock and writes nothing to the disk. */
-  leaseKeepAlive(id: bigint): Promise<LeaseKeepAlive>
+  leaseKeepAlive(id: bigint): Promise<LeaseKeepAliveResponse>
   /** What is left of a lease, and, with `keys`, which keys hang on it. */
-  leaseTimeToLive(id: bigint, options?: { keys?: boolean }): Promise<LeaseTimeToLive>
+  leaseTimeToLive(id: bigint, options?: { keys?: boolean }): Promise<LeaseTimeToLiveResponse>
   /** The ids of all leases, the next to expire first. For JSON: `ids.map(String)`. */
   leaseList(): Promise<bigint[]>
   /**

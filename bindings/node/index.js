@@ -12,6 +12,22 @@ const { Compare, Delete, Put, Range, Txn } = require('./lib/request.js')
 const { Snapshot } = require('./lib/snapshot.js')
 
 module.exports = {
-  Clock, Compare, Db, Delete, Election, KvError, Leaders, Lease, Lock, Put, Range, Server, Snapshot, Txn, Watcher, open,
-  openSync, serve,
+  Clock,
+  Compare,
+  Db,
+  Delete,
+  Election,
+  KvError,
+  Leaders,
+  Lease,
+  Lock,
+  Put,
+  Range,
+  Server,
+  Snapshot,
+  Txn,
+  Watcher,
+  open,
+  openSync,
+  serve,
 }

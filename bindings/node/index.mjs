@@ -2,7 +2,23 @@
 import libkv from './index.js'
 
 export const {
-  Clock, Compare, Db, Delete, Election, KvError, Leaders, Lease, Lock, Put, Range, Server, Snapshot, Txn, Watcher, open,
-  openSync, serve,
+  Clock,
+  Compare,
+  Db,
+  Delete,
+  Election,
+  KvError,
+  Leaders,
+  Lease,
+  Lock,
+  Put,
+  Range,
+  Server,
+  Snapshot,
+  Txn,
+  Watcher,
+  open,
+  openSync,
+  serve,
 } = libkv
 export default libkv

@@ -1,6 +1,7 @@
 #!/bin/bash
-# The types of Node's face: index.d.ts itself, and a program that makes every call.
+# Format and types of Node: index.d.ts itself, and a program that makes every call.
 set -eu
 cd "$(dirname "$0")"
-[ -x node_modules/.bin/tsc ] || npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+[ -x node_modules/.bin/tsc ] && [ -x node_modules/.bin/biome ] || npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+node_modules/.bin/biome format .
 node_modules/.bin/tsc -p test/tsconfig.json

@@ -22,4 +22,7 @@ export function etcd(test?: TestContext, options?: OpenOptions): Promise<{ db: D
  * The store of {@link etcd}, served to any client of etcd on a free port of this machine, `server.address`: `etcdctl`,
  * a client in any language, or `libkv.open`. Both end after the test.
  */
-export function served(test?: TestContext, options?: OpenOptions): Promise<{ db: Db; clock: Clock; server: Server }>
+export function served(
+  test?: TestContext,
+  options?: OpenOptions,
+): Promise<{ db: Db; clock: Clock; server: Server }>

@@ -9,7 +9,8 @@ const BEGIN_MS = Date.UTC(2020, 0, 1)
 
 function closedAfter(test, db) {
   if (test === undefined) return
-  if (typeof test?.after !== 'function') throw new TypeError('the test must be a context of node:test, or left out')
+  if (typeof test?.after !== 'function')
+    throw new TypeError('the test must be a context of node:test, or left out')
   test.after(() => db.close())
 }
 

@@ -6,8 +6,13 @@ fn main() -> Result<(), libkv::Error> {
     db.put(Put::new("greeting", "hello"))?;
     db.put(Put::new("greeting", "goodbye"))?;
     for revision in [2, 3] {
-        let kv = db.get_at("greeting", revision)?.expect("1 is the empty store, each write adds 1");
-        println!("revision {revision}: {}", String::from_utf8_lossy(&kv.value));
+        let kv = db
+            .get_at("greeting", revision)?
+            .expect("1 is the empty store, each write adds 1");
+        println!(
+            "revision {revision}: {}",
+            String::from_utf8_lossy(&kv.value)
+        );
     }
     Ok(())
 }

@@ -4,10 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::engine::{Completion, Engine, Interrupted, PairRef, Submitted, wrong_answer};
+use crate::engine::{Completion, Engine, Interrupted, PairRef, Submitted, wrong_response};
 use crate::error::{Code, Error, Result};
 use crate::model::{Event, KeyRange, KeyValue, LeaseId, Revision};
-use crate::recipe::{ChangeScan, Election, EventScan, Lease, Lock, Scan, Snapshot, Transaction, Watcher, transact};
+use crate::recipe::{
+    DiffScan, Election, EventScan, Lease, Lock, Scan, Snapshot, Transaction, Watcher, transact,
+};
 use crate::request::*;
 
 /// An open store or cluster. It is a cheap clone of a shared handle, usable from any thread.
@@ -32,8 +34,8 @@ impl fmt::Debug for Db {
 macro_rules! call {
     ($self:ident, $kind:ident, $request:expr) => {
         match $self.engine.call(Request::$kind($request))? {
-            Answer::$kind(answer) => Ok(answer),
-            other => Err(wrong_answer(&other)),
+            Response::$kind(response) => Ok(response),
+            other => Err(wrong_response(&other)),
         }
     };
 }
@@ -64,7 +66,9 @@ impl Db {
     /// # Ok::<(), libkv::Error>(())
     /// ```
     pub fn until(&self, deadline: impl Into<Option<Instant>>) -> Db {
-        let limited = deadline.into().and_then(|deadline| self.engine.clone().until(deadline));
+        let limited = deadline
+            .into()
+            .and_then(|deadline| self.engine.clone().until(deadline));
         limited.map_or_else(|| self.clone(), Db::from_engine)
     }
 
@@ -89,7 +93,7 @@ impl Db {
     /// `too_large`, `key_not_found` (`ignore_…` on a missing key), `lease_not_found`, `read_only`,
     /// `busy`, `full`, `io`: nothing was written. `unknown_outcome`: the write may or may not have
     /// happened.
-    pub fn put(&self, put: Put) -> Result<PutResult> {
+    pub fn put(&self, put: Put) -> Result<PutResponse> {
         call!(self, Put, put)
     }
 
@@ -177,7 +181,7 @@ impl Db {
     /// # Errors
     ///
     /// `invalid_argument` (empty key), `compacted`, `future_revision`.
-    pub fn range(&self, range: Range) -> Result<RangeResult> {
+    pub fn range(&self, range: Range) -> Result<RangeResponse> {
         call!(self, Range, range)
     }
 
@@ -188,7 +192,11 @@ impl Db {
     /// # Errors
     ///
     /// Same as [`Db::range`].
-    pub fn range_each(&self, range: &Range, mut each: impl FnMut(PairRef)) -> Result<RangeResult> {
+    pub fn range_each(
+        &self,
+        range: &Range,
+        mut each: impl FnMut(PairRef),
+    ) -> Result<RangeResponse> {
         self.engine.range_each(range, &mut each)
     }
 
@@ -233,7 +241,7 @@ impl Db {
     /// # Errors
     ///
     /// Same as [`Db::put`].
-    pub fn delete(&self, delete: Delete) -> Result<DeleteResult> {
+    pub fn delete(&self, delete: Delete) -> Result<DeleteResponse> {
         call!(self, Delete, delete)
     }
 
@@ -255,7 +263,7 @@ impl Db {
     /// # Errors
     ///
     /// Same as [`Db::put`], and `duplicate_key`, `too_many_ops`, `compacted`, `future_revision`.
-    pub fn txn(&self, txn: Txn) -> Result<TxnResult> {
+    pub fn txn(&self, txn: Txn) -> Result<TxnResponse> {
         call!(self, Txn, txn)
     }
 
@@ -308,7 +316,7 @@ impl Db {
     /// let db = Db::open(":memory:", Options::new())?;
     /// let first = db.put(Put::new("a", "1"))?.revision;
     /// let second = db.put(Put::new("a", "2"))?.revision;
-    /// db.compact(second, true)?;
+    /// db.compact(Compact::new(second).physical(true))?;
     /// assert_eq!(db.get_at("a", first).unwrap_err().code(), Code::Compacted);
     /// # Ok::<(), libkv::Error>(())
     /// ```
@@ -318,8 +326,8 @@ impl Db {
     /// `compacted` (`revision` is not above the compacted one), `future_revision`. With `physical`
     /// also `unknown_outcome`, or `closed` if the store was closed, if waiting for the space failed: the
     /// compaction is then in effect, and the space is freed later.
-    pub fn compact(&self, revision: Revision, physical: bool) -> Result<CompactResult> {
-        call!(self, Compact, Compact { revision, physical })
+    pub fn compact(&self, compact: impl Into<Compact>) -> Result<CompactResponse> {
+        call!(self, Compact, compact.into())
     }
 
     /// Runs any request. While the request waits for its turn, `interrupted` is called ten times a
@@ -329,7 +337,11 @@ impl Db {
     ///
     /// `cancelled` if it was withdrawn: nothing was written. `unknown_outcome` if it is a write that was
     /// sent to a cluster. Otherwise those of the request.
-    pub fn call_unless(&self, request: impl Into<Request>, interrupted: Interrupted) -> Result<Answer> {
+    pub fn call_unless(
+        &self,
+        request: impl Into<Request>,
+        interrupted: Interrupted,
+    ) -> Result<Response> {
         self.engine.call_unless(request.into(), interrupted)
     }
 
@@ -351,7 +363,7 @@ impl Db {
     pub fn submit(
         &self,
         request: impl Into<Request>,
-        completion: impl FnOnce(Result<Answer>) + Send + 'static,
+        completion: impl FnOnce(Result<Response>) + Send + 'static,
     ) -> Submitted {
         self.engine.submit(request.into(), Box::new(completion))
     }
@@ -426,14 +438,21 @@ impl Db {
     /// let db = Db::open(":memory:", Options::new())?;
     /// let first = db.put(Put::new("a", "1"))?.revision;
     /// db.put(Put::new("b", "2"))?;
-    /// assert_eq!(db.changes(first, 0, KeyRange::all()).count(), 1);
+    /// assert_eq!(db.events(first, 0, KeyRange::all()).count(), 1);
     /// # Ok::<(), libkv::Error>(())
     /// ```
     ///
     /// A step returns `compacted` if `after` is below the compacted revision, and `future_revision`
     /// if `upto` is above the current revision.
-    pub fn changes(&self, after: Revision, upto: Revision, range: impl Into<KeyRange>) -> EventScan {
-        EventScan::new(self.clone(), Changes { after, upto, range: range.into() })
+    pub fn events(&self, after: Revision, upto: Revision, range: impl Into<KeyRange>) -> EventScan {
+        EventScan::new(
+            self.clone(),
+            Events {
+                after,
+                upto,
+                range: range.into(),
+            },
+        )
     }
 
     /// Iterates over the keys of a range that differ between revision `a` and revision `b` (0 or
@@ -455,8 +474,8 @@ impl Db {
     /// # Errors
     ///
     /// `compacted`, `future_revision`, also from a later step.
-    pub fn diff(&self, a: Revision, b: Revision, range: impl Into<KeyRange>) -> Result<ChangeScan> {
-        ChangeScan::new(self.clone(), a, b, range.into())
+    pub fn diff(&self, a: Revision, b: Revision, range: impl Into<KeyRange>) -> Result<DiffScan> {
+        DiffScan::new(self.clone(), a, b, range.into())
     }
 
     /// Returns the last revision that was written by the end of the minute of `time`.
@@ -513,7 +532,7 @@ impl Db {
     /// use libkv::{Db, Options, Put};
     ///
     /// let db = Db::open(":memory:", Options::new())?;
-    /// let lease = db.lease_grant(30, 0)?;
+    /// let lease = db.lease_grant(30)?;
     /// db.put(Put::new("session/1", "x").lease(lease.id))?;
     /// db.lease_revoke(lease.id)?;
     /// assert!(db.get("session/1")?.is_none());
@@ -523,12 +542,8 @@ impl Db {
     /// # Errors
     ///
     /// `lease_exists`, `invalid_argument` (a TTL over 9,000,000,000 s), and those of [`Db::put`].
-    pub fn lease_grant(&self, ttl_seconds: i64, id: LeaseId) -> Result<LeaseGrant> {
-        self.grant(Grant { ttl_seconds, id, end_with_process: false })
-    }
-
-    pub(crate) fn grant(&self, grant: Grant) -> Result<LeaseGrant> {
-        call!(self, LeaseGrant, grant)
+    pub fn lease_grant(&self, grant: impl Into<LeaseGrant>) -> Result<LeaseGrantResponse> {
+        call!(self, LeaseGrant, grant.into())
     }
 
     /// Revokes a lease. Its keys are deleted in one revision, in ascending key order.
@@ -536,8 +551,8 @@ impl Db {
     /// # Errors
     ///
     /// `lease_not_found`, and those of [`Db::put`].
-    pub fn lease_revoke(&self, id: LeaseId) -> Result<LeaseRevoke> {
-        call!(self, LeaseRevoke, Revoke { id })
+    pub fn lease_revoke(&self, id: LeaseId) -> Result<LeaseRevokeResponse> {
+        call!(self, LeaseRevoke, LeaseRevoke { id })
     }
 
     /// Renews a lease once, to its full TTL. It takes no lock and writes nothing to disk. The TTL
@@ -546,7 +561,7 @@ impl Db {
     /// # Errors
     ///
     /// `read_only`.
-    pub fn lease_keep_alive(&self, id: LeaseId) -> Result<LeaseKeepAlive> {
+    pub fn lease_keep_alive(&self, id: LeaseId) -> Result<LeaseKeepAliveResponse> {
         self.engine.lease_keep_alive(id)
     }
 
@@ -556,8 +571,11 @@ impl Db {
     /// # Errors
     ///
     /// Only those that every call may return.
-    pub fn lease_time_to_live(&self, id: LeaseId, keys: bool) -> Result<LeaseTimeToLive> {
-        self.engine.lease_time_to_live(id, keys)
+    pub fn lease_time_to_live(
+        &self,
+        lease: impl Into<LeaseTimeToLive>,
+    ) -> Result<LeaseTimeToLiveResponse> {
+        self.engine.lease_time_to_live(lease.into())
     }
 
     /// Returns the ids of all leases, sorted by expiry time.
@@ -577,7 +595,7 @@ impl Db {
     /// use libkv::{Db, Options, Put};
     ///
     /// let db = Db::open(":memory:", Options::new())?;
-    /// let lease = db.lease(10, true)?;
+    /// let lease = db.lease(LeaseGrant::new(10).end_with_process(true))?;
     /// db.put(Put::new("worker/1", "ready").lease(lease.id()))?;
     /// drop(lease); // the key is deleted soon after
     /// # Ok::<(), libkv::Error>(())
@@ -586,8 +604,8 @@ impl Db {
     /// # Errors
     ///
     /// Same as [`Db::lease_grant`].
-    pub fn lease(&self, ttl_seconds: i64, end_with_process: bool) -> Result<Lease> {
-        Lease::new(self, ttl_seconds, end_with_process)
+    pub fn lease(&self, grant: impl Into<LeaseGrant>) -> Result<Lease> {
+        Lease::new(self, grant.into())
     }
 
     /// Opens a lock by name. It is not acquired yet. If its holder is alive but does not renew its
@@ -637,7 +655,7 @@ impl Db {
     /// # Errors
     ///
     /// `read_only`, `busy`, `io`, unless alarms are only listed.
-    pub fn alarm(&self, alarm: Alarm) -> Result<AlarmResult> {
+    pub fn alarm(&self, alarm: Alarm) -> Result<AlarmResponse> {
         call!(self, Alarm, alarm)
     }
 
@@ -658,13 +676,18 @@ impl Db {
     ///
     /// Same as [`Db::alarm`].
     pub fn alarm_disarm(&self, member: u64, kind: Option<AlarmKind>) -> Result<Vec<AlarmMember>> {
-        let meant =
-            |alarm: &AlarmMember| (member == 0 || alarm.member == member) && kind.is_none_or(|k| k == alarm.kind);
+        let meant = |alarm: &AlarmMember| {
+            (member == 0 || alarm.member == member) && kind.is_none_or(|k| k == alarm.kind)
+        };
         let mut ended = Vec::new();
         for alarm in self.alarm_list()?.into_iter().filter(meant) {
             let AlarmMember { member, kind } = alarm;
-            let answer = self.alarm(Alarm { action: AlarmAction::Deactivate, member, kind: Some(kind) })?;
-            ended.extend(answer.alarms);
+            let response = self.alarm(Alarm {
+                action: AlarmAction::Deactivate,
+                member,
+                kind: Some(kind),
+            })?;
+            ended.extend(response.alarms);
         }
         Ok(ended)
     }
@@ -676,7 +699,13 @@ impl Db {
     ///
     /// Same as [`Db::alarm`].
     pub fn alarm_activate(&self, kind: AlarmKind, member: u64) -> Result<Vec<AlarmMember>> {
-        Ok(self.alarm(Alarm { action: AlarmAction::Activate, member, kind: Some(kind) })?.alarms)
+        Ok(self
+            .alarm(Alarm {
+                action: AlarmAction::Activate,
+                member,
+                kind: Some(kind),
+            })?
+            .alarms)
     }
 
     /// Reads or writes records beside the keys; see [`Side`].
@@ -685,7 +714,7 @@ impl Db {
     ///
     /// `invalid_argument` (an empty name, or a write to a name that the engine reserves),
     /// `too_large`, and for writes those of [`Db::alarm`].
-    pub fn side(&self, side: Side) -> Result<SideResult> {
+    pub fn side(&self, side: Side) -> Result<SideResponse> {
         call!(self, Side, side)
     }
 

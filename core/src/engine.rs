@@ -9,10 +9,10 @@ use std::time::Instant;
 use std::vec;
 
 use crate::error::{Code, Error, Result};
-use crate::model::{Change, Event, KeyRange, KeyValue, LeaseId, Revision, Version};
+use crate::model::{Difference, Event, KeyRange, KeyValue, LeaseId, Revision, Version};
 use crate::request::{
-    Answer, Changes, CheckReport, CommitTimes, LeaseKeepAlive, LeaseTimeToLive, Range, RangeResult, Request, Status,
-    Watch,
+    CheckReport, CommitTimes, Events, LeaseKeepAliveResponse, LeaseTimeToLive,
+    LeaseTimeToLiveResponse, Range, RangeResponse, Request, Response, Status, Watch,
 };
 use crate::validate::Limits;
 
@@ -20,7 +20,7 @@ use crate::validate::Limits;
 ///
 /// It runs on the thread that committed the group, after the write lock is released. It must not
 /// block; it may call libkv.
-pub type Completion = Box<dyn FnOnce(Result<Answer>) + Send>;
+pub type Completion = Box<dyn FnOnce(Result<Response>) + Send>;
 
 type After = Box<dyn FnOnce()>;
 
@@ -47,14 +47,16 @@ pub fn after_group(then: impl FnOnce() + 'static) {
 
 /// Runs the completions of a group, then the callbacks of [`after_group`]. A panic in one of them
 /// ends neither the leader nor the group.
-pub(crate) fn complete_group(completions: impl IntoIterator<Item = (Completion, Result<Answer>)>) {
+pub(crate) fn complete_group(
+    completions: impl IntoIterator<Item = (Completion, Result<Response>)>,
+) {
     // a completion may call libkv and lead another group, which is a part of this one then
     let outermost = AFTER_GROUP.try_with(|group| match &mut *group.borrow_mut() {
         Some(_) => false,
         group => group.replace(Vec::new()).is_none(),
     });
-    for (completion, answer) in completions {
-        let _ = catch_unwind(AssertUnwindSafe(|| completion(answer)));
+    for (completion, response) in completions {
+        let _ = catch_unwind(AssertUnwindSafe(|| completion(response)));
     }
     if outermost == Ok(true) {
         for then in AFTER_GROUP.take().into_iter().flatten() {
@@ -72,7 +74,9 @@ pub struct Submitted {
 impl Submitted {
     /// A request that can be withdrawn: `withdraw` returns whether it was in time.
     pub fn new(withdraw: impl FnOnce() -> bool + Send + 'static) -> Submitted {
-        Submitted { withdraw: Some(Box::new(withdraw)) }
+        Submitted {
+            withdraw: Some(Box::new(withdraw)),
+        }
     }
 
     /// A request that has finished or can no longer be withdrawn.
@@ -89,7 +93,11 @@ impl Submitted {
 
 impl std::fmt::Debug for Submitted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.withdraw.is_some() { "Submitted" } else { "Submitted (gone)" })
+        f.write_str(if self.withdraw.is_some() {
+            "Submitted"
+        } else {
+            "Submitted (gone)"
+        })
     }
 }
 
@@ -126,14 +134,28 @@ pub struct PairRef<'p> {
 
 impl<'p> From<&'p KeyValue> for PairRef<'p> {
     fn from(kv: &'p KeyValue) -> PairRef<'p> {
-        let KeyValue { ref key, ref value, create_revision, mod_revision, version, lease } = *kv;
-        PairRef { key, value, create_revision, mod_revision, version, lease }
+        let KeyValue {
+            ref key,
+            ref value,
+            create_revision,
+            mod_revision,
+            version,
+            lease,
+        } = *kv;
+        PairRef {
+            key,
+            value,
+            create_revision,
+            mod_revision,
+            version,
+            lease,
+        }
     }
 }
 
-/// A part of the log; see [`Engine::changes`].
+/// A part of the log; see [`Engine::events`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct ChangesPage {
+pub struct EventsPage {
     /// The events, in order, whole revisions.
     pub events: Vec<Event>,
     /// The last revision that was examined. Continue after it until it is the requested `upto`.
@@ -144,7 +166,7 @@ pub struct ChangesPage {
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct DiffPage {
     /// The differences, in key order.
-    pub changes: Vec<Change>,
+    pub differences: Vec<Difference>,
     /// The key to continue from; `None` at the end of the range.
     pub next: Option<Vec<u8>>,
 }
@@ -155,12 +177,12 @@ pub struct DiffPage {
 /// any thread.
 pub trait Engine: Send + Sync {
     /// Runs a request and waits for its response, which is of the same kind.
-    fn call(&self, request: Request) -> Result<Answer>;
+    fn call(&self, request: Request) -> Result<Response>;
 
     /// Same as [`Engine::call`]. While the request waits for its turn `interrupted` is called; once
     /// it returns true the request is withdrawn with `cancelled`. In this process, a write that has
     /// begun is finished. Over a network the wait ends with `unknown_outcome`.
-    fn call_unless(&self, request: Request, interrupted: Interrupted) -> Result<Answer> {
+    fn call_unless(&self, request: Request, interrupted: Interrupted) -> Result<Response> {
         let _ = interrupted;
         self.call(request)
     }
@@ -179,21 +201,26 @@ pub trait Engine: Send + Sync {
     /// Submits several requests, as [`Engine::submit`] does for each. They are queued together, so
     /// that one group can contain them all.
     fn submit_all(&self, requests: Vec<(Request, Completion)>) -> Vec<Submitted> {
-        requests.into_iter().map(|(request, completion)| self.submit(request, completion)).collect()
+        requests
+            .into_iter()
+            .map(|(request, completion)| self.submit(request, completion))
+            .collect()
     }
 
     /// Reads one key at a revision; 0 is the current one.
     fn get(&self, key: &[u8], revision: Revision) -> Result<Option<KeyValue>> {
-        let answer = range(self, Range::new(key).revision(revision))?;
-        Ok(answer.kvs.into_iter().next())
+        let response = range(self, Range::new(key).revision(revision))?;
+        Ok(response.kvs.into_iter().next())
     }
 
     /// Reads a range and passes each pair to `each`; the result contains no pairs. `each` must not
     /// call the engine.
-    fn range_each(&self, request: &Range, each: &mut dyn FnMut(PairRef)) -> Result<RangeResult> {
-        let mut answer = range(self, request.clone())?;
-        std::mem::take(&mut answer.kvs).iter().for_each(|kv| each(kv.into()));
-        Ok(answer)
+    fn range_each(&self, request: &Range, each: &mut dyn FnMut(PairRef)) -> Result<RangeResponse> {
+        let mut response = range(self, request.clone())?;
+        std::mem::take(&mut response.kvs)
+            .iter()
+            .for_each(|kv| each(kv.into()));
+        Ok(response)
     }
 
     /// Copies the current value of one key into `buffer` and returns its length. If the buffer is
@@ -215,9 +242,17 @@ pub trait Engine: Send + Sync {
     /// Reads up to `request.limit` pairs of a range in key order, without counting, and the key to
     /// continue from.
     fn page(&self, request: &Range) -> Result<Page> {
-        let answer = range(self, request.clone())?;
-        let next = answer.kvs.last().filter(|_| answer.more).map(|kv| [&kv.key[..], &[0]].concat());
-        Ok(Page { kvs: answer.kvs, revision: answer.revision, next })
+        let response = range(self, request.clone())?;
+        let next = response
+            .kvs
+            .last()
+            .filter(|_| response.more)
+            .map(|kv| [&kv.key[..], &[0]].concat());
+        Ok(Page {
+            kvs: response.kvs,
+            revision: response.revision,
+            next,
+        })
     }
 
     /// Returns the events of one key, newest first, at most `limit` (0 or negative: all that are
@@ -227,9 +262,9 @@ pub trait Engine: Send + Sync {
     }
 
     /// Returns the first events of `request`, complete revisions. The caller continues after
-    /// [`ChangesPage::upto`].
-    fn changes(&self, _request: &Changes) -> Result<ChangesPage> {
-        Err(unsupported("changes"))
+    /// [`EventsPage::upto`].
+    fn events(&self, _request: &Events) -> Result<EventsPage> {
+        Err(unsupported("events"))
     }
 
     /// Returns the first keys of `range` that differ between the revisions `before` and `after`.
@@ -249,12 +284,12 @@ pub trait Engine: Send + Sync {
     }
 
     /// Renews a lease once, to its full TTL.
-    fn lease_keep_alive(&self, _id: LeaseId) -> Result<LeaseKeepAlive> {
+    fn lease_keep_alive(&self, _id: LeaseId) -> Result<LeaseKeepAliveResponse> {
         Err(unsupported("lease_keep_alive"))
     }
 
     /// Returns the remaining time of a lease, and its keys if they are requested.
-    fn lease_time_to_live(&self, _id: LeaseId, _keys: bool) -> Result<LeaseTimeToLive> {
+    fn lease_time_to_live(&self, _lease: LeaseTimeToLive) -> Result<LeaseTimeToLiveResponse> {
         Err(unsupported("lease_time_to_live"))
     }
 
@@ -265,7 +300,11 @@ pub trait Engine: Send + Sync {
 
     /// Renews a lease until the returned value is dropped or the handle is closed. `lost` runs
     /// once, on a thread of the engine, if the lease ends before that.
-    fn lease_keep(&self, _id: LeaseId, _lost: Box<dyn FnOnce() + Send>) -> Result<Box<dyn Keeping>> {
+    fn lease_keep(
+        &self,
+        _id: LeaseId,
+        _lost: Box<dyn FnOnce() + Send>,
+    ) -> Result<Box<dyn Keeping>> {
         Err(unsupported("lease"))
     }
 
@@ -363,15 +402,18 @@ fn unsupported(what: &str) -> Error {
     Error::new(Code::Unsupported, format!("this engine has no {what}"))
 }
 
-fn range<E: Engine + ?Sized>(engine: &E, request: Range) -> Result<RangeResult> {
+fn range<E: Engine + ?Sized>(engine: &E, request: Range) -> Result<RangeResponse> {
     match engine.call(request.into())? {
-        Answer::Range(answer) => Ok(answer),
-        other => Err(wrong_answer(&other)),
+        Response::Range(response) => Ok(response),
+        other => Err(wrong_response(&other)),
     }
 }
 
-pub(crate) fn wrong_answer(answer: &Answer) -> Error {
-    Error::new(Code::Internal, format!("the engine returned the response of another kind of request: {answer:?}"))
+pub(crate) fn wrong_response(response: &Response) -> Error {
+    Error::new(
+        Code::Internal,
+        format!("the engine returned the response of another kind of request: {response:?}"),
+    )
 }
 
 #[cfg(test)]
@@ -387,7 +429,10 @@ mod tests {
             let order = order.clone();
             move || order.lock().expect("no panic").push(what)
         };
-        let completion = |own: &'static str, then: &'static str, panics: bool| -> (Completion, Result<Answer>) {
+        let completion = |own: &'static str,
+                          then: &'static str,
+                          panics: bool|
+         -> (Completion, Result<Response>) {
             let (own, then) = (say(own), say(then));
             let run = move |_| {
                 own();
@@ -396,8 +441,14 @@ mod tests {
             };
             (Box::new(run), Err(Error::new(Code::Busy, "")))
         };
-        complete_group([completion("a", "after a", true), completion("b", "after b", false)]);
+        complete_group([
+            completion("a", "after a", true),
+            completion("b", "after b", false),
+        ]);
         after_group(say("at once"));
-        assert_eq!(*order.lock().expect("no panic"), ["a", "b", "after a", "after b", "at once"]);
+        assert_eq!(
+            *order.lock().expect("no panic"),
+            ["a", "b", "after a", "after b", "at once"]
+        );
     }
 }

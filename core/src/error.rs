@@ -106,7 +106,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error with this code and message.
     pub fn new(code: Code, message: impl Into<String>) -> Error {
-        Error::made(Inner { code, message: message.into(), revision: 0, source: None })
+        Error::made(Inner {
+            code,
+            message: message.into(),
+            revision: 0,
+            source: None,
+        })
     }
 
     /// Errors are created in hundreds of places, none of which is hot.
@@ -194,7 +199,11 @@ pub(crate) fn show(bytes: &[u8]) -> String {
     const SHOWN_BYTES_MAX: usize = 64;
     let cut = &bytes[..bytes.len().min(SHOWN_BYTES_MAX)];
     let text = cut.escape_ascii();
-    if cut.len() < bytes.len() { format!("\"{text}…\" of {} bytes", bytes.len()) } else { format!("\"{text}\"") }
+    if cut.len() < bytes.len() {
+        format!("\"{text}…\" of {} bytes", bytes.len())
+    } else {
+        format!("\"{text}\"")
+    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,9 @@
 //! `core/DESIGN.md` describes the files byte by byte.
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64")))]
-compile_error!("libkv runs on 64-bit Linux with glibc: it shares robust mutexes and file locks between processes");
+compile_error!(
+    "libkv runs on 64-bit Linux with glibc: it shares robust mutexes and file locks between processes"
+);
 
 mod db;
 mod embedded;
@@ -39,15 +41,15 @@ pub use bytes::Bytes;
 pub use db::Db;
 pub use embedded::{block_sigpipe, fork_generation, return_large_memory};
 pub use engine::{
-    ChangesPage, Completion, DiffPage, Engine, Interrupted, Keeping, Page, PairRef, Submitted, WatchPage, WatchStream,
-    after_group,
+    Completion, DiffPage, Engine, EventsPage, Interrupted, Keeping, Page, PairRef, Submitted,
+    WatchPage, WatchStream, after_group,
 };
 pub use error::{Code, Error, Result};
-pub use model::{Change, Event, EventKind, KeyRange, KeyValue, LeaseId, Revision, Version};
+pub use model::{Difference, Event, EventKind, KeyRange, KeyValue, LeaseId, Revision, Version};
 pub use options::{AutoCompaction, Clock, LimitsPreset, Options, Secret};
 pub use recipe::{
-    Canceller, ChangeScan, Claim, ClaimStep, Election, EventScan, Leaders, Lease, Lock, Patience, Retries, Scan,
-    Snapshot, TRANSACT_RETRIES, Transaction, Watcher,
+    Canceller, Claim, ClaimStep, DiffScan, Election, EventScan, Leaders, Lease, Lock, Patience,
+    Retries, Scan, Snapshot, TRANSACT_RETRIES, Transaction, Watcher,
 };
 pub use request::*;
 pub use validate::Limits;

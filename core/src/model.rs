@@ -32,7 +32,10 @@ pub struct KeyRange {
 impl KeyRange {
     /// One key.
     pub fn key(key: impl Into<Vec<u8>>) -> KeyRange {
-        KeyRange { key: key.into(), range_end: Vec::new() }
+        KeyRange {
+            key: key.into(),
+            range_end: Vec::new(),
+        }
     }
 
     /// Every key that begins with `prefix`; with an empty prefix, all keys.
@@ -59,9 +62,15 @@ impl KeyRange {
     pub fn between(start: impl Into<Vec<u8>>, end: impl Into<Vec<u8>>) -> KeyRange {
         let (start, end) = (start.into(), end.into());
         if end.is_empty() || end == [0] {
-            return KeyRange { key: vec![0, 0], range_end: vec![0, 0] };
+            return KeyRange {
+                key: vec![0, 0],
+                range_end: vec![0, 0],
+            };
         }
-        KeyRange { key: first_key(start), range_end: end }
+        KeyRange {
+            key: first_key(start),
+            range_end: end,
+        }
     }
 
     /// Every key x with `start` <= x; an empty `start` selects every key (etcdctl's `--from-key`).
@@ -76,12 +85,18 @@ impl KeyRange {
     /// assert!(!KeyRange::from("b").contains(b"c"));
     /// ```
     pub fn from_key(start: impl Into<Vec<u8>>) -> KeyRange {
-        KeyRange { key: first_key(start.into()), range_end: vec![0] }
+        KeyRange {
+            key: first_key(start.into()),
+            range_end: vec![0],
+        }
     }
 
     /// Every key.
     pub fn all() -> KeyRange {
-        KeyRange { key: vec![0], range_end: vec![0] }
+        KeyRange {
+            key: vec![0],
+            range_end: vec![0],
+        }
     }
 
     /// Whether this is one key rather than an interval.
@@ -171,7 +186,7 @@ pub struct Event {
 
 /// The difference of one key between two revisions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct Difference {
     /// The key.
     pub key: Bytes,
     /// The pair at the first revision, or none.

@@ -254,7 +254,12 @@ impl Clock {
     /// A store that is opened with it cannot be opened by another process: others get `busy`, and
     /// this open gets `busy` if another process has the store open.
     pub fn new(unix_ms: i64) -> Clock {
-        Clock { hand: Some(Arc::new(Hand { now_ms: AtomicI64::new(unix_ms), followers: Mutex::default() })) }
+        Clock {
+            hand: Some(Arc::new(Hand {
+                now_ms: AtomicI64::new(unix_ms),
+                followers: Mutex::default(),
+            })),
+        }
     }
 
     /// The system's clock.
@@ -269,9 +274,13 @@ impl Clock {
         let Some(hand) = &self.hand else { return };
         let forward = ms.max(0);
         let followers = hand.followers();
-        followers.iter().for_each(|follower| follower.prepare(forward));
+        followers
+            .iter()
+            .for_each(|follower| follower.prepare(forward));
         hand.now_ms
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| Some(now.saturating_add(forward)))
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
+                Some(now.saturating_add(forward))
+            })
             .expect("the update is always some");
         followers.iter().for_each(|follower| follower.catch_up());
     }
@@ -287,7 +296,9 @@ impl Clock {
     pub fn unix_ms(&self) -> i64 {
         match &self.hand {
             Some(hand) => hand.now_ms.load(Ordering::Acquire),
-            None => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64),
+            None => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_millis() as i64),
         }
     }
 
@@ -308,7 +319,9 @@ impl Clock {
 
 impl Hand {
     fn lock(&self) -> MutexGuard<'_, Vec<Weak<dyn Follower>>> {
-        self.followers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.followers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The followers that are still alive.
@@ -332,11 +345,23 @@ mod tests {
     #[test]
     fn options_name_whom_they_belong_to_and_hide_the_password() {
         let cluster = Options::new().keep_alive_ms(1).password("hidden");
-        assert_eq!((cluster.store_option(), cluster.cluster_option()), (None, Some("password")));
+        assert_eq!(
+            (cluster.store_option(), cluster.cluster_option()),
+            (None, Some("password"))
+        );
         assert!(!format!("{cluster:?}").contains("hidden"));
         let store = Options::new().mode(0o600);
-        assert_eq!((store.store_option(), store.cluster_option()), (Some("mode"), None));
-        assert_eq!((Options::new().store_option(), Options::new().cluster_option()), (None, None));
+        assert_eq!(
+            (store.store_option(), store.cluster_option()),
+            (Some("mode"), None)
+        );
+        assert_eq!(
+            (
+                Options::new().store_option(),
+                Options::new().cluster_option()
+            ),
+            (None, None)
+        );
     }
 
     #[test]
@@ -348,6 +373,8 @@ mod tests {
         assert_eq!(same.unix_ms(), 1_500);
         clock.advance(i64::MAX);
         assert_eq!(same.unix_ms(), i64::MAX);
-        assert!(clock.same(&same) && !clock.same(&Clock::new(1_000)) && !clock.same(&Clock::system()));
+        assert!(
+            clock.same(&same) && !clock.same(&Clock::new(1_000)) && !clock.same(&Clock::system())
+        );
     }
 }

@@ -63,7 +63,11 @@ pub struct Put {
 impl Put {
     /// Writes `value` under `key`, with no lease.
     pub fn new(key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Put {
-        Put { key: key.into(), value: value.into(), ..Put::default() }
+        Put {
+            key: key.into(),
+            value: value.into(),
+            ..Put::default()
+        }
     }
 
     /// Attaches the key to this lease.
@@ -99,7 +103,7 @@ impl Put {
 
 /// The response to a [`Put`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct PutResult {
+pub struct PutResponse {
     /// The store's revision after the put.
     pub revision: Revision,
     /// The previous pair, if it was requested and the key existed.
@@ -166,7 +170,10 @@ pub struct Range {
 impl Range {
     /// All current pairs of the range, in key order.
     pub fn new(range: impl Into<KeyRange>) -> Range {
-        Range { range: range.into(), ..Range::default() }
+        Range {
+            range: range.into(),
+            ..Range::default()
+        }
     }
 
     /// Reads at this revision.
@@ -223,7 +230,7 @@ impl Range {
 
 /// The response to a [`Range`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct RangeResult {
+pub struct RangeResponse {
     /// The store's current revision when the range was read, also if an older one was requested.
     pub revision: Revision,
     /// The pairs.
@@ -248,7 +255,10 @@ pub struct Delete {
 impl Delete {
     /// Deletes the keys of the range.
     pub fn new(range: impl Into<KeyRange>) -> Delete {
-        Delete { range: range.into(), ..Delete::default() }
+        Delete {
+            range: range.into(),
+            ..Delete::default()
+        }
     }
 
     /// Returns the deleted pairs.
@@ -266,7 +276,7 @@ impl Delete {
 
 /// The response to a [`Delete`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct DeleteResult {
+pub struct DeleteResponse {
     /// The store's revision afterwards; unchanged if nothing was deleted.
     pub revision: Revision,
     /// The number of deleted keys.
@@ -317,27 +327,59 @@ pub struct Compare {
 impl Compare {
     /// Compares the key's version with `version`; a missing key has version 0.
     pub fn version(range: impl Into<KeyRange>, result: CompareResult, version: Version) -> Compare {
-        Compare { range: range.into(), result, operand: Operand::Version(version) }
+        Compare {
+            range: range.into(),
+            result,
+            operand: Operand::Version(version),
+        }
     }
 
     /// Compares the key's `create_revision` with `revision`.
-    pub fn create_revision(range: impl Into<KeyRange>, result: CompareResult, revision: Revision) -> Compare {
-        Compare { range: range.into(), result, operand: Operand::CreateRevision(revision) }
+    pub fn create_revision(
+        range: impl Into<KeyRange>,
+        result: CompareResult,
+        revision: Revision,
+    ) -> Compare {
+        Compare {
+            range: range.into(),
+            result,
+            operand: Operand::CreateRevision(revision),
+        }
     }
 
     /// Compares the key's `mod_revision` with `revision`.
-    pub fn mod_revision(range: impl Into<KeyRange>, result: CompareResult, revision: Revision) -> Compare {
-        Compare { range: range.into(), result, operand: Operand::ModRevision(revision) }
+    pub fn mod_revision(
+        range: impl Into<KeyRange>,
+        result: CompareResult,
+        revision: Revision,
+    ) -> Compare {
+        Compare {
+            range: range.into(),
+            result,
+            operand: Operand::ModRevision(revision),
+        }
     }
 
     /// Compares the key's value with `value`, bytewise; false for a missing key.
-    pub fn value(range: impl Into<KeyRange>, result: CompareResult, value: impl Into<Vec<u8>>) -> Compare {
-        Compare { range: range.into(), result, operand: Operand::Value(value.into()) }
+    pub fn value(
+        range: impl Into<KeyRange>,
+        result: CompareResult,
+        value: impl Into<Vec<u8>>,
+    ) -> Compare {
+        Compare {
+            range: range.into(),
+            result,
+            operand: Operand::Value(value.into()),
+        }
     }
 
     /// Compares the key's lease with `lease`.
     pub fn lease(range: impl Into<KeyRange>, result: CompareResult, lease: LeaseId) -> Compare {
-        Compare { range: range.into(), result, operand: Operand::Lease(lease) }
+        Compare {
+            range: range.into(),
+            result,
+            operand: Operand::Lease(lease),
+        }
     }
 }
 
@@ -412,7 +454,10 @@ impl Txn {
 
     /// Whether neither branch can write. Such a txn needs no write lock.
     pub fn is_read_only(&self) -> bool {
-        self.success.iter().chain(&self.failure).all(|op| matches!(op, Op::Range(_)))
+        self.success
+            .iter()
+            .chain(&self.failure)
+            .all(|op| matches!(op, Op::Range(_)))
     }
 }
 
@@ -422,26 +467,26 @@ impl Txn {
 /// the txn. For a range or delete it is the new one if an earlier operation wrote something,
 /// otherwise the old one. For a nested txn it is 0, as in etcd.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OpResult {
+pub enum OpResponse {
     /// The response to [`Op::Range`].
-    Range(RangeResult),
+    Range(RangeResponse),
     /// The response to [`Op::Put`].
-    Put(PutResult),
+    Put(PutResponse),
     /// The response to [`Op::Delete`].
-    Delete(DeleteResult),
+    Delete(DeleteResponse),
     /// The response to [`Op::Txn`].
-    Txn(TxnResult),
+    Txn(TxnResponse),
 }
 
 /// The response to a [`Txn`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct TxnResult {
+pub struct TxnResponse {
     /// Whether the conditions held, which selects the list that ran.
     pub succeeded: bool,
     /// The store's revision afterwards.
     pub revision: Revision,
     /// The responses of the operations that ran, in order.
-    pub responses: Vec<OpResult>,
+    pub responses: Vec<OpResponse>,
 }
 
 /// Removes history below a revision. etcd's `CompactionRequest`.
@@ -456,7 +501,10 @@ pub struct Compact {
 impl Compact {
     /// Compacts to `revision`.
     pub fn new(revision: Revision) -> Compact {
-        Compact { revision, physical: false }
+        Compact {
+            revision,
+            physical: false,
+        }
     }
 
     /// Returns after the space was reclaimed.
@@ -466,9 +514,15 @@ impl Compact {
     }
 }
 
+impl From<Revision> for Compact {
+    fn from(revision: Revision) -> Compact {
+        Compact::new(revision)
+    }
+}
+
 /// The response to a [`Compact`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct CompactResult {
+pub struct CompactResponse {
     /// The store's revision: compacting does not change it.
     pub revision: Revision,
 }
@@ -487,9 +541,9 @@ pub enum Request {
     /// A compaction.
     Compact(Compact),
     /// Grants a lease.
-    LeaseGrant(Grant),
+    LeaseGrant(LeaseGrant),
     /// Revokes a lease.
-    LeaseRevoke(Revoke),
+    LeaseRevoke(LeaseRevoke),
     /// Lists, activates or disarms alarms.
     Alarm(Alarm),
     /// Records beside the keys.
@@ -498,25 +552,25 @@ pub enum Request {
 
 /// The response to a [`Request`], of the same kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Response {
     /// The response to [`Request::Range`].
-    Range(RangeResult),
+    Range(RangeResponse),
     /// The response to [`Request::Put`].
-    Put(PutResult),
+    Put(PutResponse),
     /// The response to [`Request::Delete`].
-    Delete(DeleteResult),
+    Delete(DeleteResponse),
     /// The response to [`Request::Txn`].
-    Txn(TxnResult),
+    Txn(TxnResponse),
     /// The response to [`Request::Compact`].
-    Compact(CompactResult),
+    Compact(CompactResponse),
     /// The response to [`Request::LeaseGrant`].
-    LeaseGrant(LeaseGrant),
+    LeaseGrant(LeaseGrantResponse),
     /// The response to [`Request::LeaseRevoke`].
-    LeaseRevoke(LeaseRevoke),
+    LeaseRevoke(LeaseRevokeResponse),
     /// The response to [`Request::Alarm`].
-    Alarm(AlarmResult),
+    Alarm(AlarmResponse),
     /// The response to [`Request::Side`].
-    Side(SideResult),
+    Side(SideResponse),
 }
 
 macro_rules! into_request {
@@ -529,23 +583,21 @@ macro_rules! into_request {
     )* };
 }
 
-into_request!(Range, Put, Delete, Txn, Compact, Alarm, Side);
-
-impl From<Grant> for Request {
-    fn from(grant: Grant) -> Request {
-        Request::LeaseGrant(grant)
-    }
-}
-
-impl From<Revoke> for Request {
-    fn from(revoke: Revoke) -> Request {
-        Request::LeaseRevoke(revoke)
-    }
-}
+into_request!(
+    Range,
+    Put,
+    Delete,
+    Txn,
+    Compact,
+    LeaseGrant,
+    LeaseRevoke,
+    Alarm,
+    Side
+);
 
 /// Grants a lease. Keys can be attached to it and are deleted with it. etcd's `LeaseGrantRequest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Grant {
+pub struct LeaseGrant {
     /// The time to live in seconds without a keep-alive. Smaller values are raised to the handle's
     /// `lease_ttl_min_seconds`. At most [`LEASE_TTL_MAX_SECONDS`].
     pub ttl_seconds: i64,
@@ -555,16 +607,44 @@ pub struct Grant {
     pub end_with_process: bool,
 }
 
+impl LeaseGrant {
+    /// Grants a lease of `ttl_seconds`, with an id that the store chooses.
+    pub fn new(ttl_seconds: i64) -> LeaseGrant {
+        LeaseGrant {
+            ttl_seconds,
+            ..LeaseGrant::default()
+        }
+    }
+
+    /// Asks for this id; 0: the store chooses one.
+    pub fn id(mut self, id: LeaseId) -> LeaseGrant {
+        self.id = id;
+        self
+    }
+
+    /// Ends the lease also within 500 ms after this process ends.
+    pub fn end_with_process(mut self, end_with_process: bool) -> LeaseGrant {
+        self.end_with_process = end_with_process;
+        self
+    }
+}
+
+impl From<i64> for LeaseGrant {
+    fn from(ttl_seconds: i64) -> LeaseGrant {
+        LeaseGrant::new(ttl_seconds)
+    }
+}
+
 /// Revokes a lease. Its keys are deleted in one revision. etcd's `LeaseRevokeRequest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Revoke {
+pub struct LeaseRevoke {
     /// The id of the lease.
     pub id: LeaseId,
 }
 
-/// The response to a [`Grant`].
+/// The response to a [`LeaseGrant`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct LeaseGrant {
+pub struct LeaseGrantResponse {
     /// The store's revision: granting does not change it.
     pub revision: Revision,
     /// The id of the lease.
@@ -573,25 +653,53 @@ pub struct LeaseGrant {
     pub ttl_seconds: i64,
 }
 
-/// The response to a [`Revoke`].
+/// The response to a [`LeaseRevoke`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct LeaseRevoke {
+pub struct LeaseRevokeResponse {
     /// The store's revision afterwards; unchanged if the lease had no keys.
     pub revision: Revision,
 }
 
 /// The response of [`crate::Db::lease_keep_alive`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct LeaseKeepAlive {
+pub struct LeaseKeepAliveResponse {
     /// The id of the lease.
     pub id: LeaseId,
     /// The TTL after the renewal; 0 if the lease does not exist or has expired.
     pub ttl_seconds: i64,
 }
 
-/// The response of [`crate::Db::lease_time_to_live`].
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+/// Reads the remaining time of a lease. etcd's `LeaseTimeToLiveRequest`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct LeaseTimeToLive {
+    /// The id of the lease.
+    pub id: LeaseId,
+    /// Also return the attached keys.
+    pub keys: bool,
+}
+
+impl LeaseTimeToLive {
+    /// Reads the remaining time of the lease `id`.
+    pub fn new(id: LeaseId) -> LeaseTimeToLive {
+        LeaseTimeToLive { id, keys: false }
+    }
+
+    /// Also returns the attached keys.
+    pub fn keys(mut self, keys: bool) -> LeaseTimeToLive {
+        self.keys = keys;
+        self
+    }
+}
+
+impl From<LeaseId> for LeaseTimeToLive {
+    fn from(id: LeaseId) -> LeaseTimeToLive {
+        LeaseTimeToLive::new(id)
+    }
+}
+
+/// The response to a [`LeaseTimeToLive`].
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct LeaseTimeToLiveResponse {
     /// The id of the lease.
     pub id: LeaseId,
     /// The remaining time in whole seconds, rounded down; -1 if the lease does not exist.
@@ -678,7 +786,7 @@ impl std::fmt::Display for AlarmMember {
 
 /// The response to an [`Alarm`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct AlarmResult {
+pub struct AlarmResponse {
     /// The store's revision: alarms do not change it.
     pub revision: Revision,
     /// The requested alarms, sorted by kind and member; or the alarm that was activated (also if it
@@ -719,7 +827,7 @@ pub enum Side {
 
 /// The response to a [`Side`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct SideResult {
+pub struct SideResponse {
     /// The store's revision: records beside the keys do not change it.
     pub revision: Revision,
     /// The records that were read: name and value. Missing records are omitted.
@@ -752,7 +860,10 @@ pub struct Watch {
 impl Watch {
     /// All events of the range after this call.
     pub fn new(range: impl Into<KeyRange>) -> Watch {
-        Watch { range: range.into(), ..Watch::default() }
+        Watch {
+            range: range.into(),
+            ..Watch::default()
+        }
     }
 
     /// Starts at this revision.
@@ -803,7 +914,7 @@ pub struct WatchBatch {
 
 /// Requests the events of a range between two revisions; see [`crate::Db::changes`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Changes {
+pub struct Events {
     /// Only events after this revision, which must not be below the compacted one.
     pub after: Revision,
     /// Only events up to this revision, included; 0 or negative: the current one.

@@ -31,7 +31,11 @@ impl Limits {
     pub fn from_options(options: &Options) -> Limits {
         let etcd_rules = options.limits == Some(LimitsPreset::Etcd);
         let (bytes, ops, ttl) = match etcd_rules {
-            true => (ETCD_MAX_REQUEST_BYTES, ETCD_MAX_TXN_OPS, ETCD_LEASE_TTL_MIN_SECONDS),
+            true => (
+                ETCD_MAX_REQUEST_BYTES,
+                ETCD_MAX_TXN_OPS,
+                ETCD_LEASE_TTL_MIN_SECONDS,
+            ),
             false => (MAX_REQUEST_BYTES, MAX_TXN_OPS, LEASE_TTL_MIN_SECONDS),
         };
         Limits {
@@ -66,7 +70,11 @@ pub fn validate(request: &Request, limits: &Limits) -> Result<()> {
         }
         Request::Delete(delete) => {
             check_range(&delete.range)?;
-            check_size(limits, || range_bytes(&delete.range), || wire::delete(delete))
+            check_size(
+                limits,
+                || range_bytes(&delete.range),
+                || wire::delete(delete),
+            )
         }
         Request::Txn(txn) => {
             check_txn(txn, limits, limits.max_txn_ops, 0)?;
@@ -81,7 +89,10 @@ pub fn validate(request: &Request, limits: &Limits) -> Result<()> {
         Request::Compact(_) | Request::LeaseRevoke(_) | Request::Alarm(_) => Ok(()),
         Request::Side(side) => check_side(side, limits),
         Request::LeaseGrant(grant) => match grant.ttl_seconds > LEASE_TTL_MAX_SECONDS {
-            true => Err(invalid(format!("too large lease TTL ({} s)", grant.ttl_seconds))),
+            true => Err(invalid(format!(
+                "too large lease TTL ({} s)",
+                grant.ttl_seconds
+            ))),
             false => Ok(()),
         },
     }
@@ -98,7 +109,11 @@ pub fn validate_watch(mut watch: Watch) -> Result<Watch> {
     }
     let KeyRange { key, range_end } = &watch.range;
     if !range_end.is_empty() && *range_end != [0] && range_end <= key {
-        let message = format!("mvcc: watcher range is empty ({} to {})", show(key), show(range_end));
+        let message = format!(
+            "mvcc: watcher range is empty ({} to {})",
+            show(key),
+            show(range_end)
+        );
         return Err(invalid(message));
     }
     Ok(watch)
@@ -120,14 +135,22 @@ fn check_put(put: &Put) -> Result<()> {
         return Err(invalid("key is not provided"));
     }
     if put.ignore_value && !put.value.is_empty() {
-        return Err(invalid(format!("value is provided (put of {} with ignore_value)", show(&put.key))));
+        return Err(invalid(format!(
+            "value is provided (put of {} with ignore_value)",
+            show(&put.key)
+        )));
     }
     if put.ignore_lease && put.lease != 0 {
-        return Err(invalid(format!("lease is provided (put of {} with ignore_lease)", show(&put.key))));
+        return Err(invalid(format!(
+            "lease is provided (put of {} with ignore_lease)",
+            show(&put.key)
+        )));
     }
     if put.key.len() > KEY_BYTES_MAX {
         let key = show(&put.key);
-        let message = format!("request is too large (key {key}: this version stores keys of up to {KEY_BYTES_MAX})");
+        let message = format!(
+            "request is too large (key {key}: this version stores keys of up to {KEY_BYTES_MAX})"
+        );
         return Err(Error::new(Code::TooLarge, message));
     }
     Ok(())
@@ -136,18 +159,29 @@ fn check_put(put: &Put) -> Result<()> {
 /// `ops_max` is what is left for this level: the limit itself, or by etcd's rule what the parents
 /// have not used (contract 5.12).
 fn check_txn(txn: &Txn, limits: &Limits, ops_max: usize, depth: usize) -> Result<()> {
-    let longest = txn.compare.len().max(txn.success.len()).max(txn.failure.len());
+    let longest = txn
+        .compare
+        .len()
+        .max(txn.success.len())
+        .max(txn.failure.len());
     if longest > ops_max || depth > TXN_DEPTH_MAX {
         let what = match longest > ops_max {
             true => format!("a list of {longest}; {ops_max} are allowed here"),
             false => format!("txns nested deeper than {TXN_DEPTH_MAX}"),
         };
-        return Err(Error::new(Code::TooManyOps, format!("too many operations in txn request ({what})")));
+        return Err(Error::new(
+            Code::TooManyOps,
+            format!("too many operations in txn request ({what})"),
+        ));
     }
     for compare in &txn.compare {
         check_range(&compare.range)?;
     }
-    let ops_max_nested = if limits.etcd_rules { ops_max - longest } else { ops_max };
+    let ops_max_nested = if limits.etcd_rules {
+        ops_max - longest
+    } else {
+        ops_max
+    };
     for op in txn.success.iter().chain(&txn.failure) {
         match op {
             Op::Range(range) => check_range(&range.range)?,
@@ -251,10 +285,17 @@ impl<'a> Writes<'a> {
 }
 
 fn check_size(limits: &Limits, plain: impl Fn() -> u64, encoded: impl Fn() -> u64) -> Result<()> {
-    let bytes = if limits.etcd_rules { wire::ENVELOPE_BYTES + wire::field(encoded()) } else { plain() };
+    let bytes = if limits.etcd_rules {
+        wire::ENVELOPE_BYTES + wire::field(encoded())
+    } else {
+        plain()
+    };
     if bytes > limits.max_request_bytes {
         let most = limits.max_request_bytes;
-        return Err(Error::new(Code::TooLarge, format!("request is too large ({bytes} bytes; the limit is {most})")));
+        return Err(Error::new(
+            Code::TooLarge,
+            format!("request is too large ({bytes} bytes; the limit is {most})"),
+        ));
     }
     Ok(())
 }
@@ -267,7 +308,10 @@ pub(crate) fn request_bytes(request: &Request) -> u64 {
         Request::Delete(delete) => range_bytes(&delete.range),
         Request::Txn(txn) => txn_bytes(txn),
         Request::Side(side) => side_bytes(side),
-        Request::Compact(_) | Request::LeaseGrant(_) | Request::LeaseRevoke(_) | Request::Alarm(_) => 0,
+        Request::Compact(_)
+        | Request::LeaseGrant(_)
+        | Request::LeaseRevoke(_)
+        | Request::Alarm(_) => 0,
     }
 }
 
@@ -275,16 +319,24 @@ pub(crate) fn request_bytes(request: &Request) -> u64 {
 fn check_side(side: &Side, limits: &Limits) -> Result<()> {
     let named = |name: &[u8]| match name.len() {
         1..=KEY_BYTES_MAX => Ok(()),
-        bytes => Err(invalid(format!("the name of a record has {bytes} bytes: 1 to {KEY_BYTES_MAX} are allowed"))),
+        bytes => Err(invalid(format!(
+            "the name of a record has {bytes} bytes: 1 to {KEY_BYTES_MAX} are allowed"
+        ))),
     };
     match side {
         Side::Get { name } => named(name),
         Side::Scan { .. } => Ok(()),
         Side::Put { unchanged, records } => {
-            unchanged.iter().chain(records).try_for_each(|(name, _)| named(name))?;
+            unchanged
+                .iter()
+                .chain(records)
+                .try_for_each(|(name, _)| named(name))?;
             let own = |name: &[u8]| OWN_RECORDS.iter().any(|own| name.starts_with(own));
             if let Some((name, _)) = records.iter().find(|(name, _)| own(name)) {
-                return Err(invalid(format!("record {} is the engine's own", show(name))));
+                return Err(invalid(format!(
+                    "record {} is the engine's own",
+                    show(name)
+                )));
             }
             check_size(limits, || side_bytes(side), || side_bytes(side))
         }
@@ -292,8 +344,12 @@ fn check_side(side: &Side, limits: &Limits) -> Result<()> {
 }
 
 fn side_bytes(side: &Side) -> u64 {
-    let Side::Put { unchanged, records } = side else { return 0 };
-    let bytes = |(name, value): &(Vec<u8>, Option<Vec<u8>>)| name.len() + value.as_ref().map_or(0, Vec::len);
+    let Side::Put { unchanged, records } = side else {
+        return 0;
+    };
+    let bytes = |(name, value): &(Vec<u8>, Option<Vec<u8>>)| {
+        name.len() + value.as_ref().map_or(0, Vec::len)
+    };
     unchanged.iter().chain(records).map(bytes).sum::<usize>() as u64
 }
 
@@ -307,7 +363,11 @@ fn range_bytes(range: &KeyRange) -> u64 {
 
 fn txn_bytes(txn: &Txn) -> u64 {
     let compares = txn.compare.iter().map(|compare| {
-        let operand = if let Operand::Value(value) = &compare.operand { value.len() } else { 8 };
+        let operand = if let Operand::Value(value) = &compare.operand {
+            value.len()
+        } else {
+            8
+        };
         range_bytes(&compare.range) + operand as u64
     });
     let ops = txn.success.iter().chain(&txn.failure).map(|op| match op {
@@ -338,11 +398,19 @@ mod wire {
     }
 
     fn bytes(data: &[u8]) -> u64 {
-        if data.is_empty() { 0 } else { field(data.len() as u64) }
+        if data.is_empty() {
+            0
+        } else {
+            field(data.len() as u64)
+        }
     }
 
     fn number(number: i64) -> u64 {
-        if number == 0 { 0 } else { 1 + varint(number as u64) }
+        if number == 0 {
+            0
+        } else {
+            1 + varint(number as u64)
+        }
     }
 
     fn flag(set: bool) -> u64 {
@@ -385,9 +453,10 @@ mod wire {
         // a member of a oneof is sent even when it is zero; range_end has a tag of two bytes
         let operand = match &compare.operand {
             Operand::Value(value) => field(value.len() as u64),
-            Operand::Version(n) | Operand::CreateRevision(n) | Operand::ModRevision(n) | Operand::Lease(n) => {
-                1 + varint(*n as u64)
-            }
+            Operand::Version(n)
+            | Operand::CreateRevision(n)
+            | Operand::ModRevision(n)
+            | Operand::Lease(n) => 1 + varint(*n as u64),
         };
         let end = bytes(&compare.range.range_end);
         flag(compare.result != CompareResult::Equal)
@@ -425,24 +494,35 @@ mod tests {
     }
 
     fn code(request: impl Into<Request>, etcd: bool) -> Option<Code> {
-        validate(&request.into(), &limits(etcd)).err().map(|error| error.code())
+        validate(&request.into(), &limits(etcd))
+            .err()
+            .map(|error| error.code())
     }
 
     #[test]
     fn sizes_are_held_from_both_sides() {
         let most = MAX_REQUEST_BYTES as usize;
         assert_eq!(code(Put::new("k", vec![0; most - 1]), false), None);
-        assert_eq!(code(Put::new("k", vec![0; most]), false), Some(Code::TooLarge));
+        assert_eq!(
+            code(Put::new("k", vec![0; most]), false),
+            Some(Code::TooLarge)
+        );
         // header 13, put 1 + 3, key 3, value 1 + 3
         let most = ETCD_MAX_REQUEST_BYTES as usize - 13 - 4 - 3 - 4;
-        assert_eq!(code(Put::new("k", vec![0; most + 1]), true), Some(Code::TooLarge));
+        assert_eq!(
+            code(Put::new("k", vec![0; most + 1]), true),
+            Some(Code::TooLarge)
+        );
         assert_eq!(code(Put::new("k", vec![0; most]), true), None);
     }
 
     #[test]
     fn keys_are_held_from_both_sides() {
         assert_eq!(code(Put::new(vec![1; KEY_BYTES_MAX], ""), false), None);
-        assert_eq!(code(Put::new(vec![1; KEY_BYTES_MAX + 1], ""), false), Some(Code::TooLarge));
+        assert_eq!(
+            code(Put::new(vec![1; KEY_BYTES_MAX + 1], ""), false),
+            Some(Code::TooLarge)
+        );
         assert_eq!(code(Put::new("", "v"), false), Some(Code::InvalidArgument));
     }
 
@@ -453,9 +533,15 @@ mod tests {
     #[test]
     fn nesting_uses_up_etcds_budget_but_not_ours() {
         assert_eq!(code(nested(ETCD_MAX_TXN_OPS), true), None);
-        assert_eq!(code(nested(ETCD_MAX_TXN_OPS + 1), true), Some(Code::TooManyOps));
+        assert_eq!(
+            code(nested(ETCD_MAX_TXN_OPS + 1), true),
+            Some(Code::TooManyOps)
+        );
         assert_eq!(code(nested(TXN_DEPTH_MAX), false), None);
-        assert_eq!(code(nested(TXN_DEPTH_MAX + 1), false), Some(Code::TooManyOps));
+        assert_eq!(
+            code(nested(TXN_DEPTH_MAX + 1), false),
+            Some(Code::TooManyOps)
+        );
     }
 
     #[test]
@@ -465,7 +551,14 @@ mod tests {
             intervals.insert(start.into(), end.into());
         }
         assert_eq!(intervals.0.len(), 2);
-        for (key, inside) in [("a", false), ("b", true), ("g", true), ("h", false), ("m", true), ("x", false)] {
+        for (key, inside) in [
+            ("a", false),
+            ("b", true),
+            ("g", true),
+            ("h", false),
+            ("m", true),
+            ("x", false),
+        ] {
             assert_eq!(intervals.contains(key.as_bytes()), inside, "{key}");
         }
     }

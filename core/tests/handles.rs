@@ -12,8 +12,8 @@ fn store() -> Db {
     Db::open(":memory:", Options::new()).expect("a store")
 }
 
-fn code<T: std::fmt::Debug>(answer: Result<T>) -> Code {
-    answer.expect_err("it was refused").code()
+fn code<T: std::fmt::Debug>(response: Result<T>) -> Code {
+    response.expect_err("it was refused").code()
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn a_second_reader_of_a_watcher_is_refused() {
         loop {
             match first.next(None) {
                 Err(error) if error.code() == Code::InvalidArgument => continue,
-                answer => return answer,
+                response => return response,
             }
         }
     });
@@ -33,7 +33,7 @@ fn a_second_reader_of_a_watcher_is_refused() {
     let refused = loop {
         match watcher.next(Duration::ZERO) {
             Ok(None) => thread::yield_now(),
-            answer => break answer,
+            response => break response,
         }
     };
     assert_eq!(code(refused), Code::InvalidArgument);
@@ -52,10 +52,16 @@ fn memory_accepts_every_durability() {
         assert_eq!(db.status().unwrap().durability, Some(handle));
         for write in all {
             db.put(Put::new("a", "1").durability(write)).unwrap();
-            db.txn(Txn::new().and_then(Put::new("a", "2")).durability(write)).unwrap();
-            assert_eq!(db.delete(Delete::new("a").durability(write)).unwrap().deleted, 1);
+            db.txn(Txn::new().and_then(Put::new("a", "2")).durability(write))
+                .unwrap();
+            assert_eq!(
+                db.delete(Delete::new("a").durability(write))
+                    .unwrap()
+                    .deleted,
+                1
+            );
         }
-        let lease = db.lease_grant(60, 0).unwrap().id;
+        let lease = db.lease_grant(60).unwrap().id;
         db.lease_revoke(lease).unwrap();
         assert_eq!(db.check().unwrap().problems, []);
     }
@@ -68,12 +74,18 @@ fn memory_accepts_every_durability() {
 fn files_of_a_store_have_the_permissions_of_its_mode() {
     use std::os::unix::fs::PermissionsExt;
     let path = std::env::temp_dir().join(format!("libkv-mode-{}", std::process::id()));
-    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    for (options, files, folder) in [(Options::new(), 0o600, 0o700), (Options::new().mode(0o640), 0o640, 0o750)] {
+    let mode =
+        |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for (options, files, folder) in [
+        (Options::new(), 0o600, 0o700),
+        (Options::new().mode(0o640), 0o640, 0o750),
+    ] {
         let db = Db::open(&path, options).unwrap();
         db.put(Put::new("a", "1")).unwrap();
         assert_eq!(mode(&path), folder);
-        let names = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
+        let names = std::fs::read_dir(&path)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
         let modes: Vec<_> = names.map(|file| (mode(&file), file)).collect();
         assert_eq!(modes.len(), 3, "data.mdb, lock.mdb, guard: {modes:?}");
         assert!(modes.iter().all(|(mode, _)| *mode == files), "{modes:?}");
@@ -87,8 +99,14 @@ fn files_of_a_store_have_the_permissions_of_its_mode() {
 fn durability_none_of_a_directory_is_not_raised() {
     let path = std::env::temp_dir().join(format!("libkv-durability-{}", std::process::id()));
     let db = Db::open(&path, Options::new().durability(Durability::None)).unwrap();
-    assert_eq!(code(db.put(Put::new("a", "1").durability(Durability::Sync))), Code::InvalidArgument);
-    assert_eq!(code(Db::open(&path, Options::new().durability(Durability::Lazy))), Code::InvalidArgument);
+    assert_eq!(
+        code(db.put(Put::new("a", "1").durability(Durability::Sync))),
+        Code::InvalidArgument
+    );
+    assert_eq!(
+        code(Db::open(&path, Options::new().durability(Durability::Lazy))),
+        Code::InvalidArgument
+    );
     drop(db);
     std::fs::remove_dir_all(path).unwrap();
 }
@@ -119,15 +137,20 @@ fn closing_a_handle_revokes_the_leases_that_it_kept() {
     let path = std::env::temp_dir().join(format!("libkv-let-go-{}", std::process::id()));
     let other = Db::open(&path, Options::new()).unwrap();
     let db = Db::open(&path, Options::new()).unwrap();
-    let lease = db.lease(600, false).unwrap();
+    let lease = db.lease(600).unwrap();
     let mut lock = db.lock("l", 600).unwrap();
     lock.acquire(None).unwrap();
     db.put(Put::new("a", "1").lease(lease.id())).unwrap();
-    let watcher = other.watch(Watch::new(KeyRange::all()).no_put(true)).unwrap();
+    let watcher = other
+        .watch(Watch::new(KeyRange::all()).no_put(true))
+        .unwrap();
     let keys = [&b"a"[..], lock.key()].map(<[u8]>::to_vec);
     db.close();
     for _ in 0..2 {
-        let batch = watcher.next(Duration::from_secs(20)).unwrap().expect("a deletion");
+        let batch = watcher
+            .next(Duration::from_secs(20))
+            .unwrap()
+            .expect("a deletion");
         assert!(keys.iter().any(|key| batch.events[0].kv.key == key[..]));
     }
     assert_eq!(other.lease_list().unwrap(), []);
@@ -147,8 +170,11 @@ impl Wake for Woken {
 
 #[test]
 fn a_waker_that_comes_after_the_end_is_woken_at_once() {
-    let ends: [fn(&Db, &Watcher); 3] =
-        [|_, watcher| watcher.cancel(), |_, watcher| watcher.close(), |db, _| db.close()];
+    let ends: [fn(&Db, &Watcher); 3] = [
+        |_, watcher| watcher.cancel(),
+        |_, watcher| watcher.close(),
+        |db, _| db.close(),
+    ];
     for (at, end) in ends.into_iter().enumerate() {
         let db = store();
         let watcher = db.watch(Watch::new(KeyRange::all())).unwrap();
@@ -160,7 +186,7 @@ fn a_waker_that_comes_after_the_end_is_woken_at_once() {
 }
 
 #[test]
-fn leaders_that_were_closed_unread_answer_closed() {
+fn leaders_that_were_closed_unread_response_closed() {
     let db = store();
     let mut election = db.election("name", 60).unwrap();
     election.campaign("me", None).unwrap();
@@ -180,9 +206,16 @@ fn a_compaction_right_after_a_write_does_not_end_those_who_watch_other_keys() {
         for _ in 0..3 {
             revision = db.put(Put::new("a", "1")).unwrap().revision;
         }
-        db.compact(revision, true).unwrap();
+        db.compact(Compact::new(revision).physical(true)).unwrap();
         let last = db.put(Put::new("other", "1")).unwrap().revision;
-        assert_eq!(watcher.next(Duration::from_secs(20)).unwrap().expect("a batch").revision, last);
+        assert_eq!(
+            watcher
+                .next(Duration::from_secs(20))
+                .unwrap()
+                .expect("a batch")
+                .revision,
+            last
+        );
     }
 }
 
@@ -224,12 +257,16 @@ fn leaders_look_up_the_leader_again_after_a_read_that_failed() {
     let (reading, begun) = mpsc::channel();
     let readers: Vec<_> = (0..SLOTS)
         .map(|_| {
-            let (db, reading, (release, released)) = (db.clone(), reading.clone(), mpsc::channel::<()>());
+            let (db, reading, (release, released)) =
+                (db.clone(), reading.clone(), mpsc::channel::<()>());
             let each = move |_: PairRef| {
                 reading.send(()).unwrap();
                 let _ = released.recv();
             };
-            let read = move || db.range_each(&Range::new(KeyRange::prefix("e/")), each).map(|answer| answer.count);
+            let read = move || {
+                db.range_each(&Range::new(KeyRange::prefix("e/")), each)
+                    .map(|response| response.count)
+            };
             (release, thread::spawn(read))
         })
         .collect();
@@ -241,7 +278,14 @@ fn leaders_look_up_the_leader_again_after_a_read_that_failed() {
         drop(release);
         assert_eq!(reader.join().unwrap().unwrap(), 1);
     }
-    assert_eq!(leaders.next(PATIENCE).unwrap().expect("the present leader").value, "me");
+    assert_eq!(
+        leaders
+            .next(PATIENCE)
+            .unwrap()
+            .expect("the present leader")
+            .value,
+        "me"
+    );
 }
 
 /// Other candidates may come faster than a caller reads them.
@@ -251,11 +295,25 @@ fn leaders_next_ends_at_its_time_limit_while_batches_are_left() {
     let mut election = db.election("e", 60).unwrap();
     election.campaign("me", None).unwrap();
     let mut leaders = election.observe().unwrap();
-    assert_eq!(leaders.try_next().unwrap().expect("the present leader").value, "me");
+    assert_eq!(
+        leaders
+            .try_next()
+            .unwrap()
+            .expect("the present leader")
+            .value,
+        "me"
+    );
     for candidate in ["e/x", "e/y", "e/z"] {
         db.put(Put::new(candidate, "")).unwrap();
     }
-    assert_eq!(leaders.watcher().caught_up(), None, "this reads the log to its end");
+    assert_eq!(
+        leaders.watcher().caught_up(),
+        None,
+        "this reads the log to its end"
+    );
     assert_eq!(leaders.try_next().unwrap(), None);
-    assert!(leaders.watcher().try_next().unwrap().is_some(), "it read every batch before it looked at its time");
+    assert!(
+        leaders.watcher().try_next().unwrap().is_some(),
+        "it read every batch before it looked at its time"
+    );
 }

@@ -19,8 +19,14 @@ const LEASE: LeaseId = 1;
 impl Store {
     fn new(always: i64, odd: i64, rounds: usize) -> Store {
         let db = Db::open(":memory:", Options::new()).expect("a store");
-        db.lease_grant(3_600, LEASE).expect("granted");
-        let store = Store { db, always, odd, rounds };
+        db.lease_grant(LeaseGrant::new(3_600).id(LEASE))
+            .expect("granted");
+        let store = Store {
+            db,
+            always,
+            odd,
+            rounds,
+        };
         (2..6).for_each(|revision| store.write(revision));
         store
     }
@@ -40,13 +46,24 @@ impl Store {
     }
 
     fn write(&self, revision: Revision) {
-        let put = |prefix: &'static str| move |n| Op::Put(Put::new(format!("{prefix}/{n}"), "v").lease(LEASE));
+        let put = |prefix: &'static str| {
+            move |n| Op::Put(Put::new(format!("{prefix}/{n}"), "v").lease(LEASE))
+        };
         let mut success: Vec<Op> = (0..self.always).map(put("a")).collect();
         match revision % 2 {
             1 => success.extend((0..self.odd).map(put("b"))),
             _ => success.push(Op::Delete(Delete::new(KeyRange::prefix("b")))),
         }
-        assert_eq!(self.db.txn(Txn { success, ..Txn::new() }).expect("written").revision, revision);
+        assert_eq!(
+            self.db
+                .txn(Txn {
+                    success,
+                    ..Txn::new()
+                })
+                .expect("written")
+                .revision,
+            revision
+        );
     }
 
     /// Runs `read` many times beside a writer.
@@ -66,8 +83,15 @@ impl Store {
     }
 
     fn assert_whole(&self, what: &str, revision: Revision, kvs: &[KeyValue]) {
-        assert_eq!(kvs.len() as i64, self.keys(revision), "{what} at {revision}");
-        assert!(kvs.iter().all(|kv| kv.mod_revision == revision), "{what} at {revision}");
+        assert_eq!(
+            kvs.len() as i64,
+            self.keys(revision),
+            "{what} at {revision}"
+        );
+        assert!(
+            kvs.iter().all(|kv| kv.mod_revision == revision),
+            "{what} at {revision}"
+        );
     }
 }
 
@@ -92,15 +116,28 @@ fn range_has_pairs_count_and_header_of_one_revision() {
         store.assert_whole("range", range.revision, &range.kvs);
         assert_eq!(range.count, store.keys(range.revision));
         let limited = db.range(all().limit(1)).expect("read");
-        assert!(limited.more && limited.kvs.iter().all(|kv| kv.mod_revision == limited.revision));
+        assert!(
+            limited.more
+                && limited
+                    .kvs
+                    .iter()
+                    .all(|kv| kv.mod_revision == limited.revision)
+        );
         assert_eq!(limited.count, store.keys(limited.revision));
         let count = db.range(all().count_only(true)).expect("read");
         assert_eq!(count.count, store.keys(count.revision));
-        let sorted = db.range(all().sort(SortTarget::Mod, SortOrder::Descend)).expect("read");
+        let sorted = db
+            .range(all().sort(SortTarget::Mod, SortOrder::Descend))
+            .expect("read");
         store.assert_whole("sorted range", sorted.revision, &sorted.kvs);
         let mut revisions = Vec::new();
-        let each = db.range_each(&all(), |pair| revisions.push(pair.mod_revision)).expect("read");
-        assert_eq!(revisions, vec![each.revision; store.keys(each.revision) as usize]);
+        let each = db
+            .range_each(&all(), |pair| revisions.push(pair.mod_revision))
+            .expect("read");
+        assert_eq!(
+            revisions,
+            vec![each.revision; store.keys(each.revision) as usize]
+        );
     });
 }
 
@@ -110,7 +147,9 @@ fn txn_of_ranges_is_of_one_revision() {
     store.beside_a_writer(|db| {
         let txn = Txn::new().and_then(all()).and_then(all().count_only(true));
         let result = db.txn(txn).expect("read");
-        let [OpResult::Range(pairs), OpResult::Range(count)] = &result.responses[..] else { panic!("{result:?}") };
+        let [OpResponse::Range(pairs), OpResponse::Range(count)] = &result.responses[..] else {
+            panic!("{result:?}")
+        };
         store.assert_whole("txn", result.revision, &pairs.kvs);
         assert_eq!(count.count, store.keys(result.revision));
     });
@@ -122,8 +161,15 @@ fn status_and_the_keys_of_a_lease_are_of_one_revision() {
     store.beside_a_writer(|db| {
         let status = db.status().expect("status");
         assert_eq!(status.keys as i64, store.keys(status.revision));
-        let keys = db.lease_time_to_live(LEASE, true).expect("read").keys.len() as i64;
-        assert!([store.keys(0), store.keys(1)].contains(&keys), "{keys} keys");
+        let keys = db
+            .lease_time_to_live(LeaseTimeToLive::new(LEASE).keys(true))
+            .expect("read")
+            .keys
+            .len() as i64;
+        assert!(
+            [store.keys(0), store.keys(1)].contains(&keys),
+            "{keys} keys"
+        );
     });
 }
 
@@ -135,9 +181,17 @@ fn scan_and_snapshot_stay_at_their_revision() {
         let pairs: Vec<_> = scan.by_ref().collect::<Result<_>>().expect("read");
         store.assert_whole("scan", scan.revision(), &pairs);
         let snapshot = db.snapshot().expect("a snapshot");
-        let pairs: Vec<_> = snapshot.scan(all()).expect("a scan").collect::<Result<_>>().expect("read");
+        let pairs: Vec<_> = snapshot
+            .scan(all())
+            .expect("a scan")
+            .collect::<Result<_>>()
+            .expect("read");
         store.assert_whole("scan of a snapshot", snapshot.revision(), &pairs);
-        store.assert_whole("range of a snapshot", snapshot.revision(), &snapshot.range(all()).expect("read").kvs);
+        store.assert_whole(
+            "range of a snapshot",
+            snapshot.revision(),
+            &snapshot.range(all()).expect("read").kvs,
+        );
     });
 }
 
@@ -163,26 +217,46 @@ fn history_changes_and_diff_end_at_one_revision() {
         let newest = *revisions.first().expect("it was written");
         assert_eq!(revisions, (2..=newest).rev().collect::<Vec<_>>());
 
-        let mut changes = db.changes(seen - 3, 0, KeyRange::all());
+        let mut changes = db.events(seen - 3, 0, KeyRange::all());
         let first = changes.next().expect("there is one").expect("read");
         // what is written after the first page is not part of it
         let now = db.status().expect("status").revision;
         let rest: Vec<_> = changes.collect::<Result<_>>().expect("read");
-        let events: Vec<_> = std::iter::once(first).chain(rest).map(|event| event.kv.mod_revision).collect();
+        let events: Vec<_> = std::iter::once(first)
+            .chain(rest)
+            .map(|event| event.kv.mod_revision)
+            .collect();
         let last = *events.last().expect("there are some");
         assert!((seen..=now).contains(&last), "{seen} to {now}: {last}");
         for revision in seen - 2..=last {
             // the extra keys are put or deleted
             let of_it = events.iter().filter(|at| **at == revision).count() as i64;
-            assert_eq!(of_it, store.always + store.odd, "changes at {revision} of {last}");
+            assert_eq!(
+                of_it,
+                store.always + store.odd,
+                "changes at {revision} of {last}"
+            );
         }
 
-        let changes: Vec<_> = db.diff(seen, 0, KeyRange::all()).expect("a diff").collect::<Result<_>>().expect("read");
-        let after: Vec<_> = changes.iter().filter_map(|change| change.after.clone()).collect();
+        let changes: Vec<_> = db
+            .diff(seen, 0, KeyRange::all())
+            .expect("a diff")
+            .collect::<Result<_>>()
+            .expect("read");
+        let after: Vec<_> = changes
+            .iter()
+            .filter_map(|change| change.after.clone())
+            .collect();
         if let Some(kv) = after.first() {
             store.assert_whole("diff", kv.mod_revision, &after);
         }
-        let before = changes.iter().filter(|change| change.before.is_some()).count() as i64;
-        assert!([0, store.keys(seen)].contains(&before), "{before} at {seen}");
+        let before = changes
+            .iter()
+            .filter(|change| change.before.is_some())
+            .count() as i64;
+        assert!(
+            [0, store.keys(seen)].contains(&before),
+            "{before} at {seen}"
+        );
     });
 }

@@ -64,7 +64,11 @@ fn text(text: &str) -> CString {
 /// Threads: any.
 /// Errors: KV_CLOSED, KV_FORKED, KV_IO.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_status_get(db: *const KvDb, out: *mut *mut KvStatus, error: *mut *mut KvError) -> KvCode {
+pub unsafe extern "C" fn kv_status_get(
+    db: *const KvDb,
+    out: *mut *mut KvStatus,
+    error: *mut *mut KvError,
+) -> KvCode {
     // SAFETY: pointers as the header asks for.
     unsafe {
         guard(error, || {
@@ -194,7 +198,11 @@ pub unsafe extern "C" fn kv_status_free(status: *mut KvStatus) {
 /// Threads: any.
 /// Errors: KV_CLOSED, KV_FORKED, KV_IO, KV_CORRUPT (too damaged to read on).
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_check(db: *const KvDb, out: *mut *mut KvCheckReport, error: *mut *mut KvError) -> KvCode {
+pub unsafe extern "C" fn kv_check(
+    db: *const KvDb,
+    out: *mut *mut KvCheckReport,
+    error: *mut *mut KvError,
+) -> KvCode {
     // SAFETY: pointers as the header asks for.
     unsafe {
         guard(error, || {
@@ -219,7 +227,11 @@ fn checked(report: CheckReport) -> Checked {
         view
     });
     let problems = problems.collect();
-    Checked { problems, report, _texts: texts }
+    Checked {
+        problems,
+        report,
+        _texts: texts,
+    }
 }
 
 /// The number of keys that were checked; 0 for NULL.
@@ -261,9 +273,18 @@ pub unsafe extern "C" fn kv_check_report_len(report: *const KvCheckReport) -> us
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_check_report_at(report: *const KvCheckReport, index: usize) -> *const KvProblem {
+pub unsafe extern "C" fn kv_check_report_at(
+    report: *const KvCheckReport,
+    index: usize,
+) -> *const KvProblem {
     // SAFETY: pointers as the header asks for.
-    guard_value(std::ptr::null(), || unsafe { borrow(report).ok()?.problems.get(index).map(std::ptr::from_ref) })
+    guard_value(std::ptr::null(), || unsafe {
+        borrow(report)
+            .ok()?
+            .problems
+            .get(index)
+            .map(std::ptr::from_ref)
+    })
 }
 
 /// Frees a report.
@@ -295,7 +316,11 @@ pub extern "C" fn kv_clock_new(unix_ms: i64) -> *mut KvClock {
 /// Threads: any.
 /// Errors: KV_INVALID_ARGUMENT (ms is negative).
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_clock_advance(clock: *const KvClock, ms: i64, error: *mut *mut KvError) -> KvCode {
+pub unsafe extern "C" fn kv_clock_advance(
+    clock: *const KvClock,
+    ms: i64,
+    error: *mut *mut KvError,
+) -> KvCode {
     // SAFETY: pointers as the header asks for.
     unsafe {
         guard(error, || {

@@ -36,7 +36,10 @@ fn view(alarm: &AlarmMember) -> KvAlarm {
         AlarmKind::NoSpace => KV_ALARM_NOSPACE,
         AlarmKind::Corrupt => KV_ALARM_CORRUPT,
     };
-    KvAlarm { member: alarm.member, kind }
+    KvAlarm {
+        member: alarm.member,
+        kind,
+    }
 }
 
 fn views(alarms: Vec<AlarmMember>) -> Vec<KvAlarm> {
@@ -58,7 +61,11 @@ fn kind_in(kind: i32) -> Result<AlarmKind> {
 /// Threads: any.
 /// Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_alarm_list(db: *const KvDb, out: *mut *mut KvAlarms, error: *mut *mut KvError) -> KvCode {
+pub unsafe extern "C" fn kv_alarm_list(
+    db: *const KvDb,
+    out: *mut *mut KvAlarms,
+    error: *mut *mut KvError,
+) -> KvCode {
     // SAFETY: pointers as the header asks for.
     unsafe {
         guard(error, || {
@@ -109,7 +116,11 @@ pub unsafe extern "C" fn kv_alarm_disarm(
     // SAFETY: pointers as the header asks for.
     unsafe {
         guard(error, || {
-            let kind = if kind == 0 { None } else { Some(kind_in(kind)?) };
+            let kind = if kind == 0 {
+                None
+            } else {
+                Some(kind_in(kind)?)
+            };
             let ended = borrow(db)?.0.alarm_disarm(member, kind)?;
             if !out.is_null() {
                 give_out::<KvAlarms>(out, views(ended));
@@ -138,7 +149,9 @@ pub unsafe extern "C" fn kv_alarms_len(alarms: *const KvAlarms) -> usize {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_alarms_at(alarms: *const KvAlarms, index: usize) -> *const KvAlarm {
     // SAFETY: pointers as the header asks for.
-    guard_value(std::ptr::null(), || unsafe { borrow(alarms).ok()?.get(index).map(std::ptr::from_ref) })
+    guard_value(std::ptr::null(), || unsafe {
+        borrow(alarms).ok()?.get(index).map(std::ptr::from_ref)
+    })
 }
 
 /// Frees alarms.

@@ -4,7 +4,10 @@
 use std::ffi::{CStr, OsStr, c_char};
 use std::os::unix::ffi::OsStrExt;
 
-use libkv::{AutoCompaction, Clock, Db, Delete, DeleteResult, LimitsPreset, Options, Put, PutResult, Result};
+use libkv::{
+    AutoCompaction, Clock, Compact, Db, Delete, DeleteResponse, LimitsPreset, Options, Put,
+    PutResponse, Result,
+};
 
 use crate::admin::KvClock;
 use crate::error::KvError;
@@ -15,33 +18,36 @@ use crate::types::*;
 pub struct KvDb;
 
 /// The response of a put.
-pub struct KvPutResult;
+pub struct KvPutResponse;
 
 /// The response of a deletion.
-pub struct KvDeleteResult;
+pub struct KvDeleteResponse;
 
-/// What a `kv_delete_result` holds.
+/// What a `kv_delete_response` holds.
 pub(crate) struct Deleted {
-    pub result: DeleteResult,
+    pub result: DeleteResponse,
     pub prev_kvs: Pairs,
 }
 
 impl Deleted {
-    pub fn new(mut result: DeleteResult) -> Deleted {
+    pub fn new(mut result: DeleteResponse) -> Deleted {
         let prev_kvs = Pairs::new(std::mem::take(&mut result.prev_kvs));
         Deleted { result, prev_kvs }
     }
 }
 
-/// What a `kv_put_result` holds.
+/// What a `kv_put_response` holds.
 pub(crate) struct Written {
     pub revision: i64,
     pub prev_kv: Pairs,
 }
 
 impl Written {
-    pub fn new(result: PutResult) -> Written {
-        Written { revision: result.revision, prev_kv: Pairs::new(result.prev_kv.into_iter().collect()) }
+    pub fn new(result: PutResponse) -> Written {
+        Written {
+            revision: result.revision,
+            prev_kv: Pairs::new(result.prev_kv.into_iter().collect()),
+        }
     }
 }
 
@@ -57,8 +63,8 @@ impl Drop for Opened {
 
 kinds! {
     KvDb = Opened, b"kv_db\0\0\0", "kv_db";
-    KvPutResult = Written, b"kv_put_r", "kv_put_result";
-    KvDeleteResult = Deleted, b"kv_del_r", "kv_delete_result";
+    KvPutResponse = Written, b"kv_put_r", "kv_put_response";
+    KvDeleteResponse = Deleted, b"kv_del_r", "kv_delete_response";
 }
 
 /// Options of kv_open; initialise with KV_OPTIONS_INIT. Booleans are KV_YES or KV_NO. 0 is the
@@ -157,7 +163,11 @@ unsafe fn options_in(c: &KvOptions) -> Result<Options> {
         limits: match c.limits {
             0 => None,
             KV_LIMITS_ETCD => Some(LimitsPreset::Etcd),
-            other => return Err(invalid(format!("option limits is {other}: it takes KV_LIMITS_ETCD or 0"))),
+            other => {
+                return Err(invalid(format!(
+                    "option limits is {other}: it takes KV_LIMITS_ETCD or 0"
+                )));
+            }
         },
         lease_ttl_min_seconds: nonzero(c.lease_ttl_min_seconds),
         auto_compaction: match (c.auto_compaction_revisions, c.auto_compaction_seconds) {
@@ -199,7 +209,9 @@ fn wait_in(ms: i64, name: &str) -> Result<Option<u64>> {
         0 => Ok(None),
         KV_FOREVER => Ok(Some(u64::MAX)),
         ms if ms > 0 => Ok(Some(ms as u64)),
-        ms => Err(invalid(format!("option {name} is {ms}: it takes milliseconds or KV_FOREVER"))),
+        ms => Err(invalid(format!(
+            "option {name} is {ms}: it takes milliseconds or KV_FOREVER"
+        ))),
     }
 }
 
@@ -278,24 +290,33 @@ pub unsafe extern "C" fn kv_put(
     key: KvBytes,
     value: KvBytes,
     options: *const KvPutOptions,
-    out: *mut *mut KvPutResult,
+    out: *mut *mut KvPutResponse,
     error: *mut *mut KvError,
 ) -> KvCode {
     // SAFETY: pointers as the header asks for.
     unsafe {
         guard(error, || {
             let result = borrow(db)?.0.put(put_request(key, value, options)?)?;
-            give_out::<KvPutResult>(out, Written::new(result));
+            give_out::<KvPutResponse>(out, Written::new(result));
             Ok(())
         })
     }
 }
 
 /// SAFETY: as `struct_in` and `bytes_in`.
-pub(crate) unsafe fn put_request(key: KvBytes, value: KvBytes, options: *const KvPutOptions) -> Result<Put> {
+pub(crate) unsafe fn put_request(
+    key: KvBytes,
+    value: KvBytes,
+    options: *const KvPutOptions,
+) -> Result<Put> {
     // SAFETY: said above.
-    let (key, value, options) =
-        unsafe { (bytes_in(key, "the key")?, bytes_in(value, "the value")?, struct_in(options)?) };
+    let (key, value, options) = unsafe {
+        (
+            bytes_in(key, "the key")?,
+            bytes_in(value, "the value")?,
+            struct_in(options)?,
+        )
+    };
     Ok(Put {
         key: key.to_vec(),
         value: value.to_vec(),
@@ -313,7 +334,7 @@ pub(crate) unsafe fn put_request(key: KvBytes, value: KvBytes, options: *const K
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_put_result_revision(result: *const KvPutResult) -> i64 {
+pub unsafe extern "C" fn kv_put_response_revision(result: *const KvPutResponse) -> i64 {
     // SAFETY: pointers as the header asks for.
     guard_value(0, || unsafe { Some(borrow(result).ok()?.revision) })
 }
@@ -324,9 +345,13 @@ pub unsafe extern "C" fn kv_put_result_revision(result: *const KvPutResult) -> i
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_put_result_prev_kv(result: *const KvPutResult) -> *const KvKeyValue {
+pub unsafe extern "C" fn kv_put_response_prev_kv(
+    result: *const KvPutResponse,
+) -> *const KvKeyValue {
     // SAFETY: pointers as the header asks for.
-    guard_value(std::ptr::null(), || unsafe { borrow(result).ok()?.prev_kv.at(0) })
+    guard_value(std::ptr::null(), || unsafe {
+        borrow(result).ok()?.prev_kv.at(0)
+    })
 }
 
 /// Frees the result of a put.
@@ -335,7 +360,7 @@ pub unsafe extern "C" fn kv_put_result_prev_kv(result: *const KvPutResult) -> *c
 /// Threads: the last use of it.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_put_result_free(result: *mut KvPutResult) {
+pub unsafe extern "C" fn kv_put_response_free(result: *mut KvPutResponse) {
     // SAFETY: pointers as the header asks for.
     unsafe { free(result) }
 }
@@ -388,8 +413,14 @@ pub unsafe extern "C" fn kv_get_into(
             wanted(len, "len")?;
             let buffer = match (buffer.is_null(), buffer_size) {
                 (_, 0) => &mut [][..],
-                (true, _) => return Err(invalid(format!("buffer is NULL but has {buffer_size} bytes"))),
-                (false, size) if size > isize::MAX as usize => return Err(invalid("buffer_size is absurd")),
+                (true, _) => {
+                    return Err(invalid(format!(
+                        "buffer is NULL but has {buffer_size} bytes"
+                    )));
+                }
+                (false, size) if size > isize::MAX as usize => {
+                    return Err(invalid("buffer_size is absurd"));
+                }
                 (false, size) => std::slice::from_raw_parts_mut(buffer, size),
             };
             let found = borrow(db)?.0.get_into(bytes_in(key, "the key")?, buffer)?;
@@ -424,21 +455,24 @@ pub unsafe extern "C" fn kv_delete(
     db: *const KvDb,
     range: KvKeyRange,
     options: *const KvDeleteOptions,
-    out: *mut *mut KvDeleteResult,
+    out: *mut *mut KvDeleteResponse,
     error: *mut *mut KvError,
 ) -> KvCode {
     // SAFETY: pointers as the header asks for.
     unsafe {
         guard(error, || {
             let result = borrow(db)?.0.delete(delete_request(range, options)?)?;
-            give_out::<KvDeleteResult>(out, Deleted::new(result));
+            give_out::<KvDeleteResponse>(out, Deleted::new(result));
             Ok(())
         })
     }
 }
 
 /// SAFETY: as `struct_in` and `range_in`.
-pub(crate) unsafe fn delete_request(range: KvKeyRange, options: *const KvDeleteOptions) -> Result<Delete> {
+pub(crate) unsafe fn delete_request(
+    range: KvKeyRange,
+    options: *const KvDeleteOptions,
+) -> Result<Delete> {
     // SAFETY: said above.
     let (range, options) = unsafe { (range_in(range)?, struct_in(options)?) };
     Ok(Delete {
@@ -454,7 +488,7 @@ pub(crate) unsafe fn delete_request(range: KvKeyRange, options: *const KvDeleteO
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_delete_result_revision(result: *const KvDeleteResult) -> i64 {
+pub unsafe extern "C" fn kv_delete_response_revision(result: *const KvDeleteResponse) -> i64 {
     // SAFETY: pointers as the header asks for.
     guard_value(0, || unsafe { Some(borrow(result).ok()?.result.revision) })
 }
@@ -465,7 +499,7 @@ pub unsafe extern "C" fn kv_delete_result_revision(result: *const KvDeleteResult
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_delete_result_deleted(result: *const KvDeleteResult) -> i64 {
+pub unsafe extern "C" fn kv_delete_response_deleted(result: *const KvDeleteResponse) -> i64 {
     // SAFETY: pointers as the header asks for.
     guard_value(0, || unsafe { Some(borrow(result).ok()?.result.deleted) })
 }
@@ -476,9 +510,14 @@ pub unsafe extern "C" fn kv_delete_result_deleted(result: *const KvDeleteResult)
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_delete_result_prev_kv(result: *const KvDeleteResult, index: usize) -> *const KvKeyValue {
+pub unsafe extern "C" fn kv_delete_response_prev_kv(
+    result: *const KvDeleteResponse,
+    index: usize,
+) -> *const KvKeyValue {
     // SAFETY: pointers as the header asks for.
-    guard_value(std::ptr::null(), || unsafe { borrow(result).ok()?.prev_kvs.at(index) })
+    guard_value(std::ptr::null(), || unsafe {
+        borrow(result).ok()?.prev_kvs.at(index)
+    })
 }
 
 /// Frees the result of a deletion.
@@ -487,7 +526,7 @@ pub unsafe extern "C" fn kv_delete_result_prev_kv(result: *const KvDeleteResult,
 /// Threads: the last use of it.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_delete_result_free(result: *mut KvDeleteResult) {
+pub unsafe extern "C" fn kv_delete_response_free(result: *mut KvDeleteResponse) {
     // SAFETY: pointers as the header asks for.
     unsafe { free(result) }
 }
@@ -512,7 +551,13 @@ pub unsafe extern "C" fn kv_compact(
     unsafe {
         guard(error, || {
             let physical = flag_in(physical, "physical")?.unwrap_or(false);
-            put_out(out, borrow(db)?.0.compact(revision, physical)?.revision);
+            put_out(
+                out,
+                borrow(db)?
+                    .0
+                    .compact(Compact::new(revision).physical(physical))?
+                    .revision,
+            );
             Ok(())
         })
     }

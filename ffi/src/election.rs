@@ -77,7 +77,10 @@ pub unsafe extern "C" fn kv_election_campaign(
     unsafe {
         guard(error, || {
             let value = bytes_in(value, "the value")?;
-            borrow(election)?.own.enter()?.campaign(value, timeout_in(timeout_ms)?)
+            borrow(election)?
+                .own
+                .enter()?
+                .campaign(value, timeout_in(timeout_ms)?)
         })
     }
 }
@@ -142,7 +145,10 @@ pub unsafe extern "C" fn kv_election_observe(
         guard(error, || {
             wanted(out, "out")?;
             let candidate = borrow(election)?;
-            give_out::<KvLeaders>(out, Alone::new(candidate.own.db.clone(), candidate.onlooker.observe()?));
+            give_out::<KvLeaders>(
+                out,
+                Alone::new(candidate.own.db.clone(), candidate.onlooker.observe()?),
+            );
             Ok(())
         })
     }
@@ -155,7 +161,10 @@ pub unsafe extern "C" fn kv_election_observe(
 /// Threads: one at a time.
 /// Errors: those of kv_lock_release.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_election_resign(election: *mut KvElection, error: *mut *mut KvError) -> KvCode {
+pub unsafe extern "C" fn kv_election_resign(
+    election: *mut KvElection,
+    error: *mut *mut KvError,
+) -> KvCode {
     // SAFETY: pointers as the header asks for.
     unsafe { guard(error, || borrow(election)?.own.enter()?.resign()) }
 }
@@ -168,7 +177,11 @@ pub unsafe extern "C" fn kv_election_resign(election: *mut KvElection, error: *m
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_election_is_leader(election: *const KvElection) -> i32 {
     // SAFETY: pointers as the header asks for.
-    guard_value(KV_NO, || unsafe { Some(flag_out(borrow(election).ok()?.own.peek(Election::is_leader)?)) })
+    guard_value(KV_NO, || unsafe {
+        Some(flag_out(
+            borrow(election).ok()?.own.peek(Election::is_leader)?,
+        ))
+    })
 }
 
 /// Its key in the store while it leads; otherwise no bytes.
@@ -179,7 +192,9 @@ pub unsafe extern "C" fn kv_election_is_leader(election: *const KvElection) -> i
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_election_key(election: *const KvElection) -> KvBytes {
     // SAFETY: pointers as the header asks for.
-    guard_value(NO_BYTES, || unsafe { borrow(election).ok()?.own.peek(|own| bytes_out(own.key())) })
+    guard_value(NO_BYTES, || unsafe {
+        borrow(election).ok()?.own.peek(|own| bytes_out(own.key()))
+    })
 }
 
 /// The revision at which its key was created, for fencing as with kv_lock_revision; 0 while it does
@@ -191,7 +206,9 @@ pub unsafe extern "C" fn kv_election_key(election: *const KvElection) -> KvBytes
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_election_revision(election: *const KvElection) -> i64 {
     // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { borrow(election).ok()?.own.peek(Election::revision) })
+    guard_value(0, || unsafe {
+        borrow(election).ok()?.own.peek(Election::revision)
+    })
 }
 
 /// Frees the handle; a candidate or leader resigns soon after.

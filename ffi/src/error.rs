@@ -20,7 +20,10 @@ pub(crate) struct Handed {
 impl Handed {
     pub fn new(error: Error) -> Handed {
         let text: Vec<u8> = error.message().bytes().filter(|byte| *byte != 0).collect();
-        Handed { message: CString::new(text).unwrap_or_default(), error }
+        Handed {
+            message: CString::new(text).unwrap_or_default(),
+            error,
+        }
     }
 }
 
@@ -34,7 +37,9 @@ kinds! { KvError = Handed, b"kv_error", "kv_error"; }
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_error_code(error: *const KvError) -> KvCode {
     // SAFETY: an error of this library, or NULL.
-    guard_value(KV_OK, || unsafe { Some(borrow(error).ok()?.error.code().number()) })
+    guard_value(KV_OK, || unsafe {
+        Some(borrow(error).ok()?.error.code().number())
+    })
 }
 
 /// The message of an error as UTF-8 with a terminating zero. It names the key, revision or path.
@@ -46,7 +51,9 @@ pub unsafe extern "C" fn kv_error_code(error: *const KvError) -> KvCode {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_error_message(error: *const KvError) -> *const c_char {
     // SAFETY: an error of this library, or NULL.
-    guard_value(c"".as_ptr(), || unsafe { Some(borrow(error).ok()?.message.as_ptr()) })
+    guard_value(c"".as_ptr(), || unsafe {
+        Some(borrow(error).ok()?.message.as_ptr())
+    })
 }
 
 /// The revision of an error: the compacted one for KV_COMPACTED, the current one for
@@ -114,5 +121,7 @@ pub extern "C" fn kv_strerror(code: KvCode) -> *const c_char {
         c"unknown_outcome",
     ];
     const _: () = assert!(NAMES.len() == Code::ALL.len() + 1);
-    guard_value(c"unknown".as_ptr(), || Some(NAMES.get(usize::try_from(code).ok()?)?.as_ptr()))
+    guard_value(c"unknown".as_ptr(), || {
+        Some(NAMES.get(usize::try_from(code).ok()?)?.as_ptr())
+    })
 }

@@ -45,7 +45,11 @@ pub(crate) fn invalid(message: impl Into<String>) -> Error {
 
 /// A handle over this value, for C to free.
 pub(crate) fn give<K: Kind>(value: K::Value) -> *mut K {
-    Box::into_raw(Box::new(Handle { magic: K::MAGIC, value })).cast()
+    Box::into_raw(Box::new(Handle {
+        magic: K::MAGIC,
+        value,
+    }))
+    .cast()
 }
 
 /// SAFETY: the pointer must be NULL or point to eight readable bytes.
@@ -61,7 +65,11 @@ unsafe fn checked<K: Kind>(pointer: *const K) -> Result<*mut Handle<K::Value>> {
 /// Once for all kinds: what is refused is rare.
 #[cold]
 fn no_handle(is_null: bool, name: &str) -> Error {
-    invalid(if is_null { format!("the pointer to a {name} is NULL") } else { format!("the pointer is to no {name}") })
+    invalid(if is_null {
+        format!("the pointer to a {name} is NULL")
+    } else {
+        format!("the pointer is to no {name}")
+    })
 }
 
 /// What a handle holds.
@@ -119,7 +127,11 @@ pub(crate) unsafe fn give_out<K: Kind>(out: *mut *mut K, value: K::Value) {
 
 /// Refuses an output pointer that a call makes no sense without.
 pub(crate) fn wanted<T>(out: *mut T, name: &str) -> Result<()> {
-    if out.is_null() { Err(no_output(name)) } else { Ok(()) }
+    if out.is_null() {
+        Err(no_output(name))
+    } else {
+        Ok(())
+    }
 }
 
 #[cold]
@@ -150,7 +162,9 @@ unsafe fn guard_dyn(error: *mut *mut KvError, body: &mut dyn FnMut() -> Result<(
         Ok(Err(failed)) => failed,
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
+            let text = text
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("without a message");
             Error::new(Code::Internal, format!("libkv panicked: {text}"))
         }
     };

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use libkv::{Change, ChangeScan, Code, Db, Error, Event, EventScan};
+use libkv::{Code, Db, DiffScan, Difference, Error, Event, EventScan};
 
 use crate::db::KvDb;
 use crate::error::KvError;
@@ -24,22 +24,22 @@ pub(crate) struct EventSteps {
 
 enum EventSource {
     History(Db, std::vec::IntoIter<Event>),
-    Changes(EventScan),
+    Events(EventScan),
 }
 
 /// What a `kv_diff` holds.
 pub(crate) struct DiffSteps {
-    scan: ChangeScan,
+    scan: DiffScan,
     last: Option<Box<LastChange>>,
 }
 
 /// A change, the views of its pairs, and the view of it that points to these: boxed, so that all
 /// stay where they are.
 struct LastChange {
-    change: Change,
+    change: Difference,
     before: Option<KvKeyValue>,
     after: Option<KvKeyValue>,
-    view: KvChange,
+    view: KvDifference,
 }
 
 kinds! {
@@ -67,7 +67,13 @@ pub unsafe extern "C" fn kv_history(
             wanted(out, "out")?;
             let db = borrow(db)?.0.clone();
             let events = db.history(bytes_in(key, "the key")?, limit)?.into_iter();
-            give_out::<KvEvents>(out, EventSteps { source: EventSource::History(db, events), last: None });
+            give_out::<KvEvents>(
+                out,
+                EventSteps {
+                    source: EventSource::History(db, events),
+                    last: None,
+                },
+            );
             Ok(())
         })
     }
@@ -80,7 +86,7 @@ pub unsafe extern "C" fn kv_history(
 /// Threads: any.
 /// Errors: KV_INVALID_ARGUMENT; kv_events_next returns the others.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_changes(
+pub unsafe extern "C" fn kv_events_open(
     db: *const KvDb,
     after: i64,
     upto: i64,
@@ -92,8 +98,14 @@ pub unsafe extern "C" fn kv_changes(
     unsafe {
         guard(error, || {
             wanted(out, "out")?;
-            let scan = borrow(db)?.0.changes(after, upto, range_in(range)?);
-            give_out::<KvEvents>(out, EventSteps { source: EventSource::Changes(scan), last: None });
+            let scan = borrow(db)?.0.events(after, upto, range_in(range)?);
+            give_out::<KvEvents>(
+                out,
+                EventSteps {
+                    source: EventSource::Events(scan),
+                    last: None,
+                },
+            );
             Ok(())
         })
     }
@@ -124,13 +136,19 @@ pub unsafe extern "C" fn kv_events_next(
                     return Err(db.snapshot().err().unwrap_or_else(closed));
                 }
                 EventSource::History(_, events) => events.next(),
-                EventSource::Changes(scan) => scan.next().transpose()?,
+                EventSource::Events(scan) => scan.next().transpose()?,
             };
             steps.last = next.map(|event| {
                 let view = event_view(&event);
                 (event, view)
             });
-            put_out(out, steps.last.as_ref().map_or(std::ptr::null(), |(_, view)| std::ptr::from_ref(view)));
+            put_out(
+                out,
+                steps
+                    .last
+                    .as_ref()
+                    .map_or(std::ptr::null(), |(_, view)| std::ptr::from_ref(view)),
+            );
             Ok(())
         })
     }
@@ -182,7 +200,7 @@ pub unsafe extern "C" fn kv_diff_open(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_diff_next(
     diff: *mut KvDiff,
-    out: *mut *const KvChange,
+    out: *mut *const KvDifference,
     error: *mut *mut KvError,
 ) -> KvCode {
     // SAFETY: pointers as the header asks for.
@@ -191,20 +209,44 @@ pub unsafe extern "C" fn kv_diff_next(
             wanted(out, "out")?;
             let steps = borrow_mut(diff)?;
             steps.last = steps.scan.next().transpose()?.map(change_view);
-            put_out(out, steps.last.as_ref().map_or(std::ptr::null(), |last| std::ptr::from_ref(&last.view)));
+            put_out(
+                out,
+                steps
+                    .last
+                    .as_ref()
+                    .map_or(std::ptr::null(), |last| std::ptr::from_ref(&last.view)),
+            );
             Ok(())
         })
     }
 }
 
-fn change_view(change: Change) -> Box<LastChange> {
-    let (before, after) = (change.before.as_ref().map(view), change.after.as_ref().map(view));
-    let none = KvChange { key: bytes_out(&[]), before: std::ptr::null(), after: std::ptr::null() };
-    let mut last = Box::new(LastChange { change, before, after, view: none });
-    last.view = KvChange {
+fn change_view(change: Difference) -> Box<LastChange> {
+    let (before, after) = (
+        change.before.as_ref().map(view),
+        change.after.as_ref().map(view),
+    );
+    let none = KvDifference {
+        key: bytes_out(&[]),
+        before: std::ptr::null(),
+        after: std::ptr::null(),
+    };
+    let mut last = Box::new(LastChange {
+        change,
+        before,
+        after,
+        view: none,
+    });
+    last.view = KvDifference {
         key: bytes_out(&last.change.key),
-        before: last.before.as_ref().map_or(std::ptr::null(), std::ptr::from_ref),
-        after: last.after.as_ref().map_or(std::ptr::null(), std::ptr::from_ref),
+        before: last
+            .before
+            .as_ref()
+            .map_or(std::ptr::null(), std::ptr::from_ref),
+        after: last
+            .after
+            .as_ref()
+            .map_or(std::ptr::null(), std::ptr::from_ref),
     };
     last
 }

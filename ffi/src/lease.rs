@@ -1,7 +1,7 @@
 //! Leases: the single calls, and the handle that keeps one alive.
 #![allow(unsafe_code)]
 
-use libkv::{Lease, LeaseTimeToLive};
+use libkv::{Lease, LeaseGrant, LeaseTimeToLive, LeaseTimeToLiveResponse};
 
 use crate::db::KvDb;
 use crate::error::KvError;
@@ -9,7 +9,7 @@ use crate::guard::{borrow, free, give_out, guard, guard_value, kinds, put_out, w
 use crate::types::*;
 
 /// The remaining time of a lease; see kv_lease_time_to_live.
-pub struct KvTimeToLive;
+pub struct KvTimeToLiveResponse;
 
 /// A list of lease ids; see kv_lease_list.
 pub struct KvLeaseIds;
@@ -18,7 +18,7 @@ pub struct KvLeaseIds;
 pub struct KvLease;
 
 kinds! {
-    KvTimeToLive = LeaseTimeToLive, b"kv_ttl\0\0", "kv_time_to_live";
+    KvTimeToLiveResponse = LeaseTimeToLiveResponse, b"kv_ttl\0\0", "kv_time_to_live_response";
     KvLeaseIds = Vec<i64>, b"kv_ids\0\0", "kv_lease_ids";
     KvLease = Lease, b"kv_lease", "kv_lease";
 }
@@ -42,7 +42,9 @@ pub unsafe extern "C" fn kv_lease_grant(
     // SAFETY: pointers as the header asks for.
     unsafe {
         guard(error, || {
-            let granted = borrow(db)?.0.lease_grant(ttl_seconds, id)?;
+            let granted = borrow(db)?
+                .0
+                .lease_grant(LeaseGrant::new(ttl_seconds).id(id))?;
             put_out(granted_id, granted.id);
             put_out(granted_ttl_seconds, granted.ttl_seconds);
             Ok(())
@@ -95,9 +97,9 @@ pub unsafe extern "C" fn kv_lease_keep_alive(
 }
 
 /// Returns the remaining time of a lease and, with keys KV_YES, its attached keys. A lease that
-/// does not exist is not an error: kv_time_to_live_seconds is -1.
+/// does not exist is not an error: kv_time_to_live_response_seconds is -1.
 ///
-/// Owner: *out is owned by the caller, to free with kv_time_to_live_free.
+/// Owner: *out is owned by the caller, to free with kv_time_to_live_response_free.
 /// Threads: any.
 /// Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
 #[unsafe(no_mangle)]
@@ -105,7 +107,7 @@ pub unsafe extern "C" fn kv_lease_time_to_live(
     db: *const KvDb,
     id: i64,
     keys: i32,
-    out: *mut *mut KvTimeToLive,
+    out: *mut *mut KvTimeToLiveResponse,
     error: *mut *mut KvError,
 ) -> KvCode {
     // SAFETY: pointers as the header asks for.
@@ -113,7 +115,12 @@ pub unsafe extern "C" fn kv_lease_time_to_live(
         guard(error, || {
             wanted(out, "out")?;
             let keys = flag_in(keys, "keys")?.unwrap_or(false);
-            give_out::<KvTimeToLive>(out, borrow(db)?.0.lease_time_to_live(id, keys)?);
+            give_out::<KvTimeToLiveResponse>(
+                out,
+                borrow(db)?
+                    .0
+                    .lease_time_to_live(LeaseTimeToLive::new(id).keys(keys))?,
+            );
             Ok(())
         })
     }
@@ -125,7 +132,9 @@ pub unsafe extern "C" fn kv_lease_time_to_live(
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_time_to_live_seconds(result: *const KvTimeToLive) -> i64 {
+pub unsafe extern "C" fn kv_time_to_live_response_seconds(
+    result: *const KvTimeToLiveResponse,
+) -> i64 {
     // SAFETY: pointers as the header asks for.
     guard_value(-1, || unsafe { Some(borrow(result).ok()?.ttl_seconds) })
 }
@@ -136,9 +145,13 @@ pub unsafe extern "C" fn kv_time_to_live_seconds(result: *const KvTimeToLive) ->
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_time_to_live_granted_seconds(result: *const KvTimeToLive) -> i64 {
+pub unsafe extern "C" fn kv_time_to_live_response_granted_seconds(
+    result: *const KvTimeToLiveResponse,
+) -> i64 {
     // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(result).ok()?.granted_ttl_seconds) })
+    guard_value(0, || unsafe {
+        Some(borrow(result).ok()?.granted_ttl_seconds)
+    })
 }
 
 /// The number of attached keys, if they were requested; 0 for NULL.
@@ -147,7 +160,9 @@ pub unsafe extern "C" fn kv_time_to_live_granted_seconds(result: *const KvTimeTo
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_time_to_live_len(result: *const KvTimeToLive) -> usize {
+pub unsafe extern "C" fn kv_time_to_live_response_len(
+    result: *const KvTimeToLiveResponse,
+) -> usize {
     // SAFETY: pointers as the header asks for.
     guard_value(0, || unsafe { Some(borrow(result).ok()?.keys.len()) })
 }
@@ -158,9 +173,14 @@ pub unsafe extern "C" fn kv_time_to_live_len(result: *const KvTimeToLive) -> usi
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_time_to_live_key(result: *const KvTimeToLive, index: usize) -> KvBytes {
+pub unsafe extern "C" fn kv_time_to_live_response_key(
+    result: *const KvTimeToLiveResponse,
+    index: usize,
+) -> KvBytes {
     // SAFETY: pointers as the header asks for.
-    guard_value(NO_BYTES, || unsafe { Some(bytes_out(borrow(result).ok()?.keys.get(index)?)) })
+    guard_value(NO_BYTES, || unsafe {
+        Some(bytes_out(borrow(result).ok()?.keys.get(index)?))
+    })
 }
 
 /// Frees the result of kv_lease_time_to_live.
@@ -169,7 +189,7 @@ pub unsafe extern "C" fn kv_time_to_live_key(result: *const KvTimeToLive, index:
 /// Threads: the last use of it.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_time_to_live_free(result: *mut KvTimeToLive) {
+pub unsafe extern "C" fn kv_time_to_live_response_free(result: *mut KvTimeToLiveResponse) {
     // SAFETY: pointers as the header asks for.
     unsafe { free(result) }
 }
@@ -180,7 +200,11 @@ pub unsafe extern "C" fn kv_time_to_live_free(result: *mut KvTimeToLive) {
 /// Threads: any.
 /// Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_CORRUPT, KV_IO.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_lease_list(db: *const KvDb, out: *mut *mut KvLeaseIds, error: *mut *mut KvError) -> KvCode {
+pub unsafe extern "C" fn kv_lease_list(
+    db: *const KvDb,
+    out: *mut *mut KvLeaseIds,
+    error: *mut *mut KvError,
+) -> KvCode {
     // SAFETY: pointers as the header asks for.
     unsafe {
         guard(error, || {
@@ -244,7 +268,12 @@ pub unsafe extern "C" fn kv_lease_open(
         guard(error, || {
             wanted(out, "out")?;
             let end_with_process = flag_in(end_with_process, "end_with_process")?.unwrap_or(false);
-            give_out::<KvLease>(out, borrow(db)?.0.lease(ttl_seconds, end_with_process)?);
+            give_out::<KvLease>(
+                out,
+                borrow(db)?
+                    .0
+                    .lease(LeaseGrant::new(ttl_seconds).end_with_process(end_with_process))?,
+            );
             Ok(())
         })
     }
@@ -303,7 +332,9 @@ pub unsafe extern "C" fn kv_lease_remaining(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_lease_lost(lease: *const KvLease) -> i32 {
     // SAFETY: pointers as the header asks for.
-    guard_value(KV_NO, || unsafe { Some(flag_out(borrow(lease).ok()?.lost())) })
+    guard_value(KV_NO, || unsafe {
+        Some(flag_out(borrow(lease).ok()?.lost()))
+    })
 }
 
 /// Stops renewing a lease and revokes it, which deletes its keys. Closing a second time, or closing

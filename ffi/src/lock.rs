@@ -21,7 +21,10 @@ pub(crate) struct Alone<T> {
 
 impl<T> Alone<T> {
     pub fn new(db: Db, value: T) -> Alone<T> {
-        Alone { db, value: Mutex::new(value) }
+        Alone {
+            db,
+            value: Mutex::new(value),
+        }
     }
 
     pub fn enter(&self) -> Result<MutexGuard<'_, T>> {
@@ -31,7 +34,9 @@ impl<T> Alone<T> {
             Err(TryLockError::WouldBlock) => {
                 // in a forked child the other thread is not there: that is said first
                 self.db.get_into([0], &mut [])?;
-                Err(invalid("the handle is used by another thread: one uses it at a time"))
+                Err(invalid(
+                    "the handle is used by another thread: one uses it at a time",
+                ))
             }
         }
     }
@@ -87,9 +92,17 @@ pub unsafe extern "C" fn kv_lock_open(
 /// Errors: KV_TIMEOUT, which names the holder's key; KV_LEASE_LOST; KV_INVALID_ARGUMENT (also for a
 /// TTL over 9,000,000,000 s), and those of kv_put. After an error it is in no queue.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_lock_acquire(lock: *mut KvLock, timeout_ms: i64, error: *mut *mut KvError) -> KvCode {
+pub unsafe extern "C" fn kv_lock_acquire(
+    lock: *mut KvLock,
+    timeout_ms: i64,
+    error: *mut *mut KvError,
+) -> KvCode {
     // SAFETY: pointers as the header asks for.
-    unsafe { guard(error, || borrow(lock)?.enter()?.acquire(timeout_in(timeout_ms)?)) }
+    unsafe {
+        guard(error, || {
+            borrow(lock)?.enter()?.acquire(timeout_in(timeout_ms)?)
+        })
+    }
 }
 
 /// Acquires the lock if it is free and has no waiters. *held is KV_YES if it is held now, otherwise
@@ -99,7 +112,11 @@ pub unsafe extern "C" fn kv_lock_acquire(lock: *mut KvLock, timeout_ms: i64, err
 /// Threads: one at a time.
 /// Errors: those of kv_lock_acquire except KV_TIMEOUT.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_lock_try_acquire(lock: *mut KvLock, held: *mut i32, error: *mut *mut KvError) -> KvCode {
+pub unsafe extern "C" fn kv_lock_try_acquire(
+    lock: *mut KvLock,
+    held: *mut i32,
+    error: *mut *mut KvError,
+) -> KvCode {
     // SAFETY: pointers as the header asks for.
     unsafe {
         guard(error, || {
@@ -130,7 +147,9 @@ pub unsafe extern "C" fn kv_lock_release(lock: *mut KvLock, error: *mut *mut KvE
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_lock_is_held(lock: *const KvLock) -> i32 {
     // SAFETY: pointers as the header asks for.
-    guard_value(KV_NO, || unsafe { Some(flag_out(borrow(lock).ok()?.peek(Lock::is_held)?)) })
+    guard_value(KV_NO, || unsafe {
+        Some(flag_out(borrow(lock).ok()?.peek(Lock::is_held)?))
+    })
 }
 
 /// Its key in the store while it is held; otherwise no bytes.
@@ -141,7 +160,9 @@ pub unsafe extern "C" fn kv_lock_is_held(lock: *const KvLock) -> i32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_lock_key(lock: *const KvLock) -> KvBytes {
     // SAFETY: pointers as the header asks for.
-    guard_value(NO_BYTES, || unsafe { borrow(lock).ok()?.peek(|lock| bytes_out(lock.key())) })
+    guard_value(NO_BYTES, || unsafe {
+        borrow(lock).ok()?.peek(|lock| bytes_out(lock.key()))
+    })
 }
 
 /// The fencing revision: the revision at which its key was created. It increases from holder to

@@ -1,27 +1,29 @@
 //! Ranges in one answer, and scans in steps.
 #![allow(unsafe_code)]
 
-use libkv::{KeyValue, RangeResult, Scan};
+use libkv::{KeyValue, RangeResponse, Scan};
 
 use crate::db::KvDb;
 use crate::error::KvError;
-use crate::guard::{borrow, borrow_mut, free, give_out, guard, guard_value, kinds, put_out, wanted};
+use crate::guard::{
+    borrow, borrow_mut, free, give_out, guard, guard_value, kinds, put_out, wanted,
+};
 use crate::types::*;
 
 /// The response of a range.
-pub struct KvRangeResult;
+pub struct KvRangeResponse;
 
 /// A range that is read step by step, at one revision.
 pub struct KvScan;
 
-/// What a `kv_range_result` holds.
+/// What a `kv_range_response` holds.
 pub(crate) struct Ranged {
-    pub result: RangeResult,
+    pub result: RangeResponse,
     pub kvs: Pairs,
 }
 
 impl Ranged {
-    pub fn new(mut result: RangeResult) -> Ranged {
+    pub fn new(mut result: RangeResponse) -> Ranged {
         let kvs = Pairs::new(std::mem::take(&mut result.kvs));
         Ranged { result, kvs }
     }
@@ -34,7 +36,7 @@ pub(crate) struct Scanned {
 }
 
 kinds! {
-    KvRangeResult = Ranged, b"kv_range", "kv_range_result";
+    KvRangeResponse = Ranged, b"kv_range", "kv_range_response";
     KvScan = Scanned, b"kv_scan\0", "kv_scan";
 }
 
@@ -49,7 +51,7 @@ pub unsafe extern "C" fn kv_range(
     db: *const KvDb,
     range: KvKeyRange,
     options: *const KvRangeOptions,
-    out: *mut *mut KvRangeResult,
+    out: *mut *mut KvRangeResponse,
     error: *mut *mut KvError,
 ) -> KvCode {
     // SAFETY: pointers as the header asks for.
@@ -57,7 +59,7 @@ pub unsafe extern "C" fn kv_range(
         guard(error, || {
             wanted(out, "out")?;
             let result = borrow(db)?.0.range(range_request(range, options)?)?;
-            give_out::<KvRangeResult>(out, Ranged::new(result));
+            give_out::<KvRangeResponse>(out, Ranged::new(result));
             Ok(())
         })
     }
@@ -70,7 +72,7 @@ pub unsafe extern "C" fn kv_range(
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_range_result_revision(result: *const KvRangeResult) -> i64 {
+pub unsafe extern "C" fn kv_range_response_revision(result: *const KvRangeResponse) -> i64 {
     // SAFETY: pointers as the header asks for.
     guard_value(0, || unsafe { Some(borrow(result).ok()?.result.revision) })
 }
@@ -81,7 +83,7 @@ pub unsafe extern "C" fn kv_range_result_revision(result: *const KvRangeResult) 
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_range_result_count(result: *const KvRangeResult) -> i64 {
+pub unsafe extern "C" fn kv_range_response_count(result: *const KvRangeResponse) -> i64 {
     // SAFETY: pointers as the header asks for.
     guard_value(0, || unsafe { Some(borrow(result).ok()?.result.count) })
 }
@@ -92,9 +94,15 @@ pub unsafe extern "C" fn kv_range_result_count(result: *const KvRangeResult) -> 
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_range_result_more(result: *const KvRangeResult) -> i32 {
+pub unsafe extern "C" fn kv_range_response_more(result: *const KvRangeResponse) -> i32 {
     // SAFETY: pointers as the header asks for.
-    guard_value(KV_NO, || unsafe { Some(if borrow(result).ok()?.result.more { KV_YES } else { KV_NO }) })
+    guard_value(KV_NO, || unsafe {
+        Some(if borrow(result).ok()?.result.more {
+            KV_YES
+        } else {
+            KV_NO
+        })
+    })
 }
 
 /// The number of returned pairs; 0 for NULL.
@@ -103,7 +111,7 @@ pub unsafe extern "C" fn kv_range_result_more(result: *const KvRangeResult) -> i
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_range_result_len(result: *const KvRangeResult) -> usize {
+pub unsafe extern "C" fn kv_range_response_len(result: *const KvRangeResponse) -> usize {
     // SAFETY: pointers as the header asks for.
     guard_value(0, || unsafe { Some(borrow(result).ok()?.kvs.len()) })
 }
@@ -114,9 +122,14 @@ pub unsafe extern "C" fn kv_range_result_len(result: *const KvRangeResult) -> us
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_range_result_at(result: *const KvRangeResult, index: usize) -> *const KvKeyValue {
+pub unsafe extern "C" fn kv_range_response_at(
+    result: *const KvRangeResponse,
+    index: usize,
+) -> *const KvKeyValue {
     // SAFETY: pointers as the header asks for.
-    guard_value(std::ptr::null(), || unsafe { borrow(result).ok()?.kvs.at(index) })
+    guard_value(std::ptr::null(), || unsafe {
+        borrow(result).ok()?.kvs.at(index)
+    })
 }
 
 /// Frees the result of a range.
@@ -125,7 +138,7 @@ pub unsafe extern "C" fn kv_range_result_at(result: *const KvRangeResult, index:
 /// Threads: the last use of it.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_range_result_free(result: *mut KvRangeResult) {
+pub unsafe extern "C" fn kv_range_response_free(result: *mut KvRangeResponse) {
     // SAFETY: pointers as the header asks for.
     unsafe { free(result) }
 }
@@ -178,7 +191,13 @@ pub unsafe extern "C" fn kv_scan_next(
                 let view = view(&kv);
                 (kv, view)
             });
-            put_out(out, scanned.last.as_ref().map_or(std::ptr::null(), |(_, view)| std::ptr::from_ref(view)));
+            put_out(
+                out,
+                scanned
+                    .last
+                    .as_ref()
+                    .map_or(std::ptr::null(), |(_, view)| std::ptr::from_ref(view)),
+            );
             Ok(())
         })
     }

@@ -56,7 +56,11 @@ mod net {
     pub use libkv_etcd::Server;
 
     /// SAFETY: the texts must be NULL or end with a zero byte.
-    pub unsafe fn serve(db: &Db, address: &str, options: &KvServeOptions) -> Result<(Server, String)> {
+    pub unsafe fn serve(
+        db: &Db,
+        address: &str,
+        options: &KvServeOptions,
+    ) -> Result<(Server, String)> {
         let mut how = libkv_etcd::Serve::new(address);
         // SAFETY: said above.
         unsafe {
@@ -94,7 +98,8 @@ mod net {
 
     /// SAFETY: nothing is asked for.
     pub unsafe fn serve(_: &Db, address: &str, _: &KvServeOptions) -> Result<(Server, String)> {
-        let message = format!("this libkv was built without the feature etcd: it cannot serve at {address}");
+        let message =
+            format!("this libkv was built without the feature etcd: it cannot serve at {address}");
         Err(libkv::Error::new(libkv::Code::Unsupported, message))
     }
 }
@@ -128,10 +133,19 @@ pub unsafe extern "C" fn kv_serve(
             wanted(out, "out")?;
             let db = &borrow(db)?.0;
             let address = text_in(address, "the address")?;
-            let address = address.to_str().map_err(|_| invalid("the address is not UTF-8"))?;
+            let address = address
+                .to_str()
+                .map_err(|_| invalid("the address is not UTF-8"))?;
             let (server, address) = net::serve(db, address, &struct_in(options)?)?;
-            let address = CString::new(address).map_err(|_| invalid("the address has a zero byte"))?;
-            give_out::<KvServer>(out, Serving { address, _server: server });
+            let address =
+                CString::new(address).map_err(|_| invalid("the address has a zero byte"))?;
+            give_out::<KvServer>(
+                out,
+                Serving {
+                    address,
+                    _server: server,
+                },
+            );
             Ok(())
         })
     }
@@ -145,7 +159,9 @@ pub unsafe extern "C" fn kv_serve(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_server_address(server: *const KvServer) -> *const c_char {
     // SAFETY: pointers as the header asks for.
-    guard_value(std::ptr::null(), || unsafe { Some(borrow(server).ok()?.address.as_ptr()) })
+    guard_value(std::ptr::null(), || unsafe {
+        Some(borrow(server).ok()?.address.as_ptr())
+    })
 }
 
 /// Stops a server: it stops listening, requests in progress may finish for a short time, streams

@@ -6,7 +6,7 @@ use libkv::Snapshot;
 use crate::db::KvDb;
 use crate::error::KvError;
 use crate::guard::{borrow, free, give_out, guard, guard_value, kinds, put_out, wanted};
-use crate::range::{KvRangeResult, KvScan, Ranged, Scanned};
+use crate::range::{KvRangeResponse, KvScan, Ranged, Scanned};
 use crate::types::*;
 
 /// A view of the store at one revision. It is a number, not a transaction.
@@ -81,7 +81,7 @@ pub unsafe extern "C" fn kv_snapshot_range(
     snapshot: *const KvSnapshot,
     range: KvKeyRange,
     options: *const KvRangeOptions,
-    out: *mut *mut KvRangeResult,
+    out: *mut *mut KvRangeResponse,
     error: *mut *mut KvError,
 ) -> KvCode {
     // SAFETY: pointers as the header asks for.
@@ -89,7 +89,7 @@ pub unsafe extern "C" fn kv_snapshot_range(
         guard(error, || {
             wanted(out, "out")?;
             let result = borrow(snapshot)?.range(range_request(range, options)?)?;
-            give_out::<KvRangeResult>(out, Ranged::new(result));
+            give_out::<KvRangeResponse>(out, Ranged::new(result));
             Ok(())
         })
     }

@@ -7,8 +7,10 @@ use libkv::{Error, Result, TRANSACT_RETRIES, Transaction};
 
 use crate::db::{KvDb, put_request};
 use crate::error::KvError;
-use crate::guard::{borrow, borrow_mut, free, give, give_out, guard, invalid, kinds, put_out, wanted};
-use crate::range::{KvRangeResult, Ranged};
+use crate::guard::{
+    borrow, borrow_mut, free, give, give_out, guard, invalid, kinds, put_out, wanted,
+};
+use crate::range::{KvRangeResponse, Ranged};
 use crate::types::*;
 
 /// The view of the callback of kv_transact; valid during one call of it.
@@ -26,7 +28,8 @@ kinds! { KvTransaction = Running, b"kv_tact\0", "kv_transaction"; }
 /// Reads and writes through t. Any return value but KV_OK ends kv_transact with that code, and
 /// nothing is written. The callback may run several times: it must have no side effects that cannot
 /// be repeated.
-pub type KvTransactFn = Option<unsafe extern "C" fn(t: *mut KvTransaction, payload: *mut c_void) -> KvCode>;
+pub type KvTransactFn =
+    Option<unsafe extern "C" fn(t: *mut KvTransaction, payload: *mut c_void) -> KvCode>;
 
 /// Runs body, then commits its writes in one revision if nothing it read has changed; otherwise
 /// runs body again. Between tries it waits a short random time that grows. max_retries 0 is the
@@ -52,11 +55,17 @@ pub unsafe extern "C" fn kv_transact(
                 0 => Some(TRANSACT_RETRIES),
                 KV_NO_WAIT => Some(0),
                 KV_FOREVER => None,
-                retries => Some(u32::try_from(retries).map_err(|_| invalid(format!("max_retries is {retries}")))?),
+                retries => Some(
+                    u32::try_from(retries)
+                        .map_err(|_| invalid(format!("max_retries is {retries}")))?,
+                ),
             };
             borrow(db)?.0.transact(retries, |transaction| {
                 let transaction: *mut Transaction = transaction;
-                let handle: *mut KvTransaction = give(Running { transaction, refused: None });
+                let handle: *mut KvTransaction = give(Running {
+                    transaction,
+                    refused: None,
+                });
                 let code = body(handle, payload);
                 let refused = borrow_mut(handle)?.refused.take();
                 free(handle);
@@ -73,12 +82,17 @@ fn outcome(code: KvCode, refused: Option<Error>) -> Result<()> {
     match (refused, libkv::Code::from_number(code)) {
         (Some(refused), Some(code)) if refused.code() == code => Err(refused),
         (_, Some(code)) => Err(Error::new(code, "the callback of kv_transact ended it")),
-        (_, None) => Err(invalid(format!("the callback of kv_transact returned {code}, which is not a kv_code"))),
+        (_, None) => Err(invalid(format!(
+            "the callback of kv_transact returned {code}, which is not a kv_code"
+        ))),
     }
 }
 
 /// SAFETY: t must be the callback's, during its call.
-unsafe fn with<T>(t: *mut KvTransaction, work: impl FnOnce(&mut Transaction) -> Result<T>) -> Result<T> {
+unsafe fn with<T>(
+    t: *mut KvTransaction,
+    work: impl FnOnce(&mut Transaction) -> Result<T>,
+) -> Result<T> {
     // SAFETY: said above: the transaction lives during the callback's call.
     unsafe {
         let running = borrow_mut(t)?;
@@ -124,7 +138,7 @@ pub unsafe extern "C" fn kv_transaction_range(
     t: *mut KvTransaction,
     range: KvKeyRange,
     options: *const KvRangeOptions,
-    out: *mut *mut KvRangeResult,
+    out: *mut *mut KvRangeResponse,
     error: *mut *mut KvError,
 ) -> KvCode {
     // SAFETY: pointers as the header asks for.
@@ -133,7 +147,7 @@ pub unsafe extern "C" fn kv_transaction_range(
             wanted(out, "out")?;
             let request = range_request(range, options)?;
             let result = with(t, |transaction| transaction.range(request))?;
-            give_out::<KvRangeResult>(out, Ranged::new(result));
+            give_out::<KvRangeResponse>(out, Ranged::new(result));
             Ok(())
         })
     }

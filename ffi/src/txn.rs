@@ -1,21 +1,27 @@
 //! Txns: built in steps, run any number of times; the result is a tree.
 #![allow(unsafe_code)]
 
-use libkv::{Code, Compare, CompareResult, Error, Op, OpResult, Operand, TXN_DEPTH_MAX, Txn, TxnResult};
+use libkv::{
+    Code, Compare, CompareResult, Error, Op, OpResponse, Operand, TXN_DEPTH_MAX, Txn, TxnResponse,
+};
 
-use crate::db::{Deleted, KvDb, KvDeleteResult, KvPutResult, Written, delete_request, put_request};
+use crate::db::{
+    Deleted, KvDb, KvDeleteResponse, KvPutResponse, Written, delete_request, put_request,
+};
 use crate::error::KvError;
-use crate::guard::{Kind, borrow, borrow_mut, free, give, give_out, guard, guard_value, invalid, kinds};
-use crate::range::{KvRangeResult, Ranged};
+use crate::guard::{
+    Kind, borrow, borrow_mut, free, give, give_out, guard, guard_value, invalid, kinds,
+};
+use crate::range::{KvRangeResponse, Ranged};
 use crate::types::*;
 
 /// A txn: compares, and a list of operations for each outcome.
 pub struct KvTxn;
 
 /// The response of a txn.
-pub struct KvTxnResult;
+pub struct KvTxnResponse;
 
-/// What a `kv_txn_result` holds: each response as a handle of its own kind.
+/// What a `kv_txn_response` holds: each response as a handle of its own kind.
 pub(crate) struct ResultTree {
     succeeded: bool,
     revision: i64,
@@ -23,21 +29,25 @@ pub(crate) struct ResultTree {
 }
 
 enum Response {
-    Range(*mut KvRangeResult),
-    Put(*mut KvPutResult),
-    Delete(*mut KvDeleteResult),
-    Txn(*mut KvTxnResult),
+    Range(*mut KvRangeResponse),
+    Put(*mut KvPutResponse),
+    Delete(*mut KvDeleteResponse),
+    Txn(*mut KvTxnResponse),
 }
 
 impl ResultTree {
-    fn new(result: TxnResult) -> ResultTree {
+    fn new(result: TxnResponse) -> ResultTree {
         let responses = result.responses.into_iter().map(|response| match response {
-            OpResult::Range(result) => Response::Range(give(Ranged::new(result))),
-            OpResult::Put(result) => Response::Put(give(Written::new(result))),
-            OpResult::Delete(result) => Response::Delete(give(Deleted::new(result))),
-            OpResult::Txn(result) => Response::Txn(give(ResultTree::new(result))),
+            OpResponse::Range(result) => Response::Range(give(Ranged::new(result))),
+            OpResponse::Put(result) => Response::Put(give(Written::new(result))),
+            OpResponse::Delete(result) => Response::Delete(give(Deleted::new(result))),
+            OpResponse::Txn(result) => Response::Txn(give(ResultTree::new(result))),
         });
-        ResultTree { succeeded: result.succeeded, revision: result.revision, responses: responses.collect() }
+        ResultTree {
+            succeeded: result.succeeded,
+            revision: result.revision,
+            responses: responses.collect(),
+        }
     }
 }
 
@@ -59,7 +69,7 @@ impl Drop for ResultTree {
 
 kinds! {
     KvTxn = Txn, b"kv_txn\0\0", "kv_txn";
-    KvTxnResult = ResultTree, b"kv_txn_r", "kv_txn_result";
+    KvTxnResponse = ResultTree, b"kv_txn_r", "kv_txn_response";
 }
 
 /// Creates an empty txn; NULL only if out of memory.
@@ -108,7 +118,11 @@ pub unsafe extern "C" fn kv_txn_compare(
                 KV_NOT_EQUAL => CompareResult::NotEqual,
                 other => return Err(invalid(format!("{other} is no comparison (KV_EQUAL, …)"))),
             };
-            txn.compare.push(Compare { range: range_in(range)?, result, operand });
+            txn.compare.push(Compare {
+                range: range_in(range)?,
+                result,
+                operand,
+            });
             Ok(())
         })
     }
@@ -118,7 +132,11 @@ fn add(txn: &mut Txn, branch: i32, op: impl Into<Op>) -> libkv::Result<()> {
     match branch {
         KV_SUCCESS => txn.success.push(op.into()),
         KV_FAILURE => txn.failure.push(op.into()),
-        other => return Err(invalid(format!("{other} is no list of a txn (KV_SUCCESS, KV_FAILURE)"))),
+        other => {
+            return Err(invalid(format!(
+                "{other} is no list of a txn (KV_SUCCESS, KV_FAILURE)"
+            )));
+        }
     }
     Ok(())
 }
@@ -138,7 +156,11 @@ pub unsafe extern "C" fn kv_txn_put(
     error: *mut *mut KvError,
 ) -> KvCode {
     // SAFETY: pointers as the header asks for.
-    unsafe { guard(error, || add(borrow_mut(txn)?, branch, put_request(key, value, options)?)) }
+    unsafe {
+        guard(error, || {
+            add(borrow_mut(txn)?, branch, put_request(key, value, options)?)
+        })
+    }
 }
 
 /// Adds a range to a list.
@@ -155,7 +177,11 @@ pub unsafe extern "C" fn kv_txn_range(
     error: *mut *mut KvError,
 ) -> KvCode {
     // SAFETY: pointers as the header asks for.
-    unsafe { guard(error, || add(borrow_mut(txn)?, branch, range_request(range, options)?)) }
+    unsafe {
+        guard(error, || {
+            add(borrow_mut(txn)?, branch, range_request(range, options)?)
+        })
+    }
 }
 
 /// Adds a deletion to a list.
@@ -172,7 +198,11 @@ pub unsafe extern "C" fn kv_txn_delete(
     error: *mut *mut KvError,
 ) -> KvCode {
     // SAFETY: pointers as the header asks for.
-    unsafe { guard(error, || add(borrow_mut(txn)?, branch, delete_request(range, options)?)) }
+    unsafe {
+        guard(error, || {
+            add(borrow_mut(txn)?, branch, delete_request(range, options)?)
+        })
+    }
 }
 
 /// Adds a copy of another txn to a list.
@@ -194,7 +224,9 @@ pub unsafe extern "C" fn kv_txn_txn(
             let nested = borrow(nested)?;
             // one txn more would be nested in it: a deeper one could not even be freed on a small stack
             if depth(nested) >= TXN_DEPTH_MAX {
-                let message = format!("too many operations in txn request (txns nested deeper than {TXN_DEPTH_MAX})");
+                let message = format!(
+                    "too many operations in txn request (txns nested deeper than {TXN_DEPTH_MAX})"
+                );
                 return Err(Error::new(Code::TooManyOps, message));
             }
             let nested = nested.clone();
@@ -219,7 +251,11 @@ fn depth(txn: &Txn) -> usize {
 /// Threads: one at a time.
 /// Errors: KV_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_txn_durability(txn: *mut KvTxn, durability: i32, error: *mut *mut KvError) -> KvCode {
+pub unsafe extern "C" fn kv_txn_durability(
+    txn: *mut KvTxn,
+    durability: i32,
+    error: *mut *mut KvError,
+) -> KvCode {
     // SAFETY: pointers as the header asks for.
     unsafe {
         guard(error, || {
@@ -240,14 +276,14 @@ pub unsafe extern "C" fn kv_txn_durability(txn: *mut KvTxn, durability: i32, err
 pub unsafe extern "C" fn kv_txn_run(
     db: *const KvDb,
     txn: *const KvTxn,
-    out: *mut *mut KvTxnResult,
+    out: *mut *mut KvTxnResponse,
     error: *mut *mut KvError,
 ) -> KvCode {
     // SAFETY: pointers as the header asks for.
     unsafe {
         guard(error, || {
             let result = borrow(db)?.0.txn(borrow(txn)?.clone())?;
-            give_out::<KvTxnResult>(out, ResultTree::new(result));
+            give_out::<KvTxnResponse>(out, ResultTree::new(result));
             Ok(())
         })
     }
@@ -270,9 +306,15 @@ pub unsafe extern "C" fn kv_txn_free(txn: *mut KvTxn) {
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_txn_result_succeeded(result: *const KvTxnResult) -> i32 {
+pub unsafe extern "C" fn kv_txn_response_succeeded(result: *const KvTxnResponse) -> i32 {
     // SAFETY: pointers as the header asks for.
-    guard_value(KV_NO, || unsafe { Some(if borrow(result).ok()?.succeeded { KV_YES } else { KV_NO }) })
+    guard_value(KV_NO, || unsafe {
+        Some(if borrow(result).ok()?.succeeded {
+            KV_YES
+        } else {
+            KV_NO
+        })
+    })
 }
 
 /// The store's revision after a txn; 0 for a nested one, as in etcd.
@@ -281,7 +323,7 @@ pub unsafe extern "C" fn kv_txn_result_succeeded(result: *const KvTxnResult) -> 
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_txn_result_revision(result: *const KvTxnResult) -> i64 {
+pub unsafe extern "C" fn kv_txn_response_revision(result: *const KvTxnResponse) -> i64 {
     // SAFETY: pointers as the header asks for.
     guard_value(0, || unsafe { Some(borrow(result).ok()?.revision) })
 }
@@ -292,7 +334,7 @@ pub unsafe extern "C" fn kv_txn_result_revision(result: *const KvTxnResult) -> i
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_txn_result_len(result: *const KvTxnResult) -> usize {
+pub unsafe extern "C" fn kv_txn_response_len(result: *const KvTxnResponse) -> usize {
     // SAFETY: pointers as the header asks for.
     guard_value(0, || unsafe { Some(borrow(result).ok()?.responses.len()) })
 }
@@ -303,7 +345,7 @@ pub unsafe extern "C" fn kv_txn_result_len(result: *const KvTxnResult) -> usize 
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_txn_result_kind(result: *const KvTxnResult, index: usize) -> i32 {
+pub unsafe extern "C" fn kv_txn_response_kind(result: *const KvTxnResponse, index: usize) -> i32 {
     // SAFETY: pointers as the header asks for.
     guard_value(-1, || unsafe {
         Some(match borrow(result).ok()?.responses.get(index)? {
@@ -317,12 +359,14 @@ pub unsafe extern "C" fn kv_txn_result_kind(result: *const KvTxnResult, index: u
 
 /// SAFETY: as `borrow`.
 unsafe fn response<K: Kind>(
-    result: *const KvTxnResult,
+    result: *const KvTxnResponse,
     index: usize,
     of_kind: impl Fn(&Response) -> Option<*mut K>,
 ) -> *const K {
     // SAFETY: said above.
-    guard_value(std::ptr::null(), || unsafe { Some(of_kind(borrow(result).ok()?.responses.get(index)?)?.cast_const()) })
+    guard_value(std::ptr::null(), || unsafe {
+        Some(of_kind(borrow(result).ok()?.responses.get(index)?)?.cast_const())
+    })
 }
 
 /// The response at index if it is of a range, otherwise NULL.
@@ -331,9 +375,20 @@ unsafe fn response<K: Kind>(
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_txn_result_range(result: *const KvTxnResult, index: usize) -> *const KvRangeResult {
+pub unsafe extern "C" fn kv_txn_response_range(
+    result: *const KvTxnResponse,
+    index: usize,
+) -> *const KvRangeResponse {
     // SAFETY: pointers as the header asks for.
-    unsafe { response(result, index, |r| if let Response::Range(r) = r { Some(*r) } else { None }) }
+    unsafe {
+        response(result, index, |r| {
+            if let Response::Range(r) = r {
+                Some(*r)
+            } else {
+                None
+            }
+        })
+    }
 }
 
 /// The response at index if it is of a put, otherwise NULL.
@@ -342,9 +397,20 @@ pub unsafe extern "C" fn kv_txn_result_range(result: *const KvTxnResult, index: 
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_txn_result_put(result: *const KvTxnResult, index: usize) -> *const KvPutResult {
+pub unsafe extern "C" fn kv_txn_response_put(
+    result: *const KvTxnResponse,
+    index: usize,
+) -> *const KvPutResponse {
     // SAFETY: pointers as the header asks for.
-    unsafe { response(result, index, |r| if let Response::Put(r) = r { Some(*r) } else { None }) }
+    unsafe {
+        response(result, index, |r| {
+            if let Response::Put(r) = r {
+                Some(*r)
+            } else {
+                None
+            }
+        })
+    }
 }
 
 /// The response at index if it is of a deletion, otherwise NULL.
@@ -353,9 +419,20 @@ pub unsafe extern "C" fn kv_txn_result_put(result: *const KvTxnResult, index: us
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_txn_result_delete(result: *const KvTxnResult, index: usize) -> *const KvDeleteResult {
+pub unsafe extern "C" fn kv_txn_response_delete(
+    result: *const KvTxnResponse,
+    index: usize,
+) -> *const KvDeleteResponse {
     // SAFETY: pointers as the header asks for.
-    unsafe { response(result, index, |r| if let Response::Delete(r) = r { Some(*r) } else { None }) }
+    unsafe {
+        response(result, index, |r| {
+            if let Response::Delete(r) = r {
+                Some(*r)
+            } else {
+                None
+            }
+        })
+    }
 }
 
 /// The response at index if it is of a nested txn, otherwise NULL.
@@ -364,9 +441,20 @@ pub unsafe extern "C" fn kv_txn_result_delete(result: *const KvTxnResult, index:
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_txn_result_txn(result: *const KvTxnResult, index: usize) -> *const KvTxnResult {
+pub unsafe extern "C" fn kv_txn_response_txn(
+    result: *const KvTxnResponse,
+    index: usize,
+) -> *const KvTxnResponse {
     // SAFETY: pointers as the header asks for.
-    unsafe { response(result, index, |r| if let Response::Txn(r) = r { Some(*r) } else { None }) }
+    unsafe {
+        response(result, index, |r| {
+            if let Response::Txn(r) = r {
+                Some(*r)
+            } else {
+                None
+            }
+        })
+    }
 }
 
 /// Frees the result of a txn with all its responses.
@@ -375,7 +463,7 @@ pub unsafe extern "C" fn kv_txn_result_txn(result: *const KvTxnResult, index: us
 /// Threads: the last use of it.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_txn_result_free(result: *mut KvTxnResult) {
+pub unsafe extern "C" fn kv_txn_response_free(result: *mut KvTxnResponse) {
     // SAFETY: pointers as the header asks for.
     unsafe { free(result) }
 }

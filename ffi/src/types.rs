@@ -8,7 +8,10 @@ use std::path::PathBuf;
 use std::ptr;
 use std::time::Duration;
 
-use libkv::{Code, Durability, Event, EventKind, KeyRange, KeyValue, Range, Result, SortOrder, SortTarget, Watch};
+use libkv::{
+    Code, Durability, Event, EventKind, KeyRange, KeyValue, Range, Result, SortOrder, SortTarget,
+    Watch,
+};
 
 use crate::guard::invalid;
 
@@ -282,7 +285,7 @@ pub struct KvEvent {
 /// The difference of one key between two revisions.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct KvChange {
+pub struct KvDifference {
     /// The key.
     pub key: KvBytes,
     /// The pair at the first revision, or NULL.
@@ -374,10 +377,16 @@ pub struct KvWatchOptions {
 pub(crate) const OWNED: u64 = u64::from_be_bytes(*b"kv_pair!");
 pub(crate) const VIEW: u64 = u64::from_be_bytes(*b"kv_view!");
 
-pub(crate) const NO_BYTES: KvBytes = KvBytes { data: ptr::null(), len: 0 };
+pub(crate) const NO_BYTES: KvBytes = KvBytes {
+    data: ptr::null(),
+    len: 0,
+};
 
 pub(crate) fn bytes_out(bytes: &[u8]) -> KvBytes {
-    KvBytes { data: bytes.as_ptr(), len: bytes.len() }
+    KvBytes {
+        data: bytes.as_ptr(),
+        len: bytes.len(),
+    }
 }
 
 /// A view of a pair, good as long as the pair stays where its bytes are.
@@ -398,7 +407,11 @@ pub(crate) fn event_view(event: &Event) -> KvEvent {
         EventKind::Put => KV_EVENT_PUT,
         EventKind::Delete => KV_EVENT_DELETE,
     };
-    KvEvent { r#type: kind, kv: view(&event.kv), prev_kv: ptr::null() }
+    KvEvent {
+        r#type: kind,
+        kv: view(&event.kv),
+        prev_kv: ptr::null(),
+    }
 }
 
 /// Pairs of a result beside the views that C reads.
@@ -409,7 +422,10 @@ pub(crate) struct Pairs {
 
 impl Pairs {
     pub fn new(kvs: Vec<KeyValue>) -> Pairs {
-        Pairs { views: kvs.iter().map(view).collect(), _kvs: kvs }
+        Pairs {
+            views: kvs.iter().map(view).collect(),
+            _kvs: kvs,
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -430,7 +446,10 @@ struct OwnedPair {
 /// One pair for C to free with `kv_key_value_free`.
 pub(crate) fn owned(kv: KeyValue) -> *mut KvKeyValue {
     // the bytes stay where they are when the pair moves into its box
-    let view = KvKeyValue { kind: OWNED, ..view(&kv) };
+    let view = KvKeyValue {
+        kind: OWNED,
+        ..view(&kv)
+    };
     Box::into_raw(Box::new(OwnedPair { view, kv })).cast()
 }
 
@@ -451,10 +470,16 @@ pub(crate) unsafe fn bytes_in<'a>(bytes: KvBytes, name: &str) -> Result<&'a [u8]
         return Ok(&[]);
     }
     if bytes.data.is_null() {
-        return Err(invalid(format!("{name} is NULL but has {} bytes", bytes.len)));
+        return Err(invalid(format!(
+            "{name} is NULL but has {} bytes",
+            bytes.len
+        )));
     }
     if bytes.len > isize::MAX as usize {
-        return Err(invalid(format!("{name} has an absurd length of {} bytes", bytes.len)));
+        return Err(invalid(format!(
+            "{name} has an absurd length of {} bytes",
+            bytes.len
+        )));
     }
     // SAFETY: said above.
     Ok(unsafe { std::slice::from_raw_parts(bytes.data, bytes.len) })
@@ -463,7 +488,12 @@ pub(crate) unsafe fn bytes_in<'a>(bytes: KvBytes, name: &str) -> Result<&'a [u8]
 /// SAFETY: the bytes of the range must be readable.
 pub(crate) unsafe fn range_in(range: KvKeyRange) -> Result<KeyRange> {
     // SAFETY: said above.
-    let (key, end) = unsafe { (bytes_in(range.key, "the key")?, bytes_in(range.end, "the end of the range")?) };
+    let (key, end) = unsafe {
+        (
+            bytes_in(range.key, "the key")?,
+            bytes_in(range.end, "the end of the range")?,
+        )
+    };
     Ok(match range.kind {
         KV_RANGE_KEY => KeyRange::key(key),
         KV_RANGE_PREFIX => KeyRange::prefix(key),
@@ -488,7 +518,11 @@ pub(crate) unsafe fn text_in<'a>(text: *const c_char, name: &str) -> Result<&'a 
 /// SAFETY: the text must be NULL or end with a zero byte.
 pub(crate) unsafe fn path_in(text: *const c_char) -> Option<PathBuf> {
     // SAFETY: said above.
-    (!text.is_null()).then(|| PathBuf::from(OsStr::from_bytes(unsafe { CStr::from_ptr(text) }.to_bytes())))
+    (!text.is_null()).then(|| {
+        PathBuf::from(OsStr::from_bytes(
+            unsafe { CStr::from_ptr(text) }.to_bytes(),
+        ))
+    })
 }
 
 /// A text in UTF-8 that need not be there.
@@ -500,7 +534,8 @@ pub(crate) unsafe fn word_in(text: *const c_char, name: &str) -> Result<Option<S
     }
     // SAFETY: said above.
     let text = unsafe { CStr::from_ptr(text) }.to_str();
-    text.map(|text| Some(text.to_string())).map_err(|_| invalid(format!("option {name} is not UTF-8")))
+    text.map(|text| Some(text.to_string()))
+        .map_err(|_| invalid(format!("option {name} is not UTF-8")))
 }
 
 pub(crate) fn flag_in(flag: i32, name: &str) -> Result<Option<bool>> {
@@ -508,7 +543,9 @@ pub(crate) fn flag_in(flag: i32, name: &str) -> Result<Option<bool>> {
         0 => Ok(None),
         KV_YES => Ok(Some(true)),
         KV_NO => Ok(Some(false)),
-        other => Err(invalid(format!("option {name} is {other}: it takes KV_YES, KV_NO or 0"))),
+        other => Err(invalid(format!(
+            "option {name} is {other}: it takes KV_YES, KV_NO or 0"
+        ))),
     }
 }
 
@@ -523,7 +560,9 @@ pub(crate) fn timeout_in(ms: i64) -> Result<Option<Duration>> {
         KV_NO_WAIT => Ok(Some(Duration::ZERO)),
         ms => match u64::try_from(ms) {
             Ok(ms) => Ok(Some(Duration::from_millis(ms))),
-            Err(_) => Err(invalid(format!("timeout_ms is {ms}: it takes milliseconds, KV_NO_WAIT or KV_FOREVER"))),
+            Err(_) => Err(invalid(format!(
+                "timeout_ms is {ms}: it takes milliseconds, KV_NO_WAIT or KV_FOREVER"
+            ))),
         },
     }
 }
@@ -534,7 +573,11 @@ pub(crate) fn durability_in(durability: i32) -> Result<Option<Durability>> {
         KV_DURABILITY_SYNC => Some(Durability::Sync),
         KV_DURABILITY_LAZY => Some(Durability::Lazy),
         KV_DURABILITY_NONE => Some(Durability::None),
-        other => return Err(invalid(format!("option durability is {other}: it takes KV_DURABILITY_…"))),
+        other => {
+            return Err(invalid(format!(
+                "option durability is {other}: it takes KV_DURABILITY_…"
+            )));
+        }
     })
 }
 
@@ -562,7 +605,10 @@ pub(crate) unsafe fn struct_in<T: Sized_>(options: *const T) -> Result<T> {
     // SAFETY: said above: the first member is there.
     let size = unsafe { options.cast::<usize>().read_unaligned() };
     if !(size_of::<usize>()..=SIZE_MAX).contains(&size) {
-        return Err(invalid(format!("{}.size is {size}: begin with its KV_…_INIT", T::NAME)));
+        return Err(invalid(format!(
+            "{}.size is {size}: begin with its KV_…_INIT",
+            T::NAME
+        )));
     }
     let known = size.min(size_of::<T>());
     // SAFETY: the caller passes this number of readable bytes; the rest of our struct is zero.
@@ -570,7 +616,10 @@ pub(crate) unsafe fn struct_in<T: Sized_>(options: *const T) -> Result<T> {
         ptr::copy_nonoverlapping(options.cast::<u8>(), ours.as_mut_ptr().cast::<u8>(), known);
         let beyond = std::slice::from_raw_parts(options.cast::<u8>().add(known), size - known);
         if beyond.iter().any(|byte| *byte != 0) {
-            return Err(invalid(format!("{} has members that this library does not know", T::NAME)));
+            return Err(invalid(format!(
+                "{} has members that this library does not know",
+                T::NAME
+            )));
         }
         Ok(ours.assume_init())
     }
@@ -595,7 +644,10 @@ unsafe impl Sized_ for KvWatchOptions {
 }
 
 /// SAFETY: as `struct_in` and `range_in`.
-pub(crate) unsafe fn watch_request(range: KvKeyRange, options: *const KvWatchOptions) -> Result<Watch> {
+pub(crate) unsafe fn watch_request(
+    range: KvKeyRange,
+    options: *const KvWatchOptions,
+) -> Result<Watch> {
     // SAFETY: said above.
     let (range, options) = unsafe { (range_in(range)?, struct_in(options)?) };
     Ok(Watch {
@@ -610,7 +662,10 @@ pub(crate) unsafe fn watch_request(range: KvKeyRange, options: *const KvWatchOpt
 }
 
 /// SAFETY: as `struct_in` and `range_in`.
-pub(crate) unsafe fn range_request(range: KvKeyRange, options: *const KvRangeOptions) -> Result<Range> {
+pub(crate) unsafe fn range_request(
+    range: KvKeyRange,
+    options: *const KvRangeOptions,
+) -> Result<Range> {
     // SAFETY: said above.
     let (range, options) = unsafe { (range_in(range)?, struct_in(options)?) };
     Ok(Range {
@@ -621,7 +676,11 @@ pub(crate) unsafe fn range_request(range: KvKeyRange, options: *const KvRangeOpt
             KV_SORT_NONE => SortOrder::None,
             KV_SORT_ASCEND => SortOrder::Ascend,
             KV_SORT_DESCEND => SortOrder::Descend,
-            other => return Err(invalid(format!("invalid sort option (sort_order is {other}: it takes KV_SORT_…)"))),
+            other => {
+                return Err(invalid(format!(
+                    "invalid sort option (sort_order is {other}: it takes KV_SORT_…)"
+                )));
+            }
         },
         sort_target: match options.sort_target {
             KV_SORT_BY_KEY => SortTarget::Key,
@@ -630,7 +689,9 @@ pub(crate) unsafe fn range_request(range: KvKeyRange, options: *const KvRangeOpt
             KV_SORT_BY_MOD => SortTarget::Mod,
             KV_SORT_BY_VALUE => SortTarget::Value,
             other => {
-                return Err(invalid(format!("invalid sort option (sort_target is {other}: it takes KV_SORT_BY_…)")));
+                return Err(invalid(format!(
+                    "invalid sort option (sort_target is {other}: it takes KV_SORT_BY_…)"
+                )));
             }
         },
         keys_only: flag_in(options.keys_only, "keys_only")?.unwrap_or(false),

@@ -24,12 +24,30 @@ pub(crate) struct Delivered {
 
 impl Delivered {
     fn new(batch: WatchBatch) -> Delivered {
-        let prev_kvs: Vec<Option<KvKeyValue>> =
-            batch.events.iter().map(|event| event.prev_kv.as_ref().map(view)).collect();
-        let pointers = prev_kvs.iter().map(|kv| kv.as_ref().map_or(std::ptr::null(), std::ptr::from_ref));
-        let with_prev_kv = |(event, prev_kv)| KvEvent { prev_kv, ..event_view(event) };
-        let views = batch.events.iter().zip(pointers).map(with_prev_kv).collect();
-        Delivered { revision: batch.revision, views, _prev_kvs: prev_kvs, _events: batch.events }
+        let prev_kvs: Vec<Option<KvKeyValue>> = batch
+            .events
+            .iter()
+            .map(|event| event.prev_kv.as_ref().map(view))
+            .collect();
+        let pointers = prev_kvs
+            .iter()
+            .map(|kv| kv.as_ref().map_or(std::ptr::null(), std::ptr::from_ref));
+        let with_prev_kv = |(event, prev_kv)| KvEvent {
+            prev_kv,
+            ..event_view(event)
+        };
+        let views = batch
+            .events
+            .iter()
+            .zip(pointers)
+            .map(with_prev_kv)
+            .collect();
+        Delivered {
+            revision: batch.revision,
+            views,
+            _prev_kvs: prev_kvs,
+            _events: batch.events,
+        }
     }
 }
 
@@ -106,7 +124,11 @@ pub unsafe extern "C" fn kv_watcher_next(
 /// Threads: any.
 /// Errors: KV_INVALID_ARGUMENT, KV_CLOSED, KV_FORKED, KV_IO (no descriptor is available).
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_watcher_fd(watcher: *const KvWatcher, fd: *mut i32, error: *mut *mut KvError) -> KvCode {
+pub unsafe extern "C" fn kv_watcher_fd(
+    watcher: *const KvWatcher,
+    fd: *mut i32,
+    error: *mut *mut KvError,
+) -> KvCode {
     // SAFETY: pointers as the header asks for.
     unsafe {
         guard(error, || {
@@ -141,7 +163,9 @@ pub unsafe extern "C" fn kv_watcher_cancel(watcher: *const KvWatcher) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_watcher_resume_revision(watcher: *const KvWatcher) -> i64 {
     // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(watcher).ok()?.resume_revision()) })
+    guard_value(0, || unsafe {
+        Some(borrow(watcher).ok()?.resume_revision())
+    })
 }
 
 /// Ends and frees a watcher.
@@ -184,9 +208,14 @@ pub unsafe extern "C" fn kv_watch_batch_len(batch: *const KvWatchBatch) -> usize
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_watch_batch_at(batch: *const KvWatchBatch, index: usize) -> *const KvEvent {
+pub unsafe extern "C" fn kv_watch_batch_at(
+    batch: *const KvWatchBatch,
+    index: usize,
+) -> *const KvEvent {
     // SAFETY: pointers as the header asks for.
-    guard_value(std::ptr::null(), || unsafe { borrow(batch).ok()?.views.get(index).map(std::ptr::from_ref) })
+    guard_value(std::ptr::null(), || unsafe {
+        borrow(batch).ok()?.views.get(index).map(std::ptr::from_ref)
+    })
 }
 
 /// Frees a batch with its events.

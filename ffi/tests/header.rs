@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace")
+        .to_owned()
 }
 
 fn header() -> String {
@@ -27,7 +30,10 @@ fn entries() -> Vec<Entry> {
         let source = fs::read_to_string(file.expect("an entry").path()).expect("a source");
         let lines: Vec<&str> = source.lines().collect();
         for (at, line) in lines.iter().enumerate() {
-            let Some((_, rest)) = line.split_once("extern \"C\" fn kv_").filter(|_| line.starts_with("pub ")) else {
+            let Some((_, rest)) = line
+                .split_once("extern \"C\" fn kv_")
+                .filter(|_| line.starts_with("pub "))
+            else {
                 continue;
             };
             let name = format!("kv_{}", rest.split('(').next().expect("a name"));
@@ -37,7 +43,11 @@ fn entries() -> Vec<Entry> {
                 .take_while(|line| line.starts_with("///") || line.starts_with("#["))
                 .copied()
                 .collect();
-            let body: Vec<&str> = lines[at..].iter().take_while(|line| **line != "}").copied().collect();
+            let body: Vec<&str> = lines[at..]
+                .iter()
+                .take_while(|line| **line != "}")
+                .copied()
+                .collect();
             entries.push(Entry {
                 name,
                 comment: comment.into_iter().rev().collect::<Vec<_>>().join("\n"),
@@ -45,14 +55,21 @@ fn entries() -> Vec<Entry> {
             });
         }
     }
-    assert!(entries.len() > 60, "only {} entry points were found", entries.len());
+    assert!(
+        entries.len() > 60,
+        "only {} entry points were found",
+        entries.len()
+    );
     entries
 }
 
 #[test]
 fn the_checked_in_header_is_the_generated_one() {
     let generated = fs::read_to_string(env!("KV_HEADER")).expect("the build drew it");
-    assert!(generated == header(), "include/kv.h is out of date: KV_UPDATE_HEADER=1 cargo build -p libkv-ffi");
+    assert!(
+        generated == header(),
+        "include/kv.h is out of date: KV_UPDATE_HEADER=1 cargo build -p libkv-ffi"
+    );
 }
 
 #[test]
@@ -61,8 +78,12 @@ fn every_call_says_what_owner_threads_and_errors() {
         let mut at = 0;
         for part in ["/// ", "/// Owner: ", "/// Threads: ", "/// Errors: "] {
             let found = entry.comment[at..].find(part);
-            at += found.unwrap_or_else(|| panic!("{}: its comment has no part {part:?} in its place", entry.name))
-                + part.len();
+            at += found.unwrap_or_else(|| {
+                panic!(
+                    "{}: its comment has no part {part:?} in its place",
+                    entry.name
+                )
+            }) + part.len();
         }
     }
 }
@@ -70,8 +91,9 @@ fn every_call_says_what_owner_threads_and_errors() {
 #[test]
 fn every_call_passes_the_border() {
     for entry in entries() {
-        let guarded =
-            ["guard(error", "guard_value(", "free(", "response("].iter().any(|guard| entry.body.contains(guard));
+        let guarded = ["guard(error", "guard_value(", "free(", "response("]
+            .iter()
+            .any(|guard| entry.body.contains(guard));
         assert!(guarded, "{}: no guard catches its panics", entry.name);
     }
 }
@@ -89,7 +111,11 @@ fn header_and_sources_have_the_same_calls() {
         .collect();
     let known: BTreeSet<&str> = words.collect();
     for entry in entries() {
-        assert!(known.contains(entry.name.as_str()), "{} is not in include/kv.h", entry.name);
+        assert!(
+            known.contains(entry.name.as_str()),
+            "{} is not in include/kv.h",
+            entry.name
+        );
     }
     let sources: BTreeSet<String> = entries().into_iter().map(|entry| entry.name).collect();
     let inline = [
@@ -103,13 +129,22 @@ fn header_and_sources_have_the_same_calls() {
         "kv_from_key",
         "kv_all",
     ];
-    let unknown: Vec<_> =
-        declared.iter().filter(|name| !sources.contains(*name) && !inline.contains(&name.as_str())).collect();
-    assert!(unknown.is_empty(), "in include/kv.h but not in ffi/src: {unknown:?}");
+    let unknown: Vec<_> = declared
+        .iter()
+        .filter(|name| !sources.contains(*name) && !inline.contains(&name.as_str()))
+        .collect();
+    assert!(
+        unknown.is_empty(),
+        "in include/kv.h but not in ffi/src: {unknown:?}"
+    );
 }
 
 fn built(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder").join("release").join(name);
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .expect("the target folder")
+        .join("release")
+        .join(name);
     if !path.exists() {
         println!("not run: what {name} exports (it is not built: run make)");
         return None;
@@ -118,26 +153,52 @@ fn built(name: &str) -> Option<PathBuf> {
 }
 
 fn output(program: &str, args: &[&str], path: &Path) -> String {
-    let done = Command::new(program).args(args).arg(path).output().unwrap_or_else(|e| panic!("{program}: {e}"));
-    assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
+    let done = Command::new(program)
+        .args(args)
+        .arg(path)
+        .output()
+        .unwrap_or_else(|e| panic!("{program}: {e}"));
+    assert!(
+        done.status.success(),
+        "{program}: {}",
+        String::from_utf8_lossy(&done.stderr)
+    );
     String::from_utf8_lossy(&done.stdout).into_owned()
 }
 
 #[test]
 fn only_kv_symbols_leave_the_libraries() {
-    for (name, args) in [("libkv.so", &["-D", "--defined-only"][..]), ("libkv.a", &["-g", "--defined-only"])] {
+    for (name, args) in [
+        ("libkv.so", &["-D", "--defined-only"][..]),
+        ("libkv.a", &["-g", "--defined-only"]),
+    ] {
         let Some(path) = built(name) else { continue };
         let listed = output("nm", args, &path);
-        let symbols: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().nth(2)).collect();
-        assert!(symbols.len() > 60, "{name} exports {} symbols", symbols.len());
-        let foreign: Vec<&&str> = symbols.iter().filter(|symbol| !symbol.starts_with("kv_")).collect();
+        let symbols: Vec<&str> = listed
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(2))
+            .collect();
+        assert!(
+            symbols.len() > 60,
+            "{name} exports {} symbols",
+            symbols.len()
+        );
+        let foreign: Vec<&&str> = symbols
+            .iter()
+            .filter(|symbol| !symbol.starts_with("kv_"))
+            .collect();
         assert!(foreign.is_empty(), "{name} exports {foreign:?}");
     }
 }
 
 #[test]
 fn the_shared_library_is_named_after_its_abi() {
-    let Some(path) = built("libkv.so") else { return };
+    let Some(path) = built("libkv.so") else {
+        return;
+    };
     let dynamic = output("readelf", &["-d"], &path);
-    assert!(dynamic.contains("Library soname: [libkv.so.0]"), "{dynamic}");
+    assert!(
+        dynamic.contains("Library soname: [libkv.so.0]"),
+        "{dynamic}"
+    );
 }

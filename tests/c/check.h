@@ -62,11 +62,11 @@ static inline void put(const kv_db *db, const char *key, const char *value, int6
 /* How many keys a prefix has; -1 if that is not to be had. */
 static inline int64_t count(const kv_db *db, const char *prefix) {
     kv_range_options options = KV_RANGE_OPTIONS_INIT;
-    kv_range_result *result = NULL;
+    kv_range_response *result = NULL;
     int64_t keys = -1;
     options.count_only = KV_YES;
-    if (!kv_range(db, kv_prefix(kv_str(prefix)), &options, &result, NULL)) keys = kv_range_result_count(result);
-    kv_range_result_free(result);
+    if (!kv_range(db, kv_prefix(kv_str(prefix)), &options, &result, NULL)) keys = kv_range_response_count(result);
+    kv_range_response_free(result);
     return keys;
 }
 

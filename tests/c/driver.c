@@ -152,43 +152,43 @@ static void show_error(kv_code code) {
     error = NULL;
 }
 
-static void show_range(const kv_range_result *r) {
+static void show_range(const kv_range_response *r) {
     size_t i;
-    printf("range %lld count=%lld%s", (long long)kv_range_result_revision(r), (long long)kv_range_result_count(r),
-           kv_range_result_more(r) == KV_YES ? " more" : "");
-    for (i = 0; i < kv_range_result_len(r); i++) {
+    printf("range %lld count=%lld%s", (long long)kv_range_response_revision(r), (long long)kv_range_response_count(r),
+           kv_range_response_more(r) == KV_YES ? " more" : "");
+    for (i = 0; i < kv_range_response_len(r); i++) {
         printf(" ");
-        show_kv(kv_range_result_at(r, i));
+        show_kv(kv_range_response_at(r, i));
     }
 }
 
-static void show_put(const kv_put_result *r) {
-    printf("put %lld", (long long)kv_put_result_revision(r));
-    if (kv_put_result_prev_kv(r)) {
+static void show_put(const kv_put_response *r) {
+    printf("put %lld", (long long)kv_put_response_revision(r));
+    if (kv_put_response_prev_kv(r)) {
         printf(" prev ");
-        show_kv(kv_put_result_prev_kv(r));
+        show_kv(kv_put_response_prev_kv(r));
     }
 }
 
-static void show_delete(const kv_delete_result *r) {
+static void show_delete(const kv_delete_response *r) {
     size_t i;
-    printf("delete %lld deleted=%lld", (long long)kv_delete_result_revision(r), (long long)kv_delete_result_deleted(r));
-    for (i = 0; kv_delete_result_prev_kv(r, i); i++) {
+    printf("delete %lld deleted=%lld", (long long)kv_delete_response_revision(r), (long long)kv_delete_response_deleted(r));
+    for (i = 0; kv_delete_response_prev_kv(r, i); i++) {
         printf(" ");
-        show_kv(kv_delete_result_prev_kv(r, i));
+        show_kv(kv_delete_response_prev_kv(r, i));
     }
 }
 
-static void show_txn(const kv_txn_result *r) {
+static void show_txn(const kv_txn_response *r) {
     size_t i;
-    printf("txn %lld %s", (long long)kv_txn_result_revision(r), kv_txn_result_succeeded(r) == KV_YES ? "then" : "else");
-    for (i = 0; i < kv_txn_result_len(r); i++) {
+    printf("txn %lld %s", (long long)kv_txn_response_revision(r), kv_txn_response_succeeded(r) == KV_YES ? "then" : "else");
+    for (i = 0; i < kv_txn_response_len(r); i++) {
         printf(" [");
-        switch (kv_txn_result_kind(r, i)) {
-        case KV_OP_RANGE: show_range(kv_txn_result_range(r, i)); break;
-        case KV_OP_PUT: show_put(kv_txn_result_put(r, i)); break;
-        case KV_OP_DELETE: show_delete(kv_txn_result_delete(r, i)); break;
-        default: show_txn(kv_txn_result_txn(r, i)); break;
+        switch (kv_txn_response_kind(r, i)) {
+        case KV_OP_RANGE: show_range(kv_txn_response_range(r, i)); break;
+        case KV_OP_PUT: show_put(kv_txn_response_put(r, i)); break;
+        case KV_OP_DELETE: show_delete(kv_txn_response_delete(r, i)); break;
+        default: show_txn(kv_txn_response_txn(r, i)); break;
         }
         printf("]");
     }
@@ -307,10 +307,10 @@ static kv_txn *txn_words(void) {
 
 static kv_code step_txn(void) {
     kv_txn *txn = txn_words();
-    kv_txn_result *result = NULL;
+    kv_txn_response *result = NULL;
     kv_code code = kv_txn_run(db, txn, &result, &error);
     if (!code) show_txn(result);
-    kv_txn_result_free(result);
+    kv_txn_response_free(result);
     kv_txn_free(txn);
     return code;
 }
@@ -318,10 +318,10 @@ static kv_code step_txn(void) {
 static kv_code step_put(void) {
     kv_bytes key = bytes_word(), value = bytes_word();
     kv_put_options o = put_options();
-    kv_put_result *result = NULL;
+    kv_put_response *result = NULL;
     kv_code code = kv_put(db, key, value, &o, &result, &error);
     if (!code) show_put(result);
-    kv_put_result_free(result);
+    kv_put_response_free(result);
     return code;
 }
 
@@ -366,20 +366,20 @@ static kv_code step_get_into(void) {
 static kv_code step_range(void) {
     kv_key_range range = range_word();
     kv_range_options o = range_options();
-    kv_range_result *result = NULL;
+    kv_range_response *result = NULL;
     kv_code code = kv_range(db, range, &o, &result, &error);
     if (!code) show_range(result);
-    kv_range_result_free(result);
+    kv_range_response_free(result);
     return code;
 }
 
 static kv_code step_delete(void) {
     kv_key_range range = range_word();
     kv_delete_options o = delete_options();
-    kv_delete_result *result = NULL;
+    kv_delete_response *result = NULL;
     kv_code code = kv_delete(db, range, &o, &result, &error);
     if (!code) show_delete(result);
-    kv_delete_result_free(result);
+    kv_delete_response_free(result);
     return code;
 }
 
@@ -450,10 +450,10 @@ static kv_code step_history(void) {
     return show_events(code, events);
 }
 
-static kv_code step_changes(void) {
+static kv_code step_events(void) {
     int64_t after = number(next()), upto = number(next());
     kv_events *events = NULL;
-    kv_code code = kv_changes(db, after, upto, range_word(), &events, &error);
+    kv_code code = kv_events_open(db, after, upto, range_word(), &events, &error);
     return show_events(code, events);
 }
 
@@ -465,7 +465,7 @@ static void show_side(const kv_key_value *kv) {
 static kv_code step_diff(void) {
     int64_t a = number(next()), b = number(next());
     kv_diff *diff = NULL;
-    const kv_change *change = NULL;
+    const kv_difference *change = NULL;
     kv_code code = kv_diff_open(db, a, b, range_word(), &diff, &error);
     if (!code) code = kv_diff_next(diff, &change, &error);
     if (!code) printf("diff");
@@ -592,19 +592,19 @@ static kv_code step_keep_alive(void) {
 static kv_code step_time_to_live(void) {
     int64_t id = number(next()), left, granted;
     int32_t keys = is(peek(), "keys") ? KV_YES : KV_NO;
-    kv_time_to_live *ttl = NULL;
+    kv_time_to_live_response *ttl = NULL;
     size_t i;
     kv_code code = kv_lease_time_to_live(db, id, keys, &ttl, &error);
     if (code) return code;
-    left = kv_time_to_live_seconds(ttl);
-    granted = kv_time_to_live_granted_seconds(ttl);
+    left = kv_time_to_live_response_seconds(ttl);
+    granted = kv_time_to_live_response_granted_seconds(ttl);
     if (left >= 0 && granted - left <= 1) printf("ttl %lld all granted=%lld", (long long)id, (long long)granted);
     else printf("ttl %lld %lld granted=%lld", (long long)id, (long long)left, (long long)granted);
-    for (i = 0; i < kv_time_to_live_len(ttl); i++) {
+    for (i = 0; i < kv_time_to_live_response_len(ttl); i++) {
         printf(" ");
-        show(kv_time_to_live_key(ttl, i));
+        show(kv_time_to_live_response_key(ttl, i));
     }
-    kv_time_to_live_free(ttl);
+    kv_time_to_live_response_free(ttl);
     return code;
 }
 
@@ -735,12 +735,12 @@ static kv_code step_next(void) {
 
 static kv_code current_revision(int64_t *revision) {
     kv_range_options o = KV_RANGE_OPTIONS_INIT;
-    kv_range_result *result = NULL;
+    kv_range_response *result = NULL;
     kv_code code;
     o.count_only = KV_YES;
     code = kv_range(db, kv_key(kv_buf("", 1)), &o, &result, &error);
-    *revision = kv_range_result_revision(result);
-    kv_range_result_free(result);
+    *revision = kv_range_response_revision(result);
+    kv_range_response_free(result);
     return code;
 }
 
@@ -913,7 +913,7 @@ static const struct {
 } steps[] = {
     {"put", step_put}, {"get", step_get}, {"get_into", step_get_into}, {"range", step_range},
     {"delete", step_delete}, {"txn", step_txn}, {"compact", step_compact}, {"scan", step_scan},
-    {"history", step_history}, {"changes", step_changes}, {"diff", step_diff}, {"status", step_status},
+    {"history", step_history}, {"events", step_events}, {"diff", step_diff}, {"status", step_status},
     {"alarm_list", step_alarm_list}, {"alarm_activate", step_alarm_activate}, {"alarm_disarm", step_alarm_disarm},
     {"check", step_check}, {"reopen", step_reopen}, {"lease_grant", step_lease_grant},
     {"lease_revoke", step_lease_revoke}, {"keep_alive", step_keep_alive}, {"time_to_live", step_time_to_live},

@@ -9,7 +9,7 @@
 static void leases_by_the_clock(void) {
     kv_clock *clock = kv_clock_new(0);
     kv_db *db = memory(clock);
-    kv_time_to_live *ttl = NULL;
+    kv_time_to_live_response *ttl = NULL;
     kv_lease_ids *ids = NULL;
     int64_t id = 0, granted = 0, revision = 0;
     CHECK(!kv_lease_grant(db, 100, 0, &id, &granted, NULL) && id > 0 && granted == 100);
@@ -23,10 +23,10 @@ static void leases_by_the_clock(void) {
     kv_lease_ids_free(ids);
     CHECK(!kv_clock_advance(clock, 4 * SECOND_MS, NULL));
     CHECK(!kv_lease_time_to_live(db, 7, KV_YES, &ttl, NULL));
-    CHECK(kv_time_to_live_seconds(ttl) == 6 && kv_time_to_live_granted_seconds(ttl) == 10);
-    CHECK(kv_time_to_live_len(ttl) == 2 && is_text(kv_time_to_live_key(ttl, 0), "a"));
-    CHECK(is_text(kv_time_to_live_key(ttl, 1), "b") && kv_time_to_live_key(ttl, 2).len == 0);
-    kv_time_to_live_free(ttl);
+    CHECK(kv_time_to_live_response_seconds(ttl) == 6 && kv_time_to_live_response_granted_seconds(ttl) == 10);
+    CHECK(kv_time_to_live_response_len(ttl) == 2 && is_text(kv_time_to_live_response_key(ttl, 0), "a"));
+    CHECK(is_text(kv_time_to_live_response_key(ttl, 1), "b") && kv_time_to_live_response_key(ttl, 2).len == 0);
+    kv_time_to_live_response_free(ttl);
     CHECK(!kv_lease_keep_alive(db, 7, &granted, NULL) && granted == 10);
     CHECK(!kv_clock_advance(clock, 9999, NULL));
     CHECK(count(db, "") == 3 && status_number(db, KV_STATUS_REVISION) == 4);
@@ -34,9 +34,9 @@ static void leases_by_the_clock(void) {
     CHECK(!kv_clock_advance(clock, 1, NULL));
     CHECK(count(db, "") == 1 && status_number(db, KV_STATUS_REVISION) == 5);
     CHECK(!kv_lease_time_to_live(db, 7, KV_YES, &ttl, NULL));
-    CHECK(kv_time_to_live_seconds(ttl) == -1 && kv_time_to_live_granted_seconds(ttl) == 0);
-    CHECK(kv_time_to_live_len(ttl) == 0);
-    kv_time_to_live_free(ttl);
+    CHECK(kv_time_to_live_response_seconds(ttl) == -1 && kv_time_to_live_response_granted_seconds(ttl) == 0);
+    CHECK(kv_time_to_live_response_len(ttl) == 0);
+    kv_time_to_live_response_free(ttl);
     CHECK(!kv_lease_grant(db, 10, 7, NULL, NULL, NULL));
     put(db, "c", "1", 7);
     CHECK(!kv_lease_revoke(db, 7, &revision, NULL) && revision == 7);
@@ -47,7 +47,7 @@ static void leases_by_the_clock(void) {
 
 static void lease_refusals(void) {
     kv_db *db = memory(NULL);
-    kv_time_to_live *ttl = NULL;
+    kv_time_to_live_response *ttl = NULL;
     kv_lease_ids *ids = NULL;
     kv_lease *lease = NULL;
     int64_t id = 0, seconds = -1;
@@ -70,10 +70,10 @@ static void lease_refusals(void) {
     REFUSED(KV_INVALID_ARGUMENT, "kv_lease is NULL", kv_lease_close(NULL, &error));
     CHECK(ttl == NULL && ids == NULL && lease == NULL);
     CHECK(kv_lease_id(NULL) == 0 && kv_lease_ttl_seconds(NULL) == 0 && kv_lease_lost(NULL) == KV_NO);
-    CHECK(kv_time_to_live_seconds(NULL) == -1 && kv_time_to_live_granted_seconds(NULL) == 0);
-    CHECK(kv_time_to_live_len(NULL) == 0 && kv_time_to_live_key(NULL, 0).len == 0);
+    CHECK(kv_time_to_live_response_seconds(NULL) == -1 && kv_time_to_live_response_granted_seconds(NULL) == 0);
+    CHECK(kv_time_to_live_response_len(NULL) == 0 && kv_time_to_live_response_key(NULL, 0).len == 0);
     CHECK(kv_lease_ids_len(NULL) == 0 && kv_lease_ids_at(NULL, 0) == 0);
-    kv_time_to_live_free(NULL);
+    kv_time_to_live_response_free(NULL);
     kv_lease_ids_free(NULL);
     kv_lease_free(NULL);
     kv_close(db);

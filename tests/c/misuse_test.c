@@ -25,10 +25,10 @@ static void check(int good, const char *what, const char *detail) {
 }
 
 static int64_t revision(void) {
-    kv_range_result *r = NULL;
+    kv_range_response *r = NULL;
     int64_t at = -1;
-    if (!kv_range(db, kv_all(), NULL, &r, NULL)) at = kv_range_result_revision(r);
-    kv_range_result_free(r);
+    if (!kv_range(db, kv_all(), NULL, &r, NULL)) at = kv_range_response_revision(r);
+    kv_range_response_free(r);
     return at;
 }
 
@@ -85,7 +85,7 @@ static void numbers_out_of_range(void) {
     kv_put_options put = KV_PUT_OPTIONS_INIT;
     kv_range_options range = KV_RANGE_OPTIONS_INIT;
     kv_options options = KV_OPTIONS_INIT;
-    kv_range_result *result = NULL;
+    kv_range_response *result = NULL;
     kv_key_range keys = kv_all();
     kv_txn *txn = kv_txn_new();
     kv_db *other = NULL;
@@ -138,7 +138,7 @@ static void numbers_out_of_range(void) {
 static void what_etcd_refuses(void) {
     kv_error *error = NULL;
     kv_key_value *kv = NULL;
-    kv_range_result *result = NULL;
+    kv_range_response *result = NULL;
     kv_put_options put = KV_PUT_OPTIONS_INIT;
     kv_txn *txn = kv_txn_new();
     char *large = calloc(1, 70 << 20);
@@ -159,7 +159,7 @@ static void what_etcd_refuses(void) {
     kv_error_free(error);
     error = NULL;
     check(kv_range(db, kv_all(), NULL, &result, NULL) == KV_OK, "and reads go on", "");
-    kv_range_result_free(result);
+    kv_range_response_free(result);
     kv_txn_free(txn);
     free(large);
 }
@@ -188,25 +188,25 @@ static void children_after_their_parent(void) {
     kv_events *events = NULL, *history = NULL;
     kv_diff *diff = NULL;
     kv_snapshot *snapshot = NULL;
-    kv_range_result *result = NULL;
+    kv_range_response *result = NULL;
     const kv_key_value *kv = NULL;
     const kv_event *event = NULL;
-    const kv_change *change = NULL;
+    const kv_difference *change = NULL;
     kv_key_value *owned = NULL;
     kv_code code;
     check(kv_open(":memory:", NULL, &parent, NULL) == KV_OK, "a parent", "");
     kv_put(parent, kv_str("a"), kv_str("1"), NULL, NULL, NULL);
     kv_put(parent, kv_str("b"), kv_str("2"), NULL, NULL, NULL);
     code = kv_scan_open(parent, kv_all(), NULL, &scan, NULL) || kv_scan_next(scan, &kv, NULL);
-    code = code || kv_changes(parent, 0, 0, kv_all(), &events, NULL) || kv_events_next(events, &event, NULL);
+    code = code || kv_events_open(parent, 0, 0, kv_all(), &events, NULL) || kv_events_next(events, &event, NULL);
     code = code || kv_history(parent, kv_str("a"), 0, &history, NULL);
     code = code || kv_diff_open(parent, 1, 3, kv_all(), &diff, NULL) || kv_diff_next(diff, &change, NULL);
     code = code || kv_snapshot_open(parent, 0, &snapshot, NULL) || kv_range(parent, kv_all(), NULL, &result, NULL);
     check(!code && kv && event && change, "children", "made");
     kv_close(parent);
-    check(kv_range_result_len(result) == 2, "a result outlives its database", "");
+    check(kv_range_response_len(result) == 2, "a result outlives its database", "");
     check(kv_scan_next(scan, &kv, NULL) == KV_CLOSED, "scan", "closed");
-    check(kv_events_next(events, &event, NULL) == KV_CLOSED, "changes", "closed");
+    check(kv_events_next(events, &event, NULL) == KV_CLOSED, "events", "closed");
     check(kv_events_next(history, &event, NULL) == KV_CLOSED, "history", "closed");
     check(kv_diff_next(diff, &change, NULL) == KV_CLOSED, "diff", "closed");
     check(kv_snapshot_get(snapshot, kv_str("a"), &owned, NULL) == KV_CLOSED, "snapshot", "closed");
@@ -215,26 +215,26 @@ static void children_after_their_parent(void) {
     kv_events_free(history);
     kv_diff_free(diff);
     kv_snapshot_free(snapshot);
-    kv_range_result_free(result);
+    kv_range_response_free(result);
 }
 
 static void freeing_null(void) {
     kv_close(NULL);
     kv_error_free(NULL);
     kv_key_value_free(NULL);
-    kv_put_result_free(NULL);
-    kv_delete_result_free(NULL);
-    kv_range_result_free(NULL);
+    kv_put_response_free(NULL);
+    kv_delete_response_free(NULL);
+    kv_range_response_free(NULL);
     kv_scan_free(NULL);
     kv_events_free(NULL);
     kv_diff_free(NULL);
     kv_snapshot_free(NULL);
     kv_txn_free(NULL);
-    kv_txn_result_free(NULL);
+    kv_txn_response_free(NULL);
     kv_status_free(NULL);
     kv_check_report_free(NULL);
     kv_clock_free(NULL);
-    check(kv_range_result_len(NULL) == 0 && kv_range_result_at(NULL, 0) == NULL, "accessors of NULL", "");
+    check(kv_range_response_len(NULL) == 0 && kv_range_response_at(NULL, 0) == NULL, "accessors of NULL", "");
     check(kv_error_code(NULL) == KV_OK && kv_error_message(NULL)[0] == 0, "no error", "");
     check(kv_abi_version() == KV_ABI_VERSION && kv_version()[0] != 0, "versions", "");
 }

@@ -36,7 +36,7 @@ static void calls(const kv_db *db) {
     const kv_key_value *step = NULL;
     kv_key_value *kv = NULL;
     kv_snapshot *snapshot = NULL;
-    kv_time_to_live *left = NULL;
+    kv_time_to_live_response *left = NULL;
     int seen = 0;
     put(db, "a", "1", 0);
     put(db, "b", "22", 0);
@@ -57,7 +57,7 @@ static void calls(const kv_db *db) {
     with_lease.lease = lease;
     CHECK(kv_put(db, kv_str("leased"), kv_str("x"), &with_lease, NULL, NULL) == KV_OK);
     CHECK(kv_lease_time_to_live(db, lease, KV_YES, &left, NULL) == KV_OK);
-    kv_time_to_live_free(left);
+    kv_time_to_live_response_free(left);
     CHECK(kv_lease_revoke(db, lease, NULL, NULL) == KV_OK && !has(db, "leased", "x"));
     CHECK(kv_compact(db, 3, KV_NO, &revision, NULL) == KV_OK);
     REFUSED(KV_COMPACTED, "compacted", kv_get(db, kv_str("a"), 2, &kv, &error));

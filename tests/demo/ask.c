@@ -45,7 +45,7 @@ static void print_value(kv_bytes value)
 static void changes(const kv_db *db, int64_t from, int64_t to)
 {
     size_t added = 0, removed = 0, changed = 0;
-    const kv_change *change;
+    const kv_difference *change;
     kv_error *error = NULL;
     kv_diff *diff;
 

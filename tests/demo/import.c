@@ -100,7 +100,7 @@ static int add_entry(kv_txn *txn, const kv_db *db, const char *root, const struc
 static void import_batch(const kv_db *db, const char *root, const struct batch *batch, const struct tree *tree,
                          const struct tree *known)
 {
-    kv_txn_result *result;
+    kv_txn_response *result;
     kv_error *error = NULL;
     kv_txn *txn = kv_txn_new();
     int changes = 0;
@@ -110,9 +110,9 @@ static void import_batch(const kv_db *db, const char *root, const struct batch *
         changes += add_entry(txn, db, root, &tree->list[i], tree_find(known, tree->list[i].path) != NULL);
     if (changes) {
         must(kv_txn_run(db, txn, &result, &error), &error, "transaction");
-        done.last = kv_txn_result_revision(result);
+        done.last = kv_txn_response_revision(result);
         done.transactions++;
-        kv_txn_result_free(result);
+        kv_txn_response_free(result);
     }
     kv_txn_free(txn);
 }

@@ -70,7 +70,7 @@ def one_led_at_a_time(store: str) -> int:
     line: dict[bytes, int] = {}
     leaders = []
     with libkv.open(store, create=False) as db:
-        for event in db.changes(0, prefix="leader/"):
+        for event in db.events(0, prefix="leader/"):
             kv = event.kv
             if event.type == "delete":
                 line.pop(kv.key, None)

@@ -15,17 +15,17 @@ static int64_t change(kv_db *db, const char *key, const char *value)
     int64_t revision;
 
     if (value) {
-        kv_put_result *put;
+        kv_put_response *put;
 
         must(kv_put(db, kv_str(key), kv_str(value), NULL, &put, &error), &error, key);
-        revision = kv_put_result_revision(put);
-        kv_put_result_free(put);
+        revision = kv_put_response_revision(put);
+        kv_put_response_free(put);
     } else {
-        kv_delete_result *gone;
+        kv_delete_response *gone;
 
         must(kv_delete(db, kv_key(kv_str(key)), NULL, &gone, &error), &error, key);
-        revision = kv_delete_result_deleted(gone) ? kv_delete_result_revision(gone) : 0;
-        kv_delete_result_free(gone);
+        revision = kv_delete_response_deleted(gone) ? kv_delete_response_revision(gone) : 0;
+        kv_delete_response_free(gone);
     }
     return revision;
 }

@@ -33,14 +33,14 @@ int64_t store_revision(const kv_db *db)
 int64_t store_count(const kv_db *db, int64_t revision)
 {
     kv_range_options options = KV_RANGE_OPTIONS_INIT;
-    kv_range_result *result;
+    kv_range_response *result;
     kv_error *error = NULL;
     int64_t count;
 
     options.revision = revision;
     options.count_only = KV_YES;
     must(kv_range(db, kv_all(), &options, &result, &error), &error, "count");
-    count = kv_range_result_count(result);
-    kv_range_result_free(result);
+    count = kv_range_response_count(result);
+    kv_range_response_free(result);
     return count;
 }

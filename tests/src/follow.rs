@@ -52,12 +52,18 @@ fn crc32(sum: u32, bytes: &[u8]) -> u32 {
 pub fn resume_file(path: &str) -> (fs::File, Revision) {
     let mut text = fs::read_to_string(path).unwrap_or_default();
     text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
-    let last = text.lines().last().and_then(|line| line.split(' ').next()?.parse::<Revision>().ok());
+    let last = text
+        .lines()
+        .last()
+        .and_then(|line| line.split(' ').next()?.parse::<Revision>().ok());
     // written anew beside it and renamed, as it may be killed here too
     let beside = format!("{path}.new");
     fs::write(&beside, &text).expect("written");
     fs::rename(&beside, path).expect("renamed");
-    let mut file = fs::File::options().append(true).open(path).expect("the file");
+    let mut file = fs::File::options()
+        .append(true)
+        .open(path)
+        .expect("the file");
     file.flush().expect("nothing to flush");
     (file, last.map_or(1, |last| last + 1))
 }

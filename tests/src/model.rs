@@ -98,21 +98,23 @@ impl Model {
 
     fn step(&mut self, step: &Step) -> Result<String> {
         match step {
-            Step::Request(Request::LeaseGrant(grant)) => {
-                self.grant(grant, false).map(|granted| script::granted(grant.id, &granted))
-            }
-            Step::Request(request) => self.request(request).map(|answer| script::answer(&answer)),
+            Step::Request(Request::LeaseGrant(grant)) => self
+                .grant(grant, false)
+                .map(|granted| script::granted(grant.id, &granted)),
+            Step::Request(request) => self
+                .request(request)
+                .map(|response| script::response(&response)),
             Step::Get(key, revision) => {
                 let range = Range::new(key.as_slice()).revision(*revision);
-                self.request(&range.into()).map(|answer| match answer {
-                    Answer::Range(range) => script::found(range.kvs.first()),
+                self.request(&range.into()).map(|response| match response {
+                    Response::Range(range) => script::found(range.kvs.first()),
                     _ => unreachable!("a range answers a range"),
                 })
             }
             Step::GetInto(key, size) => self.get_into(key, *size),
             Step::Scan(range) => self.scan(range),
             Step::History(key, limit) => self.history(key, *limit),
-            Step::Changes(after, upto, range) => self.changes(*after, *upto, range),
+            Step::Events(after, upto, range) => self.events(*after, *upto, range),
             Step::Diff(a, b, range) => self.diff(*a, *b, range),
             Step::Status => {
                 let keys = self.range_at(&KeyRange::all(), When::Now).len();
@@ -132,39 +134,45 @@ impl Model {
                 Ok("advanced".into())
             }
             Step::RevisionAt(seconds) => self.revision_at(*seconds),
-            Step::Watch(..) | Step::Next(_) | Step::Idle(_) | Step::Resume(_) | Step::Cancel(_) => self.watch(step),
+            Step::Watch(..) | Step::Next(_) | Step::Idle(_) | Step::Resume(_) | Step::Cancel(_) => {
+                self.watch(step)
+            }
             Step::Lock(_) | Step::Unlock(_) => self.lock(step),
-            Step::Campaign(..) | Step::Proclaim(..) | Step::Leader(_) | Step::Resign(_) => self.election(step),
-            Step::AlarmList | Step::AlarmActivate(..) | Step::AlarmDisarm(..) => Ok(self.alarm(step)),
+            Step::Campaign(..) | Step::Proclaim(..) | Step::Leader(_) | Step::Resign(_) => {
+                self.election(step)
+            }
+            Step::AlarmList | Step::AlarmActivate(..) | Step::AlarmDisarm(..) => {
+                Ok(self.alarm(step))
+            }
         }
     }
 
-    fn request(&mut self, request: &Request) -> Result<Answer> {
+    fn request(&mut self, request: &Request) -> Result<Response> {
         self.validate(request)?;
         self.admit(request)?;
         match request {
             Request::Range(range) => {
                 let when = self.readable(range.revision)?;
-                Ok(Answer::Range(self.range(range, when, self.revision)))
+                Ok(Response::Range(self.range(range, when, self.revision)))
             }
             Request::Put(put) => {
                 self.lease_exists(put.lease)?;
                 self.key_exists(put)?;
                 let main = self.revision + 1;
-                let answer = self.put(put, main, &mut 0);
+                let response = self.put(put, main, &mut 0);
                 self.revision = main;
-                Ok(Answer::Put(answer))
+                Ok(Response::Put(response))
             }
             Request::Delete(delete) => {
                 let (main, mut sub) = (self.revision + 1, 0);
-                let answer = self.delete(delete, main, &mut sub);
+                let response = self.delete(delete, main, &mut sub);
                 self.revision += i64::from(sub > 0);
-                Ok(Answer::Delete(answer))
+                Ok(Response::Delete(response))
             }
-            Request::Txn(txn) => self.txn(txn).map(Answer::Txn),
+            Request::Txn(txn) => self.txn(txn).map(Response::Txn),
             Request::Compact(compact) => self.compact(compact.revision),
-            Request::LeaseGrant(grant) => self.grant(grant, false).map(Answer::LeaseGrant),
-            Request::LeaseRevoke(revoke) => self.revoke(revoke.id).map(Answer::LeaseRevoke),
+            Request::LeaseGrant(grant) => self.grant(grant, false).map(Response::LeaseGrant),
+            Request::LeaseRevoke(revoke) => self.revoke(revoke.id).map(Response::LeaseRevoke),
             Request::Alarm(_) | Request::Side(_) => refuse(Code::Unsupported, "no such step"),
         }
     }
@@ -175,14 +183,19 @@ impl Model {
         let versions = self.keys.get(key)?;
         let version = match when {
             When::Now => versions.last(),
-            When::At(revision) => versions.iter().rev().find(|version| version.main <= revision),
+            When::At(revision) => versions
+                .iter()
+                .rev()
+                .find(|version| version.main <= revision),
         }?;
         version.pair.as_ref().map(|pair| (version.main, pair))
     }
 
     fn range_at(&self, range: &KeyRange, when: When) -> Vec<KeyValue> {
         let inside = self.keys.keys().filter(|key| inside(range, key));
-        inside.filter_map(|key| self.at(key, when).map(|(main, pair)| kv(key, main, pair))).collect()
+        inside
+            .filter_map(|key| self.at(key, when).map(|(main, pair)| kv(key, main, pair)))
+            .collect()
     }
 
     fn readable(&mut self, revision: Revision) -> Result<When> {
@@ -191,28 +204,46 @@ impl Model {
         }
         if revision > self.revision {
             self.reach("future");
-            return refuse(Code::FutureRevision, "mvcc: required revision is a future revision");
+            return refuse(
+                Code::FutureRevision,
+                "mvcc: required revision is a future revision",
+            );
         }
         if revision < self.compacted {
             self.reach("compacted");
-            return refuse(Code::Compacted, "mvcc: required revision has been compacted");
+            return refuse(
+                Code::Compacted,
+                "mvcc: required revision has been compacted",
+            );
         }
         Ok(When::At(revision))
     }
 
-    fn range(&mut self, request: &Range, when: When, revision: Revision) -> RangeResult {
+    fn range(&mut self, request: &Range, when: When, revision: Revision) -> RangeResponse {
         let mut kvs = self.range_at(&request.range, when);
         let count = kvs.len() as i64;
         if let When::At(at) = when {
             self.note_history(&request.range, at);
         }
         if request.count_only {
-            return RangeResult { revision, count, ..RangeResult::default() };
+            return RangeResponse {
+                revision,
+                count,
+                ..RangeResponse::default()
+            };
         }
         kvs.retain(|kv| {
-            let within = |n: i64, min: i64, max: i64| (min == 0 || n >= min) && (max == 0 || n <= max);
-            within(kv.mod_revision, request.min_mod_revision, request.max_mod_revision)
-                && within(kv.create_revision, request.min_create_revision, request.max_create_revision)
+            let within =
+                |n: i64, min: i64, max: i64| (min == 0 || n >= min) && (max == 0 || n <= max);
+            within(
+                kv.mod_revision,
+                request.min_mod_revision,
+                request.max_mod_revision,
+            ) && within(
+                kv.create_revision,
+                request.min_create_revision,
+                request.max_create_revision,
+            )
         });
         match request.sort_target {
             SortTarget::Key => {}
@@ -231,7 +262,12 @@ impl Model {
         if request.keys_only {
             kvs.iter_mut().for_each(|kv| kv.value.clear());
         }
-        RangeResult { revision, kvs, count, more }
+        RangeResponse {
+            revision,
+            kvs,
+            count,
+            more,
+        }
     }
 
     /// Which kinds of historical reads a script has met.
@@ -242,10 +278,18 @@ impl Model {
             if later > 8 {
                 met.push("read many versions back");
             }
-            if later > 0 && versions.last().is_some_and(|version| version.pair.is_none()) {
+            if later > 0
+                && versions
+                    .last()
+                    .is_some_and(|version| version.pair.is_none())
+            {
                 met.push("read before a deletion");
             }
-            if versions.iter().any(|version| version.main == at && version.pair.is_none()) && at == self.compacted {
+            if versions
+                .iter()
+                .any(|version| version.main == at && version.pair.is_none())
+                && at == self.compacted
+            {
                 met.push("tombstone at the compacted revision");
             }
             let _ = key;
@@ -256,7 +300,12 @@ impl Model {
     fn get_into(&mut self, key: &[u8], size: usize) -> Result<String> {
         not_empty(key)?;
         let found = self.at(key, When::Now).map(|(_, pair)| pair.value.clone());
-        Ok(script::value(found.as_ref().map(|value| (value.len(), (value.len() <= size).then_some(value.as_slice())))))
+        Ok(script::value(found.as_ref().map(|value| {
+            (
+                value.len(),
+                (value.len() <= size).then_some(value.as_slice()),
+            )
+        })))
     }
 
     fn scan(&mut self, range: &Range) -> Result<String> {
@@ -289,18 +338,27 @@ impl Model {
         Ok(script::events(&events))
     }
 
-    fn changes(&mut self, after: Revision, upto: Revision, range: &KeyRange) -> Result<String> {
+    fn events(&mut self, after: Revision, upto: Revision, range: &KeyRange) -> Result<String> {
         not_empty(&range.key)?;
         let upto = if upto > 0 { upto } else { self.revision };
         if upto > self.revision {
-            return refuse(Code::FutureRevision, "mvcc: required revision is a future revision");
+            return refuse(
+                Code::FutureRevision,
+                "mvcc: required revision is a future revision",
+            );
         }
         if after.max(0) < self.compacted {
-            return refuse(Code::Compacted, "mvcc: required revision has been compacted");
+            return refuse(
+                Code::Compacted,
+                "mvcc: required revision has been compacted",
+            );
         }
         let mut found = BTreeMap::new();
         for (key, versions) in self.keys.iter().filter(|(key, _)| inside(range, key)) {
-            for version in versions.iter().filter(|version| version.main > after && version.main <= upto) {
+            for version in versions
+                .iter()
+                .filter(|version| version.main > after && version.main <= upto)
+            {
                 found.insert((version.main, version.sub), event(key, version));
             }
         }
@@ -309,19 +367,32 @@ impl Model {
 
     fn diff(&mut self, a: Revision, b: Revision, range: &KeyRange) -> Result<String> {
         not_empty(&range.key)?;
-        let at = |revision: Revision| if revision <= 0 { self.revision } else { revision };
+        let at = |revision: Revision| {
+            if revision <= 0 {
+                self.revision
+            } else {
+                revision
+            }
+        };
         let (a, b) = (at(a), at(b));
         self.readable(a)?;
         self.readable(b)?;
-        let mut changes = Vec::new();
+        let mut differences = Vec::new();
         for key in self.keys.keys().filter(|key| inside(range, key)) {
-            let pair = |revision| self.at(key, When::At(revision)).map(|(main, pair)| kv(key, main, pair));
+            let pair = |revision| {
+                self.at(key, When::At(revision))
+                    .map(|(main, pair)| kv(key, main, pair))
+            };
             let (before, after) = (pair(a), pair(b));
             if before != after {
-                changes.push(Change { key: key.clone().into(), before, after });
+                differences.push(Difference {
+                    key: key.clone().into(),
+                    before,
+                    after,
+                });
             }
         }
-        Ok(script::changes(&changes))
+        Ok(script::differences(&differences))
     }
 
     // ----- writing
@@ -333,8 +404,10 @@ impl Model {
         }
     }
 
-    fn put(&mut self, put: &Put, main: Revision, sub: &mut u32) -> PutResult {
-        let old = self.at(&put.key, When::Now).map(|(main, pair)| (main, pair.clone()));
+    fn put(&mut self, put: &Put, main: Revision, sub: &mut u32) -> PutResponse {
+        let old = self
+            .at(&put.key, When::Now)
+            .map(|(main, pair)| (main, pair.clone()));
         let kept = |ignored: bool| old.as_ref().filter(|_| ignored).map(|(_, pair)| pair);
         let pair = Pair {
             value: kept(put.ignore_value).map_or(put.value.clone(), |old| old.value.clone()),
@@ -347,49 +420,78 @@ impl Model {
             self.reach("value crosses the inline limit");
         }
         let versions = self.keys.entry(put.key.clone()).or_default();
-        let revived = versions.last().is_some_and(|last| last.pair.is_none() && last.main > self.compacted);
-        versions.push(Version { main, sub: *sub, pair: Some(pair) });
+        let revived = versions
+            .last()
+            .is_some_and(|last| last.pair.is_none() && last.main > self.compacted);
+        versions.push(Version {
+            main,
+            sub: *sub,
+            pair: Some(pair),
+        });
         *sub += 1;
         if revived {
             self.reach("deleted key revived");
         }
-        let prev_kv = old.filter(|_| put.prev_kv).map(|(main, pair)| kv(&put.key, main, &pair));
-        PutResult { revision: main, prev_kv }
+        let prev_kv = old
+            .filter(|_| put.prev_kv)
+            .map(|(main, pair)| kv(&put.key, main, &pair));
+        PutResponse {
+            revision: main,
+            prev_kv,
+        }
     }
 
-    fn delete(&mut self, delete: &Delete, main: Revision, sub: &mut u32) -> DeleteResult {
+    fn delete(&mut self, delete: &Delete, main: Revision, sub: &mut u32) -> DeleteResponse {
         let gone = self.range_at(&delete.range, When::Now);
         for kv in &gone {
             let versions = self.keys.get_mut(&kv.key[..]).expect("it was just found");
-            versions.push(Version { main, sub: *sub, pair: None });
+            versions.push(Version {
+                main,
+                sub: *sub,
+                pair: None,
+            });
             *sub += 1;
         }
         let revision = if *sub > 0 { main } else { main - 1 };
         let deleted = gone.len() as i64;
-        DeleteResult { revision, deleted, prev_kvs: if delete.prev_kv { gone } else { Vec::new() } }
+        DeleteResponse {
+            revision,
+            deleted,
+            prev_kvs: if delete.prev_kv { gone } else { Vec::new() },
+        }
     }
 
-    fn compact(&mut self, revision: Revision) -> Result<Answer> {
+    fn compact(&mut self, revision: Revision) -> Result<Response> {
         if revision <= self.compacted {
-            return refuse(Code::Compacted, "mvcc: required revision has been compacted");
+            return refuse(
+                Code::Compacted,
+                "mvcc: required revision has been compacted",
+            );
         }
         if revision > self.revision {
-            return refuse(Code::FutureRevision, "mvcc: required revision is a future revision");
+            return refuse(
+                Code::FutureRevision,
+                "mvcc: required revision is a future revision",
+            );
         }
         self.overtake_watchers(revision);
         self.compacted = revision;
         self.reach("compaction");
-        Ok(Answer::Compact(CompactResult { revision: self.revision }))
+        Ok(Response::Compact(CompactResponse {
+            revision: self.revision,
+        }))
     }
 
     // ----- txns
 
-    fn txn(&mut self, txn: &Txn) -> Result<TxnResult> {
+    fn txn(&mut self, txn: &Txn) -> Result<TxnResponse> {
         let mut ops = Vec::new();
         let taken = self.take(txn, &mut ops);
         for (at, op) in ops.iter().enumerate() {
             if let Op::Put(put) = op {
-                let checked = self.key_exists(put).and_then(|()| self.lease_exists(put.lease));
+                let checked = self
+                    .key_exists(put)
+                    .and_then(|()| self.lease_exists(put.lease));
                 if checked.is_err() && at > 0 && at + 1 == ops.len() {
                     self.reach("txn refused for its last operation");
                 }
@@ -420,23 +522,44 @@ impl Model {
             return Ok(When::Now);
         }
         if revision > self.revision {
-            return refuse(Code::FutureRevision, "mvcc: required revision is a future revision");
+            return refuse(
+                Code::FutureRevision,
+                "mvcc: required revision is a future revision",
+            );
         }
         if revision < self.compacted {
-            return refuse(Code::Compacted, "mvcc: required revision has been compacted");
+            return refuse(
+                Code::Compacted,
+                "mvcc: required revision has been compacted",
+            );
         }
-        Ok(if revision < 0 { When::Now } else { When::At(revision) })
+        Ok(if revision < 0 {
+            When::Now
+        } else {
+            When::At(revision)
+        })
     }
 
     /// Which branches are taken, all judged by the state before; and the operations that will run.
     fn take<'t>(&mut self, txn: &'t Txn, ops: &mut Vec<&'t Op>) -> Taken<'t> {
         let succeeded = txn.compare.iter().all(|compare| self.holds(compare));
-        let list = if succeeded { &txn.success } else { &txn.failure };
-        let mut taken = Taken { succeeded, ops: Vec::new() };
+        let list = if succeeded {
+            &txn.success
+        } else {
+            &txn.failure
+        };
+        let mut taken = Taken {
+            succeeded,
+            ops: Vec::new(),
+        };
         for op in list {
             match op {
                 Op::Txn(nested) => {
-                    self.reach(if succeeded { "nested txn" } else { "nested txn in an else branch" });
+                    self.reach(if succeeded {
+                        "nested txn"
+                    } else {
+                        "nested txn in an else branch"
+                    });
                     let nested = self.take(nested, ops);
                     taken.ops.push((op, Some(nested)));
                 }
@@ -449,26 +572,31 @@ impl Model {
         taken
     }
 
-    fn run_taken(&mut self, taken: &Taken, main: Revision, sub: &mut u32) -> Result<TxnResult> {
+    fn run_taken(&mut self, taken: &Taken, main: Revision, sub: &mut u32) -> Result<TxnResponse> {
         let mut responses = Vec::new();
         for (op, nested) in &taken.ops {
             responses.push(match (op, nested) {
                 (Op::Range(range), _) => {
                     let when = self.readable_in_txn(range.revision)?;
                     let revision = if *sub > 0 { main } else { main - 1 };
-                    OpResult::Range(self.range(range, when, revision))
+                    OpResponse::Range(self.range(range, when, revision))
                 }
                 (Op::Put(put), _) => {
                     // it was there before the txn, or `check` would have refused; etcd dies of this
-                    self.key_exists(put).inspect_err(|_| self.reach("key deleted under its ignore_value"))?;
-                    OpResult::Put(self.put(put, main, sub))
+                    self.key_exists(put)
+                        .inspect_err(|_| self.reach("key deleted under its ignore_value"))?;
+                    OpResponse::Put(self.put(put, main, sub))
                 }
-                (Op::Delete(delete), _) => OpResult::Delete(self.delete(delete, main, sub)),
-                (Op::Txn(_), Some(nested)) => OpResult::Txn(self.run_taken(nested, main, sub)?),
+                (Op::Delete(delete), _) => OpResponse::Delete(self.delete(delete, main, sub)),
+                (Op::Txn(_), Some(nested)) => OpResponse::Txn(self.run_taken(nested, main, sub)?),
                 (Op::Txn(_), None) => unreachable!("a nested txn was taken with its own list"),
             });
         }
-        Ok(TxnResult { succeeded: taken.succeeded, revision: 0, responses })
+        Ok(TxnResponse {
+            succeeded: taken.succeeded,
+            revision: 0,
+            responses,
+        })
     }
 
     fn holds(&self, compare: &Compare) -> bool {
@@ -502,7 +630,10 @@ impl Model {
     }
 
     fn valid_level(&self, txn: &Txn, most: usize) -> Result<()> {
-        let longest = [txn.compare.len(), txn.success.len(), txn.failure.len()].into_iter().max().unwrap_or(0);
+        let longest = [txn.compare.len(), txn.success.len(), txn.failure.len()]
+            .into_iter()
+            .max()
+            .unwrap_or(0);
         if longest > most {
             return refuse(Code::TooManyOps, "too many operations in txn request");
         }
@@ -514,7 +645,14 @@ impl Model {
                 Op::Range(range) => not_empty(&range.range.key)?,
                 Op::Put(put) => valid_put(put)?,
                 Op::Delete(delete) => not_empty(&delete.range.key)?,
-                Op::Txn(nested) => self.valid_level(nested, if self.etcd_limits { most - longest } else { most })?,
+                Op::Txn(nested) => self.valid_level(
+                    nested,
+                    if self.etcd_limits {
+                        most - longest
+                    } else {
+                        most
+                    },
+                )?,
             }
         }
         Ok(())
@@ -539,10 +677,22 @@ fn kv(key: &[u8], main: Revision, pair: &Pair) -> KeyValue {
 
 fn event(key: &[u8], version: &Version) -> Event {
     match &version.pair {
-        Some(pair) => Event { kind: EventKind::Put, kv: kv(key, version.main, pair), prev_kv: None },
+        Some(pair) => Event {
+            kind: EventKind::Put,
+            kv: kv(key, version.main, pair),
+            prev_kv: None,
+        },
         None => {
-            let kv = KeyValue { key: key.to_vec().into(), mod_revision: version.main, ..KeyValue::default() };
-            Event { kind: EventKind::Delete, kv, prev_kv: None }
+            let kv = KeyValue {
+                key: key.to_vec().into(),
+                mod_revision: version.main,
+                ..KeyValue::default()
+            };
+            Event {
+                kind: EventKind::Delete,
+                kv,
+                prev_kv: None,
+            }
         }
     }
 }
@@ -569,7 +719,11 @@ fn descend(kvs: &mut Vec<KeyValue>, target: SortTarget) {
 }
 
 fn not_empty(key: &[u8]) -> Result<()> {
-    if key.is_empty() { refuse(Code::InvalidArgument, "key is not provided") } else { Ok(()) }
+    if key.is_empty() {
+        refuse(Code::InvalidArgument, "key is not provided")
+    } else {
+        Ok(())
+    }
 }
 
 fn valid_put(put: &Put) -> Result<()> {

@@ -22,12 +22,29 @@ struct Writer {
     alarmed: bool,
 }
 
-const KEYS: [&str; 12] = ["a", "b", "c", "d", "aa", "ab", "b\\00", "b\\ff", "c\\00\\00", "\\ff", "\\00", "dd"];
+const KEYS: [&str; 12] = [
+    "a",
+    "b",
+    "c",
+    "d",
+    "aa",
+    "ab",
+    "b\\00",
+    "b\\ff",
+    "c\\00\\00",
+    "\\ff",
+    "\\00",
+    "dd",
+];
 
 impl Writer {
     fn key(&mut self) -> &'static str {
         // a few keys are hot, so that chains grow long
-        if self.dice.one_in(2) { pick(&mut self.dice, &KEYS[..3]) } else { pick(&mut self.dice, &KEYS) }
+        if self.dice.one_in(2) {
+            pick(&mut self.dice, &KEYS[..3])
+        } else {
+            pick(&mut self.dice, &KEYS)
+        }
     }
 
     fn value(&mut self) -> String {
@@ -54,7 +71,10 @@ impl Writer {
             1 => (self.revision + self.dice.below(3)) as i64,
             2 => self.compacted as i64 - self.dice.below(3) as i64,
             3..6 => self.compacted as i64,
-            _ => (self.compacted + self.dice.below((self.revision - self.compacted).max(1) + 1)) as i64,
+            _ => {
+                (self.compacted + self.dice.below((self.revision - self.compacted).max(1) + 1))
+                    as i64
+            }
         }
     }
 
@@ -78,7 +98,11 @@ impl Writer {
     /// TTLs are long beside what a script takes: time goes by `advance` alone.
     fn lease_step(&mut self) -> String {
         match self.dice.below(12) {
-            0..4 => format!("lease_grant {} id={}", 60 + self.dice.below(4) * 20, self.lease()),
+            0..4 => format!(
+                "lease_grant {} id={}",
+                60 + self.dice.below(4) * 20,
+                self.lease()
+            ),
             4 => format!("lease_revoke {}", self.lease()),
             5 | 6 => format!("keep_alive {}", self.lease()),
             7 => format!("time_to_live {} keys", self.lease()),
@@ -89,8 +113,15 @@ impl Writer {
     }
 
     fn delete(&mut self) -> String {
-        let range = if self.dice.one_in(3) { self.range() } else { self.key().into() };
-        format!("delete {range}{}", if self.dice.one_in(2) { " prev_kv" } else { "" })
+        let range = if self.dice.one_in(3) {
+            self.range()
+        } else {
+            self.key().into()
+        };
+        format!(
+            "delete {range}{}",
+            if self.dice.one_in(2) { " prev_kv" } else { "" }
+        )
     }
 
     fn read(&mut self) -> String {
@@ -102,10 +133,19 @@ impl Writer {
             range += &format!(" limit={}", self.dice.below(6) as i64 - 1);
         }
         if self.dice.one_in(4) {
-            range += &format!(" target={}", pick(&mut self.dice, &["key", "version", "create", "mod", "value"]));
+            range += &format!(
+                " target={}",
+                pick(
+                    &mut self.dice,
+                    &["key", "version", "create", "mod", "value"]
+                )
+            );
         }
         if self.dice.one_in(4) {
-            range += &format!(" order={}", pick(&mut self.dice, &["none", "ascend", "descend"]));
+            range += &format!(
+                " order={}",
+                pick(&mut self.dice, &["none", "ascend", "descend"])
+            );
         }
         for filter in ["min_mod", "max_mod", "min_create", "max_create"] {
             if self.dice.one_in(10) {
@@ -123,7 +163,10 @@ impl Writer {
     fn txn(&mut self, depth: u64) -> String {
         let mut txn = String::from("txn");
         for _ in 0..self.dice.below(3) {
-            let target = pick(&mut self.dice, &["version", "create", "mod", "value", "lease"]);
+            let target = pick(
+                &mut self.dice,
+                &["version", "create", "mod", "value", "lease"],
+            );
             let operand = match target {
                 "value" => self.value(),
                 "version" => self.dice.below(4).to_string(),
@@ -131,7 +174,11 @@ impl Writer {
                 _ => self.past().to_string(),
             };
             let result = pick(&mut self.dice, &["==", "!=", ">", "<"]);
-            let range = if self.dice.one_in(3) { self.range() } else { self.key().into() };
+            let range = if self.dice.one_in(3) {
+                self.range()
+            } else {
+                self.key().into()
+            };
             txn += &format!(" if {target} {result} {operand} {range} ;");
         }
         for list in ["then", "else"] {
@@ -154,7 +201,11 @@ impl Writer {
     fn alarm_step(&mut self) -> String {
         self.alarmed = !self.alarmed;
         let member = self.dice.below(3);
-        if self.alarmed { format!("alarm_activate NOSPACE member={member}") } else { "alarm_disarm".into() }
+        if self.alarmed {
+            format!("alarm_activate NOSPACE member={member}")
+        } else {
+            "alarm_disarm".into()
+        }
     }
 
     fn step(&mut self) -> String {
@@ -181,7 +232,7 @@ impl Writer {
             82..85 => format!("get_into {} {}", self.key(), self.dice.below(1_500)),
             85..88 => format!("scan {} revision={}", self.range(), self.past()),
             88..91 => format!("history {} limit={}", self.key(), self.dice.below(4)),
-            91..94 => format!("changes {} {} {}", self.past(), self.past(), self.range()),
+            91..94 => format!("events {} {} {}", self.past(), self.past(), self.range()),
             94..97 => format!("diff {} {} {}", self.past(), self.past(), self.range()),
             97 => "status".into(),
             98 => "check".into(),
@@ -193,7 +244,13 @@ impl Writer {
 
 /// A script of [`SCRIPT_STEPS`] steps; `etcd_limits` says what the store it is meant for refuses.
 pub fn write_script(dice: Dice, etcd_limits: bool) -> Vec<String> {
-    let mut writer = Writer { dice, revision: 1, compacted: 0, reopens: true, alarmed: false };
+    let mut writer = Writer {
+        dice,
+        revision: 1,
+        compacted: 0,
+        reopens: true,
+        alarmed: false,
+    };
     let mut model = Model::new(etcd_limits);
     let mut lines = Vec::new();
     for _ in 0..SCRIPT_STEPS {
@@ -213,8 +270,8 @@ pub fn write_cases(seed: u64, scripts: u64) -> String {
         file += &format!("case random script {number} of SEED={seed}\n");
         let mut model = Model::new(true);
         for line in write_script(Dice(seed.wrapping_add(number)), true) {
-            let answer = model.run(&script::parse(&line).expect("the writer knows the language"));
-            file += &format!("  {line}\n= {answer}\n");
+            let response = model.run(&script::parse(&line).expect("the writer knows the language"));
+            file += &format!("  {line}\n= {response}\n");
         }
         file.push('\n');
     }

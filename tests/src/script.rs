@@ -16,7 +16,7 @@ pub enum Step {
     /// Events of one key.
     History(Vec<u8>, i64),
     /// Events of a stretch of time.
-    Changes(Revision, Revision, KeyRange),
+    Events(Revision, Revision, KeyRange),
     /// Differences of two revisions.
     Diff(Revision, Revision, KeyRange),
     /// Current and compacted revision, and the number of keys.
@@ -75,7 +75,10 @@ pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 /// Parses one step; an error says what is wrong with the line.
 pub fn parse(line: &str) -> std::result::Result<Step, String> {
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
-    let mut tokens = Tokens { words: &words, at: 0 };
+    let mut tokens = Tokens {
+        words: &words,
+        at: 0,
+    };
     let step = tokens.step()?;
     match tokens.peek() {
         None => Ok(step),
@@ -112,7 +115,10 @@ impl<'t> Tokens<'t> {
     fn range(&mut self) -> Parsed<KeyRange> {
         let word = self.word()?;
         match word.split_once(',') {
-            Some((key, end)) => Ok(KeyRange { key: bytes(key)?, range_end: bytes(end)? }),
+            Some((key, end)) => Ok(KeyRange {
+                key: bytes(key)?,
+                range_end: bytes(end)?,
+            }),
             None => Ok(KeyRange::key(bytes(word)?)),
         }
     }
@@ -164,7 +170,7 @@ impl<'t> Tokens<'t> {
                 })?;
                 Step::History(key, limit)
             }
-            "changes" => Step::Changes(self.number()?, self.number()?, self.range()?),
+            "events" => Step::Events(self.number()?, self.number()?, self.range()?),
             "diff" => Step::Diff(self.number()?, self.number()?, self.range()?),
             "lease_grant" | "lease_revoke" | "keep_alive" | "time_to_live" => {
                 self.at -= 1;
@@ -203,14 +209,17 @@ impl<'t> Tokens<'t> {
     fn lease(&mut self) -> Parsed<Step> {
         Ok(match self.word()? {
             "lease_grant" => {
-                let mut grant = Grant { ttl_seconds: self.number()?, ..Grant::default() };
+                let mut grant = LeaseGrant {
+                    ttl_seconds: self.number()?,
+                    ..LeaseGrant::default()
+                };
                 self.options(|name, value| match name {
                     "id" => set(&mut grant.id, value),
                     other => Err(format!("{other} is no option of lease_grant")),
                 })?;
                 Step::Request(grant.into())
             }
-            "lease_revoke" => Step::Request(Revoke { id: self.number()? }.into()),
+            "lease_revoke" => Step::Request(LeaseRevoke { id: self.number()? }.into()),
             "keep_alive" => Step::KeepAlive(self.number()?),
             _ => {
                 let (id, mut keys) = (self.number()?, false);
@@ -323,7 +332,11 @@ impl<'t> Tokens<'t> {
                 kind => {
                     let op = self.op(kind)?;
                     self.end_of_op()?;
-                    if failure { txn.failure.push(op) } else { txn.success.push(op) }
+                    if failure {
+                        txn.failure.push(op)
+                    } else {
+                        txn.success.push(op)
+                    }
                 }
             }
         }
@@ -363,7 +376,11 @@ impl<'t> Tokens<'t> {
             "lease" => Operand::Lease(self.number()?),
             other => return Err(format!("{other} is no target of a compare")),
         };
-        Ok(Compare { range: self.range()?, result, operand })
+        Ok(Compare {
+            range: self.range()?,
+            result,
+            operand,
+        })
     }
 }
 
@@ -373,7 +390,10 @@ fn set<T: std::str::FromStr>(place: &mut T, value: &str) -> Parsed<()> {
 }
 
 fn kind(word: &str) -> Parsed<AlarmKind> {
-    AlarmKind::ALL.into_iter().find(|kind| kind.name() == word).ok_or(format!("{word} is no kind of alarm"))
+    AlarmKind::ALL
+        .into_iter()
+        .find(|kind| kind.name() == word)
+        .ok_or(format!("{word} is no kind of alarm"))
 }
 
 fn on(place: &mut bool) -> Parsed<()> {
@@ -398,9 +418,14 @@ pub fn bytes(word: &str) -> Parsed<Vec<u8>> {
     while let Some(byte) = rest.next() {
         match byte {
             b'\\' => {
-                let digits = [rest.next().ok_or("\\ at the end")?, rest.next().ok_or("\\ at the end")?];
+                let digits = [
+                    rest.next().ok_or("\\ at the end")?,
+                    rest.next().ok_or("\\ at the end")?,
+                ];
                 let digits = std::str::from_utf8(&digits).map_err(|_| "no hexadecimal digits")?;
-                out.push(u8::from_str_radix(digits, 16).map_err(|_| format!("\\{digits} is no byte"))?);
+                out.push(
+                    u8::from_str_radix(digits, 16).map_err(|_| format!("\\{digits} is no byte"))?,
+                );
             }
             byte => out.push(byte),
         }
@@ -412,11 +437,15 @@ pub fn bytes(word: &str) -> Parsed<Vec<u8>> {
 pub fn show(bytes: &[u8]) -> String {
     match bytes {
         [] => "_".into(),
-        [b'x', ..] if bytes.len() > 64 && bytes.iter().all(|byte| *byte == b'x') => format!("*{}", bytes.len()),
+        [b'x', ..] if bytes.len() > 64 && bytes.iter().all(|byte| *byte == b'x') => {
+            format!("*{}", bytes.len())
+        }
         _ => bytes
             .iter()
             .map(|byte| match byte {
-                b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'.' | b'-' | b'/' => char::from(*byte).to_string(),
+                b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'.' | b'-' | b'/' => {
+                    char::from(*byte).to_string()
+                }
                 byte => format!("\\{byte:02x}"),
             })
             .collect(),
@@ -426,7 +455,10 @@ pub fn show(bytes: &[u8]) -> String {
 /// A pair: `KEY=VALUE@create/mod/version/lease`.
 pub fn pair(kv: &KeyValue) -> String {
     let (key, value) = (show(&kv.key), show(&kv.value));
-    format!("{key}={value}@{}/{}/{}/{}", kv.create_revision, kv.mod_revision, kv.version, kv.lease)
+    format!(
+        "{key}={value}@{}/{}/{}/{}",
+        kv.create_revision, kv.mod_revision, kv.version, kv.lease
+    )
 }
 
 fn pairs<'k>(kvs: impl IntoIterator<Item = &'k KeyValue>) -> String {
@@ -434,27 +466,31 @@ fn pairs<'k>(kvs: impl IntoIterator<Item = &'k KeyValue>) -> String {
 }
 
 /// An answer as one line.
-pub fn answer(answer: &Answer) -> String {
-    match answer {
-        Answer::Range(range) => range_line(range),
-        Answer::Put(put) => put_line(put),
-        Answer::Delete(delete) => delete_line(delete),
-        Answer::Txn(txn) => txn_line(txn),
-        Answer::Compact(compact) => format!("compact {}", compact.revision),
-        Answer::LeaseGrant(granted) => format!("granted {} {}", granted.id, granted.ttl_seconds),
-        Answer::LeaseRevoke(revoked) => format!("revoked {}", revoked.revision),
-        Answer::Alarm(answer) => alarms(&answer.alarms),
-        Answer::Side(answer) => format!("side {:?} {}", answer.records, answer.written),
+pub fn response(response: &Response) -> String {
+    match response {
+        Response::Range(range) => range_line(range),
+        Response::Put(put) => put_line(put),
+        Response::Delete(delete) => delete_line(delete),
+        Response::Txn(txn) => txn_line(txn),
+        Response::Compact(compact) => format!("compact {}", compact.revision),
+        Response::LeaseGrant(granted) => format!("granted {} {}", granted.id, granted.ttl_seconds),
+        Response::LeaseRevoke(revoked) => format!("revoked {}", revoked.revision),
+        Response::Alarm(response) => alarms(&response.alarms),
+        Response::Side(response) => format!("side {:?} {}", response.records, response.written),
     }
 }
 
 /// Alarms: `KIND/MEMBER` each.
 pub fn alarms(alarms: &[AlarmMember]) -> String {
-    alarms.iter().fold("alarms".into(), |line, AlarmMember { member, kind }| format!("{line} {kind}/{member}"))
+    alarms
+        .iter()
+        .fold("alarms".into(), |line, AlarmMember { member, kind }| {
+            format!("{line} {kind}/{member}")
+        })
 }
 
 /// The answer to a grant: an id that the store chose is `*`, if it is a proper one.
-pub fn granted(asked: LeaseId, granted: &LeaseGrant) -> String {
+pub fn granted(asked: LeaseId, granted: &LeaseGrantResponse) -> String {
     match asked == 0 && granted.id > 0 {
         true => format!("granted * {}", granted.ttl_seconds),
         false => format!("granted {} {}", granted.id, granted.ttl_seconds),
@@ -462,20 +498,26 @@ pub fn granted(asked: LeaseId, granted: &LeaseGrant) -> String {
 }
 
 /// The answer to a keep-alive.
-pub fn kept(kept: &LeaseKeepAlive) -> String {
+pub fn kept(kept: &LeaseKeepAliveResponse) -> String {
     format!("kept {} {}", kept.id, kept.ttl_seconds)
 }
 
 /// What is left of a lease: `all` while at most a second of it has gone.
-pub fn time_to_live(left: &LeaseTimeToLive) -> String {
+pub fn time_to_live(left: &LeaseTimeToLiveResponse) -> String {
     let (id, granted) = (left.id, left.granted_ttl_seconds);
     let all = left.ttl_seconds >= 0 && granted - left.ttl_seconds <= 1;
-    let left_word = if all { "all".into() } else { left.ttl_seconds.to_string() };
+    let left_word = if all {
+        "all".into()
+    } else {
+        left.ttl_seconds.to_string()
+    };
     let mut keys = left.keys.clone();
     keys.sort();
     format!(
         "ttl {id} {left_word} granted={granted}{}",
-        keys.iter().map(|key| format!(" {}", show(key))).collect::<String>()
+        keys.iter()
+            .map(|key| format!(" {}", show(key)))
+            .collect::<String>()
     )
 }
 
@@ -483,7 +525,10 @@ pub fn time_to_live(left: &LeaseTimeToLive) -> String {
 pub fn leases(ids: &[LeaseId]) -> String {
     let mut ids = ids.to_vec();
     ids.sort_unstable();
-    format!("leases{}", ids.iter().map(|id| format!(" {id}")).collect::<String>())
+    format!(
+        "leases{}",
+        ids.iter().map(|id| format!(" {id}")).collect::<String>()
+    )
 }
 
 /// What a watcher delivers.
@@ -493,10 +538,20 @@ pub fn batch(batch: &WatchBatch) -> String {
 
 /// A key of a lock or an election: what stands behind the last `/` is a lease's number, shown as `*`.
 pub fn claim_key(key: &[u8]) -> String {
-    let cut = key.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    let cut = key
+        .iter()
+        .rposition(|byte| *byte == b'/')
+        .map_or(0, |slash| slash + 1);
     let digits = &key[cut..];
-    let hexadecimal = !digits.is_empty() && digits.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    if hexadecimal { format!("{}*", show(&key[..cut])) } else { show(key) }
+    let hexadecimal = !digits.is_empty()
+        && digits
+            .iter()
+            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if hexadecimal {
+        format!("{}*", show(&key[..cut]))
+    } else {
+        show(key)
+    }
 }
 
 /// A held lock.
@@ -513,34 +568,58 @@ pub fn leads(key: &[u8], revision: Revision) -> String {
 pub fn leader(kv: Option<&KeyValue>) -> String {
     kv.map_or("none".into(), |kv| {
         let (key, value) = (claim_key(&kv.key), show(&kv.value));
-        let lease = if kv.lease > 0 { "*".into() } else { kv.lease.to_string() };
-        format!("leader {key}={value}@{}/{}/{}/{lease}", kv.create_revision, kv.mod_revision, kv.version)
+        let lease = if kv.lease > 0 {
+            "*".into()
+        } else {
+            kv.lease.to_string()
+        };
+        format!(
+            "leader {key}={value}@{}/{}/{}/{lease}",
+            kv.create_revision, kv.mod_revision, kv.version
+        )
     })
 }
 
-fn range_line(range: &RangeResult) -> String {
+fn range_line(range: &RangeResponse) -> String {
     let more = if range.more { " more" } else { "" };
-    format!("range {} count={}{more}{}", range.revision, range.count, pairs(&range.kvs))
+    format!(
+        "range {} count={}{more}{}",
+        range.revision,
+        range.count,
+        pairs(&range.kvs)
+    )
 }
 
-fn put_line(put: &PutResult) -> String {
-    let prev = put.prev_kv.as_ref().map_or(String::new(), |kv| format!(" prev {}", pair(kv)));
+fn put_line(put: &PutResponse) -> String {
+    let prev = put
+        .prev_kv
+        .as_ref()
+        .map_or(String::new(), |kv| format!(" prev {}", pair(kv)));
     format!("put {}{prev}", put.revision)
 }
 
-fn delete_line(delete: &DeleteResult) -> String {
-    format!("delete {} deleted={}{}", delete.revision, delete.deleted, pairs(&delete.prev_kvs))
+fn delete_line(delete: &DeleteResponse) -> String {
+    format!(
+        "delete {} deleted={}{}",
+        delete.revision,
+        delete.deleted,
+        pairs(&delete.prev_kvs)
+    )
 }
 
-fn txn_line(txn: &TxnResult) -> String {
+fn txn_line(txn: &TxnResponse) -> String {
     let which = if txn.succeeded { "then" } else { "else" };
     let responses = txn.responses.iter().map(|response| match response {
-        OpResult::Range(range) => format!(" [{}]", range_line(range)),
-        OpResult::Put(put) => format!(" [{}]", put_line(put)),
-        OpResult::Delete(delete) => format!(" [{}]", delete_line(delete)),
-        OpResult::Txn(txn) => format!(" [{}]", txn_line(txn)),
+        OpResponse::Range(range) => format!(" [{}]", range_line(range)),
+        OpResponse::Put(put) => format!(" [{}]", put_line(put)),
+        OpResponse::Delete(delete) => format!(" [{}]", delete_line(delete)),
+        OpResponse::Txn(txn) => format!(" [{}]", txn_line(txn)),
     });
-    format!("txn {} {which}{}", txn.revision, responses.collect::<String>())
+    format!(
+        "txn {} {which}{}",
+        txn.revision,
+        responses.collect::<String>()
+    )
 }
 
 /// A pair that may not be there.
@@ -569,20 +648,33 @@ pub fn events(events: &[Event]) -> String {
 
 fn event_words(events: &[Event]) -> String {
     let each = events.iter().map(|event| {
-        let prev = event.prev_kv.as_ref().map_or(String::new(), |kv| format!(" <{}", pair(kv)));
+        let prev = event
+            .prev_kv
+            .as_ref()
+            .map_or(String::new(), |kv| format!(" <{}", pair(kv)));
         match event.kind {
             EventKind::Put => format!(" put:{}{prev}", pair(&event.kv)),
-            EventKind::Delete => format!(" delete:{}@{}{prev}", show(&event.kv.key), event.kv.mod_revision),
+            EventKind::Delete => format!(
+                " delete:{}@{}{prev}",
+                show(&event.kv.key),
+                event.kv.mod_revision
+            ),
         }
     });
     each.collect()
 }
 
 /// Differences.
-pub fn changes(changes: &[Change]) -> String {
+pub fn differences(differences: &[Difference]) -> String {
     let side = |kv: &Option<KeyValue>| kv.as_ref().map_or("none".into(), pair);
-    let each =
-        changes.iter().map(|change| format!(" {}:{}>{}", show(&change.key), side(&change.before), side(&change.after)));
+    let each = differences.iter().map(|difference| {
+        format!(
+            " {}:{}>{}",
+            show(&difference.key),
+            side(&difference.before),
+            side(&difference.after)
+        )
+    });
     format!("diff{}", each.collect::<String>())
 }
 

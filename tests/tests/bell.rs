@@ -80,7 +80,11 @@ impl State {
     }
 
     fn wake(&mut self, built: Built) {
-        for waiter in self.waiters.iter_mut().filter(|waiter| waiter.0 == Waiter::Asleep) {
+        for waiter in self
+            .waiters
+            .iter_mut()
+            .filter(|waiter| waiter.0 == Waiter::Asleep)
+        {
             waiter.0 = Waiter::Load;
             waiter.2 = true;
             if built == Built::WakesOne {
@@ -93,8 +97,20 @@ impl State {
     fn write(&self, at: usize, built: Built) -> Option<State> {
         let mut next = self.clone();
         let (writer, left) = self.writers[at];
-        let count = |word: u8| if built == Built::NoCounter { word } else { word.wrapping_add(2) };
-        let after_ring = |before: u8| if before & 1 != 0 { Writer::Wake } else { after_wake(left) };
+        let count = |word: u8| {
+            if built == Built::NoCounter {
+                word
+            } else {
+                word.wrapping_add(2)
+            }
+        };
+        let after_ring = |before: u8| {
+            if before & 1 != 0 {
+                Writer::Wake
+            } else {
+                after_wake(left)
+            }
+        };
         next.writers[at].0 = match writer {
             Writer::Commit => {
                 next.revision += 1;
@@ -116,7 +132,11 @@ impl State {
                 }
             },
             Writer::Between(before) => {
-                next.word = if built == Built::FlagAfterCounter { self.word & !1 } else { count(self.word) };
+                next.word = if built == Built::FlagAfterCounter {
+                    self.word & !1
+                } else {
+                    count(self.word)
+                };
                 after_ring(before)
             }
             Writer::Wake => {
@@ -171,7 +191,9 @@ impl State {
 
     /// Every state that one step leads to, a death too.
     fn steps(&self, built: Built, may_die: bool) -> Vec<State> {
-        let mut steps: Vec<State> = (0..WRITERS).filter_map(|at| self.write(at, built)).collect();
+        let mut steps: Vec<State> = (0..WRITERS)
+            .filter_map(|at| self.write(at, built))
+            .collect();
         steps.extend((0..WAITERS).filter_map(|at| self.wait(at, built)));
         for at in 0..WRITERS {
             let writes = !matches!(self.writers[at].0, Writer::Done | Writer::Dead);
@@ -193,13 +215,20 @@ impl State {
     /// The slow timer wakes everybody.
     fn tick(&self) -> State {
         let mut next = self.clone();
-        next.waiters.iter_mut().filter(|waiter| waiter.0 == Waiter::Asleep).for_each(|waiter| waiter.0 = Waiter::Load);
+        next.waiters
+            .iter_mut()
+            .filter(|waiter| waiter.0 == Waiter::Asleep)
+            .for_each(|waiter| waiter.0 = Waiter::Load);
         next
     }
 }
 
 fn after_wake(left: u8) -> Writer {
-    if left > 0 { Writer::Commit } else { Writer::Done }
+    if left > 0 {
+        Writer::Commit
+    } else {
+        Writer::Done
+    }
 }
 
 /// What the search found.
@@ -215,7 +244,12 @@ struct Found {
 }
 
 /// Goes through every state that can be reached from these, until an `end` is enough.
-fn explore(from: Vec<State>, built: Built, may_die: bool, mut end: impl FnMut(&State) -> bool) -> usize {
+fn explore(
+    from: Vec<State>,
+    built: Built,
+    may_die: bool,
+    mut end: impl FnMut(&State) -> bool,
+) -> usize {
     let mut known: HashSet<State> = from.iter().cloned().collect();
     let mut open = from;
     while let Some(state) = open.pop() {
@@ -244,7 +278,10 @@ fn search(built: Built, may_die: bool) -> Found {
     });
     // whatever was lost: a tick of the slow timer later everybody has seen everything
     explore(behind, built, may_die, |state| {
-        assert!(!state.behind() || built != Built::AsItIs, "the slow timer does not help: {state:?}");
+        assert!(
+            !state.behind() || built != Built::AsItIs,
+            "the slow timer does not help: {state:?}"
+        );
         false
     });
     found
@@ -263,7 +300,10 @@ fn a_writer_that_dies_before_it_rings_is_covered_by_the_slow_timer() {
     let found = search(Built::AsItIs, true);
     println!("{found:?}");
     assert_eq!(found.lost, 0, "{found:?}");
-    assert!(found.lost_by_a_death > 0, "a death is there to be covered: {found:?}");
+    assert!(
+        found.lost_by_a_death > 0,
+        "a death is there to be covered: {found:?}"
+    );
 }
 
 #[test]

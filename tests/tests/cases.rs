@@ -37,53 +37,84 @@ struct Line {
 
 /// `{text}N` stands N times, with # counting from 0.
 fn expand(line: &str) -> String {
-    let Some((before, rest)) =
-        line.split_once('{').filter(|_| !line.trim_start().starts_with("json") && !line.starts_with("= json"))
+    let Some((before, rest)) = line
+        .split_once('{')
+        .filter(|_| !line.trim_start().starts_with("json") && !line.starts_with("= json"))
     else {
         return line.to_string();
     };
     let (text, rest) = rest.split_once('}').expect("a { has its }");
-    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let digits = rest
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(rest.len());
     let times: usize = rest[..digits].parse().expect("a number after }");
-    let all: String = (0..times).map(|at| text.replace('#', &at.to_string())).collect();
+    let all: String = (0..times)
+        .map(|at| text.replace('#', &at.to_string()))
+        .collect();
     expand(&format!("{before}{all}{}", &rest[digits..]))
 }
 
 fn cases() -> Vec<Case> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
-    let mut files: Vec<PathBuf> =
-        fs::read_dir(dir).expect("tests/cases").map(|entry| entry.expect("an entry").path()).collect();
+    let mut files: Vec<PathBuf> = fs::read_dir(dir)
+        .expect("tests/cases")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
     files.sort();
     files.iter().flat_map(|file| read_cases(file)).collect()
 }
 
 fn read_cases(file: &Path) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
-    for (at, line) in fs::read_to_string(file).expect("a case file").lines().enumerate() {
+    for (at, line) in fs::read_to_string(file)
+        .expect("a case file")
+        .lines()
+        .enumerate()
+    {
         let line = expand(line);
         let place = format!("{}:{}", file.file_name().expect("a name").display(), at + 1);
         if let Some(title) = line.strip_prefix("case ") {
-            let is_row = |word: &&str| word.contains('.') && word.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-            let rows = title.split(' ').take_while(is_row).map(str::to_string).collect();
+            let is_row = |word: &&str| {
+                word.contains('.') && word.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+            };
+            let rows = title
+                .split(' ')
+                .take_while(is_row)
+                .map(str::to_string)
+                .collect();
             let name = format!("{place} {title}");
-            cases.push(Case { name, rows, wire: false, not_etcd: false, deviates: false, lines: Vec::new() });
+            cases.push(Case {
+                name,
+                rows,
+                wire: false,
+                not_etcd: false,
+                deviates: false,
+                lines: Vec::new(),
+            });
             continue;
         }
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let case = cases.last_mut().unwrap_or_else(|| panic!("{place}: before the first case"));
+        let case = cases
+            .last_mut()
+            .unwrap_or_else(|| panic!("{place}: before the first case"));
         match line.as_str() {
             "wire" => case.wire = true,
             "not etcd" => case.not_etcd = true,
             "deviates" => case.deviates = true,
             _ => {
                 if let Some(step) = line.strip_prefix("  ") {
-                    case.lines.push(Line { step: step.trim().into(), expected: String::new(), etcd: None });
-                } else if let Some(answer) = line.strip_prefix("=etcd ") {
-                    case.lines.last_mut().expect("a step first").etcd = Some(answer.trim().into());
-                } else if let Some(answer) = line.strip_prefix("= ") {
-                    case.lines.last_mut().expect("a step first").expected = answer.trim().into();
+                    case.lines.push(Line {
+                        step: step.trim().into(),
+                        expected: String::new(),
+                        etcd: None,
+                    });
+                } else if let Some(response) = line.strip_prefix("=etcd ") {
+                    case.lines.last_mut().expect("a step first").etcd =
+                        Some(response.trim().into());
+                } else if let Some(response) = line.strip_prefix("= ") {
+                    case.lines.last_mut().expect("a step first").expected = response.trim().into();
                 } else {
                     panic!("{place}: {line} is neither step nor answer");
                 }
@@ -103,7 +134,9 @@ fn differences(
         ran += 1;
         let mut run = start(case);
         for line in &case.lines {
-            let Some((is, should)) = run(line) else { continue };
+            let Some((is, should)) = run(line) else {
+                continue;
+            };
             if is != should {
                 let cut = |text: &str| text.chars().take(400).collect::<String>();
                 found.push(format!(
@@ -122,7 +155,12 @@ fn differences(
 fn agree(who: &str, (ran, found): (usize, Vec<String>)) {
     println!("{who}: {ran} cases");
     assert!(ran > 50, "{who}: only {ran} cases ran");
-    assert!(found.is_empty(), "{who}: {} differences\n{}", found.len(), found.join("\n"));
+    assert!(
+        found.is_empty(),
+        "{who}: {} differences\n{}",
+        found.len(),
+        found.join("\n")
+    );
 }
 
 fn options() -> Options {
@@ -130,7 +168,8 @@ fn options() -> Options {
 }
 
 fn scratch(name: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("cases-{name}-{}", std::process::id()));
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("cases-{name}-{}", std::process::id()));
     let _ = fs::remove_dir_all(&path);
     path
 }
@@ -142,7 +181,8 @@ fn parsed(line: &Line) -> script::Step {
 #[test]
 fn model() {
     // keys over 480 bytes are a limit of the engine, not of the model
-    let may = |case: &Case| !case.wire && !case.deviates && !case.rows.iter().any(|row| row == "14.1");
+    let may =
+        |case: &Case| !case.wire && !case.deviates && !case.rows.iter().any(|row| row == "14.1");
     let found = differences(may, |_| {
         let mut model = Model::new(true);
         Box::new(move |line| Some((model.run(&parsed(line)), line.expected.clone())))
@@ -239,14 +279,17 @@ fn cluster_can(step: &script::Step) -> bool {
 fn program_agrees_on_a_cluster(name: &str, command: Result<Vec<String>, String>) {
     let command = match command {
         Ok(command) => command,
-        Err(why) => return println!("not run: conformance cases in {name} over our server ({why})"),
+        Err(why) => {
+            return println!("not run: conformance cases in {name} over our server ({why})");
+        }
     };
     let found = differences(
         |case| !case.wire && !case.not_etcd,
         |_| {
             let served = Served::start(name);
             let address = served.server.address().to_string();
-            let mut program = Program::start(&command, Path::new(&address), true).expect("the driver starts");
+            let mut program =
+                Program::start(&command, Path::new(&address), true).expect("the driver starts");
             Box::new(move |line| {
                 let _ = &served;
                 cluster_can(&parsed(line)).then(|| (program.run(&line.step), line.expected.clone()))
@@ -283,7 +326,8 @@ fn rust_on_our_server() {
         |case| !case.wire && !case.not_etcd,
         |_| {
             let served = Served::start("rust");
-            let mut rust = Rust::over(libkv_etcd::open(served.url(), Options::new()).expect("a cluster"));
+            let mut rust =
+                Rust::over(libkv_etcd::open(served.url(), Options::new()).expect("a cluster"));
             Box::new(move |line| {
                 let _alive = &served;
                 let step = parsed(line);
@@ -305,13 +349,19 @@ fn rust_on_a_cluster() {
         |case| !case.wire && !case.not_etcd,
         |case| {
             let etcd = Etcd::start(&program, "cluster");
-            let mut rust = Rust::over(libkv_etcd::open(etcd.url(), Options::new()).expect("a cluster"));
+            let mut rust =
+                Rust::over(libkv_etcd::open(etcd.url(), Options::new()).expect("a cluster"));
             // a negative start is refused on this side
             let own = case.rows.iter().any(|row| row == "10.3");
             Box::new(move |line| {
                 let _alive = &etcd;
                 let step = parsed(line);
-                let should = line.etcd.as_ref().filter(|_| !own).unwrap_or(&line.expected).clone();
+                let should = line
+                    .etcd
+                    .as_ref()
+                    .filter(|_| !own)
+                    .unwrap_or(&line.expected)
+                    .clone();
                 cluster_can(&step).then(|| (rust.run(&step), should))
             })
         },
@@ -332,7 +382,9 @@ fn real_etcd() {
         |case| !case.not_etcd,
         |_| {
             let etcd = Etcd::start(&program, "cases");
-            Box::new(move |line| json_step(&etcd, line, line.etcd.as_ref().unwrap_or(&line.expected)))
+            Box::new(move |line| {
+                json_step(&etcd, line, line.etcd.as_ref().unwrap_or(&line.expected))
+            })
         },
     );
     agree("real etcd", found);
@@ -345,7 +397,12 @@ fn json_gateway() {
     let may = |case: &Case| !case.not_etcd && !case.rows.iter().any(|row| row == "1.11");
     let found = differences(may, |_| {
         let served = Served::start("cases");
-        let port = served.server.address().rsplit(':').next().and_then(|port| port.parse().ok());
+        let port = served
+            .server
+            .address()
+            .rsplit(':')
+            .next()
+            .and_then(|port| port.parse().ok());
         let gateway = Etcd::at(port.expect("an address with a port"));
         Box::new(move |line| {
             let _ = &served;
@@ -359,11 +416,17 @@ fn json_gateway() {
 fn json_step(etcd: &Etcd, line: &Line, should: &str) -> Option<(String, String)> {
     let is = if let Some(bytes) = line.step.strip_prefix("size ") {
         let value = "eHh4".repeat(bytes.parse::<usize>().expect("a size") / 3);
-        etcd.raw("/v3/kv/put", &format!("{{\"key\":\"aw==\",\"value\":\"{value}\"}}"), Some("error"))
+        etcd.raw(
+            "/v3/kv/put",
+            &format!("{{\"key\":\"aw==\",\"value\":\"{value}\"}}"),
+            Some("error"),
+        )
     } else if let Some(raw) = line.step.strip_prefix("json ") {
         let mut words = raw.splitn(2, ' ');
         let (path, rest) = (words.next().unwrap_or(""), words.next().unwrap_or("{}"));
-        let (body, pick) = rest.rsplit_once(' ').map_or((rest, None), |(body, pick)| (body, Some(pick)));
+        let (body, pick) = rest
+            .rsplit_once(' ')
+            .map_or((rest, None), |(body, pick)| (body, Some(pick)));
         stars(etcd.raw(path, body, pick), should)
     } else if let Some(raw) = line.step.strip_prefix("json_stream ") {
         stars(stream(etcd, raw), should)
@@ -379,24 +442,31 @@ fn stream(etcd: &Etcd, words: &str) -> String {
     let mut word = || words.next().unwrap_or("");
     let (count, path, body, pick) = (word(), word(), word(), word());
     let mut lines = etcd.stream(path, body).lines();
-    let mut answer = String::from("json");
+    let mut response = String::from("json");
     for _ in 0..count.parse().expect("a number of messages") {
         let line = lines.next().and_then(Result::ok).unwrap_or_default();
         let mut message = serde_json::from_str(&line).unwrap_or(serde_json::Value::Null);
         for name in pick.split('.').filter(|name| !name.is_empty()) {
-            message = message.get(name).cloned().unwrap_or(serde_json::Value::Null);
+            message = message
+                .get(name)
+                .cloned()
+                .unwrap_or(serde_json::Value::Null);
         }
-        answer += &format!(" {message}");
+        response += &format!(" {message}");
     }
-    answer
+    response
 }
 
 /// A `"*"` in what should come stands for any string there: ids of servers.
 fn stars(is: String, should: &str) -> String {
     let mut out = is.clone();
     for part in should.split("\"*\"").collect::<Vec<_>>().windows(2) {
-        let Some(at) = out.find(part[0]).map(|at| at + part[0].len()) else { return is };
-        let Some(end) = out[at..].strip_prefix('"').and_then(|rest| rest.find('"')) else { return is };
+        let Some(at) = out.find(part[0]).map(|at| at + part[0].len()) else {
+            return is;
+        };
+        let Some(end) = out[at..].strip_prefix('"').and_then(|rest| rest.find('"')) else {
+            return is;
+        };
         out.replace_range(at..at + end + 2, "\"*\"");
     }
     out
@@ -404,12 +474,18 @@ fn stars(is: String, should: &str) -> String {
 
 #[test]
 fn every_row_has_a_case() {
-    let contract = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("contract.md")).expect("contract.md");
+    let contract = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("contract.md"))
+        .expect("contract.md");
     let with_case: BTreeSet<String> = cases().into_iter().flat_map(|case| case.rows).collect();
     let mut missing = Vec::new();
     for line in contract.lines() {
-        let row = line.strip_prefix("| ").and_then(|rest| rest.split(' ').next()).unwrap_or("");
-        let Some((section, number)) = row.split_once('.') else { continue };
+        let row = line
+            .strip_prefix("| ")
+            .and_then(|rest| rest.split(' ').next())
+            .unwrap_or("");
+        let Some((section, number)) = row.split_once('.') else {
+            continue;
+        };
         let in_scope = matches!(section, "1" | "2" | "3" | "4" | "5" | "6" | "7" | "10")
             && number.bytes().all(|b| b.is_ascii_digit());
         if in_scope && !with_case.contains(row) {
@@ -417,22 +493,45 @@ fn every_row_has_a_case() {
         }
     }
     // sections 2 and 14 have rows without numbers: they are counted from the top; 12 has prose
-    missing.extend((1..=5).map(|n| format!("12.{n}")).filter(|row| !with_case.contains(row)));
-    missing.extend((1..=6).map(|n| format!("2.{n}")).filter(|row| !with_case.contains(row)));
-    missing.extend((1..=6).map(|n| format!("14.{n}")).filter(|row| !with_case.contains(row)));
-    assert!(missing.is_empty(), "rows of the contract without a case: {missing:?}");
+    missing.extend(
+        (1..=5)
+            .map(|n| format!("12.{n}"))
+            .filter(|row| !with_case.contains(row)),
+    );
+    missing.extend(
+        (1..=6)
+            .map(|n| format!("2.{n}"))
+            .filter(|row| !with_case.contains(row)),
+    );
+    missing.extend(
+        (1..=6)
+            .map(|n| format!("14.{n}"))
+            .filter(|row| !with_case.contains(row)),
+    );
+    assert!(
+        missing.is_empty(),
+        "rows of the contract without a case: {missing:?}"
+    );
 }
 
 #[test]
 fn deviations_are_listed() {
-    let listed =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deviations.md")).expect("deviations.md");
+    let listed = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deviations.md"))
+        .expect("deviations.md");
     for case in cases() {
         let differs = case.lines.iter().any(|line| line.etcd.is_some());
-        assert_eq!(differs, case.deviates, "{}: a case says `deviates` if and only if it has an =etcd line", case.name);
+        assert_eq!(
+            differs, case.deviates,
+            "{}: a case says `deviates` if and only if it has an =etcd line",
+            case.name
+        );
         if differs {
             for row in &case.rows {
-                assert!(listed.contains(&format!("| {row} |")), "{}: tests/deviations.md has no row {row}", case.name);
+                assert!(
+                    listed.contains(&format!("| {row} |")),
+                    "{}: tests/deviations.md has no row {row}",
+                    case.name
+                );
             }
         }
     }

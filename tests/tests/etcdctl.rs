@@ -251,7 +251,13 @@ struct Running {
 impl Session {
     fn new(program: &Path, url: &str) -> Session {
         let (program, url) = (program.to_path_buf(), url.to_string());
-        Session { program, url, options: Vec::new(), ids: Vec::new(), running: Vec::new() }
+        Session {
+            program,
+            url,
+            options: Vec::new(),
+            ids: Vec::new(),
+            running: Vec::new(),
+        }
     }
 
     fn command(&self, line: &str) -> (Command, String) {
@@ -261,8 +267,15 @@ impl Session {
         }
         let (words, input) = line.split_once(" <<< ").unwrap_or((&line, ""));
         let mut command = Command::new(&self.program);
-        command.env("ETCDCTL_API", "3").args(["--endpoints", &self.url]).args(&self.options).args(split(words));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .env("ETCDCTL_API", "3")
+            .args(["--endpoints", &self.url])
+            .args(&self.options)
+            .args(split(words));
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         (command, input.replace("\\n", "\n"))
     }
 
@@ -271,28 +284,42 @@ impl Session {
         let (mut command, input) = self.command(line);
         let mut child = command.spawn().expect("etcdctl starts");
         // whoever reads no input closes it early
-        let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
+        let _ = child
+            .stdin
+            .take()
+            .expect("piped")
+            .write_all(input.as_bytes());
         let done = child.wait_with_output().expect("etcdctl ends");
         let said = String::from_utf8_lossy(&done.stderr);
         // from 3.4 on its log goes there too
-        let said = said.lines().filter(|line| !line.starts_with('{')).map(|line| format!("\n! {line}"));
+        let said = said
+            .lines()
+            .filter(|line| !line.starts_with('{'))
+            .map(|line| format!("\n! {line}"));
         let printed = String::from_utf8_lossy(&done.stdout).into_owned();
-        let status = done.status.code().map_or(String::from("a signal"), |code| code.to_string());
-        format!("{}{}\nstatus {status}", printed.trim_end_matches('\n'), said.collect::<String>())
+        let status = done
+            .status
+            .code()
+            .map_or(String::from("a signal"), |code| code.to_string());
+        format!(
+            "{}{}\nstatus {status}",
+            printed.trim_end_matches('\n'),
+            said.collect::<String>()
+        )
     }
 
     /// Does a line of the table and answers what is to be compared.
     fn run(&mut self, line: &str) -> String {
         let words: Vec<&str> = line.splitn(3, ' ').collect();
-        let answer = match words[..] {
+        let response = match words[..] {
             ["&", name, rest] => {
                 self.start(name, rest);
                 String::new()
             }
             ["wait", name, count] => self.wait(name, count.parse().expect("a number of lines")),
             ["sort", name, count] => {
-                let answer = self.wait(name, count.parse().expect("a number of lines"));
-                let mut lines: Vec<&str> = answer.split('\n').collect();
+                let response = self.wait(name, count.parse().expect("a number of lines"));
+                let mut lines: Vec<&str> = response.split('\n').collect();
                 lines.sort_unstable();
                 lines.join("\n")
             }
@@ -301,20 +328,25 @@ impl Session {
                 String::new()
             }
             [name, "=", rest] => {
-                let answer = self.ask(rest);
-                let id =
-                    answer.split([' ', '\n']).find(|word| is_id(word)).unwrap_or_else(|| panic!("{line}: {answer}"));
+                let response = self.ask(rest);
+                let id = response
+                    .split([' ', '\n'])
+                    .find(|word| is_id(word))
+                    .unwrap_or_else(|| panic!("{line}: {response}"));
                 self.ids.push((name.to_string(), id.to_string()));
-                answer
+                response
             }
             _ => self.ask(line),
         };
-        self.masked(&answer)
+        self.masked(&response)
     }
 
     fn start(&mut self, name: &str, line: &str) {
         let (mut command, input) = self.command(line);
-        let mut child = command.stderr(Stdio::null()).spawn().expect("etcdctl starts");
+        let mut child = command
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("etcdctl starts");
         let mut stdin = child.stdin.take().expect("piped");
         stdin.write_all(input.as_bytes()).expect("it reads");
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
@@ -322,16 +354,33 @@ impl Session {
         std::thread::spawn(move || {
             // an end of the input would end an interactive watch
             let _stdin = stdin;
-            stdout.lines().map_while(Result::ok).for_each(|line| drop(tell.send(line)));
+            stdout
+                .lines()
+                .map_while(Result::ok)
+                .for_each(|line| drop(tell.send(line)));
         });
-        self.running.push((name.into(), Running { child, lines, seen: Vec::new() }));
+        self.running.push((
+            name.into(),
+            Running {
+                child,
+                lines,
+                seen: Vec::new(),
+            },
+        ));
     }
 
     fn wait(&mut self, name: &str, count: usize) -> String {
-        let (_, running) = self.running.iter_mut().find(|(known, _)| known == name).expect("it was started");
+        let (_, running) = self
+            .running
+            .iter_mut()
+            .find(|(known, _)| known == name)
+            .expect("it was started");
         let until = Instant::now() + PATIENCE;
         while running.seen.len() < count {
-            match running.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            match running
+                .lines
+                .recv_timeout(until.saturating_duration_since(Instant::now()))
+            {
                 Ok(line) => running.seen.push(line),
                 Err(why) => return format!("{}\nno more lines: {why}", running.seen.join("\n")),
             }
@@ -342,12 +391,26 @@ impl Session {
     /// Ends it, and waits until it is gone. Not by SIGINT: whatever runs in the background of a shell ignores
     /// that, and so do its children.
     fn end(&mut self, name: &str) {
-        let at = self.running.iter().position(|(known, _)| known == name).expect("it was started");
+        let at = self
+            .running
+            .iter()
+            .position(|(known, _)| known == name)
+            .expect("it was started");
         let (_, mut running) = self.running.remove(at);
-        let _ = Command::new("kill").args(["-TERM", &running.child.id().to_string()]).status();
+        let _ = Command::new("kill")
+            .args(["-TERM", &running.child.id().to_string()])
+            .status();
         let until = Instant::now() + PATIENCE;
-        while running.child.try_wait().expect("it can be waited for").is_none() {
-            assert!(Instant::now() < until, "{name} does not end when it is told to");
+        while running
+            .child
+            .try_wait()
+            .expect("it can be waited for")
+            .is_none()
+        {
+            assert!(
+                Instant::now() < until,
+                "{name} does not end when it is told to"
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -355,14 +418,23 @@ impl Session {
     /// Without what no two servers have in common.
     fn masked(&self, text: &str) -> String {
         let mut text = text.replace(&self.url, "URL");
-        text = text.replace(self.url.split_once("://").map_or("", |(_, address)| address), "ADDRESS");
+        text = text.replace(
+            self.url
+                .split_once("://")
+                .map_or("", |(_, address)| address),
+            "ADDRESS",
+        );
         for (name, id) in &self.ids {
             let number = i64::from_str_radix(id, 16).expect("an id");
-            text = text.replace(id, &format!("{{{name}}}")).replace(&number.to_string(), &format!("{{{name}}}"));
+            text = text
+                .replace(id, &format!("{{{name}}}"))
+                .replace(&number.to_string(), &format!("{{{name}}}"));
         }
         // a store that is served alone has nothing for peers to connect to, and says so
         let text = text.lines().map(mask_line).collect::<Vec<_>>().join("\n");
-        text.replace("\"PeerURL\" : \"PEER\"\n", "").replace("\"peerURLs\":[\"PEER\"],", "").replace("PEER", "")
+        text.replace("\"PeerURL\" : \"PEER\"\n", "")
+            .replace("\"peerURLs\":[\"PEER\"],", "")
+            .replace("PEER", "")
     }
 }
 
@@ -411,11 +483,23 @@ fn mask_line(line: &str) -> String {
         return mask_table(line);
     }
     let mut out = String::new();
-    for word in line.split_inclusive([' ', ',', '(', ')', '/', '"', ':', '}', '\t', '{', '[', ']']) {
-        let bare = word.trim_end_matches([' ', ',', '(', ')', '/', '"', ':', '}', '\t', '{', '[', ']']);
+    for word in line.split_inclusive([' ', ',', '(', ')', '/', '"', ':', '}', '\t', '{', '[', ']'])
+    {
+        let bare =
+            word.trim_end_matches([' ', ',', '(', ')', '/', '"', ':', '}', '\t', '{', '[', ']']);
         let rest = &word[bare.len()..];
         let digits = !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_digit());
-        let changing = ["raft", "RAFT", "Raft", "dbSize", "DBSize", "took", "\"TTL\" :", "\"ttl\":", "\"Index\""];
+        let changing = [
+            "raft",
+            "RAFT",
+            "Raft",
+            "dbSize",
+            "DBSize",
+            "took",
+            "\"TTL\" :",
+            "\"ttl\":",
+            "\"Index\"",
+        ];
         let measured = digits && changing.iter().any(|name| last_name(&out, name));
         let hex = bare.len() >= 12 && bare.bytes().all(|b| b.is_ascii_hexdigit());
         let time = bare.ends_with('s') && bare.starts_with(|c: char| c.is_ascii_digit());
@@ -432,9 +516,10 @@ fn mask_line(line: &str) -> String {
     // simple status: URL, ID, version, size, leader, learner, term, index, applied index, errors
     let fields: Vec<&str> = out.split(", ").collect();
     match fields[..] {
-        [url, id, version, _, leader, learner, _, _, _, errors] => {
-            [url, id, version, "SIZE", leader, learner, "N", "N", "N", errors].join(", ")
-        }
+        [url, id, version, _, leader, learner, _, _, _, errors] => [
+            url, id, version, "SIZE", leader, learner, "N", "N", "N", errors,
+        ]
+        .join(", "),
         _ => mask_peer(&out),
     }
 }
@@ -452,7 +537,9 @@ fn mask_peer(line: &str) -> String {
 
 /// Whether the last name of a field in `text` begins like this.
 fn last_name(text: &str, name: &str) -> bool {
-    text.rfind([',', '{']).map_or(text, |at| &text[at + 1..]).contains(name)
+    text.rfind([',', '{'])
+        .map_or(text, |at| &text[at + 1..])
+        .contains(name)
 }
 
 /// The cells of a table, without the width that the longest of them gives it.
@@ -464,8 +551,12 @@ fn mask_table(line: &str) -> String {
         .split('|')
         .map(|cell| match cell.trim() {
             id if is_id(id) && id.len() >= 12 => "ID".into(),
-            size if size.ends_with("kB") || size.ends_with("MB") || size.ends_with(" B") => "SIZE".into(),
-            number if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => "N".into(),
+            size if size.ends_with("kB") || size.ends_with("MB") || size.ends_with(" B") => {
+                "SIZE".into()
+            }
+            number if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => {
+                "N".into()
+            }
             cell => mask_peer(cell),
         })
         .collect();
@@ -479,14 +570,18 @@ fn lines(table: &str) -> impl Iterator<Item = &str> {
 /// All answers to the table.
 fn transcript(program: &Path, url: &str) -> Vec<(String, String)> {
     let mut session = Session::new(program, url);
-    lines(COMMANDS).map(|line| (line.to_string(), session.run(line))).collect()
+    lines(COMMANDS)
+        .map(|line| (line.to_string(), session.run(line)))
+        .collect()
 }
 
 /// The same table on both servers, side by side.
 fn compare(name: &str, etcdctl: Result<PathBuf, String>) {
     let (etcd, etcdctl) = match (etcd::program(), etcdctl) {
         (Ok(etcd), Ok(etcdctl)) => (etcd, etcdctl),
-        (Err(why), _) | (_, Err(why)) => return println!("not run: {name} beside a real etcd ({why})"),
+        (Err(why), _) | (_, Err(why)) => {
+            return println!("not run: {name} beside a real etcd ({why})");
+        }
     };
     let theirs = Etcd::start(&etcd, name);
     let ours = Served::start(name);
@@ -503,19 +598,38 @@ fn compare(name: &str, etcdctl: Result<PathBuf, String>) {
     let mut succeeded = 0;
     for ((line, should), (_, is)) in should.iter().zip(&is) {
         // each has its own version
-        let is = &if line.starts_with("endpoint status") { is.replace("3.7.3", "3.5.1") } else { is.clone() };
+        let is = &if line.starts_with("endpoint status") {
+            is.replace("3.7.3", "3.5.1")
+        } else {
+            is.clone()
+        };
         succeeded += usize::from(should.ends_with("status 0"));
-        assert!(!should.contains("no more lines"), "{line}: the table asks for more than etcd gives: {should}");
+        assert!(
+            !should.contains("no more lines"),
+            "{line}: the table asks for more than etcd gives: {should}"
+        );
         if should != is {
             found.push(format!("{line}\n  etcd:\n{should}\n  ours:\n{is}"));
         }
     }
     if std::env::var_os("SHOW").is_some() {
-        is.iter().for_each(|(line, answer)| println!("> {line}\n{answer}"));
+        is.iter()
+            .for_each(|(line, response)| println!("> {line}\n{response}"));
     }
-    println!("{name}: {} command lines, {succeeded} of them succeed", is.len());
-    assert!(succeeded > 60, "only {succeeded} command lines succeed on etcd");
-    assert!(found.is_empty(), "{} differences\n{}", found.len(), found.join("\n"));
+    println!(
+        "{name}: {} command lines, {succeeded} of them succeed",
+        is.len()
+    );
+    assert!(
+        succeeded > 60,
+        "only {succeeded} command lines succeed on etcd"
+    );
+    assert!(
+        found.is_empty(),
+        "{} differences\n{}",
+        found.len(),
+        found.join("\n")
+    );
     assert_eq!(ours.db.check().expect("check").problems.len(), 0);
 }
 
@@ -533,7 +647,8 @@ fn etcdctl_3_4() {
 fn each_etcdctl(what: &str) -> Vec<PathBuf> {
     let had = [("3.5", etcdctl::v35()), ("3.4", etcdctl::v34())];
     let say = |(version, had): (&str, Result<PathBuf, String>)| {
-        had.map_err(|why| println!("not run: etcdctl {version} {what} ({why})")).ok()
+        had.map_err(|why| println!("not run: etcdctl {version} {what} ({why})"))
+            .ok()
     };
     had.into_iter().filter_map(say).collect()
 }
@@ -543,10 +658,22 @@ fn works(session: &mut Session, name: &str) {
     for (line, should) in [
         ("put greeting hello", "OK\nstatus 0"),
         ("get greeting", "greeting\nhello\nstatus 0"),
-        ("txn <<< ver(\"greeting\") > \"0\"\\n\\nget greeting\\n\\n\\n", "SUCCESS\n\ngreeting\nhello\nstatus 0"),
-        ("endpoint health", "URL is healthy: successfully committed proposal: TIME\nstatus 0"),
-        ("endpoint status", "URL, ID, 3.7.3, SIZE, true, false, N, N, N, \nstatus 0"),
-        ("defrag", "Finished defragmenting etcd member[URL]\nstatus 0"),
+        (
+            "txn <<< ver(\"greeting\") > \"0\"\\n\\nget greeting\\n\\n\\n",
+            "SUCCESS\n\ngreeting\nhello\nstatus 0",
+        ),
+        (
+            "endpoint health",
+            "URL is healthy: successfully committed proposal: TIME\nstatus 0",
+        ),
+        (
+            "endpoint status",
+            "URL, ID, 3.7.3, SIZE, true, false, N, N, N, \nstatus 0",
+        ),
+        (
+            "defrag",
+            "Finished defragmenting etcd member[URL]\nstatus 0",
+        ),
         ("alarm list", "\nstatus 0"),
         ("lock one -- true", "\nstatus 0"),
         ("& all watch --prefix g --rev 2", ""),
@@ -554,7 +681,11 @@ fn works(session: &mut Session, name: &str) {
         ("end all", ""),
     ] {
         // 3.4 says on standard error that the server is well
-        assert_eq!(session.run(line).replace("\n! URL", "URL"), should, "{name}: {line}");
+        assert_eq!(
+            session.run(line).replace("\n! URL", "URL"),
+            should,
+            "{name}: {line}"
+        );
     }
 }
 
@@ -565,8 +696,15 @@ fn over_a_unix_socket() {
         // a socket's path is at most 107 bytes long
         let path = std::env::temp_dir().join(format!("kv-{}-{at}.sock", std::process::id()));
         let how = Serve::new(format!("unix://{}", path.display()));
-        let ours = Served::with(&format!("unix-{at}"), Options::new().limits(LimitsPreset::Etcd), how);
-        works(&mut Session::new(etcdctl, &ours.url()), "over a Unix socket");
+        let ours = Served::with(
+            &format!("unix-{at}"),
+            Options::new().limits(LimitsPreset::Etcd),
+            how,
+        );
+        works(
+            &mut Session::new(etcdctl, &ours.url()),
+            "over a Unix socket",
+        );
     }
 }
 
@@ -576,25 +714,40 @@ fn over_a_unix_socket() {
 fn over_tls() {
     let dir = scratch("tls");
     let files = Certificates::new(&dir);
-    let [ca, client, client_key] = [&files.ca, &files.client, &files.client_key].map(String::as_str);
+    let [ca, client, client_key] =
+        [&files.ca, &files.client, &files.client_key].map(String::as_str);
     for (at, etcdctl) in each_etcdctl("over TLS").iter().enumerate() {
         for client_cert_auth in [false, true] {
             let name = format!("TLS, clients' certificates: {client_cert_auth}");
-            let how = Serve::new("https://127.0.0.1:0").cert_file(&files.server).key_file(&files.server_key);
-            let how = if client_cert_auth { how.trusted_ca_file(ca).client_cert_auth(true) } else { how };
+            let how = Serve::new("https://127.0.0.1:0")
+                .cert_file(&files.server)
+                .key_file(&files.server_key);
+            let how = if client_cert_auth {
+                how.trusted_ca_file(ca).client_cert_auth(true)
+            } else {
+                how
+            };
             let limits = Options::new().limits(LimitsPreset::Etcd);
             let ours = Served::with(&format!("tls-{at}-{client_cert_auth}"), limits, how);
             let mut session = Session::new(etcdctl, &ours.url());
             let quick = ["--dial-timeout", "1s", "--command-timeout", "1s"];
             session.options = quick.map(String::from).to_vec();
             let refused = session.ask("get greeting");
-            assert!(!refused.ends_with("status 0"), "{name}: an unknown authority: {refused}");
+            assert!(
+                !refused.ends_with("status 0"),
+                "{name}: an unknown authority: {refused}"
+            );
             session.options = ["--cacert", ca].map(String::from).to_vec();
             if client_cert_auth {
                 session.options.extend(quick.map(String::from));
                 let refused = session.ask("get greeting");
-                assert!(!refused.ends_with("status 0"), "{name}: no certificate: {refused}");
-                session.options = ["--cacert", ca, "--cert", client, "--key", client_key].map(String::from).to_vec();
+                assert!(
+                    !refused.ends_with("status 0"),
+                    "{name}: no certificate: {refused}"
+                );
+                session.options = ["--cacert", ca, "--cert", client, "--key", client_key]
+                    .map(String::from)
+                    .to_vec();
             }
             works(&mut session, &name);
         }
@@ -603,7 +756,8 @@ fn over_tls() {
 }
 
 fn scratch(name: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("etcdctl-{name}-{}", std::process::id()));
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("etcdctl-{name}-{}", std::process::id()));
     let _ = fs::remove_dir_all(&path);
     path
 }
@@ -628,9 +782,15 @@ fn make_mirror() {
             source.ask(&format!("put from/{number} before"));
         }
         let address = to.trim_start_matches("http://");
-        source.start("mirror", &format!("make-mirror {address} --prefix from/ --dest-prefix to/"));
+        source.start(
+            "mirror",
+            &format!("make-mirror {address} --prefix from/ --dest-prefix to/"),
+        );
         // it copies what is there before it follows; then it is ready for what changes
-        in_time(|| copy.ask("get --prefix to/ --print-value-only"), &format!("{}status 0", "before\n".repeat(20)));
+        in_time(
+            || copy.ask("get --prefix to/ --print-value-only"),
+            &format!("{}status 0", "before\n".repeat(20)),
+        );
         source.ask("put from/3 after");
         source.ask("del from/4");
         source.ask("txn <<< \\nput from/5 after\\nput from/20 new\\n\\n\\n");
@@ -652,7 +812,10 @@ fn in_time(mut ask: impl FnMut() -> String, should: &str) {
         if is == should {
             return;
         }
-        assert!(Instant::now() < until, "should become\n{should}\nbut is\n{is}");
+        assert!(
+            Instant::now() < until,
+            "should become\n{should}\nbut is\n{is}"
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -670,16 +833,34 @@ fn check_perf() {
     let perf = session.ask("check perf --load s");
     println!(
         "check perf: {}",
-        perf.replace('\r', "\n").lines().filter(|line| line.contains(": ")).collect::<Vec<_>>().join("; ")
+        perf.replace('\r', "\n")
+            .lines()
+            .filter(|line| line.contains(": "))
+            .collect::<Vec<_>>()
+            .join("; ")
     );
-    assert!(perf.contains("Throughput is ") || perf.contains("Throughput too low"), "{perf}");
-    assert!(perf.contains("Slowest request") && perf.contains("Stddev"), "{perf}");
-    assert!(!perf.contains("FAIL: Error") && !perf.contains("too many errors"), "{perf}");
+    assert!(
+        perf.contains("Throughput is ") || perf.contains("Throughput too low"),
+        "{perf}"
+    );
+    assert!(
+        perf.contains("Slowest request") && perf.contains("Stddev"),
+        "{perf}"
+    );
+    assert!(
+        !perf.contains("FAIL: Error") && !perf.contains("too many errors"),
+        "{perf}"
+    );
     // its keys have half a kilobyte, more than this version takes: tests/deviations.md, 14.7
     let data = session.ask("check datascale --load s");
-    let refused = data.matches("etcdserver: request is too large (key ").count();
+    let refused = data
+        .matches("etcdserver: request is too large (key ")
+        .count();
     assert_eq!(refused, data.matches("keys of up to 480").count(), "{data}");
-    assert!(refused > 0 && data.contains("FAIL: too many errors"), "{data}");
+    assert!(
+        refused > 0 && data.contains("FAIL: too many errors"),
+        "{data}"
+    );
     // it takes away what it put
     assert_eq!(session.ask("get --prefix '' --keys-only"), "\nstatus 0");
     assert_eq!(ours.db.check().expect("check").problems.len(), 0);
@@ -689,14 +870,21 @@ fn check_perf() {
 fn what_is_not_there_yet_says_so() {
     let (_, etcdctl) = match programs() {
         Ok(programs) => programs,
-        Err(why) => return println!("not run: what etcdctl is told of calls that are not there yet ({why})"),
+        Err(why) => {
+            return println!(
+                "not run: what etcdctl is told of calls that are not there yet ({why})"
+            );
+        }
     };
     let ours = Served::start("not-yet");
     let mut session = Session::new(&etcdctl, &ours.url());
     for line in lines(NOT_YET) {
-        let answer = session.ask(line);
-        let said = answer.contains("Unimplemented") || answer.contains("unknown service");
-        assert!(said && !answer.ends_with("status 0"), "{line}: {answer}");
+        let response = session.ask(line);
+        let said = response.contains("Unimplemented") || response.contains("unknown service");
+        assert!(
+            said && !response.ends_with("status 0"),
+            "{line}: {response}"
+        );
     }
     assert!(!Path::new("never").exists(), "snapshot save left a file");
 }

@@ -45,7 +45,10 @@ const NOUNS: &[Noun] = &[
         python: "Watcher",
         node: "Watcher",
         // next with KV_NO_WAIT; what is freed is closed
-        c_names: &[("try_next", "kv_watcher_next"), ("close", "kv_watcher_free")],
+        c_names: &[
+            ("try_next", "kv_watcher_next"),
+            ("close", "kv_watcher_free"),
+        ],
     },
     Noun {
         rust: "Lease",
@@ -56,7 +59,14 @@ const NOUNS: &[Noun] = &[
         // the library calls nobody back in C: kv_lease_lost is asked
         c_names: &[("on_lost", "-")],
     },
-    Noun { rust: "Lock", file: "recipe/lock.rs", c: "kv_lock_", python: "Lock", node: "Lock", c_names: &[] },
+    Noun {
+        rust: "Lock",
+        file: "recipe/lock.rs",
+        c: "kv_lock_",
+        python: "Lock",
+        node: "Lock",
+        c_names: &[],
+    },
     Noun {
         rust: "Election",
         file: "recipe/election.rs",
@@ -97,42 +107,91 @@ const NOUNS: &[Noun] = &[
         node: "Server",
         c_names: &[("close", "kv_server_free")],
     },
-    Noun { rust: "Clock", file: "options.rs", c: "kv_clock_", python: "Clock", node: "Clock", c_names: &[] },
+    Noun {
+        rust: "Clock",
+        file: "options.rs",
+        c: "kv_clock_",
+        python: "Clock",
+        node: "Clock",
+        c_names: &[],
+    },
 ];
 
 /// Methods of the Rust face that are no calls of a user's program, and why.
 const RUST_ALONE: &[(&str, &str)] = &[
     ("Db::from_engine", "for whoever writes an engine"),
-    ("Db::call_unless", "what other faces interrupt a waiting call with"),
-    ("Db::until", "what the time limits of locks, elections and leaders are made of"),
+    (
+        "Db::call_unless",
+        "what other faces interrupt a waiting call with",
+    ),
+    (
+        "Db::until",
+        "what the time limits of locks, elections and leaders are made of",
+    ),
     ("Db::submit", "what other faces make their promises of"),
     ("Db::submit_all", ""),
-    ("Db::range_each", "what other faces fill their own lists with"),
-    ("Db::transaction", "what other faces make transact of, as are the next two"),
+    (
+        "Db::range_each",
+        "what other faces fill their own lists with",
+    ),
+    (
+        "Db::transaction",
+        "what other faces make transact of, as are the next two",
+    ),
     ("Transaction::txn", ""),
     ("Transaction::is_overtaken", ""),
     ("Db::get_at", "get with a revision"),
-    ("Db::alarm", "alarm_list, alarm_activate and alarm_disarm are all that is to be said with it"),
+    (
+        "Db::alarm",
+        "alarm_list, alarm_activate and alarm_disarm are all that is to be said with it",
+    ),
     ("Db::commit_times", "what a server's metrics are made of"),
     ("Db::side", "what the parts of libkv keep beside the data"),
     ("Db::is_remote", "what other faces choose a thread by"),
-    ("Db::is_closed", "a freed handle in C cannot be asked; closed in Python and Node"),
-    ("Watcher::set_waker", "what other faces wake their loops with"),
-    ("Watcher::try_next_briefly", "for tasks that share a thread; the server follows many watchers with it"),
-    ("Watcher::caught_up", "what the server reports progress of a stream with"),
+    (
+        "Db::is_closed",
+        "a freed handle in C cannot be asked; closed in Python and Node",
+    ),
+    (
+        "Watcher::set_waker",
+        "what other faces wake their loops with",
+    ),
+    (
+        "Watcher::try_next_briefly",
+        "for tasks that share a thread; the server follows many watchers with it",
+    ),
+    (
+        "Watcher::caught_up",
+        "what the server reports progress of a stream with",
+    ),
     ("Watcher::canceller", "cancel may be called from any thread"),
-    ("Watcher::fd", "kv_watcher_fd, and fileno in Python; Node has a loop of its own"),
-    ("Lease::adopt", "what other faces make their handles of, as are the next four"),
+    (
+        "Watcher::fd",
+        "kv_watcher_fd, and fileno in Python; Node has a loop of its own",
+    ),
+    (
+        "Lease::adopt",
+        "what other faces make their handles of, as are the next four",
+    ),
     ("Lease::stop", ""),
     ("Election::proclamation", ""),
     ("Election::claim", ""),
     ("Election::leader_request", "leader without a wait"),
     ("Leaders::watcher", ""),
     ("Leaders::try_next", "next without a wait"),
-    ("Leaders::next_unless", "what other faces interrupt a waiting call with"),
+    (
+        "Leaders::next_unless",
+        "what other faces interrupt a waiting call with",
+    ),
     ("Leaders::try_next_unless", ""),
-    ("Server::addresses", "other faces listen at one address; a server of several is the program's, kv serve"),
-    ("Server::metrics_addresses", "the same: metrics of other faces are on their one address"),
+    (
+        "Server::addresses",
+        "other faces listen at one address; a server of several is the program's, kv serve",
+    ),
+    (
+        "Server::metrics_addresses",
+        "the same: metrics of other faces are on their one address",
+    ),
     ("Clock::system", "no clock given"),
     ("Clock::unix_ms", "whoever holds it knows"),
     ("Clock::is_in_hand", ""),
@@ -165,7 +224,9 @@ fn block(text: &str, begins: impl Fn(&str) -> bool) -> Vec<&str> {
 /// The word before the first bracket or colon of what follows `lead`.
 fn name_after<'t>(line: &'t str, lead: &str) -> Option<&'t str> {
     let rest = line.strip_prefix(lead)?;
-    let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
+    let end = rest
+        .find(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .unwrap_or(rest.len());
     (end > 0).then_some(&rest[..end])
 }
 
@@ -173,13 +234,20 @@ fn rust_methods(noun: &Noun) -> BTreeSet<String> {
     let text = read(&format!("core/src/{}", noun.file));
     let begins = format!("impl {} {{", noun.rust);
     let lines = block(&text, |line| line == begins);
-    lines.iter().filter_map(|line| name_after(line, "    pub fn ")).map(str::to_string).collect()
+    lines
+        .iter()
+        .filter_map(|line| name_after(line, "    pub fn "))
+        .map(str::to_string)
+        .collect()
 }
 
 fn c_functions() -> BTreeSet<String> {
     let text = read("include/kv.h");
     let words = text.split(|c: char| !(c.is_alphanumeric() || c == '_'));
-    words.filter(|word| word.starts_with("kv_")).map(str::to_string).collect()
+    words
+        .filter(|word| word.starts_with("kv_"))
+        .map(str::to_string)
+        .collect()
 }
 
 fn python_names(stub: &str, class: &str) -> BTreeSet<String> {
@@ -194,10 +262,18 @@ fn python_names(stub: &str, class: &str) -> BTreeSet<String> {
 }
 
 fn node_names(types: &str, class: &str) -> BTreeSet<String> {
-    let heads = [format!("export class {class} "), format!("export interface {class} ")];
-    let lines = block(types, |line| heads.iter().any(|head| line.starts_with(head)));
+    let heads = [
+        format!("export class {class} "),
+        format!("export interface {class} "),
+    ];
+    let lines = block(types, |line| {
+        heads.iter().any(|head| line.starts_with(head))
+    });
     let name = |line: &&str| {
-        let line = line.trim_start().trim_start_matches("readonly ").trim_start_matches("get ");
+        let line = line
+            .trim_start()
+            .trim_start_matches("readonly ")
+            .trim_start_matches("get ");
         name_after(line, "").map(str::to_string)
     };
     lines.iter().filter_map(name).collect()
@@ -228,7 +304,12 @@ fn every_face_has_what_rust_has() {
     let mut missing = Vec::new();
     for noun in NOUNS {
         let methods = rust_methods(noun);
-        assert!(!methods.is_empty(), "core/src/{} has no methods of {}", noun.file, noun.rust);
+        assert!(
+            !methods.is_empty(),
+            "core/src/{} has no methods of {}",
+            noun.file,
+            noun.rust
+        );
         let python = python_names(&stub, noun.python);
         let awaitable = python_names(&aio, noun.python);
         let node = node_names(&types, noun.node);
@@ -237,7 +318,11 @@ fn every_face_has_what_rust_has() {
             if RUST_ALONE.iter().any(|(name, _)| *name == full) {
                 continue;
             }
-            let renamed = noun.c_names.iter().find(|(rust, _)| *rust == method).map(|(_, c)| *c);
+            let renamed = noun
+                .c_names
+                .iter()
+                .find(|(rust, _)| *rust == method)
+                .map(|(_, c)| *c);
             let in_c = renamed.map_or_else(|| format!("{}{method}", noun.c), str::to_string);
             if in_c != "-" && !c.contains(&in_c) {
                 missing.push(format!("{full}: include/kv.h has no {in_c}"));
@@ -247,23 +332,41 @@ fn every_face_has_what_rust_has() {
                 missing.push(format!("{full}: Python's {} has no {method}", noun.python));
             }
             if !(constructor || noun.rust == "Clock" || awaitable.contains(&method)) {
-                missing.push(format!("{full}: Python's aio.{} has no {method}", noun.python));
+                missing.push(format!(
+                    "{full}: Python's aio.{} has no {method}",
+                    noun.python
+                ));
             }
-            let in_node = if constructor { "constructor".to_string() } else { camel(&method) };
+            let in_node = if constructor {
+                "constructor".to_string()
+            } else {
+                camel(&method)
+            };
             if !node.contains(&in_node) {
                 missing.push(format!("{full}: Node's {} has no {in_node}", noun.node));
             }
         }
     }
-    assert!(missing.is_empty(), "{} without a counterpart:\n{}", missing.len(), missing.join("\n"));
+    assert!(
+        missing.is_empty(),
+        "{} without a counterpart:\n{}",
+        missing.len(),
+        missing.join("\n")
+    );
 }
 
 #[test]
 fn every_exception_is_a_method() {
     for (full, _) in RUST_ALONE {
         let (rust, method) = full.split_once("::").expect("a noun and a method");
-        let noun = NOUNS.iter().find(|noun| noun.rust == rust).unwrap_or_else(|| panic!("{full}: no such noun"));
-        assert!(rust_methods(noun).contains(method), "{full} is excused but does not exist");
+        let noun = NOUNS
+            .iter()
+            .find(|noun| noun.rust == rust)
+            .unwrap_or_else(|| panic!("{full}: no such noun"));
+        assert!(
+            rust_methods(noun).contains(method),
+            "{full} is excused but does not exist"
+        );
     }
 }
 
@@ -271,7 +374,10 @@ fn every_exception_is_a_method() {
 fn every_face_opens_and_serves() {
     let c = c_functions();
     for function in ["open", "serve"] {
-        assert!(c.contains(&format!("kv_{function}")), "include/kv.h has no kv_{function}");
+        assert!(
+            c.contains(&format!("kv_{function}")),
+            "include/kv.h has no kv_{function}"
+        );
         for (path, begins) in [
             ("bindings/etcd/src/lib.rs", ""),
             ("bindings/python/python/libkv/_libkv.pyi", "def "),
@@ -280,8 +386,13 @@ fn every_face_opens_and_serves() {
         ] {
             let lead = format!("{begins}{function}");
             let named = |line: &str| line.starts_with("pub use") && line.contains(function);
-            let found =
-                read(path).lines().any(|line| if begins.is_empty() { named(line) } else { line.starts_with(&lead) });
+            let found = read(path).lines().any(|line| {
+                if begins.is_empty() {
+                    named(line)
+                } else {
+                    line.starts_with(&lead)
+                }
+            });
             assert!(found, "{path} has no {function}");
         }
     }

@@ -13,16 +13,20 @@ fn kept() -> PathBuf {
 }
 
 fn scratch(name: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("format-{name}-{}", std::process::id()));
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("format-{name}-{}", std::process::id()));
     let _ = fs::remove_dir_all(&path);
     fs::create_dir_all(&path).expect("a scratch folder");
     path
 }
 
 #[test]
-fn stores_of_every_version_open_and_answer() {
+fn stores_of_every_version_open_and_response() {
     let mut versions = 0;
-    for version in fs::read_dir(kept()).expect("tests/format").map(|entry| entry.expect("an entry").path()) {
+    for version in fs::read_dir(kept())
+        .expect("tests/format")
+        .map(|entry| entry.expect("an entry").path())
+    {
         let path = scratch("old");
         fs::copy(version.join("data.mdb"), path.join("data.mdb")).expect("a copy");
         let mut store = Rust::open(&path, Options::new()).expect("an old store opens");
@@ -31,13 +35,30 @@ fn stores_of_every_version_open_and_answer() {
         for line in expected.lines() {
             if let Some(words) = line.strip_prefix("  ") {
                 step = Some(script::parse(words).expect("a step"));
-            } else if let Some(answer) = line.strip_prefix("= ") {
-                assert_eq!(store.run(step.as_ref().expect("a step first")), answer, "{}: {line}", version.display());
+            } else if let Some(response) = line.strip_prefix("= ") {
+                assert_eq!(
+                    store.run(step.as_ref().expect("a step first")),
+                    response,
+                    "{}: {line}",
+                    version.display()
+                );
             }
         }
-        assert_eq!(store.db().check().expect("check").problems, [], "{}", version.display());
+        assert_eq!(
+            store.db().check().expect("check").problems,
+            [],
+            "{}",
+            version.display()
+        );
         let revision = store.db().status().expect("status").revision;
-        assert_eq!(store.db().put(Put::new("new", "1")).expect("it takes writes").revision, revision + 1);
+        assert_eq!(
+            store
+                .db()
+                .put(Put::new("new", "1"))
+                .expect("it takes writes")
+                .revision,
+            revision + 1
+        );
         drop(store);
         fs::remove_dir_all(path).expect("removed");
         versions += 1;
@@ -68,8 +89,15 @@ fn refused(path: &Path, options: Options) -> String {
     let before = fs::read(path.join("data.mdb")).expect("the data file");
     let error = Db::open(path, options).expect_err("it is refused");
     assert_eq!(error.code(), Code::Incompatible, "{error}");
-    assert!(error.message().contains("data.mdb"), "the message names the file: {error}");
-    assert_eq!(fs::read(path.join("data.mdb")).expect("the data file"), before, "it was left as it was");
+    assert!(
+        error.message().contains("data.mdb"),
+        "the message names the file: {error}"
+    );
+    assert_eq!(
+        fs::read(path.join("data.mdb")).expect("the data file"),
+        before,
+        "it was left as it was"
+    );
     error.message().to_string()
 }
 
@@ -91,8 +119,16 @@ fn unknown_features_refuse_forbid_writing_or_are_ignored() {
     let path = altered("ro_compat", &bit);
     refused(&path, Options::new());
     let db = Db::open(&path, Options::new().read_only(true)).expect("reading is allowed");
-    assert_eq!(db.get("gone").expect("get").expect("it is there").value, "back");
-    assert_eq!(db.put(Put::new("a", "b")).expect_err("writing is not").code(), Code::ReadOnly);
+    assert_eq!(
+        db.get("gone").expect("get").expect("it is there").value,
+        "back"
+    );
+    assert_eq!(
+        db.put(Put::new("a", "b"))
+            .expect_err("writing is not")
+            .code(),
+        Code::ReadOnly
+    );
     drop(db);
     fs::remove_dir_all(path).expect("removed");
 

@@ -375,20 +375,39 @@ OPTIONS /anything
 /// Asks one request of a connection of its own, and says what came as the table does.
 fn ask(address: &str, request: &str, parser: bool) -> (String, Answer) {
     let mut words = request.splitn(3, ' ');
-    let (method, path) = (words.next().expect("a method"), words.next().expect("a path"));
+    let (method, path) = (
+        words.next().expect("a method"),
+        words.next().expect("a path"),
+    );
     let answer = Http::to(address).ask(method, path, words.next().unwrap_or("").as_bytes());
     let text = answer.text();
     if parser && let Ok(error) = serde_json::from_slice::<Value>(&answer.body) {
-        let same = error["error"] == error["message"] && error["error"].as_str().is_some_and(|text| !text.is_empty());
-        return (format!("{} {} {}", answer.status, error["code"], if same { "~" } else { "no words" }), answer);
+        let same = error["error"] == error["message"]
+            && error["error"].as_str().is_some_and(|text| !text.is_empty());
+        return (
+            format!(
+                "{} {} {}",
+                answer.status,
+                error["code"],
+                if same { "~" } else { "no words" }
+            ),
+            answer,
+        );
     }
     let said: Vec<String> = text.lines().map(without_ids).collect();
-    (format!("{} {}", answer.status, said.join(" ")).trim_end().to_string(), answer)
+    (
+        format!("{} {}", answer.status, said.join(" "))
+            .trim_end()
+            .to_string(),
+        answer,
+    )
 }
 
 /// A line of JSON without what differs between servers; anything else as it is.
 fn without_ids(line: &str) -> String {
-    let Ok(mut value) = serde_json::from_str::<Value>(line) else { return line.to_string() };
+    let Ok(mut value) = serde_json::from_str::<Value>(line) else {
+        return line.to_string();
+    };
     fn strip(value: &mut Value) {
         match value {
             Value::Object(fields) => {
@@ -408,7 +427,10 @@ fn without_ids(line: &str) -> String {
 /// Requests of the table, what ours and what a real etcd must answer.
 fn table() -> Vec<(&'static str, &'static str, &'static str)> {
     let mut rows: Vec<(&str, &str, &str)> = Vec::new();
-    for line in TABLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    for line in TABLE
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
         if let Some(etcd) = line.strip_prefix("=etcd ") {
             rows.last_mut().expect("a request first").2 = etcd;
         } else if let Some(should) = line.strip_prefix("= ") {
@@ -423,9 +445,16 @@ fn table() -> Vec<(&'static str, &'static str, &'static str)> {
 
 /// What of an answer's head must be the same: all but the time and how the body is sent.
 fn head(answer: &Answer) -> Vec<String> {
-    let same = |name: &str| !matches!(name, "date" | "content-length" | "transfer-encoding" | "connection");
+    let same = |name: &str| {
+        !matches!(
+            name,
+            "date" | "content-length" | "transfer-encoding" | "connection"
+        )
+    };
     let headers = answer.headers.iter().filter(|(name, _)| same(name));
-    let mut headers: Vec<String> = headers.map(|(name, value)| format!("{name}: {value}")).collect();
+    let mut headers: Vec<String> = headers
+        .map(|(name, value)| format!("{name}: {value}"))
+        .collect();
     headers.sort();
     headers
 }
@@ -449,7 +478,11 @@ fn a_real_etcd_answers_the_same() {
     let etcd = Etcd::start(&program, "gateway");
     // etcd allows all origins unless others are named
     let how = Serve::new("127.0.0.1:0").cors(["*"]);
-    let served = Served::with("gateway-etcd", Options::new().limits(LimitsPreset::Etcd), how);
+    let served = Served::with(
+        "gateway-etcd",
+        Options::new().limits(LimitsPreset::Etcd),
+        how,
+    );
     for (request, should, etcds) in table() {
         let (is, theirs) = ask(&etcd.url(), request, etcds.ends_with('~'));
         assert_eq!(is, etcds, "etcd: {request}");
@@ -466,7 +499,10 @@ fn an_error_has_its_fields_in_order() {
     let served = Served::start("gateway-error");
     let answer = Http::to(&served.url()).ask("POST", "/v3/kv/range", b"{}");
     let text = r#"{"error":"etcdserver: key is not provided","code":3,"message":"etcdserver: key is not provided"}"#;
-    assert_eq!((answer.text().as_str(), answer.header("content-type")), (text, Some("application/json")));
+    assert_eq!(
+        (answer.text().as_str(), answer.header("content-type")),
+        (text, Some("application/json"))
+    );
 }
 
 #[test]
@@ -479,8 +515,17 @@ fn what_comes_later_says_that_it_is_not_there_yet() {
     for path in paths.split_whitespace() {
         let answer = Http::to(&served.url()).ask("POST", &format!("/v3/{path}"), b"{}");
         let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
-        assert_eq!((answer.status, &body["code"]), (501, &json!(12)), "{path}: {body}");
-        assert!(body["message"].as_str().is_some_and(|text| text.starts_with("etcdserver: ")), "{path}: {body}");
+        assert_eq!(
+            (answer.status, &body["code"]),
+            (501, &json!(12)),
+            "{path}: {body}"
+        );
+        assert!(
+            body["message"]
+                .as_str()
+                .is_some_and(|text| text.starts_with("etcdserver: ")),
+            "{path}: {body}"
+        );
     }
 }
 
@@ -488,9 +533,15 @@ fn what_comes_later_says_that_it_is_not_there_yet() {
 fn index_names_the_server_in_one_line() {
     let served = Served::start("gateway-index");
     let answer = Http::to(&served.url()).ask("GET", "/", b"");
-    assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/plain; charset=utf-8")));
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some("text/plain; charset=utf-8"))
+    );
     let text = answer.text();
-    assert!(text.starts_with("libkv ") && text.contains("etcd 3.7.3") && text.lines().count() == 1, "{text}");
+    assert!(
+        text.starts_with("libkv ") && text.contains("etcd 3.7.3") && text.lines().count() == 1,
+        "{text}"
+    );
 }
 
 /// Asks with these headers.
@@ -504,19 +555,56 @@ fn with_headers(address: &str, method: &str, path: &str, headers: &[&str], body:
 #[test]
 fn foreign_origin_is_refused_before_its_request_is_carried_out() {
     let served = Served::start("gateway-origin");
-    let put = |headers: &[&str]| with_headers(&served.url(), "POST", "/v3/kv/put", headers, br#"{"key":"aw=="}"#);
+    let put = |headers: &[&str]| {
+        with_headers(
+            &served.url(),
+            "POST",
+            "/v3/kv/put",
+            headers,
+            br#"{"key":"aw=="}"#,
+        )
+    };
     for origin in ["http://page", "null", "http://x:2379", "https://x.page"] {
         let answer = put(&[&format!("Origin: {origin}"), "Content-Type: text/plain"]);
         let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
-        assert_eq!((answer.status, &body["code"]), (403, &json!(7)), "{origin}: {body}");
-        assert_eq!(answer.header("access-control-allow-origin"), None, "{origin}");
-        let preflight = with_headers(&served.url(), "OPTIONS", "/v3/kv/put", &[&format!("Origin: {origin}")], b"");
-        assert_eq!((preflight.status, preflight.header("access-control-allow-origin")), (403, None), "{origin}");
+        assert_eq!(
+            (answer.status, &body["code"]),
+            (403, &json!(7)),
+            "{origin}: {body}"
+        );
+        assert_eq!(
+            answer.header("access-control-allow-origin"),
+            None,
+            "{origin}"
+        );
+        let preflight = with_headers(
+            &served.url(),
+            "OPTIONS",
+            "/v3/kv/put",
+            &[&format!("Origin: {origin}")],
+            b"",
+        );
+        assert_eq!(
+            (
+                preflight.status,
+                preflight.header("access-control-allow-origin")
+            ),
+            (403, None),
+            "{origin}"
+        );
     }
-    assert_eq!(served.db.status().expect("a status").revision, 1, "nothing was written");
+    assert_eq!(
+        served.db.status().expect("a status").revision,
+        1,
+        "nothing was written"
+    );
     for headers in [&["Origin: http://x"][..], &[]] {
         let answer = put(headers);
-        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, None), "{headers:?}");
+        assert_eq!(
+            (answer.status, answer.header("access-control-allow-origin")),
+            (200, None),
+            "{headers:?}"
+        );
     }
     assert_eq!(served.db.status().expect("a status").revision, 3);
 }
@@ -525,18 +613,31 @@ fn foreign_origin_is_refused_before_its_request_is_carried_out() {
 fn allowed_origin_is_named_in_the_answer() {
     let how = Serve::new("127.0.0.1:0").cors(["http://page:80"]);
     let served = Served::with("gateway-cors", Options::new(), how);
-    for (method, path) in [("OPTIONS", "/v3/kv/range"), ("GET", "/version"), ("GET", "/nothing")] {
+    for (method, path) in [
+        ("OPTIONS", "/v3/kv/range"),
+        ("GET", "/version"),
+        ("GET", "/nothing"),
+    ] {
         let answer = with_headers(&served.url(), method, path, &["Origin: http://page"], b"");
         for (name, should) in [
             ("access-control-allow-origin", "http://page"),
-            ("access-control-allow-headers", "accept, content-type, authorization"),
-            ("access-control-allow-methods", "POST, GET, OPTIONS, PUT, DELETE"),
+            (
+                "access-control-allow-headers",
+                "accept, content-type, authorization",
+            ),
+            (
+                "access-control-allow-methods",
+                "POST, GET, OPTIONS, PUT, DELETE",
+            ),
         ] {
             assert_eq!(answer.header(name), Some(should), "{method} {path}");
         }
     }
     let answer = Http::to(&served.url()).ask("GET", "/version", b"");
-    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, None));
+    assert_eq!(
+        (answer.status, answer.header("access-control-allow-origin")),
+        (200, None)
+    );
 }
 
 #[test]
@@ -547,12 +648,20 @@ fn host_that_is_not_in_the_whitelist_is_misdirected() {
         for path in ["/version", "/metrics", "/health"] {
             let answer = Http::to(&served.url()).ask("GET", path, b"");
             assert_eq!(answer.status, status, "{hosts:?} {path}");
-            assert_eq!(answer.text().contains("--host-whitelist"), status == 421, "{hosts:?} {path}");
+            assert_eq!(
+                answer.text().contains("--host-whitelist"),
+                status == 421,
+                "{hosts:?} {path}"
+            );
         }
         let put = Http::to(&served.url()).ask("POST", "/v3/kv/put", br#"{"key":"aw=="}"#);
         assert_eq!(put.status, status);
         let revision = if status == 200 { 2 } else { 1 };
-        assert_eq!(served.db.status().expect("a status").revision, revision, "{hosts:?}");
+        assert_eq!(
+            served.db.status().expect("a status").revision,
+            revision,
+            "{hosts:?}"
+        );
     }
 }
 
@@ -569,7 +678,12 @@ const COUNTED: &[&str] = &[
     "grpc_server_msg_sent_total",
 ];
 /// Series of which only the names and labels are compared.
-const NAMED: &[&str] = &["grpc_server_handling_seconds", "etcd_server_slow_apply_total", "os_fd_used", "os_fd_limit"];
+const NAMED: &[&str] = &[
+    "grpc_server_handling_seconds",
+    "etcd_server_slow_apply_total",
+    "os_fd_used",
+    "os_fd_limit",
+];
 
 /// Requests that are counted.
 fn be_counted(address: &str) {
@@ -596,8 +710,10 @@ fn counted(address: &str) -> Vec<String> {
     let text = Http::to(address).ask("GET", "/metrics", b"").text();
     let is_of = |line: &str, series: &[&str]| {
         let name = line.split(['{', ' ']).next().unwrap_or_default();
-        let is =
-            |series: &&str| name.strip_prefix(*series).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
+        let is = |series: &&str| {
+            name.strip_prefix(*series)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+        };
         series.iter().any(is)
     };
     let of_method = |line: &&str| {
@@ -627,11 +743,20 @@ fn until(read: impl Fn() -> Vec<String>, is_so: impl Fn(&[String]) -> bool) -> V
 
 #[test]
 fn metrics_count_what_went_through_the_server() {
-    let served = Served::with("gateway-counted", Options::new(), Serve::new("127.0.0.1:0").extensive_metrics(true));
+    let served = Served::with(
+        "gateway-counted",
+        Options::new(),
+        Serve::new("127.0.0.1:0").extensive_metrics(true),
+    );
     let labels = |method: &str, kind: &str, service: &str| {
-        format!("grpc_method=\"{method}\",grpc_service=\"etcdserverpb.{service}\",grpc_type=\"{kind}\"")
+        format!(
+            "grpc_method=\"{method}\",grpc_service=\"etcdserverpb.{service}\",grpc_type=\"{kind}\""
+        )
     };
-    let (put, kept) = (labels("Put", "unary", "KV"), labels("LeaseKeepAlive", "bidi_stream", "Lease"));
+    let (put, kept) = (
+        labels("Put", "unary", "KV"),
+        labels("LeaseKeepAlive", "bidi_stream", "Lease"),
+    );
     let should = [
         "etcd_mvcc_put_total 3".to_string(),
         "etcd_mvcc_delete_total 2".into(),
@@ -659,7 +784,14 @@ fn metrics_count_what_went_through_the_server() {
     for line in &should {
         assert!(is.contains(line), "{line} is not in {is:#?}");
     }
-    let all = || Http::to(&served.url()).ask("GET", "/metrics", b"").text().lines().map(String::from).collect();
+    let all = || {
+        Http::to(&served.url())
+            .ask("GET", "/metrics", b"")
+            .text()
+            .lines()
+            .map(String::from)
+            .collect()
+    };
     let should = [
         "etcd_mvcc_range_total 2".to_string(),
         "etcd_cluster_version{cluster_version=\"3.7\"} 1".into(),
@@ -680,13 +812,20 @@ fn metrics_count_what_went_through_the_server() {
         }
         Err(why) => println!("not run: the metrics of a real etcd ({why})"),
     }
-    let basic = Http::to(&Served::start("gateway-basic").url()).ask("GET", "/metrics", b"").text();
-    assert!(!basic.contains("grpc_server_handling_seconds"), "only where it was asked for");
+    let basic = Http::to(&Served::start("gateway-basic").url())
+        .ask("GET", "/metrics", b"")
+        .text();
+    assert!(
+        !basic.contains("grpc_server_handling_seconds"),
+        "only where it was asked for"
+    );
 }
 
 #[test]
 fn metrics_address_has_no_calls() {
-    let how = Serve::new("127.0.0.1:0").listen_metrics("http://127.0.0.1:0").listen_metrics("127.0.0.1:0");
+    let how = Serve::new("127.0.0.1:0")
+        .listen_metrics("http://127.0.0.1:0")
+        .listen_metrics("127.0.0.1:0");
     let served = Served::with("gateway-metrics", Options::new(), how);
     let addresses = served.server.metrics_addresses();
     assert_eq!((addresses.len(), served.server.addresses().len()), (2, 1));
@@ -705,18 +844,33 @@ fn metrics_address_has_no_calls() {
         }
     }
     served.server.close();
-    assert!(std::net::TcpStream::connect(addresses[0].trim_start_matches("http://")).is_err(), "it is free again");
+    assert!(
+        std::net::TcpStream::connect(addresses[0].trim_start_matches("http://")).is_err(),
+        "it is free again"
+    );
 }
 
 #[test]
 fn a_time_that_cannot_be_read_is_refused() {
     let served = Served::start("gateway-time");
-    for (time, status, said) in [("1S", 200, None), ("x", 400, Some("invalid grpc-timeout: x"))] {
+    for (time, status, said) in [
+        ("1S", 200, None),
+        ("x", 400, Some("invalid grpc-timeout: x")),
+    ] {
         let mut http = Http::to(&served.url());
-        http.request("POST", "/v3/kv/range", &[&format!("Grpc-Timeout: {time}")], br#"{"key":"aw=="}"#);
+        http.request(
+            "POST",
+            "/v3/kv/range",
+            &[&format!("Grpc-Timeout: {time}")],
+            br#"{"key":"aw=="}"#,
+        );
         let answer = http.answer(true).expect("an answer");
         let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
-        assert_eq!((answer.status, body["message"].as_str()), (status, said), "{time}");
+        assert_eq!(
+            (answer.status, body["message"].as_str()),
+            (status, said),
+            "{time}"
+        );
         assert_eq!(body["code"].as_i64(), said.map(|_| 3), "{time}");
     }
 }
@@ -725,7 +879,11 @@ fn a_time_that_cannot_be_read_is_refused() {
 fn a_token_is_taken() {
     let served = Served::start("gateway-token");
     let mut http = Http::to(&served.url());
-    let headers = ["Authorization: abc.7", "Grpc-Metadata-Hasleader: true", "Grpc-Metadata-Grpc-Timeout: no"];
+    let headers = [
+        "Authorization: abc.7",
+        "Grpc-Metadata-Hasleader: true",
+        "Grpc-Metadata-Grpc-Timeout: no",
+    ];
     http.request("POST", "/v3/kv/put", &headers, br#"{"key":"aw=="}"#);
     assert_eq!(http.answer(true).expect("an answer").status, 200);
 }
@@ -735,8 +893,14 @@ fn watch(address: &str, body: &str) -> Http {
     let mut http = Http::to(address);
     http.request("POST", "/v3/watch", &[], body.as_bytes());
     let head = http.head().expect("an answer");
-    let kind = (head.header("content-type"), head.header("transfer-encoding"));
-    assert_eq!((head.status, kind), (200, (Some("application/json"), Some("chunked"))));
+    let kind = (
+        head.header("content-type"),
+        head.header("transfer-encoding"),
+    );
+    assert_eq!(
+        (head.status, kind),
+        (200, (Some("application/json"), Some("chunked")))
+    );
     http
 }
 
@@ -746,7 +910,14 @@ fn next(http: &mut Http) -> String {
 }
 
 fn streams_of(address: &str) {
-    let put = |body: &str| assert_eq!(Http::to(address).ask("POST", "/v3/kv/put", body.as_bytes()).status, 200);
+    let put = |body: &str| {
+        assert_eq!(
+            Http::to(address)
+                .ask("POST", "/v3/kv/put", body.as_bytes())
+                .status,
+            200
+        )
+    };
     put(r#"{"key":"YQ==","value":"MQ=="}"#);
     // two that follow each other, and a blank
     let mut http = watch(
@@ -754,7 +925,10 @@ fn streams_of(address: &str) {
         "{\"create_request\":{\"key\":\"YQ==\"}}{\"createRequest\":{\"key\":\"YQ==\",\"watch_id\":\"-4\",\
          \"startRevision\":2,\"filters\":[\"NODELETE\"]}}\n {\"progress_request\":{}}",
     );
-    assert_eq!(next(&mut http), r#"{"result":{"created":true,"header":{"revision":"2"}}}"#);
+    assert_eq!(
+        next(&mut http),
+        r#"{"result":{"created":true,"header":{"revision":"2"}}}"#
+    );
     let mut more: Vec<String> = (0..3).map(|_| next(&mut http)).collect();
     more.sort();
     let event = r#"{"result":{"events":[{"kv":{"create_revision":"2","key":"YQ==","mod_revision":"2","value":"MQ==","version":"1"}}],"header":{"revision":"2"},"watch_id":"-4"}}"#;
@@ -776,7 +950,10 @@ fn streams_of(address: &str) {
     let delete = Http::to(address).ask("POST", "/v3/kv/deleterange", br#"{"key":"YQ=="}"#);
     assert_eq!(delete.status, 200);
     let events = http.message()["result"]["events"].to_string();
-    assert_eq!(events, r#"[{"kv":{"key":"YQ==","mod_revision":"4"},"type":"DELETE"}]"#);
+    assert_eq!(
+        events,
+        r#"[{"kv":{"key":"YQ==","mod_revision":"4"},"type":"DELETE"}]"#
+    );
 }
 
 #[test]
@@ -793,15 +970,28 @@ fn a_stream_takes_requests_while_it_answers() {
     let served = Served::start("gateway-duplex");
     let mut http = Http::to(&served.url());
     let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
-    http.send(b"POST /v3/watch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n").expect("it is taken");
-    http.send(chunk(r#"{"create_request":{"key":"YQ=="}}"#).as_bytes()).expect("it is taken");
+    http.send(b"POST /v3/watch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        .expect("it is taken");
+    http.send(chunk(r#"{"create_request":{"key":"YQ=="}}"#).as_bytes())
+        .expect("it is taken");
     assert_eq!(http.head().expect("an answer").status, 200);
-    assert_eq!(next(&mut http), r#"{"result":{"created":true,"header":{"revision":"1"}}}"#);
+    assert_eq!(
+        next(&mut http),
+        r#"{"result":{"created":true,"header":{"revision":"1"}}}"#
+    );
     // cut in the middle of a string
-    http.send(chunk(r#"{"create_request":{"key":"Y"#).as_bytes()).expect("it is taken");
-    http.send(chunk(r#"g=="}}{"cancel_request":{"watch_id":"0"}}"#).as_bytes()).expect("it is taken");
-    assert_eq!(next(&mut http), r#"{"result":{"created":true,"header":{"revision":"1"},"watch_id":"1"}}"#);
-    assert_eq!(next(&mut http), r#"{"result":{"canceled":true,"header":{"revision":"1"}}}"#);
+    http.send(chunk(r#"{"create_request":{"key":"Y"#).as_bytes())
+        .expect("it is taken");
+    http.send(chunk(r#"g=="}}{"cancel_request":{"watch_id":"0"}}"#).as_bytes())
+        .expect("it is taken");
+    assert_eq!(
+        next(&mut http),
+        r#"{"result":{"created":true,"header":{"revision":"1"},"watch_id":"1"}}"#
+    );
+    assert_eq!(
+        next(&mut http),
+        r#"{"result":{"canceled":true,"header":{"revision":"1"}}}"#
+    );
 }
 
 #[test]
@@ -815,7 +1005,10 @@ fn an_observer_hears_of_each_leader() {
     ask("/v3/lease/grant", r#"{"TTL":600,"ID":291}"#);
     let mut http = Http::to(&address);
     http.request("POST", "/v3/election/observe", &[], br#"{"name":"ZQ=="}"#);
-    ask("/v3/election/campaign", r#"{"name":"ZQ==","lease":291,"value":"djE="}"#);
+    ask(
+        "/v3/election/campaign",
+        r#"{"name":"ZQ==","lease":291,"value":"djE="}"#,
+    );
     assert_eq!(http.head().expect("an answer").status, 200);
     assert_eq!(http.message()["result"]["kv"]["value"], "djE=");
     ask(
@@ -835,7 +1028,10 @@ fn a_server_that_closes_ends_its_streams() {
     let should = json!({"error": {"grpc_code": 14, "http_code": 503, "http_status": "Service Unavailable",
         "message": "etcdserver: server stopped"}});
     assert_eq!(last, should);
-    assert!(matches!(http.chunk(), Ok(None)), "the body ends as it should");
+    assert!(
+        matches!(http.chunk(), Ok(None)),
+        "the body ends as it should"
+    );
 }
 
 /// Asks with Python's own client, which speaks HTTP/1.1 alone over TLS.
@@ -852,22 +1048,36 @@ for method, path, body in [("POST", "/v3/kv/put", '{"key":"aw=="}'), ("GET", "/v
 
 #[test]
 fn it_speaks_over_tls_too() {
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_string()]).expect("a certificate");
-    let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("gateway-tls-{}", std::process::id()));
+    let made =
+        rcgen::generate_simple_self_signed(["127.0.0.1".to_string()]).expect("a certificate");
+    let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("gateway-tls-{}", std::process::id()));
     fs::create_dir_all(&dir).expect("a folder");
     let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
     fs::write(&cert, made.cert.pem()).expect("a file");
     fs::write(&key, made.signing_key.serialize_pem()).expect("a file");
-    let how = Serve::new("https://127.0.0.1:0").cert_file(&cert).key_file(&key);
-    let served = Served::with("gateway-tls", Options::new().limits(LimitsPreset::Etcd), how);
-    let asked = Command::new("python3").args(["-c", OVER_TLS, &served.url()]).arg(&cert).output();
+    let how = Serve::new("https://127.0.0.1:0")
+        .cert_file(&cert)
+        .key_file(&key);
+    let served = Served::with(
+        "gateway-tls",
+        Options::new().limits(LimitsPreset::Etcd),
+        how,
+    );
+    let asked = Command::new("python3")
+        .args(["-c", OVER_TLS, &served.url()])
+        .arg(&cert)
+        .output();
     let _ = fs::remove_dir_all(&dir);
     match asked {
         Err(error) => println!("not run: the gateway over TLS (python3: {error})"),
         Ok(asked) => {
             let said: Vec<String> = String::from_utf8_lossy(&asked.stdout)
                 .lines()
-                .map(|line| line.split_once(' ').map_or_else(String::new, |(s, b)| format!("{s} {}", without_ids(b))))
+                .map(|line| {
+                    line.split_once(' ')
+                        .map_or_else(String::new, |(s, b)| format!("{s} {}", without_ids(b)))
+                })
                 .collect();
             let should = [
                 r#"200 {"header":{"revision":"2"}}"#,

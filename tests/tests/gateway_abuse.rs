@@ -15,9 +15,16 @@ use self::support::served::Served;
 
 /// The store answers as before, and nothing is kept of what came.
 fn unharmed(served: &Served, revision: i64) {
-    let answer = Http::to(&served.url()).ask("POST", "/v3/kv/range", br#"{"key":"AA==","range_end":"AA=="}"#);
+    let answer = Http::to(&served.url()).ask(
+        "POST",
+        "/v3/kv/range",
+        br#"{"key":"AA==","range_end":"AA=="}"#,
+    );
     let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
-    assert_eq!((answer.status, &body["header"]["revision"]), (200, &Value::from(revision.to_string())));
+    assert_eq!(
+        (answer.status, &body["header"]["revision"]),
+        (200, &Value::from(revision.to_string()))
+    );
     assert_eq!(served.db.check().expect("a check").problems, []);
     eventually("nothing is held, nothing is watched", || {
         let metrics = metrics(served);
@@ -39,7 +46,11 @@ fn eventually(what: &str, is_so: impl Fn() -> bool) {
 /// Every series without its labels; of those with labels the sum.
 fn metrics(served: &Served) -> BTreeMap<String, f64> {
     let mut series = BTreeMap::new();
-    for line in Http::to(&served.url()).ask("GET", "/metrics", b"").text().lines() {
+    for line in Http::to(&served.url())
+        .ask("GET", "/metrics", b"")
+        .text()
+        .lines()
+    {
         if let Some((name, value)) = line.rsplit_once(' ').filter(|_| !line.starts_with('#')) {
             let name = name.split('{').next().expect("a name").to_string();
             *series.entry(name).or_default() += value.parse::<f64>().expect("a number");
@@ -57,10 +68,19 @@ fn error(answer: &Answer) -> (u16, i64, String) {
 #[test]
 fn what_is_too_large_is_refused() {
     let served = Served::start("abuse-large");
-    let put = |bytes: usize| format!("{{\"key\":\"aw==\",\"value\":\"{}\"}}", "eHh4".repeat(bytes / 3)).into_bytes();
+    let put = |bytes: usize| {
+        format!(
+            "{{\"key\":\"aw==\",\"value\":\"{}\"}}",
+            "eHh4".repeat(bytes / 3)
+        )
+        .into_bytes()
+    };
     // between the limits of a request and of a message, over that of a message, over that of a body
     let answer = Http::to(&served.url()).ask("POST", "/v3/kv/put", &put(1_600_000));
-    assert_eq!(error(&answer), (400, 3, "etcdserver: request is too large".into()));
+    assert_eq!(
+        error(&answer),
+        (400, 3, "etcdserver: request is too large".into())
+    );
     let answer = Http::to(&served.url()).ask("POST", "/v3/kv/put", &put(2_200_002));
     let text = "grpc: received message larger than max (2200010 vs. 2097152)";
     assert_eq!(error(&answer), (429, 8, text.into()));
@@ -70,10 +90,18 @@ fn what_is_too_large_is_refused() {
     if let Ok(answer) = http.answer(true) {
         let (status, code, text) = error(&answer);
         assert_eq!((status, code), (429, 8), "{text}");
-        assert!(text.starts_with("grpc: received message larger than max ("), "{text}");
+        assert!(
+            text.starts_with("grpc: received message larger than max ("),
+            "{text}"
+        );
     }
     let mut http = Http::to(&served.url());
-    http.request("POST", "/v3/watch", &[], &[b"{\"create_request\":\"".as_slice(), &vec![b'x'; 9 << 20]].concat());
+    http.request(
+        "POST",
+        "/v3/watch",
+        &[],
+        &[b"{\"create_request\":\"".as_slice(), &vec![b'x'; 9 << 20]].concat(),
+    );
     if let Ok(answer) = http.answer(true) {
         assert_eq!(error(&answer).1, 8);
     }
@@ -89,11 +117,15 @@ fn a_body_that_breaks_off_is_refused() {
     for path in ["/v3/kv/put", "/v3/lease/keepalive"] {
         for rest in [short, chunked] {
             let mut http = Http::to(&served.url());
-            http.send(format!("POST {path} HTTP/1.1\r\nHost: x\r\n{rest}").as_bytes()).expect("it is taken");
+            http.send(format!("POST {path} HTTP/1.1\r\nHost: x\r\n{rest}").as_bytes())
+                .expect("it is taken");
             http.no_more();
             let (status, code, text) = error(&http.answer(true).expect("an answer"));
             assert_eq!((status, code), (400, 3), "{path}: {text}");
-            assert!(text.starts_with("the request broke off: "), "{path}: {text}");
+            assert!(
+                text.starts_with("the request broke off: "),
+                "{path}: {text}"
+            );
         }
     }
     unharmed(&served, 1);
@@ -117,8 +149,17 @@ fn deep_nesting_is_an_error() {
         }
     }
     // where a field is not known what it holds is skipped, however deep
-    let body = format!("{{\"a\":{}1{},\"key\":\"AA==\"}}", "[".repeat(100_000), "]".repeat(100_000));
-    assert_eq!(Http::to(&served.url()).ask("POST", "/v3/kv/range", body.as_bytes()).status, 200);
+    let body = format!(
+        "{{\"a\":{}1{},\"key\":\"AA==\"}}",
+        "[".repeat(100_000),
+        "]".repeat(100_000)
+    );
+    assert_eq!(
+        Http::to(&served.url())
+            .ask("POST", "/v3/kv/range", body.as_bytes())
+            .status,
+        200
+    );
     unharmed(&served, 1);
 }
 
@@ -129,14 +170,16 @@ fn who_is_slow_or_gone_keeps_nobody_waiting() {
     for path in ["/v3/kv/put", "/v3/watch", "/v3/lease/keepalive"] {
         for begun in ["", "{\"key\":\"aw=="] {
             let mut http = Http::to(&served.url());
-            let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{begun}");
+            let head =
+                format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{begun}");
             http.send(head.as_bytes()).expect("it is taken");
             slow.push(http);
         }
     }
     // a head that does not end, and connections that say nothing
     let mut http = Http::to(&served.url());
-    http.send(b"POST /v3/kv/put HTTP/1.1\r\nX-").expect("it is taken");
+    http.send(b"POST /v3/kv/put HTTP/1.1\r\nX-")
+        .expect("it is taken");
     slow.push(http);
     slow.extend((0..50).map(|_| Http::to(&served.url())));
     let answer = Http::to(&served.url()).ask("POST", "/v3/kv/put", br#"{"key":"aw=="}"#);
@@ -152,17 +195,30 @@ fn an_answer_counts_until_it_is_read() {
     // more than the buffers of two sockets have room for
     let (keys, bytes) = (24, 1_400_000);
     for n in 0..keys {
-        served.db.put(Put::new(format!("k{n:02}"), vec![b'x'; bytes])).expect("put");
+        served
+            .db
+            .put(Put::new(format!("k{n:02}"), vec![b'x'; bytes]))
+            .expect("put");
     }
     let held = || metrics(&served)["libkv_server_held_bytes"];
     let mut slow = Http::to(&served.url());
-    slow.request("POST", "/v3/kv/range", &[], br#"{"key":"aw==","range_end":"bA=="}"#);
+    slow.request(
+        "POST",
+        "/v3/kv/range",
+        &[],
+        br#"{"key":"aw==","range_end":"bA=="}"#,
+    );
     let head = slow.head().expect("an answer");
     assert!(held() >= (keys * bytes) as f64, "{} bytes", held());
-    let body: Value = serde_json::from_slice(&slow.body(head).expect("all of it").body).expect("JSON");
+    let body: Value =
+        serde_json::from_slice(&slow.body(head).expect("all of it").body).expect("JSON");
     let kvs = body["kvs"].as_array().expect("pairs");
     let value = "eHh4".repeat(bytes / 3) + "eHg=";
-    assert!(kvs.len() == keys && kvs.iter().all(|kv| kv["value"] == *value), "{} pairs", kvs.len());
+    assert!(
+        kvs.len() == keys && kvs.iter().all(|kv| kv["value"] == *value),
+        "{} pairs",
+        kvs.len()
+    );
     unharmed(&served, 1 + keys as i64);
 }
 
@@ -172,7 +228,12 @@ fn who_vanishes_in_a_stream_is_forgotten() {
     let mut streams: Vec<Http> = (0..20)
         .map(|_| {
             let mut http = Http::to(&served.url());
-            http.request("POST", "/v3/watch", &[], br#"{"create_request":{"key":"AA==","range_end":"AA=="}}"#);
+            http.request(
+                "POST",
+                "/v3/watch",
+                &[],
+                br#"{"create_request":{"key":"AA==","range_end":"AA=="}}"#,
+            );
             assert_eq!(http.head().expect("an answer").status, 200);
             http.message();
             http
@@ -182,8 +243,16 @@ fn who_vanishes_in_a_stream_is_forgotten() {
     // one in the middle of an answer that it has not read
     streams.truncate(10);
     for _ in 0..20 {
-        let body = format!("{{\"key\":\"aw==\",\"value\":\"{}\"}}", "eHh4".repeat(100_000));
-        assert_eq!(Http::to(&served.url()).ask("POST", "/v3/kv/put", body.as_bytes()).status, 200);
+        let body = format!(
+            "{{\"key\":\"aw==\",\"value\":\"{}\"}}",
+            "eHh4".repeat(100_000)
+        );
+        assert_eq!(
+            Http::to(&served.url())
+                .ask("POST", "/v3/kv/put", body.as_bytes())
+                .status,
+            200
+        );
     }
     drop(streams);
     let mut observer = Http::to(&served.url());
@@ -198,10 +267,17 @@ fn requests_that_follow_each_other_are_answered_in_order() {
     let mut http = Http::to(&served.url());
     let one = |key: &str| {
         let body = format!("{{\"key\":\"{key}\"}}");
-        format!("POST /v3/kv/put HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        format!(
+            "POST /v3/kv/put HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
     };
-    let all: String = ["YQ==", "Yg==", "!", "Yw=="].iter().map(|key| one(key)).collect();
-    http.send((all + "GET /version HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).expect("it is taken");
+    let all: String = ["YQ==", "Yg==", "!", "Yw=="]
+        .iter()
+        .map(|key| one(key))
+        .collect();
+    http.send((all + "GET /version HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes())
+        .expect("it is taken");
     let revisions: Vec<Value> = (0..4)
         .map(|_| {
             let answer = http.answer(true).expect("an answer");
@@ -209,8 +285,16 @@ fn requests_that_follow_each_other_are_answered_in_order() {
             body["header"]["revision"].clone()
         })
         .collect();
-    assert_eq!(revisions, [Value::from("2"), "3".into(), Value::Null, "4".into()]);
-    assert!(http.answer(true).expect("an answer").text().contains("3.7.3"));
+    assert_eq!(
+        revisions,
+        [Value::from("2"), "3".into(), Value::Null, "4".into()]
+    );
+    assert!(
+        http.answer(true)
+            .expect("an answer")
+            .text()
+            .contains("3.7.3")
+    );
     unharmed(&served, 4);
 }
 
@@ -221,27 +305,44 @@ fn metrics_are_what_prometheus_reads() {
         Http::to(&served.url()).ask("POST", "/v3/kv/put", body.as_bytes());
     }
     let mut watch = Http::to(&served.url());
-    watch.request("POST", "/v3/watch", &[], br#"{"create_request":{"key":"YQ=="}}"#);
+    watch.request(
+        "POST",
+        "/v3/watch",
+        &[],
+        br#"{"create_request":{"key":"YQ=="}}"#,
+    );
     watch.head().expect("an answer");
     watch.message();
     let answer = Http::to(&served.url()).ask("GET", "/metrics", b"");
-    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert_eq!(
+        answer.header("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
     let text = answer.text();
     let (mut declared, mut previous) = (Vec::new(), String::new());
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, kind) = rest.split_once(' ').expect("a name and a type");
             assert!(matches!(kind, "counter" | "gauge" | "histogram"), "{line}");
-            assert!(previous.starts_with(&format!("# HELP {name} ")), "{line} follows {previous}");
+            assert!(
+                previous.starts_with(&format!("# HELP {name} ")),
+                "{line} follows {previous}"
+            );
             assert!(!declared.contains(&name.to_string()), "{name} twice");
             declared.push(name.to_string());
         } else if !line.starts_with("# HELP ") {
             let (series, value) = line.rsplit_once(' ').expect("a series and a value");
             let name = declared.last().expect("a type first");
-            assert!(series.starts_with(name.as_str()), "{line} stands under {name}");
+            assert!(
+                series.starts_with(name.as_str()),
+                "{line} stands under {name}"
+            );
             assert!(value.parse::<f64>().is_ok(), "{line}");
             let labels = series.split_once('{').map_or("", |(_, labels)| labels);
-            assert!(labels.is_empty() || (labels.ends_with("\"}") && labels.contains("=\"")), "{line}");
+            assert!(
+                labels.is_empty() || (labels.ends_with("\"}") && labels.contains("=\"")),
+                "{line}"
+            );
         }
         previous = line.to_string();
     }
@@ -267,7 +368,10 @@ fn metrics_are_what_prometheus_reads() {
         "libkv_keys 2",
         "libkv_leases 0",
     ] {
-        assert!(text.lines().any(|is| is == line), "{line} is not in\n{text}");
+        assert!(
+            text.lines().any(|is| is == line),
+            "{line} is not in\n{text}"
+        );
     }
     let metrics = metrics(&served);
     for name in [
@@ -287,23 +391,41 @@ fn metrics_are_what_prometheus_reads() {
 
 /// Bodies that clients send, to be spoilt.
 const BODIES: &[(&str, &str)] = &[
-    ("kv/range", r#"{"key":"YQ==","range_end":"AA==","limit":"3","sort_order":"DESCEND","sort_target":"MOD"}"#),
-    ("kv/put", r#"{"key":"YQ==","value":"dmFsdWU=","lease":"0","prev_kv":true,"ignoreValue":false}"#),
-    ("kv/deleterange", r#"{"key":"YQ==","range_end":"Yg==","prev_kv":true}"#),
+    (
+        "kv/range",
+        r#"{"key":"YQ==","range_end":"AA==","limit":"3","sort_order":"DESCEND","sort_target":"MOD"}"#,
+    ),
+    (
+        "kv/put",
+        r#"{"key":"YQ==","value":"dmFsdWU=","lease":"0","prev_kv":true,"ignoreValue":false}"#,
+    ),
+    (
+        "kv/deleterange",
+        r#"{"key":"YQ==","range_end":"Yg==","prev_kv":true}"#,
+    ),
     (
         "kv/txn",
         r#"{"compare":[{"key":"YQ==","target":"VALUE","result":"EQUAL","value":"AA=="}],"success":[{"request_put":{"key":"YQ=="}},{"request_txn":{"success":[{"request_range":{"key":"YQ=="}}]}}],"failure":[{"request_delete_range":{"key":"AA==","range_end":"AA=="}}]}"#,
     ),
     ("kv/compaction", r#"{"revision":"2","physical":false}"#),
-    ("watch", r#"{"create_request":{"key":"YQ==","start_revision":"1","filters":["NOPUT",1]}}{"cancel_request":{}}"#),
+    (
+        "watch",
+        r#"{"create_request":{"key":"YQ==","start_revision":"1","filters":["NOPUT",1]}}{"cancel_request":{}}"#,
+    ),
     ("lease/grant", r#"{"TTL":"60","ID":"7"}"#),
     ("lease/keepalive", r#"{"ID":"7"}{"ID":"8"}"#),
     ("lease/timetolive", r#"{"ID":"7","keys":true}"#),
     ("lease/revoke", r#"{"ID":"7"}"#),
     ("maintenance/status", "{}"),
-    ("maintenance/alarm", r#"{"action":"GET","memberID":"0","alarm":"NONE"}"#),
+    (
+        "maintenance/alarm",
+        r#"{"action":"GET","memberID":"0","alarm":"NONE"}"#,
+    ),
     ("cluster/member/list", r#"{"linearizable":true}"#),
-    ("election/proclaim", r#"{"leader":{"name":"ZQ==","key":"ZS8x","rev":"1","lease":"1"},"value":"dg=="}"#),
+    (
+        "election/proclaim",
+        r#"{"leader":{"name":"ZQ==","key":"ZS8x","rev":"1","lease":"1"},"value":"dg=="}"#,
+    ),
     ("lock/unlock", r#"{"key":"bC8x"}"#),
 ];
 
@@ -347,7 +469,10 @@ fn spoilt(dice: &mut Dice, body: &str) -> Vec<u8> {
             1 => bytes.insert(at, dice.roll() as u8),
             2 if at < bytes.len() => bytes[at] ^= 1 << dice.below(8),
             3 if at < bytes.len() => drop(bytes.remove(at)),
-            4 => drop(bytes.splice(at..at, PIECES[dice.below(PIECES.len() as u64) as usize].bytes())),
+            4 => drop(bytes.splice(
+                at..at,
+                PIECES[dice.below(PIECES.len() as u64) as usize].bytes(),
+            )),
             _ => {
                 let end = (at + dice.below(20) as usize).min(bytes.len());
                 let again = bytes[at..end].to_vec();
@@ -361,7 +486,12 @@ fn spoilt(dice: &mut Dice, body: &str) -> Vec<u8> {
 /// Bodies spoilt at random, the same for the same seed. `KV_FUZZ_ROUNDS` makes it longer, `KV_SEED` another.
 #[test]
 fn whatever_comes_is_answered() {
-    let number = |name: &str, or: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(or);
+    let number = |name: &str, or: u64| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(or)
+    };
     let (rounds, seed) = (number("KV_FUZZ_ROUNDS", 2_000), number("KV_SEED", 6));
     println!("fuzz: KV_SEED={seed} KV_FUZZ_ROUNDS={rounds}");
     let served = Served::start("abuse-fuzz");
@@ -377,12 +507,19 @@ fn whatever_comes_is_answered() {
         };
         let told = || format!("round {round}, {path}: {}", String::from_utf8_lossy(&body));
         let mut http = Http::to(&served.url());
-        http.request("POST", &format!("/v3/{path}"), &["Connection: close"], &body);
+        http.request(
+            "POST",
+            &format!("/v3/{path}"),
+            &["Connection: close"],
+            &body,
+        );
         if path == "watch" {
             // it may have nothing to say for ever: to have sent it is enough
             continue;
         }
-        let answer = http.answer(true).unwrap_or_else(|error| panic!("{}: {error}", told()));
+        let answer = http
+            .answer(true)
+            .unwrap_or_else(|error| panic!("{}: {error}", told()));
         let code = match answer.status {
             200 => 0,
             _ => {
@@ -392,11 +529,19 @@ fn whatever_comes_is_answered() {
             }
         };
         // nothing is the server's own fault: 13 would be
-        assert!(code != 13 && (code != 2 || !text_of(&answer).contains("panic")), "{}: {}", told(), answer.text());
+        assert!(
+            code != 13 && (code != 2 || !text_of(&answer).contains("panic")),
+            "{}: {}",
+            told(),
+            answer.text()
+        );
         *seen.entry((answer.status, code)).or_default() += 1;
     }
     println!("answers by status and code: {seen:?}");
-    assert!(seen.keys().any(|(status, _)| *status == 200) && seen.contains_key(&(400, 3)), "{seen:?}");
+    assert!(
+        seen.keys().any(|(status, _)| *status == 200) && seen.contains_key(&(400, 3)),
+        "{seen:?}"
+    );
     let revision = served.db.snapshot().expect("a snapshot").revision();
     unharmed(&served, revision);
 }

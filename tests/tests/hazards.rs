@@ -9,7 +9,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use libkv::{AutoCompaction, Clock, Code, Db, Durability, Error, Options, Put};
 
 fn scratch(name: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("hazard-{name}-{}", std::process::id()));
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("hazard-{name}-{}", std::process::id()));
     let _ = fs::remove_dir_all(&path);
     path
 }
@@ -38,12 +39,21 @@ struct Holder {
 
 impl Holder {
     fn start(mode: &str, store: &Path) -> Holder {
-        let mut child = worker(mode, store).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut child = worker(mode, store)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
         let mut ready = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut ready).expect("it says so");
+        BufReader::new(child.stdout.take().expect("piped"))
+            .read_line(&mut ready)
+            .expect("it says so");
         assert_eq!(ready.trim(), "ready");
         let input = child.stdin.take().expect("piped");
-        Holder { child, _input: input }
+        Holder {
+            child,
+            _input: input,
+        }
     }
 }
 
@@ -64,7 +74,10 @@ fn made(name: &str) -> PathBuf {
 fn refused(path: &Path, options: Options, code: Code, words: &str) -> Error {
     let error = Db::open(path, options).expect_err(words);
     assert_eq!(error.code(), code, "{error}");
-    assert!(error.message().contains(words), "{words:?} is not in: {error}");
+    assert!(
+        error.message().contains(words),
+        "{words:?} is not in: {error}"
+    );
     error
 }
 
@@ -92,11 +105,21 @@ fn a_file_that_was_replaced_under_an_open_store_is_busy() {
         let holder = Holder::start("stay", &store);
         fs::copy(store.join(name), store.join("copy")).expect("copied");
         fs::rename(store.join("copy"), store.join(name)).expect("renamed over it");
-        let answer = attempt("try", &store);
-        assert!(answer.starts_with("busy ") && answer.contains("was replaced"), "{name}: {answer}");
-        assert!(answer.contains(&holder.child.id().to_string()), "the holder is named: {answer}");
+        let response = attempt("try", &store);
+        assert!(
+            response.starts_with("busy ") && response.contains("was replaced"),
+            "{name}: {response}"
+        );
+        assert!(
+            response.contains(&holder.child.id().to_string()),
+            "the holder is named: {response}"
+        );
         drop(holder);
-        assert_eq!(attempt("try", &store), "ok", "once it is closed the store opens");
+        assert_eq!(
+            attempt("try", &store),
+            "ok",
+            "once it is closed the store opens"
+        );
         fs::remove_dir_all(store).expect("removed");
     }
 }
@@ -105,9 +128,12 @@ fn a_file_that_was_replaced_under_an_open_store_is_busy() {
 fn a_process_that_lost_its_lock_is_named() {
     let store = made("lost");
     let holder = Holder::start("lose-lock", &store);
-    let answer = attempt("try", &store);
+    let response = attempt("try", &store);
     let words = format!("process {} lost its lock; restart it", holder.child.id());
-    assert!(answer.starts_with("busy ") && answer.contains(&words), "{answer}");
+    assert!(
+        response.starts_with("busy ") && response.contains(&words),
+        "{response}"
+    );
     drop(holder);
     assert_eq!(attempt("try", &store), "ok");
     fs::remove_dir_all(store).expect("removed");
@@ -119,16 +145,26 @@ fn another_container_is_busy() {
     let holder = Holder::start("stay", &store);
     let mut inside = Command::new("unshare");
     inside
-        .args(["--user", "--map-root-user", "--pid", "--fork", "--mount-proc"])
+        .args([
+            "--user",
+            "--map-root-user",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+        ])
         .arg(env!("CARGO_BIN_EXE_worker"))
         .arg("try")
         .arg(&store);
-    let answer = said(inside);
+    let response = said(inside);
     drop(holder);
-    if answer.is_empty() {
+    if response.is_empty() {
         println!("not run: another container on one store (unshare is not allowed here)");
     } else {
-        assert!(answer.starts_with("busy ") && answer.contains("open in another container; use kv serve"), "{answer}");
+        assert!(
+            response.starts_with("busy ")
+                && response.contains("open in another container; use kv serve"),
+            "{response}"
+        );
     }
     fs::remove_dir_all(store).expect("removed");
 }
@@ -139,17 +175,35 @@ fn a_read_only_medium_is_read_and_not_written() {
     let inside = |mode: &str| {
         let script = "mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\" && exec \"$2\" \"$3\" \"$1\"";
         let mut command = Command::new("unshare");
-        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]);
-        command.arg(&store).arg(env!("CARGO_BIN_EXE_worker")).arg(mode);
+        command.args([
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "sh",
+            "-c",
+            script,
+            "sh",
+        ]);
+        command
+            .arg(&store)
+            .arg(env!("CARGO_BIN_EXE_worker"))
+            .arg(mode);
         said(command)
     };
-    let answer = inside("try-reading");
-    if answer.is_empty() {
+    let response = inside("try-reading");
+    if response.is_empty() {
         println!("not run: a store on a read-only medium (mounting is not allowed here)");
     } else {
         // it was opened and read: what is refused is the put after it
-        assert!(answer.starts_with("read_only ") && !answer.contains("Read-only file system"), "{answer}");
-        assert!(inside("try").starts_with("read_only "), "without read_only it says so: {}", inside("try"));
+        assert!(
+            response.starts_with("read_only ") && !response.contains("Read-only file system"),
+            "{response}"
+        );
+        assert!(
+            inside("try").starts_with("read_only "),
+            "without read_only it says so: {}",
+            inside("try")
+        );
     }
     fs::remove_dir_all(store).expect("removed");
 }
@@ -158,9 +212,15 @@ fn a_read_only_medium_is_read_and_not_written() {
 fn a_spawned_child_has_none_of_the_stores_files() {
     let store = made("spawned");
     let db = Db::open(&store, Options::new()).expect("open");
-    let done = Command::new("ls").args(["-l", "/proc/self/fd"]).output().expect("ls");
+    let done = Command::new("ls")
+        .args(["-l", "/proc/self/fd"])
+        .output()
+        .expect("ls");
     let listed = String::from_utf8_lossy(&done.stdout);
-    assert!(listed.contains("0 ->") && !listed.contains("hazard-spawned"), "{listed}");
+    assert!(
+        listed.contains("0 ->") && !listed.contains("hazard-spawned"),
+        "{listed}"
+    );
     drop(db);
     fs::remove_dir_all(store).expect("removed");
 }
@@ -181,7 +241,12 @@ fn a_clock_in_hand_holds_the_store_alone() {
     assert!(attempt("try", &store).starts_with("busy "), "others wait");
     // in one process handles share the environment, and so the clock
     let again = Db::open(&store, Options::new().clock(clock)).expect("the same clock");
-    refused(&store, Options::new().clock(Clock::new(5)), Code::InvalidArgument, "clock");
+    refused(
+        &store,
+        Options::new().clock(Clock::new(5)),
+        Code::InvalidArgument,
+        "clock",
+    );
     drop((db, again));
     assert_eq!(attempt("try", &store), "ok");
     fs::remove_dir_all(store).expect("removed");
@@ -192,11 +257,34 @@ fn options_of_the_environment_must_agree() {
     let store = made("agree");
     let db = Db::open(&store, Options::new().max_readers(200)).expect("open");
     Db::open(&store, Options::new().max_readers(200)).expect("the same");
-    let error = refused(&store, Options::new().max_readers(100), Code::InvalidArgument, "max_readers");
-    assert!(error.message().contains("200") && error.message().contains("100"), "both are named: {error}");
-    refused(&store, Options::new().mode(0o640), Code::InvalidArgument, "mode");
-    refused(&store, Options::new().allow_network_fs(true), Code::InvalidArgument, "allow_network_fs");
-    refused(&store, Options::new().durability(Durability::None), Code::InvalidArgument, "durability none");
+    let error = refused(
+        &store,
+        Options::new().max_readers(100),
+        Code::InvalidArgument,
+        "max_readers",
+    );
+    assert!(
+        error.message().contains("200") && error.message().contains("100"),
+        "both are named: {error}"
+    );
+    refused(
+        &store,
+        Options::new().mode(0o640),
+        Code::InvalidArgument,
+        "mode",
+    );
+    refused(
+        &store,
+        Options::new().allow_network_fs(true),
+        Code::InvalidArgument,
+        "allow_network_fs",
+    );
+    refused(
+        &store,
+        Options::new().durability(Durability::None),
+        Code::InvalidArgument,
+        "durability none",
+    );
     refused(
         &store,
         Options::new().auto_compaction(AutoCompaction::Revisions(5)),
@@ -212,22 +300,35 @@ fn foreign_files_and_folders_are_left_alone() {
     let path = scratch("foreign");
     let none = Options::new;
     refused(&path, none().create(false), Code::NotFound, "has no store");
-    refused(&path, none().read_only(true), Code::NotFound, "has no store");
+    refused(
+        &path,
+        none().read_only(true),
+        Code::NotFound,
+        "has no store",
+    );
     assert!(!path.exists(), "nothing was made");
     refused(&path.join("below"), none(), Code::NotFound, "below");
     fs::create_dir(&path).expect("a folder");
     fs::write(path.join("notes.txt"), "mine").expect("written");
     refused(&path, none(), Code::NotAStore, "notes.txt");
-    refused(&path.join("notes.txt"), none(), Code::NotAStore, "is a file");
+    refused(
+        &path.join("notes.txt"),
+        none(),
+        Code::NotAStore,
+        "is a file",
+    );
     assert_eq!(names(&path), ["notes.txt"]);
     fs::remove_file(path.join("notes.txt")).expect("removed");
 
     let data = path.join("data.mdb");
     let mut bbolt = vec![0; 8192];
     bbolt[16..20].copy_from_slice(&0xED0C_DAEDu32.to_le_bytes());
-    for (bytes, words) in
-        [(bbolt, "bbolt"), (b"hello".to_vec(), "no store"), (vec![0xff; 9000], "no store"), (vec![0; 4096], "no store")]
-    {
+    for (bytes, words) in [
+        (bbolt, "bbolt"),
+        (b"hello".to_vec(), "no store"),
+        (vec![0xff; 9000], "no store"),
+        (vec![0; 4096], "no store"),
+    ] {
         fs::write(&data, &bytes).expect("written");
         refused(&path, none(), Code::NotAStore, words);
         assert_eq!(names(&path), ["data.mdb"], "nothing was added");
@@ -246,7 +347,12 @@ fn a_plain_lmdb_environment_and_another_page_size_are_named() {
     // a store whose tree of its own facts has another name is what any LMDB file looks like to us
     let plain = replaced(&whole, b"meta", b"beta");
     fs::write(other.join("data.mdb"), &plain).expect("written");
-    refused(&other, Options::new(), Code::NotAStore, "LMDB file without the trees of a store");
+    refused(
+        &other,
+        Options::new(),
+        Code::NotAStore,
+        "LMDB file without the trees of a store",
+    );
     assert_eq!(names(&other), ["data.mdb"]);
     // the page size stands in the first tree's record of both meta pages
     let mut large = whole;
@@ -279,11 +385,17 @@ fn no_permission_names_the_file_and_the_right() {
     fs::create_dir(&folder).expect("a folder");
     let (store, program) = (folder.join("store"), folder.join("worker"));
     fs::copy(env!("CARGO_BIN_EXE_worker"), &program).expect("copied");
-    let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("changed");
+    let set = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("changed")
+    };
     set(&folder, 0o755);
     let attempt = |mode: &str| {
         let mut other_user = Command::new("setpriv");
-        other_user.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program).arg(mode).arg(&store);
+        other_user
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(&program)
+            .arg(mode)
+            .arg(&store);
         said(other_user)
     };
     // what is missing or has other permissions than 666 (the directory: 777), and what the error says
@@ -295,7 +407,12 @@ fn no_permission_names_the_file_and_the_right() {
         ("data.mdb", 0o222, "store/data.mdb", "no right to read it"),
         ("data.mdb", 0o444, "store/data.mdb", "no right to write it"),
         ("", 0o666, "store/data.mdb", "no right to search STORE"),
-        ("", 0o555, "store/guard", "no right to write the directory STORE"),
+        (
+            "",
+            0o555,
+            "store/guard",
+            "no right to write the directory STORE",
+        ),
     ];
     for (name, mode, file, right) in cases {
         for how in ["try", "try-reading"] {
@@ -308,33 +425,62 @@ fn no_permission_names_the_file_and_the_right() {
                 fs::remove_file(store.join("guard")).expect("removed");
             }
             set(&store.join(name), mode);
-            let answer = attempt(how);
-            if answer.is_empty() {
+            let response = attempt(how);
+            if response.is_empty() {
                 println!("not run: no permission (needs root and setpriv)");
                 fs::remove_dir_all(folder).expect("removed");
                 return;
             }
             let right = right.replace("STORE", &store.display().to_string());
-            let said = answer.starts_with("permission_denied ") && answer.contains(file) && answer.ends_with(&right);
-            assert!(said, "{name} {mode:o} {how}: {answer}");
-            assert_eq!(answer.contains("read_only"), how == "try-reading", "{name} {mode:o} {how}: {answer}");
+            let said = response.starts_with("permission_denied ")
+                && response.contains(file)
+                && response.ends_with(&right);
+            assert!(said, "{name} {mode:o} {how}: {response}");
+            assert_eq!(
+                response.contains("read_only"),
+                how == "try-reading",
+                "{name} {mode:o} {how}: {response}"
+            );
             fs::remove_dir_all(&store).expect("removed");
         }
     }
     // a store that may not be made
     set(&folder, 0o755);
-    let answer = attempt("try");
+    let response = attempt("try");
     let right = format!("no right to write the directory {}", folder.display());
-    assert!(answer.starts_with("permission_denied ") && answer.ends_with(&right), "{answer}");
+    assert!(
+        response.starts_with("permission_denied ") && response.ends_with(&right),
+        "{response}"
+    );
     fs::remove_dir_all(folder).expect("removed");
 }
 
 #[test]
 fn addresses_and_urls() {
-    refused(Path::new("etcd://127.0.0.1:2379"), Options::new(), Code::Unsupported, "etcd://127.0.0.1:2379");
-    refused(Path::new("https://example.org"), Options::new(), Code::Unsupported, "cluster");
-    refused(Path::new("file://elsewhere/tmp"), Options::new(), Code::InvalidArgument, "another host");
-    refused(Path::new(""), Options::new(), Code::InvalidArgument, "empty");
+    refused(
+        Path::new("etcd://127.0.0.1:2379"),
+        Options::new(),
+        Code::Unsupported,
+        "etcd://127.0.0.1:2379",
+    );
+    refused(
+        Path::new("https://example.org"),
+        Options::new(),
+        Code::Unsupported,
+        "cluster",
+    );
+    refused(
+        Path::new("file://elsewhere/tmp"),
+        Options::new(),
+        Code::InvalidArgument,
+        "another host",
+    );
+    refused(
+        Path::new(""),
+        Options::new(),
+        Code::InvalidArgument,
+        "empty",
+    );
     let store = made("a url");
     let url = format!("file://{}", store.display()).replace(' ', "%20");
     let db = Db::open(&url, Options::new().create(false)).expect("a URL is a path");
@@ -346,15 +492,24 @@ fn addresses_and_urls() {
 #[test]
 fn handles_of_one_process_share_a_store_and_close_in_any_order() {
     let store = made("handles");
-    let (a, b) = (Db::open(&store, Options::new()).expect("one"), Db::open(&store, Options::new()).expect("two"));
+    let (a, b) = (
+        Db::open(&store, Options::new()).expect("one"),
+        Db::open(&store, Options::new()).expect("two"),
+    );
     let mut scan = a.scan(libkv::Range::new("a")).expect("a scan");
     let snapshot = a.snapshot().expect("a snapshot");
     a.close();
     a.close();
     assert!(a.is_closed() && !b.is_closed());
-    assert_eq!(scan.next().expect("an answer").expect_err("closed").code(), Code::Closed);
+    assert_eq!(
+        scan.next().expect("an answer").expect_err("closed").code(),
+        Code::Closed
+    );
     assert_eq!(snapshot.get("a").expect_err("closed").code(), Code::Closed);
-    assert_eq!(a.put(Put::new("a", "2")).expect_err("closed").code(), Code::Closed);
+    assert_eq!(
+        a.put(Put::new("a", "2")).expect_err("closed").code(),
+        Code::Closed
+    );
     assert_eq!(b.get("a").expect("get").expect("it is there").value, "1");
     drop((a, b));
     assert_eq!(attempt("try", &store), "ok");
@@ -367,15 +522,28 @@ fn a_foreign_file_with_the_name_of_one_of_ours_is_left_alone() {
     fs::create_dir(&path).expect("a folder");
     let guard = path.join("guard");
     // beside something else, and alone but with bytes that are not ours
-    for (other, bytes) in [(Some("notes.txt"), b"" as &[u8]), (Some("notes.txt"), b"mine"), (None, b"mine")] {
+    for (other, bytes) in [
+        (Some("notes.txt"), b"" as &[u8]),
+        (Some("notes.txt"), b"mine"),
+        (None, b"mine"),
+    ] {
         fs::write(&guard, bytes).expect("written");
         if let Some(other) = other {
             fs::write(path.join(other), "mine").expect("written");
         }
         let before = names(&path);
-        refused(&path, Options::new(), Code::NotAStore, other.unwrap_or("guard"));
+        refused(
+            &path,
+            Options::new(),
+            Code::NotAStore,
+            other.unwrap_or("guard"),
+        );
         assert_eq!(names(&path), before, "nothing was added");
-        assert_eq!(fs::read(&guard).expect("read"), bytes, "and nothing changed");
+        assert_eq!(
+            fs::read(&guard).expect("read"),
+            bytes,
+            "and nothing changed"
+        );
         let _ = fs::remove_file(path.join("notes.txt"));
     }
     fs::remove_dir_all(path).expect("removed");
@@ -387,7 +555,11 @@ fn a_foreign_file_with_the_name_of_one_of_ours_is_left_alone() {
 fn a_data_file_that_was_emptied_is_damage_and_not_a_new_store() {
     let store = made("emptied");
     let data = store.join("data.mdb");
-    fs::File::options().write(true).open(&data).and_then(|file| file.set_len(0)).expect("cut");
+    fs::File::options()
+        .write(true)
+        .open(&data)
+        .and_then(|file| file.set_len(0))
+        .expect("cut");
     let error = Db::open(&store, Options::new()).expect_err("damaged");
     assert_eq!(error.code(), Code::Corrupt, "{error}");
     assert!(error.message().contains("data.mdb"), "{error}");
@@ -399,8 +571,18 @@ fn a_data_file_that_was_emptied_is_damage_and_not_a_new_store() {
 fn a_pipe_in_the_place_of_the_data_is_not_waited_for() {
     let path = scratch("pipe");
     fs::create_dir(&path).expect("a folder");
-    assert!(Command::new("mkfifo").arg(path.join("data.mdb")).status().expect("mkfifo").success());
-    let mut opening = worker("try", &path).stdout(Stdio::piped()).stdin(Stdio::null()).spawn().expect("it starts");
+    assert!(
+        Command::new("mkfifo")
+            .arg(path.join("data.mdb"))
+            .status()
+            .expect("mkfifo")
+            .success()
+    );
+    let mut opening = worker("try", &path)
+        .stdout(Stdio::piped())
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("it starts");
     let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while opening.try_wait().expect("wait").is_none() {
         if std::time::Instant::now() > until {
@@ -409,9 +591,11 @@ fn a_pipe_in_the_place_of_the_data_is_not_waited_for() {
         }
         std::thread::yield_now();
     }
-    let mut answer = String::new();
-    BufReader::new(opening.stdout.take().expect("piped")).read_line(&mut answer).expect("read");
-    assert!(answer.starts_with("not_a_store "), "{answer}");
+    let mut response = String::new();
+    BufReader::new(opening.stdout.take().expect("piped"))
+        .read_line(&mut response)
+        .expect("read");
+    assert!(response.starts_with("not_a_store "), "{response}");
     fs::remove_dir_all(path).expect("removed");
 }
 
@@ -449,7 +633,12 @@ fn a_damaged_file_that_goes_round_in_circles_is_answered() {
     let other = scratch("circles-other");
     fs::create_dir(&other).expect("a folder");
     fs::write(other.join("data.mdb"), bytes).expect("written");
-    refused(&other, Options::new(), Code::NotAStore, "LMDB file without the trees of a store");
+    refused(
+        &other,
+        Options::new(),
+        Code::NotAStore,
+        "LMDB file without the trees of a store",
+    );
     fs::remove_dir_all(other).expect("removed");
     fs::remove_dir_all(store).expect("removed");
 }
@@ -459,11 +648,17 @@ fn with_unknown_features(store: &Path) {
     let data = store.join("data.mdb");
     let mut bytes = fs::read(&data).expect("a store");
     let name = b"ro_compat";
-    let places: Vec<usize> =
-        (0..bytes.len() - name.len()).filter(|&at| bytes[at..].starts_with(name)).map(|at| at + name.len()).collect();
+    let places: Vec<usize> = (0..bytes.len() - name.len())
+        .filter(|&at| bytes[at..].starts_with(name))
+        .map(|at| at + name.len())
+        .collect();
     assert!(!places.is_empty());
     for at in places {
-        assert_eq!(bytes[at..at + 8], [0; 8], "the value stands behind its name");
+        assert_eq!(
+            bytes[at..at + 8],
+            [0; 8],
+            "the value stands behind its name"
+        );
         bytes[at] = 4;
     }
     fs::write(data, bytes).expect("written");
@@ -475,13 +670,29 @@ fn unknown_features_are_read_and_never_written_to() {
     // a writer that was killed leaves the note of lazy commits, which the last to close takes back
     drop(Holder::start("stay-lazy", &store));
     with_unknown_features(&store);
-    refused(&store, Options::new(), Code::Incompatible, "can read but not write");
+    refused(
+        &store,
+        Options::new(),
+        Code::Incompatible,
+        "can read but not write",
+    );
     let before = fs::read(store.join("data.mdb")).expect("read");
     let reading = Db::open(&store, Options::new().read_only(true)).expect("it can be read");
-    assert_eq!(reading.get("a").expect("get").expect("it is there").value, "1");
-    refused(&store, Options::new(), Code::Incompatible, "can read but not write");
+    assert_eq!(
+        reading.get("a").expect("get").expect("it is there").value,
+        "1"
+    );
+    refused(
+        &store,
+        Options::new(),
+        Code::Incompatible,
+        "can read but not write",
+    );
     drop(reading);
-    assert!(fs::read(store.join("data.mdb")).expect("read") == before, "a reader has written");
+    assert!(
+        fs::read(store.join("data.mdb")).expect("read") == before,
+        "a reader has written"
+    );
     fs::remove_dir_all(store).expect("removed");
 }
 
@@ -490,16 +701,36 @@ fn two_containers_in_which_we_have_the_same_pid_are_told_apart() {
     let store = made("containers");
     let inside = |mode: &str| {
         let mut command = Command::new("unshare");
-        command.args(["--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"]);
-        command.arg(env!("CARGO_BIN_EXE_worker")).arg(mode).arg(&store);
+        command.args([
+            "--user",
+            "--map-root-user",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "--kill-child",
+        ]);
+        command
+            .arg(env!("CARGO_BIN_EXE_worker"))
+            .arg(mode)
+            .arg(&store);
         command
     };
-    let mut holder = inside("stay").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut holder = inside("stay")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
     let mut ready = String::new();
-    BufReader::new(holder.stdout.take().expect("piped")).read_line(&mut ready).expect("it says so");
+    BufReader::new(holder.stdout.take().expect("piped"))
+        .read_line(&mut ready)
+        .expect("it says so");
     if ready.trim() == "ready" {
-        let answer = said(inside("try"));
-        assert!(answer.starts_with("busy ") && answer.contains("open in another container; use kv serve"), "{answer}");
+        let response = said(inside("try"));
+        assert!(
+            response.starts_with("busy ")
+                && response.contains("open in another container; use kv serve"),
+            "{response}"
+        );
     } else {
         println!("not run: two containers on one store (unshare is not allowed here)");
     }
@@ -511,15 +742,42 @@ fn two_containers_in_which_we_have_the_same_pid_are_told_apart() {
 #[test]
 fn urls_that_are_none_and_paths_that_are_no_text() {
     use std::os::unix::ffi::OsStrExt;
-    for url in ["file:", "file:///tmp/%", "file:///tmp/%4", "file:///tmp/%+f", "file:///tmp/%zz", "file:///tmp/%00"] {
-        refused(Path::new(url), Options::new().create(false), Code::InvalidArgument, url);
+    for url in [
+        "file:",
+        "file:///tmp/%",
+        "file:///tmp/%4",
+        "file:///tmp/%+f",
+        "file:///tmp/%zz",
+        "file:///tmp/%00",
+    ] {
+        refused(
+            Path::new(url),
+            Options::new().create(false),
+            Code::InvalidArgument,
+            url,
+        );
     }
     let zero = std::ffi::OsStr::from_bytes(b"/tmp/\xff\0");
-    refused(Path::new(zero), Options::new().create(false), Code::InvalidArgument, "zero byte");
+    refused(
+        Path::new(zero),
+        Options::new().create(false),
+        Code::InvalidArgument,
+        "zero byte",
+    );
     // a slip of the finger in a cluster's address must not make a directory of its name
-    refused(Path::new("htp://host:2379"), Options::new(), Code::InvalidArgument, "htp:// is neither");
+    refused(
+        Path::new("htp://host:2379"),
+        Options::new(),
+        Code::InvalidArgument,
+        "htp:// is neither",
+    );
     for cluster in ["etcd://host", "unix:///run/etcd.sock", "unix:etcd.sock"] {
-        refused(Path::new(cluster), Options::new(), Code::Unsupported, "a cluster's address");
+        refused(
+            Path::new(cluster),
+            Options::new(),
+            Code::Unsupported,
+            "a cluster's address",
+        );
     }
     // bytes that are no text are a path like any other, and may stand in a URL
     let mut path = scratch("bytes").into_os_string();
@@ -527,8 +785,9 @@ fn urls_that_are_none_and_paths_that_are_no_text() {
     let path = PathBuf::from(path);
     let _ = fs::remove_dir_all(&path);
     drop(Db::open(&path, Options::new()).expect("a new store"));
-    let url =
-        format!("file://localhost{}%FF", scratch("bytes").display()).replace("bytes-", "bytes-").replace("%FF", "-%FF");
+    let url = format!("file://localhost{}%FF", scratch("bytes").display())
+        .replace("bytes-", "bytes-")
+        .replace("%FF", "-%FF");
     drop(Db::open(&url, Options::new().create(false)).expect("the same store"));
     let mut raw = std::ffi::OsString::from("file:");
     raw.push(&path);
@@ -544,29 +803,49 @@ fn a_full_disk_is_full_and_loses_nothing() {
     for kb in (4..240).step_by(4).chain([1_000]) {
         let script = "mount -t tmpfs -o size=\"$1\"k none \"$2\" && exec \"$3\" fill \"$2\"/store";
         let mut command = Command::new("unshare");
-        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", &kb.to_string()]);
+        command.args([
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            &kb.to_string(),
+        ]);
         command.arg(&place).arg(env!("CARGO_BIN_EXE_worker"));
-        let answer = said(command);
-        let lines: Vec<&str> = answer.lines().collect();
+        let response = said(command);
+        let lines: Vec<&str> = response.lines().collect();
         match lines[..] {
             [] => {
                 println!("not run: a full disk (mounting is not allowed here)");
                 break;
             }
             [opened, again] => {
-                assert!(opened.starts_with("full ") && again.starts_with("full "), "{kb} kB: {answer}");
+                assert!(
+                    opened.starts_with("full ") && again.starts_with("full "),
+                    "{kb} kB: {response}"
+                );
                 at_open += 1;
             }
             [before, refused, after] => {
                 let count = before.split(' ').next().expect("a number");
-                assert_eq!(before, format!("{count} acknowledged, {count} there"), "{kb} kB");
+                assert_eq!(
+                    before,
+                    format!("{count} acknowledged, {count} there"),
+                    "{kb} kB"
+                );
                 assert_eq!(after, format!("{count} there anew, 0 problems"), "{kb} kB");
-                assert!(refused.starts_with("full "), "{kb} kB: {answer}");
+                assert!(refused.starts_with("full "), "{kb} kB: {response}");
                 at_a_put += 1;
             }
-            _ => panic!("{kb} kB: {answer}"),
+            _ => panic!("{kb} kB: {response}"),
         }
     }
-    assert_eq!(at_open == 0, at_a_put == 0, "{at_open} full at open, {at_a_put} at a put");
+    assert_eq!(
+        at_open == 0,
+        at_a_put == 0,
+        "{at_open} full at open, {at_a_put} at a put"
+    );
     fs::remove_dir_all(place).expect("removed");
 }

@@ -43,7 +43,11 @@ impl Record {
 
     /// The lines that it adds to the worker's acknowledgements.
     fn acks(&self) -> &str {
-        if self.is(b'w', "acks") { std::str::from_utf8(&self.data).expect("acks are text") } else { "" }
+        if self.is(b'w', "acks") {
+            std::str::from_utf8(&self.data).expect("acks are text")
+        } else {
+            ""
+        }
     }
 }
 
@@ -51,7 +55,12 @@ fn read_record(log: &Path) -> Vec<Record> {
     let bytes = fs::read(log).unwrap_or_default();
     let mut rest = &bytes[..];
     let mut records = Vec::new();
-    let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |n, byte| n << 8 | usize::from(*byte));
+    let number = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .rev()
+            .fold(0, |n, byte| n << 8 | usize::from(*byte))
+    };
     while let Some((head, body)) = rest.split_first_chunk::<20>() {
         let (path, body) = body.split_at(number(&head[2..4]));
         let (data, body) = body.split_at(number(&head[12..]));
@@ -73,7 +82,11 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn new(name: &str) -> Scratch {
         let memory = Path::new("/dev/shm");
-        let parent = if memory.is_dir() { memory } else { Path::new(env!("CARGO_TARGET_TMPDIR")) };
+        let parent = if memory.is_dir() {
+            memory
+        } else {
+            Path::new(env!("CARGO_TARGET_TMPDIR"))
+        };
         let path = parent.join(format!("libkv-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir(&path).expect("a directory in memory");
@@ -92,7 +105,9 @@ fn recorder(name: &str) -> Result<PathBuf, String> {
     let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.so"));
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("preload/record.c");
     let built = Command::new("cc")
-        .args(["-std=c99", "-Wall", "-Wextra", "-O1", "-shared", "-fPIC", "-o"])
+        .args([
+            "-std=c99", "-Wall", "-Wextra", "-O1", "-shared", "-fPIC", "-o",
+        ])
         .args([&library, &source])
         .arg("-ldl")
         .output()
@@ -106,7 +121,12 @@ fn recorder(name: &str) -> Result<PathBuf, String> {
 
 /// The record of a worker, or why there is none. It may begin with what a cut left, under the boot
 /// after it.
-fn recorded(library: &Path, base: &Path, args: &[&str], left: Option<&Disk>) -> Result<Vec<Record>, String> {
+fn recorded(
+    library: &Path,
+    base: &Path,
+    args: &[&str],
+    left: Option<&Disk>,
+) -> Result<Vec<Record>, String> {
     let dir = base.join("recorded");
     fs::create_dir(&dir).expect("a directory");
     let log = base.join("record");
@@ -136,7 +156,8 @@ fn recorded(library: &Path, base: &Path, args: &[&str], left: Option<&Disk>) -> 
 /// A file with the id of another boot than the machine's.
 fn boot(dir: &Path, number: u32) -> PathBuf {
     let file = dir.join("boot_id");
-    fs::write(&file, format!("c0ffee00-0000-4000-8000-{number:012}\n")).expect("a boot can be written");
+    fs::write(&file, format!("c0ffee00-0000-4000-8000-{number:012}\n"))
+        .expect("a boot can be written");
     file
 }
 
@@ -172,7 +193,10 @@ fn flushes(records: &[Record]) -> Flushes {
 }
 
 fn place_of(records: &[Record], line: &str) -> usize {
-    records.iter().position(|record| record.acks().lines().any(|said| said == line)).expect("the worker said it")
+    records
+        .iter()
+        .position(|record| record.acks().lines().any(|said| said == line))
+        .expect("the worker said it")
 }
 
 #[test]
@@ -182,8 +206,22 @@ fn each_commit_makes_the_flushes_it_should() {
         Err(why) => return not_run("flush counts", &why),
     };
     for (durability, each) in [
-        ("sync", Flushes { data: 1, meta: 1, other: 0 }),
-        ("lazy", Flushes { data: 1, meta: 0, other: 0 }),
+        (
+            "sync",
+            Flushes {
+                data: 1,
+                meta: 1,
+                other: 0,
+            },
+        ),
+        (
+            "lazy",
+            Flushes {
+                data: 1,
+                meta: 0,
+                other: 0,
+            },
+        ),
         ("none", Flushes::default()),
     ] {
         let scratch = Scratch::new(&format!("flushes-{durability}"));
@@ -192,33 +230,61 @@ fn each_commit_makes_the_flushes_it_should() {
             Err(why) => return not_run("flush counts", &why),
         };
         if durability == "none" {
-            assert_eq!(flushes(&records), Flushes::default(), "a store without flushes, from creation to closing");
+            assert_eq!(
+                flushes(&records),
+                Flushes::default(),
+                "a store without flushes, from creation to closing"
+            );
         }
         let (single, end) = (place_of(&records, "single"), place_of(&records, "end"));
         let group = place_of(&records, "group");
         // before its first commit a lazy store notes, synced, under which boot it is lazy
         let first = flushes(&records[place_of(&records, "open")..single]);
         let note = usize::from(durability == "lazy");
-        let should = Flushes { data: each.data + note, meta: each.meta + note, other: 0 };
+        let should = Flushes {
+            data: each.data + note,
+            meta: each.meta + note,
+            other: 0,
+        };
         assert_eq!(first, should, "{durability}: the first commit");
         // each stretch up to an answer is one commit
         let (mut begin, mut commits) = (single + 1, 0);
         for at in single + 1..group {
             if !records[at].acks().is_empty() {
-                assert_eq!(flushes(&records[begin..at]), each, "{durability}: up to {}", records[at].acks().trim_end());
+                assert_eq!(
+                    flushes(&records[begin..at]),
+                    each,
+                    "{durability}: up to {}",
+                    records[at].acks().trim_end()
+                );
                 (begin, commits) = (at + 1, commits + 1);
             }
         }
         // 40 puts and the one that opens the group
         assert_eq!(commits, 41, "{durability}: commits before the group");
 
-        let answers = records[group + 1..end].iter().filter(|record| record.acks().starts_with("ack ")).count();
-        assert_eq!(answers, 64, "{durability}: members of the group");
-        let meta_page = |record: &&Record| record.is(b'w', "store/data.mdb") && record.offset < 2 * PAGE;
+        let responses = records[group + 1..end]
+            .iter()
+            .filter(|record| record.acks().starts_with("ack "))
+            .count();
+        assert_eq!(responses, 64, "{durability}: members of the group");
+        let meta_page =
+            |record: &&Record| record.is(b'w', "store/data.mdb") && record.offset < 2 * PAGE;
         let commits = records[group + 1..end].iter().filter(meta_page).count();
-        assert!((1..10).contains(&commits), "{durability}: {commits} commits for a group of 64");
-        let should = Flushes { data: each.data * commits, meta: each.meta * commits, other: 0 };
-        assert_eq!(flushes(&records[group + 1..end]), should, "{durability}: {commits} commits of a group");
+        assert!(
+            (1..10).contains(&commits),
+            "{durability}: {commits} commits for a group of 64"
+        );
+        let should = Flushes {
+            data: each.data * commits,
+            meta: each.meta * commits,
+            other: 0,
+        };
+        assert_eq!(
+            flushes(&records[group + 1..end]),
+            should,
+            "{durability}: {commits} commits of a group"
+        );
         println!("{durability}: {each:?} a commit, {commits} commits for a group of 64");
     }
 }
@@ -273,7 +339,11 @@ impl Pending {
                 let edge = dice.below(sectors as u64 + 1) as usize;
                 let beginning = dice.one_in(2);
                 for sector in 0..sectors {
-                    let there = if fate == 2 { (sector < edge) == beginning } else { dice.one_in(2) };
+                    let there = if fate == 2 {
+                        (sector < edge) == beginning
+                    } else {
+                        dice.one_in(2)
+                    };
                     if there {
                         let begin = ((first + sector) * SECTOR).max(*offset);
                         let end = ((first + sector + 1) * SECTOR).min(offset + data.len());
@@ -286,7 +356,9 @@ impl Pending {
 
     fn touches_page_of(&self, begin: usize, end: usize) -> bool {
         match self {
-            Pending::Write(offset, data) => offset / PAGE <= end / PAGE && begin / PAGE <= (offset + data.len()) / PAGE,
+            Pending::Write(offset, data) => {
+                offset / PAGE <= end / PAGE && begin / PAGE <= (offset + data.len()) / PAGE
+            }
             Pending::Length(_) => false,
         }
     }
@@ -303,7 +375,10 @@ impl Content {
     fn write_through(&mut self, offset: usize, data: Vec<u8>) {
         let end = offset + data.len();
         self.pending.push(Pending::Write(offset, data));
-        let (through, pending) = self.pending.drain(..).partition(|pending| pending.touches_page_of(offset, end));
+        let (through, pending) = self
+            .pending
+            .drain(..)
+            .partition(|pending| pending.touches_page_of(offset, end));
         self.pending = pending;
         let through: Vec<Pending> = through;
         for write in through {
@@ -376,20 +451,34 @@ impl Disk {
             self.pending_names.clear();
             self.flushed_names = self.names.clone();
         }
-        let Some(name) = record.path.strip_prefix("store/").filter(|name| name.starts_with("data.mdb")) else { return };
+        let Some(name) = record
+            .path
+            .strip_prefix("store/")
+            .filter(|name| name.starts_with("data.mdb"))
+        else {
+            return;
+        };
         match record.kind {
             b'c' => {
                 self.files.push(Content::default());
                 self.name(Naming::Made(name.into(), self.files.len() - 1));
             }
-            b'w' if record.flushed => self.file(name).write_through(record.offset, record.data.clone()),
-            b'w' => self.file(name).pending.push(Pending::Write(record.offset, record.data.clone())),
+            b'w' if record.flushed => self
+                .file(name)
+                .write_through(record.offset, record.data.clone()),
+            b'w' => self
+                .file(name)
+                .pending
+                .push(Pending::Write(record.offset, record.data.clone())),
             b't' => self.file(name).pending.push(Pending::Length(record.offset)),
             b'd' | b's' => self.file(name).flush(),
             b'u' => self.name(Naming::Unlinked(name.into())),
             b'r' => {
                 let to = String::from_utf8_lossy(&record.data).into_owned();
-                let to = to.strip_prefix("store/").expect("it stays in the store").to_string();
+                let to = to
+                    .strip_prefix("store/")
+                    .expect("it stays in the store")
+                    .to_string();
                 self.name(Naming::Renamed(name.into(), to));
             }
             other => panic!("no kind of record: {}", char::from(other)),
@@ -400,7 +489,9 @@ impl Disk {
     fn begin(&mut self, record: &Record) {
         let name = record.path.strip_prefix("store/").unwrap_or_default();
         if record.kind == b'w' && record.flushed && self.names.contains_key(name) {
-            self.file(name).pending.push(Pending::Write(record.offset, record.data.clone()));
+            self.file(name)
+                .pending
+                .push(Pending::Write(record.offset, record.data.clone()));
         }
     }
 
@@ -414,7 +505,8 @@ impl Disk {
             naming.apply(&mut names);
         }
         for (name, file) in names {
-            fs::write(store.join(name), self.files[file].after_a_cut(dice)).expect("an image can be written");
+            fs::write(store.join(name), self.files[file].after_a_cut(dice))
+                .expect("an image can be written");
         }
         fs::write(dir.join("acks"), &self.acks).expect("an image can be written");
     }
@@ -464,8 +556,13 @@ impl Checker {
             }
         }
         if !status.success() {
-            let how = status.signal().map_or(status.to_string(), |signal| format!("signal {signal}"));
-            bad.push(format!("bad {} ends its process by {how}", open.unwrap_or("(none)")));
+            let how = status
+                .signal()
+                .map_or(status.to_string(), |signal| format!("signal {signal}"));
+            bad.push(format!(
+                "bad {} ends its process by {how}",
+                open.unwrap_or("(none)")
+            ));
         }
         if bad.is_empty() {
             let _ = fs::remove_dir_all(&self.dir);
@@ -484,8 +581,11 @@ fn a_power_cut_takes_nothing_promised() {
         Ok(library) => library,
         Err(why) => return not_run("power cuts", &why),
     };
-    let seed =
-        env("SEED").unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_nanos() as u64 >> 8));
+    let seed = env("SEED").unwrap_or_else(|| {
+        std::time::UNIX_EPOCH
+            .elapsed()
+            .map_or(1, |since| since.as_nanos() as u64 >> 8)
+    });
     let images = env("IMAGES").unwrap_or(IMAGES as u64) as usize;
     println!("SEED={seed} IMAGES={images}");
     let mut dice = Dice(seed);
@@ -495,24 +595,37 @@ fn a_power_cut_takes_nothing_promised() {
         let began = Instant::now();
         let scratch = Scratch::new(&format!("cut-{}", name.replace(' ', "-")));
         let worker_seed = dice.below(1 << 32).to_string();
-        let records = match recorded(&library, &scratch.0, &["run", durability, &worker_seed], left.as_ref()) {
+        let records = match recorded(
+            &library,
+            &scratch.0,
+            &["run", durability, &worker_seed],
+            left.as_ref(),
+        ) {
             Ok(records) => records,
             Err(why) => return not_run("power cuts", &why),
         };
         let disk = left.take().unwrap_or_default();
-        let (well, missing) = cut_everywhere(&library, &scratch.0, disk, &records, images / 3, &mut dice);
+        let (well, missing) =
+            cut_everywhere(&library, &scratch.0, disk, &records, images / 3, &mut dice);
         println!(
             "{name}: {well} images at {} points, at most {missing} acknowledged revisions gone, {:.1?}",
             records.len() + 1,
             began.elapsed()
         );
-        assert_eq!(well, images / 3, "{name}: images that were opened and checked");
+        assert_eq!(
+            well,
+            images / 3,
+            "{name}: images that were opened and checked"
+        );
         // a commit flushes the one before it, so no more than the last is ever in danger: the 20 of
         // a group, or the one lazy write in a store that syncs
         let most = if durability == "lazy" { 20 } else { 1 };
         assert!(missing <= most, "{name}: {missing} revisions gone");
         if images >= IMAGES {
-            assert!(missing > 0, "{name}: no image lacks a lazy write, so none was a cut in earnest");
+            assert!(
+                missing > 0,
+                "{name}: no image lacks a lazy write, so none was a cut in earnest"
+            );
         }
         if name == "lazy" {
             left = Some(without_the_last_group(&records));
@@ -523,10 +636,21 @@ fn a_power_cut_takes_nothing_promised() {
 /// What is left of a lazy store when the power goes after its last group was acknowledged and
 /// nothing more has reached the disk than had to.
 fn without_the_last_group(records: &[Record]) -> Disk {
-    let group = records.iter().rposition(|record| record.acks() == "group\n").expect("the worker makes groups");
-    let is_answer = |record: &Record| record.acks().starts_with("ack ");
-    let answered = group + records[group..].iter().take_while(|record| !is_answer(record)).count();
-    let end = answered + records[answered..].iter().take_while(|record| is_answer(record)).count();
+    let group = records
+        .iter()
+        .rposition(|record| record.acks() == "group\n")
+        .expect("the worker makes groups");
+    let is_response = |record: &Record| record.acks().starts_with("ack ");
+    let answered = group
+        + records[group..]
+            .iter()
+            .take_while(|record| !is_response(record))
+            .count();
+    let end = answered
+        + records[answered..]
+            .iter()
+            .take_while(|record| is_response(record))
+            .count();
     let mut disk = Disk::default();
     for record in &records[..end] {
         disk.take(record);
@@ -576,6 +700,11 @@ fn cut_everywhere(
         let (more, lacks) = checker.finish(&mut bad);
         (well, missing) = (well + more, missing.max(lacks));
     }
-    assert!(bad.is_empty(), "{} bad images:\n{}", bad.len(), bad[..bad.len().min(20)].join("\n"));
+    assert!(
+        bad.is_empty(),
+        "{} bad images:\n{}",
+        bad.len(),
+        bad[..bad.len().min(20)].join("\n")
+    );
     (well, missing)
 }

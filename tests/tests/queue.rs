@@ -19,24 +19,32 @@ fn requests_without_a_thread_are_led_while_the_worker_sweeps() {
     let db = Db::open(":memory:", Options::new()).expect("a store");
     for round in 0..40 {
         let revision = fill(&db);
-        db.compact(revision, false).expect("compacted");
-        let (answers, answered) = mpsc::channel();
+        db.compact(revision).expect("compacted");
+        let (responses, answered) = mpsc::channel();
         let writers: Vec<_> = (0..2)
             .map(|writer| {
-                let (db, answers) = (db.clone(), answers.clone());
+                let (db, responses) = (db.clone(), responses.clone());
                 thread::spawn(move || {
                     for n in 0..4_000 {
-                        let answers = answers.clone();
+                        let responses = responses.clone();
                         let put = Put::new(format!("{writer}/{n}"), "v");
-                        db.submit(put, move |answer| answers.send(answer.map(drop)).expect("somebody listens"));
+                        db.submit(put, move |response| {
+                            responses
+                                .send(response.map(drop))
+                                .expect("somebody listens")
+                        });
                     }
                 })
             })
             .collect();
-        writers.into_iter().for_each(|writer| writer.join().expect("submitted"));
+        writers
+            .into_iter()
+            .for_each(|writer| writer.join().expect("submitted"));
         for n in 0..8_000 {
-            let answer = answered.recv_timeout(PATIENCE).unwrap_or_else(|e| panic!("round {round}, answer {n}: {e}"));
-            answer.unwrap_or_else(|e| panic!("round {round}, answer {n}: {e}"));
+            let response = answered
+                .recv_timeout(PATIENCE)
+                .unwrap_or_else(|e| panic!("round {round}, answer {n}: {e}"));
+            response.unwrap_or_else(|e| panic!("round {round}, answer {n}: {e}"));
         }
     }
 }
@@ -46,17 +54,19 @@ fn requests_without_a_thread_are_led_while_the_worker_sweeps() {
 #[test]
 fn a_completion_may_wait_for_a_write_of_its_own() {
     let db = Db::open(":memory:", Options::new()).expect("a store");
-    let (answers, answered) = mpsc::channel();
+    let (responses, answered) = mpsc::channel();
     for n in 0..5_000 {
-        let (own, answers) = (db.clone(), answers.clone());
-        db.submit(Put::new(format!("{n}"), "submitted"), move |answer| {
-            let second = answer.and_then(|_| own.put(Put::new("own", format!("{n}"))));
-            answers.send(second.map(drop)).expect("somebody listens");
+        let (own, responses) = (db.clone(), responses.clone());
+        db.submit(Put::new(format!("{n}"), "submitted"), move |response| {
+            let second = response.and_then(|_| own.put(Put::new("own", format!("{n}"))));
+            responses.send(second.map(drop)).expect("somebody listens");
         });
     }
     for n in 0..5_000 {
-        let answer = answered.recv_timeout(PATIENCE).unwrap_or_else(|e| panic!("answer {n}: {e}"));
-        answer.unwrap_or_else(|e| panic!("answer {n}: {e}"));
+        let response = answered
+            .recv_timeout(PATIENCE)
+            .unwrap_or_else(|e| panic!("answer {n}: {e}"));
+        response.unwrap_or_else(|e| panic!("answer {n}: {e}"));
     }
 }
 
@@ -64,8 +74,16 @@ fn a_completion_may_wait_for_a_write_of_its_own() {
 fn fill(db: &Db) -> Revision {
     let mut revision = 0;
     for _ in 0..6 {
-        let ops = (0..3_000).map(|n| Op::Put(Put::new(format!("fill/{n}"), "x"))).collect();
-        revision = db.txn(Txn { success: ops, ..Txn::default() }).expect("filled").revision;
+        let ops = (0..3_000)
+            .map(|n| Op::Put(Put::new(format!("fill/{n}"), "x")))
+            .collect();
+        revision = db
+            .txn(Txn {
+                success: ops,
+                ..Txn::default()
+            })
+            .expect("filled")
+            .revision;
     }
     revision
 }

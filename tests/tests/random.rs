@@ -21,7 +21,8 @@ use self::support::programs;
 const STEPS: usize = 24_000;
 
 fn scratch(name: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+    let path =
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
     let _ = fs::remove_dir_all(&path);
     path
 }
@@ -29,12 +30,15 @@ fn scratch(name: &str) -> PathBuf {
 /// Runs a script on a fresh engine and a fresh model; the first difference, if there is one.
 fn difference(lines: &[String], model: &mut Model) -> Option<String> {
     let path = scratch("random");
-    let mut engine = Rust::open(&path, Options::new().durability(Durability::None)).expect("a fresh store opens");
+    let mut engine = Rust::open(&path, Options::new().durability(Durability::None))
+        .expect("a fresh store opens");
     for (at, line) in lines.iter().enumerate() {
         let step = script::parse(line).expect("the writer knows the language");
         let (is, should) = (engine.run(&step), model.run(&step));
         if is != should {
-            return Some(format!("step {at}: {line}\n  engine: {is}\n  model:  {should}"));
+            return Some(format!(
+                "step {at}: {line}\n  engine: {is}\n  model:  {should}"
+            ));
         }
     }
     None
@@ -65,9 +69,12 @@ fn env(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn engine_and_model_answer_alike() {
-    let seed =
-        env("SEED").unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_nanos() as u64));
+fn engine_and_model_response_alike() {
+    let seed = env("SEED").unwrap_or_else(|| {
+        std::time::UNIX_EPOCH
+            .elapsed()
+            .map_or(1, |since| since.as_nanos() as u64)
+    });
     let steps = env("STEPS").unwrap_or(STEPS as u64) as usize;
     println!("SEED={seed} STEPS={steps}");
     let mut dice = Dice(seed);
@@ -110,7 +117,10 @@ fn engine_and_model_answer_alike() {
         "leases expire together",
         "lease with several keys ended",
     ] {
-        assert!(reached.get(what).is_some_and(|times| *times >= 3), "hardly reached: {what} ({reached:?})");
+        assert!(
+            reached.get(what).is_some_and(|times| *times >= 3),
+            "hardly reached: {what} ({reached:?})"
+        );
     }
 }
 
@@ -118,56 +128,66 @@ fn engine_and_model_answer_alike() {
 const PROGRAM_SCRIPTS: u64 = 4;
 
 /// Random scripts, asked of a program; how to start it is `command`, or why that cannot be.
-fn program_and_model_answer_alike(name: &str, command: Result<Vec<String>, String>) {
+fn program_and_model_response_alike(name: &str, command: Result<Vec<String>, String>) {
     let command = match command {
         Ok(command) => command,
         Err(why) => return println!("not run: random scripts in {name} ({why})"),
     };
-    let seed =
-        env("SEED").unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_nanos() as u64));
+    let seed = env("SEED").unwrap_or_else(|| {
+        std::time::UNIX_EPOCH
+            .elapsed()
+            .map_or(1, |since| since.as_nanos() as u64)
+    });
     println!("SEED={seed}");
     for number in 0..PROGRAM_SCRIPTS {
         let path = scratch(&format!("random-{name}"));
         let mut program = Program::start(&command, &path, false).expect("the driver starts");
         let mut model = Model::new(false);
-        for (at, line) in write_script(Dice(seed.wrapping_add(number)), false).iter().enumerate() {
+        for (at, line) in write_script(Dice(seed.wrapping_add(number)), false)
+            .iter()
+            .enumerate()
+        {
             let should = model.run(&script::parse(line).expect("the writer knows the language"));
-            assert_eq!(program.run(line), should, "{name}, SEED={seed}, script {number}, step {at}: {line}");
+            assert_eq!(
+                program.run(line),
+                should,
+                "{name}, SEED={seed}, script {number}, step {at}: {line}"
+            );
         }
     }
     let _ = fs::remove_dir_all(scratch(&format!("random-{name}")));
 }
 
 #[test]
-fn c_and_model_answer_alike() {
-    program_and_model_answer_alike("c", programs::c());
+fn c_and_model_response_alike() {
+    program_and_model_response_alike("c", programs::c());
 }
 
 #[test]
-fn python_and_model_answer_alike() {
-    program_and_model_answer_alike("python", programs::python(&[]));
+fn python_and_model_response_alike() {
+    program_and_model_response_alike("python", programs::python(&[]));
 }
 
 #[test]
-fn python_aio_and_model_answer_alike() {
-    program_and_model_answer_alike("python-aio", programs::python(&["--aio"]));
+fn python_aio_and_model_response_alike() {
+    program_and_model_response_alike("python-aio", programs::python(&["--aio"]));
 }
 
 #[test]
-fn node_and_model_answer_alike() {
-    program_and_model_answer_alike("node", programs::node(&[]));
+fn node_and_model_response_alike() {
+    program_and_model_response_alike("node", programs::node(&[]));
 }
 
 #[test]
-fn node_sync_and_model_answer_alike() {
-    program_and_model_answer_alike("node-sync", programs::node(&["--sync"]));
+fn node_sync_and_model_response_alike() {
+    program_and_model_response_alike("node-sync", programs::node(&["--sync"]));
 }
 
 /// Steps of the script that a real etcd is asked.
 const ETCD_STEPS: usize = 300;
 
 #[test]
-fn etcd_and_model_answer_alike() {
+fn etcd_and_model_response_alike() {
     let program = match etcd::program() {
         Ok(program) => program,
         Err(why) => {
@@ -175,8 +195,11 @@ fn etcd_and_model_answer_alike() {
             return;
         }
     };
-    let seed =
-        env("SEED").unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_nanos() as u64));
+    let seed = env("SEED").unwrap_or_else(|| {
+        std::time::UNIX_EPOCH
+            .elapsed()
+            .map_or(1, |since| since.as_nanos() as u64)
+    });
     println!("SEED={seed}");
     let mut asked = 0;
     for script_seed in 0..3 {

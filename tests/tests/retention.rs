@@ -12,7 +12,10 @@ fn at(clock: &Clock) -> SystemTime {
 }
 
 fn put(db: &Db, times: usize) -> Revision {
-    (0..times).map(|n| db.put(Put::new("a", n.to_string())).expect("put").revision).max().expect("once at least")
+    (0..times)
+        .map(|n| db.put(Put::new("a", n.to_string())).expect("put").revision)
+        .max()
+        .expect("once at least")
 }
 
 fn compacted(db: &Db) -> Revision {
@@ -33,15 +36,27 @@ fn what_a_key_held_at_a_time() {
         assert_eq!(db.revision_at(*time).expect("kept"), *revision, "{time:?}");
     }
     let now = noted.last().expect("some").1;
-    assert_eq!(db.revision_at(at(&clock) + Duration::from_secs(1 << 40)).expect("the future has the present"), now);
-    assert_eq!(db.revision_at(SystemTime::UNIX_EPOCH - Duration::from_secs(9)).expect("before everything"), 1);
+    assert_eq!(
+        db.revision_at(at(&clock) + Duration::from_secs(1 << 40))
+            .expect("the future has the present"),
+        now
+    );
+    assert_eq!(
+        db.revision_at(SystemTime::UNIX_EPOCH - Duration::from_secs(9))
+            .expect("before everything"),
+        1
+    );
 
     let (_, cut) = noted[10];
-    db.compact(cut, true).expect("compacted");
+    db.compact(Compact::new(cut).physical(true))
+        .expect("compacted");
     for (time, revision) in &noted {
         match db.revision_at(*time) {
-            Ok(answer) => assert_eq!((answer, *revision >= cut), (*revision, true), "{time:?}"),
-            Err(error) => assert_eq!((error.code(), error.revision(), *revision < cut), (Code::Compacted, cut, true)),
+            Ok(response) => assert_eq!((response, *revision >= cut), (*revision, true), "{time:?}"),
+            Err(error) => assert_eq!(
+                (error.code(), error.revision(), *revision < cut),
+                (Code::Compacted, cut, true)
+            ),
         }
     }
     assert_eq!(db.check().expect("check").problems, []);
@@ -49,7 +64,8 @@ fn what_a_key_held_at_a_time() {
 
 #[test]
 fn a_clock_set_back_between_two_openings_leaves_the_index_in_order() {
-    let store = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("back-{}", std::process::id()));
+    let store = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("back-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&store);
     let later = Clock::new(START_MS + 3_600_000);
     let db = Db::open(&store, Options::new().clock(later.clone())).expect("a store");
@@ -70,13 +86,21 @@ fn a_clock_set_back_between_two_openings_leaves_the_index_in_order() {
 #[test]
 fn so_many_revisions_are_kept() {
     let clock = Clock::new(START_MS);
-    let options = Options::new().clock(clock.clone()).auto_compaction(AutoCompaction::Revisions(100));
+    let options = Options::new()
+        .clock(clock.clone())
+        .auto_compaction(AutoCompaction::Revisions(100));
     let db = Db::open(":memory:", options).expect("a store");
     let revision = put(&db, 300);
     clock.advance(1);
     assert_eq!(compacted(&db), revision - 100);
-    db.get_at("a", revision - 100).expect("the oldest that is kept");
-    assert_eq!(db.get_at("a", revision - 101).expect_err("forgotten").code(), Code::Compacted);
+    db.get_at("a", revision - 100)
+        .expect("the oldest that is kept");
+    assert_eq!(
+        db.get_at("a", revision - 101)
+            .expect_err("forgotten")
+            .code(),
+        Code::Compacted
+    );
     let more = put(&db, 10);
     clock.advance(1);
     assert_eq!(compacted(&db), revision - 100, "a tenth more is waited for");
@@ -92,7 +116,9 @@ fn so_many_revisions_are_kept() {
 fn history_of_some_age_is_kept() {
     const KEEP_MS: i64 = 600_000;
     let clock = Clock::new(START_MS);
-    let options = Options::new().clock(clock.clone()).auto_compaction(AutoCompaction::Seconds(KEEP_MS as u64 / 1_000));
+    let options = Options::new()
+        .clock(clock.clone())
+        .auto_compaction(AutoCompaction::Seconds(KEEP_MS as u64 / 1_000));
     let db = Db::open(":memory:", options).expect("a store");
     let mut noted = Vec::new();
     for step in 0..200 {
@@ -105,10 +131,16 @@ fn history_of_some_age_is_kept() {
             // it was the present until the next was written
             let age_ms = now - pair[1].0;
             if age_ms <= KEEP_MS {
-                assert!(revision >= oldest, "step {step}: revision {revision} of {age_ms} ms ago is gone: {oldest}");
+                assert!(
+                    revision >= oldest,
+                    "step {step}: revision {revision} of {age_ms} ms ago is gone: {oldest}"
+                );
             }
             if age_ms > KEEP_MS + 3 * 60_000 {
-                assert!(revision < oldest, "step {step}: revision {revision} of {age_ms} ms ago is kept: {oldest}");
+                assert!(
+                    revision < oldest,
+                    "step {step}: revision {revision} of {age_ms} ms ago is kept: {oldest}"
+                );
             }
         }
     }
@@ -122,7 +154,11 @@ fn it_happens_without_a_clock_in_hand_and_the_space_is_used_again() {
     let revision = put(&db, 200);
     let until = Instant::now() + PATIENCE;
     while compacted(&db) < revision - 10 || db.check().expect("check").events > 12 {
-        assert!(Instant::now() < until, "not within {PATIENCE:?}: {:?}", db.status());
+        assert!(
+            Instant::now() < until,
+            "not within {PATIENCE:?}: {:?}",
+            db.status()
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(compacted(&db), revision - 10);
@@ -133,14 +169,28 @@ fn it_happens_without_a_clock_in_hand_and_the_space_is_used_again() {
 fn nothing_to_keep_and_another_rule_are_refused() {
     let refused = |options: Options, path: &str| Db::open(path, options).expect_err("refused");
     for rule in [AutoCompaction::Revisions(0), AutoCompaction::Seconds(0)] {
-        assert_eq!(refused(Options::new().auto_compaction(rule), ":memory:").code(), Code::InvalidArgument);
+        assert_eq!(
+            refused(Options::new().auto_compaction(rule), ":memory:").code(),
+            Code::InvalidArgument
+        );
     }
-    let store = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("rule-{}", std::process::id()));
+    let store = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("rule-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&store);
     let path = store.to_str().expect("text");
-    let db = Db::open(path, Options::new().auto_compaction(AutoCompaction::Seconds(60))).expect("a store");
-    let error = refused(Options::new().auto_compaction(AutoCompaction::Revisions(5)), path);
-    assert!(error.message().contains("60 s") && error.message().contains("5 revisions"), "both are named: {error}");
+    let db = Db::open(
+        path,
+        Options::new().auto_compaction(AutoCompaction::Seconds(60)),
+    )
+    .expect("a store");
+    let error = refused(
+        Options::new().auto_compaction(AutoCompaction::Revisions(5)),
+        path,
+    );
+    assert!(
+        error.message().contains("60 s") && error.message().contains("5 revisions"),
+        "both are named: {error}"
+    );
     Db::open(path, Options::new()).expect("whoever asks for nothing takes what there is");
     db.close();
     std::fs::remove_dir_all(store).expect("removed");

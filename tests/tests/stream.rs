@@ -39,17 +39,33 @@ fn a_watcher_is_a_stream_of_batches() {
     let mut watcher = db.watch(Watch::new("a")).expect("watching");
     let writer = thread::spawn({
         let db = db.clone();
-        move || (0..200).map(|n| db.put(Put::new("a", n.to_string())).expect("put").revision).max()
+        move || {
+            (0..200)
+                .map(|n| db.put(Put::new("a", n.to_string())).expect("put").revision)
+                .max()
+        }
     });
     for revision in 2..202 {
-        assert_eq!(next(&mut watcher).expect("a batch").expect("no error").revision, revision);
+        assert_eq!(
+            next(&mut watcher)
+                .expect("a batch")
+                .expect("no error")
+                .revision,
+            revision
+        );
     }
     assert_eq!(writer.join().expect("written"), Some(201));
     watcher.cancel();
-    assert!(next(&mut watcher).is_none() && next(&mut watcher).is_none(), "cancelling ends it quietly");
+    assert!(
+        next(&mut watcher).is_none() && next(&mut watcher).is_none(),
+        "cancelling ends it quietly"
+    );
 
-    let mut behind = db.watch(Watch::new("a").start_revision(1)).expect("watching");
-    db.compact(201, true).expect("compacted");
+    let mut behind = db
+        .watch(Watch::new("a").start_revision(1))
+        .expect("watching");
+    db.compact(Compact::new(201).physical(true))
+        .expect("compacted");
     let error = next(&mut behind).expect("an end").expect_err("compacted");
     assert_eq!((error.code(), error.revision()), (Code::Compacted, 201));
     assert!(next(&mut behind).is_none(), "an error comes once");
@@ -68,10 +84,22 @@ fn leaders_are_a_stream_of_pairs() {
     // what is too fast to be seen may be left out, but not the last
     let mut seen = Vec::new();
     while seen.last().is_none_or(|value| *value != "two") {
-        seen.push(next(&mut leaders).expect("a leader").expect("no error").value);
+        seen.push(
+            next(&mut leaders)
+                .expect("a leader")
+                .expect("no error")
+                .value,
+        );
     }
     assert!(seen.len() <= 2, "{seen:?}");
-    leading.join().expect("it led").resign().expect("it steps down");
+    leading
+        .join()
+        .expect("it led")
+        .resign()
+        .expect("it steps down");
     db.close();
-    assert!(next(&mut leaders).is_none(), "a closed store ends it quietly");
+    assert!(
+        next(&mut leaders).is_none(),
+        "a closed store ends it quietly"
+    );
 }

@@ -41,7 +41,12 @@ impl Kind {
     fn number(n: u64) -> Kind {
         let (range, n) = (n % RANGES, n / RANGES);
         let (start, n) = (n % STARTS, n / STARTS);
-        Kind { range, start, filter: n % 4, prev_kv: n / 4 % 2 == 1 }
+        Kind {
+            range,
+            start,
+            filter: n % 4,
+            prev_kv: n / 4 % 2 == 1,
+        }
     }
 
     fn watch(self, dice: &mut Dice, model: &Model) -> Watch {
@@ -55,7 +60,8 @@ impl Kind {
             // taken as \0
             _ => KeyRange::key(""),
         };
-        let below = |dice: &mut Dice, most: Revision| 1 + dice.below(most.max(1) as u64) as Revision;
+        let below =
+            |dice: &mut Dice, most: Revision| 1 + dice.below(most.max(1) as u64) as Revision;
         let start = match self.start {
             0 => 0,
             1 => compacted.max(1) + dice.below((revision - compacted).max(1) as u64) as Revision,
@@ -128,7 +134,11 @@ impl Run {
 
     fn key(&mut self) -> &'static str {
         // two are hot
-        let most = if self.dice.one_in(2) { 2 } else { KEYS.len() as u64 };
+        let most = if self.dice.one_in(2) {
+            2
+        } else {
+            KEYS.len() as u64
+        };
         KEYS[self.dice.below(most) as usize]
     }
 
@@ -142,9 +152,13 @@ impl Run {
             8 => format!("delete {key},{other}"),
             // the same key twice in a revision
             9 => {
-                format!("txn then txn then put {key} {value} ; else end ; txn then delete {key} ; else end ; else end")
+                format!(
+                    "txn then txn then put {key} {value} ; else end ; txn then delete {key} ; else end ; else end"
+                )
             }
-            10 if key != other => format!("txn then put {key} t{value} ; put {other} t{value} ; else end"),
+            10 if key != other => {
+                format!("txn then put {key} t{value} ; put {other} t{value} ; else end")
+            }
             10 => format!("txn then put {key} t{value} ; else end"),
             _ => {
                 self.both("lease_revoke 1");
@@ -156,24 +170,49 @@ impl Run {
 
     fn make(&mut self, kind: Kind) {
         let watch = kind.watch(&mut self.dice, &self.model);
-        let (is, should) = (self.engine.db().watch(watch.clone()), self.model.watching(&watch));
+        let (is, should) = (
+            self.engine.db().watch(watch.clone()),
+            self.model.watching(&watch),
+        );
         let (revision, compacted) = self.model.revisions();
         match (is, should) {
             (Ok(watcher), Ok(model)) => {
                 let every = [1, 3, 20, 100, 0][self.dice.below(5) as usize];
                 let past = watch.start_revision != 0 && watch.start_revision <= revision;
-                let seen = if past { Seen::NothingOfPast } else { Seen::Nothing };
-                let name = format!("watcher {} ({watch:?}, made at {revision}, {compacted})", self.made);
+                let seen = if past {
+                    Seen::NothingOfPast
+                } else {
+                    Seen::Nothing
+                };
+                let name = format!(
+                    "watcher {} ({watch:?}, made at {revision}, {compacted})",
+                    self.made
+                );
                 self.made += 1;
                 let compacted = vec![compacted];
                 let overtaken = Overtaken::No;
-                self.followers.push(Follower { name, watch, watcher, model, seen, overtaken, compacted, every });
+                self.followers.push(Follower {
+                    name,
+                    watch,
+                    watcher,
+                    model,
+                    seen,
+                    overtaken,
+                    compacted,
+                    every,
+                });
             }
             (Err(is), Err(should)) => {
-                assert_eq!((is.code(), is.revision()), (should.code(), compacted.max(0)), "{watch:?}");
+                assert_eq!(
+                    (is.code(), is.revision()),
+                    (should.code(), compacted.max(0)),
+                    "{watch:?}"
+                );
                 self.reach("refused as compacted");
             }
-            (is, should) => panic!("{watch:?} at {revision}, {compacted}: {is:?}, should be {should:?}"),
+            (is, should) => {
+                panic!("{watch:?} at {revision}, {compacted}: {is:?}, should be {should:?}")
+            }
         }
     }
 
@@ -181,20 +220,30 @@ impl Run {
     fn settle(&mut self) {
         // one that begins later would be idle at once
         let last = self.model.revisions().0;
-        let probe = self.engine.db().watch(Watch::new("probe").start_revision(last)).expect("a watcher");
+        let probe = self
+            .engine
+            .db()
+            .watch(Watch::new("probe").start_revision(last))
+            .expect("a watcher");
         let settled = settled(self.engine.db(), &probe).expect("it goes on");
-        assert!(matches!(settled, Settled::Idle(_)), "nobody writes this key");
+        assert!(
+            matches!(settled, Settled::Idle(_)),
+            "nobody writes this key"
+        );
     }
 
     fn compact(&mut self) {
         let (revision, compacted) = self.model.revisions();
-        let to = compacted.max(0) + self.dice.below((revision - compacted.max(0) + 1) as u64) as Revision;
+        let to = compacted.max(0)
+            + self.dice.below((revision - compacted.max(0) + 1) as u64) as Revision;
         let looked = self.dice.one_in(2);
         if looked {
             self.settle();
         }
         let would_miss = |follower: &Follower| {
-            self.model.pending_at(&follower.model, compacted).is_some_and(|batch| batch.revision < to)
+            self.model
+                .pending_at(&follower.model, compacted)
+                .is_some_and(|batch| batch.revision < to)
         };
         let before: Vec<_> = self.followers.iter().map(would_miss).collect();
         let physical = if self.dice.one_in(2) { " physical" } else { "" };
@@ -222,23 +271,40 @@ impl Run {
         let name = &follower.name;
         let what = match result {
             Ok(Settled::Batch(batch)) => {
-                assert!(follower.overtaken < Overtaken::Yes, "{name} has missed something, and delivers {batch:?}");
-                let should: Vec<_> =
-                    follower.compacted.iter().map(|at| model.pending_at(&follower.model, *at)).collect();
+                assert!(
+                    follower.overtaken < Overtaken::Yes,
+                    "{name} has missed something, and delivers {batch:?}"
+                );
+                let should: Vec<_> = follower
+                    .compacted
+                    .iter()
+                    .map(|at| model.pending_at(&follower.model, *at))
+                    .collect();
                 let fits = should.iter().flatten().any(|should| *should == batch);
-                assert!(fits, "{name}\n  delivers  {batch:?}\n  should be {should:?}");
+                assert!(
+                    fits,
+                    "{name}\n  delivers  {batch:?}\n  should be {should:?}"
+                );
                 follower.model.move_to(batch.revision + 1);
                 follower.seen = Seen::Batch;
                 match follower.overtaken {
                     Overtaken::Perhaps => "read ahead of a compaction",
-                    _ if batch.events.iter().any(|event| event.prev_kv.is_some()) => "batch with a pair before",
+                    _ if batch.events.iter().any(|event| event.prev_kv.is_some()) => {
+                        "batch with a pair before"
+                    }
                     _ => "batch",
                 }
             }
             Ok(Settled::Idle(resume)) => {
-                assert!(follower.overtaken < Overtaken::Yes, "{name} has missed something, and is idle");
+                assert!(
+                    follower.overtaken < Overtaken::Yes,
+                    "{name} has missed something, and is idle"
+                );
                 let pending = model.pending(&follower.model);
-                assert!(pending.is_none(), "{name} is idle and should deliver {pending:?}");
+                assert!(
+                    pending.is_none(),
+                    "{name} is idle and should deliver {pending:?}"
+                );
                 let start = follower.watch.start_revision;
                 assert_eq!(resume, (revision + 1).max(start), "{name}: where to go on");
                 // one that begins later is idle however far this process has looked
@@ -251,10 +317,21 @@ impl Run {
             }
             Ok(Settled::Never) => panic!("{name} neither delivers nor is idle"),
             Err(error) => {
-                assert_eq!((error.code(), error.revision()), (Code::Compacted, compacted), "{name}: {error}");
-                assert!(follower.overtaken > Overtaken::No, "{name} was not overtaken: {error}");
+                assert_eq!(
+                    (error.code(), error.revision()),
+                    (Code::Compacted, compacted),
+                    "{name}: {error}"
+                );
+                assert!(
+                    follower.overtaken > Overtaken::No,
+                    "{name} was not overtaken: {error}"
+                );
                 let again = follower.watcher.try_next().expect_err("it is at its end");
-                assert_eq!((again.code(), again.revision()), (error.code(), error.revision()), "{name}");
+                assert_eq!(
+                    (again.code(), again.revision()),
+                    (error.code(), error.revision()),
+                    "{name}"
+                );
                 let what = match follower.overtaken {
                     Overtaken::Yes => "overtaken, and told so",
                     _ => "perhaps overtaken, and told so",
@@ -273,26 +350,58 @@ impl Run {
         let (revision, compacted) = self.model.revisions();
         let follower = self.followers.swap_remove(at);
         let resume = follower.watcher.resume_revision();
-        let first = self.model.pending(&follower.model).map_or(revision + 1, |batch| batch.revision);
+        let first = self
+            .model
+            .pending(&follower.model)
+            .map_or(revision + 1, |batch| batch.revision);
         let upto = first.max(follower.model.position());
         if follower.overtaken == Overtaken::No {
-            assert!((follower.model.position()..=upto).contains(&resume), "{}: goes on from {resume}", follower.name);
+            assert!(
+                (follower.model.position()..=upto).contains(&resume),
+                "{}: goes on from {resume}",
+                follower.name
+            );
         }
         follower.watcher.cancel();
-        assert_eq!(follower.watcher.try_next().expect_err("it is cancelled").code(), Code::Cancelled);
-        let watch = Watch { start_revision: resume, ..follower.watch };
+        assert_eq!(
+            follower
+                .watcher
+                .try_next()
+                .expect_err("it is cancelled")
+                .code(),
+            Code::Cancelled
+        );
+        let watch = Watch {
+            start_revision: resume,
+            ..follower.watch
+        };
         let name = format!("{}, resumed from {resume}", follower.name);
-        match (self.engine.db().watch(watch.clone()), self.model.watching(&watch)) {
+        match (
+            self.engine.db().watch(watch.clone()),
+            self.model.watching(&watch),
+        ) {
             (Ok(watcher), Ok(model)) => {
                 let seen = Seen::NothingOfPast;
                 let compacted = vec![compacted];
                 let overtaken = Overtaken::No;
-                self.followers.push(Follower { name, watch, watcher, model, seen, overtaken, compacted, ..follower });
+                self.followers.push(Follower {
+                    name,
+                    watch,
+                    watcher,
+                    model,
+                    seen,
+                    overtaken,
+                    compacted,
+                    ..follower
+                });
                 self.reach("resumed");
             }
             (Err(is), Err(should)) => {
                 assert_eq!(is.code(), should.code(), "{name}");
-                assert!(follower.overtaken > Overtaken::No, "{name}: nothing was lost before");
+                assert!(
+                    follower.overtaken > Overtaken::No,
+                    "{name}: nothing was lost before"
+                );
                 self.reach("too late to resume");
             }
             (is, should) => panic!("{name}: {is:?}, should be {should:?}"),
@@ -302,7 +411,9 @@ impl Run {
     fn step(&mut self, step: u64, kinds: &mut impl Iterator<Item = u64>) {
         match self.dice.below(40) {
             0..24 => self.write(),
-            24..34 if self.followers.len() < 60 => self.make(Kind::number(kinds.next().expect("it has no end"))),
+            24..34 if self.followers.len() < 60 => {
+                self.make(Kind::number(kinds.next().expect("it has no end")))
+            }
             34 if step > 20 => self.compact(),
             35 if !self.followers.is_empty() => {
                 let at = self.dice.below(self.followers.len() as u64) as usize;
@@ -326,8 +437,11 @@ impl Run {
 
 #[test]
 fn watchers_receive_what_the_model_says() {
-    let seed =
-        env("SEED").unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_nanos() as u64));
+    let seed = env("SEED").unwrap_or_else(|| {
+        std::time::UNIX_EPOCH
+            .elapsed()
+            .map_or(1, |since| since.as_nanos() as u64)
+    });
     let histories = env("HISTORIES").unwrap_or(HISTORIES);
     println!("SEED={seed} HISTORIES={histories}");
     let mut drawn = BTreeSet::new();
@@ -343,7 +457,14 @@ fn watchers_receive_what_the_model_says() {
         let engine = Rust::open(":memory:", Options::new()).expect("a store in memory");
         let dice = Dice(seed.wrapping_add(history << 32));
         let (model, followers, made) = (Model::new(false), Vec::new(), 0);
-        let mut run = Run { engine, model, dice, followers, made, reached: BTreeMap::new() };
+        let mut run = Run {
+            engine,
+            model,
+            dice,
+            followers,
+            made,
+            reached: BTreeMap::new(),
+        };
         run.both("lease_grant 60 id=1");
         for step in 0..STEPS {
             run.step(step, &mut kinds);
@@ -373,7 +494,10 @@ fn watchers_receive_what_the_model_says() {
         "resumed",
         "dropped unread",
     ] {
-        assert!(reached.get(what).is_some_and(|times| *times >= 10), "hardly reached: {what} ({reached:?})");
+        assert!(
+            reached.get(what).is_some_and(|times| *times >= 10),
+            "hardly reached: {what} ({reached:?})"
+        );
     }
 }
 
@@ -411,7 +535,11 @@ fn ten_thousand_watchers_and_one_event() {
     db.put(Put::new("r00007", "1")).expect("put");
     for (at, watcher) in watchers.iter().enumerate() {
         // 1, 3, 5 and 7 begin at or before r00007
-        let expected = if at == 42 || (at % 2 == 1 && at <= 7) { 1 } else { 0 };
+        let expected = if at == 42 || (at % 2 == 1 && at <= 7) {
+            1
+        } else {
+            0
+        };
         let mut batches = 0;
         loop {
             match settled(&db, watcher).expect("it goes on") {
@@ -421,19 +549,37 @@ fn ten_thousand_watchers_and_one_event() {
             }
         }
         assert_eq!(batches, expected, "batches of watcher {at}");
-        assert_eq!(woken[at].0.load(Ordering::SeqCst), expected, "watcher {at} was woken");
+        assert_eq!(
+            woken[at].0.load(Ordering::SeqCst),
+            expected,
+            "watcher {at} was woken"
+        );
     }
 }
 
 /// Has a worker do something and answers its lines.
 fn worker(args: &[&str], name: &str) -> Vec<String> {
-    let store = PathBuf::from(std::env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+    let store = PathBuf::from(std::env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("{name}-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&store);
     let mut command = Command::new(std::env!("CARGO_BIN_EXE_worker"));
-    let done = command.arg(args[0]).arg(&store).args(&args[1..]).stdin(Stdio::null()).output().expect("it starts");
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let done = command
+        .arg(args[0])
+        .arg(&store)
+        .args(&args[1..])
+        .stdin(Stdio::null())
+        .output()
+        .expect("it starts");
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
     let _ = std::fs::remove_dir_all(&store);
-    String::from_utf8_lossy(&done.stdout).lines().map(str::to_string).collect()
+    String::from_utf8_lossy(&done.stdout)
+        .lines()
+        .map(str::to_string)
+        .collect()
 }
 
 /// An idle watcher takes less than 1 KiB, and one that never reads does not grow with what is
@@ -441,11 +587,19 @@ fn worker(args: &[&str], name: &str) -> Vec<String> {
 #[test]
 fn what_ten_thousand_watchers_take() {
     let lines = worker(&["watchers"], "watchers");
-    let numbers: Vec<u64> = lines.iter().map(|line| line.parse().expect("a number of bytes")).collect();
-    let [idle, unread] = numbers[..] else { panic!("two numbers: {lines:?}") };
+    let numbers: Vec<u64> = lines
+        .iter()
+        .map(|line| line.parse().expect("a number of bytes"))
+        .collect();
+    let [idle, unread] = numbers[..] else {
+        panic!("two numbers: {lines:?}")
+    };
     println!("{idle} bytes a watcher, {unread} bytes more a watcher that is 2,000 events behind");
     assert!(idle < 1_024, "an idle watcher takes {idle} bytes");
-    assert!(unread < 1_024, "a watcher that is not read grows by {unread} bytes");
+    assert!(
+        unread < 1_024,
+        "a watcher that is not read grows by {unread} bytes"
+    );
 }
 
 /// Progress is reported after the watcher's own interval, and an event begins the interval anew.
@@ -453,21 +607,39 @@ fn what_ten_thousand_watchers_take() {
 fn progress_after_an_interval_of_its_own() {
     let clock = Clock::new(1_000_000);
     let db = Db::open(":memory:", Options::new().clock(clock.clone())).expect("a store in memory");
-    let watcher = db.watch(Watch::new("k").progress(true).progress_interval_ms(500)).expect("a watcher");
+    let watcher = db
+        .watch(Watch::new("k").progress(true).progress_interval_ms(500))
+        .expect("a watcher");
     let slow = db.watch(Watch::new("k").progress(true)).expect("a watcher");
-    let progress = |revision| Some(WatchBatch { revision, events: Vec::new() });
+    let progress = |revision| {
+        Some(WatchBatch {
+            revision,
+            events: Vec::new(),
+        })
+    };
     clock.advance(499);
     assert_eq!(watcher.try_next().expect("it goes on"), None);
     clock.advance(1);
     assert_eq!(watcher.try_next().expect("it goes on"), progress(1));
     db.put(Put::new("k", "v")).expect("put");
     clock.advance(400);
-    assert_eq!(watcher.try_next().expect("it goes on").map(|batch| batch.events.len()), Some(1));
+    assert_eq!(
+        watcher
+            .try_next()
+            .expect("it goes on")
+            .map(|batch| batch.events.len()),
+        Some(1)
+    );
     clock.advance(400);
     assert_eq!(watcher.try_next().expect("it goes on"), None);
     clock.advance(100);
     assert_eq!(watcher.try_next().expect("it goes on"), progress(2));
-    assert_eq!(slow.try_next().expect("it goes on").map(|batch| batch.events.len()), Some(1));
+    assert_eq!(
+        slow.try_next()
+            .expect("it goes on")
+            .map(|batch| batch.events.len()),
+        Some(1)
+    );
     clock.advance(600_000);
     assert_eq!(slow.try_next().expect("it goes on"), progress(2));
 }
@@ -481,21 +653,39 @@ fn caught_up_is_the_revision_up_to_which_nothing_is_missing() {
     for _ in 0..3 {
         db.put(Put::new("other", "v")).expect("put");
         // at once, whether the thread that matches events has run or not
-        assert_eq!(watcher.caught_up(), Some(db.status().expect("status").revision));
+        assert_eq!(
+            watcher.caught_up(),
+            Some(db.status().expect("status").revision)
+        );
     }
-    db.txn(Txn::new().and_then(Put::new("k", "1")).and_then(Put::new("other", "1"))).expect("txn");
+    db.txn(
+        Txn::new()
+            .and_then(Put::new("k", "1"))
+            .and_then(Put::new("other", "1")),
+    )
+    .expect("txn");
     db.put(Put::new("k", "2")).expect("put");
     for revision in [5, 6] {
         assert_eq!(watcher.caught_up(), None);
-        assert_eq!(watcher.try_next().expect("it goes on").map(|batch| batch.revision), Some(revision));
+        assert_eq!(
+            watcher
+                .try_next()
+                .expect("it goes on")
+                .map(|batch| batch.revision),
+            Some(revision)
+        );
     }
     assert_eq!(watcher.caught_up(), Some(6));
-    let past = db.watch(Watch::new("k").start_revision(5)).expect("a watcher");
+    let past = db
+        .watch(Watch::new("k").start_revision(5))
+        .expect("a watcher");
     assert_eq!(past.caught_up(), None);
     // the second of two revisions that are read together is not taken yet
     assert!(past.try_next().expect("it goes on").is_some());
     assert_eq!(past.caught_up(), None);
-    let future = db.watch(Watch::new("k").start_revision(8)).expect("a watcher");
+    let future = db
+        .watch(Watch::new("k").start_revision(8))
+        .expect("a watcher");
     assert_eq!(future.caught_up(), None);
     db.put(Put::new("other", "v")).expect("put");
     assert_eq!(future.caught_up(), Some(7));
@@ -509,17 +699,25 @@ fn a_long_past_is_looked_through_in_pieces() {
     const TXNS: u64 = 700;
     let db = Db::open(":memory:", Options::new()).expect("a store in memory");
     for n in 0..TXNS {
-        let txn = (0..100).fold(Txn::new(), |txn, at| txn.and_then(Put::new(format!("o{at}"), format!("{n}"))));
+        let txn = (0..100).fold(Txn::new(), |txn, at| {
+            txn.and_then(Put::new(format!("o{at}"), format!("{n}")))
+        });
         db.txn(txn).expect("txn");
     }
     db.put(Put::new("k", "v")).expect("put");
-    let watcher = db.watch(Watch::new("k").start_revision(1)).expect("a watcher");
+    let watcher = db
+        .watch(Watch::new("k").start_revision(1))
+        .expect("a watcher");
     let woken: Arc<Counter> = Arc::default();
     watcher.set_waker(Some(Waker::from(woken.clone())));
     let mut pieces = 0;
     let batch = loop {
         pieces += 1;
-        assert_eq!(woken.0.load(Ordering::SeqCst), pieces, "it is woken for each piece");
+        assert_eq!(
+            woken.0.load(Ordering::SeqCst),
+            pieces,
+            "it is woken for each piece"
+        );
         match watcher.try_next_briefly().expect("it goes on") {
             Some(batch) => break batch,
             None => assert!(pieces < 1_000),

@@ -75,7 +75,13 @@ pub struct Global {
     #[arg(long, global = true, help_heading = "Output")]
     pub json: bool,
     /// When to use colour; NO_COLOR is respected
-    #[arg(long, global = true, help_heading = "Output", value_name = "WHEN", default_value = "auto")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Output",
+        value_name = "WHEN",
+        default_value = "auto"
+    )]
     pub color: Colour,
 }
 
@@ -116,7 +122,7 @@ commands! {
     /// List the events of one key, newest first
     History(history::History)
     /// List the events between two revisions, in order
-    Changes(history::Changes)
+    Events(history::Events)
     /// List the keys that differ between two revisions
     Diff(history::Diff)
     /// Remove history below a revision
@@ -162,9 +168,15 @@ mod tests {
     #[test]
     fn every_command_has_examples() {
         for command in Cli::command().get_subcommands() {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             let name = command.get_name();
-            assert!(help.contains("Examples:") && help.contains(&format!("kv {name}")), "{name}");
+            assert!(
+                help.contains("Examples:") && help.contains(&format!("kv {name}")),
+                "{name}"
+            );
         }
     }
 
@@ -173,9 +185,17 @@ mod tests {
     #[test]
     fn no_line_of_a_help_is_broken() {
         fn look(command: &clap::Command) {
-            for help in [command.get_before_help(), command.get_after_help(), command.get_after_long_help()] {
+            for help in [
+                command.get_before_help(),
+                command.get_after_help(),
+                command.get_after_long_help(),
+            ] {
                 for line in help.map(ToString::to_string).unwrap_or_default().lines() {
-                    assert!(line.chars().count() <= HELP_COLUMNS, "{}: {line}", command.get_name());
+                    assert!(
+                        line.chars().count() <= HELP_COLUMNS,
+                        "{}: {line}",
+                        command.get_name()
+                    );
                 }
             }
             command.get_subcommands().for_each(look);

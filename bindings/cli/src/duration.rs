@@ -17,10 +17,14 @@ pub fn parse_go_duration_ms(text: &str) -> Result<u64, String> {
         return Ok(0);
     }
     while !rest.is_empty() || total_ms == 0.0 && text.is_empty() {
-        let number_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(unclear)?;
+        let number_end = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .ok_or_else(unclear)?;
         let number: f64 = rest[..number_end].parse().map_err(|_| unclear())?;
         rest = &rest[number_end..];
-        let unit_end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        let unit_end = rest
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(rest.len());
         let unit_ms = match &rest[..unit_end] {
             "h" => 3_600_000.0,
             "m" => 60_000.0,
@@ -34,7 +38,11 @@ pub fn parse_go_duration_ms(text: &str) -> Result<u64, String> {
         rest = &rest[unit_end..];
     }
     // Go's own durations end at 292 years
-    if total_ms > 9_223_372_036_854.0 { Err(format!("{text:?} is too long")) } else { Ok(total_ms.ceil() as u64) }
+    if total_ms > 9_223_372_036_854.0 {
+        Err(format!("{text:?} is too long"))
+    } else {
+        Ok(total_ms.ceil() as u64)
+    }
 }
 
 #[cfg(test)]
@@ -43,8 +51,15 @@ mod tests {
 
     #[test]
     fn durations_of_go() {
-        let known =
-            [("1h30m", 5_400_000), ("1.5s", 1_500), ("300ms", 300), ("1us", 1), ("0", 0), ("0s", 0), ("10m", 600_000)];
+        let known = [
+            ("1h30m", 5_400_000),
+            ("1.5s", 1_500),
+            ("300ms", 300),
+            ("1us", 1),
+            ("0", 0),
+            ("0s", 0),
+            ("10m", 600_000),
+        ];
         for (text, ms) in known {
             assert_eq!(parse_go_duration_ms(text), Ok(ms), "{text}");
         }

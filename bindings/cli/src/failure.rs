@@ -105,7 +105,12 @@ fn status_of(code: Code) -> u8 {
         | Code::Conflict
         | Code::Exists
         | Code::FailedPrecondition => 3,
-        Code::NotFound | Code::NotAStore | Code::Incompatible | Code::Unavailable | Code::Closed | Code::Forked => 4,
+        Code::NotFound
+        | Code::NotAStore
+        | Code::Incompatible
+        | Code::Unavailable
+        | Code::Closed
+        | Code::Forked => 4,
         Code::PermissionDenied | Code::Unauthenticated | Code::ReadOnly => 5,
         Code::Busy | Code::Timeout | Code::Cancelled => 6,
         Code::Full => 7,
@@ -163,7 +168,9 @@ mod tests {
             let status = status_of(code);
             assert!((2..=10).contains(&status), "{code}");
             let named = match code {
-                Code::InvalidArgument | Code::DuplicateKey | Code::TooManyOps | Code::TooLarge => "the request",
+                Code::InvalidArgument | Code::DuplicateKey | Code::TooManyOps | Code::TooLarge => {
+                    "the request"
+                }
                 Code::Forked => "closed",
                 Code::Full => "full",
                 code => code.name(),

@@ -53,7 +53,8 @@ fn run(arguments: Vec<OsString>) -> Result<()> {
         // help and version are no errors: clap knows where each goes, and with which status
         Err(error) => error.exit(),
     };
-    let mut cli = Cli::from_arg_matches(&matches).map_err(|error| Failure::usage(error.to_string()))?;
+    let mut cli =
+        Cli::from_arg_matches(&matches).map_err(|error| Failure::usage(error.to_string()))?;
     if let Command::Serve(serve) = &mut cli.command {
         serve.notes = notes;
     }

@@ -59,7 +59,10 @@ impl Notation {
 /// Whether bytes can be shown on a terminal as they are: UTF-8 without control characters but for line
 /// ends and tabs.
 pub fn is_text(bytes: &[u8]) -> bool {
-    std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(|c| c == '\n' || c == '\t' || is_harmless(c)))
+    std::str::from_utf8(bytes).is_ok_and(|text| {
+        text.chars()
+            .all(|c| c == '\n' || c == '\t' || is_harmless(c))
+    })
 }
 
 /// Whether a terminal shows this character and does nothing else: no control, nothing that turns the
@@ -120,7 +123,9 @@ pub fn unescape(text: &[u8]) -> std::result::Result<Vec<u8>, String> {
             out.push(byte);
             continue;
         }
-        let Some((&kind, after)) = rest.split_first() else { return Err("it ends with a single \\".into()) };
+        let Some((&kind, after)) = rest.split_first() else {
+            return Err("it ends with a single \\".into());
+        };
         rest = after;
         match kind {
             b'\\' | b'"' | b'\'' => out.push(kind),
@@ -131,18 +136,35 @@ pub fn unescape(text: &[u8]) -> std::result::Result<Vec<u8>, String> {
             b'b' => out.push(8),
             b'v' => out.push(11),
             b'f' => out.push(12),
-            b'x' => out.push(digits(&mut rest, 2, 16).ok_or("\\x needs two hexadecimal digits")? as u8),
+            b'x' => {
+                out.push(digits(&mut rest, 2, 16).ok_or("\\x needs two hexadecimal digits")? as u8)
+            }
             b'0'..=b'7' => {
-                let more = rest.iter().take(2).take_while(|digit| (b'0'..=b'7').contains(digit)).count();
-                let low = if more == 0 { 0 } else { digits(&mut rest, more, 8).unwrap_or(0) };
+                let more = rest
+                    .iter()
+                    .take(2)
+                    .take_while(|digit| (b'0'..=b'7').contains(digit))
+                    .count();
+                let low = if more == 0 {
+                    0
+                } else {
+                    digits(&mut rest, more, 8).unwrap_or(0)
+                };
                 let number = (u32::from(kind - b'0') << (3 * more)) | low;
                 out.push(u8::try_from(number).map_err(|_| "an octal escape is at most \\377")?);
             }
             b'u' => {
-                let c = digits(&mut rest, 4, 16).and_then(char::from_u32).ok_or("\\u needs four hexadecimal digits")?;
+                let c = digits(&mut rest, 4, 16)
+                    .and_then(char::from_u32)
+                    .ok_or("\\u needs four hexadecimal digits")?;
                 out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
             }
-            other => return Err(format!("\\{} is no escape (a backslash is \\\\)", other.escape_ascii())),
+            other => {
+                return Err(format!(
+                    "\\{} is no escape (a backslash is \\\\)",
+                    other.escape_ascii()
+                ));
+            }
         }
     }
     Ok(out)
@@ -151,18 +173,22 @@ pub fn unescape(text: &[u8]) -> std::result::Result<Vec<u8>, String> {
 fn digits(rest: &mut &[u8], count: usize, radix: u32) -> Option<u32> {
     let text = std::str::from_utf8(rest.get(..count)?).ok()?;
     // from_str_radix takes a sign too
-    let number =
-        text.bytes().all(|byte| byte.is_ascii_alphanumeric()).then(|| u32::from_str_radix(text, radix).ok())?;
+    let number = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric())
+        .then(|| u32::from_str_radix(text, radix).ok())?;
     *rest = &rest[count..];
     number
 }
 
 /// Two digits for each byte.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
 }
 
 fn unhex(text: &[u8]) -> std::result::Result<Vec<u8>, String> {
@@ -186,7 +212,11 @@ pub fn text_or_base64(bytes: &[u8]) -> (Option<&str>, Option<String>) {
 
 /// A lease's id as the command line has it; `0` for none.
 pub fn lease_text(id: i64) -> String {
-    if id == 0 { "0".into() } else { format!("{id:016x}") }
+    if id == 0 {
+        "0".into()
+    } else {
+        format!("{id:016x}")
+    }
 }
 
 /// Reads a lease's id: up to 16 hexadecimal digits.
@@ -196,7 +226,9 @@ pub fn parse_lease(text: &str) -> std::result::Result<i64, String> {
         true => u64::from_str_radix(digits, 16)
             .map(|id| id as i64)
             .map_err(|_| "a lease's id has 1 to 16 hexadecimal digits".into()),
-        false => Err("a lease's id is given in hexadecimal digits, as `kv lease list` shows it".into()),
+        false => {
+            Err("a lease's id is given in hexadecimal digits, as `kv lease list` shows it".into())
+        }
     }
 }
 
@@ -207,8 +239,19 @@ mod tests {
     #[test]
     fn what_is_escaped_can_be_read_back() {
         let all: Vec<u8> = (0..=255).collect();
-        let tricky = ["", "a\\x41", "é\u{202e}", "\u{85}", "\u{7f}\u{1b}[31m", "\u{61c}"];
-        for bytes in tricky.iter().map(|text| text.as_bytes()).chain([&all[..], b"\xffe\xcc"]) {
+        let tricky = [
+            "",
+            "a\\x41",
+            "é\u{202e}",
+            "\u{85}",
+            "\u{7f}\u{1b}[31m",
+            "\u{61c}",
+        ];
+        for bytes in tricky
+            .iter()
+            .map(|text| text.as_bytes())
+            .chain([&all[..], b"\xffe\xcc"])
+        {
             let text = escape(bytes);
             assert!(text.chars().all(is_harmless), "{text:?}");
             assert_eq!(unescape(text.as_bytes()).as_deref(), Ok(bytes), "{text}");
@@ -230,7 +273,9 @@ mod tests {
         for (text, bytes) in cases {
             assert_eq!(unescape(text.as_bytes()).as_deref(), Ok(bytes), "{text}");
         }
-        for text in [r"\", r"\x4", r"\xg0", r"\x+1", r"\400", r"\q", r"\u12", r"\ud800"] {
+        for text in [
+            r"\", r"\x4", r"\xg0", r"\x+1", r"\400", r"\q", r"\u12", r"\ud800",
+        ] {
             assert!(unescape(text.as_bytes()).is_err(), "{text}");
         }
     }
@@ -247,7 +292,14 @@ mod tests {
         for text in ["", "a\n\tb", "日本", "a\\b"] {
             assert!(is_text(text.as_bytes()), "{text:?}");
         }
-        for bytes in [&b"a\0"[..], b"\xff", b"\x1b[2J", b"a\rb", "\u{202e}".as_bytes(), "\u{9b}".as_bytes()] {
+        for bytes in [
+            &b"a\0"[..],
+            b"\xff",
+            b"\x1b[2J",
+            b"a\rb",
+            "\u{202e}".as_bytes(),
+            "\u{9b}".as_bytes(),
+        ] {
             assert!(!is_text(bytes), "{bytes:?}");
         }
     }

@@ -68,7 +68,13 @@ impl Out {
                 terminal && !unwanted
             }
         };
-        Out { writer: BufWriter::with_capacity(64 << 10, io::stdout()), terminal, colour, json, notation }
+        Out {
+            writer: BufWriter::with_capacity(64 << 10, io::stdout()),
+            terminal,
+            colour,
+            json,
+            notation,
+        }
     }
 
     /// Writes bytes as they are.
@@ -98,7 +104,9 @@ impl Out {
     /// Writes a JSON document on one line.
     pub fn json(&mut self, document: &impl Serialize) -> Result<()> {
         let mut serializer = serde_json::Serializer::with_formatter(&mut self.writer, Harmless);
-        document.serialize(&mut serializer).map_err(|error| closed(error.into()))?;
+        document
+            .serialize(&mut serializer)
+            .map_err(|error| closed(error.into()))?;
         self.bytes(b"\n")
     }
 
@@ -140,7 +148,11 @@ impl Out {
         }
         let put = event.kind == EventKind::Put;
         self.bytes(format!("{}\t", event.kv.mod_revision).as_bytes())?;
-        let (ink, word) = if put { (Ink::Plus, "PUT") } else { (Ink::Minus, "DELETE") };
+        let (ink, word) = if put {
+            (Ink::Plus, "PUT")
+        } else {
+            (Ink::Minus, "DELETE")
+        };
         self.ink(ink, word)?;
         self.bytes(b"\t")?;
         self.key_inline(&event.kv.key)?;
@@ -159,8 +171,15 @@ impl Out {
 
 /// The numbers of a pair, as a part of a line.
 pub fn numbers(kv: &KeyValue) -> String {
-    let lease = if kv.lease == 0 { "-".into() } else { lease_text(kv.lease) };
-    format!("{}\t{}\t{}\t{lease}", kv.mod_revision, kv.create_revision, kv.version)
+    let lease = if kv.lease == 0 {
+        "-".into()
+    } else {
+        lease_text(kv.lease)
+    };
+    format!(
+        "{}\t{}\t{}\t{lease}",
+        kv.mod_revision, kv.create_revision, kv.version
+    )
 }
 
 fn closed(error: io::Error) -> Failure {
@@ -175,7 +194,11 @@ pub fn size(bytes: u64) -> String {
     let mut size = bytes as f64;
     for unit in ["bytes", "KiB", "MiB", "GiB"] {
         if size < 1024.0 || unit == "GiB" {
-            return if unit == "bytes" { format!("{bytes} bytes") } else { format!("{size:.1} {unit}") };
+            return if unit == "bytes" {
+                format!("{bytes} bytes")
+            } else {
+                format!("{size:.1} {unit}")
+            };
         }
         size /= 1024.0;
     }
@@ -190,14 +213,22 @@ pub fn count(number: u64, thing: &str) -> String {
 /// Something said beside the answer, to whoever watches.
 pub fn note(message: impl std::fmt::Display) {
     // nobody may be there to read it
-    let _ = writeln!(io::stderr(), "kv: {}", notation::message(&message.to_string()));
+    let _ = writeln!(
+        io::stderr(),
+        "kv: {}",
+        notation::message(&message.to_string())
+    );
 }
 
 /// JSON that steers no terminal: it asks for escapes of ASCII's controls only, and there are others.
 struct Harmless;
 
 impl serde_json::ser::Formatter for Harmless {
-    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
         let mut written = 0;
         for (at, c) in fragment.char_indices().filter(|(_, c)| !is_harmless(*c)) {
             writer.write_all(&fragment.as_bytes()[written..at])?;

@@ -52,9 +52,18 @@ impl Selection {
         if self.from_key {
             return Ok(KeyRange::from_key(key));
         }
-        let range_end = self.range_end.as_ref().map(|end| notation.parse(end)).transpose()?.unwrap_or_default();
+        let range_end = self
+            .range_end
+            .as_ref()
+            .map(|end| notation.parse(end))
+            .transpose()?
+            .unwrap_or_default();
         // an empty key is none, but as the beginning of a range it is the beginning of all keys
-        let key = if key.is_empty() && !range_end.is_empty() { vec![0] } else { key };
+        let key = if key.is_empty() && !range_end.is_empty() {
+            vec![0]
+        } else {
+            key
+        };
         Ok(KeyRange { key, range_end })
     }
 }
@@ -62,10 +71,21 @@ impl Selection {
 impl Scope {
     /// The range in etcd's notation.
     pub fn range(&self, notation: Notation) -> Result<KeyRange> {
-        let Scope { ref key, ref range_end, prefix, from_key } = *self;
+        let Scope {
+            ref key,
+            ref range_end,
+            prefix,
+            from_key,
+        } = *self;
         match key {
             None => Ok(KeyRange::all()),
-            Some(key) => Selection { key: key.clone(), range_end: range_end.clone(), prefix, from_key }.range(notation),
+            Some(key) => Selection {
+                key: key.clone(),
+                range_end: range_end.clone(),
+                prefix,
+                from_key,
+            }
+            .range(notation),
         }
     }
 }
@@ -103,9 +123,12 @@ pub fn parse_at(text: &str) -> std::result::Result<At, String> {
     match parse_go_duration_ms(text) {
         Ok(ms) => {
             let then = SystemTime::now().checked_sub(Duration::from_millis(ms));
-            then.map(At::Time).ok_or_else(|| "the time is before 1970-01-01".into())
+            then.map(At::Time)
+                .ok_or_else(|| "the time is before 1970-01-01".into())
         }
-        Err(_) => Err("a revision (17), a time (2026-01-31T12:00:00Z), or how long ago (10m)".into()),
+        Err(_) => {
+            Err("a revision (17), a time (2026-01-31T12:00:00Z), or how long ago (10m)".into())
+        }
     }
 }
 
@@ -147,13 +170,21 @@ mod tests {
     #[test]
     fn an_empty_first_key_is_the_beginning() {
         let selection = |key: &str, end: Option<&str>, prefix, from_key| {
-            Selection { key: key.into(), range_end: end.map(Into::into), prefix, from_key }
-                .range(Notation::default())
-                .expect("text")
+            Selection {
+                key: key.into(),
+                range_end: end.map(Into::into),
+                prefix,
+                from_key,
+            }
+            .range(Notation::default())
+            .expect("text")
         };
         assert_eq!(selection("", None, true, false), KeyRange::all());
         assert_eq!(selection("", None, false, true), KeyRange::all());
-        assert_eq!(selection("", Some("b"), false, false), KeyRange::between("", "b"));
+        assert_eq!(
+            selection("", Some("b"), false, false),
+            KeyRange::between("", "b")
+        );
         assert_eq!(selection("", None, false, false), KeyRange::key(""));
         assert_eq!(selection("a", None, false, false), KeyRange::key("a"));
     }

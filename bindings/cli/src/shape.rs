@@ -5,7 +5,10 @@
 
 use std::borrow::Cow;
 
-use libkv::{Change, DeleteResult, Event, EventKind, KeyValue, OpResult, PutResult, RangeResult, TxnResult};
+use libkv::{
+    DeleteResponse, Difference, Event, EventKind, KeyValue, OpResponse, PutResponse, RangeResponse,
+    TxnResponse,
+};
 use serde::Serialize;
 
 use crate::notation::{lease_text, text_or_base64};
@@ -31,7 +34,13 @@ impl<'a> From<&'a KeyValue> for Pair<'a> {
     fn from(kv: &'a KeyValue) -> Pair<'a> {
         let (key, key_base64) = text_or_base64(&kv.key);
         let (value, value_base64) = text_or_base64(&kv.value);
-        let KeyValue { create_revision, mod_revision, version, lease, .. } = *kv;
+        let KeyValue {
+            create_revision,
+            mod_revision,
+            version,
+            lease,
+            ..
+        } = *kv;
         Pair {
             key: key.map(Cow::Borrowed),
             key_base64: key_base64.map(Cow::Owned),
@@ -78,7 +87,11 @@ impl<'a> From<&'a Event> for EventShape<'a> {
     fn from(event: &'a Event) -> EventShape<'a> {
         EventShape {
             revision: event.kv.mod_revision,
-            r#type: if event.kind == EventKind::Put { "put" } else { "delete" },
+            r#type: if event.kind == EventKind::Put {
+                "put"
+            } else {
+                "delete"
+            },
             key: Key::from(&event.kv.key[..]),
             kv: (event.kind == EventKind::Put).then(|| Pair::from(&event.kv)),
             prev_kv: event.prev_kv.as_ref().map(Pair::from),
@@ -95,8 +108,8 @@ pub struct ChangeShape<'a> {
     after: Option<Pair<'a>>,
 }
 
-impl<'a> From<&'a Change> for ChangeShape<'a> {
-    fn from(change: &'a Change) -> ChangeShape<'a> {
+impl<'a> From<&'a Difference> for ChangeShape<'a> {
+    fn from(change: &'a Difference) -> ChangeShape<'a> {
         ChangeShape {
             key: Key::from(&change.key[..]),
             before: change.before.as_ref().map(Pair::from),
@@ -112,9 +125,12 @@ pub struct PutShape<'a> {
     prev_kv: Option<Pair<'a>>,
 }
 
-impl<'a> From<&'a PutResult> for PutShape<'a> {
-    fn from(result: &'a PutResult) -> PutShape<'a> {
-        PutShape { revision: result.revision, prev_kv: result.prev_kv.as_ref().map(Pair::from) }
+impl<'a> From<&'a PutResponse> for PutShape<'a> {
+    fn from(result: &'a PutResponse) -> PutShape<'a> {
+        PutShape {
+            revision: result.revision,
+            prev_kv: result.prev_kv.as_ref().map(Pair::from),
+        }
     }
 }
 
@@ -126,8 +142,8 @@ pub struct DeleteShape<'a> {
     prev_kvs: Vec<Pair<'a>>,
 }
 
-impl<'a> From<&'a DeleteResult> for DeleteShape<'a> {
-    fn from(result: &'a DeleteResult) -> DeleteShape<'a> {
+impl<'a> From<&'a DeleteResponse> for DeleteShape<'a> {
+    fn from(result: &'a DeleteResponse) -> DeleteShape<'a> {
         DeleteShape {
             revision: result.revision,
             deleted: result.deleted,
@@ -145,8 +161,8 @@ pub struct RangeShape<'a> {
     kvs: Vec<Pair<'a>>,
 }
 
-impl<'a> From<&'a RangeResult> for RangeShape<'a> {
-    fn from(result: &'a RangeResult) -> RangeShape<'a> {
+impl<'a> From<&'a RangeResponse> for RangeShape<'a> {
+    fn from(result: &'a RangeResponse) -> RangeShape<'a> {
         RangeShape {
             revision: result.revision,
             count: result.count,
@@ -166,13 +182,13 @@ pub enum Response<'a> {
     Txn(TxnShape<'a>),
 }
 
-impl<'a> From<&'a OpResult> for Response<'a> {
-    fn from(result: &'a OpResult) -> Response<'a> {
+impl<'a> From<&'a OpResponse> for Response<'a> {
+    fn from(result: &'a OpResponse) -> Response<'a> {
         match result {
-            OpResult::Range(range) => Response::Get(range.into()),
-            OpResult::Put(put) => Response::Put(put.into()),
-            OpResult::Delete(delete) => Response::Del(delete.into()),
-            OpResult::Txn(txn) => Response::Txn(txn.into()),
+            OpResponse::Range(range) => Response::Get(range.into()),
+            OpResponse::Put(put) => Response::Put(put.into()),
+            OpResponse::Delete(delete) => Response::Del(delete.into()),
+            OpResponse::Txn(txn) => Response::Txn(txn.into()),
         }
     }
 }
@@ -185,8 +201,8 @@ pub struct TxnShape<'a> {
     responses: Vec<Response<'a>>,
 }
 
-impl<'a> From<&'a TxnResult> for TxnShape<'a> {
-    fn from(result: &'a TxnResult) -> TxnShape<'a> {
+impl<'a> From<&'a TxnResponse> for TxnShape<'a> {
+    fn from(result: &'a TxnResponse) -> TxnShape<'a> {
         TxnShape {
             succeeded: result.succeeded,
             revision: result.revision,

@@ -63,7 +63,10 @@ fn listen() -> std::io::Result<()> {
     let mut signals = Signals::new(not_ignored(&status))?;
     let listen = move || {
         for signal in signals.forever() {
-            let listener = LISTENER.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let listener = LISTENER
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
             match listener {
                 Some(tell) => tell(signal),
                 // as if it had never been caught
@@ -73,15 +76,23 @@ fn listen() -> std::io::Result<()> {
             }
         }
     };
-    std::thread::Builder::new().name("signals".into()).spawn(listen).map(|_| ())
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(listen)
+        .map(|_| ())
 }
 
 /// The signals to catch, by the line `SigIgn` of /proc/self/status: a mask in hexadecimal digits, with bit 0
 /// for signal 1. Without that line all of them.
 fn not_ignored(status: &str) -> Vec<i32> {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0).collect()
+    let ignored = mask
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0);
+    [SIGINT, SIGTERM, SIGHUP]
+        .into_iter()
+        .filter(|signal| ignored >> (signal - 1) & 1 == 0)
+        .collect()
 }
 
 #[cfg(test)]
@@ -90,7 +101,11 @@ mod tests {
 
     #[test]
     fn ignored_signals_are_not_caught() {
-        let caught = |mask: &str| not_ignored(&format!("Name:\tkv\nSigBlk:\tffff\nSigIgn:\t{mask}\nSigCgt:\t0\n"));
+        let caught = |mask: &str| {
+            not_ignored(&format!(
+                "Name:\tkv\nSigBlk:\tffff\nSigIgn:\t{mask}\nSigCgt:\t0\n"
+            ))
+        };
         assert_eq!(caught("0000000000001000"), [SIGINT, SIGTERM, SIGHUP]);
         assert_eq!(caught("0000000000000001"), [SIGINT, SIGTERM]);
         assert_eq!(caught("0000000000000006"), [SIGTERM, SIGHUP]);

@@ -30,7 +30,13 @@ pub struct Target {
     #[arg(long, global = true, value_name = "FILE", requires = "tls_key")]
     pub cert: Option<PathBuf>,
     /// The key of --cert (PEM)
-    #[arg(id = "tls_key", long = "key", global = true, value_name = "FILE", requires = "cert")]
+    #[arg(
+        id = "tls_key",
+        long = "key",
+        global = true,
+        value_name = "FILE",
+        requires = "cert"
+    )]
     pub key: Option<PathBuf>,
     /// The name in the servers' certificates [default: the endpoint's host]
     #[arg(long, global = true, value_name = "NAME")]
@@ -72,14 +78,21 @@ impl Target {
     /// What was named, by an option or else by KV_STORE.
     pub fn name(&self) -> Result<OsString> {
         if let Some(endpoints) = &self.endpoints {
-            let scheme = if self.cacert.is_some() || self.cert.is_some() { "https://" } else { "etcd://" };
+            let scheme = if self.cacert.is_some() || self.cert.is_some() {
+                "https://"
+            } else {
+                "etcd://"
+            };
             return Ok(if endpoints.contains("://") {
                 endpoints.into()
             } else {
                 format!("{scheme}{endpoints}").into()
             });
         }
-        let named = self.store.clone().or_else(|| std::env::var_os("KV_STORE").filter(|name| !name.is_empty()));
+        let named = self
+            .store
+            .clone()
+            .or_else(|| std::env::var_os("KV_STORE").filter(|name| !name.is_empty()));
         named.ok_or_else(|| {
             Failure::usage(
                 "which store? Name a directory or a cluster's address with -s STORE, or for all commands of this \
@@ -110,13 +123,19 @@ impl Target {
         ];
         let shown = name.to_string_lossy();
         if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
-            return Err(Failure::usage(format!("{option} is for a cluster, and {shown} is a store's directory")));
+            return Err(Failure::usage(format!(
+                "{option} is for a cluster, and {shown} is a store's directory"
+            )));
         }
         if looks_like_endpoint(&shown) && !Path::new(name).exists() {
-            let message = format!("{shown} is taken as a path; the address of a cluster is etcd://{shown}");
+            let message =
+                format!("{shown} is taken as a path; the address of a cluster is etcd://{shown}");
             return Err(Failure::usage(message));
         }
-        let options = Options { busy_timeout_ms: self.busy_timeout, ..Options::new() };
+        let options = Options {
+            busy_timeout_ms: self.busy_timeout,
+            ..Options::new()
+        };
         // what lives in memory alone is always new
         let memory = name == ":memory:";
         Ok(match access {
@@ -128,7 +147,9 @@ impl Target {
 
     fn cluster_options(&self, limit_ms: Option<u64>) -> Result<Options> {
         if self.busy_timeout.is_some() {
-            return Err(Failure::usage("--busy-timeout is for a store; a cluster's is --command-timeout"));
+            return Err(Failure::usage(
+                "--busy-timeout is for a store; a cluster's is --command-timeout",
+            ));
         }
         let (user, password) = self.login()?;
         Ok(Options {
@@ -138,14 +159,20 @@ impl Target {
             tls_server_name: self.tls_server_name.clone(),
             user,
             password: password.map(Into::into),
-            connect_timeout_ms: self.dial_timeout.into_iter().chain(limit_ms.filter(|ms| *ms > 0)).min(),
+            connect_timeout_ms: self
+                .dial_timeout
+                .into_iter()
+                .chain(limit_ms.filter(|ms| *ms > 0))
+                .min(),
             request_timeout_ms: self.command_timeout,
             ..Options::new()
         })
     }
 
     fn login(&self) -> Result<(Option<String>, Option<String>)> {
-        let Some(user) = &self.user else { return Ok((None, None)) };
+        let Some(user) = &self.user else {
+            return Ok((None, None));
+        };
         if let Some(password) = &self.password {
             return Ok((Some(user.clone()), Some(password.clone())));
         }
@@ -188,9 +215,14 @@ pub fn open_data_dir(directory: &Path, options: &Options) -> Result<(Db, PathBuf
 
     let store = store_in(directory);
     let is_path = !directory.as_os_str().as_bytes().starts_with(b"file:");
-    let above = store.parent().filter(|above| is_path && !above.as_os_str().is_empty() && !above.exists());
+    let above = store
+        .parent()
+        .filter(|above| is_path && !above.as_os_str().is_empty() && !above.exists());
     if let Some(above) = above {
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(above);
+        let made = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(above);
         made.map_err(Failure::io(above.display()))?;
     }
     let refused = match libkv_etcd::open(&store, options.clone()) {
@@ -215,7 +247,11 @@ pub fn open_data_dir(directory: &Path, options: &Options) -> Result<(Db, PathBuf
 
 /// The path of a file, or of standard input for `-`.
 fn file_or_stdin(path: &Path) -> PathBuf {
-    if is_dash(path.as_os_str()) { "/dev/stdin".into() } else { path.into() }
+    if is_dash(path.as_os_str()) {
+        "/dev/stdin".into()
+    } else {
+        path.into()
+    }
 }
 
 /// `host:port`, which is a relative path, but not what was meant.
@@ -232,10 +268,12 @@ fn ask_password(user: &str) -> Result<String> {
 
     let stdin = io::stdin();
     if !stdin.is_terminal() {
-        let message = format!("no password for {user}: --user {user}:PASSWORD, --password, or KV_PASSWORD");
+        let message =
+            format!("no password for {user}: --user {user}:PASSWORD, --password, or KV_PASSWORD");
         return Err(Failure::usage(message));
     }
-    let before = tcgetattr(&stdin).map_err(|error| Failure::Io("the terminal".into(), error.into()))?;
+    let before =
+        tcgetattr(&stdin).map_err(|error| Failure::Io("the terminal".into(), error.into()))?;
     let mut hidden = before.clone();
     hidden.local_modes.remove(LocalModes::ECHO);
     let restore = move || {

@@ -52,14 +52,20 @@ pub(crate) fn parse(text: &str, tls_of: impl Fn(&str) -> Option<bool>) -> Result
     if is_unix(&scheme) {
         return match rest {
             "" | "/" => Err("the path of the socket is missing".into()),
-            path => Ok(Address { place: Place::Unix(path.into()), tls: scheme == "unixs" }),
+            path => Ok(Address {
+                place: Place::Unix(path.into()),
+                tls: scheme == "unixs",
+            }),
         };
     }
     let tls = tls_of(&scheme).ok_or_else(|| format!("unknown scheme {scheme}"))?;
     // an address that is copied from elsewhere may end with a slash
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if let Some(tail) = rest.find(['/', '?', '#']) {
-        return Err(format!("an address has a host and a port, and no {}", &rest[tail..]));
+        return Err(format!(
+            "an address has a host and a port, and no {}",
+            &rest[tail..]
+        ));
     }
     let (host, port) = split_port(rest)?;
     let port = match port {
@@ -69,14 +75,20 @@ pub(crate) fn parse(text: &str, tls_of: impl Fn(&str) -> Option<bool>) -> Result
             _ => return Err(format!("{port:?} is no port")),
         },
     };
-    Ok(Address { place: Place::Tcp(host, port), tls })
+    Ok(Address {
+        place: Place::Tcp(host, port),
+        tls,
+    })
 }
 
 fn split_port(text: &str) -> Result<(String, Option<&str>), String> {
     if let Some(rest) = text.strip_prefix('[') {
         let (host, port) = rest.split_once(']').ok_or("a [ without its ]")?;
         // behind a % stands an interface
-        let is_address = host.split('%').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
+        let is_address = host
+            .split('%')
+            .next()
+            .is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
         if !is_address {
             return Err(format!("{host:?} is no address of IPv6"));
         }
@@ -87,14 +99,19 @@ fn split_port(text: &str) -> Result<(String, Option<&str>), String> {
         };
     }
     let (host, port) = match text.split_once(':') {
-        Some((_, port)) if port.contains(':') => return Err("an IPv6 address needs brackets".into()),
+        Some((_, port)) if port.contains(':') => {
+            return Err("an IPv6 address needs brackets".into());
+        }
         Some((host, port)) => (host, Some(port)),
         None => (text, None),
     };
     if host.is_empty() {
         return Err("an address without a host".into());
     }
-    if let Some(byte) = host.bytes().find(|byte| !(byte.is_ascii_alphanumeric() || b"-._".contains(byte))) {
+    if let Some(byte) = host
+        .bytes()
+        .find(|byte| !(byte.is_ascii_alphanumeric() || b"-._".contains(byte)))
+    {
         return Err(format!("{:?} in the host", char::from(byte)));
     }
     Ok((host.into(), port))
@@ -117,10 +134,21 @@ mod tests {
             ("unixs:k.sock", "k.sock", true),
         ] {
             let read = parse(text, |_| None);
-            assert_eq!(read, Ok(Address { place: Place::Unix(path.into()), tls }), "{text}");
+            assert_eq!(
+                read,
+                Ok(Address {
+                    place: Place::Unix(path.into()),
+                    tls
+                }),
+                "{text}"
+            );
         }
         for text in ["unix:", "unix://", "unix:///", "unixs:"] {
-            assert_eq!(parse(text, |_| None), Err("the path of the socket is missing".into()), "{text}");
+            assert_eq!(
+                parse(text, |_| None),
+                Err("the path of the socket is missing".into()),
+                "{text}"
+            );
         }
     }
 

@@ -22,20 +22,34 @@ pub const RAFT_TERM: u64 = 2;
 impl Identity {
     /// The header of an answer at this revision.
     pub fn header(self, revision: Revision) -> Option<pb::ResponseHeader> {
-        let Identity { cluster_id, member_id } = self;
-        Some(pb::ResponseHeader { cluster_id, member_id, revision, raft_term: RAFT_TERM })
+        let Identity {
+            cluster_id,
+            member_id,
+        } = self;
+        Some(pb::ResponseHeader {
+            cluster_id,
+            member_id,
+            revision,
+            raft_term: RAFT_TERM,
+        })
     }
 }
 
 /// The header of an answer inside a txn: only the revision.
 fn inner(revision: Revision) -> Option<pb::ResponseHeader> {
-    Some(pb::ResponseHeader { revision, ..Default::default() })
+    Some(pb::ResponseHeader {
+        revision,
+        ..Default::default()
+    })
 }
 
 // ---- requests that came in
 
 fn key_range(key: Bytes, range_end: Bytes) -> KeyRange {
-    KeyRange { key: key.into(), range_end: range_end.into() }
+    KeyRange {
+        key: key.into(),
+        range_end: range_end.into(),
+    }
 }
 
 fn invalid(text: &'static str) -> Error {
@@ -44,19 +58,27 @@ fn invalid(text: &'static str) -> Error {
 
 pub fn range_in(range: pb::RangeRequest) -> Result<Range> {
     // an empty key is what etcd reports first
-    let unknown = |_| invalid(if range.key.is_empty() { "key is not provided" } else { "invalid sort option" });
-    let sort_order = match pb::range_request::SortOrder::try_from(range.sort_order).map_err(unknown)? {
-        pb::range_request::SortOrder::None => SortOrder::None,
-        pb::range_request::SortOrder::Ascend => SortOrder::Ascend,
-        pb::range_request::SortOrder::Descend => SortOrder::Descend,
+    let unknown = |_| {
+        invalid(if range.key.is_empty() {
+            "key is not provided"
+        } else {
+            "invalid sort option"
+        })
     };
-    let sort_target = match pb::range_request::SortTarget::try_from(range.sort_target).map_err(unknown)? {
-        pb::range_request::SortTarget::Key => SortTarget::Key,
-        pb::range_request::SortTarget::Version => SortTarget::Version,
-        pb::range_request::SortTarget::Create => SortTarget::Create,
-        pb::range_request::SortTarget::Mod => SortTarget::Mod,
-        pb::range_request::SortTarget::Value => SortTarget::Value,
-    };
+    let sort_order =
+        match pb::range_request::SortOrder::try_from(range.sort_order).map_err(unknown)? {
+            pb::range_request::SortOrder::None => SortOrder::None,
+            pb::range_request::SortOrder::Ascend => SortOrder::Ascend,
+            pb::range_request::SortOrder::Descend => SortOrder::Descend,
+        };
+    let sort_target =
+        match pb::range_request::SortTarget::try_from(range.sort_target).map_err(unknown)? {
+            pb::range_request::SortTarget::Key => SortTarget::Key,
+            pb::range_request::SortTarget::Version => SortTarget::Version,
+            pb::range_request::SortTarget::Create => SortTarget::Create,
+            pb::range_request::SortTarget::Mod => SortTarget::Mod,
+            pb::range_request::SortTarget::Value => SortTarget::Value,
+        };
     Ok(Range {
         range: key_range(range.key, range.range_end),
         revision: range.revision,
@@ -86,11 +108,18 @@ pub fn put_in(put: pb::PutRequest) -> Put {
 }
 
 pub fn delete_in(delete: pb::DeleteRangeRequest) -> Delete {
-    Delete { range: key_range(delete.key, delete.range_end), prev_kv: delete.prev_kv, durability: None }
+    Delete {
+        range: key_range(delete.key, delete.range_end),
+        prev_kv: delete.prev_kv,
+        durability: None,
+    }
 }
 
 pub fn compact_in(compact: pb::CompactionRequest) -> Compact {
-    Compact { revision: compact.revision, physical: compact.physical }
+    Compact {
+        revision: compact.revision,
+        physical: compact.physical,
+    }
 }
 
 pub fn txn_in(txn: pb::TxnRequest) -> Result<Txn> {
@@ -125,7 +154,10 @@ fn empty_op() -> Error {
 }
 
 fn ops(txn: &pb::TxnRequest) -> impl Iterator<Item = Option<&pb::request_op::Request>> {
-    txn.success.iter().chain(&txn.failure).map(|op| op.request.as_ref())
+    txn.success
+        .iter()
+        .chain(&txn.failure)
+        .map(|op| op.request.as_ref())
 }
 
 fn has_empty_op(txn: &pb::TxnRequest) -> bool {
@@ -155,7 +187,10 @@ fn fault(txn: &pb::TxnRequest) -> Option<Error> {
         Some(Request::RequestTxn(nested)) => fault(nested),
         None => Some(empty_op()),
     };
-    txn.compare.iter().find_map(|compare| no_key(&compare.key)).or_else(|| ops(txn).find_map(of_op))
+    txn.compare
+        .iter()
+        .find_map(|compare| no_key(&compare.key))
+        .or_else(|| ops(txn).find_map(of_op))
 }
 
 /// An operand that is absent or of another kind than the target reads as 0 or empty. An unknown result
@@ -169,20 +204,48 @@ fn compare_in(compare: pb::Compare) -> Compare {
         Ok(Result::Greater) => CompareResult::Greater,
         Ok(Result::Less) => CompareResult::Less,
         Ok(Result::NotEqual) => CompareResult::NotEqual,
-        Err(_) => return Compare { range, result: CompareResult::Greater, operand: Operand::Version(-1) },
+        Err(_) => {
+            return Compare {
+                range,
+                result: CompareResult::Greater,
+                operand: Operand::Version(-1),
+            };
+        }
     };
     let given = compare.target_union;
     let operand = match Target::try_from(compare.target) {
-        Ok(Target::Version) => Operand::Version(if let Some(Given::Version(n)) = given { n } else { 0 }),
-        Ok(Target::Create) => Operand::CreateRevision(if let Some(Given::CreateRevision(n)) = given { n } else { 0 }),
-        Ok(Target::Mod) => Operand::ModRevision(if let Some(Given::ModRevision(n)) = given { n } else { 0 }),
-        Ok(Target::Lease) => Operand::Lease(if let Some(Given::Lease(n)) = given { n } else { 0 }),
+        Ok(Target::Version) => Operand::Version(if let Some(Given::Version(n)) = given {
+            n
+        } else {
+            0
+        }),
+        Ok(Target::Create) => {
+            Operand::CreateRevision(if let Some(Given::CreateRevision(n)) = given {
+                n
+            } else {
+                0
+            })
+        }
+        Ok(Target::Mod) => Operand::ModRevision(if let Some(Given::ModRevision(n)) = given {
+            n
+        } else {
+            0
+        }),
+        Ok(Target::Lease) => Operand::Lease(if let Some(Given::Lease(n)) = given {
+            n
+        } else {
+            0
+        }),
         Ok(Target::Value) => Operand::Value(match given {
             Some(Given::Value(value)) => value.into(),
             _ => Vec::new(),
         }),
         Err(_) => {
-            let result = if result == CompareResult::Equal { CompareResult::Greater } else { CompareResult::Less };
+            let result = if result == CompareResult::Equal {
+                CompareResult::Greater
+            } else {
+                CompareResult::Less
+            };
             return Compare {
                 range,
                 result,
@@ -190,7 +253,11 @@ fn compare_in(compare: pb::Compare) -> Compare {
             };
         }
     };
-    Compare { range, result, operand }
+    Compare {
+        range,
+        result,
+        operand,
+    }
 }
 
 pub fn watch_in(watch: pb::WatchCreateRequest) -> Watch {
@@ -210,8 +277,22 @@ pub fn watch_in(watch: pb::WatchCreateRequest) -> Watch {
 // ---- answers that go out
 
 pub fn kv_out(kv: KeyValue) -> mvccpb::KeyValue {
-    let KeyValue { key, value, create_revision, mod_revision, version, lease } = kv;
-    mvccpb::KeyValue { key, create_revision, mod_revision, version, value, lease }
+    let KeyValue {
+        key,
+        value,
+        create_revision,
+        mod_revision,
+        version,
+        lease,
+    } = kv;
+    mvccpb::KeyValue {
+        key,
+        create_revision,
+        mod_revision,
+        version,
+        value,
+        lease,
+    }
 }
 
 pub fn event_out(event: Event) -> mvccpb::Event {
@@ -219,50 +300,75 @@ pub fn event_out(event: Event) -> mvccpb::Event {
         EventKind::Put => mvccpb::event::EventType::Put,
         EventKind::Delete => mvccpb::event::EventType::Delete,
     };
-    mvccpb::Event { r#type: kind as i32, kv: Some(kv_out(event.kv)), prev_kv: event.prev_kv.map(kv_out) }
+    mvccpb::Event {
+        r#type: kind as i32,
+        kv: Some(kv_out(event.kv)),
+        prev_kv: event.prev_kv.map(kv_out),
+    }
 }
 
 fn kvs_out(kvs: Vec<KeyValue>) -> Vec<mvccpb::KeyValue> {
     kvs.into_iter().map(kv_out).collect()
 }
 
-pub fn range_out(range: RangeResult, header: Option<pb::ResponseHeader>) -> pb::RangeResponse {
-    pb::RangeResponse { header, kvs: kvs_out(range.kvs), more: range.more, count: range.count }
+pub fn range_out(range: RangeResponse, header: Option<pb::ResponseHeader>) -> pb::RangeResponse {
+    pb::RangeResponse {
+        header,
+        kvs: kvs_out(range.kvs),
+        more: range.more,
+        count: range.count,
+    }
 }
 
-pub fn put_out(put: PutResult, header: Option<pb::ResponseHeader>) -> pb::PutResponse {
-    pb::PutResponse { header, prev_kv: put.prev_kv.map(kv_out) }
+pub fn put_out(put: PutResponse, header: Option<pb::ResponseHeader>) -> pb::PutResponse {
+    pb::PutResponse {
+        header,
+        prev_kv: put.prev_kv.map(kv_out),
+    }
 }
 
-pub fn delete_out(delete: DeleteResult, header: Option<pb::ResponseHeader>) -> pb::DeleteRangeResponse {
-    pb::DeleteRangeResponse { header, deleted: delete.deleted, prev_kvs: kvs_out(delete.prev_kvs) }
+pub fn delete_out(
+    delete: DeleteResponse,
+    header: Option<pb::ResponseHeader>,
+) -> pb::DeleteRangeResponse {
+    pb::DeleteRangeResponse {
+        header,
+        deleted: delete.deleted,
+        prev_kvs: kvs_out(delete.prev_kvs),
+    }
 }
 
-pub fn txn_out(txn: TxnResult, header: Option<pb::ResponseHeader>) -> pb::TxnResponse {
-    pb::TxnResponse { header, succeeded: txn.succeeded, responses: txn.responses.into_iter().map(op_out).collect() }
+pub fn txn_out(txn: TxnResponse, header: Option<pb::ResponseHeader>) -> pb::TxnResponse {
+    pb::TxnResponse {
+        header,
+        succeeded: txn.succeeded,
+        responses: txn.responses.into_iter().map(op_out).collect(),
+    }
 }
 
-fn op_out(op: OpResult) -> pb::ResponseOp {
+fn op_out(op: OpResponse) -> pb::ResponseOp {
     use pb::response_op::Response;
     let response = match op {
-        OpResult::Range(range) => Response::ResponseRange({
+        OpResponse::Range(range) => Response::ResponseRange({
             let header = inner(range.revision);
             range_out(range, header)
         }),
-        OpResult::Put(put) => Response::ResponsePut({
+        OpResponse::Put(put) => Response::ResponsePut({
             let header = inner(put.revision);
             put_out(put, header)
         }),
-        OpResult::Delete(delete) => Response::ResponseDeleteRange({
+        OpResponse::Delete(delete) => Response::ResponseDeleteRange({
             let header = inner(delete.revision);
             delete_out(delete, header)
         }),
-        OpResult::Txn(txn) => Response::ResponseTxn({
+        OpResponse::Txn(txn) => Response::ResponseTxn({
             let header = inner(txn.revision);
             txn_out(txn, header)
         }),
     };
-    pb::ResponseOp { response: Some(response) }
+    pb::ResponseOp {
+        response: Some(response),
+    }
 }
 
 // ---- requests that go out
@@ -333,7 +439,9 @@ fn op_out_request(op: Op) -> pb::RequestOp {
         Op::Delete(delete) => Request::RequestDeleteRange(delete_out_request(delete)),
         Op::Txn(txn) => Request::RequestTxn(txn_out_request(txn)),
     };
-    pb::RequestOp { request: Some(request) }
+    pb::RequestOp {
+        request: Some(request),
+    }
 }
 
 fn compare_out_request(compare: Compare) -> pb::Compare {
@@ -362,13 +470,20 @@ fn compare_out_request(compare: Compare) -> pb::Compare {
 
 pub fn watch_out_request(watch: Watch) -> pb::WatchCreateRequest {
     use pb::watch_create_request::FilterType;
-    let filters = [(watch.no_put, FilterType::Noput), (watch.no_delete, FilterType::Nodelete)];
+    let filters = [
+        (watch.no_put, FilterType::Noput),
+        (watch.no_delete, FilterType::Nodelete),
+    ];
     pb::WatchCreateRequest {
         key: watch.range.key.into(),
         range_end: watch.range.range_end.into(),
         start_revision: watch.start_revision,
         progress_notify: watch.progress,
-        filters: filters.iter().filter(|(on, _)| *on).map(|(_, filter)| *filter as i32).collect(),
+        filters: filters
+            .iter()
+            .filter(|(on, _)| *on)
+            .map(|(_, filter)| *filter as i32)
+            .collect(),
         prev_kv: watch.prev_kv,
         watch_id: 0,
         fragment: false,
@@ -383,8 +498,22 @@ pub fn revision_in(header: &Option<pb::ResponseHeader>) -> Revision {
 }
 
 pub fn kv_in(kv: mvccpb::KeyValue) -> KeyValue {
-    let mvccpb::KeyValue { key, create_revision, mod_revision, version, value, lease } = kv;
-    KeyValue { key, value, create_revision, mod_revision, version, lease }
+    let mvccpb::KeyValue {
+        key,
+        create_revision,
+        mod_revision,
+        version,
+        value,
+        lease,
+    } = kv;
+    KeyValue {
+        key,
+        value,
+        create_revision,
+        mod_revision,
+        version,
+        lease,
+    }
 }
 
 pub fn event_in(event: mvccpb::Event) -> Event {
@@ -392,46 +521,73 @@ pub fn event_in(event: mvccpb::Event) -> Event {
         mvccpb::event::EventType::Put => EventKind::Put,
         mvccpb::event::EventType::Delete => EventKind::Delete,
     };
-    Event { kind, kv: event.kv.map(kv_in).unwrap_or_default(), prev_kv: event.prev_kv.map(kv_in) }
+    Event {
+        kind,
+        kv: event.kv.map(kv_in).unwrap_or_default(),
+        prev_kv: event.prev_kv.map(kv_in),
+    }
 }
 
 fn kvs_in(kvs: Vec<mvccpb::KeyValue>) -> Vec<KeyValue> {
     kvs.into_iter().map(kv_in).collect()
 }
 
-pub fn range_answer(range: pb::RangeResponse) -> RangeResult {
+pub fn range_response(range: pb::RangeResponse) -> RangeResponse {
     let revision = revision_in(&range.header);
-    RangeResult { revision, kvs: kvs_in(range.kvs), count: range.count, more: range.more }
+    RangeResponse {
+        revision,
+        kvs: kvs_in(range.kvs),
+        count: range.count,
+        more: range.more,
+    }
 }
 
-pub fn put_answer(put: pb::PutResponse) -> PutResult {
-    PutResult { revision: revision_in(&put.header), prev_kv: put.prev_kv.map(kv_in) }
+pub fn put_response(put: pb::PutResponse) -> PutResponse {
+    PutResponse {
+        revision: revision_in(&put.header),
+        prev_kv: put.prev_kv.map(kv_in),
+    }
 }
 
-pub fn delete_answer(delete: pb::DeleteRangeResponse) -> DeleteResult {
+pub fn delete_response(delete: pb::DeleteRangeResponse) -> DeleteResponse {
     let revision = revision_in(&delete.header);
-    DeleteResult { revision, deleted: delete.deleted, prev_kvs: kvs_in(delete.prev_kvs) }
+    DeleteResponse {
+        revision,
+        deleted: delete.deleted,
+        prev_kvs: kvs_in(delete.prev_kvs),
+    }
 }
 
-pub fn txn_answer(txn: pb::TxnResponse) -> Result<TxnResult> {
+pub fn txn_response(txn: pb::TxnResponse) -> Result<TxnResponse> {
     use pb::response_op::Response;
     let responses = txn.responses.into_iter().map(|op| {
         Ok(match op.response {
-            Some(Response::ResponseRange(range)) => OpResult::Range(range_answer(range)),
-            Some(Response::ResponsePut(put)) => OpResult::Put(put_answer(put)),
-            Some(Response::ResponseDeleteRange(delete)) => OpResult::Delete(delete_answer(delete)),
-            Some(Response::ResponseTxn(nested)) => OpResult::Txn(txn_answer(nested)?),
-            None => return Err(Error::new(Code::Internal, "the server left out a response inside a txn")),
+            Some(Response::ResponseRange(range)) => OpResponse::Range(range_response(range)),
+            Some(Response::ResponsePut(put)) => OpResponse::Put(put_response(put)),
+            Some(Response::ResponseDeleteRange(delete)) => {
+                OpResponse::Delete(delete_response(delete))
+            }
+            Some(Response::ResponseTxn(nested)) => OpResponse::Txn(txn_response(nested)?),
+            None => {
+                return Err(Error::new(
+                    Code::Internal,
+                    "the server left out a response inside a txn",
+                ));
+            }
         })
     });
     let responses = responses.collect::<Result<_>>()?;
-    Ok(TxnResult { succeeded: txn.succeeded, revision: revision_in(&txn.header), responses })
+    Ok(TxnResponse {
+        succeeded: txn.succeeded,
+        revision: revision_in(&txn.header),
+        responses,
+    })
 }
 
 // ---- errors
 
 /// The store answered another kind of request: a defect of libkv.
-pub fn wrong_answer() -> Refusal {
+pub fn wrong_response() -> Refusal {
     Refusal::internal("etcdserver: a response of another kind")
 }
 
@@ -444,9 +600,11 @@ pub fn refusal(error: Error) -> Refusal {
     let message = error.message();
     let code = match error.code() {
         Code::InvalidArgument if message.starts_with("too large lease TTL") => Wire::OutOfRange,
-        Code::InvalidArgument | Code::KeyNotFound | Code::DuplicateKey | Code::TooManyOps | Code::TooLarge => {
-            Wire::InvalidArgument
-        }
+        Code::InvalidArgument
+        | Code::KeyNotFound
+        | Code::DuplicateKey
+        | Code::TooManyOps
+        | Code::TooLarge => Wire::InvalidArgument,
         Code::Compacted | Code::FutureRevision => Wire::OutOfRange,
         Code::LeaseNotFound | Code::NotFound => Wire::NotFound,
         Code::LeaseExists | Code::Exists => Wire::FailedPrecondition,
@@ -455,9 +613,11 @@ pub fn refusal(error: Error) -> Refusal {
         Code::Timeout => Wire::DeadlineExceeded,
         Code::Closed | Code::Busy | Code::Unavailable => Wire::Unavailable,
         Code::Full => Wire::ResourceExhausted,
-        Code::ReadOnly | Code::Incompatible | Code::NotAStore | Code::FailedPrecondition | Code::LeaseLost => {
-            Wire::FailedPrecondition
-        }
+        Code::ReadOnly
+        | Code::Incompatible
+        | Code::NotAStore
+        | Code::FailedPrecondition
+        | Code::LeaseLost => Wire::FailedPrecondition,
         Code::Io | Code::Internal | Code::Forked => Wire::Internal,
         Code::Corrupt => Wire::DataLoss,
         Code::Unsupported => Wire::Unimplemented,
@@ -490,14 +650,19 @@ pub fn refusal(error: Error) -> Refusal {
 /// after it was proposed is done, and refused with the same words as each write after it.
 pub fn error_in(refusal: &Refusal, sent_bytes: Option<usize>) -> Error {
     use tonic::Code as Wire;
-    let text = refusal.message().strip_prefix(PREFIX).unwrap_or(refusal.message());
+    let text = refusal
+        .message()
+        .strip_prefix(PREFIX)
+        .unwrap_or(refusal.message());
     let code = match refusal.code() {
         Wire::InvalidArgument => match text {
             "key not found" => Code::KeyNotFound,
             "duplicate key given in txn request" => Code::DuplicateKey,
             "too many operations in txn request" => Code::TooManyOps,
             text if text.starts_with("request is too large") => Code::TooLarge,
-            "user name is empty" | "authentication failed, invalid user ID or password" => Code::Unauthenticated,
+            "user name is empty" | "authentication failed, invalid user ID or password" => {
+                Code::Unauthenticated
+            }
             _ => Code::InvalidArgument,
         },
         Wire::OutOfRange => match text {
@@ -511,7 +676,11 @@ pub fn error_in(refusal: &Refusal, sent_bytes: Option<usize>) -> Error {
         Wire::FailedPrecondition | Wire::AlreadyExists => Code::FailedPrecondition,
         // etcd counts what it has proposed already before it proposes
         Wire::ResourceExhausted if text == "too many requests" => Code::Busy,
-        Wire::ResourceExhausted if text.split(" (").next() == Some("mvcc: database space exceeded") => Code::Full,
+        Wire::ResourceExhausted
+            if text.split(" (").next() == Some("mvcc: database space exceeded") =>
+        {
+            Code::Full
+        }
         Wire::ResourceExhausted if is_too_large(text, sent_bytes) => Code::TooLarge,
         Wire::Unimplemented => Code::Unsupported,
         Wire::Unauthenticated => Code::Unauthenticated,
@@ -531,7 +700,9 @@ pub fn error_in(refusal: &Refusal, sent_bytes: Option<usize>) -> Error {
 /// Whether the request was too large for its receiver. Of a write the text must name its length: a proxy uses the same
 /// text for a response that is too large.
 fn is_too_large(text: &str, sent_bytes: Option<usize>) -> bool {
-    let Some(found) = text.strip_prefix("grpc: received message larger than max (") else { return false };
+    let Some(found) = text.strip_prefix("grpc: received message larger than max (") else {
+        return false;
+    };
     sent_bytes.is_none_or(|sent| found.split(' ').next() == Some(sent.to_string().as_str()))
 }
 
@@ -545,36 +716,116 @@ mod tests {
     fn refused_write_is_definite_only_where_etcd_did_not_write() {
         let code = |wire, text: &str| error_in(&Refusal::new(wire, text), Some(700)).code();
         for (wire, text, expected) in [
-            (Wire::InvalidArgument, "etcdserver: key is not provided", Code::InvalidArgument),
-            (Wire::InvalidArgument, "etcdserver: request is too large", Code::TooLarge),
-            (Wire::InvalidArgument, "etcdserver: request is too large (key \"k\": …)", Code::TooLarge),
-            (Wire::OutOfRange, "etcdserver: mvcc: required revision has been compacted", Code::Compacted),
-            (Wire::NotFound, "etcdserver: requested lease not found", Code::LeaseNotFound),
-            (Wire::FailedPrecondition, "etcdserver: lease already exists", Code::LeaseExists),
-            (Wire::PermissionDenied, "etcdserver: permission denied", Code::PermissionDenied),
-            (Wire::Unauthenticated, "etcdserver: invalid auth token", Code::Unauthenticated),
-            (Wire::Unimplemented, "unknown service etcdserverpb.KV", Code::Unsupported),
+            (
+                Wire::InvalidArgument,
+                "etcdserver: key is not provided",
+                Code::InvalidArgument,
+            ),
+            (
+                Wire::InvalidArgument,
+                "etcdserver: request is too large",
+                Code::TooLarge,
+            ),
+            (
+                Wire::InvalidArgument,
+                "etcdserver: request is too large (key \"k\": …)",
+                Code::TooLarge,
+            ),
+            (
+                Wire::OutOfRange,
+                "etcdserver: mvcc: required revision has been compacted",
+                Code::Compacted,
+            ),
+            (
+                Wire::NotFound,
+                "etcdserver: requested lease not found",
+                Code::LeaseNotFound,
+            ),
+            (
+                Wire::FailedPrecondition,
+                "etcdserver: lease already exists",
+                Code::LeaseExists,
+            ),
+            (
+                Wire::PermissionDenied,
+                "etcdserver: permission denied",
+                Code::PermissionDenied,
+            ),
+            (
+                Wire::Unauthenticated,
+                "etcdserver: invalid auth token",
+                Code::Unauthenticated,
+            ),
+            (
+                Wire::Unimplemented,
+                "unknown service etcdserverpb.KV",
+                Code::Unsupported,
+            ),
             (Wire::DataLoss, "etcdserver: corrupt cluster", Code::Corrupt),
-            (Wire::ResourceExhausted, "etcdserver: too many requests", Code::Busy),
-            (Wire::ResourceExhausted, "etcdserver: mvcc: database space exceeded", Code::Full),
-            (Wire::ResourceExhausted, "grpc: received message larger than max (700 vs. 512)", Code::TooLarge),
+            (
+                Wire::ResourceExhausted,
+                "etcdserver: too many requests",
+                Code::Busy,
+            ),
+            (
+                Wire::ResourceExhausted,
+                "etcdserver: mvcc: database space exceeded",
+                Code::Full,
+            ),
+            (
+                Wire::ResourceExhausted,
+                "grpc: received message larger than max (700 vs. 512)",
+                Code::TooLarge,
+            ),
             // the response was too large for a proxy
-            (Wire::ResourceExhausted, "grpc: received message larger than max (7000 vs. 512)", Code::UnknownOutcome),
+            (
+                Wire::ResourceExhausted,
+                "grpc: received message larger than max (7000 vs. 512)",
+                Code::UnknownOutcome,
+            ),
             (
                 Wire::ResourceExhausted,
                 "grpc: trying to send message larger than max (700 vs. 512)",
                 Code::UnknownOutcome,
             ),
             (Wire::ResourceExhausted, "", Code::UnknownOutcome),
-            (Wire::Unavailable, "etcdserver: request timed out", Code::UnknownOutcome),
-            (Wire::Unavailable, "upstream connect error or disconnect/reset before headers", Code::UnknownOutcome),
-            (Wire::DeadlineExceeded, "context deadline exceeded", Code::UnknownOutcome),
+            (
+                Wire::Unavailable,
+                "etcdserver: request timed out",
+                Code::UnknownOutcome,
+            ),
+            (
+                Wire::Unavailable,
+                "upstream connect error or disconnect/reset before headers",
+                Code::UnknownOutcome,
+            ),
+            (
+                Wire::DeadlineExceeded,
+                "context deadline exceeded",
+                Code::UnknownOutcome,
+            ),
             (Wire::Cancelled, "context canceled", Code::UnknownOutcome),
             (Wire::Aborted, "", Code::UnknownOutcome),
-            (Wire::Internal, "etcdserver: internal error", Code::UnknownOutcome),
-            (Wire::Internal, "failed to decode Protobuf message: buffer underflow", Code::UnknownOutcome),
-            (Wire::Internal, "stream terminated by RST_STREAM with error code: INTERNAL_ERROR", Code::UnknownOutcome),
-            (Wire::Unknown, "etcdserver: server stopped", Code::UnknownOutcome),
+            (
+                Wire::Internal,
+                "etcdserver: internal error",
+                Code::UnknownOutcome,
+            ),
+            (
+                Wire::Internal,
+                "failed to decode Protobuf message: buffer underflow",
+                Code::UnknownOutcome,
+            ),
+            (
+                Wire::Internal,
+                "stream terminated by RST_STREAM with error code: INTERNAL_ERROR",
+                Code::UnknownOutcome,
+            ),
+            (
+                Wire::Unknown,
+                "etcdserver: server stopped",
+                Code::UnknownOutcome,
+            ),
             (Wire::Ok, "", Code::UnknownOutcome),
         ] {
             assert_eq!(code(wire, text), expected, "{wire:?} {text}");

@@ -16,16 +16,22 @@ pub fn gateway(data: &[u8]) {
 
 /// A byte that chooses a message, then its bytes: decoded, and made a request of the model.
 pub fn requests(data: &[u8]) {
-    let Some((&kind, bytes)) = data.split_first() else { return };
+    let Some((&kind, bytes)) = data.split_first() else {
+        return;
+    };
     match kind % 6 {
         0 => drop(pb::RangeRequest::decode(bytes).map(convert::range_in)),
         1 => drop(pb::PutRequest::decode(bytes).map(convert::put_in)),
         2 => drop(pb::DeleteRangeRequest::decode(bytes).map(convert::delete_in)),
         3 => drop(pb::TxnRequest::decode(bytes).map(convert::txn_in)),
         4 => drop(pb::CompactionRequest::decode(bytes).map(convert::compact_in)),
-        _ => drop(pb::WatchRequest::decode(bytes).map(|request| match request.request_union {
-            Some(pb::watch_request::RequestUnion::CreateRequest(create)) => Some(convert::watch_in(create)),
-            _ => None,
-        })),
+        _ => drop(
+            pb::WatchRequest::decode(bytes).map(|request| match request.request_union {
+                Some(pb::watch_request::RequestUnion::CreateRequest(create)) => {
+                    Some(convert::watch_in(create))
+                }
+                _ => None,
+            }),
+        ),
     }
 }

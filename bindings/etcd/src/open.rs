@@ -40,11 +40,26 @@ mod tests {
 
     #[test]
     fn a_cluster_has_a_scheme() {
-        for address in ["etcd://a:1", "http://a", "https://a:2,b:3", "HTTP://a", "unix:///run/s", "unix:s", "unixs://s"]
-        {
+        for address in [
+            "etcd://a:1",
+            "http://a",
+            "https://a:2,b:3",
+            "HTTP://a",
+            "unix:///run/s",
+            "unix:s",
+            "unixs://s",
+        ] {
             assert!(is_cluster(address), "{address}");
         }
-        for path in ["etcd", "etcd:", "./etcd://", "file:///x", ":memory:", "", "http:/a"] {
+        for path in [
+            "etcd",
+            "etcd:",
+            "./etcd://",
+            "file:///x",
+            ":memory:",
+            "",
+            "http:/a",
+        ] {
             assert!(!is_cluster(path), "{path}");
         }
     }

@@ -26,25 +26,49 @@ struct Asked {
 }
 
 async fn lock(channel: &Channel, name: &str, lease: i64) -> Result<(i64, String), Status> {
-    let answer = LockClient::new(channel.clone()).lock(LockRequest { name: b(name), lease }).await?.into_inner();
-    let key = String::from_utf8(answer.key.to_vec()).expect("text");
-    Ok((answer.header.expect("a header").revision, key))
+    let response = LockClient::new(channel.clone())
+        .lock(LockRequest {
+            name: b(name),
+            lease,
+        })
+        .await?
+        .into_inner();
+    let key = String::from_utf8(response.key.to_vec()).expect("text");
+    Ok((response.header.expect("a header").revision, key))
 }
 
 async fn unlock(channel: &Channel, key: &str) -> Result<(), Status> {
-    LockClient::new(channel.clone()).unlock(UnlockRequest { key: b(key) }).await.map(drop)
+    LockClient::new(channel.clone())
+        .unlock(UnlockRequest { key: b(key) })
+        .await
+        .map(drop)
 }
 
 async fn revoke(channel: &Channel, id: i64) {
-    LeaseClient::new(channel.clone()).lease_revoke(LeaseRevokeRequest { id }).await.expect("revoke");
+    LeaseClient::new(channel.clone())
+        .lease_revoke(LeaseRevokeRequest { id })
+        .await
+        .expect("revoke");
 }
 
 /// Waits until so many keys stand under a name.
 async fn in_line(channel: &Channel, name: &str, many: i64) {
     let mut kv = Kv::new(channel);
-    let range = RangeRequest { key: b(&format!("{name}/")), range_end: b(&format!("{name}0")), ..Default::default() };
+    let range = RangeRequest {
+        key: b(&format!("{name}/")),
+        range_end: b(&format!("{name}0")),
+        ..Default::default()
+    };
     let waited = async {
-        while kv.0.range(range.clone()).await.expect("range").into_inner().count != many {
+        while kv
+            .0
+            .range(range.clone())
+            .await
+            .expect("range")
+            .into_inner()
+            .count
+            != many
+        {
             tokio::task::yield_now().await;
         }
     };
@@ -67,8 +91,8 @@ async fn ended<T>(what: &str, task: JoinHandle<T>) -> T {
     soon(what, task).await.expect("no panic")
 }
 
-fn refused<T: std::fmt::Debug>(answer: Result<T, Status>) -> (Code, String) {
-    let status = answer.expect_err("it is refused");
+fn refused<T: std::fmt::Debug>(response: Result<T, Status>) -> (Code, String) {
+    let status = response.expect_err("it is refused");
     (status.code(), status.message().to_string())
 }
 
@@ -77,44 +101,81 @@ fn unknown(text: &str) -> (Code, String) {
 }
 
 async fn a_lock_goes_from_one_to_the_next(asked: &Asked) {
-    let (one, two) = (grant(&asked.one, 0x51, 60).await, grant(&asked.two, 0x52, 60).await);
+    let (one, two) = (
+        grant(&asked.one, 0x51, 60).await,
+        grant(&asked.two, 0x52, 60).await,
+    );
     let (revision, key) = lock(&asked.one, "l1", one).await.expect("it is free");
     assert_eq!(key, "l1/51");
-    assert_eq!(Kv::new(&asked.one).get(&key).await.map(|kv| (kv.create_revision, kv.lease)), Some((revision, one)));
+    assert_eq!(
+        Kv::new(&asked.one)
+            .get(&key)
+            .await
+            .map(|kv| (kv.create_revision, kv.lease)),
+        Some((revision, one))
+    );
     // who has it has it
-    assert_eq!(lock(&asked.one, "l1", one).await.expect("it is its own").1, key);
+    assert_eq!(
+        lock(&asked.one, "l1", one).await.expect("it is its own").1,
+        key
+    );
     let channel = asked.two.clone();
-    let second = begin(&asked.two, "l1", 2, async move { lock(&channel, "l1", two).await }).await;
+    let second = begin(&asked.two, "l1", 2, async move {
+        lock(&channel, "l1", two).await
+    })
+    .await;
     // a third gives up, and leaves nothing behind
     let three = grant(&asked.one, 0x53, 60).await;
     let channel = asked.one.clone();
-    let third = begin(&asked.one, "l1", 3, async move { lock(&channel, "l1", three).await }).await;
+    let third = begin(&asked.one, "l1", 3, async move {
+        lock(&channel, "l1", three).await
+    })
+    .await;
     third.abort();
     in_line(&asked.one, "l1", 2).await;
     assert!(!second.is_finished());
     unlock(&asked.one, &key).await.expect("unlock");
-    let (_, key) = ended("the second's turn", second).await.expect("it is free");
+    let (_, key) = ended("the second's turn", second)
+        .await
+        .expect("it is free");
     assert_eq!(key, "l1/52");
     unlock(&asked.two, &key).await.expect("unlock");
-    unlock(&asked.two, &key).await.expect("a lock that nobody has");
+    unlock(&asked.two, &key)
+        .await
+        .expect("a lock that nobody has");
     for lease in [one, two, three] {
         revoke(&asked.one, lease).await;
     }
 }
 
 async fn a_holder_that_dies_is_followed(asked: &Asked) {
-    let (one, two) = (grant(&asked.one, 0x54, 60).await, grant(&asked.two, 0x55, 60).await);
+    let (one, two) = (
+        grant(&asked.one, 0x54, 60).await,
+        grant(&asked.two, 0x55, 60).await,
+    );
     lock(&asked.one, "l2", one).await.expect("it is free");
     let channel = asked.two.clone();
-    let second = begin(&asked.two, "l2", 2, async move { lock(&channel, "l2", two).await }).await;
+    let second = begin(&asked.two, "l2", 2, async move {
+        lock(&channel, "l2", two).await
+    })
+    .await;
     revoke(&asked.two, one).await;
-    assert_eq!(ended("the second's turn", second).await.expect("it is free").1, "l2/55");
+    assert_eq!(
+        ended("the second's turn", second)
+            .await
+            .expect("it is free")
+            .1,
+        "l2/55"
+    );
     revoke(&asked.two, two).await;
 }
 
 /// A waiting client whose connection is cut is no longer in line.
 async fn a_waiting_client_that_dies_is_forgotten(asked: &Asked) {
-    let (one, two) = (grant(&asked.one, 0x56, 60).await, grant(&asked.one, 0x57, 60).await);
+    let (one, two) = (
+        grant(&asked.one, 0x56, 60).await,
+        grant(&asked.one, 0x57, 60).await,
+    );
     lock(&asked.one, "l3", one).await.expect("it is free");
     let runtime = runtime();
     let url = asked.url.clone();
@@ -128,57 +189,106 @@ async fn a_waiting_client_that_dies_is_forgotten(asked: &Asked) {
 }
 
 async fn a_lease_that_ends_while_it_waits(asked: &Asked) {
-    let (one, two) = (grant(&asked.one, 0x58, 60).await, grant(&asked.two, 0x59, 60).await);
+    let (one, two) = (
+        grant(&asked.one, 0x58, 60).await,
+        grant(&asked.two, 0x59, 60).await,
+    );
     let (_, key) = lock(&asked.one, "l4", one).await.expect("it is free");
     let channel = asked.two.clone();
-    let second = begin(&asked.two, "l4", 2, async move { lock(&channel, "l4", two).await }).await;
+    let second = begin(&asked.two, "l4", 2, async move {
+        lock(&channel, "l4", two).await
+    })
+    .await;
     revoke(&asked.one, two).await;
     if !asked.ours {
         // etcd finds out when its turn has come
         unlock(&asked.one, &key).await.expect("unlock");
     }
-    assert_eq!(refused(ended("an answer", second).await), unknown("mutex: session is expired"));
+    assert_eq!(
+        refused(ended("an answer", second).await),
+        unknown("mutex: session is expired")
+    );
     revoke(&asked.one, one).await;
 }
 
 async fn what_locks_are_refused_with(asked: &Asked) {
-    assert_eq!(refused(lock(&asked.one, "l5", 999).await), unknown("etcdserver: requested lease not found"));
-    assert_eq!(refused(unlock(&asked.one, "").await), unknown("etcdserver: key is not provided"));
+    assert_eq!(
+        refused(lock(&asked.one, "l5", 999).await),
+        unknown("etcdserver: requested lease not found")
+    );
+    assert_eq!(
+        refused(unlock(&asked.one, "").await),
+        unknown("etcdserver: key is not provided")
+    );
     // without a lease it gets one of a minute
     let (_, key) = lock(&asked.one, "l5", 0).await.expect("it is free");
     let id = Kv::new(&asked.one).get(&key).await.expect("its key").lease;
     assert_eq!(key, format!("l5/{id:x}"));
     let ask = LeaseTimeToLiveRequest { id, keys: false };
-    let lease = LeaseClient::new(asked.one.clone()).lease_time_to_live(ask).await.expect("a lease").into_inner();
+    let lease = LeaseClient::new(asked.one.clone())
+        .lease_time_to_live(ask)
+        .await
+        .expect("a lease")
+        .into_inner();
     assert_eq!(lease.granted_ttl, 60);
     revoke(&asked.one, id).await;
     // any int64 is a lease, and an empty name a name
     let id = grant(&asked.one, -0x1f, 60).await;
-    assert_eq!(lock(&asked.one, "", id).await.expect("it is free").1, "/-1f");
+    assert_eq!(
+        lock(&asked.one, "", id).await.expect("it is free").1,
+        "/-1f"
+    );
     revoke(&asked.one, id).await;
 }
 
-async fn campaign(channel: &Channel, name: &str, lease: i64, value: &str) -> Result<LeaderKey, Status> {
-    let request = CampaignRequest { name: b(name), lease, value: b(value) };
-    let answer = ElectionClient::new(channel.clone()).campaign(request).await?.into_inner();
-    Ok(answer.leader.expect("a leader"))
+async fn campaign(
+    channel: &Channel,
+    name: &str,
+    lease: i64,
+    value: &str,
+) -> Result<LeaderKey, Status> {
+    let request = CampaignRequest {
+        name: b(name),
+        lease,
+        value: b(value),
+    };
+    let response = ElectionClient::new(channel.clone())
+        .campaign(request)
+        .await?
+        .into_inner();
+    Ok(response.leader.expect("a leader"))
 }
 
-async fn proclaim(channel: &Channel, leader: Option<LeaderKey>, value: &str) -> Result<i64, Status> {
-    let request = ProclaimRequest { leader, value: b(value) };
-    let answer = ElectionClient::new(channel.clone()).proclaim(request).await?;
-    Ok(answer.into_inner().header.expect("a header").revision)
+async fn proclaim(
+    channel: &Channel,
+    leader: Option<LeaderKey>,
+    value: &str,
+) -> Result<i64, Status> {
+    let request = ProclaimRequest {
+        leader,
+        value: b(value),
+    };
+    let response = ElectionClient::new(channel.clone())
+        .proclaim(request)
+        .await?;
+    Ok(response.into_inner().header.expect("a header").revision)
 }
 
 async fn resign(channel: &Channel, leader: Option<LeaderKey>) -> Result<(), Status> {
-    ElectionClient::new(channel.clone()).resign(ResignRequest { leader }).await.map(drop)
+    ElectionClient::new(channel.clone())
+        .resign(ResignRequest { leader })
+        .await
+        .map(drop)
 }
 
 /// Key and value of the leader.
 async fn leader(channel: &Channel, name: &str) -> Result<(String, String), Status> {
-    let answer = ElectionClient::new(channel.clone()).leader(LeaderRequest { name: b(name) }).await?.into_inner();
-    assert!(answer.header.expect("a header").revision > 0);
-    Ok(pair(answer.kv))
+    let response = ElectionClient::new(channel.clone())
+        .leader(LeaderRequest { name: b(name) })
+        .await?
+        .into_inner();
+    assert!(response.header.expect("a header").revision > 0);
+    Ok(pair(response.kv))
 }
 
 fn pair(kv: Option<libkv_etcd::pb::mvccpb::KeyValue>) -> (String, String) {
@@ -188,57 +298,103 @@ fn pair(kv: Option<libkv_etcd::pb::mvccpb::KeyValue>) -> (String, String) {
 }
 
 async fn leaders_follow_each_other(asked: &Asked) {
-    let (one, two) = (grant(&asked.one, 0x61, 60).await, grant(&asked.two, 0x62, 60).await);
-    assert_eq!(refused(leader(&asked.one, "e1").await), unknown("election: no leader"));
+    let (one, two) = (
+        grant(&asked.one, 0x61, 60).await,
+        grant(&asked.two, 0x62, 60).await,
+    );
+    assert_eq!(
+        refused(leader(&asked.one, "e1").await),
+        unknown("election: no leader")
+    );
     let mut observer = ElectionClient::new(asked.two.clone());
     let mut observed = {
         // etcd sends no headers before there is a leader
-        let observing = tokio::spawn(async move { observer.observe(LeaderRequest { name: b("e1") }).await });
-        let first = campaign(&asked.one, "e1", one, "a").await.expect("nobody else");
+        let observing =
+            tokio::spawn(async move { observer.observe(LeaderRequest { name: b("e1") }).await });
+        let first = campaign(&asked.one, "e1", one, "a")
+            .await
+            .expect("nobody else");
         let put = Kv::new(&asked.one).get("e1/61").await.expect("its key");
-        assert_eq!((&first.name[..], &first.key[..], first.lease), (&b"e1"[..], &b"e1/61"[..], one));
+        assert_eq!(
+            (&first.name[..], &first.key[..], first.lease),
+            (&b"e1"[..], &b"e1/61"[..], one)
+        );
         assert_eq!(first.rev, put.create_revision);
         let channel = asked.two.clone();
-        let second = begin(&asked.two, "e1", 2, async move { campaign(&channel, "e1", two, "b").await }).await;
-        let mut observed = ended("a stream", observing).await.expect("a stream").into_inner();
+        let second = begin(&asked.two, "e1", 2, async move {
+            campaign(&channel, "e1", two, "b").await
+        })
+        .await;
+        let mut observed = ended("a stream", observing)
+            .await
+            .expect("a stream")
+            .into_inner();
         let mut next = async || {
-            let answer = soon("a leader", observed.message()).await.expect("it goes on").expect("it goes on");
-            (pair(answer.kv), answer.header.expect("a header").revision)
+            let response = soon("a leader", observed.message())
+                .await
+                .expect("it goes on")
+                .expect("it goes on");
+            (
+                pair(response.kv),
+                response.header.expect("a header").revision,
+            )
         };
         assert_eq!(next().await.0, ("e1/61".into(), "a".into()));
-        let revision = proclaim(&asked.one, Some(first.clone()), "a2").await.expect("it leads");
+        let revision = proclaim(&asked.one, Some(first.clone()), "a2")
+            .await
+            .expect("it leads");
         assert_eq!(next().await, (("e1/61".into(), "a2".into()), revision));
-        assert_eq!(leader(&asked.two, "e1").await.expect("a leader"), ("e1/61".into(), "a2".into()));
-        resign(&asked.one, Some(first.clone())).await.expect("resign");
+        assert_eq!(
+            leader(&asked.two, "e1").await.expect("a leader"),
+            ("e1/61".into(), "a2".into())
+        );
+        resign(&asked.one, Some(first.clone()))
+            .await
+            .expect("resign");
         let second = ended("the second's turn", second).await.expect("it leads");
         assert_eq!(next().await.0, ("e1/62".into(), "b".into()));
         // who led before does not lead, and has nothing to resign from
-        assert_eq!(refused(proclaim(&asked.one, Some(first.clone()), "c").await), unknown("election: not leader"));
+        assert_eq!(
+            refused(proclaim(&asked.one, Some(first.clone()), "c").await),
+            unknown("election: not leader")
+        );
         resign(&asked.one, Some(first)).await.expect("resign");
         assert_eq!(leader(&asked.two, "e1").await.expect("a leader").0, "e1/62");
         // again with another value: it is proclaimed
-        let again = campaign(&asked.two, "e1", two, "b2").await.expect("it leads");
+        let again = campaign(&asked.two, "e1", two, "b2")
+            .await
+            .expect("it leads");
         assert_eq!((again.rev, again.key), (second.rev, second.key));
         assert_eq!(next().await.0, ("e1/62".into(), "b2".into()));
         revoke(&asked.two, two).await;
         observed
     };
     // after nobody, somebody
-    let third = campaign(&asked.one, "e1", one, "d").await.expect("nobody else");
-    let answer = soon("a leader", observed.message()).await.expect("it goes on").expect("it goes on");
-    assert_eq!(pair(answer.kv), ("e1/61".into(), "d".into()));
+    let third = campaign(&asked.one, "e1", one, "d")
+        .await
+        .expect("nobody else");
+    let response = soon("a leader", observed.message())
+        .await
+        .expect("it goes on")
+        .expect("it goes on");
+    assert_eq!(pair(response.kv), ("e1/61".into(), "d".into()));
     resign(&asked.one, Some(third)).await.expect("resign");
     revoke(&asked.one, one).await;
 }
 
 async fn observe_sends_the_present_leader_first(asked: &Asked) {
     let one = grant(&asked.one, 0x65, 60).await;
-    campaign(&asked.one, "e3", one, "a").await.expect("no other campaigns");
+    campaign(&asked.one, "e3", one, "a")
+        .await
+        .expect("no other campaigns");
     let request = LeaderRequest { name: b("e3") };
     let mut observer = ElectionClient::new(asked.two.clone());
     let opened = soon("a stream", observer.observe(request)).await;
     let mut observed = opened.expect("a stream").into_inner();
-    let first = soon("the present leader", observed.message()).await.expect("it goes on").expect("it goes on");
+    let first = soon("the present leader", observed.message())
+        .await
+        .expect("it goes on")
+        .expect("it goes on");
     assert_eq!(pair(first.kv), ("e3/65".into(), "a".into()));
     revoke(&asked.one, one).await;
 }
@@ -248,24 +404,44 @@ async fn what_elections_are_refused_with(asked: &Asked) {
     assert_eq!(refused(proclaim(&asked.one, None, "v").await), no_leader);
     assert_eq!(refused(resign(&asked.one, None).await), no_leader);
     let no_lease = unknown("etcdserver: requested lease not found");
-    assert_eq!(refused(campaign(&asked.one, "e2", 999, "v").await), no_lease);
+    assert_eq!(
+        refused(campaign(&asked.one, "e2", 999, "v").await),
+        no_lease
+    );
     let empty = Some(LeaderKey::default());
     let no_key = unknown("etcdserver: key is not provided");
-    assert_eq!(refused(proclaim(&asked.one, empty.clone(), "v").await), no_key);
+    assert_eq!(
+        refused(proclaim(&asked.one, empty.clone(), "v").await),
+        no_key
+    );
     assert_eq!(refused(resign(&asked.one, empty).await), no_key);
     // a campaign that is given up, and one whose lease ends
-    let (one, two) = (grant(&asked.one, 0x63, 60).await, grant(&asked.two, 0x64, 60).await);
-    let first = campaign(&asked.one, "e2", one, "a").await.expect("nobody else");
+    let (one, two) = (
+        grant(&asked.one, 0x63, 60).await,
+        grant(&asked.two, 0x64, 60).await,
+    );
+    let first = campaign(&asked.one, "e2", one, "a")
+        .await
+        .expect("nobody else");
     let channel = asked.two.clone();
-    let second = begin(&asked.two, "e2", 2, async move { campaign(&channel, "e2", two, "b").await }).await;
+    let second = begin(&asked.two, "e2", 2, async move {
+        campaign(&channel, "e2", two, "b").await
+    })
+    .await;
     second.abort();
     in_line(&asked.two, "e2", 1).await;
     if asked.ours {
         // etcd says that it leads
         let channel = asked.two.clone();
-        let second = begin(&asked.two, "e2", 2, async move { campaign(&channel, "e2", two, "b").await }).await;
+        let second = begin(&asked.two, "e2", 2, async move {
+            campaign(&channel, "e2", two, "b").await
+        })
+        .await;
         revoke(&asked.one, two).await;
-        assert_eq!(refused(ended("an answer", second).await), unknown("election: not leader"));
+        assert_eq!(
+            refused(ended("an answer", second).await),
+            unknown("election: not leader")
+        );
     }
     resign(&asked.one, Some(first)).await.expect("resign");
     revoke(&asked.one, one).await;
@@ -287,7 +463,13 @@ fn locks_and_elections_on_our_server() {
     let (db, server) = serve(Options::new(), Serve::new("127.0.0.1:0"));
     let url = server.address().to_string();
     runtime().block_on(async {
-        all(&Asked { one: connect(&url).await, two: connect(&url).await, url, ours: true }).await;
+        all(&Asked {
+            one: connect(&url).await,
+            two: connect(&url).await,
+            url,
+            ours: true,
+        })
+        .await;
     });
     // no client is left, and nothing that any of them waited with
     let gone = || db.status().expect("status").watchers == 0;
@@ -295,7 +477,11 @@ fn locks_and_elections_on_our_server() {
     while !gone() && std::time::Instant::now() < until {
         std::thread::yield_now();
     }
-    assert!(gone(), "{} watchers are left", db.status().expect("status").watchers);
+    assert!(
+        gone(),
+        "{} watchers are left",
+        db.status().expect("status").watchers
+    );
 }
 
 #[test]
@@ -303,7 +489,13 @@ fn locks_and_elections_on_a_real_etcd() {
     match RealEtcd::start("locks") {
         Ok(etcd) => runtime().block_on(async {
             let (one, two) = (etcd.ready().await, etcd.ready().await);
-            all(&Asked { one, two, url: etcd.url.clone(), ours: false }).await;
+            all(&Asked {
+                one,
+                two,
+                url: etcd.url.clone(),
+                ours: false,
+            })
+            .await;
         }),
         Err(why) => println!("no etcd to compare with: {why}"),
     }
@@ -319,11 +511,17 @@ fn who_waits_when_the_server_closes() {
         let other = channel.clone();
         let second = begin(&channel, "l", 2, async move { lock(&other, "l", 0).await }).await;
         server.close();
-        let answer = refused(ended("an answer", second).await);
-        assert_eq!(answer, (Code::Unavailable, "etcdserver: server stopped".to_string()));
+        let response = refused(ended("an answer", second).await);
+        assert_eq!(
+            response,
+            (Code::Unavailable, "etcdserver: server stopped".to_string())
+        );
         // behind the deletion in the queue of writers
         db.put(libkv::Put::new("k", "v")).expect("put");
-        let count = db.range(libkv::Range::new(libkv::KeyRange::prefix("l/")).count_only(true)).expect("range").count;
+        let count = db
+            .range(libkv::Range::new(libkv::KeyRange::prefix("l/")).count_only(true))
+            .expect("range")
+            .count;
         assert_eq!(count, 1);
     });
 }

@@ -20,7 +20,11 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
 fn put(key: &str) -> pb::PutRequest {
-    pb::PutRequest { key: key.to_string().into(), value: "v".into(), ..Default::default() }
+    pb::PutRequest {
+        key: key.to_string().into(),
+        value: "v".into(),
+        ..Default::default()
+    }
 }
 
 fn host(address: &str) -> &str {
@@ -30,7 +34,9 @@ fn host(address: &str) -> &str {
 /// A connection on which these bytes were sent.
 fn sent(address: &str, sent: &[&[u8]]) -> TcpStream {
     let mut stream = TcpStream::connect(host(address)).expect("it is let in");
-    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .expect("a time-out");
     for bytes in sent {
         // it may have closed already
         let _ = stream.write_all(bytes);
@@ -39,7 +45,7 @@ fn sent(address: &str, sent: &[&[u8]]) -> TcpStream {
 }
 
 /// What the server answers these bytes, and that nothing follows, until it closes the connection.
-fn answer(address: &str, bytes: &[&[u8]]) -> Vec<u8> {
+fn response(address: &str, bytes: &[&[u8]]) -> Vec<u8> {
     let stream = sent(address, bytes);
     let _ = stream.shutdown(std::net::Shutdown::Write);
     rest(stream)
@@ -47,11 +53,15 @@ fn answer(address: &str, bytes: &[&[u8]]) -> Vec<u8> {
 
 /// What comes until the server closes the connection.
 fn rest(mut stream: TcpStream) -> Vec<u8> {
-    let mut answer = Vec::new();
-    if let Err(error) = stream.read_to_end(&mut answer) {
-        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "it is closed in time");
+    let mut response = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut response) {
+        assert_eq!(
+            error.kind(),
+            std::io::ErrorKind::ConnectionReset,
+            "it is closed in time"
+        );
     }
-    answer
+    response
 }
 
 #[test]
@@ -72,14 +82,20 @@ fn garbage_ends_its_own_connection_only() {
         };
         for round in 0..20 {
             let noise = noise(1 << (round % 14));
-            answer(address, &[&noise]);
-            answer(address, &[PREFACE, &noise]);
-            answer(address, &[PREFACE, SETTINGS, &noise]);
+            response(address, &[&noise]);
+            response(address, &[PREFACE, &noise]);
+            response(address, &[PREFACE, SETTINGS, &noise]);
         }
         // a frame that says it is longer than any may be, and one cut in the middle
-        answer(address, &[PREFACE, SETTINGS, &[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1]]);
-        answer(address, &[PREFACE, SETTINGS, &[0, 0, 100, 1, 4, 0, 0, 0, 1, 0x82]]);
-        answer(address, &[&PREFACE[..10]]);
+        response(
+            address,
+            &[PREFACE, SETTINGS, &[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1]],
+        );
+        response(
+            address,
+            &[PREFACE, SETTINGS, &[0, 0, 100, 1, 4, 0, 0, 0, 1, 0x82]],
+        );
+        response(address, &[&PREFACE[..10]]);
         served.kv().put(put("a")).await.expect("the others go on");
         assert_eq!(served.db.status().expect("it is open").revision, 2);
     });
@@ -92,27 +108,45 @@ fn http_1_on_the_paths_of_grpc_finds_nothing() {
         let request = b"POST /etcdserverpb.KV/Range HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
         // whoever has closed their side may have gone, and is not waited for
         let found = rest(sent(served.server.address(), &[request]));
-        assert!(found.starts_with(b"HTTP/1.1 404"), "{}", found.escape_ascii());
-        let found = answer(served.server.address(), &[b"\x01\x02 not http\r\n\r\n"]);
-        assert!(found.is_empty() || found.starts_with(b"HTTP/1.1 400"), "{}", found.escape_ascii());
+        assert!(
+            found.starts_with(b"HTTP/1.1 404"),
+            "{}",
+            found.escape_ascii()
+        );
+        let found = response(served.server.address(), &[b"\x01\x02 not http\r\n\r\n"]);
+        assert!(
+            found.is_empty() || found.starts_with(b"HTTP/1.1 400"),
+            "{}",
+            found.escape_ascii()
+        );
         let mut long = b"GET / HTTP/1.1\r\nx: ".to_vec();
         long.resize(1 << 20, b'x');
-        let found = answer(served.server.address(), &[&long]);
-        assert!(found.is_empty() || found.starts_with(b"HTTP/1.1 4"), "{}", found.escape_ascii());
+        let found = response(served.server.address(), &[&long]);
+        assert!(
+            found.is_empty() || found.starts_with(b"HTTP/1.1 4"),
+            "{}",
+            found.escape_ascii()
+        );
         served.kv().put(put("a")).await.expect("the others go on");
     });
 }
 
 /// A client of plain HTTP/2.
 async fn http2(address: &str) -> h2::client::SendRequest<Bytes> {
-    let stream = tokio::net::TcpStream::connect(host(address)).await.expect("it is let in");
-    let (client, connection) = h2::client::handshake(stream).await.expect("it speaks HTTP/2");
+    let stream = tokio::net::TcpStream::connect(host(address))
+        .await
+        .expect("it is let in");
+    let (client, connection) = h2::client::handshake(stream)
+        .await
+        .expect("it speaks HTTP/2");
     tokio::spawn(connection);
     client.ready().await.expect("it is open")
 }
 
 fn request(path: &str) -> http::request::Builder {
-    http::Request::post(format!("http://a{path}")).header("content-type", "application/grpc").header("te", "trailers")
+    http::Request::post(format!("http://a{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
 }
 
 /// gRPC's code and text, from the headers or the trailers.
@@ -122,12 +156,26 @@ async fn outcome(response: h2::client::ResponseFuture) -> (i32, String) {
     if !headers.contains_key("grpc-status") {
         let body = response.body_mut();
         while let Some(data) = body.data().await {
-            let _ = body.flow_control().release_capacity(data.expect("it goes on").len());
+            let _ = body
+                .flow_control()
+                .release_capacity(data.expect("it goes on").len());
         }
-        headers = body.trailers().await.expect("they come").expect("there are some");
+        headers = body
+            .trailers()
+            .await
+            .expect("they come")
+            .expect("there are some");
     }
-    let text = |name: &str| headers.get(name).map(|text| text.to_str().expect("text").to_string()).unwrap_or_default();
-    (text("grpc-status").parse().expect("a number"), text("grpc-message").replace("%20", " "))
+    let text = |name: &str| {
+        headers
+            .get(name)
+            .map(|text| text.to_str().expect("text").to_string())
+            .unwrap_or_default()
+    };
+    (
+        text("grpc-status").parse().expect("a number"),
+        text("grpc-message").replace("%20", " "),
+    )
 }
 
 #[test]
@@ -136,14 +184,19 @@ fn a_message_that_says_it_is_huge_is_refused_at_once() {
         let served = Served::new().await;
         let mut client = http2(served.server.address()).await;
         for (head, code, text) in [
-            ([0, 0xff, 0xff, 0xff, 0xff], 8, "grpc: received message larger than max (4294967295 vs. 2097152)"),
+            (
+                [0, 0xff, 0xff, 0xff, 0xff],
+                8,
+                "grpc: received message larger than max (4294967295 vs. 2097152)",
+            ),
             ([9, 0, 0, 0, 0], 13, "invalid compression flag"),
             ([1, 0, 0, 0, 0], 13, "compressed-flag but no grpc-encoding"),
         ] {
             let sent = request("/etcdserverpb.KV/Put").body(()).expect("a request");
             // the body never ends
             let (response, mut body) = client.send_request(sent, false).expect("it is open");
-            body.send_data(Bytes::copy_from_slice(&head), false).expect("it is open");
+            body.send_data(Bytes::copy_from_slice(&head), false)
+                .expect("it is open");
             let (found, message) = outcome(response).await;
             assert!(found == code && message.contains(text), "{found} {message}");
         }
@@ -156,11 +209,20 @@ fn deadlines_take_requests_back() {
     run(async {
         let served = Served::new().await;
         let mut client = http2(served.server.address()).await;
-        let sent = request("/etcdserverpb.KV/Put").header("grpc-timeout", "20m").body(()).expect("a request");
+        let sent = request("/etcdserverpb.KV/Put")
+            .header("grpc-timeout", "20m")
+            .body(())
+            .expect("a request");
         // a body that does not come
         let (response, _body) = client.send_request(sent, false).expect("it is open");
-        assert_eq!(outcome(response).await, (4, "context deadline exceeded".to_string()));
-        let sent = request("/etcdserverpb.KV/Put").header("grpc-timeout", "soon").body(()).expect("a request");
+        assert_eq!(
+            outcome(response).await,
+            (4, "context deadline exceeded".to_string())
+        );
+        let sent = request("/etcdserverpb.KV/Put")
+            .header("grpc-timeout", "soon")
+            .body(())
+            .expect("a request");
         let (response, _body) = client.send_request(sent, false).expect("it is open");
         assert_eq!(outcome(response).await.0, 13);
         assert_eq!(served.db.status().expect("it is open").revision, 1);
@@ -175,11 +237,18 @@ fn clients_that_vanish_leave_nothing_behind() {
             let channel = connect(served.server.address()).await;
             let mut lease = pb::lease_client::LeaseClient::new(channel.clone());
             let (ask, asked) = tokio::sync::mpsc::channel(1);
-            ask.send(pb::LeaseKeepAliveRequest { id: 1 }).await.expect("it is open");
-            let mut kept = lease.lease_keep_alive(ReceiverStream::new(asked)).await.expect("a stream").into_inner();
+            ask.send(pb::LeaseKeepAliveRequest { id: 1 })
+                .await
+                .expect("it is open");
+            let mut kept = lease
+                .lease_keep_alive(ReceiverStream::new(asked))
+                .await
+                .expect("a stream")
+                .into_inner();
             kept.message().await.expect("it lives").expect("an answer");
             // half a request, and gone
-            let mut stream = TcpStream::connect(host(served.server.address())).expect("it is let in");
+            let mut stream =
+                TcpStream::connect(host(served.server.address())).expect("it is let in");
             stream.write_all(PREFACE).expect("it is taken");
         }
         served.kv().put(put("a")).await.expect("the others go on");
@@ -194,16 +263,22 @@ fn a_slow_reader_keeps_nobody_waiting() {
     run(async {
         let served = Served::new().await;
         for number in 0..100 {
-            served.db.put(libkv::Put::new(format!("{number:03}"), vec![b'x'; 10_000])).expect("a put");
+            served
+                .db
+                .put(libkv::Put::new(format!("{number:03}"), vec![b'x'; 10_000]))
+                .expect("a put");
         }
         let mut slow = http2(served.server.address()).await;
         let mut message = vec![0, 0, 0, 0, 6];
         message.extend_from_slice(&[0x0a, 1, 0, 0x12, 1, 0]);
         let mut waiting = Vec::new();
         for _ in 0..50 {
-            let sent = request("/etcdserverpb.KV/Range").body(()).expect("a request");
+            let sent = request("/etcdserverpb.KV/Range")
+                .body(())
+                .expect("a request");
             let (response, mut body) = slow.send_request(sent, false).expect("it is open");
-            body.send_data(Bytes::copy_from_slice(&message), true).expect("it is open");
+            body.send_data(Bytes::copy_from_slice(&message), true)
+                .expect("it is open");
             waiting.push(response);
         }
         for _ in 0..100 {
@@ -220,16 +295,22 @@ fn many_connections_are_held_and_let_go() {
         let served = Served::new().await;
         let mut held = Vec::new();
         for number in 0..2_000 {
-            let mut stream = TcpStream::connect(host(served.server.address())).expect("it is let in");
+            let mut stream =
+                TcpStream::connect(host(served.server.address())).expect("it is let in");
             if number % 2 == 0 {
-                stream.write_all(PREFACE).and_then(|()| stream.write_all(SETTINGS)).expect("it is taken");
+                stream
+                    .write_all(PREFACE)
+                    .and_then(|()| stream.write_all(SETTINGS))
+                    .expect("it is taken");
             }
             held.push(stream);
         }
         served.kv().put(put("a")).await.expect("the others go on");
         // the server has spoken to each that spoke
         for stream in held.iter_mut().step_by(2) {
-            stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
+            stream
+                .set_read_timeout(Some(Duration::from_secs(30)))
+                .expect("a time-out");
             stream.read_exact(&mut [0; 9]).expect("its settings");
         }
         drop(held);
@@ -238,22 +319,22 @@ fn many_connections_are_held_and_let_go() {
 }
 
 #[test]
-fn many_requests_at_once_all_get_answers() {
+fn many_requests_at_once_all_get_responses() {
     run(async {
         let served = Served::new().await;
         let puts = (0..5_000).map(|number| {
             let mut kv = served.kv();
             async move { kv.put(put(&format!("{number}"))).await }
         });
-        for answer in join_all(puts).await {
-            answer.expect("a put");
+        for response in join_all(puts).await {
+            response.expect("a put");
         }
         assert_eq!(served.db.status().expect("it is open").keys, 5_000);
     });
 }
 
 #[test]
-fn requests_under_way_at_the_end_get_answers() {
+fn requests_under_way_at_the_end_get_responses() {
     run(async {
         let served = Served::new().await;
         let writers = (0..64).map(|writer| {
@@ -269,7 +350,10 @@ fn requests_under_way_at_the_end_get_answers() {
                             assert!(
                                 matches!(
                                     status.code(),
-                                    Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
+                                    Code::Unavailable
+                                        | Code::Unknown
+                                        | Code::Cancelled
+                                        | Code::Internal
                                 ),
                                 "{status:?}"
                             );
@@ -288,7 +372,10 @@ fn requests_under_way_at_the_end_get_answers() {
         tokio::task::block_in_place(|| served.server.close());
         for writer in writers {
             for key in writer.await.expect("no panic") {
-                assert!(served.db.get(&key).expect("it is open").is_some(), "{key} was acknowledged");
+                assert!(
+                    served.db.get(&key).expect("it is open").is_some(),
+                    "{key} was acknowledged"
+                );
             }
         }
     });
@@ -312,22 +399,32 @@ fn child_with_few_descriptors() {
 fn no_descriptors_left_is_no_end() {
     let own = std::env::current_exe().expect("this program");
     let mut child = Command::new("sh")
-        .args(["-c", "ulimit -n 64 && exec \"$0\" --exact child_with_few_descriptors --nocapture"])
+        .args([
+            "-c",
+            "ulimit -n 64 && exec \"$0\" --exact child_with_few_descriptors --nocapture",
+        ])
         .arg(own)
         .env("FEW_DESCRIPTORS", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .expect("a child");
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().expect("its output")));
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(
+        child.stdout.take().expect("its output"),
+    ));
     let mut find = |what: &str| loop {
-        let line = lines.next().unwrap_or_else(|| panic!("it ended before {what:?}")).expect("text");
+        let line = lines
+            .next()
+            .unwrap_or_else(|| panic!("it ended before {what:?}"))
+            .expect("text");
         if let Some(rest) = line.strip_prefix(what) {
             return rest.to_string();
         }
     };
     let address = find("address ");
-    let held: Vec<_> = (0..100).map(|_| TcpStream::connect(host(&address)).expect("the backlog takes it")).collect();
+    let held: Vec<_> = (0..100)
+        .map(|_| TcpStream::connect(host(&address)).expect("the backlog takes it"))
+        .collect();
     assert!(find("log Error ").contains("no connection can be let in"));
     drop(held);
     run(async {

@@ -31,11 +31,13 @@ struct Authority {
 
 impl Authority {
     fn new(name: &str) -> Authority {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tls-{name}-{}", std::process::id()));
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("tls-{name}-{}", std::process::id()));
         fs::create_dir_all(&directory).expect("a directory");
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority");
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key"))
+            .expect("an authority");
         fs::write(directory.join("ca.pem"), issuer.pem()).expect("a file");
         Authority { issuer, directory }
     }
@@ -56,13 +58,17 @@ impl Authority {
 
     fn serve(&self) -> Serve {
         self.sign("server", &["localhost", "127.0.0.1"]);
-        Serve::new("https://127.0.0.1:0").cert_file(self.file("server.pem")).key_file(self.file("server.key"))
+        Serve::new("https://127.0.0.1:0")
+            .cert_file(self.file("server.pem"))
+            .key_file(self.file("server.key"))
     }
 
     /// A client that trusts this authority; with the certificate of this name, if any.
     fn client(&self, certificate: Option<(&Authority, &str)>, alpn: &[&[u8]]) -> TlsConnector {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(self.file("ca.pem")).expect("it was written")).expect("an authority");
+        roots
+            .add(CertificateDer::from_pem_file(self.file("ca.pem")).expect("it was written"))
+            .expect("an authority");
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions")
@@ -70,10 +76,13 @@ impl Authority {
         let mut config = match certificate {
             None => builder.with_no_client_auth(),
             Some((authority, name)) => {
-                let chain =
-                    CertificateDer::from_pem_file(authority.file(&format!("{name}.pem"))).expect("it was signed");
-                let key = PrivateKeyDer::from_pem_file(authority.file(&format!("{name}.key"))).expect("it was signed");
-                builder.with_client_auth_cert(vec![chain], key).expect("they go together")
+                let chain = CertificateDer::from_pem_file(authority.file(&format!("{name}.pem")))
+                    .expect("it was signed");
+                let key = PrivateKeyDer::from_pem_file(authority.file(&format!("{name}.key")))
+                    .expect("it was signed");
+                builder
+                    .with_client_auth_cert(vec![chain], key)
+                    .expect("they go together")
             }
         };
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
@@ -88,10 +97,18 @@ impl Drop for Authority {
 }
 
 fn host(server: &Server) -> String {
-    server.address().strip_prefix("https://").expect("it is encrypted").to_string()
+    server
+        .address()
+        .strip_prefix("https://")
+        .expect("it is encrypted")
+        .to_string()
 }
 
-async fn channel(server: &Server, tls: TlsConnector, name: &'static str) -> Result<Channel, tonic::transport::Error> {
+async fn channel(
+    server: &Server,
+    tls: TlsConnector,
+    name: &'static str,
+) -> Result<Channel, tonic::transport::Error> {
     let host = host(server);
     let connector = tower::service_fn(move |_: http::Uri| {
         let (tls, host) = (tls.clone(), host.clone());
@@ -101,11 +118,19 @@ async fn channel(server: &Server, tls: TlsConnector, name: &'static str) -> Resu
             Ok::<_, std::io::Error>(TokioIo::new(tls.connect(name, stream).await?))
         }
     });
-    Endpoint::from_static("http://encrypted").connect_with_connector(connector).await
+    Endpoint::from_static("http://encrypted")
+        .connect_with_connector(connector)
+        .await
 }
 
 async fn works(channel: Channel) -> bool {
-    KvClient::new(channel).range(pb::RangeRequest { key: "a".into(), ..Default::default() }).await.is_ok()
+    KvClient::new(channel)
+        .range(pb::RangeRequest {
+            key: "a".into(),
+            ..Default::default()
+        })
+        .await
+        .is_ok()
 }
 
 #[test]
@@ -114,13 +139,17 @@ fn clients_come_by_name_and_by_address() {
         let authority = Authority::new("names");
         let server = serve(&store(), authority.serve()).expect("it serves");
         for name in ["localhost", "127.0.0.1"] {
-            let channel = channel(&server, authority.client(None, &[b"h2"]), name).await.expect(name);
+            let channel = channel(&server, authority.client(None, &[b"h2"]), name)
+                .await
+                .expect(name);
             assert!(works(channel).await, "{name}");
         }
         let wrong = channel(&server, authority.client(None, &[b"h2"]), "elsewhere").await;
         assert!(wrong.is_err(), "the client sees that the name is another");
         // a client without ALPN speaks HTTP/2 all the same
-        let silent = channel(&server, authority.client(None, &[]), "localhost").await.expect("it is let in");
+        let silent = channel(&server, authority.client(None, &[]), "localhost")
+            .await
+            .expect("it is let in");
         assert!(works(silent).await);
     });
 }
@@ -140,7 +169,10 @@ fn an_ip_address_as_server_name_is_let_in() {
     let mut client = rustls::ClientConnection::new(Arc::new(config), name_to_be).expect("a client");
     let mut hello = Vec::new();
     client.write_tls(&mut hello).expect("a hello");
-    let at = hello.windows(name.len()).position(|window| window == name.as_bytes()).expect("the name is in it");
+    let at = hello
+        .windows(name.len())
+        .position(|window| window == name.as_bytes())
+        .expect("the name is in it");
     hello[at..at + name.len()].copy_from_slice(b"127.0.0.1");
     let mut stream = TcpStream::connect(host(&server)).expect("it is let in");
     stream.write_all(&hello).expect("it is taken");
@@ -155,11 +187,24 @@ fn clients_show_certificates_where_they_must() {
         let (authority, other) = (Authority::new("mine"), Authority::new("other"));
         authority.sign("client", &["client"]);
         other.sign("client", &["client"]);
-        let how = authority.serve().trusted_ca_file(authority.file("ca.pem")).client_cert_auth(true);
+        let how = authority
+            .serve()
+            .trusted_ca_file(authority.file("ca.pem"))
+            .client_cert_auth(true);
         let server = serve(&store(), how).expect("it serves");
         let mine = authority.client(Some((&authority, "client")), &[b"h2"]);
-        assert!(works(channel(&server, mine, "localhost").await.expect("it is let in")).await);
-        for tls in [authority.client(None, &[b"h2"]), authority.client(Some((&other, "client")), &[b"h2"])] {
+        assert!(
+            works(
+                channel(&server, mine, "localhost")
+                    .await
+                    .expect("it is let in")
+            )
+            .await
+        );
+        for tls in [
+            authority.client(None, &[b"h2"]),
+            authority.client(Some((&other, "client")), &[b"h2"]),
+        ] {
             // with TLS 1.3 a client hears of it when it reads for the first time
             let refused = match channel(&server, tls, "localhost").await {
                 Ok(channel) => !works(channel).await,
@@ -168,7 +213,15 @@ fn clients_show_certificates_where_they_must() {
             assert!(refused);
         }
         let mine = authority.client(Some((&authority, "client")), &[b"h2"]);
-        assert!(works(channel(&server, mine, "localhost").await.expect("it is let in")).await, "and goes on");
+        assert!(
+            works(
+                channel(&server, mine, "localhost")
+                    .await
+                    .expect("it is let in")
+            )
+            .await,
+            "and goes on"
+        );
     });
 }
 
@@ -178,34 +231,66 @@ fn tls_versions_and_cipher_suites_are_those_that_were_chosen() {
         let authority = Authority::new("chosen");
         let negotiated = async |how: Serve| {
             let server = serve(&store(), how).expect("it serves");
-            let stream = tokio::net::TcpStream::connect(host(&server)).await.expect("it is let in");
+            let stream = tokio::net::TcpStream::connect(host(&server))
+                .await
+                .expect("it is let in");
             let name = ServerName::try_from("localhost").expect("a name");
-            let stream = authority.client(None, &[b"h2"]).connect(name, stream).await.expect("a handshake");
+            let stream = authority
+                .client(None, &[b"h2"])
+                .connect(name, stream)
+                .await
+                .expect("a handshake");
             let session = stream.get_ref().1;
             let suite = session.negotiated_cipher_suite().expect("a suite").suite();
-            (session.protocol_version().expect("a version"), suite.as_str().expect("a name"))
+            (
+                session.protocol_version().expect("a version"),
+                suite.as_str().expect("a name"),
+            )
         };
         use rustls::ProtocolVersion::{TLSv1_2, TLSv1_3};
         assert_eq!(negotiated(authority.serve()).await.0, TLSv1_3);
-        assert_eq!(negotiated(authority.serve().tls_min_version("TLS1.3")).await.0, TLSv1_3);
+        assert_eq!(
+            negotiated(authority.serve().tls_min_version("TLS1.3"))
+                .await
+                .0,
+            TLSv1_3
+        );
         let old = || authority.serve().tls_max_version("TLS1.2");
         assert_eq!(negotiated(old()).await.0, TLSv1_2);
         let log = Arc::new(Mutex::new(Vec::new()));
-        for name in ["TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"] {
+        for name in [
+            "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305",
+            "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        ] {
             let lines = log.clone();
             let how = old().cipher_suites([name, "TLS_RSA_WITH_AES_128_CBC_SHA"]);
-            let how = how.log(move |_, line| lines.lock().expect("no panic").push(line.to_string()));
+            let how =
+                how.log(move |_, line| lines.lock().expect("no panic").push(line.to_string()));
             assert!(negotiated(how).await.1.starts_with(name), "{name}");
         }
-        let left_out = "the cipher suite TLS_RSA_WITH_AES_128_CBC_SHA is not available, and left out";
-        assert_eq!(log.lock().expect("no panic").iter().filter(|line| *line == left_out).count(), 2);
+        let left_out =
+            "the cipher suite TLS_RSA_WITH_AES_128_CBC_SHA is not available, and left out";
+        assert_eq!(
+            log.lock()
+                .expect("no panic")
+                .iter()
+                .filter(|line| *line == left_out)
+                .count(),
+            2
+        );
         for (how, word) in [
             (old().tls_min_version("TLS1.3"), "above"),
             (authority.serve().tls_min_version("TLS1.1"), "TLS1.1"),
-            (old().cipher_suites(["TLS_RSA_WITH_AES_128_CBC_SHA"]), "TLS_RSA_WITH_AES_128_CBC_SHA"),
+            (
+                old().cipher_suites(["TLS_RSA_WITH_AES_128_CBC_SHA"]),
+                "TLS_RSA_WITH_AES_128_CBC_SHA",
+            ),
         ] {
             let refused = serve(&store(), how).expect_err(word);
-            assert!(refused.code() == Code::InvalidArgument && refused.message().contains(word), "{refused}");
+            assert!(
+                refused.code() == Code::InvalidArgument && refused.message().contains(word),
+                "{refused}"
+            );
         }
     });
 }
@@ -217,14 +302,24 @@ fn http_1_goes_over_tls_too() {
         let authority = Authority::new("http1");
         let server = serve(&store(), authority.serve()).expect("it serves");
         for alpn in [&[&b"http/1.1"[..]][..], &[]] {
-            let stream = tokio::net::TcpStream::connect(host(&server)).await.expect("it is let in");
+            let stream = tokio::net::TcpStream::connect(host(&server))
+                .await
+                .expect("it is let in");
             let name = ServerName::try_from("localhost").expect("a name");
-            let mut stream = authority.client(None, alpn).connect(name, stream).await.expect("a handshake");
+            let mut stream = authority
+                .client(None, alpn)
+                .connect(name, stream)
+                .await
+                .expect("a handshake");
             let request = b"GET /version HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
             stream.write_all(request).await.expect("it is taken");
-            let mut answer = Vec::new();
-            stream.read_to_end(&mut answer).await.expect("an answer");
-            assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", answer.escape_ascii());
+            let mut response = Vec::new();
+            stream.read_to_end(&mut response).await.expect("an answer");
+            assert!(
+                response.starts_with(b"HTTP/1.1 200"),
+                "{}",
+                response.escape_ascii()
+            );
         }
     });
 }
@@ -242,7 +337,8 @@ fn broken_handshakes_harm_nobody() {
                 .with_root_certificates(roots)
                 .with_no_client_auth();
             let name = ServerName::try_from("localhost").expect("a name");
-            let mut client = rustls::ClientConnection::new(Arc::new(config), name).expect("a client");
+            let mut client =
+                rustls::ClientConnection::new(Arc::new(config), name).expect("a client");
             let mut hello = Vec::new();
             client.write_tls(&mut hello).expect("a hello");
             hello
@@ -258,12 +354,20 @@ fn broken_handshakes_harm_nobody() {
         ] {
             let mut stream = TcpStream::connect(host(&server)).expect("it is let in");
             stream.write_all(sent).expect("it is taken");
-            stream.shutdown(std::net::Shutdown::Write).expect("it is open");
-            stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
-            let mut answer = Vec::new();
+            stream
+                .shutdown(std::net::Shutdown::Write)
+                .expect("it is open");
+            stream
+                .set_read_timeout(Some(Duration::from_secs(30)))
+                .expect("a time-out");
+            let mut response = Vec::new();
             // an alert or nothing, and the end
-            if stream.read_to_end(&mut answer).is_ok() {
-                assert!(answer.is_empty() || answer[0] == 21, "{}", answer.escape_ascii());
+            if stream.read_to_end(&mut response).is_ok() {
+                assert!(
+                    response.is_empty() || response[0] == 21,
+                    "{}",
+                    response.escape_ascii()
+                );
             }
             // many that stay in the middle of it
             for _ in 0..50 {
@@ -272,7 +376,9 @@ fn broken_handshakes_harm_nobody() {
                 held.push(stream);
             }
         }
-        let channel = channel(&server, authority.client(None, &[b"h2"]), "localhost").await.expect("it is let in");
+        let channel = channel(&server, authority.client(None, &[b"h2"]), "localhost")
+            .await
+            .expect("it is let in");
         assert!(works(channel).await);
         server.close();
     });
@@ -297,13 +403,21 @@ fn renewed_certificates_are_shown_to_whoever_comes_then() {
                 Err(_) => false,
             }
         };
-        let old = channel(&server, authority.client(None, &[b"h2"]), "localhost").await.expect("it is let in");
+        let old = channel(&server, authority.client(None, &[b"h2"]), "localhost")
+            .await
+            .expect("it is let in");
         assert!(works(old.clone()).await && !comes("renewed.example").await);
 
         fs::write(authority.file("server.key"), "half of a k").expect("a file");
-        assert!(comes("localhost").await && comes("localhost").await, "the old ones stay");
+        assert!(
+            comes("localhost").await && comes("localhost").await,
+            "the old ones stay"
+        );
         let line = said.try_recv().expect("it is said");
-        assert!(line.contains("server.key") && line.contains("the old ones stay"), "{line}");
+        assert!(
+            line.contains("server.key") && line.contains("the old ones stay"),
+            "{line}"
+        );
         assert!(said.try_recv().is_err(), "once");
 
         authority.sign("server", &["renewed.example"]);
@@ -326,15 +440,30 @@ fn what_is_wrong_with_the_files_is_named() {
     };
     let how = || Serve::new("https://127.0.0.1:0");
     refused(how(), "cert_file, key_file");
-    refused(how().cert_file(authority.file("server.pem")), "cert_file, key_file");
-    let with =
-        |certificate: &str, key: &str| how().cert_file(authority.file(certificate)).key_file(authority.file(key));
+    refused(
+        how().cert_file(authority.file("server.pem")),
+        "cert_file, key_file",
+    );
+    let with = |certificate: &str, key: &str| {
+        how()
+            .cert_file(authority.file(certificate))
+            .key_file(authority.file(key))
+    };
     refused(with("none", "server.key"), "none: ");
     refused(with("empty", "server.key"), "there is no certificate in it");
-    refused(with("server.pem", "server.pem"), "there is no private key in it");
+    refused(
+        with("server.pem", "server.pem"),
+        "there is no private key in it",
+    );
     refused(with("server.pem", "another.key"), "does not go with");
-    refused(with("server.pem", "server.key").client_cert_auth(true), "trusted_ca_file");
-    refused(with("server.pem", "server.key").trusted_ca_file(authority.file("empty")), "there is no certificate in it");
+    refused(
+        with("server.pem", "server.key").client_cert_auth(true),
+        "trusted_ca_file",
+    );
+    refused(
+        with("server.pem", "server.key").trusted_ca_file(authority.file("empty")),
+        "there is no certificate in it",
+    );
 }
 
 /// Whoever asks for certificates must not take for safe an address that shows and asks for none.
@@ -354,12 +483,21 @@ fn certificates_that_an_address_does_not_use_are_warned_of() {
         let said = said.lock().expect("no panic").clone();
         (server.addresses().to_vec(), said)
     };
-    let files = |how: Serve| how.cert_file(authority.file("server.pem")).key_file(authority.file("server.key"));
+    let files = |how: Serve| {
+        how.cert_file(authority.file("server.pem"))
+            .key_file(authority.file("server.key"))
+    };
     let plain = || Serve::new("http://127.0.0.1:0");
     assert_eq!(warned(plain()).1, [""; 0]);
     assert_eq!(warned(files(Serve::new("https://127.0.0.1:0"))).1, [""; 0]);
     let (addresses, said) = warned(files(plain().listen("https://127.0.0.1:0")));
-    assert_eq!(said, [format!("{} is not encrypted: the certificate is for https:// addresses", addresses[0])]);
+    assert_eq!(
+        said,
+        [format!(
+            "{} is not encrypted: the certificate is for https:// addresses",
+            addresses[0]
+        )]
+    );
     let (addresses, said) = warned(plain().client_cert_auth(true));
     let text = "is not encrypted, and lets in clients without a certificate: those are asked for at https:// addresses";
     assert_eq!(said, [format!("{} {text}", addresses[0])]);

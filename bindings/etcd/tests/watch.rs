@@ -21,16 +21,20 @@ enum Whose {
     Etcds,
 }
 
-fn at(answer: &WatchResponse) -> i64 {
-    answer.header.as_ref().expect("a header").revision
+fn at(response: &WatchResponse) -> i64 {
+    response.header.as_ref().expect("a header").revision
 }
 
 /// Key, value or `-` for a deletion, and revision of each event.
-fn told(answer: &WatchResponse) -> Vec<(String, String, i64)> {
+fn told(response: &WatchResponse) -> Vec<(String, String, i64)> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let events = answer.events.iter().map(|event| {
+    let events = response.events.iter().map(|event| {
         let kv = event.kv.as_ref().expect("a pair");
-        let value = if event.r#type() == EventType::Delete { "-".to_string() } else { text(&kv.value) };
+        let value = if event.r#type() == EventType::Delete {
+            "-".to_string()
+        } else {
+            text(&kv.value)
+        };
         (text(&kv.key), value, kv.mod_revision)
     });
     events.collect()
@@ -45,7 +49,10 @@ async fn row_1_created_at_the_current_revision(channel: &Channel) {
     let revision = kv.put("r1", "v").await;
     let mut watches = Watches::open(channel).await;
     let created = watches.create(watch("r1", "")).await;
-    assert_eq!((created.watch_id, created.canceled, at(&created)), (0, false, revision));
+    assert_eq!(
+        (created.watch_id, created.canceled, at(&created)),
+        (0, false, revision)
+    );
     let header = created.header.expect("a header");
     assert!(header.cluster_id != 0 && header.member_id != 0 && header.raft_term > 0);
 }
@@ -53,11 +60,20 @@ async fn row_1_created_at_the_current_revision(channel: &Channel) {
 async fn row_2_ids(channel: &Channel) {
     let mut watches = Watches::open(channel).await;
     let mut next = async |asked: i64| {
-        let created = watches.create(WatchCreateRequest { watch_id: asked, ..watch("r2", "") }).await;
+        let created = watches
+            .create(WatchCreateRequest {
+                watch_id: asked,
+                ..watch("r2", "")
+            })
+            .await;
         (created.watch_id, created.canceled, created.cancel_reason)
     };
     let fine = |id| (id, false, String::new());
-    let in_use = (-1, true, "mvcc: duplicate watch ID provided on the WatchStream".to_string());
+    let in_use = (
+        -1,
+        true,
+        "mvcc: duplicate watch ID provided on the WatchStream".to_string(),
+    );
     assert_eq!(next(0).await, fine(0));
     assert_eq!(next(2).await, fine(2));
     assert_eq!(next(0).await, fine(1));
@@ -68,7 +84,12 @@ async fn row_2_ids(channel: &Channel) {
     watches.cancel(2);
     let canceled = watches.next().await;
     assert_eq!((canceled.watch_id, canceled.canceled), (2, true));
-    let again = watches.create(WatchCreateRequest { watch_id: 2, ..watch("r2", "") }).await;
+    let again = watches
+        .create(WatchCreateRequest {
+            watch_id: 2,
+            ..watch("r2", "")
+        })
+        .await;
     assert_eq!((again.watch_id, again.canceled), (2, false));
 }
 
@@ -77,30 +98,63 @@ async fn row_3_where_it_starts(channel: &Channel, whose: Whose) {
     let first = kv.put("r3", "1").await;
     kv.put("r3", "2").await;
     let mut watches = Watches::open(channel).await;
-    watches.create(WatchCreateRequest { watch_id: 1, ..watch("r3", "") }).await;
-    watches.create(WatchCreateRequest { watch_id: 2, start_revision: first + 1, ..watch("r3", "") }).await;
+    watches
+        .create(WatchCreateRequest {
+            watch_id: 1,
+            ..watch("r3", "")
+        })
+        .await;
+    watches
+        .create(WatchCreateRequest {
+            watch_id: 2,
+            start_revision: first + 1,
+            ..watch("r3", "")
+        })
+        .await;
     let past = watches.next().await;
-    assert_eq!((past.watch_id, told(&past)), (2, vec![event("r3", "2", first + 1)]));
+    assert_eq!(
+        (past.watch_id, told(&past)),
+        (2, vec![event("r3", "2", first + 1)])
+    );
     assert_eq!(at(&past), first + 1);
     watches.cancel(2);
     assert!(watches.next().await.canceled);
     let third = kv.put("r3", "3").await;
     let now = watches.next().await;
-    assert_eq!((now.watch_id, told(&now)), (1, vec![event("r3", "3", third)]));
+    assert_eq!(
+        (now.watch_id, told(&now)),
+        (1, vec![event("r3", "3", third)])
+    );
     watches.cancel(1);
     assert!(watches.next().await.canceled);
     // two revisions from now: what is written before is never delivered
-    let future = watches.create(WatchCreateRequest { start_revision: third + 2, ..watch("r3", "") }).await;
+    let future = watches
+        .create(WatchCreateRequest {
+            start_revision: third + 2,
+            ..watch("r3", "")
+        })
+        .await;
     assert!(!future.canceled);
     kv.put("r3", "4").await;
     kv.put("r3", "5").await;
-    assert_eq!(told(&watches.next().await), vec![event("r3", "5", third + 2)]);
-    let negative = watches.create(WatchCreateRequest { start_revision: -1, ..watch("r3", "") }).await;
+    assert_eq!(
+        told(&watches.next().await),
+        vec![event("r3", "5", third + 2)]
+    );
+    let negative = watches
+        .create(WatchCreateRequest {
+            start_revision: -1,
+            ..watch("r3", "")
+        })
+        .await;
     match whose {
         Whose::Etcds => assert!(!negative.canceled),
         Whose::Ours => {
             assert_eq!((negative.watch_id, negative.canceled), (-1, true));
-            assert_eq!(negative.cancel_reason, "etcdserver: mvcc: required revision has been compacted");
+            assert_eq!(
+                negative.cancel_reason,
+                "etcdserver: mvcc: required revision has been compacted"
+            );
             assert_eq!(negative.compact_revision, 0);
         }
     }
@@ -126,8 +180,14 @@ async fn row_5_cancel(channel: &Channel) {
     watches.cancel(0);
     let revision = Kv::new(channel).revision().await;
     let canceled = watches.next().await;
-    assert_eq!((canceled.watch_id, canceled.canceled, canceled.created), (0, true, false));
-    assert_eq!((canceled.cancel_reason.as_str(), canceled.compact_revision), ("", 0));
+    assert_eq!(
+        (canceled.watch_id, canceled.canceled, canceled.created),
+        (0, true, false)
+    );
+    assert_eq!(
+        (canceled.cancel_reason.as_str(), canceled.compact_revision),
+        ("", 0)
+    );
     assert_eq!(at(&canceled), revision);
     // nothing else came
     assert_eq!(watches.create(watch("r5", "")).await.watch_id, 1);
@@ -138,42 +198,88 @@ async fn row_6_what_events_have(channel: &Channel) {
     let mut watches = Watches::open(channel).await;
     watches.create(watch("r6", "")).await;
     let lease = grant(channel, 0, 60).await;
-    let put = kv.put_with(PutRequest { key: "r6".into(), value: "v".into(), lease, ..Default::default() }).await;
-    let answer = watches.next().await;
-    assert_eq!((at(&answer), answer.events.len()), (put, 1));
-    let pair = answer.events[0].kv.clone().expect("a pair");
+    let put = kv
+        .put_with(PutRequest {
+            key: "r6".into(),
+            value: "v".into(),
+            lease,
+            ..Default::default()
+        })
+        .await;
+    let response = watches.next().await;
+    assert_eq!((at(&response), response.events.len()), (put, 1));
+    let pair = response.events[0].kv.clone().expect("a pair");
     assert_eq!((&pair.key[..], &pair.value[..]), (&b"r6"[..], &b"v"[..]));
-    assert_eq!((pair.create_revision, pair.mod_revision, pair.version, pair.lease), (put, put, 1, lease));
+    assert_eq!(
+        (
+            pair.create_revision,
+            pair.mod_revision,
+            pair.version,
+            pair.lease
+        ),
+        (put, put, 1, lease)
+    );
     let deleted = kv.delete("r6", "").await;
-    let answer = watches.next().await;
-    assert_eq!(at(&answer), deleted);
-    let pair = answer.events[0].kv.clone().expect("a pair");
-    assert_eq!((&pair.key[..], pair.value.len(), pair.mod_revision), (&b"r6"[..], 0, deleted));
+    let response = watches.next().await;
+    assert_eq!(at(&response), deleted);
+    let pair = response.events[0].kv.clone().expect("a pair");
+    assert_eq!(
+        (&pair.key[..], pair.value.len(), pair.mod_revision),
+        (&b"r6"[..], 0, deleted)
+    );
     assert_eq!((pair.create_revision, pair.version, pair.lease), (0, 0, 0));
-    assert!(answer.events[0].prev_kv.is_none());
+    assert!(response.events[0].prev_kv.is_none());
 }
 
 async fn rows_7_and_8_whole_revisions_in_order(channel: &Channel) {
     let mut kv = Kv::new(channel);
     let mut watches = Watches::open(channel).await;
     watches.create(watch("r7", "r8")).await;
-    let puts = kv.txn(vec![put_op("r7c", "1"), put_op("r7a", "1"), put_op("r7b", "1")]).await;
-    let twice = kv.txn(vec![nested(vec![put_op("r7d", "1")]), nested(vec![delete_op("r7d")])]).await;
+    let puts = kv
+        .txn(vec![
+            put_op("r7c", "1"),
+            put_op("r7a", "1"),
+            put_op("r7b", "1"),
+        ])
+        .await;
+    let twice = kv
+        .txn(vec![
+            nested(vec![put_op("r7d", "1")]),
+            nested(vec![delete_op("r7d")]),
+        ])
+        .await;
     let deleted = kv.delete("r7", "r8").await;
     let expected = [
-        vec![event("r7c", "1", puts), event("r7a", "1", puts), event("r7b", "1", puts)],
+        vec![
+            event("r7c", "1", puts),
+            event("r7a", "1", puts),
+            event("r7b", "1", puts),
+        ],
         vec![event("r7d", "1", twice), event("r7d", "-", twice)],
-        vec![event("r7a", "-", deleted), event("r7b", "-", deleted), event("r7c", "-", deleted)],
+        vec![
+            event("r7a", "-", deleted),
+            event("r7b", "-", deleted),
+            event("r7c", "-", deleted),
+        ],
     ];
     for expected in &expected {
-        let answer = watches.next().await;
-        assert_eq!((&told(&answer), at(&answer)), (expected, expected[0].2));
+        let response = watches.next().await;
+        assert_eq!((&told(&response), at(&response)), (expected, expected[0].2));
     }
     // the past in the same order, as many answers as it takes
-    watches.create(WatchCreateRequest { watch_id: 9, start_revision: puts, ..watch("r7", "r8") }).await;
+    watches
+        .create(WatchCreateRequest {
+            watch_id: 9,
+            start_revision: puts,
+            ..watch("r7", "r8")
+        })
+        .await;
     let past = watches.events(9, 8).await;
-    let answer = WatchResponse { events: past, ..Default::default() };
-    assert_eq!(told(&answer), expected.concat());
+    let response = WatchResponse {
+        events: past,
+        ..Default::default()
+    };
+    assert_eq!(told(&response), expected.concat());
 }
 
 async fn row_9_filters(channel: &Channel) {
@@ -181,18 +287,29 @@ async fn row_9_filters(channel: &Channel) {
     let mut watches = Watches::open(channel).await;
     let filtered = |id, filters: &[FilterType]| {
         let filters = filters.iter().map(|filter| *filter as i32).collect();
-        WatchCreateRequest { watch_id: id, filters, ..watch("r9", "s") }
+        WatchCreateRequest {
+            watch_id: id,
+            filters,
+            ..watch("r9", "s")
+        }
     };
     watches.create(filtered(1, &[FilterType::Noput])).await;
     watches.create(filtered(2, &[FilterType::Nodelete])).await;
-    watches.create(filtered(3, &[FilterType::Noput, FilterType::Nodelete])).await;
+    watches
+        .create(filtered(3, &[FilterType::Noput, FilterType::Nodelete]))
+        .await;
     let put = kv.put("r9", "v").await;
     let deleted = kv.delete("r9", "").await;
-    let both = kv.txn(vec![nested(vec![put_op("r9", "1")]), nested(vec![delete_op("r9")])]).await;
+    let both = kv
+        .txn(vec![
+            nested(vec![put_op("r9", "1")]),
+            nested(vec![delete_op("r9")]),
+        ])
+        .await;
     let mut seen = Vec::new();
     for _ in 0..4 {
-        let answer = watches.next().await;
-        seen.push((answer.watch_id, told(&answer)));
+        let response = watches.next().await;
+        seen.push((response.watch_id, told(&response)));
     }
     seen.sort();
     let expected = [
@@ -214,11 +331,29 @@ async fn row_10_compacted(channel: &Channel) {
     let third = kv.put("r10", "3").await;
     kv.compact(third).await;
     let mut watches = Watches::open(channel).await;
-    let created = watches.create(WatchCreateRequest { start_revision: first, ..watch("r10", "") }).await;
-    assert_eq!((created.watch_id, created.canceled, at(&created)), (0, false, third));
+    let created = watches
+        .create(WatchCreateRequest {
+            start_revision: first,
+            ..watch("r10", "")
+        })
+        .await;
+    assert_eq!(
+        (created.watch_id, created.canceled, at(&created)),
+        (0, false, third)
+    );
     let canceled = watches.next().await;
-    assert_eq!((canceled.watch_id, canceled.created, canceled.canceled), (0, false, true));
-    assert_eq!((canceled.compact_revision, at(&canceled), canceled.cancel_reason.as_str()), (third, 0, ""));
+    assert_eq!(
+        (canceled.watch_id, canceled.created, canceled.canceled),
+        (0, false, true)
+    );
+    assert_eq!(
+        (
+            canceled.compact_revision,
+            at(&canceled),
+            canceled.cancel_reason.as_str()
+        ),
+        (third, 0, "")
+    );
     let header = canceled.header.expect("a header");
     assert!(header.cluster_id != 0 && header.raft_term > 0);
     // its id is in use until it is cancelled
@@ -226,25 +361,57 @@ async fn row_10_compacted(channel: &Channel) {
     assert_eq!(again.watch_id, 1);
     watches.cancel(0);
     let canceled = watches.next().await;
-    assert_eq!((canceled.watch_id, canceled.canceled, canceled.compact_revision), (0, true, 0));
+    assert_eq!(
+        (
+            canceled.watch_id,
+            canceled.canceled,
+            canceled.compact_revision
+        ),
+        (0, true, 0)
+    );
     assert_eq!(at(&canceled), third);
     // from the compacted revision on, what survives there
-    watches.create(WatchCreateRequest { watch_id: 7, start_revision: third, ..watch("r10", "") }).await;
-    let answer = watches.next().await;
-    assert_eq!((answer.watch_id, told(&answer)), (7, vec![event("r10", "3", third)]));
+    watches
+        .create(WatchCreateRequest {
+            watch_id: 7,
+            start_revision: third,
+            ..watch("r10", "")
+        })
+        .await;
+    let response = watches.next().await;
+    assert_eq!(
+        (response.watch_id, told(&response)),
+        (7, vec![event("r10", "3", third)])
+    );
 }
 
 async fn row_11_the_pair_before(channel: &Channel) {
     let mut kv = Kv::new(channel);
     let mut watches = Watches::open(channel).await;
-    watches.create(WatchCreateRequest { prev_kv: true, ..watch("r11", "") }).await;
+    watches
+        .create(WatchCreateRequest {
+            prev_kv: true,
+            ..watch("r11", "")
+        })
+        .await;
     kv.put("r11", "1").await;
     assert!(watches.next().await.events[0].prev_kv.is_none());
-    let before = |answer: &WatchResponse| -> Vec<Option<Vec<u8>>> {
-        answer.events.iter().map(|event| event.prev_kv.as_ref().map(|kv| kv.value.to_vec())).collect()
+    let before = |response: &WatchResponse| -> Vec<Option<Vec<u8>>> {
+        response
+            .events
+            .iter()
+            .map(|event| event.prev_kv.as_ref().map(|kv| kv.value.to_vec()))
+            .collect()
     };
-    kv.txn(vec![nested(vec![put_op("r11", "2")]), nested(vec![delete_op("r11")])]).await;
-    assert_eq!(before(&watches.next().await), [Some(b"1".to_vec()), Some(b"1".to_vec())]);
+    kv.txn(vec![
+        nested(vec![put_op("r11", "2")]),
+        nested(vec![delete_op("r11")]),
+    ])
+    .await;
+    assert_eq!(
+        before(&watches.next().await),
+        [Some(b"1".to_vec()), Some(b"1".to_vec())]
+    );
     let created = kv.put("r11", "3").await;
     assert_eq!(before(&watches.next().await), [None]);
     let changed = kv.put("r11", "4").await;
@@ -252,10 +419,18 @@ async fn row_11_the_pair_before(channel: &Channel) {
     // not to be had where it has been compacted
     kv.compact(changed).await;
     watches
-        .create(WatchCreateRequest { watch_id: 5, start_revision: changed, prev_kv: true, ..watch("r11", "") })
+        .create(WatchCreateRequest {
+            watch_id: 5,
+            start_revision: changed,
+            prev_kv: true,
+            ..watch("r11", "")
+        })
         .await;
     let past = watches.next().await;
-    assert_eq!((told(&past), before(&past)), (vec![event("r11", "4", changed)], vec![None]));
+    assert_eq!(
+        (told(&past), before(&past)),
+        (vec![event("r11", "4", changed)], vec![None])
+    );
     assert_eq!(changed, created + 1);
 }
 
@@ -274,10 +449,18 @@ async fn row_12_progress_on_request(channel: &Channel) {
     let revision = kv.put("elsewhere", "1").await;
     watches.progress();
     let progress = watches.next().await;
-    assert_eq!((progress.watch_id, progress.events.len(), at(&progress)), (-1, 0, revision));
+    assert_eq!(
+        (progress.watch_id, progress.events.len(), at(&progress)),
+        (-1, 0, revision)
+    );
     assert!(!progress.created && !progress.canceled);
     // one that begins in the future is no reason to wait
-    watches.create(WatchCreateRequest { start_revision: revision + 1_000, ..watch("r12", "") }).await;
+    watches
+        .create(WatchCreateRequest {
+            start_revision: revision + 1_000,
+            ..watch("r12", "")
+        })
+        .await;
     watches.progress();
     let progress = watches.next().await;
     assert_eq!((progress.watch_id, at(&progress)), (-1, revision));
@@ -286,8 +469,19 @@ async fn row_12_progress_on_request(channel: &Channel) {
 async fn row_13_progress_when_nothing_happens(channel: &Channel) {
     let mut kv = Kv::new(channel);
     let mut watches = Watches::open(channel).await;
-    watches.create(WatchCreateRequest { watch_id: 1, ..watch("r13", "") }).await;
-    watches.create(WatchCreateRequest { watch_id: 2, progress_notify: true, ..watch("r13", "") }).await;
+    watches
+        .create(WatchCreateRequest {
+            watch_id: 1,
+            ..watch("r13", "")
+        })
+        .await;
+    watches
+        .create(WatchCreateRequest {
+            watch_id: 2,
+            progress_notify: true,
+            ..watch("r13", "")
+        })
+        .await;
     let revision = kv.put("elsewhere", "1").await;
     let mut seen = Vec::new();
     while seen.last() != Some(&revision) || seen.len() < 3 {
@@ -296,7 +490,10 @@ async fn row_13_progress_when_nothing_happens(channel: &Channel) {
         seen.push(at(&progress));
     }
     // some may have come before the put
-    assert!(seen.iter().all(|at| [revision - 1, revision].contains(at)) && seen.is_sorted(), "{seen:?}");
+    assert!(
+        seen.iter().all(|at| [revision - 1, revision].contains(at)) && seen.is_sorted(),
+        "{seen:?}"
+    );
 }
 
 async fn row_14_fragments(channel: &Channel) {
@@ -306,13 +503,24 @@ async fn row_14_fragments(channel: &Channel) {
         kv.put(key, &value).await;
     }
     let mut watches = Watches::open(channel).await;
-    let whole = WatchCreateRequest { watch_id: 1, prev_kv: true, ..watch("r14", "r15") };
+    let whole = WatchCreateRequest {
+        watch_id: 1,
+        prev_kv: true,
+        ..watch("r14", "r15")
+    };
     watches.create(whole.clone()).await;
     let revision = kv.delete("r14", "r15").await;
-    let answer = watches.next().await;
-    assert_eq!((answer.events.len(), answer.fragment), (4, false));
+    let response = watches.next().await;
+    assert_eq!((response.events.len(), response.fragment), (4, false));
     // 2 MiB each: two events of 700 KiB fit, three do not
-    watches.create(WatchCreateRequest { watch_id: 2, fragment: true, start_revision: revision, ..whole.clone() }).await;
+    watches
+        .create(WatchCreateRequest {
+            watch_id: 2,
+            fragment: true,
+            start_revision: revision,
+            ..whole.clone()
+        })
+        .await;
     let mut keys = Vec::new();
     let mut pieces = Vec::new();
     while pieces.last() != Some(&(2, false)) {
@@ -323,11 +531,23 @@ async fn row_14_fragments(channel: &Channel) {
         assert!(pieces.len() <= 2, "{pieces:?}");
     }
     assert_eq!(pieces, [(2, true), (2, false)]);
-    assert_eq!(keys, ["r14a", "r14b", "r14c", "r14d"].map(|key| event(key, "-", revision)));
+    assert_eq!(
+        keys,
+        ["r14a", "r14b", "r14c", "r14d"].map(|key| event(key, "-", revision))
+    );
     // without fragments a revision of the past is one response too
-    watches.create(WatchCreateRequest { watch_id: 3, start_revision: revision, ..whole }).await;
-    let answer = watches.next().await;
-    assert_eq!((answer.watch_id, answer.events.len(), answer.fragment), (3, 4, false));
+    watches
+        .create(WatchCreateRequest {
+            watch_id: 3,
+            start_revision: revision,
+            ..whole
+        })
+        .await;
+    let response = watches.next().await;
+    assert_eq!(
+        (response.watch_id, response.events.len(), response.fragment),
+        (3, 4, false)
+    );
 }
 
 async fn row_14_history_is_one_response_in_fragments(channel: &Channel) {
@@ -338,14 +558,26 @@ async fn row_14_history_is_one_response_in_fragments(channel: &Channel) {
         kv.put(&format!("r14e{number}"), &value).await;
     }
     let mut watches = Watches::open(channel).await;
-    let whole = WatchCreateRequest { watch_id: 1, fragment: true, start_revision: first, ..watch("r14e", "r14f") };
+    let whole = WatchCreateRequest {
+        watch_id: 1,
+        fragment: true,
+        start_revision: first,
+        ..watch("r14e", "r14f")
+    };
     watches.ask(RequestUnion::CreateRequest(whole.clone()));
-    watches.ask(RequestUnion::CreateRequest(WatchCreateRequest { watch_id: 2, ..whole }));
+    watches.ask(RequestUnion::CreateRequest(WatchCreateRequest {
+        watch_id: 2,
+        ..whole
+    }));
     let (mut open, mut events, mut responses) = (None, 0, Vec::new());
     while responses.len() < 2 {
         let piece = watches.next().await;
         if let Some(watch_id) = open {
-            assert_eq!((piece.watch_id, piece.created), (watch_id, false), "nothing comes between fragments");
+            assert_eq!(
+                (piece.watch_id, piece.created),
+                (watch_id, false),
+                "nothing comes between fragments"
+            );
         }
         if piece.created {
             continue;
@@ -367,7 +599,10 @@ async fn row_15_half_closed(channel: &Channel) {
     watches.requests = None;
     for value in ["1", "2"] {
         let revision = kv.put("r15", value).await;
-        assert_eq!(told(&watches.next().await), vec![event("r15", value, revision)]);
+        assert_eq!(
+            told(&watches.next().await),
+            vec![event("r15", value, revision)]
+        );
     }
 }
 
@@ -391,14 +626,19 @@ async fn every_row(channel: &Channel, whose: Whose) {
 
 #[test]
 fn the_rows_of_the_contract_on_our_server() {
-    let (_db, server) = serve(Options::new(), Serve::new("127.0.0.1:0").progress_notify_interval_ms(200));
+    let (_db, server) = serve(
+        Options::new(),
+        Serve::new("127.0.0.1:0").progress_notify_interval_ms(200),
+    );
     runtime().block_on(async { every_row(&connect(server.address()).await, Whose::Ours).await });
 }
 
 #[test]
 fn the_rows_of_the_contract_on_a_real_etcd() {
     match RealEtcd::start("watch-rows") {
-        Ok(etcd) => runtime().block_on(async { every_row(&etcd.ready().await, Whose::Etcds).await }),
+        Ok(etcd) => {
+            runtime().block_on(async { every_row(&etcd.ready().await, Whose::Etcds).await })
+        }
         Err(why) => println!("no etcd to compare with: {why}"),
     }
 }
@@ -408,14 +648,26 @@ fn the_rows_of_the_contract_on_a_real_etcd() {
 fn progress_follows_the_clock_of_the_store() {
     let clock = Clock::new(1_000_000);
     let options = Options::new().clock(clock.clone());
-    let (_db, server) = serve(options, Serve::new("127.0.0.1:0").progress_notify_interval_ms(5_000));
+    let (_db, server) = serve(
+        options,
+        Serve::new("127.0.0.1:0").progress_notify_interval_ms(5_000),
+    );
     runtime().block_on(async {
         let channel = connect(server.address()).await;
         let mut watches = Watches::open(&channel).await;
-        watches.create(WatchCreateRequest { watch_id: 7, progress_notify: true, ..watch("k", "") }).await;
+        watches
+            .create(WatchCreateRequest {
+                watch_id: 7,
+                progress_notify: true,
+                ..watch("k", "")
+            })
+            .await;
         clock.advance(5_000);
         let progress = watches.next().await;
-        assert_eq!((progress.watch_id, at(&progress), progress.events.len()), (7, 1, 0));
+        assert_eq!(
+            (progress.watch_id, at(&progress), progress.events.len()),
+            (7, 1, 0)
+        );
         clock.advance(4_000);
         Kv::new(&channel).put("k", "v").await;
         assert_eq!(told(&watches.next().await), vec![event("k", "v", 2)]);
@@ -439,7 +691,8 @@ fn progress_is_reported_once_the_store_can_be_read_again() {
         let (reading, begun) = mpsc::channel();
         let readers: Vec<_> = (0..SLOTS)
             .map(|_| {
-                let (db, reading, (release, released)) = (db.clone(), reading.clone(), mpsc::channel::<()>());
+                let (db, reading, (release, released)) =
+                    (db.clone(), reading.clone(), mpsc::channel::<()>());
                 let read = move || {
                     let each = |_: libkv::PairRef| {
                         reading.send(()).expect("it is waited for");
@@ -457,14 +710,20 @@ fn progress_is_reported_once_the_store_can_be_read_again() {
         watches.progress();
         // each waits a second for a slot: the server's attempt, which began with the first, has failed too
         for _ in 0..2 {
-            assert_eq!(db.snapshot().expect_err("no slot is free").code(), Code::Busy);
+            assert_eq!(
+                db.snapshot().expect_err("no slot is free").code(),
+                Code::Busy
+            );
         }
         for (release, reader) in readers {
             drop(release);
             assert_eq!(reader.join().expect("no panic").count, 1);
         }
         let progress = watches.next().await;
-        assert_eq!((progress.watch_id, at(&progress), progress.events.len()), (-1, 2, 0));
+        assert_eq!(
+            (progress.watch_id, at(&progress), progress.events.len()),
+            (-1, 2, 0)
+        );
     });
 }
 
@@ -479,10 +738,22 @@ fn the_ends_of_watches() {
         watches.create(watch("k", "")).await;
         db.close();
         let canceled = watches.next().await;
-        assert_eq!((canceled.watch_id, canceled.canceled, canceled.compact_revision), (0, true, 0));
+        assert_eq!(
+            (
+                canceled.watch_id,
+                canceled.canceled,
+                canceled.compact_revision
+            ),
+            (0, true, 0)
+        );
         assert!(canceled.cancel_reason.contains("closed"), "{canceled:?}");
         server.close();
-        let end = soon("the end of the stream", watches.answers.message()).await.expect_err("it has ended");
-        assert_eq!((end.code(), end.message()), (tonic::Code::Unavailable, "etcdserver: server stopped"));
+        let end = soon("the end of the stream", watches.responses.message())
+            .await
+            .expect_err("it has ended");
+        assert_eq!(
+            (end.code(), end.message()),
+            (tonic::Code::Unavailable, "etcdserver: server stopped")
+        );
     });
 }

@@ -30,7 +30,9 @@ struct Proxy {
 
 impl Proxy {
     async fn start(server: &str) -> Proxy {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port on loopback");
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port on loopback");
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
         let server = server.strip_prefix("http://").expect("a URL").to_string();
         let (cut, _) = signal::channel(0);
@@ -39,7 +41,9 @@ impl Proxy {
             while let Ok((mut client, _)) = listener.accept().await {
                 let (server, mut cuts) = (server.clone(), cuts.subscribe());
                 tokio::spawn(async move {
-                    let Ok(mut server) = TcpStream::connect(server).await else { return };
+                    let Ok(mut server) = TcpStream::connect(server).await else {
+                        return;
+                    };
                     tokio::select! {
                         _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
                         _ = cuts.changed() => {}
@@ -88,7 +92,16 @@ impl Following {
             _ => vec![],
         };
         let fragment = dice.one_in(2);
-        Following { id, key, range_end, filters, fragment, from: 1, seen: vec![], half: vec![] }
+        Following {
+            id,
+            key,
+            range_end,
+            filters,
+            fragment,
+            from: 1,
+            seen: vec![],
+            half: vec![],
+        }
     }
 
     fn wants(&self, (key, value, _): &Known) -> bool {
@@ -97,7 +110,11 @@ impl Following {
             "\0" => *key >= self.key,
             end => *key >= self.key && key.as_str() < end,
         };
-        let filter = if value.is_some() { FilterType::Noput } else { FilterType::Nodelete };
+        let filter = if value.is_some() {
+            FilterType::Noput
+        } else {
+            FilterType::Nodelete
+        };
         inside && !self.filters.contains(&filter)
     }
 
@@ -111,16 +128,16 @@ impl Following {
         }
     }
 
-    fn take(&mut self, answer: WatchResponse) {
-        assert!(!answer.canceled, "{answer:?}");
+    fn take(&mut self, response: WatchResponse) {
+        assert!(!response.canceled, "{response:?}");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        for mvccpb::Event { r#type, kv, .. } in answer.events {
+        for mvccpb::Event { r#type, kv, .. } in response.events {
             let kv = kv.expect("a pair");
             let value = (r#type == EventType::Put as i32).then(|| text(&kv.value));
             self.half.push((text(&kv.key), value, kv.mod_revision));
         }
         // pieces of a revision count once it is whole
-        if let (false, Some(last)) = (answer.fragment, self.half.last()) {
+        if let (false, Some(last)) = (response.fragment, self.half.last()) {
             self.from = last.2 + 1;
             self.seen.append(&mut self.half);
         }
@@ -137,23 +154,30 @@ async fn follow(
     loop {
         let attempt = async {
             let endpoint = tonic::transport::Endpoint::from_shared(url.clone()).expect("a URL");
-            let channel = endpoint.connect().await.map_err(|error| tonic::Status::unavailable(error.to_string()))?;
+            let channel = endpoint
+                .connect()
+                .await
+                .map_err(|error| tonic::Status::unavailable(error.to_string()))?;
             let mut stream = Watches::try_open(&channel).await?;
             for following in &mut watches {
                 following.half.clear();
-                stream.ask(watch_request::RequestUnion::CreateRequest(following.request()));
+                stream.ask(watch_request::RequestUnion::CreateRequest(
+                    following.request(),
+                ));
             }
             loop {
                 if let Some(known) = &*known.borrow()
-                    && watches.iter().all(|f| f.seen.len() >= known.iter().filter(|event| f.wants(event)).count())
+                    && watches.iter().all(|f| {
+                        f.seen.len() >= known.iter().filter(|event| f.wants(event)).count()
+                    })
                 {
                     return Ok(());
                 }
                 tokio::select! {
-                    answer = stream.answers.message() => {
-                        let answer = answer?.ok_or_else(|| tonic::Status::unavailable("the end"))?;
-                        let following = watches.iter_mut().find(|f| f.id == answer.watch_id).expect("an id of ours");
-                        following.take(answer);
+                    response = stream.responses.message() => {
+                        let response = response?.ok_or_else(|| tonic::Status::unavailable("the end"))?;
+                        let following = watches.iter_mut().find(|f| f.id == response.watch_id).expect("an id of ours");
+                        following.take(response);
                     }
                     _ = known.changed() => {}
                 }
@@ -167,8 +191,16 @@ async fn follow(
     }
     let known = known.borrow().clone().expect("all is written");
     for following in watches {
-        let expected: Vec<Known> = known.iter().filter(|event| following.wants(event)).cloned().collect();
-        assert_eq!(following.seen, expected, "watch of {:?} to {:?}", following.key, following.range_end);
+        let expected: Vec<Known> = known
+            .iter()
+            .filter(|event| following.wants(event))
+            .cloned()
+            .collect();
+        assert_eq!(
+            following.seen, expected,
+            "watch of {:?} to {:?}",
+            following.key, following.range_end
+        );
     }
 }
 
@@ -178,13 +210,18 @@ async fn write(kv: &mut Kv, dice: &mut Dice, proxy: &Proxy, writes: u64) -> Vec<
     let mut known = Vec::new();
     for n in 0..writes {
         let letters = |dice: &mut Dice| -> String {
-            (0..=dice.below(2)).map(|_| char::from(b'a' + dice.below(8) as u8)).collect()
+            (0..=dice.below(2))
+                .map(|_| char::from(b'a' + dice.below(8) as u8))
+                .collect()
         };
         let (key, other) = (letters(dice), letters(dice));
         match dice.below(6) {
             0 => {
-                let gone: Vec<String> =
-                    live.range(key.clone()..).map(|(k, _)| k.clone()).filter(|k| *k < other).collect();
+                let gone: Vec<String> = live
+                    .range(key.clone()..)
+                    .map(|(k, _)| k.clone())
+                    .filter(|k| *k < other)
+                    .collect();
                 if key < other {
                     let revision = kv.delete(&key, &other).await;
                     gone.iter().for_each(|key| drop(live.remove(key)));
@@ -192,7 +229,10 @@ async fn write(kv: &mut Kv, dice: &mut Dice, proxy: &Proxy, writes: u64) -> Vec<
                 }
             }
             1 if key != other => {
-                let ops = vec![put_op(&other, &format!("t{n}")), put_op(&key, &format!("t{n}"))];
+                let ops = vec![
+                    put_op(&other, &format!("t{n}")),
+                    put_op(&key, &format!("t{n}")),
+                ];
                 let revision = kv.txn(ops).await;
                 for key in [other, key] {
                     live.insert(key.clone(), String::new());
@@ -217,8 +257,14 @@ async fn write(kv: &mut Kv, dice: &mut Dice, proxy: &Proxy, writes: u64) -> Vec<
 fn nothing_is_lost_or_repeated_where_connections_are_cut() {
     const WRITES: u64 = 1_500;
     const STREAMS: i64 = 4;
-    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_nanos() as u64));
+    let seed = std::env::var("SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or_else(|| {
+        std::time::UNIX_EPOCH
+            .elapsed()
+            .map_or(1, |since| since.as_nanos() as u64)
+    });
     println!("SEED={seed}");
     let mut dice = Dice(seed);
     let (_db, server) = serve(Options::new(), Serve::new("127.0.0.1:0"));
@@ -229,7 +275,12 @@ fn nothing_is_lost_or_repeated_where_connections_are_cut() {
         let followers: Vec<_> = (0..STREAMS)
             .map(|_| {
                 let watches = (1..=6).map(|id| Following::draw(&mut dice, id)).collect();
-                tokio::spawn(follow(proxy.url.clone(), watches, known.clone(), cuts.clone()))
+                tokio::spawn(follow(
+                    proxy.url.clone(),
+                    watches,
+                    known.clone(),
+                    cuts.clone(),
+                ))
             })
             .collect();
         let mut kv = Kv::new(&connect(server.address()).await);
@@ -237,7 +288,9 @@ fn nothing_is_lost_or_repeated_where_connections_are_cut() {
         proxy.cut();
         tell.send_replace(Some(Arc::new(written)));
         for follower in followers {
-            soon("every event", follower).await.expect("a follower saw what it should");
+            soon("every event", follower)
+                .await
+                .expect("a follower saw what it should");
         }
         let cuts = cuts.load(Ordering::Relaxed);
         println!("{WRITES} writes, {cuts} streams cut");
@@ -283,9 +336,9 @@ fn a_thousand_streams_of_ten_watches() {
             .map(|mut stream| {
                 tokio::spawn(async move {
                     for _ in 0..WATCHES {
-                        let answer = stream.next().await;
-                        assert_eq!(answer.header.expect("a header").revision, revision);
-                        assert_eq!(answer.events.len(), 1);
+                        let response = stream.next().await;
+                        assert_eq!(response.header.expect("a header").revision, revision);
+                        assert_eq!(response.events.len(), 1);
                     }
                     stream
                 })
@@ -310,7 +363,10 @@ fn a_client_that_does_not_read_costs_no_memory() {
     let server = Process::start("a_client_that_does_not_read_costs_no_memory");
     runtime().block_on(async {
         let (slow_channel, channel) = (connect(&server.url).await, connect(&server.url).await);
-        let (mut slow, mut other) = (Watches::open(&slow_channel).await, Watches::open(&channel).await);
+        let (mut slow, mut other) = (
+            Watches::open(&slow_channel).await,
+            Watches::open(&channel).await,
+        );
         slow.create(watch("k", "")).await;
         other.create(watch("k", "")).await;
         let mut kv = Kv::new(&channel);
@@ -323,10 +379,18 @@ fn a_client_that_does_not_read_costs_no_memory() {
             other.events(0, 1).await;
         }
         let grown = server.private_bytes().saturating_sub(before);
-        println!("{} MB wait: the server has grown by {} kB", PUTS * VALUE_BYTES / 1_000_000, grown / 1_000);
+        println!(
+            "{} MB wait: the server has grown by {} kB",
+            PUTS * VALUE_BYTES / 1_000_000,
+            grown / 1_000
+        );
         assert!(grown < 16_000_000, "it has grown by {grown} bytes");
-        let revisions: Vec<i64> =
-            slow.events(0, PUTS).await.into_iter().map(|e| e.kv.expect("a pair").mod_revision).collect();
+        let revisions: Vec<i64> = slow
+            .events(0, PUTS)
+            .await
+            .into_iter()
+            .map(|e| e.kv.expect("a pair").mod_revision)
+            .collect();
         assert_eq!(revisions, (first..first + PUTS as i64).collect::<Vec<_>>());
     });
 }
@@ -351,17 +415,22 @@ fn a_flood_of_creations_is_held_back() {
         for n in 0..FLOOD {
             // some that are refused, some that are over at once, some that stay
             let start_revision = [-1, first, 0][n % 3];
-            flood.ask(watch_request::RequestUnion::CreateRequest(WatchCreateRequest {
-                start_revision,
-                ..watch("k", "")
-            }));
+            flood.ask(watch_request::RequestUnion::CreateRequest(
+                WatchCreateRequest {
+                    start_revision,
+                    ..watch("k", "")
+                },
+            ));
         }
         // while it is not read
         for _ in 0..200 {
             kv.put("k", "v").await;
         }
         let grown = server.private_bytes().saturating_sub(before);
-        println!("a flood of {FLOOD} that is not read: the server has grown by {} kB", grown / 1_000);
+        println!(
+            "a flood of {FLOOD} that is not read: the server has grown by {} kB",
+            grown / 1_000
+        );
         assert!(grown < 32_000_000, "it has grown by {grown} bytes");
         // and is answered when it is
         let mut created = 0;
@@ -377,8 +446,9 @@ fn a_long_past_keeps_nobody_waiting() {
     const TXNS: usize = 2_000;
     let (db, server) = serve(Options::new(), Serve::new("127.0.0.1:0"));
     for n in 0..TXNS {
-        let puts =
-            (0..100).fold(libkv::Txn::new(), |txn, at| txn.and_then(libkv::Put::new(format!("o{at}"), n.to_string())));
+        let puts = (0..100).fold(libkv::Txn::new(), |txn, at| {
+            txn.and_then(libkv::Put::new(format!("o{at}"), n.to_string()))
+        });
         db.txn(puts).expect("txn");
     }
     runtime().block_on(async {
@@ -388,25 +458,37 @@ fn a_long_past_keeps_nobody_waiting() {
         let mut streams = Vec::new();
         for _ in 0..8 {
             let mut stream = Watches::open(&channel).await;
-            stream.create(WatchCreateRequest { start_revision: 2, ..watch("k", "") }).await;
+            stream
+                .create(WatchCreateRequest {
+                    start_revision: 2,
+                    ..watch("k", "")
+                })
+                .await;
             streams.push(stream);
         }
         // answered, however far they are
-        tokio::time::timeout(Duration::from_secs(20), kv.get("k")).await.expect("an answer").expect("a pair");
+        tokio::time::timeout(Duration::from_secs(20), kv.get("k"))
+            .await
+            .expect("an answer")
+            .expect("a pair");
         for stream in &mut streams {
             let event = stream.events(0, 1).await.remove(0);
             assert_eq!(event.kv.expect("a pair").mod_revision, found);
         }
         // the past comes many revisions at a time
         let mut past = Watches::open(&channel).await;
-        past.create(WatchCreateRequest { start_revision: 2, ..watch("o1", "") }).await;
-        let (mut answers, mut events) = (0, 0);
+        past.create(WatchCreateRequest {
+            start_revision: 2,
+            ..watch("o1", "")
+        })
+        .await;
+        let (mut responses, mut events) = (0, 0);
         while events < TXNS {
-            let answer = past.next().await;
-            assert_eq!(answer.header.expect("a header").revision, found);
-            (answers, events) = (answers + 1, events + answer.events.len());
+            let response = past.next().await;
+            assert_eq!(response.header.expect("a header").revision, found);
+            (responses, events) = (responses + 1, events + response.events.len());
         }
-        println!("{TXNS} revisions of the past in {answers} answers");
-        assert!(answers <= TXNS / 50, "{answers} answers");
+        println!("{TXNS} revisions of the past in {responses} responses");
+        assert!(responses <= TXNS / 50, "{responses} responses");
     });
 }

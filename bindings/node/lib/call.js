@@ -149,9 +149,20 @@ function abortable(signal, hand) {
 
 /** Tells a reason that the write was under way: nobody can say yet what became of it. */
 function blame(reason) {
-  if (typeof reason !== 'object' || reason === null || Object.hasOwn(reason, 'cause') || !Object.isExtensible(reason)) return
-  const message = 'the write had begun when it was aborted: it may or may not be there (read the key to find out)'
-  Object.defineProperty(reason, 'cause', { value: new KvError('UNKNOWN_OUTCOME', message), configurable: true, writable: true })
+  if (
+    typeof reason !== 'object' ||
+    reason === null ||
+    Object.hasOwn(reason, 'cause') ||
+    !Object.isExtensible(reason)
+  )
+    return
+  const message =
+    'the write had begun when it was aborted: it may or may not be there (read the key to find out)'
+  Object.defineProperty(reason, 'cause', {
+    value: new KvError('UNKNOWN_OUTCOME', message),
+    configurable: true,
+    writable: true,
+  })
 }
 
 /** A promise of what `hand` asks for, after the writes posted before it; `read` makes something of the answer. */

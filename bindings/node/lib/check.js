@@ -8,13 +8,15 @@ const { types } = require('node:util')
 function described(value) {
   if (value === null) return 'null'
   if (typeof value === 'string') return `the string ${JSON.stringify(value.slice(0, 40))}`
-  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'undefined') return String(value)
+  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'undefined')
+    return String(value)
   if (typeof value === 'bigint') return `${value}n`
   if (typeof value === 'object') return `an object of ${value.constructor?.name ?? 'no class'}`
   return `a ${typeof value}`
 }
 
-const wrong = (what, wanted, value) => new TypeError(`${what} must be ${wanted}, not ${described(value)}`)
+const wrong = (what, wanted, value) =>
+  new TypeError(`${what} must be ${wanted}, not ${described(value)}`)
 
 /** How many letters apart two names are. */
 function distance(a, b) {
@@ -33,7 +35,9 @@ function distance(a, b) {
 const plain = (name) => name.replace(/[_-]/g, '').toLowerCase()
 
 function nearest(name, known) {
-  const near = known.map((other) => [distance(plain(name), plain(other)), other]).sort((a, b) => a[0] - b[0])[0]
+  const near = known
+    .map((other) => [distance(plain(name), plain(other)), other])
+    .sort((a, b) => a[0] - b[0])[0]
   return near && near[0] <= Math.max(2, name.length / 3) ? near[1] : undefined
 }
 
@@ -65,13 +69,20 @@ function flag(what, value) {
 }
 
 /** An integer that a number holds exactly; `missing` if left out. */
-function integer(what, value, missing, min = Number.MIN_SAFE_INTEGER, max = Number.MAX_SAFE_INTEGER) {
+function integer(
+  what,
+  value,
+  missing,
+  min = Number.MIN_SAFE_INTEGER,
+  max = Number.MAX_SAFE_INTEGER,
+) {
   if (value === undefined && missing !== undefined) return missing
   if (typeof value !== 'number') throw wrong(what, 'a number', value)
   if (!Number.isSafeInteger(value)) {
     throw new RangeError(`${what} must be an integer up to 2^53 - 1, not ${value}`)
   }
-  if (value < min || value > max) throw new RangeError(`${what} must be between ${min} and ${max}, not ${value}`)
+  if (value < min || value > max)
+    throw new RangeError(`${what} must be between ${min} and ${max}, not ${value}`)
   return value
 }
 
@@ -86,7 +97,8 @@ function ttl(value) {
 function lease(what, value) {
   if (value === undefined) return 0n
   if (typeof value !== 'bigint') throw wrong(what, 'a bigint', value)
-  if (BigInt.asIntN(64, value) !== value) throw new RangeError(`${what} must fit in 64 bits, not ${value}n`)
+  if (BigInt.asIntN(64, value) !== value)
+    throw new RangeError(`${what} must fit in 64 bits, not ${value}n`)
   return value
 }
 
@@ -95,20 +107,29 @@ function oneOf(what, value, words, missing = 0) {
   if (value === undefined) return missing
   const at = typeof value === 'string' ? words.indexOf(value) : -1
   if (at >= 0) return at
-  if (typeof value !== 'string') throw wrong(what, `one of ${words.filter(Boolean).join(', ')}`, value)
-  throw new TypeError(`${what} must be one of ${words.filter(Boolean).join(', ')}, not ${JSON.stringify(value)}`)
+  if (typeof value !== 'string')
+    throw wrong(what, `one of ${words.filter(Boolean).join(', ')}`, value)
+  throw new TypeError(
+    `${what} must be one of ${words.filter(Boolean).join(', ')}, not ${JSON.stringify(value)}`,
+  )
 }
 
 /** An AbortSignal, if there is one. */
 function abortSignal(value) {
   if (value === undefined) return undefined
-  if (typeof value !== 'object' || value === null || typeof value.aborted !== 'boolean' || typeof value.addEventListener !== 'function') {
+  if (
+    typeof value !== 'object' ||
+    value === null ||
+    typeof value.aborted !== 'boolean' ||
+    typeof value.addEventListener !== 'function'
+  ) {
     throw wrong('option signal', 'an AbortSignal', value)
   }
   return value
 }
 
-const isBytes = (value) => typeof value === 'string' || ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value)
+const isBytes = (value) =>
+  typeof value === 'string' || ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value)
 
 /**
  * Bytes in: a string that is well-formed UTF-16 stays one; of anything else a `Uint8Array` over the
@@ -116,7 +137,8 @@ const isBytes = (value) => typeof value === 'string' || ArrayBuffer.isView(value
  */
 function bytes(what, value) {
   if (typeof value === 'string') {
-    if (!value.isWellFormed()) throw new TypeError(`${what} has a lone surrogate, which UTF-8 cannot say`)
+    if (!value.isWellFormed())
+      throw new TypeError(`${what} has a lone surrogate, which UTF-8 cannot say`)
     return value
   }
   if (types.isUint8Array(value) && value.byteLength > 0) return value
@@ -143,12 +165,14 @@ function notDetached(what, buffer) {
 /** The path of a file: a string, a Buffer, or a `file:` URL. */
 function path(what, value) {
   const given = value instanceof URL ? fileURLToPath(value) : bytes(what, value)
-  if (typeof given === 'string' ? given.includes('\0') : given.includes(0)) throw new TypeError(`${what} has a NUL byte`)
+  if (typeof given === 'string' ? given.includes('\0') : given.includes(0))
+    throw new TypeError(`${what} has a NUL byte`)
   return given
 }
 
 /** What `bytes` has checked, as `inspect` shows it. */
-const shown = (given) => JSON.stringify(typeof given === 'string' ? given : Buffer.from(given).toString())
+const shown = (given) =>
+  JSON.stringify(typeof given === 'string' ? given : Buffer.from(given).toString())
 
 /** A text that is well-formed UTF-16. */
 function text(what, value) {
@@ -162,4 +186,20 @@ function owned(what, value) {
   return typeof given === 'string' ? given : Buffer.from(given)
 }
 
-module.exports = { abortSignal, bytes, described, flag, integer, isBytes, knownOptions, lease, oneOf, owned, path, shown, text, ttl, wrong }
+module.exports = {
+  abortSignal,
+  bytes,
+  described,
+  flag,
+  integer,
+  isBytes,
+  knownOptions,
+  lease,
+  oneOf,
+  owned,
+  path,
+  shown,
+  text,
+  ttl,
+  wrong,
+}

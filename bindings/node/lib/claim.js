@@ -22,7 +22,10 @@ const TIMER_MS_MAX = 2 ** 31 - 1
 function patienceOf(call, options) {
   const { timeoutMs, signal } = knownOptions(call, options, ['timeoutMs', 'signal'])
   const endless = timeoutMs === undefined || timeoutMs === Infinity
-  return { ms: endless ? ENDLESS : integer('option timeoutMs', timeoutMs, undefined, 0), signal: abortSignal(signal) }
+  return {
+    ms: endless ? ENDLESS : integer('option timeoutMs', timeoutMs, undefined, 0),
+    signal: abortSignal(signal),
+  }
 }
 
 /** A lock or election as the native part has it. It keeps `db` while it is there. */
@@ -72,7 +75,11 @@ class Standing {
 
   /** What came after it was aborted is not wanted any more. */
   #refuse() {
-    if (this.state().isHeld) native.claimLeave(this.#number, expect(() => {}))
+    if (this.state().isHeld)
+      native.claimLeave(
+        this.#number,
+        expect(() => {}),
+      )
   }
 
   async leave() {
@@ -80,12 +87,20 @@ class Standing {
   }
 
   proclaim(value) {
-    return asked((id) => this.#withValue(value, (len, large) => native.claimProclaim(this.#number, id, len, large)))
+    return asked((id) =>
+      this.#withValue(value, (len, large) => native.claimProclaim(this.#number, id, len, large)),
+    )
   }
 
   /** Waits to lead, known by this value. */
   campaign(value, patience) {
-    return this.wait((number, id) => this.#withValue(value, (len, large) => native.claimCampaign(number, id, patience.ms, len, large)), patience)
+    return this.wait(
+      (number, id) =>
+        this.#withValue(value, (len, large) =>
+          native.claimCampaign(number, id, patience.ms, len, large),
+        ),
+      patience,
+    )
   }
 
   #withValue(value, ask) {
@@ -130,7 +145,10 @@ class Lock {
 
   #acquire(patience, onlyTry) {
     flush()
-    return this.#standing.wait((number, id) => native.claimAcquire(number, id, patience.ms, onlyTry), patience)
+    return this.#standing.wait(
+      (number, id) => native.claimAcquire(number, id, patience.ms, onlyTry),
+      patience,
+    )
   }
 
   async release() {
@@ -192,7 +210,11 @@ class Election {
     abortSignal(signal)
     signal?.throwIfAborted()
     const stays = keepAlive === undefined ? undefined : flag('option keepAlive', keepAlive)
-    return this.#standing.observe(this.#waiting, { signal, keepAlive: stays, isRemote: this.#remote })
+    return this.#standing.observe(this.#waiting, {
+      signal,
+      keepAlive: stays,
+      isRemote: this.#remote,
+    })
   }
 
   async resign() {

@@ -20,7 +20,8 @@ class Clock {
   #handle
 
   static {
-    handleOf = (clock) => (typeof clock === 'object' && clock !== null && #handle in clock ? clock.#handle : undefined)
+    handleOf = (clock) =>
+      typeof clock === 'object' && clock !== null && #handle in clock ? clock.#handle : undefined
   }
 
   /** Stands at so many milliseconds since 1970. */
@@ -36,7 +37,9 @@ class Clock {
 
   /** Moves forward by so many milliseconds; resolves once all that became due is done. */
   async advance(ms) {
-    await native.clockAdvanceLater(this.#handle, integer('the milliseconds', ms, undefined, 0)).then(readBuffer)
+    await native
+      .clockAdvanceLater(this.#handle, integer('the milliseconds', ms, undefined, 0))
+      .then(readBuffer)
   }
 
   /** The same, before it returns. */

@@ -2,7 +2,17 @@
 
 const { inspect } = require('node:util')
 
-const { abortSignal, bytes, flag, integer, knownOptions, lease, oneOf, ttl, wrong } = require('./check.js')
+const {
+  abortSignal,
+  bytes,
+  flag,
+  integer,
+  knownOptions,
+  lease,
+  oneOf,
+  ttl,
+  wrong,
+} = require('./check.js')
 const { asked, later, now, submit } = require('./call.js')
 const { Election, Lock } = require('./claim.js')
 const { invalid, unsupported } = require('./errors.js')
@@ -10,7 +20,16 @@ const { Watcher } = require('./follow.js')
 const { Lease } = require('./lease.js')
 const { native, flush, scratch, SCRATCH_BYTES } = require('./native.js')
 const { renamed, writeOpening } = require('./open.js')
-const { deleteGiven, isReadOnly, keysGiven, putGiven, rangeGiven, txnGiven, watchGiven, writePut } = require('./request.js')
+const {
+  deleteGiven,
+  isReadOnly,
+  keysGiven,
+  putGiven,
+  rangeGiven,
+  txnGiven,
+  watchGiven,
+  writePut,
+} = require('./request.js')
 const { Snapshot } = require('./snapshot.js')
 const { transact } = require('./transact.js')
 const { AsyncWalk, SyncWalk, Walk } = require('./walk.js')
@@ -54,7 +73,8 @@ class Db {
   }
 
   static {
-    handleOf = (db) => (typeof db === 'object' && db !== null && #handle in db ? db.#handle : undefined)
+    handleOf = (db) =>
+      typeof db === 'object' && db !== null && #handle in db ? db.#handle : undefined
   }
 
   /** Refuses a cluster, for a call that does not wait. */
@@ -72,7 +92,9 @@ class Db {
    * so that they see it, as they would of an embedded store.
    */
   #after(write) {
-    return this.#opening.size === 0 ? write() : Promise.all(this.#opening).then(() => this.#after(write))
+    return this.#opening.size === 0
+      ? write()
+      : Promise.all(this.#opening).then(() => this.#after(write))
   }
 
   get closed() {
@@ -92,13 +114,24 @@ class Db {
   }
 
   async #getLater(key, options) {
-    const revision = integer('option revision', knownOptions('get', options, ['revision']).revision, 0)
-    wire.request(wire.POSTED, 'range', rangeGiven('get', bytes('the key', key), { revision: Math.max(0, revision) }))
+    const revision = integer(
+      'option revision',
+      knownOptions('get', options, ['revision']).revision,
+      0,
+    )
+    wire.request(
+      wire.POSTED,
+      'range',
+      rangeGiven('get', bytes('the key', key), { revision: Math.max(0, revision) }),
+    )
     return (await submit(this.#handle)).kvs[0]
   }
 
   #get(key, options) {
-    const revision = options === undefined ? 0 : integer('option revision', knownOptions('get', options, ['revision']).revision, 0)
+    const revision =
+      options === undefined
+        ? 0
+        : integer('option revision', knownOptions('get', options, ['revision']).revision, 0)
     const given = bytes('the key', key)
     if (given.length < SHORT) {
       const len = native.get(this.#handle, wire.copy(given, scratch, 0), revision)
@@ -139,7 +172,9 @@ class Db {
       return submit(this.#handle)
     }
     wire.request(wire.NOW, 'range', request)
-    return request.range.how === 0 ? now(native.call, this.#handle) : later(native.callLater, this.#handle)
+    return request.range.how === 0
+      ? now(native.call, this.#handle)
+      : later(native.callLater, this.#handle)
   }
 
   rangeSync(range, options) {
@@ -234,7 +269,11 @@ class Db {
 
   compactSync(revision, options) {
     this.#here('compactSync', 'compact')
-    this.#writeCompact(wire.NOW, revision, knownOptions('compactSync', options, ['physical']).physical)
+    this.#writeCompact(
+      wire.NOW,
+      revision,
+      knownOptions('compactSync', options, ['physical']).physical,
+    )
     return now(native.call, this.#handle)
   }
 
@@ -270,9 +309,9 @@ class Db {
     return (await later(native.callLater, this.#handle)).items
   }
 
-  changes(after, upto, range) {
+  events(after, upto, range) {
     const [from, to] = [integer('after', after), integer('upto', upto, 0)]
-    return this.#between('changes', from, to, keysGiven('changes', range))
+    return this.#between('events', from, to, keysGiven('events', range))
   }
 
   diff(a, b, range) {
@@ -301,7 +340,12 @@ class Db {
   watch(range, options) {
     const { signal, keepAlive, ...watch } = watchGiven(range, options)
     signal?.throwIfAborted()
-    const how = { signal, keepAlive, isRemote: this.#remote, opening: (opened) => this.#expect(opened) }
+    const how = {
+      signal,
+      keepAlive,
+      isRemote: this.#remote,
+      opening: (opened) => this.#expect(opened),
+    }
     return new Watcher(this, this.#handle, this.#waiting, watch, how)
   }
 
@@ -455,7 +499,8 @@ class Db {
 /** A member, as 64 bits that count as signed. */
 function memberId(member = 0n) {
   if (typeof member !== 'bigint') throw wrong('option member', 'a bigint', member)
-  if (BigInt.asUintN(64, member) !== member) throw new RangeError(`option member must be 0n to 2n ** 64n - 1n, not ${member}n`)
+  if (BigInt.asUintN(64, member) !== member)
+    throw new RangeError(`option member must be 0n to 2n ** 64n - 1n, not ${member}n`)
   return BigInt.asIntN(64, member)
 }
 
@@ -483,7 +528,11 @@ async function open(target, options) {
 function openSync(target, options) {
   const shown = writeOpening(target, options)
   try {
-    return new Db(OPENED, now((_, len, large) => native.openStore(len, large)), shown)
+    return new Db(
+      OPENED,
+      now((_, len, large) => native.openStore(len, large)),
+      shown,
+    )
   } catch (error) {
     throw renamed(error)
   }

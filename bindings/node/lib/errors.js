@@ -16,7 +16,11 @@ class KvError extends Error {
     this.revision = revision
   }
 }
-Object.defineProperty(KvError.prototype, 'name', { value: 'KvError', writable: true, configurable: true })
+Object.defineProperty(KvError.prototype, 'name', {
+  value: 'KvError',
+  writable: true,
+  configurable: true,
+})
 
 /** What a handle answers once it is closed; the core's own words. */
 const closed = (what = "the store's handle") => new KvError('CLOSED', `${what} is closed`)
@@ -24,6 +28,10 @@ const closed = (what = "the store's handle") => new KvError('CLOSED', `${what} i
 const invalid = (message, revision) => new KvError('INVALID_ARGUMENT', message, revision)
 
 /** What a call that does not wait answers on a cluster. */
-const unsupported = (call, instead) => new KvError('UNSUPPORTED', `${call} does not wait, and this is a cluster: await ${instead} instead`)
+const unsupported = (call, instead) =>
+  new KvError(
+    'UNSUPPORTED',
+    `${call} does not wait, and this is a cluster: await ${instead} instead`,
+  )
 
 module.exports = { KvError, closed, invalid, unsupported }

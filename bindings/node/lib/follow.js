@@ -67,7 +67,11 @@ class Follower {
     this.#resume = startRevision
     if (signal) this.#endWith(signal)
     if (typeof opened === 'number') this.#has(opened)
-    else this.#opening = opened.then((number) => this.#has(number), (error) => this.#refused(error))
+    else
+      this.#opening = opened.then(
+        (number) => this.#has(number),
+        (error) => this.#refused(error),
+      )
     dropped.register(this, this.#held, this)
   }
 
@@ -126,8 +130,7 @@ class Follower {
         // the time may have ended a look at the cluster, which is then still to be taken
         if (this.#far) this.#drained = false
         return { value: undefined, done: false }
-      }
-      else if (this.#opening) await this.#opened(until)
+      } else if (this.#opening) await this.#opened(until)
       else await this.#word(until, this.#keepAlive ?? (inLoop || until !== undefined))
     }
   }
@@ -148,7 +151,11 @@ class Follower {
     this.#resume = this.resume()
     this.#reading = true
     try {
-      this.#took(readBuffer(await native.followPageLater(this.#number, until === undefined ? -1 : timerMs(until))))
+      this.#took(
+        readBuffer(
+          await native.followPageLater(this.#number, until === undefined ? -1 : timerMs(until)),
+        ),
+      )
     } finally {
       this.#reading = false
     }
@@ -287,7 +294,9 @@ class Loop {
 function timeoutOf(call, options) {
   if (options === undefined) return undefined
   const { timeoutMs } = knownOptions(call, options, ['timeoutMs'])
-  return timeoutMs === undefined || timeoutMs === Infinity ? undefined : integer('option timeoutMs', timeoutMs, undefined, 0)
+  return timeoutMs === undefined || timeoutMs === Infinity
+    ? undefined
+    : integer('option timeoutMs', timeoutMs, undefined, 0)
 }
 
 /** What watchers and leaders have in common. */
@@ -343,7 +352,13 @@ class Followed {
 class Watcher extends Followed {
   #follower
 
-  constructor(db, handle, waiting, { range, startRevision, prevKv, noPut, noDelete, progress }, options) {
+  constructor(
+    db,
+    handle,
+    waiting,
+    { range, startRevision, prevKv, noPut, noDelete, progress },
+    options,
+  ) {
     begin()
     u8(prevKv | (noPut << 1) | (noDelete << 2) | (progress << 3))
     f64(startRevision)

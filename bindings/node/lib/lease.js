@@ -77,7 +77,8 @@ class Lease {
   }
 
   onLost(callback) {
-    if (typeof callback !== 'function') throw wrong('the callback of onLost', 'a function', callback)
+    if (typeof callback !== 'function')
+      throw wrong('the callback of onLost', 'a function', callback)
     if (this.#closing) return
     this.#held.mourners ??= new Mourners(this.#held.number)
     this.#held.mourners.add(callback)

@@ -3,7 +3,18 @@
 
 const { fileURLToPath } = require('node:url')
 
-const { bytes, flag, integer, isBytes, knownOptions, oneOf, path, shown, text, wrong } = require('./check.js')
+const {
+  bytes,
+  flag,
+  integer,
+  isBytes,
+  knownOptions,
+  oneOf,
+  path,
+  shown,
+  text,
+  wrong,
+} = require('./check.js')
 const { clockHandle } = require('./clock.js')
 const { KvError, invalid } = require('./errors.js')
 const { DURABILITIES } = require('./request.js')
@@ -11,15 +22,38 @@ const wire = require('./wire.js')
 
 /** In the order in which they are written. */
 const OPTIONS = [
-  'create', 'readOnly', 'durability', 'busyTimeoutMs', 'maxBytes', 'maxRequestBytes', 'maxTxnOps', 'limits',
-  'leaseTtlMinSeconds', 'autoCompaction', 'maxReaders', 'mode', 'clock', 'allowNetworkFs',
+  'create',
+  'readOnly',
+  'durability',
+  'busyTimeoutMs',
+  'maxBytes',
+  'maxRequestBytes',
+  'maxTxnOps',
+  'limits',
+  'leaseTtlMinSeconds',
+  'autoCompaction',
+  'maxReaders',
+  'mode',
+  'clock',
+  'allowNetworkFs',
   // of a cluster
-  'tlsCa', 'tlsCert', 'tlsKey', 'tlsServerName', 'user', 'password', 'connectTimeoutMs', 'requestTimeoutMs', 'keepAliveMs',
+  'tlsCa',
+  'tlsCert',
+  'tlsKey',
+  'tlsServerName',
+  'user',
+  'password',
+  'connectTimeoutMs',
+  'requestTimeoutMs',
+  'keepAliveMs',
 ]
 
 /** A path, bytes of a path, a URL, or `:memory:`. */
 function targetBytes(target) {
-  if (target instanceof URL || (typeof target === 'object' && target !== null && typeof target.href === 'string')) {
+  if (
+    target instanceof URL ||
+    (typeof target === 'object' && target !== null && typeof target.href === 'string')
+  ) {
     return target.protocol === 'file:' ? fileURLToPath(target) : target.href
   }
   if (!isBytes(target)) throw wrong('the store', 'a path, a Buffer, a URL or :memory:', target)
@@ -30,14 +64,24 @@ function targetBytes(target) {
 function autoCompaction(given) {
   if (typeof given === 'number') return autoCompaction({ revisions: given })
   if (typeof given !== 'object' || given === null) {
-    throw wrong('option autoCompaction', 'a number of revisions, { revisions } or { seconds }', given)
+    throw wrong(
+      'option autoCompaction',
+      'a number of revisions, { revisions } or { seconds }',
+      given,
+    )
   }
-  const { revisions, seconds } = knownOptions('option autoCompaction', given, ['revisions', 'seconds'])
+  const { revisions, seconds } = knownOptions('option autoCompaction', given, [
+    'revisions',
+    'seconds',
+  ])
   if ((revisions === undefined) === (seconds === undefined)) {
     throw new TypeError('option autoCompaction takes one of revisions and seconds')
   }
   const what = revisions === undefined ? 'seconds' : 'revisions'
-  return { bySeconds: seconds !== undefined, kept: integer(`option autoCompaction.${what}`, revisions ?? seconds, undefined, 0) }
+  return {
+    bySeconds: seconds !== undefined,
+    kept: integer(`option autoCompaction.${what}`, revisions ?? seconds, undefined, 0),
+  }
 }
 
 function clockOption(given) {
@@ -54,7 +98,8 @@ function checked(given) {
   const options = { ...knownOptions('open', given, OPTIONS) }
   const perhaps = (name, check) => (options[name] === undefined ? undefined : check(options[name]))
   const named = (name, check) => perhaps(name, (value) => check(`option ${name}`, value))
-  const number = (name, max) => perhaps(name, (n) => integer(`option ${name}`, n, undefined, 0, max))
+  const number = (name, max) =>
+    perhaps(name, (n) => integer(`option ${name}`, n, undefined, 0, max))
   const yesNo = (name) => perhaps(name, (value) => flag(`option ${name}`, value))
   return {
     create: yesNo('create'),

@@ -2,7 +2,18 @@
 // copied when they are built.
 'use strict'
 
-const { abortSignal, bytes, flag, integer, isBytes, knownOptions, lease, oneOf, owned, wrong } = require('./check.js')
+const {
+  abortSignal,
+  bytes,
+  flag,
+  integer,
+  isBytes,
+  knownOptions,
+  lease,
+  oneOf,
+  owned,
+  wrong,
+} = require('./check.js')
 const { jsonOf } = require('./response.js')
 const { bytes: writeBytes, i64, request: writeRequest, u8, KIND: NUMBER } = require('./wire.js')
 
@@ -15,8 +26,17 @@ const TARGETS = ['key', 'version', 'create', 'mod', 'value']
 const RESULTS = ['==', '>', '<', '!=']
 const SELECT = ['key', 'prefix', 'start', 'end']
 const RANGE_OPTIONS = [
-  'revision', 'limit', 'sortOrder', 'sortTarget', 'keysOnly', 'countOnly', 'serializable',
-  'minModRevision', 'maxModRevision', 'minCreateRevision', 'maxCreateRevision',
+  'revision',
+  'limit',
+  'sortOrder',
+  'sortTarget',
+  'keysOnly',
+  'countOnly',
+  'serializable',
+  'minModRevision',
+  'maxModRevision',
+  'minCreateRevision',
+  'maxCreateRevision',
 ]
 const PUT_OPTIONS = ['lease', 'prevKv', 'ignoreValue', 'ignoreLease', 'durability']
 const DELETE_OPTIONS = ['prevKv', 'durability']
@@ -34,7 +54,8 @@ function kind(maker, name) {
   })
 }
 
-const made = (maker, members) => Object.freeze(Object.assign(Object.create(maker.prototype), members))
+const made = (maker, members) =>
+  Object.freeze(Object.assign(Object.create(maker.prototype), members))
 
 /**
  * Which keys: `{key}`, `{prefix}`, `{start, end}` (either may be left out), or bytes that are one
@@ -47,9 +68,13 @@ function keyRange(call, given, wanted = false) {
   if (named.length > 1) throw new TypeError(`${call} takes one of key, prefix and start/end`)
   if (key !== undefined) return { how: 0, a: owned('key', key) }
   if (prefix !== undefined) return { how: 1, a: owned('prefix', prefix) }
-  if (end !== undefined) return { how: 2, a: start === undefined ? '' : owned('start', start), b: owned('end', end) }
+  if (end !== undefined)
+    return { how: 2, a: start === undefined ? '' : owned('start', start), b: owned('end', end) }
   if (start !== undefined) return { how: 3, a: owned('start', start) }
-  if (wanted) throw new TypeError(`${call} wants a key, a prefix, or start and end; all keys are { prefix: '' }`)
+  if (wanted)
+    throw new TypeError(
+      `${call} wants a key, a prefix, or start and end; all keys are { prefix: '' }`,
+    )
   return { how: 4 }
 }
 
@@ -161,11 +186,16 @@ function compare(target, range, result, operand) {
 
 /** A condition of a txn on a key, or on every key of a range. */
 function Compare() {
-  throw new TypeError('Compare has no form of its own: Compare.version, .createRevision, .modRevision, .value, .lease')
+  throw new TypeError(
+    'Compare has no form of its own: Compare.version, .createRevision, .modRevision, .value, .lease',
+  )
 }
-Compare.version = (range, result, version) => compare(0, range, result, integer('the version', version))
-Compare.createRevision = (range, result, revision) => compare(1, range, result, integer('the revision', revision))
-Compare.modRevision = (range, result, revision) => compare(2, range, result, integer('the revision', revision))
+Compare.version = (range, result, version) =>
+  compare(0, range, result, integer('the version', version))
+Compare.createRevision = (range, result, revision) =>
+  compare(1, range, result, integer('the revision', revision))
+Compare.modRevision = (range, result, revision) =>
+  compare(2, range, result, integer('the revision', revision))
 Compare.value = (range, result, value) => compare(3, range, result, owned('the value', value))
 Compare.lease = (range, result, id) => {
   if (id === undefined) throw wrong('the lease', 'a bigint', id)
@@ -205,7 +235,8 @@ function writePut(where, call, key, value, options) {
 
 /** What `db.put` was given, as a Put's members with an abort signal. */
 function putGiven(call, key, value, options) {
-  if (kindOf(key) === 'put') return { ...key, signal: abortSignal(knownOptions(call, value, ['signal']).signal) }
+  if (kindOf(key) === 'put')
+    return { ...key, signal: abortSignal(knownOptions(call, value, ['signal']).signal) }
   const { signal, ...rest } = knownOptions(call, options, [...PUT_OPTIONS, 'signal'])
   return { ...putMembers(key, value, rest), signal: abortSignal(signal) }
 }
@@ -214,14 +245,16 @@ const signalled = (names) => [...names, 'signal']
 
 /** What `db.delete` was given, as a Delete's members with an abort signal. */
 function deleteGiven(call, first, second) {
-  if (kindOf(first) === 'delete') return { ...first, signal: abortSignal(knownOptions(call, second, ['signal']).signal) }
+  if (kindOf(first) === 'delete')
+    return { ...first, signal: abortSignal(knownOptions(call, second, ['signal']).signal) }
   if (first === undefined) return deleteMembers(call, {}, second)
   return deleteMembers(call, first, second, signalled(DELETE_OPTIONS))
 }
 
 /** What `db.txn` was given, likewise. */
 function txnGiven(call, first, second) {
-  if (kindOf(first) === 'txn') return { ...first, signal: abortSignal(knownOptions(call, second, ['signal']).signal) }
+  if (kindOf(first) === 'txn')
+    return { ...first, signal: abortSignal(knownOptions(call, second, ['signal']).signal) }
   return txnMembers(call, first, signalled(TXN_MEMBERS))
 }
 
@@ -234,7 +267,15 @@ function rangeGiven(call, first, second) {
   return rangeMembers(call, first, second)
 }
 
-const WATCH_OPTIONS = ['startRevision', 'prevKv', 'noPut', 'noDelete', 'progress', 'signal', 'keepAlive']
+const WATCH_OPTIONS = [
+  'startRevision',
+  'prevKv',
+  'noPut',
+  'noDelete',
+  'progress',
+  'signal',
+  'keepAlive',
+]
 
 /** What `db.watch` was given: which keys, and how. */
 function watchGiven(first, second) {
@@ -247,18 +288,33 @@ function watchGiven(first, second) {
     noDelete: flag('option noDelete', options.noDelete),
     progress: flag('option progress', options.progress),
     signal: abortSignal(options.signal),
-    keepAlive: options.keepAlive === undefined ? undefined : flag('option keepAlive', options.keepAlive),
+    keepAlive:
+      options.keepAlive === undefined ? undefined : flag('option keepAlive', options.keepAlive),
   }
 }
 
-/** Which keys `changes` and `diff` were given; all if none. */
+/** Which keys `events` and `diff` were given; all if none. */
 function keysGiven(call, range) {
   return keyRange(call, isBytes(range) ? range : knownOptions(call, range, SELECT))
 }
 
-const isReadOnly = ({ success, failure }) => [...success, ...failure].every((op) => kindOf(op) === 'range')
+const isReadOnly = ({ success, failure }) =>
+  [...success, ...failure].every((op) => kindOf(op) === 'range')
 
 module.exports = {
-  Put, Range, Delete, Txn, Compare, KIND, DURABILITIES,
-  deleteGiven, isReadOnly, keysGiven, putGiven, rangeGiven, txnGiven, watchGiven, writePut,
+  Put,
+  Range,
+  Delete,
+  Txn,
+  Compare,
+  KIND,
+  DURABILITIES,
+  deleteGiven,
+  isReadOnly,
+  keysGiven,
+  putGiven,
+  rangeGiven,
+  txnGiven,
+  watchGiven,
+  writePut,
 }

@@ -17,7 +17,8 @@ function jsonOf(members) {
   for (const [name, value] of Object.entries(members)) {
     if (typeof value === 'bigint') json[name] = String(value)
     else if (Buffer.isBuffer(value)) setBytes(json, name, value)
-    else if (name === 'keys' && Array.isArray(value)) json.keys = value.map((key) => setBytes({}, 'key', key))
+    else if (name === 'keys' && Array.isArray(value))
+      json.keys = value.map((key) => setBytes({}, 'key', key))
     else if (name === 'range') json.range = jsonOf(value)
     else json[name] = value
   }
@@ -50,7 +51,7 @@ class KeyValue {
   }
 }
 
-class RangeResult extends Response {
+class RangeResponse extends Response {
   [Symbol.iterator]() {
     return this.kvs[Symbol.iterator]()
   }
@@ -63,12 +64,21 @@ class WatchBatch extends Response {
 }
 
 class AlarmMember extends Response {}
-class Change extends Response {}
-class LeaseGrant extends Response {}
-class LeaseKeepAlive extends Response {}
-class LeaseTimeToLive extends Response {}
+class Difference extends Response {}
+class LeaseGrantResponse extends Response {}
+class LeaseKeepAliveResponse extends Response {}
+class LeaseTimeToLiveResponse extends Response {}
 class Problem extends Response {}
 
 module.exports = {
-  AlarmMember, Change, KeyValue, LeaseGrant, LeaseKeepAlive, LeaseTimeToLive, Problem, RangeResult, WatchBatch, jsonOf,
+  AlarmMember,
+  Difference,
+  KeyValue,
+  LeaseGrantResponse,
+  LeaseKeepAliveResponse,
+  LeaseTimeToLiveResponse,
+  Problem,
+  RangeResponse,
+  WatchBatch,
+  jsonOf,
 }

@@ -14,7 +14,12 @@ const limit = (what, value) => integer(what, value, undefined, 0)
 
 /** How each is checked, in the order in which they are written. */
 const SERVE_OPTIONS = {
-  certFile: path, keyFile: path, trustedCaFile: path, clientCertAuth: flag, maxRequestBytes: limit, maxTxnOps: limit,
+  certFile: path,
+  keyFile: path,
+  trustedCaFile: path,
+  clientCertAuth: flag,
+  maxRequestBytes: limit,
+  maxTxnOps: limit,
 }
 
 /** Ends servers that were dropped without being closed. */

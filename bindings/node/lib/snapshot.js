@@ -54,7 +54,10 @@ class Snapshot {
   #here(call, range, options) {
     const asked = rangeGiven(call, range, options)
     if (asked.revision !== 0 && asked.revision !== this.#revision) {
-      throw invalid(`revision ${asked.revision} asked of a snapshot of revision ${this.#revision}`, this.#revision)
+      throw invalid(
+        `revision ${asked.revision} asked of a snapshot of revision ${this.#revision}`,
+        this.#revision,
+      )
     }
     return { ...asked, revision: this.#revision, [KIND]: 'range' }
   }

@@ -21,7 +21,9 @@ class Transaction {
 
   constructor(attempt, isRemote) {
     this.#attempt = attempt
-    this.#ask = isRemote ? (handle) => later(native.attemptCallLater, handle) : (handle) => now(native.attemptCall, handle)
+    this.#ask = isRemote
+      ? (handle) => later(native.attemptCallLater, handle)
+      : (handle) => now(native.attemptCall, handle)
   }
 
   /** Ends its use; the attempt lives on. */
@@ -30,7 +32,8 @@ class Transaction {
   }
 
   #handle() {
-    if (this.#attempt === undefined) throw new KvError('CLOSED', 'the transaction is over: its body has ended')
+    if (this.#attempt === undefined)
+      throw new KvError('CLOSED', 'the transaction is over: its body has ended')
     return this.#attempt
   }
 
@@ -72,13 +75,16 @@ async function tried(attempt, body, { isRemote, signal }) {
   try {
     value = await body(transaction)
   } catch (error) {
-    if (error instanceof KvError && error.code === 'COMPACTED' && native.attemptOvertaken(attempt)) return {}
+    if (error instanceof KvError && error.code === 'COMPACTED' && native.attemptOvertaken(attempt))
+      return {}
     throw error
   } finally {
     Transaction.over(transaction)
   }
   flush()
-  const { succeeded } = await queued(signal, (id, withdrawable) => native.attemptCommit(attempt, id, withdrawable))
+  const { succeeded } = await queued(signal, (id, withdrawable) =>
+    native.attemptCommit(attempt, id, withdrawable),
+  )
   return { succeeded, value }
 }
 
@@ -86,7 +92,9 @@ async function transact(db, isRemote, body, options) {
   if (typeof body !== 'function') throw wrong('the body of transact', 'a function', body)
   const given = knownOptions('transact', options, ['maxRetries', 'signal'])
   const endless = given.maxRetries === null || given.maxRetries === Infinity
-  const retries = endless ? -1 : integer('option maxRetries', given.maxRetries, MAX_RETRIES, 0, 2 ** 32 - 1)
+  const retries = endless
+    ? -1
+    : integer('option maxRetries', given.maxRetries, MAX_RETRIES, 0, 2 ** 32 - 1)
   const signal = abortSignal(given.signal)
   const attempt = wire.readAnswer(native.attempt(db, retries))
   try {

@@ -4,15 +4,71 @@
 const { KvError } = require('./errors.js')
 const { native, flush, mail, scratch, view: scratchView, SCRATCH_BYTES } = require('./native.js')
 const {
-  AlarmMember, Change, KeyValue, LeaseGrant, LeaseKeepAlive, LeaseTimeToLive, Problem, RangeResult, WatchBatch,
+  AlarmMember,
+  Difference,
+  KeyValue,
+  LeaseGrantResponse,
+  LeaseKeepAliveResponse,
+  LeaseTimeToLiveResponse,
+  Problem,
+  RangeResponse,
+  WatchBatch,
 } = require('./response.js')
 
-const KIND = { get: 0, range: 1, put: 2, delete: 3, txn: 4, compact: 5, history: 6, status: 7, check: 8, snapshot: 9, scan: 10, changes: 11, diff: 12, leaseGrant: 13, leaseRevoke: 14, leaseKeepAlive: 15, leaseTimeToLive: 16, leaseList: 17, revisionAt: 18, alarmList: 19, alarmActivate: 20, alarmDisarm: 21 }
+const KIND = {
+  get: 0,
+  range: 1,
+  put: 2,
+  delete: 3,
+  txn: 4,
+  compact: 5,
+  history: 6,
+  status: 7,
+  check: 8,
+  snapshot: 9,
+  scan: 10,
+  events: 11,
+  diff: 12,
+  leaseGrant: 13,
+  leaseRevoke: 14,
+  leaseKeepAlive: 15,
+  leaseTimeToLive: 16,
+  leaseList: 17,
+  revisionAt: 18,
+  alarmList: 19,
+  alarmActivate: 20,
+  alarmDisarm: 21,
+}
 /** Where a request keeps its kind, see request.js. */
 const KIND_OF = Symbol.for('libkv.kind')
 /** Kinds of alarms by their number; none is 0. */
 const ALARM_KINDS = [null, 'nospace', 'corrupt']
-const ANSWER = { error: 0, none: 1, pair: 2, put: 3, range: 4, delete: 5, txn: 6, compact: 7, status: 8, check: 9, events: 10, changes: 11, pairs: 12, number: 13, batches: 14, leaseGrant: 15, leaseRevoke: 16, leaseKeepAlive: 17, leaseTimeToLive: 18, leases: 19, lease: 20, claim: 21, server: 22, alarms: 23 }
+const RESPONSE = {
+  error: 0,
+  none: 1,
+  pair: 2,
+  put: 3,
+  range: 4,
+  delete: 5,
+  txn: 6,
+  compact: 7,
+  status: 8,
+  check: 9,
+  events: 10,
+  diff: 11,
+  pairs: 12,
+  number: 13,
+  batches: 14,
+  leaseGrant: 15,
+  leaseRevoke: 16,
+  leaseKeepAlive: 17,
+  leaseTimeToLive: 18,
+  leases: 19,
+  lease: 20,
+  claim: 21,
+  server: 22,
+  alarms: 23,
+}
 
 // --- Writing. One request at a time, from `begin` to the call: nothing of the user's runs between.
 
@@ -249,7 +305,9 @@ function id() {
 const PAIR_BYTES = 40
 
 function leaseAt(at) {
-  return fromView.getInt32(at, true) === 0 && fromView.getInt32(at + 4, true) === 0 ? 0n : fromView.getBigInt64(at, true)
+  return fromView.getInt32(at, true) === 0 && fromView.getInt32(at + 4, true) === 0
+    ? 0n
+    : fromView.getBigInt64(at, true)
 }
 
 /** Values from this size on stay where the native part has put them, if that is no shared memory. */
@@ -316,8 +374,19 @@ function event() {
 }
 
 const STATUS_NUMBERS = [
-  'revision', 'compactedRevision', 'keys', 'bytesOnDisk', 'bytesInUse', 'readers', 'watchers', 'leases',
-  'formatVersion', 'writerPid', 'writerHeldMs', 'oldestReader', 'maxBytes',
+  'revision',
+  'compactedRevision',
+  'keys',
+  'bytesOnDisk',
+  'bytesInUse',
+  'readers',
+  'watchers',
+  'leases',
+  'formatVersion',
+  'writerPid',
+  'writerHeldMs',
+  'oldestReader',
+  'maxBytes',
 ]
 
 function status() {
@@ -339,57 +408,65 @@ function failure() {
 }
 
 const READ = []
-READ[ANSWER.error] = () => {
+READ[RESPONSE.error] = () => {
   throw failure()
 }
-READ[ANSWER.none] = () => undefined
-READ[ANSWER.pair] = pair
-READ[ANSWER.put] = () => ({ revision: number(), prevKv: perhaps() })
-READ[ANSWER.range] = () => {
+READ[RESPONSE.none] = () => undefined
+READ[RESPONSE.pair] = pair
+READ[RESPONSE.put] = () => ({ revision: number(), prevKv: perhaps() })
+READ[RESPONSE.range] = () => {
   const [revision, count, more] = [number(), number(), readFlag()]
-  return new RangeResult({ revision, kvs: pairs(), count, more })
+  return new RangeResponse({ revision, kvs: pairs(), count, more })
 }
-READ[ANSWER.delete] = () => ({ revision: number(), deleted: number(), prevKvs: pairs() })
-READ[ANSWER.txn] = () => {
+READ[RESPONSE.delete] = () => ({ revision: number(), deleted: number(), prevKvs: pairs() })
+READ[RESPONSE.txn] = () => {
   const [revision, succeeded] = [number(), readFlag()]
   return { succeeded, revision, responses: list(answer) }
 }
-READ[ANSWER.compact] = () => ({ revision: number() })
-READ[ANSWER.status] = status
-READ[ANSWER.check] = () => ({
+READ[RESPONSE.compact] = () => ({ revision: number() })
+READ[RESPONSE.status] = status
+READ[RESPONSE.check] = () => ({
   keys: number(),
   events: number(),
-  problems: list(() => new Problem({ invariant: text(), key: copied(count()), revision: number(), message: text() })),
+  problems: list(
+    () =>
+      new Problem({ invariant: text(), key: copied(count()), revision: number(), message: text() }),
+  ),
 })
-READ[ANSWER.events] = () => ({ last: readFlag(), items: list(event) })
-READ[ANSWER.changes] = () => ({
+READ[RESPONSE.events] = () => ({ last: readFlag(), items: list(event) })
+READ[RESPONSE.diff] = () => ({
   last: readFlag(),
-  items: list(() => new Change({ key: copied(count()), before: perhaps(), after: perhaps() })),
+  items: list(() => new Difference({ key: copied(count()), before: perhaps(), after: perhaps() })),
 })
-READ[ANSWER.pairs] = () => ({ last: readFlag(), items: pairs() })
-READ[ANSWER.number] = number
-READ[ANSWER.batches] = () => ({ last: readFlag(), items: list(() => new WatchBatch({ revision: number(), events: list(event) })) })
-READ[ANSWER.leaseGrant] = () => new LeaseGrant({ revision: number(), id: id(), ttlSeconds: number() })
-READ[ANSWER.leaseRevoke] = () => ({ revision: number() })
-READ[ANSWER.leaseKeepAlive] = () => new LeaseKeepAlive({ id: id(), ttlSeconds: number() })
-READ[ANSWER.leaseTimeToLive] = () =>
-  new LeaseTimeToLive({
+READ[RESPONSE.pairs] = () => ({ last: readFlag(), items: pairs() })
+READ[RESPONSE.number] = number
+READ[RESPONSE.batches] = () => ({
+  last: readFlag(),
+  items: list(() => new WatchBatch({ revision: number(), events: list(event) })),
+})
+READ[RESPONSE.leaseGrant] = () =>
+  new LeaseGrantResponse({ revision: number(), id: id(), ttlSeconds: number() })
+READ[RESPONSE.leaseRevoke] = () => ({ revision: number() })
+READ[RESPONSE.leaseKeepAlive] = () => new LeaseKeepAliveResponse({ id: id(), ttlSeconds: number() })
+READ[RESPONSE.leaseTimeToLive] = () =>
+  new LeaseTimeToLiveResponse({
     id: id(),
     ttlSeconds: number(),
     grantedTtlSeconds: number(),
     keys: list(() => copied(count())),
   })
-READ[ANSWER.leases] = () => list(id)
-READ[ANSWER.alarms] = () => list(() => new AlarmMember({ kind: ALARM_KINDS[from[pos++]], member: BigInt.asUintN(64, id()) }))
-READ[ANSWER.lease] = () => ({ handle: number(), id: id(), ttlSeconds: number() })
-READ[ANSWER.server] = () => ({ number: number(), address: text() })
-READ[ANSWER.claim] = () => ({ isHeld: readFlag(), revision: number(), key: copied(count()) })
+READ[RESPONSE.leases] = () => list(id)
+READ[RESPONSE.alarms] = () =>
+  list(() => new AlarmMember({ kind: ALARM_KINDS[from[pos++]], member: BigInt.asUintN(64, id()) }))
+READ[RESPONSE.lease] = () => ({ handle: number(), id: id(), ttlSeconds: number() })
+READ[RESPONSE.server] = () => ({ number: number(), address: text() })
+READ[RESPONSE.claim] = () => ({ isHeld: readFlag(), revision: number(), key: copied(count()) })
 
 function answer() {
   const kind = from[pos++]
   // the commonest two without a look-up
-  if (kind === ANSWER.pair) return pair()
-  if (kind === ANSWER.put) return { revision: number(), prevKv: perhaps() }
+  if (kind === RESPONSE.pair) return pair()
+  if (kind === RESPONSE.put) return { revision: number(), prevKv: perhaps() }
   return READ[kind]()
 }
 
@@ -402,9 +479,34 @@ function readAt(bytes, view, position) {
 }
 
 /** Reads an answer that came as a Buffer of its own. */
-const readBuffer = (buffer) => readAt(buffer, new DataView(buffer.buffer, buffer.byteOffset, buffer.length), 0)
+const readBuffer = (buffer) =>
+  readAt(buffer, new DataView(buffer.buffer, buffer.byteOffset, buffer.length), 0)
 
 /** Reads the answer that a call has left, given its length. */
-const readAnswer = (len) => (len > SCRATCH_BYTES ? readBuffer(native.take()) : readAt(scratch, scratchView, 0))
+const readAnswer = (len) =>
+  len > SCRATCH_BYTES ? readBuffer(native.take()) : readAt(scratch, scratchView, 0)
 
-module.exports = { ALARM_KINDS, NOW, POSTED, begin, post, bytes, copy, f64, i64, keyRange, large, length, members, readAnswer, readAt, readBuffer, request, room, sent, u8, KIND, STATUS_NUMBERS }
+module.exports = {
+  ALARM_KINDS,
+  NOW,
+  POSTED,
+  begin,
+  post,
+  bytes,
+  copy,
+  f64,
+  i64,
+  keyRange,
+  large,
+  length,
+  members,
+  readAnswer,
+  readAt,
+  readBuffer,
+  request,
+  room,
+  sent,
+  u8,
+  KIND,
+  STATUS_NUMBERS,
+}

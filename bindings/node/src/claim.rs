@@ -12,7 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use libkv::{
-    Answer, Claim, ClaimStep, Code, Db, Election, Error, KeyValue, Patience, Request, Result, Revoke, Watch, Watcher,
+    Claim, ClaimStep, Code, Db, Election, Error, KeyValue, LeaseRevoke, Patience, Request,
+    Response, Result, Watch, Watcher,
 };
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
@@ -68,13 +69,13 @@ enum Came {
     /// Somebody asks for the name.
     Begun,
     /// The place that it had before is given up, or not.
-    Left(Result<Answer>),
+    Left(Result<Response>),
     /// An answer that the claim asked for.
-    Answer(Result<Answer>),
+    Response(Result<Response>),
     /// Who has the name, before it is only tried.
-    First(Result<Answer>),
+    First(Result<Response>),
     /// Who has the name, now that its time is over.
-    Holder(Result<Answer>),
+    Holder(Result<Response>),
     /// Time to look again: what it watched is gone, or its lease.
     Woken,
     /// Time to look again: there was nothing to watch.
@@ -86,13 +87,13 @@ enum Next {
     Nothing,
     Run(Request),
     /// Asks who has the name, for what follows.
-    Ask(Request, fn(Result<Answer>) -> Came),
-    Leave(Revoke),
+    Ask(Request, fn(Result<Response>) -> Came),
+    Leave(LeaseRevoke),
     Watch(Watch),
     /// A lease came that nobody wants any more.
-    Forget(Revoke),
+    Forget(LeaseRevoke),
     /// It is over: the place is given up, and then told. With the flag a failure of that is told.
-    End(Option<Revoke>, Ending, Result<bool>, bool),
+    End(Option<LeaseRevoke>, Ending, Result<bool>, bool),
 }
 
 impl Place {
@@ -104,16 +105,20 @@ impl Place {
     fn next(&mut self, turn: u64, came: Came, gone: &mut Option<Arc<Watcher>>) -> Next {
         if turn != self.turn {
             return match came {
-                Came::Answer(Ok(Answer::LeaseGrant(granted))) => Next::Forget(Revoke { id: granted.id }),
+                Came::Response(Ok(Response::LeaseGrant(granted))) => {
+                    Next::Forget(LeaseRevoke { id: granted.id })
+                }
                 _ => Next::Nothing,
             };
         }
         let step = match came {
             Came::Begun => return self.begin(),
-            Came::First(answer) => return self.begin_after(answer),
-            Came::Holder(answer) => return self.end_after(answer),
-            Came::Left(answer) => revoked(answer).and_then(|()| self.claim().step(None)),
-            Came::Answer(answer) => answer.and_then(|answer| self.claim().step(Some(answer))),
+            Came::First(response) => return self.begin_after(response),
+            Came::Holder(response) => return self.end_after(response),
+            Came::Left(response) => revoked(response).and_then(|()| self.claim().step(None)),
+            Came::Response(response) => {
+                response.and_then(|response| self.claim().step(Some(response)))
+            }
             Came::Look => self.claim().step(None),
             Came::Woken => {
                 *gone = self.watcher.take();
@@ -137,7 +142,7 @@ impl Place {
     }
 
     /// It is only tried: somebody who has the name already is answer enough.
-    fn begin_after(&mut self, first: Result<Answer>) -> Next {
+    fn begin_after(&mut self, first: Result<Response>) -> Next {
         match first.and_then(pair) {
             Ok(Some(_)) => self.end(Ok(false), false),
             Err(error) => self.end(Err(error), false),
@@ -159,9 +164,16 @@ impl Place {
         match step {
             Ok(ClaimStep::Held) => self.end(Ok(true), false),
             Ok(ClaimStep::Run(request)) => Next::Run(request),
-            Ok(ClaimStep::Wait(_)) if self.wait.as_ref().is_some_and(|wait| wait.passed) => self.time_out(),
+            Ok(ClaimStep::Wait(_)) if self.wait.as_ref().is_some_and(|wait| wait.passed) => {
+                self.time_out()
+            }
             Ok(ClaimStep::Wait(watch)) => Next::Watch(watch),
-            Err(error) if self.wait.as_ref().is_some_and(|wait| wait.patience.has_ended(error.code())) => {
+            Err(error)
+                if self
+                    .wait
+                    .as_ref()
+                    .is_some_and(|wait| wait.patience.has_ended(error.code())) =>
+            {
                 self.time_out()
             }
             Err(error) => self.end(Err(error), false),
@@ -177,29 +189,44 @@ impl Place {
         }
     }
 
-    fn end_after(&mut self, holder: Result<Answer>) -> Next {
-        let timeout = self.wait.as_ref().map(|wait| wait.patience.timeout()).unwrap_or_default();
-        let error = self.claim().timed_out(timeout, holder.and_then(pair).unwrap_or_default());
+    fn end_after(&mut self, holder: Result<Response>) -> Next {
+        let timeout = self
+            .wait
+            .as_ref()
+            .map(|wait| wait.patience.timeout())
+            .unwrap_or_default();
+        let error = self
+            .claim()
+            .timed_out(timeout, holder.and_then(pair).unwrap_or_default());
         self.end(Err(error), true)
     }
 
     fn end(&mut self, outcome: Result<bool>, strictly: bool) -> Next {
-        let Some(wait) = self.wait.take() else { return Next::Nothing };
-        let revoke = if matches!(outcome, Ok(true)) { None } else { self.leave() };
+        let Some(wait) = self.wait.take() else {
+            return Next::Nothing;
+        };
+        let revoke = if matches!(outcome, Ok(true)) {
+            None
+        } else {
+            self.leave()
+        };
         Next::End(revoke, wait.ending, outcome, strictly)
     }
 
-    fn leave(&mut self) -> Option<Revoke> {
+    fn leave(&mut self) -> Option<LeaseRevoke> {
         self.turn += 1;
         self.claim().leave()
     }
 }
 
 /// The only pair of an answer.
-fn pair(answer: Answer) -> Result<Option<KeyValue>> {
-    match answer {
-        Answer::Range(answer) => Ok(answer.kvs.into_iter().next()),
-        _ => Err(Error::new(Code::Internal, "a range returned another kind of response")),
+fn pair(response: Response) -> Result<Option<KeyValue>> {
+    match response {
+        Response::Range(response) => Ok(response.kvs.into_iter().next()),
+        _ => Err(Error::new(
+            Code::Internal,
+            "a range returned another kind of response",
+        )),
     }
 }
 
@@ -214,16 +241,23 @@ fn go(standing: &Arc<Standing>, turn: u64, came: Came) {
 fn act(standing: &Arc<Standing>, turn: u64, next: Next) {
     match next {
         Next::Nothing => {}
-        Next::Run(request) => submit(standing, turn, request, Came::Answer),
+        Next::Run(request) => submit(standing, turn, request, Came::Response),
         Next::Ask(request, came) => submit(standing, turn, request, came),
         Next::Leave(revoke) => submit(standing, turn, revoke.into(), Came::Left),
         Next::Watch(watch) if standing.db.is_remote() => {
             // a cluster may let its answer wait, and this may be a thread that must not
             let this = standing.clone();
             let stand = move || stand_behind(&this, turn, watch);
-            if let Err(error) = thread::Builder::new().name("libkv line".into()).spawn(stand) {
+            if let Err(error) = thread::Builder::new()
+                .name("libkv line".into())
+                .spawn(stand)
+            {
                 let message = format!("no thread to stand in line with: {error}");
-                go(standing, turn, Came::Answer(Err(Error::new(Code::Io, message).with_source(error))));
+                go(
+                    standing,
+                    turn,
+                    Came::Response(Err(Error::new(Code::Io, message).with_source(error))),
+                );
             }
         }
         Next::Watch(watch) => stand_behind(standing, turn, watch),
@@ -231,9 +265,13 @@ fn act(standing: &Arc<Standing>, turn: u64, next: Next) {
         Next::End(None, ending, outcome, _) => ending.tell(outcome),
         Next::End(Some(revoke), ending, outcome, strictly) => {
             // an outcome that is an error does not wait long for the revocation
-            let db = if outcome.is_err() { Patience::grace(&standing.db) } else { standing.db.clone() };
+            let db = if outcome.is_err() {
+                Patience::grace(&standing.db)
+            } else {
+                standing.db.clone()
+            };
             let strictly = strictly && outcome.is_ok();
-            let told = move |answer| match revoked(answer) {
+            let told = move |response| match revoked(response) {
                 Err(error) if strictly => ending.tell(Err(error)),
                 _ => ending.tell(outcome),
             };
@@ -242,9 +280,18 @@ fn act(standing: &Arc<Standing>, turn: u64, next: Next) {
     }
 }
 
-fn submit(standing: &Arc<Standing>, turn: u64, request: Request, came: fn(Result<Answer>) -> Came) {
+fn submit(
+    standing: &Arc<Standing>,
+    turn: u64,
+    request: Request,
+    came: fn(Result<Response>) -> Came,
+) {
     let this = standing.clone();
-    drop(standing.limited().submit(request, move |answer| go(&this, turn, came(answer))));
+    drop(
+        standing
+            .limited()
+            .submit(request, move |response| go(&this, turn, came(response))),
+    );
 }
 
 /// Goes on when what it stands behind is gone.
@@ -266,7 +313,7 @@ fn stand_behind(standing: &Arc<Standing>, turn: u64, watch: Watch) {
         Ok(watcher) => Arc::new(watcher),
         // whoever stood before may be gone, and the memory of it too
         Err(error) if error.code() == Code::Compacted => return go(standing, turn, Came::Look),
-        Err(error) => return go(standing, turn, Came::Answer(Err(error))),
+        Err(error) => return go(standing, turn, Came::Response(Err(error))),
     };
     let next = {
         let mut place = lock(&standing.place);
@@ -283,7 +330,10 @@ fn stand_behind(standing: &Arc<Standing>, turn: u64, watch: Watch) {
         }
     };
     // it is woken at once if the one before has gone meanwhile
-    watcher.set_waker(Some(Waker::from(Arc::new(Behind { standing: Arc::downgrade(standing), turn }))));
+    watcher.set_waker(Some(Waker::from(Arc::new(Behind {
+        standing: Arc::downgrade(standing),
+        turn,
+    }))));
     act(standing, turn, next);
 }
 
@@ -300,7 +350,9 @@ impl Standing {
     /// The store, for what must be asked while a promise waits for the name: no request outlives its time.
     fn limited(&self) -> Db {
         match lock(&self.place).wait.as_ref().map(|wait| wait.patience) {
-            Some(patience) if patience.is_over() && !patience.timeout().is_zero() => Patience::grace(&self.db),
+            Some(patience) if patience.is_over() && !patience.timeout().is_zero() => {
+                Patience::grace(&self.db)
+            }
             Some(patience) => patience.limit(&self.db),
             None => self.db.clone(),
         }
@@ -311,7 +363,9 @@ impl Standing {
         let mut place = lock(&self.place);
         if place.wait.is_some() {
             let message = "the lock or election is waited for already: one waits at a time";
-            return wait.ending.tell(Err(Error::new(Code::InvalidArgument, message)));
+            return wait
+                .ending
+                .tell(Err(Error::new(Code::InvalidArgument, message)));
         }
         place.wait = Some(wait);
         let turn = place.turn;
@@ -345,7 +399,15 @@ impl Standing {
                 _ => return,
             }
             let (turn, gone) = (place.turn, place.watcher.take());
-            (turn, if gone.is_some() { place.time_out() } else { Next::Nothing }, gone)
+            (
+                turn,
+                if gone.is_some() {
+                    place.time_out()
+                } else {
+                    Next::Nothing
+                },
+                gone,
+            )
         };
         drop(gone);
         act(self, turn, next);
@@ -355,13 +417,16 @@ impl Standing {
         let (txn, lost) = {
             let mut place = lock(&self.place);
             if place.wait.is_some() {
-                return Err(Error::new(Code::FailedPrecondition, "election: not leader (campaign first)"));
+                return Err(Error::new(
+                    Code::FailedPrecondition,
+                    "election: not leader (campaign first)",
+                ));
             }
             (place.election.proclamation(value)?, place.claim().lost())
         };
-        drop(self.db.submit(txn, move |answer| {
-            ending.tell(answer.and_then(|answer| match answer {
-                Answer::Txn(txn) if txn.succeeded => Ok(true),
+        drop(self.db.submit(txn, move |response| {
+            ending.tell(response.and_then(|response| match response {
+                Response::Txn(txn) if txn.succeeded => Ok(true),
                 _ => Err(lost),
             }))
         }));
@@ -373,22 +438,43 @@ impl Standing {
 #[napi(catch_unwind)]
 pub fn claim(db: u32, ttl_seconds: f64, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
     with_state(|state| {
-        state.answer(|state, writer| {
+        state.response(|state, writer| {
             let name = request(state, len, &large)?.bytes()?;
             let (db, ttl_seconds) = (state.db(db)?.clone(), ttl_seconds as i64);
             let election = db.election(name.as_slice(), ttl_seconds)?;
-            let place = Mutex::new(Place { election, turn: 1, wait: None, watcher: None });
-            writer.just(state.add(Handle::Standing(Arc::new(Standing { db, name, ttl_seconds, place }))).into());
+            let place = Mutex::new(Place {
+                election,
+                turn: 1,
+                wait: None,
+                watcher: None,
+            });
+            writer.just(
+                state
+                    .add(Handle::Standing(Arc::new(Standing {
+                        db,
+                        name,
+                        ttl_seconds,
+                        place,
+                    })))
+                    .into(),
+            );
             Ok(())
         })
     })
 }
 
 /// Does `work` for the promise `id`, which gets the error if there is one.
-fn ask(claim: u32, id: u32, work: impl FnOnce(&State, Arc<Standing>, Ending) -> Result<()>) -> napi::Result<()> {
+fn ask(
+    claim: u32,
+    id: u32,
+    work: impl FnOnce(&State, Arc<Standing>, Ending) -> Result<()>,
+) -> napi::Result<()> {
     with_state(|state| {
         let mailbox = state.mailbox.clone();
-        let ending = Ending { mailbox: mailbox.clone(), id };
+        let ending = Ending {
+            mailbox: mailbox.clone(),
+            id,
+        };
         if let Err(error) = guarded(|| work(state, state.standing(claim)?, ending)) {
             mailbox.post(id, Err::<Mail, _>(error));
         }
@@ -407,7 +493,13 @@ pub fn claim_acquire(claim: u32, id: u32, patience_ms: f64, only_try: bool) -> n
 
 /// Stands for election with the value in the scratch memory, likewise.
 #[napi(catch_unwind)]
-pub fn claim_campaign(claim: u32, id: u32, patience_ms: f64, len: u32, large: Option<Buffer>) -> napi::Result<()> {
+pub fn claim_campaign(
+    claim: u32,
+    id: u32,
+    patience_ms: f64,
+    len: u32,
+    large: Option<Buffer>,
+) -> napi::Result<()> {
     ask(claim, id, |state, standing, ending| {
         let value = request(state, len, &large)?.bytes()?;
         {
@@ -422,8 +514,14 @@ pub fn claim_campaign(claim: u32, id: u32, patience_ms: f64, len: u32, large: Op
 }
 
 fn waiting(ending: Ending, patience_ms: f64, only_try: bool) -> Wait {
-    let patience = Patience::new((patience_ms >= 0.0).then(|| Duration::from_millis(patience_ms as u64)));
-    Wait { ending, patience, passed: patience_ms == 0.0, only_try }
+    let patience =
+        Patience::new((patience_ms >= 0.0).then(|| Duration::from_millis(patience_ms as u64)));
+    Wait {
+        ending,
+        patience,
+        passed: patience_ms == 0.0,
+        only_try,
+    }
 }
 
 /// Says that the time of the promise `id` is over: it leaves the line, and is told.
@@ -450,10 +548,18 @@ pub fn claim_leave(claim: u32, id: u32) -> napi::Result<()> {
 #[napi(catch_unwind)]
 pub fn claim_quit(claim: u32, waiting: u32, id: u32) -> napi::Result<bool> {
     with_state(|state| {
-        let Ok(standing) = state.standing(claim) else { return false };
-        let waits = lock(&standing.place).wait.as_ref().is_some_and(|wait| wait.ending.id == waiting);
+        let Ok(standing) = state.standing(claim) else {
+            return false;
+        };
+        let waits = lock(&standing.place)
+            .wait
+            .as_ref()
+            .is_some_and(|wait| wait.ending.id == waiting);
         if waits {
-            standing.leave(Ending { mailbox: state.mailbox.clone(), id });
+            standing.leave(Ending {
+                mailbox: state.mailbox.clone(),
+                id,
+            });
         }
         waits
     })
@@ -462,14 +568,16 @@ pub fn claim_quit(claim: u32, waiting: u32, id: u32) -> napi::Result<bool> {
 /// Proclaims the value in the scratch memory, for the promise `id`.
 #[napi(catch_unwind)]
 pub fn claim_proclaim(claim: u32, id: u32, len: u32, large: Option<Buffer>) -> napi::Result<()> {
-    ask(claim, id, |state, standing, ending| standing.proclaim(request(state, len, &large)?.bytes()?, ending))
+    ask(claim, id, |state, standing, ending| {
+        standing.proclaim(request(state, len, &large)?.bytes()?, ending)
+    })
 }
 
 /// How it stands: whether it has the name, with which key and revision.
 #[napi(catch_unwind)]
 pub fn claim_state(claim: u32) -> napi::Result<f64> {
     with_state(|state| {
-        state.answer(|state, writer| {
+        state.response(|state, writer| {
             let standing = state.standing(claim)?;
             let mut place = lock(&standing.place);
             match place.wait.is_some() {
@@ -502,7 +610,7 @@ pub fn claim_leader_later(claim: u32) -> napi::Result<Later> {
 #[napi(catch_unwind)]
 pub fn claim_observe(claim: u32) -> napi::Result<f64> {
     with_state(|state| {
-        state.answer(|state, writer| {
+        state.response(|state, writer| {
             let handle = observed(&*state.standing(claim)?)?;
             writer.just(state.add(handle).into());
             Ok(())
@@ -521,5 +629,7 @@ pub fn claim_observe_later(claim: u32) -> napi::Result<Later> {
 
 fn observed(standing: &Standing) -> Result<Handle> {
     // whoever waits in line must not wait for this
-    Ok(Handle::Following(Arc::new(Following::leaders(standing.onlooker()?.observe()?))))
+    Ok(Handle::Following(Arc::new(Following::leaders(
+        standing.onlooker()?.observe()?,
+    ))))
 }

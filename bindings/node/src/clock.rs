@@ -16,7 +16,7 @@ pub fn clock(unix_ms: f64) -> napi::Result<u32> {
 #[napi(catch_unwind)]
 pub fn clock_now(clock: u32) -> napi::Result<f64> {
     with_state(|state| {
-        state.answer(|state, writer| {
+        state.response(|state, writer| {
             writer.just(state.clock(clock)?.unix_ms());
             Ok(())
         })
@@ -40,7 +40,7 @@ pub fn clock_advance_later(clock: u32, ms: f64) -> napi::Result<Later> {
 #[napi(catch_unwind)]
 pub fn clock_advance(clock: u32, ms: f64) -> napi::Result<f64> {
     with_state(|state| {
-        state.answer(|state, writer| {
+        state.response(|state, writer| {
             state.clock(clock)?.advance(ms as i64);
             writer.nothing();
             Ok(())

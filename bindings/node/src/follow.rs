@@ -52,7 +52,10 @@ impl Wake for Word {
 impl Following {
     /// Follows an election.
     pub fn leaders(leaders: Leaders) -> Following {
-        Following { source: Source::Leaders(Mutex::new(leaders)), wait: Mutex::default() }
+        Following {
+            source: Source::Leaders(Mutex::new(leaders)),
+            wait: Mutex::default(),
+        }
     }
 
     fn with_watcher<T>(&self, work: impl FnOnce(&Watcher) -> T) -> T {
@@ -79,7 +82,11 @@ impl Following {
 
     /// Says the word `id` when there may be something.
     fn wait(&self, mailbox: &Arc<Mailbox>, id: u32) {
-        let word = Arc::new(Word { mailbox: mailbox.clone(), id, said: AtomicBool::new(false) });
+        let word = Arc::new(Word {
+            mailbox: mailbox.clone(),
+            id,
+            said: AtomicBool::new(false),
+        });
         *lock(&self.wait) = Some(word.clone());
         self.with_watcher(|watcher| watcher.set_waker(Some(Waker::from(word))));
     }
@@ -100,7 +107,11 @@ fn batches(watcher: &Watcher, most: usize) -> Result<(Vec<WatchBatch>, bool)> {
         match watcher.try_next() {
             Ok(Some(batch)) => {
                 events += batch.events.len();
-                bytes += batch.events.iter().map(|event| event.kv.key.len() + event.kv.value.len()).sum::<usize>();
+                bytes += batch
+                    .events
+                    .iter()
+                    .map(|event| event.kv.key.len() + event.kv.value.len())
+                    .sum::<usize>();
                 page.push(batch);
             }
             Ok(None) => return Ok((page, true)),
@@ -116,10 +127,17 @@ fn batches(watcher: &Watcher, most: usize) -> Result<(Vec<WatchBatch>, bool)> {
 #[napi(catch_unwind)]
 pub fn watch(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
     with_state(|state| {
-        state.answer(|state, writer| {
+        state.response(|state, writer| {
             let watch = request(state, len, &large)?.watch()?;
             let source = Source::Watcher(state.db(db)?.watch(watch)?);
-            writer.just(state.add(Handle::Following(Arc::new(Following { source, wait: Mutex::default() }))).into());
+            writer.just(
+                state
+                    .add(Handle::Following(Arc::new(Following {
+                        source,
+                        wait: Mutex::default(),
+                    })))
+                    .into(),
+            );
             Ok(())
         })
     })
@@ -133,7 +151,10 @@ pub fn watch_later(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<Lat
         made_later(move || {
             let (db, watch) = asked?;
             let source = Source::Watcher(db.watch(watch)?);
-            Ok(Handle::Following(Arc::new(Following { source, wait: Mutex::default() })))
+            Ok(Handle::Following(Arc::new(Following {
+                source,
+                wait: Mutex::default(),
+            })))
         })
     })
 }
@@ -143,7 +164,11 @@ pub fn watch_later(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<Lat
 pub fn follow_page(following: u32, one: bool) -> napi::Result<f64> {
     let most = if one { 1 } else { INLINE_BATCHES };
     with_state(|state| {
-        state.answer(|state, writer| state.following(following)?.page(most, Patience::new(None), writer))
+        state.response(|state, writer| {
+            state
+                .following(following)?
+                .page(most, Patience::new(None), writer)
+        })
     })
 }
 
@@ -153,7 +178,8 @@ pub fn follow_page(following: u32, one: bool) -> napi::Result<f64> {
 pub fn follow_page_later(following: u32, left_ms: f64) -> napi::Result<Later> {
     with_state(|state| {
         let following = guarded(|| state.following(following));
-        let patience = Patience::new((left_ms >= 0.0).then(|| Duration::from_millis(left_ms as u64)));
+        let patience =
+            Patience::new((left_ms >= 0.0).then(|| Duration::from_millis(left_ms as u64)));
         later(move |writer| following?.page(usize::MAX, patience, writer))
     })
 }
@@ -180,8 +206,12 @@ pub fn follow_hush(following: u32) -> napi::Result<bool> {
 #[napi(catch_unwind)]
 pub fn follow_resume(following: u32) -> napi::Result<f64> {
     with_state(|state| {
-        state.answer(|state, writer| {
-            writer.just(state.following(following)?.with_watcher(Watcher::resume_revision));
+        state.response(|state, writer| {
+            writer.just(
+                state
+                    .following(following)?
+                    .with_watcher(Watcher::resume_revision),
+            );
             Ok(())
         })
     })

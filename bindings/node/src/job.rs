@@ -10,7 +10,7 @@ use crate::wire::Writer;
 /// What work on the pool brings back.
 pub enum Done {
     /// An answer, or its error.
-    Answer(Writer),
+    Response(Writer),
     /// A handle, to be given a number in the thread that asked, and what is told of it beside that.
     Made(Handle, String),
 }
@@ -25,7 +25,7 @@ pub type Later = AsyncTask<Job>;
 
 /// Lets `work` write an answer on the pool.
 pub fn later(work: impl FnOnce(&mut Writer) -> Result<()> + Send + 'static) -> Later {
-    AsyncTask::new(Job(Some(Box::new(move || Done::Answer(written(work))))))
+    AsyncTask::new(Job(Some(Box::new(move || Done::Response(written(work))))))
 }
 
 /// Makes a handle on the pool; the answer is its number.
@@ -37,7 +37,7 @@ pub fn made_later(make: impl FnOnce() -> Result<Handle> + Send + 'static) -> Lat
 pub fn told_later(make: impl FnOnce() -> Result<(Handle, String)> + Send + 'static) -> Later {
     AsyncTask::new(Job(Some(Box::new(move || match guarded(make) {
         Ok((handle, text)) => Done::Made(handle, text),
-        Err(error) => Done::Answer(written(|_| Err(error))),
+        Err(error) => Done::Response(written(|_| Err(error))),
     }))))
 }
 
@@ -52,13 +52,16 @@ impl napi::Task for Job {
     type JsValue = Buffer;
 
     fn compute(&mut self) -> napi::Result<Done> {
-        let work = self.0.take().ok_or_else(|| napi::Error::from_reason("libkv: a job ran twice"))?;
+        let work = self
+            .0
+            .take()
+            .ok_or_else(|| napi::Error::from_reason("libkv: a job ran twice"))?;
         Ok(work())
     }
 
     fn resolve(&mut self, _: Env, done: Done) -> napi::Result<Buffer> {
-        let answer = match done {
-            Done::Answer(answer) => answer,
+        let response = match done {
+            Done::Response(response) => response,
             Done::Made(handle, text) => {
                 let number = with_state(|state| state.add(handle))?;
                 written(|writer| {
@@ -70,6 +73,6 @@ impl napi::Task for Job {
                 })
             }
         };
-        Ok(answer.bytes.into())
+        Ok(response.bytes.into())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use libkv::{Answer, Code, Db, Error, Grant, Lease, Result, Revoke};
+use libkv::{Code, Db, Error, Lease, LeaseGrant, LeaseRevoke, Response, Result};
 use napi_derive::napi;
 
 use crate::mailbox::Mail;
@@ -14,8 +14,14 @@ pub fn lease(db: u32, id: u32, ttl_seconds: f64, end_with_process: bool) -> napi
     with_state(|state| match state.db(db) {
         Ok(db) => {
             let (mailbox, keeper) = (state.mailbox.clone(), db.clone());
-            let grant = Grant { ttl_seconds: ttl_seconds as i64, id: 0, end_with_process };
-            let granted = move |answer| mailbox.post(id, guarded(|| adopted(keeper, answer)).map(Mail::Lease));
+            let grant = LeaseGrant {
+                ttl_seconds: ttl_seconds as i64,
+                id: 0,
+                end_with_process,
+            };
+            let granted = move |response| {
+                mailbox.post(id, guarded(|| adopted(keeper, response)).map(Mail::Lease))
+            };
             drop(db.submit(grant, granted));
         }
         Err(error) => state.mailbox.post(id, Err::<Mail, _>(error)),
@@ -32,24 +38,33 @@ impl Kept {
     /// Stops keeping it alive and revokes it; `done` is told.
     fn end(&self, done: impl FnOnce(Result<()>) + Send + 'static) {
         match self.lease.stop() {
-            true => drop(self.db.submit(Revoke { id: self.lease.id() }, move |answer| done(revoked(answer)))),
+            true => drop(self.db.submit(
+                LeaseRevoke {
+                    id: self.lease.id(),
+                },
+                move |response| done(revoked(response)),
+            )),
             false => done(Ok(())),
         }
     }
 }
 
-fn adopted(db: Db, answer: Result<Answer>) -> Result<Kept> {
-    match answer? {
-        Answer::LeaseGrant(granted) => {
-            Ok(Kept { lease: Lease::adopt(db.clone(), granted.id, granted.ttl_seconds)?, db })
-        }
-        _ => Err(Error::new(Code::Internal, "a grant returned another kind of response")),
+fn adopted(db: Db, response: Result<Response>) -> Result<Kept> {
+    match response? {
+        Response::LeaseGrant(granted) => Ok(Kept {
+            lease: Lease::adopt(db.clone(), granted.id, granted.ttl_seconds)?,
+            db,
+        }),
+        _ => Err(Error::new(
+            Code::Internal,
+            "a grant returned another kind of response",
+        )),
     }
 }
 
 /// What came of a revocation: that somebody else was faster is as good.
-pub fn revoked(answer: Result<Answer>) -> Result<()> {
-    match answer {
+pub fn revoked(response: Result<Response>) -> Result<()> {
+    match response {
         Err(error) if error.code() != Code::LeaseNotFound => Err(error),
         _ => Ok(()),
     }

@@ -24,7 +24,7 @@ mod wire;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use libkv::{Answer, Code, Db, Error, Request, Result};
+use libkv::{Code, Compact, Db, Error, LeaseGrant, LeaseTimeToLive, Request, Response, Result};
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 
@@ -35,7 +35,11 @@ use crate::state::{Handle, State, guarded, with_state};
 use crate::wire::{Call, Reader, Writer};
 
 /// The request: in the scratch memory, or in a buffer of its own if it did not fit.
-pub(crate) fn request<'s>(state: &'s State, len: u32, large: &'s Option<Buffer>) -> Result<Reader<'s>> {
+pub(crate) fn request<'s>(
+    state: &'s State,
+    len: u32,
+    large: &'s Option<Buffer>,
+) -> Result<Reader<'s>> {
     Ok(Reader::new(match large {
         Some(large) => large,
         None => state.scratch.request(len)?,
@@ -54,7 +58,10 @@ pub fn attach(env: Env, shared: Object<'_>) -> napi::Result<Object<'_>> {
     let scratch = Scratch::new(shared.get_named_property("scratch")?);
     let outbox = Scratch::new(shared.get_named_property("outbox")?);
     let settle: Function<'_, (), ()> = shared.get_named_property("settle")?;
-    let wake = settle.build_threadsafe_function::<()>().weak::<true>().build()?;
+    let wake = settle
+        .build_threadsafe_function::<()>()
+        .weak::<true>()
+        .build()?;
     let mailbox = Arc::new(Mailbox::new(wake));
     state::set(State::new(scratch, outbox, mailbox, shared.create_ref()?));
     let _ = env.add_env_cleanup_hook((), |()| state::end())?;
@@ -65,8 +72,10 @@ pub fn attach(env: Env, shared: Object<'_>) -> napi::Result<Object<'_>> {
 #[napi(catch_unwind)]
 pub fn get(db: u32, len: u32, revision: f64) -> napi::Result<f64> {
     with_state(|state| {
-        state.answer(|state, writer| {
-            let kv = state.db(db)?.get_at(state.scratch.request(len)?, revision as i64)?;
+        state.response(|state, writer| {
+            let kv = state
+                .db(db)?
+                .get_at(state.scratch.request(len)?, revision as i64)?;
             writer.found(kv.as_ref());
             Ok(())
         })
@@ -80,7 +89,7 @@ pub fn get_into(db: u32, len: u32) -> napi::Result<f64> {
     with_state(|state| match guarded(|| value_over_key(state, db, len)) {
         Ok(Some(len)) => len as f64,
         Ok(None) => -1.0,
-        Err(error) => -2.0 - state.answer(|_, _| Err(error)),
+        Err(error) => -2.0 - state.response(|_, _| Err(error)),
     })
 }
 
@@ -109,13 +118,15 @@ pub fn take() -> napi::Result<Buffer> {
 fn perform(db: &Db, call: Call, writer: &mut Writer) -> Result<()> {
     match call {
         Call::Get(revision, key) => writer.found(db.get_at(key, revision)?.as_ref()),
-        Call::Request(request) => writer.answer(&requested(db, request)?),
+        Call::Request(request) => writer.response(&requested(db, request)?),
         Call::History(limit, key) => writer.events(&db.history(key, limit)?, true),
         Call::Status => writer.status(&db.status()?),
         Call::Check => writer.check(&db.check()?),
         Call::Snapshot(revision) => writer.just(db.snapshot_at(revision)?.revision()),
         Call::LeaseKeepAlive(id) => writer.kept_alive(&db.lease_keep_alive(id)?),
-        Call::LeaseTimeToLive(id, keys) => writer.time_to_live(&db.lease_time_to_live(id, keys)?),
+        Call::LeaseTimeToLive(id, keys) => {
+            writer.time_to_live(&db.lease_time_to_live(LeaseTimeToLive::new(id).keys(keys))?)
+        }
         Call::LeaseList => writer.leases(&db.lease_list()?),
         Call::RevisionAt(time) => writer.just(db.revision_at(time)?),
         Call::AlarmList => writer.alarms(&db.alarm_list()?),
@@ -125,17 +136,21 @@ fn perform(db: &Db, call: Call, writer: &mut Writer) -> Result<()> {
     Ok(())
 }
 
-fn requested(db: &Db, request: Request) -> Result<Answer> {
+fn requested(db: &Db, request: Request) -> Result<Response> {
     Ok(match request {
-        Request::Range(range) => Answer::Range(db.range(range)?),
-        Request::Put(put) => Answer::Put(db.put(put)?),
-        Request::Delete(delete) => Answer::Delete(db.delete(delete)?),
-        Request::Txn(txn) => Answer::Txn(db.txn(txn)?),
-        Request::Compact(compact) => Answer::Compact(db.compact(compact.revision, compact.physical)?),
-        Request::LeaseGrant(grant) => Answer::LeaseGrant(db.lease_grant(grant.ttl_seconds, grant.id)?),
-        Request::LeaseRevoke(revoke) => Answer::LeaseRevoke(db.lease_revoke(revoke.id)?),
-        Request::Alarm(alarm) => Answer::Alarm(db.alarm(alarm)?),
-        Request::Side(side) => Answer::Side(db.side(side)?),
+        Request::Range(range) => Response::Range(db.range(range)?),
+        Request::Put(put) => Response::Put(db.put(put)?),
+        Request::Delete(delete) => Response::Delete(db.delete(delete)?),
+        Request::Txn(txn) => Response::Txn(db.txn(txn)?),
+        Request::Compact(compact) => Response::Compact(
+            db.compact(Compact::new(compact.revision).physical(compact.physical))?,
+        ),
+        Request::LeaseGrant(grant) => {
+            Response::LeaseGrant(db.lease_grant(LeaseGrant::new(grant.ttl_seconds).id(grant.id))?)
+        }
+        Request::LeaseRevoke(revoke) => Response::LeaseRevoke(db.lease_revoke(revoke.id)?),
+        Request::Alarm(alarm) => Response::Alarm(db.alarm(alarm)?),
+        Request::Side(side) => Response::Side(db.side(side)?),
     })
 }
 
@@ -143,7 +158,7 @@ fn requested(db: &Db, request: Request) -> Result<Answer> {
 #[napi(catch_unwind)]
 pub fn call(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
     with_state(|state| {
-        state.answer(|state, writer| {
+        state.response(|state, writer| {
             let call = request(state, len, &large)?.call()?;
             perform(state.db(db)?, call, writer)
         })
@@ -192,8 +207,13 @@ fn outbox(state: &State, len: u32) -> Vec<Write> {
         let mut outbox = Reader::new(state.outbox.request(len)?);
         while let Some((id, db, withdrawable, mut write)) = outbox.addressed()? {
             match write_request(&mut write) {
-                Ok(request) => writes.push(Write { id, withdrawable, db, request }),
-                Err(error) => state.mailbox.post(id, Err::<Answer, _>(error)),
+                Ok(request) => writes.push(Write {
+                    id,
+                    withdrawable,
+                    db,
+                    request,
+                }),
+                Err(error) => state.mailbox.post(id, Err::<Response, _>(error)),
             }
         }
         Ok(())
@@ -206,62 +226,100 @@ fn outbox(state: &State, len: u32) -> Vec<Write> {
 #[napi(catch_unwind)]
 pub fn submit(db: u32, id: u32, withdrawable: bool, write: Buffer) -> napi::Result<()> {
     with_state(|state| match write_request(&mut Reader::new(&write)) {
-        Ok(request) => submit_together(state, vec![Write { id, withdrawable, db, request }]),
-        Err(error) => state.mailbox.post(id, Err::<Answer, _>(error)),
+        Ok(request) => submit_together(
+            state,
+            vec![Write {
+                id,
+                withdrawable,
+                db,
+                request,
+            }],
+        ),
+        Err(error) => state.mailbox.post(id, Err::<Response, _>(error)),
     })
 }
 
 fn write_request(write: &mut Reader) -> Result<Request> {
     guarded(|| match write.call()? {
         Call::Request(request) => Ok(request),
-        _ => Err(Error::new(Code::Internal, "what was submitted is no request")),
+        _ => Err(Error::new(
+            Code::Internal,
+            "what was submitted is no request",
+        )),
     })
 }
 
 /// Submits writes to the store of the first, which is that of all.
 fn submit_together(state: &mut State, writes: Vec<Write>) {
-    let promises: Vec<_> = writes.iter().map(|write| (write.id, write.withdrawable)).collect();
+    let promises: Vec<_> = writes
+        .iter()
+        .map(|write| (write.id, write.withdrawable))
+        .collect();
     let db = writes.first().map_or(u32::MAX, |first| first.db);
     let db = state.db(db).cloned();
-    submit_to(state, db, promises, writes.into_iter().map(|write| write.request).collect());
+    submit_to(
+        state,
+        db,
+        promises,
+        writes.into_iter().map(|write| write.request).collect(),
+    );
 }
 
 /// Submits requests for these promises; `true` with a promise says that it can be taken back.
-pub(crate) fn submit_to(state: &mut State, db: Result<Db>, promises: Vec<(u32, bool)>, requests: Vec<Request>) {
+pub(crate) fn submit_to(
+    state: &mut State,
+    db: Result<Db>,
+    promises: Vec<(u32, bool)>,
+    requests: Vec<Request>,
+) {
     let submitted = db.and_then(|db| {
         let completion = |id| -> libkv::Completion {
             let mailbox = state.mailbox.clone();
-            Box::new(move |answer| mailbox.post(id, answer))
+            Box::new(move |response| mailbox.post(id, response))
         };
         let requests = requests.into_iter().zip(&promises);
-        let requests = requests.map(|(request, &(id, _))| (request, completion(id))).collect();
+        let requests = requests
+            .map(|(request, &(id, _))| (request, completion(id)))
+            .collect();
         guarded(|| Ok(db.submit_all(requests)))
     });
     match submitted {
         Ok(submitted) => {
-            let withdrawals = promises.into_iter().zip(submitted).filter(|((_, withdrawable), _)| *withdrawable);
-            state.withdrawals.extend(withdrawals.map(|((id, _), submitted)| (id, submitted)));
+            let withdrawals = promises
+                .into_iter()
+                .zip(submitted)
+                .filter(|((_, withdrawable), _)| *withdrawable);
+            state
+                .withdrawals
+                .extend(withdrawals.map(|((id, _), submitted)| (id, submitted)));
         }
-        Err(error) => promises.iter().for_each(|&(id, _)| state.mailbox.post(id, Err::<Answer, _>(error.clone()))),
+        Err(error) => promises
+            .iter()
+            .for_each(|&(id, _)| state.mailbox.post(id, Err::<Response, _>(error.clone()))),
     }
 }
 
 /// Takes a write back; whether it was in time. If so its promise is never settled from here.
 #[napi(catch_unwind)]
 pub fn withdraw(id: u32) -> napi::Result<bool> {
-    with_state(|state| state.withdrawals.remove(&id).is_some_and(|submitted| submitted.cancel()))
+    with_state(|state| {
+        state
+            .withdrawals
+            .remove(&id)
+            .is_some_and(|submitted| submitted.cancel())
+    })
 }
 
 /// The answers that have arrived: for each the number of its promise, its length, and itself.
 #[napi(catch_unwind)]
 pub fn drain() -> napi::Result<f64> {
     with_state(|state| {
-        state.answer(|state, writer| {
+        state.response(|state, writer| {
             for (id, mail) in state.mailbox.take() {
                 state.withdrawals.remove(&id);
                 writer.addressed(id, |writer| {
                     match mail? {
-                        Mail::Answer(answer) => writer.answer(&answer),
+                        Mail::Response(response) => writer.response(&response),
                         Mail::Flag(yes) => writer.just(yes.into()),
                         Mail::Word => writer.nothing(),
                         Mail::Lease(kept) => {
@@ -290,7 +348,7 @@ pub fn hold(env: Env, hold: bool) -> napi::Result<()> {
 #[napi(catch_unwind)]
 pub fn close(db: u32) -> napi::Result<f64> {
     with_state(|state| {
-        state.answer(|state, writer| {
+        state.response(|state, writer| {
             state.db(db)?.close();
             writer.nothing();
             Ok(())
@@ -315,13 +373,15 @@ pub fn close_later(db: u32) -> napi::Result<Later> {
 #[napi(catch_unwind)]
 pub fn release(handle: u32) -> napi::Result<Option<Later>> {
     let handle = with_state(|state| state.remove(handle))?;
-    Ok(handle.filter(|handle| matches!(handle, Handle::Db(_) | Handle::Server(_))).map(|waits| {
-        later(move |writer| {
-            drop(waits);
-            writer.nothing();
-            Ok(())
-        })
-    }))
+    Ok(handle
+        .filter(|handle| matches!(handle, Handle::Db(_) | Handle::Server(_)))
+        .map(|waits| {
+            later(move |writer| {
+                drop(waits);
+                writer.nothing();
+                Ok(())
+            })
+        }))
 }
 
 /// A panic while it was held has been answered as `internal`; what it left is still sound to use.

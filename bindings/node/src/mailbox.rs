@@ -7,7 +7,7 @@
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use libkv::{Answer, Result};
+use libkv::{Response, Result};
 use napi::Status;
 use napi::bindgen_prelude::Env;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
@@ -20,7 +20,7 @@ pub type Wake = ThreadsafeFunction<(), (), (), Status, false, true>;
 /// What comes for whoever waits in JavaScript.
 pub enum Mail {
     /// The answer to a submitted request.
-    Answer(Answer),
+    Response(Response),
     /// A lease that keeps itself alive.
     Lease(Kept),
     /// Yes or no.
@@ -29,9 +29,9 @@ pub enum Mail {
     Word,
 }
 
-impl From<Answer> for Mail {
-    fn from(answer: Answer) -> Mail {
-        Mail::Answer(answer)
+impl From<Response> for Mail {
+    fn from(response: Response) -> Mail {
+        Mail::Response(response)
     }
 }
 
@@ -40,7 +40,7 @@ pub type Settled = (u32, Result<Mail>);
 
 #[derive(Default)]
 struct Settling {
-    answers: Vec<Settled>,
+    responses: Vec<Settled>,
     /// The loop is woken, or will be at the end of a group.
     ordered: bool,
 }
@@ -54,14 +54,17 @@ pub struct Mailbox {
 impl Mailbox {
     /// Wakes the loop with this.
     pub fn new(wake: Wake) -> Mailbox {
-        Mailbox { settling: Mutex::default(), wake: Mutex::new(wake) }
+        Mailbox {
+            settling: Mutex::default(),
+            wake: Mutex::new(wake),
+        }
     }
 
     /// Leaves what came; from any thread. Once its thread of JavaScript has ended, nobody hears it.
     pub fn post(self: &Arc<Self>, id: u32, mail: Result<impl Into<Mail>>) {
         let ordered = {
             let mut settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
-            settling.answers.push((id, mail.map(Into::into)));
+            settling.responses.push((id, mail.map(Into::into)));
             mem::replace(&mut settling.ordered, true)
         };
         if !ordered {
@@ -79,7 +82,7 @@ impl Mailbox {
     pub fn take(&self) -> Vec<Settled> {
         let mut settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
         settling.ordered = false;
-        mem::take(&mut settling.answers)
+        mem::take(&mut settling.responses)
     }
 
     /// Whether the process stays alive for what has not been answered.
@@ -87,6 +90,10 @@ impl Mailbox {
         let mut wake = self.wake.lock().unwrap_or_else(PoisonError::into_inner);
         // Deprecated in favour of clones, which cannot change whether the loop stays alive.
         #[allow(deprecated)]
-        if hold { wake.refer(env) } else { wake.unref(env) }
+        if hold {
+            wake.refer(env)
+        } else {
+            wake.unref(env)
+        }
     }
 }

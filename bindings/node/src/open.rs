@@ -38,7 +38,11 @@ impl Opening {
             auto_compaction: reader.option(|reader| {
                 let seconds = reader.u8()? != 0;
                 let kept = reader.number()? as u64;
-                Ok(if seconds { AutoCompaction::Seconds(kept) } else { AutoCompaction::Revisions(kept) })
+                Ok(if seconds {
+                    AutoCompaction::Seconds(kept)
+                } else {
+                    AutoCompaction::Revisions(kept)
+                })
             })?,
             max_readers: reader.option(|reader| Ok(reader.number()? as u32))?,
             mode: reader.option(|reader| Ok(reader.number()? as u32))?,
@@ -97,8 +101,10 @@ fn is_cluster(_: &[u8]) -> bool {
 #[napi(catch_unwind)]
 pub fn open_store(len: u32, large: Option<Buffer>) -> napi::Result<f64> {
     with_state(|state| {
-        state.answer(|state, writer| {
-            let bytes = large.as_deref().map_or_else(|| state.scratch.request(len), Ok)?;
+        state.response(|state, writer| {
+            let bytes = large
+                .as_deref()
+                .map_or_else(|| state.scratch.request(len), Ok)?;
             let db = Opening::read(bytes, state)?.open_now()?;
             writer.just(state.add(Handle::Db(db)).into());
             Ok(())
@@ -117,7 +123,9 @@ pub fn is_remote(db: u32) -> napi::Result<bool> {
 pub fn open_store_later(len: u32, large: Option<Buffer>) -> napi::Result<Later> {
     with_state(|state| {
         let opening = guarded(|| {
-            let bytes = large.as_deref().map_or_else(|| state.scratch.request(len), Ok)?;
+            let bytes = large
+                .as_deref()
+                .map_or_else(|| state.scratch.request(len), Ok)?;
             Opening::read(bytes, state)
         });
         made_later(move || opening?.open().map(Handle::Db))

@@ -21,12 +21,17 @@ impl Scratch {
 
     /// The request that was written: its first `len` bytes.
     pub fn request(&self, len: u32) -> Result<&[u8]> {
-        let out_of_range = || Error::new(Code::Internal, "a request is longer than the scratch memory");
+        let out_of_range = || {
+            Error::new(
+                Code::Internal,
+                "a request is longer than the scratch memory",
+            )
+        };
         self.memory.get(..len as usize).ok_or_else(out_of_range)
     }
 
     /// Leaves an answer there, if it fits.
-    pub fn answer(&mut self, bytes: &[u8]) -> bool {
+    pub fn response(&mut self, bytes: &[u8]) -> bool {
         let place = self.memory.get_mut(..bytes.len());
         if let Some(place) = place {
             place.copy_from_slice(bytes);

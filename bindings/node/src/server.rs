@@ -18,7 +18,9 @@ pub mod net {
     pub use libkv_etcd::Server;
 
     /// Serves as JavaScript has written it, in the order of `SERVE_OPTIONS` in `lib/server.js`.
-    pub fn serving(reader: &mut Reader) -> Result<impl FnOnce(&Db) -> Result<(Server, String)> + Send + use<>> {
+    pub fn serving(
+        reader: &mut Reader,
+    ) -> Result<impl FnOnce(&Db) -> Result<(Server, String)> + Send + use<>> {
         let mut how = Serve::new(reader.text()?);
         if let Some(path) = reader.option(Reader::path)? {
             how = how.cert_file(path);
@@ -59,8 +61,13 @@ pub mod net {
         }
     }
 
-    pub fn serving(reader: &mut Reader) -> Result<impl FnOnce(&Db) -> Result<(Server, String)> + Send + use<>> {
-        let message = format!("this libkv was built without the feature etcd: it cannot serve at {}", reader.text()?);
+    pub fn serving(
+        reader: &mut Reader,
+    ) -> Result<impl FnOnce(&Db) -> Result<(Server, String)> + Send + use<>> {
+        let message = format!(
+            "this libkv was built without the feature etcd: it cannot serve at {}",
+            reader.text()?
+        );
         Ok(move |_: &Db| Err(libkv::Error::new(libkv::Code::Unsupported, message)))
     }
 }
@@ -69,7 +76,12 @@ pub mod net {
 #[napi(catch_unwind)]
 pub fn serve_later(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<Later> {
     with_state(|state| {
-        let asked = guarded(|| Ok((state.db(db)?.clone(), net::serving(&mut request(state, len, &large)?)?)));
+        let asked = guarded(|| {
+            Ok((
+                state.db(db)?.clone(),
+                net::serving(&mut request(state, len, &large)?)?,
+            ))
+        });
         told_later(move || {
             let (db, serve) = asked?;
             let (server, address) = serve(&db)?;

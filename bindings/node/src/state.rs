@@ -94,7 +94,12 @@ const ROOM_KEPT_BYTES: usize = 1 << 20;
 
 impl State {
     /// Nothing opened yet.
-    pub fn new(scratch: Scratch, outbox: Scratch, mailbox: Arc<Mailbox>, shared: ObjectRef<false>) -> State {
+    pub fn new(
+        scratch: Scratch,
+        outbox: Scratch,
+        mailbox: Arc<Mailbox>,
+        shared: ObjectRef<false>,
+    ) -> State {
         State {
             scratch,
             outbox,
@@ -192,12 +197,12 @@ impl State {
 
     /// Lets `work` write an answer, and leaves it, or its error, where JavaScript finds it. Answers
     /// its length; if that is more than the scratch memory has, it is in `large`.
-    pub fn answer(&mut self, work: impl FnOnce(&mut State, &mut Writer) -> Result<()>) -> f64 {
+    pub fn response(&mut self, work: impl FnOnce(&mut State, &mut Writer) -> Result<()>) -> f64 {
         let mut writer = mem::take(&mut self.writer);
         writer.bytes.clear();
         writer.write(|writer| guarded(|| work(self, writer)));
         let len = writer.bytes.len();
-        if !self.scratch.answer(&writer.bytes) {
+        if !self.scratch.response(&writer.bytes) {
             self.large = mem::take(&mut writer.bytes);
         }
         if len <= ROOM_KEPT_BYTES {
@@ -212,7 +217,11 @@ impl State {
     fn end(self) {
         let handles = self.handles;
         match self.held {
-            true => drop(thread::Builder::new().name("libkv-end".into()).spawn(move || close_all(&handles))),
+            true => drop(
+                thread::Builder::new()
+                    .name("libkv-end".into())
+                    .spawn(move || close_all(&handles)),
+            ),
             false => end_idle(handles),
         }
     }
@@ -225,19 +234,22 @@ const FAREWELL: Duration = Duration::from_millis(200);
 /// another process has the writer's lock, or a server's clients are in the middle of something: that long
 /// the end of a thread does not wait.
 fn end_idle(handles: Vec<Option<Handle>>) {
-    if !handles
-        .iter()
-        .flatten()
-        .any(|handle| matches!(handle, Handle::Lease(_) | Handle::Standing(_) | Handle::Server(_)))
-    {
+    if !handles.iter().flatten().any(|handle| {
+        matches!(
+            handle,
+            Handle::Lease(_) | Handle::Standing(_) | Handle::Server(_)
+        )
+    }) {
         return close_all(&handles);
     }
     let (done, wait) = mpsc::channel();
-    let closing = thread::Builder::new().name("libkv-end".into()).spawn(move || {
-        close_all(&handles);
-        drop(handles);
-        let _ = done.send(());
-    });
+    let closing = thread::Builder::new()
+        .name("libkv-end".into())
+        .spawn(move || {
+            close_all(&handles);
+            drop(handles);
+            let _ = done.send(());
+        });
     if closing.is_ok() {
         let _ = wait.recv_timeout(FAREWELL);
     }
@@ -253,7 +265,11 @@ fn close_all(handles: &[Option<Handle>]) {
 
 /// Runs with the thread's state; before `attach` and after the environment's end there is none.
 pub fn with_state<T>(work: impl FnOnce(&mut State) -> T) -> napi::Result<T> {
-    let ending = || Err(napi::Error::from_reason("libkv: this thread's environment is ending"));
+    let ending = || {
+        Err(napi::Error::from_reason(
+            "libkv: this thread's environment is ending",
+        ))
+    };
     // what is dropped with the thread may come back here while the state itself is being dropped
     let worked = STATE.try_with(|place| match &mut *place.0.borrow_mut() {
         Some(state) => Ok(work(state)),
@@ -269,7 +285,9 @@ pub fn set(state: State) {
 
 /// Whether this thread has one.
 pub fn is_set() -> bool {
-    STATE.try_with(|place| place.0.borrow().is_some()).unwrap_or(false)
+    STATE
+        .try_with(|place| place.0.borrow().is_some())
+        .unwrap_or(false)
 }
 
 /// For the end of the environment.
@@ -284,11 +302,19 @@ pub fn end() {
 pub fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        Err(Error::new(Code::Internal, format!("libkv panicked: {text}")))
+        let text = text
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_default();
+        Err(Error::new(
+            Code::Internal,
+            format!("libkv panicked: {text}"),
+        ))
     })
 }
 
 fn stale(what: &str) -> Error {
-    Error::new(Code::Closed, format!("there is no such {what} in this thread"))
+    Error::new(
+        Code::Closed,
+        format!("there is no such {what} in this thread"),
+    )
 }

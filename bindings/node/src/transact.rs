@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use libkv::{Answer, Code, Db, Error, Put, Range, Request, Result, Retries, Transaction, Txn, TxnResult};
+use libkv::{
+    Code, Db, Error, Put, Range, Request, Response, Result, Retries, Transaction, Txn, TxnResponse,
+};
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
@@ -21,7 +23,11 @@ pub struct Attempt {
 impl Attempt {
     /// The first try; `most` retries, none for as many as it takes.
     pub fn new(db: Db, most: Option<u32>) -> Attempt {
-        Attempt { transaction: db.transaction(), db, retries: Retries::new(most) }
+        Attempt {
+            transaction: db.transaction(),
+            db,
+            retries: Retries::new(most),
+        }
     }
 
     /// A call of the body.
@@ -29,13 +35,25 @@ impl Attempt {
         let transaction = &mut self.transaction;
         match call {
             Call::Get(0, key) => writer.found(transaction.get(key)?.as_ref()),
-            Call::Request(Request::Range(range)) => writer.range(&transaction.range(Range { ..range })?),
+            Call::Request(Request::Range(range)) => {
+                writer.range(&transaction.range(Range { ..range })?)
+            }
             Call::Request(Request::Put(put)) => {
-                transaction.put(Put { durability: None, ..put })?;
+                transaction.put(Put {
+                    durability: None,
+                    ..put
+                })?;
                 writer.nothing();
             }
-            Call::Request(Request::Delete(delete)) => writer.just(transaction.delete(delete.range)?),
-            _ => return Err(Error::new(Code::Internal, "a transaction was asked for something else")),
+            Call::Request(Request::Delete(delete)) => {
+                writer.just(transaction.delete(delete.range)?)
+            }
+            _ => {
+                return Err(Error::new(
+                    Code::Internal,
+                    "a transaction was asked for something else",
+                ));
+            }
         }
         Ok(())
     }
@@ -47,7 +65,8 @@ impl Attempt {
 
     /// Whether `compacted` from a read only says that somebody was faster.
     pub fn is_overtaken(&self) -> bool {
-        self.transaction.is_overtaken(&Error::new(Code::Compacted, ""))
+        self.transaction
+            .is_overtaken(&Error::new(Code::Compacted, ""))
     }
 
     /// Begins again; answers how long to wait before, in milliseconds.
@@ -62,10 +81,14 @@ impl Attempt {
 #[napi(catch_unwind)]
 pub fn attempt(db: u32, max_retries: f64) -> napi::Result<f64> {
     with_state(|state| {
-        state.answer(|state, writer| {
+        state.response(|state, writer| {
             let most = (max_retries >= 0.0).then_some(max_retries as u32);
             let attempt = Attempt::new(state.db(db)?.clone(), most);
-            writer.just(state.add(Handle::Attempt(Arc::new(Mutex::new(attempt)))).into());
+            writer.just(
+                state
+                    .add(Handle::Attempt(Arc::new(Mutex::new(attempt))))
+                    .into(),
+            );
             Ok(())
         })
     })
@@ -75,7 +98,7 @@ pub fn attempt(db: u32, max_retries: f64) -> napi::Result<f64> {
 #[napi(catch_unwind)]
 pub fn attempt_call(attempt: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
     with_state(|state| {
-        state.answer(|state, writer| {
+        state.response(|state, writer| {
             let call = request(state, len, &large)?.call()?;
             lock(&*state.attempt(attempt)?).call(call, writer)
         })
@@ -86,7 +109,12 @@ pub fn attempt_call(attempt: u32, len: u32, large: Option<Buffer>) -> napi::Resu
 #[napi(catch_unwind)]
 pub fn attempt_call_later(attempt: u32, len: u32, large: Option<Buffer>) -> napi::Result<Later> {
     with_state(|state| {
-        let asked = guarded(|| Ok((state.attempt(attempt)?, request(state, len, &large)?.call()?)));
+        let asked = guarded(|| {
+            Ok((
+                state.attempt(attempt)?,
+                request(state, len, &large)?.call()?,
+            ))
+        });
         later(move |writer| {
             let (attempt, call) = asked?;
             lock(&attempt).call(call, writer)
@@ -97,27 +125,36 @@ pub fn attempt_call_later(attempt: u32, len: u32, large: Option<Buffer>) -> napi
 /// Commits what a transaction's body did, through the group queue, for the promise `id`.
 #[napi(catch_unwind)]
 pub fn attempt_commit(attempt: u32, id: u32, withdrawable: bool) -> napi::Result<()> {
-    with_state(|state| match guarded(|| Ok(lock(&*state.attempt(attempt)?).commit())) {
-        Ok(None) => {
-            let nothing_to_write = TxnResult { succeeded: true, ..TxnResult::default() };
-            state.mailbox.post(id, Ok(Answer::Txn(nothing_to_write)));
-        }
-        Ok(Some((db, txn))) => submit_to(state, Ok(db), vec![(id, withdrawable)], vec![txn.into()]),
-        Err(error) => state.mailbox.post(id, Err::<Answer, _>(error)),
-    })
+    with_state(
+        |state| match guarded(|| Ok(lock(&*state.attempt(attempt)?).commit())) {
+            Ok(None) => {
+                let nothing_to_write = TxnResponse {
+                    succeeded: true,
+                    ..TxnResponse::default()
+                };
+                state.mailbox.post(id, Ok(Response::Txn(nothing_to_write)));
+            }
+            Ok(Some((db, txn))) => {
+                submit_to(state, Ok(db), vec![(id, withdrawable)], vec![txn.into()])
+            }
+            Err(error) => state.mailbox.post(id, Err::<Response, _>(error)),
+        },
+    )
 }
 
 /// Whether `compacted`, from a read of this transaction, only says that somebody was faster.
 #[napi(catch_unwind)]
 pub fn attempt_overtaken(attempt: u32) -> napi::Result<bool> {
-    with_state(|state| guarded(|| Ok(lock(&*state.attempt(attempt)?).is_overtaken())).unwrap_or(false))
+    with_state(|state| {
+        guarded(|| Ok(lock(&*state.attempt(attempt)?).is_overtaken())).unwrap_or(false)
+    })
 }
 
 /// Begins a transaction again: the answer is how many milliseconds to wait before.
 #[napi(catch_unwind)]
 pub fn attempt_again(attempt: u32) -> napi::Result<f64> {
     with_state(|state| {
-        state.answer(|state, writer| {
+        state.response(|state, writer| {
             writer.just(lock(&*state.attempt(attempt)?).again()?);
             Ok(())
         })

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use libkv::{Change, ChangeScan, Db, Event, EventScan, KeyValue, Result, Scan};
+use libkv::{Db, DiffScan, Difference, Event, EventScan, KeyValue, Result, Scan};
 
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
@@ -24,7 +24,7 @@ enum Source {
     New(Db, Walk),
     Scan(Scan),
     Events(EventScan),
-    Changes(ChangeScan),
+    Diff(DiffScan),
     Over,
 }
 
@@ -37,7 +37,10 @@ pub struct Pages {
 impl Pages {
     /// A walk that has not begun.
     pub fn new(db: Db, walk: Walk) -> Pages {
-        Pages { source: Source::New(db, walk), items: PAGE_ITEMS_FIRST }
+        Pages {
+            source: Source::New(db, walk),
+            items: PAGE_ITEMS_FIRST,
+        }
     }
 
     /// Writes the next page. After an error the walk is over.
@@ -45,8 +48,10 @@ impl Pages {
         let source = std::mem::replace(&mut self.source, Source::Over);
         let mut source = match source {
             Source::New(db, Walk::Scan(range)) => Source::Scan(db.scan(range)?),
-            Source::New(db, Walk::Changes(of)) => Source::Events(db.changes(of.after, of.upto, of.range)),
-            Source::New(db, Walk::Diff(a, b, range)) => Source::Changes(db.diff(a, b, range)?),
+            Source::New(db, Walk::Events(of)) => {
+                Source::Events(db.events(of.after, of.upto, of.range))
+            }
+            Source::New(db, Walk::Diff(a, b, range)) => Source::Diff(db.diff(a, b, range)?),
             begun => begun,
         };
         let most = self.items;
@@ -62,10 +67,11 @@ impl Pages {
                 writer.events(&events, last);
                 last
             }
-            Source::Changes(scan) => {
-                let bytes = |change: &Change| change.before.iter().chain(&change.after).map(pair_bytes).sum();
-                let (changes, last) = items(scan, most, bytes)?;
-                writer.changes(&changes, last);
+            Source::Diff(scan) => {
+                let bytes =
+                    |of: &Difference| of.before.iter().chain(&of.after).map(pair_bytes).sum();
+                let (differences, last) = items(scan, most, bytes)?;
+                writer.differences(&differences, last);
                 last
             }
             Source::New(..) | Source::Over => {
@@ -109,7 +115,7 @@ fn items<T>(
 #[napi(catch_unwind)]
 pub fn walk(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
     with_state(|state| {
-        state.answer(|state, writer| {
+        state.response(|state, writer| {
             let walk = request(state, len, &large)?.walk()?;
             let pages = Pages::new(state.db(db)?.clone(), walk);
             writer.just(state.add(Handle::Pages(Arc::new(Mutex::new(pages)))).into());
@@ -121,7 +127,7 @@ pub fn walk(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
 /// The next page, before it returns.
 #[napi(catch_unwind)]
 pub fn page(pages: u32) -> napi::Result<f64> {
-    with_state(|state| state.answer(|state, writer| lock(&*state.pages(pages)?).next(writer)))
+    with_state(|state| state.response(|state, writer| lock(&*state.pages(pages)?).next(writer)))
 }
 
 /// The next page, on the pool.

@@ -23,7 +23,7 @@ mod kind {
     pub const CHECK: u8 = 8;
     pub const SNAPSHOT: u8 = 9;
     pub const SCAN: u8 = 10;
-    pub const CHANGES: u8 = 11;
+    pub const EVENTS: u8 = 11;
     pub const DIFF: u8 = 12;
     pub const LEASE_GRANT: u8 = 13;
     pub const LEASE_REVOKE: u8 = 14;
@@ -37,7 +37,7 @@ mod kind {
 }
 
 /// What an answer begins with. The same numbers as `ANSWER` in `lib/wire.js`.
-mod answer {
+mod response {
     pub const ERROR: u8 = 0;
     pub const NONE: u8 = 1;
     pub const PAIR: u8 = 2;
@@ -49,7 +49,7 @@ mod answer {
     pub const STATUS: u8 = 8;
     pub const CHECK: u8 = 9;
     pub const EVENTS: u8 = 10;
-    pub const CHANGES: u8 = 11;
+    pub const DIFF: u8 = 11;
     pub const PAIRS: u8 = 12;
     pub const NUMBER: u8 = 13;
     pub const BATCHES: u8 = 14;
@@ -106,7 +106,7 @@ pub enum Walk {
     /// The pairs of a range.
     Scan(Range),
     /// The events of a range between two revisions.
-    Changes(Changes),
+    Events(Events),
     /// The keys of a range that differ between two revisions.
     Diff(Revision, Revision, KeyRange),
 }
@@ -118,13 +118,19 @@ pub struct Reader<'a> {
 }
 
 fn malformed() -> Error {
-    Error::new(Code::Internal, "a request reached the native part malformed")
+    Error::new(
+        Code::Internal,
+        "a request reached the native part malformed",
+    )
 }
 
 impl<'a> Reader<'a> {
     /// Reads these bytes from the front.
     pub fn new(bytes: &'a [u8]) -> Reader<'a> {
-        Reader { rest: bytes, depth: 0 }
+        Reader {
+            rest: bytes,
+            depth: 0,
+        }
     }
 
     fn take(&mut self, len: usize) -> Result<&'a [u8]> {
@@ -240,7 +246,11 @@ impl<'a> Reader<'a> {
 
     fn delete(&mut self) -> Result<Delete> {
         let [prev_kv] = self.flags()?;
-        Ok(Delete { prev_kv, durability: self.durability()?, range: self.key_range()? })
+        Ok(Delete {
+            prev_kv,
+            durability: self.durability()?,
+            range: self.key_range()?,
+        })
     }
 
     fn compare(&mut self) -> Result<Compare> {
@@ -259,21 +269,34 @@ impl<'a> Reader<'a> {
             4 => Operand::Lease(self.i64()?),
             _ => return Err(malformed()),
         };
-        Ok(Compare { range: self.key_range()?, result, operand })
+        Ok(Compare {
+            range: self.key_range()?,
+            result,
+            operand,
+        })
     }
 
     fn txn(&mut self) -> Result<Txn> {
         if self.depth >= DEPTH_MAX {
-            let message = format!("too many operations in txn request (more than {TXN_DEPTH_MAX} txns in one another)");
+            let message = format!(
+                "too many operations in txn request (more than {TXN_DEPTH_MAX} txns in one another)"
+            );
             return Err(Error::new(Code::TooManyOps, message));
         }
         self.depth += 1;
         let durability = self.durability()?;
-        let compare = (0..self.u32()?).map(|_| self.compare()).collect::<Result<_>>()?;
+        let compare = (0..self.u32()?)
+            .map(|_| self.compare())
+            .collect::<Result<_>>()?;
         let success = self.ops()?;
         let failure = self.ops()?;
         self.depth -= 1;
-        Ok(Txn { compare, success, failure, durability })
+        Ok(Txn {
+            compare,
+            success,
+            failure,
+            durability,
+        })
     }
 
     fn ops(&mut self) -> Result<Vec<Op>> {
@@ -296,7 +319,12 @@ impl<'a> Reader<'a> {
             return Ok(None);
         }
         let (id, len, db, withdrawable) = (self.u32()?, self.u32()?, self.u32()?, self.u32()? != 0);
-        Ok(Some((id, db, withdrawable, Reader::new(self.take(len as usize)?))))
+        Ok(Some((
+            id,
+            db,
+            withdrawable,
+            Reader::new(self.take(len as usize)?),
+        )))
     }
 
     /// A text.
@@ -319,7 +347,13 @@ impl<'a> Reader<'a> {
             kind::TXN => Call::Request(self.txn()?.into()),
             kind::COMPACT => {
                 let [physical] = self.flags()?;
-                Call::Request(Compact { physical, revision: self.number()? }.into())
+                Call::Request(
+                    Compact {
+                        physical,
+                        revision: self.number()?,
+                    }
+                    .into(),
+                )
             }
             kind::HISTORY => Call::History(self.number()?, self.bytes()?),
             kind::STATUS => Call::Status,
@@ -327,9 +361,16 @@ impl<'a> Reader<'a> {
             kind::SNAPSHOT => Call::Snapshot(self.number()?),
             kind::LEASE_GRANT => {
                 let (ttl_seconds, id) = (self.number()?, self.i64()?);
-                Call::Request(Grant { ttl_seconds, id, end_with_process: false }.into())
+                Call::Request(
+                    LeaseGrant {
+                        ttl_seconds,
+                        id,
+                        end_with_process: false,
+                    }
+                    .into(),
+                )
             }
-            kind::LEASE_REVOKE => Call::Request(Revoke { id: self.i64()? }.into()),
+            kind::LEASE_REVOKE => Call::Request(LeaseRevoke { id: self.i64()? }.into()),
             kind::LEASE_KEEP_ALIVE => Call::LeaseKeepAlive(self.i64()?),
             kind::LEASE_TIME_TO_LIVE => {
                 let [keys] = self.flags()?;
@@ -337,9 +378,9 @@ impl<'a> Reader<'a> {
             }
             kind::LEASE_LIST => Call::LeaseList,
             // times before 1970 are before every store
-            kind::REVISION_AT => {
-                Call::RevisionAt(UNIX_EPOCH + Duration::from_millis(u64::try_from(self.number()?).unwrap_or(0)))
-            }
+            kind::REVISION_AT => Call::RevisionAt(
+                UNIX_EPOCH + Duration::from_millis(u64::try_from(self.number()?).unwrap_or(0)),
+            ),
             kind::ALARM_LIST => Call::AlarmList,
             kind::ALARM_ACTIVATE => {
                 let (kind, member) = (self.alarm_kind()?, self.i64()? as u64);
@@ -367,9 +408,11 @@ impl<'a> Reader<'a> {
     pub fn walk(&mut self) -> Result<Walk> {
         Ok(match self.u8()? {
             kind::SCAN => Walk::Scan(self.range()?),
-            kind::CHANGES => {
-                Walk::Changes(Changes { after: self.number()?, upto: self.number()?, range: self.key_range()? })
-            }
+            kind::EVENTS => Walk::Events(Events {
+                after: self.number()?,
+                upto: self.number()?,
+                range: self.key_range()?,
+            }),
             kind::DIFF => Walk::Diff(self.number()?, self.number()?, self.key_range()?),
             _ => return Err(malformed()),
         })
@@ -439,7 +482,9 @@ impl Writer {
 
     fn pair(&mut self, kv: &KeyValue) -> &mut Writer {
         self.u32(kv.key.len()).u32(kv.value.len());
-        self.number(kv.create_revision).number(kv.mod_revision).number(kv.version);
+        self.number(kv.create_revision)
+            .number(kv.mod_revision)
+            .number(kv.version);
         self.bytes.extend_from_slice(&kv.lease.to_le_bytes());
         self.bytes.extend_from_slice(&kv.key);
         self.bytes.extend_from_slice(&kv.value);
@@ -470,71 +515,86 @@ impl Writer {
     /// A pair, or that there is none.
     pub fn found(&mut self, kv: Option<&KeyValue>) {
         match kv {
-            Some(kv) => self.kind(answer::PAIR).pair(kv),
-            None => self.kind(answer::NONE),
+            Some(kv) => self.kind(response::PAIR).pair(kv),
+            None => self.kind(response::NONE),
         };
     }
 
     /// A number that is the whole answer.
     pub fn just(&mut self, n: i64) {
-        self.kind(answer::NUMBER).number(n);
+        self.kind(response::NUMBER).number(n);
     }
 
     /// Nothing to say.
     pub fn nothing(&mut self) {
-        self.kind(answer::NONE);
+        self.kind(response::NONE);
     }
 
     /// The answer to a request.
-    pub fn answer(&mut self, answer: &Answer) {
-        match answer {
-            Answer::Range(range) => self.range(range),
-            Answer::Put(put) => self.put(put),
-            Answer::Delete(delete) => self.delete(delete),
-            Answer::Txn(txn) => self.txn(txn),
-            Answer::Compact(compact) => {
-                self.kind(answer::COMPACT).number(compact.revision);
+    pub fn response(&mut self, response: &Response) {
+        match response {
+            Response::Range(range) => self.range(range),
+            Response::Put(put) => self.put(put),
+            Response::Delete(delete) => self.delete(delete),
+            Response::Txn(txn) => self.txn(txn),
+            Response::Compact(compact) => {
+                self.kind(response::COMPACT).number(compact.revision);
             }
-            Answer::LeaseGrant(granted) => {
-                self.kind(answer::LEASE_GRANT).number(granted.revision).i64(granted.id).number(granted.ttl_seconds);
+            Response::LeaseGrant(granted) => {
+                self.kind(response::LEASE_GRANT)
+                    .number(granted.revision)
+                    .i64(granted.id)
+                    .number(granted.ttl_seconds);
             }
-            Answer::LeaseRevoke(revoked) => {
-                self.kind(answer::LEASE_REVOKE).number(revoked.revision);
+            Response::LeaseRevoke(revoked) => {
+                self.kind(response::LEASE_REVOKE).number(revoked.revision);
             }
-            Answer::Alarm(answer) => self.alarms(&answer.alarms),
+            Response::Alarm(response) => self.alarms(&response.alarms),
             // no call of this face asks for it
-            Answer::Side(_) => {}
+            Response::Side(_) => {}
         }
     }
 
     /// The answer to a range.
-    pub fn range(&mut self, range: &RangeResult) {
-        self.kind(answer::RANGE).number(range.revision).number(range.count).flag(range.more).pairs(&range.kvs);
+    pub fn range(&mut self, range: &RangeResponse) {
+        self.kind(response::RANGE)
+            .number(range.revision)
+            .number(range.count)
+            .flag(range.more)
+            .pairs(&range.kvs);
     }
 
-    fn put(&mut self, put: &PutResult) {
-        self.kind(answer::PUT).number(put.revision).perhaps(put.prev_kv.as_ref());
+    fn put(&mut self, put: &PutResponse) {
+        self.kind(response::PUT)
+            .number(put.revision)
+            .perhaps(put.prev_kv.as_ref());
     }
 
-    fn delete(&mut self, delete: &DeleteResult) {
-        self.kind(answer::DELETE).number(delete.revision).number(delete.deleted).pairs(&delete.prev_kvs);
+    fn delete(&mut self, delete: &DeleteResponse) {
+        self.kind(response::DELETE)
+            .number(delete.revision)
+            .number(delete.deleted)
+            .pairs(&delete.prev_kvs);
     }
 
-    fn txn(&mut self, txn: &TxnResult) {
-        self.kind(answer::TXN).number(txn.revision).flag(txn.succeeded).u32(txn.responses.len());
+    fn txn(&mut self, txn: &TxnResponse) {
+        self.kind(response::TXN)
+            .number(txn.revision)
+            .flag(txn.succeeded)
+            .u32(txn.responses.len());
         for response in &txn.responses {
             match response {
-                OpResult::Range(range) => self.range(range),
-                OpResult::Put(put) => self.put(put),
-                OpResult::Delete(delete) => self.delete(delete),
-                OpResult::Txn(txn) => self.txn(txn),
+                OpResponse::Range(range) => self.range(range),
+                OpResponse::Put(put) => self.put(put),
+                OpResponse::Delete(delete) => self.delete(delete),
+                OpResponse::Txn(txn) => self.txn(txn),
             }
         }
     }
 
     /// A status; the names of its members stand in `lib/wire.js`, in this order.
     pub fn status(&mut self, status: &Status) {
-        self.kind(answer::STATUS);
+        self.kind(response::STATUS);
         let large = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         for number in [
             status.revision,
@@ -559,7 +619,8 @@ impl Writer {
             Some(Durability::None) => "none",
             None => "",
         };
-        self.counted(status.lmdb_version.as_bytes()).counted(status.store_id.as_bytes());
+        self.counted(status.lmdb_version.as_bytes())
+            .counted(status.store_id.as_bytes());
         self.counted(durability.as_bytes()).u32(status.alarms.len());
         for alarm in &status.alarms {
             self.counted(alarm.as_bytes());
@@ -569,47 +630,59 @@ impl Writer {
     /// The report of a check.
     pub fn check(&mut self, report: &CheckReport) {
         let large = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        self.kind(answer::CHECK).number(large(report.keys)).number(large(report.events)).u32(report.problems.len());
+        self.kind(response::CHECK)
+            .number(large(report.keys))
+            .number(large(report.events))
+            .u32(report.problems.len());
         for problem in &report.problems {
-            self.counted(problem.invariant.as_bytes()).counted(&problem.key).number(problem.revision);
+            self.counted(problem.invariant.as_bytes())
+                .counted(&problem.key)
+                .number(problem.revision);
             self.counted(problem.message.as_bytes());
         }
     }
 
     /// A page of pairs, and whether it is the last.
     pub fn pairs_page(&mut self, kvs: &[KeyValue], last: bool) {
-        self.kind(answer::PAIRS).flag(last).pairs(kvs);
+        self.kind(response::PAIRS).flag(last).pairs(kvs);
     }
 
     /// A page of events, and whether it is the last.
     pub fn events(&mut self, events: &[Event], last: bool) {
-        self.kind(answer::EVENTS).flag(last).event_list(events);
+        self.kind(response::EVENTS).flag(last).event_list(events);
     }
 
     fn event_list(&mut self, events: &[Event]) -> &mut Writer {
         self.u32(events.len());
         for event in events {
-            self.flag(event.kind == EventKind::Delete).pair(&event.kv).perhaps(event.prev_kv.as_ref());
+            self.flag(event.kind == EventKind::Delete)
+                .pair(&event.kv)
+                .perhaps(event.prev_kv.as_ref());
         }
         self
     }
 
     /// Batches of a watcher, and whether there is nothing more for now.
     pub fn batches(&mut self, batches: &[WatchBatch], last: bool) {
-        self.kind(answer::BATCHES).flag(last).u32(batches.len());
+        self.kind(response::BATCHES).flag(last).u32(batches.len());
         for batch in batches {
             self.number(batch.revision).event_list(&batch.events);
         }
     }
 
     /// A lease with its TTL again.
-    pub fn kept_alive(&mut self, kept: &LeaseKeepAlive) {
-        self.kind(answer::LEASE_KEEP_ALIVE).i64(kept.id).number(kept.ttl_seconds);
+    pub fn kept_alive(&mut self, kept: &LeaseKeepAliveResponse) {
+        self.kind(response::LEASE_KEEP_ALIVE)
+            .i64(kept.id)
+            .number(kept.ttl_seconds);
     }
 
     /// What is left of a lease.
-    pub fn time_to_live(&mut self, left: &LeaseTimeToLive) {
-        self.kind(answer::LEASE_TIME_TO_LIVE).i64(left.id).number(left.ttl_seconds).number(left.granted_ttl_seconds);
+    pub fn time_to_live(&mut self, left: &LeaseTimeToLiveResponse) {
+        self.kind(response::LEASE_TIME_TO_LIVE)
+            .i64(left.id)
+            .number(left.ttl_seconds)
+            .number(left.granted_ttl_seconds);
         self.u32(left.keys.len());
         for key in &left.keys {
             self.counted(key);
@@ -618,7 +691,7 @@ impl Writer {
 
     /// The ids of leases.
     pub fn leases(&mut self, ids: &[LeaseId]) {
-        self.kind(answer::LEASES).u32(ids.len());
+        self.kind(response::LEASES).u32(ids.len());
         for id in ids {
             self.i64(*id);
         }
@@ -626,7 +699,7 @@ impl Writer {
 
     /// Alarms, each as its number and its member.
     pub fn alarms(&mut self, alarms: &[AlarmMember]) {
-        self.kind(answer::ALARMS).u32(alarms.len());
+        self.kind(response::ALARMS).u32(alarms.len());
         for alarm in alarms {
             let kind = match alarm.kind {
                 AlarmKind::NoSpace => 1,
@@ -638,30 +711,41 @@ impl Writer {
 
     /// A lease that keeps itself alive: its number among the handles, its id, its TTL.
     pub fn lease(&mut self, handle: u32, id: LeaseId, ttl_seconds: i64) {
-        self.kind(answer::LEASE).number(handle.into()).i64(id).number(ttl_seconds);
+        self.kind(response::LEASE)
+            .number(handle.into())
+            .i64(id)
+            .number(ttl_seconds);
     }
 
     /// A server: its number among the handles, and its address.
     pub fn named(&mut self, handle: u32, address: &str) {
-        self.kind(answer::SERVER).number(handle.into()).counted(address.as_bytes());
+        self.kind(response::SERVER)
+            .number(handle.into())
+            .counted(address.as_bytes());
     }
 
     /// How a lock or an election stands.
     pub fn claim(&mut self, is_held: bool, key: &[u8], revision: Revision) {
-        self.kind(answer::CLAIM).flag(is_held).number(revision).counted(key);
+        self.kind(response::CLAIM)
+            .flag(is_held)
+            .number(revision)
+            .counted(key);
     }
 
     /// A page of differences, and whether it is the last.
-    pub fn changes(&mut self, changes: &[Change], last: bool) {
-        self.kind(answer::CHANGES).flag(last).u32(changes.len());
-        for change in changes {
-            self.counted(&change.key).perhaps(change.before.as_ref()).perhaps(change.after.as_ref());
+    pub fn differences(&mut self, differences: &[Difference], last: bool) {
+        self.kind(response::DIFF).flag(last).u32(differences.len());
+        for difference in differences {
+            self.counted(&difference.key)
+                .perhaps(difference.before.as_ref())
+                .perhaps(difference.after.as_ref());
         }
     }
 
     fn error(&mut self, error: &Error) {
-        self.kind(answer::ERROR).number(error.revision());
-        self.counted(error.code().name().as_bytes()).counted(error.message().as_bytes());
+        self.kind(response::ERROR).number(error.revision());
+        self.counted(error.code().name().as_bytes())
+            .counted(error.message().as_bytes());
     }
 
     /// Runs `write` and makes what came of it one answer: what it wrote, or its error.
@@ -669,7 +753,10 @@ impl Writer {
         let from = self.bytes.len();
         let outcome = write(self);
         let outcome = match std::mem::take(&mut self.beyond) {
-            true => Err(Error::new(Code::Unsupported, "the response has a number beyond 2^53")),
+            true => Err(Error::new(
+                Code::Unsupported,
+                "the response has a number beyond 2^53",
+            )),
             false => outcome,
         };
         if let Err(error) = outcome {

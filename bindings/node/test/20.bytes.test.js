@@ -25,7 +25,10 @@ test('every kind of bytes goes in, Buffers come out', async (t) => {
     shared: new Uint8Array(new SharedArrayBuffer(3)),
   }
   for (const [name, bytes] of Object.entries(kinds)) {
-    const should = typeof bytes === 'string' ? Buffer.from(bytes) : Buffer.from(bytes.buffer ?? bytes, bytes.byteOffset ?? 0, bytes.byteLength)
+    const should =
+      typeof bytes === 'string'
+        ? Buffer.from(bytes)
+        : Buffer.from(bytes.buffer ?? bytes, bytes.byteOffset ?? 0, bytes.byteLength)
     for (const put of [db.putSync.bind(db), db.put.bind(db), (k, v) => db.put(libkv.Put(k, v))]) {
       await put(bytes, bytes)
       const kv = await db.get(bytes)
@@ -38,11 +41,32 @@ test('every kind of bytes goes in, Buffers come out', async (t) => {
 
 test('values of every size come back as they were', async (t) => {
   const db = await memory(t)
-  for (const size of [0, 1, 39, 40, 41, 1_000, 32_767, 32_768, 65_535, 65_536, 262_103, 262_144, 262_145, 1 << 20, 5 << 20]) {
+  for (const size of [
+    0,
+    1,
+    39,
+    40,
+    41,
+    1_000,
+    32_767,
+    32_768,
+    65_535,
+    65_536,
+    262_103,
+    262_144,
+    262_145,
+    1 << 20,
+    5 << 20,
+  ]) {
     const value = Buffer.alloc(size, `${size} `)
     await db.put('async', value)
     db.putSync('sync', value)
-    for (const kv of [await db.get('sync'), db.getSync('async'), (await db.range('async')).kvs[0], db.rangeSync('sync').kvs[0]]) {
+    for (const kv of [
+      await db.get('sync'),
+      db.getSync('async'),
+      (await db.range('async')).kvs[0],
+      db.rangeSync('sync').kvs[0],
+    ]) {
       assert.ok(kv.value.equals(value), `${size}`)
     }
     const place = Buffer.alloc(size)
@@ -66,14 +90,31 @@ test('keys beyond every limit are refused in the same words', async (t) => {
       assert.strictEqual(db.getInto(key, Buffer.alloc(1)), undefined)
     }
   }
-  await assert.rejects(db.put('', 'v'), { code: 'INVALID_ARGUMENT', message: /key is not provided/ })
+  await assert.rejects(db.put('', 'v'), {
+    code: 'INVALID_ARGUMENT',
+    message: /key is not provided/,
+  })
   assert.throws(() => db.getSync(Buffer.alloc(0)), { code: 'INVALID_ARGUMENT' })
   assert.throws(() => db.getInto('', Buffer.alloc(1)), { code: 'INVALID_ARGUMENT' })
 })
 
 test('what is no bytes is a TypeError that says so, and nothing is written', async (t) => {
   const db = await memory(t)
-  for (const bad of [undefined, null, 7, 7n, true, {}, [], Symbol('s'), () => {}, '\ud800', 'a\udc00b', detached(), detached().buffer]) {
+  for (const bad of [
+    undefined,
+    null,
+    7,
+    7n,
+    true,
+    {},
+    [],
+    Symbol('s'),
+    () => {},
+    '\ud800',
+    'a\udc00b',
+    detached(),
+    detached().buffer,
+  ]) {
     await assert.rejects(db.put(bad, 'v'), TypeError)
     await assert.rejects(db.put('k', bad), TypeError)
     assert.throws(() => db.putSync('k', bad), TypeError)
@@ -83,9 +124,11 @@ test('what is no bytes is a TypeError that says so, and nothing is written', asy
     assert.throws(() => libkv.Put('k', bad), TypeError)
     assert.throws(() => libkv.Compare.value('k', '==', bad), TypeError)
     await assert.rejects(db.history(bad), TypeError)
-    if (bad !== undefined && Object.keys(bad ?? 'x').length > 0) assert.throws(() => db.rangeSync(bad), TypeError)
+    if (bad !== undefined && Object.keys(bad ?? 'x').length > 0)
+      assert.throws(() => db.rangeSync(bad), TypeError)
   }
-  for (const bad of [undefined, null, 'text', [], new ArrayBuffer(4)]) assert.throws(() => db.getInto('k', bad), TypeError)
+  for (const bad of [undefined, null, 'text', [], new ArrayBuffer(4)])
+    assert.throws(() => db.getInto('k', bad), TypeError)
   assert.strictEqual(db.statusSync().revision, 1)
 })
 
@@ -116,7 +159,9 @@ test('what came out belongs to the caller', async (t) => {
     const { value } = db.getSync('k')
     const { value: other } = db.getSync('k')
     value.fill(9)
-    assert.ok(other.every((byte) => byte === 1) && db.getSync('k').value.every((byte) => byte === 1))
+    assert.ok(
+      other.every((byte) => byte === 1) && db.getSync('k').value.every((byte) => byte === 1),
+    )
   }
   // a value given away to another thread leaves the store and the next answers whole
   const { port1 } = new MessageChannel()
@@ -128,22 +173,33 @@ test('what came out belongs to the caller', async (t) => {
 
 test('revisions are numbers up to 2^53, leases bigints of 64 bits', async (t) => {
   const db = await memory(t)
-  for (const bad of ['1', 1n, null, {}]) await assert.rejects(db.get('k', { revision: bad }), TypeError)
+  for (const bad of ['1', 1n, null, {}])
+    await assert.rejects(db.get('k', { revision: bad }), TypeError)
   for (const bad of [1.5, 2 ** 53, NaN, Infinity]) {
     await assert.rejects(db.get('k', { revision: bad }), RangeError)
     await assert.rejects(db.compact(bad), RangeError)
     await assert.rejects(db.snapshotAt(bad), RangeError)
-    assert.throws(() => db.changes(bad), RangeError)
+    assert.throws(() => db.events(bad), RangeError)
     assert.throws(() => db.rangeSync({ limit: bad }), RangeError)
     assert.throws(() => libkv.Compare.version('k', '==', bad), RangeError)
   }
-  await assert.rejects(db.put('k', 'v', { lease: 1 }), { name: 'TypeError', message: /lease must be a bigint/ })
+  await assert.rejects(db.put('k', 'v', { lease: 1 }), {
+    name: 'TypeError',
+    message: /lease must be a bigint/,
+  })
   for (const bad of [1n << 63n, -(1n << 63n) - 1n]) {
     await assert.rejects(db.put('k', 'v', { lease: bad }), RangeError)
     assert.throws(() => libkv.Compare.lease('k', '==', bad), RangeError)
   }
-  for (const lease of [(1n << 63n) - 1n, -(1n << 63n)]) await assert.rejects(db.put('k', 'v', { lease }), { code: 'LEASE_NOT_FOUND', message: new RegExp(`${lease}|lease`) })
+  for (const lease of [(1n << 63n) - 1n, -(1n << 63n)])
+    await assert.rejects(db.put('k', 'v', { lease }), {
+      code: 'LEASE_NOT_FOUND',
+      message: new RegExp(`${lease}|lease`),
+    })
   await db.put('k', 'v')
   assert.strictEqual((await db.get('k')).lease, 0n)
-  await assert.rejects(db.get('k', { revision: 2 ** 53 - 1 }), { code: 'FUTURE_REVISION', revision: 2 })
+  await assert.rejects(db.get('k', { revision: 2 ** 53 - 1 }), {
+    code: 'FUTURE_REVISION',
+    revision: 2,
+  })
 })

@@ -18,19 +18,37 @@ const keys = (kvs) => kvs.map((kv) => kv.key.toString()).join(' ')
 
 test('a pair has the shape that the types promise', async (t) => {
   const db = await filled(t, 1)
-  assert.deepStrictEqual({ ...(await db.get('k0')) }, {
-    key: Buffer.from('k0'), value: Buffer.from('v0'), createRevision: 2, modRevision: 2, version: 1, lease: 0n,
-  })
+  assert.deepStrictEqual(
+    { ...(await db.get('k0')) },
+    {
+      key: Buffer.from('k0'),
+      value: Buffer.from('v0'),
+      createRevision: 2,
+      modRevision: 2,
+      version: 1,
+      lease: 0n,
+    },
+  )
   assert.strictEqual(await db.get('missing'), undefined)
-  assert.deepStrictEqual(await db.put('k0', 'w', { prevKv: true }), { revision: 3, prevKv: await db.get('k0', { revision: 2 }) })
+  assert.deepStrictEqual(await db.put('k0', 'w', { prevKv: true }), {
+    revision: 3,
+    prevKv: await db.get('k0', { revision: 2 }),
+  })
   assert.deepStrictEqual(await db.delete('missing'), { revision: 3, deleted: 0, prevKvs: [] })
 })
 
 test('ranges are said in every form', async (t) => {
   const db = await filled(t)
   const forms = [
-    ['k1', 'k1'], [{ key: 'k1' }, 'k1'], [{ prefix: 'k' }, 'k0 k1 k2 k3 k4'], [{ prefix: '' }, 'k0 k1 k2 k3 k4'],
-    [{ start: 'k1', end: 'k3' }, 'k1 k2'], [{ start: 'k3' }, 'k3 k4'], [{ end: 'k2' }, 'k0 k1'], [undefined, 'k0 k1 k2 k3 k4'], [{}, 'k0 k1 k2 k3 k4'],
+    ['k1', 'k1'],
+    [{ key: 'k1' }, 'k1'],
+    [{ prefix: 'k' }, 'k0 k1 k2 k3 k4'],
+    [{ prefix: '' }, 'k0 k1 k2 k3 k4'],
+    [{ start: 'k1', end: 'k3' }, 'k1 k2'],
+    [{ start: 'k3' }, 'k3 k4'],
+    [{ end: 'k2' }, 'k0 k1'],
+    [undefined, 'k0 k1 k2 k3 k4'],
+    [{}, 'k0 k1 k2 k3 k4'],
   ]
   for (const [form, should] of forms) {
     assert.strictEqual(keys((await db.range(form)).kvs), should)
@@ -39,22 +57,37 @@ test('ranges are said in every form', async (t) => {
     assert.strictEqual(keys([...db.scanSync(form)]), should)
     assert.strictEqual(keys((await db.range(Range(form))).kvs), should)
     assert.strictEqual(keys((await all(db.diff(1, 0, form))).map(({ after }) => after)), should)
-    assert.strictEqual(keys((await all(db.changes(1, 0, form))).map(({ kv }) => kv)), should)
+    assert.strictEqual(keys((await all(db.events(1, 0, form))).map(({ kv }) => kv)), should)
   }
-  for (const bad of [{ key: 'a', prefix: 'b' }, { prefix: 'a', start: 'b' }, { key: 'a', end: 'b' }, { keyy: 'a' }, { prefix: null }]) {
+  for (const bad of [
+    { key: 'a', prefix: 'b' },
+    { prefix: 'a', start: 'b' },
+    { key: 'a', end: 'b' },
+    { keyy: 'a' },
+    { prefix: null },
+  ]) {
     assert.throws(() => db.rangeSync(bad), TypeError)
   }
 })
 
 test('options may stand with the range or behind it', async (t) => {
   const db = await filled(t)
-  for (const answer of [await db.range({ prefix: 'k', limit: 2, sortOrder: 'descend' }), await db.range({ prefix: 'k' }, { limit: 2, sortOrder: 'descend' })]) {
+  for (const answer of [
+    await db.range({ prefix: 'k', limit: 2, sortOrder: 'descend' }),
+    await db.range({ prefix: 'k' }, { limit: 2, sortOrder: 'descend' }),
+  ]) {
     assert.deepStrictEqual([keys(answer.kvs), answer.count, answer.more], ['k4 k3', 5, true])
   }
   assert.deepStrictEqual((await db.range('k1', { keysOnly: true })).kvs[0].value, Buffer.alloc(0))
-  assert.deepStrictEqual({ ...(await db.range({ countOnly: true })) }, { revision: 6, kvs: [], count: 5, more: false })
+  assert.deepStrictEqual(
+    { ...(await db.range({ countOnly: true })) },
+    { revision: 6, kvs: [], count: 5, more: false },
+  )
   assert.strictEqual(keys((await db.range({ minModRevision: 3, maxModRevision: 4 })).kvs), 'k1 k2')
-  assert.throws(() => db.rangeSync({ sortOrder: 'up' }), { name: 'TypeError', message: /none, ascend, descend/ })
+  assert.throws(() => db.rangeSync({ sortOrder: 'up' }), {
+    name: 'TypeError',
+    message: /none, ascend, descend/,
+  })
   assert.throws(() => db.rangeSync('k', { limits: 1 }), { message: /did you mean limit\?/ })
 })
 
@@ -89,25 +122,46 @@ test('a txn compares and chooses, also within itself', async (t) => {
   const db = await filled(t, 1)
   const run = (members) => [db.txnSync(members).succeeded, db.txnSync(Txn(members)).succeeded]
   const holds = [
-    Compare.version('k0', '==', 1), Compare.createRevision('k0', '>', 1), Compare.modRevision('k0', '<', 3),
-    Compare.value('k0', '!=', 'w'), Compare.lease('k0', '==', 0n), Compare.version({ prefix: 'k' }, '==', 1),
+    Compare.version('k0', '==', 1),
+    Compare.createRevision('k0', '>', 1),
+    Compare.modRevision('k0', '<', 3),
+    Compare.value('k0', '!=', 'w'),
+    Compare.lease('k0', '==', 0n),
+    Compare.version({ prefix: 'k' }, '==', 1),
   ]
   assert.deepStrictEqual(run({ compare: holds }), [true, true])
-  for (const compare of [Compare.version('k0', '!=', 1), Compare.value('none', '!=', 'x'), Compare.lease('k0', '>', 5n)]) {
+  for (const compare of [
+    Compare.version('k0', '!=', 1),
+    Compare.value('none', '!=', 'x'),
+    Compare.lease('k0', '>', 5n),
+  ]) {
     assert.deepStrictEqual(run({ compare: [compare] }), [false, false])
   }
-  const nested = Txn({ compare: [Compare.version('k1', '==', 0)], success: [Put('k1', 'x')], failure: [Range('k1')] })
+  const nested = Txn({
+    compare: [Compare.version('k1', '==', 0)],
+    success: [Put('k1', 'x')],
+    failure: [Range('k1')],
+  })
   const answer = await db.txn({ success: [nested, Delete('k0'), Range({})] })
-  assert.deepStrictEqual(answer.responses.map((response) => Object.keys(response).join()), [
-    'succeeded,revision,responses', 'revision,deleted,prevKvs', 'revision,kvs,count,more',
-  ])
-  for (const bad of [{ success: Put('a', 'b') }, { success: ['put'] }, { compare: [Put('a', 'b')] }, { then: [] }, { success: [{ key: 'a' }] }]) {
+  assert.deepStrictEqual(
+    answer.responses.map((response) => Object.keys(response).join()),
+    ['succeeded,revision,responses', 'revision,deleted,prevKvs', 'revision,kvs,count,more'],
+  )
+  for (const bad of [
+    { success: Put('a', 'b') },
+    { success: ['put'] },
+    { compare: [Put('a', 'b')] },
+    { then: [] },
+    { success: [{ key: 'a' }] },
+  ]) {
     await assert.rejects(db.txn(bad), TypeError)
   }
   assert.throws(() => Compare.version('k', '=', 1), TypeError)
   assert.throws(() => Compare.version('k', '==', undefined), TypeError)
   assert.throws(() => Compare.lease('k', '==', undefined), TypeError)
-  await assert.rejects(db.txn({ success: [Put('a', '1'), Put('a', '2')] }), { code: 'DUPLICATE_KEY' })
+  await assert.rejects(db.txn({ success: [Put('a', '1'), Put('a', '2')] }), {
+    code: 'DUPLICATE_KEY',
+  })
 })
 
 test('txns too deep in one another are refused, whatever the depth', async (t) => {
@@ -122,17 +176,25 @@ test('txns too deep in one another are refused, whatever the depth', async (t) =
 
 test('a large txn goes over in one piece', async (t) => {
   const db = await memory(t)
-  const puts = (letter) => Array.from({ length: 20_000 }, (_, n) => Put(`${letter}${n}`, 'v'.repeat(50)))
+  const puts = (letter) =>
+    Array.from({ length: 20_000 }, (_, n) => Put(`${letter}${n}`, 'v'.repeat(50)))
   await db.txn({ success: puts('a') })
   db.txnSync({ success: puts('b') })
   assert.strictEqual((await db.range({ countOnly: true })).count, 40_000)
   const { kvs } = db.rangeSync({ prefix: 'a' })
-  assert.ok(kvs.length === 20_000 && kvs.every((kv) => kv.value.toString() === 'v'.repeat(50) && kv.key[0] === 97))
+  assert.ok(
+    kvs.length === 20_000 &&
+      kvs.every((kv) => kv.value.toString() === 'v'.repeat(50) && kv.key[0] === 97),
+  )
 })
 
 test('scans read pages at one revision and can be left early', async (t) => {
   const db = await memory(t)
-  await db.txn({ success: Array.from({ length: 3_000 }, (_, n) => Put(`k${String(n).padStart(4, '0')}`, `v${n}`)) })
+  await db.txn({
+    success: Array.from({ length: 3_000 }, (_, n) =>
+      Put(`k${String(n).padStart(4, '0')}`, `v${n}`),
+    ),
+  })
   const scan = db.scan({ prefix: 'k' })
   const first = await scan.next()
   await db.delete({ prefix: '' })
@@ -143,8 +205,17 @@ test('scans read pages at one revision and can be left early', async (t) => {
   for await (const kv of db.scan({ revision: 2 })) if (kv && ++seen === 10) break
   for (const kv of db.scanSync({ revision: 2 })) if (kv && ++seen === 20) break
   const together = db.scan({ revision: 2, limit: 3 })
-  const steps = await Promise.all([together.next(), together.next(), together.next(), together.next(), together.next()])
-  assert.deepStrictEqual(steps.map(({ done }) => done), [false, false, false, true, true])
+  const steps = await Promise.all([
+    together.next(),
+    together.next(),
+    together.next(),
+    together.next(),
+    together.next(),
+  ])
+  assert.deepStrictEqual(
+    steps.map(({ done }) => done),
+    [false, false, false, true, true],
+  )
   assert.deepStrictEqual(await together.return(), { value: undefined, done: true })
   const left = db.scanSync({ revision: 2 })
   left.next()
@@ -159,8 +230,13 @@ test('large values come page by page too', async (t) => {
   const db = await memory(t)
   for (let n = 0; n < 20; n++) await db.put(`k${n}`, Buffer.alloc(200_000, n))
   const read = await all(db.scan())
-  assert.ok(read.length === 20 && read.every((kv) => kv.value.length === 200_000 && kv.value[5] === Number(kv.key.toString().slice(1))))
-  assert.strictEqual((await all(db.changes(1))).length, 20)
+  assert.ok(
+    read.length === 20 &&
+      read.every(
+        (kv) => kv.value.length === 200_000 && kv.value[5] === Number(kv.key.toString().slice(1)),
+      ),
+  )
+  assert.strictEqual((await all(db.events(1))).length, 20)
   assert.strictEqual((await all(db.diff(1))).length, 20)
 })
 
@@ -179,15 +255,29 @@ test('the past: snapshots, history, changes, differences', async (t) => {
   assert.strictEqual(keys([...after.scanSync({ start: 'k' })]), 'k0')
   await assert.rejects(before.range({ revision: 2 }), { code: 'INVALID_ARGUMENT', revision: 3 })
   const history = await db.history('k1')
-  assert.deepStrictEqual(history.map(({ type, kv }) => [type, kv.modRevision]), [['delete', 5], ['put', 3]])
+  assert.deepStrictEqual(
+    history.map(({ type, kv }) => [type, kv.modRevision]),
+    [
+      ['delete', 5],
+      ['put', 3],
+    ],
+  )
   assert.strictEqual((await db.history('k1', { limit: 1 })).length, 1)
-  assert.deepStrictEqual((await all(db.changes(3))).map(({ type, kv }) => `${type} ${kv.key}`), ['put k0', 'delete k1'])
-  assert.deepStrictEqual((await all(db.diff(3, 5))).map(({ key, before, after }) => `${key} ${before?.value} ${after?.value}`), ['k0 v0 w', 'k1 v1 undefined'])
+  assert.deepStrictEqual(
+    (await all(db.events(3))).map(({ type, kv }) => `${type} ${kv.key}`),
+    ['put k0', 'delete k1'],
+  )
+  assert.deepStrictEqual(
+    (await all(db.diff(3, 5))).map(
+      ({ key, before, after }) => `${key} ${before?.value} ${after?.value}`,
+    ),
+    ['k0 v0 w', 'k1 v1 undefined'],
+  )
   await assert.rejects(db.snapshotAt(99), { code: 'FUTURE_REVISION', revision: 5 })
   assert.deepStrictEqual(await db.compact(5, { physical: true }), { revision: 5 })
   await assert.rejects(before.get('k0'), { code: 'COMPACTED', revision: 5 })
   assert.throws(() => db.compactSync(5), { code: 'COMPACTED' })
-  await assert.rejects(all(db.changes(1)), { code: 'COMPACTED' })
+  await assert.rejects(all(db.events(1)), { code: 'COMPACTED' })
   await assert.rejects(all(db.diff(1)), { code: 'COMPACTED' })
 })
 
@@ -195,23 +285,32 @@ test('transact reads, writes and runs again when it was overtaken', async (t) =>
   const db = await memory(t)
   await db.put('n', '0')
   const add = () =>
-    db.transact(async (tx) => {
-      const n = Number((await tx.get('n')).value)
-      await tx.put('n', String(n + 1))
-      return n
-    }, { maxRetries: Infinity })
+    db.transact(
+      async (tx) => {
+        const n = Number((await tx.get('n')).value)
+        await tx.put('n', String(n + 1))
+        return n
+      },
+      { maxRetries: Infinity },
+    )
   const seen = await Promise.all(Array.from({ length: 20 }, add))
-  assert.deepStrictEqual(seen.sort((a, b) => a - b), Array.from({ length: 20 }, (_, n) => n))
+  assert.deepStrictEqual(
+    seen.sort((a, b) => a - b),
+    Array.from({ length: 20 }, (_, n) => n),
+  )
   assert.strictEqual((await db.get('n')).value.toString(), '20')
 })
 
 test('a transaction sees its own writes; nothing is left of one that throws', async (t) => {
   const db = await filled(t, 3)
   const mine = new Error('mine')
-  await assert.rejects(db.transact(async (tx) => {
-    await tx.put('x', 'y')
-    throw mine
-  }), (error) => error === mine)
+  await assert.rejects(
+    db.transact(async (tx) => {
+      await tx.put('x', 'y')
+      throw mine
+    }),
+    (error) => error === mine,
+  )
   assert.strictEqual(db.statusSync().revision, 4)
   let late
   const answer = await db.transact(async (tx) => {
@@ -237,12 +336,18 @@ test('a transaction sees its own writes; nothing is left of one that throws', as
 test('transact gives up with a conflict', async (t) => {
   const db = await filled(t, 1)
   let tries = 0
-  await assert.rejects(db.transact(async (tx) => {
-    tries++
-    await tx.get('k0')
-    await db.put('k0', 'other')
-    await tx.put('k0', 'mine')
-  }, { maxRetries: 3 }), { code: 'CONFLICT' })
+  await assert.rejects(
+    db.transact(
+      async (tx) => {
+        tries++
+        await tx.get('k0')
+        await db.put('k0', 'other')
+        await tx.put('k0', 'mine')
+      },
+      { maxRetries: 3 },
+    ),
+    { code: 'CONFLICT' },
+  )
   assert.strictEqual(tries, 4)
 })
 
@@ -250,7 +355,10 @@ test('what the store says of itself', async (t) => {
   const db = await filled(t, 2)
   const status = await db.status()
   assert.deepStrictEqual(Object.keys(status), Object.keys(db.statusSync()))
-  assert.deepStrictEqual([status.revision, status.compactedRevision, status.keys, status.alarms], [3, -1, 2, []])
+  assert.deepStrictEqual(
+    [status.revision, status.compactedRevision, status.keys, status.alarms],
+    [3, -1, 2, []],
+  )
   assert.match(status.storeId, /^[0-9a-f]{32}$/)
   assert.match(status.lmdbVersion, /^\d+\.\d+\.\d+$/)
   assert.deepStrictEqual(await db.check(), { keys: 2, events: 2, problems: [] })

@@ -15,7 +15,9 @@ const LEASE = 2n ** 63n - 1n
 const json = (value) => JSON.parse(JSON.stringify(value))
 /** What index.d.ts says how bytes are read again. */
 const read = (json, name) =>
-  json[`${name}Base64`] === undefined ? Buffer.from(json[name]) : Buffer.from(json[`${name}Base64`], 'base64')
+  json[`${name}Base64`] === undefined
+    ? Buffer.from(json[name])
+    : Buffer.from(json[`${name}Base64`], 'base64')
 
 test('JSON of a pair has the lease as decimal digits, and bytes as text or base64', async (t) => {
   const { db } = await etcd(t)
@@ -25,12 +27,30 @@ test('JSON of a pair has the lease as decimal digits, and bytes as text or base6
   assert.deepStrictEqual(json(await db.get('key')), { key: 'key', value: 'välue\0', ...numbers })
   await db.put(BYTES, BYTES)
   const kv = json(await db.get(BYTES))
-  assert.deepStrictEqual(kv, { keyBase64: '/wCA', valueBase64: '/wCA', createRevision: 3, modRevision: 3, version: 1, lease: '0' })
+  assert.deepStrictEqual(kv, {
+    keyBase64: '/wCA',
+    valueBase64: '/wCA',
+    createRevision: 3,
+    modRevision: 3,
+    version: 1,
+    lease: '0',
+  })
 })
 
 test('JSON of any bytes is read again without doubt', async (t) => {
   const db = await memory(t)
-  const texts = ['/wCA', '', 'text', '{"base64":"/wCA"}', '\u{feff}mark', '\u2028', BYTES, Buffer.from('é', 'latin1'), Buffer.alloc(3), Buffer.from([0xed, 0xa0, 0x80])]
+  const texts = [
+    '/wCA',
+    '',
+    'text',
+    '{"base64":"/wCA"}',
+    '\u{feff}mark',
+    '\u2028',
+    BYTES,
+    Buffer.from('é', 'latin1'),
+    Buffer.alloc(3),
+    Buffer.from([0xed, 0xa0, 0x80]),
+  ]
   for (const given of texts) {
     await db.put('k', given)
     const stored = (await db.get('k')).value
@@ -49,20 +69,32 @@ test('JSON.stringify takes every response', async (t) => {
   assert.deepStrictEqual(json(grant), { revision: 1, id: '-5', ttlSeconds: 60 })
   assert.deepStrictEqual(json(put), { revision: 2 })
   assert.deepStrictEqual([json(again).prevKv.lease, json(again).prevKv.keyBase64], ['-5', '/wCA'])
-  assert.deepStrictEqual(json(txn).responses[1].kvs.map(({ key, keyBase64 }) => key ?? keyBase64), ['a', '/wCA'])
+  assert.deepStrictEqual(
+    json(txn).responses[1].kvs.map(({ key, keyBase64 }) => key ?? keyBase64),
+    ['a', '/wCA'],
+  )
   assert.deepStrictEqual(json(await db.range({ prefix: 'a' })).kvs[0].key, 'a')
   assert.deepStrictEqual(json(await db.leaseKeepAlive(-5n)), { id: '-5', ttlSeconds: 60 })
   const left = json(await db.leaseTimeToLive(-5n, { keys: true }))
   assert.deepStrictEqual([left.id, left.keys], ['-5', [{ keyBase64: '/wCA' }]])
   const batch = json((await watcher.next()).value)
-  assert.deepStrictEqual([batch.revision, batch.events[0].type, batch.events[0].kv.keyBase64], [2, 'put', '/wCA'])
+  assert.deepStrictEqual(
+    [batch.revision, batch.events[0].type, batch.events[0].kv.keyBase64],
+    [2, 'put', '/wCA'],
+  )
   assert.strictEqual(json(await db.history(BYTES))[0].kv.lease, '-5')
-  assert.strictEqual(json(await all(db.changes(1)))[0].kv.valueBase64, undefined)
+  assert.strictEqual(json(await all(db.events(1)))[0].kv.valueBase64, undefined)
   const changes = json(await all(db.diff(2)))
-  assert.deepStrictEqual(changes.map(({ key, keyBase64 }) => key ?? keyBase64), ['a', '/wCA'])
+  assert.deepStrictEqual(
+    changes.map(({ key, keyBase64 }) => key ?? keyBase64),
+    ['a', '/wCA'],
+  )
   assert.deepStrictEqual([changes[1].before.value, changes[1].after.value], ['v', 'w'])
   const deleted = json(await db.delete({ prefix: '', prevKv: true }))
-  assert.deepStrictEqual([deleted.deleted, deleted.prevKvs.length, deleted.prevKvs[0].lease], [2, 2, '0'])
+  assert.deepStrictEqual(
+    [deleted.deleted, deleted.prevKvs.length, deleted.prevKvs[0].lease],
+    [2, 2, '0'],
+  )
   const alarms = json(await db.alarmActivate('corrupt', { member: 2n ** 64n - 1n }))
   assert.deepStrictEqual(alarms, [{ kind: 'corrupt', member: '18446744073709551615' }])
   assert.strictEqual(json(await db.status()).durability, 'none')
@@ -72,9 +104,19 @@ test('JSON.stringify takes every response', async (t) => {
 test('JSON.stringify takes every request', () => {
   const { Compare, Delete, Txn } = libkv
   const put = Put('k', BYTES, { lease: 7n })
-  assert.deepStrictEqual([json(put).kind, json(put).key, json(put).valueBase64, json(put).lease], ['put', 'k', '/wCA', '7'])
-  const txn = Txn({ compare: [Compare.lease('k', '==', 7n)], success: [put, Range('k')], failure: [Delete({ prefix: BYTES })] })
-  assert.deepStrictEqual([json(txn).compare[0].operand, json(txn).success.map(({ kind }) => kind)], ['7', ['put', 'range']])
+  assert.deepStrictEqual(
+    [json(put).kind, json(put).key, json(put).valueBase64, json(put).lease],
+    ['put', 'k', '/wCA', '7'],
+  )
+  const txn = Txn({
+    compare: [Compare.lease('k', '==', 7n)],
+    success: [put, Range('k')],
+    failure: [Delete({ prefix: BYTES })],
+  })
+  assert.deepStrictEqual(
+    [json(txn).compare[0].operand, json(txn).success.map(({ kind }) => kind)],
+    ['7', ['put', 'range']],
+  )
   assert.strictEqual(json(txn).failure[0].range.aBase64, '/wCA')
 })
 
@@ -83,10 +125,16 @@ test('a range and a batch of a watcher are iterable, as in Python', async (t) =>
   const watcher = db.watch()
   t.after(() => watcher.close())
   await db.txn({ success: [Put('a', '1'), Put('b', '2')] })
-  assert.deepStrictEqual(Array.from(await db.range(), (kv) => `${kv.key}=${kv.value}`), ['a=1', 'b=2'])
+  assert.deepStrictEqual(
+    Array.from(await db.range(), (kv) => `${kv.key}=${kv.value}`),
+    ['a=1', 'b=2'],
+  )
   assert.deepStrictEqual([...db.rangeSync({ prefix: 'b' })].length, 1)
   assert.deepStrictEqual([...(await db.range({ countOnly: true }))], [])
-  assert.deepStrictEqual(Array.from((await watcher.next()).value, ({ kv }) => `${kv.key}`), ['a', 'b'])
+  assert.deepStrictEqual(
+    Array.from((await watcher.next()).value, ({ kv }) => `${kv.key}`),
+    ['a', 'b'],
+  )
   const { responses } = await db.txn({ success: [Range({ prefix: '' })] })
   assert.strictEqual([...responses[0]].length, 2)
 })
@@ -123,7 +171,8 @@ test('inspect of a handle says what the repr of Python says', async (t) => {
   assert.strictEqual(inspect(db), `<libkv.Db ${JSON.stringify(where)}, closed>`)
   for (const handle of shown) assert.match(inspect(handle), /^<libkv\./)
   // the classes themselves are shown as any class
-  for (const name of ['Db', 'Lock', 'Watcher']) assert.match(inspect(libkv[name], { showHidden: true }), new RegExp(`class ${name}`))
+  for (const name of ['Db', 'Lock', 'Watcher'])
+    assert.match(inspect(libkv[name], { showHidden: true }), new RegExp(`class ${name}`))
 })
 
 test('inspect of the store in memory and of a cluster has no secret', async (t) => {

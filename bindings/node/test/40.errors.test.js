@@ -10,7 +10,10 @@ test('a KvError is an Error with code and revision', async (t) => {
   const db = await memory(t)
   const error = await db.get('k', { revision: 9 }).then(assert.fail, (error) => error)
   assert.ok(error instanceof libkv.KvError && error instanceof Error)
-  assert.deepStrictEqual([error.name, error.code, error.revision], ['KvError', 'FUTURE_REVISION', 1])
+  assert.deepStrictEqual(
+    [error.name, error.code, error.revision],
+    ['KvError', 'FUTURE_REVISION', 1],
+  )
   assert.match(error.stack, /^KvError: .*future revision/)
   assert.deepStrictEqual(Object.keys(error).sort(), ['code', 'revision'])
 })
@@ -18,16 +21,33 @@ test('a KvError is an Error with code and revision', async (t) => {
 test('options misspelt are named in every call, and nothing is written', async (t) => {
   const db = await memory(t)
   const calls = {
-    prevKV: [() => db.put('k', 'v', { prevKV: true }), () => db.delete('k', { prevKV: true }), () => db.delete({ prefix: 'k', prevKV: true })],
-    revison: [() => db.get('k', { revison: 1 }), () => db.range({ revison: 1 }), async () => db.scan({ revison: 1 }).next()],
+    prevKV: [
+      () => db.put('k', 'v', { prevKV: true }),
+      () => db.delete('k', { prevKV: true }),
+      () => db.delete({ prefix: 'k', prevKV: true }),
+    ],
+    revison: [
+      () => db.get('k', { revison: 1 }),
+      () => db.range({ revison: 1 }),
+      async () => db.scan({ revison: 1 }).next(),
+    ],
     sucess: [() => db.txn({ sucess: [] })],
     maxretries: [() => db.transact(() => 1, { maxretries: 1 })],
     fysical: [() => db.compact(1, { fysical: true })],
     limt: [() => db.history('k', { limt: 1 })],
-    prefx: [async () => db.changes(0, 0, { prefx: 'k' }), async () => db.diff(0, 0, { prefx: 'k' }), async () => libkv.Compare.version({ prefx: 'k' }, '==', 0)],
+    prefx: [
+      async () => db.events(0, 0, { prefx: 'k' }),
+      async () => db.diff(0, 0, { prefx: 'k' }),
+      async () => libkv.Compare.version({ prefx: 'k' }, '==', 0),
+    ],
   }
   for (const [name, each] of Object.entries(calls)) {
-    for (const call of each) await assert.rejects(call, { name: 'TypeError', message: new RegExp(`${name} \\(did you mean`) }, name)
+    for (const call of each)
+      await assert.rejects(
+        call,
+        { name: 'TypeError', message: new RegExp(`${name} \\(did you mean`) },
+        name,
+      )
   }
   for (const bad of [null, 5, 'prevKv', Buffer.alloc(1)]) {
     await assert.rejects(db.put('k', 'v', bad), TypeError)
@@ -59,12 +79,30 @@ test('options that run code of their own do not disturb a call', async (t) => {
 
 test('a promise rejects; a twin throws; neither does the other', async (t) => {
   const db = await memory(t)
-  for (const name of ['get', 'put', 'range', 'delete', 'txn', 'compact', 'history', 'snapshotAt', 'transact']) {
+  for (const name of [
+    'get',
+    'put',
+    'range',
+    'delete',
+    'txn',
+    'compact',
+    'history',
+    'snapshotAt',
+    'transact',
+  ]) {
     const promise = db[name](null)
     assert.ok(promise instanceof Promise, name)
     await assert.rejects(promise, TypeError)
   }
-  for (const name of ['getSync', 'putSync', 'rangeSync', 'deleteSync', 'txnSync', 'compactSync', 'getInto']) {
+  for (const name of [
+    'getSync',
+    'putSync',
+    'rangeSync',
+    'deleteSync',
+    'txnSync',
+    'compactSync',
+    'getInto',
+  ]) {
     assert.throws(() => db[name](null), TypeError)
   }
   assert.throws(() => db.scan(null), TypeError)
@@ -73,10 +111,20 @@ test('a promise rejects; a twin throws; neither does the other', async (t) => {
 
 test('many refusals among many writes each find their own promise', async (t) => {
   const db = await memory(t)
-  const results = await Promise.allSettled(Array.from({ length: 1_000 }, (_, n) => db.put(n % 3 === 0 ? '' : `k${n}`, `v${n}`, { prevKv: n % 2 === 0 })))
-  results.forEach((result, n) => assert.strictEqual(result.status, n % 3 === 0 ? 'rejected' : 'fulfilled'))
+  const results = await Promise.allSettled(
+    Array.from({ length: 1_000 }, (_, n) =>
+      db.put(n % 3 === 0 ? '' : `k${n}`, `v${n}`, { prevKv: n % 2 === 0 }),
+    ),
+  )
+  results.forEach((result, n) =>
+    assert.strictEqual(result.status, n % 3 === 0 ? 'rejected' : 'fulfilled'),
+  )
   const revisions = results.filter(({ value }) => value).map(({ value }) => value.revision)
-  assert.deepStrictEqual(revisions, [...revisions].sort((a, b) => a - b), 'in the order in which they were handed over')
+  assert.deepStrictEqual(
+    revisions,
+    [...revisions].sort((a, b) => a - b),
+    'in the order in which they were handed over',
+  )
 })
 
 test('the stack of an error has the function that awaits, whatever the call', async (t) => {
@@ -106,7 +154,7 @@ test('the stack of an error has the function that awaits, whatever the call', as
     loop: async () => {
       for await (const kv of db.scan({ revision: 99 })) assert.ok(kv)
     },
-    changes: () => db.changes(1).next(),
+    changes: () => db.events(1).next(),
     delete: () => db.delete(''),
     txn: () => db.txn({ success: [libkv.Put('', 'v')] }),
     transact: () => db.transact(() => closed.put('k', 'v')),
@@ -138,13 +186,29 @@ test('steps asked for at once are taken in order, after an error too', async (t)
   const db = await memory(t)
   for (const key of ['a', 'b', 'c']) await db.put(key, key)
   const walk = db.scan()
-  const steps = await Promise.all([walk.next(), walk.next(), walk.next(), walk.next(), walk.return(), walk.next()])
-  assert.deepStrictEqual(steps.map(({ value, done }) => (done ? 'done' : `${value.key}`)), ['a', 'b', 'c', 'done', 'done', 'done'])
+  const steps = await Promise.all([
+    walk.next(),
+    walk.next(),
+    walk.next(),
+    walk.next(),
+    walk.return(),
+    walk.next(),
+  ])
+  assert.deepStrictEqual(
+    steps.map(({ value, done }) => (done ? 'done' : `${value.key}`)),
+    ['a', 'b', 'c', 'done', 'done', 'done'],
+  )
   const watcher = db.watch({ startRevision: 2 })
   const batches = Promise.all([watcher.next(), watcher.next()])
   assert.throws(() => watcher.tryNext(), { code: 'INVALID_ARGUMENT' })
-  assert.deepStrictEqual((await batches).map(({ value }) => value.revision), [2, 3])
+  assert.deepStrictEqual(
+    (await batches).map(({ value }) => value.revision),
+    [2, 3],
+  )
   watcher.cancel()
   const refused = await Promise.allSettled([watcher.next(), watcher.next()])
-  assert.deepStrictEqual(refused.map(({ reason }) => reason.code), ['CANCELLED', 'CANCELLED'])
+  assert.deepStrictEqual(
+    refused.map(({ reason }) => reason.code),
+    ['CANCELLED', 'CANCELLED'],
+  )
 })

@@ -14,8 +14,19 @@ test('the loop is not held while another process holds the lock', async (t) => {
   const db = await libkv.open(store, { busyTimeoutMs: Infinity })
   let [ticks, answered] = [0, 0]
   const timer = setInterval(() => ticks++, 1)
-  const writes = [db.put('a', '1'), db.delete('b'), db.txn({ success: [libkv.Put('c', '1')] }), db.transact((tx) => tx.put('d', '1')), db.compact(1)]
-  writes.forEach((write) => write.then(() => answered++, () => answered++))
+  const writes = [
+    db.put('a', '1'),
+    db.delete('b'),
+    db.txn({ success: [libkv.Put('c', '1')] }),
+    db.transact((tx) => tx.put('d', '1')),
+    db.compact(1),
+  ]
+  writes.forEach((write) =>
+    write.then(
+      () => answered++,
+      () => answered++,
+    ),
+  )
   // reads are answered meanwhile
   while (ticks < 50) {
     await db.get('held')
@@ -73,8 +84,13 @@ test('an aborted write that waits was not written, and its reason comes through'
   const abort = new AbortController()
   const { signal } = abort
   const writes = [
-    db.put('k', 'v', { signal }), db.put(libkv.Put('k', 'v'), { signal }), db.delete('first', { signal }), db.delete({ prefix: '', signal }),
-    db.txn({ success: [libkv.Put('k', 'v')], signal }), db.compact(2, { signal }), db.transact((tx) => tx.put('k', 'v'), { signal }),
+    db.put('k', 'v', { signal }),
+    db.put(libkv.Put('k', 'v'), { signal }),
+    db.delete('first', { signal }),
+    db.delete({ prefix: '', signal }),
+    db.txn({ success: [libkv.Put('k', 'v')], signal }),
+    db.compact(2, { signal }),
+    db.transact((tx) => tx.put('k', 'v'), { signal }),
   ]
   const settled = Promise.allSettled(writes)
   await turn()
@@ -91,7 +107,13 @@ test('an aborted write that waits was not written, and its reason comes through'
 test('a write aborted before it is asked for is not written', async (t) => {
   const db = await memory(t)
   const signal = AbortSignal.abort()
-  for (const call of [() => db.put('k', 'v', { signal }), () => db.delete('k', { signal }), () => db.txn({ success: [libkv.Put('k', 'v')], signal }), () => db.compact(1, { signal }), () => db.transact((tx) => tx.put('k', 'v'), { signal })]) {
+  for (const call of [
+    () => db.put('k', 'v', { signal }),
+    () => db.delete('k', { signal }),
+    () => db.txn({ success: [libkv.Put('k', 'v')], signal }),
+    () => db.compact(1, { signal }),
+    () => db.transact((tx) => tx.put('k', 'v'), { signal }),
+  ]) {
     await assert.rejects(call, { name: 'AbortError' })
   }
   await assert.rejects(db.put('k', 'v', { signal: 'stop' }), TypeError)

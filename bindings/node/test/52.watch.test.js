@@ -14,7 +14,10 @@ const { folder, place } = require('./support.js')
 const stay = setInterval(() => {}, 1_000)
 after(() => clearInterval(stay))
 
-const told = ({ revision, events }) => [revision, ...events.map(({ type, kv }) => `${type} ${kv.key}`)]
+const told = ({ revision, events }) => [
+  revision,
+  ...events.map(({ type, kv }) => `${type} ${kv.key}`),
+]
 
 async function take(watcher, count) {
   const batches = []
@@ -27,7 +30,10 @@ test('a watcher delivers whole revisions in order, past and to come', async (t) 
   await db.put('a', '1')
   await db.txn({ success: [libkv.Put('b', '1'), libkv.Put('c', '1')] })
   const watcher = db.watch({ prefix: '' }, { startRevision: 1 })
-  assert.deepStrictEqual(await take(watcher, 2), [[2, 'put a'], [3, 'put b', 'put c']])
+  assert.deepStrictEqual(await take(watcher, 2), [
+    [2, 'put a'],
+    [3, 'put b', 'put c'],
+  ])
   assert.strictEqual(watcher.tryNext(), undefined)
   const step = watcher.next()
   await db.delete({ prefix: 'b' })
@@ -38,9 +44,15 @@ test('a watcher delivers whole revisions in order, past and to come', async (t) 
 test('which keys, and how, stand in one object or two', async (t) => {
   const db = await memory(t)
   const of = {
-    all: db.watch(), key: db.watch('b'), 'one object': db.watch({ key: 'b', noDelete: true }), prefix: db.watch({ prefix: 'b' }),
-    between: db.watch({ start: 'a', end: 'b' }), from: db.watch({ start: 'c' }), puts: db.watch({}, { noDelete: true }),
-    deletions: db.watch({ noPut: true }), later: db.watch('b', { startRevision: 4 }),
+    all: db.watch(),
+    key: db.watch('b'),
+    'one object': db.watch({ key: 'b', noDelete: true }),
+    prefix: db.watch({ prefix: 'b' }),
+    between: db.watch({ start: 'a', end: 'b' }),
+    from: db.watch({ start: 'c' }),
+    puts: db.watch({}, { noDelete: true }),
+    deletions: db.watch({ noPut: true }),
+    later: db.watch('b', { startRevision: 4 }),
   }
   await db.put('a', '1')
   await db.put('b', '1')
@@ -49,18 +61,31 @@ test('which keys, and how, stand in one object or two', async (t) => {
   const seen = {}
   for (const [name, watcher] of Object.entries(of)) {
     seen[name] = []
-    for (let batch; (batch = (await watcher.next({ timeoutMs: 0 })).value); ) seen[name].push(batch.revision)
+    for (let batch; (batch = (await watcher.next({ timeoutMs: 0 })).value); )
+      seen[name].push(batch.revision)
     // a step without patience may come before the store's thread has seen the last write
-    for (let batch; watcher.resumeRevision <= 5; await turn()) if ((batch = watcher.tryNext())) seen[name].push(batch.revision)
+    for (let batch; watcher.resumeRevision <= 5; await turn())
+      if ((batch = watcher.tryNext())) seen[name].push(batch.revision)
   }
   assert.deepStrictEqual(seen, {
-    all: [2, 3, 4, 5], key: [3, 4], 'one object': [3], prefix: [3, 4], between: [2], from: [5], puts: [2, 3, 5], deletions: [4], later: [4],
+    all: [2, 3, 4, 5],
+    key: [3, 4],
+    'one object': [3],
+    prefix: [3, 4],
+    between: [2],
+    from: [5],
+    puts: [2, 3, 5],
+    deletions: [4],
+    later: [4],
   })
 })
 
 test('a pair before an event comes where it is asked for', async (t) => {
   const db = await memory(t)
-  const [plain, asked] = [db.watch('k', { startRevision: 1 }), db.watch('k', { startRevision: 1, prevKv: true })]
+  const [plain, asked] = [
+    db.watch('k', { startRevision: 1 }),
+    db.watch('k', { startRevision: 1, prevKv: true }),
+  ]
   await db.put('k', '1')
   await db.put('k', '2')
   const [first, second] = [(await asked.next()).value, (await asked.next()).value]
@@ -72,8 +97,17 @@ test('a pair before an event comes where it is asked for', async (t) => {
 
 test('misuse is a TypeError or RangeError; what the store refuses has its code', async (t) => {
   const db = await memory(t)
-  assert.throws(() => db.watch({ prefix: 'a' }, { startrevision: 1 }), { name: 'TypeError', message: /did you mean startRevision/ })
-  for (const wrong of [{ startRevision: '1' }, { prevKv: 1 }, { signal: 'stop' }, { keepAlive: 'yes' }]) assert.throws(() => db.watch({}, wrong), TypeError)
+  assert.throws(() => db.watch({ prefix: 'a' }, { startrevision: 1 }), {
+    name: 'TypeError',
+    message: /did you mean startRevision/,
+  })
+  for (const wrong of [
+    { startRevision: '1' },
+    { prevKv: 1 },
+    { signal: 'stop' },
+    { keepAlive: 'yes' },
+  ])
+    assert.throws(() => db.watch({}, wrong), TypeError)
   assert.throws(() => db.watch(7), TypeError)
   assert.throws(() => db.watch({ key: 'a', prefix: 'b' }), TypeError)
   assert.throws(() => db.watch({}, { startRevision: 1.5 }), RangeError)
@@ -95,7 +129,10 @@ test('a watcher that a compaction has passed learns so, with the revision to sta
   const error = await watcher.next().then(assert.fail, (error) => error)
   assert.ok(error instanceof libkv.KvError)
   assert.deepStrictEqual([error.code, error.revision], ['COMPACTED', 6])
-  assert.deepStrictEqual(told((await db.watch({}, { startRevision: error.revision }).next()).value), [6, 'put k'])
+  assert.deepStrictEqual(
+    told((await db.watch({}, { startRevision: error.revision }).next()).value),
+    [6, 'put k'],
+  )
 })
 
 test('from where a watcher stopped another goes on', async (t) => {
@@ -112,7 +149,10 @@ test('from where a watcher stopped another goes on', async (t) => {
     from = watcher.resumeRevision // also once it is closed
     assert.strictEqual(watcher.resumeRevision, seen.at(-1) + 1)
   }
-  assert.deepStrictEqual(seen, Array.from({ length: 100 }, (_, n) => n + 2))
+  assert.deepStrictEqual(
+    seen,
+    Array.from({ length: 100 }, (_, n) => n + 2),
+  )
 })
 
 test('a replay of many events comes page by page, with nothing left out', async (t) => {
@@ -132,14 +172,18 @@ test('steps asked for at once are taken one after the other', async (t) => {
   const steps = [watcher.next(), watcher.next(), watcher.next()]
   assert.throws(() => watcher.tryNext(), { code: 'INVALID_ARGUMENT' })
   for (let n = 0; n < 3; n++) await db.put('k', String(n))
-  assert.deepStrictEqual((await Promise.all(steps)).map(({ value }) => value.revision), [2, 3, 4])
+  assert.deepStrictEqual(
+    (await Promise.all(steps)).map(({ value }) => value.revision),
+    [2, 3, 4],
+  )
   assert.strictEqual(watcher.tryNext(), undefined)
 })
 
 test('a step with a time-out gives up, and misses nothing', async (t) => {
   const db = await memory(t)
   const watcher = db.watch()
-  for (const timeoutMs of [0, 1, 5]) assert.deepStrictEqual(await watcher.next({ timeoutMs }), { value: undefined, done: false })
+  for (const timeoutMs of [0, 1, 5])
+    assert.deepStrictEqual(await watcher.next({ timeoutMs }), { value: undefined, done: false })
   await db.put('k', 'v')
   for (const timeoutMs of [60_000, 2 ** 40, Infinity, undefined]) {
     const { value } = await watcher.next({ timeoutMs })
@@ -151,8 +195,11 @@ test('a step with a time-out gives up, and misses nothing', async (t) => {
 test('every way to end a watcher ends the step that waits, at once', async (t) => {
   const db = await memory(t)
   const ends = {
-    close: (watcher) => watcher.close(), return: (watcher) => watcher.return(), dispose: (watcher) => watcher[Symbol.dispose](),
-    asyncDispose: (watcher) => watcher[Symbol.asyncDispose](), iterator: (_, loop) => loop.return(),
+    close: (watcher) => watcher.close(),
+    return: (watcher) => watcher.return(),
+    dispose: (watcher) => watcher[Symbol.dispose](),
+    asyncDispose: (watcher) => watcher[Symbol.asyncDispose](),
+    iterator: (_, loop) => loop.return(),
   }
   for (const [name, end] of Object.entries(ends)) {
     const watcher = db.watch()
@@ -160,7 +207,8 @@ test('every way to end a watcher ends the step that waits, at once', async (t) =
     const steps = [watcher.next(), loop.next()]
     await turn()
     await end(watcher, loop)
-    for (const step of [...steps, watcher.next(), loop.next()]) assert.deepStrictEqual(await step, { value: undefined, done: true }, name)
+    for (const step of [...steps, watcher.next(), loop.next()])
+      assert.deepStrictEqual(await step, { value: undefined, done: true }, name)
     assert.throws(() => watcher.tryNext(), { code: 'CLOSED' })
     watcher.close()
     watcher.cancel()
@@ -170,7 +218,8 @@ test('every way to end a watcher ends the step that waits, at once', async (t) =
   const step = watcher.next()
   await turn()
   watcher.cancel()
-  for (const ended of [step, watcher.next()]) await assert.rejects(ended, { name: 'KvError', code: 'CANCELLED' })
+  for (const ended of [step, watcher.next()])
+    await assert.rejects(ended, { name: 'KvError', code: 'CANCELLED' })
   assert.throws(() => watcher.tryNext(), { code: 'CANCELLED' })
   assert.strictEqual((await db.status()).watchers, 0)
 })
@@ -179,7 +228,10 @@ test('an abort signal ends a watcher with its reason', async (t) => {
   const db = await memory(t)
   const reason = new Error('enough')
   const abort = new AbortController()
-  const [watcher, idle] = [db.watch({}, { signal: abort.signal }), db.watch({ signal: abort.signal })]
+  const [watcher, idle] = [
+    db.watch({}, { signal: abort.signal }),
+    db.watch({ signal: abort.signal }),
+  ]
   const seen = []
   const loop = (async () => {
     for await (const { revision } of watcher) seen.push(revision)
@@ -188,8 +240,12 @@ test('an abort signal ends a watcher with its reason', async (t) => {
   while (seen.length === 0) await turn()
   abort.abort(reason)
   await assert.rejects(loop, (error) => error === reason)
-  for (const ended of [watcher, idle]) await assert.rejects(ended.next(), (error) => error === reason)
-  assert.throws(() => db.watch({}, { signal: abort.signal }), (error) => error === reason)
+  for (const ended of [watcher, idle])
+    await assert.rejects(ended.next(), (error) => error === reason)
+  assert.throws(
+    () => db.watch({}, { signal: abort.signal }),
+    (error) => error === reason,
+  )
   assert.strictEqual(reason.cause, undefined) // nothing was written
   assert.strictEqual((await db.status()).watchers, 0)
 })
@@ -219,7 +275,10 @@ test('a thousand watchers wait without a thread of their own, and one write wake
   const steps = watchers.map((watcher) => watcher.next())
   for (let n = 0; n < 10; n++) await turn()
   const pool = Number(process.env.UV_THREADPOOL_SIZE ?? 4)
-  assert.ok(threads() <= before + pool, `${before} threads before, ${threads()} with a thousand watchers`)
+  assert.ok(
+    threads() <= before + pool,
+    `${before} threads before, ${threads()} with a thousand watchers`,
+  )
   assert.strictEqual((await db.status()).watchers, 1_001)
   await db.put('k', 'v')
   for (const { value } of await Promise.all(steps)) assert.strictEqual(value.revision, 2)

@@ -16,19 +16,34 @@ after(() => clearInterval(stay))
 test('grant, keep alive, time to live, list, revoke', async (t) => {
   const { db, clock } = await etcd(t)
   const granted = await db.leaseGrant(10)
-  assert.deepStrictEqual([typeof granted.id, granted.ttlSeconds, granted.revision], ['bigint', 10, 1])
-  assert.deepStrictEqual({ ...(await db.leaseGrant(1, { id: -5n })) }, { revision: 1, id: -5n, ttlSeconds: 2 }) // etcd's minimum
+  assert.deepStrictEqual(
+    [typeof granted.id, granted.ttlSeconds, granted.revision],
+    ['bigint', 10, 1],
+  )
+  assert.deepStrictEqual(
+    { ...(await db.leaseGrant(1, { id: -5n })) },
+    { revision: 1, id: -5n, ttlSeconds: 2 },
+  ) // etcd's minimum
   await db.put('b', 'v', { lease: granted.id })
   await db.put('a', 'v', { lease: granted.id })
   await clock.advance(1_500)
   const left = await db.leaseTimeToLive(granted.id, { keys: true })
-  assert.deepStrictEqual({ ...left, keys: left.keys.map(String) }, { id: granted.id, ttlSeconds: 8, grantedTtlSeconds: 10, keys: ['a', 'b'] })
+  assert.deepStrictEqual(
+    { ...left, keys: left.keys.map(String) },
+    { id: granted.id, ttlSeconds: 8, grantedTtlSeconds: 10, keys: ['a', 'b'] },
+  )
   assert.deepStrictEqual((await db.leaseTimeToLive(granted.id)).keys, [])
   assert.deepStrictEqual(await db.leaseList(), [-5n, granted.id])
-  assert.deepStrictEqual({ ...(await db.leaseKeepAlive(granted.id)) }, { id: granted.id, ttlSeconds: 10 })
+  assert.deepStrictEqual(
+    { ...(await db.leaseKeepAlive(granted.id)) },
+    { id: granted.id, ttlSeconds: 10 },
+  )
   assert.strictEqual((await db.leaseTimeToLive(granted.id)).ttlSeconds, 10)
   assert.deepStrictEqual(await db.leaseRevoke(granted.id), { revision: 4 })
-  assert.deepStrictEqual([await db.get('a'), (await db.leaseTimeToLive(granted.id)).ttlSeconds], [undefined, -1])
+  assert.deepStrictEqual(
+    [await db.get('a'), (await db.leaseTimeToLive(granted.id)).ttlSeconds],
+    [undefined, -1],
+  )
 })
 
 test('what is wrong is refused', async (t) => {
@@ -38,10 +53,25 @@ test('what is wrong is refused', async (t) => {
   await assert.rejects(db.leaseGrant(2 ** 62), { code: 'INVALID_ARGUMENT' })
   await assert.rejects(db.leaseRevoke(8n), { code: 'LEASE_NOT_FOUND' })
   assert.deepStrictEqual({ ...(await db.leaseKeepAlive(8n)) }, { id: 8n, ttlSeconds: 0 })
-  for (const call of [() => db.leaseGrant('5'), () => db.leaseGrant(5, { id: 7 }), () => db.leaseRevoke(7), () => db.leaseRevoke(), () => db.leaseKeepAlive(), () => db.leaseTimeToLive('7'), () => db.lease(), () => db.lease(5, { endWithProcess: 1 }), () => db.lease(5, { ends: true })]) {
+  for (const call of [
+    () => db.leaseGrant('5'),
+    () => db.leaseGrant(5, { id: 7 }),
+    () => db.leaseRevoke(7),
+    () => db.leaseRevoke(),
+    () => db.leaseKeepAlive(),
+    () => db.leaseTimeToLive('7'),
+    () => db.lease(),
+    () => db.lease(5, { endWithProcess: 1 }),
+    () => db.lease(5, { ends: true }),
+  ]) {
     await assert.rejects(call, TypeError, String(call))
   }
-  for (const call of [() => db.leaseGrant(1.5), () => db.leaseGrant(NaN), () => db.leaseRevoke(2n ** 63n)]) await assert.rejects(call, RangeError)
+  for (const call of [
+    () => db.leaseGrant(1.5),
+    () => db.leaseGrant(NaN),
+    () => db.leaseRevoke(2n ** 63n),
+  ])
+    await assert.rejects(call, RangeError)
   assert.throws(() => new libkv.Lease(), TypeError)
 })
 
@@ -77,7 +107,10 @@ test('a lease keeps itself alive and goes when it is closed', async (t) => {
   lease.onLost(() => assert.fail('it was closed'))
   await lease.close()
   await lease.close()
-  assert.deepStrictEqual([await db.get('k'), await lease.remaining(), lease.lost], [undefined, 0, false])
+  assert.deepStrictEqual(
+    [await db.get('k'), await lease.remaining(), lease.lost],
+    [undefined, 0, false],
+  )
   lease.onLost(() => assert.fail('it is closed'))
   const other = await db.lease(10)
   await other[Symbol.asyncDispose]()
@@ -122,14 +155,20 @@ test('a lease ends with its process where it was asked for, and with an idle pro
   const store = place(t)
   const db = await libkv.open(store)
   const watcher = db.watch({ noPut: true })
-  for (const [how, ended] of [['setInterval(() => {}, 1000)', 'SIGKILL'], ['', null]]) {
+  for (const [how, ended] of [
+    ['setInterval(() => {}, 1000)', 'SIGKILL'],
+    ['', null],
+  ]) {
     const program = `require('libkv').open(process.argv[1]).then(async (db) => {
       const lease = await db.lease(1000, { endWithProcess: ${ended !== null} })
       await db.put('k', 'v', { lease: lease.id })
       console.log('put')
       ${how}
     })`
-    const child = spawn(process.execPath, ['-e', program, store], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(process.execPath, ['-e', program, store], {
+      cwd: folder,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     await once(child.stdout, 'data')
     if (ended) child.kill(ended)
     assert.strictEqual(`${(await watcher.next()).value.events[0].kv.key}`, 'k')
@@ -144,7 +183,10 @@ test('aborted grants and revocations keep the manners of writes', async (t) => {
   const first = db.put('first', 'x')
   await turn()
   const abort = new AbortController()
-  const writes = Promise.allSettled([db.leaseGrant(5, { id: 5n, signal: abort.signal }), db.leaseRevoke(5n, { signal: abort.signal })])
+  const writes = Promise.allSettled([
+    db.leaseGrant(5, { id: 5n, signal: abort.signal }),
+    db.leaseRevoke(5n, { signal: abort.signal }),
+  ])
   await turn()
   abort.abort()
   for (const { reason } of await writes) assert.strictEqual(reason, abort.signal.reason)
@@ -164,7 +206,8 @@ test('what was written by a time', async (t) => {
   assert.strictEqual(`${(await db.get('k', { revision })).value}`, 'early')
   assert.strictEqual(await db.revisionAt(clock.unixMs), 3)
   assert.strictEqual(await db.revisionAt(begin + 0.5), revision)
-  for (const wrong of [undefined, '10:15', 5n]) await assert.rejects(db.revisionAt(wrong), TypeError)
+  for (const wrong of [undefined, '10:15', 5n])
+    await assert.rejects(db.revisionAt(wrong), TypeError)
   await assert.rejects(db.revisionAt(new Date('no date')), RangeError)
   await db.compact(3)
   await assert.rejects(db.revisionAt(begin), { code: 'COMPACTED' })

@@ -10,7 +10,8 @@ const libkv = require('libkv')
 const { memory } = require('libkv/testing')
 const { folder, holder, place } = require('./support.js')
 
-const line = async (db, name) => (await db.range({ prefix: `${name}/`, sortTarget: 'create' })).kvs.map(({ key }) => `${key}`)
+const line = async (db, name) =>
+  (await db.range({ prefix: `${name}/`, sortTarget: 'create' })).kvs.map(({ key }) => `${key}`)
 
 /** Waits until so many stand in line. */
 async function standing(db, name, count) {
@@ -28,14 +29,24 @@ test('a lock is handed over in the order in which they came', async (t) => {
   let fence = 0
   for (const [n, lock] of locks.entries()) {
     while (order.length === n) await turn()
-    assert.deepStrictEqual([order.at(-1), lock.isHeld, `${lock.key}`], [n, true, (await line(db, 'l'))[0]])
+    assert.deepStrictEqual(
+      [order.at(-1), lock.isHeld, `${lock.key}`],
+      [n, true, (await line(db, 'l'))[0]],
+    )
     assert.ok(lock.revision > fence)
     fence = lock.revision
-    if (n < 19) assert.deepStrictEqual([locks[n + 1].isHeld, locks[n + 1].key.length, locks[n + 1].revision], [false, 0, 0])
+    if (n < 19)
+      assert.deepStrictEqual(
+        [locks[n + 1].isHeld, locks[n + 1].key.length, locks[n + 1].revision],
+        [false, 0, 0],
+      )
     await lock.release()
     assert.deepStrictEqual([lock.isHeld, lock.key.length, lock.revision], [false, 0, 0])
   }
-  assert.deepStrictEqual([order, await db.leaseList()], [Array.from({ length: 20 }, (_, n) => n), []])
+  assert.deepStrictEqual(
+    [order, await db.leaseList()],
+    [Array.from({ length: 20 }, (_, n) => n), []],
+  )
 })
 
 test('acquiring twice, releasing twice and trying', async (t) => {
@@ -54,13 +65,29 @@ test('acquiring twice, releasing twice and trying', async (t) => {
 
 test('misuse of locks and elections', async (t) => {
   const db = await memory(t)
-  for (const call of [() => db.lock(), () => db.lock('l'), () => db.lock('l', '5'), () => db.election(5, 5), () => new libkv.Lock(), () => new libkv.Election(), () => db.election('e', 5).observe({ timeoutMs: 1 })]) {
+  for (const call of [
+    () => db.lock(),
+    () => db.lock('l'),
+    () => db.lock('l', '5'),
+    () => db.election(5, 5),
+    () => new libkv.Lock(),
+    () => new libkv.Election(),
+    () => db.election('e', 5).observe({ timeoutMs: 1 }),
+  ]) {
     assert.throws(call, TypeError, String(call))
   }
   assert.throws(() => db.lock('l', 0.5), RangeError)
-  for (const make of ['lock', 'election']) assert.throws(() => db[make]('', 5), { code: 'INVALID_ARGUMENT' })
+  for (const make of ['lock', 'election'])
+    assert.throws(() => db[make]('', 5), { code: 'INVALID_ARGUMENT' })
   const [lock, election] = [db.lock('l', 5), db.election('e', 5)]
-  for (const call of [() => lock.acquire({ timeout: 1 }), () => lock.acquire({ timeoutMs: '1' }), () => lock.acquire({ signal: 1 }), () => election.campaign(), () => election.campaign('v', 5), () => election.proclaim(5)]) {
+  for (const call of [
+    () => lock.acquire({ timeout: 1 }),
+    () => lock.acquire({ timeoutMs: '1' }),
+    () => lock.acquire({ signal: 1 }),
+    () => election.campaign(),
+    () => election.campaign('v', 5),
+    () => election.proclaim(5),
+  ]) {
     await assert.rejects(call, TypeError, String(call))
   }
   await assert.rejects(lock.acquire({ timeoutMs: -1 }), RangeError)
@@ -78,7 +105,10 @@ test('a time-out names the holder and leaves the line', async (t) => {
   const [lock, other] = [db.lock('l', 60), db.lock('l', 60)]
   await lock.acquire()
   for (const timeoutMs of [0, 1, 20]) {
-    await assert.rejects(other.acquire({ timeoutMs }), { code: 'TIMEOUT', message: new RegExp(`${timeoutMs} ms.*${lock.key}`) })
+    await assert.rejects(other.acquire({ timeoutMs }), {
+      code: 'TIMEOUT',
+      message: new RegExp(`${timeoutMs} ms.*${lock.key}`),
+    })
     assert.deepStrictEqual(await line(db, 'l'), [`${lock.key}`])
   }
   const late = other.acquire({ timeoutMs: 60_000 })
@@ -92,7 +122,10 @@ test('an abort and a release leave the line', async (t) => {
   const [lock, other, election] = [db.lock('l', 60), db.lock('l', 60), db.election('l', 60)]
   await lock.acquire()
   const reason = new Error('changed my mind')
-  for (const stand of [(options) => other.acquire(options), (options) => election.campaign('v', options)]) {
+  for (const stand of [
+    (options) => other.acquire(options),
+    (options) => election.campaign('v', options),
+  ]) {
     const abort = new AbortController()
     const waiting = stand({ signal: abort.signal })
     await standing(db, 'l', 2)
@@ -117,7 +150,10 @@ test('aborted at any moment, it stands nowhere in the end', async (t) => {
   const lock = db.lock('l', 60)
   for (let turns = 0; turns < 40; turns++) {
     const abort = new AbortController()
-    const acquired = lock.acquire({ signal: abort.signal }).then(() => true, (error) => assert.strictEqual(error, abort.signal.reason))
+    const acquired = lock.acquire({ signal: abort.signal }).then(
+      () => true,
+      (error) => assert.strictEqual(error, abort.signal.reason),
+    )
     for (let n = 0; n < turns; n++) await turn()
     abort.abort()
     if (await acquired) await lock.release()
@@ -148,7 +184,10 @@ test('a lost lease ends the wait, and what is held is not any more', async (t) =
   await lock.acquire()
   const waiting = other.acquire()
   await standing(db, 'l', 2)
-  for (const { lease } of (await db.range({ prefix: 'l/', sortTarget: 'create', sortOrder: 'descend' })).kvs) await db.leaseRevoke(lease)
+  for (const { lease } of (
+    await db.range({ prefix: 'l/', sortTarget: 'create', sortOrder: 'descend' })
+  ).kvs)
+    await db.leaseRevoke(lease)
   await assert.rejects(waiting, { code: 'LEASE_LOST' })
   while (lock.isHeld) await new Promise((resolve) => setTimeout(resolve, 10)) // known a second later, when it is kept alive
   await lock.acquire()
@@ -169,11 +208,26 @@ test('closing the store ends every wait at once', async () => {
   await db.close()
   for (const { reason } of await settled) assert.strictEqual(reason?.code, 'CLOSED')
   assert.deepStrictEqual([lock.isHeld, election.isLeader], [false, false])
-  for (const call of [() => lock.acquire(), () => lock.tryAcquire(), () => lock.release(), () => election.campaign('v'), () => election.proclaim('v'), () => election.leader(), () => election.resign(), () => leaders.next()]) {
+  for (const call of [
+    () => lock.acquire(),
+    () => lock.tryAcquire(),
+    () => lock.release(),
+    () => election.campaign('v'),
+    () => election.proclaim('v'),
+    () => election.leader(),
+    () => election.resign(),
+    () => leaders.next(),
+  ]) {
     await assert.rejects(call, { code: 'CLOSED' }, String(call))
   }
-  for (const call of [() => db.lock('l', 5).acquire(), () => db.leaseGrant(5), () => db.revisionAt(0)]) await assert.rejects(call, { code: 'CLOSED' })
-  for (const call of [() => db.watch(), () => election.observe()]) assert.throws(call, { code: 'CLOSED' })
+  for (const call of [
+    () => db.lock('l', 5).acquire(),
+    () => db.leaseGrant(5),
+    () => db.revisionAt(0),
+  ])
+    await assert.rejects(call, { code: 'CLOSED' })
+  for (const call of [() => db.watch(), () => election.observe()])
+    assert.throws(call, { code: 'CLOSED' })
   await lock[Symbol.asyncDispose]()
   await election[Symbol.asyncDispose]()
 })
@@ -192,7 +246,10 @@ test('an election: campaign, proclaim, leader, observe, resign', async (t) => {
   }
   await one.campaign('one')
   await see(1)
-  assert.deepStrictEqual([one.isLeader, `${one.key}`, `${(await two.leader()).value}`], [true, (await line(db, 'e'))[0], 'one'])
+  assert.deepStrictEqual(
+    [one.isLeader, `${one.key}`, `${(await two.leader()).value}`],
+    [true, (await line(db, 'e'))[0], 'one'],
+  )
   const waiting = two.campaign(Buffer.from('two'))
   await one.proclaim('still one')
   await see(2)
@@ -221,7 +278,10 @@ test('a killed holder is followed within a second, whichever process it was', as
     setInterval(() => lock, 1000)
   })`
   for (let round = 0; round < 3; round++) {
-    const child = spawn(process.execPath, ['-e', program, store], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(process.execPath, ['-e', program, store], {
+      cwd: folder,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     await once(child.stdout, 'data')
     const lock = db.lock('l', 60)
     const waiting = lock.acquire({ timeoutMs: 30_000 })
@@ -243,7 +303,10 @@ test('a thousand who stand in line have no thread of their own', async (t) => {
   const locks = Array.from({ length: 1_000 }, () => db.lock('l', 60))
   const waits = Promise.all(locks.map((lock) => lock.acquire().then(() => lock.release())))
   await standing(db, 'l', 1_001)
-  assert.ok(threads() <= before + Number(process.env.UV_THREADPOOL_SIZE ?? 4), `${before} threads, then ${threads()}`)
+  assert.ok(
+    threads() <= before + Number(process.env.UV_THREADPOOL_SIZE ?? 4),
+    `${before} threads, then ${threads()}`,
+  )
   await first.release()
   await waits
   assert.deepStrictEqual(await line(db, 'l'), [])

@@ -29,7 +29,10 @@ async function room(db) {
 test('a quota is kept, and leaves room to make room', async (t) => {
   const store = place(t)
   const db = await libkv.open(store, { maxBytes: QUOTA, durability: 'none' })
-  assert.match((await filled(db)).message, /^mvcc: database space exceeded \(\d+ bytes are in use .* max_bytes is 1048576: /)
+  assert.match(
+    (await filled(db)).message,
+    /^mvcc: database space exceeded \(\d+ bytes are in use .* max_bytes is 1048576: /,
+  )
   const { maxBytes, bytesInUse } = await db.status()
   assert.strictEqual(maxBytes, QUOTA)
   assert.ok(bytesInUse < QUOTA)
@@ -37,7 +40,10 @@ test('a quota is kept, and leaves room to make room', async (t) => {
   await db.put('k', 'there is room again')
   assert.deepStrictEqual(await db.alarmList(), [])
   await db.close()
-  for (const [given, kept] of [[undefined, QUOTA], [0, 0]]) {
+  for (const [given, kept] of [
+    [undefined, QUOTA],
+    [0, 0],
+  ]) {
     const again = await libkv.open(store, { maxBytes: given })
     assert.strictEqual(again.statusSync().maxBytes, kept)
     await again.close()
@@ -61,7 +67,10 @@ test('an alarm stays until it is disarmed', async () => {
   assert.deepStrictEqual(plain(await db.alarmDisarm()), [alarm])
   await db.put('k', '')
   const corrupt = [{ kind: 'corrupt', member: 2n ** 64n - 1n }]
-  assert.deepStrictEqual(plain(await db.alarmActivate('corrupt', { member: corrupt[0].member })), corrupt)
+  assert.deepStrictEqual(
+    plain(await db.alarmActivate('corrupt', { member: corrupt[0].member })),
+    corrupt,
+  )
   assert.deepStrictEqual(plain(await db.alarmList()), corrupt)
   await assert.rejects(db.delete('k'), { code: 'CORRUPT' })
   await db.close()

@@ -30,7 +30,10 @@ async function gate(t, address) {
   const proxy = net.createServer((near) => {
     const far = net.connect(Number(to.port), to.hostname)
     sockets.push(near, far)
-    for (const [come, go] of [[near, far], [far, near]]) {
+    for (const [come, go] of [
+      [near, far],
+      [far, near],
+    ]) {
       come.on('data', (data) => (waiting ? waiting.push(() => go.write(data)) : go.write(data)))
       come.on('error', () => go.destroy())
       come.on('close', () => go.destroy())
@@ -72,9 +75,18 @@ test('every call goes over the network', async (t) => {
   const snapshot = await remote.snapshot()
   assert.strictEqual((await remote.delete({ prefix: 'n/' })).deleted, 200)
   assert.ok(await snapshot.get('n/0'))
-  assert.strictEqual((await snapshot.range({ prefix: 'n/' })).count, (await all(snapshot.scan({ prefix: 'n/' }))).length)
-  assert.deepStrictEqual((await all(remote.changes(1, 2))).map((event) => event.type), ['put'])
-  assert.deepStrictEqual((await all(remote.diff(1, 2))).map((change) => change.key.toString()), ['a'])
+  assert.strictEqual(
+    (await snapshot.range({ prefix: 'n/' })).count,
+    (await all(snapshot.scan({ prefix: 'n/' }))).length,
+  )
+  assert.deepStrictEqual(
+    (await all(remote.events(1, 2))).map((event) => event.type),
+    ['put'],
+  )
+  assert.deepStrictEqual(
+    (await all(remote.diff(1, 2))).map((change) => change.key.toString()),
+    ['a'],
+  )
   assert.strictEqual((await remote.history('a')).length, 1)
   const { id } = await remote.leaseGrant(60)
   assert.strictEqual((await remote.leaseKeepAlive(id)).ttlSeconds, 60)
@@ -96,7 +108,11 @@ test('every call goes over the network', async (t) => {
 
 test('locks and elections stand in line over the network', async (t) => {
   const { db, remote } = await cluster(t)
-  const [first, second, local] = [remote.lock('lock', 60), remote.lock('lock', 60), db.lock('lock', 60)]
+  const [first, second, local] = [
+    remote.lock('lock', 60),
+    remote.lock('lock', 60),
+    db.lock('lock', 60),
+  ]
   await first.acquire()
   assert.strictEqual(await second.tryAcquire(), false)
   await assert.rejects(second.acquire({ timeoutMs: 10 }), { code: 'TIMEOUT', message: /has it/ })
@@ -137,9 +153,16 @@ test('both sides see what the other writes', async (t) => {
 test('what does not wait is unsupported', async (t) => {
   const { remote, server } = await cluster(t)
   const calls = [
-    () => remote.getSync('a'), () => remote.getInto('a', Buffer.alloc(1)), () => remote.rangeSync('a'),
-    () => remote.scanSync({ prefix: '' }), () => remote.putSync('a', ''), () => remote.deleteSync('a'),
-    () => remote.txnSync({}), () => remote.compactSync(1), () => remote.statusSync(), () => remote.closeSync(),
+    () => remote.getSync('a'),
+    () => remote.getInto('a', Buffer.alloc(1)),
+    () => remote.rangeSync('a'),
+    () => remote.scanSync({ prefix: '' }),
+    () => remote.putSync('a', ''),
+    () => remote.deleteSync('a'),
+    () => remote.txnSync({}),
+    () => remote.compactSync(1),
+    () => remote.statusSync(),
+    () => remote.closeSync(),
     () => libkv.openSync(server.address),
   ]
   for (const call of calls) assert.throws(call, { code: 'UNSUPPORTED', message: /await/ })
@@ -160,11 +183,27 @@ test('nothing waits on the loop', async (t) => {
   assert.strictEqual(watcher.tryNext(), undefined)
   assert.strictEqual(watcher.resumeRevision, 0)
   const [value, seen, ...others] = [
-    remote.get('a'), watcher.next(), remote.range({ prefix: '' }), remote.scan({ prefix: '' }).next(), remote.diff(1, 2).next(),
-    remote.put('b', '2'), remote.delete('c'), remote.txn({ success: [libkv.Range('a')] }),
-    remote.transact((txn) => txn.get('a')), remote.snapshot(), snapshot.get('a'), remote.history('a'), remote.status(),
-    remote.leaseGrant(60), remote.leaseKeepAlive(id), remote.leaseTimeToLive(id), remote.leaseList(),
-    remote.lock('lock', 60).acquire(), remote.lock('other', 60).tryAcquire(), election.campaign('me'), leaders.next(),
+    remote.get('a'),
+    watcher.next(),
+    remote.range({ prefix: '' }),
+    remote.scan({ prefix: '' }).next(),
+    remote.diff(1, 2).next(),
+    remote.put('b', '2'),
+    remote.delete('c'),
+    remote.txn({ success: [libkv.Range('a')] }),
+    remote.transact((txn) => txn.get('a')),
+    remote.snapshot(),
+    snapshot.get('a'),
+    remote.history('a'),
+    remote.status(),
+    remote.leaseGrant(60),
+    remote.leaseKeepAlive(id),
+    remote.leaseTimeToLive(id),
+    remote.leaseList(),
+    remote.lock('lock', 60).acquire(),
+    remote.lock('other', 60).tryAcquire(),
+    election.campaign('me'),
+    leaders.next(),
   ]
   await way.reached()
   way.open()
@@ -189,8 +228,14 @@ test('timeout of the caller limits each request', async (t) => {
   const leaders = await election.observe().ready()
   const other = await remote.election('other', 60).observe().ready()
   way.shut()
-  await assert.rejects(remote.lock('lock', 60).acquire({ timeoutMs: 300 }), { code: 'TIMEOUT', message: /within 300 ms/ })
-  await assert.rejects(election.campaign('me', { timeoutMs: 300 }), { code: 'TIMEOUT', message: /within 300 ms/ })
+  await assert.rejects(remote.lock('lock', 60).acquire({ timeoutMs: 300 }), {
+    code: 'TIMEOUT',
+    message: /within 300 ms/,
+  })
+  await assert.rejects(election.campaign('me', { timeoutMs: 300 }), {
+    code: 'TIMEOUT',
+    message: /within 300 ms/,
+  })
   assert.deepStrictEqual(await other.next({ timeoutMs: 300 }), { value: undefined, done: false })
   way.open()
   await election.campaign('me')
@@ -208,7 +253,9 @@ test('a watcher that is not there yet can be ended', async (t) => {
   t.after(() => remote.close())
   way.shut()
   const abort = new AbortController()
-  const watchers = ['a', 'b', 'c', 'd'].map((key) => remote.watch(key, { startRevision: 7, signal: key === 'd' ? abort.signal : undefined }))
+  const watchers = ['a', 'b', 'c', 'd'].map((key) =>
+    remote.watch(key, { startRevision: 7, signal: key === 'd' ? abort.signal : undefined }),
+  )
   const [cancelled, closed, patient, aborted] = watchers
   const waits = cancelled.next()
   cancelled.cancel()
@@ -242,18 +289,32 @@ test('a cluster that is not there is unavailable, and named', async () => {
   const { port } = taken.address()
   taken.close()
   await assert.rejects(libkv.open(`etcd://127.0.0.1:${port}`, { connectTimeoutMs: 2_000 }), {
-    code: 'UNAVAILABLE', message: new RegExp(`127.0.0.1:${port}`),
+    code: 'UNAVAILABLE',
+    message: new RegExp(`127.0.0.1:${port}`),
   })
 })
 
 test('options of a cluster', async (t) => {
   const { server } = await served(t)
-  const remote = await libkv.open(new URL(server.address), { connectTimeoutMs: 20_000, requestTimeoutMs: Infinity, keepAliveMs: 1_000 })
+  const remote = await libkv.open(new URL(server.address), {
+    connectTimeoutMs: 20_000,
+    requestTimeoutMs: Infinity,
+    keepAliveMs: 1_000,
+  })
   await remote.close()
-  for (const [options, message] of [[{ create: false }, /option create/], [{ maxTxnOps: 1 }, /option maxTxnOps/], [{ tlsCa: '/nowhere' }, /TLS/]]) {
+  for (const [options, message] of [
+    [{ create: false }, /option create/],
+    [{ maxTxnOps: 1 }, /option maxTxnOps/],
+    [{ tlsCa: '/nowhere' }, /TLS/],
+  ]) {
     await assert.rejects(libkv.open(server.address, options), { code: 'INVALID_ARGUMENT', message })
   }
-  for (const options of [{ tlsCa: 5 }, { user: Buffer.from('me') }, { tlsKeys: 'x' }, { tlsCa: 'a\0b' }]) {
+  for (const options of [
+    { tlsCa: 5 },
+    { user: Buffer.from('me') },
+    { tlsKeys: 'x' },
+    { tlsCa: 'a\0b' },
+  ]) {
     await assert.rejects(libkv.open(server.address, options), TypeError)
   }
   await assert.rejects(libkv.open(server.address, { keepAliveMs: -1 }), RangeError)
@@ -270,7 +331,11 @@ test('a server and its ends', async (t) => {
   await assert.rejects(remote.put('a', ''), libkv.KvError)
   await remote.close()
   await db.put('a', '')
-  for (const [address, options] of [['127.0.0.1'], ['https://127.0.0.1:0'], ['https://127.0.0.1:0', { certFile: '/nowhere', keyFile: '/nowhere' }]]) {
+  for (const [address, options] of [
+    ['127.0.0.1'],
+    ['https://127.0.0.1:0'],
+    ['https://127.0.0.1:0', { certFile: '/nowhere', keyFile: '/nowhere' }],
+  ]) {
     await assert.rejects(libkv.serve(db, address, options), { code: 'INVALID_ARGUMENT' })
   }
   for (const wrong of [undefined, {}, 'db']) await assert.rejects(libkv.serve(wrong), TypeError)
@@ -306,9 +371,16 @@ test('servers and clusters that nobody closes do not hold the process, nor end i
     main()
   `
   for (const node of [[], ['--expose-gc']]) {
-    assert.deepStrictEqual(await run(program, { node }), { code: 0, signal: null, stdout: 'done\n', stderr: '' })
+    assert.deepStrictEqual(await run(program, { node }), {
+      code: 0,
+      signal: null,
+      stdout: 'done\n',
+      stderr: '',
+    })
   }
-  const ended = await run(program.replace("console.log('done')", "console.log('done'); process.exit()"))
+  const ended = await run(
+    program.replace("console.log('done')", "console.log('done'); process.exit()"),
+  )
   assert.deepStrictEqual(ended, { code: 0, signal: null, stdout: 'done\n', stderr: '' })
 })
 

@@ -15,7 +15,11 @@ async function ends(program, should = 'ok', options) {
     const closed = { code: 'CLOSED' }
     ;(async () => {${program}\n})()`
   const { code, signal, stdout, stderr } = await run(prelude, options)
-  assert.deepStrictEqual({ code, signal, stdout: stdout.trim() }, { code: 0, signal: null, stdout: should }, stderr)
+  assert.deepStrictEqual(
+    { code, signal, stdout: stdout.trim() },
+    { code: 0, signal: null, stdout: should },
+    stderr,
+  )
 }
 
 const gc = { node: ['--expose-gc'] }
@@ -26,7 +30,7 @@ test('everything made from a closed store answers closed, and closing twice is f
       const db = await libkv.open(':memory:')
       for (let n = 0; n < 500; n++) await db.put('k' + n, 'v')
       const snapshot = await db.snapshot()
-      const walks = [db.scan(), db.changes(0), db.diff(1), snapshot.scan()]
+      const walks = [db.scan(), db.events(0), db.diff(1), snapshot.scan()]
       const syncs = [db.scanSync(), snapshot.scanSync()]
       const untouched = [db.scan(), db.scanSync()]
       for (const walk of [...walks, ...syncs]) assert.strictEqual((await walk.next()).done, false)
@@ -41,7 +45,7 @@ test('everything made from a closed store answers closed, and closing twice is f
         () => db.txn({ success: [libkv.Put('k', 'v')] }), () => db.transact((t) => t.get('k')), () => db.compact(2),
         () => db.snapshot(), () => db.snapshotAt(2), () => db.history('k'), () => db.status(), () => db.check(),
         () => snapshot.get('k'), () => snapshot.range(), () => snapshot.scan().next(), ...walks.map((walk) => () => walk.next()), () => untouched[0].next(),
-        () => db.changes(0).next(), () => db.diff(1).next(),
+        () => db.events(0).next(), () => db.diff(1).next(),
       ]) await assert.rejects(call, closed, String(call))
       for (const call of [
         () => db.getSync('k'), () => db.getInto('k', Buffer.alloc(1)), () => db.putSync('k', 'v'), () => db.rangeSync(), () => db.deleteSync('k'),
@@ -64,12 +68,13 @@ test('closing answers what was handed over before', () =>
     console.log('ok')`))
 
 test('garbage is collected in any order', () =>
-  ends(`
+  ends(
+    `
     const turn = () => new Promise((resolve) => setTimeout(resolve, 1))
     for (let round = 0; round < 30; round++) {
       let db = await libkv.open(':memory:')
       await db.put('k', 'v')
-      let kept = [await db.snapshot(), db.scan(), db.scanSync(), db.changes(0), db.diff(1), new libkv.Clock(0)]
+      let kept = [await db.snapshot(), db.scan(), db.scanSync(), db.events(0), db.diff(1), new libkv.Clock(0)]
       await kept[1].next(); kept[2].next()
       if (round % 3 === 1) await db.close()
       const flying = round % 2 ? db.put('late', 'v').catch(() => {}) : undefined
@@ -80,10 +85,14 @@ test('garbage is collected in any order', () =>
       gc(); await turn(); gc(); await turn()
       await flying
     }
-    console.log('ok')`, 'ok', gc))
+    console.log('ok')`,
+    'ok',
+    gc,
+  ))
 
 test('a store that nobody refers to is closed', () =>
-  ends(`
+  ends(
+    `
     const clock = new libkv.Clock(0)
     const where = require('node:fs').mkdtempSync('/tmp/libkv-node-')
     // with a clock in hand it is held alone, so that others can tell
@@ -99,7 +108,10 @@ test('a store that nobody refers to is closed', () =>
     while (said !== 'open') { gc(); said = await asked() }
     await other.terminate()
     require('node:fs').rmSync(where, { recursive: true })
-    console.log('ok')`, 'ok', gc))
+    console.log('ok')`,
+    'ok',
+    gc,
+  ))
 
 test('a process ends though handles are open and nothing waits', () =>
   ends(`
@@ -110,16 +122,20 @@ test('a process ends though handles are open and nothing waits', () =>
     console.log('ok')`))
 
 test('a process stays until what it handed over is answered', () =>
-  ends(`
+  ends(
+    `
     const db = await libkv.open(':memory:')
     for (const call of [() => db.put('k', 'v'), () => db.check(), () => db.range(), () => db.transact((t) => t.put('a', 'b')), () => db.compact(2, { physical: true })]) {
       call().then(() => process.stdout.write('.'))
-    }`, '.....'))
+    }`,
+    '.....',
+  ))
 
 test('process.exit with work in flight', async (t) => {
   const store = place(t)
   for (let round = 0; round < 5; round++) {
-    await ends(`
+    await ends(
+      `
       const db = await libkv.open(process.argv[1])
       const put = (n) => db.put('k' + n, 'v'.repeat(1000))
       await put(0)
@@ -127,7 +143,10 @@ test('process.exit with work in flight', async (t) => {
       db.check(); db.range(); db.close()
       if (${round % 2}) await new Promise((resolve) => setImmediate(resolve))
       console.log('ok')
-      process.exit(0)`, 'ok', { words: [store] })
+      process.exit(0)`,
+      'ok',
+      { words: [store] },
+    )
   }
   const db = await libkv.open(store)
   assert.deepStrictEqual((await db.check()).problems, [])
@@ -137,10 +156,14 @@ test('process.exit with work in flight', async (t) => {
 test('process.exit does not wait for a lock that is not to be had', async (t) => {
   const store = place(t)
   const held = await holder(t, store)
-  await ends(`
+  await ends(
+    `
     const db = await libkv.open(process.argv[1], { busyTimeoutMs: Infinity })
     db.put('k', 'v')
-    setImmediate(() => { console.log('ok'); process.exit(0) })`, 'ok', { words: [store] })
+    setImmediate(() => { console.log('ok'); process.exit(0) })`,
+    'ok',
+    { words: [store] },
+  )
   await held.release()
 })
 
@@ -154,7 +177,8 @@ test('an error that nobody caught ends the process as ever, not by a signal', as
 
 test('workers open stores of their own, also the same one', async (t) => {
   const store = place(t)
-  await ends(`
+  await ends(
+    `
     const where = process.argv[1]
     const db = await libkv.open(where)
     const work = (name) => new Promise((resolve, reject) => {
@@ -172,7 +196,10 @@ test('workers open stores of their own, also the same one', async (t) => {
     })
     assert.deepStrictEqual(await Promise.all(['a', 'b', 'c', 'd'].map(work)), [0, 0, 0, 0])
     assert.strictEqual((await db.range({ countOnly: true })).count, 800)
-    console.log('ok')`, 'ok', { words: [store] })
+    console.log('ok')`,
+    'ok',
+    { words: [store] },
+  )
 })
 
 test('a handle is of no use in another thread', () =>
@@ -195,7 +222,8 @@ test('a handle is of no use in another thread', () =>
 
 test('a worker is terminated in the midst of everything', async (t) => {
   const store = place(t)
-  await ends(`
+  await ends(
+    `
     const where = process.argv[1]
     for (let round = 0; round < 12; round++) {
       const worker = new Worker(\`
@@ -219,13 +247,17 @@ test('a worker is terminated in the midst of everything', async (t) => {
     assert.deepStrictEqual((await db.check()).problems, [])
     await db.put('after', 'v')
     await db.close()
-    console.log('ok')`, 'ok', { words: [store] })
+    console.log('ok')`,
+    'ok',
+    { words: [store] },
+  )
 })
 
 test('a worker is terminated while its write waits for the lock', async (t) => {
   const store = place(t)
   const held = await holder(t, store)
-  await ends(`
+  await ends(
+    `
     const worker = new Worker(\`
       const { workerData, parentPort } = require('node:worker_threads')
       const libkv = require('libkv')
@@ -234,13 +266,17 @@ test('a worker is terminated while its write waits for the lock', async (t) => {
     await new Promise((resolve) => worker.once('message', resolve))
     await worker.terminate()
     console.log('ok')
-    process.exit(0)`, 'ok', { words: [store] })
+    process.exit(0)`,
+    'ok',
+    { words: [store] },
+  )
   await held.release()
 })
 
 test('a child process opens what its parent has open', async (t) => {
   const store = place(t)
-  await ends(`
+  await ends(
+    `
     const { fork } = require('node:child_process')
     const file = require('node:path').join(require('node:os').tmpdir(), 'libkv-child-' + process.pid + '.js')
     require('node:fs').writeFileSync(file, \`
@@ -258,7 +294,10 @@ test('a child process opens what its parent has open', async (t) => {
     assert.strictEqual(db.getSync('child').value.toString(), 'v')
     await db.put('parent', 'w')
     await db.close()
-    console.log('ok')`, 'ok', { words: [store] })
+    console.log('ok')`,
+    'ok',
+    { words: [store] },
+  )
 })
 
 test('the module loaded twice in one thread shares what it must', () =>
@@ -309,7 +348,14 @@ test('a step that waits keeps a process alive only if it is asked to', async () 
     // a step that does not wait at all is at an end at once
     const none = what === 'db.watch()' || what === 'db.watch({ keepAlive: true })'
     if (none) await ends(program, 'waited')
-    else if (what.includes('observe') && stays) await ends(program.replace("setTimeout(() => db.put('k', 'v'), 30)", "setTimeout(() => db.election('e', 5).campaign('me'), 30)"), 'waited')
+    else if (what.includes('observe') && stays)
+      await ends(
+        program.replace(
+          "setTimeout(() => db.put('k', 'v'), 30)",
+          "setTimeout(() => db.election('e', 5).campaign('me'), 30)",
+        ),
+        'waited',
+      )
     else await ends(program, stays ? 'waited' : 'did not wait')
   }
 })
@@ -375,12 +421,16 @@ const LIVE = `
 test('process.exit and the end of a program with everything waiting', async (t) => {
   const store = place(t)
   for (let round = 0; round < 6; round++) {
-    await ends(`${LIVE}
+    await ends(
+      `${LIVE}
       const db = await libkv.open(process.argv[1])
       await live(db)
       for (let n = 0; n < ${round} % 3; n++) await new Promise((resolve) => setImmediate(resolve))
       console.log('ok')
-      ${round < 3 ? 'process.exit(0)' : 'process.kill(process.pid, 0); setImmediate(() => process.exit(0))'}`, 'ok', { words: [store] })
+      ${round < 3 ? 'process.exit(0)' : 'process.kill(process.pid, 0); setImmediate(() => process.exit(0))'}`,
+      'ok',
+      { words: [store] },
+    )
   }
   const db = await libkv.open(store)
   assert.deepStrictEqual((await db.check()).problems, [])
@@ -389,7 +439,8 @@ test('process.exit and the end of a program with everything waiting', async (t) 
 
 test('a worker is terminated while it watches and stands in line', async (t) => {
   const store = place(t)
-  await ends(`
+  await ends(
+    `
     const db = await libkv.open(process.argv[1])
     for (let round = 0; round < 10; round++) {
       const worker = new Worker(\`${LIVE.replace(/`/g, '\\`')}
@@ -418,11 +469,15 @@ test('a worker is terminated while it watches and stands in line', async (t) => 
     }
     assert.deepStrictEqual((await db.check()).problems, [])
     await db.close()
-    console.log('ok')`, 'ok', { words: [store] })
+    console.log('ok')`,
+    'ok',
+    { words: [store] },
+  )
 })
 
 test('garbage of watchers, leases, locks and elections is collected in any order', () =>
-  ends(`${LIVE}
+  ends(
+    `${LIVE}
     const turn = () => new Promise((resolve) => setTimeout(resolve, 1))
     for (let round = 0; round < 24; round++) {
       let db = await libkv.open(':memory:')
@@ -443,10 +498,14 @@ test('garbage of watchers, leases, locks and elections is collected in any order
       gc(); await turn(); gc(); await turn()
     }
     console.log('ok')
-    process.exit(0)`, 'ok', gc))
+    process.exit(0)`,
+    'ok',
+    gc,
+  ))
 
 test('what is dropped is revoked, freed and no longer watched', () =>
-  ends(`
+  ends(
+    `
     const db = await libkv.open(':memory:')
     let [watcher, lease, lock] = [db.watch(), await db.lease(60), db.lock('l', 60)]
     lease.onLost(() => {})
@@ -458,9 +517,12 @@ test('what is dropped is revoked, freed and no longer watched', () =>
       if ((await db.leaseList()).length === 0 && (await db.status()).watchers === 0) break
     }
     assert.strictEqual((await db.range({ countOnly: true })).count, 0)
-    console.log('ok')`, 'ok', gc))
+    console.log('ok')`,
+    'ok',
+    gc,
+  ))
 
-test('what a callback of onLost throws is nobody else\'s matter', () =>
+test("what a callback of onLost throws is nobody else's matter", () =>
   ends(`
     const db = await libkv.open(':memory:', { clock: undefined })
     const lease = await db.lease(1)

@@ -8,8 +8,16 @@ const { test } = require('node:test')
 const { place } = require('./support.js')
 
 test('100,000 calls of each kind, fewer of slow ones, leave the memory where it was', async (t) => {
-  const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', path.join(__dirname, 'leaks.js'), place(t)])
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    '--expose-gc',
+    path.join(__dirname, 'leaks.js'),
+    place(t),
+  ])
   const lines = stdout.trim().split('\n')
   assert.ok(lines.length > 50, stdout)
-  assert.deepStrictEqual(lines.filter((line) => !line.startsWith('kept')), [], stdout)
+  assert.deepStrictEqual(
+    lines.filter((line) => !line.startsWith('kept')),
+    [],
+    stdout,
+  )
 })

@@ -11,71 +11,149 @@ const ts = require('typescript')
 const testing = require('libkv/testing')
 const { folder, run } = require('./support.js')
 
-const program = ts.createProgram([path.join(folder, 'index.d.ts'), path.join(folder, 'testing.d.ts')], {
-  types: ['node'], target: ts.ScriptTarget.ES2022, lib: ['lib.es2023.d.ts', 'lib.esnext.disposable.d.ts'],
-})
+const program = ts.createProgram(
+  [path.join(folder, 'index.d.ts'), path.join(folder, 'testing.d.ts')],
+  {
+    types: ['node'],
+    target: ts.ScriptTarget.ES2022,
+    lib: ['lib.es2023.d.ts', 'lib.esnext.disposable.d.ts'],
+  },
+)
 
 /** What a file of types exports as values, and of each class its members. */
 function declared(file) {
   const checker = program.getTypeChecker()
   const values = {}
-  for (const symbol of checker.getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(path.join(folder, file))))) {
+  for (const symbol of checker.getExportsOfModule(
+    checker.getSymbolAtLocation(program.getSourceFile(path.join(folder, file))),
+  )) {
     if (!(symbol.flags & ts.SymbolFlags.Value)) continue
-    const members = symbol.flags & ts.SymbolFlags.Class ? checker.getDeclaredTypeOfSymbol(symbol).getProperties() : []
+    const members =
+      symbol.flags & ts.SymbolFlags.Class
+        ? checker.getDeclaredTypeOfSymbol(symbol).getProperties()
+        : []
     values[symbol.name] = members.map((member) => member.name.replace(/^__@(\w+)@\d+$/, '@$1'))
   }
   return values
 }
 
-const names = (object) => Object.getOwnPropertyNames(object).concat(Object.getOwnPropertySymbols(object).map((symbol) => symbol.description.replace(/^(Symbol|nodejs)\./, '@')))
+const names = (object) =>
+  Object.getOwnPropertyNames(object).concat(
+    Object.getOwnPropertySymbols(object).map((symbol) =>
+      symbol.description.replace(/^(Symbol|nodejs)\./, '@'),
+    ),
+  )
 
 test('types and module have the same names', () => {
   const types = declared('index.d.ts')
   assert.deepStrictEqual(Object.keys(types).sort(), Object.keys(libkv).sort())
   assert.deepStrictEqual(Object.keys(declared('testing.d.ts')).sort(), Object.keys(testing).sort())
-  for (const name of ['Db', 'Snapshot', 'Clock', 'Watcher', 'Leaders', 'Lease', 'Lock', 'Election']) {
+  for (const name of [
+    'Db',
+    'Snapshot',
+    'Clock',
+    'Watcher',
+    'Leaders',
+    'Lease',
+    'Lock',
+    'Election',
+  ]) {
     const inherited = Object.getPrototypeOf(libkv[name].prototype)
-    const members = [...names(libkv[name].prototype), ...(inherited === Object.prototype ? [] : names(inherited))]
+    const members = [
+      ...names(libkv[name].prototype),
+      ...(inherited === Object.prototype ? [] : names(inherited)),
+    ]
     const untyped = ['constructor', '@util.inspect.custom']
-    assert.deepStrictEqual(types[name].sort(), [...new Set(members)].filter((member) => !untyped.includes(member)).sort(), name)
+    assert.deepStrictEqual(
+      types[name].sort(),
+      [...new Set(members)].filter((member) => !untyped.includes(member)).sort(),
+      name,
+    )
   }
   const checker = program.getTypeChecker()
-  const exported = checker.getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(path.join(folder, 'index.d.ts'))))
-  const membersOf = (name) => checker.getTypeOfSymbol(exported.find((symbol) => symbol.name === name)).getProperties().map((member) => member.name)
+  const exported = checker.getExportsOfModule(
+    checker.getSymbolAtLocation(program.getSourceFile(path.join(folder, 'index.d.ts'))),
+  )
+  const membersOf = (name) =>
+    checker
+      .getTypeOfSymbol(exported.find((symbol) => symbol.name === name))
+      .getProperties()
+      .map((member) => member.name)
   assert.deepStrictEqual(membersOf('Compare').sort(), Object.keys(libkv.Compare).sort())
-  const transaction = checker.getDeclaredTypeOfSymbol(exported.find((symbol) => symbol.name === 'Transaction'))
+  const transaction = checker.getDeclaredTypeOfSymbol(
+    exported.find((symbol) => symbol.name === 'Transaction'),
+  )
   const { Transaction } = require('../lib/transact.js')
-  assert.deepStrictEqual(transaction.getProperties().map((member) => member.name).sort(), names(Transaction.prototype).filter((name) => name !== 'constructor').sort())
+  assert.deepStrictEqual(
+    transaction
+      .getProperties()
+      .map((member) => member.name)
+      .sort(),
+    names(Transaction.prototype)
+      .filter((name) => name !== 'constructor')
+      .sort(),
+  )
 })
 
 test('the types know the codes of the core, and no other', () => {
   const source = fs.readFileSync(path.join(folder, '../../core/src/error.rs'), 'utf8')
   const codes = [...source.matchAll(/^ {4}\d+ \w+ "(\w+)"/gm)].map(([, code]) => code.toUpperCase())
-  const typed = /export type ErrorCode =([^]*?)\n\n/.exec(fs.readFileSync(path.join(folder, 'index.d.ts'), 'utf8'))[1]
+  const typed = /export type ErrorCode =([^]*?)\n\n/.exec(
+    fs.readFileSync(path.join(folder, 'index.d.ts'), 'utf8'),
+  )[1]
   assert.ok(codes.length > 30)
-  assert.deepStrictEqual([...typed.matchAll(/'(\w+)'/g)].map(([, code]) => code), codes)
+  assert.deepStrictEqual(
+    [...typed.matchAll(/'(\w+)'/g)].map(([, code]) => code),
+    codes,
+  )
 })
 
 test('the types know the options of open, and no other', () => {
-  const typed = /export interface OpenOptions {([^]*?)\n}/.exec(fs.readFileSync(path.join(folder, 'index.d.ts'), 'utf8'))[1]
+  const typed = /export interface OpenOptions {([^]*?)\n}/.exec(
+    fs.readFileSync(path.join(folder, 'index.d.ts'), 'utf8'),
+  )[1]
   const { OPTIONS } = require('../lib/open.js')
-  assert.deepStrictEqual([...typed.matchAll(/^ {2}(\w+)\?:/gm)].map(([, name]) => name), OPTIONS)
+  assert.deepStrictEqual(
+    [...typed.matchAll(/^ {2}(\w+)\?:/gm)].map(([, name]) => name),
+    OPTIONS,
+  )
 })
 
 test('a public call of the Rust face has its counterpart', () => {
   const source = fs.readFileSync(path.join(folder, '../../core/src/db.rs'), 'utf8')
   const calls = [...source.matchAll(/^ {4}pub fn (\w+)/gm)].map(([, name]) => name)
   // calls that have another form here; until: a call takes { signal } or timeoutMs
-  const otherwise = { from_engine: null, until: null, submit: 'put', submit_all: 'put', range_each: 'range', transaction: 'transact', call_unless: null, alarm: 'alarmList', side: null, commit_times: null, is_remote: null, get_at: 'get', is_closed: 'closed' }
+  const otherwise = {
+    from_engine: null,
+    until: null,
+    submit: 'put',
+    submit_all: 'put',
+    range_each: 'range',
+    transaction: 'transact',
+    call_unless: null,
+    alarm: 'alarmList',
+    side: null,
+    commit_times: null,
+    is_remote: null,
+    get_at: 'get',
+    is_closed: 'closed',
+  }
   for (const call of calls) {
-    const name = call in otherwise ? otherwise[call] : call.replace(/_(.)/g, (_, letter) => letter.toUpperCase())
+    const name =
+      call in otherwise
+        ? otherwise[call]
+        : call.replace(/_(.)/g, (_, letter) => letter.toUpperCase())
     if (name !== null) assert.ok(name in libkv.Db.prototype, `Db::${call} has no ${name} here`)
   }
 })
 
 test('every call compiles under tsc --strict, and what is wrong does not', async () => {
   const tsc = require.resolve('typescript/bin/tsc')
-  const { stdout } = await promisify(execFile)(process.execPath, [tsc, '-p', path.join(__dirname, 'tsconfig.json')]).catch((error) => error)
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    tsc,
+    '-p',
+    path.join(__dirname, 'tsconfig.json'),
+  ]).catch((error) => error)
   assert.strictEqual(stdout, '')
 })
 
@@ -85,24 +163,32 @@ test('CommonJS and ES modules give the same classes', async () => {
   for (const name of Object.keys(libkv)) assert.strictEqual(module[name], libkv[name], name)
   const { memory } = await import('libkv/testing')
   assert.strictEqual(memory, testing.memory)
-  const { code, stdout } = await run(`
+  const { code, stdout } = await run(
+    `
     import libkv, { open, Db } from 'libkv'
     const db = await open(':memory:')
     console.log(db instanceof Db, Db === libkv.Db)
-    await db.close()`, { node: ['--input-type=module'] })
+    await db.close()`,
+    { node: ['--input-type=module'] },
+  )
   assert.deepStrictEqual([code, stdout], [0, 'true true\n'])
 })
 
 /** The programs of the README, with what it says they print. */
 function blocks() {
   const text = fs.readFileSync(path.join(folder, 'README.md'), 'utf8')
-  return [...text.matchAll(/```js\n([^]*?)```(?:\n\n```text\n([^]*?)```)?/g)].map(([, program, prints]) => ({ program, prints }))
+  return [...text.matchAll(/```js\n([^]*?)```(?:\n\n```text\n([^]*?)```)?/g)].map(
+    ([, program, prints]) => ({ program, prints }),
+  )
 }
 
 test("the README's programs run and print what it says", async () => {
   const programs = blocks()
   assert.strictEqual(programs.length, 6)
-  assert.strictEqual(programs[0].program, fs.readFileSync(path.join(folder, 'examples/quickstart.js'), 'utf8'))
+  assert.strictEqual(
+    programs[0].program,
+    fs.readFileSync(path.join(folder, 'examples/quickstart.js'), 'utf8'),
+  )
   for (const { program, prints } of programs) {
     const { code, stdout, stderr } = await run(program)
     assert.strictEqual(code, 0, stderr + stdout)

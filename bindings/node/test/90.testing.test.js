@@ -51,7 +51,9 @@ test('a store that is served goes by the clock of its test', async (t) => {
 
 test('without a context the caller closes, and options go through', async () => {
   const db = await memory(undefined, { maxTxnOps: 1 })
-  await assert.rejects(db.txn({ success: [libkv.Range('a'), libkv.Range('b')] }), { code: 'TOO_MANY_OPS' })
+  await assert.rejects(db.txn({ success: [libkv.Range('a'), libkv.Range('b')] }), {
+    code: 'TOO_MANY_OPS',
+  })
   await db.close()
   const { db: other } = await etcd()
   other.closeSync()

@@ -19,7 +19,8 @@ const CLAIM_TTL_SECONDS = 60
 const [watchers, locks, elections] = [new Map(), new Map(), new Map()]
 
 /** Calls `name` of the store, or its twin. */
-const ask = (name, ...given) => (sync && db[`${name}Sync`] ? db[`${name}Sync`](...given) : db[name](...given))
+const ask = (name, ...given) =>
+  sync && db[`${name}Sync`] ? db[`${name}Sync`](...given) : db[name](...given)
 
 /** `_` is no bytes, `*N` is N times x, `\hh` one byte. */
 function bytes(word) {
@@ -37,10 +38,16 @@ function range(word) {
 }
 
 const RANGE_OPTIONS = {
-  order: 'sortOrder', target: 'sortTarget', min_mod: 'minModRevision', max_mod: 'maxModRevision',
-  min_create: 'minCreateRevision', max_create: 'maxCreateRevision', start: 'startRevision',
+  order: 'sortOrder',
+  target: 'sortTarget',
+  min_mod: 'minModRevision',
+  max_mod: 'maxModRevision',
+  min_create: 'minCreateRevision',
+  max_create: 'maxCreateRevision',
+  start: 'startRevision',
 }
-const camel = (name) => RANGE_OPTIONS[name] ?? name.replace(/_(.)/g, (_, letter) => letter.toUpperCase())
+const camel = (name) =>
+  RANGE_OPTIONS[name] ?? name.replace(/_(.)/g, (_, letter) => letter.toUpperCase())
 
 /** The options that follow, up to the end of the step or of an operation. */
 function optionsOf(words) {
@@ -60,9 +67,16 @@ const remove = (words) => libkv.Delete(range(words.shift()), optionsOf(words))
 const OPS = { put, range: read, delete: remove, txn }
 
 function compare(words) {
-  const target = { version: 'version', create: 'createRevision', mod: 'modRevision', value: 'value', lease: 'lease' }[words.shift()]
+  const target = {
+    version: 'version',
+    create: 'createRevision',
+    mod: 'modRevision',
+    value: 'value',
+    lease: 'lease',
+  }[words.shift()]
   const [result, operand] = [words.shift(), words.shift()]
-  const typed = target === 'value' ? bytes(operand) : target === 'lease' ? BigInt(operand) : Number(operand)
+  const typed =
+    target === 'value' ? bytes(operand) : target === 'lease' ? BigInt(operand) : Number(operand)
   return libkv.Compare[target](range(words.shift()), result, typed)
 }
 
@@ -81,17 +95,23 @@ function show(value) {
   if (value.length === 0) return '_'
   const text = value.toString('latin1')
   if (value.length > 64 && /^x+$/.test(text)) return `*${value.length}`
-  return text.replace(/[^0-9a-zA-Z./-]/g, (byte) => `\\${byte.charCodeAt(0).toString(16).padStart(2, '0')}`)
+  return text.replace(
+    /[^0-9a-zA-Z./-]/g,
+    (byte) => `\\${byte.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  )
 }
 
-const pair = (kv) => `${show(kv.key)}=${show(kv.value)}@${kv.createRevision}/${kv.modRevision}/${kv.version}/${kv.lease}`
+const pair = (kv) =>
+  `${show(kv.key)}=${show(kv.value)}@${kv.createRevision}/${kv.modRevision}/${kv.version}/${kv.lease}`
 const pairs = (kvs) => kvs.map((kv) => ` ${pair(kv)}`).join('')
 const event = ({ type, kv, prevKv }) =>
-  (type === 'put' ? ` put:${pair(kv)}` : ` delete:${show(kv.key)}@${kv.modRevision}`) + (prevKv ? ` <${pair(prevKv)}` : '')
+  (type === 'put' ? ` put:${pair(kv)}` : ` delete:${show(kv.key)}@${kv.modRevision}`) +
+  (prevKv ? ` <${pair(prevKv)}` : '')
 const batch = ({ revision, events }) => `batch ${revision}${events.map(event).join('')}`
 /** The key of a lock or an election, without the number of its lease. */
 const claimKey = (key) => show(key).replace(/(^|\/)[0-9a-f]+$/, '$1*')
-const alarms = (list) => `alarms${list.map(({ kind, member }) => ` ${kind.toUpperCase()}/${member}`).join('')}`
+const alarms = (list) =>
+  `alarms${list.map(({ kind, member }) => ` ${kind.toUpperCase()}/${member}`).join('')}`
 const side = (kv) => (kv ? pair(kv) : 'none')
 
 /** The answer to a request as one line; what it has tells what it answers. */
@@ -100,8 +120,10 @@ function line(answer) {
     const responses = answer.responses.map((response) => ` [${line(response)}]`).join('')
     return `txn ${answer.revision} ${answer.succeeded ? 'then' : 'else'}${responses}`
   }
-  if ('kvs' in answer) return `range ${answer.revision} count=${answer.count}${answer.more ? ' more' : ''}${pairs(answer.kvs)}`
-  if ('deleted' in answer) return `delete ${answer.revision} deleted=${answer.deleted}${pairs(answer.prevKvs)}`
+  if ('kvs' in answer)
+    return `range ${answer.revision} count=${answer.count}${answer.more ? ' more' : ''}${pairs(answer.kvs)}`
+  if ('deleted' in answer)
+    return `delete ${answer.revision} deleted=${answer.deleted}${pairs(answer.prevKvs)}`
   return `put ${answer.revision}${answer.prevKv ? ` prev ${pair(answer.prevKv)}` : ''}`
 }
 
@@ -118,11 +140,16 @@ function named(all, name, make) {
 }
 
 const election = (name) => named(elections, name, () => db.election(bytes(name), CLAIM_TTL_SECONDS))
-const watching = async ([name], step) => (watchers.has(name) ? step(watchers.get(name)) : `no watcher ${name}`)
+const watching = async ([name], step) =>
+  watchers.has(name) ? step(watchers.get(name)) : `no watcher ${name}`
 
 /** What a watcher still has, or, once it has seen everything, what is to be said then. */
 async function settled(watcher, seen) {
-  for (const until = Date.now() + PATIENCE.timeoutMs; Date.now() < until; await new Promise((resolve) => setTimeout(resolve, 1))) {
+  for (
+    const until = Date.now() + PATIENCE.timeoutMs;
+    Date.now() < until;
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  ) {
     const value = watcher.tryNext()
     if (value) return batch(value)
     // asked before the revision that it is held against
@@ -157,15 +184,17 @@ const STEPS = {
   scan: async (words) => `scan${pairs(await all(ask('scan', read(words))))}`,
   compact: async ([revision, physical]) =>
     `compact ${(await ask('compact', Number(revision), { physical: physical === 'physical' })).revision}`,
-  history: async ([key, ...words]) => `events${(await db.history(bytes(key), optionsOf(words))).map(event).join('')}`,
-  changes: async ([after, upto, word]) =>
-    `events${(await all(db.changes(Number(after), Number(upto), range(word)))).map(event).join('')}`,
+  history: async ([key, ...words]) =>
+    `events${(await db.history(bytes(key), optionsOf(words))).map(event).join('')}`,
+  events: async ([after, upto, word]) =>
+    `events${(await all(db.events(Number(after), Number(upto), range(word)))).map(event).join('')}`,
   diff: async ([a, b, word]) => {
     const changes = await all(db.diff(Number(a), Number(b), range(word)))
     return `diff${changes.map(({ key, before, after }) => ` ${show(key)}:${side(before)}>${side(after)}`).join('')}`
   },
   alarm_list: async () => alarms(await db.alarmList()),
-  alarm_activate: async ([kind, ...words]) => alarms(await db.alarmActivate(kind.toLowerCase(), optionsOf(words))),
+  alarm_activate: async ([kind, ...words]) =>
+    alarms(await db.alarmActivate(kind.toLowerCase(), optionsOf(words))),
   alarm_disarm: async (words) => {
     const { kind, ...options } = optionsOf(words)
     return alarms(await db.alarmDisarm({ ...options, kind: kind?.toLowerCase() }))
@@ -189,13 +218,19 @@ const STEPS = {
     return `kept ${id} ${ttlSeconds}`
   },
   time_to_live: async ([word, ...words]) => {
-    const { id, ttlSeconds, grantedTtlSeconds, keys } = await db.leaseTimeToLive(BigInt(word), optionsOf(words))
+    const { id, ttlSeconds, grantedTtlSeconds, keys } = await db.leaseTimeToLive(
+      BigInt(word),
+      optionsOf(words),
+    )
     const left = ttlSeconds >= 0 && grantedTtlSeconds - ttlSeconds <= 1 ? 'all' : ttlSeconds
     return `ttl ${id} ${left} granted=${grantedTtlSeconds}${keys.map((key) => ` ${show(key)}`).join('')}`
   },
   lease_list: async () => {
     const ids = await db.leaseList()
-    return `leases${ids.sort((a, b) => (a < b ? -1 : a > b ? 1 : 0)).map((id) => ` ${id}`).join('')}`
+    return `leases${ids
+      .sort((a, b) => (a < b ? -1 : a > b ? 1 : 0))
+      .map((id) => ` ${id}`)
+      .join('')}`
   },
   advance: async ([seconds]) => {
     if (sync) clock.advanceSync(Number(seconds) * 1_000)
@@ -213,16 +248,19 @@ const STEPS = {
     watchers.set(name, await db.watch(range(word), optionsOf(words)).ready())
     return `watching ${name}`
   },
-  next: (words) => watching(words, async (watcher) => {
-    const { value } = await watcher.next(PATIENCE)
-    return value ? batch(value) : 'nothing'
-  }),
+  next: (words) =>
+    watching(words, async (watcher) => {
+      const { value } = await watcher.next(PATIENCE)
+      return value ? batch(value) : 'nothing'
+    }),
   idle: (words) => watching(words, (watcher) => settled(watcher, () => 'idle')),
-  resume: (words) => watching(words, (watcher) => settled(watcher, (revision) => `resume ${revision}`)),
-  cancel: (words) => watching(words, async (watcher) => {
-    watcher.cancel()
-    return 'cancelled'
-  }),
+  resume: (words) =>
+    watching(words, (watcher) => settled(watcher, (revision) => `resume ${revision}`)),
+  cancel: (words) =>
+    watching(words, async (watcher) => {
+      watcher.cancel()
+      return 'cancelled'
+    }),
   lock: async ([name]) => {
     const lock = named(locks, name, () => db.lock(bytes(name), CLAIM_TTL_SECONDS))
     await lock.acquire(PATIENCE)
@@ -267,10 +305,12 @@ async function main() {
   for await (const step of readline.createInterface({ input: process.stdin })) {
     const [name, ...words] = step.split(' ').filter(Boolean)
     const mine = isCluster && (name === 'reopen' || name === 'advance')
-    const answer = mine ? 'not on a cluster' : await STEPS[name](words).catch((error) => {
-      if (!(error instanceof libkv.KvError)) throw error
-      return `error ${error.code.toLowerCase()} ${error.message.split(' (')[0]}`
-    })
+    const answer = mine
+      ? 'not on a cluster'
+      : await STEPS[name](words).catch((error) => {
+          if (!(error instanceof libkv.KvError)) throw error
+          return `error ${error.code.toLowerCase()} ${error.message.split(' (')[0]}`
+        })
     console.log(answer)
   }
   await db.close()

@@ -15,7 +15,10 @@ function said({ revision, events }) {
     const numbers = Buffer.alloc(24)
     const list = [kv.createRevision, kv.modRevision, kv.version]
     list.forEach((number, at) => numbers.writeBigInt64LE(BigInt(number), 8 * at))
-    crc = zlib.crc32(Buffer.concat([kv.key, Buffer.from([type === 'delete' ? 1 : 0]), kv.value, numbers]), crc)
+    crc = zlib.crc32(
+      Buffer.concat([kv.key, Buffer.from([type === 'delete' ? 1 : 0]), kv.value, numbers]),
+      crc,
+    )
   }
   return `${revision} ${events.length} ${crc.toString(16).padStart(8, '0')}\n`
 }

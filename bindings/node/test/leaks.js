@@ -151,16 +151,18 @@ async function kinds(store) {
       'put of a wrong type': () => db.put('p', 5).catch(() => {}),
       delete: () => db.delete('missing'),
       deleteSync: () => void db.deleteSync('missing'),
-      'txn, 1/4': () => db.txn({ compare: [libkv.Compare.version('k1', '==', 1)], success: [libkv.Range('k1')] }),
+      'txn, 1/4': () =>
+        db.txn({ compare: [libkv.Compare.version('k1', '==', 1)], success: [libkv.Range('k1')] }),
       'txnSync, 1/4': () => void db.txnSync({ success: [libkv.Put('t', 'v'), libkv.Range('k1')] }),
       transact: () => db.transact((t) => t.get('k1')),
-      'transact that throws': () => db.transact(() => Promise.reject(new Error('no'))).catch(() => {}),
+      'transact that throws': () =>
+        db.transact(() => Promise.reject(new Error('no'))).catch(() => {}),
       'compact refused': () => db.compact(1_000_000_000).catch(() => {}),
       compactSync: () => failed(() => db.compactSync(1_000_000_000)),
       snapshot: () => db.snapshot(),
-      'a snapshot\'s get': () => snapshot.get('k1'),
+      "a snapshot's get": () => snapshot.get('k1'),
       history: () => db.history('k1'),
-      'changes, 1/4': async () => void (await db.changes(1, 2).next()),
+      'changes, 1/4': async () => void (await db.events(1, 2).next()),
       'diff, 1/4': async () => void (await db.diff(1, 2, small).next()),
       'status, 1/4': () => db.status(),
       statusSync: () => void db.statusSync(),
@@ -179,7 +181,8 @@ async function left(db) {
 /** How many more are left than before, once what is dropped has been collected. */
 async function leftOver(db, before) {
   let over
-  for (let attempt = 0; attempt < 100 && (over = (await left(db)) - before) > 0; attempt++) await settled()
+  for (let attempt = 0; attempt < 100 && (over = (await left(db)) - before) > 0; attempt++)
+    await settled()
   return over
 }
 
@@ -201,7 +204,9 @@ async function main() {
     const over = await leftOver(db, before)
     const seconds = Number(process.hrtime.bigint() - began) / 1e9
     const verdict = grown > ALLOWED_BYTES || over > 0 ? 'grew' : 'kept'
-    console.log(`${verdict} ${(grown / 1024).toFixed(0)} KiB, ${over} watchers and leases, ${seconds.toFixed(1)} s: ${name}`)
+    console.log(
+      `${verdict} ${(grown / 1024).toFixed(0)} KiB, ${over} watchers and leases, ${seconds.toFixed(1)} s: ${name}`,
+    )
   }
   await db.close()
   clearInterval(stay)

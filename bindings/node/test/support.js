@@ -22,9 +22,19 @@ function run(program, { node = [], words = [] } = {}) {
   return new Promise((resolve) => {
     const env = { ...process.env, NODE_TEST_CONTEXT: undefined } // a process of its own, also for node:test
     const options = { cwd: folder, timeout: 60_000, killSignal: 'SIGKILL', env }
-    execFile(process.execPath, [...node, '-e', program, ...words], options, (error, stdout, stderr) => {
-      resolve({ code: error ? error.code ?? null : 0, signal: error?.signal ?? null, stdout, stderr })
-    })
+    execFile(
+      process.execPath,
+      [...node, '-e', program, ...words],
+      options,
+      (error, stdout, stderr) => {
+        resolve({
+          code: error ? (error.code ?? null) : 0,
+          signal: error?.signal ?? null,
+          stdout,
+          stderr,
+        })
+      },
+    )
   })
 }
 
@@ -38,7 +48,10 @@ async function holder(test, store) {
     process.stdout.write('writes')
     for (;;) db.putSync('held', 'x')
   `
-  const child = spawn(process.execPath, ['-e', program, store], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, ['-e', program, store], {
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   test.after(() => child.kill('SIGKILL'))
   await once(child.stdout, 'data')
   const db = await libkv.open(store)

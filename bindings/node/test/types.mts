@@ -1,25 +1,87 @@
 // Every call, as a program in TypeScript writes it: compiled by `tsc --strict`, never run.
 import libkv, {
-  AlarmMember, Bytes, Change, CheckReport, Clock, CompactResult, Compare, Db, Delete, DeleteResult, Election, ErrorCode, Event, KeyValue,
-  KeyValueJson, Keys, KvError, Leaders, Lease, LeaseGrant, LeaseKeepAlive, LeaseRevoke, LeaseTimeToLive, Lock, Op, OpenOptions, Put,
-  PutResult, Range, RangeResult, ServeOptions, Server, Snapshot, Status, Txn, TxnResult, WatchBatch, Watcher, open, openSync,
+  AlarmMember,
+  Bytes,
+  Difference,
+  CheckReport,
+  Clock,
+  CompactResponse,
+  Compare,
+  Db,
+  Delete,
+  DeleteResponse,
+  Election,
+  ErrorCode,
+  Event,
+  KeyValue,
+  KeyValueJson,
+  Keys,
+  KvError,
+  Leaders,
+  Lease,
+  LeaseGrantResponse,
+  LeaseKeepAliveResponse,
+  LeaseRevokeResponse,
+  LeaseTimeToLiveResponse,
+  Lock,
+  Op,
+  OpenOptions,
+  Put,
+  PutResponse,
+  Range,
+  RangeResponse,
+  ServeOptions,
+  Server,
+  Snapshot,
+  Status,
+  Txn,
+  TxnResponse,
+  WatchBatch,
+  Watcher,
+  open,
+  openSync,
   serve,
 } from 'libkv'
 import { BEGIN_MS, etcd, memory, served } from 'libkv/testing'
 
 const options: OpenOptions = {
-  create: true, readOnly: false, durability: 'sync', busyTimeoutMs: Infinity, maxBytes: 1, maxRequestBytes: 1,
-  maxTxnOps: 1, limits: 'etcd', leaseTtlMinSeconds: 1, autoCompaction: 1, maxReaders: 1, mode: 0o600,
-  clock: new Clock(0), allowNetworkFs: false,
+  create: true,
+  readOnly: false,
+  durability: 'sync',
+  busyTimeoutMs: Infinity,
+  maxBytes: 1,
+  maxRequestBytes: 1,
+  maxTxnOps: 1,
+  limits: 'etcd',
+  leaseTtlMinSeconds: 1,
+  autoCompaction: 1,
+  maxReaders: 1,
+  mode: 0o600,
+  clock: new Clock(0),
+  allowNetworkFs: false,
 }
 
 const ofACluster: OpenOptions = {
-  tlsCa: 'ca.pem', tlsCert: Buffer.from('cert.pem'), tlsKey: new URL('file:///key.pem'), tlsServerName: 'etcd', user: 'me',
-  password: 'secret', connectTimeoutMs: 1, requestTimeoutMs: Infinity, keepAliveMs: 1,
+  tlsCa: 'ca.pem',
+  tlsCert: Buffer.from('cert.pem'),
+  tlsKey: new URL('file:///key.pem'),
+  tlsServerName: 'etcd',
+  user: 'me',
+  password: 'secret',
+  connectTimeoutMs: 1,
+  requestTimeoutMs: Infinity,
+  keepAliveMs: 1,
 }
 
 async function overTheNetwork(): Promise<void> {
-  const how: ServeOptions = { certFile: 'c.pem', keyFile: 'k.pem', trustedCaFile: 'ca.pem', clientCertAuth: true, maxRequestBytes: 1, maxTxnOps: 1 }
+  const how: ServeOptions = {
+    certFile: 'c.pem',
+    keyFile: 'k.pem',
+    trustedCaFile: 'ca.pem',
+    clientCertAuth: true,
+    maxRequestBytes: 1,
+    maxTxnOps: 1,
+  }
   const { db, server } = await served()
   const second: Server = await serve(db, 'https://127.0.0.1:0', how)
   const cluster: Db = await open(second.address, ofACluster)
@@ -30,29 +92,59 @@ async function overTheNetwork(): Promise<void> {
 
 async function promises(): Promise<void> {
   const db: Db = await open(new URL('file:///tmp/store'), options)
-  const bytes: Bytes[] = ['text', Buffer.from('b'), new Uint8Array(1), new DataView(new ArrayBuffer(1)), new ArrayBuffer(1)]
-  const put: PutResult = await db.put(bytes[0], bytes[1], { lease: 1n, prevKv: true, durability: 'lazy', signal: AbortSignal.timeout(1) })
+  const bytes: Bytes[] = [
+    'text',
+    Buffer.from('b'),
+    new Uint8Array(1),
+    new DataView(new ArrayBuffer(1)),
+    new ArrayBuffer(1),
+  ]
+  const put: PutResponse = await db.put(bytes[0], bytes[1], {
+    lease: 1n,
+    prevKv: true,
+    durability: 'lazy',
+    signal: AbortSignal.timeout(1),
+  })
   await db.put('k', undefined, { ignoreValue: true, ignoreLease: true })
   await db.put(Put('k', 'v', { prevKv: true }), { signal: new AbortController().signal })
   const found: KeyValue | undefined = await db.get('k', { revision: put.revision })
   const lease: bigint = found?.lease ?? 0n
   const json: KeyValueJson | undefined = found?.toJSON()
-  if (json) Buffer.from(json.keyBase64 === undefined ? json.key : json.keyBase64).toString() + json.lease
+  if (json)
+    Buffer.from(json.keyBase64 === undefined ? json.key : json.keyBase64).toString() + json.lease
   const len: number | undefined = db.getInto('k', Buffer.alloc(1))
-  const range: RangeResult = await db.range({ prefix: 'a', limit: 1, sortOrder: 'descend', sortTarget: 'mod', keysOnly: true })
-  await db.range('k', { countOnly: true, serializable: true, minModRevision: 1, maxModRevision: 2, minCreateRevision: 1, maxCreateRevision: 2 })
+  const range: RangeResponse = await db.range({
+    prefix: 'a',
+    limit: 1,
+    sortOrder: 'descend',
+    sortTarget: 'mod',
+    keysOnly: true,
+  })
+  await db.range('k', {
+    countOnly: true,
+    serializable: true,
+    minModRevision: 1,
+    maxModRevision: 2,
+    minCreateRevision: 1,
+    maxCreateRevision: 2,
+  })
   for (const kv of await db.range(Range({ start: 'a', end: 'b' }))) kv.key
   for await (const kv of db.scan({ prefix: 'a', revision: 1 })) found === kv
-  const deleted: DeleteResult = await db.delete({ prefix: 'a', prevKv: true })
+  const deleted: DeleteResponse = await db.delete({ prefix: 'a', prevKv: true })
   await db.delete(Delete('k', { prevKv: true }), {})
   const keys: Keys = { key: 'k' }
   const ops: Op[] = [Put('a', 'b'), Range('a'), Delete('a'), Txn({})]
-  const txn: TxnResult = await db.txn({
+  const txn: TxnResponse = await db.txn({
     compare: [
-      Compare.version('k', '==', 1), Compare.createRevision('k', '!=', 1), Compare.modRevision('k', '>', 1),
-      Compare.value(keys, '<', 'v'), Compare.lease({ prefix: '' }, '==', lease),
+      Compare.version('k', '==', 1),
+      Compare.createRevision('k', '!=', 1),
+      Compare.modRevision('k', '>', 1),
+      Compare.value(keys, '<', 'v'),
+      Compare.lease({ prefix: '' }, '==', lease),
     ],
-    success: ops, failure: ops, durability: 'sync',
+    success: ops,
+    failure: ops,
+    durability: 'sync',
   })
   await db.txn(Txn({ success: ops }), {})
   for (const response of txn.responses) {
@@ -61,13 +153,16 @@ async function promises(): Promise<void> {
     else if ('responses' in response) response.succeeded
     else response.prevKv
   }
-  const answer: number = await db.transact(async (t) => {
-    await t.put('a', 'b', { lease: 1n })
-    await t.range({ prefix: 'a', limit: 1 })
-    await t.delete('a')
-    return (await t.get('a'))?.version ?? 0
-  }, { maxRetries: 1 })
-  const compact: CompactResult = await db.compact(2, { physical: true })
+  const answer: number = await db.transact(
+    async (t) => {
+      await t.put('a', 'b', { lease: 1n })
+      await t.range({ prefix: 'a', limit: 1 })
+      await t.delete('a')
+      return (await t.get('a'))?.version ?? 0
+    },
+    { maxRetries: 1 },
+  )
+  const compact: CompactResponse = await db.compact(2, { physical: true })
   const snapshot: Snapshot = await db.snapshot()
   await (await db.snapshotAt(2)).get('k')
   snapshot.getSync('k')?.value.toString()
@@ -76,15 +171,36 @@ async function promises(): Promise<void> {
   for await (const kv of snapshot.scan()) kv.key
   for (const kv of snapshot.scanSync('k')) kv.modRevision + snapshot.revision
   const events: Event[] = await db.history('k', { limit: 1 })
-  for await (const event of db.changes(1, 2, { prefix: 'a' })) event.type === 'delete' ? event.kv.modRevision : event.prevKv
-  for await (const change of db.diff(1)) ((c: Change) => c.before?.value ?? c.after?.value)(change)
+  for await (const event of db.events(1, 2, { prefix: 'a' }))
+    event.type === 'delete' ? event.kv.modRevision : event.prevKv
+  for await (const change of db.diff(1))
+    ((c: Difference) => c.before?.value ?? c.after?.value)(change)
   const status: Status = await db.status()
   const report: CheckReport = await db.check()
-  report.problems.map((problem) => [problem.invariant, problem.key, problem.revision, problem.message])
-  const numbers: number[] = [len ?? 0, range.count, deleted.deleted, answer, compact.revision, events.length, status.bytesInUse]
+  report.problems.map((problem) => [
+    problem.invariant,
+    problem.key,
+    problem.revision,
+    problem.message,
+  ])
+  const numbers: number[] = [
+    len ?? 0,
+    range.count,
+    deleted.deleted,
+    answer,
+    compact.revision,
+    events.length,
+    status.bytesInUse,
+  ]
   numbers.push(status.oldestReader, status.alarms.length, status.maxBytes)
-  const alarms: AlarmMember[] = [...await db.alarmList(), ...await db.alarmActivate('nospace', { member: 5n })]
-  alarms.push(...await db.alarmDisarm(), ...await db.alarmDisarm({ member: 5n, kind: 'corrupt' }))
+  const alarms: AlarmMember[] = [
+    ...(await db.alarmList()),
+    ...(await db.alarmActivate('nospace', { member: 5n })),
+  ]
+  alarms.push(
+    ...(await db.alarmDisarm()),
+    ...(await db.alarmDisarm({ member: 5n, kind: 'corrupt' })),
+  )
   alarms[0]?.member satisfies bigint | undefined
   await db.close()
   await db[Symbol.asyncDispose]()
@@ -92,26 +208,42 @@ async function promises(): Promise<void> {
 }
 
 async function live(db: Db): Promise<void> {
-  const revision: number = await db.revisionAt(new Date()) + await db.revisionAt(0)
-  const watcher: Watcher = db.watch({ prefix: 'a' }, {
-    startRevision: revision, prevKv: true, noPut: true, noDelete: true, progress: true, keepAlive: true,
-    signal: AbortSignal.timeout(1),
-  })
+  const revision: number = (await db.revisionAt(new Date())) + (await db.revisionAt(0))
+  const watcher: Watcher = db.watch(
+    { prefix: 'a' },
+    {
+      startRevision: revision,
+      prevKv: true,
+      noPut: true,
+      noDelete: true,
+      progress: true,
+      keepAlive: true,
+      signal: AbortSignal.timeout(1),
+    },
+  )
   for await (const batch of watcher) for (const { kv } of batch) kv.version
-  for await (const { revision, events } of watcher) events.map((event) => event.prevKv?.modRevision ?? revision)
+  for await (const { revision, events } of watcher)
+    events.map((event) => event.prevKv?.modRevision ?? revision)
   const batches: (WatchBatch | undefined)[] = [
-    (await watcher.next()).value, (await watcher.next({ timeoutMs: 1 })).value, db.watch().tryNext(),
+    (await watcher.next()).value,
+    (await watcher.next({ timeoutMs: 1 })).value,
+    db.watch().tryNext(),
     (await db.watch().ready()).tryNext(),
-    db.watch({ start: 'a', end: 'b', noPut: true }).ref().unref().tryNext(), db.watch('k').tryNext(),
+    db.watch({ start: 'a', end: 'b', noPut: true }).ref().unref().tryNext(),
+    db.watch('k').tryNext(),
   ]
   watcher.cancel()
   watcher.close()
   watcher[Symbol.dispose]()
   await watcher[Symbol.asyncDispose]()
-  const granted: LeaseGrant = await db.leaseGrant(watcher.resumeRevision + batches.length, { id: 1n })
-  const kept: LeaseKeepAlive = await db.leaseKeepAlive(granted.id)
-  const left: LeaseTimeToLive = await db.leaseTimeToLive(kept.id, { keys: true })
-  const revoked: LeaseRevoke = await db.leaseRevoke(left.id, { signal: AbortSignal.timeout(1) })
+  const granted: LeaseGrantResponse = await db.leaseGrant(watcher.resumeRevision + batches.length, {
+    id: 1n,
+  })
+  const kept: LeaseKeepAliveResponse = await db.leaseKeepAlive(granted.id)
+  const left: LeaseTimeToLiveResponse = await db.leaseTimeToLive(kept.id, { keys: true })
+  const revoked: LeaseRevokeResponse = await db.leaseRevoke(left.id, {
+    signal: AbortSignal.timeout(1),
+  })
   const ids: bigint[] = await db.leaseList()
   const lease: Lease = await db.lease(revoked.revision, { endWithProcess: true })
   lease.onLost(() => ids.push(lease.id))
@@ -119,8 +251,11 @@ async function live(db: Db): Promise<void> {
   await lease.close()
   const lock: Lock = db.lock('l', 60)
   await lock.acquire({ timeoutMs: 1, signal: AbortSignal.timeout(1) })
-  const has: boolean = await lock.tryAcquire() && lock.isHeld
-  await db.txn({ compare: [Compare.createRevision(lock.key, '==', lock.revision)], success: [Put('has', String(has))] })
+  const has: boolean = (await lock.tryAcquire()) && lock.isHeld
+  await db.txn({
+    compare: [Compare.createRevision(lock.key, '==', lock.revision)],
+    success: [Put('has', String(has))],
+  })
   await lock.release()
   const election: Election = db.election(Buffer.from('e'), 60)
   await election.campaign('me', { timeoutMs: Infinity })

@@ -4,12 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use libkv::{Answer, ClaimStep, Code, Error, Patience, Request, Watch};
+use libkv::{ClaimStep, Code, Error, Patience, Request, Response, Watch};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::PyBytes;
 
-use crate::answer::{IntoPython, KeyValue};
 use crate::convert::{bytes, int, seconds};
 use crate::error::{has_code, raise};
 use crate::follow::{Leaders, Watcher};
@@ -17,6 +16,7 @@ use crate::guard::{ask, call, guard, not_pickled};
 use crate::handle::Handle;
 use crate::lease::unless_gone;
 use crate::request::Txn;
+use crate::response::{IntoPython, KeyValue};
 use crate::submit::{Answers, Asked, Submitted};
 
 /// A place in the line for a name. An election is one with a value; a lock makes no use of it.
@@ -40,15 +40,30 @@ impl Drop for Turn<'_> {
 }
 
 impl Claim {
-    pub fn new(db: &Handle, name: &Bound<'_, PyAny>, ttl_seconds: &Bound<'_, PyAny>) -> PyResult<Claim> {
-        let (name, ttl_seconds) = (bytes("name", name)?.into_owned(), int("ttl_seconds", ttl_seconds)?);
+    pub fn new(
+        db: &Handle,
+        name: &Bound<'_, PyAny>,
+        ttl_seconds: &Bound<'_, PyAny>,
+    ) -> PyResult<Claim> {
+        let (name, ttl_seconds) = (
+            bytes("name", name)?.into_owned(),
+            int("ttl_seconds", ttl_seconds)?,
+        );
         db.ensure_open()?;
         let election = Mutex::new(db.election(name.as_slice(), ttl_seconds).map_err(raise)?);
-        Ok(Claim { name, ttl_seconds, election, busy: AtomicBool::new(false), db: db.clone() })
+        Ok(Claim {
+            name,
+            ttl_seconds,
+            election,
+            busy: AtomicBool::new(false),
+            db: db.clone(),
+        })
     }
 
     fn lock(&self, py: Python<'_>) -> MutexGuard<'_, libkv::Election> {
-        self.election.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
+        self.election
+            .lock_py_attached(py)
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn begin_turn(&self) -> PyResult<()> {
@@ -80,21 +95,30 @@ impl Claim {
 
     /// Another handle for the name, which stands nowhere.
     fn onlooker(&self) -> PyResult<libkv::Election> {
-        self.db.election(self.name.as_slice(), self.ttl_seconds).map_err(raise)
+        self.db
+            .election(self.name.as_slice(), self.ttl_seconds)
+            .map_err(raise)
     }
 
     fn leader(&self, py: Python<'_>) -> PyResult<Option<Py<KeyValue>>> {
         let onlooker = self.onlooker()?;
-        ask(py, &self.db, move |_| onlooker.leader())?.map(|kv| kv.into_python(py)).transpose()
+        ask(py, &self.db, move |_| onlooker.leader())?
+            .map(|kv| kv.into_python(py))
+            .transpose()
     }
 
-    fn step(&self, py: Python<'_>, answer: Option<Answer>) -> PyResult<ClaimStep> {
-        self.lock(py).claim().step(answer).map_err(raise)
+    fn step(&self, py: Python<'_>, response: Option<Response>) -> PyResult<ClaimStep> {
+        self.lock(py).claim().step(response).map_err(raise)
     }
 
     /// A watcher for what it waits for; none if it must look again, since whoever stood before may be gone, and the
     /// memory of it too.
-    fn watcher(&self, py: Python<'_>, watch: Watch, patience: Patience) -> PyResult<Option<Watcher>> {
+    fn watcher(
+        &self,
+        py: Python<'_>,
+        watch: Watch,
+        patience: Patience,
+    ) -> PyResult<Option<Watcher>> {
         match ask(py, &patience.limit(&self.db), move |db| db.watch(watch)) {
             Err(error) if has_code(py, &error, Code::Compacted) => Ok(None),
             Err(error) => Err(error),
@@ -105,7 +129,7 @@ impl Claim {
         }
     }
 
-    fn leave(&self, py: Python<'_>) -> Option<libkv::Revoke> {
+    fn leave(&self, py: Python<'_>) -> Option<libkv::LeaseRevoke> {
         self.lock(py).claim().leave()
     }
 
@@ -145,11 +169,11 @@ impl Claim {
         let db = patience.limit(&self.db);
         self.give_up(py, &db)?;
         self.lock(py).claim().set_value(value);
-        let mut answer = None;
+        let mut response = None;
         loop {
-            match self.step(py, answer.take())? {
+            match self.step(py, response.take())? {
                 ClaimStep::Held => return Ok(true),
-                ClaimStep::Run(request) => answer = Some(call(py, &db, request)?),
+                ClaimStep::Run(request) => response = Some(call(py, &db, request)?),
                 ClaimStep::Wait(_) if patience.is_over() => return Ok(false),
                 ClaimStep::Wait(watch) => self.wait(py, watch, patience)?,
             }
@@ -157,7 +181,9 @@ impl Claim {
     }
 
     fn wait(&self, py: Python<'_>, watch: Watch, patience: Patience) -> PyResult<()> {
-        let Some(watcher) = self.watcher(py, watch, patience)? else { return Ok(()) };
+        let Some(watcher) = self.watcher(py, watch, patience)? else {
+            return Ok(());
+        };
         match watcher.wait_for_one(py, patience.left()) {
             Err(error) if !must_look_again(py, &error) => Err(error),
             _ => Ok(()),
@@ -166,18 +192,33 @@ impl Claim {
 
     /// What to say when the time is over.
     fn timed_out(&self, py: Python<'_>, timeout: Option<Duration>) -> PyErr {
-        let onlooker = Patience::grace(&self.db).election(self.name.as_slice(), self.ttl_seconds).map_err(raise);
-        let holder = onlooker.and_then(|onlooker| ask(py, &self.db, move |_| onlooker.leader())).ok().flatten();
-        let holder = holder.map_or(String::new(), |kv| format!("; {} has it", kv.key.escape_ascii()));
-        let (name, ms) = (self.name.escape_ascii(), timeout.unwrap_or_default().as_millis());
-        raise(Error::new(Code::Timeout, format!("{name} was not acquired within {ms} ms{holder}")))
+        let onlooker = Patience::grace(&self.db)
+            .election(self.name.as_slice(), self.ttl_seconds)
+            .map_err(raise);
+        let holder = onlooker
+            .and_then(|onlooker| ask(py, &self.db, move |_| onlooker.leader()))
+            .ok()
+            .flatten();
+        let holder = holder.map_or(String::new(), |kv| {
+            format!("; {} has it", kv.key.escape_ascii())
+        });
+        let (name, ms) = (
+            self.name.escape_ascii(),
+            timeout.unwrap_or_default().as_millis(),
+        );
+        raise(Error::new(
+            Code::Timeout,
+            format!("{name} was not acquired within {ms} ms{holder}"),
+        ))
     }
 }
 
 /// Whether this exception means no more than that the time is over; one that a signal's handler raised does not.
 fn has_ended(py: Python<'_>, patience: Patience, error: &PyErr) -> bool {
     let codes = [Code::Timeout, Code::Unavailable, Code::UnknownOutcome];
-    codes.into_iter().any(|code| patience.has_ended(code) && has_code(py, error, code))
+    codes
+        .into_iter()
+        .any(|code| patience.has_ended(code) && has_code(py, error, code))
 }
 
 fn must_look_again(py: Python<'_>, error: &PyErr) -> bool {
@@ -273,12 +314,22 @@ impl Lock {
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
-        let state = if self.0.is_held(py) { "held" } else { "not held" };
-        format!("<libkv.Lock {:?}, {state}>", String::from_utf8_lossy(&self.0.name))
+        let state = if self.0.is_held(py) {
+            "held"
+        } else {
+            "not held"
+        };
+        format!(
+            "<libkv.Lock {:?}, {state}>",
+            String::from_utf8_lossy(&self.0.name)
+        )
     }
 
     fn __reduce__(&self) -> PyResult<()> {
-        Err(not_pickled("a Lock", "make one by the same name where it is needed"))
+        Err(not_pickled(
+            "a Lock",
+            "make one by the same name where it is needed",
+        ))
     }
 }
 
@@ -307,7 +358,12 @@ impl Election {
     ///
     /// Raises TimeoutError, LeaseLostError, and as Db.put(). After any exception it does not stand.
     #[pyo3(signature = (value, timeout=None))]
-    fn campaign(&self, py: Python<'_>, value: &Bound<'_, PyAny>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    fn campaign(
+        &self,
+        py: Python<'_>,
+        value: &Bound<'_, PyAny>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         guard(|| {
             let (bytes, timeout) = (bytes("value", value)?, seconds("timeout", timeout)?);
             let _turn = self.0.turn()?;
@@ -325,7 +381,11 @@ impl Election {
     /// LeaseLostError if it does no longer, and as Db.put().
     fn proclaim(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         guard(|| {
-            let proclamation = self.0.lock(py).proclamation(&*bytes("value", value)?).map_err(raise)?;
+            let proclamation = self
+                .0
+                .lock(py)
+                .proclamation(&*bytes("value", value)?)
+                .map_err(raise)?;
             match crate::db::run_txn(py, &self.0.db, proclamation)?.succeeded {
                 true => Ok(()),
                 false => Err(raise(self.0.lock(py).claim().lost())),
@@ -342,7 +402,10 @@ impl Election {
     fn observe(&self, py: Python<'_>) -> PyResult<Leaders> {
         guard(|| {
             let onlooker = self.0.onlooker()?;
-            Ok(Leaders::new(&self.0.db, ask(py, &self.0.db, move |_| onlooker.observe())?))
+            Ok(Leaders::new(
+                &self.0.db,
+                ask(py, &self.0.db, move |_| onlooker.observe())?,
+            ))
         })
     }
 
@@ -382,12 +445,22 @@ impl Election {
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
-        let state = if self.0.is_held(py) { "leads" } else { "does not lead" };
-        format!("<libkv.Election {:?}, {state}>", String::from_utf8_lossy(&self.0.name))
+        let state = if self.0.is_held(py) {
+            "leads"
+        } else {
+            "does not lead"
+        };
+        format!(
+            "<libkv.Election {:?}, {state}>",
+            String::from_utf8_lossy(&self.0.name)
+        )
     }
 
     fn __reduce__(&self) -> PyResult<()> {
-        Err(not_pickled("an Election", "make one by the same name where it is needed"))
+        Err(not_pickled(
+            "an Election",
+            "make one by the same name where it is needed",
+        ))
     }
 }
 
@@ -433,15 +506,18 @@ impl Steps {
         &self,
         py: Python<'_>,
         asked: Option<&Bound<'_, Asked>>,
-        answers: &Bound<'_, Answers>,
+        responses: &Bound<'_, Answers>,
         future: &Bound<'_, PyAny>,
     ) -> PyResult<Option<Py<PyAny>>> {
         guard(|| {
-            let answer = asked.and_then(|asked| asked.get().take()).transpose().map_err(raise)?;
-            Ok(match self.0.step(py, answer)? {
+            let response = asked
+                .and_then(|asked| asked.get().take())
+                .transpose()
+                .map_err(raise)?;
+            Ok(match self.0.step(py, response)? {
                 ClaimStep::Held => None,
                 ClaimStep::Run(request) => {
-                    let asked = answers.get().ask(&self.0.db, request, future);
+                    let asked = responses.get().ask(&self.0.db, request, future);
                     Some(Py::new(py, asked)?.into_any())
                 }
                 ClaimStep::Wait(watch) => Some(Py::new(py, Before(watch))?.into_any()),
@@ -457,20 +533,30 @@ impl Steps {
         before: &Bound<'_, Before>,
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<Watcher>> {
-        guard(|| self.0.watcher(py, before.get().0.clone(), Patience::new(seconds("timeout", timeout)?)))
+        guard(|| {
+            self.0.watcher(
+                py,
+                before.get().0.clone(),
+                Patience::new(seconds("timeout", timeout)?),
+            )
+        })
     }
 
     /// Leaves the line; the revocation resolves the future. None: it stood nowhere.
     fn leave(
         &self,
         py: Python<'_>,
-        answers: &Bound<'_, Answers>,
+        responses: &Bound<'_, Answers>,
         future: &Bound<'_, PyAny>,
     ) -> PyResult<Option<Submitted>> {
         guard(|| {
             let revoke = self.0.leave(py);
             match revoke {
-                Some(revoke) => Ok(Some(answers.get().submit(&self.0.db, Request::from(revoke), future))),
+                Some(revoke) => Ok(Some(responses.get().submit(
+                    &self.0.db,
+                    Request::from(revoke),
+                    future,
+                ))),
                 None => self.0.db.ensure_open().map(|()| None),
             }
         })
@@ -486,17 +572,31 @@ impl Steps {
 
     /// The txn that proclaims a value.
     fn proclamation(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Txn> {
-        guard(|| self.0.lock(py).proclamation(&*bytes("value", value)?).map(Txn).map_err(raise))
+        guard(|| {
+            self.0
+                .lock(py)
+                .proclamation(&*bytes("value", value)?)
+                .map(Txn)
+                .map_err(raise)
+        })
     }
 
     /// The exception of a claim whose place is gone.
     fn lost(&self, py: Python<'_>) -> Py<PyAny> {
-        raise(self.0.lock(py).claim().lost()).into_value(py).into_any()
+        raise(self.0.lock(py).claim().lost())
+            .into_value(py)
+            .into_any()
     }
 
     /// The exception of one whose time is over.
     fn timed_out(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
-        guard(|| Ok(self.0.timed_out(py, seconds("timeout", timeout)?).into_value(py).into_any()))
+        guard(|| {
+            Ok(self
+                .0
+                .timed_out(py, seconds("timeout", timeout)?)
+                .into_value(py)
+                .into_any())
+        })
     }
 
     /// See Election.leader().
@@ -508,7 +608,10 @@ impl Steps {
     fn observe(&self, py: Python<'_>) -> PyResult<Leaders> {
         guard(|| {
             let onlooker = self.0.onlooker()?;
-            Ok(Leaders::new(&self.0.db, ask(py, &self.0.db, move |_| onlooker.observe())?))
+            Ok(Leaders::new(
+                &self.0.db,
+                ask(py, &self.0.db, move |_| onlooker.observe())?,
+            ))
         })
     }
 

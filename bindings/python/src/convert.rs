@@ -43,7 +43,9 @@ fn other_bytes<'a>(what: &str, value: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, 
         return Err(wrong_type(what, "bytes, a buffer or str", value));
     };
     if !buffer.is_c_contiguous() {
-        return Err(PyValueError::new_err(format!("{what} must be a contiguous buffer (copy it with bytes())")));
+        return Err(PyValueError::new_err(format!(
+            "{what} must be a contiguous buffer (copy it with bytes())"
+        )));
     }
     match buffer.into_typed::<u8>() {
         Ok(buffer) => Ok(Cow::Owned(buffer.to_vec(value.py())?)),
@@ -57,7 +59,11 @@ fn other_bytes<'a>(what: &str, value: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, 
 
 /// "revision must be an int, not str".
 pub fn wrong_type(what: &str, wanted: &str, value: &Bound<'_, PyAny>) -> PyErr {
-    let is = if value.is_none() { "None".into() } else { value.get_type().to_string() };
+    let is = if value.is_none() {
+        "None".into()
+    } else {
+        value.get_type().to_string()
+    };
     let is = is.trim_start_matches("<class '").trim_end_matches("'>");
     PyTypeError::new_err(format!("{what} must be {wanted}, not {is}"))
 }
@@ -74,18 +80,26 @@ where
 {
     let index = match value.is_instance_of::<PyInt>() {
         true => value.clone(),
-        false => value.call_method0(intern!(value.py(), "__index__")).map_err(|_| wrong_type(what, "an int", value))?,
+        false => value
+            .call_method0(intern!(value.py(), "__index__"))
+            .map_err(|_| wrong_type(what, "an int", value))?,
     };
-    index.extract().map_err(|_| PyOverflowError::new_err(format!("{what} is beyond {room}: {index}")))
+    index
+        .extract()
+        .map_err(|_| PyOverflowError::new_err(format!("{what} is beyond {room}: {index}")))
 }
 
 /// A number of seconds, as a time-out is given; none, as infinity, is for ever, and below 0 is 0.
 pub fn seconds(what: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Duration>> {
     let Some(value) = value else { return Ok(None) };
     let wanted = "a number of seconds or None";
-    let number: f64 = value.extract().map_err(|_| wrong_type(what, wanted, value))?;
+    let number: f64 = value
+        .extract()
+        .map_err(|_| wrong_type(what, wanted, value))?;
     match number.is_nan() {
-        true => Err(PyValueError::new_err(format!("{what} must be {wanted}, not nan"))),
+        true => Err(PyValueError::new_err(format!(
+            "{what} must be {wanted}, not nan"
+        ))),
         // what is beyond reckoning is for ever
         false => Ok(Duration::try_from_secs_f64(number.max(0.0)).ok()),
     }
@@ -98,9 +112,13 @@ pub fn time(what: &str, value: &Bound<'_, PyAny>) -> PyResult<SystemTime> {
         false => value,
     };
     let wanted = "a datetime or a number of seconds since 1970";
-    let seconds: f64 = given.extract().map_err(|_| wrong_type(what, wanted, value))?;
+    let seconds: f64 = given
+        .extract()
+        .map_err(|_| wrong_type(what, wanted, value))?;
     if seconds.is_nan() {
-        return Err(PyValueError::new_err(format!("{what} must be {wanted}, not nan")));
+        return Err(PyValueError::new_err(format!(
+            "{what} must be {wanted}, not nan"
+        )));
     }
     // the ends of what can be said in milliseconds: before everything, after everything
     Ok(UNIX_EPOCH + Duration::from_millis((seconds * 1_000.0).clamp(0.0, i64::MAX as f64) as u64))
@@ -108,12 +126,21 @@ pub fn time(what: &str, value: &Bound<'_, PyAny>) -> PyResult<SystemTime> {
 
 /// `True` or `False`, and nothing that merely looks so.
 pub fn flag(what: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
-    value.cast::<PyBool>().map(|flag| flag.is_true()).map_err(|_| wrong_type(what, "a bool", value))
+    value
+        .cast::<PyBool>()
+        .map(|flag| flag.is_true())
+        .map_err(|_| wrong_type(what, "a bool", value))
 }
 
 /// One of some names.
 pub fn one_of<T: Copy>(what: &str, value: &Bound<'_, PyAny>, names: &[(&str, T)]) -> PyResult<T> {
-    let listed = || names.iter().map(|(name, _)| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+    let listed = || {
+        names
+            .iter()
+            .map(|(name, _)| format!("{name:?}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     let Ok(text) = value.cast::<PyString>() else {
         return Err(wrong_type(what, &format!("one of {}", listed()), value));
     };
@@ -122,18 +149,32 @@ pub fn one_of<T: Copy>(what: &str, value: &Bound<'_, PyAny>, names: &[(&str, T)]
         .iter()
         .find(|(known, _)| *known == name)
         .map(|(_, value)| *value)
-        .ok_or_else(|| PyValueError::new_err(format!("{what} must be one of {}, not {name:?}", listed())))
+        .ok_or_else(|| {
+            PyValueError::new_err(format!("{what} must be one of {}, not {name:?}", listed()))
+        })
 }
 
 /// `"sync"`, `"lazy"`, `"none"`; `None` is the handle's.
 pub fn durability(value: &Bound<'_, PyAny>) -> PyResult<Option<Durability>> {
-    let names = [("sync", Durability::Sync), ("lazy", Durability::Lazy), ("none", Durability::None)];
-    if value.is_none() { Ok(None) } else { one_of("durability", value, &names).map(Some) }
+    let names = [
+        ("sync", Durability::Sync),
+        ("lazy", Durability::Lazy),
+        ("none", Durability::None),
+    ];
+    if value.is_none() {
+        Ok(None)
+    } else {
+        one_of("durability", value, &names).map(Some)
+    }
 }
 
 /// A kind of alarm: `"nospace"`, `"corrupt"`.
 pub fn alarm_kind(what: &str, value: &Bound<'_, PyAny>) -> PyResult<AlarmKind> {
-    one_of(what, value, &AlarmKind::ALL.map(|kind| (alarm_name(kind), kind)))
+    one_of(
+        what,
+        value,
+        &AlarmKind::ALL.map(|kind| (alarm_name(kind), kind)),
+    )
 }
 
 /// A kind of alarm by its name.
@@ -161,7 +202,9 @@ pub fn each_option<'py>(
     known: &[&'static str],
     mut take: impl FnMut(&'static str, &Bound<'py, PyAny>) -> PyResult<()>,
 ) -> PyResult<()> {
-    let Some(options) = options else { return Ok(()) };
+    let Some(options) = options else {
+        return Ok(());
+    };
     for (name, value) in options.iter() {
         let name = name.cast::<PyString>()?.to_str()?;
         match known.iter().find(|known| **known == name) {
@@ -174,7 +217,9 @@ pub fn each_option<'py>(
 
 fn unknown(py: Python<'_>, call: &str, name: &str, known: &[&str]) -> PyErr {
     let close = || -> PyResult<Vec<String>> {
-        py.import("difflib")?.call_method1("get_close_matches", (name, known.to_vec(), 1, 0.5))?.extract()
+        py.import("difflib")?
+            .call_method1("get_close_matches", (name, known.to_vec(), 1, 0.5))?
+            .extract()
     };
     let hint = match close().ok().and_then(|names| names.into_iter().next()) {
         Some(nearest) => format!(" (did you mean {nearest:?}?)"),
@@ -187,7 +232,9 @@ fn unknown(py: Python<'_>, call: &str, name: &str, known: &[&str]) -> PyErr {
 /// Refuses keywords beside a request value, which has its own.
 pub fn alone(call: &str, more: bool) -> PyResult<()> {
     match more {
-        true => Err(PyTypeError::new_err(format!("{call}() takes a request alone: its options are its own"))),
+        true => Err(PyTypeError::new_err(format!(
+            "{call}() takes a request alone: its options are its own"
+        ))),
         false => Ok(()),
     }
 }
@@ -204,7 +251,10 @@ pub struct Keys<'py> {
 impl<'py> Keys<'py> {
     /// Begins with the argument `key`.
     pub fn new(key: Option<Bound<'py, PyAny>>) -> Keys<'py> {
-        Keys { key, ..Keys::default() }
+        Keys {
+            key,
+            ..Keys::default()
+        }
     }
 
     /// Takes a keyword if it is one of these; answers whether it was.
@@ -227,9 +277,14 @@ impl<'py> Keys<'py> {
             (None, Some(prefix), None, None) => Some(KeyRange::prefix(owned("prefix", prefix)?)),
             (None, None, Some(start), None) => Some(KeyRange::from_key(owned("start", start)?)),
             (None, None, None, Some(end)) => Some(KeyRange::between([], owned("end", end)?)),
-            (None, None, Some(start), Some(end)) => Some(KeyRange::between(owned("start", start)?, owned("end", end)?)),
+            (None, None, Some(start), Some(end)) => Some(KeyRange::between(
+                owned("start", start)?,
+                owned("end", end)?,
+            )),
             _ => {
-                let message = format!("{call}() takes a key, or prefix=, or start= and end=, not several of them");
+                let message = format!(
+                    "{call}() takes a key, or prefix=, or start= and end=, not several of them"
+                );
                 return Err(PyTypeError::new_err(message));
             }
         })

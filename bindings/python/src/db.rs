@@ -2,16 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use libkv::{Answer, Code, Compact, Error, KeyRange, PairRef, Request, Revoke};
+use libkv::{
+    Code, Compact, Error, KeyRange, LeaseRevoke, LeaseTimeToLive, PairRef, Request, Response,
+};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use crate::answer::{
-    CheckReport, CompactResult, DeleteResult, IntoPython, KeyValue, LeaseGrant, LeaseKeepAlive, LeaseRevoke,
-    LeaseTimeToLive, PutResult, RangeResult, Status, TxnResult, list, pair_of,
-};
 use crate::claim::{Claim, Election, Lock, Steps};
 use crate::convert::{Dict, Given, Keys, alarm_kind, bytes, each_option, flag, int};
 use crate::error::raise;
@@ -24,7 +22,12 @@ use crate::lease::{self, Lease};
 use crate::options::unsigned;
 use crate::pairs::Packed;
 use crate::request;
-use crate::scan::{ChangeScan, EventScan, Scan};
+use crate::response::{
+    CheckReport, CompactResponse, DeleteResponse, IntoPython, KeyValue, LeaseGrantResponse,
+    LeaseKeepAliveResponse, LeaseRevokeResponse, LeaseTimeToLiveResponse, PutResponse,
+    RangeResponse, Status, TxnResponse, list, pair_of,
+};
+use crate::scan::{DiffScan, EventScan, Scan};
 use crate::snapshot::Snapshot;
 use crate::transact::{self, Transaction};
 use crate::{options, submit};
@@ -34,7 +37,13 @@ const ON_STACK_BYTES: usize = 1_024;
 
 macro_rules! pick {
     ($kind:ident) => {
-        |answer| if let Answer::$kind(answer) = answer { Some(answer) } else { None }
+        |response| {
+            if let Response::$kind(response) = response {
+                Some(response)
+            } else {
+                None
+            }
+        }
     };
 }
 
@@ -50,10 +59,17 @@ pub struct Db {
 }
 
 impl Db {
-    pub fn open(py: Python<'_>, target: &Bound<'_, PyAny>, given: Option<&Dict<'_>>) -> PyResult<Db> {
+    pub fn open(
+        py: Python<'_>,
+        target: &Bound<'_, PyAny>,
+        given: Option<&Dict<'_>>,
+    ) -> PyResult<Db> {
         let (path, options) = (options::target(target)?, options::options(given)?);
         let db = open(py, &path, options)?;
-        Ok(Db { path, db: Handle::new(db) })
+        Ok(Db {
+            path,
+            db: Handle::new(db),
+        })
     }
 
     /// The store's handle.
@@ -81,7 +97,11 @@ fn open(py: Python<'_>, path: &Path, options: libkv::Options) -> PyResult<libkv:
 /// One key at a revision (0: now). Holds the interpreter: a read of one key waits for nobody and takes
 /// less time than to give the interpreter away.
 #[inline]
-pub fn get<'py>(db: &libkv::Db, key: &Bound<'py, PyAny>, revision: i64) -> PyResult<Option<Py<KeyValue>>> {
+pub fn get<'py>(
+    db: &libkv::Db,
+    key: &Bound<'py, PyAny>,
+    revision: i64,
+) -> PyResult<Option<Py<KeyValue>>> {
     let py = key.py();
     let name = bytes("key", key)?;
     let found = match db.is_remote() {
@@ -99,24 +119,29 @@ pub fn get<'py>(db: &libkv::Db, key: &Bound<'py, PyAny>, revision: i64) -> PyRes
 
 /// One key of a cluster, as a request: without the interpreter, and Ctrl-C ends the wait.
 #[cold]
-fn remote_get(py: Python<'_>, db: &libkv::Db, key: &[u8], revision: i64) -> PyResult<Option<libkv::KeyValue>> {
+fn remote_get(
+    py: Python<'_>,
+    db: &libkv::Db,
+    key: &[u8],
+    revision: i64,
+) -> PyResult<Option<libkv::KeyValue>> {
     match call(py, db, libkv::Range::new(key).revision(revision.max(0)))? {
-        Answer::Range(answer) => Ok(answer.kvs.into_iter().next()),
-        _ => Err(wrong_answer()),
+        Response::Range(response) => Ok(response.kvs.into_iter().next()),
+        _ => Err(wrong_response()),
     }
 }
 
 /// The pairs of a range, read without the interpreter.
-pub fn range(py: Python<'_>, db: &libkv::Db, request: libkv::Range) -> PyResult<Py<RangeResult>> {
+pub fn range(py: Python<'_>, db: &libkv::Db, request: libkv::Range) -> PyResult<Py<RangeResponse>> {
     if db.is_remote() {
         return write(py, db, request, pick!(Range));
     }
-    let (answer, packed) = detached(py, || {
+    let (response, packed) = detached(py, || {
         let mut packed = Packed::default();
-        let answer = db.range_each(&request, |pair| packed.push(pair))?;
-        Ok((answer, packed))
+        let response = db.range_each(&request, |pair| packed.push(pair))?;
+        Ok((response, packed))
     })?;
-    crate::answer::range(py, &answer, packed)
+    crate::response::range(py, &response, packed)
 }
 
 /// Reads the only keyword of get().
@@ -139,28 +164,35 @@ fn keys(call: &str, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<KeyR
 }
 
 /// The answer as the class that it must have.
-fn answered<T: IntoPython>(py: Python<'_>, answer: Answer, pick: fn(Answer) -> Option<T>) -> PyResult<Py<T::Class>> {
-    pick(answer).ok_or_else(wrong_answer)?.into_python(py)
+fn answered<T: IntoPython>(
+    py: Python<'_>,
+    response: Response,
+    pick: fn(Response) -> Option<T>,
+) -> PyResult<Py<T::Class>> {
+    pick(response).ok_or_else(wrong_response)?.into_python(py)
 }
 
-fn wrong_answer() -> PyErr {
-    raise(Error::new(Code::Internal, "the engine returned the response of another kind of request"))
+fn wrong_response() -> PyErr {
+    raise(Error::new(
+        Code::Internal,
+        "the engine returned the response of another kind of request",
+    ))
 }
 
 fn write<T: IntoPython>(
     py: Python<'_>,
     db: &libkv::Db,
     request: impl Into<Request>,
-    pick: fn(Answer) -> Option<T>,
+    pick: fn(Response) -> Option<T>,
 ) -> PyResult<Py<T::Class>> {
     answered(py, call(py, db, request)?, pick)
 }
 
 /// A txn that is run like any write; shared with transact().
-pub fn run_txn(py: Python<'_>, db: &libkv::Db, txn: libkv::Txn) -> PyResult<libkv::TxnResult> {
-    let pick: fn(Answer) -> Option<libkv::TxnResult> = pick!(Txn);
-    let answer = call(py, db, txn)?;
-    pick(answer).ok_or_else(wrong_answer)
+pub fn run_txn(py: Python<'_>, db: &libkv::Db, txn: libkv::Txn) -> PyResult<libkv::TxnResponse> {
+    let pick: fn(Response) -> Option<libkv::TxnResponse> = pick!(Txn);
+    let response = call(py, db, txn)?;
+    pick(response).ok_or_else(wrong_response)
 }
 
 #[pymethods]
@@ -185,7 +217,7 @@ impl Db {
         key: &Bound<'_, PyAny>,
         value: Given<'_>,
         options: Option<&Dict<'_>>,
-    ) -> PyResult<Py<PutResult>> {
+    ) -> PyResult<Py<PutResponse>> {
         guard(|| write(py, &self.db, request::put(key, value, options)?, pick!(Put)))
     }
 
@@ -193,16 +225,25 @@ impl Db {
     ///
     /// Raises CompactedError and FutureRevisionError, which carry the revision to know.
     #[pyo3(signature = (key, **options), text_signature = "($self, key, *, revision=0)")]
-    fn get(&self, key: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -> PyResult<Option<Py<KeyValue>>> {
+    fn get(
+        &self,
+        key: &Bound<'_, PyAny>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<Option<Py<KeyValue>>> {
         guard(|| get(&self.db, key, revision("get", options)?))
     }
 
     /// The value of one key into a writable buffer of bytes; the length of the value, or None if there
     /// is no such key. If the buffer is too small nothing is copied, and the length needed is answered.
-    fn get_into(&self, key: &Bound<'_, PyAny>, buffer: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
+    fn get_into(
+        &self,
+        key: &Bound<'_, PyAny>,
+        buffer: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<usize>> {
         guard(|| {
-            let room = PyBuffer::<u8>::get(buffer)
-                .map_err(|_| crate::convert::wrong_type("buffer", "a writable buffer of bytes", buffer))?;
+            let room = PyBuffer::<u8>::get(buffer).map_err(|_| {
+                crate::convert::wrong_type("buffer", "a writable buffer of bytes", buffer)
+            })?;
             get_into(&self.db, &bytes("key", key)?, &room, buffer)
         })
     }
@@ -221,7 +262,12 @@ impl Db {
         signature = (key=Given::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
     )]
-    fn range(&self, py: Python<'_>, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Py<RangeResult>> {
+    fn range(
+        &self,
+        py: Python<'_>,
+        key: Given<'_>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<Py<RangeResponse>> {
         guard(|| range(py, &self.db, request::range("range", key, options)?))
     }
 
@@ -248,7 +294,12 @@ impl Db {
         signature = (key=Given::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., prev_kv=False, durability=None)"
     )]
-    fn delete(&self, py: Python<'_>, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Py<DeleteResult>> {
+    fn delete(
+        &self,
+        py: Python<'_>,
+        key: Given<'_>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<Py<DeleteResponse>> {
         guard(|| write(py, &self.db, request::delete(key, options)?, pick!(Delete)))
     }
 
@@ -261,7 +312,12 @@ impl Db {
         signature = (txn=Given::default(), **options),
         text_signature = "($self, txn=..., *, compare=(), success=(), failure=(), durability=None)"
     )]
-    fn txn(&self, py: Python<'_>, txn: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Py<TxnResult>> {
+    fn txn(
+        &self,
+        py: Python<'_>,
+        txn: Given<'_>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<Py<TxnResponse>> {
         guard(|| run_txn(py, &self.db, request::txn(txn, options)?)?.into_python(py))
     }
 
@@ -272,7 +328,11 @@ impl Db {
     /// cannot be done twice. Between tries there is a short random wait that grows; after max_retries
     /// (None: never) it raises ConflictError. An exception of fn ends it, and nothing is written.
     #[pyo3(signature = (r#fn, **options), text_signature = "($self, fn, *, max_retries=64)")]
-    fn transact<'py>(&self, r#fn: &Bound<'py, PyAny>, options: Option<&Dict<'_>>) -> PyResult<Bound<'py, PyAny>> {
+    fn transact<'py>(
+        &self,
+        r#fn: &Bound<'py, PyAny>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         guard(|| transact::transact(&self.db, r#fn, transact::max_retries(options)?))
     }
 
@@ -286,7 +346,7 @@ impl Db {
         py: Python<'_>,
         revision: &Bound<'_, PyAny>,
         options: Option<&Dict<'_>>,
-    ) -> PyResult<Py<CompactResult>> {
+    ) -> PyResult<Py<CompactResponse>> {
         guard(|| write(py, &self.db, compaction(revision, options)?, pick!(Compact)))
     }
 
@@ -296,7 +356,10 @@ impl Db {
     fn snapshot(&self, py: Python<'_>, revision: Option<&Bound<'_, PyAny>>) -> PyResult<Snapshot> {
         guard(|| {
             let revision = revision.map_or(Ok(0), |revision| int("revision", revision))?;
-            Ok(Snapshot::new(&self.db, ask(py, &self.db, move |db| db.snapshot_at(revision))?))
+            Ok(Snapshot::new(
+                &self.db,
+                ask(py, &self.db, move |db| db.snapshot_at(revision))?,
+            ))
         })
     }
 
@@ -304,14 +367,22 @@ impl Db {
     fn snapshot_at(&self, py: Python<'_>, revision: &Bound<'_, PyAny>) -> PyResult<Snapshot> {
         guard(|| {
             let revision = int("revision", revision)?;
-            Ok(Snapshot::new(&self.db, ask(py, &self.db, move |db| db.snapshot_at(revision))?))
+            Ok(Snapshot::new(
+                &self.db,
+                ask(py, &self.db, move |db| db.snapshot_at(revision))?,
+            ))
         })
     }
 
     /// The events of one key, newest first, deletions too: a list of Event, at most limit (0: all that
     /// are kept).
     #[pyo3(signature = (key, **options), text_signature = "($self, key, *, limit=0)")]
-    fn history(&self, py: Python<'_>, key: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -> PyResult<Py<PyList>> {
+    fn history(
+        &self,
+        py: Python<'_>,
+        key: &Bound<'_, PyAny>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<Py<PyList>> {
         guard(|| {
             let key = bytes("key", key)?.into_owned();
             let mut limit = 0;
@@ -319,7 +390,7 @@ impl Db {
                 limit = int(name, given)?;
                 Ok(())
             })?;
-            crate::answer::list(py, ask(py, &self.db, move |db| db.history(&key, limit))?)
+            crate::response::list(py, ask(py, &self.db, move |db| db.history(&key, limit))?)
         })
     }
 
@@ -332,7 +403,7 @@ impl Db {
         signature = (after, upto=None, key=Given::default(), **options),
         text_signature = "($self, after, upto=0, key=..., *, prefix=..., start=..., end=...)"
     )]
-    fn changes(
+    fn events(
         &self,
         after: &Bound<'_, PyAny>,
         upto: Option<&Bound<'_, PyAny>>,
@@ -340,8 +411,14 @@ impl Db {
         options: Option<&Dict<'_>>,
     ) -> PyResult<EventScan> {
         guard(|| {
-            let (after, upto) = (int("after", after)?, upto.map_or(Ok(0), |upto| int("upto", upto))?);
-            Ok(EventScan::new(&self.db, self.db.changes(after, upto, keys("changes", key, options)?)))
+            let (after, upto) = (
+                int("after", after)?,
+                upto.map_or(Ok(0), |upto| int("upto", upto))?,
+            );
+            Ok(EventScan::new(
+                &self.db,
+                self.db.events(after, upto, keys("events", key, options)?),
+            ))
         })
     }
 
@@ -360,11 +437,14 @@ impl Db {
         b: Option<&Bound<'_, PyAny>>,
         key: Given<'_>,
         options: Option<&Dict<'_>>,
-    ) -> PyResult<ChangeScan> {
+    ) -> PyResult<DiffScan> {
         guard(|| {
             let (a, b) = (int("a", a)?, b.map_or(Ok(0), |b| int("b", b))?);
             let range = keys("diff", key, options)?;
-            Ok(ChangeScan::new(&self.db, ask(py, &self.db, move |db| db.diff(a, b, range))?))
+            Ok(DiffScan::new(
+                &self.db,
+                ask(py, &self.db, move |db| db.diff(a, b, range))?,
+            ))
         })
     }
 
@@ -393,10 +473,18 @@ impl Db {
         signature = (key=Given::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., start_revision=0, prev_kv=False, no_put=False, no_delete=False, progress=False)"
     )]
-    fn watch(&self, py: Python<'_>, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Watcher> {
+    fn watch(
+        &self,
+        py: Python<'_>,
+        key: Given<'_>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<Watcher> {
         guard(|| {
             let watch = request::watch(key, options)?;
-            Ok(Watcher::new(&self.db, ask(py, &self.db, move |db| db.watch(watch))?))
+            Ok(Watcher::new(
+                &self.db,
+                ask(py, &self.db, move |db| db.watch(watch))?,
+            ))
         })
     }
 
@@ -410,19 +498,41 @@ impl Db {
         py: Python<'_>,
         ttl_seconds: &Bound<'_, PyAny>,
         options: Option<&Dict<'_>>,
-    ) -> PyResult<Py<LeaseGrant>> {
-        guard(|| write(py, &self.db, lease::grant(ttl_seconds, options)?, pick!(LeaseGrant)))
+    ) -> PyResult<Py<LeaseGrantResponse>> {
+        guard(|| {
+            write(
+                py,
+                &self.db,
+                lease::grant(ttl_seconds, options)?,
+                pick!(LeaseGrant),
+            )
+        })
     }
 
     /// Revokes a lease: its keys are deleted in one revision, by ascending key. Raises LeaseNotFoundError, and as
     /// put().
-    fn lease_revoke(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Py<LeaseRevoke>> {
-        guard(|| write(py, &self.db, Revoke { id: int("id", id)? }, pick!(LeaseRevoke)))
+    fn lease_revoke(
+        &self,
+        py: Python<'_>,
+        id: &Bound<'_, PyAny>,
+    ) -> PyResult<Py<LeaseRevokeResponse>> {
+        guard(|| {
+            write(
+                py,
+                &self.db,
+                LeaseRevoke { id: int("id", id)? },
+                pick!(LeaseRevoke),
+            )
+        })
     }
 
     /// Gives a lease its full TTL again, once. It takes no lock and writes nothing to the disk. The answer's
     /// ttl_seconds is 0 if there is no such lease, or it has expired. Raises ReadOnlyError.
-    fn lease_keep_alive(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Py<LeaseKeepAlive>> {
+    fn lease_keep_alive(
+        &self,
+        py: Python<'_>,
+        id: &Bound<'_, PyAny>,
+    ) -> PyResult<Py<LeaseKeepAliveResponse>> {
         guard(|| {
             let id = int("id", id)?;
             ask(py, &self.db, move |db| db.lease_keep_alive(id))?.into_python(py)
@@ -437,14 +547,17 @@ impl Db {
         py: Python<'_>,
         id: &Bound<'_, PyAny>,
         options: Option<&Dict<'_>>,
-    ) -> PyResult<Py<LeaseTimeToLive>> {
+    ) -> PyResult<Py<LeaseTimeToLiveResponse>> {
         guard(|| {
             let (id, mut keys) = (int("id", id)?, false);
             each_option("lease_time_to_live", options, &["keys"], |name, given| {
                 keys = flag(name, given)?;
                 Ok(())
             })?;
-            ask(py, &self.db, move |db| db.lease_time_to_live(id, keys))?.into_python(py)
+            ask(py, &self.db, move |db| {
+                db.lease_time_to_live(LeaseTimeToLive::new(id).keys(keys))
+            })?
+            .into_python(py)
         })
     }
 
@@ -456,12 +569,17 @@ impl Db {
     /// A lease of ttl_seconds that keeps itself alive, and is revoked when its handle is closed or collected. With
     /// end_with_process it also ends within 500 ms of this process's death; else by its TTL. Raises as lease_grant().
     #[pyo3(signature = (ttl_seconds, **options), text_signature = "($self, ttl_seconds, *, end_with_process=False)")]
-    fn lease(&self, py: Python<'_>, ttl_seconds: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -> PyResult<Lease> {
+    fn lease(
+        &self,
+        py: Python<'_>,
+        ttl_seconds: &Bound<'_, PyAny>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<Lease> {
         guard(|| {
             let grant = lease::kept_grant(ttl_seconds, options)?;
             match call(py, &self.db, grant)? {
-                Answer::LeaseGrant(granted) => Lease::adopt(&self.db, granted),
-                _ => Err(wrong_answer()),
+                Response::LeaseGrant(granted) => Lease::adopt(&self.db, granted),
+                _ => Err(wrong_response()),
             }
         })
     }
@@ -473,7 +591,11 @@ impl Db {
     }
 
     /// An election by this name; nobody campaigns yet. Arguments and exceptions as lock().
-    fn election(&self, name: &Bound<'_, PyAny>, ttl_seconds: &Bound<'_, PyAny>) -> PyResult<Election> {
+    fn election(
+        &self,
+        name: &Bound<'_, PyAny>,
+        ttl_seconds: &Bound<'_, PyAny>,
+    ) -> PyResult<Election> {
         guard(|| Claim::new(&self.db, name, ttl_seconds).map(Election::new))
     }
 
@@ -508,13 +630,24 @@ impl Db {
     fn alarm_disarm(&self, py: Python<'_>, options: Option<&Dict<'_>>) -> PyResult<Py<PyList>> {
         guard(|| {
             let (mut member, mut kind) = (0, None);
-            each_option("alarm_disarm", options, &["member", "kind"], |name, given| {
-                match name {
-                    "member" => member = unsigned(name, given)?,
-                    _ => kind = if given.is_none() { None } else { Some(alarm_kind(name, given)?) },
-                }
-                Ok(())
-            })?;
+            each_option(
+                "alarm_disarm",
+                options,
+                &["member", "kind"],
+                |name, given| {
+                    match name {
+                        "member" => member = unsigned(name, given)?,
+                        _ => {
+                            kind = if given.is_none() {
+                                None
+                            } else {
+                                Some(alarm_kind(name, given)?)
+                            }
+                        }
+                    }
+                    Ok(())
+                },
+            )?;
             list(py, detached(py, || self.db.alarm_disarm(member, kind))?)
         })
     }
@@ -564,32 +697,32 @@ impl Db {
     }
 
     /// Asks for the lease of lease(), for libkv.aio: the future is woken when the answer is there.
-    #[pyo3(signature = (ttl_seconds, answers, future, **options))]
+    #[pyo3(signature = (ttl_seconds, responses, future, **options))]
     fn _ask_lease(
         slf: &Bound<'_, Self>,
         ttl_seconds: &Bound<'_, PyAny>,
-        answers: &Bound<'_, submit::Answers>,
+        responses: &Bound<'_, submit::Answers>,
         future: &Bound<'_, PyAny>,
         options: Option<&Dict<'_>>,
     ) -> PyResult<submit::Asked> {
         guard(|| {
             let grant = lease::kept_grant(ttl_seconds, options)?;
-            Ok(answers.get().ask(&slf.get().db, grant.into(), future))
+            Ok(responses.get().ask(&slf.get().db, grant.into(), future))
         })
     }
 
     /// As _submit, for lease_grant().
-    #[pyo3(signature = (ttl_seconds, answers, future, **options))]
+    #[pyo3(signature = (ttl_seconds, responses, future, **options))]
     fn _submit_grant(
         slf: &Bound<'_, Self>,
         ttl_seconds: &Bound<'_, PyAny>,
-        answers: &Bound<'_, submit::Answers>,
+        responses: &Bound<'_, submit::Answers>,
         future: &Bound<'_, PyAny>,
         options: Option<&Dict<'_>>,
     ) -> PyResult<submit::Submitted> {
         guard(|| {
             let grant = lease::grant(ttl_seconds, options)?;
-            Ok(answers.get().submit(&slf.get().db, grant.into(), future))
+            Ok(responses.get().submit(&slf.get().db, grant.into(), future))
         })
     }
 
@@ -597,12 +730,12 @@ impl Db {
     fn _submit_revoke(
         slf: &Bound<'_, Self>,
         id: &Bound<'_, PyAny>,
-        answers: &Bound<'_, submit::Answers>,
+        responses: &Bound<'_, submit::Answers>,
         future: &Bound<'_, PyAny>,
     ) -> PyResult<submit::Submitted> {
         guard(|| {
-            let revoke = Revoke { id: int("id", id)? };
-            Ok(answers.get().submit(&slf.get().db, revoke.into(), future))
+            let revoke = LeaseRevoke { id: int("id", id)? };
+            Ok(responses.get().submit(&slf.get().db, revoke.into(), future))
         })
     }
 
@@ -610,10 +743,14 @@ impl Db {
     fn _submit(
         slf: &Bound<'_, Self>,
         request: &Bound<'_, PyAny>,
-        answers: &Bound<'_, submit::Answers>,
+        responses: &Bound<'_, submit::Answers>,
         future: &Bound<'_, PyAny>,
     ) -> PyResult<submit::Submitted> {
-        guard(|| Ok(answers.get().submit(&slf.get().db, request::request(request)?, future)))
+        guard(|| {
+            Ok(responses
+                .get()
+                .submit(&slf.get().db, request::request(request)?, future))
+        })
     }
 
     /// As _submit, for compact().
@@ -621,18 +758,26 @@ impl Db {
         slf: &Bound<'_, Self>,
         revision: &Bound<'_, PyAny>,
         physical: &Bound<'_, PyAny>,
-        answers: &Bound<'_, submit::Answers>,
+        responses: &Bound<'_, submit::Answers>,
         future: &Bound<'_, PyAny>,
     ) -> PyResult<submit::Submitted> {
         guard(|| {
-            let compact = Compact { revision: int("revision", revision)?, physical: flag("physical", physical)? };
-            Ok(answers.get().submit(&slf.get().db, compact.into(), future))
+            let compact = Compact {
+                revision: int("revision", revision)?,
+                physical: flag("physical", physical)?,
+            };
+            Ok(responses
+                .get()
+                .submit(&slf.get().db, compact.into(), future))
         })
     }
 
     fn __enter__(slf: PyRef<'_, Self>) -> PyResult<PyRef<'_, Self>> {
         match slf.db.is_closed() {
-            true => Err(raise(Error::new(Code::Closed, "the store's handle is closed"))),
+            true => Err(raise(Error::new(
+                Code::Closed,
+                "the store's handle is closed",
+            ))),
             false => Ok(slf),
         }
     }
@@ -648,7 +793,10 @@ impl Db {
     }
 
     fn __reduce__(&self) -> PyResult<()> {
-        Err(not_pickled("a Db", "open the store again where it is needed, with the same path"))
+        Err(not_pickled(
+            "a Db",
+            "open the store again where it is needed, with the same path",
+        ))
     }
 }
 
@@ -661,18 +809,33 @@ fn compaction(revision: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -> PyResu
     Ok(compact)
 }
 
-fn get_into(db: &libkv::Db, key: &[u8], room: &PyBuffer<u8>, buffer: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
+fn get_into(
+    db: &libkv::Db,
+    key: &[u8],
+    room: &PyBuffer<u8>,
+    buffer: &Bound<'_, PyAny>,
+) -> PyResult<Option<usize>> {
     if room.readonly() {
-        return Err(PyTypeError::new_err("buffer must be writable (a bytearray, or a memoryview of one)"));
+        return Err(PyTypeError::new_err(
+            "buffer must be writable (a bytearray, or a memoryview of one)",
+        ));
     }
-    let remote = db.is_remote().then(|| remote_get(buffer.py(), db, key, 0)).transpose()?;
+    let remote = db
+        .is_remote()
+        .then(|| remote_get(buffer.py(), db, key, 0))
+        .transpose()?;
     // the cells are this thread's alone while it holds the interpreter: there is no free-threaded
     // build of this module (abi3), and nothing runs Python code while they are written
     #[allow(deprecated)]
-    let cells = room.as_mut_slice(buffer.py()).ok_or_else(|| PyValueError::new_err("buffer must be contiguous"))?;
+    let cells = room
+        .as_mut_slice(buffer.py())
+        .ok_or_else(|| PyValueError::new_err("buffer must be contiguous"))?;
     let copy = |value: &[u8]| {
         if let Some(place) = cells.get(..value.len()) {
-            place.iter().zip(value).for_each(|(cell, byte)| cell.set(*byte));
+            place
+                .iter()
+                .zip(value)
+                .for_each(|(cell, byte)| cell.set(*byte));
         }
         value.len()
     };

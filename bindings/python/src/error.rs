@@ -33,7 +33,12 @@ fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>>
 
 fn classes(py: Python<'_>) -> PyResult<&Bound<'_, PyDict>> {
     let dict = CLASSES.get_or_try_init(py, || {
-        PyResult::Ok(py.import("libkv._errors")?.getattr("BY_CODE")?.cast_into::<PyDict>()?.unbind())
+        PyResult::Ok(
+            py.import("libkv._errors")?
+                .getattr("BY_CODE")?
+                .cast_into::<PyDict>()?
+                .unbind(),
+        )
     })?;
     Ok(dict.bind(py))
 }

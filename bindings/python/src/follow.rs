@@ -9,11 +9,11 @@ use std::time::Duration;
 use libkv::{Code, Error, Patience};
 use pyo3::prelude::*;
 
-use crate::answer::{IntoPython, KeyValue, WatchBatch};
 use crate::convert::seconds;
 use crate::error::{has_code, raise};
 use crate::guard::{detached, guard, not_pickled, unless_signalled};
 use crate::handle::Handle;
+use crate::response::{IntoPython, KeyValue, WatchBatch};
 use crate::sleep::Sleep;
 use crate::submit::{Answers, Place};
 
@@ -45,7 +45,9 @@ impl Source for Mutex<libkv::Leaders> {
     type Item = libkv::KeyValue;
 
     fn try_next(&self, py: Python<'_>, patience: Patience) -> PyResult<Option<libkv::KeyValue>> {
-        let (found, signal) = unless_signalled(py, |interrupted| lock(self).try_next_unless(patience, interrupted));
+        let (found, signal) = unless_signalled(py, |interrupted| {
+            lock(self).try_next_unless(patience, interrupted)
+        });
         signal.map_or(found, Err)
     }
 
@@ -77,7 +79,11 @@ impl<S: Source> Drop for Turn<'_, S> {
 
 impl<S: Source> Following<S> {
     pub fn new(db: &Handle, source: S) -> Arc<Following<S>> {
-        Arc::new(Following { source, reading: AtomicBool::new(false), db: db.clone() })
+        Arc::new(Following {
+            source,
+            reading: AtomicBool::new(false),
+            db: db.clone(),
+        })
     }
 
     fn begin_turn(&self) -> PyResult<()> {
@@ -125,7 +131,8 @@ impl<S: Source> Following<S> {
     /// The next item if there is one now.
     pub fn try_next(&self, py: Python<'_>) -> PyResult<Option<S::Item>> {
         let _turn = self.turn()?;
-        self.source.try_next(py, Patience::new(Some(Duration::ZERO)))
+        self.source
+            .try_next(py, Patience::new(Some(Duration::ZERO)))
     }
 
     /// As an iterator: what was cancelled or closed by itself is at its end, under a closed store it is an error.
@@ -137,13 +144,16 @@ impl<S: Source> Following<S> {
     }
 
     /// Resolves a future of a loop once there may be something.
-    fn wait(self: &Arc<Self>, answers: &Answers, future: &Bound<'_, PyAny>) -> PyResult<Wait> {
+    fn wait(self: &Arc<Self>, responses: &Answers, future: &Bound<'_, PyAny>) -> PyResult<Wait> {
         self.begin_turn()?;
-        let place = answers.place(future);
+        let place = responses.place(future);
         self.source.set_waker(Some(place.waker()));
         let following = self.clone();
         let end = move || following.end_turn();
-        Ok(Wait { place, end: Mutex::new(Some(Box::new(end))) })
+        Ok(Wait {
+            place,
+            end: Mutex::new(Some(Box::new(end))),
+        })
     }
 }
 
@@ -161,7 +171,10 @@ pub struct Wait {
 impl Wait {
     /// For what needs nothing done in the end.
     pub fn new(place: Place) -> Wait {
-        Wait { place, end: Mutex::default() }
+        Wait {
+            place,
+            end: Mutex::default(),
+        }
     }
 }
 
@@ -212,13 +225,27 @@ impl Watcher {
     ///
     /// Raises CompactedError, CancelledError, ClosedError, ForkedError, InvalidArgumentError (another thread reads).
     #[pyo3(signature = (timeout=None))]
-    fn next(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Py<WatchBatch>>> {
-        guard(|| self.0.next(py, seconds("timeout", timeout)?)?.map(|batch| batch.into_python(py)).transpose())
+    fn next(
+        &self,
+        py: Python<'_>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Option<Py<WatchBatch>>> {
+        guard(|| {
+            self.0
+                .next(py, seconds("timeout", timeout)?)?
+                .map(|batch| batch.into_python(py))
+                .transpose()
+        })
     }
 
     /// The next batch if there is one now, else None. Never waits. Raises as next().
     fn try_next(&self, py: Python<'_>) -> PyResult<Option<Py<WatchBatch>>> {
-        guard(|| self.0.try_next(py)?.map(|batch| batch.into_python(py)).transpose())
+        guard(|| {
+            self.0
+                .try_next(py)?
+                .map(|batch| batch.into_python(py))
+                .transpose()
+        })
     }
 
     /// Ends it, from any thread: who waits in it gets CancelledError, as does every later call.
@@ -255,8 +282,8 @@ impl Watcher {
     }
 
     /// Resolves the future once there may be something, for libkv.aio.
-    fn _wait(&self, answers: &Bound<'_, Answers>, future: &Bound<'_, PyAny>) -> PyResult<Wait> {
-        guard(|| self.0.wait(answers.get(), future))
+    fn _wait(&self, responses: &Bound<'_, Answers>, future: &Bound<'_, PyAny>) -> PyResult<Wait> {
+        guard(|| self.0.wait(responses.get(), future))
     }
 
     fn __iter__(slf: Py<Self>) -> Py<Self> {
@@ -264,7 +291,12 @@ impl Watcher {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<WatchBatch>>> {
-        guard(|| self.0.step(py)?.map(|batch| batch.into_python(py)).transpose())
+        guard(|| {
+            self.0
+                .step(py)?
+                .map(|batch| batch.into_python(py))
+                .transpose()
+        })
     }
 
     fn __enter__(slf: PyRef<'_, Self>) -> PyResult<PyRef<'_, Self>> {
@@ -278,11 +310,17 @@ impl Watcher {
     }
 
     fn __repr__(&self) -> String {
-        format!("<libkv.Watcher from revision {}>", self.0.source.resume_revision())
+        format!(
+            "<libkv.Watcher from revision {}>",
+            self.0.source.resume_revision()
+        )
     }
 
     fn __reduce__(&self) -> PyResult<()> {
-        Err(not_pickled("a Watcher", "begin another where it is needed, at its resume_revision"))
+        Err(not_pickled(
+            "a Watcher",
+            "begin another where it is needed, at its resume_revision",
+        ))
     }
 }
 
@@ -303,13 +341,27 @@ impl Leaders {
     /// come faster than they are read only the last is answered. Waits and raises as Watcher.next(), but for
     /// CompactedError.
     #[pyo3(signature = (timeout=None))]
-    fn next(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Py<KeyValue>>> {
-        guard(|| self.0.next(py, seconds("timeout", timeout)?)?.map(|kv| kv.into_python(py)).transpose())
+    fn next(
+        &self,
+        py: Python<'_>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Option<Py<KeyValue>>> {
+        guard(|| {
+            self.0
+                .next(py, seconds("timeout", timeout)?)?
+                .map(|kv| kv.into_python(py))
+                .transpose()
+        })
     }
 
     /// The next leader's pair if there is one now, else None. Never waits.
     fn try_next(&self, py: Python<'_>) -> PyResult<Option<Py<KeyValue>>> {
-        guard(|| self.0.try_next(py)?.map(|kv| kv.into_python(py)).transpose())
+        guard(|| {
+            self.0
+                .try_next(py)?
+                .map(|kv| kv.into_python(py))
+                .transpose()
+        })
     }
 
     /// Ends it, from any thread: every later call raises ClosedError. Closing twice is fine.
@@ -327,8 +379,8 @@ impl Leaders {
     }
 
     /// Resolves the future once there may be something, for libkv.aio.
-    fn _wait(&self, answers: &Bound<'_, Answers>, future: &Bound<'_, PyAny>) -> PyResult<Wait> {
-        guard(|| self.0.wait(answers.get(), future))
+    fn _wait(&self, responses: &Bound<'_, Answers>, future: &Bound<'_, PyAny>) -> PyResult<Wait> {
+        guard(|| self.0.wait(responses.get(), future))
     }
 
     fn __iter__(slf: Py<Self>) -> Py<Self> {
@@ -354,6 +406,9 @@ impl Leaders {
     }
 
     fn __reduce__(&self) -> PyResult<()> {
-        Err(not_pickled("Leaders", "call observe() again where it is needed"))
+        Err(not_pickled(
+            "Leaders",
+            "call observe() again where it is needed",
+        ))
     }
 }

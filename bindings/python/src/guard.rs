@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
-use libkv::{Answer, Code, Error, Interrupted, Request, Result};
+use libkv::{Code, Error, Interrupted, Request, Response, Result};
 use pyo3::exceptions::{PyImportError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -24,8 +24,13 @@ pub fn guard<T>(work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
 
 fn panicked(panic: Box<dyn Any + Send>) -> Error {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_string());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".into());
-    Error::new(Code::Internal, format!("libkv has a defect, please report it: {text}"))
+    let text = text
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic".into());
+    Error::new(
+        Code::Internal,
+        format!("libkv has a defect, please report it: {text}"),
+    )
 }
 
 /// Does what may wait, without the interpreter.
@@ -53,26 +58,36 @@ pub fn ask<T: Send + 'static>(
 fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
     let threading = py.import(intern!(py, "threading"))?;
     let main = threading.call_method0(intern!(py, "main_thread"))?;
-    Ok(threading.call_method0(intern!(py, "current_thread"))?.is(&main))
+    Ok(threading
+        .call_method0(intern!(py, "current_thread"))?
+        .is(&main))
 }
 
 /// Does what may wait for the network on another thread; a signal whose handler raises ends the wait.
-pub fn elsewhere<T: Send + 'static>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send + 'static) -> PyResult<T> {
+pub fn elsewhere<T: Send + 'static>(
+    py: Python<'_>,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> PyResult<T> {
     let sleep = Sleep::new()?;
-    let answer = Arc::new(Mutex::new(None));
+    let response = Arc::new(Mutex::new(None));
     // weak: what nobody waits for any more is dropped where it came
-    let (place, waker) = (Arc::downgrade(&answer), sleep.waker());
+    let (place, waker) = (Arc::downgrade(&response), sleep.waker());
     let run = move || {
-        let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(panic)));
-        if let Some(answer) = place.upgrade() {
-            *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+        let done =
+            catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(panic)));
+        if let Some(response) = place.upgrade() {
+            *response.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
         }
         waker.wake();
     };
     thread::Builder::new().name("libkv ask".into()).spawn(run)?;
     loop {
-        if let Some(answer) = answer.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return answer.map_err(raise);
+        if let Some(response) = response
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
+            return response.map_err(raise);
         }
         sleep.until(py, None)?;
     }
@@ -86,9 +101,9 @@ pub fn refuse_other_interpreters(py: Python<'_>) -> PyResult<()> {
     let own = py.import("sys")?.as_ptr() as usize;
     match *FIRST.get_or_init(|| own) == own {
         true => Ok(()),
-        false => {
-            Err(PyImportError::new_err("libkv works in one interpreter of a process, not in sub-interpreters too"))
-        }
+        false => Err(PyImportError::new_err(
+            "libkv works in one interpreter of a process, not in sub-interpreters too",
+        )),
     }
 }
 
@@ -96,13 +111,14 @@ pub fn refuse_other_interpreters(py: Python<'_>) -> PyResult<()> {
 ///
 /// If the handler raised too late to take the write back, its exception comes all the same, caused
 /// by an `UnknownOutcomeError` that says what became of the write.
-pub fn call(py: Python<'_>, db: &libkv::Db, request: impl Into<Request>) -> PyResult<Answer> {
+pub fn call(py: Python<'_>, db: &libkv::Db, request: impl Into<Request>) -> PyResult<Response> {
     let request = request.into();
-    let (answer, signal) = unless_signalled(py, |interrupted| db.call_unless(request, interrupted));
+    let (response, signal) =
+        unless_signalled(py, |interrupted| db.call_unless(request, interrupted));
     match signal {
-        None => answer,
+        None => response,
         Some(signal) => {
-            if let Err(cause) = taken_back(py, answer) {
+            if let Err(cause) = taken_back(py, response) {
                 signal.set_cause(py, Some(cause));
             }
             Err(signal)
@@ -116,8 +132,11 @@ pub fn unless_signalled<T: Send>(
     work: impl FnOnce(Interrupted) -> Result<T> + Send,
 ) -> (PyResult<T>, Option<PyErr>) {
     let raised = Mutex::new(None);
-    let answer = detached(py, || work(&|| signalled(&raised)));
-    (answer, raised.into_inner().unwrap_or_else(PoisonError::into_inner))
+    let response = detached(py, || work(&|| signalled(&raised)));
+    (
+        response,
+        raised.into_inner().unwrap_or_else(PoisonError::into_inner),
+    )
 }
 
 fn signalled(raised: &Mutex<Option<PyErr>>) -> bool {
@@ -130,8 +149,8 @@ fn signalled(raised: &Mutex<Option<PyErr>>) -> bool {
 }
 
 /// Nothing if the request was taken back; else what to say of it.
-fn taken_back(py: Python<'_>, answer: PyResult<Answer>) -> std::result::Result<(), PyErr> {
-    match answer {
+fn taken_back(py: Python<'_>, response: PyResult<Response>) -> std::result::Result<(), PyErr> {
+    match response {
         Ok(_) => {
             let message = "interrupted after the commit began: the write is done";
             Err(raise(Error::new(Code::UnknownOutcome, message)))

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use libkv::{Code, Grant, Revoke};
+use libkv::{Code, LeaseGrant, LeaseRevoke};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
@@ -55,15 +55,23 @@ impl Callbacks {
 
 impl Lease {
     /// Takes over a lease that was granted just now.
-    pub fn adopt(db: &Handle, granted: libkv::LeaseGrant) -> PyResult<Lease> {
-        let lease = libkv::Lease::adopt((**db).clone(), granted.id, granted.ttl_seconds).map_err(raise)?;
-        Ok(Lease { lease, callbacks: Arc::default(), db: db.clone() })
+    pub fn adopt(db: &Handle, granted: libkv::LeaseGrantResponse) -> PyResult<Lease> {
+        let lease =
+            libkv::Lease::adopt((**db).clone(), granted.id, granted.ttl_seconds).map_err(raise)?;
+        Ok(Lease {
+            lease,
+            callbacks: Arc::default(),
+            db: db.clone(),
+        })
     }
 }
 
 /// Reads lease_grant().
-pub fn grant(ttl_seconds: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -> PyResult<Grant> {
-    let mut grant = Grant { ttl_seconds: int("ttl_seconds", ttl_seconds)?, ..Grant::default() };
+pub fn grant(ttl_seconds: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -> PyResult<LeaseGrant> {
+    let mut grant = LeaseGrant {
+        ttl_seconds: int("ttl_seconds", ttl_seconds)?,
+        ..LeaseGrant::default()
+    };
     each_option("lease_grant", options, &["id"], |name, given| {
         grant.id = int(name, given)?;
         Ok(())
@@ -72,8 +80,14 @@ pub fn grant(ttl_seconds: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -> PyRe
 }
 
 /// Reads lease().
-pub fn kept_grant(ttl_seconds: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -> PyResult<Grant> {
-    let mut grant = Grant { ttl_seconds: int("ttl_seconds", ttl_seconds)?, ..Grant::default() };
+pub fn kept_grant(
+    ttl_seconds: &Bound<'_, PyAny>,
+    options: Option<&Dict<'_>>,
+) -> PyResult<LeaseGrant> {
+    let mut grant = LeaseGrant {
+        ttl_seconds: int("ttl_seconds", ttl_seconds)?,
+        ..LeaseGrant::default()
+    };
     each_option("lease", options, &["end_with_process"], |name, given| {
         grant.end_with_process = flag(name, given)?;
         Ok(())
@@ -108,7 +122,7 @@ impl Lease {
     fn remaining(&self, py: Python<'_>) -> PyResult<i64> {
         guard(|| {
             let id = self.lease.id();
-            let left = ask(py, &self.db, move |db| db.lease_time_to_live(id, false))?;
+            let left = ask(py, &self.db, move |db| db.lease_time_to_live(id))?;
             Ok(left.ttl_seconds.max(0))
         })
     }
@@ -125,9 +139,17 @@ impl Lease {
     fn on_lost(&self, callback: &Bound<'_, PyAny>) -> PyResult<()> {
         guard(|| {
             if !callback.is_callable() {
-                return Err(wrong_type("callback", "a function without arguments", callback));
+                return Err(wrong_type(
+                    "callback",
+                    "a function without arguments",
+                    callback,
+                ));
             }
-            self.callbacks.0.lock().unwrap_or_else(PoisonError::into_inner).push(callback.clone().unbind());
+            self.callbacks
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(callback.clone().unbind());
             let callbacks = Arc::downgrade(&self.callbacks);
             self.lease.on_lost(move || {
                 if let Some(callbacks) = callbacks.upgrade() {
@@ -142,7 +164,16 @@ impl Lease {
     /// lost. Waits and raises as Db.lease_revoke(); after an error the lease ends with its TTL.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         guard(|| match self.stop(py)? {
-            true => unless_gone(py, call(py, &self.db, Revoke { id: self.lease.id() })),
+            true => unless_gone(
+                py,
+                call(
+                    py,
+                    &self.db,
+                    LeaseRevoke {
+                        id: self.lease.id(),
+                    },
+                ),
+            ),
             false => Ok(()),
         })
     }
@@ -153,9 +184,13 @@ impl Lease {
     }
 
     /// Resolves the future when the lease is lost, for libkv.aio.
-    fn _on_lost(&self, answers: &Bound<'_, Answers>, future: &Bound<'_, PyAny>) -> PyResult<Wait> {
+    fn _on_lost(
+        &self,
+        responses: &Bound<'_, Answers>,
+        future: &Bound<'_, PyAny>,
+    ) -> PyResult<Wait> {
         guard(|| {
-            let place = answers.get().place(future);
+            let place = responses.get().place(future);
             let waker = place.waker();
             self.lease.on_lost(move || waker.wake());
             Ok(Wait::new(place))
@@ -174,8 +209,12 @@ impl Lease {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // held for a moment only, and then by whoever changes the list
-        let Ok(callbacks) = self.callbacks.0.try_lock() else { return Ok(()) };
-        callbacks.iter().try_for_each(|callback| visit.call(callback))
+        let Ok(callbacks) = self.callbacks.0.try_lock() else {
+            return Ok(());
+        };
+        callbacks
+            .iter()
+            .try_for_each(|callback| visit.call(callback))
     }
 
     fn __clear__(&self) {
@@ -185,11 +224,18 @@ impl Lease {
 
     fn __repr__(&self) -> String {
         let lost = if self.lease.lost() { ", lost" } else { "" };
-        format!("<libkv.Lease {}, ttl {} s{lost}>", self.lease.id(), self.lease.ttl_seconds())
+        format!(
+            "<libkv.Lease {}, ttl {} s{lost}>",
+            self.lease.id(),
+            self.lease.ttl_seconds()
+        )
     }
 
     fn __reduce__(&self) -> PyResult<()> {
-        Err(not_pickled("a Lease", "its id is a number, but it is kept alive here"))
+        Err(not_pickled(
+            "a Lease",
+            "its id is a number, but it is kept alive here",
+        ))
     }
 }
 

@@ -1,7 +1,6 @@
 //! libkv for Python: the native part, `libkv._libkv`. `libkv/_libkv.pyi` says what it has; the package
 //! `libkv` passes it on, and `libkv.aio` is written over it.
 
-mod answer;
 mod claim;
 mod convert;
 mod db;
@@ -13,6 +12,7 @@ mod lease;
 mod options;
 mod pairs;
 mod request;
+mod response;
 mod scan;
 mod server;
 mod sleep;
@@ -118,7 +118,7 @@ fn _libkv(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<snapshot::Snapshot>()?;
     module.add_class::<scan::Scan>()?;
     module.add_class::<scan::EventScan>()?;
-    module.add_class::<scan::ChangeScan>()?;
+    module.add_class::<scan::DiffScan>()?;
     module.add_class::<transact::Transaction>()?;
     module.add_class::<follow::Watcher>()?;
     module.add_class::<follow::Leaders>()?;
@@ -132,24 +132,24 @@ fn _libkv(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<request::Delete>()?;
     module.add_class::<request::Compare>()?;
     module.add_class::<request::Txn>()?;
-    module.add_class::<answer::KeyValue>()?;
+    module.add_class::<response::KeyValue>()?;
     module.add_class::<pairs::KeyValues>()?;
-    module.add_class::<answer::PutResult>()?;
-    module.add_class::<answer::RangeResult>()?;
-    module.add_class::<answer::DeleteResult>()?;
-    module.add_class::<answer::TxnResult>()?;
-    module.add_class::<answer::CompactResult>()?;
-    module.add_class::<answer::Event>()?;
-    module.add_class::<answer::Change>()?;
-    module.add_class::<answer::WatchBatch>()?;
-    module.add_class::<answer::LeaseGrant>()?;
-    module.add_class::<answer::LeaseRevoke>()?;
-    module.add_class::<answer::LeaseKeepAlive>()?;
-    module.add_class::<answer::LeaseTimeToLive>()?;
-    module.add_class::<answer::Status>()?;
-    module.add_class::<answer::AlarmMember>()?;
-    module.add_class::<answer::Problem>()?;
-    module.add_class::<answer::CheckReport>()?;
+    module.add_class::<response::PutResponse>()?;
+    module.add_class::<response::RangeResponse>()?;
+    module.add_class::<response::DeleteResponse>()?;
+    module.add_class::<response::TxnResponse>()?;
+    module.add_class::<response::CompactResponse>()?;
+    module.add_class::<response::Event>()?;
+    module.add_class::<response::Difference>()?;
+    module.add_class::<response::WatchBatch>()?;
+    module.add_class::<response::LeaseGrantResponse>()?;
+    module.add_class::<response::LeaseRevokeResponse>()?;
+    module.add_class::<response::LeaseKeepAliveResponse>()?;
+    module.add_class::<response::LeaseTimeToLiveResponse>()?;
+    module.add_class::<response::Status>()?;
+    module.add_class::<response::AlarmMember>()?;
+    module.add_class::<response::Problem>()?;
+    module.add_class::<response::CheckReport>()?;
     module.add_class::<submit::Answers>()?;
     module.add_class::<submit::Submitted>()?;
     module.add_class::<submit::Asked>()?;

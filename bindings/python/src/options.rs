@@ -40,8 +40,13 @@ const OPEN_OPTIONS: &[&str] = &[
 
 /// The path or address, from str, bytes or any os.PathLike.
 pub fn target(target: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
-    let encoded = target.py().import("os")?.call_method1("fsencode", (target,))?;
-    Ok(PathBuf::from(OsStr::from_bytes(encoded.cast::<PyBytes>()?.as_bytes())))
+    let encoded = target
+        .py()
+        .import("os")?
+        .call_method1("fsencode", (target,))?;
+    Ok(PathBuf::from(OsStr::from_bytes(
+        encoded.cast::<PyBytes>()?.as_bytes(),
+    )))
 }
 
 /// The options of open(); None is the default of each.
@@ -71,7 +76,9 @@ fn set(options: &mut libkv::Options, name: &str, given: &Bound<'_, PyAny>) -> Py
         "max_readers" => options.max_readers = Some(sized(name, given, "0 to 2^32 - 1")?),
         "mode" => options.mode = Some(sized(name, given, "0 to 2^32 - 1")?),
         "clock" => {
-            let clock = given.cast::<Clock>().map_err(|_| wrong_type(name, "a libkv.Clock", given))?;
+            let clock = given
+                .cast::<Clock>()
+                .map_err(|_| wrong_type(name, "a libkv.Clock", given))?;
             options.clock = Some(clock.get().0.clone());
         }
         "allow_network_fs" => options.allow_network_fs = Some(flag(name, given)?),
@@ -96,7 +103,9 @@ pub fn path(name: &str, given: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
 
 /// A text.
 pub fn text(name: &str, given: &Bound<'_, PyAny>) -> PyResult<String> {
-    let text = given.cast::<PyString>().map_err(|_| wrong_type(name, "a str", given))?;
+    let text = given
+        .cast::<PyString>()
+        .map_err(|_| wrong_type(name, "a str", given))?;
     Ok(text.to_str()?.to_string())
 }
 
@@ -122,7 +131,9 @@ fn auto_compaction(name: &str, given: &Bound<'_, PyAny>) -> PyResult<AutoCompact
     let seconds: f64 = given.call_method0("total_seconds")?.extract()?;
     match seconds >= 1.0 {
         true => Ok(AutoCompaction::Seconds(seconds as u64)),
-        false => Err(PyValueError::new_err(format!("{name} must keep at least a second, not {given}"))),
+        false => Err(PyValueError::new_err(format!(
+            "{name} must keep at least a second, not {given}"
+        ))),
     }
 }
 
@@ -162,6 +173,9 @@ impl Clock {
     }
 
     fn __reduce__(&self) -> PyResult<()> {
-        Err(crate::guard::not_pickled("a Clock", "it belongs to the stores of this process"))
+        Err(crate::guard::not_pickled(
+            "a Clock",
+            "it belongs to the stores of this process",
+        ))
     }
 }

@@ -11,9 +11,9 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PySlice, PyType};
 
-use crate::answer::{KeyValue, pair};
 use crate::convert::wrong_type;
 use crate::guard::guard;
+use crate::response::{KeyValue, pair};
 
 /// Pairs that an iteration makes at a time: so few that they stay in the processor's cache.
 ///
@@ -46,8 +46,21 @@ impl Packed {
         self.bytes.extend_from_slice(pair.key);
         let value_at = self.bytes.len();
         self.bytes.extend_from_slice(pair.value);
-        let PairRef { create_revision, mod_revision, version, lease, .. } = pair;
-        self.places.push(Place { create_revision, mod_revision, version, lease, value_at, end: self.bytes.len() });
+        let PairRef {
+            create_revision,
+            mod_revision,
+            version,
+            lease,
+            ..
+        } = pair;
+        self.places.push(Place {
+            create_revision,
+            mod_revision,
+            version,
+            lease,
+            value_at,
+            end: self.bytes.len(),
+        });
     }
 
     fn len(&self) -> usize {
@@ -56,16 +69,34 @@ impl Packed {
 
     fn get(&self, at: usize) -> Option<PairRef<'_>> {
         let place = self.places.get(at)?;
-        let start = at.checked_sub(1).map_or(0, |before| self.places[before].end);
-        let Place { create_revision, mod_revision, version, lease, value_at, end } = *place;
+        let start = at
+            .checked_sub(1)
+            .map_or(0, |before| self.places[before].end);
+        let Place {
+            create_revision,
+            mod_revision,
+            version,
+            lease,
+            value_at,
+            end,
+        } = *place;
         let (key, value) = (&self.bytes[start..value_at], &self.bytes[value_at..end]);
-        Some(PairRef { key, value, create_revision, mod_revision, version, lease })
+        Some(PairRef {
+            key,
+            value,
+            create_revision,
+            mod_revision,
+            version,
+            lease,
+        })
     }
 
     /// Up to `most` pairs from one on, as objects.
     fn list<'py>(&self, py: Python<'py>, at: usize, most: usize) -> PyResult<Bound<'py, PyList>> {
         let end = self.len().min(at.saturating_add(most));
-        let made = (at.min(end)..end).filter_map(|at| self.get(at)).map(|found| pair(py, found));
+        let made = (at.min(end)..end)
+            .filter_map(|at| self.get(at))
+            .map(|found| pair(py, found));
         PyList::new(py, made.collect::<PyResult<Vec<Py<KeyValue>>>>()?)
     }
 }
@@ -73,7 +104,8 @@ impl Packed {
 impl FromIterator<libkv::KeyValue> for Packed {
     fn from_iter<I: IntoIterator<Item = libkv::KeyValue>>(kvs: I) -> Packed {
         let mut packed = Packed::default();
-        kvs.into_iter().for_each(|kv| packed.push(PairRef::from(&kv)));
+        kvs.into_iter()
+            .for_each(|kv| packed.push(PairRef::from(&kv)));
         packed
     }
 }
@@ -106,7 +138,9 @@ impl KeyValues {
             let wanted = "an iterable of KeyValue";
             for item in kvs.try_iter().map_err(|_| wrong_type("kvs", wanted, kvs))? {
                 let item = item?;
-                let kv = item.cast::<KeyValue>().map_err(|_| wrong_type("an item of kvs", "a KeyValue", &item))?;
+                let kv = item
+                    .cast::<KeyValue>()
+                    .map_err(|_| wrong_type("an item of kvs", "a KeyValue", &item))?;
                 packed.push(kv.get().as_pair(kvs.py()));
             }
             Ok(KeyValues::new(packed))
@@ -122,9 +156,15 @@ impl KeyValues {
         guard(|| {
             // chained in C: an item of a chunk costs what an item of a list does
             let chain = CHAIN.get_or_try_init(py, || {
-                py.import("itertools")?.getattr("chain")?.getattr("from_iterable").map(Bound::unbind)
+                py.import("itertools")?
+                    .getattr("chain")?
+                    .getattr("from_iterable")
+                    .map(Bound::unbind)
             })?;
-            chain.bind(py).call1((Chunks { packed: self.0.clone(), at: AtomicUsize::new(0) },))
+            chain.bind(py).call1((Chunks {
+                packed: self.0.clone(),
+                at: AtomicUsize::new(0),
+            },))
         })
     }
 
@@ -134,8 +174,14 @@ impl KeyValues {
             if let Ok(slice) = index.cast::<PySlice>() {
                 return self.list(py)?.as_any().get_item(slice);
             }
-            let at: isize = index.extract().map_err(|_| wrong_type("an index", "an int or a slice", index))?;
-            let at = if at < 0 { at + self.0.len() as isize } else { at };
+            let at: isize = index
+                .extract()
+                .map_err(|_| wrong_type("an index", "an int or a slice", index))?;
+            let at = if at < 0 {
+                at + self.0.len() as isize
+            } else {
+                at
+            };
             match usize::try_from(at).ok().and_then(|at| self.0.get(at)) {
                 Some(found) => pair(py, found)?.into_bound_py_any(py),
                 None => Err(PyIndexError::new_err("index out of range")),
@@ -143,21 +189,29 @@ impl KeyValues {
         })
     }
 
-    fn __richcmp__<'py>(&self, other: &Bound<'py, PyAny>, op: CompareOp) -> PyResult<Bound<'py, PyAny>> {
+    fn __richcmp__<'py>(
+        &self,
+        other: &Bound<'py, PyAny>,
+        op: CompareOp,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let py = other.py();
         let same = |equal: bool| (equal == matches!(op, CompareOp::Eq)).into_bound_py_any(py);
-        guard(|| match (op, other.cast::<KeyValues>(), other.cast::<PyList>()) {
-            (CompareOp::Eq | CompareOp::Ne, Ok(other), _) => same(self.0 == other.get().0),
-            (CompareOp::Eq | CompareOp::Ne, _, Ok(other)) => same(self.list(py)?.eq(other)?),
-            _ => Ok(py.NotImplemented().into_bound(py)),
-        })
+        guard(
+            || match (op, other.cast::<KeyValues>(), other.cast::<PyList>()) {
+                (CompareOp::Eq | CompareOp::Ne, Ok(other), _) => same(self.0 == other.get().0),
+                (CompareOp::Eq | CompareOp::Ne, _, Ok(other)) => same(self.list(py)?.eq(other)?),
+                _ => Ok(py.NotImplemented().into_bound(py)),
+            },
+        )
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         guard(|| Ok(self.list(py)?.repr()?.to_string()))
     }
 
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyType>, (Bound<'py, PyList>,))> {
+    fn __reduce__<'py>(
+        slf: &Bound<'py, Self>,
+    ) -> PyResult<(Bound<'py, PyType>, (Bound<'py, PyList>,))> {
         guard(|| Ok((slf.get_type(), (slf.get().list(slf.py())?,))))
     }
 }

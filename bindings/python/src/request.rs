@@ -10,11 +10,18 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 use pyo3::{IntoPyObjectExt, PyTypeInfo, intern};
 
 use crate::convert::{
-    Dict, Given, Keys, alone, bytes, durability, durability_name, each_option, flag, int, one_of, wrong_type,
+    Dict, Given, Keys, alone, bytes, durability, durability_name, each_option, flag, int, one_of,
+    wrong_type,
 };
 use crate::guard::guard;
 
-const PUT_OPTIONS: &[&str] = &["lease", "prev_kv", "ignore_value", "ignore_lease", "durability"];
+const PUT_OPTIONS: &[&str] = &[
+    "lease",
+    "prev_kv",
+    "ignore_value",
+    "ignore_lease",
+    "durability",
+];
 const RANGE_OPTIONS: &[&str] = &[
     "prefix",
     "start",
@@ -32,12 +39,23 @@ const RANGE_OPTIONS: &[&str] = &[
     "serializable",
 ];
 const DELETE_OPTIONS: &[&str] = &["prefix", "start", "end", "prev_kv", "durability"];
-const WATCH_OPTIONS: &[&str] =
-    &["prefix", "start", "end", "start_revision", "prev_kv", "no_put", "no_delete", "progress"];
+const WATCH_OPTIONS: &[&str] = &[
+    "prefix",
+    "start",
+    "end",
+    "start_revision",
+    "prev_kv",
+    "no_put",
+    "no_delete",
+    "progress",
+];
 const TXN_OPTIONS: &[&str] = &["compare", "success", "failure", "durability"];
 
-const SORT_ORDERS: [(&str, SortOrder); 3] =
-    [("none", SortOrder::None), ("ascend", SortOrder::Ascend), ("descend", SortOrder::Descend)];
+const SORT_ORDERS: [(&str, SortOrder); 3] = [
+    ("none", SortOrder::None),
+    ("ascend", SortOrder::Ascend),
+    ("descend", SortOrder::Descend),
+];
 const SORT_TARGETS: [(&str, SortTarget); 5] = [
     ("key", SortTarget::Key),
     ("version", SortTarget::Version),
@@ -53,12 +71,19 @@ const RESULTS: [(&str, CompareResult); 4] = [
 ];
 
 /// A put, from a `Put` or from what one is made of.
-pub fn put(key: &Bound<'_, PyAny>, value: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<libkv::Put> {
+pub fn put(
+    key: &Bound<'_, PyAny>,
+    value: Given<'_>,
+    options: Option<&Dict<'_>>,
+) -> PyResult<libkv::Put> {
     if let Ok(put) = key.cast::<Put>() {
         alone("put", value.0.is_some() || options.is_some())?;
         return Ok(put.get().0.clone());
     }
-    let mut put = libkv::Put { key: bytes("key", key)?.into_owned(), ..libkv::Put::default() };
+    let mut put = libkv::Put {
+        key: bytes("key", key)?.into_owned(),
+        ..libkv::Put::default()
+    };
     if let Some(value) = value.0 {
         put.value = bytes("value", &value)?.into_owned();
     }
@@ -123,7 +148,9 @@ pub fn delete(key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<libkv::Del
         Ok(())
     })?;
     delete.range = keys.range("delete")?.ok_or_else(|| {
-        PyTypeError::new_err("delete() takes a key, or prefix=, or start= and end= (prefix=\"\" deletes all)")
+        PyTypeError::new_err(
+            "delete() takes a key, or prefix=, or start= and end= (prefix=\"\" deletes all)",
+        )
     })?;
     Ok(delete)
 }
@@ -152,14 +179,18 @@ pub fn watch(key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<libkv::Watc
 pub fn txn(txn: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<libkv::Txn> {
     if let Some(given) = txn.0 {
         alone("txn", options.is_some())?;
-        let txn = given.cast::<Txn>().map_err(|_| wrong_type("txn", "a Txn (its lists are keywords)", &given))?;
+        let txn = given
+            .cast::<Txn>()
+            .map_err(|_| wrong_type("txn", "a Txn (its lists are keywords)", &given))?;
         return Ok(txn.get().0.clone());
     }
     let mut txn = libkv::Txn::new();
     each_option("txn", options, TXN_OPTIONS, |name, given| {
         match name {
             "compare" => {
-                txn.compare = each(name, "Compare", given, |item| Some(item.cast::<Compare>().ok()?.get().0.clone()))?
+                txn.compare = each(name, "Compare", given, |item| {
+                    Some(item.cast::<Compare>().ok()?.get().0.clone())
+                })?
             }
             "success" => txn.success = each(name, "Put, Range, Delete or Txn", given, operation)?,
             "failure" => txn.failure = each(name, "Put, Range, Delete or Txn", given, operation)?,
@@ -177,7 +208,9 @@ fn each<T>(
     read: impl Fn(&Bound<'_, PyAny>) -> Option<T>,
 ) -> PyResult<Vec<T>> {
     let wanted = format!("an iterable of {kind}");
-    let iterator = items.try_iter().map_err(|_| wrong_type(what, &wanted, items))?;
+    let iterator = items
+        .try_iter()
+        .map_err(|_| wrong_type(what, &wanted, items))?;
     iterator
         .map(|item| {
             let item = item?;
@@ -201,7 +234,8 @@ fn operation(item: &Bound<'_, PyAny>) -> Option<Op> {
 
 /// A request of any kind, as a value.
 pub fn request(value: &Bound<'_, PyAny>) -> PyResult<Request> {
-    let op = operation(value).ok_or_else(|| wrong_type("request", "a Put, Range, Delete or Txn", value))?;
+    let op = operation(value)
+        .ok_or_else(|| wrong_type("request", "a Put, Range, Delete or Txn", value))?;
     Ok(match op {
         Op::Put(put) => put.into(),
         Op::Range(range) => range.into(),
@@ -293,7 +327,11 @@ impl Delete {
 pub struct Compare(pub libkv::Compare);
 
 impl Compare {
-    fn make(key: &Bound<'_, PyAny>, result: &Bound<'_, PyAny>, operand: Operand) -> PyResult<Compare> {
+    fn make(
+        key: &Bound<'_, PyAny>,
+        result: &Bound<'_, PyAny>,
+        operand: Operand,
+    ) -> PyResult<Compare> {
         let result = one_of("result", result, &RESULTS)?;
         let range = match key.cast::<Range>() {
             Err(_) => libkv::KeyRange::key(bytes("key", key)?.into_owned()),
@@ -306,7 +344,11 @@ impl Compare {
                 range.range.clone()
             }
         };
-        Ok(Compare(libkv::Compare { range, result, operand }))
+        Ok(Compare(libkv::Compare {
+            range,
+            result,
+            operand,
+        }))
     }
 }
 
@@ -314,7 +356,11 @@ impl Compare {
 impl Compare {
     /// The key's version (0: there is no such key) against a number.
     #[staticmethod]
-    fn version(key: &Bound<'_, PyAny>, result: &Bound<'_, PyAny>, version: &Bound<'_, PyAny>) -> PyResult<Compare> {
+    fn version(
+        key: &Bound<'_, PyAny>,
+        result: &Bound<'_, PyAny>,
+        version: &Bound<'_, PyAny>,
+    ) -> PyResult<Compare> {
         guard(|| Compare::make(key, result, Operand::Version(int("version", version)?)))
     }
 
@@ -325,7 +371,13 @@ impl Compare {
         result: &Bound<'_, PyAny>,
         revision: &Bound<'_, PyAny>,
     ) -> PyResult<Compare> {
-        guard(|| Compare::make(key, result, Operand::CreateRevision(int("revision", revision)?)))
+        guard(|| {
+            Compare::make(
+                key,
+                result,
+                Operand::CreateRevision(int("revision", revision)?),
+            )
+        })
     }
 
     /// The revision that put the key last (0: there is no such key) against a number.
@@ -335,18 +387,38 @@ impl Compare {
         result: &Bound<'_, PyAny>,
         revision: &Bound<'_, PyAny>,
     ) -> PyResult<Compare> {
-        guard(|| Compare::make(key, result, Operand::ModRevision(int("revision", revision)?)))
+        guard(|| {
+            Compare::make(
+                key,
+                result,
+                Operand::ModRevision(int("revision", revision)?),
+            )
+        })
     }
 
     /// The key's value against bytes, bytewise; false on a missing key, whatever the comparison.
     #[staticmethod]
-    fn value(key: &Bound<'_, PyAny>, result: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<Compare> {
-        guard(|| Compare::make(key, result, Operand::Value(bytes("value", value).map(Cow::into_owned)?)))
+    fn value(
+        key: &Bound<'_, PyAny>,
+        result: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+    ) -> PyResult<Compare> {
+        guard(|| {
+            Compare::make(
+                key,
+                result,
+                Operand::Value(bytes("value", value).map(Cow::into_owned)?),
+            )
+        })
     }
 
     /// The key's lease (0: none) against the id of a lease.
     #[staticmethod]
-    fn lease(key: &Bound<'_, PyAny>, result: &Bound<'_, PyAny>, lease: &Bound<'_, PyAny>) -> PyResult<Compare> {
+    fn lease(
+        key: &Bound<'_, PyAny>,
+        result: &Bound<'_, PyAny>,
+        lease: &Bound<'_, PyAny>,
+    ) -> PyResult<Compare> {
         guard(|| Compare::make(key, result, Operand::Lease(int("lease", lease)?)))
     }
 
@@ -360,7 +432,9 @@ impl Compare {
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
         guard(|| {
             let (name, call) = Call::compare(py, &self.0)?;
-            let maker = py.import(intern!(py, "operator"))?.getattr(intern!(py, "methodcaller"))?;
+            let maker = py
+                .import(intern!(py, "operator"))?
+                .getattr(intern!(py, "methodcaller"))?;
             let mut given = vec![name.into_bound_py_any(py)?];
             given.extend(call.positional);
             let make = maker.call1(PyTuple::new(py, given)?)?;
@@ -392,8 +466,18 @@ impl Txn {
     }
 
     fn __repr__(&self) -> String {
-        let libkv::Txn { compare, success, failure, .. } = &self.0;
-        format!("Txn({} to compare, {} on success, {} on failure)", compare.len(), success.len(), failure.len())
+        let libkv::Txn {
+            compare,
+            success,
+            failure,
+            ..
+        } = &self.0;
+        format!(
+            "Txn({} to compare, {} on success, {} on failure)",
+            compare.len(),
+            success.len(),
+            failure.len()
+        )
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
@@ -410,7 +494,10 @@ struct Call<'py> {
 
 impl<'py> Call<'py> {
     fn new(py: Python<'py>) -> Call<'py> {
-        Call { positional: Vec::new(), named: PyDict::new(py) }
+        Call {
+            positional: Vec::new(),
+            named: PyDict::new(py),
+        }
     }
 
     fn py(&self) -> Python<'py> {
@@ -418,7 +505,8 @@ impl<'py> Call<'py> {
     }
 
     fn bytes(mut self, bytes: &[u8]) -> Call<'py> {
-        self.positional.push(PyBytes::new(self.py(), bytes).into_any());
+        self.positional
+            .push(PyBytes::new(self.py(), bytes).into_any());
         self
     }
 
@@ -428,14 +516,27 @@ impl<'py> Call<'py> {
     }
 
     fn int(self, name: &str, value: i64) -> PyResult<Call<'py>> {
-        if value == 0 { Ok(self) } else { self.named(name, value) }
+        if value == 0 {
+            Ok(self)
+        } else {
+            self.named(name, value)
+        }
     }
 
     fn flag(self, name: &str, value: bool) -> PyResult<Call<'py>> {
-        if value { self.named(name, true) } else { Ok(self) }
+        if value {
+            self.named(name, true)
+        } else {
+            Ok(self)
+        }
     }
 
-    fn one_of<T: PartialEq>(self, name: &str, value: &T, names: &[(&str, T)]) -> PyResult<Call<'py>> {
+    fn one_of<T: PartialEq>(
+        self,
+        name: &str,
+        value: &T,
+        names: &[(&str, T)],
+    ) -> PyResult<Call<'py>> {
         match names.iter().skip(1).find(|(_, known)| known == value) {
             Some((word, _)) => self.named(name, *word),
             None => Ok(self),
@@ -462,7 +563,11 @@ impl<'py> Call<'py> {
             return self.named("prefix", PyBytes::new(py, key));
         }
         let call = self.named("start", PyBytes::new(py, key))?;
-        if range_end == &[0] { Ok(call) } else { call.named("end", PyBytes::new(py, range_end)) }
+        if range_end == &[0] {
+            Ok(call)
+        } else {
+            call.named("end", PyBytes::new(py, range_end))
+        }
     }
 
     fn put(py: Python<'py>, put: &libkv::Put) -> PyResult<Call<'py>> {
@@ -493,13 +598,28 @@ impl<'py> Call<'py> {
     }
 
     fn delete(py: Python<'py>, delete: &libkv::Delete) -> PyResult<Call<'py>> {
-        Call::new(py).keys(&delete.range)?.flag("prev_kv", delete.prev_kv)?.durability(delete.durability)
+        Call::new(py)
+            .keys(&delete.range)?
+            .flag("prev_kv", delete.prev_kv)?
+            .durability(delete.durability)
     }
 
     fn txn(py: Python<'py>, txn: &libkv::Txn) -> PyResult<Call<'py>> {
-        let libkv::Txn { compare, success, failure, durability } = txn;
-        let compare = compare.iter().map(|compare| Compare(compare.clone())).collect::<Vec<_>>();
-        let values = |ops: &[Op]| ops.iter().map(|op| value_of(py, op)).collect::<PyResult<Vec<_>>>();
+        let libkv::Txn {
+            compare,
+            success,
+            failure,
+            durability,
+        } = txn;
+        let compare = compare
+            .iter()
+            .map(|compare| Compare(compare.clone()))
+            .collect::<Vec<_>>();
+        let values = |ops: &[Op]| {
+            ops.iter()
+                .map(|op| value_of(py, op))
+                .collect::<PyResult<Vec<_>>>()
+        };
         Call::new(py)
             .named("compare", compare)?
             .named("success", values(success)?)?
@@ -509,7 +629,11 @@ impl<'py> Call<'py> {
 
     /// Of the keys and the operand of a compare, in the order in which its makers take them.
     fn compare(py: Python<'py>, compare: &libkv::Compare) -> PyResult<(&'static str, Call<'py>)> {
-        let libkv::Compare { range, result, operand } = compare;
+        let libkv::Compare {
+            range,
+            result,
+            operand,
+        } = compare;
         let (name, operand) = match operand {
             Operand::Version(number) => ("version", number.into_bound_py_any(py)?),
             Operand::CreateRevision(number) => ("create_revision", number.into_bound_py_any(py)?),
@@ -521,22 +645,39 @@ impl<'py> Call<'py> {
             true => PyBytes::new(py, &range.key).into_any(),
             false => Range(libkv::Range::new(range.clone())).into_bound_py_any(py)?,
         };
-        let sign = RESULTS.iter().find(|(_, known)| known == result).map_or("", |(sign, _)| sign);
+        let sign = RESULTS
+            .iter()
+            .find(|(_, known)| known == result)
+            .map_or("", |(sign, _)| sign);
         let mut call = Call::new(py);
         call.positional = vec![keys, sign.into_bound_py_any(py)?, operand];
         Ok((name, call))
     }
 
     fn shown(&self, name: &str) -> PyResult<String> {
-        let positional = self.positional.iter().map(|value| Ok(value.repr()?.to_string()));
-        let named = self.named.iter().map(|(name, value)| Ok(format!("{name}={}", value.repr()?)));
-        Ok(format!("{name}({})", positional.chain(named).collect::<PyResult<Vec<_>>>()?.join(", ")))
+        let positional = self
+            .positional
+            .iter()
+            .map(|value| Ok(value.repr()?.to_string()));
+        let named = self
+            .named
+            .iter()
+            .map(|(name, value)| Ok(format!("{name}={}", value.repr()?)));
+        Ok(format!(
+            "{name}({})",
+            positional
+                .chain(named)
+                .collect::<PyResult<Vec<_>>>()?
+                .join(", ")
+        ))
     }
 
     /// For pickle: a callable and its arguments.
     fn reduced<T: PyTypeInfo>(self) -> PyResult<Reduced<'py>> {
         let py = self.py();
-        let partial = py.import(intern!(py, "functools"))?.getattr(intern!(py, "partial"))?;
+        let partial = py
+            .import(intern!(py, "functools"))?
+            .getattr(intern!(py, "partial"))?;
         let make = partial.call((py.get_type::<T>(),), Some(&self.named))?;
         Ok((make, PyTuple::new(py, self.positional)?))
     }

@@ -1,4 +1,4 @@
-//! Iterators over a store: `Scan`, `EventScan`, `ChangeScan`.
+//! Iterators over a store: `Scan`, `EventScan`, `DiffScan`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::vec;
@@ -7,10 +7,10 @@ use libkv::{Error, Result};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 
-use crate::answer::{Change, Event, IntoPython, KeyValue};
 use crate::error::raise;
 use crate::guard::{detached, guard, not_pickled};
 use crate::handle::Handle;
+use crate::response::{Difference, Event, IntoPython, KeyValue};
 
 /// Items that are read with the interpreter given away once; the first time fewer.
 const AHEAD_FIRST: usize = 64;
@@ -31,13 +31,22 @@ struct State<I: Iterator> {
 
 impl<T: Send, I: Iterator<Item = Result<T>> + Send> Steps<I> {
     fn new(db: &Handle, source: I) -> Steps<I> {
-        let state = State { source: Some(source), ahead: Vec::new().into_iter(), room: AHEAD_FIRST };
-        Steps { state: Mutex::new(state), db: db.clone() }
+        let state = State {
+            source: Some(source),
+            ahead: Vec::new().into_iter(),
+            room: AHEAD_FIRST,
+        };
+        Steps {
+            state: Mutex::new(state),
+            db: db.clone(),
+        }
     }
 
     /// The state; whoever waits for another thread's step gives the interpreter away meanwhile.
     fn state(&self, py: Python<'_>) -> MutexGuard<'_, State<I>> {
-        self.state.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
+        self.state
+            .lock_py_attached(py)
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn next(&self, py: Python<'_>) -> PyResult<Option<T>> {
@@ -63,7 +72,10 @@ impl<T: Send, I: Iterator<Item = Result<T>> + Send> Steps<I> {
     fn is_near(&self) -> bool {
         // asked first: in a forked child another thread's lock would never open
         self.db.is_closed()
-            || self.state.try_lock().is_ok_and(|state| state.source.is_none() || !state.ahead.as_slice().is_empty())
+            || self
+                .state
+                .try_lock()
+                .is_ok_and(|state| state.source.is_none() || !state.ahead.as_slice().is_empty())
     }
 
     fn close(&self, py: Python<'_>) {
@@ -75,7 +87,9 @@ impl<T: Send, I: Iterator<Item = Result<T>> + Send> Steps<I> {
 
 impl<T: Send, I: Iterator<Item = Result<T>> + Send> State<I> {
     fn fill(&mut self, py: Python<'_>) -> PyResult<()> {
-        let Some(source) = &mut self.source else { return Ok(()) };
+        let Some(source) = &mut self.source else {
+            return Ok(());
+        };
         let room = self.room;
         let (items, ended) = detached(py, || {
             let mut items: Vec<Result<T>> = Vec::new();
@@ -155,11 +169,11 @@ iterator! {
 }
 
 iterator! {
-    /// The events of a range between two revisions; made by changes(). After an error it is at its end.
+    /// The events of a range between two revisions; made by events(). After an error it is at its end.
     EventScan, libkv::EventScan, Event;
 }
 
 iterator! {
     /// The keys that differ between two revisions; made by diff(). After an error it is at its end.
-    ChangeScan, libkv::ChangeScan, Change;
+    DiffScan, libkv::DiffScan, Difference;
 }

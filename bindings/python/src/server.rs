@@ -11,8 +11,14 @@ use crate::guard::{detached, guard, not_pickled};
 use crate::handle::Handle;
 use crate::options::{path, text, unsigned};
 
-const SERVE_OPTIONS: &[&str] =
-    &["cert_file", "key_file", "trusted_ca_file", "client_cert_auth", "max_request_bytes", "max_txn_ops"];
+const SERVE_OPTIONS: &[&str] = &[
+    "cert_file",
+    "key_file",
+    "trusted_ca_file",
+    "client_cert_auth",
+    "max_request_bytes",
+    "max_txn_ops",
+];
 
 /// How it is served, as the feature `etcd` wants it.
 #[cfg(feature = "etcd")]
@@ -70,7 +76,10 @@ mod net {
     }
 
     pub fn serve(_: &libkv::Db, how: Serve) -> Result<(Server, String)> {
-        let message = format!("this libkv was built without the feature etcd: it cannot serve at {}", how.0);
+        let message = format!(
+            "this libkv was built without the feature etcd: it cannot serve at {}",
+            how.0
+        );
         Err(libkv::Error::new(libkv::Code::Unsupported, message))
     }
 }
@@ -82,19 +91,33 @@ pub fn serve(
     address: Option<&Bound<'_, PyAny>>,
     options: Option<&Dict<'_>>,
 ) -> PyResult<Server> {
-    let db = db.cast::<Db>().map_err(|_| crate::convert::wrong_type("db", "a libkv.Db", db))?.get().handle();
-    let address = address.map_or_else(|| Ok("127.0.0.1:0".to_string()), |address| text("address", address))?;
+    let db = db
+        .cast::<Db>()
+        .map_err(|_| crate::convert::wrong_type("db", "a libkv.Db", db))?
+        .get()
+        .handle();
+    let address = address.map_or_else(
+        || Ok("127.0.0.1:0".to_string()),
+        |address| text("address", address),
+    )?;
     let mut how = Some(net::Serve::new(address));
     each_option("serve", options, SERVE_OPTIONS, |name, given| {
         if !given.is_none() {
-            how = how.take().map(|how| net::set(how, name, given)).transpose()?;
+            how = how
+                .take()
+                .map(|how| net::set(how, name, given))
+                .transpose()?;
         }
         Ok(())
     })?;
     let how = how.expect("it is put back after each option");
     db.ensure_open()?;
     let (server, address) = detached(py, || net::serve(db, how))?;
-    Ok(Server { address, serving: Mutex::new(Some(server)), db: db.clone() })
+    Ok(Server {
+        address,
+        serving: Mutex::new(Some(server)),
+        db: db.clone(),
+    })
 }
 
 /// A store that is served to etcd's clients; made by serve(). A context manager that closes it.
@@ -110,7 +133,10 @@ pub struct Server {
 
 impl Server {
     fn take(&self) -> Option<net::Server> {
-        self.serving.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.serving
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }
 
@@ -125,7 +151,10 @@ impl Server {
     /// Whether it was closed.
     #[getter]
     fn closed(&self) -> bool {
-        self.serving.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+        self.serving
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_none()
     }
 
     /// Ends it: requests under way get their answers if that is quick, streams are cut. The store stays open.
@@ -158,7 +187,10 @@ impl Server {
     }
 
     fn __reduce__(&self) -> PyResult<()> {
-        Err(not_pickled("a Server", "its address is a str, which is all that a client needs"))
+        Err(not_pickled(
+            "a Server",
+            "its address is a str, which is all that a client needs",
+        ))
     }
 }
 

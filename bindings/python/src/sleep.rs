@@ -33,7 +33,10 @@ impl Sleep {
     pub fn new() -> PyResult<Sleep> {
         let (rouse, woken) = UnixStream::pair()?;
         rouse.set_nonblocking(true)?;
-        Ok(Sleep { rouse: Arc::new(Rouse(rouse)), woken })
+        Ok(Sleep {
+            rouse: Arc::new(Rouse(rouse)),
+            woken,
+        })
     }
 
     /// What ends it; once is enough, also before it has begun.
@@ -54,7 +57,9 @@ impl Sleep {
                 Err(error) if error.kind() == ErrorKind::Interrupted => py.check_signals()?,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => {
-                    return Err(raise(Error::new(Code::Io, format!("waiting failed: {error}")).with_source(error)));
+                    return Err(raise(
+                        Error::new(Code::Io, format!("waiting failed: {error}")).with_source(error),
+                    ));
                 }
             }
         }
@@ -62,7 +67,8 @@ impl Sleep {
 
     fn read(&self, left: Option<Duration>) -> std::io::Result<()> {
         // the system counts in microseconds, and takes none for ever
-        self.woken.set_read_timeout(left.map(|left| left.max(Duration::from_micros(1))))?;
+        self.woken
+            .set_read_timeout(left.map(|left| left.max(Duration::from_micros(1))))?;
         (&self.woken).read(&mut [0; 64]).map(drop)
     }
 }

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use libkv::{Code, Error};
 use pyo3::prelude::*;
 
-use crate::answer::{IntoPython, KeyValue, RangeResult};
 use crate::convert::{Dict, Given};
 use crate::error::raise;
 use crate::guard::{ask, guard, not_pickled};
 use crate::handle::Handle;
 use crate::request;
+use crate::response::{IntoPython, KeyValue, RangeResponse};
 use crate::scan::Scan;
 
 /// The store as it was at one revision; made by snapshot(). A context manager.
@@ -26,7 +26,11 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub fn new(db: &Handle, snapshot: libkv::Snapshot) -> Snapshot {
-        Snapshot { snapshot, closed: AtomicBool::new(false), db: db.clone() }
+        Snapshot {
+            snapshot,
+            closed: AtomicBool::new(false),
+            db: db.clone(),
+        }
     }
 
     fn view(&self) -> PyResult<&libkv::Snapshot> {
@@ -56,7 +60,12 @@ impl Snapshot {
         signature = (key=Given::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
     )]
-    fn range(&self, py: Python<'_>, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Py<RangeResult>> {
+    fn range(
+        &self,
+        py: Python<'_>,
+        key: Given<'_>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<Py<RangeResponse>> {
         guard(|| {
             let (view, request) = (self.view()?.clone(), request::range("range", key, options)?);
             ask(py, &self.db, move |_| view.range(request))?.into_python(py)
@@ -71,7 +80,10 @@ impl Snapshot {
     fn scan(&self, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Scan> {
         guard(|| {
             let request = request::range("scan", key, options)?;
-            Ok(Scan::new(&self.db, self.view()?.scan(request).map_err(raise)?))
+            Ok(Scan::new(
+                &self.db,
+                self.view()?.scan(request).map_err(raise)?,
+            ))
         })
     }
 
@@ -95,6 +107,9 @@ impl Snapshot {
     }
 
     fn __reduce__(&self) -> PyResult<()> {
-        Err(not_pickled("a Snapshot", "take another where it is needed: its revision is a number"))
+        Err(not_pickled(
+            "a Snapshot",
+            "take another where it is needed: its revision is a number",
+        ))
     }
 }

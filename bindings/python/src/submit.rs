@@ -13,20 +13,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 
-use libkv::{Answer, Code, Error, Request, Result, Revoke};
+use libkv::{Code, Error, LeaseRevoke, Request, Response, Result};
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::answer::IntoPython;
 use crate::error::raise;
 use crate::guard::guard;
 use crate::handle::Handle;
 use crate::lease::Lease;
+use crate::response::IntoPython;
 
 /// What a future gets.
 enum Told {
     /// The answer to a write, or its exception.
-    Answer(Result<Answer>),
+    Response(Result<Response>),
     /// None: there is something to look at.
     Woken,
 }
@@ -82,7 +82,11 @@ pub struct Place {
 impl Place {
     /// Resolves the future once, whoever wakes it and however often.
     pub fn waker(&self) -> Waker {
-        Waker::from(Arc::new(Rouse { id: self.id, queue: self.queue.clone(), done: AtomicBool::new(false) }))
+        Waker::from(Arc::new(Rouse {
+            id: self.id,
+            queue: self.queue.clone(),
+            done: AtomicBool::new(false),
+        }))
     }
 
     /// The future is told nothing from now on.
@@ -113,27 +117,43 @@ impl Answers {
         waiting.last += 1;
         let id = waiting.last;
         waiting.futures.insert(id, future.clone().unbind());
-        Place { id, queue: self.queue.clone(), waiting: self.waiting.clone() }
+        Place {
+            id,
+            queue: self.queue.clone(),
+            waiting: self.waiting.clone(),
+        }
     }
 
     /// Hands a write over; the answer goes to `future`.
     pub fn submit(&self, db: &libkv::Db, request: Request, future: &Bound<'_, PyAny>) -> Submitted {
         let place = self.place(future);
         let (id, queue) = (place.id, place.queue.clone());
-        let submitted = db.submit(request, move |answer| queue.push(id, Told::Answer(answer)));
-        Submitted { inner: Mutex::new(Some(submitted)), place }
+        let submitted = db.submit(request, move |response| {
+            queue.push(id, Told::Response(response))
+        });
+        Submitted {
+            inner: Mutex::new(Some(submitted)),
+            place,
+        }
     }
 
     /// Hands a write over whose answer stays with what this answers; `future` is woken when it is there.
     pub fn ask(&self, db: &Handle, request: Request, future: &Bound<'_, PyAny>) -> Asked {
-        let (place, answer) = (self.place(future), Arc::new(Mutex::new(None)));
-        let (id, queue, slot) = (place.id, place.queue.clone(), answer.clone());
-        let submitted = db.submit(request, move |answer| {
-            *lock(&slot) = Some(answer);
+        let (place, response) = (self.place(future), Arc::new(Mutex::new(None)));
+        let (id, queue, slot) = (place.id, place.queue.clone(), response.clone());
+        let submitted = db.submit(request, move |response| {
+            *lock(&slot) = Some(response);
             queue.push(id, Told::Woken);
         });
-        let submitted = Submitted { inner: Mutex::new(Some(submitted)), place };
-        Asked { submitted, answer, db: db.clone() }
+        let submitted = Submitted {
+            inner: Mutex::new(Some(submitted)),
+            place,
+        };
+        Asked {
+            submitted,
+            response,
+            db: db.clone(),
+        }
     }
 }
 
@@ -145,8 +165,15 @@ impl Answers {
             let (wake, woken) = UnixStream::pair()?;
             wake.set_nonblocking(true)?;
             woken.set_nonblocking(true)?;
-            let queue = Arc::new(Queue { told: Mutex::default(), wake });
-            Ok(Answers { queue, woken, waiting: Arc::default() })
+            let queue = Arc::new(Queue {
+                told: Mutex::default(),
+                wake,
+            });
+            Ok(Answers {
+                queue,
+                woken,
+                waiting: Arc::default(),
+            })
         })
     }
 
@@ -179,12 +206,14 @@ fn resolve(future: &Bound<'_, PyAny>, what: Told) -> PyResult<()> {
     if future.call_method0(intern!(py, "done"))?.is_truthy()? {
         return Ok(());
     }
-    let answer = match what {
-        Told::Answer(answer) => answer.map_err(raise).and_then(|answer| answer.into_python(py)),
+    let response = match what {
+        Told::Response(response) => response
+            .map_err(raise)
+            .and_then(|response| response.into_python(py)),
         Told::Woken => Ok(py.None()),
     };
-    match answer {
-        Ok(answer) => future.call_method1(intern!(py, "set_result"), (answer,))?,
+    match response {
+        Ok(response) => future.call_method1(intern!(py, "set_result"), (response,))?,
         Err(error) => future.call_method1(intern!(py, "set_exception"), (error,))?,
     };
     Ok(())
@@ -216,14 +245,14 @@ impl Submitted {
 #[pyclass(frozen, name = "_Asked", module = "libkv._libkv")]
 pub struct Asked {
     submitted: Submitted,
-    answer: Arc<Mutex<Option<Result<Answer>>>>,
+    response: Arc<Mutex<Option<Result<Response>>>>,
     db: Handle,
 }
 
 impl Asked {
     /// The answer, once.
-    pub fn take(&self) -> Option<Result<Answer>> {
-        lock(&self.answer).take()
+    pub fn take(&self) -> Option<Result<Response>> {
+        lock(&self.response).take()
     }
 }
 
@@ -237,7 +266,7 @@ impl Asked {
     /// The lease that was granted.
     fn lease(&self) -> PyResult<Lease> {
         guard(|| match self.take() {
-            Some(Ok(Answer::LeaseGrant(granted))) => Lease::adopt(&self.db, granted),
+            Some(Ok(Response::LeaseGrant(granted))) => Lease::adopt(&self.db, granted),
             Some(Err(error)) => Err(raise(error)),
             _ => Err(raise(Error::new(Code::Internal, "a lease without a grant"))),
         })
@@ -246,8 +275,8 @@ impl Asked {
     /// When the answer came too late to be of use: a lease that was granted is given back.
     fn abandon(&self) -> PyResult<()> {
         guard(|| {
-            if let Some(Ok(Answer::LeaseGrant(granted))) = self.take() {
-                self.db.submit(Revoke { id: granted.id }, |_| {});
+            if let Some(Ok(Response::LeaseGrant(granted))) = self.take() {
+                self.db.submit(LeaseRevoke { id: granted.id }, |_| {});
             }
             Ok(())
         })

@@ -9,28 +9,40 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 
-use crate::answer::{IntoPython, KeyValue, RangeResult};
 use crate::convert::{Dict, Given, bytes, each_option, sized};
 use crate::error::{has_code, raise};
 use crate::guard::{detached, guard, not_pickled};
 use crate::handle::Handle;
 use crate::request;
+use crate::response::{IntoPython, KeyValue, RangeResponse};
 
 /// Reads the only keyword of transact(); None is for ever.
 pub fn max_retries(options: Option<&Dict<'_>>) -> PyResult<Option<u32>> {
     let mut most = Some(TRANSACT_RETRIES);
     each_option("transact", options, &["max_retries"], |name, given| {
-        most = if given.is_none() { None } else { Some(sized(name, given, "0 to 2^32 - 1")?) };
+        most = if given.is_none() {
+            None
+        } else {
+            Some(sized(name, given, "0 to 2^32 - 1")?)
+        };
         Ok(())
     })?;
     Ok(most)
 }
 
 /// See `Db.transact`.
-pub fn transact<'py>(db: &Handle, body: &Bound<'py, PyAny>, most: Option<u32>) -> PyResult<Bound<'py, PyAny>> {
+pub fn transact<'py>(
+    db: &Handle,
+    body: &Bound<'py, PyAny>,
+    most: Option<u32>,
+) -> PyResult<Bound<'py, PyAny>> {
     let py = body.py();
     if !body.is_callable() {
-        return Err(crate::convert::wrong_type("fn", "a function of one argument", body));
+        return Err(crate::convert::wrong_type(
+            "fn",
+            "a function of one argument",
+            body,
+        ));
     }
     let mut retries = libkv::Retries::new(most);
     loop {
@@ -40,7 +52,9 @@ pub fn transact<'py>(db: &Handle, body: &Bound<'py, PyAny>, most: Option<u32>) -
         match result {
             Ok(value) => {
                 refuse_awaitable(&value)?;
-                let Some(txn) = transaction.txn() else { return Ok(value) };
+                let Some(txn) = transaction.txn() else {
+                    return Ok(value);
+                };
                 if crate::db::run_txn(py, db, txn)?.succeeded {
                     return Ok(value);
                 }
@@ -61,7 +75,9 @@ pub fn transact<'py>(db: &Handle, body: &Bound<'py, PyAny>, most: Option<u32>) -
 fn refuse_awaitable(value: &Bound<'_, PyAny>) -> PyResult<()> {
     if value.hasattr("__await__")? {
         let _ = value.call_method0("close");
-        return Err(PyTypeError::new_err("fn is async: await the transact() of libkv.aio"));
+        return Err(PyTypeError::new_err(
+            "fn is async: await the transact() of libkv.aio",
+        ));
     }
     Ok(())
 }
@@ -81,11 +97,17 @@ pub struct Transaction {
 
 impl Transaction {
     pub fn new(db: &Handle) -> Transaction {
-        Transaction { inner: Mutex::new(Some(db.transaction())), overtaken: AtomicBool::new(false), db: db.clone() }
+        Transaction {
+            inner: Mutex::new(Some(db.transaction())),
+            overtaken: AtomicBool::new(false),
+            db: db.clone(),
+        }
     }
 
     fn lock(&self, py: Python<'_>) -> MutexGuard<'_, Option<libkv::Transaction>> {
-        self.inner.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .lock_py_attached(py)
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends it: whether it was overtaken, and what is to be committed.
@@ -103,7 +125,10 @@ impl Transaction {
         let transaction = inner.as_mut().ok_or_else(over)?;
         detached(py, || {
             let done = work(transaction);
-            if done.as_ref().is_err_and(|error| transaction.is_overtaken(error)) {
+            if done
+                .as_ref()
+                .is_err_and(|error| transaction.is_overtaken(error))
+            {
                 self.overtaken.store(true, Ordering::Release);
             }
             done
@@ -112,7 +137,10 @@ impl Transaction {
 }
 
 fn over() -> PyErr {
-    raise(Error::new(Code::Closed, "the transaction is over: its function has returned"))
+    raise(Error::new(
+        Code::Closed,
+        "the transaction is over: its function has returned",
+    ))
 }
 
 #[pymethods]
@@ -122,7 +150,9 @@ impl Transaction {
     fn get(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<Py<KeyValue>>> {
         guard(|| {
             let key = bytes("key", key)?;
-            self.with(py, |transaction| transaction.get(&key))?.map(|kv| kv.into_python(py)).transpose()
+            self.with(py, |transaction| transaction.get(&key))?
+                .map(|kv| kv.into_python(py))
+                .transpose()
         })
     }
 
@@ -132,10 +162,16 @@ impl Transaction {
         signature = (key=Given::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., limit=0, keys_only=False)"
     )]
-    fn range(&self, py: Python<'_>, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Py<RangeResult>> {
+    fn range(
+        &self,
+        py: Python<'_>,
+        key: Given<'_>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<Py<RangeResponse>> {
         guard(|| {
             let request = request::range("range", key, options)?;
-            self.with(py, |transaction| transaction.range(request))?.into_python(py)
+            self.with(py, |transaction| transaction.range(request))?
+                .into_python(py)
         })
     }
 
@@ -164,7 +200,8 @@ impl Transaction {
         guard(|| {
             let delete = request::delete(key, options)?;
             if delete.prev_kv {
-                let message = "a delete inside transact takes a range only (read the keys for the rest)";
+                let message =
+                    "a delete inside transact takes a range only (read the keys for the rest)";
                 return Err(raise(Error::new(Code::InvalidArgument, message)));
             }
             self.with(py, |transaction| transaction.delete(delete.range))
@@ -175,12 +212,20 @@ impl Transaction {
     fn _end(&self, py: Python<'_>) -> PyResult<Ended> {
         guard(|| {
             let (overtaken, transaction) = self.end(py)?;
-            Ok(Ended { transaction, overtaken, _db: self.db.clone() })
+            Ok(Ended {
+                transaction,
+                overtaken,
+                _db: self.db.clone(),
+            })
         })
     }
 
     fn __repr__(&self, py: Python<'_>) -> &'static str {
-        if self.lock(py).is_some() { "<libkv.Transaction>" } else { "<libkv.Transaction, over>" }
+        if self.lock(py).is_some() {
+            "<libkv.Transaction>"
+        } else {
+            "<libkv.Transaction, over>"
+        }
     }
 
     fn __reduce__(&self) -> PyResult<()> {
@@ -197,7 +242,9 @@ impl Retries {
     #[new]
     fn new(most: Option<&Bound<'_, PyAny>>) -> PyResult<Retries> {
         guard(|| {
-            let most = most.map(|most| sized("max_retries", most, "0 to 2^32 - 1")).transpose()?;
+            let most = most
+                .map(|most| sized("max_retries", most, "0 to 2^32 - 1"))
+                .transpose()?;
             Ok(Retries(Mutex::new(libkv::Retries::new(most))))
         })
     }
@@ -205,8 +252,14 @@ impl Retries {
     /// How many seconds to wait before the next try; raises ConflictError after the last one.
     fn after(&self, py: Python<'_>, overtaken: &Ended) -> PyResult<f64> {
         guard(|| {
-            let mut retries = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
-            retries.after(&overtaken.transaction).map(|wait| wait.as_secs_f64()).map_err(raise)
+            let mut retries = self
+                .0
+                .lock_py_attached(py)
+                .unwrap_or_else(PoisonError::into_inner);
+            retries
+                .after(&overtaken.transaction)
+                .map(|wait| wait.as_secs_f64())
+                .map_err(raise)
         })
     }
 }

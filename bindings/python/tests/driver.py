@@ -126,15 +126,15 @@ def leader(kv: libkv.KeyValue | None) -> str:
 
 def answer(result: Any) -> str:
     match result:
-        case libkv.PutResult(revision, prev_kv):
+        case libkv.PutResponse(revision, prev_kv):
             return f"put {revision}" + (f" prev {pair(prev_kv)}" if prev_kv else "")
-        case libkv.RangeResult(revision, kvs, count, more):
+        case libkv.RangeResponse(revision, kvs, count, more):
             return f"range {revision} count={count}{' more' if more else ''}{pairs(kvs)}"
-        case libkv.DeleteResult(revision, deleted, prev_kvs):
+        case libkv.DeleteResponse(revision, deleted, prev_kvs):
             return f"delete {revision} deleted={deleted}{pairs(prev_kvs)}"
-        case libkv.TxnResult(succeeded, revision, responses):
+        case libkv.TxnResponse(succeeded, revision, responses):
             return f"txn {revision} {'then' if succeeded else 'else'}" + "".join(f" [{answer(r)}]" for r in responses)
-        case libkv.CompactResult(revision):
+        case libkv.CompactResponse(revision):
             return f"compact {revision}"
         case libkv.Status():
             return f"status {result.revision} {result.compacted_revision} {result.keys}"
@@ -142,11 +142,11 @@ def answer(result: Any) -> str:
             return f"check problems={len(problems)}" + "".join(f" {problem}" for problem in problems)
         case libkv.WatchBatch(revision, events):
             return f"batch {revision}" + "".join(map(event, events))
-        case libkv.LeaseRevoke(revision):
+        case libkv.LeaseRevokeResponse(revision):
             return f"revoked {revision}"
-        case libkv.LeaseKeepAlive(id_, ttl):
+        case libkv.LeaseKeepAliveResponse(id_, ttl):
             return f"kept {id_} {ttl}"
-        case libkv.LeaseTimeToLive(id_, left, granted, on_it):
+        case libkv.LeaseTimeToLiveResponse(id_, left, granted, on_it):
             word = "all" if left >= 0 and granted - left <= 1 else left
             return f"ttl {id_} {word} granted={granted}" + "".join(f" {show(key)}" for key in sorted(on_it))
         case None:
@@ -175,7 +175,7 @@ class Driver:
             return self.loop.run_until_complete(result)
         if isinstance(result, libkv.aio.Scan):
             return self.done(self.collected(result))
-        if isinstance(result, libkv.Scan | libkv.EventScan | libkv.ChangeScan):
+        if isinstance(result, libkv.Scan | libkv.EventScan | libkv.DiffScan):
             return list(result)
         return result
 
@@ -290,7 +290,7 @@ class Driver:
                 return f"scan{pairs(call(request('range', words)))}"
             case "history":
                 return "events" + "".join(map(event, call(to_bytes(words.pop(0)), **options(words))))
-            case "changes":
+            case "events":
                 return "events" + "".join(map(event, call(int(words[0]), int(words[1]), **keys(words[2]))))
             case "diff":
                 found = call(int(words[0]), int(words[1]), **keys(words[2]))

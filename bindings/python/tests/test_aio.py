@@ -71,7 +71,7 @@ def test_the_whole_life_of_a_store(run: Run, tmp_path: Any) -> None:
             assert await db.get_into("b", buffer) == 1
             assert len(await db.range(prefix="")) == 2
             assert [kv.key async for kv in db.scan()] == [b"a", b"b"]
-            assert [event.type async for event in db.changes(1)] == ["put", "put"]
+            assert [event.type async for event in db.events(1)] == ["put", "put"]
             assert [change.key async for change in db.diff(1, 2)] == [b"a"]
             txn = await db.txn(compare=[libkv.Compare.version("a", "==", 1)], success=[libkv.Put("c")])
             assert txn.succeeded
@@ -228,7 +228,7 @@ def test_one_answer_queue_wakes_once_for_what_is_there(kv: libkv.Db) -> None:
         waiting = len(os.read(answers.fileno(), 100))
         assert waiting == 1, "one byte stands for all"
         answers.resolve()
-    assert sum(isinstance(future.answer, libkv.PutResult) for future in futures) == 40
+    assert sum(isinstance(future.answer, libkv.PutResponse) for future in futures) == 40
     assert sum(isinstance(future.answer, libkv.InvalidArgumentError) for future in futures) == 10
 
 
@@ -483,7 +483,7 @@ def test_the_store_closes_under_writes_in_flight(run: Run, tmp_path: Any) -> Non
         await asyncio.sleep(0)
         await db.close()
         for result in await asyncio.gather(*writes, return_exceptions=True):
-            assert isinstance(result, libkv.PutResult | libkv.ClosedError), result
+            assert isinstance(result, libkv.PutResponse | libkv.ClosedError), result
 
     run(main())
 

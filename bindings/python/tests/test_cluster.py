@@ -46,7 +46,7 @@ def test_every_call_goes_over_the_network(cluster: libkv.Db) -> None:
         assert cluster.delete(prefix="").deleted == 4
         assert snapshot.get("d")
         assert len(snapshot.range()) == len(list(snapshot.scan())) == 4
-    assert [event.type for event in cluster.changes(1, 3)] == ["put", "put"]
+    assert [event.type for event in cluster.events(1, 3)] == ["put", "put"]
     assert [change.key for change in cluster.diff(1, 2)] == [b"a"]
     assert [event.type for event in cluster.history("a")] == ["delete", "put"]
     granted = cluster.lease_grant(60)
@@ -116,7 +116,7 @@ def test_every_call_goes_over_the_network_in_aio(kv_server: libkv.Server) -> Non
                 assert (await cluster.delete(prefix="n/")).deleted == 200
                 assert await snapshot.get("n/000")
                 assert len([kv async for kv in snapshot.scan(prefix="n/")]) == 200
-            assert [event.type async for event in cluster.changes(1, 2)] == ["put"]
+            assert [event.type async for event in cluster.events(1, 2)] == ["put"]
             assert [change.key async for change in cluster.diff(1, 2)] == [b"a"]
             async with cluster.lease(60) as lease:
                 assert (await cluster.lease_time_to_live(lease.id)).ttl_seconds > 0
@@ -162,7 +162,7 @@ def test_nothing_waits_on_the_loop(gate: Gate) -> None:
                 cluster.range(prefix=""),
                 anext(scan),
                 anext(cluster.diff(1, 2)),
-                anext(cluster.changes(1)),
+                anext(cluster.events(1)),
                 cluster.put("b", "2"),
                 cluster.delete("c"),
                 cluster.txn(success=[libkv.Range("a")]),

@@ -377,7 +377,7 @@ def test_leases_by_hand(kv: libkv.Db) -> None:
             call()
 
 
-def kv_lease_grant(revision: int, number: int, ttl_seconds: int) -> libkv.LeaseGrant:
+def kv_lease_grant(revision: int, number: int, ttl_seconds: int) -> libkv.LeaseGrantResponse:
     with libkv.open(":memory:") as db:
         for _ in range(revision - 1):
             db.put("k")

@@ -71,7 +71,7 @@ def test_reads(db: libkv.Db) -> None:
     leaks(lambda: snapshot.get("k001"))
     leaks(lambda: db.snapshot(2).range("k001", keys_only=True))
     leaks(lambda: db.history("k001", limit=1))
-    leaks(lambda: next(db.changes(1, 0, "k001")))
+    leaks(lambda: next(db.events(1, 0, "k001")))
     leaks(lambda: next(db.diff(1, 0, "k001")))
     leaks(db.status)
 

@@ -25,7 +25,7 @@ def handles(db: libkv.Db) -> dict[str, Any]:
     return {
         "snapshot": db.snapshot(),
         "scan": scan,
-        "events": db.changes(1),
+        "events": db.events(1),
         "changes": db.diff(1),
         "range": db.range(),
         "watcher": db.watch(),
@@ -53,7 +53,7 @@ def calls(db: libkv.Db, made: dict[str, Any]) -> dict[str, Callable[[], Any]]:
         "snapshot": db.snapshot,
         "snapshot_at": lambda: db.snapshot_at(2),
         "history": lambda: db.history("k"),
-        "changes": lambda: next(db.changes(1)),
+        "changes": lambda: next(db.events(1)),
         "diff": lambda: next(db.diff(1)),
         "status": db.status,
         "check": db.check,
@@ -515,4 +515,4 @@ def test_others_run_while_the_last_handle_goes(holder: Holder) -> None:
     release.join()
     select.select([answers.fileno()], [], [])
     answers.resolve()
-    assert isinstance(future.answer, libkv.PutResult)
+    assert isinstance(future.answer, libkv.PutResponse)

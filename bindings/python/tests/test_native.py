@@ -152,10 +152,10 @@ def test_the_signatures_tell_every_option(kv: libkv.Db) -> None:
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
                 target: Any = ":memory:" if name == "open" else print if name == "transact" else 1
                 first: tuple[Any, ...] = (
-                    (target,) if name in ("open", "transact", "compact", "changes", "diff") else ("k",)
+                    (target,) if name in ("open", "transact", "compact", "events", "diff") else ("k",)
                 )
                 first = () if name == "txn" or parameter.name in ("prefix", "start", "end") else first
-                first = (1, 1) if name in ("changes", "diff") else first
+                first = (1, 1) if name in ("events", "diff") else first
                 first = {"alarm_activate": ("nospace",), "alarm_disarm": ()}.get(name, first)
                 with pytest.raises((TypeError, libkv.UnsupportedError)) as raised:
                     call(*first, **{parameter.name: wrong})
@@ -215,7 +215,7 @@ def test_none_and_other_types_are_no_bytes(kv: libkv.Db, wrong: Any) -> None:
         lambda: kv.delete(wrong),
         lambda: kv.delete(prefix=wrong),
         lambda: kv.history(wrong),
-        lambda: kv.changes(0, 0, wrong),
+        lambda: kv.events(0, 0, wrong),
         lambda: kv.diff(0, 0, prefix=wrong),
         lambda: libkv.Put(wrong),
         lambda: libkv.Compare.value("k", "==", wrong),
@@ -283,7 +283,7 @@ def test_numbers_beyond_64_bits_are_overflow_errors(kv: libkv.Db, beyond: int) -
         ("revision", lambda: kv.compact(beyond)),
         ("revision", lambda: kv.snapshot(beyond)),
         ("limit", lambda: kv.history("k", limit=beyond)),
-        ("after", lambda: kv.changes(beyond)),
+        ("after", lambda: kv.events(beyond)),
         ("b", lambda: kv.diff(0, beyond)),
         ("version", lambda: libkv.Compare.version("k", "==", beyond)),
         ("max_retries", lambda: kv.transact(print, max_retries=beyond)),
@@ -320,7 +320,7 @@ def test_put_get_and_history(kv: libkv.Db) -> None:
     assert events[0].prev_kv is None
 
 
-def kv_put(revision: int) -> libkv.PutResult:
+def kv_put(revision: int) -> libkv.PutResponse:
     """The answer of a put, made by another store: answers are equal by their fields."""
     with libkv.open(":memory:") as db:
         while (answer := db.put("any")).revision < revision:
@@ -432,10 +432,10 @@ def test_txn(kv: libkv.Db) -> None:
     )
     assert first.succeeded
     put, found, nested = first.responses
-    assert isinstance(put, libkv.PutResult)
-    assert isinstance(found, libkv.RangeResult)
-    assert isinstance(nested, libkv.TxnResult)
-    assert isinstance(nested.responses[0], libkv.DeleteResult)
+    assert isinstance(put, libkv.PutResponse)
+    assert isinstance(found, libkv.RangeResponse)
+    assert isinstance(nested, libkv.TxnResponse)
+    assert isinstance(nested.responses[0], libkv.DeleteResponse)
     assert [gone.key for gone in nested.responses[0].prev_kvs] == [b"old"]
     assert found.kvs == [kv.get("k")]
     with pytest.raises(TypeError, match="succeeded"):
@@ -490,8 +490,8 @@ def test_snapshot_scan_changes_diff(kv: libkv.Db) -> None:
     assert kv.snapshot_at(2).range().kvs == kv.range(revision=2).kvs
     with pytest.raises(libkv.FutureRevisionError):
         kv.snapshot(9)
-    assert [event.type for event in kv.changes(1)] == ["put", "put", "put", "delete"]
-    assert [event.kv.mod_revision for event in kv.changes(2, 4, "a")] == [4]
+    assert [event.type for event in kv.events(1)] == ["put", "put", "put", "delete"]
+    assert [event.kv.mod_revision for event in kv.events(2, 4, "a")] == [4]
     assert [(c.key, c.before is None, c.after is None) for c in kv.diff(2)] == [(b"a", False, False)]
     assert [c.key for c in kv.diff(1, 3, prefix="b")] == [b"b"]
 
@@ -753,7 +753,7 @@ def test_values_show_themselves(kv: libkv.Db) -> None:
     assert repr(kv.get("k")) == (
         "KeyValue(key=b'k', value=b'v', create_revision=2, mod_revision=2, version=1, lease=0)"
     )
-    assert repr(kv.put("k", "v")) == "PutResult(revision=3, prev_kv=None)"
+    assert repr(kv.put("k", "v")) == "PutResponse(revision=3, prev_kv=None)"
     assert repr(kv) == '<libkv.Db ":memory:">'
     assert repr(kv.snapshot()) == "<libkv.Snapshot of revision 3>"
     for text in (
@@ -793,7 +793,7 @@ def test_values_are_equal_by_fields_and_cannot_be_changed(kv: libkv.Db) -> None:
 def test_handles_refuse_to_be_pickled_or_copied(kv: libkv.Db) -> None:
     kept: list[libkv.Transaction] = []
     kv.transact(kept.append)
-    for handle in (kv, kv.snapshot(), kv.scan(), kv.changes(1), kv.diff(1), libkv.Clock(1), *kept):
+    for handle in (kv, kv.snapshot(), kv.scan(), kv.events(1), kv.diff(1), libkv.Clock(1), *kept):
         for copier in (pickle.dumps, copy.copy, copy.deepcopy):
             with pytest.raises(TypeError, match="cannot be pickled or copied"):
                 copier(handle)
@@ -839,7 +839,7 @@ def test_fixtures(kv: libkv.Db, kv_etcd: libkv.Db, kv_clock: libkv.Clock) -> Non
 
 def test_other_threads_run_while_a_write_waits(holder: Holder) -> None:
     db = libkv.open(holder.path, busy_timeout_ms=math.inf)
-    answers: list[libkv.PutResult] = []
+    answers: list[libkv.PutResponse] = []
     waiting = threading.Thread(target=lambda: answers.append(db.put("k", "v")))
     waiting.start()
     for _ in range(20_000):  # counted, not timed: they need the interpreter that the waiting write gave away

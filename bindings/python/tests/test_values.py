@@ -34,7 +34,7 @@ def responses(db: libkv.Db) -> list[Any]:
         db.range(count_only=True),
         db.delete(prefix="a", prev_kv=True),
         list(db.history(b"\xff")),
-        list(db.changes(1)),
+        list(db.events(1)),
         list(db.diff(1)),
         watcher.next(),
         grant,
@@ -102,7 +102,7 @@ def test_a_response_is_made_of_its_fields() -> None:
     assert eval(repr(made), {"KeyValue": libkv.KeyValue}) == made
     pairs = libkv.KeyValues([made])
     assert list(pairs) == [made]
-    assert libkv.RangeResult(3, pairs, 1, more=False)[0] == made
+    assert libkv.RangeResponse(3, pairs, 1, more=False)[0] == made
     with pytest.raises(TypeError, match="key"):
         libkv.KeyValue("k", b"v", 2, 3, 2, 0)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="an item of kvs must be a KeyValue, not int"):
@@ -147,7 +147,7 @@ def test_errors_made_with_keywords_are_pickled() -> None:
 def look(path: str) -> tuple[Any, ...]:
     """What a process of a pool returns; it opens the store itself."""
     with libkv.open(path, create=False) as db:
-        return db.get("k"), db.range(), list(db.changes(1)), db.status().revision
+        return db.get("k"), db.range(), list(db.events(1)), db.status().revision
 
 
 def refuse(path: str) -> None:
@@ -160,7 +160,7 @@ def test_a_pool_of_processes_returns_and_raises_what_libkv_does(tmp_path: Any) -
     path = str(tmp_path / "store")
     with libkv.open(path) as db:
         db.put("k", "v")
-        expected = (db.get("k"), db.range(), list(db.changes(1)), 2)
+        expected = (db.get("k"), db.range(), list(db.events(1)), 2)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.map_async(look, [path]).get(60) == [expected]
         with pytest.raises(libkv.FutureRevisionError) as raised:

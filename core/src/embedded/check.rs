@@ -5,7 +5,9 @@
 
 use crate::embedded::codec::{self, Header, LogEvent, Rev};
 use crate::embedded::lmdb::{Tree, Txn};
-use crate::embedded::mvcc::{At, alarm, compact, compacted_revision, current_revision, lease, read};
+use crate::embedded::mvcc::{
+    At, alarm, compact, compacted_revision, current_revision, lease, read,
+};
 use crate::error::Result;
 use crate::model::Revision;
 use crate::request::{CheckReport, Problem};
@@ -24,7 +26,12 @@ struct Check<'t> {
 /// Reads everything and says what is wrong.
 pub(crate) fn check(txn: &Txn) -> Result<CheckReport> {
     let compacted = compacted_revision(txn)?;
-    let mut check = Check { txn, compacted, swept: !compact::has_leftover(txn)?, report: CheckReport::default() };
+    let mut check = Check {
+        txn,
+        compacted,
+        swept: !compact::has_leftover(txn)?,
+        report: CheckReport::default(),
+    };
     check.meta()?;
     check.log()?;
     check.live()?;
@@ -36,9 +43,20 @@ pub(crate) fn check(txn: &Txn) -> Result<CheckReport> {
 }
 
 impl<'t> Check<'t> {
-    fn problem(&mut self, invariant: &'static str, key: &[u8], revision: Revision, message: impl Into<String>) {
+    fn problem(
+        &mut self,
+        invariant: &'static str,
+        key: &[u8],
+        revision: Revision,
+        message: impl Into<String>,
+    ) {
         if self.report.problems.len() < PROBLEMS_MAX {
-            self.report.problems.push(Problem { invariant, key: key.to_vec(), revision, message: message.into() });
+            self.report.problems.push(Problem {
+                invariant,
+                key: key.to_vec(),
+                revision,
+                message: message.into(),
+            });
         }
     }
 
@@ -47,11 +65,21 @@ impl<'t> Check<'t> {
         let current = current_revision(self.txn)?;
         let swept = compact::swept(self.txn)?;
         if swept.main > self.compacted.max(0) {
-            self.problem("I9", b"", swept.main, format!("swept beyond the compacted revision {}", self.compacted));
+            self.problem(
+                "I9",
+                b"",
+                swept.main,
+                format!("swept beyond the compacted revision {}", self.compacted),
+            );
         }
         for (name, end) in compact::gaps(self.txn)? {
             if end > current {
-                self.problem("I9", &name, end, format!("a gap ends beyond the current revision {current}"));
+                self.problem(
+                    "I9",
+                    &name,
+                    end,
+                    format!("a gap ends beyond the current revision {current}"),
+                );
             }
         }
         Ok(())
@@ -62,7 +90,9 @@ impl<'t> Check<'t> {
     fn log(&mut self) -> Result<()> {
         let mut gaps: Vec<(Revision, Revision)> = Vec::new();
         for (name, end) in compact::gaps(self.txn)? {
-            let start = name.get(codec::meta::GAP.len()..).and_then(|start| start.try_into().ok());
+            let start = name
+                .get(codec::meta::GAP.len()..)
+                .and_then(|start| start.try_into().ok());
             match (start.map(i64::from_be_bytes), gaps.last_mut()) {
                 // a second cut before anything durable was written: one gap follows another
                 (Some(start), Some(before)) if before.1 == start => before.1 = end,
@@ -89,7 +119,12 @@ impl<'t> Check<'t> {
             }
             match codec::event(rev, record) {
                 Ok(event) if codec::verify_event(rev, record) => self.event(rev, &event)?,
-                Ok(event) => self.problem("I8", event.key, rev.main, "an event's checksum does not match its bytes"),
+                Ok(event) => self.problem(
+                    "I8",
+                    event.key,
+                    rev.main,
+                    "an event's checksum does not match its bytes",
+                ),
                 Err(error) => self.problem("I8", key, rev.main, error.message()),
             }
         }
@@ -100,14 +135,21 @@ impl<'t> Check<'t> {
     fn follows(&mut self, before: Rev, rev: Rev, gaps: &[(Revision, Revision)]) {
         let in_revision = rev.main == before.main && rev.sub == before.sub + 1;
         let next = rev.sub == 0 && rev.main == before.main + 1;
-        let after_gap = rev.sub == 0 && gaps.iter().any(|&(start, end)| start == before.main && rev.main == end + 1);
+        let after_gap = rev.sub == 0
+            && gaps
+                .iter()
+                .any(|&(start, end)| start == before.main && rev.main == end + 1);
         // the compacted revision may itself lie inside a gap that has gone with it
         let first = rev.sub == 0
             && before == Rev::new(self.compacted.max(1), 0)
-            && gaps.iter().any(|&(start, end)| start <= before.main && rev.main == end + 1);
+            && gaps
+                .iter()
+                .any(|&(start, end)| start <= before.main && rev.main == end + 1);
         if !(in_revision || next || after_gap || first) {
-            let message =
-                format!("event {} of it comes after event {} of revision {}", rev.sub, before.sub, before.main);
+            let message = format!(
+                "event {} of it comes after event {} of revision {}",
+                rev.sub, before.sub, before.main
+            );
             self.problem("I1", b"", rev.main, message);
         }
     }
@@ -117,13 +159,21 @@ impl<'t> Check<'t> {
     fn event(&mut self, rev: Rev, event: &LogEvent) -> Result<()> {
         let key = event.key;
         match self.newest(key)? {
-            None => self.problem("I3", key, rev.main, "an event of a key that neither live nor dead has"),
+            None => self.problem(
+                "I3",
+                key,
+                rev.main,
+                "an event of a key that neither live nor dead has",
+            ),
             Some(newest) if newest.rev < rev => {
                 self.problem(
                     "I3",
                     key,
                     rev.main,
-                    format!("a later event than the one named, of revision {}", newest.rev.main),
+                    format!(
+                        "a later event than the one named, of revision {}",
+                        newest.rev.main
+                    ),
                 );
             }
             Some(_) => {}
@@ -133,7 +183,10 @@ impl<'t> Check<'t> {
                 "I1",
                 key,
                 rev.main,
-                format!("an event that compaction to {} should have swept", self.compacted),
+                format!(
+                    "an event that compaction to {} should have swept",
+                    self.compacted
+                ),
             );
         }
         self.link(event)
@@ -153,15 +206,32 @@ impl<'t> Check<'t> {
 
     /// I7: `prev` is the key's event before, and counts go on from it; `jump` is no later.
     fn link(&mut self, event: &LogEvent) -> Result<()> {
-        let Header { rev, tombstone, create, version, link, .. } = event.header;
+        let Header {
+            rev,
+            tombstone,
+            create,
+            version,
+            link,
+            ..
+        } = event.header;
         let Some(link) = link else {
             if tombstone || (create, version) != (rev.main, 1) {
-                self.problem("I7", event.key, rev.main, "the first event of a chain is no creation");
+                self.problem(
+                    "I7",
+                    event.key,
+                    rev.main,
+                    "the first event of a chain is no creation",
+                );
             }
             return Ok(());
         };
         if link.prev >= rev || link.jump > link.prev || link.depth == 0 {
-            self.problem("I7", event.key, rev.main, "its links do not lead back in time");
+            self.problem(
+                "I7",
+                event.key,
+                rev.main,
+                "its links do not lead back in time",
+            );
             return Ok(());
         }
         if link.prev.main <= self.compacted {
@@ -179,10 +249,15 @@ impl<'t> Check<'t> {
                 } else {
                     (create, version) == (old.create, old.version + 1)
                 };
-            before.key == event.key && counts && link.depth == old.link.map_or(0, |link| link.depth) + 1
+            before.key == event.key
+                && counts
+                && link.depth == old.link.map_or(0, |link| link.depth) + 1
         });
         if !follows {
-            let message = format!("it does not follow from revision {}, which it links to", link.prev.main);
+            let message = format!(
+                "it does not follow from revision {}, which it links to",
+                link.prev.main
+            );
             self.problem("I7", event.key, rev.main, message);
         }
         Ok(())
@@ -192,7 +267,10 @@ impl<'t> Check<'t> {
         if let Some(bytes) = self.txn.get(Tree::Live, key)? {
             return Ok(codec::live(key, bytes).ok().map(|(header, _)| header));
         }
-        Ok(self.txn.get(Tree::Dead, key)?.and_then(|bytes| codec::dead(key, bytes).ok()))
+        Ok(self
+            .txn
+            .get(Tree::Dead, key)?
+            .and_then(|bytes| codec::dead(key, bytes).ok()))
     }
 
     /// I3: each entry of `live` says what its event in the log says.
@@ -219,8 +297,17 @@ impl<'t> Check<'t> {
     fn hangs_on(&mut self, key: &[u8], header: &Header) -> Result<()> {
         let lease = header.lease;
         if lease::find(self.txn, lease)?.is_none() {
-            self.problem("I11", key, header.rev.main, format!("it is attached to lease {lease}, which does not exist"));
-        } else if self.txn.get(Tree::Lkey, &codec::leased_key(lease, key))?.is_none() {
+            self.problem(
+                "I11",
+                key,
+                header.rev.main,
+                format!("it is attached to lease {lease}, which does not exist"),
+            );
+        } else if self
+            .txn
+            .get(Tree::Lkey, &codec::leased_key(lease, key))?
+            .is_none()
+        {
             self.problem(
                 "I11",
                 key,
@@ -246,11 +333,18 @@ impl<'t> Check<'t> {
             };
             let key = &name[codec::LEASE_ID_BYTES..];
             let hangs = match self.txn.get(Tree::Live, key)? {
-                Some(bytes) => codec::live(key, bytes).is_ok_and(|(header, _)| header.lease == lease),
+                Some(bytes) => {
+                    codec::live(key, bytes).is_ok_and(|(header, _)| header.lease == lease)
+                }
                 None => false,
             };
             if !hangs {
-                self.problem("I11", key, 0, format!("lease {lease} lists it, but it is not attached to that lease"));
+                self.problem(
+                    "I11",
+                    key,
+                    0,
+                    format!("lease {lease} lists it, but it is not attached to that lease"),
+                );
             }
         }
         Ok(())
@@ -265,7 +359,12 @@ impl<'t> Check<'t> {
             entry = cursor.next()?;
             match codec::number(name, bytes) {
                 Ok(revision) if revision <= last => {
-                    self.problem("I12", name, revision, format!("a later minute than one of revision {last}"));
+                    self.problem(
+                        "I12",
+                        name,
+                        revision,
+                        format!("a later minute than one of revision {last}"),
+                    );
                 }
                 Ok(revision) => last = revision,
                 Err(error) => self.problem("I8", name, 0, error.message()),
@@ -288,8 +387,11 @@ impl<'t> Check<'t> {
         }
         match alarm::bounds(self.txn) {
             Ok(bounds) if bounds.alarms != codec::alarm_bits(&kinds) => {
-                let message =
-                    format!("alarms {:#b} are noted, {:#b} are there", bounds.alarms, codec::alarm_bits(&kinds));
+                let message = format!(
+                    "alarms {:#b} are noted, {:#b} are there",
+                    bounds.alarms,
+                    codec::alarm_bits(&kinds)
+                );
                 self.problem("I13", codec::meta::BOUNDS, 0, message);
             }
             Ok(_) => {}
@@ -318,13 +420,24 @@ impl<'t> Check<'t> {
     fn names_event(&mut self, tree: &str, key: &[u8], header: &Header, value: &[u8]) -> Result<()> {
         let rev = header.rev;
         let Some(bytes) = self.txn.get(Tree::Log, &rev.to_key())? else {
-            self.problem("I3", key, rev.main, format!("{tree} names an event that the log does not have"));
+            self.problem(
+                "I3",
+                key,
+                rev.main,
+                format!("{tree} names an event that the log does not have"),
+            );
             return Ok(());
         };
-        let same = codec::event(rev, bytes)
-            .is_ok_and(|event| event.key == key && event.header == *header && (header.in_log || event.value == value));
+        let same = codec::event(rev, bytes).is_ok_and(|event| {
+            event.key == key && event.header == *header && (header.in_log || event.value == value)
+        });
         if !same {
-            self.problem("I3", key, rev.main, format!("{tree} and the log say different things"));
+            self.problem(
+                "I3",
+                key,
+                rev.main,
+                format!("{tree} and the log say different things"),
+            );
         }
         Ok(())
     }

@@ -45,16 +45,31 @@ pub(crate) mod meta {
 }
 
 /// What `meta` holds of a store that is new.
-pub(crate) fn new_meta(store_id: &[u8; 16], unsynced: bool, max_bytes: u64) -> Vec<(&'static [u8], Vec<u8>)> {
+pub(crate) fn new_meta(
+    store_id: &[u8; 16],
+    unsynced: bool,
+    max_bytes: u64,
+) -> Vec<(&'static [u8], Vec<u8>)> {
     vec![
-        (meta::BOUNDS, Bounds { max_bytes, alarms: 0 }.encode().to_vec()),
+        (
+            meta::BOUNDS,
+            Bounds {
+                max_bytes,
+                alarms: 0,
+            }
+            .encode()
+            .to_vec(),
+        ),
         (meta::FORMAT, FORMAT_VERSION.to_le_bytes().to_vec()),
         (meta::COMPAT, 0u64.to_le_bytes().to_vec()),
         (meta::RO_COMPAT, 0u64.to_le_bytes().to_vec()),
         (meta::INCOMPAT, 0u64.to_le_bytes().to_vec()),
         (meta::STORE_ID, store_id.to_vec()),
         (meta::DURABILITY, vec![u8::from(!unsynced)]),
-        (meta::INLINE_LIMIT, i64::from(INLINE_BYTES_MAX).to_le_bytes().to_vec()),
+        (
+            meta::INLINE_LIMIT,
+            i64::from(INLINE_BYTES_MAX).to_le_bytes().to_vec(),
+        ),
     ]
 }
 
@@ -82,11 +97,14 @@ impl Rev {
     }
 
     pub fn from_key(key: &[u8]) -> Result<Rev> {
-        let key: &[u8; LOG_KEY_BYTES] = key.try_into().map_err(|_| damaged("log", key, "its key has not 12 bytes"))?;
+        let key: &[u8; LOG_KEY_BYTES] = key
+            .try_into()
+            .map_err(|_| damaged("log", key, "its key has not 12 bytes"))?;
         let (main, sub) = key.split_at(8);
         let main = u64::from_be_bytes(main.try_into().expect("8 bytes"));
         let sub = u32::from_be_bytes(sub.try_into().expect("4 bytes"));
-        let main = Revision::try_from(main).map_err(|_| damaged("log", key, "its revision is beyond 63 bits"))?;
+        let main = Revision::try_from(main)
+            .map_err(|_| damaged("log", key, "its revision is beyond 63 bits"))?;
         Ok(Rev { main, sub })
     }
 }
@@ -163,7 +181,10 @@ impl Header {
 
     fn encode(&self, with_rev: bool) -> Encoded {
         let first = !self.tombstone && self.create == self.rev.main && self.version == 1;
-        let mut out = Encoded { bytes: [0; HEADER_BYTES_MAX], len: 1 };
+        let mut out = Encoded {
+            bytes: [0; HEADER_BYTES_MAX],
+            len: 1,
+        };
         let mut flags = 0;
         if with_rev {
             out.number(self.rev.main as u64);
@@ -208,9 +229,17 @@ impl Header {
         let mut rest = Numbers(rest);
         let rev = match rev {
             Some(rev) => rev,
-            None => Rev { main: rest.revision()?, sub: rest.sub()? },
+            None => Rev {
+                main: rest.revision()?,
+                sub: rest.sub()?,
+            },
         };
-        let mut header = Header { rev, tombstone: flags & TOMB != 0, in_log: flags & INLOG != 0, ..Header::default() };
+        let mut header = Header {
+            rev,
+            tombstone: flags & TOMB != 0,
+            in_log: flags & INLOG != 0,
+            ..Header::default()
+        };
         if flags & FIRST != 0 {
             (header.create, header.version) = (rev.main, 1);
         } else if !header.tombstone {
@@ -222,8 +251,14 @@ impl Header {
         }
         if flags & PREV != 0 {
             let depth = rest.number()?;
-            let prev = Rev { main: rev.main.checked_sub(rest.revision()?)?, sub: rest.sub()? };
-            let jump = Rev { main: prev.main.checked_sub(rest.revision()?)?, sub: rest.sub()? };
+            let prev = Rev {
+                main: rev.main.checked_sub(rest.revision()?)?,
+                sub: rest.sub()?,
+            };
+            let jump = Rev {
+                main: prev.main.checked_sub(rest.revision()?)?,
+                sub: rest.sub()?,
+            };
             header.link = Some(Link { depth, prev, jump });
         }
         Some((header, rest.0))
@@ -275,8 +310,10 @@ pub(crate) fn inline_value(bytes: &[u8]) -> Option<&[u8]> {
     if flags & (TOMB | INLOG) != 0 {
         return None;
     }
-    let mut numbers =
-        2 + 2 * u32::from(flags & FIRST == 0) + u32::from(flags & LEASE != 0) + 5 * u32::from(flags & PREV != 0);
+    let mut numbers = 2
+        + 2 * u32::from(flags & FIRST == 0)
+        + u32::from(flags & LEASE != 0)
+        + 5 * u32::from(flags & PREV != 0);
     let mut at = 0;
     while numbers > 0 {
         numbers -= u32::from(rest.get(at)? & 0x80 == 0);
@@ -315,7 +352,10 @@ fn number_bytes(number: u64) -> usize {
 /// Fills an event of `log`: header, length of the key, key, value, and a CRC-32C of the log's key
 /// and all of these.
 pub(crate) fn write_event(rev: Rev, header: &Encoded, key: &[u8], value: &[u8], out: &mut [u8]) {
-    let mut lead = Encoded { bytes: [0; HEADER_BYTES_MAX], len: 0 };
+    let mut lead = Encoded {
+        bytes: [0; HEADER_BYTES_MAX],
+        len: 0,
+    };
     lead.number(key.len() as u64);
     let mut at = 0;
     for part in [&**header, &*lead, key, value] {
@@ -347,7 +387,9 @@ fn parse_event(rev: Rev, bytes: &[u8]) -> Option<LogEvent<'_>> {
 
 /// Whether an event's bytes are those that were written.
 pub(crate) fn verify_event(rev: Rev, bytes: &[u8]) -> bool {
-    let Some(body) = bytes.len().checked_sub(CHECKSUM_BYTES) else { return false };
+    let Some(body) = bytes.len().checked_sub(CHECKSUM_BYTES) else {
+        return false;
+    };
     bytes[body..] == checksum(rev, &bytes[..body]).to_le_bytes()
 }
 
@@ -362,7 +404,8 @@ pub(crate) fn lease_key(id: LeaseId) -> [u8; LEASE_ID_BYTES] {
 /// The id in a key of `lease`, or before a key in `lkey`.
 pub(crate) fn lease_id(key: &[u8]) -> Result<LeaseId> {
     let id = key.get(..LEASE_ID_BYTES).and_then(|id| id.try_into().ok());
-    id.map(LeaseId::from_be_bytes).ok_or_else(|| damaged("lease", key, "its key has no lease id"))
+    id.map(LeaseId::from_be_bytes)
+        .ok_or_else(|| damaged("lease", key, "its key has no lease id"))
 }
 
 /// A key on a lease, in `lkey`.
@@ -387,14 +430,20 @@ impl LeaseEntry {
     }
 
     pub fn decode(key: &[u8], bytes: &[u8]) -> Result<LeaseEntry> {
-        let bytes: [u8; 12] = bytes.try_into().map_err(|_| damaged("lease", key, "it has not 12 bytes"))?;
+        let bytes: [u8; 12] = bytes
+            .try_into()
+            .map_err(|_| damaged("lease", key, "it has not 12 bytes"))?;
         let (ttl, slot) = bytes.split_at(8);
         let entry = LeaseEntry {
             ttl_seconds: i64::from_le_bytes(ttl.try_into().expect("8 bytes")),
             slot: u32::from_le_bytes(slot.try_into().expect("4 bytes")),
         };
         if u64::from(entry.slot) >= SLOTS_MAX {
-            return Err(damaged("lease", key, &format!("no guard has a slot {}", entry.slot)));
+            return Err(damaged(
+                "lease",
+                key,
+                &format!("no guard has a slot {}", entry.slot),
+            ));
         }
         Ok(entry)
     }
@@ -415,15 +464,25 @@ pub(crate) const ALARM: &[u8] = b"alarm/";
 
 /// The name of an alarm.
 pub(crate) fn alarm_name(alarm: AlarmMember) -> Vec<u8> {
-    [ALARM, &[alarm_number(alarm.kind)], &alarm.member.to_be_bytes()].concat()
+    [
+        ALARM,
+        &[alarm_number(alarm.kind)],
+        &alarm.member.to_be_bytes(),
+    ]
+    .concat()
 }
 
 /// The alarm of a name.
 pub(crate) fn alarm(name: &[u8]) -> Result<AlarmMember> {
     let parts = name.strip_prefix(ALARM).and_then(<[u8]>::split_first);
     let alarm = parts.and_then(|(number, member)| {
-        let kind = AlarmKind::ALL.into_iter().find(|kind| alarm_number(*kind) == *number)?;
-        Some(AlarmMember { member: u64::from_be_bytes(member.try_into().ok()?), kind })
+        let kind = AlarmKind::ALL
+            .into_iter()
+            .find(|kind| alarm_number(*kind) == *number)?;
+        Some(AlarmMember {
+            member: u64::from_be_bytes(member.try_into().ok()?),
+            kind,
+        })
     });
     alarm.ok_or_else(|| damaged("side", name, "it is no alarm that this library knows"))
 }
@@ -453,8 +512,14 @@ impl Bounds {
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Bounds> {
-        match bytes.split_last().map(|(alarms, max_bytes)| (*alarms, max_bytes.try_into())) {
-            Some((alarms, Ok(max_bytes))) => Ok(Bounds { max_bytes: u64::from_le_bytes(max_bytes), alarms }),
+        match bytes
+            .split_last()
+            .map(|(alarms, max_bytes)| (*alarms, max_bytes.try_into()))
+        {
+            Some((alarms, Ok(max_bytes))) => Ok(Bounds {
+                max_bytes: u64::from_le_bytes(max_bytes),
+                alarms,
+            }),
             _ => Err(damaged("meta", meta::BOUNDS, "it has not 9 bytes")),
         }
     }
@@ -467,12 +532,20 @@ impl Bounds {
 
 /// A bit for each of these kinds.
 pub(crate) fn alarm_bits(kinds: &[AlarmKind]) -> u8 {
-    kinds.iter().fold(0, |bits, kind| bits | 1 << (alarm_number(*kind) - 1))
+    kinds
+        .iter()
+        .fold(0, |bits, kind| bits | 1 << (alarm_number(*kind) - 1))
 }
 
 /// The error for an entry that cannot be what it should be.
 pub(crate) fn damaged(tree: &str, key: &[u8], what: &str) -> Error {
-    Error::new(Code::Corrupt, format!("damaged entry {} in tree {tree}: {what}; run check", show(key)))
+    Error::new(
+        Code::Corrupt,
+        format!(
+            "damaged entry {} in tree {tree}: {what}; run check",
+            show(key)
+        ),
+    )
 }
 
 /// A number in `meta`.
@@ -488,19 +561,44 @@ mod tests {
     use super::*;
 
     fn headers() -> Vec<Header> {
-        let link = Link { depth: 900, prev: Rev::new(70, 3), jump: Rev::new(4, 4_000_000_000) };
+        let link = Link {
+            depth: 900,
+            prev: Rev::new(70, 3),
+            jump: Rev::new(4, 4_000_000_000),
+        };
         let big = Rev::new(i64::MAX, u32::MAX);
         vec![
-            Header { rev: Rev::new(2, 0), create: 2, version: 1, ..Header::default() },
-            Header { rev: Rev::new(90, 7), create: 2, version: 5, lease: -1, link: Some(link), ..Header::default() },
-            Header { rev: Rev::new(90, 7), tombstone: true, link: Some(link), ..Header::default() },
+            Header {
+                rev: Rev::new(2, 0),
+                create: 2,
+                version: 1,
+                ..Header::default()
+            },
+            Header {
+                rev: Rev::new(90, 7),
+                create: 2,
+                version: 5,
+                lease: -1,
+                link: Some(link),
+                ..Header::default()
+            },
+            Header {
+                rev: Rev::new(90, 7),
+                tombstone: true,
+                link: Some(link),
+                ..Header::default()
+            },
             Header {
                 rev: big,
                 create: 1,
                 version: i64::MAX,
                 lease: i64::MIN,
                 in_log: true,
-                link: Some(Link { depth: u64::MAX, prev: Rev::new(1, u32::MAX), jump: Rev::new(0, u32::MAX) }),
+                link: Some(Link {
+                    depth: u64::MAX,
+                    prev: Rev::new(1, u32::MAX),
+                    jump: Rev::new(0, u32::MAX),
+                }),
                 ..Header::default()
             },
         ]
@@ -514,7 +612,11 @@ mod tests {
             let stands_there = (!header.tombstone && !header.in_log).then_some(&b"value"[..]);
             assert_eq!(inline_value(&[&bytes[..], b"value"].concat()), stands_there);
             for cut in 0..bytes.len() {
-                assert_eq!(Header::decode_entry(&bytes[..cut]), None, "cut to {cut} bytes");
+                assert_eq!(
+                    Header::decode_entry(&bytes[..cut]),
+                    None,
+                    "cut to {cut} bytes"
+                );
             }
         }
     }
@@ -526,7 +628,10 @@ mod tests {
             let mut bytes = vec![0; event_bytes(&encoded, b"key", b"value")];
             write_event(header.rev, &encoded, b"key", b"value", &mut bytes);
             let back = event(header.rev, &bytes).unwrap();
-            assert_eq!((back.header, back.key, back.value), (header, &b"key"[..], &b"value"[..]));
+            assert_eq!(
+                (back.header, back.key, back.value),
+                (header, &b"key"[..], &b"value"[..])
+            );
             assert!(verify_event(header.rev, &bytes));
             for bit in 0..bytes.len() * 8 {
                 bytes[bit / 8] ^= 1 << (bit % 8);
@@ -539,7 +644,12 @@ mod tests {
 
     #[test]
     fn a_key_written_once_takes_the_promised_bytes() {
-        let header = Header { rev: Rev::new(1_000_000, 0), create: 1_000_000, version: 1, ..Header::default() };
+        let header = Header {
+            rev: Rev::new(1_000_000, 0),
+            create: 1_000_000,
+            version: 1,
+            ..Header::default()
+        };
         assert_eq!(header.encode_entry().len(), 5);
         assert_eq!(header.encode_event().len(), 1);
     }
@@ -552,9 +662,15 @@ mod tests {
                 assert_eq!(alarm(&name).unwrap(), AlarmMember { member, kind });
                 assert!(alarm(&name[1..]).is_err() && alarm(&name[..14]).is_err());
             }
-            let bounds = Bounds { max_bytes: u64::MAX - 1, alarms: alarm_bits(&[kind]) };
+            let bounds = Bounds {
+                max_bytes: u64::MAX - 1,
+                alarms: alarm_bits(&[kind]),
+            };
             assert_eq!(Bounds::decode(&bounds.encode()).unwrap(), bounds);
-            assert_eq!(AlarmKind::ALL.map(|other| bounds.has(other)), AlarmKind::ALL.map(|other| other == kind));
+            assert_eq!(
+                AlarmKind::ALL.map(|other| bounds.has(other)),
+                AlarmKind::ALL.map(|other| other == kind)
+            );
         }
         assert!(Bounds::decode(&[]).is_err() && Bounds::decode(&[0; 8]).is_err());
         assert!(alarm(b"alarm/\x03\0\0\0\0\0\0\0\0").is_err());
@@ -562,7 +678,13 @@ mod tests {
 
     #[test]
     fn log_keys_sort_by_time() {
-        let revs = [Rev::new(1, 9), Rev::new(2, 0), Rev::new(2, 1), Rev::new(256, 0), Rev::new(i64::MAX, 1)];
+        let revs = [
+            Rev::new(1, 9),
+            Rev::new(2, 0),
+            Rev::new(2, 1),
+            Rev::new(256, 0),
+            Rev::new(i64::MAX, 1),
+        ];
         for pair in revs.windows(2) {
             assert!(pair[0].to_key() < pair[1].to_key());
             assert_eq!(Rev::from_key(&pair[0].to_key()).unwrap(), pair[0]);

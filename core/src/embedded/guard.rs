@@ -53,7 +53,8 @@ use crate::error::{Code, Error, Result};
 const MAGIC: u64 = u64::from_le_bytes(*b"libkv gd");
 const LAYOUT: u32 = 3;
 /// Word size, size of the mutex, and 1 for glibc.
-const ABI: u32 = (size_of::<usize>() as u32) << 24 | (size_of::<libc::pthread_mutex_t>() as u32) << 8 | 1;
+const ABI: u32 =
+    (size_of::<usize>() as u32) << 24 | (size_of::<libc::pthread_mutex_t>() as u32) << 8 | 1;
 /// What is allocated at least: everything but the lease slots.
 pub(crate) const GUARD_BYTES: usize = 4_096;
 /// What is mapped: the file grows under it, a step at a time, and nothing beyond its end is touched.
@@ -224,7 +225,8 @@ impl Guard {
         if bytes >= GUARD_BYTES as u64 {
             self.io(fs::File::open(&self.path).and_then(|mut file| file.read_exact(&mut word)))?;
         }
-        Ok((1..GUARD_BYTES as u64).contains(&bytes) || ![0, MAGIC].contains(&u64::from_le_bytes(word)))
+        Ok((1..GUARD_BYTES as u64).contains(&bytes)
+            || ![0, MAGIC].contains(&u64::from_le_bytes(word)))
     }
 
     /// Whether a store was here when the page was written last: it names its id.
@@ -233,7 +235,9 @@ impl Guard {
         let read = fs::File::open(&self.path).and_then(|mut file| file.read_exact(&mut page));
         match read {
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-            read => self.io(read).map(|()| page[..8] == MAGIC.to_le_bytes() && page[16..] != [0; 16]),
+            read => self
+                .io(read)
+                .map(|()| page[..8] == MAGIC.to_le_bytes() && page[16..] != [0; 16]),
         }
     }
 
@@ -250,7 +254,9 @@ impl Guard {
     fn shared(&self) -> Option<&Layout> {
         // SAFETY: the page has GUARD_BYTES bytes, more than the layout, and is aligned to a page;
         // every field is atomic or reached through the mutex calls alone.
-        self.page.as_ref().map(|page| unsafe { &*page.as_ptr().cast::<Layout>() })
+        self.page
+            .as_ref()
+            .map(|page| unsafe { &*page.as_ptr().cast::<Layout>() })
     }
 
     fn take(&mut self, byte: u64, kind: LockKind) -> Result<bool> {
@@ -269,8 +275,12 @@ impl Guard {
     /// Notes who holds "opening".
     pub fn note_opening(&self) {
         if let Some(shared) = self.shared() {
-            shared.opening_start.store(os::place().start, Ordering::Relaxed);
-            shared.opening_pid.store(std::process::id(), Ordering::Release);
+            shared
+                .opening_start
+                .store(os::place().start, Ordering::Relaxed);
+            shared
+                .opening_pid
+                .store(std::process::id(), Ordering::Release);
         }
     }
 
@@ -291,13 +301,22 @@ impl Guard {
     /// Takes the bytes of this process and of its program image. False means that another copy of the
     /// library in this process has the store open.
     pub fn try_own_bytes(&mut self) -> Result<bool> {
-        Ok(self.take(PIDS + u64::from(std::process::id()), LockKind::Exclusive)?
-            && self.take(IMAGES + os::place().image, LockKind::Exclusive)?)
+        Ok(
+            self.take(PIDS + u64::from(std::process::id()), LockKind::Exclusive)?
+                && self.take(IMAGES + os::place().image, LockKind::Exclusive)?,
+        )
     }
 
     /// Becomes present; alone, if a clock is in hand.
     pub fn try_present(&mut self, alone: bool) -> Result<bool> {
-        self.take(PRESENT, if alone { LockKind::Exclusive } else { LockKind::Shared })
+        self.take(
+            PRESENT,
+            if alone {
+                LockKind::Exclusive
+            } else {
+                LockKind::Shared
+            },
+        )
     }
 
     /// Holds writers off, on a read-only medium.
@@ -307,19 +326,41 @@ impl Guard {
 
     /// Whether somebody reads this as a read-only medium.
     pub fn is_read_elsewhere(&self) -> Result<bool> {
-        Ok(self.io(os::locked_by_other(self.file.fd(), READING, 1, LockKind::Exclusive))?.is_some())
+        Ok(self
+            .io(os::locked_by_other(
+                self.file.fd(),
+                READING,
+                1,
+                LockKind::Exclusive,
+            ))?
+            .is_some())
     }
 
     /// Whether another process is present.
     pub fn is_shared(&self) -> Result<bool> {
-        Ok(self.io(os::locked_by_other(self.file.fd(), PRESENT, 1, LockKind::Exclusive))?.is_some())
+        Ok(self
+            .io(os::locked_by_other(
+                self.file.fd(),
+                PRESENT,
+                1,
+                LockKind::Exclusive,
+            ))?
+            .is_some())
     }
 
     /// The processes that have their own byte locked, without this one.
     pub fn pids(&self) -> Result<Vec<u32>> {
-        let bytes = self.io(os::bytes_locked_by_others(self.file.fd(), PIDS, PIDS + PID_MAX))?;
+        let bytes = self.io(os::bytes_locked_by_others(
+            self.file.fd(),
+            PIDS,
+            PIDS + PID_MAX,
+        ))?;
         let own = std::process::id();
-        Ok(bytes.into_iter().map(|byte| (byte - PIDS) as u32).filter(|&pid| pid != own).collect())
+        Ok(bytes
+            .into_iter()
+            .map(|byte| (byte - PIDS) as u32)
+            .filter(|&pid| pid != own)
+            .collect())
     }
 
     /// Keeps LMDB's lock file open, to ask who holds it. LMDB has not opened it yet.
@@ -330,7 +371,9 @@ impl Guard {
     /// A process that is present and lives, but without its lock in LMDB's lock file: any opening
     /// and closing of that file drops it. LMDB takes it for dead, and two writers would follow.
     pub fn lost_lock(&self) -> Result<Option<u32>> {
-        let Some(file) = &self.lock_file else { return Ok(None) };
+        let Some(file) = &self.lock_file else {
+            return Ok(None);
+        };
         for pid in self.pids()? {
             let holder = self.io(os::process_lock_holder(file.as_fd(), pid.into()))?;
             if holder.is_none() && os::process_start(pid) != 0 {
@@ -350,7 +393,9 @@ impl Guard {
     /// Lays the page anew, as the first of this store's openers. What must survive stays, as long
     /// as it speaks of this boot and these files: the mark of a failed sync, and deadlines.
     pub fn lay(&self, identity: &Identity, clock_in_hand: bool) -> Result<Laid> {
-        let Some(shared) = self.shared() else { return Ok(Laid::default()) };
+        let Some(shared) = self.shared() else {
+            return Ok(Laid::default());
+        };
         let ours = shared.magic.load(Ordering::Acquire) == MAGIC
             && (1..=LAYOUT).contains(&shared.layout.load(Ordering::Acquire))
             && self.same_boot(shared)
@@ -359,29 +404,56 @@ impl Guard {
             poisoned: ours && shared.poisoned.load(Ordering::Acquire) != 0,
             deadlines: ours
                 && shared.layout.load(Ordering::Acquire) == LAYOUT
-                && shared.store_id.iter().zip(words(&identity.store_id)).all(|(a, b)| a.load(Ordering::Relaxed) == b)
+                && shared
+                    .store_id
+                    .iter()
+                    .zip(words(&identity.store_id))
+                    .all(|(a, b)| a.load(Ordering::Relaxed) == b)
                 && self.same_time(shared)
                 && shared.clock_in_hand.load(Ordering::Relaxed) == u32::from(clock_in_hand),
         };
         shared.magic.store(0, Ordering::Release);
-        shared.poisoned.store(laid.poisoned.into(), Ordering::Release);
-        for (place, word) in shared.boot.iter().zip(words(&self.boot.unwrap_or_default())) {
+        shared
+            .poisoned
+            .store(laid.poisoned.into(), Ordering::Release);
+        for (place, word) in shared
+            .boot
+            .iter()
+            .zip(words(&self.boot.unwrap_or_default()))
+        {
             place.store(word, Ordering::Relaxed);
         }
         shared.abi.store(ABI, Ordering::Relaxed);
-        shared.pid_namespace.store(os::place().pid_namespace, Ordering::Relaxed);
-        shared.time_namespace.store(os::place().time_namespace, Ordering::Relaxed);
+        shared
+            .pid_namespace
+            .store(os::place().pid_namespace, Ordering::Relaxed);
+        shared
+            .time_namespace
+            .store(os::place().time_namespace, Ordering::Relaxed);
         for number in [&shared.writer_pid, &shared.waiter, &shared.bell] {
             number.store(0, Ordering::Relaxed);
         }
-        shared.clock_in_hand.store(clock_in_hand.into(), Ordering::Relaxed);
+        shared
+            .clock_in_hand
+            .store(clock_in_hand.into(), Ordering::Relaxed);
         let (_, _, bytes) = self.io(os::file_id(self.file.fd()))?;
-        shared.leases.slots.store(slots_in(bytes), Ordering::Release);
+        shared
+            .leases
+            .slots
+            .store(slots_in(bytes), Ordering::Release);
         let words = &shared.leases;
-        for number in [&words.hint, &words.owner_changes, &words.owned, &words.freed] {
+        for number in [
+            &words.hint,
+            &words.owner_changes,
+            &words.owned,
+            &words.freed,
+        ] {
             number.store(0, Ordering::Relaxed);
         }
-        shared.leases.next_deadline.store(NO_DEADLINE, Ordering::Release);
+        shared
+            .leases
+            .next_deadline
+            .store(NO_DEADLINE, Ordering::Release);
         self.init_mutex(shared)?;
         self.identify(identity);
         shared.layout.store(LAYOUT, Ordering::Release);
@@ -395,8 +467,12 @@ impl Guard {
         for (place, word) in shared.store_id.iter().zip(words(&identity.store_id)) {
             place.store(word, Ordering::Relaxed);
         }
-        shared.data_inode.store(identity.data_inode, Ordering::Release);
-        shared.lock_inode.store(identity.lock_inode, Ordering::Release);
+        shared
+            .data_inode
+            .store(identity.data_inode, Ordering::Release);
+        shared
+            .lock_inode
+            .store(identity.lock_inode, Ordering::Release);
     }
 
     /// What cannot be read equals nothing.
@@ -413,9 +489,16 @@ impl Guard {
     /// Why this process may not join those who are present; none if it may.
     pub fn refusal(&self, identity: &Identity, pids: &[u32]) -> Option<Error> {
         let shared = self.shared()?;
-        let who = pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+        let who = pids
+            .iter()
+            .map(u32::to_string)
+            .collect::<Vec<_>>()
+            .join(", ");
         let path = self.path.parent().unwrap_or(&self.path).display();
-        let (layout, abi) = (shared.layout.load(Ordering::Acquire), shared.abi.load(Ordering::Acquire));
+        let (layout, abi) = (
+            shared.layout.load(Ordering::Acquire),
+            shared.abi.load(Ordering::Acquire),
+        );
         if shared.magic.load(Ordering::Acquire) != MAGIC {
             return Some(busy(format!(
                 "process {who} is initialising {path}, or its guard file was overwritten while open"
@@ -434,9 +517,14 @@ impl Guard {
             || shared.pid_namespace.load(Ordering::Relaxed) != pids_here
             || !self.same_time(shared)
         {
-            return Some(busy(format!("{path} is open in another container; use kv serve")));
+            return Some(busy(format!(
+                "{path} is open in another container; use kv serve"
+            )));
         }
-        let inodes = (shared.data_inode.load(Ordering::Acquire), shared.lock_inode.load(Ordering::Acquire));
+        let inodes = (
+            shared.data_inode.load(Ordering::Acquire),
+            shared.lock_inode.load(Ordering::Acquire),
+        );
         if inodes != (identity.data_inode, identity.lock_inode) {
             return Some(busy(format!(
                 "a file of {path} was replaced while process {who} has the store open: close it there first"
@@ -449,7 +537,8 @@ impl Guard {
     pub fn opening_holder(&self) -> Option<u32> {
         let shared = self.shared()?;
         let pid = shared.opening_pid.load(Ordering::Acquire);
-        (pid != 0 && os::process_start(pid) == shared.opening_start.load(Ordering::Relaxed)).then_some(pid)
+        (pid != 0 && os::process_start(pid) == shared.opening_start.load(Ordering::Relaxed))
+            .then_some(pid)
     }
 
     fn init_mutex(&self, shared: &Layout) -> Result<()> {
@@ -458,7 +547,10 @@ impl Guard {
         // nobody uses the mutex, and its place is inside our map.
         let rc = unsafe {
             libc::pthread_mutexattr_init(attributes.as_mut_ptr());
-            libc::pthread_mutexattr_setpshared(attributes.as_mut_ptr(), libc::PTHREAD_PROCESS_SHARED);
+            libc::pthread_mutexattr_setpshared(
+                attributes.as_mut_ptr(),
+                libc::PTHREAD_PROCESS_SHARED,
+            );
             libc::pthread_mutexattr_setrobust(attributes.as_mut_ptr(), libc::PTHREAD_MUTEX_ROBUST);
             let place = shared.mutex.0.get();
             std::ptr::write_bytes(place, 0, 1);
@@ -466,7 +558,11 @@ impl Guard {
             libc::pthread_mutexattr_destroy(attributes.as_mut_ptr());
             rc
         };
-        self.io(if rc == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(rc)) })
+        self.io(if rc == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::from_raw_os_error(rc))
+        })
     }
 
     /// The id of this boot, if it can be read.
@@ -476,7 +572,8 @@ impl Guard {
 
     /// Whether a sync has failed and nobody may write.
     pub fn is_poisoned(&self) -> bool {
-        self.shared().is_some_and(|shared| shared.poisoned.load(Ordering::Acquire) != 0)
+        self.shared()
+            .is_some_and(|shared| shared.poisoned.load(Ordering::Acquire) != 0)
     }
 
     /// Marks that a sync has failed.
@@ -502,20 +599,28 @@ impl Guard {
 
     /// LMDB's number of the last commit that was noted.
     pub fn txn_id(&self) -> u64 {
-        self.shared().map_or(0, |shared| shared.txn_id.load(Ordering::Acquire))
+        self.shared()
+            .map_or(0, |shared| shared.txn_id.load(Ordering::Acquire))
     }
 
     /// The bell as it stands, for [`Guard::wait_bell`]: taken before the store is looked at.
     pub fn bell(&self) -> u32 {
-        self.shared().map_or(0, |shared| shared.bell.load(Ordering::SeqCst))
+        self.shared()
+            .map_or(0, |shared| shared.bell.load(Ordering::SeqCst))
     }
 
     /// Sleeps until the bell rings, at most so long; not at all if it has rung since `seen` was
     /// taken.
     pub fn wait_bell(&self, seen: u32, most: Duration) {
-        let Some(shared) = self.shared() else { return thread::sleep(most) };
+        let Some(shared) = self.shared() else {
+            return thread::sleep(most);
+        };
         let asleep = seen | 1;
-        if shared.bell.compare_exchange(seen, asleep, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+        if shared
+            .bell
+            .compare_exchange(seen, asleep, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
+        {
             os::futex_wait(&shared.bell, asleep, most);
         }
     }
@@ -526,7 +631,9 @@ impl Guard {
         let Some(shared) = self.shared() else { return };
         let before = shared
             .bell
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| Some((word & !1).wrapping_add(2)))
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| {
+                Some((word & !1).wrapping_add(2))
+            })
             .unwrap_or(0);
         if before & 1 != 0 {
             os::futex_wake_all(&shared.bell);
@@ -555,7 +662,9 @@ impl Guard {
 
     /// Every slot that there is.
     pub(super) fn slots(&self) -> &[Slot] {
-        let (Some(page), Some(words)) = (&self.page, self.words()) else { return &[] };
+        let (Some(page), Some(words)) = (&self.page, self.words()) else {
+            return &[];
+        };
         let count = words.slots.load(Ordering::Acquire).min(SLOTS_MAX) as usize;
         // SAFETY: so many slots lie in the map behind the first page, and the file has their
         // blocks: the number is raised only after it has been lengthened. All fields are atomic.
@@ -569,13 +678,17 @@ impl Guard {
     ///
     /// `full` beyond what the map has room for, and on a full disk.
     pub(super) fn grow_slots(&self, index: u64) -> Result<()> {
-        let Some(words) = self.words() else { return Ok(()) };
+        let Some(words) = self.words() else {
+            return Ok(());
+        };
         if index >= SLOTS_MAX {
             let message = format!("{}: no more than {SLOTS_MAX} leases", self.path.display());
             return Err(Error::new(Code::Full, message));
         }
         let bytes = GUARD_BYTES as u64 + (index + 1) * size_of::<Slot>() as u64;
-        let bytes = bytes.next_multiple_of(GROWTH_BYTES).min(MAPPED_BYTES as u64);
+        let bytes = bytes
+            .next_multiple_of(GROWTH_BYTES)
+            .min(MAPPED_BYTES as u64);
         self.io(os::allocate(self.file.fd(), bytes))?;
         words.slots.fetch_max(slots_in(bytes), Ordering::AcqRel);
         Ok(())
@@ -584,7 +697,14 @@ impl Guard {
     /// Whether a program image is gone: its byte is free. The own lock is not in this process's way, so
     /// the own image is compared by number.
     pub(super) fn is_gone(&self, image: u64) -> bool {
-        let held = || os::locked_by_other(self.file.fd(), IMAGES.saturating_add(image), 1, LockKind::Exclusive);
+        let held = || {
+            os::locked_by_other(
+                self.file.fd(),
+                IMAGES.saturating_add(image),
+                1,
+                LockKind::Exclusive,
+            )
+        };
         // what cannot be known is not acted upon
         image != os::place().image && matches!(held(), Ok(None))
     }
@@ -616,9 +736,16 @@ impl Guard {
     ///
     /// `busy`, naming the holder, once the deadline has passed; `cancelled` once `interrupted`,
     /// which is asked before each wait of at most [`WAIT_PERIOD`], says so.
-    pub fn lock_writer(&self, deadline: Option<Instant>, interrupted: Option<Interrupted>) -> Result<WriterLock<'_>> {
+    pub fn lock_writer(
+        &self,
+        deadline: Option<Instant>,
+        interrupted: Option<Interrupted>,
+    ) -> Result<WriterLock<'_>> {
         let Some(shared) = self.shared() else {
-            return Err(Error::new(Code::ReadOnly, format!("{} is on a read-only medium", self.path.display())));
+            return Err(Error::new(
+                Code::ReadOnly,
+                format!("{} is on a read-only medium", self.path.display()),
+            ));
         };
         let mutex = shared.mutex.0.get();
         // SAFETY: the mutex was initialised by the first opener and lies in our map.
@@ -646,20 +773,31 @@ impl Guard {
             rc = unsafe { libc::pthread_mutex_consistent(mutex) };
         }
         if rc != 0 {
-            return Err(failed(&self.path, io::Error::from_raw_os_error(rc)).context("the write lock"));
+            return Err(
+                failed(&self.path, io::Error::from_raw_os_error(rc)).context("the write lock")
+            );
         }
-        shared.writer_since_ms.store(os::boottime_ms(), Ordering::Relaxed);
-        shared.writer_pid.store(std::process::id(), Ordering::Release);
-        Ok(WriterLock { shared, _one_thread: PhantomData })
+        shared
+            .writer_since_ms
+            .store(os::boottime_ms(), Ordering::Relaxed);
+        shared
+            .writer_pid
+            .store(std::process::id(), Ordering::Release);
+        Ok(WriterLock {
+            shared,
+            _one_thread: PhantomData,
+        })
     }
 
     fn writer_busy(&self) -> Error {
         let path = self.path.parent().unwrap_or(&self.path).display();
         match self.writer_holder() {
-            Some((pid, held_ms)) => {
-                busy(format!("the write lock of {path} is held by process {pid}, since {held_ms} ms"))
-            }
-            None => busy(format!("timed out waiting for the write lock of {path}: many writers wait for it")),
+            Some((pid, held_ms)) => busy(format!(
+                "the write lock of {path} is held by process {pid}, since {held_ms} ms"
+            )),
+            None => busy(format!(
+                "timed out waiting for the write lock of {path}: many writers wait for it"
+            )),
         }
     }
 
@@ -675,7 +813,9 @@ impl Guard {
     /// locks again, for a moment at most.
     pub fn give_way(&self) {
         let Some(shared) = self.shared() else { return };
-        if shared.waiter.load(Ordering::Relaxed) == 0 || shared.waiter.swap(0, Ordering::AcqRel) == 0 {
+        if shared.waiter.load(Ordering::Relaxed) == 0
+            || shared.waiter.swap(0, Ordering::AcqRel) == 0
+        {
             return;
         }
         let until = Instant::now() + GIVE_WAY_MAX;
@@ -695,7 +835,10 @@ unsafe extern "C" {
 }
 
 fn monotonic_in(wait: Duration) -> libc::timespec {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: the structure is ours.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
     let nanos = time.tv_nsec as u64 + u64::from(wait.subsec_nanos());
@@ -737,12 +880,22 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
     /// A thread holds the lock; another is refused in its time.
     fn is_refused_in_time(path: &str) {
         let store = open(Path::new(path), &Options::new()).expect("opened");
-        let _held = store.guard().lock_writer(None, None).expect("nobody has it");
+        let _held = store
+            .guard()
+            .lock_writer(None, None)
+            .expect("nobody has it");
         let refused = || {
             let deadline = Instant::now() + Duration::from_millis(300);
-            store.guard().lock_writer(Some(deadline), None).err().map(|error| error.code())
+            store
+                .guard()
+                .lock_writer(Some(deadline), None)
+                .err()
+                .map(|error| error.code())
         };
-        assert_eq!(thread::scope(|scope| scope.spawn(refused).join()).expect("no panic"), Some(Code::Busy));
+        assert_eq!(
+            thread::scope(|scope| scope.spawn(refused).join()).expect("no panic"),
+            Some(Code::Busy)
+        );
     }
 
     #[test]
@@ -754,10 +907,16 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
         fs::create_dir(&folder).expect("a folder");
         let (source, library) = (folder.join("clock.c"), folder.join("clock.so"));
         fs::write(&source, CLOCK).expect("written");
-        let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
+        let built = Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .args([&library, &source])
+            .status();
         assert!(built.expect("cc, which LMDB needs too").success());
         let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--exact", "embedded::guard::tests::writer_lock_wait_ends_although_the_wall_clock_is_set_back"])
+            .args([
+                "--exact",
+                "embedded::guard::tests::writer_lock_wait_ends_although_the_wall_clock_is_set_back",
+            ])
             .env(CHILD, folder.join("store"))
             .env("LD_PRELOAD", &library)
             .stdout(Stdio::null())

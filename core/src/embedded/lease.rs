@@ -17,7 +17,7 @@ use super::slots::{DEAD, Owner, this_process};
 use crate::engine::Keeping;
 use crate::error::{Code, Error, Result};
 use crate::model::LeaseId;
-use crate::request::{Durability, LeaseKeepAlive, LeaseTimeToLive};
+use crate::request::{Durability, LeaseKeepAliveResponse, LeaseTimeToLiveResponse};
 
 const NS: u64 = 1_000_000_000;
 /// The processes that leases of others end with are asked for so often.
@@ -61,7 +61,11 @@ struct Kept {
 
 impl Kept {
     fn renew_after(&mut self, now_ns: u64) {
-        self.renew_ns = now_ns.saturating_add(u64::try_from(self.ttl_seconds).unwrap_or(0).saturating_mul(NS / 3));
+        self.renew_ns = now_ns.saturating_add(
+            u64::try_from(self.ttl_seconds)
+                .unwrap_or(0)
+                .saturating_mul(NS / 3),
+        );
     }
 }
 
@@ -91,18 +95,21 @@ impl Leases {
     }
 
     /// Gives a lease its full TTL again; 0 seconds if it is gone.
-    pub fn keep_alive(&self, id: LeaseId) -> Result<LeaseKeepAlive> {
+    pub fn keep_alive(&self, id: LeaseId) -> Result<LeaseKeepAliveResponse> {
         self.renew(id, false, 0)
     }
 
     /// `late`: also if its deadline has passed, as long as nobody has revoked it for that. Its TTL
     /// begins `ahead_ns` from now.
-    fn renew(&self, id: LeaseId, late: bool, ahead_ns: u64) -> Result<LeaseKeepAlive> {
+    fn renew(&self, id: LeaseId, late: bool, ahead_ns: u64) -> Result<LeaseKeepAliveResponse> {
         let entry = lease::find(&*self.env.read()?, id)?;
         let now_ns = self.commit.now_ns();
         let ttl_seconds = entry.map_or(0, |entry| {
             loop {
-                let Some(place) = self.guard.place(entry.slot).filter(|place| place.id == id) else { break 0 };
+                let Some(place) = self.guard.place(entry.slot).filter(|place| place.id == id)
+                else {
+                    break 0;
+                };
                 if place.deadline == DEAD || (place.deadline <= now_ns && !late) {
                     break 0;
                 }
@@ -115,43 +122,78 @@ impl Leases {
                 }
             }
         });
-        Ok(LeaseKeepAlive { id, ttl_seconds })
+        Ok(LeaseKeepAliveResponse { id, ttl_seconds })
     }
 
     /// What is left of a lease.
-    pub fn time_to_live(&self, id: LeaseId, keys: bool) -> Result<LeaseTimeToLive> {
+    pub fn time_to_live(&self, id: LeaseId, keys: bool) -> Result<LeaseTimeToLiveResponse> {
         let txn = self.env.read()?;
         let Some(entry) = lease::find(&txn, id)? else {
-            return Ok(LeaseTimeToLive { id, ttl_seconds: -1, ..LeaseTimeToLive::default() });
+            return Ok(LeaseTimeToLiveResponse {
+                id,
+                ttl_seconds: -1,
+                ..LeaseTimeToLiveResponse::default()
+            });
         };
         let left_ns = match self.guard.place(entry.slot).filter(|place| place.id == id) {
             Some(place) => place.deadline.saturating_sub(self.commit.now_ns()),
             // on a read-only medium time stands still
             None => lease::deadline(0, entry.ttl_seconds),
         };
-        let keys = if keys { lease::keys(&txn, id, &[], usize::MAX)? } else { Vec::new() };
+        let keys = if keys {
+            lease::keys(&txn, id, &[], usize::MAX)?
+        } else {
+            Vec::new()
+        };
         let ttl_seconds = (left_ns / NS) as i64;
-        Ok(LeaseTimeToLive { id, ttl_seconds, granted_ttl_seconds: entry.ttl_seconds, keys })
+        Ok(LeaseTimeToLiveResponse {
+            id,
+            ttl_seconds,
+            granted_ttl_seconds: entry.ttl_seconds,
+            keys,
+        })
     }
 
     /// The ids of all leases, the next to expire first.
     pub fn list(&self) -> Result<Vec<LeaseId>> {
         let leases = lease::all(&*self.env.read()?)?;
         let deadline = |slot| self.guard.place(slot).map_or(DEAD, |place| place.deadline);
-        let mut by_time: Vec<(u64, LeaseId)> = leases.iter().map(|(id, entry)| (deadline(entry.slot), *id)).collect();
+        let mut by_time: Vec<(u64, LeaseId)> = leases
+            .iter()
+            .map(|(id, entry)| (deadline(entry.slot), *id))
+            .collect();
         by_time.sort_unstable();
         Ok(by_time.into_iter().map(|(_, id)| id).collect())
     }
 
     /// Keeps a lease alive until what this answers is dropped.
-    pub fn keep(self: &Arc<Self>, handle: u64, id: LeaseId, lost: Lost) -> Result<Box<dyn Keeping>> {
-        let not_found = || Error::new(Code::LeaseNotFound, format!("requested lease not found (lease {id})"));
-        let slot = lease::find(&*self.env.read()?, id)?.ok_or_else(not_found)?.slot;
+    pub fn keep(
+        self: &Arc<Self>,
+        handle: u64,
+        id: LeaseId,
+        lost: Lost,
+    ) -> Result<Box<dyn Keeping>> {
+        let not_found = || {
+            Error::new(
+                Code::LeaseNotFound,
+                format!("requested lease not found (lease {id})"),
+            )
+        };
+        let slot = lease::find(&*self.env.read()?, id)?
+            .ok_or_else(not_found)?
+            .slot;
         let ttl_seconds = self.keep_alive(id)?.ttl_seconds;
         if ttl_seconds == 0 {
             return Err(not_found());
         }
-        let mut kept = Kept { id, slot, handle, ttl_seconds, renew_ns: 0, lost };
+        let mut kept = Kept {
+            id,
+            slot,
+            handle,
+            ttl_seconds,
+            renew_ns: 0,
+            lost,
+        };
         kept.renew_after(self.commit.now_ns());
         let number = self.last_kept.fetch_add(1, Ordering::Relaxed);
         lock(&self.kept).insert(number, kept);
@@ -159,17 +201,26 @@ impl Leases {
         self.freed.store(0, Ordering::Release);
         // so that whoever waits for the next thing to do learns of this one
         self.guard.ring();
-        Ok(Box::new(Keeper { leases: Arc::downgrade(self), number }))
+        Ok(Box::new(Keeper {
+            leases: Arc::downgrade(self),
+            number,
+        }))
     }
 
     /// Keeps nothing alive any more for this handle; answers what it kept, the first first.
     pub fn let_go(&self, handle: u64) -> Vec<LeaseId> {
         let gone: Vec<Kept> = {
             let mut kept = lock(&self.kept);
-            let mut theirs: Vec<u64> =
-                kept.iter().filter(|(_, kept)| kept.handle == handle).map(|(at, _)| *at).collect();
+            let mut theirs: Vec<u64> = kept
+                .iter()
+                .filter(|(_, kept)| kept.handle == handle)
+                .map(|(at, _)| *at)
+                .collect();
             theirs.sort_unstable();
-            theirs.into_iter().filter_map(|at| kept.remove(&at)).collect()
+            theirs
+                .into_iter()
+                .filter_map(|at| kept.remove(&at))
+                .collect()
         };
         // what they wanted to be told is somebody else's code: dropped outside the lock
         gone.into_iter().map(|kept| kept.id).collect()
@@ -182,20 +233,39 @@ impl Leases {
             return Vec::new();
         }
         let mut kept = lock(&self.kept);
-        let is_gone = |kept: &Kept| self.guard.place(kept.slot).is_none_or(|place| place.id != kept.id);
-        let gone: Vec<u64> = kept.iter().filter(|(_, kept)| is_gone(kept)).map(|(at, _)| *at).collect();
-        gone.into_iter().filter_map(|at| kept.remove(&at)).map(|gone| gone.lost).collect()
+        let is_gone = |kept: &Kept| {
+            self.guard
+                .place(kept.slot)
+                .is_none_or(|place| place.id != kept.id)
+        };
+        let gone: Vec<u64> = kept
+            .iter()
+            .filter(|(_, kept)| is_gone(kept))
+            .map(|(at, _)| *at)
+            .collect();
+        gone.into_iter()
+            .filter_map(|at| kept.remove(&at))
+            .map(|gone| gone.lost)
+            .collect()
     }
 
     /// Renews what is due, or all; answers what was lost, to be told once no lock is held.
     fn renew_kept(&self, now_ns: u64, all: bool) -> Vec<Lost> {
         let mut lost = Vec::new();
         let mut kept = lock(&self.kept);
-        let due: Vec<u64> = kept.iter().filter(|(_, kept)| all || kept.renew_ns <= now_ns).map(|(at, _)| *at).collect();
+        let due: Vec<u64> = kept
+            .iter()
+            .filter(|(_, kept)| all || kept.renew_ns <= now_ns)
+            .map(|(at, _)| *at)
+            .collect();
         for at in due {
-            let Some(one) = kept.get_mut(&at) else { continue };
+            let Some(one) = kept.get_mut(&at) else {
+                continue;
+            };
             match self.renew(one.id, all, 0) {
-                Ok(LeaseKeepAlive { ttl_seconds: 0, .. }) => lost.extend(kept.remove(&at).map(|gone| gone.lost)),
+                Ok(LeaseKeepAliveResponse { ttl_seconds: 0, .. }) => {
+                    lost.extend(kept.remove(&at).map(|gone| gone.lost))
+                }
                 Ok(_) => one.renew_after(now_ns),
                 // no reader's slot, say: soon again
                 Err(_) => one.renew_ns = now_ns.saturating_add(AGAIN_NS),
@@ -209,18 +279,28 @@ impl Leases {
         let now_ns = self.commit.now_ns();
         let mut lost = self.take_gone();
         lost.extend(self.renew_kept(now_ns, false));
-        let mut next_ns = lock(&self.kept).values().map(|kept| kept.renew_ns).min().unwrap_or(u64::MAX);
+        let mut next_ns = lock(&self.kept)
+            .values()
+            .map(|kept| kept.renew_ns)
+            .min()
+            .unwrap_or(u64::MAX);
         if may_write {
             let mut times = lock(&self.times);
             let owner_gone = self.ask_owners(&mut times, now_ns, &mut next_ns);
             let bound = self.guard.next_deadline();
             let due = owner_gone || bound <= now_ns;
-            let again_ns = times.ordered_ns.map_or(0, |ordered| ordered.saturating_add(AGAIN_NS));
+            let again_ns = times
+                .ordered_ns
+                .map_or(0, |ordered| ordered.saturating_add(AGAIN_NS));
             if due && again_ns <= now_ns {
                 times.ordered_ns = Some(now_ns);
                 self.commit.expire_soon();
             }
-            next_ns = next_ns.min(if due { now_ns.saturating_add(AGAIN_NS) } else { bound });
+            next_ns = next_ns.min(if due {
+                now_ns.saturating_add(AGAIN_NS)
+            } else {
+                bound
+            });
             if !due {
                 times.ordered_ns = None;
             }
@@ -246,7 +326,10 @@ impl Leases {
         let mut gone = false;
         if times.asked_owners_ns.saturating_add(OWNERS_NS) <= now_ns {
             times.asked_owners_ns = now_ns;
-            gone = times.foreign.iter().any(|owner| self.guard.owner_is_gone(*owner));
+            gone = times
+                .foreign
+                .iter()
+                .any(|owner| self.guard.owner_is_gone(*owner));
         }
         *next_ns = (*next_ns).min(times.asked_owners_ns.saturating_add(OWNERS_NS));
         gone
@@ -262,7 +345,9 @@ impl Leases {
     /// For a clock in hand that is about to be moved: what handles keep alive must not look expired to
     /// anybody before [`Leases::catch_up`] has come to it.
     pub fn keep_beyond(&self, forward_ms: i64) {
-        let ahead_ns = u64::try_from(forward_ms).unwrap_or(0).saturating_mul(1_000_000);
+        let ahead_ns = u64::try_from(forward_ms)
+            .unwrap_or(0)
+            .saturating_mul(1_000_000);
         for kept in lock(&self.kept).values() {
             // one that is gone is told so by what comes next
             let _ = self.renew(kept.id, true, ahead_ns);
@@ -312,7 +397,11 @@ pub(crate) fn settle(env: &Env, guard: &Guard, kept: bool, now_ns: u64) -> Resul
     for (id, entry) in lease::whole(&txn)? {
         guard.ensure_slot(entry.slot)?;
         let own = guard.place(entry.slot).filter(|place| place.id == id);
-        let mut place = own.unwrap_or(super::slots::Place { id, deadline: DEAD, owner: None });
+        let mut place = own.unwrap_or(super::slots::Place {
+            id,
+            deadline: DEAD,
+            owner: None,
+        });
         if !kept || own.is_none() {
             place.deadline = lease::deadline(now_ns, entry.ttl_seconds);
             guard.fill_slot(entry.slot, place);
@@ -344,7 +433,7 @@ mod tests {
     use crate::embedded::lmdb::Tree;
     use crate::embedded::opening;
     use crate::options::Options;
-    use crate::request::{Answer, Grant, Put, Revoke};
+    use crate::request::{LeaseGrant, LeaseRevoke, Put, Response};
 
     /// A handle learned of it when it renewed the lease next, after a third of its TTL.
     #[test]
@@ -354,20 +443,36 @@ mod tests {
         store.pulse().start().expect("a thread");
         let (terms, leases) = (Terms::own(Durability::None, None), store.pulse().leases());
         for expires in [false, true] {
-            let grant = Grant { ttl_seconds: 600, id: 0, end_with_process: false };
-            let Ok(Answer::LeaseGrant(granted)) = store.commit().call(grant.into(), terms) else { panic!("granted") };
+            let grant = LeaseGrant {
+                ttl_seconds: 600,
+                id: 0,
+                end_with_process: false,
+            };
+            let Ok(Response::LeaseGrant(granted)) = store.commit().call(grant.into(), terms) else {
+                panic!("granted")
+            };
             let (lost, is_lost) = std::sync::mpsc::channel();
-            let _kept =
-                leases.keep(1, granted.id, Box::new(move || lost.send(()).expect("the test waits"))).expect("kept");
+            let _kept = leases
+                .keep(
+                    1,
+                    granted.id,
+                    Box::new(move || lost.send(()).expect("the test waits")),
+                )
+                .expect("kept");
             if expires {
                 let place = store.guard().place(0).expect("its slot");
                 assert!(store.guard().swap_deadline(0, place.deadline, 1));
                 store.guard().look_now();
                 store.guard().ring();
             } else {
-                store.commit().call(Revoke { id: granted.id }.into(), terms).expect("revoked");
+                store
+                    .commit()
+                    .call(LeaseRevoke { id: granted.id }.into(), terms)
+                    .expect("revoked");
             }
-            is_lost.recv_timeout(Duration::from_secs(60)).expect("told long before the lease is renewed");
+            is_lost
+                .recv_timeout(Duration::from_secs(60))
+                .expect("told long before the lease is renewed");
         }
     }
 
@@ -380,15 +485,26 @@ mod tests {
             let options = Options::new();
             let store = opening::open(&path, &options).expect("made");
             {
-                let _held = store.guard().lock_writer(None, None).expect("the writer's lock");
+                let _held = store
+                    .guard()
+                    .lock_writer(None, None)
+                    .expect("the writer's lock");
                 let mut txn = store.env().write().expect("a transaction");
-                txn.put(Tree::Lease, &[0, 0, 0, 0, 0, 0, 0, 7], entry).expect("damaged");
+                txn.put(Tree::Lease, &[0, 0, 0, 0, 0, 0, 0, 7], entry)
+                    .expect("damaged");
                 txn.commit(false).expect("committed");
             }
             drop(store);
             let db = Db::open(&path, options).expect("opened");
             db.put(Put::new("k", "v")).expect("put");
-            assert_eq!(db.check().expect("checked").problems.first().map(|problem| problem.invariant), Some("I8"));
+            assert_eq!(
+                db.check()
+                    .expect("checked")
+                    .problems
+                    .first()
+                    .map(|problem| problem.invariant),
+                Some("I8")
+            );
             drop(db);
             std::fs::remove_dir_all(&path).expect("removed");
         }

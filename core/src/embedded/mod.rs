@@ -54,7 +54,8 @@ use self::shards::Shards;
 use self::store::Store;
 use crate::db::Db;
 use crate::engine::{
-    ChangesPage, Completion, DiffPage, Engine, Interrupted, Keeping, Page, PairRef, Submitted, WatchStream,
+    Completion, DiffPage, Engine, EventsPage, Interrupted, Keeping, Page, PairRef, Submitted,
+    WatchStream,
 };
 use crate::error::{Code, Error, Result};
 use crate::model::{Event, KeyRange, KeyValue, LeaseId, Revision};
@@ -154,7 +155,10 @@ impl Embedded {
     /// Refuses if nothing can be written through this handle.
     fn check_writable(&self, store: &Store) -> Result<()> {
         if self.read_only || store.is_read_only_medium() {
-            let message = format!("{} was opened read-only by this handle", store.env().path().display());
+            let message = format!(
+                "{} was opened read-only by this handle",
+                store.env().path().display()
+            );
             return Err(Error::new(Code::ReadOnly, message));
         }
         Ok(())
@@ -166,8 +170,11 @@ impl Embedded {
             return Ok(());
         }
         let store = self.with(|store| Ok(store.clone()))?;
-        self.check_writable(&store).map_err(|error| error.context("option max_bytes is kept in the store"))?;
-        store.commit().set_max_bytes(max_bytes, Terms::own(self.durability, self.timeout))
+        self.check_writable(&store)
+            .map_err(|error| error.context("option max_bytes is kept in the store"))?;
+        store
+            .commit()
+            .set_max_bytes(max_bytes, Terms::own(self.durability, self.timeout))
     }
 
     /// A write, or a refusal; the store is kept open by the caller while it waits, the handle is not.
@@ -191,7 +198,13 @@ impl Embedded {
             None => self.durability,
         };
         let raises_alarm = self.limits.etcd_rules;
-        Ok((store, Terms { raises_alarm, ..Terms::own(durability, self.timeout) }))
+        Ok((
+            store,
+            Terms {
+                raises_alarm,
+                ..Terms::own(durability, self.timeout)
+            },
+        ))
     }
 
     /// What must go to the queue of writers; the rest, reads and refusals, is answered here.
@@ -204,7 +217,10 @@ impl Embedded {
             completion(self.call(request));
             return None;
         }
-        match self.prepare(request).and_then(|request| Ok((self.writable(&request)?, request))) {
+        match self
+            .prepare(request)
+            .and_then(|request| Ok((self.writable(&request)?, request)))
+        {
             Ok(((store, terms), request)) => Some((store, terms, request, completion)),
             Err(error) => {
                 completion(Err(error));
@@ -213,11 +229,14 @@ impl Embedded {
         }
     }
 
-    fn range(&self, request: &Range) -> Result<RangeResult> {
+    fn range(&self, request: &Range) -> Result<RangeResponse> {
         self.read(|txn| {
             let revision = mvcc::current_revision(txn)?;
             let at = mvcc::readable(txn, request.revision, revision)?;
-            Ok(RangeResult { revision, ..read::range(txn, request, at)? })
+            Ok(RangeResponse {
+                revision,
+                ..read::range(txn, request, at)?
+            })
         })
     }
 }
@@ -257,7 +276,10 @@ fn closed() -> Error {
 }
 
 fn forked() -> Error {
-    Error::new(Code::Forked, "this handle was opened before fork(): open the store again in the child")
+    Error::new(
+        Code::Forked,
+        "this handle was opened before fork(): open the store again in the child",
+    )
 }
 
 /// What a write that asks for `asked` gets in this store.
@@ -289,22 +311,28 @@ impl Embedded {
         Ok(request)
     }
 
-    fn run(&self, request: Request, interrupted: Option<Interrupted>) -> Result<Answer> {
+    fn run(&self, request: Request, interrupted: Option<Interrupted>) -> Result<Response> {
         let request = self.prepare(request)?;
         match request {
-            Request::Range(range) => self.range(&range).map(Answer::Range),
-            Request::Txn(txn) if txn.is_read_only() => {
-                self.read(|store| txn::run_read_only(store, &txn, mvcc::current_revision(store)?)).map(Answer::Txn)
-            }
-            Request::Alarm(alarm) if alarm.action == AlarmAction::Get => {
-                self.read(|txn| mvcc::alarm::list(txn, alarm.kind)).map(Answer::Alarm)
-            }
-            Request::Side(side @ (Side::Get { .. } | Side::Scan { .. })) => {
-                self.read(|txn| mvcc::side::read(txn, &side)).map(Answer::Side)
-            }
+            Request::Range(range) => self.range(&range).map(Response::Range),
+            Request::Txn(txn) if txn.is_read_only() => self
+                .read(|store| txn::run_read_only(store, &txn, mvcc::current_revision(store)?))
+                .map(Response::Txn),
+            Request::Alarm(alarm) if alarm.action == AlarmAction::Get => self
+                .read(|txn| mvcc::alarm::list(txn, alarm.kind))
+                .map(Response::Alarm),
+            Request::Side(side @ (Side::Get { .. } | Side::Scan { .. })) => self
+                .read(|txn| mvcc::side::read(txn, &side))
+                .map(Response::Side),
             request => {
                 let (store, terms) = self.writable(&request)?;
-                store.commit().call(request, Terms { interrupted, ..terms })
+                store.commit().call(
+                    request,
+                    Terms {
+                        interrupted,
+                        ..terms
+                    },
+                )
             }
         }
     }
@@ -315,17 +343,19 @@ impl Engine for Embedded {
         Some(self.limits)
     }
 
-    fn call(&self, request: Request) -> Result<Answer> {
+    fn call(&self, request: Request) -> Result<Response> {
         self.run(request, None)
     }
 
-    fn call_unless(&self, request: Request, interrupted: Interrupted) -> Result<Answer> {
+    fn call_unless(&self, request: Request, interrupted: Interrupted) -> Result<Response> {
         self.run(request, Some(interrupted))
     }
 
     fn submit(&self, request: Request, completion: Completion) -> Submitted {
         match self.to_queue(request, completion) {
-            Some((store, terms, request, completion)) => store.commit().submit(request, terms, completion),
+            Some((store, terms, request, completion)) => {
+                store.commit().submit(request, terms, completion)
+            }
             None => Submitted::gone(),
         }
     }
@@ -333,10 +363,13 @@ impl Engine for Embedded {
     fn submit_all(&self, requests: Vec<(Request, Completion)>) -> Vec<Submitted> {
         let (mut together, mut queue) = (Together::default(), None);
         let submit = |(request, completion)| {
-            let Some((store, terms, request, completion)) = self.to_queue(request, completion) else {
+            let Some((store, terms, request, completion)) = self.to_queue(request, completion)
+            else {
                 return Submitted::gone();
             };
-            let submitted = store.commit().add(&mut together, request, terms, completion);
+            let submitted = store
+                .commit()
+                .add(&mut together, request, terms, completion);
             queue = Some(store);
             submitted
         };
@@ -353,7 +386,9 @@ impl Engine for Embedded {
                 ..=0 => mvcc::At::Now,
                 _ => mvcc::readable(txn, revision, mvcc::current_revision(txn)?)?,
             };
-            read::item(txn, key, at)?.map(|item| item.pair(txn)).transpose()
+            read::item(txn, key, at)?
+                .map(|item| item.pair(txn))
+                .transpose()
         })
     }
 
@@ -368,13 +403,16 @@ impl Engine for Embedded {
         })
     }
 
-    fn range_each(&self, request: &Range, each: &mut dyn FnMut(PairRef)) -> Result<RangeResult> {
+    fn range_each(&self, request: &Range, each: &mut dyn FnMut(PairRef)) -> Result<RangeResponse> {
         check_range(&request.range)?;
         self.read(|txn| {
             let revision = mvcc::current_revision(txn)?;
             let at = mvcc::readable(txn, request.revision, revision)?;
-            let answer = read::range_into(txn, request, at, &mut read::Each { each, count: 0 })?;
-            Ok(RangeResult { revision, ..answer })
+            let response = read::range_into(txn, request, at, &mut read::Each { each, count: 0 })?;
+            Ok(RangeResponse {
+                revision,
+                ..response
+            })
         })
     }
 
@@ -387,7 +425,11 @@ impl Engine for Embedded {
             let revision = mvcc::current_revision(txn)?;
             let at = mvcc::readable(txn, request.revision, revision)?;
             let (kvs, next) = read::page(txn, request, at)?;
-            Ok(Page { kvs, revision, next })
+            Ok(Page {
+                kvs,
+                revision,
+                next,
+            })
         })
     }
 
@@ -395,20 +437,20 @@ impl Engine for Embedded {
         self.read(|txn| history::history(txn, key, limit))
     }
 
-    fn changes(&self, request: &Changes) -> Result<ChangesPage> {
+    fn events(&self, request: &Events) -> Result<EventsPage> {
         if request.range.key.is_empty() {
             return Err(Error::new(Code::InvalidArgument, "key is not provided"));
         }
         self.read(|txn| {
-            let (events, upto) = history::changes(txn, request)?;
-            Ok(ChangesPage { events, upto })
+            let (events, upto) = history::events(txn, request)?;
+            Ok(EventsPage { events, upto })
         })
     }
 
     fn diff(&self, before: Revision, after: Revision, range: &KeyRange) -> Result<DiffPage> {
         self.read(|txn| {
-            let (changes, next) = history::diff(txn, before, after, range)?;
-            Ok(DiffPage { changes, next })
+            let (differences, next) = history::diff(txn, before, after, range)?;
+            Ok(DiffPage { differences, next })
         })
     }
 
@@ -420,13 +462,19 @@ impl Engine for Embedded {
         let request = validate_watch(request)?;
         self.with(|store| {
             store.pulse().start()?;
-            let watched = store.pulse().hub().add(store.env(), self.number, request, store.commit().now_ns())?;
-            let stream: Arc<dyn WatchStream> = Arc::new(watch::Stream::new(Arc::downgrade(store), watched));
+            let watched = store.pulse().hub().add(
+                store.env(),
+                self.number,
+                request,
+                store.commit().now_ns(),
+            )?;
+            let stream: Arc<dyn WatchStream> =
+                Arc::new(watch::Stream::new(Arc::downgrade(store), watched));
             Ok(stream)
         })
     }
 
-    fn lease_keep_alive(&self, id: LeaseId) -> Result<LeaseKeepAlive> {
+    fn lease_keep_alive(&self, id: LeaseId) -> Result<LeaseKeepAliveResponse> {
         self.with(|store| {
             self.check_writable(store)?;
             store.pulse().start()?;
@@ -434,8 +482,8 @@ impl Engine for Embedded {
         })
     }
 
-    fn lease_time_to_live(&self, id: LeaseId, keys: bool) -> Result<LeaseTimeToLive> {
-        self.with(|store| store.pulse().leases().time_to_live(id, keys))
+    fn lease_time_to_live(&self, lease: LeaseTimeToLive) -> Result<LeaseTimeToLiveResponse> {
+        self.with(|store| store.pulse().leases().time_to_live(lease.id, lease.keys))
     }
 
     fn lease_list(&self) -> Result<Vec<LeaseId>> {
@@ -455,8 +503,15 @@ impl Engine for Embedded {
             let info = store.env().info()?;
             let txn = store.env().read()?;
             let (writer_pid, writer_held_ms) = store.guard().writer_holder().unwrap_or((0, 0));
-            let oldest = info.reader_txns.iter().min().map_or(0, |oldest| info.last_txn.saturating_sub(*oldest));
-            let mut alarms: Vec<String> = mvcc::alarm::active(&txn)?.iter().map(AlarmMember::to_string).collect();
+            let oldest = info
+                .reader_txns
+                .iter()
+                .min()
+                .map_or(0, |oldest| info.last_txn.saturating_sub(*oldest));
+            let mut alarms: Vec<String> = mvcc::alarm::active(&txn)?
+                .iter()
+                .map(AlarmMember::to_string)
+                .collect();
             if store.guard().is_poisoned() {
                 alarms.push("POISONED".to_string());
             }
@@ -507,7 +562,9 @@ impl Engine for Embedded {
             let terms = Terms::own(self.durability, self.timeout);
             for id in store.pulse().leases().let_go(self.number) {
                 // the lease's handle closes with this one: what is not revoked in time has its TTL
-                store.commit().submit(Revoke { id }.into(), terms, Box::new(|_| {}));
+                store
+                    .commit()
+                    .submit(LeaseRevoke { id }.into(), terms, Box::new(|_| {}));
             }
             store.pulse().hub().end(Some(self.number), &closed());
         }

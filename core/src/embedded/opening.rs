@@ -21,7 +21,9 @@ use super::lease;
 use super::lmdb::pages::{self, Found};
 use super::lmdb::{self, Env, EnvOptions};
 use super::os::{self, failed};
-use super::store::{BUSY_TIMEOUT_MS, DATA, GUARD, LOCK, LOOK_AGAIN, Says, Settings, Store, registry};
+use super::store::{
+    BUSY_TIMEOUT_MS, DATA, GUARD, LOCK, LOOK_AGAIN, Says, Settings, Store, registry,
+};
 use crate::error::{Code, Error, Result};
 use crate::options::{AutoCompaction, Options};
 use crate::request::Durability;
@@ -41,20 +43,32 @@ pub(crate) fn open(target: &Path, options: &Options) -> Result<Arc<Store>> {
         if target.as_os_str() != ":memory:" {
             local_path(target)?;
         }
-        return Err(Error::new(Code::InvalidArgument, format!("option {name} is for a cluster, and this is a store")));
+        return Err(Error::new(
+            Code::InvalidArgument,
+            format!("option {name} is for a cluster, and this is a store"),
+        ));
     }
-    if let Some(AutoCompaction::Revisions(0) | AutoCompaction::Seconds(0)) = options.auto_compaction {
-        return Err(Error::new(Code::InvalidArgument, "option auto_compaction keeps 0: leave it out to keep all"));
+    if let Some(AutoCompaction::Revisions(0) | AutoCompaction::Seconds(0)) = options.auto_compaction
+    {
+        return Err(Error::new(
+            Code::InvalidArgument,
+            "option auto_compaction keeps 0: leave it out to keep all",
+        ));
     }
     if options.max_readers == Some(0) {
-        return Err(Error::new(Code::InvalidArgument, "option max_readers is 0: nothing could be read"));
+        return Err(Error::new(
+            Code::InvalidArgument,
+            "option max_readers is 0: nothing could be read",
+        ));
     }
     if let Some(slots) = options.max_readers.filter(|slots| *slots > MAX_READERS_MAX) {
-        let message = format!("option max_readers is {slots}: at most {MAX_READERS_MAX} can read at a time");
+        let message =
+            format!("option max_readers is {slots}: at most {MAX_READERS_MAX} can read at a time");
         return Err(Error::new(Code::InvalidArgument, message));
     }
     if let Some(mode) = options.mode.filter(|mode| mode & !0o777 != 0) {
-        let message = format!("option mode is {mode:o}: it takes the permissions of files, up to 777");
+        let message =
+            format!("option mode is {mode:o}: it takes the permissions of files, up to 777");
         return Err(Error::new(Code::InvalidArgument, message));
     }
     if target.as_os_str() == ":memory:" {
@@ -86,11 +100,17 @@ fn local_path(target: &Path) -> Result<PathBuf> {
         }
         _ => {}
     }
-    let Some(rest) = bytes.strip_prefix(b"file:") else { return Ok(target.to_owned()) };
+    let Some(rest) = bytes.strip_prefix(b"file:") else {
+        return Ok(target.to_owned());
+    };
     let path = match rest.strip_prefix(b"//") {
         Some(rest) if rest.starts_with(b"/") => rest,
         Some(rest) if rest.starts_with(b"localhost/") => &rest[b"localhost".len()..],
-        Some(_) => return invalid(format!("{shown} names another host: write file:/path or file:///path")),
+        Some(_) => {
+            return invalid(format!(
+                "{shown} names another host: write file:/path or file:///path"
+            ));
+        }
         None => rest,
     };
     percent_decoded(path).map_or_else(|| invalid(format!("{shown} is no file: URL")), Ok)
@@ -104,7 +124,8 @@ fn scheme(target: &[u8]) -> Option<&str> {
     let end = target.windows(3).position(|window| window == b"://")?;
     let scheme = str::from_utf8(&target[..end]).ok()?;
     let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
-    (scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(part)).then_some(scheme)
+    (scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(part))
+        .then_some(scheme)
 }
 
 fn percent_decoded(text: &[u8]) -> Option<PathBuf> {
@@ -115,7 +136,9 @@ fn percent_decoded(text: &[u8]) -> Option<PathBuf> {
         bytes.push(match byte {
             b'%' => {
                 let (high, low) = (digit(rest.next()?)?, digit(rest.next()?)?);
-                u8::try_from(high << 4 | low).ok().filter(|byte| *byte != 0)?
+                u8::try_from(high << 4 | low)
+                    .ok()
+                    .filter(|byte| *byte != 0)?
             }
             byte => byte,
         });
@@ -128,8 +151,14 @@ fn percent_decoded(text: &[u8]) -> Option<PathBuf> {
 fn open_memory(options: &Options) -> Result<Arc<Store>> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let refused = match options {
-        Options { read_only: Some(true), .. } => Some("read_only"),
-        Options { create: Some(false), .. } => Some("create false"),
+        Options {
+            read_only: Some(true),
+            ..
+        } => Some("read_only"),
+        Options {
+            create: Some(false),
+            ..
+        } => Some("create false"),
         _ => None,
     };
     if let Some(refused) = refused {
@@ -139,8 +168,15 @@ fn open_memory(options: &Options) -> Result<Arc<Store>> {
         ));
     }
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let name = format!("libkv-{}-{:x}-{number}", std::process::id(), os::place().image);
-    let options = Options { durability: Some(Durability::None), ..options.clone() };
+    let name = format!(
+        "libkv-{}-{:x}-{number}",
+        std::process::id(),
+        os::place().image
+    );
+    let options = Options {
+        durability: Some(Durability::None),
+        ..options.clone()
+    };
     let mut refused = None;
     for parent in [PathBuf::from("/dev/shm"), std::env::temp_dir()] {
         let path = parent.join(&name);
@@ -255,14 +291,18 @@ impl<'o> Opening<'o> {
             Err(e) if e.kind() == io::ErrorKind::NotFound && self.create => {
                 let mode = self.settings.mode | (self.settings.mode & 0o444) >> 2;
                 match fs::DirBuilder::new().mode(mode).create(&self.path) {
-                    Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(failed(&self.path, e)),
+                    Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+                        return Err(failed(&self.path, e));
+                    }
                     _ => {}
                 }
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(self.not_found()),
             Err(e) => return Err(failed(&self.path, e)),
         }
-        if !self.settings.allow_network_fs && os::is_network_fs(&self.path).map_err(|e| failed(&self.path, e))? {
+        if !self.settings.allow_network_fs
+            && os::is_network_fs(&self.path).map_err(|e| failed(&self.path, e))?
+        {
             let message = format!(
                 "{} lies on a network file system, whose locks may not hold (option allow_network_fs opens it all the same)",
                 self.path.display()
@@ -273,7 +313,10 @@ impl<'o> Opening<'o> {
     }
 
     fn not_found(&self) -> Error {
-        Error::new(Code::NotFound, format!("{} has no store", self.path.display()))
+        Error::new(
+            Code::NotFound,
+            format!("{} has no store", self.path.display()),
+        )
     }
 
     fn busy(&self, message: impl std::fmt::Display) -> Error {
@@ -291,20 +334,29 @@ impl<'o> Opening<'o> {
         }
         let mut guard = match Guard::open(&guard_path, self.settings.mode) {
             Ok(guard) => guard,
-            Err(e) if e.code() == Code::ReadOnly && self.read_only => return self.open_medium(&guard_path),
+            Err(e) if e.code() == Code::ReadOnly && self.read_only => {
+                return self.open_medium(&guard_path);
+            }
             Err(e) if e.code() == Code::NotFound => return Ok(Look::Later(e)),
             Err(e) => return Err(e),
         };
         if !guard.try_opening()? {
             let holder = guard.map().ok().and_then(|()| guard.opening_holder());
             let holder = holder.map_or(String::new(), |pid| format!(" by process {pid}"));
-            return Ok(Look::Later(self.busy(format!("is being opened or closed{holder}"))));
+            return Ok(Look::Later(
+                self.busy(format!("is being opened or closed{holder}")),
+            ));
         }
         // under "opening" once more: it may have been replaced, or opened by another thread
-        let same =
-            fs::metadata(&guard_path).is_ok_and(|meta| guard.file_id().is_ok_and(|id| id == (meta.dev(), meta.ino())));
+        let same = fs::metadata(&guard_path).is_ok_and(|meta| {
+            guard
+                .file_id()
+                .is_ok_and(|id| id == (meta.dev(), meta.ino()))
+        });
         if !same {
-            return Ok(Look::Later(self.busy("has its guard file replaced again and again")));
+            return Ok(Look::Later(
+                self.busy("has its guard file replaced again and again"),
+            ));
         }
         if let Some(look) = self.registered(&guard_path)? {
             return Ok(look);
@@ -314,12 +366,18 @@ impl<'o> Opening<'o> {
         if let Found::Absent | Found::Empty = found {
             self.only_ours()?;
             if guard.is_foreign()? {
-                let message = format!("{} is not a store's: something else has its name", guard_path.display());
+                let message = format!(
+                    "{} is not a store's: something else has its name",
+                    guard_path.display()
+                );
                 return Err(Error::new(Code::NotAStore, message));
             }
             if matches!(found, Found::Empty) && guard.remembers_store()? {
                 let data = self.path.join(DATA);
-                let message = format!("{} has been cut to nothing: bring it back from a backup", data.display());
+                let message = format!(
+                    "{} has been cut to nothing: bring it back from a backup",
+                    data.display()
+                );
                 return Err(Error::new(Code::Corrupt, message));
             }
         }
@@ -335,17 +393,26 @@ impl<'o> Opening<'o> {
 
     /// The store, if this process has it open already.
     fn registered(&self, guard_path: &Path) -> Result<Option<Look>> {
-        let Ok(meta) = fs::metadata(guard_path) else { return Ok(None) };
-        let Some(entry) = registry().get(&(meta.dev(), meta.ino())).cloned() else { return Ok(None) };
+        let Ok(meta) = fs::metadata(guard_path) else {
+            return Ok(None);
+        };
+        let Some(entry) = registry().get(&(meta.dev(), meta.ino())).cloned() else {
+            return Ok(None);
+        };
         let Some(store) = entry.upgrade() else {
-            return Ok(Some(Look::Later(self.busy("is being closed by this process"))));
+            return Ok(Some(Look::Later(
+                self.busy("is being closed by this process"),
+            )));
         };
         store.settings().agree(self.options, &self.path)?;
         if store.ro_compat() != 0 && !self.read_only {
             return Err(self.unwritable(store.ro_compat()));
         }
         if store.is_read_only_medium() && !self.read_only {
-            return Err(Error::new(Code::ReadOnly, format!("{} is on a read-only medium", self.path.display())));
+            return Err(Error::new(
+                Code::ReadOnly,
+                format!("{} is on a read-only medium", self.path.display()),
+            ));
         }
         Ok(Some(Look::Opened(store)))
     }
@@ -364,9 +431,15 @@ impl<'o> Opening<'o> {
     fn only_ours(&self) -> Result<()> {
         for entry in fs::read_dir(&self.path).map_err(|e| failed(&self.path, e))? {
             let name = entry.map_err(|e| failed(&self.path, e))?.file_name();
-            let ours = [DATA, DATA_NEW, LOCK, GUARD].iter().any(|our| name == **our);
+            let ours = [DATA, DATA_NEW, LOCK, GUARD]
+                .iter()
+                .any(|our| name == **our);
             if !ours {
-                let message = format!("{} is not empty and no store: it has {}", self.path.display(), name.display());
+                let message = format!(
+                    "{} is not empty and no store: it has {}",
+                    self.path.display(),
+                    name.display()
+                );
                 return Err(Error::new(Code::NotAStore, message));
             }
         }
@@ -387,7 +460,10 @@ impl<'o> Opening<'o> {
             }
             _ => "no store".to_string(),
         };
-        Error::new(Code::NotAStore, format!("{} is {what}", self.path.join(DATA).display()))
+        Error::new(
+            Code::NotAStore,
+            format!("{} is {what}", self.path.join(DATA).display()),
+        )
     }
 
     /// Whether this library may open, or make, what was found.
@@ -402,7 +478,10 @@ impl<'o> Opening<'o> {
 
     fn judge_meta(&self, found: &Found) -> Result<()> {
         let path = self.path.join(DATA);
-        let format = found.meta(meta::FORMAT).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
+        let format = found
+            .meta(meta::FORMAT)
+            .and_then(|bytes| bytes.try_into().ok())
+            .map_or(0, u32::from_le_bytes);
         if format != codec::FORMAT_VERSION || bits(found, meta::INCOMPAT) != 0 {
             let message = format!(
                 "{} has format {format} with features {:#x}; this library reads format {} without any: it needs a newer one",
@@ -437,9 +516,9 @@ impl<'o> Opening<'o> {
         if !guard.try_own_bytes()? {
             // in another container this number is another process
             let elsewhere = guard.refusal(&identity, &[std::process::id()]);
-            return refused(
-                elsewhere.unwrap_or_else(|| self.busy("is open through another copy of libkv in this process")),
-            );
+            return refused(elsewhere.unwrap_or_else(|| {
+                self.busy("is open through another copy of libkv in this process")
+            }));
         }
         let alone = self.settings.clock.is_in_hand();
         if !guard.try_present(alone)? {
@@ -471,7 +550,9 @@ impl<'o> Opening<'o> {
         lmdb::free_own_readers(&lock_file).map_err(|e| failed(&self.path.join(LOCK), e))?;
         guard.keep_lock_file(lock_file);
         match guard.lost_lock()? {
-            Some(pid) => refused(self.busy(format!("cannot be opened: process {pid} lost its lock; restart it"))),
+            Some(pid) => refused(self.busy(format!(
+                "cannot be opened: process {pid} lost its lock; restart it"
+            ))),
             None => Ok(None),
         }
     }
@@ -479,7 +560,11 @@ impl<'o> Opening<'o> {
     fn identity(&self, found: &Found) -> Identity {
         let inode = |name| fs::metadata(self.path.join(name)).map_or(0, |meta| meta.ino());
         let store_id = found.meta(meta::STORE_ID).and_then(|id| id.try_into().ok());
-        Identity { store_id: store_id.unwrap_or_default(), data_inode: inode(DATA), lock_inode: inode(LOCK) }
+        Identity {
+            store_id: store_id.unwrap_or_default(),
+            data_inode: inode(DATA),
+            lock_inode: inode(LOCK),
+        }
     }
 
     /// Under "opening", with this process's place taken: the data file and the environment.
@@ -494,7 +579,9 @@ impl<'o> Opening<'o> {
         // the others may have ended since this opener joined them: LMDB then creates its file again, while
         // the guard is as they left it
         if !guard.is_shared()? {
-            guard.keep_lock_file(self.open_lock_file(64 * (u64::from(self.settings.max_readers) + 2))?);
+            guard.keep_lock_file(
+                self.open_lock_file(64 * (u64::from(self.settings.max_readers) + 2))?,
+            );
         }
         let env = Env::open(&self.path, &self.env_options(unsynced)).map_err(|error| {
             // the lock file is open already, and LMDB names the directory
@@ -525,8 +612,11 @@ impl<'o> Opening<'o> {
     }
 
     fn register(&self, env: Env, guard: Arc<Guard>, found: &Found, key: (u64, u64)) -> Arc<Store> {
-        let says =
-            Says { unsynced: is_unsynced(found), ro_compat: ro_compat(found), id: self.identity(found).store_id };
+        let says = Says {
+            unsynced: is_unsynced(found),
+            ro_compat: ro_compat(found),
+            id: self.identity(found).store_id,
+        };
         Store::register(env, guard, says, self.settings.clone(), key)
     }
 
@@ -542,16 +632,31 @@ impl<'o> Opening<'o> {
         }
         let unsynced = self.options.durability == Some(Durability::None);
         let max_bytes = self.options.max_bytes.unwrap_or(0);
-        lmdb::lay(&new, self.settings.mode, !unsynced, &codec::new_meta(&random_id(), unsynced, max_bytes)).map_err(
+        lmdb::lay(
+            &new,
+            self.settings.mode,
+            !unsynced,
+            &codec::new_meta(&random_id(), unsynced, max_bytes),
+        )
+        .map_err(
             |error| match error.code() == Code::Io && os::is_full(&self.path) {
-                true => Error::new(Code::Full, format!("the disk is full ({})", error.message())).with_source(error),
+                true => Error::new(
+                    Code::Full,
+                    format!("the disk is full ({})", error.message()),
+                )
+                .with_source(error),
                 false => of_file(&new, error),
             },
         )?;
         fs::rename(&new, data).map_err(|e| failed(data, e))?;
         if !unsynced {
             os::sync_dir(&self.path).map_err(|e| failed(&self.path, e))?;
-            if let Some(parent) = self.path.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned)) {
+            if let Some(parent) = self
+                .path
+                .canonicalize()
+                .ok()
+                .and_then(|path| path.parent().map(Path::to_owned))
+            {
                 // a parent that we may not read is no reason to fail: the store itself is whole
                 let _ = os::sync_dir(&parent);
             }
@@ -587,15 +692,26 @@ impl<'o> Opening<'o> {
             return Ok(Look::Later(self.busy("cannot be opened for reading now")));
         }
         if guard.is_shared()? {
-            return Ok(Look::Refused(self.busy("is on a read-only medium here and open for writing elsewhere")));
+            return Ok(Look::Refused(self.busy(
+                "is on a read-only medium here and open for writing elsewhere",
+            )));
         }
         let found = pages::inspect(&self.path.join(DATA))?;
         self.judge(&found)?;
         self.settings.read_only_medium = true;
-        let options = EnvOptions { read_only: true, no_lock: true, ..self.env_options(true) };
+        let options = EnvOptions {
+            read_only: true,
+            no_lock: true,
+            ..self.env_options(true)
+        };
         let env = Env::open(&self.path, &options)?;
         let key = guard.file_id()?;
-        Ok(Look::Opened(self.register(env, Arc::new(guard), &found, key)))
+        Ok(Look::Opened(self.register(
+            env,
+            Arc::new(guard),
+            &found,
+            key,
+        )))
     }
 }
 
@@ -604,7 +720,10 @@ fn is_unsynced(found: &Found) -> bool {
 }
 
 fn bits(found: &Found, name: &[u8]) -> u64 {
-    found.meta(name).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
+    found
+        .meta(name)
+        .and_then(|bytes| bytes.try_into().ok())
+        .map_or(0, u64::from_le_bytes)
 }
 
 /// Features that this library can read but not write.
@@ -623,7 +742,7 @@ fn random_id() -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::{Answer, Grant};
+    use crate::request::{LeaseGrant, Response};
 
     /// The process that an opener joined may end before the opener has come to the leases. Each lease had its
     /// full TTL then.
@@ -633,9 +752,13 @@ mod tests {
         let options = Options::new();
         let store = open(&path, &options).expect("made");
         let terms = super::super::commit::Terms::own(Durability::Sync, None);
-        let grant = Grant { ttl_seconds: 600, id: 7, end_with_process: false };
+        let grant = LeaseGrant {
+            ttl_seconds: 600,
+            id: 7,
+            end_with_process: false,
+        };
         let granted = store.commit().call(grant.into(), terms).expect("granted");
-        assert!(matches!(granted, Answer::LeaseGrant(_)));
+        assert!(matches!(granted, Response::LeaseGrant(_)));
         let before = store.guard().place(0).expect("its slot");
         drop(store);
         // a descriptor of its own makes another process of it, as far as locks go
@@ -646,7 +769,10 @@ mod tests {
         let mut guard = Guard::open(&path.join(GUARD), 0o600).expect("opened");
         assert!(guard.try_opening().expect("asked"));
         let found = pages::inspect(&path.join(DATA)).expect("read");
-        assert!(opening.join(&mut guard, &found).expect("asked").is_none(), "it joins the other");
+        assert!(
+            opening.join(&mut guard, &found).expect("asked").is_none(),
+            "it joins the other"
+        );
         drop(other);
         let store = opening.open_data(guard, found).expect("opened");
         assert_eq!(store.guard().place(0), Some(before));

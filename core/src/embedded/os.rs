@@ -27,14 +27,22 @@ pub(crate) fn failed(path: &Path, e: io::Error) -> Error {
         Some(libc::ENOTDIR) => Code::NotAStore,
         _ => Code::Io,
     };
-    let missing = if code == Code::PermissionDenied { missing_right(path) } else { None };
+    let missing = if code == Code::PermissionDenied {
+        missing_right(path)
+    } else {
+        None
+    };
     let missing = missing.map_or(String::new(), |right| format!(": no right to {right}"));
     Error::new(code, format!("{}: {e}{missing}", path.display())).with_source(e)
 }
 
 /// The first right to a file that this process lacks, in words; none if it has all.
 fn missing_right(path: &Path) -> Option<String> {
-    let parents: Vec<&Path> = path.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty()).collect();
+    let parents: Vec<&Path> = path
+        .ancestors()
+        .skip(1)
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .collect();
     if let Some(dir) = parents.iter().rev().find(|dir| may_not(dir, libc::X_OK)) {
         return Some(format!("search {}", dir.display()));
     }
@@ -42,21 +50,35 @@ fn missing_right(path: &Path) -> Option<String> {
     match () {
         () if may_not(path, libc::R_OK) => Some("read it".into()),
         () if may_not(path, libc::W_OK) => Some("write it".into()),
-        () if may_not(folder, libc::W_OK) => Some(format!("write the directory {}", folder.display())),
+        () if may_not(folder, libc::W_OK) => {
+            Some(format!("write the directory {}", folder.display()))
+        }
         () => None,
     }
 }
 
 /// Whether this process lacks a right to a path that exists.
 fn may_not(path: &Path, right: libc::c_int) -> bool {
-    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else {
+        return false;
+    };
     // SAFETY: the path ends with a zero byte.
-    let answer = check(unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), right, libc::AT_EACCESS) });
-    answer.is_err_and(|e| matches!(e.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::EROFS)))
+    let response =
+        check(unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), right, libc::AT_EACCESS) });
+    response.is_err_and(|e| {
+        matches!(
+            e.raw_os_error(),
+            Some(libc::EACCES | libc::EPERM | libc::EROFS)
+        )
+    })
 }
 
 fn check(rc: libc::c_int) -> io::Result<libc::c_int> {
-    if rc == -1 { Err(io::Error::last_os_error()) } else { Ok(rc) }
+    if rc == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(rc)
+    }
 }
 
 /// Keeps SIGPIPE away from this thread for good: writing to a connection that is gone answers EPIPE then,
@@ -102,7 +124,11 @@ fn flock(kind: libc::c_int, start: u64, len: u64) -> libc::flock {
 
 /// Locks a byte by open file description, without waiting; answers whether it could be had.
 pub(crate) fn try_lock(fd: BorrowedFd, byte: u64, kind: LockKind) -> io::Result<bool> {
-    let kind = if kind == LockKind::Shared { libc::F_RDLCK } else { libc::F_WRLCK };
+    let kind = if kind == LockKind::Shared {
+        libc::F_RDLCK
+    } else {
+        libc::F_WRLCK
+    };
     let lock = flock(kind, byte, 1);
     // SAFETY: the descriptor is open and the structure is ours.
     match check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_SETLK, &lock) }) {
@@ -121,12 +147,22 @@ pub(crate) fn unlock(fd: BorrowedFd, byte: u64) {
 }
 
 /// The first byte of an interval that another description holds in the way of `kind`.
-pub(crate) fn locked_by_other(fd: BorrowedFd, start: u64, len: u64, kind: LockKind) -> io::Result<Option<(u64, u64)>> {
-    let kind = if kind == LockKind::Shared { libc::F_RDLCK } else { libc::F_WRLCK };
+pub(crate) fn locked_by_other(
+    fd: BorrowedFd,
+    start: u64,
+    len: u64,
+    kind: LockKind,
+) -> io::Result<Option<(u64, u64)>> {
+    let kind = if kind == LockKind::Shared {
+        libc::F_RDLCK
+    } else {
+        libc::F_WRLCK
+    };
     let mut lock = flock(kind, start, len);
     // SAFETY: the descriptor is open and the structure is ours.
     check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) })?;
-    Ok((i32::from(lock.l_type) != libc::F_UNLCK).then_some((lock.l_start as u64, lock.l_len as u64)))
+    Ok((i32::from(lock.l_type) != libc::F_UNLCK)
+        .then_some((lock.l_start as u64, lock.l_len as u64)))
 }
 
 /// Every byte of an interval that another description holds exclusively or shared.
@@ -137,7 +173,9 @@ pub(crate) fn bytes_locked_by_others(fd: BorrowedFd, start: u64, end: u64) -> io
         if from >= to {
             continue;
         }
-        let Some((at, len)) = locked_by_other(fd, from, to - from, LockKind::Exclusive)? else { continue };
+        let Some((at, len)) = locked_by_other(fd, from, to - from, LockKind::Exclusive)? else {
+            continue;
+        };
         let (first, last) = (at.max(from), if len == 0 { to } else { (at + len).min(to) });
         bytes.extend(first..last);
         // the kernel names any one lock in the way, not the lowest
@@ -215,7 +253,9 @@ pub(crate) fn is_network_fs(path: &Path) -> io::Result<bool> {
 /// in part is reported as an I/O error, which this tells from a broken disk.
 pub(crate) fn is_full(path: &Path) -> bool {
     const LEFT_BYTES: u64 = 64 << 10;
-    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else {
+        return false;
+    };
     // SAFETY: every field is a number, for which zero is a value.
     let mut stat: libc::statvfs = unsafe { mem::zeroed() };
     // SAFETY: the path ends with a zero byte and the structure is ours.
@@ -240,7 +280,8 @@ pub(crate) struct Place {
 /// Where this process runs.
 pub(crate) fn place() -> &'static Place {
     static PLACE: PerGeneration<OnceLock<Place>> = PerGeneration::new();
-    let namespace = |kind| fs::metadata(format!("/proc/self/ns/{kind}")).map_or(0, |meta| meta.ino());
+    let namespace =
+        |kind| fs::metadata(format!("/proc/self/ns/{kind}")).map_or(0, |meta| meta.ino());
     PLACE.get().get_or_init(|| Place {
         boot: boot_id(),
         pid_namespace: namespace("pid"),
@@ -269,10 +310,16 @@ fn boot_id() -> Option<[u8; 16]> {
 
 /// When a process started, in clock ticks since boot; 0 if it is gone or cannot be read.
 pub(crate) fn process_start(pid: u32) -> u64 {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return 0 };
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return 0;
+    };
     // the name, in brackets, may have blanks: the start time is the 20th word behind it
     let behind = stat.rsplit_once(')').map_or("", |(_, behind)| behind);
-    behind.split_whitespace().nth(19).and_then(|word| word.parse().ok()).unwrap_or(0)
+    behind
+        .split_whitespace()
+        .nth(19)
+        .and_then(|word| word.parse().ok())
+        .unwrap_or(0)
 }
 
 /// Milliseconds since boot, sleep included; the same in every process.
@@ -292,9 +339,20 @@ pub(crate) fn boottime_ns() -> u64 {
 
 /// Sleeps while this word is `expected`, at most so long, until somebody wakes it.
 pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, most: Duration) {
-    let time = libc::timespec { tv_sec: most.as_secs() as libc::time_t, tv_nsec: most.subsec_nanos().into() };
+    let time = libc::timespec {
+        tv_sec: most.as_secs() as libc::time_t,
+        tv_nsec: most.subsec_nanos().into(),
+    };
     // SAFETY: the word is live and the time is ours; a wake-up without a reason is no harm.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, &raw const time) };
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAIT,
+            expected,
+            &raw const time,
+        )
+    };
 }
 
 /// A descriptor that polls as readable while it is signalled.
@@ -305,7 +363,12 @@ impl EventFd {
     /// A new one, not signalled; closed in programs that this one starts.
     pub fn new() -> io::Result<EventFd> {
         // SAFETY: no pointers; what comes is a new descriptor that nobody else owns.
-        unsafe { Ok(EventFd(OwnedFd::from_raw_fd(check(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK))?))) }
+        unsafe {
+            Ok(EventFd(OwnedFd::from_raw_fd(check(libc::eventfd(
+                0,
+                libc::EFD_CLOEXEC | libc::EFD_NONBLOCK,
+            ))?)))
+        }
     }
 
     /// Its number.
@@ -377,7 +440,10 @@ impl SharedPage {
         if data == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        Ok(SharedPage { data: data.cast(), bytes })
+        Ok(SharedPage {
+            data: data.cast(),
+            bytes,
+        })
     }
 
     /// Where it lies.
@@ -410,7 +476,9 @@ pub(crate) struct PerGeneration<T: 'static> {
 
 impl<T: Default + Sync> PerGeneration<T> {
     pub const fn new() -> PerGeneration<T> {
-        PerGeneration { newest: AtomicPtr::new(ptr::null_mut()) }
+        PerGeneration {
+            newest: AtomicPtr::new(ptr::null_mut()),
+        }
     }
 
     /// This generation's; made on first use. Earlier ones are leaked.
@@ -424,7 +492,11 @@ impl<T: Default + Sync> PerGeneration<T> {
                 return value;
             }
             let mine = Box::into_raw(Box::new((generation, T::default())));
-            if self.newest.compare_exchange(newest, mine, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            if self
+                .newest
+                .compare_exchange(newest, mine, Ordering::AcqRel, Ordering::Relaxed)
+                .is_err()
+            {
                 // SAFETY: nobody else has seen it.
                 drop(unsafe { Box::from_raw(mine) });
             }
@@ -477,7 +549,11 @@ impl LockFile {
     pub fn new(file: fs::File) -> LockFile {
         count_forks();
         let fd = OwnedFd::from(file);
-        LockFile { place: list(fd.as_raw_fd()), fd: ManuallyDrop::new(fd), generation: fork_generation() }
+        LockFile {
+            place: list(fd.as_raw_fd()),
+            fd: ManuallyDrop::new(fd),
+            generation: fork_generation(),
+        }
     }
 
     /// The descriptor.
@@ -490,16 +566,26 @@ fn list(fd: RawFd) -> &'static AtomicI32 {
     let mut at = LIST.load(Ordering::Acquire).cast_const();
     // SAFETY: places are leaked, so every pointer in the list is good for ever.
     while let Some(place) = unsafe { at.as_ref() } {
-        if place.fd.compare_exchange(-1, fd, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+        if place
+            .fd
+            .compare_exchange(-1, fd, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+        {
             return &place.fd;
         }
         at = place.next;
     }
-    let place = Box::leak(Box::new(Listed { fd: AtomicI32::new(fd), next: ptr::null() }));
+    let place = Box::leak(Box::new(Listed {
+        fd: AtomicI32::new(fd),
+        next: ptr::null(),
+    }));
     loop {
         let head = LIST.load(Ordering::Acquire);
         place.next = head;
-        if LIST.compare_exchange(head, place, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+        if LIST
+            .compare_exchange(head, place, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+        {
             return &place.fd;
         }
     }
@@ -523,12 +609,23 @@ mod tests {
     #[test]
     fn locks_of_two_descriptions_meet() {
         let path = std::env::temp_dir().join(format!("libkv-os-{}", std::process::id()));
-        let open = || fs::File::options().read(true).write(true).create(true).truncate(false).open(&path).unwrap();
+        let open = || {
+            fs::File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)
+                .unwrap()
+        };
         let (a, b) = (open(), open());
         assert!(try_lock(a.as_fd(), 3, LockKind::Exclusive).unwrap());
         assert!(!try_lock(b.as_fd(), 3, LockKind::Shared).unwrap());
         assert!(try_lock(a.as_fd(), 20, LockKind::Exclusive).unwrap());
-        assert_eq!(bytes_locked_by_others(b.as_fd(), 0, 1 << 30).unwrap(), [3, 20]);
+        assert_eq!(
+            bytes_locked_by_others(b.as_fd(), 0, 1 << 30).unwrap(),
+            [3, 20]
+        );
         assert_eq!(bytes_locked_by_others(a.as_fd(), 0, 1 << 30).unwrap(), []);
         unlock(a.as_fd(), 3);
         assert!(try_lock(b.as_fd(), 3, LockKind::Shared).unwrap());

@@ -106,7 +106,11 @@ impl Pulse {
     /// A handle that may write was opened; history may have to be cut from now on.
     pub fn allow_writes(self: &Arc<Self>) -> Result<()> {
         self.may_write.store(true, Ordering::Release);
-        if self.auto_compaction.is_some() { self.start() } else { Ok(()) }
+        if self.auto_compaction.is_some() {
+            self.start()
+        } else {
+            Ok(())
+        }
     }
 
     /// Goes through what was written at once, for a compaction that would pass it: who watches other
@@ -114,7 +118,11 @@ impl Pulse {
     pub fn follow(&self) {
         if self.hub.len() > 0 {
             let wakers = self.hub.follow(&self.env);
-            Told { wakers, lost: Vec::new() }.tell();
+            Told {
+                wakers,
+                lost: Vec::new(),
+            }
+            .tell();
         }
     }
 
@@ -125,8 +133,12 @@ impl Pulse {
             return Ok(());
         }
         let pulse = Arc::downgrade(self);
-        let thread = thread::Builder::new().name("libkv-pulse".into()).spawn(move || run(&pulse));
-        let no_thread = |e| Error::new(Code::Io, format!("no thread for watchers and leases: {e}")).with_source(e);
+        let thread = thread::Builder::new()
+            .name("libkv-pulse".into())
+            .spawn(move || run(&pulse));
+        let no_thread = |e| {
+            Error::new(Code::Io, format!("no thread for watchers and leases: {e}")).with_source(e)
+        };
         *started = Some(thread.map_err(no_thread)?);
         Ok(())
     }
@@ -134,7 +146,11 @@ impl Pulse {
     /// Ends the thread, and waits for its end unless this is it.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(thread) = thread.filter(|thread| !os::is_current(thread)) {
             self.guard.ring();
             let _ = thread.join();
@@ -160,7 +176,10 @@ impl Pulse {
 
     /// The compaction that is due by the store's own rule.
     fn auto_compact(&self) -> Result<Option<Compact>> {
-        let Some(rule) = self.auto_compaction.filter(|_| self.may_write.load(Ordering::Acquire)) else {
+        let Some(rule) = self
+            .auto_compaction
+            .filter(|_| self.may_write.load(Ordering::Acquire))
+        else {
             return Ok(None);
         };
         let txn = self.env.read()?;
@@ -169,22 +188,34 @@ impl Pulse {
             AutoCompaction::Revisions(keep) => {
                 let keep = Revision::try_from(keep).unwrap_or(Revision::MAX);
                 let revision = mvcc::current_revision(&txn)?.saturating_sub(keep);
-                if revision - compacted > keep / 10 { revision } else { compacted }
+                if revision - compacted > keep / 10 {
+                    revision
+                } else {
+                    compacted
+                }
             }
             AutoCompaction::Seconds(keep) => {
                 let now_ms = self.clock.unix_ms();
-                if self.cut_minute.swap(time::minute(now_ms), Ordering::AcqRel) == time::minute(now_ms) {
+                if self.cut_minute.swap(time::minute(now_ms), Ordering::AcqRel)
+                    == time::minute(now_ms)
+                {
                     return Ok(None);
                 }
-                let keep_ms = i64::try_from(keep).unwrap_or(i64::MAX).saturating_mul(1_000);
+                let keep_ms = i64::try_from(keep)
+                    .unwrap_or(i64::MAX)
+                    .saturating_mul(1_000);
                 // the index knows the ends of minutes: the minute before is old enough as a whole
-                match time::revision_at(&txn, now_ms.saturating_sub(keep_ms).saturating_sub(60_000)) {
+                match time::revision_at(&txn, now_ms.saturating_sub(keep_ms).saturating_sub(60_000))
+                {
                     Err(error) if error.code() == Code::Compacted => compacted,
                     revision => revision?,
                 }
             }
         };
-        Ok((revision > compacted).then_some(Compact { revision, physical: false }))
+        Ok((revision > compacted).then_some(Compact {
+            revision,
+            physical: false,
+        }))
     }
 
     /// For a clock in hand that has been moved: does what has become due with it, and waits for it.
@@ -192,7 +223,10 @@ impl Pulse {
         let lost = self.leases.catch_up();
         if let Ok(Some(compact)) = self.auto_compact() {
             let terms = Terms::own(Durability::Sync, None);
-            let compact = Compact { physical: true, ..compact };
+            let compact = Compact {
+                physical: true,
+                ..compact
+            };
             // refused only if somebody else has compacted as far meanwhile, or the store is full
             let _ = self.commit.call(compact.into(), terms);
         }
@@ -207,7 +241,12 @@ fn run(pulse: &Weak<Pulse>) {
     let mut slow_at = Instant::now();
     let mut rang = false;
     loop {
-        let Some(alive) = pulse.upgrade().filter(|alive| !alive.stop.load(Ordering::Acquire)) else { return };
+        let Some(alive) = pulse
+            .upgrade()
+            .filter(|alive| !alive.stop.load(Ordering::Acquire))
+        else {
+            return;
+        };
         let seen = alive.guard.bell();
         let slow = slow_at <= Instant::now();
         if slow {
@@ -223,8 +262,16 @@ fn run(pulse: &Weak<Pulse>) {
             rang = false;
             continue;
         }
-        let Some(alive) = pulse.upgrade().filter(|alive| !alive.stop.load(Ordering::Acquire)) else { return };
-        alive.guard.wait_bell(seen, wait.min(slow_at.saturating_duration_since(Instant::now())));
+        let Some(alive) = pulse
+            .upgrade()
+            .filter(|alive| !alive.stop.load(Ordering::Acquire))
+        else {
+            return;
+        };
+        alive.guard.wait_bell(
+            seen,
+            wait.min(slow_at.saturating_duration_since(Instant::now())),
+        );
         rang = alive.guard.bell() & !1 != seen & !1;
     }
 }

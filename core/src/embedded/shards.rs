@@ -23,13 +23,16 @@ impl<T: Clone> Shards<T> {
     /// The value, which stays until the guard is dropped; none once it was taken.
     #[inline]
     pub fn read(&self) -> RwLockReadGuard<'_, Option<T>> {
-        self.0[own_shard()].read().unwrap_or_else(PoisonError::into_inner)
+        self.0[own_shard()]
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the value, after the last reader has finished.
     pub fn take(&self) -> Option<T> {
-        let take =
-            |shard: &CachePadded<RwLock<Option<T>>>| shard.write().unwrap_or_else(PoisonError::into_inner).take();
+        let take = |shard: &CachePadded<RwLock<Option<T>>>| {
+            shard.write().unwrap_or_else(PoisonError::into_inner).take()
+        };
         self.0.iter().map(take).fold(None, Option::or)
     }
 }

@@ -58,14 +58,20 @@ impl Guard {
 
     /// Every slot that has something in it, with its number.
     pub fn places(&self) -> impl Iterator<Item = (u32, Place)> {
-        let places = self.slots().iter().enumerate().map(|(index, slot)| (index as u32, slot.place()));
+        let places = self
+            .slots()
+            .iter()
+            .enumerate()
+            .map(|(index, slot)| (index as u32, slot.place()));
         places.filter(|(_, place)| place.id != 0)
     }
 
     /// The first slot that is free: empty, or not `taken` by the lease whose id stands in it. Under
     /// the writer's lock.
     pub fn free_slot(&self, mut taken: impl FnMut(u32, LeaseId) -> Result<bool>) -> Result<u32> {
-        let Some(words) = self.words() else { return Ok(0) };
+        let Some(words) = self.words() else {
+            return Ok(0);
+        };
         let mut index = words.hint.load(Ordering::Acquire) as u32;
         loop {
             let Some(place) = self.place(index) else {
@@ -81,19 +87,27 @@ impl Guard {
 
     /// Lengthens the file until there is a slot of this number.
     pub fn ensure_slot(&self, index: u32) -> Result<()> {
-        if self.slot(index).is_some() { Ok(()) } else { self.grow_slots(index.into()) }
+        if self.slot(index).is_some() {
+            Ok(())
+        } else {
+            self.grow_slots(index.into())
+        }
     }
 
     /// Gives a slot to a lease: the deadline first, then whose it is. Under the writer's lock.
     pub fn fill_slot(&self, index: u32, place: Place) {
-        let (Some(slot), Some(words)) = (self.slot(index), self.words()) else { return };
+        let (Some(slot), Some(words)) = (self.slot(index), self.words()) else {
+            return;
+        };
         let owner = place.owner.unwrap_or(0);
         slot.id.store(0, Ordering::Release);
         slot.deadline.store(place.deadline, Ordering::Release);
         slot.owner.store(owner, Ordering::Release);
         slot.id.store(place.id as u64, Ordering::Release);
         words.hint.fetch_max(u64::from(index) + 1, Ordering::AcqRel);
-        words.next_deadline.fetch_min(place.deadline, Ordering::AcqRel);
+        words
+            .next_deadline
+            .fetch_min(place.deadline, Ordering::AcqRel);
         if owner != 0 {
             words.owned.fetch_add(1, Ordering::AcqRel);
             words.owner_changes.fetch_add(1, Ordering::AcqRel);
@@ -102,27 +116,39 @@ impl Guard {
 
     /// Takes a slot back. Under the writer's lock, when no lease names it any more.
     pub fn clear_slot(&self, index: u32) {
-        let (Some(slot), Some(words)) = (self.slot(index), self.words()) else { return };
+        let (Some(slot), Some(words)) = (self.slot(index), self.words()) else {
+            return;
+        };
         slot.id.store(0, Ordering::Release);
         words.freed.fetch_add(1, Ordering::AcqRel);
         words.hint.fetch_min(index.into(), Ordering::AcqRel);
         if slot.owner.swap(0, Ordering::AcqRel) != 0 {
             // a survey may have counted anew meanwhile: never below 0
-            let _ = words.owned.fetch_update(Ordering::AcqRel, Ordering::Acquire, |owned| owned.checked_sub(1));
+            let _ = words
+                .owned
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |owned| {
+                    owned.checked_sub(1)
+                });
             words.owner_changes.fetch_add(1, Ordering::AcqRel);
         }
     }
 
     /// Swaps a deadline that was seen for another; false if it is not that one any more.
     pub fn swap_deadline(&self, index: u32, seen: u64, new: u64) -> bool {
-        let swap = |slot: &Slot| slot.deadline.compare_exchange(seen, new, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        let swap = |slot: &Slot| {
+            slot.deadline
+                .compare_exchange(seen, new, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
+        };
         self.slot(index).is_some_and(swap)
     }
 
     /// No lease has an earlier deadline; 0 is "look now", [`NO_DEADLINE`] none.
     #[inline]
     pub fn next_deadline(&self) -> u64 {
-        self.words().map_or(NO_DEADLINE, |words| words.next_deadline.load(Ordering::Acquire))
+        self.words().map_or(NO_DEADLINE, |words| {
+            words.next_deadline.load(Ordering::Acquire)
+        })
     }
 
     /// Says what a look through all slots found. Under the writer's lock.
@@ -148,13 +174,18 @@ impl Guard {
 
     /// How often a lease with an owner came or went, and how many there are.
     pub fn owners(&self) -> (u64, u64) {
-        self.words()
-            .map_or((0, 0), |words| (words.owner_changes.load(Ordering::Acquire), words.owned.load(Ordering::Acquire)))
+        self.words().map_or((0, 0), |words| {
+            (
+                words.owner_changes.load(Ordering::Acquire),
+                words.owned.load(Ordering::Acquire),
+            )
+        })
     }
 
     /// How often a slot was taken back.
     pub fn freed(&self) -> u64 {
-        self.words().map_or(0, |words| words.freed.load(Ordering::Acquire))
+        self.words()
+            .map_or(0, |words| words.freed.load(Ordering::Acquire))
     }
 
     /// The processes that leases end with, each once: to ask for one takes as long as a commit does.
@@ -164,7 +195,10 @@ impl Guard {
 
     /// Those of them that are gone.
     pub fn gone_owners(&self) -> HashSet<Owner> {
-        self.distinct_owners().into_iter().filter(|owner| self.owner_is_gone(*owner)).collect()
+        self.distinct_owners()
+            .into_iter()
+            .filter(|owner| self.owner_is_gone(*owner))
+            .collect()
     }
 
     /// Whether the process is gone that a lease ends with.

@@ -91,21 +91,44 @@ impl Settings {
             Err(Error::new(Code::InvalidArgument, message))
         };
         match options {
-            Options { max_readers: Some(n), .. } if *n != self.max_readers => {
+            Options {
+                max_readers: Some(n),
+                ..
+            } if *n != self.max_readers => {
                 differs("max_readers", n.to_string(), self.max_readers.to_string())
             }
-            Options { mode: Some(mode), .. } if *mode != self.mode => {
+            Options {
+                mode: Some(mode), ..
+            } if *mode != self.mode => {
                 differs("mode", format!("{mode:o}"), format!("{:o}", self.mode))
             }
-            Options { allow_network_fs: Some(allow), .. } if *allow != self.allow_network_fs => {
-                differs("allow_network_fs", allow.to_string(), self.allow_network_fs.to_string())
-            }
-            Options { auto_compaction: Some(rule), .. } if Some(*rule) != self.auto_compaction => {
-                let has = self.auto_compaction.map_or("off".to_string(), |has| has.to_string());
+            Options {
+                allow_network_fs: Some(allow),
+                ..
+            } if *allow != self.allow_network_fs => differs(
+                "allow_network_fs",
+                allow.to_string(),
+                self.allow_network_fs.to_string(),
+            ),
+            Options {
+                auto_compaction: Some(rule),
+                ..
+            } if Some(*rule) != self.auto_compaction => {
+                let has = self
+                    .auto_compaction
+                    .map_or("off".to_string(), |has| has.to_string());
                 differs("auto_compaction", rule.to_string(), has)
             }
-            Options { clock: Some(clock), .. } if !clock.same(&self.clock) => {
-                let name = |clock: &Clock| if clock.is_in_hand() { "another manual clock" } else { "the system's" };
+            Options {
+                clock: Some(clock), ..
+            } if !clock.same(&self.clock) => {
+                let name = |clock: &Clock| {
+                    if clock.is_in_hand() {
+                        "another manual clock"
+                    } else {
+                        "the system's"
+                    }
+                };
                 differs("clock", name(clock).into(), name(&self.clock).into())
             }
             _ => Ok(()),
@@ -115,12 +138,24 @@ impl Settings {
 
 impl Store {
     /// Enters it into the registry, open as it is now.
-    pub(super) fn register(env: Env, guard: Arc<Guard>, says: Says, settings: Settings, key: (u64, u64)) -> Arc<Store> {
+    pub(super) fn register(
+        env: Env,
+        guard: Arc<Guard>,
+        says: Says,
+        settings: Settings,
+        key: (u64, u64),
+    ) -> Arc<Store> {
         env.set_guard(&guard);
         let env = Arc::new(env);
         let clock = settings.clock.clone();
         let commit = Committer::new(env.clone(), guard.clone(), says.unsynced, clock.clone());
-        let pulse = Pulse::new(env.clone(), guard.clone(), commit.clone(), clock.clone(), settings.auto_compaction);
+        let pulse = Pulse::new(
+            env.clone(),
+            guard.clone(),
+            commit.clone(),
+            clock.clone(),
+            settings.auto_compaction,
+        );
         let store = Arc::new(Store {
             pulse: Some(pulse),
             commit: Some(commit),
@@ -184,7 +219,11 @@ impl Store {
 
     /// 32 hexadecimal digits that tell this store from every other.
     pub fn store_id(&self) -> String {
-        self.says.id.iter().map(|byte| format!("{byte:02x}")).collect()
+        self.says
+            .id
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     /// Whether somebody removed its files.
@@ -210,7 +249,10 @@ pub(super) type Registry = BTreeMap<(u64, u64), Weak<Store>>;
 static REGISTRY: os::PerGeneration<Mutex<Registry>> = os::PerGeneration::new();
 
 pub(super) fn registry() -> std::sync::MutexGuard<'static, Registry> {
-    REGISTRY.get().lock().unwrap_or_else(PoisonError::into_inner)
+    REGISTRY
+        .get()
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
 }
 
 impl std::fmt::Debug for Store {
@@ -249,7 +291,9 @@ impl Followed for Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        let (Some(commit), Some(env), Some(guard)) = (self.commit.take(), self.env.take(), self.guard.take()) else {
+        let (Some(commit), Some(env), Some(guard)) =
+            (self.commit.take(), self.env.take(), self.guard.take())
+        else {
             return;
         };
         let pulse = self.pulse.take();
@@ -261,18 +305,29 @@ impl Drop for Store {
         if let Some(pulse) = pulse {
             pulse.stop();
         }
-        let (worker, key, writable) = (commit.stop(), self.key, self.writable.load(Ordering::Relaxed));
+        let (worker, key, writable) = (
+            commit.stop(),
+            self.key,
+            self.writable.load(Ordering::Relaxed),
+        );
         let end = move || {
             drop(commit);
-            close(env, guard, writable, Instant::now() + Duration::from_millis(BUSY_TIMEOUT_MS));
+            close(
+                env,
+                guard,
+                writable,
+                Instant::now() + Duration::from_millis(BUSY_TIMEOUT_MS),
+            );
             forget(key);
         };
         let Some(worker) = worker else { return end() };
         // what else is queued is answered before the end, by the thread that this is
-        let closer = thread::Builder::new().name("libkv-close".into()).spawn(move || {
-            let _ = worker.join();
-            end();
-        });
+        let closer = thread::Builder::new()
+            .name("libkv-close".into())
+            .spawn(move || {
+                let _ = worker.join();
+                end();
+            });
         if closer.is_err() {
             // the locks go with the worker, if not in order
             forget(key);
@@ -285,7 +340,10 @@ fn forget(key: Option<(u64, u64)>) {
     let Some(key) = key else { return };
     let mut registry = registry();
     // a store that was opened anew in the meantime has an entry that lives
-    if registry.get(&key).is_some_and(|entry| entry.strong_count() == 0) {
+    if registry
+        .get(&key)
+        .is_some_and(|entry| entry.strong_count() == 0)
+    {
         registry.remove(&key);
     }
 }
@@ -293,7 +351,9 @@ fn forget(key: Option<(u64, u64)>) {
 /// Closes under "opening", or without it if it is not to be had in time; then somebody may be opening
 /// right now and rely on what stands in the store. `writable`: it may be written to.
 fn close(env: Arc<Env>, guard: Arc<Guard>, writable: bool, deadline: Instant) {
-    let Ok(mut guard) = Arc::try_unwrap(guard) else { return };
+    let Ok(mut guard) = Arc::try_unwrap(guard) else {
+        return;
+    };
     let mut opening = guard.try_opening();
     while matches!(opening, Ok(false)) && Instant::now() < deadline {
         thread::sleep(LOOK_AGAIN);
@@ -345,7 +405,11 @@ mod tests {
         let mut line = String::new();
         while !line.contains("ready") {
             line.clear();
-            assert_ne!(said.read_line(&mut line).expect("said"), 0, "the other process ended");
+            assert_ne!(
+                said.read_line(&mut line).expect("said"),
+                0,
+                "the other process ended"
+            );
         }
     }
 
@@ -372,7 +436,10 @@ mod tests {
             store.allow_writes().expect("allowed");
             let terms = super::super::commit::Terms::own(Durability::Lazy, None);
             // the first lazy write notes the boot in the store, which closing takes back
-            store.commit().call(Put::new("k", "v").into(), terms).expect("put");
+            store
+                .commit()
+                .call(Put::new("k", "v").into(), terms)
+                .expect("put");
             let data = || fs::read(path.join(DATA)).expect("read");
             let before = data();
             if poisoned {
@@ -397,8 +464,19 @@ mod tests {
         let mut other = start(&path);
         let mut said = BufReader::new(other.stdout.take().expect("piped"));
         wait_ready(&mut said);
-        let words = |store: &Store| store.env().read().err().map(|e| e.to_string()).unwrap_or_default();
-        assert!(words(&store).contains("all 2 slots for readers are taken"), "{}", words(&store));
+        let words = |store: &Store| {
+            store
+                .env()
+                .read()
+                .err()
+                .map(|e| e.to_string())
+                .unwrap_or_default()
+        };
+        assert!(
+            words(&store).contains("all 2 slots for readers are taken"),
+            "{}",
+            words(&store)
+        );
 
         writeln!(other.stdin.as_mut().expect("piped"), "lose it").expect("told");
         wait_ready(&mut said);

@@ -40,7 +40,11 @@ const PROGRESS_MS: u64 = 600 * 1_000;
 
 /// After how long without an event it hears of progress.
 fn progress_ms(watch: &Watch) -> u64 {
-    if watch.progress_interval_ms == 0 { PROGRESS_MS } else { watch.progress_interval_ms }
+    if watch.progress_interval_ms == 0 {
+        PROGRESS_MS
+    } else {
+        watch.progress_interval_ms
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -69,15 +73,31 @@ struct Inner {
 
 impl Inner {
     /// Matches what comes after `upto` against the index, some of it; answers up to where.
-    fn match_events(&mut self, txn: &Txn, current: Revision, wakers: &mut Vec<Waker>) -> Result<Revision> {
-        let Inner { upto, watchers, index, .. } = self;
-        history::each_event(txn, *upto, current, STEP_EVENTS, |revision, key, deleted| {
-            index.find(key, |id| {
-                if let Some(watched) = watchers.get(&id) {
-                    wakers.extend(watched.hit(revision, deleted));
-                }
-            });
-        })
+    fn match_events(
+        &mut self,
+        txn: &Txn,
+        current: Revision,
+        wakers: &mut Vec<Waker>,
+    ) -> Result<Revision> {
+        let Inner {
+            upto,
+            watchers,
+            index,
+            ..
+        } = self;
+        history::each_event(
+            txn,
+            *upto,
+            current,
+            STEP_EVENTS,
+            |revision, key, deleted| {
+                index.find(key, |id| {
+                    if let Some(watched) = watchers.get(&id) {
+                        wakers.extend(watched.hit(revision, deleted));
+                    }
+                });
+            },
+        )
     }
 }
 
@@ -175,9 +195,16 @@ impl Hub {
     pub fn add(&self, env: &Env, handle: u64, watch: Watch, now_ns: u64) -> Result<Arc<Watched>> {
         let mut inner = lock(&self.inner);
         let txn = env.read()?;
-        let (current, compacted) = (mvcc::current_revision(&txn)?, mvcc::compacted_revision(&txn)?);
+        let (current, compacted) = (
+            mvcc::current_revision(&txn)?,
+            mvcc::compacted_revision(&txn)?,
+        );
         drop(txn);
-        let next = if watch.start_revision == 0 { current + 1 } else { watch.start_revision };
+        let next = if watch.start_revision == 0 {
+            current + 1
+        } else {
+            watch.start_revision
+        };
         if next < compacted || next < 0 {
             return Err(compacted_error(next, compacted.max(0)));
         }
@@ -186,7 +213,12 @@ impl Hub {
         }
         inner.last_id += 1;
         let id = inner.last_id;
-        let place = Place { next, scan_upto: inner.upto, delivered_ns: now_ns, ..Place::default() };
+        let place = Place {
+            next,
+            scan_upto: inner.upto,
+            delivered_ns: now_ns,
+            ..Place::default()
+        };
         inner.index.add(id, &watch.range);
         self.count.fetch_add(1, Ordering::Relaxed);
         if watch.progress {
@@ -196,7 +228,13 @@ impl Hub {
             };
             self.progress_ms.store(shortest, Ordering::Relaxed);
         }
-        let watched = Arc::new(Watched { id, handle, watch, place: Mutex::new(place), over: AtomicBool::new(false) });
+        let watched = Arc::new(Watched {
+            id,
+            handle,
+            watch,
+            place: Mutex::new(place),
+            over: AtomicBool::new(false),
+        });
         inner.watchers.insert(id, watched.clone());
         Ok(watched)
     }
@@ -222,7 +260,12 @@ impl Hub {
     /// Ends the watchers of a handle, or all.
     pub fn end(&self, handle: Option<u64>, error: &Error) {
         let theirs = |watched: &&Arc<Watched>| handle.is_none_or(|handle| watched.handle == handle);
-        let ended: Vec<_> = lock(&self.inner).watchers.values().filter(theirs).cloned().collect();
+        let ended: Vec<_> = lock(&self.inner)
+            .watchers
+            .values()
+            .filter(theirs)
+            .cloned()
+            .collect();
         for watched in ended {
             self.remove(&watched);
             watched.end(error.clone());
@@ -246,7 +289,10 @@ impl Hub {
     pub fn follow_briefly(&self, env: &Env) -> (Vec<Waker>, bool) {
         let mut wakers = Vec::new();
         let followed = self.follow_step(env, &mut wakers);
-        (wakers, matches!(followed, Ok(Some(followed)) if followed.upto < followed.current))
+        (
+            wakers,
+            matches!(followed, Ok(Some(followed)) if followed.upto < followed.current),
+        )
     }
 
     /// Goes through some of it; none if there is nothing.
@@ -264,14 +310,19 @@ impl Hub {
         // none of them if this process was stopped for long, or an event is damaged
         let next = Rev::new(inner.upto + 1, 0);
         let gone = mvcc::compacted_revision(&txn)? > next.main && compact::swept(&txn)? > next;
-        let matched = (!gone).then(|| inner.match_events(&txn, current, wakers).ok()).flatten();
+        let matched = (!gone)
+            .then(|| inner.match_events(&txn, current, wakers).ok())
+            .flatten();
         if matched.is_none() {
             // each watcher finds out what it has missed
             let behind = |watched: &Arc<Watched>| watched.fall_behind(inner.upto, current);
             wakers.extend(inner.watchers.values().filter_map(behind));
         }
         inner.upto = matched.unwrap_or(current);
-        Ok(Some(Looked { upto: inner.upto, current }))
+        Ok(Some(Looked {
+            upto: inner.upto,
+            current,
+        }))
     }
 
     /// Reminds those who have heard nothing for long that they may report progress; whom to wake.
@@ -280,7 +331,12 @@ impl Hub {
             return Vec::new();
         }
         let inner = lock(&self.inner);
-        inner.watchers.values().filter(|watched| watched.watch.progress).filter_map(|w| w.remind(now_ns)).collect()
+        inner
+            .watchers
+            .values()
+            .filter(|watched| watched.watch.progress)
+            .filter_map(|w| w.remind(now_ns))
+            .collect()
     }
 
     /// For a watcher that has read all its hits but not all that matched: what lies between must be
@@ -326,7 +382,11 @@ impl Hub {
 impl Watched {
     /// Notes that this revision matches; whom to wake.
     fn hit(&self, revision: Revision, deleted: bool) -> Option<Waker> {
-        if if deleted { self.watch.no_delete } else { self.watch.no_put } {
+        if if deleted {
+            self.watch.no_delete
+        } else {
+            self.watch.no_put
+        } {
             return None;
         }
         let mut place = lock(&self.place);
@@ -379,7 +439,13 @@ impl Watched {
 
     /// `now` is only asked for where progress is to be reported: it costs as much as the rest. With
     /// `briefly` it gives up after one stretch of the log in which nothing was found.
-    fn next_page(&self, hub: &Hub, env: &Env, now: impl Fn() -> u64, briefly: bool) -> Result<WatchPage> {
+    fn next_page(
+        &self,
+        hub: &Hub,
+        env: &Env,
+        now: impl Fn() -> u64,
+        briefly: bool,
+    ) -> Result<WatchPage> {
         let now_ns = if self.watch.progress { now() } else { 0 };
         loop {
             let todo = {
@@ -395,7 +461,12 @@ impl Watched {
                 Todo::Nothing => return Ok(WatchPage::default()),
                 Todo::Progress => match hub.report(self, now_ns) {
                     None => continue,
-                    Some(progress) => return Ok(WatchPage { progress, ..WatchPage::default() }),
+                    Some(progress) => {
+                        return Ok(WatchPage {
+                            progress,
+                            ..WatchPage::default()
+                        });
+                    }
                 },
                 Todo::CatchUp => {
                     hub.catch_up(self);
@@ -406,7 +477,10 @@ impl Watched {
             };
             let events = self.read(env, from, upto, now_ns)?;
             if !events.is_empty() {
-                return Ok(WatchPage { events: events.into_iter(), progress: 0 });
+                return Ok(WatchPage {
+                    events: events.into_iter(),
+                    progress: 0,
+                });
             }
             if briefly {
                 return Ok(WatchPage::default());
@@ -427,7 +501,9 @@ impl Watched {
 
     /// Reads some of a stretch of the log, and moves on.
     fn read(&self, env: &Env, from: Revision, upto: Revision, now_ns: u64) -> Result<Vec<Event>> {
-        let read = env.read().and_then(|txn| history::watched(&txn, &self.watch, from, upto));
+        let read = env
+            .read()
+            .and_then(|txn| history::watched(&txn, &self.watch, from, upto));
         let mut place = lock(&self.place);
         match read {
             Ok((events, seen_upto)) => {
@@ -470,7 +546,11 @@ pub(crate) struct Stream<S: Followed> {
 
 impl<S: Followed> Stream<S> {
     pub fn new(store: Weak<S>, watched: Arc<Watched>) -> Stream<S> {
-        Stream { store, watched, generation: os::fork_generation() }
+        Stream {
+            store,
+            watched,
+            generation: os::fork_generation(),
+        }
     }
 
     /// A lock of the parent's may be held by a thread that the child does not have.
@@ -480,7 +560,10 @@ impl<S: Followed> Stream<S> {
 
     fn page(&self, briefly: bool) -> Result<WatchPage> {
         match self.store.upgrade() {
-            Some(store) => self.watched.next_page(store.hub(), store.env(), || store.now_ns(), briefly),
+            Some(store) => {
+                self.watched
+                    .next_page(store.hub(), store.env(), || store.now_ns(), briefly)
+            }
             None => Err(Error::new(Code::Closed, "the store's handle is closed")),
         }
     }
@@ -504,7 +587,11 @@ impl<S: Followed> WatchStream for Stream<S> {
     fn caught_up(&self) -> Option<Revision> {
         let store = self.store.upgrade().filter(|_| self.ours())?;
         // what was written just now may not have been looked at
-        store.hub().follow(store.env()).into_iter().for_each(Waker::wake);
+        store
+            .hub()
+            .follow(store.env())
+            .into_iter()
+            .for_each(Waker::wake);
         store.hub().caught_up(&self.watched)
     }
 
@@ -527,8 +614,9 @@ impl<S: Followed> WatchStream for Stream<S> {
         let mut place = lock(&self.watched.place);
         if place.fd.is_none() {
             let made = EventFd::new();
-            let fd =
-                made.map_err(|e| Error::new(Code::Io, format!("a descriptor for a watcher: {e}")).with_source(e))?;
+            let fd = made.map_err(|e| {
+                Error::new(Code::Io, format!("a descriptor for a watcher: {e}")).with_source(e)
+            })?;
             place.fd = Some(fd);
             if place.is_pending() {
                 place.announce();
@@ -580,20 +668,33 @@ mod tests {
     fn a_damaged_event_ends_whoever_would_wait_for_ever() {
         let patience = Duration::from_secs(20);
         let store = opening::open(Path::new(":memory:"), &Options::new()).expect("a store");
-        let db = Db::from_engine(Arc::new(Embedded::new(store.clone(), &Options::new()).expect("a handle")));
+        let db = Db::from_engine(Arc::new(
+            Embedded::new(store.clone(), &Options::new()).expect("a handle"),
+        ));
         let watcher = db.watch(Watch::new("k")).expect("a watcher");
-        let leaders = db.election("name", 60).expect("an election").observe().expect("its leaders");
+        let leaders = db
+            .election("name", 60)
+            .expect("an election")
+            .observe()
+            .expect("its leaders");
         let current = db.put(Put::new("other", "v")).expect("put").revision;
         {
-            let _held = store.guard().lock_writer(None, None).expect("the writer's lock");
+            let _held = store
+                .guard()
+                .lock_writer(None, None)
+                .expect("the writer's lock");
             let mut txn = store.env().write().expect("a transaction");
-            txn.put(Tree::Log, &Rev::new(current + 1, 0).to_key(), b"no event").expect("damaged");
+            txn.put(Tree::Log, &Rev::new(current + 1, 0).to_key(), b"no event")
+                .expect("damaged");
             txn.commit(true).expect("committed");
         }
         store.guard().ring();
-        let answer = watcher.next(patience).map(|batch| batch.is_some());
-        assert_eq!(answer.map_err(|error| error.code()), Err(Code::Corrupt));
-        let seen: Vec<_> = leaders.take(3).map(|leader| leader.map(drop).map_err(|error| error.code())).collect();
+        let response = watcher.next(patience).map(|batch| batch.is_some());
+        assert_eq!(response.map_err(|error| error.code()), Err(Code::Corrupt));
+        let seen: Vec<_> = leaders
+            .take(3)
+            .map(|leader| leader.map(drop).map_err(|error| error.code()))
+            .collect();
         assert_eq!(seen, [Err(Code::Corrupt)]);
         // who comes later has nothing to do with it
         let later = db.watch(Watch::new("k")).expect("a watcher");
@@ -605,16 +706,24 @@ mod tests {
     fn following_briefly_is_one_step_and_following_ends_at_the_present() {
         let store = opening::open(Path::new(":memory:"), &Options::new()).expect("a store");
         let hub = Hub::default();
-        let _watched = hub.add(store.env(), 0, Watch::new("k"), 0).expect("a watcher");
+        let _watched = hub
+            .add(store.env(), 0, Watch::new("k"), 0)
+            .expect("a watcher");
         let terms = Terms::own(Durability::None, None);
         for _ in 0..3 {
             let puts = (0..STEP_EVENTS).map(|n| Op::Put(Put::new(n.to_string(), "v")));
-            let txn = Txn { success: puts.collect(), ..Txn::new() };
+            let txn = Txn {
+                success: puts.collect(),
+                ..Txn::new()
+            };
             store.commit().call(txn.into(), terms).expect("written");
         }
         let steps: Vec<_> = (0..4).map(|_| hub.follow_briefly(store.env()).1).collect();
         assert_eq!(steps, [true, true, false, false]);
-        store.commit().call(Put::new("k", "v").into(), terms).expect("written");
+        store
+            .commit()
+            .call(Put::new("k", "v").into(), terms)
+            .expect("written");
         hub.follow(store.env());
         assert_eq!(lock(&hub.inner).upto, 5);
     }
@@ -624,7 +733,9 @@ mod tests {
 
     impl Wake for Reader {
         fn wake(self: Arc<Self>) {
-            let Some(watcher) = self.0.get().and_then(Weak::upgrade) else { return };
+            let Some(watcher) = self.0.get().and_then(Weak::upgrade) else {
+                return;
+            };
             let resume = watcher.resume_revision();
             drop(self.1.send(watcher.try_next().map(|_| resume)));
         }
@@ -633,20 +744,32 @@ mod tests {
     #[test]
     fn waker_called_by_try_next_briefly_may_use_the_watcher() {
         let store = opening::open(Path::new(":memory:"), &Options::new()).expect("a store");
-        let db = Db::from_engine(Arc::new(Embedded::new(store, &Options::new()).expect("a handle")));
+        let db = Db::from_engine(Arc::new(
+            Embedded::new(store, &Options::new()).expect("a handle"),
+        ));
         // more than a brief read looks through
         for _ in 0..3 {
             let puts = (0..10_000).map(|n| Op::Put(Put::new(n.to_string(), "v")));
-            db.txn(Txn { success: puts.collect(), ..Txn::new() }).expect("written");
+            db.txn(Txn {
+                success: puts.collect(),
+                ..Txn::new()
+            })
+            .expect("written");
         }
-        let watcher = Arc::new(db.watch(Watch::new("k").start_revision(1)).expect("a watcher"));
+        let watcher = Arc::new(
+            db.watch(Watch::new("k").start_revision(1))
+                .expect("a watcher"),
+        );
         let (woken, is_woken) = channel();
         let reader = Arc::new(Reader(OnceLock::new(), woken));
         watcher.set_waker(Some(Waker::from(reader.clone())));
         // from here on the waker does something: it was called at once, as there is something to look through
         reader.0.set(Arc::downgrade(&watcher)).expect("once");
         thread::spawn(move || watcher.try_next_briefly().map(|batch| batch.is_none()));
-        let resume = is_woken.recv_timeout(Duration::from_secs(20)).expect("no deadlock").expect("read");
+        let resume = is_woken
+            .recv_timeout(Duration::from_secs(20))
+            .expect("no deadlock")
+            .expect("read");
         assert!((2..=4).contains(&resume), "{resume}");
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::db::Db;
-use crate::engine::wrong_answer;
+use crate::engine::wrong_response;
 use crate::error::{Code, Error, Result};
 use crate::model::{KeyRange, KeyValue, Revision};
 use crate::recipe::lease::lost;
@@ -31,7 +31,7 @@ pub enum ClaimStep {
 #[derive(Debug, PartialEq, Eq)]
 enum Asked {
     Nothing,
-    Grant,
+    LeaseGrant,
     Put,
     Line,
 }
@@ -125,35 +125,48 @@ impl Claim {
     /// # Errors
     ///
     /// `lease_lost` if its place in the line is gone with its lease.
-    pub fn step(&mut self, answer: Option<Answer>) -> Result<ClaimStep> {
-        match (std::mem::replace(&mut self.asked, Asked::Nothing), answer) {
-            (Asked::Grant, Some(Answer::LeaseGrant(granted))) => {
+    pub fn step(&mut self, response: Option<Response>) -> Result<ClaimStep> {
+        match (std::mem::replace(&mut self.asked, Asked::Nothing), response) {
+            (Asked::LeaseGrant, Some(Response::LeaseGrant(granted))) => {
                 self.key = [self.prefix(), format!("{:x}", granted.id).into_bytes()].concat();
-                self.adopt(Lease::adopt(self.db.clone(), granted.id, granted.ttl_seconds)?);
+                self.adopt(Lease::adopt(
+                    self.db.clone(),
+                    granted.id,
+                    granted.ttl_seconds,
+                )?);
                 Ok(self.ask(Asked::Put, self.enter(granted.id)))
             }
-            (Asked::Put, Some(Answer::Txn(answer))) => {
-                self.revision = match (answer.succeeded, answer.responses.first()) {
-                    (true, _) => answer.revision,
-                    (false, Some(OpResult::Range(range))) => range.kvs.first().map_or(0, |kv| kv.create_revision),
+            (Asked::Put, Some(Response::Txn(response))) => {
+                self.revision = match (response.succeeded, response.responses.first()) {
+                    (true, _) => response.revision,
+                    (false, Some(OpResponse::Range(range))) => {
+                        range.kvs.first().map_or(0, |kv| kv.create_revision)
+                    }
                     _ => 0,
                 };
                 Ok(self.ask(Asked::Line, self.look()))
             }
-            (Asked::Line, Some(Answer::Txn(answer))) => self.judge(&answer),
+            (Asked::Line, Some(Response::Txn(response))) => self.judge(&response),
             (Asked::Nothing, None) if self.held => Ok(ClaimStep::Held),
             (Asked::Nothing, None) => match &self.lease {
                 None => {
-                    let grant = Grant { ttl_seconds: self.ttl_seconds, id: 0, end_with_process: true };
-                    Ok(self.ask(Asked::Grant, grant))
+                    let grant = LeaseGrant {
+                        ttl_seconds: self.ttl_seconds,
+                        id: 0,
+                        end_with_process: true,
+                    };
+                    Ok(self.ask(Asked::LeaseGrant, grant))
                 }
                 Some(lease) => {
                     lease.check()?;
                     Ok(self.ask(Asked::Line, self.look()))
                 }
             },
-            (_, Some(answer)) => Err(wrong_answer(&answer)),
-            (_, None) => Err(Error::new(Code::Internal, "a claim continues without the response that it requested")),
+            (_, Some(response)) => Err(wrong_response(&response)),
+            (_, None) => Err(Error::new(
+                Code::Internal,
+                "a claim continues without the response that it requested",
+            )),
         }
     }
 
@@ -177,7 +190,11 @@ impl Claim {
     /// Puts the key unless it is there.
     fn enter(&self, id: i64) -> Txn {
         Txn::new()
-            .when(Compare::create_revision(&self.key[..], CompareResult::Equal, 0))
+            .when(Compare::create_revision(
+                &self.key[..],
+                CompareResult::Equal,
+                0,
+            ))
             .and_then(Put::new(&self.key[..], &self.value[..]).lease(id))
             .or_else(Range::new(&self.key[..]))
     }
@@ -188,12 +205,16 @@ impl Claim {
             .create_revisions(0, self.revision - 1)
             .sort(SortTarget::Create, SortOrder::Descend)
             .limit(1);
-        Txn::new().and_then(Range::new(&self.key[..])).and_then(before)
+        Txn::new()
+            .and_then(Range::new(&self.key[..]))
+            .and_then(before)
     }
 
-    fn judge(&mut self, answer: &TxnResult) -> Result<ClaimStep> {
-        let (own, before) = match answer.responses.as_slice() {
-            [OpResult::Range(own), OpResult::Range(before)] => (own.kvs.first(), before.kvs.first()),
+    fn judge(&mut self, response: &TxnResponse) -> Result<ClaimStep> {
+        let (own, before) = match response.responses.as_slice() {
+            [OpResponse::Range(own), OpResponse::Range(before)] => {
+                (own.kvs.first(), before.kvs.first())
+            }
             _ => (None, None),
         };
         if own.is_none_or(|own| own.create_revision != self.revision) {
@@ -204,9 +225,11 @@ impl Claim {
                 self.held = true;
                 ClaimStep::Held
             }
-            Some(before) => {
-                ClaimStep::Wait(Watch::new(&before.key[..]).start_revision(answer.revision + 1).no_put(true))
-            }
+            Some(before) => ClaimStep::Wait(
+                Watch::new(&before.key[..])
+                    .start_revision(response.revision + 1)
+                    .no_put(true),
+            ),
         })
     }
 
@@ -217,24 +240,24 @@ impl Claim {
 
     /// Leaves the line: forgets its place here and answers the request that gives it up in the store,
     /// none if it stands nowhere.
-    pub fn leave(&mut self) -> Option<Revoke> {
+    pub fn leave(&mut self) -> Option<LeaseRevoke> {
         self.held = false;
         self.asked = Asked::Nothing;
         self.revision = 0;
         self.key.clear();
         let lease = self.lease.take()?;
-        lease.stop().then_some(Revoke { id: lease.id() })
+        lease.stop().then_some(LeaseRevoke { id: lease.id() })
     }
 
     /// Drives it until it has the name; false if the time ran out, and it is still in the line then.
     fn hold(&mut self, patience: Patience) -> Result<bool> {
         let db = patience.limit(&self.db);
         self.give_up(&db)?;
-        let mut answer = None;
+        let mut response = None;
         loop {
-            match self.step(answer.take())? {
+            match self.step(response.take())? {
                 ClaimStep::Held => return Ok(true),
-                ClaimStep::Run(request) => answer = Some(db.engine().call(request)?),
+                ClaimStep::Run(request) => response = Some(db.engine().call(request)?),
                 ClaimStep::Wait(_) if patience.is_over() => return Ok(false),
                 ClaimStep::Wait(watch) => self.wait(db.watch(watch), patience)?,
             }
@@ -266,7 +289,9 @@ impl Claim {
 
     /// Gives up its place in the store too, which is asked through `db`.
     fn give_up(&mut self, db: &Db) -> Result<()> {
-        let Some(revoke) = self.leave() else { return db.engine().ensure_open() };
+        let Some(revoke) = self.leave() else {
+            return db.engine().ensure_open();
+        };
         match db.lease_revoke(revoke.id) {
             Err(error) if error.code() != Code::LeaseNotFound => Err(error),
             _ => Ok(()),
@@ -299,17 +324,32 @@ impl Claim {
 
     /// The error of a claim that waited in vain for so long while `holder` had the name.
     pub fn timed_out(&self, timeout: Duration, holder: Option<KeyValue>) -> Error {
-        self.in_vain(timeout, holder.map_or(String::new(), |kv| format!("; {} has it", kv.key.escape_ascii())))
+        self.in_vain(
+            timeout,
+            holder.map_or(String::new(), |kv| {
+                format!("; {} has it", kv.key.escape_ascii())
+            }),
+        )
     }
 
     fn in_vain(&self, timeout: Duration, why: String) -> Error {
         let name = self.name.escape_ascii();
-        Error::new(Code::Timeout, format!("{name} was not acquired within {} ms{why}", timeout.as_millis()))
+        Error::new(
+            Code::Timeout,
+            format!(
+                "{name} was not acquired within {} ms{why}",
+                timeout.as_millis()
+            ),
+        )
     }
 
     /// The pair of the one that has the name now, read through `db`.
     pub(crate) fn holder(&self, db: &Db) -> Result<Option<KeyValue>> {
-        Ok(db.range(first_in_line(&self.prefix()))?.kvs.into_iter().next())
+        Ok(db
+            .range(first_in_line(&self.prefix()))?
+            .kvs
+            .into_iter()
+            .next())
     }
 
     pub(crate) fn db(&self) -> &Db {
@@ -319,7 +359,9 @@ impl Claim {
 
 /// The key with the lowest create_revision.
 pub(crate) fn first_in_line(prefix: &[u8]) -> Range {
-    Range::new(KeyRange::prefix(prefix)).sort(SortTarget::Create, SortOrder::Ascend).limit(1)
+    Range::new(KeyRange::prefix(prefix))
+        .sort(SortTarget::Create, SortOrder::Ascend)
+        .limit(1)
 }
 
 impl Drop for Claim {

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use crate::db::Db;
-use crate::engine::{Interrupted, wrong_answer};
+use crate::engine::{Interrupted, wrong_response};
 use crate::error::{Code, Error, Result};
 use crate::model::{KeyRange, KeyValue, Revision};
 use crate::recipe::claim::first_in_line;
 use crate::recipe::lease::lost;
 use crate::recipe::{Claim, Patience, Watcher};
-use crate::request::{Answer, Compare, CompareResult, Put, Range, Txn, Watch};
+use crate::request::{Compare, CompareResult, Put, Range, Response, Txn, Watch};
 
 /// An election: one leader among all candidates for a name; made by
 /// [`Db::election`](crate::Db::election). The keys are those of etcd's election service.
@@ -28,7 +28,9 @@ pub struct Election {
 
 impl Election {
     pub(crate) fn new(db: Db, name: Vec<u8>, ttl_seconds: i64) -> Result<Election> {
-        Ok(Election { claim: Claim::new(db, name, ttl_seconds)? })
+        Ok(Election {
+            claim: Claim::new(db, name, ttl_seconds)?,
+        })
     }
 
     /// Waits until this candidate leads, and proclaims `value`.
@@ -37,7 +39,11 @@ impl Election {
     ///
     /// `timeout` after `timeout` (none: never), `lease_lost`, and as [`Db::put`](crate::Db::put).
     /// After any of them it does not stand.
-    pub fn campaign(&mut self, value: impl Into<Vec<u8>>, timeout: impl Into<Option<Duration>>) -> Result<()> {
+    pub fn campaign(
+        &mut self,
+        value: impl Into<Vec<u8>>,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<()> {
         let value = value.into();
         if self.claim.is_held() {
             return self.proclaim(value);
@@ -67,14 +73,21 @@ impl Election {
     pub fn proclamation(&self, value: impl Into<Vec<u8>>) -> Result<Txn> {
         self.claim.db().engine().ensure_open()?;
         let Some(lease) = self.claim.lease() else {
-            return Err(Error::new(Code::FailedPrecondition, "election: not leader (campaign first)"));
+            return Err(Error::new(
+                Code::FailedPrecondition,
+                "election: not leader (campaign first)",
+            ));
         };
         if !self.claim.is_held() {
             return Err(lost(lease.id()));
         }
         let key = self.claim.key();
         Ok(Txn::new()
-            .when(Compare::create_revision(key, CompareResult::Equal, self.claim.revision()))
+            .when(Compare::create_revision(
+                key,
+                CompareResult::Equal,
+                self.claim.revision(),
+            ))
             .and_then(Put::new(key, value).lease(lease.id())))
     }
 
@@ -142,7 +155,14 @@ pub struct Leaders {
 impl Leaders {
     fn new(db: Db, prefix: Vec<u8>) -> Result<Leaders> {
         let watcher = db.watch(Watch::new(KeyRange::prefix(&prefix[..])))?;
-        Ok(Leaders { db, prefix, watcher, last: 0, look: true, ended: false })
+        Ok(Leaders {
+            db,
+            prefix,
+            watcher,
+            last: 0,
+            look: true,
+            ended: false,
+        })
     }
 
     /// Returns the next leader's pair; `None` if `timeout` (`None`: no limit) passed. If changes
@@ -161,7 +181,11 @@ impl Leaders {
     /// # Errors
     ///
     /// As [`Leaders::next`]; `cancelled` if it was interrupted.
-    pub fn next_unless(&mut self, patience: Patience, interrupted: Interrupted) -> Result<Option<KeyValue>> {
+    pub fn next_unless(
+        &mut self,
+        patience: Patience,
+        interrupted: Interrupted,
+    ) -> Result<Option<KeyValue>> {
         self.follow(patience, interrupted, || patience.left())
     }
 
@@ -170,7 +194,11 @@ impl Leaders {
     /// # Errors
     ///
     /// As [`Leaders::next_unless`].
-    pub fn try_next_unless(&mut self, patience: Patience, interrupted: Interrupted) -> Result<Option<KeyValue>> {
+    pub fn try_next_unless(
+        &mut self,
+        patience: Patience,
+        interrupted: Interrupted,
+    ) -> Result<Option<KeyValue>> {
         self.follow(patience, interrupted, || Some(Duration::ZERO))
     }
 
@@ -236,12 +264,13 @@ impl Leaders {
             return Ok(None);
         }
         let leader = match db.call_unless(first_in_line(&self.prefix), interrupted)? {
-            Answer::Range(answer) => answer.kvs.into_iter().next(),
-            other => return Err(wrong_answer(&other)),
+            Response::Range(response) => response.kvs.into_iter().next(),
+            other => return Err(wrong_response(&other)),
         };
         // only now: a read that failed is repeated by the next call
         self.look = false;
-        Ok(leader.filter(|kv| std::mem::replace(&mut self.last, kv.mod_revision) != kv.mod_revision))
+        Ok(leader
+            .filter(|kv| std::mem::replace(&mut self.last, kv.mod_revision) != kv.mod_revision))
     }
 
     /// Ends the stream: every later call returns `closed`.

@@ -7,7 +7,7 @@ use crate::db::Db;
 use crate::engine::Keeping;
 use crate::error::{Code, Error, Result};
 use crate::model::LeaseId;
-use crate::request::{Grant, Revoke};
+use crate::request::{LeaseGrant, LeaseRevoke};
 
 /// A lease that keeps itself alive as long as this handle, and this process, live; made by
 /// [`Db::lease`](crate::Db::lease).
@@ -42,8 +42,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Lease {
-    pub(crate) fn new(db: &Db, ttl_seconds: i64, end_with_process: bool) -> Result<Lease> {
-        let granted = db.grant(Grant { ttl_seconds, id: 0, end_with_process })?;
+    pub(crate) fn new(db: &Db, grant: LeaseGrant) -> Result<Lease> {
+        let granted = db.lease_grant(grant)?;
         Lease::adopt(db.clone(), granted.id, granted.ttl_seconds)
     }
 
@@ -64,7 +64,13 @@ impl Lease {
             tell.into_iter().for_each(|tell| tell());
         };
         let keeping = db.engine().lease_keep(id, Box::new(lost))?;
-        Ok(Lease { db, id, ttl_seconds, keeping: Mutex::new(Some(keeping)), fate })
+        Ok(Lease {
+            db,
+            id,
+            ttl_seconds,
+            keeping: Mutex::new(Some(keeping)),
+            fate,
+        })
     }
 
     /// Its id, to put keys on it.
@@ -79,7 +85,7 @@ impl Lease {
 
     /// Whole seconds that it would live on if its process died now; 0 if it is gone.
     pub fn remaining(&self) -> Result<i64> {
-        Ok(self.db.lease_time_to_live(self.id, false)?.ttl_seconds.max(0))
+        Ok(self.db.lease_time_to_live(self.id)?.ttl_seconds.max(0))
     }
 
     /// Whether it is known to be gone, although this handle was not closed. In a store that becomes known as
@@ -141,14 +147,17 @@ impl Lease {
 }
 
 pub(crate) fn lost(id: LeaseId) -> Error {
-    Error::new(Code::LeaseLost, format!("lease {id} was lost: it expired, or was revoked"))
+    Error::new(
+        Code::LeaseLost,
+        format!("lease {id} was lost: it expired, or was revoked"),
+    )
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         if self.stop() && self.db.engine().ensure_open().is_ok() {
             // a drop does not wait; what cannot be revoked ends with its TTL
-            self.db.submit(Revoke { id: self.id }, |_| {});
+            self.db.submit(LeaseRevoke { id: self.id }, |_| {});
         }
     }
 }
@@ -166,7 +175,9 @@ mod tests {
         let clock = Clock::new(1_000_000_000_000);
         let db = Db::open(":memory:", Options::new().clock(clock.clone())).expect("a store");
         let mut claim = Claim::new(db.clone(), "name", 60).expect("a claim");
-        let ClaimStep::Run(grant) = claim.step(None).expect("a step") else { panic!("it begins with a grant") };
+        let ClaimStep::Run(grant) = claim.step(None).expect("a step") else {
+            panic!("it begins with a grant")
+        };
         let granted = db.engine().call(grant).expect("granted");
         claim.step(Some(granted)).expect("a step");
         let wait = || {
@@ -183,9 +194,14 @@ mod tests {
         });
         db.lease_revoke(lease.id()).expect("revoked");
         clock.advance(1);
-        is_lost.recv_timeout(std::time::Duration::from_secs(20)).expect("it is lost");
+        is_lost
+            .recv_timeout(std::time::Duration::from_secs(20))
+            .expect("it is lost");
         for watcher in [&watchers[9], &wait()] {
-            assert_eq!(watcher.try_next().expect_err("ended").code(), Code::Cancelled);
+            assert_eq!(
+                watcher.try_next().expect_err("ended").code(),
+                Code::Cancelled
+            );
         }
     }
 }

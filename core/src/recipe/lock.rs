@@ -26,7 +26,9 @@ pub struct Lock {
 
 impl Lock {
     pub(crate) fn new(db: Db, name: Vec<u8>, ttl_seconds: i64) -> Result<Lock> {
-        Ok(Lock { claim: Claim::new(db, name, ttl_seconds)? })
+        Ok(Lock {
+            claim: Claim::new(db, name, ttl_seconds)?,
+        })
     }
 
     /// Waits until it has the lock; does nothing if it has it.

@@ -15,7 +15,7 @@ pub use election::{Election, Leaders};
 pub use lease::Lease;
 pub use lock::Lock;
 pub use patience::Patience;
-pub use scan::{ChangeScan, EventScan, Scan};
+pub use scan::{DiffScan, EventScan, Scan};
 pub use snapshot::Snapshot;
 pub(crate) use transact::transact;
 pub use transact::{Retries, TRANSACT_RETRIES, Transaction};

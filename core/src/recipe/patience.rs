@@ -20,7 +20,10 @@ pub struct Patience {
 impl Patience {
     /// From now on; none: no limit.
     pub fn new(timeout: Option<Duration>) -> Patience {
-        Patience { timeout, until: timeout.and_then(|timeout| Instant::now().checked_add(timeout)) }
+        Patience {
+            timeout,
+            until: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+        }
     }
 
     /// The time that was given; 0 if there is no limit.
@@ -35,7 +38,8 @@ impl Patience {
 
     /// What is left of it; none if there is no limit.
     pub fn left(&self) -> Option<Duration> {
-        self.until.map(|until| until.saturating_duration_since(Instant::now()))
+        self.until
+            .map(|until| until.saturating_duration_since(Instant::now()))
     }
 
     /// Whether it is over.
@@ -55,7 +59,10 @@ impl Patience {
 
     /// Whether an error with this code means no more than that the time is over.
     pub fn has_ended(&self, code: Code) -> bool {
-        let unanswered = matches!(code, Code::Timeout | Code::Unavailable | Code::UnknownOutcome);
+        let unanswered = matches!(
+            code,
+            Code::Timeout | Code::Unavailable | Code::UnknownOutcome
+        );
         unanswered && !self.timeout().is_zero() && self.is_over()
     }
 }

@@ -4,8 +4,8 @@ use std::vec;
 
 use crate::db::Db;
 use crate::error::{Code, Error, Result};
-use crate::model::{Change, Event, KeyRange, KeyValue, Revision};
-use crate::request::{Changes, Range, SortOrder, SortTarget};
+use crate::model::{Difference, Event, KeyRange, KeyValue, Revision};
+use crate::request::{Events, Range, SortOrder, SortTarget};
 
 /// The number of pairs of the first page. Each later page doubles it, up to [`PAGE_PAIRS_MAX`].
 const PAGE_PAIRS_FIRST: i64 = 64;
@@ -33,13 +33,27 @@ impl Scan {
             return Err(Error::new(Code::InvalidArgument, message));
         }
         if range.count_only {
-            return Err(Error::new(Code::InvalidArgument, "a scan does not count (use range with count_only)"));
+            return Err(Error::new(
+                Code::InvalidArgument,
+                "a scan does not count (use range with count_only)",
+            ));
         }
         if range.range.key.is_empty() {
             return Err(Error::new(Code::InvalidArgument, "key is not provided"));
         }
-        let left = if range.limit > 0 { range.limit } else { i64::MAX };
-        Ok(Scan { db, range, left, page_pairs: PAGE_PAIRS_FIRST, page: Vec::new().into_iter(), done: false })
+        let left = if range.limit > 0 {
+            range.limit
+        } else {
+            i64::MAX
+        };
+        Ok(Scan {
+            db,
+            range,
+            left,
+            page_pairs: PAGE_PAIRS_FIRST,
+            page: Vec::new().into_iter(),
+            done: false,
+        })
     }
 
     /// The revision of the scan; 0 before the first step of a scan of the current revision.
@@ -87,14 +101,19 @@ impl Iterator for Scan {
 #[derive(Debug)]
 pub struct EventScan {
     db: Db,
-    request: Changes,
+    request: Events,
     page: vec::IntoIter<Event>,
     done: bool,
 }
 
 impl EventScan {
-    pub(crate) fn new(db: Db, request: Changes) -> EventScan {
-        EventScan { db, request, page: Vec::new().into_iter(), done: false }
+    pub(crate) fn new(db: Db, request: Events) -> EventScan {
+        EventScan {
+            db,
+            request,
+            page: Vec::new().into_iter(),
+            done: false,
+        }
     }
 
     fn fill(&mut self) -> Result<()> {
@@ -102,7 +121,7 @@ impl EventScan {
             if self.request.upto <= 0 {
                 self.request.upto = self.db.engine().revision()?;
             }
-            let page = self.db.engine().changes(&self.request)?;
+            let page = self.db.engine().events(&self.request)?;
             self.done = page.upto >= self.request.upto;
             self.request.after = page.upto;
             self.page = page.events.into_iter();
@@ -128,45 +147,63 @@ impl Iterator for EventScan {
 ///
 /// After an error the scan has ended.
 #[derive(Debug)]
-pub struct ChangeScan {
+pub struct DiffScan {
     db: Db,
     before: Revision,
     after: Revision,
     range: KeyRange,
-    page: vec::IntoIter<Change>,
+    page: vec::IntoIter<Difference>,
     done: bool,
 }
 
-impl ChangeScan {
-    pub(crate) fn new(db: Db, before: Revision, after: Revision, range: KeyRange) -> Result<ChangeScan> {
+impl DiffScan {
+    pub(crate) fn new(
+        db: Db,
+        before: Revision,
+        after: Revision,
+        range: KeyRange,
+    ) -> Result<DiffScan> {
         if range.key.is_empty() {
             return Err(Error::new(Code::InvalidArgument, "key is not provided"));
         }
-        let now = if before <= 0 || after <= 0 { db.engine().revision()? } else { 0 };
+        let now = if before <= 0 || after <= 0 {
+            db.engine().revision()?
+        } else {
+            0
+        };
         let at = |revision: Revision| if revision <= 0 { now } else { revision };
-        let mut scan =
-            ChangeScan { db, before: at(before), after: at(after), range, page: Vec::new().into_iter(), done: false };
+        let mut scan = DiffScan {
+            db,
+            before: at(before),
+            after: at(after),
+            range,
+            page: Vec::new().into_iter(),
+            done: false,
+        };
         scan.fill()?;
         Ok(scan)
     }
 
     fn fill(&mut self) -> Result<()> {
         while self.page.as_slice().is_empty() && !self.done {
-            let page = self.db.engine().diff(self.before, self.after, &self.range)?;
+            let page = self
+                .db
+                .engine()
+                .diff(self.before, self.after, &self.range)?;
             match page.next {
                 Some(next) => self.range.key = next,
                 None => self.done = true,
             }
-            self.page = page.changes.into_iter();
+            self.page = page.differences.into_iter();
         }
         Ok(())
     }
 }
 
-impl Iterator for ChangeScan {
-    type Item = Result<Change>;
+impl Iterator for DiffScan {
+    type Item = Result<Difference>;
 
-    fn next(&mut self) -> Option<Result<Change>> {
+    fn next(&mut self) -> Option<Result<Difference>> {
         if let Err(error) = self.db.engine().ensure_open().and_then(|()| self.fill()) {
             self.done = true;
             self.page = Vec::new().into_iter();

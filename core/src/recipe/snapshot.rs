@@ -4,7 +4,7 @@ use crate::db::Db;
 use crate::error::{Code, Error, Result};
 use crate::model::{KeyValue, Revision};
 use crate::recipe::Scan;
-use crate::request::{Range, RangeResult};
+use crate::request::{Range, RangeResponse};
 
 /// A view of the store at one revision; made by [`Db::snapshot`](crate::Db::snapshot).
 ///
@@ -36,7 +36,7 @@ impl Snapshot {
     /// # Errors
     ///
     /// `invalid_argument` if the request has a revision of its own.
-    pub fn range(&self, range: Range) -> Result<RangeResult> {
+    pub fn range(&self, range: Range) -> Result<RangeResponse> {
         self.db.range(self.at_revision(range)?)
     }
 
@@ -51,7 +51,10 @@ impl Snapshot {
 
     fn at_revision(&self, range: Range) -> Result<Range> {
         if range.revision != 0 && range.revision != self.revision {
-            let message = format!("revision {} asked of a snapshot of revision {}", range.revision, self.revision);
+            let message = format!(
+                "revision {} asked of a snapshot of revision {}",
+                range.revision, self.revision
+            );
             return Err(Error::new(Code::InvalidArgument, message).with_revision(self.revision));
         }
         Ok(range.revision(self.revision))

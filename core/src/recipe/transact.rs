@@ -34,7 +34,12 @@ pub struct Transaction {
 
 impl Transaction {
     pub(crate) fn new(db: Db) -> Transaction {
-        Transaction { db, revision: 0, reads: Vec::new(), writes: BTreeMap::new() }
+        Transaction {
+            db,
+            revision: 0,
+            reads: Vec::new(),
+            writes: BTreeMap::new(),
+        }
     }
 
     /// Reads one key. For a key that this transaction has put, only key, value and lease are known;
@@ -53,25 +58,46 @@ impl Transaction {
     ///
     /// `invalid_argument` for options other than range, limit and keys_only: the transaction's own
     /// writes have no revision yet.
-    pub fn range(&mut self, range: Range) -> Result<RangeResult> {
-        let plain =
-            Range { range: range.range.clone(), limit: range.limit, keys_only: range.keys_only, ..Range::default() };
+    pub fn range(&mut self, range: Range) -> Result<RangeResponse> {
+        let plain = Range {
+            range: range.range.clone(),
+            limit: range.limit,
+            keys_only: range.keys_only,
+            ..Range::default()
+        };
         if plain != range {
             let message = "a range inside transact takes a range, a limit and keys_only only";
             return Err(Error::new(Code::InvalidArgument, message));
         }
         let read = self.read(Range { limit: 0, ..plain })?;
-        let mut kvs: BTreeMap<Vec<u8>, KeyValue> = read.kvs.into_iter().map(|kv| (kv.key.to_vec(), kv)).collect();
-        for (key, write) in self.writes.iter().filter(|(key, _)| range.range.contains(key)) {
+        let mut kvs: BTreeMap<Vec<u8>, KeyValue> = read
+            .kvs
+            .into_iter()
+            .map(|kv| (kv.key.to_vec(), kv))
+            .collect();
+        for (key, write) in self
+            .writes
+            .iter()
+            .filter(|(key, _)| range.range.contains(key))
+        {
             match write {
                 Some(put) => kvs.insert(key.clone(), keys_only(pending(put), range.keys_only)),
                 None => kvs.remove(key),
             };
         }
         let count = kvs.len();
-        let limit = if range.limit > 0 { range.limit as usize } else { usize::MAX };
+        let limit = if range.limit > 0 {
+            range.limit as usize
+        } else {
+            usize::MAX
+        };
         let kvs = kvs.into_values().take(limit).collect();
-        Ok(RangeResult { revision: self.revision, kvs, count: count as i64, more: count > limit })
+        Ok(RangeResponse {
+            revision: self.revision,
+            kvs,
+            count: count as i64,
+            more: count > limit,
+        })
     }
 
     /// Writes a key after the body returned.
@@ -84,7 +110,8 @@ impl Transaction {
             return Err(Error::new(Code::InvalidArgument, "key is not provided"));
         }
         if put.prev_kv || put.ignore_value || put.ignore_lease {
-            let message = "a put inside transact takes key, value and lease only (read the key for the rest)";
+            let message =
+                "a put inside transact takes key, value and lease only (read the key for the rest)";
             return Err(Error::new(Code::InvalidArgument, message));
         }
         self.writes.insert(put.key.clone(), Some(put));
@@ -103,21 +130,30 @@ impl Transaction {
 
     /// Reads the store at this transaction's revision and records the conditions: every key found
     /// keeps its `mod_revision`, and no key in the range is newer than the revision.
-    fn read(&mut self, range: Range) -> Result<RangeResult> {
+    fn read(&mut self, range: Range) -> Result<RangeResponse> {
         let keys = range.range.clone();
-        let answer = self.db.range(range.revision(self.revision))?;
+        let response = self.db.range(range.revision(self.revision))?;
         if self.revision == 0 {
-            self.revision = answer.revision;
+            self.revision = response.revision;
         }
-        for kv in &answer.kvs {
-            self.reads.push(Compare::mod_revision(&kv.key[..], CompareResult::Equal, kv.mod_revision));
+        for kv in &response.kvs {
+            self.reads.push(Compare::mod_revision(
+                &kv.key[..],
+                CompareResult::Equal,
+                kv.mod_revision,
+            ));
         }
         if !keys.is_single() {
-            self.reads.push(Compare::mod_revision(keys, CompareResult::Less, self.revision + 1));
-        } else if answer.kvs.is_empty() {
-            self.reads.push(Compare::mod_revision(keys, CompareResult::Equal, 0));
+            self.reads.push(Compare::mod_revision(
+                keys,
+                CompareResult::Less,
+                self.revision + 1,
+            ));
+        } else if response.kvs.is_empty() {
+            self.reads
+                .push(Compare::mod_revision(keys, CompareResult::Equal, 0));
         }
-        Ok(answer)
+        Ok(response)
     }
 
     /// The txn that commits it, which succeeds if the conditions hold; `None` if there is nothing
@@ -128,7 +164,11 @@ impl Transaction {
             None => Op::Delete(Delete::new(&key[..])),
         });
         let compare = || self.reads.clone();
-        (!self.writes.is_empty()).then(|| Txn { compare: compare(), success: success.collect(), ..Txn::default() })
+        (!self.writes.is_empty()).then(|| Txn {
+            compare: compare(),
+            success: success.collect(),
+            ..Txn::default()
+        })
     }
 
     /// Whether this read failed only because the transaction's revision was compacted in the
@@ -149,7 +189,11 @@ pub struct Retries {
 impl Retries {
     /// The maximum number of retries; `None`: no limit.
     pub fn new(most: Option<u32>) -> Retries {
-        Retries { most, done: 0, wait_us_max: WAIT_FIRST_US }
+        Retries {
+            most,
+            done: 0,
+            wait_us_max: WAIT_FIRST_US,
+        }
     }
 
     /// Returns how long to wait before the next try: a short random time that grows.
@@ -174,7 +218,12 @@ impl Retries {
 }
 
 fn pending(put: &Put) -> KeyValue {
-    KeyValue { key: put.key.clone().into(), value: put.value.clone().into(), lease: put.lease, ..KeyValue::default() }
+    KeyValue {
+        key: put.key.clone().into(),
+        value: put.value.clone().into(),
+        lease: put.lease,
+        ..KeyValue::default()
+    }
 }
 
 fn keys_only(mut kv: KeyValue, keys_only: bool) -> KeyValue {
@@ -194,7 +243,9 @@ pub(crate) fn transact<T>(
         let mut transaction = db.transaction();
         match body(&mut transaction) {
             Ok(value) => {
-                if transaction.txn().map_or(Ok(true), |txn| db.txn(txn).map(|answer| answer.succeeded))? {
+                if transaction.txn().map_or(Ok(true), |txn| {
+                    db.txn(txn).map(|response| response.succeeded)
+                })? {
                     return Ok(value);
                 }
             }

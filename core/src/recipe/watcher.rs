@@ -87,7 +87,13 @@ impl Wake for Unpark {
 impl Watcher {
     pub(crate) fn new(db: Db, watch: Watch) -> Result<Watcher> {
         let stream = db.engine().watch(watch)?;
-        Ok(Watcher { db, stream, reading: AtomicBool::new(false), page: Mutex::default(), ended: false })
+        Ok(Watcher {
+            db,
+            stream,
+            reading: AtomicBool::new(false),
+            page: Mutex::default(),
+            ended: false,
+        })
     }
 
     /// Returns the next batch; `None` if `timeout` (`None`: no limit) passed.
@@ -98,7 +104,9 @@ impl Watcher {
     /// can still be followed), `cancelled`, `closed`, `forked`; `invalid_argument` if another
     /// thread reads at the same time.
     pub fn next(&self, timeout: impl Into<Option<Duration>>) -> Result<Option<WatchBatch>> {
-        let until = timeout.into().and_then(|timeout| Instant::now().checked_add(timeout).map(|at| (timeout, at)));
+        let until = timeout
+            .into()
+            .and_then(|timeout| Instant::now().checked_add(timeout).map(|at| (timeout, at)));
         let _turn = self.turn()?;
         if let Some(batch) = self.take()? {
             return Ok(Some(batch));
@@ -107,10 +115,12 @@ impl Watcher {
             return Ok(None);
         }
         let parker = Parker::new();
-        self.set_waker(Some(Waker::from(Arc::new(Unpark(parker.unparker().clone())))));
-        let answer = self.wait(&parker, until.map(|(_, at)| at));
+        self.set_waker(Some(Waker::from(Arc::new(Unpark(
+            parker.unparker().clone(),
+        )))));
+        let response = self.wait(&parker, until.map(|(_, at)| at));
         self.set_waker(None);
-        answer
+        response
     }
 
     fn wait(&self, parker: &Parker, until: Option<Instant>) -> Result<Option<WatchBatch>> {
@@ -180,7 +190,10 @@ impl Watcher {
         self.take_from(|stream| stream.next_page())
     }
 
-    fn take_from(&self, next_page: fn(&dyn WatchStream) -> Result<WatchPage>) -> Result<Option<WatchBatch>> {
+    fn take_from(
+        &self,
+        next_page: fn(&dyn WatchStream) -> Result<WatchPage>,
+    ) -> Result<Option<WatchBatch>> {
         let mut page = self.page();
         if page.events.as_slice().is_empty() || self.stream.is_over() {
             *page = WatchPage::default();
@@ -189,10 +202,18 @@ impl Watcher {
         }
         let Some(first) = page.events.next() else {
             let progress = std::mem::take(&mut page.progress);
-            return Ok((progress != 0).then_some(WatchBatch { revision: progress, events: Vec::new() }));
+            return Ok((progress != 0).then_some(WatchBatch {
+                revision: progress,
+                events: Vec::new(),
+            }));
         };
         let revision = first.kv.mod_revision;
-        let more = page.events.as_slice().iter().take_while(|event| event.kv.mod_revision == revision).count();
+        let more = page
+            .events
+            .as_slice()
+            .iter()
+            .take_while(|event| event.kv.mod_revision == revision)
+            .count();
         let mut events = Vec::with_capacity(1 + more);
         events.push(first);
         events.extend(page.events.by_ref().take(more));
@@ -229,7 +250,9 @@ impl Watcher {
 
     /// A handle that can [`cancel`](Watcher::cancel) this watcher from elsewhere.
     pub fn canceller(&self) -> Canceller {
-        Canceller { stream: Arc::downgrade(&self.stream) }
+        Canceller {
+            stream: Arc::downgrade(&self.stream),
+        }
     }
 
     /// Whether the watcher has ended.
@@ -239,16 +262,26 @@ impl Watcher {
 
     /// Ends the watcher, from any thread: every later call returns `closed`.
     pub fn close(&self) {
-        self.stream.end(Error::new(Code::Closed, "the watcher is closed"));
+        self.stream
+            .end(Error::new(Code::Closed, "the watcher is closed"));
     }
 
     /// The start revision of a new watcher that continues without a gap or a repetition: after the
     /// last returned batch, or later if nothing has matched since.
     pub fn resume_revision(&self) -> Revision {
         // in a forked child a thread that is not there may hold it
-        let page = if self.db.is_closed() { self.page.try_lock().ok() } else { Some(self.page()) };
-        let first = page.as_ref().and_then(|page| page.events.as_slice().first());
-        first.map_or_else(|| self.stream.resume_revision(), |event| event.kv.mod_revision)
+        let page = if self.db.is_closed() {
+            self.page.try_lock().ok()
+        } else {
+            Some(self.page())
+        };
+        let first = page
+            .as_ref()
+            .and_then(|page| page.events.as_slice().first());
+        first.map_or_else(
+            || self.stream.resume_revision(),
+            |event| event.kv.mod_revision,
+        )
     }
 }
 

@@ -12,8 +12,20 @@ struct KvBytes {
     len: usize,
 }
 
-type Open = unsafe extern "C" fn(*const libc::c_char, *const c_void, *mut *mut c_void, *mut *mut c_void) -> i32;
-type GetInto = unsafe extern "C" fn(*const c_void, KvBytes, *mut u8, usize, *mut usize, *mut *mut c_void) -> i32;
+type Open = unsafe extern "C" fn(
+    *const libc::c_char,
+    *const c_void,
+    *mut *mut c_void,
+    *mut *mut c_void,
+) -> i32;
+type GetInto = unsafe extern "C" fn(
+    *const c_void,
+    KvBytes,
+    *mut u8,
+    usize,
+    *mut usize,
+    *mut *mut c_void,
+) -> i32;
 type Close = unsafe extern "C" fn(*mut c_void);
 
 /// A store opened through the C library.
@@ -41,7 +53,11 @@ impl C {
             let mut db = ptr::null_mut();
             let code = open(store.as_ptr(), ptr::null(), &mut db, ptr::null_mut());
             assert_eq!(code, 0, "kv_open");
-            Some(C { db, get_into, close })
+            Some(C {
+                db,
+                get_into,
+                close,
+            })
         }
     }
 
@@ -50,8 +66,18 @@ impl C {
         let mut len = 0;
         // SAFETY: the handle is open; key, buffer and length are ours over the call.
         let code = unsafe {
-            let key = KvBytes { data: key.as_ptr(), len: key.len() };
-            (self.get_into)(self.db, key, buffer.as_mut_ptr(), buffer.len(), &mut len, ptr::null_mut())
+            let key = KvBytes {
+                data: key.as_ptr(),
+                len: key.len(),
+            };
+            (self.get_into)(
+                self.db,
+                key,
+                buffer.as_mut_ptr(),
+                buffer.len(),
+                &mut len,
+                ptr::null_mut(),
+            )
         };
         assert_eq!(code, 0, "kv_get_into");
         len

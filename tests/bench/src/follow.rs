@@ -14,7 +14,10 @@ use crate::{Bench, ROUNDS, Random, VALUE, key, put_group};
 
 /// Nanoseconds on a clock that all processes share.
 fn now_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: the structure is ours.
     #[allow(unsafe_code)]
     unsafe {
@@ -52,7 +55,8 @@ impl Other {
 
 fn line(said: &mut impl BufRead) -> String {
     let mut line = String::new();
-    said.read_line(&mut line).expect("the other process says something");
+    said.read_line(&mut line)
+        .expect("the other process says something");
     line.trim().to_string()
 }
 
@@ -92,7 +96,10 @@ pub fn other_process(how: &str, store: &Path, number: usize) {
             }
         }
         _ => {
-            let watch = |n: usize| db.watch(Watch::new(KeyRange::key(format!("nobody/{n}")))).expect("watching");
+            let watch = |n: usize| {
+                db.watch(Watch::new(KeyRange::key(format!("nobody/{n}"))))
+                    .expect("watching")
+            };
             let watchers: Vec<_> = (0..number).map(watch).collect();
             println!("ready");
             let _ = std::io::stdin().read_line(&mut String::new());
@@ -124,16 +131,25 @@ impl Bench {
             });
             raw.write((from..from + 10_000).map(key), &VALUE);
         }
-        let row = Row::new("watch_replay", "cursor, pairs copied into Vecs", 1.15, events, 100)
-            .note("per event, one a revision; both drop what they answered");
+        let row = Row::new(
+            "watch_replay",
+            "cursor, pairs copied into Vecs",
+            1.15,
+            events,
+            100,
+        )
+        .note("per event, one a revision; both drop what they answered");
         rows.push(row.rounds(
             ROUNDS,
             || {
                 time(|| {
-                    let watcher = db.watch(Watch::new(KeyRange::all()).start_revision(1)).expect("watching");
+                    let watcher = db
+                        .watch(Watch::new(KeyRange::all()).start_revision(1))
+                        .expect("watching");
                     let mut seen = 0;
                     while seen < events {
-                        let batch = black_box(watcher.next(None).expect("a batch")).expect("there is one");
+                        let batch =
+                            black_box(watcher.next(None).expect("a batch")).expect("there is one");
                         seen += batch.events.len() as u64;
                     }
                 })
@@ -159,7 +175,13 @@ impl Bench {
         let path = self.path("latency.kv");
         let db = open(&path);
         let mut all: [Vec<u64>; 2] = Default::default();
-        let mut row = Row::new("watch_latency", "a get each millisecond", 0.1, n as u64, 100);
+        let mut row = Row::new(
+            "watch_latency",
+            "a get each millisecond",
+            0.1,
+            n as u64,
+            100,
+        );
         for _ in 0..ROUNDS {
             let mut medians = [0.0; 2];
             for (at, how) in ["bell", "poll"].into_iter().enumerate() {
@@ -190,17 +212,30 @@ impl Bench {
         const KEYS: u64 = 10_000;
         let n = 10_000 * self.scale;
         for number in [1, 100, 10_000] {
-            let paths = [self.path(&format!("watched-{number}.kv")), self.path(&format!("alone-{number}.kv"))];
+            let paths = [
+                self.path(&format!("watched-{number}.kv")),
+                self.path(&format!("alone-{number}.kv")),
+            ];
             let dbs = paths.each_ref().map(|path| open(path));
             let _other = Other::start("stay", &paths[0], number);
             let mut random = [Random(9), Random(9)];
             let mut puts = |which: usize| {
                 let (db, random) = (&dbs[which], &mut random[which]);
-                time(|| (0..n).for_each(|_| put_group(db, std::iter::once(key(random.below(KEYS))))))
+                time(|| {
+                    (0..n).for_each(|_| put_group(db, std::iter::once(key(random.below(KEYS)))))
+                })
             };
             let puts = std::cell::RefCell::new(&mut puts);
-            let row = Row::new(&format!("put_watched_{number}"), "a put that nobody watches", 1.5, n, 100)
-                .note(format!("{number} watchers of other keys in another process; no sync"));
+            let row = Row::new(
+                &format!("put_watched_{number}"),
+                "a put that nobody watches",
+                1.5,
+                n,
+                100,
+            )
+            .note(format!(
+                "{number} watchers of other keys in another process; no sync"
+            ));
             rows.push(row.rounds(ROUNDS, || (puts.borrow_mut())(0), || (puts.borrow_mut())(1)));
         }
     }

@@ -16,7 +16,7 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use libkv::{Db, Durability, KeyRange, Op, Options, Put, Range, Txn};
+use libkv::{Compact, Db, Durability, KeyRange, Op, Options, Put, Range, Txn};
 
 use self::raw::{Raw, Sync};
 use self::report::{Row, time};
@@ -67,7 +67,10 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
 }
@@ -82,8 +85,14 @@ fn load(db: &Db, keys: u64, value: &[u8]) {
     let mut number = 0;
     while number < keys {
         let upto = (number + 10_000).min(keys);
-        let ops = (number..upto).map(|n| Op::Put(Put::new(key(n).as_slice(), value))).collect();
-        db.txn(Txn { success: ops, ..Txn::default() }).expect("a txn of puts");
+        let ops = (number..upto)
+            .map(|n| Op::Put(Put::new(key(n).as_slice(), value)))
+            .collect();
+        db.txn(Txn {
+            success: ops,
+            ..Txn::default()
+        })
+        .expect("a txn of puts");
         number = upto;
     }
 }
@@ -96,11 +105,16 @@ fn load_raw(raw: &Raw, keys: u64, value: &[u8]) {
 
 impl Bench {
     fn new() -> Bench {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+        let target = std::env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| PathBuf::from("target"), PathBuf::from);
         let dir = target.join("bench");
         let bench = Bench {
             dir,
-            scale: std::env::var("BENCH_SCALE").ok().and_then(|s| s.parse().ok()).unwrap_or(1).max(1),
+            scale: std::env::var("BENCH_SCALE")
+                .ok()
+                .and_then(|s| s.parse().ok())
+                .unwrap_or(1)
+                .max(1),
             only: std::env::args().skip(1).collect(),
         };
         bench.clean();
@@ -113,7 +127,10 @@ impl Bench {
     }
 
     fn wants(&self, names: &[&str]) -> bool {
-        self.only.is_empty() || names.iter().any(|name| self.only.iter().any(|only| name.starts_with(only)))
+        self.only.is_empty()
+            || names
+                .iter()
+                .any(|name| self.only.iter().any(|only| name.starts_with(only)))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -121,14 +138,29 @@ impl Bench {
     }
 
     fn pair(&self, name: &str, durability: Durability) -> (Db, Raw) {
-        let db = Db::open(self.path(&format!("{name}.kv")), Options::new().durability(durability)).expect("open");
-        let sync = if durability == Durability::None { Sync::None } else { Sync::Full };
+        let db = Db::open(
+            self.path(&format!("{name}.kv")),
+            Options::new().durability(durability),
+        )
+        .expect("open");
+        let sync = if durability == Durability::None {
+            Sync::None
+        } else {
+            Sync::Full
+        };
         (db, Raw::open(&self.path(&format!("{name}.raw")), sync))
     }
 
     fn reads(&self, rows: &mut Vec<Row>) {
         const KEYS: u64 = 1_000_000;
-        if !self.wants(&["get_random", "get_hot", "get_owned", "range_100", "range_100k", "count_prefix"]) {
+        if !self.wants(&[
+            "get_random",
+            "get_hot",
+            "get_owned",
+            "range_100",
+            "range_100k",
+            "count_prefix",
+        ]) {
             return;
         }
         let (db, mut raw) = self.pair("reads", Durability::None);
@@ -145,7 +177,9 @@ impl Bench {
                 || {
                     time(|| {
                         for _ in 0..n {
-                            let len = db.get_into(key(ours.below(keys)), &mut buffer).expect("get_into");
+                            let len = db
+                                .get_into(key(ours.below(keys)), &mut buffer)
+                                .expect("get_into");
                             assert_eq!(black_box(len), Some(100));
                         }
                     })
@@ -170,17 +204,26 @@ impl Bench {
         for (name, pairs, times) in [("range_100", 100, 2_000), ("range_100k", 100_000, 4)] {
             let times = times * self.scale;
             let (mut ours, mut theirs) = (Random(2), Random(2));
-            let row = Row::new(name, "cursor, pairs copied into Vecs", 1.6, times * pairs as u64, 100)
-                .note("per pair; both drop what they answered");
+            let row = Row::new(
+                name,
+                "cursor, pairs copied into Vecs",
+                1.6,
+                times * pairs as u64,
+                100,
+            )
+            .note("per pair; both drop what they answered");
             rows.push(row.rounds(
                 ROUNDS,
                 || {
                     time(|| {
                         for _ in 0..times {
                             let at = ours.below((KEYS - pairs) as u64 - 1) as usize;
-                            let range = KeyRange::between(sorted[at].as_slice(), sorted[at + pairs].as_slice());
-                            let answer = db.range(Range::new(range)).expect("range");
-                            assert_eq!(black_box(answer).kvs.len(), pairs);
+                            let range = KeyRange::between(
+                                sorted[at].as_slice(),
+                                sorted[at + pairs].as_slice(),
+                            );
+                            let response = db.range(Range::new(range)).expect("range");
+                            assert_eq!(black_box(response).kvs.len(), pairs);
                         }
                     })
                 },
@@ -189,7 +232,9 @@ impl Bench {
                         for _ in 0..times {
                             let at = theirs.below((KEYS - pairs) as u64 - 1) as usize;
                             let mut copied: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-                            raw.walk(&sorted[at], pairs, |key, value| copied.push((key.to_vec(), value.to_vec())));
+                            raw.walk(&sorted[at], pairs, |key, value| {
+                                copied.push((key.to_vec(), value.to_vec()))
+                            });
                             assert_eq!(black_box(copied).len(), pairs);
                         }
                     })
@@ -197,7 +242,14 @@ impl Bench {
             ));
         }
         let times = 3 * self.scale;
-        let row = Row::new("count_prefix", "counting with a cursor", 0.6, times * KEYS as u64, 100).note("per key");
+        let row = Row::new(
+            "count_prefix",
+            "counting with a cursor",
+            0.6,
+            times * KEYS as u64,
+            100,
+        )
+        .note("per key");
         rows.push(row.rounds(
             ROUNDS,
             || {
@@ -205,7 +257,10 @@ impl Bench {
                     for _ in 0..times {
                         // every key, asked as an interval: the whole store would be one look at the tree
                         let range = KeyRange::between([0, 0].as_slice(), [0xff; 17].as_slice());
-                        let count = db.range(Range::new(range).count_only(true)).expect("count").count;
+                        let count = db
+                            .range(Range::new(range).count_only(true))
+                            .expect("count")
+                            .count;
                         assert_eq!(count as usize, KEYS);
                     }
                 })
@@ -234,13 +289,16 @@ impl Bench {
                     ROUNDS,
                     || {
                         time(|| {
-                            (0..n / group)
-                                .for_each(|_| put_group(&db, (0..group as usize).map(|_| key(ours.below(KEYS)))))
+                            (0..n / group).for_each(|_| {
+                                put_group(&db, (0..group as usize).map(|_| key(ours.below(KEYS))))
+                            })
                         })
                     },
                     || {
                         time(|| {
-                            (0..n / group).for_each(|_| raw.write((0..group).map(|_| key(theirs.below(KEYS))), &VALUE))
+                            (0..n / group).for_each(|_| {
+                                raw.write((0..group).map(|_| key(theirs.below(KEYS))), &VALUE)
+                            })
                         })
                     },
                 ));
@@ -252,21 +310,30 @@ impl Bench {
             load_raw(&raw, KEYS, &VALUE);
             for (name, threads, reach) in [("put_1_sync", 1, 1.3), ("put_64_sync", 64, 0.1)] {
                 let each = if threads == 1 { 100 } else { 10 } * self.scale;
-                let row = Row::new(name, "mdb_put, a durable commit each", reach, each * threads, 100);
+                let row = Row::new(
+                    name,
+                    "mdb_put, a durable commit each",
+                    reach,
+                    each * threads,
+                    100,
+                );
                 rows.push(row.rounds(
                     ROUNDS,
                     || {
                         on_threads(threads, |thread| {
                             let mut random = Random(thread);
                             for _ in 0..each {
-                                db.put(Put::new(key(random.below(KEYS)).as_slice(), VALUE)).expect("put");
+                                db.put(Put::new(key(random.below(KEYS)).as_slice(), VALUE))
+                                    .expect("put");
                             }
                         })
                     },
                     || {
                         on_threads(threads, |thread| {
                             let mut random = Random(thread);
-                            (0..each).for_each(|_| raw.write(std::iter::once(key(random.below(KEYS))), &VALUE));
+                            (0..each).for_each(|_| {
+                                raw.write(std::iter::once(key(random.below(KEYS))), &VALUE)
+                            });
                         })
                     },
                 ));
@@ -282,11 +349,21 @@ impl Bench {
             for _ in 0..1_001 {
                 load(&db, KEYS, &VALUE);
             }
-            let first = db.get(key(0)).expect("get").expect("it is there").create_revision;
+            let first = db
+                .get(key(0))
+                .expect("get")
+                .expect("it is there")
+                .create_revision;
             let n = 20_000 * self.scale;
             let (mut ours, mut theirs) = (Random(4), Random(4));
             let mut buffer = [0; 128];
-            let row = Row::new("get_behind_1000", "a hot mdb_get of the present", 60.0, n, 100);
+            let row = Row::new(
+                "get_behind_1000",
+                "a hot mdb_get of the present",
+                60.0,
+                n,
+                100,
+            );
             rows.push(row.rounds(
                 ROUNDS,
                 || {
@@ -300,7 +377,10 @@ impl Bench {
                 || {
                     time(|| {
                         for _ in 0..n {
-                            assert_eq!(black_box(raw.get_into(&key(theirs.below(KEYS)), &mut buffer)), Some(100));
+                            assert_eq!(
+                                black_box(raw.get_into(&key(theirs.below(KEYS)), &mut buffer)),
+                                Some(100)
+                            );
                         }
                     })
                 },
@@ -320,8 +400,9 @@ impl Bench {
         load(&db, live, &VALUE);
         load_raw(&raw, live, &VALUE);
         let (mut ours, mut theirs) = (Random(5), Random(5));
-        let row = Row::new(name, "mdb_del of as many, 4,000 a commit", 0.9, n, 100)
-            .note(format!("{live} live keys; both sides' refilling is not timed"));
+        let row = Row::new(name, "mdb_del of as many, 4,000 a commit", 0.9, n, 100).note(format!(
+            "{live} live keys; both sides' refilling is not timed"
+        ));
         rows.push(row.rounds(
             ROUNDS,
             || {
@@ -329,12 +410,25 @@ impl Bench {
                     put_group(&db, (0..100).map(|_| key(ours.below(live))));
                 }
                 let current = db.status().expect("status").revision;
-                time(|| assert_eq!(db.compact(current, true).expect("compact").revision, current))
+                time(|| {
+                    assert_eq!(
+                        db.compact(Compact::new(current).physical(true))
+                            .expect("compact")
+                            .revision,
+                        current
+                    )
+                })
             },
             || {
-                let victims: Vec<_> = (0..n).map(|n| key(live + n * 7 + theirs.below(7))).collect();
+                let victims: Vec<_> = (0..n)
+                    .map(|n| key(live + n * 7 + theirs.below(7)))
+                    .collect();
                 raw.write(victims.iter().copied(), &VALUE);
-                time(|| victims.chunks(4_000).for_each(|chunk| raw.delete(chunk.iter().copied())))
+                time(|| {
+                    victims
+                        .chunks(4_000)
+                        .for_each(|chunk| raw.delete(chunk.iter().copied()))
+                })
             },
         ));
     }
@@ -348,8 +442,9 @@ impl Bench {
             load(&db, keys, &VALUE);
             load_raw(&raw, keys, &VALUE);
             drop((db, raw));
-            let row = Row::new(name, "raw open to first get", 2.0, 1, 100)
-                .note(format!("{keys} keys; nothing is read at open but what a get needs"));
+            let row = Row::new(name, "raw open to first get", 2.0, 1, 100).note(format!(
+                "{keys} keys; nothing is read at open but what a get needs"
+            ));
             let mut buffer = [0; 128];
             let mut their_buffer = [0; 128];
             rows.push(row.rounds(
@@ -357,8 +452,12 @@ impl Bench {
                 || {
                     let mut opened = None;
                     let took = time(|| {
-                        let db = Db::open(self.path(&format!("{name}.kv")), Options::new()).expect("open");
-                        assert_eq!(db.get_into(key(7), &mut buffer).expect("get_into"), Some(100));
+                        let db = Db::open(self.path(&format!("{name}.kv")), Options::new())
+                            .expect("open");
+                        assert_eq!(
+                            db.get_into(key(7), &mut buffer).expect("get_into"),
+                            Some(100)
+                        );
                         opened = Some(db);
                     });
                     drop(opened);
@@ -379,7 +478,10 @@ impl Bench {
     }
 
     fn sizes(&self, rows: &mut Vec<Row>) {
-        for (name, keys, value, reach) in [("file_small", 200_000, 100, 2.1), ("file_4k", 20_000, 4096, 1.05)] {
+        for (name, keys, value, reach) in [
+            ("file_small", 200_000, 100, 2.1),
+            ("file_4k", 20_000, 4096, 1.05),
+        ] {
             if !self.wants(&[name]) {
                 continue;
             }
@@ -391,7 +493,8 @@ impl Bench {
                 let file = self.path(&format!("{name}.{ending}")).join("data.mdb");
                 std::fs::metadata(file).expect("the data file").len()
             };
-            let row = Row::new(name, "raw, the same pairs", reach, keys, value).note("bytes, not ns");
+            let row =
+                Row::new(name, "raw, the same pairs", reach, keys, value).note("bytes, not ns");
             rows.push(row.sizes(size("kv"), size("raw")));
         }
     }
@@ -401,13 +504,21 @@ impl Bench {
         if !self.wants(&["c_get"]) {
             return;
         }
-        let library = self.dir.parent().unwrap_or(Path::new("target")).join("release/libkv.so");
+        let library = self
+            .dir
+            .parent()
+            .unwrap_or(Path::new("target"))
+            .join("release/libkv.so");
         for name in ["c_get.kv", "c_get.c"] {
-            let db = Db::open(self.path(name), Options::new().durability(Durability::None)).expect("open");
+            let db = Db::open(self.path(name), Options::new().durability(Durability::None))
+                .expect("open");
             load(&db, KEYS, &VALUE);
         }
         let Some(c) = capi::C::open(&library, &self.path("c_get.c")) else {
-            println!("c_get NOT RUN: {} is not there (make builds it)", library.display());
+            println!(
+                "c_get NOT RUN: {} is not there (make builds it)",
+                library.display()
+            );
             return;
         };
         let db = Db::open(self.path("c_get.kv"), Options::new()).expect("open");
@@ -417,11 +528,19 @@ impl Bench {
         let row = Row::new("c_get", "get_into in Rust", 1.1, n, 100);
         rows.push(row.rounds(
             ROUNDS,
-            || time(|| (0..n).for_each(|_| assert_eq!(c.get_into(&key(ours.below(KEYS)), &mut buffer), 100))),
+            || {
+                time(|| {
+                    (0..n).for_each(|_| {
+                        assert_eq!(c.get_into(&key(ours.below(KEYS)), &mut buffer), 100)
+                    })
+                })
+            },
             || {
                 time(|| {
                     for _ in 0..n {
-                        let len = db.get_into(key(theirs.below(KEYS)), &mut their_buffer).expect("get_into");
+                        let len = db
+                            .get_into(key(theirs.below(KEYS)), &mut their_buffer)
+                            .expect("get_into");
                         assert_eq!(len, Some(100));
                     }
                 })
@@ -435,11 +554,23 @@ impl Bench {
     fn other_languages(&self, rows: &mut Vec<Row>) {
         let target = self.dir.parent().unwrap_or(Path::new("target"));
         let python = target.join("venv/bin/python").display().to_string();
-        let lmdb_js = target.join("bench-peers/node_modules/lmdb").display().to_string();
-        let lmdb_js = std::path::absolute(&lmdb_js).map_or(lmdb_js, |path| path.display().to_string());
+        let lmdb_js = target
+            .join("bench-peers/node_modules/lmdb")
+            .display()
+            .to_string();
+        let lmdb_js =
+            std::path::absolute(&lmdb_js).map_or(lmdb_js, |path| path.display().to_string());
         let peers: [(&[&str], &[&str], &[&str]); 2] = [
-            (&["py_get", "py_range"], &[&python, "tests/bench/peers/bench.py"], &[]),
-            (&["node_get", "node_range", "node_put"], &["node", "tests/bench/peers/bench.js"], &[&lmdb_js]),
+            (
+                &["py_get", "py_range"],
+                &[&python, "tests/bench/peers/bench.py"],
+                &[],
+            ),
+            (
+                &["node_get", "node_range", "node_put"],
+                &["node", "tests/bench/peers/bench.js"],
+                &[&lmdb_js],
+            ),
         ];
         for (names, words, after) in peers {
             if !self.wants(names) {
@@ -465,8 +596,15 @@ fn put_group(db: &Db, keys: impl ExactSizeIterator<Item = [u8; 16]>) {
     let mut keys: Vec<_> = keys.collect();
     keys.sort_unstable();
     keys.dedup();
-    let ops = keys.into_iter().map(|key| Op::Put(Put::new(key.as_slice(), VALUE))).collect();
-    db.txn(Txn { success: ops, ..Txn::default() }).expect("a txn of puts");
+    let ops = keys
+        .into_iter()
+        .map(|key| Op::Put(Put::new(key.as_slice(), VALUE)))
+        .collect();
+    db.txn(Txn {
+        success: ops,
+        ..Txn::default()
+    })
+    .expect("a txn of puts");
 }
 
 fn on_threads(threads: u64, work: impl Fn(u64) + std::marker::Sync) -> Duration {

@@ -7,8 +7,16 @@ use crate::report::Row;
 
 /// Runs a program of `peers/` and reads its rows. `words` are what comes before the folder for its
 /// stores; `after` what comes after rounds and scale.
-pub fn rows(words: &[&str], after: &[&str], stores: &Path, rounds: usize, scale: u64) -> Result<Vec<Row>, String> {
-    let [program, arguments @ ..] = words else { return Err("no program".into()) };
+pub fn rows(
+    words: &[&str],
+    after: &[&str],
+    stores: &Path,
+    rounds: usize,
+    scale: u64,
+) -> Result<Vec<Row>, String> {
+    let [program, arguments @ ..] = words else {
+        return Err("no program".into());
+    };
     let output = Command::new(program)
         .args(arguments)
         .arg(stores)
@@ -26,12 +34,20 @@ pub fn rows(words: &[&str], after: &[&str], stores: &Path, rounds: usize, scale:
         let bad = || format!("{}: what is this line? {line}", words.join(" "));
         match fields.as_slice() {
             ["row", name, reference, reach, n, bytes, note] => {
-                let numbers = reach.parse().ok().zip(n.parse().ok()).zip(bytes.parse().ok());
+                let numbers = reach
+                    .parse()
+                    .ok()
+                    .zip(n.parse().ok())
+                    .zip(bytes.parse().ok());
                 let ((reach, n), bytes) = numbers.ok_or_else(bad)?;
                 rows.push(Row::new(name, reference, reach, n, bytes).note(*note));
             }
             ["round", ours, reference] => {
-                let (ours, reference) = ours.parse().ok().zip(reference.parse().ok()).ok_or_else(bad)?;
+                let (ours, reference) = ours
+                    .parse()
+                    .ok()
+                    .zip(reference.parse().ok())
+                    .ok_or_else(bad)?;
                 rows.last_mut().ok_or_else(bad)?.add(ours, reference);
             }
             _ => return Err(bad()),

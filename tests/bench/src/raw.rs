@@ -34,7 +34,10 @@ fn must(rc: libc::c_int) {
 }
 
 fn val(bytes: &[u8]) -> ffi::MDB_val {
-    ffi::MDB_val { mv_size: bytes.len(), mv_data: bytes.as_ptr().cast_mut().cast() }
+    ffi::MDB_val {
+        mv_size: bytes.len(),
+        mv_data: bytes.as_ptr().cast_mut().cast(),
+    }
 }
 
 /// SAFETY: `val` must come from LMDB and be used before the transaction ends.
@@ -59,8 +62,17 @@ impl Raw {
     pub fn open(dir: &Path, sync: Sync) -> Raw {
         std::fs::create_dir_all(dir).expect("the scratch folder can be made");
         let path = CString::new(dir.as_os_str().as_encoded_bytes()).expect("no zero byte in it");
-        let flags = ffi::MDB_NOTLS | if sync == Sync::None { ffi::MDB_NOSYNC } else { 0 };
-        let mut raw = Raw { env: ptr::null_mut(), dbi: 0, reader: ptr::null_mut() };
+        let flags = ffi::MDB_NOTLS
+            | if sync == Sync::None {
+                ffi::MDB_NOSYNC
+            } else {
+                0
+            };
+        let mut raw = Raw {
+            env: ptr::null_mut(),
+            dbi: 0,
+            reader: ptr::null_mut(),
+        };
         // SAFETY: calls in the order that LMDB asks for, with pointers to our own places.
         unsafe {
             must(ffi::mdb_env_create(&mut raw.env));
@@ -70,9 +82,19 @@ impl Raw {
             must(ffi::mdb_env_open(raw.env, path.as_ptr(), flags, 0o600));
             let mut txn = ptr::null_mut();
             must(ffi::mdb_txn_begin(raw.env, ptr::null_mut(), 0, &mut txn));
-            must(ffi::mdb_dbi_open(txn, c"tree".as_ptr(), ffi::MDB_CREATE, &mut raw.dbi));
+            must(ffi::mdb_dbi_open(
+                txn,
+                c"tree".as_ptr(),
+                ffi::MDB_CREATE,
+                &mut raw.dbi,
+            ));
             must(ffi::mdb_txn_commit(txn));
-            must(ffi::mdb_txn_begin(raw.env, ptr::null_mut(), ffi::MDB_RDONLY, &mut raw.reader));
+            must(ffi::mdb_txn_begin(
+                raw.env,
+                ptr::null_mut(),
+                ffi::MDB_RDONLY,
+                &mut raw.reader,
+            ));
             ffi::mdb_txn_reset(raw.reader);
         }
         raw
@@ -85,7 +107,13 @@ impl Raw {
             let mut txn = ptr::null_mut();
             must(ffi::mdb_txn_begin(self.env, ptr::null_mut(), 0, &mut txn));
             for key in keys {
-                must(ffi::mdb_put(txn, self.dbi, &mut val(&key), &mut val(value), 0));
+                must(ffi::mdb_put(
+                    txn,
+                    self.dbi,
+                    &mut val(&key),
+                    &mut val(value),
+                    0,
+                ));
             }
             must(ffi::mdb_txn_commit(txn));
         }

@@ -82,14 +82,22 @@ impl Row {
     }
 
     fn ratios(&self) -> Vec<f64> {
-        self.ours_ns.iter().zip(&self.ref_ns).map(|(ours, reference)| ours / reference).collect()
+        self.ours_ns
+            .iter()
+            .zip(&self.ref_ns)
+            .map(|(ours, reference)| ours / reference)
+            .collect()
     }
 
     fn line(&self) -> String {
         let mut ratios = self.ratios();
         ratios.sort_by(f64::total_cmp);
         let ratio = median(&ratios);
-        let verdict = if ratio <= self.reach { "reached" } else { "SHORT" };
+        let verdict = if ratio <= self.reach {
+            "reached"
+        } else {
+            "SHORT"
+        };
         format!(
             "{:<18} {:>12.0} {:>12.0}  {:>6.2} [{:.2} .. {:.2}]  reach {:<6} {verdict:<8} {} {}",
             self.name,
@@ -105,7 +113,11 @@ impl Row {
     }
 
     fn json(&self) -> String {
-        let list: Vec<String> = self.ratios().iter().map(|ratio| format!("{ratio:.4}")).collect();
+        let list: Vec<String> = self
+            .ratios()
+            .iter()
+            .map(|ratio| format!("{ratio:.4}"))
+            .collect();
         format!(
             "{{\"name\": {:?}, \"ours_ns\": {:.1}, \"ref\": {:?}, \"ref_ns\": {:.1}, \"ratio\": {:.4}, \"ratios\": [{}], \"n\": {}, \"bytes_value\": {}, \"note\": {:?}}}",
             self.name,
@@ -124,7 +136,10 @@ impl Row {
 /// The heading of what [`Row`] prints.
 pub fn heading() -> String {
     let columns = ["row", "ours ns", "ref ns", "ratio"];
-    format!("{:<18} {:>12} {:>12}  {:>6} [spread]", columns[0], columns[1], columns[2], columns[3])
+    format!(
+        "{:<18} {:>12} {:>12}  {:>6} [spread]",
+        columns[0], columns[1], columns[2], columns[3]
+    )
 }
 
 /// All rows as a JSON list.

@@ -38,16 +38,27 @@ impl Served {
     /// Starts one, and answers it with a connection and how long it took to the first put.
     fn start(runtime: &Runtime, command: &mut Command, port: u16) -> (Served, Client, Duration) {
         let began = Instant::now();
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let served = Served { child: child.expect("the server starts"), port };
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let served = Served {
+            child: child.expect("the server starts"),
+            port,
+        };
         let wait = async { tokio::time::timeout(Duration::from_secs(60), first_put(port)).await };
-        let client = runtime.block_on(wait).expect("the server answers within a minute");
+        let client = runtime
+            .block_on(wait)
+            .expect("the server answers within a minute");
         (served, client, began.elapsed())
     }
 
     /// Ends it as its user would, and waits until it is gone.
     fn stop(mut self) {
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
         let until = Instant::now() + Duration::from_secs(20);
         while self.child.try_wait().is_ok_and(|ended| ended.is_none()) && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(1));
@@ -64,7 +75,12 @@ impl Drop for Served {
 
 /// What each holds that no file backs.
 fn private_bytes(served: &[Served; 2]) -> [u64; 2] {
-    served.each_ref().map(|served| memory(served.child.id()).get("RssAnon").copied().unwrap_or(0))
+    served.each_ref().map(|served| {
+        memory(served.child.id())
+            .get("RssAnon")
+            .copied()
+            .unwrap_or(0)
+    })
 }
 
 fn free_port() -> u16 {
@@ -75,17 +91,41 @@ fn free_port() -> u16 {
 /// Ours, on this store.
 fn kv_serve(program: &Path, store: &Path, port: u16) -> Command {
     let mut command = Command::new(program);
-    command.arg("serve").arg(store).args(["--listen-client-urls", &format!("http://127.0.0.1:{port}")]);
+    command
+        .arg("serve")
+        .arg(store)
+        .args(["--listen-client-urls", &format!("http://127.0.0.1:{port}")]);
     command
 }
 
 /// Theirs, with its own defaults.
 fn etcd(program: &Path, store: &Path, port: u16) -> Command {
-    let (client, peer) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{}", free_port()));
+    let (client, peer) = (
+        format!("http://127.0.0.1:{port}"),
+        format!("http://127.0.0.1:{}", free_port()),
+    );
     let mut command = Command::new(program);
-    command.args(["--log-level", "panic", "--listen-client-urls", &client, "--advertise-client-urls", &client]);
-    command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
-    command.args(["--initial-cluster", &format!("default={peer}"), "--data-dir"]).arg(store);
+    command.args([
+        "--log-level",
+        "panic",
+        "--listen-client-urls",
+        &client,
+        "--advertise-client-urls",
+        &client,
+    ]);
+    command.args([
+        "--listen-peer-urls",
+        &peer,
+        "--initial-advertise-peer-urls",
+        &peer,
+    ]);
+    command
+        .args([
+            "--initial-cluster",
+            &format!("default={peer}"),
+            "--data-dir",
+        ])
+        .arg(store);
     command
 }
 
@@ -121,25 +161,45 @@ impl Bench {
         if !kv.exists() {
             return Err(format!("{} is not built: run make", kv.display()));
         }
-        let fetched = Command::new("tests/fetch_etcd.sh").output().map_err(|e| format!("tests/fetch_etcd.sh: {e}"))?;
+        let fetched = Command::new("tests/fetch_etcd.sh")
+            .output()
+            .map_err(|e| format!("tests/fetch_etcd.sh: {e}"))?;
         if !fetched.status.success() {
-            return Err(format!("no etcd: {}", String::from_utf8_lossy(&fetched.stderr).trim()));
+            return Err(format!(
+                "no etcd: {}",
+                String::from_utf8_lossy(&fetched.stderr).trim()
+            ));
         }
         let program = PathBuf::from(String::from_utf8_lossy(&fetched.stdout).trim());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| e.to_string())?;
         let stores = [self.path("serve.kv"), self.path("serve.etcd")];
         let (ours, theirs) = (free_port(), free_port());
-        let (our_server, ours, _) = Served::start(&runtime, &mut kv_serve(&kv, &stores[0], ours), ours);
-        let (their_server, theirs, _) = Served::start(&runtime, &mut etcd(&program, &stores[1], theirs), theirs);
-        let pair = Pair { runtime, programs: [kv, program], stores, ours, theirs, served: [our_server, their_server] };
+        let (our_server, ours, _) =
+            Served::start(&runtime, &mut kv_serve(&kv, &stores[0], ours), ours);
+        let (their_server, theirs, _) =
+            Served::start(&runtime, &mut etcd(&program, &stores[1], theirs), theirs);
+        let pair = Pair {
+            runtime,
+            programs: [kv, program],
+            stores,
+            ours,
+            theirs,
+            served: [our_server, their_server],
+        };
         for client in [&pair.ours, &pair.theirs] {
             // as many operations as a txn of etcd may have
             let txn = |at: u64| {
                 let upto = (at * 100 + 100).min(KEYS);
-                let ops: Vec<Bytes> = (at * 100..upto).map(|at| field(2, &field(2, &put(at)))).collect();
+                let ops: Vec<Bytes> = (at * 100..upto)
+                    .map(|at| field(2, &field(2, &put(at))))
+                    .collect();
                 Bytes::from(ops.concat())
             };
-            pair.runtime.block_on(client.many("KV/Txn", KEYS / 100, 16, txn));
+            pair.runtime
+                .block_on(client.many("KV/Txn", KEYS / 100, 16, txn));
         }
         Ok(pair)
     }
@@ -149,16 +209,40 @@ impl Bench {
         let puts = 300 * self.scale;
         // of two flushes ours waits where etcd waits for one
         rows.extend(self.requests(&pair, "serve_put_1", 2.0, puts, 1, "KV/Put", put));
-        rows.extend(self.requests(&pair, "serve_put_64", 1.0 / 1.4, puts * 20, AT_ONCE, "KV/Put", put));
+        rows.extend(self.requests(
+            &pair,
+            "serve_put_64",
+            1.0 / 1.4,
+            puts * 20,
+            AT_ONCE,
+            "KV/Put",
+            put,
+        ));
         let get = |at: u64| field(1, &key(at * 7919 % KEYS));
-        rows.extend(self.requests(&pair, "serve_get_64", 1.0 / 1.2, 20_000 * self.scale, AT_ONCE, "KV/Range", get));
+        rows.extend(self.requests(
+            &pair,
+            "serve_get_64",
+            1.0 / 1.2,
+            20_000 * self.scale,
+            AT_ONCE,
+            "KV/Range",
+            get,
+        ));
         let mut sorted: Vec<[u8; 16]> = (0..KEYS).map(key).collect();
         sorted.sort_unstable();
         let range = move |at: u64| {
             let first = (at * 7919 % (KEYS - 1000)) as usize;
             Bytes::from([field(1, &sorted[first]), field(2, &sorted[first + 1000])].concat())
         };
-        rows.extend(self.requests(&pair, "serve_range_1000", 0.5, 200 * self.scale, 1, "KV/Range", range));
+        rows.extend(self.requests(
+            &pair,
+            "serve_range_1000",
+            0.5,
+            200 * self.scale,
+            1,
+            "KV/Range",
+            range,
+        ));
         self.watch_rows(rows, &pair);
         self.figures(rows, pair, loaded);
     }
@@ -178,13 +262,19 @@ impl Bench {
         if !self.wants(&[name]) {
             return None;
         }
-        let round = |client: &Client| time(|| pair.runtime.block_on(client.many(method, n, at_once, message.clone())));
+        let round = |client: &Client| {
+            time(|| {
+                pair.runtime
+                    .block_on(client.many(method, n, at_once, message.clone()))
+            })
+        };
         let row = Row::new(name, "etcd 3.5.1", reach, n, VALUE.len());
         Some(row.rounds(ROUNDS, || round(&pair.ours), || round(&pair.theirs)))
     }
 
     fn watch_rows(&self, rows: &mut Vec<Row>, pair: &Pair) {
-        let watch = |client: &Client, watches| pair.runtime.block_on(client.watch(b"watched", watches));
+        let watch =
+            |client: &Client, watches| pair.runtime.block_on(client.watch(b"watched", watches));
         let message = Bytes::from([field(1, b"watched"), field(2, &VALUE)].concat());
         let n = 200 * self.scale;
         if self.wants(&["serve_watch_latency"]) {
@@ -194,18 +284,24 @@ impl Bench {
                     let mut took = Duration::ZERO;
                     for _ in 0..n {
                         let began = Instant::now();
-                        let (_, event) = tokio::join!(client.call("KV/Put", message.clone()), async {
-                            watching.events(1).await;
-                            began.elapsed()
-                        });
+                        let (_, event) =
+                            tokio::join!(client.call("KV/Put", message.clone()), async {
+                                watching.events(1).await;
+                                began.elapsed()
+                            });
                         took += event;
                     }
                     took
                 })
             };
             let (mut ours, mut theirs) = (watch(&pair.ours, 1), watch(&pair.theirs, 1));
-            let row = Row::new("serve_watch_latency", "etcd 3.5.1", 1.0, n, VALUE.len()).note("a put to its event");
-            rows.push(row.rounds(ROUNDS, || round(&pair.ours, &mut ours), || round(&pair.theirs, &mut theirs)));
+            let row = Row::new("serve_watch_latency", "etcd 3.5.1", 1.0, n, VALUE.len())
+                .note("a put to its event");
+            rows.push(row.rounds(
+                ROUNDS,
+                || round(&pair.ours, &mut ours),
+                || round(&pair.theirs, &mut theirs),
+            ));
         }
         if self.wants(&["serve_watch_fanout"]) {
             let n = 640 * self.scale;
@@ -219,24 +315,47 @@ impl Bench {
                 })
             };
             let (mut ours, mut theirs) = (watch(&pair.ours, WATCHES), watch(&pair.theirs, WATCHES));
-            let row = Row::new("serve_watch_fanout", "etcd 3.5.1", 1.0, n * WATCHES as u64, VALUE.len());
+            let row = Row::new(
+                "serve_watch_fanout",
+                "etcd 3.5.1",
+                1.0,
+                n * WATCHES as u64,
+                VALUE.len(),
+            );
             let row = row.note(format!("an event of one of {WATCHES} watches"));
-            rows.push(row.rounds(ROUNDS, || round(&pair.ours, &mut ours), || round(&pair.theirs, &mut theirs)));
+            rows.push(row.rounds(
+                ROUNDS,
+                || round(&pair.ours, &mut ours),
+                || round(&pair.theirs, &mut theirs),
+            ));
         }
     }
 
     /// What they take when idle, and from their start to the first put.
     fn figures(&self, rows: &mut Vec<Row>, pair: Pair, loaded: [u64; 2]) {
-        let Pair { runtime, programs, stores, ours, theirs, served } = pair;
+        let Pair {
+            runtime,
+            programs,
+            stores,
+            ours,
+            theirs,
+            served,
+        } = pair;
         drop((ours, theirs));
         if self.wants(&["serve_memory"]) {
             let after = private_bytes(&served)[0] / 1_000_000;
-            let reached = if loaded[0] < 20_000_000 { "reached" } else { "SHORT" };
+            let reached = if loaded[0] < 20_000_000 {
+                "reached"
+            } else {
+                "SHORT"
+            };
             let note = format!(
                 "private bytes with {KEYS} keys just put; ours under 20 MB: {reached}; after the rows above: {after} MB"
             );
             rows.push(
-                Row::new("serve_memory", "etcd 3.5.1", 1.0, 1, VALUE.len()).note(note).sizes(loaded[0], loaded[1]),
+                Row::new("serve_memory", "etcd 3.5.1", 1.0, 1, VALUE.len())
+                    .note(note)
+                    .sizes(loaded[0], loaded[1]),
             );
         }
         let ports = served.each_ref().map(|served| served.port);
@@ -251,14 +370,20 @@ impl Bench {
             took
         };
         let mut slowest = Duration::ZERO;
-        let row = Row::new("serve_start", "etcd 3.5.1", 1.0, 1, VALUE.len())
-            .note(format!("from the start to the first put, with {KEYS} keys; ours is to be under 50 ms"));
+        let row = Row::new("serve_start", "etcd 3.5.1", 1.0, 1, VALUE.len()).note(format!(
+            "from the start to the first put, with {KEYS} keys; ours is to be under 50 ms"
+        ));
         let ours = || {
             let took = round(&mut kv_serve(&programs[0], &stores[0], ports[0]), ports[0]);
             slowest = slowest.max(took);
             took
         };
-        rows.push(row.rounds(ROUNDS, ours, || round(&mut etcd(&programs[1], &stores[1], ports[1]), ports[1])));
-        println!("slowest start of ours to the first put: {:.1} ms", slowest.as_secs_f64() * 1e3);
+        rows.push(row.rounds(ROUNDS, ours, || {
+            round(&mut etcd(&programs[1], &stores[1], ports[1]), ports[1])
+        }));
+        println!(
+            "slowest start of ours to the first put: {:.1} ms",
+            slowest.as_secs_f64() * 1e3
+        );
     }
 }

@@ -35,37 +35,64 @@ impl Client {
             // how it ended is seen by whoever waits for an answer
             let _ = connection.await;
         });
-        Ok(Client { send, base: format!("http://127.0.0.1:{port}").into() })
+        Ok(Client {
+            send,
+            base: format!("http://127.0.0.1:{port}").into(),
+        })
     }
 
     /// Begins a request; `last` if nothing more is said.
-    async fn begin(&self, method: &str, message: Bytes, last: bool) -> (client::ResponseFuture, SendStream<Bytes>) {
+    async fn begin(
+        &self,
+        method: &str,
+        message: Bytes,
+        last: bool,
+    ) -> (client::ResponseFuture, SendStream<Bytes>) {
         let request = Request::post(format!("{}/etcdserverpb.{method}", self.base))
             .header("te", "trailers")
             .header("content-type", "application/grpc")
             .body(())
             .expect("a request");
-        let mut send = self.send.clone().ready().await.expect("the connection stands");
-        let (answer, mut stream) = send.send_request(request, false).expect("the connection stands");
-        stream.send_data(frame(&message), last).expect("the stream stands");
-        (answer, stream)
+        let mut send = self
+            .send
+            .clone()
+            .ready()
+            .await
+            .expect("the connection stands");
+        let (response, mut stream) = send
+            .send_request(request, false)
+            .expect("the connection stands");
+        stream
+            .send_data(frame(&message), last)
+            .expect("the stream stands");
+        (response, stream)
     }
 
     /// Asks, and answers the message that comes.
     pub async fn call(&self, method: &str, message: Bytes) -> Bytes {
-        let (answer, _stream) = self.begin(method, message, true).await;
-        let answer = answer.await.expect("an answer");
+        let (response, _stream) = self.begin(method, message, true).await;
+        let response = response.await.expect("an answer");
         let status = |headers: &http::HeaderMap| {
             if let Some(status) = headers.get("grpc-status").filter(|status| *status != "0") {
-                panic!("{method}: gRPC status {status:?}: {:?}", headers.get("grpc-message"));
+                panic!(
+                    "{method}: gRPC status {status:?}: {:?}",
+                    headers.get("grpc-message")
+                );
             }
         };
-        status(answer.headers());
-        let mut body = Messages::new(answer.into_body());
+        status(response.headers());
+        let mut body = Messages::new(response.into_body());
         let message = body.next().await.expect("a message");
         // the trailers come after the end of the data
         assert!(body.next().await.is_none(), "{method}: two messages");
-        status(&body.stream.trailers().await.expect("trailers").unwrap_or_default());
+        status(
+            &body
+                .stream
+                .trailers()
+                .await
+                .expect("trailers")
+                .unwrap_or_default(),
+        );
         message
     }
 
@@ -92,12 +119,17 @@ impl Client {
     /// A stream of watches on this key, `watches` of them, all created.
     pub async fn watch(&self, key: &[u8], watches: usize) -> Watching {
         let create = field(1, &field(1, key));
-        let (answer, mut stream) = self.begin("Watch/Watch", create.clone(), false).await;
+        let (response, mut stream) = self.begin("Watch/Watch", create.clone(), false).await;
         for _ in 1..watches {
-            stream.send_data(frame(&create), false).expect("the stream stands");
+            stream
+                .send_data(frame(&create), false)
+                .expect("the stream stands");
         }
-        let answer = answer.await.expect("an answer");
-        let mut watching = Watching { messages: Messages::new(answer.into_body()), _stream: stream };
+        let response = response.await.expect("an answer");
+        let mut watching = Watching {
+            messages: Messages::new(response.into_body()),
+            _stream: stream,
+        };
         for _ in 0..watches {
             let message = watching.messages.next().await.expect("it is created");
             assert!(fields(&message).contains(&(3, Some(1))), "not created");
@@ -119,7 +151,10 @@ impl Watching {
         let mut seen = 0;
         while seen < count {
             let message = self.messages.next().await.expect("the watch stands");
-            seen += fields(&message).iter().filter(|(number, _)| *number == 11).count();
+            seen += fields(&message)
+                .iter()
+                .filter(|(number, _)| *number == 11)
+                .count();
         }
         assert_eq!(seen, count, "too many events");
     }
@@ -133,19 +168,27 @@ struct Messages {
 
 impl Messages {
     fn new(stream: RecvStream) -> Messages {
-        Messages { stream, bytes: BytesMut::new() }
+        Messages {
+            stream,
+            bytes: BytesMut::new(),
+        }
     }
 
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(head) = self.bytes.get(1..5) {
-                let length = head.iter().fold(0, |length, &byte| length << 8 | usize::from(byte));
+                let length = head
+                    .iter()
+                    .fold(0, |length, &byte| length << 8 | usize::from(byte));
                 if self.bytes.len() >= 5 + length {
                     return Some(self.bytes.split_to(5 + length).freeze().slice(5..));
                 }
             }
             let chunk = self.stream.data().await?.expect("the stream stands");
-            self.stream.flow_control().release_capacity(chunk.len()).expect("what came");
+            self.stream
+                .flow_control()
+                .release_capacity(chunk.len())
+                .expect("what came");
             self.bytes.extend_from_slice(&chunk);
         }
     }
@@ -185,7 +228,12 @@ fn fields(message: &[u8]) -> Vec<(u64, Option<u64>)> {
         let length = rest.iter().position(|byte| byte & 0x80 == 0)? + 1;
         let (number, after) = rest.split_at(length);
         rest = after;
-        Some(number.iter().rev().fold(0, |value, &byte| value << 7 | u64::from(byte & 0x7f)))
+        Some(
+            number
+                .iter()
+                .rev()
+                .fold(0, |value, &byte| value << 7 | u64::from(byte & 0x7f)),
+        )
     };
     let mut found = Vec::new();
     let mut skip = 0;
@@ -206,7 +254,12 @@ fn fields(message: &[u8]) -> Vec<(u64, Option<u64>)> {
 pub async fn first_put(port: u16) -> Client {
     loop {
         if let Ok(client) = Client::connect(port).await {
-            client.call("KV/Put", [field(1, b"first"), field(2, b"put")].concat().into()).await;
+            client
+                .call(
+                    "KV/Put",
+                    [field(1, b"first"), field(2, b"put")].concat().into(),
+                )
+                .await;
             return client;
         }
         tokio::time::sleep(std::time::Duration::from_micros(500)).await;

@@ -61,7 +61,8 @@ impl Acks {
     /// In one write, so that it is one record.
     fn say(&self, line: &str) {
         let mut file = self.0.lock().expect("nobody panics with it");
-        file.write_all(format!("{line}\n").as_bytes()).expect("acks can be written");
+        file.write_all(format!("{line}\n").as_bytes())
+            .expect("acks can be written");
     }
 }
 
@@ -78,7 +79,11 @@ struct Worker {
 impl Worker {
     fn new(base: &str, name: &str) -> Worker {
         let base = Path::new(base);
-        let acks = File::options().create(true).append(true).open(base.join("acks")).expect("acks can be made");
+        let acks = File::options()
+            .create(true)
+            .append(true)
+            .open(base.join("acks"))
+            .expect("acks can be made");
         let acks = Acks(Arc::new(Mutex::new(acks)));
         let (store, durability) = (base.join("store"), durability(name));
         let was_cut = store.exists();
@@ -87,7 +92,12 @@ impl Worker {
         if was_cut {
             acks.say(&format!("lost {}", db.status().expect("a status").revision));
         }
-        Worker { store, durability, acks, db }
+        Worker {
+            store,
+            durability,
+            acks,
+            db,
+        }
     }
 
     fn reopen(&mut self) {
@@ -100,7 +110,10 @@ impl Worker {
     /// All of a revision at once: a cut has seen the whole answer or nothing of it.
     fn acked(&self, revision: Revision, writes: &[Written], asked: Option<Durability>) {
         let durability = asked.unwrap_or(self.durability);
-        let lines: Vec<String> = writes.iter().map(|(key, written)| ack(revision, key, *written, durability)).collect();
+        let lines: Vec<String> = writes
+            .iter()
+            .map(|(key, written)| ack(revision, key, *written, durability))
+            .collect();
         if !lines.is_empty() {
             self.acks.say(&lines.join("\n"));
         }
@@ -109,7 +122,11 @@ impl Worker {
     fn run(mut self, dice: &mut Dice) {
         for step in 1..=STEPS {
             // now and then one in a store of the other kind
-            let other = if self.durability == Durability::Sync { Durability::Lazy } else { Durability::Sync };
+            let other = if self.durability == Durability::Sync {
+                Durability::Lazy
+            } else {
+                Durability::Sync
+            };
             let asked = dice.one_in(12).then_some(other);
             let key = format!("k{:02}", dice.below(KEYS));
             match dice.below(10) {
@@ -132,7 +149,11 @@ impl Worker {
     }
 
     fn new_value(dice: &mut Dice) -> Option<(usize, u64)> {
-        let len = if dice.one_in(4) { 2_000 + dice.below(7_001) } else { dice.below(200) };
+        let len = if dice.one_in(4) {
+            2_000 + dice.below(7_001)
+        } else {
+            dice.below(200)
+        };
         Some((len as usize, dice.below(1 << 32)))
     }
 
@@ -160,7 +181,11 @@ impl Worker {
         let mut writes = Vec::new();
         for at in 0..2 + dice.below(4) {
             let key = format!("k{:02}", (first + at) % KEYS);
-            let written = if dice.one_in(4) { None } else { Self::new_value(dice) };
+            let written = if dice.one_in(4) {
+                None
+            } else {
+                Self::new_value(dice)
+            };
             txn = match written {
                 Some(_) => txn.and_then(put_of(&key, written)),
                 None => txn.and_then(Delete::new(key.as_str())),
@@ -170,14 +195,21 @@ impl Worker {
         let done = self.db.txn(txn).expect("a txn");
         let mut responses = done.responses.iter();
         // the deletion of a key that was not there is no event
-        writes.retain(|_| !matches!(responses.next(), Some(OpResult::Delete(DeleteResult { deleted: 0, .. }))));
+        writes.retain(|_| {
+            !matches!(
+                responses.next(),
+                Some(OpResponse::Delete(DeleteResponse { deleted: 0, .. }))
+            )
+        });
         self.acked(done.revision, &writes, asked);
     }
 
     fn compact(&self) {
         let at = self.db.status().expect("a status").revision - 10;
         self.acks.say(&format!("compacting {at}"));
-        self.db.compact(at, true).expect("a compaction");
+        self.db
+            .compact(Compact::new(at).physical(true))
+            .expect("a compaction");
     }
 
     /// So many requests from within a completion: whoever leads runs completions after its group,
@@ -185,17 +217,26 @@ impl Worker {
     fn group(&self, dice: &mut Dice, members: u64) {
         let (sender, receiver) = mpsc::channel();
         let (db, acks, durability) = (self.db.clone(), self.acks.clone(), self.durability);
-        let writes: Vec<Written> =
-            (0..members).map(|_| (format!("k{:02}", dice.below(KEYS)), Some((100, dice.below(1 << 32))))).collect();
-        let (last, opener) = (writes.len() - 1, ("opener".to_string(), Some((10, dice.below(1 << 32)))));
+        let writes: Vec<Written> = (0..members)
+            .map(|_| {
+                (
+                    format!("k{:02}", dice.below(KEYS)),
+                    Some((100, dice.below(1 << 32))),
+                )
+            })
+            .collect();
+        let (last, opener) = (
+            writes.len() - 1,
+            ("opener".to_string(), Some((10, dice.below(1 << 32)))),
+        );
         let opening = put_of(&opener.0, opener.1);
-        self.db.submit(opening, move |answer| {
-            acks.say(&ack(revision_of(answer), &opener.0, opener.1, durability));
+        self.db.submit(opening, move |response| {
+            acks.say(&ack(revision_of(response), &opener.0, opener.1, durability));
             acks.say("group");
             for (at, (key, written)) in writes.into_iter().enumerate() {
                 let (acks, sender) = (acks.clone(), sender.clone());
-                db.submit(put_of(&key, written), move |answer| {
-                    acks.say(&ack(revision_of(answer), &key, written, durability));
+                db.submit(put_of(&key, written), move |response| {
+                    acks.say(&ack(revision_of(response), &key, written, durability));
                     if at == last {
                         sender.send(()).expect("it is waited for");
                     }
@@ -229,16 +270,25 @@ fn put_of(key: &str, written: Option<(usize, u64)>) -> Put {
     Put::new(key, value(len, seed))
 }
 
-fn revision_of(answer: Result<Answer>) -> Revision {
-    match answer {
-        Ok(Answer::Put(put)) => put.revision,
+fn revision_of(response: Result<Response>) -> Revision {
+    match response {
+        Ok(Response::Put(put)) => put.revision,
         other => panic!("no answer to a put: {other:?}"),
     }
 }
 
-fn ack(revision: Revision, key: &str, written: Option<(usize, u64)>, durability: Durability) -> String {
+fn ack(
+    revision: Revision,
+    key: &str,
+    written: Option<(usize, u64)>,
+    durability: Durability,
+) -> String {
     let value = written.map_or("- 0".to_string(), |(len, seed)| format!("{len} {seed}"));
-    let mode = if durability == Durability::Sync { "sync" } else { "lazy" };
+    let mode = if durability == Durability::Sync {
+        "sync"
+    } else {
+        "lazy"
+    };
     format!("ack {revision} {key} {value} {mode}")
 }
 
@@ -283,8 +333,15 @@ fn promised(acks: &str) -> Promised {
             ["compacting", at] => promised.compacting = at.parse().expect("a revision"),
             ["ack", revision, key, len, seed, mode] => {
                 let revision = revision.parse().expect("a revision");
-                let written = len.parse().ok().map(|len| (len, seed.parse().expect("a seed")));
-                promised.writes.entry(revision).or_default().push((key.into(), written));
+                let written = len
+                    .parse()
+                    .ok()
+                    .map(|len| (len, seed.parse().expect("a seed")));
+                promised
+                    .writes
+                    .entry(revision)
+                    .or_default()
+                    .push((key.into(), written));
                 promised.acked = promised.acked.max(revision);
                 promised.given = promised.given.max(revision);
                 if mode == "sync" {
@@ -301,17 +358,25 @@ fn promised(acks: &str) -> Promised {
 fn check_image(dir: &Path) -> std::result::Result<usize, String> {
     let acks = fs::read_to_string(dir.join("acks")).map_err(|e| e.to_string())?;
     let promised = promised(&acks);
-    let options = Options::new().create(!promised.opened).durability(Durability::Lazy);
+    let options = Options::new()
+        .create(!promised.opened)
+        .durability(Durability::Lazy);
     let db = Db::open(dir.join("store"), options).map_err(|e| format!("does not open: {e}"))?;
     let said = |e: Error| format!("answers {e}");
     whole(&db)?;
     let status = db.status().map_err(said)?;
     let (current, compacted) = (status.revision, status.compacted_revision);
     if current < promised.synced {
-        return Err(format!("is at revision {current}; {} was acknowledged as synced", promised.synced));
+        return Err(format!(
+            "is at revision {current}; {} was acknowledged as synced",
+            promised.synced
+        ));
     }
     if compacted > promised.compacting.max(0) {
-        return Err(format!("is compacted to {compacted}, asked for was {}", promised.compacting));
+        return Err(format!(
+            "is compacted to {compacted}, asked for was {}",
+            promised.compacting
+        ));
     }
     let mut now: BTreeMap<&str, Option<(usize, u64)>> = BTreeMap::new();
     let upto = current.min(promised.acked);
@@ -330,7 +395,10 @@ fn check_image(dir: &Path) -> std::result::Result<usize, String> {
     }
     let put = db.put(Put::new("after", "the cut")).map_err(said)?;
     if put.revision <= promised.given.max(current) {
-        return Err(format!("gave revision {} again; {} was acknowledged", put.revision, promised.given));
+        return Err(format!(
+            "gave revision {} again; {} was acknowledged",
+            put.revision, promised.given
+        ));
     }
     whole(&db)?;
     Ok(promised.writes.range(current + 1..).count())
@@ -344,8 +412,15 @@ fn whole(db: &Db) -> std::result::Result<(), String> {
     }
 }
 
-fn same(db: &Db, key: &str, revision: Revision, written: Option<(usize, u64)>) -> std::result::Result<(), String> {
-    let found = db.get_at(key, revision).map_err(|e| format!("answers {e} to {key} at {revision}"))?;
+fn same(
+    db: &Db,
+    key: &str,
+    revision: Revision,
+    written: Option<(usize, u64)>,
+) -> std::result::Result<(), String> {
+    let found = db
+        .get_at(key, revision)
+        .map_err(|e| format!("answers {e} to {key} at {revision}"))?;
     let should = written.map(|(len, seed)| value(len, seed));
     match found.as_ref().map(|kv| &kv.value[..]) == should.as_deref() {
         true => Ok(()),

@@ -14,7 +14,12 @@ fn main() {
     let word = |at: usize| args.get(at).map_or("", String::as_str);
     let (mode, store) = (word(1), word(2));
     match mode {
-        "count" => count(store, word(3), word(4).parse().expect("threads"), word(5).parse().expect("times")),
+        "count" => count(
+            store,
+            word(3),
+            word(4).parse().expect("threads"),
+            word(5).parse().expect("times"),
+        ),
         "write" => write(store, word(3)),
         "hold" => hold(store),
         "memory" => memory(store),
@@ -55,7 +60,9 @@ fn open(store: &str) -> Db {
 
 fn print(line: String) {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).expect("the test reads");
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .expect("the test reads");
 }
 
 /// Threads that count one key up; the last line is the worst number of retries.
@@ -68,7 +75,9 @@ fn count(store: &str, key: &str, threads: u64, times: u64) {
                     let mut tries = 0;
                     db.transact(None, |t| {
                         tries += 1;
-                        let number = t.get(key)?.map_or(0, |kv| text(&kv.value).parse::<u64>().expect("a number"));
+                        let number = t
+                            .get(key)?
+                            .map_or(0, |kv| text(&kv.value).parse::<u64>().expect("a number"));
                         t.put(Put::new(key, (number + 1).to_string()))
                     })
                     .expect("it never gives up");
@@ -90,11 +99,19 @@ fn write(store: &str, name: &str) {
     for number in 0u64.. {
         let key = format!("{name}/{}", number % 20);
         // now and then a value that stands in the log only, and a txn
-        let value = if number % 7 == 0 { format!("{number}-{}", "y".repeat(3_000)) } else { number.to_string() };
+        let value = if number % 7 == 0 {
+            format!("{number}-{}", "y".repeat(3_000))
+        } else {
+            number.to_string()
+        };
         let put = Put::new(key.as_str(), value.as_str());
         let revision = match number % 5 {
             0 => db
-                .txn(Txn::new().and_then(put).and_then(Put::new(format!("{name}/last"), number.to_string())))
+                .txn(
+                    Txn::new()
+                        .and_then(put)
+                        .and_then(Put::new(format!("{name}/last"), number.to_string())),
+                )
                 .map(|r| r.revision),
             _ => db.put(put).map(|r| r.revision),
         };
@@ -110,15 +127,24 @@ fn hold(store: &str) {
     let db = open(store);
     print("ready".into());
     loop {
-        let ops = (0..2_000).map(|n| Op::Put(Put::new(format!("hold/{n}"), "x".repeat(500)))).collect();
-        db.txn(Txn { success: ops, ..Txn::default() }).expect("a txn of puts");
+        let ops = (0..2_000)
+            .map(|n| Op::Put(Put::new(format!("hold/{n}"), "x".repeat(500))))
+            .collect();
+        db.txn(Txn {
+            success: ops,
+            ..Txn::default()
+        })
+        .expect("a txn of puts");
     }
 }
 
 /// Makes a store, or finds it made.
 fn create(store: &str) {
     let db = open(store);
-    let revision = db.put(Put::new(format!("by/{}", std::process::id()), "1")).expect("a put").revision;
+    let revision = db
+        .put(Put::new(format!("by/{}", std::process::id()), "1"))
+        .expect("a put")
+        .revision;
     print(format!("{revision}"));
 }
 
@@ -126,8 +152,14 @@ fn create(store: &str) {
 /// count as dirty in a map, but they are the page cache's.)
 fn private_kb() -> u64 {
     let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").expect("smaps_rollup");
-    let line = rollup.lines().find(|line| line.starts_with("Anonymous:")).expect("Anonymous");
-    line.split_whitespace().nth(1).and_then(|kb| kb.parse().ok()).expect("a number of kB")
+    let line = rollup
+        .lines()
+        .find(|line| line.starts_with("Anonymous:"))
+        .expect("Anonymous");
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|kb| kb.parse().ok())
+        .expect("a number of kB")
 }
 
 /// Prints private kB after 300,000 keys in groups of 900, ranges and a compaction; then after one
@@ -135,25 +167,50 @@ fn private_kb() -> u64 {
 fn memory(store: &str) {
     let db = Db::open(store, Options::new().durability(Durability::None)).expect("the store opens");
     for group in 0..334u64 {
-        let ops =
-            (0..900).map(|n| Op::Put(Put::new(format!("{:06}", (group * 900 + n) * 7_919 % 300_600), "v".repeat(100))));
-        db.txn(Txn { success: ops.collect(), ..Txn::default() }).expect("a txn of puts");
+        let ops = (0..900).map(|n| {
+            Op::Put(Put::new(
+                format!("{:06}", (group * 900 + n) * 7_919 % 300_600),
+                "v".repeat(100),
+            ))
+        });
+        db.txn(Txn {
+            success: ops.collect(),
+            ..Txn::default()
+        })
+        .expect("a txn of puts");
     }
     for start in 0..50 {
         let range = KeyRange::from_key(format!("{:06}", start * 6_000));
-        assert_eq!(db.range(Range::new(range).limit(1_000)).expect("a range").kvs.len().min(600), 600);
+        assert_eq!(
+            db.range(Range::new(range).limit(1_000))
+                .expect("a range")
+                .kvs
+                .len()
+                .min(600),
+            600
+        );
     }
     let current = db.status().expect("status").revision;
-    db.compact(current, true).expect("compaction");
+    db.compact(Compact::new(current).physical(true))
+        .expect("compaction");
     print(private_kb().to_string());
-    let ops: Vec<Op> = (0..2_000).map(|n| Op::Put(Put::new(format!("big/{n}"), "b".repeat(100_000)))).collect();
+    let ops: Vec<Op> = (0..2_000)
+        .map(|n| Op::Put(Put::new(format!("big/{n}"), "b".repeat(100_000))))
+        .collect();
     let (done, wait) = std::sync::mpsc::channel();
     let options = Options::new().max_request_bytes(1 << 30);
     let big = Db::open(store, options).expect("another handle");
-    big.submit(Request::Txn(Txn { success: ops, ..Txn::default() }), move |answer| {
-        done.send(answer.is_ok()).expect("waited for")
-    });
-    assert!(wait.recv().expect("an answer"), "the big transaction goes through");
+    big.submit(
+        Request::Txn(Txn {
+            success: ops,
+            ..Txn::default()
+        }),
+        move |response| done.send(response.is_ok()).expect("waited for"),
+    );
+    assert!(
+        wait.recv().expect("an answer"),
+        "the big transaction goes through"
+    );
     print(private_kb().to_string());
 }
 
@@ -185,14 +242,22 @@ fn watchers(store: &str) {
     }
     // the first ones are read: then the process has looked at everything
     let last = db.status().expect("status").revision;
-    while first[0].next(None).expect("it goes on").is_some_and(|batch| batch.revision < last) {}
+    while first[0]
+        .next(None)
+        .expect("it goes on")
+        .is_some_and(|batch| batch.revision < last)
+    {}
     print((private_kb().saturating_sub(idle) * 1_024 / MANY).to_string());
-    db.compact(last, true).expect("compaction");
+    db.compact(Compact::new(last).physical(true))
+        .expect("compaction");
     for (n, watcher) in many.iter().enumerate() {
         match watcher.try_next() {
             Ok(None) => assert!(matches!(n % 4, 1 | 2), "watcher {n} has missed something"),
             Ok(Some(batch)) => panic!("watcher {n} delivers {batch:?}"),
-            Err(error) => assert_eq!((error.code(), error.revision(), n % 4 % 3), (Code::Compacted, last, 0)),
+            Err(error) => assert_eq!(
+                (error.code(), error.revision(), n % 4 % 3),
+                (Code::Compacted, last, 0)
+            ),
         }
     }
 }
@@ -202,7 +267,10 @@ fn watchers(store: &str) {
 fn events(store: &str, name: &str, upto: u64) {
     let db = open(store);
     let last = format!("{name}/last");
-    let from = db.get(&last).expect("get").map_or(0, |kv| text(&kv.value).parse::<u64>().expect("a number"));
+    let from = db
+        .get(&last)
+        .expect("get")
+        .map_or(0, |kv| text(&kv.value).parse::<u64>().expect("a number"));
     for number in from + 1..=upto {
         let key = |n: u64| format!("{name}/{:02}", n % 40);
         let txn = Txn::new().and_then(Put::new(last.as_str(), number.to_string()));
@@ -228,16 +296,27 @@ fn follow(store: &str, how: &str, file: &str) {
     };
     match how {
         // each way of waiting
-        "iterator" => drop(watcher.map(|batch| batch.expect("a batch")).find(|batch| deliver(batch.clone()))),
-        _ => while !watcher.next(None).expect("it goes on").is_some_and(&mut deliver) {},
+        "iterator" => drop(
+            watcher
+                .map(|batch| batch.expect("a batch"))
+                .find(|batch| deliver(batch.clone())),
+        ),
+        _ => {
+            while !watcher
+                .next(None)
+                .expect("it goes on")
+                .is_some_and(&mut deliver)
+            {}
+        }
     }
 }
 
 /// Keeps a lease of a second alive by its handle, with the key `kept`, until that is lost.
 fn keep(store: &str) {
     let db = open(store);
-    let lease = db.lease(1, false).expect("a lease");
-    db.put(Put::new("kept", "1").lease(lease.id())).expect("put");
+    let lease = db.lease(1).expect("a lease");
+    db.put(Put::new("kept", "1").lease(lease.id()))
+        .expect("put");
     let (lost, told) = std::sync::mpsc::channel();
     lease.on_lost(move || lost.send(()).expect("somebody waits"));
     print("ready".into());
@@ -258,8 +337,9 @@ fn keep_alive(store: &str, seed: u64) {
         let began = Instant::now();
         // their deadlines lie 5 ms apart
         for id in &ids {
-            db.lease_grant(1, *id).expect("a lease");
-            db.put(Put::new(format!("lease/{id}"), "1").lease(*id)).expect("put");
+            db.lease_grant(LeaseGrant::new(1).id(*id)).expect("a lease");
+            db.put(Put::new(format!("lease/{id}"), "1").lease(*id))
+                .expect("put");
             std::thread::sleep(Duration::from_millis(5));
         }
         let edge = TTL + Duration::from_millis(20 + dice.below(60));
@@ -271,7 +351,10 @@ fn keep_alive(store: &str, seed: u64) {
                 // whoever is to revoke it does so within half a second, or a little later
                 let until = Instant::now() + Duration::from_secs(20);
                 while db.get(&key).expect("get").is_some() {
-                    assert!(Instant::now() < until, "round {round}: lease {id} has expired and is never revoked");
+                    assert!(
+                        Instant::now() < until,
+                        "round {round}: lease {id} has expired and is never revoked"
+                    );
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 late += 1;
@@ -279,10 +362,16 @@ fn keep_alive(store: &str, seed: u64) {
             }
             let there = db.get(&key).expect("get").is_some();
             // only if this process was not stopped for long in between
-            assert!(there || asked.elapsed() > TTL / 2, "round {round}: lease {id} is kept and its key gone");
+            assert!(
+                there || asked.elapsed() > TTL / 2,
+                "round {round}: lease {id} is kept and its key gone"
+            );
             match db.lease_revoke(id) {
                 Ok(_) => kept += 1,
-                Err(error) => assert!(asked.elapsed() > TTL / 2, "round {round}: lease {id}: {error}"),
+                Err(error) => assert!(
+                    asked.elapsed() > TTL / 2,
+                    "round {round}: lease {id}: {error}"
+                ),
             }
         }
     }
@@ -300,7 +389,9 @@ fn expire(store: &str) {
 /// Has a long lease that ends with this process, with two keys on it.
 fn own(store: &str) {
     let db = open(store);
-    let lease = db.lease(600, true).expect("a lease");
+    let lease = db
+        .lease(LeaseGrant::new(600).end_with_process(true))
+        .expect("a lease");
     for key in ["own/b", "own/a"] {
         db.put(Put::new(key, "1").lease(lease.id())).expect("put");
     }
@@ -311,7 +402,9 @@ fn own(store: &str) {
 /// Becomes this program with other arguments; the process stays the same.
 fn exec(args: &[&str]) -> ! {
     use std::os::unix::process::CommandExt;
-    let failed = std::process::Command::new(std::env::current_exe().expect("this program")).args(args).exec();
+    let failed = std::process::Command::new(std::env::current_exe().expect("this program"))
+        .args(args)
+        .exec();
     panic!("exec: {failed}");
 }
 
@@ -319,8 +412,11 @@ fn exec(args: &[&str]) -> ! {
 /// [`exec_locked`] after a line of input.
 fn exec_as_owner(store: &str) {
     let db = open(store);
-    let lease = db.lease(600, true).expect("a lease");
-    db.put(Put::new("own/a", "1").lease(lease.id())).expect("put");
+    let lease = db
+        .lease(LeaseGrant::new(600).end_with_process(true))
+        .expect("a lease");
+    db.put(Put::new("own/a", "1").lease(lease.id()))
+        .expect("put");
     let mut lock = db.lock("name", 600).expect("a lock");
     lock.acquire(None).expect("it is free");
     print("ready".into());
@@ -332,7 +428,8 @@ fn exec_as_owner(store: &str) {
 fn exec_locked(store: &str) {
     let db = open(store);
     let mut lock = db.lock("name", 600).expect("a lock");
-    lock.acquire(Duration::from_secs(20)).expect("the former program's lock is gone");
+    lock.acquire(Duration::from_secs(20))
+        .expect("the former program's lock is gone");
     print(format!("locked by {}", std::process::id()));
     let _ = std::io::stdin().read_line(&mut String::new());
 }
@@ -352,18 +449,27 @@ fn exec_reading(store: &str, times: u32) {
 /// until the file `stop` stands beside that one.
 fn lock(store: &str, file: &str) {
     let db = open(store);
-    let mut log = fs::File::options().append(true).create(true).open(file).expect("the file");
+    let mut log = fs::File::options()
+        .append(true)
+        .create(true)
+        .open(file)
+        .expect("the file");
     let mut lock = db.lock("name", 60).expect("a lock");
     let stop = format!("{file}.stop");
     while !fs::exists(&stop).expect("the folder is there") {
         lock.acquire(None).expect("it is had some time");
         let (pid, revision) = (std::process::id(), lock.revision());
         // one write for the whole line: this process may be killed between two
-        let mut say = |what| log.write_all(format!("{what} {pid} {revision}\n").as_bytes()).expect("written");
+        let mut say = |what| {
+            log.write_all(format!("{what} {pid} {revision}\n").as_bytes())
+                .expect("written")
+        };
         say("enter");
         // what must not come from a former holder is a txn that compares
         let mine = Compare::create_revision(lock.key(), CompareResult::Equal, revision);
-        let fenced = Txn::new().when(mine).and_then(Put::new("fenced", revision.to_string()));
+        let fenced = Txn::new()
+            .when(mine)
+            .and_then(Put::new("fenced", revision.to_string()));
         assert!(db.txn(fenced).expect("a txn").succeeded, "it has the lock");
         say("leave");
         lock.release().expect("released");
@@ -385,8 +491,12 @@ fn hold_lock(store: &str) {
 /// Has 100 watchers and does nothing, until its input ends.
 fn idle(store: &str) {
     let db = open(store);
-    let watchers: Vec<Watcher> =
-        (0..100).map(|n| db.watch(Watch::new(KeyRange::prefix(format!("{n}/")))).expect("a watcher")).collect();
+    let watchers: Vec<Watcher> = (0..100)
+        .map(|n| {
+            db.watch(Watch::new(KeyRange::prefix(format!("{n}/"))))
+                .expect("a watcher")
+        })
+        .collect();
     // the thread has come to rest once it has seen this
     db.put(Put::new("0/a", "1")).expect("put");
     assert!(watchers[0].next(None).expect("it goes on").is_some());
@@ -401,14 +511,20 @@ fn idle(store: &str) {
 fn format(store: &str) {
     let db = open(store);
     for number in 0..12 {
-        db.put(Put::new("often", format!("value-{number}"))).expect("put");
+        db.put(Put::new("often", format!("value-{number}")))
+            .expect("put");
     }
     db.put(Put::new("big", "x".repeat(1_500))).expect("put");
     db.put(Put::new("gone", "1")).expect("put");
-    db.txn(Txn::new().and_then(Put::new([0, 0xff].as_slice(), "bytes")).and_then(Put::new("in-a-txn", "2")))
-        .expect("txn");
+    db.txn(
+        Txn::new()
+            .and_then(Put::new([0, 0xff].as_slice(), "bytes"))
+            .and_then(Put::new("in-a-txn", "2")),
+    )
+    .expect("txn");
     db.delete(Delete::new("gone")).expect("delete");
-    db.compact(8, true).expect("compaction");
+    db.compact(Compact::new(8).physical(true))
+        .expect("compaction");
     db.put(Put::new("gone", "back")).expect("put");
     db.delete(Delete::new("in-a-txn")).expect("delete");
     db.close();
@@ -444,7 +560,11 @@ fn fill(store: &str) {
     let mut acknowledged = 0;
     let there = |db: &Db, most: u64| {
         (0..most)
-            .filter(|n| db.get(n.to_string()).expect("get").is_some_and(|kv| kv.value.len() as u64 == n % 9_000))
+            .filter(|n| {
+                db.get(n.to_string())
+                    .expect("get")
+                    .is_some_and(|kv| kv.value.len() as u64 == n % 9_000)
+            })
             .count()
     };
     let result = Db::open(store, Options::new()).and_then(|db| {
@@ -458,10 +578,16 @@ fn fill(store: &str) {
                 }
             }
         }
-        print(format!("{acknowledged} acknowledged, {} there", there(&db, acknowledged)));
+        print(format!(
+            "{acknowledged} acknowledged, {} there",
+            there(&db, acknowledged)
+        ));
         refused
     });
-    let result = result.map_or_else(|error| format!("{} {}", error.code(), error.message()), |()| "ok".into());
+    let result = result.map_or_else(
+        |error| format!("{} {}", error.code(), error.message()),
+        |()| "ok".into(),
+    );
     print(result);
     match Db::open(store, Options::new()) {
         Ok(db) => print(format!(

@@ -27,7 +27,9 @@ impl Model {
         match request {
             Request::Put(put) => self.admit_cost(cost(&put.clone().into())),
             Request::Txn(txn) if !txn.is_read_only() => self.admit_cost(cost(&txn.clone().into())),
-            Request::Delete(_) | Request::Compact(_) | Request::LeaseRevoke(_) => self.admit_cost(0),
+            Request::Delete(_) | Request::Compact(_) | Request::LeaseRevoke(_) => {
+                self.admit_cost(0)
+            }
             // what can be refused before comes first, and is looked at there
             _ => Ok(()),
         }
@@ -49,7 +51,12 @@ impl Model {
             }
             _ => self.alarms.iter().copied().collect(),
         };
-        script::alarms(&changed.iter().map(|&(kind, member)| AlarmMember { member, kind }).collect::<Vec<_>>())
+        script::alarms(
+            &changed
+                .iter()
+                .map(|&(kind, member)| AlarmMember { member, kind })
+                .collect::<Vec<_>>(),
+        )
     }
 }
 

@@ -15,13 +15,24 @@ pub(super) struct Held {
 
 impl Model {
     fn hold(&mut self, name: &[u8], value: &[u8]) -> Result<Held> {
-        let grant = Grant { ttl_seconds: CLAIM_TTL_SECONDS, ..Grant::default() };
+        let grant = LeaseGrant {
+            ttl_seconds: CLAIM_TTL_SECONDS,
+            ..LeaseGrant::default()
+        };
         let lease = self.grant(&grant, true)?.id;
         let key = [name, b"/", format!("{lease:x}").as_bytes()].concat();
         let revision = self.revision + 1;
-        self.put(&Put::new(key.as_slice(), value).lease(lease), revision, &mut 0);
+        self.put(
+            &Put::new(key.as_slice(), value).lease(lease),
+            revision,
+            &mut 0,
+        );
         self.revision = revision;
-        Ok(Held { lease, key, revision })
+        Ok(Held {
+            lease,
+            key,
+            revision,
+        })
     }
 
     fn let_go(&mut self, held: Option<Held>) {
@@ -33,7 +44,10 @@ impl Model {
 
     /// The handle closes, and with it what is held through it, in the order in which it was had.
     pub(super) fn let_all_go(&mut self) {
-        let (locks, elections) = (std::mem::take(&mut self.locks), std::mem::take(&mut self.elections));
+        let (locks, elections) = (
+            std::mem::take(&mut self.locks),
+            std::mem::take(&mut self.elections),
+        );
         let mut held: Vec<Held> = locks.into_values().chain(elections.into_values()).collect();
         held.sort_by_key(|held| held.revision);
         held.into_iter().for_each(|held| self.let_go(Some(held)));
@@ -67,11 +81,18 @@ impl Model {
         match self.at(&held.key, When::Now) {
             Some((_, pair)) if pair.create == held.revision => {
                 let revision = self.revision + 1;
-                self.put(&Put::new(held.key.as_slice(), value).lease(held.lease), revision, &mut 0);
+                self.put(
+                    &Put::new(held.key.as_slice(), value).lease(held.lease),
+                    revision,
+                    &mut 0,
+                );
                 self.revision = revision;
                 Ok(())
             }
-            _ => refuse(Code::LeaseLost, &format!("lease {} was lost: it expired, or was revoked", held.lease)),
+            _ => refuse(
+                Code::LeaseLost,
+                &format!("lease {} was lost: it expired, or was revoked", held.lease),
+            ),
         }
     }
 
@@ -95,7 +116,9 @@ impl Model {
             Step::Leader(name) => {
                 let range = KeyRange::prefix([name.as_slice(), b"/"].concat());
                 let kvs = self.range_at(&range, When::Now);
-                Ok(script::leader(kvs.iter().min_by_key(|kv| kv.create_revision)))
+                Ok(script::leader(
+                    kvs.iter().min_by_key(|kv| kv.create_revision),
+                ))
             }
             Step::Resign(name) => {
                 let held = self.elections.remove(name);

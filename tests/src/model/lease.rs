@@ -40,38 +40,59 @@ impl Model {
         refuse(Code::LeaseNotFound, "requested lease not found")
     }
 
-    pub(super) fn grant(&mut self, grant: &Grant, kept: bool) -> Result<LeaseGrant> {
+    pub(super) fn grant(&mut self, grant: &LeaseGrant, kept: bool) -> Result<LeaseGrantResponse> {
         if grant.ttl_seconds > TTL_MAX {
             return refuse(Code::InvalidArgument, "too large lease TTL");
         }
         self.admit_cost(64)?;
         let granted = grant.ttl_seconds.max(if self.etcd_limits { 2 } else { 1 });
         // any that is free is as good: none of these is shown
-        let chosen = || (1 << 40..).find(|id| !self.leases.by_id.contains_key(id)).expect("one is free");
+        let chosen = || {
+            (1 << 40..)
+                .find(|id| !self.leases.by_id.contains_key(id))
+                .expect("one is free")
+        };
         let id = if grant.id == 0 { chosen() } else { grant.id };
         if self.leases.by_id.contains_key(&id) {
             self.reach("lease id in use");
             return refuse(Code::LeaseExists, "lease already exists");
         }
         let deadline = self.leases.now + granted;
-        self.leases.by_id.insert(id, Lease { granted, deadline, kept });
+        self.leases.by_id.insert(
+            id,
+            Lease {
+                granted,
+                deadline,
+                kept,
+            },
+        );
         match self.leases.places.iter_mut().find(|place| place.is_none()) {
             Some(place) => *place = Some(id),
             None => self.leases.places.push(Some(id)),
         }
-        Ok(LeaseGrant { revision: self.revision, id, ttl_seconds: granted })
+        Ok(LeaseGrantResponse {
+            revision: self.revision,
+            id,
+            ttl_seconds: granted,
+        })
     }
 
     fn leased_keys(&self, id: LeaseId) -> Vec<Vec<u8>> {
         let kvs = self.range_at(&KeyRange::all(), When::Now).into_iter();
-        kvs.filter(|kv| kv.lease == id).map(|kv| kv.key.to_vec()).collect()
+        kvs.filter(|kv| kv.lease == id)
+            .map(|kv| kv.key.to_vec())
+            .collect()
     }
 
-    pub(super) fn revoke(&mut self, id: LeaseId) -> Result<LeaseRevoke> {
+    pub(super) fn revoke(&mut self, id: LeaseId) -> Result<LeaseRevokeResponse> {
         if id == 0 || self.leases.by_id.remove(&id).is_none() {
             return refuse(Code::LeaseNotFound, "requested lease not found");
         }
-        self.leases.places.iter_mut().filter(|place| **place == Some(id)).for_each(|place| *place = None);
+        self.leases
+            .places
+            .iter_mut()
+            .filter(|place| **place == Some(id))
+            .for_each(|place| *place = None);
         let (main, mut sub) = (self.revision + 1, 0);
         for key in self.leased_keys(id) {
             self.delete(&Delete::new(key.as_slice()), main, &mut sub);
@@ -80,14 +101,16 @@ impl Model {
             self.reach("lease with several keys ended");
         }
         self.revision += i64::from(sub > 0);
-        Ok(LeaseRevoke { revision: self.revision })
+        Ok(LeaseRevokeResponse {
+            revision: self.revision,
+        })
     }
 
-    pub(super) fn keep_alive(&mut self, id: LeaseId) -> LeaseKeepAlive {
+    pub(super) fn keep_alive(&mut self, id: LeaseId) -> LeaseKeepAliveResponse {
         let now = self.leases.now;
         let Some(lease) = self.leases.by_id.get_mut(&id) else {
             self.reach("dead lease kept alive");
-            return LeaseKeepAlive { id, ttl_seconds: 0 };
+            return LeaseKeepAliveResponse { id, ttl_seconds: 0 };
         };
         let gained = now + lease.granted - lease.deadline;
         lease.deadline = now + lease.granted;
@@ -95,16 +118,29 @@ impl Model {
         if gained > 0 {
             self.reach("lease kept alive");
         }
-        LeaseKeepAlive { id, ttl_seconds }
+        LeaseKeepAliveResponse { id, ttl_seconds }
     }
 
-    pub(super) fn time_to_live(&self, id: LeaseId, keys: bool) -> LeaseTimeToLive {
+    pub(super) fn time_to_live(&self, id: LeaseId, keys: bool) -> LeaseTimeToLiveResponse {
         let Some(lease) = self.leases.by_id.get(&id) else {
-            return LeaseTimeToLive { id, ttl_seconds: -1, ..LeaseTimeToLive::default() };
+            return LeaseTimeToLiveResponse {
+                id,
+                ttl_seconds: -1,
+                ..LeaseTimeToLiveResponse::default()
+            };
         };
-        let keys = if keys { self.leased_keys(id) } else { Vec::new() };
+        let keys = if keys {
+            self.leased_keys(id)
+        } else {
+            Vec::new()
+        };
         let ttl_seconds = lease.deadline - self.leases.now;
-        LeaseTimeToLive { id, ttl_seconds, granted_ttl_seconds: lease.granted, keys }
+        LeaseTimeToLiveResponse {
+            id,
+            ttl_seconds,
+            granted_ttl_seconds: lease.granted,
+            keys,
+        }
     }
 
     pub(super) fn lease_list(&self) -> String {
@@ -117,10 +153,26 @@ impl Model {
         for lease in self.leases.by_id.values_mut().filter(|lease| lease.kept) {
             lease.deadline = now + lease.granted;
         }
-        let dead = |id: &LeaseId| self.leases.by_id.get(id).is_some_and(|lease| lease.deadline <= now);
-        let due: Vec<LeaseId> = self.leases.places.iter().flatten().filter(|id| dead(id)).copied().collect();
+        let dead = |id: &LeaseId| {
+            self.leases
+                .by_id
+                .get(id)
+                .is_some_and(|lease| lease.deadline <= now)
+        };
+        let due: Vec<LeaseId> = self
+            .leases
+            .places
+            .iter()
+            .flatten()
+            .filter(|id| dead(id))
+            .copied()
+            .collect();
         // nothing is written, so nothing ends
-        let due = if self.has_alarm(AlarmKind::Corrupt) { Vec::new() } else { due };
+        let due = if self.has_alarm(AlarmKind::Corrupt) {
+            Vec::new()
+        } else {
+            due
+        };
         if due.len() > 1 {
             self.reach("leases expire together");
         }
@@ -142,15 +194,24 @@ impl Model {
     /// Remembers when the revisions after `before` were written.
     pub(super) fn note_time(&mut self, before: Revision) {
         let minute = Model::minute(self.leases.now);
-        self.leases.minutes.extend((before + 1..=self.revision).map(|revision| (revision, minute)));
+        self.leases
+            .minutes
+            .extend((before + 1..=self.revision).map(|revision| (revision, minute)));
     }
 
     pub(super) fn revision_at(&self, seconds: i64) -> Result<String> {
         let upto = Model::minute(seconds);
-        let by_then = self.leases.minutes.iter().filter(|(_, minute)| **minute <= upto);
+        let by_then = self
+            .leases
+            .minutes
+            .iter()
+            .filter(|(_, minute)| **minute <= upto);
         let revision = by_then.map(|(revision, _)| *revision).max().unwrap_or(1);
         if revision < self.compacted {
-            return refuse(Code::Compacted, "mvcc: required revision has been compacted");
+            return refuse(
+                Code::Compacted,
+                "mvcc: required revision has been compacted",
+            );
         }
         Ok(format!("revision {revision}"))
     }

@@ -36,7 +36,10 @@ impl Watching {
 }
 
 fn compacted<T>() -> Result<T> {
-    refuse(Code::Compacted, "mvcc: required revision has been compacted")
+    refuse(
+        Code::Compacted,
+        "mvcc: required revision has been compacted",
+    )
 }
 
 impl Model {
@@ -50,19 +53,40 @@ impl Model {
         if !end.is_empty() && end != [0] && end <= watch.range.key.as_slice() {
             return refuse(Code::InvalidArgument, "mvcc: watcher range is empty");
         }
-        let next = if watch.start_revision == 0 { self.revision + 1 } else { watch.start_revision };
+        let next = if watch.start_revision == 0 {
+            self.revision + 1
+        } else {
+            watch.start_revision
+        };
         if next < 0 || next < self.compacted {
             return compacted();
         }
-        Ok(Watching { watch, next, ended: None, delivered: self.leases.now, report: false })
+        Ok(Watching {
+            watch,
+            next,
+            ended: None,
+            delivered: self.leases.now,
+            report: false,
+        })
     }
 
     /// What a watch has to deliver from a revision on, by revision, if so much is compacted.
     fn deliverable(&self, watch: &Watch, from: Revision, compacted: Revision) -> Batches {
         let mut found = BTreeMap::new();
-        for (key, versions) in self.keys.iter().filter(|(key, _)| inside(&watch.range, key)) {
-            for version in versions.iter().filter(|version| version.main >= from.max(compacted)) {
-                let dropped = if version.pair.is_some() { watch.no_put } else { watch.no_delete };
+        for (key, versions) in self
+            .keys
+            .iter()
+            .filter(|(key, _)| inside(&watch.range, key))
+        {
+            for version in versions
+                .iter()
+                .filter(|version| version.main >= from.max(compacted))
+            {
+                let dropped = if version.pair.is_some() {
+                    watch.no_put
+                } else {
+                    watch.no_delete
+                };
                 if dropped {
                     continue;
                 }
@@ -88,7 +112,10 @@ impl Model {
 
     /// The same, as it was when no more than this was compacted.
     pub fn pending_at(&self, watching: &Watching, compacted: Revision) -> Option<WatchBatch> {
-        let first = self.deliverable(&watching.watch, watching.next, compacted).into_iter().next();
+        let first = self
+            .deliverable(&watching.watch, watching.next, compacted)
+            .into_iter()
+            .next();
         first.map(|(revision, events)| WatchBatch { revision, events })
     }
 
@@ -102,7 +129,10 @@ impl Model {
                 watching.next = batch.revision + 1;
                 batch
             }
-            None if watching.report => WatchBatch { revision: self.revision, events: Vec::new() },
+            None if watching.report => WatchBatch {
+                revision: self.revision,
+                events: Vec::new(),
+            },
             None => {
                 watching.next = watching.next.max(self.revision + 1);
                 return Ok(None);
@@ -116,7 +146,11 @@ impl Model {
     pub(super) fn overtake_watchers(&mut self, revision: Revision) {
         let mut watchers = std::mem::take(&mut self.watchers);
         for watching in watchers.values_mut() {
-            if watching.ended.is_none() && self.pending(watching).is_some_and(|batch| batch.revision < revision) {
+            if watching.ended.is_none()
+                && self
+                    .pending(watching)
+                    .is_some_and(|batch| batch.revision < revision)
+            {
                 watching.ended = compacted::<()>().err();
                 self.reach("watcher overtaken by a compaction");
             }
@@ -127,7 +161,11 @@ impl Model {
 
     pub(super) fn remind_watchers(&mut self) {
         let now = self.leases.now;
-        for watching in self.watchers.values_mut().filter(|watching| watching.watch.progress) {
+        for watching in self
+            .watchers
+            .values_mut()
+            .filter(|watching| watching.watch.progress)
+        {
             watching.report |= now - watching.delivered >= PROGRESS;
         }
     }
@@ -139,12 +177,17 @@ impl Model {
             self.watchers.insert(name.clone(), watching);
             return Ok(format!("watching {name}"));
         }
-        let (Step::Next(name) | Step::Idle(name) | Step::Resume(name) | Step::Cancel(name)) = step else {
+        let (Step::Next(name) | Step::Idle(name) | Step::Resume(name) | Step::Cancel(name)) = step
+        else {
             unreachable!("{step:?} is about no watcher")
         };
-        let Some(mut watching) = self.watchers.remove(name) else { return Ok(format!("no watcher {name}")) };
+        let Some(mut watching) = self.watchers.remove(name) else {
+            return Ok(format!("no watcher {name}"));
+        };
         if let Step::Cancel(_) = step {
-            watching.ended.get_or_insert(Error::new(Code::Cancelled, "the watcher was cancelled"));
+            watching
+                .ended
+                .get_or_insert(Error::new(Code::Cancelled, "the watcher was cancelled"));
             self.watchers.insert(name.clone(), watching);
             return Ok("cancelled".into());
         }

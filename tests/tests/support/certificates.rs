@@ -31,7 +31,10 @@ impl Certificates {
             let mut params = CertificateParams::new(names).expect("names");
             params.extended_key_usages = vec![purpose];
             let key = key();
-            (params.signed_by(&key, &issuer).expect("signed").pem(), key.serialize_pem())
+            (
+                params.signed_by(&key, &issuer).expect("signed").pem(),
+                key.serialize_pem(),
+            )
         };
         fs::create_dir_all(dir).expect("a folder");
         let file = |name: &str, pem: String| {
@@ -39,7 +42,10 @@ impl Certificates {
             fs::write(&path, pem).expect("written");
             path.display().to_string()
         };
-        let (server, server_key) = signed(&["127.0.0.1", "localhost"], ExtendedKeyUsagePurpose::ServerAuth);
+        let (server, server_key) = signed(
+            &["127.0.0.1", "localhost"],
+            ExtendedKeyUsagePurpose::ServerAuth,
+        );
         let (client, client_key) = signed(&["client"], ExtendedKeyUsagePurpose::ClientAuth);
         Certificates {
             ca: file("ca", ca.pem()),

@@ -47,12 +47,16 @@ fn free_ports() -> (u16, u16) {
 impl Etcd {
     /// Starts one, and waits until it answers.
     pub fn start(program: &Path, name: &str) -> Etcd {
-        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("etcd-{}-{name}", std::process::id()));
+        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("etcd-{}-{name}", std::process::id()));
         // a port may be taken between looking and listening: then another
         for _ in 0..5 {
             let _ = fs::remove_dir_all(&dir);
             let (client, peer) = free_ports();
-            let (client_url, peer_url) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
+            let (client_url, peer_url) = (
+                format!("http://127.0.0.1:{client}"),
+                format!("http://127.0.0.1:{peer}"),
+            );
             let mut child = Command::new(program)
                 .args([
                     "--log-level",
@@ -65,9 +69,23 @@ impl Etcd {
                     "--election-timeout",
                     "50",
                 ])
-                .args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url])
-                .args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url])
-                .args(["--initial-cluster", &format!("default={peer_url}"), "--data-dir"])
+                .args([
+                    "--listen-client-urls",
+                    &client_url,
+                    "--advertise-client-urls",
+                    &client_url,
+                ])
+                .args([
+                    "--listen-peer-urls",
+                    &peer_url,
+                    "--initial-advertise-peer-urls",
+                    &peer_url,
+                ])
+                .args([
+                    "--initial-cluster",
+                    &format!("default={peer_url}"),
+                    "--data-dir",
+                ])
                 .arg(&dir)
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
@@ -78,7 +96,9 @@ impl Etcd {
             let until = Instant::now() + Duration::from_secs(20);
             while Instant::now() < until && child.try_wait().is_ok_and(|ended| ended.is_none()) {
                 // it answers once it has a leader
-                if etcd.post("/v3/kv/range", &json!({"key": "AA=="})).is_ok_and(|answer| answer.get("header").is_some())
+                if etcd
+                    .post("/v3/kv/range", &json!({"key": "AA=="}))
+                    .is_ok_and(|response| response.get("header").is_some())
                 {
                     etcd.process = Some((child, dir));
                     return etcd;
@@ -94,7 +114,13 @@ impl Etcd {
     /// One that listens on this port of loopback already.
     pub fn at(port: u16) -> Etcd {
         let (watchers, locks, elections) = Default::default();
-        Etcd { process: None, port, watchers, locks, elections }
+        Etcd {
+            process: None,
+            port,
+            watchers,
+            locks,
+            elections,
+        }
     }
 
     /// Where it listens for clients.
@@ -109,14 +135,21 @@ impl Etcd {
             let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
             stream.set_read_timeout(Some(Duration::from_secs(20)))?;
             // HTTP/1.0, so that the answer comes in one piece and ends with the connection
-            write!(stream, "POST {path} HTTP/1.0\r\nContent-Length: {}\r\n\r\n", body.len())?;
+            write!(
+                stream,
+                "POST {path} HTTP/1.0\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            )?;
             stream.write_all(body.as_bytes())?;
-            let mut answer = Vec::new();
-            stream.read_to_end(&mut answer)?;
-            Ok(String::from_utf8_lossy(&answer).into_owned())
+            let mut response = Vec::new();
+            stream.read_to_end(&mut response)?;
+            Ok(String::from_utf8_lossy(&response).into_owned())
         };
-        let answer = work().map_err(|e| e.to_string())?;
-        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).trim();
+        let response = work().map_err(|e| e.to_string())?;
+        let body = response
+            .split_once("\r\n\r\n")
+            .map_or("", |(_, body)| body)
+            .trim();
         if body.is_empty() {
             return Ok(Value::Object(Map::new()));
         }
@@ -125,18 +158,28 @@ impl Etcd {
 
     /// Posts to the gateway, and answers what comes or the line of its error.
     fn ask(&self, path: &str, body: Value) -> std::result::Result<Value, String> {
-        let answer = self.post(path, &body).expect("etcd answers");
-        match answer.get("error").and_then(Value::as_str) {
-            Some(error) => Err(error_line(error, answer.get("code").and_then(Value::as_i64).unwrap_or(0))),
-            None => Ok(answer),
+        let response = self.post(path, &body).expect("etcd answers");
+        match response.get("error").and_then(Value::as_str) {
+            Some(error) => Err(error_line(
+                error,
+                response.get("code").and_then(Value::as_i64).unwrap_or(0),
+            )),
+            None => Ok(response),
         }
     }
 
     /// Posts to the gateway and answers a stream of messages, one a line.
     pub fn stream(&self, path: &str, body: &str) -> BufReader<TcpStream> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("etcd listens");
-        stream.set_read_timeout(Some(script::PATIENCE)).expect("a time-out");
-        write!(stream, "POST {path} HTTP/1.0\r\nContent-Length: {}\r\n\r\n{body}", body.len()).expect("etcd listens");
+        stream
+            .set_read_timeout(Some(script::PATIENCE))
+            .expect("a time-out");
+        write!(
+            stream,
+            "POST {path} HTTP/1.0\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .expect("etcd listens");
         let mut messages = BufReader::new(stream);
         let mut line = String::new();
         while messages.read_line(&mut line).is_ok_and(|read| read > 0) && line.trim() != "" {
@@ -154,7 +197,9 @@ impl Etcd {
             | Step::LeaseList => self.lease(step),
             Step::Watch(..) | Step::Next(_) => self.watch(step),
             Step::Lock(_) | Step::Unlock(_) => self.lock(step),
-            Step::Campaign(..) | Step::Proclaim(..) | Step::Leader(_) | Step::Resign(_) => self.election(step),
+            Step::Campaign(..) | Step::Proclaim(..) | Step::Leader(_) | Step::Resign(_) => {
+                self.election(step)
+            }
             Step::AlarmList | Step::AlarmActivate(..) | Step::AlarmDisarm(..) => self.alarm(step),
             Step::Cancel(name) => {
                 self.watchers.borrow_mut().remove(name);
@@ -168,32 +213,55 @@ impl Etcd {
     fn lease(&self, step: &Step) -> std::result::Result<String, String> {
         Ok(match step {
             Step::Request(Request::LeaseGrant(grant)) => {
-                let answer = self.ask("/v3/lease/grant", json!({"TTL": grant.ttl_seconds, "ID": grant.id}))?;
-                let (id, ttl_seconds) = (number(&answer, "ID"), number(&answer, "TTL"));
-                script::granted(grant.id, &LeaseGrant { revision: revision(&answer), id, ttl_seconds })
+                let response = self.ask(
+                    "/v3/lease/grant",
+                    json!({"TTL": grant.ttl_seconds, "ID": grant.id}),
+                )?;
+                let (id, ttl_seconds) = (number(&response, "ID"), number(&response, "TTL"));
+                script::granted(
+                    grant.id,
+                    &LeaseGrantResponse {
+                        revision: revision(&response),
+                        id,
+                        ttl_seconds,
+                    },
+                )
             }
             Step::Request(Request::LeaseRevoke(revoke)) => {
-                let answer = self.ask("/v3/lease/revoke", json!({"ID": revoke.id}))?;
-                script::answer(&Answer::LeaseRevoke(LeaseRevoke { revision: revision(&answer) }))
+                let response = self.ask("/v3/lease/revoke", json!({"ID": revoke.id}))?;
+                script::response(&Response::LeaseRevoke(LeaseRevokeResponse {
+                    revision: revision(&response),
+                }))
             }
             Step::KeepAlive(id) => {
-                let answer = self.ask("/v3/lease/keepalive", json!({"ID": id}))?;
-                let kept = answer.get("result").cloned().unwrap_or(Value::Null);
-                script::kept(&LeaseKeepAlive { id: number(&kept, "ID"), ttl_seconds: number(&kept, "TTL") })
+                let response = self.ask("/v3/lease/keepalive", json!({"ID": id}))?;
+                let kept = response.get("result").cloned().unwrap_or(Value::Null);
+                script::kept(&LeaseKeepAliveResponse {
+                    id: number(&kept, "ID"),
+                    ttl_seconds: number(&kept, "TTL"),
+                })
             }
             Step::TimeToLive(id, keys) => {
-                let answer = self.ask("/v3/lease/timetolive", json!({"ID": id, "keys": keys}))?;
-                let decode = |key: &Value| BASE64_STANDARD.decode(key.as_str().unwrap_or("")).expect("base64");
-                script::time_to_live(&LeaseTimeToLive {
-                    id: number(&answer, "ID"),
-                    ttl_seconds: number(&answer, "TTL"),
-                    granted_ttl_seconds: number(&answer, "grantedTTL"),
-                    keys: list(&answer, "keys").map(decode).collect(),
+                let response = self.ask("/v3/lease/timetolive", json!({"ID": id, "keys": keys}))?;
+                let decode = |key: &Value| {
+                    BASE64_STANDARD
+                        .decode(key.as_str().unwrap_or(""))
+                        .expect("base64")
+                };
+                script::time_to_live(&LeaseTimeToLiveResponse {
+                    id: number(&response, "ID"),
+                    ttl_seconds: number(&response, "TTL"),
+                    granted_ttl_seconds: number(&response, "grantedTTL"),
+                    keys: list(&response, "keys").map(decode).collect(),
                 })
             }
             _ => {
-                let answer = self.ask("/v3/lease/leases", json!({}))?;
-                script::leases(&list(&answer, "leases").map(|lease| number(lease, "ID")).collect::<Vec<_>>())
+                let response = self.ask("/v3/lease/leases", json!({}))?;
+                script::leases(
+                    &list(&response, "leases")
+                        .map(|lease| number(lease, "ID"))
+                        .collect::<Vec<_>>(),
+                )
             }
         })
     }
@@ -204,11 +272,17 @@ impl Etcd {
             Step::Watch(name, watch) => {
                 watchers.remove(name);
                 let body = json!({"create_request": watch_json(watch)}).to_string();
-                let mut watching = Watching { messages: self.stream("/v3/watch", &body), batches: VecDeque::new() };
+                let mut watching = Watching {
+                    messages: self.stream("/v3/watch", &body),
+                    batches: VecDeque::new(),
+                };
                 watching.read()?;
                 // what is too old is said in a second message: wait for it where it must come
                 let asked = Range::new("\0").revision(watch.start_revision.max(0));
-                if self.ask("/v3/kv/range", range_json(&asked)).is_err_and(|error| error.contains("compacted")) {
+                if self
+                    .ask("/v3/kv/range", range_json(&asked))
+                    .is_err_and(|error| error.contains("compacted"))
+                {
                     watching.read()?;
                 }
                 watchers.insert(name.clone(), watching);
@@ -224,12 +298,18 @@ impl Etcd {
 
     /// A lease for what is to be held.
     fn claim_lease(&self) -> std::result::Result<i64, String> {
-        Ok(number(&self.ask("/v3/lease/grant", json!({"TTL": script::CLAIM_TTL_SECONDS}))?, "ID"))
+        Ok(number(
+            &self.ask("/v3/lease/grant", json!({"TTL": script::CLAIM_TTL_SECONDS}))?,
+            "ID",
+        ))
     }
 
     fn created(&self, key: &[u8]) -> std::result::Result<i64, String> {
-        let answer = self.ask("/v3/kv/range", range_json(&Range::new(key)))?;
-        Ok(range_result(&answer).kvs.first().map_or(0, |kv| kv.create_revision))
+        let response = self.ask("/v3/kv/range", range_json(&Range::new(key)))?;
+        Ok(range_result(&response)
+            .kvs
+            .first()
+            .map_or(0, |kv| kv.create_revision))
     }
 
     fn lock(&self, step: &Step) -> std::result::Result<String, String> {
@@ -238,7 +318,10 @@ impl Etcd {
             Step::Lock(name) => {
                 if !locks.contains_key(name) {
                     let body = json!({"name": base64(name), "lease": self.claim_lease()?});
-                    locks.insert(name.clone(), bytes(&self.ask("/v3/lock/lock", body)?, "key"));
+                    locks.insert(
+                        name.clone(),
+                        bytes(&self.ask("/v3/lock/lock", body)?, "key"),
+                    );
                 }
                 let key = &locks[name];
                 Ok(script::locked(key, self.created(key)?))
@@ -258,23 +341,40 @@ impl Etcd {
         Ok(match step {
             Step::Campaign(name, value) => {
                 if let Some(leader) = elections.get(name) {
-                    self.ask("/v3/election/proclaim", json!({"leader": leader, "value": base64(value)}))?;
+                    self.ask(
+                        "/v3/election/proclaim",
+                        json!({"leader": leader, "value": base64(value)}),
+                    )?;
                 } else {
                     let body = json!({"name": base64(name), "lease": self.claim_lease()?, "value": base64(value)});
-                    let answer = self.ask("/v3/election/campaign", body)?;
-                    elections.insert(name.clone(), answer.get("leader").cloned().expect("it leads"));
+                    let response = self.ask("/v3/election/campaign", body)?;
+                    elections.insert(
+                        name.clone(),
+                        response.get("leader").cloned().expect("it leads"),
+                    );
                 }
-                script::leads(&bytes(&elections[name], "key"), number(&elections[name], "rev"))
+                script::leads(
+                    &bytes(&elections[name], "key"),
+                    number(&elections[name], "rev"),
+                )
             }
             Step::Proclaim(name, value) => {
-                let leader = elections.get(name).cloned().unwrap_or_else(|| json!({"name": base64(name)}));
-                self.ask("/v3/election/proclaim", json!({"leader": leader, "value": base64(value)}))?;
+                let leader = elections
+                    .get(name)
+                    .cloned()
+                    .unwrap_or_else(|| json!({"name": base64(name)}));
+                self.ask(
+                    "/v3/election/proclaim",
+                    json!({"leader": leader, "value": base64(value)}),
+                )?;
                 "proclaimed".into()
             }
-            Step::Leader(name) => match self.ask("/v3/election/leader", json!({"name": base64(name)})) {
-                Err(error) if error.contains("election: no leader") => script::leader(None),
-                answer => script::leader(answer?.get("kv").map(kv).as_ref()),
-            },
+            Step::Leader(name) => {
+                match self.ask("/v3/election/leader", json!({"name": base64(name)})) {
+                    Err(error) if error.contains("election: no leader") => script::leader(None),
+                    response => script::leader(response?.get("kv").map(kv).as_ref()),
+                }
+            }
             Step::Resign(name) => {
                 if let Some(leader) = elections.remove(name) {
                     self.ask("/v3/election/resign", json!({"leader": leader}))?;
@@ -287,7 +387,10 @@ impl Etcd {
 
     /// etcd names them in no order.
     fn alarm(&self, step: &Step) -> std::result::Result<String, String> {
-        let ask = |body| self.ask("/v3/maintenance/alarm", body).map(|answer| alarm_members(&answer));
+        let ask = |body| {
+            self.ask("/v3/maintenance/alarm", body)
+                .map(|response| alarm_members(&response))
+        };
         let mut alarms = match step {
             Step::AlarmActivate(kind, member) => {
                 ask(json!({"action": "ACTIVATE", "alarm": kind.name(), "memberID": member}))?
@@ -295,7 +398,9 @@ impl Etcd {
             _ => ask(json!({}))?,
         };
         if let Step::AlarmDisarm(member, kind) = step {
-            alarms.retain(|alarm| (*member == 0 || *member == alarm.member) && kind.is_none_or(|k| k == alarm.kind));
+            alarms.retain(|alarm| {
+                (*member == 0 || *member == alarm.member) && kind.is_none_or(|k| k == alarm.kind)
+            });
             for AlarmMember { member, kind } in &alarms {
                 ask(json!({"action": "DEACTIVATE", "alarm": kind.name(), "memberID": member}))?;
             }
@@ -323,20 +428,26 @@ impl Etcd {
             Request::Put(put) => put_json(put),
             Request::Delete(delete) => delete_json(delete),
             Request::Txn(txn) => txn_json(txn),
-            Request::Compact(compact) => json!({"revision": compact.revision, "physical": compact.physical}),
+            Request::Compact(compact) => {
+                json!({"revision": compact.revision, "physical": compact.physical})
+            }
             _ => return None,
         };
-        let answer = match self.ask(path, body) {
-            Ok(answer) => answer,
+        let response = match self.ask(path, body) {
+            Ok(response) => response,
             Err(error) => return Some(error),
         };
         Some(match (step, request) {
-            (Step::Get(..), _) => script::found(range_result(&answer).kvs.first()),
-            (_, Request::Range(_)) => script::answer(&Answer::Range(range_result(&answer))),
-            (_, Request::Put(_)) => script::answer(&Answer::Put(put_result(&answer))),
-            (_, Request::Delete(_)) => script::answer(&Answer::Delete(delete_result(&answer))),
-            (_, Request::Txn(_)) => script::answer(&Answer::Txn(txn_result(&answer))),
-            (_, Request::Compact(_)) => script::answer(&Answer::Compact(CompactResult { revision: revision(&answer) })),
+            (Step::Get(..), _) => script::found(range_result(&response).kvs.first()),
+            (_, Request::Range(_)) => script::response(&Response::Range(range_result(&response))),
+            (_, Request::Put(_)) => script::response(&Response::Put(put_result(&response))),
+            (_, Request::Delete(_)) => {
+                script::response(&Response::Delete(delete_result(&response)))
+            }
+            (_, Request::Txn(_)) => script::response(&Response::Txn(txn_result(&response))),
+            (_, Request::Compact(_)) => script::response(&Response::Compact(CompactResponse {
+                revision: revision(&response),
+            })),
             _ => return None,
         })
     }
@@ -345,13 +456,13 @@ impl Etcd {
     #[allow(dead_code)]
     pub fn raw(&self, path: &str, body: &str, pick: Option<&str>) -> String {
         let body = serde_json::from_str(body).expect("a case has proper JSON");
-        let mut answer = self.post(path, &body).expect("etcd answers");
+        let mut response = self.post(path, &body).expect("etcd answers");
         if let Some(pick) = pick {
             for name in pick.split('.') {
-                answer = answer.get(name).cloned().unwrap_or(Value::Null);
+                response = response.get(name).cloned().unwrap_or(Value::Null);
             }
         }
-        format!("json {answer}")
+        format!("json {response}")
     }
 }
 
@@ -359,11 +470,16 @@ impl Watching {
     /// Reads a message; an error is the line that says why the watch is at its end.
     fn read(&mut self) -> std::result::Result<(), String> {
         let mut line = String::new();
-        self.messages.read_line(&mut line).map_err(|_| "nothing".to_string())?;
+        self.messages
+            .read_line(&mut line)
+            .map_err(|_| "nothing".to_string())?;
         let message: Value = serde_json::from_str(&line).map_err(|e| format!("{e}: {line}"))?;
         let message = message.get("result").ok_or("no result")?;
         if flag(message, "canceled") {
-            let reason = message.get("cancel_reason").and_then(Value::as_str).unwrap_or("");
+            let reason = message
+                .get("cancel_reason")
+                .and_then(Value::as_str)
+                .unwrap_or("");
             return Err(match number(message, "compact_revision") {
                 0 if reason.ends_with("has been compacted") => error_line(reason, 11),
                 0 => error_line(reason, 3),
@@ -376,11 +492,22 @@ impl Watching {
                 _ => EventKind::Put,
             };
             let pair = kv(event.get("kv").unwrap_or(&Value::Null));
-            let event = Event { kind, kv: pair, prev_kv: event.get("prev_kv").map(kv) };
+            let event = Event {
+                kind,
+                kv: pair,
+                prev_kv: event.get("prev_kv").map(kv),
+            };
             // of the past many revisions may come at once
-            match self.batches.back_mut().filter(|batch| batch.revision == event.kv.mod_revision) {
+            match self
+                .batches
+                .back_mut()
+                .filter(|batch| batch.revision == event.kv.mod_revision)
+            {
                 Some(batch) => batch.events.push(event),
-                None => self.batches.push_back(WatchBatch { revision: event.kv.mod_revision, events: vec![event] }),
+                None => self.batches.push_back(WatchBatch {
+                    revision: event.kv.mod_revision,
+                    events: vec![event],
+                }),
             }
         }
         Ok(())
@@ -410,7 +537,11 @@ impl Drop for Etcd {
 fn error_line(text: &str, grpc: i64) -> String {
     let text = text.strip_prefix("etcdserver: ").unwrap_or(text);
     // our server names the limit of a key in brackets; cases have the text before it, as in script.rs
-    let text = if text.starts_with("request is too large (key ") { "request is too large" } else { text };
+    let text = if text.starts_with("request is too large (key ") {
+        "request is too large"
+    } else {
+        text
+    };
     let code = match text {
         "key not found" => Code::KeyNotFound,
         "duplicate key given in txn request" => Code::DuplicateKey,
@@ -437,7 +568,11 @@ fn error_line(text: &str, grpc: i64) -> String {
         _ if text.starts_with("election: ") => 2,
         _ => 3,
     };
-    if grpc == number { format!("error {code} {text}") } else { format!("error {code} {text} with gRPC code {grpc}") }
+    if grpc == number {
+        format!("error {code} {text}")
+    } else {
+        format!("error {code} {text} with gRPC code {grpc}")
+    }
 }
 
 fn base64(bytes: &[u8]) -> String {
@@ -513,17 +648,32 @@ fn compare_json(compare: &Compare) -> Value {
 
 /// Numbers come as strings, and not at all when they are 0.
 fn number(value: &Value, name: &str) -> i64 {
-    value.get(name).and_then(Value::as_str).map_or(0, |text| text.parse().expect("a number"))
+    value
+        .get(name)
+        .and_then(Value::as_str)
+        .map_or(0, |text| text.parse().expect("a number"))
 }
 
-fn alarm_members(answer: &Value) -> Vec<AlarmMember> {
+fn alarm_members(response: &Value) -> Vec<AlarmMember> {
     let kind = |alarm: &Value| {
         let name = alarm.get("alarm").and_then(Value::as_str);
-        AlarmKind::ALL.into_iter().find(|kind| Some(kind.name()) == name).expect("a kind of alarm")
+        AlarmKind::ALL
+            .into_iter()
+            .find(|kind| Some(kind.name()) == name)
+            .expect("a kind of alarm")
     };
-    let member =
-        |alarm: &Value| alarm.get("memberID").and_then(Value::as_str).map_or(0, |text| text.parse().expect("a number"));
-    list(answer, "alarms").map(|alarm| AlarmMember { member: member(alarm), kind: kind(alarm) }).collect()
+    let member = |alarm: &Value| {
+        alarm
+            .get("memberID")
+            .and_then(Value::as_str)
+            .map_or(0, |text| text.parse().expect("a number"))
+    };
+    list(response, "alarms")
+        .map(|alarm| AlarmMember {
+            member: member(alarm),
+            kind: kind(alarm),
+        })
+        .collect()
 }
 
 fn flag(value: &Value, name: &str) -> bool {
@@ -531,7 +681,9 @@ fn flag(value: &Value, name: &str) -> bool {
 }
 
 fn revision(value: &Value) -> i64 {
-    value.get("header").map_or(0, |header| number(header, "revision"))
+    value
+        .get("header")
+        .map_or(0, |header| number(header, "revision"))
 }
 
 fn bytes(value: &Value, name: &str) -> Vec<u8> {
@@ -551,11 +703,15 @@ fn kv(value: &Value) -> KeyValue {
 }
 
 fn list<'v>(value: &'v Value, name: &str) -> impl Iterator<Item = &'v Value> {
-    value.get(name).and_then(Value::as_array).into_iter().flatten()
+    value
+        .get(name)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
 }
 
-fn range_result(value: &Value) -> RangeResult {
-    RangeResult {
+fn range_result(value: &Value) -> RangeResponse {
+    RangeResponse {
         revision: revision(value),
         kvs: list(value, "kvs").map(kv).collect(),
         count: number(value, "count"),
@@ -563,31 +719,36 @@ fn range_result(value: &Value) -> RangeResult {
     }
 }
 
-fn put_result(value: &Value) -> PutResult {
-    PutResult { revision: revision(value), prev_kv: value.get("prev_kv").map(kv) }
+fn put_result(value: &Value) -> PutResponse {
+    PutResponse {
+        revision: revision(value),
+        prev_kv: value.get("prev_kv").map(kv),
+    }
 }
 
-fn delete_result(value: &Value) -> DeleteResult {
-    DeleteResult {
+fn delete_result(value: &Value) -> DeleteResponse {
+    DeleteResponse {
         revision: revision(value),
         deleted: number(value, "deleted"),
         prev_kvs: list(value, "prev_kvs").map(kv).collect(),
     }
 }
 
-fn txn_result(value: &Value) -> TxnResult {
+fn txn_result(value: &Value) -> TxnResponse {
     let response = |value: &Value| {
         if let Some(range) = value.get("response_range") {
-            OpResult::Range(range_result(range))
+            OpResponse::Range(range_result(range))
         } else if let Some(put) = value.get("response_put") {
-            OpResult::Put(put_result(put))
+            OpResponse::Put(put_result(put))
         } else if let Some(delete) = value.get("response_delete_range") {
-            OpResult::Delete(delete_result(delete))
+            OpResponse::Delete(delete_result(delete))
         } else {
-            OpResult::Txn(txn_result(value.get("response_txn").unwrap_or(&Value::Null)))
+            OpResponse::Txn(txn_result(
+                value.get("response_txn").unwrap_or(&Value::Null),
+            ))
         }
     };
-    TxnResult {
+    TxnResponse {
         succeeded: flag(value, "succeeded"),
         revision: revision(value),
         responses: list(value, "responses").map(response).collect(),

@@ -16,7 +16,10 @@ pub fn v35() -> Result<PathBuf, String> {
 
 /// The program of Debian's etcd 3.4, or why it cannot be had.
 pub fn v34() -> Result<PathBuf, String> {
-    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder").join("etcd34");
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .expect("the target folder")
+        .join("etcd34");
     let program = dir.join("etcdctl");
     if program.exists() {
         return Ok(program);
@@ -38,9 +41,16 @@ fn fetch(work: &Path, program: &Path) -> Result<(), String> {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.extension().is_some_and(|ending| ending == "deb"))
         .ok_or("apt fetched no package")?;
-    run(Command::new("dpkg-deb").arg("-x").arg(package).arg(work.join("unpacked")))?;
+    run(Command::new("dpkg-deb")
+        .arg("-x")
+        .arg(package)
+        .arg(work.join("unpacked")))?;
     let unpacked = work.join("unpacked/usr/bin/etcdctl");
-    let version = Command::new(&unpacked).arg("version").env("ETCDCTL_API", "3").output().map_err(|e| e.to_string())?;
+    let version = Command::new(&unpacked)
+        .arg("version")
+        .env("ETCDCTL_API", "3")
+        .output()
+        .map_err(|e| e.to_string())?;
     if !String::from_utf8_lossy(&version.stdout).contains("etcdctl version: 3.4.") {
         return Err(format!(
             "Debian's etcd-client here is no 3.4: {}",
@@ -53,14 +63,28 @@ fn fetch(work: &Path, program: &Path) -> Result<(), String> {
 fn apt(work: &Path, words: &[&str]) -> Result<(), String> {
     let option = |name: &str, path: &str| format!("{name}={}", work.join(path).display());
     run(Command::new("apt-get")
-        .args(["-q", "-o", "APT::Sandbox::User=", "-o", "Debug::NoLocking=1"])
-        .args(["-o", &option("Dir::State::Lists", "lists"), "-o", &option("Dir::Cache", "cache")])
+        .args([
+            "-q",
+            "-o",
+            "APT::Sandbox::User=",
+            "-o",
+            "Debug::NoLocking=1",
+        ])
+        .args([
+            "-o",
+            &option("Dir::State::Lists", "lists"),
+            "-o",
+            &option("Dir::Cache", "cache"),
+        ])
         .args(words)
         .current_dir(work))
 }
 
 fn run(command: &mut Command) -> Result<(), String> {
-    let done = command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
+    let done = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| format!("{command:?}: {e}"))?;
     match done.status.success() {
         true => Ok(()),
         false => {

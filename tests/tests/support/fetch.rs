@@ -5,10 +5,20 @@ use std::process::{Command, Stdio};
 
 /// The program `etcd`, fetched if it is not there; an error says why it cannot be had.
 pub fn program() -> Result<PathBuf, String> {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|dir| dir.join("tests/fetch_etcd.sh"));
-    let script = script.into_iter().find(|script| script.exists()).ok_or("tests/fetch_etcd.sh is not there")?;
-    let done = Command::new(&script).env("CARGO_TARGET_DIR", target).stdin(Stdio::null()).output();
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .expect("the target folder");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .map(|dir| dir.join("tests/fetch_etcd.sh"));
+    let script = script
+        .into_iter()
+        .find(|script| script.exists())
+        .ok_or("tests/fetch_etcd.sh is not there")?;
+    let done = Command::new(&script)
+        .env("CARGO_TARGET_DIR", target)
+        .stdin(Stdio::null())
+        .output();
     let done = done.map_err(|e| format!("{}: {e}", script.display()))?;
     let lines = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().replace('\n', " ");
     match done.status.success() {

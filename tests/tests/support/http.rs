@@ -24,7 +24,10 @@ pub struct Answer {
 
 impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(given, _)| given == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub fn text(&self) -> String {
@@ -38,8 +41,12 @@ impl Http {
         let address = address.strip_prefix("http://").unwrap_or(address);
         let stream = TcpStream::connect(address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a time-out");
-        Http { stream: BufReader::new(stream) }
+        stream
+            .set_write_timeout(Some(PATIENCE))
+            .expect("a time-out");
+        Http {
+            stream: BufReader::new(stream),
+        }
     }
 
     /// Sends bytes as they are; an error if nobody takes them any more.
@@ -49,12 +56,18 @@ impl Http {
 
     /// Says that nothing more will be sent.
     pub fn no_more(&mut self) {
-        self.stream.get_mut().shutdown(Shutdown::Write).expect("it is open");
+        self.stream
+            .get_mut()
+            .shutdown(Shutdown::Write)
+            .expect("it is open");
     }
 
     /// Sends a whole request.
     pub fn request(&mut self, method: &str, path: &str, headers: &[&str], body: &[u8]) {
-        let mut bytes = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n", body.len());
+        let mut bytes = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n",
+            body.len()
+        );
         for header in headers {
             bytes += header;
             bytes += "\r\n";
@@ -73,7 +86,11 @@ impl Http {
     /// Reads one answer, to the end of its body.
     pub fn answer(&mut self, has_body: bool) -> std::io::Result<Answer> {
         let answer = self.head()?;
-        if has_body { self.body(answer) } else { Ok(answer) }
+        if has_body {
+            self.body(answer)
+        } else {
+            Ok(answer)
+        }
     }
 
     /// Reads the body of an answer whose head has been read.
@@ -83,7 +100,10 @@ impl Http {
                 answer.body.extend(chunk);
             }
         } else {
-            let length = answer.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+            let length = answer
+                .header("content-length")
+                .and_then(|length| length.parse().ok())
+                .unwrap_or(0);
             answer.body = vec![0; length];
             self.stream.read_exact(&mut answer.body)?;
         }
@@ -94,14 +114,24 @@ impl Http {
     pub fn head(&mut self) -> std::io::Result<Answer> {
         let ended = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
         let first = self.line()?;
-        let status = first.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(ended)?;
+        let status = first
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .ok_or_else(ended)?;
         let mut headers = Vec::new();
         loop {
             let line = self.line()?;
-            let Some((name, value)) = line.split_once(": ") else { break };
+            let Some((name, value)) = line.split_once(": ") else {
+                break;
+            };
             headers.push((name.to_lowercase(), value.to_string()));
         }
-        Ok(Answer { status, headers, body: Vec::new() })
+        Ok(Answer {
+            status,
+            headers,
+            body: Vec::new(),
+        })
     }
 
     /// Reads one chunk; none at the end.
@@ -116,7 +146,12 @@ impl Http {
     /// Reads the next chunk as one JSON text.
     pub fn message(&mut self) -> serde_json::Value {
         let chunk = self.chunk().expect("a chunk").expect("the stream goes on");
-        assert_eq!(chunk.last(), Some(&b'\n'), "a line each: {}", String::from_utf8_lossy(&chunk));
+        assert_eq!(
+            chunk.last(),
+            Some(&b'\n'),
+            "a line each: {}",
+            String::from_utf8_lossy(&chunk)
+        );
         serde_json::from_slice(&chunk).expect("JSON")
     }
 

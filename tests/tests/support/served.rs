@@ -20,12 +20,17 @@ pub struct Served {
 impl Served {
     /// Starts one on a free port, with etcd's limits.
     pub fn start(name: &str) -> Served {
-        Served::with(name, Options::new().limits(LimitsPreset::Etcd), Serve::new("127.0.0.1:0"))
+        Served::with(
+            name,
+            Options::new().limits(LimitsPreset::Etcd),
+            Serve::new("127.0.0.1:0"),
+        )
     }
 
     /// Starts one as told.
     pub fn with(name: &str, options: Options, how: Serve) -> Served {
-        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("served-{}-{name}", std::process::id()));
+        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("served-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         let db = Db::open(&dir, options).expect("a new store");
         let server = libkv_etcd::serve(&db, how).expect("the server starts");

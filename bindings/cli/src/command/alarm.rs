@@ -66,8 +66,13 @@ impl Alarm {
         for AlarmMember { member, kind } in alarms {
             let alarm = kind.name();
             match context.out.json {
-                true => context.out.json(&Shape { member_id: member.to_string(), alarm })?,
-                false => context.out.line(format!("memberID:{member} alarm:{alarm} "))?,
+                true => context.out.json(&Shape {
+                    member_id: member.to_string(),
+                    alarm,
+                })?,
+                false => context
+                    .out
+                    .line(format!("memberID:{member} alarm:{alarm} "))?,
             }
         }
         Ok(())

@@ -43,8 +43,18 @@ struct Shape<'a> {
 
 impl<'a> From<&'a Problem> for Shape<'a> {
     fn from(problem: &'a Problem) -> Shape<'a> {
-        let Problem { invariant, ref key, revision, ref message } = *problem;
-        Shape { invariant, key: Key::from(&key[..]), revision, message }
+        let Problem {
+            invariant,
+            ref key,
+            revision,
+            ref message,
+        } = *problem;
+        Shape {
+            invariant,
+            key: Key::from(&key[..]),
+            revision,
+            message,
+        }
     }
 }
 
@@ -59,7 +69,11 @@ impl Check {
         let out = &mut context.out;
         if out.json {
             let problems = report.problems.iter().map(Shape::from).collect();
-            out.json(&Report { keys: report.keys, events: report.events, problems })?;
+            out.json(&Report {
+                keys: report.keys,
+                events: report.events,
+                problems,
+            })?;
         } else {
             for problem in &report.problems {
                 out.ink(Ink::Bad, problem.invariant)?;
@@ -74,6 +88,10 @@ impl Check {
             let (keys, events) = (count(report.keys, "key"), count(report.events, "event"));
             out.line(format!("{keys} and {events}: {found}"))?;
         }
-        if report.problems.is_empty() { Ok(()) } else { Err(Failure::No) }
+        if report.problems.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::No)
+        }
     }
 }

@@ -43,21 +43,40 @@ impl Compact {
         let (done, words) = match self.compact(&db) {
             Ok(done) => (done, "compacted revision"),
             // a timer that forgets what is older than a month is no failure in a month without a write
-            Err(Failure::Db(error)) if error.code() == Code::Compacted && matches!(self.revision, At::Time(_)) => {
-                let Status { revision, compacted_revision, .. } = db.status()?;
-                (Compacted { revision, compacted_revision }, "nothing to forget: compacted up to revision")
+            Err(Failure::Db(error))
+                if error.code() == Code::Compacted && matches!(self.revision, At::Time(_)) =>
+            {
+                let Status {
+                    revision,
+                    compacted_revision,
+                    ..
+                } = db.status()?;
+                (
+                    Compacted {
+                        revision,
+                        compacted_revision,
+                    },
+                    "nothing to forget: compacted up to revision",
+                )
             }
             Err(failure) => return Err(failure),
         };
         match context.out.json {
             true => context.out.json(&done),
-            false => context.out.line(format!("{words} {}", done.compacted_revision)),
+            false => context
+                .out
+                .line(format!("{words} {}", done.compacted_revision)),
         }
     }
 
     fn compact(&self, db: &Db) -> Result<Compacted> {
         let compacted_revision = self.revision.revision(db)?;
-        let revision = db.compact(compacted_revision, self.physical)?.revision;
-        Ok(Compacted { revision, compacted_revision })
+        let revision = db
+            .compact(libkv::Compact::new(compacted_revision).physical(self.physical))?
+            .revision;
+        Ok(Compacted {
+            revision,
+            compacted_revision,
+        })
     }
 }

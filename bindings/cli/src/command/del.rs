@@ -34,13 +34,16 @@ impl Del {
     /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let request = self.into_request(context.global.notation)?;
-        let answer = context.open(Access::Write)?.delete(request)?;
+        let response = context.open(Access::Write)?.delete(request)?;
         let out = &mut context.out;
         if out.json {
-            return out.json(&DeleteShape::from(&answer));
+            return out.json(&DeleteShape::from(&response));
         }
-        out.line(answer.deleted.to_string())?;
-        answer.prev_kvs.iter().try_for_each(|kv| out.pair_lines(kv))
+        out.line(response.deleted.to_string())?;
+        response
+            .prev_kvs
+            .iter()
+            .try_for_each(|kv| out.pair_lines(kv))
     }
 
     /// The request.

@@ -52,11 +52,20 @@ impl Elect {
         let name = notation.parse(&self.name)?;
         let Some(value) = &self.value else {
             let db = context.open(Access::Read)?;
-            return if self.leader { leader(&db, &mut context.out, name) } else { listen(&db, &mut context.out, name) };
+            return if self.leader {
+                leader(&db, &mut context.out, name)
+            } else {
+                listen(&db, &mut context.out, name)
+            };
         };
         let value = notation.parse(value)?;
-        let Some(mut standing) = Standing::first(context, &name, value.clone(), self.ttl, self.timeout)? else {
-            let message = format!("{} was not to be led in time", crate::notation::escape(&name));
+        let Some(mut standing) =
+            Standing::first(context, &name, value.clone(), self.ttl, self.timeout)?
+        else {
+            let message = format!(
+                "{} was not to be led in time",
+                crate::notation::escape(&name)
+            );
             return Err(libkv::Error::new(Code::Timeout, message).into());
         };
         show(&mut context.out, &standing.pair(value))?;

@@ -37,25 +37,37 @@ struct Flag {
 }
 
 const fn value(name: &'static str, done: Done) -> Flag {
-    Flag { name, switch: false, done }
+    Flag {
+        name,
+        switch: false,
+        done,
+    }
 }
 
 const fn switch(name: &'static str, done: Done) -> Flag {
-    Flag { name, switch: true, done }
+    Flag {
+        name,
+        switch: true,
+        done,
+    }
 }
 
-const ONE_MEMBER: &str = "a store is the one member of its cluster: there is no election and no replication";
+const ONE_MEMBER: &str =
+    "a store is the one member of its cluster: there is no election and no replication";
 const NO_PEERS: &str = "there are no peers, and so no connections to them";
 const NO_DISCOVERY: &str = "a store is the one member of its cluster: there are no others to find";
-const ONE_FILE: &str = "the store is one file of LMDB, which is written and cleared in its own order";
+const ONE_FILE: &str =
+    "the store is one file of LMDB, which is written and cleared in its own order";
 const NO_LOG_FILES: &str = "the store has no log and no snapshots beside its data";
 const LEASES: &str = "deadlines of leases are kept in the store";
 const V3_ONLY: &str = "only etcd's v3 API is served";
 const NO_PROXY: &str = "this server is no proxy";
 const NO_TRACES: &str = "this server sends no traces";
 const NO_USERS: &str = "users and roles are not kept by this server yet";
-const CERTIFICATES: &str = "certificates are given as files (--cert-file, --key-file), not made by the server";
-const CLIENTS: &str = "a client's certificate is verified against --trusted-ca-file and nothing else";
+const CERTIFICATES: &str =
+    "certificates are given as files (--cert-file, --key-file), not made by the server";
+const CLIENTS: &str =
+    "a client's certificate is verified against --trusted-ca-file and nothing else";
 const ROTATION: &str = "log files are not rotated by the server: use logrotate, or the journal";
 const ETCD_2: &str = "it belongs to etcd 2";
 
@@ -63,7 +75,10 @@ const FLAGS: &[Flag] = &[
     // the member
     value("name", Honoured),
     value("data-dir", Honoured),
-    value("wal-dir", Refused("all of a store is in its one directory; there is no separate log")),
+    value(
+        "wal-dir",
+        Refused("all of a store is in its one directory; there is no separate log"),
+    ),
     value("listen-client-urls", Honoured),
     value("listen-client-http-urls", Honoured),
     value("listen-peer-urls", Honoured),
@@ -83,14 +98,23 @@ const FLAGS: &[Flag] = &[
     value("max-request-bytes", Honoured),
     value("max-concurrent-streams", Honoured),
     switch("enable-grpc-gateway", Honoured),
-    value("grpc-keepalive-min-time", Ignored("clients may probe a connection as often as they like")),
+    value(
+        "grpc-keepalive-min-time",
+        Ignored("clients may probe a connection as often as they like"),
+    ),
     value("grpc-keepalive-interval", Honoured),
     value("grpc-keepalive-timeout", Honoured),
-    switch("socket-reuse-port", Only("false", "an address belongs to one server at a time")),
+    switch(
+        "socket-reuse-port",
+        Only("false", "an address belongs to one server at a time"),
+    ),
     switch("socket-reuse-address", Ignored("it is always so")),
     value("raft-read-timeout", Ignored(NO_PEERS)),
     value("raft-write-timeout", Ignored(NO_PEERS)),
-    value("config-file", Refused("flags and ETCD_… variables configure this server; put the flags into the script")),
+    value(
+        "config-file",
+        Refused("flags and ETCD_… variables configure this server; put the flags into the script"),
+    ),
     // the cluster
     value("initial-advertise-peer-urls", Honoured),
     value("initial-cluster", Honoured),
@@ -118,7 +142,10 @@ const FLAGS: &[Flag] = &[
     switch("strict-reconfig-check", Ignored(ONE_MEMBER)),
     switch("pre-vote", Ignored(ONE_MEMBER)),
     switch("set-member-localaddr", Ignored(NO_PEERS)),
-    switch("force-new-cluster", Ignored("a store is always the one member of its cluster")),
+    switch(
+        "force-new-cluster",
+        Ignored("a store is always the one member of its cluster"),
+    ),
     value("auto-compaction-mode", Honoured),
     value("auto-compaction-retention", Honoured),
     switch("enable-v2", Gone("false", V3_ONLY)),
@@ -135,8 +162,14 @@ const FLAGS: &[Flag] = &[
     value("key-file", Honoured),
     switch("client-cert-auth", Honoured),
     value("trusted-ca-file", Honoured),
-    value("client-cert-file", Ignored("this server makes no connections")),
-    value("client-key-file", Ignored("this server makes no connections")),
+    value(
+        "client-cert-file",
+        Ignored("this server makes no connections"),
+    ),
+    value(
+        "client-key-file",
+        Ignored("this server makes no connections"),
+    ),
     value("client-crl-file", Refused(CLIENTS)),
     value("client-cert-allowed-hostname", Refused(CLIENTS)),
     switch("auto-tls", Only("false", CERTIFICATES)),
@@ -164,8 +197,17 @@ const FLAGS: &[Flag] = &[
     value("log-level", Honoured),
     value("log-format", Honoured),
     value("log-outputs", Honoured),
-    value("logger", Only("zap", "the log has one form, lines of text or of JSON (--log-format)")),
-    value("log-package-levels", Ignored("the log has one level (--log-level)")),
+    value(
+        "logger",
+        Only(
+            "zap",
+            "the log has one form, lines of text or of JSON (--log-format)",
+        ),
+    ),
+    value(
+        "log-package-levels",
+        Ignored("the log has one level (--log-level)"),
+    ),
     switch("debug", Ignored("--log-level=debug logs more")),
     switch("disable-log-sampling", Ignored("every line is logged")),
     switch("enable-log-rotation", Only("false", ROTATION)),
@@ -178,24 +220,51 @@ const FLAGS: &[Flag] = &[
     value("distributed-tracing-service-name", Ignored(NO_TRACES)),
     value("distributed-tracing-instance-id", Ignored(NO_TRACES)),
     value("distributed-tracing-sampling-rate", Ignored(NO_TRACES)),
-    value("warning-apply-duration", Ignored("slow requests are not logged")),
-    value("warning-unary-request-duration", Ignored("slow requests are not logged")),
+    value(
+        "warning-apply-duration",
+        Ignored("slow requests are not logged"),
+    ),
+    value(
+        "warning-unary-request-duration",
+        Ignored("slow requests are not logged"),
+    ),
     value("watch-progress-notify-interval", Honoured),
     // features
     value("feature-gates", Honoured),
-    switch("initial-corrupt-check", Ignored("there is no other member to compare with; `kv check` verifies a store")),
-    value("corrupt-check-time", Ignored("there is no other member to compare with")),
-    switch("compact-hash-check-enabled", Ignored("there is no other member to compare with")),
-    value("compact-hash-check-time", Ignored("there is no other member to compare with")),
+    switch(
+        "initial-corrupt-check",
+        Ignored("there is no other member to compare with; `kv check` verifies a store"),
+    ),
+    value(
+        "corrupt-check-time",
+        Ignored("there is no other member to compare with"),
+    ),
+    switch(
+        "compact-hash-check-enabled",
+        Ignored("there is no other member to compare with"),
+    ),
+    value(
+        "compact-hash-check-time",
+        Ignored("there is no other member to compare with"),
+    ),
     switch("enable-lease-checkpoint", Ignored(LEASES)),
     switch("enable-lease-checkpoint-persist", Ignored(LEASES)),
     value("compaction-batch-limit", Ignored(ONE_FILE)),
     value("compaction-sleep-interval", Ignored(ONE_FILE)),
     value("downgrade-check-time", Ignored(ONE_MEMBER)),
-    switch("memory-mlock", Ignored("pages of the store are in the system's cache, which decides on them")),
+    switch(
+        "memory-mlock",
+        Ignored("pages of the store are in the system's cache, which decides on them"),
+    ),
     switch("txn-mode-write-with-shared-buffer", Ignored(ONE_FILE)),
-    value("bootstrap-defrag-threshold-megabytes", Ignored("free pages are used again, and the file does not shrink")),
-    switch("stop-grpc-service-on-defrag", Ignored("free pages are used again, and the file does not shrink")),
+    value(
+        "bootstrap-defrag-threshold-megabytes",
+        Ignored("free pages are used again, and the file does not shrink"),
+    ),
+    switch(
+        "stop-grpc-service-on-defrag",
+        Ignored("free pages are used again, and the file does not shrink"),
+    ),
     switch("unsafe-no-fsync", Honoured),
     // etcd 3.4 and 3.5 take these and do nothing
     switch("cluster-active-size", Ignored(ETCD_2)),
@@ -234,12 +303,19 @@ pub fn prepare(
     variables: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Prepared> {
     let root = Cli::command();
-    let Some(serve_at) = find_command(&arguments, &root).filter(|at| arguments[*at] == "serve") else {
-        return Ok(Prepared { arguments, notes: Vec::new() });
+    let Some(serve_at) = find_command(&arguments, &root).filter(|at| arguments[*at] == "serve")
+    else {
+        return Ok(Prepared {
+            arguments,
+            notes: Vec::new(),
+        });
     };
     let rest = arguments.split_off(serve_at + 1);
     let (mut given, others) = read_line(rest, &root)?;
-    let mut prepared = Prepared { arguments, notes: Vec::new() };
+    let mut prepared = Prepared {
+        arguments,
+        notes: Vec::new(),
+    };
     read_variables(variables, &mut given, &mut prepared.notes)?;
     for given in given.into_values() {
         given.put(&mut prepared)?;
@@ -266,15 +342,29 @@ impl Given {
         let value = match value.to_str().filter(|_| flag.switch) {
             Some("1" | "t" | "T" | "true" | "TRUE" | "True") => "true".into(),
             Some("0" | "f" | "F" | "false" | "FALSE" | "False") => "false".into(),
-            Some(other) => return Err(Failure::usage(format!("{shown}: {other:?} is neither true nor false"))),
+            Some(other) => {
+                return Err(Failure::usage(format!(
+                    "{shown}: {other:?} is neither true nor false"
+                )));
+            }
             None => value,
         };
-        Ok(Given { flag, shown, variable, value })
+        Ok(Given {
+            flag,
+            shown,
+            variable,
+            value,
+        })
     }
 
     /// Adds it to the command line, or a line to the log.
     fn put(self, prepared: &mut Prepared) -> Result<()> {
-        let Given { flag, shown, variable, value } = self;
+        let Given {
+            flag,
+            shown,
+            variable,
+            value,
+        } = self;
         if value.is_empty() {
             return Ok(());
         }
@@ -287,10 +377,15 @@ impl Given {
                 prepared.arguments.push(argument);
             }
             Ignored(why) => prepared.notes.push(no_effect(why)),
-            Only(default, why) | Gone(default, why) if equals(default) => prepared.notes.push(no_effect(why)),
+            Only(default, why) | Gone(default, why) if equals(default) => {
+                prepared.notes.push(no_effect(why))
+            }
             Gone(_, why) if variable => prepared.notes.push(no_effect(why)),
             Only(_, why) | Gone(_, why) => {
-                return Err(Failure::usage(format!("{shown}={} is refused: {why}", value.to_string_lossy())));
+                return Err(Failure::usage(format!(
+                    "{shown}={} is refused: {why}",
+                    value.to_string_lossy()
+                )));
             }
             Refused(why) => return Err(Failure::usage(format!("{shown} is refused: {why}"))),
         }
@@ -317,12 +412,19 @@ fn read_line(rest: Vec<OsString>, root: &clap::Command) -> Result<(AllGiven, Vec
                 let value = match value {
                     Some(value) => value,
                     None if flag.switch => "true".into(),
-                    None => rest.next().ok_or_else(|| Failure::usage(format!("--{name} needs a value")))?,
+                    None => rest
+                        .next()
+                        .ok_or_else(|| Failure::usage(format!("--{name} needs a value")))?,
                 };
-                given.insert(flag.name, Given::new(flag, format!("--{name}"), false, value)?);
+                given.insert(
+                    flag.name,
+                    Given::new(flag, format!("--{name}"), false, value)?,
+                );
             }
             None => {
-                let more = takes_value(root, &argument.to_string_lossy()).then(|| rest.next()).flatten();
+                let more = takes_value(root, &argument.to_string_lossy())
+                    .then(|| rest.next())
+                    .flatten();
                 others.push(argument);
                 others.extend(more);
             }
@@ -336,10 +438,15 @@ fn split(argument: &OsStr) -> Option<(String, Option<OsString>)> {
     let bytes = argument.as_bytes().strip_prefix(b"-")?;
     let bytes = bytes.strip_prefix(b"-").unwrap_or(bytes);
     let (name, value) = match bytes.iter().position(|byte| *byte == b'=') {
-        Some(at) => (&bytes[..at], Some(OsString::from_vec(bytes[at + 1..].to_vec()))),
+        Some(at) => (
+            &bytes[..at],
+            Some(OsString::from_vec(bytes[at + 1..].to_vec())),
+        ),
         None => (bytes, None),
     };
-    let name = std::str::from_utf8(name).ok().filter(|name| name.len() > 1)?;
+    let name = std::str::from_utf8(name)
+        .ok()
+        .filter(|name| name.len() > 1)?;
     Some((name.to_string(), value))
 }
 
@@ -350,15 +457,23 @@ fn read_variables(
     given: &mut AllGiven,
     notes: &mut Vec<String>,
 ) -> Result<()> {
-    let variables: BTreeMap<OsString, OsString> = variables.filter(|(_, value)| !value.is_empty()).collect();
+    let variables: BTreeMap<OsString, OsString> =
+        variables.filter(|(_, value)| !value.is_empty()).collect();
     for (variable, value) in variables {
-        let Some(variable) = variable.to_str().filter(|name| name.starts_with("ETCD_")) else { continue };
-        let name = variable["ETCD_".len()..].to_ascii_lowercase().replace('_', "-");
+        let Some(variable) = variable.to_str().filter(|name| name.starts_with("ETCD_")) else {
+            continue;
+        };
+        let name = variable["ETCD_".len()..]
+            .to_ascii_lowercase()
+            .replace('_', "-");
         let written_in_capitals = !variable.bytes().any(|byte| byte.is_ascii_lowercase());
         match find(&name).filter(|_| written_in_capitals) {
             None => notes.push(format!("unrecognized environment variable {variable}")),
             Some(flag) if given.get(flag.name).is_some_and(|given| !given.variable) => {
-                notes.push(format!("{variable} has no effect: --{} is given", flag.name));
+                notes.push(format!(
+                    "{variable} has no effect: --{} is given",
+                    flag.name
+                ));
             }
             Some(flag) => {
                 let shown = format!("{variable} (--{name})");
@@ -384,10 +499,15 @@ fn find_command(arguments: &[OsString], root: &clap::Command) -> Option<usize> {
 
 /// Whether this is an option of all commands whose value is the next argument.
 fn takes_value(root: &clap::Command, option: &str) -> bool {
-    root.get_arguments().filter(|arg| arg.get_action().takes_values()).any(|arg| {
-        arg.get_long().is_some_and(|long| option.strip_prefix("--") == Some(long))
-            || arg.get_short().is_some_and(|short| option.strip_prefix('-') == Some(short.to_string().as_str()))
-    })
+    root.get_arguments()
+        .filter(|arg| arg.get_action().takes_values())
+        .any(|arg| {
+            arg.get_long()
+                .is_some_and(|long| option.strip_prefix("--") == Some(long))
+                || arg.get_short().is_some_and(|short| {
+                    option.strip_prefix('-') == Some(short.to_string().as_str())
+                })
+        })
 }
 
 #[cfg(test)]
@@ -396,9 +516,14 @@ mod tests {
 
     fn prepared(line: &str, variables: &[(&str, &str)]) -> Result<(String, Vec<String>)> {
         let arguments = line.split(' ').map(OsString::from).collect();
-        let variables = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        let variables = variables
+            .iter()
+            .map(|(name, value)| (OsString::from(name), OsString::from(value)));
         let Prepared { arguments, notes } = prepare(arguments, variables)?;
-        let arguments: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+        let arguments: Vec<_> = arguments
+            .iter()
+            .map(|argument| argument.to_string_lossy())
+            .collect();
         Ok((arguments.join(" "), notes))
     }
 
@@ -412,17 +537,34 @@ mod tests {
 
     #[test]
     fn flags_in_each_notation_of_go() {
-        for same in ["kv get -name", "kv -s serve get -name", "kv serve -- -name", "kv serve -s x", "kv serve --json -"]
-        {
+        for same in [
+            "kv get -name",
+            "kv -s serve get -name",
+            "kv serve -- -name",
+            "kv serve -s x",
+            "kv serve --json -",
+        ] {
             assert_eq!(line(same), same);
         }
         for (given, read) in [
             ("kv serve x -name a", "kv serve --name=a x"),
-            ("kv -s store --color never serve -name=a", "kv -s store --color never serve --name=a"),
+            (
+                "kv -s store --color never serve -name=a",
+                "kv -s store --color never serve --name=a",
+            ),
             ("kv serve --name -a", "kv serve --name=-a"),
-            ("kv serve -client-cert-auth x", "kv serve --client-cert-auth=true x"),
-            ("kv serve --client-cert-auth=T", "kv serve --client-cert-auth=true"),
-            ("kv serve --busy-timeout -name x", "kv serve --busy-timeout -name x"),
+            (
+                "kv serve -client-cert-auth x",
+                "kv serve --client-cert-auth=true x",
+            ),
+            (
+                "kv serve --client-cert-auth=T",
+                "kv serve --client-cert-auth=true",
+            ),
+            (
+                "kv serve --busy-timeout -name x",
+                "kv serve --busy-timeout -name x",
+            ),
             (
                 "kv serve --experimental-watch-progress-notify-interval=5s",
                 "kv serve --watch-progress-notify-interval=5s",
@@ -438,69 +580,140 @@ mod tests {
 
     #[test]
     fn last_flag_counts_and_a_flag_outweighs_its_variable() {
-        assert_eq!(line("kv serve --name=a -name b --name c"), "kv serve --name=c");
-        assert_eq!(line("kv serve --enable-v2=true --enable-v2=false"), "kv serve");
+        assert_eq!(
+            line("kv serve --name=a -name b --name c"),
+            "kv serve --name=c"
+        );
+        assert_eq!(
+            line("kv serve --enable-v2=true --enable-v2=false"),
+            "kv serve"
+        );
         assert_eq!(line("kv serve --name=a --name="), "kv serve");
-        let both = prepared("kv serve --name=a", &[("ETCD_NAME", "b"), ("ETCD_DATA_DIR", "d")]).expect("both");
+        let both = prepared(
+            "kv serve --name=a",
+            &[("ETCD_NAME", "b"), ("ETCD_DATA_DIR", "d")],
+        )
+        .expect("both");
         assert_eq!(both.0, "kv serve --data-dir=d --name=a");
         assert_eq!(both.1, ["ETCD_NAME has no effect: --name is given"]);
-        let variables = [("ETCD_EXPERIMENTAL_WATCH_PROGRESS_NOTIFY_INTERVAL", "5s"), ("ETCD_CLIENT_CERT_AUTH", "1")];
+        let variables = [
+            ("ETCD_EXPERIMENTAL_WATCH_PROGRESS_NOTIFY_INTERVAL", "5s"),
+            ("ETCD_CLIENT_CERT_AUTH", "1"),
+        ];
         let read = prepared("kv serve", &variables).expect("two").0;
-        assert_eq!(read, "kv serve --client-cert-auth=true --watch-progress-notify-interval=5s");
+        assert_eq!(
+            read,
+            "kv serve --client-cert-auth=true --watch-progress-notify-interval=5s"
+        );
     }
 
     #[test]
     fn variables_that_are_unknown_or_empty_do_no_harm() {
-        let variables =
-            [("ETCD_VER", "v3.6"), ("ETCD_name", "a"), ("ETCDCTL_API", "3"), ("ETCD_NAME", ""), ("ETCD_WAL_DIR", "")];
+        let variables = [
+            ("ETCD_VER", "v3.6"),
+            ("ETCD_name", "a"),
+            ("ETCDCTL_API", "3"),
+            ("ETCD_NAME", ""),
+            ("ETCD_WAL_DIR", ""),
+        ];
         let (read, notes) = prepared("kv serve", &variables).expect("nothing");
         assert_eq!(read, "kv serve");
         assert_eq!(
             notes,
-            ["unrecognized environment variable ETCD_VER", "unrecognized environment variable ETCD_name"]
+            [
+                "unrecognized environment variable ETCD_VER",
+                "unrecognized environment variable ETCD_name"
+            ]
         );
-        let (read, notes) = prepared("kv get a", &[("ETCD_WAL_DIR", "x")]).expect("another command");
+        let (read, notes) =
+            prepared("kv get a", &[("ETCD_WAL_DIR", "x")]).expect("another command");
         assert_eq!((read.as_str(), notes.len()), ("kv get a", 0));
     }
 
     #[test]
     fn flags_without_a_meaning_for_one_member_are_noted() {
-        let (read, notes) =
-            prepared("kv serve --snapshot-count 5 --experimental-initial-corrupt-check -pre-vote x", &[])
-                .expect("they are taken");
+        let (read, notes) = prepared(
+            "kv serve --snapshot-count 5 --experimental-initial-corrupt-check -pre-vote x",
+            &[],
+        )
+        .expect("they are taken");
         assert_eq!(read, "kv serve x");
         assert_eq!(notes.len(), 3, "{notes:?}");
-        assert!(notes.iter().any(|note| note.starts_with("--snapshot-count has no effect: ")), "{notes:?}");
-        assert!(notes.iter().any(|note| note.starts_with("--experimental-initial-corrupt-check has no effect: ")));
-        let (_, notes) =
-            prepared("kv serve", &[("ETCD_ENABLE_V2", "true"), ("ETCD_SNAPSHOT_COUNT", "5")]).expect("taken");
-        assert_eq!(notes[0], "ETCD_ENABLE_V2 (--enable-v2) has no effect: only etcd's v3 API is served");
-        assert!(notes[1].starts_with("ETCD_SNAPSHOT_COUNT (--snapshot-count) has no effect: "), "{notes:?}");
+        assert!(
+            notes
+                .iter()
+                .any(|note| note.starts_with("--snapshot-count has no effect: ")),
+            "{notes:?}"
+        );
+        assert!(
+            notes.iter().any(
+                |note| note.starts_with("--experimental-initial-corrupt-check has no effect: ")
+            )
+        );
+        let (_, notes) = prepared(
+            "kv serve",
+            &[("ETCD_ENABLE_V2", "true"), ("ETCD_SNAPSHOT_COUNT", "5")],
+        )
+        .expect("taken");
+        assert_eq!(
+            notes[0],
+            "ETCD_ENABLE_V2 (--enable-v2) has no effect: only etcd's v3 API is served"
+        );
+        assert!(
+            notes[1].starts_with("ETCD_SNAPSHOT_COUNT (--snapshot-count) has no effect: "),
+            "{notes:?}"
+        );
     }
 
     #[test]
     fn flags_that_cannot_be_honoured_are_refused_with_the_reason() {
-        for flags in ["--wal-dir=x", "-wal-dir x", "--enable-v2", "--auth-token jwt,pub-key=x", "--discovery=http://x"]
-        {
+        for flags in [
+            "--wal-dir=x",
+            "-wal-dir x",
+            "--enable-v2",
+            "--auth-token jwt,pub-key=x",
+            "--discovery=http://x",
+        ] {
             let said = refused(&format!("kv serve store {flags}"), &[]);
-            let name = flags.trim_matches('-').split(['=', ' ']).next().expect("a name");
-            assert!(said.contains(&format!("--{name}")) && said.contains(" is refused: "), "{flags}: {said}");
+            let name = flags
+                .trim_matches('-')
+                .split(['=', ' '])
+                .next()
+                .expect("a name");
+            assert!(
+                said.contains(&format!("--{name}")) && said.contains(" is refused: "),
+                "{flags}: {said}"
+            );
         }
         let said = refused("kv serve", &[("ETCD_AUTO_TLS", "true")]);
-        assert!(said.contains("ETCD_AUTO_TLS (--auto-tls)=true is refused: "), "{said}");
+        assert!(
+            said.contains("ETCD_AUTO_TLS (--auto-tls)=true is refused: "),
+            "{said}"
+        );
         let said = refused("kv serve", &[("ETCD_DISCOVERY", "x")]);
-        assert!(said.contains("ETCD_DISCOVERY (--discovery) is refused: "), "{said}");
+        assert!(
+            said.contains("ETCD_DISCOVERY (--discovery) is refused: "),
+            "{said}"
+        );
     }
 
     #[test]
     fn table_and_arguments_of_serve_agree() {
         let root = Cli::command();
         let serve = root.find_subcommand("serve").expect("it is a command");
-        let arguments: Vec<&str> = serve.get_arguments().filter_map(|arg| arg.get_long()).collect();
+        let arguments: Vec<&str> = serve
+            .get_arguments()
+            .filter_map(|arg| arg.get_long())
+            .collect();
         for flag in FLAGS {
             let honoured = matches!(flag.done, Honoured);
             assert_eq!(arguments.contains(&flag.name), honoured, "{}", flag.name);
-            assert_eq!(FLAGS.iter().filter(|other| other.name == flag.name).count(), 1, "{}", flag.name);
+            assert_eq!(
+                FLAGS.iter().filter(|other| other.name == flag.name).count(),
+                1,
+                "{}",
+                flag.name
+            );
         }
         for argument in arguments.into_iter().filter(|name| *name != "help") {
             assert!(find(argument).is_some(), "{argument}");

@@ -77,17 +77,32 @@ impl Export {
         let db = context.open(Access::Read)?;
         let path = match &self.file {
             Some(path) if !is_dash(path.as_os_str()) => path,
-            _ if self.resume || self.force => return Err(Failure::usage("--resume and --force need a file")),
+            _ if self.resume || self.force => {
+                return Err(Failure::usage("--resume and --force need a file"));
+            }
             _ => return self.to_stdout(&db, range, context),
         };
         let shown = path.display().to_string();
         let (file, progress) = match self.resume {
             true => match resume(path, &db, &range)? {
                 (Some(file), progress) => (file, progress),
-                (None, Progress { pairs, revision, .. }) => {
+                (
+                    None,
+                    Progress {
+                        pairs, revision, ..
+                    },
+                ) => {
                     note(format!("{shown} is a whole export already"));
-                    let whole = Exported { file: &shown, pairs, revision };
-                    return if context.out.json { context.out.json(&whole) } else { Ok(()) };
+                    let whole = Exported {
+                        file: &shown,
+                        pairs,
+                        revision,
+                    };
+                    return if context.out.json {
+                        context.out.json(&whole)
+                    } else {
+                        Ok(())
+                    };
                 }
             },
             false => {
@@ -99,20 +114,39 @@ impl Export {
         let file = BufWriter::with_capacity(1 << 20, file);
         let io = Failure::io(&shown);
         let (file, pairs, revision) = write(file, &db, range, progress, &shown)?;
-        file.into_inner().map_err(|error| error.into_error()).and_then(|file| file.sync_all()).map_err(io)?;
+        file.into_inner()
+            .map_err(|error| error.into_error())
+            .and_then(|file| file.sync_all())
+            .map_err(io)?;
         match context.out.json {
-            true => context.out.json(&Exported { file: &shown, pairs, revision }),
-            false => context.out.line(format!("{} of revision {revision} in {shown}", count(pairs, "pair"))),
+            true => context.out.json(&Exported {
+                file: &shown,
+                pairs,
+                revision,
+            }),
+            false => context.out.line(format!(
+                "{} of revision {revision} in {shown}",
+                count(pairs, "pair")
+            )),
         }
     }
 
     fn begin(&self, db: &Db, range: &KeyRange) -> Result<Progress> {
-        let first = Range::new(range.clone()).revision(self.at.revision(db)?).keys_only(true).limit(1);
+        let first = Range::new(range.clone())
+            .revision(self.at.revision(db)?)
+            .keys_only(true)
+            .limit(1);
         let revision = match first.revision {
             0 => db.range(first)?.revision,
             revision => db.range(first).map(|_| revision)?,
         };
-        Ok(Progress { revision, pairs: 0, sum: 0, last: None, leases: HashSet::new() })
+        Ok(Progress {
+            revision,
+            pairs: 0,
+            sum: 0,
+            last: None,
+            leases: HashSet::new(),
+        })
     }
 
     fn to_stdout(&self, db: &Db, range: KeyRange, context: &mut Context) -> Result<()> {
@@ -142,7 +176,10 @@ fn create(path: &Path, force: bool) -> Result<File> {
     };
     let file = options.open(path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => {
-            let message = format!("{} exists already (--force replaces it, --resume continues it)", path.display());
+            let message = format!(
+                "{} exists already (--force replaces it, --resume continues it)",
+                path.display()
+            );
             Error::new(Code::Exists, message).into()
         }
         _ => Failure::Io(path.display().to_string(), error),
@@ -168,10 +205,20 @@ fn close_to_others(file: &File) -> io::Result<()> {
 /// Looks how far a file got, and cuts off what is no good; no file if it is whole.
 fn resume(path: &Path, db: &Db, range: &KeyRange) -> Result<(Option<File>, Progress)> {
     let shown = path.display();
-    let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(Failure::io(&shown))?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(Failure::io(&shown))?;
     close_to_others(&file).map_err(Failure::io(&shown))?;
     let mut reader = Reader::new(BufReader::with_capacity(1 << 20, &file), true);
-    let mut progress = Progress { revision: 0, pairs: 0, sum: 0, last: None, leases: HashSet::new() };
+    let mut progress = Progress {
+        revision: 0,
+        pairs: 0,
+        sum: 0,
+        last: None,
+        leases: HashSet::new(),
+    };
     let mut header = None;
     loop {
         match reader.next_line() {
@@ -180,7 +227,9 @@ fn resume(path: &Path, db: &Db, range: &KeyRange) -> Result<(Option<File>, Progr
             Ok(Some(Line::Pair(kv))) => progress.last = Some(kv.key.to_vec()),
             Ok(Some(Line::End(_))) => {}
             // no interruption leaves anything behind the last line: it is not for us to cut off
-            Err(wrong) if reader.is_whole() => return Err(Failure::Damaged(format!("{shown}: {wrong}"))),
+            Err(wrong) if reader.is_whole() => {
+                return Err(Failure::Damaged(format!("{shown}: {wrong}")));
+            }
             // the first line that is not good is where the interruption was
             Ok(None) | Err(_) => break,
         }
@@ -190,13 +239,23 @@ fn resume(path: &Path, db: &Db, range: &KeyRange) -> Result<(Option<File>, Progr
             "{shown}: it does not begin as an export, so there is nothing to go on with"
         )));
     };
-    let expected = Header { kv_export: VERSION, store_id: db.status()?.store_id, ..header.clone() }.with_range(range);
+    let expected = Header {
+        kv_export: VERSION,
+        store_id: db.status()?.store_id,
+        ..header.clone()
+    }
+    .with_range(range);
     if expected.store_id != header.store_id {
-        let message = format!("{shown} is of the store {}, and this is {}", header.store_id, expected.store_id);
+        let message = format!(
+            "{shown} is of the store {}, and this is {}",
+            header.store_id, expected.store_id
+        );
         return Err(Failure::usage(message));
     }
     if expected != header {
-        return Err(Failure::usage(format!("{shown} is of another range of keys")));
+        return Err(Failure::usage(format!(
+            "{shown} is of another range of keys"
+        )));
     }
     progress.revision = header.revision;
     progress.pairs = reader.pairs;
@@ -205,37 +264,73 @@ fn resume(path: &Path, db: &Db, range: &KeyRange) -> Result<(Option<File>, Progr
         return Ok((None, progress));
     }
     let good_bytes = reader.good_bytes;
-    file.set_len(good_bytes).and_then(|()| file.seek(SeekFrom::Start(good_bytes))).map_err(Failure::io(&shown))?;
+    file.set_len(good_bytes)
+        .and_then(|()| file.seek(SeekFrom::Start(good_bytes)))
+        .map_err(Failure::io(&shown))?;
     Ok((Some(file), progress))
 }
 
 /// Writes what is missing; answers the number of pairs and their revision.
-fn write<W: Write>(to: W, db: &Db, range: KeyRange, from: Progress, shown: &str) -> Result<(W, u64, i64)> {
-    let Progress { revision, mut pairs, sum, last, mut leases } = from;
+fn write<W: Write>(
+    to: W,
+    db: &Db,
+    range: KeyRange,
+    from: Progress,
+    shown: &str,
+) -> Result<(W, u64, i64)> {
+    let Progress {
+        revision,
+        mut pairs,
+        sum,
+        last,
+        mut leases,
+    } = from;
     let mut writer = Writer::new(to, sum);
     let io = |error| gone(error, shown);
     if sum == 0 {
         let status = db.status()?;
         let (store_id, compacted_revision) = (status.store_id, status.compacted_revision);
-        let header = Header { kv_export: VERSION, store_id, revision, compacted_revision, ..Header::default() };
+        let header = Header {
+            kv_export: VERSION,
+            store_id,
+            revision,
+            compacted_revision,
+            ..Header::default()
+        };
         writer.line(&header.with_range(&range)).map_err(io)?;
     }
-    let total = db.range(Range::new(range.clone()).revision(revision).count_only(true))?.count;
+    let total = db
+        .range(
+            Range::new(range.clone())
+                .revision(revision)
+                .count_only(true),
+        )?
+        .count;
     let bar = bar(total as u64, false).with_position(pairs);
     for kv in pairs_after(db, range, revision, last)? {
         let kv = kv?;
         if kv.lease != 0 && leases.insert(kv.lease) {
-            let granted_ttl_seconds = db.lease_time_to_live(kv.lease, false)?.granted_ttl_seconds;
+            let granted_ttl_seconds = db.lease_time_to_live(kv.lease)?.granted_ttl_seconds;
             // a lease that is gone, as at an old revision, has no time to live any more
             if granted_ttl_seconds > 0 {
-                writer.line(&LeaseLine { lease_id: lease_text(kv.lease), granted_ttl_seconds }).map_err(io)?;
+                writer
+                    .line(&LeaseLine {
+                        lease_id: lease_text(kv.lease),
+                        granted_ttl_seconds,
+                    })
+                    .map_err(io)?;
             }
         }
         writer.line(&Pair::from(&kv)).map_err(io)?;
         pairs += 1;
         bar.inc(1);
     }
-    writer.line(&Footer { end: true, count: pairs }).map_err(io)?;
+    writer
+        .line(&Footer {
+            end: true,
+            count: pairs,
+        })
+        .map_err(io)?;
     bar.finish_and_clear();
     Ok((writer.into_inner(), pairs, revision))
 }
@@ -243,7 +338,12 @@ fn write<W: Write>(to: W, db: &Db, range: KeyRange, from: Progress, shown: &str)
 type Pairs = Box<dyn Iterator<Item = libkv::Result<libkv::KeyValue>>>;
 
 /// The pairs of a range behind the one that was written last.
-fn pairs_after(db: &Db, mut range: KeyRange, revision: i64, last: Option<Vec<u8>>) -> Result<Pairs> {
+fn pairs_after(
+    db: &Db,
+    mut range: KeyRange,
+    revision: i64,
+    last: Option<Vec<u8>>,
+) -> Result<Pairs> {
     if let Some(mut next) = last {
         if range.is_single() {
             return Ok(Box::new(std::iter::empty()));

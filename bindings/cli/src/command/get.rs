@@ -87,19 +87,45 @@ pub struct Options {
     #[arg(long)]
     count_only: bool,
     /// Only pairs with a mod revision of at least this
-    #[arg(long, value_name = "REVISION", default_value_t = 0, hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "REVISION",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
     min_mod_rev: i64,
     /// Only pairs with a mod revision of at most this
-    #[arg(long, value_name = "REVISION", default_value_t = 0, hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "REVISION",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
     max_mod_rev: i64,
     /// Only pairs with a create revision of at least this
-    #[arg(long, value_name = "REVISION", default_value_t = 0, hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "REVISION",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
     min_create_rev: i64,
     /// Only pairs with a create revision of at most this
-    #[arg(long, value_name = "REVISION", default_value_t = 0, hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "REVISION",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
     max_create_rev: i64,
     /// Clusters only: l (linearizable, the newest data) or s (serializable, the data of one member, perhaps stale)
-    #[arg(long, value_name = "L|S", default_value = "l", hide_default_value = true, hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "L|S",
+        default_value = "l",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
     consistency: Consistency,
 }
 
@@ -172,19 +198,24 @@ impl Options {
     ) -> Result<u64> {
         let request = self.request(range, self.at.revision(db)?);
         if self.count_only {
-            let answer = db.range(request)?;
-            let (revision, count) = (answer.revision, answer.count);
+            let response = db.range(request)?;
+            let (revision, count) = (response.revision, response.count);
             match out.json {
                 true => out.json(&Count { revision, count })?,
                 false => out.line(count.to_string())?,
             }
             return Ok(count as u64);
         }
-        let by_key = request.sort_target == SortTarget::Key && request.sort_order != SortOrder::Descend;
+        let by_key =
+            request.sort_target == SortTarget::Key && request.sort_order != SortOrder::Descend;
         let mut came = 0;
         let mut take = |kv: &KeyValue| {
             came += 1;
-            if out.json { out.json(&Pair::from(kv)) } else { each(out, kv) }
+            if out.json {
+                out.json(&Pair::from(kv))
+            } else {
+                each(out, kv)
+            }
         };
         // by key a range comes page by page, whatever its size; otherwise it must be sorted as a whole
         match by_key && !request.range.is_single() {
@@ -206,9 +237,17 @@ impl Get {
                 return print_value(out, &kv.value);
             }
             out.key_line(&kv.key)?;
-            if self.options.keys_only { Ok(()) } else { out.value_line(&kv.value) }
+            if self.options.keys_only {
+                Ok(())
+            } else {
+                out.value_line(&kv.value)
+            }
         })?;
-        if single && came == 0 { Err(Failure::No) } else { Ok(()) }
+        if single && came == 0 {
+            Err(Failure::No)
+        } else {
+            Ok(())
+        }
     }
 
     /// The request, for a txn, which answers it as a whole.
@@ -216,7 +255,9 @@ impl Get {
         let range = self.selection.range(notation)?;
         match self.options.at.at {
             None => Ok(self.options.request(range, 0)),
-            Some(crate::selection::At::Revision(revision)) => Ok(self.options.request(range, revision)),
+            Some(crate::selection::At::Revision(revision)) => {
+                Ok(self.options.request(range, revision))
+            }
             Some(_) => Err(Failure::usage("in a txn --at takes a revision, not a time")),
         }
     }
@@ -226,7 +267,11 @@ impl Get {
 fn print_value(out: &mut Out, value: &[u8]) -> Result<()> {
     match out.notation {
         Notation { raw: true, .. } => out.bytes(value),
-        Notation { hex: false, escaped: false, .. } if !out.terminal => out.line(value),
+        Notation {
+            hex: false,
+            escaped: false,
+            ..
+        } if !out.terminal => out.line(value),
         _ => out.value_line(value),
     }
 }

@@ -1,8 +1,8 @@
-//! `history`, `changes` and `diff`: what happened.
+//! `history`, `events` and `diff`: what happened.
 
 use std::ffi::OsString;
 
-use libkv::{Change, KeyValue};
+use libkv::{Difference, KeyValue};
 
 use crate::command::Context;
 use crate::failure::Result;
@@ -24,9 +24,9 @@ const CHANGES_HELP: &str = "\
 One line an event, in the order they happened: revision, PUT or DELETE, key, value.
 
 Examples:
-  kv changes --after 100                      everything since revision 100
-  kv changes --after 1h                       everything of the last hour
-  kv changes --after 100 --upto 200 --prefix users/";
+  kv events --after 100                      everything since revision 100
+  kv events --after 1h                       everything of the last hour
+  kv events --after 100 --upto 200 --prefix users/";
 
 const DIFF_HELP: &str = "\
 Lines with - show a pair as it was at A, lines with + as it was at B. A key that was put again
@@ -66,16 +66,25 @@ impl History {
             }
         };
         let limit = if upto == i64::MAX { self.limit } else { 0 };
-        let events = db.history(&key, limit)?.into_iter().filter(|event| event.kv.mod_revision <= upto);
-        let most = if self.limit > 0 { self.limit as usize } else { usize::MAX };
-        events.take(most).try_for_each(|event| context.out.event_line(&event))
+        let events = db
+            .history(&key, limit)?
+            .into_iter()
+            .filter(|event| event.kv.mod_revision <= upto);
+        let most = if self.limit > 0 {
+            self.limit as usize
+        } else {
+            usize::MAX
+        };
+        events
+            .take(most)
+            .try_for_each(|event| context.out.event_line(&event))
     }
 }
 
-/// `kv changes`.
+/// `kv events`.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = CHANGES_HELP)]
-pub struct Changes {
+pub struct Events {
     #[command(flatten)]
     scope: Scope,
     /// Events after this revision or time; all that are kept if not given
@@ -89,7 +98,7 @@ pub struct Changes {
     limit: Option<usize>,
 }
 
-impl Changes {
+impl Events {
     /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let range = self.scope.range(context.global.notation)?;
@@ -99,7 +108,10 @@ impl Changes {
             Some(at) => at.revision(&db)?,
             None => db.status()?.compacted_revision.max(0),
         };
-        for event in db.changes(after, upto, range).take(self.limit.unwrap_or(usize::MAX)) {
+        for event in db
+            .events(after, upto, range)
+            .take(self.limit.unwrap_or(usize::MAX))
+        {
             context.out.event_line(&event?)?;
         }
         Ok(())
@@ -132,7 +144,7 @@ impl Diff {
     }
 }
 
-fn show(out: &mut Out, change: &Change) -> Result<()> {
+fn show(out: &mut Out, change: &Difference) -> Result<()> {
     if out.json {
         return out.json(&ChangeShape::from(change));
     }

@@ -6,7 +6,10 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
-use libkv::{Code, Compare, CompareResult, Db, Error, KeyValue, Lease, LeaseId, Op, OpResult, Put, Range, Txn};
+use libkv::{
+    Code, Compare, CompareResult, Db, Error, KeyValue, Lease, LeaseGrant, LeaseId, Op, OpResponse,
+    Put, Range, Txn,
+};
 use serde::Serialize;
 
 use crate::command::Context;
@@ -91,19 +94,34 @@ struct Done {
 impl Import {
     /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
-        let prefix = self.prefix.as_ref().map(|prefix| context.global.notation.parse(prefix)).transpose()?;
+        let prefix = self
+            .prefix
+            .as_ref()
+            .map(|prefix| context.global.notation.parse(prefix))
+            .transpose()?;
         let strict = !self.no_verify;
         let stdin = is_dash(self.file.as_os_str());
-        let shown = if stdin { "standard input".to_string() } else { self.file.display().to_string() };
+        let shown = if stdin {
+            "standard input".to_string()
+        } else {
+            self.file.display().to_string()
+        };
         if !stdin {
             verify(&self.file, strict, &shown)?;
         }
-        let access = if self.dry_run { Access::Read } else { Access::Create };
+        let access = if self.dry_run {
+            Access::Read
+        } else {
+            Access::Create
+        };
         let mut work = Work {
             db: context.open(access)?,
             how: &self,
             prefix: prefix.unwrap_or_default(),
-            done: Done { dry_run: self.dry_run, ..Done::default() },
+            done: Done {
+                dry_run: self.dry_run,
+                ..Done::default()
+            },
             batch: Vec::new(),
             batch_bytes: 0,
             leases: HashMap::new(),
@@ -115,7 +133,14 @@ impl Import {
         } else {
             let file = open(&self.file, &shown)?;
             let bar = bar(file.metadata().map_or(0, |metadata| metadata.len()), true);
-            work.all(Reader::new(BufReader::with_capacity(1 << 20, bar.wrap_read(file)), strict), &bar, &shown)
+            work.all(
+                Reader::new(
+                    BufReader::with_capacity(1 << 20, bar.wrap_read(file)),
+                    strict,
+                ),
+                &bar,
+                &shown,
+            )
         };
         let done = work.finish();
         imported?;
@@ -134,12 +159,19 @@ fn open(path: &Path, shown: &str) -> Result<File> {
 fn verify(path: &Path, strict: bool, shown: &str) -> Result<()> {
     let file = open(path, shown)?;
     let bar = bar(file.metadata().map_or(0, |metadata| metadata.len()), true);
-    let mut reader = Reader::new(BufReader::with_capacity(1 << 20, bar.wrap_read(file)), strict);
+    let mut reader = Reader::new(
+        BufReader::with_capacity(1 << 20, bar.wrap_read(file)),
+        strict,
+    );
     loop {
         match reader.next_line() {
             Ok(Some(_)) => {}
             Ok(None) => break,
-            Err(wrong) => return Err(Failure::Damaged(format!("{shown}: {wrong}; nothing was written"))),
+            Err(wrong) => {
+                return Err(Failure::Damaged(format!(
+                    "{shown}: {wrong}; nothing was written"
+                )));
+            }
         }
     }
     bar.finish_and_clear();
@@ -157,12 +189,26 @@ impl Done {
                 parts.push(format!("{number} {what}"));
             }
         };
-        part(self.overwritten, if self.dry_run { "would be overwritten" } else { "overwritten" });
+        part(
+            self.overwritten,
+            if self.dry_run {
+                "would be overwritten"
+            } else {
+                "overwritten"
+            },
+        );
         part(self.same, "there already");
         part(self.left, "left alone, with other values");
-        part(self.without_lease, "without the lease they had, which is gone");
+        part(
+            self.without_lease,
+            "without the lease they had, which is gone",
+        );
         if self.leases_granted > 0 {
-            let would = if self.dry_run { "would be granted" } else { "granted with their full time to live" };
+            let would = if self.dry_run {
+                "would be granted"
+            } else {
+                "granted with their full time to live"
+            };
             parts.push(format!("{} {would}", count(self.leases_granted, "lease")));
         }
         parts.join(", ")
@@ -184,7 +230,12 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn all(&mut self, mut reader: Reader<impl BufRead>, progress: &ProgressBar, shown: &str) -> Result<()> {
+    fn all(
+        &mut self,
+        mut reader: Reader<impl BufRead>,
+        progress: &ProgressBar,
+        shown: &str,
+    ) -> Result<()> {
         loop {
             let line = match reader.next_line() {
                 Ok(line) => line,
@@ -192,12 +243,17 @@ impl Work<'_> {
                     // what came before is good, and is not read again
                     self.write_batch()?;
                     let written = self.done.words();
-                    return Err(Failure::Damaged(format!("{shown}: {wrong}; before it: {written}")));
+                    return Err(Failure::Damaged(format!(
+                        "{shown}: {wrong}; before it: {written}"
+                    )));
                 }
             };
             match line {
                 None => break,
-                Some(Line::Lease { id, granted_ttl_seconds }) => self.lease(id, granted_ttl_seconds)?,
+                Some(Line::Lease {
+                    id,
+                    granted_ttl_seconds,
+                }) => self.lease(id, granted_ttl_seconds)?,
                 Some(Line::Pair(kv)) if kv.key.starts_with(&self.prefix) => self.pair(kv)?,
                 Some(_) => {}
             }
@@ -218,8 +274,9 @@ impl Work<'_> {
         if !self.has_lease(id)? {
             self.done.leases_granted += 1;
             if !self.how.dry_run {
-                let granted = self.db.lease_grant(ttl_seconds, id)?;
-                self.granted.push(Lease::adopt(self.db.clone(), id, granted.ttl_seconds)?);
+                let granted = self.db.lease_grant(LeaseGrant::new(ttl_seconds).id(id))?;
+                self.granted
+                    .push(Lease::adopt(self.db.clone(), id, granted.ttl_seconds)?);
             }
             self.leases.insert(id, true);
         }
@@ -230,7 +287,7 @@ impl Work<'_> {
         if let Some(&known) = self.leases.get(&id) {
             return Ok(known);
         }
-        let has = self.db.lease_time_to_live(id, false)?.ttl_seconds >= 0;
+        let has = self.db.lease_time_to_live(id)?.ttl_seconds >= 0;
         self.leases.insert(id, has);
         Ok(has)
     }
@@ -261,11 +318,17 @@ impl Work<'_> {
         batch.retain(|kv| seen.insert(kv.key.clone()));
         batch.reverse();
         for _ in 0..RETRIES_MAX {
-            if self.try_batch(&batch).map_err(|failure| self.at(failure, &batch))? {
+            if self
+                .try_batch(&batch)
+                .map_err(|failure| self.at(failure, &batch))?
+            {
                 return Ok(());
             }
         }
-        let message = format!("others write to keys near {} all the time", escape(&batch[0].key));
+        let message = format!(
+            "others write to keys near {} all the time",
+            escape(&batch[0].key)
+        );
         Err(Error::new(Code::Conflict, message).into())
     }
 
@@ -290,7 +353,11 @@ impl Work<'_> {
             }
             let revision = found.as_ref().map_or(0, |found| found.mod_revision);
             txn = txn
-                .when(Compare::mod_revision(&kv.key[..], CompareResult::Equal, revision))
+                .when(Compare::mod_revision(
+                    &kv.key[..],
+                    CompareResult::Equal,
+                    revision,
+                ))
                 .and_then(Put::new(&kv.key[..], &kv.value[..]).lease(kv.lease));
         }
         let written = txn.success.is_empty() || self.how.dry_run || self.db.txn(txn)?.succeeded;
@@ -306,7 +373,11 @@ impl Work<'_> {
             // this one has said so
             Failure::Db(error) if error.code() != Code::Exists => {
                 let (first, done) = (escape(&batch[0].key), self.done.words());
-                Error::new(error.code(), format!("{} (pairs from {first} on; so far {done})", error.message())).into()
+                Error::new(
+                    error.code(),
+                    format!("{} (pairs from {first} on; so far {done})", error.message()),
+                )
+                .into()
             }
             failure => failure,
         }
@@ -315,12 +386,15 @@ impl Work<'_> {
     /// What the target has under the keys of a batch.
     fn look(&self, batch: &[KeyValue]) -> Result<Vec<Option<KeyValue>>> {
         let reads = batch.iter().map(|kv| Op::from(Range::new(&kv.key[..])));
-        let answer = self.db.txn(Txn { success: reads.collect(), ..Txn::new() })?;
-        Ok(answer
+        let response = self.db.txn(Txn {
+            success: reads.collect(),
+            ..Txn::new()
+        })?;
+        Ok(response
             .responses
             .into_iter()
             .map(|response| match response {
-                OpResult::Range(range) => range.kvs.into_iter().next(),
+                OpResponse::Range(range) => range.kvs.into_iter().next(),
                 _ => None,
             })
             .collect())

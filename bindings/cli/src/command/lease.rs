@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use clap::Subcommand;
-use libkv::{Code, Db, Error, LeaseId, LeaseKeepAlive};
+use libkv::{Code, Db, Error, LeaseGrant, LeaseId, LeaseKeepAliveResponse, LeaseTimeToLive};
 use serde::Serialize;
 
 use crate::command::Context;
@@ -122,7 +122,10 @@ impl Lease {
             What::Revoke { id } => {
                 let revision = db.lease_revoke(id)?.revision;
                 match out.json {
-                    true => out.json(&Revoked { id: lease_text(id), revision }),
+                    true => out.json(&Revoked {
+                        id: lease_text(id),
+                        revision,
+                    }),
                     false => out.line(format!("lease {} revoked", lease_text(id))),
                 }
             }
@@ -134,26 +137,41 @@ impl Lease {
 }
 
 fn grant(db: &Db, out: &mut Out, ttl_seconds: i64, id: LeaseId) -> Result<()> {
-    let granted = db.lease_grant(ttl_seconds, id)?;
+    let granted = db.lease_grant(LeaseGrant::new(ttl_seconds).id(id))?;
     let (id, ttl_seconds) = (lease_text(granted.id), granted.ttl_seconds);
     match out.json {
-        true => out.json(&Granted { id, ttl_seconds, revision: Some(granted.revision) }),
+        true => out.json(&Granted {
+            id,
+            ttl_seconds,
+            revision: Some(granted.revision),
+        }),
         false => out.line(format!("lease {id} granted with TTL({ttl_seconds}s)")),
     }
 }
 
 fn time_to_live(db: &Db, out: &mut Out, id: LeaseId, keys: bool) -> Result<()> {
-    let left = db.lease_time_to_live(id, keys)?;
+    let left = db.lease_time_to_live(LeaseTimeToLive::new(id).keys(keys))?;
     let (ttl, granted) = (left.ttl_seconds, left.granted_ttl_seconds);
     let gone = ttl < 0;
     if out.json {
         let shown = keys.then(|| left.keys.iter().map(|key| Key::from(&key[..])).collect());
         let id = lease_text(id);
-        out.json(&Left { id, ttl_seconds: ttl, granted_ttl_seconds: granted, keys: shown })?;
+        out.json(&Left {
+            id,
+            ttl_seconds: ttl,
+            granted_ttl_seconds: granted,
+            keys: shown,
+        })?;
     } else if gone {
         out.line(format!("lease {} already expired", lease_text(id)))?;
     } else {
-        out.bytes(format!("lease {} granted with TTL({granted}s), remaining({ttl}s)", lease_text(id)).as_bytes())?;
+        out.bytes(
+            format!(
+                "lease {} granted with TTL({granted}s), remaining({ttl}s)",
+                lease_text(id)
+            )
+            .as_bytes(),
+        )?;
         if keys {
             out.bytes(b", attached keys([")?;
             for (index, key) in left.keys.iter().enumerate() {
@@ -195,14 +213,16 @@ impl Outage {
             return Err(error.into());
         }
         if !std::mem::replace(&mut self.said, true) {
-            note(format!("{error}; tried again as long as the lease can live"));
+            note(format!(
+                "{error}; tried again as long as the lease can live"
+            ));
         }
         Ok(())
     }
 }
 
 /// An answer, or the signal that came first.
-type Came = std::result::Result<libkv::Result<LeaseKeepAlive>, i32>;
+type Came = std::result::Result<libkv::Result<LeaseKeepAliveResponse>, i32>;
 
 /// What comes while a lease is kept alive.
 struct News {
@@ -218,15 +238,24 @@ impl News {
         let _interrupt = Interrupt::new(move |signal| {
             let _ = tell_signal.send(Err(signal));
         })?;
-        Ok(News { tell, told, _interrupt })
+        Ok(News {
+            tell,
+            told,
+            _interrupt,
+        })
     }
 
     /// Asks on a thread of its own, so that Ctrl-C does not wait for a cluster that does not answer.
-    fn keep_alive(&self, db: &Db, id: LeaseId) -> Result<libkv::Result<LeaseKeepAlive>> {
+    fn keep_alive(&self, db: &Db, id: LeaseId) -> Result<libkv::Result<LeaseKeepAliveResponse>> {
         let (db, tell) = (db.clone(), self.tell.clone());
         let ask = move || drop(tell.send(Ok(db.lease_keep_alive(id))));
-        std::thread::Builder::new().spawn(ask).map_err(Failure::io("a thread"))?;
-        self.told.recv().expect("there is a sender here too").map_err(Failure::Signal)
+        std::thread::Builder::new()
+            .spawn(ask)
+            .map_err(Failure::io("a thread"))?;
+        self.told
+            .recv()
+            .expect("there is a sender here too")
+            .map_err(Failure::Signal)
     }
 
     fn pause(&self, pause: Duration) -> Result<()> {
@@ -254,20 +283,34 @@ fn keep_alive(db: &Db, out: &mut Out, id: LeaseId, once: bool) -> Result<()> {
             if !out.json {
                 out.line(format!("lease {} expired or revoked.", lease_text(id)))?;
             } else {
-                out.json(&Granted { id: lease_text(id), ttl_seconds: 0, revision: None })?;
+                out.json(&Granted {
+                    id: lease_text(id),
+                    ttl_seconds: 0,
+                    revision: None,
+                })?;
             }
             return Err(Failure::No);
         }
         match out.json {
-            true => out.json(&Granted { id: lease_text(id), ttl_seconds, revision: None })?,
-            false => out.line(format!("lease {} keepalived with TTL({ttl_seconds})", lease_text(id)))?,
+            true => out.json(&Granted {
+                id: lease_text(id),
+                ttl_seconds,
+                revision: None,
+            })?,
+            false => out.line(format!(
+                "lease {} keepalived with TTL({ttl_seconds})",
+                lease_text(id)
+            ))?,
         }
         out.flush()?;
         if once {
             return Ok(());
         }
         let ttl = Duration::from_secs(ttl_seconds as u64);
-        outage = Outage { said: false, gone_at: asked_at.checked_add(ttl) };
+        outage = Outage {
+            said: false,
+            gone_at: asked_at.checked_add(ttl),
+        };
         news.pause(ttl / 3)?;
     }
 }

@@ -38,7 +38,11 @@ pub struct Lock {
     /// The lock
     name: OsString,
     /// The command to run while the lock is held
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
     command: Vec<OsString>,
     /// The TTL in seconds: if this process is stopped or cannot reach the cluster, the lock is released after it
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
@@ -64,11 +68,15 @@ impl Lock {
     pub fn run(self, context: &mut Context) -> Result<()> {
         let name = context.global.notation.parse(&self.name)?;
         let timeout_ms = if self.r#try { Some(0) } else { self.timeout };
-        let Some(mut standing) = Standing::first(context, &name, Vec::new(), self.ttl, timeout_ms)? else {
+        let Some(mut standing) = Standing::first(context, &name, Vec::new(), self.ttl, timeout_ms)?
+        else {
             if self.r#try {
                 return Err(Failure::No);
             }
-            let message = format!("the lock {} was not acquired in time", crate::notation::escape(&name));
+            let message = format!(
+                "the lock {} was not acquired in time",
+                crate::notation::escape(&name)
+            );
             return Err(libkv::Error::new(libkv::Code::Timeout, message).into());
         };
         let held = match self.command.split_first() {
@@ -76,7 +84,10 @@ impl Lock {
             None => {
                 let revision = standing.revision();
                 match context.out.json {
-                    true => context.out.json(&Held { key: Key::from(standing.key()), revision })?,
+                    true => context.out.json(&Held {
+                        key: Key::from(standing.key()),
+                        revision,
+                    })?,
                     false => context.out.key_line(standing.key())?,
                 }
                 context.out.flush()?;
@@ -113,7 +124,9 @@ fn run_command(standing: &Standing, program: &OsStr, arguments: &[OsString]) -> 
         match standing.news.recv().expect("the sender is here too") {
             News::Ended(Ok(status)) if !lost => return pass(status),
             News::Ended(Ok(_)) => return Err(standing.lost()),
-            News::Ended(Err(error)) => return Err(Failure::Io(program.to_string_lossy().into(), error)),
+            News::Ended(Err(error)) => {
+                return Err(Failure::Io(program.to_string_lossy().into(), error));
+            }
             News::Lost => {
                 note("the lock is lost: the command gets SIGTERM");
                 lost = true;

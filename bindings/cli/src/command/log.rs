@@ -61,12 +61,23 @@ impl Log {
     /// # Errors
     ///
     /// A file that cannot be opened, with its path.
-    pub fn new<'a>(level: LogLevel, format: Format, outputs: impl IntoIterator<Item = &'a str>) -> Result<Log> {
-        let mut open: Vec<Output> = outputs.into_iter().map(Output::new).collect::<Result<_>>()?;
+    pub fn new<'a>(
+        level: LogLevel,
+        format: Format,
+        outputs: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Log> {
+        let mut open: Vec<Output> = outputs
+            .into_iter()
+            .map(Output::new)
+            .collect::<Result<_>>()?;
         if open.is_empty() {
             open.push(Output::Stderr);
         }
-        Ok(Log { level, format, outputs: Arc::new(open) })
+        Ok(Log {
+            level,
+            format,
+            outputs: Arc::new(open),
+        })
     }
 
     /// Writes a line if its level is high enough.
@@ -104,7 +115,8 @@ impl Output {
             "stdout" => Ok(Output::Stdout),
             path => {
                 let file = OpenOptions::new().append(true).create(true).open(path);
-                file.map(Output::File).map_err(Failure::io(format!("--log-outputs {path}")))
+                file.map(Output::File)
+                    .map_err(Failure::io(format!("--log-outputs {path}")))
             }
         }
     }
@@ -121,7 +133,11 @@ impl Format {
         let ts = timestamp(now);
         match self {
             Format::Json => {
-                let line = serde_json::to_string(&LogLine { level, ts: &ts, msg: message });
+                let line = serde_json::to_string(&LogLine {
+                    level,
+                    ts: &ts,
+                    msg: message,
+                });
                 format!("{}\n", line.unwrap_or_default())
             }
             Format::Console => format!("{ts} {level} {message}\n"),
@@ -154,13 +170,21 @@ mod tests {
         ] {
             let now = UNIX_EPOCH + Duration::from_millis(ms) + Duration::from_nanos(1);
             assert_eq!(timestamp(now), text);
-            assert_eq!(Format::Console.line(now, LogLevel::Warn, "a"), format!("{text} warn a\n"));
+            assert_eq!(
+                Format::Console.line(now, LogLevel::Warn, "a"),
+                format!("{text} warn a\n")
+            );
         }
     }
 
     #[test]
     fn output_that_cannot_be_opened_is_named() {
-        let refused = Output::new("/no/such/folder/log").expect_err("no folder").to_string();
-        assert!(refused.starts_with("--log-outputs /no/such/folder/log: "), "{refused}");
+        let refused = Output::new("/no/such/folder/log")
+            .expect_err("no folder")
+            .to_string();
+        assert!(
+            refused.starts_with("--log-outputs /no/such/folder/log: "),
+            "{refused}"
+        );
     }
 }

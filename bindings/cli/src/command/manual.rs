@@ -70,7 +70,9 @@ impl Man {
             }
         };
         let mut page = Vec::new();
-        clap_mangen::Man::new(command).render(&mut page).map_err(Failure::io("the page"))?;
+        clap_mangen::Man::new(command)
+            .render(&mut page)
+            .map_err(Failure::io("the page"))?;
         page.flush().map_err(Failure::io("the page"))?;
         context.out.bytes(&page)
     }

@@ -43,7 +43,11 @@ impl Context {
     /// For a command with these options; `session` is the store that it is for unless it names another.
     pub fn new(global: Global, session: Option<Db>) -> Context {
         let out = Out::new(global.json, global.color, global.notation);
-        Context { global, out, session }
+        Context {
+            global,
+            out,
+            session,
+        }
     }
 
     /// The store.

@@ -13,5 +13,7 @@ pub fn ready(socket: &OsStr) -> io::Result<()> {
         Some(name) => SocketAddr::from_abstract_name(name)?,
         None => SocketAddr::from_pathname(socket)?,
     };
-    UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address).map(|_| ())
+    UnixDatagram::unbound()?
+        .send_to_addr(b"READY=1", &address)
+        .map(|_| ())
 }

@@ -65,13 +65,16 @@ impl Put {
             _ => read_stdin()?,
         };
         let request = self.request(context.global.notation, value)?;
-        let answer = context.open(Access::Create)?.put(request)?;
+        let response = context.open(Access::Create)?.put(request)?;
         let out = &mut context.out;
         if out.json {
-            return out.json(&PutShape::from(&answer));
+            return out.json(&PutShape::from(&response));
         }
         out.line("OK")?;
-        answer.prev_kv.as_ref().map_or(Ok(()), |kv| out.pair_lines(kv))
+        response
+            .prev_kv
+            .as_ref()
+            .map_or(Ok(()), |kv| out.pair_lines(kv))
     }
 
     /// The request, for a txn, whose standard input is the txn itself.
@@ -99,6 +102,8 @@ fn read_stdin() -> Result<Vec<u8>> {
         note("reading the value from standard input; end with Ctrl-D");
     }
     let mut value = Vec::new();
-    stdin.read_to_end(&mut value).map_err(Failure::io("standard input"))?;
+    stdin
+        .read_to_end(&mut value)
+        .map_err(Failure::io("standard input"))?;
     Ok(value)
 }

@@ -105,7 +105,12 @@ pub struct Serve {
 #[command(next_help_heading = "Clients")]
 struct Clients {
     /// Addresses for clients: http://, https:// or unix://, separated by commas
-    #[arg(long, value_name = "URLS", default_value = "http://localhost:2379", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "URLS",
+        default_value = "http://localhost:2379",
+        value_delimiter = ','
+    )]
     listen_client_urls: Vec<String>,
     /// More addresses for clients; like the others they serve gRPC and HTTP
     #[arg(long, value_name = "URLS", value_delimiter = ',')]
@@ -176,7 +181,12 @@ struct Limits {
     #[arg(long, value_name = "N", default_value_t = libkv::ETCD_MAX_TXN_OPS)]
     max_txn_ops: usize,
     /// The quota in bytes; beyond it puts are refused and NOSPACE is raised; 0 is 2 GiB, negative is no limit
-    #[arg(long, value_name = "BYTES", default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
     quota_backend_bytes: i64,
     /// The unit of --auto-compaction-retention
     #[arg(long, value_name = "MODE", default_value = "periodic")]
@@ -201,7 +211,12 @@ struct Logging {
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<Format>,
     /// stderr, stdout or files, separated by commas; default and systemd/journal are standard error
-    #[arg(long, value_name = "OUTPUTS", default_value = "default", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "OUTPUTS",
+        default_value = "default",
+        value_delimiter = ','
+    )]
     log_outputs: Vec<String>,
 }
 
@@ -239,10 +254,16 @@ impl Serve {
             log.say(LogLevel::Warn, note);
         }
         for flag in without_effect {
-            log.say(LogLevel::Warn, &format!("{flag} has no effect: this is the one member of its cluster"));
+            log.say(
+                LogLevel::Warn,
+                &format!("{flag} has no effect: this is the one member of its cluster"),
+            );
         }
         if self.limits.unsafe_no_fsync {
-            log.say(LogLevel::Warn, "--unsafe-no-fsync: a store made now never waits for the disk, and stays so");
+            log.say(
+                LogLevel::Warn,
+                "--unsafe-no-fsync: a store made now never waits for the disk, and stays so",
+            );
         }
         // answers of megabytes to many who read slowly are not to be kept for ever
         libkv::return_large_memory();
@@ -257,12 +278,18 @@ impl Serve {
         let (db, directory) = target::open_data_dir(&directory, &options)?;
         let server = listener.serve(&db)?;
         let shown = directory.display();
-        log.ready(&format!("ready to serve client requests on {} (store {shown})", server.addresses().join(", ")));
+        log.ready(&format!(
+            "ready to serve client requests on {} (store {shown})",
+            server.addresses().join(", ")
+        ));
         if let Some(socket) = std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty())
             && let Err(error) = notify::ready(&socket)
         {
             let socket = socket.to_string_lossy();
-            log.say(LogLevel::Warn, &format!("the init daemon (NOTIFY_SOCKET={socket}) was not notified: {error}"));
+            log.say(
+                LogLevel::Warn,
+                &format!("the init daemon (NOTIFY_SOCKET={socket}) was not notified: {error}"),
+            );
         }
         self.wait(&server, &db, &told, &log)?;
         drop(interrupt);
@@ -270,9 +297,20 @@ impl Serve {
     }
 
     /// Waits for a signal, and then for the requests under way or for another signal.
-    fn wait(&self, server: &Server, db: &Db, told: &mpsc::Receiver<Event>, log: &Log) -> Result<()> {
-        let Ok(Event::Signal(first)) = told.recv() else { return Ok(()) };
-        log.say(LogLevel::Info, &format!("signal {first}: no more requests are taken, those under way may end"));
+    fn wait(
+        &self,
+        server: &Server,
+        db: &Db,
+        told: &mpsc::Receiver<Event>,
+        log: &Log,
+    ) -> Result<()> {
+        let Ok(Event::Signal(first)) = told.recv() else {
+            return Ok(());
+        };
+        log.say(
+            LogLevel::Info,
+            &format!("signal {first}: no more requests are taken, those under way may end"),
+        );
         std::thread::scope(|scope| {
             let (tell, ended) = mpsc::channel();
             scope.spawn(move || {
@@ -282,7 +320,10 @@ impl Serve {
             });
             loop {
                 if let Ok(Event::Signal(second)) = told.try_recv() {
-                    log.say(LogLevel::Warn, &format!("signal {second}: ended without waiting"));
+                    log.say(
+                        LogLevel::Warn,
+                        &format!("signal {second}: ended without waiting"),
+                    );
                     std::process::exit(128 + second);
                 }
                 match ended.recv_timeout(std::time::Duration::from_millis(50)) {
@@ -291,15 +332,21 @@ impl Serve {
                 }
             }
         });
-        log.say(LogLevel::Info, "all requests have ended, and the store is closed");
+        log.say(
+            LogLevel::Info,
+            "all requests have ended, and the store is closed",
+        );
         Ok(())
     }
 
     fn directory(&self, context: &Context) -> Result<PathBuf> {
         let name = match (&self.directory, &self.data_dir) {
             (Some(one), Some(other)) if one != other => {
-                let message =
-                    format!("two stores are named: {} and {}", one.to_string_lossy(), other.to_string_lossy());
+                let message = format!(
+                    "two stores are named: {} and {}",
+                    one.to_string_lossy(),
+                    other.to_string_lossy()
+                );
                 return Err(Failure::usage(message));
             }
             (Some(name), _) | (None, Some(name)) => name.clone(),
@@ -309,7 +356,10 @@ impl Serve {
             },
         };
         match name.to_str().is_some_and(libkv_etcd::is_cluster) {
-            true => Err(Failure::usage(format!("{} is a cluster, which serves itself", name.to_string_lossy()))),
+            true => Err(Failure::usage(format!(
+                "{} is a cluster, which serves itself",
+                name.to_string_lossy()
+            ))),
             false => Ok(name.into()),
         }
     }
@@ -325,10 +375,18 @@ impl Serve {
             .max_request_bytes(limits.max_request_bytes)
             .max_txn_ops(limits.max_txn_ops)
             .max_bytes(quota_bytes as u64);
-        let auto_compaction = retention(limits.auto_compaction_mode, &limits.auto_compaction_retention)
-            .map_err(|why| Failure::usage(format!("--auto-compaction-retention: {why}")))?;
+        let auto_compaction = retention(
+            limits.auto_compaction_mode,
+            &limits.auto_compaction_retention,
+        )
+        .map_err(|why| Failure::usage(format!("--auto-compaction-retention: {why}")))?;
         let durability = limits.unsafe_no_fsync.then_some(Durability::None);
-        Ok(Options { auto_compaction, durability, busy_timeout_ms: context.global.target.busy_timeout, ..options })
+        Ok(Options {
+            auto_compaction,
+            durability,
+            busy_timeout_ms: context.global.target.busy_timeout,
+            ..options
+        })
     }
 
     fn how(&self, log: Log) -> How {
@@ -353,11 +411,19 @@ impl Serve {
 
 impl Clients {
     fn how(&self) -> How {
-        let listen = urls(self.listen_client_urls.iter().chain(&self.listen_client_http_urls));
+        let listen = urls(
+            self.listen_client_urls
+                .iter()
+                .chain(&self.listen_client_http_urls),
+        );
         let (first, more) = listen.split_first().expect("clap has a default");
         let mut how = more.iter().copied().fold(How::new(*first), How::listen);
-        how = urls(&self.advertise_client_urls).into_iter().fold(how, How::advertise);
-        how = urls(&self.listen_metrics_urls).into_iter().fold(how, How::listen_metrics);
+        how = urls(&self.advertise_client_urls)
+            .into_iter()
+            .fold(how, How::advertise);
+        how = urls(&self.listen_metrics_urls)
+            .into_iter()
+            .fold(how, How::listen_metrics);
         how = how
             .extensive_metrics(self.metrics == Metrics::Extensive)
             .client_cert_auth(self.client_cert_auth)
@@ -387,8 +453,14 @@ impl Clients {
 
 impl Logging {
     fn log(&self, json: bool) -> Result<Log> {
-        let format = self.log_format.unwrap_or(if json { Format::Json } else { Format::Console });
-        Log::new(self.log_level.unwrap_or(LogLevel::Warn), format, urls(&self.log_outputs))
+        let format = self
+            .log_format
+            .unwrap_or(if json { Format::Json } else { Format::Console });
+        Log::new(
+            self.log_level.unwrap_or(LogLevel::Warn),
+            format,
+            urls(&self.log_outputs),
+        )
     }
 }
 
@@ -409,31 +481,42 @@ impl Member {
     fn check(&self, name: &str) -> Result<Vec<&'static str>> {
         for (flag, given) in [
             ("--listen-peer-urls", &self.listen_peer_urls),
-            ("--initial-advertise-peer-urls", &self.initial_advertise_peer_urls),
+            (
+                "--initial-advertise-peer-urls",
+                &self.initial_advertise_peer_urls,
+            ),
         ] {
             for url in urls(given) {
-                if !["http://", "https://", "unix:", "unixs:"].iter().any(|scheme| url.starts_with(scheme)) {
+                if !["http://", "https://", "unix:", "unixs:"]
+                    .iter()
+                    .any(|scheme| url.starts_with(scheme))
+                {
                     return Err(Failure::usage(format!("{flag}: {url:?} is no URL")));
                 }
             }
         }
         for feature in urls(&self.feature_gates) {
             let (name, on) = feature.split_once('=').unwrap_or((feature, ""));
-            if !FEATURES.contains(&name) || !["true", "false"].contains(&on.to_ascii_lowercase().as_str()) {
+            if !FEATURES.contains(&name)
+                || !["true", "false"].contains(&on.to_ascii_lowercase().as_str())
+            {
                 return Err(Failure::usage(format!(
                     "--feature-gates: {feature:?} is no feature of etcd, as NAME=true"
                 )));
             }
         }
         if let Some(cluster) = &self.initial_cluster {
-            let mut members: Vec<&str> =
-                cluster.split(',').map(|member| member.split('=').next().unwrap_or(member).trim()).collect();
+            let mut members: Vec<&str> = cluster
+                .split(',')
+                .map(|member| member.split('=').next().unwrap_or(member).trim())
+                .collect();
             members.dedup();
             match members.as_slice() {
                 [one] if *one == name || one.is_empty() => {}
                 [one] => {
-                    let message =
-                        format!("--initial-cluster describes a member {one:?}, but this one's --name is {name:?}");
+                    let message = format!(
+                        "--initial-cluster describes a member {one:?}, but this one's --name is {name:?}"
+                    );
                     return Err(Failure::usage(message));
                 }
                 _ => {
@@ -446,10 +529,17 @@ impl Member {
         let given = [
             ("--listen-peer-urls", !self.listen_peer_urls.is_empty()),
             ("--initial-cluster", self.initial_cluster.is_some()),
-            ("--initial-cluster-state", self.initial_cluster_state.is_some()),
+            (
+                "--initial-cluster-state",
+                self.initial_cluster_state.is_some(),
+            ),
             ("--feature-gates", !self.feature_gates.is_empty()),
         ];
-        Ok(given.iter().filter(|(_, given)| *given).map(|(flag, _)| *flag).collect())
+        Ok(given
+            .iter()
+            .filter(|(_, given)| *given)
+            .map(|(flag, _)| *flag)
+            .collect())
     }
 }
 
@@ -465,15 +555,20 @@ fn urls<'a>(given: impl IntoIterator<Item = &'a String>) -> Vec<&'a str> {
 }
 
 /// Reads --auto-compaction-retention as etcd does.
-fn retention(mode: CompactionMode, text: &str) -> std::result::Result<Option<AutoCompaction>, String> {
+fn retention(
+    mode: CompactionMode,
+    text: &str,
+) -> std::result::Result<Option<AutoCompaction>, String> {
     let number: Option<u64> = text.parse().ok();
     Ok(match (mode, number) {
         (_, Some(0)) => None,
         (CompactionMode::Revision, Some(revisions)) => Some(AutoCompaction::Revisions(revisions)),
-        (CompactionMode::Revision, None) => return Err(format!("{text:?} is no number of revisions")),
-        (CompactionMode::Periodic, Some(hours)) => {
-            Some(AutoCompaction::Seconds(hours.checked_mul(3_600).ok_or("too long")?))
+        (CompactionMode::Revision, None) => {
+            return Err(format!("{text:?} is no number of revisions"));
         }
+        (CompactionMode::Periodic, Some(hours)) => Some(AutoCompaction::Seconds(
+            hours.checked_mul(3_600).ok_or("too long")?,
+        )),
         (CompactionMode::Periodic, None) => match parse_go_duration_ms(text)? {
             0 => None,
             ms => Some(AutoCompaction::Seconds(ms.div_ceil(1_000))),
@@ -501,14 +596,23 @@ mod tests {
         for (mode, text, kept) in known {
             assert_eq!(retention(mode, text), Ok(kept), "{text}");
         }
-        for (mode, text) in [(Revision, "1h"), (Periodic, "x"), (Periodic, ""), (Periodic, "-1"), (Revision, "-1")] {
+        for (mode, text) in [
+            (Revision, "1h"),
+            (Periodic, "x"),
+            (Periodic, ""),
+            (Periodic, "-1"),
+            (Revision, "-1"),
+        ] {
             assert!(retention(mode, text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn a_cluster_of_one_is_this_member() {
-        let member = |cluster: &str| Member { initial_cluster: Some(cluster.into()), ..Member::default() };
+        let member = |cluster: &str| Member {
+            initial_cluster: Some(cluster.into()),
+            ..Member::default()
+        };
         for cluster in ["a=http://localhost:2380", "a=http://x:1,a=http://y:1"] {
             assert!(member(cluster).check("a").is_ok(), "{cluster}");
         }
@@ -521,11 +625,20 @@ mod tests {
     fn features_are_those_of_etcd() {
         let check = |features: &[&str]| {
             let feature_gates = features.iter().map(|feature| feature.to_string()).collect();
-            Member { feature_gates, ..Member::default() }.check("a")
+            Member {
+                feature_gates,
+                ..Member::default()
+            }
+            .check("a")
         };
         let known = check(&["InitialCorruptCheck=true", " LeaseCheckpoint=False"]).expect("known");
         assert_eq!(known, ["--feature-gates"]);
-        for unknown in ["NoSuchFeature=true", "InitialCorruptCheck", "InitialCorruptCheck=yes", "=true"] {
+        for unknown in [
+            "NoSuchFeature=true",
+            "InitialCorruptCheck",
+            "InitialCorruptCheck=yes",
+            "=true",
+        ] {
             assert!(check(&[unknown]).is_err(), "{unknown}");
         }
     }
@@ -533,7 +646,10 @@ mod tests {
     #[test]
     fn peer_urls_are_those_that_are_advertised() {
         let url = |url: &str| vec![url.to_string()];
-        let mut member = Member { listen_peer_urls: url("http://a:1"), ..Member::default() };
+        let mut member = Member {
+            listen_peer_urls: url("http://a:1"),
+            ..Member::default()
+        };
         assert_eq!(member.peer_urls(), ["http://a:1"]);
         member.initial_advertise_peer_urls = url("http://b:1");
         assert_eq!(member.peer_urls(), ["http://b:1"]);

@@ -39,7 +39,7 @@ Exit status: of commands from a pipe or file, that of the first that failed; an 
 is no failure.";
 
 const WORDS: &str = "\
-The commands are those of `kv`: get put del range txn watch history changes diff compact lease lock elect
+The commands are those of `kv`: get put del range txn watch history events diff compact lease lock elect
 status check alarm export import. `help COMMAND` has examples. `exit` or Ctrl-D ends the shell.
 ";
 
@@ -60,10 +60,15 @@ impl Shell {
         }
         let db = match context.open(Access::Create) {
             // what may only be read can be looked at all the same
-            Err(Failure::Db(error)) if error.code() == Code::ReadOnly => context.open(Access::Read)?,
+            Err(Failure::Db(error)) if error.code() == Code::ReadOnly => {
+                context.open(Access::Read)?
+            }
             db => db?,
         };
-        let mut session = Session { db, global: context.global.clone() };
+        let mut session = Session {
+            db,
+            global: context.global.clone(),
+        };
         // each command names its own store, or means this one
         session.global.target = Default::default();
         match io::stdin().is_terminal() {
@@ -92,7 +97,10 @@ impl Session {
         loop {
             let mut line = String::new();
             // not held on to: a command may read its input from here too
-            let read = io::stdin().lock().read_line(&mut line).map_err(Failure::line);
+            let read = io::stdin()
+                .lock()
+                .read_line(&mut line)
+                .map_err(Failure::line);
             let done = match read {
                 Ok(0) => break,
                 Ok(_) => self.run(&line),
@@ -120,10 +128,14 @@ impl Session {
     }
 
     fn converse(&mut self, name: &str) -> Result<()> {
-        let terminal = |error: ReadlineError| Failure::Io("the terminal".into(), io::Error::other(error));
-        let config =
-            Config::builder().completion_type(CompletionType::List).max_history_size(10_000).map_err(terminal)?;
-        let mut editor: Editor<Words, DefaultHistory> = Editor::with_config(config.build()).map_err(terminal)?;
+        let terminal =
+            |error: ReadlineError| Failure::Io("the terminal".into(), io::Error::other(error));
+        let config = Config::builder()
+            .completion_type(CompletionType::List)
+            .max_history_size(10_000)
+            .map_err(terminal)?;
+        let mut editor: Editor<Words, DefaultHistory> =
+            Editor::with_config(config.build()).map_err(terminal)?;
         editor.set_helper(Some(Words::new()));
         let history = history_file();
         if let Some(path) = &history {
@@ -176,8 +188,8 @@ impl Session {
     fn run_words(&mut self, words: Vec<Vec<u8>>) -> Result<()> {
         // `kv get` is understood too
         let skip = usize::from(words.first().is_some_and(|word| word == b"kv"));
-        let arguments =
-            std::iter::once(OsString::from("kv")).chain(words.into_iter().skip(skip).map(OsString::from_vec));
+        let arguments = std::iter::once(OsString::from("kv"))
+            .chain(words.into_iter().skip(skip).map(OsString::from_vec));
         let matches = match Cli::command().try_get_matches_from(arguments) {
             Ok(matches) => matches,
             Err(error) => {
@@ -187,10 +199,15 @@ impl Session {
                     shown if shown != text => io::stderr().write_all(shown.as_bytes()),
                     _ => error.print(),
                 };
-                return if error.use_stderr() { Err(Failure::Passed(2)) } else { Ok(()) };
+                return if error.use_stderr() {
+                    Err(Failure::Passed(2))
+                } else {
+                    Ok(())
+                };
             }
         };
-        let cli = Cli::from_arg_matches(&matches).map_err(|error| Failure::usage(error.to_string()))?;
+        let cli =
+            Cli::from_arg_matches(&matches).map_err(|error| Failure::usage(error.to_string()))?;
         let mut context = Context::new(self.merge(cli.global), Some(self.db.clone()));
         crate::run_in(&mut context, cli.command)
     }
@@ -222,9 +239,16 @@ fn history_file() -> Option<PathBuf> {
     use std::os::unix::fs::DirBuilderExt;
 
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-    let state = std::env::var_os("XDG_STATE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from).or_else(home)?;
+    let state = std::env::var_os("XDG_STATE_HOME")
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+        .or_else(home)?;
     let dir = state.join("kv");
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).ok()?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&dir)
+        .ok()?;
     Some(dir.join("history"))
 }
 
@@ -248,8 +272,13 @@ impl Words {
                 command = found;
             }
         }
-        let options = command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(|arg| arg.get_long());
-        let names = command.get_subcommands().map(|command| command.get_name().to_string());
+        let options = command
+            .get_arguments()
+            .filter(|arg| !arg.is_hide_set())
+            .filter_map(|arg| arg.get_long());
+        let names = command
+            .get_subcommands()
+            .map(|command| command.get_name().to_string());
         let mut candidates: Vec<String> = match word.starts_with('-') {
             true => options.map(|option| format!("--{option}")).collect(),
             false if before.is_empty() => names.chain(["exit".into()]).collect(),
@@ -273,11 +302,19 @@ impl Hinter for Words {
 impl Completer for Words {
     type Candidate = Pair;
 
-    fn complete(&self, line: &str, at: usize, _: &rustyline::Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+    fn complete(
+        &self,
+        line: &str,
+        at: usize,
+        _: &rustyline::Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<Pair>)> {
         let start = line[..at].rfind(' ').map_or(0, |space| space + 1);
         let before: Vec<&str> = line[..start].split_whitespace().collect();
         let candidates = self.candidates(&before, &line[start..at]);
-        let pair = |word: String| Pair { display: word.clone(), replacement: format!("{word} ") };
+        let pair = |word: String| Pair {
+            display: word.clone(),
+            replacement: format!("{word} "),
+        };
         Ok((start, candidates.into_iter().map(pair).collect()))
     }
 }

@@ -4,7 +4,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use libkv::{Answer, Canceller, Claim, ClaimStep, Code, Db, KeyValue, Lease, Patience, Watch};
+use libkv::{Canceller, Claim, ClaimStep, Code, Db, KeyValue, Lease, Patience, Response, Watch};
 
 use crate::command::Context;
 use crate::failure::{Failure, Result};
@@ -64,7 +64,14 @@ impl Standing {
                 waiting.cancel();
             }
         })?;
-        Ok(Standing { db, claim, interrupt, waiting, tell, news })
+        Ok(Standing {
+            db,
+            claim,
+            interrupt,
+            waiting,
+            tell,
+            news,
+        })
     }
 
     /// Waits until it is first; false if the time ran out.
@@ -89,12 +96,14 @@ impl Standing {
 
     fn hold(&mut self, patience: Patience) -> Result<bool> {
         let db = patience.limit(&self.db);
-        let mut answer: Option<Answer> = None;
+        let mut response: Option<Response> = None;
         loop {
             self.interrupt.check()?;
-            match self.claim.step(answer.take())? {
+            match self.claim.step(response.take())? {
                 ClaimStep::Held => return Ok(true),
-                ClaimStep::Run(request) => answer = Some(db.call_unless(request, &|| self.interrupt.signal() != 0)?),
+                ClaimStep::Run(request) => {
+                    response = Some(db.call_unless(request, &|| self.interrupt.signal() != 0)?)
+                }
                 ClaimStep::Wait(_) if patience.is_over() => return Ok(false),
                 ClaimStep::Wait(watch) => self.follow(&db, watch, patience)?,
             }
@@ -112,7 +121,9 @@ impl Standing {
         // a signal that came before it could be cancelled
         self.interrupt.check()?;
         match watcher.next(patience.left()) {
-            Err(error) if !matches!(error.code(), Code::Compacted | Code::Cancelled) => Err(error.into()),
+            Err(error) if !matches!(error.code(), Code::Compacted | Code::Cancelled) => {
+                Err(error.into())
+            }
             _ => Ok(()),
         }
     }
@@ -149,10 +160,20 @@ impl Standing {
     /// that does not answer by then revokes the lease by its TTL.
     pub fn leave(&mut self) -> Result<()> {
         let hurried = self.interrupt.signal() != 0 || !self.claim.is_held();
-        let Some(revoke) = self.claim.leave() else { return Ok(()) };
-        let db = if hurried { Patience::grace(&self.db) } else { self.db.clone() };
+        let Some(revoke) = self.claim.leave() else {
+            return Ok(());
+        };
+        let db = if hurried {
+            Patience::grace(&self.db)
+        } else {
+            self.db.clone()
+        };
         match db.call_unless(revoke, &|| !hurried && self.interrupt.signal() != 0) {
-            Err(error) if hurried && matches!(error.code(), Code::Timeout | Code::UnknownOutcome) => Ok(()),
+            Err(error)
+                if hurried && matches!(error.code(), Code::Timeout | Code::UnknownOutcome) =>
+            {
+                Ok(())
+            }
             Err(error) if error.code() != Code::LeaseNotFound => Err(error.into()),
             _ => Ok(()),
         }

@@ -67,7 +67,14 @@ impl Status {
         let trouble = trouble(&said);
         match context.out.json {
             true => context.out.json(&shape(&target, &said, keys, trouble)),
-            false => show(&mut context.out, &target, &said, keys, &trouble, db.is_remote()),
+            false => show(
+                &mut context.out,
+                &target,
+                &said,
+                keys,
+                &trouble,
+                db.is_remote(),
+            ),
         }
     }
 }
@@ -78,7 +85,7 @@ fn keys(db: &Db, said: &Said) -> Result<Option<u64>> {
         return Ok(Some(said.keys));
     }
     match db.range(Range::new(KeyRange::all()).count_only(true)) {
-        Ok(answer) => Ok(u64::try_from(answer.count).ok()),
+        Ok(response) => Ok(u64::try_from(response.count).ok()),
         Err(error) if error.code() == Code::PermissionDenied => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -89,7 +96,12 @@ fn compacted(said: &Said, keys: Option<u64>) -> Option<i64> {
     Some(said.compacted_revision).filter(|revision| *revision > 0 || keys.is_some())
 }
 
-fn shape<'a>(target: &'a str, said: &'a Said, keys: Option<u64>, trouble: Vec<String>) -> Shape<'a> {
+fn shape<'a>(
+    target: &'a str,
+    said: &'a Said,
+    keys: Option<u64>,
+    trouble: Vec<String>,
+) -> Shape<'a> {
     Shape {
         target,
         store_id: &said.store_id,
@@ -121,7 +133,14 @@ fn durability(durability: Durability) -> &'static str {
     }
 }
 
-fn show(out: &mut Out, target: &str, said: &Said, keys: Option<u64>, trouble: &[String], remote: bool) -> Result<()> {
+fn show(
+    out: &mut Out,
+    target: &str,
+    said: &Said,
+    keys: Option<u64>,
+    trouble: &[String],
+    remote: bool,
+) -> Result<()> {
     let mut row = |name: &str, text: String| -> Result<()> {
         out.ink(Ink::Key, format!("{name:<12}"))?;
         out.line(text)
@@ -136,20 +155,38 @@ fn show(out: &mut Out, target: &str, said: &Said, keys: Option<u64>, trouble: &[
         Some(compacted) => format!(" (the history is kept from revision {compacted} on)"),
     };
     row("revision", format!("{}{kept}", said.revision))?;
-    row("keys", keys.map_or("unknown: this user may not read all keys".into(), |keys| keys.to_string()))?;
+    row(
+        "keys",
+        keys.map_or("unknown: this user may not read all keys".into(), |keys| {
+            keys.to_string()
+        }),
+    )?;
     row("leases", said.leases.to_string())?;
     let used = format!("{} in use", size(said.bytes_in_use));
-    let quota = if said.max_bytes > 0 { format!(", quota {}", size(said.max_bytes)) } else { String::new() };
-    row("size", format!("{} on disk, {used}{quota}", size(said.bytes_on_disk)))?;
+    let quota = if said.max_bytes > 0 {
+        format!(", quota {}", size(said.max_bytes))
+    } else {
+        String::new()
+    };
+    row(
+        "size",
+        format!("{} on disk, {used}{quota}", size(said.bytes_on_disk)),
+    )?;
     if !remote {
         row("readers", said.readers.to_string())?;
         if let Some(kind) = said.durability {
             row("durability", durability(kind).into())?;
         }
-        row("format", format!("{}, LMDB {}", said.format_version, said.lmdb_version))?;
+        row(
+            "format",
+            format!("{}, LMDB {}", said.format_version, said.lmdb_version),
+        )?;
     }
     for (index, line) in trouble.iter().enumerate() {
-        out.ink(Ink::Bad, format!("{:<12}", if index == 0 { "trouble" } else { "" }))?;
+        out.ink(
+            Ink::Bad,
+            format!("{:<12}", if index == 0 { "trouble" } else { "" }),
+        )?;
         // some of it is the cluster's own words
         out.line(notation::message(line))?;
     }
@@ -196,8 +233,11 @@ fn trouble(said: &Said) -> Vec<String> {
             said.oldest_reader
         ));
     }
-    if said.max_bytes > 0 && said.alarms.is_empty() && said.bytes_in_use >= said.max_bytes / 10 * 9 {
-        trouble.push("more than nine tenths of the quota are used: compact, delete, or raise it".into());
+    if said.max_bytes > 0 && said.alarms.is_empty() && said.bytes_in_use >= said.max_bytes / 10 * 9
+    {
+        trouble.push(
+            "more than nine tenths of the quota are used: compact, delete, or raise it".into(),
+        );
     }
     trouble
 }
@@ -217,10 +257,18 @@ mod tests {
             ..Said::default()
         };
         let words = trouble(&said);
-        for (line, word) in words.iter().zip(["alarm disarm", "opened again", "process 77", "5000 commits"]) {
+        for (line, word) in
+            words
+                .iter()
+                .zip(["alarm disarm", "opened again", "process 77", "5000 commits"])
+        {
             assert!(line.contains(word), "{line}");
         }
-        let nearly = Said { max_bytes: 100, bytes_in_use: 95, ..Said::default() };
+        let nearly = Said {
+            max_bytes: 100,
+            bytes_in_use: 95,
+            ..Said::default()
+        };
         assert_eq!(trouble(&nearly).len(), 1);
     }
 }

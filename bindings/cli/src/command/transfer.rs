@@ -84,7 +84,11 @@ pub struct Writer<W> {
 impl<W: Write> Writer<W> {
     /// Goes on after lines whose sum is `sum`; 0 for none.
     pub fn new(to: W, sum: u32) -> Writer<W> {
-        Writer { to, sum, line: Vec::new() }
+        Writer {
+            to,
+            sum,
+            line: Vec::new(),
+        }
     }
 
     /// Writes one line.
@@ -191,7 +195,16 @@ pub type Wrong = String;
 impl<R: BufRead> Reader<R> {
     /// Reads from the beginning of a file; not `strict`, lines by other hands are taken too.
     pub fn new(from: R, strict: bool) -> Reader<R> {
-        Reader { from, strict, number: 0, pairs: 0, sum: 0, good_bytes: 0, ended: false, line: Vec::new() }
+        Reader {
+            from,
+            strict,
+            number: 0,
+            pairs: 0,
+            sum: 0,
+            good_bytes: 0,
+            ended: false,
+            line: Vec::new(),
+        }
     }
 
     /// The next line; none at the end of a file that is whole.
@@ -202,18 +215,24 @@ impl<R: BufRead> Reader<R> {
     pub fn next_line(&mut self) -> Result<Option<Line>, Wrong> {
         self.number += 1;
         let number = self.number;
-        self.read().map_err(|wrong| format!("line {number}: {wrong}"))
+        self.read()
+            .map_err(|wrong| format!("line {number}: {wrong}"))
     }
 
     fn read(&mut self) -> Result<Option<Line>, Wrong> {
         self.line.clear();
         let mut limited = Read::take(&mut self.from, LINE_BYTES_MAX);
-        limited.read_until(b'\n', &mut self.line).map_err(|error| error.to_string())?;
+        limited
+            .read_until(b'\n', &mut self.line)
+            .map_err(|error| error.to_string())?;
         if self.line.is_empty() {
             return match self.ended || !self.strict {
                 true => Ok(None),
                 false if self.number == 1 => Err("the file is empty".into()),
-                false => Err("the file ends here, but an export has a last line with \"end\": it was cut".into()),
+                false => Err(
+                    "the file ends here, but an export has a last line with \"end\": it was cut"
+                        .into(),
+                ),
             };
         }
         if self.ended && self.strict {
@@ -233,10 +252,16 @@ impl<R: BufRead> Reader<R> {
 
     /// The sum after this line, if it has the one that it must have.
     fn verify(&self) -> Result<u32, Wrong> {
-        let unlike = || "it is no line of an export: it has no \"sum\" at its end (--no-verify takes it)".to_string();
+        let unlike = || {
+            "it is no line of an export: it has no \"sum\" at its end (--no-verify takes it)"
+                .to_string()
+        };
         let body_bytes = self.line.len().checked_sub(TAIL_BYTES).ok_or_else(unlike)?;
         let (body, tail) = self.line.split_at(body_bytes);
-        let given = tail.strip_prefix(b",\"sum\":\"").and_then(|rest| rest.strip_suffix(b"\"}")).ok_or_else(unlike)?;
+        let given = tail
+            .strip_prefix(b",\"sum\":\"")
+            .and_then(|rest| rest.strip_suffix(b"\"}"))
+            .ok_or_else(unlike)?;
         let sum = crc32c::crc32c_append(self.sum, body);
         let right = format!("{sum:08x}");
         if right.as_bytes() != given {
@@ -246,11 +271,15 @@ impl<R: BufRead> Reader<R> {
                 given.escape_ascii()
             ));
         }
-        Ok(crc32c::crc32c_append(crc32c::crc32c_append(sum, tail), b"\n"))
+        Ok(crc32c::crc32c_append(
+            crc32c::crc32c_append(sum, tail),
+            b"\n",
+        ))
     }
 
     fn parse(&self) -> Result<Line, Wrong> {
-        let fields: Fields = serde_json::from_slice(&self.line).map_err(|error| error.to_string())?;
+        let fields: Fields =
+            serde_json::from_slice(&self.line).map_err(|error| error.to_string())?;
         if let Some(kv_export) = fields.kv_export {
             return Ok(Line::Header(Header {
                 kv_export,
@@ -264,12 +293,18 @@ impl<R: BufRead> Reader<R> {
             }));
         }
         if let Some(id) = fields.lease_id {
-            return Ok(Line::Lease { id: parse_lease(&id)?, granted_ttl_seconds: fields.granted_ttl_seconds });
+            return Ok(Line::Lease {
+                id: parse_lease(&id)?,
+                granted_ttl_seconds: fields.granted_ttl_seconds,
+            });
         }
         if fields.end {
-            return Ok(Line::End(fields.count.ok_or("the last line has no \"count\"")?));
+            return Ok(Line::End(
+                fields.count.ok_or("the last line has no \"count\"")?,
+            ));
         }
-        let key = bytes("key", fields.key, fields.key_base64)?.ok_or("it has neither \"key\" nor \"key_base64\"")?;
+        let key = bytes("key", fields.key, fields.key_base64)?
+            .ok_or("it has neither \"key\" nor \"key_base64\"")?;
         let value = bytes("value", fields.value, fields.value_base64)?
             .ok_or("it has neither \"value\" nor \"value_base64\"")?;
         Ok(Line::Pair(KeyValue {
@@ -286,11 +321,18 @@ impl<R: BufRead> Reader<R> {
     fn accept(&mut self, line: &Line) -> Result<(), Wrong> {
         match line {
             Line::Header(header) if header.kv_export != VERSION => {
-                return Err(format!("format {} is none that this program reads: it reads {VERSION}", header.kv_export));
+                return Err(format!(
+                    "format {} is none that this program reads: it reads {VERSION}",
+                    header.kv_export
+                ));
             }
-            Line::Header(_) if self.number > 1 => return Err("a second header: are these two exports?".into()),
+            Line::Header(_) if self.number > 1 => {
+                return Err("a second header: are these two exports?".into());
+            }
             Line::Header(_) => {}
-            _ if self.number == 1 && self.strict => return Err("an export begins with a header".into()),
+            _ if self.number == 1 && self.strict => {
+                return Err("an export begins with a header".into());
+            }
             Line::Lease { .. } => {}
             Line::Pair(kv) if kv.key.is_empty() => return Err("its key is empty".into()),
             Line::Pair(_) => self.pairs += 1,
@@ -308,13 +350,18 @@ impl<R: BufRead> Reader<R> {
     }
 }
 
-fn bytes(name: &str, text: Option<Cow<str>>, base64: Option<String>) -> Result<Option<Vec<u8>>, Wrong> {
+fn bytes(
+    name: &str,
+    text: Option<Cow<str>>,
+    base64: Option<String>,
+) -> Result<Option<Vec<u8>>, Wrong> {
     match (text, base64) {
         (Some(_), Some(_)) => Err(format!("it has both \"{name}\" and \"{name}_base64\"")),
         (Some(text), None) => Ok(Some(text.into_owned().into_bytes())),
-        (None, Some(base64)) => {
-            BASE64_STANDARD.decode(base64).map(Some).map_err(|error| format!("{name}_base64: {error}"))
-        }
+        (None, Some(base64)) => BASE64_STANDARD
+            .decode(base64)
+            .map(Some)
+            .map_err(|error| format!("{name}_base64: {error}")),
         (None, None) => Ok(None),
     }
 }
@@ -328,7 +375,8 @@ pub fn bar(length: u64, unit_is_bytes: bool) -> ProgressBar {
         true => "{bar:40} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left",
         false => "{bar:40} {human_pos}/{human_len} pairs, {eta} left",
     };
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(length).with_style(style)
 }
 
@@ -339,7 +387,9 @@ pub fn spinner(what: &'static str) -> ProgressBar {
     }
     let style = ProgressStyle::with_template("{spinner} {msg} {human_pos}")
         .unwrap_or_else(|_| ProgressStyle::default_spinner());
-    let spinner = ProgressBar::new_spinner().with_style(style).with_message(what);
+    let spinner = ProgressBar::new_spinner()
+        .with_style(style)
+        .with_message(what);
     spinner.enable_steady_tick(Duration::from_millis(200));
     spinner
 }
@@ -351,13 +401,30 @@ mod tests {
 
     fn file() -> Vec<u8> {
         let mut writer = Writer::new(Vec::new(), 0);
-        let header = Header { kv_export: VERSION, store_id: "ab".into(), revision: 9, ..Header::default() };
-        writer.line(&header.with_range(&KeyRange::prefix([0xff, 1]))).expect("memory");
-        writer.line(&LeaseLine { lease_id: "000000000000001f".into(), granted_ttl_seconds: 60 }).expect("memory");
+        let header = Header {
+            kv_export: VERSION,
+            store_id: "ab".into(),
+            revision: 9,
+            ..Header::default()
+        };
+        writer
+            .line(&header.with_range(&KeyRange::prefix([0xff, 1])))
+            .expect("memory");
+        writer
+            .line(&LeaseLine {
+                lease_id: "000000000000001f".into(),
+                granted_ttl_seconds: 60,
+            })
+            .expect("memory");
         for kv in pairs() {
             writer.line(&Pair::from(&kv)).expect("memory");
         }
-        writer.line(&Footer { end: true, count: 3 }).expect("memory");
+        writer
+            .line(&Footer {
+                end: true,
+                count: 3,
+            })
+            .expect("memory");
         writer.into_inner()
     }
 
@@ -370,7 +437,11 @@ mod tests {
             version: 2,
             lease,
         };
-        [kv(b"\0", b"", 0), kv(b"a\"\n", "ü\u{2028}".as_bytes(), 31), kv(b"\xff", b"\xfe\0", -1)]
+        [
+            kv(b"\0", b"", 0),
+            kv(b"a\"\n", "ü\u{2028}".as_bytes(), 31),
+            kv(b"\xff", b"\xfe\0", -1),
+        ]
     }
 
     fn read_all(bytes: &[u8], strict: bool) -> Result<Vec<Line>, Wrong> {
@@ -387,7 +458,13 @@ mod tests {
     fn what_is_written_is_read() {
         let lines = read_all(&file(), true).expect("it is whole");
         assert_eq!(lines.len(), 6);
-        assert_eq!(lines[1], Line::Lease { id: 31, granted_ttl_seconds: 60 });
+        assert_eq!(
+            lines[1],
+            Line::Lease {
+                id: 31,
+                granted_ttl_seconds: 60
+            }
+        );
         assert_eq!(lines[2..5], pairs().map(Line::Pair));
         assert_eq!(lines[5], Line::End(3));
     }
@@ -401,7 +478,10 @@ mod tests {
                 altered[at] ^= 1 << bit;
                 let line = 1 + file[..at].iter().filter(|byte| **byte == b'\n').count();
                 let wrong = read_all(&altered, true).expect_err(&format!("byte {at}, bit {bit}"));
-                assert!(wrong.starts_with(&format!("line {line}: ")), "byte {at}, bit {bit}: {wrong}");
+                assert!(
+                    wrong.starts_with(&format!("line {line}: ")),
+                    "byte {at}, bit {bit}: {wrong}"
+                );
             }
         }
     }
@@ -410,9 +490,13 @@ mod tests {
     fn every_cut_is_found() {
         let file = file();
         for length in 0..file.len() {
-            let wrong = read_all(&file[..length], true).expect_err(&format!("cut to {length} bytes"));
+            let wrong =
+                read_all(&file[..length], true).expect_err(&format!("cut to {length} bytes"));
             let lines = file[..length].iter().filter(|byte| **byte == b'\n').count();
-            assert!(wrong.starts_with(&format!("line {}: ", lines + 1)), "cut to {length} bytes: {wrong}");
+            assert!(
+                wrong.starts_with(&format!("line {}: ", lines + 1)),
+                "cut to {length} bytes: {wrong}"
+            );
         }
     }
 
@@ -420,7 +504,13 @@ mod tests {
     fn lines_lost_doubled_and_moved_are_found() {
         let file = file();
         let lines: Vec<&[u8]> = file.split_inclusive(|byte| *byte == b'\n').collect();
-        let joined = |order: &[usize]| order.iter().flat_map(|index| lines[*index]).copied().collect::<Vec<u8>>();
+        let joined = |order: &[usize]| {
+            order
+                .iter()
+                .flat_map(|index| lines[*index])
+                .copied()
+                .collect::<Vec<u8>>()
+        };
         for order in [
             &[0, 1, 2, 4, 5][..],
             &[0, 1, 2, 3, 3, 4, 5],
@@ -439,9 +529,13 @@ mod tests {
         assert!(read_all(text.as_bytes(), true).is_err());
         let lines = read_all(text.as_bytes(), false).expect("they have keys and values");
         assert!(matches!(&lines[1], Line::Pair(kv) if kv.value == b"\xff"[..]));
-        for text in
-            ["{}", "{\"key\":\"a\"}", "[]", "{\"key\":\"\",\"value\":\"\"}", "{\"key\":\"a\",\"value_base64\":\"?\"}"]
-        {
+        for text in [
+            "{}",
+            "{\"key\":\"a\"}",
+            "[]",
+            "{\"key\":\"\",\"value\":\"\"}",
+            "{\"key\":\"a\",\"value_base64\":\"?\"}",
+        ] {
             assert!(read_all(text.as_bytes(), false).is_err(), "{text}");
         }
     }

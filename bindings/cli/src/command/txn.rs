@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use clap::{CommandFactory, FromArgMatches, Parser};
-use libkv::{Compare, CompareResult, KeyValue, Op, OpResult, TxnResult};
+use libkv::{Compare, CompareResult, KeyValue, Op, OpResponse, TxnResponse};
 
 use crate::command::{Context, del, get, put};
 use crate::failure::{Failure, Result};
@@ -46,9 +46,13 @@ impl Txn {
     pub fn run(self, context: &mut Context) -> Result<()> {
         let asks = self.interactive || io::stdin().is_terminal();
         let txn = read(&mut io::stdin().lock(), asks)?;
-        let answer = context.open(Access::Create)?.txn(txn.clone())?;
-        show(&mut context.out, &txn, &answer)?;
-        if answer.succeeded { Ok(()) } else { Err(Failure::No) }
+        let response = context.open(Access::Create)?.txn(txn.clone())?;
+        show(&mut context.out, &txn, &response)?;
+        if response.succeeded {
+            Ok(())
+        } else {
+            Err(Failure::No)
+        }
     }
 }
 
@@ -60,7 +64,11 @@ struct Lines<'a> {
 
 impl Lines<'_> {
     /// The lines of a block: up to an empty one, or the end.
-    fn block<T>(&mut self, prompt: Option<&str>, read: impl Fn(&str) -> Result<T>) -> Result<Vec<T>> {
+    fn block<T>(
+        &mut self,
+        prompt: Option<&str>,
+        read: impl Fn(&str) -> Result<T>,
+    ) -> Result<Vec<T>> {
         if let Some(prompt) = prompt {
             let _ = writeln!(io::stderr(), "{prompt}");
         }
@@ -73,7 +81,10 @@ impl Lines<'_> {
                 Failure::Usage(message) => Failure::Usage(format!("line {number}: {message}")),
                 other => other,
             };
-            self.input.read_line(&mut line).map_err(Failure::line).map_err(numbered)?;
+            self.input
+                .read_line(&mut line)
+                .map_err(Failure::line)
+                .map_err(numbered)?;
             // an empty line, or the end of the input
             let line = line.trim();
             if line.is_empty() {
@@ -100,8 +111,14 @@ fn parse_compare(line: &str) -> Result<Compare> {
     let malformed = || Failure::usage(format!("not a compare: {line} (as: mod(\"key\") > \"0\")"));
     let (target, rest) = line.split_once('(').ok_or_else(malformed)?;
     let (key, rest) = take_word(rest.trim_start(), b")")?.ok_or_else(malformed)?;
-    let rest = rest.trim_start().strip_prefix(')').ok_or_else(malformed)?.trim_start();
-    let sign_end = rest.find(|c| !matches!(c, '=' | '!' | '<' | '>')).unwrap_or(rest.len());
+    let rest = rest
+        .trim_start()
+        .strip_prefix(')')
+        .ok_or_else(malformed)?
+        .trim_start();
+    let sign_end = rest
+        .find(|c| !matches!(c, '=' | '!' | '<' | '>'))
+        .unwrap_or(rest.len());
     let result = match &rest[..sign_end] {
         "=" | "==" => CompareResult::Equal,
         "!=" => CompareResult::NotEqual,
@@ -114,7 +131,10 @@ fn parse_compare(line: &str) -> Result<Compare> {
         return Err(malformed());
     }
     let text = String::from_utf8_lossy(&operand).into_owned();
-    let number = || text.parse::<i64>().map_err(|_| Failure::usage(format!("not a number: {text:?} in {line}")));
+    let number = || {
+        text.parse::<i64>()
+            .map_err(|_| Failure::usage(format!("not a number: {text:?} in {line}")))
+    };
     Ok(match target.trim() {
         "ver" | "version" => Compare::version(key, result, number()?),
         "c" | "create" => Compare::create_revision(key, result, number()?),
@@ -122,7 +142,8 @@ fn parse_compare(line: &str) -> Result<Compare> {
         "val" | "value" => Compare::value(key, result, operand),
         "lease" => Compare::lease(key, result, parse_lease(&text).map_err(Failure::Usage)?),
         other => {
-            let message = format!("{other:?} cannot be compared: value, version, create, mod or lease");
+            let message =
+                format!("{other:?} cannot be compared: value, version, create, mod or lease");
             return Err(Failure::usage(message));
         }
     })
@@ -130,7 +151,12 @@ fn parse_compare(line: &str) -> Result<Compare> {
 
 /// The operations of a txn, as the commands of the same names.
 #[derive(Parser)]
-#[command(name = "txn", no_binary_name = true, disable_help_flag = true, disable_help_subcommand = true)]
+#[command(
+    name = "txn",
+    no_binary_name = true,
+    disable_help_flag = true,
+    disable_help_subcommand = true
+)]
 enum Operation {
     #[command(alias = "range")]
     Get(get::Get),
@@ -180,14 +206,19 @@ fn take_word<'a>(text: &'a str, ends: &[u8]) -> Result<Option<(Vec<u8>, &'a str)
     if rest.is_empty() {
         return Ok(None);
     }
-    while let Some(c) = rest.chars().next().filter(|c| !c.is_whitespace() && !ends.contains(&(*c as u32 as u8))) {
+    while let Some(c) = rest
+        .chars()
+        .next()
+        .filter(|c| !c.is_whitespace() && !ends.contains(&(*c as u32 as u8)))
+    {
         if c != '"' && c != '\'' {
             word.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
             rest = &rest[c.len_utf8()..];
             continue;
         }
         let inside = &rest[1..];
-        let end = closing_quote(inside, c).ok_or_else(|| Failure::usage(format!("a quote has no end: {text}")))?;
+        let end = closing_quote(inside, c)
+            .ok_or_else(|| Failure::usage(format!("a quote has no end: {text}")))?;
         match c {
             '"' => word.extend(unescape(&inside.as_bytes()[..end]).map_err(Failure::Usage)?),
             _ => word.extend_from_slice(&inside.as_bytes()[..end]),
@@ -206,38 +237,40 @@ fn closing_quote(text: &str, quote: char) -> Option<usize> {
     })
 }
 
-fn show(out: &mut Out, asked: &libkv::Txn, answer: &TxnResult) -> Result<()> {
+fn show(out: &mut Out, asked: &libkv::Txn, response: &TxnResponse) -> Result<()> {
     if out.json {
-        return out.json(&TxnShape::from(answer));
+        return out.json(&TxnShape::from(response));
     }
-    let (ink, word, ops) = match answer.succeeded {
+    let (ink, word, ops) = match response.succeeded {
         true => (Ink::Plus, "SUCCESS", &asked.success),
         false => (Ink::Minus, "FAILURE", &asked.failure),
     };
     out.ink(ink, word)?;
     out.line("")?;
-    ops.iter().zip(&answer.responses).try_for_each(|(op, response)| show_response(out, op, response))
+    ops.iter()
+        .zip(&response.responses)
+        .try_for_each(|(op, response)| show_response(out, op, response))
 }
 
-fn show_response(out: &mut Out, asked: &Op, response: &OpResult) -> Result<()> {
+fn show_response(out: &mut Out, asked: &Op, response: &OpResponse) -> Result<()> {
     out.line("")?;
     let pairs = |out: &mut Out, kvs: &[KeyValue]| kvs.iter().try_for_each(|kv| out.pair_lines(kv));
     match response {
-        OpResult::Range(range) => match asked {
+        OpResponse::Range(range) => match asked {
             // an answer without pairs does not say whether they were asked for
             Op::Range(asked) if asked.count_only => out.line(range.count.to_string()),
             _ => pairs(out, &range.kvs),
         },
-        OpResult::Put(put) => {
+        OpResponse::Put(put) => {
             out.line("OK")?;
             put.prev_kv.as_ref().map_or(Ok(()), |kv| out.pair_lines(kv))
         }
-        OpResult::Delete(delete) => {
+        OpResponse::Delete(delete) => {
             out.line(delete.deleted.to_string())?;
             pairs(out, &delete.prev_kvs)
         }
         // the notation has no txn inside a txn
-        OpResult::Txn(_) => Ok(()),
+        OpResponse::Txn(_) => Ok(()),
     }
 }
 
@@ -265,16 +298,37 @@ mod tests {
     #[test]
     fn every_target_and_sign() {
         let known = [
-            ("value(\"k\\x00\") = \"\\xff\"", Compare::value(b"k\0", CompareResult::Equal, b"\xff")),
+            (
+                "value(\"k\\x00\") = \"\\xff\"",
+                Compare::value(b"k\0", CompareResult::Equal, b"\xff"),
+            ),
             ("val(k)==v", Compare::value("k", CompareResult::Equal, "v")),
-            ("ver(\"k)\") != 3", Compare::version("k)", CompareResult::NotEqual, 3)),
-            ("c(k)<\"7\"", Compare::create_revision("k", CompareResult::Less, 7)),
-            ("lease( 'k' ) > \"1f\"", Compare::lease("k", CompareResult::Greater, 31)),
+            (
+                "ver(\"k)\") != 3",
+                Compare::version("k)", CompareResult::NotEqual, 3),
+            ),
+            (
+                "c(k)<\"7\"",
+                Compare::create_revision("k", CompareResult::Less, 7),
+            ),
+            (
+                "lease( 'k' ) > \"1f\"",
+                Compare::lease("k", CompareResult::Greater, 31),
+            ),
         ];
         for (text, compare) in known {
             assert_eq!(parse_compare(text).ok(), Some(compare), "{text}");
         }
-        for text in ["", "foo(", "mod(\"k\"", "mod(k) >", "mod(k) => 1", "mod(k) > x", "size(k) > 1", "mod(k) > 1 2"] {
+        for text in [
+            "",
+            "foo(",
+            "mod(\"k\"",
+            "mod(k) >",
+            "mod(k) => 1",
+            "mod(k) > x",
+            "size(k) > 1",
+            "mod(k) > 1 2",
+        ] {
             assert!(parse_compare(text).is_err(), "{text}");
         }
     }
@@ -282,23 +336,45 @@ mod tests {
     #[test]
     fn operations_have_the_options_of_their_commands() {
         let known: [(&str, Op); 5] = [
-            ("get a b --limit 3 --keys-only", Range::new(KeyRange::between("a", "b")).limit(3).keys_only(true).into()),
-            ("get \"\" --prefix --rev 7", Range::new(KeyRange::all()).revision(7).into()),
-            ("put k \"a\\nb\" --lease 1f --prev-kv", Put::new("k", "a\nb").lease(31).prev_kv(true).into()),
+            (
+                "get a b --limit 3 --keys-only",
+                Range::new(KeyRange::between("a", "b"))
+                    .limit(3)
+                    .keys_only(true)
+                    .into(),
+            ),
+            (
+                "get \"\" --prefix --rev 7",
+                Range::new(KeyRange::all()).revision(7).into(),
+            ),
+            (
+                "put k \"a\\nb\" --lease 1f --prev-kv",
+                Put::new("k", "a\nb").lease(31).prev_kv(true).into(),
+            ),
             ("put -- k -5", Put::new("k", "-5").into()),
             ("del k --prefix", Delete::new(KeyRange::prefix("k")).into()),
         ];
         for (text, op) in known {
             assert_eq!(parse_op(text).ok(), Some(op), "{text}");
         }
-        for text in ["", "put k", "watch k", "get", "put k \"v", "del k --no", "get k --at 10m"] {
+        for text in [
+            "",
+            "put k",
+            "watch k",
+            "get",
+            "put k \"v",
+            "del k --no",
+            "get k --at 10m",
+        ] {
             assert!(parse_op(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn a_bad_line_is_named() {
-        let said = txn("mod(k) > 0\n\nput k v\npuf k\n").expect_err("it has no puf").to_string();
+        let said = txn("mod(k) > 0\n\nput k v\npuf k\n")
+            .expect_err("it has no puf")
+            .to_string();
         assert!(said.starts_with("line 4: "), "{said}");
     }
 }

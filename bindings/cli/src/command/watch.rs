@@ -108,11 +108,18 @@ impl Watch {
     fn take(&self, batch: WatchBatch, left: &mut u64, out: &mut Out) -> Result<()> {
         if batch.events.is_empty() {
             match out.json {
-                true => out.json(&Progress { revision: batch.revision, r#type: "progress" })?,
+                true => out.json(&Progress {
+                    revision: batch.revision,
+                    r#type: "progress",
+                })?,
                 false => out.line(format!("progress notify: {}", batch.revision))?,
             }
         }
-        for event in batch.events.iter().take(usize::try_from(*left).unwrap_or(usize::MAX)) {
+        for event in batch
+            .events
+            .iter()
+            .take(usize::try_from(*left).unwrap_or(usize::MAX))
+        {
             *left -= 1;
             match self.command.is_empty() {
                 true => show(out, event)?,
@@ -144,14 +151,22 @@ impl Watch {
                 false => command.env(name, os(bytes)),
             };
         }
-        let mut child = command.spawn().map_err(Failure::io(program.to_string_lossy()))?;
+        let mut child = command
+            .spawn()
+            .map_err(Failure::io(program.to_string_lossy()))?;
         if let Some(mut stdin) = child.stdin.take() {
             // a command that does not read its input is fine
             let _ = stdin.write_all(&kv.value);
         }
-        let status = child.wait().map_err(Failure::io(program.to_string_lossy()))?;
+        let status = child
+            .wait()
+            .map_err(Failure::io(program.to_string_lossy()))?;
         if !status.success() {
-            note(format!("{}: {status} (revision {})", program.to_string_lossy(), kv.mod_revision));
+            note(format!(
+                "{}: {status} (revision {})",
+                program.to_string_lossy(),
+                kv.mod_revision
+            ));
         }
         Ok(())
     }
@@ -166,7 +181,11 @@ fn show(out: &mut Out, event: &Event) -> Result<()> {
         return out.json(&EventShape::from(event));
     }
     let put = event.kind == EventKind::Put;
-    let (ink, word) = if put { (Ink::Plus, "PUT") } else { (Ink::Minus, "DELETE") };
+    let (ink, word) = if put {
+        (Ink::Plus, "PUT")
+    } else {
+        (Ink::Minus, "DELETE")
+    };
     out.ink(ink, word)?;
     out.line("")?;
     if let Some(before) = &event.prev_kv {

@@ -33,7 +33,8 @@ impl Cluster {
     }
 
     fn kv(&self, line: &str) -> crate::support::Ran {
-        self.place.kv(&format!("{line} -s {}", self.serving.address))
+        self.place
+            .kv(&format!("{line} -s {}", self.serving.address))
     }
 }
 
@@ -45,9 +46,17 @@ fn the_commands_work_as_on_a_store() {
     assert_eq!(cluster.kv("get a --at 2").ok(), "a\n1\n");
     assert_eq!(cluster.kv("get nobody").refused(1), "");
     assert_eq!(cluster.kv("range -l").ok(), "3\t2\t2\t-\ta\t2\n");
-    assert_eq!(cluster.kv("lease grant 600 --id 1f").ok(), "lease 000000000000001f granted with TTL(600s)\n");
+    assert_eq!(
+        cluster.kv("lease grant 600 --id 1f").ok(),
+        "lease 000000000000001f granted with TTL(600s)\n"
+    );
     assert_eq!(cluster.kv("put l x --lease 1f").ok(), "OK\n");
-    assert!(cluster.kv("lease timetolive 1f --keys").ok().contains("([l])"));
+    assert!(
+        cluster
+            .kv("lease timetolive 1f --keys")
+            .ok()
+            .contains("([l])")
+    );
     assert_eq!(cluster.kv("lock job true").status, 0);
     assert_eq!(cluster.kv("watch --rev 2 --events 1").ok(), "PUT\na\n1\n");
     assert_eq!(cluster.kv("del l").ok(), "1\n");
@@ -56,7 +65,13 @@ fn the_commands_work_as_on_a_store() {
     assert!(cluster.kv("status --json").json()[0]["revision"].as_i64() > Some(3));
     assert_eq!(cluster.kv("alarm list").ok(), "");
     let endpoints = cluster.serving.address.trim_start_matches("http://");
-    assert_eq!(cluster.place.kv(&format!("--endpoints {endpoints} get a --print-value-only")).ok(), "2\n");
+    assert_eq!(
+        cluster
+            .place
+            .kv(&format!("--endpoints {endpoints} get a --print-value-only"))
+            .ok(),
+        "2\n"
+    );
 }
 
 #[test]
@@ -65,7 +80,13 @@ fn refusals_are_worded_as_on_a_store() {
     for line in ["put a 1", "put a 2", "compact 2"] {
         cluster.kv(line).ok();
     }
-    for line in ["get a --at 9", "compact 9", "get a --at 1", "compact 1", "put b 1 --lease 1f"] {
+    for line in [
+        "get a --at 9",
+        "compact 9",
+        "get a --at 1",
+        "compact 1",
+        "put b 1 --lease 1f",
+    ] {
         let (here, there) = (cluster.place.kv(line), cluster.kv(line));
         assert_eq!(here.refused(3), there.refused(3), "{line}");
     }
@@ -75,8 +96,18 @@ fn refusals_are_worded_as_on_a_store() {
 fn what_a_cluster_cannot_do_it_says() {
     let cluster = Cluster::start();
     assert!(cluster.kv("check").refused(10).contains("unsupported"));
-    assert!(cluster.kv("get a --at 10m").refused(10).contains("unsupported"));
-    assert!(cluster.kv("get a --busy-timeout 1s").refused(2).contains("--busy-timeout"));
+    assert!(
+        cluster
+            .kv("get a --at 10m")
+            .refused(10)
+            .contains("unsupported")
+    );
+    assert!(
+        cluster
+            .kv("get a --busy-timeout 1s")
+            .refused(2)
+            .contains("--busy-timeout")
+    );
     assert!(cluster.kv("serve").refused(2).contains("serves itself"));
 }
 
@@ -91,29 +122,55 @@ fn pairs_move_from_a_store_to_a_cluster_and_back() {
         place.kv(&format!("-s here put many{n} {n}")).ok();
     }
     place.kv("-s here export file").ok();
-    assert!(cluster.kv("import file").ok().starts_with("302 pairs written, 1 lease granted"));
-    assert_eq!(cluster.kv("import file").ok(), "0 pairs written, 302 there already\n");
+    assert!(
+        cluster
+            .kv("import file")
+            .ok()
+            .starts_with("302 pairs written, 1 lease granted")
+    );
+    assert_eq!(
+        cluster.kv("import file").ok(),
+        "0 pairs written, 302 there already\n"
+    );
     cluster.kv("export back").ok();
-    assert!(place.kv("-s there import back").ok().starts_with("302 pairs written"));
-    assert_eq!(place.kv("-s there range").ok(), place.kv("-s here range").ok());
+    assert!(
+        place
+            .kv("-s there import back")
+            .ok()
+            .starts_with("302 pairs written")
+    );
+    assert_eq!(
+        place.kv("-s there range").ok(),
+        place.kv("-s here range").ok()
+    );
     let lease = &place.kv("-s there get leased --json").json()[0]["lease"];
     assert_eq!(*lease, json!("000000000000001f"));
 }
 
 #[test]
-fn an_endpoint_that_does_not_answer_is_named() {
+fn an_endpoint_that_does_not_response_is_named() {
     let place = Place::new();
     let ran = place.kv("-s etcd://127.0.0.1:1,127.0.0.1:2 --dial-timeout 200ms get a");
     let said = ran.refused(4);
-    assert!(said.contains("unavailable") && said.contains("127.0.0.1:1") && said.contains("127.0.0.1:2"), "{said}");
+    assert!(
+        said.contains("unavailable")
+            && said.contains("127.0.0.1:1")
+            && said.contains("127.0.0.1:2"),
+        "{said}"
+    );
 }
 
 #[test]
 fn a_watch_over_the_wire_ends_with_ctrl_c() {
     let cluster = Cluster::start();
     cluster.kv("put a 1").ok();
-    let mut watching = cluster.place.start(&format!("-s {} watch a --rev 2", cluster.serving.address));
-    assert_eq!([watching.line(), watching.line(), watching.line()], ["PUT", "a", "1"]);
+    let mut watching = cluster
+        .place
+        .start(&format!("-s {} watch a --rev 2", cluster.serving.address));
+    assert_eq!(
+        [watching.line(), watching.line(), watching.line()],
+        ["PUT", "a", "1"]
+    );
     assert_eq!(watching.end_by(Signal::INT).status, 130);
 }
 
@@ -127,14 +184,19 @@ fn an_import_that_a_cluster_refuses_says_where_it_was() {
     place.kv("-s here export file").ok();
     let ran = cluster.kv("import file");
     let said = ran.refused(2);
-    assert!(said.contains("too_large") && said.contains("large on") && said.contains("1 pair written"), "{said}");
+    assert!(
+        said.contains("too_large") && said.contains("large on") && said.contains("1 pair written"),
+        "{said}"
+    );
 }
 
 #[test]
 fn a_leader_whose_cluster_is_gone_hears_that_it_leads_no_more() {
     let cluster = Cluster::start();
-    let mut leader =
-        cluster.place.start(&format!("-s {} --dial-timeout 100ms elect job me --ttl 2", cluster.serving.address));
+    let mut leader = cluster.place.start(&format!(
+        "-s {} --dial-timeout 100ms elect job me --ttl 2",
+        cluster.serving.address
+    ));
     assert!(leader.line().starts_with("job/"));
     cluster.serving.running.signal(Signal::KILL);
     let ended = leader.end();
@@ -145,16 +207,35 @@ fn a_leader_whose_cluster_is_gone_hears_that_it_leads_no_more() {
 fn a_lease_is_kept_alive_over_a_restart_of_its_cluster() {
     let place = Place::new();
     let address = format!("unix://{}", place.path("socket").display());
-    let serve = || Serving::start(&place, &place.path("store"), &["--listen-client-urls", &address]);
+    let serve = || {
+        Serving::start(
+            &place,
+            &place.path("store"),
+            &["--listen-client-urls", &address],
+        )
+    };
     let serving = serve();
-    place.kv(&format!("-s {address} lease grant 12 --id 1f")).ok();
+    place
+        .kv(&format!("-s {address} lease grant 12 --id 1f"))
+        .ok();
     // a third of its time to live lies between two renewals: the third one falls into the pause
-    let mut keeping = place.start(&format!("-s {address} --dial-timeout 100ms lease keep-alive 1f"));
-    assert_eq!(keeping.line(), "lease 000000000000001f keepalived with TTL(12)");
+    let mut keeping = place.start(&format!(
+        "-s {address} --dial-timeout 100ms lease keep-alive 1f"
+    ));
+    assert_eq!(
+        keeping.line(),
+        "lease 000000000000001f keepalived with TTL(12)"
+    );
     assert_eq!(serving.running.end_by(Signal::TERM).status, 0);
-    assert!(keeping.err_line().contains("unavailable"), "it says so, once");
+    assert!(
+        keeping.err_line().contains("unavailable"),
+        "it says so, once"
+    );
     let _serving = serve();
-    assert_eq!(keeping.line(), "lease 000000000000001f keepalived with TTL(12)");
+    assert_eq!(
+        keeping.line(),
+        "lease 000000000000001f keepalived with TTL(12)"
+    );
     assert_eq!(keeping.end_by(Signal::INT).err, "");
 }
 
@@ -176,19 +257,31 @@ impl Gate {
         let hangs = Arc::new(AtomicBool::new(false));
         let passes = Arc::new(AtomicUsize::new(usize::MAX));
         let (tell, hanging) = mpsc::channel();
-        let gate = Gate { address, hangs: hangs.clone(), passes: passes.clone(), hanging };
+        let gate = Gate {
+            address,
+            hangs: hangs.clone(),
+            passes: passes.clone(),
+            hanging,
+        };
         std::thread::spawn(move || {
             for client in listener.incoming() {
-                let (Ok(mut client), Ok(mut server)) = (client, TcpStream::connect(&server)) else { return };
-                let (Ok(mut answers), Ok(mut back)) = (server.try_clone(), client.try_clone()) else { return };
-                std::thread::spawn(move || std::io::copy(&mut answers, &mut back));
+                let (Ok(mut client), Ok(mut server)) = (client, TcpStream::connect(&server)) else {
+                    return;
+                };
+                let (Ok(mut responses), Ok(mut back)) = (server.try_clone(), client.try_clone())
+                else {
+                    return;
+                };
+                std::thread::spawn(move || std::io::copy(&mut responses, &mut back));
                 let (tell, hangs, passes) = (tell.clone(), hangs.clone(), passes.clone());
                 std::thread::spawn(move || {
                     let mut bytes = [0; 16 << 10];
                     while let Ok(length @ 1..) = client.read(&mut bytes) {
                         let one_less = |passes: usize| passes.checked_sub(1);
                         if has_headers(&bytes[..length])
-                            && passes.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_err()
+                            && passes
+                                .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less)
+                                .is_err()
                         {
                             hangs.store(true, Ordering::Release);
                         }
@@ -225,8 +318,13 @@ fn a_keep_alive_that_is_not_answered_ends_with_ctrl_c() {
     let cluster = Cluster::start();
     cluster.kv("lease grant 6 --id 1f").ok();
     let gate = Gate::before(&cluster.serving.address);
-    let mut keeping = cluster.place.start(&format!("-s {} lease keep-alive 1f", gate.address));
-    assert_eq!(keeping.line(), "lease 000000000000001f keepalived with TTL(6)");
+    let mut keeping = cluster
+        .place
+        .start(&format!("-s {} lease keep-alive 1f", gate.address));
+    assert_eq!(
+        keeping.line(),
+        "lease 000000000000001f keepalived with TTL(6)"
+    );
     gate.hangs.store(true, Ordering::Release);
     gate.hanging.recv().expect("it goes on");
     let ended = keeping.end_by(Signal::INT);
@@ -235,7 +333,7 @@ fn a_keep_alive_that_is_not_answered_ends_with_ctrl_c() {
 
 /// A lock and an election on a cluster that stops responding after a number of calls.
 #[test]
-fn lock_and_elect_end_in_time_on_a_cluster_that_does_not_answer() {
+fn lock_and_elect_end_in_time_on_a_cluster_that_does_not_response() {
     let cluster = Cluster::start();
     let gate_after = |calls| {
         let gate = Gate::before(&cluster.serving.address);
@@ -243,22 +341,42 @@ fn lock_and_elect_end_in_time_on_a_cluster_that_does_not_answer() {
         gate
     };
     // nothing but the time of the command itself ends these
-    for command in ["lock deploy --timeout 300ms true", "elect deploy me --timeout 300ms"] {
+    for command in [
+        "lock deploy --timeout 300ms true",
+        "elect deploy me --timeout 300ms",
+    ] {
         for calls in [0, 1, 2] {
             let gate = gate_after(calls);
             let limits = "--dial-timeout 10m --command-timeout 10m";
-            let ended = cluster.place.kv(&format!("-s {} {limits} {command}", gate.address));
+            let ended = cluster
+                .place
+                .kv(&format!("-s {} {limits} {command}", gate.address));
             let refused = ended.refused(6);
-            assert!(refused.contains("deploy") && refused.contains("in time"), "{refused}");
+            assert!(
+                refused.contains("deploy") && refused.contains("in time"),
+                "{refused}"
+            );
         }
     }
-    for (command, calls) in [("lock deploy true", 1), ("elect deploy me", 1), ("elect deploy --listen", 1)] {
+    for (command, calls) in [
+        ("lock deploy true", 1),
+        ("elect deploy me", 1),
+        ("elect deploy --listen", 1),
+    ] {
         println!("{command} after {calls} calls");
         let gate = gate_after(calls);
-        let waiting = cluster.place.start(&format!("-s {} {command}", gate.address));
-        gate.hanging.recv_timeout(std::time::Duration::from_secs(20)).expect("it asks");
+        let waiting = cluster
+            .place
+            .start(&format!("-s {} {command}", gate.address));
+        gate.hanging
+            .recv_timeout(std::time::Duration::from_secs(20))
+            .expect("it asks");
         let ended = waiting.end_by(Signal::INT);
-        assert_eq!((ended.status, ended.err.as_str()), (130, ""), "{command} after {calls} calls");
+        assert_eq!(
+            (ended.status, ended.err.as_str()),
+            (130, ""),
+            "{command} after {calls} calls"
+        );
     }
 }
 
@@ -267,11 +385,16 @@ fn lock_and_elect_end_in_time_on_a_cluster_that_does_not_answer() {
 fn the_status_does_not_say_how_many_keys_there_are_to_who_may_not_read_them() {
     let (program, etcdctl) = match (etcd::program(), etcdctl::v35()) {
         (Ok(program), Ok(etcdctl)) => (program, etcdctl),
-        (Err(why), _) | (_, Err(why)) => return println!("not run: kv status as a user with few rights ({why})"),
+        (Err(why), _) | (_, Err(why)) => {
+            return println!("not run: kv status as a user with few rights ({why})");
+        }
     };
     let (place, etcd) = (Place::new(), etcd::Etcd::start(&program, "status"));
     let etcdctl = |line: &str| {
-        let done = Command::new(&etcdctl).args(["--endpoints", &etcd.url()]).args(line.split_whitespace()).output();
+        let done = Command::new(&etcdctl)
+            .args(["--endpoints", &etcd.url()])
+            .args(line.split_whitespace())
+            .output();
         let done = done.expect("etcdctl runs");
         assert!(done.status.success(), "{line}: {done:?}");
     };
@@ -287,11 +410,22 @@ fn the_status_does_not_say_how_many_keys_there_are_to_who_may_not_read_them() {
     ] {
         etcdctl(line);
     }
-    let status = |user: &str, more: &str| place.kv(&format!("-s {} --user {user}:secret status {more}", etcd.url()));
+    let status = |user: &str, more: &str| {
+        place.kv(&format!(
+            "-s {} --user {user}:secret status {more}",
+            etcd.url()
+        ))
+    };
     assert!(status("root", "").ok().contains("keys        1\n"));
     let said = status("reader", "").ok();
-    assert!(said.contains("keys        unknown: this user may not read all keys\n"), "{said}");
-    assert!(said.contains("revision    2\n"), "nor is it known what was compacted: {said}");
+    assert!(
+        said.contains("keys        unknown: this user may not read all keys\n"),
+        "{said}"
+    );
+    assert!(
+        said.contains("revision    2\n"),
+        "nor is it known what was compacted: {said}"
+    );
     assert_eq!(status("root", "--json").json()[0]["keys"], json!(1));
     assert_eq!(status("reader", "--json").json()[0]["keys"], json!(null));
 }

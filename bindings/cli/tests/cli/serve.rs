@@ -17,12 +17,19 @@ use crate::support::{Place, Running, Serving};
 #[test]
 fn it_is_ready_when_it_says_so_and_ends_with_sigterm() {
     let place = Place::new();
-    for (signal, more) in [(Signal::TERM, &[][..]), (Signal::INT, &["--log-level", "info"])] {
+    for (signal, more) in [
+        (Signal::TERM, &[][..]),
+        (Signal::INT, &["--log-level", "info"]),
+    ] {
         let serving = Serving::start(&place, &place.path("store"), more);
         place.kv(&format!("-s {} put a 1", serving.address)).ok();
         let ended = serving.running.end_by(signal);
         assert_eq!((ended.status, ended.out.len()), (0, 0), "{ended:?}");
-        assert_eq!(ended.err.is_empty(), more.is_empty(), "quiet unless asked: {ended:?}");
+        assert_eq!(
+            ended.err.is_empty(),
+            more.is_empty(),
+            "quiet unless asked: {ended:?}"
+        );
     }
     assert_eq!(place.kv("get a").ok(), "a\n1\n");
 }
@@ -33,11 +40,14 @@ fn the_store_stays_usable_by_others_and_their_writes_reach_remote_watchers() {
     let serving = Serving::start(&place, &place.path("store"), &[]);
     place.kv("put a local").ok();
     let mut watching = place.start(&format!("-s {} watch a --rev 2 --json", serving.address));
-    let value = |line: String| serde_json::from_str::<Value>(&line).expect("JSON")["kv"]["value"].clone();
+    let value =
+        |line: String| serde_json::from_str::<Value>(&line).expect("JSON")["kv"]["value"].clone();
     assert_eq!(value(watching.line()), "local");
     place.kv("put a again").ok();
     assert_eq!(value(watching.line()), "again");
-    place.kv(&format!("-s {} put a remote", serving.address)).ok();
+    place
+        .kv(&format!("-s {} put a remote", serving.address))
+        .ok();
     assert_eq!(value(watching.line()), "remote");
     assert_eq!(place.kv("get a --print-value-only").ok(), "remote\n");
     assert_eq!(watching.end_by(Signal::INT).status, 130);
@@ -49,9 +59,23 @@ fn etcds_flags_in_every_form() {
     let socket = format!("unix://{}", place.path("socket").display());
     let urls = format!("http://127.0.0.1:0,{socket}");
     let forms: [Vec<String>; 3] = [
-        vec!["--data-dir".into(), "store".into(), "--listen-client-urls".into(), urls.clone()],
-        vec!["-data-dir=store".into(), format!("-listen-client-urls={urls}"), "-name".into(), "default".into()],
-        vec!["store".into(), format!("--listen-client-urls={urls}"), "--client-cert-auth=false".into()],
+        vec![
+            "--data-dir".into(),
+            "store".into(),
+            "--listen-client-urls".into(),
+            urls.clone(),
+        ],
+        vec![
+            "-data-dir=store".into(),
+            format!("-listen-client-urls={urls}"),
+            "-name".into(),
+            "default".into(),
+        ],
+        vec![
+            "store".into(),
+            format!("--listen-client-urls={urls}"),
+            "--client-cert-auth=false".into(),
+        ],
     ];
     let cluster = [
         "--listen-peer-urls=http://localhost:2380",
@@ -90,13 +114,24 @@ fn etcds_flags_in_every_form() {
 fn variables_are_flags_too() {
     let place = Place::new();
     let mut command = place.command(["serve"]);
-    command.env("ETCD_DATA_DIR", "store").env("ETCD_LISTEN_CLIENT_URLS", "http://127.0.0.1:0");
+    command
+        .env("ETCD_DATA_DIR", "store")
+        .env("ETCD_LISTEN_CLIENT_URLS", "http://127.0.0.1:0");
     let mut running = Running::new(command);
-    assert!(running.err_line().contains("ready to serve client requests on http://127.0.0.1:"));
+    assert!(
+        running
+            .err_line()
+            .contains("ready to serve client requests on http://127.0.0.1:")
+    );
     assert_eq!(running.end_by(Signal::TERM).status, 0);
     let mut command = place.command(["serve", "store"]);
     command.env("ETCD_WAL_DIR", "wal");
-    assert!(Running::new(command).end().refused(2).contains("ETCD_WAL_DIR (--wal-dir) is refused: "));
+    assert!(
+        Running::new(command)
+            .end()
+            .refused(2)
+            .contains("ETCD_WAL_DIR (--wal-dir) is refused: ")
+    );
 }
 
 /// As etcd has it: start scripts set variables from others that may be empty.
@@ -123,7 +158,10 @@ fn an_empty_variable_is_none() {
     }
     let mut running = Running::new(command);
     let line = running.err_line();
-    assert!(line.contains("ready to serve client requests on http://127.0.0.1:"), "{line}");
+    assert!(
+        line.contains("ready to serve client requests on http://127.0.0.1:"),
+        "{line}"
+    );
     assert_eq!(running.end_by(Signal::TERM).status, 0);
 }
 
@@ -132,11 +170,15 @@ fn an_empty_variable_is_none() {
 fn the_init_daemon_is_told_when_it_is_ready() {
     let place = Place::new();
     let socket = UnixDatagram::bind(place.path("notify")).expect("a socket");
-    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
+    socket
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("a time-out");
     let abstract_name = format!("kv-notify-{}", std::process::id());
     let abstract_address = SocketAddr::from_abstract_name(&abstract_name).expect("a name");
     let hidden = UnixDatagram::bind_addr(&abstract_address).expect("a socket");
-    hidden.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
+    hidden
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("a time-out");
     let path = place.path("notify").into_os_string();
     for (socket, name) in [(socket, path), (hidden, format!("@{abstract_name}").into())] {
         let mut command = place.command(["serve", "store", "--listen-client-urls", "unix:serving"]);
@@ -145,15 +187,27 @@ fn the_init_daemon_is_told_when_it_is_ready() {
         let mut said = [0; 64];
         let length = socket.recv(&mut said).expect("it is told");
         assert_eq!(&said[..length], b"READY=1");
-        place.kv(&format!("-s unix://{} put a 1", place.path("serving").display())).ok();
+        place
+            .kv(&format!(
+                "-s unix://{} put a 1",
+                place.path("serving").display()
+            ))
+            .ok();
         assert_eq!(running.end_by(Signal::TERM).status, 0);
     }
     let mut command = place.command(["serve", "store", "--listen-client-urls", "unix:serving"]);
     command.env("NOTIFY_SOCKET", place.path("nobody"));
     let mut running = Running::new(command);
-    assert!(running.err_line().contains("ready to serve client requests"));
+    assert!(
+        running
+            .err_line()
+            .contains("ready to serve client requests")
+    );
     let line = running.err_line();
-    assert!(line.contains(" warn ") && line.contains("NOTIFY_SOCKET"), "{line}");
+    assert!(
+        line.contains(" warn ") && line.contains("NOTIFY_SOCKET"),
+        "{line}"
+    );
     assert_eq!(running.end_by(Signal::TERM).status, 0);
 }
 
@@ -164,7 +218,10 @@ fn lists_of_urls_are_read_as_etcd_reads_them() {
     let flag = format!("--listen-client-urls=http://127.0.0.1:0, {socket},{socket}");
     let mut running = Running::new(place.command(["serve", "store", &flag]));
     let line = running.err_line();
-    assert!(line.ends_with(&format!(", {socket} (store store)")), "{line}");
+    assert!(
+        line.ends_with(&format!(", {socket} (store store)")),
+        "{line}"
+    );
     assert_eq!(running.end_by(Signal::TERM).status, 0);
 }
 
@@ -180,20 +237,44 @@ fn unix_socket_has_one_notation_for_server_and_client() {
         (&format!("unix://{absolute}"), "abs.sock"),
         (&format!("unix:{absolute}"), "abs.sock"),
     ] {
-        let serving = Serving::start(&place, &place.path("store"), &[&format!("--listen-client-urls={address}")]);
+        let serving = Serving::start(
+            &place,
+            &place.path("store"),
+            &[&format!("--listen-client-urls={address}")],
+        );
         assert!(place.path(file).exists(), "{address}");
-        assert_eq!(serving.address, format!("unix://{}", place.path(file).display()));
-        for client in [format!("-s {address}"), format!("--endpoints {address}"), format!("-s {}", serving.address)] {
+        assert_eq!(
+            serving.address,
+            format!("unix://{}", place.path(file).display())
+        );
+        for client in [
+            format!("-s {address}"),
+            format!("--endpoints {address}"),
+            format!("-s {}", serving.address),
+        ] {
             place.kv(&format!("put a {client}")).ok();
         }
         assert_eq!(serving.running.end_by(Signal::TERM).status, 0);
     }
-    let flags = ["--listen-client-urls=unixs:k.sock", "--cert-file=server.pem", "--key-file=server-key.pem"];
+    let flags = [
+        "--listen-client-urls=unixs:k.sock",
+        "--cert-file=server.pem",
+        "--key-file=server-key.pem",
+    ];
     let serving = Serving::start(&place, &place.path("store"), &flags);
-    place.kv("-s unixs:k.sock --cacert ca.pem --tls-server-name 127.0.0.1 put a 1").ok();
+    place
+        .kv("-s unixs:k.sock --cacert ca.pem --tls-server-name 127.0.0.1 put a 1")
+        .ok();
     let ca = std::fs::read(place.path("ca.pem")).expect("a file");
-    place.fed("-s unixs:k.sock --cacert - --tls-server-name 127.0.0.1 put a 1", ca).ok();
-    place.kv("-s unix:k.sock --dial-timeout 1s put a 1").refused(4);
+    place
+        .fed(
+            "-s unixs:k.sock --cacert - --tls-server-name 127.0.0.1 put a 1",
+            ca,
+        )
+        .ok();
+    place
+        .kv("-s unix:k.sock --dial-timeout 1s put a 1")
+        .refused(4);
     assert_eq!(serving.running.end_by(Signal::TERM).status, 0);
 }
 
@@ -204,10 +285,17 @@ fn a_quiet_watch_hears_of_progress_as_often_as_asked() {
     let serving = Serving::start(&place, &place.path("store"), &[flag]);
     let host = serving.address.strip_prefix("http://").expect("http");
     let mut stream = std::net::TcpStream::connect(host).expect("it listens");
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("a time-out");
     let body = r#"{"create_request":{"key":"aw==","progress_notify":true}}"#;
-    let head = format!("POST /v3/watch HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
-    stream.write_all((head + body).as_bytes()).expect("it is taken");
+    let head = format!(
+        "POST /v3/watch HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream
+        .write_all((head + body).as_bytes())
+        .expect("it is taken");
     let told: Vec<String> = BufReader::new(stream)
         .lines()
         .map(|line| line.expect("it goes on"))
@@ -215,8 +303,18 @@ fn a_quiet_watch_hears_of_progress_as_often_as_asked() {
         .take(3)
         .collect();
     assert!(told[0].contains("\"created\":true"), "{told:?}");
-    assert!(told[1..].iter().all(|told| !told.contains("created") && !told.contains("watch_id")), "{told:?}");
-    assert!(place.kv("serve store --experimental-watch-progress-notify-interval=5").refused(2).contains("no duration"));
+    assert!(
+        told[1..]
+            .iter()
+            .all(|told| !told.contains("created") && !told.contains("watch_id")),
+        "{told:?}"
+    );
+    assert!(
+        place
+            .kv("serve store --experimental-watch-progress-notify-interval=5")
+            .refused(2)
+            .contains("no duration")
+    );
 }
 
 #[test]
@@ -228,13 +326,22 @@ fn what_cannot_be_had_is_refused_by_name() {
         ("--auth-token jwt", "--auth-token=jwt is refused"),
         ("--feature-gates=NoSuchFeature=true", "NoSuchFeature"),
         ("--no-such-flag", "--no-such-flag"),
-        ("--initial-cluster=a=http://x:1,b=http://y:1", "several members"),
+        (
+            "--initial-cluster=a=http://x:1,b=http://y:1",
+            "several members",
+        ),
         ("--initial-cluster=a=http://x:1", "--name"),
         ("--initial-cluster-state=old", "old"),
         ("--listen-peer-urls=nonsense", "--listen-peer-urls"),
         ("--auto-compaction-mode=hourly", "hourly"),
-        ("--auto-compaction-retention=soon", "--auto-compaction-retention"),
-        ("--auto-compaction-mode=revision --auto-compaction-retention=1h", "number of revisions"),
+        (
+            "--auto-compaction-retention=soon",
+            "--auto-compaction-retention",
+        ),
+        (
+            "--auto-compaction-mode=revision --auto-compaction-retention=1h",
+            "number of revisions",
+        ),
         ("--listen-client-urls=ftp://x:1", "ftp"),
         ("--listen-client-urls=https://127.0.0.1:0", "cert"),
         ("--client-cert-auth=maybe", "true nor false"),
@@ -243,7 +350,10 @@ fn what_cannot_be_had_is_refused_by_name() {
     for (flags, word) in cases {
         let ran = place.kv(&format!("serve store {flags}"));
         assert!(ran.refused(2).contains(word), "{flags}: {ran:?}");
-        assert!(!place.path("store").exists(), "{flags}: a store is left behind");
+        assert!(
+            !place.path("store").exists(),
+            "{flags}: a store is left behind"
+        );
     }
 }
 
@@ -251,7 +361,10 @@ fn what_cannot_be_had_is_refused_by_name() {
 fn an_address_or_a_store_that_is_taken_is_said_to_be() {
     let place = Place::new();
     let serving = Serving::start(&place, &place.path("store"), &[]);
-    let ran = place.kv(&format!("serve other --listen-client-urls {}", serving.address));
+    let ran = place.kv(&format!(
+        "serve other --listen-client-urls {}",
+        serving.address
+    ));
     assert!(ran.refused(6).contains("busy"), "{ran:?}");
     assert!(!place.path("other").exists(), "a store is left behind");
     let clock = libkv::Clock::new(1);
@@ -268,26 +381,47 @@ fn the_limits_are_etcds_unless_they_are_set() {
     let ran = place.kv(&format!("-s {} put large --file large", serving.address));
     assert!(ran.refused(2).contains("too_large"), "{ran:?}");
     serving.running.end_by(Signal::TERM);
-    let flags = ["--max-request-bytes=3000000", "--quota-backend-bytes=4000000"];
+    let flags = [
+        "--max-request-bytes=3000000",
+        "--quota-backend-bytes=4000000",
+    ];
     let serving = Serving::start(&place, &place.path("store"), &flags);
     let put = |key: &str| place.kv(&format!("-s {} put {key} --file large", serving.address));
     put("one").ok();
-    let full = (0..4).map(|n| put(&format!("more{n}"))).find(|ran| ran.status != 0).expect("the quota ends it");
+    let full = (0..4)
+        .map(|n| put(&format!("more{n}")))
+        .find(|ran| ran.status != 0)
+        .expect("the quota ends it");
     assert!(full.refused(7).contains("full"), "{full:?}");
-    assert!(place.kv(&format!("-s {} alarm list", serving.address)).ok().contains("NOSPACE"));
+    assert!(
+        place
+            .kv(&format!("-s {} alarm list", serving.address))
+            .ok()
+            .contains("NOSPACE")
+    );
     assert_eq!(serving.running.end_by(Signal::TERM).status, 0);
 }
 
 #[test]
 fn lines_of_the_log_can_be_json() {
     let place = Place::new();
-    let mut command = place.command(["--json", "serve", "store", "--listen-client-urls", "http://127.0.0.1:0"]);
+    let mut command = place.command([
+        "--json",
+        "serve",
+        "store",
+        "--listen-client-urls",
+        "http://127.0.0.1:0",
+    ]);
     command.arg("--log-level=info");
     let mut running = Running::new(command);
     loop {
         let line: Value = serde_json::from_str(&running.err_line()).expect("JSON");
         assert!(line["ts"].as_str().is_some_and(|ts| ts.ends_with('Z')) && line["level"] == "info");
-        if line["msg"].as_str().expect("text").starts_with("ready to serve client requests") {
+        if line["msg"]
+            .as_str()
+            .expect("text")
+            .starts_with("ready to serve client requests")
+        {
             break;
         }
     }
@@ -296,7 +430,9 @@ fn lines_of_the_log_can_be_json() {
 
 /// Writes `ca.pem`, and `server.pem` and `client.pem` with their keys.
 pub fn certificates(place: &Place) {
-    use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+    use rcgen::{
+        BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    };
 
     let write = |name: &str, pem: String| std::fs::write(place.path(name), pem).expect("a file");
     let mut params = CertificateParams::new(Vec::new()).expect("no names");
@@ -304,14 +440,18 @@ pub fn certificates(place: &Place) {
     let ca_key = KeyPair::generate().expect("a key");
     write("ca.pem", params.self_signed(&ca_key).expect("signed").pem());
     let issuer = Issuer::new(params, ca_key);
-    for (name, purpose) in
-        [("127.0.0.1", ExtendedKeyUsagePurpose::ServerAuth), ("client", ExtendedKeyUsagePurpose::ClientAuth)]
-    {
+    for (name, purpose) in [
+        ("127.0.0.1", ExtendedKeyUsagePurpose::ServerAuth),
+        ("client", ExtendedKeyUsagePurpose::ClientAuth),
+    ] {
         let mut params = CertificateParams::new(vec![name.to_string()]).expect("a name");
         params.extended_key_usages = vec![purpose];
         let key = KeyPair::generate().expect("a key");
         let file = if name == "client" { "client" } else { "server" };
-        write(&format!("{file}.pem"), params.signed_by(&key, &issuer).expect("signed").pem());
+        write(
+            &format!("{file}.pem"),
+            params.signed_by(&key, &issuer).expect("signed").pem(),
+        );
         write(&format!("{file}-key.pem"), key.serialize_pem());
     }
 }
@@ -328,16 +468,30 @@ fn tls_with_certificates_on_both_sides() {
         "--client-cert-auth",
     ];
     let serving = Serving::start(&place, &place.path("store"), &flags);
-    let kv = |options: &str| place.kv(&format!("-s {} --dial-timeout 2s {options}", serving.address));
+    let kv = |options: &str| {
+        place.kv(&format!(
+            "-s {} --dial-timeout 2s {options}",
+            serving.address
+        ))
+    };
     let shown = "--cert client.pem --key client-key.pem";
     assert_eq!(kv(&format!("--cacert ca.pem {shown} put a 1")).ok(), "OK\n");
     kv("--cacert ca.pem get a").refused(4);
     kv(&format!("{shown} get a")).refused(4);
-    kv(&format!("--cacert ca.pem {shown} --tls-server-name other get a")).refused(4);
-    assert!(kv(&format!("--cacert missing.pem {shown} get a")).err.contains("missing.pem"));
+    kv(&format!(
+        "--cacert ca.pem {shown} --tls-server-name other get a"
+    ))
+    .refused(4);
+    assert!(
+        kv(&format!("--cacert missing.pem {shown} get a"))
+            .err
+            .contains("missing.pem")
+    );
     assert!(kv("--cert client.pem get a").refused(2).contains("--key"));
     let endpoints = serving.address.trim_start_matches("https://");
-    let ran = place.kv(&format!("--endpoints {endpoints} --cacert ca.pem {shown} get a --print-value-only"));
+    let ran = place.kv(&format!(
+        "--endpoints {endpoints} --cacert ca.pem {shown} get a --print-value-only"
+    ));
     assert_eq!(ran.ok(), "1\n");
 }
 
@@ -350,13 +504,18 @@ fn a_second_signal_ends_it_at_once() {
     // a request that does not come to its end is waited for
     let host = serving.address.trim_start_matches("http://");
     let mut stuck = std::net::TcpStream::connect(host).expect("it listens");
-    stuck.write_all(b"POST /v3/kv/range HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{").expect("it reads");
+    stuck
+        .write_all(b"POST /v3/kv/range HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        .expect("it reads");
     let mut running = serving.running;
     running.signal(Signal::TERM);
     while !running.err_line().contains("those under way may end") {}
     running.signal(Signal::INT);
     let ended = running.end();
-    assert!(ended.refused(130).contains("ended without waiting"), "{ended:?}");
+    assert!(
+        ended.refused(130).contains("ended without waiting"),
+        "{ended:?}"
+    );
 }
 
 /// Somebody removed the directory under a running server, which went on acknowledging writes that were lost
@@ -366,11 +525,16 @@ fn a_store_that_is_removed_under_a_server_is_noticed() {
     let place = Place::new();
     let mut serving = Serving::start(&place, &place.path("store"), &[]);
     let get = |path: &str| {
-        let mut stream = TcpStream::connect(serving.address.trim_start_matches("http://")).expect("it listens");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("it is taken");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("text");
-        answer
+        let mut stream =
+            TcpStream::connect(serving.address.trim_start_matches("http://")).expect("it listens");
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .expect("it is taken");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).expect("text");
+        response
     };
     let kv = |line: &str| place.kv(&format!("-s {} {line}", serving.address));
     assert!(get("/health").contains(r#"{"health":"true","reason":""}"#));
@@ -379,10 +543,16 @@ fn a_store_that_is_removed_under_a_server_is_noticed() {
     let status = kv("status").ok();
     assert!(status.contains("trouble     REMOVED: "), "{status}");
     let health = get("/health");
-    assert!(health.contains("503") && health.contains(r#"{"health":"false","reason":"ALARM REMOVED"}"#), "{health}");
+    assert!(
+        health.contains("503") && health.contains(r#"{"health":"false","reason":"ALARM REMOVED"}"#),
+        "{health}"
+    );
     assert!(get("/metrics").contains(r#"libkv_alarm{alarm="REMOVED",member=""#));
     let line = serving.running.err_line();
-    assert!(line.contains(" error ") && line.contains("removed"), "{line}");
+    assert!(
+        line.contains(" error ") && line.contains("removed"),
+        "{line}"
+    );
     // said once
     let ended = serving.running.end_by(Signal::TERM);
     assert_eq!((ended.status, ended.err.as_str()), (0, ""));
@@ -393,7 +563,10 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % below
     }
 }
@@ -403,8 +576,14 @@ impl Dice {
 #[test]
 fn every_acknowledged_key_is_there_after_kill_9() {
     const WRITERS: usize = 16;
-    let rounds: usize = std::env::var("KV_KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
-    let seed = std::env::var("KV_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(std::process::id().into());
+    let rounds: usize = std::env::var("KV_KILL_ROUNDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(3);
+    let seed = std::env::var("KV_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(std::process::id().into());
     println!("KV_SEED={seed} KV_KILL_ROUNDS={rounds}");
     let mut dice = Dice(seed);
     let place = Place::new();
@@ -418,10 +597,17 @@ fn every_acknowledged_key_is_there_after_kill_9() {
             for writer in 0..WRITERS {
                 let (address, acknowledged, count) = (&serving.address, &acknowledged, &count);
                 scope.spawn(move || {
-                    let options = Options::new().connect_timeout_ms(1_000).request_timeout_ms(2_000);
-                    let Ok(db) = libkv_etcd::open(address, options) else { return };
+                    let options = Options::new()
+                        .connect_timeout_ms(1_000)
+                        .request_timeout_ms(2_000);
+                    let Ok(db) = libkv_etcd::open(address, options) else {
+                        return;
+                    };
                     for number in 0.. {
-                        let pair = (format!("{round}/{writer}/{number}"), format!("value {number} of {writer}"));
+                        let pair = (
+                            format!("{round}/{writer}/{number}"),
+                            format!("value {number} of {writer}"),
+                        );
                         if db.put(Put::new(pair.0.as_str(), pair.1.as_str())).is_err() {
                             break;
                         }
@@ -440,7 +626,10 @@ fn every_acknowledged_key_is_there_after_kill_9() {
         let again = Serving::start(&place, &place.path("store"), &[]);
         let db = libkv_etcd::open(&again.address, Options::new()).expect("it is served again");
         for (key, value) in &acknowledged {
-            let kv = db.get(key).expect("it can be read").unwrap_or_else(|| panic!("round {round}: {key} is lost"));
+            let kv = db
+                .get(key)
+                .expect("it can be read")
+                .unwrap_or_else(|| panic!("round {round}: {key} is lost"));
             assert_eq!(kv.value, value.as_bytes(), "round {round}: {key}");
         }
         all.extend(acknowledged);
@@ -450,6 +639,10 @@ fn every_acknowledged_key_is_there_after_kill_9() {
     let db = Db::open(place.path("store"), Options::new()).expect("a store");
     assert_eq!(db.check().expect("it can be read").problems, []);
     for (key, value) in &all {
-        assert_eq!(db.get(key).expect("it can be read").map(|kv| kv.value), Some(value.clone().into()), "{key}");
+        assert_eq!(
+            db.get(key).expect("it can be read").map(|kv| kv.value),
+            Some(value.clone().into()),
+            "{key}"
+        );
     }
 }

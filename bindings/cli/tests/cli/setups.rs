@@ -28,16 +28,24 @@ struct Ready<'a> {
 
 impl Setup {
     fn new() -> Setup {
-        Setup { place: Place::new() }
+        Setup {
+            place: Place::new(),
+        }
     }
 
     /// `kv serve` with the words of `line`, and the variables `NAME=value`, one a line. DIR is the place.
     fn command(&self, line: &str, variables: &str) -> Command {
         let text = |text: &str| text.replace("DIR", &self.place.path("").display().to_string());
         let line = text(line);
-        let mut command = self.place.command(std::iter::once("serve").chain(line.split_whitespace()));
+        let mut command = self
+            .place
+            .command(std::iter::once("serve").chain(line.split_whitespace()));
         command.env_remove("KV_STORE");
-        for variable in variables.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        for variable in variables
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+        {
             let (name, value) = variable.split_once('=').expect("NAME=value");
             command.env(name, text(value));
         }
@@ -53,8 +61,17 @@ impl Setup {
             assert!(!line.is_empty(), "it ended: {log:#?}");
             log.push(line.clone());
             if let Some((_, rest)) = line.split_once("ready to serve client requests on ") {
-                let address = rest.split([',', ' ']).next().expect("an address").to_string();
-                return Ready { place: &self.place, running, log, address };
+                let address = rest
+                    .split([',', ' '])
+                    .next()
+                    .expect("an address")
+                    .to_string();
+                return Ready {
+                    place: &self.place,
+                    running,
+                    log,
+                    address,
+                };
             }
         }
     }
@@ -70,7 +87,10 @@ impl Setup {
 impl Ready<'_> {
     /// A put and a get, with these options.
     fn works(&self, options: &str) {
-        let kv = |line: &str| self.place.kv(&format!("-s {} {options} {line}", self.address));
+        let kv = |line: &str| {
+            self.place
+                .kv(&format!("-s {} {options} {line}", self.address))
+        };
         kv("put a 1").ok();
         assert_eq!(kv("get a --print-value-only").ok(), "1\n");
     }
@@ -83,24 +103,37 @@ impl Ready<'_> {
 }
 
 fn http(host: &str, path: &str) -> String {
-    request(host, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n"), "")
+    request(
+        host,
+        &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n"),
+        "",
+    )
 }
 
 /// What a request is answered; `head` is its first line and its headers.
 fn request(host: &str, head: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(host).expect("it listens");
-    stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).expect("a time-out");
+    stream
+        .set_read_timeout(Some(std::time::Duration::from_secs(20)))
+        .expect("a time-out");
     let length = body.len();
-    write!(stream, "{head}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}").expect("it is taken");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("text");
-    answer
+    write!(
+        stream,
+        "{head}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
+    .expect("it is taken");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).expect("text");
+    response
 }
 
 /// Each of these flags has one line in the log.
 fn noted(log: &[String], flags: &[&str]) {
     for flag in flags {
-        let lines = log.iter().filter(|line| line.contains(flag) && line.contains(" has no effect: ")).count();
+        let lines = log
+            .iter()
+            .filter(|line| line.contains(flag) && line.contains(" has no effect: "))
+            .count();
         assert_eq!(lines, 1, "{flag}: {log:#?}");
     }
 }
@@ -140,7 +173,15 @@ fn kubeadm_static_pod() {
             "",
         );
         ready.works("--cacert ca.pem --cert client.pem --key client-key.pem");
-        noted(&ready.log, &["--peer-cert-file", "--peer-client-cert-auth", "--snapshot-count", "--initial-cluster "]);
+        noted(
+            &ready.log,
+            &[
+                "--peer-cert-file",
+                "--peer-client-cert-auth",
+                "--snapshot-count",
+                "--initial-cluster ",
+            ],
+        );
         ready.end();
     }
 }
@@ -153,17 +194,26 @@ fn envtest_of_controller_runtime() {
          --listen-client-urls=http://127.0.0.1:0 --listen-peer-urls=http://127.0.0.1:0 --unsafe-no-fsync=true",
         "",
     );
-    assert!(log.iter().any(|line| line.contains("--unsafe-no-fsync")), "{log:#?}");
+    assert!(
+        log.iter().any(|line| line.contains("--unsafe-no-fsync")),
+        "{log:#?}"
+    );
     let durability = |store: &str| {
         use lmdb::Transaction;
 
-        let env = lmdb::Environment::new().set_max_dbs(16).open(&setup.place.path(store)).expect("a store");
+        let env = lmdb::Environment::new()
+            .set_max_dbs(16)
+            .open(&setup.place.path(store))
+            .expect("a store");
         let meta = env.open_db(Some("meta")).expect("its tree");
         let txn = env.begin_ro_txn().expect("a read");
         txn.get(meta, b"durability").expect("an entry").to_vec()
     };
     assert_eq!(durability("k8s_test_framework_1"), [0], "none");
-    setup.runs("--data-dir=DIR/kept --listen-client-urls=http://127.0.0.1:0", "");
+    setup.runs(
+        "--data-dir=DIR/kept --listen-client-urls=http://127.0.0.1:0",
+        "",
+    );
     assert_eq!(durability("kept"), [1]);
 }
 
@@ -188,10 +238,21 @@ fn image_of_bitnami_and_compose_file_of_apisix() {
          ETCD_INITIAL_CLUSTER_TOKEN=etcd-cluster
          ETCD_INITIAL_CLUSTER_STATE=new",
     );
-    noted(&log, &["ETCD_ENABLE_V2", "ETCD_AUTO_TLS", "ETCD_INITIAL_CLUSTER_TOKEN", "--initial-cluster-state"]);
+    noted(
+        &log,
+        &[
+            "ETCD_ENABLE_V2",
+            "ETCD_AUTO_TLS",
+            "ETCD_INITIAL_CLUSTER_TOKEN",
+            "--initial-cluster-state",
+        ],
+    );
     for unknown in ["ETCD_BASE_DIR", "ETCD_ON_K8S"] {
         let said = format!("unrecognized environment variable {unknown}");
-        assert!(log.iter().any(|line| line.contains(&said)), "{unknown}: {log:#?}");
+        assert!(
+            log.iter().any(|line| line.contains(&said)),
+            "{unknown}: {log:#?}"
+        );
     }
 }
 
@@ -250,7 +311,9 @@ fn flag_given_twice_counts_as_the_last_one() {
     );
     let last = log.last().expect("ready");
     assert!(
-        last.contains(" on http://127.0.0.1:") && !last.contains(',') && last.ends_with(" (store yes)"),
+        last.contains(" on http://127.0.0.1:")
+            && !last.contains(',')
+            && last.ends_with(" (store yes)"),
         "{log:#?}"
     );
     assert!(!setup.place.path("no").exists());
@@ -267,14 +330,26 @@ fn members_metrics_origins_and_hosts_are_those_of_the_flags() {
     );
     ready.works("");
     let host = ready.address.strip_prefix("http://").expect("http");
-    let of = |line: &String| line.split_once("serving metrics on http://").map(|(_, host)| host.to_string());
+    let of = |line: &String| {
+        line.split_once("serving metrics on http://")
+            .map(|(_, host)| host.to_string())
+    };
     let metrics = ready.log.iter().find_map(of).expect("a line in the log");
     assert!(http(&metrics, "/metrics").contains("grpc_server_handling_seconds_bucket"));
     assert!(http(&metrics, "/health").contains(r#"{"health":"true""#));
     assert!(http(&metrics, "/v3/kv/range").starts_with("HTTP/1.1 404 "));
-    let list = |headers: &str| request(host, &format!("POST /v3/cluster/member/list HTTP/1.1\r\n{headers}"), "{}");
+    let list = |headers: &str| {
+        request(
+            host,
+            &format!("POST /v3/cluster/member/list HTTP/1.1\r\n{headers}"),
+            "{}",
+        )
+    };
     let members = list("Host: localhost\r\nOrigin: https://page.example\r\n");
-    assert!(members.contains(r#""peerURLs":["http://10.0.0.1:2380","http://10.0.0.2:2380"]"#), "{members}");
+    assert!(
+        members.contains(r#""peerURLs":["http://10.0.0.1:2380","http://10.0.0.2:2380"]"#),
+        "{members}"
+    );
     let foreign = list("Host: localhost\r\nOrigin: https://other.example\r\n");
     assert!(foreign.starts_with("HTTP/1.1 403 "), "{foreign}");
     let rebound = list("Host: other.example\r\n");
@@ -287,25 +362,47 @@ fn wildcard_address_is_not_advertised() {
     let setup = Setup::new();
     let ready = setup.start("--listen-client-urls http://0.0.0.0:0", "");
     assert!(
-        ready.log.iter().any(|line| line.contains(" warn ") && line.contains("http://0.0.0.0:")),
+        ready
+            .log
+            .iter()
+            .any(|line| line.contains(" warn ") && line.contains("http://0.0.0.0:")),
         "{:#?}",
         ready.log
     );
     let host = ready.address.replace("http://0.0.0.0", "127.0.0.1");
-    let members = request(&host, "POST /v3/cluster/member/list HTTP/1.1\r\nHost: localhost\r\n", "{}");
-    assert!(members.contains("clientURLs") && !members.contains("0.0.0.0"), "{members}");
+    let members = request(
+        &host,
+        "POST /v3/cluster/member/list HTTP/1.1\r\nHost: localhost\r\n",
+        "{}",
+    );
+    assert!(
+        members.contains("clientURLs") && !members.contains("0.0.0.0"),
+        "{members}"
+    );
     ready.end();
 }
 
 #[test]
 fn gateway_that_is_switched_off() {
-    for (line, variables) in [("--enable-grpc-gateway=false", ""), ("", "ETCD_ENABLE_GRPC_GATEWAY=false")] {
+    for (line, variables) in [
+        ("--enable-grpc-gateway=false", ""),
+        ("", "ETCD_ENABLE_GRPC_GATEWAY=false"),
+    ] {
         let setup = Setup::new();
-        let ready = setup.start(&format!("--listen-client-urls http://127.0.0.1:0 {line}"), variables);
+        let ready = setup.start(
+            &format!("--listen-client-urls http://127.0.0.1:0 {line}"),
+            variables,
+        );
         ready.works("");
         let host = ready.address.strip_prefix("http://").expect("http");
-        assert!(http(host, "/v3/kv/range").starts_with("HTTP/1.1 404 "), "{line}{variables}");
-        assert!(http(host, "/health").starts_with("HTTP/1.1 200 "), "{line}{variables}");
+        assert!(
+            http(host, "/v3/kv/range").starts_with("HTTP/1.1 404 "),
+            "{line}{variables}"
+        );
+        assert!(
+            http(host, "/health").starts_with("HTTP/1.1 200 "),
+            "{line}{variables}"
+        );
         ready.end();
     }
 }
@@ -314,9 +411,21 @@ fn gateway_that_is_switched_off() {
 fn store_without_a_directory_is_named_after_the_member() {
     let setup = Setup::new();
     for (line, directory) in [("", "default.etcd"), ("--name m1", "m1.etcd")] {
-        let log = setup.runs(&format!("--listen-client-urls http://127.0.0.1:0 {line}"), "");
-        assert!(log[0].ends_with(&format!("(store {directory})")), "{log:#?}");
-        assert_eq!(setup.place.kv(&format!("-s {directory} get a --print-value-only")).ok(), "1\n");
+        let log = setup.runs(
+            &format!("--listen-client-urls http://127.0.0.1:0 {line}"),
+            "",
+        );
+        assert!(
+            log[0].ends_with(&format!("(store {directory})")),
+            "{log:#?}"
+        );
+        assert_eq!(
+            setup
+                .place
+                .kv(&format!("-s {directory} get a --print-value-only"))
+                .ok(),
+            "1\n"
+        );
     }
 }
 
@@ -329,39 +438,79 @@ fn other_files_in_the_data_directory_are_no_obstacle() {
     let line = "--data-dir data --listen-client-urls unix://data/kv.sock --log-outputs data/etcd.log,stderr";
     for round in ["1", "2"] {
         let ready = setup.start(line, "");
-        assert!(ready.log.last().expect("ready").ends_with("(store data/kv)"), "{:#?}", ready.log);
+        assert!(
+            ready
+                .log
+                .last()
+                .expect("ready")
+                .ends_with("(store data/kv)"),
+            "{:#?}",
+            ready.log
+        );
         let kv = |options: &str, rest: &str| setup.place.kv(&format!("{options} {rest}"));
         kv("-s unix:data/kv.sock", &format!("put round {round}")).ok();
         // the store of a directory is the same one for every command
-        assert_eq!(kv("-s data", "get round --print-value-only").ok(), format!("{round}\n"));
+        assert_eq!(
+            kv("-s data", "get round --print-value-only").ok(),
+            format!("{round}\n")
+        );
         ready.end();
     }
     let log = std::fs::read_to_string(data.join("etcd.log")).expect("a log");
-    assert_eq!(log.matches("ready to serve client requests").count(), 2, "{log}");
+    assert_eq!(
+        log.matches("ready to serve client requests").count(),
+        2,
+        "{log}"
+    );
     // a store stays where it is, whatever comes into its directory
     setup.place.kv("-s plain put a 1").ok();
     std::fs::write(setup.place.path("plain").join("other"), "").expect("a file");
     let ready = setup.start("plain --listen-client-urls unix:sock", "");
     assert!(ready.log[0].ends_with("(store plain)"), "{:#?}", ready.log);
-    assert_eq!(setup.place.kv("-s unix://sock get a --print-value-only").ok(), "1\n");
+    assert_eq!(
+        setup
+            .place
+            .kv("-s unix://sock get a --print-value-only")
+            .ok(),
+        "1\n"
+    );
     ready.end();
     // but etcd's own data is not passed over
     std::fs::create_dir_all(setup.place.path("etcds/member/snap")).expect("a folder");
-    let refused = setup.place.kv("serve --data-dir etcds --listen-client-urls unix:sock");
-    assert!(refused.refused(4).contains("the data of an etcd server"), "{refused:?}");
+    let refused = setup
+        .place
+        .kv("serve --data-dir etcds --listen-client-urls unix:sock");
+    assert!(
+        refused.refused(4).contains("the data of an etcd server"),
+        "{refused:?}"
+    );
     assert!(!setup.place.path("etcds/kv").exists());
 }
 
 #[test]
 fn log_has_the_format_and_the_outputs_that_are_asked_for() {
     let setup = Setup::new();
-    let mut command = setup.command("store --listen-client-urls unix:sock --log-format=json --log-outputs=stdout", "");
+    let mut command = setup.command(
+        "store --listen-client-urls unix:sock --log-format=json --log-outputs=stdout",
+        "",
+    );
     command.stdin(std::process::Stdio::null());
     let mut running = Running::new(command);
     let line: Value = serde_json::from_str(&running.line()).expect("JSON");
-    assert!(line["msg"].as_str().expect("text").starts_with("ready to serve"), "{line}");
+    assert!(
+        line["msg"]
+            .as_str()
+            .expect("text")
+            .starts_with("ready to serve"),
+        "{line}"
+    );
     let ended = running.end_by(Signal::TERM);
     assert_eq!((ended.status, ended.err.as_str()), (0, ""));
-    let refused = setup.place.kv("serve store --listen-client-urls unix:sock --log-outputs no/such/log");
-    assert!(refused.refused(4).contains("--log-outputs no/such/log"), "{refused:?}");
+    let refused = setup
+        .place
+        .kv("serve store --listen-client-urls unix:sock --log-outputs no/such/log");
+    assert!(
+        refused.refused(4).contains("--log-outputs no/such/log"),
+        "{refused:?}"
+    );
 }

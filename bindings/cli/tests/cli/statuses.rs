@@ -59,27 +59,44 @@ fn a_reader_that_has_seen_enough_ends_it_quietly() {
     let place = Place::new();
     let db = Db::open(place.path("store"), Options::new()).expect("a store");
     for n in 0..40 {
-        db.put(Put::new(format!("key{n:02}"), vec![b'x'; 16 << 10])).expect("room");
+        db.put(Put::new(format!("key{n:02}"), vec![b'x'; 16 << 10]))
+            .expect("room");
     }
-    for line in ["range", "range --json", "export", "changes", "get --prefix key", "history key00 --json"] {
+    for line in [
+        "range",
+        "range --json",
+        "export",
+        "events",
+        "get --prefix key",
+        "history key00 --json",
+    ] {
         let mut running = place.start(line);
         let mut first = String::new();
         running.out.read_line(&mut first).expect("a line");
         assert!(!first.is_empty(), "{line}");
         let Running { child, out, err } = &mut running;
         // closes the pipe, as `head` does
-        drop(std::mem::replace(out, std::io::BufReader::new(spare(child))));
+        drop(std::mem::replace(
+            out,
+            std::io::BufReader::new(spare(child)),
+        ));
         let mut said = String::new();
         std::io::Read::read_to_string(err, &mut said).expect("text");
         let status = crate::support::code(child.wait().expect("it ends"));
-        assert!(status == 141 || (status == 0 && line.starts_with("history")), "{line}: {status}");
+        assert!(
+            status == 141 || (status == 0 && line.starts_with("history")),
+            "{line}: {status}"
+        );
         assert_eq!(said, "", "{line}");
     }
 }
 
 /// Something to put where the pipe was: the output of a program that says nothing.
 fn spare(_: &std::process::Child) -> std::process::ChildStdout {
-    let mut child = std::process::Command::new("true").stdout(std::process::Stdio::piped()).spawn().expect("true");
+    let mut child = std::process::Command::new("true")
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("true");
     let out = child.stdout.take().expect("it is piped");
     child.wait().expect("it ends");
     out
@@ -90,10 +107,20 @@ fn output_that_cannot_be_written_is_a_failure() {
     let place = Place::new();
     place.kv("put a 1").ok();
     for line in ["get a", "range --json", "export", "status"] {
-        let full = OpenOptions::new().write(true).open("/dev/full").expect("a device that is always full");
-        let ran = place.command(line.split(' ')).stdout(full).output().expect("kv runs");
+        let full = OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .expect("a device that is always full");
+        let ran = place
+            .command(line.split(' '))
+            .stdout(full)
+            .output()
+            .expect("kv runs");
         assert_eq!(ran.status.code(), Some(7), "{line}");
-        assert!(String::from_utf8_lossy(&ran.stderr).contains("the output"), "{line}");
+        assert!(
+            String::from_utf8_lossy(&ran.stderr).contains("the output"),
+            "{line}"
+        );
     }
 }
 
@@ -101,7 +128,12 @@ fn output_that_cannot_be_written_is_a_failure() {
 fn codes_are_named_in_what_is_said() {
     let place = Place::new();
     place.kv("put a 1").ok();
-    assert!(place.kv("get a --at 9").err.contains(Code::FutureRevision.name()));
+    assert!(
+        place
+            .kv("get a --at 9")
+            .err
+            .contains(Code::FutureRevision.name())
+    );
 }
 
 #[test]
@@ -115,11 +147,19 @@ fn a_damaged_store_has_its_problems_named() {
     {
         // somebody who knows LMDB and not libkv takes an event out of the log
         let mut builder = lmdb::Environment::new();
-        let env = builder.set_max_dbs(16).open(&place.path("store")).expect("LMDB's files");
+        let env = builder
+            .set_max_dbs(16)
+            .open(&place.path("store"))
+            .expect("LMDB's files");
         let log = env.open_db(Some("log")).expect("it has a log");
         let mut txn = env.begin_rw_txn().expect("nobody else writes");
-        let first =
-            txn.open_ro_cursor(log).expect("it is there").iter().nth(1).expect("an event").expect("it is there");
+        let first = txn
+            .open_ro_cursor(log)
+            .expect("it is there")
+            .iter()
+            .nth(1)
+            .expect("an event")
+            .expect("it is there");
         let key = first.0.to_vec();
         txn.del(log, &key, None).expect("it is there");
         txn.commit().expect("room");
@@ -128,8 +168,19 @@ fn a_damaged_store_has_its_problems_named() {
     assert_eq!((ran.status, ran.err.as_str()), (1, ""), "{ran:?}");
     let said = ran.text();
     let last = said.lines().last().expect("a line");
-    assert!(said.lines().next().is_some_and(|line| line.starts_with('I')) && last.contains("problem"), "{said}");
-    let problems =
-        &serde_json::from_slice::<serde_json::Value>(&place.kv("check --json").out).expect("JSON")["problems"];
-    assert!(problems[0]["invariant"].as_str().is_some_and(|name| name.starts_with('I')), "{problems}");
+    assert!(
+        said.lines()
+            .next()
+            .is_some_and(|line| line.starts_with('I'))
+            && last.contains("problem"),
+        "{said}"
+    );
+    let problems = &serde_json::from_slice::<serde_json::Value>(&place.kv("check --json").out)
+        .expect("JSON")["problems"];
+    assert!(
+        problems[0]["invariant"]
+            .as_str()
+            .is_some_and(|name| name.starts_with('I')),
+        "{problems}"
+    );
 }

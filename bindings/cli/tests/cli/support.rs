@@ -26,7 +26,9 @@ pub struct Ran {
 
 impl Place {
     pub fn new() -> Place {
-        Place { dir: TempDir::new().expect("a temporary folder") }
+        Place {
+            dir: TempDir::new().expect("a temporary folder"),
+        }
     }
 
     /// A path in it.
@@ -40,13 +42,21 @@ impl Place {
     }
 
     /// A script of `sh`, in which `"$0" "$@"` is `kv` with these arguments.
-    pub fn shell<A: AsRef<OsStr>>(&self, script: &str, arguments: impl IntoIterator<Item = A>) -> Command {
+    pub fn shell<A: AsRef<OsStr>>(
+        &self,
+        script: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", script, env!("CARGO_BIN_EXE_kv")]);
         self.prepared(command, arguments)
     }
 
-    fn prepared<A: AsRef<OsStr>>(&self, mut command: Command, arguments: impl IntoIterator<Item = A>) -> Command {
+    fn prepared<A: AsRef<OsStr>>(
+        &self,
+        mut command: Command,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Command {
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             if text.starts_with("KV_") || text.starts_with("ETCD_") || text == "NO_COLOR" {
@@ -100,12 +110,18 @@ pub fn feed(mut command: Command, input: &[u8]) -> Ran {
 }
 
 fn ran(output: std::process::Output) -> Ran {
-    Ran { status: code(output.status), out: output.stdout, err: String::from_utf8_lossy(&output.stderr).into_owned() }
+    Ran {
+        status: code(output.status),
+        out: output.stdout,
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
 }
 
 /// A status as a shell counts it.
 pub fn code(status: ExitStatus) -> i32 {
-    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+    status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
 impl Ran {
@@ -129,7 +145,10 @@ impl Ran {
 
     /// Its output as JSON lines, of a command that must have gone well.
     pub fn json(self) -> Vec<Value> {
-        self.ok().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+        self.ok()
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect()
     }
 }
 
@@ -152,7 +171,11 @@ impl Running {
     pub fn line(&mut self) -> String {
         let mut line = String::new();
         self.out.read_line(&mut line).expect("text");
-        assert!(line.ends_with('\n'), "it ended after {line:?}: {}", self.rest_of_err());
+        assert!(
+            line.ends_with('\n'),
+            "it ended after {line:?}: {}",
+            self.rest_of_err()
+        );
         line.trim_end().to_string()
     }
 
@@ -179,7 +202,11 @@ impl Running {
         let mut out = Vec::new();
         self.out.read_to_end(&mut out).expect("it can be read");
         let err = self.rest_of_err();
-        Ran { status: code(self.child.wait().expect("it ends")), out, err }
+        Ran {
+            status: code(self.child.wait().expect("it ends")),
+            out,
+            err,
+        }
     }
 
     /// Sends a signal and waits.
@@ -208,7 +235,10 @@ impl Serving {
     pub fn start(place: &Place, store: &Path, flags: &[&str]) -> Serving {
         let mut command = place.command(["serve"]);
         command.arg(store);
-        if !flags.iter().any(|flag| flag.trim_start_matches('-').starts_with("listen-client-urls")) {
+        if !flags.iter().any(|flag| {
+            flag.trim_start_matches('-')
+                .starts_with("listen-client-urls")
+        }) {
             command.args(["--listen-client-urls", "http://127.0.0.1:0"]);
         }
         command.args(flags).stdout(Stdio::piped());
@@ -220,7 +250,11 @@ impl Serving {
                 panic!("it is not ready: {said}");
             }
             if let Some((_, rest)) = line.split_once("ready to serve client requests on ") {
-                let address = rest.split([',', ' ']).next().expect("an address").to_string();
+                let address = rest
+                    .split([',', ' '])
+                    .next()
+                    .expect("an address")
+                    .to_string();
                 return Serving { running, address };
             }
             said += &line;

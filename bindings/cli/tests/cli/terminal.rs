@@ -19,15 +19,37 @@ struct Terminal {
 
 impl Terminal {
     fn start(mut command: Command) -> Terminal {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+            .expect("a terminal");
         grantpt(&master).expect("it is ours");
         unlockpt(&master).expect("it is ours");
-        let name = ptsname(&master, Vec::new()).expect("it has a name").into_string().expect("text");
-        let open = || Stdio::from(File::options().read(true).write(true).open(&name).expect("a terminal"));
-        let child = command.stdin(open()).stdout(open()).stderr(open()).env("TERM", "xterm").spawn().expect("kv runs");
+        let name = ptsname(&master, Vec::new())
+            .expect("it has a name")
+            .into_string()
+            .expect("text");
+        let open = || {
+            Stdio::from(
+                File::options()
+                    .read(true)
+                    .write(true)
+                    .open(&name)
+                    .expect("a terminal"),
+            )
+        };
+        let child = command
+            .stdin(open())
+            .stdout(open())
+            .stderr(open())
+            .env("TERM", "xterm")
+            .spawn()
+            .expect("kv runs");
         // what this process holds of the other side goes with the command
         drop(command);
-        Terminal { master: File::from(master), child, came: Vec::new() }
+        Terminal {
+            master: File::from(master),
+            child,
+            came: Vec::new(),
+        }
     }
 
     /// Reads until this has come, and no further.
@@ -77,7 +99,10 @@ fn colour_on_a_terminal_only_and_not_against_the_readers_will() {
     place.kv("put a 1").ok();
     assert!(on_terminal(&place, "range", None).contains("\x1b["));
     assert!(on_terminal(&place, "history a", None).contains("\x1b["));
-    assert_eq!(on_terminal(&place, "range", Some(("NO_COLOR", "1"))), "a\t1\n");
+    assert_eq!(
+        on_terminal(&place, "range", Some(("NO_COLOR", "1"))),
+        "a\t1\n"
+    );
     assert_eq!(on_terminal(&place, "range --color never", None), "a\t1\n");
     assert_eq!(place.kv("range").ok(), "a\t1\n");
     assert!(place.kv("range --color always").ok().contains("\x1b["));
@@ -88,9 +113,15 @@ fn colour_on_a_terminal_only_and_not_against_the_readers_will() {
 fn a_terminal_gets_no_bytes_that_steer_it_unless_it_wants_them() {
     let place = Place::new();
     place.kv(r"put --escaped a \x1b[2J").ok();
-    assert_eq!(on_terminal(&place, "get a --print-value-only", None), "\\x1b[2J\n");
+    assert_eq!(
+        on_terminal(&place, "get a --print-value-only", None),
+        "\\x1b[2J\n"
+    );
     assert_eq!(place.kv("get a --print-value-only").out, b"\x1b[2J\n");
-    assert_eq!(on_terminal(&place, "get a --print-value-only --raw", None), "\x1b[2J");
+    assert_eq!(
+        on_terminal(&place, "get a --print-value-only --raw", None),
+        "\x1b[2J"
+    );
 }
 
 #[test]
@@ -99,7 +130,11 @@ fn long_work_shows_how_far_it_is_to_whoever_looks() {
     place.kv("put a 1").ok();
     assert!(on_terminal(&place, "export file", None).contains("pairs"));
     assert!(on_terminal(&place, "-s other import file", None).contains("1 pair written"));
-    assert_eq!(place.kv("export file --force").err, "", "and to nobody else");
+    assert_eq!(
+        place.kv("export file --force").err,
+        "",
+        "and to nobody else"
+    );
 }
 
 #[test]
@@ -111,7 +146,10 @@ fn a_shell_talks_and_remembers() {
     shell.until("OK");
     shell.until("kv> ");
     // a watch ends with Ctrl-C, and the shell goes on
-    shell.master.write_all(b"watch a --rev 2\r").expect("it reads");
+    shell
+        .master
+        .write_all(b"watch a --rev 2\r")
+        .expect("it reads");
     shell.until("PUT");
     kill_process(Pid::from_child(&shell.child), Signal::INT).expect("it runs");
     shell.until("kv> ");
@@ -127,7 +165,10 @@ fn a_shell_talks_and_remembers() {
     let (_, status) = shell.end();
     assert_eq!(status, 0);
     let history = std::fs::read_to_string(place.path("kv/history")).expect("it is kept");
-    assert!(history.contains("put a 1") && history.contains("history a"), "{history}");
+    assert!(
+        history.contains("put a 1") && history.contains("history a"),
+        "{history}"
+    );
 }
 
 #[test]
@@ -138,12 +179,23 @@ fn json_too_holds_nothing_that_steers_a_terminal() {
     place.args(["put", "a", value]).ok();
     for line in ["get a --json", "history a --json", "diff 1 0 --json"] {
         let said = on_terminal(&place, line, None);
-        assert!(said.trim_end().chars().all(|c| matches!(c, ' '..='~' | '\u{1f600}')), "{line}: {said:?}");
+        assert!(
+            said.trim_end()
+                .chars()
+                .all(|c| matches!(c, ' '..='~' | '\u{1f600}')),
+            "{line}: {said:?}"
+        );
         let document: serde_json::Value = serde_json::from_str(&said).expect("JSON");
-        let pair = document.get("kv").or_else(|| document.get("after")).unwrap_or(&document);
+        let pair = document
+            .get("kv")
+            .or_else(|| document.get("after"))
+            .unwrap_or(&document);
         assert_eq!(pair["value"], value, "{line}");
     }
-    assert_eq!(place.kv("get a").ok(), "a\na\\x7f\\xc2\\x9b2J\\xe2\\x80\\xae\\xd8\\x9c\u{1f600}\\n\n");
+    assert_eq!(
+        place.kv("get a").ok(),
+        "a\na\\x7f\\xc2\\x9b2J\\xe2\\x80\\xae\\xd8\\x9c\u{1f600}\\n\n"
+    );
 }
 
 #[test]
@@ -158,7 +210,10 @@ fn what_is_said_of_bad_input_holds_nothing_that_steers_a_terminal() {
     ] {
         let ran = place.fed(line, input);
         let said = ran.refused(2);
-        assert!(said.contains("2J") && !said.contains(['\x1b', '\u{9b}']), "{line}: {said:?}");
+        assert!(
+            said.contains("2J") && !said.contains(['\x1b', '\u{9b}']),
+            "{line}: {said:?}"
+        );
     }
 }
 
@@ -170,7 +225,12 @@ fn a_terminal_shows_what_is_typed_again_when_no_password_was_given() {
     let line = ["-s", "etcd://127.0.0.1:1", "--user", "root", "get", "a"];
     let mut asking = Terminal::start(place.command(line));
     asking.until("Password for root: ");
-    let shows = |terminal: &File| tcgetattr(terminal).expect("a terminal").local_modes.contains(LocalModes::ECHO);
+    let shows = |terminal: &File| {
+        tcgetattr(terminal)
+            .expect("a terminal")
+            .local_modes
+            .contains(LocalModes::ECHO)
+    };
     let master = asking.master.try_clone().expect("a descriptor");
     assert!(!shows(&master), "it is hidden");
     kill_process(Pid::from_child(&asking.child), Signal::INT).expect("it runs");

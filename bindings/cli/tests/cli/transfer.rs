@@ -14,10 +14,23 @@ use crate::support::{Place, Running, feed};
 /// A store with text, bytes, an empty value, a lease and some history.
 fn store() -> Place {
     let place = Place::new();
-    for line in ["put a 1", "put a 2", "put gone x", "del gone", "lease grant 600 --id 1f", "put leased x --lease 1f"] {
+    for line in [
+        "put a 1",
+        "put a 2",
+        "put gone x",
+        "del gone",
+        "lease grant 600 --id 1f",
+        "put leased x --lease 1f",
+    ] {
         place.kv(line).ok();
     }
-    place.args([OsStr::new("put"), OsStr::from_bytes(b"\xff\x01"), OsStr::from_bytes(b"\x80\n")]).ok();
+    place
+        .args([
+            OsStr::new("put"),
+            OsStr::from_bytes(b"\xff\x01"),
+            OsStr::from_bytes(b"\x80\n"),
+        ])
+        .ok();
     place.args(["put", "empty", ""]).ok();
     place.args(["put", "text", "\"quotes\"\n\tü\u{2028}"]).ok();
     place
@@ -27,40 +40,94 @@ fn store() -> Place {
 fn pairs(place: &Place, store: &str) -> Vec<(Vec<u8>, Vec<u8>, i64)> {
     let db = Db::open(place.path(store), Options::new().create(false)).expect("a store");
     let kept = |kv: KeyValue| (kv.key.to_vec(), kv.value.to_vec(), kv.lease);
-    db.range(Range::new(KeyRange::all())).expect("it can be read").kvs.into_iter().map(kept).collect()
+    db.range(Range::new(KeyRange::all()))
+        .expect("it can be read")
+        .kvs
+        .into_iter()
+        .map(kept)
+        .collect()
 }
 
 #[test]
 fn a_round_trip_keeps_every_pair() {
     let place = store();
-    assert_eq!(place.kv("export file").ok(), "5 pairs of revision 9 in file\n");
+    assert_eq!(
+        place.kv("export file").ok(),
+        "5 pairs of revision 9 in file\n"
+    );
     let lines: Vec<Value> = std::fs::read_to_string(place.path("file"))
         .expect("text")
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect();
     let status = &place.kv("status --json").json()[0];
-    assert_eq!((&lines[0]["kv_export"], &lines[0]["revision"]), (&json!(1), &json!(9)));
-    assert_eq!((&lines[0]["store_id"], &lines[0]["compacted_revision"]), (&status["store_id"], &json!(-1)));
     assert_eq!(
-        (&lines[1]["key"], &lines[1]["mod_revision"], &lines[1]["version"]),
+        (&lines[0]["kv_export"], &lines[0]["revision"]),
+        (&json!(1), &json!(9))
+    );
+    assert_eq!(
+        (&lines[0]["store_id"], &lines[0]["compacted_revision"]),
+        (&status["store_id"], &json!(-1))
+    );
+    assert_eq!(
+        (
+            &lines[1]["key"],
+            &lines[1]["mod_revision"],
+            &lines[1]["version"]
+        ),
         (&json!("a"), &json!(3), &json!(2))
     );
-    assert_eq!((&lines[3]["lease_id"], &lines[3]["granted_ttl_seconds"]), (&json!("000000000000001f"), &json!(600)));
-    assert_eq!((&lines[7]["end"], &lines[7]["count"]), (&json!(true), &json!(5)));
+    assert_eq!(
+        (&lines[3]["lease_id"], &lines[3]["granted_ttl_seconds"]),
+        (&json!("000000000000001f"), &json!(600))
+    );
+    assert_eq!(
+        (&lines[7]["end"], &lines[7]["count"]),
+        (&json!(true), &json!(5))
+    );
 
     let said = place.kv("-s other import file").ok();
-    assert_eq!(said, "5 pairs written, 1 lease granted with their full time to live\n");
+    assert_eq!(
+        said,
+        "5 pairs written, 1 lease granted with their full time to live\n"
+    );
     assert_eq!(pairs(&place, "other"), pairs(&place, "store"));
-    assert_eq!(place.kv("-s other import file").ok(), "0 pairs written, 5 there already\n");
-    assert!(place.kv("-s other lease timetolive 1f --keys").ok().contains("([leased])"), "it outlives the import");
+    assert_eq!(
+        place.kv("-s other import file").ok(),
+        "0 pairs written, 5 there already\n"
+    );
+    assert!(
+        place
+            .kv("-s other lease timetolive 1f --keys")
+            .ok()
+            .contains("([leased])"),
+        "it outlives the import"
+    );
     // through a pipe, filtered, without leases
     let export = place.kv("export").out;
     assert_eq!(export, place.kv("export -").out);
-    let done =
-        feed(place.command(["-s", "third", "import", "-", "--prefix", "le", "--no-leases", "--json"]), &export).json();
-    assert_eq!((&done[0]["written"], &done[0]["leases_granted"]), (&json!(1), &json!(0)));
-    assert_eq!(pairs(&place, "third"), [(b"leased".to_vec(), b"x".to_vec(), 0)]);
+    let done = feed(
+        place.command([
+            "-s",
+            "third",
+            "import",
+            "-",
+            "--prefix",
+            "le",
+            "--no-leases",
+            "--json",
+        ]),
+        &export,
+    )
+    .json();
+    assert_eq!(
+        (&done[0]["written"], &done[0]["leases_granted"]),
+        (&json!(1), &json!(0))
+    );
+    assert_eq!(
+        pairs(&place, "third"),
+        [(b"leased".to_vec(), b"x".to_vec(), 0)]
+    );
 }
 
 #[test]
@@ -81,15 +148,25 @@ fn a_file_that_is_there_is_not_overwritten_unasked() {
     assert!(place.kv("export file").refused(3).contains("--force"));
     place.kv("put more 1").ok();
     assert!(place.kv("export file --force").ok().starts_with("6 pairs"));
-    assert!(place.kv("export /no/such/folder/file").refused(4).contains("/no/such/folder"));
-    assert_eq!(place.kv("export file2 --json").json(), [json!({"file": "file2", "pairs": 6, "revision": 10})]);
+    assert!(
+        place
+            .kv("export /no/such/folder/file")
+            .refused(4)
+            .contains("/no/such/folder")
+    );
+    assert_eq!(
+        place.kv("export file2 --json").json(),
+        [json!({"file": "file2", "pairs": 6, "revision": 10})]
+    );
 }
 
 #[test]
 fn damage_is_found_at_its_line_before_anything_is_written() {
     let place = store();
     let whole = place.kv("export").out;
-    let altered = String::from_utf8(whole.clone()).expect("text").replace("\"value\":\"2\"", "\"value\":\"3\"");
+    let altered = String::from_utf8(whole.clone())
+        .expect("text")
+        .replace("\"value\":\"2\"", "\"value\":\"3\"");
     let cut = &whole[..whole.len() - 30];
     let lines: Vec<&[u8]> = whole.split_inclusive(|byte| *byte == b'\n').collect();
     let lost = [&lines[..3], &lines[4..]].concat().concat();
@@ -104,15 +181,25 @@ fn damage_is_found_at_its_line_before_anything_is_written() {
         std::fs::write(place.path(name), bytes).expect("a file");
         let ran = place.kv(&format!("-s target-{name} import {name}"));
         let said = ran.refused(8);
-        assert!(said.contains(&format!("{name}: line {line}: ")) && said.contains("nothing was written"), "{said}");
+        assert!(
+            said.contains(&format!("{name}: line {line}: "))
+                && said.contains("nothing was written"),
+            "{said}"
+        );
         assert!(!place.path(&format!("target-{name}")).exists());
     }
     // what comes but once is written up to the damage
     let ran = feed(place.command(["-s", "target", "import", "-"]), &lost);
-    assert!(ran.refused(8).contains("line 4: ") && ran.err.contains("2 pairs written"), "{ran:?}");
+    assert!(
+        ran.refused(8).contains("line 4: ") && ran.err.contains("2 pairs written"),
+        "{ran:?}"
+    );
     assert_eq!(place.kv("-s target range --keys-only").ok(), "a\nempty\n");
     // by another hand
-    assert_eq!(place.kv("-s hand import foreign --no-verify").ok(), "1 pair written\n");
+    assert_eq!(
+        place.kv("-s hand import foreign --no-verify").ok(),
+        "1 pair written\n"
+    );
 }
 
 #[test]
@@ -123,16 +210,32 @@ fn keys_with_other_values_are_left_refused_or_overwritten() {
     let revision = |place: &Place| place.kv("status --json").json()[0]["revision"].clone();
     let before = revision(&place);
     let said = place.kv("import file --dry-run --overwrite").ok();
-    assert_eq!(said, "0 pairs would be written, 1 would be overwritten, 4 there already\n");
-    assert!(place.kv("import file").refused(3).contains("a is there with another value"));
+    assert_eq!(
+        said,
+        "0 pairs would be written, 1 would be overwritten, 4 there already\n"
+    );
+    assert!(
+        place
+            .kv("import file")
+            .refused(3)
+            .contains("a is there with another value")
+    );
     assert_eq!(
         place.kv("import file --if-absent").ok(),
         "0 pairs written, 4 there already, 1 left alone, with other values\n"
     );
     assert_eq!(revision(&place), before);
-    assert_eq!(place.kv("import file --overwrite").ok(), "0 pairs written, 1 overwritten, 4 there already\n");
+    assert_eq!(
+        place.kv("import file --overwrite").ok(),
+        "0 pairs written, 1 overwritten, 4 there already\n"
+    );
     assert_eq!(place.kv("get a --print-value-only").ok(), "2\n");
-    assert!(place.kv("import file --if-absent --overwrite").refused(2).contains("--overwrite"));
+    assert!(
+        place
+            .kv("import file --if-absent --overwrite")
+            .refused(2)
+            .contains("--overwrite")
+    );
 }
 
 #[test]
@@ -142,7 +245,11 @@ fn a_dry_run_makes_nothing() {
     Db::open(place.path("empty"), Options::new()).expect("a store");
     let done = place.kv("-s empty import file --dry-run --json").json();
     assert_eq!(
-        (&done[0]["written"], &done[0]["leases_granted"], &done[0]["dry_run"]),
+        (
+            &done[0]["written"],
+            &done[0]["leases_granted"],
+            &done[0]["dry_run"]
+        ),
         (&json!(5), &json!(1), &json!(true))
     );
     assert_eq!(pairs(&place, "empty"), []);
@@ -156,8 +263,14 @@ fn a_pair_whose_lease_is_gone_comes_without_it() {
     place.kv("lease revoke 1f").ok();
     place.kv("export file --at 6").ok();
     let said = place.kv("-s other import file").ok();
-    assert_eq!(said, "2 pairs written, 1 without the lease they had, which is gone\n");
-    assert_eq!(pairs(&place, "other")[1], (b"leased".to_vec(), b"x".to_vec(), 0));
+    assert_eq!(
+        said,
+        "2 pairs written, 1 without the lease they had, which is gone\n"
+    );
+    assert_eq!(
+        pairs(&place, "other")[1],
+        (b"leased".to_vec(), b"x".to_vec(), 0)
+    );
 }
 
 #[test]
@@ -165,22 +278,53 @@ fn an_interrupted_export_goes_on_to_the_same_bytes() {
     let place = store();
     place.kv("export file").ok();
     let whole = std::fs::read(place.path("file")).expect("it is there");
-    assert!(place.kv("export file --resume").ok().is_empty(), "it is whole already");
+    assert!(
+        place.kv("export file --resume").ok().is_empty(),
+        "it is whole already"
+    );
     place.kv("put later x").ok();
-    let header = whole.iter().position(|byte| *byte == b'\n').expect("a line") + 1;
+    let header = whole
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .expect("a line")
+        + 1;
     for length in (header..whole.len()).step_by(7).chain([whole.len() - 1]) {
         std::fs::write(place.path("file"), &whole[..length]).expect("a file");
         place.kv("export file --resume").ok();
-        assert_eq!(std::fs::read(place.path("file")).expect("it is there"), whole, "cut to {length} bytes");
+        assert_eq!(
+            std::fs::read(place.path("file")).expect("it is there"),
+            whole,
+            "cut to {length} bytes"
+        );
     }
     std::fs::write(place.path("file"), &whole[..header - 1]).expect("a file");
-    assert!(place.kv("export file --resume").refused(8).contains("nothing to go on with"));
+    assert!(
+        place
+            .kv("export file --resume")
+            .refused(8)
+            .contains("nothing to go on with")
+    );
     std::fs::write(place.path("file"), &whole[..header]).expect("a file");
-    assert!(place.kv("export file a --resume").refused(2).contains("another range"));
+    assert!(
+        place
+            .kv("export file a --resume")
+            .refused(2)
+            .contains("another range")
+    );
     place.kv("-s other put a 1").ok();
-    assert!(place.kv("-s other export file --resume").refused(2).contains("is of the store"));
+    assert!(
+        place
+            .kv("-s other export file --resume")
+            .refused(2)
+            .contains("is of the store")
+    );
     place.kv("compact 10").ok();
-    assert!(place.kv("export file --resume").refused(3).contains("compacted"));
+    assert!(
+        place
+            .kv("export file --resume")
+            .refused(3)
+            .contains("compacted")
+    );
 }
 
 #[test]
@@ -188,7 +332,9 @@ fn a_killed_import_is_run_again_and_goes_on() {
     let place = Place::new();
     let db = Db::open(place.path("store"), Options::new()).expect("a store");
     let many = libkv::Txn {
-        success: (0..2_000).map(|n| Put::new(format!("key{n:04}"), format!("value{n}")).into()).collect(),
+        success: (0..2_000)
+            .map(|n| Put::new(format!("key{n:04}"), format!("value{n}")).into())
+            .collect(),
         ..libkv::Txn::new()
     };
     db.txn(many).expect("room");
@@ -200,17 +346,31 @@ fn a_killed_import_is_run_again_and_goes_on() {
     // half of it comes, and the rest is waited for
     let mut stdin = running.child.stdin.take().expect("it is piped");
     stdin.write_all(&file[..file.len() / 2]).expect("it reads");
-    let count = || place.kv("-s other range --count-only").text().trim().parse().unwrap_or(0);
+    let count = || {
+        place
+            .kv("-s other range --count-only")
+            .text()
+            .trim()
+            .parse()
+            .unwrap_or(0)
+    };
     while count() < 512 {}
     assert_eq!(running.end_by(Signal::KILL).status, 137);
     let there = count();
     assert!((512..1_100).contains(&there), "{there}");
     let said = place.kv("-s other import file").ok();
-    assert_eq!(said, format!("{} pairs written, {there} there already\n", 2_000 - there));
+    assert_eq!(
+        said,
+        format!("{} pairs written, {there} there already\n", 2_000 - there)
+    );
     assert_eq!(pairs(&place, "other"), pairs(&place, "store"));
     // none was written twice
     let versions = place.kv("-s other range -l").ok();
-    assert!(versions.lines().all(|line| line.split('\t').nth(2) == Some("1")));
+    assert!(
+        versions
+            .lines()
+            .all(|line| line.split('\t').nth(2) == Some("1"))
+    );
 }
 
 #[test]
@@ -220,7 +380,10 @@ fn an_export_that_cannot_begin_leaves_the_file_as_it_was() {
     let whole = std::fs::read(place.path("file")).expect("it is there");
     place.kv("export file --force --at 99").refused(3);
     place.args(["export", "file", "--force", ""]).refused(2);
-    assert_eq!(std::fs::read(place.path("file")).expect("it is there"), whole);
+    assert_eq!(
+        std::fs::read(place.path("file")).expect("it is there"),
+        whole
+    );
     place.kv("export none --at 99").refused(3);
     assert!(!place.path("none").exists());
 }
@@ -231,8 +394,15 @@ fn export_file_is_readable_by_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let place = store();
     let file = place.path("file");
-    let mode = || std::fs::metadata(&file).expect("it is there").permissions().mode() & 0o777;
-    let open_to_all = || std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).expect("changed");
+    let mode = || {
+        std::fs::metadata(&file)
+            .expect("it is there")
+            .permissions()
+            .mode()
+            & 0o777
+    };
+    let open_to_all =
+        || std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).expect("changed");
     place.kv("export file").ok();
     assert_eq!(mode(), 0o600);
     open_to_all();
@@ -258,6 +428,13 @@ fn what_follows_a_whole_export_is_not_called_whole() {
     let twice = [&whole[..], &whole[..]].concat();
     std::fs::write(place.path("file"), &twice).expect("a file");
     let ran = place.kv("export file --resume");
-    assert!(ran.refused(8).contains("file: line 9: something follows"), "{ran:?}");
-    assert_eq!(std::fs::read(place.path("file")).expect("it is there"), twice, "and nothing of it is lost");
+    assert!(
+        ran.refused(8).contains("file: line 9: something follows"),
+        "{ran:?}"
+    );
+    assert_eq!(
+        std::fs::read(place.path("file")).expect("it is there"),
+        twice,
+        "and nothing of it is lost"
+    );
 }

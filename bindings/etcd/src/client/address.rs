@@ -41,7 +41,11 @@ impl fmt::Display for Endpoint {
 /// A host and its port as in a URL.
 pub(crate) fn host_and_port(host: &str, port: Option<u16>) -> String {
     let port = port.unwrap_or(PORT);
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
 }
 
 /// Reads an address: `etcd://h1:2379,h2`, `http://…`, `https://a,b`, `unix:///path`, `unix:path`. Each endpoint may
@@ -64,7 +68,8 @@ pub(crate) fn parse(address: &str, tls_wanted: bool) -> Result<Vec<Endpoint>> {
         })
         .collect::<Result<_>>()?;
     if tls_wanted && !endpoints.iter().any(Endpoint::has_tls) {
-        let message = format!("{address}: options of TLS are given, but no endpoint of this address has TLS");
+        let message =
+            format!("{address}: options of TLS are given, but no endpoint of this address has TLS");
         return Err(Error::new(Code::InvalidArgument, message));
     }
     Ok(endpoints)
@@ -74,7 +79,10 @@ pub(crate) fn parse(address: &str, tls_wanted: bool) -> Result<Vec<Endpoint>> {
 fn endpoint(part: &str, text: &str, tls_wanted: bool) -> Result<Endpoint> {
     let (scheme, rest) = scheme(text);
     if !address::is_unix(&scheme) && rest.contains('@') {
-        return Err(bad("…@…", "a user belongs into the options user and password"));
+        return Err(bad(
+            "…@…",
+            "a user belongs into the options user and password",
+        ));
     }
     let tls_of = |scheme: &str| match scheme {
         "etcd" => Some(tls_wanted),
@@ -90,7 +98,10 @@ fn endpoint(part: &str, text: &str, tls_wanted: bool) -> Result<Endpoint> {
 }
 
 fn bad(part: &str, why: impl fmt::Display) -> Error {
-    Error::new(Code::InvalidArgument, format!("bad address of a cluster: {part:?}: {why}"))
+    Error::new(
+        Code::InvalidArgument,
+        format!("bad address of a cluster: {part:?}: {why}"),
+    )
 }
 
 #[cfg(test)]
@@ -99,7 +110,11 @@ mod tests {
 
     fn read(address: &str, tls_wanted: bool) -> String {
         match parse(address, tls_wanted) {
-            Ok(endpoints) => endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+            Ok(endpoints) => endpoints
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(" "),
             Err(error) => {
                 assert_eq!(error.code(), Code::InvalidArgument, "{address}");
                 error.message().to_string()
@@ -115,11 +130,23 @@ mod tests {
             ("etcd://a:1,b", true, "https://a:1 https://b:2379"),
             ("etcds://a", false, "https://a:2379"),
             ("HTTP://a/", false, "http://a:2379"),
-            ("https://a,http://b:5,c:65535", false, "https://a:2379 http://b:5 https://c:65535"),
-            ("etcd://[::1],[fe80::2]:7", false, "http://[::1]:2379 http://[fe80::2]:7"),
+            (
+                "https://a,http://b:5,c:65535",
+                false,
+                "https://a:2379 http://b:5 https://c:65535",
+            ),
+            (
+                "etcd://[::1],[fe80::2]:7",
+                false,
+                "http://[::1]:2379 http://[fe80::2]:7",
+            ),
             ("http://127.0.0.1:2379", false, "http://127.0.0.1:2379"),
             ("unix:///run/a,/run/b", false, "unix:///run/a unix:///run/b"),
-            ("etcd://unix:///run/a,b", false, "unix:///run/a http://b:2379"),
+            (
+                "etcd://unix:///run/a,b",
+                false,
+                "unix:///run/a http://b:2379",
+            ),
             ("unix:k.sock", false, "unix://k.sock"),
             ("unix://k.sock", false, "unix://k.sock"),
             ("unix://localhost:1", false, "unix://localhost:1"),
@@ -154,7 +181,10 @@ mod tests {
             ("etcd://a,unix:", "path of the socket is missing"),
         ] {
             let message = read(address, false);
-            assert!(message.contains(part) && !message.contains("secret"), "{address}: {message}");
+            assert!(
+                message.contains(part) && !message.contains("secret"),
+                "{address}: {message}"
+            );
         }
         assert!(read("http://a,unix:///b", true).contains("no endpoint of this address has TLS"));
     }

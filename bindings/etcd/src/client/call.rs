@@ -37,8 +37,13 @@ impl Effect {
     }
 
     pub fn unknown(&self, what: &str) -> Error {
-        let Effect::Writes(find_out) = self else { return Error::new(Code::Unavailable, what) };
-        Error::new(Code::UnknownOutcome, format!("{what}: whether it was written is not known. {find_out}"))
+        let Effect::Writes(find_out) = self else {
+            return Error::new(Code::Unavailable, what);
+        };
+        Error::new(
+            Code::UnknownOutcome,
+            format!("{what}: whether it was written is not known. {find_out}"),
+        )
     }
 }
 
@@ -57,7 +62,9 @@ impl Ticket {
     }
 
     fn swap(&self, from: u8, to: u8) -> bool {
-        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.0
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
     }
 
     /// Takes it back; false if it is beyond recall.
@@ -71,7 +78,7 @@ impl Ticket {
     }
 
     /// The answer is about to be handed over; false if it was withdrawn.
-    pub fn answer(&self) -> bool {
+    pub fn response(&self) -> bool {
         self.swap(WAITING, SENT) || !self.is(WITHDRAWN)
     }
 
@@ -86,7 +93,10 @@ impl Ticket {
 }
 
 pub(crate) fn withdrawn() -> Error {
-    Error::new(Code::Cancelled, "the request was taken back before it was sent")
+    Error::new(
+        Code::Cancelled,
+        "the request was taken back before it was sent",
+    )
 }
 
 /// What to do after a try that failed.
@@ -94,7 +104,7 @@ enum Next {
     Again,
     /// After a pause, since the server is not well.
     Later,
-    Answer(Error),
+    Response(Error),
 }
 
 /// One request under way.
@@ -111,7 +121,14 @@ pub(crate) struct Call {
 impl Call {
     pub fn new(cluster: Arc<Cluster>, effect: Effect, ticket: Arc<Ticket>) -> Call {
         let until = after(cluster.request_timeout);
-        Call { cluster, effect, ticket, until, last: None, renewed: false }
+        Call {
+            cluster,
+            effect,
+            ticket,
+            until,
+            last: None,
+            renewed: false,
+        }
     }
 
     /// A read, for those who ask on behalf of something else.
@@ -127,17 +144,23 @@ impl Call {
     {
         let mut pause = PAUSE;
         loop {
-            let link = self.cluster.link(self.until).await.map_err(|error| self.unreached(error))?;
+            let link = self
+                .cluster
+                .link(self.until)
+                .await
+                .map_err(|error| self.unreached(error))?;
             // a read is of no consequence: it may be taken back until its answer is handed over
             if self.effect.writes() && !self.ticket.send() {
                 return Err(withdrawn());
             }
             let token = self.cluster.token();
-            let Ok(answer) = timeout_at(self.until, link.unary(path, message.clone(), &token)).await else {
+            let Ok(response) =
+                timeout_at(self.until, link.unary(path, message.clone(), &token)).await
+            else {
                 return Err(self.late(&link));
             };
-            let status = match answer {
-                Ok(answer) => return Ok(answer),
+            let status = match response {
+                Ok(response) => return Ok(response),
                 Err(status) => status,
             };
             if self.cluster.is_stale(&status) && !std::mem::replace(&mut self.renewed, true) {
@@ -155,7 +178,7 @@ impl Call {
                     pause = (pause * 2).min(PAUSE_MAX);
                 }
                 Next::Later => return Err(self.late(&link)),
-                Next::Answer(error) => return Err(error),
+                Next::Response(error) => return Err(error),
             }
         }
     }
@@ -172,8 +195,9 @@ impl Call {
             (Failure::Cut, _) => {
                 self.cluster.leave(link);
                 if self.effect.writes() {
-                    let what = format!("the connection was lost before the response came ({reason})");
-                    return Next::Answer(self.effect.unknown(&what));
+                    let what =
+                        format!("the connection was lost before the response came ({reason})");
+                    return Next::Response(self.effect.unknown(&what));
                 }
                 self.last = Some(reason);
                 Next::Again
@@ -181,15 +205,19 @@ impl Call {
             (Failure::Refused, tonic::Code::Unavailable) => {
                 self.cluster.leave(link);
                 if self.effect.writes() {
-                    return Next::Answer(self.effect.unknown(&reason));
+                    return Next::Response(self.effect.unknown(&reason));
                 }
                 self.last = Some(reason);
                 Next::Later
             }
-            (Failure::Refused, _) => match convert::error_in(status, self.effect.writes().then_some(sent_bytes)) {
-                error if error.code() == Code::UnknownOutcome => Next::Answer(self.effect.unknown(&reason)),
-                error => Next::Answer(error),
-            },
+            (Failure::Refused, _) => {
+                match convert::error_in(status, self.effect.writes().then_some(sent_bytes)) {
+                    error if error.code() == Code::UnknownOutcome => {
+                        Next::Response(self.effect.unknown(&reason))
+                    }
+                    error => Next::Response(error),
+                }
+            }
         }
     }
 
@@ -198,10 +226,15 @@ impl Call {
         self.cluster.leave(link);
         let ms = self.cluster.request_timeout.as_millis();
         match &self.effect {
-            Effect::Writes(_) => self.effect.unknown(&format!("no response within {ms} ms ({})", link.name())),
+            Effect::Writes(_) => self
+                .effect
+                .unknown(&format!("no response within {ms} ms ({})", link.name())),
             Effect::Reads => {
                 let last = self.last.clone().unwrap_or_else(|| link.name().to_string());
-                Error::new(Code::Timeout, format!("no response within {ms} ms ({last})"))
+                Error::new(
+                    Code::Timeout,
+                    format!("no response within {ms} ms ({last})"),
+                )
             }
         }
     }
@@ -211,7 +244,10 @@ impl Call {
         match &self.last {
             Some(last) if error.code() == Code::Unavailable && self.until <= Instant::now() => {
                 let ms = self.cluster.request_timeout.as_millis();
-                Error::new(Code::Timeout, format!("no response within {ms} ms ({last})"))
+                Error::new(
+                    Code::Timeout,
+                    format!("no response within {ms} ms ({last})"),
+                )
             }
             _ => error,
         }
@@ -227,12 +263,18 @@ mod tests {
         let ticket = Ticket::default();
         assert!(ticket.send() && ticket.send() && !ticket.withdraw() && !ticket.expire());
         ticket.unsent();
-        assert!(ticket.withdraw() && !ticket.send() && !ticket.answer() && !ticket.withdraw() && !ticket.expire());
+        assert!(
+            ticket.withdraw()
+                && !ticket.send()
+                && !ticket.response()
+                && !ticket.withdraw()
+                && !ticket.expire()
+        );
     }
 
     #[test]
     fn a_ticket_that_expired_is_answered_and_not_sent() {
         let ticket = Ticket::default();
-        assert!(ticket.expire() && !ticket.send() && !ticket.withdraw() && ticket.answer());
+        assert!(ticket.expire() && !ticket.send() && !ticket.withdraw() && ticket.response());
     }
 }

@@ -82,33 +82,56 @@ impl Cluster {
     /// Reads address and options; nothing is dialled yet.
     pub fn new(address: &str, options: &Options) -> Result<Cluster> {
         if let Some(option) = options.store_option() {
-            let message = format!("option {option} is of a store in this process: {address} is a cluster");
+            let message =
+                format!("option {option} is of a store in this process: {address} is a cluster");
             return Err(Error::new(Code::InvalidArgument, message));
         }
-        let tls_wanted = [&options.tls_ca, &options.tls_cert, &options.tls_key].iter().any(|file| file.is_some())
+        let tls_wanted = [&options.tls_ca, &options.tls_cert, &options.tls_key]
+            .iter()
+            .any(|file| file.is_some())
             || options.tls_server_name.is_some();
         let endpoints = address::parse(address, tls_wanted)?;
-        let tls = endpoints.iter().any(Endpoint::has_tls).then(|| Tls::new(options)).transpose()?;
+        let tls = endpoints
+            .iter()
+            .any(Endpoint::has_tls)
+            .then(|| Tls::new(options))
+            .transpose()?;
         let login = match (&options.user, &options.password) {
             (Some(user), Some(password)) => Some((user.clone(), password.clone())),
             (None, None) => None,
-            (Some(_), None) => return Err(Error::new(Code::InvalidArgument, "user needs password")),
-            (None, Some(_)) => return Err(Error::new(Code::InvalidArgument, "password needs user")),
+            (Some(_), None) => {
+                return Err(Error::new(Code::InvalidArgument, "user needs password"));
+            }
+            (None, Some(_)) => {
+                return Err(Error::new(Code::InvalidArgument, "password needs user"));
+            }
         };
         let time = |name, given: Option<u64>, usual| match given.unwrap_or(usual) {
-            0 => Err(Error::new(Code::InvalidArgument, format!("{name} is 0: a network takes time"))),
+            0 => Err(Error::new(
+                Code::InvalidArgument,
+                format!("{name} is 0: a network takes time"),
+            )),
             ms => Ok(Duration::from_millis(ms)),
         };
         let keep_alive = time("keep_alive_ms", options.keep_alive_ms, KEEP_ALIVE_MS)?;
         let keep_alive = (options.keep_alive_ms != Some(u64::MAX)).then_some(keep_alive);
-        let progress_interval = keep_alive.unwrap_or(Duration::from_millis(KEEP_ALIVE_MS)) * PROGRESS_KEEP_ALIVES;
+        let progress_interval =
+            keep_alive.unwrap_or(Duration::from_millis(KEEP_ALIVE_MS)) * PROGRESS_KEEP_ALIVES;
         let next = AtomicUsize::new(RandomState::new().hash_one(0) as usize % endpoints.len());
         Ok(Cluster {
             runtime: Runtime::get()?,
             endpoints: Arc::new(endpoints),
             dialer: Arc::new(Dialer { tls, keep_alive }),
-            connect_timeout: time("connect_timeout_ms", options.connect_timeout_ms, CONNECT_TIMEOUT_MS)?,
-            request_timeout: time("request_timeout_ms", options.request_timeout_ms, REQUEST_TIMEOUT_MS)?,
+            connect_timeout: time(
+                "connect_timeout_ms",
+                options.connect_timeout_ms,
+                CONNECT_TIMEOUT_MS,
+            )?,
+            request_timeout: time(
+                "request_timeout_ms",
+                options.request_timeout_ms,
+                REQUEST_TIMEOUT_MS,
+            )?,
             progress_interval,
             login,
             token: Mutex::default(),
@@ -163,7 +186,10 @@ impl Cluster {
         let mut current = lock(&self.link);
         if current.as_ref().is_some_and(|current| current.same(link)) {
             *current = None;
-            self.next.store((link.endpoint() + 1) % self.endpoints.len(), Ordering::Relaxed);
+            self.next.store(
+                (link.endpoint() + 1) % self.endpoints.len(),
+                Ordering::Relaxed,
+            );
         }
     }
 
@@ -177,11 +203,13 @@ impl Cluster {
         let mut pause = PAUSE;
         loop {
             match self.try_link(until).await {
-                Err(error) if error.code() == Code::Unavailable && Instant::now() + pause < until => {
+                Err(error)
+                    if error.code() == Code::Unavailable && Instant::now() + pause < until =>
+                {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(PAUSE_MAX);
                 }
-                answer => return answer,
+                response => return response,
             }
         }
     }
@@ -208,7 +236,10 @@ impl Cluster {
                 Ok(link)
             }
             Err(error) => {
-                *failed = Some(Failed { at: Instant::now(), error: error.clone() });
+                *failed = Some(Failed {
+                    at: Instant::now(),
+                    error: error.clone(),
+                });
                 Err(error)
             }
         }
@@ -226,7 +257,12 @@ impl Cluster {
         loop {
             if begun < count && (next_start <= Instant::now() || runners.is_empty()) {
                 let number = (first + begun) % count;
-                runners.spawn(reach(self.dialer.clone(), self.endpoints.clone(), number, self.login.clone()));
+                runners.spawn(reach(
+                    self.dialer.clone(),
+                    self.endpoints.clone(),
+                    number,
+                    self.login.clone(),
+                ));
                 begun += 1;
                 next_start = Instant::now() + HEAD_START;
             }
@@ -263,7 +299,10 @@ impl Cluster {
             .zip(reasons)
             .map(|(endpoint, reason)| format!("{endpoint}: {}", reason.as_ref().unwrap_or(&late)))
             .collect();
-        Error::new(Code::Unavailable, format!("no endpoint is reachable ({})", each.join("; ")))
+        Error::new(
+            Code::Unavailable,
+            format!("no endpoint is reachable ({})", each.join("; ")),
+        )
     }
 
     /// What the next request says who it is with.
@@ -273,22 +312,33 @@ impl Cluster {
 
     fn set_token(&self, value: Option<tonic::metadata::AsciiMetadataValue>) -> Token {
         let mut token = lock(&self.token);
-        *token = Token { value, number: token.number + 1 };
+        *token = Token {
+            value,
+            number: token.number + 1,
+        };
         token.clone()
     }
 
     /// Whether a new token may help after this refusal.
     pub fn is_stale(&self, status: &Status) -> bool {
-        let stale = ["invalid auth token", "revision of auth store is old", "user name is empty"];
+        let stale = [
+            "invalid auth token",
+            "revision of auth store is old",
+            "user name is empty",
+        ];
         self.login.is_some() && stale.iter().any(|text| status.message().ends_with(text))
     }
 
     /// Logs in again, unless somebody has since `seen`.
     pub async fn renew(&self, link: &Link, seen: &Token) -> Result<()> {
-        let Some(login) = &self.login else { return Ok(()) };
+        let Some(login) = &self.login else {
+            return Ok(());
+        };
         let _renewing = self.renewing.lock().await;
         if self.token().number == seen.number {
-            let token = log_in(link, login).await.map_err(|status| convert::error_in(&status, None))?;
+            let token = log_in(link, login)
+                .await
+                .map_err(|status| convert::error_in(&status, None))?;
             self.set_token(token);
         }
         Ok(())
@@ -314,27 +364,42 @@ async fn reach(
     login: Option<(String, Secret)>,
 ) -> (usize, Reached) {
     let work = async {
-        let link = dialer.dial(number, &endpoints[number]).await.map_err(Unreached::Because)?;
-        let answer = match &login {
+        let link = dialer
+            .dial(number, &endpoints[number])
+            .await
+            .map_err(Unreached::Because)?;
+        let response = match &login {
             Some(login) => log_in(&link, login).await,
             None => {
                 let nobody = Token::default();
-                let asked = link.unary("/etcdserverpb.Maintenance/Status", pb::StatusRequest {}, &nobody);
+                let asked = link.unary(
+                    "/etcdserverpb.Maintenance/Status",
+                    pb::StatusRequest {},
+                    &nobody,
+                );
                 asked.await.map(|_: pb::StatusResponse| None)
             }
         };
-        match answer {
+        match response {
             Ok(token) => Ok((link, token)),
             Err(status) => match failure(&status) {
                 // any answer shows that somebody is there who speaks the protocol
                 Failure::Refused if login.is_none() && is_etcd(&status) => Ok((link, None)),
-                Failure::Refused if login.is_some() && status.code() != tonic::Code::Unavailable => {
+                Failure::Refused
+                    if login.is_some() && status.code() != tonic::Code::Unavailable =>
+                {
                     let error = convert::error_in(&status, None);
-                    Err(Unreached::Refused(Error::new(error.code(), format!("{} ({})", error.message(), link.name()))))
+                    Err(Unreached::Refused(Error::new(
+                        error.code(),
+                        format!("{} ({})", error.message(), link.name()),
+                    )))
                 }
                 // a server of TLS says nothing to who speaks without
                 Failure::Cut | Failure::Unsent if endpoints[number].is_plain() => {
-                    Err(Unreached::Because(format!("{} (it may want TLS: https)", link.reason(&status))))
+                    Err(Unreached::Because(format!(
+                        "{} (it may want TLS: https)",
+                        link.reason(&status)
+                    )))
                 }
                 _ => Err(Unreached::Because(link.reason(&status))),
             },
@@ -353,11 +418,19 @@ async fn log_in(
     link: &Link,
     (name, password): &(String, Secret),
 ) -> std::result::Result<Option<tonic::metadata::AsciiMetadataValue>, Status> {
-    let request = pb::AuthenticateRequest { name: name.clone(), password: password.reveal().to_string() };
-    let answer: std::result::Result<pb::AuthenticateResponse, Status> =
-        link.unary("/etcdserverpb.Auth/Authenticate", request, &Token::default()).await;
-    match answer {
-        Ok(answer) => Ok(answer.token.parse().ok()),
+    let request = pb::AuthenticateRequest {
+        name: name.clone(),
+        password: password.reveal().to_string(),
+    };
+    let response: std::result::Result<pb::AuthenticateResponse, Status> = link
+        .unary(
+            "/etcdserverpb.Auth/Authenticate",
+            request,
+            &Token::default(),
+        )
+        .await;
+    match response {
+        Ok(response) => Ok(response.token.parse().ok()),
         // as etcd's own client: a user is of no use there, and no harm
         Err(status) if status.message().ends_with("authentication is not enabled") => Ok(None),
         Err(status) => Err(status),

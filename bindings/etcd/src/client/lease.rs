@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use libkv::{Keeping, LeaseId, LeaseKeepAlive, Result};
+use libkv::{Keeping, LeaseId, LeaseKeepAliveResponse, Result};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -94,7 +94,12 @@ impl Leases {
     /// When there is something to be done next.
     fn next_at(&self) -> Option<Instant> {
         let kept = lock(&self.kept);
-        kept.values().map(|kept| kept.gone_at.map_or(kept.renew_at, |gone_at| kept.renew_at.min(gone_at))).min()
+        kept.values()
+            .map(|kept| {
+                kept.gone_at
+                    .map_or(kept.renew_at, |gone_at| kept.renew_at.min(gone_at))
+            })
+            .min()
     }
 
     /// Takes out what is gone by now, and tells its owners.
@@ -111,8 +116,15 @@ impl Leases {
     fn lose(&self, which: impl Fn(&Kept) -> bool) {
         let lost: Vec<Kept> = {
             let mut kept = lock(&self.kept);
-            let numbers: Vec<u64> = kept.iter().filter(|(_, kept)| which(kept)).map(|(number, _)| *number).collect();
-            numbers.into_iter().filter_map(|number| kept.remove(&number)).collect()
+            let numbers: Vec<u64> = kept
+                .iter()
+                .filter(|(_, kept)| which(kept))
+                .map(|(number, _)| *number)
+                .collect();
+            numbers
+                .into_iter()
+                .filter_map(|number| kept.remove(&number))
+                .collect()
         };
         for kept in lost {
             // somebody else's code, which must not end the others' keeping
@@ -124,7 +136,10 @@ impl Leases {
     fn due(&self, all: bool) -> std::result::Result<Vec<LeaseId>, ()> {
         let now = Instant::now();
         let mut due = Vec::new();
-        for kept in lock(&self.kept).values_mut().filter(|kept| all || kept.renew_at <= now) {
+        for kept in lock(&self.kept)
+            .values_mut()
+            .filter(|kept| all || kept.renew_at <= now)
+        {
             if kept.sent_at.is_some() && !all {
                 return Err(());
             }
@@ -140,17 +155,23 @@ impl Leases {
     /// What was asked over a connection that has failed is due again at once.
     fn ask_again(&self) {
         let now = Instant::now();
-        for kept in lock(&self.kept).values_mut().filter(|kept| kept.sent_at.is_some()) {
+        for kept in lock(&self.kept)
+            .values_mut()
+            .filter(|kept| kept.sent_at.is_some())
+        {
             kept.renew_at = now;
         }
     }
 
-    fn answered(&self, answer: &pb::LeaseKeepAliveResponse) {
-        if answer.ttl <= 0 {
-            return self.lose(|kept| kept.id == answer.id);
+    fn answered(&self, response: &pb::LeaseKeepAliveResponse) {
+        if response.ttl <= 0 {
+            return self.lose(|kept| kept.id == response.id);
         }
-        for kept in lock(&self.kept).values_mut().filter(|kept| kept.id == answer.id) {
-            let ttl = seconds(answer.ttl);
+        for kept in lock(&self.kept)
+            .values_mut()
+            .filter(|kept| kept.id == response.id)
+        {
+            let ttl = seconds(response.ttl);
             let sent_at = kept.sent_at.take().unwrap_or_else(Instant::now);
             kept.ttl = Some(ttl);
             kept.renew_at = sent_at + kept.interval();
@@ -161,23 +182,49 @@ impl Leases {
 
 fn seconds(ttl_seconds: i64) -> Duration {
     // a century is for ever
-    Duration::from_secs(u64::try_from(ttl_seconds).unwrap_or(0).clamp(1, 36_500 * 86_400))
+    Duration::from_secs(
+        u64::try_from(ttl_seconds)
+            .unwrap_or(0)
+            .clamp(1, 36_500 * 86_400),
+    )
 }
 
 /// Keeps a lease alive until what this answers is dropped. It waits for nothing: whether there is such a lease is
 /// found out by its first renewal, at once.
 pub(crate) fn keep(leases: &Arc<Leases>, id: LeaseId, lost: Lost) -> Box<dyn Keeping> {
     let now = Instant::now();
-    let ttl = lock(&leases.granted).iter().rev().find(|(granted, _)| *granted == id).map(|(_, ttl)| *ttl);
-    let kept = Kept { id, ttl, renew_at: now, sent_at: None, gone_at: ttl.map(|ttl| now + ttl), lost };
+    let ttl = lock(&leases.granted)
+        .iter()
+        .rev()
+        .find(|(granted, _)| *granted == id)
+        .map(|(_, ttl)| *ttl);
+    let kept = Kept {
+        id,
+        ttl,
+        renew_at: now,
+        sent_at: None,
+        gone_at: ttl.map(|ttl| now + ttl),
+        lost,
+    };
     let number = leases.last.fetch_add(1, Ordering::Relaxed);
     lock(&leases.kept).insert(number, kept);
     let mut task = lock(&leases.task);
     match &*task {
         Some(_) => leases.changed.notify_one(),
-        None => *task = Some(leases.cluster.runtime.spawn(keep_all(Arc::downgrade(leases))).abort_handle()),
+        None => {
+            *task = Some(
+                leases
+                    .cluster
+                    .runtime
+                    .spawn(keep_all(Arc::downgrade(leases)))
+                    .abort_handle(),
+            )
+        }
     }
-    Box::new(Keeper { leases: Arc::downgrade(leases), number })
+    Box::new(Keeper {
+        leases: Arc::downgrade(leases),
+        number,
+    })
 }
 
 /// A lease is kept alive while this lives.
@@ -191,7 +238,11 @@ impl Keeping for Keeper {}
 impl Drop for Keeper {
     fn drop(&mut self) {
         // in a forked child the lock may be held by a thread that is not there
-        if let Some(leases) = self.leases.upgrade().filter(|leases| leases.cluster.is_ours()) {
+        if let Some(leases) = self
+            .leases
+            .upgrade()
+            .filter(|leases| leases.cluster.is_ours())
+        {
             let gone = lock(&leases.kept).remove(&self.number);
             drop(gone);
         }
@@ -243,26 +294,34 @@ async fn renew_over(leases: &Leases, link: &Link) -> bool {
     ask(leases.due(true).unwrap_or_default());
     let token = cluster.token();
     let opening = link.streaming(PATH, UnboundedReceiverStream::new(requests), &token);
-    let patience =
-        cluster.connect_timeout.min(lock(&leases.kept).values().map(Kept::interval).min().unwrap_or_default());
-    let mut answers: Streaming<pb::LeaseKeepAliveResponse> = match timeout(patience, opening).await {
-        Ok(Ok(answers)) => answers,
-        Ok(Err(status)) => {
-            recover(cluster, link, &token, &status).await;
-            return false;
-        }
-        Err(_) => {
-            cluster.leave(link);
-            return false;
-        }
-    };
+    let patience = cluster.connect_timeout.min(
+        lock(&leases.kept)
+            .values()
+            .map(Kept::interval)
+            .min()
+            .unwrap_or_default(),
+    );
+    let mut responses: Streaming<pb::LeaseKeepAliveResponse> =
+        match timeout(patience, opening).await {
+            Ok(Ok(responses)) => responses,
+            Ok(Err(status)) => {
+                recover(cluster, link, &token, &status).await;
+                return false;
+            }
+            Err(_) => {
+                cluster.leave(link);
+                return false;
+            }
+        };
     let mut any = false;
     loop {
-        let Some(next_at) = leases.next_at() else { return any };
+        let Some(next_at) = leases.next_at() else {
+            return any;
+        };
         tokio::select! {
-            answer = answers.message() => match answer {
-                Ok(Some(answer)) => {
-                    leases.answered(&answer);
+            response = responses.message() => match response {
+                Ok(Some(response)) => {
+                    leases.answered(&response);
                     any = true;
                 }
                 Ok(None) => {
@@ -299,8 +358,16 @@ async fn recover(cluster: &Arc<Cluster>, link: &Link, token: &super::link::Token
 }
 
 /// Renews a lease once.
-pub(crate) async fn keep_alive(cluster: &Arc<Cluster>, id: LeaseId) -> Result<LeaseKeepAlive> {
-    let answer: pb::LeaseKeepAliveResponse =
-        Call::new(cluster.clone(), Effect::Reads, Arc::default()).run(PATH, pb::LeaseKeepAliveRequest { id }).await?;
-    Ok(LeaseKeepAlive { id: answer.id, ttl_seconds: answer.ttl })
+pub(crate) async fn keep_alive(
+    cluster: &Arc<Cluster>,
+    id: LeaseId,
+) -> Result<LeaseKeepAliveResponse> {
+    let response: pb::LeaseKeepAliveResponse =
+        Call::new(cluster.clone(), Effect::Reads, Arc::default())
+            .run(PATH, pb::LeaseKeepAliveRequest { id })
+            .await?;
+    Ok(LeaseKeepAliveResponse {
+        id: response.id,
+        ttl_seconds: response.ttl,
+    })
 }

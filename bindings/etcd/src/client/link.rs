@@ -65,7 +65,8 @@ impl Dialer {
         match endpoint.place() {
             Place::Unix(path) => {
                 let stream = UnixStream::connect(path).await.map_err(|e| io_reason(&e))?;
-                self.secure(number, endpoint, "localhost", "localhost", stream).await
+                self.secure(number, endpoint, "localhost", "localhost", stream)
+                    .await
             }
             Place::Tcp(host, port) => {
                 let origin = host_and_port(host, *port);
@@ -101,7 +102,13 @@ impl Dialer {
     }
 
     /// Begins HTTP/2.
-    async fn speak<S>(&self, number: usize, endpoint: &Endpoint, host: &str, stream: S) -> Result<Link, String>
+    async fn speak<S>(
+        &self,
+        number: usize,
+        endpoint: &Endpoint,
+        host: &str,
+        stream: S,
+    ) -> Result<Link, String>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -112,25 +119,45 @@ impl Dialer {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
         if let Some(keep_alive) = self.keep_alive {
             // not while idle: etcd ends connections that do so
-            builder.keep_alive_interval(keep_alive).keep_alive_timeout(keep_alive).keep_alive_while_idle(false);
+            builder
+                .keep_alive_interval(keep_alive)
+                .keep_alive_timeout(keep_alive)
+                .keep_alive_while_idle(false);
         }
-        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|e| transport_reason(&e))?;
+        let (sender, connection) = builder
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| transport_reason(&e))?;
         let fault = Arc::new(Mutex::new(None));
         let why = fault.clone();
         tokio::spawn(async move {
             let ended = connection.await;
-            let reason = ended.map_or_else(|e| transport_reason(&e), |()| "it closed the connection".into());
+            let reason = ended.map_or_else(
+                |e| transport_reason(&e),
+                |()| "it closed the connection".into(),
+            );
             *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
         });
         let scheme = if endpoint.has_tls() { "https" } else { "http" };
-        let origin = format!("{scheme}://{host}").parse::<Uri>().map_err(|e| e.to_string())?;
+        let origin = format!("{scheme}://{host}")
+            .parse::<Uri>()
+            .map_err(|e| e.to_string())?;
         let (name, orders_progress) = (endpoint.to_string(), OnceLock::new());
-        Ok(Link(Arc::new(Connection { sender, origin, endpoint: number, name, fault, orders_progress })))
+        Ok(Link(Arc::new(Connection {
+            sender,
+            origin,
+            endpoint: number,
+            name,
+            fault,
+            orders_progress,
+        })))
     }
 }
 
 async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
-    let addresses = tokio::net::lookup_host((host, port)).await.map_err(|e| format!("its name is not found: {e}"))?;
+    let addresses = tokio::net::lookup_host((host, port))
+        .await
+        .map_err(|e| format!("its name is not found: {e}"))?;
     let mut reason = "its name has no address".to_string();
     for address in addresses {
         match TcpStream::connect(address).await {
@@ -205,18 +232,28 @@ impl Link {
 
     fn grpc(&self) -> Grpc<Wire> {
         // answers are as large as what was asked for
-        Grpc::with_origin(Wire(self.0.sender.clone()), self.0.origin.clone()).max_decoding_message_size(usize::MAX)
+        Grpc::with_origin(Wire(self.0.sender.clone()), self.0.origin.clone())
+            .max_decoding_message_size(usize::MAX)
     }
 
     /// One message there, one back.
-    pub async fn unary<A, B>(&self, path: &'static str, message: A, token: &Token) -> Result<B, Status>
+    pub async fn unary<A, B>(
+        &self,
+        path: &'static str,
+        message: A,
+        token: &Token,
+    ) -> Result<B, Status>
     where
         A: Message + 'static,
         B: Message + Default + 'static,
     {
         let codec = ProstCodec::<A, B>::new();
         let request = token.on(Request::new(message));
-        Ok(self.grpc().unary(request, PathAndQuery::from_static(path), codec).await?.into_inner())
+        Ok(self
+            .grpc()
+            .unary(request, PathAndQuery::from_static(path), codec)
+            .await?
+            .into_inner())
     }
 
     /// Messages both ways. The server may wait for the first message before it answers at all: it must come
@@ -234,8 +271,14 @@ impl Link {
     {
         let codec = ProstCodec::<A, B>::new();
         let mut request = token.on(Request::new(messages));
-        request.metadata_mut().insert("hasleader", AsciiMetadataValue::from_static("true"));
-        Ok(self.grpc().streaming(request, PathAndQuery::from_static(path), codec).await?.into_inner())
+        request
+            .metadata_mut()
+            .insert("hasleader", AsciiMetadataValue::from_static("true"));
+        Ok(self
+            .grpc()
+            .streaming(request, PathAndQuery::from_static(path), codec)
+            .await?
+            .into_inner())
     }
 }
 
@@ -273,7 +316,10 @@ impl tower::Service<http::Request<Body>> for Wire {
         Box::pin(async move {
             sent.await.map_err(|failed| {
                 let unsent = failed.message().is_some() || is_refused(failed.error());
-                Failed { unsent, error: failed.into_error() }
+                Failed {
+                    unsent,
+                    error: failed.into_error(),
+                }
             })
         })
     }
@@ -282,7 +328,9 @@ impl tower::Service<http::Request<Body>> for Wire {
 /// Whether the server says that it has not looked at the request, as a stream that it refuses or as one
 /// above the last that it took before it ended the connection.
 fn is_refused(error: &hyper::Error) -> bool {
-    let error = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    let error = error
+        .source()
+        .and_then(|source| source.downcast_ref::<h2::Error>());
     error.is_some_and(|error| {
         error.is_remote()
             && ((error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
@@ -322,14 +370,28 @@ pub(crate) enum Failure {
 
 pub(crate) fn failure(status: &Status) -> Failure {
     match status.source() {
-        Some(source) if source.downcast_ref::<Failed>().is_some_and(|failed| failed.unsent) => Failure::Unsent,
+        Some(source)
+            if source
+                .downcast_ref::<Failed>()
+                .is_some_and(|failed| failed.unsent) =>
+        {
+            Failure::Unsent
+        }
         Some(_) => Failure::Cut,
         // no server says that: tonic does
-        None if status.code() == Code::Internal && status.message() == "Missing response message." => Failure::Cut,
-        None if status.code() == Code::Unknown && status.message().starts_with("protocol error: missing grpc") => {
+        None if status.code() == Code::Internal
+            && status.message() == "Missing response message." =>
+        {
             Failure::Cut
         }
-        None if status.code() == Code::Unimplemented && status.message().starts_with("Content is compressed") => {
+        None if status.code() == Code::Unknown
+            && status.message().starts_with("protocol error: missing grpc") =>
+        {
+            Failure::Cut
+        }
+        None if status.code() == Code::Unimplemented
+            && status.message().starts_with("Content is compressed") =>
+        {
             Failure::Cut
         }
         None => Failure::Refused,
@@ -342,16 +404,26 @@ mod tests {
 
     /// A status that tonic makes of an answer which it cannot read is not the server's.
     #[test]
-    fn failure_that_tonic_makes_of_an_answer_is_no_refusal() {
+    fn failure_that_tonic_makes_of_an_response_is_no_refusal() {
         for (code, text) in [
             (Code::Internal, "Missing response message."),
             (Code::Unknown, "protocol error: missing grpc-status"),
-            (Code::Unimplemented, "Content is compressed with `br` which isn't supported"),
+            (
+                Code::Unimplemented,
+                "Content is compressed with `br` which isn't supported",
+            ),
         ] {
             assert_eq!(failure(&Status::new(code, text)), Failure::Cut, "{text}");
         }
-        for (code, text) in [(Code::Unimplemented, "unknown service etcdserverpb.KV"), (Code::Internal, "panicked")] {
-            assert_eq!(failure(&Status::new(code, text)), Failure::Refused, "{text}");
+        for (code, text) in [
+            (Code::Unimplemented, "unknown service etcdserverpb.KV"),
+            (Code::Internal, "panicked"),
+        ] {
+            assert_eq!(
+                failure(&Status::new(code, text)),
+                Failure::Refused,
+                "{text}"
+            );
         }
     }
 }

@@ -37,9 +37,21 @@ const INTERRUPT_POLL: Duration = Duration::from_millis(100);
 pub(crate) fn connect(address: &str, options: Options) -> Result<Db> {
     let cluster = Arc::new(Cluster::new(address, &options)?);
     let leases = Arc::new(Leases::new(cluster.clone()));
-    let handle = Handle { cluster: cluster.clone(), leases, watchers: Arc::default() };
-    let engine = Remote { handle: Some(Arc::new(handle)), until: None };
-    engine.wait(async move { cluster.try_link(after(cluster.connect_timeout)).await.map(|_| ()) })?;
+    let handle = Handle {
+        cluster: cluster.clone(),
+        leases,
+        watchers: Arc::default(),
+    };
+    let engine = Remote {
+        handle: Some(Arc::new(handle)),
+        until: None,
+    };
+    engine.wait(async move {
+        cluster
+            .try_link(after(cluster.connect_timeout))
+            .await
+            .map(|_| ())
+    })?;
     Ok(Db::from_engine(Arc::new(engine)))
 }
 
@@ -68,7 +80,11 @@ impl Remote {
     }
 
     /// Runs a request, to its end or to this engine's.
-    fn run(&self, request: Request, ticket: Arc<Ticket>) -> impl Future<Output = Result<Answer>> + Send + use<> {
+    fn run(
+        &self,
+        request: Request,
+        ticket: Arc<Ticket>,
+    ) -> impl Future<Output = Result<Response>> + Send + use<> {
         let (handle, until) = (Started::of(self.handle()), self.until);
         async move {
             match until {
@@ -79,19 +95,34 @@ impl Remote {
     }
 
     /// Has a task done and waits for it.
-    fn wait<T: Send + 'static>(&self, task: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    fn wait<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
         self.cluster().ensure_open()?;
         let told = self.start(task);
         Runtime::wait(|| told.recv()).unwrap_or_else(|_| Err(died()))
     }
 
     /// Has a task done that writes nothing, and waits for it; it ends with this engine's time at the latest.
-    fn read<T: Send + 'static>(&self, task: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-        let Some(until) = self.until else { return self.wait(task) };
-        self.wait(async move { timeout_at(until.into(), task).await.unwrap_or_else(|_| Err(late())) })
+    fn read<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let Some(until) = self.until else {
+            return self.wait(task);
+        };
+        self.wait(async move {
+            timeout_at(until.into(), task)
+                .await
+                .unwrap_or_else(|_| Err(late()))
+        })
     }
 
-    fn start<T: Send + 'static>(&self, task: impl Future<Output = Result<T>> + Send + 'static) -> Told<T> {
+    fn start<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Told<T> {
         let (tell, told) = sync_channel(1);
         self.cluster().runtime.spawn(async move {
             let _ = tell.send(task.await);
@@ -118,31 +149,41 @@ struct Started {
 
 impl Started {
     fn of(handle: &Handle) -> Started {
-        Started { cluster: handle.cluster.clone(), leases: handle.leases.clone() }
+        Started {
+            cluster: handle.cluster.clone(),
+            leases: handle.leases.clone(),
+        }
     }
 
     /// Runs a request. The TTL of a grant is remembered for its automatic renewal; a lease that is renewed
     /// automatically and revoked here is lost at once, not at its next renewal.
-    async fn run(self, request: Request, ticket: Arc<Ticket>) -> Result<Answer> {
+    async fn run(self, request: Request, ticket: Arc<Ticket>) -> Result<Response> {
         let revoked = match &request {
             Request::LeaseRevoke(revoke) => Some(revoke.id),
             _ => None,
         };
-        let answer = request::run(self.cluster, request, ticket).await?;
-        match (&answer, revoked) {
-            (Answer::LeaseGrant(grant), _) => self.leases.granted(grant.id, grant.ttl_seconds),
+        let response = request::run(self.cluster, request, ticket).await?;
+        match (&response, revoked) {
+            (Response::LeaseGrant(grant), _) => self.leases.granted(grant.id, grant.ttl_seconds),
             (_, Some(id)) => self.leases.revoked(id),
             _ => {}
         }
-        Ok(answer)
+        Ok(response)
     }
 
     /// Runs a request whose caller waits until a certain time. A write that was sent by then goes on without its
     /// caller, since it may be done; a lease that is granted too late is given back.
-    async fn run_until(self, request: Request, ticket: Arc<Ticket>, until: Instant) -> Result<Answer> {
+    async fn run_until(
+        self,
+        request: Request,
+        ticket: Arc<Ticket>,
+        until: Instant,
+    ) -> Result<Response> {
         let effect = request::effect(&request);
         if !effect.writes() {
-            return timeout_at(until.into(), self.run(request, ticket)).await.unwrap_or_else(|_| Err(late()));
+            return timeout_at(until.into(), self.run(request, ticket))
+                .await
+                .unwrap_or_else(|_| Err(late()));
         }
         let runtime = self.cluster.runtime.clone();
         let mut running = runtime.spawn(self.clone().run(request, ticket.clone()));
@@ -153,16 +194,16 @@ impl Started {
             return Err(late());
         }
         runtime.spawn(async move {
-            if let Ok(answer) = running.await {
-                self.give_back(answer);
+            if let Ok(response) = running.await {
+                self.give_back(response);
             }
         });
         Err(effect.unknown("no response within the time limit"))
     }
 
     /// Gives back what came for a caller that does not wait any more.
-    fn give_back(self, answer: Result<Answer>) {
-        if let Ok(Answer::LeaseGrant(granted)) = answer {
+    fn give_back(self, response: Result<Response>) {
+        if let Ok(Response::LeaseGrant(granted)) = response {
             request::revoke(&self.cluster, granted.id);
         }
     }
@@ -171,28 +212,40 @@ impl Started {
 type Told<T> = mpsc::Receiver<Result<T>>;
 
 fn died() -> Error {
-    Error::new(Code::Internal, "the task of a request ended without an answer")
+    Error::new(
+        Code::Internal,
+        "the task of a request ended without an answer",
+    )
 }
 
 /// The error of a call without an answer by its caller's deadline.
 fn late() -> Error {
-    Error::new(Code::Timeout, "no response from the cluster within the time limit")
+    Error::new(
+        Code::Timeout,
+        "no response from the cluster within the time limit",
+    )
 }
 
 impl Engine for Remote {
     fn until(self: Arc<Self>, deadline: Instant) -> Option<Arc<dyn Engine>> {
         let until = Some(self.until.map_or(deadline, |until| until.min(deadline)));
-        Some(Arc::new(Remote { handle: self.handle.clone(), until }))
+        Some(Arc::new(Remote {
+            handle: self.handle.clone(),
+            until,
+        }))
     }
 
-    fn call(&self, request: Request) -> Result<Answer> {
+    fn call(&self, request: Request) -> Result<Response> {
         self.wait(self.run(request, Arc::default()))
     }
 
-    fn call_unless(&self, request: Request, interrupted: Interrupted) -> Result<Answer> {
+    fn call_unless(&self, request: Request, interrupted: Interrupted) -> Result<Response> {
         self.cluster().ensure_open()?;
         let (ticket, effect) = (Arc::new(Ticket::default()), request::effect(&request));
-        let (running, started) = (self.run(request, ticket.clone()), Started::of(self.handle()));
+        let (running, started) = (
+            self.run(request, ticket.clone()),
+            Started::of(self.handle()),
+        );
         let (tell, told) = sync_channel(1);
         self.cluster().runtime.spawn(async move {
             if let Err(unheard) = tell.send(running.await) {
@@ -202,7 +255,7 @@ impl Engine for Remote {
         Runtime::wait(|| {
             loop {
                 match told.recv_timeout(INTERRUPT_POLL) {
-                    Ok(answer) => return answer,
+                    Ok(response) => return response,
                     Err(RecvTimeoutError::Disconnected) => return Err(died()),
                     Err(RecvTimeoutError::Timeout) if !interrupted() => {}
                     Err(RecvTimeoutError::Timeout) if ticket.withdraw() => return Err(withdrawn()),
@@ -222,10 +275,10 @@ impl Engine for Remote {
         let ticket = Arc::new(Ticket::default());
         let (running, shared) = (self.run(request, ticket.clone()), ticket.clone());
         let task = self.cluster().runtime.spawn(async move {
-            let answer = running.await;
-            if shared.answer() {
+            let response = running.await;
+            if shared.response() {
                 // one that panics ends nobody but itself
-                let _ = catch_unwind(AssertUnwindSafe(|| completion(answer)));
+                let _ = catch_unwind(AssertUnwindSafe(|| completion(response)));
             }
         });
         let task = task.abort_handle();
@@ -247,39 +300,61 @@ impl Engine for Remote {
         self.read(past::history(self.cluster().clone(), key.to_vec(), limit))
     }
 
-    fn changes(&self, request: &Changes) -> Result<ChangesPage> {
-        self.read(past::changes(self.cluster().clone(), request.clone()))
+    fn events(&self, request: &Events) -> Result<EventsPage> {
+        self.read(past::events(self.cluster().clone(), request.clone()))
     }
 
     fn diff(&self, before: Revision, after: Revision, range: &KeyRange) -> Result<DiffPage> {
-        self.read(past::diff(self.cluster().clone(), before, after, range.clone()))
+        self.read(past::diff(
+            self.cluster().clone(),
+            before,
+            after,
+            range.clone(),
+        ))
     }
 
     fn revision_at(&self, _: i64) -> Result<Revision> {
-        Err(unsupported("revision_at", "it keeps no record of when a revision was written"))
+        Err(unsupported(
+            "revision_at",
+            "it keeps no record of when a revision was written",
+        ))
     }
 
     fn watch(&self, request: Watch) -> Result<Arc<dyn WatchStream>> {
-        let stream = self.read(watch::Stream::new(self.cluster().clone(), self.handle().watchers.clone(), request))?;
+        let stream = self.read(watch::Stream::new(
+            self.cluster().clone(),
+            self.handle().watchers.clone(),
+            request,
+        ))?;
         Ok(Arc::new(stream))
     }
 
-    fn lease_keep_alive(&self, id: LeaseId) -> Result<LeaseKeepAlive> {
+    fn lease_keep_alive(&self, id: LeaseId) -> Result<LeaseKeepAliveResponse> {
         let cluster = self.cluster().clone();
         self.read(async move { lease::keep_alive(&cluster, id).await })
     }
 
-    fn lease_time_to_live(&self, id: LeaseId, keys: bool) -> Result<LeaseTimeToLive> {
-        let message = pb::LeaseTimeToLiveRequest { id, keys };
-        let answer: pb::LeaseTimeToLiveResponse = self.ask("/etcdserverpb.Lease/LeaseTimeToLive", message)?;
-        let mut keys: Vec<Vec<u8>> = answer.keys.into_iter().map(Into::into).collect();
+    fn lease_time_to_live(&self, lease: LeaseTimeToLive) -> Result<LeaseTimeToLiveResponse> {
+        let message = pb::LeaseTimeToLiveRequest {
+            id: lease.id,
+            keys: lease.keys,
+        };
+        let response: pb::LeaseTimeToLiveResponse =
+            self.ask("/etcdserverpb.Lease/LeaseTimeToLive", message)?;
+        let mut keys: Vec<Vec<u8>> = response.keys.into_iter().map(Into::into).collect();
         keys.sort_unstable();
-        Ok(LeaseTimeToLive { id: answer.id, ttl_seconds: answer.ttl, granted_ttl_seconds: answer.granted_ttl, keys })
+        Ok(LeaseTimeToLiveResponse {
+            id: response.id,
+            ttl_seconds: response.ttl,
+            granted_ttl_seconds: response.granted_ttl,
+            keys,
+        })
     }
 
     fn lease_list(&self) -> Result<Vec<LeaseId>> {
-        let answer: pb::LeaseLeasesResponse = self.ask("/etcdserverpb.Lease/LeaseLeases", pb::LeaseLeasesRequest {})?;
-        Ok(answer.leases.into_iter().map(|lease| lease.id).collect())
+        let response: pb::LeaseLeasesResponse =
+            self.ask("/etcdserverpb.Lease/LeaseLeases", pb::LeaseLeasesRequest {})?;
+        Ok(response.leases.into_iter().map(|lease| lease.id).collect())
     }
 
     fn lease_keep(&self, id: LeaseId, lost: Box<dyn FnOnce() + Send>) -> Result<Box<dyn Keeping>> {
@@ -288,11 +363,12 @@ impl Engine for Remote {
     }
 
     fn status(&self) -> Result<Status> {
-        let answer: pb::StatusResponse = self.ask("/etcdserverpb.Maintenance/Status", pb::StatusRequest {})?;
-        let header = answer.header.unwrap_or_default();
+        let response: pb::StatusResponse =
+            self.ask("/etcdserverpb.Maintenance/Status", pb::StatusRequest {})?;
+        let header = response.header.unwrap_or_default();
         // a user may have no right to all keys
         let keys = match self.call(Range::new(KeyRange::all()).count_only(true).into()) {
-            Ok(Answer::Range(range)) => range.count,
+            Ok(Response::Range(range)) => range.count,
             Err(error) if error.code() != Code::PermissionDenied => return Err(error),
             _ => 0,
         };
@@ -302,16 +378,19 @@ impl Engine for Remote {
         Ok(Status {
             revision: header.revision,
             // etcd does not tell whether revision 1 was compacted
-            compacted_revision: compacted.ok().filter(|revision| *revision > 0).unwrap_or(-1),
+            compacted_revision: compacted
+                .ok()
+                .filter(|revision| *revision > 0)
+                .unwrap_or(-1),
             keys: number(keys),
-            bytes_on_disk: number(answer.db_size),
-            bytes_in_use: number(answer.db_size_in_use),
+            bytes_on_disk: number(response.db_size),
+            bytes_in_use: number(response.db_size_in_use),
             watchers: self.handle().watchers.len() as u64,
             leases: self.lease_list().map_or(0, |leases| leases.len() as u64),
             store_id: format!("{:016x}{:016x}", header.cluster_id, header.member_id),
             durability: Some(Durability::Sync),
-            max_bytes: number(answer.db_size_quota),
-            alarms: answer.errors,
+            max_bytes: number(response.db_size_quota),
+            alarms: response.errors,
             ..Status::default()
         })
     }
@@ -340,7 +419,10 @@ impl Handle {
         }
         self.watchers.end(&closed());
         // a lease's handle closes with this one: what is not revoked in time has its TTL
-        self.leases.let_go().into_iter().for_each(|id| request::revoke(&self.cluster, id));
+        self.leases
+            .let_go()
+            .into_iter()
+            .for_each(|id| request::revoke(&self.cluster, id));
     }
 }
 
@@ -352,7 +434,11 @@ impl Drop for Handle {
 
 impl Drop for Remote {
     fn drop(&mut self) {
-        if let Some(handle) = self.handle.take().filter(|handle| !handle.cluster.is_ours()) {
+        if let Some(handle) = self
+            .handle
+            .take()
+            .filter(|handle| !handle.cluster.is_ours())
+        {
             // a lock within may be held by a thread of the parent's
             std::mem::forget(handle);
         }
@@ -360,5 +446,8 @@ impl Drop for Remote {
 }
 
 fn unsupported(what: &str, why: &str) -> Error {
-    Error::new(Code::Unsupported, format!("a cluster does not support {what}: {why}"))
+    Error::new(
+        Code::Unsupported,
+        format!("a cluster does not support {what}: {why}"),
+    )
 }

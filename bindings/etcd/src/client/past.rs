@@ -29,37 +29,70 @@ const EVENT_BYTES: usize = 128;
 /// Pairs of each side that a page of a comparison reads.
 const DIFF_PAIRS: i64 = 1_000;
 
-async fn range(cluster: &Arc<Cluster>, range: Range) -> Result<RangeResult> {
+async fn range(cluster: &Arc<Cluster>, range: Range) -> Result<RangeResponse> {
     match request::run(cluster.clone(), range.into(), Arc::<Ticket>::default()).await? {
-        Answer::Range(answer) => Ok(answer),
-        _ => Err(Error::new(Code::Internal, "the response to a range is of another kind")),
+        Response::Range(response) => Ok(response),
+        _ => Err(Error::new(
+            Code::Internal,
+            "the response to a range is of another kind",
+        )),
     }
 }
 
 /// The first events of `request`, whole revisions.
-pub(crate) async fn changes(cluster: Arc<Cluster>, request: Changes) -> Result<ChangesPage> {
-    let Changes { after, upto, range: keys } = request;
+pub(crate) async fn events(cluster: Arc<Cluster>, request: Events) -> Result<EventsPage> {
+    let Events {
+        after,
+        upto,
+        range: keys,
+    } = request;
     if keys.key.is_empty() {
         return Err(Error::new(Code::InvalidArgument, "key is not provided"));
     }
     let after = after.max(0);
-    let upto = if upto > 0 { upto } else { current_revision(&cluster).await? };
+    let upto = if upto > 0 {
+        upto
+    } else {
+        current_revision(&cluster).await?
+    };
     // the last put that is still there at the end; this also refuses revisions that are not to be read
-    let newest =
-        Range::new(keys.clone()).revision(upto).sort(SortTarget::Mod, SortOrder::Descend).keys_only(true).limit(1);
-    let last_put = range(&cluster, newest).await?.kvs.first().map_or(0, |kv| kv.mod_revision);
+    let newest = Range::new(keys.clone())
+        .revision(upto)
+        .sort(SortTarget::Mod, SortOrder::Descend)
+        .keys_only(true)
+        .limit(1);
+    let last_put = range(&cluster, newest)
+        .await?
+        .kvs
+        .first()
+        .map_or(0, |kv| kv.mod_revision);
     if is_compacted(&cluster, &keys.key, after.max(1)).await? {
-        return Err(compacted_error(after, compacted_revision(&cluster, &keys.key).await?));
+        return Err(compacted_error(
+            after,
+            compacted_revision(&cluster, &keys.key).await?,
+        ));
     }
     if upto <= after {
-        return Ok(ChangesPage { events: Vec::new(), upto });
+        return Ok(EventsPage {
+            events: Vec::new(),
+            upto,
+        });
     }
     let page = match last_put > after {
         true => stretch(&cluster, &keys, after + 1, last_put).await?,
-        false => stretch(&cluster, &KeyRange::all(), after + 1, upto).await.map_err(|error| wants_all(&keys, error))?,
+        false => stretch(&cluster, &KeyRange::all(), after + 1, upto)
+            .await
+            .map_err(|error| wants_all(&keys, error))?,
     };
-    let events = page.events.into_iter().filter(|event| keys.contains(&event.kv.key)).collect();
-    Ok(ChangesPage { events, upto: page.upto })
+    let events = page
+        .events
+        .into_iter()
+        .filter(|event| keys.contains(&event.kv.key))
+        .collect();
+    Ok(EventsPage {
+        events,
+        upto: page.upto,
+    })
 }
 
 /// Who may read the range alone hears what else is needed: else a refusal that comes and goes, with what others
@@ -68,34 +101,55 @@ fn wants_all(keys: &KeyRange, error: Error) -> Error {
     if error.code() != Code::PermissionDenied || *keys == KeyRange::all() {
         return error;
     }
-    let why = "what was deleted last is only seen by a watch of all keys, which this user may not read";
-    Error::new(Code::PermissionDenied, format!("{} ({why})", error.message()))
+    let why =
+        "what was deleted last is only seen by a watch of all keys, which this user may not read";
+    Error::new(
+        Code::PermissionDenied,
+        format!("{} ({why})", error.message()),
+    )
 }
 
 /// The events of a range from a revision on. One of them, or of the range `all`, stands at `upto`; it is the
 /// last, unless the page is full before.
-async fn stretch(cluster: &Arc<Cluster>, keys: &KeyRange, from: Revision, upto: Revision) -> Result<ChangesPage> {
+async fn stretch(
+    cluster: &Arc<Cluster>,
+    keys: &KeyRange,
+    from: Revision,
+    upto: Revision,
+) -> Result<EventsPage> {
     let until = after(cluster.request_timeout);
     loop {
         let link = cluster.link(until).await?;
         let token = cluster.token();
-        let mut page = ChangesPage { events: Vec::new(), upto: from - 1 };
-        let Some(failed) = read(cluster, &link, keys, from, upto, &mut page).await else { return Ok(page) };
+        let mut page = EventsPage {
+            events: Vec::new(),
+            upto: from - 1,
+        };
+        let Some(failed) = read(cluster, &link, keys, from, upto, &mut page).await else {
+            return Ok(page);
+        };
         // what has come is whole, and the caller goes on after it
         if !page.events.is_empty() {
             return Ok(page);
         }
         if failed.code() == tonic::Code::OutOfRange {
-            return Err(compacted_error(from, compacted_revision(cluster, &keys.key).await?));
+            return Err(compacted_error(
+                from,
+                compacted_revision(cluster, &keys.key).await?,
+            ));
         }
-        let passes = failure(&failed) != Failure::Refused || failed.code() == tonic::Code::Unavailable;
+        let passes =
+            failure(&failed) != Failure::Refused || failed.code() == tonic::Code::Unavailable;
         match cluster.is_stale(&failed) {
             true => cluster.renew(&link, &token).await?,
             false if passes => cluster.leave(&link),
             false => return Err(convert::error_in(&failed, None)),
         }
         if tokio::time::Instant::now() >= until {
-            return Err(Error::new(Code::Timeout, format!("{}: {}", link.name(), link.reason(&failed))));
+            return Err(Error::new(
+                Code::Timeout,
+                format!("{}: {}", link.name(), link.reason(&failed)),
+            ));
         }
         tokio::time::sleep(super::cluster::PAUSE).await;
     }
@@ -108,7 +162,7 @@ async fn read(
     keys: &KeyRange,
     from: Revision,
     upto: Revision,
-    page: &mut ChangesPage,
+    page: &mut EventsPage,
 ) -> Option<tonic::Status> {
     let create = pb::WatchCreateRequest {
         key: Bytes::copy_from_slice(&keys.key),
@@ -119,21 +173,27 @@ async fn read(
     };
     let silent = |_| tonic::Status::unavailable("the watch of the past is silent");
     let token = cluster.token();
-    let opened = timeout(cluster.request_timeout, open(link, create, &token)).await.map_err(silent);
+    let opened = timeout(cluster.request_timeout, open(link, create, &token))
+        .await
+        .map_err(silent);
     let mut stream = match opened.and_then(|opened| opened) {
         Ok(stream) => stream,
         Err(status) => return Some(status),
     };
     let (mut assembler, mut bytes) = (Assembler::default(), 0);
     loop {
-        let message = timeout(cluster.request_timeout, stream.message()).await.map_err(silent);
+        let message = timeout(cluster.request_timeout, stream.message())
+            .await
+            .map_err(silent);
         let message = match message.and_then(|message| message) {
             Ok(Some(message)) => message,
             Ok(None) => return Some(tonic::Status::unavailable("the watch of the past ended")),
             Err(status) => return Some(status),
         };
         if message.compact_revision > 0 {
-            return Some(tonic::Status::out_of_range("mvcc: required revision has been compacted"));
+            return Some(tonic::Status::out_of_range(
+                "mvcc: required revision has been compacted",
+            ));
         }
         if message.canceled {
             return Some(cancel_status(&message.cancel_reason));
@@ -155,7 +215,10 @@ async fn read(
 
 /// The events of one key, newest first.
 pub(crate) async fn history(cluster: Arc<Cluster>, key: Vec<u8>, limit: i64) -> Result<Vec<Event>> {
-    let most = usize::try_from(limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+    let most = usize::try_from(limit)
+        .ok()
+        .filter(|limit| *limit > 0)
+        .unwrap_or(usize::MAX);
     let compacted = compacted_revision(&cluster, &key).await?;
     let mut events: VecDeque<Event> = VecDeque::new();
     let mut keep = |event: Event| {
@@ -167,12 +230,22 @@ pub(crate) async fn history(cluster: Arc<Cluster>, key: Vec<u8>, limit: i64) -> 
     if compacted > 0 {
         let at_compaction = range(&cluster, Range::new(key.as_slice()).revision(compacted)).await?;
         // what was put before and is still needed; a watch that begins at the compaction does not have it
-        at_compaction.kvs.into_iter().for_each(|kv| keep(Event { kind: EventKind::Put, kv, prev_kv: None }));
+        at_compaction.kvs.into_iter().for_each(|kv| {
+            keep(Event {
+                kind: EventKind::Put,
+                kv,
+                prev_kv: None,
+            })
+        });
     }
     let upto = current_revision(&cluster).await?;
-    let mut request = Changes { after: compacted, upto, range: KeyRange::key(key) };
+    let mut request = Events {
+        after: compacted,
+        upto,
+        range: KeyRange::key(key),
+    };
     while request.after < upto {
-        let page = changes(cluster.clone(), request.clone()).await?;
+        let page = self::events(cluster.clone(), request.clone()).await?;
         page.events.into_iter().for_each(&mut keep);
         request.after = page.upto;
     }
@@ -180,17 +253,37 @@ pub(crate) async fn history(cluster: Arc<Cluster>, key: Vec<u8>, limit: i64) -> 
 }
 
 /// The first keys that differ between two revisions: both sides read by key, side by side.
-pub(crate) async fn diff(cluster: Arc<Cluster>, before: Revision, after: Revision, keys: KeyRange) -> Result<DiffPage> {
-    let side = |revision| range(&cluster, Range::new(keys.clone()).revision(revision).limit(DIFF_PAIRS));
+pub(crate) async fn diff(
+    cluster: Arc<Cluster>,
+    before: Revision,
+    after: Revision,
+    keys: KeyRange,
+) -> Result<DiffPage> {
+    let side = |revision| {
+        range(
+            &cluster,
+            Range::new(keys.clone())
+                .revision(revision)
+                .limit(DIFF_PAIRS),
+        )
+    };
     let (a, b) = (side(before).await?, side(after).await?);
     // beyond the lower of the two last keys only one side is known
-    let last = |side: &RangeResult| side.kvs.last().filter(|_| side.more).map(|kv| kv.key.clone());
+    let last = |side: &RangeResponse| {
+        side.kvs
+            .last()
+            .filter(|_| side.more)
+            .map(|kv| kv.key.clone())
+    };
     let bound = [last(&a), last(&b)].into_iter().flatten().min();
     let known = |kv: &KeyValue| bound.as_ref().is_none_or(|bound| kv.key <= *bound);
     let (mut a, mut b) = (a.kvs.into_iter().peekable(), b.kvs.into_iter().peekable());
-    let mut changes = Vec::new();
+    let mut differences = Vec::new();
     loop {
-        let (x, y) = (a.peek().filter(|kv| known(kv)), b.peek().filter(|kv| known(kv)));
+        let (x, y) = (
+            a.peek().filter(|kv| known(kv)),
+            b.peek().filter(|kv| known(kv)),
+        );
         let key = match (x, y) {
             (None, None) => break,
             (Some(kv), None) | (None, Some(kv)) => kv.key.clone(),
@@ -198,8 +291,11 @@ pub(crate) async fn diff(cluster: Arc<Cluster>, before: Revision, after: Revisio
         };
         let (before, after) = (a.next_if(|kv| kv.key == key), b.next_if(|kv| kv.key == key));
         if before.as_ref().map(|kv| kv.mod_revision) != after.as_ref().map(|kv| kv.mod_revision) {
-            changes.push(Change { key, before, after });
+            differences.push(Difference { key, before, after });
         }
     }
-    Ok(DiffPage { changes, next: bound.map(|bound| [&bound[..], &[0]].concat()) })
+    Ok(DiffPage {
+        differences,
+        next: bound.map(|bound| [&bound[..], &[0]].concat()),
+    })
 }

@@ -19,7 +19,11 @@ const DEPTH_MAX: usize = 45;
 fn show(key: &[u8]) -> String {
     const SHOWN_BYTES_MAX: usize = 64;
     let cut = &key[..key.len().min(SHOWN_BYTES_MAX)];
-    format!("\"{}{}\"", cut.escape_ascii(), if cut.len() < key.len() { "…" } else { "" })
+    format!(
+        "\"{}{}\"",
+        cut.escape_ascii(),
+        if cut.len() < key.len() { "…" } else { "" }
+    )
 }
 
 /// What a request does; for a write, how to find out whether it was done.
@@ -28,12 +32,22 @@ pub(crate) fn effect(request: &Request) -> Effect {
         Request::Range(_) | Request::Side(_) => return Effect::Reads,
         Request::Txn(txn) if txn.is_read_only() => return Effect::Reads,
         Request::Alarm(alarm) if alarm.action == AlarmAction::Get => return Effect::Reads,
-        Request::Put(put) => format!("Read {}: its value, version and mod_revision tell", show(&put.key)),
+        Request::Put(put) => format!(
+            "Read {}: its value, version and mod_revision tell",
+            show(&put.key)
+        ),
         Request::Delete(delete) => format!("Read the range from {} again", show(&delete.range.key)),
         Request::Txn(_) => "Read a key that it writes: its mod_revision tells".into(),
-        Request::Compact(_) => "Compact to the same revision again: `compacted` says that it was done".into(),
-        Request::LeaseGrant(_) => "lease_list has the lease if it was granted; it ends with its TTL".into(),
-        Request::LeaseRevoke(revoke) => format!("lease_time_to_live({}) returns -1 if it was revoked", revoke.id),
+        Request::Compact(_) => {
+            "Compact to the same revision again: `compacted` says that it was done".into()
+        }
+        Request::LeaseGrant(_) => {
+            "lease_list has the lease if it was granted; it ends with its TTL".into()
+        }
+        Request::LeaseRevoke(revoke) => format!(
+            "lease_time_to_live({}) returns -1 if it was revoked",
+            revoke.id
+        ),
         Request::Alarm(_) => "alarm_list tells".into(),
     };
     Effect::Writes(find_out)
@@ -43,7 +57,9 @@ pub(crate) fn effect(request: &Request) -> Effect {
 fn asked(request: &Request) -> (Vec<u8>, Revision) {
     fn of_ops(ops: &[Op]) -> Option<(Vec<u8>, Revision)> {
         ops.iter().find_map(|op| match op {
-            Op::Range(range) if range.revision != 0 => Some((range.range.key.clone(), range.revision)),
+            Op::Range(range) if range.revision != 0 => {
+                Some((range.range.key.clone(), range.revision))
+            }
             Op::Txn(txn) => of_ops(&txn.success).or_else(|| of_ops(&txn.failure)),
             _ => None,
         })
@@ -59,17 +75,26 @@ fn asked(request: &Request) -> (Vec<u8>, Revision) {
 
 fn check_depth(txn: &Txn, depth: usize) -> Result<()> {
     if depth > DEPTH_MAX {
-        let message = format!("too many operations in txn request (txns nested deeper than {DEPTH_MAX}, on a cluster)");
+        let message = format!(
+            "too many operations in txn request (txns nested deeper than {DEPTH_MAX}, on a cluster)"
+        );
         return Err(Error::new(Code::TooManyOps, message));
     }
-    txn.success.iter().chain(&txn.failure).try_for_each(|op| match op {
-        Op::Txn(nested) => check_depth(nested, depth + 1),
-        _ => Ok(()),
-    })
+    txn.success
+        .iter()
+        .chain(&txn.failure)
+        .try_for_each(|op| match op {
+            Op::Txn(nested) => check_depth(nested, depth + 1),
+            _ => Ok(()),
+        })
 }
 
 /// Runs a request.
-pub(crate) async fn run(cluster: Arc<Cluster>, request: Request, ticket: Arc<Ticket>) -> Result<Answer> {
+pub(crate) async fn run(
+    cluster: Arc<Cluster>,
+    request: Request,
+    ticket: Arc<Ticket>,
+) -> Result<Response> {
     if let Request::Txn(txn) = &request {
         check_depth(txn, 0)?;
     }
@@ -84,61 +109,104 @@ pub(crate) async fn run(cluster: Arc<Cluster>, request: Request, ticket: Arc<Tic
     };
     match send(call, request).await {
         // an answer came, whatever it says
-        Err(error) if error.code() == Code::Internal && effect.writes() => Err(effect.unknown(error.message())),
+        Err(error) if error.code() == Code::Internal && effect.writes() => {
+            Err(effect.unknown(error.message()))
+        }
         Err(error) => Err(explain(&cluster, error, &key, revision, lease).await),
-        answer => answer,
+        response => response,
     }
 }
 
 /// Revokes a lease without waiting.
 pub(crate) fn revoke(cluster: &Arc<Cluster>, id: LeaseId) {
-    cluster.runtime.spawn(run(cluster.clone(), Revoke { id }.into(), Arc::default()));
+    cluster.runtime.spawn(run(
+        cluster.clone(),
+        LeaseRevoke { id }.into(),
+        Arc::default(),
+    ));
 }
 
-async fn send(call: Call, request: Request) -> Result<Answer> {
+async fn send(call: Call, request: Request) -> Result<Response> {
     Ok(match request {
         Request::Range(range) => {
-            let answer = call.run("/etcdserverpb.KV/Range", convert::range_out_request(range)).await?;
-            Answer::Range(convert::range_answer(answer))
+            let response = call
+                .run("/etcdserverpb.KV/Range", convert::range_out_request(range))
+                .await?;
+            Response::Range(convert::range_response(response))
         }
         Request::Put(put) => {
-            let answer = call.run("/etcdserverpb.KV/Put", convert::put_out_request(put)).await?;
-            Answer::Put(convert::put_answer(answer))
+            let response = call
+                .run("/etcdserverpb.KV/Put", convert::put_out_request(put))
+                .await?;
+            Response::Put(convert::put_response(response))
         }
         Request::Delete(delete) => {
-            let answer = call.run("/etcdserverpb.KV/DeleteRange", convert::delete_out_request(delete)).await?;
-            Answer::Delete(convert::delete_answer(answer))
+            let response = call
+                .run(
+                    "/etcdserverpb.KV/DeleteRange",
+                    convert::delete_out_request(delete),
+                )
+                .await?;
+            Response::Delete(convert::delete_response(response))
         }
         Request::Txn(txn) => {
             let wrote = !txn.is_read_only();
-            let answer = call.run("/etcdserverpb.KV/Txn", convert::txn_out_request(txn)).await?;
+            let response = call
+                .run("/etcdserverpb.KV/Txn", convert::txn_out_request(txn))
+                .await?;
             let committed = |error: Error| match wrote {
-                true => Error::new(Code::UnknownOutcome, format!("{}, but the txn was carried out", error.message())),
+                true => Error::new(
+                    Code::UnknownOutcome,
+                    format!("{}, but the txn was carried out", error.message()),
+                ),
                 false => error,
             };
-            Answer::Txn(convert::txn_answer(answer).map_err(committed)?)
+            Response::Txn(convert::txn_response(response).map_err(committed)?)
         }
         Request::Compact(Compact { revision, physical }) => {
             let message = pb::CompactionRequest { revision, physical };
-            let answer: pb::CompactionResponse = call.run("/etcdserverpb.KV/Compact", message).await?;
-            Answer::Compact(CompactResult { revision: convert::revision_in(&answer.header) })
+            let response: pb::CompactionResponse =
+                call.run("/etcdserverpb.KV/Compact", message).await?;
+            Response::Compact(CompactResponse {
+                revision: convert::revision_in(&response.header),
+            })
         }
-        Request::LeaseGrant(Grant { ttl_seconds, id, .. }) => {
-            let message = pb::LeaseGrantRequest { ttl: ttl_seconds, id };
-            let answer: pb::LeaseGrantResponse = call.run("/etcdserverpb.Lease/LeaseGrant", message).await?;
-            let revision = convert::revision_in(&answer.header);
-            Answer::LeaseGrant(LeaseGrant { revision, id: answer.id, ttl_seconds: answer.ttl })
+        Request::LeaseGrant(LeaseGrant {
+            ttl_seconds, id, ..
+        }) => {
+            let message = pb::LeaseGrantRequest {
+                ttl: ttl_seconds,
+                id,
+            };
+            let response: pb::LeaseGrantResponse =
+                call.run("/etcdserverpb.Lease/LeaseGrant", message).await?;
+            let revision = convert::revision_in(&response.header);
+            Response::LeaseGrant(LeaseGrantResponse {
+                revision,
+                id: response.id,
+                ttl_seconds: response.ttl,
+            })
         }
-        Request::LeaseRevoke(Revoke { id }) => {
+        Request::LeaseRevoke(LeaseRevoke { id }) => {
             let message = pb::LeaseRevokeRequest { id };
-            let answer: pb::LeaseRevokeResponse = call.run("/etcdserverpb.Lease/LeaseRevoke", message).await?;
-            Answer::LeaseRevoke(LeaseRevoke { revision: convert::revision_in(&answer.header) })
+            let response: pb::LeaseRevokeResponse =
+                call.run("/etcdserverpb.Lease/LeaseRevoke", message).await?;
+            Response::LeaseRevoke(LeaseRevokeResponse {
+                revision: convert::revision_in(&response.header),
+            })
         }
         Request::Alarm(alarm) => {
-            let answer = call.run("/etcdserverpb.Maintenance/Alarm", alarm_out(alarm)).await?;
-            Answer::Alarm(alarm_in(answer))
+            let response = call
+                .run("/etcdserverpb.Maintenance/Alarm", alarm_out(alarm))
+                .await?;
+            Response::Alarm(alarm_in(response))
         }
-        Request::Side(_) => return Err(Error::new(Code::Unsupported, "a cluster keeps no records beside its keys")),
+        Request::Side(_) => {
+            return Err(Error::new(
+                Code::Unsupported,
+                "a cluster keeps no records beside its keys",
+            ));
+        }
     })
 }
 
@@ -154,26 +222,39 @@ fn alarm_out(alarm: Alarm) -> pb::AlarmRequest {
         Some(AlarmKind::NoSpace) => pb::AlarmType::Nospace,
         Some(AlarmKind::Corrupt) => pb::AlarmType::Corrupt,
     };
-    pb::AlarmRequest { action: action as i32, member_id: alarm.member, alarm: kind as i32 }
+    pb::AlarmRequest {
+        action: action as i32,
+        member_id: alarm.member,
+        alarm: kind as i32,
+    }
 }
 
-fn alarm_in(answer: pb::AlarmResponse) -> AlarmResult {
-    let revision = convert::revision_in(&answer.header);
+fn alarm_in(response: pb::AlarmResponse) -> AlarmResponse {
+    let revision = convert::revision_in(&response.header);
     let known = |alarm: pb::AlarmMember| {
         let kind = match alarm.alarm() {
             pb::AlarmType::None => return None,
             pb::AlarmType::Nospace => AlarmKind::NoSpace,
             pb::AlarmType::Corrupt => AlarmKind::Corrupt,
         };
-        Some(AlarmMember { member: alarm.member_id, kind })
+        Some(AlarmMember {
+            member: alarm.member_id,
+            kind,
+        })
     };
-    let mut alarms: Vec<AlarmMember> = answer.alarms.into_iter().filter_map(known).collect();
+    let mut alarms: Vec<AlarmMember> = response.alarms.into_iter().filter_map(known).collect();
     alarms.sort_by_key(|alarm| (alarm.kind, alarm.member));
-    AlarmResult { revision, alarms }
+    AlarmResponse { revision, alarms }
 }
 
 /// The same error with what etcd leaves out.
-async fn explain(cluster: &Arc<Cluster>, error: Error, key: &[u8], revision: Revision, lease: LeaseId) -> Error {
+async fn explain(
+    cluster: &Arc<Cluster>,
+    error: Error,
+    key: &[u8],
+    revision: Revision,
+    lease: LeaseId,
+) -> Error {
     match error.code() {
         Code::Compacted => match compacted_revision(cluster, key).await {
             Ok(compacted) => compacted_error(revision, compacted.max(revision.clamp(0, 1))),
@@ -181,7 +262,10 @@ async fn explain(cluster: &Arc<Cluster>, error: Error, key: &[u8], revision: Rev
         },
         Code::FutureRevision => match current_revision(cluster).await {
             Ok(current) => {
-                let message = format!("{} (revision {revision}; the current one is {current})", error.message());
+                let message = format!(
+                    "{} (revision {revision}; the current one is {current})",
+                    error.message()
+                );
                 Error::new(Code::FutureRevision, message).with_revision(current)
             }
             Err(_) => error,
@@ -195,8 +279,9 @@ async fn explain(cluster: &Arc<Cluster>, error: Error, key: &[u8], revision: Rev
 
 /// What whoever asks below the compacted revision is answered.
 pub(crate) fn compacted_error(revision: Revision, compacted: Revision) -> Error {
-    let message =
-        format!("mvcc: required revision has been compacted (revision {revision}; compacted up to {compacted})");
+    let message = format!(
+        "mvcc: required revision has been compacted (revision {revision}; compacted up to {compacted})"
+    );
     Error::new(Code::Compacted, message).with_revision(compacted)
 }
 
@@ -206,27 +291,49 @@ pub(crate) fn compacted_error(revision: Revision, compacted: Revision) -> Error 
 /// least everything that was written through it.
 pub(crate) async fn current_revision(cluster: &Arc<Cluster>) -> Result<Revision> {
     let key = Bytes::from_static(&[0]);
-    let message = pb::RangeRequest { key, count_only: true, ..Default::default() };
-    let answer: Result<pb::RangeResponse> = Call::read(cluster).run("/etcdserverpb.KV/Range", message).await;
-    match answer {
+    let message = pb::RangeRequest {
+        key,
+        count_only: true,
+        ..Default::default()
+    };
+    let response: Result<pb::RangeResponse> = Call::read(cluster)
+        .run("/etcdserverpb.KV/Range", message)
+        .await;
+    match response {
         Err(error) if error.code() == Code::PermissionDenied => {
-            let answer: pb::TxnResponse =
-                Call::read(cluster).run("/etcdserverpb.KV/Txn", pb::TxnRequest::default()).await?;
-            Ok(convert::revision_in(&answer.header))
+            let response: pb::TxnResponse = Call::read(cluster)
+                .run("/etcdserverpb.KV/Txn", pb::TxnRequest::default())
+                .await?;
+            Ok(convert::revision_in(&response.header))
         }
-        answer => Ok(convert::revision_in(&answer?.header)),
+        response => Ok(convert::revision_in(&response?.header)),
     }
 }
 
 /// Whether this revision can be read no more.
-pub(crate) async fn is_compacted(cluster: &Arc<Cluster>, key: &[u8], revision: Revision) -> Result<bool> {
-    let key = if key.is_empty() { Bytes::from_static(&[0]) } else { Bytes::copy_from_slice(key) };
-    let message = pb::RangeRequest { key, revision, count_only: true, ..Default::default() };
-    let answer: Result<pb::RangeResponse> = Call::read(cluster).run("/etcdserverpb.KV/Range", message).await;
-    match answer {
+pub(crate) async fn is_compacted(
+    cluster: &Arc<Cluster>,
+    key: &[u8],
+    revision: Revision,
+) -> Result<bool> {
+    let key = if key.is_empty() {
+        Bytes::from_static(&[0])
+    } else {
+        Bytes::copy_from_slice(key)
+    };
+    let message = pb::RangeRequest {
+        key,
+        revision,
+        count_only: true,
+        ..Default::default()
+    };
+    let response: Result<pb::RangeResponse> = Call::read(cluster)
+        .run("/etcdserverpb.KV/Range", message)
+        .await;
+    match response {
         Err(error) if error.code() == Code::Compacted => Ok(true),
         Err(error) if error.code() == Code::FutureRevision => Ok(false),
-        answer => answer.map(|_| false),
+        response => response.map(|_| false),
     }
 }
 
@@ -237,7 +344,12 @@ pub(crate) async fn compacted_revision(cluster: &Arc<Cluster>, key: &[u8]) -> Re
         return Ok(0);
     }
     let until = after(cluster.request_timeout);
-    let late = || Error::new(Code::Timeout, "the compacted revision was not to be learnt in time");
+    let late = || {
+        Error::new(
+            Code::Timeout,
+            "the compacted revision was not to be learnt in time",
+        )
+    };
     let link = cluster.link(until).await?;
     let token: Token = cluster.token();
     let create = pb::WatchCreateRequest {
@@ -254,5 +366,8 @@ pub(crate) async fn compacted_revision(cluster: &Arc<Cluster>, key: &[u8]) -> Re
         }
         Err(tonic::Status::unavailable("the watch ended"))
     };
-    timeout_at(until, watch).await.map_err(|_| late())?.map_err(|status| convert::error_in(&status, None))
+    timeout_at(until, watch)
+        .await
+        .map_err(|_| late())?
+        .map_err(|status| convert::error_in(&status, None))
 }

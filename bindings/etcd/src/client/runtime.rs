@@ -33,8 +33,13 @@ impl Runtime {
     /// `io` if the system gives no thread.
     pub fn get() -> Result<Arc<Runtime>> {
         let generation = fork_generation();
-        let mut place = RUNTIMES[generation as usize % RUNTIMES.len()].lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(runtime) = place.upgrade().filter(|runtime| runtime.generation == generation) {
+        let mut place = RUNTIMES[generation as usize % RUNTIMES.len()]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = place
+            .upgrade()
+            .filter(|runtime| runtime.generation == generation)
+        {
             return Ok(runtime);
         }
         let tokio = tokio::runtime::Builder::new_multi_thread()
@@ -46,21 +51,36 @@ impl Runtime {
             })
             .enable_all()
             .build()
-            .map_err(|e| Error::new(Code::Io, format!("threads for a cluster: {e}")).with_source(e))?;
-        let runtime = Arc::new(Runtime { tokio: Some(tokio), generation });
+            .map_err(|e| {
+                Error::new(Code::Io, format!("threads for a cluster: {e}")).with_source(e)
+            })?;
+        let runtime = Arc::new(Runtime {
+            tokio: Some(tokio),
+            generation,
+        });
         *place = Arc::downgrade(&runtime);
         Ok(runtime)
     }
 
     /// Has a task done.
-    pub fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
-        self.tokio.as_ref().expect("it is not dropped yet").spawn(task)
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.tokio
+            .as_ref()
+            .expect("it is not dropped yet")
+            .spawn(task)
     }
 
     /// Runs what waits for a task, on the thread of any caller: of this runtime (a completion that calls libkv),
     /// of another one, or of none.
     pub fn wait<T>(waiting: impl FnOnce() -> T) -> T {
-        if OURS.get() { tokio::task::block_in_place(waiting) } else { waiting() }
+        if OURS.get() {
+            tokio::task::block_in_place(waiting)
+        } else {
+            waiting()
+        }
     }
 }
 
@@ -69,7 +89,9 @@ impl Drop for Runtime {
         let tokio = self.tokio.take();
         if self.generation == fork_generation() {
             // this may be one of its own threads, which cannot wait for itself
-            tokio.into_iter().for_each(tokio::runtime::Runtime::shutdown_background);
+            tokio
+                .into_iter()
+                .for_each(tokio::runtime::Runtime::shutdown_background);
         } else {
             // its threads are the parent's, and so is who holds its locks
             std::mem::forget(tokio);
@@ -83,7 +105,10 @@ mod tests {
 
     #[test]
     fn one_for_all_and_none_afterwards() {
-        let (a, b) = (Runtime::get().expect("threads"), Runtime::get().expect("threads"));
+        let (a, b) = (
+            Runtime::get().expect("threads"),
+            Runtime::get().expect("threads"),
+        );
         assert!(Arc::ptr_eq(&a, &b));
         let (tell, told) = std::sync::mpsc::channel();
         let inner = a.clone();

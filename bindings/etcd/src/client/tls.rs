@@ -23,30 +23,44 @@ impl Tls {
     ///
     /// `invalid_argument` or `permission_denied`, naming option and file.
     pub fn new(options: &Options) -> Result<Tls> {
-        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|e| invalid(format!("TLS: {e}")))?
-            .with_root_certificates(roots(options.tls_ca.as_deref())?);
+        let builder =
+            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .map_err(|e| invalid(format!("TLS: {e}")))?
+                .with_root_certificates(roots(options.tls_ca.as_deref())?);
         let mut config = match (&options.tls_cert, &options.tls_key) {
             (None, None) => builder.with_no_client_auth(),
             (Some(cert), Some(key)) => {
                 let chain = certificates("tls_cert", cert)?;
-                let private = PrivateKeyDer::from_pem_file(key).map_err(|e| unreadable("tls_key", key, e))?;
-                let wrong = |e| invalid(format!("tls_key {} with tls_cert {}: {e}", key.display(), cert.display()));
-                builder.with_client_auth_cert(chain, private).map_err(wrong)?
+                let private =
+                    PrivateKeyDer::from_pem_file(key).map_err(|e| unreadable("tls_key", key, e))?;
+                let wrong = |e| {
+                    invalid(format!(
+                        "tls_key {} with tls_cert {}: {e}",
+                        key.display(),
+                        cert.display()
+                    ))
+                };
+                builder
+                    .with_client_auth_cert(chain, private)
+                    .map_err(wrong)?
             }
             (Some(_), None) => return Err(invalid("tls_cert needs tls_key")),
             (None, Some(_)) => return Err(invalid("tls_key needs tls_cert")),
         };
         config.alpn_protocols = vec![b"h2".to_vec()];
         let server_name = options.tls_server_name.as_deref().map(name).transpose()?;
-        Ok(Tls { config: Arc::new(config), server_name })
+        Ok(Tls {
+            config: Arc::new(config),
+            server_name,
+        })
     }
 }
 
 /// A host as certificates name it; an address of IP is one too.
 pub(crate) fn name(host: &str) -> Result<ServerName<'static>> {
-    ServerName::try_from(host.to_string()).map_err(|_| invalid(format!("{host:?} is no name of a server (TLS)")))
+    ServerName::try_from(host.to_string())
+        .map_err(|_| invalid(format!("{host:?} is no name of a server (TLS)")))
 }
 
 fn invalid(message: impl Into<String>) -> Error {
@@ -67,8 +81,8 @@ fn unreadable(option: &str, path: &Path, error: pem::Error) -> Error {
 }
 
 fn certificates(option: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let all: std::result::Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<std::result::Result<_, _>>);
+    let all: std::result::Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<std::result::Result<_, _>>);
     match all {
         Ok(all) if all.is_empty() => Err(unreadable(option, path, pem::Error::NoItemsFound)),
         all => all.map_err(|e| unreadable(option, path, e)),
@@ -80,25 +94,37 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     if let Some(file) = file {
         for certificate in certificates("tls_ca", file)? {
-            roots.add(certificate).map_err(|e| invalid(format!("tls_ca {}: {e}", file.display())))?;
+            roots
+                .add(certificate)
+                .map_err(|e| invalid(format!("tls_ca {}: {e}", file.display())))?;
         }
         return Ok(roots);
     }
     let found = rustls_native_certs::load_native_certs();
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
-        let why = found.errors.first().map_or(String::new(), |e| format!(": {e}"));
-        return Err(invalid(format!("the system trusts no authority{why} (option tls_ca names a file of them)")));
+        let why = found
+            .errors
+            .first()
+            .map_or(String::new(), |e| format!(": {e}"));
+        return Err(invalid(format!(
+            "the system trusts no authority{why} (option tls_ca names a file of them)"
+        )));
     }
     Ok(roots)
 }
 
 /// Why a handshake failed.
 pub(crate) fn reason(error: &io::Error) -> String {
-    let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
+    let Some(error) = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+    else {
         return match error.kind() {
             // a server that closes without having read all resets instead
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe => {
                 "it closed the connection before TLS began: it may not speak TLS".into()
             }
             _ => error.to_string(),
@@ -114,7 +140,9 @@ pub(crate) fn reason(error: &io::Error) -> String {
 
 fn certificate(why: &CertificateError) -> String {
     match why {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "its certificate has expired".into(),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "its certificate has expired".into()
+        }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "its certificate is not valid yet".into()
         }
@@ -122,14 +150,22 @@ fn certificate(why: &CertificateError) -> String {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "its certificate is of an authority that is not trusted here".into()
         }
-        CertificateError::NotValidForNameContext { expected, presented } => {
+        CertificateError::NotValidForNameContext {
+            expected,
+            presented,
+        } => {
             // `DnsName("a")`, `IpAddress(1.2.3.4)`
             let bare = |name: &String| {
-                let inner = name.split_once('(').map_or(name.as_str(), |(_, rest)| rest.trim_end_matches(')'));
+                let inner = name
+                    .split_once('(')
+                    .map_or(name.as_str(), |(_, rest)| rest.trim_end_matches(')'));
                 inner.trim_matches('"').to_string()
             };
             let names = presented.iter().map(bare).collect::<Vec<_>>().join(", ");
-            format!("its certificate is not for {}, but for {names} (option tls_server_name)", expected.to_str())
+            format!(
+                "its certificate is not for {}, but for {names} (option tls_server_name)",
+                expected.to_str()
+            )
         }
         other => format!("its certificate is not accepted: {other}"),
     }
@@ -140,17 +176,22 @@ fn refused(alert: AlertDescription) -> String {
     match alert {
         AlertDescription::CertificateRequired => WANTS_CERTIFICATE.into(),
         // what older servers say when they get none, or one that they do not trust
-        AlertDescription::BadCertificate | AlertDescription::UnknownCA | AlertDescription::CertificateUnknown => {
+        AlertDescription::BadCertificate
+        | AlertDescription::UnknownCA
+        | AlertDescription::CertificateUnknown => {
             format!(
                 "it refuses this client's certificate, or the want of one ({alert:?}; options tls_cert and tls_key)"
             )
         }
-        AlertDescription::CertificateExpired => "this client's certificate (tls_cert) has expired".into(),
+        AlertDescription::CertificateExpired => {
+            "this client's certificate (tls_cert) has expired".into()
+        }
         other => format!("it refused TLS: {other:?}"),
     }
 }
 
-const WANTS_CERTIFICATE: &str = "it wants a certificate from its clients (options tls_cert and tls_key)";
+const WANTS_CERTIFICATE: &str =
+    "it wants a certificate from its clients (options tls_cert and tls_key)";
 
 /// The same for an error that has come through HTTP/2 and is a text only: in TLS 1.3 a server looks at the
 /// client's certificate after the client has begun to speak.
@@ -163,7 +204,10 @@ pub(crate) fn reason_in(text: &str) -> Option<String> {
         AlertDescription::CertificateUnknown,
         AlertDescription::CertificateExpired,
     ];
-    known.into_iter().find(|known| alert.starts_with(&format!("{known:?}"))).map(refused)
+    known
+        .into_iter()
+        .find(|known| alert.starts_with(&format!("{known:?}")))
+        .map(refused)
 }
 
 #[cfg(test)]
@@ -173,7 +217,11 @@ mod tests {
     #[test]
     fn a_server_that_hangs_up_on_tls_may_not_speak_it() {
         // which of them it is depends on how much the server has read before it hangs up
-        for kind in [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe] {
+        for kind in [
+            io::ErrorKind::UnexpectedEof,
+            io::ErrorKind::ConnectionReset,
+            io::ErrorKind::BrokenPipe,
+        ] {
             let said = reason(&io::Error::from(kind));
             assert!(said.contains("it may not speak TLS"), "{said}");
         }

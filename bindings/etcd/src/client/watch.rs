@@ -59,13 +59,18 @@ async fn open_and_ask(
     requests: impl tokio_stream::Stream<Item = RequestUnion> + Send + 'static,
 ) -> std::result::Result<Streaming<pb::WatchResponse>, Status> {
     let all = tokio_stream::once(RequestUnion::CreateRequest(create)).chain(requests);
-    let all = all.map(|union| pb::WatchRequest { request_union: Some(union) });
-    link.streaming("/etcdserverpb.Watch/Watch", all, token).await
+    let all = all.map(|union| pb::WatchRequest {
+        request_union: Some(union),
+    });
+    link.streaming("/etcdserverpb.Watch/Watch", all, token)
+        .await
 }
 
 /// Whether responses of this version to progress requests keep their place among events.
 fn orders_progress(version: &str) -> bool {
-    let mut numbers = version.split(['.', '-', '+']).map(|part| part.parse::<u32>().ok());
+    let mut numbers = version
+        .split(['.', '-', '+'])
+        .map(|part| part.parse::<u32>().ok());
     let mut next = || numbers.next().flatten().unwrap_or(0);
     match (next(), next(), next()) {
         (3, 4, patch) => patch >= 31,
@@ -83,13 +88,16 @@ pub(crate) struct Assembler {
 impl Assembler {
     /// What is whole with this message.
     pub fn take(&mut self, message: pb::WatchResponse) -> Vec<Event> {
-        self.partial.extend(message.events.into_iter().map(convert::event_in));
+        self.partial
+            .extend(message.events.into_iter().map(convert::event_in));
         if !message.fragment {
             return std::mem::take(&mut self.partial);
         }
         // the last revision may go on in the next piece
         let last = self.partial.last().map_or(0, |event| event.kv.mod_revision);
-        let whole = self.partial.partition_point(|event| event.kv.mod_revision < last);
+        let whole = self
+            .partial
+            .partition_point(|event| event.kv.mod_revision < last);
         let rest = self.partial.split_off(whole);
         std::mem::replace(&mut self.partial, rest)
     }
@@ -98,7 +106,9 @@ impl Assembler {
 /// Why the server ended a watch, from its words: `rpc error: code = X desc = Y` for what auth refuses.
 pub(crate) fn cancel_status(reason: &str) -> Status {
     use tonic::Code as Wire;
-    let known = reason.strip_prefix("rpc error: code = ").and_then(|rest| rest.split_once(" desc = "));
+    let known = reason
+        .strip_prefix("rpc error: code = ")
+        .and_then(|rest| rest.split_once(" desc = "));
     let (code, text) = match known {
         Some(("PermissionDenied", text)) => (Wire::PermissionDenied, text),
         Some(("Unauthenticated", text)) => (Wire::Unauthenticated, text),
@@ -125,7 +135,8 @@ impl Watchers {
     /// Ends them all.
     pub fn end(&self, error: &Error) {
         let all: Vec<_> = lock(&self.all).drain().collect();
-        all.into_iter().for_each(|(_, shared)| shared.end(error.clone()));
+        all.into_iter()
+            .for_each(|(_, shared)| shared.end(error.clone()));
     }
 }
 
@@ -168,7 +179,11 @@ struct Bell {
 impl Bell {
     fn new() -> std::io::Result<Bell> {
         let (ring, ear) = UnixStream::pair()?;
-        Ok(Bell { ring, ear, rung: false })
+        Ok(Bell {
+            ring,
+            ear,
+            rung: false,
+        })
     }
 
     fn set(&mut self, rung: bool) {
@@ -186,7 +201,11 @@ impl Bell {
 
 impl State {
     fn is_pending(&self) -> bool {
-        self.end.is_some() || self.last.is_some() || self.has_page || !self.queue.is_empty() || self.progress != 0
+        self.end.is_some()
+            || self.last.is_some()
+            || self.has_page
+            || !self.queue.is_empty()
+            || self.progress != 0
     }
 
     /// Sets the bell as it must be.
@@ -251,18 +270,33 @@ impl Stream {
     /// # Errors
     ///
     /// `compacted`, `invalid_argument`, `permission_denied`, `unavailable`, `timeout`.
-    pub async fn new(cluster: Arc<Cluster>, watchers: Arc<Watchers>, watch: Watch) -> Result<Stream> {
+    pub async fn new(
+        cluster: Arc<Cluster>,
+        watchers: Arc<Watchers>,
+        watch: Watch,
+    ) -> Result<Stream> {
         if watch.start_revision < 0 {
             let compacted = compacted_revision(&cluster, &watch.range.key).await?;
             return Err(compacted_error(watch.start_revision, compacted));
         }
-        let state = State { next: watch.start_revision, ..State::default() };
-        let shared =
-            Arc::new(Shared { state: Mutex::new(state), over: AtomicBool::new(false), drained: Notify::new() });
+        let state = State {
+            next: watch.start_revision,
+            ..State::default()
+        };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            over: AtomicBool::new(false),
+            drained: Notify::new(),
+        });
         let number = watchers.last.fetch_add(1, Ordering::Relaxed);
         lock(&watchers.all).insert(number, shared.clone());
         let (tell, told) = oneshot::channel();
-        let stream = Stream { cluster: cluster.clone(), watchers, shared: shared.clone(), number };
+        let stream = Stream {
+            cluster: cluster.clone(),
+            watchers,
+            shared: shared.clone(),
+            number,
+        };
         let follower = Follower {
             cluster: cluster.clone(),
             shared: shared.clone(),
@@ -282,8 +316,14 @@ impl Stream {
             Ok(Err(_)) => Err(lock(&shared.state).end.clone().unwrap_or_else(closed)),
             Err(_) => {
                 let ms = cluster.request_timeout.as_millis();
-                let why = lock(&shared.state).trouble.take().unwrap_or_else(|| "no endpoint was reachable".into());
-                Err(Error::new(Code::Timeout, format!("the watch was not made within {ms} ms ({why})")))
+                let why = lock(&shared.state)
+                    .trouble
+                    .take()
+                    .unwrap_or_else(|| "no endpoint was reachable".into());
+                Err(Error::new(
+                    Code::Timeout,
+                    format!("the watch was not made within {ms} ms ({why})"),
+                ))
             }
         }
     }
@@ -319,14 +359,16 @@ impl WatchStream for Stream {
     fn set_waker(&self, waker: Option<Waker>) {
         // dropped outside the lock, as it is somebody else's code
         let mut before = waker;
-        self.shared.change(|state| std::mem::swap(&mut state.waker, &mut before));
+        self.shared
+            .change(|state| std::mem::swap(&mut state.waker, &mut before));
     }
 
     fn fd(&self) -> Result<RawFd> {
         let mut state = lock(&self.shared.state);
         if state.bell.is_none() {
-            let bell = Bell::new()
-                .map_err(|e| Error::new(Code::Io, format!("a descriptor for a watcher: {e}")).with_source(e))?;
+            let bell = Bell::new().map_err(|e| {
+                Error::new(Code::Io, format!("a descriptor for a watcher: {e}")).with_source(e)
+            })?;
             state.bell = Some(bell);
             state.settle();
         }
@@ -341,7 +383,12 @@ impl WatchStream for Stream {
     }
 
     fn resume_revision(&self) -> Revision {
-        let of = |state: &State| state.queue.front().map_or(state.next, |event| event.kv.mod_revision);
+        let of = |state: &State| {
+            state
+                .queue
+                .front()
+                .map_or(state.next, |event| event.kv.mod_revision)
+        };
         match self.cluster.is_ours() {
             true => of(&lock(&self.shared.state)),
             false => self.shared.state.try_lock().map_or(0, |state| of(&state)),
@@ -413,11 +460,18 @@ impl Follower {
         match self.stream(link, &token).await {
             Came::Over(error) => return Err(error),
             Came::Stale if self.renewed => {
-                return Err(Error::new(Code::PermissionDenied, "permission denied (also with a new token)"));
+                return Err(Error::new(
+                    Code::PermissionDenied,
+                    "permission denied (also with a new token)",
+                ));
             }
             Came::Stale => {
                 self.renewed = true;
-                let renewing = timeout(self.cluster.connect_timeout, self.cluster.renew(link, &token)).await;
+                let renewing = timeout(
+                    self.cluster.connect_timeout,
+                    self.cluster.renew(link, &token),
+                )
+                .await;
                 if let Ok(Err(error)) = renewing
                     && matches!(error.code(), Code::Unauthenticated | Code::PermissionDenied)
                 {
@@ -463,7 +517,8 @@ impl Follower {
                 Err(_) => {
                     if self.orders_progress(link, token).await {
                         // a stream that has ended is noticed above
-                        let _ = ask.send(RequestUnion::ProgressRequest(pb::WatchProgressRequest {}));
+                        let _ =
+                            ask.send(RequestUnion::ProgressRequest(pb::WatchProgressRequest {}));
                     }
                     continue;
                 }
@@ -485,18 +540,32 @@ impl Follower {
         if let Some(orders) = known.get() {
             return *orders;
         }
-        let asked = link.unary("/etcdserverpb.Maintenance/Status", pb::StatusRequest {}, token);
+        let asked = link.unary(
+            "/etcdserverpb.Maintenance/Status",
+            pb::StatusRequest {},
+            token,
+        );
         match timeout(self.cluster.connect_timeout, asked).await {
-            Ok(Ok(pb::StatusResponse { version, .. })) => *known.get_or_init(|| orders_progress(&version)),
+            Ok(Ok(pb::StatusResponse { version, .. })) => {
+                *known.get_or_init(|| orders_progress(&version))
+            }
             _ => false,
         }
     }
 
-    async fn take(&mut self, link: &Link, message: pb::WatchResponse, asked_from: Revision) -> Option<Came> {
+    async fn take(
+        &mut self,
+        link: &Link,
+        message: pb::WatchResponse,
+        asked_from: Revision,
+    ) -> Option<Came> {
         let revision = convert::revision_in(&message.header);
         if message.canceled {
             if message.compact_revision > 0 {
-                return Some(Came::Over(compacted_error(asked_from, message.compact_revision)));
+                return Some(Came::Over(compacted_error(
+                    asked_from,
+                    message.compact_revision,
+                )));
             }
             return Some(self.refused(link, &cancel_status(&message.cancel_reason)));
         }
@@ -520,14 +589,19 @@ impl Follower {
         (self.pause, self.renewed) = (PAUSE, false);
         if asked_from == 0 {
             // so that it begins there also if the connection is lost before the first event
-            self.shared.change(|state| state.next = state.next.max(revision + 1));
+            self.shared
+                .change(|state| state.next = state.next.max(revision + 1));
         }
         if self.made.is_none() {
             return;
         }
         // what is too old is said in a second message, which may take a moment: wait for it if it must come
         let may_be_old = asked_from > 0 && asked_from <= revision;
-        if may_be_old && is_compacted(&self.cluster, &self.request.key, asked_from).await.unwrap_or(false) {
+        if may_be_old
+            && is_compacted(&self.cluster, &self.request.key, asked_from)
+                .await
+                .unwrap_or(false)
+        {
             return;
         }
         if let Some(made) = self.made.take() {
@@ -554,7 +628,10 @@ impl Follower {
                 if at < state.next {
                     continue;
                 }
-                let prev = event.prev_kv.as_ref().map_or(0, |kv| kv.key.len() + kv.value.len());
+                let prev = event
+                    .prev_kv
+                    .as_ref()
+                    .map_or(0, |kv| kv.key.len() + kv.value.len());
                 state.queue_bytes += EVENT_BYTES + event.kv.key.len() + event.kv.value.len() + prev;
                 state.queue.push_back(event);
             }
@@ -568,19 +645,23 @@ impl Follower {
     /// What becomes of the watcher after a refusal.
     fn refused(&self, link: &Link, status: &Status) -> Came {
         use tonic::Code as Wire;
-        lock(&self.shared.state).trouble = Some(format!("{}: {}", link.name(), link.reason(status)));
+        lock(&self.shared.state).trouble =
+            Some(format!("{}: {}", link.name(), link.reason(status)));
         if failure(status) != Failure::Refused {
             return Came::Ended { leave: true };
         }
-        let denied = status.code() == Wire::PermissionDenied && self.cluster.has_login() && !self.renewed;
+        let denied =
+            status.code() == Wire::PermissionDenied && self.cluster.has_login() && !self.renewed;
         // etcd 3.5.1 says of a bad token that permission is denied
         if self.cluster.is_stale(status) || denied {
             return Came::Stale;
         }
         match status.code() {
-            Wire::Unavailable | Wire::Unknown | Wire::Internal | Wire::Cancelled | Wire::Aborted => {
-                Came::Ended { leave: true }
-            }
+            Wire::Unavailable
+            | Wire::Unknown
+            | Wire::Internal
+            | Wire::Cancelled
+            | Wire::Aborted => Came::Ended { leave: true },
             Wire::ResourceExhausted | Wire::DeadlineExceeded => Came::Ended { leave: false },
             _ => Came::Over(convert::error_in(status, None)),
         }
@@ -594,10 +675,20 @@ mod tests {
 
     fn message(revisions: &[i64], fragment: bool) -> pb::WatchResponse {
         let event = |revision: &i64| {
-            let kv = mvccpb::KeyValue { mod_revision: *revision, ..Default::default() };
-            mvccpb::Event { kv: Some(kv), ..Default::default() }
+            let kv = mvccpb::KeyValue {
+                mod_revision: *revision,
+                ..Default::default()
+            };
+            mvccpb::Event {
+                kv: Some(kv),
+                ..Default::default()
+            }
         };
-        pb::WatchResponse { events: revisions.iter().map(event).collect(), fragment, ..Default::default() }
+        pb::WatchResponse {
+            events: revisions.iter().map(event).collect(),
+            fragment,
+            ..Default::default()
+        }
     }
 
     #[test]
@@ -618,10 +709,21 @@ mod tests {
 
     #[test]
     fn progress_is_requested_where_the_response_overtakes_no_event() {
-        for version in ["3.4.31", "3.4.40", "3.5.13", "3.5.21", "3.6.0", "3.6.0-rc.1", "3.7.1", "4.0.0"] {
+        for version in [
+            "3.4.31",
+            "3.4.40",
+            "3.5.13",
+            "3.5.21",
+            "3.6.0",
+            "3.6.0-rc.1",
+            "3.7.1",
+            "4.0.0",
+        ] {
             assert!(orders_progress(version), "{version}");
         }
-        for version in ["", "3", "3.3.27", "3.4.30", "3.5.0", "3.5.1", "3.5.12", "2.3.8", "unknown"] {
+        for version in [
+            "", "3", "3.3.27", "3.4.30", "3.5.0", "3.5.1", "3.5.12", "2.3.8", "unknown",
+        ] {
             assert!(!orders_progress(version), "{version}");
         }
     }

@@ -38,17 +38,37 @@ impl Access {
     ///
     /// `invalid_argument`, naming what is no origin.
     pub fn new(how: &Serve) -> Result<Access> {
-        if let Some(bad) = how.cors.iter().find(|origin| *origin != "*" && !origin.contains("://")) {
+        if let Some(bad) = how
+            .cors
+            .iter()
+            .find(|origin| *origin != "*" && !origin.contains("://"))
+        {
             let message = format!("cors: {bad:?} is no origin: https://example.com, or * for all");
             return Err(Error::new(Code::InvalidArgument, message));
         }
-        Ok(Access { cors: how.cors.clone(), hosts: how.host_whitelist.clone() })
+        Ok(Access {
+            cors: how.cors.clone(),
+            hosts: how.host_whitelist.clone(),
+        })
     }
 
     /// Checks a request; the value is the origin that the answer's CORS headers allow, if it has any.
-    pub fn check<B>(&self, request: &Request<B>, port: Port) -> std::result::Result<Option<HeaderValue>, Refused> {
-        let header = |name| request.headers().get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("?"));
-        let host = request.uri().authority().map(|authority| authority.as_str()).or(header(header::HOST));
+    pub fn check<B>(
+        &self,
+        request: &Request<B>,
+        port: Port,
+    ) -> std::result::Result<Option<HeaderValue>, Refused> {
+        let header = |name| {
+            request
+                .headers()
+                .get(name)
+                .map(|value: &HeaderValue| value.to_str().unwrap_or("?"))
+        };
+        let host = request
+            .uri()
+            .authority()
+            .map(|authority| authority.as_str())
+            .or(header(header::HOST));
         let host = host.unwrap_or_default();
         if !port.encrypted && !self.allows_host(host) {
             let host = without_port(host);
@@ -60,18 +80,27 @@ impl Access {
         if self.cors.iter().any(|allowed| allowed == "*") {
             return Ok(Some(HeaderValue::from_static("*")));
         }
-        let Some(origin) = header(header::ORIGIN) else { return Ok(None) };
-        if self.cors.iter().any(|allowed| normal(allowed).eq_ignore_ascii_case(normal(origin))) {
+        let Some(origin) = header(header::ORIGIN) else {
+            return Ok(None);
+        };
+        if self
+            .cors
+            .iter()
+            .any(|allowed| normal(allowed).eq_ignore_ascii_case(normal(origin)))
+        {
             return Ok(request.headers().get(header::ORIGIN).cloned());
         }
         match origin.split_once("://") {
             Some((_, own)) if own.eq_ignore_ascii_case(host) => Ok(None),
-            _ => Err(Refused::Origin(format!("the origin {origin:?} is not allowed: see --cors"))),
+            _ => Err(Refused::Origin(format!(
+                "the origin {origin:?} is not allowed: see --cors"
+            ))),
         }
     }
 
     fn allows_host(&self, host: &str) -> bool {
-        let is = |allowed: &String| allowed == "*" || allowed.eq_ignore_ascii_case(without_port(host));
+        let is =
+            |allowed: &String| allowed == "*" || allowed.eq_ignore_ascii_case(without_port(host));
         self.hosts.is_empty() || self.hosts.iter().any(is)
     }
 }
@@ -91,7 +120,11 @@ fn without_port(host: &str) -> &str {
 /// An origin as browsers write it: without the port of its scheme. etcd's option demands that port.
 fn normal(origin: &str) -> &str {
     let origin = origin.trim_end_matches('/');
-    let port = if origin.starts_with("https://") { ":443" } else { ":80" };
+    let port = if origin.starts_with("https://") {
+        ":443"
+    } else {
+        ":80"
+    };
     origin.strip_suffix(port).unwrap_or(origin)
 }
 
@@ -99,16 +132,26 @@ fn normal(origin: &str) -> &str {
 mod tests {
     use super::*;
 
-    const PLAIN: Port = Port { encrypted: false, pages_only: false };
+    const PLAIN: Port = Port {
+        encrypted: false,
+        pages_only: false,
+    };
 
     /// What the answer allows, or why the request is refused.
-    fn check(how: Serve, port: Port, host: &str, origin: &str) -> std::result::Result<Option<String>, String> {
+    fn check(
+        how: Serve,
+        port: Port,
+        host: &str,
+        origin: &str,
+    ) -> std::result::Result<Option<String>, String> {
         let mut request = Request::get("/").header("host", host);
         if !origin.is_empty() {
             request = request.header("origin", origin);
         }
         let request = request.body(()).expect("a request");
-        let allowed = Access::new(&how).expect("they are origins").check(&request, port);
+        let allowed = Access::new(&how)
+            .expect("they are origins")
+            .check(&request, port);
         match allowed {
             Ok(origin) => Ok(origin.map(|origin| origin.to_str().expect("text").into())),
             Err(Refused::Host(_)) => Err("host".into()),
@@ -137,7 +180,12 @@ mod tests {
             (some(), "http://page", Err("origin".to_string())),
             (some(), "https://page.example", Err("origin".to_string())),
         ] {
-            assert_eq!(check(how.clone(), PLAIN, "kv:2379", origin), should, "{:?} {origin}", how.cors);
+            assert_eq!(
+                check(how.clone(), PLAIN, "kv:2379", origin),
+                should,
+                "{:?} {origin}",
+                how.cors
+            );
         }
     }
 
@@ -149,15 +197,36 @@ mod tests {
         }
         for host in ["", "evil", "evil:2379", "kv.evil", "127.0.0.1:2379"] {
             assert_eq!(check(how(), PLAIN, host, ""), Err("host".into()), "{host}");
-            assert_eq!(check(how(), Port { encrypted: true, ..PLAIN }, host, ""), Ok(None), "{host}");
-            assert_eq!(check(how().host_whitelist(["*"]), PLAIN, host, ""), Ok(None), "{host}");
+            assert_eq!(
+                check(
+                    how(),
+                    Port {
+                        encrypted: true,
+                        ..PLAIN
+                    },
+                    host,
+                    ""
+                ),
+                Ok(None),
+                "{host}"
+            );
+            assert_eq!(
+                check(how().host_whitelist(["*"]), PLAIN, host, ""),
+                Ok(None),
+                "{host}"
+            );
         }
     }
 
     #[test]
     fn origins_that_are_none_are_refused() {
-        let error = Access::new(&Serve::new("127.0.0.1:0").cors(["example.com"])).expect_err("it is no origin");
+        let error = Access::new(&Serve::new("127.0.0.1:0").cors(["example.com"]))
+            .expect_err("it is no origin");
         assert_eq!(error.code(), Code::InvalidArgument);
-        assert!(error.message().contains("example.com"), "{}", error.message());
+        assert!(
+            error.message().contains("example.com"),
+            "{}",
+            error.message()
+        );
     }
 }

@@ -49,7 +49,12 @@ pub(super) struct Mended<S> {
 impl<S> Mended<S> {
     /// `preface` bytes come before the first frame.
     pub fn new(stream: S, preface: usize) -> Mended<S> {
-        Mended { stream, pass: preface, held: Vec::new(), ready: (Vec::new(), 0) }
+        Mended {
+            stream,
+            pass: preface,
+            held: Vec::new(),
+            ready: (Vec::new(), 0),
+        }
     }
 
     /// Mends the frames that came whole, and answers how many of the bytes may go.
@@ -57,10 +62,15 @@ impl<S> Mended<S> {
         let mut at = self.pass.min(bytes.len());
         self.pass -= at;
         while let Some(head) = bytes.get(at..at + HEAD) {
-            let whole = HEAD + usize::from(head[0]) * 65_536 + usize::from(head[1]) * 256 + usize::from(head[2]);
+            let whole = HEAD
+                + usize::from(head[0]) * 65_536
+                + usize::from(head[1]) * 256
+                + usize::from(head[2]);
             let (kind, flags) = (head[3], head[4]);
             if kind == HEADERS && whole <= HEAD + FRAME_MAX {
-                let Some(frame) = bytes.get_mut(at..at + whole) else { return at };
+                let Some(frame) = bytes.get_mut(at..at + whole) else {
+                    return at;
+                };
                 mend(flags, &mut frame[HEAD..]);
                 at += whole;
             } else {
@@ -74,7 +84,11 @@ impl<S> Mended<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Mended<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let me = &mut *self;
         loop {
             let left = &me.ready.0[me.ready.1..];
@@ -103,7 +117,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Mended<S> {
             let mut held = std::mem::take(&mut me.held);
             held.extend_from_slice(more.filled());
             // nothing more comes: whoever reads finds the frame cut
-            let goes = if more.filled().is_empty() { held.len() } else { me.walk(&mut held) };
+            let goes = if more.filled().is_empty() {
+                held.len()
+            } else {
+                me.walk(&mut held)
+            };
             me.held = held.split_off(goes);
             me.ready = (held, 0);
         }
@@ -111,7 +129,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Mended<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Mended<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -207,7 +229,9 @@ fn string(block: &[u8], at: &mut usize) -> Option<(bool, std::ops::Range<usize>)
 
 /// A name that is no authority becomes one of the same length.
 fn mend_name(coded: bool, value: &mut [u8]) {
-    let Some(mut letters) = letters(coded, value) else { return };
+    let Some(mut letters) = letters(coded, value) else {
+        return;
+    };
     let name: Vec<u8> = letters.iter().map(|letter| letter.text).collect();
     if name.is_empty() || Authority::try_from(name.as_slice()).is_ok() {
         return;
@@ -243,7 +267,9 @@ impl Letter {
     /// Puts another character of a code of this length there.
     fn write(&self, value: &mut [u8], text: u8) {
         let (_, first, texts) = CODES[self.bits as usize - 5];
-        let Some(place) = texts.iter().position(|&known| known == text) else { return };
+        let Some(place) = texts.iter().position(|&known| known == text) else {
+            return;
+        };
         let code = usize::from(first) + place;
         for bit in 0..self.bits as usize {
             let (byte, mask) = ((self.from + bit) / 8, 0x80 >> ((self.from + bit) % 8));
@@ -258,14 +284,20 @@ impl Letter {
 /// The characters of a name; none if one of them has no short code.
 fn letters(coded: bool, value: &[u8]) -> Option<Vec<Letter>> {
     if !coded {
-        let plain = |(at, &text): (usize, &u8)| Letter { text, from: at * 8, bits: 6 };
+        let plain = |(at, &text): (usize, &u8)| Letter {
+            text,
+            from: at * 8,
+            bits: 6,
+        };
         return Some(value.iter().enumerate().map(plain).collect());
     }
     let mut letters = Vec::new();
     let mut from = 0;
     while from < value.len() * 8 {
         let bit = |at: usize| value.get(at / 8).map_or(1, |byte| byte >> (7 - at % 8) & 1);
-        let ahead = |count: u32| (0..count as usize).fold(0, |code, at| code << 1 | usize::from(bit(from + at)));
+        let ahead = |count: u32| {
+            (0..count as usize).fold(0, |code, at| code << 1 | usize::from(bit(from + at)))
+        };
         // the code of the end fills the last byte with ones
         let left = (value.len() * 8 - from) as u32;
         if left < 8 && ahead(left) == (1 << left) - 1 {
@@ -273,7 +305,11 @@ fn letters(coded: bool, value: &[u8]) -> Option<Vec<Letter>> {
         }
         let found = CODES.iter().find_map(|&(bits, first, texts)| {
             let place = ahead(bits).checked_sub(usize::from(first))?;
-            Some(Letter { text: *texts.get(place)?, from, bits })
+            Some(Letter {
+                text: *texts.get(place)?,
+                from,
+                bits,
+            })
         });
         let letter = found.filter(|letter| letter.bits <= left)?;
         from += letter.bits as usize;
@@ -292,22 +328,35 @@ mod tests {
         let mut bits = Vec::new();
         for c in text.bytes() {
             let code = CODES.iter().find_map(|&(bits, first, texts)| {
-                Some((bits, usize::from(first) + texts.iter().position(|&known| known == c)?))
+                Some((
+                    bits,
+                    usize::from(first) + texts.iter().position(|&known| known == c)?,
+                ))
             });
             let (length, code) = code.expect("a short code");
             bits.extend((0..length).rev().map(|bit| code >> bit & 1));
         }
         bits.resize(bits.len().next_multiple_of(8), 1);
-        bits.chunks(8).map(|byte| byte.iter().fold(0, |value, &bit| value << 1 | bit as u8)).collect()
+        bits.chunks(8)
+            .map(|byte| byte.iter().fold(0, |value, &bit| value << 1 | bit as u8))
+            .collect()
     }
 
     fn plain(coded: bool, value: &[u8]) -> String {
-        letters(coded, value).expect("short codes").iter().map(|letter| char::from(letter.text)).collect()
+        letters(coded, value)
+            .expect("short codes")
+            .iter()
+            .map(|letter| char::from(letter.text))
+            .collect()
     }
 
     /// A frame of headers with this authority between other fields, and the place of its value.
     fn request(flags: u8, coded: bool, name: &str) -> (Vec<u8>, std::ops::Range<usize>) {
-        let value = if coded { huffman(name) } else { name.as_bytes().to_vec() };
+        let value = if coded {
+            huffman(name)
+        } else {
+            name.as_bytes().to_vec()
+        };
         let mut block = vec![0x83, 0x86, 0x3f, 0x41, 0x44, 0x02, b'/', b'a', 0x41];
         block.push(value.len() as u8 | if coded { 0x80 } else { 0 });
         let place = block.len()..block.len() + value.len();
@@ -333,8 +382,14 @@ mod tests {
     #[test]
     fn codes_are_those_of_the_standard() {
         // RFC 7541, C.4.1
-        assert_eq!(huffman("www.example.com"), b"\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff");
-        assert_eq!(plain(true, b"\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff"), "www.example.com");
+        assert_eq!(
+            huffman("www.example.com"),
+            b"\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff"
+        );
+        assert_eq!(
+            plain(true, b"\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff"),
+            "www.example.com"
+        );
     }
 
     #[test]
@@ -379,7 +434,9 @@ mod tests {
         let mut x = 1_u64;
         for _ in 0..20_000 {
             let mut bytes: Vec<u8> = std::iter::repeat_with(|| {
-                x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                x = x
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 (x >> 56) as u8
             })
             .take(40)
@@ -414,7 +471,10 @@ mod tests {
                 tokio::io::AsyncWriteExt::write_all(&mut near, &all).await
             });
             let mut got = Vec::new();
-            Mended::new(far, 7).read_to_end(&mut got).await.expect("it is read");
+            Mended::new(far, 7)
+                .read_to_end(&mut got)
+                .await
+                .expect("it is read");
             writer.await.expect("it ran").expect("it was written");
             assert_eq!(got, should, "in pieces of {piece}");
         }

@@ -16,8 +16,17 @@ fn unsupported() -> Status {
 
 #[tonic::async_trait]
 impl cluster_server::Cluster for Cluster {
-    async fn member_list(&self, _: Request<pb::MemberListRequest>) -> Answered<pb::MemberListResponse> {
-        let Store { identity, name, peer_urls, client_urls, .. } = &*self.0;
+    async fn member_list(
+        &self,
+        _: Request<pb::MemberListRequest>,
+    ) -> Answered<pb::MemberListResponse> {
+        let Store {
+            identity,
+            name,
+            peer_urls,
+            client_urls,
+            ..
+        } = &*self.0;
         let member = pb::Member {
             id: identity.member_id,
             name: name.clone(),
@@ -25,22 +34,37 @@ impl cluster_server::Cluster for Cluster {
             client_ur_ls: client_urls.clone(),
             is_learner: false,
         };
-        Ok(Response::new(pb::MemberListResponse { header: identity.header(0), members: vec![member] }))
+        Ok(Response::new(pb::MemberListResponse {
+            header: identity.header(0),
+            members: vec![member],
+        }))
     }
 
-    async fn member_add(&self, _: Request<pb::MemberAddRequest>) -> Answered<pb::MemberAddResponse> {
+    async fn member_add(
+        &self,
+        _: Request<pb::MemberAddRequest>,
+    ) -> Answered<pb::MemberAddResponse> {
         Err(unsupported())
     }
 
-    async fn member_remove(&self, _: Request<pb::MemberRemoveRequest>) -> Answered<pb::MemberRemoveResponse> {
+    async fn member_remove(
+        &self,
+        _: Request<pb::MemberRemoveRequest>,
+    ) -> Answered<pb::MemberRemoveResponse> {
         Err(unsupported())
     }
 
-    async fn member_update(&self, _: Request<pb::MemberUpdateRequest>) -> Answered<pb::MemberUpdateResponse> {
+    async fn member_update(
+        &self,
+        _: Request<pb::MemberUpdateRequest>,
+    ) -> Answered<pb::MemberUpdateResponse> {
         Err(unsupported())
     }
 
-    async fn member_promote(&self, _: Request<pb::MemberPromoteRequest>) -> Answered<pb::MemberPromoteResponse> {
+    async fn member_promote(
+        &self,
+        _: Request<pb::MemberPromoteRequest>,
+    ) -> Answered<pb::MemberPromoteResponse> {
         Err(unsupported())
     }
 }

@@ -4,7 +4,7 @@ use std::array;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use libkv::{Answer, OpResult};
+use libkv::{OpResponse, Response};
 
 use crate::pb::METHODS;
 
@@ -12,8 +12,10 @@ use crate::pb::METHODS;
 const SLOW: Duration = Duration::from_millis(100);
 
 /// The bounds of the times that calls took, in microseconds: those of Prometheus' own libraries.
-const HANDLING_US: [u64; 11] =
-    [5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000];
+const HANDLING_US: [u64; 11] = [
+    5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
+    10_000_000,
+];
 
 /// All that is counted.
 pub(crate) struct Counters {
@@ -92,28 +94,28 @@ impl Default for Counters {
 
 impl Counters {
     /// Counts what a request did.
-    pub fn count(&self, answer: &Answer) {
+    pub fn count(&self, answer: &Response) {
         match answer {
-            Answer::Put(_) => add(&self.puts),
-            Answer::Delete(_) => add(&self.deletes),
-            Answer::Txn(txn) => self.count_ops(&txn.responses),
-            Answer::LeaseGrant(granted) => {
+            Response::Put(_) => add(&self.puts),
+            Response::Delete(_) => add(&self.deletes),
+            Response::Txn(txn) => self.count_ops(&txn.responses),
+            Response::LeaseGrant(granted) => {
                 add(&self.leases_granted);
                 self.ttls.observe(granted.ttl_seconds.unsigned_abs());
             }
-            Answer::LeaseRevoke(_) => add(&self.leases_revoked),
+            Response::LeaseRevoke(_) => add(&self.leases_revoked),
             _ => {}
         }
     }
 
     /// Counts what a txn did.
-    pub fn count_ops(&self, ops: &[OpResult]) {
+    pub fn count_ops(&self, ops: &[OpResponse]) {
         for op in ops {
             match op {
-                OpResult::Range(_) => add(&self.ranges_in_txns),
-                OpResult::Put(_) => add(&self.puts),
-                OpResult::Delete(_) => add(&self.deletes),
-                OpResult::Txn(txn) => self.count_ops(&txn.responses),
+                OpResponse::Range(_) => add(&self.ranges_in_txns),
+                OpResponse::Put(_) => add(&self.puts),
+                OpResponse::Delete(_) => add(&self.deletes),
+                OpResponse::Txn(txn) => self.count_ops(&txn.responses),
             }
         }
     }
@@ -171,7 +173,11 @@ impl<const N: usize> Histogram<N> {
             (*bound, count)
         };
         let buckets = self.bounds.iter().zip(&self.buckets).map(up_to).collect();
-        (buckets, count + self.above.load(Relaxed), self.sum.load(Relaxed))
+        (
+            buckets,
+            count + self.above.load(Relaxed),
+            self.sum.load(Relaxed),
+        )
     }
 }
 

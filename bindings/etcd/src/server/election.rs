@@ -7,8 +7,8 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use libkv::{
-    Answer, Code, Compare, CompareResult, Delete, Error, EventKind, KeyRange, KeyValue, Put, Revision, Txn, Watch,
-    WatchBatch, Watcher,
+    Code, Compare, CompareResult, Delete, Error, EventKind, KeyRange, KeyValue, Put, Revision, Txn,
+    Watch, WatchBatch, Watcher,
 };
 use tonic::{Request, Response, Status};
 
@@ -36,16 +36,29 @@ impl ElectionService {
     async fn stand(&self, request: pb::CampaignRequest) -> Result<pb::CampaignResponse, Status> {
         let lease = lease_or_new(&self.0, request.lease).await?;
         let mut place = Place::take(&self.0, &request.name, lease, &request.value).await?;
-        if place.found.as_ref().is_some_and(|value| *value != request.value[..]) {
-            self.put(&place.key, place.created, lease, &request.value).await?;
+        if place
+            .found
+            .as_ref()
+            .is_some_and(|value| *value != request.value[..])
+        {
+            self.put(&place.key, place.created, lease, &request.value)
+                .await?;
         }
         if place.wait().await?.is_none() {
             return Err(refused(NOT_LEADER));
         }
         place.keep();
         let key = std::mem::take(&mut place.key).into();
-        let leader = pb::LeaderKey { name: request.name, key, rev: place.created, lease };
-        Ok(pb::CampaignResponse { header: self.0.identity.header(place.revision), leader: Some(leader) })
+        let leader = pb::LeaderKey {
+            name: request.name,
+            key,
+            rev: place.created,
+            lease,
+        };
+        Ok(pb::CampaignResponse {
+            header: self.0.identity.header(place.revision),
+            leader: Some(leader),
+        })
     }
 
     /// Puts the value of a leader, if its key is still the one that was created then.
@@ -60,8 +73,10 @@ impl ElectionService {
             .when(Compare::create_revision(key, CompareResult::Equal, created))
             .and_then(Put::new(key, value).lease(lease));
         match self.0.call(put).await? {
-            Answer::Txn(answer) if answer.succeeded => Ok(self.0.identity.header(answer.revision)),
-            Answer::Txn(_) => Err(refused(NOT_LEADER)),
+            libkv::Response::Txn(response) if response.succeeded => {
+                Ok(self.0.identity.header(response.revision))
+            }
+            libkv::Response::Txn(_) => Err(refused(NOT_LEADER)),
             _ => Err(another_kind()),
         }
     }
@@ -69,27 +84,44 @@ impl ElectionService {
     async fn announce(&self, request: pb::ProclaimRequest) -> Result<pb::ProclaimResponse, Status> {
         let leader = leader_of(request.leader)?;
         let lease = lease_or_new(&self.0, leader.lease).await?;
-        let header = self.put(&leader.key, leader.rev, lease, &request.value).await?;
+        let header = self
+            .put(&leader.key, leader.rev, lease, &request.value)
+            .await?;
         Ok(pb::ProclaimResponse { header })
     }
 
     async fn first(&self, request: pb::LeaderRequest) -> Result<pb::LeaderResponse, Status> {
-        let Answer::Range(found) = self.0.call(first_in_line(&prefix(&request.name))).await? else {
+        let libkv::Response::Range(found) =
+            self.0.call(first_in_line(&prefix(&request.name))).await?
+        else {
             return Err(another_kind());
         };
         let header = self.0.identity.header(found.revision);
-        let kv = found.kvs.into_iter().next().ok_or_else(|| refused("election: no leader"))?;
-        Ok(pb::LeaderResponse { header, kv: Some(kv_out(kv)) })
+        let kv = found
+            .kvs
+            .into_iter()
+            .next()
+            .ok_or_else(|| refused("election: no leader"))?;
+        Ok(pb::LeaderResponse {
+            header,
+            kv: Some(kv_out(kv)),
+        })
     }
 
     async fn step_down(&self, request: pb::ResignRequest) -> Result<pb::ResignResponse, Status> {
         let leader = leader_of(request.leader)?;
         let delete = Txn::new()
-            .when(Compare::create_revision(&leader.key[..], CompareResult::Equal, leader.rev))
+            .when(Compare::create_revision(
+                &leader.key[..],
+                CompareResult::Equal,
+                leader.rev,
+            ))
             .and_then(Delete::new(&leader.key[..]));
         // who leads no longer has nothing to step down from
         match self.0.call(delete).await? {
-            Answer::Txn(answer) => Ok(pb::ResignResponse { header: self.0.identity.header(answer.revision) }),
+            libkv::Response::Txn(response) => Ok(pb::ResignResponse {
+                header: self.0.identity.header(response.revision),
+            }),
             _ => Err(another_kind()),
         }
     }
@@ -99,24 +131,45 @@ impl ElectionService {
 impl election_server::Election for ElectionService {
     type ObserveStream = Leaders;
 
-    async fn campaign(&self, request: Request<pb::CampaignRequest>) -> Answered<pb::CampaignResponse> {
-        self.stand(request.into_inner()).await.map(Response::new).map_err(unknown)
+    async fn campaign(
+        &self,
+        request: Request<pb::CampaignRequest>,
+    ) -> Answered<pb::CampaignResponse> {
+        self.stand(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(unknown)
     }
 
-    async fn proclaim(&self, request: Request<pb::ProclaimRequest>) -> Answered<pb::ProclaimResponse> {
-        self.announce(request.into_inner()).await.map(Response::new).map_err(unknown)
+    async fn proclaim(
+        &self,
+        request: Request<pb::ProclaimRequest>,
+    ) -> Answered<pb::ProclaimResponse> {
+        self.announce(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(unknown)
     }
 
     async fn leader(&self, request: Request<pb::LeaderRequest>) -> Answered<pb::LeaderResponse> {
-        self.first(request.into_inner()).await.map(Response::new).map_err(unknown)
+        self.first(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(unknown)
     }
 
     async fn observe(&self, request: Request<pb::LeaderRequest>) -> Answered<Leaders> {
-        Ok(Response::new(Leaders::new(self.0.clone(), prefix(&request.into_inner().name))))
+        Ok(Response::new(Leaders::new(
+            self.0.clone(),
+            prefix(&request.into_inner().name),
+        )))
     }
 
     async fn resign(&self, request: Request<pb::ResignRequest>) -> Answered<pb::ResignResponse> {
-        self.step_down(request.into_inner()).await.map(Response::new).map_err(unknown)
+        self.step_down(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(unknown)
     }
 }
 
@@ -135,7 +188,7 @@ pub(crate) struct Leaders {
     known_upto: Revision,
     /// The mod_revision of what was answered last.
     last: Revision,
-    answers: VecDeque<pb::LeaderResponse>,
+    responses: VecDeque<pb::LeaderResponse>,
     ended: bool,
 }
 
@@ -150,16 +203,19 @@ impl Leaders {
             leader: None,
             known_upto: 0,
             last: 0,
-            answers: VecDeque::new(),
+            responses: VecDeque::new(),
             ended: false,
         }
     }
 
-    fn answer(&mut self, revision: Revision, kv: KeyValue) {
+    fn response(&mut self, revision: Revision, kv: KeyValue) {
         self.leader = Some(kv.key.clone());
         if std::mem::replace(&mut self.last, kv.mod_revision) != kv.mod_revision {
             let header = self.store.identity.header(revision);
-            self.answers.push_back(pb::LeaderResponse { header, kv: Some(kv_out(kv)) });
+            self.responses.push_back(pb::LeaderResponse {
+                header,
+                kv: Some(kv_out(kv)),
+            });
         }
     }
 
@@ -167,7 +223,7 @@ impl Leaders {
         let found = self.store.db.range(first_in_line(&self.prefix))?;
         (self.known_upto, self.look, self.leader) = (found.revision, false, None);
         if let Some(kv) = found.kvs.into_iter().next() {
-            self.answer(found.revision, kv);
+            self.response(found.revision, kv);
         }
         Ok(())
     }
@@ -177,9 +233,12 @@ impl Leaders {
             return;
         }
         for event in batch.events {
-            let concerns = self.leader.as_ref().is_none_or(|leader| *leader == event.kv.key);
+            let concerns = self
+                .leader
+                .as_ref()
+                .is_none_or(|leader| *leader == event.kv.key);
             match event.kind {
-                EventKind::Put if concerns => self.answer(batch.revision, event.kv),
+                EventKind::Put if concerns => self.response(batch.revision, event.kv),
                 EventKind::Delete if concerns && self.leader.is_some() => {
                     self.look = true;
                     return;
@@ -195,7 +254,8 @@ impl Leaders {
             self.look_up()?;
         }
         if self.watcher.is_none() {
-            let watch = Watch::new(KeyRange::prefix(&self.prefix[..])).start_revision(self.known_upto + 1);
+            let watch =
+                Watch::new(KeyRange::prefix(&self.prefix[..])).start_revision(self.known_upto + 1);
             self.watcher = Some(self.store.db.watch(watch)?);
         }
         Ok(())
@@ -205,7 +265,7 @@ impl Leaders {
         let overtaken = |error: &Error| error.code() == Code::Compacted;
         let outcome = match (self.prepare(), &mut self.watcher) {
             // what the look-up found is sent before the watcher is waited for
-            (Ok(()), _) if !self.answers.is_empty() => Ok(()),
+            (Ok(()), _) if !self.responses.is_empty() => Ok(()),
             (Ok(()), Some(watcher)) => match ready!(Pin::new(watcher).poll_next(context)) {
                 Some(batch) => batch.map(|batch| self.take(batch)),
                 None => Err(Error::new(Code::Closed, "the store's handle is closed")),
@@ -236,8 +296,8 @@ impl Stream for Leaders {
             return Poll::Ready(Some(Err(stopped())));
         }
         for _ in 0..STEPS {
-            if let Some(answer) = leaders.answers.pop_front() {
-                return Poll::Ready(Some(Ok(answer)));
+            if let Some(response) = leaders.responses.pop_front() {
+                return Poll::Ready(Some(Ok(response)));
             }
             if let Err(error) = ready!(leaders.poll_watcher(context)) {
                 leaders.ended = true;

@@ -20,7 +20,9 @@ pub(crate) struct Health(pub Arc<Store>);
 impl health_server::Health for Health {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Answered<HealthCheckResponse> {
         match request.into_inner().service.as_str() {
-            "" => Ok(Response::new(HealthCheckResponse { status: ServingStatus::Serving as i32 })),
+            "" => Ok(Response::new(HealthCheckResponse {
+                status: ServingStatus::Serving as i32,
+            })),
             _ => Err(Status::not_found("unknown service")),
         }
     }
@@ -32,14 +34,19 @@ impl health_server::Health for Health {
             "" => ServingStatus::Serving,
             _ => ServingStatus::ServiceUnknown,
         };
-        let answer = Some(HealthCheckResponse { status: status as i32 });
-        Ok(Response::new(Once { answer, closed: Box::pin(self.0.closed()) }))
+        let response = Some(HealthCheckResponse {
+            status: status as i32,
+        });
+        Ok(Response::new(Once {
+            response,
+            closed: Box::pin(self.0.closed()),
+        }))
     }
 }
 
 /// One answer, and then silence until the server closes: nothing changes before that.
 pub(crate) struct Once {
-    answer: Option<HealthCheckResponse>,
+    response: Option<HealthCheckResponse>,
     closed: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -47,8 +54,8 @@ impl Stream for Once {
     type Item = Result<HealthCheckResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(answer) = self.answer.take() {
-            return Poll::Ready(Some(Ok(answer)));
+        if let Some(response) = self.response.take() {
+            return Poll::Ready(Some(Ok(response)));
         }
         ready!(self.closed.as_mut().poll(cx));
         Poll::Ready(Some(Err(stopped())))

@@ -25,7 +25,7 @@ pub(crate) struct Connections {
     /// One without a sign of life is probed after this time.
     pub keep_alive: Option<Duration>,
     /// And closed after this time without an answer.
-    pub keep_alive_answer: Duration,
+    pub keep_alive_response: Duration,
 }
 
 impl Default for Connections {
@@ -33,7 +33,7 @@ impl Default for Connections {
         Connections {
             streams_max: STREAMS_MAX,
             keep_alive: Some(Duration::from_secs(2 * 60 * 60)),
-            keep_alive_answer: Duration::from_secs(20),
+            keep_alive_response: Duration::from_secs(20),
         }
     }
 }
@@ -217,7 +217,11 @@ impl Serve {
     /// The most requests that one HTTP/2 connection may have under way: 8,192 if not set, and at most. Further
     /// ones wait at the client. 0 is the default.
     pub fn max_concurrent_streams(mut self, streams: u32) -> Serve {
-        self.connections.streams_max = if streams == 0 { STREAMS_MAX } else { streams.min(STREAMS_MAX) };
+        self.connections.streams_max = if streams == 0 {
+            STREAMS_MAX
+        } else {
+            streams.min(STREAMS_MAX)
+        };
         self
     }
 
@@ -227,7 +231,7 @@ impl Serve {
     pub fn keep_alive_ms(mut self, interval_ms: u64, timeout_ms: u64) -> Serve {
         let is_probed = interval_ms > 0 && timeout_ms > 0;
         self.connections.keep_alive = is_probed.then_some(Duration::from_millis(interval_ms));
-        self.connections.keep_alive_answer = Duration::from_millis(timeout_ms);
+        self.connections.keep_alive_response = Duration::from_millis(timeout_ms);
         self
     }
 
@@ -282,15 +286,29 @@ const LOG_VARIABLE: &str = "LIBKV_LOG";
 /// The log of a server that was given no function for it: to standard error from the level in
 /// [`LOG_VARIABLE`] on, which also works where a program in another language serves.
 pub(super) fn environment_log() -> libkv::Result<Option<Log>> {
-    let Some(given) = std::env::var_os(LOG_VARIABLE).filter(|given| !given.is_empty()) else { return Ok(None) };
-    let levels = [("debug", Level::Debug), ("info", Level::Info), ("warn", Level::Warn), ("error", Level::Error)];
-    let Some((_, least)) = levels.into_iter().find(|(name, _)| given.eq_ignore_ascii_case(name)) else {
-        let message = format!("{LOG_VARIABLE} is {given:?}, which is none of debug, info, warn and error");
+    let Some(given) = std::env::var_os(LOG_VARIABLE).filter(|given| !given.is_empty()) else {
+        return Ok(None);
+    };
+    let levels = [
+        ("debug", Level::Debug),
+        ("info", Level::Info),
+        ("warn", Level::Warn),
+        ("error", Level::Error),
+    ];
+    let Some((_, least)) = levels
+        .into_iter()
+        .find(|(name, _)| given.eq_ignore_ascii_case(name))
+    else {
+        let message =
+            format!("{LOG_VARIABLE} is {given:?}, which is none of debug, info, warn and error");
         return Err(libkv::Error::new(libkv::Code::InvalidArgument, message));
     };
     Ok(Some(Arc::new(move |level, line| {
         if level >= least {
-            let name = levels.iter().find(|(_, named)| *named == level).map_or("", |(name, _)| name);
+            let name = levels
+                .iter()
+                .find(|(_, named)| *named == level)
+                .map_or("", |(name, _)| name);
             // without a standard error there is no place for it
             let _ = writeln!(std::io::stderr(), "libkv: {name}: {line}");
         }
@@ -299,7 +317,10 @@ pub(super) fn environment_log() -> libkv::Result<Option<Log>> {
 
 impl fmt::Debug for Serve {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Serve").field("listen", &self.listen).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Serve")
+            .field("listen", &self.listen)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 

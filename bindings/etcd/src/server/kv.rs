@@ -3,7 +3,7 @@
 use std::iter::Peekable;
 use std::sync::Arc;
 
-use libkv::{Answer, Code, Error, KeyValue, Op, OpResult, Range, Revision, SortOrder, SortTarget, Txn};
+use libkv::{Code, Error, KeyValue, Op, OpResponse, Range, Revision, SortOrder, SortTarget, Txn};
 use tonic::{Extensions, Request, Response, Status};
 
 use super::reply::{Call, Large};
@@ -25,11 +25,14 @@ pub(crate) struct Kv(pub Arc<Store>);
 /// Runs a write. The response is sent whatever its size, since the write is committed by then.
 macro_rules! answer {
     ($self:ident, $kind:ident, $request:expr, $bytes:expr, $out:expr) => {{
-        let Answer::$kind(answer) = $self.0.call($request).await? else {
-            return Err(convert::wrong_answer());
+        let libkv::Response::$kind(answer) = $self.0.call($request).await? else {
+            return Err(convert::wrong_response());
         };
         let (bytes, header) = ($bytes(&answer), $self.0.identity.header(answer.revision));
-        Ok(large(Response::new($out(answer, header)), Large::Written(bytes)))
+        Ok(large(
+            Response::new($out(answer, header)),
+            Large::Written(bytes),
+        ))
     }};
 }
 
@@ -49,33 +52,59 @@ impl kv_server::Kv for Kv {
             true => self.0.db.range(range).map_err(refusal)?,
             false => self.0.read(move |db| db.range(range)).await?,
         };
-        let (bytes, header) = (pairs_bytes(&answer.kvs), self.0.identity.header(answer.revision));
-        Ok(large(Response::new(convert::range_out(answer, header)), Large::Read(bytes)))
+        let (bytes, header) = (
+            pairs_bytes(&answer.kvs),
+            self.0.identity.header(answer.revision),
+        );
+        Ok(large(
+            Response::new(convert::range_out(answer, header)),
+            Large::Read(bytes),
+        ))
     }
 
     type RangeStreamStream = tokio_stream::Iter<Chunks>;
 
-    async fn range_stream(&self, request: Request<pb::RangeRequest>) -> Answered<Self::RangeStreamStream> {
+    async fn range_stream(
+        &self,
+        request: Request<pb::RangeRequest>,
+    ) -> Answered<Self::RangeStreamStream> {
         let range = streamable(convert::range_in(request.into_inner()).map_err(refusal)?)?;
-        Ok(Response::new(tokio_stream::iter(Chunks::open(&self.0, range).await?)))
+        Ok(Response::new(tokio_stream::iter(
+            Chunks::open(&self.0, range).await?,
+        )))
     }
 
     async fn put(&self, request: Request<pb::PutRequest>) -> Answered<pb::PutResponse> {
         ensure_room(request.extensions(), request.get_ref().prev_kv)?;
-        let bytes = |answer: &libkv::PutResult| answer.prev_kv.as_ref().map_or(0, pair_bytes);
-        answer!(self, Put, convert::put_in(request.into_inner()), bytes, convert::put_out)
+        let bytes = |answer: &libkv::PutResponse| answer.prev_kv.as_ref().map_or(0, pair_bytes);
+        answer!(
+            self,
+            Put,
+            convert::put_in(request.into_inner()),
+            bytes,
+            convert::put_out
+        )
     }
 
-    async fn delete_range(&self, request: Request<pb::DeleteRangeRequest>) -> Answered<pb::DeleteRangeResponse> {
+    async fn delete_range(
+        &self,
+        request: Request<pb::DeleteRangeRequest>,
+    ) -> Answered<pb::DeleteRangeResponse> {
         ensure_room(request.extensions(), request.get_ref().prev_kv)?;
-        let bytes = |answer: &libkv::DeleteResult| pairs_bytes(&answer.prev_kvs);
-        answer!(self, Delete, convert::delete_in(request.into_inner()), bytes, convert::delete_out)
+        let bytes = |answer: &libkv::DeleteResponse| pairs_bytes(&answer.prev_kvs);
+        answer!(
+            self,
+            Delete,
+            convert::delete_in(request.into_inner()),
+            bytes,
+            convert::delete_out
+        )
     }
 
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Answered<pb::TxnResponse> {
         let (_, extensions, txn) = request.into_parts();
         let txn = convert::txn_in(txn).map_err(refusal)?;
-        let bytes = |answer: &libkv::TxnResult| ops_bytes(&answer.responses);
+        let bytes = |answer: &libkv::TxnResponse| ops_bytes(&answer.responses);
         if txn.is_read_only() && !txn.success.iter().chain(&txn.failure).all(is_single) {
             if self.0.limits.is_some() {
                 self.0.check(&txn.clone().into())?;
@@ -83,15 +112,23 @@ impl kv_server::Kv for Kv {
             let answer = self.0.read(move |db| db.txn(txn)).await?;
             self.0.counters.count_ops(&answer.responses);
             let (bytes, header) = (bytes(&answer), self.0.identity.header(answer.revision));
-            return Ok(large(Response::new(convert::txn_out(answer, header)), Large::Read(bytes)));
+            return Ok(large(
+                Response::new(convert::txn_out(answer, header)),
+                Large::Read(bytes),
+            ));
         }
         ensure_room(&extensions, returns_pairs(&txn))?;
         answer!(self, Txn, txn, bytes, convert::txn_out)
     }
 
-    async fn compact(&self, request: Request<pb::CompactionRequest>) -> Answered<pb::CompactionResponse> {
+    async fn compact(
+        &self,
+        request: Request<pb::CompactionRequest>,
+    ) -> Answered<pb::CompactionResponse> {
         let compact = convert::compact_in(request.into_inner());
-        answer!(self, Compact, compact, |_| 0, |_, header| pb::CompactionResponse { header })
+        answer!(self, Compact, compact, |_| 0, |_, header| {
+            pb::CompactionResponse { header }
+        })
     }
 }
 
@@ -119,12 +156,12 @@ fn pairs_bytes(kvs: &[KeyValue]) -> usize {
     kvs.iter().map(pair_bytes).sum()
 }
 
-fn ops_bytes(ops: &[OpResult]) -> usize {
-    let of_one = |op: &OpResult| match op {
-        OpResult::Range(range) => pairs_bytes(&range.kvs),
-        OpResult::Put(put) => put.prev_kv.as_ref().map_or(0, pair_bytes),
-        OpResult::Delete(delete) => pairs_bytes(&delete.prev_kvs),
-        OpResult::Txn(txn) => ops_bytes(&txn.responses),
+fn ops_bytes(ops: &[OpResponse]) -> usize {
+    let of_one = |op: &OpResponse| match op {
+        OpResponse::Range(range) => pairs_bytes(&range.kvs),
+        OpResponse::Put(put) => put.prev_kv.as_ref().map_or(0, pair_bytes),
+        OpResponse::Delete(delete) => pairs_bytes(&delete.prev_kvs),
+        OpResponse::Txn(txn) => ops_bytes(&txn.responses),
     };
     ops.iter().map(of_one).sum()
 }
@@ -140,7 +177,10 @@ fn large<T>(mut response: Response<T>, large: Large) -> Response<T> {
 /// The range if a stream serves it: in the default order of its target, without filters.
 fn streamable(range: Range) -> Result<Range, Status> {
     if range.range.key.is_empty() {
-        return Err(refusal(Error::new(Code::InvalidArgument, "key is not provided")));
+        return Err(refusal(Error::new(
+            Code::InvalidArgument,
+            "key is not provided",
+        )));
     }
     let is_default_order = match range.sort_order {
         SortOrder::None => true,
@@ -148,12 +188,20 @@ fn streamable(range: Range) -> Result<Range, Status> {
         SortOrder::Descend => false,
     };
     if !is_default_order {
-        return Err(Status::unimplemented("RangeStream does not support custom sort orders"));
+        return Err(Status::unimplemented(
+            "RangeStream does not support custom sort orders",
+        ));
     }
-    let filters =
-        [range.min_mod_revision, range.max_mod_revision, range.min_create_revision, range.max_create_revision];
+    let filters = [
+        range.min_mod_revision,
+        range.max_mod_revision,
+        range.min_create_revision,
+        range.max_create_revision,
+    ];
     if filters != [0; 4] {
-        return Err(Status::unimplemented("RangeStream does not support revision filters"));
+        return Err(Status::unimplemented(
+            "RangeStream does not support revision filters",
+        ));
     }
     Ok(range)
 }
@@ -183,19 +231,35 @@ pub(crate) struct Chunks {
 
 impl Chunks {
     async fn open(store: &Arc<Store>, range: Range) -> Result<Chunks, Status> {
-        let (revision, count, pairs) = match range.sort_target == SortTarget::Key || range.count_only {
-            true => Chunks::by_key(store, range).await?,
-            false => {
-                let sorted = store.read(move |db| db.range(range)).await?;
-                (sorted.revision, Some(sorted.count), Some(Box::new(sorted.kvs.into_iter().map(Ok)) as Pairs))
-            }
-        };
+        let (revision, count, pairs) =
+            match range.sort_target == SortTarget::Key || range.count_only {
+                true => Chunks::by_key(store, range).await?,
+                false => {
+                    let sorted = store.read(move |db| db.range(range)).await?;
+                    (
+                        sorted.revision,
+                        Some(sorted.count),
+                        Some(Box::new(sorted.kvs.into_iter().map(Ok)) as Pairs),
+                    )
+                }
+            };
         let (store, pairs) = (store.clone(), pairs.map(Iterator::peekable));
-        Ok(Chunks { store, revision, pairs, count, sent: 0, chunk_keys: CHUNK_KEYS_FIRST, ended: false })
+        Ok(Chunks {
+            store,
+            revision,
+            pairs,
+            count,
+            sent: 0,
+            chunk_keys: CHUNK_KEYS_FIRST,
+            ended: false,
+        })
     }
 
     /// The revision of the header, the count if not all pairs are sent, and the pairs unless they are only counted.
-    async fn by_key(store: &Arc<Store>, range: Range) -> Result<(Revision, Option<i64>, Option<Pairs>), Status> {
+    async fn by_key(
+        store: &Arc<Store>,
+        range: Range,
+    ) -> Result<(Revision, Option<i64>, Option<Pairs>), Status> {
         let (revision, count) = match range.count_only || range.limit > 0 {
             true => {
                 let all = range.clone().count_only(true);
@@ -203,11 +267,26 @@ impl Chunks {
                 (counted.revision, Some(counted.count))
             }
             false => {
-                let at = store.db.snapshot_at(range.revision).map_err(refusal)?.revision();
-                (if range.revision > 0 { store.revision()? } else { at }, None)
+                let at = store
+                    .db
+                    .snapshot_at(range.revision)
+                    .map_err(refusal)?
+                    .revision();
+                (
+                    if range.revision > 0 {
+                        store.revision()?
+                    } else {
+                        at
+                    },
+                    None,
+                )
             }
         };
-        let at = if range.revision > 0 { range.revision } else { revision };
+        let at = if range.revision > 0 {
+            range.revision
+        } else {
+            revision
+        };
         let pairs = match range.count_only {
             true => None,
             false => Some(Box::new(store.db.scan(range.revision(at)).map_err(refusal)?) as Pairs),
@@ -220,7 +299,9 @@ impl Chunks {
         if let Some(pairs) = &mut self.pairs {
             let mut bytes = 0;
             while chunk.kvs.len() < self.chunk_keys && bytes < CHUNK_BYTES {
-                let Some(kv) = pairs.next().transpose().map_err(refusal)? else { break };
+                let Some(kv) = pairs.next().transpose().map_err(refusal)? else {
+                    break;
+                };
                 bytes += pair_bytes(&kv);
                 chunk.kvs.push(convert::kv_out(kv));
             }
@@ -248,6 +329,8 @@ impl Iterator for Chunks {
         }
         let chunk = self.chunk();
         self.ended |= chunk.is_err();
-        Some(chunk.map(|chunk| pb::RangeStreamResponse { range_response: Some(chunk) }))
+        Some(chunk.map(|chunk| pb::RangeStreamResponse {
+            range_response: Some(chunk),
+        }))
     }
 }

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use libkv::{Answer, Grant, LeaseId, Revoke};
+use libkv::{LeaseGrant, LeaseId, LeaseRevoke, LeaseTimeToLive};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -18,11 +18,21 @@ pub(crate) struct Lease(pub Arc<Store>);
 
 #[tonic::async_trait]
 impl lease_server::Lease for Lease {
-    async fn lease_grant(&self, request: Request<pb::LeaseGrantRequest>) -> Answered<pb::LeaseGrantResponse> {
+    async fn lease_grant(
+        &self,
+        request: Request<pb::LeaseGrantRequest>,
+    ) -> Answered<pb::LeaseGrantResponse> {
         let pb::LeaseGrantRequest { ttl, id } = request.into_inner();
-        let Answer::LeaseGrant(granted) = self.0.call(Grant { ttl_seconds: ttl, id, end_with_process: false }).await?
+        let libkv::Response::LeaseGrant(granted) = self
+            .0
+            .call(LeaseGrant {
+                ttl_seconds: ttl,
+                id,
+                end_with_process: false,
+            })
+            .await?
         else {
-            return Err(convert::wrong_answer());
+            return Err(convert::wrong_response());
         };
         let header = self.0.identity.header(granted.revision);
         Ok(Response::new(pb::LeaseGrantResponse {
@@ -33,11 +43,22 @@ impl lease_server::Lease for Lease {
         }))
     }
 
-    async fn lease_revoke(&self, request: Request<pb::LeaseRevokeRequest>) -> Answered<pb::LeaseRevokeResponse> {
-        let Answer::LeaseRevoke(revoked) = self.0.call(Revoke { id: request.into_inner().id }).await? else {
-            return Err(convert::wrong_answer());
+    async fn lease_revoke(
+        &self,
+        request: Request<pb::LeaseRevokeRequest>,
+    ) -> Answered<pb::LeaseRevokeResponse> {
+        let libkv::Response::LeaseRevoke(revoked) = self
+            .0
+            .call(LeaseRevoke {
+                id: request.into_inner().id,
+            })
+            .await?
+        else {
+            return Err(convert::wrong_response());
         };
-        Ok(Response::new(pb::LeaseRevokeResponse { header: self.0.identity.header(revoked.revision) }))
+        Ok(Response::new(pb::LeaseRevokeResponse {
+            header: self.0.identity.header(revoked.revision),
+        }))
     }
 
     type LeaseKeepAliveStream = KeepAlives;
@@ -47,7 +68,11 @@ impl lease_server::Lease for Lease {
         request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
     ) -> Answered<Self::LeaseKeepAliveStream> {
         let closed = Box::pin(self.0.closed());
-        Ok(Response::new(KeepAlives { store: self.0.clone(), requests: request.into_inner(), closed }))
+        Ok(Response::new(KeepAlives {
+            store: self.0.clone(),
+            requests: request.into_inner(),
+            closed,
+        }))
     }
 
     async fn lease_time_to_live(
@@ -57,7 +82,11 @@ impl lease_server::Lease for Lease {
         let pb::LeaseTimeToLiveRequest { id, keys } = request.into_inner();
         // read first: a client that goes on from this revision misses no change of the keys
         let header = self.0.identity.header(self.0.revision()?);
-        let left = self.0.db.lease_time_to_live(id, keys).map_err(refusal)?;
+        let left = self
+            .0
+            .db
+            .lease_time_to_live(LeaseTimeToLive::new(id).keys(keys))
+            .map_err(refusal)?;
         Ok(Response::new(pb::LeaseTimeToLiveResponse {
             header,
             id,
@@ -67,12 +96,18 @@ impl lease_server::Lease for Lease {
         }))
     }
 
-    async fn lease_leases(&self, _: Request<pb::LeaseLeasesRequest>) -> Answered<pb::LeaseLeasesResponse> {
+    async fn lease_leases(
+        &self,
+        _: Request<pb::LeaseLeasesRequest>,
+    ) -> Answered<pb::LeaseLeasesResponse> {
         let header = self.0.identity.header(self.0.revision()?);
         let leases = self.0.db.lease_list().map_err(refusal)?;
         Ok(Response::new(pb::LeaseLeasesResponse {
             header,
-            leases: leases.into_iter().map(|id| pb::LeaseStatus { id }).collect(),
+            leases: leases
+                .into_iter()
+                .map(|id| pb::LeaseStatus { id })
+                .collect(),
         }))
     }
 }
@@ -82,7 +117,11 @@ pub(crate) fn keep_alive(store: &Store, id: LeaseId) -> Result<pb::LeaseKeepAliv
     // read first: once the lease is renewed nothing may fail
     let header = store.identity.header(store.revision()?);
     let kept = store.db.lease_keep_alive(id).map_err(refusal)?;
-    Ok(pb::LeaseKeepAliveResponse { header, id, ttl: kept.ttl_seconds })
+    Ok(pb::LeaseKeepAliveResponse {
+        header,
+        id,
+        ttl: kept.ttl_seconds,
+    })
 }
 
 /// One answer for each request, in order; it ends with its client's half, or with the server.
@@ -101,8 +140,8 @@ impl Stream for KeepAlives {
         }
         let request = ready!(Pin::new(&mut self.requests).poll_next(cx));
         let counters = &self.store.counters;
-        Poll::Ready(
-            request.map(|request| keep_alive(&self.store, request?.id).inspect(|kept| counters.renewed(kept.ttl))),
-        )
+        Poll::Ready(request.map(|request| {
+            keep_alive(&self.store, request?.id).inspect(|kept| counters.renewed(kept.ttl))
+        }))
     }
 }

@@ -39,17 +39,26 @@ pub(super) fn prefix(name: &[u8]) -> Vec<u8> {
 
 /// Asks for the key that was created first.
 pub(super) fn first_in_line(prefix: &[u8]) -> Range {
-    Range::new(KeyRange::prefix(prefix)).sort(SortTarget::Create, SortOrder::Ascend).limit(1)
+    Range::new(KeyRange::prefix(prefix))
+        .sort(SortTarget::Create, SortOrder::Ascend)
+        .limit(1)
 }
 
 /// The lease that a client named, or a new one.
-pub(super) async fn lease_or_new(store: &Store, asked: LeaseId) -> std::result::Result<LeaseId, Status> {
+pub(super) async fn lease_or_new(
+    store: &Store,
+    asked: LeaseId,
+) -> std::result::Result<LeaseId, Status> {
     if asked != 0 {
         return Ok(asked);
     }
-    let grant = Grant { ttl_seconds: TTL_SECONDS, id: 0, end_with_process: false };
+    let grant = LeaseGrant {
+        ttl_seconds: TTL_SECONDS,
+        id: 0,
+        end_with_process: false,
+    };
     match store.call(grant).await? {
-        Answer::LeaseGrant(granted) => Ok(granted.id),
+        Response::LeaseGrant(granted) => Ok(granted.id),
         _ => Err(another_kind()),
     }
 }
@@ -82,7 +91,11 @@ impl Place {
     ) -> std::result::Result<Place, Status> {
         let prefix = prefix(name);
         let sign = if lease < 0 { "-" } else { "" };
-        let key = [&prefix[..], format!("{sign}{:x}", lease.unsigned_abs()).as_bytes()].concat();
+        let key = [
+            &prefix[..],
+            format!("{sign}{:x}", lease.unsigned_abs()).as_bytes(),
+        ]
+        .concat();
         let enter = Txn::new()
             .when(Compare::create_revision(&key[..], CompareResult::Equal, 0))
             .and_then(Put::new(&key[..], value).lease(lease))
@@ -105,14 +118,19 @@ impl Place {
         told.await.map_err(|_| stopped())?.map_err(refusal)
     }
 
-    fn taken(mut self, answer: Answer) -> Result<Place> {
-        let Answer::Txn(answer) = answer else {
+    fn taken(mut self, answer: Response) -> Result<Place> {
+        let Response::Txn(answer) = answer else {
             return Err(Error::new(Code::Internal, "a response of another kind"));
         };
         (self.created, self.revision, self.kept) = (answer.revision, answer.revision, false);
-        if let (false, Some(OpResult::Range(range))) = (answer.succeeded, answer.responses.first()) {
+        if let (false, Some(OpResponse::Range(range))) =
+            (answer.succeeded, answer.responses.first())
+        {
             let Some(kv) = range.kvs.first() else {
-                return Err(Error::new(Code::Internal, "a key is neither there nor not there"));
+                return Err(Error::new(
+                    Code::Internal,
+                    "a key is neither there nor not there",
+                ));
             };
             (self.created, self.found) = (kv.create_revision, Some(kv.value.to_vec()));
         }
@@ -123,19 +141,33 @@ impl Place {
     pub async fn wait(&self) -> std::result::Result<Option<Revision>, Status> {
         let mut first = true;
         loop {
-            let look = Txn::new().and_then(Range::new(&self.key[..])).and_then(self.before());
-            let Answer::Txn(seen) = self.store.call(look).await? else { return Err(another_kind()) };
-            let [OpResult::Range(own), OpResult::Range(before)] = &seen.responses[..] else {
+            let look = Txn::new()
+                .and_then(Range::new(&self.key[..]))
+                .and_then(self.before());
+            let Response::Txn(seen) = self.store.call(look).await? else {
                 return Err(another_kind());
             };
-            if own.kvs.first().is_none_or(|own| own.create_revision != self.created) {
+            let [OpResponse::Range(own), OpResponse::Range(before)] = &seen.responses[..] else {
+                return Err(another_kind());
+            };
+            if own
+                .kvs
+                .first()
+                .is_none_or(|own| own.create_revision != self.created)
+            {
                 return Ok(None);
             }
             let Some(before) = before.kvs.first() else {
                 return Ok(Some(if first { self.revision } else { seen.revision }));
             };
             first = false;
-            let gone = |key: &[u8]| self.store.db.watch(Watch::new(key).start_revision(seen.revision + 1).no_put(true));
+            let gone = |key: &[u8]| {
+                self.store.db.watch(
+                    Watch::new(key)
+                        .start_revision(seen.revision + 1)
+                        .no_put(true),
+                )
+            };
             let (mut own, mut before) = match (gone(&self.key), gone(&before.key)) {
                 (Ok(own), Ok(before)) => (own, before),
                 // what has happened is forgotten already: look again
@@ -176,7 +208,11 @@ impl Drop for Place {
             return;
         }
         let leave = Txn::new()
-            .when(Compare::create_revision(&self.key[..], CompareResult::Equal, self.created))
+            .when(Compare::create_revision(
+                &self.key[..],
+                CompareResult::Equal,
+                self.created,
+            ))
             .and_then(Delete::new(&self.key[..]));
         // a drop does not wait; what cannot be deleted ends with its lease
         self.store.db.submit(leave, |_| {});

@@ -65,7 +65,12 @@ impl Address {
     ///
     /// `invalid_argument`, naming it.
     pub fn parse(text: &str) -> Result<Address> {
-        let bad = |why: &str| Error::new(Code::InvalidArgument, format!("cannot listen on {text:?}: {why}"));
+        let bad = |why: &str| {
+            Error::new(
+                Code::InvalidArgument,
+                format!("cannot listen on {text:?}: {why}"),
+            )
+        };
         let tls_of = |scheme: &str| match scheme {
             "" | "http" => Some(false),
             "https" => Some(true),
@@ -110,8 +115,14 @@ impl Listening {
             Place::Tcp(host, port) => {
                 let port = port.unwrap_or(0);
                 let failed = |error: io::Error| failed(&format!("{host}:{port}"), &error);
-                let found: Vec<SocketAddr> = (host.as_str(), port).to_socket_addrs().map_err(failed)?.collect();
-                let mut listener = Err(io::Error::new(ErrorKind::NotFound, "the host has no address"));
+                let found: Vec<SocketAddr> = (host.as_str(), port)
+                    .to_socket_addrs()
+                    .map_err(failed)?
+                    .collect();
+                let mut listener = Err(io::Error::new(
+                    ErrorKind::NotFound,
+                    "the host has no address",
+                ));
                 for address in found {
                     listener = listen_tcp(address);
                     if listener.is_ok() {
@@ -121,7 +132,12 @@ impl Listening {
                 let listener = listener.map_err(failed)?;
                 let scheme = if tls { "https" } else { "http" };
                 let url = format!("{scheme}://{}", listener.local_addr().map_err(failed)?);
-                Ok(Listening { socket: Socket::Tcp(listener), url, tls, _file: None })
+                Ok(Listening {
+                    socket: Socket::Tcp(listener),
+                    url,
+                    tls,
+                    _file: None,
+                })
             }
             Place::Unix(path) => {
                 let failed = |error: io::Error| failed(&path.display().to_string(), &error);
@@ -130,7 +146,12 @@ impl Listening {
                 let file = SocketFile::new(&path).map_err(failed)?;
                 let s = if tls { "s" } else { "" };
                 let url = format!("unix{s}://{}", path.display());
-                Ok(Listening { socket: Socket::Unix(listener), url, tls, _file: Some(file) })
+                Ok(Listening {
+                    socket: Socket::Unix(listener),
+                    url,
+                    tls,
+                    _file: Some(file),
+                })
             }
         }
     }
@@ -148,7 +169,9 @@ impl Listening {
     /// The URL that clients on other machines are likely to reach: in place of all addresses, that of the
     /// network's default route, as etcd takes it, or `localhost` where there is none.
     pub fn reachable_url(&self) -> String {
-        let (true, Socket::Tcp(listener)) = (self.is_wildcard(), &self.socket) else { return self.url.clone() };
+        let (true, Socket::Tcp(listener)) = (self.is_wildcard(), &self.socket) else {
+            return self.url.clone();
+        };
         let port = listener.local_addr().map_or(0, |at| at.port());
         let scheme = if self.tls { "https" } else { "http" };
         match own_address() {
@@ -162,8 +185,19 @@ impl Listening {
     }
 
     /// Lets connections in until the server closes. `going` is dropped when the last one has ended.
-    pub async fn accept(self, store: Arc<Store>, router: Router, tls: Option<Arc<Tls>>, going: Sender<()>) {
-        let door = Arc::new(Door { store: store.clone(), router, tls, handshakes: Semaphore::new(TLS_HANDSHAKES_MAX) });
+    pub async fn accept(
+        self,
+        store: Arc<Store>,
+        router: Router,
+        tls: Option<Arc<Tls>>,
+        going: Sender<()>,
+    ) {
+        let door = Arc::new(Door {
+            store: store.clone(),
+            router,
+            tls,
+            handshakes: Semaphore::new(TLS_HANDSHAKES_MAX),
+        });
         let mut closed = pin!(store.closed());
         let mut refused = false;
         loop {
@@ -178,7 +212,9 @@ impl Listening {
                 Err(error) => {
                     // said once, and not again until somebody could be let in
                     if !mem::replace(&mut refused, true) {
-                        store.say(Level::Error, || format!("{}: no connection can be let in: {error}", self.url));
+                        store.say(Level::Error, || {
+                            format!("{}: no connection can be let in: {error}", self.url)
+                        });
                     }
                     sleep(BREATH).await;
                 }
@@ -207,8 +243,13 @@ impl Listening {
 
 /// Whether only one connection failed, which was gone before it was accepted.
 fn is_of_one_connection(error: &io::Error) -> bool {
-    use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, WouldBlock};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted | WouldBlock)
+    use ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, WouldBlock,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted | WouldBlock
+    )
 }
 
 /// This machine's address on its default route. To connect a UDP socket chooses the route and sends nothing; the
@@ -223,7 +264,11 @@ fn own_address() -> Option<IpAddr> {
 }
 
 fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
     // connections of a former server that linger do not keep the address
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -240,7 +285,10 @@ fn listen_unix(path: &Path) -> io::Result<UnixListener> {
     match bind() {
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
             if !fs::symlink_metadata(path)?.file_type().is_socket() {
-                return Err(io::Error::new(ErrorKind::InvalidInput, "there is a file that is no socket"));
+                return Err(io::Error::new(
+                    ErrorKind::InvalidInput,
+                    "there is a file that is no socket",
+                ));
             }
             match BlockingUnixStream::connect(path) {
                 Err(dead) if dead.kind() == ErrorKind::ConnectionRefused => {
@@ -273,13 +321,18 @@ struct SocketFile {
 impl SocketFile {
     fn new(path: &Path) -> io::Result<SocketFile> {
         let found = fs::symlink_metadata(path)?;
-        Ok(SocketFile { path: path.to_path_buf(), place: (found.dev(), found.ino()) })
+        Ok(SocketFile {
+            path: path.to_path_buf(),
+            place: (found.dev(), found.ino()),
+        })
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.place) {
+        if fs::symlink_metadata(&self.path)
+            .is_ok_and(|found| (found.dev(), found.ino()) == self.place)
+        {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -305,7 +358,8 @@ impl Door {
             Some(tls) => Box::pin(self.encrypted(tls, stream)).await,
         };
         if let Err(error) = ended {
-            self.store.say(Level::Debug, || format!("connection of {peer}: {error}"));
+            self.store
+                .say(Level::Debug, || format!("connection of {peer}: {error}"));
         }
         drop(going);
     }
@@ -323,7 +377,12 @@ impl Door {
             let _place = self.handshakes.acquire().await;
             let (acceptor, failed) = tls.acceptor();
             if let Some(error) = failed {
-                let line = || format!("the new certificates cannot be used, the old ones stay: {}", error.message());
+                let line = || {
+                    format!(
+                        "the new certificates cannot be used, the old ones stay: {}",
+                        error.message()
+                    )
+                };
                 self.store.say(Level::Warn, line);
             }
             acceptor.accept(Again::new(stream, &first)).await
@@ -378,7 +437,7 @@ impl Door {
         let connection = http2::Builder::new(begun.clone())
             .timer(TokioTimer::new())
             .keep_alive_interval(kept.keep_alive)
-            .keep_alive_timeout(kept.keep_alive_answer)
+            .keep_alive_timeout(kept.keep_alive_response)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_concurrent_streams(kept.streams_max)
@@ -454,7 +513,10 @@ impl Begun {
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Begun {
     fn execute(&self, request: F) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(request));
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Box::pin(request));
     }
 }
 
@@ -473,12 +535,20 @@ impl<S> Again<S> {
     fn new(stream: S, read: &[u8]) -> Again<S> {
         let mut head = [0; PREFACE.len()];
         head[..read.len()].copy_from_slice(read);
-        Again { head, left: 0..read.len() as u8, stream }
+        Again {
+            head,
+            left: 0..read.len() as u8,
+            stream,
+        }
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Again<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.left.is_empty() {
             return Pin::new(&mut self.stream).poll_read(cx, buf);
         }
@@ -491,7 +561,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Again<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Again<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -525,7 +599,10 @@ mod tests {
     /// Somebody connected, sent a part of a request and no more: the server's end waited for the rest.
     #[test]
     fn only_requests_that_have_begun_are_waited_for_at_the_end() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let head = "POST /v3/kv/range HTTP/1.1\r\nHost: x\r\nContent-Length: 14\r\n";
         let whole = "GET /version HTTP/1.1\r\nHost: x\r\n\r\n";
         for (sent, is_waited_for) in [
@@ -539,14 +616,26 @@ mod tests {
         ] {
             let db = libkv::Db::open(":memory:", libkv::Options::new()).expect("a store in memory");
             let (closing, _) = tokio::sync::watch::channel(false);
-            let store = Arc::new(Store { message_bytes_max: 1 << 10, ..Store::for_tests(db, closing.clone()) });
+            let store = Arc::new(Store {
+                message_bytes_max: 1 << 10,
+                ..Store::for_tests(db, closing.clone())
+            });
             let router = Router::new(&store);
-            let door = Door { store, router, tls: None, handshakes: Semaphore::new(1) };
+            let door = Door {
+                store,
+                router,
+                tls: None,
+                handshakes: Semaphore::new(1),
+            };
             runtime.block_on(async {
                 let (mut client, server) = duplex(1 << 10);
-                client.write_all(sent.as_bytes()).await.expect("it is taken");
+                client
+                    .write_all(sent.as_bytes())
+                    .await
+                    .expect("it is taken");
                 let mut served = pin!(door.http1(server));
-                let mut ends = async || poll_fn(|cx| Poll::Ready(served.as_mut().poll(cx).is_ready())).await;
+                let mut ends =
+                    async || poll_fn(|cx| Poll::Ready(served.as_mut().poll(cx).is_ready())).await;
                 assert!(!ends().await, "it waits for the rest of {sent:?}");
                 closing.send_replace(true);
                 assert_eq!(ends().await, !is_waited_for, "{sent:?}");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use libkv::{Alarm, AlarmAction, AlarmKind, AlarmMember, Answer};
+use libkv::{Alarm, AlarmAction, AlarmKind, AlarmMember};
 use tonic::{Code, Request, Response, Status};
 
 use super::{Answered, Store};
@@ -32,7 +32,11 @@ fn unsupported(what: &str) -> Status {
 #[tonic::async_trait]
 impl maintenance_server::Maintenance for Maintenance {
     async fn alarm(&self, request: Request<pb::AlarmRequest>) -> Answered<pb::AlarmResponse> {
-        let pb::AlarmRequest { action, member_id, alarm } = request.into_inner();
+        let pb::AlarmRequest {
+            action,
+            member_id,
+            alarm,
+        } = request.into_inner();
         let unknown = |_| Status::invalid_argument("etcdserver: unknown alarm or action");
         let action = match pb::alarm_request::AlarmAction::try_from(action).map_err(unknown)? {
             pb::alarm_request::AlarmAction::Get => AlarmAction::Get,
@@ -44,11 +48,19 @@ impl maintenance_server::Maintenance for Maintenance {
             pb::AlarmType::Nospace => Some(AlarmKind::NoSpace),
             pb::AlarmType::Corrupt => Some(AlarmKind::Corrupt),
         };
-        let Answer::Alarm(answer) = self.0.call(Alarm { action, member: member_id, kind }).await? else {
-            return Err(convert::wrong_answer());
+        let libkv::Response::Alarm(response) = self
+            .0
+            .call(Alarm {
+                action,
+                member: member_id,
+                kind,
+            })
+            .await?
+        else {
+            return Err(convert::wrong_response());
         };
-        let header = self.0.identity.header(answer.revision);
-        let alarms = answer.alarms.into_iter().map(alarm_out).collect();
+        let header = self.0.identity.header(response.revision);
+        let alarms = response.alarms.into_iter().map(alarm_out).collect();
         Ok(Response::new(pb::AlarmResponse { header, alarms }))
     }
 
@@ -70,14 +82,21 @@ impl maintenance_server::Maintenance for Maintenance {
             errors: status.alarms,
             is_learner: false,
             storage_version: CLUSTER_VERSION.into(),
-            db_size_quota: if status.max_bytes == 0 { QUOTA_OFF } else { bytes(status.max_bytes) },
+            db_size_quota: if status.max_bytes == 0 {
+                QUOTA_OFF
+            } else {
+                bytes(status.max_bytes)
+            },
             downgrade_info: Some(pb::DowngradeInfo::default()),
         }))
     }
 
     /// Pages that are free are used again by later writes; the file does not shrink. So this is done
     /// where there is next to nothing to give back, and says so where there is.
-    async fn defragment(&self, _: Request<pb::DefragmentRequest>) -> Answered<pb::DefragmentResponse> {
+    async fn defragment(
+        &self,
+        _: Request<pb::DefragmentRequest>,
+    ) -> Answered<pb::DefragmentResponse> {
         let status = self.0.db.status().map_err(refusal)?;
         let free = status.bytes_on_disk.saturating_sub(status.bytes_in_use);
         if free > FREE_BYTES_KEPT {
@@ -102,30 +121,46 @@ impl maintenance_server::Maintenance for Maintenance {
         Err(unsupported("Snapshot"))
     }
 
-    async fn move_leader(&self, request: Request<pb::MoveLeaderRequest>) -> Answered<pb::MoveLeaderResponse> {
+    async fn move_leader(
+        &self,
+        request: Request<pb::MoveLeaderRequest>,
+    ) -> Answered<pb::MoveLeaderResponse> {
         match request.into_inner().target_id == self.0.identity.member_id {
             true => Ok(Response::new(pb::MoveLeaderResponse::default())),
-            false => Err(Status::failed_precondition("etcdserver: bad leader transferee")),
+            false => Err(Status::failed_precondition(
+                "etcdserver: bad leader transferee",
+            )),
         }
     }
 
-    async fn downgrade(&self, request: Request<pb::DowngradeRequest>) -> Answered<pb::DowngradeResponse> {
+    async fn downgrade(
+        &self,
+        request: Request<pb::DowngradeRequest>,
+    ) -> Answered<pb::DowngradeResponse> {
         use pb::downgrade_request::DowngradeAction;
         let pb::DowngradeRequest { action, version } = request.into_inner();
         match DowngradeAction::try_from(action) {
             Ok(DowngradeAction::Validate) => {
                 check_target(&version)?;
                 let header = self.0.identity.header(self.0.revision()?);
-                Ok(Response::new(pb::DowngradeResponse { header, version: CLUSTER_MINOR.into() }))
+                Ok(Response::new(pb::DowngradeResponse {
+                    header,
+                    version: CLUSTER_MINOR.into(),
+                }))
             }
             Ok(DowngradeAction::Enable) => {
                 check_target(&version)?;
-                Err(Status::unimplemented("etcdserver: a libkv store cannot become one of an older etcd"))
+                Err(Status::unimplemented(
+                    "etcdserver: a libkv store cannot become one of an older etcd",
+                ))
             }
             // also OK where no downgrade is under way
             Ok(DowngradeAction::Cancel) => {
                 let header = self.0.identity.header(self.0.revision()?);
-                Ok(Response::new(pb::DowngradeResponse { header, version: CLUSTER_MINOR.into() }))
+                Ok(Response::new(pb::DowngradeResponse {
+                    header,
+                    version: CLUSTER_MINOR.into(),
+                }))
             }
             Err(_) => Err(Status::unknown("etcdserver: unknown method")),
         }
@@ -137,7 +172,10 @@ fn alarm_out(alarm: AlarmMember) -> pb::AlarmMember {
         AlarmKind::NoSpace => pb::AlarmType::Nospace,
         AlarmKind::Corrupt => pb::AlarmType::Corrupt,
     };
-    pb::AlarmMember { member_id: alarm.member, alarm: kind as i32 }
+    pb::AlarmMember {
+        member_id: alarm.member,
+        alarm: kind as i32,
+    }
 }
 
 fn bytes(bytes: u64) -> i64 {
@@ -151,10 +189,14 @@ fn check_target(version: &str) -> Result<(), Status> {
     let target: Option<Vec<u64>> = numbers.split('.').map(|part| part.parse().ok()).collect();
     match target.as_deref() {
         Some([3, 6] | [3, 6, _]) if suffix.len() != 1 => Ok(()),
-        Some([_, _] | [_, _, _]) if suffix.len() != 1 => {
-            Err(Status::new(Code::InvalidArgument, "etcdserver: invalid downgrade target version"))
-        }
-        _ => Err(Status::new(Code::InvalidArgument, "etcdserver: wrong downgrade target version format")),
+        Some([_, _] | [_, _, _]) if suffix.len() != 1 => Err(Status::new(
+            Code::InvalidArgument,
+            "etcdserver: invalid downgrade target version",
+        )),
+        _ => Err(Status::new(
+            Code::InvalidArgument,
+            "etcdserver: wrong downgrade target version format",
+        )),
     }
 }
 
@@ -175,12 +217,22 @@ mod tests {
             ("", "etcdserver: wrong downgrade target version format"),
             ("x", "etcdserver: wrong downgrade target version format"),
             ("3", "etcdserver: wrong downgrade target version format"),
-            ("v3.6.0", "etcdserver: wrong downgrade target version format"),
-            ("3.6.0.0", "etcdserver: wrong downgrade target version format"),
-            ("3.6.0-", "etcdserver: wrong downgrade target version format"),
+            (
+                "v3.6.0",
+                "etcdserver: wrong downgrade target version format",
+            ),
+            (
+                "3.6.0.0",
+                "etcdserver: wrong downgrade target version format",
+            ),
+            (
+                "3.6.0-",
+                "etcdserver: wrong downgrade target version format",
+            ),
         ] {
-            let answer = check_target(version).map_or_else(|status| status.message().to_string(), |()| String::new());
-            assert_eq!(answer, text, "{version:?}");
+            let response = check_target(version)
+                .map_or_else(|status| status.message().to_string(), |()| String::new());
+            assert_eq!(response, text, "{version:?}");
         }
     }
 

@@ -33,7 +33,12 @@ pub fn text(store: &Store) -> Result<String> {
     watching(&mut text, &store.counters, &status);
     disk(&mut text, &status, &store.db.commit_times()?);
     calls(&mut text, &store.counters);
-    trouble(&mut text, &status, &store.db.alarm_list()?, store.identity.member_id);
+    trouble(
+        &mut text,
+        &status,
+        &store.db.alarm_list()?,
+        store.identity.member_id,
+    );
     server(&mut text, store);
     process(&mut text);
     Ok(text.0)
@@ -72,22 +77,43 @@ impl Text {
     }
 
     /// A histogram with these labels; its values are shown in units of `unit`.
-    fn histogram<const N: usize>(&mut self, name: &str, labels: &str, histogram: &Histogram<N>, unit: f64) {
+    fn histogram<const N: usize>(
+        &mut self,
+        name: &str,
+        labels: &str,
+        histogram: &Histogram<N>,
+        unit: f64,
+    ) {
         let (buckets, count, sum) = histogram.read();
-        let buckets = buckets.into_iter().map(|(bound, within)| (bound as f64 / unit, within));
+        let buckets = buckets
+            .into_iter()
+            .map(|(bound, within)| (bound as f64 / unit, within));
         self.buckets(name, labels, buckets, count, sum as f64 / unit);
     }
 
-    fn buckets(&mut self, name: &str, labels: &str, up_to: impl Iterator<Item = (f64, u64)>, count: u64, sum: f64) {
+    fn buckets(
+        &mut self,
+        name: &str,
+        labels: &str,
+        up_to: impl Iterator<Item = (f64, u64)>,
+        count: u64,
+        sum: f64,
+    ) {
         let (comma, braced) = match labels {
             "" => ("", String::new()),
             labels => (",", format!("{{{labels}}}")),
         };
         for (bound, within) in up_to {
             let bound = bound_text(bound);
-            let _ = writeln!(self.0, "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {within}");
+            let _ = writeln!(
+                self.0,
+                "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {within}"
+            );
         }
-        let _ = writeln!(self.0, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}");
+        let _ = writeln!(
+            self.0,
+            "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}"
+        );
         let _ = writeln!(self.0, "{name}_sum{braced} {sum}");
         let _ = writeln!(self.0, "{name}_count{braced} {count}");
     }
@@ -103,56 +129,140 @@ fn bound_text(bound: f64) -> String {
 
 /// What etcd says of a member and its raft.
 fn member(text: &mut Text, store: &Store, status: &Status) {
-    text.gauge("etcd_server_has_leader", "Always 1: a store is its own leader.", 1);
-    text.gauge("etcd_server_is_leader", "Always 1: a store is its own leader.", 1);
+    text.gauge(
+        "etcd_server_has_leader",
+        "Always 1: a store is its own leader.",
+        1,
+    );
+    text.gauge(
+        "etcd_server_is_leader",
+        "Always 1: a store is its own leader.",
+        1,
+    );
     text.gauge("etcd_server_is_learner", "Always 0.", 0);
-    text.counter("etcd_server_leader_changes_seen_total", "Always 0: a store has no elections.", 0);
-    text.head("etcd_server_id", "gauge", "The member that answers, made from the store's id.");
-    let _ = writeln!(text.0, "etcd_server_id{{server_id=\"{:x}\"}} 1", store.identity.member_id);
-    text.head("etcd_server_version", "gauge", "The etcd whose protocol is spoken.");
-    let _ = writeln!(text.0, "etcd_server_version{{server_version=\"{SERVER_VERSION}\"}} 1");
+    text.counter(
+        "etcd_server_leader_changes_seen_total",
+        "Always 0: a store has no elections.",
+        0,
+    );
+    text.head(
+        "etcd_server_id",
+        "gauge",
+        "The member that answers, made from the store's id.",
+    );
+    let _ = writeln!(
+        text.0,
+        "etcd_server_id{{server_id=\"{:x}\"}} 1",
+        store.identity.member_id
+    );
+    text.head(
+        "etcd_server_version",
+        "gauge",
+        "The etcd whose protocol is spoken.",
+    );
+    let _ = writeln!(
+        text.0,
+        "etcd_server_version{{server_version=\"{SERVER_VERSION}\"}} 1"
+    );
     text.head("etcd_cluster_version", "gauge", "The minor version of it.");
-    let _ = writeln!(text.0, "etcd_cluster_version{{cluster_version=\"{CLUSTER_MINOR}\"}} 1");
+    let _ = writeln!(
+        text.0,
+        "etcd_cluster_version{{cluster_version=\"{CLUSTER_MINOR}\"}} 1"
+    );
     let committed = "The store's revision: it has no raft whose proposals to count.";
-    text.gauge("etcd_server_proposals_committed_total", committed, status.revision);
-    text.gauge("etcd_server_proposals_applied_total", committed, status.revision);
+    text.gauge(
+        "etcd_server_proposals_committed_total",
+        committed,
+        status.revision,
+    );
+    text.gauge(
+        "etcd_server_proposals_applied_total",
+        committed,
+        status.revision,
+    );
     let (mut pending, mut failed) = (0, 0);
     for (_, counters) in methods(&store.counters).filter(|(call, _)| writes(call)) {
-        let handled: u64 = counters.handled.iter().map(|handled| handled.load(Relaxed)).sum();
+        let handled: u64 = counters
+            .handled
+            .iter()
+            .map(|handled| handled.load(Relaxed))
+            .sum();
         pending += counters.started.load(Relaxed).saturating_sub(handled);
         let of = |code: Code| counters.handled[code as usize].load(Relaxed);
-        failed += of(Code::Unavailable) + of(Code::Internal) + of(Code::DataLoss) + of(Code::DeadlineExceeded);
+        failed += of(Code::Unavailable)
+            + of(Code::Internal)
+            + of(Code::DataLoss)
+            + of(Code::DeadlineExceeded);
         failed += of(Code::Unknown);
     }
-    text.gauge("etcd_server_proposals_pending", "Writes of clients that are under way.", pending);
-    text.counter("etcd_server_proposals_failed_total", "Writes of clients that failed, not counting refusals.", failed);
+    text.gauge(
+        "etcd_server_proposals_pending",
+        "Writes of clients that are under way.",
+        pending,
+    );
+    text.counter(
+        "etcd_server_proposals_failed_total",
+        "Writes of clients that failed, not counting refusals.",
+        failed,
+    );
 }
 
 /// Whether a call may write.
 fn writes(call: &Call) -> bool {
-    matches!(call.method, "Put" | "DeleteRange" | "Txn" | "Compact" | "LeaseGrant" | "LeaseRevoke")
+    matches!(
+        call.method,
+        "Put" | "DeleteRange" | "Txn" | "Compact" | "LeaseGrant" | "LeaseRevoke"
+    )
 }
 
 fn keys(text: &mut Text, status: &Status) {
-    text.gauge("etcd_debugging_mvcc_keys_total", "Keys that exist.", status.keys);
-    text.gauge("etcd_debugging_mvcc_current_revision", "The store's revision.", status.revision);
-    text.gauge("etcd_debugging_mvcc_compact_revision", "The compacted revision.", status.compacted_revision);
+    text.gauge(
+        "etcd_debugging_mvcc_keys_total",
+        "Keys that exist.",
+        status.keys,
+    );
+    text.gauge(
+        "etcd_debugging_mvcc_current_revision",
+        "The store's revision.",
+        status.revision,
+    );
+    text.gauge(
+        "etcd_debugging_mvcc_compact_revision",
+        "The compacted revision.",
+        status.compacted_revision,
+    );
     text.gauge("libkv_keys", "Keys that exist.", status.keys);
     text.gauge("libkv_revision", "The store's revision.", status.revision);
-    text.gauge("libkv_compacted_revision", "The compacted revision, -1 before the first.", status.compacted_revision);
+    text.gauge(
+        "libkv_compacted_revision",
+        "The compacted revision, -1 before the first.",
+        status.compacted_revision,
+    );
     text.gauge("libkv_leases", "Leases that are granted.", status.leases);
 }
 
 /// What clients of this server did.
 fn operations(text: &mut Text, counters: &Counters) {
     let calls = |method: &str| -> u64 {
-        let of =
-            |(call, _): &(&'static Call, &MethodCounters)| call.service == "etcdserverpb.KV" && call.method == method;
-        methods(counters).filter(of).map(|(_, counters)| counters.handled[Code::Ok as usize].load(Relaxed)).sum()
+        let of = |(call, _): &(&'static Call, &MethodCounters)| {
+            call.service == "etcdserverpb.KV" && call.method == method
+        };
+        methods(counters)
+            .filter(of)
+            .map(|(_, counters)| counters.handled[Code::Ok as usize].load(Relaxed))
+            .sum()
     };
     let ranges = calls("Range") + calls("RangeStream") + counters.ranges_in_txns.load(Relaxed);
-    text.counter("etcd_mvcc_range_total", "Ranges, those within txns too.", ranges);
-    text.counter("etcd_mvcc_put_total", "Puts, those within txns too.", counters.puts.load(Relaxed));
+    text.counter(
+        "etcd_mvcc_range_total",
+        "Ranges, those within txns too.",
+        ranges,
+    );
+    text.counter(
+        "etcd_mvcc_put_total",
+        "Puts, those within txns too.",
+        counters.puts.load(Relaxed),
+    );
     text.counter(
         "etcd_mvcc_delete_total",
         "Deletions of a range, those within txns too.",
@@ -160,16 +270,32 @@ fn operations(text: &mut Text, counters: &Counters) {
     );
     text.counter("etcd_mvcc_txn_total", "Txns.", calls("Txn"));
     let slow = "Requests that took more than 100 ms in the store.";
-    text.counter("etcd_server_slow_apply_total", slow, counters.slow.load(Relaxed));
+    text.counter(
+        "etcd_server_slow_apply_total",
+        slow,
+        counters.slow.load(Relaxed),
+    );
     let leases = |counter: &AtomicU64| counter.load(Relaxed);
-    text.counter("etcd_debugging_lease_granted_total", "Leases that were granted.", leases(&counters.leases_granted));
-    text.counter("etcd_debugging_lease_revoked_total", "Leases that were revoked.", leases(&counters.leases_revoked));
+    text.counter(
+        "etcd_debugging_lease_granted_total",
+        "Leases that were granted.",
+        leases(&counters.leases_granted),
+    );
+    text.counter(
+        "etcd_debugging_lease_revoked_total",
+        "Leases that were revoked.",
+        leases(&counters.leases_revoked),
+    );
     text.counter(
         "etcd_debugging_lease_renewed_total",
         "Leases that were kept alive.",
         leases(&counters.leases_renewed),
     );
-    text.head("etcd_debugging_lease_ttl_total", "histogram", "TTLs of the granted leases, in seconds.");
+    text.head(
+        "etcd_debugging_lease_ttl_total",
+        "histogram",
+        "TTLs of the granted leases, in seconds.",
+    );
     text.histogram("etcd_debugging_lease_ttl_total", "", &counters.ttls, 1.0);
 }
 
@@ -177,27 +303,60 @@ fn watching(text: &mut Text, counters: &Counters, status: &Status) {
     let streams: u64 = methods(counters)
         .filter(|(call, _)| call.service == "etcdserverpb.Watch")
         .map(|(_, counters)| {
-            let handled: u64 = counters.handled.iter().map(|handled| handled.load(Relaxed)).sum();
+            let handled: u64 = counters
+                .handled
+                .iter()
+                .map(|handled| handled.load(Relaxed))
+                .sum();
             counters.started.load(Relaxed).saturating_sub(handled)
         })
         .sum();
-    text.gauge("etcd_debugging_mvcc_watch_stream_total", "Watch streams that are open.", streams);
-    text.gauge("etcd_debugging_mvcc_watcher_total", "Watchers of this process.", status.watchers);
+    text.gauge(
+        "etcd_debugging_mvcc_watch_stream_total",
+        "Watch streams that are open.",
+        streams,
+    );
+    text.gauge(
+        "etcd_debugging_mvcc_watcher_total",
+        "Watchers of this process.",
+        status.watchers,
+    );
 }
 
 fn disk(text: &mut Text, status: &Status, times: &CommitTimes) {
     let size = "Bytes that the store's files take.";
-    text.gauge("etcd_mvcc_db_total_size_in_bytes", size, status.bytes_on_disk);
-    text.gauge("etcd_debugging_mvcc_db_total_size_in_bytes", size, status.bytes_on_disk);
+    text.gauge(
+        "etcd_mvcc_db_total_size_in_bytes",
+        size,
+        status.bytes_on_disk,
+    );
+    text.gauge(
+        "etcd_debugging_mvcc_db_total_size_in_bytes",
+        size,
+        status.bytes_on_disk,
+    );
     let used = "Bytes of pages that hold data.";
-    text.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", used, status.bytes_in_use);
-    text.gauge("etcd_server_quota_backend_bytes", "The quota on these, 0 for none.", status.max_bytes);
+    text.gauge(
+        "etcd_mvcc_db_total_size_in_use_in_bytes",
+        used,
+        status.bytes_in_use,
+    );
+    text.gauge(
+        "etcd_server_quota_backend_bytes",
+        "The quota on these, 0 for none.",
+        status.max_bytes,
+    );
     let readers = "Read transactions, under way or parked, in all processes.";
-    text.gauge("etcd_mvcc_db_open_read_transactions", readers, status.readers);
+    text.gauge(
+        "etcd_mvcc_db_open_read_transactions",
+        readers,
+        status.readers,
+    );
     text.gauge("libkv_readers", readers, status.readers);
     let commit = "How long commits took, flushes included.";
     text.commits("etcd_disk_backend_commit_duration_seconds", commit, times);
-    let flush = "The same: a store has no log beside its trees, what a write waits for is the commit.";
+    let flush =
+        "The same: a store has no log beside its trees, what a write waits for is the commit.";
     text.commits("etcd_disk_wal_fsync_duration_seconds", flush, times);
 }
 
@@ -214,20 +373,41 @@ fn calls(text: &mut Text, counters: &Counters) {
             (true, false) => "client_stream",
             (true, true) => "bidi_stream",
         };
-        format!("grpc_method=\"{}\",grpc_service=\"{}\",grpc_type=\"{kind}\"", call.method, call.service)
+        format!(
+            "grpc_method=\"{}\",grpc_service=\"{}\",grpc_type=\"{kind}\"",
+            call.method, call.service
+        )
     };
-    text.head("grpc_server_started_total", "counter", "Calls that began, those of the JSON gateway too.");
+    text.head(
+        "grpc_server_started_total",
+        "counter",
+        "Calls that began, those of the JSON gateway too.",
+    );
     for (call, counters) in methods(counters) {
         let started = counters.started.load(Relaxed);
-        let _ = writeln!(text.0, "grpc_server_started_total{{{}}} {started}", labels(call));
+        let _ = writeln!(
+            text.0,
+            "grpc_server_started_total{{{}}} {started}",
+            labels(call)
+        );
     }
-    text.head("grpc_server_handled_total", "counter", "Calls that ended, by how they did.");
+    text.head(
+        "grpc_server_handled_total",
+        "counter",
+        "Calls that ended, by how they did.",
+    );
     for (call, counters) in methods(counters) {
         for (code, handled) in counters.handled.iter().enumerate() {
-            let (handled, name) = (handled.load(Relaxed), code_name(Code::from_i32(code as i32)));
+            let (handled, name) = (
+                handled.load(Relaxed),
+                code_name(Code::from_i32(code as i32)),
+            );
             if handled > 0 || code == 0 {
                 let labels = labels(call);
-                let _ = writeln!(text.0, "grpc_server_handled_total{{grpc_code=\"{name}\",{labels}}} {handled}");
+                let _ = writeln!(
+                    text.0,
+                    "grpc_server_handled_total{{grpc_code=\"{name}\",{labels}}} {handled}"
+                );
             }
         }
     }
@@ -237,23 +417,47 @@ fn calls(text: &mut Text, counters: &Counters) {
             "Messages that clients sent.",
             (|m| &m.received) as fn(&MethodCounters) -> &AtomicU64,
         ),
-        ("grpc_server_msg_sent_total", "Messages that clients were sent.", |m| &m.sent),
+        (
+            "grpc_server_msg_sent_total",
+            "Messages that clients were sent.",
+            |m| &m.sent,
+        ),
     ] {
         text.head(name, "counter", help);
         for (call, counters) in methods(counters) {
-            let _ = writeln!(text.0, "{name}{{{}}} {}", labels(call), counter(counters).load(Relaxed));
+            let _ = writeln!(
+                text.0,
+                "{name}{{{}}} {}",
+                labels(call),
+                counter(counters).load(Relaxed)
+            );
         }
     }
     if counters.is_extensive {
         let name = "grpc_server_handling_seconds";
-        text.head(name, "histogram", "How long calls took, streams too, in seconds.");
+        text.head(
+            name,
+            "histogram",
+            "How long calls took, streams too, in seconds.",
+        );
         for (call, counters) in methods(counters) {
             text.histogram(name, &labels(call), &counters.handling, 1e6);
         }
     }
-    let (received, sent) = (counters.received_bytes.load(Relaxed), counters.sent_bytes.load(Relaxed));
-    text.counter("etcd_network_client_grpc_received_bytes_total", "Bytes of messages that clients sent.", received);
-    text.counter("etcd_network_client_grpc_sent_bytes_total", "Bytes of messages that clients were sent.", sent);
+    let (received, sent) = (
+        counters.received_bytes.load(Relaxed),
+        counters.sent_bytes.load(Relaxed),
+    );
+    text.counter(
+        "etcd_network_client_grpc_received_bytes_total",
+        "Bytes of messages that clients sent.",
+        received,
+    );
+    text.counter(
+        "etcd_network_client_grpc_sent_bytes_total",
+        "Bytes of messages that clients were sent.",
+        sent,
+    );
 }
 
 /// As Go spells it, which dashboards filter by.
@@ -281,29 +485,64 @@ fn code_name(code: Code) -> &'static str {
 
 /// What explains why a store grows, waits or refuses.
 fn trouble(text: &mut Text, status: &Status, alarms: &[AlarmMember], member_id: u64) {
-    let oldest = "Commits that the oldest read transaction under way lies behind: it keeps their pages.";
+    let oldest =
+        "Commits that the oldest read transaction under way lies behind: it keeps their pages.";
     text.gauge("libkv_oldest_reader_commits", oldest, status.oldest_reader);
     let held = "For how long the write lock has been held, by any process.";
-    text.gauge("libkv_writer_held_seconds", held, status.writer_held_ms as f64 / 1e3);
+    text.gauge(
+        "libkv_writer_held_seconds",
+        held,
+        status.writer_held_ms as f64 / 1e3,
+    );
     text.head("libkv_alarm", "gauge", "1 for each alarm that is active.");
     for AlarmMember { member, kind } in alarms {
-        let _ = writeln!(text.0, "libkv_alarm{{alarm=\"{kind}\",member=\"{member:x}\"}} 1");
+        let _ = writeln!(
+            text.0,
+            "libkv_alarm{{alarm=\"{kind}\",member=\"{member:x}\"}} 1"
+        );
     }
     // POISONED and REMOVED, which nobody can disarm
-    for name in status.alarms.iter().filter(|alarm| !alarm.contains("alarm:")) {
-        let _ = writeln!(text.0, "libkv_alarm{{alarm=\"{name}\",member=\"{member_id:x}\"}} 1");
+    for name in status
+        .alarms
+        .iter()
+        .filter(|alarm| !alarm.contains("alarm:"))
+    {
+        let _ = writeln!(
+            text.0,
+            "libkv_alarm{{alarm=\"{name}\",member=\"{member_id:x}\"}} 1"
+        );
     }
 }
 
 fn server(text: &mut Text, store: &Store) {
     let counters = &store.counters;
-    text.gauge("libkv_server_connections", "Connections that are open.", counters.connections.load(Relaxed));
-    text.gauge("libkv_server_requests", "Requests and streams under way.", counters.requests.load(Relaxed));
+    text.gauge(
+        "libkv_server_connections",
+        "Connections that are open.",
+        counters.connections.load(Relaxed),
+    );
+    text.gauge(
+        "libkv_server_requests",
+        "Requests and streams under way.",
+        counters.requests.load(Relaxed),
+    );
     let held = "Bytes of large messages that are kept in memory.";
-    text.gauge("libkv_server_held_bytes", held, counters.held_bytes.load(Relaxed));
-    text.gauge("libkv_server_uptime_seconds", "Since this server began.", store.started.elapsed().as_secs());
+    text.gauge(
+        "libkv_server_held_bytes",
+        held,
+        counters.held_bytes.load(Relaxed),
+    );
+    text.gauge(
+        "libkv_server_uptime_seconds",
+        "Since this server began.",
+        store.started.elapsed().as_secs(),
+    );
     text.head("libkv_build_info", "gauge", "The libkv that runs.");
-    let _ = writeln!(text.0, "libkv_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
+    let _ = writeln!(
+        text.0,
+        "libkv_build_info{{version=\"{}\"}} 1",
+        env!("CARGO_PKG_VERSION")
+    );
 }
 
 /// Ticks in a second: what Linux counts CPU time in, on every machine.
@@ -313,12 +552,24 @@ const TICKS: f64 = 100.0;
 fn process(text: &mut Text) {
     if let Ok(memory) = fs::read_to_string("/proc/self/status") {
         let bytes = |name: &str| {
-            let kib = memory.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?;
+            let kib = memory
+                .lines()
+                .find_map(|line| line.strip_prefix(name))?
+                .split_whitespace()
+                .next()?;
             Some(kib.parse::<u64>().ok()? << 10)
         };
         if let (Some(resident), Some(all)) = (bytes("VmRSS:"), bytes("VmSize:")) {
-            text.gauge("process_resident_memory_bytes", "Memory of the process, mapped pages too.", resident);
-            text.gauge("process_virtual_memory_bytes", "Addresses of the process.", all);
+            text.gauge(
+                "process_resident_memory_bytes",
+                "Memory of the process, mapped pages too.",
+                resident,
+            );
+            text.gauge(
+                "process_virtual_memory_bytes",
+                "Addresses of the process.",
+                all,
+            );
         }
     }
     if let Ok(fds) = fs::read_dir("/proc/self/fd") {
@@ -328,19 +579,33 @@ fn process(text: &mut Text) {
             text.gauge(name, "Files that are open.", open);
         }
     }
-    if let Some(most) = fs::read_to_string("/proc/self/limits").ok().as_deref().and_then(files_max) {
+    if let Some(most) = fs::read_to_string("/proc/self/limits")
+        .ok()
+        .as_deref()
+        .and_then(files_max)
+    {
         for name in ["process_max_fds", "os_fd_limit"] {
             text.gauge(name, "Files that may be.", most);
         }
     }
     if let Some((cpu, start)) = times() {
         text.counter("process_cpu_seconds_total", "CPU time of the process.", cpu);
-        text.gauge("process_start_time_seconds", "When it began, in seconds since 1970.", start);
+        text.gauge(
+            "process_start_time_seconds",
+            "When it began, in seconds since 1970.",
+            start,
+        );
     }
 }
 
 fn files_max(limits: &str) -> Option<u64> {
-    limits.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_whitespace().next()?.parse().ok()
+    limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// CPU seconds, and when the process began.
@@ -349,9 +614,20 @@ fn times() -> Option<(f64, f64)> {
     // the name of the program stands in brackets and may have anything in it
     let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
     let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
-    let uptime: f64 = fs::read_to_string("/proc/uptime").ok()?.split(' ').next()?.parse().ok()?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs_f64();
-    Some(((ticks(11)? + ticks(12)?) / TICKS, (now - uptime + ticks(19)? / TICKS).floor()))
+    let uptime: f64 = fs::read_to_string("/proc/uptime")
+        .ok()?
+        .split(' ')
+        .next()?
+        .parse()
+        .ok()?;
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()?
+        .as_secs_f64();
+    Some((
+        (ticks(11)? + ticks(12)?) / TICKS,
+        (now - uptime + ticks(19)? / TICKS).floor(),
+    ))
 }
 
 #[cfg(test)]
@@ -361,12 +637,22 @@ mod tests {
 
     #[test]
     fn calls_are_counted_in_their_order() {
-        assert!(CALLS.iter().map(|call| (call.service, call.method)).eq(METHODS.iter().copied()));
+        assert!(
+            CALLS
+                .iter()
+                .map(|call| (call.service, call.method))
+                .eq(METHODS.iter().copied())
+        );
     }
 
     #[test]
     fn bounds_are_written_as_go_writes_them() {
-        for (bound, text) in [(0.005, "0.005"), (1.0, "1"), (524_288.0, "524288"), (8_388_608.0, "8.388608e+06")] {
+        for (bound, text) in [
+            (0.005, "0.005"),
+            (1.0, "1"),
+            (524_288.0, "524288"),
+            (8_388_608.0, "8.388608e+06"),
+        ] {
             assert_eq!(bound_text(bound), text);
         }
     }
@@ -374,12 +660,25 @@ mod tests {
     #[test]
     fn buckets_add_up() {
         let mut text = Text(String::new());
-        let mut times = CommitTimes { count: 4, total_us: 11_500_000, ..Default::default() };
+        let mut times = CommitTimes {
+            count: 4,
+            total_us: 11_500_000,
+            ..Default::default()
+        };
         (times.within[0], times.within[1]) = (1, 2);
         text.commits("x", "y", &times);
-        for line in ["x_bucket{le=\"0.001\"} 1", "x_bucket{le=\"0.002\"} 3", "x_bucket{le=\"8.192\"} 3"] {
+        for line in [
+            "x_bucket{le=\"0.001\"} 1",
+            "x_bucket{le=\"0.002\"} 3",
+            "x_bucket{le=\"8.192\"} 3",
+        ] {
             assert!(text.0.contains(line), "{line} is not in\n{}", text.0);
         }
-        assert!(text.0.ends_with("x_bucket{le=\"+Inf\"} 4\nx_sum 11.5\nx_count 4\n"), "{}", text.0);
+        assert!(
+            text.0
+                .ends_with("x_bucket{le=\"+Inf\"} 4\nx_sum 11.5\nx_count 4\n"),
+            "{}",
+            text.0
+        );
     }
 }

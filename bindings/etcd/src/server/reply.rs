@@ -62,7 +62,13 @@ impl Call {
         store.look();
         // whoever is gone before an answer has cancelled
         let began = store.counters.is_extensive.then(Instant::now);
-        Call { store, method, code: AtomicU8::new(Code::Cancelled as u8), held: AtomicUsize::new(0), began }
+        Call {
+            store,
+            method,
+            code: AtomicU8::new(Code::Cancelled as u8),
+            held: AtomicUsize::new(0),
+            began,
+        }
     }
 
     /// Counts bytes that are kept in memory; false if they are too many, and others hold some too.
@@ -103,7 +109,8 @@ impl Call {
     /// Answers a panic; its message went to the panic hook already.
     fn panicked(&self) -> Status {
         let (service, method) = crate::pb::METHODS[self.method];
-        self.store.say(Level::Error, || format!("{service}/{method} panicked"));
+        self.store
+            .say(Level::Error, || format!("{service}/{method} panicked"));
         Status::internal("etcdserver: internal error")
     }
 }
@@ -120,7 +127,9 @@ impl Drop for Call {
             add(&counters.sent);
         }
         if let Some(began) = self.began {
-            counters.handling.observe(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+            counters
+                .handling
+                .observe(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
         }
     }
 }
@@ -149,11 +158,21 @@ impl Sent {
         if !is_stream {
             add(&call.counters().received);
         }
-        Sent { body, call, is_stream, pending: 0, messages: Messages::default() }
+        Sent {
+            body,
+            call,
+            is_stream,
+            pending: 0,
+            messages: Messages::default(),
+        }
     }
 
     fn came(&mut self, data: &Bytes) -> Result<(), Status> {
-        self.call.store.counters.received_bytes.fetch_add(data.len() as u64, Relaxed);
+        self.call
+            .store
+            .counters
+            .received_bytes
+            .fetch_add(data.len() as u64, Relaxed);
         self.pending += data.len();
         if self.is_stream {
             self.follow(data);
@@ -217,14 +236,22 @@ impl Body for Sent {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let frame = ready!(match &mut self.body {
             Source::Connection(body) => {
-                Pin::new(body).poll_frame(cx).map_err(|error| Status::from_error(Box::new(error)))
+                Pin::new(body)
+                    .poll_frame(cx)
+                    .map_err(|error| Status::from_error(Box::new(error)))
             }
             Source::Gateway(body) => Pin::new(body).poll_frame(cx),
         });
-        if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+        if let Some(data) = frame
+            .as_ref()
+            .and_then(|frame| frame.as_ref().ok()?.data_ref())
+        {
             self.came(data)?;
         }
         Poll::Ready(frame)
@@ -254,10 +281,14 @@ pub(super) type Deadline = Option<Pin<Box<Sleep>>>;
 ///
 /// `Internal`, as grpc-go answers a header that it cannot read.
 pub(super) fn deadline(headers: &HeaderMap) -> Result<Deadline, Status> {
-    let Some(value) = headers.get("grpc-timeout") else { return Ok(None) };
+    let Some(value) = headers.get("grpc-timeout") else {
+        return Ok(None);
+    };
     match timeout(value.as_bytes()) {
         Some(time) => Ok(Some(Box::pin(sleep(time)))),
-        None => Err(Status::internal(format!("malformed grpc-timeout: {value:?}"))),
+        None => Err(Status::internal(format!(
+            "malformed grpc-timeout: {value:?}"
+        ))),
     }
 }
 
@@ -283,7 +314,8 @@ fn too_late() -> Status {
     Status::deadline_exceeded("context deadline exceeded")
 }
 
-type GrpcFuture = Pin<Box<dyn Future<Output = Result<Response<tonic::body::Body>, Infallible>> + Send>>;
+type GrpcFuture =
+    Pin<Box<dyn Future<Output = Result<Response<tonic::body::Body>, Infallible>> + Send>>;
 
 type HttpFuture = Pin<Box<dyn Future<Output = Response<tonic::body::Body>> + Send>>;
 
@@ -291,14 +323,25 @@ type HttpFuture = Pin<Box<dyn Future<Output = Response<tonic::body::Body>> + Sen
 pub(super) struct Answering(Kind);
 
 enum Kind {
-    Grpc { future: GrpcFuture, call: Arc<Call>, deadline: Deadline },
-    Http { future: HttpFuture, broken: fn() -> Response<tonic::body::Body> },
+    Grpc {
+        future: GrpcFuture,
+        call: Arc<Call>,
+        deadline: Deadline,
+    },
+    Http {
+        future: HttpFuture,
+        broken: fn() -> Response<tonic::body::Body>,
+    },
     Refused(Option<Response<Reply>>),
 }
 
 impl Answering {
     pub fn grpc(future: GrpcFuture, call: Arc<Call>, deadline: Deadline) -> Answering {
-        Answering(Kind::Grpc { future, call, deadline })
+        Answering(Kind::Grpc {
+            future,
+            call,
+            deadline,
+        })
     }
 
     /// One that is no gRPC; `broken` is the answer where making it panics.
@@ -319,26 +362,33 @@ impl Future for Answering {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            Kind::Grpc { future, call, deadline } => {
-                let answer = match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-                    Ok(Poll::Ready(Ok(answer))) => answer,
+            Kind::Grpc {
+                future,
+                call,
+                deadline,
+            } => {
+                let response = match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+                    Ok(Poll::Ready(Ok(response))) => response,
                     Ok(Poll::Pending) => {
                         ready!(passed(deadline, cx));
                         too_late().into_http()
                     }
                     Err(_) => call.panicked().into_http(),
                 };
-                Poll::Ready(Ok(finish(answer, call, deadline)))
+                Poll::Ready(Ok(finish(response, call, deadline)))
             }
             Kind::Http { future, broken } => {
-                let answer = match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-                    Ok(answer) => ready!(answer),
+                let response = match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+                    Ok(response) => ready!(response),
                     Err(_) => broken(),
                 };
-                Poll::Ready(Ok(answer.map(|body| Reply { body, ..Reply::default() })))
+                Poll::Ready(Ok(response.map(|body| Reply {
+                    body,
+                    ..Reply::default()
+                })))
             }
-            Kind::Refused(answer) => match answer.take() {
-                Some(answer) => Poll::Ready(Ok(answer)),
+            Kind::Refused(response) => match response.take() {
+                Some(response) => Poll::Ready(Ok(response)),
                 None => Poll::Pending,
             },
         }
@@ -353,13 +403,17 @@ fn passed(deadline: &mut Deadline, cx: &mut Context<'_>) -> Poll<()> {
 }
 
 /// What goes out once a service has answered: a refusal in etcd's words, or the body under watch.
-fn finish(mut answer: Response<tonic::body::Body>, call: &Arc<Call>, deadline: &mut Deadline) -> Response<Reply> {
-    if let Some(status) = answer.extensions_mut().remove::<Status>() {
+fn finish(
+    mut response: Response<tonic::body::Body>,
+    call: &Arc<Call>,
+    deadline: &mut Deadline,
+) -> Response<Reply> {
+    if let Some(status) = response.extensions_mut().remove::<Status>() {
         let status = in_words(status, &call.store);
         call.answered(status.code());
         return status.into_http();
     }
-    match answer.extensions_mut().remove::<Large>() {
+    match response.extensions_mut().remove::<Large>() {
         Some(Large::Read(bytes)) => {
             if let Err(refused) = call.hold(bytes) {
                 call.answered(refused.code());
@@ -372,7 +426,12 @@ fn finish(mut answer: Response<tonic::body::Body>, call: &Arc<Call>, deadline: &
         None => {}
     }
     let (call, deadline) = (Some(call.clone()), deadline.take());
-    answer.map(|body| Reply { body, call, deadline, ..Reply::default() })
+    response.map(|body| Reply {
+        body,
+        call,
+        deadline,
+        ..Reply::default()
+    })
 }
 
 /// The body of an answer.
@@ -405,9 +464,14 @@ impl Reply {
     fn pass(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
         let Some(call) = &self.call else { return frame };
         if let Some(data) = frame.data_ref() {
-            call.store.counters.sent_bytes.fetch_add(data.len() as u64, Relaxed);
+            call.store
+                .counters
+                .sent_bytes
+                .fetch_add(data.len() as u64, Relaxed);
             if CALLS[call.method].server_streaming {
-                call.counters().sent.fetch_add(self.messages.follow(data).0, Relaxed);
+                call.counters()
+                    .sent
+                    .fetch_add(self.messages.follow(data).0, Relaxed);
             }
             return frame;
         }
@@ -429,7 +493,10 @@ impl Body for Reply {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let me = &mut *self;
         if me.over {
             return Poll::Ready(None);
@@ -442,8 +509,10 @@ impl Body for Reply {
             }
             Ok(other) => other,
             Err(_) => {
-                let status =
-                    me.call.as_ref().map_or_else(|| Status::internal("internal error"), |call| call.panicked());
+                let status = me.call.as_ref().map_or_else(
+                    || Status::internal("internal error"),
+                    |call| call.panicked(),
+                );
                 Poll::Ready(Some(Ok(me.end(status))))
             }
         }
@@ -466,21 +535,33 @@ fn in_words(status: Status, store: &Store) -> Status {
     let again = |code, text: String| Status::with_metadata(code, text, status.metadata().clone());
     if let Some(rest) = text.strip_prefix("Error, decoded message length too large: found ") {
         let found = rest.split(' ').next().unwrap_or_default();
-        return again(Code::ResourceExhausted, format!("grpc: received message larger than max ({found} vs. {most})"));
+        return again(
+            Code::ResourceExhausted,
+            format!("grpc: received message larger than max ({found} vs. {most})"),
+        );
     }
     // a write may be committed by then, so the code must not say that nothing was done
     if text.starts_with("Cannot return body with more than 4GB") {
-        return again(Code::Unknown, "etcdserver: the response is larger than 4 GiB and cannot be sent".into());
+        return again(
+            Code::Unknown,
+            "etcdserver: the response is larger than 4 GiB and cannot be sent".into(),
+        );
     }
     if text.starts_with("Error decompressing: size limit") {
         let text = format!("grpc: received message after decompression larger than max {most}");
         return again(Code::ResourceExhausted, text);
     }
     if let Some(why) = text.strip_prefix("Error decompressing: ") {
-        return again(Code::Internal, format!("grpc: failed to decompress the received message: {why}"));
+        return again(
+            Code::Internal,
+            format!("grpc: failed to decompress the received message: {why}"),
+        );
     }
     if let Some(why) = text.strip_prefix("failed to decode Protobuf message: ") {
-        return again(Code::Internal, format!("grpc: error unmarshalling request: {}", shortened(why)));
+        return again(
+            Code::Internal,
+            format!("grpc: error unmarshalling request: {}", shortened(why)),
+        );
     }
     status
 }
@@ -495,7 +576,9 @@ fn shortened(why: &str) -> String {
     };
     match last {
         // the limit is prost's own, which has no name for it
-        DEPTH => format!("{first}: ...: {DEPTH}: messages stand in one another 100 deep at most, and so txns 49 deep"),
+        DEPTH => format!(
+            "{first}: ...: {DEPTH}: messages stand in one another 100 deep at most, and so txns 49 deep"
+        ),
         last => format!("{first}: ...: {last}"),
     }
 }
@@ -523,7 +606,14 @@ mod tests {
 
     #[test]
     fn messages_are_counted_in_any_pieces() {
-        let stream = [&[0, 0, 0, 0, 0][..], &[0, 0, 0, 0, 2, 7, 7], &[1, 0, 0, 1, 0], &[9; 256], &[0, 0, 0]].concat();
+        let stream = [
+            &[0, 0, 0, 0, 0][..],
+            &[0, 0, 0, 0, 2, 7, 7],
+            &[1, 0, 0, 1, 0],
+            &[9; 256],
+            &[0, 0, 0],
+        ]
+        .concat();
         for piece in 1..=stream.len() {
             let (mut messages, mut ended, mut pending) = (Messages::default(), 0, 0);
             for data in stream.chunks(piece) {
@@ -547,7 +637,10 @@ mod tests {
         first.hold(2 * HELD_BYTES_MAX).expect("it is alone");
         let second = Call::new(first.store.clone(), 0);
         let status = second.hold(1).expect_err("there is no room");
-        assert_eq!((status.code(), status.message()), (Code::ResourceExhausted, "etcdserver: too many requests"));
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::ResourceExhausted, "etcdserver: too many requests")
+        );
         first.release();
         drop(second);
         let third = Call::new(first.store.clone(), 0);
@@ -561,17 +654,25 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_an_answer() {
+    fn a_panic_is_an_response() {
         let call = call();
         let future: GrpcFuture = Box::pin(async { panic!("a handler's") });
         let mut answering = Answering::grpc(future, call.clone(), None);
         let mut context = Context::from_waker(std::task::Waker::noop());
-        let Poll::Ready(Ok(answer)) = Pin::new(&mut answering).poll(&mut context) else { panic!("it is answered") };
-        let status = Status::from_header_map(answer.headers()).expect("a refusal");
-        assert_eq!((status.code(), status.message()), (Code::Internal, "etcdserver: internal error"));
+        let Poll::Ready(Ok(response)) = Pin::new(&mut answering).poll(&mut context) else {
+            panic!("it is answered")
+        };
+        let status = Status::from_header_map(response.headers()).expect("a refusal");
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::Internal, "etcdserver: internal error")
+        );
         let store = call.store.clone();
-        drop((answering, answer, call));
-        assert_eq!(store.counters.methods[0].handled[Code::Internal as usize].load(Relaxed), 1);
+        drop((answering, response, call));
+        assert_eq!(
+            store.counters.methods[0].handled[Code::Internal as usize].load(Relaxed),
+            1
+        );
         assert_eq!(store.counters.requests.load(Relaxed), 0);
     }
 }

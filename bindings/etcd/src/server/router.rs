@@ -24,12 +24,19 @@ impl Router {
     pub fn new(store: &Arc<Store>) -> Router {
         let grpc = Grpc::new(store);
         let gateway = Arc::new(Gateway::new(store.clone(), grpc.clone()));
-        Router { grpc, gateway, port: Port::default() }
+        Router {
+            grpc,
+            gateway,
+            port: Port::default(),
+        }
     }
 
     /// The same for the connections of this port.
     pub fn at(&self, port: Port) -> Router {
-        Router { port, ..self.clone() }
+        Router {
+            port,
+            ..self.clone()
+        }
     }
 }
 
@@ -44,7 +51,10 @@ impl hyper::service::Service<Request<Incoming>> for Router {
             true => self.grpc.call(request.map(Source::Connection)),
             false => {
                 let gateway = self.gateway.clone();
-                Answering::http(Box::pin(async move { gateway.answer(request, port).await }), gateway::broken)
+                Answering::http(
+                    Box::pin(async move { gateway.answer(request, port).await }),
+                    gateway::broken,
+                )
             }
         }
     }
@@ -53,7 +63,11 @@ impl hyper::service::Service<Request<Incoming>> for Router {
 /// As etcd decides it: the same path over HTTP/1.1 is a page that is not there.
 fn is_grpc<B>(request: &Request<B>) -> bool {
     let is = |headers: &HeaderMap| {
-        headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+        headers
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
     };
-    request.version() == Version::HTTP_2 && request.method() == Method::POST && is(request.headers())
+    request.version() == Version::HTTP_2
+        && request.method() == Method::POST
+        && is(request.headers())
 }

@@ -66,20 +66,39 @@ impl Server {
     pub fn close(&self) {
         if fork_generation() != self.generation {
             // the lock, and those within the runtime, may be held by threads that are not here
-            return std::mem::forget(self.running.try_lock().ok().and_then(|mut running| running.take()));
+            return std::mem::forget(
+                self.running
+                    .try_lock()
+                    .ok()
+                    .and_then(|mut running| running.take()),
+            );
         }
         // the lock is held until the end, so that a second closer too returns when all is over
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Running { mut threads, closing, ended }) = running.take() else { return };
+        let Some(Running {
+            mut threads,
+            closing,
+            ended,
+        }) = running.take()
+        else {
+            return;
+        };
         closing.send_replace(true);
         drop(closing);
         let _ = ended.recv_timeout(DRAIN);
         // on a thread of its own, since a runtime must not be waited for within another
         let runtime = Mutex::new(threads.0.take());
-        let take = || runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let take = || {
+            runtime
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take()
+        };
         std::thread::scope(|scope| {
             let end = std::thread::Builder::new().name("kv-serve-end".into());
-            let ending = end.spawn_scoped(scope, || take().map(|runtime| runtime.shutdown_timeout(DRAIN)));
+            let ending = end.spawn_scoped(scope, || {
+                take().map(|runtime| runtime.shutdown_timeout(DRAIN))
+            });
             match ending {
                 Ok(ending) => drop(ending.join()),
                 Err(_) => take().into_iter().for_each(Runtime::shutdown_background),
@@ -121,22 +140,38 @@ pub fn listen(how: impl Into<Serve>) -> Result<Listener> {
     Access::new(&how)?;
     let given = how.listen.iter().map(|address| (address, false));
     let given = given.chain(how.listen_metrics.iter().map(|address| (address, true)));
-    let addresses: Vec<_> =
-        given.map(|(address, pages_only)| Ok((Address::parse(address)?, pages_only))).collect::<Result<_>>()?;
-    let tls = addresses.iter().any(|(address, _)| address.is_tls()).then(|| Tls::new(&how)).transpose()?.map(Arc::new);
+    let addresses: Vec<_> = given
+        .map(|(address, pages_only)| Ok((Address::parse(address)?, pages_only)))
+        .collect::<Result<_>>()?;
+    let tls = addresses
+        .iter()
+        .any(|(address, _)| address.is_tls())
+        .then(|| Tls::new(&how))
+        .transpose()?
+        .map(Arc::new);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("kv-serve")
         .on_thread_start(libkv::block_sigpipe)
         .enable_all()
         .build()
-        .map_err(|error| Error::new(Code::Io, format!("the server's threads cannot be started: {error}")))?;
+        .map_err(|error| {
+            Error::new(
+                Code::Io,
+                format!("the server's threads cannot be started: {error}"),
+            )
+        })?;
     let threads = Threads(Some(runtime));
     let listening = {
         let _within = threads.enter();
         let open = |(address, pages_only)| Ok((Listening::new(address)?, pages_only));
         addresses.into_iter().map(open).collect::<Result<_>>()?
     };
-    Ok(Listener { how, tls, listening, threads })
+    Ok(Listener {
+        how,
+        tls,
+        listening,
+        threads,
+    })
 }
 
 /// Addresses that are taken, for a store that is not there yet. Dropped, they are free again.
@@ -155,7 +190,12 @@ impl Listener {
     ///
     /// `closed` for a closed store, `unsupported` for a cluster, which serves itself.
     pub fn serve(self, db: &Db) -> Result<Server> {
-        let Listener { how, tls, listening, threads } = self;
+        let Listener {
+            how,
+            tls,
+            listening,
+            threads,
+        } = self;
         let Some(of_handle) = Limits::of(db) else {
             let message = "a cluster cannot be served: its clients can reach it themselves";
             return Err(Error::new(Code::Unsupported, message));
@@ -173,8 +213,17 @@ impl Listener {
         }
         let unused = tls::unused(&how);
         let access = Access::new(&how)?;
-        let of = |pages_only: bool| listening.iter().filter(move |(_, is)| *is == pages_only).map(|(at, _)| at);
-        let urls = |pages_only| of(pages_only).map(|listening| listening.url().to_string()).collect::<Vec<_>>();
+        let of = |pages_only: bool| {
+            listening
+                .iter()
+                .filter(move |(_, is)| *is == pages_only)
+                .map(|(at, _)| at)
+        };
+        let urls = |pages_only| {
+            of(pages_only)
+                .map(|listening| listening.url().to_string())
+                .collect::<Vec<_>>()
+        };
         let (addresses, metrics_addresses) = (urls(false), urls(true));
         let (closing, _) = watch::channel(false);
         let is_advertised = !how.advertise.is_empty();
@@ -190,13 +239,20 @@ impl Listener {
             client_urls,
             // the handle checks its own anyway
             limits: (limits != of_handle).then_some(limits),
-            message_bytes_max: usize::try_from(limits.max_request_bytes.saturating_add(MESSAGE_OVERHEAD_BYTES))
-                .unwrap_or(usize::MAX),
+            message_bytes_max: usize::try_from(
+                limits
+                    .max_request_bytes
+                    .saturating_add(MESSAGE_OVERHEAD_BYTES),
+            )
+            .unwrap_or(usize::MAX),
             progress_notify_interval_ms: how.progress_notify_interval_ms,
             gateway: how.gateway,
             connections: how.connections,
             started: Instant::now(),
-            counters: Counters { is_extensive: how.extensive_metrics, ..Counters::default() },
+            counters: Counters {
+                is_extensive: how.extensive_metrics,
+                ..Counters::default()
+            },
             watched: Watched::default(),
             access,
             log: how.log,
@@ -207,18 +263,27 @@ impl Listener {
         let within = threads.enter();
         for (listening, pages_only) in listening {
             let what = if pages_only { "metrics" } else { "clients" };
-            store.say(Level::Info, || format!("serving {what} on {}", listening.url()));
+            store.say(Level::Info, || {
+                format!("serving {what} on {}", listening.url())
+            });
             if !pages_only && !is_advertised && listening.is_wildcard() {
                 let (url, reachable) = (listening.url(), listening.reachable_url());
                 store.say(Level::Warn, || {
                     format!("{url} is all addresses of this machine: clients that ask for the members get {reachable}, unless a URL to advertise is given")
                 });
             }
-            let tls = if listening.is_tls() { tls.clone() } else { None };
+            let tls = if listening.is_tls() {
+                tls.clone()
+            } else {
+                None
+            };
             if let (None, Some(unused)) = (&tls, unused) {
                 store.say(Level::Warn, || format!("{} {unused}", listening.url()));
             }
-            let router = router.at(Port { encrypted: tls.is_some(), pages_only });
+            let router = router.at(Port {
+                encrypted: tls.is_some(),
+                pages_only,
+            });
             tokio::spawn(listening.accept(store.clone(), router, tls, going.clone()));
         }
         drop(within);
@@ -226,7 +291,11 @@ impl Listener {
             addresses,
             metrics_addresses,
             generation: fork_generation(),
-            running: Mutex::new(Some(Running { threads, closing, ended })),
+            running: Mutex::new(Some(Running {
+                threads,
+                closing,
+                ended,
+            })),
         })
     }
 }
@@ -251,15 +320,25 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        self.0.take().into_iter().for_each(Runtime::shutdown_background);
+        self.0
+            .take()
+            .into_iter()
+            .for_each(Runtime::shutdown_background);
     }
 }
 
 /// Cluster and member are named after the store, so that they are the same wherever it is served.
 fn identity(store_id: &str) -> Result<Identity> {
-    let half = |digits: Option<&str>| digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    let half =
+        |digits: Option<&str>| digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
     match (half(store_id.get(..16)), half(store_id.get(16..))) {
-        (Some(cluster_id), Some(member_id)) => Ok(Identity { cluster_id, member_id }),
-        _ => Err(Error::new(Code::Internal, format!("the store's id is {store_id:?}"))),
+        (Some(cluster_id), Some(member_id)) => Ok(Identity {
+            cluster_id,
+            member_id,
+        }),
+        _ => Err(Error::new(
+            Code::Internal,
+            format!("the store's id is {store_id:?}"),
+        )),
     }
 }

@@ -13,7 +13,9 @@ use tower::Service;
 
 use super::reply::{Answering, Call, Sent, Source, deadline};
 use super::store::Store;
-use super::{Auth, Cluster, ElectionService, Health, Kv, Lease, LockService, Maintenance, WatchService};
+use super::{
+    Auth, Cluster, ElectionService, Health, Kv, Lease, LockService, Maintenance, WatchService,
+};
 use crate::pb::METHODS;
 use crate::pb::etcdserverpb::auth_server::AuthServer;
 use crate::pb::etcdserverpb::cluster_server::ClusterServer;
@@ -84,7 +86,9 @@ struct Methods {
 
 impl Grpc {
     pub fn new(store: &Arc<Store>) -> Grpc {
-        let paths = METHODS.iter().map(|(service, method)| format!("/{service}/{method}"));
+        let paths = METHODS
+            .iter()
+            .map(|(service, method)| format!("/{service}/{method}"));
         Grpc(Arc::new(Methods {
             store: store.clone(),
             services: Services::new(store),
@@ -102,10 +106,14 @@ impl Grpc {
         let counters = &methods.store.counters;
         counters.methods[index].started.fetch_add(1, Relaxed);
         let (service, method) = METHODS[index];
-        let is_stream = matches!(method, "LeaseKeepAlive" | "Watch") && service != "grpc.health.v1.Health";
+        let is_stream =
+            matches!(method, "LeaseKeepAlive" | "Watch") && service != "grpc.health.v1.Health";
         let call = Arc::new(Call::new(methods.store.clone(), index));
         if counters.requests.load(Relaxed) > REQUESTS_MAX {
-            return Answering::refused(Status::resource_exhausted("etcdserver: too many requests"), Some(call));
+            return Answering::refused(
+                Status::resource_exhausted("etcdserver: too many requests"),
+                Some(call),
+            );
         }
         let deadline = match deadline(request.headers()) {
             Ok(deadline) => deadline,
@@ -151,21 +159,33 @@ mod tests {
     }
 
     /// Calls a method of KV with a message, and reads its answer to the end.
-    async fn call<A: Message, B: Message + Default>(grpc: &Grpc, method: &str, message: &A) -> Result<B, Status> {
+    async fn call<A: Message, B: Message + Default>(
+        grpc: &Grpc,
+        method: &str,
+        message: &A,
+    ) -> Result<B, Status> {
         let mut frame = BytesMut::new();
         frame.put_u8(0);
         frame.put_u32(message.encoded_len() as u32);
         message.encode(&mut frame).expect("there is room");
         let mut request = Request::new(Source::Gateway(Body::new(Full::new(frame.freeze()))));
-        *request.uri_mut() = format!("/etcdserverpb.KV/{method}").parse().expect("a path");
+        *request.uri_mut() = format!("/etcdserverpb.KV/{method}")
+            .parse()
+            .expect("a path");
         *request.method_mut() = http::Method::POST;
-        request.headers_mut().insert("content-type", http::HeaderValue::from_static("application/grpc"));
+        request.headers_mut().insert(
+            "content-type",
+            http::HeaderValue::from_static("application/grpc"),
+        );
         let Ok(response) = grpc.call(request).await;
         if let Some(refused) = Status::from_header_map(response.headers()) {
             return Err(refused);
         }
         let body = response.into_body().collect().await?;
-        let end = body.trailers().and_then(Status::from_header_map).expect("a status");
+        let end = body
+            .trailers()
+            .and_then(Status::from_header_map)
+            .expect("a status");
         match end.code() {
             Code::Ok => Ok(B::decode(&body.to_bytes()[5..]).expect("a message")),
             _ => Err(end),
@@ -175,27 +195,57 @@ mod tests {
     const VALUE_BYTES: usize = 1 << 20;
 
     fn put_large(store: &Store) -> i64 {
-        store.db.put(Put::new("k", vec![b'x'; VALUE_BYTES])).expect("a put").revision
+        store
+            .db
+            .put(Put::new("k", vec![b'x'; VALUE_BYTES]))
+            .expect("a put")
+            .revision
     }
 
     /// Puts, deletes and runs a txn on the large value of `k`, with an answer that has it.
     async fn writes_with_large_answers(store: &Store, grpc: &Grpc) -> [Result<usize, Status>; 4] {
         use pb::request_op::Request as Op;
-        let put = pb::PutRequest { key: "k".into(), value: "small".into(), prev_kv: true, ..Default::default() };
-        let delete = pb::DeleteRangeRequest { key: "k".into(), prev_kv: true, ..Default::default() };
-        let range = pb::RangeRequest { key: "k".into(), ..Default::default() };
-        let other = pb::PutRequest { key: "other".into(), ..Default::default() };
+        let put = pb::PutRequest {
+            key: "k".into(),
+            value: "small".into(),
+            prev_kv: true,
+            ..Default::default()
+        };
+        let delete = pb::DeleteRangeRequest {
+            key: "k".into(),
+            prev_kv: true,
+            ..Default::default()
+        };
+        let range = pb::RangeRequest {
+            key: "k".into(),
+            ..Default::default()
+        };
+        let other = pb::PutRequest {
+            key: "other".into(),
+            ..Default::default()
+        };
         let ops = [Op::RequestRange(range), Op::RequestPut(other)];
         let success = ops.map(|op| pb::RequestOp { request: Some(op) }).to_vec();
-        let txn = pb::TxnRequest { success, ..Default::default() };
-        let nested = pb::RequestOp { request: Some(Op::RequestTxn(txn.clone())) };
-        let nested = pb::TxnRequest { success: vec![nested], ..Default::default() };
+        let txn = pb::TxnRequest {
+            success,
+            ..Default::default()
+        };
+        let nested = pb::RequestOp {
+            request: Some(Op::RequestTxn(txn.clone())),
+        };
+        let nested = pb::TxnRequest {
+            success: vec![nested],
+            ..Default::default()
+        };
         put_large(store);
         let put = call(grpc, "Put", &put).await;
         put_large(store);
         let deleted = call(grpc, "DeleteRange", &delete).await;
         put_large(store);
-        let (txn, nested) = (call(grpc, "Txn", &txn).await, call(grpc, "Txn", &nested).await);
+        let (txn, nested) = (
+            call(grpc, "Txn", &txn).await,
+            call(grpc, "Txn", &nested).await,
+        );
         let large = |answer: pb::TxnResponse| answer.encoded_len();
         [
             put.map(|answer: pb::PutResponse| answer.encoded_len()),
@@ -207,7 +257,10 @@ mod tests {
 
     #[test]
     fn write_is_refused_before_its_commit_or_not_at_all() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         runtime.block_on(async {
             let (store, grpc) = served();
             let others = Call::new(store.clone(), 0);
@@ -217,7 +270,11 @@ mod tests {
                 assert!(answer.expect("it is committed, and so it succeeds") > VALUE_BYTES);
             }
             assert_eq!(store.db.status().expect("a status").revision, 8);
-            assert_eq!(store.counters.held_bytes.load(Relaxed), HELD_BYTES_MAX, "answers that were read hold nothing");
+            assert_eq!(
+                store.counters.held_bytes.load(Relaxed),
+                HELD_BYTES_MAX,
+                "answers that were read hold nothing"
+            );
 
             others.count(1);
             for answer in writes_with_large_answers(&store, &grpc).await {
@@ -229,13 +286,24 @@ mod tests {
             }
             // the three large puts of the test itself
             assert_eq!(store.db.status().expect("a status").revision, 11);
-            let small = pb::PutRequest { key: "k".into(), ..Default::default() };
-            let small: pb::PutResponse = call(&grpc, "Put", &small).await.expect("its answer needs no room");
+            let small = pb::PutRequest {
+                key: "k".into(),
+                ..Default::default()
+            };
+            let small: pb::PutResponse = call(&grpc, "Put", &small)
+                .await
+                .expect("its answer needs no room");
             assert_eq!(small.header.expect("a header").revision, 12);
             put_large(&store);
-            let range = pb::RangeRequest { key: "k".into(), ..Default::default() };
+            let range = pb::RangeRequest {
+                key: "k".into(),
+                ..Default::default()
+            };
             let range: Result<pb::RangeResponse, Status> = call(&grpc, "Range", &range).await;
-            assert_eq!(range.expect_err("nothing is lost by it").code(), Code::ResourceExhausted);
+            assert_eq!(
+                range.expect_err("nothing is lost by it").code(),
+                Code::ResourceExhausted
+            );
         });
     }
 }

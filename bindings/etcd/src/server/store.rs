@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use libkv::{Answer, Db, Limits, Request, Revision};
+use libkv::{Db, Limits, Request, Response, Revision};
 use tokio::sync::{oneshot, watch};
 use tonic::Status;
 
@@ -50,29 +50,31 @@ pub(crate) struct Store {
 impl Store {
     /// Runs a request: reads at once on this thread, writes with the next group. Whoever drops this
     /// takes the request back, unless a group has it already.
-    pub async fn call(&self, request: impl Into<Request>) -> Result<Answer, Status> {
+    pub async fn call(&self, request: impl Into<Request>) -> Result<Response, Status> {
         let request = request.into();
         self.check(&request)?;
         let (tell, told) = oneshot::channel();
         let begun = Instant::now();
-        let submitted = self.db.submit(request, move |answer| {
-            let _ = tell.send(answer);
+        let submitted = self.db.submit(request, move |response| {
+            let _ = tell.send(response);
         });
         let mut given_up = Withdraw(Some(submitted));
-        let answer = told.await.map_err(|_| stopped());
+        let response = told.await.map_err(|_| stopped());
         given_up.0 = None;
-        let answer = answer?.map_err(refusal)?;
-        self.counters.count(&answer);
+        let response = response?.map_err(refusal)?;
+        self.counters.count(&response);
         // a physical compaction waits for its sweep, which is no sign of a slow disk
-        if !matches!(answer, Answer::Compact(_)) {
+        if !matches!(response, Response::Compact(_)) {
             self.counters.applied(begun.elapsed());
         }
-        Ok(answer)
+        Ok(response)
     }
 
     /// Refuses what is beyond the server's own limits.
     pub fn check(&self, request: &Request) -> Result<(), Status> {
-        self.limits.map_or(Ok(()), |limits| limits.check(request)).map_err(refusal)
+        self.limits
+            .map_or(Ok(()), |limits| limits.check(request))
+            .map_err(refusal)
     }
 
     /// Runs what may read much on a thread that may take its time, so that the other requests of its
@@ -83,9 +85,9 @@ impl Store {
     ) -> Result<T, Status> {
         let (store, begun) = (self.clone(), Instant::now());
         match tokio::task::spawn_blocking(move || read(&store.db)).await {
-            Ok(answer) => {
+            Ok(response) => {
                 self.counters.applied(begun.elapsed());
-                answer.map_err(refusal)
+                response.map_err(refusal)
             }
             Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
             Err(_) => Err(stopped()),
@@ -112,10 +114,15 @@ impl Store {
     pub fn look(&self) {
         let second = self.started.elapsed().as_secs() + 1;
         let Watched { looked, removed } = &self.watched;
-        if looked.load(Ordering::Relaxed) == second || looked.swap(second, Ordering::Relaxed) == second {
+        if looked.load(Ordering::Relaxed) == second
+            || looked.swap(second, Ordering::Relaxed) == second
+        {
             return;
         }
-        let gone = self.db.status().is_ok_and(|status| status.alarms.iter().any(|alarm| alarm == "REMOVED"));
+        let gone = self
+            .db
+            .status()
+            .is_ok_and(|status| status.alarms.iter().any(|alarm| alarm == "REMOVED"));
         if gone && !removed.swap(true, Ordering::Relaxed) {
             self.say(Level::Error, || {
                 "the store's files were removed: what is written is lost when the last process closes it".into()

@@ -13,7 +13,9 @@ use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
-use tokio_rustls::rustls::{RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
+use tokio_rustls::rustls::{
+    RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
+};
 
 use super::how::{Level, Serve};
 
@@ -34,10 +36,16 @@ impl Tls {
     ///
     /// `invalid_argument`, naming the file or the option that is missing.
     pub fn new(how: &Serve) -> Result<Tls> {
-        let tls = Tls { how: how.clone(), read: Mutex::new((stamps(how), acceptor(how)?)) };
+        let tls = Tls {
+            how: how.clone(),
+            read: Mutex::new((stamps(how), acceptor(how)?)),
+        };
         if let Some(log) = &how.log {
             for name in how.cipher_suites.iter().filter(|name| !is_available(name)) {
-                log(Level::Warn, &format!("the cipher suite {name} is not available, and left out"));
+                log(
+                    Level::Warn,
+                    &format!("the cipher suite {name} is not available, and left out"),
+                );
             }
         }
         Ok(tls)
@@ -75,10 +83,13 @@ fn stamps(how: &Serve) -> Vec<Stamp> {
 /// that as a name (Node does), or nothing.
 fn acceptor(how: &Serve) -> Result<TlsAcceptor> {
     let (Some(cert_file), Some(key_file)) = (&how.cert_file, &how.key_file) else {
-        return Err(invalid("an https address needs a certificate and its key (cert_file, key_file)"));
+        return Err(invalid(
+            "an https address needs a certificate and its key (cert_file, key_file)",
+        ));
     };
     let chain = certificates(cert_file)?;
-    let key = PrivateKeyDer::from_pem_file(key_file).map_err(|error| unreadable(key_file, "private key", &error))?;
+    let key = PrivateKeyDer::from_pem_file(key_file)
+        .map_err(|error| unreadable(key_file, "private key", &error))?;
     let provider = Arc::new(provider(how)?);
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&versions(how)?)
@@ -87,7 +98,9 @@ fn acceptor(how: &Serve) -> Result<TlsAcceptor> {
         Some(file) => {
             let mut roots = RootCertStore::empty();
             for authority in certificates(file)? {
-                roots.add(authority).map_err(|error| invalid(format!("{}: {error}", file.display())))?;
+                roots
+                    .add(authority)
+                    .map_err(|error| invalid(format!("{}: {error}", file.display())))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
                 .build()
@@ -102,7 +115,11 @@ fn acceptor(how: &Serve) -> Result<TlsAcceptor> {
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_single_cert(chain, key).map_err(|error| {
-        invalid(format!("{} does not go with {}: {error}", key_file.display(), cert_file.display()))
+        invalid(format!(
+            "{} does not go with {}: {error}",
+            key_file.display(),
+            cert_file.display()
+        ))
     })?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
@@ -114,11 +131,18 @@ fn versions(how: &Serve) -> Result<Vec<&'static SupportedProtocolVersion>> {
         "" => Ok(default),
         "TLS1.2" => Ok(0),
         "TLS1.3" => Ok(1),
-        other => Err(invalid(format!("{other:?} is no version of TLS that is spoken: those are TLS1.2 and TLS1.3"))),
+        other => Err(invalid(format!(
+            "{other:?} is no version of TLS that is spoken: those are TLS1.2 and TLS1.3"
+        ))),
     };
-    let (min, max) = (place(&how.tls_min_version, 0)?, place(&how.tls_max_version, 1)?);
+    let (min, max) = (
+        place(&how.tls_min_version, 0)?,
+        place(&how.tls_max_version, 1)?,
+    );
     if min > max {
-        return Err(invalid("the lowest version of TLS (tls_min_version) is above the highest (tls_max_version)"));
+        return Err(invalid(
+            "the lowest version of TLS (tls_min_version) is above the highest (tls_max_version)",
+        ));
     }
     Ok([&TLS12, &TLS13][min..=max].to_vec())
 }
@@ -129,28 +153,44 @@ fn provider(how: &Serve) -> Result<CryptoProvider> {
     let chosen = &how.cipher_suites;
     if !chosen.is_empty() {
         if !chosen.iter().any(|name| is_available(name)) {
-            return Err(invalid(format!("none of the cipher suites is available: {}", chosen.join(", "))));
+            return Err(invalid(format!(
+                "none of the cipher suites is available: {}",
+                chosen.join(", ")
+            )));
         }
-        provider
-            .cipher_suites
-            .retain(|suite| suite.tls13().is_some() || chosen.iter().any(|name| is_named(suite, name)));
+        provider.cipher_suites.retain(|suite| {
+            suite.tls13().is_some() || chosen.iter().any(|name| is_named(suite, name))
+        });
     }
     Ok(provider)
 }
 
 fn is_available(name: &str) -> bool {
-    ring::default_provider().cipher_suites.iter().any(|suite| is_named(suite, name))
+    ring::default_provider()
+        .cipher_suites
+        .iter()
+        .any(|suite| is_named(suite, name))
 }
 
 /// Whether this is the suite's name at IANA or in Go, which also has names that end with POLY1305.
 fn is_named(suite: &SupportedCipherSuite, name: &str) -> bool {
-    let known = suite.suite().as_str().unwrap_or_default().replace("TLS13_", "TLS_");
-    known == name || known.strip_suffix("_SHA256").is_some_and(|known| known == name && name.ends_with("POLY1305"))
+    let known = suite
+        .suite()
+        .as_str()
+        .unwrap_or_default()
+        .replace("TLS13_", "TLS_");
+    known == name
+        || known
+            .strip_suffix("_SHA256")
+            .is_some_and(|known| known == name && name.ends_with("POLY1305"))
 }
 
 /// What certificates were given for, and an address without TLS does not do.
 pub(super) fn unused(how: &Serve) -> Option<&'static str> {
-    match (how.client_cert_auth || how.trusted_ca_file.is_some(), how.cert_file.is_some()) {
+    match (
+        how.client_cert_auth || how.trusted_ca_file.is_some(),
+        how.cert_file.is_some(),
+    ) {
         (true, _) => Some(
             "is not encrypted, and lets in clients without a certificate: those are asked for at https:// addresses",
         ),
@@ -161,8 +201,10 @@ pub(super) fn unused(how: &Serve) -> Option<&'static str> {
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let bad = |error| unreadable(file, "certificate", &error);
-    let certificates: Vec<_> =
-        CertificateDer::pem_file_iter(file).map_err(bad)?.collect::<std::result::Result<_, _>>().map_err(bad)?;
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(file)
+        .map_err(bad)?
+        .collect::<std::result::Result<_, _>>()
+        .map_err(bad)?;
     match certificates.is_empty() {
         true => Err(unreadable(file, "certificate", &PemError::NoItemsFound)),
         false => Ok(certificates),

@@ -27,12 +27,25 @@ impl Cluster {
         let options = Options::new().limits(LimitsPreset::Etcd);
         let store = Db::open(":memory:", options).expect("a store in memory");
         let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
-        let port = server.address().rsplit(':').next().and_then(|port| port.parse().ok()).expect("host and port");
+        let port = server
+            .address()
+            .rsplit(':')
+            .next()
+            .and_then(|port| port.parse().ok())
+            .expect("host and port");
         let proxy = Proxy::start(port);
         // no probe ends a silent connection either
-        let patient = Options::new().request_timeout_ms(LONG_MS).keep_alive_ms(u64::MAX);
-        let db = libkv_etcd::open(proxy.url(), patient.connect_timeout_ms(LONG_MS)).expect("a cluster");
-        Cluster { store, server, proxy, db }
+        let patient = Options::new()
+            .request_timeout_ms(LONG_MS)
+            .keep_alive_ms(u64::MAX);
+        let db =
+            libkv_etcd::open(proxy.url(), patient.connect_timeout_ms(LONG_MS)).expect("a cluster");
+        Cluster {
+            store,
+            server,
+            proxy,
+            db,
+        }
     }
 
     /// Nothing comes back any more: over the connection in use, or over a new one, which must be made first.
@@ -41,7 +54,11 @@ impl Cluster {
         if cut {
             self.proxy.cut();
             // a read finds that the connection is lost; a write could still be sent over it
-            let error = self.db.until(Instant::now() + SHORT).get("a").expect_err("silence");
+            let error = self
+                .db
+                .until(Instant::now() + SHORT)
+                .get("a")
+                .expect_err("silence");
             assert_eq!(error.code(), Code::Timeout, "{error}");
         }
     }
@@ -51,7 +68,8 @@ impl Cluster {
 fn in_time<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
     let (tell, told) = channel();
     thread::spawn(move || drop(tell.send(work())));
-    told.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+    told.recv_timeout(PATIENCE)
+        .unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
 }
 
 #[test]
@@ -62,7 +80,12 @@ fn lock_timeout_limits_each_request() {
         cluster.fall_silent(cut);
         let error = in_time("acquire", move || lock.acquire(SHORT).expect_err("silence"));
         assert_eq!(error.code(), Code::Timeout, "{error}");
-        assert!(error.message().starts_with("free was not acquired within 300 ms (no response"), "{error}");
+        assert!(
+            error
+                .message()
+                .starts_with("free was not acquired within 300 ms (no response"),
+            "{error}"
+        );
     }
 }
 
@@ -72,8 +95,17 @@ fn lock_timeout_ends_a_place_in_the_line_of_a_silent_cluster() {
     let mut holder = cluster.store.lock("held", 60).expect("a lock");
     holder.acquire(None).expect("it is free");
     let mut lock = cluster.db.lock("held", 60).expect("a lock");
-    let waiting = thread::spawn(move || lock.acquire(Duration::from_secs(2)).map_err(|error| error.code()));
-    let in_line = || cluster.store.range(Range::new(KeyRange::prefix("held/"))).expect("range").count;
+    let waiting = thread::spawn(move || {
+        lock.acquire(Duration::from_secs(2))
+            .map_err(|error| error.code())
+    });
+    let in_line = || {
+        cluster
+            .store
+            .range(Range::new(KeyRange::prefix("held/")))
+            .expect("range")
+            .count
+    };
     until("it stands in the line", || in_line() == 2);
     cluster.fall_silent(false);
     let ended = in_time("acquire", move || waiting.join().expect("no panic"));
@@ -87,9 +119,22 @@ fn lock_timeout_leaves_the_line_of_a_cluster_that_responds() {
     holder.acquire(None).expect("it is free");
     let mut lock = cluster.db.lock("held", 60).expect("a lock");
     let error = lock.acquire(SHORT).expect_err("it is held");
-    let held = format!("held was not acquired within 300 ms; {} has it", holder.key().escape_ascii());
-    assert_eq!((error.code(), error.message()), (Code::Timeout, held.as_str()));
-    assert_eq!(cluster.store.range(Range::new(KeyRange::prefix("held/"))).expect("range").count, 1);
+    let held = format!(
+        "held was not acquired within 300 ms; {} has it",
+        holder.key().escape_ascii()
+    );
+    assert_eq!(
+        (error.code(), error.message()),
+        (Code::Timeout, held.as_str())
+    );
+    assert_eq!(
+        cluster
+            .store
+            .range(Range::new(KeyRange::prefix("held/")))
+            .expect("range")
+            .count,
+        1
+    );
 }
 
 #[test]
@@ -97,7 +142,14 @@ fn lock_timeout_of_zero_takes_a_free_lock() {
     let cluster = Cluster::new();
     let mut lock = cluster.db.lock("free", 60).expect("a lock");
     lock.acquire(Duration::ZERO).expect("it is free");
-    assert!(!cluster.db.lock("free", 60).expect("a lock").try_acquire().expect("it answers"));
+    assert!(
+        !cluster
+            .db
+            .lock("free", 60)
+            .expect("a lock")
+            .try_acquire()
+            .expect("it answers")
+    );
 }
 
 #[test]
@@ -106,7 +158,9 @@ fn campaign_timeout_limits_each_request() {
         let cluster = Cluster::new();
         let mut election = cluster.db.election("e", 60).expect("an election");
         cluster.fall_silent(cut);
-        let error = in_time("campaign", move || election.campaign("me", SHORT).expect_err("silence"));
+        let error = in_time("campaign", move || {
+            election.campaign("me", SHORT).expect_err("silence")
+        });
         assert_eq!(error.code(), Code::Timeout, "{error}");
     }
 }
@@ -116,7 +170,12 @@ fn leaders_timeout_limits_the_look_at_the_leader() {
     let cluster = Cluster::new();
     let mut leader = cluster.store.election("e", 60).expect("an election");
     leader.campaign("me", None).expect("no other stands");
-    let mut leaders = cluster.db.election("e", 60).expect("an election").observe().expect("a watcher");
+    let mut leaders = cluster
+        .db
+        .election("e", 60)
+        .expect("an election")
+        .observe()
+        .expect("a watcher");
     cluster.fall_silent(false);
     let mut leaders = in_time("next", move || {
         assert_eq!(leaders.next(SHORT).expect("no leader is no error"), None);
@@ -124,7 +183,9 @@ fn leaders_timeout_limits_the_look_at_the_leader() {
     });
     cluster.proxy.set_silent(false);
     cluster.proxy.cut();
-    let kv = in_time("next", move || leaders.next(PATIENCE).expect("the leader that was missed"));
+    let kv = in_time("next", move || {
+        leaders.next(PATIENCE).expect("the leader that was missed")
+    });
     assert_eq!(kv.map(|kv| kv.value), Some("me".into()));
 }
 
@@ -135,31 +196,59 @@ fn deadline_of_a_call_is_timeout_or_unknown_outcome() {
     let db = limited(&cluster);
     db.put(Put::new("a", "1")).expect("it answers");
     drop(db);
-    assert!(!cluster.db.is_closed(), "a handle with a limit ends nothing");
+    assert!(
+        !cluster.db.is_closed(),
+        "a handle with a limit ends nothing"
+    );
     cluster.fall_silent(false);
     let code = |what, work: fn(&Db) -> Result<()>| {
         let db = limited(&cluster);
         in_time(what, move || work(&db).expect_err("silence").code())
     };
     assert_eq!(code("get", |db| db.get("a").map(drop)), Code::Timeout);
-    assert_eq!(code("watch", |db| db.watch(Watch::new("a")).map(drop)), Code::Timeout);
-    assert_eq!(code("history", |db| db.history("a", 0).map(drop)), Code::Timeout);
+    assert_eq!(
+        code("watch", |db| db.watch(Watch::new("a")).map(drop)),
+        Code::Timeout
+    );
+    assert_eq!(
+        code("history", |db| db.history("a", 0).map(drop)),
+        Code::Timeout
+    );
     assert_eq!(code("status", |db| db.status().map(drop)), Code::Timeout);
-    assert_eq!(code("keep alive", |db| db.lease_keep_alive(1).map(drop)), Code::Timeout);
-    assert_eq!(code("put", |db| db.put(Put::new("a", "2")).map(drop)), Code::UnknownOutcome);
-    assert_eq!(code("grant", |db| db.lease_grant(60, 0).map(drop)), Code::UnknownOutcome);
-    assert_eq!(code("revoke", |db| db.lease_revoke(1).map(drop)), Code::UnknownOutcome);
+    assert_eq!(
+        code("keep alive", |db| db.lease_keep_alive(1).map(drop)),
+        Code::Timeout
+    );
+    assert_eq!(
+        code("put", |db| db.put(Put::new("a", "2")).map(drop)),
+        Code::UnknownOutcome
+    );
+    assert_eq!(
+        code("grant", |db| db.lease_grant(60).map(drop)),
+        Code::UnknownOutcome
+    );
+    assert_eq!(
+        code("revoke", |db| db.lease_revoke(1).map(drop)),
+        Code::UnknownOutcome
+    );
     let (tell, told) = channel();
-    let _submitted = limited(&cluster).submit(Put::new("a", "3"), move |answer| drop(tell.send(answer.map(drop))));
-    let answer = told.recv_timeout(PATIENCE).expect("the completion runs");
-    assert_eq!(answer.expect_err("silence").code(), Code::UnknownOutcome);
+    let _submitted = limited(&cluster).submit(Put::new("a", "3"), move |response| {
+        drop(tell.send(response.map(drop)))
+    });
+    let response = told.recv_timeout(PATIENCE).expect("the completion runs");
+    assert_eq!(response.expect_err("silence").code(), Code::UnknownOutcome);
     // what cannot be sent is not written
     cluster.fall_silent(true);
-    assert_eq!(code("put", |db| db.put(Put::new("a", "4")).map(drop)), Code::Timeout);
+    assert_eq!(
+        code("put", |db| db.put(Put::new("a", "4")).map(drop)),
+        Code::Timeout
+    );
     let (tell, told) = channel();
-    let _submitted = limited(&cluster).submit(Put::new("a", "5"), move |answer| drop(tell.send(answer.map(drop))));
-    let answer = told.recv_timeout(PATIENCE).expect("the completion runs");
-    assert_eq!(answer.expect_err("silence").code(), Code::Timeout);
+    let _submitted = limited(&cluster).submit(Put::new("a", "5"), move |response| {
+        drop(tell.send(response.map(drop)))
+    });
+    let response = told.recv_timeout(PATIENCE).expect("the completion runs");
+    assert_eq!(response.expect_err("silence").code(), Code::Timeout);
 }
 
 #[test]
@@ -167,9 +256,17 @@ fn interrupted_write_ends_its_wait_also_when_it_was_sent() {
     let cluster = Cluster::new();
     cluster.fall_silent(false);
     let db = cluster.db.clone();
-    let error = in_time("put", move || db.call_unless(Put::new("a", "1"), &|| true).expect_err("silence"));
+    let error = in_time("put", move || {
+        db.call_unless(Put::new("a", "1"), &|| true)
+            .expect_err("silence")
+    });
     assert_eq!(error.code(), Code::UnknownOutcome, "{error}");
-    assert!(error.message().contains("interrupted before the response came"), "{error}");
+    assert!(
+        error
+            .message()
+            .contains("interrupted before the response came"),
+        "{error}"
+    );
 }
 
 /// A lease that is granted after its caller has gone is revoked, so that it does not live for its TTL.
@@ -177,20 +274,30 @@ fn interrupted_write_ends_its_wait_also_when_it_was_sent() {
 fn lease_that_is_granted_too_late_is_given_back() {
     let cluster = Cluster::new();
     for limited in [true, false] {
-        cluster.proxy.set_holds_answers(true);
+        cluster.proxy.set_holds_responses(true);
         let db = cluster.db.clone();
         let code = in_time("grant", move || {
-            let grant = Grant { ttl_seconds: 3_600, ..Grant::default() };
+            let grant = LeaseGrant {
+                ttl_seconds: 3_600,
+                ..LeaseGrant::default()
+            };
             let granted = match limited {
-                true => db.until(Instant::now() + SHORT).lease_grant(3_600, 0).map(drop),
+                true => db
+                    .until(Instant::now() + SHORT)
+                    .lease_grant(3_600)
+                    .map(drop),
                 false => db.call_unless(grant, &|| true).map(drop),
             };
             granted.expect_err("its answer is held back").code()
         });
         assert_eq!(code, Code::UnknownOutcome);
-        until("it is granted", || cluster.store.lease_list().expect("leases").len() == 1);
-        cluster.proxy.set_holds_answers(false);
-        until("it is given back", || cluster.store.lease_list().expect("leases").is_empty());
+        until("it is granted", || {
+            cluster.store.lease_list().expect("leases").len() == 1
+        });
+        cluster.proxy.set_holds_responses(false);
+        until("it is given back", || {
+            cluster.store.lease_list().expect("leases").is_empty()
+        });
     }
     cluster.server.close();
 }

@@ -19,16 +19,26 @@ fn in_memory() -> Db {
 }
 
 fn port(server: &libkv_etcd::Server) -> u16 {
-    server.address().rsplit(':').next().and_then(|port| port.parse().ok()).expect("host and port")
+    server
+        .address()
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.parse().ok())
+        .expect("host and port")
 }
 
 fn refused(address: &str, options: Options) -> Error {
-    libkv_etcd::open(address, options).map(drop).expect_err("it cannot be opened")
+    libkv_etcd::open(address, options)
+        .map(drop)
+        .expect_err("it cannot be opened")
 }
 
 #[test]
 fn each_endpoint_is_named_with_its_reason() {
-    let gone = TcpListener::bind(("127.0.0.1", 0)).expect("a port").local_addr().expect("it is bound");
+    let gone = TcpListener::bind(("127.0.0.1", 0))
+        .expect("a port")
+        .local_addr()
+        .expect("it is bound");
     let silent = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     let silent_at = silent.local_addr().expect("it is bound");
     let rude = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
@@ -41,7 +51,8 @@ fn each_endpoint_is_named_with_its_reason() {
             let _ = std::io::copy(&mut stream, &mut std::io::sink());
         }
     });
-    let address = format!("etcd://{gone},{silent_at},{rude_at},no-such-host.invalid,unix:///no/such/socket");
+    let address =
+        format!("etcd://{gone},{silent_at},{rude_at},no-such-host.invalid,unix:///no/such/socket");
     let begun = Instant::now();
     let error = refused(&address, Options::new().connect_timeout_ms(5_000));
     assert_eq!(error.code(), Code::Unavailable);
@@ -69,7 +80,11 @@ fn options_of_the_wrong_kind_are_refused_by_name() {
         (Options::new().tls_cert("/c").tls_ca("/ca"), "tls_ca /ca"),
         (Options::new().connect_timeout_ms(0), "connect_timeout_ms"),
     ] {
-        let address = if name.starts_with("tls") { "https://127.0.0.1:1" } else { "http://127.0.0.1:1" };
+        let address = if name.starts_with("tls") {
+            "https://127.0.0.1:1"
+        } else {
+            "http://127.0.0.1:1"
+        };
         let error = refused(address, options);
         assert_eq!(error.code(), Code::InvalidArgument, "{error}");
         assert!(error.message().contains(name), "{error}");
@@ -78,35 +93,53 @@ fn options_of_the_wrong_kind_are_refused_by_name() {
 
 /// The write of a lost answer is not known to have been done, and is not done twice; a read is asked again.
 #[test]
-fn a_lost_answer() {
+fn a_lost_response() {
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
     let proxy = Proxy::start(port(&server));
     let db = libkv_etcd::open(proxy.url(), Options::new()).expect("a cluster");
-    proxy.set_loses_answers(true);
+    proxy.set_loses_responses(true);
     for request in [
         Request::from(Put::new("key", "1")),
         Delete::new("none").into(),
         Txn::new().and_then(Put::new("key", "2")).into(),
         Compact::new(2).into(),
-        Grant { ttl_seconds: 60, id: 7, end_with_process: false }.into(),
-        Revoke { id: 7 }.into(),
+        LeaseGrant {
+            ttl_seconds: 60,
+            id: 7,
+            end_with_process: false,
+        }
+        .into(),
+        LeaseRevoke { id: 7 }.into(),
     ] {
         // the connection before was lost, and the next one must be proven first
-        proxy.set_loses_answers(false);
+        proxy.set_loses_responses(false);
         db.get("key").expect("get");
-        proxy.set_loses_answers(true);
-        let error = db.call_unless(request.clone(), &|| false).expect_err("its answer is lost");
+        proxy.set_loses_responses(true);
+        let error = db
+            .call_unless(request.clone(), &|| false)
+            .expect_err("its answer is lost");
         assert_eq!(error.code(), Code::UnknownOutcome, "{request:?}: {error}");
-        assert!(error.message().contains("whether it was written is not known. "), "{error}");
+        assert!(
+            error
+                .message()
+                .contains("whether it was written is not known. "),
+            "{error}"
+        );
     }
-    assert_eq!(store.get("key").expect("get").map(|kv| (kv.version, kv.value)), Some((2, "2".into())));
+    assert_eq!(
+        store
+            .get("key")
+            .expect("get")
+            .map(|kv| (kv.version, kv.value)),
+        Some((2, "2".into()))
+    );
     assert!(store.lease_list().expect("leases").is_empty());
     let reader = db.clone();
     let read = thread::spawn(move || reader.get("key"));
     let before = proxy.accepted();
     until("the read is tried again", || proxy.accepted() > before + 1);
-    proxy.set_loses_answers(false);
+    proxy.set_loses_responses(false);
     assert!(read.join().expect("no panic").expect("get").is_some());
 }
 
@@ -118,28 +151,56 @@ fn a_cluster_that_is_away_for_a_while() {
     let address = server.address().to_string();
     let options = Options::new().connect_timeout_ms(20_000);
     let db = libkv_etcd::open(&address, options).expect("a cluster");
-    let impatient = libkv_etcd::open(&address, Options::new().connect_timeout_ms(300)).expect("a cluster");
+    let impatient =
+        libkv_etcd::open(&address, Options::new().connect_timeout_ms(300)).expect("a cluster");
     let watcher = db.watch(Watch::new(KeyRange::all())).expect("a watcher");
     server.close();
     drop(server);
-    until("the connection is lost", || impatient.put(Put::new("a", "0")).is_err_and(|e| e.code() == Code::Unavailable));
+    until("the connection is lost", || {
+        impatient
+            .put(Put::new("a", "0"))
+            .is_err_and(|e| e.code() == Code::Unavailable)
+    });
     let before = store.status().expect("status").revision;
     let (tell, told) = channel();
-    let taken_back = db.submit(Put::new("a", "1"), move |answer| drop(tell.send(answer.map(drop))));
+    let taken_back = db.submit(Put::new("a", "1"), move |response| {
+        drop(tell.send(response.map(drop)))
+    });
     let (tell_other, told_other) = channel();
-    let _waits = db.submit(Put::new("a", "2"), move |answer| drop(tell_other.send(answer.map(drop))));
+    let _waits = db.submit(Put::new("a", "2"), move |response| {
+        drop(tell_other.send(response.map(drop)))
+    });
     assert!(taken_back.cancel());
-    assert_eq!(db.call_unless(Put::new("a", "3"), &|| true).expect_err("interrupted").code(), Code::Cancelled);
-    assert_eq!(db.call_unless(Range::new("a"), &|| true).expect_err("interrupted").code(), Code::Cancelled);
+    assert_eq!(
+        db.call_unless(Put::new("a", "3"), &|| true)
+            .expect_err("interrupted")
+            .code(),
+        Code::Cancelled
+    );
+    assert_eq!(
+        db.call_unless(Range::new("a"), &|| true)
+            .expect_err("interrupted")
+            .code(),
+        Code::Cancelled
+    );
     let port = address.strip_prefix("http://").expect("plain");
     let server = libkv_etcd::serve(&store, port).expect("the same port again");
-    told_other.recv_timeout(PATIENCE).expect("it is completed").expect("and was written");
-    assert!(told.recv().is_err(), "what was taken back is never completed");
+    told_other
+        .recv_timeout(PATIENCE)
+        .expect("it is completed")
+        .expect("and was written");
+    assert!(
+        told.recv().is_err(),
+        "what was taken back is never completed"
+    );
     let kv = store.get("a").expect("get").expect("it was put");
     assert_eq!((kv.value, kv.mod_revision), ("2".into(), before + 1));
     let mut last = None;
     while last != Some(before + 1) {
-        last = watcher.next(PATIENCE).expect("an event").map(|batch| batch.revision);
+        last = watcher
+            .next(PATIENCE)
+            .expect("an event")
+            .map(|batch| batch.revision);
         assert!(last.is_some_and(|revision| revision <= before + 1));
     }
     drop(server);
@@ -158,14 +219,21 @@ fn an_endpoint_that_falls_silent() {
     let db = libkv_etcd::open(address, options).expect("a cluster");
     let direct = members.open();
     let watcher = db.watch(Watch::new(KeyRange::all())).expect("a watcher");
-    let lease = db.lease(3, false).expect("a lease");
+    let lease = db.lease(3).expect("a lease");
     for round in 0..4 {
         let used = usize::from(proxies[1].accepted() > proxies[0].accepted());
         let (silent, other) = (&proxies[used], &proxies[1 - used]);
         let before = other.accepted();
         silent.set_silent(true);
-        let revision = direct.put(Put::new("a", format!("{round}"))).expect("put").revision;
-        assert!(db.get("a").expect("the read is asked again elsewhere").is_some());
+        let revision = direct
+            .put(Put::new("a", format!("{round}")))
+            .expect("put")
+            .revision;
+        assert!(
+            db.get("a")
+                .expect("the read is asked again elsewhere")
+                .is_some()
+        );
         assert!(other.accepted() > before);
         let batch = watcher.next(PATIENCE).expect("an event").expect("in time");
         assert_eq!(batch.revision, revision);
@@ -180,12 +248,19 @@ fn an_endpoint_that_falls_silent() {
         watcher.next(PATIENCE).expect("an event").expect("in time");
     }
     assert!(!lease.lost());
-    until("the lease is renewed", || lease.remaining().is_ok_and(|seconds| seconds > 1));
+    until("the lease is renewed", || {
+        lease.remaining().is_ok_and(|seconds| seconds > 1)
+    });
     // nobody at all
     proxies.iter().for_each(|proxy| proxy.set_silent(true));
-    let short = Options::new().request_timeout_ms(1_000).connect_timeout_ms(500);
+    let short = Options::new()
+        .request_timeout_ms(1_000)
+        .connect_timeout_ms(500);
     let error = refused(&proxies[0].url(), short);
-    assert!(error.code() == Code::Unavailable && error.message().contains("timed out"), "{error}");
+    assert!(
+        error.code() == Code::Unavailable && error.message().contains("timed out"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -201,7 +276,10 @@ fn a_request_that_is_not_answered_in_time() {
     proxy.cut();
     db.get("a").expect("get");
     proxy.set_silent(true);
-    assert_eq!(db.put(Put::new("a", "")).expect_err("silence").code(), Code::UnknownOutcome);
+    assert_eq!(
+        db.put(Put::new("a", "")).expect_err("silence").code(),
+        Code::UnknownOutcome
+    );
 }
 
 /// What happened to one key at each revision.
@@ -217,11 +295,14 @@ fn follow(watcher: Watcher, upto: Arc<AtomicBool>, end: Vec<u8>) -> Events {
             continue;
         };
         assert!(
-            seen.last_key_value().is_none_or(|(last, _)| *last < batch.revision),
+            seen.last_key_value()
+                .is_none_or(|(last, _)| *last < batch.revision),
             "revision {} again",
             batch.revision
         );
-        let [event] = &batch.events[..] else { panic!("one event at revision {}", batch.revision) };
+        let [event] = &batch.events[..] else {
+            panic!("one event at revision {}", batch.revision)
+        };
         seen.insert(batch.revision, (event.kind, event.kv.key.to_vec()));
         if event.kv.key == end {
             return seen;
@@ -231,8 +312,12 @@ fn follow(watcher: Watcher, upto: Arc<AtomicBool>, end: Vec<u8>) -> Events {
 
 /// The events of the whole store by its own record.
 fn record(db: &Db, after: Revision) -> Events {
-    let events = db.changes(after, 0, KeyRange::all()).map(|event| event.expect("an event"));
-    events.map(|event| (event.kv.mod_revision, (event.kind, event.kv.key.to_vec()))).collect()
+    let events = db
+        .events(after, 0, KeyRange::all())
+        .map(|event| event.expect("an event"));
+    events
+        .map(|event| (event.kv.mod_revision, (event.kind, event.kv.key.to_vec())))
+        .collect()
 }
 
 /// Three members; the one that is spoken to is killed and started again, while a client writes, watches and keeps a
@@ -252,8 +337,9 @@ fn the_current_endpoint_is_killed() {
     let ids: Vec<String> = urls.iter().map(member_id).collect();
     let after = db.snapshot().expect("a snapshot").revision();
     let watcher = db.watch(Watch::new(KeyRange::all())).expect("a watcher");
-    let lease = db.lease(5, false).expect("a lease");
-    db.put(Put::new("leased", "").lease(lease.id())).expect("put");
+    let lease = db.lease(5).expect("a lease");
+    db.put(Put::new("leased", "").lease(lease.id()))
+        .expect("put");
     let ended = Arc::new(AtomicBool::new(false));
     let follower = thread::spawn({
         let ended = ended.clone();
@@ -262,7 +348,9 @@ fn the_current_endpoint_is_killed() {
     let acknowledged = Arc::new(AtomicUsize::new(0));
     let writes_go_on = || {
         let before = acknowledged.load(Ordering::SeqCst);
-        until("writes go on", || acknowledged.load(Ordering::SeqCst) > before + 20);
+        until("writes go on", || {
+            acknowledged.load(Ordering::SeqCst) > before + 20
+        });
     };
     let writer = thread::spawn({
         let (db, ended, acknowledged) = (db.clone(), ended.clone(), acknowledged.clone());
@@ -273,7 +361,9 @@ fn the_current_endpoint_is_killed() {
         let number = ids.iter().position(|id| *id == current).expect("a member");
         println!("round {round}: member {number} is killed");
         members.kill(number);
-        until("another one is spoken to", || db.status().is_ok_and(|status| status.store_id != current));
+        until("another one is spoken to", || {
+            db.status().is_ok_and(|status| status.store_id != current)
+        });
         // sometimes it is back before there is another leader
         if dice.below(2) == 0 {
             writes_go_on();
@@ -284,7 +374,10 @@ fn the_current_endpoint_is_killed() {
     }
     ended.store(true, Ordering::SeqCst);
     let (written, unknown) = writer.join().expect("no panic");
-    println!("{} writes acknowledged, {unknown} with an unknown outcome", written.len());
+    println!(
+        "{} writes acknowledged, {unknown} with an unknown outcome",
+        written.len()
+    );
     until("the end is written", || db.put(Put::new("end", "")).is_ok());
     let seen = follower.join().expect("no panic");
     let last = *seen.last_key_value().expect("events").0;
@@ -292,7 +385,10 @@ fn the_current_endpoint_is_killed() {
     recorded.retain(|revision, _| *revision <= last);
     assert_eq!(seen, recorded);
     for (key, revision) in written {
-        assert_eq!(seen.get(&revision), Some(&(EventKind::Put, key.into_bytes())));
+        assert_eq!(
+            seen.get(&revision),
+            Some(&(EventKind::Put, key.into_bytes()))
+        );
     }
     assert!(!lease.lost() && db.get("leased").expect("get").is_some());
     lease.close().expect("revoked");
@@ -300,7 +396,11 @@ fn the_current_endpoint_is_killed() {
 }
 
 /// Puts keys one after the other; answers those that were acknowledged, with their revisions.
-fn write_until(db: &Db, ended: &AtomicBool, acknowledged: &AtomicUsize) -> (Vec<(String, Revision)>, usize) {
+fn write_until(
+    db: &Db,
+    ended: &AtomicBool,
+    acknowledged: &AtomicUsize,
+) -> (Vec<(String, Revision)>, usize) {
     let (mut written, mut unknown) = (Vec::new(), 0);
     for n in 0.. {
         if ended.load(Ordering::SeqCst) {
@@ -330,7 +430,10 @@ fn cut_at_random(port: u16, direct: &Db) {
     let ended = Arc::new(AtomicBool::new(false));
     let followers: Vec<_> = (0..4)
         .map(|_| {
-            let (watcher, ended) = (db.watch(Watch::new(KeyRange::all())).expect("a watcher"), ended.clone());
+            let (watcher, ended) = (
+                db.watch(Watch::new(KeyRange::all())).expect("a watcher"),
+                ended.clone(),
+            );
             thread::spawn(move || follow(watcher, ended, b"end".to_vec()))
         })
         .collect();
@@ -383,48 +486,82 @@ fn compacted_while_away() {
     for n in 0..5 {
         store.put(Put::new("a", n.to_string())).expect("put");
     }
-    store.compact(4, true).expect("compacted");
-    let _server = libkv_etcd::serve(&store, address.strip_prefix("http://").expect("plain")).expect("the port again");
+    store
+        .compact(Compact::new(4).physical(true))
+        .expect("compacted");
+    let _server = libkv_etcd::serve(&store, address.strip_prefix("http://").expect("plain"))
+        .expect("the port again");
     let error = watcher.next(PATIENCE).expect_err("it has missed something");
     assert_eq!((error.code(), error.revision()), (Code::Compacted, 4));
-    let next = db.watch(Watch::new("a").start_revision(error.revision())).expect("a watcher");
-    assert_eq!(next.next(PATIENCE).expect("an event").map(|batch| batch.revision), Some(4));
+    let next = db
+        .watch(Watch::new("a").start_revision(error.revision()))
+        .expect("a watcher");
+    assert_eq!(
+        next.next(PATIENCE)
+            .expect("an event")
+            .map(|batch| batch.revision),
+        Some(4)
+    );
 }
 
 /// A watcher of a quiet key continues after a restart although a compaction has passed the revision of its start.
 fn quiet_watcher_goes_on(db: &Db, direct: impl Fn() -> Db, restart: impl FnOnce()) {
     let watcher = db.watch(Watch::new("quiet")).expect("a watcher");
     let store = direct();
-    let written = (0..20).map(|n| store.put(Put::new("loud", n.to_string())).expect("put").revision).max();
+    let written = (0..20)
+        .map(|n| {
+            store
+                .put(Put::new("loud", n.to_string()))
+                .expect("put")
+                .revision
+        })
+        .max();
     let written = written.expect("some");
     until("it learns how far it has come", || {
         assert_eq!(watcher.try_next().expect("no end"), None);
         watcher.resume_revision() > written
     });
-    store.compact(written, true).expect("compacted");
+    store
+        .compact(Compact::new(written).physical(true))
+        .expect("compacted");
     drop(store);
     restart();
     let put = direct().put(Put::new("quiet", "1")).expect("put").revision;
-    let batch = watcher.next(PATIENCE).expect("it has missed nothing").expect("in time");
+    let batch = watcher
+        .next(PATIENCE)
+        .expect("it has missed nothing")
+        .expect("in time");
     assert_eq!(batch.revision, put);
 }
 
 /// The version of the server at this address.
 fn version(address: &str) -> String {
     let mut stream = std::net::TcpStream::connect(address).expect("it listens");
-    std::io::Write::write_all(&mut stream, b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        .expect("sent");
-    let mut answer = String::new();
-    std::io::Read::read_to_string(&mut stream, &mut answer).expect("an answer");
-    let version = answer.split("\"etcdserver\":\"").nth(1).and_then(|rest| rest.split('"').next());
-    version.unwrap_or_else(|| panic!("no version in {answer}")).to_string()
+    std::io::Write::write_all(
+        &mut stream,
+        b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    )
+    .expect("sent");
+    let mut response = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut response).expect("an answer");
+    let version = response
+        .split("\"etcdserver\":\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next());
+    version
+        .unwrap_or_else(|| panic!("no version in {response}"))
+        .to_string()
 }
 
 #[test]
 fn quiet_watcher_asks_for_progress() {
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
-    let address = server.address().strip_prefix("http://").expect("plain").to_string();
+    let address = server
+        .address()
+        .strip_prefix("http://")
+        .expect("plain")
+        .to_string();
     let version = version(&address);
     if version == "3.5.1" {
         println!("not run: a server of version {version} gets no progress requests");
@@ -474,7 +611,10 @@ fn a_watch_that_no_endpoint_makes_says_why() {
     until("it notices", || {
         let db = libkv_etcd::open(&url, options.clone()).expect("it answers");
         let made = db.watch(Watch::new("a")).map(drop);
-        said = made.err().map(|error| format!("{} {}", error.code(), error.message())).unwrap_or_default();
+        said = made
+            .err()
+            .map(|error| format!("{} {}", error.code(), error.message()))
+            .unwrap_or_default();
         said.starts_with("timeout")
     });
     assert!(said.contains(&url) && said.contains("no leader"), "{said}");

@@ -42,11 +42,27 @@ impl Members {
     }
 
     /// As [`Members::start`], with flags of etcd's; nobody waits for it.
-    pub fn unproven(program: &Path, name: &str, count: usize, scheme: &'static str, flags: &[&str]) -> Members {
-        let member = |_| Member { child: None, client: free_port(), peer: free_port() };
+    pub fn unproven(
+        program: &Path,
+        name: &str,
+        count: usize,
+        scheme: &'static str,
+        flags: &[&str],
+    ) -> Members {
+        let member = |_| Member {
+            child: None,
+            client: free_port(),
+            peer: free_port(),
+        };
         let members = (0..count).map(member).collect();
         let flags = flags.iter().map(ToString::to_string).collect();
-        let mut members = Members { program: program.into(), dir: scratch(name), members, scheme, flags };
+        let mut members = Members {
+            program: program.into(),
+            dir: scratch(name),
+            members,
+            scheme,
+            flags,
+        };
         (0..count).for_each(|number| members.restart(number));
         members
     }
@@ -61,22 +77,52 @@ impl Members {
     }
 
     fn has_ended(&mut self) -> bool {
-        let mut children = self.members.iter_mut().filter_map(|member| member.child.as_mut());
+        let mut children = self
+            .members
+            .iter_mut()
+            .filter_map(|member| member.child.as_mut());
         children.any(|child| child.try_wait().is_ok_and(|status| status.is_some()))
     }
 
     /// Starts a member that does not run.
     pub fn restart(&mut self, number: usize) {
         let peer_url = |member: &Member| format!("http://127.0.0.1:{}", member.peer);
-        let all: Vec<String> =
-            self.members.iter().enumerate().map(|(n, member)| format!("m{n}={}", peer_url(member))).collect();
+        let all: Vec<String> = self
+            .members
+            .iter()
+            .enumerate()
+            .map(|(n, member)| format!("m{n}={}", peer_url(member)))
+            .collect();
         let url = self.url(number);
         let member = &mut self.members[number];
         let child = Command::new(&self.program)
-            .args(["--name", &format!("m{number}"), "--log-level", "panic", "--unsafe-no-fsync"])
-            .args(["--heartbeat-interval", "50", "--election-timeout", "500", "--initial-cluster", &all.join(",")])
-            .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
-            .args(["--listen-peer-urls", &peer_url(member), "--initial-advertise-peer-urls", &peer_url(member)])
+            .args([
+                "--name",
+                &format!("m{number}"),
+                "--log-level",
+                "panic",
+                "--unsafe-no-fsync",
+            ])
+            .args([
+                "--heartbeat-interval",
+                "50",
+                "--election-timeout",
+                "500",
+                "--initial-cluster",
+                &all.join(","),
+            ])
+            .args([
+                "--listen-client-urls",
+                &url,
+                "--advertise-client-urls",
+                &url,
+            ])
+            .args([
+                "--listen-peer-urls",
+                &peer_url(member),
+                "--initial-advertise-peer-urls",
+                &peer_url(member),
+            ])
             .arg("--data-dir")
             .arg(self.dir.join(format!("m{number}")))
             .args(&self.flags)
@@ -98,7 +144,10 @@ impl Members {
 
     /// Where a member listens for clients.
     pub fn url(&self, number: usize) -> String {
-        format!("{}://127.0.0.1:{}", self.scheme, self.members[number].client)
+        format!(
+            "{}://127.0.0.1:{}",
+            self.scheme, self.members[number].client
+        )
     }
 
     /// The port of the same.
@@ -108,7 +157,10 @@ impl Members {
 
     /// All of them, as one address.
     pub fn address(&self) -> String {
-        (0..self.members.len()).map(|number| self.url(number)).collect::<Vec<_>>().join(",")
+        (0..self.members.len())
+            .map(|number| self.url(number))
+            .collect::<Vec<_>>()
+            .join(",")
     }
 
     /// A handle on all of them.
@@ -119,7 +171,9 @@ impl Members {
 
 /// Whether a member answers, with a leader.
 pub fn is_well(url: &str) -> bool {
-    let options = Options::new().connect_timeout_ms(1_000).request_timeout_ms(1_000);
+    let options = Options::new()
+        .connect_timeout_ms(1_000)
+        .request_timeout_ms(1_000);
     libkv_etcd::open(url, options).is_ok_and(|db| db.get("\0").is_ok())
 }
 

@@ -19,9 +19,9 @@ struct Shared {
     /// Nothing goes through any more, and nothing is said about it.
     silent: AtomicBool,
     /// What the server answers is lost, and the connection with it.
-    loses_answers: AtomicBool,
+    loses_responses: AtomicBool,
     /// Responses are kept here.
-    holds_answers: AtomicBool,
+    holds_responses: AtomicBool,
     ended: AtomicBool,
     accepted: AtomicUsize,
 }
@@ -31,13 +31,16 @@ impl Shared {
         self.open.lock().expect("no test panics in here")
     }
 
-    fn copy(&self, mut from: TcpStream, mut to: TcpStream, answers: bool) {
+    fn copy(&self, mut from: TcpStream, mut to: TcpStream, responses: bool) {
         let mut buffer = [0; 16 << 10];
         while let Ok(len @ 1..) = from.read(&mut buffer) {
-            if answers && self.loses_answers.load(Ordering::SeqCst) {
+            if responses && self.loses_responses.load(Ordering::SeqCst) {
                 break;
             }
-            while answers && self.holds_answers.load(Ordering::SeqCst) && !self.ended.load(Ordering::SeqCst) {
+            while responses
+                && self.holds_responses.load(Ordering::SeqCst)
+                && !self.ended.load(Ordering::SeqCst)
+            {
                 thread::sleep(Duration::from_millis(5));
             }
             // what is read in silence is lost
@@ -62,7 +65,10 @@ impl Proxy {
                 if shared.ended.load(Ordering::SeqCst) {
                     return;
                 }
-                let (Ok(client), Ok(server)) = (client, TcpStream::connect(("127.0.0.1", target))) else { continue };
+                let (Ok(client), Ok(server)) = (client, TcpStream::connect(("127.0.0.1", target)))
+                else {
+                    continue;
+                };
                 shared.accepted.fetch_add(1, Ordering::SeqCst);
                 let twin = |stream: &TcpStream| stream.try_clone().expect("a descriptor");
                 shared.open().extend([twin(&client), twin(&server)]);
@@ -98,13 +104,13 @@ impl Proxy {
     }
 
     /// Keeps all responses, until it passes them on again.
-    pub fn set_holds_answers(&self, holds: bool) {
-        self.shared.holds_answers.store(holds, Ordering::SeqCst);
+    pub fn set_holds_responses(&self, holds: bool) {
+        self.shared.holds_responses.store(holds, Ordering::SeqCst);
     }
 
     /// Loses the next answer, and the connection with it; until it is told otherwise.
-    pub fn set_loses_answers(&self, loses: bool) {
-        self.shared.loses_answers.store(loses, Ordering::SeqCst);
+    pub fn set_loses_responses(&self, loses: bool) {
+        self.shared.loses_responses.store(loses, Ordering::SeqCst);
     }
 }
 

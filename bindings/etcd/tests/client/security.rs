@@ -21,8 +21,15 @@ impl Authority {
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
-        fs::write(dir.join("ca.pem"), params.self_signed(&key).expect("signed").pem()).expect("written");
-        Authority { dir, issuer: Issuer::new(params, key) }
+        fs::write(
+            dir.join("ca.pem"),
+            params.self_signed(&key).expect("signed").pem(),
+        )
+        .expect("written");
+        Authority {
+            dir,
+            issuer: Issuer::new(params, key),
+        }
     }
 
     fn ca(&self) -> PathBuf {
@@ -39,7 +46,10 @@ impl Authority {
         }
         let key = KeyPair::generate().expect("a key");
         let signed = params.signed_by(&key, &self.issuer).expect("signed");
-        let (cert_file, key_file) = (self.dir.join(format!("{file}.pem")), self.dir.join(format!("{file}.key")));
+        let (cert_file, key_file) = (
+            self.dir.join(format!("{file}.pem")),
+            self.dir.join(format!("{file}.key")),
+        );
         fs::write(&cert_file, signed.pem()).expect("written");
         fs::write(&key_file, key.serialize_pem()).expect("written");
         (cert_file, key_file)
@@ -52,25 +62,40 @@ impl Drop for Authority {
     }
 }
 
-fn with_tls(program: &Path, name: &str, (cert, key): &(PathBuf, PathBuf), more: &[&str]) -> Members {
+fn with_tls(
+    program: &Path,
+    name: &str,
+    (cert, key): &(PathBuf, PathBuf),
+    more: &[&str],
+) -> Members {
     let (cert, key) = (cert.display().to_string(), key.display().to_string());
-    let flags: Vec<&str> = ["--cert-file", &cert, "--key-file", &key].into_iter().chain(more.iter().copied()).collect();
+    let flags: Vec<&str> = ["--cert-file", &cert, "--key-file", &key]
+        .into_iter()
+        .chain(more.iter().copied())
+        .collect();
     Members::unproven(program, name, 1, "https", &flags)
 }
 
 fn patient(address: &str, options: &Options) -> Db {
     let mut db = None;
     until("etcd answers over TLS", || {
-        db = libkv_etcd::open(address, options.clone()).ok().filter(|db| db.get("a").is_ok());
+        db = libkv_etcd::open(address, options.clone())
+            .ok()
+            .filter(|db| db.get("a").is_ok());
         db.is_some()
     });
     db.expect("it was just opened")
 }
 
 fn reason(address: &str, options: Options) -> String {
-    let error = libkv_etcd::open(address, options).map(drop).expect_err("it is refused");
+    let error = libkv_etcd::open(address, options)
+        .map(drop)
+        .expect_err("it is refused");
     assert_eq!(error.code(), Code::Unavailable, "{error}");
-    assert!(error.message().contains(address.trim_start_matches("etcd")), "{error}");
+    assert!(
+        error.message().contains(address.trim_start_matches("etcd")),
+        "{error}"
+    );
     println!("{error}");
     error.message().to_string()
 }
@@ -85,22 +110,35 @@ fn a_server_must_be_who_it_says() {
     let trusting = Options::new().tls_ca(authority.ca());
     let db = patient(&url, &trusting);
     db.put(Put::new("a", "1")).expect("put");
-    let watcher = db.watch(Watch::new("a").start_revision(1)).expect("a watcher");
+    let watcher = db
+        .watch(Watch::new("a").start_revision(1))
+        .expect("a watcher");
     assert!(watcher.next(PATIENCE).expect("an event").is_some());
     // by name, by the scheme that leaves it to the options, and by another name
     patient(&format!("https://localhost:{}", members.port(0)), &trusting);
     patient(&format!("etcd://127.0.0.1:{}", members.port(0)), &trusting);
     patient(&url, &trusting.clone().tls_server_name("localhost"));
     let wrong = reason(&url, trusting.clone().tls_server_name("elsewhere"));
-    assert!(wrong.contains("its certificate is not for elsewhere, but for"), "{wrong}");
-    assert!(reason(&url, Options::new().tls_ca(other.ca())).contains("of an authority that is not trusted here"));
-    let plain = reason(&format!("http://127.0.0.1:{}", members.port(0)), Options::new());
+    assert!(
+        wrong.contains("its certificate is not for elsewhere, but for"),
+        "{wrong}"
+    );
+    assert!(
+        reason(&url, Options::new().tls_ca(other.ca()))
+            .contains("of an authority that is not trusted here")
+    );
+    let plain = reason(
+        &format!("http://127.0.0.1:{}", members.port(0)),
+        Options::new(),
+    );
     assert!(plain.contains("it may want TLS"), "{plain}");
     drop(members);
 
     let expired = authority.sign("expired", &["127.0.0.1"], true);
     let members = with_tls(&program, "tls-expired", &expired, &[]);
-    until("it has expired", || reason(&members.url(0), trusting.clone()).contains("its certificate has expired"));
+    until("it has expired", || {
+        reason(&members.url(0), trusting.clone()).contains("its certificate has expired")
+    });
     drop(members);
 
     let members = Members::start(&program, "plain", 1);
@@ -112,19 +150,32 @@ fn a_server_must_be_who_it_says() {
 #[test]
 fn a_server_may_want_a_certificate() {
     let Some(program) = etcd() else { return };
-    let (authority, other) = (Authority::new("client-ca"), Authority::new("client-other-ca"));
+    let (authority, other) = (
+        Authority::new("client-ca"),
+        Authority::new("client-other-ca"),
+    );
     let good = authority.sign("good", &["127.0.0.1"], false);
     let ca = authority.ca().display().to_string();
-    let members = with_tls(&program, "tls-client", &good, &["--client-cert-auth", "--trusted-ca-file", &ca]);
+    let members = with_tls(
+        &program,
+        "tls-client",
+        &good,
+        &["--client-cert-auth", "--trusted-ca-file", &ca],
+    );
     let url = members.url(0);
     let trusting = Options::new().tls_ca(authority.ca());
     let with = |(cert, key): (PathBuf, PathBuf)| trusting.clone().tls_cert(cert).tls_key(key);
     patient(&url, &with(authority.sign("client", &["client"], false)));
     assert!(reason(&url, trusting.clone()).contains("options tls_cert and tls_key"));
-    assert!(reason(&url, with(other.sign("client", &["client"], false))).contains("refuses this client's certificate"));
+    assert!(
+        reason(&url, with(other.sign("client", &["client"], false)))
+            .contains("refuses this client's certificate")
+    );
     // files that are not what they should be
     let refused = |options: Options| {
-        let error = libkv_etcd::open(&url, options).map(drop).expect_err("it is refused");
+        let error = libkv_etcd::open(&url, options)
+            .map(drop)
+            .expect_err("it is refused");
         assert_eq!(error.code(), Code::InvalidArgument, "{error}");
         error.message().to_string()
     };
@@ -146,7 +197,11 @@ fn etcdctl(members: &Members, words: &[&str]) {
         .args(words)
         .output()
         .expect("etcdctl runs");
-    assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
+    assert!(
+        done.status.success(),
+        "{words:?}: {}",
+        String::from_utf8_lossy(&done.stderr)
+    );
 }
 
 #[test]
@@ -155,41 +210,91 @@ fn users_and_passwords() {
     let mut members = Members::start(&program, "auth", 1);
     let options = Options::new().user("root").password("secret");
     // where nobody is asked, it does no harm
-    libkv_etcd::open(members.url(0), options.clone()).expect("a cluster").put(Put::new("a", "0")).expect("put");
+    libkv_etcd::open(members.url(0), options.clone())
+        .expect("a cluster")
+        .put(Put::new("a", "0"))
+        .expect("put");
     for words in [
         &["user", "add", "root:secret"][..],
         &["user", "grant-role", "root", "root"],
         &["user", "add", "reader:secret"],
         &["role", "add", "reading"],
-        &["role", "grant-permission", "reading", "readwrite", "r/", "r0"],
+        &[
+            "role",
+            "grant-permission",
+            "reading",
+            "readwrite",
+            "r/",
+            "r0",
+        ],
         &["user", "grant-role", "reader", "reading"],
         &["auth", "enable"],
     ] {
         etcdctl(&members, words);
     }
     let url = members.url(0);
-    let error = |options: Options| libkv_etcd::open(&url, options).map(drop).expect_err("it is refused");
-    for options in [Options::new().user("root").password("wrong"), Options::new().user("nobody").password("secret")] {
+    let error = |options: Options| {
+        libkv_etcd::open(&url, options)
+            .map(drop)
+            .expect_err("it is refused")
+    };
+    for options in [
+        Options::new().user("root").password("wrong"),
+        Options::new().user("nobody").password("secret"),
+    ] {
         let error = error(options);
         assert_eq!(error.code(), Code::Unauthenticated, "{error}");
-        assert!(error.message().contains(&url) && !error.message().contains("wrong"), "{error}");
+        assert!(
+            error.message().contains(&url) && !error.message().contains("wrong"),
+            "{error}"
+        );
     }
     let nobody = libkv_etcd::open(&url, Options::new()).expect("anybody may connect");
-    assert_eq!(nobody.get("a").expect_err("without a user").code(), Code::Unauthenticated);
+    assert_eq!(
+        nobody.get("a").expect_err("without a user").code(),
+        Code::Unauthenticated
+    );
     let root = libkv_etcd::open(&url, options).expect("a cluster");
     root.put(Put::new("a", "1")).expect("put");
-    let reader = libkv_etcd::open(&url, Options::new().user("reader").password("secret")).expect("a cluster");
+    let reader = libkv_etcd::open(&url, Options::new().user("reader").password("secret"))
+        .expect("a cluster");
     reader.put(Put::new("r/1", "1")).expect("put");
-    assert_eq!(reader.put(Put::new("a", "2")).expect_err("not permitted").code(), Code::PermissionDenied);
-    assert_eq!(reader.watch(Watch::new("a")).expect_err("not permitted").code(), Code::PermissionDenied);
-    assert!(reader.snapshot().expect("a revision").get("r/1").expect("get").is_some());
+    assert_eq!(
+        reader
+            .put(Put::new("a", "2"))
+            .expect_err("not permitted")
+            .code(),
+        Code::PermissionDenied
+    );
+    assert_eq!(
+        reader
+            .watch(Watch::new("a"))
+            .expect_err("not permitted")
+            .code(),
+        Code::PermissionDenied
+    );
+    assert!(
+        reader
+            .snapshot()
+            .expect("a revision")
+            .get("r/1")
+            .expect("get")
+            .is_some()
+    );
     // the end of a key's history is found by a watch of all keys
     reader.put(Put::new("r/2", "1")).expect("put");
-    let refused = reader.history("r/1", 0).expect_err("not all keys are permitted");
+    let refused = reader
+        .history("r/1", 0)
+        .expect_err("not all keys are permitted");
     assert_eq!(refused.code(), Code::PermissionDenied);
-    assert!(refused.message().contains("a watch of all keys"), "{refused}");
-    let watcher = reader.watch(Watch::new(KeyRange::prefix("r/"))).expect("a watcher");
-    let lease = reader.lease(5, false).expect("a lease");
+    assert!(
+        refused.message().contains("a watch of all keys"),
+        "{refused}"
+    );
+    let watcher = reader
+        .watch(Watch::new(KeyRange::prefix("r/")))
+        .expect("a watcher");
+    let lease = reader.lease(5).expect("a lease");
     // a new password, which is the old one: tokens die
     change_password(&members);
     reader.put(Put::new("r/1", "2")).expect("with a new token");
@@ -207,7 +312,10 @@ fn users_and_passwords() {
 }
 
 fn is_well_with(url: &str) -> bool {
-    let options = Options::new().user("root").password("secret").connect_timeout_ms(1_000);
+    let options = Options::new()
+        .user("root")
+        .password("secret")
+        .connect_timeout_ms(1_000);
     libkv_etcd::open(url, options).is_ok_and(|db| db.get("a").is_ok()) || is_well(url)
 }
 
@@ -232,6 +340,11 @@ fn change_password(members: &Members) {
         .stdout(Stdio::null())
         .spawn()
         .expect("etcdctl runs");
-    child.stdin.take().expect("it is piped").write_all(b"secret\n").expect("written");
+    child
+        .stdin
+        .take()
+        .expect("it is piped")
+        .write_all(b"secret\n")
+        .expect("written");
     assert!(child.wait().expect("it ends").success());
 }

@@ -37,7 +37,11 @@ impl Served {
     pub async fn of(db: Db, how: impl Into<Serve>) -> Served {
         let server = serve(&db, how).expect("it serves");
         let channel = connect(server.address()).await;
-        Served { db, server, channel }
+        Served {
+            db,
+            server,
+            channel,
+        }
     }
 
     pub fn kv(&self) -> KvClient<Channel> {
@@ -62,18 +66,25 @@ impl Served {
 }
 
 pub async fn connect(address: &str) -> Channel {
-    Endpoint::from_shared(address.to_string()).expect("an address").connect().await.expect("it is let in")
+    Endpoint::from_shared(address.to_string())
+        .expect("an address")
+        .connect()
+        .await
+        .expect("it is let in")
 }
 
 /// Runs a test on a runtime of two threads.
 pub fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     runtime.expect("threads").block_on(test);
 }
 
 /// The refusal as code and text.
 #[track_caller]
-pub fn refused<T: std::fmt::Debug>(answer: Result<T, tonic::Status>, code: Code, text: &str) {
-    let status = answer.expect_err(text);
+pub fn refused<T: std::fmt::Debug>(response: Result<T, tonic::Status>, code: Code, text: &str) {
+    let status = response.expect_err(text);
     assert_eq!((status.code(), status.message()), (code, text));
 }

@@ -32,15 +32,22 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits for what must happen.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("in vain: {what}"))
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .unwrap_or_else(|_| panic!("in vain: {what}"))
 }
 
 pub fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads")
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("threads")
 }
 
 fn folder(name: &str) -> PathBuf {
-    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+    let dir =
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
     let _ = fs::remove_dir_all(&dir);
     dir
 }
@@ -66,16 +73,32 @@ impl RealEtcd {
         let dir = folder(name);
         let free = || TcpListener::bind(("127.0.0.1", 0)).expect("a port on loopback");
         let (client, peer) = (free(), free());
-        let of = |listener: &TcpListener| format!("http://{}", listener.local_addr().expect("it is bound"));
+        let of = |listener: &TcpListener| {
+            format!("http://{}", listener.local_addr().expect("it is bound"))
+        };
         let (url, peer_url) = (of(&client), of(&peer));
         drop((client, peer));
         let child = Command::new(program)
             .args(["--log-level", "panic", "--unsafe-no-fsync"])
             .args(["--heartbeat-interval", "5", "--election-timeout", "50"])
             .args(["--experimental-watch-progress-notify-interval", "200ms"])
-            .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
-            .args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url])
-            .args(["--initial-cluster", &format!("default={peer_url}"), "--data-dir"])
+            .args([
+                "--listen-client-urls",
+                &url,
+                "--advertise-client-urls",
+                &url,
+            ])
+            .args([
+                "--listen-peer-urls",
+                &peer_url,
+                "--initial-advertise-peer-urls",
+                &peer_url,
+            ])
+            .args([
+                "--initial-cluster",
+                &format!("default={peer_url}"),
+                "--data-dir",
+            ])
             .arg(&dir)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -89,9 +112,18 @@ impl RealEtcd {
     pub async fn ready(&self) -> Channel {
         let waited = async {
             loop {
-                let linearizable = RangeRequest { key: "k".into(), ..Default::default() };
-                if let Ok(channel) = Endpoint::from_shared(self.url.clone()).expect("a URL").connect().await
-                    && KvClient::new(channel.clone()).range(linearizable).await.is_ok()
+                let linearizable = RangeRequest {
+                    key: "k".into(),
+                    ..Default::default()
+                };
+                if let Ok(channel) = Endpoint::from_shared(self.url.clone())
+                    .expect("a URL")
+                    .connect()
+                    .await
+                    && KvClient::new(channel.clone())
+                        .range(linearizable)
+                        .await
+                        .is_ok()
                 {
                     return channel;
                 }
@@ -112,7 +144,9 @@ impl Drop for RealEtcd {
 
 pub async fn connect(url: &str) -> Channel {
     let endpoint = Endpoint::from_shared(url.to_string()).expect("a URL");
-    soon("a connection", endpoint.connect()).await.expect("it is served")
+    soon("a connection", endpoint.connect())
+        .await
+        .expect("it is served")
 }
 
 /// Text as the wire's bytes.
@@ -130,64 +164,148 @@ impl Kv {
     }
 
     pub async fn put(&mut self, key: &str, value: &str) -> i64 {
-        self.put_with(PutRequest { key: b(key), value: b(value), ..Default::default() }).await
+        self.put_with(PutRequest {
+            key: b(key),
+            value: b(value),
+            ..Default::default()
+        })
+        .await
     }
 
     pub async fn put_with(&mut self, put: PutRequest) -> i64 {
-        self.0.put(put).await.expect("put").into_inner().header.expect("a header").revision
+        self.0
+            .put(put)
+            .await
+            .expect("put")
+            .into_inner()
+            .header
+            .expect("a header")
+            .revision
     }
 
     pub async fn delete(&mut self, key: &str, range_end: &str) -> i64 {
-        let delete = DeleteRangeRequest { key: b(key), range_end: b(range_end), prev_kv: false };
-        self.0.delete_range(delete).await.expect("delete").into_inner().header.expect("a header").revision
+        let delete = DeleteRangeRequest {
+            key: b(key),
+            range_end: b(range_end),
+            prev_kv: false,
+        };
+        self.0
+            .delete_range(delete)
+            .await
+            .expect("delete")
+            .into_inner()
+            .header
+            .expect("a header")
+            .revision
     }
 
     pub async fn txn(&mut self, ops: Vec<RequestOp>) -> i64 {
-        let txn = TxnRequest { success: ops, ..Default::default() };
-        self.0.txn(txn).await.expect("txn").into_inner().header.expect("a header").revision
+        let txn = TxnRequest {
+            success: ops,
+            ..Default::default()
+        };
+        self.0
+            .txn(txn)
+            .await
+            .expect("txn")
+            .into_inner()
+            .header
+            .expect("a header")
+            .revision
     }
 
     pub async fn compact(&mut self, revision: i64) {
-        self.0.compact(CompactionRequest { revision, physical: true }).await.expect("compact");
+        self.0
+            .compact(CompactionRequest {
+                revision,
+                physical: true,
+            })
+            .await
+            .expect("compact");
     }
 
     pub async fn get(&mut self, key: &str) -> Option<libkv_etcd::pb::mvccpb::KeyValue> {
-        let range = RangeRequest { key: b(key), ..Default::default() };
-        self.0.range(range).await.expect("range").into_inner().kvs.into_iter().next()
+        let range = RangeRequest {
+            key: b(key),
+            ..Default::default()
+        };
+        self.0
+            .range(range)
+            .await
+            .expect("range")
+            .into_inner()
+            .kvs
+            .into_iter()
+            .next()
     }
 
     pub async fn revision(&mut self) -> i64 {
-        let range = RangeRequest { key: "k".into(), count_only: true, ..Default::default() };
-        self.0.range(range).await.expect("range").into_inner().header.expect("a header").revision
+        let range = RangeRequest {
+            key: "k".into(),
+            count_only: true,
+            ..Default::default()
+        };
+        self.0
+            .range(range)
+            .await
+            .expect("range")
+            .into_inner()
+            .header
+            .expect("a header")
+            .revision
     }
 }
 
 pub fn put_op(key: &str, value: &str) -> RequestOp {
-    let put = PutRequest { key: b(key), value: b(value), ..Default::default() };
-    RequestOp { request: Some(request_op::Request::RequestPut(put)) }
+    let put = PutRequest {
+        key: b(key),
+        value: b(value),
+        ..Default::default()
+    };
+    RequestOp {
+        request: Some(request_op::Request::RequestPut(put)),
+    }
 }
 
 pub fn delete_op(key: &str) -> RequestOp {
-    let delete = DeleteRangeRequest { key: b(key), ..Default::default() };
-    RequestOp { request: Some(request_op::Request::RequestDeleteRange(delete)) }
+    let delete = DeleteRangeRequest {
+        key: b(key),
+        ..Default::default()
+    };
+    RequestOp {
+        request: Some(request_op::Request::RequestDeleteRange(delete)),
+    }
 }
 
 /// Operations in a txn of their own within a txn.
 pub fn nested(ops: Vec<RequestOp>) -> RequestOp {
-    let txn = TxnRequest { success: ops, ..Default::default() };
-    RequestOp { request: Some(request_op::Request::RequestTxn(txn)) }
+    let txn = TxnRequest {
+        success: ops,
+        ..Default::default()
+    };
+    RequestOp {
+        request: Some(request_op::Request::RequestTxn(txn)),
+    }
 }
 
 pub async fn grant(channel: &Channel, id: i64, ttl_seconds: i64) -> i64 {
-    let grant = LeaseGrantRequest { ttl: ttl_seconds, id };
-    LeaseClient::new(channel.clone()).lease_grant(grant).await.expect("grant").into_inner().id
+    let grant = LeaseGrantRequest {
+        ttl: ttl_seconds,
+        id,
+    };
+    LeaseClient::new(channel.clone())
+        .lease_grant(grant)
+        .await
+        .expect("grant")
+        .into_inner()
+        .id
 }
 
 /// One stream of watches.
 pub struct Watches {
     /// None once the client has said its last.
     pub requests: Option<mpsc::UnboundedSender<WatchRequest>>,
-    pub answers: Streaming<WatchResponse>,
+    pub responses: Streaming<WatchResponse>,
 }
 
 impl Watches {
@@ -198,22 +316,44 @@ impl Watches {
     pub async fn try_open(channel: &Channel) -> Result<Watches, tonic::Status> {
         let (requests, receiver) = mpsc::unbounded_channel();
         let mut request = tonic::Request::new(UnboundedReceiverStream::new(receiver));
-        request.metadata_mut().insert("hasleader", "true".parse().expect("text"));
+        request
+            .metadata_mut()
+            .insert("hasleader", "true".parse().expect("text"));
         // etcd answers nothing, not even headers, before the first request
         let mut client = WatchClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
-        requests.send(WatchRequest::default()).expect("the stream is open");
-        let idle = WatchRequest { request_union: Some(RequestUnion::ProgressRequest(WatchProgressRequest {})) };
+        requests
+            .send(WatchRequest::default())
+            .expect("the stream is open");
+        let idle = WatchRequest {
+            request_union: Some(RequestUnion::ProgressRequest(WatchProgressRequest {})),
+        };
         requests.send(idle).expect("the stream is open");
-        let mut answers = client.watch(request).await?.into_inner();
-        let first = answers.message().await?.ok_or_else(|| tonic::Status::unavailable("no answer"))?;
-        assert_eq!((first.watch_id, first.events.len()), (-1, 0), "progress of a stream without watches");
-        Ok(Watches { requests: Some(requests), answers })
+        let mut responses = client.watch(request).await?.into_inner();
+        let first = responses
+            .message()
+            .await?
+            .ok_or_else(|| tonic::Status::unavailable("no answer"))?;
+        assert_eq!(
+            (first.watch_id, first.events.len()),
+            (-1, 0),
+            "progress of a stream without watches"
+        );
+        Ok(Watches {
+            requests: Some(requests),
+            responses,
+        })
     }
 
     pub fn ask(&self, request: RequestUnion) {
-        let request = WatchRequest { request_union: Some(request) };
+        let request = WatchRequest {
+            request_union: Some(request),
+        };
         // a stream that was cut says so when it is read
-        let _ = self.requests.as_ref().expect("not the last yet").send(request);
+        let _ = self
+            .requests
+            .as_ref()
+            .expect("not the last yet")
+            .send(request);
     }
 
     pub fn cancel(&self, watch_id: i64) {
@@ -228,23 +368,33 @@ impl Watches {
     pub async fn create(&mut self, create: WatchCreateRequest) -> WatchResponse {
         let what = format!("{create:?}");
         self.ask(RequestUnion::CreateRequest(create));
-        let answer = self.next().await;
-        assert!(answer.created, "{what} was answered {answer:?}");
-        answer
+        let response = self.next().await;
+        assert!(response.created, "{what} was answered {response:?}");
+        response
     }
 
     pub async fn next(&mut self) -> WatchResponse {
-        let answer = soon("an answer of the stream", self.answers.message()).await;
-        answer.expect("the stream goes on").expect("the stream goes on")
+        let response = soon("an answer of the stream", self.responses.message()).await;
+        response
+            .expect("the stream goes on")
+            .expect("the stream goes on")
     }
 
     /// The next `many` events of a watch, whatever answers bring them.
-    pub async fn events(&mut self, watch_id: i64, many: usize) -> Vec<libkv_etcd::pb::mvccpb::Event> {
+    pub async fn events(
+        &mut self,
+        watch_id: i64,
+        many: usize,
+    ) -> Vec<libkv_etcd::pb::mvccpb::Event> {
         let mut events = Vec::new();
         while events.len() < many {
-            let answer = self.next().await;
-            assert_eq!((answer.watch_id, answer.canceled), (watch_id, false), "{answer:?}");
-            events.extend(answer.events);
+            let response = self.next().await;
+            assert_eq!(
+                (response.watch_id, response.canceled),
+                (watch_id, false),
+                "{response:?}"
+            );
+            events.extend(response.events);
         }
         assert_eq!(events.len(), many);
         events
@@ -252,7 +402,11 @@ impl Watches {
 }
 
 pub fn watch(key: &str, range_end: &str) -> WatchCreateRequest {
-    WatchCreateRequest { key: b(key), range_end: b(range_end), ..Default::default() }
+    WatchCreateRequest {
+        key: b(key),
+        range_end: b(range_end),
+        ..Default::default()
+    }
 }
 
 /// A server of ours in a process of its own, so that what it takes can be measured. The test that calls
@@ -268,7 +422,9 @@ pub struct Process {
 impl Process {
     /// Whether this is that process; then it has served until its standard input ended.
     pub fn is_it() -> bool {
-        let Some(dir) = std::env::var_os("LIBKV_TEST_SERVE") else { return false };
+        let Some(dir) = std::env::var_os("LIBKV_TEST_SERVE") else {
+            return false;
+        };
         let db = Db::open(dir, Options::new().limits(LimitsPreset::Etcd)).expect("a store");
         let server = libkv_etcd::serve(&db, "127.0.0.1:0").expect("it is served");
         println!("\nserving {}", server.address());
@@ -288,16 +444,38 @@ impl Process {
             .expect("it starts");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let url = lines
-            .find_map(|line| Some(line.expect("it writes").strip_prefix("serving ")?.to_string()))
+            .find_map(|line| {
+                Some(
+                    line.expect("it writes")
+                        .strip_prefix("serving ")?
+                        .to_string(),
+                )
+            })
             .expect("it says where it serves");
-        Process { child, url, dir, _lines: lines }
+        Process {
+            child,
+            url,
+            dir,
+            _lines: lines,
+        }
     }
 
     /// Bytes of memory that are this process's own: no files, nothing shared.
     pub fn private_bytes(&self) -> u64 {
-        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).expect("it runs");
-        let number = |line: &str| line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0);
-        rollup.lines().filter(|line| line.starts_with("Anonymous:")).map(number).sum::<u64>() * 1024
+        let rollup =
+            fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).expect("it runs");
+        let number = |line: &str| {
+            line.split_whitespace()
+                .nth(1)
+                .and_then(|kib| kib.parse::<u64>().ok())
+                .unwrap_or(0)
+        };
+        rollup
+            .lines()
+            .filter(|line| line.starts_with("Anonymous:"))
+            .map(number)
+            .sum::<u64>()
+            * 1024
     }
 }
 

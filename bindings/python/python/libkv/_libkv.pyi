@@ -5,7 +5,7 @@ from typing import Any, Final, Literal, Self, SupportsIndex, TypeVar, final, ove
 
 from typing_extensions import Buffer
 
-from libkv._types import AlarmKind, BytesLike, Durability, Op, OpResult, Sign, SortOrder, SortTarget, Target
+from libkv._types import AlarmKind, BytesLike, Durability, Op, OpResponse, Sign, SortOrder, SortTarget, Target
 
 _T = TypeVar("_T")
 
@@ -101,7 +101,7 @@ class KeyValues:
     __hash__: None  # type: ignore[assignment]
 
 @final
-class PutResult:
+class PutResponse:
     __match_args__: Final = (
         "revision",
         "prev_kv",
@@ -116,7 +116,7 @@ class PutResult:
     def __ne__(self, other: object, /) -> bool: ...
 
 @final
-class RangeResult:
+class RangeResponse:
     __match_args__: Final = (
         "revision",
         "kvs",
@@ -144,7 +144,7 @@ class RangeResult:
     def __getitem__(self, index: slice, /) -> list[KeyValue]: ...
 
 @final
-class DeleteResult:
+class DeleteResponse:
     __match_args__: Final = (
         "revision",
         "deleted",
@@ -162,26 +162,26 @@ class DeleteResult:
     def __ne__(self, other: object, /) -> bool: ...
 
 @final
-class TxnResult:
+class TxnResponse:
     __match_args__: Final = (
         "succeeded",
         "revision",
         "responses",
     )
-    def __new__(cls, succeeded: bool, revision: int, responses: list[OpResult]) -> Self: ...
+    def __new__(cls, succeeded: bool, revision: int, responses: list[OpResponse]) -> Self: ...
     @property
     def succeeded(self) -> bool: ...
     @property
     def revision(self) -> int: ...
     @property
-    def responses(self) -> list[OpResult]: ...
+    def responses(self) -> list[OpResponse]: ...
     def __hash__(self) -> int: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     def __bool__(self) -> bool: ...
 
 @final
-class CompactResult:
+class CompactResponse:
     __match_args__: Final = ("revision",)
     def __new__(cls, revision: int) -> Self: ...
     @property
@@ -230,7 +230,7 @@ class WatchBatch:
     def __getitem__(self, index: slice, /) -> list[Event]: ...
 
 @final
-class LeaseGrant:
+class LeaseGrantResponse:
     __match_args__: Final = (
         "revision",
         "id",
@@ -248,7 +248,7 @@ class LeaseGrant:
     def __ne__(self, other: object, /) -> bool: ...
 
 @final
-class LeaseRevoke:
+class LeaseRevokeResponse:
     __match_args__: Final = ("revision",)
     def __new__(cls, revision: int) -> Self: ...
     @property
@@ -258,7 +258,7 @@ class LeaseRevoke:
     def __ne__(self, other: object, /) -> bool: ...
 
 @final
-class LeaseKeepAlive:
+class LeaseKeepAliveResponse:
     __match_args__: Final = (
         "id",
         "ttl_seconds",
@@ -273,7 +273,7 @@ class LeaseKeepAlive:
     def __ne__(self, other: object, /) -> bool: ...
 
 @final
-class LeaseTimeToLive:
+class LeaseTimeToLiveResponse:
     __match_args__: Final = (
         "id",
         "ttl_seconds",
@@ -294,7 +294,7 @@ class LeaseTimeToLive:
     def __ne__(self, other: object, /) -> bool: ...
 
 @final
-class Change:
+class Difference:
     __match_args__: Final = (
         "key",
         "before",
@@ -553,7 +553,7 @@ class Db:
         ignore_value: bool = False,
         ignore_lease: bool = False,
         durability: Durability | None = None,
-    ) -> PutResult: ...
+    ) -> PutResponse: ...
     def get(self, key: BytesLike, *, revision: int = 0) -> KeyValue | None: ...
     def get_into(self, key: BytesLike, buffer: Buffer) -> int | None: ...
     def range(
@@ -574,7 +574,7 @@ class Db:
         min_create_revision: int = 0,
         max_create_revision: int = 0,
         serializable: bool = False,
-    ) -> RangeResult: ...
+    ) -> RangeResponse: ...
     def scan(
         self,
         key: BytesLike | Range = ...,
@@ -603,7 +603,7 @@ class Db:
         end: BytesLike = ...,
         prev_kv: bool = False,
         durability: Durability | None = None,
-    ) -> DeleteResult: ...
+    ) -> DeleteResponse: ...
     def txn(
         self,
         txn: Txn = ...,
@@ -612,13 +612,13 @@ class Db:
         success: Iterable[Op] = (),
         failure: Iterable[Op] = (),
         durability: Durability | None = None,
-    ) -> TxnResult: ...
+    ) -> TxnResponse: ...
     def transact(self, fn: Callable[[Transaction], _T], *, max_retries: int | None = 64) -> _T: ...
-    def compact(self, revision: int, *, physical: bool = False) -> CompactResult: ...
+    def compact(self, revision: int, *, physical: bool = False) -> CompactResponse: ...
     def snapshot(self, revision: int = 0) -> Snapshot: ...
     def snapshot_at(self, revision: int) -> Snapshot: ...
     def history(self, key: BytesLike, *, limit: int = 0) -> list[Event]: ...
-    def changes(
+    def events(
         self,
         after: int,
         upto: int = 0,
@@ -637,7 +637,7 @@ class Db:
         prefix: BytesLike = ...,
         start: BytesLike = ...,
         end: BytesLike = ...,
-    ) -> ChangeScan: ...
+    ) -> DiffScan: ...
     def revision_at(self, time: datetime | float) -> int: ...
     def watch(
         self,
@@ -652,10 +652,10 @@ class Db:
         no_delete: bool = False,
         progress: bool = False,
     ) -> Watcher: ...
-    def lease_grant(self, ttl_seconds: int, *, id: int = 0) -> LeaseGrant: ...
-    def lease_revoke(self, id: int) -> LeaseRevoke: ...
-    def lease_keep_alive(self, id: int) -> LeaseKeepAlive: ...
-    def lease_time_to_live(self, id: int, *, keys: bool = False) -> LeaseTimeToLive: ...
+    def lease_grant(self, ttl_seconds: int, *, id: int = 0) -> LeaseGrantResponse: ...
+    def lease_revoke(self, id: int) -> LeaseRevokeResponse: ...
+    def lease_keep_alive(self, id: int) -> LeaseKeepAliveResponse: ...
+    def lease_time_to_live(self, id: int, *, keys: bool = False) -> LeaseTimeToLiveResponse: ...
     def lease_list(self) -> list[int]: ...
     def lease(self, ttl_seconds: int, *, end_with_process: bool = False) -> Lease: ...
     def lock(self, name: BytesLike, ttl_seconds: int) -> Lock: ...
@@ -726,7 +726,7 @@ class Snapshot:
         min_create_revision: int = 0,
         max_create_revision: int = 0,
         serializable: bool = False,
-    ) -> RangeResult: ...
+    ) -> RangeResponse: ...
     def scan(
         self,
         key: BytesLike | Range = ...,
@@ -773,9 +773,9 @@ class EventScan:
     def _come_near(self) -> None: ...
 
 @final
-class ChangeScan:
+class DiffScan:
     def __iter__(self) -> Self: ...
-    def __next__(self) -> Change: ...
+    def __next__(self) -> Difference: ...
     def close(self) -> None: ...
     def _is_near(self) -> bool: ...
     def _come_near(self) -> None: ...
@@ -895,7 +895,7 @@ class Transaction:
         end: BytesLike = ...,
         limit: int = 0,
         keys_only: bool = False,
-    ) -> RangeResult: ...
+    ) -> RangeResponse: ...
     def put(self, key: BytesLike | Put, value: BytesLike = b"", *, lease: int = 0) -> None: ...
     def delete(
         self,

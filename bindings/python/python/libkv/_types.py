@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, Union
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from libkv._libkv import Clock, Compare, Delete, DeleteResult, Put, PutResult, Range, RangeResult, Txn, TxnResult
+    from libkv._libkv import Clock, Compare, Delete, DeleteResponse, Put, PutResponse, Range, RangeResponse, Txn, TxnResponse
 
 BytesLike: TypeAlias = Union["Buffer", str]
 """Keys and values as they come in: any contiguous buffer, or str as UTF-8."""
@@ -20,7 +20,7 @@ Durability: TypeAlias = Literal["sync", "lazy", "none"]
 AlarmKind: TypeAlias = Literal["nospace", "corrupt"]
 Sign: TypeAlias = Literal["==", "!=", ">", "<"]
 Op: TypeAlias = Union["Put", "Range", "Delete", "Txn"]
-OpResult: TypeAlias = Union["PutResult", "RangeResult", "DeleteResult", "TxnResult"]
+OpResponse: TypeAlias = Union["PutResponse", "RangeResponse", "DeleteResponse", "TxnResponse"]
 
 
 class OpenOptions(TypedDict, total=False):

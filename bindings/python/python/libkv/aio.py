@@ -205,7 +205,7 @@ def _given(argument: _T) -> tuple[_T, ...]:
 
 
 class _Steps(Protocol[_Item_co]):
-    """What a libkv.Scan, EventScan or ChangeScan has."""
+    """What a libkv.Scan, EventScan or DiffScan has."""
 
     def __iter__(self) -> Iterator[_Item_co]: ...
     def _is_near(self) -> bool: ...
@@ -213,7 +213,7 @@ class _Steps(Protocol[_Item_co]):
 
 
 class Scan(Generic[_Item]):
-    """An asynchronous iterator; made by scan(), changes() and diff(). After an error it is at its end."""
+    """An asynchronous iterator; made by scan(), events() and diff(). After an error it is at its end."""
 
     def __init__(self, steps: Callable[[], _Steps[_Item]], db: libkv.Db) -> None:
         self._db = db
@@ -255,7 +255,7 @@ class Snapshot:
         """One key as it was, or None."""
         return await _done(self._db, self._snapshot.get, key)
 
-    async def range(self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[RangeOptions]) -> libkv.RangeResult:
+    async def range(self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[RangeOptions]) -> libkv.RangeResponse:
         """The pairs of a range as they were; see libkv.Snapshot.range()."""
         return await _done(self._db, self._snapshot.range, *_given(key), **options)
 
@@ -297,7 +297,7 @@ class Transaction:
 
     async def range(
         self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[TransactionRangeOptions]
-    ) -> libkv.RangeResult:
+    ) -> libkv.RangeResponse:
         """The pairs of a range by key, own writes in place; see libkv.Transaction.range()."""
         return await _done(self._db, self._transaction.range, *_given(key), **options)
 
@@ -854,7 +854,7 @@ class Election:
     async def proclaim(self, value: BytesLike) -> None:
         """Change the value that the leader is known by; see libkv.Election.proclaim()."""
         proclamation = self._claim.proclamation(value)
-        if not cast("libkv.TxnResult", await self._db._write(proclamation)).succeeded:
+        if not cast("libkv.TxnResponse", await self._db._write(proclamation)).succeeded:
             raise self._claim.lost()
 
     async def leader(self) -> libkv.KeyValue | None:
@@ -915,15 +915,15 @@ class Db:
 
     async def put(
         self, key: BytesLike | libkv.Put, value: BytesLike = _ABSENT, **options: Unpack[PutOptions]
-    ) -> libkv.PutResult:
+    ) -> libkv.PutResponse:
         """Write one key; see libkv.Db.put()."""
-        return cast("libkv.PutResult", await self._write(libkv.Put(key, *_given(value), **options)))
+        return cast("libkv.PutResponse", await self._write(libkv.Put(key, *_given(value), **options)))
 
     async def get(self, key: BytesLike, *, revision: int = 0) -> libkv.KeyValue | None:
         """One key as it is now, or at a revision; None if it is not there."""
         if self._db._is_remote:
             request = libkv.Range(key, revision=max(revision, 0))
-            kvs = cast("libkv.RangeResult", await self._submit(request)).kvs
+            kvs = cast("libkv.RangeResponse", await self._submit(request)).kvs
             return kvs[0] if kvs else None
         return self._db.get(key, revision=revision) if revision else self._db.get(key)
 
@@ -931,10 +931,10 @@ class Db:
         """The value of one key into a writable buffer; see libkv.Db.get_into()."""
         return await _done(self._db, self._db.get_into, key, buffer)
 
-    async def range(self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[RangeOptions]) -> libkv.RangeResult:
+    async def range(self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[RangeOptions]) -> libkv.RangeResponse:
         """The pairs of a range at one revision; see libkv.Db.range()."""
         if self._db._is_remote:
-            return cast("libkv.RangeResult", await self._submit(libkv.Range(*_given(key), **options)))
+            return cast("libkv.RangeResponse", await self._submit(libkv.Range(*_given(key), **options)))
         return self._db.range(*_given(key), **options)
 
     def scan(self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[RangeOptions]) -> Scan[libkv.KeyValue]:
@@ -944,16 +944,16 @@ class Db:
 
     async def delete(
         self, key: BytesLike | libkv.Delete = _ABSENT, **options: Unpack[DeleteOptions]
-    ) -> libkv.DeleteResult:
+    ) -> libkv.DeleteResponse:
         """Delete keys; see libkv.Db.delete()."""
-        return cast("libkv.DeleteResult", await self._write(libkv.Delete(*_given(key), **options)))
+        return cast("libkv.DeleteResponse", await self._write(libkv.Delete(*_given(key), **options)))
 
-    async def txn(self, txn: libkv.Txn = _ABSENT, **options: Unpack[TxnOptions]) -> libkv.TxnResult:
+    async def txn(self, txn: libkv.Txn = _ABSENT, **options: Unpack[TxnOptions]) -> libkv.TxnResponse:
         """Compare, then run one of two lists of operations in one revision; see libkv.Db.txn()."""
         request = libkv.Txn(*_given(txn), **options)
         if request._is_read_only() and not self._db._is_remote:
             return self._db.txn(request)
-        return cast("libkv.TxnResult", await self._write(request))
+        return cast("libkv.TxnResponse", await self._write(request))
 
     @overload
     async def transact(
@@ -992,14 +992,14 @@ class Db:
                     return result
             await asyncio.sleep(retries.after(ended))
 
-    async def compact(self, revision: int, *, physical: bool = False) -> libkv.CompactResult:
+    async def compact(self, revision: int, *, physical: bool = False) -> libkv.CompactResponse:
         """Forget history below a revision; see libkv.Db.compact()."""
 
         def submit(answers: _libkv._Answers, future: asyncio.Future[Any]) -> _libkv._Submitted:
             return self._db._submit_compact(revision, physical, answers, future)
 
         await self._opened()
-        return cast("libkv.CompactResult", await _answer(submit))
+        return cast("libkv.CompactResponse", await _answer(submit))
 
     @_entered
     async def snapshot(self, revision: int = 0) -> Snapshot:
@@ -1015,14 +1015,14 @@ class Db:
         """The events of one key, newest first; see libkv.Db.history()."""
         return await _done(self._db, self._db.history, key, limit=limit)
 
-    def changes(
+    def events(
         self, after: int, upto: int = 0, key: BytesLike = _ABSENT, **options: Unpack[KeyOptions]
     ) -> Scan[libkv.Event]:
-        """Iterate over the events with after < revision <= upto; see libkv.Db.changes()."""
-        scan = self._db.changes(after, upto, *_given(key), **options)
+        """Iterate over the events with after < revision <= upto; see libkv.Db.events()."""
+        scan = self._db.events(after, upto, *_given(key), **options)
         return Scan(lambda: scan, self._db)
 
-    def diff(self, a: int, b: int = 0, key: BytesLike = _ABSENT, **options: Unpack[KeyOptions]) -> Scan[libkv.Change]:
+    def diff(self, a: int, b: int = 0, key: BytesLike = _ABSENT, **options: Unpack[KeyOptions]) -> Scan[libkv.Difference]:
         """Iterate over the keys that differ between two revisions; see libkv.Db.diff()."""
         return Scan(lambda: self._db.diff(a, b, *_given(key), **options), self._db)
 
@@ -1035,29 +1035,29 @@ class Db:
         watch = functools.partial(self._db.watch, *_given(key), **options)
         return Watcher(self._followed(watch, resume=options.get("start_revision", 0), is_far=False), self._db)
 
-    async def lease_grant(self, ttl_seconds: int, *, id: int = 0) -> libkv.LeaseGrant:
+    async def lease_grant(self, ttl_seconds: int, *, id: int = 0) -> libkv.LeaseGrantResponse:
         """Grant a lease, which nobody keeps alive; see libkv.Db.lease_grant()."""
 
         def submit(answers: _libkv._Answers, future: asyncio.Future[Any]) -> _libkv._Submitted:
             return self._db._submit_grant(ttl_seconds, answers, future, id=id)
 
         await self._opened()
-        return cast("libkv.LeaseGrant", await _answer(submit))
+        return cast("libkv.LeaseGrantResponse", await _answer(submit))
 
-    async def lease_revoke(self, id: int) -> libkv.LeaseRevoke:
+    async def lease_revoke(self, id: int) -> libkv.LeaseRevokeResponse:
         """Revoke a lease: its keys are deleted in one revision; see libkv.Db.lease_revoke()."""
 
         def submit(answers: _libkv._Answers, future: asyncio.Future[Any]) -> _libkv._Submitted:
             return self._db._submit_revoke(id, answers, future)
 
         await self._opened()
-        return cast("libkv.LeaseRevoke", await _answer(submit))
+        return cast("libkv.LeaseRevokeResponse", await _answer(submit))
 
-    async def lease_keep_alive(self, id: int) -> libkv.LeaseKeepAlive:
+    async def lease_keep_alive(self, id: int) -> libkv.LeaseKeepAliveResponse:
         """Give a lease its full TTL again, once; see libkv.Db.lease_keep_alive()."""
         return await _done(self._db, self._db.lease_keep_alive, id)
 
-    async def lease_time_to_live(self, id: int, *, keys: bool = False) -> libkv.LeaseTimeToLive:
+    async def lease_time_to_live(self, id: int, *, keys: bool = False) -> libkv.LeaseTimeToLiveResponse:
         """What is left of a lease, and which keys hang on it; see libkv.Db.lease_time_to_live()."""
         return await _done(self._db, self._db.lease_time_to_live, id, keys=keys)
 

@@ -31,21 +31,34 @@ pub(super) type Finished = Vec<(Arc<Pending>, Result<Outcome>)>;
 pub(super) fn run(shared: &Shared, in_turns: bool) -> Finished {
     let mut members = Vec::new();
     // a panic would leave the members waiting for ever; the transaction is dropped by it
-    match catch_unwind(AssertUnwindSafe(|| run_members(shared, in_turns, &mut members))) {
+    match catch_unwind(AssertUnwindSafe(|| {
+        run_members(shared, in_turns, &mut members)
+    })) {
         Ok(outcomes) => members.into_iter().zip(outcomes).collect(),
         Err(panic) => {
-            let error = Error::new(Code::Internal, format!("a write was given up: {}", panic_text(&*panic)));
-            members.into_iter().map(|member| (member, Err(error.clone()))).collect()
+            let error = Error::new(
+                Code::Internal,
+                format!("a write was given up: {}", panic_text(&*panic)),
+            );
+            members
+                .into_iter()
+                .map(|member| (member, Err(error.clone())))
+                .collect()
         }
     }
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic")
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("panic")
 }
 
-fn run_members(shared: &Shared, in_turns: bool, members: &mut Vec<Arc<Pending>>) -> Vec<Result<Outcome>> {
+fn run_members(
+    shared: &Shared,
+    in_turns: bool,
+    members: &mut Vec<Arc<Pending>>,
+) -> Vec<Result<Outcome>> {
     match try_group(shared, in_turns, members) {
         Ok(outcomes) => outcomes,
         Err(Failed::Alone) => members.iter().map(|member| alone(shared, member)).collect(),
@@ -86,11 +99,18 @@ fn try_group(
         Plan::Turns(most) if in_turns => most.min(GROUP_REQUESTS),
         _ => GROUP_REQUESTS,
     };
-    while members.len() < most && bytes < GROUP_BYTES && (members.len() < 8 || began.elapsed() < GROUP_TIME) {
+    while members.len() < most
+        && bytes < GROUP_BYTES
+        && (members.len() < 8 || began.elapsed() < GROUP_TIME)
+    {
         let Some(member) = shared.queue.take_next() else {
             // what has come is applied already, while others are on their way
             match plan {
-                Plan::Together(expected, until) if shared.queue.wait_for(expected, members.len(), until) => continue,
+                Plan::Together(expected, until)
+                    if shared.queue.wait_for(expected, members.len(), until) =>
+                {
+                    continue;
+                }
                 _ => break,
             }
         };
@@ -102,7 +122,9 @@ fn try_group(
         }
     }
     if let Plan::Together(expected, _) = plan {
-        shared.pace.waited(Instant::now(), members.len() >= expected);
+        shared
+            .pace
+            .waited(Instant::now(), members.len() >= expected);
     }
     if !writer.has_written() {
         return Ok(outcomes);
@@ -111,7 +133,9 @@ fn try_group(
     match commit(shared, writer, lazy) {
         Ok(took) => {
             let flushed = !lazy && !shared.unsynced;
-            shared.pace.note(members.len(), shared.queue.len(), flushed.then_some(took));
+            shared
+                .pace
+                .note(members.len(), shared.queue.len(), flushed.then_some(took));
             Ok(outcomes)
         }
         Err(error) if error.code() == Code::Full && members.len() > 1 => Err(Failed::Alone),
@@ -136,7 +160,9 @@ fn apply(shared: &Shared, writer: &mut Writer, member: &Pending) -> Result<Outco
         writer.set_time(shared.now_ns());
     }
     match work {
-        Work::Request(request) => writer.apply(request, member.raises_alarm).map(Outcome::Answer),
+        Work::Request(request) => writer
+            .apply(request, member.raises_alarm)
+            .map(Outcome::Response),
         Work::MaxBytes(most) => writer.set_max_bytes(*most).map(|()| Outcome::Step(true)),
         Work::Sweep => writer.sweep(SWEEP_EVENTS).map(Outcome::Step),
         Work::Expire => writer.expire(EXPIRE_LEASES).map(Outcome::Step),
@@ -145,10 +171,12 @@ fn apply(shared: &Shared, writer: &mut Writer, member: &Pending) -> Result<Outco
 
 fn commit(shared: &Shared, mut writer: Writer, lazy: bool) -> Result<Duration> {
     let minute = time::minute(shared.clock.unix_ms());
-    let note = minute > shared.noted_minute.load(Ordering::Relaxed) && writer.note_minute(minute)?;
+    let note =
+        minute > shared.noted_minute.load(Ordering::Relaxed) && writer.note_minute(minute)?;
     let (txn, slots) = writer.into_parts();
     let began = Instant::now();
-    txn.commit(lazy).map_err(|error| failed_commit(shared, error))?;
+    txn.commit(lazy)
+        .map_err(|error| failed_commit(shared, error))?;
     let took = began.elapsed();
     shared.times.add(took);
     slots.committed();
@@ -180,7 +208,11 @@ fn failed_commit(shared: &Shared, error: Error) -> Error {
     if shared.env.sync().is_err() {
         shared.guard.poison();
     } else if error.code() == Code::Io && os::is_full(shared.env.path()) {
-        return Error::new(Code::Full, format!("{path}: the disk is full ({})", error.message())).with_source(error);
+        return Error::new(
+            Code::Full,
+            format!("{path}: the disk is full ({})", error.message()),
+        )
+        .with_source(error);
     }
     error.context(path)
 }

@@ -35,7 +35,7 @@ use crate::embedded::os;
 use crate::engine::{Completion, Interrupted, Submitted, complete_group};
 use crate::error::{Code, Error, Result};
 use crate::options::Clock;
-use crate::request::{Answer, CommitTimes, Durability, Request};
+use crate::request::{CommitTimes, Durability, Request, Response};
 
 /// A sweep that was left is looked for at the first write, every so many groups, and after one that
 /// found the lock held or the disk full.
@@ -60,11 +60,17 @@ pub(crate) struct Terms<'a> {
 impl Terms<'_> {
     /// For what nobody's handle asks for.
     pub fn own(durability: Durability, timeout: Option<Duration>) -> Terms<'static> {
-        Terms { durability, timeout, interrupted: None, raises_alarm: false }
+        Terms {
+            durability,
+            timeout,
+            interrupted: None,
+            raises_alarm: false,
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+        self.timeout
+            .and_then(|timeout| Instant::now().checked_add(timeout))
     }
 }
 
@@ -98,7 +104,7 @@ struct Shared {
     times: Times,
     worker: Mutex<Option<Worker>>,
     /// Whoever waits for the end of the sweep, without a thread.
-    swept: Mutex<Vec<(Completion, Result<Answer>)>>,
+    swept: Mutex<Vec<(Completion, Result<Response>)>>,
 }
 
 struct Worker {
@@ -157,19 +163,29 @@ impl Committer {
     }
 
     /// Runs a request, which is valid, and waits for its answer.
-    pub fn call(&self, request: Request, terms: Terms) -> Result<Answer> {
+    pub fn call(&self, request: Request, terms: Terms) -> Result<Response> {
         let physical = matches!(&request, Request::Compact(compact) if compact.physical);
         let panicked = Cell::new(None);
-        let asked = || terms.interrupted.is_some_and(|interrupted| asks(interrupted, &panicked));
-        let terms = Terms { interrupted: terms.interrupted.and(Some(&asked)), ..terms };
-        let answer = self.shared.wait_for(Work::Request(request), terms).and_then(|answer| match physical {
-            true => self.shared.sweep_for_caller(terms).map(|()| answer),
-            false => Ok(answer),
-        });
+        let asked = || {
+            terms
+                .interrupted
+                .is_some_and(|interrupted| asks(interrupted, &panicked))
+        };
+        let terms = Terms {
+            interrupted: terms.interrupted.and(Some(&asked)),
+            ..terms
+        };
+        let response = self
+            .shared
+            .wait_for(Work::Request(request), terms)
+            .and_then(|response| match physical {
+                true => self.shared.sweep_for_caller(terms).map(|()| response),
+                false => Ok(response),
+            });
         if let Some(panic) = panicked.take() {
             std::panic::resume_unwind(panic);
         }
-        answer.and_then(answer_of)
+        response.and_then(response_of)
     }
 
     /// Runs a request, which is valid, without waiting.
@@ -181,9 +197,19 @@ impl Committer {
     }
 
     /// Adds a request, which is valid, to those that are submitted together.
-    pub fn add(&self, together: &mut Together, request: Request, terms: Terms, completion: Completion) -> Submitted {
+    pub fn add(
+        &self,
+        together: &mut Together,
+        request: Request,
+        terms: Terms,
+        completion: Completion,
+    ) -> Submitted {
         let physical = matches!(&request, Request::Compact(compact) if compact.physical);
-        let completion = if physical { self.after_sweep(completion) } else { completion };
+        let completion = if physical {
+            self.after_sweep(completion)
+        } else {
+            completion
+        };
         let waiter = Waiter::Completion(Mutex::new(Some(completion)));
         let pending = Pending::new(Work::Request(request), &terms, waiter);
         together.0.push(pending.clone());
@@ -199,7 +225,9 @@ impl Committer {
 
     /// Gives the store this quota; 0 is none.
     pub fn set_max_bytes(&self, max_bytes: u64, terms: Terms) -> Result<()> {
-        self.shared.wait_for(Work::MaxBytes(max_bytes), terms).map(drop)
+        self.shared
+            .wait_for(Work::MaxBytes(max_bytes), terms)
+            .map(drop)
     }
 
     /// Revokes every lease that is due, and waits for it.
@@ -226,12 +254,12 @@ impl Committer {
     /// A completion that is called only when the sweep, which such a compaction orders, is over.
     fn after_sweep(&self, completion: Completion) -> Completion {
         let shared = Arc::downgrade(&self.shared);
-        Box::new(move |answer| match (shared.upgrade(), &answer) {
+        Box::new(move |response| match (shared.upgrade(), &response) {
             (Some(shared), Ok(_)) => {
-                lock(&shared.swept).push((completion, answer));
+                lock(&shared.swept).push((completion, response));
                 shared.order(|orders| &orders.sweep);
             }
-            _ => completion(answer),
+            _ => completion(response),
         })
     }
 
@@ -255,7 +283,9 @@ impl Committer {
 /// Nanoseconds on a store's clock: since boot, or since 1970 if it is in hand.
 pub(crate) fn now_ns(clock: &Clock) -> u64 {
     match clock.is_in_hand() {
-        true => u64::try_from(clock.unix_ms()).unwrap_or(0).saturating_mul(1_000_000),
+        true => u64::try_from(clock.unix_ms())
+            .unwrap_or(0)
+            .saturating_mul(1_000_000),
         false => os::boottime_ns(),
     }
 }
@@ -275,18 +305,28 @@ fn swept_in_part(error: Error) -> Error {
     let message = "the compaction is done, but its space is not reusable yet; that continues in the background";
     match error.code() {
         Code::Cancelled | Code::Closed => error.context(message),
-        _ => Error::new(Code::UnknownOutcome, format!("{message}: {}", error.message())).with_source(error),
+        _ => Error::new(
+            Code::UnknownOutcome,
+            format!("{message}: {}", error.message()),
+        )
+        .with_source(error),
     }
 }
 
 fn cancelled() -> Error {
-    Error::new(Code::Cancelled, "the request was withdrawn while it waited for its turn; nothing was written")
+    Error::new(
+        Code::Cancelled,
+        "the request was withdrawn while it waited for its turn; nothing was written",
+    )
 }
 
-fn answer_of(outcome: Outcome) -> Result<Answer> {
+fn response_of(outcome: Outcome) -> Result<Response> {
     match outcome {
-        Outcome::Answer(answer) => Ok(answer),
-        Outcome::Step(_) => Err(Error::new(Code::Internal, "a request returned a step of the sweep")),
+        Outcome::Response(response) => Ok(response),
+        Outcome::Step(_) => Err(Error::new(
+            Code::Internal,
+            "a request returned a step of the sweep",
+        )),
     }
 }
 
@@ -303,7 +343,12 @@ impl Shared {
         })
     }
 
-    fn wait(self: &Arc<Self>, parker: &Parker, own: &Pending, interrupted: Option<Interrupted>) -> Result<Outcome> {
+    fn wait(
+        self: &Arc<Self>,
+        parker: &Parker,
+        own: &Pending,
+        interrupted: Option<Interrupted>,
+    ) -> Result<Outcome> {
         loop {
             if let Some(outcome) = own.outcome() {
                 return outcome;
@@ -342,7 +387,12 @@ impl Shared {
         led
     }
 
-    fn lead_groups(self: &Arc<Self>, own: &Pending, interrupted: Option<Interrupted>, later: &mut Later) -> Result<()> {
+    fn lead_groups(
+        self: &Arc<Self>,
+        own: &Pending,
+        interrupted: Option<Interrupted>,
+        later: &mut Later,
+    ) -> Result<()> {
         let asked = || {
             self.expire_elsewhere();
             interrupted.is_some_and(|interrupted| interrupted())
@@ -368,8 +418,14 @@ impl Shared {
     /// After a group: members are woken first, then leadership goes on, then the bell.
     fn finish(self: &Arc<Self>, finished: Finished, hand_on: bool, later: &mut Later) {
         let succeeded = finished.iter().any(|(_, outcome)| outcome.is_ok());
-        later.sweep |= finished.iter().any(|(member, outcome)| leaves_sweep(member, outcome));
-        later.completions.extend(finished.into_iter().filter_map(|(member, outcome)| member.finish(outcome)));
+        later.sweep |= finished
+            .iter()
+            .any(|(member, outcome)| leaves_sweep(member, outcome));
+        later.completions.extend(
+            finished
+                .into_iter()
+                .filter_map(|(member, outcome)| member.finish(outcome)),
+        );
         if hand_on {
             self.hand_on();
         }
@@ -400,7 +456,10 @@ impl Shared {
             None => "many writers are waiting for it".to_string(),
         };
         let path = self.env.path().display();
-        Error::new(Code::Busy, format!("timed out waiting for the write lock of {path}: {holder}"))
+        Error::new(
+            Code::Busy,
+            format!("timed out waiting for the write lock of {path}: {holder}"),
+        )
     }
 }
 
@@ -451,24 +510,37 @@ impl Shared {
     /// Whether a sweep was left behind, perhaps by another process; looked at now and then, and
     /// with it whether dead readers keep the file growing.
     fn has_leftover(&self) -> bool {
-        if !self.groups.fetch_add(1, Ordering::Relaxed).is_multiple_of(LEFTOVER_GROUPS) {
+        if !self
+            .groups
+            .fetch_add(1, Ordering::Relaxed)
+            .is_multiple_of(LEFTOVER_GROUPS)
+        {
             return false;
         }
         // a refusal names a process that whoever opens the store hears of
         let _ = self.env.reader_check();
-        self.env.read().and_then(|txn| compact::has_leftover(&txn)).unwrap_or(false)
+        self.env
+            .read()
+            .and_then(|txn| compact::has_leftover(&txn))
+            .unwrap_or(false)
     }
 }
 
 /// Whether somebody must sweep behind this member: a compaction whose caller does not.
 fn leaves_sweep(member: &Pending, outcome: &Result<Outcome>) -> bool {
-    let Work::Request(Request::Compact(compact)) = &member.work else { return false };
+    let Work::Request(Request::Compact(compact)) = &member.work else {
+        return false;
+    };
     let waits = matches!(member.waiter, Waiter::Thread(_));
     outcome.is_ok() && !(compact.physical && waits)
 }
 
 fn complete(completions: Vec<(Completion, Result<Outcome>)>) {
-    complete_group(completions.into_iter().map(|(completion, outcome)| (completion, outcome.and_then(answer_of))));
+    complete_group(
+        completions
+            .into_iter()
+            .map(|(completion, outcome)| (completion, outcome.and_then(response_of))),
+    );
 }
 
 /// The worker.
@@ -499,16 +571,22 @@ impl Shared {
         let parker = Parker::new();
         let unparker = parker.unparker().clone();
         let (shared, its_orders) = (self.clone(), orders.clone());
-        let thread = thread::Builder::new().name("libkv-writer".into()).spawn(move || {
-            while !its_orders.stop.load(Ordering::Acquire) {
+        let thread = thread::Builder::new()
+            .name("libkv-writer".into())
+            .spawn(move || {
+                while !its_orders.stop.load(Ordering::Acquire) {
+                    shared.carry_out(&its_orders);
+                    parker.park();
+                }
                 shared.carry_out(&its_orders);
-                parker.park();
-            }
-            shared.carry_out(&its_orders);
-            shared.sweep_for_completions(&its_orders);
-        });
+                shared.sweep_for_completions(&its_orders);
+            });
         match thread {
-            Ok(thread) => Ok(Worker { orders, unparker, thread: Some(thread) }),
+            Ok(thread) => Ok(Worker {
+                orders,
+                unparker,
+                thread: Some(thread),
+            }),
             Err(_) => Err(orders),
         }
     }
@@ -548,7 +626,10 @@ impl Shared {
         self.guard.give_way();
         // a request that joins meanwhile may have less time than those before it, or all are taken back
         let in_vain = || self.queue.is_worker_in_vain(Instant::now());
-        match self.guard.lock_writer(self.queue.first_deadline(), Some(&in_vain)) {
+        match self
+            .guard
+            .lock_writer(self.queue.first_deadline(), Some(&in_vain))
+        {
             Ok(held) => {
                 let mut later = Later::default();
                 let finished = group::run(self, true);
@@ -558,10 +639,20 @@ impl Shared {
             }
             Err(error) => {
                 let in_time = !matches!(error.code(), Code::Busy | Code::Cancelled);
-                let refused = if in_time { self.queue.take_next() } else { None };
+                let refused = if in_time {
+                    self.queue.take_next()
+                } else {
+                    None
+                };
                 self.hand_on();
-                let completions = refused.and_then(|pending| pending.finish(Err(error))).into_iter().collect();
-                self.after_leading(Later { completions, sweep: false });
+                let completions = refused
+                    .and_then(|pending| pending.finish(Err(error)))
+                    .into_iter()
+                    .collect();
+                self.after_leading(Later {
+                    completions,
+                    sweep: false,
+                });
                 self.expire();
             }
         }
@@ -572,7 +663,10 @@ impl Shared {
         let expired = self.queue.take_expired(Instant::now());
         let refused = |pending: Arc<Pending>| pending.finish(Err(self.busy()));
         let completions = expired.into_iter().filter_map(refused).collect();
-        self.after_leading(Later { completions, sweep: false });
+        self.after_leading(Later {
+            completions,
+            sweep: false,
+        });
     }
 
     /// Has the worker do so, for a leader that waits for the lock.
@@ -586,7 +680,10 @@ impl Shared {
     /// left after an error is the worker's.
     fn sweep_for_caller(self: &Arc<Self>, terms: Terms) -> Result<()> {
         // a step that a power cut takes back is only done again
-        let terms = Terms { durability: Durability::Lazy, ..terms };
+        let terms = Terms {
+            durability: Durability::Lazy,
+            ..terms
+        };
         loop {
             match self.wait_for(Work::Sweep, terms) {
                 Ok(Outcome::Step(true)) => return Ok(()),
@@ -609,7 +706,10 @@ impl Shared {
     fn expire_leases_in_time(self: &Arc<Self>, orders: &Orders) {
         let unwanted = || self.is_worker_wanted(orders);
         let timeout = Some(EXPIRE_TIMEOUT);
-        let terms = Terms { interrupted: Some(&unwanted), ..Terms::own(Durability::Sync, timeout) };
+        let terms = Terms {
+            interrupted: Some(&unwanted),
+            ..Terms::own(Durability::Sync, timeout)
+        };
         let _ = self.expire_leases(terms);
     }
 
@@ -624,13 +724,20 @@ impl Shared {
     fn sweep_for_completions(self: &Arc<Self>, orders: &Orders) {
         let waiting = std::mem::take(&mut *lock(&self.swept));
         let swept = self.sweep_unless_stopped(orders);
-        complete_group(waiting.into_iter().map(|(completion, answer)| (completion, swept.clone().and(answer))));
+        complete_group(
+            waiting
+                .into_iter()
+                .map(|(completion, response)| (completion, swept.clone().and(response))),
+        );
     }
 
     fn sweep_unless_stopped(self: &Arc<Self>, orders: &Orders) -> Result<()> {
         let unwanted = || self.is_worker_wanted(orders);
         let timeout = Some(SWEEP_TIMEOUT);
-        let terms = Terms { interrupted: Some(&unwanted), ..Terms::own(Durability::Lazy, timeout) };
+        let terms = Terms {
+            interrupted: Some(&unwanted),
+            ..Terms::own(Durability::Lazy, timeout)
+        };
         while !orders.stop.load(Ordering::Acquire) {
             self.expire();
             if orders.is_due(&orders.leases) {
@@ -675,17 +782,28 @@ mod tests {
         let limit = SWEEP_TIMEOUT / 2;
         let store = opening::open(Path::new(":memory:"), &Options::new()).expect("a store");
         let terms = Terms::own(Durability::None, None);
-        store.commit().call(Put::new("k", "v").into(), terms).expect("put");
+        store
+            .commit()
+            .call(Put::new("k", "v").into(), terms)
+            .expect("put");
         let (promised, is_promised) = channel();
         let (held, is_held) = channel();
         // the worker sweeps after this completion, in which it waits until the lock is held
-        let completion = Box::new(move |answer: Result<Answer>| {
-            promised.send(answer.map(drop)).expect("the test listens");
+        let completion = Box::new(move |response: Result<Response>| {
+            promised.send(response.map(drop)).expect("the test listens");
             is_held.recv_timeout(limit).expect("told");
         });
-        store.commit().submit(Compact::new(2).into(), terms, completion);
-        is_promised.recv_timeout(limit).expect("answered").expect("promised");
-        let lock = store.guard().lock_writer(None, None).expect("nobody holds it");
+        store
+            .commit()
+            .submit(Compact::new(2).into(), terms, completion);
+        is_promised
+            .recv_timeout(limit)
+            .expect("answered")
+            .expect("promised");
+        let lock = store
+            .guard()
+            .lock_writer(None, None)
+            .expect("nobody holds it");
         held.send(()).expect("the worker listens");
         while store.commit().shared.queue.is_empty() {
             thread::yield_now();
@@ -693,9 +811,9 @@ mod tests {
         let (stopped, is_stopped) = channel();
         thread::scope(|scope| {
             scope.spawn(|| stopped.send(store.commit().stop().is_none()));
-            let answer = is_stopped.recv_timeout(limit);
+            let response = is_stopped.recv_timeout(limit);
             drop(lock);
-            assert_eq!(answer, Ok(true), "it waits for the lock");
+            assert_eq!(response, Ok(true), "it waits for the lock");
         });
     }
 
@@ -705,7 +823,10 @@ mod tests {
         let limit = Instant::now() + SWEEP_TIMEOUT / 2;
         let store = opening::open(Path::new(":memory:"), &Options::new()).expect("a store");
         let terms = Terms::own(Durability::None, None);
-        store.commit().call(Put::new("k", "v").into(), terms).expect("put");
+        store
+            .commit()
+            .call(Put::new("k", "v").into(), terms)
+            .expect("put");
         let lock = store.guard().lock_writer(None, None).expect("it is free");
         let mut txn = store.env().write().expect("a transaction");
         compact::promise(&mut txn, &Compact::new(2), 2, -1).expect("promised");
@@ -731,20 +852,35 @@ mod tests {
     fn a_submitted_request_is_refused_in_its_time_while_the_worker_waits_for_the_lock() {
         let store = opening::open(Path::new(":memory:"), &Options::new()).expect("a store");
         let terms = Terms::own(Durability::None, None);
-        store.commit().call(Put::new("k", "v").into(), terms).expect("put");
-        let _lock = store.guard().lock_writer(None, None).expect("nobody holds it");
-        let orders: [fn(&Orders) -> &AtomicBool; 2] = [|orders| &orders.leases, |orders| &orders.sweep];
+        store
+            .commit()
+            .call(Put::new("k", "v").into(), terms)
+            .expect("put");
+        let _lock = store
+            .guard()
+            .lock_writer(None, None)
+            .expect("nobody holds it");
+        let orders: [fn(&Orders) -> &AtomicBool; 2] =
+            [|orders| &orders.leases, |orders| &orders.sweep];
         for order in orders {
             store.commit().shared.order(order);
             while store.commit().shared.queue.is_empty() {
                 thread::yield_now();
             }
             let (answered, is_answered) = channel();
-            let terms = Terms { timeout: Some(Duration::from_millis(20)), ..terms };
-            let completion = Box::new(move |answer: Result<Answer>| drop(answered.send(answer.map(drop))));
-            store.commit().submit(Put::new("k", "w").into(), terms, completion);
-            let answer = is_answered.recv_timeout(EXPIRE_TIMEOUT / 2).expect("answered before the worker gives up");
-            assert_eq!(answer.map_err(|error| error.code()), Err(Code::Busy));
+            let terms = Terms {
+                timeout: Some(Duration::from_millis(20)),
+                ..terms
+            };
+            let completion =
+                Box::new(move |response: Result<Response>| drop(answered.send(response.map(drop))));
+            store
+                .commit()
+                .submit(Put::new("k", "w").into(), terms, completion);
+            let response = is_answered
+                .recv_timeout(EXPIRE_TIMEOUT / 2)
+                .expect("answered before the worker gives up");
+            assert_eq!(response.map_err(|error| error.code()), Err(Code::Busy));
         }
     }
 }

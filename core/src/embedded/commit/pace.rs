@@ -60,7 +60,9 @@ impl Pace {
     /// nothing: then there is nothing to share.
     pub fn note(&self, members: usize, come: usize, commit: Option<Duration>) {
         let mut seen = lock(&self.seen);
-        let (known, before) = seen.last.map_or((0, Duration::MAX), |last| (last.in_flight, last.commit_once));
+        let (known, before) = seen.last.map_or((0, Duration::MAX), |last| {
+            (last.in_flight, last.commit_once)
+        });
         let known = known - known.div_ceil(IN_FLIGHT_PARTS);
         seen.last = commit.map(|once| Last {
             ended: Instant::now(),
@@ -75,7 +77,9 @@ impl Pace {
     /// pause; who is left alone by a crowd may wait in vain a few times, and then no more.
     pub fn plan(&self, now: Instant) -> Plan {
         let mut seen = lock(&self.seen);
-        let Some(last) = seen.last else { return Plan::All };
+        let Some(last) = seen.last else {
+            return Plan::All;
+        };
         let since = now.saturating_duration_since(last.ended);
         if last.in_flight < 2 || since > last.commit * 2 {
             return Plan::All;
@@ -88,13 +92,18 @@ impl Pace {
             seen.way -= forgotten;
             return Plan::Turns(last.in_flight.div_ceil(2));
         }
-        Plan::Together(last.in_flight, now + (last.commit / COMMIT_PARTS).min(WAIT_MAX))
+        Plan::Together(
+            last.in_flight,
+            now + (last.commit / COMMIT_PARTS).min(WAIT_MAX),
+        )
     }
 
     /// What came of a plan to go together: whether all have come, and it is over now.
     pub fn waited(&self, now: Instant, all: bool) {
         let mut seen = lock(&self.seen);
-        let since = seen.last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last.ended));
+        let since = seen.last.map_or(Duration::ZERO, |last| {
+            now.saturating_duration_since(last.ended)
+        });
         seen.way = if all { since } else { since.max(seen.way * 2) };
     }
 }
@@ -107,7 +116,9 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn plan(pace: &Pace, later: Duration) -> Plan {
-        let ended = lock(&pace.seen).last.map_or_else(Instant::now, |last| last.ended);
+        let ended = lock(&pace.seen)
+            .last
+            .map_or_else(Instant::now, |last| last.ended);
         pace.plan(ended + later)
     }
 
@@ -151,17 +162,30 @@ mod tests {
     fn where_the_way_is_long_halves_take_turns() {
         let pace = Pace::default();
         pace.note(64, 0, Some(2 * MS));
-        assert_eq!(plan(&pace, 3 * MS / 2), Plan::Turns(32), "all were on their way for longer than half a commit");
+        assert_eq!(
+            plan(&pace, 3 * MS / 2),
+            Plan::Turns(32),
+            "all were on their way for longer than half a commit"
+        );
         pace.note(32, 31, Some(MS));
         assert_eq!(plan(&pace, US), Plan::Turns(32));
         pace.note(10, 10, Some(MS));
-        assert_eq!(plan(&pace, US), Plan::Turns(31), "the others are on their way");
+        assert_eq!(
+            plan(&pace, US),
+            Plan::Turns(31),
+            "the others are on their way"
+        );
         for _ in 0..200 {
             pace.note(10, 10, Some(MS));
         }
         assert_eq!(plan(&pace, US), Plan::Turns(10), "they are gone");
-        let turns = (0..).take_while(|_| matches!(plan(&pace, US), Plan::Turns(_))).count();
-        assert!((100..1000).contains(&turns), "after a while it looks again: {turns}");
+        let turns = (0..)
+            .take_while(|_| matches!(plan(&pace, US), Plan::Turns(_)))
+            .count();
+        assert!(
+            (100..1000).contains(&turns),
+            "after a while it looks again: {turns}"
+        );
     }
 
     #[test]
@@ -177,9 +201,18 @@ mod tests {
             }
             waits += 1;
         }
-        assert_eq!(waits, 2, "2 ms were too short, and 4 ms are half of a commit");
-        let ended = lock(&pace.seen).last.map(|last| last.ended).expect("a group");
+        assert_eq!(
+            waits, 2,
+            "2 ms were too short, and 4 ms are half of a commit"
+        );
+        let ended = lock(&pace.seen)
+            .last
+            .map(|last| last.ended)
+            .expect("a group");
         pace.waited(ended + MS, true);
-        assert!(matches!(plan(&pace, US), Plan::Together(64, _)), "it was worth it");
+        assert!(
+            matches!(plan(&pace, US), Plan::Together(64, _)),
+            "it was worth it"
+        );
     }
 }

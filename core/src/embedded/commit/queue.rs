@@ -13,7 +13,7 @@ use crossbeam::sync::{Parker, Unparker};
 use super::Terms;
 use crate::engine::Completion;
 use crate::error::Result;
-use crate::request::{Answer, Durability, Request};
+use crate::request::{Durability, Request, Response};
 use crate::validate::request_bytes;
 
 const QUEUED: u8 = 0;
@@ -37,7 +37,7 @@ pub(crate) enum Work {
 /// What came of it.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    Answer(Answer),
+    Response(Response),
     /// A step of a sweep or of an expiry, whether it was the last; or something done at once.
     Step(bool),
 }
@@ -87,7 +87,9 @@ impl Pending {
     }
 
     fn leave_queue(&self, to: u8) -> bool {
-        self.state.compare_exchange(QUEUED, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.state
+            .compare_exchange(QUEUED, to, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
     }
 
     /// For a leader: from now on it will be answered.
@@ -129,7 +131,9 @@ impl Pending {
             }
             Waiter::Completion(completion) => {
                 self.state.store(DONE, Ordering::Release);
-                lock(completion).take().map(|completion| (completion, outcome))
+                lock(completion)
+                    .take()
+                    .map(|completion| (completion, outcome))
             }
         }
     }
@@ -236,7 +240,11 @@ impl Queue {
             if left.is_zero() {
                 inner.wakes_at = 0;
             } else {
-                inner = self.come.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
+                inner = self
+                    .come
+                    .wait_timeout(inner, left)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0;
             }
         }
         !inner.waiting.is_empty()
@@ -257,7 +265,8 @@ impl Queue {
     pub fn take_expired(&self, now: Instant) -> Vec<Arc<Pending>> {
         let mut expired = Vec::new();
         lock(&self.inner).waiting.retain(|pending| {
-            let late = matches!(pending.waiter, Waiter::Completion(_)) && pending.deadline.is_some_and(|at| at <= now);
+            let late = matches!(pending.waiter, Waiter::Completion(_))
+                && pending.deadline.is_some_and(|at| at <= now);
             if late && pending.take() {
                 expired.push(pending.clone());
             }
@@ -268,8 +277,9 @@ impl Queue {
 
     /// Whether a request waits that asks for no more than a lazy commit.
     pub fn has_lazy(&self) -> bool {
-        let lazy =
-            |pending: &Arc<Pending>| pending.durability == Durability::Lazy && matches!(pending.work, Work::Request(_));
+        let lazy = |pending: &Arc<Pending>| {
+            pending.durability == Durability::Lazy && matches!(pending.work, Work::Request(_))
+        };
         lock(&self.inner).waiting.iter().any(lazy)
     }
 
@@ -284,11 +294,21 @@ impl Queue {
     }
 
     /// The deadlines of the requests that no thread waits for.
-    fn deadlines_without_thread<T>(&self, look: impl FnOnce(&mut dyn Iterator<Item = Option<Instant>>) -> T) -> T {
+    fn deadlines_without_thread<T>(
+        &self,
+        look: impl FnOnce(&mut dyn Iterator<Item = Option<Instant>>) -> T,
+    ) -> T {
         let inner = lock(&self.inner);
-        let without_thread =
-            |pending: &&Arc<Pending>| pending.is_queued() && matches!(pending.waiter, Waiter::Completion(_));
-        look(&mut inner.waiting.iter().filter(without_thread).map(|pending| pending.deadline))
+        let without_thread = |pending: &&Arc<Pending>| {
+            pending.is_queued() && matches!(pending.waiter, Waiter::Completion(_))
+        };
+        look(
+            &mut inner
+                .waiting
+                .iter()
+                .filter(without_thread)
+                .map(|pending| pending.deadline),
+        )
     }
 
     /// The first of them.
@@ -298,15 +318,20 @@ impl Queue {
 
     /// Whether one of them has passed.
     pub fn has_expired(&self, now: Instant) -> bool {
-        self.deadlines_without_thread(|deadlines| deadlines.flatten().any(|deadline| deadline <= now))
+        self.deadlines_without_thread(|deadlines| {
+            deadlines.flatten().any(|deadline| deadline <= now)
+        })
     }
 
     /// Whether one of them has passed, or there are none: then the worker leads for nobody.
     pub fn is_worker_in_vain(&self, now: Instant) -> bool {
         self.deadlines_without_thread(|deadlines| {
-            deadlines
-                .next()
-                .is_none_or(|first| first.into_iter().chain(deadlines.flatten()).any(|deadline| deadline <= now))
+            deadlines.next().is_none_or(|first| {
+                first
+                    .into_iter()
+                    .chain(deadlines.flatten())
+                    .any(|deadline| deadline <= now)
+            })
         })
     }
 
@@ -322,8 +347,16 @@ impl Queue {
                 return Next::Appointed;
             }
         }
-        let next = if inner.waiting.is_empty() { Next::Nobody } else { Next::Worker };
-        inner.led = if let Next::Nobody = next { Led::Nobody } else { Led::WorkerTold };
+        let next = if inner.waiting.is_empty() {
+            Next::Nobody
+        } else {
+            Next::Worker
+        };
+        inner.led = if let Next::Nobody = next {
+            Led::Nobody
+        } else {
+            Led::WorkerTold
+        };
         next
     }
 

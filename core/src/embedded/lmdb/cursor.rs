@@ -68,7 +68,11 @@ impl<'t> Cursor<'t> {
         let mut count = 0;
         while let Some((key, _)) = entry.filter(|(key, _)| inside(key)) {
             // a whole page in one step if its last key is inside too
-            let page = if self.txn.mapped { self.rest_of_page(key) } else { None };
+            let page = if self.txn.mapped {
+                self.rest_of_page(key)
+            } else {
+                None
+            };
             if let Some((left, last)) = page.filter(|(_, last)| inside(last)) {
                 count += left;
                 self.step(last, ffi::MDB_SET_RANGE)?;
@@ -98,18 +102,26 @@ impl<'t> Cursor<'t> {
         // SAFETY: the key lies in the map of a read transaction, which is made of whole pages
         // aligned to their size (the page size is checked when the store is opened), and stays as
         // it is for 't.
-        let page: &'t [u8] = unsafe { std::slice::from_raw_parts((address - offset) as *const u8, PAGE_BYTES) };
+        let page: &'t [u8] =
+            unsafe { std::slice::from_raw_parts((address - offset) as *const u8, PAGE_BYTES) };
         let number = |at: usize| u16::from_le_bytes([page[at], page[at + 1]]);
         let lower = number(12) as usize;
-        if number(10) != LEAF || !(HEADER_BYTES + 2..=PAGE_BYTES).contains(&lower) || !lower.is_multiple_of(2) {
+        if number(10) != LEAF
+            || !(HEADER_BYTES + 2..=PAGE_BYTES).contains(&lower)
+            || !lower.is_multiple_of(2)
+        {
             return None;
         }
         let node = offset.checked_sub(NODE_BYTES)?;
         // most often the first: a count goes from page to page
-        let at = (HEADER_BYTES..lower).step_by(2).position(|at| number(at) as usize == node)?;
+        let at = (HEADER_BYTES..lower)
+            .step_by(2)
+            .position(|at| number(at) as usize == node)?;
         let entries = (lower - HEADER_BYTES) / 2;
         let last = number(HEADER_BYTES + 2 * (entries - 1)) as usize;
-        let key_bytes = page.get(last + 6..last + NODE_BYTES).map(|b| u16::from_le_bytes([b[0], b[1]]))?;
+        let key_bytes = page
+            .get(last + 6..last + NODE_BYTES)
+            .map(|b| u16::from_le_bytes([b[0], b[1]]))?;
         let last_key = page.get(last + NODE_BYTES..last + NODE_BYTES + key_bytes as usize)?;
         Some(((entries - at) as u64, last_key))
     }

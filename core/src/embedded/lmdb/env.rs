@@ -12,7 +12,9 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam::queue::ArrayQueue;
-use lmdb::{DatabaseFlags, Environment, EnvironmentFlags, InactiveTransaction, RoTransaction, Transaction};
+use lmdb::{
+    DatabaseFlags, Environment, EnvironmentFlags, InactiveTransaction, RoTransaction, Transaction,
+};
 use lmdb_sys as ffi;
 
 use super::{ReadTxn, Tree, WriteTxn, error};
@@ -86,7 +88,9 @@ impl Env {
         close_on_exec(&env)?;
         let mut trees = [0; Tree::NAMES.len()];
         for (name, dbi) in Tree::NAMES.iter().zip(&mut trees) {
-            let opened = env.open_db(Some(name)).map_err(|e| error(e.to_err_code(), &format!("tree {name}")))?;
+            let opened = env
+                .open_db(Some(name))
+                .map_err(|e| error(e.to_err_code(), &format!("tree {name}")))?;
             *dbi = opened.dbi();
         }
         let parked = ArrayQueue::new(PARKED_MAX);
@@ -129,7 +133,9 @@ impl Env {
     /// A read transaction on the newest commit: a parked one renewed, else a new one.
     pub fn read(&self) -> Result<ReadTxn<'_>> {
         if let Some(parked) = self.parked.pop() {
-            let txn = parked.renew().map_err(|e| error(e.to_err_code(), "read transaction"))?;
+            let txn = parked
+                .renew()
+                .map_err(|e| error(e.to_err_code(), "read transaction"))?;
             return Ok(ReadTxn::new(self, txn));
         }
         self.begin_read(Instant::now() + Duration::from_secs(1))
@@ -157,7 +163,9 @@ impl Env {
 
     fn readers_full(&self) -> Error {
         let (slots, pids) = (self.max_readers, self.reader_pids());
-        let message = format!("all {slots} slots for readers are taken, by processes {pids} (option max_readers)");
+        let message = format!(
+            "all {slots} slots for readers are taken, by processes {pids} (option max_readers)"
+        );
         Error::new(Code::Busy, message)
     }
 
@@ -168,7 +176,10 @@ impl Env {
 
     /// A write transaction. The caller holds the writer's lock.
     pub fn write(&self) -> Result<WriteTxn<'_>> {
-        let txn = self.env.begin_rw_txn().map_err(|e| error(e.to_err_code(), "write transaction"))?;
+        let txn = self
+            .env
+            .begin_rw_txn()
+            .map_err(|e| error(e.to_err_code(), "write transaction"))?;
         Ok(WriteTxn::new(self, txn))
     }
 
@@ -185,7 +196,9 @@ impl Env {
 
     /// Flushes everything that was committed.
     pub fn sync(&self) -> Result<()> {
-        self.env.sync(true).map_err(|e| error(e.to_err_code(), "sync"))
+        self.env
+            .sync(true)
+            .map_err(|e| error(e.to_err_code(), "sync"))
     }
 
     /// Frees the slots of readers whose process is gone.
@@ -195,26 +208,44 @@ impl Env {
     /// `busy` if a process that lives has lost its lock: LMDB would take it for dead, and the pages
     /// that it reads for free.
     pub fn reader_check(&self) -> Result<u32> {
-        if let Some(pid) = self.guard.get().and_then(Weak::upgrade).map_or(Ok(None), |guard| guard.lost_lock())? {
+        if let Some(pid) = self
+            .guard
+            .get()
+            .and_then(Weak::upgrade)
+            .map_or(Ok(None), |guard| guard.lost_lock())?
+        {
             let path = self.path.display();
-            return Err(Error::new(Code::Busy, format!("{path}: process {pid} lost its lock; restart it")));
+            return Err(Error::new(
+                Code::Busy,
+                format!("{path}: process {pid} lost its lock; restart it"),
+            ));
         }
         let mut dead = 0;
         // SAFETY: the environment is open and the pointer is to our own integer.
         let rc = unsafe { ffi::mdb_reader_check(self.raw(), &mut dead) };
-        if rc == 0 { Ok(dead as u32) } else { Err(error(rc, "reader check")) }
+        if rc == 0 {
+            Ok(dead as u32)
+        } else {
+            Err(error(rc, "reader check"))
+        }
     }
 
     fn reader_pids(&self) -> String {
         let mut pids: Vec<u64> = self.reader_lines().iter().map(|line| line.0).collect();
         pids.dedup();
         pids.truncate(8);
-        pids.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+        pids.iter()
+            .map(u64::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     /// The reader table as (pid, transaction or none when parked).
     fn reader_lines(&self) -> Vec<(u64, Option<u64>)> {
-        unsafe extern "C" fn collect(line: *const libc::c_char, ctx: *mut libc::c_void) -> libc::c_int {
+        unsafe extern "C" fn collect(
+            line: *const libc::c_char,
+            ctx: *mut libc::c_void,
+        ) -> libc::c_int {
             // SAFETY: LMDB hands us the pointer that we gave it, and a C string.
             let (lines, line) = unsafe { (&mut *ctx.cast::<Vec<String>>(), CStr::from_ptr(line)) };
             lines.push(line.to_string_lossy().into_owned());
@@ -237,19 +268,28 @@ impl Env {
 
     /// LMDB's number of the last commit that is in the file.
     pub fn last_txn(&self) -> Result<u64> {
-        let info = self.env.info().map_err(|e| error(e.to_err_code(), "status"))?;
+        let info = self
+            .env
+            .info()
+            .map_err(|e| error(e.to_err_code(), "status"))?;
         Ok(info.last_txnid() as u64)
     }
 
     /// How many pages the file has up to the last that any commit used.
     pub(super) fn pages(&self) -> Result<u64> {
-        let info = self.env.info().map_err(|e| error(e.to_err_code(), "status"))?;
+        let info = self
+            .env
+            .info()
+            .map_err(|e| error(e.to_err_code(), "status"))?;
         Ok(info.last_pgno() as u64 + 1)
     }
 
     /// Sizes and readers.
     pub fn info(&self) -> Result<Info> {
-        let (parked, reading): (Vec<_>, Vec<_>) = self.reader_lines().into_iter().partition(|line| line.1.is_none());
+        let (parked, reading): (Vec<_>, Vec<_>) = self
+            .reader_lines()
+            .into_iter()
+            .partition(|line| line.1.is_none());
         Ok(Info {
             last_txn: self.last_txn()?,
             reader_txns: reading.into_iter().filter_map(|line| line.1).collect(),
@@ -291,7 +331,9 @@ fn open_mapped(path: &Path, options: &EnvOptions, flags: EnvironmentFlags) -> Re
             .open_with_permissions(path, options.mode);
         match opened {
             Ok(env) => return Ok(env),
-            Err(lmdb::Error::Other(libc::ENOMEM | libc::EINVAL)) if map_bytes > MAP_BYTES_MIN => map_bytes /= 2,
+            Err(lmdb::Error::Other(libc::ENOMEM | libc::EINVAL)) if map_bytes > MAP_BYTES_MIN => {
+                map_bytes /= 2
+            }
             Err(e) => return Err(error(e.to_err_code(), &path.display().to_string())),
         }
     }
@@ -315,7 +357,8 @@ fn close_on_exec(env: &Environment) -> Result<()> {
     let fd = data_fd(env)?.as_raw_fd();
     // SAFETY: the descriptor is open.
     match unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } {
-        -1 => Err(Error::new(Code::Io, "close-on-exec refused").with_source(std::io::Error::last_os_error())),
+        -1 => Err(Error::new(Code::Io, "close-on-exec refused")
+            .with_source(std::io::Error::last_os_error())),
         _ => Ok(()),
     }
 }
@@ -371,11 +414,18 @@ pub(crate) fn free_own_readers(lock_file: &fs::File) -> io::Result<()> {
 /// entries; flushed, if `sync`, and closed. Nobody else may know the name yet.
 pub(crate) fn lay(file: &Path, mode: u32, sync: bool, meta: &[(&[u8], Vec<u8>)]) -> Result<()> {
     check_version()?;
-    let mut flags = EnvironmentFlags::NO_TLS | EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::NO_LOCK;
+    let mut flags =
+        EnvironmentFlags::NO_TLS | EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::NO_LOCK;
     flags.set(EnvironmentFlags::NO_SYNC, !sync);
     // what is written is small, and the trees need no page
-    let options =
-        EnvOptions { read_only: false, no_lock: true, no_sync: false, max_readers: 1, map_bytes: 1 << 20, mode };
+    let options = EnvOptions {
+        read_only: false,
+        no_lock: true,
+        no_sync: false,
+        max_readers: 1,
+        map_bytes: 1 << 20,
+        mode,
+    };
     let env = open_mapped(file, &options, flags)?;
     close_on_exec(&env)?;
     let failed = |e: lmdb::Error| error(e.to_err_code(), &file.display().to_string());
@@ -385,10 +435,15 @@ pub(crate) fn lay(file: &Path, mode: u32, sync: bool, meta: &[(&[u8], Vec<u8>)])
         let tree = unsafe { txn.create_db(Some(name), DatabaseFlags::empty()) }.map_err(failed)?;
         if name == "meta" {
             for (key, value) in meta {
-                txn.put(tree, key, value, lmdb::WriteFlags::empty()).map_err(failed)?;
+                txn.put(tree, key, value, lmdb::WriteFlags::empty())
+                    .map_err(failed)?;
             }
         }
     }
     txn.commit().map_err(failed)?;
-    if sync { env.sync(true).map_err(failed) } else { Ok(()) }
+    if sync {
+        env.sync(true).map_err(failed)
+    } else {
+        Ok(())
+    }
 }

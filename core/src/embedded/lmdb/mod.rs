@@ -48,8 +48,9 @@ impl Tree {
     };
 
     /// As LMDB knows them, in the order of [`Tree::ALL`].
-    pub const NAMES: [&'static str; 10] =
-        ["live", "log", "dead", "lease", "lkey", "meta", "side", "part", "live2", "dead2"];
+    pub const NAMES: [&'static str; 10] = [
+        "live", "log", "dead", "lease", "lkey", "meta", "side", "part", "live2", "dead2",
+    ];
 }
 
 /// An LMDB error in our words. `doing` says what was tried.
@@ -65,7 +66,11 @@ pub(crate) fn error(rc: libc::c_int, doing: &str) -> Error {
         ffi::MDB_INVALID => Code::NotAStore,
         _ => Code::Io,
     };
-    let text = if rc > 0 { io::Error::from_raw_os_error(rc).to_string() } else { text_of(rc).to_string() };
+    let text = if rc > 0 {
+        io::Error::from_raw_os_error(rc).to_string()
+    } else {
+        text_of(rc).to_string()
+    };
     Error::new(code, format!("{doing}: {text}"))
 }
 
@@ -76,7 +81,9 @@ fn text_of(rc: libc::c_int) -> &'static str {
         ffi::MDB_TXN_FULL => "the transaction is too large",
         ffi::MDB_READERS_FULL => "all slots for readers are taken (option max_readers)",
         ffi::MDB_CORRUPTED | ffi::MDB_PAGE_NOTFOUND => "the file is damaged",
-        ffi::MDB_PANIC => "an earlier write of the meta page failed; close the store and open it again",
+        ffi::MDB_PANIC => {
+            "an earlier write of the meta page failed; close the store and open it again"
+        }
         ffi::MDB_VERSION_MISMATCH => "the file is of another LMDB version",
         ffi::MDB_INVALID => "the file is no LMDB file",
         ffi::MDB_MAP_RESIZED => "the file has grown beyond the map",

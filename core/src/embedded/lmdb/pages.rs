@@ -52,7 +52,10 @@ impl Found {
     /// The value of one entry of a store's `meta`.
     pub fn meta(&self, name: &[u8]) -> Option<&[u8]> {
         match self {
-            Found::Ours(meta) => meta.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_slice()),
+            Found::Ours(meta) => meta
+                .iter()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.as_slice()),
             _ => None,
         }
     }
@@ -65,7 +68,11 @@ impl Found {
 /// `permission_denied`, `io`: it could not be read.
 pub(crate) fn inspect(path: &Path) -> Result<Found> {
     // a pipe of that name would be waited for
-    let file = match File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
+    let file = match File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+    {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Absent),
         Err(e) => return Err(failed(path, e)),
@@ -92,10 +99,16 @@ fn look(file: &File) -> io::Result<Found> {
     if page_bytes as usize != PAGE_BYTES {
         return Ok(Found::OtherPageSize(page_bytes));
     }
-    let Some(root) = newest_main_root(file)? else { return Ok(Found::PlainLmdb) };
-    let Some(tree) = entry(file, root, b"meta", NODE_TREE)? else { return Ok(Found::PlainLmdb) };
+    let Some(root) = newest_main_root(file)? else {
+        return Ok(Found::PlainLmdb);
+    };
+    let Some(tree) = entry(file, root, b"meta", NODE_TREE)? else {
+        return Ok(Found::PlainLmdb);
+    };
     // a tree's record: pad 4, flags 2, depth 2, branch, leaf and overflow pages, entries, root
-    let Some(meta_root) = u64_at(&tree, 40) else { return Ok(Found::PlainLmdb) };
+    let Some(meta_root) = u64_at(&tree, 40) else {
+        return Ok(Found::PlainLmdb);
+    };
     let mut entries = Vec::new();
     let mut pages = META_PAGES_MAX;
     collect(file, meta_root, DEPTH_MAX, &mut pages, &mut entries)?;
@@ -109,12 +122,17 @@ fn look(file: &File) -> io::Result<Found> {
 fn newest_main_root(file: &File) -> io::Result<Option<u64>> {
     let mut best: Option<(u64, u64)> = None;
     for number in 0..2 {
-        let Some(page) = read_page(file, number)? else { continue };
+        let Some(page) = read_page(file, number)? else {
+            continue;
+        };
         if u32_at(&page, 16) != Some(LMDB_MAGIC) {
             continue;
         }
         // header 16; magic 4, version 4, address 8, map 8; two trees of 48; last page 8, txn 8
-        let (Some(root), Some(txn)) = (u64_at(&page, 16 + 24 + 48 + 40), u64_at(&page, 16 + 24 + 96 + 8)) else {
+        let (Some(root), Some(txn)) = (
+            u64_at(&page, 16 + 24 + 48 + 40),
+            u64_at(&page, 16 + 24 + 96 + 8),
+        ) else {
             continue;
         };
         if best.is_none_or(|(newest, _)| txn >= newest) {
@@ -128,16 +146,24 @@ fn newest_main_root(file: &File) -> io::Result<Option<u64>> {
 fn entry(file: &File, root: u64, key: &[u8], flag: u16) -> io::Result<Option<Vec<u8>>> {
     let mut number = root;
     for _ in 0..DEPTH_MAX {
-        let Some(page) = read_page(file, number)? else { return Ok(None) };
+        let Some(page) = read_page(file, number)? else {
+            return Ok(None);
+        };
         let nodes = nodes(&page);
         match u16_at(&page, 10) {
             Some(FLAG_LEAF) => {
-                let found = nodes.iter().find(|node| node.key == key && node.flags == flag);
+                let found = nodes
+                    .iter()
+                    .find(|node| node.key == key && node.flags == flag);
                 return Ok(found.and_then(|node| node.value).map(<[u8]>::to_vec));
             }
             Some(FLAG_BRANCH) => {
                 // the first key of a branch page stands for "below everything"
-                let at = nodes.iter().skip(1).take_while(|node| node.key <= key).count();
+                let at = nodes
+                    .iter()
+                    .skip(1)
+                    .take_while(|node| node.key <= key)
+                    .count();
                 match nodes.get(at) {
                     Some(node) => number = node.child,
                     None => return Ok(None),
@@ -157,15 +183,21 @@ fn collect(
     pages: &mut usize,
     into: &mut Vec<(Vec<u8>, Vec<u8>)>,
 ) -> io::Result<()> {
-    let Some(left) = pages.checked_sub(1) else { return Ok(()) };
+    let Some(left) = pages.checked_sub(1) else {
+        return Ok(());
+    };
     *pages = left;
-    let Some(page) = read_page(file, root)? else { return Ok(()) };
+    let Some(page) = read_page(file, root)? else {
+        return Ok(());
+    };
     for node in nodes(&page) {
         match (u16_at(&page, 10), node.value) {
             (Some(FLAG_LEAF), Some(value)) if node.flags & NODE_BIG == 0 => {
                 into.push((node.key.to_vec(), value.to_vec()));
             }
-            (Some(FLAG_BRANCH), _) if depth > 0 => collect(file, node.child, depth - 1, pages, into)?,
+            (Some(FLAG_BRANCH), _) if depth > 0 => {
+                collect(file, node.child, depth - 1, pages, into)?
+            }
             _ => {}
         }
     }
@@ -184,12 +216,19 @@ struct Node<'p> {
 /// The nodes of a page that lie wholly inside it.
 fn nodes(page: &[u8]) -> Vec<Node<'_>> {
     let lower = usize::from(u16_at(page, 12).unwrap_or(0)).min(page.len());
-    (HEADER_BYTES..lower.saturating_sub(1)).step_by(2).filter_map(|slot| node(page, slot)).collect()
+    (HEADER_BYTES..lower.saturating_sub(1))
+        .step_by(2)
+        .filter_map(|slot| node(page, slot))
+        .collect()
 }
 
 fn node(page: &[u8], slot: usize) -> Option<Node<'_>> {
     let at = usize::from(u16_at(page, slot)?);
-    let (low, high, flags) = (u16_at(page, at)?, u16_at(page, at + 2)?, u16_at(page, at + 4)?);
+    let (low, high, flags) = (
+        u16_at(page, at)?,
+        u16_at(page, at + 2)?,
+        u16_at(page, at + 4)?,
+    );
     let key_end = at + NODE_BYTES + usize::from(u16_at(page, at + 6)?);
     let size = usize::from(low) | usize::from(high) << 16;
     Some(Node {
@@ -201,7 +240,10 @@ fn node(page: &[u8], slot: usize) -> Option<Node<'_>> {
 }
 
 fn read_page(file: &File, number: u64) -> io::Result<Option<Vec<u8>>> {
-    let Some(at) = number.checked_mul(PAGE_BYTES as u64).filter(|&at| at < i64::MAX as u64) else {
+    let Some(at) = number
+        .checked_mul(PAGE_BYTES as u64)
+        .filter(|&at| at < i64::MAX as u64)
+    else {
         return Ok(None);
     };
     let mut page = vec![0; PAGE_BYTES];

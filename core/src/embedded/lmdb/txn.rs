@@ -23,11 +23,17 @@ pub(crate) struct Txn<'e> {
 }
 
 pub(super) fn val(bytes: &[u8]) -> ffi::MDB_val {
-    ffi::MDB_val { mv_size: bytes.len(), mv_data: bytes.as_ptr().cast_mut().cast() }
+    ffi::MDB_val {
+        mv_size: bytes.len(),
+        mv_data: bytes.as_ptr().cast_mut().cast(),
+    }
 }
 
 pub(super) fn empty_val() -> ffi::MDB_val {
-    ffi::MDB_val { mv_size: 0, mv_data: ptr::null_mut() }
+    ffi::MDB_val {
+        mv_size: 0,
+        mv_data: ptr::null_mut(),
+    }
 }
 
 /// SAFETY: the value must come from LMDB and stay where it is for 't.
@@ -110,7 +116,14 @@ pub(crate) struct ReadTxn<'e> {
 
 impl<'e> ReadTxn<'e> {
     pub(super) fn new(env: &'e Env, inner: RoTransaction<'static>) -> ReadTxn<'e> {
-        ReadTxn { txn: Txn { raw: inner.txn(), env, mapped: true }, inner: Some(inner) }
+        ReadTxn {
+            txn: Txn {
+                raw: inner.txn(),
+                env,
+                mapped: true,
+            },
+            inner: Some(inner),
+        }
     }
 }
 
@@ -151,7 +164,11 @@ impl<'e> Deref for WriteTxn<'e> {
 impl<'e> WriteTxn<'e> {
     pub(super) fn new(env: &'e Env, inner: RwTransaction<'e>) -> WriteTxn<'e> {
         WriteTxn {
-            txn: Txn { raw: inner.txn(), env, mapped: false },
+            txn: Txn {
+                raw: inner.txn(),
+                env,
+                mapped: false,
+            },
             cursors: [ptr::null_mut(); Tree::NAMES.len()],
             inner: Some(inner),
             _one_thread: PhantomData,
@@ -170,7 +187,13 @@ impl<'e> WriteTxn<'e> {
         Ok(*slot)
     }
 
-    fn put_raw(&mut self, tree: Tree, key: &[u8], data: &mut ffi::MDB_val, flags: u32) -> Result<bool> {
+    fn put_raw(
+        &mut self,
+        tree: Tree,
+        key: &[u8],
+        data: &mut ffi::MDB_val,
+        flags: u32,
+    ) -> Result<bool> {
         let cursor = self.open_cursor(tree)?;
         let mut key = val(key);
         // SAFETY: the cursor is open on this live transaction; key and data point to what the
@@ -184,9 +207,22 @@ impl<'e> WriteTxn<'e> {
 
     /// Reserves `len` bytes for a new key and answers the place to fill; if the key exists,
     /// nothing is written and what it has is answered instead.
-    pub fn insert(&mut self, tree: Tree, key: &[u8], len: usize) -> Result<std::result::Result<&mut [u8], &[u8]>> {
-        let mut data = ffi::MDB_val { mv_size: len, mv_data: ptr::null_mut() };
-        let inserted = self.put_raw(tree, key, &mut data, ffi::MDB_NOOVERWRITE | ffi::MDB_RESERVE)?;
+    pub fn insert(
+        &mut self,
+        tree: Tree,
+        key: &[u8],
+        len: usize,
+    ) -> Result<std::result::Result<&mut [u8], &[u8]>> {
+        let mut data = ffi::MDB_val {
+            mv_size: len,
+            mv_data: ptr::null_mut(),
+        };
+        let inserted = self.put_raw(
+            tree,
+            key,
+            &mut data,
+            ffi::MDB_NOOVERWRITE | ffi::MDB_RESERVE,
+        )?;
         if !inserted {
             // SAFETY: LMDB has answered the entry that is there; it stays until the next write,
             // which needs the transaction mutably, which the slice has borrowed.
@@ -198,7 +234,10 @@ impl<'e> WriteTxn<'e> {
 
     /// Reserves `len` bytes for a key, there or not, and answers the place to fill.
     pub fn reserve(&mut self, tree: Tree, key: &[u8], len: usize) -> Result<&mut [u8]> {
-        let mut data = ffi::MDB_val { mv_size: len, mv_data: ptr::null_mut() };
+        let mut data = ffi::MDB_val {
+            mv_size: len,
+            mv_data: ptr::null_mut(),
+        };
         self.put_raw(tree, key, &mut data, ffi::MDB_RESERVE)?;
         // SAFETY: as in `insert`.
         Ok(unsafe { place(&data) })
@@ -206,7 +245,10 @@ impl<'e> WriteTxn<'e> {
 
     /// Reserves `len` bytes for a key above every other; none if it is not.
     pub fn append(&mut self, tree: Tree, key: &[u8], len: usize) -> Result<Option<&mut [u8]>> {
-        let mut data = ffi::MDB_val { mv_size: len, mv_data: ptr::null_mut() };
+        let mut data = ffi::MDB_val {
+            mv_size: len,
+            mv_data: ptr::null_mut(),
+        };
         let appended = self.put_raw(tree, key, &mut data, ffi::MDB_APPEND | ffi::MDB_RESERVE)?;
         // SAFETY: as in `insert`.
         Ok(appended.then(|| unsafe { place(&data) }))
@@ -329,14 +371,18 @@ mod tests {
     #[test]
     fn large_transaction_leaves_no_list_of_spilled_pages() {
         let store = opening::open(Path::new(":memory:"), &Options::new()).expect("a store");
-        let _held = store.guard().lock_writer(None, None).expect("the writer's lock");
+        let _held = store
+            .guard()
+            .lock_writer(None, None)
+            .expect("the writer's lock");
         for committed in [true, false] {
             let mut txn = store.env().write().expect("a transaction");
             let raw = txn.raw;
             assert!(!has_spilled(raw));
             // a page each, and more than the list of dirty pages holds
             for n in 0..9_000u32 {
-                txn.put(Tree::Side, &n.to_be_bytes(), &[0; 3_000]).expect("put");
+                txn.put(Tree::Side, &n.to_be_bytes(), &[0; 3_000])
+                    .expect("put");
             }
             assert!(has_spilled(raw), "it is not large enough");
             match committed {

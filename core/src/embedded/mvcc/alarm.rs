@@ -8,7 +8,7 @@ use crate::embedded::codec::{self, Bounds, meta};
 use crate::embedded::lmdb::pages::PAGE_BYTES;
 use crate::embedded::lmdb::{Tree, Txn};
 use crate::error::{Code, Error, Result};
-use crate::request::{Alarm, AlarmAction, AlarmKind, AlarmMember, AlarmResult, Op, Put, Request};
+use crate::request::{Alarm, AlarmAction, AlarmKind, AlarmMember, AlarmResponse, Op, Put, Request};
 
 /// What etcd counts for a put besides key and value.
 const PUT_BYTES: u64 = 256;
@@ -17,7 +17,8 @@ const GRANT_BYTES: u64 = 64;
 
 /// The quota and the kinds of alarms that are active.
 pub(crate) fn bounds(txn: &Txn) -> Result<Bounds> {
-    txn.get(Tree::Meta, meta::BOUNDS)?.map_or(Ok(Bounds::default()), Bounds::decode)
+    txn.get(Tree::Meta, meta::BOUNDS)?
+        .map_or(Ok(Bounds::default()), Bounds::decode)
 }
 
 /// Every alarm that is active, by kind and member.
@@ -33,14 +34,23 @@ pub(crate) fn active(txn: &Txn) -> Result<Vec<AlarmMember>> {
 }
 
 /// The answer to an [`AlarmAction::Get`].
-pub(crate) fn list(txn: &Txn, kind: Option<AlarmKind>) -> Result<AlarmResult> {
-    let alarms = active(txn)?.into_iter().filter(|alarm| kind.is_none_or(|kind| kind == alarm.kind)).collect();
-    Ok(AlarmResult { revision: super::current_revision(txn)?, alarms })
+pub(crate) fn list(txn: &Txn, kind: Option<AlarmKind>) -> Result<AlarmResponse> {
+    let alarms = active(txn)?
+        .into_iter()
+        .filter(|alarm| kind.is_none_or(|kind| kind == alarm.kind))
+        .collect();
+    Ok(AlarmResponse {
+        revision: super::current_revision(txn)?,
+        alarms,
+    })
 }
 
 /// Bytes of pages that hold data, which is what the quota counts.
 pub(crate) fn bytes_in_use(txn: &Txn) -> Result<u64> {
-    let pages: u64 = Tree::ALL.into_iter().map(|tree| txn.tree_pages(tree)).sum::<Result<u64>>()?;
+    let pages: u64 = Tree::ALL
+        .into_iter()
+        .map(|tree| txn.tree_pages(tree))
+        .sum::<Result<u64>>()?;
     Ok(pages * PAGE_BYTES as u64)
 }
 
@@ -70,11 +80,17 @@ fn ops_cost(ops: &[Op]) -> u64 {
 
 /// Whether a request goes on while the data is not to be trusted. Reads do not come here.
 fn goes_on_corrupt(request: &Request) -> bool {
-    matches!(request, Request::Alarm(_) | Request::Side(_) | Request::Range(_))
+    matches!(
+        request,
+        Request::Alarm(_) | Request::Side(_) | Request::Range(_)
+    )
 }
 
 fn full(detail: impl std::fmt::Display) -> Error {
-    Error::new(Code::Full, format!("mvcc: database space exceeded ({detail})"))
+    Error::new(
+        Code::Full,
+        format!("mvcc: database space exceeded ({detail})"),
+    )
 }
 
 impl Writer<'_> {
@@ -90,7 +106,10 @@ impl Writer<'_> {
                 "alarm CORRUPT is active ({}): no writes until it is disarmed",
                 self.named(AlarmKind::Corrupt)?
             );
-            return Err(Error::new(Code::Corrupt, format!("corrupt cluster ({detail})")));
+            return Err(Error::new(
+                Code::Corrupt,
+                format!("corrupt cluster ({detail})"),
+            ));
         }
         let cost = cost(request);
         if cost == 0 {
@@ -98,7 +117,9 @@ impl Writer<'_> {
         }
         if bounds.has(AlarmKind::NoSpace) {
             let named = self.named(AlarmKind::NoSpace)?;
-            return Err(full(format_args!("alarm NOSPACE is active ({named}): make room, then disarm it")));
+            return Err(full(format_args!(
+                "alarm NOSPACE is active ({named}): make room, then disarm it"
+            )));
         }
         let most = bounds.max_bytes;
         let fits = |pages_bytes: u64| most == 0 || pages_bytes.saturating_add(cost) < most;
@@ -111,7 +132,13 @@ impl Writer<'_> {
             return Ok(());
         }
         if raises {
-            self.set_alarm(AlarmMember { member: self.member()?, kind: AlarmKind::NoSpace }, true)?;
+            self.set_alarm(
+                AlarmMember {
+                    member: self.member()?,
+                    kind: AlarmKind::NoSpace,
+                },
+                true,
+            )?;
         }
         Err(full(format_args!(
             "{used} bytes are in use and this takes {cost}, but max_bytes is {most}: delete and compact, or raise it"
@@ -120,32 +147,58 @@ impl Writer<'_> {
 
     /// Whose alarms of this kind are active, in words.
     fn named(&self, kind: AlarmKind) -> Result<String> {
-        let members = active(self.txn())?.into_iter().filter(|alarm| alarm.kind == kind);
+        let members = active(self.txn())?
+            .into_iter()
+            .filter(|alarm| alarm.kind == kind);
         let members: Vec<String> = members.map(|alarm| alarm.member.to_string()).collect();
         Ok(format!("of member {}", members.join(", ")))
     }
 
     /// The number of this store as the member of a cluster of one: the second half of its id.
     fn member(&self) -> Result<u64> {
-        let id: Option<[u8; 16]> = self.txn().get(Tree::Meta, meta::STORE_ID)?.and_then(|id| id.try_into().ok());
+        let id: Option<[u8; 16]> = self
+            .txn()
+            .get(Tree::Meta, meta::STORE_ID)?
+            .and_then(|id| id.try_into().ok());
         let id = id.ok_or_else(|| codec::damaged("meta", meta::STORE_ID, "it has not 16 bytes"))?;
         Ok(u128::from_be_bytes(id) as u64)
     }
 
     /// Raises or ends an alarm, or answers those that are active.
-    pub(super) fn alarm(&mut self, request: &Alarm) -> Result<AlarmResult> {
+    pub(super) fn alarm(&mut self, request: &Alarm) -> Result<AlarmResponse> {
         let revision = self.current();
-        let Alarm { action, member, kind } = *request;
+        let Alarm {
+            action,
+            member,
+            kind,
+        } = *request;
         let Some(kind) = kind.filter(|_| action != AlarmAction::Get) else {
-            let asked = if action == AlarmAction::Get { list(self.txn(), kind)?.alarms } else { Vec::new() };
-            return Ok(AlarmResult { revision, alarms: asked });
+            let asked = if action == AlarmAction::Get {
+                list(self.txn(), kind)?.alarms
+            } else {
+                Vec::new()
+            };
+            return Ok(AlarmResponse {
+                revision,
+                alarms: asked,
+            });
         };
         let alarm = AlarmMember { member, kind };
-        let (raised, active) = (action == AlarmAction::Activate, active(self.txn())?.contains(&alarm));
+        let (raised, active) = (
+            action == AlarmAction::Activate,
+            active(self.txn())?.contains(&alarm),
+        );
         if raised != active {
             self.set_alarm(alarm, raised)?;
         }
-        Ok(AlarmResult { revision, alarms: if raised || active { vec![alarm] } else { Vec::new() } })
+        Ok(AlarmResponse {
+            revision,
+            alarms: if raised || active {
+                vec![alarm]
+            } else {
+                Vec::new()
+            },
+        })
     }
 
     fn set_alarm(&mut self, alarm: AlarmMember, raised: bool) -> Result<()> {
@@ -156,7 +209,10 @@ impl Writer<'_> {
                 false => drop(txn.delete(Tree::Side, &name)?),
             }
             let kinds: Vec<AlarmKind> = active(txn)?.into_iter().map(|alarm| alarm.kind).collect();
-            let bounds = Bounds { alarms: codec::alarm_bits(&kinds), ..bounds(txn)? };
+            let bounds = Bounds {
+                alarms: codec::alarm_bits(&kinds),
+                ..bounds(txn)?
+            };
             txn.put(Tree::Meta, meta::BOUNDS, &bounds.encode())
         })?;
         self.read_bounds()
@@ -165,7 +221,10 @@ impl Writer<'_> {
     /// Gives the store this quota; 0 is none.
     pub fn set_max_bytes(&mut self, max_bytes: u64) -> Result<()> {
         self.maintain(|txn| {
-            let bounds = Bounds { max_bytes, ..bounds(txn)? };
+            let bounds = Bounds {
+                max_bytes,
+                ..bounds(txn)?
+            };
             txn.put(Tree::Meta, meta::BOUNDS, &bounds.encode())
         })?;
         self.read_bounds()

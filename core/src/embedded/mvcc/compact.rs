@@ -11,7 +11,7 @@ use crate::embedded::codec::{self, Rev, meta};
 use crate::embedded::lmdb::{Tree, Txn, WriteTxn};
 use crate::error::{Code, Result};
 use crate::model::Revision;
-use crate::request::{Compact, CompactResult};
+use crate::request::{Compact, CompactResponse};
 
 /// The end of a finished sweep to C is (C, `u32::MAX`).
 fn finished(compacted: Revision) -> Rev {
@@ -24,7 +24,7 @@ pub(crate) fn promise(
     compact: &Compact,
     current: Revision,
     compacted: Revision,
-) -> Result<CompactResult> {
+) -> Result<CompactResponse> {
     if compact.revision <= compacted {
         return Err(compacted_error(compact.revision, compacted));
     }
@@ -36,9 +36,13 @@ pub(crate) fn promise(
         // the sweep has passed events of the old revision that it had to keep: they may go now
         set_swept(txn, kept)?;
     }
-    txn.put(Tree::Meta, meta::COMPACT_REV, &compact.revision.to_le_bytes())?;
+    txn.put(
+        Tree::Meta,
+        meta::COMPACT_REV,
+        &compact.revision.to_le_bytes(),
+    )?;
     drop_gaps(txn, compact.revision)?;
-    Ok(CompactResult { revision: current })
+    Ok(CompactResponse { revision: current })
 }
 
 /// How far the log has been swept.
@@ -103,7 +107,10 @@ pub(crate) fn sweep_step(txn: &mut WriteTxn, events_max: usize) -> Result<bool> 
         reached = Rev::new(last.rev.main, last.rev.sub.saturating_add(1));
     }
     // in the order of the log, where one page has many of them; all in one transaction
-    let mut gone: Vec<Rev> = events.iter().flat_map(|event| event.superseded(compacted)).collect();
+    let mut gone: Vec<Rev> = events
+        .iter()
+        .flat_map(|event| event.superseded(compacted))
+        .collect();
     gone.sort_unstable();
     for rev in gone {
         txn.delete(Tree::Log, &rev.to_key())?;
@@ -135,10 +142,18 @@ fn events_from(txn: &Txn, from: Rev, compacted: Revision, events_max: usize) -> 
         events.push(match codec::event(rev, record) {
             Ok(event) => {
                 let buried = event.header.tombstone.then(|| event.key.to_vec());
-                Swept { rev, prev: event.header.link.map(|link| link.prev), buried }
+                Swept {
+                    rev,
+                    prev: event.header.link.map(|link| link.prev),
+                    buried,
+                }
             }
             // for `check` to name: it stays, and keeps no other from being swept
-            Err(_) => Swept { rev, prev: None, buried: None },
+            Err(_) => Swept {
+                rev,
+                prev: None,
+                buried: None,
+            },
         });
         entry = cursor.next()?;
     }
@@ -150,13 +165,18 @@ impl Swept {
     /// tombstone. Not if it is of the compacted revision, from which a watch may start.
     fn superseded(&self, compacted: Revision) -> impl Iterator<Item = Rev> {
         let own = self.buried.is_some().then_some(self.rev);
-        self.prev.into_iter().chain(own).filter(move |rev| rev.main < compacted)
+        self.prev
+            .into_iter()
+            .chain(own)
+            .filter(move |rev| rev.main < compacted)
     }
 }
 
 /// Forgets the key of a tombstone that is gone, unless it was buried again since.
 fn unbury(txn: &mut WriteTxn, event: &Swept, compacted: Revision) -> Result<()> {
-    let Some(key) = event.buried.as_ref().filter(|_| event.rev.main < compacted) else { return Ok(()) };
+    let Some(key) = event.buried.as_ref().filter(|_| event.rev.main < compacted) else {
+        return Ok(());
+    };
     let names_it = match txn.get(Tree::Dead, key)? {
         Some(bytes) => codec::dead(key, bytes)?.rev == event.rev,
         None => false,
@@ -169,7 +189,9 @@ fn unbury(txn: &mut WriteTxn, event: &Swept, compacted: Revision) -> Result<()> 
 
 /// Whether the look for tombstones that an earlier version left has gone through all of `dead`.
 fn healed(txn: &Txn) -> Result<bool> {
-    Ok(txn.get(Tree::Meta, meta::DEAD_SWEPT)?.is_some_and(<[u8]>::is_empty))
+    Ok(txn
+        .get(Tree::Meta, meta::DEAD_SWEPT)?
+        .is_some_and(<[u8]>::is_empty))
 }
 
 /// Removes tombstones that the sweep has passed, up to `entries_max` entries of `dead` at a time.
@@ -178,12 +200,24 @@ fn healed(txn: &Txn) -> Result<bool> {
 /// A promise in the middle of a sweep did not set it back, in earlier versions: tombstones of the
 /// compacted revision that it had passed stayed. Each is the newest event of its key, as a later
 /// event takes the one before it along. So `dead` names them all.
-fn heal_step(txn: &mut WriteTxn, from: Rev, compacted: Revision, entries_max: usize) -> Result<bool> {
-    let start = txn.get(Tree::Meta, meta::DEAD_SWEPT)?.unwrap_or_default().to_vec();
+fn heal_step(
+    txn: &mut WriteTxn,
+    from: Rev,
+    compacted: Revision,
+    entries_max: usize,
+) -> Result<bool> {
+    let start = txn
+        .get(Tree::Meta, meta::DEAD_SWEPT)?
+        .unwrap_or_default()
+        .to_vec();
     let (mut left, mut looked, mut next) = (Vec::new(), 0, Vec::new());
     let mut cursor = txn.cursor(Tree::Dead)?;
     // a store that was never swept has none
-    let mut entry = if from > Rev::default() { cursor.seek(&start)? } else { None };
+    let mut entry = if from > Rev::default() {
+        cursor.seek(&start)?
+    } else {
+        None
+    };
     while let Some((key, bytes)) = entry {
         if looked == entries_max {
             next = key.to_vec();
@@ -192,7 +226,9 @@ fn heal_step(txn: &mut WriteTxn, from: Rev, compacted: Revision, entries_max: us
         looked += 1;
         // a damaged entry is for `check` to name
         match codec::dead(key, bytes) {
-            Ok(header) if header.rev < from && header.rev.main < compacted => left.push((key.to_vec(), header.rev)),
+            Ok(header) if header.rev < from && header.rev.main < compacted => {
+                left.push((key.to_vec(), header.rev))
+            }
             _ => {}
         }
         entry = cursor.next()?;
@@ -224,12 +260,18 @@ mod tests {
     const KEYS: usize = 10;
 
     fn run(store: &Store, request: impl Into<Request>) {
-        store.commit().call(request.into(), Terms::own(Durability::Sync, None)).expect("written");
+        store
+            .commit()
+            .call(request.into(), Terms::own(Durability::Sync, None))
+            .expect("written");
     }
 
     /// Work on the trees, as a group does it, but without the worker that would sweep as well.
     fn write<T>(store: &Store, work: impl FnOnce(&mut WriteTxn) -> Result<T>) -> T {
-        let _held = store.guard().lock_writer(None, None).expect("the writer's lock");
+        let _held = store
+            .guard()
+            .lock_writer(None, None)
+            .expect("the writer's lock");
         let mut txn = store.env().write().expect("a transaction");
         let result = work(&mut txn).expect("done");
         txn.commit(false).expect("committed");
@@ -256,7 +298,13 @@ mod tests {
     fn deleted(path: &Path) -> Arc<Store> {
         let store = open(path, &Options::new()).expect("a store");
         let puts = (0..KEYS).map(|n| Op::Put(Put::new(format!("key {n}"), "v")));
-        run(&store, TxnRequest { success: puts.collect(), ..TxnRequest::new() });
+        run(
+            &store,
+            TxnRequest {
+                success: puts.collect(),
+                ..TxnRequest::new()
+            },
+        );
         run(&store, Delete::new(KeyRange::prefix("key")));
         for n in 0..5 {
             run(&store, Put::new("other", n.to_string()));
@@ -266,16 +314,24 @@ mod tests {
 
     fn entries(store: &Store) -> (u64, u64) {
         let txn = store.env().read().expect("a reader");
-        (txn.entries(Tree::Log).expect("log"), txn.entries(Tree::Dead).expect("dead"))
+        (
+            txn.entries(Tree::Log).expect("log"),
+            txn.entries(Tree::Dead).expect("dead"),
+        )
     }
 
     fn problems(store: &Store) -> Vec<String> {
         let report = check(&store.env().read().expect("a reader")).expect("checked");
-        report.problems.iter().map(|problem| format!("{} {}", problem.invariant, problem.message)).collect()
+        report
+            .problems
+            .iter()
+            .map(|problem| format!("{} {}", problem.invariant, problem.message))
+            .collect()
     }
 
     fn scratch(name: &str) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("libkv-compact-{name}-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("libkv-compact-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         path
     }
@@ -291,7 +347,11 @@ mod tests {
             }
             promised(&store, 4);
             finish(&store);
-            assert_eq!((problems(&store), entries(&store)), (vec![], (5, 0)), "after {steps} steps");
+            assert_eq!(
+                (problems(&store), entries(&store)),
+                (vec![], (5, 0)),
+                "after {steps} steps"
+            );
         }
     }
 
@@ -310,7 +370,11 @@ mod tests {
                 store = open(&path, &Options::new()).expect("opened again");
             }
             finish(&store);
-            assert_eq!((problems(&store), entries(&store)), (vec![], (1, 0)), "{steps_each} steps each");
+            assert_eq!(
+                (problems(&store), entries(&store)),
+                (vec![], (1, 0)),
+                "{steps_each} steps each"
+            );
             drop(store);
             std::fs::remove_dir_all(&path).expect("removed");
         }
@@ -336,7 +400,11 @@ mod tests {
                 steps += 1;
             }
             assert!(steps >= 3, "{steps} steps of 3 entries for {KEYS}");
-            assert_eq!((problems(&store), entries(&store)), (vec![], (6, 1)), "reached {reached}");
+            assert_eq!(
+                (problems(&store), entries(&store)),
+                (vec![], (6, 1)),
+                "reached {reached}"
+            );
         }
     }
 
@@ -345,7 +413,11 @@ mod tests {
         let store = deleted(Path::new(":memory:"));
         write(&store, |txn| {
             txn.put(Tree::Side, &codec::minute_name(1), b"no number")?;
-            txn.put(Tree::Meta, &[meta::GAP, &7i64.to_be_bytes()].concat(), b"no number")
+            txn.put(
+                Tree::Meta,
+                &[meta::GAP, &7i64.to_be_bytes()].concat(),
+                b"no number",
+            )
         });
         promised(&store, 8);
         finish(&store);
@@ -355,7 +427,9 @@ mod tests {
     #[test]
     fn damaged_event_does_not_stop_the_sweep() {
         let store = deleted(Path::new(":memory:"));
-        write(&store, |txn| txn.put(Tree::Log, &Rev::new(2, 4).to_key(), b"no event"));
+        write(&store, |txn| {
+            txn.put(Tree::Log, &Rev::new(2, 4).to_key(), b"no event")
+        });
         promised(&store, 8);
         finish(&store);
         // the last put of the other key; the damaged event went with the tombstone after it
@@ -365,7 +439,12 @@ mod tests {
     /// Put, put, deleted and put in one revision, and what is there before.
     fn several(store: &Store) {
         run(store, Put::new("k", "before"));
-        let nested = |op: Op| Op::Txn(TxnRequest { success: vec![op], ..TxnRequest::new() });
+        let nested = |op: Op| {
+            Op::Txn(TxnRequest {
+                success: vec![op],
+                ..TxnRequest::new()
+            })
+        };
         let ops = vec![
             nested(Put::new("k", "1").into()),
             nested(Put::new("k", "2").into()),
@@ -373,7 +452,13 @@ mod tests {
             nested(Put::new("k", "3").into()),
             nested(Delete::new("k").into()),
         ];
-        run(store, TxnRequest { success: ops, ..TxnRequest::new() });
+        run(
+            store,
+            TxnRequest {
+                success: ops,
+                ..TxnRequest::new()
+            },
+        );
     }
 
     #[test]
@@ -383,10 +468,19 @@ mod tests {
         let watch = Watch::new("k").prev_kv(true);
         let seen = || {
             let txn = store.env().read().expect("a reader");
-            let (events, _) = history::watched(&txn, &watch, 3, current_revision(&txn).expect("it")).expect("read");
+            let (events, _) =
+                history::watched(&txn, &watch, 3, current_revision(&txn).expect("it"))
+                    .expect("read");
             let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
-            let befores = events.iter().filter(|event| event.prev_kv.is_some()).count();
-            (kinds, befores, history::history(&txn, b"k", 0).expect("read").len())
+            let befores = events
+                .iter()
+                .filter(|event| event.prev_kv.is_some())
+                .count();
+            (
+                kinds,
+                befores,
+                history::history(&txn, b"k", 0).expect("read").len(),
+            )
         };
         use EventKind::{Delete as Del, Put as Set};
         let all = vec![Set, Set, Del, Set, Del];
@@ -400,9 +494,17 @@ mod tests {
         for n in 0..20 {
             run(&store, Put::new("k", n.to_string()));
         }
-        assert_eq!(problems(&store), Vec::<String>::new(), "links from later events");
+        assert_eq!(
+            problems(&store),
+            Vec::<String>::new(),
+            "links from later events"
+        );
         promised(&store, 4);
         finish(&store);
-        assert_eq!((problems(&store), entries(&store)), (vec![], (21, 0)), "the next promise lets them go");
+        assert_eq!(
+            (problems(&store), entries(&store)),
+            (vec![], (21, 0)),
+            "the next promise lets them go"
+        );
     }
 }

@@ -15,8 +15,8 @@ use super::{At, compacted_error, compacted_revision, current_revision, future, r
 use crate::embedded::codec::{self, Header, Link, LogEvent, Rev};
 use crate::embedded::lmdb::{Tree, Txn};
 use crate::error::Result;
-use crate::model::{Change, Event, EventKind, KeyRange, KeyValue, Revision};
-use crate::request::{Changes, KEY_BYTES_MAX, Watch};
+use crate::model::{Difference, Event, EventKind, KeyRange, KeyValue, Revision};
+use crate::request::{Events, KEY_BYTES_MAX, Watch};
 
 /// A page of events or changes stops at so many (with what is made of them they stay in a core's own
 /// cache), at so many bytes, or after looking at so many.
@@ -26,11 +26,20 @@ const PAGE_LOOKED: usize = 20_000;
 
 /// The pair of an entry of `live` or `dead` as it was at `revision`, which is readable.
 #[inline]
-pub(crate) fn item_at<'t>(txn: &'t Txn<'_>, entry: Item<'t>, revision: Revision) -> Result<Option<Item<'t>>> {
+pub(crate) fn item_at<'t>(
+    txn: &'t Txn<'_>,
+    entry: Item<'t>,
+    revision: Revision,
+) -> Result<Option<Item<'t>>> {
     if entry.header.rev.main <= revision {
         return Ok((!entry.header.tombstone).then_some(entry));
     }
-    Ok(event_before(txn, entry.header, revision, &mut 0)?.map(|event| Item { key: entry.key, ..event.into() }))
+    Ok(
+        event_before(txn, entry.header, revision, &mut 0)?.map(|event| Item {
+            key: entry.key,
+            ..event.into()
+        }),
+    )
 }
 
 /// The last event at or before `revision` in the chain of `header`, which is later; none if it is
@@ -42,7 +51,11 @@ fn event_before<'t>(
     steps: &mut u32,
 ) -> Result<Option<LogEvent<'t>>> {
     while let Some(link) = header.link {
-        let rev = if link.jump.main > revision { link.jump } else { link.prev };
+        let rev = if link.jump.main > revision {
+            link.jump
+        } else {
+            link.prev
+        };
         *steps += 1;
         let event = event_at(txn, rev)?;
         if rev.main <= revision {
@@ -51,7 +64,13 @@ fn event_before<'t>(
         }
         match event {
             Some(event) => header = event.header,
-            None => return Err(codec::damaged("log", &rev.to_key(), "an event that a chain needs is gone")),
+            None => {
+                return Err(codec::damaged(
+                    "log",
+                    &rev.to_key(),
+                    "an event that a chain needs is gone",
+                ));
+            }
         }
     }
     Ok(None)
@@ -72,11 +91,21 @@ pub(crate) fn link_after(txn: &Txn, before: &Header, compacted: Revision) -> Res
         Some(link) if link.jump.main <= compacted && lowest_digit_is_two(depth) => link.jump,
         Some(link) if lowest_digit_is_two(depth) => match event_at(txn, link.jump)? {
             Some(event) => event.header.link.map_or(link.jump, |link| link.jump),
-            None => return Err(codec::damaged("log", &link.jump.to_key(), "an event that a chain needs is gone")),
+            None => {
+                return Err(codec::damaged(
+                    "log",
+                    &link.jump.to_key(),
+                    "an event that a chain needs is gone",
+                ));
+            }
         },
         _ => before.rev,
     };
-    Ok(Link { depth: depth + 1, prev: before.rev, jump })
+    Ok(Link {
+        depth: depth + 1,
+        prev: before.rev,
+        jump,
+    })
 }
 
 /// Whether the lowest digit of a number that is not 0, in skew-binary (weights 1, 3, 7, 15, …), is
@@ -103,23 +132,35 @@ fn newest(txn: &Txn, key: &[u8]) -> Result<Option<Header>> {
     if let Some(bytes) = txn.get(Tree::Live, key)? {
         return Ok(Some(codec::live(key, bytes)?.0));
     }
-    txn.get(Tree::Dead, key)?.map(|bytes| codec::dead(key, bytes)).transpose()
+    txn.get(Tree::Dead, key)?
+        .map(|bytes| codec::dead(key, bytes))
+        .transpose()
 }
 
 /// The events of one key, newest first: all from the compacted revision on, and if that has none
 /// the one before it that is still to be seen at it.
 pub(crate) fn history(txn: &Txn, key: &[u8], limit: i64) -> Result<Vec<Event>> {
-    let most = if limit > 0 { limit as usize } else { usize::MAX };
+    let most = if limit > 0 {
+        limit as usize
+    } else {
+        usize::MAX
+    };
     let compacted = compacted_revision(txn)?;
     let mut events = Vec::new();
     let mut next = newest(txn, key)?.map(|header| header.rev);
     while let Some(rev) = next.filter(|_| events.len() < most) {
-        let Some(event) = event_at(txn, rev)? else { break };
+        let Some(event) = event_at(txn, rev)? else {
+            break;
+        };
         if rev.main < compacted && event.header.tombstone {
             break;
         }
         let kv = super::read::pair(event.key, event.value, &event.header);
-        events.push(Event { kind: kind(&event.header), kv, prev_kv: None });
+        events.push(Event {
+            kind: kind(&event.header),
+            kv,
+            prev_kv: None,
+        });
         // events of the compacted revision stay together; what is before them may be swept
         let prev = event.header.link.map(|link| link.prev);
         next = prev.filter(|prev| rev.main > compacted || prev.main == compacted);
@@ -128,13 +169,21 @@ pub(crate) fn history(txn: &Txn, key: &[u8], limit: i64) -> Result<Vec<Event>> {
 }
 
 fn kind(header: &Header) -> EventKind {
-    if header.tombstone { EventKind::Delete } else { EventKind::Put }
+    if header.tombstone {
+        EventKind::Delete
+    } else {
+        EventKind::Put
+    }
 }
 
 /// The first events of `request`, and the revision up to which it has been looked at.
-pub(crate) fn changes(txn: &Txn, request: &Changes) -> Result<(Vec<Event>, Revision)> {
+pub(crate) fn events(txn: &Txn, request: &Events) -> Result<(Vec<Event>, Revision)> {
     let current = current_revision(txn)?;
-    let upto = if request.upto > 0 { request.upto } else { current };
+    let upto = if request.upto > 0 {
+        request.upto
+    } else {
+        current
+    };
     if upto > current {
         return Err(future(upto, current));
     }
@@ -144,24 +193,48 @@ pub(crate) fn changes(txn: &Txn, request: &Changes) -> Result<(Vec<Event>, Revis
     }
     let mut events = Vec::new();
     let wanted = |event: &LogEvent| request.range.contains(event.key);
-    let seen_upto = stretch(txn, after, upto, wanted, |_| Ok(None), |event| events.push(event))?;
+    let seen_upto = stretch(
+        txn,
+        after,
+        upto,
+        wanted,
+        |_| Ok(None),
+        |event| events.push(event),
+    )?;
     Ok((events, seen_upto))
 }
 
 /// What a watch delivers of the revisions from `from` on, up to and with `upto`: the events of the
 /// first whole revisions of them, and the revision up to which it has been looked at.
-pub(crate) fn watched(txn: &Txn, watch: &Watch, from: Revision, upto: Revision) -> Result<(Vec<Event>, Revision)> {
+pub(crate) fn watched(
+    txn: &Txn,
+    watch: &Watch,
+    from: Revision,
+    upto: Revision,
+) -> Result<(Vec<Event>, Revision)> {
     let compacted = compacted_revision(txn)?;
     if from < compacted {
         return Err(compacted_error(from, compacted));
     }
     let wanted = |event: &LogEvent| {
-        let dropped = if event.header.tombstone { watch.no_delete } else { watch.no_put };
+        let dropped = if event.header.tombstone {
+            watch.no_delete
+        } else {
+            watch.no_put
+        };
         !dropped && watch.range.contains(event.key)
     };
-    let before = |event: &LogEvent| if watch.prev_kv { before_revision(txn, event, compacted) } else { Ok(None) };
+    let before = |event: &LogEvent| {
+        if watch.prev_kv {
+            before_revision(txn, event, compacted)
+        } else {
+            Ok(None)
+        }
+    };
     let mut events = Vec::new();
-    let seen_upto = stretch(txn, from.saturating_sub(1), upto, wanted, before, |event| events.push(event))?;
+    let seen_upto = stretch(txn, from.saturating_sub(1), upto, wanted, before, |event| {
+        events.push(event)
+    })?;
     Ok((events, seen_upto))
 }
 
@@ -174,7 +247,9 @@ fn before_revision(txn: &Txn, event: &LogEvent, compacted: Revision) -> Result<O
     }
     let mut link = event.header.link;
     while let Some(Link { prev, .. }) = link {
-        let Some(before) = event_at(txn, prev)? else { return Ok(None) };
+        let Some(before) = event_at(txn, prev)? else {
+            return Ok(None);
+        };
         if prev.main < main {
             let pair = || super::read::pair(before.key, before.value, &before.header);
             return Ok((!before.header.tombstone).then(pair));
@@ -226,8 +301,16 @@ fn stretch(
     let mut at = 0;
     pairs.finish_each(|kv| {
         let has_before = before_them.front().is_some_and(|(of, _)| *of == at);
-        let prev_kv = if has_before { before_them.pop_front().map(|(_, kv)| kv) } else { None };
-        each(Event { kind: kinds[at], kv, prev_kv });
+        let prev_kv = if has_before {
+            before_them.pop_front().map(|(_, kv)| kv)
+        } else {
+            None
+        };
+        each(Event {
+            kind: kinds[at],
+            kv,
+            prev_kv,
+        });
         at += 1;
     });
     Ok(seen_upto)
@@ -268,31 +351,41 @@ pub(crate) fn diff(
     before: Revision,
     after: Revision,
     range: &KeyRange,
-) -> Result<(Vec<Change>, Option<Vec<u8>>)> {
+) -> Result<(Vec<Difference>, Option<Vec<u8>>)> {
     let current = current_revision(txn)?;
     readable(txn, before, current)?;
     readable(txn, after, current)?;
     let older = before.min(after);
     let mut walk = Walk::new(txn, range, At::Past(older))?;
-    let (mut changes, mut bytes, mut looked) = (Vec::new(), 0, 0);
+    let (mut differences, mut bytes, mut looked) = (Vec::new(), 0, 0);
     while let Some(entry) = walk.next_entry()? {
-        if changes.len() == PAGE_EVENTS || bytes >= PAGE_BYTES || looked == PAGE_LOOKED {
-            return Ok((changes, Some(entry.key.to_vec())));
+        if differences.len() == PAGE_EVENTS || bytes >= PAGE_BYTES || looked == PAGE_LOOKED {
+            return Ok((differences, Some(entry.key.to_vec())));
         }
         looked += 1;
         if entry.header.rev.main <= older {
             continue;
         }
         let at = |revision| -> Result<Option<KeyValue>> {
-            item_at(txn, entry, revision)?.map(|item| item.pair(txn)).transpose()
+            item_at(txn, entry, revision)?
+                .map(|item| item.pair(txn))
+                .transpose()
         };
         let (a, b) = (at(before)?, at(after)?);
         if a.as_ref().map(|kv| kv.mod_revision) != b.as_ref().map(|kv| kv.mod_revision) {
-            bytes += [&a, &b].into_iter().flatten().map(|kv| kv.key.len() + kv.value.len()).sum::<usize>();
-            changes.push(Change { key: entry.key.to_vec().into(), before: a, after: b });
+            bytes += [&a, &b]
+                .into_iter()
+                .flatten()
+                .map(|kv| kv.key.len() + kv.value.len())
+                .sum::<usize>();
+            differences.push(Difference {
+                key: entry.key.to_vec().into(),
+                before: a,
+                after: b,
+            });
         }
     }
-    Ok((changes, None))
+    Ok((differences, None))
 }
 
 #[cfg(test)]
@@ -307,7 +400,10 @@ mod tests {
     use crate::request::{Compact, Delete, Durability, Put, Request};
 
     fn run(store: &Store, request: impl Into<Request>) {
-        store.commit().call(request.into(), Terms::own(Durability::None, None)).unwrap();
+        store
+            .commit()
+            .call(request.into(), Terms::own(Durability::None, None))
+            .unwrap();
     }
 
     /// Steps of a read at `revision` of a key that stands in `live`, and the revision it finds.
@@ -325,7 +421,9 @@ mod tests {
 
     #[test]
     fn the_digits_decide_as_in_the_worked_example() {
-        let twos: Vec<u64> = (1..=14).filter(|&depth| lowest_digit_is_two(depth)).collect();
+        let twos: Vec<u64> = (1..=14)
+            .filter(|&depth| lowest_digit_is_two(depth))
+            .collect();
         // 2 = 1+1, 5 = 3+1+1, 6 = 3+3, 9 = 7+1+1, 12 = 7+3+1+1, 13 = 7+3+3, 14 = 7+7
         assert_eq!(twos, [2, 5, 6, 9, 12, 13, 14]);
         assert!(!lowest_digit_is_two(u64::MAX) && !lowest_digit_is_two(u64::MAX >> 1));
@@ -341,10 +439,16 @@ mod tests {
         for back in 1..1_100 {
             let (steps, found) = steps_back(&store.env().read().unwrap(), b"k", current - back);
             assert_eq!(found, Some(current - back));
-            assert!(steps <= promised(1_100), "{steps} steps for {back} versions back");
+            assert!(
+                steps <= promised(1_100),
+                "{steps} steps for {back} versions back"
+            );
             worst = worst.max(steps);
         }
-        assert!(worst > 10, "the walk must be counted: at most {worst} steps");
+        assert!(
+            worst > 10,
+            "the walk must be counted: at most {worst} steps"
+        );
     }
 
     #[test]

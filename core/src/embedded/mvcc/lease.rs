@@ -11,20 +11,24 @@ use crate::embedded::lmdb::{Tree, Txn};
 use crate::embedded::slots::{DEAD, NO_DEADLINE, Place, this_process};
 use crate::error::{Code, Error, Result};
 use crate::model::LeaseId;
-use crate::request::{AlarmKind, Grant, LeaseGrant, LeaseRevoke, Revoke};
+use crate::request::{AlarmKind, LeaseGrant, LeaseGrantResponse, LeaseRevoke, LeaseRevokeResponse};
 
 const NS: u64 = 1_000_000_000;
 
 /// When a lease ends that is kept alive at `now_ns`.
 pub(crate) fn deadline(now_ns: u64, ttl_seconds: i64) -> u64 {
     // below "none", also for the largest TTL
-    now_ns.saturating_add(u64::try_from(ttl_seconds).unwrap_or(0).saturating_mul(NS)).min(NO_DEADLINE - 1)
+    now_ns
+        .saturating_add(u64::try_from(ttl_seconds).unwrap_or(0).saturating_mul(NS))
+        .min(NO_DEADLINE - 1)
 }
 
 /// A lease, if there is one of this id.
 pub(crate) fn find(txn: &Txn, id: LeaseId) -> Result<Option<LeaseEntry>> {
     let key = codec::lease_key(id);
-    txn.get(Tree::Lease, &key)?.map(|bytes| LeaseEntry::decode(&key, bytes)).transpose()
+    txn.get(Tree::Lease, &key)?
+        .map(|bytes| LeaseEntry::decode(&key, bytes))
+        .transpose()
 }
 
 /// The slot that a lease names. A damaged lease names none: it must not keep whole ones from their
@@ -63,7 +67,9 @@ pub(crate) fn keys(txn: &Txn, id: LeaseId, from: &[u8], most: usize) -> Result<V
     let prefix = codec::lease_key(id);
     let mut cursor = txn.cursor(Tree::Lkey)?;
     let mut entry = cursor.seek(&codec::leased_key(id, from))?;
-    while let Some((key, _)) = entry.filter(|(key, _)| key.starts_with(&prefix) && keys.len() < most) {
+    while let Some((key, _)) =
+        entry.filter(|(key, _)| key.starts_with(&prefix) && keys.len() < most)
+    {
         keys.push(key[prefix.len()..].to_vec());
         entry = cursor.next()?;
     }
@@ -71,12 +77,19 @@ pub(crate) fn keys(txn: &Txn, id: LeaseId, from: &[u8], most: usize) -> Result<V
 }
 
 pub(crate) fn not_found(id: LeaseId) -> Error {
-    Error::new(Code::LeaseNotFound, format!("requested lease not found (lease {id})"))
+    Error::new(
+        Code::LeaseNotFound,
+        format!("requested lease not found (lease {id})"),
+    )
 }
 
 /// Refuses a lease that is not there; 0 is none and fine.
 pub(crate) fn check(txn: &Txn, id: LeaseId) -> Result<()> {
-    if id == 0 || find(txn, id)?.is_some() { Ok(()) } else { Err(not_found(id)) }
+    if id == 0 || find(txn, id)?.is_some() {
+        Ok(())
+    } else {
+        Err(not_found(id))
+    }
 }
 
 /// What a transaction has done to slots. Dropped before its commit is known to be there it undoes
@@ -92,7 +105,12 @@ pub(crate) struct SlotLog<'g> {
 
 impl<'g> SlotLog<'g> {
     pub fn new(guard: &'g Guard) -> SlotLog<'g> {
-        SlotLog { guard, granted: Vec::new(), killed: Vec::new(), looked: false }
+        SlotLog {
+            guard,
+            granted: Vec::new(),
+            killed: Vec::new(),
+            looked: false,
+        }
     }
 
     /// The lease killed last cannot be revoked: damaged, it gets no deadline instead of its own.
@@ -105,7 +123,9 @@ impl<'g> SlotLog<'g> {
     /// After the commit: what was revoked gives its slot back.
     pub fn committed(mut self) {
         self.granted.clear();
-        std::mem::take(&mut self.killed).iter().for_each(|(slot, _)| self.guard.clear_slot(*slot));
+        std::mem::take(&mut self.killed)
+            .iter()
+            .for_each(|(slot, _)| self.guard.clear_slot(*slot));
     }
 
     /// Says when somebody must look next. Not before it is known that what was due is gone.
@@ -128,7 +148,9 @@ impl Drop for SlotLog<'_> {
         for &(slot, deadline) in &self.killed {
             self.guard.swap_deadline(slot, DEAD, deadline);
         }
-        self.granted.iter().for_each(|slot| self.guard.clear_slot(*slot));
+        self.granted
+            .iter()
+            .for_each(|slot| self.guard.clear_slot(*slot));
     }
 }
 
@@ -139,34 +161,58 @@ impl Writer<'_> {
             return Ok(());
         }
         if from != 0 {
-            self.txn_mut().delete(Tree::Lkey, &codec::leased_key(from, key))?;
+            self.txn_mut()
+                .delete(Tree::Lkey, &codec::leased_key(from, key))?;
         }
         if to != 0 {
-            self.txn_mut().put(Tree::Lkey, &codec::leased_key(to, key), &[])?;
+            self.txn_mut()
+                .put(Tree::Lkey, &codec::leased_key(to, key), &[])?;
         }
         Ok(())
     }
 
-    pub(super) fn grant(&mut self, grant: &Grant) -> Result<LeaseGrant> {
+    pub(super) fn grant(&mut self, grant: &LeaseGrant) -> Result<LeaseGrantResponse> {
         let id = match grant.id {
             0 => self.new_lease_id()?,
             id if find(self.txn(), id)?.is_some() => {
-                return Err(Error::new(Code::LeaseExists, format!("lease already exists (lease {id})")));
+                return Err(Error::new(
+                    Code::LeaseExists,
+                    format!("lease already exists (lease {id})"),
+                ));
             }
             id => id,
         };
         let guard = self.guard();
         let slot = guard.free_slot(|slot, holder| {
-            let in_use = self.slot_log().killed.iter().any(|(killed, _)| *killed == slot);
+            let in_use = self
+                .slot_log()
+                .killed
+                .iter()
+                .any(|(killed, _)| *killed == slot);
             Ok(in_use || slot_of(self.txn(), holder)? == Some(slot))
         })?;
         let ttl_seconds = grant.ttl_seconds;
         let owner = grant.end_with_process.then(this_process);
-        guard.fill_slot(slot, Place { id, deadline: deadline(self.now_ns(), ttl_seconds), owner });
+        guard.fill_slot(
+            slot,
+            Place {
+                id,
+                deadline: deadline(self.now_ns(), ttl_seconds),
+                owner,
+            },
+        );
         self.slot_log_mut().granted.push(slot);
         self.note_feature(RO_COMPAT_LEASES)?;
-        self.txn_mut().put(Tree::Lease, &codec::lease_key(id), &LeaseEntry { ttl_seconds, slot }.encode())?;
-        Ok(LeaseGrant { revision: self.current(), id, ttl_seconds })
+        self.txn_mut().put(
+            Tree::Lease,
+            &codec::lease_key(id),
+            &LeaseEntry { ttl_seconds, slot }.encode(),
+        )?;
+        Ok(LeaseGrantResponse {
+            revision: self.current(),
+            id,
+            ttl_seconds,
+        })
     }
 
     /// An id that no lease has.
@@ -182,26 +228,39 @@ impl Writer<'_> {
 
     /// Tells older libraries that they must not write this store.
     fn note_feature(&mut self, feature: u64) -> Result<()> {
-        let bits = self.txn().get(Tree::Meta, meta::RO_COMPAT)?.and_then(|bits| bits.try_into().ok());
+        let bits = self
+            .txn()
+            .get(Tree::Meta, meta::RO_COMPAT)?
+            .and_then(|bits| bits.try_into().ok());
         let bits = bits.map_or(0, u64::from_le_bytes);
         if bits & feature == 0 {
-            self.txn_mut().put(Tree::Meta, meta::RO_COMPAT, &(bits | feature).to_le_bytes())?;
+            self.txn_mut()
+                .put(Tree::Meta, meta::RO_COMPAT, &(bits | feature).to_le_bytes())?;
         }
         Ok(())
     }
 
-    pub(super) fn revoke(&mut self, revoke: &Revoke) -> Result<LeaseRevoke> {
+    pub(super) fn revoke(&mut self, revoke: &LeaseRevoke) -> Result<LeaseRevokeResponse> {
         let entry = find(self.txn(), revoke.id)?.ok_or_else(|| not_found(revoke.id))?;
         // a keep-alive that comes now finds the lease dead
-        if let Some(place) = self.guard().place(entry.slot).filter(|place| place.id == revoke.id) {
+        if let Some(place) = self
+            .guard()
+            .place(entry.slot)
+            .filter(|place| place.id == revoke.id)
+        {
             let mut seen = place.deadline;
             while !self.guard().swap_deadline(entry.slot, seen, DEAD) {
-                seen = self.guard().place(entry.slot).map_or(DEAD, |place| place.deadline);
+                seen = self
+                    .guard()
+                    .place(entry.slot)
+                    .map_or(DEAD, |place| place.deadline);
             }
             self.slot_log_mut().killed.push((entry.slot, seen));
         }
         self.revoke_keys(revoke.id)?;
-        Ok(LeaseRevoke { revision: self.revision() })
+        Ok(LeaseRevokeResponse {
+            revision: self.revision(),
+        })
     }
 
     /// Deletes a lease and its keys, in ascending order, in the revision under way.
@@ -211,7 +270,11 @@ impl Writer<'_> {
             let keys = keys(self.txn(), id, &[], STEP)?;
             for key in &keys {
                 let Some(bytes) = self.txn().get(Tree::Live, key)? else {
-                    return Err(codec::damaged("lkey", &codec::leased_key(id, key), "its key does not exist"));
+                    return Err(codec::damaged(
+                        "lkey",
+                        &codec::leased_key(id, key),
+                        "its key does not exist",
+                    ));
                 };
                 let header = codec::live(key, bytes)?.0;
                 self.bury(key, &header)?;
@@ -220,7 +283,9 @@ impl Writer<'_> {
                 break;
             }
         }
-        self.txn_mut().delete(Tree::Lease, &codec::lease_key(id)).map(drop)
+        self.txn_mut()
+            .delete(Tree::Lease, &codec::lease_key(id))
+            .map(drop)
     }
 
     /// Revokes what is past its deadline or has lost its process, each lease in a revision of its
@@ -237,9 +302,18 @@ impl Writer<'_> {
             let gone = place.owner.is_some_and(|owner| gone.contains(&owner));
             place.deadline != NO_DEADLINE && (gone || place.deadline <= self.now_ns())
         };
-        for (slot, place) in guard.places().filter(|(_, place)| is_due(place)).collect::<Vec<_>>() {
+        for (slot, place) in guard
+            .places()
+            .filter(|(_, place)| is_due(place))
+            .collect::<Vec<_>>()
+        {
             if slot_of(self.txn(), place.id)? != Some(slot) {
-                if !self.slot_log().killed.iter().any(|(killed, _)| *killed == slot) {
+                if !self
+                    .slot_log()
+                    .killed
+                    .iter()
+                    .any(|(killed, _)| *killed == slot)
+                {
                     // left over by a process that died before its commit
                     guard.clear_slot(slot);
                 }
@@ -286,15 +360,22 @@ mod tests {
             let clock = Clock::new(1_000_000_000_000);
             let options = Options::new().clock(clock.clone());
             let store = opening::open(Path::new(":memory:"), &options).expect("a store");
-            let db = Db::from_engine(Arc::new(Embedded::new(store.clone(), &options).expect("a handle")));
+            let db = Db::from_engine(Arc::new(
+                Embedded::new(store.clone(), &options).expect("a handle"),
+            ));
             let lease = |id: LeaseId| {
-                db.lease_grant(5, id).expect("granted");
-                db.put(Put::new(format!("of {id}"), "v").lease(id)).expect("put");
+                db.lease_grant(crate::LeaseGrant::new(5).id(id))
+                    .expect("granted");
+                db.put(Put::new(format!("of {id}"), "v").lease(id))
+                    .expect("put");
             };
             let is_there = |id: LeaseId| db.get(format!("of {id}")).expect("read").is_some();
             (1..=3).for_each(lease);
             {
-                let _held = store.guard().lock_writer(None, None).expect("the writer's lock");
+                let _held = store
+                    .guard()
+                    .lock_writer(None, None)
+                    .expect("the writer's lock");
                 let mut txn = store.env().write().expect("a transaction");
                 damage(&mut txn).expect("damaged");
                 txn.commit(false).expect("committed");

@@ -43,7 +43,9 @@ pub(crate) fn compacted_revision(txn: &Txn) -> Result<Revision> {
 }
 
 fn meta_number(txn: &Txn, name: &[u8]) -> Result<Option<i64>> {
-    txn.get(Tree::Meta, name)?.map(|bytes| codec::number(name, bytes)).transpose()
+    txn.get(Tree::Meta, name)?
+        .map(|bytes| codec::number(name, bytes))
+        .transpose()
 }
 
 /// Where a request reads.
@@ -67,18 +69,24 @@ pub(crate) fn readable(txn: &Txn, revision: Revision, current: Revision) -> Resu
     if revision < compacted {
         return Err(compacted_error(revision, compacted));
     }
-    Ok(if revision == current { At::Now } else { At::Past(revision) })
+    Ok(if revision == current {
+        At::Now
+    } else {
+        At::Past(revision)
+    })
 }
 
 pub(crate) fn future(revision: Revision, current: Revision) -> Error {
-    let message =
-        format!("mvcc: required revision is a future revision (revision {revision}; the current one is {current})");
+    let message = format!(
+        "mvcc: required revision is a future revision (revision {revision}; the current one is {current})"
+    );
     Error::new(Code::FutureRevision, message).with_revision(current)
 }
 
 pub(crate) fn compacted_error(revision: Revision, compacted: Revision) -> Error {
-    let message =
-        format!("mvcc: required revision has been compacted (revision {revision}; compacted up to {compacted})");
+    let message = format!(
+        "mvcc: required revision has been compacted (revision {revision}; compacted up to {compacted})"
+    );
     Error::new(Code::Compacted, message).with_revision(compacted)
 }
 

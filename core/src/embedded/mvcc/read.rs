@@ -14,7 +14,7 @@ use crate::embedded::lmdb::{Cursor, Tree, Txn};
 use crate::engine::PairRef;
 use crate::error::Result;
 use crate::model::{KeyRange, KeyValue, LeaseId, Revision, Version};
-use crate::request::{KEY_BYTES_MAX, Range, RangeResult, SortOrder, SortTarget};
+use crate::request::{KEY_BYTES_MAX, Range, RangeResponse, SortOrder, SortTarget};
 
 /// A page of an answer: pairs copied out of the map share one allocation of this size.
 const PAGE_BYTES: usize = 64 << 10;
@@ -39,7 +39,11 @@ impl<'t> Item<'t> {
         let rev = self.header.rev;
         match txn.get(Tree::Log, &rev.to_key())? {
             Some(bytes) => Ok(codec::event(rev, bytes)?.value),
-            None => Err(codec::damaged("live", self.key, &format!("its value at revision {} is gone", rev.main))),
+            None => Err(codec::damaged(
+                "live",
+                self.key,
+                &format!("its value at revision {} is gone", rev.main),
+            )),
         }
     }
 
@@ -50,7 +54,11 @@ impl<'t> Item<'t> {
 
 impl<'t> From<LogEvent<'t>> for Item<'t> {
     fn from(event: LogEvent<'t>) -> Item<'t> {
-        Item { key: event.key, header: event.header, value: event.value }
+        Item {
+            key: event.key,
+            header: event.header,
+            value: event.value,
+        }
     }
 }
 
@@ -95,7 +103,12 @@ pub(crate) struct Pairs {
 
 impl Pairs {
     pub fn new() -> Pairs {
-        Pairs { kvs: Vec::new(), page: Vec::new(), pending: Vec::new(), bytes: 0 }
+        Pairs {
+            kvs: Vec::new(),
+            page: Vec::new(),
+            pending: Vec::new(),
+            bytes: 0,
+        }
     }
 
     pub fn push(&mut self, key: &[u8], value: &[u8], header: &Header) {
@@ -103,7 +116,11 @@ impl Pairs {
         if self.page.len() + bytes > self.page.capacity() {
             self.flush();
             // the first page is small: most answers are
-            let wish = if self.kvs.is_empty() { PAGE_BYTES / 16 } else { PAGE_BYTES };
+            let wish = if self.kvs.is_empty() {
+                PAGE_BYTES / 16
+            } else {
+                PAGE_BYTES
+            };
             self.page.reserve_exact(wish.max(bytes));
         }
         self.page.extend_from_slice(key);
@@ -154,7 +171,9 @@ impl Pairs {
     /// Hands the pairs out one by one, most of them without a list in between.
     #[inline]
     pub fn finish_each(mut self, mut each: impl FnMut(KeyValue)) {
-        std::mem::take(&mut self.kvs).into_iter().for_each(&mut each);
+        std::mem::take(&mut self.kvs)
+            .into_iter()
+            .for_each(&mut each);
         self.take_page(each);
     }
 }
@@ -193,8 +212,21 @@ impl Sink for Each<'_> {
     #[inline]
     fn push(&mut self, key: &[u8], value: &[u8], header: &Header) {
         self.count += 1;
-        let Header { rev, create, version, lease, .. } = *header;
-        (self.each)(PairRef { key, value, create_revision: create, mod_revision: rev.main, version, lease });
+        let Header {
+            rev,
+            create,
+            version,
+            lease,
+            ..
+        } = *header;
+        (self.each)(PairRef {
+            key,
+            value,
+            create_revision: create,
+            mod_revision: rev.main,
+            version,
+            lease,
+        });
     }
 }
 
@@ -211,7 +243,15 @@ pub(crate) fn item<'t>(txn: &'t Txn<'_>, key: &'t [u8], at: At) -> Result<Option
             None => match txn.get(Tree::Dead, key)? {
                 Some(bytes) => {
                     let header = codec::dead(key, bytes)?;
-                    history::item_at(txn, Item { key, header, value: &[] }, revision)
+                    history::item_at(
+                        txn,
+                        Item {
+                            key,
+                            header,
+                            value: &[],
+                        },
+                        revision,
+                    )
                 }
                 None => Ok(None),
             },
@@ -232,11 +272,17 @@ fn live_item<'t>(txn: &'t Txn<'_>, key: &'t [u8]) -> Result<Option<Item<'t>>> {
 
 /// The value of one key, now, handed to `with`; none if there is no such key.
 #[inline]
-pub(crate) fn with_value<T>(txn: &Txn, key: &[u8], with: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
+pub(crate) fn with_value<T>(
+    txn: &Txn,
+    key: &[u8],
+    with: impl FnOnce(&[u8]) -> T,
+) -> Result<Option<T>> {
     if key.len() > KEY_BYTES_MAX || key.is_empty() {
         return Ok(None);
     }
-    let Some(bytes) = txn.get(Tree::Live, key)? else { return Ok(None) };
+    let Some(bytes) = txn.get(Tree::Live, key)? else {
+        return Ok(None);
+    };
     if let Some(value) = codec::inline_value(bytes) {
         return Ok(Some(with(value)));
     }
@@ -259,7 +305,11 @@ impl<'t> Walk<'t> {
     pub fn new(txn: &'t Txn<'_>, range: &'t KeyRange, at: At) -> Result<Walk<'t>> {
         let start = bound(&range.key);
         let end = match range.is_single() {
-            true => Some([&range.key[..range.key.len().min(KEY_BYTES_MAX)], &[0]].concat().into()),
+            true => Some(
+                [&range.key[..range.key.len().min(KEY_BYTES_MAX)], &[0]]
+                    .concat()
+                    .into(),
+            ),
             false => range.end().map(bound),
         };
         let mut live = txn.cursor(Tree::Live)?;
@@ -269,7 +319,15 @@ impl<'t> Walk<'t> {
         if at != At::Now && txn.entries(Tree::Dead)? > 0 {
             dead_next = dead.insert(txn.cursor(Tree::Dead)?).seek(&start)?;
         }
-        Ok(Walk { txn, at, end, live, live_next, dead, dead_next })
+        Ok(Walk {
+            txn,
+            at,
+            end,
+            live,
+            live_next,
+            dead,
+            dead_next,
+        })
     }
 
     /// The next entry of either tree, as it stands there: a tombstone comes from `dead`.
@@ -284,9 +342,15 @@ impl<'t> Walk<'t> {
         };
         if let (true, Some((key, bytes)), Some(cursor)) = (from_dead, dead, &mut self.dead) {
             self.dead_next = cursor.next()?;
-            return Ok(Some(Item { key, header: codec::dead(key, bytes)?, value: &[] }));
+            return Ok(Some(Item {
+                key,
+                header: codec::dead(key, bytes)?,
+                value: &[],
+            }));
         }
-        let Some((key, bytes)) = live else { return Ok(None) };
+        let Some((key, bytes)) = live else {
+            return Ok(None);
+        };
         self.live_next = self.live.next()?;
         let (header, value) = codec::live(key, bytes)?;
         Ok(Some(Item { key, header, value }))
@@ -295,7 +359,9 @@ impl<'t> Walk<'t> {
     /// The next pair that is there at the walk's revision.
     #[inline]
     pub fn next(&mut self) -> Result<Option<Item<'t>>> {
-        let At::Past(revision) = self.at else { return self.next_entry() };
+        let At::Past(revision) = self.at else {
+            return self.next_entry();
+        };
         while let Some(entry) = self.next_entry()? {
             if let Some(item) = history::item_at(self.txn, entry, revision)? {
                 return Ok(Some(item));
@@ -335,17 +401,28 @@ fn count(txn: &Txn, range: &KeyRange, at: At) -> Result<i64> {
 }
 
 /// The pairs of a range, as [`Range`] asks, with `revision` left 0.
-pub(crate) fn range(txn: &Txn, request: &Range, at: At) -> Result<RangeResult> {
+pub(crate) fn range(txn: &Txn, request: &Range, at: At) -> Result<RangeResponse> {
     let mut pairs = Pairs::new();
-    let answer = range_into(txn, request, at, &mut pairs)?;
-    Ok(RangeResult { kvs: pairs.finish(), ..answer })
+    let response = range_into(txn, request, at, &mut pairs)?;
+    Ok(RangeResponse {
+        kvs: pairs.finish(),
+        ..response
+    })
 }
 
 /// As [`range`], with the pairs put into `pairs` and left out of the answer.
-pub(crate) fn range_into(txn: &Txn, request: &Range, at: At, pairs: &mut impl Sink) -> Result<RangeResult> {
+pub(crate) fn range_into(
+    txn: &Txn,
+    request: &Range,
+    at: At,
+    pairs: &mut impl Sink,
+) -> Result<RangeResponse> {
     if request.count_only {
         let count = count(txn, &request.range, at)?;
-        return Ok(RangeResult { count, ..RangeResult::default() });
+        return Ok(RangeResponse {
+            count,
+            ..RangeResponse::default()
+        });
     }
     if request.range.is_single() {
         return single(txn, request, at, pairs);
@@ -367,29 +444,37 @@ pub(crate) fn range_into(txn: &Txn, request: &Range, at: At, pairs: &mut impl Si
         }
         count += 1;
     }
-    Ok(RangeResult { count, more, ..RangeResult::default() })
+    Ok(RangeResponse {
+        count,
+        more,
+        ..RangeResponse::default()
+    })
 }
 
-fn single(txn: &Txn, request: &Range, at: At, pairs: &mut impl Sink) -> Result<RangeResult> {
-    let mut answer = RangeResult::default();
+fn single(txn: &Txn, request: &Range, at: At, pairs: &mut impl Sink) -> Result<RangeResponse> {
+    let mut response = RangeResponse::default();
     if let Some(item) = item(txn, &request.range.key, at)? {
-        answer.count = 1;
+        response.count = 1;
         if matches(request, &item.header) {
             push(txn, request, &item, pairs)?;
         }
     }
-    Ok(answer)
+    Ok(response)
 }
 
 /// A range by anything but the ascending key: what is sorted are places in the map, and only what
 /// the limit leaves is copied.
-fn sorted(txn: &Txn, request: &Range, at: At, pairs: &mut impl Sink) -> Result<RangeResult> {
+fn sorted(txn: &Txn, request: &Range, at: At, pairs: &mut impl Sink) -> Result<RangeResponse> {
     let mut walk = Walk::new(txn, &request.range, at)?;
     let (mut items, mut count) = (Vec::new(), 0);
     while let Some(item) = walk.next()? {
         count += 1;
         if matches(request, &item.header) {
-            let value = if request.sort_target == SortTarget::Value { item.value(txn)? } else { &[] };
+            let value = if request.sort_target == SortTarget::Value {
+                item.value(txn)?
+            } else {
+                &[]
+            };
             items.push((item, value));
         }
     }
@@ -402,32 +487,56 @@ fn sorted(txn: &Txn, request: &Range, at: At, pairs: &mut impl Sink) -> Result<R
             SortTarget::Mod => a.header.rev.main.cmp(&b.header.rev.main),
             SortTarget::Value => a_value.cmp(b_value),
         };
-        if request.sort_order == SortOrder::Descend { order.reverse() } else { order }
+        if request.sort_order == SortOrder::Descend {
+            order.reverse()
+        } else {
+            order
+        }
     });
     let most = limit(request);
     let more = items.len() > most;
     for (item, _) in items.iter().take(most) {
         push(txn, request, item, pairs)?;
     }
-    Ok(RangeResult { count, more, ..RangeResult::default() })
+    Ok(RangeResponse {
+        count,
+        more,
+        ..RangeResponse::default()
+    })
 }
 
 #[inline]
 fn push(txn: &Txn, request: &Range, item: &Item, pairs: &mut impl Sink) -> Result<()> {
-    let value = if request.keys_only { &[] } else { item.value(txn)? };
+    let value = if request.keys_only {
+        &[]
+    } else {
+        item.value(txn)?
+    };
     pairs.push(item.key, value, &item.header);
     Ok(())
 }
 
 fn limit(request: &Range) -> usize {
-    if request.limit > 0 { request.limit as usize } else { usize::MAX }
+    if request.limit > 0 {
+        request.limit as usize
+    } else {
+        usize::MAX
+    }
 }
 
 #[inline]
 fn matches(request: &Range, header: &Header) -> bool {
-    let inside = |revision, min, max| (min == 0 || revision >= min) && (max == 0 || revision <= max);
-    inside(header.rev.main, request.min_mod_revision, request.max_mod_revision)
-        && inside(header.create, request.min_create_revision, request.max_create_revision)
+    let inside =
+        |revision, min, max| (min == 0 || revision >= min) && (max == 0 || revision <= max);
+    inside(
+        header.rev.main,
+        request.min_mod_revision,
+        request.max_mod_revision,
+    ) && inside(
+        header.create,
+        request.min_create_revision,
+        request.max_create_revision,
+    )
 }
 
 /// A stretch of a range by key: up to the request's limit, and no more than a page of bytes or of

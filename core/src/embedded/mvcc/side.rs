@@ -3,19 +3,29 @@
 use super::write::Writer;
 use crate::embedded::lmdb::{Tree, Txn};
 use crate::error::Result;
-use crate::request::{Side, SideResult};
+use crate::request::{Side, SideResponse};
 
 /// Records read, and whether everything that a put relies on is unchanged.
-pub(crate) fn read(txn: &Txn, request: &Side) -> Result<SideResult> {
-    let mut answer = SideResult { revision: super::current_revision(txn)?, ..SideResult::default() };
+pub(crate) fn read(txn: &Txn, request: &Side) -> Result<SideResponse> {
+    let mut response = SideResponse {
+        revision: super::current_revision(txn)?,
+        ..SideResponse::default()
+    };
     match request {
         Side::Get { name } => {
-            answer.records.extend(txn.get(Tree::Side, name)?.map(|value| (name.clone(), value.to_vec())));
+            response.records.extend(
+                txn.get(Tree::Side, name)?
+                    .map(|value| (name.clone(), value.to_vec())),
+            );
         }
-        Side::Scan { prefix, after, limit } => answer.records = scan(txn, prefix, after, *limit)?,
-        Side::Put { unchanged, .. } => answer.written = is_unchanged(txn, unchanged)?,
+        Side::Scan {
+            prefix,
+            after,
+            limit,
+        } => response.records = scan(txn, prefix, after, *limit)?,
+        Side::Put { unchanged, .. } => response.written = is_unchanged(txn, unchanged)?,
     }
-    Ok(answer)
+    Ok(response)
 }
 
 fn scan(txn: &Txn, prefix: &[u8], after: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
@@ -45,10 +55,10 @@ fn is_unchanged(txn: &Txn, unchanged: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<b
 }
 
 impl Writer<'_> {
-    pub(super) fn side(&mut self, request: &Side) -> Result<SideResult> {
-        let answer = read(self.txn(), request)?;
+    pub(super) fn side(&mut self, request: &Side) -> Result<SideResponse> {
+        let response = read(self.txn(), request)?;
         if let Side::Put { records, .. } = request
-            && answer.written
+            && response.written
         {
             self.maintain(|txn| {
                 records.iter().try_for_each(|(name, value)| match value {
@@ -57,6 +67,9 @@ impl Writer<'_> {
                 })
             })?;
         }
-        Ok(SideResult { revision: self.current(), ..answer })
+        Ok(SideResponse {
+            revision: self.current(),
+            ..response
+        })
     }
 }

@@ -24,8 +24,15 @@ pub(crate) fn minute(unix_ms: i64) -> i64 {
 /// noted.
 pub(super) fn note(txn: &mut WriteTxn, minute: i64, before: Revision) -> Result<()> {
     let name = codec::minute_name(minute);
-    let noted = txn.cursor(Tree::Side)?.seek(&name)?.is_some_and(|(name, _)| name < END);
-    if noted { Ok(()) } else { txn.put(Tree::Side, &name, &before.to_le_bytes()) }
+    let noted = txn
+        .cursor(Tree::Side)?
+        .seek(&name)?
+        .is_some_and(|(name, _)| name < END);
+    if noted {
+        Ok(())
+    } else {
+        txn.put(Tree::Side, &name, &before.to_le_bytes())
+    }
 }
 
 /// The last revision written by the end of the minute of this time.
@@ -35,13 +42,20 @@ pub(super) fn note(txn: &mut WriteTxn, minute: i64, before: Revision) -> Result<
 /// `compacted` if that revision can no longer be read.
 pub(crate) fn revision_at(txn: &Txn, unix_ms: i64) -> Result<Revision> {
     let later = codec::minute_name(minute(unix_ms).saturating_add(1));
-    let found = txn.cursor(Tree::Side)?.seek(&later)?.filter(|(name, _)| *name < END);
+    let found = txn
+        .cursor(Tree::Side)?
+        .seek(&later)?
+        .filter(|(name, _)| *name < END);
     let revision = match found {
         Some((name, bytes)) => codec::number(name, bytes)?,
         None => current_revision(txn)?,
     };
     let compacted = compacted_revision(txn)?;
-    if revision < compacted { Err(compacted_error(revision, compacted)) } else { Ok(revision) }
+    if revision < compacted {
+        Err(compacted_error(revision, compacted))
+    } else {
+        Ok(revision)
+    }
 }
 
 /// Forgets minutes whose revisions are compacted, but the last of them: it says of what came before
@@ -61,5 +75,6 @@ pub(super) fn forget(txn: &mut WriteTxn, compacted: Revision) -> Result<()> {
         }
     }
     gone.pop();
-    gone.iter().try_for_each(|name| txn.delete(Tree::Side, name).map(drop))
+    gone.iter()
+        .try_for_each(|name| txn.delete(Tree::Side, name).map(drop))
 }

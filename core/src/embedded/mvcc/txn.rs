@@ -27,7 +27,11 @@ impl Plan {
             }
         }
         let mut nested = Vec::new();
-        for op in if succeeded { &txn.success } else { &txn.failure } {
+        for op in if succeeded {
+            &txn.success
+        } else {
+            &txn.failure
+        } {
             if let Op::Txn(inner) = op {
                 nested.push(Plan::new(store, inner)?);
             }
@@ -36,15 +40,25 @@ impl Plan {
     }
 
     fn taken<'r>(&self, txn: &'r Txn) -> &'r [Op] {
-        if self.succeeded { &txn.success } else { &txn.failure }
+        if self.succeeded {
+            &txn.success
+        } else {
+            &txn.failure
+        }
     }
 
     /// Every operation of the lists that run, nested ones in their place.
-    fn for_each<'r>(&self, txn: &'r Txn, visit: &mut impl FnMut(&'r Op) -> Result<()>) -> Result<()> {
+    fn for_each<'r>(
+        &self,
+        txn: &'r Txn,
+        visit: &mut impl FnMut(&'r Op) -> Result<()>,
+    ) -> Result<()> {
         let mut nested = self.nested.iter();
         for op in self.taken(txn) {
             match op {
-                Op::Txn(inner) => nested.next().map_or(Ok(()), |plan| plan.for_each(inner, visit))?,
+                Op::Txn(inner) => nested
+                    .next()
+                    .map_or(Ok(()), |plan| plan.for_each(inner, visit))?,
                 op => visit(op)?,
             }
         }
@@ -61,7 +75,9 @@ fn holds(store: &StoreTxn, compare: &Compare) -> Result<bool> {
         };
     }
     let mut walk = Walk::new(store, &compare.range, At::Now)?;
-    let Some(mut item) = walk.next()? else { return Ok(holds_without_key(compare)) };
+    let Some(mut item) = walk.next()? else {
+        return Ok(holds_without_key(compare));
+    };
     loop {
         if !holds_for(store, compare, &item)? {
             return Ok(false);
@@ -127,7 +143,13 @@ fn range_at(request: &Range, current: Revision, compacted: Revision) -> Result<A
 }
 
 /// What can be refused on the lists that run, in etcd's order: all puts, then all ranges.
-fn check(store: &StoreTxn, txn: &Txn, plan: &Plan, current: Revision, compacted: Revision) -> Result<()> {
+fn check(
+    store: &StoreTxn,
+    txn: &Txn,
+    plan: &Plan,
+    current: Revision,
+    compacted: Revision,
+) -> Result<()> {
     plan.for_each(txn, &mut |op| match op {
         Op::Put(put) => check_put(store, put),
         _ => Ok(()),
@@ -139,45 +161,64 @@ fn check(store: &StoreTxn, txn: &Txn, plan: &Plan, current: Revision, compacted:
 }
 
 /// Runs a txn in one revision, or refuses it before anything is written.
-pub(crate) fn run(writer: &mut Writer, txn: &Txn) -> Result<TxnResult> {
+pub(crate) fn run(writer: &mut Writer, txn: &Txn) -> Result<TxnResponse> {
     let plan = Plan::new(writer.txn(), txn)?;
-    check(writer.txn(), txn, &plan, writer.current(), writer.compacted())?;
+    check(
+        writer.txn(),
+        txn,
+        &plan,
+        writer.current(),
+        writer.compacted(),
+    )?;
     let mut result = run_list(writer, txn, &plan)?;
     result.revision = writer.revision();
     Ok(result)
 }
 
-fn run_list(writer: &mut Writer, txn: &Txn, plan: &Plan) -> Result<TxnResult> {
+fn run_list(writer: &mut Writer, txn: &Txn, plan: &Plan) -> Result<TxnResponse> {
     let mut nested = plan.nested.iter();
     let mut responses = Vec::with_capacity(plan.taken(txn).len());
     for op in plan.taken(txn) {
         responses.push(match op {
             Op::Range(range) => {
                 let at = range_at(range, writer.current(), writer.compacted())?;
-                OpResult::Range(writer.range(range, Some(at))?)
+                OpResponse::Range(writer.range(range, Some(at))?)
             }
-            Op::Put(put) => OpResult::Put(writer.put(put)?),
-            Op::Delete(delete) => OpResult::Delete(writer.delete(delete)?),
+            Op::Put(put) => OpResponse::Put(writer.put(put)?),
+            Op::Delete(delete) => OpResponse::Delete(writer.delete(delete)?),
             Op::Txn(inner) => match nested.next() {
-                Some(plan) => OpResult::Txn(run_list(writer, inner, plan)?),
+                Some(plan) => OpResponse::Txn(run_list(writer, inner, plan)?),
                 None => return Err(Error::new(Code::Internal, "a nested txn has no plan")),
             },
         });
     }
     // a nested txn's header is there and empty, in etcd: its revision stays 0
-    Ok(TxnResult { succeeded: plan.succeeded, revision: 0, responses })
+    Ok(TxnResponse {
+        succeeded: plan.succeeded,
+        revision: 0,
+        responses,
+    })
 }
 
 /// Runs a txn of ranges alone, which needs no writer.
-pub(crate) fn run_read_only(store: &StoreTxn, txn: &Txn, current: Revision) -> Result<TxnResult> {
+pub(crate) fn run_read_only(store: &StoreTxn, txn: &Txn, current: Revision) -> Result<TxnResponse> {
     let compacted = compacted_revision(store)?;
     let plan = Plan::new(store, txn)?;
     check(store, txn, &plan, current, compacted)?;
     let mut responses = Vec::with_capacity(plan.taken(txn).len());
     for op in plan.taken(txn) {
-        let Op::Range(range) = op else { return Err(Error::new(Code::Internal, "a write in a read-only txn")) };
-        let answer = read::range(store, range, range_at(range, current, compacted)?)?;
-        responses.push(OpResult::Range(RangeResult { revision: current, ..answer }));
+        let Op::Range(range) = op else {
+            return Err(Error::new(Code::Internal, "a write in a read-only txn"));
+        };
+        let response = read::range(store, range, range_at(range, current, compacted)?)?;
+        responses.push(OpResponse::Range(RangeResponse {
+            revision: current,
+            ..response
+        }));
     }
-    Ok(TxnResult { succeeded: plan.succeeded, revision: current, responses })
+    Ok(TxnResponse {
+        succeeded: plan.succeeded,
+        revision: current,
+        responses,
+    })
 }

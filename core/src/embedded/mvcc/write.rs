@@ -8,7 +8,9 @@ use crate::embedded::guard::Guard;
 use crate::embedded::lmdb::{Tree, WriteTxn};
 use crate::error::{Code, Error, Result, show};
 use crate::model::{LeaseId, Revision};
-use crate::request::{Answer, Delete, DeleteResult, Put, PutResult, Range, RangeResult, Request};
+use crate::request::{
+    Delete, DeleteResponse, Put, PutResponse, Range, RangeResponse, Request, Response,
+};
 
 /// Keys deleted before the next are looked for: what a deletion of everything keeps in memory.
 const DELETE_KEYS: usize = 1_000;
@@ -70,50 +72,54 @@ impl<'e> Writer<'e> {
 
     /// Runs one request, validated before, in one revision. `raises_alarm`: refused by the quota, it
     /// leaves an alarm, which is to be committed all the same.
-    pub fn apply(&mut self, request: &Request, raises_alarm: bool) -> Result<Answer> {
+    pub fn apply(&mut self, request: &Request, raises_alarm: bool) -> Result<Response> {
         self.sub = 0;
         self.admit(request, raises_alarm)?;
-        let answer = self.run(request);
-        match &answer {
+        let response = self.run(request);
+        match &response {
             // LMDB's own errors may leave a transaction that cannot go on
             Err(error) => self.torn |= self.sub > 0 || !is_refusal(error.code()),
             Ok(_) => self.current += Revision::from(self.sub > 0),
         }
-        answer
+        response
     }
 
-    fn run(&mut self, request: &Request) -> Result<Answer> {
+    fn run(&mut self, request: &Request) -> Result<Response> {
         Ok(match request {
             Request::Put(put) => {
                 lease::check(&self.txn, put.lease)?;
-                Answer::Put(self.put(put)?)
+                Response::Put(self.put(put)?)
             }
-            Request::Delete(delete) => Answer::Delete(self.delete(delete)?),
-            Request::Txn(txn) => Answer::Txn(txn::run(self, txn)?),
+            Request::Delete(delete) => Response::Delete(self.delete(delete)?),
+            Request::Txn(txn) => Response::Txn(txn::run(self, txn)?),
             Request::Compact(compact) => {
-                let answer = compact::promise(&mut self.txn, compact, self.current, self.compacted)?;
+                let response =
+                    compact::promise(&mut self.txn, compact, self.current, self.compacted)?;
                 self.compacted = compact.revision;
                 self.wrote = true;
-                Answer::Compact(answer)
+                Response::Compact(response)
             }
-            Request::Range(range) => Answer::Range(self.range(range, None)?),
+            Request::Range(range) => Response::Range(self.range(range, None)?),
             Request::LeaseGrant(grant) => {
-                let answer = self.grant(grant)?;
+                let response = self.grant(grant)?;
                 self.wrote = true;
-                Answer::LeaseGrant(answer)
+                Response::LeaseGrant(response)
             }
             Request::LeaseRevoke(revoke) => {
-                let answer = self.revoke(revoke)?;
+                let response = self.revoke(revoke)?;
                 self.wrote = true;
-                Answer::LeaseRevoke(answer)
+                Response::LeaseRevoke(response)
             }
-            Request::Alarm(request) => Answer::Alarm(self.alarm(request)?),
-            Request::Side(request) => Answer::Side(self.side(request)?),
+            Request::Alarm(request) => Response::Alarm(self.alarm(request)?),
+            Request::Side(request) => Response::Side(self.side(request)?),
         })
     }
 
     /// Runs `work`, of nobody's request, in one revision of its own.
-    pub(super) fn in_own_revision(&mut self, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+    pub(super) fn in_own_revision(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
         (self.sub, self.wrote) = (0, true);
         let result = work(self);
         self.torn |= result.is_err();
@@ -206,23 +212,35 @@ impl<'e> Writer<'e> {
     }
 
     /// Reads; `at` is where, if the request's own revision has been judged already.
-    pub fn range(&self, request: &Range, at: Option<At>) -> Result<RangeResult> {
+    pub fn range(&self, request: &Range, at: Option<At>) -> Result<RangeResponse> {
         let at = match at {
             Some(at) => at,
             None => super::readable(&self.txn, request.revision, self.current)?,
         };
         // the present has this request's own writes in it already
-        let at = if at == At::Now && request.revision > 0 && self.sub > 0 { At::Past(self.current) } else { at };
-        let answer = read::range(&self.txn, request, at)?;
-        Ok(RangeResult { revision: self.revision(), ..answer })
+        let at = if at == At::Now && request.revision > 0 && self.sub > 0 {
+            At::Past(self.current)
+        } else {
+            at
+        };
+        let response = read::range(&self.txn, request, at)?;
+        Ok(RangeResponse {
+            revision: self.revision(),
+            ..response
+        })
     }
 
-    pub fn put(&mut self, put: &Put) -> Result<PutResult> {
+    pub fn put(&mut self, put: &Put) -> Result<PutResponse> {
         if !(put.prev_kv || put.ignore_value || put.ignore_lease) {
             self.write_pair(&put.key, &put.value, put.lease)?;
-            return Ok(PutResult { revision: self.revision(), prev_kv: None });
+            return Ok(PutResponse {
+                revision: self.revision(),
+                prev_kv: None,
+            });
         }
-        let old = read::item(&self.txn, &put.key, At::Now)?.map(|item| item.pair(&self.txn)).transpose()?;
+        let old = read::item(&self.txn, &put.key, At::Now)?
+            .map(|item| item.pair(&self.txn))
+            .transpose()?;
         let (mut value, mut lease) = (put.value.as_slice(), put.lease);
         if put.ignore_value || put.ignore_lease {
             let old = old.as_ref().ok_or_else(|| key_not_found(put))?;
@@ -230,7 +248,10 @@ impl<'e> Writer<'e> {
             lease = if put.ignore_lease { old.lease } else { lease };
         }
         self.write_pair(&put.key, value, lease)?;
-        Ok(PutResult { revision: self.revision(), prev_kv: old.filter(|_| put.prev_kv) })
+        Ok(PutResponse {
+            revision: self.revision(),
+            prev_kv: old.filter(|_| put.prev_kv),
+        })
     }
 
     /// One descent into `live` for most puts: the place is reserved as for a new key, and if the
@@ -239,11 +260,21 @@ impl<'e> Writer<'e> {
         let rev = Rev::new(self.current + 1, self.sub);
         let in_log = value.len() > self.inline_bytes_max;
         let inline: &[u8] = if in_log { &[] } else { value };
-        let mut header = Header { rev, in_log, lease, create: rev.main, version: 1, ..Header::default() };
+        let mut header = Header {
+            rev,
+            in_log,
+            lease,
+            create: rev.main,
+            version: 1,
+            ..Header::default()
+        };
         let fresh = header.encode_entry();
         self.wrote = true;
         let mut old_lease = 0;
-        let mut before = match self.txn.insert(Tree::Live, key, fresh.len() + inline.len())? {
+        let mut before = match self
+            .txn
+            .insert(Tree::Live, key, fresh.len() + inline.len())?
+        {
             Ok(place) => {
                 fill(place, &fresh, inline);
                 None
@@ -260,7 +291,12 @@ impl<'e> Writer<'e> {
         if let Some(before) = before {
             header.link = Some(history::link_after(&self.txn, &before, self.compacted)?);
             let entry = header.encode_entry();
-            fill(self.txn.reserve(Tree::Live, key, entry.len() + inline.len())?, &entry, inline);
+            fill(
+                self.txn
+                    .reserve(Tree::Live, key, entry.len() + inline.len())?,
+                &entry,
+                inline,
+            );
         }
         self.move_lease(key, old_lease, lease)?;
         self.append(&header, key, value)
@@ -268,7 +304,9 @@ impl<'e> Writer<'e> {
 
     /// Takes a key out of `dead`, which has its chain.
     fn revive(&mut self, key: &[u8]) -> Result<Option<Header>> {
-        let Some(bytes) = self.txn.get(Tree::Dead, key)? else { return Ok(None) };
+        let Some(bytes) = self.txn.get(Tree::Dead, key)? else {
+            return Ok(None);
+        };
         let header = codec::dead(key, bytes)?;
         self.txn.delete(Tree::Dead, key)?;
         self.dead_entries -= 1;
@@ -280,15 +318,24 @@ impl<'e> Writer<'e> {
         let len = codec::event_bytes(&event, key, value);
         match self.txn.append(Tree::Log, &header.rev.to_key(), len)? {
             Some(place) => codec::write_event(header.rev, &event, key, value, place),
-            None => return Err(codec::damaged("log", &header.rev.to_key(), "there are later events already")),
+            None => {
+                return Err(codec::damaged(
+                    "log",
+                    &header.rev.to_key(),
+                    "there are later events already",
+                ));
+            }
         }
         self.sub = self.sub.checked_add(1).ok_or_else(|| {
-            Error::new(Code::TooManyOps, "too many operations in txn request (2^32 changes in one revision)")
+            Error::new(
+                Code::TooManyOps,
+                "too many operations in txn request (2^32 changes in one revision)",
+            )
         })?;
         Ok(())
     }
 
-    pub fn delete(&mut self, delete: &Delete) -> Result<DeleteResult> {
+    pub fn delete(&mut self, delete: &Delete) -> Result<DeleteResponse> {
         let mut range = delete.range.clone();
         let (mut deleted, mut prev_kvs) = (0, Pairs::new());
         loop {
@@ -309,18 +356,29 @@ impl<'e> Writer<'e> {
             }
             deleted += found.len() as i64;
             match found.pop() {
-                Some((last, _)) if found.len() + 1 == DELETE_KEYS && !range.is_single() => range.key = last,
+                Some((last, _)) if found.len() + 1 == DELETE_KEYS && !range.is_single() => {
+                    range.key = last
+                }
                 _ => break,
             }
         }
-        Ok(DeleteResult { revision: self.revision(), deleted, prev_kvs: prev_kvs.finish() })
+        Ok(DeleteResponse {
+            revision: self.revision(),
+            deleted,
+            prev_kvs: prev_kvs.finish(),
+        })
     }
 
     /// Moves a key from `live` to `dead`, with its tombstone on the log.
     pub(super) fn bury(&mut self, key: &[u8], before: &Header) -> Result<()> {
         let link = history::link_after(&self.txn, before, self.compacted)?;
         let rev = Rev::new(self.current + 1, self.sub);
-        let header = Header { rev, tombstone: true, link: Some(link), ..Header::default() };
+        let header = Header {
+            rev,
+            tombstone: true,
+            link: Some(link),
+            ..Header::default()
+        };
         self.wrote = true;
         self.txn.delete(Tree::Live, key)?;
         let entry = header.encode_entry();
@@ -334,7 +392,10 @@ impl<'e> Writer<'e> {
 /// Whether an error speaks of the request, not of the store.
 fn is_refusal(code: Code) -> bool {
     use Code::*;
-    matches!(code, InvalidArgument | KeyNotFound | LeaseNotFound | LeaseExists | Compacted | FutureRevision)
+    matches!(
+        code,
+        InvalidArgument | KeyNotFound | LeaseNotFound | LeaseExists | Compacted | FutureRevision
+    )
 }
 
 fn fill(place: &mut [u8], header: &[u8], value: &[u8]) {
@@ -343,6 +404,13 @@ fn fill(place: &mut [u8], header: &[u8], value: &[u8]) {
 }
 
 pub(crate) fn key_not_found(put: &Put) -> Error {
-    let option = if put.ignore_value { "ignore_value" } else { "ignore_lease" };
-    Error::new(Code::KeyNotFound, format!("key not found (put of {} with {option})", show(&put.key)))
+    let option = if put.ignore_value {
+        "ignore_value"
+    } else {
+        "ignore_lease"
+    };
+    Error::new(
+        Code::KeyNotFound,
+        format!("key not found (put of {} with {option})", show(&put.key)),
+    )
 }

@@ -34,7 +34,8 @@ fn is_later(a: &Option<Vec<u8>>, b: &Option<Vec<u8>>) -> bool {
 impl Index {
     fn find_range(&self, range: &KeyRange) -> Result<usize, usize> {
         self.ranges.binary_search_by(|interval| {
-            (interval.start.as_slice(), interval.end.as_deref()).cmp(&(range.key.as_slice(), range.end()))
+            (interval.start.as_slice(), interval.end.as_deref())
+                .cmp(&(range.key.as_slice(), range.end()))
         })
     }
 
@@ -47,7 +48,14 @@ impl Index {
             Ok(at) => self.ranges[at].ids.push(id),
             Err(at) => {
                 let end = range.end().map(<[u8]>::to_vec);
-                self.ranges.insert(at, Interval { start: range.key.clone(), end, ids: vec![id] });
+                self.ranges.insert(
+                    at,
+                    Interval {
+                        start: range.key.clone(),
+                        end,
+                        ids: vec![id],
+                    },
+                );
                 self.latest.clear();
             }
         }
@@ -97,7 +105,10 @@ fn measure(ranges: &[Interval], latest: &mut [Option<Vec<u8>>]) {
     measure(&ranges[middle + 1..], right);
     *own = ranges[middle].end.clone();
     for side in [&left, &right] {
-        if let Some(end) = (!side.is_empty()).then(|| &side[side.len() / 2]).filter(|end| is_later(end, own)) {
+        if let Some(end) = (!side.is_empty())
+            .then(|| &side[side.len() / 2])
+            .filter(|end| is_later(end, own))
+        {
             *own = end.clone();
         }
     }
@@ -105,7 +116,9 @@ fn measure(ranges: &[Interval], latest: &mut [Option<Vec<u8>>]) {
 
 /// Every range of this subtree that has the key: none if even its latest end is not after it.
 fn visit(ranges: &[Interval], latest: &[Option<Vec<u8>>], key: &[u8], found: &mut impl FnMut(u64)) {
-    let Some(interval) = ranges.get(ranges.len() / 2) else { return };
+    let Some(interval) = ranges.get(ranges.len() / 2) else {
+        return;
+    };
     let middle = ranges.len() / 2;
     let ends_before = |end: &Option<Vec<u8>>| end.as_deref().is_some_and(|end| end <= key);
     if ends_before(&latest[middle]) {
@@ -140,18 +153,25 @@ mod tests {
             ranges.push(KeyRange::key(start.clone()));
             ranges.push(KeyRange::from_key(start.clone()));
             ranges.extend(
-                words.iter().filter(|end| *end > start).map(|end| KeyRange::between(start.clone(), end.clone())),
+                words
+                    .iter()
+                    .filter(|end| *end > start)
+                    .map(|end| KeyRange::between(start.clone(), end.clone())),
             );
         }
         let mut index = Index::default();
-        ranges.iter().enumerate().for_each(|(id, range)| index.add(id as u64, range));
+        ranges
+            .iter()
+            .enumerate()
+            .for_each(|(id, range)| index.add(id as u64, range));
         for round in 0..3 {
             for key in words.iter().filter(|word| !word.is_empty()) {
                 let mut found = Vec::new();
                 index.find(key, |id| found.push(id));
                 found.sort_unstable();
-                let there =
-                    |(id, range): (usize, &KeyRange)| (id % 3 >= round && range.contains(key)).then_some(id as u64);
+                let there = |(id, range): (usize, &KeyRange)| {
+                    (id % 3 >= round && range.contains(key)).then_some(id as u64)
+                };
                 let expected: Vec<u64> = ranges.iter().enumerate().filter_map(there).collect();
                 assert_eq!(found, expected, "round {round}, key {}", key.escape_ascii());
             }

@@ -28,21 +28,36 @@ impl Answer {
     pub fn new(response: Response<Reply>, message: &'static Message) -> Answer {
         let (head, reply) = response.into_parts();
         // a call that fails at once says so where its headers are
-        Answer { reply, received: BytesMut::new(), message, end: Status::from_header_map(&head.headers) }
+        Answer {
+            reply,
+            received: BytesMut::new(),
+            message,
+            end: Status::from_header_map(&head.headers),
+        }
     }
 
     /// The next message, or how it ended.
-    pub async fn next(&mut self, before: &'static str, after: &'static str) -> Result<Vec<u8>, Status> {
+    pub async fn next(
+        &mut self,
+        before: &'static str,
+        after: &'static str,
+    ) -> Result<Vec<u8>, Status> {
         std::future::poll_fn(|context| self.poll_message(context, before, after)).await
     }
 
-    fn poll_message(&mut self, context: &mut Context<'_>, before: &str, after: &str) -> Poll<Result<Vec<u8>, Status>> {
+    fn poll_message(
+        &mut self,
+        context: &mut Context<'_>,
+        before: &str,
+        after: &str,
+    ) -> Poll<Result<Vec<u8>, Status>> {
         loop {
             if let Some(wire) = wire::take_message(&mut self.received) {
                 let mut json = before.as_bytes().to_vec();
                 let written = write::message(self.message, &wire, &mut json);
                 json.extend_from_slice(after.as_bytes());
-                let unreadable = || Status::internal(format!("an unreadable {}", self.message.name));
+                let unreadable =
+                    || Status::internal(format!("an unreadable {}", self.message.name));
                 return Poll::Ready(written.map(|()| json).ok_or_else(unreadable));
             }
             if let Some(end) = self.end.take() {
@@ -64,13 +79,22 @@ impl Answer {
 pub async fn unary(mut answer: Answer) -> Response<Body> {
     let message = answer.next("", "").await;
     // only its end says that all went well
-    let end = if message.is_ok() { answer.next("", "").await.err() } else { None };
+    let end = if message.is_ok() {
+        answer.next("", "").await.err()
+    } else {
+        None
+    };
     match (message, end) {
-        (Ok(json), Some(end)) if end.code() == Code::Ok => {
-            ok(Body::new(Whole { json: json.into(), _reply: answer.reply }))
+        (Ok(json), Some(end)) if end.code() == Code::Ok => ok(Body::new(Whole {
+            json: json.into(),
+            _reply: answer.reply,
+        })),
+        (Ok(_), end) => {
+            refused(&end.unwrap_or_else(|| Status::internal("two responses to one request")))
         }
-        (Ok(_), end) => refused(&end.unwrap_or_else(|| Status::internal("two responses to one request"))),
-        (Err(status), _) if status.code() == Code::Ok => refused(&Status::internal("no response to a request")),
+        (Err(status), _) if status.code() == Code::Ok => {
+            refused(&Status::internal("no response to a request"))
+        }
         (Err(status), _) => refused(&status),
     }
 }
@@ -91,11 +115,18 @@ impl hyper::body::Body for Whole {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let bytes = self.json.len().min(PIECE_BYTES);
         // copied, so that a last piece that waits for its reader does not keep the memory of all
         let piece = Bytes::copy_from_slice(&self.json.split_to(bytes));
-        Poll::Ready(Some(piece).filter(|piece| !piece.is_empty()).map(|piece| Ok(Frame::data(piece))))
+        Poll::Ready(
+            Some(piece)
+                .filter(|piece| !piece.is_empty())
+                .map(|piece| Ok(Frame::data(piece))),
+        )
     }
 
     fn is_end_stream(&self) -> bool {
@@ -111,7 +142,11 @@ impl hyper::body::Body for Whole {
 /// what fails before that has a status of HTTP.
 pub async fn stream(mut answer: Answer) -> Response<Body> {
     match answer.next(BEFORE, AFTER).await {
-        Ok(first) => ok(Body::new(Lines { first: Some(first), answer, over: false })),
+        Ok(first) => ok(Body::new(Lines {
+            first: Some(first),
+            answer,
+            over: false,
+        })),
         Err(status) if status.code() == Code::Ok => json_body(StatusCode::OK, Body::empty()),
         Err(status) => refused(&status),
     }
@@ -151,14 +186,20 @@ impl hyper::body::Body for Lines {
 
 fn ok(body: Body) -> Response<Body> {
     let mut response = json_body(StatusCode::OK, body);
-    response.headers_mut().insert("grpc-metadata-content-type", HeaderValue::from_static("application/grpc"));
+    response.headers_mut().insert(
+        "grpc-metadata-content-type",
+        HeaderValue::from_static("application/grpc"),
+    );
     response
 }
 
 /// A refusal: `{"error":T,"code":N,"message":T}`, in this order.
 pub fn refused(status: &Status) -> Response<Body> {
     let text = json!(status.message());
-    let body = format!("{{\"error\":{text},\"code\":{},\"message\":{text}}}", status.code() as i32);
+    let body = format!(
+        "{{\"error\":{text},\"code\":{},\"message\":{text}}}",
+        status.code() as i32
+    );
     json_body(http_status(status.code()), full(body))
 }
 
@@ -166,7 +207,10 @@ pub fn refused(status: &Status) -> Response<Body> {
 pub fn json_body(status: StatusCode, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     response
 }
 
@@ -185,7 +229,9 @@ fn broken_off(status: &Status) -> String {
 fn http_status(code: Code) -> StatusCode {
     match code {
         Code::Ok => StatusCode::OK,
-        Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition => StatusCode::BAD_REQUEST,
+        Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition => {
+            StatusCode::BAD_REQUEST
+        }
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::Cancelled => StatusCode::REQUEST_TIMEOUT,
         Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
@@ -209,8 +255,14 @@ pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
 
 /// The headers of a text that is no page.
 pub fn plain(headers: &mut HeaderMap) {
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
 }
 
 /// A body that is there already.

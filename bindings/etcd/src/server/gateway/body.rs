@@ -28,7 +28,10 @@ struct Held {
 
 impl Held {
     fn new(store: &Arc<Store>) -> Held {
-        Held { bytes: Vec::new(), store: store.clone() }
+        Held {
+            bytes: Vec::new(),
+            store: store.clone(),
+        }
     }
 
     fn push(&mut self, chunk: &[u8]) -> Result<(), Status> {
@@ -37,7 +40,11 @@ impl Held {
             let text = format!("grpc: received message larger than max ({bytes} vs. {max})");
             return Err(Status::resource_exhausted(text));
         }
-        let before = self.store.counters.held_bytes.fetch_add(chunk.len(), Ordering::Relaxed);
+        let before = self
+            .store
+            .counters
+            .held_bytes
+            .fetch_add(chunk.len(), Ordering::Relaxed);
         self.bytes.extend_from_slice(chunk);
         match before + chunk.len() > HELD_BYTES_MAX {
             true => Err(Status::resource_exhausted("etcdserver: too many requests")),
@@ -48,13 +55,19 @@ impl Held {
     /// Forgets the first bytes.
     fn forget(&mut self, bytes: usize) {
         self.bytes.drain(..bytes);
-        self.store.counters.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.store
+            .counters
+            .held_bytes
+            .fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.store.counters.held_bytes.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+        self.store
+            .counters
+            .held_bytes
+            .fetch_sub(self.bytes.len(), Ordering::Relaxed);
     }
 }
 
@@ -63,10 +76,17 @@ impl Drop for Held {
 /// # Errors
 ///
 /// It is larger than it may be, or no message.
-pub async fn whole(mut body: Incoming, message: &'static Message, store: &Arc<Store>) -> Result<Vec<u8>, Status> {
+pub async fn whole(
+    mut body: Incoming,
+    message: &'static Message,
+    store: &Arc<Store>,
+) -> Result<Vec<u8>, Status> {
     let mut held = Held::new(store);
     while let Some(frame) = body.frame().await {
-        if let Ok(chunk) = frame.map_err(|error| Status::invalid_argument(broken(&error)))?.into_data() {
+        if let Ok(chunk) = frame
+            .map_err(|error| Status::invalid_argument(broken(&error)))?
+            .into_data()
+        {
             held.push(&chunk)?;
         }
     }
@@ -93,7 +113,14 @@ pub struct Messages {
 impl Messages {
     pub fn new(body: Incoming, message: &'static Message, store: &Arc<Store>) -> Messages {
         let value = Value::default();
-        Messages { body, message, held: Held::new(store), start: 0, value, over: false }
+        Messages {
+            body,
+            message,
+            held: Held::new(store),
+            start: 0,
+            value,
+            over: false,
+        }
     }
 
     /// The next value of those that have come, if one is whole.
@@ -108,7 +135,11 @@ impl Messages {
         let message = read::message(self.message, &rest[..end]);
         self.start += end;
         self.value = Value::default();
-        Some(message.map(|message| wire::frame(&message)).map_err(Status::invalid_argument))
+        Some(
+            message
+                .map(|message| wire::frame(&message))
+                .map_err(Status::invalid_argument),
+        )
     }
 
     fn push(&mut self, chunk: &[u8]) -> Result<(), Status> {
@@ -206,7 +237,10 @@ mod tests {
 
     #[test]
     fn values_end_where_their_brackets_close() {
-        assert_eq!(ends("{}{\"a\":[1,{}]}\n {\"}\":\"\\\"}\"} "), ["{}", "{\"a\":[1,{}]}", "\n {\"}\":\"\\\"}\"}"]);
+        assert_eq!(
+            ends("{}{\"a\":[1,{}]}\n {\"}\":\"\\\"}\"} "),
+            ["{}", "{\"a\":[1,{}]}", "\n {\"}\":\"\\\"}\"}"]
+        );
         assert_eq!(ends("{\"a\":"), Vec::<&str>::new());
     }
 

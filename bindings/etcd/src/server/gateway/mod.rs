@@ -48,22 +48,54 @@ const PATHS: &[(&str, &str, &str)] = &[
     ("kv/lease/revoke", "etcdserverpb.Lease", "LeaseRevoke"),
     ("lease/keepalive", "etcdserverpb.Lease", "LeaseKeepAlive"),
     ("lease/timetolive", "etcdserverpb.Lease", "LeaseTimeToLive"),
-    ("kv/lease/timetolive", "etcdserverpb.Lease", "LeaseTimeToLive"),
+    (
+        "kv/lease/timetolive",
+        "etcdserverpb.Lease",
+        "LeaseTimeToLive",
+    ),
     ("lease/leases", "etcdserverpb.Lease", "LeaseLeases"),
     ("kv/lease/leases", "etcdserverpb.Lease", "LeaseLeases"),
     ("cluster/member/add", "etcdserverpb.Cluster", "MemberAdd"),
-    ("cluster/member/remove", "etcdserverpb.Cluster", "MemberRemove"),
-    ("cluster/member/update", "etcdserverpb.Cluster", "MemberUpdate"),
+    (
+        "cluster/member/remove",
+        "etcdserverpb.Cluster",
+        "MemberRemove",
+    ),
+    (
+        "cluster/member/update",
+        "etcdserverpb.Cluster",
+        "MemberUpdate",
+    ),
     ("cluster/member/list", "etcdserverpb.Cluster", "MemberList"),
-    ("cluster/member/promote", "etcdserverpb.Cluster", "MemberPromote"),
+    (
+        "cluster/member/promote",
+        "etcdserverpb.Cluster",
+        "MemberPromote",
+    ),
     ("maintenance/alarm", "etcdserverpb.Maintenance", "Alarm"),
     ("maintenance/status", "etcdserverpb.Maintenance", "Status"),
-    ("maintenance/defragment", "etcdserverpb.Maintenance", "Defragment"),
+    (
+        "maintenance/defragment",
+        "etcdserverpb.Maintenance",
+        "Defragment",
+    ),
     ("maintenance/hash", "etcdserverpb.Maintenance", "Hash"),
     ("maintenance/hashkv", "etcdserverpb.Maintenance", "HashKV"),
-    ("maintenance/snapshot", "etcdserverpb.Maintenance", "Snapshot"),
-    ("maintenance/transfer-leadership", "etcdserverpb.Maintenance", "MoveLeader"),
-    ("maintenance/downgrade", "etcdserverpb.Maintenance", "Downgrade"),
+    (
+        "maintenance/snapshot",
+        "etcdserverpb.Maintenance",
+        "Snapshot",
+    ),
+    (
+        "maintenance/transfer-leadership",
+        "etcdserverpb.Maintenance",
+        "MoveLeader",
+    ),
+    (
+        "maintenance/downgrade",
+        "etcdserverpb.Maintenance",
+        "Downgrade",
+    ),
     ("auth/enable", "etcdserverpb.Auth", "AuthEnable"),
     ("auth/disable", "etcdserverpb.Auth", "AuthDisable"),
     ("auth/status", "etcdserverpb.Auth", "AuthStatus"),
@@ -72,15 +104,27 @@ const PATHS: &[(&str, &str, &str)] = &[
     ("auth/user/get", "etcdserverpb.Auth", "UserGet"),
     ("auth/user/list", "etcdserverpb.Auth", "UserList"),
     ("auth/user/delete", "etcdserverpb.Auth", "UserDelete"),
-    ("auth/user/changepw", "etcdserverpb.Auth", "UserChangePassword"),
+    (
+        "auth/user/changepw",
+        "etcdserverpb.Auth",
+        "UserChangePassword",
+    ),
     ("auth/user/grant", "etcdserverpb.Auth", "UserGrantRole"),
     ("auth/user/revoke", "etcdserverpb.Auth", "UserRevokeRole"),
     ("auth/role/add", "etcdserverpb.Auth", "RoleAdd"),
     ("auth/role/get", "etcdserverpb.Auth", "RoleGet"),
     ("auth/role/list", "etcdserverpb.Auth", "RoleList"),
     ("auth/role/delete", "etcdserverpb.Auth", "RoleDelete"),
-    ("auth/role/grant", "etcdserverpb.Auth", "RoleGrantPermission"),
-    ("auth/role/revoke", "etcdserverpb.Auth", "RoleRevokePermission"),
+    (
+        "auth/role/grant",
+        "etcdserverpb.Auth",
+        "RoleGrantPermission",
+    ),
+    (
+        "auth/role/revoke",
+        "etcdserverpb.Auth",
+        "RoleRevokePermission",
+    ),
     ("lock/lock", "v3lockpb.Lock", "Lock"),
     ("lock/unlock", "v3lockpb.Lock", "Unlock"),
     ("election/campaign", "v3electionpb.Election", "Campaign"),
@@ -105,10 +149,16 @@ pub(super) struct Gateway {
 impl Gateway {
     pub fn new(store: Arc<Store>, grpc: Grpc) -> Gateway {
         let call = |&(path, service, method): &(&'static str, &str, &str)| {
-            let call = CALLS.iter().find(|call| call.service == service && call.method == method);
+            let call = CALLS
+                .iter()
+                .find(|call| call.service == service && call.method == method);
             (path, call.expect("a path is of a call that proto/ has"))
         };
-        let calls = if store.gateway { PATHS.iter().map(call).collect() } else { HashMap::new() };
+        let calls = if store.gateway {
+            PATHS.iter().map(call).collect()
+        } else {
+            HashMap::new()
+        };
         Gateway { store, grpc, calls }
     }
 
@@ -116,7 +166,9 @@ impl Gateway {
     pub async fn answer(&self, request: Request<Incoming>, port: Port) -> Response<Body> {
         let cors = match self.store.access.check(&request, port) {
             Ok(cors) => cors,
-            Err(Refused::Host(why)) => return answer::text(StatusCode::MISDIRECTED_REQUEST, why + "\n"),
+            Err(Refused::Host(why)) => {
+                return answer::text(StatusCode::MISDIRECTED_REQUEST, why + "\n");
+            }
             Err(Refused::Origin(why)) => return refused(&Status::permission_denied(why)),
         };
         let mut response = match *request.method() {
@@ -125,8 +177,14 @@ impl Gateway {
         };
         if let Some(origin) = cors {
             for (name, value) in [
-                (header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("accept, content-type, authorization")),
-                (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET, OPTIONS, PUT, DELETE")),
+                (
+                    header::ACCESS_CONTROL_ALLOW_HEADERS,
+                    HeaderValue::from_static("accept, content-type, authorization"),
+                ),
+                (
+                    header::ACCESS_CONTROL_ALLOW_METHODS,
+                    HeaderValue::from_static("POST, GET, OPTIONS, PUT, DELETE"),
+                ),
                 (header::ACCESS_CONTROL_ALLOW_ORIGIN, origin),
             ] {
                 response.headers_mut().insert(name, value);
@@ -140,7 +198,9 @@ impl Gateway {
             return page;
         }
         let path = request.uri().path();
-        let name = path.strip_prefix("/v3/").or_else(|| path.strip_prefix("/v3beta/"));
+        let name = path
+            .strip_prefix("/v3/")
+            .or_else(|| path.strip_prefix("/v3beta/"));
         let Some(name) = name.filter(|_| !port.pages_only) else {
             return answer::text(StatusCode::NOT_FOUND, "404 page not found\n");
         };
@@ -149,24 +209,39 @@ impl Gateway {
             Some(_) if request.method() != Method::POST => {
                 answer::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
             }
-            Some(call) => self.transcode(call, request).await.unwrap_or_else(|refusal| refused(&refusal)),
+            Some(call) => self
+                .transcode(call, request)
+                .await
+                .unwrap_or_else(|refusal| refused(&refusal)),
         }
     }
 
     /// Makes a call of JSON, and JSON of its answer.
-    async fn transcode(&self, call: &'static Call, request: Request<Incoming>) -> Result<Response<Body>, Status> {
+    async fn transcode(
+        &self,
+        call: &'static Call,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Status> {
         let (head, body) = request.into_parts();
         if deadline(&head.headers).is_err() {
             let time = String::from_utf8_lossy(head.headers["grpc-timeout"].as_bytes());
-            return Err(Status::invalid_argument(format!("invalid grpc-timeout: {time}")));
+            return Err(Status::invalid_argument(format!(
+                "invalid grpc-timeout: {time}"
+            )));
         }
         let messages = match call.client_streaming {
-            false => full(wire::frame(&body::whole(body, call.input, &self.store).await?)),
+            false => full(wire::frame(
+                &body::whole(body, call.input, &self.store).await?,
+            )),
             true => {
                 // a first message that is none is refused as a whole; a later one ends what is asked
                 let mut messages = body::Messages::new(body, call.input, &self.store);
-                let first = poll_fn(|context| Pin::new(&mut messages).poll_next(context)).await.transpose()?;
-                let frames = tokio_stream::iter(first).chain(messages.map_while(Result::ok)).map(Frame::data);
+                let first = poll_fn(|context| Pin::new(&mut messages).poll_next(context))
+                    .await
+                    .transpose()?;
+                let frames = tokio_stream::iter(first)
+                    .chain(messages.map_while(Result::ok))
+                    .map(Frame::data);
                 Body::new(StreamBody::new(frames.map(Ok::<_, Infallible>)))
             }
         };
@@ -174,7 +249,9 @@ impl Gateway {
         *request.method_mut() = Method::POST;
         *request.version_mut() = http::Version::HTTP_2;
         let path = format!("/{}/{}", call.service, call.method);
-        *request.uri_mut() = path.parse().map_err(|_| Status::internal(format!("no path: {path}")))?;
+        *request.uri_mut() = path
+            .parse()
+            .map_err(|_| Status::internal(format!("no path: {path}")))?;
         *request.headers_mut() = metadata(&head.headers);
         *request.extensions_mut() = head.extensions;
         let Ok(reply): Result<_, Infallible> = self.grpc.call(request).await;
@@ -192,16 +269,25 @@ fn metadata(given: &HeaderMap) -> HeaderMap {
     for (name, value) in given {
         let name = match name.as_str().strip_prefix("grpc-metadata-") {
             // what gRPC itself lives by is not for others to say
-            Some(inner) if inner.starts_with("grpc-") || inner == "te" || inner == "content-type" => continue,
+            Some(inner)
+                if inner.starts_with("grpc-") || inner == "te" || inner == "content-type" =>
+            {
+                continue;
+            }
             Some(inner) => HeaderName::from_bytes(inner.as_bytes()).ok(),
-            None if *name == header::AUTHORIZATION || name.as_str() == "grpc-timeout" => Some(name.clone()),
+            None if *name == header::AUTHORIZATION || name.as_str() == "grpc-timeout" => {
+                Some(name.clone())
+            }
             None => None,
         };
         if let Some(name) = name {
             headers.append(name, value.clone());
         }
     }
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/grpc"),
+    );
     headers.insert(header::TE, HeaderValue::from_static("trailers"));
     headers
 }

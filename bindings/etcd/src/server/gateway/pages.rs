@@ -12,7 +12,10 @@ use crate::server::store::Store;
 
 /// The page of the request's path; none if there is no such page.
 pub fn page<B>(store: &Store, request: &Request<B>, port: Port) -> Option<Response<Body>> {
-    let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+    let (path, query) = (
+        request.uri().path(),
+        request.uri().query().unwrap_or_default(),
+    );
     let probe = Probe::of(path);
     match path {
         "/metrics" => return Some(metrics(store)),
@@ -23,7 +26,9 @@ pub fn page<B>(store: &Store, request: &Request<B>, port: Port) -> Option<Respon
     }
     if request.method() != Method::GET {
         let mut response = answer::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+        response
+            .headers_mut()
+            .insert(header::ALLOW, HeaderValue::from_static("GET"));
         return Some(response);
     }
     Some(match (path, probe) {
@@ -67,17 +72,24 @@ fn health(store: &Store, query: &str) -> Response<Body> {
     let reason = match store.db.status() {
         Ok(status) => {
             let mut names = status.alarms.iter().map(|alarm| alarm_name(alarm));
-            names.find(|name| !excludes(query, name)).map(|name| format!("ALARM {name}"))
+            names
+                .find(|name| !excludes(query, name))
+                .map(|name| format!("ALARM {name}"))
         }
         Err(error) => Some(error.to_string()),
     };
-    let mut body =
-        format!("{{\"health\":\"{}\",\"reason\":{}}}", reason.is_none(), json!(reason.as_deref().unwrap_or("")));
+    let mut body = format!(
+        "{{\"health\":\"{}\",\"reason\":{}}}",
+        reason.is_none(),
+        json!(reason.as_deref().unwrap_or(""))
+    );
     let mut response = Response::new(Body::empty());
     answer::plain(response.headers_mut());
     match reason {
         None => {
-            response.headers_mut().remove(header::X_CONTENT_TYPE_OPTIONS);
+            response
+                .headers_mut()
+                .remove(header::X_CONTENT_TYPE_OPTIONS);
         }
         Some(_) => {
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -90,7 +102,9 @@ fn health(store: &Store, query: &str) -> Response<Body> {
 
 /// Whether a query has `exclude=NAME`.
 fn excludes(query: &str, name: &str) -> bool {
-    query.split('&').any(|part| part.strip_prefix("exclude=") == Some(name))
+    query
+        .split('&')
+        .any(|part| part.strip_prefix("exclude=") == Some(name))
 }
 
 /// `NOSPACE` of `memberID:1 alarm:NOSPACE `.
@@ -101,7 +115,13 @@ fn alarm_name(alarm: &str) -> &str {
 /// A check of `/livez` and `/readyz`; an error is why it failed.
 type Check = fn(&Store) -> Result<(), String>;
 
-const READABLE: Check = |store| store.db.snapshot().map(drop).map_err(|error| error.to_string());
+const READABLE: Check = |store| {
+    store
+        .db
+        .snapshot()
+        .map(drop)
+        .map_err(|error| error.to_string())
+};
 const LIVEZ: &[(&str, Check)] = &[("serializable_read", READABLE)];
 const READYZ: &[(&str, Check)] = &[
     ("data_corruption", intact),
@@ -114,7 +134,9 @@ const READYZ: &[(&str, Check)] = &[
 fn intact(store: &Store) -> Result<(), String> {
     let status = store.db.status().map_err(|error| error.to_string())?;
     let mut names = status.alarms.iter().map(|alarm| alarm_name(alarm));
-    names.find(|name| *name != "NOSPACE").map_or(Ok(()), |name| Err(format!("alarm activated: {name}")))
+    names
+        .find(|name| *name != "NOSPACE")
+        .map_or(Ok(()), |name| Err(format!("alarm activated: {name}")))
 }
 
 /// The checks that a path of `/livez` and `/readyz` runs: all, or the one that it names.
@@ -131,7 +153,10 @@ impl Probe {
             return Some(Probe(checks));
         }
         let name = rest.strip_prefix('/')?;
-        checks.iter().position(|(check, _)| *check == name).map(|at| Probe(&checks[at..=at]))
+        checks
+            .iter()
+            .position(|(check, _)| *check == name)
+            .map(|at| Probe(&checks[at..=at]))
     }
 
     /// `ok`, or status 503 with a line for each check; `verbose` in the query has the lines always.
@@ -146,7 +171,9 @@ impl Probe {
                 }
             }
         }
-        let verbose = query.split('&').any(|part| part == "verbose" || part.starts_with("verbose="));
+        let verbose = query
+            .split('&')
+            .any(|part| part == "verbose" || part.starts_with("verbose="));
         match status {
             StatusCode::OK if verbose => answer::text(status, lines + "ok\n"),
             StatusCode::OK => answer::text(status, "ok\n"),

@@ -39,7 +39,8 @@ pub fn message(message: &'static Message, json: &[u8]) -> Result<Vec<u8>, String
         return Ok(Vec::new());
     }
     let wire = Object(message).deserialize(&mut serde_json::Deserializer::from_slice(json));
-    wire.map_err(|error| error.to_string())?.ok_or_else(|| format!("null is no message {}", message.name))
+    wire.map_err(|error| error.to_string())?
+        .ok_or_else(|| format!("null is no message {}", message.name))
 }
 
 /// Reads the request of some method; what was read must be written, and read again, as the same. False if
@@ -50,10 +51,18 @@ pub fn message(message: &'static Message, json: &[u8]) -> Result<Vec<u8>, String
 /// It is not the same.
 pub(crate) fn there_and_back(method: usize, json: &[u8]) -> bool {
     let of = CALLS[method % CALLS.len()].input;
-    let Ok(wire) = message(of, json) else { return false };
+    let Ok(wire) = message(of, json) else {
+        return false;
+    };
     let mut again = Vec::new();
     write::message(of, &wire, &mut again).expect("what was read can be written");
-    assert_eq!(message(of, &again).as_deref(), Ok(wire.as_slice()), "{}: {}", of.name, String::from_utf8_lossy(json));
+    assert_eq!(
+        message(of, &again).as_deref(),
+        Ok(wire.as_slice()),
+        "{}: {}",
+        of.name,
+        String::from_utf8_lossy(json)
+    );
     true
 }
 
@@ -92,12 +101,21 @@ impl<'de> Visitor<'de> for Object {
             if slots[at].is_some() {
                 return Err(A::Error::custom(format_args!("{} is given twice", place())));
             }
-            let wire = map.next_value_seed(Value { field, message: self.0 })?;
+            let wire = map.next_value_seed(Value {
+                field,
+                message: self.0,
+            })?;
             let is_other = |(other, slot): (&Field, &Option<Vec<u8>>)| {
                 other.oneof == field.oneof && slot.as_ref().is_some_and(|wire| !wire.is_empty())
             };
-            if field.oneof.is_some() && !wire.is_empty() && self.0.fields.iter().zip(&slots).any(is_other) {
-                return Err(A::Error::custom(format_args!("{} is given beside another of its kind", place())));
+            if field.oneof.is_some()
+                && !wire.is_empty()
+                && self.0.fields.iter().zip(&slots).any(is_other)
+            {
+                return Err(A::Error::custom(format_args!(
+                    "{} is given beside another of its kind",
+                    place()
+                )));
             }
             slots[at] = Some(wire);
         }
@@ -124,7 +142,11 @@ impl Visitor<'_> for Name {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.0.fields.iter().position(|field| field.name == name || field.json_name == name))
+        Ok(self
+            .0
+            .fields
+            .iter()
+            .position(|field| field.name == name || field.json_name == name))
     }
 }
 
@@ -142,7 +164,12 @@ impl<'de> DeserializeSeed<'de> for Value {
             return json.deserialize_any(List(self));
         }
         let mut wire = Vec::new();
-        Item { of: &self, wire: &mut wire, in_list: false }.deserialize(json)?;
+        Item {
+            of: &self,
+            wire: &mut wire,
+            in_list: false,
+        }
+        .deserialize(json)?;
         Ok(wire)
     }
 }
@@ -170,7 +197,14 @@ impl<'de> Visitor<'de> for List {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<u8>, A::Error> {
         let mut wire = Vec::new();
-        while list.next_element_seed(Item { of: &self.0, wire: &mut wire, in_list: true })?.is_some() {}
+        while list
+            .next_element_seed(Item {
+                of: &self.0,
+                wire: &mut wire,
+                in_list: true,
+            })?
+            .is_some()
+        {}
         Ok(wire)
     }
 }
@@ -217,11 +251,21 @@ impl Item<'_> {
             Kind::Int64 => i64::try_from(number).map(|number| number as u64),
             Kind::Uint32 => u32::try_from(number).map(u64::from),
             Kind::Uint64 => u64::try_from(number),
-            _ => return Err(E::invalid_type(serde::de::Unexpected::Other("number"), &self)),
+            _ => {
+                return Err(E::invalid_type(
+                    serde::de::Unexpected::Other("number"),
+                    &self,
+                ));
+            }
         };
         match wire {
             Ok(wire) => self.varint(wire),
-            Err(_) => return Err(E::custom(format_args!("{number} is out of range for {}", self.of.place()))),
+            Err(_) => {
+                return Err(E::custom(format_args!(
+                    "{number} is out of range for {}",
+                    self.of.place()
+                )));
+            }
         }
         Ok(())
     }
@@ -235,7 +279,10 @@ impl Item<'_> {
             // with a point or an exponent, as JSON has it
             _ => match serde_json::from_str(number) {
                 Ok(float) => self.visit_f64(float),
-                Err(_) => Err(E::custom(format_args!("{text:?} is no whole number for {}", self.of.place()))),
+                Err(_) => Err(E::custom(format_args!(
+                    "{text:?} is no whole number for {}",
+                    self.of.place()
+                ))),
             },
         }
     }
@@ -292,8 +339,17 @@ impl<'de> Visitor<'de> for Item<'_> {
         match self.of.field.kind {
             Kind::String => self.bytes(text.as_bytes()),
             Kind::Bytes => {
-                let at = |error| E::custom(format_args!("illegal base64 for {}: {error}", self.of.place()));
-                let base64 = if text.contains(['-', '_']) { &URL_SAFE } else { &STANDARD };
+                let at = |error| {
+                    E::custom(format_args!(
+                        "illegal base64 for {}: {error}",
+                        self.of.place()
+                    ))
+                };
+                let base64 = if text.contains(['-', '_']) {
+                    &URL_SAFE
+                } else {
+                    &STANDARD
+                };
                 let decoded = match text.contains(['\r', '\n']) {
                     true => base64.decode(text.replace(['\r', '\n'], "")),
                     false => base64.decode(text),
@@ -305,7 +361,12 @@ impl<'de> Visitor<'de> for Item<'_> {
                 Some((_, number)) => self.integer((*number).into())?,
                 None => match text.parse::<i32>() {
                     Ok(number) => self.integer(number.into())?,
-                    Err(_) => return Err(E::custom(format_args!("unknown value {text:?} for enum {}", names.name))),
+                    Err(_) => {
+                        return Err(E::custom(format_args!(
+                            "unknown value {text:?} for enum {}",
+                            names.name
+                        )));
+                    }
                 },
             },
             Kind::Bool | Kind::Message(_) => {
@@ -338,7 +399,10 @@ mod tests {
     use super::*;
 
     fn call(method: &str) -> &'static Call {
-        CALLS.iter().find(|call| call.method == method).expect("a method")
+        CALLS
+            .iter()
+            .find(|call| call.method == method)
+            .expect("a method")
     }
 
     /// A request as JSON, by way of its bytes.
@@ -353,19 +417,67 @@ mod tests {
     fn a_message_goes_there_and_back() {
         for (method, json, should) in [
             ("Range", "", "{}"),
-            ("Range", r#"{"key":"_-8","range_end":"/+8="}"#, r#"{"key":"/+8=","range_end":"/+8="}"#),
-            ("Range", r#"{"limit":1.0,"revision":2e2}"#, r#"{"limit":"1","revision":"200"}"#),
-            ("Range", r#"{"limit":1125899906842623.00000000000000000000}"#, r#"{"limit":"1125899906842623"}"#),
-            ("Range", r#"{"limit":"1.0","revision":"-2E1"}"#, r#"{"limit":"1","revision":"-20"}"#),
-            ("Range", r#"{"sort_order":"2","sort_target":"-1"}"#, r#"{"sort_order":"DESCEND","sort_target":-1}"#),
-            ("Txn", r#"{"success":[{"request_put":null,"requestRange":{}}]}"#, r#"{"success":[{"request_range":{}}]}"#),
-            ("Range", r#"{"limit":-1,"rangeEnd":"AA==","key":null}"#, r#"{"range_end":"AA==","limit":"-1"}"#),
-            ("Range", r#"{"sort_order":2,"sort_target":9}"#, r#"{"sort_order":"DESCEND","sort_target":9}"#),
+            (
+                "Range",
+                r#"{"key":"_-8","range_end":"/+8="}"#,
+                r#"{"key":"/+8=","range_end":"/+8="}"#,
+            ),
+            (
+                "Range",
+                r#"{"limit":1.0,"revision":2e2}"#,
+                r#"{"limit":"1","revision":"200"}"#,
+            ),
+            (
+                "Range",
+                r#"{"limit":1125899906842623.00000000000000000000}"#,
+                r#"{"limit":"1125899906842623"}"#,
+            ),
+            (
+                "Range",
+                r#"{"limit":"1.0","revision":"-2E1"}"#,
+                r#"{"limit":"1","revision":"-20"}"#,
+            ),
+            (
+                "Range",
+                r#"{"sort_order":"2","sort_target":"-1"}"#,
+                r#"{"sort_order":"DESCEND","sort_target":-1}"#,
+            ),
+            (
+                "Txn",
+                r#"{"success":[{"request_put":null,"requestRange":{}}]}"#,
+                r#"{"success":[{"request_range":{}}]}"#,
+            ),
+            (
+                "Range",
+                r#"{"limit":-1,"rangeEnd":"AA==","key":null}"#,
+                r#"{"range_end":"AA==","limit":"-1"}"#,
+            ),
+            (
+                "Range",
+                r#"{"sort_order":2,"sort_target":9}"#,
+                r#"{"sort_order":"DESCEND","sort_target":9}"#,
+            ),
             ("Range", r#"{"sort_order":-1}"#, r#"{"sort_order":-1}"#),
-            ("MemberRemove", r#"{"ID":18446744073709551615}"#, r#"{"ID":"18446744073709551615"}"#),
-            ("MemberAdd", r#"{"peerURLs":["a","\u00e9\"",null]}"#, "{\"peerURLs\":[\"a\",\"é\\\"\",\"\"]}"),
-            ("Put", r#"{"key":[1,null,255],"prev_kv":false}"#, r#"{"key":"AQD/","prev_kv":false}"#),
-            ("Txn", r#"{"success":[{},null,{"request_txn":{}}]}"#, r#"{"success":[{},{},{"request_txn":{}}]}"#),
+            (
+                "MemberRemove",
+                r#"{"ID":18446744073709551615}"#,
+                r#"{"ID":"18446744073709551615"}"#,
+            ),
+            (
+                "MemberAdd",
+                r#"{"peerURLs":["a","\u00e9\"",null]}"#,
+                "{\"peerURLs\":[\"a\",\"é\\\"\",\"\"]}",
+            ),
+            (
+                "Put",
+                r#"{"key":[1,null,255],"prev_kv":false}"#,
+                r#"{"key":"AQD/","prev_kv":false}"#,
+            ),
+            (
+                "Txn",
+                r#"{"success":[{},null,{"request_txn":{}}]}"#,
+                r#"{"success":[{},{},{"request_txn":{}}]}"#,
+            ),
             (
                 "Watch",
                 r#"{"createRequest":{"filters":["NODELETE",0],"watch_id":"-9"}}"#,
@@ -396,7 +508,10 @@ mod tests {
                 r#"{"rangeEnd":null,"range_end":"AA=="}"#,
                 "range_end of etcdserverpb.RangeRequest is given twice at line 1 column 28",
             ),
-            (r#"{"limit":"x"}"#, "\"x\" is no whole number for limit of etcdserverpb.RangeRequest at line 1 column 12"),
+            (
+                r#"{"limit":"x"}"#,
+                "\"x\" is no whole number for limit of etcdserverpb.RangeRequest at line 1 column 12",
+            ),
             (
                 r#"{"key":"a"}"#,
                 "illegal base64 for key of etcdserverpb.RangeRequest: Invalid input length: 1 at line 1 column 10",
@@ -427,7 +542,9 @@ mod tests {
     /// A value at random that may or may not suit the field.
     fn value(dice: &mut Dice, field: &Field, depth: u64) -> String {
         if dice.one_in(20) {
-            return ["null", "1.5", "[]", "{}", "true", "\"x\"", "-1", "[null]"][dice.below(8) as usize].into();
+            return ["null", "1.5", "[]", "{}", "true", "\"x\"", "-1", "[null]"]
+                [dice.below(8) as usize]
+                .into();
         }
         let one = |dice: &mut Dice| match field.kind {
             Kind::Bool => ["true", "false"][dice.below(2) as usize].into(),
@@ -443,17 +560,31 @@ mod tests {
             Kind::Message(message) => object(dice, message, depth + 1),
         };
         match field.repeated {
-            true => format!("[{}]", (0..dice.below(3)).map(|_| one(dice)).collect::<Vec<_>>().join(",")),
+            true => format!(
+                "[{}]",
+                (0..dice.below(3))
+                    .map(|_| one(dice))
+                    .collect::<Vec<_>>()
+                    .join(",")
+            ),
             false => one(dice),
         }
     }
 
     fn object(dice: &mut Dice, message: &Message, depth: u64) -> String {
-        let fields = if message.fields.is_empty() { 0 } else { dice.below(6 / (depth + 1) + 1) };
+        let fields = if message.fields.is_empty() {
+            0
+        } else {
+            dice.below(6 / (depth + 1) + 1)
+        };
         let fields: Vec<String> = (0..fields)
             .map(|_| {
                 let field = &message.fields[dice.below(message.fields.len() as u64) as usize];
-                let name = if dice.one_in(2) { field.name } else { field.json_name };
+                let name = if dice.one_in(2) {
+                    field.name
+                } else {
+                    field.json_name
+                };
                 format!("\"{name}\":{}", value(dice, field, depth))
             })
             .collect();
@@ -478,7 +609,10 @@ mod tests {
                 false => refused += 1,
             }
         }
-        assert!(read > 5_000 && refused > 1_000, "{read} read, {refused} refused");
+        assert!(
+            read > 5_000 && refused > 1_000,
+            "{read} read, {refused} refused"
+        );
     }
 
     /// Bytes that are no message are not written, and harm nothing.

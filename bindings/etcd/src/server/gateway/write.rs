@@ -21,7 +21,10 @@ pub fn message(message: &Message, mut wire: &[u8], json: &mut Vec<u8>) -> Option
     let mut list: Option<u32> = None;
     while !wire.is_empty() {
         let key = u32::try_from(wire::varint(&mut wire)?).ok()?;
-        let field = message.fields.iter().find(|field| field.number == key >> 3)?;
+        let field = message
+            .fields
+            .iter()
+            .find(|field| field.number == key >> 3)?;
         if list == Some(field.number) {
             json.push(b',');
         } else {
@@ -76,7 +79,11 @@ fn number(kind: Kind, number: u64, json: &mut Vec<u8>) {
         Kind::Bool => write!(json, "{}", number != 0),
         Kind::Int64 => write!(json, "\"{}\"", number as i64),
         Kind::Uint64 => write!(json, "\"{number}\""),
-        Kind::Enum(names) => match names.values.iter().find(|(_, known)| *known == number as i32) {
+        Kind::Enum(names) => match names
+            .values
+            .iter()
+            .find(|(_, known)| *known == number as i32)
+        {
             Some((name, _)) => write!(json, "\"{name}\""),
             None => write!(json, "{}", number as i32),
         },

@@ -60,7 +60,14 @@ impl Followed {
     pub fn new(watcher: Watcher, mark: Arc<Mark>, fragment: bool, revision: Revision) -> Followed {
         // marks it at once if it has something already
         watcher.set_waker(Some(Waker::from(mark.clone())));
-        Followed { watcher, mark, fragment, past_upto: revision, kept: None, open: None }
+        Followed {
+            watcher,
+            mark,
+            fragment,
+            past_upto: revision,
+            kept: None,
+            open: None,
+        }
     }
 
     /// Takes what goes into one answer: a revision, or some of the past.
@@ -72,18 +79,31 @@ impl Followed {
                 None => return Ok(Found::Nothing),
             },
         };
-        let WatchBatch { revision, mut events } = batch;
+        let WatchBatch {
+            revision,
+            mut events,
+        } = batch;
         if events.is_empty() {
             return Ok(Found::Progress(revision));
         }
         let current = store.revision().unwrap_or(revision);
         if revision > self.past_upto {
             if current - revision < BEHIND {
-                return Ok(Found::Events { revision, events, more: false });
+                return Ok(Found::Events {
+                    revision,
+                    events,
+                    more: false,
+                });
             }
             self.past_upto = current;
         }
-        let Open { header, mut revisions } = self.open.take().unwrap_or(Open { header: current, revisions: 0 });
+        let Open {
+            header,
+            mut revisions,
+        } = self.open.take().unwrap_or(Open {
+            header: current,
+            revisions: 0,
+        });
         revisions += 1;
         let (mut bytes, mut last) = (events_bytes(&events), revision);
         let more = loop {
@@ -94,7 +114,9 @@ impl Followed {
             self.kept = self.watcher.try_next_briefly().unwrap_or_default();
             let upto = self.past_upto;
             let is_past = |next: &mut WatchBatch| !next.events.is_empty() && next.revision <= upto;
-            let Some(mut next) = self.kept.take_if(is_past) else { break false };
+            let Some(mut next) = self.kept.take_if(is_past) else {
+                break false;
+            };
             let size = events_bytes(&next.events);
             if bytes + size > PAST_BYTES || events.len() + next.events.len() > PAST_EVENTS {
                 self.kept = Some(next);
@@ -106,27 +128,43 @@ impl Followed {
         // what was taken is sent, also while the store cannot be asked
         let header = header.max(last);
         self.open = more.then_some(Open { header, revisions });
-        Ok(Found::Events { revision: header, events, more })
+        Ok(Found::Events {
+            revision: header,
+            events,
+            more,
+        })
     }
 
     /// Whether everything up to `revision` that matches has been taken, or it begins later.
     pub fn is_caught_up(&self, revision: Revision) -> bool {
         self.kept.is_none()
-            && (self.watcher.caught_up().is_some_and(|upto| upto >= revision)
+            && (self
+                .watcher
+                .caught_up()
+                .is_some_and(|upto| upto >= revision)
                 || self.watcher.resume_revision() > revision)
     }
 
     /// The answers that bring these events: one, or, if they are too many bytes for one and the client
     /// asked for it, pieces of which all but the last say that more follows (contract 10.14). `answer.fragment`
     /// is what the last one says.
-    pub fn answers(&self, answer: pb::WatchResponse, events: Vec<Event>, bytes_max: usize) -> Vec<pb::WatchResponse> {
-        let more = answer.fragment;
+    pub fn responses(
+        &self,
+        response: pb::WatchResponse,
+        events: Vec<Event>,
+        bytes_max: usize,
+    ) -> Vec<pb::WatchResponse> {
+        let more = response.fragment;
         let events: Vec<mvccpb::Event> = events.into_iter().map(event_out).collect();
-        let whole = pb::WatchResponse { events, ..answer };
+        let whole = pb::WatchResponse { events, ..response };
         if !self.fragment || whole.encoded_len() < bytes_max {
             return vec![whole];
         }
-        let bare = pb::WatchResponse { events: Vec::new(), fragment: true, ..whole };
+        let bare = pb::WatchResponse {
+            events: Vec::new(),
+            fragment: true,
+            ..whole
+        };
         let bare_bytes = bare.encoded_len();
         let mut pieces = vec![bare.clone()];
         let mut bytes = bare_bytes;
@@ -134,7 +172,8 @@ impl Followed {
             let size = event.encoded_len();
             // with the field's number and length
             let size = size + 1 + prost::length_delimiter_len(size);
-            let full = pieces.last().is_some_and(|piece| !piece.events.is_empty()) && bytes + size >= bytes_max;
+            let full = pieces.last().is_some_and(|piece| !piece.events.is_empty())
+                && bytes + size >= bytes_max;
             if full {
                 pieces.push(bare.clone());
                 bytes = bare_bytes;
@@ -157,6 +196,9 @@ fn events_bytes(events: &[Event]) -> usize {
 
 /// About what an event takes on the wire.
 fn event_bytes(event: &Event) -> usize {
-    let before = event.prev_kv.as_ref().map_or(0, |kv| kv.key.len() + kv.value.len() + 32);
+    let before = event
+        .prev_kv
+        .as_ref()
+        .map_or(0, |kv| kv.key.len() + kv.value.len() + 32);
     event.kv.key.len() + event.kv.value.len() + before + 32
 }

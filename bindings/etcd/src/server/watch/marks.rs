@@ -24,7 +24,12 @@ impl Marks {
     pub fn next(&self, task: &Waker) -> Option<i64> {
         let mut inner = self.lock();
         let id = inner.ids.pop_front();
-        if id.is_none() && !inner.task.as_ref().is_some_and(|before| before.will_wake(task)) {
+        if id.is_none()
+            && !inner
+                .task
+                .as_ref()
+                .is_some_and(|before| before.will_wake(task))
+        {
             inner.task = Some(task.clone());
         }
         id
@@ -40,7 +45,11 @@ pub(super) struct Mark {
 
 impl Mark {
     pub fn new(id: i64, marks: &Arc<Marks>) -> Arc<Mark> {
-        Arc::new(Mark { id, marked: AtomicBool::new(false), marks: marks.clone() })
+        Arc::new(Mark {
+            id,
+            marked: AtomicBool::new(false),
+            marks: marks.clone(),
+        })
     }
 
     /// To be called before the watch is looked at: what comes later marks it again.

@@ -38,7 +38,10 @@ impl WatchService {
 impl watch_server::Watch for WatchService {
     type WatchStream = Session<Streaming<pb::WatchRequest>>;
 
-    async fn watch(&self, request: Request<Streaming<pb::WatchRequest>>) -> Answered<Self::WatchStream> {
+    async fn watch(
+        &self,
+        request: Request<Streaming<pb::WatchRequest>>,
+    ) -> Answered<Self::WatchStream> {
         Ok(Response::new(self.follow(request.into_inner())))
     }
 }

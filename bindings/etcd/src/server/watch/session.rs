@@ -40,7 +40,7 @@ pub(crate) struct Session<R> {
     watches: HashMap<i64, Option<Followed>>,
     next_id: i64,
     marks: Arc<Marks>,
-    answers: VecDeque<pb::WatchResponse>,
+    responses: VecDeque<pb::WatchResponse>,
     /// The watch whose last fragment said that more follows. etcd's client loses what comes in between.
     unfinished: Option<i64>,
     /// The client wants to know how far all is seen.
@@ -59,7 +59,7 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
             watches: HashMap::new(),
             next_id: 0,
             marks: Arc::default(),
-            answers: VecDeque::new(),
+            responses: VecDeque::new(),
             unfinished: None,
             progress_asked: false,
             retry: None,
@@ -72,7 +72,9 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
         if self.unfinished.is_some() {
             return Ok(false);
         }
-        let Some(requests) = &mut self.requests else { return Ok(false) };
+        let Some(requests) = &mut self.requests else {
+            return Ok(false);
+        };
         match Pin::new(requests).poll_next(context) {
             Poll::Pending => return Ok(false),
             Poll::Ready(None) => self.requests = None,
@@ -88,12 +90,16 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
     }
 
     /// An answer that says nothing yet, at the store's revision; 0 if even that cannot be read any more.
-    fn answer(&self, watch_id: i64) -> pb::WatchResponse {
-        self.answer_at(watch_id, self.store.revision().unwrap_or(0))
+    fn response(&self, watch_id: i64) -> pb::WatchResponse {
+        self.response_at(watch_id, self.store.revision().unwrap_or(0))
     }
 
-    fn answer_at(&self, watch_id: i64, revision: Revision) -> pb::WatchResponse {
-        pb::WatchResponse { header: self.store.identity.header(revision), watch_id, ..Default::default() }
+    fn response_at(&self, watch_id: i64, revision: Revision) -> pb::WatchResponse {
+        pb::WatchResponse {
+            header: self.store.identity.header(revision),
+            watch_id,
+            ..Default::default()
+        }
     }
 
     fn create(&mut self, create: pb::WatchCreateRequest) {
@@ -108,7 +114,9 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
             Err(error) if error.code() == Code::InvalidArgument => {
                 return self.refuse(error.message().split(" (").next().unwrap_or_default());
             }
-            Err(error) if error.code() != Code::Compacted => return self.refuse(refusal(error).message()),
+            Err(error) if error.code() != Code::Compacted => {
+                return self.refuse(refusal(error).message());
+            }
             watcher => watcher,
         };
         let Some(id) = self.new_id(asked_id) else {
@@ -119,8 +127,12 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
             // a client may go on from it after a cut: what was written meanwhile is still to come
             revision = watcher.resume_revision() - 1;
         }
-        self.answers.push_back(pb::WatchResponse { created: true, ..self.answer_at(id, revision) });
-        let followed = watcher.map(|watcher| Followed::new(watcher, Mark::new(id, &self.marks), fragment, revision));
+        self.responses.push_back(pb::WatchResponse {
+            created: true,
+            ..self.response_at(id, revision)
+        });
+        let followed = watcher
+            .map(|watcher| Followed::new(watcher, Mark::new(id, &self.marks), fragment, revision));
         match followed {
             Ok(followed) => drop(self.watches.insert(id, Some(followed))),
             Err(error) => self.end(id, &error),
@@ -129,8 +141,15 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
 
     /// Answers a creation that leaves no watch behind.
     fn refuse(&mut self, reason: &str) {
-        let refused = pb::WatchResponse { created: true, canceled: true, ..self.answer(NO_ID) };
-        self.answers.push_back(pb::WatchResponse { cancel_reason: reason.into(), ..refused });
+        let refused = pb::WatchResponse {
+            created: true,
+            canceled: true,
+            ..self.response(NO_ID)
+        };
+        self.responses.push_back(pb::WatchResponse {
+            cancel_reason: reason.into(),
+            ..refused
+        });
     }
 
     /// The id of a new watch; none if it is in use.
@@ -147,43 +166,76 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
 
     fn cancel(&mut self, id: i64) {
         if self.watches.remove(&id).is_some() {
-            self.answers.push_back(pb::WatchResponse { canceled: true, ..self.answer(id) });
+            self.responses.push_back(pb::WatchResponse {
+                canceled: true,
+                ..self.response(id)
+            });
         }
     }
 
     /// A watch cannot go on: says why, and keeps its id.
     fn end(&mut self, id: i64, error: &Error) {
         self.watches.insert(id, None);
-        self.answers.push_back(match error.code() {
-            Code::Compacted => {
-                pb::WatchResponse { canceled: true, compact_revision: error.revision(), ..self.answer_at(id, 0) }
-            }
+        self.responses.push_back(match error.code() {
+            Code::Compacted => pb::WatchResponse {
+                canceled: true,
+                compact_revision: error.revision(),
+                ..self.response_at(id, 0)
+            },
             _ => {
                 let cancel_reason = refusal(error.clone()).message().to_string();
-                pb::WatchResponse { canceled: true, cancel_reason, ..self.answer(id) }
+                pb::WatchResponse {
+                    canceled: true,
+                    cancel_reason,
+                    ..self.response(id)
+                }
             }
         });
     }
 
     /// Looks at the watch whose answer is unfinished or that was marked first, if there is one.
     fn follow_next(&mut self, context: &mut Context<'_>) -> bool {
-        let Some(id) = self.unfinished.take().or_else(|| self.marks.next(context.waker())) else { return false };
+        let Some(id) = self
+            .unfinished
+            .take()
+            .or_else(|| self.marks.next(context.waker()))
+        else {
+            return false;
+        };
         // it may have been cancelled meanwhile
-        let Entry::Occupied(mut entry) = self.watches.entry(id) else { return true };
-        let Some(followed) = entry.get_mut() else { return true };
+        let Entry::Occupied(mut entry) = self.watches.entry(id) else {
+            return true;
+        };
+        let Some(followed) = entry.get_mut() else {
+            return true;
+        };
         followed.mark.clear();
         match followed.take(&self.store) {
             Ok(Found::Nothing) => return true,
-            Ok(Found::Events { revision, events, more }) => {
+            Ok(Found::Events {
+                revision,
+                events,
+                more,
+            }) => {
                 self.unfinished = more.then_some(id);
                 let header = self.store.identity.header(revision);
-                let answer = pb::WatchResponse { header, watch_id: id, fragment: more, ..Default::default() };
+                let response = pb::WatchResponse {
+                    header,
+                    watch_id: id,
+                    fragment: more,
+                    ..Default::default()
+                };
                 let bytes_max = self.store.message_bytes_max.min(FRAGMENT_BYTES_MAX);
-                self.answers.extend(followed.answers(answer, events, bytes_max));
+                self.responses
+                    .extend(followed.responses(response, events, bytes_max));
             }
             Ok(Found::Progress(revision)) => {
                 let header = self.store.identity.header(revision);
-                self.answers.push_back(pb::WatchResponse { header, watch_id: id, ..Default::default() });
+                self.responses.push_back(pb::WatchResponse {
+                    header,
+                    watch_id: id,
+                    ..Default::default()
+                });
             }
             Err(error) if error.code() == Code::Busy => {
                 let mark = followed.mark.clone();
@@ -211,10 +263,14 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
             return false;
         }
         if let Ok(revision) = self.store.revision()
-            && self.watches.values().flatten().all(|followed| followed.is_caught_up(revision))
+            && self
+                .watches
+                .values()
+                .flatten()
+                .all(|followed| followed.is_caught_up(revision))
         {
             (self.progress_asked, self.retry) = (false, None);
-            self.answers.push_back(self.answer_at(NO_ID, revision));
+            self.responses.push_back(self.response_at(NO_ID, revision));
             return true;
         }
         let retry = self.retry.get_or_insert_with(|| Box::pin(sleep(RETRY)));
@@ -239,8 +295,8 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Stream for Sess
             return Poll::Ready(Some(Err(stopped())));
         }
         for _ in 0..STEPS {
-            if let Some(answer) = session.answers.pop_front() {
-                return Poll::Ready(Some(Ok(answer)));
+            if let Some(response) = session.responses.pop_front() {
+                return Poll::Ready(Some(Ok(response)));
             }
             let asked = match session.poll_request(context) {
                 Ok(asked) => asked,

@@ -1,7 +1,7 @@
 //! What calls answer: frozen values with readable fields, `==` and a `repr`, made of their fields: so pickle and
 //! copy make them again.
 
-use libkv::{Answer, EventKind, OpResult, PairRef};
+use libkv::{EventKind, OpResponse, PairRef, Response};
 use pyo3::IntoPyObjectExt;
 use pyo3::basic::CompareOp;
 use pyo3::prelude::*;
@@ -78,8 +78,14 @@ fn plain(field: &'static str) -> &'static str {
 }
 
 fn shown(name: &str, names: &[&str], fields: &Bound<'_, PyTuple>) -> PyResult<String> {
-    let each = names.iter().zip(fields.iter()).map(|(name, field)| Ok(format!("{name}={}", field.repr()?)));
-    Ok(format!("{name}({})", each.collect::<PyResult<Vec<_>>>()?.join(", ")))
+    let each = names
+        .iter()
+        .zip(fields.iter())
+        .map(|(name, field)| Ok(format!("{name}={}", field.repr()?)));
+    Ok(format!(
+        "{name}({})",
+        each.collect::<PyResult<Vec<_>>>()?.join(", ")
+    ))
 }
 
 value! {
@@ -102,7 +108,7 @@ value! {
 
 value! {
     /// The answer to a put.
-    PutResult {
+    PutResponse {
         /// The store's revision after the put.
         revision: i64,
         /// The pair as it was before, if it was asked for and the key existed; else None.
@@ -112,7 +118,7 @@ value! {
 
 value! {
     /// The answer to a range: the pairs at one revision. Iterating it, and `len`, are those of `kvs`.
-    RangeResult {
+    RangeResponse {
         /// The store's revision when it was read, also when an older one was asked for.
         revision: i64,
         /// The pairs, a sequence of KeyValue.
@@ -142,7 +148,7 @@ value! {
 
 value! {
     /// The answer to a deletion.
-    DeleteResult {
+    DeleteResponse {
         /// The store's revision afterwards; unchanged if nothing was deleted.
         revision: i64,
         /// How many keys went.
@@ -154,24 +160,24 @@ value! {
 
 value! {
     /// The answer to a txn. It is no truth value by itself: ask `succeeded`.
-    TxnResult {
+    TxnResponse {
         /// Whether the conditions held, and so which list ran.
         succeeded: bool,
         /// The store's revision afterwards.
         revision: i64,
-        /// The answers of the operations that ran, in their order: RangeResult, PutResult,
-        /// DeleteResult, TxnResult.
+        /// The answers of the operations that ran, in their order: RangeResponse, PutResponse,
+        /// DeleteResponse, TxnResponse.
         responses: Py<PyList>,
     }
 
     fn __bool__(&self) -> PyResult<bool> {
-        Err(pyo3::exceptions::PyTypeError::new_err("a TxnResult is no truth value: ask its attribute succeeded"))
+        Err(pyo3::exceptions::PyTypeError::new_err("a TxnResponse is no truth value: ask its attribute succeeded"))
     }
 }
 
 value! {
     /// The answer to a compaction.
-    CompactResult {
+    CompactResponse {
         /// The store's revision: compacting does not change it.
         revision: i64,
     }
@@ -214,7 +220,7 @@ value! {
 
 value! {
     /// The answer to a grant.
-    LeaseGrant {
+    LeaseGrantResponse {
         /// The store's revision: granting does not change it.
         revision: i64,
         /// The id of the lease.
@@ -226,7 +232,7 @@ value! {
 
 value! {
     /// The answer to a revocation.
-    LeaseRevoke {
+    LeaseRevokeResponse {
         /// The store's revision afterwards; unchanged if the lease had no keys.
         revision: i64,
     }
@@ -234,7 +240,7 @@ value! {
 
 value! {
     /// The answer to a keep-alive.
-    LeaseKeepAlive {
+    LeaseKeepAliveResponse {
         /// The id of the lease.
         id: i64,
         /// The TTL that it has again, or 0: there is no such lease, or it has expired.
@@ -244,7 +250,7 @@ value! {
 
 value! {
     /// What is left of a lease.
-    LeaseTimeToLive {
+    LeaseTimeToLiveResponse {
         /// The id of the lease.
         id: i64,
         /// Whole seconds that are left, rounded down; -1 if there is no such lease.
@@ -258,7 +264,7 @@ value! {
 
 value! {
     /// How one key differs between two revisions.
-    Change {
+    Difference {
         /// The key, as bytes.
         key: Py<PyBytes>,
         /// The pair at the first revision, or None.
@@ -371,7 +377,10 @@ pub fn list<T: IntoPython>(py: Python<'_>, items: Vec<T>) -> PyResult<Py<PyList>
 where
     Py<T::Class>: for<'py> IntoPyObject<'py>,
 {
-    let made = items.into_iter().map(|item| item.into_python(py)).collect::<PyResult<Vec<_>>>()?;
+    let made = items
+        .into_iter()
+        .map(|item| item.into_python(py))
+        .collect::<PyResult<Vec<_>>>()?;
     PyList::new(py, made).map(Bound::unbind)
 }
 
@@ -382,7 +391,14 @@ fn maybe<T: IntoPython>(py: Python<'_>, item: Option<T>) -> PyResult<Option<Py<T
 impl KeyValue {
     /// The same pair, as the store has it.
     pub fn as_pair<'py>(&'py self, py: Python<'py>) -> PairRef<'py> {
-        let KeyValue { key, value, create_revision, mod_revision, version, lease } = self;
+        let KeyValue {
+            key,
+            value,
+            create_revision,
+            mod_revision,
+            version,
+            lease,
+        } = self;
         let (key, value) = (key.as_bytes(py), value.as_bytes(py));
         PairRef {
             key,
@@ -399,8 +415,24 @@ impl KeyValue {
 #[inline]
 pub fn pair_of(py: Python<'_>, key: Py<PyBytes>, pair: PairRef) -> PyResult<Py<KeyValue>> {
     let value = bytes(py, pair.value);
-    let PairRef { create_revision, mod_revision, version, lease, .. } = pair;
-    Py::new(py, KeyValue { key, value, create_revision, mod_revision, version, lease })
+    let PairRef {
+        create_revision,
+        mod_revision,
+        version,
+        lease,
+        ..
+    } = pair;
+    Py::new(
+        py,
+        KeyValue {
+            key,
+            value,
+            create_revision,
+            mod_revision,
+            version,
+            lease,
+        },
+    )
 }
 
 /// A pair.
@@ -418,82 +450,132 @@ impl IntoPython for libkv::KeyValue {
 }
 
 /// An answer to a range whose pairs came apart from it.
-pub fn range(py: Python<'_>, answer: &libkv::RangeResult, packed: Packed) -> PyResult<Py<RangeResult>> {
-    let libkv::RangeResult { revision, count, more, .. } = *answer;
-    Py::new(py, RangeResult { revision, kvs: Py::new(py, KeyValues::new(packed))?, count, more })
+pub fn range(
+    py: Python<'_>,
+    response: &libkv::RangeResponse,
+    packed: Packed,
+) -> PyResult<Py<RangeResponse>> {
+    let libkv::RangeResponse {
+        revision,
+        count,
+        more,
+        ..
+    } = *response;
+    Py::new(
+        py,
+        RangeResponse {
+            revision,
+            kvs: Py::new(py, KeyValues::new(packed))?,
+            count,
+            more,
+        },
+    )
 }
 
-impl IntoPython for libkv::PutResult {
-    type Class = PutResult;
+impl IntoPython for libkv::PutResponse {
+    type Class = PutResponse;
 
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<PutResult>> {
-        Py::new(py, PutResult { revision: self.revision, prev_kv: maybe(py, self.prev_kv)? })
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<PutResponse>> {
+        Py::new(
+            py,
+            PutResponse {
+                revision: self.revision,
+                prev_kv: maybe(py, self.prev_kv)?,
+            },
+        )
     }
 }
 
-impl IntoPython for libkv::RangeResult {
-    type Class = RangeResult;
+impl IntoPython for libkv::RangeResponse {
+    type Class = RangeResponse;
 
-    fn into_python(mut self, py: Python<'_>) -> PyResult<Py<RangeResult>> {
+    fn into_python(mut self, py: Python<'_>) -> PyResult<Py<RangeResponse>> {
         let packed = std::mem::take(&mut self.kvs).into_iter().collect();
         range(py, &self, packed)
     }
 }
 
-impl IntoPython for libkv::DeleteResult {
-    type Class = DeleteResult;
+impl IntoPython for libkv::DeleteResponse {
+    type Class = DeleteResponse;
 
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<DeleteResult>> {
-        let libkv::DeleteResult { revision, deleted, prev_kvs } = self;
-        Py::new(py, DeleteResult { revision, deleted, prev_kvs: list(py, prev_kvs)? })
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<DeleteResponse>> {
+        let libkv::DeleteResponse {
+            revision,
+            deleted,
+            prev_kvs,
+        } = self;
+        Py::new(
+            py,
+            DeleteResponse {
+                revision,
+                deleted,
+                prev_kvs: list(py, prev_kvs)?,
+            },
+        )
     }
 }
 
-impl IntoPython for OpResult {
+impl IntoPython for OpResponse {
     type Class = PyAny;
 
     fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         Ok(match self {
-            OpResult::Range(range) => range.into_python(py)?.into_any(),
-            OpResult::Put(put) => put.into_python(py)?.into_any(),
-            OpResult::Delete(delete) => delete.into_python(py)?.into_any(),
-            OpResult::Txn(txn) => txn.into_python(py)?.into_any(),
+            OpResponse::Range(range) => range.into_python(py)?.into_any(),
+            OpResponse::Put(put) => put.into_python(py)?.into_any(),
+            OpResponse::Delete(delete) => delete.into_python(py)?.into_any(),
+            OpResponse::Txn(txn) => txn.into_python(py)?.into_any(),
         })
     }
 }
 
-impl IntoPython for libkv::TxnResult {
-    type Class = TxnResult;
+impl IntoPython for libkv::TxnResponse {
+    type Class = TxnResponse;
 
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<TxnResult>> {
-        let libkv::TxnResult { succeeded, revision, responses } = self;
-        Py::new(py, TxnResult { succeeded, revision, responses: list(py, responses)? })
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<TxnResponse>> {
+        let libkv::TxnResponse {
+            succeeded,
+            revision,
+            responses,
+        } = self;
+        Py::new(
+            py,
+            TxnResponse {
+                succeeded,
+                revision,
+                responses: list(py, responses)?,
+            },
+        )
     }
 }
 
-impl IntoPython for libkv::CompactResult {
-    type Class = CompactResult;
+impl IntoPython for libkv::CompactResponse {
+    type Class = CompactResponse;
 
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<CompactResult>> {
-        Py::new(py, CompactResult { revision: self.revision })
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<CompactResponse>> {
+        Py::new(
+            py,
+            CompactResponse {
+                revision: self.revision,
+            },
+        )
     }
 }
 
-impl IntoPython for Answer {
+impl IntoPython for Response {
     type Class = PyAny;
 
     fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         Ok(match self {
-            Answer::Range(range) => range.into_python(py)?.into_any(),
-            Answer::Put(put) => put.into_python(py)?.into_any(),
-            Answer::Delete(delete) => delete.into_python(py)?.into_any(),
-            Answer::Txn(txn) => txn.into_python(py)?.into_any(),
-            Answer::Compact(compact) => compact.into_python(py)?.into_any(),
-            Answer::LeaseGrant(granted) => granted.into_python(py)?.into_any(),
-            Answer::LeaseRevoke(revoked) => revoked.into_python(py)?.into_any(),
-            Answer::Alarm(answer) => list(py, answer.alarms)?.into_any(),
+            Response::Range(range) => range.into_python(py)?.into_any(),
+            Response::Put(put) => put.into_python(py)?.into_any(),
+            Response::Delete(delete) => delete.into_python(py)?.into_any(),
+            Response::Txn(txn) => txn.into_python(py)?.into_any(),
+            Response::Compact(compact) => compact.into_python(py)?.into_any(),
+            Response::LeaseGrant(granted) => granted.into_python(py)?.into_any(),
+            Response::LeaseRevoke(revoked) => revoked.into_python(py)?.into_any(),
+            Response::Alarm(response) => list(py, response.alarms)?.into_any(),
             // no call of this face asks for it
-            Answer::Side(_) => py.None(),
+            Response::Side(_) => py.None(),
         })
     }
 }
@@ -507,7 +589,14 @@ impl IntoPython for libkv::Event {
             EventKind::Delete => word(py, "delete"),
         };
         let (kv, prev_kv) = (self.kv.into_python(py)?, maybe(py, self.prev_kv)?);
-        Py::new(py, Event { r#type, kv, prev_kv })
+        Py::new(
+            py,
+            Event {
+                r#type,
+                kv,
+                prev_kv,
+            },
+        )
     }
 }
 
@@ -515,52 +604,94 @@ impl IntoPython for libkv::WatchBatch {
     type Class = WatchBatch;
 
     fn into_python(self, py: Python<'_>) -> PyResult<Py<WatchBatch>> {
-        Py::new(py, WatchBatch { revision: self.revision, events: list(py, self.events)? })
+        Py::new(
+            py,
+            WatchBatch {
+                revision: self.revision,
+                events: list(py, self.events)?,
+            },
+        )
     }
 }
 
-impl IntoPython for libkv::LeaseGrant {
-    type Class = LeaseGrant;
+impl IntoPython for libkv::LeaseGrantResponse {
+    type Class = LeaseGrantResponse;
 
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<LeaseGrant>> {
-        let libkv::LeaseGrant { revision, id, ttl_seconds } = self;
-        Py::new(py, LeaseGrant { revision, id, ttl_seconds })
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<LeaseGrantResponse>> {
+        let libkv::LeaseGrantResponse {
+            revision,
+            id,
+            ttl_seconds,
+        } = self;
+        Py::new(
+            py,
+            LeaseGrantResponse {
+                revision,
+                id,
+                ttl_seconds,
+            },
+        )
     }
 }
 
-impl IntoPython for libkv::LeaseRevoke {
-    type Class = LeaseRevoke;
+impl IntoPython for libkv::LeaseRevokeResponse {
+    type Class = LeaseRevokeResponse;
 
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<LeaseRevoke>> {
-        Py::new(py, LeaseRevoke { revision: self.revision })
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<LeaseRevokeResponse>> {
+        Py::new(
+            py,
+            LeaseRevokeResponse {
+                revision: self.revision,
+            },
+        )
     }
 }
 
-impl IntoPython for libkv::LeaseKeepAlive {
-    type Class = LeaseKeepAlive;
+impl IntoPython for libkv::LeaseKeepAliveResponse {
+    type Class = LeaseKeepAliveResponse;
 
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<LeaseKeepAlive>> {
-        let libkv::LeaseKeepAlive { id, ttl_seconds } = self;
-        Py::new(py, LeaseKeepAlive { id, ttl_seconds })
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<LeaseKeepAliveResponse>> {
+        let libkv::LeaseKeepAliveResponse { id, ttl_seconds } = self;
+        Py::new(py, LeaseKeepAliveResponse { id, ttl_seconds })
     }
 }
 
-impl IntoPython for libkv::LeaseTimeToLive {
-    type Class = LeaseTimeToLive;
+impl IntoPython for libkv::LeaseTimeToLiveResponse {
+    type Class = LeaseTimeToLiveResponse;
 
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<LeaseTimeToLive>> {
-        let libkv::LeaseTimeToLive { id, ttl_seconds, granted_ttl_seconds, keys } = self;
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<LeaseTimeToLiveResponse>> {
+        let libkv::LeaseTimeToLiveResponse {
+            id,
+            ttl_seconds,
+            granted_ttl_seconds,
+            keys,
+        } = self;
         let keys = PyList::new(py, keys.iter().map(|key| PyBytes::new(py, key)))?.unbind();
-        Py::new(py, LeaseTimeToLive { id, ttl_seconds, granted_ttl_seconds, keys })
+        Py::new(
+            py,
+            LeaseTimeToLiveResponse {
+                id,
+                ttl_seconds,
+                granted_ttl_seconds,
+                keys,
+            },
+        )
     }
 }
 
-impl IntoPython for libkv::Change {
-    type Class = Change;
+impl IntoPython for libkv::Difference {
+    type Class = Difference;
 
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<Change>> {
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<Difference>> {
         let (before, after) = (maybe(py, self.before)?, maybe(py, self.after)?);
-        Py::new(py, Change { key: bytes(py, &self.key), before, after })
+        Py::new(
+            py,
+            Difference {
+                key: bytes(py, &self.key),
+                before,
+                after,
+            },
+        )
     }
 }
 
@@ -580,7 +711,9 @@ impl IntoPython for libkv::Status {
             format_version: self.format_version,
             lmdb_version: self.lmdb_version,
             store_id: self.store_id,
-            durability: self.durability.map(|durability| word(py, durability_name(durability))),
+            durability: self
+                .durability
+                .map(|durability| word(py, durability_name(durability))),
             max_bytes: self.max_bytes,
             alarms: PyList::new(py, self.alarms)?.unbind(),
             writer_pid: self.writer_pid,
@@ -595,7 +728,13 @@ impl IntoPython for libkv::AlarmMember {
     type Class = AlarmMember;
 
     fn into_python(self, py: Python<'_>) -> PyResult<Py<AlarmMember>> {
-        Py::new(py, AlarmMember { member: self.member, kind: word(py, alarm_name(self.kind)) })
+        Py::new(
+            py,
+            AlarmMember {
+                member: self.member,
+                kind: word(py, alarm_name(self.kind)),
+            },
+        )
     }
 }
 
@@ -603,8 +742,21 @@ impl IntoPython for libkv::Problem {
     type Class = Problem;
 
     fn into_python(self, py: Python<'_>) -> PyResult<Py<Problem>> {
-        let libkv::Problem { invariant, key, revision, message } = self;
-        Py::new(py, Problem { invariant: invariant.to_string(), key: bytes(py, &key), revision, message })
+        let libkv::Problem {
+            invariant,
+            key,
+            revision,
+            message,
+        } = self;
+        Py::new(
+            py,
+            Problem {
+                invariant: invariant.to_string(),
+                key: bytes(py, &key),
+                revision,
+                message,
+            },
+        )
     }
 }
 
@@ -612,7 +764,18 @@ impl IntoPython for libkv::CheckReport {
     type Class = CheckReport;
 
     fn into_python(self, py: Python<'_>) -> PyResult<Py<CheckReport>> {
-        let libkv::CheckReport { keys, events, problems } = self;
-        Py::new(py, CheckReport { keys, events, problems: list(py, problems)? })
+        let libkv::CheckReport {
+            keys,
+            events,
+            problems,
+        } = self;
+        Py::new(
+            py,
+            CheckReport {
+                keys,
+                events,
+                problems: list(py, problems)?,
+            },
+        )
     }
 }
