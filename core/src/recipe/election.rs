@@ -11,6 +11,28 @@ use crate::recipe::lease::lost;
 use crate::recipe::{Claim, Patience, Watcher};
 use crate::request::{Compare, CompareResult, Put, Range, Response, Txn, Watch};
 
+impl Db {
+    /// Opens an election by name. It does not campaign yet. `ttl_seconds` as for [`Db::lock`].
+    ///
+    /// ```
+    /// use libkv::{Db, Options};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let mut election = db.election("primary", 10)?;
+    /// election.campaign("host-1", None)?;
+    /// assert_eq!(election.leader()?.unwrap().value, "host-1");
+    /// election.resign()?;
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` for an empty name.
+    pub fn election(&self, name: impl Into<Vec<u8>>, ttl_seconds: i64) -> Result<Election> {
+        Election::new(self.clone(), name.into(), ttl_seconds)
+    }
+}
+
 /// An election: one leader among all candidates for a name; made by
 /// [`Db::election`](crate::Db::election). The keys are those of etcd's election service.
 ///

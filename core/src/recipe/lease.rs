@@ -9,6 +9,29 @@ use crate::error::{Code, Error, Result};
 use crate::model::LeaseId;
 use crate::request::{LeaseGrant, LeaseRevoke};
 
+impl Db {
+    /// Grants a lease of `ttl_seconds` that is renewed automatically, and revoked when its handle
+    /// is closed or dropped. With `end_with_process` it also ends within 500 ms after this process
+    /// ends; otherwise it then ends with its TTL.
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let lease = db.lease(LeaseGrant::new(10).end_with_process(true))?;
+    /// db.put(Put::new("worker/1", "ready").lease(lease.id()))?;
+    /// drop(lease); // the key is deleted soon after
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::lease_grant`].
+    pub fn lease(&self, grant: impl Into<LeaseGrant>) -> Result<Lease> {
+        Lease::new(self, grant.into())
+    }
+}
+
 /// A lease that keeps itself alive as long as this handle, and this process, live; made by
 /// [`Db::lease`](crate::Db::lease).
 ///
