@@ -7,9 +7,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::engine::{Completion, Engine, Interrupted, PairRef, Submitted, wrong_response};
+use crate::completion::{Completion, Submission};
+use crate::engine::{Engine, Interrupt, wrong_response};
 use crate::error::{Code, Error, Result};
-use crate::model::{Event, KeyValue, LeaseId, Revision};
+use crate::model::{Event, KeyValue, LeaseId, PairRef, Revision};
 use crate::request::*;
 
 /// An open store or cluster. It is a cheap clone of a shared handle, usable from any thread.
@@ -277,7 +278,7 @@ impl Db {
     pub fn call_unless(
         &self,
         request: impl Into<Request>,
-        interrupted: Interrupted,
+        interrupted: Interrupt,
     ) -> Result<Response> {
         self.engine.call_unless(request.into(), interrupted)
     }
@@ -285,7 +286,7 @@ impl Db {
     /// Submits a request without waiting. `completion` runs once with the result, on the thread
     /// that committed its group and after the write lock is released. It must not block; it may
     /// call libkv. A refusal also goes to `completion`, perhaps before this returns.
-    /// [`Submitted::cancel`] withdraws a request that no writer has begun.
+    /// [`Submission::cancel`] withdraws a request that no writer has begun.
     ///
     /// ```
     /// use std::sync::mpsc;
@@ -301,13 +302,13 @@ impl Db {
         &self,
         request: impl Into<Request>,
         completion: impl FnOnce(Result<Response>) + Send + 'static,
-    ) -> Submitted {
+    ) -> Submission {
         self.engine.submit(request.into(), Box::new(completion))
     }
 
     /// Submits several requests without waiting, in their order, as [`Db::submit`] does for each.
     /// They share a commit.
-    pub fn submit_all(&self, requests: Vec<(Request, Completion)>) -> Vec<Submitted> {
+    pub fn submit_all(&self, requests: Vec<(Request, Completion)>) -> Vec<Submission> {
         self.engine.submit_all(requests)
     }
 

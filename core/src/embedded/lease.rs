@@ -14,7 +14,7 @@ use super::lmdb::Env;
 use super::mvcc::lease;
 use super::os;
 use super::slots::{DEAD, Owner, this_process};
-use crate::engine::Keeping;
+use crate::engine::KeepAlive;
 use crate::error::{Code, Error, Result};
 use crate::model::LeaseId;
 use crate::request::{Durability, LeaseKeepAliveResponse, LeaseTimeToLiveResponse};
@@ -172,7 +172,7 @@ impl Leases {
         handle: u64,
         id: LeaseId,
         lost: Lost,
-    ) -> Result<Box<dyn Keeping>> {
+    ) -> Result<Box<dyn KeepAlive>> {
         let not_found = || {
             Error::new(
                 Code::LeaseNotFound,
@@ -373,7 +373,7 @@ struct Keeper {
     number: u64,
 }
 
-impl Keeping for Keeper {}
+impl KeepAlive for Keeper {}
 
 impl Drop for Keeper {
     fn drop(&mut self) {

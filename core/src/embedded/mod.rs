@@ -36,7 +36,7 @@ mod lease;
 mod lmdb;
 mod mvcc;
 mod opening;
-mod os;
+pub(crate) mod os;
 mod pulse;
 mod shards;
 mod slots;
@@ -54,11 +54,10 @@ use self::shards::Shards;
 use self::store::Store;
 use crate::db::Db;
 use crate::engine::{
-    Completion, DiffPage, Engine, EventsPage, Interrupted, Keeping, Page, PairRef, Submitted,
-    WatchStream,
+    Completion, DiffPage, Engine, EventsPage, Interrupt, KeepAlive, Page, Submission, WatchStream,
 };
 use crate::error::{Code, Error, Result};
-use crate::model::{Event, KeyRange, KeyValue, LeaseId, Revision};
+use crate::model::{Event, KeyRange, KeyValue, LeaseId, PairRef, Revision};
 use crate::options::Options;
 use crate::request::*;
 use crate::validate::{Limits, check_range, validate, validate_watch};
@@ -241,25 +240,6 @@ impl Embedded {
     }
 }
 
-/// How many forks lie between this process and the one that first asked, or first opened a store: for
-/// engines whose handles must answer `forked` in a child. Costs no system call but the first time.
-pub fn fork_generation() -> u64 {
-    os::count_forks();
-    os::fork_generation()
-}
-
-/// For threads of an engine or a server that write to connections: keeps SIGPIPE, which would end a C
-/// program, away from the calling thread for good.
-pub fn block_sigpipe() {
-    os::block_sigpipe();
-}
-
-/// For programs that serve and nothing else: has memory of a mebibyte and more go back to the system when it
-/// is freed, for the whole process, at the price of some page faults for each such piece.
-pub fn return_large_memory() {
-    os::return_large_memory();
-}
-
 /// Whether a request is answered without the queue of writers.
 fn reads(request: &Request) -> bool {
     match request {
@@ -311,7 +291,7 @@ impl Embedded {
         Ok(request)
     }
 
-    fn run(&self, request: Request, interrupted: Option<Interrupted>) -> Result<Response> {
+    fn run(&self, request: Request, interrupted: Option<Interrupt>) -> Result<Response> {
         let request = self.prepare(request)?;
         match request {
             Request::Range(range) => self.range(&range).map(Response::Range),
@@ -347,25 +327,25 @@ impl Engine for Embedded {
         self.run(request, None)
     }
 
-    fn call_unless(&self, request: Request, interrupted: Interrupted) -> Result<Response> {
+    fn call_unless(&self, request: Request, interrupted: Interrupt) -> Result<Response> {
         self.run(request, Some(interrupted))
     }
 
-    fn submit(&self, request: Request, completion: Completion) -> Submitted {
+    fn submit(&self, request: Request, completion: Completion) -> Submission {
         match self.to_queue(request, completion) {
             Some((store, terms, request, completion)) => {
                 store.commit().submit(request, terms, completion)
             }
-            None => Submitted::gone(),
+            None => Submission::finished(),
         }
     }
 
-    fn submit_all(&self, requests: Vec<(Request, Completion)>) -> Vec<Submitted> {
+    fn submit_all(&self, requests: Vec<(Request, Completion)>) -> Vec<Submission> {
         let (mut together, mut queue) = (Together::default(), None);
         let submit = |(request, completion)| {
             let Some((store, terms, request, completion)) = self.to_queue(request, completion)
             else {
-                return Submitted::gone();
+                return Submission::finished();
             };
             let submitted = store
                 .commit()
@@ -490,7 +470,11 @@ impl Engine for Embedded {
         self.with(|store| store.pulse().leases().list())
     }
 
-    fn lease_keep(&self, id: LeaseId, lost: Box<dyn FnOnce() + Send>) -> Result<Box<dyn Keeping>> {
+    fn lease_keep(
+        &self,
+        id: LeaseId,
+        lost: Box<dyn FnOnce() + Send>,
+    ) -> Result<Box<dyn KeepAlive>> {
         self.with(|store| {
             self.check_writable(store)?;
             store.pulse().start()?;

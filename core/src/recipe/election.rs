@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::db::Db;
-use crate::engine::{Interrupted, wrong_response};
+use crate::engine::{Interrupt, wrong_response};
 use crate::error::{Code, Error, Result};
 use crate::model::{KeyRange, KeyValue, Revision};
 use crate::recipe::claim::first_in_line;
@@ -206,7 +206,7 @@ impl Leaders {
     pub fn next_unless(
         &mut self,
         patience: Patience,
-        interrupted: Interrupted,
+        interrupted: Interrupt,
     ) -> Result<Option<KeyValue>> {
         self.follow(patience, interrupted, || patience.left())
     }
@@ -219,7 +219,7 @@ impl Leaders {
     pub fn try_next_unless(
         &mut self,
         patience: Patience,
-        interrupted: Interrupted,
+        interrupted: Interrupt,
     ) -> Result<Option<KeyValue>> {
         self.follow(patience, interrupted, || Some(Duration::ZERO))
     }
@@ -227,7 +227,7 @@ impl Leaders {
     fn follow(
         &mut self,
         patience: Patience,
-        interrupted: Interrupted,
+        interrupted: Interrupt,
         wait: impl Fn() -> Option<Duration>,
     ) -> Result<Option<KeyValue>> {
         let db = patience.limit(&self.db);
@@ -280,7 +280,7 @@ impl Leaders {
         Ok(())
     }
 
-    fn changed(&mut self, db: &Db, interrupted: Interrupted) -> Result<Option<KeyValue>> {
+    fn changed(&mut self, db: &Db, interrupted: Interrupt) -> Result<Option<KeyValue>> {
         // what is over has no leader to look up: its watcher says why
         if !self.look || self.watcher.is_over() {
             return Ok(None);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::db::Db;
-use crate::engine::Keeping;
+use crate::engine::KeepAlive;
 use crate::error::{Code, Error, Result};
 use crate::model::LeaseId;
 use crate::request::{LeaseGrant, LeaseRevoke};
@@ -43,7 +43,7 @@ pub struct Lease {
     id: LeaseId,
     ttl_seconds: i64,
     /// None once closed.
-    keeping: Mutex<Option<Box<dyn Keeping>>>,
+    keeping: Mutex<Option<Box<dyn KeepAlive>>>,
     fate: Arc<Mutex<Fate>>,
 }
 

@@ -28,11 +28,12 @@ use self::group::Finished;
 use self::pace::Pace;
 use self::queue::{Next, Outcome, Pending, Queue, Waiter, Work, lock, with_parker};
 use self::times::Times;
+use crate::completion::{Completion, Submission, complete_group};
 use crate::embedded::guard::{Guard, WAIT_PERIOD};
 use crate::embedded::lmdb::Env;
 use crate::embedded::mvcc::{compact, write::Writer};
 use crate::embedded::os;
-use crate::engine::{Completion, Interrupted, Submitted, complete_group};
+use crate::engine::Interrupt;
 use crate::error::{Code, Error, Result};
 use crate::options::Clock;
 use crate::request::{CommitTimes, Durability, Request, Response};
@@ -52,7 +53,7 @@ pub(crate) struct Terms<'a> {
     /// How long to wait before a leader has it; none is for ever.
     pub timeout: Option<Duration>,
     /// Asked now and then while it waits; true takes it back.
-    pub interrupted: Option<Interrupted<'a>>,
+    pub interrupted: Option<Interrupt<'a>>,
     /// A request beyond the quota raises NOSPACE.
     pub raises_alarm: bool,
 }
@@ -189,7 +190,7 @@ impl Committer {
     }
 
     /// Runs a request, which is valid, without waiting.
-    pub fn submit(&self, request: Request, terms: Terms, completion: Completion) -> Submitted {
+    pub fn submit(&self, request: Request, terms: Terms, completion: Completion) -> Submission {
         let mut together = Together::default();
         let submitted = self.add(&mut together, request, terms, completion);
         self.submit_together(together);
@@ -203,7 +204,7 @@ impl Committer {
         request: Request,
         terms: Terms,
         completion: Completion,
-    ) -> Submitted {
+    ) -> Submission {
         let physical = matches!(&request, Request::Compact(compact) if compact.physical);
         let completion = if physical {
             self.after_sweep(completion)
@@ -213,7 +214,7 @@ impl Committer {
         let waiter = Waiter::Completion(Mutex::new(Some(completion)));
         let pending = Pending::new(Work::Request(request), &terms, waiter);
         together.0.push(pending.clone());
-        Submitted::new(move || pending.withdraw())
+        Submission::new(move || pending.withdraw())
     }
 
     /// Queues them at one moment, so that whoever leads finds them all.
@@ -292,7 +293,7 @@ pub(crate) fn now_ns(clock: &Clock) -> u64 {
 
 /// Asks whether to go on waiting. A panic of whoever is asked must not leave the queue without its
 /// leader: the request is taken back first.
-fn asks(interrupted: Interrupted, panicked: &Cell<Option<Box<dyn Any + Send>>>) -> bool {
+fn asks(interrupted: Interrupt, panicked: &Cell<Option<Box<dyn Any + Send>>>) -> bool {
     catch_unwind(AssertUnwindSafe(interrupted)).unwrap_or_else(|panic| {
         panicked.set(Some(panic));
         true
@@ -347,7 +348,7 @@ impl Shared {
         self: &Arc<Self>,
         parker: &Parker,
         own: &Pending,
-        interrupted: Option<Interrupted>,
+        interrupted: Option<Interrupt>,
     ) -> Result<Outcome> {
         loop {
             if let Some(outcome) = own.outcome() {
@@ -380,7 +381,7 @@ impl Shared {
 
     /// Leads until the own request is answered, then hands on. If the lock cannot be had in time
     /// the own request is given up.
-    fn lead_for(self: &Arc<Self>, own: &Pending, interrupted: Option<Interrupted>) -> Result<()> {
+    fn lead_for(self: &Arc<Self>, own: &Pending, interrupted: Option<Interrupt>) -> Result<()> {
         let mut later = Later::default();
         let led = self.lead_groups(own, interrupted, &mut later);
         self.after_leading(later);
@@ -390,7 +391,7 @@ impl Shared {
     fn lead_groups(
         self: &Arc<Self>,
         own: &Pending,
-        interrupted: Option<Interrupted>,
+        interrupted: Option<Interrupt>,
         later: &mut Later,
     ) -> Result<()> {
         let asked = || {

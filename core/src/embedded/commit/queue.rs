@@ -11,7 +11,7 @@ use std::time::Instant;
 use crossbeam::sync::{Parker, Unparker};
 
 use super::Terms;
-use crate::engine::Completion;
+use crate::completion::Completion;
 use crate::error::Result;
 use crate::request::{Durability, Request, Response};
 use crate::validate::request_bytes;
