@@ -201,7 +201,7 @@ mod tests {
         let ClaimStep::Run(grant) = claim.step(None).expect("a step") else {
             panic!("it begins with a grant")
         };
-        let granted = db.engine().call(grant).expect("granted");
+        let granted = db.engine().call(grant, None).expect("granted");
         claim.step(Some(granted)).expect("a step");
         let wait = || {
             let watcher = db.watch(Watch::new("before")).expect("a watcher");
