@@ -2,7 +2,7 @@
 //!
 //! What is decoded comes from disk and may be anything: a decoder answers an error, never panics.
 
-use crate::embedded::guard::SLOTS_MAX;
+use crate::embedded::guard::layout::SLOTS_MAX;
 use crate::error::{Code, Error, Result, show};
 use crate::model::{LeaseId, Revision, Version};
 use crate::request::{AlarmKind, AlarmMember};

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 
 use super::codec::{self, meta};
 use super::commit::now_ns;
-use super::guard::{Guard, Identity, Laid};
+use super::guard::Guard;
+use super::guard::identity::{Identity, Survivors};
 use super::lease;
 use super::lmdb::pages::{self, Found};
 use super::lmdb::{self, Env, EnvOptions};
@@ -171,7 +172,7 @@ fn open_memory(options: &Options) -> Result<Arc<Store>> {
     let name = format!(
         "libkv-{}-{:x}-{number}",
         std::process::id(),
-        os::place().image
+        os::process().image
     );
     let options = Options {
         durability: Some(Durability::None),
@@ -221,7 +222,7 @@ struct Opening<'o> {
     read_only: bool,
     deadline: Option<Instant>,
     /// What outlived the last process that had the store open, if this opener has initialised the guard.
-    laid: Option<Laid>,
+    survivors: Option<Survivors>,
 }
 
 impl<'o> Opening<'o> {
@@ -238,7 +239,7 @@ impl<'o> Opening<'o> {
             create: options.create.unwrap_or(true) && !read_only,
             read_only,
             deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
-            laid: None,
+            survivors: None,
         })
     }
 
@@ -385,7 +386,7 @@ impl<'o> Opening<'o> {
         match looked {
             None => self.open_data(guard, found).map(Look::Opened),
             Some(refused) => {
-                guard.give_all();
+                guard.unlock_all();
                 Ok(refused)
             }
         }
@@ -508,9 +509,9 @@ impl<'o> Opening<'o> {
 
     /// Takes this process's place among those who have the store open, or says why not.
     fn join(&mut self, guard: &mut Guard, found: &Found) -> Result<Option<Look>> {
-        self.laid = None;
+        self.survivors = None;
         guard.map()?;
-        guard.note_opening();
+        guard.record_opening();
         let refused = |error| Ok(Some(Look::Refused(error)));
         let identity = self.identity(found);
         if !guard.try_own_bytes()? {
@@ -531,9 +532,9 @@ impl<'o> Opening<'o> {
             return refused(self.busy("is being read as a read-only medium"));
         }
         if !guard.is_shared()? {
-            let laid = guard.lay(&identity, alone)?;
-            self.laid = Some(laid);
-            if laid.poisoned {
+            let survivors = guard.initialise(&identity, alone)?;
+            self.survivors = Some(survivors);
+            if survivors.poisoned {
                 // an earlier sync failed under this boot: nobody writes until one has succeeded
                 let sync = fs::File::open(self.path.join(DATA)).and_then(|file| file.sync_all());
                 if sync.is_ok() {
@@ -591,9 +592,14 @@ impl<'o> Opening<'o> {
         drop(env.read()?);
         env.reader_check()?;
         let identity = self.identity(&found);
-        if let Some(laid) = self.laid {
+        if let Some(survivors) = self.survivors {
             guard.identify(&identity);
-            lease::settle(&env, &guard, laid.deadlines, now_ns(&self.settings.clock))?;
+            lease::settle(
+                &env,
+                &guard,
+                survivors.deadlines,
+                now_ns(&self.settings.clock),
+            )?;
         }
         lease::notice_owners(&guard);
         let key = guard.file_id()?;

@@ -152,7 +152,7 @@ impl Pulse {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(thread) = thread.filter(|thread| !os::is_current(thread)) {
-            self.guard.ring();
+            self.guard.raise_signal();
             let _ = thread.join();
         }
     }
@@ -247,7 +247,7 @@ fn run(pulse: &Weak<Pulse>) {
         else {
             return;
         };
-        let seen = alive.guard.bell();
+        let seen = alive.guard.signal();
         let slow = slow_at <= Instant::now();
         if slow {
             slow_at = Instant::now() + alive.hub.progress_every().unwrap_or(SLOW).min(SLOW);
@@ -268,10 +268,10 @@ fn run(pulse: &Weak<Pulse>) {
         else {
             return;
         };
-        alive.guard.wait_bell(
+        alive.guard.wait_for_signal(
             seen,
             wait.min(slow_at.saturating_duration_since(Instant::now())),
         );
-        rang = alive.guard.bell() & !1 != seen & !1;
+        rang = alive.guard.signal() & !1 != seen & !1;
     }
 }

@@ -28,7 +28,8 @@ use self::group::Finished;
 use self::pace::Pace;
 use self::queue::{Next, Outcome, Pending, Queue, Waiter, Work, lock, with_parker};
 use self::times::Times;
-use crate::embedded::guard::{Guard, WAIT_PERIOD};
+use crate::embedded::guard::Guard;
+use crate::embedded::guard::writer_lock::WAIT_PERIOD;
 use crate::embedded::lmdb::Env;
 use crate::embedded::mvcc::{compact, write::Writer};
 use crate::embedded::os;
@@ -430,7 +431,7 @@ impl Shared {
             self.hand_on();
         }
         if succeeded {
-            self.guard.ring();
+            self.guard.raise_signal();
         }
         later.sweep |= self.has_leftover();
     }
