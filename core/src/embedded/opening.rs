@@ -19,7 +19,8 @@ use super::commit::now_ns;
 use super::guard::Guard;
 use super::guard::identity::{Identity, Survivors};
 use super::lease;
-use super::lmdb::pages::{self, Found};
+use super::lmdb::data_file::DataFile;
+use super::lmdb::page_layout::PAGE_BYTES;
 use super::lmdb::{self, Env, EnvOptions};
 use super::os::{self, failed};
 use super::store::{
@@ -362,9 +363,9 @@ impl<'o> Opening<'o> {
         if let Some(look) = self.registered(&guard_path)? {
             return Ok(look);
         }
-        let found = pages::inspect(&self.path.join(DATA))?;
+        let found = DataFile::inspect(&self.path.join(DATA))?;
         self.judge(&found)?;
-        if let Found::Absent | Found::Empty = found {
+        if let DataFile::Absent | DataFile::Empty = found {
             self.only_ours()?;
             if guard.is_foreign()? {
                 let message = format!(
@@ -373,7 +374,7 @@ impl<'o> Opening<'o> {
                 );
                 return Err(Error::new(Code::NotAStore, message));
             }
-            if matches!(found, Found::Empty) && guard.remembers_store()? {
+            if matches!(found, DataFile::Empty) && guard.remembers_store()? {
                 let data = self.path.join(DATA);
                 let message = format!(
                     "{} has been cut to nothing: bring it back from a backup",
@@ -420,10 +421,10 @@ impl<'o> Opening<'o> {
 
     /// Where there is no guard yet: is this a store, or a place where one may be made?
     fn may_begin(&self) -> Result<()> {
-        let found = pages::inspect(&self.path.join(DATA))?;
+        let found = DataFile::inspect(&self.path.join(DATA))?;
         self.judge(&found)?;
         match found {
-            Found::Ours(_) => Ok(()),
+            DataFile::Store(_) => Ok(()),
             _ => self.only_ours(),
         }
     }
@@ -447,15 +448,17 @@ impl<'o> Opening<'o> {
         Ok(())
     }
 
-    fn not_a_store(&self, found: &Found) -> Error {
+    fn not_a_store(&self, found: &DataFile) -> Error {
         let what = match found {
-            Found::PlainLmdb => "an LMDB file without the trees of a store".to_string(),
-            Found::Bbolt => "a bbolt file, as etcd keeps: copy its keys through etcd".to_string(),
-            Found::OtherPageSize(bytes) => {
+            DataFile::PlainLmdb => "an LMDB file without the trees of a store".to_string(),
+            DataFile::Bbolt => {
+                "a bbolt file, as etcd keeps: copy its keys through etcd".to_string()
+            }
+            DataFile::OtherPageSize(bytes) => {
                 let message = format!(
                     "{}: its pages have {bytes} bytes; this library's have {}",
                     self.path.join(DATA).display(),
-                    pages::PAGE_BYTES
+                    PAGE_BYTES
                 );
                 return Error::new(Code::Incompatible, message);
             }
@@ -468,16 +471,16 @@ impl<'o> Opening<'o> {
     }
 
     /// Whether this library may open, or make, what was found.
-    fn judge(&self, found: &Found) -> Result<()> {
+    fn judge(&self, found: &DataFile) -> Result<()> {
         match found {
-            Found::Ours(_) => self.judge_meta(found),
-            Found::Absent | Found::Empty if self.create => Ok(()),
-            Found::Absent | Found::Empty => Err(self.not_found()),
+            DataFile::Store(_) => self.judge_meta(found),
+            DataFile::Absent | DataFile::Empty if self.create => Ok(()),
+            DataFile::Absent | DataFile::Empty => Err(self.not_found()),
             _ => Err(self.not_a_store(found)),
         }
     }
 
-    fn judge_meta(&self, found: &Found) -> Result<()> {
+    fn judge_meta(&self, found: &DataFile) -> Result<()> {
         let path = self.path.join(DATA);
         let format = found
             .meta(meta::FORMAT)
@@ -508,7 +511,7 @@ impl<'o> Opening<'o> {
     }
 
     /// Takes this process's place among those who have the store open, or says why not.
-    fn join(&mut self, guard: &mut Guard, found: &Found) -> Result<Option<Look>> {
+    fn join(&mut self, guard: &mut Guard, found: &DataFile) -> Result<Option<Look>> {
         self.survivors = None;
         guard.map()?;
         guard.record_opening();
@@ -558,7 +561,7 @@ impl<'o> Opening<'o> {
         }
     }
 
-    fn identity(&self, found: &Found) -> Identity {
+    fn identity(&self, found: &DataFile) -> Identity {
         let inode = |name| fs::metadata(self.path.join(name)).map_or(0, |meta| meta.ino());
         let store_id = found.meta(meta::STORE_ID).and_then(|id| id.try_into().ok());
         Identity {
@@ -569,11 +572,11 @@ impl<'o> Opening<'o> {
     }
 
     /// Under "opening", with this process's place taken: the data file and the environment.
-    fn open_data(&mut self, mut guard: Guard, mut found: Found) -> Result<Arc<Store>> {
-        if let Found::Absent | Found::Empty = found {
+    fn open_data(&mut self, mut guard: Guard, mut found: DataFile) -> Result<Arc<Store>> {
+        if let DataFile::Absent | DataFile::Empty = found {
             let data = self.path.join(DATA);
             self.make_data(&data)?;
-            found = pages::inspect(&data)?;
+            found = DataFile::inspect(&data)?;
             self.judge(&found)?;
         }
         let unsynced = is_unsynced(&found);
@@ -617,7 +620,13 @@ impl<'o> Opening<'o> {
         }
     }
 
-    fn register(&self, env: Env, guard: Arc<Guard>, found: &Found, key: (u64, u64)) -> Arc<Store> {
+    fn register(
+        &self,
+        env: Env,
+        guard: Arc<Guard>,
+        found: &DataFile,
+        key: (u64, u64),
+    ) -> Arc<Store> {
         let says = Says {
             unsynced: is_unsynced(found),
             ro_compat: ro_compat(found),
@@ -638,7 +647,7 @@ impl<'o> Opening<'o> {
         }
         let unsynced = self.options.durability == Some(Durability::None);
         let max_bytes = self.options.max_bytes.unwrap_or(0);
-        lmdb::lay(
+        lmdb::create_data_file(
             &new,
             self.settings.mode,
             !unsynced,
@@ -702,7 +711,7 @@ impl<'o> Opening<'o> {
                 "is on a read-only medium here and open for writing elsewhere",
             )));
         }
-        let found = pages::inspect(&self.path.join(DATA))?;
+        let found = DataFile::inspect(&self.path.join(DATA))?;
         self.judge(&found)?;
         self.settings.read_only_medium = true;
         let options = EnvOptions {
@@ -721,11 +730,11 @@ impl<'o> Opening<'o> {
     }
 }
 
-fn is_unsynced(found: &Found) -> bool {
+fn is_unsynced(found: &DataFile) -> bool {
     found.meta(meta::DURABILITY) == Some(&[0])
 }
 
-fn bits(found: &Found, name: &[u8]) -> u64 {
+fn bits(found: &DataFile, name: &[u8]) -> u64 {
     found
         .meta(name)
         .and_then(|bytes| bytes.try_into().ok())
@@ -733,7 +742,7 @@ fn bits(found: &Found, name: &[u8]) -> u64 {
 }
 
 /// Features that this library can read but not write.
-fn ro_compat(found: &Found) -> u64 {
+fn ro_compat(found: &DataFile) -> u64 {
     bits(found, meta::RO_COMPAT) & !codec::RO_COMPAT_KNOWN
 }
 
@@ -774,7 +783,7 @@ mod tests {
         let mut opening = Opening::new(path.clone(), &options).expect("an opening");
         let mut guard = Guard::open(&path.join(GUARD), 0o600).expect("opened");
         assert!(guard.try_opening().expect("asked"));
-        let found = pages::inspect(&path.join(DATA)).expect("read");
+        let found = DataFile::inspect(&path.join(DATA)).expect("read");
         assert!(
             opening.join(&mut guard, &found).expect("asked").is_none(),
             "it joins the other"

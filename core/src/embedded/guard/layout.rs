@@ -32,6 +32,7 @@ use std::slice;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::robust_mutex::RobustMutex;
+use crate::embedded::codec::LEASES_MAX;
 use crate::embedded::os::SharedPage;
 
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"libkv gd");
@@ -42,12 +43,9 @@ pub(super) const ABI: u32 =
 /// Bytes before the lease slots. The file never has fewer.
 pub(super) const HEAD_BYTES: usize = 4_096;
 /// Bytes of the map. The file grows below it, and nothing beyond the end of the file is touched.
-pub(super) const MAPPED_BYTES: usize = 64 << 20;
+pub(super) const MAPPED_BYTES: usize = HEAD_BYTES + LEASES_MAX as usize * size_of::<Slot>();
 /// The bound of all deadlines when no lease has one.
 pub(crate) const NO_DEADLINE: u64 = u64::MAX;
-/// The largest number of leases that a store can have.
-pub(crate) const SLOTS_MAX: u64 = ((MAPPED_BYTES - HEAD_BYTES) / size_of::<Slot>()) as u64;
-
 /// The fields of the guard file, without the lease slots.
 #[repr(C)]
 pub(super) struct Layout {
@@ -112,6 +110,7 @@ const _: () = {
     assert!(mem::offset_of!(Layout, leases) == 144);
     assert!(mem::offset_of!(Layout, mutex) == 192);
     assert!(size_of::<Layout>() == 256 && size_of::<Slot>() == 32);
+    assert!(MAPPED_BYTES == 64 << 20);
 };
 
 /// The map of a guard file.
@@ -132,8 +131,8 @@ impl Page {
     /// Every lease slot.
     pub fn slots(&self) -> &[Slot] {
         let slots = self.layout().leases.slots.load(Ordering::Acquire);
-        let count = slots.min(SLOTS_MAX) as usize;
-        // SAFETY: the map has room for SLOTS_MAX slots, and the file has the blocks of `count`: the
+        let count = slots.min(LEASES_MAX) as usize;
+        // SAFETY: the map has room for LEASES_MAX slots, and the file has the blocks of `count`: the
         // number is raised only after the file has grown. All fields are atomic.
         unsafe { slice::from_raw_parts(self.0.as_ptr().add(HEAD_BYTES).cast(), count) }
     }
@@ -141,7 +140,7 @@ impl Page {
 
 /// The number of lease slots in a guard file of this length.
 pub(super) fn slots_in(bytes: u64) -> u64 {
-    (bytes.saturating_sub(HEAD_BYTES as u64) / size_of::<Slot>() as u64).min(SLOTS_MAX)
+    (bytes.saturating_sub(HEAD_BYTES as u64) / size_of::<Slot>() as u64).min(LEASES_MAX)
 }
 
 /// A 16-byte id as two fields.

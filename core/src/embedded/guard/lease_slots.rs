@@ -4,7 +4,8 @@
 use std::sync::atomic::Ordering;
 
 use super::Guard;
-use super::layout::{HEAD_BYTES, MAPPED_BYTES, Page, SLOTS_MAX, Slot, SlotWords, slots_in};
+use super::layout::{HEAD_BYTES, MAPPED_BYTES, Page, Slot, SlotWords, slots_in};
+use crate::embedded::codec::LEASES_MAX;
 use crate::embedded::os;
 use crate::error::{Code, Error, Result};
 
@@ -32,9 +33,9 @@ impl Guard {
         let Some(words) = self.slot_words() else {
             return Ok(());
         };
-        if index >= SLOTS_MAX {
+        if index >= LEASES_MAX {
             let path = self.path.display();
-            let message = format!("{path}: a store can have at most {SLOTS_MAX} leases");
+            let message = format!("{path}: a store can have at most {LEASES_MAX} leases");
             return Err(Error::new(Code::Full, message));
         }
         let bytes = HEAD_BYTES as u64 + (index + 1) * size_of::<Slot>() as u64;
