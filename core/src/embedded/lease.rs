@@ -200,7 +200,7 @@ impl Leases {
         // it may have been revoked before it was entered here
         self.freed.store(0, Ordering::Release);
         // so that whoever waits for the next thing to do learns of this one
-        self.guard.ring();
+        self.guard.raise_signal();
         Ok(Box::new(Keeper {
             leases: Arc::downgrade(self),
             number,
@@ -469,7 +469,7 @@ mod tests {
                 let place = store.guard().place(0).expect("its slot");
                 assert!(store.guard().swap_deadline(0, place.deadline, 1));
                 store.guard().look_now();
-                store.guard().ring();
+                store.guard().raise_signal();
             } else {
                 store
                     .commit()

@@ -476,14 +476,14 @@ impl Engine for Embedded {
 
     fn status(&self) -> Result<Status> {
         self.with(|store| {
-            let info = store.env().info()?;
+            let readers = store.env().readers()?;
             let txn = store.env().read()?;
             let (writer_pid, writer_held_ms) = store.guard().writer_holder().unwrap_or((0, 0));
-            let oldest = info
+            let oldest = readers
                 .reader_txns
                 .iter()
                 .min()
-                .map_or(0, |oldest| info.last_txn.saturating_sub(*oldest));
+                .map_or(0, |oldest| readers.last_txn.saturating_sub(*oldest));
             let mut alarms: Vec<String> = mvcc::alarm::active(&txn)?
                 .iter()
                 .map(AlarmMember::to_string)
@@ -500,7 +500,7 @@ impl Engine for Embedded {
                 keys: txn.entries(Tree::Live)?,
                 bytes_on_disk: store.bytes_on_disk(),
                 bytes_in_use: mvcc::alarm::bytes_in_use(&txn)?,
-                readers: info.reader_txns.len() as u32 + info.readers_idle,
+                readers: readers.reader_txns.len() as u32 + readers.readers_idle,
                 watchers: store.background().hub().len() as u64,
                 leases: txn.entries(Tree::Lease)?,
                 format_version: codec::FORMAT_VERSION,

@@ -13,7 +13,7 @@ use super::group::Outcomes;
 use super::queue::{Outcome, Pending, Successor, Waiter, Work};
 use super::terms::Terms;
 use crate::completion::{Completion, complete_group};
-use crate::embedded::guard::WAIT_PERIOD;
+use crate::embedded::guard::writer_lock::WAIT_PERIOD;
 use crate::embedded::mvcc::compact;
 use crate::engine::Interrupt;
 use crate::error::{Code, Error, Result};
@@ -168,7 +168,7 @@ impl Committer {
             self.hand_on();
         }
         if succeeded {
-            self.0.group.guard.ring();
+            self.0.group.guard.raise_signal();
         }
         follow_up.sweep |= self.has_leftover();
     }
