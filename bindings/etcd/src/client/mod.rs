@@ -373,7 +373,7 @@ impl Engine for Remote {
             self.ask("/etcdserverpb.Maintenance/Status", pb::StatusRequest {})?;
         let header = response.header.unwrap_or_default();
         // a user may have no right to all keys
-        let keys = match self.call(Range::new(KeyRange::all()).count_only(true).into()) {
+        let keys = match self.call(Range::new(KeyRange::all()).count_only(true).into(), None) {
             Ok(Response::Range(range)) => range.count,
             Err(error) if error.code() != Code::PermissionDenied => return Err(error),
             _ => 0,
