@@ -69,6 +69,10 @@ impl Lock {
     }
 
     /// Takes the lock if nobody has it or waits for it; answers whether it has it.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Lock::acquire`], except `timeout`.
     pub fn try_acquire(&mut self) -> Result<bool> {
         if !self.claim.is_held() && self.claim.holder(self.claim.db())?.is_some() {
             return Ok(false);
