@@ -311,7 +311,7 @@ impl Db {
     /// the background.
     ///
     /// ```
-    /// use libkv::{Code, Db, Options, Put};
+    /// use libkv::{Code, Compact, Db, Options, Put};
     ///
     /// let db = Db::open(":memory:", Options::new())?;
     /// let first = db.put(Put::new("a", "1"))?.revision;
@@ -592,7 +592,7 @@ impl Db {
     /// ends; otherwise it then ends with its TTL.
     ///
     /// ```
-    /// use libkv::{Db, Options, Put};
+    /// use libkv::{Db, LeaseGrant, Options, Put};
     ///
     /// let db = Db::open(":memory:", Options::new())?;
     /// let lease = db.lease(LeaseGrant::new(10).end_with_process(true))?;
