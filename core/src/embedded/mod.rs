@@ -39,7 +39,6 @@ mod opening;
 mod os;
 mod pulse;
 mod shards;
-mod slots;
 mod store;
 mod watch;
 
@@ -49,7 +48,8 @@ use std::time::Duration;
 
 use self::commit::{Terms, Together};
 use self::lmdb::Tree;
-use self::mvcc::{history, read, txn};
+use self::mvcc::pairs::PairCallback;
+use self::mvcc::{history, read, txn, walk};
 use self::shards::Shards;
 use self::store::Store;
 use crate::db::Db;
@@ -166,7 +166,7 @@ impl Embedded {
 
     /// Writes the quota down, unless the store has this one.
     fn keep_max_bytes(&self, max_bytes: u64) -> Result<()> {
-        if self.read(mvcc::alarm::bounds)?.max_bytes == max_bytes {
+        if self.read(mvcc::bounds)?.max_bytes == max_bytes {
             return Ok(());
         }
         let store = self.with(|store| Ok(store.clone()))?;
@@ -386,7 +386,7 @@ impl Engine for Embedded {
                 ..=0 => mvcc::At::Now,
                 _ => mvcc::readable(txn, revision, mvcc::current_revision(txn)?)?,
             };
-            read::item(txn, key, at)?
+            walk::item(txn, key, at)?
                 .map(|item| item.pair(txn))
                 .transpose()
         })
@@ -408,7 +408,7 @@ impl Engine for Embedded {
         self.read(|txn| {
             let revision = mvcc::current_revision(txn)?;
             let at = mvcc::readable(txn, request.revision, revision)?;
-            let response = read::range_into(txn, request, at, &mut read::Each { each, count: 0 })?;
+            let response = read::range_into(txn, request, at, &mut PairCallback::new(each))?;
             Ok(RangeResponse {
                 revision,
                 ..response
@@ -535,7 +535,7 @@ impl Engine for Embedded {
                 writer_pid,
                 writer_held_ms,
                 oldest_reader: oldest,
-                max_bytes: mvcc::alarm::bounds(&txn)?.max_bytes,
+                max_bytes: mvcc::bounds(&txn)?.max_bytes,
             })
         })
     }
@@ -560,7 +560,7 @@ impl Engine for Embedded {
         let store = self.store.take();
         if let Some(store) = &store {
             let terms = Terms::own(self.durability, self.timeout);
-            for id in store.pulse().leases().let_go(self.number) {
+            for id in store.pulse().leases().stop_keeping(self.number) {
                 // the lease's handle closes with this one: what is not revoked in time has its TTL
                 store
                     .commit()

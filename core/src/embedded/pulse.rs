@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::commit::{Committer, Terms};
 use super::guard::Guard;
-use super::lease::{Leases, Lost};
+use super::lease::keeper::{Leases, LossCallback};
 use super::lmdb::Env;
 use super::mvcc::{self, time};
 use super::os;
@@ -53,7 +53,7 @@ pub(crate) struct Pulse {
 #[derive(Default)]
 struct Told {
     wakers: Vec<Waker>,
-    lost: Vec<Lost>,
+    lost: Vec<LossCallback>,
 }
 
 impl Told {

@@ -31,7 +31,8 @@ use self::times::Times;
 use crate::embedded::guard::Guard;
 use crate::embedded::guard::writer_lock::WAIT_PERIOD;
 use crate::embedded::lmdb::Env;
-use crate::embedded::mvcc::{compact, write::Writer};
+use crate::embedded::mvcc::compact;
+use crate::embedded::mvcc::writer::Writer;
 use crate::embedded::os;
 use crate::engine::{Completion, Interrupted, Submitted, complete_group};
 use crate::error::{Code, Error, Result};
@@ -467,7 +468,7 @@ impl Shared {
 /// Before and after a group's transaction; the writer's lock is held.
 impl Shared {
     fn writer(&self) -> Result<Writer<'_>> {
-        Writer::new(self.env.write()?, &self.guard)
+        Writer::new(self.env.write()?, &*self.guard)
     }
 
     fn now_ns(&self) -> u64 {
