@@ -41,7 +41,6 @@ mod mvcc;
 mod opening;
 pub(crate) mod os;
 mod shards;
-mod slots;
 mod store;
 mod watch;
 
@@ -51,7 +50,8 @@ use std::time::Duration;
 
 use self::commit::{Batch, Terms, Work};
 use self::lmdb::Tree;
-use self::mvcc::{history, read, txn};
+use self::mvcc::pairs::PairCallback;
+use self::mvcc::{history, read, txn, walk};
 use self::shards::Shards;
 use self::store::Store;
 use crate::db::Db;
@@ -167,7 +167,7 @@ impl Embedded {
 
     /// Writes the quota down, unless the store has this one.
     fn keep_max_bytes(&self, max_bytes: u64) -> Result<()> {
-        if self.read(mvcc::alarm::bounds)?.max_bytes == max_bytes {
+        if self.read(mvcc::bounds)?.max_bytes == max_bytes {
             return Ok(());
         }
         let store = self.with(|store| Ok(store.clone()))?;
@@ -351,7 +351,7 @@ impl Engine for Embedded {
                 ..=0 => mvcc::At::Now,
                 _ => mvcc::readable(txn, revision, mvcc::current_revision(txn)?)?,
             };
-            read::item(txn, key, at)?
+            walk::item(txn, key, at)?
                 .map(|item| item.pair(txn))
                 .transpose()
         })
@@ -373,7 +373,7 @@ impl Engine for Embedded {
         self.read(|txn| {
             let revision = mvcc::current_revision(txn)?;
             let at = mvcc::readable(txn, request.revision, revision)?;
-            let response = read::range_into(txn, request, at, &mut read::Each { each, count: 0 })?;
+            let response = read::range_into(txn, request, at, &mut PairCallback::new(each))?;
             Ok(RangeResponse {
                 revision,
                 ..response
@@ -511,7 +511,7 @@ impl Engine for Embedded {
                 writer_pid,
                 writer_held_ms,
                 oldest_reader: oldest,
-                max_bytes: mvcc::alarm::bounds(&txn)?.max_bytes,
+                max_bytes: mvcc::bounds(&txn)?.max_bytes,
             })
         })
     }
@@ -536,7 +536,7 @@ impl Engine for Embedded {
         let store = self.store.take();
         if let Some(store) = &store {
             let terms = Terms::own(self.durability, self.timeout);
-            for id in store.background().leases().let_go(self.number) {
+            for id in store.background().leases().stop_keeping(self.number) {
                 // the lease's handle closes with this one: what is not revoked in time has its TTL
                 store
                     .commit()

@@ -12,7 +12,7 @@ use super::queue::{Outcome, Pending, Queue, Work};
 use super::times::Times;
 use crate::embedded::guard::Guard;
 use crate::embedded::lmdb::Env;
-use crate::embedded::mvcc::{compact, time, write::Writer};
+use crate::embedded::mvcc::{compact, time, writer::Writer};
 use crate::embedded::os;
 use crate::error::{Code, Error, Result};
 use crate::options::Clock;
@@ -275,7 +275,7 @@ impl GroupCommit {
     }
 
     fn writer(&self) -> Result<Writer<'_>> {
-        Writer::new(self.env.write()?, &self.guard)
+        Writer::new(self.env.write()?, &*self.guard)
     }
 
     /// Nanoseconds on the store's clock; see [`now_ns`].
