@@ -1,12 +1,13 @@
 //! The engine in this process: [`Embedded`] is one handle on a [`Store`].
 //!
-//! Modules, from the bottom up; each uses only those above it in this list:
+//! Modules, from the bottom up. Each uses only those above it in this list, except that `mvcc` uses the
+//! lower half of `lease` (`entries`, `slot`):
 //!
 //! | module | contents |
 //! |---|---|
 //! | `os` | system calls: file locks, space, clocks, forks |
 //! | `shards` | a value behind several locks, for readers on many processors |
-//! | `guard`, `slots` | the file that processes share: write lock, commit signal, presence, deadlines of leases |
+//! | `guard` | the file that processes share: write lock, commit signal, presence, lease slots |
 //! | `codec` | the bytes of every entry of the trees |
 //! | `lmdb` | environment, transactions, cursors, raw pages |
 //! | `mvcc` | the meaning of each request within a transaction: read, write, txn, lease, compact, history |
@@ -20,13 +21,14 @@
 //!
 //! Paths:
 //!
-//! - **put**: `Db::put` → `Embedded::call` (validates) → `Committer::run` (joins the queue) →
-//!   `Committer::lead` (takes the write lock) → `GroupCommit::run` → `mvcc::write::Writer` → `lmdb`. Then
-//!   the leader commits, wakes the members of the group and gives the commit signal.
-//! - **get**: `Db::get` → `Embedded::get` → a parked read transaction of `lmdb::env` → `mvcc::read`.
+//! - **put**, in eight calls: `Db::put` → `Embedded::call` (validates) → `Committer::run` (joins the
+//!   queue) → `Committer::lead` (takes the write lock) → `GroupCommit::run` → `Writer::apply` →
+//!   `Writer::put` → `WriteTxn::insert`. Then the group commits; the leader wakes its members and gives
+//!   the commit signal.
+//! - **get**: `Db::get` → `Embedded::get` → a parked read transaction of `lmdb::env` → `mvcc::walk`.
 //! - **watch event**: commit signal → `background` → `watch::hub` finds the watchers → their wakers →
 //!   `Watcher::next` → `watch::stream` reads the log with `mvcc::history`.
-//! - **lease expiry**: `background` finds a deadline in `slots` passed →
+//! - **lease expiry**: `background` finds with `lease::keeper` that a deadline has passed →
 //!   `Committer::expire_leases_soon` → worker → `GroupCommit::run` → `mvcc::lease` deletes the keys in one
 //!   revision.
 

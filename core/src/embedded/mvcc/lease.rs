@@ -48,6 +48,7 @@ impl Writer<'_> {
             &codec::lease_key(id),
             &LeaseEntry { ttl_seconds, slot }.encode(),
         )?;
+        self.wrote = true;
         Ok(LeaseGrantResponse {
             revision: self.current,
             id,
@@ -93,6 +94,7 @@ impl Writer<'_> {
             self.slots.revoked.push((entry.slot, seen));
         }
         self.revoke_keys(revoke.id)?;
+        self.wrote = true;
         Ok(LeaseRevokeResponse {
             revision: self.revision(),
         })
