@@ -9,7 +9,7 @@ use super::Guard;
 use super::layout::Layout;
 use super::robust_mutex::Attempt;
 use crate::embedded::os::{self, failed};
-use crate::engine::Interrupted;
+use crate::engine::Interrupt;
 use crate::error::{Code, Error, Result};
 
 /// A waiting thread sets its mark again after this time: a holder may have cleared it for another.
@@ -41,7 +41,7 @@ impl Guard {
     pub fn lock_writer(
         &self,
         deadline: Option<Instant>,
-        interrupted: Option<Interrupted>,
+        interrupted: Option<Interrupt>,
     ) -> Result<WriterLock<'_>> {
         let Some(shared) = self.shared() else {
             return Err(Error::new(

@@ -15,7 +15,7 @@ use crate::embedded::commit::{Committer, Terms};
 use crate::embedded::guard::Guard;
 use crate::embedded::lmdb::Env;
 use crate::embedded::os;
-use crate::engine::Keeping;
+use crate::engine::KeepAlive;
 use crate::error::Result;
 use crate::model::LeaseId;
 use crate::request::{Durability, LeaseKeepAliveResponse, LeaseTimeToLiveResponse};
@@ -169,7 +169,7 @@ impl Leases {
         handle: u64,
         id: LeaseId,
         lost: LossCallback,
-    ) -> Result<Box<dyn Keeping>> {
+    ) -> Result<Box<dyn KeepAlive>> {
         let slot = entries::find(&*self.env.read()?, id)?
             .ok_or_else(|| entries::not_found(id))?
             .slot;
@@ -192,7 +192,7 @@ impl Leases {
         self.cleared.store(0, Ordering::Release);
         // the background thread must take the time of the next renewal into account
         self.guard.raise_signal();
-        Ok(Box::new(KeepAlive {
+        Ok(Box::new(Renewal {
             leases: Arc::downgrade(self),
             number,
         }))
@@ -287,7 +287,7 @@ impl Leases {
                 .map_or(0, |ordered| ordered.saturating_add(AGAIN_NS));
             if due && again_ns <= now_ns {
                 times.ordered_ns = Some(now_ns);
-                self.commit.expire_soon();
+                self.commit.expire_leases_soon();
             }
             next_ns = next_ns.min(if due {
                 now_ns.saturating_add(AGAIN_NS)
@@ -354,21 +354,21 @@ impl Leases {
         if self.guard.next_deadline() <= self.commit.now_ns() {
             let terms = Terms::own(Durability::Sync, Some(EXPIRY_TIMEOUT));
             // after an error, the background thread orders the expiry again
-            let _ = self.commit.expire(terms);
+            let _ = self.commit.expire_leases(terms);
         }
         lost
     }
 }
 
-/// Keeps a lease alive until it is dropped.
-struct KeepAlive {
+/// Renews a lease until it is dropped.
+struct Renewal {
     leases: Weak<Leases>,
     number: u64,
 }
 
-impl Keeping for KeepAlive {}
+impl KeepAlive for Renewal {}
 
-impl Drop for KeepAlive {
+impl Drop for Renewal {
     fn drop(&mut self) {
         // in a forked child the lock may be held by a thread that does not exist there
         let ours = |leases: &Arc<Leases>| leases.generation == os::fork_generation();
@@ -384,6 +384,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::embedded::commit::Outcome;
     use crate::embedded::opening;
     use crate::options::Options;
     use crate::request::{LeaseGrant, LeaseRevoke, Response};
@@ -393,15 +394,20 @@ mod tests {
     fn kept_lease_that_ends_is_reported_at_once() {
         let store = opening::open(Path::new(":memory:"), &Options::new()).expect("a store");
         store.allow_writes().expect("allowed");
-        store.pulse().start().expect("a thread");
-        let (terms, leases) = (Terms::own(Durability::None, None), store.pulse().leases());
+        store.background().start().expect("a thread");
+        let (terms, leases) = (
+            Terms::own(Durability::None, None),
+            store.background().leases(),
+        );
         for expires in [false, true] {
             let grant = LeaseGrant {
                 ttl_seconds: 600,
                 id: 0,
                 end_with_process: false,
             };
-            let Ok(Response::LeaseGrant(granted)) = store.commit().call(grant.into(), terms) else {
+            let Ok(Outcome::Response(Response::LeaseGrant(granted))) =
+                store.commit().run(grant, terms)
+            else {
                 panic!("granted")
             };
             let (lost, is_lost) = std::sync::mpsc::channel();
@@ -420,7 +426,7 @@ mod tests {
             } else {
                 store
                     .commit()
-                    .call(LeaseRevoke { id: granted.id }.into(), terms)
+                    .run(LeaseRevoke { id: granted.id }, terms)
                     .expect("revoked");
             }
             is_lost
