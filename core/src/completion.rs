@@ -92,3 +92,41 @@ impl fmt::Debug for Submission {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::error::{Code, Error};
+
+    #[test]
+    fn after_group_runs_once_after_the_last_completion() {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let say = |what: &'static str| {
+            let order = order.clone();
+            move || order.lock().expect("no panic").push(what)
+        };
+        let completion = |own: &'static str,
+                          then: &'static str,
+                          panics: bool|
+         -> (Completion, Result<Response>) {
+            let (own, then) = (say(own), say(then));
+            let run = move |_| {
+                own();
+                after_group(then);
+                assert!(!panics, "a completion that panics");
+            };
+            (Box::new(run), Err(Error::new(Code::Busy, "")))
+        };
+        complete_group([
+            completion("a", "after a", true),
+            completion("b", "after b", false),
+        ]);
+        after_group(say("at once"));
+        assert_eq!(
+            *order.lock().expect("no panic"),
+            ["a", "b", "after a", "after b", "at once"]
+        );
+    }
+}

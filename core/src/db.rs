@@ -34,7 +34,7 @@ impl fmt::Debug for Db {
 
 macro_rules! call {
     ($self:ident, $kind:ident, $request:expr) => {
-        match $self.engine.call(Request::$kind($request))? {
+        match $self.engine.call(Request::$kind($request), None)? {
             Response::$kind(response) => Ok(response),
             other => Err(wrong_response(&other)),
         }
@@ -268,7 +268,7 @@ impl Db {
         call!(self, Compact, compact.into())
     }
 
-    /// Runs any request. While the request waits for its turn, `interrupted` is called ten times a
+    /// Runs any request. While the request waits for its turn, `interrupt` is called ten times a
     /// second; once it returns true the request is withdrawn.
     ///
     /// # Errors
@@ -278,9 +278,9 @@ impl Db {
     pub fn call_unless(
         &self,
         request: impl Into<Request>,
-        interrupted: Interrupt,
+        interrupt: Interrupt,
     ) -> Result<Response> {
-        self.engine.call_unless(request.into(), interrupted)
+        self.engine.call(request.into(), Some(interrupt))
     }
 
     /// Submits a request without waiting. `completion` runs once with the result, on the thread

@@ -59,15 +59,11 @@ pub struct DiffPage {
 /// any thread.
 pub trait Engine: Send + Sync {
     /// Runs a request and waits for its response, which is of the same kind.
-    fn call(&self, request: Request) -> Result<Response>;
-
-    /// Same as [`Engine::call`]. While the request waits for its turn `interrupt` is called; once
-    /// it returns true the request is withdrawn with `cancelled`. In this process, a write that has
-    /// begun is finished. Over a network the wait ends with `unknown_outcome`.
-    fn call_unless(&self, request: Request, interrupt: Interrupt) -> Result<Response> {
-        let _ = interrupt;
-        self.call(request)
-    }
+    ///
+    /// While the request waits for its turn `interrupt` is called; once it returns true the request
+    /// is withdrawn with `cancelled`. In this process, a write that has begun is finished. Over a
+    /// network the wait ends with `unknown_outcome`.
+    fn call(&self, request: Request, interrupt: Option<Interrupt>) -> Result<Response>;
 
     /// The same store, for calls that must end by `deadline`: a call without a response by then
     /// returns `timeout`, or `unknown_outcome` if it is a write that was sent. `None`: only calls
@@ -290,7 +286,7 @@ fn unsupported(what: &str) -> Error {
 }
 
 fn range<E: Engine + ?Sized>(engine: &E, request: Range) -> Result<RangeResponse> {
-    match engine.call(request.into())? {
+    match engine.call(request.into(), None)? {
         Response::Range(response) => Ok(response),
         other => Err(wrong_response(&other)),
     }
@@ -301,41 +297,4 @@ pub(crate) fn wrong_response(response: &Response) -> Error {
         Code::Internal,
         format!("the engine returned the response of another kind of request: {response:?}"),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use super::*;
-
-    #[test]
-    fn what_waits_for_the_group_runs_once_after_its_last_completion() {
-        let order = Arc::new(Mutex::new(Vec::new()));
-        let say = |what: &'static str| {
-            let order = order.clone();
-            move || order.lock().expect("no panic").push(what)
-        };
-        let completion = |own: &'static str,
-                          then: &'static str,
-                          panics: bool|
-         -> (Completion, Result<Response>) {
-            let (own, then) = (say(own), say(then));
-            let run = move |_| {
-                own();
-                after_group(then);
-                assert!(!panics, "a completion that panics");
-            };
-            (Box::new(run), Err(Error::new(Code::Busy, "")))
-        };
-        complete_group([
-            completion("a", "after a", true),
-            completion("b", "after b", false),
-        ]);
-        after_group(say("at once"));
-        assert_eq!(
-            *order.lock().expect("no panic"),
-            ["a", "b", "after a", "after b", "at once"]
-        );
-    }
 }

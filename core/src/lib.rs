@@ -33,6 +33,7 @@ mod embedded;
 pub mod engine;
 mod error;
 mod model;
+mod mutex;
 mod options;
 mod recipe;
 mod request;

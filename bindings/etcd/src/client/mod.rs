@@ -238,11 +238,10 @@ impl Engine for Remote {
         }))
     }
 
-    fn call(&self, request: Request) -> Result<Response> {
-        self.wait(self.run(request, Arc::default()))
-    }
-
-    fn call_unless(&self, request: Request, interrupted: Interrupt) -> Result<Response> {
+    fn call(&self, request: Request, interrupt: Option<Interrupt>) -> Result<Response> {
+        let Some(interrupted) = interrupt else {
+            return self.wait(self.run(request, Arc::default()));
+        };
         self.cluster().ensure_open()?;
         let (ticket, effect) = (Arc::new(Ticket::default()), request::effect(&request));
         let (running, started) = (
