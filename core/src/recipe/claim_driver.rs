@@ -178,6 +178,8 @@ struct Machine {
     request: ClaimRequest,
     /// The store, for requests within the time limit.
     limited: Db,
+    /// The store, for requests after the end of the claim.
+    grace: Db,
     completion: Option<ClaimCompletion>,
     shared: Weak<Shared>,
     step: Step,
@@ -206,6 +208,7 @@ impl Machine {
     fn new(request: ClaimRequest, completion: ClaimCompletion, shared: Weak<Shared>) -> Machine {
         Machine {
             limited: request.patience.limit(&request.db),
+            grace: request.db.clone(),
             request,
             completion: Some(completion),
             shared,
@@ -504,7 +507,10 @@ impl Machine {
 
     /// Ends for a caller that does not wait for the end.
     fn abandon(&mut self) {
-        self.end(Failure::Error(cancelled()));
+        self.end(match self.is_over {
+            true => Failure::TimeOut,
+            false => Failure::Error(cancelled()),
+        });
         let error = match &self.failure {
             Some(Failure::TimeOut) => self.request.timeout(""),
             Some(Failure::Error(error)) => error.clone(),
@@ -516,7 +522,7 @@ impl Machine {
     /// Deletes what this claim has created.
     fn leave(&mut self) {
         self.watchers.clear();
-        let db = Patience::grace(&self.request.db);
+        self.grace = Patience::grace(&self.request.db);
         if let Some(lease) = self.lease.take() {
             lease.stop();
         }
@@ -525,7 +531,7 @@ impl Machine {
             None => self.key.is_new.then(|| self.key.deletion().into()),
         };
         match departure {
-            Some(request) => self.submit_to(&db, Step::Leave, request),
+            Some(request) => self.submit_to(&self.grace.clone(), Step::Leave, request),
             None => self.left(Ok(())),
         }
     }
@@ -538,10 +544,9 @@ impl Machine {
                     self.finish(Err(error));
                 }
                 _ if self.completion.is_some() => {
-                    let db = Patience::grace(&self.request.db);
                     let request = holder_request(&self.request.prefix());
                     self.failure = Some(Failure::TimeOut);
-                    self.submit_to(&db, Step::Holder, request.into());
+                    self.submit_to(&self.grace.clone(), Step::Holder, request.into());
                 }
                 _ => self.step = Step::End,
             },

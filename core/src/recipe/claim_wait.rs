@@ -4,15 +4,19 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam::sync::Parker;
 
 use crate::error::{Error, Result};
 use crate::recipe::claim::{Claim, ClaimRequest};
 use crate::recipe::claim_driver::ClaimDriver;
-use crate::recipe::patience::{GRACE, Patience};
+use crate::recipe::patience::Patience;
 use crate::recipe::watcher::unparking;
+
+/// How long a wait may last after its time limit. The requests of the driver end before that, with
+/// a message; only a write of this process can take longer.
+const END_LIMIT: Duration = Duration::from_millis(600);
 
 /// A claim in progress that one thread waits for. Dropping it cancels the claim without waiting.
 pub struct ClaimWait {
@@ -45,7 +49,7 @@ impl fmt::Debug for ClaimCanceller {
 }
 
 impl ClaimCanceller {
-    /// Ends the wait with `cancelled`, within half a second.
+    /// Ends the wait with `cancelled`, within 600 ms.
     pub fn cancel(&self) {
         self.0.is_cancelled.store(true, Ordering::Release);
         self.0.waker.wake_by_ref();
@@ -80,8 +84,8 @@ impl ClaimWait {
     /// Waits for the result. `sleep` returns when the waker is called, or at the given time; it may
     /// return early. If it fails the claim is cancelled.
     ///
-    /// After the time limit, and after a cancellation, it waits half a second more at most, until
-    /// the key and the lease are deleted.
+    /// After the time limit, and after a cancellation, it waits at most 600 ms more until the key and
+    /// the lease are deleted.
     pub fn wait<E>(
         self,
         mut sleep: impl FnMut(Option<Instant>) -> std::result::Result<(), E>,
@@ -111,7 +115,7 @@ impl ClaimWait {
                         true => running.cancel(),
                         false => running.time_out(),
                     }
-                    (is_ending, until) = (true, Some(Instant::now() + GRACE));
+                    (is_ending, until) = (true, Some(Instant::now() + END_LIMIT));
                     continue;
                 }
                 Some(_) if is_over => {

@@ -6,7 +6,7 @@ use crate::db::Db;
 use crate::error::Code;
 
 /// The time limit of the requests after the time is over: they delete what the wait has created.
-pub(super) const GRACE: Duration = Duration::from_millis(500);
+const GRACE: Duration = Duration::from_millis(500);
 
 /// The time limit of a wait: it also limits each request of the wait. A time of 0 is for callers
 /// that do not wait for others: then only the request timeout limits the requests.
