@@ -1,176 +1,158 @@
-//! Standing in a line until it is over or somebody interrupts: what `lock` and `elect` have in common.
+//! A claim that a command waits for and then holds: the common part of `lock` and `elect`.
 
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use libkv::{Canceller, Claim, ClaimStep, Code, Db, KeyValue, Lease, Patience, Response, Watch};
+use libkv::support::{Claim, ClaimCanceller, ClaimRequest, claim_blocking};
+use libkv::{Code, Db, Error, KeyValue, Patience};
 
 use crate::command::Context;
 use crate::failure::{Failure, Result};
+use crate::notation::escape;
 use crate::signal::Interrupt;
 use crate::target::Access;
 
-/// What happens to somebody who stands in a line, or has come to its head.
+/// What happens while a claim is held.
 #[derive(Debug)]
-pub enum News {
-    /// This signal came.
+pub enum Event {
+    /// This signal was received.
     Signal(i32),
-    /// The lease is lost, and the place with it.
-    Lost,
-    /// The command ended so.
-    Ended(std::io::Result<std::process::ExitStatus>),
+    /// The lease is lost.
+    Loss,
+    /// The program that was run has ended.
+    Exit(std::io::Result<std::process::ExitStatus>),
 }
 
-/// A place in a line that is left when this is dropped.
-pub struct Standing {
+/// A claim that is held, until it is dropped.
+pub struct Holding {
     db: Db,
-    claim: Claim,
+    /// `None` once it is given up.
+    claim: Option<Claim>,
     interrupt: Interrupt,
-    /// What is waited for now.
-    waiting: Arc<Mutex<Option<Canceller>>>,
-    pub tell: Sender<News>,
-    pub news: Receiver<News>,
+    pub sender: Sender<Event>,
+    pub events: Receiver<Event>,
 }
 
-impl Standing {
-    /// Opens the store, and waits until it is first in the line for `name`; none if the time (none: no limit) ran out.
-    pub fn first(
-        context: &Context,
-        name: &[u8],
-        value: Vec<u8>,
-        ttl_seconds: i64,
-        timeout_ms: Option<u64>,
-    ) -> Result<Option<Standing>> {
-        let patience = Patience::new(timeout_ms.map(Duration::from_millis));
-        let db = match context.open_within(Access::Create, timeout_ms) {
-            Err(Failure::Db(error)) if patience.has_ended(error.code()) => return Ok(None),
+/// What is claimed, and for how long the command waits.
+pub struct Wanted<'a> {
+    pub name: &'a [u8],
+    pub value: Vec<u8>,
+    pub ttl_seconds: i64,
+    /// `None`: no limit.
+    pub timeout_ms: Option<u64>,
+    pub only_if_free: bool,
+}
+
+impl Wanted<'_> {
+    fn request(self, db: &Db, patience: Patience) -> ClaimRequest {
+        let request = ClaimRequest::new(db, self.name, self.ttl_seconds)
+            .value(self.value)
+            .patience(patience);
+        match self.only_if_free {
+            true => request.only_if_free(),
+            false => request,
+        }
+    }
+
+    /// The error of a store that was not opened in time.
+    fn timeout(&self, error: &Error) -> Failure {
+        let (name, ms) = (escape(self.name), self.timeout_ms.unwrap_or_default());
+        let why = error.message();
+        let message = format!("{name} was not acquired within {ms} ms ({why})");
+        Error::new(Code::Timeout, message).into()
+    }
+}
+
+impl Holding {
+    /// Opens the store and waits for the claim. `None`: it was to be taken only if it is free, and is
+    /// not.
+    pub fn wait(context: &Context, wanted: Wanted) -> Result<Option<Holding>> {
+        let patience = Patience::new(wanted.timeout_ms.map(Duration::from_millis));
+        let db = match context.open_within(Access::Create, wanted.timeout_ms) {
+            Err(Failure::Db(error)) if patience.has_ended(error.code()) => {
+                return Err(wanted.timeout(&error));
+            }
             db => db?,
         };
-        let mut standing = Standing::new(db, name.to_vec(), value, ttl_seconds)?;
-        Ok(standing.wait(patience)?.then_some(standing))
-    }
-
-    /// In the line for `name`; nothing is asked yet.
-    fn new(db: Db, name: Vec<u8>, value: Vec<u8>, ttl_seconds: i64) -> Result<Standing> {
-        let mut claim = Claim::new(db.clone(), name, ttl_seconds)?;
-        claim.set_value(value);
-        let (tell, news) = mpsc::channel();
-        let waiting = Arc::new(Mutex::new(None::<Canceller>));
-        let (wakes, told) = (waiting.clone(), tell.clone());
+        let (sender, events) = mpsc::channel();
+        let canceller: Arc<Mutex<Option<ClaimCanceller>>> = Arc::default();
+        let (told, cancels) = (sender.clone(), canceller.clone());
         let interrupt = Interrupt::new(move |signal| {
-            let _ = told.send(News::Signal(signal));
-            if let Some(waiting) = &*wakes.lock().unwrap_or_else(PoisonError::into_inner) {
-                waiting.cancel();
+            let _ = told.send(Event::Signal(signal));
+            if let Some(canceller) = &*lock(&cancels) {
+                canceller.cancel();
             }
         })?;
-        Ok(Standing {
-            db,
-            claim,
-            interrupt,
-            waiting,
-            tell,
-            news,
-        })
-    }
-
-    /// Waits until it is first; false if the time ran out.
-    fn wait(&mut self, patience: Patience) -> Result<bool> {
-        match self.hold(patience) {
-            Ok(true) => {}
-            Err(Failure::Db(error)) if patience.has_ended(error.code()) => return Ok(false),
-            ended => {
-                // what a signal has ended is not worth another word
-                self.interrupt.check()?;
-                return ended;
+        let claim = claim_blocking(wanted.request(&db, patience), |new| {
+            *lock(&canceller) = Some(new.clone());
+            // a signal that was received before
+            if interrupt.signal() != 0 {
+                new.cancel();
             }
+        });
+        if claim.is_err() {
+            // the error only says that a signal ended the wait
+            interrupt.check()?;
         }
-        if let Some(lease) = self.claim.lease() {
-            let tell = self.tell.clone();
-            lease.on_lost(move || {
-                let _ = tell.send(News::Lost);
-            });
-        }
-        Ok(true)
-    }
-
-    fn hold(&mut self, patience: Patience) -> Result<bool> {
-        let db = patience.limit(&self.db);
-        let mut response: Option<Response> = None;
-        loop {
-            self.interrupt.check()?;
-            match self.claim.step(response.take())? {
-                ClaimStep::Held => return Ok(true),
-                ClaimStep::Run(request) => {
-                    response = Some(db.call_unless(request, &|| self.interrupt.signal() != 0)?)
-                }
-                ClaimStep::Wait(_) if patience.is_over() => return Ok(false),
-                ClaimStep::Wait(watch) => self.follow(&db, watch, patience)?,
-            }
-        }
-    }
-
-    fn follow(&self, db: &Db, watch: Watch, patience: Patience) -> Result<()> {
-        let watcher = match db.watch(watch) {
-            // whoever stood before may be gone, and the memory of it too: look again
-            Err(error) if error.code() == Code::Compacted => return Ok(()),
-            watcher => watcher?,
+        let Some(claim) = claim? else {
+            return Ok(None);
         };
-        self.claim.wake_when_lost(&watcher);
-        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(watcher.canceller());
-        // a signal that came before it could be cancelled
-        self.interrupt.check()?;
-        match watcher.next(patience.left()) {
-            Err(error) if !matches!(error.code(), Code::Compacted | Code::Cancelled) => {
-                Err(error.into())
-            }
-            _ => Ok(()),
+        if let Some(lease) = claim.lease() {
+            let sender = sender.clone();
+            lease.on_lost(move || drop(sender.send(Event::Loss)));
         }
+        let holding = Holding {
+            db,
+            claim: Some(claim),
+            interrupt,
+            sender,
+            events,
+        };
+        holding.interrupt.check()?;
+        Ok(Some(holding))
     }
 
-    /// Its pair in the store, which has the value that it stands with. A read of it could wait for a cluster.
+    /// Its pair in the store with the value that it was claimed with. A read could wait for a cluster.
     pub fn pair(&self, value: Vec<u8>) -> KeyValue {
-        let revision = self.claim.revision();
+        let revision = self.revision();
         KeyValue {
-            key: self.claim.key().to_vec().into(),
+            key: self.key().to_vec().into(),
             value: value.into(),
             create_revision: revision,
             mod_revision: revision,
             version: 1,
-            lease: self.claim.lease().map_or(0, Lease::id),
+            lease: self.claim.as_ref().map_or(0, Claim::lease_id),
         }
     }
 
     /// Its key in the store.
     pub fn key(&self) -> &[u8] {
-        self.claim.key()
+        self.claim.as_ref().map_or(&[], Claim::key)
     }
 
     /// The revision that created its key.
     pub fn revision(&self) -> i64 {
-        self.claim.revision()
+        self.claim.as_ref().map_or(0, Claim::revision)
     }
 
-    /// The error of a place that is lost.
-    pub fn lost(&self) -> Failure {
-        self.claim.lost().into()
-    }
-
-    /// Leaves the line, in the store too. After a signal, or without the name, it waits for a moment only: a cluster
-    /// that does not answer by then revokes the lease by its TTL.
+    /// Gives it up in the store. After a signal, or if the lease is lost, this waits only for a
+    /// moment: a cluster that does not respond then revokes the lease by its TTL.
     pub fn leave(&mut self) -> Result<()> {
-        let hurried = self.interrupt.signal() != 0 || !self.claim.is_held();
-        let Some(revoke) = self.claim.leave() else {
+        let Some(claim) = self.claim.take() else {
             return Ok(());
         };
-        let db = if hurried {
-            Patience::grace(&self.db)
-        } else {
-            self.db.clone()
+        let is_brief = self.interrupt.signal() != 0 || !claim.is_held();
+        let Some(revoke) = claim.leave() else {
+            return Ok(());
         };
-        match db.call_unless(revoke, &|| !hurried && self.interrupt.signal() != 0) {
+        let db = match is_brief {
+            true => Patience::grace(&self.db),
+            false => self.db.clone(),
+        };
+        match db.call_unless(revoke, &|| !is_brief && self.interrupt.signal() != 0) {
             Err(error)
-                if hurried && matches!(error.code(), Code::Timeout | Code::UnknownOutcome) =>
+                if is_brief && matches!(error.code(), Code::Timeout | Code::UnknownOutcome) =>
             {
                 Ok(())
             }
@@ -178,11 +160,23 @@ impl Standing {
             _ => Ok(()),
         }
     }
+
+    /// The error of a claim whose lease is lost.
+    pub fn lost(&self) -> Failure {
+        match &self.claim {
+            Some(claim) => claim.lost().into(),
+            None => Failure::No,
+        }
+    }
 }
 
-impl Drop for Standing {
+impl Drop for Holding {
     fn drop(&mut self) {
-        // where nobody waits for the answer any more; else the lease ends with its TTL
+        // no error can be shown here: the lease then ends with its TTL
         let _ = self.leave();
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
