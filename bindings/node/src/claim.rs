@@ -18,12 +18,13 @@ use libkv::{
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
-use crate::follow::Following;
-use crate::job::{Later, later, made_later};
+use crate::handles::Handle;
+use crate::job::{JobPromise, handle_on_pool, on_pool};
 use crate::lease::revoked;
 use crate::mailbox::{Mail, Mailbox};
-use crate::state::{Handle, State, guarded, with_state};
-use crate::{lock, request};
+use crate::state::{State, guarded, with_state};
+use crate::sync::lock;
+use crate::watch::Subscription;
 
 /// A lock or an election: a lock is one that proclaims nothing.
 pub struct Standing {
@@ -31,6 +32,16 @@ pub struct Standing {
     name: Vec<u8>,
     ttl_seconds: i64,
     place: Mutex<Place>,
+}
+
+impl Handle for Standing {
+    fn name() -> &'static str {
+        "lock"
+    }
+
+    fn has_clients(&self) -> bool {
+        true
+    }
 }
 
 struct Place {
@@ -439,8 +450,8 @@ impl Standing {
 pub fn claim(db: u32, ttl_seconds: f64, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
     with_state(|state| {
         state.response(|state, writer| {
-            let name = request(state, len, &large)?.bytes()?;
-            let (db, ttl_seconds) = (state.db(db)?.clone(), ttl_seconds as i64);
+            let name = state.request(len, &large)?.bytes()?;
+            let (db, ttl_seconds) = (state.handles.get::<Db>(db)?.clone(), ttl_seconds as i64);
             let election = db.election(name.as_slice(), ttl_seconds)?;
             let place = Mutex::new(Place {
                 election,
@@ -450,12 +461,13 @@ pub fn claim(db: u32, ttl_seconds: f64, len: u32, large: Option<Buffer>) -> napi
             });
             writer.just(
                 state
-                    .add(Handle::Standing(Arc::new(Standing {
+                    .handles
+                    .add(Standing {
                         db,
                         name,
                         ttl_seconds,
                         place,
-                    })))
+                    })
                     .into(),
             );
             Ok(())
@@ -475,7 +487,8 @@ fn ask(
             mailbox: mailbox.clone(),
             id,
         };
-        if let Err(error) = guarded(|| work(state, state.standing(claim)?, ending)) {
+        if let Err(error) = guarded(|| work(state, state.handles.share::<Standing>(claim)?, ending))
+        {
             mailbox.post(id, Err::<Mail, _>(error));
         }
     })
@@ -501,7 +514,7 @@ pub fn claim_campaign(
     large: Option<Buffer>,
 ) -> napi::Result<()> {
     ask(claim, id, |state, standing, ending| {
-        let value = request(state, len, &large)?.bytes()?;
+        let value = state.request(len, &large)?.bytes()?;
         {
             let mut place = lock(&standing.place);
             if place.wait.is_none() {
@@ -528,7 +541,7 @@ fn waiting(ending: Ending, patience_ms: f64, only_try: bool) -> Wait {
 #[napi(catch_unwind)]
 pub fn claim_pass(claim: u32, id: u32) -> napi::Result<()> {
     with_state(|state| {
-        if let Ok(standing) = state.standing(claim) {
+        if let Ok(standing) = state.handles.share::<Standing>(claim) {
             standing.pass(id);
         }
     })
@@ -548,7 +561,7 @@ pub fn claim_leave(claim: u32, id: u32) -> napi::Result<()> {
 #[napi(catch_unwind)]
 pub fn claim_quit(claim: u32, waiting: u32, id: u32) -> napi::Result<bool> {
     with_state(|state| {
-        let Ok(standing) = state.standing(claim) else {
+        let Ok(standing) = state.handles.share::<Standing>(claim) else {
             return false;
         };
         let waits = lock(&standing.place)
@@ -569,7 +582,7 @@ pub fn claim_quit(claim: u32, waiting: u32, id: u32) -> napi::Result<bool> {
 #[napi(catch_unwind)]
 pub fn claim_proclaim(claim: u32, id: u32, len: u32, large: Option<Buffer>) -> napi::Result<()> {
     ask(claim, id, |state, standing, ending| {
-        standing.proclaim(request(state, len, &large)?.bytes()?, ending)
+        standing.proclaim(state.request(len, &large)?.bytes()?, ending)
     })
 }
 
@@ -578,7 +591,7 @@ pub fn claim_proclaim(claim: u32, id: u32, len: u32, large: Option<Buffer>) -> n
 pub fn claim_state(claim: u32) -> napi::Result<f64> {
     with_state(|state| {
         state.response(|state, writer| {
-            let standing = state.standing(claim)?;
+            let standing = state.handles.share::<Standing>(claim)?;
             let mut place = lock(&standing.place);
             match place.wait.is_some() {
                 true => writer.claim(false, &[], 0),
@@ -594,10 +607,10 @@ pub fn claim_state(claim: u32) -> napi::Result<f64> {
 
 /// Whoever has the name, on the pool.
 #[napi(catch_unwind)]
-pub fn claim_leader_later(claim: u32) -> napi::Result<Later> {
+pub fn claim_leader_later(claim: u32) -> napi::Result<JobPromise> {
     with_state(|state| {
-        let standing = guarded(|| state.standing(claim));
-        later(move |writer| {
+        let standing = guarded(|| state.handles.share::<Standing>(claim));
+        on_pool(move |writer| {
             // whoever waits in line must not wait for this
             let election = standing?.onlooker()?;
             writer.found(election.leader()?.as_ref());
@@ -611,8 +624,8 @@ pub fn claim_leader_later(claim: u32) -> napi::Result<Later> {
 pub fn claim_observe(claim: u32) -> napi::Result<f64> {
     with_state(|state| {
         state.response(|state, writer| {
-            let handle = observed(&*state.standing(claim)?)?;
-            writer.just(state.add(handle).into());
+            let leaders = observed(&*state.handles.share::<Standing>(claim)?)?;
+            writer.just(state.handles.add(leaders).into());
             Ok(())
         })
     })
@@ -620,16 +633,14 @@ pub fn claim_observe(claim: u32) -> napi::Result<f64> {
 
 /// The same, on the pool.
 #[napi(catch_unwind)]
-pub fn claim_observe_later(claim: u32) -> napi::Result<Later> {
+pub fn claim_observe_later(claim: u32) -> napi::Result<JobPromise> {
     with_state(|state| {
-        let standing = guarded(|| state.standing(claim));
-        made_later(move || observed(&*standing?))
+        let standing = guarded(|| state.handles.share::<Standing>(claim));
+        handle_on_pool(move || observed(&*standing?))
     })
 }
 
-fn observed(standing: &Standing) -> Result<Handle> {
+fn observed(standing: &Standing) -> Result<Subscription> {
     // whoever waits in line must not wait for this
-    Ok(Handle::Following(Arc::new(Following::leaders(
-        standing.onlooker()?.observe()?,
-    ))))
+    Ok(Subscription::leaders(standing.onlooker()?.observe()?))
 }
