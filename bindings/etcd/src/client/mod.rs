@@ -21,7 +21,8 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use libkv::engine::{
-    Completion, DiffPage, Engine, EventsPage, Interrupt, KeepAlive, Submission, WatchStream,
+    Completion, DiffPage, Engine, EventsPage, Interrupt, KeepAlive, Submission, WatchCompletion,
+    WatchStream,
 };
 use libkv::*;
 use tokio::time::timeout_at;
@@ -112,14 +113,7 @@ impl Remote {
         &self,
         task: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        let Some(until) = self.until else {
-            return self.wait(task);
-        };
-        self.wait(async move {
-            timeout_at(until.into(), task)
-                .await
-                .unwrap_or_else(|_| Err(late()))
-        })
+        self.wait(within(self.until, task))
     }
 
     fn start<T: Send + 'static>(
@@ -131,6 +125,11 @@ impl Remote {
             let _ = tell.send(task.await);
         });
         told
+    }
+
+    fn stream(&self, request: Watch) -> impl Future<Output = Result<watch::Stream>> + Send + use<> {
+        let (cluster, watchers) = (self.cluster().clone(), self.handle().watchers.clone());
+        watch::Stream::new(cluster, watchers, request)
     }
 
     fn ask<A, B>(&self, path: &'static str, message: A) -> Result<B>
@@ -219,6 +218,16 @@ fn died() -> Error {
         Code::Internal,
         "the task of a request ended without an answer",
     )
+}
+
+/// Ends a task that writes nothing at this time.
+async fn within<T>(until: Option<Instant>, task: impl Future<Output = Result<T>>) -> Result<T> {
+    match until {
+        None => task.await,
+        Some(until) => timeout_at(until.into(), task)
+            .await
+            .unwrap_or_else(|_| Err(late())),
+    }
 }
 
 /// The error of a call without an answer by its caller's deadline.
@@ -323,12 +332,19 @@ impl Engine for Remote {
     }
 
     fn watch(&self, request: Watch) -> Result<Arc<dyn WatchStream>> {
-        let stream = self.read(watch::Stream::new(
-            self.cluster().clone(),
-            self.handle().watchers.clone(),
-            request,
-        ))?;
+        let stream = self.read(self.stream(request))?;
         Ok(Arc::new(stream))
+    }
+
+    fn submit_watch(&self, request: Watch, created: WatchCompletion) {
+        if let Err(error) = self.cluster().ensure_open() {
+            return created(Err(error));
+        }
+        let stream = within(self.until, self.stream(request));
+        self.cluster().runtime.spawn(async move {
+            let stream = stream.await;
+            created(stream.map(|stream| Arc::new(stream) as Arc<dyn WatchStream>));
+        });
     }
 
     fn lease_keep_alive(&self, id: LeaseId) -> Result<LeaseKeepAliveResponse> {
