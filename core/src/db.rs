@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::engine::{Completion, Engine, Interrupted, PairRef, Submitted, wrong_response};
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::model::{Event, KeyRange, KeyValue, LeaseId, Revision};
 use crate::recipe::{
     DiffScan, Election, EventScan, Lease, Lock, Scan, Snapshot, Transaction, Watcher, transact,
 };
 use crate::request::*;
+use crate::validate::check_key;
 
 /// An open store or cluster. It is a cheap clone of a shared handle, usable from any thread.
 ///
@@ -775,8 +776,6 @@ impl Db {
 }
 
 fn nonempty(key: &[u8]) -> Result<&[u8]> {
-    match key.is_empty() {
-        true => Err(Error::new(Code::InvalidArgument, "key is not provided")),
-        false => Ok(key),
-    }
+    check_key(key)?;
+    Ok(key)
 }

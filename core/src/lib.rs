@@ -31,6 +31,8 @@ mod db;
 mod embedded;
 mod engine;
 mod error;
+#[doc(hidden)]
+pub mod etcd_text;
 mod model;
 mod options;
 mod recipe;

@@ -15,7 +15,7 @@ use super::mvcc::lease;
 use super::os;
 use super::slots::{DEAD, Owner, this_process};
 use crate::engine::Keeping;
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::model::LeaseId;
 use crate::request::{Durability, LeaseKeepAliveResponse, LeaseTimeToLiveResponse};
 
@@ -173,18 +173,12 @@ impl Leases {
         id: LeaseId,
         lost: Lost,
     ) -> Result<Box<dyn Keeping>> {
-        let not_found = || {
-            Error::new(
-                Code::LeaseNotFound,
-                format!("requested lease not found (lease {id})"),
-            )
-        };
         let slot = lease::find(&*self.env.read()?, id)?
-            .ok_or_else(not_found)?
+            .ok_or_else(|| lease::not_found(id))?
             .slot;
         let ttl_seconds = self.keep_alive(id)?.ttl_seconds;
         if ttl_seconds == 0 {
-            return Err(not_found());
+            return Err(lease::not_found(id));
         }
         let mut kept = Kept {
             id,

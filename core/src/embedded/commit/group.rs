@@ -208,11 +208,9 @@ fn failed_commit(shared: &Shared, error: Error) -> Error {
     if shared.env.sync().is_err() {
         shared.guard.poison();
     } else if error.code() == Code::Io && os::is_full(shared.env.path()) {
-        return Error::new(
-            Code::Full,
-            format!("{path}: the disk is full ({})", error.message()),
-        )
-        .with_source(error);
+        return Error::new(Code::Full, format!("{path}: the disk is full"))
+            .with_detail(error.message())
+            .with_source(error);
     }
     error.context(path)
 }

@@ -10,6 +10,7 @@ use crate::embedded::guard::Guard;
 use crate::embedded::lmdb::{Tree, Txn};
 use crate::embedded::slots::{DEAD, NO_DEADLINE, Place, this_process};
 use crate::error::{Code, Error, Result};
+use crate::etcd_text;
 use crate::model::LeaseId;
 use crate::request::{AlarmKind, LeaseGrant, LeaseGrantResponse, LeaseRevoke, LeaseRevokeResponse};
 
@@ -77,10 +78,9 @@ pub(crate) fn keys(txn: &Txn, id: LeaseId, from: &[u8], most: usize) -> Result<V
 }
 
 pub(crate) fn not_found(id: LeaseId) -> Error {
-    Error::new(
-        Code::LeaseNotFound,
-        format!("requested lease not found (lease {id})"),
-    )
+    Error::etcd(Code::LeaseNotFound, etcd_text::LEASE_NOT_FOUND)
+        .with_detail(format_args!("lease {id}"))
+        .with_lease(id)
 }
 
 /// Refuses a lease that is not there; 0 is none and fine.
@@ -175,10 +175,9 @@ impl Writer<'_> {
         let id = match grant.id {
             0 => self.new_lease_id()?,
             id if find(self.txn(), id)?.is_some() => {
-                return Err(Error::new(
-                    Code::LeaseExists,
-                    format!("lease already exists (lease {id})"),
-                ));
+                return Err(Error::etcd(Code::LeaseExists, etcd_text::LEASE_EXISTS)
+                    .with_detail(format_args!("lease {id}"))
+                    .with_lease(id));
             }
             id => id,
         };
