@@ -1,14 +1,14 @@
-//! An etcd cluster as an engine: every call of [`Db`] that a cluster can do, over gRPC.
+//! An etcd cluster as an engine: the calls of [`Db`] that a cluster supports, over gRPC.
 //!
-//! [`cluster`] knows which endpoint is spoken to, [`link`] is a connection to one, [`call`] decides what is tried
-//! again; [`request`], [`watch`], [`lease`] and [`past`] are what is said.
+//! [`cluster`] selects the endpoint, [`link`] is a connection to one, [`call`] decides what is sent
+//! again; [`request`], [`watch`], [`lease`] and [`history`] are the operations.
 
 mod address;
 mod call;
 mod cluster;
+mod history;
 mod lease;
 mod link;
-mod past;
 mod request;
 mod runtime;
 mod tls;
@@ -30,10 +30,10 @@ use self::runtime::Runtime;
 use self::watch::Watchers;
 use crate::pb::etcdserverpb as pb;
 
-/// How often a caller who may change their mind is asked.
+/// How often a caller that may interrupt its call is asked.
 const INTERRUPT_POLL: Duration = Duration::from_millis(100);
 
-/// Opens a cluster: an endpoint has answered when this returns.
+/// Opens a cluster. An endpoint has responded when this returns.
 pub(crate) fn connect(address: &str, options: Options) -> Result<Db> {
     let cluster = Arc::new(Cluster::new(address, &options)?);
     let leases = Arc::new(Leases::new(cluster.clone()));
@@ -57,13 +57,13 @@ pub(crate) fn connect(address: &str, options: Options) -> Result<Db> {
 
 /// The engine.
 struct Remote {
-    /// Some until it is dropped. Those with different limits share it.
+    /// `Some` until it is dropped. Engines with different deadlines share it.
     handle: Option<Arc<Handle>>,
-    /// When whatever is asked through it ends.
+    /// The deadline of all its calls.
     until: Option<Instant>,
 }
 
-/// A handle on a cluster, and what it keeps going there. It closes when the last engine of it is dropped.
+/// A handle on a cluster, with its leases and watchers. It closes when its last engine is dropped.
 struct Handle {
     cluster: Arc<Cluster>,
     leases: Arc<Leases>,
@@ -79,13 +79,13 @@ impl Remote {
         &self.handle().cluster
     }
 
-    /// Runs a request, to its end or to this engine's.
+    /// Runs a request, until its end or this engine's deadline.
     fn run(
         &self,
         request: Request,
         ticket: Arc<Ticket>,
     ) -> impl Future<Output = Result<Response>> + Send + use<> {
-        let (handle, until) = (Started::of(self.handle()), self.until);
+        let (handle, until) = (RequestContext::of(self.handle()), self.until);
         async move {
             match until {
                 None => handle.run(request, ticket).await,
@@ -94,17 +94,17 @@ impl Remote {
         }
     }
 
-    /// Has a task done and waits for it.
+    /// Runs a task and waits for it.
     fn wait<T: Send + 'static>(
         &self,
         task: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
         self.cluster().ensure_open()?;
-        let told = self.start(task);
-        Runtime::wait(|| told.recv()).unwrap_or_else(|_| Err(died()))
+        let receiver = self.start(task);
+        Runtime::wait(|| receiver.recv()).unwrap_or_else(|_| Err(task_ended()))
     }
 
-    /// Has a task done that writes nothing, and waits for it; it ends with this engine's time at the latest.
+    /// Runs a task that writes nothing, and waits for it until this engine's deadline.
     fn read<T: Send + 'static>(
         &self,
         task: impl Future<Output = Result<T>> + Send + 'static,
@@ -115,19 +115,19 @@ impl Remote {
         self.wait(async move {
             timeout_at(until.into(), task)
                 .await
-                .unwrap_or_else(|_| Err(late()))
+                .unwrap_or_else(|_| Err(timed_out()))
         })
     }
 
     fn start<T: Send + 'static>(
         &self,
         task: impl Future<Output = Result<T>> + Send + 'static,
-    ) -> Told<T> {
-        let (tell, told) = sync_channel(1);
+    ) -> ResultReceiver<T> {
+        let (sender, receiver) = sync_channel(1);
         self.cluster().runtime.spawn(async move {
-            let _ = tell.send(task.await);
+            let _ = sender.send(task.await);
         });
-        told
+        receiver
     }
 
     fn ask<A, B>(&self, path: &'static str, message: A) -> Result<B>
@@ -140,23 +140,23 @@ impl Remote {
     }
 }
 
-/// What a request under way needs of its handle, which may be dropped meanwhile.
+/// The parts of a handle that a request in progress needs. The handle may be dropped meanwhile.
 #[derive(Clone)]
-struct Started {
+struct RequestContext {
     cluster: Arc<Cluster>,
     leases: Arc<Leases>,
 }
 
-impl Started {
-    fn of(handle: &Handle) -> Started {
-        Started {
+impl RequestContext {
+    fn of(handle: &Handle) -> RequestContext {
+        RequestContext {
             cluster: handle.cluster.clone(),
             leases: handle.leases.clone(),
         }
     }
 
-    /// Runs a request. The TTL of a grant is remembered for its automatic renewal; a lease that is renewed
-    /// automatically and revoked here is lost at once, not at its next renewal.
+    /// Runs a request. The TTL of a grant is remembered for its automatic renewal. A lease that is
+    /// renewed automatically and revoked here is lost at once, not at its next renewal.
     async fn run(self, request: Request, ticket: Arc<Ticket>) -> Result<Response> {
         let revoked = match &request {
             Request::LeaseRevoke(revoke) => Some(revoke.id),
@@ -171,8 +171,8 @@ impl Started {
         Ok(response)
     }
 
-    /// Runs a request whose caller waits until a certain time. A write that was sent by then goes on without its
-    /// caller, since it may be done; a lease that is granted too late is given back.
+    /// Runs a request with a deadline. A write that was sent by then continues without its caller,
+    /// because it may be done. A lease that is granted too late is revoked.
     async fn run_until(
         self,
         request: Request,
@@ -183,43 +183,43 @@ impl Started {
         if !effect.writes() {
             return timeout_at(until.into(), self.run(request, ticket))
                 .await
-                .unwrap_or_else(|_| Err(late()));
+                .unwrap_or_else(|_| Err(timed_out()));
         }
         let runtime = self.cluster.runtime.clone();
-        let mut running = runtime.spawn(self.clone().run(request, ticket.clone()));
-        if let Ok(done) = timeout_at(until.into(), &mut running).await {
-            return done.unwrap_or_else(|_| Err(died()));
+        let mut task = runtime.spawn(self.clone().run(request, ticket.clone()));
+        if let Ok(done) = timeout_at(until.into(), &mut task).await {
+            return done.unwrap_or_else(|_| Err(task_ended()));
         }
         if ticket.expire() {
-            return Err(late());
+            return Err(timed_out());
         }
         runtime.spawn(async move {
-            if let Ok(response) = running.await {
-                self.give_back(response);
+            if let Ok(response) = task.await {
+                self.revoke_unclaimed(response);
             }
         });
         Err(effect.unknown("no response within the time limit"))
     }
 
-    /// Gives back what came for a caller that does not wait any more.
-    fn give_back(self, response: Result<Response>) {
+    /// Revokes a lease whose caller does not wait any more.
+    fn revoke_unclaimed(self, response: Result<Response>) {
         if let Ok(Response::LeaseGrant(granted)) = response {
             request::revoke(&self.cluster, granted.id);
         }
     }
 }
 
-type Told<T> = mpsc::Receiver<Result<T>>;
+type ResultReceiver<T> = mpsc::Receiver<Result<T>>;
 
-fn died() -> Error {
+fn task_ended() -> Error {
     Error::new(
         Code::Internal,
         "the task of a request ended without an answer",
     )
 }
 
-/// The error of a call without an answer by its caller's deadline.
-fn late() -> Error {
+/// The error of a call without a response by its caller's deadline.
+fn timed_out() -> Error {
     Error::new(
         Code::Timeout,
         "no response from the cluster within the time limit",
@@ -242,21 +242,21 @@ impl Engine for Remote {
     fn call_unless(&self, request: Request, interrupted: Interrupted) -> Result<Response> {
         self.cluster().ensure_open()?;
         let (ticket, effect) = (Arc::new(Ticket::default()), request::effect(&request));
-        let (running, started) = (
+        let (task, started) = (
             self.run(request, ticket.clone()),
-            Started::of(self.handle()),
+            RequestContext::of(self.handle()),
         );
-        let (tell, told) = sync_channel(1);
+        let (sender, receiver) = sync_channel(1);
         self.cluster().runtime.spawn(async move {
-            if let Err(unheard) = tell.send(running.await) {
-                started.give_back(unheard.0);
+            if let Err(unclaimed) = sender.send(task.await) {
+                started.revoke_unclaimed(unclaimed.0);
             }
         });
         Runtime::wait(|| {
             loop {
-                match told.recv_timeout(INTERRUPT_POLL) {
+                match receiver.recv_timeout(INTERRUPT_POLL) {
                     Ok(response) => return response,
-                    Err(RecvTimeoutError::Disconnected) => return Err(died()),
+                    Err(RecvTimeoutError::Disconnected) => return Err(task_ended()),
                     Err(RecvTimeoutError::Timeout) if !interrupted() => {}
                     Err(RecvTimeoutError::Timeout) if ticket.withdraw() => return Err(withdrawn()),
                     Err(RecvTimeoutError::Timeout) => {
@@ -273,11 +273,11 @@ impl Engine for Remote {
             return Submitted::gone();
         }
         let ticket = Arc::new(Ticket::default());
-        let (running, shared) = (self.run(request, ticket.clone()), ticket.clone());
+        let (task, shared) = (self.run(request, ticket.clone()), ticket.clone());
         let task = self.cluster().runtime.spawn(async move {
-            let response = running.await;
-            if shared.response() {
-                // one that panics ends nobody but itself
+            let response = task.await;
+            if shared.hand_over() {
+                // a completion that panics does not end other tasks
                 let _ = catch_unwind(AssertUnwindSafe(|| completion(response)));
             }
         });
@@ -297,15 +297,19 @@ impl Engine for Remote {
     }
 
     fn history(&self, key: &[u8], limit: i64) -> Result<Vec<Event>> {
-        self.read(past::history(self.cluster().clone(), key.to_vec(), limit))
+        self.read(history::history(
+            self.cluster().clone(),
+            key.to_vec(),
+            limit,
+        ))
     }
 
     fn events(&self, request: &Events) -> Result<EventsPage> {
-        self.read(past::events(self.cluster().clone(), request.clone()))
+        self.read(history::events(self.cluster().clone(), request.clone()))
     }
 
     fn diff(&self, before: Revision, after: Revision, range: &KeyRange) -> Result<DiffPage> {
-        self.read(past::diff(
+        self.read(history::diff(
             self.cluster().clone(),
             before,
             after,
@@ -321,7 +325,7 @@ impl Engine for Remote {
     }
 
     fn watch(&self, request: Watch) -> Result<Arc<dyn WatchStream>> {
-        let stream = self.read(watch::Stream::new(
+        let stream = self.read(watch::ClusterWatch::new(
             self.cluster().clone(),
             self.handle().watchers.clone(),
             request,
@@ -366,7 +370,7 @@ impl Engine for Remote {
         let response: pb::StatusResponse =
             self.ask("/etcdserverpb.Maintenance/Status", pb::StatusRequest {})?;
         let header = response.header.unwrap_or_default();
-        // a user may have no right to all keys
+        // a user may not have the right to read all keys
         let keys = match self.call(Range::new(KeyRange::all()).count_only(true).into()) {
             Ok(Response::Range(range)) => range.count,
             Err(error) if error.code() != Code::PermissionDenied => return Err(error),
@@ -377,7 +381,7 @@ impl Engine for Remote {
         let number = |n: i64| u64::try_from(n).unwrap_or(0);
         Ok(Status {
             revision: header.revision,
-            // etcd does not tell whether revision 1 was compacted
+            // etcd does not report whether revision 1 was compacted
             compacted_revision: compacted
                 .ok()
                 .filter(|revision| *revision > 0)
@@ -418,9 +422,9 @@ impl Handle {
             return;
         }
         self.watchers.end(&closed());
-        // a lease's handle closes with this one: what is not revoked in time has its TTL
+        // leases of this handle end now; a lease that cannot be revoked in time ends with its TTL
         self.leases
-            .let_go()
+            .release_all()
             .into_iter()
             .for_each(|id| request::revoke(&self.cluster, id));
     }
@@ -439,7 +443,7 @@ impl Drop for Remote {
             .take()
             .filter(|handle| !handle.cluster.is_ours())
         {
-            // a lock within may be held by a thread of the parent's
+            // a thread of the parent may hold a lock within it
             std::mem::forget(handle);
         }
     }

@@ -1,4 +1,5 @@
-//! Requests as etcd's calls, answers back, and what etcd's errors do not say: the revision meant.
+//! Requests as etcd's calls, their responses, and the details that etcd's errors lack, such as
+//! revisions.
 
 use std::sync::Arc;
 
@@ -12,10 +13,10 @@ use super::link::Token;
 use crate::convert;
 use crate::pb::etcdserverpb as pb;
 
-/// How deep txns may stand in one another: deeper, their answers could not be read.
+/// How deep txns may be nested: the response to a deeper one could not be read.
 const DEPTH_MAX: usize = 45;
 
-/// Some key of a request, as messages name it.
+/// A key in a message, shortened if it is long.
 fn show(key: &[u8]) -> String {
     const SHOWN_BYTES_MAX: usize = 64;
     let cut = &key[..key.len().min(SHOWN_BYTES_MAX)];
@@ -26,7 +27,7 @@ fn show(key: &[u8]) -> String {
     )
 }
 
-/// What a request does; for a write, how to find out whether it was done.
+/// What a request does; for a write, with how to find out whether it was done.
 pub(crate) fn effect(request: &Request) -> Effect {
     let find_out = match request {
         Request::Range(_) | Request::Side(_) => return Effect::Reads,
@@ -108,7 +109,7 @@ pub(crate) async fn run(
         _ => 0,
     };
     match send(call, request).await {
-        // an answer came, whatever it says
+        // a response came, whatever it contains
         Err(error) if error.code() == Code::Internal && effect.writes() => {
             Err(effect.unknown(error.message()))
         }
@@ -247,7 +248,7 @@ fn alarm_in(response: pb::AlarmResponse) -> AlarmResponse {
     AlarmResponse { revision, alarms }
 }
 
-/// The same error with what etcd leaves out.
+/// The same error with the details that etcd leaves out.
 async fn explain(
     cluster: &Arc<Cluster>,
     error: Error,
@@ -277,7 +278,7 @@ async fn explain(
     }
 }
 
-/// What whoever asks below the compacted revision is answered.
+/// The error of a request below the compacted revision.
 pub(crate) fn compacted_error(revision: Revision, compacted: Revision) -> Error {
     let message = format!(
         "mvcc: required revision has been compacted (revision {revision}; compacted up to {compacted})"
@@ -285,10 +286,10 @@ pub(crate) fn compacted_error(revision: Revision, compacted: Revision) -> Error 
     Error::new(Code::Compacted, message).with_revision(compacted)
 }
 
-/// The revision that the cluster is at.
+/// The current revision of the cluster.
 ///
-/// A user may have no right to any given key; then it is that of the member that is spoken to, which has at
-/// least everything that was written through it.
+/// A user may have no right to read any given key. Then this is the revision of the member that is
+/// connected, which includes everything that was written through it.
 pub(crate) async fn current_revision(cluster: &Arc<Cluster>) -> Result<Revision> {
     let key = Bytes::from_static(&[0]);
     let message = pb::RangeRequest {
@@ -310,7 +311,7 @@ pub(crate) async fn current_revision(cluster: &Arc<Cluster>) -> Result<Revision>
     }
 }
 
-/// Whether this revision can be read no more.
+/// Whether this revision cannot be read any more.
 pub(crate) async fn is_compacted(
     cluster: &Arc<Cluster>,
     key: &[u8],
@@ -337,8 +338,8 @@ pub(crate) async fn is_compacted(
     }
 }
 
-/// The compacted revision, as far as it can be known: etcd tells it to a watch that begins below it. 0 if
-/// revision 1 can be read, so that nothing was compacted yet, or as good as nothing.
+/// The compacted revision, as far as it can be known: etcd reports it to a watch that begins below
+/// it. 0 if revision 1 can be read, so that nothing was compacted yet, or only revision 0.
 pub(crate) async fn compacted_revision(cluster: &Arc<Cluster>, key: &[u8]) -> Result<Revision> {
     if !is_compacted(cluster, key, 1).await? {
         return Ok(0);

@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status};
 
 use super::line::{Place, another_kind, first_in_line, lease_or_new, prefix, refused, unknown};
 use super::store::stopped;
-use super::{Answered, Store};
+use super::{ServiceResult, Store};
 use crate::convert::{kv_out, refusal};
 use crate::pb::etcdserverpb::ResponseHeader;
 use crate::pb::v3electionpb as pb;
@@ -134,7 +134,7 @@ impl election_server::Election for ElectionService {
     async fn campaign(
         &self,
         request: Request<pb::CampaignRequest>,
-    ) -> Answered<pb::CampaignResponse> {
+    ) -> ServiceResult<pb::CampaignResponse> {
         self.stand(request.into_inner())
             .await
             .map(Response::new)
@@ -144,28 +144,34 @@ impl election_server::Election for ElectionService {
     async fn proclaim(
         &self,
         request: Request<pb::ProclaimRequest>,
-    ) -> Answered<pb::ProclaimResponse> {
+    ) -> ServiceResult<pb::ProclaimResponse> {
         self.announce(request.into_inner())
             .await
             .map(Response::new)
             .map_err(unknown)
     }
 
-    async fn leader(&self, request: Request<pb::LeaderRequest>) -> Answered<pb::LeaderResponse> {
+    async fn leader(
+        &self,
+        request: Request<pb::LeaderRequest>,
+    ) -> ServiceResult<pb::LeaderResponse> {
         self.first(request.into_inner())
             .await
             .map(Response::new)
             .map_err(unknown)
     }
 
-    async fn observe(&self, request: Request<pb::LeaderRequest>) -> Answered<Leaders> {
+    async fn observe(&self, request: Request<pb::LeaderRequest>) -> ServiceResult<Leaders> {
         Ok(Response::new(Leaders::new(
             self.0.clone(),
             prefix(&request.into_inner().name),
         )))
     }
 
-    async fn resign(&self, request: Request<pb::ResignRequest>) -> Answered<pb::ResignResponse> {
+    async fn resign(
+        &self,
+        request: Request<pb::ResignRequest>,
+    ) -> ServiceResult<pb::ResignResponse> {
         self.step_down(request.into_inner())
             .await
             .map(Response::new)

@@ -6,7 +6,7 @@ use libkv::Delete;
 use tonic::{Request, Status};
 
 use super::line::{Place, another_kind, lease_or_new, refused, unknown};
-use super::{Answered, Store};
+use super::{ServiceResult, Store};
 use crate::pb::v3lockpb as pb;
 use crate::pb::v3lockpb::lock_server;
 
@@ -31,14 +31,17 @@ impl LockService {
 
 #[tonic::async_trait]
 impl lock_server::Lock for LockService {
-    async fn lock(&self, request: Request<pb::LockRequest>) -> Answered<pb::LockResponse> {
+    async fn lock(&self, request: Request<pb::LockRequest>) -> ServiceResult<pb::LockResponse> {
         self.acquire(request.into_inner())
             .await
             .map(tonic::Response::new)
             .map_err(unknown)
     }
 
-    async fn unlock(&self, request: Request<pb::UnlockRequest>) -> Answered<pb::UnlockResponse> {
+    async fn unlock(
+        &self,
+        request: Request<pb::UnlockRequest>,
+    ) -> ServiceResult<pb::UnlockResponse> {
         let delete = Delete::new(Vec::from(request.into_inner().key));
         let libkv::Response::Delete(deleted) = self.0.call(delete).await.map_err(unknown)? else {
             return Err(another_kind());

@@ -1,10 +1,10 @@
-//! `/metrics`: what is counted anyway, in the text format of Prometheus.
+//! `/metrics` in the text format of Prometheus.
 //!
-//! Names are etcd's where a series says the same thing, so that its dashboards work, and begin with
-//! `libkv_` where only a store of ours has it. What a server cannot know is left out rather than zero:
-//! the series of raft's log, snapshots and peers, of Go, of events one by one
-//! (`etcd_debugging_mvcc_events_total`), of slow watchers. Puts, ranges, leases and the like are those that went
-//! through this server: other processes may have the same store open.
+//! Names are etcd's where a series has etcd's meaning, so that its dashboards work. Names of series
+//! that only libkv has begin with `libkv_`. A value that the server cannot know is left out, not
+//! reported as 0: the series of raft's log, snapshots and peers, of Go, of single events
+//! (`etcd_debugging_mvcc_events_total`), of slow watchers. Puts, ranges, leases and the like are
+//! counted if they went through this server; other processes may have the same store open.
 
 use std::fmt::{Display, Write as _};
 use std::fs;
@@ -19,13 +19,13 @@ use super::gateway::schema::{CALLS, Call};
 use super::maintenance::{CLUSTER_MINOR, SERVER_VERSION};
 use super::store::Store;
 
-/// Everything there is to say now.
+/// All metrics at this moment.
 ///
 /// # Errors
 ///
-/// As [`libkv::Db::status`]: without the store there is nothing worth reading.
+/// As [`libkv::Db::status`].
 pub fn text(store: &Store) -> Result<String> {
-    let mut text = Text(String::with_capacity(16 << 10));
+    let mut text = MetricsText(String::with_capacity(16 << 10));
     let status = store.db.status()?;
     member(&mut text, store, &status);
     keys(&mut text, &status);
@@ -33,7 +33,7 @@ pub fn text(store: &Store) -> Result<String> {
     watching(&mut text, &store.counters, &status);
     disk(&mut text, &status, &store.db.commit_times()?);
     calls(&mut text, &store.counters);
-    trouble(
+    problems(
         &mut text,
         &status,
         &store.db.alarm_list()?,
@@ -44,10 +44,10 @@ pub fn text(store: &Store) -> Result<String> {
     Ok(text.0)
 }
 
-/// The format: a line each of help and type, then the values.
-struct Text(String);
+/// The text format: a line each of help and type, then the values.
+struct MetricsText(String);
 
-impl Text {
+impl MetricsText {
     fn head(&mut self, name: &str, kind: &str, help: &str) {
         let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
@@ -119,7 +119,8 @@ impl Text {
     }
 }
 
-/// A bound as Go writes it, since it is a label: from a million on with an exponent of two digits.
+/// A bound as Go formats it, because it is a label: from a million on with an exponent of two
+/// digits.
 fn bound_text(bound: f64) -> String {
     match bound {
         1e6..1e10 => format!("{bound:e}").replace('e', "e+0"),
@@ -127,8 +128,8 @@ fn bound_text(bound: f64) -> String {
     }
 }
 
-/// What etcd says of a member and its raft.
-fn member(text: &mut Text, store: &Store, status: &Status) {
+/// etcd's series about a member and its raft.
+fn member(text: &mut MetricsText, store: &Store, status: &Status) {
     text.gauge(
         "etcd_server_has_leader",
         "Always 1: a store is its own leader.",
@@ -215,7 +216,7 @@ fn writes(call: &Call) -> bool {
     )
 }
 
-fn keys(text: &mut Text, status: &Status) {
+fn keys(text: &mut MetricsText, status: &Status) {
     text.gauge(
         "etcd_debugging_mvcc_keys_total",
         "Keys that exist.",
@@ -241,8 +242,8 @@ fn keys(text: &mut Text, status: &Status) {
     text.gauge("libkv_leases", "Leases that are granted.", status.leases);
 }
 
-/// What clients of this server did.
-fn operations(text: &mut Text, counters: &Counters) {
+/// Operations that clients of this server ran.
+fn operations(text: &mut MetricsText, counters: &Counters) {
     let calls = |method: &str| -> u64 {
         let of = |(call, _): &(&'static Call, &MethodCounters)| {
             call.service == "etcdserverpb.KV" && call.method == method
@@ -299,7 +300,7 @@ fn operations(text: &mut Text, counters: &Counters) {
     text.histogram("etcd_debugging_lease_ttl_total", "", &counters.ttls, 1.0);
 }
 
-fn watching(text: &mut Text, counters: &Counters, status: &Status) {
+fn watching(text: &mut MetricsText, counters: &Counters, status: &Status) {
     let streams: u64 = methods(counters)
         .filter(|(call, _)| call.service == "etcdserverpb.Watch")
         .map(|(_, counters)| {
@@ -323,7 +324,7 @@ fn watching(text: &mut Text, counters: &Counters, status: &Status) {
     );
 }
 
-fn disk(text: &mut Text, status: &Status, times: &CommitTimes) {
+fn disk(text: &mut MetricsText, status: &Status, times: &CommitTimes) {
     let size = "Bytes that the store's files take.";
     text.gauge(
         "etcd_mvcc_db_total_size_in_bytes",
@@ -360,12 +361,12 @@ fn disk(text: &mut Text, status: &Status, times: &CommitTimes) {
     text.commits("etcd_disk_wal_fsync_duration_seconds", flush, times);
 }
 
-/// Calls with what is counted of each.
+/// The calls, each with its counters.
 fn methods(counters: &Counters) -> impl Iterator<Item = (&'static Call, &MethodCounters)> {
     CALLS.iter().zip(&counters.methods)
 }
 
-fn calls(text: &mut Text, counters: &Counters) {
+fn calls(text: &mut MetricsText, counters: &Counters) {
     let labels = |call: &Call| {
         let kind = match (call.client_streaming, call.server_streaming) {
             (false, false) => "unary",
@@ -460,7 +461,7 @@ fn calls(text: &mut Text, counters: &Counters) {
     );
 }
 
-/// As Go spells it, which dashboards filter by.
+/// Go's name of a code, which dashboards filter by.
 fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -483,8 +484,8 @@ fn code_name(code: Code) -> &'static str {
     }
 }
 
-/// What explains why a store grows, waits or refuses.
-fn trouble(text: &mut Text, status: &Status, alarms: &[AlarmMember], member_id: u64) {
+/// Values that explain why a store grows, waits or refuses.
+fn problems(text: &mut MetricsText, status: &Status, alarms: &[AlarmMember], member_id: u64) {
     let oldest =
         "Commits that the oldest read transaction under way lies behind: it keeps their pages.";
     text.gauge("libkv_oldest_reader_commits", oldest, status.oldest_reader);
@@ -501,7 +502,7 @@ fn trouble(text: &mut Text, status: &Status, alarms: &[AlarmMember], member_id: 
             "libkv_alarm{{alarm=\"{kind}\",member=\"{member:x}\"}} 1"
         );
     }
-    // POISONED and REMOVED, which nobody can disarm
+    // POISONED and REMOVED, which cannot be disarmed
     for name in status
         .alarms
         .iter()
@@ -514,7 +515,7 @@ fn trouble(text: &mut Text, status: &Status, alarms: &[AlarmMember], member_id: 
     }
 }
 
-fn server(text: &mut Text, store: &Store) {
+fn server(text: &mut MetricsText, store: &Store) {
     let counters = &store.counters;
     text.gauge(
         "libkv_server_connections",
@@ -545,11 +546,11 @@ fn server(text: &mut Text, store: &Store) {
     );
 }
 
-/// Ticks in a second: what Linux counts CPU time in, on every machine.
+/// Ticks in a second: Linux counts CPU time in this unit on every machine.
 const TICKS: f64 = 100.0;
 
-/// The process, as `/proc` tells of it; where there is none these are left out.
-fn process(text: &mut Text) {
+/// The process, from `/proc`; without `/proc` these series are left out.
+fn process(text: &mut MetricsText) {
     if let Ok(memory) = fs::read_to_string("/proc/self/status") {
         let bytes = |name: &str| {
             let kib = memory
@@ -608,10 +609,10 @@ fn files_max(limits: &str) -> Option<u64> {
         .ok()
 }
 
-/// CPU seconds, and when the process began.
+/// CPU seconds, and the time at which the process began.
 fn times() -> Option<(f64, f64)> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // the name of the program stands in brackets and may have anything in it
+    // the name of the program is in brackets and may contain anything
     let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
     let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
     let uptime: f64 = fs::read_to_string("/proc/uptime")
@@ -636,7 +637,7 @@ mod tests {
     use crate::pb::METHODS;
 
     #[test]
-    fn calls_are_counted_in_their_order() {
+    fn calls_and_methods_have_the_same_order() {
         assert!(
             CALLS
                 .iter()
@@ -646,7 +647,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_are_written_as_go_writes_them() {
+    fn bounds_are_formatted_as_in_go() {
         for (bound, text) in [
             (0.005, "0.005"),
             (1.0, "1"),
@@ -658,8 +659,8 @@ mod tests {
     }
 
     #[test]
-    fn buckets_add_up() {
-        let mut text = Text(String::new());
+    fn buckets_are_cumulative() {
+        let mut text = MetricsText(String::new());
         let mut times = CommitTimes {
             count: 4,
             total_us: 11_500_000,

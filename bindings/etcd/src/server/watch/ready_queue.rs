@@ -1,13 +1,13 @@
-//! Which watches of a stream have something, in the order in which they got it.
+//! The watches of a stream that have something to send, in the order in which they became ready.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 
-/// The marked watches of a stream, and the task to wake when there is one more.
+/// The ready watches of a stream, and the task to wake when another one becomes ready.
 #[derive(Default)]
-pub(super) struct Marks(Mutex<Inner>);
+pub(super) struct ReadyQueue(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -15,13 +15,14 @@ struct Inner {
     task: Option<Waker>,
 }
 
-impl Marks {
+impl ReadyQueue {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The watch that was marked first. If there is none, `task` is woken when there is.
-    pub fn next(&self, task: &Waker) -> Option<i64> {
+    /// The id of the watch that became ready first. If there is none, `task` is woken when there
+    /// is.
+    pub fn pop(&self, task: &Waker) -> Option<i64> {
         let mut inner = self.lock();
         let id = inner.ids.pop_front();
         if id.is_none()
@@ -36,34 +37,34 @@ impl Marks {
     }
 }
 
-/// Marks one watch; its watcher's waker.
-pub(super) struct Mark {
+/// Adds one watch to the queue; it is the waker of that watch's watcher.
+pub(super) struct ReadySignal {
     id: i64,
-    marked: AtomicBool,
-    marks: Arc<Marks>,
+    is_queued: AtomicBool,
+    queue: Arc<ReadyQueue>,
 }
 
-impl Mark {
-    pub fn new(id: i64, marks: &Arc<Marks>) -> Arc<Mark> {
-        Arc::new(Mark {
+impl ReadySignal {
+    pub fn new(id: i64, queue: &Arc<ReadyQueue>) -> Arc<ReadySignal> {
+        Arc::new(ReadySignal {
             id,
-            marked: AtomicBool::new(false),
-            marks: marks.clone(),
+            is_queued: AtomicBool::new(false),
+            queue: queue.clone(),
         })
     }
 
-    /// To be called before the watch is looked at: what comes later marks it again.
+    /// Called before the watch is read: what happens later sets the signal again.
     pub fn clear(&self) {
-        self.marked.store(false, Ordering::SeqCst);
+        self.is_queued.store(false, Ordering::SeqCst);
     }
 
-    /// Marks it, behind those that are.
+    /// Adds the watch to the end of the queue, unless it is in it.
     pub fn set(&self) {
-        if self.marked.swap(true, Ordering::SeqCst) {
+        if self.is_queued.swap(true, Ordering::SeqCst) {
             return;
         }
         let task = {
-            let mut inner = self.marks.lock();
+            let mut inner = self.queue.lock();
             inner.ids.push_back(self.id);
             inner.task.take()
         };
@@ -73,7 +74,7 @@ impl Mark {
     }
 }
 
-impl Wake for Mark {
+impl Wake for ReadySignal {
     fn wake(self: Arc<Self>) {
         self.set();
     }
