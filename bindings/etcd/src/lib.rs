@@ -61,7 +61,9 @@ pub mod fuzz;
 mod open;
 #[doc(hidden)]
 pub mod pb;
+mod schema;
 mod server;
+mod sync;
 
 pub use open::{is_cluster, open};
 pub use server::{Level, Listener, Serve, Server, listen, serve};

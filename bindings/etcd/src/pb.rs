@@ -20,6 +20,3 @@ package!(v3electionpb);
 pub mod health {
     tonic::include_proto!("grpc.health.v1");
 }
-
-/// Every method: its service with the package, and its name.
-pub const METHODS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/methods.rs"));

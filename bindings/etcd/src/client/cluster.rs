@@ -7,7 +7,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use libkv::{Code, Error, Options, Result, Secret, fork_generation};
@@ -21,6 +21,7 @@ use super::runtime::Runtime;
 use super::tls::Tls;
 use crate::convert;
 use crate::pb::etcdserverpb as pb;
+use crate::sync::lock;
 
 const CONNECT_TIMEOUT_MS: u64 = 5_000;
 const REQUEST_TIMEOUT_MS: u64 = 30_000;
@@ -32,10 +33,6 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// The pause between two rounds of dialling, at first; it doubles up to `PAUSE_MAX`.
 pub(crate) const PAUSE: Duration = Duration::from_millis(25);
 pub(crate) const PAUSE_MAX: Duration = Duration::from_millis(500);
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Now and this much time; `u64::MAX` milliseconds mean no limit.
 pub(crate) fn after(time: Duration) -> Instant {

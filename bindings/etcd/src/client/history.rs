@@ -1,9 +1,9 @@
-//! History of a cluster. etcd provides it only to watches: a watch from a past revision is read_watch
+//! History of a cluster. etcd provides it only to watches: a watch from a past revision is read
 //! until it has passed the requested revision.
 //!
 //! A watch sends nothing where nothing matches, so its end is hard to detect. Two ends are certain:
 //! an event at the requested revision, and, for a watch of every key, any event at it, because each
-//! revision has one. So the events are read_watch in two parts: with a watch of the range alone up to the
+//! revision has one. So the events are read in two parts: with a watch of the range alone up to the
 //! last put that still exists at the end, and from there with a watch of all keys.
 
 use std::collections::VecDeque;
@@ -16,8 +16,9 @@ use tokio::time::timeout;
 use super::call::Ticket;
 use super::cluster::{Cluster, after};
 use super::link::{Failure, failure};
-use super::request::{self, compacted_error, compacted_revision, current_revision, is_compacted};
-use super::watch::{Assembler, cancel_status, open};
+use super::request;
+use super::revision::{compacted_error, compacted_revision, current_revision, is_compacted};
+use super::watch_rpc::{Assembler, cancel_status, open};
 use crate::convert;
 use crate::pb::etcdserverpb as pb;
 
@@ -55,7 +56,7 @@ pub(crate) async fn events(cluster: Arc<Cluster>, request: Events) -> Result<Eve
     } else {
         current_revision(&cluster).await?
     };
-    // the last put that still exists at the end; this also refuses revisions that cannot be read_watch
+    // the last put that still exists at the end; this also refuses revisions that cannot be read
     let newest = Range::new(keys.clone())
         .revision(upto)
         .sort(SortTarget::Mod, SortOrder::Descend)
@@ -95,13 +96,14 @@ pub(crate) async fn events(cluster: Arc<Cluster>, request: Events) -> Result<Eve
     })
 }
 
-/// Explains to a user that may read_watch only the range which other right is needed. Without it, the
+/// Explains to a user that may read only the range which other right is needed. Without it, the
 /// refusal would depend on the keys that other users wrote last.
 fn explain_missing_right(keys: &KeyRange, error: Error) -> Error {
     if error.code() != Code::PermissionDenied || *keys == KeyRange::all() {
         return error;
     }
-    let why = "what was deleted last is only seen by a watch of all keys, which this user may not read_watch";
+    let why =
+        "what was deleted last is only seen by a watch of all keys, which this user may not read";
     Error::new(
         Code::PermissionDenied,
         format!("{} ({why})", error.message()),
@@ -252,7 +254,7 @@ pub(crate) async fn history(cluster: Arc<Cluster>, key: Vec<u8>, limit: i64) -> 
     Ok(events.into())
 }
 
-/// The first keys that differ between two revisions: both are read_watch in key order and merged.
+/// The first keys that differ between two revisions: both are read in key order and merged.
 pub(crate) async fn diff(
     cluster: Arc<Cluster>,
     before: Revision,

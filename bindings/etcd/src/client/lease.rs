@@ -19,9 +19,10 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::call::{Call, Effect};
-use super::cluster::{Cluster, PAUSE, PAUSE_MAX, after, lock};
+use super::cluster::{Cluster, PAUSE, PAUSE_MAX, after};
 use super::link::{Failure, Link, failure};
 use crate::pb::etcdserverpb as pb;
+use crate::sync::lock;
 
 const PATH: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 /// Grants whose TTL is remembered, for a program that keeps the lease alive next.

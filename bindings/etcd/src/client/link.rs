@@ -6,7 +6,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use tonic_prost::ProstCodec;
 use super::address::{Endpoint, PORT, host_and_port};
 use super::tls::{self, Tls};
 use crate::address::Location;
+use crate::sync::lock;
 
 /// Bytes of a stream that may be in transit: watches and large ranges.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -138,7 +139,7 @@ impl Dialer {
                 |e| transport_reason(&e),
                 |()| "it closed the connection".into(),
             );
-            *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+            *lock(&why) = Some(reason);
         });
         let scheme = if endpoint.has_tls() { "https" } else { "http" };
         let origin = format!("{scheme}://{host}")
@@ -223,7 +224,7 @@ impl Link {
 
     /// Why a call failed, for messages: the server's text, or why the connection ended.
     pub fn reason(&self, status: &Status) -> String {
-        let fault = self.0.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        let fault = lock(&self.0.fault);
         match (failure(status), &*fault, status.source()) {
             (Failure::Refused, ..) => status.message().to_string(),
             (_, Some(fault), _) => fault.clone(),

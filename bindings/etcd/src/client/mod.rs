@@ -10,9 +10,11 @@ mod history;
 mod lease;
 mod link;
 mod request;
+mod revision;
 mod runtime;
 mod tls;
 mod watch;
+mod watch_rpc;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -214,7 +216,7 @@ type ResultReceiver<T> = mpsc::Receiver<Result<T>>;
 fn task_ended() -> Error {
     Error::new(
         Code::Internal,
-        "the task of a request ended without an answer",
+        "the task of a request ended without a response",
     )
 }
 
@@ -293,7 +295,7 @@ impl Engine for Remote {
 
     fn revision(&self) -> Result<Revision> {
         let cluster = self.cluster().clone();
-        self.read(async move { request::current_revision(&cluster).await })
+        self.read(async move { revision::current_revision(&cluster).await })
     }
 
     fn history(&self, key: &[u8], limit: i64) -> Result<Vec<Event>> {
@@ -377,7 +379,8 @@ impl Engine for Remote {
             _ => 0,
         };
         let cluster = self.cluster().clone();
-        let compacted = self.read(async move { request::compacted_revision(&cluster, &[0]).await });
+        let compacted =
+            self.read(async move { revision::compacted_revision(&cluster, &[0]).await });
         let number = |n: i64| u64::try_from(n).unwrap_or(0);
         Ok(Status {
             revision: header.revision,

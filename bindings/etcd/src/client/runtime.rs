@@ -2,10 +2,12 @@
 
 use std::cell::Cell;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use libkv::{Code, Error, Result, fork_generation};
 use tokio::task::JoinHandle;
+
+use crate::sync::lock;
 
 const THREADS: usize = 2;
 
@@ -33,9 +35,7 @@ impl Runtime {
     /// `io` if the system cannot start a thread.
     pub fn get() -> Result<Arc<Runtime>> {
         let generation = fork_generation();
-        let mut entry = RUNTIMES[generation as usize % RUNTIMES.len()]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut entry = lock(&RUNTIMES[generation as usize % RUNTIMES.len()]);
         if let Some(runtime) = entry
             .upgrade()
             .filter(|runtime| runtime.generation == generation)

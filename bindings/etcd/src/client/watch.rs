@@ -5,7 +5,7 @@
 //! moment, and closed if that does not help. After the owner has read it continues from its
 //! position. If a compaction has removed missed events it ends with `compacted`, as every watcher.
 //!
-//! A watcher of quiet keys must not request_sender for old revisions when its connection is lost: they may be
+//! A watcher of quiet keys must not ask for old revisions when its connection is lost: they may be
 //! compacted although it has missed nothing. So each watch has progress reports at the server's own
 //! interval (ten minutes by default), and after half a minute without a message the watcher
 //! requests one. The response counts only where it keeps its place among events: in etcd from
@@ -24,16 +24,17 @@ use libkv::{Code, Error, Event, Result, Revision, Watch, WatchPage, WatchStream}
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
-use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
-use super::cluster::{Cluster, PAUSE, PAUSE_MAX, after, closed, lock};
+use super::cluster::{Cluster, PAUSE, PAUSE_MAX, after, closed};
 use super::link::{Failure, Link, Token, failure};
-use super::request::{compacted_error, compacted_revision, is_compacted};
+use super::revision::{compacted_error, compacted_revision, is_compacted};
+use super::watch_rpc::{Assembler, cancel_status, open_and_ask};
 use crate::convert;
 use crate::pb::etcdserverpb as pb;
 use crate::pb::etcdserverpb::watch_request::RequestUnion;
+use crate::sync::lock;
 
 /// Bytes that are read ahead for one watcher; a single revision may be larger.
 const QUEUE_BYTES: usize = 4 << 20;
@@ -41,31 +42,6 @@ const QUEUE_BYTES: usize = 4 << 20;
 const EVENT_BYTES: usize = 128;
 /// How long a stream is left unread before it is closed.
 const STALL: Duration = Duration::from_secs(1);
-
-/// Opens a stream with one watch on it.
-pub(crate) async fn open(
-    link: &Link,
-    create: pb::WatchCreateRequest,
-    token: &Token,
-) -> std::result::Result<Streaming<pb::WatchResponse>, Status> {
-    // the requests of the stream do not end before its responses are dropped
-    open_and_ask(link, create, token, tokio_stream::pending()).await
-}
-
-/// The same, with requests that follow. The requests of the stream end when `requests` ends.
-async fn open_and_ask(
-    link: &Link,
-    create: pb::WatchCreateRequest,
-    token: &Token,
-    requests: impl tokio_stream::Stream<Item = RequestUnion> + Send + 'static,
-) -> std::result::Result<Streaming<pb::WatchResponse>, Status> {
-    let all = tokio_stream::once(RequestUnion::CreateRequest(create)).chain(requests);
-    let all = all.map(|union| pb::WatchRequest {
-        request_union: Some(union),
-    });
-    link.streaming("/etcdserverpb.Watch/Watch", all, token)
-        .await
-}
 
 /// Whether responses of this version to progress requests keep their place among events.
 fn orders_progress(version: &str) -> bool {
@@ -78,48 +54,6 @@ fn orders_progress(version: &str) -> bool {
         (3, 5, patch) => patch >= 13,
         (major, minor, _) => (major, minor) >= (3, 6),
     }
-}
-
-/// Combines fragments: it returns events in whole revisions.
-#[derive(Default)]
-pub(crate) struct Assembler {
-    partial: Vec<Event>,
-}
-
-impl Assembler {
-    /// The revisions that are complete with this message.
-    pub fn take(&mut self, message: pb::WatchResponse) -> Vec<Event> {
-        self.partial
-            .extend(message.events.into_iter().map(convert::event_in));
-        if !message.fragment {
-            return std::mem::take(&mut self.partial);
-        }
-        // the last revision may continue in the next piece
-        let last = self.partial.last().map_or(0, |event| event.kv.mod_revision);
-        let whole = self
-            .partial
-            .partition_point(|event| event.kv.mod_revision < last);
-        let rest = self.partial.split_off(whole);
-        std::mem::replace(&mut self.partial, rest)
-    }
-}
-
-/// The status for a watch that the server ended, from its text: `rpc error: code = X desc = Y` for
-/// refusals of auth.
-pub(crate) fn cancel_status(reason: &str) -> Status {
-    use tonic::Code as Wire;
-    let known = reason
-        .strip_prefix("rpc error: code = ")
-        .and_then(|rest| rest.split_once(" desc = "));
-    let (code, text) = match known {
-        Some(("PermissionDenied", text)) => (Wire::PermissionDenied, text),
-        Some(("Unauthenticated", text)) => (Wire::Unauthenticated, text),
-        Some(("InvalidArgument", text)) => (Wire::InvalidArgument, text),
-        Some((_, text)) => (Wire::Unavailable, text),
-        None if reason == "mvcc: watcher range is empty" => (Wire::InvalidArgument, reason),
-        None => (Wire::Unavailable, reason),
-    };
-    Status::new(code, text)
 }
 
 /// All watchers of a handle.
@@ -581,7 +515,7 @@ impl WatchTask {
             return None;
         }
         if message.events.is_empty() && !message.fragment {
-            // an id of -1 marks the response to a request, which is only created where it overtakes no
+            // an id of -1 marks the response to a request, which is only made where it overtakes no
             // event
             if revision > 0 {
                 self.progress(revision);
@@ -680,41 +614,6 @@ impl WatchTask {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pb::mvccpb;
-
-    fn message(revisions: &[i64], fragment: bool) -> pb::WatchResponse {
-        let event = |revision: &i64| {
-            let kv = mvccpb::KeyValue {
-                mod_revision: *revision,
-                ..Default::default()
-            };
-            mvccpb::Event {
-                kv: Some(kv),
-                ..Default::default()
-            }
-        };
-        pb::WatchResponse {
-            events: revisions.iter().map(event).collect(),
-            fragment,
-            ..Default::default()
-        }
-    }
-
-    #[test]
-    fn fragments_become_whole_revisions() {
-        let mut assembler = Assembler::default();
-        let mut take = |revisions: &[i64], fragment| -> Vec<i64> {
-            let events = assembler.take(message(revisions, fragment));
-            events.iter().map(|event| event.kv.mod_revision).collect()
-        };
-        assert_eq!(take(&[5, 6], false), [5, 6]);
-        assert_eq!(take(&[7, 8, 8], true), [7]);
-        assert!(take(&[8], true).is_empty());
-        assert_eq!(take(&[9], true), [8, 8, 8]);
-        assert_eq!(take(&[9, 10], false), [9, 9, 10]);
-        assert!(take(&[11], true).is_empty());
-        assert_eq!(take(&[], false), [11]);
-    }
 
     #[test]
     fn progress_is_requested_where_the_response_overtakes_no_event() {

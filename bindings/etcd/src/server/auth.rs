@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::{ServiceResult, Store};
+use super::reply::ServiceResult;
+use super::store::Store;
 use crate::pb::etcdserverpb::{self as pb, auth_server};
 
 /// Authentication that is off.

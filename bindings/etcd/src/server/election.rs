@@ -13,8 +13,9 @@ use libkv::{
 use tonic::{Request, Response, Status};
 
 use super::line::{Place, another_kind, first_in_line, lease_or_new, prefix, refused, unknown};
+use super::reply::ServiceResult;
+use super::store::Store;
 use super::store::stopped;
-use super::{ServiceResult, Store};
 use crate::convert::{kv_out, refusal};
 use crate::pb::etcdserverpb::ResponseHeader;
 use crate::pb::v3electionpb as pb;

@@ -8,8 +8,9 @@ use std::task::{Context, Poll, ready};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
+use super::reply::ServiceResult;
+use super::store::Store;
 use super::store::stopped;
-use super::{ServiceResult, Store};
 use crate::pb::health::health_check_response::ServingStatus;
 use crate::pb::health::{HealthCheckRequest, HealthCheckResponse, health_server};
 

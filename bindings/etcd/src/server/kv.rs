@@ -6,8 +6,9 @@ use std::sync::Arc;
 use libkv::{Code, Error, KeyValue, Op, OpResponse, Range, Revision, SortOrder, SortTarget, Txn};
 use tonic::{Extensions, Request, Response, Status};
 
+use super::reply::ServiceResult;
 use super::reply::{Call, LargeResponse};
-use super::{ServiceResult, Store};
+use super::store::Store;
 use crate::convert::{self, refusal};
 use crate::pb::etcdserverpb::{self as pb, kv_server};
 

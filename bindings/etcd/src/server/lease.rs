@@ -8,8 +8,9 @@ use libkv::{LeaseGrant, LeaseId, LeaseRevoke, LeaseTimeToLive};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::reply::ServiceResult;
+use super::store::Store;
 use super::store::stopped;
-use super::{ServiceResult, Store};
 use crate::convert::{self, refusal};
 use crate::pb::etcdserverpb::{self as pb, lease_server};
 

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio_stream::StreamExt;
 use tonic::Status;
 
-use super::Store;
+use super::store::Store;
 use super::store::stopped;
 use crate::convert::refusal;
 

@@ -6,7 +6,8 @@ use libkv::Delete;
 use tonic::{Request, Status};
 
 use super::line::{Place, another_kind, lease_or_new, refused, unknown};
-use super::{ServiceResult, Store};
+use super::reply::ServiceResult;
+use super::store::Store;
 use crate::pb::v3lockpb as pb;
 use crate::pb::v3lockpb::lock_server;
 

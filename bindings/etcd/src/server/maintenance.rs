@@ -5,7 +5,8 @@ use std::sync::Arc;
 use libkv::{Alarm, AlarmAction, AlarmKind, AlarmMember};
 use tonic::{Code, Request, Response, Status};
 
-use super::{ServiceResult, Store};
+use super::reply::ServiceResult;
+use super::store::Store;
 use crate::convert::{self, RAFT_TERM, refusal};
 use crate::pb::etcdserverpb::{self as pb, maintenance_server};
 

@@ -15,9 +15,9 @@ use libkv::{AlarmMember, CommitTimes, Result, Status};
 use tonic::Code;
 
 use super::counters::{Counters, Histogram, MethodCounters};
-use super::gateway::schema::{CALLS, Call};
 use super::maintenance::{CLUSTER_MINOR, SERVER_VERSION};
 use super::store::Store;
+use crate::schema::{CALLS, Call};
 
 /// All metrics at this moment.
 ///
@@ -182,7 +182,7 @@ fn member(text: &mut MetricsText, store: &Store, status: &Status) {
         status.revision,
     );
     let (mut pending, mut failed) = (0, 0);
-    for (_, counters) in methods(&store.counters).filter(|(call, _)| writes(call)) {
+    for (_, counters) in methods(&store.counters).filter(|(call, _)| is_proposal(call)) {
         let handled: u64 = counters
             .handled
             .iter()
@@ -208,12 +208,10 @@ fn member(text: &mut MetricsText, store: &Store, status: &Status) {
     );
 }
 
-/// Whether a call may write.
-fn writes(call: &Call) -> bool {
-    matches!(
-        call.method,
-        "Put" | "DeleteRange" | "Txn" | "Compact" | "LeaseGrant" | "LeaseRevoke"
-    )
+/// Whether a call is a proposal to raft in etcd: a unary write of etcd's own services. Renewals of
+/// leases, which are a stream, are no proposals. A call of Lock or Election may wait for other clients.
+fn is_proposal(call: &Call) -> bool {
+    call.writes && !call.client_streaming && call.service.starts_with("etcdserverpb.")
 }
 
 fn keys(text: &mut MetricsText, status: &Status) {
@@ -634,15 +632,56 @@ fn times() -> Option<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pb::METHODS;
 
     #[test]
-    fn calls_and_methods_have_the_same_order() {
-        assert!(
-            CALLS
-                .iter()
-                .map(|call| (call.service, call.method))
-                .eq(METHODS.iter().copied())
+    fn proposals_are_the_unary_calls_that_write() {
+        let proposals = |service: &str| -> Vec<&str> {
+            let of = |call: &&Call| call.service == service && is_proposal(call);
+            CALLS.iter().filter(of).map(|call| call.method).collect()
+        };
+        assert_eq!(
+            proposals("etcdserverpb.KV"),
+            ["Put", "DeleteRange", "Txn", "Compact"]
+        );
+        assert_eq!(
+            proposals("etcdserverpb.Lease"),
+            ["LeaseGrant", "LeaseRevoke"]
+        );
+        assert!(proposals("etcdserverpb.Watch").is_empty());
+        assert!(proposals("v3lockpb.Lock").is_empty());
+    }
+
+    /// A new rpc counts as a write unless it is in this list.
+    #[test]
+    fn calls_that_do_not_write_are_known() {
+        let reads: Vec<String> = CALLS
+            .iter()
+            .filter(|call| !call.writes)
+            .map(|call| format!("{}/{}", call.service, call.method))
+            .collect();
+        assert_eq!(
+            reads,
+            [
+                "etcdserverpb.KV/Range",
+                "etcdserverpb.KV/RangeStream",
+                "etcdserverpb.Watch/Watch",
+                "etcdserverpb.Lease/LeaseTimeToLive",
+                "etcdserverpb.Lease/LeaseLeases",
+                "etcdserverpb.Cluster/MemberList",
+                "etcdserverpb.Maintenance/Status",
+                "etcdserverpb.Maintenance/Hash",
+                "etcdserverpb.Maintenance/HashKV",
+                "etcdserverpb.Maintenance/Snapshot",
+                "etcdserverpb.Auth/AuthStatus",
+                "etcdserverpb.Auth/UserGet",
+                "etcdserverpb.Auth/UserList",
+                "etcdserverpb.Auth/RoleGet",
+                "etcdserverpb.Auth/RoleList",
+                "v3electionpb.Election/Leader",
+                "v3electionpb.Election/Observe",
+                "grpc.health.v1.Health/Check",
+                "grpc.health.v1.Health/Watch",
+            ]
         );
     }
 

@@ -35,19 +35,6 @@ mod store;
 mod tls;
 mod watch;
 
-pub(crate) use auth::Auth;
-pub(crate) use cluster::Cluster;
-pub(crate) use election::ElectionService;
 pub(crate) use gateway::read_and_write_back;
-pub(crate) use health::Health;
-pub(crate) use kv::Kv;
-pub(crate) use lease::Lease;
-pub(crate) use lock::LockService;
-pub(crate) use maintenance::Maintenance;
 pub use options::{Level, Serve};
 pub use serve::{Listener, Server, listen, serve};
-pub(crate) use store::Store;
-pub(crate) use watch::WatchService;
-
-/// The result of a unary call.
-pub(crate) type ServiceResult<T> = Result<tonic::Response<T>, tonic::Status>;

@@ -16,9 +16,9 @@ use tokio::time::{Sleep, sleep};
 use tonic::{Code, Status};
 
 use super::counters::{MethodCounters, add};
-use super::gateway::schema::CALLS;
 use super::options::Level;
 use super::store::Store;
+use crate::schema::{CALLS, Call as Method};
 
 /// Bytes in the whole server of requests that are incomplete or wait for a commit, and of responses
 /// that wait for slow readers. A request beyond it is refused, unless no other request holds bytes.
@@ -27,6 +27,9 @@ pub(super) const HELD_BYTES_MAX: usize = 512 << 20;
 const HELD_BYTES_MIN: usize = 16 << 10;
 /// The head of each message of gRPC: whether it is compressed, and its length.
 const MESSAGE_HEAD_BYTES: usize = 5;
+
+/// The result of a unary call.
+pub(crate) type ServiceResult<T> = Result<tonic::Response<T>, Status>;
 
 /// Added to the extensions of a large response, with its approximate size in bytes.
 #[derive(Clone, Copy)]
@@ -47,7 +50,7 @@ impl LargeResponse {
 /// A request or stream from its beginning to the end of its reply.
 pub(crate) struct Call {
     store: Arc<Store>,
-    /// Its index in `METHODS`.
+    /// Its index in [`CALLS`].
     method: usize,
     /// gRPC's code of the reply.
     code: AtomicU8,
@@ -109,7 +112,9 @@ impl Call {
 
     /// The status after a panic. The panic hook has already received its message.
     fn panicked(&self) -> Status {
-        let (service, method) = crate::pb::METHODS[self.method];
+        let Method {
+            service, method, ..
+        } = &CALLS[self.method];
         self.store
             .log(Level::Error, || format!("{service}/{method} panicked"));
         Status::internal("etcdserver: internal error")

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use libkv::{Code, Db, Error, Limits, Result, fork_generation};
@@ -17,6 +17,7 @@ use super::router::Router;
 use super::store::{FileCheck, Store};
 use super::tls::{self, Tls};
 use crate::convert::Identity;
+use crate::sync::lock;
 
 /// A message may be larger than the request in it, as in etcd.
 const MESSAGE_OVERHEAD_BYTES: u64 = 512 * 1024;
@@ -77,7 +78,7 @@ impl Server {
         }
         // the lock is held until the end, so that a second call also returns after the server has
         // ended
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = lock(&self.running);
         let Some(Running {
             mut threads,
             closing,
@@ -91,12 +92,7 @@ impl Server {
         let _ = ended.recv_timeout(DRAIN);
         // on a separate thread, because a runtime must not be waited for within another one
         let runtime = Mutex::new(threads.0.take());
-        let take = || {
-            runtime
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take()
-        };
+        let take = || lock(&runtime).take();
         std::thread::scope(|scope| {
             let end = std::thread::Builder::new().name("kv-serve-end".into());
             let ending = end.spawn_scoped(scope, || {

@@ -12,12 +12,17 @@ use tonic::codec::CompressionEncoding;
 use tonic::{Code, Status};
 use tower::Service;
 
+use super::auth::Auth;
+use super::cluster::Cluster;
+use super::election::ElectionService;
+use super::health::Health;
+use super::kv::Kv;
+use super::lease::Lease;
+use super::lock::LockService;
+use super::maintenance::Maintenance;
 use super::reply::{BodySource, Call, ReplyFuture, RequestBody, deadline};
 use super::store::Store;
-use super::{
-    Auth, Cluster, ElectionService, Health, Kv, Lease, LockService, Maintenance, WatchService,
-};
-use crate::pb::METHODS;
+use super::watch::WatchService;
 use crate::pb::etcdserverpb::auth_server::AuthServer;
 use crate::pb::etcdserverpb::cluster_server::ClusterServer;
 use crate::pb::etcdserverpb::kv_server::KvServer;
@@ -27,6 +32,7 @@ use crate::pb::etcdserverpb::watch_server::WatchServer;
 use crate::pb::health::health_server::HealthServer;
 use crate::pb::v3electionpb::election_server::ElectionServer;
 use crate::pb::v3lockpb::lock_server::LockServer;
+use crate::schema::CALLS;
 
 /// The most requests and streams that a server handles at a time. Each needs some kilobytes.
 const REQUESTS_MAX: i64 = 100_000;
@@ -81,15 +87,15 @@ pub(super) struct Grpc(Arc<Methods>);
 struct Methods {
     store: Arc<Store>,
     services: Services,
-    /// The index in [`METHODS`] of each method's path.
+    /// The index in [`CALLS`] of each path.
     indexes: HashMap<String, usize>,
 }
 
 impl Grpc {
     pub fn new(store: &Arc<Store>) -> Grpc {
-        let paths = METHODS
+        let paths = CALLS
             .iter()
-            .map(|(service, method)| format!("/{service}/{method}"));
+            .map(|call| format!("/{}/{}", call.service, call.method));
         Grpc(Arc::new(Methods {
             store: store.clone(),
             services: Services::new(store),
@@ -106,9 +112,7 @@ impl Grpc {
         };
         let counters = &methods.store.counters;
         counters.methods[index].started.fetch_add(1, Relaxed);
-        let (service, method) = METHODS[index];
-        let is_stream =
-            matches!(method, "LeaseKeepAlive" | "Watch") && service != "grpc.health.v1.Health";
+        let method = &CALLS[index];
         let call = Arc::new(Call::new(methods.store.clone(), index));
         if counters.requests.load(Relaxed) > REQUESTS_MAX {
             return ReplyFuture::refused(
@@ -120,11 +124,12 @@ impl Grpc {
             Ok(deadline) => deadline,
             Err(status) => return ReplyFuture::refused(status, Some(call)),
         };
-        let mut request = request.map(|body| RequestBody::new(body, call.clone(), is_stream));
+        let mut request =
+            request.map(|body| RequestBody::new(body, call.clone(), method.client_streaming));
         request.extensions_mut().insert(call.clone());
-        match methods.services.call(service, request) {
+        match methods.services.call(method.service, request) {
             Some(future) => ReplyFuture::grpc(future, call, deadline),
-            None => ReplyFuture::refused(unknown_method(METHODS[index].0), Some(call)),
+            None => ReplyFuture::refused(unknown_method(method.service), Some(call)),
         }
     }
 }
@@ -133,7 +138,7 @@ impl Grpc {
 fn unknown_method(path: &str) -> Status {
     let path = path.strip_prefix('/').unwrap_or(path);
     let (service, method) = path.rsplit_once('/').unwrap_or((path, ""));
-    let text = match METHODS.iter().any(|(known, _)| *known == service) {
+    let text = match CALLS.iter().any(|call| call.service == service) {
         true => format!("unknown_method method {method} for service {service}"),
         false => format!("unknown_method service {service}"),
     };
@@ -254,6 +259,17 @@ mod tests {
             txn.map(large),
             nested.map(large),
         ]
+    }
+
+    /// Requests of these calls are counted one by one, as they are received.
+    #[test]
+    fn calls_with_a_stream_of_requests_are_known() {
+        let streaming: Vec<&str> = CALLS
+            .iter()
+            .filter(|call| call.client_streaming)
+            .map(|call| call.method)
+            .collect();
+        assert_eq!(streaming, ["Watch", "LeaseKeepAlive"]);
     }
 
     #[test]

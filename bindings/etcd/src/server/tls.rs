@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use libkv::{Code, Error, Result};
 use tokio_rustls::TlsAcceptor;
@@ -18,6 +18,7 @@ use tokio_rustls::rustls::{
 };
 
 use super::options::{Level, Serve};
+use crate::sync::lock;
 
 /// The files, and the configuration that was read from them.
 pub(super) struct Tls {
@@ -59,7 +60,7 @@ impl Tls {
     /// reason why they cannot be used; it is returned once for each change, and the previous
     /// content stays in use.
     pub fn acceptor(&self) -> (TlsAcceptor, Option<Error>) {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = lock(&self.read);
         // before the files are read: a later change is then detected by the next call
         let now = stamps(&self.options);
         let mut failed = None;

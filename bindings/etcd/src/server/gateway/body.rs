@@ -12,8 +12,8 @@ use hyper::body::{Body as _, Incoming};
 use tonic::Status;
 
 use super::read;
-use super::schema::Message;
 use super::wire;
+use crate::schema::Message;
 use crate::server::reply::HELD_BYTES_MAX;
 use crate::server::store::Store;
 

@@ -9,7 +9,6 @@ mod body;
 mod pages;
 mod read;
 mod response;
-pub(super) mod schema;
 mod wire;
 mod write;
 
@@ -29,11 +28,11 @@ use tonic::body::Body;
 
 pub(crate) use self::read::read_and_write_back;
 use self::response::{GrpcReply, full, refused};
-use self::schema::{CALLS, Call};
 use super::access::{AccessError, Port};
 use super::reply::{BodySource, deadline};
 use super::services::Grpc;
 use super::store::Store;
+use crate::schema::{CALLS, Call};
 
 /// The paths after `/v3/` and `/v3beta/`, each with the service and the method that it calls.
 const PATHS: &[(&str, &str, &str)] = &[

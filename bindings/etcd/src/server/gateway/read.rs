@@ -15,9 +15,9 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::schema::{CALLS, Field, Kind, Message};
 use super::wire::{self, LENGTH_DELIMITED, VARINT};
 use super::write;
+use crate::schema::{CALLS, Field, Kind, Message};
 
 /// With or without padding. As in Go, the unused bits of the last letter are ignored.
 const ANY_PADDING: GeneralPurposeConfig = GeneralPurposeConfig::new()
@@ -398,8 +398,8 @@ impl<'de> Visitor<'de> for Item<'_> {
 mod tests {
     use libkv_tests::dice::Dice;
 
-    use super::super::schema::Call;
     use super::*;
+    use crate::schema::Call;
 
     fn call(method: &str) -> &'static Call {
         CALLS

@@ -11,8 +11,8 @@ use serde_json::json;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-use super::schema::Message;
 use super::{wire, write};
+use crate::schema::Message;
 use crate::server::reply::Reply;
 
 /// The reply to a gRPC call: its messages as JSON, then its status.

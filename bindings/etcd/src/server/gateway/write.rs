@@ -9,8 +9,8 @@ use std::io::Write as _;
 use base64::display::Base64Display;
 use base64::prelude::BASE64_STANDARD;
 
-use super::schema::{Field, Kind, Message};
 use super::wire::{self, LENGTH_DELIMITED, VARINT};
+use crate::schema::{Field, Kind, Message};
 
 /// Writes a message to the end of `json`. Returns `None` if the bytes are not such a message; that
 /// is a defect of this server, which made the bytes.

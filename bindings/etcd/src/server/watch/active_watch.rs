@@ -11,7 +11,7 @@ use super::ready_queue::ReadySignal;
 use crate::convert::event_out;
 use crate::pb::etcdserverpb as pb;
 use crate::pb::mvccpb;
-use crate::server::Store;
+use crate::server::store::Store;
 
 /// The most past revisions in one response: etcd's batch.
 const PAST_REVISIONS: usize = 1_000;

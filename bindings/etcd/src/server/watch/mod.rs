@@ -16,7 +16,8 @@ use futures_core::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use self::session::Session;
-use super::{ServiceResult, Store};
+use super::reply::ServiceResult;
+use super::store::Store;
 use crate::pb::etcdserverpb as pb;
 use crate::pb::etcdserverpb::watch_server;
 

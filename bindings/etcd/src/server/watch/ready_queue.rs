@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
+
+use crate::sync::lock;
 
 /// The ready watches of a stream, and the task to wake when another one becomes ready.
 #[derive(Default)]
@@ -16,14 +18,10 @@ struct Inner {
 }
 
 impl ReadyQueue {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The id of the watch that became ready first. If there is none, `task` is woken when there
     /// is.
     pub fn pop(&self, task: &Waker) -> Option<i64> {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.0);
         let id = inner.ids.pop_front();
         if id.is_none()
             && !inner
@@ -64,7 +62,7 @@ impl ReadySignal {
             return;
         }
         let task = {
-            let mut inner = self.queue.lock();
+            let mut inner = lock(&self.queue.0);
             inner.ids.push_back(self.id);
             inner.task.take()
         };

@@ -17,7 +17,7 @@ use super::ready_queue::{ReadyQueue, ReadySignal};
 use crate::convert::{refusal, watch_in};
 use crate::pb::etcdserverpb as pb;
 use crate::pb::etcdserverpb::watch_request::RequestUnion;
-use crate::server::Store;
+use crate::server::store::Store;
 use crate::server::store::stopped;
 
 /// The id in responses that concern no watch, or all.

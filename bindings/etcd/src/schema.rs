@@ -57,6 +57,9 @@ pub struct Call {
     pub output: &'static Message,
     pub client_streaming: bool,
     pub server_streaming: bool,
+    /// Whether it may write. An rpc in `proto/` that does not write has the option
+    /// `idempotency_level = NO_SIDE_EFFECTS`.
+    pub writes: bool,
 }
 
 include!(concat!(env!("OUT_DIR"), "/schema.rs"));
