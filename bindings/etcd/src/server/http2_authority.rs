@@ -11,8 +11,10 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
+use http::Version;
 use http::uri::Authority;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -37,9 +39,15 @@ const CODES: [(u32, u8, &[u8]); 4] = [
     (8, 0b1111_1000, b"&*,;XZ"),
 ];
 
-/// A connection of HTTP/2 whose requests have a valid `:authority`, from its preface on.
+/// The first bytes that a client of HTTP/2 sends.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A connection whose requests have a valid `:authority` if it is HTTP/2. One of HTTP/1 passes unchanged.
 pub(super) struct AuthorityRepair<S> {
     stream: S,
+    version: Arc<OnceLock<Version>>,
+    /// How many bytes of the preface have passed.
+    preface: usize,
     /// Bytes that pass unchanged: the rest of the current frame.
     pass: usize,
     /// The beginning of an incomplete frame; at most one frame of headers and the bytes read with
@@ -50,20 +58,49 @@ pub(super) struct AuthorityRepair<S> {
 }
 
 impl<S> AuthorityRepair<S> {
-    /// `preface` is the number of bytes before the first frame.
-    pub fn new(stream: S, preface: usize) -> AuthorityRepair<S> {
+    pub fn new(stream: S) -> AuthorityRepair<S> {
         AuthorityRepair {
             stream,
-            pass: preface,
+            version: Arc::default(),
+            preface: 0,
+            pass: 0,
             held: Vec::new(),
             ready: (Vec::new(), 0),
         }
     }
 
+    /// HTTP/1.1 or HTTP/2, once the first bytes have shown it.
+    pub fn version(&self) -> Arc<OnceLock<Version>> {
+        self.version.clone()
+    }
+
+    /// How many of the bytes come before the first frame: the preface, or all bytes of HTTP/1.
+    fn skip_preface(&mut self, bytes: &[u8]) -> usize {
+        if self.version.get() == Some(&Version::HTTP_2) {
+            return 0;
+        }
+        let rest = &PREFACE[self.preface..];
+        let length = rest.len().min(bytes.len());
+        if self.version.get().is_some() || bytes[..length] != rest[..length] {
+            let _ = self.version.set(Version::HTTP_11);
+            return bytes.len();
+        }
+        self.preface += length;
+        if self.preface == PREFACE.len() {
+            let _ = self.version.set(Version::HTTP_2);
+        }
+        length
+    }
+
     /// Repairs the frames that are complete, and returns how many of the bytes can be read.
     fn repair_frames(&mut self, bytes: &mut [u8]) -> usize {
-        let mut at = self.pass.min(bytes.len());
-        self.pass -= at;
+        let mut at = self.skip_preface(bytes);
+        let pass = self.pass.min(bytes.len() - at);
+        self.pass -= pass;
+        at += pass;
+        if self.version.get() != Some(&Version::HTTP_2) {
+            return at;
+        }
         while let Some(head) = bytes.get(at..at + HEAD) {
             let whole = HEAD
                 + usize::from(head[0]) * 65_536
@@ -451,16 +488,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn version_is_detected_by_the_first_bytes() {
+        for (sent, version) in [
+            (&b""[..], None),
+            (b"PRI", None),
+            (b"POST / HTTP/1.1", Some(Version::HTTP_11)),
+            (b"PRI * HTTP/1.1\r\n", Some(Version::HTTP_11)),
+            (PREFACE, Some(Version::HTTP_2)),
+        ] {
+            let mut stream = AuthorityRepair::new(tokio::io::join(sent, tokio::io::sink()));
+            let mut got = Vec::new();
+            stream.read_to_end(&mut got).await.expect("it is read");
+            assert_eq!(got, sent);
+            assert_eq!(stream.version().get().copied(), version, "{sent:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn frames_are_repaired_in_any_pieces() {
         let (frame, place) = request(0, true, "/run/kv.sock");
-        let mut sent = b"PREFACE".to_vec();
+        let mut sent = PREFACE.to_vec();
         let data = [&[0, 1, 0x2c, 0, 0, 0, 0, 0, 1][..], &[7; 300]].concat();
         for part in [&data, &frame, &data, &frame] {
             sent.extend(part);
         }
         sent.extend([0, 0, 9]); // cut in a head
         let mut should = sent.clone();
-        for at in [7 + data.len(), 7 + data.len() * 2 + frame.len()] {
+        let before = PREFACE.len() + data.len();
+        for at in [before, before + data.len() + frame.len()] {
             let mut whole = frame.clone();
             repair(0, &mut whole[HEAD..]);
             assert_eq!(plain(true, &whole[place.clone()]), "-run-kv.sock");
@@ -474,7 +529,7 @@ mod tests {
                 tokio::io::AsyncWriteExt::write_all(&mut near, &all).await
             });
             let mut got = Vec::new();
-            AuthorityRepair::new(far, 7)
+            AuthorityRepair::new(far)
                 .read_to_end(&mut got)
                 .await
                 .expect("it is read");

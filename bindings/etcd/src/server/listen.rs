@@ -1,4 +1,4 @@
-//! ListenSocket sockets, and how connections are accepted: TCP, Unix sockets, TLS, HTTP/1.1 and HTTP/2
+//! Listening sockets, and how connections are accepted: TCP, Unix sockets, TLS, HTTP/1.1 and HTTP/2
 //! on one port.
 
 use std::future::poll_fn;
@@ -10,20 +10,21 @@ use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 use std::{fs, mem};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use http::Version;
 use hyper::rt::Executor;
-use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use libkv::{Code, Error, Result};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
@@ -34,6 +35,7 @@ use super::router::Router;
 use super::store::Store;
 use super::tls::Tls;
 use crate::address::{self, Location};
+use crate::sync::lock;
 
 /// Connections that the system queues until they are accepted.
 const BACKLOG: u32 = 4096;
@@ -51,20 +53,17 @@ const WINDOW_BYTES: u32 = 1 << 20;
 /// How often a connection reads requests and sends responses before other tasks get their turn.
 const ROUNDS: usize = 8;
 
-/// The first bytes that a client of HTTP/2 sends.
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
 /// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Address(address::Address);
+pub(super) struct ListenAddress(address::Address);
 
-impl Address {
+impl ListenAddress {
     /// Reads `host:port`, or a form of [`crate::address`] with a port.
     ///
     /// # Errors
     ///
     /// `invalid_argument`, naming the address.
-    pub fn parse(text: &str) -> Result<Address> {
+    pub fn parse(text: &str) -> Result<ListenAddress> {
         let bad = |why: &str| {
             Error::new(
                 Code::InvalidArgument,
@@ -79,7 +78,7 @@ impl Address {
         let address = address::parse(text, tls_of).map_err(|why| bad(&why))?;
         match address.location {
             Location::Tcp(_, None) => Err(bad("the port is missing; 0 takes a free one")),
-            _ => Ok(Address(address)),
+            _ => Ok(ListenAddress(address)),
         }
     }
 
@@ -110,7 +109,7 @@ impl ListenSocket {
     /// `busy` if another socket listens on the address, `permission_denied`, `io`,
     /// `invalid_argument` (an unknown host, a path too long for a socket, a file that is not a
     /// socket), naming the address.
-    pub fn new(address: Address) -> Result<ListenSocket> {
+    pub fn new(address: ListenAddress) -> Result<ListenSocket> {
         let address::Address { location, tls } = address.0;
         match location {
             Location::Tcp(host, port) => {
@@ -164,7 +163,12 @@ impl ListenSocket {
 
     /// Whether it listens on all addresses of this machine, `0.0.0.0` or `[::]`.
     pub fn is_wildcard(&self) -> bool {
-        matches!(&self.socket, Socket::Tcp(listener) if listener.local_addr().is_ok_and(|at| at.ip().is_unspecified()))
+        let Socket::Tcp(listener) = &self.socket else {
+            return false;
+        };
+        listener
+            .local_addr()
+            .is_ok_and(|at| at.ip().is_unspecified())
     }
 
     /// The URL that clients on other machines can probably reach: instead of all addresses, that of
@@ -214,7 +218,7 @@ impl ListenSocket {
                     // logged once, and again only after a connection was accepted
                     if !mem::replace(&mut refused, true) {
                         store.log(Level::Error, || {
-                            format!("{}: no connection can be let in: {error}", self.url)
+                            format!("{}: no connection can be accepted: {error}", self.url)
                         });
                     }
                     sleep(ACCEPT_PAUSE).await;
@@ -288,7 +292,7 @@ fn listen_unix(path: &Path) -> io::Result<UnixListener> {
             if !fs::symlink_metadata(path)?.file_type().is_socket() {
                 return Err(io::Error::new(
                     ErrorKind::InvalidInput,
-                    "there is a file that is no socket",
+                    "there is a file that is not a socket",
                 ));
             }
             match BlockingUnixStream::connect(path) {
@@ -349,14 +353,11 @@ struct ConnectionHandler {
 
 impl ConnectionHandler {
     /// Serves one connection, from its first byte to its end.
-    async fn serve<S>(&self, stream: S, peer: &str, going: Sender<()>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn serve(&self, stream: impl ClientSocket, peer: &str, going: Sender<()>) {
         let _counted = CountGuard::new(&self.store.counters.connections);
         let ended = match &self.tls {
-            None => self.detect_http(stream).await,
-            Some(tls) => Box::pin(self.encrypted(tls, stream)).await,
+            None => self.serve_http(stream).await,
+            Some(tls) => Box::pin(self.serve_tls(tls, stream)).await,
         };
         if let Err(error) = ended {
             self.store
@@ -365,104 +366,78 @@ impl ConnectionHandler {
         drop(going);
     }
 
-    async fn encrypted<S>(&self, tls: &Tls, mut stream: S) -> ConnectionResult
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn serve_tls(&self, tls: &Tls, stream: impl ClientSocket) -> ConnectionResult {
         let handshake = timeout(HANDSHAKE_TIMEOUT, async {
             // a client that sends nothing must not delay those that do
-            let mut first = [0];
-            if stream.read(&mut first).await? == 0 {
-                return Err(ErrorKind::UnexpectedEof.into());
-            }
-            let _place = self.handshakes.acquire().await;
+            stream.readable().await?;
+            let _permit = self.handshakes.acquire().await;
             let (acceptor, failed) = tls.acceptor();
             if let Some(error) = failed {
                 let line = || {
                     format!(
-                        "the new certificates cannot be used, the old ones stay: {}",
+                        "the new certificates cannot be used, the old ones remain in use: {}",
                         error.message()
                     )
                 };
                 self.store.log(Level::Warn, line);
             }
-            acceptor.accept(ReplayedStream::new(stream, &first)).await
+            acceptor.accept(stream).await
         });
         let stream = tokio::select! {
-            handshake = handshake => handshake.map_err(|_| "no TLS handshake in time")??,
+            handshake = handshake => handshake.map_err(|_| "timed out waiting for the TLS handshake")??,
             () = self.store.closed() => return Ok(()),
         };
-        self.detect_http(stream).await
+        self.serve_http(stream).await
     }
 
-    /// Detects the HTTP version and serves the connection.
-    async fn detect_http<S>(&self, mut stream: S) -> ConnectionResult
+    /// Serves HTTP/1.1 or HTTP/2, as the first bytes of the connection decide.
+    ///
+    /// The requests of HTTP/2 are polled by the task of the connection. All requests that one poll
+    /// reads are handled together and sent together, without waking another thread.
+    async fn serve_http<S>(&self, stream: S) -> ConnectionResult
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let mut head = [0; PREFACE.len()];
-        let mut length = 0;
-        let read = timeout(HANDSHAKE_TIMEOUT, async {
-            while length < head.len() && head[..length] == PREFACE[..length] {
-                match stream.read(&mut head[length..]).await? {
-                    0 => break,
-                    n => length += n,
-                }
-            }
-            io::Result::Ok(())
+        let stream = AuthorityRepair::new(stream);
+        let version = stream.version();
+        let has_request = AtomicBool::new(false);
+        let service = service_fn(|request| {
+            has_request.store(true, Ordering::Relaxed);
+            self.router.call(request)
         });
-        tokio::select! {
-            read = read => read.map_err(|_| "nothing came in time")??,
-            () = self.store.closed() => return Ok(()),
-        }
-        if length == 0 {
-            return Ok(());
-        }
-        let is_http2 = head[..length] == PREFACE[..length];
-        let stream = ReplayedStream::new(stream, &head[..length]);
-        // in boxes: a connection that stays silent must not use the memory of an active one
-        match is_http2 {
-            true => Box::pin(self.http2(AuthorityRepair::new(stream, PREFACE.len()))).await,
-            false => Box::pin(self.http1(stream)).await,
-        }
-    }
-
-    /// The requests of a connection are polled by the task of the connection. All requests that one
-    /// poll reads are handled together and sent together, without waking another thread.
-    async fn http2<S>(&self, stream: S) -> ConnectionResult
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let begun = RequestExecutor::default();
-        let settings = self.store.connections;
-        let connection = http2::Builder::new(begun.clone())
-            .timer(TokioTimer::new())
-            .keep_alive_interval(settings.keep_alive)
-            .keep_alive_timeout(settings.keep_alive_response)
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .max_concurrent_streams(settings.streams_max)
-            .auto_date_header(false)
-            .serve_connection(TokioIo::new(stream), self.router.clone());
-        let mut connection = pin!(connection);
+        let executor = RequestExecutor::default();
+        let builder = self.http_builder(executor.clone());
+        let mut connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
         let mut requests = FuturesUnordered::new();
+        let mut first_bytes = Some(Box::pin(sleep(HANDSHAKE_TIMEOUT)));
         let (mut closed, mut closing) = (pin!(self.store.closed()), false);
         poll_fn(|cx| {
-            if !closing && closed.as_mut().poll(cx).is_ready() {
-                closing = true;
-                connection.as_mut().graceful_shutdown();
-            }
             for _ in 0..ROUNDS {
                 if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-                    return Poll::Ready(Ok(ended?));
+                    return Poll::Ready(ended);
                 }
-                requests.extend(begun.take());
+                requests.extend(executor.take());
                 let mut any_ready = false;
                 while let Poll::Ready(Some(())) = requests.poll_next_unpin(cx) {
                     any_ready = true;
                 }
-                if !any_ready {
-                    return Poll::Pending;
+                if !closing && closed.as_mut().poll(cx).is_ready() {
+                    // hyper would wait for the head of the first request
+                    let is_http2 = version.get() == Some(&Version::HTTP_2);
+                    if !is_http2 && !has_request.load(Ordering::Relaxed) {
+                        return Poll::Ready(Ok(()));
+                    }
+                    closing = true;
+                    connection.as_mut().graceful_shutdown();
+                } else if !any_ready {
+                    first_bytes.take_if(|_| version.get().is_some());
+                    return match &mut first_bytes {
+                        Some(sleep) => sleep
+                            .as_mut()
+                            .poll(cx)
+                            .map(|()| Err("timed out waiting for the first bytes".into())),
+                        None => Poll::Pending,
+                    };
                 }
             }
             cx.waker().wake_by_ref();
@@ -471,33 +446,41 @@ impl ConnectionHandler {
         .await
     }
 
-    async fn http1<S>(&self, stream: S) -> ConnectionResult
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let begun = AtomicBool::new(false);
-        let service = service_fn(|request| {
-            begun.store(true, Ordering::Relaxed);
-            self.router.call(request)
-        });
-        let connection = http1::Builder::new()
+    fn http_builder(&self, executor: RequestExecutor) -> auto::Builder<RequestExecutor> {
+        let settings = self.store.connections;
+        let mut builder = auto::Builder::new(executor);
+        builder
+            .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service);
-        let mut connection = pin!(connection);
-        tokio::select! {
-            // first, so that a request that has arrived is handled
-            biased;
-            ended = connection.as_mut() => return Ok(ended?),
-            () = self.store.closed() => {}
-        }
-        // hyper closes a connection that is idle between two requests, but waits for the head of
-        // the first
-        if !begun.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        connection.as_mut().graceful_shutdown();
-        Ok(connection.await?)
+            .header_read_timeout(HEAD_TIMEOUT);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(settings.keep_alive)
+            .keep_alive_timeout(settings.keep_alive_response)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_concurrent_streams(settings.streams_max)
+            .auto_date_header(false);
+        builder
+    }
+}
+
+/// A connection of a client.
+trait ClientSocket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Completes when a read would not wait.
+    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+impl ClientSocket for TcpStream {
+    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send {
+        TcpStream::readable(self)
+    }
+}
+
+impl ClientSocket for UnixStream {
+    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send {
+        UnixStream::readable(self)
     }
 }
 
@@ -509,88 +492,18 @@ type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl RequestExecutor {
     fn take(&self) -> Vec<BoxFuture> {
-        mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        mem::take(&mut *lock(&self.0))
     }
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for RequestExecutor {
     fn execute(&self, request: F) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Box::pin(request));
+        lock(&self.0).push(Box::pin(request));
     }
 }
 
 /// How a connection ended, for the log.
 type ConnectionResult = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>;
-
-/// A stream whose first bytes were read already, and are returned again.
-struct ReplayedStream<S> {
-    head: [u8; PREFACE.len()],
-    /// The part of the head that is still to be read.
-    left: std::ops::Range<u8>,
-    stream: S,
-}
-
-impl<S> ReplayedStream<S> {
-    fn new(stream: S, read: &[u8]) -> ReplayedStream<S> {
-        let mut head = [0; PREFACE.len()];
-        head[..read.len()].copy_from_slice(read);
-        ReplayedStream {
-            head,
-            left: 0..read.len() as u8,
-            stream,
-        }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for ReplayedStream<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.left.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buf);
-        }
-        let left = &self.head[usize::from(self.left.start)..usize::from(self.left.end)];
-        let taken = left.len().min(buf.remaining());
-        buf.put_slice(&left[..taken]);
-        self.left.start += taken as u8;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for ReplayedStream<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -635,7 +548,7 @@ mod tests {
                     .write_all(sent.as_bytes())
                     .await
                     .expect("it is taken");
-                let mut served = pin!(handler.http1(server));
+                let mut served = pin!(handler.serve_http(server));
                 let mut ends =
                     async || poll_fn(|cx| Poll::Ready(served.as_mut().poll(cx).is_ready())).await;
                 assert!(!ends().await, "it waits for the rest of {sent:?}");

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::access::{Access, Port};
 use super::counters::Counters;
-use super::listen::{Address, ListenSocket};
+use super::listen::{ListenAddress, ListenSocket};
 use super::options::{Level, Serve, environment_log};
 use super::router::Router;
 use super::store::{FileCheck, Store};
@@ -31,11 +31,11 @@ pub struct Server {
     metrics_addresses: Vec<String>,
     /// Identifies the process whose threads it runs on.
     generation: u64,
-    running: Mutex<Option<Running>>,
+    running: Mutex<Option<RunningServer>>,
 }
 
 #[derive(Debug)]
-struct Running {
+struct RunningServer {
     threads: Threads,
     closing: watch::Sender<bool>,
     /// Disconnected once the last listener and connection have ended.
@@ -79,7 +79,7 @@ impl Server {
         // the lock is held until the end, so that a second call also returns after the server has
         // ended
         let mut running = lock(&self.running);
-        let Some(Running {
+        let Some(RunningServer {
             mut threads,
             closing,
             ended,
@@ -140,7 +140,7 @@ pub fn listen(options: impl Into<Serve>) -> Result<Listener> {
     let given = options.listen.iter().map(|address| (address, false));
     let given = given.chain(options.listen_metrics.iter().map(|address| (address, true)));
     let addresses: Vec<_> = given
-        .map(|(address, pages_only)| Ok((Address::parse(address)?, pages_only)))
+        .map(|(address, pages_only)| Ok((ListenAddress::parse(address)?, pages_only)))
         .collect::<Result<_>>()?;
     let tls = addresses
         .iter()
@@ -196,7 +196,7 @@ impl Listener {
             threads,
         } = self;
         let Some(of_handle) = Limits::of(db) else {
-            let message = "a cluster cannot be served: its clients can reach it themselves";
+            let message = "a cluster cannot be served: clients can connect to it directly";
             return Err(Error::new(Code::Unsupported, message));
         };
         let limits = Limits {
@@ -270,7 +270,8 @@ impl Listener {
             if !pages_only && !is_advertised && listening.is_wildcard() {
                 let (url, reachable) = (listening.url(), listening.reachable_url());
                 store.log(Level::Warn, || {
-                    format!("{url} is all addresses of this machine: clients that ask for the members get {reachable}, unless a URL to advertise is given")
+                    format!("{url} listens on all addresses of this machine: the list of members has {reachable}, \
+                         unless a URL to advertise is given")
                 });
             }
             let tls = if listening.is_tls() {
@@ -292,7 +293,7 @@ impl Listener {
             addresses,
             metrics_addresses,
             generation: fork_generation(),
-            running: Mutex::new(Some(Running {
+            running: Mutex::new(Some(RunningServer {
                 threads,
                 closing,
                 ended,
