@@ -34,7 +34,7 @@ fn main() -> io::Result<()> {
 /// The tables whose types `src/schema.rs` declares.
 fn schema(files: &FileDescriptorSet) -> String {
     let mut code = String::new();
-    let mut calls = String::from("pub static CALLS: &[Call] = &[\n");
+    let mut rpcs = String::from("pub static RPCS: &[Rpc] = &[\n");
     for file in &files.file {
         for message in &file.message_type {
             message_schema(&format!(".{}", file.package()), message, &mut code);
@@ -42,8 +42,8 @@ fn schema(files: &FileDescriptorSet) -> String {
         for service in &file.service {
             for method in &service.method {
                 let _ = writeln!(
-                    calls,
-                    "    Call {{ service: \"{}.{}\", method: \"{}\", input: &{}, output: &{}, \
+                    rpcs,
+                    "    Rpc {{ service: \"{}.{}\", name: \"{}\", input: &{}, output: &{}, \
                      client_streaming: {}, server_streaming: {}, writes: {} }},",
                     file.package(),
                     service.name(),
@@ -60,7 +60,7 @@ fn schema(files: &FileDescriptorSet) -> String {
             enum_schema(&format!(".{}", file.package()), kind, &mut code);
         }
     }
-    code + &calls + "];\n"
+    code + &rpcs + "];\n"
 }
 
 /// Whether a method may write: every method that does not say otherwise.

@@ -2,7 +2,7 @@
 //!
 //! - `http://host:port`, `https://host:port`; an IPv6 address needs brackets;
 //! - `unix:PATH` or `unix://PATH`, a Unix socket; the path is absolute, or relative to the working
-//!   directory (`unix:///run/s`, `unix:s`, `unix://localhost:1`, whose file is named `localhost:1`);
+//!   directory (`unix:///run/s`, `unix:s`, `unix://localhost:1`, a file named `localhost:1`);
 //! - `unixs:PATH` or `unixs://PATH`, the same with TLS.
 
 use std::net::Ipv6Addr;

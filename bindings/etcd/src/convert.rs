@@ -571,7 +571,7 @@ pub fn txn_response(txn: pb::TxnResponse) -> Result<TxnResponse> {
             None => {
                 return Err(Error::new(
                     Code::Internal,
-                    "the server left out a response inside a txn",
+                    "the server omitted a response inside a txn",
                 ));
             }
         })
@@ -626,28 +626,28 @@ pub fn refusal(error: Error) -> Refusal {
         Code::UnknownOutcome => Wire::Unknown,
         _ => Wire::Unknown,
     };
-    // the detail in brackets is ours; clients compare the text before it
+    // the detail in brackets is libkv's; clients compare the text before it
     let text = match error.code() {
-        // the alarm is etcd's, a store that is damaged says what is damaged
+        // the text of the alarm is etcd's; the error of a damaged store names the damage
         Code::Corrupt if !message.starts_with("corrupt cluster") => message,
         Code::Io | Code::Internal | Code::UnknownOutcome | Code::Busy => message,
-        // etcd has no limit for keys: the message names it, although the Go client maps only the bare text to its
-        // ErrRequestTooLarge
+        // etcd has no limit for keys: the message names it, although the Go client maps only the
+        // bare text to its ErrRequestTooLarge
         Code::TooLarge if message.starts_with("request is too large (key ") => message,
         _ => message.split(" (").next().unwrap_or(message),
     };
     Refusal::new(code, format!("{PREFIX}{text}"))
 }
 
-/// What a server's refusal means. `sent_bytes` is the length of a request that may have changed something, none for
-/// one that only reads.
+/// The error for a server's refusal. `sent_bytes` is the length of a request that may have written,
+/// `None` for one that only reads.
 ///
-/// A write is refused for certain only by a status that etcd itself returns before the write or instead of it. The
-/// others also come from proxies, or after the write: from a limit on the size of responses, from a server that stops.
-/// Those are `unknown_outcome`.
+/// A write is certainly refused only by a status that etcd itself returns before the write or
+/// instead of it. The others also come from proxies, or after the write: from a limit on the size of
+/// responses, from a server that stops. Those are `unknown_outcome`.
 ///
-/// One refusal of etcd is kept as `full` although it may be wrong: the write that is the first to exceed the quota
-/// after it was proposed is done, and refused with the same words as each write after it.
+/// One refusal of etcd is `full` although the write may be done: the first write that exceeds the
+/// quota after it was proposed is carried out, and refused with the same text as each later write.
 pub fn error_in(refusal: &Refusal, sent_bytes: Option<usize>) -> Error {
     use tonic::Code as Wire;
     let text = refusal
@@ -697,8 +697,8 @@ pub fn error_in(refusal: &Refusal, sent_bytes: Option<usize>) -> Error {
     Error::new(code, text)
 }
 
-/// Whether the request was too large for its receiver. Of a write the text must name its length: a proxy uses the same
-/// text for a response that is too large.
+/// Whether the request was too large for its receiver. For a write the text must name its length: a
+/// proxy uses the same text for a response that is too large.
 fn is_too_large(text: &str, sent_bytes: Option<usize>) -> bool {
     let Some(found) = text.strip_prefix("grpc: received message larger than max (") else {
         return false;

@@ -48,11 +48,11 @@ pub struct Enum {
 
 /// One rpc.
 #[derive(Debug)]
-pub struct Call {
+pub struct Rpc {
     /// With its package: `etcdserverpb.KV`.
     pub service: &'static str,
     /// `Range`.
-    pub method: &'static str,
+    pub name: &'static str,
     pub input: &'static Message,
     pub output: &'static Message,
     pub client_streaming: bool,

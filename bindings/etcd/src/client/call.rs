@@ -1,14 +1,15 @@
-//! One request, from its first try to its answer: what may be tried again, where, and for how long.
+//! One request, from its first attempt to its response: what may be sent again, where, and for how
+//! long.
 //!
 //! | what happened | a read | a write |
 //! |---|---|---|
-//! | no endpoint to be had | again, for the connect time-out; then `unavailable` | the same |
-//! | the server has not seen it (connection lost before it was sent, stream refused) | again | again |
+//! | no endpoint is reachable | again, for the connect timeout; then `unavailable` | the same |
+//! | the server has not received it (lost before it was sent, stream refused) | again | again |
 //! | the connection was lost on the way | again, at another endpoint | `unknown_outcome` |
-//! | the server says that it cannot now (no leader, leader changed, timed out) | again, at another endpoint | `unknown_outcome` |
+//! | the server is not able now (no leader, leader changed, timed out) | again, elsewhere | `unknown_outcome` |
 //! | the token is not valid any more | again, once, with a new one | the same |
-//! | no answer within the request time-out | `timeout` | `unknown_outcome` |
-//! | any other refusal | that | that, if etcd gives it before or instead of the write; otherwise `unknown_outcome` |
+//! | no response within the request timeout | `timeout` | `unknown_outcome` |
+//! | any other refusal | that error | that error, if etcd returns it before or instead of the write; otherwise `unknown_outcome` |
 //! | a response that cannot be read | `internal` | `unknown_outcome` |
 
 use std::sync::Arc;

@@ -79,8 +79,9 @@ impl Cluster {
     /// Reads address and options; nothing is dialled yet.
     pub fn new(address: &str, options: &Options) -> Result<Cluster> {
         if let Some(option) = options.store_option() {
-            let message =
-                format!("option {option} is of a store in this process: {address} is a cluster");
+            let message = format!(
+                "option {option} belongs to a store in this process, but {address} is a cluster"
+            );
             return Err(Error::new(Code::InvalidArgument, message));
         }
         let tls_wanted = [&options.tls_ca, &options.tls_cert, &options.tls_key]
@@ -97,16 +98,22 @@ impl Cluster {
             (Some(user), Some(password)) => Some((user.clone(), password.clone())),
             (None, None) => None,
             (Some(_), None) => {
-                return Err(Error::new(Code::InvalidArgument, "user needs password"));
+                return Err(Error::new(
+                    Code::InvalidArgument,
+                    "option user needs option password",
+                ));
             }
             (None, Some(_)) => {
-                return Err(Error::new(Code::InvalidArgument, "password needs user"));
+                return Err(Error::new(
+                    Code::InvalidArgument,
+                    "option password needs option user",
+                ));
             }
         };
         let time = |name, given: Option<u64>, usual| match given.unwrap_or(usual) {
             0 => Err(Error::new(
                 Code::InvalidArgument,
-                format!("{name} is 0: a network takes time"),
+                format!("{name} must be greater than 0"),
             )),
             ms => Ok(Duration::from_millis(ms)),
         };
@@ -396,7 +403,7 @@ async fn dial(
                 // a server with TLS sends nothing to a client without
                 Failure::Cut | Failure::Unsent if endpoints[number].is_plain() => {
                     Err(DialError::Unreachable(format!(
-                        "{} (it may want TLS: https)",
+                        "{} (it may require TLS: https)",
                         link.reason(&status)
                     )))
                 }

@@ -103,7 +103,7 @@ fn explain_missing_right(keys: &KeyRange, error: Error) -> Error {
         return error;
     }
     let why =
-        "what was deleted last is only seen by a watch of all keys, which this user may not read";
+        "the last deletions are only visible to a watch of all keys, which this user may not read";
     Error::new(
         Code::PermissionDenied,
         format!("{} ({why})", error.message()),
@@ -172,7 +172,7 @@ async fn read_watch(
         fragment: true,
         ..Default::default()
     };
-    let silent = |_| tonic::Status::unavailable("the watch of the past is silent");
+    let silent = |_| tonic::Status::unavailable("the watch of the history does not respond");
     let token = cluster.token();
     let opened = timeout(cluster.request_timeout, open(link, create, &token))
         .await
@@ -188,7 +188,7 @@ async fn read_watch(
             .map_err(silent);
         let message = match message.and_then(|message| message) {
             Ok(Some(message)) => message,
-            Ok(None) => return Some(tonic::Status::unavailable("the watch of the past ended")),
+            Ok(None) => return Some(tonic::Status::unavailable("the watch of the history ended")),
             Err(status) => return Some(status),
         };
         if message.compact_revision > 0 {

@@ -134,24 +134,29 @@ impl Leases {
         }
     }
 
-    /// The leases to renew now, or all; an error if an earlier renewal has had no response.
-    fn due(&self, all: bool) -> std::result::Result<Vec<LeaseId>, ()> {
+    /// The leases to renew now; an error if an earlier renewal of one has had no response.
+    fn due(&self) -> std::result::Result<Vec<LeaseId>, ()> {
         let now = Instant::now();
-        let mut due = Vec::new();
-        for kept in lock(&self.kept)
-            .values_mut()
-            .filter(|kept| all || kept.renew_at <= now)
-        {
-            if kept.sent_at.is_some() && !all {
-                return Err(());
-            }
+        let is_late = |kept: &KeptLease| kept.renew_at <= now && kept.sent_at.is_some();
+        let any_late = lock(&self.kept).values().any(is_late);
+        match any_late {
+            true => Err(()),
+            false => Ok(self.begin_renewals(|kept| kept.renew_at <= now)),
+        }
+    }
+
+    /// Notes that these leases are renewed now, and returns their ids.
+    fn begin_renewals(&self, which: impl Fn(&KeptLease) -> bool) -> Vec<LeaseId> {
+        let now = Instant::now();
+        let mut ids = Vec::new();
+        for kept in lock(&self.kept).values_mut().filter(|kept| which(kept)) {
             kept.sent_at = Some(now);
             kept.renew_at = now + kept.interval();
-            due.push(kept.id);
+            ids.push(kept.id);
         }
-        due.sort_unstable();
-        due.dedup();
-        Ok(due)
+        ids.sort_unstable();
+        ids.dedup();
+        ids
     }
 
     /// Renewals that were sent over a connection that has failed are due again at once.
@@ -294,7 +299,7 @@ async fn renew_over(leases: &Leases, link: &Link) -> bool {
         }
     };
     // the server sends nothing before the first request
-    ask(leases.due(true).unwrap_or_default());
+    ask(leases.begin_renewals(|_| true));
     let token = cluster.token();
     let opening = link.streaming(PATH, UnboundedReceiverStream::new(requests), &token);
     let patience = cluster.connect_timeout.min(
@@ -338,7 +343,7 @@ async fn renew_over(leases: &Leases, link: &Link) -> bool {
             },
             () = sleep_until(next_at) => {
                 leases.remove_expired();
-                match leases.due(false) {
+                match leases.due() {
                     Ok(due) => ask(due),
                     Err(()) => {
                         cluster.leave(link);

@@ -160,7 +160,7 @@ impl Dialer {
 async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
     let addresses = tokio::net::lookup_host((host, port))
         .await
-        .map_err(|e| format!("its name is not found: {e}"))?;
+        .map_err(|e| format!("its name cannot be resolved: {e}"))?;
     let mut reason = "its name has no address".to_string();
     for address in addresses {
         match TcpStream::connect(address).await {

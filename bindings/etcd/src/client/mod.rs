@@ -44,7 +44,7 @@ pub(crate) fn connect(address: &str, options: Options) -> Result<Db> {
         leases,
         watchers: Arc::default(),
     };
-    let engine = Remote {
+    let engine = ClusterEngine {
         handle: Some(Arc::new(handle)),
         until: None,
     };
@@ -58,7 +58,7 @@ pub(crate) fn connect(address: &str, options: Options) -> Result<Db> {
 }
 
 /// The engine.
-struct Remote {
+struct ClusterEngine {
     /// `Some` until it is dropped. Engines with different deadlines share it.
     handle: Option<Arc<Handle>>,
     /// The deadline of all its calls.
@@ -72,7 +72,7 @@ struct Handle {
     watchers: Arc<Watchers>,
 }
 
-impl Remote {
+impl ClusterEngine {
     fn handle(&self) -> &Handle {
         self.handle.as_ref().expect("it is not dropped yet")
     }
@@ -228,10 +228,10 @@ fn timed_out() -> Error {
     )
 }
 
-impl Engine for Remote {
+impl Engine for ClusterEngine {
     fn until(self: Arc<Self>, deadline: Instant) -> Option<Arc<dyn Engine>> {
         let until = Some(self.until.map_or(deadline, |until| until.min(deadline)));
-        Some(Arc::new(Remote {
+        Some(Arc::new(ClusterEngine {
             handle: self.handle.clone(),
             until,
         }))
@@ -403,7 +403,7 @@ impl Engine for Remote {
     }
 
     fn check(&self) -> Result<CheckReport> {
-        Err(unsupported("check", "its files are its members' own"))
+        Err(unsupported("check", "its files belong to its members"))
     }
 
     fn is_remote(&self) -> bool {
@@ -439,7 +439,7 @@ impl Drop for Handle {
     }
 }
 
-impl Drop for Remote {
+impl Drop for ClusterEngine {
     fn drop(&mut self) {
         if let Some(handle) = self
             .handle

@@ -32,13 +32,13 @@ pub(crate) fn effect(request: &Request) -> Effect {
         Request::Txn(txn) if txn.is_read_only() => return Effect::Reads,
         Request::Alarm(alarm) if alarm.action == AlarmAction::Get => return Effect::Reads,
         Request::Put(put) => format!(
-            "Read {}: its value, version and mod_revision tell",
+            "Read {}: its value, version and mod_revision show it",
             show(&put.key)
         ),
         Request::Delete(delete) => format!("Read the range from {} again", show(&delete.range.key)),
-        Request::Txn(_) => "Read a key that it writes: its mod_revision tells".into(),
+        Request::Txn(_) => "Read a key that it writes: its mod_revision shows it".into(),
         Request::Compact(_) => {
-            "Compact to the same revision again: `compacted` says that it was done".into()
+            "Compact to the same revision again: `compacted` means that it was done".into()
         }
         Request::LeaseGrant(_) => {
             "lease_list has the lease if it was granted; it ends with its TTL".into()
@@ -47,7 +47,7 @@ pub(crate) fn effect(request: &Request) -> Effect {
             "lease_time_to_live({}) returns -1 if it was revoked",
             revoke.id
         ),
-        Request::Alarm(_) => "alarm_list tells".into(),
+        Request::Alarm(_) => "alarm_list shows it".into(),
     };
     Effect::Writes(find_out)
 }

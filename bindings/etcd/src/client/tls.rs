@@ -60,7 +60,7 @@ impl Tls {
 /// A host in the form of certificates; an IP address is also one.
 pub(crate) fn name(host: &str) -> Result<ServerName<'static>> {
     ServerName::try_from(host.to_string())
-        .map_err(|_| invalid(format!("{host:?} is no name of a server (TLS)")))
+        .map_err(|_| invalid(format!("{host:?} is not a valid server name (TLS)")))
 }
 
 fn invalid(message: impl Into<String>) -> Error {
@@ -74,7 +74,7 @@ fn unreadable(option: &str, path: &Path, error: pem::Error) -> Error {
     };
     let why = match error {
         pem::Error::Io(e) => e.to_string(),
-        pem::Error::NoItemsFound => "nothing of the kind in it (PEM is expected)".into(),
+        pem::Error::NoItemsFound => "it contains no such item (PEM is expected)".into(),
         other => other.to_string(),
     };
     Error::new(code, format!("{option} {}: {why}", path.display()))
@@ -148,7 +148,7 @@ fn certificate(why: &CertificateError) -> String {
         }
         // an authority of the same name but with another key results in the second
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "its certificate is of an authority that is not trusted here".into()
+            "its certificate is from an authority that is not trusted".into()
         }
         CertificateError::NotValidForNameContext {
             expected,
@@ -180,7 +180,8 @@ fn refused(alert: AlertDescription) -> String {
         | AlertDescription::UnknownCA
         | AlertDescription::CertificateUnknown => {
             format!(
-                "it refuses this client's certificate, or the want of one ({alert:?}; options tls_cert and tls_key)"
+                "it refuses this client's certificate, or requires one ({alert:?}; options tls_cert and \
+                 tls_key)"
             )
         }
         AlertDescription::CertificateExpired => {
@@ -191,7 +192,7 @@ fn refused(alert: AlertDescription) -> String {
 }
 
 const WANTS_CERTIFICATE: &str =
-    "it wants a certificate from its clients (options tls_cert and tls_key)";
+    "it requires a certificate from its clients (options tls_cert and tls_key)";
 
 /// The same for an error that came through HTTP/2 as a text: in TLS 1.3 a server checks the
 /// client's certificate after the client has begun to send.

@@ -515,8 +515,8 @@ impl WatchTask {
             return None;
         }
         if message.events.is_empty() && !message.fragment {
-            // an id of -1 marks the response to a request, which is only made where it overtakes no
-            // event
+            // an id of -1 marks the response to a request, which is sent only to servers that keep
+            // its place among events
             if revision > 0 {
                 self.progress(revision);
             }

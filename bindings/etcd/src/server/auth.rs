@@ -22,7 +22,9 @@ macro_rules! auth {
             $( $supported )*
 
             $( async fn $method(&self, _: Request<pb::$request>) -> ServiceResult<pb::$response> {
-                Err(Status::unimplemented("etcdserver: authentication is not supported by libkv yet"))
+                Err(Status::unimplemented(
+                    "etcdserver: authentication is not supported by libkv yet",
+                ))
             } )*
         }
     };
@@ -30,18 +32,32 @@ macro_rules! auth {
 
 auth! {
     {
-        async fn auth_status(&self, _: Request<pb::AuthStatusRequest>) -> ServiceResult<pb::AuthStatusResponse> {
-            let header = self.0.identity.header(self.0.revision()?);
-            Ok(Response::new(pb::AuthStatusResponse { header, enabled: false, auth_revision: AUTH_REVISION }))
+        async fn auth_status(
+            &self,
+            _: Request<pb::AuthStatusRequest>,
+        ) -> ServiceResult<pb::AuthStatusResponse> {
+            Ok(Response::new(pb::AuthStatusResponse {
+                header: self.0.identity.header(self.0.revision()?),
+                enabled: false,
+                auth_revision: AUTH_REVISION,
+            }))
         }
 
         /// OK even if authentication is off, which is always the case.
-        async fn auth_disable(&self, _: Request<pb::AuthDisableRequest>) -> ServiceResult<pb::AuthDisableResponse> {
-            Ok(Response::new(pb::AuthDisableResponse { header: self.0.identity.header(self.0.revision()?) }))
+        async fn auth_disable(
+            &self,
+            _: Request<pb::AuthDisableRequest>,
+        ) -> ServiceResult<pb::AuthDisableResponse> {
+            Ok(Response::new(pb::AuthDisableResponse {
+                header: self.0.identity.header(self.0.revision()?),
+            }))
         }
 
         /// After this text and code, clients with a name and a password continue without a token.
-        async fn authenticate(&self, _: Request<pb::AuthenticateRequest>) -> ServiceResult<pb::AuthenticateResponse> {
+        async fn authenticate(
+            &self,
+            _: Request<pb::AuthenticateRequest>,
+        ) -> ServiceResult<pb::AuthenticateResponse> {
             Err(Status::failed_precondition("etcdserver: authentication is not enabled"))
         }
     }

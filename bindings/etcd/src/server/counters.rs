@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use libkv::{OpResponse, Response};
 
-use crate::schema::CALLS;
+use crate::schema::RPCS;
 
 /// A request that takes longer is slow, as in etcd.
 const SLOW: Duration = Duration::from_millis(100);
@@ -19,7 +19,7 @@ const HANDLING_US: [u64; 11] = [
 
 /// All counters of a server.
 pub(crate) struct Counters {
-    /// One for each line of [`CALLS`].
+    /// One for each line of [`RPCS`].
     pub methods: Vec<MethodCounters>,
     /// Whether the duration of each call is kept.
     pub is_extensive: bool,
@@ -73,7 +73,7 @@ impl Default for MethodCounters {
 impl Default for Counters {
     fn default() -> Counters {
         Counters {
-            methods: CALLS.iter().map(|_| MethodCounters::default()).collect(),
+            methods: RPCS.iter().map(|_| MethodCounters::default()).collect(),
             is_extensive: false,
             received_bytes: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),

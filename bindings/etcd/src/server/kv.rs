@@ -41,7 +41,8 @@ macro_rules! run_write {
     }};
 }
 
-/// Refuses a write whose response may be large, before it is committed, while no memory is left for responses.
+/// Refuses a write whose response may be large, before it is committed, while no memory is left for
+/// responses.
 fn ensure_room(extensions: &Extensions, may_be_large: bool) -> Result<(), Status> {
     match extensions.get::<Arc<Call>>() {
         Some(call) if may_be_large => call.ensure_room(),

@@ -22,7 +22,7 @@ pub(super) const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// Settings of HTTP/2 connections. The defaults are etcd's, except the number of streams, which
 /// etcd does not limit.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Connections {
+pub(crate) struct ConnectionSettings {
     /// Requests that one connection may have in progress; further ones wait at the client.
     pub streams_max: u32,
     /// A connection that receives nothing for this time is probed.
@@ -31,9 +31,9 @@ pub(crate) struct Connections {
     pub keep_alive_response: Duration,
 }
 
-impl Default for Connections {
-    fn default() -> Connections {
-        Connections {
+impl Default for ConnectionSettings {
+    fn default() -> ConnectionSettings {
+        ConnectionSettings {
             streams_max: STREAMS_MAX,
             keep_alive: Some(Duration::from_secs(2 * 60 * 60)),
             keep_alive_response: Duration::from_secs(20),
@@ -80,7 +80,7 @@ pub struct Serve {
     pub(super) progress_notify_interval_ms: u64,
     pub(super) refresh_leases: bool,
     pub(super) gateway: bool,
-    pub(super) connections: Connections,
+    pub(super) connections: ConnectionSettings,
     pub(super) peer_urls: Vec<String>,
     pub(super) cors: Vec<String>,
     pub(super) host_whitelist: Vec<String>,
@@ -108,7 +108,7 @@ impl Serve {
             progress_notify_interval_ms: PROGRESS_NOTIFY_INTERVAL_MS,
             refresh_leases: false,
             gateway: true,
-            connections: Connections::default(),
+            connections: ConnectionSettings::default(),
             peer_urls: Vec::new(),
             cors: Vec::new(),
             host_whitelist: Vec::new(),
@@ -308,7 +308,7 @@ pub(super) fn environment_log() -> libkv::Result<Option<Log>> {
         .find(|(name, _)| given.eq_ignore_ascii_case(name))
     else {
         let message =
-            format!("{LOG_VARIABLE} is {given:?}, which is none of debug, info, warn and error");
+            format!("{LOG_VARIABLE} is {given:?}, but must be debug, info, warn or error");
         return Err(libkv::Error::new(libkv::Code::InvalidArgument, message));
     };
     Ok(Some(Arc::new(move |level, line| {

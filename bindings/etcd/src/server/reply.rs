@@ -18,7 +18,7 @@ use tonic::{Code, Status};
 use super::counters::{MethodCounters, add};
 use super::options::Level;
 use super::store::Store;
-use crate::schema::{CALLS, Call as Method};
+use crate::schema::{RPCS, Rpc};
 
 /// Bytes in the whole server of requests that are incomplete or wait for a commit, and of responses
 /// that wait for slow readers. A request beyond it is refused, unless no other request holds bytes.
@@ -50,7 +50,7 @@ impl LargeResponse {
 /// A request or stream from its beginning to the end of its reply.
 pub(crate) struct Call {
     store: Arc<Store>,
-    /// Its index in [`CALLS`].
+    /// Its index in [`RPCS`].
     method: usize,
     /// gRPC's code of the reply.
     code: AtomicU8,
@@ -112,11 +112,9 @@ impl Call {
 
     /// The status after a panic. The panic hook has already received its message.
     fn panicked(&self) -> Status {
-        let Method {
-            service, method, ..
-        } = &CALLS[self.method];
+        let Rpc { service, name, .. } = &RPCS[self.method];
         self.store
-            .log(Level::Error, || format!("{service}/{method} panicked"));
+            .log(Level::Error, || format!("{service}/{name} panicked"));
         Status::internal("etcdserver: internal error")
     }
 }
@@ -129,7 +127,7 @@ impl Drop for Call {
         let code = usize::from(self.code.load(Relaxed)).min(16);
         let counters = &counters.methods[self.method];
         add(&counters.handled[code]);
-        if code == 0 && !CALLS[self.method].server_streaming {
+        if code == 0 && !RPCS[self.method].server_streaming {
             add(&counters.sent);
         }
         if let Some(began) = self.began {
@@ -160,7 +158,8 @@ pub(super) struct RequestBody {
 }
 
 impl RequestBody {
-    pub fn new(body: BodySource, call: Arc<Call>, is_stream: bool) -> RequestBody {
+    pub fn new(body: BodySource, call: Arc<Call>) -> RequestBody {
+        let is_stream = RPCS[call.method].client_streaming;
         if !is_stream {
             add(&call.counters().received);
         }
@@ -474,7 +473,7 @@ impl Reply {
                 .counters
                 .sent_bytes
                 .fetch_add(data.len() as u64, Relaxed);
-            if CALLS[call.method].server_streaming {
+            if RPCS[call.method].server_streaming {
                 call.counters()
                     .sent
                     .fetch_add(self.messages.follow(data).0, Relaxed);
@@ -583,7 +582,7 @@ fn shortened(why: &str) -> String {
     match last {
         // prost has no name for this limit
         DEPTH => format!(
-            "{first}: ...: {DEPTH}: messages stand in one another 100 deep at most, and so txns 49 deep"
+            "{first}: ...: {DEPTH}: messages are nested at most 100 deep, and so txns at most 49 deep"
         ),
         last => format!("{first}: ...: {last}"),
     }

@@ -32,7 +32,7 @@ use crate::pb::etcdserverpb::watch_server::WatchServer;
 use crate::pb::health::health_server::HealthServer;
 use crate::pb::v3electionpb::election_server::ElectionServer;
 use crate::pb::v3lockpb::lock_server::LockServer;
-use crate::schema::CALLS;
+use crate::schema::RPCS;
 
 /// The most requests and streams that a server handles at a time. Each needs some kilobytes.
 const REQUESTS_MAX: i64 = 100_000;
@@ -82,21 +82,21 @@ services! {
 
 /// Handles the calls of all connections, and those of the gateway. Clones share one state.
 #[derive(Clone)]
-pub(super) struct Grpc(Arc<Methods>);
+pub(super) struct Grpc(Arc<GrpcState>);
 
-struct Methods {
+struct GrpcState {
     store: Arc<Store>,
     services: Services,
-    /// The index in [`CALLS`] of each path.
+    /// The index in [`RPCS`] of each path.
     indexes: HashMap<String, usize>,
 }
 
 impl Grpc {
     pub fn new(store: &Arc<Store>) -> Grpc {
-        let paths = CALLS
+        let paths = RPCS
             .iter()
-            .map(|call| format!("/{}/{}", call.service, call.method));
-        Grpc(Arc::new(Methods {
+            .map(|rpc| format!("/{}/{}", rpc.service, rpc.name));
+        Grpc(Arc::new(GrpcState {
             store: store.clone(),
             services: Services::new(store),
             indexes: paths.zip(0..).collect(),
@@ -105,15 +105,15 @@ impl Grpc {
 
     /// Calls the method of the request's path.
     pub fn call(&self, request: Request<BodySource>) -> ReplyFuture {
-        let Grpc(methods) = self;
+        let Grpc(state) = self;
         let path = request.uri().path();
-        let Some(&index) = methods.indexes.get(path) else {
+        let Some(&index) = state.indexes.get(path) else {
             return ReplyFuture::refused(unknown_method(path), None);
         };
-        let counters = &methods.store.counters;
+        let counters = &state.store.counters;
         counters.methods[index].started.fetch_add(1, Relaxed);
-        let method = &CALLS[index];
-        let call = Arc::new(Call::new(methods.store.clone(), index));
+        let rpc = &RPCS[index];
+        let call = Arc::new(Call::new(state.store.clone(), index));
         if counters.requests.load(Relaxed) > REQUESTS_MAX {
             return ReplyFuture::refused(
                 Status::resource_exhausted("etcdserver: too many requests"),
@@ -124,12 +124,11 @@ impl Grpc {
             Ok(deadline) => deadline,
             Err(status) => return ReplyFuture::refused(status, Some(call)),
         };
-        let mut request =
-            request.map(|body| RequestBody::new(body, call.clone(), method.client_streaming));
+        let mut request = request.map(|body| RequestBody::new(body, call.clone()));
         request.extensions_mut().insert(call.clone());
-        match methods.services.call(method.service, request) {
+        match state.services.call(rpc.service, request) {
             Some(future) => ReplyFuture::grpc(future, call, deadline),
-            None => ReplyFuture::refused(unknown_method(method.service), Some(call)),
+            None => ReplyFuture::refused(unknown_method(rpc.service), Some(call)),
         }
     }
 }
@@ -138,9 +137,9 @@ impl Grpc {
 fn unknown_method(path: &str) -> Status {
     let path = path.strip_prefix('/').unwrap_or(path);
     let (service, method) = path.rsplit_once('/').unwrap_or((path, ""));
-    let text = match CALLS.iter().any(|call| call.service == service) {
-        true => format!("unknown_method method {method} for service {service}"),
-        false => format!("unknown_method service {service}"),
+    let text = match RPCS.iter().any(|rpc| rpc.service == service) {
+        true => format!("unknown method {method} for service {service}"),
+        false => format!("unknown service {service}"),
     };
     Status::new(Code::Unimplemented, text)
 }
@@ -264,10 +263,10 @@ mod tests {
     /// Requests of these calls are counted one by one, as they are received.
     #[test]
     fn calls_with_a_stream_of_requests_are_known() {
-        let streaming: Vec<&str> = CALLS
+        let streaming: Vec<&str> = RPCS
             .iter()
-            .filter(|call| call.client_streaming)
-            .map(|call| call.method)
+            .filter(|rpc| rpc.client_streaming)
+            .map(|rpc| rpc.name)
             .collect();
         assert_eq!(streaming, ["Watch", "LeaseKeepAlive"]);
     }
@@ -290,7 +289,7 @@ mod tests {
             assert_eq!(
                 store.counters.held_bytes.load(Relaxed),
                 HELD_BYTES_MAX,
-                "answers that were read hold nothing"
+                "responses that were read hold no bytes"
             );
 
             other_call.count(1);

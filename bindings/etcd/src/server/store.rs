@@ -12,7 +12,7 @@ use tonic::Status;
 
 use super::access::Access;
 use super::counters::Counters;
-use super::options::{Connections, Level, Log};
+use super::options::{ConnectionSettings, Level, Log};
 use crate::convert::{Identity, refusal};
 
 /// The target of the server's events of `tracing`.
@@ -35,7 +35,7 @@ pub(crate) struct Store {
     pub progress_notify_interval_ms: u64,
     /// Whether the server has the JSON gateway.
     pub gateway: bool,
-    pub connections: Connections,
+    pub connections: ConnectionSettings,
     /// When the server began.
     pub started: Instant,
     pub counters: Counters,
@@ -125,7 +125,7 @@ impl Store {
             .is_ok_and(|status| status.alarms.iter().any(|alarm| alarm == "REMOVED"));
         if gone && !removed.swap(true, Ordering::Relaxed) {
             self.log(Level::Error, || {
-                "the store's files were removed: what is written is lost when the last process closes it".into()
+                "the store's files were removed: all writes are lost when the last process closes it".into()
             });
         }
     }
@@ -159,7 +159,7 @@ impl Store {
             message_bytes_max: 0,
             progress_notify_interval_ms: 0,
             gateway: true,
-            connections: Connections::default(),
+            connections: ConnectionSettings::default(),
             started: Instant::now(),
             counters: Counters::default(),
             file_check: FileCheck::default(),

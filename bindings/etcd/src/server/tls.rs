@@ -23,12 +23,12 @@ use crate::sync::lock;
 /// The files, and the configuration that was read from them.
 pub(super) struct Tls {
     options: Serve,
-    read: Mutex<(Vec<Stamp>, TlsAcceptor)>,
+    read: Mutex<(Vec<FileStamp>, TlsAcceptor)>,
 }
 
 /// Identifies the content of a file: its inode, size and time of change. `None` if the file cannot
 /// be examined.
-type Stamp = Option<(u64, u64, i64, i64)>;
+type FileStamp = Option<(u64, u64, i64, i64)>;
 
 impl Tls {
     /// Reads the files.
@@ -49,7 +49,7 @@ impl Tls {
             {
                 log(
                     Level::Warn,
-                    &format!("the cipher suite {name} is not available, and left out"),
+                    &format!("the cipher suite {name} is not available and is ignored"),
                 );
             }
         }
@@ -75,7 +75,7 @@ impl Tls {
     }
 }
 
-fn stamps(options: &Serve) -> Vec<Stamp> {
+fn stamps(options: &Serve) -> Vec<FileStamp> {
     let files = [
         &options.cert_file,
         &options.key_file,
@@ -126,7 +126,7 @@ fn acceptor(options: &Serve) -> Result<TlsAcceptor> {
     };
     let mut config = builder.with_single_cert(chain, key).map_err(|error| {
         invalid(format!(
-            "{} does not go with {}: {error}",
+            "{} does not match {}: {error}",
             key_file.display(),
             cert_file.display()
         ))
@@ -142,7 +142,7 @@ fn versions(options: &Serve) -> Result<Vec<&'static SupportedProtocolVersion>> {
         "TLS1.2" => Ok(0),
         "TLS1.3" => Ok(1),
         other => Err(invalid(format!(
-            "{other:?} is no version of TLS that is spoken: those are TLS1.2 and TLS1.3"
+            "{other:?} is not a supported version of TLS: those are TLS1.2 and TLS1.3"
         ))),
     };
     let (min, max) = (
@@ -203,7 +203,8 @@ pub(super) fn unused(options: &Serve) -> Option<&'static str> {
         options.cert_file.is_some(),
     ) {
         (true, _) => Some(
-            "is not encrypted, and lets in clients without a certificate: those are asked for at https:// addresses",
+            "is not encrypted, and accepts clients without a certificate: certificates are required at \
+             https:// addresses",
         ),
         (false, true) => Some("is not encrypted: the certificate is for https:// addresses"),
         (false, false) => None,

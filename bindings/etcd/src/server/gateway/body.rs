@@ -95,7 +95,7 @@ pub async fn whole(
 
 /// The text of a body that broke off. Its code is that of a body that is not JSON, as in etcd.
 fn broken_off(error: &hyper::Error) -> String {
-    format!("the request broke off: {error}")
+    format!("the request ended early: {error}")
 }
 
 /// The messages of a body as gRPC frames, each as soon as it is complete.

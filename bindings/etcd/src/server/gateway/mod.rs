@@ -32,9 +32,9 @@ use super::access::{AccessError, Port};
 use super::reply::{BodySource, deadline};
 use super::services::Grpc;
 use super::store::Store;
-use crate::schema::{CALLS, Call};
+use crate::schema::{RPCS, Rpc};
 
-/// The paths after `/v3/` and `/v3beta/`, each with the service and the method that it calls.
+/// The paths after `/v3/` and `/v3beta/`, each with the service and the method that it rpcs.
 const PATHS: &[(&str, &str, &str)] = &[
     ("kv/range", "etcdserverpb.KV", "Range"),
     ("kv/put", "etcdserverpb.KV", "Put"),
@@ -142,23 +142,23 @@ pub(super) fn internal_error() -> Response<Body> {
 pub(super) struct Gateway {
     store: Arc<Store>,
     grpc: Grpc,
-    calls: HashMap<&'static str, &'static Call>,
+    rpcs: HashMap<&'static str, &'static Rpc>,
 }
 
 impl Gateway {
     pub fn new(store: Arc<Store>, grpc: Grpc) -> Gateway {
-        let call = |&(path, service, method): &(&'static str, &str, &str)| {
-            let call = CALLS
+        let rpc = |&(path, service, method): &(&'static str, &str, &str)| {
+            let rpc = RPCS
                 .iter()
-                .find(|call| call.service == service && call.method == method);
-            (path, call.expect("a path is of a call that proto/ has"))
+                .find(|rpc| rpc.service == service && rpc.name == method);
+            (path, rpc.expect("a path belongs to a call of proto/"))
         };
-        let calls = if store.gateway {
-            PATHS.iter().map(call).collect()
+        let rpcs = if store.gateway {
+            PATHS.iter().map(rpc).collect()
         } else {
             HashMap::new()
         };
-        Gateway { store, grpc, calls }
+        Gateway { store, grpc, rpcs }
     }
 
     /// Handles a request that was received on this port. Calls go to the gRPC services.
@@ -203,13 +203,13 @@ impl Gateway {
         let Some(name) = name.filter(|_| !port.pages_only) else {
             return response::text(StatusCode::NOT_FOUND, "404 page not found\n");
         };
-        match self.calls.get(name) {
+        match self.rpcs.get(name) {
             None => refused(&Status::not_found("Not Found")),
             Some(_) if request.method() != Method::POST => {
                 response::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
             }
-            Some(call) => self
-                .transcode(call, request)
+            Some(rpc) => self
+                .transcode(rpc, request)
                 .await
                 .unwrap_or_else(|refusal| refused(&refusal)),
         }
@@ -218,7 +218,7 @@ impl Gateway {
     /// Makes a gRPC call from JSON, and JSON from its reply.
     async fn transcode(
         &self,
-        call: &'static Call,
+        rpc: &'static Rpc,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Status> {
         let (head, body) = request.into_parts();
@@ -228,13 +228,13 @@ impl Gateway {
                 "invalid grpc-timeout: {time}"
             )));
         }
-        let messages = match call.client_streaming {
+        let messages = match rpc.client_streaming {
             false => full(wire::frame(
-                &body::whole(body, call.input, &self.store).await?,
+                &body::whole(body, rpc.input, &self.store).await?,
             )),
             true => {
                 // an invalid first message refuses the call; an invalid later one ends the requests
-                let mut messages = body::JsonMessages::new(body, call.input, &self.store);
+                let mut messages = body::JsonMessages::new(body, rpc.input, &self.store);
                 let first = poll_fn(|context| Pin::new(&mut messages).poll_next(context))
                     .await
                     .transpose()?;
@@ -247,15 +247,15 @@ impl Gateway {
         let mut request = Request::new(BodySource::Gateway(messages));
         *request.method_mut() = Method::POST;
         *request.version_mut() = http::Version::HTTP_2;
-        let path = format!("/{}/{}", call.service, call.method);
+        let path = format!("/{}/{}", rpc.service, rpc.name);
         *request.uri_mut() = path
             .parse()
             .map_err(|_| Status::internal(format!("no path: {path}")))?;
         *request.headers_mut() = metadata(&head.headers);
         *request.extensions_mut() = head.extensions;
         let Ok(response): Result<_, Infallible> = self.grpc.call(request).await;
-        let reply = GrpcReply::new(response, call.output);
-        Ok(match call.server_streaming {
+        let reply = GrpcReply::new(response, rpc.output);
+        Ok(match rpc.server_streaming {
             true => response::stream(reply).await,
             false => response::unary(reply).await,
         })

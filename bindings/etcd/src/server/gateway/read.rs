@@ -17,7 +17,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 
 use super::wire::{self, LENGTH_DELIMITED, VARINT};
 use super::write;
-use crate::schema::{CALLS, Field, Kind, Message};
+use crate::schema::{Field, Kind, Message, RPCS};
 
 /// With or without padding. As in Go, the unused bits of the last letter are ignored.
 const ANY_PADDING: GeneralPurposeConfig = GeneralPurposeConfig::new()
@@ -53,7 +53,7 @@ pub fn message(message: &'static Message, json: &[u8]) -> Result<Vec<u8>, String
 ///
 /// The two readings differ.
 pub(crate) fn read_and_write_back(method: usize, json: &[u8]) -> bool {
-    let of = CALLS[method % CALLS.len()].input;
+    let of = RPCS[method % RPCS.len()].input;
     let Ok(wire) = message(of, json) else {
         return false;
     };
@@ -399,18 +399,17 @@ mod tests {
     use libkv_tests::dice::Dice;
 
     use super::*;
-    use crate::schema::Call;
+    use crate::schema::Rpc;
 
-    fn call(method: &str) -> &'static Call {
-        CALLS
-            .iter()
-            .find(|call| call.method == method)
+    fn rpc(method: &str) -> &'static Rpc {
+        RPCS.iter()
+            .find(|rpc| rpc.name == method)
             .expect("a method")
     }
 
     /// A request as JSON, converted to its bytes and back.
     fn round_trip(method: &str, json: &str) -> Result<String, String> {
-        let message = call(method).input;
+        let message = rpc(method).input;
         let (wire, mut json) = (self::message(message, json.as_bytes())?, Vec::new());
         write::message(message, &wire, &mut json).expect("what was read can be written");
         Ok(String::from_utf8(json).expect("text"))
@@ -601,8 +600,8 @@ mod tests {
         let mut dice = Dice(15);
         let (mut read, mut refused) = (0, 0);
         for _ in 0..20_000 {
-            let method = dice.below(CALLS.len() as u64) as usize;
-            let mut json = object(&mut dice, CALLS[method].input, 0).into_bytes();
+            let method = dice.below(RPCS.len() as u64) as usize;
+            let mut json = object(&mut dice, RPCS[method].input, 0).into_bytes();
             if dice.one_in(3) && !json.is_empty() {
                 let at = dice.below(json.len() as u64) as usize;
                 json[at] = dice.roll() as u8;
@@ -623,7 +622,7 @@ mod tests {
     fn random_bytes_are_written_without_a_panic() {
         let mut dice = Dice(16);
         for _ in 0..20_000 {
-            let message = CALLS[dice.below(CALLS.len() as u64) as usize].output;
+            let message = RPCS[dice.below(RPCS.len() as u64) as usize].output;
             let len = dice.below(40) as usize;
             let _ = write::message(message, &dice.bytes(len), &mut Vec::new());
         }
