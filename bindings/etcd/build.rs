@@ -1,5 +1,5 @@
-//! Generates Rust from `proto/`, without protoc: messages, services of both sides, and the tables of
-//! `src/schema.rs`.
+//! Generates Rust from `proto/`, without protoc: messages, services of both sides, and the tables
+//! of `src/schema.rs`.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -63,7 +63,7 @@ fn schema(files: &FileDescriptorSet) -> String {
     code + &rpcs + "];\n"
 }
 
-/// Whether a method may write: every method that does not say otherwise.
+/// Whether a method may write: every method without the option that it has no side effects.
 fn writes(method: &MethodDescriptorProto) -> bool {
     method
         .options

@@ -643,8 +643,8 @@ pub fn refusal(error: Error) -> Refusal {
 /// `None` for one that only reads.
 ///
 /// A write is certainly refused only by a status that etcd itself returns before the write or
-/// instead of it. The others also come from proxies, or after the write: from a limit on the size of
-/// responses, from a server that stops. Those are `unknown_outcome`.
+/// instead of it. The others also come from proxies, or after the write: from a limit on the size
+/// of responses, from a server that stops. Those are `unknown_outcome`.
 ///
 /// One refusal of etcd is `full` although the write may be done: the first write that exceeds the
 /// quota after it was proposed is carried out, and refused with the same text as each later write.

@@ -6,10 +6,10 @@
 //! | no endpoint is reachable | again, for the connect timeout; then `unavailable` | the same |
 //! | the server has not received it (lost before it was sent, stream refused) | again | again |
 //! | the connection was lost on the way | again, at another endpoint | `unknown_outcome` |
-//! | the server is not able now (no leader, leader changed, timed out) | again, elsewhere | `unknown_outcome` |
+//! | the server cannot now (no leader, leader changed, timed out) | again, elsewhere | `unknown_outcome` |
 //! | the token is not valid any more | again, once, with a new one | the same |
 //! | no response within the request timeout | `timeout` | `unknown_outcome` |
-//! | any other refusal | that error | that error, if etcd returns it before or instead of the write; otherwise `unknown_outcome` |
+//! | any other refusal | that error | that error if etcd did not write, or `unknown_outcome` |
 //! | a response that cannot be read | `internal` | `unknown_outcome` |
 
 use std::sync::Arc;

@@ -25,16 +25,7 @@ pub(crate) fn compacted_error(revision: Revision, compacted: Revision) -> Error 
 /// A user may have no right to read any given key. Then this is the revision of the member that is
 /// connected, which includes everything that was written through it.
 pub(crate) async fn current_revision(cluster: &Arc<Cluster>) -> Result<Revision> {
-    let key = Bytes::from_static(&[0]);
-    let message = pb::RangeRequest {
-        key,
-        count_only: true,
-        ..Default::default()
-    };
-    let response: Result<pb::RangeResponse> = Call::read(cluster)
-        .run("/etcdserverpb.KV/Range", message)
-        .await;
-    match response {
+    match count(cluster, &[], 0).await {
         Err(error) if error.code() == Code::PermissionDenied => {
             let response: pb::TxnResponse = Call::read(cluster)
                 .run("/etcdserverpb.KV/Txn", pb::TxnRequest::default())
@@ -51,24 +42,34 @@ pub(crate) async fn is_compacted(
     key: &[u8],
     revision: Revision,
 ) -> Result<bool> {
-    let key = if key.is_empty() {
-        Bytes::from_static(&[0])
-    } else {
-        Bytes::copy_from_slice(key)
-    };
+    match count(cluster, key, revision).await {
+        Err(error) if error.code() == Code::Compacted => Ok(true),
+        Err(error) if error.code() == Code::FutureRevision => Ok(false),
+        response => response.map(|_| false),
+    }
+}
+
+/// Counts a key at a revision, the current one if it is 0. An empty key stands for any.
+async fn count(
+    cluster: &Arc<Cluster>,
+    key: &[u8],
+    revision: Revision,
+) -> Result<pb::RangeResponse> {
     let message = pb::RangeRequest {
-        key,
+        key: key_or_any(key),
         revision,
         count_only: true,
         ..Default::default()
     };
-    let response: Result<pb::RangeResponse> = Call::read(cluster)
+    Call::read(cluster)
         .run("/etcdserverpb.KV/Range", message)
-        .await;
-    match response {
-        Err(error) if error.code() == Code::Compacted => Ok(true),
-        Err(error) if error.code() == Code::FutureRevision => Ok(false),
-        response => response.map(|_| false),
+        .await
+}
+
+fn key_or_any(key: &[u8]) -> Bytes {
+    match key.is_empty() {
+        true => Bytes::from_static(&[0]),
+        false => Bytes::copy_from_slice(key),
     }
 }
 
@@ -83,7 +84,7 @@ pub(crate) async fn compacted_revision(cluster: &Arc<Cluster>, key: &[u8]) -> Re
     let link = cluster.link(until).await?;
     let token = cluster.token();
     let create = pb::WatchCreateRequest {
-        key: Bytes::copy_from_slice(if key.is_empty() { &[0] } else { key }),
+        key: key_or_any(key),
         start_revision: 1,
         ..Default::default()
     };

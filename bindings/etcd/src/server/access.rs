@@ -74,8 +74,8 @@ impl Access {
         if !port.encrypted && !self.allows_host(host) {
             let host = without_port(host);
             return Err(AccessError::Host(format!(
-                "the host {host:?} is not in the list of hosts (--host-whitelist) of plain HTTP requests, \
-                 which protects against DNS rebinding; add it to the list, or use TLS"
+                "the host {host:?} is not in the list of hosts (--host-whitelist) of plain HTTP \
+                 requests, which protects against DNS rebinding; add it to the list, or use TLS"
             )));
         }
         if self.cors.iter().any(|allowed| allowed == "*") {

@@ -42,7 +42,7 @@ const CODES: [(u32, u8, &[u8]); 4] = [
 /// The first bytes that a client of HTTP/2 sends.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A connection whose requests have a valid `:authority` if it is HTTP/2. One of HTTP/1 passes unchanged.
+/// A connection whose requests have a valid `:authority` if it is HTTP/2. HTTP/1 passes unchanged.
 pub(super) struct AuthorityRepair<S> {
     stream: S,
     version: Arc<OnceLock<Version>>,

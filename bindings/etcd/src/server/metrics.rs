@@ -213,7 +213,8 @@ fn member(text: &mut MetricsText, store: &Store, status: &Status) {
 }
 
 /// Whether an rpc is a proposal to raft in etcd: a unary write of etcd's own services. Renewals of
-/// leases, which are a stream, are no proposals. A call of Lock or Election may wait for other clients.
+/// leases, which are a stream, are no proposals. A call of Lock or Election may wait for other
+/// clients.
 fn is_proposal(rpc: &Rpc) -> bool {
     rpc.writes && !rpc.client_streaming && rpc.service.starts_with("etcdserverpb.")
 }
@@ -487,7 +488,7 @@ fn code_name(code: Code) -> &'static str {
 
 /// Values that explain why a store grows, waits or refuses.
 fn problems(text: &mut MetricsText, status: &Status, alarms: &[AlarmMember], member_id: u64) {
-    let oldest = "Commits since the oldest active read transaction began. Their free pages cannot be reused.";
+    let oldest = "Commits since the oldest active read transaction began. Their pages stay in use.";
     text.gauge("libkv_oldest_reader_commits", oldest, status.oldest_reader);
     let held = "How long the write lock has been held, by any process.";
     text.gauge(

@@ -42,8 +42,8 @@ pub fn page<B>(store: &Store, request: &Request<B>, port: Port) -> Option<Respon
 /// One line for a visitor with a browser.
 fn index() -> String {
     format!(
-        "libkv {}, a store served by the protocol of etcd {SERVER_VERSION}: gRPC, JSON by POST at /v3/, and \
-         /version /health /livez /readyz /metrics\n",
+        "libkv {}, a store served by the protocol of etcd {SERVER_VERSION}: gRPC, JSON by POST at \
+         /v3/, and /version /health /livez /readyz /metrics\n",
         env!("CARGO_PKG_VERSION")
     )
 }
