@@ -69,7 +69,7 @@ impl Mailbox {
         };
         if !ordered {
             let mailbox = self.clone();
-            libkv::after_group(move || mailbox.wake());
+            libkv::support::after_group(move || mailbox.wake());
         }
     }
 

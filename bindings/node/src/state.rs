@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use libkv::{Clock, Code, Db, Error, Result, Submitted};
+use libkv::engine::Submission;
+use libkv::{Clock, Code, Db, Error, Result};
 use napi::bindgen_prelude::ObjectRef;
 
 use crate::claim::Standing;
@@ -61,7 +62,7 @@ pub struct State {
     /// Promises wait for the mailbox.
     pub held: bool,
     /// Writes that an abort signal may take back.
-    pub withdrawals: HashMap<u32, Submitted>,
+    pub withdrawals: HashMap<u32, Submission>,
     /// What the JavaScript of this thread shares, however often it is loaded.
     pub shared: ObjectRef<false>,
 }

@@ -264,7 +264,7 @@ pub(crate) fn is_full(path: &Path) -> bool {
 }
 
 /// Where a process runs. It stays the same while the process lives, so it is read once.
-pub(crate) struct Place {
+pub(crate) struct ProcessInfo {
     /// The id of this boot of the machine; none if it cannot be read.
     pub boot: Option<[u8; 16]>,
     /// The inodes of its namespaces; 0 if they cannot be read.
@@ -278,11 +278,11 @@ pub(crate) struct Place {
 }
 
 /// Where this process runs.
-pub(crate) fn place() -> &'static Place {
-    static PLACE: PerGeneration<OnceLock<Place>> = PerGeneration::new();
+pub(crate) fn process() -> &'static ProcessInfo {
+    static INFO: PerGeneration<OnceLock<ProcessInfo>> = PerGeneration::new();
     let namespace =
         |kind| fs::metadata(format!("/proc/self/ns/{kind}")).map_or(0, |meta| meta.ino());
-    PLACE.get().get_or_init(|| Place {
+    INFO.get().get_or_init(|| ProcessInfo {
         boot: boot_id(),
         pid_namespace: namespace("pid"),
         time_namespace: namespace("time"),

@@ -8,8 +8,9 @@
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
-pub(crate) use super::guard::NO_DEADLINE;
-use super::guard::{Guard, Slot};
+use super::guard::Guard;
+pub(crate) use super::guard::layout::NO_DEADLINE;
+use super::guard::layout::Slot;
 use super::os;
 use crate::error::Result;
 use crate::model::LeaseId;
@@ -17,13 +18,13 @@ use crate::model::LeaseId;
 /// The deadline of a lease that is being revoked.
 pub(crate) const DEAD: u64 = 0;
 
-/// A program image that a lease ends with, by its number: see [`Place::image`](os::Place::image).
+/// A program image that a lease ends with, by its number: see [`ProcessInfo::image`](os::ProcessInfo::image).
 /// Pid and start time outlive an `exec`, so they are no owner.
 pub(crate) type Owner = u64;
 
 /// This process, as an owner.
 pub(crate) fn this_process() -> Owner {
-    os::place().image
+    os::process().image
 }
 
 /// What stands in a slot.
@@ -69,7 +70,7 @@ impl Guard {
     /// The first slot that is free: empty, or not `taken` by the lease whose id stands in it. Under
     /// the writer's lock.
     pub fn free_slot(&self, mut taken: impl FnMut(u32, LeaseId) -> Result<bool>) -> Result<u32> {
-        let Some(words) = self.words() else {
+        let Some(words) = self.slot_words() else {
             return Ok(0);
         };
         let mut index = words.hint.load(Ordering::Acquire) as u32;
@@ -96,7 +97,7 @@ impl Guard {
 
     /// Gives a slot to a lease: the deadline first, then whose it is. Under the writer's lock.
     pub fn fill_slot(&self, index: u32, place: Place) {
-        let (Some(slot), Some(words)) = (self.slot(index), self.words()) else {
+        let (Some(slot), Some(words)) = (self.slot(index), self.slot_words()) else {
             return;
         };
         let owner = place.owner.unwrap_or(0);
@@ -116,7 +117,7 @@ impl Guard {
 
     /// Takes a slot back. Under the writer's lock, when no lease names it any more.
     pub fn clear_slot(&self, index: u32) {
-        let (Some(slot), Some(words)) = (self.slot(index), self.words()) else {
+        let (Some(slot), Some(words)) = (self.slot(index), self.slot_words()) else {
             return;
         };
         slot.id.store(0, Ordering::Release);
@@ -146,35 +147,37 @@ impl Guard {
     /// No lease has an earlier deadline; 0 is "look now", [`NO_DEADLINE`] none.
     #[inline]
     pub fn next_deadline(&self) -> u64 {
-        self.words().map_or(NO_DEADLINE, |words| {
+        self.slot_words().map_or(NO_DEADLINE, |words| {
             words.next_deadline.load(Ordering::Acquire)
         })
     }
 
     /// Says what a look through all slots found. Under the writer's lock.
     pub fn set_survey(&self, next_deadline: u64, owned: u64) {
-        let Some(words) = self.words() else { return };
+        let Some(words) = self.slot_words() else {
+            return;
+        };
         words.next_deadline.store(next_deadline, Ordering::Release);
         words.owned.store(owned, Ordering::Release);
     }
 
     /// Has the next grant look for a free slot from the first on.
     pub fn look_from_first(&self) {
-        if let Some(words) = self.words() {
+        if let Some(words) = self.slot_words() {
             words.hint.store(0, Ordering::Release);
         }
     }
 
     /// Has whoever checks the bound next look at all leases.
     pub fn look_now(&self) {
-        if let Some(words) = self.words() {
+        if let Some(words) = self.slot_words() {
             words.next_deadline.store(0, Ordering::Release);
         }
     }
 
     /// How often a lease with an owner came or went, and how many there are.
     pub fn owners(&self) -> (u64, u64) {
-        self.words().map_or((0, 0), |words| {
+        self.slot_words().map_or((0, 0), |words| {
             (
                 words.owner_changes.load(Ordering::Acquire),
                 words.owned.load(Ordering::Acquire),
@@ -184,7 +187,7 @@ impl Guard {
 
     /// How often a slot was taken back.
     pub fn freed(&self) -> u64 {
-        self.words()
+        self.slot_words()
             .map_or(0, |words| words.freed.load(Ordering::Acquire))
     }
 
@@ -203,6 +206,6 @@ impl Guard {
 
     /// Whether the process is gone that a lease ends with.
     pub fn owner_is_gone(&self, owner: Owner) -> bool {
-        self.is_gone(owner)
+        self.is_image_gone(owner)
     }
 }

@@ -257,7 +257,7 @@ impl Claim {
         loop {
             match self.step(response.take())? {
                 ClaimStep::Held => return Ok(true),
-                ClaimStep::Run(request) => response = Some(db.engine().call(request)?),
+                ClaimStep::Run(request) => response = Some(db.engine().call(request, None)?),
                 ClaimStep::Wait(_) if patience.is_over() => return Ok(false),
                 ClaimStep::Wait(watch) => self.wait(db.watch(watch), patience)?,
             }

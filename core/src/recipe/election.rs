@@ -3,13 +3,35 @@
 use std::time::Duration;
 
 use crate::db::Db;
-use crate::engine::{Interrupted, wrong_response};
+use crate::engine::{Interrupt, wrong_response};
 use crate::error::{Code, Error, Result};
 use crate::model::{KeyRange, KeyValue, Revision};
 use crate::recipe::claim::first_in_line;
 use crate::recipe::lease::lost;
 use crate::recipe::{Claim, Patience, Watcher};
 use crate::request::{Compare, CompareResult, Put, Range, Response, Txn, Watch};
+
+impl Db {
+    /// Opens an election by name. It does not campaign yet. `ttl_seconds` as for [`Db::lock`].
+    ///
+    /// ```
+    /// use libkv::{Db, Options};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let mut election = db.election("primary", 10)?;
+    /// election.campaign("host-1", None)?;
+    /// assert_eq!(election.leader()?.unwrap().value, "host-1");
+    /// election.resign()?;
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` for an empty name.
+    pub fn election(&self, name: impl Into<Vec<u8>>, ttl_seconds: i64) -> Result<Election> {
+        Election::new(self.clone(), name.into(), ttl_seconds)
+    }
+}
 
 /// An election: one leader among all candidates for a name; made by
 /// [`Db::election`](crate::Db::election). The keys are those of etcd's election service.
@@ -184,7 +206,7 @@ impl Leaders {
     pub fn next_unless(
         &mut self,
         patience: Patience,
-        interrupted: Interrupted,
+        interrupted: Interrupt,
     ) -> Result<Option<KeyValue>> {
         self.follow(patience, interrupted, || patience.left())
     }
@@ -197,7 +219,7 @@ impl Leaders {
     pub fn try_next_unless(
         &mut self,
         patience: Patience,
-        interrupted: Interrupted,
+        interrupted: Interrupt,
     ) -> Result<Option<KeyValue>> {
         self.follow(patience, interrupted, || Some(Duration::ZERO))
     }
@@ -205,7 +227,7 @@ impl Leaders {
     fn follow(
         &mut self,
         patience: Patience,
-        interrupted: Interrupted,
+        interrupted: Interrupt,
         wait: impl Fn() -> Option<Duration>,
     ) -> Result<Option<KeyValue>> {
         let db = patience.limit(&self.db);
@@ -258,7 +280,7 @@ impl Leaders {
         Ok(())
     }
 
-    fn changed(&mut self, db: &Db, interrupted: Interrupted) -> Result<Option<KeyValue>> {
+    fn changed(&mut self, db: &Db, interrupted: Interrupt) -> Result<Option<KeyValue>> {
         // what is over has no leader to look up: its watcher says why
         if !self.look || self.watcher.is_over() {
             return Ok(None);

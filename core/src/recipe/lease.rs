@@ -4,10 +4,33 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::db::Db;
-use crate::engine::Keeping;
+use crate::engine::KeepAlive;
 use crate::error::{Code, Error, Result};
 use crate::model::LeaseId;
 use crate::request::{LeaseGrant, LeaseRevoke};
+
+impl Db {
+    /// Grants a lease of `ttl_seconds` that is renewed automatically, and revoked when its handle
+    /// is closed or dropped. With `end_with_process` it also ends within 500 ms after this process
+    /// ends; otherwise it then ends with its TTL.
+    ///
+    /// ```
+    /// use libkv::{Db, LeaseGrant, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let lease = db.lease(LeaseGrant::new(10).end_with_process(true))?;
+    /// db.put(Put::new("worker/1", "ready").lease(lease.id()))?;
+    /// drop(lease); // the key is deleted soon after
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::lease_grant`].
+    pub fn lease(&self, grant: impl Into<LeaseGrant>) -> Result<Lease> {
+        Lease::new(self, grant.into())
+    }
+}
 
 /// A lease that keeps itself alive as long as this handle, and this process, live; made by
 /// [`Db::lease`](crate::Db::lease).
@@ -20,7 +43,7 @@ pub struct Lease {
     id: LeaseId,
     ttl_seconds: i64,
     /// None once closed.
-    keeping: Mutex<Option<Box<dyn Keeping>>>,
+    keeping: Mutex<Option<Box<dyn KeepAlive>>>,
     fate: Arc<Mutex<Fate>>,
 }
 
@@ -178,7 +201,7 @@ mod tests {
         let ClaimStep::Run(grant) = claim.step(None).expect("a step") else {
             panic!("it begins with a grant")
         };
-        let granted = db.engine().call(grant).expect("granted");
+        let granted = db.engine().call(grant, None).expect("granted");
         claim.step(Some(granted)).expect("a step");
         let wait = || {
             let watcher = db.watch(Watch::new("before")).expect("a watcher");

@@ -7,6 +7,29 @@ use crate::error::Result;
 use crate::model::Revision;
 use crate::recipe::Claim;
 
+impl Db {
+    /// Opens a lock by name. It is not acquired yet. If its holder is alive but does not renew its
+    /// lease, the lock is released after `ttl_seconds`.
+    ///
+    /// ```
+    /// use libkv::{Db, Options};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let mut lock = db.lock("worker", 10)?;
+    /// lock.acquire(None)?;
+    /// println!("fencing revision: {}", lock.revision());
+    /// lock.release()?;
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` for an empty name.
+    pub fn lock(&self, name: impl Into<Vec<u8>>, ttl_seconds: i64) -> Result<Lock> {
+        Lock::new(self.clone(), name.into(), ttl_seconds)
+    }
+}
+
 /// A lock that one holds at a time, of all threads and processes that use the store; made by
 /// [`Db::lock`](crate::Db::lock). Its keys are laid out as etcd's own lock service does.
 ///

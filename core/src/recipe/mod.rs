@@ -17,6 +17,5 @@ pub use lock::Lock;
 pub use patience::Patience;
 pub use scan::{DiffScan, EventScan, Scan};
 pub use snapshot::Snapshot;
-pub(crate) use transact::transact;
 pub use transact::{Retries, TRANSACT_RETRIES, Transaction};
 pub use watcher::{Canceller, Watcher};

@@ -15,6 +15,29 @@ use crate::error::{Code, Error, Result};
 use crate::model::Revision;
 use crate::request::{Watch, WatchBatch};
 
+impl Db {
+    /// Follows the events of a range, whichever process writes them.
+    ///
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put, Watch};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let mut watcher = db.watch(Watch::new(KeyRange::prefix("config/")))?;
+    /// let revision = db.put(Put::new("config/colour", "green"))?.revision;
+    /// let batch = watcher.next(None)?.unwrap();
+    /// assert_eq!((batch.revision, batch.events.len()), (revision, 1));
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` (an empty range), `compacted` (`start_revision` is negative, or below the
+    /// compacted revision, which is in the error).
+    pub fn watch(&self, watch: Watch) -> Result<Watcher> {
+        Watcher::new(self.clone(), watch)
+    }
+}
+
 /// Follows a range; made by [`Db::watch`](crate::Db::watch).
 ///
 /// Each batch is one complete revision, without gaps or repetitions. A watcher stores a filter and

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use libkv::{Keeping, LeaseId, LeaseKeepAliveResponse, Result};
+use libkv::engine::KeepAlive;
+use libkv::{LeaseId, LeaseKeepAliveResponse, Result};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -198,7 +199,7 @@ fn seconds(ttl_seconds: i64) -> Duration {
 
 /// Keeps a lease alive until the returned value is dropped. It does not wait: the first renewal,
 /// which is sent at once, shows whether the lease exists.
-pub(crate) fn keep(leases: &Arc<Leases>, id: LeaseId, lost: LostCallback) -> Box<dyn Keeping> {
+pub(crate) fn keep(leases: &Arc<Leases>, id: LeaseId, lost: LostCallback) -> Box<dyn KeepAlive> {
     let now = Instant::now();
     let ttl = lock(&leases.granted)
         .iter()
@@ -240,7 +241,7 @@ struct LeaseKeeper {
     number: u64,
 }
 
-impl Keeping for LeaseKeeper {}
+impl KeepAlive for LeaseKeeper {}
 
 impl Drop for LeaseKeeper {
     fn drop(&mut self) {

@@ -22,6 +22,9 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use libkv::engine::{
+    Completion, DiffPage, Engine, EventsPage, Interrupt, KeepAlive, Submission, WatchStream,
+};
 use libkv::*;
 use tokio::time::timeout_at;
 
@@ -237,11 +240,10 @@ impl Engine for ClusterEngine {
         }))
     }
 
-    fn call(&self, request: Request) -> Result<Response> {
-        self.wait(self.run(request, Arc::default()))
-    }
-
-    fn call_unless(&self, request: Request, interrupted: Interrupted) -> Result<Response> {
+    fn call(&self, request: Request, interrupt: Option<Interrupt>) -> Result<Response> {
+        let Some(interrupted) = interrupt else {
+            return self.wait(self.run(request, Arc::default()));
+        };
         self.cluster().ensure_open()?;
         let (ticket, effect) = (Arc::new(Ticket::default()), request::effect(&request));
         let (task, started) = (
@@ -269,10 +271,10 @@ impl Engine for ClusterEngine {
         })
     }
 
-    fn submit(&self, request: Request, completion: Completion) -> Submitted {
+    fn submit(&self, request: Request, completion: Completion) -> Submission {
         if let Err(error) = self.cluster().ensure_open() {
             completion(Err(error));
-            return Submitted::gone();
+            return Submission::finished();
         }
         let ticket = Arc::new(Ticket::default());
         let (task, shared) = (self.run(request, ticket.clone()), ticket.clone());
@@ -284,7 +286,7 @@ impl Engine for ClusterEngine {
             }
         });
         let task = task.abort_handle();
-        Submitted::new(move || {
+        Submission::new(move || {
             let taken = ticket.withdraw();
             if taken {
                 task.abort();
@@ -363,7 +365,11 @@ impl Engine for ClusterEngine {
         Ok(response.leases.into_iter().map(|lease| lease.id).collect())
     }
 
-    fn lease_keep(&self, id: LeaseId, lost: Box<dyn FnOnce() + Send>) -> Result<Box<dyn Keeping>> {
+    fn lease_keep(
+        &self,
+        id: LeaseId,
+        lost: Box<dyn FnOnce() + Send>,
+    ) -> Result<Box<dyn KeepAlive>> {
         self.cluster().ensure_open()?;
         Ok(lease::keep(&self.handle().leases, id, lost))
     }
@@ -373,7 +379,7 @@ impl Engine for ClusterEngine {
             self.ask("/etcdserverpb.Maintenance/Status", pb::StatusRequest {})?;
         let header = response.header.unwrap_or_default();
         // a user may not have the right to read all keys
-        let keys = match self.call(Range::new(KeyRange::all()).count_only(true).into()) {
+        let keys = match self.call(Range::new(KeyRange::all()).count_only(true).into(), None) {
             Ok(Response::Range(range)) => range.count,
             Err(error) if error.code() != Code::PermissionDenied => return Err(error),
             _ => 0,

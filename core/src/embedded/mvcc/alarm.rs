@@ -5,7 +5,7 @@
 
 use super::write::Writer;
 use crate::embedded::codec::{self, Bounds, meta};
-use crate::embedded::lmdb::pages::PAGE_BYTES;
+use crate::embedded::lmdb::page_layout::PAGE_BYTES;
 use crate::embedded::lmdb::{Tree, Txn};
 use crate::error::{Code, Error, Result};
 use crate::request::{Alarm, AlarmAction, AlarmKind, AlarmMember, AlarmResponse, Op, Put, Request};
