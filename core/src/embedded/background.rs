@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::commit::{Committer, Terms};
 use super::guard::Guard;
-use super::lease::{Leases, Lost};
+use super::lease::keeper::{Leases, LossCallback};
 use super::lmdb::Env;
 use super::mvcc::{self, time};
 use super::os;
@@ -55,7 +55,7 @@ pub(crate) struct Background {
 #[derive(Default)]
 struct Callbacks {
     wakers: Vec<Waker>,
-    lost: Vec<Lost>,
+    lost: Vec<LossCallback>,
 }
 
 impl Callbacks {

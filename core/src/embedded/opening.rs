@@ -18,7 +18,7 @@ use super::codec::{self, meta};
 use super::commit::now_ns;
 use super::guard::Guard;
 use super::guard::identity::{Identity, Survivors};
-use super::lease;
+use super::lease::restore;
 use super::lmdb::data_file::DataFile;
 use super::lmdb::page_layout::PAGE_BYTES;
 use super::lmdb::{self, Env, EnvOptions};
@@ -597,14 +597,14 @@ impl<'o> Opening<'o> {
         let identity = self.identity(&found);
         if let Some(survivors) = self.survivors {
             guard.identify(&identity);
-            lease::settle(
+            restore::restore_deadlines(
                 &env,
                 &guard,
                 survivors.deadlines,
                 now_ns(&self.settings.clock),
             )?;
         }
-        lease::notice_owners(&guard);
+        restore::notice_gone_owners(&guard);
         let key = guard.file_id()?;
         guard.end_opening_after(|guard| self.register(env, guard, &found, key))
     }
@@ -757,6 +757,7 @@ fn random_id() -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::embedded::lease::slot::LeaseSlots;
     use crate::request::{LeaseGrant, Response};
 
     /// The process that an opener joined may end before the opener has come to the leases. Each lease had its
@@ -777,7 +778,7 @@ mod tests {
             granted,
             super::super::commit::Outcome::Response(Response::LeaseGrant(_))
         ));
-        let before = store.guard().place(0).expect("its slot");
+        let before = store.guard().slot(0).expect("its slot");
         drop(store);
         // a descriptor of its own makes another process of it, as far as locks go
         let mut other = Guard::open(&path.join(GUARD), 0o600).expect("opened");
@@ -793,7 +794,7 @@ mod tests {
         );
         drop(other);
         let store = opening.open_data(guard, found).expect("opened");
-        assert_eq!(store.guard().place(0), Some(before));
+        assert_eq!(store.guard().slot(0), Some(before));
         drop(store);
         fs::remove_dir_all(path).expect("removed");
     }

@@ -23,7 +23,8 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use libkv::engine::{
-    Completion, DiffPage, Engine, EventsPage, Interrupt, KeepAlive, Submission, WatchStream,
+    Completion, DiffPage, Engine, EventsPage, Interrupt, KeepAlive, Submission, WatchCompletion,
+    WatchStream,
 };
 use libkv::*;
 use tokio::time::timeout_at;
@@ -114,14 +115,7 @@ impl ClusterEngine {
         &self,
         task: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        let Some(until) = self.until else {
-            return self.wait(task);
-        };
-        self.wait(async move {
-            timeout_at(until.into(), task)
-                .await
-                .unwrap_or_else(|_| Err(timed_out()))
-        })
+        self.wait(within(self.until, task))
     }
 
     fn start<T: Send + 'static>(
@@ -133,6 +127,14 @@ impl ClusterEngine {
             let _ = sender.send(task.await);
         });
         receiver
+    }
+
+    fn stream(
+        &self,
+        request: Watch,
+    ) -> impl Future<Output = Result<watch::ClusterWatch>> + Send + use<> {
+        let (cluster, watchers) = (self.cluster().clone(), self.handle().watchers.clone());
+        watch::ClusterWatch::new(cluster, watchers, request)
     }
 
     fn ask<A, B>(&self, path: &'static str, message: A) -> Result<B>
@@ -221,6 +223,16 @@ fn task_ended() -> Error {
         Code::Internal,
         "the task of a request ended without a response",
     )
+}
+
+/// Ends a task that writes nothing at this deadline.
+async fn within<T>(until: Option<Instant>, task: impl Future<Output = Result<T>>) -> Result<T> {
+    match until {
+        None => task.await,
+        Some(until) => timeout_at(until.into(), task)
+            .await
+            .unwrap_or_else(|_| Err(timed_out())),
+    }
 }
 
 /// The error of a call without a response by its caller's deadline.
@@ -329,12 +341,19 @@ impl Engine for ClusterEngine {
     }
 
     fn watch(&self, request: Watch) -> Result<Arc<dyn WatchStream>> {
-        let stream = self.read(watch::ClusterWatch::new(
-            self.cluster().clone(),
-            self.handle().watchers.clone(),
-            request,
-        ))?;
+        let stream = self.read(self.stream(request))?;
         Ok(Arc::new(stream))
+    }
+
+    fn submit_watch(&self, request: Watch, created: WatchCompletion) {
+        if let Err(error) = self.cluster().ensure_open() {
+            return created(Err(error));
+        }
+        let stream = within(self.until, self.stream(request));
+        self.cluster().runtime.spawn(async move {
+            let stream = stream.await;
+            created(stream.map(|stream| Arc::new(stream) as Arc<dyn WatchStream>));
+        });
     }
 
     fn lease_keep_alive(&self, id: LeaseId) -> Result<LeaseKeepAliveResponse> {

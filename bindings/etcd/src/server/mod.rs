@@ -5,14 +5,15 @@
 //! that Go clients send. `router.rs` passes each request to the gRPC services (`services.rs`, with
 //! the limits that apply to all) or to the JSON gateway, which calls the same services; `access.rs`
 //! checks origins and hosts of requests that are not gRPC. `store.rs` is the state that the
-//! services share, with `counters.rs`, which `metrics.rs` formats. The other files are one service
-//! each.
+//! services share, with `counters.rs`, which `metrics.rs` formats, and `claim.rs`, the common part
+//! of locks and elections. The other files are one service each.
 //!
 //! Reads run at once on the thread of the connection. Writes join the store's group commit through
 //! `Db::submit`, so that a request in progress needs no thread.
 
 mod access;
 mod auth;
+mod claim;
 mod cluster;
 mod counters;
 mod election;
@@ -21,7 +22,6 @@ mod health;
 mod http2_authority;
 mod kv;
 mod lease;
-mod line;
 mod listen;
 mod lock;
 mod maintenance;

@@ -1,5 +1,4 @@
-//! The memory of the lease slots, behind the first page of the guard file. Their use is in
-//! [`slots`](crate::embedded::slots).
+//! The memory of the lease slots, after the first page of the guard file. `lease/slots.rs` uses it.
 
 use std::sync::atomic::Ordering;
 
