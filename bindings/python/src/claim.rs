@@ -9,15 +9,18 @@ use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::PyBytes;
 
+use crate::calls::run_txn;
 use crate::convert::{bytes, int, seconds};
 use crate::error::{has_code, raise};
-use crate::follow::{Leaders, Watcher};
-use crate::guard::{ask, call, guard, not_pickled};
+use crate::guard::{guard, not_pickled};
 use crate::handle::Handle;
+use crate::interrupt::{ask, call};
+use crate::key_value::KeyValue;
 use crate::lease::unless_gone;
+use crate::mailbox::{Mailbox, PendingResponse, Submission};
 use crate::request::Txn;
-use crate::response::{IntoPython, KeyValue};
-use crate::submit::{Answers, Asked, Submitted};
+use crate::value::IntoPython;
+use crate::watch::{Leaders, Watcher};
 
 /// A place in the line for a name. An election is one with a value; a lock makes no use of it.
 pub struct Claim {
@@ -386,7 +389,7 @@ impl Election {
                 .lock(py)
                 .proclamation(&*bytes("value", value)?)
                 .map_err(raise)?;
-            match crate::db::run_txn(py, &self.0.db, proclamation)?.succeeded {
+            match run_txn(py, &self.0.db, proclamation)?.succeeded {
                 true => Ok(()),
                 false => Err(raise(self.0.lock(py).claim().lost())),
             }
@@ -500,13 +503,13 @@ impl Steps {
         })
     }
 
-    /// Goes on, with what was asked last. What is to be waited for next: _Asked wakes the future, _Before is to be
+    /// Goes on, with what was asked last. What is to be waited for next: _PendingResponse wakes the future, _Before is to be
     /// followed; None: it has the name. Never waits.
     fn step(
         &self,
         py: Python<'_>,
-        asked: Option<&Bound<'_, Asked>>,
-        responses: &Bound<'_, Answers>,
+        asked: Option<&Bound<'_, PendingResponse>>,
+        mailbox: &Bound<'_, Mailbox>,
         future: &Bound<'_, PyAny>,
     ) -> PyResult<Option<Py<PyAny>>> {
         guard(|| {
@@ -517,7 +520,7 @@ impl Steps {
             Ok(match self.0.step(py, response)? {
                 ClaimStep::Held => None,
                 ClaimStep::Run(request) => {
-                    let asked = responses.get().ask(&self.0.db, request, future);
+                    let asked = mailbox.get().ask(&self.0.db, request, future);
                     Some(Py::new(py, asked)?.into_any())
                 }
                 ClaimStep::Wait(watch) => Some(Py::new(py, Before(watch))?.into_any()),
@@ -546,13 +549,13 @@ impl Steps {
     fn leave(
         &self,
         py: Python<'_>,
-        responses: &Bound<'_, Answers>,
+        mailbox: &Bound<'_, Mailbox>,
         future: &Bound<'_, PyAny>,
-    ) -> PyResult<Option<Submitted>> {
+    ) -> PyResult<Option<Submission>> {
         guard(|| {
             let revoke = self.0.leave(py);
             match revoke {
-                Some(revoke) => Ok(Some(responses.get().submit(
+                Some(revoke) => Ok(Some(mailbox.get().submit(
                     &self.0.db,
                     Request::from(revoke),
                     future,

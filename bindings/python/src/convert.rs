@@ -16,13 +16,13 @@ pub type Dict<'py> = Bound<'py, PyDict>;
 
 /// An argument that may be left out; `None` does not leave it out.
 #[derive(Default)]
-pub struct Given<'py>(pub Option<Bound<'py, PyAny>>);
+pub struct OptionalArg<'py>(pub Option<Bound<'py, PyAny>>);
 
-impl<'a, 'py> FromPyObject<'a, 'py> for Given<'py> {
+impl<'a, 'py> FromPyObject<'a, 'py> for OptionalArg<'py> {
     type Error = PyErr;
 
-    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Given<'py>> {
-        Ok(Given(Some(value.to_owned())))
+    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<OptionalArg<'py>> {
+        Ok(OptionalArg(Some(value.to_owned())))
     }
 }
 
@@ -215,6 +215,21 @@ pub fn each_option<'py>(
     Ok(())
 }
 
+/// Reads the only option of a call; none if it is left out.
+pub fn only_option<'py, T>(
+    call: &str,
+    options: Option<&Dict<'py>>,
+    name: &'static str,
+    read: impl Fn(&str, &Bound<'py, PyAny>) -> PyResult<T>,
+) -> PyResult<Option<T>> {
+    let mut value = None;
+    each_option(call, options, &[name], |name, given| {
+        value = Some(read(name, given)?);
+        Ok(())
+    })?;
+    Ok(value)
+}
+
 fn unknown(py: Python<'_>, call: &str, name: &str, known: &[&str]) -> PyErr {
     let close = || -> PyResult<Vec<String>> {
         py.import("difflib")?
@@ -241,19 +256,19 @@ pub fn alone(call: &str, more: bool) -> PyResult<()> {
 
 /// Which keys: `key`, or `prefix=`, or `start=` and `end=`.
 #[derive(Default)]
-pub struct Keys<'py> {
+pub struct KeyArgs<'py> {
     key: Option<Bound<'py, PyAny>>,
     prefix: Option<Bound<'py, PyAny>>,
     start: Option<Bound<'py, PyAny>>,
     end: Option<Bound<'py, PyAny>>,
 }
 
-impl<'py> Keys<'py> {
+impl<'py> KeyArgs<'py> {
     /// Begins with the argument `key`.
-    pub fn new(key: Option<Bound<'py, PyAny>>) -> Keys<'py> {
-        Keys {
+    pub fn new(key: Option<Bound<'py, PyAny>>) -> KeyArgs<'py> {
+        KeyArgs {
             key,
-            ..Keys::default()
+            ..KeyArgs::default()
         }
     }
 

@@ -2,50 +2,36 @@
 
 use std::path::{Path, PathBuf};
 
-use libkv::{
-    Code, Compact, Error, KeyRange, LeaseRevoke, LeaseTimeToLive, PairRef, Request, Response,
-};
+use libkv::{Code, Error, KeyRange, LeaseRevoke, LeaseTimeToLive, Response};
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::PyList;
 
+use crate::calls::{self, run, run_txn, wrong_response};
 use crate::claim::{Claim, Election, Lock, Steps};
-use crate::convert::{Dict, Given, Keys, alarm_kind, bytes, each_option, flag, int};
+use crate::convert::{
+    Dict, KeyArgs, OptionalArg, alarm_kind, bytes, each_option, flag, int, only_option, time,
+    wrong_type,
+};
 use crate::error::raise;
-use crate::follow::Watcher;
-#[cfg(feature = "etcd")]
-use crate::guard::elsewhere;
-use crate::guard::{ask, call, detached, guard, not_pickled};
+use crate::guard::{detached, guard, not_pickled};
 use crate::handle::Handle;
-use crate::lease::{self, Lease};
-use crate::options::unsigned;
-use crate::pairs::Packed;
+#[cfg(feature = "etcd")]
+use crate::interrupt::on_other_thread;
+use crate::interrupt::{ask, call};
+use crate::key_value::KeyValue;
+use crate::lease::Lease;
+use crate::mailbox::{Mailbox, PendingResponse, Submission};
+use crate::options::{self, unsigned};
 use crate::request;
 use crate::response::{
-    CheckReport, CompactResponse, DeleteResponse, IntoPython, KeyValue, LeaseGrantResponse,
-    LeaseKeepAliveResponse, LeaseRevokeResponse, LeaseTimeToLiveResponse, PutResponse,
-    RangeResponse, Status, TxnResponse, list, pair_of,
+    CheckReport, LeaseKeepAliveResponse, LeaseTimeToLiveResponse, Status, TxnResponse,
 };
 use crate::scan::{DiffScan, EventScan, Scan};
 use crate::snapshot::Snapshot;
 use crate::transact::{self, Transaction};
-use crate::{options, submit};
-
-/// Values up to this size go from the store to the caller's buffer without an allocation.
-const ON_STACK_BYTES: usize = 1_024;
-
-macro_rules! pick {
-    ($kind:ident) => {
-        |response| {
-            if let Response::$kind(response) = response {
-                Some(response)
-            } else {
-                None
-            }
-        }
-    };
-}
+use crate::value::{IntoPython, list};
+use crate::watch::Watcher;
 
 /// A store, open. Made by open(); usable from any thread; a context manager that closes it.
 ///
@@ -76,6 +62,11 @@ impl Db {
     pub fn handle(&self) -> &Handle {
         &self.db
     }
+
+    fn snapshot_of(&self, py: Python<'_>, revision: i64) -> PyResult<Snapshot> {
+        let snapshot = ask(py, &self.db, move |db| db.snapshot_at(revision))?;
+        Ok(Snapshot::new(&self.db, snapshot))
+    }
 }
 
 /// A cluster is dialled on another thread, so that Ctrl-C ends the wait.
@@ -85,7 +76,7 @@ fn open(py: Python<'_>, path: &Path, options: libkv::Options) -> PyResult<libkv:
         return detached(py, || libkv_etcd::open(path, options));
     }
     let address = path.to_owned();
-    elsewhere(py, move || libkv_etcd::open(address, options))
+    on_other_thread(py, move || libkv_etcd::open(address, options))
 }
 
 /// A cluster's address is refused with `unsupported`.
@@ -94,105 +85,13 @@ fn open(py: Python<'_>, path: &Path, options: libkv::Options) -> PyResult<libkv:
     detached(py, || libkv::Db::open(path, options))
 }
 
-/// One key at a revision (0: now). Holds the interpreter: a read of one key waits for nobody and takes
-/// less time than to give the interpreter away.
-#[inline]
-pub fn get<'py>(
-    db: &libkv::Db,
-    key: &Bound<'py, PyAny>,
-    revision: i64,
-) -> PyResult<Option<Py<KeyValue>>> {
-    let py = key.py();
-    let name = bytes("key", key)?;
-    let found = match db.is_remote() {
-        true => remote_get(py, db, &name, revision)?,
-        false if revision == 0 => db.get(&name).map_err(raise)?,
-        false => db.get_at(&name, revision).map_err(raise)?,
-    };
-    let Some(kv) = found else { return Ok(None) };
-    let key = match key.cast::<PyBytes>() {
-        Ok(key) => key.clone().unbind(),
-        Err(_) => PyBytes::new(py, &kv.key).unbind(),
-    };
-    pair_of(py, key, PairRef::from(&kv)).map(Some)
-}
-
-/// One key of a cluster, as a request: without the interpreter, and Ctrl-C ends the wait.
-#[cold]
-fn remote_get(
-    py: Python<'_>,
-    db: &libkv::Db,
-    key: &[u8],
-    revision: i64,
-) -> PyResult<Option<libkv::KeyValue>> {
-    match call(py, db, libkv::Range::new(key).revision(revision.max(0)))? {
-        Response::Range(response) => Ok(response.kvs.into_iter().next()),
-        _ => Err(wrong_response()),
-    }
-}
-
-/// The pairs of a range, read without the interpreter.
-pub fn range(py: Python<'_>, db: &libkv::Db, request: libkv::Range) -> PyResult<Py<RangeResponse>> {
-    if db.is_remote() {
-        return write(py, db, request, pick!(Range));
-    }
-    let (response, packed) = detached(py, || {
-        let mut packed = Packed::default();
-        let response = db.range_each(&request, |pair| packed.push(pair))?;
-        Ok((response, packed))
-    })?;
-    crate::response::range(py, &response, packed)
-}
-
-/// Reads the only keyword of get().
-pub fn revision(call: &str, options: Option<&Dict<'_>>) -> PyResult<i64> {
-    let mut revision = 0;
-    each_option(call, options, &["revision"], |name, given| {
-        revision = int(name, given)?;
-        Ok(())
-    })?;
-    Ok(revision)
-}
-
-fn keys(call: &str, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<KeyRange> {
-    let mut keys = Keys::new(key.0);
+fn keys(call: &str, key: OptionalArg<'_>, options: Option<&Dict<'_>>) -> PyResult<KeyRange> {
+    let mut keys = KeyArgs::new(key.0);
     each_option(call, options, &["prefix", "start", "end"], |name, given| {
         keys.take(name, given);
         Ok(())
     })?;
     Ok(keys.range(call)?.unwrap_or_else(KeyRange::all))
-}
-
-/// The answer as the class that it must have.
-fn answered<T: IntoPython>(
-    py: Python<'_>,
-    response: Response,
-    pick: fn(Response) -> Option<T>,
-) -> PyResult<Py<T::Class>> {
-    pick(response).ok_or_else(wrong_response)?.into_python(py)
-}
-
-fn wrong_response() -> PyErr {
-    raise(Error::new(
-        Code::Internal,
-        "the engine returned the response of another kind of request",
-    ))
-}
-
-fn write<T: IntoPython>(
-    py: Python<'_>,
-    db: &libkv::Db,
-    request: impl Into<Request>,
-    pick: fn(Response) -> Option<T>,
-) -> PyResult<Py<T::Class>> {
-    answered(py, call(py, db, request)?, pick)
-}
-
-/// A txn that is run like any write; shared with transact().
-pub fn run_txn(py: Python<'_>, db: &libkv::Db, txn: libkv::Txn) -> PyResult<libkv::TxnResponse> {
-    let pick: fn(Response) -> Option<libkv::TxnResponse> = pick!(Txn);
-    let response = call(py, db, txn)?;
-    pick(response).ok_or_else(wrong_response)
 }
 
 #[pymethods]
@@ -208,17 +107,17 @@ impl Db {
     /// LeaseNotFoundError, ReadOnlyError, BusyError, FullError, IoError: nothing is written then. Only
     /// after UnknownOutcomeError may it be.
     #[pyo3(
-        signature = (key, value=Given::default(), **options),
+        signature = (key, value=OptionalArg::default(), **options),
         text_signature = "($self, key, value=b'', *, lease=0, prev_kv=False, ignore_value=False, ignore_lease=False, durability=None)"
     )]
     fn put(
         &self,
         py: Python<'_>,
         key: &Bound<'_, PyAny>,
-        value: Given<'_>,
+        value: OptionalArg<'_>,
         options: Option<&Dict<'_>>,
-    ) -> PyResult<Py<PutResponse>> {
-        guard(|| write(py, &self.db, request::put(key, value, options)?, pick!(Put)))
+    ) -> PyResult<Py<PyAny>> {
+        guard(|| run(py, &self.db, request::put(key, value, options)?))
     }
 
     /// One key as it is now, or at a revision; None if it is not there. About a microsecond.
@@ -230,7 +129,10 @@ impl Db {
         key: &Bound<'_, PyAny>,
         options: Option<&Dict<'_>>,
     ) -> PyResult<Option<Py<KeyValue>>> {
-        guard(|| get(&self.db, key, revision("get", options)?))
+        guard(|| {
+            let revision = only_option("get", options, "revision", int)?;
+            calls::get(&self.db, key, revision.unwrap_or(0))
+        })
     }
 
     /// The value of one key into a writable buffer of bytes; the length of the value, or None if there
@@ -241,10 +143,9 @@ impl Db {
         buffer: &Bound<'_, PyAny>,
     ) -> PyResult<Option<usize>> {
         guard(|| {
-            let room = PyBuffer::<u8>::get(buffer).map_err(|_| {
-                crate::convert::wrong_type("buffer", "a writable buffer of bytes", buffer)
-            })?;
-            get_into(&self.db, &bytes("key", key)?, &room, buffer)
+            let cells = PyBuffer::<u8>::get(buffer)
+                .map_err(|_| wrong_type("buffer", "a writable buffer of bytes", buffer))?;
+            calls::get_into(&self.db, &bytes("key", key)?, &cells, buffer.py())
         })
     }
 
@@ -259,16 +160,16 @@ impl Db {
     /// Raises InvalidArgumentError, CompactedError, FutureRevisionError. Everything is held in memory:
     /// scan() walks a large range.
     #[pyo3(
-        signature = (key=Given::default(), **options),
+        signature = (key=OptionalArg::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
     )]
     fn range(
         &self,
         py: Python<'_>,
-        key: Given<'_>,
+        key: OptionalArg<'_>,
         options: Option<&Dict<'_>>,
-    ) -> PyResult<Py<RangeResponse>> {
-        guard(|| range(py, &self.db, request::range("range", key, options)?))
+    ) -> PyResult<Py<PyAny>> {
+        guard(|| calls::range(py, &self.db, request::range("range", key, options)?))
     }
 
     /// An iterator over the pairs of a range by key, all at one revision. It reads page by page, holds
@@ -277,10 +178,10 @@ impl Db {
     /// Raises InvalidArgumentError for count_only and for sorting by anything but the ascending key; a
     /// step raises CompactedError if a compaction has passed the scan's revision.
     #[pyo3(
-        signature = (key=Given::default(), **options),
+        signature = (key=OptionalArg::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
     )]
-    fn scan(&self, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Scan> {
+    fn scan(&self, key: OptionalArg<'_>, options: Option<&Dict<'_>>) -> PyResult<Scan> {
         guard(|| {
             let request = request::range("scan", key, options)?;
             Ok(Scan::new(&self.db, self.db.scan(request).map_err(raise)?))
@@ -291,16 +192,16 @@ impl Db {
     /// rises by 1 if there was any. prev_kv asks for the pairs that went. A Delete may stand in place
     /// of all. Waits and raises as put().
     #[pyo3(
-        signature = (key=Given::default(), **options),
+        signature = (key=OptionalArg::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., prev_kv=False, durability=None)"
     )]
     fn delete(
         &self,
         py: Python<'_>,
-        key: Given<'_>,
+        key: OptionalArg<'_>,
         options: Option<&Dict<'_>>,
-    ) -> PyResult<Py<DeleteResponse>> {
-        guard(|| write(py, &self.db, request::delete(key, options)?, pick!(Delete)))
+    ) -> PyResult<Py<PyAny>> {
+        guard(|| run(py, &self.db, request::delete(key, options)?))
     }
 
     /// Compares, then runs one of two lists of operations in one revision, or nothing at all.
@@ -309,13 +210,13 @@ impl Db {
     /// stand in place of all. Waits and raises as put(), and DuplicateKeyError, TooManyOpsError,
     /// CompactedError, FutureRevisionError.
     #[pyo3(
-        signature = (txn=Given::default(), **options),
+        signature = (txn=OptionalArg::default(), **options),
         text_signature = "($self, txn=..., *, compare=(), success=(), failure=(), durability=None)"
     )]
     fn txn(
         &self,
         py: Python<'_>,
-        txn: Given<'_>,
+        txn: OptionalArg<'_>,
         options: Option<&Dict<'_>>,
     ) -> PyResult<Py<TxnResponse>> {
         guard(|| run_txn(py, &self.db, request::txn(txn, options)?)?.into_python(py))
@@ -346,8 +247,8 @@ impl Db {
         py: Python<'_>,
         revision: &Bound<'_, PyAny>,
         options: Option<&Dict<'_>>,
-    ) -> PyResult<Py<CompactResponse>> {
-        guard(|| write(py, &self.db, compaction(revision, options)?, pick!(Compact)))
+    ) -> PyResult<Py<PyAny>> {
+        guard(|| run(py, &self.db, request::compact(revision, options)?))
     }
 
     /// A view of one revision; 0 is the current one. It holds no resource, and no compaction back: once
@@ -356,22 +257,13 @@ impl Db {
     fn snapshot(&self, py: Python<'_>, revision: Option<&Bound<'_, PyAny>>) -> PyResult<Snapshot> {
         guard(|| {
             let revision = revision.map_or(Ok(0), |revision| int("revision", revision))?;
-            Ok(Snapshot::new(
-                &self.db,
-                ask(py, &self.db, move |db| db.snapshot_at(revision))?,
-            ))
+            self.snapshot_of(py, revision)
         })
     }
 
     /// As snapshot(revision).
     fn snapshot_at(&self, py: Python<'_>, revision: &Bound<'_, PyAny>) -> PyResult<Snapshot> {
-        guard(|| {
-            let revision = int("revision", revision)?;
-            Ok(Snapshot::new(
-                &self.db,
-                ask(py, &self.db, move |db| db.snapshot_at(revision))?,
-            ))
-        })
+        guard(|| self.snapshot_of(py, int("revision", revision)?))
     }
 
     /// The events of one key, newest first, deletions too: a list of Event, at most limit (0: all that
@@ -385,12 +277,8 @@ impl Db {
     ) -> PyResult<Py<PyList>> {
         guard(|| {
             let key = bytes("key", key)?.into_owned();
-            let mut limit = 0;
-            each_option("history", options, &["limit"], |name, given| {
-                limit = int(name, given)?;
-                Ok(())
-            })?;
-            crate::response::list(py, ask(py, &self.db, move |db| db.history(&key, limit))?)
+            let limit = only_option("history", options, "limit", int)?.unwrap_or(0);
+            list(py, ask(py, &self.db, move |db| db.history(&key, limit))?)
         })
     }
 
@@ -400,14 +288,14 @@ impl Db {
     /// A step raises CompactedError if after lies below the compacted revision, FutureRevisionError if
     /// upto has not been written.
     #[pyo3(
-        signature = (after, upto=None, key=Given::default(), **options),
+        signature = (after, upto=None, key=OptionalArg::default(), **options),
         text_signature = "($self, after, upto=0, key=..., *, prefix=..., start=..., end=...)"
     )]
     fn events(
         &self,
         after: &Bound<'_, PyAny>,
         upto: Option<&Bound<'_, PyAny>>,
-        key: Given<'_>,
+        key: OptionalArg<'_>,
         options: Option<&Dict<'_>>,
     ) -> PyResult<EventScan> {
         guard(|| {
@@ -427,7 +315,7 @@ impl Db {
     ///
     /// Raises CompactedError, FutureRevisionError, also from a later step.
     #[pyo3(
-        signature = (a, b=None, key=Given::default(), **options),
+        signature = (a, b=None, key=OptionalArg::default(), **options),
         text_signature = "($self, a, b=0, key=..., *, prefix=..., start=..., end=...)"
     )]
     fn diff(
@@ -435,7 +323,7 @@ impl Db {
         py: Python<'_>,
         a: &Bound<'_, PyAny>,
         b: Option<&Bound<'_, PyAny>>,
-        key: Given<'_>,
+        key: OptionalArg<'_>,
         options: Option<&Dict<'_>>,
     ) -> PyResult<DiffScan> {
         guard(|| {
@@ -455,7 +343,7 @@ impl Db {
     /// Raises CompactedError if that revision cannot be read any more.
     fn revision_at(&self, py: Python<'_>, time: &Bound<'_, PyAny>) -> PyResult<i64> {
         guard(|| {
-            let time = crate::convert::time("time", time)?;
+            let time = self::time("time", time)?;
             ask(py, &self.db, move |db| db.revision_at(time))
         })
     }
@@ -470,13 +358,13 @@ impl Db {
     /// Raises InvalidArgumentError (a range that ends at or before its beginning), CompactedError (start_revision
     /// lies below the compacted revision, which the exception carries).
     #[pyo3(
-        signature = (key=Given::default(), **options),
+        signature = (key=OptionalArg::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., start_revision=0, prev_kv=False, no_put=False, no_delete=False, progress=False)"
     )]
     fn watch(
         &self,
         py: Python<'_>,
-        key: Given<'_>,
+        key: OptionalArg<'_>,
         options: Option<&Dict<'_>>,
     ) -> PyResult<Watcher> {
         guard(|| {
@@ -498,32 +386,14 @@ impl Db {
         py: Python<'_>,
         ttl_seconds: &Bound<'_, PyAny>,
         options: Option<&Dict<'_>>,
-    ) -> PyResult<Py<LeaseGrantResponse>> {
-        guard(|| {
-            write(
-                py,
-                &self.db,
-                lease::grant(ttl_seconds, options)?,
-                pick!(LeaseGrant),
-            )
-        })
+    ) -> PyResult<Py<PyAny>> {
+        guard(|| run(py, &self.db, request::lease_grant(ttl_seconds, options)?))
     }
 
     /// Revokes a lease: its keys are deleted in one revision, by ascending key. Raises LeaseNotFoundError, and as
     /// put().
-    fn lease_revoke(
-        &self,
-        py: Python<'_>,
-        id: &Bound<'_, PyAny>,
-    ) -> PyResult<Py<LeaseRevokeResponse>> {
-        guard(|| {
-            write(
-                py,
-                &self.db,
-                LeaseRevoke { id: int("id", id)? },
-                pick!(LeaseRevoke),
-            )
-        })
+    fn lease_revoke(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        guard(|| run(py, &self.db, LeaseRevoke { id: int("id", id)? }))
     }
 
     /// Gives a lease its full TTL again, once. It takes no lock and writes nothing to the disk. The answer's
@@ -549,15 +419,10 @@ impl Db {
         options: Option<&Dict<'_>>,
     ) -> PyResult<Py<LeaseTimeToLiveResponse>> {
         guard(|| {
-            let (id, mut keys) = (int("id", id)?, false);
-            each_option("lease_time_to_live", options, &["keys"], |name, given| {
-                keys = flag(name, given)?;
-                Ok(())
-            })?;
-            ask(py, &self.db, move |db| {
-                db.lease_time_to_live(LeaseTimeToLive::new(id).keys(keys))
-            })?
-            .into_python(py)
+            let id = int("id", id)?;
+            let keys = only_option("lease_time_to_live", options, "keys", flag)?.unwrap_or(false);
+            let request = LeaseTimeToLive::new(id).keys(keys);
+            ask(py, &self.db, move |db| db.lease_time_to_live(request))?.into_python(py)
         })
     }
 
@@ -576,7 +441,7 @@ impl Db {
         options: Option<&Dict<'_>>,
     ) -> PyResult<Lease> {
         guard(|| {
-            let grant = lease::kept_grant(ttl_seconds, options)?;
+            let grant = request::lease(ttl_seconds, options)?;
             match call(py, &self.db, grant)? {
                 Response::LeaseGrant(granted) => Lease::adopt(&self.db, granted),
                 _ => Err(wrong_response()),
@@ -615,16 +480,13 @@ impl Db {
         options: Option<&Dict<'_>>,
     ) -> PyResult<Py<PyList>> {
         guard(|| {
-            let (kind, mut member) = (alarm_kind("kind", kind)?, 0);
-            each_option("alarm_activate", options, &["member"], |name, given| {
-                member = unsigned(name, given)?;
-                Ok(())
-            })?;
+            let kind = alarm_kind("kind", kind)?;
+            let member = only_option("alarm_activate", options, "member", unsigned)?.unwrap_or(0);
             list(py, detached(py, || self.db.alarm_activate(kind, member))?)
         })
     }
 
-    /// Ends alarms: those of this member (0: of every member) and of this kind (None: of every kind). Answers those
+    /// Ends alarms: those of this member (0: of every member) and of this kind (None: of every kind). Mailbox those
     /// that were active, a list of AlarmMember. Make room first: "nospace" comes back with the next put else.
     #[pyo3(signature = (**options), text_signature = "($self, *, member=0, kind=None)")]
     fn alarm_disarm(&self, py: Python<'_>, options: Option<&Dict<'_>>) -> PyResult<Py<PyList>> {
@@ -637,13 +499,8 @@ impl Db {
                 |name, given| {
                     match name {
                         "member" => member = unsigned(name, given)?,
-                        _ => {
-                            kind = if given.is_none() {
-                                None
-                            } else {
-                                Some(alarm_kind(name, given)?)
-                            }
-                        }
+                        _ if given.is_none() => kind = None,
+                        _ => kind = Some(alarm_kind(name, given)?),
                     }
                     Ok(())
                 },
@@ -696,79 +553,31 @@ impl Db {
         guard(|| Claim::new(&self.db, name, ttl_seconds).map(Steps::new))
     }
 
-    /// Asks for the lease of lease(), for libkv.aio: the future is woken when the answer is there.
-    #[pyo3(signature = (ttl_seconds, responses, future, **options))]
-    fn _ask_lease(
-        slf: &Bound<'_, Self>,
-        ttl_seconds: &Bound<'_, PyAny>,
-        responses: &Bound<'_, submit::Answers>,
-        future: &Bound<'_, PyAny>,
-        options: Option<&Dict<'_>>,
-    ) -> PyResult<submit::Asked> {
-        guard(|| {
-            let grant = lease::kept_grant(ttl_seconds, options)?;
-            Ok(responses.get().ask(&slf.get().db, grant.into(), future))
-        })
-    }
-
-    /// As _submit, for lease_grant().
-    #[pyo3(signature = (ttl_seconds, responses, future, **options))]
-    fn _submit_grant(
-        slf: &Bound<'_, Self>,
-        ttl_seconds: &Bound<'_, PyAny>,
-        responses: &Bound<'_, submit::Answers>,
-        future: &Bound<'_, PyAny>,
-        options: Option<&Dict<'_>>,
-    ) -> PyResult<submit::Submitted> {
-        guard(|| {
-            let grant = lease::grant(ttl_seconds, options)?;
-            Ok(responses.get().submit(&slf.get().db, grant.into(), future))
-        })
-    }
-
-    /// As _submit, for lease_revoke().
-    fn _submit_revoke(
-        slf: &Bound<'_, Self>,
-        id: &Bound<'_, PyAny>,
-        responses: &Bound<'_, submit::Answers>,
-        future: &Bound<'_, PyAny>,
-    ) -> PyResult<submit::Submitted> {
-        guard(|| {
-            let revoke = LeaseRevoke { id: int("id", id)? };
-            Ok(responses.get().submit(&slf.get().db, revoke.into(), future))
-        })
-    }
-
-    /// Hands a write over without waiting, for libkv.aio: the answer goes to the future.
+    /// Submits a write for libkv.aio, without waiting. The future gets the response.
     fn _submit(
-        slf: &Bound<'_, Self>,
+        &self,
         request: &Bound<'_, PyAny>,
-        responses: &Bound<'_, submit::Answers>,
+        mailbox: &Bound<'_, Mailbox>,
         future: &Bound<'_, PyAny>,
-    ) -> PyResult<submit::Submitted> {
+    ) -> PyResult<Submission> {
         guard(|| {
-            Ok(responses
-                .get()
-                .submit(&slf.get().db, request::request(request)?, future))
+            let request = request::request(request)?;
+            Ok(mailbox.get().submit(&self.db, request, future))
         })
     }
 
-    /// As _submit, for compact().
-    fn _submit_compact(
-        slf: &Bound<'_, Self>,
-        revision: &Bound<'_, PyAny>,
-        physical: &Bound<'_, PyAny>,
-        responses: &Bound<'_, submit::Answers>,
+    /// Submits the request of lease() for libkv.aio. The future is woken when the response is there.
+    #[pyo3(signature = (ttl_seconds, mailbox, future, **options))]
+    fn _submit_lease(
+        &self,
+        ttl_seconds: &Bound<'_, PyAny>,
+        mailbox: &Bound<'_, Mailbox>,
         future: &Bound<'_, PyAny>,
-    ) -> PyResult<submit::Submitted> {
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<PendingResponse> {
         guard(|| {
-            let compact = Compact {
-                revision: int("revision", revision)?,
-                physical: flag("physical", physical)?,
-            };
-            Ok(responses
-                .get()
-                .submit(&slf.get().db, compact.into(), future))
+            let grant = request::lease(ttl_seconds, options)?;
+            Ok(mailbox.get().ask(&self.db, grant.into(), future))
         })
     }
 
@@ -797,54 +606,5 @@ impl Db {
             "a Db",
             "open the store again where it is needed, with the same path",
         ))
-    }
-}
-
-fn compaction(revision: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -> PyResult<Compact> {
-    let mut compact = Compact::new(int("revision", revision)?);
-    each_option("compact", options, &["physical"], |name, given| {
-        compact.physical = flag(name, given)?;
-        Ok(())
-    })?;
-    Ok(compact)
-}
-
-fn get_into(
-    db: &libkv::Db,
-    key: &[u8],
-    room: &PyBuffer<u8>,
-    buffer: &Bound<'_, PyAny>,
-) -> PyResult<Option<usize>> {
-    if room.readonly() {
-        return Err(PyTypeError::new_err(
-            "buffer must be writable (a bytearray, or a memoryview of one)",
-        ));
-    }
-    let remote = db
-        .is_remote()
-        .then(|| remote_get(buffer.py(), db, key, 0))
-        .transpose()?;
-    // the cells are this thread's alone while it holds the interpreter: there is no free-threaded
-    // build of this module (abi3), and nothing runs Python code while they are written
-    #[allow(deprecated)]
-    let cells = room
-        .as_mut_slice(buffer.py())
-        .ok_or_else(|| PyValueError::new_err("buffer must be contiguous"))?;
-    let copy = |value: &[u8]| {
-        if let Some(place) = cells.get(..value.len()) {
-            place
-                .iter()
-                .zip(value)
-                .for_each(|(cell, byte)| cell.set(*byte));
-        }
-        value.len()
-    };
-    if let Some(found) = remote {
-        return Ok(found.map(|kv| copy(&kv.value)));
-    }
-    let mut small = [0; ON_STACK_BYTES];
-    match db.get_into(key, &mut small).map_err(raise)? {
-        Some(len) if len > small.len() => Ok(db.get(key).map_err(raise)?.map(|kv| copy(&kv.value))),
-        found => Ok(found.map(|len| copy(&small[..len]))),
     }
 }

@@ -1,18 +1,19 @@
 //! A lease that keeps itself alive.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
-use libkv::{Code, LeaseGrant, LeaseRevoke};
+use libkv::{Code, Error, LeaseRevoke, Response};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::convert::{Dict, each_option, flag, int, wrong_type};
+use crate::convert::wrong_type;
 use crate::error::{has_code, raise};
-use crate::follow::Wait;
-use crate::guard::{ask, call, detached, guard, not_pickled};
+use crate::guard::{detached, guard, lock, not_pickled};
 use crate::handle::Handle;
-use crate::submit::Answers;
+use crate::interrupt::{ask, call};
+use crate::mailbox::{Mailbox, PendingResponse};
+use crate::watch::Wait;
 
 /// A lease that keeps itself alive as long as this handle, and this process, live; made by Db.lease(). A context
 /// manager that closes it.
@@ -33,7 +34,7 @@ struct Callbacks(Mutex<Vec<Py<PyAny>>>);
 
 impl Callbacks {
     fn take(&self) -> Vec<Py<PyAny>> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.0))
     }
 
     /// Calls them on a thread of their own: those of the library never wait for the interpreter.
@@ -64,35 +65,6 @@ impl Lease {
             db: db.clone(),
         })
     }
-}
-
-/// Reads lease_grant().
-pub fn grant(ttl_seconds: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -> PyResult<LeaseGrant> {
-    let mut grant = LeaseGrant {
-        ttl_seconds: int("ttl_seconds", ttl_seconds)?,
-        ..LeaseGrant::default()
-    };
-    each_option("lease_grant", options, &["id"], |name, given| {
-        grant.id = int(name, given)?;
-        Ok(())
-    })?;
-    Ok(grant)
-}
-
-/// Reads lease().
-pub fn kept_grant(
-    ttl_seconds: &Bound<'_, PyAny>,
-    options: Option<&Dict<'_>>,
-) -> PyResult<LeaseGrant> {
-    let mut grant = LeaseGrant {
-        ttl_seconds: int("ttl_seconds", ttl_seconds)?,
-        ..LeaseGrant::default()
-    };
-    each_option("lease", options, &["end_with_process"], |name, given| {
-        grant.end_with_process = flag(name, given)?;
-        Ok(())
-    })?;
-    Ok(grant)
 }
 
 /// Nothing is wrong if the lease that was to be revoked is gone.
@@ -145,11 +117,7 @@ impl Lease {
                     callback,
                 ));
             }
-            self.callbacks
-                .0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(callback.clone().unbind());
+            lock(&self.callbacks.0).push(callback.clone().unbind());
             let callbacks = Arc::downgrade(&self.callbacks);
             self.lease.on_lost(move || {
                 if let Some(callbacks) = callbacks.upgrade() {
@@ -164,17 +132,24 @@ impl Lease {
     /// lost. Waits and raises as Db.lease_revoke(); after an error the lease ends with its TTL.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         guard(|| match self.stop(py)? {
-            true => unless_gone(
-                py,
-                call(
-                    py,
-                    &self.db,
-                    LeaseRevoke {
-                        id: self.lease.id(),
-                    },
-                ),
-            ),
+            true => {
+                let id = self.lease.id();
+                unless_gone(py, call(py, &self.db, LeaseRevoke { id }))
+            }
             false => Ok(()),
+        })
+    }
+
+    /// The lease of a response to Db._submit_lease(), for libkv.aio.
+    #[staticmethod]
+    fn _adopt(pending: &Bound<'_, PendingResponse>) -> PyResult<Lease> {
+        guard(|| {
+            let pending = pending.get();
+            match pending.take() {
+                Some(Ok(Response::LeaseGrant(granted))) => Lease::adopt(pending.db(), granted),
+                Some(Err(error)) => Err(raise(error)),
+                _ => Err(raise(Error::new(Code::Internal, "a lease without a grant"))),
+            }
         })
     }
 
@@ -184,13 +159,9 @@ impl Lease {
     }
 
     /// Resolves the future when the lease is lost, for libkv.aio.
-    fn _on_lost(
-        &self,
-        responses: &Bound<'_, Answers>,
-        future: &Bound<'_, PyAny>,
-    ) -> PyResult<Wait> {
+    fn _on_lost(&self, mailbox: &Bound<'_, Mailbox>, future: &Bound<'_, PyAny>) -> PyResult<Wait> {
         guard(|| {
-            let place = responses.get().place(future);
+            let place = mailbox.get().register(future);
             let waker = place.waker();
             self.lease.on_lost(move || waker.wake());
             Ok(Wait::new(place))

@@ -1,24 +1,28 @@
 //! libkv for Python: the native part, `libkv._libkv`. `libkv/_libkv.pyi` says what it has; the package
 //! `libkv` passes it on, and `libkv.aio` is written over it.
 
+mod calls;
 mod claim;
 mod convert;
 mod db;
 mod error;
-mod follow;
 mod guard;
 mod handle;
+mod interrupt;
+mod key_value;
+mod key_values;
 mod lease;
+mod mailbox;
 mod options;
-mod pairs;
+mod parker;
 mod request;
 mod response;
 mod scan;
 mod server;
-mod sleep;
 mod snapshot;
-mod submit;
 mod transact;
+mod value;
+mod watch;
 
 use pyo3::prelude::*;
 
@@ -120,8 +124,8 @@ fn _libkv(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<scan::EventScan>()?;
     module.add_class::<scan::DiffScan>()?;
     module.add_class::<transact::Transaction>()?;
-    module.add_class::<follow::Watcher>()?;
-    module.add_class::<follow::Leaders>()?;
+    module.add_class::<watch::Watcher>()?;
+    module.add_class::<watch::Leaders>()?;
     module.add_class::<lease::Lease>()?;
     module.add_class::<claim::Lock>()?;
     module.add_class::<claim::Election>()?;
@@ -132,8 +136,9 @@ fn _libkv(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<request::Delete>()?;
     module.add_class::<request::Compare>()?;
     module.add_class::<request::Txn>()?;
-    module.add_class::<response::KeyValue>()?;
-    module.add_class::<pairs::KeyValues>()?;
+    module.add_class::<request::OtherRequest>()?;
+    module.add_class::<key_value::KeyValue>()?;
+    module.add_class::<key_values::KeyValues>()?;
     module.add_class::<response::PutResponse>()?;
     module.add_class::<response::RangeResponse>()?;
     module.add_class::<response::DeleteResponse>()?;
@@ -150,14 +155,14 @@ fn _libkv(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<response::AlarmMember>()?;
     module.add_class::<response::Problem>()?;
     module.add_class::<response::CheckReport>()?;
-    module.add_class::<submit::Answers>()?;
-    module.add_class::<submit::Submitted>()?;
-    module.add_class::<submit::Asked>()?;
-    module.add_class::<follow::Wait>()?;
+    module.add_class::<mailbox::Mailbox>()?;
+    module.add_class::<mailbox::Submission>()?;
+    module.add_class::<mailbox::PendingResponse>()?;
+    module.add_class::<watch::Wait>()?;
     module.add_class::<claim::Steps>()?;
     module.add_class::<claim::Before>()?;
     module.add_class::<transact::Retries>()?;
-    module.add_class::<transact::Ended>()?;
+    module.add_class::<transact::Attempt>()?;
     // the package says what is public
     module.delattr("__all__")
 }

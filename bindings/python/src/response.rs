@@ -1,114 +1,19 @@
-//! What calls answer: frozen values with readable fields, `==` and a `repr`, made of their fields: so pickle and
-//! copy make them again.
+//! The responses of the store, as Python values.
 
-use libkv::{EventKind, OpResponse, PairRef, Response};
+use libkv::{OpResponse, Response};
 use pyo3::IntoPyObjectExt;
 use pyo3::basic::CompareOp;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyIterator, PyList, PyString, PyTuple, PyType};
 
-use crate::convert::{alarm_name, durability_name};
 use crate::guard::guard;
-use crate::pairs::{KeyValues, Packed};
-
-/// Declares a value: its fields are attributes; it is made, compared, hashed, pickled and shown by them.
-///
-/// Bytes are made at once, not on demand: pyo3 reads a field that is a Python object without a
-/// call, and nothing keeps the page of the store's answer alive. `kept N` reuses the memory of that
-/// many objects.
-macro_rules! value {
-    (
-        $(#[$doc:meta])*
-        $name:ident $(kept $kept:literal)? { $( $(#[$field_doc:meta])* $field:ident: $type:ty, )* }
-        $( $methods:tt )*
-    ) => {
-        $(#[$doc])*
-        #[pyclass(frozen, get_all, $(freelist = $kept,)? module = "libkv")]
-        pub struct $name { $( $(#[$field_doc])* pub $field: $type, )* }
-
-        impl $name {
-            fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-                PyTuple::new(py, [$( (&self.$field).into_bound_py_any(py)?, )*])
-            }
-        }
-
-        #[pymethods]
-        impl $name {
-            #[new]
-            #[allow(clippy::too_many_arguments, reason = "one for each field")]
-            fn new($( $field: $type, )*) -> $name {
-                $name { $( $field, )* }
-            }
-
-            fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyType>, Bound<'py, PyTuple>)> {
-                guard(|| Ok((slf.get_type(), slf.get().fields(slf.py())?)))
-            }
-
-            #[classattr]
-            fn __match_args__(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
-                PyTuple::new(py, [$( plain(stringify!($field)), )*])
-            }
-
-            fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-                guard(|| shown(stringify!($name), &[$( plain(stringify!($field)), )*], &self.fields(py)?))
-            }
-
-            fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
-                guard(|| self.fields(py)?.hash())
-            }
-
-            fn __richcmp__<'py>(&self, other: &Bound<'py, PyAny>, op: CompareOp) -> PyResult<Bound<'py, PyAny>> {
-                let py = other.py();
-                guard(|| match (other.cast::<$name>(), op) {
-                    (Ok(other), CompareOp::Eq | CompareOp::Ne) => {
-                        self.fields(py)?.rich_compare(other.get().fields(py)?, op)
-                    }
-                    _ => Ok(py.NotImplemented().into_bound(py)),
-                })
-            }
-
-            $( $methods )*
-        }
-    };
-}
-
-/// A field by the name that Python knows it by.
-fn plain(field: &'static str) -> &'static str {
-    field.trim_start_matches("r#")
-}
-
-fn shown(name: &str, names: &[&str], fields: &Bound<'_, PyTuple>) -> PyResult<String> {
-    let each = names
-        .iter()
-        .zip(fields.iter())
-        .map(|(name, field)| Ok(format!("{name}={}", field.repr()?)));
-    Ok(format!(
-        "{name}({})",
-        each.collect::<PyResult<Vec<_>>>()?.join(", ")
-    ))
-}
-
-value! {
-    /// A key with its value and its place in history.
-    KeyValue kept 1_024 {
-        /// The key, as bytes.
-        key: Py<PyBytes>,
-        /// The value, as bytes; empty when only keys were asked for.
-        value: Py<PyBytes>,
-        /// The revision of the put that created the key, after its last deletion.
-        create_revision: i64,
-        /// The revision of the last put.
-        mod_revision: i64,
-        /// 1 at creation, one more with each put, 1 again after a deletion.
-        version: i64,
-        /// The id of the lease that the key hangs on, or 0.
-        lease: i64,
-    }
-}
+use crate::key_value::KeyValue;
+use crate::key_values::{KeyValues, PairBuffer};
+use crate::value::{IntoPython, list, value};
 
 value! {
     /// The answer to a put.
-    PutResponse {
+    PutResponse from libkv::PutResponse {
         /// The store's revision after the put.
         revision: i64,
         /// The pair as it was before, if it was asked for and the key existed; else None.
@@ -148,7 +53,7 @@ value! {
 
 value! {
     /// The answer to a deletion.
-    DeleteResponse {
+    DeleteResponse from libkv::DeleteResponse {
         /// The store's revision afterwards; unchanged if nothing was deleted.
         revision: i64,
         /// How many keys went.
@@ -160,7 +65,7 @@ value! {
 
 value! {
     /// The answer to a txn. It is no truth value by itself: ask `succeeded`.
-    TxnResponse {
+    TxnResponse from libkv::TxnResponse {
         /// Whether the conditions held, and so which list ran.
         succeeded: bool,
         /// The store's revision afterwards.
@@ -177,7 +82,7 @@ value! {
 
 value! {
     /// The answer to a compaction.
-    CompactResponse {
+    CompactResponse from libkv::CompactResponse {
         /// The store's revision: compacting does not change it.
         revision: i64,
     }
@@ -185,9 +90,9 @@ value! {
 
 value! {
     /// One change of one key.
-    Event {
+    Event from libkv::Event {
         /// "put" or "delete".
-        r#type: Py<PyString>,
+        r#type = kind: Py<PyString>,
         /// For a put the new pair; for a delete only key and mod_revision (of the deletion) are set.
         kv: Py<KeyValue>,
         /// The pair before the revision of this event, where it was asked for and is kept; else None.
@@ -198,7 +103,7 @@ value! {
 value! {
     /// What a watcher delivers at a time: all matching events of one revision. Iterating it, and `len`, are those
     /// of `events`.
-    WatchBatch {
+    WatchBatch from libkv::WatchBatch {
         /// The revision of the events; without events, the last one that has been looked at.
         revision: i64,
         /// The events in the order they happened in, a list of Event; empty for a sign of progress.
@@ -220,7 +125,7 @@ value! {
 
 value! {
     /// The answer to a grant.
-    LeaseGrantResponse {
+    LeaseGrantResponse from libkv::LeaseGrantResponse {
         /// The store's revision: granting does not change it.
         revision: i64,
         /// The id of the lease.
@@ -232,7 +137,7 @@ value! {
 
 value! {
     /// The answer to a revocation.
-    LeaseRevokeResponse {
+    LeaseRevokeResponse from libkv::LeaseRevokeResponse {
         /// The store's revision afterwards; unchanged if the lease had no keys.
         revision: i64,
     }
@@ -240,7 +145,7 @@ value! {
 
 value! {
     /// The answer to a keep-alive.
-    LeaseKeepAliveResponse {
+    LeaseKeepAliveResponse from libkv::LeaseKeepAliveResponse {
         /// The id of the lease.
         id: i64,
         /// The TTL that it has again, or 0: there is no such lease, or it has expired.
@@ -250,7 +155,7 @@ value! {
 
 value! {
     /// What is left of a lease.
-    LeaseTimeToLiveResponse {
+    LeaseTimeToLiveResponse from libkv::LeaseTimeToLiveResponse {
         /// The id of the lease.
         id: i64,
         /// Whole seconds that are left, rounded down; -1 if there is no such lease.
@@ -264,7 +169,7 @@ value! {
 
 value! {
     /// How one key differs between two revisions.
-    Difference {
+    Difference from libkv::Difference {
         /// The key, as bytes.
         key: Py<PyBytes>,
         /// The pair at the first revision, or None.
@@ -276,7 +181,7 @@ value! {
 
 value! {
     /// What a store says of itself.
-    Status {
+    Status from libkv::Status {
         /// The current revision.
         revision: i64,
         /// The compacted revision; -1 if nothing was ever compacted, or where a cluster's user may not read all keys.
@@ -319,7 +224,7 @@ value! {
 
 value! {
     /// An alarm that is active, or was until now.
-    AlarmMember {
+    AlarmMember from libkv::AlarmMember {
         /// The member that it names; a store names itself by the second half of its store id.
         member: u64,
         /// "nospace" (the quota is used up: what takes room raises FullError) or "corrupt" (the data is not to be
@@ -330,7 +235,7 @@ value! {
 
 value! {
     /// One thing that check() found wrong.
-    Problem {
+    Problem from libkv::Problem {
         /// The invariant that is broken, as numbered in core/DESIGN.md: "I2", …
         invariant: String,
         /// The key, if one is meant, as bytes.
@@ -344,7 +249,7 @@ value! {
 
 value! {
     /// The answer of check().
-    CheckReport {
+    CheckReport from libkv::CheckReport {
         /// Keys that exist now.
         keys: u64,
         /// Events in the log.
@@ -354,106 +259,11 @@ value! {
     }
 }
 
-/// A value of the library as Python's.
-pub trait IntoPython {
-    /// Its class.
-    type Class;
-
-    /// Makes it.
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<Self::Class>>;
-}
-
-fn bytes(py: Python<'_>, bytes: &[u8]) -> Py<PyBytes> {
-    PyBytes::new(py, bytes).unbind()
-}
-
-/// One of a few words, as the same object each time.
-fn word(py: Python<'_>, word: &str) -> Py<PyString> {
-    PyString::intern(py, word).unbind()
-}
-
-/// A list of values.
-pub fn list<T: IntoPython>(py: Python<'_>, items: Vec<T>) -> PyResult<Py<PyList>>
-where
-    Py<T::Class>: for<'py> IntoPyObject<'py>,
-{
-    let made = items
-        .into_iter()
-        .map(|item| item.into_python(py))
-        .collect::<PyResult<Vec<_>>>()?;
-    PyList::new(py, made).map(Bound::unbind)
-}
-
-fn maybe<T: IntoPython>(py: Python<'_>, item: Option<T>) -> PyResult<Option<Py<T::Class>>> {
-    item.map(|item| item.into_python(py)).transpose()
-}
-
-impl KeyValue {
-    /// The same pair, as the store has it.
-    pub fn as_pair<'py>(&'py self, py: Python<'py>) -> PairRef<'py> {
-        let KeyValue {
-            key,
-            value,
-            create_revision,
-            mod_revision,
-            version,
-            lease,
-        } = self;
-        let (key, value) = (key.as_bytes(py), value.as_bytes(py));
-        PairRef {
-            key,
-            value,
-            create_revision: *create_revision,
-            mod_revision: *mod_revision,
-            version: *version,
-            lease: *lease,
-        }
-    }
-}
-
-/// A pair whose key is an object already.
-#[inline]
-pub fn pair_of(py: Python<'_>, key: Py<PyBytes>, pair: PairRef) -> PyResult<Py<KeyValue>> {
-    let value = bytes(py, pair.value);
-    let PairRef {
-        create_revision,
-        mod_revision,
-        version,
-        lease,
-        ..
-    } = pair;
-    Py::new(
-        py,
-        KeyValue {
-            key,
-            value,
-            create_revision,
-            mod_revision,
-            version,
-            lease,
-        },
-    )
-}
-
-/// A pair.
-#[inline]
-pub fn pair(py: Python<'_>, pair: PairRef) -> PyResult<Py<KeyValue>> {
-    pair_of(py, bytes(py, pair.key), pair)
-}
-
-impl IntoPython for libkv::KeyValue {
-    type Class = KeyValue;
-
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<KeyValue>> {
-        pair(py, PairRef::from(&self))
-    }
-}
-
 /// An answer to a range whose pairs came apart from it.
 pub fn range(
     py: Python<'_>,
     response: &libkv::RangeResponse,
-    packed: Packed,
+    pairs: PairBuffer,
 ) -> PyResult<Py<RangeResponse>> {
     let libkv::RangeResponse {
         revision,
@@ -465,53 +275,19 @@ pub fn range(
         py,
         RangeResponse {
             revision,
-            kvs: Py::new(py, KeyValues::new(packed))?,
+            kvs: Py::new(py, KeyValues::new(pairs))?,
             count,
             more,
         },
     )
 }
 
-impl IntoPython for libkv::PutResponse {
-    type Class = PutResponse;
-
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<PutResponse>> {
-        Py::new(
-            py,
-            PutResponse {
-                revision: self.revision,
-                prev_kv: maybe(py, self.prev_kv)?,
-            },
-        )
-    }
-}
-
 impl IntoPython for libkv::RangeResponse {
     type Class = RangeResponse;
 
     fn into_python(mut self, py: Python<'_>) -> PyResult<Py<RangeResponse>> {
-        let packed = std::mem::take(&mut self.kvs).into_iter().collect();
-        range(py, &self, packed)
-    }
-}
-
-impl IntoPython for libkv::DeleteResponse {
-    type Class = DeleteResponse;
-
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<DeleteResponse>> {
-        let libkv::DeleteResponse {
-            revision,
-            deleted,
-            prev_kvs,
-        } = self;
-        Py::new(
-            py,
-            DeleteResponse {
-                revision,
-                deleted,
-                prev_kvs: list(py, prev_kvs)?,
-            },
-        )
+        let pairs = std::mem::take(&mut self.kvs).into_iter().collect();
+        range(py, &self, pairs)
     }
 }
 
@@ -525,39 +301,6 @@ impl IntoPython for OpResponse {
             OpResponse::Delete(delete) => delete.into_python(py)?.into_any(),
             OpResponse::Txn(txn) => txn.into_python(py)?.into_any(),
         })
-    }
-}
-
-impl IntoPython for libkv::TxnResponse {
-    type Class = TxnResponse;
-
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<TxnResponse>> {
-        let libkv::TxnResponse {
-            succeeded,
-            revision,
-            responses,
-        } = self;
-        Py::new(
-            py,
-            TxnResponse {
-                succeeded,
-                revision,
-                responses: list(py, responses)?,
-            },
-        )
-    }
-}
-
-impl IntoPython for libkv::CompactResponse {
-    type Class = CompactResponse;
-
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<CompactResponse>> {
-        Py::new(
-            py,
-            CompactResponse {
-                revision: self.revision,
-            },
-        )
     }
 }
 
@@ -577,205 +320,5 @@ impl IntoPython for Response {
             // no call of this face asks for it
             Response::Side(_) => py.None(),
         })
-    }
-}
-
-impl IntoPython for libkv::Event {
-    type Class = Event;
-
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<Event>> {
-        let r#type = match self.kind {
-            EventKind::Put => word(py, "put"),
-            EventKind::Delete => word(py, "delete"),
-        };
-        let (kv, prev_kv) = (self.kv.into_python(py)?, maybe(py, self.prev_kv)?);
-        Py::new(
-            py,
-            Event {
-                r#type,
-                kv,
-                prev_kv,
-            },
-        )
-    }
-}
-
-impl IntoPython for libkv::WatchBatch {
-    type Class = WatchBatch;
-
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<WatchBatch>> {
-        Py::new(
-            py,
-            WatchBatch {
-                revision: self.revision,
-                events: list(py, self.events)?,
-            },
-        )
-    }
-}
-
-impl IntoPython for libkv::LeaseGrantResponse {
-    type Class = LeaseGrantResponse;
-
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<LeaseGrantResponse>> {
-        let libkv::LeaseGrantResponse {
-            revision,
-            id,
-            ttl_seconds,
-        } = self;
-        Py::new(
-            py,
-            LeaseGrantResponse {
-                revision,
-                id,
-                ttl_seconds,
-            },
-        )
-    }
-}
-
-impl IntoPython for libkv::LeaseRevokeResponse {
-    type Class = LeaseRevokeResponse;
-
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<LeaseRevokeResponse>> {
-        Py::new(
-            py,
-            LeaseRevokeResponse {
-                revision: self.revision,
-            },
-        )
-    }
-}
-
-impl IntoPython for libkv::LeaseKeepAliveResponse {
-    type Class = LeaseKeepAliveResponse;
-
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<LeaseKeepAliveResponse>> {
-        let libkv::LeaseKeepAliveResponse { id, ttl_seconds } = self;
-        Py::new(py, LeaseKeepAliveResponse { id, ttl_seconds })
-    }
-}
-
-impl IntoPython for libkv::LeaseTimeToLiveResponse {
-    type Class = LeaseTimeToLiveResponse;
-
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<LeaseTimeToLiveResponse>> {
-        let libkv::LeaseTimeToLiveResponse {
-            id,
-            ttl_seconds,
-            granted_ttl_seconds,
-            keys,
-        } = self;
-        let keys = PyList::new(py, keys.iter().map(|key| PyBytes::new(py, key)))?.unbind();
-        Py::new(
-            py,
-            LeaseTimeToLiveResponse {
-                id,
-                ttl_seconds,
-                granted_ttl_seconds,
-                keys,
-            },
-        )
-    }
-}
-
-impl IntoPython for libkv::Difference {
-    type Class = Difference;
-
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<Difference>> {
-        let (before, after) = (maybe(py, self.before)?, maybe(py, self.after)?);
-        Py::new(
-            py,
-            Difference {
-                key: bytes(py, &self.key),
-                before,
-                after,
-            },
-        )
-    }
-}
-
-impl IntoPython for libkv::Status {
-    type Class = Status;
-
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<Status>> {
-        let status = Status {
-            revision: self.revision,
-            compacted_revision: self.compacted_revision,
-            keys: self.keys,
-            bytes_on_disk: self.bytes_on_disk,
-            bytes_in_use: self.bytes_in_use,
-            readers: self.readers,
-            watchers: self.watchers,
-            leases: self.leases,
-            format_version: self.format_version,
-            lmdb_version: self.lmdb_version,
-            store_id: self.store_id,
-            durability: self
-                .durability
-                .map(|durability| word(py, durability_name(durability))),
-            max_bytes: self.max_bytes,
-            alarms: PyList::new(py, self.alarms)?.unbind(),
-            writer_pid: self.writer_pid,
-            writer_held_ms: self.writer_held_ms,
-            oldest_reader: self.oldest_reader,
-        };
-        Py::new(py, status)
-    }
-}
-
-impl IntoPython for libkv::AlarmMember {
-    type Class = AlarmMember;
-
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<AlarmMember>> {
-        Py::new(
-            py,
-            AlarmMember {
-                member: self.member,
-                kind: word(py, alarm_name(self.kind)),
-            },
-        )
-    }
-}
-
-impl IntoPython for libkv::Problem {
-    type Class = Problem;
-
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<Problem>> {
-        let libkv::Problem {
-            invariant,
-            key,
-            revision,
-            message,
-        } = self;
-        Py::new(
-            py,
-            Problem {
-                invariant: invariant.to_string(),
-                key: bytes(py, &key),
-                revision,
-                message,
-            },
-        )
-    }
-}
-
-impl IntoPython for libkv::CheckReport {
-    type Class = CheckReport;
-
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<CheckReport>> {
-        let libkv::CheckReport {
-            keys,
-            events,
-            problems,
-        } = self;
-        Py::new(
-            py,
-            CheckReport {
-                keys,
-                events,
-                problems: list(py, problems)?,
-            },
-        )
     }
 }

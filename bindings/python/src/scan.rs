@@ -10,14 +10,16 @@ use pyo3::sync::MutexExt;
 use crate::error::raise;
 use crate::guard::{detached, guard, not_pickled};
 use crate::handle::Handle;
-use crate::response::{Difference, Event, IntoPython, KeyValue};
+use crate::key_value::KeyValue;
+use crate::response::{Difference, Event};
+use crate::value::IntoPython;
 
 /// Items that are read with the interpreter given away once; the first time fewer.
 const AHEAD_FIRST: usize = 64;
 const AHEAD_MAX: usize = 1_024;
 
 /// An iterator of the library, read some items ahead.
-struct Steps<I: Iterator> {
+struct ReadAhead<I: Iterator> {
     state: Mutex<State<I>>,
     db: Handle,
 }
@@ -29,14 +31,14 @@ struct State<I: Iterator> {
     room: usize,
 }
 
-impl<T: Send, I: Iterator<Item = Result<T>> + Send> Steps<I> {
-    fn new(db: &Handle, source: I) -> Steps<I> {
+impl<T: Send, I: Iterator<Item = Result<T>> + Send> ReadAhead<I> {
+    fn new(db: &Handle, source: I) -> ReadAhead<I> {
         let state = State {
             source: Some(source),
             ahead: Vec::new().into_iter(),
             room: AHEAD_FIRST,
         };
-        Steps {
+        ReadAhead {
             state: Mutex::new(state),
             db: db.clone(),
         }
@@ -53,7 +55,7 @@ impl<T: Send, I: Iterator<Item = Result<T>> + Send> Steps<I> {
         self.filled(py)?.ahead.next().transpose().map_err(raise)
     }
 
-    fn come_near(&self, py: Python<'_>) -> PyResult<()> {
+    fn make_ready(&self, py: Python<'_>) -> PyResult<()> {
         self.filled(py).map(drop)
     }
 
@@ -69,7 +71,7 @@ impl<T: Send, I: Iterator<Item = Result<T>> + Send> Steps<I> {
     }
 
     /// Whether the next step waits for nothing; not if another thread takes one.
-    fn is_near(&self) -> bool {
+    fn is_ready(&self) -> bool {
         // asked first: in a forked child another thread's lock would never open
         self.db.is_closed()
             || self
@@ -118,11 +120,11 @@ macro_rules! iterator {
     ($(#[$doc:meta])* $name:ident, $of:ty, $item:ty; $( $methods:tt )*) => {
         $(#[$doc])*
         #[pyclass(frozen, module = "libkv")]
-        pub struct $name(Steps<$of>);
+        pub struct $name(ReadAhead<$of>);
 
         impl $name {
             pub fn new(db: &Handle, source: $of) -> $name {
-                $name(Steps::new(db, source))
+                $name(ReadAhead::new(db, source))
             }
         }
 
@@ -145,13 +147,13 @@ macro_rules! iterator {
             }
 
             /// Whether the next step waits for nothing, for libkv.aio.
-            fn _is_near(&self) -> bool {
-                self.0.is_near()
+            fn _is_ready(&self) -> bool {
+                self.0.is_ready()
             }
 
             /// Sees to it, without taking a step, for libkv.aio.
-            fn _come_near(&self, py: Python<'_>) -> PyResult<()> {
-                guard(|| self.0.come_near(py))
+            fn _make_ready(&self, py: Python<'_>) -> PyResult<()> {
+                guard(|| self.0.make_ready(py))
             }
 
             fn __reduce__(&self) -> PyResult<()> {

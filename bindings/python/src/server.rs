@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use libkv::Result;
 use pyo3::prelude::*;
 
-use crate::convert::{Dict, each_option, flag};
+use crate::convert::{Dict, each_option, flag, wrong_type};
 use crate::db::Db;
 use crate::guard::{detached, guard, not_pickled};
 use crate::handle::Handle;
@@ -93,7 +93,7 @@ pub fn serve(
 ) -> PyResult<Server> {
     let db = db
         .cast::<Db>()
-        .map_err(|_| crate::convert::wrong_type("db", "a libkv.Db", db))?
+        .map_err(|_| wrong_type("db", "a libkv.Db", db))?
         .get()
         .handle();
     let address = address.map_or_else(

@@ -5,13 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use libkv::{Code, Error};
 use pyo3::prelude::*;
 
-use crate::convert::{Dict, Given};
+use crate::calls::get;
+use crate::convert::{Dict, OptionalArg};
 use crate::error::raise;
-use crate::guard::{ask, guard, not_pickled};
+use crate::guard::{guard, not_pickled};
 use crate::handle::Handle;
+use crate::interrupt::ask;
+use crate::key_value::KeyValue;
 use crate::request;
-use crate::response::{IntoPython, KeyValue, RangeResponse};
+use crate::response::RangeResponse;
 use crate::scan::Scan;
+use crate::value::IntoPython;
 
 /// The store as it was at one revision; made by snapshot(). A context manager.
 ///
@@ -51,19 +55,19 @@ impl Snapshot {
 
     /// One key as it was, or None.
     fn get(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<Py<KeyValue>>> {
-        guard(|| crate::db::get(&self.db, key, self.view()?.revision()))
+        guard(|| get(&self.db, key, self.view()?.revision()))
     }
 
     /// The pairs of a range as they were. Arguments as Db.range(); another revision raises
     /// InvalidArgumentError.
     #[pyo3(
-        signature = (key=Given::default(), **options),
+        signature = (key=OptionalArg::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
     )]
     fn range(
         &self,
         py: Python<'_>,
-        key: Given<'_>,
+        key: OptionalArg<'_>,
         options: Option<&Dict<'_>>,
     ) -> PyResult<Py<RangeResponse>> {
         guard(|| {
@@ -74,10 +78,10 @@ impl Snapshot {
 
     /// An iterator over the pairs of a range as they were. Arguments as Db.scan().
     #[pyo3(
-        signature = (key=Given::default(), **options),
+        signature = (key=OptionalArg::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
     )]
-    fn scan(&self, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Scan> {
+    fn scan(&self, key: OptionalArg<'_>, options: Option<&Dict<'_>>) -> PyResult<Scan> {
         guard(|| {
             let request = request::range("scan", key, options)?;
             Ok(Scan::new(

@@ -9,25 +9,28 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 
-use crate::convert::{Dict, Given, bytes, each_option, sized};
+use crate::calls::run_txn;
+use crate::convert::{Dict, OptionalArg, bytes, only_option, sized, wrong_type};
 use crate::error::{has_code, raise};
 use crate::guard::{detached, guard, not_pickled};
 use crate::handle::Handle;
+use crate::key_value::KeyValue;
 use crate::request;
-use crate::response::{IntoPython, KeyValue, RangeResponse};
+use crate::response::RangeResponse;
+use crate::value::IntoPython;
 
 /// Reads the only keyword of transact(); None is for ever.
 pub fn max_retries(options: Option<&Dict<'_>>) -> PyResult<Option<u32>> {
-    let mut most = Some(TRANSACT_RETRIES);
-    each_option("transact", options, &["max_retries"], |name, given| {
-        most = if given.is_none() {
-            None
-        } else {
-            Some(sized(name, given, "0 to 2^32 - 1")?)
-        };
-        Ok(())
-    })?;
-    Ok(most)
+    let most = only_option(
+        "transact",
+        options,
+        "max_retries",
+        |name, given| match given.is_none() {
+            true => Ok(None),
+            false => sized(name, given, "0 to 2^32 - 1").map(Some),
+        },
+    )?;
+    Ok(most.unwrap_or(Some(TRANSACT_RETRIES)))
 }
 
 /// See `Db.transact`.
@@ -38,11 +41,7 @@ pub fn transact<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = body.py();
     if !body.is_callable() {
-        return Err(crate::convert::wrong_type(
-            "fn",
-            "a function of one argument",
-            body,
-        ));
+        return Err(wrong_type("fn", "a function of one argument", body));
     }
     let mut retries = libkv::Retries::new(most);
     loop {
@@ -55,7 +54,7 @@ pub fn transact<'py>(
                 let Some(txn) = transaction.txn() else {
                     return Ok(value);
                 };
-                if crate::db::run_txn(py, db, txn)?.succeeded {
+                if run_txn(py, db, txn)?.succeeded {
                     return Ok(value);
                 }
             }
@@ -159,13 +158,13 @@ impl Transaction {
     /// The pairs of a range by key, with this transaction's own writes in place. Of the options of
     /// Db.range() it takes limit and keys_only; others raise InvalidArgumentError.
     #[pyo3(
-        signature = (key=Given::default(), **options),
+        signature = (key=OptionalArg::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., limit=0, keys_only=False)"
     )]
     fn range(
         &self,
         py: Python<'_>,
-        key: Given<'_>,
+        key: OptionalArg<'_>,
         options: Option<&Dict<'_>>,
     ) -> PyResult<Py<RangeResponse>> {
         guard(|| {
@@ -177,12 +176,12 @@ impl Transaction {
 
     /// Writes a key when the function returns. The options prev_kv and ignore_… of Db.put() raise
     /// InvalidArgumentError: read the key instead.
-    #[pyo3(signature = (key, value=Given::default(), **options), text_signature = "($self, key, value=b'', *, lease=0)")]
+    #[pyo3(signature = (key, value=OptionalArg::default(), **options), text_signature = "($self, key, value=b'', *, lease=0)")]
     fn put(
         &self,
         py: Python<'_>,
         key: &Bound<'_, PyAny>,
-        value: Given<'_>,
+        value: OptionalArg<'_>,
         options: Option<&Dict<'_>>,
     ) -> PyResult<()> {
         guard(|| {
@@ -193,10 +192,15 @@ impl Transaction {
 
     /// Deletes the keys of a range when the function returns; how many this transaction sees.
     #[pyo3(
-        signature = (key=Given::default(), **options),
+        signature = (key=OptionalArg::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=...)"
     )]
-    fn delete(&self, py: Python<'_>, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<i64> {
+    fn delete(
+        &self,
+        py: Python<'_>,
+        key: OptionalArg<'_>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<i64> {
         guard(|| {
             let delete = request::delete(key, options)?;
             if delete.prev_kv {
@@ -209,10 +213,10 @@ impl Transaction {
     }
 
     /// Ends the try, for libkv.aio.
-    fn _end(&self, py: Python<'_>) -> PyResult<Ended> {
+    fn _end(&self, py: Python<'_>) -> PyResult<Attempt> {
         guard(|| {
             let (overtaken, transaction) = self.end(py)?;
-            Ok(Ended {
+            Ok(Attempt {
                 transaction,
                 overtaken,
                 _db: self.db.clone(),
@@ -250,7 +254,7 @@ impl Retries {
     }
 
     /// How many seconds to wait before the next try; raises ConflictError after the last one.
-    fn after(&self, py: Python<'_>, overtaken: &Ended) -> PyResult<f64> {
+    fn after(&self, py: Python<'_>, overtaken: &Attempt) -> PyResult<f64> {
         guard(|| {
             let mut retries = self
                 .0
@@ -265,8 +269,8 @@ impl Retries {
 }
 
 /// The end of one try, for libkv.aio.
-#[pyclass(frozen, name = "_Ended", module = "libkv._libkv")]
-pub struct Ended {
+#[pyclass(frozen, name = "_Attempt", module = "libkv._libkv")]
+pub struct Attempt {
     transaction: libkv::Transaction,
     /// A read failed because a compaction was faster: try again.
     #[pyo3(get)]
@@ -275,7 +279,7 @@ pub struct Ended {
 }
 
 #[pymethods]
-impl Ended {
+impl Attempt {
     /// What commits the try, or None if nothing is to be written.
     fn txn(&self) -> Option<request::Txn> {
         self.transaction.txn().map(request::Txn)

@@ -195,19 +195,19 @@ def test_misuse_raises_where_it_is_awaited(run: Run, db: libkv.aio.Db) -> None:
 def test_a_group_is_resolved_with_one_wake_up(run: Run, db: libkv.aio.Db, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         loop, wakes = asyncio.get_running_loop(), [0]
-        answers = _libkv._Answers()
-        monkeypatch.setattr(libkv.aio, "_answers", lambda _: answers)
+        mailbox = _libkv._Mailbox()
+        monkeypatch.setattr(libkv.aio, "_mailbox", lambda _: mailbox)
 
         def resolve() -> None:
             wakes[0] += 1
-            answers.resolve()
+            mailbox.resolve()
 
-        loop.add_reader(answers.fileno(), resolve)
+        loop.add_reader(mailbox.fileno(), resolve)
         await db.put("first")
         assert wakes == [1]
         writes = [asyncio.ensure_future(db.put(f"k{number}", "v")) for number in range(1_000)]
         await asyncio.gather(*writes)
-        loop.remove_reader(answers.fileno())
+        loop.remove_reader(mailbox.fileno())
         # the worker may begin a group as soon as it sees the first of them; a few groups, then, never 1,000
         assert wakes[0] < 100, f"{wakes[0]} wake-ups for 1,000 writes"
 
@@ -217,17 +217,17 @@ def test_a_group_is_resolved_with_one_wake_up(run: Run, db: libkv.aio.Db, monkey
 
 def test_one_answer_queue_wakes_once_for_what_is_there(kv: libkv.Db) -> None:
     """Counted exactly, without a loop: answers that come before the queue is taken share one wake-up."""
-    answers = _libkv._Answers()
+    mailbox = _libkv._Mailbox()
     futures = [Future() for _ in range(50)]
     for number, future in enumerate(futures):
-        kv._submit(libkv.Put(f"k{number}" if number % 5 else ""), answers, future)
+        kv._submit(libkv.Put(f"k{number}" if number % 5 else ""), mailbox, future)
     while kv.status().revision < 41:
-        select.select([answers.fileno()], [], [])
+        select.select([mailbox.fileno()], [], [])
     while any(not future.done() for future in futures):
-        select.select([answers.fileno()], [], [])
-        waiting = len(os.read(answers.fileno(), 100))
+        select.select([mailbox.fileno()], [], [])
+        waiting = len(os.read(mailbox.fileno(), 100))
         assert waiting == 1, "one byte stands for all"
-        answers.resolve()
+        mailbox.resolve()
     assert sum(isinstance(future.answer, libkv.PutResponse) for future in futures) == 40
     assert sum(isinstance(future.answer, libkv.InvalidArgumentError) for future in futures) == 10
 

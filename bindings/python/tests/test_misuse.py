@@ -506,13 +506,13 @@ def test_reentrant_iteration_of_a_scan(kv: libkv.Db) -> None:
 def test_others_run_while_the_last_handle_goes(holder: Holder) -> None:
     """Closing waits for the write in the queue, which waits for another process: without the interpreter."""
     db = libkv.open(holder.path, busy_timeout_ms=math.inf)
-    answers, future = _libkv._Answers(), Future()
-    db._submit(libkv.Put("k", "v"), answers, future)
+    mailbox, future = _libkv._Mailbox(), Future()
+    db._submit(libkv.Put("k", "v"), mailbox, future)
     release = threading.Timer(0.1, holder.release)  # would never run if the interpreter were kept
     release.start()
     del db
     gc.collect()
     release.join()
-    select.select([answers.fileno()], [], [])
-    answers.resolve()
+    select.select([mailbox.fileno()], [], [])
+    mailbox.resolve()
     assert isinstance(future.answer, libkv.PutResponse)

@@ -78,7 +78,7 @@ _Item = TypeVar("_Item")
 _Item_co = TypeVar("_Item_co", covariant=True)
 
 _P = ParamSpec("_P")
-_Handle = TypeVar("_Handle", bound="_Entered")
+_Handle = TypeVar("_Handle", bound="_AsyncHandle")
 
 _ABSENT: Any = object()
 """Stands for an argument that was left out."""
@@ -90,7 +90,7 @@ STEPS_IN_A_ROW: Final = 1024
 """After so many steps an iteration lets the loop do something else."""
 
 
-class _Entered(Protocol):
+class _AsyncHandle(Protocol):
     """What `async with` takes: a handle."""
 
     async def __aenter__(self) -> Self: ...
@@ -99,7 +99,7 @@ class _Entered(Protocol):
     ) -> None: ...
 
 
-class _Making(Coroutine[Any, Any, _Handle]):
+class _PendingHandle(Coroutine[Any, Any, _Handle]):
     """A handle in the making: awaited, or entered at once. Still a coroutine, for tasks and asyncio.run()."""
 
     __slots__ = ("_handle", "_make")
@@ -132,23 +132,23 @@ class _Making(Coroutine[Any, Any, _Handle]):
         await self._handle.__aexit__(kind, exception, traceback)
 
 
-def _entered(make: Callable[_P, Coroutine[Any, Any, _Handle]]) -> Callable[_P, _Making[_Handle]]:
+def _handle_factory(make: Callable[_P, Coroutine[Any, Any, _Handle]]) -> Callable[_P, _PendingHandle[_Handle]]:
     """Lets what an async function returns be entered without an inner await."""
 
     @functools.wraps(make)
-    def making(*args: _P.args, **kwargs: _P.kwargs) -> _Making[_Handle]:
-        return _Making(make(*args, **kwargs))
+    def making(*args: _P.args, **kwargs: _P.kwargs) -> _PendingHandle[_Handle]:
+        return _PendingHandle(make(*args, **kwargs))
 
     return making
 
 
-@_entered
+@_handle_factory
 async def open(target: Target, **options: Unpack[OpenOptions]) -> "Db":  # noqa: A001 - as libkv.open
     """Open a store; arguments and exceptions are those of libkv.open()."""
     return Db(await asyncio.to_thread(libkv.open, target, **options))
 
 
-@_entered
+@_handle_factory
 async def serve(db: "Db", address: str = "127.0.0.1:0", **options: Unpack[ServeOptions]) -> "Server":
     """Serve a store to etcd's clients; arguments and exceptions are those of libkv.serve()."""
     return Server(await asyncio.to_thread(libkv.serve, db._db, address, **options))
@@ -174,7 +174,7 @@ class Server:
         return self._server.closed
 
     async def close(self) -> None:
-        """End it: requests under way get their answers if that is quick, streams are cut. The store stays open."""
+        """End it: requests under way get their responses if that is quick, streams are cut. The store stays open."""
         await asyncio.to_thread(self._server.close)
 
     async def __aenter__(self) -> Self:
@@ -193,32 +193,32 @@ class Server:
         return repr(self._server).replace("libkv.Server", "libkv.aio.Server")
 
 
-async def _done(db: libkv.Db, call: Callable[..., _T], *args: Any, **options: Any) -> _T:
-    """What a store in this process answers at once, and a cluster is waited for on a thread of the executor."""
+async def _run(db: libkv.Db, call: Callable[..., _T], *args: Any, **options: Any) -> _T:
+    """What a store in this process returns at once, and a cluster is waited for on a thread of the executor."""
     if db._is_remote:
         return await asyncio.to_thread(call, *args, **options)
     return call(*args, **options)
 
 
-def _given(argument: _T) -> tuple[_T, ...]:
+def _optional(argument: _T) -> tuple[_T, ...]:
     return () if argument is _ABSENT else (argument,)
 
 
-class _Steps(Protocol[_Item_co]):
+class _ReadAhead(Protocol[_Item_co]):
     """What a libkv.Scan, EventScan or DiffScan has."""
 
     def __iter__(self) -> Iterator[_Item_co]: ...
-    def _is_near(self) -> bool: ...
-    def _come_near(self) -> None: ...
+    def _is_ready(self) -> bool: ...
+    def _make_ready(self) -> None: ...
 
 
 class Scan(Generic[_Item]):
     """An asynchronous iterator; made by scan(), events() and diff(). After an error it is at its end."""
 
-    def __init__(self, steps: Callable[[], _Steps[_Item]], db: libkv.Db) -> None:
+    def __init__(self, steps: Callable[[], _ReadAhead[_Item]], db: libkv.Db) -> None:
         self._db = db
         self._taken = 0
-        self._steps: _Steps[_Item] | None = None
+        self._steps: _ReadAhead[_Item] | None = None
         self._begin = steps
         if not db._is_remote:
             self._steps = steps()
@@ -232,8 +232,8 @@ class Scan(Generic[_Item]):
             await asyncio.sleep(0)
         if self._steps is None:
             self._steps = await asyncio.to_thread(self._begin)
-        if self._db._is_remote and not self._steps._is_near():
-            await asyncio.to_thread(self._steps._come_near)
+        if self._db._is_remote and not self._steps._is_ready():
+            await asyncio.to_thread(self._steps._make_ready)
         for item in self._steps:
             return item
         raise StopAsyncIteration
@@ -253,15 +253,17 @@ class Snapshot:
 
     async def get(self, key: BytesLike) -> libkv.KeyValue | None:
         """One key as it was, or None."""
-        return await _done(self._db, self._snapshot.get, key)
+        return await _run(self._db, self._snapshot.get, key)
 
-    async def range(self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[RangeOptions]) -> libkv.RangeResponse:
+    async def range(
+        self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[RangeOptions]
+    ) -> libkv.RangeResponse:
         """The pairs of a range as they were; see libkv.Snapshot.range()."""
-        return await _done(self._db, self._snapshot.range, *_given(key), **options)
+        return await _run(self._db, self._snapshot.range, *_optional(key), **options)
 
     def scan(self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[RangeOptions]) -> Scan[libkv.KeyValue]:
         """Iterate over the pairs of a range as they were; see libkv.Snapshot.scan()."""
-        scan = self._snapshot.scan(*_given(key), **options)
+        scan = self._snapshot.scan(*_optional(key), **options)
         return Scan(lambda: scan, self._db)
 
     def close(self) -> None:
@@ -293,35 +295,35 @@ class Transaction:
 
     async def get(self, key: BytesLike) -> libkv.KeyValue | None:
         """One key, or None; see libkv.Transaction.get()."""
-        return await _done(self._db, self._transaction.get, key)
+        return await _run(self._db, self._transaction.get, key)
 
     async def range(
         self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[TransactionRangeOptions]
     ) -> libkv.RangeResponse:
         """The pairs of a range by key, own writes in place; see libkv.Transaction.range()."""
-        return await _done(self._db, self._transaction.range, *_given(key), **options)
+        return await _run(self._db, self._transaction.range, *_optional(key), **options)
 
     async def put(
         self, key: BytesLike | libkv.Put, value: BytesLike = _ABSENT, **options: Unpack[TransactionPutOptions]
     ) -> None:
         """Write a key when the function returns; see libkv.Transaction.put()."""
-        await _done(self._db, self._transaction.put, key, *_given(value), **options)
+        await _run(self._db, self._transaction.put, key, *_optional(value), **options)
 
     async def delete(self, key: BytesLike | libkv.Delete = _ABSENT, **options: Unpack[KeyOptions]) -> int:
         """Delete keys when the function returns; how many this transaction sees."""
-        return await _done(self._db, self._transaction.delete, *_given(key), **options)
+        return await _run(self._db, self._transaction.delete, *_optional(key), **options)
 
 
 class _Source(Protocol[_Item_co]):
     """What has items now and then: a libkv.Watcher or libkv.Leaders."""
 
     def try_next(self) -> _Item_co | None: ...
-    def _wait(self, answers: _libkv._Answers, future: asyncio.Future[None]) -> _libkv._Wait: ...
+    def _wait(self, mailbox: _libkv._Mailbox, future: asyncio.Future[None]) -> _libkv._Wait: ...
 
 
-async def _next(source: "_Source[_T] | _Remote[_T]", timeout: float | None) -> _T | None:
+async def _next(source: "_Source[_T] | _RemoteSource[_T]", timeout: float | None) -> _T | None:
     """The next item; None if timeout (seconds) has passed without one."""
-    if isinstance(source, _Remote):
+    if isinstance(source, _RemoteSource):
         return await source.next(timeout)
     loop = asyncio.get_running_loop()
     until = None if timeout is None else loop.time() + timeout
@@ -330,21 +332,21 @@ async def _next(source: "_Source[_T] | _Remote[_T]", timeout: float | None) -> _
         left = None if until is None else until - loop.time()
         if item is not None or (left is not None and left <= 0):
             return item
-        await _woken(source, left)
+        await _wait(source, left)
 
 
-async def _woken(source: _Source[Any], timeout: float | None) -> None:
+async def _wait(source: _Source[Any], timeout: float | None) -> None:
     """Wait until there may be something, timeout seconds at most."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
-    wait = source._wait(_answers(loop), future)
+    wait = source._wait(_mailbox(loop), future)
     try:
         await asyncio.wait([future], timeout=timeout)
     finally:
         wait.end()
 
 
-class _Remote(Generic[_Item]):
+class _RemoteSource(Generic[_Item]):
     """A watcher, or leaders, of a cluster: made on a thread, since it is there only once the cluster says so.
 
     With is_far each look at what there is asks the cluster too.
@@ -409,7 +411,7 @@ class _Remote(Generic[_Item]):
             left = None if until is None else until - self._loop.time()
             if item is not None or (left is not None and left <= 0):
                 return item
-            await _woken(native, left)
+            await _wait(native, left)
         return await _next(cast("_Source[_Item]", native), None if until is None else until - self._loop.time())
 
     def try_next(self) -> _Item | None:
@@ -456,7 +458,7 @@ class _Remote(Generic[_Item]):
 class _Iteration(Generic[_Item]):
     """Steps through a source, and lets the loop do something else now and then."""
 
-    def __init__(self, source: _Source[_Item] | _Remote[_Item], db: libkv.Db) -> None:
+    def __init__(self, source: _Source[_Item] | _RemoteSource[_Item], db: libkv.Db) -> None:
         self._source = source
         self._db = db
         self._taken = 0
@@ -484,7 +486,7 @@ class Watcher:
     through the same Db wait for that too.
     """
 
-    def __init__(self, watcher: libkv.Watcher | _Remote[libkv.WatchBatch], db: libkv.Db) -> None:
+    def __init__(self, watcher: libkv.Watcher | _RemoteSource[libkv.WatchBatch], db: libkv.Db) -> None:
         self._watcher = watcher
         self._iteration = _Iteration(watcher, db)
 
@@ -520,7 +522,7 @@ class Watcher:
         return await self._iteration.step()
 
     async def __aenter__(self) -> Self:
-        if isinstance(self._watcher, _Remote):
+        if isinstance(self._watcher, _RemoteSource):
             await self._watcher.confirmed()
         self._watcher.__enter__()
         return self
@@ -544,7 +546,7 @@ class Leaders:
     it.
     """
 
-    def __init__(self, leaders: libkv.Leaders | _Remote[libkv.KeyValue], db: libkv.Db) -> None:
+    def __init__(self, leaders: libkv.Leaders | _RemoteSource[libkv.KeyValue], db: libkv.Db) -> None:
         self._leaders = leaders
         self._iteration = _Iteration(leaders, db)
 
@@ -567,7 +569,7 @@ class Leaders:
         return await self._iteration.step()
 
     async def __aenter__(self) -> Self:
-        if isinstance(self._leaders, _Remote):
+        if isinstance(self._leaders, _RemoteSource):
             await self._leaders.confirmed()
         self._leaders.__enter__()
         return self
@@ -633,7 +635,7 @@ class Lease:
         number = len(self._waits)
         loop = asyncio.get_running_loop()
         self._callbacks[number] = callback
-        self._waits.append(self._lease._on_lost(_answers(loop), _Lost(self, number, loop)))
+        self._waits.append(self._lease._on_lost(_mailbox(loop), _LossFuture(self, number, loop)))
 
     def _tell(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
         callback = self._callbacks.pop(number, None)
@@ -646,7 +648,8 @@ class Lease:
             wait.end()
         self._callbacks.clear()
         if self._lease._stop():
-            await _revoked(lambda answers, future: self._db._submit_revoke(self.id, answers, future))
+            request = _libkv._Request.lease_revoke(self.id)
+            await _revoke(lambda mailbox, future: self._db._submit(request, mailbox, future))
 
     async def __aenter__(self) -> Self:
         self._lease.__enter__()
@@ -664,7 +667,7 @@ class Lease:
         return repr(self._lease).replace("libkv.Lease", "libkv.aio.Lease")
 
 
-class _Lost:
+class _LossFuture:
     """Stands among the futures of a loop for a callback of a lease, and does not keep the lease."""
 
     def __init__(self, lease: Lease, number: int, loop: asyncio.AbstractEventLoop) -> None:
@@ -681,7 +684,7 @@ class _Lost:
             lease._tell(self._number, loop)
 
 
-async def _asked(asked: _libkv._Asked, future: asyncio.Future[None]) -> None:
+async def _wait_for_response(asked: _libkv._PendingResponse, future: asyncio.Future[None]) -> None:
     """Wait for an answer; if cancelled, take the request back, or give back a lease that comes too late."""
     try:
         await asyncio.wait([future])
@@ -691,11 +694,11 @@ async def _asked(asked: _libkv._Asked, future: asyncio.Future[None]) -> None:
         raise
 
 
-async def _revoked(submit: Callable[[_libkv._Answers, asyncio.Future[Any]], _libkv._Submitted | None]) -> None:
+async def _revoke(submit: Callable[[_libkv._Mailbox, asyncio.Future[Any]], _libkv._Submission | None]) -> None:
     """Wait for a revocation; a lease that is gone is well."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[object] = loop.create_future()
-    if submit(_answers(loop), future) is not None:
+    if submit(_mailbox(loop), future) is not None:
         with contextlib.suppress(libkv.LeaseNotFoundError):
             await future
 
@@ -707,7 +710,7 @@ async def _stand(claim: _libkv._Claim, value: BytesLike, timeout: float | None, 
     limit = until if timeout else None
     try:
         async with asyncio.timeout_at(limit):
-            await db._opened()
+            await db._confirm_watchers()
         claim.renew(value)
         held = await _in_line(claim, until, limit, db._db)
     except BaseException as error:
@@ -719,7 +722,7 @@ async def _stand(claim: _libkv._Claim, value: BytesLike, timeout: float | None, 
         # what the cluster does not confirm soon ends with its TTL
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE):
-                await _revoked(claim.leave)
+                await _revoke(claim.leave)
     return held
 
 
@@ -729,18 +732,18 @@ async def _in_line(claim: _libkv._Claim, until: float | None, limit: float | Non
     asked = None
     while True:
         future: asyncio.Future[None] = loop.create_future()
-        step = claim.step(asked, _answers(loop), future)
+        step = claim.step(asked, _mailbox(loop), future)
         asked = None
         if step is None:
             return True
-        if isinstance(step, _libkv._Asked):
+        if isinstance(step, _libkv._PendingResponse):
             asked = step
             async with asyncio.timeout_at(limit):
-                await _asked(asked, future)
+                await _wait_for_response(asked, future)
             continue
         async with asyncio.timeout_at(limit):
             left = None if limit is None else max(limit - loop.time(), 0)
-            watcher = await _done(db, claim.follow, step, left)
+            watcher = await _run(db, claim.follow, step, left)
         if watcher is None:
             continue
         try:
@@ -773,7 +776,7 @@ class Lock:
         self._claim.begin()
         try:
             if not self._claim.is_held and not await _stand(self._claim, b"", timeout, self._db):
-                raise await _done(self._db._db, self._claim.timed_out, timeout)
+                raise await _run(self._db._db, self._claim.timed_out, timeout)
         finally:
             self._claim.end()
 
@@ -783,7 +786,7 @@ class Lock:
         try:
             if self._claim.is_held:
                 return True
-            leader = await _done(self._db._db, self._claim.leader)
+            leader = await _run(self._db._db, self._claim.leader)
             return leader is None and await _stand(self._claim, b"", 0, self._db)
         finally:
             self._claim.end()
@@ -792,7 +795,7 @@ class Lock:
         """Free the lock; does nothing if it is not held."""
         self._claim.begin()
         try:
-            await _revoked(self._claim.leave)
+            await _revoke(self._claim.leave)
         finally:
             self._claim.end()
 
@@ -847,7 +850,7 @@ class Election:
             if self._claim.is_held:
                 await self.proclaim(value)
             elif not await _stand(self._claim, value, timeout, self._db):
-                raise await _done(self._db._db, self._claim.timed_out, timeout)
+                raise await _run(self._db._db, self._claim.timed_out, timeout)
         finally:
             self._claim.end()
 
@@ -859,17 +862,17 @@ class Election:
 
     async def leader(self) -> libkv.KeyValue | None:
         """The leader's pair, or None. It may be another process's."""
-        return await _done(self._db._db, self._claim.leader)
+        return await _run(self._db._db, self._claim.leader)
 
     def observe(self) -> Leaders:
         """Iterate over the leaders from the present one on, and over each value that one proclaims."""
-        return Leaders(self._db._followed(self._claim.observe, resume=0, is_far=True), self._db._db)
+        return Leaders(self._db._source(self._claim.observe, resume=0, is_far=True), self._db._db)
 
     async def resign(self) -> None:
         """Step down, or out of the line; does nothing if it stands nowhere."""
         self._claim.begin()
         try:
-            await _revoked(self._claim.leave)
+            await _revoke(self._claim.leave)
         finally:
             self._claim.end()
 
@@ -917,7 +920,7 @@ class Db:
         self, key: BytesLike | libkv.Put, value: BytesLike = _ABSENT, **options: Unpack[PutOptions]
     ) -> libkv.PutResponse:
         """Write one key; see libkv.Db.put()."""
-        return cast("libkv.PutResponse", await self._write(libkv.Put(key, *_given(value), **options)))
+        return cast("libkv.PutResponse", await self._write(libkv.Put(key, *_optional(value), **options)))
 
     async def get(self, key: BytesLike, *, revision: int = 0) -> libkv.KeyValue | None:
         """One key as it is now, or at a revision; None if it is not there."""
@@ -929,28 +932,30 @@ class Db:
 
     async def get_into(self, key: BytesLike, buffer: "Buffer") -> int | None:
         """The value of one key into a writable buffer; see libkv.Db.get_into()."""
-        return await _done(self._db, self._db.get_into, key, buffer)
+        return await _run(self._db, self._db.get_into, key, buffer)
 
-    async def range(self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[RangeOptions]) -> libkv.RangeResponse:
+    async def range(
+        self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[RangeOptions]
+    ) -> libkv.RangeResponse:
         """The pairs of a range at one revision; see libkv.Db.range()."""
         if self._db._is_remote:
-            return cast("libkv.RangeResponse", await self._submit(libkv.Range(*_given(key), **options)))
-        return self._db.range(*_given(key), **options)
+            return cast("libkv.RangeResponse", await self._submit(libkv.Range(*_optional(key), **options)))
+        return self._db.range(*_optional(key), **options)
 
     def scan(self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[RangeOptions]) -> Scan[libkv.KeyValue]:
         """Iterate over the pairs of a range, all at one revision; see libkv.Db.scan()."""
-        scan = self._db.scan(*_given(key), **options)
+        scan = self._db.scan(*_optional(key), **options)
         return Scan(lambda: scan, self._db)
 
     async def delete(
         self, key: BytesLike | libkv.Delete = _ABSENT, **options: Unpack[DeleteOptions]
     ) -> libkv.DeleteResponse:
         """Delete keys; see libkv.Db.delete()."""
-        return cast("libkv.DeleteResponse", await self._write(libkv.Delete(*_given(key), **options)))
+        return cast("libkv.DeleteResponse", await self._write(libkv.Delete(*_optional(key), **options)))
 
     async def txn(self, txn: libkv.Txn = _ABSENT, **options: Unpack[TxnOptions]) -> libkv.TxnResponse:
         """Compare, then run one of two lists of operations in one revision; see libkv.Db.txn()."""
-        request = libkv.Txn(*_given(txn), **options)
+        request = libkv.Txn(*_optional(txn), **options)
         if request._is_read_only() and not self._db._is_remote:
             return self._db.txn(request)
         return cast("libkv.TxnResponse", await self._write(request))
@@ -973,10 +978,10 @@ class Db:
         while True:
             t = self._db._transaction()
             try:
-                result = await fn(Transaction(t, self._db)) if is_async else _plain(await _done(self._db, fn, t))
+                result = await fn(Transaction(t, self._db)) if is_async else _plain(await _run(self._db, fn, t))
             except libkv.CompactedError:
-                ended = t._end()
-                if not ended.overtaken:
+                attempt = t._end()
+                if not attempt.overtaken:
                     raise
             except BaseException:
                 if self._db._is_remote:
@@ -986,94 +991,87 @@ class Db:
                     t._end()
                 raise
             else:
-                ended = t._end()
-                txn = ended.txn()
+                attempt = t._end()
+                txn = attempt.txn()
                 if txn is None or (await self.txn(txn)).succeeded:
                     return result
-            await asyncio.sleep(retries.after(ended))
+            await asyncio.sleep(retries.after(attempt))
 
     async def compact(self, revision: int, *, physical: bool = False) -> libkv.CompactResponse:
         """Forget history below a revision; see libkv.Db.compact()."""
+        await self._confirm_watchers()
+        request = _libkv._Request.compact(revision, physical=physical)
+        return cast("libkv.CompactResponse", await self._submit(request))
 
-        def submit(answers: _libkv._Answers, future: asyncio.Future[Any]) -> _libkv._Submitted:
-            return self._db._submit_compact(revision, physical, answers, future)
-
-        await self._opened()
-        return cast("libkv.CompactResponse", await _answer(submit))
-
-    @_entered
+    @_handle_factory
     async def snapshot(self, revision: int = 0) -> Snapshot:
         """A view of one revision, 0 being the current one; see libkv.Db.snapshot()."""
-        return Snapshot(await _done(self._db, self._db.snapshot, revision), self._db)
+        return Snapshot(await _run(self._db, self._db.snapshot, revision), self._db)
 
-    @_entered
+    @_handle_factory
     async def snapshot_at(self, revision: int) -> Snapshot:
         """As snapshot(revision)."""
-        return Snapshot(await _done(self._db, self._db.snapshot_at, revision), self._db)
+        return Snapshot(await _run(self._db, self._db.snapshot_at, revision), self._db)
 
     async def history(self, key: BytesLike, *, limit: int = 0) -> list[libkv.Event]:
         """The events of one key, newest first; see libkv.Db.history()."""
-        return await _done(self._db, self._db.history, key, limit=limit)
+        return await _run(self._db, self._db.history, key, limit=limit)
 
     def events(
         self, after: int, upto: int = 0, key: BytesLike = _ABSENT, **options: Unpack[KeyOptions]
     ) -> Scan[libkv.Event]:
         """Iterate over the events with after < revision <= upto; see libkv.Db.events()."""
-        scan = self._db.events(after, upto, *_given(key), **options)
+        scan = self._db.events(after, upto, *_optional(key), **options)
         return Scan(lambda: scan, self._db)
 
-    def diff(self, a: int, b: int = 0, key: BytesLike = _ABSENT, **options: Unpack[KeyOptions]) -> Scan[libkv.Difference]:
+    def diff(
+        self, a: int, b: int = 0, key: BytesLike = _ABSENT, **options: Unpack[KeyOptions]
+    ) -> Scan[libkv.Difference]:
         """Iterate over the keys that differ between two revisions; see libkv.Db.diff()."""
-        return Scan(lambda: self._db.diff(a, b, *_given(key), **options), self._db)
+        return Scan(lambda: self._db.diff(a, b, *_optional(key), **options), self._db)
 
     async def revision_at(self, time: datetime | float) -> int:
         """The last revision that was written by the end of the minute of this time; see libkv.Db.revision_at()."""
-        return await _done(self._db, self._db.revision_at, time)
+        return await _run(self._db, self._db.revision_at, time)
 
     def watch(self, key: BytesLike = _ABSENT, **options: Unpack[WatchOptions]) -> Watcher:
         """Follow the events of a range, by whichever process they are written; see libkv.Db.watch()."""
-        watch = functools.partial(self._db.watch, *_given(key), **options)
-        return Watcher(self._followed(watch, resume=options.get("start_revision", 0), is_far=False), self._db)
+        watch = functools.partial(self._db.watch, *_optional(key), **options)
+        return Watcher(self._source(watch, resume=options.get("start_revision", 0), is_far=False), self._db)
 
     async def lease_grant(self, ttl_seconds: int, *, id: int = 0) -> libkv.LeaseGrantResponse:
         """Grant a lease, which nobody keeps alive; see libkv.Db.lease_grant()."""
-
-        def submit(answers: _libkv._Answers, future: asyncio.Future[Any]) -> _libkv._Submitted:
-            return self._db._submit_grant(ttl_seconds, answers, future, id=id)
-
-        await self._opened()
-        return cast("libkv.LeaseGrantResponse", await _answer(submit))
+        await self._confirm_watchers()
+        request = _libkv._Request.lease_grant(ttl_seconds, id=id)
+        return cast("libkv.LeaseGrantResponse", await self._submit(request))
 
     async def lease_revoke(self, id: int) -> libkv.LeaseRevokeResponse:
         """Revoke a lease: its keys are deleted in one revision; see libkv.Db.lease_revoke()."""
-
-        def submit(answers: _libkv._Answers, future: asyncio.Future[Any]) -> _libkv._Submitted:
-            return self._db._submit_revoke(id, answers, future)
-
-        await self._opened()
-        return cast("libkv.LeaseRevokeResponse", await _answer(submit))
+        await self._confirm_watchers()
+        request = _libkv._Request.lease_revoke(id)
+        return cast("libkv.LeaseRevokeResponse", await self._submit(request))
 
     async def lease_keep_alive(self, id: int) -> libkv.LeaseKeepAliveResponse:
         """Give a lease its full TTL again, once; see libkv.Db.lease_keep_alive()."""
-        return await _done(self._db, self._db.lease_keep_alive, id)
+        return await _run(self._db, self._db.lease_keep_alive, id)
 
     async def lease_time_to_live(self, id: int, *, keys: bool = False) -> libkv.LeaseTimeToLiveResponse:
         """What is left of a lease, and which keys hang on it; see libkv.Db.lease_time_to_live()."""
-        return await _done(self._db, self._db.lease_time_to_live, id, keys=keys)
+        return await _run(self._db, self._db.lease_time_to_live, id, keys=keys)
 
     async def lease_list(self) -> list[int]:
         """The ids of all leases, the next to expire first."""
-        return await _done(self._db, self._db.lease_list)
+        return await _run(self._db, self._db.lease_list)
 
-    @_entered
+    @_handle_factory
     async def lease(self, ttl_seconds: int, *, end_with_process: bool = False) -> Lease:
         """A lease that keeps itself alive, and is revoked when its handle is closed; see libkv.Db.lease()."""
-        await self._opened()
+        await self._confirm_watchers()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        asked = self._db._ask_lease(ttl_seconds, _answers(loop), future, end_with_process=end_with_process)
-        await _asked(asked, future)
-        return Lease(asked.lease(), self._db)
+        pending = self._db._submit_lease(ttl_seconds, _mailbox(loop), future, end_with_process=end_with_process)
+        await _wait_for_response(pending, future)
+        return Lease(libkv.Lease._adopt(pending), self._db)
 
     def lock(self, name: BytesLike, ttl_seconds: int) -> Lock:
         """A lock by this name, not yet acquired; see libkv.Db.lock()."""
@@ -1097,7 +1095,7 @@ class Db:
 
     async def status(self) -> libkv.Status:
         """What the store says of itself."""
-        return await _done(self._db, self._db.status)
+        return await _run(self._db, self._db.status)
 
     async def check(self) -> libkv.CheckReport:
         """Read the whole store and verify every invariant; see libkv.Db.check()."""
@@ -1129,17 +1127,17 @@ class Db:
 
     async def _write(self, request: Op) -> object:
         if self._opening:
-            await self._opened()
+            await self._confirm_watchers()
         return await self._submit(request)
 
-    async def _submit(self, request: Op) -> object:
-        return await _answer(lambda answers, future: self._db._submit(request, answers, future))
+    async def _submit(self, request: Op | _libkv._Request) -> object:
+        return await _wait_for_write(lambda mailbox, future: self._db._submit(request, mailbox, future))
 
-    def _followed(self, make: Callable[[], Any], *, resume: int, is_far: bool) -> Any:
+    def _source(self, make: Callable[[], Any], *, resume: int, is_far: bool) -> Any:
         """A watcher or leaders, made at once, or, on a cluster, once that is done."""
-        return _Remote(make, self._opening, resume=resume, is_far=is_far) if self._db._is_remote else make()
+        return _RemoteSource(make, self._opening, resume=resume, is_far=is_far) if self._db._is_remote else make()
 
-    async def _opened(self) -> None:
+    async def _confirm_watchers(self) -> None:
         """Wait for the cluster's word on the watchers that this loop began: they are to see what is written next."""
         loop = asyncio.get_running_loop()
         while mine := [made for made in list(self._opening) if made.get_loop() is loop]:
@@ -1155,32 +1153,32 @@ def _plain(result: _T) -> _T:
     return result
 
 
-_ANSWERS: WeakKeyDictionary[asyncio.AbstractEventLoop, _libkv._Answers] = WeakKeyDictionary()
+_MAILBOXES: WeakKeyDictionary[asyncio.AbstractEventLoop, _libkv._Mailbox] = WeakKeyDictionary()
 _NEW_LOOP = threading.Lock()
 
 
-def _answers(loop: asyncio.AbstractEventLoop) -> _libkv._Answers:
+def _mailbox(loop: asyncio.AbstractEventLoop) -> _libkv._Mailbox:
     """What this loop is woken by; made at its first write, gone with it."""
-    answers = _ANSWERS.get(loop)
-    if answers is None:
-        answers = _libkv._Answers()
-        loop.add_reader(answers.fileno(), answers.resolve)
+    mailbox = _MAILBOXES.get(loop)
+    if mailbox is None:
+        mailbox = _libkv._Mailbox()
+        loop.add_reader(mailbox.fileno(), mailbox.resolve)
         with _NEW_LOOP:
             # what a closed loop still waits for will never be asked for
-            for other in list(_ANSWERS):
+            for other in list(_MAILBOXES):
                 if other.is_closed():
-                    del _ANSWERS[other]
-            _ANSWERS[loop] = answers
-    return answers
+                    del _MAILBOXES[other]
+            _MAILBOXES[loop] = mailbox
+    return mailbox
 
 
-async def _answer(
-    submit: Callable[[_libkv._Answers, asyncio.Future[Any]], _libkv._Submitted],
+async def _wait_for_write(
+    submit: Callable[[_libkv._Mailbox, asyncio.Future[Any]], _libkv._Submission],
 ) -> object:
     """Submit a write and wait for its answer; if cancelled, take it back or say that it was too late."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[object] = loop.create_future()
-    submitted = submit(_answers(loop), future)
+    submitted = submit(_mailbox(loop), future)
     try:
         return await future
     except asyncio.CancelledError as cancelled:

@@ -10,39 +10,38 @@ use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
 
-use libkv::{Code, Error, LeaseRevoke, Request, Response, Result};
+use libkv::{LeaseRevoke, Request, Response, Result};
 use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::error::raise;
-use crate::guard::guard;
+use crate::guard::{guard, lock};
 use crate::handle::Handle;
-use crate::lease::Lease;
-use crate::response::IntoPython;
+use crate::value::IntoPython;
 
 /// What a future gets.
-enum Told {
+enum Mail {
     /// The answer to a write, or its exception.
     Response(Result<Response>),
     /// None: there is something to look at.
-    Woken,
+    Signal,
 }
 
 /// What the library's threads and the loop share.
 struct Queue {
-    told: Mutex<Vec<(u64, Told)>>,
+    mail: Mutex<Vec<(u64, Mail)>>,
     wake: UnixStream,
 }
 
 impl Queue {
-    fn push(&self, id: u64, what: Told) {
+    fn push(&self, id: u64, item: Mail) {
         let first = {
-            let mut told = lock(&self.told);
-            told.push((id, what));
-            told.len() == 1
+            let mut mail = lock(&self.mail);
+            mail.push((id, item));
+            mail.len() == 1
         };
         if first {
             // never full: one byte stands for all until the loop has taken the queue
@@ -51,73 +50,69 @@ impl Queue {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The futures that wait, by number.
 #[derive(Default)]
-struct Waiting {
+struct PendingFutures {
     last: u64,
     futures: HashMap<u64, Py<PyAny>>,
 }
 
 /// The answers that one event loop waits for, for libkv.aio. Only the loop's thread uses it.
-#[pyclass(frozen, name = "_Answers", module = "libkv._libkv")]
-pub struct Answers {
+#[pyclass(frozen, name = "_Mailbox", module = "libkv._libkv")]
+pub struct Mailbox {
     queue: Arc<Queue>,
     woken: UnixStream,
-    /// Shared with each `Place`, which can be forgotten.
-    waiting: Arc<Mutex<Waiting>>,
+    /// Shared with each `PendingFuture`, which can be forgotten.
+    waiting: Arc<Mutex<PendingFutures>>,
 }
 
 /// A future among those of a loop.
 #[derive(Clone)]
-pub struct Place {
+pub struct PendingFuture {
     id: u64,
     queue: Arc<Queue>,
-    waiting: Arc<Mutex<Waiting>>,
+    waiting: Arc<Mutex<PendingFutures>>,
 }
 
-impl Place {
+impl PendingFuture {
     /// Resolves the future once, whoever wakes it and however often.
     pub fn waker(&self) -> Waker {
-        Waker::from(Arc::new(Rouse {
+        Waker::from(Arc::new(FutureWaker {
             id: self.id,
             queue: self.queue.clone(),
             done: AtomicBool::new(false),
         }))
     }
 
-    /// The future is told nothing from now on.
+    /// The future is mail nothing from now on.
     pub fn forget(&self) {
         let future = lock(&self.waiting).futures.remove(&self.id);
         drop(future);
     }
 }
 
-struct Rouse {
+struct FutureWaker {
     id: u64,
     queue: Arc<Queue>,
     done: AtomicBool,
 }
 
-impl Wake for Rouse {
+impl Wake for FutureWaker {
     fn wake(self: Arc<Self>) {
         if !self.done.swap(true, Ordering::AcqRel) {
-            self.queue.push(self.id, Told::Woken);
+            self.queue.push(self.id, Mail::Signal);
         }
     }
 }
 
-impl Answers {
-    /// A place for a future.
-    pub fn place(&self, future: &Bound<'_, PyAny>) -> Place {
+impl Mailbox {
+    /// A pending for a future.
+    pub fn register(&self, future: &Bound<'_, PyAny>) -> PendingFuture {
         let mut waiting = lock(&self.waiting);
         waiting.last += 1;
         let id = waiting.last;
         waiting.futures.insert(id, future.clone().unbind());
-        Place {
+        PendingFuture {
             id,
             queue: self.queue.clone(),
             waiting: self.waiting.clone(),
@@ -125,31 +120,36 @@ impl Answers {
     }
 
     /// Hands a write over; the answer goes to `future`.
-    pub fn submit(&self, db: &libkv::Db, request: Request, future: &Bound<'_, PyAny>) -> Submitted {
-        let place = self.place(future);
-        let (id, queue) = (place.id, place.queue.clone());
+    pub fn submit(
+        &self,
+        db: &libkv::Db,
+        request: Request,
+        future: &Bound<'_, PyAny>,
+    ) -> Submission {
+        let pending = self.register(future);
+        let (id, queue) = (pending.id, pending.queue.clone());
         let submitted = db.submit(request, move |response| {
-            queue.push(id, Told::Response(response))
+            queue.push(id, Mail::Response(response))
         });
-        Submitted {
+        Submission {
             inner: Mutex::new(Some(submitted)),
-            place,
+            pending,
         }
     }
 
     /// Hands a write over whose answer stays with what this answers; `future` is woken when it is there.
-    pub fn ask(&self, db: &Handle, request: Request, future: &Bound<'_, PyAny>) -> Asked {
-        let (place, response) = (self.place(future), Arc::new(Mutex::new(None)));
-        let (id, queue, slot) = (place.id, place.queue.clone(), response.clone());
+    pub fn ask(&self, db: &Handle, request: Request, future: &Bound<'_, PyAny>) -> PendingResponse {
+        let (pending, response) = (self.register(future), Arc::new(Mutex::new(None)));
+        let (id, queue, slot) = (pending.id, pending.queue.clone(), response.clone());
         let submitted = db.submit(request, move |response| {
             *lock(&slot) = Some(response);
-            queue.push(id, Told::Woken);
+            queue.push(id, Mail::Signal);
         });
-        let submitted = Submitted {
+        let submitted = Submission {
             inner: Mutex::new(Some(submitted)),
-            place,
+            pending,
         };
-        Asked {
+        PendingResponse {
             submitted,
             response,
             db: db.clone(),
@@ -158,18 +158,18 @@ impl Answers {
 }
 
 #[pymethods]
-impl Answers {
+impl Mailbox {
     #[new]
-    fn new() -> PyResult<Answers> {
+    fn new() -> PyResult<Mailbox> {
         guard(|| {
             let (wake, woken) = UnixStream::pair()?;
             wake.set_nonblocking(true)?;
             woken.set_nonblocking(true)?;
             let queue = Arc::new(Queue {
-                told: Mutex::default(),
+                mail: Mutex::default(),
                 wake,
             });
-            Ok(Answers {
+            Ok(Mailbox {
                 queue,
                 woken,
                 waiting: Arc::default(),
@@ -182,18 +182,18 @@ impl Answers {
         self.woken.as_raw_fd()
     }
 
-    /// Called by the loop when there is something to read: resolves every future that was told something.
+    /// Called by the loop when there is something to read: resolves every future that was mail something.
     fn resolve(&self, py: Python<'_>) -> PyResult<()> {
         guard(|| {
             // before the queue is taken: what comes later wakes again
             let _ = (&self.woken).read(&mut [0; 16]);
-            let told = std::mem::take(&mut *lock(&self.queue.told));
+            let mail = std::mem::take(&mut *lock(&self.queue.mail));
             let mut resolved = Ok(());
-            for (id, what) in told {
+            for (id, item) in mail {
                 let future = lock(&self.waiting).futures.remove(&id);
                 if let Some(future) = future {
-                    // what one raises is told once all have their answer
-                    resolved = resolved.and(resolve(future.bind(py), what));
+                    // what one raises is mail once all have their answer
+                    resolved = resolved.and(resolve(future.bind(py), item));
                 }
             }
             resolved
@@ -201,16 +201,16 @@ impl Answers {
     }
 }
 
-fn resolve(future: &Bound<'_, PyAny>, what: Told) -> PyResult<()> {
+fn resolve(future: &Bound<'_, PyAny>, item: Mail) -> PyResult<()> {
     let py = future.py();
     if future.call_method0(intern!(py, "done"))?.is_truthy()? {
         return Ok(());
     }
-    let response = match what {
-        Told::Response(response) => response
+    let response = match item {
+        Mail::Response(response) => response
             .map_err(raise)
             .and_then(|response| response.into_python(py)),
-        Told::Woken => Ok(py.None()),
+        Mail::Signal => Ok(py.None()),
     };
     match response {
         Ok(response) => future.call_method1(intern!(py, "set_result"), (response,))?,
@@ -220,21 +220,21 @@ fn resolve(future: &Bound<'_, PyAny>, what: Told) -> PyResult<()> {
 }
 
 /// A write that was handed over, for libkv.aio.
-#[pyclass(frozen, name = "_Submitted", module = "libkv._libkv")]
-pub struct Submitted {
+#[pyclass(frozen, name = "_Submission", module = "libkv._libkv")]
+pub struct Submission {
     inner: Mutex<Option<libkv::Submitted>>,
-    place: Place,
+    pending: PendingFuture,
 }
 
 #[pymethods]
-impl Submitted {
+impl Submission {
     /// Takes the write back; False if a writer had begun it, or it is done.
     fn cancel(&self) -> PyResult<bool> {
         guard(|| {
             let submitted = lock(&self.inner).take();
             let withdrawn = submitted.is_some_and(libkv::Submitted::cancel);
             if withdrawn {
-                self.place.forget();
+                self.pending.forget();
             }
             Ok(withdrawn)
         })
@@ -242,34 +242,30 @@ impl Submitted {
 }
 
 /// What a lease, a lock or an election has asked of the store, for libkv.aio.
-#[pyclass(frozen, name = "_Asked", module = "libkv._libkv")]
-pub struct Asked {
-    submitted: Submitted,
+#[pyclass(frozen, name = "_PendingResponse", module = "libkv._libkv")]
+pub struct PendingResponse {
+    submitted: Submission,
     response: Arc<Mutex<Option<Result<Response>>>>,
     db: Handle,
 }
 
-impl Asked {
+impl PendingResponse {
     /// The answer, once.
     pub fn take(&self) -> Option<Result<Response>> {
         lock(&self.response).take()
     }
+
+    /// The store.
+    pub fn db(&self) -> &Handle {
+        &self.db
+    }
 }
 
 #[pymethods]
-impl Asked {
+impl PendingResponse {
     /// Takes it back; False if a writer had begun it, or it is done.
     fn cancel(&self) -> PyResult<bool> {
         self.submitted.cancel()
-    }
-
-    /// The lease that was granted.
-    fn lease(&self) -> PyResult<Lease> {
-        guard(|| match self.take() {
-            Some(Ok(Response::LeaseGrant(granted))) => Lease::adopt(&self.db, granted),
-            Some(Err(error)) => Err(raise(error)),
-            _ => Err(raise(Error::new(Code::Internal, "a lease without a grant"))),
-        })
     }
 
     /// When the answer came too late to be of use: a lease that was granted is given back.

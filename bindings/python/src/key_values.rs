@@ -13,7 +13,7 @@ use pyo3::types::{PyList, PySlice, PyType};
 
 use crate::convert::wrong_type;
 use crate::guard::guard;
-use crate::response::{KeyValue, pair};
+use crate::key_value::{KeyValue, pair};
 
 /// Pairs that an iteration makes at a time: so few that they stay in the processor's cache.
 ///
@@ -25,14 +25,14 @@ static CHAIN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// Pairs as they come from the store: all bytes in one piece.
 #[derive(Default, PartialEq)]
-pub struct Packed {
+pub struct PairBuffer {
     bytes: Vec<u8>,
-    places: Vec<Place>,
+    entries: Vec<PairEntry>,
 }
 
 /// A pair, and where its bytes end; they begin where those of the one before end.
 #[derive(PartialEq)]
-struct Place {
+struct PairEntry {
     create_revision: i64,
     mod_revision: i64,
     version: i64,
@@ -41,7 +41,7 @@ struct Place {
     end: usize,
 }
 
-impl Packed {
+impl PairBuffer {
     pub fn push(&mut self, pair: PairRef) {
         self.bytes.extend_from_slice(pair.key);
         let value_at = self.bytes.len();
@@ -53,7 +53,7 @@ impl Packed {
             lease,
             ..
         } = pair;
-        self.places.push(Place {
+        self.entries.push(PairEntry {
             create_revision,
             mod_revision,
             version,
@@ -64,22 +64,22 @@ impl Packed {
     }
 
     fn len(&self) -> usize {
-        self.places.len()
+        self.entries.len()
     }
 
     fn get(&self, at: usize) -> Option<PairRef<'_>> {
-        let place = self.places.get(at)?;
+        let entry = self.entries.get(at)?;
         let start = at
             .checked_sub(1)
-            .map_or(0, |before| self.places[before].end);
-        let Place {
+            .map_or(0, |before| self.entries[before].end);
+        let PairEntry {
             create_revision,
             mod_revision,
             version,
             lease,
             value_at,
             end,
-        } = *place;
+        } = *entry;
         let (key, value) = (&self.bytes[start..value_at], &self.bytes[value_at..end]);
         Some(PairRef {
             key,
@@ -101,12 +101,12 @@ impl Packed {
     }
 }
 
-impl FromIterator<libkv::KeyValue> for Packed {
-    fn from_iter<I: IntoIterator<Item = libkv::KeyValue>>(kvs: I) -> Packed {
-        let mut packed = Packed::default();
+impl FromIterator<libkv::KeyValue> for PairBuffer {
+    fn from_iter<I: IntoIterator<Item = libkv::KeyValue>>(kvs: I) -> PairBuffer {
+        let mut pairs = PairBuffer::default();
         kvs.into_iter()
-            .for_each(|kv| packed.push(PairRef::from(&kv)));
-        packed
+            .for_each(|kv| pairs.push(PairRef::from(&kv)));
+        pairs
     }
 }
 
@@ -116,11 +116,11 @@ impl FromIterator<libkv::KeyValue> for Packed {
 /// is small until it is used, and making it does not keep other threads out of the interpreter. It is
 /// equal to a list of the same pairs; list(kvs) makes one.
 #[pyclass(frozen, sequence, module = "libkv")]
-pub struct KeyValues(Arc<Packed>);
+pub struct KeyValues(Arc<PairBuffer>);
 
 impl KeyValues {
-    pub fn new(packed: Packed) -> KeyValues {
-        KeyValues(Arc::new(packed))
+    pub fn new(pairs: PairBuffer) -> KeyValues {
+        KeyValues(Arc::new(pairs))
     }
 
     fn list<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
@@ -134,16 +134,16 @@ impl KeyValues {
     #[new]
     fn make(kvs: &Bound<'_, PyAny>) -> PyResult<KeyValues> {
         guard(|| {
-            let mut packed = Packed::default();
+            let mut pairs = PairBuffer::default();
             let wanted = "an iterable of KeyValue";
             for item in kvs.try_iter().map_err(|_| wrong_type("kvs", wanted, kvs))? {
                 let item = item?;
                 let kv = item
                     .cast::<KeyValue>()
                     .map_err(|_| wrong_type("an item of kvs", "a KeyValue", &item))?;
-                packed.push(kv.get().as_pair(kvs.py()));
+                pairs.push(kv.get().as_pair(kvs.py()));
             }
-            Ok(KeyValues::new(packed))
+            Ok(KeyValues::new(pairs))
         })
     }
 
@@ -162,7 +162,7 @@ impl KeyValues {
                     .map(Bound::unbind)
             })?;
             chain.bind(py).call1((Chunks {
-                packed: self.0.clone(),
+                pairs: self.0.clone(),
                 at: AtomicUsize::new(0),
             },))
         })
@@ -219,7 +219,7 @@ impl KeyValues {
 /// Lists of the next few pairs.
 #[pyclass(frozen, module = "libkv._libkv")]
 struct Chunks {
-    packed: Arc<Packed>,
+    pairs: Arc<PairBuffer>,
     at: AtomicUsize,
 }
 
@@ -232,10 +232,10 @@ impl Chunks {
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
         guard(|| {
             let at = self.at.fetch_add(CHUNK, Ordering::AcqRel);
-            if at >= self.packed.len() {
+            if at >= self.pairs.len() {
                 return Ok(None);
             }
-            self.packed.list(py, at, CHUNK).map(Some)
+            self.pairs.list(py, at, CHUNK).map(Some)
         })
     }
 }

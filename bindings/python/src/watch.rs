@@ -2,7 +2,7 @@
 //! event loop.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -11,11 +11,14 @@ use pyo3::prelude::*;
 
 use crate::convert::seconds;
 use crate::error::{has_code, raise};
-use crate::guard::{detached, guard, not_pickled, unless_signalled};
+use crate::guard::{detached, guard, lock, not_pickled};
 use crate::handle::Handle;
-use crate::response::{IntoPython, KeyValue, WatchBatch};
-use crate::sleep::Sleep;
-use crate::submit::{Answers, Place};
+use crate::interrupt::unless_signalled;
+use crate::key_value::KeyValue;
+use crate::mailbox::{Mailbox, PendingFuture};
+use crate::parker::Parker;
+use crate::response::WatchBatch;
+use crate::value::IntoPython;
 
 /// Something that has items now and then, and wakes whoever waits for one.
 pub trait Source: Send + Sync + 'static {
@@ -56,12 +59,8 @@ impl Source for Mutex<libkv::Leaders> {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// A source with whoever reads it.
-pub struct Following<S: Source> {
+pub struct Subscription<S: Source> {
     pub source: S,
     /// Somebody waits for the next item, or takes it.
     reading: AtomicBool,
@@ -69,7 +68,7 @@ pub struct Following<S: Source> {
 }
 
 /// The right to read, until it is dropped: nobody is woken any more then.
-struct Turn<'a, S: Source>(&'a Following<S>);
+struct Turn<'a, S: Source>(&'a Subscription<S>);
 
 impl<S: Source> Drop for Turn<'_, S> {
     fn drop(&mut self) {
@@ -77,9 +76,9 @@ impl<S: Source> Drop for Turn<'_, S> {
     }
 }
 
-impl<S: Source> Following<S> {
-    pub fn new(db: &Handle, source: S) -> Arc<Following<S>> {
-        Arc::new(Following {
+impl<S: Source> Subscription<S> {
+    pub fn new(db: &Handle, source: S) -> Arc<Subscription<S>> {
+        Arc::new(Subscription {
             source,
             reading: AtomicBool::new(false),
             db: db.clone(),
@@ -113,18 +112,18 @@ impl<S: Source> Following<S> {
     pub fn next(&self, py: Python<'_>, timeout: Option<Duration>) -> PyResult<Option<S::Item>> {
         let patience = Patience::new(timeout);
         let _turn = self.turn()?;
-        let mut sleep = None;
+        let mut parker = None;
         loop {
             let found = self.source.try_next(py, patience)?;
             if found.is_some() || patience.is_over() {
                 return Ok(found);
             }
-            let sleep = match &sleep {
-                Some(sleep) => sleep,
-                None => &*sleep.insert(Sleep::new()?),
+            let parker = match &parker {
+                Some(parker) => parker,
+                None => &*parker.insert(Parker::new()?),
             };
-            self.source.set_waker(Some(sleep.waker()));
-            sleep.until(py, patience.until())?;
+            self.source.set_waker(Some(parker.waker()));
+            parker.park(py, patience.until())?;
         }
     }
 
@@ -144,14 +143,14 @@ impl<S: Source> Following<S> {
     }
 
     /// Resolves a future of a loop once there may be something.
-    fn wait(self: &Arc<Self>, responses: &Answers, future: &Bound<'_, PyAny>) -> PyResult<Wait> {
+    fn wait(self: &Arc<Self>, mailbox: &Mailbox, future: &Bound<'_, PyAny>) -> PyResult<Wait> {
         self.begin_turn()?;
-        let place = responses.place(future);
-        self.source.set_waker(Some(place.waker()));
+        let pending = mailbox.register(future);
+        self.source.set_waker(Some(pending.waker()));
         let following = self.clone();
         let end = move || following.end_turn();
         Ok(Wait {
-            place,
+            pending,
             end: Mutex::new(Some(Box::new(end))),
         })
     }
@@ -164,15 +163,15 @@ fn is_end(py: Python<'_>, error: &PyErr) -> bool {
 /// A future that waits to be woken, for libkv.aio.
 #[pyclass(frozen, name = "_Wait", module = "libkv._libkv")]
 pub struct Wait {
-    place: Place,
+    pending: PendingFuture,
     end: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Wait {
     /// For what needs nothing done in the end.
-    pub fn new(place: Place) -> Wait {
+    pub fn new(pending: PendingFuture) -> Wait {
         Wait {
-            place,
+            pending,
             end: Mutex::default(),
         }
     }
@@ -186,7 +185,7 @@ impl Wait {
         if let Some(end) = end {
             end();
         }
-        self.place.forget();
+        self.pending.forget();
     }
 }
 
@@ -205,11 +204,11 @@ impl Drop for Wait {
 /// One thread reads at a time: a second one gets InvalidArgumentError. cancel() and close() may be called from
 /// any; either ends an iteration. Under a store that is closed it raises ClosedError.
 #[pyclass(frozen, module = "libkv")]
-pub struct Watcher(Arc<Following<libkv::Watcher>>);
+pub struct Watcher(Arc<Subscription<libkv::Watcher>>);
 
 impl Watcher {
     pub fn new(db: &Handle, watcher: libkv::Watcher) -> Watcher {
-        Watcher(Following::new(db, watcher))
+        Watcher(Subscription::new(db, watcher))
     }
 
     /// Waits for a batch, and takes it.
@@ -282,8 +281,8 @@ impl Watcher {
     }
 
     /// Resolves the future once there may be something, for libkv.aio.
-    fn _wait(&self, responses: &Bound<'_, Answers>, future: &Bound<'_, PyAny>) -> PyResult<Wait> {
-        guard(|| self.0.wait(responses.get(), future))
+    fn _wait(&self, mailbox: &Bound<'_, Mailbox>, future: &Bound<'_, PyAny>) -> PyResult<Wait> {
+        guard(|| self.0.wait(mailbox.get(), future))
     }
 
     fn __iter__(slf: Py<Self>) -> Py<Self> {
@@ -327,11 +326,11 @@ impl Watcher {
 /// The leaders of an election, one after the other; made by Election.observe(). An iterator of KeyValue, and a
 /// context manager that closes it. One thread reads at a time, as with a Watcher.
 #[pyclass(frozen, module = "libkv")]
-pub struct Leaders(Arc<Following<Mutex<libkv::Leaders>>>);
+pub struct Leaders(Arc<Subscription<Mutex<libkv::Leaders>>>);
 
 impl Leaders {
     pub fn new(db: &Handle, leaders: libkv::Leaders) -> Leaders {
-        Leaders(Following::new(db, Mutex::new(leaders)))
+        Leaders(Subscription::new(db, Mutex::new(leaders)))
     }
 }
 
@@ -379,8 +378,8 @@ impl Leaders {
     }
 
     /// Resolves the future once there may be something, for libkv.aio.
-    fn _wait(&self, responses: &Bound<'_, Answers>, future: &Bound<'_, PyAny>) -> PyResult<Wait> {
-        guard(|| self.0.wait(responses.get(), future))
+    fn _wait(&self, mailbox: &Bound<'_, Mailbox>, future: &Bound<'_, PyAny>) -> PyResult<Wait> {
+        guard(|| self.0.wait(mailbox.get(), future))
     }
 
     fn __iter__(slf: Py<Self>) -> Py<Self> {
