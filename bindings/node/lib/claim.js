@@ -4,15 +4,15 @@
 
 const { inspect } = require('node:util')
 
-const { abortSignal, bytes, flag, integer, knownOptions, shown, ttl } = require('./check.js')
-const { asked, now, settler, unwatch, watch } = require('./call.js')
-const { Leaders } = require('./follow.js')
+const { abortSignal, bytes, flag, integer, knownOptions, quote, ttl } = require('./arguments.js')
+const { flushAndQueue, callSync, settler, unwatch, watch } = require('./calls.js')
+const { Leaders } = require('./watch.js')
 const { unlessClosed } = require('./lease.js')
 const { native, expect, flush, forget } = require('./native.js')
 const wire = require('./wire.js')
 
 /** Frees what was dropped while it was held. */
-const dropped = new FinalizationRegistry((number) => native.release(number))
+const registry = new FinalizationRegistry((number) => native.release(number))
 
 const ENDLESS = -1
 /** A timer of Node takes no more; a longer wait is as good as an endless one. */
@@ -40,13 +40,13 @@ class Standing {
     wire.begin()
     wire.bytes(given)
     this.#db = db
-    this.name = shown(given)
-    this.#number = now((db, len, large) => native.claim(db, seconds, len, large), handle)
-    dropped.register(this, this.#number)
+    this.name = quote(given)
+    this.#number = callSync((db, len, large) => native.claim(db, seconds, len, large), handle)
+    registry.register(this, this.#number)
   }
 
   state() {
-    return wire.readAnswer(native.claimState(this.#number))
+    return wire.readResponse(native.claimState(this.#number))
   }
 
   /** Waits for the name; `ask(number, id)` asks for it. True if it has it. */
@@ -83,11 +83,11 @@ class Standing {
   }
 
   async leave() {
-    await asked((id) => native.claimLeave(this.#number, id))
+    await flushAndQueue((id) => native.claimLeave(this.#number, id))
   }
 
   proclaim(value) {
-    return asked((id) =>
+    return flushAndQueue((id) =>
       this.#withValue(value, (len, large) => native.claimProclaim(this.#number, id, len, large)),
     )
   }
@@ -120,7 +120,7 @@ class Standing {
     flush()
     const opened = options.isRemote
       ? native.claimObserveLater(this.#number).then(wire.readBuffer)
-      : wire.readAnswer(native.claimObserve(this.#number))
+      : wire.readResponse(native.claimObserve(this.#number))
     return new Leaders(this.#db, waiting, opened, options)
   }
 }

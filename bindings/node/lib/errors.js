@@ -1,14 +1,15 @@
 'use strict'
 
 /**
- * A refusal or failure of a store: a stable `code`, a message for people, and the revision it
- * speaks of. Misuse of the API itself is a `TypeError` or `RangeError` instead.
+ * An error of a store: a stable `code`, a message for people, and a revision. Wrong use of the API
+ * is a `TypeError` or `RangeError` instead.
  */
 class KvError extends Error {
   /**
    * @param {string} code `'COMPACTED'`, `'BUSY'`, …
    * @param {string} message
-   * @param {number} [revision] for `COMPACTED` the compacted revision, for `FUTURE_REVISION` the current one, else 0
+   * @param {number} [revision] the compacted revision for `COMPACTED`, the current one for
+   *   `FUTURE_REVISION`, otherwise 0
    */
   constructor(code, message, revision = 0) {
     super(message)
@@ -22,12 +23,12 @@ Object.defineProperty(KvError.prototype, 'name', {
   configurable: true,
 })
 
-/** What a handle answers once it is closed; the core's own words. */
+/** The error of a closed handle, with the text of the core. */
 const closed = (what = "the store's handle") => new KvError('CLOSED', `${what} is closed`)
 
 const invalid = (message, revision) => new KvError('INVALID_ARGUMENT', message, revision)
 
-/** What a call that does not wait answers on a cluster. */
+/** The error of a call that does not wait, on a cluster. */
 const unsupported = (call, instead) =>
   new KvError(
     'UNSUPPORTED',

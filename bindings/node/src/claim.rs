@@ -20,7 +20,7 @@ use napi_derive::napi;
 
 use crate::handles::Handle;
 use crate::job::{JobPromise, handle_on_pool, on_pool};
-use crate::lease::revoked;
+use crate::lease::revocation;
 use crate::mailbox::{Mail, Mailbox};
 use crate::state::{State, guarded, with_state};
 use crate::sync::lock;
@@ -126,7 +126,7 @@ impl Place {
             Came::Begun => return self.begin(),
             Came::First(response) => return self.begin_after(response),
             Came::Holder(response) => return self.end_after(response),
-            Came::Left(response) => revoked(response).and_then(|()| self.claim().step(None)),
+            Came::Left(response) => revocation(response).and_then(|()| self.claim().step(None)),
             Came::Response(response) => {
                 response.and_then(|response| self.claim().step(Some(response)))
             }
@@ -282,7 +282,7 @@ fn act(standing: &Arc<Standing>, turn: u64, next: Next) {
                 standing.db.clone()
             };
             let strictly = strictly && outcome.is_ok();
-            let told = move |response| match revoked(response) {
+            let told = move |response| match revocation(response) {
                 Err(error) if strictly => ending.tell(Err(error)),
                 _ => ending.tell(outcome),
             };
