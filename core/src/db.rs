@@ -1,15 +1,16 @@
 //! [`Db`]: one method for each request, for any [`Engine`].
+//!
+//! Handles and loops on top of the requests (`watch`, `scan`, `lock`, `transact`, …) are in `recipe`:
+//! each file there adds its own methods to `Db`. `Db::open` is in `embedded`.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::engine::{Completion, Engine, Interrupted, PairRef, Submitted, wrong_response};
+use crate::completion::{Completion, Submission};
+use crate::engine::{Engine, Interrupt, wrong_response};
 use crate::error::{Code, Error, Result};
-use crate::model::{Event, KeyRange, KeyValue, LeaseId, Revision};
-use crate::recipe::{
-    DiffScan, Election, EventScan, Lease, Lock, Scan, Snapshot, Transaction, Watcher, transact,
-};
+use crate::model::{Event, KeyValue, LeaseId, PairRef, Revision};
 use crate::request::*;
 
 /// An open store or cluster. It is a cheap clone of a shared handle, usable from any thread.
@@ -33,7 +34,7 @@ impl fmt::Debug for Db {
 
 macro_rules! call {
     ($self:ident, $kind:ident, $request:expr) => {
-        match $self.engine.call(Request::$kind($request))? {
+        match $self.engine.call(Request::$kind($request), None)? {
             Response::$kind(response) => Ok(response),
             other => Err(wrong_response(&other)),
         }
@@ -200,30 +201,6 @@ impl Db {
         self.engine.range_each(range, &mut each)
     }
 
-    /// Iterates over the pairs of a range in key order, all at the revision of the first page. A
-    /// scan holds no transaction between steps and does not count.
-    ///
-    /// ```
-    /// use libkv::{Db, KeyRange, Options, Put, Range};
-    ///
-    /// let db = Db::open(":memory:", Options::new())?;
-    /// db.put(Put::new("a", "1"))?;
-    /// db.put(Put::new("b", "2"))?;
-    /// for kv in db.scan(Range::new(KeyRange::all()))? {
-    ///     let kv = kv?;
-    ///     println!("{:?} = {:?}", kv.key, kv.value);
-    /// }
-    /// # Ok::<(), libkv::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// `invalid_argument` for another sort order than ascending by key, and for `count_only`. A
-    /// step returns `compacted` if a compaction passed the scan's revision.
-    pub fn scan(&self, range: Range) -> Result<Scan> {
-        Scan::new(self.clone(), range)
-    }
-
     /// Deletes the keys of a range. The store's revision increases by 1 if at least one key
     /// existed.
     ///
@@ -267,45 +244,6 @@ impl Db {
         call!(self, Txn, txn)
     }
 
-    /// Runs `body`, then commits its writes in one revision if nothing that it read has changed;
-    /// otherwise runs it again. Between tries it waits a short random time that grows. After
-    /// `max_retries` retries (`None`: no limit) it returns `conflict`.
-    /// [`TRANSACT_RETRIES`](crate::TRANSACT_RETRIES) is the usual number. If `body` returns an
-    /// error nothing is written.
-    ///
-    /// ```
-    /// use libkv::{Db, Options, Put, TRANSACT_RETRIES};
-    ///
-    /// let db = Db::open(":memory:", Options::new())?;
-    /// db.put(Put::new("counter", "1"))?;
-    /// let next = db.transact(TRANSACT_RETRIES, |t| {
-    ///     let kv = t.get("counter")?.unwrap();
-    ///     let next = String::from_utf8_lossy(&kv.value).parse().unwrap_or(0) + 1;
-    ///     t.put(Put::new("counter", next.to_string()))?;
-    ///     Ok(next)
-    /// })?;
-    /// assert_eq!(next, 2);
-    /// # Ok::<(), libkv::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// `conflict`, the error of `body`, and those of [`Db::txn`].
-    pub fn transact<T>(
-        &self,
-        max_retries: impl Into<Option<u32>>,
-        body: impl FnMut(&mut Transaction) -> Result<T>,
-    ) -> Result<T> {
-        transact(self, max_retries.into(), body)
-    }
-
-    /// One try of [`Db::transact`], for callers whose body cannot be a closure, for example in a
-    /// language with async functions. Read and write through it and run [`Transaction::txn`]. If
-    /// that did not succeed begin again after [`Retries::after`](crate::Retries::after).
-    pub fn transaction(&self) -> Transaction {
-        Transaction::new(self.clone())
-    }
-
     /// Removes history below `revision`: reads below it return `compacted` from then on. With
     /// `physical` the call returns after the space is reusable; otherwise the space is reclaimed in
     /// the background.
@@ -330,7 +268,7 @@ impl Db {
         call!(self, Compact, compact.into())
     }
 
-    /// Runs any request. While the request waits for its turn, `interrupted` is called ten times a
+    /// Runs any request. While the request waits for its turn, `interrupt` is called ten times a
     /// second; once it returns true the request is withdrawn.
     ///
     /// # Errors
@@ -340,15 +278,15 @@ impl Db {
     pub fn call_unless(
         &self,
         request: impl Into<Request>,
-        interrupted: Interrupted,
+        interrupt: Interrupt,
     ) -> Result<Response> {
-        self.engine.call_unless(request.into(), interrupted)
+        self.engine.call(request.into(), Some(interrupt))
     }
 
     /// Submits a request without waiting. `completion` runs once with the result, on the thread
     /// that committed its group and after the write lock is released. It must not block; it may
     /// call libkv. A refusal also goes to `completion`, perhaps before this returns.
-    /// [`Submitted::cancel`] withdraws a request that no writer has begun.
+    /// [`Submission::cancel`] withdraws a request that no writer has begun.
     ///
     /// ```
     /// use std::sync::mpsc;
@@ -364,48 +302,14 @@ impl Db {
         &self,
         request: impl Into<Request>,
         completion: impl FnOnce(Result<Response>) + Send + 'static,
-    ) -> Submitted {
+    ) -> Submission {
         self.engine.submit(request.into(), Box::new(completion))
     }
 
     /// Submits several requests without waiting, in their order, as [`Db::submit`] does for each.
     /// They share a commit.
-    pub fn submit_all(&self, requests: Vec<(Request, Completion)>) -> Vec<Submitted> {
+    pub fn submit_all(&self, requests: Vec<(Request, Completion)>) -> Vec<Submission> {
         self.engine.submit_all(requests)
-    }
-
-    /// A view of the current revision. It holds no transaction and does not delay compaction: after
-    /// a compaction passed it, its reads return `compacted`.
-    ///
-    /// ```
-    /// use libkv::{Db, Options, Put};
-    ///
-    /// let db = Db::open(":memory:", Options::new())?;
-    /// db.put(Put::new("a", "1"))?;
-    /// let before = db.snapshot()?;
-    /// db.put(Put::new("a", "2"))?;
-    /// assert_eq!(before.get("a")?.unwrap().value, "1");
-    /// # Ok::<(), libkv::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Only those that every call may return.
-    pub fn snapshot(&self) -> Result<Snapshot> {
-        Ok(Snapshot::new(self.clone(), self.engine.revision()?))
-    }
-
-    /// A view of this revision; 0 or negative: the current one.
-    ///
-    /// # Errors
-    ///
-    /// `compacted`, `future_revision`.
-    pub fn snapshot_at(&self, revision: Revision) -> Result<Snapshot> {
-        if revision <= 0 {
-            return self.snapshot();
-        }
-        self.engine.get(&[0], revision)?;
-        Ok(Snapshot::new(self.clone(), revision))
     }
 
     /// Returns the events of one key, newest first, including deletions: at most `limit`, or all
@@ -427,55 +331,6 @@ impl Db {
     /// `invalid_argument` (empty key).
     pub fn history(&self, key: impl AsRef<[u8]>, limit: i64) -> Result<Vec<Event>> {
         self.engine.history(nonempty(key.as_ref())?, limit)
-    }
-
-    /// Iterates over the events of a range with `after` < revision <= `upto` (0 or negative: the
-    /// current one), in order. It holds no transaction between steps; `prev_kv` is not set.
-    ///
-    /// ```
-    /// use libkv::{Db, KeyRange, Options, Put};
-    ///
-    /// let db = Db::open(":memory:", Options::new())?;
-    /// let first = db.put(Put::new("a", "1"))?.revision;
-    /// db.put(Put::new("b", "2"))?;
-    /// assert_eq!(db.events(first, 0, KeyRange::all()).count(), 1);
-    /// # Ok::<(), libkv::Error>(())
-    /// ```
-    ///
-    /// A step returns `compacted` if `after` is below the compacted revision, and `future_revision`
-    /// if `upto` is above the current revision.
-    pub fn events(&self, after: Revision, upto: Revision, range: impl Into<KeyRange>) -> EventScan {
-        EventScan::new(
-            self.clone(),
-            Events {
-                after,
-                upto,
-                range: range.into(),
-            },
-        )
-    }
-
-    /// Iterates over the keys of a range that differ between revision `a` and revision `b` (0 or
-    /// negative: the current one), in key order. A key that was put again with the same value
-    /// differs, because its `mod_revision` differs.
-    ///
-    /// ```
-    /// use libkv::{Db, KeyRange, Options, Put};
-    ///
-    /// let db = Db::open(":memory:", Options::new())?;
-    /// let first = db.put(Put::new("a", "1"))?.revision;
-    /// db.put(Put::new("a", "2"))?;
-    /// let change = db.diff(first, 0, KeyRange::all())?.next().unwrap()?;
-    /// assert_eq!(change.before.unwrap().value, "1");
-    /// assert_eq!(change.after.unwrap().value, "2");
-    /// # Ok::<(), libkv::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// `compacted`, `future_revision`, also from a later step.
-    pub fn diff(&self, a: Revision, b: Revision, range: impl Into<KeyRange>) -> Result<DiffScan> {
-        DiffScan::new(self.clone(), a, b, range.into())
     }
 
     /// Returns the last revision that was written by the end of the minute of `time`.
@@ -501,27 +356,6 @@ impl Db {
             Err(_) => 0,
         };
         self.engine.revision_at(unix_ms)
-    }
-
-    /// Follows the events of a range, whichever process writes them.
-    ///
-    /// ```
-    /// use libkv::{Db, KeyRange, Options, Put, Watch};
-    ///
-    /// let db = Db::open(":memory:", Options::new())?;
-    /// let mut watcher = db.watch(Watch::new(KeyRange::prefix("config/")))?;
-    /// let revision = db.put(Put::new("config/colour", "green"))?.revision;
-    /// let batch = watcher.next(None)?.unwrap();
-    /// assert_eq!((batch.revision, batch.events.len()), (revision, 1));
-    /// # Ok::<(), libkv::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// `invalid_argument` (an empty range), `compacted` (`start_revision` is negative, or below the
-    /// compacted revision, which is in the error).
-    pub fn watch(&self, watch: Watch) -> Result<Watcher> {
-        Watcher::new(self.clone(), watch)
     }
 
     /// Grants a lease of `ttl_seconds` (raised to the handle's minimum) with this id. With id 0 the
@@ -585,68 +419,6 @@ impl Db {
     /// Only those that every call may return.
     pub fn lease_list(&self) -> Result<Vec<LeaseId>> {
         self.engine.lease_list()
-    }
-
-    /// Grants a lease of `ttl_seconds` that is renewed automatically, and revoked when its handle
-    /// is closed or dropped. With `end_with_process` it also ends within 500 ms after this process
-    /// ends; otherwise it then ends with its TTL.
-    ///
-    /// ```
-    /// use libkv::{Db, Options, Put};
-    ///
-    /// let db = Db::open(":memory:", Options::new())?;
-    /// let lease = db.lease(LeaseGrant::new(10).end_with_process(true))?;
-    /// db.put(Put::new("worker/1", "ready").lease(lease.id()))?;
-    /// drop(lease); // the key is deleted soon after
-    /// # Ok::<(), libkv::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Same as [`Db::lease_grant`].
-    pub fn lease(&self, grant: impl Into<LeaseGrant>) -> Result<Lease> {
-        Lease::new(self, grant.into())
-    }
-
-    /// Opens a lock by name. It is not acquired yet. If its holder is alive but does not renew its
-    /// lease, the lock is released after `ttl_seconds`.
-    ///
-    /// ```
-    /// use libkv::{Db, Options};
-    ///
-    /// let db = Db::open(":memory:", Options::new())?;
-    /// let mut lock = db.lock("worker", 10)?;
-    /// lock.acquire(None)?;
-    /// println!("fencing revision: {}", lock.revision());
-    /// lock.release()?;
-    /// # Ok::<(), libkv::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// `invalid_argument` for an empty name.
-    pub fn lock(&self, name: impl Into<Vec<u8>>, ttl_seconds: i64) -> Result<Lock> {
-        Lock::new(self.clone(), name.into(), ttl_seconds)
-    }
-
-    /// Opens an election by name. It does not campaign yet. `ttl_seconds` as for [`Db::lock`].
-    ///
-    /// ```
-    /// use libkv::{Db, Options};
-    ///
-    /// let db = Db::open(":memory:", Options::new())?;
-    /// let mut election = db.election("primary", 10)?;
-    /// election.campaign("host-1", None)?;
-    /// assert_eq!(election.leader()?.unwrap().value, "host-1");
-    /// election.resign()?;
-    /// # Ok::<(), libkv::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// `invalid_argument` for an empty name.
-    pub fn election(&self, name: impl Into<Vec<u8>>, ttl_seconds: i64) -> Result<Election> {
-        Election::new(self.clone(), name.into(), ttl_seconds)
     }
 
     /// Lists, activates or disarms alarms; see [`Alarm`]. In most cases [`Db::alarm_list`] and

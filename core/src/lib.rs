@@ -27,29 +27,29 @@ compile_error!(
     "libkv runs on 64-bit Linux with glibc: it shares robust mutexes and file locks between processes"
 );
 
+mod completion;
 mod db;
 mod embedded;
-mod engine;
+pub mod engine;
 mod error;
 mod model;
+mod mutex;
 mod options;
 mod recipe;
 mod request;
+#[doc(hidden)]
+pub mod support;
 mod validate;
 
 pub use bytes::Bytes;
 pub use db::Db;
-pub use embedded::{block_sigpipe, fork_generation, return_large_memory};
-pub use engine::{
-    Completion, DiffPage, Engine, EventsPage, Interrupted, Keeping, Page, PairRef, Submitted,
-    WatchPage, WatchStream, after_group,
-};
 pub use error::{Code, Error, Result};
-pub use model::{Difference, Event, EventKind, KeyRange, KeyValue, LeaseId, Revision, Version};
+pub use model::{
+    Difference, Event, EventKind, KeyRange, KeyValue, LeaseId, PairRef, Revision, Version,
+};
 pub use options::{AutoCompaction, Clock, LimitsPreset, Options, Secret};
 pub use recipe::{
-    Canceller, Claim, ClaimStep, DiffScan, Election, EventScan, Leaders, Lease, Lock, Patience,
-    Retries, Scan, Snapshot, TRANSACT_RETRIES, Transaction, Watcher,
+    Canceller, DiffScan, Election, EventScan, Leaders, Lease, Lock, Patience, Retries, Scan,
+    Snapshot, TRANSACT_RETRIES, Transaction, Watcher,
 };
 pub use request::*;
-pub use validate::Limits;

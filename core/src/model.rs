@@ -163,6 +163,44 @@ pub struct KeyValue {
     pub lease: LeaseId,
 }
 
+/// A borrowed pair; see [`Db::range_each`](crate::Db::range_each).
+#[derive(Clone, Copy, Debug)]
+pub struct PairRef<'p> {
+    /// The key.
+    pub key: &'p [u8],
+    /// The value; empty if only keys were requested.
+    pub value: &'p [u8],
+    /// See [`KeyValue`].
+    pub create_revision: Revision,
+    /// See [`KeyValue`].
+    pub mod_revision: Revision,
+    /// See [`KeyValue`].
+    pub version: Version,
+    /// See [`KeyValue`].
+    pub lease: LeaseId,
+}
+
+impl<'p> From<&'p KeyValue> for PairRef<'p> {
+    fn from(kv: &'p KeyValue) -> PairRef<'p> {
+        let KeyValue {
+            ref key,
+            ref value,
+            create_revision,
+            mod_revision,
+            version,
+            lease,
+        } = *kv;
+        PairRef {
+            key,
+            value,
+            create_revision,
+            mod_revision,
+            version,
+            lease,
+        }
+    }
+}
+
 /// Whether an [`Event`] wrote or deleted its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventKind {

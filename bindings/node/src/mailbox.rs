@@ -74,7 +74,7 @@ impl Mailbox {
         };
         if !wake_ordered {
             let mailbox = self.clone();
-            libkv::after_group(move || mailbox.wake());
+            libkv::support::after_group(move || mailbox.wake());
         }
     }
 

@@ -8,7 +8,8 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use libkv::{Code, Error, Result, Submitted};
+use libkv::engine::Submission;
+use libkv::{Code, Error, Result};
 use napi::bindgen_prelude::{Buffer, ObjectRef};
 
 use crate::handles::Handles;
@@ -33,7 +34,7 @@ pub struct State {
     /// Whether promises wait for the mailbox.
     pub held: bool,
     /// Writes that an abort signal may cancel, by the number of their promise.
-    pub cancellable: HashMap<u32, Submitted>,
+    pub cancellable: HashMap<u32, Submission>,
     /// What the JavaScript of this thread shares, however often it is loaded.
     pub shared: ObjectRef<false>,
 }

@@ -104,7 +104,7 @@ pub(crate) fn submit_to(
     requests: Vec<Request>,
 ) {
     let submitted = db.and_then(|db| {
-        let completion = |id| -> libkv::Completion {
+        let completion = |id| -> libkv::engine::Completion {
             let mailbox = state.mailbox.clone();
             Box::new(move |response| mailbox.post(id, response))
         };

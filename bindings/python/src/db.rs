@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::calls::{self, run, run_txn, wrong_response};
-use crate::claim::{Claim, Election, Lock, Steps};
+use crate::claim::{AsyncClaim, Claim, Election, Lock};
 use crate::convert::{
     Dict, KeyArgs, OptionalArg, alarm_kind, bytes, each_option, flag, int, only_option, time,
     wrong_type,
@@ -549,8 +549,12 @@ impl Db {
     }
 
     /// A place in the line for a name, for libkv.aio.
-    fn _claim(&self, name: &Bound<'_, PyAny>, ttl_seconds: &Bound<'_, PyAny>) -> PyResult<Steps> {
-        guard(|| Claim::new(&self.db, name, ttl_seconds).map(Steps::new))
+    fn _claim(
+        &self,
+        name: &Bound<'_, PyAny>,
+        ttl_seconds: &Bound<'_, PyAny>,
+    ) -> PyResult<AsyncClaim> {
+        guard(|| Claim::new(&self.db, name, ttl_seconds).map(AsyncClaim::new))
     }
 
     /// Submits a write for libkv.aio, without waiting. The future gets the response.

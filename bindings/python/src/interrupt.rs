@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use libkv::{Code, Error, Interrupted, Request, Response, Result};
+use libkv::engine::Interrupt;
+use libkv::{Code, Error, Request, Response, Result};
 use pyo3::intern;
 use pyo3::prelude::*;
 
@@ -80,7 +81,7 @@ pub fn call(py: Python<'_>, db: &libkv::Db, request: impl Into<Request>) -> PyRe
 /// handler that ran meanwhile.
 pub fn unless_signalled<T: Send>(
     py: Python<'_>,
-    work: impl FnOnce(Interrupted) -> Result<T> + Send,
+    work: impl FnOnce(Interrupt) -> Result<T> + Send,
 ) -> (PyResult<T>, Option<PyErr>) {
     let raised = Mutex::new(None);
     let response = detached(py, || work(&|| has_signal(&raised)));

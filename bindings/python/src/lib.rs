@@ -159,8 +159,7 @@ fn _libkv(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<mailbox::Submission>()?;
     module.add_class::<mailbox::PendingResponse>()?;
     module.add_class::<watch::Wait>()?;
-    module.add_class::<claim::Steps>()?;
-    module.add_class::<claim::Before>()?;
+    module.add_class::<claim::AsyncClaim>()?;
     module.add_class::<transact::Retries>()?;
     module.add_class::<transact::Attempt>()?;
     // the package says what is public

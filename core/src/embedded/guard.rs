@@ -47,7 +47,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::os::{self, LockFile, LockKind, SharedPage, failed};
-use crate::engine::Interrupted;
+use crate::engine::Interrupt;
 use crate::error::{Code, Error, Result};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"libkv gd");
@@ -739,7 +739,7 @@ impl Guard {
     pub fn lock_writer(
         &self,
         deadline: Option<Instant>,
-        interrupted: Option<Interrupted>,
+        interrupted: Option<Interrupt>,
     ) -> Result<WriterLock<'_>> {
         let Some(shared) = self.shared() else {
             return Err(Error::new(

@@ -14,7 +14,7 @@ use super::lmdb::Env;
 use super::mvcc::lease;
 use super::os;
 use super::slots::{DEAD, Owner, this_process};
-use crate::engine::Keeping;
+use crate::engine::KeepAlive;
 use crate::error::{Code, Error, Result};
 use crate::model::LeaseId;
 use crate::request::{Durability, LeaseKeepAliveResponse, LeaseTimeToLiveResponse};
@@ -172,7 +172,7 @@ impl Leases {
         handle: u64,
         id: LeaseId,
         lost: Lost,
-    ) -> Result<Box<dyn Keeping>> {
+    ) -> Result<Box<dyn KeepAlive>> {
         let not_found = || {
             Error::new(
                 Code::LeaseNotFound,
@@ -294,7 +294,7 @@ impl Leases {
                 .map_or(0, |ordered| ordered.saturating_add(AGAIN_NS));
             if due && again_ns <= now_ns {
                 times.ordered_ns = Some(now_ns);
-                self.commit.expire_soon();
+                self.commit.expire_leases_soon();
             }
             next_ns = next_ns.min(if due {
                 now_ns.saturating_add(AGAIN_NS)
@@ -361,7 +361,7 @@ impl Leases {
         if self.guard.next_deadline() <= self.commit.now_ns() {
             let terms = Terms::own(Durability::Sync, Some(EXPIRY_TIMEOUT));
             // a store that cannot expire now does so when it can
-            let _ = self.commit.expire(terms);
+            let _ = self.commit.expire_leases(terms);
         }
         lost
     }
@@ -373,7 +373,7 @@ struct Keeper {
     number: u64,
 }
 
-impl Keeping for Keeper {}
+impl KeepAlive for Keeper {}
 
 impl Drop for Keeper {
     fn drop(&mut self) {
@@ -430,6 +430,7 @@ mod tests {
 
     use super::*;
     use crate::db::Db;
+    use crate::embedded::commit::Outcome;
     use crate::embedded::lmdb::Tree;
     use crate::embedded::opening;
     use crate::options::Options;
@@ -440,15 +441,20 @@ mod tests {
     fn a_kept_lease_that_is_revoked_or_has_expired_is_lost_at_once() {
         let store = opening::open(Path::new(":memory:"), &Options::new()).expect("a store");
         store.allow_writes().expect("allowed");
-        store.pulse().start().expect("a thread");
-        let (terms, leases) = (Terms::own(Durability::None, None), store.pulse().leases());
+        store.background().start().expect("a thread");
+        let (terms, leases) = (
+            Terms::own(Durability::None, None),
+            store.background().leases(),
+        );
         for expires in [false, true] {
             let grant = LeaseGrant {
                 ttl_seconds: 600,
                 id: 0,
                 end_with_process: false,
             };
-            let Ok(Response::LeaseGrant(granted)) = store.commit().call(grant.into(), terms) else {
+            let Ok(Outcome::Response(Response::LeaseGrant(granted))) =
+                store.commit().run(grant, terms)
+            else {
                 panic!("granted")
             };
             let (lost, is_lost) = std::sync::mpsc::channel();
@@ -467,7 +473,7 @@ mod tests {
             } else {
                 store
                     .commit()
-                    .call(LeaseRevoke { id: granted.id }.into(), terms)
+                    .run(LeaseRevoke { id: granted.id }, terms)
                     .expect("revoked");
             }
             is_lost

@@ -757,8 +757,11 @@ mod tests {
             id: 7,
             end_with_process: false,
         };
-        let granted = store.commit().call(grant.into(), terms).expect("granted");
-        assert!(matches!(granted, Response::LeaseGrant(_)));
+        let granted = store.commit().run(grant, terms).expect("granted");
+        assert!(matches!(
+            granted,
+            super::super::commit::Outcome::Response(Response::LeaseGrant(_))
+        ));
         let before = store.guard().place(0).expect("its slot");
         drop(store);
         // a descriptor of its own makes another process of it, as far as locks go

@@ -6,6 +6,42 @@ use crate::model::{KeyValue, Revision};
 use crate::recipe::Scan;
 use crate::request::{Range, RangeResponse};
 
+impl Db {
+    /// A view of the current revision. It holds no transaction and does not delay compaction: after
+    /// a compaction passed it, its reads return `compacted`.
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.put(Put::new("a", "1"))?;
+    /// let before = db.snapshot()?;
+    /// db.put(Put::new("a", "2"))?;
+    /// assert_eq!(before.get("a")?.unwrap().value, "1");
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Only those that every call may return.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        Ok(Snapshot::new(self.clone(), self.engine().revision()?))
+    }
+
+    /// A view of this revision; 0 or negative: the current one.
+    ///
+    /// # Errors
+    ///
+    /// `compacted`, `future_revision`.
+    pub fn snapshot_at(&self, revision: Revision) -> Result<Snapshot> {
+        if revision <= 0 {
+            return self.snapshot();
+        }
+        self.engine().get(&[0], revision)?;
+        Ok(Snapshot::new(self.clone(), revision))
+    }
+}
+
 /// A view of the store at one revision; made by [`Db::snapshot`](crate::Db::snapshot).
 ///
 /// It is a number, not a transaction. It holds no resources and does not delay compaction: after a

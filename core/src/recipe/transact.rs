@@ -17,6 +17,62 @@ pub const TRANSACT_RETRIES: u32 = 64;
 const WAIT_FIRST_US: u64 = 50;
 const WAIT_MAX_US: u64 = 20_000;
 
+impl Db {
+    /// Runs `body`, then commits its writes in one revision if nothing that it read has changed;
+    /// otherwise runs it again. Between tries it waits a short random time that grows. After
+    /// `max_retries` retries (`None`: no limit) it returns `conflict`.
+    /// [`TRANSACT_RETRIES`](crate::TRANSACT_RETRIES) is the usual number. If `body` returns an
+    /// error nothing is written.
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put, TRANSACT_RETRIES};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.put(Put::new("counter", "1"))?;
+    /// let next = db.transact(TRANSACT_RETRIES, |t| {
+    ///     let kv = t.get("counter")?.unwrap();
+    ///     let next = String::from_utf8_lossy(&kv.value).parse().unwrap_or(0) + 1;
+    ///     t.put(Put::new("counter", next.to_string()))?;
+    ///     Ok(next)
+    /// })?;
+    /// assert_eq!(next, 2);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `conflict`, the error of `body`, and those of [`Db::txn`].
+    pub fn transact<T>(
+        &self,
+        max_retries: impl Into<Option<u32>>,
+        mut body: impl FnMut(&mut Transaction) -> Result<T>,
+    ) -> Result<T> {
+        let mut retries = Retries::new(max_retries.into());
+        loop {
+            let mut transaction = self.transaction();
+            match body(&mut transaction) {
+                Ok(value) => {
+                    if transaction.txn().map_or(Ok(true), |txn| {
+                        self.txn(txn).map(|response| response.succeeded)
+                    })? {
+                        return Ok(value);
+                    }
+                }
+                Err(error) if transaction.is_overtaken(&error) => {}
+                Err(error) => return Err(error),
+            }
+            thread::sleep(retries.after(&transaction)?);
+        }
+    }
+
+    /// One try of [`Db::transact`], for callers whose body cannot be a closure, for example in a
+    /// language with async functions. Read and write through it and run [`Transaction::txn`]. If
+    /// that did not succeed begin again after [`Retries::after`](crate::Retries::after).
+    pub fn transaction(&self) -> Transaction {
+        Transaction::new(self.clone())
+    }
+}
+
 /// The view of the body of [`Db::transact`](crate::Db::transact).
 ///
 /// Reads see one revision plus the writes of this transaction. Writes are collected until the body
@@ -231,29 +287,6 @@ fn keys_only(mut kv: KeyValue, keys_only: bool) -> KeyValue {
         kv.value.clear();
     }
     kv
-}
-
-pub(crate) fn transact<T>(
-    db: &Db,
-    max_retries: Option<u32>,
-    mut body: impl FnMut(&mut Transaction) -> Result<T>,
-) -> Result<T> {
-    let mut retries = Retries::new(max_retries);
-    loop {
-        let mut transaction = db.transaction();
-        match body(&mut transaction) {
-            Ok(value) => {
-                if transaction.txn().map_or(Ok(true), |txn| {
-                    db.txn(txn).map(|response| response.succeeded)
-                })? {
-                    return Ok(value);
-                }
-            }
-            Err(error) if transaction.is_overtaken(&error) => {}
-            Err(error) => return Err(error),
-        }
-        thread::sleep(retries.after(&transaction)?);
-    }
 }
 
 /// It only needs to be spread, so the hasher's random keys are enough.

@@ -15,6 +15,29 @@ use crate::error::{Code, Error, Result};
 use crate::model::Revision;
 use crate::request::{Watch, WatchBatch};
 
+impl Db {
+    /// Follows the events of a range, whichever process writes them.
+    ///
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put, Watch};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let mut watcher = db.watch(Watch::new(KeyRange::prefix("config/")))?;
+    /// let revision = db.put(Put::new("config/colour", "green"))?.revision;
+    /// let batch = watcher.next(None)?.unwrap();
+    /// assert_eq!((batch.revision, batch.events.len()), (revision, 1));
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` (an empty range), `compacted` (`start_revision` is negative, or below the
+    /// compacted revision, which is in the error).
+    pub fn watch(&self, watch: Watch) -> Result<Watcher> {
+        Watcher::new(self.clone(), watch)
+    }
+}
+
 /// Follows a range; made by [`Db::watch`](crate::Db::watch).
 ///
 /// Each batch is one complete revision, without gaps or repetitions. A watcher stores a filter and
@@ -75,7 +98,11 @@ fn cancelled() -> Error {
     Error::new(Code::Cancelled, "the watcher was cancelled")
 }
 
-/// Wakes a parked thread.
+/// A waker for the thread that parks in `parker`.
+pub(super) fn unparking(parker: &Parker) -> Waker {
+    Waker::from(Arc::new(Unpark(parker.unparker().clone())))
+}
+
 struct Unpark(Unparker);
 
 impl Wake for Unpark {
@@ -87,13 +114,30 @@ impl Wake for Unpark {
 impl Watcher {
     pub(crate) fn new(db: Db, watch: Watch) -> Result<Watcher> {
         let stream = db.engine().watch(watch)?;
-        Ok(Watcher {
+        Ok(Watcher::over(db, stream))
+    }
+
+    /// As [`Db::watch`], for callers that must not block.
+    pub(super) fn submit(
+        db: &Db,
+        watch: Watch,
+        created: impl FnOnce(Result<Watcher>) + Send + 'static,
+    ) {
+        let own = db.clone();
+        let created = move |stream: Result<_>| {
+            created(stream.map(|stream| Watcher::over(own, stream)));
+        };
+        db.engine().submit_watch(watch, Box::new(created));
+    }
+
+    fn over(db: Db, stream: Arc<dyn WatchStream>) -> Watcher {
+        Watcher {
             db,
             stream,
             reading: AtomicBool::new(false),
             page: Mutex::default(),
             ended: false,
-        })
+        }
     }
 
     /// Returns the next batch; `None` if `timeout` (`None`: no limit) passed.
@@ -115,9 +159,7 @@ impl Watcher {
             return Ok(None);
         }
         let parker = Parker::new();
-        self.set_waker(Some(Waker::from(Arc::new(Unpark(
-            parker.unparker().clone(),
-        )))));
+        self.set_waker(Some(unparking(&parker)));
         let response = self.wait(&parker, until.map(|(_, at)| at));
         self.set_waker(None);
         response

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use libkv::engine::{DiffPage, EventsPage};
 use libkv::*;
 use tokio::time::timeout;
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use libkv::{Db, Limits, Request, Response, Revision};
+use libkv::engine::Limits;
+use libkv::{Db, Request, Response, Revision};
 use tokio::sync::{oneshot, watch};
 use tonic::Status;
 
@@ -176,7 +177,7 @@ pub(crate) fn stopped() -> Status {
 }
 
 /// Takes a request back when its caller is gone.
-struct Withdraw(Option<libkv::Submitted>);
+struct Withdraw(Option<libkv::engine::Submission>);
 
 impl Drop for Withdraw {
     fn drop(&mut self) {

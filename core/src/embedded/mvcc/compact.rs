@@ -262,7 +262,7 @@ mod tests {
     fn run(store: &Store, request: impl Into<Request>) {
         store
             .commit()
-            .call(request.into(), Terms::own(Durability::Sync, None))
+            .run(request, Terms::own(Durability::Sync, None))
             .expect("written");
     }
 

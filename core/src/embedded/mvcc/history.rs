@@ -402,7 +402,7 @@ mod tests {
     fn run(store: &Store, request: impl Into<Request>) {
         store
             .commit()
-            .call(request.into(), Terms::own(Durability::None, None))
+            .run(request, Terms::own(Durability::None, None))
             .unwrap();
     }
 

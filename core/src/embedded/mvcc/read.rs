@@ -11,9 +11,8 @@ use bytes::Bytes;
 use super::{At, bound, history};
 use crate::embedded::codec::{self, Header, LogEvent};
 use crate::embedded::lmdb::{Cursor, Tree, Txn};
-use crate::engine::PairRef;
 use crate::error::Result;
-use crate::model::{KeyRange, KeyValue, LeaseId, Revision, Version};
+use crate::model::{KeyRange, KeyValue, LeaseId, PairRef, Revision, Version};
 use crate::request::{KEY_BYTES_MAX, Range, RangeResponse, SortOrder, SortTarget};
 
 /// A page of an answer: pairs copied out of the map share one allocation of this size.

@@ -1,15 +1,16 @@
-//! The one thread of a store that waits: for the bell, which every commit of every process rings,
-//! and for the next moment at which something is due.
+//! The background thread of a store. It waits for the commit signal, which every commit of every
+//! process gives, and for the next time at which something is due.
 //!
-//! It starts when something in this process needs it first: a watcher, a lease, automatic
-//! compaction. It wakes watchers, and orders what is due from the writer; it never writes itself.
-//! Idle, it looks once a second, in case a writer died between its commit and the bell.
+//! It starts when something in this process first needs it: a watcher, a lease, automatic compaction.
+//! It wakes watchers, and has the worker do what is due; it never writes itself. When it is idle it
+//! checks once a second, because a writer may have died between its commit and the signal.
 //!
-//! What it wakes is other people's code, and may drop the last handle of the store. So it holds
-//! nothing of the store meanwhile.
+//! What it wakes is the caller's code, which may drop the last handle of the store. So the thread holds
+//! no reference to the store meanwhile.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::Waker;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -23,17 +24,18 @@ use super::os;
 use super::watch::Hub;
 use crate::error::{Code, Error, Result};
 use crate::model::Revision;
+use crate::mutex::lock;
 use crate::options::{AutoCompaction, Clock};
 use crate::request::{Compact, Durability};
 
-/// It looks at least so often.
-const SLOW: Duration = Duration::from_secs(1);
-/// After a ring that was of no interest to anybody it does not ask for the next at once: while it
-/// does not, writers have nobody to wake.
-const REST: Duration = Duration::from_millis(1);
+/// The longest time between two checks.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// The pause after a commit signal that no watcher needed. Until it waits for the next signal, writers
+/// need not wake it.
+const PAUSE: Duration = Duration::from_millis(1);
 
-/// What the thread does, and whether there is one.
-pub(crate) struct Pulse {
+/// What the background thread works on, and the thread if it was started.
+pub(crate) struct Background {
     env: Arc<Env>,
     guard: Arc<Guard>,
     commit: Committer,
@@ -41,29 +43,29 @@ pub(crate) struct Pulse {
     leases: Arc<Leases>,
     clock: Clock,
     auto_compaction: Option<AutoCompaction>,
-    /// Some handle of this process may write.
+    /// A handle of this process may write.
     may_write: AtomicBool,
     stop: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// The minute in which history was last cut by age.
-    cut_minute: AtomicI64,
+    /// The minute in which history was last compacted by age.
+    compacted_minute: AtomicI64,
 }
 
-/// Whom to tell, once nothing of the store is held.
+/// The callbacks to run once no reference to the store is held.
 #[derive(Default)]
-struct Told {
+struct Callbacks {
     wakers: Vec<Waker>,
     lost: Vec<Lost>,
 }
 
-impl Told {
-    /// Somebody else's code that panics ends nothing of ours.
-    fn tell(self) {
+impl Callbacks {
+    /// A panic in one of them does not end the thread.
+    fn run(self) {
         for waker in self.wakers {
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake()));
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
         for lost in self.lost {
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(lost));
+            let _ = catch_unwind(AssertUnwindSafe(lost));
         }
     }
 
@@ -72,15 +74,15 @@ impl Told {
     }
 }
 
-impl Pulse {
+impl Background {
     pub fn new(
         env: Arc<Env>,
         guard: Arc<Guard>,
         commit: Committer,
         clock: Clock,
         auto_compaction: Option<AutoCompaction>,
-    ) -> Arc<Pulse> {
-        Arc::new(Pulse {
+    ) -> Arc<Background> {
+        Arc::new(Background {
             leases: Leases::new(env.clone(), guard.clone(), commit.clone()),
             env,
             guard,
@@ -91,7 +93,7 @@ impl Pulse {
             may_write: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             thread: Mutex::new(None),
-            cut_minute: AtomicI64::new(-1),
+            compacted_minute: AtomicI64::new(-1),
         })
     }
 
@@ -103,7 +105,7 @@ impl Pulse {
         &self.leases
     }
 
-    /// A handle that may write was opened; history may have to be cut from now on.
+    /// A handle that may write was opened: from now on history may have to be compacted.
     pub fn allow_writes(self: &Arc<Self>) -> Result<()> {
         self.may_write.store(true, Ordering::Release);
         if self.auto_compaction.is_some() {
@@ -113,29 +115,29 @@ impl Pulse {
         }
     }
 
-    /// Goes through what was written at once, for a compaction that would pass it: who watches other
-    /// keys than those written since loses nothing by it.
-    pub fn follow(&self) {
+    /// Examines what was written, before a compaction: a watcher whose keys were not written since must
+    /// not end with `compacted`.
+    pub fn examine_writes(&self) {
         if self.hub.len() > 0 {
-            let wakers = self.hub.follow(&self.env);
-            Told {
+            let wakers = self.hub.examine(&self.env);
+            Callbacks {
                 wakers,
                 lost: Vec::new(),
             }
-            .tell();
+            .run();
         }
     }
 
-    /// Starts the thread unless it is there.
+    /// Starts the thread unless it was started.
     pub fn start(self: &Arc<Self>) -> Result<()> {
-        let mut started = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut started = lock(&self.thread);
         if started.is_some() || self.stop.load(Ordering::Acquire) {
             return Ok(());
         }
-        let pulse = Arc::downgrade(self);
+        let background = Arc::downgrade(self);
         let thread = thread::Builder::new()
-            .name("libkv-pulse".into())
-            .spawn(move || run(&pulse));
+            .name("libkv-backgrnd".into())
+            .spawn(move || run(&background));
         let no_thread = |e| {
             Error::new(Code::Io, format!("no thread for watchers and leases: {e}")).with_source(e)
         };
@@ -143,38 +145,34 @@ impl Pulse {
         Ok(())
     }
 
-    /// Ends the thread, and waits for its end unless this is it.
+    /// Ends the thread, and waits for its end unless it is the calling thread.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let thread = lock(&self.thread).take();
         if let Some(thread) = thread.filter(|thread| !os::is_current(thread)) {
             self.guard.ring();
             let _ = thread.join();
         }
     }
 
-    /// Everything that is to be done now; answers for how long nothing will be due.
-    fn beat(&self, slow: bool) -> (Told, Duration) {
-        // a step at a time: writers may be faster, and leases must not wait for them
-        let (mut wakers, behind) = self.hub.follow_briefly(&self.env);
+    /// Does what is due now. Returns the callbacks to run, and the time until something is due again.
+    fn tick(&self, check: bool) -> (Callbacks, Duration) {
+        // one step: writers may be faster than this, and leases must not wait for them
+        let (mut wakers, behind) = self.hub.examine_briefly(&self.env);
         let (lost, wait) = self.leases.work(self.may_write.load(Ordering::Acquire));
         let wait = if behind { Duration::ZERO } else { wait };
-        // with a clock in hand, time is what it is advanced by: see `catch_up`
-        if slow && !self.clock.is_in_hand() {
-            wakers.extend(self.hub.progress(self.commit.now_ns()));
+        // a manual clock is handled by `catch_up`
+        if check && !self.clock.is_in_hand() {
+            wakers.extend(self.hub.note_progress(self.commit.now_ns()));
             if let Ok(Some(compact)) = self.auto_compact() {
-                let terms = Terms::own(Durability::Sync, Some(SLOW));
-                self.commit.submit(compact.into(), terms, Box::new(|_| {}));
+                let terms = Terms::own(Durability::Sync, Some(CHECK_INTERVAL));
+                self.commit.submit(compact, terms, Box::new(|_| {}));
             }
         }
-        (Told { wakers, lost }, wait.min(SLOW))
+        (Callbacks { wakers, lost }, wait.min(CHECK_INTERVAL))
     }
 
-    /// The compaction that is due by the store's own rule.
+    /// The compaction that is due by the option `auto_compaction`.
     fn auto_compact(&self) -> Result<Option<Compact>> {
         let Some(rule) = self
             .auto_compaction
@@ -196,7 +194,9 @@ impl Pulse {
             }
             AutoCompaction::Seconds(keep) => {
                 let now_ms = self.clock.unix_ms();
-                if self.cut_minute.swap(time::minute(now_ms), Ordering::AcqRel)
+                if self
+                    .compacted_minute
+                    .swap(time::minute(now_ms), Ordering::AcqRel)
                     == time::minute(now_ms)
                 {
                     return Ok(None);
@@ -204,7 +204,7 @@ impl Pulse {
                 let keep_ms = i64::try_from(keep)
                     .unwrap_or(i64::MAX)
                     .saturating_mul(1_000);
-                // the index knows the ends of minutes: the minute before is old enough as a whole
+                // the index holds the ends of minutes: all of the minute before is old enough
                 match time::revision_at(&txn, now_ms.saturating_sub(keep_ms).saturating_sub(60_000))
                 {
                     Err(error) if error.code() == Code::Compacted => compacted,
@@ -218,7 +218,7 @@ impl Pulse {
         }))
     }
 
-    /// For a clock in hand that has been moved: does what has become due with it, and waits for it.
+    /// For a manual clock that was advanced: does what is due now, and waits for it.
     pub fn catch_up(&self) {
         let lost = self.leases.catch_up();
         if let Ok(Some(compact)) = self.auto_compact() {
@@ -227,51 +227,47 @@ impl Pulse {
                 physical: true,
                 ..compact
             };
-            // refused only if somebody else has compacted as far meanwhile, or the store is full
-            let _ = self.commit.call(compact.into(), terms);
+            // it fails only if another process has compacted meanwhile, or the store is full
+            let _ = self.commit.run(compact, terms);
         }
-        let mut wakers = self.hub.follow(&self.env);
-        wakers.extend(self.hub.progress(self.commit.now_ns()));
-        Told { wakers, lost }.tell();
+        let mut wakers = self.hub.examine(&self.env);
+        wakers.extend(self.hub.note_progress(self.commit.now_ns()));
+        Callbacks { wakers, lost }.run();
     }
 }
 
 /// The thread.
-fn run(pulse: &Weak<Pulse>) {
-    let mut slow_at = Instant::now();
-    let mut rang = false;
-    loop {
-        let Some(alive) = pulse
+fn run(background: &Weak<Background>) {
+    let upgrade = || {
+        background
             .upgrade()
-            .filter(|alive| !alive.stop.load(Ordering::Acquire))
-        else {
-            return;
-        };
-        let seen = alive.guard.bell();
-        let slow = slow_at <= Instant::now();
-        if slow {
-            slow_at = Instant::now() + alive.hub.progress_every().unwrap_or(SLOW).min(SLOW);
+            .filter(|running| !running.stop.load(Ordering::Acquire))
+    };
+    let mut check_at = Instant::now();
+    let mut signalled = false;
+    loop {
+        let Some(running) = upgrade() else { return };
+        let seen = running.guard.bell();
+        let check = check_at <= Instant::now();
+        if check {
+            let interval = running.hub.progress_interval().unwrap_or(CHECK_INTERVAL);
+            check_at = Instant::now() + interval.min(CHECK_INTERVAL);
         }
-        let (told, wait) = alive.beat(slow);
-        let idle = told.is_empty();
-        drop(alive);
-        told.tell();
-        if idle && rang {
-            // the bell stays unarmed: whatever rings now is seen after the rest
-            thread::sleep(REST);
-            rang = false;
+        let (callbacks, wait) = running.tick(check);
+        let idle = callbacks.is_empty();
+        drop(running);
+        callbacks.run();
+        if idle && signalled {
+            // a signal that comes now is seen after the pause
+            thread::sleep(PAUSE);
+            signalled = false;
             continue;
         }
-        let Some(alive) = pulse
-            .upgrade()
-            .filter(|alive| !alive.stop.load(Ordering::Acquire))
-        else {
-            return;
-        };
-        alive.guard.wait_bell(
+        let Some(running) = upgrade() else { return };
+        running.guard.wait_bell(
             seen,
-            wait.min(slow_at.saturating_duration_since(Instant::now())),
+            wait.min(check_at.saturating_duration_since(Instant::now())),
         );
-        rang = alive.guard.bell() & !1 != seen & !1;
+        signalled = running.guard.bell() & !1 != seen & !1;
     }
 }
