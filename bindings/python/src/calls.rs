@@ -18,8 +18,8 @@ use crate::value::IntoPython;
 /// Values up to this size are copied from the store to the caller's buffer without an allocation.
 const STACK_BYTES: usize = 1_024;
 
-/// Reads one key at a revision (0: the current one). Holds the interpreter: the read of one key does
-/// not wait and takes less time than releasing the interpreter.
+/// Reads one key at a revision (0: the current one). Holds the interpreter: the read of one key
+/// does not wait and takes less time than releasing the interpreter.
 #[inline]
 pub fn get<'py>(
     db: &libkv::Db,

@@ -115,8 +115,8 @@ impl Claim {
         self.lock(py).request(value, patience)
     }
 
-    /// Claims the name and waits for it; false if it was to be taken only if it is free, and is not.
-    /// A signal whose handler raises ends the wait.
+    /// Claims the name and waits for it; false if it was to be taken only if it is free, and is
+    /// not. A signal whose handler raises ends the wait.
     fn acquire(&self, py: Python<'_>, request: ClaimRequest) -> PyResult<bool> {
         let parker = Parker::new()?;
         let wait = ClaimWait::start(request, parker.waker());
@@ -154,9 +154,9 @@ impl Claim {
 /// released or collected, and within 500 ms after its process ends.
 ///
 /// Limits: a holder that is stopped for longer than the TTL loses its lease without noticing, and
-/// another process acquires the lock. Fence writes against such a former holder with revision, which
-/// increases from holder to holder: the protected resource refuses a lower revision than it has seen,
-/// or the write is a txn that compares the create_revision of key with it.
+/// another process acquires the lock. Fence writes against such a former holder with revision,
+/// which increases from holder to holder: the protected resource refuses a lower revision than it
+/// has seen, or the write is a txn that compares the create_revision of key with it.
 ///
 /// Each thread needs a Lock of its own: one that is in use raises InvalidArgumentError.
 #[pyclass(frozen, module = "libkv")]
@@ -170,11 +170,11 @@ impl Lock {
 
 #[pymethods]
 impl Lock {
-    /// Waits until the lock is acquired, at most timeout seconds (None: no limit). Does nothing if it
-    /// is already held. The wait does not hold the interpreter; Ctrl-C ends it.
+    /// Waits until the lock is acquired, at most timeout seconds (None: no limit). Does nothing if
+    /// it is already held. The wait does not hold the interpreter; Ctrl-C ends it.
     ///
-    /// Raises TimeoutError, which names the holder's key, LeaseLostError, and those of Db.put(). After
-    /// an exception it has no key in the store.
+    /// Raises TimeoutError, which names the holder's key, LeaseLostError, and those of Db.put().
+    /// After an exception it has no key in the store.
     #[pyo3(signature = (timeout=None))]
     fn acquire(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         guard(|| {
@@ -199,8 +199,8 @@ impl Lock {
         })
     }
 
-    /// Releases the lock; does nothing if it is not held. Raises those of Db.lease_revoke(); the lock
-    /// then ends with its TTL.
+    /// Releases the lock; does nothing if it is not held. Raises those of Db.lease_revoke(); the
+    /// lock then ends with its TTL.
     fn release(&self, py: Python<'_>) -> PyResult<()> {
         guard(|| {
             let _turn = self.0.turn()?;
@@ -253,12 +253,12 @@ impl Lock {
     }
 }
 
-/// An election: one leader among all candidates for a name. Made by Db.election(). Its keys are those
-/// of etcd's election service. A context manager that resigns.
+/// An election: one leader among all candidates for a name. Made by Db.election(). Its keys are
+/// those of etcd's election service. A context manager that resigns.
 ///
-/// Guarantees: the leader is the candidate whose key was created first. The value of its key is what
-/// the leader proclaims. If the leader resigns, or its process ends, the next candidate leads, in the
-/// order in which they came.
+/// Guarantees: the leader is the candidate whose key was created first. The value of its key is
+/// what the leader proclaims. If the leader resigns, or its process ends, the next candidate leads,
+/// in the order in which they came.
 ///
 /// Limits: a leader that is stopped for longer than the TTL may believe for a moment that it still
 /// leads. proclaim() then fails. Fence other writes with revision, as with Lock.
@@ -273,8 +273,8 @@ impl Election {
 
 #[pymethods]
 impl Election {
-    /// Waits until it leads, at most timeout seconds (None: no limit), and proclaims value (bytes, a
-    /// buffer or str). Waits as Lock.acquire().
+    /// Waits until it leads, at most timeout seconds (None: no limit), and proclaims value (bytes,
+    /// a buffer or str). Waits as Lock.acquire().
     ///
     /// Raises TimeoutError, LeaseLostError, and those of Db.put(). After an exception it is no
     /// candidate.
@@ -315,8 +315,8 @@ impl Election {
         guard(|| self.0.leader(py))
     }
 
-    /// Follows the election: an iterator of KeyValue over the current leader, each new leader and each
-    /// new value.
+    /// Follows the election: an iterator of KeyValue over the current leader, each new leader and
+    /// each new value.
     fn observe(&self, py: Python<'_>) -> PyResult<Leaders> {
         guard(|| self.0.observe(py))
     }

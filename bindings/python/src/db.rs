@@ -33,11 +33,11 @@ use crate::transact::{self, Transaction};
 use crate::value::{IntoPython, list};
 use crate::watch::Watcher;
 
-/// A store, open. Made by open(); usable from any thread; a context manager that closes it.
+/// An open store, created by open(). All threads can use it. A context manager that closes it.
 ///
-/// Closing it closes everything made from it (scans, snapshots, watchers, leases, locks, elections): every later
-/// call raises ClosedError.
-/// After a fork() the child gets ForkedError: it opens the store anew.
+/// After it is closed, every call on it and on the objects created from it (scans, snapshots,
+/// watchers, leases, locks, elections) raises ClosedError. After a fork() the child gets
+/// ForkedError and has to open the store again.
 #[pyclass(frozen, module = "libkv")]
 pub struct Db {
     path: PathBuf,
@@ -69,7 +69,7 @@ impl Db {
     }
 }
 
-/// A cluster is dialled on another thread, so that Ctrl-C ends the wait.
+/// Connects to a cluster on another thread, so that Ctrl-C ends the wait.
 #[cfg(feature = "etcd")]
 fn open(py: Python<'_>, path: &Path, options: libkv::Options) -> PyResult<libkv::Db> {
     if !path.to_str().is_some_and(libkv_etcd::is_cluster) {
@@ -79,7 +79,7 @@ fn open(py: Python<'_>, path: &Path, options: libkv::Options) -> PyResult<libkv:
     on_other_thread(py, move || libkv_etcd::open(address, options))
 }
 
-/// A cluster's address is refused with `unsupported`.
+/// Refuses the address of a cluster with `unsupported`.
 #[cfg(not(feature = "etcd"))]
 fn open(py: Python<'_>, path: &Path, options: libkv::Options) -> PyResult<libkv::Db> {
     detached(py, || libkv::Db::open(path, options))
@@ -96,16 +96,17 @@ fn keys(call: &str, key: OptionalArg<'_>, options: Option<&Dict<'_>>) -> PyResul
 
 #[pymethods]
 impl Db {
-    /// Writes one key; the store's revision rises by 1.
+    /// Writes one key and returns a PutResponse. The store's revision rises by 1.
     ///
-    /// key and value are bytes, any contiguous buffer, or str (as UTF-8). lease hangs the key on that
-    /// lease; prev_kv asks for the pair as it was before; ignore_value and ignore_lease keep what the
-    /// key has; durability ("sync", "lazy") overrides the handle's. A Put may stand in place of all.
+    /// key and value are bytes, any contiguous buffer, or str (as UTF-8). lease attaches the key to
+    /// that lease. prev_kv requests the previous pair. ignore_value and ignore_lease keep the
+    /// present value or lease. durability ("sync", "lazy") overrides the handle's. A Put can
+    /// replace all arguments.
     ///
-    /// Waits for the writer's lock and the disk, without the interpreter. Raises
-    /// InvalidArgumentError, TooLargeError, KeyNotFoundError (ignore_… on a missing key),
-    /// LeaseNotFoundError, ReadOnlyError, BusyError, FullError, IoError: nothing is written then. Only
-    /// after UnknownOutcomeError may it be.
+    /// Waits for the write lock and the disk, without the interpreter. Raises InvalidArgumentError,
+    /// TooLargeError, KeyNotFoundError (ignore_… on a missing key), LeaseNotFoundError,
+    /// ReadOnlyError, BusyError, FullError, IoError; nothing is written then. Only after
+    /// UnknownOutcomeError it may be.
     #[pyo3(
         signature = (key, value=OptionalArg::default(), **options),
         text_signature = "($self, key, value=b'', *, lease=0, prev_kv=False, ignore_value=False, ignore_lease=False, durability=None)"
@@ -120,9 +121,11 @@ impl Db {
         guard(|| run(py, &self.db, request::put(key, value, options)?))
     }
 
-    /// One key as it is now, or at a revision; None if it is not there. About a microsecond.
+    /// Reads one key, now or at a revision: a KeyValue, or None if it does not exist. Takes about a
+    /// microsecond.
     ///
-    /// Raises CompactedError and FutureRevisionError, which carry the revision to know.
+    /// Raises CompactedError and FutureRevisionError, which carry the compacted or current
+    /// revision.
     #[pyo3(signature = (key, **options), text_signature = "($self, key, *, revision=0)")]
     fn get(
         &self,
@@ -135,8 +138,8 @@ impl Db {
         })
     }
 
-    /// The value of one key into a writable buffer of bytes; the length of the value, or None if there
-    /// is no such key. If the buffer is too small nothing is copied, and the length needed is answered.
+    /// Copies the value of one key into a writable buffer of bytes. Returns the value's length, or
+    /// None if the key does not exist. Copies nothing if the buffer is too small.
     fn get_into(
         &self,
         key: &Bound<'_, PyAny>,
@@ -149,16 +152,17 @@ impl Db {
         })
     }
 
-    /// The pairs of a range at one revision, in one answer: iterate it, or read its kvs.
+    /// Reads the pairs of a range at one revision. Returns a RangeResponse, which is iterable.
     ///
-    /// Which keys: key for one, or prefix=, or start= and end= (end is outside; without it, from start
-    /// on); nothing for all. revision=0 is now. limit cuts, after the filters min_… and max_… and the
-    /// sorting: sort_order "none", "ascend", "descend"; sort_target "key", "version", "create", "mod",
-    /// "value". keys_only leaves the values empty, count_only all pairs. serializable matters on a
-    /// cluster only. A Range may stand in place of all.
+    /// The range is one key, or prefix=, or start= and end= (exclusive; without it, from start on);
+    /// all keys if none is given. revision=0 is the current one. limit is the largest number of
+    /// pairs after the filters min_… and max_… and the sorting: sort_order "none", "ascend",
+    /// "descend"; sort_target "key", "version", "create", "mod", "value". keys_only omits the
+    /// values, count_only all pairs. serializable has an effect on a cluster only. A Range can
+    /// replace all arguments.
     ///
-    /// Raises InvalidArgumentError, CompactedError, FutureRevisionError. Everything is held in memory:
-    /// scan() walks a large range.
+    /// Raises InvalidArgumentError, CompactedError, FutureRevisionError. All pairs are in memory:
+    /// use scan() for a large range.
     #[pyo3(
         signature = (key=OptionalArg::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
@@ -172,11 +176,12 @@ impl Db {
         guard(|| calls::range(py, &self.db, request::range("range", key, options)?))
     }
 
-    /// An iterator over the pairs of a range by key, all at one revision. It reads page by page, holds
-    /// no transaction between steps, and never counts. Arguments as range().
+    /// Returns an iterator of KeyValue over a range, ascending by key, all at one revision. It
+    /// reads page by page, holds no transaction between steps, and does not count. Arguments as
+    /// range().
     ///
-    /// Raises InvalidArgumentError for count_only and for sorting by anything but the ascending key; a
-    /// step raises CompactedError if a compaction has passed the scan's revision.
+    /// Raises InvalidArgumentError for count_only and for any order but the ascending key. A step
+    /// raises CompactedError after a compaction above the scan's revision.
     #[pyo3(
         signature = (key=OptionalArg::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
@@ -188,9 +193,9 @@ impl Db {
         })
     }
 
-    /// Deletes one key, or those of prefix=, or of start= and end=; prefix="" deletes all. The revision
-    /// rises by 1 if there was any. prev_kv asks for the pairs that went. A Delete may stand in place
-    /// of all. Waits and raises as put().
+    /// Deletes one key, or the keys of prefix=, or of start= and end=; prefix="" deletes all.
+    /// Returns a DeleteResponse. The revision rises by 1 if there were any. prev_kv requests the
+    /// deleted pairs. A Delete can replace all arguments. Waits and raises as put().
     #[pyo3(
         signature = (key=OptionalArg::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., prev_kv=False, durability=None)"
@@ -204,11 +209,11 @@ impl Db {
         guard(|| run(py, &self.db, request::delete(key, options)?))
     }
 
-    /// Compares, then runs one of two lists of operations in one revision, or nothing at all.
+    /// Compares, then runs one of two lists of operations in one revision. Returns a TxnResponse.
     ///
-    /// compare is an iterable of Compare; success and failure of Put, Range, Delete and Txn. A Txn may
-    /// stand in place of all. Waits and raises as put(), and DuplicateKeyError, TooManyOpsError,
-    /// CompactedError, FutureRevisionError.
+    /// compare is an iterable of Compare; success and failure are iterables of Put, Range, Delete
+    /// and Txn. A Txn can replace all arguments. Waits and raises as put(), and DuplicateKeyError,
+    /// TooManyOpsError, CompactedError, FutureRevisionError. After an error no operation has run.
     #[pyo3(
         signature = (txn=OptionalArg::default(), **options),
         text_signature = "($self, txn=..., *, compare=(), success=(), failure=(), durability=None)"
@@ -222,12 +227,13 @@ impl Db {
         guard(|| run_txn(py, &self.db, request::txn(txn, options)?)?.into_python(py))
     }
 
-    /// Runs fn(t) until what it read is still true when what it wrote is committed, all in one
-    /// revision; what fn returned.
+    /// Runs fn(t) and commits its writes in one revision, if its reads are still valid; otherwise
+    /// it runs fn again. Returns the value of fn.
     ///
-    /// t is a Transaction: get, range, put, delete. fn may run several times, so it must not do what
-    /// cannot be done twice. Between tries there is a short random wait that grows; after max_retries
-    /// (None: never) it raises ConflictError. An exception of fn ends it, and nothing is written.
+    /// t is a Transaction: get, range, put, delete. fn may run several times, so other side effects
+    /// must be repeatable. Before each retry it waits for a short random time, which grows. After
+    /// max_retries (None: no limit) it raises ConflictError. An exception of fn ends it, and
+    /// nothing is written.
     #[pyo3(signature = (r#fn, **options), text_signature = "($self, fn, *, max_retries=64)")]
     fn transact<'py>(
         &self,
@@ -237,10 +243,12 @@ impl Db {
         guard(|| transact::transact(&self.db, r#fn, transact::max_retries(options)?))
     }
 
-    /// Forgets history below a revision: reads below it raise CompactedError from then on. With
-    /// physical it returns only once the space can be used again, else that happens in the background.
+    /// Deletes the history below a revision: reads below it raise CompactedError from then on. With
+    /// physical it returns when the space can be used again; otherwise a background thread frees
+    /// it.
     ///
-    /// Raises CompactedError (not above the compacted revision), FutureRevisionError, and as put().
+    /// Raises CompactedError (revision is not above the compacted one), FutureRevisionError, and as
+    /// put().
     #[pyo3(signature = (revision, **options), text_signature = "($self, revision, *, physical=False)")]
     fn compact(
         &self,
@@ -251,8 +259,9 @@ impl Db {
         guard(|| run(py, &self.db, request::compact(revision, options)?))
     }
 
-    /// A view of one revision; 0 is the current one. It holds no resource, and no compaction back: once
-    /// one has passed it, its calls raise CompactedError. Raises CompactedError, FutureRevisionError.
+    /// Returns a Snapshot of one revision; 0 is the current one. It holds no resource and delays no
+    /// compaction; after one above its revision, its calls raise CompactedError. Raises
+    /// CompactedError, FutureRevisionError.
     #[pyo3(signature = (revision=None), text_signature = "($self, revision=0)")]
     fn snapshot(&self, py: Python<'_>, revision: Option<&Bound<'_, PyAny>>) -> PyResult<Snapshot> {
         guard(|| {
@@ -261,13 +270,13 @@ impl Db {
         })
     }
 
-    /// As snapshot(revision).
+    /// The same as snapshot(revision).
     fn snapshot_at(&self, py: Python<'_>, revision: &Bound<'_, PyAny>) -> PyResult<Snapshot> {
         guard(|| self.snapshot_of(py, int("revision", revision)?))
     }
 
-    /// The events of one key, newest first, deletions too: a list of Event, at most limit (0: all that
-    /// are kept).
+    /// Returns a list of the Events of one key, newest first, with deletions, at most limit (0: all
+    /// that are not compacted).
     #[pyo3(signature = (key, **options), text_signature = "($self, key, *, limit=0)")]
     fn history(
         &self,
@@ -282,11 +291,11 @@ impl Db {
         })
     }
 
-    /// An iterator over the events with after < revision <= upto (0: the current one), in the order
-    /// they happened, of a key, prefix=, start= and end=, or all. prev_kv is not filled.
+    /// Returns an iterator of Event with after < revision <= upto (0: the current one), in order,
+    /// of a key, prefix=, start= and end=, or all keys. prev_kv is not set.
     ///
-    /// A step raises CompactedError if after lies below the compacted revision, FutureRevisionError if
-    /// upto has not been written.
+    /// A step raises CompactedError if after is below the compacted revision, FutureRevisionError
+    /// if upto does not exist yet.
     #[pyo3(
         signature = (after, upto=None, key=OptionalArg::default(), **options),
         text_signature = "($self, after, upto=0, key=..., *, prefix=..., start=..., end=...)"
@@ -310,8 +319,9 @@ impl Db {
         })
     }
 
-    /// An iterator over the keys that differ between revision a and revision b (0: the current one), by
-    /// key: Change. A key that was put again with the same value differs: its mod_revision does.
+    /// Returns an iterator of Difference over the keys that differ between revision a and revision
+    /// b (0: the current one), by key. A key that was put again with the same value differs,
+    /// because its mod_revision differs.
     ///
     /// Raises CompactedError, FutureRevisionError, also from a later step.
     #[pyo3(
@@ -336,9 +346,9 @@ impl Db {
         })
     }
 
-    /// The last revision that was written by the end of the minute of this time: what a key held then is
-    /// get(key, revision=...) of it. time is a datetime (one without a time zone is local time, as for
-    /// datetime.timestamp()) or a number of seconds since 1970.
+    /// The last revision that was written by the end of the minute of this time: what a key held
+    /// then is get(key, revision=...) of it. time is a datetime (one without a time zone is local
+    /// time, as for datetime.timestamp()) or a number of seconds since 1970.
     ///
     /// Raises CompactedError if that revision cannot be read any more.
     fn revision_at(&self, py: Python<'_>, time: &Bound<'_, PyAny>) -> PyResult<i64> {
@@ -348,15 +358,16 @@ impl Db {
         })
     }
 
-    /// Follows the events of a key, prefix=, start= and end=, or of all, by whichever process they are written: a
-    /// Watcher, which is an iterator of WatchBatch.
+    /// Watches the events of a key, prefix=, start= and end=, or all keys, written by any process.
+    /// Returns a Watcher, an iterator of WatchBatch.
     ///
-    /// start_revision is the first revision to deliver: one that is kept, or that is still to come; 0 is whatever is
-    /// written from now on. prev_kv asks for the pair before each event; no_put and no_delete leave those out;
-    /// progress asks for a batch without events, which says how far all is seen, after ten minutes without one.
+    /// start_revision is the first revision to deliver, past or future; 0: only events after this
+    /// call. prev_kv requests the previous pair of each event. no_put and no_delete omit these
+    /// events. progress requests a batch without events after ten minutes without one; its revision
+    /// shows the progress.
     ///
-    /// Raises InvalidArgumentError (a range that ends at or before its beginning), CompactedError (start_revision
-    /// lies below the compacted revision, which the exception carries).
+    /// Raises InvalidArgumentError (an empty range), CompactedError (start_revision is below the
+    /// compacted revision, which the exception carries).
     #[pyo3(
         signature = (key=OptionalArg::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., start_revision=0, prev_kv=False, no_put=False, no_delete=False, progress=False)"
@@ -376,8 +387,8 @@ impl Db {
         })
     }
 
-    /// Grants a lease of ttl_seconds (raised to lease_ttl_min_seconds) with this id, or with one that the store
-    /// chooses for 0. Nobody keeps it alive; see lease() for one that does.
+    /// Grants a lease of ttl_seconds (raised to lease_ttl_min_seconds) with this id; 0: the store
+    /// chooses one. Returns a LeaseGrantResponse. The lease is not kept alive; see lease().
     ///
     /// Raises LeaseExistsError, InvalidArgumentError (a TTL over 9,000,000,000 s), and as put().
     #[pyo3(signature = (ttl_seconds, **options), text_signature = "($self, ttl_seconds, *, id=0)")]
@@ -390,14 +401,15 @@ impl Db {
         guard(|| run(py, &self.db, request::lease_grant(ttl_seconds, options)?))
     }
 
-    /// Revokes a lease: its keys are deleted in one revision, by ascending key. Raises LeaseNotFoundError, and as
-    /// put().
+    /// Revokes a lease: its keys are deleted in one revision, by ascending key. Returns a
+    /// LeaseRevokeResponse. Raises LeaseNotFoundError, and as put().
     fn lease_revoke(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         guard(|| run(py, &self.db, LeaseRevoke { id: int("id", id)? }))
     }
 
-    /// Gives a lease its full TTL again, once. It takes no lock and writes nothing to the disk. The answer's
-    /// ttl_seconds is 0 if there is no such lease, or it has expired. Raises ReadOnlyError.
+    /// Renews a lease once. It takes no lock and writes nothing to the disk. ttl_seconds of the
+    /// LeaseKeepAliveResponse is 0 if the lease does not exist or has expired. Raises
+    /// ReadOnlyError.
     fn lease_keep_alive(
         &self,
         py: Python<'_>,
@@ -409,8 +421,8 @@ impl Db {
         })
     }
 
-    /// What is left of a lease, and, with keys, which keys hang on it. The answer's ttl_seconds is -1 if there is no
-    /// such lease.
+    /// Returns the remaining TTL of a lease in a LeaseTimeToLiveResponse, and with keys the keys
+    /// that are attached to it. ttl_seconds is -1 if there is no such lease.
     #[pyo3(signature = (id, **options), text_signature = "($self, id, *, keys=False)")]
     fn lease_time_to_live(
         &self,
@@ -431,8 +443,9 @@ impl Db {
         guard(|| ask(py, &self.db, libkv::Db::lease_list))
     }
 
-    /// A lease of ttl_seconds that keeps itself alive, and is revoked when its handle is closed or collected. With
-    /// end_with_process it also ends within 500 ms of this process's death; else by its TTL. Raises as lease_grant().
+    /// Grants a lease of ttl_seconds and keeps it alive until its handle, a Lease, is closed or
+    /// collected, which revokes it. With end_with_process it also ends within 500 ms after this
+    /// process has died; otherwise after its TTL. Raises as lease_grant().
     #[pyo3(signature = (ttl_seconds, **options), text_signature = "($self, ttl_seconds, *, end_with_process=False)")]
     fn lease(
         &self,
@@ -449,13 +462,14 @@ impl Db {
         })
     }
 
-    /// A lock by this name (bytes, a buffer or str), not yet acquired. Once it is, and its process lives but does not
-    /// keep its lease alive, it is freed after ttl_seconds. Raises InvalidArgumentError for an empty name.
+    /// Returns a Lock with this name (bytes, a buffer or str), not acquired yet. If its process is
+    /// stopped and does not keep its lease alive, the lock is freed after ttl_seconds. Raises
+    /// InvalidArgumentError for an empty name.
     fn lock(&self, name: &Bound<'_, PyAny>, ttl_seconds: &Bound<'_, PyAny>) -> PyResult<Lock> {
         guard(|| Claim::new(&self.db, name, ttl_seconds).map(Lock::new))
     }
 
-    /// An election by this name; nobody campaigns yet. Arguments and exceptions as lock().
+    /// Returns an Election with this name, without a campaign. Arguments and exceptions as lock().
     fn election(
         &self,
         name: &Bound<'_, PyAny>,
@@ -464,14 +478,15 @@ impl Db {
         guard(|| Claim::new(&self.db, name, ttl_seconds).map(Election::new))
     }
 
-    /// The alarms that are active, a list of AlarmMember by kind and member. One that is active stays until it is
-    /// disarmed, also over a restart, and every process that writes obeys it.
+    /// Returns a list of the active alarms (AlarmMember), by kind and member. An alarm stays active
+    /// until it is disarmed, also over a restart, and is valid for every process that writes.
     fn alarm_list(&self, py: Python<'_>) -> PyResult<Py<PyList>> {
         guard(|| list(py, detached(py, || self.db.alarm_list())?))
     }
 
-    /// Raises an alarm of this kind, "nospace" or "corrupt", in the name of any member, and answers it in a list.
-    /// Programs seldom do so: "nospace" comes by itself where the store was opened with limits="etcd".
+    /// Activates an alarm of this kind, "nospace" or "corrupt", of any member, and returns it in a
+    /// list. Programs seldom need it: a store opened with limits="etcd" activates "nospace"
+    /// automatically.
     #[pyo3(signature = (kind, **options), text_signature = "($self, kind, *, member=0)")]
     fn alarm_activate(
         &self,
@@ -486,8 +501,9 @@ impl Db {
         })
     }
 
-    /// Ends alarms: those of this member (0: of every member) and of this kind (None: of every kind). Mailbox those
-    /// that were active, a list of AlarmMember. Make room first: "nospace" comes back with the next put else.
+    /// Disarms the alarms of this member (0: of all) and of this kind (None: of all). Returns a
+    /// list of those that were active (AlarmMember). Free space first; otherwise the next put
+    /// activates "nospace" again.
     #[pyo3(signature = (**options), text_signature = "($self, *, member=0, kind=None)")]
     fn alarm_disarm(&self, py: Python<'_>, options: Option<&Dict<'_>>) -> PyResult<Py<PyList>> {
         guard(|| {
@@ -509,19 +525,20 @@ impl Db {
         })
     }
 
-    /// What the store says of itself: revisions, sizes, who holds the lock, what pins space.
+    /// Returns a Status: revisions, sizes, the holder of the write lock, the oldest reader.
     fn status(&self, py: Python<'_>) -> PyResult<Py<Status>> {
         guard(|| ask(py, &self.db, libkv::Db::status)?.into_python(py))
     }
 
-    /// Reads the whole store and verifies every invariant. Takes the time of reading everything;
-    /// writers go on meanwhile. The report's problems are empty if all is well.
+    /// Reads the whole store and verifies every invariant; writers can continue meanwhile. Takes as
+    /// long as reading all data. Returns a CheckReport, whose problems are empty if the store is
+    /// consistent.
     fn check(&self, py: Python<'_>) -> PyResult<Py<CheckReport>> {
         guard(|| ask(py, &self.db, libkv::Db::check)?.into_python(py))
     }
 
-    /// Closes the store: every later call, also on what was made from it, raises ClosedError. Calls
-    /// under way in other threads end as they would have. Closing twice is fine.
+    /// Closes the store: every later call, also on the objects created from it, raises ClosedError.
+    /// Calls of other threads that are under way are completed. A second close has no effect.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         guard(|| {
             detached(py, || {
@@ -531,24 +548,24 @@ impl Db {
         })
     }
 
-    /// Whether the store was closed, or opened before a fork().
+    /// Whether the store is closed, or was opened before a fork().
     #[getter]
     fn closed(&self) -> bool {
         self.db.is_closed()
     }
 
-    /// Whether it is a cluster, whose reads wait too, for libkv.aio.
+    /// Whether it is a cluster, whose reads wait as well, for libkv.aio.
     #[getter]
     fn _is_remote(&self) -> bool {
         self.db.is_remote()
     }
 
-    /// Begins one try of a transaction, for libkv.aio.
+    /// Begins one attempt of a transaction, for libkv.aio.
     fn _transaction(&self) -> Transaction {
         Transaction::new(&self.db)
     }
 
-    /// A place in the line for a name, for libkv.aio.
+    /// A claim of a name, for libkv.aio.
     fn _claim(
         &self,
         name: &Bound<'_, PyAny>,
@@ -570,7 +587,8 @@ impl Db {
         })
     }
 
-    /// Submits the request of lease() for libkv.aio. The future is woken when the response is there.
+    /// Submits the request of lease() for libkv.aio. The future is woken when the response is
+    /// there.
     #[pyo3(signature = (ttl_seconds, mailbox, future, **options))]
     fn _submit_lease(
         &self,

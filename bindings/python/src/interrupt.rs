@@ -1,5 +1,5 @@
-//! Calls that wait for the store, without the interpreter. A signal whose handler raises an exception
-//! (Ctrl-C) ends the wait.
+//! Calls that wait for the store, without the interpreter. A signal whose handler raises an
+//! exception (Ctrl-C) ends the wait.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,8 +62,8 @@ pub fn on_other_thread<T: Send + 'static>(
     }
 }
 
-/// Runs a request. If a signal handler raises too late to cancel it, the exception is raised with an
-/// `UnknownOutcomeError` as its cause, which says what happened to the write.
+/// Runs a request. If a signal handler raises too late to cancel it, the exception is raised with
+/// an `UnknownOutcomeError` as its cause, which says what happened to the write.
 pub fn call(py: Python<'_>, db: &libkv::Db, request: impl Into<Request>) -> PyResult<Response> {
     let request = request.into();
     let (response, signal) =

@@ -10,11 +10,11 @@ use crate::guard::guard;
 use crate::value::{IntoPython, value};
 
 value! {
-    /// A key with its value and its place in history.
+    /// A key with its value, revisions, version and lease.
     KeyValue, freelist 1_024 {
         /// The key, as bytes.
         key: Py<PyBytes>,
-        /// The value, as bytes; empty when only keys were asked for.
+        /// The value, as bytes; empty if only keys were requested.
         value: Py<PyBytes>,
         /// The revision of the put that created the key, after its last deletion.
         create_revision: i64,
@@ -22,13 +22,13 @@ value! {
         mod_revision: i64,
         /// 1 at creation, one more with each put, 1 again after a deletion.
         version: i64,
-        /// The id of the lease that the key hangs on, or 0.
+        /// The id of the lease that the key is attached to, or 0.
         lease: i64,
     }
 }
 
 impl KeyValue {
-    /// The same pair, as the store has it.
+    /// The same pair, as a value of the library.
     pub fn as_pair<'py>(&'py self, py: Python<'py>) -> PairRef<'py> {
         let KeyValue {
             key,
@@ -50,7 +50,7 @@ impl KeyValue {
     }
 }
 
-/// A pair whose key is an object already.
+/// Creates a pair whose key is an object already.
 #[inline]
 pub fn pair_of(py: Python<'_>, key: Py<PyBytes>, pair: PairRef) -> PyResult<Py<KeyValue>> {
     let value = PyBytes::new(py, pair.value).unbind();
@@ -74,7 +74,7 @@ pub fn pair_of(py: Python<'_>, key: Py<PyBytes>, pair: PairRef) -> PyResult<Py<K
     )
 }
 
-/// A pair.
+/// Creates a pair.
 #[inline]
 pub fn pair(py: Python<'_>, pair: PairRef) -> PyResult<Py<KeyValue>> {
     pair_of(py, PyBytes::new(py, pair.key).unbind(), pair)

@@ -1,9 +1,10 @@
-//! What an event loop awaits, writes and wake-ups: their answers come back in groups, one wake-up for each.
+//! The results for the futures of an event loop: responses and signals, in groups, with one wake-up
+//! for each group.
 //!
-//! No thread of the library ever touches Python. A completion puts its answer into a queue; the first
-//! of a group also writes a byte to a socket that the loop watches (`add_reader`), and the loop's
-//! thread then takes the whole queue. So there is no lock of the interpreter to wait for in the
-//! writer's path, and nothing to go wrong while the interpreter ends.
+//! No thread of the library uses Python. A completion puts its response into a queue. The first of
+//! a group also writes a byte to a socket that the loop watches (`add_reader`); then the loop's
+//! thread takes the whole queue. So the commit path never waits for the interpreter, also while it
+//! ends.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -22,15 +23,15 @@ use crate::guard::{guard, lock};
 use crate::handle::Handle;
 use crate::value::IntoPython;
 
-/// What a future gets.
+/// The result of a future.
 enum Mail {
-    /// The answer to a write, or its exception.
+    /// The response to a write, or its exception.
     Response(Result<Response>),
-    /// None: there is something to look at.
+    /// No value: the event that the future waits for has happened.
     Signal,
 }
 
-/// What the library's threads and the loop share.
+/// The results that threads of the library leave for the loop.
 struct Queue {
     mail: Mutex<Vec<(u64, Mail)>>,
     wake: UnixStream,
@@ -44,29 +45,29 @@ impl Queue {
             mail.len() == 1
         };
         if first {
-            // never full: one byte stands for all until the loop has taken the queue
+            // the socket is never full: one byte is enough until the loop takes the queue
             let _ = (&self.wake).write(&[1]);
         }
     }
 }
 
-/// The futures that wait, by number.
+/// The futures by number.
 #[derive(Default)]
 struct PendingFutures {
     last: u64,
     futures: HashMap<u64, Py<PyAny>>,
 }
 
-/// The answers that one event loop waits for, for libkv.aio. Only the loop's thread uses it.
+/// The mailbox of one event loop, for libkv.aio. Only the loop's thread uses it.
 #[pyclass(frozen, name = "_Mailbox", module = "libkv._libkv")]
 pub struct Mailbox {
     queue: Arc<Queue>,
     woken: UnixStream,
-    /// Shared with each `PendingFuture`, which can be forgotten.
+    /// Shared with each `PendingFuture`, which can remove itself.
     waiting: Arc<Mutex<PendingFutures>>,
 }
 
-/// A future among those of a loop.
+/// A future of a loop.
 #[derive(Clone)]
 pub struct PendingFuture {
     id: u64,
@@ -75,7 +76,7 @@ pub struct PendingFuture {
 }
 
 impl PendingFuture {
-    /// Resolves the future once, whoever wakes it and however often.
+    /// A waker that resolves the future once; later calls have no effect.
     pub fn waker(&self) -> Waker {
         Waker::from(Arc::new(FutureWaker {
             id: self.id,
@@ -84,7 +85,7 @@ impl PendingFuture {
         }))
     }
 
-    /// The future is mail nothing from now on.
+    /// Removes the future; it is not resolved any more.
     pub fn forget(&self) {
         let future = lock(&self.waiting).futures.remove(&self.id);
         drop(future);
@@ -106,7 +107,7 @@ impl Wake for FutureWaker {
 }
 
 impl Mailbox {
-    /// A pending for a future.
+    /// Registers a future.
     pub fn register(&self, future: &Bound<'_, PyAny>) -> PendingFuture {
         let mut waiting = lock(&self.waiting);
         waiting.last += 1;
@@ -119,7 +120,7 @@ impl Mailbox {
         }
     }
 
-    /// Hands a write over; the answer goes to `future`.
+    /// Submits a write; `future` gets the response.
     pub fn submit(
         &self,
         db: &libkv::Db,
@@ -137,7 +138,8 @@ impl Mailbox {
         }
     }
 
-    /// Hands a write over whose answer stays with what this answers; `future` is woken when it is there.
+    /// Submits a write whose response stays in the returned object; `future` is resolved when it is
+    /// there.
     pub fn ask(&self, db: &Handle, request: Request, future: &Bound<'_, PyAny>) -> PendingResponse {
         let (pending, response) = (self.register(future), Arc::new(Mutex::new(None)));
         let (id, queue, slot) = (pending.id, pending.queue.clone(), response.clone());
@@ -177,22 +179,22 @@ impl Mailbox {
         })
     }
 
-    /// What the loop watches.
+    /// The descriptor for the loop's add_reader().
     fn fileno(&self) -> i32 {
         self.woken.as_raw_fd()
     }
 
-    /// Called by the loop when there is something to read: resolves every future that was mail something.
+    /// Called by the loop when the descriptor is readable: resolves the futures with results.
     fn resolve(&self, py: Python<'_>) -> PyResult<()> {
         guard(|| {
-            // before the queue is taken: what comes later wakes again
+            // before the queue is taken, so that a later result writes a byte again
             let _ = (&self.woken).read(&mut [0; 16]);
             let mail = std::mem::take(&mut *lock(&self.queue.mail));
             let mut resolved = Ok(());
             for (id, item) in mail {
                 let future = lock(&self.waiting).futures.remove(&id);
                 if let Some(future) = future {
-                    // what one raises is mail once all have their answer
+                    // an exception of one is raised after all are resolved
                     resolved = resolved.and(resolve(future.bind(py), item));
                 }
             }
@@ -219,7 +221,7 @@ fn resolve(future: &Bound<'_, PyAny>, item: Mail) -> PyResult<()> {
     Ok(())
 }
 
-/// A write that was handed over, for libkv.aio.
+/// A submitted write, for libkv.aio.
 #[pyclass(frozen, name = "_Submission", module = "libkv._libkv")]
 pub struct Submission {
     inner: Mutex<Option<libkv::engine::Submission>>,
@@ -228,7 +230,7 @@ pub struct Submission {
 
 #[pymethods]
 impl Submission {
-    /// Takes the write back; False if a writer had begun it, or it is done.
+    /// Cancels the write; returns False if a writer has begun it, or it is done.
     fn cancel(&self) -> PyResult<bool> {
         guard(|| {
             let submitted = lock(&self.inner).take();
@@ -241,7 +243,7 @@ impl Submission {
     }
 }
 
-/// What a lease, a lock or an election has asked of the store, for libkv.aio.
+/// A submitted request whose response stays here, for libkv.aio.
 #[pyclass(frozen, name = "_PendingResponse", module = "libkv._libkv")]
 pub struct PendingResponse {
     submitted: Submission,
@@ -250,7 +252,7 @@ pub struct PendingResponse {
 }
 
 impl PendingResponse {
-    /// The answer, once.
+    /// Takes the response.
     pub fn take(&self) -> Option<Result<Response>> {
         lock(&self.response).take()
     }
@@ -263,12 +265,12 @@ impl PendingResponse {
 
 #[pymethods]
 impl PendingResponse {
-    /// Takes it back; False if a writer had begun it, or it is done.
+    /// Cancels the request; returns False if a writer has begun it, or it is done.
     fn cancel(&self) -> PyResult<bool> {
         self.submitted.cancel()
     }
 
-    /// When the answer came too late to be of use: a lease that was granted is given back.
+    /// Revokes the lease of a response that comes too late.
     fn abandon(&self) -> PyResult<()> {
         guard(|| {
             if let Some(Ok(Response::LeaseGrant(granted))) = self.take() {

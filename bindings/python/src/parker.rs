@@ -14,8 +14,8 @@ use crate::error::raise;
 use crate::guard::detached;
 
 /// A place to wait, and the source of its wakers. It is a pair of sockets, because a signal
-/// interrupts a read from a socket. Each wait creates its own: a thread's children after a fork would
-/// share one that was kept for the thread.
+/// interrupts a read from a socket. Each wait creates its own: a thread's children after a fork
+/// would share one that was kept for the thread.
 pub struct Parker {
     waker: Arc<ParkerWaker>,
     socket: UnixStream,

@@ -1,5 +1,5 @@
-//! Requests as values: `Put`, `Range`, `Delete`, `Compare`, `Txn`. Each is read from the same
-//! arguments as the call of its name, which takes the value in their place.
+//! Requests as values: `Put`, `Range`, `Delete`, `Compare`, `Txn`. Each has the same arguments as
+//! the method with its name, which also accepts the value instead of the arguments.
 
 use std::borrow::Cow;
 
@@ -366,7 +366,8 @@ impl Delete {
 
 /// A condition of a txn on a key, or on every key of a range.
 ///
-/// The first argument is a key, or a Range for all its keys; the second one of "==", "!=", ">", "<".
+/// The first argument is a key, or a Range for all its keys; the second one of "==", "!=", ">",
+/// "<".
 #[pyclass(frozen, eq, module = "libkv")]
 #[derive(PartialEq)]
 pub struct Compare(pub libkv::Compare);
@@ -564,8 +565,8 @@ impl OtherRequest {
     }
 }
 
-/// The arguments of a request that differ from the defaults: for `repr`, and for pickle and copy, which create the
-/// request again from them.
+/// The arguments of a request that differ from the defaults: for `repr`, and for pickle and copy,
+/// which create the request again from them.
 struct Call<'py> {
     positional: Vec<Bound<'py, PyAny>>,
     named: Dict<'py>,

@@ -12,25 +12,27 @@ use crate::key_values::{KeyValues, PairBuffer};
 use crate::value::{IntoPython, list, value};
 
 value! {
-    /// The answer to a put.
+    /// The response to a put.
     PutResponse from libkv::PutResponse {
         /// The store's revision after the put.
         revision: i64,
-        /// The pair as it was before, if it was asked for and the key existed; else None.
+        /// The previous pair, if it was requested and the key existed; otherwise None.
         prev_kv: Option<Py<KeyValue>>,
     }
 }
 
 value! {
-    /// The answer to a range: the pairs at one revision. Iterating it, and `len`, are those of `kvs`.
+    /// The response to a range. Its iterator and `len` are those of `kvs`.
     RangeResponse {
-        /// The store's revision when it was read, also when an older one was asked for.
+        /// The store's current revision at the time of the read, also if an older one was
+        /// requested.
         revision: i64,
         /// The pairs, a sequence of KeyValue.
         kvs: Py<KeyValues>,
-        /// How many keys the range has at that revision, whatever the limit and the filters.
+        /// The number of keys in the range at that revision; limit and filters have no effect on
+        /// it.
         count: i64,
-        /// Whether the limit cut anything off.
+        /// Whether there are more pairs than the limit.
         more: bool,
     }
 
@@ -52,38 +54,38 @@ value! {
 }
 
 value! {
-    /// The answer to a deletion.
+    /// The response to a deletion.
     DeleteResponse from libkv::DeleteResponse {
-        /// The store's revision afterwards; unchanged if nothing was deleted.
+        /// The store's revision after the deletion; unchanged if nothing was deleted.
         revision: i64,
-        /// How many keys went.
+        /// The number of deleted keys.
         deleted: i64,
-        /// The pairs that went, by key, if they were asked for: a list of KeyValue.
+        /// The deleted pairs by key, if they were requested: a list of KeyValue.
         prev_kvs: Py<PyList>,
     }
 }
 
 value! {
-    /// The answer to a txn. It is no truth value by itself: ask `succeeded`.
+    /// The response to a txn. It has no truth value: use `succeeded`.
     TxnResponse from libkv::TxnResponse {
-        /// Whether the conditions held, and so which list ran.
+        /// Whether all conditions were true, which decides the list that ran.
         succeeded: bool,
-        /// The store's revision afterwards.
+        /// The store's revision after the txn.
         revision: i64,
-        /// The answers of the operations that ran, in their order: RangeResponse, PutResponse,
-        /// DeleteResponse, TxnResponse.
+        /// The responses of the operations that ran, in their order: a list of RangeResponse,
+        /// PutResponse, DeleteResponse, TxnResponse.
         responses: Py<PyList>,
     }
 
     fn __bool__(&self) -> PyResult<bool> {
-        Err(pyo3::exceptions::PyTypeError::new_err("a TxnResponse is no truth value: ask its attribute succeeded"))
+        Err(pyo3::exceptions::PyTypeError::new_err("a TxnResponse has no truth value: use its attribute succeeded"))
     }
 }
 
 value! {
-    /// The answer to a compaction.
+    /// The response to a compaction.
     CompactResponse from libkv::CompactResponse {
-        /// The store's revision: compacting does not change it.
+        /// The store's revision; a compaction does not change it.
         revision: i64,
     }
 }
@@ -93,20 +95,21 @@ value! {
     Event from libkv::Event {
         /// "put" or "delete".
         r#type = kind: Py<PyString>,
-        /// For a put the new pair; for a delete only key and mod_revision (of the deletion) are set.
+        /// The new pair of a put. For a deletion only key and mod_revision (of the deletion) are
+        /// set.
         kv: Py<KeyValue>,
-        /// The pair before the revision of this event, where it was asked for and is kept; else None.
+        /// The previous pair, if it was requested and is not compacted; otherwise None.
         prev_kv: Option<Py<KeyValue>>,
     }
 }
 
 value! {
-    /// What a watcher delivers at a time: all matching events of one revision. Iterating it, and `len`, are those
-    /// of `events`.
+    /// All events of one revision that match a watcher. Its iterator and `len` are those of
+    /// `events`.
     WatchBatch from libkv::WatchBatch {
-        /// The revision of the events; without events, the last one that has been looked at.
+        /// The revision of the events; without events, the last one that was searched.
         revision: i64,
-        /// The events in the order they happened in, a list of Event; empty for a sign of progress.
+        /// The events in order, a list of Event; empty in a progress batch.
         events: Py<PyList>,
     }
 
@@ -124,45 +127,45 @@ value! {
 }
 
 value! {
-    /// The answer to a grant.
+    /// The response to a grant of a lease.
     LeaseGrantResponse from libkv::LeaseGrantResponse {
-        /// The store's revision: granting does not change it.
+        /// The store's revision; a grant does not change it.
         revision: i64,
         /// The id of the lease.
         id: i64,
-        /// The TTL that it got.
+        /// The granted TTL in seconds.
         ttl_seconds: i64,
     }
 }
 
 value! {
-    /// The answer to a revocation.
+    /// The response to a revocation of a lease.
     LeaseRevokeResponse from libkv::LeaseRevokeResponse {
-        /// The store's revision afterwards; unchanged if the lease had no keys.
+        /// The store's revision after the revocation; unchanged if the lease had no keys.
         revision: i64,
     }
 }
 
 value! {
-    /// The answer to a keep-alive.
+    /// The response to a renewal of a lease.
     LeaseKeepAliveResponse from libkv::LeaseKeepAliveResponse {
         /// The id of the lease.
         id: i64,
-        /// The TTL that it has again, or 0: there is no such lease, or it has expired.
+        /// The renewed TTL in seconds, or 0 if the lease does not exist or has expired.
         ttl_seconds: i64,
     }
 }
 
 value! {
-    /// What is left of a lease.
+    /// The remaining TTL of a lease.
     LeaseTimeToLiveResponse from libkv::LeaseTimeToLiveResponse {
         /// The id of the lease.
         id: i64,
-        /// Whole seconds that are left, rounded down; -1 if there is no such lease.
+        /// The remaining seconds, rounded down; -1 if there is no such lease.
         ttl_seconds: i64,
-        /// The TTL that it was granted; 0 if there is no such lease.
+        /// The granted TTL in seconds; 0 if there is no such lease.
         granted_ttl_seconds: i64,
-        /// The keys on it, ascending, if they were asked for: a list of bytes.
+        /// The attached keys, ascending, if they were requested: a list of bytes.
         keys: Py<PyList>,
     }
 }
@@ -180,86 +183,87 @@ value! {
 }
 
 value! {
-    /// What a store says of itself.
+    /// The status of a store.
     Status from libkv::Status {
         /// The current revision.
         revision: i64,
-        /// The compacted revision; -1 if nothing was ever compacted, or where a cluster's user may not read all keys.
+        /// The compacted revision; -1 before the first compaction, or if a cluster's user may not
+        /// read all keys.
         compacted_revision: i64,
-        /// How many keys exist now; 0 as well where a cluster's user may not read them all.
+        /// The number of keys; 0 also if a cluster's user may not read all of them.
         keys: u64,
-        /// Bytes that the store's files take on the disk.
+        /// Size of the store's files on disk, in bytes.
         bytes_on_disk: u64,
-        /// Bytes of pages that hold data; the rest will be used again.
+        /// Size of the pages with data, in bytes; the other pages are used again.
         bytes_in_use: u64,
-        /// Read transactions under way or parked, in all processes.
+        /// Read transactions, active or cached, in all processes.
         readers: u32,
-        /// Watchers of this process.
+        /// The number of watchers of this process.
         watchers: u64,
-        /// Leases.
+        /// The number of leases.
         leases: u64,
         /// The version of the format on disk.
         format_version: u32,
-        /// The LMDB in this process, as "0.9.24".
+        /// The version of LMDB, for example "0.9.24".
         lmdb_version: String,
-        /// 32 hexadecimal digits that tell this store from every other.
+        /// 32 hexadecimal digits that identify this store.
         store_id: String,
-        /// What an acknowledged write of this handle means: "sync", "lazy" or "none".
+        /// The durability of this handle's writes: "sync", "lazy" or "none".
         durability: Option<Py<PyString>>,
-        /// The quota on bytes_in_use; 0 is none.
+        /// The quota on bytes_in_use; 0: none.
         max_bytes: u64,
-        /// Alarms that are active, a list of str in etcd's words ("memberID:<id> alarm:NOSPACE "); "POISONED" after a
-        /// failed sync; "REMOVED" where the store's files were removed while it was open: what is written is lost then
-        /// when the last process closes it. Empty is well.
+        /// Alarms that are active, a list of str in etcd's words ("memberID:<id> alarm:NOSPACE ");
+        /// "POISONED" after a failed sync; "REMOVED" where the store's files were removed while it
+        /// was open: what is written is lost then when the last process closes it. Empty is well.
         alarms: Py<PyList>,
-        /// The process that holds the writer's lock now, or 0.
+        /// The process that holds the write lock, or 0.
         writer_pid: u32,
-        /// For how long it has held it, in milliseconds.
+        /// How long it has held the lock, in milliseconds.
         writer_held_ms: u64,
-        /// How many commits the oldest read transaction under way lies behind, or 0: what it pins
-        /// cannot be used again.
+        /// The number of commits since the oldest active read transaction began, or 0. Pages that
+        /// it can read are not used again.
         oldest_reader: u64,
     }
 }
 
 value! {
-    /// An alarm that is active, or was until now.
+    /// An alarm.
     AlarmMember from libkv::AlarmMember {
-        /// The member that it names; a store names itself by the second half of its store id.
+        /// Its member; the member of a store is the second half of its store id.
         member: u64,
-        /// "nospace" (the quota is used up: what takes room raises FullError) or "corrupt" (the data is not to be
-        /// trusted: every write raises CorruptError).
+        /// "nospace" (the quota is used up: writes that need space raise FullError) or "corrupt"
+        /// (the data may be damaged: every write raises CorruptError).
         kind: Py<PyString>,
     }
 }
 
 value! {
-    /// One thing that check() found wrong.
+    /// A violated invariant that check() found.
     Problem from libkv::Problem {
-        /// The invariant that is broken, as numbered in core/DESIGN.md: "I2", …
+        /// The invariant, as numbered in core/DESIGN.md: "I2", …
         invariant: String,
-        /// The key, if one is meant, as bytes.
+        /// The key, or empty, as bytes.
         key: Py<PyBytes>,
         /// The revision, or 0.
         revision: i64,
-        /// What is wrong, in words.
+        /// A description.
         message: String,
     }
 }
 
 value! {
-    /// The answer of check().
+    /// The report of check().
     CheckReport from libkv::CheckReport {
-        /// Keys that exist now.
+        /// The number of keys.
         keys: u64,
-        /// Events in the log.
+        /// The number of events in the log.
         events: u64,
-        /// What is wrong, a list of Problem; empty is well.
+        /// A list of Problem; empty if the store is consistent.
         problems: Py<PyList>,
     }
 }
 
-/// An answer to a range whose pairs came apart from it.
+/// A response to a range whose pairs are in a buffer.
 pub fn range(
     py: Python<'_>,
     response: &libkv::RangeResponse,
@@ -317,7 +321,7 @@ impl IntoPython for Response {
             Response::LeaseGrant(granted) => granted.into_python(py)?.into_any(),
             Response::LeaseRevoke(revoked) => revoked.into_python(py)?.into_any(),
             Response::Alarm(response) => list(py, response.alarms)?.into_any(),
-            // no call of this face asks for it
+            // this package has no such request
             Response::Side(_) => py.None(),
         })
     }

@@ -1,4 +1,4 @@
-//! A view of one revision.
+//! `Snapshot`: the store at one revision.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,10 +17,10 @@ use crate::response::RangeResponse;
 use crate::scan::Scan;
 use crate::value::IntoPython;
 
-/// The store as it was at one revision; made by snapshot(). A context manager.
+/// The store at one revision; created by Db.snapshot(). A context manager.
 ///
-/// It is a number, not a transaction: it holds nothing, and does not hold a compaction back. Once one
-/// has passed its revision, every call raises CompactedError.
+/// It is a number, not a transaction: it holds no resource and delays no compaction. After one
+/// above its revision, every call raises CompactedError.
 #[pyclass(frozen, module = "libkv")]
 pub struct Snapshot {
     snapshot: libkv::Snapshot,
@@ -47,19 +47,19 @@ impl Snapshot {
 
 #[pymethods]
 impl Snapshot {
-    /// The revision that this is a view of.
+    /// Its revision.
     #[getter]
     fn revision(&self) -> i64 {
         self.snapshot.revision()
     }
 
-    /// One key as it was, or None.
+    /// Reads one key at this revision: a KeyValue, or None if it does not exist.
     fn get(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<Py<KeyValue>>> {
         guard(|| get(&self.db, key, self.view()?.revision()))
     }
 
-    /// The pairs of a range as they were. Arguments as Db.range(); another revision raises
-    /// InvalidArgumentError.
+    /// Reads the pairs of a range at this revision. Arguments and result as Db.range(); another
+    /// revision raises InvalidArgumentError.
     #[pyo3(
         signature = (key=OptionalArg::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
@@ -76,7 +76,7 @@ impl Snapshot {
         })
     }
 
-    /// An iterator over the pairs of a range as they were. Arguments as Db.scan().
+    /// Returns an iterator over the pairs of a range at this revision. Arguments as Db.scan().
     #[pyo3(
         signature = (key=OptionalArg::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
@@ -91,7 +91,7 @@ impl Snapshot {
         })
     }
 
-    /// Ends the view; later calls raise ClosedError. It holds nothing, so this may be left out.
+    /// Closes it; later calls raise ClosedError. Not required, because it holds no resource.
     fn close(&self) {
         self.closed.store(true, Ordering::Release);
     }
@@ -113,7 +113,7 @@ impl Snapshot {
     fn __reduce__(&self) -> PyResult<()> {
         Err(not_pickled(
             "a Snapshot",
-            "take another where it is needed: its revision is a number",
+            "create another where it is needed: its revision is a number",
         ))
     }
 }

@@ -1,4 +1,4 @@
-//! Optimistic transactions: `transact`, and what its body reads and writes through.
+//! Optimistic transactions: `transact`, and the `Transaction` that its function gets.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ use crate::request;
 use crate::response::RangeResponse;
 use crate::value::IntoPython;
 
-/// Reads the only keyword of transact(); None is for ever.
+/// The option of transact(); None: no limit.
 pub fn max_retries(options: Option<&Dict<'_>>) -> PyResult<Option<u32>> {
     let most = only_option(
         "transact",
@@ -70,7 +70,7 @@ pub fn transact<'py>(
     }
 }
 
-/// A coroutine has not run yet, so there would be nothing to commit.
+/// Refuses a coroutine: it has not run yet, so there is nothing to commit.
 fn refuse_awaitable(value: &Bound<'_, PyAny>) -> PyResult<()> {
     if value.hasattr("__await__")? {
         let _ = value.call_method0("close");
@@ -81,15 +81,15 @@ fn refuse_awaitable(value: &Bound<'_, PyAny>) -> PyResult<()> {
     Ok(())
 }
 
-/// What the function given to transact() reads and writes through.
+/// The argument of the function that transact() runs.
 ///
-/// Reads see one revision and, on top of it, what this transaction has written. Writes are kept until
-/// the function returns and then go in one txn.
+/// Reads see one revision with the writes of this transaction. Writes are collected and committed
+/// in one txn after the function has returned.
 #[pyclass(frozen, module = "libkv")]
 pub struct Transaction {
-    /// None once the function has returned.
+    /// None after the function has returned.
     inner: Mutex<Option<libkv::Transaction>>,
-    /// A read failed because a compaction was faster: worth another try.
+    /// A read failed because a compaction was faster, so a retry can succeed.
     overtaken: AtomicBool,
     db: Handle,
 }
@@ -109,7 +109,7 @@ impl Transaction {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends it: whether it was overtaken, and what is to be committed.
+    /// Ends it. Returns whether it was overtaken, and the transaction to commit.
     fn end(&self, py: Python<'_>) -> PyResult<(bool, libkv::Transaction)> {
         let inner = self.lock(py).take().ok_or_else(over)?;
         Ok((self.overtaken.load(Ordering::Acquire), inner))
@@ -144,8 +144,8 @@ fn over() -> PyErr {
 
 #[pymethods]
 impl Transaction {
-    /// One key, or None. Of a key that this transaction has put, only key, value and lease are known: the
-    /// rest is 0 until it is committed.
+    /// Reads one key: a KeyValue, or None. Of a key that this transaction has put, only key, value
+    /// and lease are set; the other fields are 0.
     fn get(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<Py<KeyValue>>> {
         guard(|| {
             let key = bytes("key", key)?;
@@ -155,8 +155,8 @@ impl Transaction {
         })
     }
 
-    /// The pairs of a range by key, with this transaction's own writes in place. Of the options of
-    /// Db.range() it takes limit and keys_only; others raise InvalidArgumentError.
+    /// Reads the pairs of a range by key, with this transaction's own writes: a RangeResponse. The
+    /// options are limit and keys_only; other options of Db.range() raise InvalidArgumentError.
     #[pyo3(
         signature = (key=OptionalArg::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., limit=0, keys_only=False)"
@@ -174,7 +174,7 @@ impl Transaction {
         })
     }
 
-    /// Writes a key when the function returns. The options prev_kv and ignore_… of Db.put() raise
+    /// Writes a key at the commit. The options prev_kv and ignore_… of Db.put() raise
     /// InvalidArgumentError: read the key instead.
     #[pyo3(signature = (key, value=OptionalArg::default(), **options), text_signature = "($self, key, value=b'', *, lease=0)")]
     fn put(
@@ -190,7 +190,7 @@ impl Transaction {
         })
     }
 
-    /// Deletes the keys of a range when the function returns; how many this transaction sees.
+    /// Deletes the keys of a range at the commit; returns the number that this transaction sees.
     #[pyo3(
         signature = (key=OptionalArg::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=...)"
@@ -212,7 +212,7 @@ impl Transaction {
         })
     }
 
-    /// Ends the try, for libkv.aio.
+    /// Ends the attempt, for libkv.aio.
     fn _end(&self, py: Python<'_>) -> PyResult<Attempt> {
         guard(|| {
             let (overtaken, transaction) = self.end(py)?;
@@ -237,7 +237,7 @@ impl Transaction {
     }
 }
 
-/// When to try again, for libkv.aio.
+/// The waits before the retries, for libkv.aio.
 #[pyclass(frozen, name = "_Retries", module = "libkv._libkv")]
 pub struct Retries(Mutex<libkv::Retries>);
 
@@ -253,7 +253,8 @@ impl Retries {
         })
     }
 
-    /// How many seconds to wait before the next try; raises ConflictError after the last one.
+    /// Returns the seconds to wait before the next attempt; raises ConflictError after the last
+    /// one.
     fn after(&self, py: Python<'_>, overtaken: &Attempt) -> PyResult<f64> {
         guard(|| {
             let mut retries = self
@@ -268,11 +269,11 @@ impl Retries {
     }
 }
 
-/// The end of one try, for libkv.aio.
+/// An attempt whose function has returned, for libkv.aio.
 #[pyclass(frozen, name = "_Attempt", module = "libkv._libkv")]
 pub struct Attempt {
     transaction: libkv::Transaction,
-    /// A read failed because a compaction was faster: try again.
+    /// A read failed because a compaction was faster, so a retry can succeed.
     #[pyo3(get)]
     overtaken: bool,
     _db: Handle,
@@ -280,7 +281,7 @@ pub struct Attempt {
 
 #[pymethods]
 impl Attempt {
-    /// What commits the try, or None if nothing is to be written.
+    /// The txn that commits the attempt, or None if there is nothing to write.
     fn txn(&self) -> Option<request::Txn> {
         self.transaction.txn().map(request::Txn)
     }

@@ -1,5 +1,5 @@
-//! Responses as Python values: frozen classes with attributes, `==`, `hash` and a `repr`. Pickle and
-//! copy create them again from their fields.
+//! Responses as Python values: frozen classes with attributes, `==`, `hash` and a `repr`. Pickle
+//! and copy create them again from their fields.
 
 use libkv::{AlarmKind, Bytes, Durability, EventKind};
 use pyo3::prelude::*;
@@ -12,8 +12,8 @@ use crate::convert::{alarm_name, durability_name};
 /// or the name after `=`.
 ///
 /// Bytes objects are created at once, not on demand: pyo3 reads a field that is a Python object
-/// without a call, and the page of the store's response can be freed. `freelist N` reuses the memory
-/// of up to N objects.
+/// without a call, and the page of the store's response can be freed. `freelist N` reuses the
+/// memory of up to N objects.
 macro_rules! value {
     (
         $(#[$doc:meta])*

@@ -1,4 +1,4 @@
-"""libkv.aio, on asyncio and uvloop: nothing blocks the loop, groups wake it once, cancelling says what it did."""
+"""libkv.aio on asyncio and uvloop: no call blocks the loop, a group wakes it once, cancelling."""
 
 import asyncio
 import functools
@@ -208,7 +208,8 @@ def test_a_group_is_resolved_with_one_wake_up(run: Run, db: libkv.aio.Db, monkey
         writes = [asyncio.ensure_future(db.put(f"k{number}", "v")) for number in range(1_000)]
         await asyncio.gather(*writes)
         loop.remove_reader(mailbox.fileno())
-        # the worker may begin a group as soon as it sees the first of them; a few groups, then, never 1,000
+        # the worker may begin a group as soon as it sees the first of them; a few groups, then,
+        # never 1,000
         assert wakes[0] < 100, f"{wakes[0]} wake-ups for 1,000 writes"
 
     run(main())
@@ -216,7 +217,7 @@ def test_a_group_is_resolved_with_one_wake_up(run: Run, db: libkv.aio.Db, monkey
 
 
 def test_one_answer_queue_wakes_once_for_what_is_there(kv: libkv.Db) -> None:
-    """Counted exactly, without a loop: answers that come before the queue is taken share one wake-up."""
+    """Without a loop: responses that come before the queue is taken share one wake-up."""
     mailbox = _libkv._Mailbox()
     futures = [Future() for _ in range(50)]
     for number, future in enumerate(futures):

@@ -1,9 +1,9 @@
 """100,000 calls of each kind leave the process's memory where it was.
 
-Memory is the private part that the process has in use, from /proc/self/smaps_rollup: pages of the store's own
-files do not count. Each kind runs WARM_UP calls first, then CALLS; what the second part adds must stay under
-ALLOWANCE_KB: the allocators of Python and of C keep some free memory back, whatever one does. One object of 16 bytes
-leaked by each call would be 1,600 kB.
+Memory is the private part that the process has in use, from /proc/self/smaps_rollup: pages of the
+store's own files do not count. Each kind runs WARM_UP calls first, then CALLS; what the second part
+adds must stay under ALLOWANCE_KB: the allocators of Python and of C keep some free memory back,
+whatever one does. One object of 16 bytes leaked by each call would be 1,600 kB.
 """
 
 import asyncio

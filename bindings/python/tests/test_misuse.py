@@ -1,4 +1,7 @@
-"""Every way to misuse a handle: an exception, never a crash. What may crash runs in a process of its own."""
+"""Every way to misuse a handle: an exception, never a crash.
+
+What may crash runs in a process of its own.
+"""
 
 import gc
 import itertools
@@ -269,13 +272,15 @@ def test_fork_while_threads_read_and_write(tmp_path: Path) -> None:
             while not stop.is_set():
                 call()
         threads = [threading.Thread(target=work, args=(call,))
-                   for call in (lambda: db.put("k", "v"), lambda: db.get("k"), lambda: next(scan, None), db.status)]
+                   for call in (lambda: db.put("k", "v"), lambda: db.get("k"), lambda: next(scan,
+                   None), db.status)]
         for thread in threads:
             thread.start()
         for _ in range(20):
             child = os.fork()
             if child == 0:
-                for call in (lambda: db.get("k"), lambda: db.put("k"), lambda: next(scan), db.status):
+                for call in (lambda: db.get("k"), lambda: db.put("k"), lambda: next(scan),
+                db.status):
                     try:
                         call()
                     except libkv.ForkedError:
@@ -307,8 +312,8 @@ def test_multiprocessing_by_fork_and_by_spawn(tmp_path: Path) -> None:
                 for method in ("fork", "spawn"):
                     context = multiprocessing.get_context(method)
                     with libkv.open(sys.argv[1]) as db:
-                        processes = [context.Process(target=work, args=(sys.argv[1], n)) for n in range(3)]
-                        for process in processes:
+                        processes = [context.Process(target=work, args=(sys.argv[1], n)) for n in
+                        range(3)] for process in processes:
                             process.start()
                         for process in processes:
                             process.join()
@@ -466,14 +471,10 @@ def test_a_sub_interpreter_gets_an_import_error() -> None:
                 import _interpreters as interpreters
             except ImportError:
                 sys.exit(0)
-        import libkv
-        made = interpreters.create()
-        code = "try: import libkv\\nexcept ImportError as error: print('refused:', error, flush=True)"
-        import sys
-        sys.stdout.flush()
-        interpreters.run_string(made, code)
-        interpreters.destroy(made)
-        with libkv.open(":memory:") as db:
+        import libkv made = interpreters.create() code = "try: import libkv\\nexcept ImportError as
+        error: print('refused:', error, flush=True)" import sys sys.stdout.flush()
+        interpreters.run_string(made, code) interpreters.destroy(made) with libkv.open(":memory:")
+        as db:
             db.put("k", "v")
     """
     assert "refused" in ends_well(program)
@@ -504,7 +505,7 @@ def test_reentrant_iteration_of_a_scan(kv: libkv.Db) -> None:
 
 
 def test_others_run_while_the_last_handle_goes(holder: Holder) -> None:
-    """Closing waits for the write in the queue, which waits for another process: without the interpreter."""
+    """Closing waits for a queued write of another process, without the interpreter."""
     db = libkv.open(holder.path, busy_timeout_ms=math.inf)
     mailbox, future = _libkv._Mailbox(), Future()
     db._submit(libkv.Put("k", "v"), mailbox, future)

@@ -1,4 +1,4 @@
-"""What is Python's own: types in and out, errors, keywords, context managers, iterators, transact."""
+"""What is specific to Python: types, errors, keywords, context managers, iterators, transact."""
 
 import copy
 import datetime
