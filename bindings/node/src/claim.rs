@@ -113,36 +113,28 @@ impl ClaimHandle {
     }
 
     /// The end of a wait.
-    fn finish(&self, claim: Result<Option<Claim>>) {
-        let (wait, claim) = {
-            let mut state = lock(&self.state);
-            let Some(wait) = state.wait.take() else {
-                return;
-            };
-            let claim = match claim {
-                Ok(Some(claim)) if !wait.is_cancelled => {
-                    state.claimant.hold(claim);
-                    Ok(None)
-                }
-                claim => claim.map(|claim| (claim, wait.is_cancelled)).map(Some),
-            };
-            (wait, claim)
+    fn finish(&self, result: Result<Option<Claim>>) {
+        let mut state = lock(&self.state);
+        let Some(wait) = state.wait.take() else {
+            return;
         };
-        let (result, revoke) = match claim {
-            Ok(None) => (Ok(true), None),
-            Ok(Some((claim, is_cancelled))) => {
-                let result = if is_cancelled {
-                    Err(cancelled())
-                } else {
-                    Ok(false)
-                };
-                (result, claim.and_then(Claim::leave))
+        let (result, unwanted) = match result {
+            Ok(Some(claim)) if wait.is_cancelled => (Err(cancelled()), Some(claim)),
+            Ok(Some(claim)) => {
+                state.claimant.hold(claim);
+                (Ok(true), None)
             }
-            Err(error) => (Err(error), None),
+            result => (result.map(|_| false), None),
         };
+        drop(state);
         wait.promise.settle(result);
-        for promise in wait.releases {
-            self.revoke(revoke.clone(), promise);
+        // without a release a drop gives the claim up
+        let releases = wait.releases;
+        let revoke = unwanted
+            .filter(|_| !releases.is_empty())
+            .and_then(Claim::leave);
+        for promise in releases {
+            self.revoke(revoke, promise);
         }
     }
 

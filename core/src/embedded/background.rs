@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::commit::{Committer, Terms};
 use super::guard::Guard;
-use super::lease::{Leases, Lost};
+use super::lease::keeper::{Leases, LossCallback};
 use super::lmdb::Env;
 use super::mvcc::{self, time};
 use super::os;
@@ -55,7 +55,7 @@ pub(crate) struct Background {
 #[derive(Default)]
 struct Callbacks {
     wakers: Vec<Waker>,
-    lost: Vec<Lost>,
+    lost: Vec<LossCallback>,
 }
 
 impl Callbacks {
@@ -150,7 +150,7 @@ impl Background {
         self.stop.store(true, Ordering::Release);
         let thread = lock(&self.thread).take();
         if let Some(thread) = thread.filter(|thread| !os::is_current(thread)) {
-            self.guard.ring();
+            self.guard.raise_signal();
             let _ = thread.join();
         }
     }
@@ -247,7 +247,7 @@ fn run(background: &Weak<Background>) {
     let mut signalled = false;
     loop {
         let Some(running) = upgrade() else { return };
-        let seen = running.guard.bell();
+        let seen = running.guard.signal();
         let check = check_at <= Instant::now();
         if check {
             let interval = running.hub.progress_interval().unwrap_or(CHECK_INTERVAL);
@@ -264,10 +264,10 @@ fn run(background: &Weak<Background>) {
             continue;
         }
         let Some(running) = upgrade() else { return };
-        running.guard.wait_bell(
+        running.guard.wait_for_signal(
             seen,
             wait.min(check_at.saturating_duration_since(Instant::now())),
         );
-        signalled = running.guard.bell() & !1 != seen & !1;
+        signalled = running.guard.signal() & !1 != seen & !1;
     }
 }

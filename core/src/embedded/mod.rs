@@ -1,12 +1,13 @@
 //! The engine in this process: [`Embedded`] is one handle on a [`Store`].
 //!
-//! Modules, from the bottom up; each uses only those above it in this list:
+//! Modules, from the bottom up. Each uses only those above it in this list, except that `mvcc` uses the
+//! lower half of `lease` (`entries`, `slot`):
 //!
 //! | module | contents |
 //! |---|---|
 //! | `os` | system calls: file locks, space, clocks, forks |
 //! | `shards` | a value behind several locks, for readers on many processors |
-//! | `guard`, `slots` | the file that processes share: write lock, commit signal, presence, deadlines of leases |
+//! | `guard` | the file that processes share: write lock, commit signal, presence, lease slots |
 //! | `codec` | the bytes of every entry of the trees |
 //! | `lmdb` | environment, transactions, cursors, raw pages |
 //! | `mvcc` | the meaning of each request within a transaction: read, write, txn, lease, compact, history |
@@ -20,13 +21,14 @@
 //!
 //! Paths:
 //!
-//! - **put**: `Db::put` → `Embedded::call` (validates) → `Committer::run` (joins the queue) →
-//!   `Committer::lead` (takes the write lock) → `GroupCommit::run` → `mvcc::write::Writer` → `lmdb`. Then
-//!   the leader commits, wakes the members of the group and gives the commit signal.
-//! - **get**: `Db::get` → `Embedded::get` → a parked read transaction of `lmdb::env` → `mvcc::read`.
+//! - **put**, in eight calls: `Db::put` → `Embedded::call` (validates) → `Committer::run` (joins the
+//!   queue) → `Committer::lead` (takes the write lock) → `GroupCommit::run` → `Writer::apply` →
+//!   `Writer::put` → `WriteTxn::insert`. Then the group commits; the leader wakes its members and gives
+//!   the commit signal.
+//! - **get**: `Db::get` → `Embedded::get` → a parked read transaction of `lmdb::env` → `mvcc::walk`.
 //! - **watch event**: commit signal → `background` → `watch::hub` finds the watchers → their wakers →
 //!   `Watcher::next` → `watch::stream` reads the log with `mvcc::history`.
-//! - **lease expiry**: `background` finds a deadline in `slots` passed →
+//! - **lease expiry**: `background` finds with `lease::keeper` that a deadline has passed →
 //!   `Committer::expire_leases_soon` → worker → `GroupCommit::run` → `mvcc::lease` deletes the keys in one
 //!   revision.
 
@@ -41,7 +43,6 @@ mod mvcc;
 mod opening;
 pub(crate) mod os;
 mod shards;
-mod slots;
 mod store;
 mod watch;
 
@@ -51,7 +52,8 @@ use std::time::Duration;
 
 use self::commit::{Batch, Terms, Work};
 use self::lmdb::Tree;
-use self::mvcc::{history, read, txn};
+use self::mvcc::pairs::PairCallback;
+use self::mvcc::{history, read, txn, walk};
 use self::shards::Shards;
 use self::store::Store;
 use crate::db::Db;
@@ -167,7 +169,7 @@ impl Embedded {
 
     /// Writes the quota down, unless the store has this one.
     fn keep_max_bytes(&self, max_bytes: u64) -> Result<()> {
-        if self.read(mvcc::alarm::bounds)?.max_bytes == max_bytes {
+        if self.read(mvcc::bounds)?.max_bytes == max_bytes {
             return Ok(());
         }
         let store = self.with(|store| Ok(store.clone()))?;
@@ -351,7 +353,7 @@ impl Engine for Embedded {
                 ..=0 => mvcc::At::Now,
                 _ => mvcc::readable(txn, revision, mvcc::current_revision(txn)?)?,
             };
-            read::item(txn, key, at)?
+            walk::item(txn, key, at)?
                 .map(|item| item.pair(txn))
                 .transpose()
         })
@@ -373,7 +375,7 @@ impl Engine for Embedded {
         self.read(|txn| {
             let revision = mvcc::current_revision(txn)?;
             let at = mvcc::readable(txn, request.revision, revision)?;
-            let response = read::range_into(txn, request, at, &mut read::Each { each, count: 0 })?;
+            let response = read::range_into(txn, request, at, &mut PairCallback::new(each))?;
             Ok(RangeResponse {
                 revision,
                 ..response
@@ -476,14 +478,14 @@ impl Engine for Embedded {
 
     fn status(&self) -> Result<Status> {
         self.with(|store| {
-            let info = store.env().info()?;
+            let readers = store.env().readers()?;
             let txn = store.env().read()?;
             let (writer_pid, writer_held_ms) = store.guard().writer_holder().unwrap_or((0, 0));
-            let oldest = info
+            let oldest = readers
                 .reader_txns
                 .iter()
                 .min()
-                .map_or(0, |oldest| info.last_txn.saturating_sub(*oldest));
+                .map_or(0, |oldest| readers.last_txn.saturating_sub(*oldest));
             let mut alarms: Vec<String> = mvcc::alarm::active(&txn)?
                 .iter()
                 .map(AlarmMember::to_string)
@@ -500,7 +502,7 @@ impl Engine for Embedded {
                 keys: txn.entries(Tree::Live)?,
                 bytes_on_disk: store.bytes_on_disk(),
                 bytes_in_use: mvcc::alarm::bytes_in_use(&txn)?,
-                readers: info.reader_txns.len() as u32 + info.readers_idle,
+                readers: readers.reader_txns.len() as u32 + readers.readers_idle,
                 watchers: store.background().hub().len() as u64,
                 leases: txn.entries(Tree::Lease)?,
                 format_version: codec::FORMAT_VERSION,
@@ -511,7 +513,7 @@ impl Engine for Embedded {
                 writer_pid,
                 writer_held_ms,
                 oldest_reader: oldest,
-                max_bytes: mvcc::alarm::bounds(&txn)?.max_bytes,
+                max_bytes: mvcc::bounds(&txn)?.max_bytes,
             })
         })
     }
@@ -536,7 +538,7 @@ impl Engine for Embedded {
         let store = self.store.take();
         if let Some(store) = &store {
             let terms = Terms::own(self.durability, self.timeout);
-            for id in store.background().leases().let_go(self.number) {
+            for id in store.background().leases().stop_keeping(self.number) {
                 // the lease's handle closes with this one: what is not revoked in time has its TTL
                 store
                     .commit()

@@ -145,7 +145,11 @@ impl Store {
         settings: Settings,
         key: (u64, u64),
     ) -> Arc<Store> {
-        env.set_guard(&guard);
+        let present = Arc::downgrade(&guard);
+        env.set_lost_lock(Box::new(move || match present.upgrade() {
+            Some(guard) => guard.lost_lock(),
+            None => Ok(None),
+        }));
         let env = Arc::new(env);
         let clock = settings.clock.clone();
         let commit = Committer::new(env.clone(), guard.clone(), says.unsynced, clock.clone());

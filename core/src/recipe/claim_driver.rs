@@ -56,6 +56,7 @@ impl ClaimDriver {
                     Weak::clone(shared),
                 )),
                 events: VecDeque::new(),
+                has_ended: false,
             }),
         });
         shared.advance(Event::Start);
@@ -94,6 +95,8 @@ struct State {
     /// `None` while a thread runs it. That thread also handles the events that come meanwhile.
     machine: Option<Machine>,
     events: VecDeque<Event>,
+    /// Nothing happens any more.
+    has_ended: bool,
 }
 
 enum Event {
@@ -118,6 +121,11 @@ impl Shared {
     /// Handles an event. No lock is held meanwhile, so that the machine may call anything.
     fn advance(&self, event: Event) {
         let mut state = self.lock();
+        if state.has_ended {
+            // dropped without the lock: it may call back
+            drop(state);
+            return drop(event);
+        }
         state.events.push_back(event);
         let Some(mut machine) = state.machine.take() else {
             return;
@@ -125,9 +133,30 @@ impl Shared {
         while let Some(event) = state.events.pop_front() {
             drop(state);
             machine.handle(event);
+            if let Some(result) = machine.result.take() {
+                return self.finish(machine, result);
+            }
             state = self.lock();
         }
         state.machine = Some(machine);
+    }
+
+    /// Drops the machine and its handle of the store, then calls the completion.
+    fn finish(&self, mut machine: Machine, result: Result<Option<Claim>>) {
+        let mut state = self.lock();
+        state.has_ended = true;
+        let events = std::mem::take(&mut state.events);
+        drop(state);
+        let completion = machine.completion.take();
+        drop((events, machine));
+        complete(completion, result);
+    }
+}
+
+/// A panic in a completion must not end the thread of libkv that calls it.
+fn complete(completion: Option<ClaimCompletion>, result: Result<Option<Claim>>) {
+    if let Some(completion) = completion {
+        let _ = catch_unwind(AssertUnwindSafe(|| completion(result)));
     }
 }
 
@@ -163,8 +192,6 @@ enum Step {
     Leave,
     /// The holder, for the message of a timeout.
     Holder,
-    /// Nothing: it has ended.
-    End,
 }
 
 /// Why a claim ends without the name.
@@ -202,6 +229,8 @@ struct Machine {
     is_over: bool,
     /// Set as soon as it is known that the claim ends without the name.
     failure: Option<Failure>,
+    /// Set at the end.
+    result: Option<Result<Option<Claim>>>,
 }
 
 impl Machine {
@@ -224,6 +253,7 @@ impl Machine {
             has_waited: false,
             is_over: false,
             failure: None,
+            result: None,
         }
     }
 
@@ -468,7 +498,7 @@ impl Machine {
     }
 
     fn time_out(&mut self) {
-        if self.step == Step::End || self.failure.is_some() {
+        if self.failure.is_some() {
             return;
         }
         self.is_over = true;
@@ -495,7 +525,7 @@ impl Machine {
 
     /// Ends without the name. A request that has begun is awaited first: it may create something.
     fn end(&mut self, failure: Failure) {
-        if self.step == Step::End || self.failure.is_some() {
+        if self.failure.is_some() {
             return;
         }
         self.failure = Some(failure);
@@ -516,7 +546,7 @@ impl Machine {
             Some(Failure::Error(error)) => error.clone(),
             _ => cancelled(),
         };
-        self.complete(Err(error));
+        complete(self.completion.take(), Err(error));
     }
 
     /// Deletes what this claim has created.
@@ -548,23 +578,15 @@ impl Machine {
                     self.failure = Some(Failure::TimeOut);
                     self.submit_to(&self.grace.clone(), Step::Holder, request.into());
                 }
-                _ => self.step = Step::End,
+                // nobody waits for the message
+                _ => self.finish(Ok(None)),
             },
             Some(Failure::NotFree) | None => self.finish(left.map(|()| None)),
         }
     }
 
     fn finish(&mut self, result: Result<Option<Claim>>) {
-        self.step = Step::End;
-        self.watchers.clear();
-        self.complete(result);
-    }
-
-    fn complete(&mut self, result: Result<Option<Claim>>) {
-        if let Some(completion) = self.completion.take() {
-            // a panic in it must not end the thread of libkv that runs this
-            let _ = catch_unwind(AssertUnwindSafe(|| completion(result)));
-        }
+        self.result = Some(result);
     }
 
     /// Submits a request of a claim that goes on.

@@ -85,6 +85,10 @@ impl Election {
     }
 
     /// Reads the leader's pair; `None` if there is no leader. The leader may be in another process.
+    ///
+    /// # Errors
+    ///
+    /// Only those that every call may return.
     pub fn leader(&self) -> Result<Option<KeyValue>> {
         self.claimant.holder()
     }
@@ -99,6 +103,10 @@ impl Election {
     }
 
     /// Resigns, or withdraws the candidature; does nothing if it is no candidate.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::lease_revoke`](crate::Db::lease_revoke). The candidature then ends with its TTL.
     pub fn resign(&mut self) -> Result<()> {
         self.claimant.release()
     }

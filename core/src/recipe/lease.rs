@@ -15,7 +15,7 @@ impl Db {
     /// ends; otherwise it then ends with its TTL.
     ///
     /// ```
-    /// use libkv::{Db, Options, Put};
+    /// use libkv::{Db, LeaseGrant, Options, Put};
     ///
     /// let db = Db::open(":memory:", Options::new())?;
     /// let lease = db.lease(LeaseGrant::new(10).end_with_process(true))?;
@@ -38,6 +38,7 @@ impl Db {
 /// Put keys on it by its [`id`](Lease::id). Closing or dropping the handle revokes it: its keys go.
 /// If it expires all the same (the process was stopped for longer than its TTL) or somebody revokes
 /// it, it is [`lost`](Lease::lost).
+#[must_use = "dropping a lease revokes it"]
 pub struct Lease {
     db: Db,
     id: LeaseId,
@@ -107,6 +108,19 @@ impl Lease {
     }
 
     /// Whole seconds that it would live on if its process died now; 0 if it is gone.
+    ///
+    /// ```
+    /// use libkv::{Db, Options};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let lease = db.lease(10)?;
+    /// assert!(lease.remaining()? >= 9);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Only those that every call may return.
     pub fn remaining(&self) -> Result<i64> {
         Ok(self.db.lease_time_to_live(self.id)?.ttl_seconds.max(0))
     }
@@ -120,6 +134,20 @@ impl Lease {
 
     /// Runs `tell` when the lease is lost, or now if it is; never once the handle is closed. It runs
     /// on a thread of libkv and must not block.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use libkv::{Db, Options};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let lease = db.lease(10)?;
+    /// let (sender, receiver) = mpsc::channel();
+    /// lease.on_lost(move || sender.send(()).unwrap());
+    /// db.lease_revoke(lease.id())?;
+    /// receiver.recv().unwrap();
+    /// assert!(lease.lost());
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     pub fn on_lost(&self, tell: impl FnOnce() + Send + 'static) {
         let mut fate = lock(&self.fate);
         match fate.lost {
@@ -133,6 +161,17 @@ impl Lease {
 
     /// Stops keeping it alive and revokes it: its keys go. Closing twice is fine, and so is closing
     /// a lease that is lost.
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let lease = db.lease(10)?;
+    /// db.put(Put::new("session/1", "x").lease(lease.id()))?;
+    /// lease.close()?;
+    /// assert!(db.get("session/1")?.is_none());
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -91,6 +91,7 @@ impl Db {
 ///
 /// After an error the scan has ended.
 #[derive(Debug)]
+#[must_use = "a scan reads nothing until it is iterated"]
 pub struct Scan {
     db: Db,
     range: Range,
@@ -132,6 +133,17 @@ impl Scan {
     }
 
     /// The revision of the scan; 0 before the first step of a scan of the current revision.
+    ///
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put, Range};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let revision = db.put(Put::new("a", "1"))?.revision;
+    /// let mut scan = db.scan(Range::new(KeyRange::all()))?;
+    /// scan.next();
+    /// assert_eq!(scan.revision(), revision);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     pub fn revision(&self) -> Revision {
         self.range.revision.max(0)
     }
@@ -174,6 +186,7 @@ impl Iterator for Scan {
 ///
 /// After an error the scan has ended.
 #[derive(Debug)]
+#[must_use = "a scan reads nothing until it is iterated"]
 pub struct EventScan {
     db: Db,
     request: Events,
@@ -222,6 +235,7 @@ impl Iterator for EventScan {
 ///
 /// After an error the scan has ended.
 #[derive(Debug)]
+#[must_use = "a scan reads nothing until it is iterated"]
 pub struct DiffScan {
     db: Db,
     before: Revision,

@@ -68,6 +68,26 @@ impl Db {
     /// One try of [`Db::transact`], for callers whose body cannot be a closure, for example in a
     /// language with async functions. Read and write through it and run [`Transaction::txn`]. If
     /// that did not succeed begin again after [`Retries::after`](crate::Retries::after).
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put, Retries, TRANSACT_RETRIES};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let mut retries = Retries::new(Some(TRANSACT_RETRIES));
+    /// loop {
+    ///     let mut transaction = db.transaction();
+    ///     if transaction.get("counter")?.is_none() {
+    ///         transaction.put(Put::new("counter", "0"))?;
+    ///     }
+    ///     let Some(txn) = transaction.txn() else { break };
+    ///     if db.txn(txn)?.succeeded {
+    ///         break;
+    ///     }
+    ///     std::thread::sleep(retries.after(&transaction)?);
+    /// }
+    /// assert_eq!(db.get("counter")?.unwrap().value, "0");
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     pub fn transaction(&self) -> Transaction {
         Transaction::new(self.clone())
     }
@@ -78,6 +98,7 @@ impl Db {
 /// Reads see one revision plus the writes of this transaction. Writes are collected until the body
 /// returns, then applied in one txn.
 #[derive(Debug)]
+#[must_use = "a transaction writes nothing until its txn is run"]
 pub struct Transaction {
     db: Db,
     /// The revision of the first read; 0 before it.
@@ -100,6 +121,22 @@ impl Transaction {
 
     /// Reads one key. For a key that this transaction has put, only key, value and lease are known;
     /// the other fields are 0 until the commit.
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.transact(None, |t| {
+    ///     t.put(Put::new("a", "1"))?;
+    ///     assert_eq!(t.get("a")?.unwrap().value, "1");
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` (empty key), `compacted`.
     pub fn get(&mut self, key: impl AsRef<[u8]>) -> Result<Option<KeyValue>> {
         let key = key.as_ref();
         match self.writes.get(key) {
@@ -109,6 +146,18 @@ impl Transaction {
     }
 
     /// Reads the pairs of a range in key order, including this transaction's own writes.
+    ///
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put, Range};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.transact(None, |t| {
+    ///     t.put(Put::new("user/1", "x"))?;
+    ///     assert_eq!(t.range(Range::new(KeyRange::prefix("user/")))?.count, 1);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -158,6 +207,19 @@ impl Transaction {
 
     /// Writes a key after the body returned.
     ///
+    /// ```
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.transact(None, |t| {
+    ///     t.put(Put::new("a", "1"))?;
+    ///     t.put(Put::new("b", "2"))?;
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!(db.get("a")?.unwrap().mod_revision, db.get("b")?.unwrap().mod_revision);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// `invalid_argument` for `prev_kv` and `ignore_…`: read the key instead.
@@ -176,6 +238,20 @@ impl Transaction {
 
     /// Deletes the keys of a range after the body returned. Returns how many of them this
     /// transaction sees.
+    ///
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.put(Put::new("user/1", "x"))?;
+    /// let deleted = db.transact(None, |t| t.delete(KeyRange::prefix("user/")))?;
+    /// assert_eq!(deleted, 1);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Transaction::range`].
     pub fn delete(&mut self, range: impl Into<KeyRange>) -> Result<i64> {
         let seen = self.range(Range::new(range.into()).keys_only(true))?;
         for kv in seen.kvs {

@@ -9,11 +9,11 @@ use std::time::Instant;
 use crossbeam::sync::Parker;
 
 use super::committer::Committer;
-use super::group::Outcomes;
+use super::group::{Members, Outcomes};
 use super::queue::{Outcome, Pending, Successor, Waiter, Work};
 use super::terms::Terms;
 use crate::completion::{Completion, complete_group};
-use crate::embedded::guard::WAIT_PERIOD;
+use crate::embedded::guard::writer_lock::WAIT_PERIOD;
 use crate::embedded::mvcc::compact;
 use crate::engine::Interrupt;
 use crate::error::{Code, Error, Result};
@@ -136,7 +136,7 @@ impl Committer {
             guard.give_way();
             result = match guard.lock_writer(own.deadline, Some(&interrupt)) {
                 Ok(held) => {
-                    let outcomes = self.0.group.run(false);
+                    let outcomes = self.0.group.run(Members::Queue { in_turns: false });
                     drop(held);
                     self.finish(outcomes, !own.is_queued(), &mut follow_up);
                     Ok(())
@@ -168,7 +168,7 @@ impl Committer {
             self.hand_on();
         }
         if succeeded {
-            self.0.group.guard.ring();
+            self.0.group.guard.raise_signal();
         }
         follow_up.sweep |= self.has_leftover();
     }

@@ -224,7 +224,7 @@ mod tests {
                 .expect("damaged");
             txn.commit(true).expect("committed");
         }
-        store.guard().ring();
+        store.guard().raise_signal();
         let response = watcher.next(patience).map(|batch| batch.is_some());
         assert_eq!(response.map_err(|error| error.code()), Err(Code::Corrupt));
         let seen: Vec<_> = leaders
