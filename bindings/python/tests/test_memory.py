@@ -106,7 +106,7 @@ def test_refusals(db: libkv.Db) -> None:
 
 
 def test_writes() -> None:
-    """In a store that is compacted meanwhile, since history is no leak."""
+    """In a store that is compacted meanwhile, because history is not a leak."""
     with libkv.open(":memory:", durability="none") as db:
         calls = 0
 
@@ -207,7 +207,7 @@ def test_aio_watchers_and_locks() -> None:
                 await asyncio.sleep(0)
                 other.cancel()
             await asyncio.gather(given_up, other, return_exceptions=True)
-            if number % 100 == 99:  # not what the watcher has yet to see
+            if number % 100 == 99:  # not above the position of the watcher
                 await db.compact(watcher.resume_revision - 1, physical=True)
 
     with libkv.open(":memory:", durability="none") as db, asyncio.Runner() as runner:
