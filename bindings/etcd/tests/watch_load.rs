@@ -16,7 +16,7 @@ use libkv_etcd::pb::etcdserverpb::watch_create_request::FilterType;
 use libkv_etcd::pb::etcdserverpb::*;
 use libkv_etcd::pb::mvccpb;
 use libkv_etcd::pb::mvccpb::event::EventType;
-use libkv_tests::dice::Dice;
+use libkv_test_support::dice::Dice;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch as signal;
 

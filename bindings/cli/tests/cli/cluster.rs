@@ -10,12 +10,7 @@ use std::sync::mpsc::{self, Receiver};
 use rustix::process::Signal;
 use serde_json::json;
 
-#[path = "../../../../tests/tests/support/etcd.rs"]
-mod etcd;
-#[path = "../../../../tests/tests/support/etcdctl.rs"]
-mod etcdctl;
-#[path = "../../../../tests/tests/support/fetch.rs"]
-mod fetch;
+use libkv_test_support::{etcd, etcdctl};
 
 use crate::support::{Place, Serving};
 

@@ -1,7 +1,6 @@
 //! A cluster's handle, driven against real etcd members and against a server of ours.
 
-#[path = "../../../../tests/tests/support/fetch.rs"]
-mod fetch;
+use libkv_test_support::fetch;
 
 mod calls;
 mod deadline;

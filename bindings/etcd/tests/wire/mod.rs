@@ -3,8 +3,7 @@
 // each suite needs some of it
 #![allow(dead_code, missing_docs)]
 
-#[path = "../../../../tests/tests/support/fetch.rs"]
-mod fetch;
+use libkv_test_support::fetch;
 
 use std::fs;
 use std::future::Future;

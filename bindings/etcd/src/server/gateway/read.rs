@@ -393,7 +393,7 @@ impl<'de> Visitor<'de> for Item<'_> {
 
 #[cfg(test)]
 mod tests {
-    use libkv_tests::dice::Dice;
+    use libkv_test_support::dice::Dice;
 
     use super::super::schema::Call;
     use super::*;
