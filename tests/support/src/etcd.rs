@@ -1,4 +1,5 @@
-//! A real etcd 3.5.1 on loopback.
+//! A real etcd 3.5.1 on loopback: one member, or a cluster whose members can be killed and started
+//! again.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -9,27 +10,171 @@ use std::time::{Duration, Instant};
 
 pub use crate::fetch::program;
 
-/// A running etcd with an empty store; ended when this is dropped.
+/// How long a start may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A cluster with an empty store; ended, with its files, when this is dropped.
 pub struct Etcd {
-    child: Child,
+    program: PathBuf,
     dir: PathBuf,
-    port: u16,
+    members: Vec<Member>,
+    /// `http` or `https`, for clients.
+    scheme: &'static str,
+    flags: Vec<String>,
 }
 
-fn free_ports() -> (u16, u16) {
-    let listen = || TcpListener::bind(("127.0.0.1", 0)).expect("a port on loopback");
-    let (a, b) = (listen(), listen());
-    let port = |listener: &TcpListener| listener.local_addr().expect("it is bound").port();
-    (port(&a), port(&b))
+struct Member {
+    child: Option<Child>,
+    client_port: u16,
+    peer_port: u16,
 }
 
-/// Whether a linearizable read through the JSON gateway succeeds.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port on loopback");
+    listener.local_addr().expect("it is bound").port()
+}
+
+impl Etcd {
+    /// Starts one member and waits until it is ready.
+    pub fn start(program: &Path, name: &str) -> Etcd {
+        Etcd::start_with(program, name, 1, &[])
+    }
+
+    /// Starts this number of members, with these flags of etcd, and waits until they are ready.
+    pub fn start_with(program: &Path, name: &str, count: usize, flags: &[&str]) -> Etcd {
+        // another program may take a port between the choice and the start: then others
+        for _ in 0..5 {
+            let mut etcd = Etcd::start_unready(program, name, count, "http", flags);
+            if etcd.becomes_ready() {
+                return etcd;
+            }
+        }
+        panic!("etcd did not become ready in five attempts");
+    }
+
+    /// As [`Etcd::start_with`], and does not wait.
+    pub fn start_unready(
+        program: &Path,
+        name: &str,
+        count: usize,
+        scheme: &'static str,
+        flags: &[&str],
+    ) -> Etcd {
+        let dir = crate::tmp().join(format!("etcd-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).expect("a folder");
+        let member = |_| Member {
+            child: None,
+            client_port: free_port(),
+            peer_port: free_port(),
+        };
+        let mut etcd = Etcd {
+            program: program.into(),
+            dir,
+            members: (0..count).map(member).collect(),
+            scheme,
+            flags: flags.iter().map(ToString::to_string).collect(),
+        };
+        (0..count).for_each(|number| etcd.restart(number));
+        etcd
+    }
+
+    /// Waits until all members are ready; false if one has ended instead, or after [`PATIENCE`].
+    fn becomes_ready(&mut self) -> bool {
+        let until = Instant::now() + PATIENCE;
+        while !self.has_ended() && Instant::now() < until {
+            let mut ports = self.members.iter().map(|member| member.client_port);
+            if ports.all(is_ready) {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        false
+    }
+
+    fn has_ended(&mut self) -> bool {
+        let mut children = self
+            .members
+            .iter_mut()
+            .filter_map(|member| member.child.as_mut());
+        children.any(|child| child.try_wait().is_ok_and(|status| status.is_some()))
+    }
+
+    /// Starts a member that does not run.
+    pub fn restart(&mut self, number: usize) {
+        let peer_url = |member: &Member| format!("http://127.0.0.1:{}", member.peer_port);
+        let all: Vec<String> = self
+            .members
+            .iter()
+            .enumerate()
+            .map(|(n, member)| format!("m{n}={}", peer_url(member)))
+            .collect();
+        // a member alone elects itself: nothing is gained by waiting
+        let (heartbeat, election) = match self.members.len() {
+            1 => ("5", "50"),
+            _ => ("50", "500"),
+        };
+        let (name, url) = (format!("m{number}"), self.member_url(number));
+        let member = &mut self.members[number];
+        let (peer_url, data) = (peer_url(member), self.dir.join(&name));
+        let child = Command::new(&self.program)
+            .args(["--name", &name, "--initial-cluster", &all.join(",")])
+            .args(["--log-level", "panic", "--metrics", "extensive"])
+            .args(["--heartbeat-interval", heartbeat])
+            .args(["--election-timeout", election])
+            .args(["--listen-client-urls", &url])
+            .args(["--advertise-client-urls", &url])
+            .args(["--listen-peer-urls", &peer_url])
+            .args(["--initial-advertise-peer-urls", &peer_url])
+            .arg("--unsafe-no-fsync")
+            .arg("--data-dir")
+            .arg(data)
+            .args(&self.flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("etcd starts");
+        member.child = Some(child);
+    }
+
+    /// Ends a member with SIGKILL.
+    pub fn kill(&mut self, number: usize) {
+        if let Some(mut child) = self.members[number].child.take() {
+            child.kill().expect("it runs");
+            child.wait().expect("it ended");
+        }
+    }
+
+    /// Where the members listen for clients, separated by commas.
+    pub fn url(&self) -> String {
+        let urls: Vec<String> = (0..self.members.len())
+            .map(|number| self.member_url(number))
+            .collect();
+        urls.join(",")
+    }
+
+    /// Where a member listens for clients.
+    pub fn member_url(&self, number: usize) -> String {
+        format!("{}://127.0.0.1:{}", self.scheme, self.port(number))
+    }
+
+    /// The port of the same.
+    pub fn port(&self, number: usize) -> u16 {
+        self.members[number].client_port
+    }
+}
+
+/// Whether a linearizable read through the JSON gateway succeeds: then there is a leader.
 fn is_ready(port: u16) -> bool {
+    const BODY: &str = r#"{"key":"AA=="}"#;
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-        stream.write_all(
-            b"POST /v3/kv/range HTTP/1.0\r\nContent-Length: 14\r\n\r\n{\"key\":\"AA==\"}",
+        write!(
+            stream,
+            "POST /v3/kv/range HTTP/1.0\r\nContent-Length: {}\r\n\r\n{BODY}",
+            BODY.len()
         )?;
         let mut response = String::new();
         stream.read_to_string(&mut response)?;
@@ -38,81 +183,9 @@ fn is_ready(port: u16) -> bool {
     ask().is_ok_and(|response| response.contains("\"header\""))
 }
 
-impl Etcd {
-    /// Starts one, and waits until it answers.
-    pub fn start(program: &Path, name: &str) -> Etcd {
-        let dir = crate::tmp().join(format!("etcd-{}-{name}", std::process::id()));
-        // a port may be taken between looking and listening: then another
-        for _ in 0..5 {
-            let _ = fs::remove_dir_all(&dir);
-            let (client, peer) = free_ports();
-            let (client_url, peer_url) = (
-                format!("http://127.0.0.1:{client}"),
-                format!("http://127.0.0.1:{peer}"),
-            );
-            let mut child = Command::new(program)
-                .args([
-                    "--log-level",
-                    "panic",
-                    "--metrics",
-                    "extensive",
-                    "--unsafe-no-fsync",
-                    "--heartbeat-interval",
-                    "5",
-                    "--election-timeout",
-                    "50",
-                ])
-                .args([
-                    "--listen-client-urls",
-                    &client_url,
-                    "--advertise-client-urls",
-                    &client_url,
-                ])
-                .args([
-                    "--listen-peer-urls",
-                    &peer_url,
-                    "--initial-advertise-peer-urls",
-                    &peer_url,
-                ])
-                .args([
-                    "--initial-cluster",
-                    &format!("default={peer_url}"),
-                    "--data-dir",
-                ])
-                .arg(&dir)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("etcd starts");
-            let until = Instant::now() + Duration::from_secs(20);
-            while Instant::now() < until && child.try_wait().is_ok_and(|ended| ended.is_none()) {
-                // it responds to a read once it has a leader
-                if is_ready(client) {
-                    return Etcd {
-                        child,
-                        dir,
-                        port: client,
-                    };
-                }
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        panic!("etcd does not answer");
-    }
-
-    /// Where it listens for clients.
-    pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-}
-
 impl Drop for Etcd {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        (0..self.members.len()).for_each(|number| self.kill(number));
         let _ = fs::remove_dir_all(&self.dir);
     }
 }

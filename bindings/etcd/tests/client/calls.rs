@@ -14,8 +14,8 @@ use libkv_etcd::Serve;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::members::Members;
-use crate::{PATIENCE, etcd, scratch, until};
+use crate::{PATIENCE, etcd, open, scratch, until};
+use libkv_test_support::etcd::Etcd;
 
 /// What a program saw, line by line.
 #[derive(Default)]
@@ -374,8 +374,8 @@ fn agree(is: Seen, should: Seen) {
 #[test]
 fn every_call_on_a_real_etcd() {
     let Some(program) = etcd() else { return };
-    let members = Members::start(&program, "tour", 1);
-    agree(tour(&members.open()), tour(&in_memory()));
+    let members = Etcd::start(&program, "tour");
+    agree(tour(&open(&members)), tour(&in_memory()));
 }
 
 #[test]

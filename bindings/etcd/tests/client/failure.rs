@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use libkv::*;
 
-use crate::members::{Members, is_well};
 use crate::proxy::Proxy;
-use crate::{Dice, PATIENCE, etcd, seed, until};
+use crate::{Dice, PATIENCE, etcd, is_well, open, seed, until};
+use libkv_test_support::etcd::Etcd;
 
 fn in_memory() -> Db {
     Db::open(":memory:", Options::new().limits(LimitsPreset::Etcd)).expect("a store in memory")
@@ -211,13 +211,13 @@ fn a_cluster_that_is_away_for_a_while() {
 fn an_endpoint_that_falls_silent() {
     let Some(program) = etcd() else { return };
     let flags = ["--grpc-keepalive-min-time", "50ms"];
-    let members = Members::unproven(&program, "silent", 1, "http", &flags);
-    until("etcd answers", || is_well(&members.url(0)));
+    let members = Etcd::start_unready(&program, "silent", 1, "http", &flags);
+    until("etcd answers", || is_well(&members.member_url(0)));
     let proxies = [Proxy::start(members.port(0)), Proxy::start(members.port(0))];
     let address = format!("{},{}", proxies[0].url(), proxies[1].url());
     let options = Options::new().keep_alive_ms(300).request_timeout_ms(8_000);
     let db = libkv_etcd::open(address, options).expect("a cluster");
-    let direct = members.open();
+    let direct = open(&members);
     let watcher = db.watch(Watch::new(KeyRange::all())).expect("a watcher");
     let lease = db.lease(3).expect("a lease");
     for round in 0..4 {
@@ -327,9 +327,9 @@ fn the_current_endpoint_is_killed() {
     let Some(program) = etcd() else { return };
     let seed = seed();
     let mut dice = Dice(seed);
-    let mut members = Members::start(&program, "killed", 3);
-    let db = members.open();
-    let urls: Vec<String> = (0..3).map(|number| members.url(number)).collect();
+    let mut members = Etcd::start_with(&program, "killed", 3, &[]);
+    let db = open(&members);
+    let urls: Vec<String> = (0..3).map(|number| members.member_url(number)).collect();
     let member_id = |url: &String| {
         let db = libkv_etcd::open(url, Options::new()).expect("a member");
         db.status().expect("status").store_id
@@ -462,8 +462,8 @@ fn cut_at_random(port: u16, direct: &Db) {
 #[test]
 fn connections_to_a_real_etcd_are_cut() {
     let Some(program) = etcd() else { return };
-    let members = Members::start(&program, "cut", 1);
-    cut_at_random(members.port(0), &members.open());
+    let members = Etcd::start(&program, "cut");
+    cut_at_random(members.port(0), &open(&members));
 }
 
 #[test]
@@ -586,8 +586,8 @@ fn quiet_watcher_asks_for_progress() {
 fn quiet_watcher_of_an_old_etcd_waits_for_its_signs_of_progress() {
     let Some(program) = etcd() else { return };
     let flags = ["--experimental-watch-progress-notify-interval", "200ms"];
-    let mut members = Members::unproven(&program, "quiet", 1, "http", &flags);
-    let url = members.url(0);
+    let mut members = Etcd::start_unready(&program, "quiet", 1, "http", &flags);
+    let url = members.member_url(0);
     until("etcd answers", || is_well(&url));
     let open = || libkv_etcd::open(&url, Options::new()).expect("a cluster");
     let db = open();
@@ -601,8 +601,8 @@ fn quiet_watcher_of_an_old_etcd_waits_for_its_signs_of_progress() {
 #[test]
 fn a_watch_that_no_endpoint_makes_says_why() {
     let Some(program) = etcd() else { return };
-    let mut members = Members::start(&program, "leaderless", 3);
-    let url = members.url(0);
+    let mut members = Etcd::start_with(&program, "leaderless", 3, &[]);
+    let url = members.member_url(0);
     // one of three has no leader, and says so of every watch
     members.kill(1);
     members.kill(2);

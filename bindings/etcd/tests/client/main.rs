@@ -1,11 +1,8 @@
 //! A cluster's handle, driven against real etcd members and against a server of ours.
 
-use libkv_test_support::fetch;
-
 mod calls;
 mod deadline;
 mod failure;
-mod members;
 mod proxy;
 mod security;
 
@@ -13,19 +10,35 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use libkv::{Db, Options};
+use libkv_test_support::etcd::{self, Etcd};
+
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program `etcd`; none, and a line that says so, if it cannot be had.
 fn etcd() -> Option<PathBuf> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    match PROGRAM.get_or_init(fetch::program) {
+    match PROGRAM.get_or_init(etcd::program) {
         Ok(program) => Some(program.clone()),
         Err(why) => {
             println!("not run: against a real etcd ({why})");
             None
         }
     }
+}
+
+/// A handle on all members.
+fn open(etcd: &Etcd) -> Db {
+    libkv_etcd::open(etcd.url(), Options::new()).expect("the cluster opens")
+}
+
+/// Whether a member responds, with a leader.
+fn is_well(url: &str) -> bool {
+    let options = Options::new()
+        .connect_timeout_ms(1_000)
+        .request_timeout_ms(1_000);
+    libkv_etcd::open(url, options).is_ok_and(|db| db.get("\0").is_ok())
 }
 
 /// Waits until something holds.
