@@ -1,26 +1,20 @@
 //! What completions may do, and what closing does to requests that are still queued. Nothing here
 //! waits for a time to pass: each wait ends with its answer, and its limit only names a hang.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use libkv::{Code, Compact, Db, Delete, KeyRange, Op, Options, Put, Txn, Watch};
+use libkv_test_support::deadline::deadline;
+use libkv_test_support::scratch;
 
 /// Longer than any answer takes, shorter than a wait for a lock that nobody gives back.
 const HANG: Duration = Duration::from_secs(20);
 
 fn patient() -> Options {
     Options::new().busy_timeout_ms(60_000)
-}
-
-fn scratch(name: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("commit-{name}-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&path);
-    path
 }
 
 fn response<T>(responses: &Receiver<T>, what: &str) -> T {
@@ -31,6 +25,7 @@ fn response<T>(responses: &Receiver<T>, what: &str) -> T {
 
 #[test]
 fn a_completion_may_write_while_others_are_queued() {
+    let _deadline = deadline();
     let db = Db::open(":memory:", patient()).expect("a new store");
     let (done, responses) = channel();
     let inner = db.clone();
@@ -57,6 +52,7 @@ fn large(key: &str) -> Put {
 
 #[test]
 fn a_completion_may_write_on_a_thread_that_still_waits_for_its_own_turn() {
+    let _deadline = deadline();
     let db = Db::open(":memory:", patient()).expect("a new store");
     let (done, responses) = channel();
     let (held, go_on) = (channel(), channel());
@@ -86,6 +82,7 @@ fn a_completion_may_write_on_a_thread_that_still_waits_for_its_own_turn() {
 
 #[test]
 fn what_is_submitted_during_a_sweep_is_answered() {
+    let _deadline = deadline();
     let db = Db::open(":memory:", patient()).expect("a new store");
     for _ in 0..10 {
         let puts = (0..20_000).map(|n| Op::Put(Put::new(format!("{n}"), "x")));
@@ -147,6 +144,7 @@ impl Drop for Chain {
 
 #[test]
 fn chain_of_completions_keeps_no_lease_alive() {
+    let _deadline = deadline();
     let db = Db::open(":memory:", patient()).expect("a new store");
     let _chain = Chain::of(&db);
     let watcher = db
@@ -164,6 +162,7 @@ fn chain_of_completions_keeps_no_lease_alive() {
 
 #[test]
 fn chain_of_completions_keeps_no_physical_compaction_waiting() {
+    let _deadline = deadline();
     let db = Db::open(":memory:", patient()).expect("a new store");
     let _chain = Chain::of(&db);
     let revision = db.put(Put::new("k", "x")).expect("written").revision;
@@ -176,6 +175,7 @@ fn chain_of_completions_keeps_no_physical_compaction_waiting() {
 
 #[test]
 fn closing_responses_everything_that_is_queued_and_leaves_nothing_behind() {
+    let _deadline = deadline();
     let store = scratch("closing");
     let (count, most) = (Arc::new(AtomicUsize::new(0)), 10_000);
     let db = Db::open(&store, patient()).expect("a new store");
@@ -200,6 +200,7 @@ fn closing_responses_everything_that_is_queued_and_leaves_nothing_behind() {
 
 #[test]
 fn closing_right_after_a_compaction_leaves_nothing_behind() {
+    let _deadline = deadline();
     let store = scratch("compacting");
     for round in 0..20 {
         let db = Db::open(&store, patient()).expect("nothing of the last round is still open");
@@ -222,6 +223,7 @@ fn closing_right_after_a_compaction_leaves_nothing_behind() {
 
 #[test]
 fn a_completion_may_drop_the_last_handle() {
+    let _deadline = deadline();
     let store = scratch("last");
     for _ in 0..20 {
         let db = Db::open(&store, patient()).expect("nothing of the last round is still open");
@@ -259,6 +261,7 @@ fn a_completion_may_drop_the_last_handle() {
 
 #[test]
 fn what_is_submitted_together_is_one_group() {
+    let _deadline = deadline();
     let db = Db::open(":memory:", patient()).expect("a new store");
     let (done, responses) = channel();
     let ended = Arc::new(AtomicUsize::new(0));

@@ -7,13 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use libkv::{AutoCompaction, Clock, Code, Db, Durability, Error, Options, Put};
-
-fn scratch(name: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("hazard-{name}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&path);
-    path
-}
+use libkv_test_support::deadline::deadline;
+use libkv_test_support::scratch;
 
 fn worker(mode: &str, store: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_worker"));
@@ -92,6 +87,7 @@ fn names(path: &Path) -> Vec<String> {
 
 #[test]
 fn a_killed_or_closed_holder_leaves_a_store_that_opens() {
+    let _deadline = deadline();
     let store = made("left");
     drop(Holder::start("stay", &store));
     assert_eq!(attempt("try", &store), "ok");
@@ -100,6 +96,7 @@ fn a_killed_or_closed_holder_leaves_a_store_that_opens() {
 
 #[test]
 fn a_file_that_was_replaced_under_an_open_store_is_busy() {
+    let _deadline = deadline();
     for name in ["data.mdb", "lock.mdb"] {
         let store = made("replaced");
         let holder = Holder::start("stay", &store);
@@ -126,6 +123,7 @@ fn a_file_that_was_replaced_under_an_open_store_is_busy() {
 
 #[test]
 fn a_process_that_lost_its_lock_is_named() {
+    let _deadline = deadline();
     let store = made("lost");
     let holder = Holder::start("lose-lock", &store);
     let response = attempt("try", &store);
@@ -141,6 +139,7 @@ fn a_process_that_lost_its_lock_is_named() {
 
 #[test]
 fn another_container_is_busy() {
+    let _deadline = deadline();
     let store = made("container");
     let holder = Holder::start("stay", &store);
     let mut inside = Command::new("unshare");
@@ -171,6 +170,7 @@ fn another_container_is_busy() {
 
 #[test]
 fn a_read_only_medium_is_read_and_not_written() {
+    let _deadline = deadline();
     let store = made("medium");
     let inside = |mode: &str| {
         let script = "mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\" && exec \"$2\" \"$3\" \"$1\"";
@@ -210,6 +210,7 @@ fn a_read_only_medium_is_read_and_not_written() {
 
 #[test]
 fn a_spawned_child_has_none_of_the_stores_files() {
+    let _deadline = deadline();
     let store = made("spawned");
     let db = Db::open(&store, Options::new()).expect("open");
     let done = Command::new("ls")
@@ -227,6 +228,7 @@ fn a_spawned_child_has_none_of_the_stores_files() {
 
 #[test]
 fn a_clock_in_hand_holds_the_store_alone() {
+    let _deadline = deadline();
     let store = made("clock");
     let holder = Holder::start("stay", &store);
     refused(
@@ -254,6 +256,7 @@ fn a_clock_in_hand_holds_the_store_alone() {
 
 #[test]
 fn options_of_the_environment_must_agree() {
+    let _deadline = deadline();
     let store = made("agree");
     let db = Db::open(&store, Options::new().max_readers(200)).expect("open");
     Db::open(&store, Options::new().max_readers(200)).expect("the same");
@@ -297,6 +300,7 @@ fn options_of_the_environment_must_agree() {
 
 #[test]
 fn foreign_files_and_folders_are_left_alone() {
+    let _deadline = deadline();
     let path = scratch("foreign");
     let none = Options::new;
     refused(&path, none().create(false), Code::NotFound, "has no store");
@@ -339,6 +343,7 @@ fn foreign_files_and_folders_are_left_alone() {
 
 #[test]
 fn a_plain_lmdb_environment_and_another_page_size_are_named() {
+    let _deadline = deadline();
     let store = made("plain");
     let data = store.join("data.mdb");
     let whole = fs::read(&data).expect("a store");
@@ -378,6 +383,7 @@ fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 /// Each error of permission names the file, or the directory, and the right that is missing.
 #[test]
 fn no_permission_names_the_file_and_the_right() {
+    let _deadline = deadline();
     use std::os::unix::fs::PermissionsExt;
     // where everybody may go, with a copy of the worker that everybody may run
     let folder = std::env::temp_dir().join(format!("libkv-permission-{}", std::process::id()));
@@ -457,6 +463,7 @@ fn no_permission_names_the_file_and_the_right() {
 
 #[test]
 fn addresses_and_urls() {
+    let _deadline = deadline();
     refused(
         Path::new("etcd://127.0.0.1:2379"),
         Options::new(),
@@ -491,6 +498,7 @@ fn addresses_and_urls() {
 
 #[test]
 fn handles_of_one_process_share_a_store_and_close_in_any_order() {
+    let _deadline = deadline();
     let store = made("handles");
     let (a, b) = (
         Db::open(&store, Options::new()).expect("one"),
@@ -518,6 +526,7 @@ fn handles_of_one_process_share_a_store_and_close_in_any_order() {
 
 #[test]
 fn a_foreign_file_with_the_name_of_one_of_ours_is_left_alone() {
+    let _deadline = deadline();
     let path = scratch("named");
     fs::create_dir(&path).expect("a folder");
     let guard = path.join("guard");
@@ -553,6 +562,7 @@ fn a_foreign_file_with_the_name_of_one_of_ours_is_left_alone() {
 /// and empty, and its first write sealed the loss.
 #[test]
 fn a_data_file_that_was_emptied_is_damage_and_not_a_new_store() {
+    let _deadline = deadline();
     let store = made("emptied");
     let data = store.join("data.mdb");
     fs::File::options()
@@ -569,6 +579,7 @@ fn a_data_file_that_was_emptied_is_damage_and_not_a_new_store() {
 
 #[test]
 fn a_pipe_in_the_place_of_the_data_is_not_waited_for() {
+    let _deadline = deadline();
     let path = scratch("pipe");
     fs::create_dir(&path).expect("a folder");
     assert!(
@@ -628,6 +639,7 @@ fn circular(whole: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_damaged_file_that_goes_round_in_circles_is_answered() {
+    let _deadline = deadline();
     let store = made("circles");
     let bytes = circular(&fs::read(store.join("data.mdb")).expect("a store"));
     let other = scratch("circles-other");
@@ -666,6 +678,7 @@ fn with_unknown_features(store: &Path) {
 
 #[test]
 fn unknown_features_are_read_and_never_written_to() {
+    let _deadline = deadline();
     let store = made("features");
     // a writer that was killed leaves the note of lazy commits, which the last to close takes back
     drop(Holder::start("stay-lazy", &store));
@@ -698,6 +711,7 @@ fn unknown_features_are_read_and_never_written_to() {
 
 #[test]
 fn two_containers_in_which_we_have_the_same_pid_are_told_apart() {
+    let _deadline = deadline();
     let store = made("containers");
     let inside = |mode: &str| {
         let mut command = Command::new("unshare");
@@ -741,6 +755,7 @@ fn two_containers_in_which_we_have_the_same_pid_are_told_apart() {
 
 #[test]
 fn urls_that_are_none_and_paths_that_are_no_text() {
+    let _deadline = deadline();
     use std::os::unix::ffi::OsStrExt;
     for url in [
         "file:",
@@ -797,6 +812,7 @@ fn urls_that_are_none_and_paths_that_are_no_text() {
 
 #[test]
 fn a_full_disk_is_full_and_loses_nothing() {
+    let _deadline = deadline();
     let place = scratch("full");
     fs::create_dir(&place).expect("a folder");
     let (mut at_open, mut at_a_put) = (0, 0);

@@ -7,17 +7,10 @@ use std::path::{Path, PathBuf};
 use libkv::{Code, Db, Options, Put};
 use libkv_conformance::driver::Rust;
 use libkv_conformance::script;
+use libkv_test_support::scratch;
 
 fn kept() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/format")
-}
-
-fn scratch(name: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("format-{name}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&path);
-    fs::create_dir_all(&path).expect("a scratch folder");
-    path
 }
 
 #[test]

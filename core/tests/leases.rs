@@ -6,39 +6,20 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use libkv::*;
+use libkv_test_support::deadline::{PATIENCE, deadline, until};
 use libkv_test_support::dice::Dice;
+use libkv_test_support::{scratch, seed};
 
-const PATIENCE: Duration = Duration::from_secs(20);
 /// Where `guard` has the boot id, and its lease slots of 32 bytes: id, deadline, image of the owner.
 const BOOT: u64 = 64;
 const SLOTS: u64 = 4_096;
 const DEAD: u64 = 0;
-
-fn scratch(name: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("leases-{name}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&path);
-    path
-}
-
-fn seed() -> u64 {
-    let given = std::env::var("SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed = given.unwrap_or_else(|| {
-        std::time::UNIX_EPOCH
-            .elapsed()
-            .map_or(1, |since| since.as_nanos() as u64)
-    });
-    println!("SEED={seed}");
-    seed
-}
 
 fn open(store: &Path) -> Db {
     Db::open(
@@ -135,14 +116,6 @@ fn set_deadline(store: &Path, number: u64, deadline: u64) {
         .expect("written");
 }
 
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < until, "never: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 fn next(watcher: &Watcher) -> WatchBatch {
     watcher
         .next(PATIENCE)
@@ -156,6 +129,7 @@ fn keys(batch: &WatchBatch) -> Vec<&[u8]> {
 
 #[test]
 fn a_lease_is_kept_by_its_process_and_let_expire_by_another() {
+    let _deadline = deadline();
     let store = scratch("kept");
     let db = open(&store);
     let watcher = db.watch(Watch::new("kept")).expect("a watcher");
@@ -190,6 +164,7 @@ fn a_lease_is_kept_by_its_process_and_let_expire_by_another() {
 
 #[test]
 fn a_keep_alive_at_the_edge_succeeds_or_comes_too_late() {
+    let _deadline = deadline();
     let store = scratch("edge");
     let db = open(&store);
     let seed = seed();
@@ -218,6 +193,7 @@ fn a_keep_alive_at_the_edge_succeeds_or_comes_too_late() {
 
 #[test]
 fn expirers_that_are_killed_leave_nothing_and_do_nothing_twice() {
+    let _deadline = deadline();
     const MANY: i64 = 300;
     let (store, seed) = (scratch("expirers"), seed());
     let mut dice = Dice(seed);
@@ -236,9 +212,9 @@ fn expirers_that_are_killed_leave_nothing_and_do_nothing_twice() {
     db.close();
     // nobody is there but those who are killed
     let mut expirers = [0; 3].map(|_| Worker::ready(&store, &["expire"]));
-    let until = Instant::now() + Duration::from_secs(4);
+    let end = Instant::now() + Duration::from_secs(4);
     let mut kills = 0;
-    while Instant::now() < until {
+    while Instant::now() < end {
         std::thread::sleep(Duration::from_millis(dice.below(60)));
         let victim = dice.below(3) as usize;
         expirers[victim].kill();
@@ -246,7 +222,7 @@ fn expirers_that_are_killed_leave_nothing_and_do_nothing_twice() {
         kills += 1;
     }
     let db = open(&store);
-    wait_until("every lease is gone", || {
+    until("every lease is gone", || {
         db.lease_list().expect("leases").is_empty()
     });
     let mut revisions = Vec::new();
@@ -284,6 +260,7 @@ fn expirers_that_are_killed_leave_nothing_and_do_nothing_twice() {
 
 #[test]
 fn a_deadline_outlives_everybody() {
+    let _deadline = deadline();
     let store = scratch("restart");
     let db = open(&store);
     db.lease_grant(LeaseGrant::new(1_000).id(7))
@@ -303,7 +280,7 @@ fn a_deadline_outlives_everybody() {
         "the deadline is the same, to the nanosecond"
     );
     // nothing but calls: no watcher, no lease of this process
-    wait_until("the other has expired", || {
+    until("the other has expired", || {
         db.get("short").expect("get").is_none()
     });
     assert_eq!(db.lease_list().expect("leases"), [7]);
@@ -315,6 +292,7 @@ fn a_deadline_outlives_everybody() {
 
 #[test]
 fn what_is_marked_as_dying_when_its_expirer_dies_has_expired() {
+    let _deadline = deadline();
     let store = scratch("dead");
     let db = open(&store);
     db.lease_grant(LeaseGrant::new(1_000).id(7))
@@ -323,7 +301,7 @@ fn what_is_marked_as_dying_when_its_expirer_dies_has_expired() {
     db.close();
     set_deadline(&store, 0, DEAD);
     let db = open(&store);
-    wait_until("it has expired", || db.get("a").expect("get").is_none());
+    until("it has expired", || db.get("a").expect("get").is_none());
     assert_eq!(
         (
             db.lease_list().expect("leases"),
@@ -338,6 +316,7 @@ fn what_is_marked_as_dying_when_its_expirer_dies_has_expired() {
 
 #[test]
 fn after_a_reboot_a_lease_has_its_full_ttl_again() {
+    let _deadline = deadline();
     let store = scratch("reboot");
     let db = open(&store);
     db.lease_grant(LeaseGrant::new(1_000).id(7))
@@ -363,7 +342,7 @@ fn after_a_reboot_a_lease_has_its_full_ttl_again() {
     // and the same without a reboot has expired
     set_deadline(&store, 0, 5);
     let db = open(&store);
-    wait_until("it has expired", || db.get("a").expect("get").is_none());
+    until("it has expired", || db.get("a").expect("get").is_none());
     drop(db);
     // a slot that another lease has is not this one's
     let db = open(&store);
@@ -391,6 +370,7 @@ fn after_a_reboot_a_lease_has_its_full_ttl_again() {
 /// one for taken, and the guard grew with every reboot.
 #[test]
 fn free_slots_are_found_again_after_a_reboot() {
+    let _deadline = deadline();
     let store = scratch("slots");
     let db = open(&store);
     for id in 1..=3 {
@@ -412,6 +392,7 @@ fn free_slots_are_found_again_after_a_reboot() {
 
 #[test]
 fn a_lease_ends_with_its_process() {
+    let _deadline = deadline();
     let store = scratch("owner");
     let db = open(&store);
     let watcher = db
@@ -422,7 +403,7 @@ fn a_lease_ends_with_its_process() {
     let [first, second] = &mut owners;
     let revision = db.status().expect("status").revision;
     first.kill();
-    wait_until("the first lease is gone", || {
+    until("the first lease is gone", || {
         db.lease_list().expect("leases").len() == 1
     });
     assert_eq!(
@@ -443,7 +424,7 @@ fn a_lease_ends_with_its_process() {
     let mut owner = Worker::ready(&store, &["own"]);
     owner.kill();
     let db = open(&store);
-    wait_until("the keys are gone", || {
+    until("the keys are gone", || {
         db.get("own/a").expect("get").is_none()
     });
     assert_eq!(
@@ -461,6 +442,7 @@ fn a_lease_ends_with_its_process() {
 /// until its TTL was over, and kept its leases alive as their owner.
 #[test]
 fn exec_ends_what_the_program_before_it_owned() {
+    let _deadline = deadline();
     for watched in [true, false] {
         let store = scratch("exec");
         open(&store).close();
@@ -484,7 +466,7 @@ fn exec_ends_what_the_program_before_it_owned() {
             assert_eq!(keys(&next(watcher)), [b"own/a"]);
         }
         let db = open(&store);
-        wait_until("the lease of the first program is gone", || {
+        until("the lease of the first program is gone", || {
             db.get("own/a").expect("get").is_none()
         });
         assert_eq!(
@@ -501,6 +483,7 @@ fn exec_ends_what_the_program_before_it_owned() {
 /// never freed.
 #[test]
 fn exec_frees_the_slots_of_readers() {
+    let _deadline = deadline();
     let store = scratch("exec-readers");
     let db = Db::open(&store, Options::new().max_readers(4)).expect("a new store");
     let mut worker = Worker::ready(&store, &["exec-reading", "8"]);
@@ -512,6 +495,7 @@ fn exec_frees_the_slots_of_readers() {
 
 #[test]
 fn two_processes_hand_a_lock_over() {
+    let _deadline = deadline();
     const HANDOVERS: usize = 500;
     let (store, seed) = (scratch("lock"), seed());
     let mut dice = Dice(seed);
@@ -522,14 +506,14 @@ fn two_processes_hand_a_lock_over() {
     let mut holders = [start(), start()];
     let mut kills = 0;
     let read = || fs::read_to_string(&file).unwrap_or_default();
-    let until = Instant::now() + Duration::from_secs(240);
+    let end = Instant::now() + Duration::from_secs(240);
     loop {
         std::thread::sleep(Duration::from_millis(100 + dice.below(200)));
         if handovers(&read()) >= HANDOVERS && kills >= 8 {
             break;
         }
         assert!(
-            Instant::now() < until,
+            Instant::now() < end,
             "SEED={seed}: only {} handovers",
             handovers(&read())
         );
@@ -563,7 +547,7 @@ fn two_processes_hand_a_lock_over() {
         "SEED={seed}: {fenced:?}"
     );
     // who was killed last may have been waiting for the lock: its key goes soon after
-    wait_until("nobody waits for the lock", || {
+    until("nobody waits for the lock", || {
         db.range(Range::new(KeyRange::prefix("name/")))
             .expect("range")
             .count
@@ -621,6 +605,7 @@ fn never_two(said: &str, seed: u64) {
 
 #[test]
 fn a_holder_that_was_stopped_is_fenced_off() {
+    let _deadline = deadline();
     let store = scratch("fenced");
     let db = open(&store);
     let mut holder = Worker::start(&store, &["hold-lock"]);
@@ -653,6 +638,7 @@ fn a_holder_that_was_stopped_is_fenced_off() {
 /// commit that had nothing to write must not be noted.
 #[test]
 fn a_commit_without_pages_costs_no_deadline() {
+    let _deadline = deadline();
     let store = scratch("empty");
     let db = open(&store);
     db.lease_grant(LeaseGrant::new(1_000).id(7))
@@ -681,6 +667,7 @@ fn a_commit_without_pages_costs_no_deadline() {
 /// whoever is granted a lease then has all of its TTL.
 #[test]
 fn advance_returns_when_what_is_due_has_happened() {
+    let _deadline = deadline();
     let clock = Clock::new(1_000_000_000_000);
     let db = Db::open(":memory:", Options::new().clock(clock.clone())).expect("a store in memory");
     // with a watcher somebody else looks for what is due too
@@ -725,6 +712,7 @@ fn advance_returns_when_what_is_due_has_happened() {
 /// same clock is still busy with what became due: whoever looked then found it expired.
 #[test]
 fn a_kept_lease_is_alive_while_its_clock_is_advanced() {
+    let _deadline = deadline();
     let clock = Clock::new(1_000_000_000_000);
     let open =
         || Db::open(":memory:", Options::new().clock(clock.clone())).expect("a store in memory");
@@ -756,6 +744,7 @@ fn a_kept_lease_is_alive_while_its_clock_is_advanced() {
 /// the lease, which answered nobody then.
 #[test]
 fn what_is_forgotten_with_a_lease_may_ask_it() {
+    let _deadline = deadline();
     struct Asks(std::sync::Weak<Lease>);
     impl Drop for Asks {
         fn drop(&mut self) {

@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
+use libkv_test_support::deadline::{deadline, deadline_times};
 use libkv_test_support::dice::Dice;
+use libkv_test_support::{seed, setting};
 
 const IMAGES: usize = 12_000;
 /// What a disk writes whole or not at all.
@@ -201,6 +203,7 @@ fn place_of(records: &[Record], line: &str) -> usize {
 
 #[test]
 fn each_commit_makes_the_flushes_it_should() {
+    let _deadline = deadline();
     let library = match recorder("flushes") {
         Ok(library) => library,
         Err(why) => return not_run("flush counts", &why),
@@ -571,23 +574,16 @@ impl Checker {
     }
 }
 
-fn env(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 #[test]
 fn a_power_cut_takes_nothing_promised() {
     let library = match recorder("power_cut") {
         Ok(library) => library,
         Err(why) => return not_run("power cuts", &why),
     };
-    let seed = env("SEED").unwrap_or_else(|| {
-        std::time::UNIX_EPOCH
-            .elapsed()
-            .map_or(1, |since| since.as_nanos() as u64 >> 8)
-    });
-    let images = env("IMAGES").unwrap_or(IMAGES as u64) as usize;
-    println!("SEED={seed} IMAGES={images}");
+    let seed = seed();
+    let images = setting("IMAGES").unwrap_or(IMAGES as u64) as usize;
+    println!("IMAGES={images}");
+    let _deadline = deadline_times(1 + (images / IMAGES) as u64);
     let mut dice = Dice(seed);
     // the last begins with a cut that took a group of the one before
     let mut left: Option<Disk> = None;

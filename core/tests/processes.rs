@@ -9,13 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use libkv::{Code, Db, Durability, KeyRange, LeaseGrant, Options, Put, Range};
-
-fn scratch(name: &str) -> PathBuf {
-    let path =
-        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&path);
-    path
-}
+use libkv_test_support::deadline::{deadline, deadline_times};
+use libkv_test_support::dice::Dice;
+use libkv_test_support::{scratch, seed, setting};
 
 fn worker(args: &[&str], store: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_worker"));
@@ -45,24 +41,9 @@ fn signal(name: &str, child: &Child) {
     assert!(done.is_ok_and(|status| status.success()), "kill -{name}");
 }
 
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
-
-fn env(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 #[test]
 fn two_processes_with_four_writers_each_count_exactly() {
+    let _deadline = deadline();
     let store = scratch("count");
     let start = || {
         worker(&["count", "n", "4", "1000"], &store)
@@ -85,6 +66,7 @@ fn two_processes_with_four_writers_each_count_exactly() {
 
 #[test]
 fn a_stopped_holder_is_named_after_the_time_out() {
+    let _deadline = deadline();
     let store = scratch("stopped");
     let mut holder = worker(&["hold"], &store)
         .stdout(Stdio::piped())
@@ -293,14 +275,11 @@ fn parse_ack(line: &str) -> (i64, String, u64) {
 
 #[test]
 fn kill_9_loses_nothing_that_was_acknowledged() {
-    let rounds = env("KILLS").unwrap_or(200);
-    let seed = env("SEED").unwrap_or_else(|| {
-        std::time::UNIX_EPOCH
-            .elapsed()
-            .map_or(1, |since| since.as_nanos() as u64)
-    });
-    println!("SEED={seed} KILLS={rounds}");
-    let mut random = Random(seed);
+    let rounds = setting("KILLS").unwrap_or(200);
+    let _deadline = deadline_times(1 + rounds / 200);
+    let seed = seed();
+    println!("KILLS={rounds}");
+    let mut dice = Dice(seed);
     let (store, dir) = (scratch("kill"), scratch("kill-acks"));
     fs::create_dir_all(&dir).expect("a folder for acknowledgements");
     let mut writers: Vec<Writer> = (0..3)
@@ -309,8 +288,8 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
     let mut seen: HashMap<i64, String> = HashMap::new();
     let mut acknowledged = 0;
     for round in 0..rounds {
-        std::thread::sleep(Duration::from_micros(500 + random.below(25_000)));
-        let victim = random.below(writers.len() as u64) as usize;
+        std::thread::sleep(Duration::from_micros(500 + dice.below(25_000)));
+        let victim = dice.below(writers.len() as u64) as usize;
         let acks =
             std::mem::replace(&mut writers[victim], Writer::start(&store, &dir, 3 + round)).kill();
         let db = Db::open(&store, Options::new().busy_timeout_ms(60_000))
@@ -369,6 +348,7 @@ fn verify(
 
 #[test]
 fn many_creators_make_one_store() {
+    let _deadline = deadline();
     for _ in 0..5 {
         let store = scratch("creators");
         let start = || {
@@ -390,13 +370,9 @@ fn many_creators_make_one_store() {
 
 #[test]
 fn a_creator_that_is_killed_leaves_no_store_or_a_whole_one() {
-    let seed = env("SEED").unwrap_or_else(|| {
-        std::time::UNIX_EPOCH
-            .elapsed()
-            .map_or(1, |since| since.as_nanos() as u64)
-    });
-    println!("SEED={seed}");
-    let mut random = Random(seed);
+    let _deadline = deadline();
+    let seed = seed();
+    let mut dice = Dice(seed);
     for _ in 0..40 {
         let store = scratch("creator");
         let mut child = worker(&["create"], &store)
@@ -404,7 +380,7 @@ fn a_creator_that_is_killed_leaves_no_store_or_a_whole_one() {
             .stderr(Stdio::null())
             .spawn()
             .expect("it starts");
-        std::thread::sleep(Duration::from_micros(random.below(6_000)));
+        std::thread::sleep(Duration::from_micros(dice.below(6_000)));
         child.kill().expect("killed");
         child.wait().expect("gone");
         let db = Db::open(&store, Options::new()).expect("the store opens");
@@ -417,6 +393,7 @@ fn a_creator_that_is_killed_leaves_no_store_or_a_whole_one() {
 
 #[test]
 fn private_memory_is_bounded() {
+    let _deadline = deadline();
     let store = scratch("memory");
     let mut command = worker(&["memory"], &store);
     // what the worker frees itself goes back to the system, so that what stays is the library's
@@ -443,6 +420,7 @@ fn private_memory_is_bounded() {
 
 #[test]
 fn a_copied_store_is_a_store() {
+    let _deadline = deadline();
     let (store, copy) = (scratch("copied"), scratch("copy"));
     let db = Db::open(&store, Options::new().durability(Durability::Lazy)).expect("a new store");
     let revision = db.put(Put::new("a", "1")).expect("put").revision;
@@ -542,6 +520,7 @@ fn idle_calls(store: &Path, wait: Duration) -> Option<(HashMap<String, usize>, u
 
 #[test]
 fn an_idle_process_with_watchers_makes_no_call_but_the_slow_timers() {
+    let _deadline = deadline();
     let store = scratch("idle");
     let Some((calls, seconds)) = idle_calls(&store, Duration::from_secs(10)) else {
         return;
@@ -565,6 +544,7 @@ fn an_idle_process_with_watchers_makes_no_call_but_the_slow_timers() {
 /// it has: a process with thousands of locks cost every other one as many calls, and the writer too.
 #[test]
 fn a_process_is_asked_for_once_and_not_once_for_each_of_its_leases() {
+    let _deadline = deadline();
     let store = scratch("owners");
     let db =
         Db::open(&store, Options::new().durability(Durability::None)).expect("the store opens");

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use libkv::*;
+use libkv_test_support::deadline::deadline;
 
 /// Long beyond what any machine needs; every wait inside is shorter than the store's own time-outs,
 /// so a request that nobody leads is noticed by its own error first.
@@ -16,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// led any more, and every writer of the process got `busy` until the sweep gave up.
 #[test]
 fn requests_without_a_thread_are_led_while_the_worker_sweeps() {
+    let _deadline = deadline();
     let db = Db::open(":memory:", Options::new()).expect("a store");
     for round in 0..40 {
         let revision = fill(&db);
@@ -53,6 +55,7 @@ fn requests_without_a_thread_are_led_while_the_worker_sweeps() {
 /// worker.
 #[test]
 fn a_completion_may_wait_for_a_write_of_its_own() {
+    let _deadline = deadline();
     let db = Db::open(":memory:", Options::new()).expect("a store");
     let (responses, answered) = mpsc::channel();
     for n in 0..5_000 {

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use libkv::*;
+use libkv_test_support::deadline::deadline;
 
 /// A folder that is gone when the test is.
 struct Place(PathBuf);
@@ -63,6 +64,7 @@ fn file_bytes(path: &Path) -> u64 {
 /// Again and again: full, everything deleted and compacted, and as much goes in as before, in the same file.
 #[test]
 fn a_full_store_has_room_to_make_room() {
+    let _deadline = deadline();
     let place = Place::new("room");
     for value_bytes in [100, 3_000] {
         let _ = fs::remove_dir_all(&place.0);
@@ -109,6 +111,7 @@ fn a_full_store_has_room_to_make_room() {
 /// The file stays below twice the quota also while everything is deleted in one txn.
 #[test]
 fn one_large_deletion_has_room() {
+    let _deadline = deadline();
     let place = Place::new("large");
     let db = place.open(Options::new().max_bytes(QUOTA).durability(Durability::None));
     let filled = fill(&db, &[b'v'; 100]);
@@ -130,6 +133,7 @@ fn one_large_deletion_has_room() {
 /// A revocation and an expiry are never refused, a grant is.
 #[test]
 fn leases_end_in_a_full_store() {
+    let _deadline = deadline();
     let clock = Clock::new(1_000_000_000_000);
     let db = Db::open(
         ":memory:",
@@ -163,6 +167,7 @@ fn leases_end_in_a_full_store() {
 /// What counts for how much, at the last byte: refused with as much room as it counts, done with one byte more.
 #[test]
 fn a_request_counts_as_in_etcd() {
+    let _deadline = deadline();
     let put = |bytes| Op::from(Put::new("key", vec![b'v'; bytes]));
     let txn = |success: Vec<Op>, failure: Vec<Op>| {
         Request::from(Txn {
@@ -212,6 +217,7 @@ fn response(db: &Db, request: Request) -> std::result::Result<(), Code> {
 /// Many at a time share a commit, and the quota counts what the group has written so far.
 #[test]
 fn a_group_does_not_go_beyond_the_quota() {
+    let _deadline = deadline();
     let db = Db::open(":memory:", Options::new().max_bytes(QUOTA)).expect("opened");
     let (sender, responses) = std::sync::mpsc::channel();
     let requests = (0..20_000).map(|number| {
@@ -243,6 +249,7 @@ fn a_group_does_not_go_beyond_the_quota() {
 /// The quota is the store's: it stays when nobody names it, and who names another changes it for all.
 #[test]
 fn the_quota_is_kept_in_the_store() {
+    let _deadline = deadline();
     const CHILD: &str = "LIBKV_TEST_QUOTA";
     if let Ok(path) = std::env::var(CHILD) {
         return drop(Db::open(path, Options::new().max_bytes(1)).expect("opened"));
@@ -289,6 +296,7 @@ fn the_quota_is_kept_in_the_store() {
 /// there is room again; every handle obeys it.
 #[test]
 fn an_alarm_stays_until_it_is_disarmed() {
+    let _deadline = deadline();
     let place = Place::new("alarm");
     let etcd = || Options::new().limits(LimitsPreset::Etcd);
     let member = {
@@ -349,6 +357,7 @@ fn an_alarm_stays_until_it_is_disarmed() {
 /// What is refused while the data is not to be trusted; leases do not end either, as in etcd.
 #[test]
 fn a_corrupt_store_takes_no_writes() {
+    let _deadline = deadline();
     let clock = Clock::new(1_000_000_000_000);
     let db = Db::open(":memory:", Options::new().clock(clock.clone())).expect("opened");
     db.lease_grant(LeaseGrant::new(10).id(7)).expect("granted");
@@ -394,6 +403,7 @@ fn a_corrupt_store_takes_no_writes() {
 /// Records beside the keys: all or none, no revision, nobody's watcher.
 #[test]
 fn records_beside_the_keys() {
+    let _deadline = deadline();
     let db = Db::open(":memory:", Options::new()).expect("opened");
     let put = |unchanged: &[(&str, Option<&str>)], records: &[(&str, Option<&str>)]| {
         let owned = |pairs: &[(&str, Option<&str>)]| {

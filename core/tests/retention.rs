@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use libkv::*;
+use libkv_test_support::deadline::deadline;
 
 const START_MS: i64 = 1_700_000_000_000 - 1_700_000_000_000 % 60_000;
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -24,6 +25,7 @@ fn compacted(db: &Db) -> Revision {
 
 #[test]
 fn what_a_key_held_at_a_time() {
+    let _deadline = deadline();
     let clock = Clock::new(START_MS);
     let db = Db::open(":memory:", Options::new().clock(clock.clone())).expect("a store");
     let before = at(&clock);
@@ -64,6 +66,7 @@ fn what_a_key_held_at_a_time() {
 
 #[test]
 fn a_clock_set_back_between_two_openings_leaves_the_index_in_order() {
+    let _deadline = deadline();
     let store = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
         .join(format!("back-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&store);
@@ -85,6 +88,7 @@ fn a_clock_set_back_between_two_openings_leaves_the_index_in_order() {
 
 #[test]
 fn so_many_revisions_are_kept() {
+    let _deadline = deadline();
     let clock = Clock::new(START_MS);
     let options = Options::new()
         .clock(clock.clone())
@@ -114,6 +118,7 @@ fn so_many_revisions_are_kept() {
 /// further back cannot.
 #[test]
 fn history_of_some_age_is_kept() {
+    let _deadline = deadline();
     const KEEP_MS: i64 = 600_000;
     let clock = Clock::new(START_MS);
     let options = Options::new()
@@ -149,6 +154,7 @@ fn history_of_some_age_is_kept() {
 
 #[test]
 fn it_happens_without_a_clock_in_hand_and_the_space_is_used_again() {
+    let _deadline = deadline();
     let options = Options::new().auto_compaction(AutoCompaction::Revisions(10));
     let db = Db::open(":memory:", options).expect("a store");
     let revision = put(&db, 200);
@@ -167,6 +173,7 @@ fn it_happens_without_a_clock_in_hand_and_the_space_is_used_again() {
 
 #[test]
 fn nothing_to_keep_and_another_rule_are_refused() {
+    let _deadline = deadline();
     let refused = |options: Options, path: &str| Db::open(path, options).expect_err("refused");
     for rule in [AutoCompaction::Revisions(0), AutoCompaction::Seconds(0)] {
         assert_eq!(

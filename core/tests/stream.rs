@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use libkv::*;
+use libkv_test_support::deadline::deadline;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -35,6 +36,7 @@ fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
 
 #[test]
 fn a_watcher_is_a_stream_of_batches() {
+    let _deadline = deadline();
     let db = Db::open(":memory:", Options::new()).expect("a store");
     let mut watcher = db.watch(Watch::new("a")).expect("watching");
     let writer = thread::spawn({
@@ -73,6 +75,7 @@ fn a_watcher_is_a_stream_of_batches() {
 
 #[test]
 fn leaders_are_a_stream_of_pairs() {
+    let _deadline = deadline();
     let db = Db::open(":memory:", Options::new()).expect("a store");
     let mut election = db.election("e", 60).expect("an election");
     let mut leaders = election.observe().expect("observing");

@@ -14,15 +14,13 @@ use libkv::*;
 use libkv_conformance::driver::{Rust, Settled, settled};
 use libkv_conformance::model::{Model, Watching};
 use libkv_conformance::script;
+use libkv_test_support::deadline::{deadline, deadline_times};
 use libkv_test_support::dice::Dice;
+use libkv_test_support::{seed, setting};
 
 const HISTORIES: u64 = 60;
 const STEPS: u64 = 220;
 const KEYS: [&str; 7] = ["a", "b", "c", "aa", "ab", "\\ff", "\\00"];
-
-fn env(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
 
 /// How a watcher begins, drawn in turn so that each way meets each other way.
 #[derive(Clone, Copy)]
@@ -437,13 +435,10 @@ impl Run {
 
 #[test]
 fn watchers_receive_what_the_model_says() {
-    let seed = env("SEED").unwrap_or_else(|| {
-        std::time::UNIX_EPOCH
-            .elapsed()
-            .map_or(1, |since| since.as_nanos() as u64)
-    });
-    let histories = env("HISTORIES").unwrap_or(HISTORIES);
-    println!("SEED={seed} HISTORIES={histories}");
+    let seed = seed();
+    let histories = setting("HISTORIES").unwrap_or(HISTORIES);
+    let _deadline = deadline_times(1 + histories / HISTORIES);
+    println!("HISTORIES={histories}");
     let mut drawn = BTreeSet::new();
     let mut reached: BTreeMap<&str, u64> = BTreeMap::new();
     // from anywhere, then each in turn
@@ -514,6 +509,7 @@ impl Wake for Counter {
 /// Of 10,000 watchers only those that an event concerns are woken by it.
 #[test]
 fn ten_thousand_watchers_and_one_event() {
+    let _deadline = deadline();
     const MANY: u64 = 10_000;
     let db = Db::open(":memory:", Options::new()).expect("a store in memory");
     let woken: Vec<Arc<Counter>> = (0..MANY).map(|_| Arc::default()).collect();
@@ -586,6 +582,7 @@ fn worker(args: &[&str], name: &str) -> Vec<String> {
 /// written: measured as a process's private memory.
 #[test]
 fn what_ten_thousand_watchers_take() {
+    let _deadline = deadline();
     let lines = worker(&["watchers"], "watchers");
     let numbers: Vec<u64> = lines
         .iter()
@@ -605,6 +602,7 @@ fn what_ten_thousand_watchers_take() {
 /// Progress is reported after the watcher's own interval, and an event begins the interval anew.
 #[test]
 fn progress_after_an_interval_of_its_own() {
+    let _deadline = deadline();
     let clock = Clock::new(1_000_000);
     let db = Db::open(":memory:", Options::new().clock(clock.clone())).expect("a store in memory");
     let watcher = db
@@ -647,6 +645,7 @@ fn progress_after_an_interval_of_its_own() {
 /// A watcher is caught up once it has handed out everything, not before, and with the store's revision.
 #[test]
 fn caught_up_is_the_revision_up_to_which_nothing_is_missing() {
+    let _deadline = deadline();
     let db = Db::open(":memory:", Options::new()).expect("a store in memory");
     let watcher = db.watch(Watch::new("k")).expect("a watcher");
     assert_eq!(watcher.caught_up(), Some(1));
@@ -696,6 +695,7 @@ fn caught_up_is_the_revision_up_to_which_nothing_is_missing() {
 /// Who shares a thread looks through a long past a piece at a time, and is called again until it is done.
 #[test]
 fn a_long_past_is_looked_through_in_pieces() {
+    let _deadline = deadline();
     const TXNS: u64 = 700;
     let db = Db::open(":memory:", Options::new()).expect("a store in memory");
     for n in 0..TXNS {

@@ -14,6 +14,7 @@ use libkv_etcd::Serve;
 use libkv_test_support::dice::Dice;
 
 use libkv_test_support::certificates::Certificates;
+use libkv_test_support::deadline::deadline;
 use libkv_test_support::http::Http;
 use libkv_test_support::served::Served;
 
@@ -81,6 +82,7 @@ fn unharmed(served: &Served, revision: i64) {
 
 #[test]
 fn frames_that_break_the_rules() {
+    let _deadline = deadline();
     let served = Served::start("frames");
     let hello = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
     let then = |frames: &[Vec<u8>]| [hello.clone(), frames.concat()].concat();
@@ -191,6 +193,7 @@ fn put_at(served: &Served, path: &str) -> Vec<u8> {
 /// Checks by path, of proxies and of policies, do not know it.
 #[test]
 fn path_without_a_slash_is_not_served() {
+    let _deadline = deadline();
     let served = Served::start("path");
     let kinds = put_at(&served, "etcdserverpb.KV/Put");
     assert_eq!(kinds, [RST_STREAM]);
@@ -208,6 +211,7 @@ fn path_without_a_slash_is_not_served() {
 
 #[test]
 fn bytes_at_random() {
+    let _deadline = deadline();
     let seed = std::env::var("SEED")
         .ok()
         .and_then(|seed| seed.parse().ok())
@@ -254,6 +258,7 @@ fn bytes_at_random() {
 /// Streams that are opened and given up at once, pings and settings whose answers nobody reads.
 #[test]
 fn floods_of_frames() {
+    let _deadline = deadline();
     let served = Served::start("floods");
     let hello = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
     let resets = (0..100_000).flat_map(|at| {
@@ -291,6 +296,7 @@ fn floods_of_frames() {
 
 #[test]
 fn http_1_on_the_paths_of_grpc() {
+    let _deadline = deadline();
     let served = Served::start("http1");
     for content in [
         "application/grpc",
@@ -323,6 +329,7 @@ fn http_1_on_the_paths_of_grpc() {
 /// Handshakes that are cut, that never begin, and that are something else.
 #[test]
 fn tls_that_is_none() {
+    let _deadline = deadline();
     let dir =
         PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bad-tls-{}", std::process::id()));
     let files = Certificates::new(&dir);
@@ -461,6 +468,7 @@ fn descriptors() -> u64 {
 
 #[test]
 fn ten_thousand_connections() {
+    let _deadline = deadline();
     const CONNECTIONS: usize = 10_000;
     if descriptors() < CONNECTIONS as u64 + 500 {
         return println!(

@@ -12,8 +12,10 @@ use libkv::{LimitsPreset, Options};
 use libkv_etcd::Serve;
 
 use libkv_test_support::certificates::Certificates;
+use libkv_test_support::deadline::deadline;
 use libkv_test_support::etcd::{self, Etcd};
 use libkv_test_support::etcdctl;
+use libkv_test_support::scratch;
 use libkv_test_support::served::Served;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -633,11 +635,13 @@ fn compare(name: &str, etcdctl: Result<PathBuf, String>) {
 
 #[test]
 fn etcdctl_3_5() {
+    let _deadline = deadline();
     compare("etcdctl-3.5", etcdctl::v35());
 }
 
 #[test]
 fn etcdctl_3_4() {
+    let _deadline = deadline();
     compare("etcdctl-3.4", etcdctl::v34());
 }
 
@@ -690,6 +694,7 @@ fn works(session: &mut Session, name: &str) {
 /// etcd's clients send the path of the socket as the name of the host.
 #[test]
 fn over_a_unix_socket() {
+    let _deadline = deadline();
     for (at, etcdctl) in each_etcdctl("over a Unix socket").iter().enumerate() {
         // a socket's path is at most 107 bytes long
         let path = std::env::temp_dir().join(format!("kv-{}-{at}.sock", std::process::id()));
@@ -710,6 +715,7 @@ fn over_a_unix_socket() {
 /// without them.
 #[test]
 fn over_tls() {
+    let _deadline = deadline();
     let dir = scratch("tls");
     let files = Certificates::new(&dir);
     let [ca, client, client_key] =
@@ -753,13 +759,6 @@ fn over_tls() {
     fs::remove_dir_all(dir).expect("removed");
 }
 
-fn scratch(name: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("etcdctl-{name}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&path);
-    path
-}
-
 /// Both programs, or why they cannot be had.
 fn programs() -> Result<(PathBuf, PathBuf), String> {
     Ok((etcd::program()?, etcdctl::v35()?))
@@ -768,6 +767,7 @@ fn programs() -> Result<(PathBuf, PathBuf), String> {
 /// `make-mirror` copies what is there and follows what changes, into etcd and out of it.
 #[test]
 fn make_mirror() {
+    let _deadline = deadline();
     let (etcd, etcdctl) = match programs() {
         Ok(programs) => programs,
         Err(why) => return println!("not run: etcdctl make-mirror ({why})"),
@@ -822,6 +822,7 @@ fn in_time(mut ask: impl FnMut() -> String, should: &str) {
 /// not judged, but said.
 #[test]
 fn check_perf() {
+    let _deadline = deadline();
     let (_, etcdctl) = match programs() {
         Ok(programs) => programs,
         Err(why) => return println!("not run: etcdctl check perf ({why})"),
@@ -866,6 +867,7 @@ fn check_perf() {
 
 #[test]
 fn what_is_not_there_yet_says_so() {
+    let _deadline = deadline();
     let (_, etcdctl) = match programs() {
         Ok(programs) => programs,
         Err(why) => {

@@ -9,6 +9,7 @@ use libkv::{LimitsPreset, Options};
 use libkv_etcd::Serve;
 use serde_json::{Value, json};
 
+use libkv_test_support::deadline::deadline;
 use libkv_test_support::etcd::{self, Etcd};
 use libkv_test_support::http::{Answer, Http};
 use libkv_test_support::served::Served;
@@ -459,6 +460,7 @@ fn head(answer: &Answer) -> Vec<String> {
 
 #[test]
 fn each_request_has_its_answer() {
+    let _deadline = deadline();
     let served = Served::start("gateway-table");
     for (request, should, _) in table() {
         let (is, _) = ask(&served.url(), request, should.ends_with('~'));
@@ -469,6 +471,7 @@ fn each_request_has_its_answer() {
 
 #[test]
 fn a_real_etcd_answers_the_same() {
+    let _deadline = deadline();
     let program = match etcd::program() {
         Ok(program) => program,
         Err(why) => return println!("not run: the gateway's table against a real etcd ({why})"),
@@ -494,6 +497,7 @@ fn a_real_etcd_answers_the_same() {
 
 #[test]
 fn an_error_has_its_fields_in_order() {
+    let _deadline = deadline();
     let served = Served::start("gateway-error");
     let answer = Http::to(&served.url()).ask("POST", "/v3/kv/range", b"{}");
     let text = r#"{"error":"etcdserver: key is not provided","code":3,"message":"etcdserver: key is not provided"}"#;
@@ -505,6 +509,7 @@ fn an_error_has_its_fields_in_order() {
 
 #[test]
 fn what_comes_later_says_that_it_is_not_there_yet() {
+    let _deadline = deadline();
     let served = Served::start("gateway-later");
     let paths = "auth/enable auth/user/add auth/user/get auth/user/list \
         auth/user/delete auth/user/changepw auth/user/grant auth/user/revoke auth/role/add auth/role/get auth/role/list \
@@ -529,6 +534,7 @@ fn what_comes_later_says_that_it_is_not_there_yet() {
 
 #[test]
 fn index_names_the_server_in_one_line() {
+    let _deadline = deadline();
     let served = Served::start("gateway-index");
     let answer = Http::to(&served.url()).ask("GET", "/", b"");
     assert_eq!(
@@ -552,6 +558,7 @@ fn with_headers(address: &str, method: &str, path: &str, headers: &[&str], body:
 /// A browser sends a simple POST of any page, and only its answer is kept from the page.
 #[test]
 fn foreign_origin_is_refused_before_its_request_is_carried_out() {
+    let _deadline = deadline();
     let served = Served::start("gateway-origin");
     let put = |headers: &[&str]| {
         with_headers(
@@ -609,6 +616,7 @@ fn foreign_origin_is_refused_before_its_request_is_carried_out() {
 
 #[test]
 fn allowed_origin_is_named_in_the_answer() {
+    let _deadline = deadline();
     let how = Serve::new("127.0.0.1:0").cors(["http://page:80"]);
     let served = Served::with("gateway-cors", Options::new(), how);
     for (method, path) in [
@@ -640,6 +648,7 @@ fn allowed_origin_is_named_in_the_answer() {
 
 #[test]
 fn host_that_is_not_in_the_whitelist_is_misdirected() {
+    let _deadline = deadline();
     for (hosts, status) in [(&["x"][..], 200), (&["a", "*"], 200), (&["y", "x.y"], 421)] {
         let how = Serve::new("127.0.0.1:0").host_whitelist(hosts.iter().copied());
         let served = Served::with("gateway-hosts", Options::new(), how);
@@ -741,6 +750,7 @@ fn until(read: impl Fn() -> Vec<String>, is_so: impl Fn(&[String]) -> bool) -> V
 
 #[test]
 fn metrics_count_what_went_through_the_server() {
+    let _deadline = deadline();
     let served = Served::with(
         "gateway-counted",
         Options::new(),
@@ -821,6 +831,7 @@ fn metrics_count_what_went_through_the_server() {
 
 #[test]
 fn metrics_address_has_no_calls() {
+    let _deadline = deadline();
     let how = Serve::new("127.0.0.1:0")
         .listen_metrics("http://127.0.0.1:0")
         .listen_metrics("127.0.0.1:0");
@@ -850,6 +861,7 @@ fn metrics_address_has_no_calls() {
 
 #[test]
 fn a_time_that_cannot_be_read_is_refused() {
+    let _deadline = deadline();
     let served = Served::start("gateway-time");
     for (time, status, said) in [
         ("1S", 200, None),
@@ -875,6 +887,7 @@ fn a_time_that_cannot_be_read_is_refused() {
 
 #[test]
 fn a_token_is_taken() {
+    let _deadline = deadline();
     let served = Served::start("gateway-token");
     let mut http = Http::to(&served.url());
     let headers = [
@@ -956,6 +969,7 @@ fn streams_of(address: &str) {
 
 #[test]
 fn watches_stream() {
+    let _deadline = deadline();
     streams_of(&Served::start("gateway-watch").url());
     match etcd::program() {
         Ok(program) => streams_of(&Etcd::start(&program, "gateway-watch").url()),
@@ -965,6 +979,7 @@ fn watches_stream() {
 
 #[test]
 fn a_stream_takes_requests_while_it_answers() {
+    let _deadline = deadline();
     let served = Served::start("gateway-duplex");
     let mut http = Http::to(&served.url());
     let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
@@ -994,6 +1009,7 @@ fn a_stream_takes_requests_while_it_answers() {
 
 #[test]
 fn an_observer_hears_of_each_leader() {
+    let _deadline = deadline();
     let served = Served::start("gateway-observe");
     let address = served.url();
     let ask = |path: &str, body: &str| {
@@ -1018,6 +1034,7 @@ fn an_observer_hears_of_each_leader() {
 
 #[test]
 fn a_server_that_closes_ends_its_streams() {
+    let _deadline = deadline();
     let served = Served::start("gateway-close");
     let mut http = watch(&served.url(), r#"{"create_request":{"key":"YQ=="}}"#);
     next(&mut http);
@@ -1046,6 +1063,7 @@ for method, path, body in [("POST", "/v3/kv/put", '{"key":"aw=="}'), ("GET", "/v
 
 #[test]
 fn it_speaks_over_tls_too() {
+    let _deadline = deadline();
     let made =
         rcgen::generate_simple_self_signed(["127.0.0.1".to_string()]).expect("a certificate");
     let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))

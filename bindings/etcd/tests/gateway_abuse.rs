@@ -8,6 +8,7 @@ use libkv::Put;
 use libkv_test_support::dice::Dice;
 use serde_json::Value;
 
+use libkv_test_support::deadline::deadline;
 use libkv_test_support::http::{Answer, Http};
 use libkv_test_support::served::Served;
 
@@ -65,6 +66,7 @@ fn error(answer: &Answer) -> (u16, i64, String) {
 
 #[test]
 fn what_is_too_large_is_refused() {
+    let _deadline = deadline();
     let served = Served::start("abuse-large");
     let put = |bytes: usize| {
         format!(
@@ -109,6 +111,7 @@ fn what_is_too_large_is_refused() {
 /// A body that is no body is the client's mistake, in the same words as JSON that is none.
 #[test]
 fn a_body_that_breaks_off_is_refused() {
+    let _deadline = deadline();
     let served = Served::start("abuse-broken");
     let short = "Content-Length: 100\r\n\r\n{\"key\":\"aw==";
     let chunked = "Transfer-Encoding: chunked\r\n\r\n5\r\n{\"key\r\nzz\r\n";
@@ -131,6 +134,7 @@ fn a_body_that_breaks_off_is_refused() {
 
 #[test]
 fn deep_nesting_is_an_error() {
+    let _deadline = deadline();
     let served = Served::start("abuse-deep");
     for (path, open, shut) in [
         ("/v3/kv/txn", r#"{"success":[{"request_txn":"#, "}]}"),
@@ -163,6 +167,7 @@ fn deep_nesting_is_an_error() {
 
 #[test]
 fn who_is_slow_or_gone_keeps_nobody_waiting() {
+    let _deadline = deadline();
     let served = Served::start("abuse-slow");
     let mut slow = Vec::new();
     for path in ["/v3/kv/put", "/v3/watch", "/v3/lease/keepalive"] {
@@ -189,6 +194,7 @@ fn who_is_slow_or_gone_keeps_nobody_waiting() {
 /// Whoever asks for much and does not read it takes a part of what the server may hold.
 #[test]
 fn an_answer_counts_until_it_is_read() {
+    let _deadline = deadline();
     let served = Served::start("abuse-unread");
     // more than the buffers of two sockets have room for
     let (keys, bytes) = (24, 1_400_000);
@@ -222,6 +228,7 @@ fn an_answer_counts_until_it_is_read() {
 
 #[test]
 fn who_vanishes_in_a_stream_is_forgotten() {
+    let _deadline = deadline();
     let served = Served::start("abuse-vanish");
     let mut streams: Vec<Http> = (0..20)
         .map(|_| {
@@ -261,6 +268,7 @@ fn who_vanishes_in_a_stream_is_forgotten() {
 
 #[test]
 fn requests_that_follow_each_other_are_answered_in_order() {
+    let _deadline = deadline();
     let served = Served::start("abuse-pipeline");
     let mut http = Http::to(&served.url());
     let one = |key: &str| {
@@ -298,6 +306,7 @@ fn requests_that_follow_each_other_are_answered_in_order() {
 
 #[test]
 fn metrics_are_what_prometheus_reads() {
+    let _deadline = deadline();
     let served = Served::start("abuse-metrics");
     for body in [r#"{"key":"YQ=="}"#, r#"{"key":"Yg=="}"#, "{}"] {
         Http::to(&served.url()).ask("POST", "/v3/kv/put", body.as_bytes());
@@ -484,6 +493,7 @@ fn spoilt(dice: &mut Dice, body: &str) -> Vec<u8> {
 /// Bodies spoilt at random, the same for the same seed. `KV_FUZZ_ROUNDS` makes it longer, `KV_SEED` another.
 #[test]
 fn whatever_comes_is_answered() {
+    let _deadline = deadline();
     let number = |name: &str, or: u64| {
         std::env::var(name)
             .ok()

@@ -16,6 +16,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use self::wire::*;
+use libkv_test_support::deadline::deadline;
 
 /// Two clients, each on a connection of its own, and who is asked.
 struct Asked {
@@ -460,6 +461,7 @@ async fn all(asked: &Asked) {
 
 #[test]
 fn locks_and_elections_on_our_server() {
+    let _deadline = deadline();
     let (db, server) = serve(Options::new(), Serve::new("127.0.0.1:0"));
     let url = server.address().to_string();
     runtime().block_on(async {
@@ -486,6 +488,7 @@ fn locks_and_elections_on_our_server() {
 
 #[test]
 fn locks_and_elections_on_a_real_etcd() {
+    let _deadline = deadline();
     let Some(etcd) = real_etcd("locks") else {
         return;
     };
@@ -506,6 +509,7 @@ fn locks_and_elections_on_a_real_etcd() {
 /// Who waits when the server closes is told, and does not stay in line.
 #[test]
 fn who_waits_when_the_server_closes() {
+    let _deadline = deadline();
     let (db, server) = serve(Options::new(), Serve::new("127.0.0.1:0"));
     runtime().block_on(async {
         let channel = connect(server.address()).await;

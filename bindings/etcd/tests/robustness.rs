@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use libkv_etcd::pb::etcdserverpb as pb;
 use libkv_etcd::{Serve, serve};
+use libkv_test_support::deadline::deadline;
 use support::{Served, connect, run, store};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
@@ -66,6 +67,7 @@ fn rest(mut stream: TcpStream) -> Vec<u8> {
 
 #[test]
 fn garbage_ends_its_own_connection_only() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let address = served.server.address();
@@ -103,6 +105,7 @@ fn garbage_ends_its_own_connection_only() {
 
 #[test]
 fn http_1_on_the_paths_of_grpc_finds_nothing() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let request = b"POST /etcdserverpb.KV/Range HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
@@ -180,6 +183,7 @@ async fn outcome(response: h2::client::ResponseFuture) -> (i32, String) {
 
 #[test]
 fn a_message_that_says_it_is_huge_is_refused_at_once() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let mut client = http2(served.server.address()).await;
@@ -206,6 +210,7 @@ fn a_message_that_says_it_is_huge_is_refused_at_once() {
 
 #[test]
 fn deadlines_take_requests_back() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let mut client = http2(served.server.address()).await;
@@ -231,6 +236,7 @@ fn deadlines_take_requests_back() {
 
 #[test]
 fn clients_that_vanish_leave_nothing_behind() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         for _ in 0..50 {
@@ -260,6 +266,7 @@ fn clients_that_vanish_leave_nothing_behind() {
 /// A client that reads nothing: what it asked for stays where it is, and others are served.
 #[test]
 fn a_slow_reader_keeps_nobody_waiting() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         for number in 0..100 {
@@ -291,6 +298,7 @@ fn a_slow_reader_keeps_nobody_waiting() {
 
 #[test]
 fn many_connections_are_held_and_let_go() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let mut held = Vec::new();
@@ -320,6 +328,7 @@ fn many_connections_are_held_and_let_go() {
 
 #[test]
 fn many_requests_at_once_all_get_responses() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let puts = (0..5_000).map(|number| {
@@ -335,6 +344,7 @@ fn many_requests_at_once_all_get_responses() {
 
 #[test]
 fn requests_under_way_at_the_end_get_responses() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let writers = (0..64).map(|writer| {
@@ -384,6 +394,7 @@ fn requests_under_way_at_the_end_get_responses() {
 /// Run by the next test in a process of its own, which has few descriptors.
 #[test]
 fn child_with_few_descriptors() {
+    let _deadline = deadline();
     if std::env::var_os("FEW_DESCRIPTORS").is_none() {
         return;
     }
@@ -397,6 +408,7 @@ fn child_with_few_descriptors() {
 
 #[test]
 fn no_descriptors_left_is_no_end() {
+    let _deadline = deadline();
     let own = std::env::current_exe().expect("this program");
     let mut child = Command::new("sh")
         .args([

@@ -14,6 +14,7 @@ use libkv::Code;
 use libkv_etcd::pb::etcdserverpb as pb;
 use libkv_etcd::pb::etcdserverpb::kv_client::KvClient;
 use libkv_etcd::{Level, Serve, Server, serve};
+use libkv_test_support::deadline::deadline;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use support::{run, store};
 use tokio_rustls::TlsConnector;
@@ -135,6 +136,7 @@ async fn works(channel: Channel) -> bool {
 
 #[test]
 fn clients_come_by_name_and_by_address() {
+    let _deadline = deadline();
     run(async {
         let authority = Authority::new("names");
         let server = serve(&store(), authority.serve()).expect("it serves");
@@ -157,6 +159,7 @@ fn clients_come_by_name_and_by_address() {
 /// Node sends the IP address that it connects to as a server name, which the standard forbids.
 #[test]
 fn an_ip_address_as_server_name_is_let_in() {
+    let _deadline = deadline();
     let authority = Authority::new("ip");
     let server = serve(&store(), authority.serve()).expect("it serves");
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -183,6 +186,7 @@ fn an_ip_address_as_server_name_is_let_in() {
 
 #[test]
 fn clients_show_certificates_where_they_must() {
+    let _deadline = deadline();
     run(async {
         let (authority, other) = (Authority::new("mine"), Authority::new("other"));
         authority.sign("client", &["client"]);
@@ -227,6 +231,7 @@ fn clients_show_certificates_where_they_must() {
 
 #[test]
 fn tls_versions_and_cipher_suites_are_those_that_were_chosen() {
+    let _deadline = deadline();
     run(async {
         let authority = Authority::new("chosen");
         let negotiated = async |how: Serve| {
@@ -297,6 +302,7 @@ fn tls_versions_and_cipher_suites_are_those_that_were_chosen() {
 
 #[test]
 fn http_1_goes_over_tls_too() {
+    let _deadline = deadline();
     run(async {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let authority = Authority::new("http1");
@@ -326,6 +332,7 @@ fn http_1_goes_over_tls_too() {
 
 #[test]
 fn broken_handshakes_harm_nobody() {
+    let _deadline = deadline();
     run(async {
         let authority = Authority::new("broken");
         let server = serve(&store(), authority.serve()).expect("it serves");
@@ -387,6 +394,7 @@ fn broken_handshakes_harm_nobody() {
 /// Certificates are renewed while a server runs. What cannot be used changes nothing, and is said once.
 #[test]
 fn renewed_certificates_are_shown_to_whoever_comes_then() {
+    let _deadline = deadline();
     run(async {
         let authority = Authority::new("renewed");
         let (say, said) = std::sync::mpsc::channel();
@@ -428,6 +436,7 @@ fn renewed_certificates_are_shown_to_whoever_comes_then() {
 
 #[test]
 fn what_is_wrong_with_the_files_is_named() {
+    let _deadline = deadline();
     let authority = Authority::new("files");
     authority.sign("server", &["localhost"]);
     authority.sign("another", &["localhost"]);
@@ -469,6 +478,7 @@ fn what_is_wrong_with_the_files_is_named() {
 /// Whoever asks for certificates must not take for safe an address that shows and asks for none.
 #[test]
 fn certificates_that_an_address_does_not_use_are_warned_of() {
+    let _deadline = deadline();
     let authority = Authority::new("unused");
     authority.sign("server", &["localhost"]);
     let warned = |how: Serve| {

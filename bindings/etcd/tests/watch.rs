@@ -13,6 +13,7 @@ use libkv_etcd::pb::mvccpb::event::EventType;
 use tonic::transport::Channel;
 
 use self::wire::*;
+use libkv_test_support::deadline::deadline;
 
 /// Who is asked. Where the two differ, `tests/deviations.md` says so.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -626,6 +627,7 @@ async fn every_row(channel: &Channel, whose: Whose) {
 
 #[test]
 fn the_rows_of_the_contract_on_our_server() {
+    let _deadline = deadline();
     let (_db, server) = serve(
         Options::new(),
         Serve::new("127.0.0.1:0").progress_notify_interval_ms(200),
@@ -635,6 +637,7 @@ fn the_rows_of_the_contract_on_our_server() {
 
 #[test]
 fn the_rows_of_the_contract_on_a_real_etcd() {
+    let _deadline = deadline();
     if let Some(etcd) = real_etcd("watch-rows") {
         runtime().block_on(async { every_row(&connect(&etcd.url()).await, Whose::Etcds).await });
     }
@@ -643,6 +646,7 @@ fn the_rows_of_the_contract_on_a_real_etcd() {
 /// Contract 10.13 to the millisecond: progress after a quiet interval, an event begins it anew.
 #[test]
 fn progress_follows_the_clock_of_the_store() {
+    let _deadline = deadline();
     let clock = Clock::new(1_000_000);
     let options = Options::new().clock(clock.clone());
     let (_db, server) = serve(
@@ -680,6 +684,7 @@ fn progress_follows_the_clock_of_the_store() {
 
 #[test]
 fn progress_is_reported_once_the_store_can_be_read_again() {
+    let _deadline = deadline();
     const SLOTS: u32 = 4;
     let (db, server) = serve(Options::new().max_readers(SLOTS), Serve::new("127.0.0.1:0"));
     db.put(Put::new("k", "v")).expect("a put");
@@ -728,6 +733,7 @@ fn progress_is_reported_once_the_store_can_be_read_again() {
 /// ends with its server or its store says so.
 #[test]
 fn the_ends_of_watches() {
+    let _deadline = deadline();
     let (db, server) = serve(Options::new(), Serve::new("127.0.0.1:0"));
     runtime().block_on(async {
         let channel = connect(server.address()).await;

@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch as signal;
 
 use self::wire::*;
+use libkv_test_support::deadline::deadline;
 
 /// Passes connections on, until they are cut.
 struct Proxy {
@@ -255,6 +256,7 @@ async fn write(kv: &mut Kv, dice: &mut Dice, proxy: &Proxy, writes: u64) -> Vec<
 /// Issue's oracle over the wire: whatever is cut, each watch sees each of its events once, in order.
 #[test]
 fn nothing_is_lost_or_repeated_where_connections_are_cut() {
+    let _deadline = deadline();
     const WRITES: u64 = 1_500;
     const STREAMS: i64 = 4;
     let seed = std::env::var("SEED")
@@ -302,6 +304,7 @@ fn nothing_is_lost_or_repeated_where_connections_are_cut() {
 /// event that concerns all of them reaches all of them.
 #[test]
 fn a_thousand_streams_of_ten_watches() {
+    let _deadline = deadline();
     const STREAMS: usize = 1_000;
     const WATCHES: i64 = 10;
     if Process::is_it() {
@@ -355,6 +358,7 @@ fn a_thousand_streams_of_ten_watches() {
 /// others get theirs, and when the client reads at last everything is there.
 #[test]
 fn a_client_that_does_not_read_costs_no_memory() {
+    let _deadline = deadline();
     const PUTS: usize = 1_000;
     const VALUE_BYTES: usize = 100_000;
     if Process::is_it() {
@@ -398,6 +402,7 @@ fn a_client_that_does_not_read_costs_no_memory() {
 /// A client that asks and asks and does not read is held back; others do not notice.
 #[test]
 fn a_flood_of_creations_is_held_back() {
+    let _deadline = deadline();
     const FLOOD: usize = 200_000;
     if Process::is_it() {
         return;
@@ -443,6 +448,7 @@ fn a_flood_of_creations_is_held_back() {
 /// Long histories are looked through beside everything else: a runtime of few threads still answers.
 #[test]
 fn a_long_past_keeps_nobody_waiting() {
+    let _deadline = deadline();
     const TXNS: usize = 2_000;
     let (db, server) = serve(Options::new(), Serve::new("127.0.0.1:0"));
     for n in 0..TXNS {

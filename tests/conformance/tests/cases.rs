@@ -13,7 +13,9 @@ use libkv_conformance::model::Model;
 use libkv_conformance::script;
 
 use libkv_conformance::programs;
+use libkv_test_support::deadline::deadline;
 use libkv_test_support::etcd::{self, Etcd};
+use libkv_test_support::scratch;
 use libkv_test_support::served::Served;
 
 struct Case {
@@ -166,19 +168,13 @@ fn options() -> Options {
     Options::new().limits(LimitsPreset::Etcd)
 }
 
-fn scratch(name: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("cases-{name}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&path);
-    path
-}
-
 fn parsed(line: &Line) -> script::Step {
     script::parse(&line.step).unwrap_or_else(|e| panic!("{}: {e}", line.step))
 }
 
 #[test]
 fn model() {
+    let _deadline = deadline();
     // keys over 480 bytes are a limit of the engine, not of the model
     let may =
         |case: &Case| !case.wire && !case.deviates && !case.rows.iter().any(|row| row == "14.1");
@@ -191,6 +187,7 @@ fn model() {
 
 #[test]
 fn rust_in_memory() {
+    let _deadline = deadline();
     let may = |case: &Case| !case.wire && !case.lines.iter().any(|line| line.step == "reopen");
     let found = differences(may, |_| {
         let mut rust = Rust::open(":memory:", options()).expect("a store in memory");
@@ -201,6 +198,7 @@ fn rust_in_memory() {
 
 #[test]
 fn rust_in_a_directory() {
+    let _deadline = deadline();
     let path = scratch("rust");
     let found = differences(
         |case| !case.wire,
@@ -235,26 +233,31 @@ fn program_agrees(name: &str, command: Result<Vec<String>, String>) {
 
 #[test]
 fn c() {
+    let _deadline = deadline();
     program_agrees("c", programs::c());
 }
 
 #[test]
 fn python() {
+    let _deadline = deadline();
     program_agrees("python", programs::python(&[]));
 }
 
 #[test]
 fn python_aio() {
+    let _deadline = deadline();
     program_agrees("python-aio", programs::python(&["--aio"]));
 }
 
 #[test]
 fn node() {
+    let _deadline = deadline();
     program_agrees("node", programs::node(&[]));
 }
 
 #[test]
 fn node_sync() {
+    let _deadline = deadline();
     program_agrees("node-sync", programs::node(&["--sync"]));
 }
 
@@ -300,27 +303,32 @@ fn program_agrees_on_a_cluster(name: &str, command: Result<Vec<String>, String>)
 
 #[test]
 fn c_on_a_cluster() {
+    let _deadline = deadline();
     program_agrees_on_a_cluster("c", programs::c());
 }
 
 #[test]
 fn python_on_a_cluster() {
+    let _deadline = deadline();
     program_agrees_on_a_cluster("python", programs::python(&[]));
 }
 
 #[test]
 fn python_aio_on_a_cluster() {
+    let _deadline = deadline();
     program_agrees_on_a_cluster("python-aio", programs::python(&["--aio"]));
 }
 
 #[test]
 fn node_on_a_cluster() {
+    let _deadline = deadline();
     program_agrees_on_a_cluster("node", programs::node(&[]));
 }
 
 /// Both ends are ours: what the wire takes away nobody misses.
 #[test]
 fn rust_on_our_server() {
+    let _deadline = deadline();
     let found = differences(
         |case| !case.wire && !case.not_etcd,
         |_| {
@@ -340,6 +348,7 @@ fn rust_on_our_server() {
 /// The Rust face on a real etcd, which answers as etcd does but for what the face itself decides.
 #[test]
 fn rust_on_a_cluster() {
+    let _deadline = deadline();
     let program = match etcd::program() {
         Ok(program) => program,
         Err(why) => return println!("not run: conformance cases in Rust over a cluster ({why})"),
@@ -370,6 +379,7 @@ fn rust_on_a_cluster() {
 
 #[test]
 fn real_etcd() {
+    let _deadline = deadline();
     let program = match etcd::program() {
         Ok(program) => program,
         Err(why) => {
@@ -394,6 +404,7 @@ fn real_etcd() {
 /// The driver that asks a real etcd asks our server, which must answer what libkv answers.
 #[test]
 fn json_gateway() {
+    let _deadline = deadline();
     // users and roles come with a later issue; until then the server says so, which has a test of its own
     let may = |case: &Case| !case.not_etcd && !case.rows.iter().any(|row| row == "1.11");
     let found = differences(may, |_| {
@@ -469,6 +480,7 @@ fn stars(is: String, should: &str) -> String {
 
 #[test]
 fn every_row_has_a_case() {
+    let _deadline = deadline();
     let contract = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../contract.md"))
         .expect("contract.md");
     let with_case: BTreeSet<String> = cases().into_iter().flat_map(|case| case.rows).collect();
@@ -511,6 +523,7 @@ fn every_row_has_a_case() {
 
 #[test]
 fn deviations_are_listed() {
+    let _deadline = deadline();
     let listed = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deviations.md"))
         .expect("deviations.md");
     for case in cases() {

@@ -3,14 +3,16 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use libkv::*;
 use libkv_conformance::follow::{End, say};
 use libkv_conformance::programs;
+use libkv_test_support::deadline::deadline;
 use libkv_test_support::dice::Dice;
+use libkv_test_support::{scratch, seed};
 
 /// Revisions of each writer; each has three events.
 const REVISIONS: u64 = 40_000;
@@ -25,17 +27,6 @@ const WATCHERS: [(&str, &str); 6] = [
     ("node", "puts"),
 ];
 
-fn scratch(name: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("follow-{name}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&path);
-    path
-}
-
-fn env(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 fn start(args: &[&str], store: &Path) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_follower"));
     command
@@ -49,12 +40,8 @@ fn start(args: &[&str], store: &Path) -> Child {
 
 #[test]
 fn watchers_that_are_killed_have_seen_every_event_once() {
-    let seed = env("SEED").unwrap_or_else(|| {
-        std::time::UNIX_EPOCH
-            .elapsed()
-            .map_or(1, |since| since.as_nanos() as u64)
-    });
-    println!("SEED={seed}");
+    let _deadline = deadline();
+    let seed = seed();
     let mut dice = Dice(seed);
     let (store, dir) = (scratch("store"), scratch("seen"));
     fs::create_dir_all(&dir).expect("a folder");

@@ -4,7 +4,6 @@
 //! smallest script that still fails, which is printed.
 
 use std::fs;
-use std::path::PathBuf;
 
 use libkv::{Durability, Options};
 use libkv_conformance::driver::{Program, Rust};
@@ -15,16 +14,11 @@ use libkv_conformance::script;
 use libkv_test_support::dice::Dice;
 
 use libkv_conformance::programs;
+use libkv_test_support::deadline::{deadline, deadline_times};
 use libkv_test_support::etcd::{self, Etcd};
+use libkv_test_support::{scratch, seed, setting};
 
 const STEPS: usize = 24_000;
-
-fn scratch(name: &str) -> PathBuf {
-    let path =
-        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&path);
-    path
-}
 
 /// Runs a script on a fresh engine and a fresh model; the first difference, if there is one.
 fn difference(lines: &[String], model: &mut Model) -> Option<String> {
@@ -63,19 +57,12 @@ fn shrink(mut lines: Vec<String>) -> (Vec<String>, String) {
     (lines, found)
 }
 
-fn env(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 #[test]
 fn engine_and_model_response_alike() {
-    let seed = env("SEED").unwrap_or_else(|| {
-        std::time::UNIX_EPOCH
-            .elapsed()
-            .map_or(1, |since| since.as_nanos() as u64)
-    });
-    let steps = env("STEPS").unwrap_or(STEPS as u64) as usize;
-    println!("SEED={seed} STEPS={steps}");
+    let seed = seed();
+    let steps = setting("STEPS").unwrap_or(STEPS as u64) as usize;
+    let _deadline = deadline_times(1 + (steps / STEPS) as u64);
+    println!("STEPS={steps}");
     let mut dice = Dice(seed);
     let mut reached = Model::new(false).reached;
     for _ in 0..steps.div_ceil(SCRIPT_STEPS) {
@@ -132,12 +119,7 @@ fn program_and_model_response_alike(name: &str, command: Result<Vec<String>, Str
         Ok(command) => command,
         Err(why) => return println!("not run: random scripts in {name} ({why})"),
     };
-    let seed = env("SEED").unwrap_or_else(|| {
-        std::time::UNIX_EPOCH
-            .elapsed()
-            .map_or(1, |since| since.as_nanos() as u64)
-    });
-    println!("SEED={seed}");
+    let seed = seed();
     for number in 0..PROGRAM_SCRIPTS {
         let path = scratch(&format!("random-{name}"));
         let mut program = Program::start(&command, &path, false).expect("the driver starts");
@@ -159,26 +141,31 @@ fn program_and_model_response_alike(name: &str, command: Result<Vec<String>, Str
 
 #[test]
 fn c_and_model_response_alike() {
+    let _deadline = deadline();
     program_and_model_response_alike("c", programs::c());
 }
 
 #[test]
 fn python_and_model_response_alike() {
+    let _deadline = deadline();
     program_and_model_response_alike("python", programs::python(&[]));
 }
 
 #[test]
 fn python_aio_and_model_response_alike() {
+    let _deadline = deadline();
     program_and_model_response_alike("python-aio", programs::python(&["--aio"]));
 }
 
 #[test]
 fn node_and_model_response_alike() {
+    let _deadline = deadline();
     program_and_model_response_alike("node", programs::node(&[]));
 }
 
 #[test]
 fn node_sync_and_model_response_alike() {
+    let _deadline = deadline();
     program_and_model_response_alike("node-sync", programs::node(&["--sync"]));
 }
 
@@ -187,6 +174,7 @@ const ETCD_STEPS: usize = 300;
 
 #[test]
 fn etcd_and_model_response_alike() {
+    let _deadline = deadline();
     let program = match etcd::program() {
         Ok(program) => program,
         Err(why) => {
@@ -194,12 +182,7 @@ fn etcd_and_model_response_alike() {
             return;
         }
     };
-    let seed = env("SEED").unwrap_or_else(|| {
-        std::time::UNIX_EPOCH
-            .elapsed()
-            .map_or(1, |since| since.as_nanos() as u64)
-    });
-    println!("SEED={seed}");
+    let seed = seed();
     let mut asked = 0;
     for script_seed in 0..3 {
         let lines = write_script(Dice(seed.wrapping_add(script_seed)), false);

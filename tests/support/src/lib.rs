@@ -42,7 +42,11 @@ pub fn setting(name: &str) -> Option<u64> {
 
 /// The seed of a random test: `SEED`, or another for each run. It is printed, to repeat the run.
 pub fn seed() -> u64 {
-    let other = || UNIX_EPOCH.elapsed().map_or(1, |since| since.as_nanos() as u64);
+    let other = || {
+        UNIX_EPOCH
+            .elapsed()
+            .map_or(1, |since| since.as_nanos() as u64)
+    };
     // a shell and other languages read it as a signed number
     let seed = setting("SEED").unwrap_or_else(|| other() >> 1);
     println!("SEED={seed}");

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use libkv::{Db, Options, Put};
+use libkv_test_support::certificates::Certificates;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -428,32 +429,9 @@ fn lines_of_the_log_can_be_json() {
     assert_eq!(running.end_by(Signal::TERM).status, 0);
 }
 
-/// Writes `ca.pem`, and `server.pem` and `client.pem` with their keys.
+/// Certificates of an authority, a server and a client, in the folder of the store.
 pub fn certificates(place: &Place) {
-    use rcgen::{
-        BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    };
-
-    let write = |name: &str, pem: String| std::fs::write(place.path(name), pem).expect("a file");
-    let mut params = CertificateParams::new(Vec::new()).expect("no names");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca_key = KeyPair::generate().expect("a key");
-    write("ca.pem", params.self_signed(&ca_key).expect("signed").pem());
-    let issuer = Issuer::new(params, ca_key);
-    for (name, purpose) in [
-        ("127.0.0.1", ExtendedKeyUsagePurpose::ServerAuth),
-        ("client", ExtendedKeyUsagePurpose::ClientAuth),
-    ] {
-        let mut params = CertificateParams::new(vec![name.to_string()]).expect("a name");
-        params.extended_key_usages = vec![purpose];
-        let key = KeyPair::generate().expect("a key");
-        let file = if name == "client" { "client" } else { "server" };
-        write(
-            &format!("{file}.pem"),
-            params.signed_by(&key, &issuer).expect("signed").pem(),
-        );
-        write(&format!("{file}-key.pem"), key.serialize_pem());
-    }
+    Certificates::new(&place.path(""));
 }
 
 #[test]

@@ -14,7 +14,8 @@ use libkv_etcd::Serve;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::{PATIENCE, etcd, open, scratch, until};
+use crate::{etcd, open, scratch};
+use libkv_test_support::deadline::{PATIENCE, deadline, until};
 use libkv_test_support::etcd::Etcd;
 
 /// What a program saw, line by line.
@@ -373,6 +374,7 @@ fn agree(is: Seen, should: Seen) {
 
 #[test]
 fn every_call_on_a_real_etcd() {
+    let _deadline = deadline();
     let Some(program) = etcd() else { return };
     let members = Etcd::start(&program, "tour");
     agree(tour(&open(&members)), tour(&in_memory()));
@@ -380,6 +382,7 @@ fn every_call_on_a_real_etcd() {
 
 #[test]
 fn every_call_on_a_server_of_ours() {
+    let _deadline = deadline();
     let folder = scratch("tour-served");
     let store = in_memory();
     let address = format!("unix://{}", folder.join("socket").display());
@@ -398,6 +401,7 @@ fn every_call_on_a_server_of_ours() {
 
 #[test]
 fn what_a_cluster_cannot_do_it_says() {
+    let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
     let db = libkv_etcd::open(server.address(), Options::new()).expect("a cluster");
@@ -423,6 +427,7 @@ fn what_a_cluster_cannot_do_it_says() {
 
 #[test]
 fn a_closed_handle_closes_what_was_made_from_it() {
+    let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
     let db = libkv_etcd::open(server.address(), Options::new()).expect("a cluster");
@@ -485,6 +490,7 @@ fn a_closed_handle_closes_what_was_made_from_it() {
 /// Programs in async code call a handle as well: it must not matter which runtime they have.
 #[test]
 fn calls_from_inside_a_runtime() {
+    let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
     for threads in [0, 2] {
@@ -511,6 +517,7 @@ fn calls_from_inside_a_runtime() {
 /// A watcher that nobody reads holds little, and misses nothing when it is read at last.
 #[test]
 fn a_watcher_that_is_read_late() {
+    let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
     let db = libkv_etcd::open(server.address(), Options::new()).expect("a cluster");

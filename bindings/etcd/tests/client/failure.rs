@@ -11,8 +11,11 @@ use std::time::{Duration, Instant};
 use libkv::*;
 
 use crate::proxy::Proxy;
-use crate::{Dice, PATIENCE, etcd, is_well, open, seed, until};
+use crate::{etcd, is_well, open};
+use libkv_test_support::deadline::{PATIENCE, deadline, until};
+use libkv_test_support::dice::Dice;
 use libkv_test_support::etcd::Etcd;
+use libkv_test_support::seed;
 
 fn in_memory() -> Db {
     Db::open(":memory:", Options::new().limits(LimitsPreset::Etcd)).expect("a store in memory")
@@ -35,6 +38,7 @@ fn refused(address: &str, options: Options) -> Error {
 
 #[test]
 fn each_endpoint_is_named_with_its_reason() {
+    let _deadline = deadline();
     let gone = TcpListener::bind(("127.0.0.1", 0))
         .expect("a port")
         .local_addr()
@@ -72,6 +76,7 @@ fn each_endpoint_is_named_with_its_reason() {
 
 #[test]
 fn options_of_the_wrong_kind_are_refused_by_name() {
+    let _deadline = deadline();
     for (options, name) in [
         (Options::new().create(true), "create"),
         (Options::new().limits(LimitsPreset::Etcd), "limits"),
@@ -94,6 +99,7 @@ fn options_of_the_wrong_kind_are_refused_by_name() {
 /// The write of a lost answer is not known to have been done, and is not done twice; a read is asked again.
 #[test]
 fn a_lost_response() {
+    let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
     let proxy = Proxy::start(port(&server));
@@ -146,6 +152,7 @@ fn a_lost_response() {
 /// What was never sent is told apart from what may have been: it is tried again, and can be taken back.
 #[test]
 fn a_cluster_that_is_away_for_a_while() {
+    let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
     let address = server.address().to_string();
@@ -209,6 +216,7 @@ fn a_cluster_that_is_away_for_a_while() {
 /// A time-out is of what was asked: a read has not been answered, a write may have been done.
 #[test]
 fn an_endpoint_that_falls_silent() {
+    let _deadline = deadline();
     let Some(program) = etcd() else { return };
     let flags = ["--grpc-keepalive-min-time", "50ms"];
     let members = Etcd::start_unready(&program, "silent", 1, "http", &flags);
@@ -265,6 +273,7 @@ fn an_endpoint_that_falls_silent() {
 
 #[test]
 fn a_request_that_is_not_answered_in_time() {
+    let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
     let proxy = Proxy::start(port(&server));
@@ -324,6 +333,7 @@ fn record(db: &Db, after: Revision) -> Events {
 /// lease: nothing acknowledged is lost, no event is lost or comes twice, the lease lives.
 #[test]
 fn the_current_endpoint_is_killed() {
+    let _deadline = deadline();
     let Some(program) = etcd() else { return };
     let seed = seed();
     let mut dice = Dice(seed);
@@ -461,6 +471,7 @@ fn cut_at_random(port: u16, direct: &Db) {
 
 #[test]
 fn connections_to_a_real_etcd_are_cut() {
+    let _deadline = deadline();
     let Some(program) = etcd() else { return };
     let members = Etcd::start(&program, "cut");
     cut_at_random(members.port(0), &open(&members));
@@ -468,6 +479,7 @@ fn connections_to_a_real_etcd_are_cut() {
 
 #[test]
 fn connections_to_a_server_of_ours_are_cut() {
+    let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
     cut_at_random(port(&server), &store);
@@ -476,6 +488,7 @@ fn connections_to_a_server_of_ours_are_cut() {
 /// A watcher whose place is compacted away while it has no connection learns of it, with the revision.
 #[test]
 fn compacted_while_away() {
+    let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
     let address = server.address().to_string();
@@ -555,6 +568,7 @@ fn version(address: &str) -> String {
 
 #[test]
 fn quiet_watcher_asks_for_progress() {
+    let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
     let address = server
@@ -584,6 +598,7 @@ fn quiet_watcher_asks_for_progress() {
 
 #[test]
 fn quiet_watcher_of_an_old_etcd_waits_for_its_signs_of_progress() {
+    let _deadline = deadline();
     let Some(program) = etcd() else { return };
     let flags = ["--experimental-watch-progress-notify-interval", "200ms"];
     let mut members = Etcd::start_unready(&program, "quiet", 1, "http", &flags);
@@ -600,6 +615,7 @@ fn quiet_watcher_of_an_old_etcd_waits_for_its_signs_of_progress() {
 
 #[test]
 fn a_watch_that_no_endpoint_makes_says_why() {
+    let _deadline = deadline();
     let Some(program) = etcd() else { return };
     let mut members = Etcd::start_with(&program, "leaderless", 3, &[]);
     let url = members.member_url(0);

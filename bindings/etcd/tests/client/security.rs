@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use libkv::*;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
-use crate::{PATIENCE, etcd, is_well, scratch, until};
+use crate::{etcd, is_well, scratch};
+use libkv_test_support::deadline::{PATIENCE, deadline, until};
 use libkv_test_support::etcd::Etcd;
 
 /// An authority, with whatever it signs in a folder.
@@ -97,6 +98,7 @@ fn reason(address: &str, options: Options) -> String {
 
 #[test]
 fn a_server_must_be_who_it_says() {
+    let _deadline = deadline();
     let Some(program) = etcd() else { return };
     let (authority, other) = (Authority::new("ca"), Authority::new("other-ca"));
     let good = authority.sign("good", &["localhost", "127.0.0.1"], false);
@@ -144,6 +146,7 @@ fn a_server_must_be_who_it_says() {
 
 #[test]
 fn a_server_may_want_a_certificate() {
+    let _deadline = deadline();
     let Some(program) = etcd() else { return };
     let (authority, other) = (
         Authority::new("client-ca"),
@@ -201,6 +204,7 @@ fn etcdctl(members: &Etcd, words: &[&str]) {
 
 #[test]
 fn users_and_passwords() {
+    let _deadline = deadline();
     let Some(program) = etcd() else { return };
     let mut members = Etcd::start(&program, "auth");
     let options = Options::new().user("root").password("secret");
