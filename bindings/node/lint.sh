@@ -4,4 +4,6 @@ set -eu
 cd "$(dirname "$0")"
 [ -x node_modules/.bin/tsc ] && [ -x node_modules/.bin/biome ] || npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 node_modules/.bin/biome format .
+biome=$PWD/node_modules/.bin/biome
+(cd ../../tests/conformance/drivers && "$biome" format --config-path="$OLDPWD" .)
 node_modules/.bin/tsc -p test/tsconfig.json

@@ -5,7 +5,8 @@ cd "$(dirname "$0")"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/../../target}
 ./venv.sh
 export PATH=$CARGO_TARGET_DIR/venv/bin:$PATH MYPY_CACHE_DIR=$CARGO_TARGET_DIR/mypy RUFF_CACHE_DIR=$CARGO_TARGET_DIR/ruff
-ruff check .
-ruff format --check .
-mypy python/libkv tests examples
+drivers=../../tests/conformance/drivers
+ruff check . $drivers
+ruff format --check . $drivers
+mypy python/libkv tests examples $drivers
 python -m mypy.stubtest libkv --allowlist tests/stubtest_allowlist.txt

@@ -3,9 +3,8 @@
 const assert = require('node:assert')
 const fs = require('node:fs')
 const { pathToFileURL } = require('node:url')
-const { test } = require('node:test')
 const libkv = require('libkv')
-const { place } = require('./support.js')
+const { place, test } = require('./support.js')
 
 test('a store is opened by string, Buffer, URL and URL as a string', async (t) => {
   const store = place(t)

@@ -1,10 +1,10 @@
 'use strict'
 
 const assert = require('node:assert')
-const { test } = require('node:test')
 const { MessageChannel } = require('node:worker_threads')
 const libkv = require('libkv')
 const { memory } = require('libkv/testing')
+const { test } = require('./support.js')
 
 /** A buffer whose memory was given away. */
 function detached() {

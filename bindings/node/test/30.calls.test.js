@@ -1,10 +1,9 @@
 'use strict'
 
 const assert = require('node:assert')
-const { test } = require('node:test')
 const libkv = require('libkv')
 const { memory } = require('libkv/testing')
-const { all } = require('./support.js')
+const { all, test } = require('./support.js')
 
 const { Compare, Delete, Put, Range, Txn } = libkv
 
@@ -151,6 +150,7 @@ test('a txn compares and chooses, also within itself', async (t) => {
     { success: Put('a', 'b') },
     { success: ['put'] },
     { compare: [Put('a', 'b')] },
+    // biome-ignore lint/suspicious/noThenProperty: a name that etcd's Go client has, and we have not
     { then: [] },
     { success: [{ key: 'a' }] },
   ]) {

@@ -2,11 +2,10 @@
 'use strict'
 
 const assert = require('node:assert')
-const { test } = require('node:test')
 const { inspect } = require('node:util')
 const libkv = require('libkv')
 const { etcd, memory } = require('libkv/testing')
-const { all, place } = require('./support.js')
+const { all, place, test } = require('./support.js')
 
 const { Put, Range } = libkv
 const BYTES = Buffer.from([0xff, 0x00, 0x80])

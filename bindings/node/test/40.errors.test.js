@@ -1,10 +1,9 @@
 'use strict'
 
 const assert = require('node:assert')
-const { test } = require('node:test')
 const libkv = require('libkv')
 const { memory } = require('libkv/testing')
-const { place } = require('./support.js')
+const { place, test } = require('./support.js')
 
 test('a KvError is an Error with code and revision', async (t) => {
   const db = await memory(t)
@@ -116,8 +115,9 @@ test('many refusals among many writes each find their own promise', async (t) =>
       db.put(n % 3 === 0 ? '' : `k${n}`, `v${n}`, { prevKv: n % 2 === 0 }),
     ),
   )
-  results.forEach((result, n) =>
-    assert.strictEqual(result.status, n % 3 === 0 ? 'rejected' : 'fulfilled'),
+  assert.deepStrictEqual(
+    results.map(({ status }) => status),
+    results.map((_, n) => (n % 3 === 0 ? 'rejected' : 'fulfilled')),
   )
   const revisions = results.filter(({ value }) => value).map(({ value }) => value.revision)
   assert.deepStrictEqual(

@@ -1,12 +1,11 @@
 'use strict'
 
 const assert = require('node:assert')
-const { test } = require('node:test')
 const { setImmediate: turn } = require('node:timers/promises')
 const libkv = require('libkv')
 const { memory } = require('libkv/testing')
 const { native } = require('../lib/native.js')
-const { holder, place } = require('./support.js')
+const { holder, place, test } = require('./support.js')
 
 test('the loop is not held while another process holds the lock', async (t) => {
   const store = place(t)
@@ -21,12 +20,11 @@ test('the loop is not held while another process holds the lock', async (t) => {
     db.transact((tx) => tx.put('d', '1')),
     db.compact(1),
   ]
-  writes.forEach((write) =>
+  for (const write of writes)
     write.then(
       () => answered++,
       () => answered++,
-    ),
-  )
+    )
   // reads are answered meanwhile
   while (ticks < 50) {
     await db.get('held')

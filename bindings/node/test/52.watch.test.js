@@ -4,11 +4,11 @@ const assert = require('node:assert')
 const { once } = require('node:events')
 const fs = require('node:fs')
 const { spawn } = require('node:child_process')
-const { after, test } = require('node:test')
+const { after } = require('node:test')
 const { setImmediate: turn } = require('node:timers/promises')
 const libkv = require('libkv')
 const { memory } = require('libkv/testing')
-const { folder, place } = require('./support.js')
+const { folder, place, test, until } = require('./support.js')
 
 // a step that waits does not keep the process, see 60.misuse.test.js
 const stay = setInterval(() => {}, 1_000)
@@ -61,11 +61,13 @@ test('which keys, and how, stand in one object or two', async (t) => {
   const seen = {}
   for (const [name, watcher] of Object.entries(of)) {
     seen[name] = []
-    for (let batch; (batch = (await watcher.next({ timeoutMs: 0 })).value); )
-      seen[name].push(batch.revision)
-    // a step without patience may come before the store's thread has seen the last write
-    for (let batch; watcher.resumeRevision <= 5; await turn())
-      if ((batch = watcher.tryNext())) seen[name].push(batch.revision)
+    // a step without a time-out to wait may come before the store's thread has seen the last write
+    await until('all of the past', async () => {
+      const { value } = await watcher.next({ timeoutMs: 0 })
+      const batch = value ?? watcher.tryNext()
+      if (batch) seen[name].push(batch.revision)
+      return watcher.resumeRevision > 5
+    })
   }
   assert.deepStrictEqual(seen, {
     all: [2, 3, 4, 5],
@@ -237,7 +239,7 @@ test('an abort signal ends a watcher with its reason', async (t) => {
     for await (const { revision } of watcher) seen.push(revision)
   })()
   await db.put('k', 'v')
-  while (seen.length === 0) await turn()
+  await until('a revision', () => seen.length > 0)
   abort.abort(reason)
   await assert.rejects(loop, (error) => error === reason)
   for (const ended of [watcher, idle])

@@ -3,11 +3,11 @@
 const assert = require('node:assert')
 const { spawn } = require('node:child_process')
 const { once } = require('node:events')
-const { after, test } = require('node:test')
+const { after } = require('node:test')
 const { setImmediate: turn } = require('node:timers/promises')
 const libkv = require('libkv')
 const { etcd, memory } = require('libkv/testing')
-const { folder, holder, place } = require('./support.js')
+const { folder, holder, place, test, until } = require('./support.js')
 
 // a step that waits does not keep the process, see 60.misuse.test.js
 const stay = setInterval(() => {}, 1_000)
@@ -132,7 +132,7 @@ test('a lost lease says so, to each who asked, in turns of the loop', async (t) 
   await db.leaseRevoke(lease.id)
   assert.deepStrictEqual(told, [])
   await clock.advance(6_000) // when it would have been kept alive
-  while (told.length < 2) await turn()
+  await until('both callbacks', () => told.length === 2)
   assert.strictEqual(lease.lost, true)
   lease.onLost(() => told.push('late'))
   await turn()

@@ -4,19 +4,20 @@ const assert = require('node:assert')
 const { spawn } = require('node:child_process')
 const { once } = require('node:events')
 const fs = require('node:fs')
-const { test } = require('node:test')
 const { setImmediate: turn } = require('node:timers/promises')
 const libkv = require('libkv')
 const { memory } = require('libkv/testing')
-const { folder, holder, place } = require('./support.js')
+const { folder, holder, place, test, until } = require('./support.js')
 
 const line = async (db, name) =>
   (await db.range({ prefix: `${name}/`, sortTarget: 'create' })).kvs.map(({ key }) => `${key}`)
 
-/** Waits until so many stand in line. */
-async function standing(db, name, count) {
-  while ((await line(db, name)).length !== count) await turn()
-}
+/** Waits until this number of keys is in line. */
+const standing = (db, name, count) =>
+  until(`${count} in line`, async () => (await line(db, name)).length === count)
+
+/** Waits until no lease is left. */
+const noLease = (db) => until('no lease', async () => (await db.leaseList()).length === 0)
 
 test('a lock is handed over in the order in which they came', async (t) => {
   const db = await memory(t)
@@ -28,7 +29,7 @@ test('a lock is handed over in the order in which they came', async (t) => {
   }
   let fence = 0
   for (const [n, lock] of locks.entries()) {
-    while (order.length === n) await turn()
+    await until('the lock is handed over', () => order.length > n)
     assert.deepStrictEqual(
       [order.at(-1), lock.isHeld, `${lock.key}`],
       [n, true, (await line(db, 'l'))[0]],
@@ -158,7 +159,7 @@ test('aborted at any moment, it stands nowhere in the end', async (t) => {
     abort.abort()
     if (await acquired) await lock.release()
     await standing(db, 'l', 0)
-    while ((await db.leaseList()).length > 0) await turn()
+    await noLease(db)
     assert.strictEqual(lock.isHeld, false)
   }
 })
@@ -174,7 +175,8 @@ test('an abort while the writer is held rejects at once', async (t) => {
   abort.abort()
   await assert.rejects(waiting, { name: 'AbortError' })
   await held.release()
-  while ((await db.leaseList()).length > 0 || (await line(db, 'l')).length > 0) await turn()
+  await noLease(db)
+  await standing(db, 'l', 0)
   await db.close()
 })
 
@@ -189,7 +191,8 @@ test('a lost lease ends the wait, and what is held is not any more', async (t) =
   ).kvs)
     await db.leaseRevoke(lease)
   await assert.rejects(waiting, { code: 'LEASE_LOST' })
-  while (lock.isHeld) await new Promise((resolve) => setTimeout(resolve, 10)) // known a second later, when it is kept alive
+  // known a second later, when it is kept alive
+  await until('the loss is known', () => !lock.isHeld)
   await lock.acquire()
   assert.strictEqual(lock.isHeld, true)
 })
@@ -241,9 +244,7 @@ test('an election: campaign, proclaim, leader, observe, resign', async (t) => {
   const observing = (async () => {
     for await (const { value } of leaders) if (seen.push(`${value}`) === 4) break
   })()
-  const see = async (count) => {
-    while (seen.length < count) await turn()
-  }
+  const see = (count) => until(`${count} leaders`, () => seen.length >= count)
   await one.campaign('one')
   await see(1)
   assert.deepStrictEqual(

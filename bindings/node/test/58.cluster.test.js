@@ -4,10 +4,9 @@
 const assert = require('node:assert')
 const net = require('node:net')
 const { once } = require('node:events')
-const { test } = require('node:test')
 const libkv = require('libkv')
 const { memory, served } = require('libkv/testing')
-const { all, run } = require('./support.js')
+const { all, run, test, until } = require('./support.js')
 
 const PATIENCE = { timeoutMs: 20_000 }
 
@@ -51,12 +50,10 @@ async function gate(t, address) {
     open() {
       const held = waiting
       waiting = undefined
-      held.forEach((pass) => pass())
+      for (const pass of held) pass()
     },
     /** Something waits. */
-    async reached() {
-      while (waiting.length === 0) await new Promise((resolve) => setImmediate(resolve))
-    },
+    reached: () => until('a connection waits', () => waiting.length > 0),
   }
 }
 

@@ -1,9 +1,9 @@
 'use strict'
 
 const assert = require('node:assert')
-const { test } = require('node:test')
 const libkv = require('libkv')
 const { BEGIN_MS, etcd, memory, served } = require('libkv/testing')
+const { test } = require('./support.js')
 
 test('a store is fresh for each test and closed after it', async (t) => {
   const seen = []

@@ -271,7 +271,8 @@ def test_cancelling_takes_back_what_waits(run: Run, holder: Holder) -> None:
     async def main() -> None:
         db = await libkv.aio.open(holder.path, busy_timeout_ms=math.inf)
         writes = [asyncio.ensure_future(db.put(f"mine/{number}")) for number in range(10)]
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
+        assert not any(write.done() for write in writes)
         for write in writes:
             write.cancel()
         for write in writes:
@@ -536,7 +537,9 @@ def test_who_awaits_a_watcher_is_ended_at_once(run: Run, end: str) -> None:
             return [batch async for batch in other]
 
         iterating = asyncio.ensure_future(iterate())
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        assert not iterating.done()
         with pytest.raises(libkv.InvalidArgumentError):
             await watcher.next()
         match end:

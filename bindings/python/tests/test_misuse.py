@@ -392,7 +392,8 @@ AT_EXIT = """
     lock.acquire()
     for wait in (watcher.next, other.acquire, leaders.next, lambda: list(db.watch())):
         threading.Thread(target=wait, daemon=True).start()
-    time.sleep(0.05)
+    while db.range(prefix="name/", count_only=True).count < 2 or db.status().watchers < 2:
+        time.sleep(0.001)  # until the threads wait; the time-out of the program is its deadline
     class Slow:  # the threads are woken, and a lease is lost, while the interpreter is ending
         def __del__(self, sleep=time.sleep, db=db, lease=lease, lock=lock):
             db.lease_revoke(lease.id)

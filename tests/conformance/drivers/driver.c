@@ -1,5 +1,5 @@
-/* The conformance driver of C: reads a step a line, does it through kv.h, prints its answer as a line.
- * The language is told in tests/README.md. `driver STORE [limits=etcd]`. */
+/* The conformance driver of C: `driver STORE [limits=etcd]` reads one step a line, executes it through
+ * kv.h, and prints the response as a line. tests/conformance/README.md describes the language. */
 #define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <stdlib.h>

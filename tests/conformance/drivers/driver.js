@@ -1,6 +1,7 @@
-// The conformance driver of Node: reads a step a line, does it, prints its answer as a line. The
-// language is told in tests/README.md. `driver.js [--sync] STORE|ADDRESS [limits=etcd]`: through promises,
-// or through their twins, where there is one.
+// The conformance driver of Node: `driver.js [--sync] STORE|ADDRESS [limits=etcd]` reads one step a
+// line, executes it, and prints the response as a line. tests/conformance/README.md describes the
+// language. The calls are those that return promises; with --sync the synchronous ones, where there
+// is one.
 'use strict'
 
 const readline = require('node:readline')
@@ -66,7 +67,7 @@ const read = (words) => libkv.Range(range(words.shift()), optionsOf(words))
 const remove = (words) => libkv.Delete(range(words.shift()), optionsOf(words))
 const OPS = { put, range: read, delete: remove, txn }
 
-function compare(words) {
+function comparison(words) {
   const target = {
     version: 'version',
     create: 'createRevision',
@@ -81,14 +82,16 @@ function compare(words) {
 }
 
 function txn(words) {
-  const lists = { if: [], then: [], else: [] }
-  let list = 'then'
+  const compare = []
+  const [success, failure] = [[], []]
+  let ops = success
   for (let word = words.shift(); word !== 'end'; word = words.shift()) {
-    if (word === 'then' || word === 'else') list = word
-    else if (word === 'if') lists.if.push(compare(words))
-    else if (word !== ';') lists[list].push(OPS[word](words))
+    if (word === 'then') ops = success
+    else if (word === 'else') ops = failure
+    else if (word === 'if') compare.push(comparison(words))
+    else if (word !== ';') ops.push(OPS[word](words))
   }
-  return libkv.Txn({ compare: lists.if, success: lists.then, failure: lists.else })
+  return libkv.Txn({ compare, success, failure })
 }
 
 function show(value) {

@@ -1,7 +1,7 @@
-"""The conformance driver: reads a step a line, does it through libkv, prints its answer as a line.
+"""The conformance driver of Python: driver.py [--aio] STORE|ADDRESS [limits=etcd].
 
-driver.py [--aio] STORE|ADDRESS [limits=etcd]. The language is told in tests/README.md. With --aio every step goes
-through libkv.aio.
+It reads one step a line, executes it, and prints the response as a line. tests/conformance/README.md
+describes the language. With --aio every step goes through libkv.aio.
 """
 
 import asyncio

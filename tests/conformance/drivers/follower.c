@@ -1,6 +1,6 @@
-/* follower STORE HOW FILE: follows a store, and says of each batch in a line of FILE what
- * tests/conformance/src/follow.rs makes of it; on from the last whole line, if it was killed. It ends with the key
- * `end`. HOW is all, or puts under a/ to e. */
+/* follower STORE HOW FILE: watches a store and writes one line to FILE for each batch, in the form
+ * that tests/conformance/src/follow.rs defines. After a kill it continues behind the last complete
+ * line. It ends at the key `end`. HOW is all, or puts (under a/ to e). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
-// follower.js STORE HOW FILE: follows a store, and says of each batch in a line of FILE what
-// tests/conformance/src/follow.rs makes of it; on from the last whole line, if it was killed. It ends with the key
-// `end`. HOW is all, or puts under a/ to e.
+// follower.js STORE HOW FILE: watches a store and writes one line to FILE for each batch, in the form
+// that tests/conformance/src/follow.rs defines. After a kill it continues behind the last complete
+// line. It ends at the key `end`. HOW is all, or puts (under a/ to e).
 'use strict'
 
 const fs = require('node:fs')
@@ -13,7 +13,7 @@ function said({ revision, events }) {
   for (const { type, kv } of events) {
     const numbers = Buffer.alloc(24)
     const list = [kv.createRevision, kv.modRevision, kv.version]
-    list.forEach((number, at) => numbers.writeBigInt64LE(BigInt(number), 8 * at))
+    for (const [at, number] of list.entries()) numbers.writeBigInt64LE(BigInt(number), 8 * at)
     crc = zlib.crc32(
       Buffer.concat([kv.key, Buffer.from([type === 'delete' ? 1 : 0]), kv.value, numbers]),
       crc,

@@ -1,7 +1,7 @@
-"""follower.py STORE HOW FILE: follows a store, and says of each batch in a line of FILE what tests/conformance/src/follow.rs
-does.
+"""Watch a store and write one line for each batch: follower.py STORE HOW FILE.
 
-It goes on from the last whole line, if it was killed, and ends with the key `end`. HOW is all, or puts (a/ to e).
+tests/conformance/src/follow.rs defines the form of the line. After a kill it continues behind the last
+complete line. It ends at the key `end`. HOW is all, or puts (under a/ to e).
 """
 
 import sys

@@ -2,9 +2,8 @@
 'use strict'
 
 const assert = require('node:assert')
-const { test } = require('node:test')
 const libkv = require('libkv')
-const { place } = require('./support.js')
+const { place, test } = require('./support.js')
 
 const QUOTA = 1 << 20
 
