@@ -11,7 +11,8 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use libkv_etcd::pb::etcdserverpb as pb;
 use libkv_etcd::{Serve, serve};
-use libkv_test_support::deadline::deadline;
+use libkv_test_support::deadline::{deadline, until};
+use libkv_test_support::http::Http;
 use support::{Served, connect, run, store};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
@@ -30,6 +31,31 @@ fn put(key: &str) -> pb::PutRequest {
 
 fn host(address: &str) -> &str {
     address.strip_prefix("http://").expect("it is TCP")
+}
+
+/// What the server says of itself in `/metrics`: open connections, and requests and streams under
+/// way. The connection and the request that ask are among them.
+fn load(address: &str) -> (u64, u64) {
+    let text = Http::to(address).ask("GET", "/metrics", b"").text();
+    let gauge = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|rest| rest.trim().parse().ok());
+        number.unwrap_or_else(|| panic!("no {name} in {text}"))
+    };
+    (
+        gauge("libkv_server_connections "),
+        gauge("libkv_server_requests "),
+    )
+}
+
+/// Waits until the server has no more connections and requests than it had.
+fn load_returns_to(address: &str, before: (u64, u64)) {
+    let mut now = before;
+    until("the server lets go of what clients left", || {
+        now = load(address);
+        now.0 <= before.0 && now.1 <= before.1
+    });
+    println!("{now:?} connections and requests, {before:?} before");
 }
 
 /// A connection on which these bytes were sent.
@@ -239,8 +265,11 @@ fn clients_that_vanish_leave_nothing_behind() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
+        let address = served.server.address();
+        let before = load(address);
+        let mut clients = Vec::new();
         for _ in 0..50 {
-            let channel = connect(served.server.address()).await;
+            let channel = connect(address).await;
             let mut lease = pb::lease_client::LeaseClient::new(channel.clone());
             let (ask, asked) = tokio::sync::mpsc::channel(1);
             ask.send(pb::LeaseKeepAliveRequest { id: 1 })
@@ -253,12 +282,22 @@ fn clients_that_vanish_leave_nothing_behind() {
                 .into_inner();
             kept.message().await.expect("it lives").expect("an answer");
             // half a request, and gone
-            let mut stream =
-                TcpStream::connect(host(served.server.address())).expect("it is let in");
+            let mut stream = TcpStream::connect(host(address)).expect("it is let in");
             stream.write_all(PREFACE).expect("it is taken");
+            clients.push((channel, ask, kept, stream));
         }
+        let (connections, requests) = load(address);
+        assert!(
+            connections >= before.0 + 100,
+            "{connections} connections are open"
+        );
+        assert!(
+            requests >= before.1 + 50,
+            "{requests} streams are under way"
+        );
+        drop(clients);
         served.kv().put(put("a")).await.expect("the others go on");
-        // nothing holds the end up: all streams but the one of this client are gone or end now
+        load_returns_to(address, before);
         served.server.close();
     });
 }
@@ -275,7 +314,9 @@ fn a_slow_reader_keeps_nobody_waiting() {
                 .put(libkv::Put::new(format!("{number:03}"), vec![b'x'; 10_000]))
                 .expect("a put");
         }
-        let mut slow = http2(served.server.address()).await;
+        let address = served.server.address();
+        let before = load(address);
+        let mut slow = http2(address).await;
         let mut message = vec![0, 0, 0, 0, 6];
         message.extend_from_slice(&[0x0a, 1, 0, 0x12, 1, 0]);
         let mut waiting = Vec::new();
@@ -291,7 +332,13 @@ fn a_slow_reader_keeps_nobody_waiting() {
         for _ in 0..100 {
             served.kv().put(put("a")).await.expect("the others go on");
         }
-        drop(waiting);
+        let (_, requests) = load(address);
+        assert!(
+            requests >= before.1 + 50,
+            "only {requests} requests are still under way: it is not slow"
+        );
+        drop((waiting, slow));
+        load_returns_to(address, before);
         served.server.close();
     });
 }
@@ -301,10 +348,11 @@ fn many_connections_are_held_and_let_go() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
+        let address = served.server.address();
+        let before = load(address);
         let mut held = Vec::new();
         for number in 0..2_000 {
-            let mut stream =
-                TcpStream::connect(host(served.server.address())).expect("it is let in");
+            let mut stream = TcpStream::connect(host(address)).expect("it is let in");
             if number % 2 == 0 {
                 stream
                     .write_all(PREFACE)
@@ -321,8 +369,12 @@ fn many_connections_are_held_and_let_go() {
                 .expect("a time-out");
             stream.read_exact(&mut [0; 9]).expect("its settings");
         }
+        until("2,000 connections are open", || {
+            load(address).0 >= before.0 + 2_000
+        });
         drop(held);
         served.kv().put(put("a")).await.expect("the others go on");
+        load_returns_to(address, before);
     });
 }
 
@@ -376,9 +428,9 @@ fn requests_under_way_at_the_end_get_responses() {
         });
         let writers: Vec<_> = writers.collect();
         // when some have written
-        while served.db.status().expect("it is open").revision < 100 {
-            tokio::task::yield_now().await;
-        }
+        until("100 writes", || {
+            served.db.status().expect("it is open").revision >= 100
+        });
         tokio::task::block_in_place(|| served.server.close());
         for writer in writers {
             for key in writer.await.expect("no panic") {

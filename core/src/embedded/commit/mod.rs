@@ -771,6 +771,8 @@ mod tests {
     use std::path::Path;
     use std::sync::mpsc::channel;
 
+    use libkv_test_support::deadline::until;
+
     use super::*;
     use crate::embedded::opening;
     use crate::options::Options;
@@ -805,9 +807,7 @@ mod tests {
             .lock_writer(None, None)
             .expect("nobody holds it");
         held.send(()).expect("the worker listens");
-        while store.commit().shared.queue.is_empty() {
-            thread::yield_now();
-        }
+        until("the worker waits for the lock", || !store.commit().shared.queue.is_empty());
         let (stopped, is_stopped) = channel();
         thread::scope(|scope| {
             scope.spawn(|| stopped.send(store.commit().stop().is_none()));
@@ -864,9 +864,7 @@ mod tests {
             [|orders| &orders.leases, |orders| &orders.sweep];
         for order in orders {
             store.commit().shared.order(order);
-            while store.commit().shared.queue.is_empty() {
-                thread::yield_now();
-            }
+            until("the worker waits for the lock", || !store.commit().shared.queue.is_empty());
             let (answered, is_answered) = channel();
             let terms = Terms {
                 timeout: Some(Duration::from_millis(20)),

@@ -615,14 +615,27 @@ mod tests {
         );
     }
 
-    /// Bytes that are no message are not written, and harm nothing.
+    /// Bytes that are perhaps no message become JSON, or are refused.
     #[test]
-    fn bytes_at_random_are_no_message() {
+    fn message_of_random_bytes_is_json_or_refused() {
         let mut dice = Dice(16);
+        let (mut written, mut refused) = (0, 0);
         for _ in 0..20_000 {
             let message = CALLS[dice.below(CALLS.len() as u64) as usize].output;
             let len = dice.below(40) as usize;
-            let _ = write::message(message, &dice.bytes(len), &mut Vec::new());
+            let (bytes, mut json) = (dice.bytes(len), Vec::new());
+            match write::message(message, &bytes, &mut json) {
+                Some(()) => {
+                    let object = serde_json::from_slice::<serde_json::Value>(&json);
+                    assert!(object.is_ok_and(|object| object.is_object()), "{bytes:x?}");
+                    written += 1;
+                }
+                None => refused += 1,
+            }
         }
+        assert!(
+            written > 1_000 && refused > 1_000,
+            "{written} written, {refused} refused"
+        );
     }
 }
