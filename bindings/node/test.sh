@@ -2,7 +2,7 @@
 # Installs and runs the suite of Node; the last line is "N passed, N failed". Called by tests/run.sh.
 # It tests the native part that `make` builds, and builds it if it is out of date.
 set -u -o pipefail
-cd "$(dirname "$0")"
+cd "$(dirname "$0")" || exit
 
 not_run() {
     echo "not run: the suite of Node ($1)"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Style and types of the Python package: ruff, mypy --strict, and the stubs against the module.
 set -eu
-cd "$(dirname "$0")"
+cd "$(dirname "$0")" || exit
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/../../target}
 ./venv.sh
 export PATH=$CARGO_TARGET_DIR/venv/bin:$PATH MYPY_CACHE_DIR=$CARGO_TARGET_DIR/mypy RUFF_CACHE_DIR=$CARGO_TARGET_DIR/ruff
