@@ -24,7 +24,7 @@ fn response<T>(responses: &Receiver<T>, what: &str) -> T {
 }
 
 #[test]
-fn a_completion_may_write_while_others_are_queued() {
+fn completion_may_write_while_requests_are_queued() {
     let _deadline = deadline();
     let db = Db::open(":memory:", patient()).expect("a new store");
     let (done, responses) = channel();
@@ -51,7 +51,7 @@ fn large(key: &str) -> Put {
 }
 
 #[test]
-fn a_completion_may_write_on_a_thread_that_still_waits_for_its_own_turn() {
+fn completion_may_write_on_a_thread_that_waits_for_its_own_turn() {
     let _deadline = deadline();
     let db = Db::open(":memory:", patient()).expect("a new store");
     let (done, responses) = channel();
@@ -81,7 +81,7 @@ fn a_completion_may_write_on_a_thread_that_still_waits_for_its_own_turn() {
 }
 
 #[test]
-fn what_is_submitted_during_a_sweep_is_answered() {
+fn submit_during_a_sweep_has_a_response() {
     let _deadline = deadline();
     let db = Db::open(":memory:", patient()).expect("a new store");
     for _ in 0..10 {
@@ -174,7 +174,7 @@ fn chain_of_completions_keeps_no_physical_compaction_waiting() {
 }
 
 #[test]
-fn closing_responses_everything_that_is_queued_and_leaves_nothing_behind() {
+fn close_completes_everything_queued_and_leaves_no_files() {
     let _deadline = deadline();
     let store = scratch("closing");
     let (count, most) = (Arc::new(AtomicUsize::new(0)), 10_000);
@@ -199,7 +199,7 @@ fn closing_responses_everything_that_is_queued_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn closing_right_after_a_compaction_leaves_nothing_behind() {
+fn close_right_after_a_compaction_leaves_no_files() {
     let _deadline = deadline();
     let store = scratch("compacting");
     for round in 0..20 {
@@ -222,7 +222,7 @@ fn closing_right_after_a_compaction_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_completion_may_drop_the_last_handle() {
+fn completion_may_drop_the_last_handle() {
     let _deadline = deadline();
     let store = scratch("last");
     for _ in 0..20 {
@@ -260,7 +260,7 @@ fn a_completion_may_drop_the_last_handle() {
 }
 
 #[test]
-fn what_is_submitted_together_is_one_group() {
+fn submit_all_is_one_group() {
     let _deadline = deadline();
     let db = Db::open(":memory:", patient()).expect("a new store");
     let (done, responses) = channel();

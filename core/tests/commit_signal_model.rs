@@ -288,7 +288,7 @@ fn search(built: Built, may_die: bool) -> Found {
 }
 
 #[test]
-fn nobody_sleeps_through_a_commit() {
+fn commit_signal_wakes_every_waiter() {
     let found = search(Built::AsItIs, false);
     println!("{found:?}");
     assert!(found.states > 100_000 && found.ends > 0, "{found:?}");
@@ -296,7 +296,7 @@ fn nobody_sleeps_through_a_commit() {
 }
 
 #[test]
-fn a_writer_that_dies_before_it_rings_is_covered_by_the_slow_timer() {
+fn commit_signal_of_a_dead_writer_is_replaced_by_the_timer() {
     let found = search(Built::AsItIs, true);
     println!("{found:?}");
     assert_eq!(found.lost, 0, "{found:?}");
@@ -307,7 +307,7 @@ fn a_writer_that_dies_before_it_rings_is_covered_by_the_slow_timer() {
 }
 
 #[test]
-fn what_is_built_wrong_is_found() {
+fn commit_signal_model_finds_wrong_designs() {
     for built in [
         Built::FlagAfterCounter,
         Built::FlagBeforeCounter,

@@ -86,7 +86,7 @@ fn names(path: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_killed_or_closed_holder_leaves_a_store_that_opens() {
+fn open_after_a_holder_was_killed_or_closed() {
     let _deadline = deadline();
     let store = made("left");
     drop(Holder::start("stay", &store));
@@ -95,7 +95,7 @@ fn a_killed_or_closed_holder_leaves_a_store_that_opens() {
 }
 
 #[test]
-fn a_file_that_was_replaced_under_an_open_store_is_busy() {
+fn open_is_busy_after_a_file_was_replaced_under_an_open_store() {
     let _deadline = deadline();
     for name in ["data.mdb", "lock.mdb"] {
         let store = made("replaced");
@@ -122,7 +122,7 @@ fn a_file_that_was_replaced_under_an_open_store_is_busy() {
 }
 
 #[test]
-fn a_process_that_lost_its_lock_is_named() {
+fn open_names_the_process_that_lost_its_lock() {
     let _deadline = deadline();
     let store = made("lost");
     let holder = Holder::start("lose-lock", &store);
@@ -138,7 +138,7 @@ fn a_process_that_lost_its_lock_is_named() {
 }
 
 #[test]
-fn another_container_is_busy() {
+fn open_is_busy_in_another_container() {
     let _deadline = deadline();
     let store = made("container");
     let holder = Holder::start("stay", &store);
@@ -169,7 +169,7 @@ fn another_container_is_busy() {
 }
 
 #[test]
-fn a_read_only_medium_is_read_and_not_written() {
+fn read_only_medium_is_read_and_not_written() {
     let _deadline = deadline();
     let store = made("medium");
     let inside = |mode: &str| {
@@ -209,7 +209,7 @@ fn a_read_only_medium_is_read_and_not_written() {
 }
 
 #[test]
-fn a_spawned_child_has_none_of_the_stores_files() {
+fn spawned_child_inherits_no_file_of_the_store() {
     let _deadline = deadline();
     let store = made("spawned");
     let db = Db::open(&store, Options::new()).expect("open");
@@ -227,7 +227,7 @@ fn a_spawned_child_has_none_of_the_stores_files() {
 }
 
 #[test]
-fn a_clock_in_hand_holds_the_store_alone() {
+fn manual_clock_excludes_other_processes() {
     let _deadline = deadline();
     let store = made("clock");
     let holder = Holder::start("stay", &store);
@@ -255,7 +255,7 @@ fn a_clock_in_hand_holds_the_store_alone() {
 }
 
 #[test]
-fn options_of_the_environment_must_agree() {
+fn environment_options_must_agree() {
     let _deadline = deadline();
     let store = made("agree");
     let db = Db::open(&store, Options::new().max_readers(200)).expect("open");
@@ -299,7 +299,7 @@ fn options_of_the_environment_must_agree() {
 }
 
 #[test]
-fn foreign_files_and_folders_are_left_alone() {
+fn foreign_files_and_folders_are_not_changed() {
     let _deadline = deadline();
     let path = scratch("foreign");
     let none = Options::new;
@@ -342,7 +342,7 @@ fn foreign_files_and_folders_are_left_alone() {
 }
 
 #[test]
-fn a_plain_lmdb_environment_and_another_page_size_are_named() {
+fn plain_lmdb_environment_and_other_page_size_are_named() {
     let _deadline = deadline();
     let store = made("plain");
     let data = store.join("data.mdb");
@@ -382,7 +382,7 @@ fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 
 /// Each error of permission names the file, or the directory, and the right that is missing.
 #[test]
-fn no_permission_names_the_file_and_the_right() {
+fn permission_error_names_the_file_and_the_right() {
     let _deadline = deadline();
     use std::os::unix::fs::PermissionsExt;
     // where everybody may go, with a copy of the worker that everybody may run
@@ -462,7 +462,7 @@ fn no_permission_names_the_file_and_the_right() {
 }
 
 #[test]
-fn addresses_and_urls() {
+fn address_and_url_forms() {
     let _deadline = deadline();
     refused(
         Path::new("etcd://127.0.0.1:2379"),
@@ -497,7 +497,7 @@ fn addresses_and_urls() {
 }
 
 #[test]
-fn handles_of_one_process_share_a_store_and_close_in_any_order() {
+fn handles_of_one_process_share_a_store() {
     let _deadline = deadline();
     let store = made("handles");
     let (a, b) = (
@@ -525,7 +525,7 @@ fn handles_of_one_process_share_a_store_and_close_in_any_order() {
 }
 
 #[test]
-fn a_foreign_file_with_the_name_of_one_of_ours_is_left_alone() {
+fn foreign_file_with_a_name_of_ours_is_not_changed() {
     let _deadline = deadline();
     let path = scratch("named");
     fs::create_dir(&path).expect("a folder");
@@ -561,7 +561,7 @@ fn a_foreign_file_with_the_name_of_one_of_ours_is_left_alone() {
 /// A store whose data file was cut to nothing was taken for one that is not made yet: it opened anew
 /// and empty, and its first write sealed the loss.
 #[test]
-fn a_data_file_that_was_emptied_is_damage_and_not_a_new_store() {
+fn emptied_data_file_is_damage_and_not_a_new_store() {
     let _deadline = deadline();
     let store = made("emptied");
     let data = store.join("data.mdb");
@@ -578,7 +578,7 @@ fn a_data_file_that_was_emptied_is_damage_and_not_a_new_store() {
 }
 
 #[test]
-fn a_pipe_in_the_place_of_the_data_is_not_waited_for() {
+fn pipe_in_place_of_the_data_file_is_refused_at_once() {
     let _deadline = deadline();
     let path = scratch("pipe");
     fs::create_dir(&path).expect("a folder");
@@ -638,7 +638,7 @@ fn circular(whole: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_damaged_file_that_goes_round_in_circles_is_answered() {
+fn damaged_file_with_a_page_cycle_is_refused() {
     let _deadline = deadline();
     let store = made("circles");
     let bytes = circular(&fs::read(store.join("data.mdb")).expect("a store"));
@@ -677,7 +677,7 @@ fn with_unknown_features(store: &Path) {
 }
 
 #[test]
-fn unknown_features_are_read_and_never_written_to() {
+fn unknown_features_are_read_and_not_written() {
     let _deadline = deadline();
     let store = made("features");
     // a writer that was killed leaves the note of lazy commits, which the last to close takes back
@@ -710,7 +710,7 @@ fn unknown_features_are_read_and_never_written_to() {
 }
 
 #[test]
-fn two_containers_in_which_we_have_the_same_pid_are_told_apart() {
+fn containers_with_the_same_pid_are_distinguished() {
     let _deadline = deadline();
     let store = made("containers");
     let inside = |mode: &str| {
@@ -754,7 +754,7 @@ fn two_containers_in_which_we_have_the_same_pid_are_told_apart() {
 }
 
 #[test]
-fn urls_that_are_none_and_paths_that_are_no_text() {
+fn invalid_urls_and_paths_that_are_not_utf8() {
     let _deadline = deadline();
     use std::os::unix::ffi::OsStrExt;
     for url in [
@@ -811,7 +811,7 @@ fn urls_that_are_none_and_paths_that_are_no_text() {
 }
 
 #[test]
-fn a_full_disk_is_full_and_loses_nothing() {
+fn full_disk_refuses_writes_and_loses_nothing() {
     let _deadline = deadline();
     let place = scratch("full");
     fs::create_dir(&place).expect("a folder");

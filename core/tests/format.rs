@@ -14,7 +14,7 @@ fn kept() -> PathBuf {
 }
 
 #[test]
-fn stores_of_every_version_open_and_response() {
+fn format_of_every_released_version_opens() {
     let mut versions = 0;
     for version in fs::read_dir(kept())
         .expect("core/tests/format")
@@ -95,7 +95,7 @@ fn refused(path: &Path, options: Options) -> String {
 }
 
 #[test]
-fn a_newer_format_is_incompatible() {
+fn format_that_is_newer_is_incompatible() {
     let path = altered("format", &2u32.to_le_bytes());
     assert!(refused(&path, Options::new()).contains("format 2"));
     refused(&path, Options::new().read_only(true));
@@ -103,7 +103,7 @@ fn a_newer_format_is_incompatible() {
 }
 
 #[test]
-fn unknown_features_refuse_forbid_writing_or_are_ignored() {
+fn format_features_that_are_unknown() {
     let bit = (1u64 << 40).to_le_bytes();
     let path = altered("incompat", &bit);
     refused(&path, Options::new().read_only(true));

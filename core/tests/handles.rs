@@ -18,7 +18,7 @@ fn code<T: std::fmt::Debug>(response: Result<T>) -> Code {
 }
 
 #[test]
-fn a_second_reader_of_a_watcher_is_refused() {
+fn watcher_refuses_a_second_reader() {
     let _deadline = deadline();
     let db = store();
     let watcher = Arc::new(db.watch(Watch::new(KeyRange::all())).unwrap());
@@ -117,7 +117,7 @@ fn durability_none_of_a_directory_is_not_raised() {
 }
 
 #[test]
-fn what_was_held_is_not_once_the_store_is_closed() {
+fn claims_are_not_held_after_close() {
     let _deadline = deadline();
     let db = store();
     let mut lock = db.lock("l", 60).unwrap();
@@ -139,7 +139,7 @@ fn what_was_held_is_not_once_the_store_is_closed() {
 }
 
 #[test]
-fn closing_a_handle_revokes_the_leases_that_it_kept() {
+fn close_revokes_the_leases_that_the_handle_kept() {
     let _deadline = deadline();
     let path = std::env::temp_dir().join(format!("libkv-let-go-{}", std::process::id()));
     let other = Db::open(&path, Options::new()).unwrap();
@@ -176,7 +176,7 @@ impl Wake for Woken {
 }
 
 #[test]
-fn a_waker_that_comes_after_the_end_is_woken_at_once() {
+fn waker_registered_after_close_is_woken_at_once() {
     let _deadline = deadline();
     let ends: [fn(&Db, &Watcher); 3] = [
         |_, watcher| watcher.cancel(),
@@ -194,7 +194,7 @@ fn a_waker_that_comes_after_the_end_is_woken_at_once() {
 }
 
 #[test]
-fn leaders_that_were_closed_unread_response_closed() {
+fn leaders_that_were_closed_unread_return_closed() {
     let _deadline = deadline();
     let db = store();
     let mut election = db.election("name", 60).unwrap();
@@ -207,7 +207,7 @@ fn leaders_that_were_closed_unread_response_closed() {
 /// Somebody wrote, and compacted at once. Whoever watched other keys got `compacted`, if it had not
 /// been told of the writes yet.
 #[test]
-fn a_compaction_right_after_a_write_does_not_end_those_who_watch_other_keys() {
+fn compaction_right_after_a_write_does_not_end_watchers_of_other_keys() {
     let _deadline = deadline();
     let db = store();
     for _ in 0..300 {
@@ -232,7 +232,7 @@ fn a_compaction_right_after_a_write_does_not_end_those_who_watch_other_keys() {
 /// Somebody removed the directory of a store in use: writes went on being acknowledged, into files that
 /// nobody will open again, and nothing said so.
 #[test]
-fn a_store_whose_files_were_removed_says_so() {
+fn status_reports_that_the_files_were_removed() {
     let _deadline = deadline();
     let path = std::env::temp_dir().join(format!("libkv-removed-{}", std::process::id()));
     let alarms = |db: &Db| db.status().unwrap().alarms;

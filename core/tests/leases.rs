@@ -128,7 +128,7 @@ fn keys(batch: &WatchBatch) -> Vec<&[u8]> {
 }
 
 #[test]
-fn a_lease_is_kept_by_its_process_and_let_expire_by_another() {
+fn lease_is_kept_by_its_process_and_expires_in_another() {
     let _deadline = deadline();
     let store = scratch("kept");
     let db = open(&store);
@@ -163,7 +163,7 @@ fn a_lease_is_kept_by_its_process_and_let_expire_by_another() {
 }
 
 #[test]
-fn a_keep_alive_at_the_edge_succeeds_or_comes_too_late() {
+fn keep_alive_near_the_deadline_succeeds_or_is_too_late() {
     let _deadline = deadline();
     let store = scratch("edge");
     let db = open(&store);
@@ -192,7 +192,7 @@ fn a_keep_alive_at_the_edge_succeeds_or_comes_too_late() {
 }
 
 #[test]
-fn expirers_that_are_killed_leave_nothing_and_do_nothing_twice() {
+fn expiry_in_processes_that_are_killed_happens_once() {
     let _deadline = deadline();
     const MANY: i64 = 300;
     let (store, seed) = (scratch("expirers"), seed());
@@ -259,7 +259,7 @@ fn expirers_that_are_killed_leave_nothing_and_do_nothing_twice() {
 }
 
 #[test]
-fn a_deadline_outlives_everybody() {
+fn lease_deadline_survives_every_process() {
     let _deadline = deadline();
     let store = scratch("restart");
     let db = open(&store);
@@ -291,7 +291,7 @@ fn a_deadline_outlives_everybody() {
 }
 
 #[test]
-fn what_is_marked_as_dying_when_its_expirer_dies_has_expired() {
+fn lease_marked_as_dying_by_a_dead_process_has_expired() {
     let _deadline = deadline();
     let store = scratch("dead");
     let db = open(&store);
@@ -315,7 +315,7 @@ fn what_is_marked_as_dying_when_its_expirer_dies_has_expired() {
 }
 
 #[test]
-fn after_a_reboot_a_lease_has_its_full_ttl_again() {
+fn lease_has_its_full_ttl_after_a_reboot() {
     let _deadline = deadline();
     let store = scratch("reboot");
     let db = open(&store);
@@ -369,7 +369,7 @@ fn after_a_reboot_a_lease_has_its_full_ttl_again() {
 /// Slots that are free stay so over a reboot: whoever opened the store first took all below the last
 /// one for taken, and the guard grew with every reboot.
 #[test]
-fn free_slots_are_found_again_after_a_reboot() {
+fn lease_slots_are_free_after_a_reboot() {
     let _deadline = deadline();
     let store = scratch("slots");
     let db = open(&store);
@@ -391,7 +391,7 @@ fn free_slots_are_found_again_after_a_reboot() {
 }
 
 #[test]
-fn a_lease_ends_with_its_process() {
+fn lease_ends_with_its_process() {
     let _deadline = deadline();
     let store = scratch("owner");
     let db = open(&store);
@@ -441,7 +441,7 @@ fn a_lease_ends_with_its_process() {
 /// Pid and start time stay the same over an `exec`: the new program waited for the lock of the old one
 /// until its TTL was over, and kept its leases alive as their owner.
 #[test]
-fn exec_ends_what_the_program_before_it_owned() {
+fn lease_and_lock_of_a_program_end_at_exec() {
     let _deadline = deadline();
     for watched in [true, false] {
         let store = scratch("exec");
@@ -482,7 +482,7 @@ fn exec_ends_what_the_program_before_it_owned() {
 /// LMDB knows readers by pid: slots of the program before an `exec` were taken for the new program's and
 /// never freed.
 #[test]
-fn exec_frees_the_slots_of_readers() {
+fn reader_slots_are_free_after_exec() {
     let _deadline = deadline();
     let store = scratch("exec-readers");
     let db = Db::open(&store, Options::new().max_readers(4)).expect("a new store");
@@ -494,7 +494,7 @@ fn exec_frees_the_slots_of_readers() {
 }
 
 #[test]
-fn two_processes_hand_a_lock_over() {
+fn lock_is_handed_over_between_processes() {
     let _deadline = deadline();
     const HANDOVERS: usize = 500;
     let (store, seed) = (scratch("lock"), seed());
@@ -604,7 +604,7 @@ fn never_two(said: &str, seed: u64) {
 }
 
 #[test]
-fn a_holder_that_was_stopped_is_fenced_off() {
+fn lock_fences_a_holder_that_was_stopped() {
     let _deadline = deadline();
     let store = scratch("fenced");
     let db = open(&store);
@@ -637,7 +637,7 @@ fn a_holder_that_was_stopped_is_fenced_off() {
 /// The deadline is believed if the data file is not older than the last commit that was noted: a
 /// commit that had nothing to write must not be noted.
 #[test]
-fn a_commit_without_pages_costs_no_deadline() {
+fn lease_deadline_survives_a_commit_without_pages() {
     let _deadline = deadline();
     let store = scratch("empty");
     let db = open(&store);
@@ -666,7 +666,7 @@ fn a_commit_without_pages_costs_no_deadline() {
 /// When `advance` returns, what is due has happened, whatever else is written at that time; and
 /// whoever is granted a lease then has all of its TTL.
 #[test]
-fn advance_returns_when_what_is_due_has_happened() {
+fn clock_advance_returns_after_what_is_due() {
     let _deadline = deadline();
     let clock = Clock::new(1_000_000_000_000);
     let db = Db::open(":memory:", Options::new().clock(clock.clone())).expect("a store in memory");
@@ -711,7 +711,7 @@ fn advance_returns_when_what_is_due_has_happened() {
 /// What a handle keeps alive is alive at every moment of an advance, also while another store of the
 /// same clock is still busy with what became due: whoever looked then found it expired.
 #[test]
-fn a_kept_lease_is_alive_while_its_clock_is_advanced() {
+fn lease_that_is_kept_survives_clock_advance() {
     let _deadline = deadline();
     let clock = Clock::new(1_000_000_000_000);
     let open =
@@ -743,7 +743,7 @@ fn a_kept_lease_is_alive_while_its_clock_is_advanced() {
 /// What was to be run if a lease is lost is somebody else's code, also when it is forgotten: it may ask
 /// the lease, which answered nobody then.
 #[test]
-fn what_is_forgotten_with_a_lease_may_ask_it() {
+fn lease_callback_may_use_its_lease_when_dropped() {
     let _deadline = deadline();
     struct Asks(std::sync::Weak<Lease>);
     impl Drop for Asks {

@@ -202,7 +202,7 @@ fn place_of(records: &[Record], line: &str) -> usize {
 }
 
 #[test]
-fn each_commit_makes_the_flushes_it_should() {
+fn commit_makes_the_flushes_of_its_durability() {
     let _deadline = deadline();
     let library = match recorder("flushes") {
         Ok(library) => library,
@@ -575,7 +575,7 @@ impl Checker {
 }
 
 #[test]
-fn a_power_cut_takes_nothing_promised() {
+fn power_cut_loses_nothing_promised() {
     let library = match recorder("power_cut") {
         Ok(library) => library,
         Err(why) => return not_run("power cuts", &why),

@@ -6,10 +6,11 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use libkv::{Code, Db, Durability, KeyRange, LeaseGrant, Options, Put, Range};
-use libkv_test_support::deadline::{deadline, deadline_times};
+use libkv::{Code, Compact, Db, Durability, KeyRange, LeaseGrant, Options, Put, Range, Submitted};
+use libkv_test_support::deadline::{PATIENCE, deadline, deadline_times, until};
 use libkv_test_support::dice::Dice;
 use libkv_test_support::{scratch, seed, setting};
 
@@ -42,7 +43,7 @@ fn signal(name: &str, child: &Child) {
 }
 
 #[test]
-fn two_processes_with_four_writers_each_count_exactly() {
+fn transact_counts_exactly_in_two_processes() {
     let _deadline = deadline();
     let store = scratch("count");
     let start = || {
@@ -64,162 +65,241 @@ fn two_processes_with_four_writers_each_count_exactly() {
     fs::remove_dir_all(store).expect("removed");
 }
 
-#[test]
-fn a_stopped_holder_is_named_after_the_time_out() {
-    let _deadline = deadline();
-    let store = scratch("stopped");
-    let mut holder = worker(&["hold"], &store)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the worker starts");
-    let mut ready = String::new();
-    BufReader::new(holder.stdout.take().expect("piped"))
-        .read_line(&mut ready)
-        .expect("it says so");
-    let db = Db::open(&store, Options::new().busy_timeout_ms(300)).expect("the store opens");
-    let until = Instant::now() + Duration::from_secs(30);
-    loop {
-        signal("STOP", &holder);
-        // a stop takes effect a little later: only what holds while it is stopped counts
-        while !stopped(&holder) {
-            std::thread::yield_now();
-        }
-        if db.status().expect("status").writer_pid == holder.id() {
-            break;
-        }
-        signal("CONT", &holder);
-        assert!(
-            Instant::now() < until,
-            "it was never stopped while it held the lock"
-        );
-    }
-    let began = Instant::now();
-    let error = db.put(Put::new("a", "b")).expect_err("the lock is held");
-    assert_eq!(error.code(), Code::Busy);
-    assert!(
-        error
-            .message()
-            .contains(&format!("process {}", holder.id())),
-        "{error}"
-    );
-    assert!(
-        began.elapsed() >= Duration::from_millis(300),
-        "it waited for its time"
-    );
-    // whoever is interrupted need not wait to the end
-    let patient = Db::open(&store, Options::new().busy_timeout_ms(60_000)).expect("another handle");
-    let asked = std::cell::Cell::new(0);
-    let interrupted = || asked.replace(asked.get() + 1) >= 2;
-    let error = patient
-        .call_unless(Put::new("a", "taken back"), &interrupted)
-        .expect_err("it is interrupted");
-    assert_eq!((error.code(), asked.get()), (Code::Cancelled, 3), "{error}");
-    // and a panic of whoever is asked is their own, and leaves the queue to others
-    let asked = std::panic::AssertUnwindSafe(|| {
-        patient.call_unless(Put::new("a", "given up"), &|| panic!("asked"))
-    });
-    assert!(std::panic::catch_unwind(asked).is_err());
-    // readers wait for nobody
-    db.range(Range::new(KeyRange::all()).limit(5))
-        .expect("reads go on");
-    // what was submitted waits too, and can be taken back as long as it does
-    let (responses, answered) = std::sync::mpsc::channel();
-    let submit = |value: &str| {
-        let responses = responses.clone();
-        patient.submit(Put::new("submitted", value), move |response| {
-            responses.send(response).expect("somebody listens")
-        })
-    };
-    let (withdrawn, kept) = (submit("withdrawn"), submit("kept"));
-    assert!(withdrawn.cancel(), "nobody has begun it");
-    // each request has its own time, whoever waits before it: the worker, then a thread
-    let wait = Duration::from_secs(20);
-    let hasty = |responses: std::sync::mpsc::Sender<_>| {
-        db.submit(Put::new("hasty", "x"), move |response| {
-            responses.send(response).expect("somebody listens")
+/// A worker that was stopped while it held the writer's lock of a store.
+struct StoppedHolder {
+    child: Child,
+    store: PathBuf,
+}
+
+impl StoppedHolder {
+    fn new(name: &str) -> StoppedHolder {
+        let store = scratch(name);
+        let mut child = worker(&["hold"], &store)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the worker starts");
+        let mut ready = String::new();
+        BufReader::new(child.stdout.take().expect("piped"))
+            .read_line(&mut ready)
+            .expect("a line when it is ready");
+        let holder = StoppedHolder { child, store };
+        let db = holder.open(300);
+        until("it is stopped while it holds the lock", || {
+            signal("STOP", &holder.child);
+            // a stop takes effect a little later: what counts is the state while it is stopped
+            until("it stops", || stopped(&holder.child));
+            let holds = db.status().expect("status").writer_pid == holder.child.id();
+            if !holds {
+                signal("CONT", &holder.child);
+            }
+            holds
         });
-    };
-    hasty(responses.clone());
-    let error = answered
-        .recv_timeout(wait)
-        .expect("answered in its time")
-        .expect_err("the lock is held");
-    assert!(
+        holder
+    }
+
+    /// A handle whose requests wait this long for the lock.
+    fn open(&self, busy_timeout_ms: u64) -> Db {
+        let options = Options::new().busy_timeout_ms(busy_timeout_ms);
+        Db::open(&self.store, options).expect("the store opens")
+    }
+
+    /// Whether this is the refusal that names it.
+    fn is_named_by(&self, error: &libkv::Error) -> bool {
         error.code() == Code::Busy
             && error
                 .message()
-                .contains(&format!("process {}", holder.id())),
-        "{error}"
+                .contains(&format!("process {}", self.child.id()))
+    }
+
+    /// Lets it go on: it writes, and gives way to others between two writes.
+    fn go_on(&self) {
+        signal("CONT", &self.child);
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("gone");
+    }
+}
+
+impl Drop for StoppedHolder {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = fs::remove_dir_all(&self.store);
+    }
+}
+
+/// Submits a put whose response goes to a channel.
+fn submit(db: &Db, value: &str) -> (Submitted, Receiver<libkv::Result<libkv::Response>>) {
+    let (responses, response) = channel();
+    let pending = db.submit(Put::new("submitted", value), move |response| {
+        // a test that has failed listens no more
+        let _ = responses.send(response);
+    });
+    (pending, response)
+}
+
+#[test]
+fn write_times_out_with_the_name_of_the_stopped_holder() {
+    let _deadline = deadline();
+    let holder = StoppedHolder::new("stopped");
+    let db = holder.open(300);
+    let began = Instant::now();
+    let error = db.put(Put::new("a", "b")).expect_err("the lock is held");
+    assert!(holder.is_named_by(&error), "{error}");
+    assert!(
+        began.elapsed() >= Duration::from_millis(300),
+        "it did not wait for its whole time"
     );
-    let leads = patient.clone();
+}
+
+#[test]
+fn write_that_waits_for_the_lock_ends_when_it_is_interrupted() {
+    let _deadline = deadline();
+    let holder = StoppedHolder::new("interrupted");
+    let db = holder.open(60_000);
+    let asked = std::cell::Cell::new(0);
+    let interrupted = || asked.replace(asked.get() + 1) >= 2;
+    let error = db
+        .call_unless(Put::new("a", "taken back"), &interrupted)
+        .expect_err("it is interrupted");
+    assert_eq!((error.code(), asked.get()), (Code::Cancelled, 3), "{error}");
+}
+
+#[test]
+fn write_whose_interruption_check_panics_leaves_the_queue_to_others() {
+    let _deadline = deadline();
+    let holder = StoppedHolder::new("panicked");
+    let db = holder.open(60_000);
+    let asked = std::panic::AssertUnwindSafe(|| {
+        db.call_unless(Put::new("a", "given up"), &|| panic!("asked"))
+    });
+    assert!(std::panic::catch_unwind(asked).is_err());
+    holder.go_on();
+    db.put(Put::new("a", "b")).expect("the next write");
+    let history = db.history("a", 0).expect("history");
+    assert_eq!(
+        history.len(),
+        1,
+        "what was given up was written: {history:?}"
+    );
+}
+
+#[test]
+fn read_does_not_wait_for_the_lock() {
+    let _deadline = deadline();
+    let holder = StoppedHolder::new("read");
+    holder
+        .open(300)
+        .range(Range::new(KeyRange::all()).limit(5))
+        .expect("a read");
+}
+
+#[test]
+fn submitted_write_that_waits_can_be_cancelled() {
+    let _deadline = deadline();
+    let holder = StoppedHolder::new("cancelled");
+    let db = holder.open(60_000);
+    let (cancelled, no_response) = submit(&db, "cancelled");
+    let (kept, response) = submit(&db, "kept");
+    assert!(cancelled.cancel(), "it has not begun");
+    holder.go_on();
+    response
+        .recv_timeout(PATIENCE)
+        .expect("the other has a response")
+        .expect("it is written");
+    assert!(!kept.cancel(), "it is done");
+    let history = db.history("submitted", 0).expect("history");
+    let values: Vec<_> = history.iter().map(|event| &event.kv.value[..]).collect();
+    assert_eq!(values, [b"kept"]);
+    assert!(
+        no_response.try_recv().is_err(),
+        "the cancelled one has a response"
+    );
+}
+
+/// Each request has its own time, whatever waits for the lock before it: here the worker.
+#[test]
+fn submitted_write_times_out_behind_one_that_waits_longer() {
+    let _deadline = deadline();
+    let holder = StoppedHolder::new("submitted");
+    let (patient, hasty) = (holder.open(60_000), holder.open(300));
+    let (_waits, _) = submit(&patient, "patient");
+    let (_, response) = submit(&hasty, "hasty");
+    let error = response
+        .recv_timeout(PATIENCE)
+        .expect("a response in its time")
+        .expect_err("the lock is held");
+    assert!(holder.is_named_by(&error), "{error}");
+}
+
+/// As above; here a thread waits for the lock.
+#[test]
+fn submitted_write_times_out_behind_a_thread_that_waits_longer() {
+    let _deadline = deadline();
+    let holder = StoppedHolder::new("led");
+    let (patient, hasty) = (holder.open(60_000), holder.open(300));
     std::thread::scope(|scope| {
-        assert!(kept.cancel(), "nobody has begun it");
-        let (asked, is_led) = std::sync::mpsc::channel();
+        let (asked, is_led) = channel();
         let waiting = scope.spawn(move || {
             let tell = || {
                 let _ = asked.send(());
                 false
             };
-            leads.call_unless(Put::new("led", "x"), &tell).map(drop)
+            patient.call_unless(Put::new("led", "x"), &tell).map(drop)
         });
         is_led
-            .recv_timeout(wait)
+            .recv_timeout(PATIENCE)
             .expect("a thread waits for the lock");
-        hasty(responses.clone());
-        let error = answered
-            .recv_timeout(wait)
-            .expect("answered in its time")
+        let (_, response) = submit(&hasty, "hasty");
+        let error = response
+            .recv_timeout(PATIENCE)
+            .expect("a response in its time")
             .expect_err("the lock is held");
         assert_eq!(error.code(), Code::Busy, "{error}");
-        signal("CONT", &holder);
+        holder.go_on();
         waiting.join().expect("no panic").expect("written");
     });
-    let kept = submit("kept");
-    answered
-        .recv_timeout(wait)
-        .expect("the other is answered")
-        .expect("and written");
-    assert!(!kept.cancel(), "it is done");
-    let history = patient.history("submitted", 0).expect("history");
-    assert_eq!(
-        history
-            .iter()
-            .map(|event| &event.kv.value[..])
-            .collect::<Vec<_>>(),
-        [b"kept"]
-    );
-    assert!(
-        answered.try_recv().is_err(),
-        "the withdrawn one is never answered"
-    );
-    patient
-        .put(Put::new("a", "b"))
-        .expect("the holder goes on and gives way");
-    // killed inside its transaction or between two: the next goes on
-    holder.kill().expect("killed");
-    holder.wait().expect("gone");
-    patient.put(Put::new("a", "c")).expect("the next goes on");
-    assert_eq!(patient.check().expect("check").problems, []);
-    // a compaction that was submitted as physical is answered once the space can be used again
-    let physical = libkv::Compact {
-        revision: patient.status().expect("status").revision,
-        physical: true,
-    };
-    patient.submit(physical, move |response| {
-        responses.send(response).expect("somebody listens")
+}
+
+/// It is killed inside its transaction or between two.
+#[test]
+fn write_goes_on_after_the_holder_is_killed() {
+    let _deadline = deadline();
+    let mut holder = StoppedHolder::new("killed");
+    let db = holder.open(60_000);
+    holder.go_on();
+    db.put(Put::new("a", "b")).expect("the holder gives way");
+    holder.kill();
+    db.put(Put::new("a", "c")).expect("the next write");
+    assert_eq!(db.check().expect("check").problems, []);
+}
+
+#[test]
+fn submitted_physical_compaction_has_its_response_once_the_events_are_gone() {
+    let _deadline = deadline();
+    let mut holder = StoppedHolder::new("compacted");
+    let db = holder.open(60_000);
+    holder.go_on();
+    for number in 0..20 {
+        db.put(Put::new("a", number.to_string())).expect("put");
+    }
+    holder.kill();
+    let revision = db.status().expect("status").revision;
+    let (responses, response) = channel();
+    db.submit(Compact::new(revision).physical(true), move |response| {
+        let _ = responses.send(response);
     });
-    answered
-        .recv_timeout(wait)
-        .expect("answered")
+    response
+        .recv_timeout(PATIENCE)
+        .expect("a response")
         .expect("compacted");
-    let report = patient.check().expect("check");
+    let report = db.check().expect("check");
     assert_eq!(
         (report.events, report.problems),
         (report.keys, vec![]),
         "one event a key is left"
     );
-    drop((db, patient));
-    fs::remove_dir_all(store).expect("removed");
 }
 
 fn stopped(child: &Child) -> bool {
@@ -274,7 +354,7 @@ fn parse_ack(line: &str) -> (i64, String, u64) {
 }
 
 #[test]
-fn kill_9_loses_nothing_that_was_acknowledged() {
+fn kill_9_loses_nothing_acknowledged() {
     let rounds = setting("KILLS").unwrap_or(200);
     let _deadline = deadline_times(1 + rounds / 200);
     let seed = seed();
@@ -347,7 +427,7 @@ fn verify(
 }
 
 #[test]
-fn many_creators_make_one_store() {
+fn create_by_many_processes_makes_one_store() {
     let _deadline = deadline();
     for _ in 0..5 {
         let store = scratch("creators");
@@ -369,7 +449,7 @@ fn many_creators_make_one_store() {
 }
 
 #[test]
-fn a_creator_that_is_killed_leaves_no_store_or_a_whole_one() {
+fn create_that_is_killed_leaves_no_store_or_a_complete_one() {
     let _deadline = deadline();
     let seed = seed();
     let mut dice = Dice(seed);
@@ -392,7 +472,7 @@ fn a_creator_that_is_killed_leaves_no_store_or_a_whole_one() {
 }
 
 #[test]
-fn private_memory_is_bounded() {
+fn memory_of_a_process_is_bounded() {
     let _deadline = deadline();
     let store = scratch("memory");
     let mut command = worker(&["memory"], &store);
@@ -419,7 +499,7 @@ fn private_memory_is_bounded() {
 }
 
 #[test]
-fn a_copied_store_is_a_store() {
+fn copied_store_opens() {
     let _deadline = deadline();
     let (store, copy) = (scratch("copied"), scratch("copy"));
     let db = Db::open(&store, Options::new().durability(Durability::Lazy)).expect("a new store");
@@ -519,7 +599,7 @@ fn idle_calls(store: &Path, wait: Duration) -> Option<(HashMap<String, usize>, u
 }
 
 #[test]
-fn an_idle_process_with_watchers_makes_no_call_but_the_slow_timers() {
+fn idle_process_with_watchers_makes_only_the_calls_of_its_timers() {
     let _deadline = deadline();
     let store = scratch("idle");
     let Some((calls, seconds)) = idle_calls(&store, Duration::from_secs(10)) else {
@@ -543,7 +623,7 @@ fn an_idle_process_with_watchers_makes_no_call_but_the_slow_timers() {
 /// While leases end with other processes each of those is asked for now and then, however many leases
 /// it has: a process with thousands of locks cost every other one as many calls, and the writer too.
 #[test]
-fn a_process_is_asked_for_once_and_not_once_for_each_of_its_leases() {
+fn owner_process_is_looked_up_once_for_all_its_leases() {
     let _deadline = deadline();
     let store = scratch("owners");
     let db =

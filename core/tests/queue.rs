@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// waits for. Leadership that was handed to it while it waited for its next step was lost: nobody
 /// led any more, and every writer of the process got `busy` until the sweep gave up.
 #[test]
-fn requests_without_a_thread_are_led_while_the_worker_sweeps() {
+fn queue_is_led_while_the_worker_sweeps() {
     let _deadline = deadline();
     let db = Db::open(":memory:", Options::new()).expect("a store");
     for round in 0..40 {
@@ -54,7 +54,7 @@ fn requests_without_a_thread_are_led_while_the_worker_sweeps() {
 /// A completion may call libkv, also on the worker: what it waits for there must not wait for the
 /// worker.
 #[test]
-fn a_completion_may_wait_for_a_write_of_its_own() {
+fn completion_may_wait_for_its_own_write() {
     let _deadline = deadline();
     let db = Db::open(":memory:", Options::new()).expect("a store");
     let (responses, answered) = mpsc::channel();

@@ -63,7 +63,7 @@ fn file_bytes(path: &Path) -> u64 {
 
 /// Again and again: full, everything deleted and compacted, and as much goes in as before, in the same file.
 #[test]
-fn a_full_store_has_room_to_make_room() {
+fn quota_leaves_room_for_deletions() {
     let _deadline = deadline();
     let place = Place::new("room");
     for value_bytes in [100, 3_000] {
@@ -110,7 +110,7 @@ fn a_full_store_has_room_to_make_room() {
 
 /// The file stays below twice the quota also while everything is deleted in one txn.
 #[test]
-fn one_large_deletion_has_room() {
+fn quota_leaves_room_for_one_large_deletion() {
     let _deadline = deadline();
     let place = Place::new("large");
     let db = place.open(Options::new().max_bytes(QUOTA).durability(Durability::None));
@@ -132,7 +132,7 @@ fn one_large_deletion_has_room() {
 
 /// A revocation and an expiry are never refused, a grant is.
 #[test]
-fn leases_end_in_a_full_store() {
+fn quota_leaves_room_for_the_end_of_leases() {
     let _deadline = deadline();
     let clock = Clock::new(1_000_000_000_000);
     let db = Db::open(
@@ -166,7 +166,7 @@ fn leases_end_in_a_full_store() {
 
 /// What counts for how much, at the last byte: refused with as much room as it counts, done with one byte more.
 #[test]
-fn a_request_counts_as_in_etcd() {
+fn quota_counts_a_request_as_etcd_does() {
     let _deadline = deadline();
     let put = |bytes| Op::from(Put::new("key", vec![b'v'; bytes]));
     let txn = |success: Vec<Op>, failure: Vec<Op>| {
@@ -216,7 +216,7 @@ fn response(db: &Db, request: Request) -> std::result::Result<(), Code> {
 
 /// Many at a time share a commit, and the quota counts what the group has written so far.
 #[test]
-fn a_group_does_not_go_beyond_the_quota() {
+fn quota_is_not_exceeded_by_a_group() {
     let _deadline = deadline();
     let db = Db::open(":memory:", Options::new().max_bytes(QUOTA)).expect("opened");
     let (sender, responses) = std::sync::mpsc::channel();
@@ -248,7 +248,7 @@ fn a_group_does_not_go_beyond_the_quota() {
 
 /// The quota is the store's: it stays when nobody names it, and who names another changes it for all.
 #[test]
-fn the_quota_is_kept_in_the_store() {
+fn quota_is_stored() {
     let _deadline = deadline();
     const CHILD: &str = "LIBKV_TEST_QUOTA";
     if let Ok(path) = std::env::var(CHILD) {
@@ -261,7 +261,7 @@ fn the_quota_is_kept_in_the_store() {
     db.put(Put::new("k", "v")).expect("put");
 
     let child = std::process::Command::new(std::env::current_exe().expect("this program"))
-        .args(["--exact", "the_quota_is_kept_in_the_store"])
+        .args(["--exact", "quota_is_stored"])
         .env(CHILD, &place.0)
         .status();
     assert!(child.expect("started").success());
@@ -295,7 +295,7 @@ fn the_quota_is_kept_in_the_store() {
 /// With the limits of etcd the first refusal raises an alarm, which stays, over a restart too, although
 /// there is room again; every handle obeys it.
 #[test]
-fn an_alarm_stays_until_it_is_disarmed() {
+fn alarm_stays_until_it_is_disarmed() {
     let _deadline = deadline();
     let place = Place::new("alarm");
     let etcd = || Options::new().limits(LimitsPreset::Etcd);
@@ -356,7 +356,7 @@ fn an_alarm_stays_until_it_is_disarmed() {
 
 /// What is refused while the data is not to be trusted; leases do not end either, as in etcd.
 #[test]
-fn a_corrupt_store_takes_no_writes() {
+fn corrupt_store_refuses_writes() {
     let _deadline = deadline();
     let clock = Clock::new(1_000_000_000_000);
     let db = Db::open(":memory:", Options::new().clock(clock.clone())).expect("opened");
@@ -402,7 +402,7 @@ fn a_corrupt_store_takes_no_writes() {
 
 /// Records beside the keys: all or none, no revision, nobody's watcher.
 #[test]
-fn records_beside_the_keys() {
+fn side_records_are_separate_from_keys() {
     let _deadline = deadline();
     let db = Db::open(":memory:", Options::new()).expect("opened");
     let put = |unchanged: &[(&str, Option<&str>)], records: &[(&str, Option<&str>)]| {

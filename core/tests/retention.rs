@@ -24,7 +24,7 @@ fn compacted(db: &Db) -> Revision {
 }
 
 #[test]
-fn what_a_key_held_at_a_time() {
+fn revision_at_a_time_of_the_past() {
     let _deadline = deadline();
     let clock = Clock::new(START_MS);
     let db = Db::open(":memory:", Options::new().clock(clock.clone())).expect("a store");
@@ -65,7 +65,7 @@ fn what_a_key_held_at_a_time() {
 }
 
 #[test]
-fn a_clock_set_back_between_two_openings_leaves_the_index_in_order() {
+fn time_index_stays_ordered_when_the_clock_is_set_back() {
     let _deadline = deadline();
     let store = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
         .join(format!("back-{}", std::process::id()));
@@ -87,7 +87,7 @@ fn a_clock_set_back_between_two_openings_leaves_the_index_in_order() {
 }
 
 #[test]
-fn so_many_revisions_are_kept() {
+fn auto_compaction_keeps_a_number_of_revisions() {
     let _deadline = deadline();
     let clock = Clock::new(START_MS);
     let options = Options::new()
@@ -117,7 +117,7 @@ fn so_many_revisions_are_kept() {
 /// Whatever was the present within the time to keep can be read, and what lies a minute or more
 /// further back cannot.
 #[test]
-fn history_of_some_age_is_kept() {
+fn auto_compaction_keeps_history_of_an_age() {
     let _deadline = deadline();
     const KEEP_MS: i64 = 600_000;
     let clock = Clock::new(START_MS);
@@ -153,7 +153,7 @@ fn history_of_some_age_is_kept() {
 }
 
 #[test]
-fn it_happens_without_a_clock_in_hand_and_the_space_is_used_again() {
+fn auto_compaction_with_the_system_clock_frees_space() {
     let _deadline = deadline();
     let options = Options::new().auto_compaction(AutoCompaction::Revisions(10));
     let db = Db::open(":memory:", options).expect("a store");
@@ -172,7 +172,7 @@ fn it_happens_without_a_clock_in_hand_and_the_space_is_used_again() {
 }
 
 #[test]
-fn nothing_to_keep_and_another_rule_are_refused() {
+fn auto_compaction_refuses_zero_and_a_second_rule() {
     let _deadline = deadline();
     let refused = |options: Options, path: &str| Db::open(path, options).expect_err("refused");
     for rule in [AutoCompaction::Revisions(0), AutoCompaction::Seconds(0)] {

@@ -35,7 +35,7 @@ fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
 }
 
 #[test]
-fn a_watcher_is_a_stream_of_batches() {
+fn watcher_is_a_stream_of_batches() {
     let _deadline = deadline();
     let db = Db::open(":memory:", Options::new()).expect("a store");
     let mut watcher = db.watch(Watch::new("a")).expect("watching");

@@ -434,7 +434,7 @@ impl Run {
 }
 
 #[test]
-fn watchers_receive_what_the_model_says() {
+fn watch_delivers_what_the_model_says() {
     let seed = seed();
     let histories = setting("HISTORIES").unwrap_or(HISTORIES);
     let _deadline = deadline_times(1 + histories / HISTORIES);
@@ -508,7 +508,7 @@ impl Wake for Counter {
 
 /// Of 10,000 watchers only those that an event concerns are woken by it.
 #[test]
-fn ten_thousand_watchers_and_one_event() {
+fn watch_by_ten_thousand_wakes_those_that_match() {
     let _deadline = deadline();
     const MANY: u64 = 10_000;
     let db = Db::open(":memory:", Options::new()).expect("a store in memory");
@@ -581,7 +581,7 @@ fn worker(args: &[&str], name: &str) -> Vec<String> {
 /// An idle watcher takes less than 1 KiB, and one that never reads does not grow with what is
 /// written: measured as a process's private memory.
 #[test]
-fn what_ten_thousand_watchers_take() {
+fn watch_by_ten_thousand_takes_little_memory() {
     let _deadline = deadline();
     let lines = worker(&["watchers"], "watchers");
     let numbers: Vec<u64> = lines
@@ -601,7 +601,7 @@ fn what_ten_thousand_watchers_take() {
 
 /// Progress is reported after the watcher's own interval, and an event begins the interval anew.
 #[test]
-fn progress_after_an_interval_of_its_own() {
+fn watch_progress_has_an_interval_per_watcher() {
     let _deadline = deadline();
     let clock = Clock::new(1_000_000);
     let db = Db::open(":memory:", Options::new().clock(clock.clone())).expect("a store in memory");
@@ -644,7 +644,7 @@ fn progress_after_an_interval_of_its_own() {
 
 /// A watcher is caught up once it has handed out everything, not before, and with the store's revision.
 #[test]
-fn caught_up_is_the_revision_up_to_which_nothing_is_missing() {
+fn watch_caught_up_is_the_last_complete_revision() {
     let _deadline = deadline();
     let db = Db::open(":memory:", Options::new()).expect("a store in memory");
     let watcher = db.watch(Watch::new("k")).expect("a watcher");
@@ -694,7 +694,7 @@ fn caught_up_is_the_revision_up_to_which_nothing_is_missing() {
 
 /// Who shares a thread looks through a long past a piece at a time, and is called again until it is done.
 #[test]
-fn a_long_past_is_looked_through_in_pieces() {
+fn watch_reads_a_long_past_in_pieces() {
     let _deadline = deadline();
     const TXNS: u64 = 700;
     let db = Db::open(":memory:", Options::new()).expect("a store in memory");

@@ -81,7 +81,7 @@ fn unharmed(served: &Served, revision: i64) {
 }
 
 #[test]
-fn frames_that_break_the_rules() {
+fn frames_against_the_rules_end_their_connection() {
     let _deadline = deadline();
     let served = Served::start("frames");
     let hello = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
@@ -210,7 +210,7 @@ fn path_without_a_slash_is_not_served() {
 }
 
 #[test]
-fn bytes_at_random() {
+fn random_bytes_end_their_connection() {
     let _deadline = deadline();
     let seed = std::env::var("SEED")
         .ok()
@@ -257,7 +257,7 @@ fn bytes_at_random() {
 
 /// Streams that are opened and given up at once, pings and settings whose answers nobody reads.
 #[test]
-fn floods_of_frames() {
+fn frame_floods_do_not_stop_others() {
     let _deadline = deadline();
     let served = Served::start("floods");
     let hello = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
@@ -295,7 +295,7 @@ fn floods_of_frames() {
 }
 
 #[test]
-fn http_1_on_the_paths_of_grpc() {
+fn http_1_on_grpc_paths_is_refused() {
     let _deadline = deadline();
     let served = Served::start("http1");
     for content in [
@@ -328,7 +328,7 @@ fn http_1_on_the_paths_of_grpc() {
 
 /// Handshakes that are cut, that never begin, and that are something else.
 #[test]
-fn tls_that_is_none() {
+fn tls_handshakes_that_are_invalid() {
     let _deadline = deadline();
     let dir =
         PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bad-tls-{}", std::process::id()));
@@ -467,7 +467,7 @@ fn descriptors() -> u64 {
 }
 
 #[test]
-fn ten_thousand_connections() {
+fn connections_ten_thousand_at_once() {
     let _deadline = deadline();
     const CONNECTIONS: usize = 10_000;
     if descriptors() < CONNECTIONS as u64 + 500 {

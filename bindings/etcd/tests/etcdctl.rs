@@ -693,7 +693,7 @@ fn works(session: &mut Session, name: &str) {
 
 /// etcd's clients send the path of the socket as the name of the host.
 #[test]
-fn over_a_unix_socket() {
+fn etcdctl_over_a_unix_socket() {
     let _deadline = deadline();
     for (at, etcdctl) in each_etcdctl("over a Unix socket").iter().enumerate() {
         // a socket's path is at most 107 bytes long
@@ -714,7 +714,7 @@ fn over_a_unix_socket() {
 /// A certificate for 127.0.0.1 from an authority of our own, another for clients, and what happens
 /// without them.
 #[test]
-fn over_tls() {
+fn etcdctl_over_tls() {
     let _deadline = deadline();
     let dir = scratch("tls");
     let files = Certificates::new(&dir);
@@ -766,7 +766,7 @@ fn programs() -> Result<(PathBuf, PathBuf), String> {
 
 /// `make-mirror` copies what is there and follows what changes, into etcd and out of it.
 #[test]
-fn make_mirror() {
+fn etcdctl_make_mirror() {
     let _deadline = deadline();
     let (etcd, etcdctl) = match programs() {
         Ok(programs) => programs,
@@ -821,7 +821,7 @@ fn in_time(mut ask: impl FnMut() -> String, should: &str) {
 /// `check perf` in its small form puts 150 keys a second for a minute. How fast this machine is at it is
 /// not judged, but said.
 #[test]
-fn check_perf() {
+fn etcdctl_check_perf() {
     let _deadline = deadline();
     let (_, etcdctl) = match programs() {
         Ok(programs) => programs,
@@ -866,7 +866,7 @@ fn check_perf() {
 }
 
 #[test]
-fn what_is_not_there_yet_says_so() {
+fn etcdctl_commands_that_are_not_implemented() {
     let _deadline = deadline();
     let (_, etcdctl) = match programs() {
         Ok(programs) => programs,

@@ -459,7 +459,7 @@ fn head(answer: &Answer) -> Vec<String> {
 }
 
 #[test]
-fn each_request_has_its_answer() {
+fn requests_have_the_expected_responses() {
     let _deadline = deadline();
     let served = Served::start("gateway-table");
     for (request, should, _) in table() {
@@ -470,7 +470,7 @@ fn each_request_has_its_answer() {
 }
 
 #[test]
-fn a_real_etcd_answers_the_same() {
+fn requests_have_the_same_responses_from_a_real_etcd() {
     let _deadline = deadline();
     let program = match etcd::program() {
         Ok(program) => program,
@@ -496,7 +496,7 @@ fn a_real_etcd_answers_the_same() {
 }
 
 #[test]
-fn an_error_has_its_fields_in_order() {
+fn error_has_its_fields_in_order() {
     let _deadline = deadline();
     let served = Served::start("gateway-error");
     let answer = Http::to(&served.url()).ask("POST", "/v3/kv/range", b"{}");
@@ -508,7 +508,7 @@ fn an_error_has_its_fields_in_order() {
 }
 
 #[test]
-fn what_comes_later_says_that_it_is_not_there_yet() {
+fn methods_that_are_not_implemented() {
     let _deadline = deadline();
     let served = Served::start("gateway-later");
     let paths = "auth/enable auth/user/add auth/user/get auth/user/list \
@@ -615,7 +615,7 @@ fn foreign_origin_is_refused_before_its_request_is_carried_out() {
 }
 
 #[test]
-fn allowed_origin_is_named_in_the_answer() {
+fn allowed_origin_is_named_in_the_response() {
     let _deadline = deadline();
     let how = Serve::new("127.0.0.1:0").cors(["http://page:80"]);
     let served = Served::with("gateway-cors", Options::new(), how);
@@ -860,7 +860,7 @@ fn metrics_address_has_no_calls() {
 }
 
 #[test]
-fn a_time_that_cannot_be_read_is_refused() {
+fn timeout_header_that_is_invalid_is_refused() {
     let _deadline = deadline();
     let served = Served::start("gateway-time");
     for (time, status, said) in [
@@ -886,7 +886,7 @@ fn a_time_that_cannot_be_read_is_refused() {
 }
 
 #[test]
-fn a_token_is_taken() {
+fn authorization_token_is_accepted() {
     let _deadline = deadline();
     let served = Served::start("gateway-token");
     let mut http = Http::to(&served.url());
@@ -968,7 +968,7 @@ fn streams_of(address: &str) {
 }
 
 #[test]
-fn watches_stream() {
+fn watch_is_a_stream() {
     let _deadline = deadline();
     streams_of(&Served::start("gateway-watch").url());
     match etcd::program() {
@@ -978,7 +978,7 @@ fn watches_stream() {
 }
 
 #[test]
-fn a_stream_takes_requests_while_it_answers() {
+fn watch_stream_accepts_requests_while_it_responds() {
     let _deadline = deadline();
     let served = Served::start("gateway-duplex");
     let mut http = Http::to(&served.url());
@@ -1008,7 +1008,7 @@ fn a_stream_takes_requests_while_it_answers() {
 }
 
 #[test]
-fn an_observer_hears_of_each_leader() {
+fn observe_reports_each_leader() {
     let _deadline = deadline();
     let served = Served::start("gateway-observe");
     let address = served.url();
@@ -1033,7 +1033,7 @@ fn an_observer_hears_of_each_leader() {
 }
 
 #[test]
-fn a_server_that_closes_ends_its_streams() {
+fn streams_end_when_the_server_closes() {
     let _deadline = deadline();
     let served = Served::start("gateway-close");
     let mut http = watch(&served.url(), r#"{"create_request":{"key":"YQ=="}}"#);
@@ -1062,7 +1062,7 @@ for method, path, body in [("POST", "/v3/kv/put", '{"key":"aw=="}'), ("GET", "/v
 "#;
 
 #[test]
-fn it_speaks_over_tls_too() {
+fn gateway_over_tls() {
     let _deadline = deadline();
     let made =
         rcgen::generate_simple_self_signed(["127.0.0.1".to_string()]).expect("a certificate");

@@ -65,7 +65,7 @@ fn error(answer: &Answer) -> (u16, i64, String) {
 }
 
 #[test]
-fn what_is_too_large_is_refused() {
+fn body_that_is_too_large_is_refused() {
     let _deadline = deadline();
     let served = Served::start("abuse-large");
     let put = |bytes: usize| {
@@ -110,7 +110,7 @@ fn what_is_too_large_is_refused() {
 
 /// A body that is no body is the client's mistake, in the same words as JSON that is none.
 #[test]
-fn a_body_that_breaks_off_is_refused() {
+fn body_that_breaks_off_is_refused() {
     let _deadline = deadline();
     let served = Served::start("abuse-broken");
     let short = "Content-Length: 100\r\n\r\n{\"key\":\"aw==";
@@ -133,7 +133,7 @@ fn a_body_that_breaks_off_is_refused() {
 }
 
 #[test]
-fn deep_nesting_is_an_error() {
+fn json_nested_too_deep_is_refused() {
     let _deadline = deadline();
     let served = Served::start("abuse-deep");
     for (path, open, shut) in [
@@ -166,7 +166,7 @@ fn deep_nesting_is_an_error() {
 }
 
 #[test]
-fn who_is_slow_or_gone_keeps_nobody_waiting() {
+fn slow_or_lost_clients_do_not_delay_others() {
     let _deadline = deadline();
     let served = Served::start("abuse-slow");
     let mut slow = Vec::new();
@@ -193,7 +193,7 @@ fn who_is_slow_or_gone_keeps_nobody_waiting() {
 
 /// Whoever asks for much and does not read it takes a part of what the server may hold.
 #[test]
-fn an_answer_counts_until_it_is_read() {
+fn response_counts_as_held_until_it_is_read() {
     let _deadline = deadline();
     let served = Served::start("abuse-unread");
     // more than the buffers of two sockets have room for
@@ -227,7 +227,7 @@ fn an_answer_counts_until_it_is_read() {
 }
 
 #[test]
-fn who_vanishes_in_a_stream_is_forgotten() {
+fn stream_of_a_client_that_vanished_ends() {
     let _deadline = deadline();
     let served = Served::start("abuse-vanish");
     let mut streams: Vec<Http> = (0..20)
@@ -267,7 +267,7 @@ fn who_vanishes_in_a_stream_is_forgotten() {
 }
 
 #[test]
-fn requests_that_follow_each_other_are_answered_in_order() {
+fn pipelined_requests_have_responses_in_order() {
     let _deadline = deadline();
     let served = Served::start("abuse-pipeline");
     let mut http = Http::to(&served.url());
@@ -305,7 +305,7 @@ fn requests_that_follow_each_other_are_answered_in_order() {
 }
 
 #[test]
-fn metrics_are_what_prometheus_reads() {
+fn metrics_have_the_format_of_prometheus() {
     let _deadline = deadline();
     let served = Served::start("abuse-metrics");
     for body in [r#"{"key":"YQ=="}"#, r#"{"key":"Yg=="}"#, "{}"] {
@@ -492,7 +492,7 @@ fn spoilt(dice: &mut Dice, body: &str) -> Vec<u8> {
 
 /// Bodies spoilt at random, the same for the same seed. `KV_FUZZ_ROUNDS` makes it longer, `KV_SEED` another.
 #[test]
-fn whatever_comes_is_answered() {
+fn random_bodies_have_responses() {
     let _deadline = deadline();
     let number = |name: &str, or: u64| {
         std::env::var(name)

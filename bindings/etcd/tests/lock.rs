@@ -508,7 +508,7 @@ fn locks_and_elections_on_a_real_etcd() {
 
 /// Who waits when the server closes is told, and does not stay in line.
 #[test]
-fn who_waits_when_the_server_closes() {
+fn lock_that_waits_ends_when_the_server_closes() {
     let _deadline = deadline();
     let (db, server) = serve(Options::new(), Serve::new("127.0.0.1:0"));
     runtime().block_on(async {

@@ -208,7 +208,7 @@ async fn outcome(response: h2::client::ResponseFuture) -> (i32, String) {
 }
 
 #[test]
-fn a_message_that_says_it_is_huge_is_refused_at_once() {
+fn message_that_declares_a_huge_size_is_refused_at_once() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
@@ -235,7 +235,7 @@ fn a_message_that_says_it_is_huge_is_refused_at_once() {
 }
 
 #[test]
-fn deadlines_take_requests_back() {
+fn deadline_of_a_client_cancels_its_request() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
@@ -304,7 +304,7 @@ fn clients_that_vanish_leave_nothing_behind() {
 
 /// A client that reads nothing: what it asked for stays where it is, and others are served.
 #[test]
-fn a_slow_reader_keeps_nobody_waiting() {
+fn slow_reader_does_not_delay_others() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
@@ -344,7 +344,7 @@ fn a_slow_reader_keeps_nobody_waiting() {
 }
 
 #[test]
-fn many_connections_are_held_and_let_go() {
+fn connections_two_thousand_are_held_and_released() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
@@ -379,7 +379,7 @@ fn many_connections_are_held_and_let_go() {
 }
 
 #[test]
-fn many_requests_at_once_all_get_responses() {
+fn requests_five_thousand_at_once_have_responses() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
@@ -395,7 +395,7 @@ fn many_requests_at_once_all_get_responses() {
 }
 
 #[test]
-fn requests_under_way_at_the_end_get_responses() {
+fn requests_in_flight_at_close_have_responses() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
@@ -445,7 +445,7 @@ fn requests_under_way_at_the_end_get_responses() {
 
 /// Run by the next test in a process of its own, which has few descriptors.
 #[test]
-fn child_with_few_descriptors() {
+fn descriptors_child() {
     let _deadline = deadline();
     if std::env::var_os("FEW_DESCRIPTORS").is_none() {
         return;
@@ -459,13 +459,13 @@ fn child_with_few_descriptors() {
 }
 
 #[test]
-fn no_descriptors_left_is_no_end() {
+fn descriptors_exhausted_do_not_end_the_server() {
     let _deadline = deadline();
     let own = std::env::current_exe().expect("this program");
     let mut child = Command::new("sh")
         .args([
             "-c",
-            "ulimit -n 64 && exec \"$0\" --exact child_with_few_descriptors --nocapture",
+            "ulimit -n 64 && exec \"$0\" --exact descriptors_child --nocapture",
         ])
         .arg(own)
         .env("FEW_DESCRIPTORS", "1")

@@ -270,7 +270,7 @@ fn kv_refuses_in_etcds_words() {
 }
 
 #[test]
-fn an_empty_operation_waits_its_turn_to_be_refused() {
+fn empty_operation_of_a_txn_is_refused_in_order() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
@@ -910,7 +910,7 @@ fn lease_header_is_not_newer_than_the_keys() {
 }
 
 #[test]
-fn leases_start_anew_where_that_is_asked_for() {
+fn leases_restart_at_open_with_that_option() {
     let _deadline = deadline();
     let clock = libkv::Clock::new(1_000);
     let db = Db::open(":memory:", Options::new().clock(clock.clone())).expect("a store");
@@ -927,7 +927,7 @@ fn leases_start_anew_where_that_is_asked_for() {
 }
 
 #[test]
-fn maintenance_says_what_is_true() {
+fn maintenance_status_is_that_of_the_store() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
@@ -1041,7 +1041,7 @@ fn maintenance_says_what_is_true() {
 }
 
 #[test]
-fn the_cluster_has_one_member() {
+fn cluster_has_one_member() {
     let _deadline = deadline();
     run(async {
         let how = Serve::new("127.0.0.1:0")
@@ -1200,7 +1200,7 @@ fn client_with_a_password_goes_on_where_authentication_is_off() {
 }
 
 #[test]
-fn health_is_asked_by_name() {
+fn health_is_reported_by_service_name() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
@@ -1291,7 +1291,7 @@ mod raw {
 }
 
 #[test]
-fn what_is_not_there_is_named() {
+fn methods_that_do_not_exist_are_named() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
@@ -1321,7 +1321,7 @@ fn what_is_not_there_is_named() {
 }
 
 #[test]
-fn messages_that_cannot_be_read_are_refused() {
+fn messages_that_cannot_be_decoded_are_refused() {
     let _deadline = deadline();
     use pb::request_op::Request as Op;
     use prost::Message;
@@ -1385,7 +1385,7 @@ fn messages_that_cannot_be_read_are_refused() {
 }
 
 #[test]
-fn limits_of_clients_are_those_of_the_handle_or_lower_ones_of_the_server() {
+fn limits_are_the_lower_of_handle_and_server() {
     let _deadline = deadline();
     use pb::request_op::Request as Op;
     const MIB: usize = 1 << 20;
@@ -1489,7 +1489,7 @@ fn limits_of_clients_are_those_of_the_handle_or_lower_ones_of_the_server() {
 }
 
 #[test]
-fn compressed_requests_are_taken() {
+fn compressed_requests_are_accepted() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
@@ -1517,7 +1517,7 @@ fn compressed_requests_are_taken() {
 }
 
 #[test]
-fn deadlines_are_kept() {
+fn deadline_of_a_client_is_kept() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
@@ -1544,7 +1544,7 @@ fn deadlines_are_kept() {
 }
 
 #[test]
-fn two_addresses_serve_one_store() {
+fn addresses_two_serve_one_store() {
     let _deadline = deadline();
     run(async {
         let directory = tempdir("two");
@@ -1645,7 +1645,7 @@ fn addresses_that_cannot_be_served_are_named() {
 }
 
 #[test]
-fn an_address_that_is_taken_is_named_within_a_runtime_too() {
+fn address_in_use_is_named_within_a_runtime() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
@@ -1655,7 +1655,7 @@ fn an_address_that_is_taken_is_named_within_a_runtime_too() {
 }
 
 #[test]
-fn closing_ends_streams_and_frees_the_address() {
+fn close_ends_streams_and_frees_the_address() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
@@ -1680,7 +1680,7 @@ fn closing_ends_streams_and_frees_the_address() {
 }
 
 #[test]
-fn a_closed_store_says_so() {
+fn closed_store_refuses_calls() {
     let _deadline = deadline();
     run(async {
         let served = Served::new().await;
@@ -1693,7 +1693,7 @@ fn a_closed_store_says_so() {
 }
 
 #[test]
-fn the_log_has_a_line_for_each_address() {
+fn log_has_a_line_for_each_address() {
     let _deadline = deadline();
     let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let into = lines.clone();

@@ -626,7 +626,7 @@ async fn every_row(channel: &Channel, whose: Whose) {
 }
 
 #[test]
-fn the_rows_of_the_contract_on_our_server() {
+fn contract_rows_on_our_server() {
     let _deadline = deadline();
     let (_db, server) = serve(
         Options::new(),
@@ -636,7 +636,7 @@ fn the_rows_of_the_contract_on_our_server() {
 }
 
 #[test]
-fn the_rows_of_the_contract_on_a_real_etcd() {
+fn contract_rows_on_a_real_etcd() {
     let _deadline = deadline();
     if let Some(etcd) = real_etcd("watch-rows") {
         runtime().block_on(async { every_row(&connect(&etcd.url()).await, Whose::Etcds).await });
@@ -683,7 +683,7 @@ fn progress_follows_the_clock_of_the_store() {
 }
 
 #[test]
-fn progress_is_reported_once_the_store_can_be_read_again() {
+fn progress_is_reported_after_a_failed_read() {
     let _deadline = deadline();
     const SLOTS: u32 = 4;
     let (db, server) = serve(Options::new().max_readers(SLOTS), Serve::new("127.0.0.1:0"));
@@ -732,7 +732,7 @@ fn progress_is_reported_once_the_store_can_be_read_again() {
 /// A watch that is overtaken by a compaction while it lives ends as one that began too early, and what
 /// ends with its server or its store says so.
 #[test]
-fn the_ends_of_watches() {
+fn watch_ends_for_each_reason() {
     let _deadline = deadline();
     let (db, server) = serve(Options::new(), Serve::new("127.0.0.1:0"));
     runtime().block_on(async {

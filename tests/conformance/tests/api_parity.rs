@@ -298,7 +298,7 @@ fn camel(name: &str) -> String {
 }
 
 #[test]
-fn every_face_has_what_rust_has() {
+fn every_language_has_what_rust_has() {
     let c = c_functions();
     let stub = read("bindings/python/python/libkv/_libkv.pyi");
     let aio = read("bindings/python/python/libkv/aio.py");
@@ -373,7 +373,7 @@ fn every_exception_is_a_method() {
 }
 
 #[test]
-fn every_face_opens_and_serves() {
+fn every_language_opens_and_serves() {
     let c = c_functions();
     for function in ["open", "serve"] {
         assert!(

@@ -479,7 +479,7 @@ fn stars(is: String, should: &str) -> String {
 }
 
 #[test]
-fn every_row_has_a_case() {
+fn contract_rows_all_have_a_case() {
     let _deadline = deadline();
     let contract = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../contract.md"))
         .expect("contract.md");

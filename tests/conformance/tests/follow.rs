@@ -39,7 +39,7 @@ fn start(args: &[&str], store: &Path) -> Child {
 }
 
 #[test]
-fn watchers_that_are_killed_have_seen_every_event_once() {
+fn watch_in_killed_processes_sees_every_event_once() {
     let _deadline = deadline();
     let seed = seed();
     let mut dice = Dice(seed);

@@ -58,7 +58,7 @@ fn shrink(mut lines: Vec<String>) -> (Vec<String>, String) {
 }
 
 #[test]
-fn engine_and_model_response_alike() {
+fn random_scripts_on_the_engine() {
     let seed = seed();
     let steps = setting("STEPS").unwrap_or(STEPS as u64) as usize;
     let _deadline = deadline_times(1 + (steps / STEPS) as u64);
@@ -140,31 +140,31 @@ fn program_and_model_response_alike(name: &str, command: Result<Vec<String>, Str
 }
 
 #[test]
-fn c_and_model_response_alike() {
+fn random_scripts_on_c() {
     let _deadline = deadline();
     program_and_model_response_alike("c", programs::c());
 }
 
 #[test]
-fn python_and_model_response_alike() {
+fn random_scripts_on_python() {
     let _deadline = deadline();
     program_and_model_response_alike("python", programs::python(&[]));
 }
 
 #[test]
-fn python_aio_and_model_response_alike() {
+fn random_scripts_on_python_aio() {
     let _deadline = deadline();
     program_and_model_response_alike("python-aio", programs::python(&["--aio"]));
 }
 
 #[test]
-fn node_and_model_response_alike() {
+fn random_scripts_on_node() {
     let _deadline = deadline();
     program_and_model_response_alike("node", programs::node(&[]));
 }
 
 #[test]
-fn node_sync_and_model_response_alike() {
+fn random_scripts_on_node_sync() {
     let _deadline = deadline();
     program_and_model_response_alike("node-sync", programs::node(&["--sync"]));
 }
@@ -173,7 +173,7 @@ fn node_sync_and_model_response_alike() {
 const ETCD_STEPS: usize = 300;
 
 #[test]
-fn etcd_and_model_response_alike() {
+fn random_scripts_on_a_real_etcd() {
     let _deadline = deadline();
     let program = match etcd::program() {
         Ok(program) => program,

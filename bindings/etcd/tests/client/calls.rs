@@ -373,7 +373,7 @@ fn agree(is: Seen, should: Seen) {
 }
 
 #[test]
-fn every_call_on_a_real_etcd() {
+fn calls_on_a_real_etcd() {
     let _deadline = deadline();
     let Some(program) = etcd() else { return };
     let members = Etcd::start(&program, "tour");
@@ -381,7 +381,7 @@ fn every_call_on_a_real_etcd() {
 }
 
 #[test]
-fn every_call_on_a_server_of_ours() {
+fn calls_on_our_server() {
     let _deadline = deadline();
     let folder = scratch("tour-served");
     let store = in_memory();
@@ -400,7 +400,7 @@ fn every_call_on_a_server_of_ours() {
 }
 
 #[test]
-fn what_a_cluster_cannot_do_it_says() {
+fn calls_that_a_cluster_does_not_support() {
     let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
@@ -426,7 +426,7 @@ fn what_a_cluster_cannot_do_it_says() {
 }
 
 #[test]
-fn a_closed_handle_closes_what_was_made_from_it() {
+fn close_closes_what_was_made_from_the_handle() {
     let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
@@ -516,7 +516,7 @@ fn calls_from_inside_a_runtime() {
 
 /// A watcher that nobody reads holds little, and misses nothing when it is read at last.
 #[test]
-fn a_watcher_that_is_read_late() {
+fn watcher_that_is_read_late_misses_nothing() {
     let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");

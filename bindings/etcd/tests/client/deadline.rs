@@ -259,7 +259,7 @@ fn deadline_of_a_call_is_timeout_or_unknown_outcome() {
 }
 
 #[test]
-fn interrupted_write_ends_its_wait_also_when_it_was_sent() {
+fn write_that_is_interrupted_ends_also_when_it_was_sent() {
     let _deadline = deadline();
     let cluster = Cluster::new();
     cluster.fall_silent(false);

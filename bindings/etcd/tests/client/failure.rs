@@ -37,7 +37,7 @@ fn refused(address: &str, options: Options) -> Error {
 }
 
 #[test]
-fn each_endpoint_is_named_with_its_reason() {
+fn endpoints_are_named_with_their_reasons() {
     let _deadline = deadline();
     let gone = TcpListener::bind(("127.0.0.1", 0))
         .expect("a port")
@@ -98,7 +98,7 @@ fn options_of_the_wrong_kind_are_refused_by_name() {
 
 /// The write of a lost answer is not known to have been done, and is not done twice; a read is asked again.
 #[test]
-fn a_lost_response() {
+fn response_that_is_lost_is_an_unknown_outcome() {
     let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
@@ -151,7 +151,7 @@ fn a_lost_response() {
 
 /// What was never sent is told apart from what may have been: it is tried again, and can be taken back.
 #[test]
-fn a_cluster_that_is_away_for_a_while() {
+fn cluster_that_is_unreachable_for_a_while() {
     let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
@@ -215,7 +215,7 @@ fn a_cluster_that_is_away_for_a_while() {
 
 /// A time-out is of what was asked: a read has not been answered, a write may have been done.
 #[test]
-fn an_endpoint_that_falls_silent() {
+fn endpoint_that_stops_responding_is_left() {
     let _deadline = deadline();
     let Some(program) = etcd() else { return };
     let flags = ["--grpc-keepalive-min-time", "50ms"];
@@ -272,7 +272,7 @@ fn an_endpoint_that_falls_silent() {
 }
 
 #[test]
-fn a_request_that_is_not_answered_in_time() {
+fn request_without_a_response_times_out() {
     let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
@@ -332,7 +332,7 @@ fn record(db: &Db, after: Revision) -> Events {
 /// Three members; the one that is spoken to is killed and started again, while a client writes, watches and keeps a
 /// lease: nothing acknowledged is lost, no event is lost or comes twice, the lease lives.
 #[test]
-fn the_current_endpoint_is_killed() {
+fn endpoint_in_use_is_killed() {
     let _deadline = deadline();
     let Some(program) = etcd() else { return };
     let seed = seed();
@@ -487,7 +487,7 @@ fn connections_to_a_server_of_ours_are_cut() {
 
 /// A watcher whose place is compacted away while it has no connection learns of it, with the revision.
 #[test]
-fn compacted_while_away() {
+fn watch_that_was_compacted_while_disconnected() {
     let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
@@ -567,7 +567,7 @@ fn version(address: &str) -> String {
 }
 
 #[test]
-fn quiet_watcher_asks_for_progress() {
+fn watcher_without_events_asks_for_progress() {
     let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
@@ -597,7 +597,7 @@ fn quiet_watcher_asks_for_progress() {
 }
 
 #[test]
-fn quiet_watcher_of_an_old_etcd_waits_for_its_signs_of_progress() {
+fn watcher_of_an_old_etcd_waits_for_its_progress_reports() {
     let _deadline = deadline();
     let Some(program) = etcd() else { return };
     let flags = ["--experimental-watch-progress-notify-interval", "200ms"];
@@ -614,7 +614,7 @@ fn quiet_watcher_of_an_old_etcd_waits_for_its_signs_of_progress() {
 }
 
 #[test]
-fn a_watch_that_no_endpoint_makes_says_why() {
+fn watch_that_no_endpoint_creates_returns_the_reason() {
     let _deadline = deadline();
     let Some(program) = etcd() else { return };
     let mut members = Etcd::start_with(&program, "leaderless", 3, &[]);

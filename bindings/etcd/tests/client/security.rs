@@ -97,7 +97,7 @@ fn reason(address: &str, options: Options) -> String {
 }
 
 #[test]
-fn a_server_must_be_who_it_says() {
+fn tls_server_certificate_is_verified() {
     let _deadline = deadline();
     let Some(program) = etcd() else { return };
     let (authority, other) = (Authority::new("ca"), Authority::new("other-ca"));
@@ -145,7 +145,7 @@ fn a_server_must_be_who_it_says() {
 }
 
 #[test]
-fn a_server_may_want_a_certificate() {
+fn tls_client_certificate_is_sent() {
     let _deadline = deadline();
     let Some(program) = etcd() else { return };
     let (authority, other) = (

@@ -807,7 +807,9 @@ mod tests {
             .lock_writer(None, None)
             .expect("nobody holds it");
         held.send(()).expect("the worker listens");
-        until("the worker waits for the lock", || !store.commit().shared.queue.is_empty());
+        until("the worker waits for the lock", || {
+            !store.commit().shared.queue.is_empty()
+        });
         let (stopped, is_stopped) = channel();
         thread::scope(|scope| {
             scope.spawn(|| stopped.send(store.commit().stop().is_none()));
@@ -864,7 +866,9 @@ mod tests {
             [|orders| &orders.leases, |orders| &orders.sweep];
         for order in orders {
             store.commit().shared.order(order);
-            until("the worker waits for the lock", || !store.commit().shared.queue.is_empty());
+            until("the worker waits for the lock", || {
+                !store.commit().shared.queue.is_empty()
+            });
             let (answered, is_answered) = channel();
             let terms = Terms {
                 timeout: Some(Duration::from_millis(20)),

@@ -623,7 +623,9 @@ mod tests {
         for _ in 0..20_000 {
             let message = CALLS[dice.below(CALLS.len() as u64) as usize].output;
             let len = dice.below(40) as usize;
-            let (bytes, mut json) = (dice.bytes(len), Vec::new());
+            // small numbers, so that many are the tag of a field or a short length
+            let bytes: Vec<u8> = (0..=len).map(|_| dice.below(27) as u8).collect();
+            let mut json = Vec::new();
             match write::message(message, &bytes, &mut json) {
                 Some(()) => {
                     let object = serde_json::from_slice::<serde_json::Value>(&json);
@@ -634,7 +636,7 @@ mod tests {
             }
         }
         assert!(
-            written > 1_000 && refused > 1_000,
+            written > 100 && refused > 1_000,
             "{written} written, {refused} refused"
         );
     }
