@@ -1,4 +1,4 @@
-//! The script language of the conformance cases; `tests/README.md` is its manual.
+//! The script language of the conformance cases; `tests/conformance/README.md` is its manual.
 
 use libkv::*;
 

@@ -1,5 +1,5 @@
 //! The conformance cases: model, Rust (in memory and in a directory), C, and a real etcd must all
-//! answer what the case says. `tests/README.md` is the manual of the language.
+//! answer what the case says. `tests/conformance/README.md` is the manual of the language.
 
 use std::collections::BTreeSet;
 use std::fs;
