@@ -231,6 +231,8 @@ fn submitted_write_times_out_behind_one_that_waits_longer() {
         .expect("a response in its time")
         .expect_err("the lock is held");
     assert!(holder.is_named_by(&error), "{error}");
+    // a close waits for what has begun
+    holder.go_on();
 }
 
 /// As above; here a thread waits for the lock.

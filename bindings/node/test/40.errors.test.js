@@ -5,7 +5,7 @@ const libkv = require('libkv')
 const { memory } = require('libkv/testing')
 const { place, test } = require('./support.js')
 
-test('a KvError is an Error with code and revision', async (t) => {
+test('KvError: is an Error with code and revision', async (t) => {
   const db = await memory(t)
   const error = await db.get('k', { revision: 9 }).then(assert.fail, (error) => error)
   assert.ok(error instanceof libkv.KvError && error instanceof Error)
@@ -17,7 +17,7 @@ test('a KvError is an Error with code and revision', async (t) => {
   assert.deepStrictEqual(Object.keys(error).sort(), ['code', 'revision'])
 })
 
-test('options misspelt are named in every call, and nothing is written', async (t) => {
+test('options: misspelt ones are named in every call, and nothing is written', async (t) => {
   const db = await memory(t)
   const calls = {
     prevKV: [
@@ -58,7 +58,7 @@ test('options misspelt are named in every call, and nothing is written', async (
   assert.strictEqual(db.statusSync().revision, 1)
 })
 
-test('options that run code of their own do not disturb a call', async (t) => {
+test('options: getters that make calls do not disturb a call', async (t) => {
   const db = await memory(t)
   const options = {
     get prevKv() {
@@ -76,7 +76,7 @@ test('options that run code of their own do not disturb a call', async (t) => {
   assert.strictEqual(db.rangeSync(range).kvs[0].key.toString(), 'k')
 })
 
-test('a promise rejects; a twin throws; neither does the other', async (t) => {
+test('errors: promises reject, synchronous calls throw', async (t) => {
   const db = await memory(t)
   for (const name of [
     'get',
@@ -108,7 +108,7 @@ test('a promise rejects; a twin throws; neither does the other', async (t) => {
   assert.throws(() => db.scanSync(null), TypeError)
 })
 
-test('many refusals among many writes each find their own promise', async (t) => {
+test('errors: each of many refusals rejects its own promise', async (t) => {
   const db = await memory(t)
   const results = await Promise.allSettled(
     Array.from({ length: 1_000 }, (_, n) =>
@@ -127,7 +127,7 @@ test('many refusals among many writes each find their own promise', async (t) =>
   )
 })
 
-test('the stack of an error has the function that awaits, whatever the call', async (t) => {
+test('errors: the stack has the function that awaits', async (t) => {
   const where = place(t)
   const db = await libkv.open(where)
   t.after(() => db.close())
@@ -182,7 +182,7 @@ test('the stack of an error has the function that awaits, whatever the call', as
   }
 })
 
-test('steps asked for at once are taken in order, after an error too', async (t) => {
+test('errors: steps of a walk stay in order after an error', async (t) => {
   const db = await memory(t)
   for (const key of ['a', 'b', 'c']) await db.put(key, key)
   const walk = db.scan()

@@ -19,7 +19,7 @@ const standing = (db, name, count) =>
 /** Waits until no lease is left. */
 const noLease = (db) => until('no lease', async () => (await db.leaseList()).length === 0)
 
-test('a lock is handed over in the order in which they came', async (t) => {
+test('lock: is handed over in order of arrival', async (t) => {
   const db = await memory(t)
   const locks = Array.from({ length: 20 }, () => db.lock('l', 60))
   const order = []
@@ -50,7 +50,7 @@ test('a lock is handed over in the order in which they came', async (t) => {
   )
 })
 
-test('acquiring twice, releasing twice and trying', async (t) => {
+test('lock: acquire twice, release twice, tryAcquire', async (t) => {
   const db = await memory(t)
   const [lock, other] = [db.lock('l', 60), db.lock(Buffer.from('l'), 60)]
   await lock.release()
@@ -64,7 +64,7 @@ test('acquiring twice, releasing twice and trying', async (t) => {
   assert.strictEqual(await other.tryAcquire(), true)
 })
 
-test('misuse of locks and elections', async (t) => {
+test('lock and election: misuse', async (t) => {
   const db = await memory(t)
   for (const call of [
     () => db.lock(),
@@ -101,7 +101,7 @@ test('misuse of locks and elections', async (t) => {
   await waiting
 })
 
-test('a time-out names the holder and leaves the line', async (t) => {
+test('lock: a time-out names the holder and leaves the line', async (t) => {
   const db = await memory(t)
   const [lock, other] = [db.lock('l', 60), db.lock('l', 60)]
   await lock.acquire()
@@ -118,7 +118,7 @@ test('a time-out names the holder and leaves the line', async (t) => {
   assert.strictEqual(other.isHeld, true)
 })
 
-test('an abort and a release leave the line', async (t) => {
+test('lock: an abort and a release leave the line', async (t) => {
   const db = await memory(t)
   const [lock, other, election] = [db.lock('l', 60), db.lock('l', 60), db.election('l', 60)]
   await lock.acquire()
@@ -146,7 +146,7 @@ test('an abort and a release leave the line', async (t) => {
   await other.acquire({ signal: new AbortController().signal })
 })
 
-test('aborted at any moment, it stands nowhere in the end', async (t) => {
+test('lock: an abort at any moment leaves no key', async (t) => {
   const db = await memory(t)
   const lock = db.lock('l', 60)
   for (let turns = 0; turns < 40; turns++) {
@@ -164,7 +164,7 @@ test('aborted at any moment, it stands nowhere in the end', async (t) => {
   }
 })
 
-test('an abort while the writer is held rejects at once', async (t) => {
+test('lock: an abort while the writer is held rejects at once', async (t) => {
   const store = place(t)
   const db = await libkv.open(store, { busyTimeoutMs: Infinity })
   const held = await holder(t, store)
@@ -180,7 +180,7 @@ test('an abort while the writer is held rejects at once', async (t) => {
   await db.close()
 })
 
-test('a lost lease ends the wait, and what is held is not any more', async (t) => {
+test('lock: a lost lease ends the wait and the hold', async (t) => {
   const db = await memory(t)
   const [lock, other] = [db.lock('l', 3), db.lock('l', 3)]
   await lock.acquire()
@@ -197,7 +197,7 @@ test('a lost lease ends the wait, and what is held is not any more', async (t) =
   assert.strictEqual(lock.isHeld, true)
 })
 
-test('closing the store ends every wait at once', async () => {
+test('close: ends every wait at once', async () => {
   const db = await libkv.open(':memory:')
   const [lock, other, election] = [db.lock('l', 60), db.lock('l', 60), db.election('l', 60)]
   await lock.acquire()
@@ -235,7 +235,7 @@ test('closing the store ends every wait at once', async () => {
   await election[Symbol.asyncDispose]()
 })
 
-test('an election: campaign, proclaim, leader, observe, resign', async (t) => {
+test('election: campaign, proclaim, leader, observe, resign', async (t) => {
   const db = await memory(t)
   const [one, two] = [db.election('e', 60), db.election('e', 60)]
   assert.strictEqual(await one.leader(), undefined)
@@ -269,7 +269,7 @@ test('an election: campaign, proclaim, leader, observe, resign', async (t) => {
   await assert.rejects(two.proclaim('after all'), { code: 'LEASE_LOST' })
 })
 
-test('a killed holder is followed within a second, whichever process it was', async (t) => {
+test("lock: is free within a second of the holder's death", async (t) => {
   const store = place(t)
   const db = await libkv.open(store)
   const program = `require('libkv').open(process.argv[1]).then(async (db) => {
@@ -294,7 +294,7 @@ test('a killed holder is followed within a second, whichever process it was', as
   await db.close()
 })
 
-test('a thousand who stand in line have no thread of their own', async (t) => {
+test('lock: a thousand waits need no thread each', async (t) => {
   const db = await memory(t)
   const threads = () => fs.readdirSync('/proc/self/task').length
   const first = db.lock('l', 60)

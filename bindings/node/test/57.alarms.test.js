@@ -25,7 +25,7 @@ async function room(db) {
   await db.compact(revision, { physical: true })
 }
 
-test('a quota is kept, and leaves room to make room', async (t) => {
+test('quota: is kept, and leaves room for deletions', async (t) => {
   const store = place(t)
   const db = await libkv.open(store, { maxBytes: QUOTA, durability: 'none' })
   assert.match(
@@ -52,7 +52,7 @@ test('a quota is kept, and leaves room to make room', async (t) => {
 /** The members of each. */
 const plain = (alarms) => alarms.map((alarm) => ({ ...alarm }))
 
-test('an alarm stays until it is disarmed', async () => {
+test('alarm: stays until it is disarmed', async () => {
   const db = await libkv.open(':memory:', { maxBytes: QUOTA, limits: 'etcd' })
   await filled(db)
   const { storeId, alarms } = await db.status()
@@ -75,7 +75,7 @@ test('an alarm stays until it is disarmed', async () => {
   await db.close()
 })
 
-test('what is wrong with an alarm is said', async () => {
+test('alarm: refusals', async () => {
   const db = await libkv.open(':memory:')
   await assert.rejects(db.alarmActivate(), /the kind must be nospace or corrupt/)
   await assert.rejects(db.alarmActivate('NOSPACE'), /the kind must be one of nospace, corrupt/)

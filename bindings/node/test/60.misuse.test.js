@@ -52,7 +52,7 @@ async function ends(program, should = 'ok', options) {
 
 const gc = { node: ['--expose-gc'] }
 
-test('everything made from a closed store answers closed, and closing twice is fine', () =>
+test('close: everything made from the store returns closed; a second close is allowed', () =>
   ends(async () => {
     for (const close of [
       (db) => db.close(),
@@ -126,7 +126,7 @@ test('everything made from a closed store answers closed, and closing twice is f
     console.log('ok')
   }))
 
-test('closing answers what was handed over before', () =>
+test('close: requests submitted before it complete', () =>
   ends(async () => {
     const db = await libkv.open(':memory:')
     const writes = Array.from({ length: 100 }, (_, n) => db.put(`k${n}`, 'v'))
@@ -139,7 +139,7 @@ test('closing answers what was handed over before', () =>
     console.log('ok')
   }))
 
-test('garbage is collected in any order', () =>
+test('garbage: handles are collected in any order', () =>
   ends(
     async () => {
       const pause = () => new Promise((resolve) => setTimeout(resolve, 1))
@@ -177,7 +177,7 @@ test('garbage is collected in any order', () =>
     gc,
   ))
 
-test('a store that nobody refers to is closed', () =>
+test('garbage: a store without references is closed', () =>
   ends(
     async () => {
       const clock = new libkv.Clock(0)
@@ -216,7 +216,7 @@ test('a store that nobody refers to is closed', () =>
     gc,
   ))
 
-test('a process ends though handles are open and nothing waits', () =>
+test('exit: open handles do not keep the process', () =>
   ends(async () => {
     const db = await libkv.open(':memory:')
     await db.put('k', 'v')
@@ -226,7 +226,7 @@ test('a process ends though handles are open and nothing waits', () =>
     console.log('ok')
   }))
 
-test('a process stays until what it handed over is answered', () =>
+test('exit: requests in flight keep the process', () =>
   ends(async () => {
     const db = await libkv.open(':memory:')
     for (const call of [
@@ -240,7 +240,7 @@ test('a process stays until what it handed over is answered', () =>
     }
   }, '.....'))
 
-test('process.exit with work in flight', async (t) => {
+test('exit: process.exit with work in flight', async (t) => {
   const store = place(t)
   for (let round = 0; round < 5; round++) {
     await ends(
@@ -265,7 +265,7 @@ test('process.exit with work in flight', async (t) => {
   await db.close()
 })
 
-test('process.exit does not wait for a lock that is not to be had', async (t) => {
+test('exit: process.exit does not wait for a lock in use', async (t) => {
   const store = place(t)
   const held = await holder(t, store)
   await ends(
@@ -283,13 +283,13 @@ test('process.exit does not wait for a lock that is not to be had', async (t) =>
   await held.release()
 })
 
-test('an error that nobody caught ends the process as ever, not by a signal', async () => {
+test('exit: an uncaught error ends the process with status 1', async () => {
   const { code, signal, stderr } = await run("require('libkv').openSync(':memory:').put('', 'v')")
   assert.deepStrictEqual([code, signal], [1, null])
   assert.match(stderr, /KvError: key is not provided[\s\S]*INVALID_ARGUMENT/)
 })
 
-test('workers open stores of their own, also the same one', async (t) => {
+test('worker: each opens its own handle, also on the same store', async (t) => {
   const store = place(t)
   await ends(
     async (store) => {
@@ -321,7 +321,7 @@ test('workers open stores of their own, also the same one', async (t) => {
   )
 })
 
-test('a handle is of no use in another thread', () =>
+test('worker: a handle cannot be used in another thread', () =>
   ends(async () => {
     const db = await libkv.open(':memory:')
     await db.put('k', 'v')
@@ -345,7 +345,7 @@ test('a handle is of no use in another thread', () =>
     console.log('ok')
   }))
 
-test('a worker is terminated in the midst of everything', async (t) => {
+test('worker: terminated during calls', async (t) => {
   const store = place(t)
   await ends(
     async (store) => {
@@ -385,7 +385,7 @@ test('a worker is terminated in the midst of everything', async (t) => {
   )
 })
 
-test('a worker is terminated while its write waits for the lock', async (t) => {
+test('worker: terminated while its write waits for the lock', async (t) => {
   const store = place(t)
   const held = await holder(t, store)
   await ends(
@@ -409,7 +409,7 @@ test('a worker is terminated while its write waits for the lock', async (t) => {
   await held.release()
 })
 
-test('a child process opens what its parent has open', async (t) => {
+test('process: a child opens what its parent has open', async (t) => {
   await ends(
     async (store) => {
       const { spawn } = require('node:child_process')
@@ -436,7 +436,7 @@ test('a child process opens what its parent has open', async (t) => {
   )
 })
 
-test('the module loaded twice in one thread shares what it must', () =>
+test('module: loaded twice in one thread', () =>
   ends(async () => {
     const first = await libkv.open(':memory:')
     for (const path of Object.keys(require.cache)) delete require.cache[path]
@@ -456,7 +456,7 @@ test('the module loaded twice in one thread shares what it must', () =>
     console.log('ok')
   }))
 
-test('a step that waits keeps a process alive only if it is asked to', async () => {
+test('exit: a step that waits keeps the process as its options say', async () => {
   const loop = async (steps) => {
     for await (const _ of steps) return
   }
@@ -517,7 +517,7 @@ test('a step that waits keeps a process alive only if it is asked to', async () 
   }
 })
 
-test('a watcher that nothing waits for keeps no process alive', async () => {
+test('exit: a watcher without a step does not keep the process', async () => {
   for (const keepAlive of [false, true]) {
     await ends(
       async (keepAlive) => {
@@ -531,7 +531,7 @@ test('a watcher that nothing waits for keeps no process alive', async () => {
   }
 })
 
-test('a loop that is left ends the program', () =>
+test('exit: a loop that is left ends the program', () =>
   ends(async () => {
     const db = await libkv.open(':memory:')
     setTimeout(() => db.put('config/a', '1').then(() => db.put('config/end', '')), 10)
@@ -542,7 +542,7 @@ test('a loop that is left ends the program', () =>
     console.log('ok')
   }))
 
-test('a store is closed under watchers that wait', () =>
+test('close: watchers that wait return closed', () =>
   ends(async () => {
     for (const close of [(db) => db.close(), async (db) => db.closeSync()]) {
       const db = await libkv.open(':memory:')
@@ -573,7 +573,7 @@ test('a store is closed under watchers that wait', () =>
     console.log('ok')
   }))
 
-test('closed at once, also with batches at hand', () =>
+test('close: a watcher with batches returns closed', () =>
   ends(async () => {
     const db = await libkv.open(':memory:')
     for (let n = 0; n < 100; n++) await db.put(`k${n}`, 'v')
@@ -586,7 +586,7 @@ test('closed at once, also with batches at hand', () =>
     console.log('ok')
   }))
 
-test('process.exit and the end of a program with everything waiting', async (t) => {
+test('exit: process.exit while everything waits', async (t) => {
   const store = place(t)
   for (let round = 0; round < 6; round++) {
     await ends(
@@ -607,7 +607,7 @@ test('process.exit and the end of a program with everything waiting', async (t) 
   await db.close()
 })
 
-test('a worker is terminated while it watches and stands in line', async (t) => {
+test('worker: terminated while it watches and waits for locks', async (t) => {
   const store = place(t)
   await ends(
     async (store) => {
@@ -644,7 +644,7 @@ test('a worker is terminated while it watches and stands in line', async (t) => 
   )
 })
 
-test('garbage of watchers, leases, locks and elections is collected in any order', () =>
+test('garbage: watchers, leases, locks and elections are collected in any order', () =>
   ends(
     async () => {
       const pause = () => new Promise((resolve) => setTimeout(resolve, 1))
@@ -688,7 +688,7 @@ test('garbage of watchers, leases, locks and elections is collected in any order
     gc,
   ))
 
-test('what is dropped is revoked, freed and no longer watched', () =>
+test('garbage: dropped leases, locks and watchers end', () =>
   ends(
     async () => {
       const db = await libkv.open(':memory:')
@@ -708,7 +708,7 @@ test('what is dropped is revoked, freed and no longer watched', () =>
     gc,
   ))
 
-test("what a callback of onLost throws is nobody else's matter", () =>
+test('onLost: an exception of a callback does not reach other callbacks', () =>
   ends(async () => {
     const db = await libkv.open(':memory:', { clock: undefined })
     const lease = await db.lease(1)

@@ -16,8 +16,19 @@ const folder = path.join(__dirname, '..')
 /** How long a test waits for what must happen. A loaded machine takes a while. */
 const PATIENCE_MS = 60_000
 
-/** A test that fails, and does not hang, if it waits in vain. */
-const test = (name, body) => nodeTest(name, { timeout: 2 * PATIENCE_MS }, body)
+/**
+ * A test that fails, and does not hang, if it waits in vain. It holds the loop: a step of a watcher
+ * does not, and node:test gives up a test once nothing does.
+ */
+const test = (name, body) =>
+  nodeTest(name, { timeout: 2 * PATIENCE_MS }, async (t) => {
+    const stay = setInterval(() => {}, PATIENCE_MS)
+    try {
+      await body(t)
+    } finally {
+      clearInterval(stay)
+    }
+  })
 
 /** Waits until something holds, in turns of the loop. */
 async function until(what, holds) {

@@ -63,13 +63,14 @@ fn bytes(field: &Field, mut bytes: &[u8], json: &mut Vec<u8>) -> Option<()> {
         }
         Kind::String => serde_json::to_writer(json, std::str::from_utf8(bytes).ok()?).ok()?,
         // numbers of a list come packed together
-        kind => {
+        kind if field.repeated => {
             number(kind, wire::varint(&mut bytes)?, json);
             while !bytes.is_empty() {
                 json.push(b',');
                 number(kind, wire::varint(&mut bytes)?, json);
             }
         }
+        _ => return None,
     }
     Some(())
 }
