@@ -9,7 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use libkv::{Code, Compact, Db, Durability, KeyRange, LeaseGrant, Options, Put, Range, Submitted};
+use libkv::engine::Submission;
+use libkv::{Code, Compact, Db, Durability, KeyRange, LeaseGrant, Options, Put, Range};
 use libkv_test_support::deadline::{PATIENCE, deadline, deadline_times, until};
 use libkv_test_support::dice::Dice;
 use libkv_test_support::{scratch, seed, setting};
@@ -88,7 +89,7 @@ impl StoppedHolder {
             signal("STOP", &holder.child);
             // a stop takes effect a little later: what counts is the state while it is stopped
             until("it stops", || stopped(&holder.child));
-            let holds = db.status().expect("status").writer_pid == holder.child.id();
+            let holds = db.status().expect("status").writer_pid == Some(holder.child.id());
             if !holds {
                 signal("CONT", &holder.child);
             }
@@ -130,7 +131,7 @@ impl Drop for StoppedHolder {
 }
 
 /// Submits a put whose response goes to a channel.
-fn submit(db: &Db, value: &str) -> (Submitted, Receiver<libkv::Result<libkv::Response>>) {
+fn submit(db: &Db, value: &str) -> (Submission, Receiver<libkv::Result<libkv::Response>>) {
     let (responses, response) = channel();
     let pending = db.submit(Put::new("submitted", value), move |response| {
         // a test that has failed listens no more

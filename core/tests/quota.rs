@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use libkv::engine::Completion;
 use libkv::*;
 use libkv_test_support::deadline::deadline;
 
@@ -77,7 +78,7 @@ fn quota_leaves_room_for_deletions() {
                 status.bytes_in_use < QUOTA + 4_096 && status.bytes_in_use > QUOTA - 16_384,
                 "{status:?}"
             );
-            assert_eq!((status.max_bytes, status.alarms.len()), (QUOTA, 0));
+            assert_eq!((status.max_bytes, status.alarms.len()), (Some(QUOTA), 0));
             // one at a time: each needs pages of its own
             for number in 0..filled {
                 assert_eq!(
@@ -257,7 +258,7 @@ fn quota_is_stored() {
     let place = Place::new("kept");
     drop(place.open(Options::new().max_bytes(QUOTA)));
     let db = place.open(Options::new());
-    assert_eq!(db.status().expect("status").max_bytes, QUOTA);
+    assert_eq!(db.status().expect("status").max_bytes, Some(QUOTA));
     db.put(Put::new("k", "v")).expect("put");
 
     let child = std::process::Command::new(std::env::current_exe().expect("this program"))
@@ -265,7 +266,7 @@ fn quota_is_stored() {
         .env(CHILD, &place.0)
         .status();
     assert!(child.expect("started").success());
-    assert_eq!(db.status().expect("status").max_bytes, 1);
+    assert_eq!(db.status().expect("status").max_bytes, Some(1));
     let error = db
         .put(Put::new("k", "v"))
         .expect_err("another process has changed it");
@@ -277,7 +278,7 @@ fn quota_is_stored() {
     );
 
     let reader = place.open(Options::new().read_only(true).max_bytes(1));
-    assert_eq!(reader.status().expect("status").max_bytes, 1);
+    assert_eq!(reader.status().expect("status").max_bytes, Some(1));
     let error = Db::open(&place.0, Options::new().read_only(true).max_bytes(2))
         .expect_err("it may not write");
     assert_eq!(error.code(), Code::ReadOnly, "{error}");
@@ -314,7 +315,10 @@ fn alarm_stays_until_it_is_disarmed() {
         );
         assert_eq!(
             db.status().expect("status").alarms,
-            [format!("memberID:{member} alarm:NOSPACE ")]
+            [AlarmMember {
+                member,
+                kind: AlarmKind::NoSpace
+            }]
         );
         db.delete(Delete::new(KeyRange::all())).expect("deleted");
         db.compact(Compact::new(db.status().expect("status").revision).physical(true))
@@ -338,7 +342,7 @@ fn alarm_stays_until_it_is_disarmed() {
         }]
     );
     db.put(Put::new("k", "v")).expect("put");
-    assert_eq!(db.status().expect("status").alarms, [""; 0]);
+    assert_eq!(db.status().expect("status").alarms, []);
 
     // without the preset a handle raises none
     fill(&db, &[b'v'; 1_000]);

@@ -66,7 +66,7 @@ function live(db) {
     calls: {
       'a watcher, 1/4': () => db.watch('k').close(),
       'a watcher dropped, 1/4': () => void db.watch('k', { signal: abort.signal }),
-      'a watcher that waited, 1/10': (n) => {
+      'a watcher that waited, 1/10': () => {
         const step = next(db.watch(one(n)))
         return Promise.all([step, db.put(one(n), '')])
       },
@@ -83,10 +83,7 @@ function live(db) {
       },
       'tryNext and resumeRevision': (() => {
         const watcher = db.watch('k')
-        return () => {
-          watcher.tryNext()
-          return void watcher.resumeRevision
-        }
+        return () => [watcher.tryNext(), watcher.resumeRevision]
       })(),
       revisionAt: () => db.revisionAt(0),
       'leaseGrant and leaseRevoke, 1/10': async () => db.leaseRevoke((await db.leaseGrant(60)).id),
@@ -183,11 +180,12 @@ async function left(db) {
 
 /** How many more are left than before, once what is dropped has been collected. */
 async function leftOver(db, before) {
-  for (let attempt = 0; attempt < 100; attempt++) {
-    if ((await left(db)) <= before) return 0
+  let over = (await left(db)) - before
+  for (let attempt = 1; attempt < 100 && over > 0; attempt++) {
     await settled()
+    over = (await left(db)) - before
   }
-  return (await left(db)) - before
+  return over
 }
 
 async function main() {

@@ -2,7 +2,6 @@
 import libkv, {
   type AlarmMember,
   type Bytes,
-  type Difference,
   type CheckReport,
   Clock,
   type CompactResponse,
@@ -10,12 +9,13 @@ import libkv, {
   Db,
   Delete,
   type DeleteResponse,
+  type Difference,
   type Election,
   type ErrorCode,
   type Event,
+  type Keys,
   type KeyValue,
   type KeyValueJson,
-  type Keys,
   KvError,
   type Leaders,
   type Lease,
@@ -26,6 +26,8 @@ import libkv, {
   Lock,
   type Op,
   type OpenOptions,
+  open,
+  openSync,
   Put,
   type PutResponse,
   Range,
@@ -34,13 +36,11 @@ import libkv, {
   type Server,
   type Snapshot,
   type Status,
+  serve,
   Txn,
   type TxnResponse,
   type WatchBatch,
   type Watcher,
-  open,
-  openSync,
-  serve,
 } from 'libkv'
 import { BEGIN_MS, etcd, memory, served } from 'libkv/testing'
 
@@ -73,7 +73,7 @@ const ofACluster: OpenOptions = {
   keepAliveMs: 1,
 }
 
-async function _overTheNetwork(): Promise<void> {
+async function overTheNetwork(): Promise<void> {
   const how: ServeOptions = {
     certFile: 'c.pem',
     keyFile: 'k.pem',
@@ -192,7 +192,7 @@ async function promises(): Promise<void> {
     events.length,
     status.bytesInUse,
   ]
-  numbers.push(status.oldestReader, status.alarms.length, status.maxBytes)
+  numbers.push(status.oldestReader ?? 0, status.alarms.length, status.maxBytes ?? 0)
   const alarms: AlarmMember[] = [
     ...(await db.alarmList()),
     ...(await db.alarmActivate('nospace', { member: 5n })),
@@ -284,7 +284,11 @@ function twins(): void {
 }
 
 function errors(error: unknown): ErrorCode | undefined {
-  return error instanceof KvError ? (error.revision > 0 ? error.code : undefined) : undefined
+  return error instanceof KvError
+    ? error.revision === undefined
+      ? undefined
+      : error.code
+    : undefined
 }
 
 async function helpers(): Promise<void> {
@@ -312,4 +316,5 @@ new Lock()
 
 libkv satisfies object
 libkv.open satisfies typeof open
-export { errors, helpers, live, promises, twins }
+
+export { errors, helpers, live, overTheNetwork, promises, twins }
