@@ -61,7 +61,8 @@ pub(crate) struct Env {
 // SAFETY: LMDB environments may be used from any thread. The parked transactions do not belong to a
 // thread because the environment is opened with MDB_NOTLS.
 unsafe impl Send for Env {}
-// SAFETY: as above. The pool and the hook may be shared; everything else is read-only after the open.
+// SAFETY: as above. The pool and the hook may be shared; everything else is read-only after the
+// open.
 unsafe impl Sync for Env {}
 
 impl Env {
@@ -124,8 +125,8 @@ impl Env {
         data_fd(&self.env).is_ok_and(os::is_removed)
     }
 
-    /// Sets the function that [`Env::reader_check`] calls first. LMDB knows only pids and locks; the
-    /// function knows which processes are alive.
+    /// Sets the function that [`Env::reader_check`] calls first. LMDB knows only pids and locks;
+    /// the function knows which processes are alive.
     pub fn set_lost_lock(&self, lost_lock: LostLock) {
         let _ = self.lost_lock.set(lost_lock);
     }

@@ -2,12 +2,13 @@
 //! data file (read with pread, for files that LMDB must not open).
 //!
 //! This module knows trees by name and bytes, not the meaning of keys. All `unsafe` code of the
-//! storage is here: what leaves this module is borrowed from a transaction, checked by the compiler.
+//! storage is here: what leaves this module is borrowed from a transaction, checked by the
+//! compiler.
 //!
 //! | file | contents |
 //! |---|---|
 //! | [`tree`] | the names of the trees |
-//! | [`error`] | LMDB's errors as ours |
+//! | [`error`] | from the return codes of LMDB to errors of this crate |
 //! | [`page_layout`] | the format of LMDB's pages, as far as libkv reads it |
 //! | [`data_file`] | what kind of file a data file is, and the `meta` of a store |
 //! | [`env`] | the environment, with a pool of parked read transactions |

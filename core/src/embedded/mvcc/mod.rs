@@ -48,7 +48,8 @@ use crate::error::{Code, Error, Result};
 use crate::model::Revision;
 use crate::request::KEY_BYTES_MAX;
 
-/// The current revision: the largest of the last event, the compacted revision, the last gap, and 1.
+/// The current revision: the largest of the last event, the compacted revision, the last gap, and
+/// 1.
 pub(crate) fn current_revision(txn: &Txn) -> Result<Revision> {
     Ok(revisions(txn)?.0)
 }
@@ -115,14 +116,16 @@ pub(crate) fn readable(txn: &Txn, revision: Revision, current: Revision) -> Resu
 
 pub(crate) fn future_error(revision: Revision, current: Revision) -> Error {
     let message = format!(
-        "mvcc: required revision is a future revision (revision {revision}; the current one is {current})"
+        "mvcc: required revision is a future revision \
+         (revision {revision}; the current one is {current})"
     );
     Error::new(Code::FutureRevision, message).with_revision(current)
 }
 
 pub(crate) fn compacted_error(revision: Revision, compacted: Revision) -> Error {
     let message = format!(
-        "mvcc: required revision has been compacted (revision {revision}; compacted up to {compacted})"
+        "mvcc: required revision has been compacted \
+         (revision {revision}; compacted up to {compacted})"
     );
     Error::new(Code::Compacted, message).with_revision(compacted)
 }

@@ -57,9 +57,9 @@ impl Writer<'_> {
         })
     }
 
-    /// Writes a pair to `live` and `log`. Most puts need one descent into `live`: space is reserved as
-    /// for a new key, and if the key exists LMDB returns the old entry instead. Reserved space is
-    /// filled before any other write.
+    /// Writes a pair to `live` and `log`. Most puts need one descent into `live`: space is reserved
+    /// as for a new key, and if the key exists LMDB returns the old entry instead. Reserved space
+    /// is filled before any other write.
     fn write_pair(&mut self, key: &[u8], value: &[u8], lease: LeaseId) -> Result<()> {
         let rev = Rev::new(self.current + 1, self.sub);
         let in_log = value.len() > self.inline_bytes_max;
