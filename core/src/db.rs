@@ -9,9 +9,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::completion::{Completion, Submission};
 use crate::engine::{Engine, Interrupt, wrong_response};
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::model::{Event, KeyValue, LeaseId, PairRef, Revision};
 use crate::request::*;
+use crate::validate::check_key;
 
 /// An open store or cluster. It is a cheap clone of a shared handle, usable from any thread.
 ///
@@ -66,6 +67,7 @@ impl Db {
     /// db.until(Instant::now() + Duration::from_millis(300)).put(Put::new("a", "1"))?;
     /// # Ok::<(), libkv::Error>(())
     /// ```
+    #[must_use = "the deadline applies to the returned handle only"]
     pub fn until(&self, deadline: impl Into<Option<Instant>>) -> Db {
         let limited = deadline
             .into()
@@ -190,6 +192,17 @@ impl Db {
     /// empty. `each` must be quick and must not call libkv, because a read transaction is open. If
     /// this fails, `each` may have received some pairs.
     ///
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put, Range};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.put(Put::new("a", "hello"))?;
+    /// let mut bytes = 0;
+    /// db.range_each(&Range::new(KeyRange::all()), |pair| bytes += pair.value.len())?;
+    /// assert_eq!(bytes, 5);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Same as [`Db::range`].
@@ -271,6 +284,16 @@ impl Db {
     /// Runs any request. While the request waits for its turn, `interrupt` is called ten times a
     /// second; once it returns true the request is withdrawn.
     ///
+    /// ```
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let interrupted = AtomicBool::new(false); // for example set by a signal handler
+    /// db.call_unless(Put::new("a", "1"), &|| interrupted.load(Ordering::Relaxed))?;
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// `cancelled` if it was withdrawn: nothing was written. `unknown_outcome` if it is a write that was
@@ -308,6 +331,23 @@ impl Db {
 
     /// Submits several requests without waiting, in their order, as [`Db::submit`] does for each.
     /// They share a commit.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use libkv::engine::Completion;
+    /// use libkv::{Db, Options, Put, Request};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let (sender, receiver) = mpsc::channel();
+    /// let requests = (0..3).map(|n| -> (Request, Completion) {
+    ///     let sender = sender.clone();
+    ///     let completion = Box::new(move |response: libkv::Result<_>| drop(sender.send(response.is_ok())));
+    ///     (Put::new(format!("key/{n}"), "x").into(), completion)
+    /// });
+    /// db.submit_all(requests.collect());
+    /// assert!(receiver.iter().take(3).all(|ok| ok));
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     pub fn submit_all(&self, requests: Vec<(Request, Completion)>) -> Vec<Submission> {
         self.engine.submit_all(requests)
     }
@@ -382,6 +422,16 @@ impl Db {
 
     /// Revokes a lease. Its keys are deleted in one revision, in ascending key order.
     ///
+    /// ```
+    /// use libkv::{Code, Db, Options};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let lease = db.lease_grant(30)?;
+    /// db.lease_revoke(lease.id)?;
+    /// assert_eq!(db.lease_revoke(lease.id).unwrap_err().code(), Code::LeaseNotFound);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// `lease_not_found`, and those of [`Db::put`].
@@ -392,6 +442,16 @@ impl Db {
     /// Renews a lease once, to its full TTL. It takes no lock and writes nothing to disk. The TTL
     /// of the response is 0 if the lease does not exist or has expired, which is not an error.
     ///
+    /// ```
+    /// use libkv::{Db, Options};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let lease = db.lease_grant(30)?;
+    /// assert_eq!(db.lease_keep_alive(lease.id)?.ttl_seconds, 30);
+    /// assert_eq!(db.lease_keep_alive(lease.id + 1)?.ttl_seconds, 0);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// `read_only`.
@@ -401,6 +461,17 @@ impl Db {
 
     /// Returns the remaining time of a lease and, with `keys`, its attached keys. The TTL is -1 if
     /// the lease does not exist, which is not an error.
+    ///
+    /// ```
+    /// use libkv::{Db, LeaseTimeToLive, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let lease = db.lease_grant(30)?;
+    /// db.put(Put::new("session/1", "x").lease(lease.id))?;
+    /// let left = db.lease_time_to_live(LeaseTimeToLive::new(lease.id).keys(true))?;
+    /// assert_eq!((left.granted_ttl_seconds, left.keys), (30, vec![b"session/1".to_vec()]));
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -413,6 +484,15 @@ impl Db {
     }
 
     /// Returns the ids of all leases, sorted by expiry time.
+    ///
+    /// ```
+    /// use libkv::{Db, Options};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let (long, short) = (db.lease_grant(60)?.id, db.lease_grant(30)?.id);
+    /// assert_eq!(db.lease_list()?, [short, long]);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -433,6 +513,15 @@ impl Db {
 
     /// Returns the active alarms, sorted by kind and member.
     ///
+    /// ```
+    /// use libkv::{AlarmKind, Db, Options};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.alarm_activate(AlarmKind::NoSpace, 0)?;
+    /// assert_eq!(db.alarm_list()?[0].kind, AlarmKind::NoSpace);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Only those that every call may return.
@@ -443,6 +532,16 @@ impl Db {
     /// Disarms the alarms of `member` (0: of every member) and of `kind` (`None`: of every kind).
     /// Returns those that were active. Free space first: otherwise the next put raises NOSPACE
     /// again.
+    ///
+    /// ```
+    /// use libkv::{AlarmKind, Db, Options};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.alarm_activate(AlarmKind::NoSpace, 0)?;
+    /// assert_eq!(db.alarm_disarm(0, None)?.len(), 1);
+    /// assert!(db.alarm_list()?.is_empty());
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -467,6 +566,15 @@ impl Db {
     /// Activates an alarm. It applies to every process that writes, until it is disarmed. Programs
     /// rarely need it: NOSPACE is raised automatically (option `limits`). Tests can use it.
     ///
+    /// ```
+    /// use libkv::{AlarmKind, Code, Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.alarm_activate(AlarmKind::NoSpace, 0)?;
+    /// assert_eq!(db.put(Put::new("a", "1")).unwrap_err().code(), Code::Full);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Same as [`Db::alarm`].
@@ -482,6 +590,17 @@ impl Db {
 
     /// Reads or writes records beside the keys; see [`Side`].
     ///
+    /// ```
+    /// use libkv::{Db, Options, Side};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let name = || b"mirror/position".to_vec();
+    /// db.side(Side::Put { unchanged: vec![(name(), None)], records: vec![(name(), Some(b"7".to_vec()))] })?;
+    /// let response = db.side(Side::Get { name: name() })?;
+    /// assert_eq!(response.records, [(name(), b"7".to_vec())]);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// `invalid_argument` (an empty name, or a write to a name that the engine reserves),
@@ -492,6 +611,17 @@ impl Db {
 
     /// Returns the status of the store.
     ///
+    /// ```
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let revision = db.put(Put::new("a", "1"))?.revision;
+    /// let status = db.status()?;
+    /// assert_eq!(status.revision, revision);
+    /// assert!(status.alarms.is_empty());
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Only those that every call may return.
@@ -501,6 +631,16 @@ impl Db {
 
     /// Returns how long the commits of this process took in this store, for all its handles
     /// together. It does not include the commits of other processes.
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.put(Put::new("a", "1"))?;
+    /// let times = db.commit_times()?;
+    /// println!("{} commits, {} µs on average", times.count, times.total_us / times.count.max(1));
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -541,14 +681,22 @@ impl Db {
 
     /// Closes this handle and all its clones: later calls return `closed`. Calls in progress in
     /// other threads finish normally.
+    ///
+    /// ```
+    /// use libkv::{Code, Db, Options};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let clone = db.clone();
+    /// db.close();
+    /// assert_eq!(clone.get("a").unwrap_err().code(), Code::Closed);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     pub fn close(&self) {
         self.engine.close();
     }
 }
 
 fn nonempty(key: &[u8]) -> Result<&[u8]> {
-    match key.is_empty() {
-        true => Err(Error::new(Code::InvalidArgument, "key is not provided")),
-        false => Ok(key),
-    }
+    check_key(key)?;
+    Ok(key)
 }

@@ -21,6 +21,9 @@ pub use crate::validate::Limits;
 /// Called ten times a second while a request waits for its turn; true withdraws the request.
 pub type Interrupt<'a> = &'a dyn Fn() -> bool;
 
+/// Called once with the stream of [`Engine::submit_watch`]. It must not block; it may call libkv.
+pub type WatchCompletion = Box<dyn FnOnce(Result<Arc<dyn WatchStream>>) + Send>;
+
 /// A part of a range, read without counting; see [`Engine::page`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Page {
@@ -60,6 +63,10 @@ pub trait Engine: Send + Sync {
     /// While the request waits for its turn `interrupt` is called; once it returns true the request
     /// is withdrawn with `cancelled`. In this process, a write that has begun is finished. Over a
     /// network the wait ends with `unknown_outcome`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the request; `cancelled` or `unknown_outcome` if it was interrupted.
     fn call(&self, request: Request, interrupt: Option<Interrupt>) -> Result<Response>;
 
     /// The same store, for calls that must end by `deadline`: a call without a response by then
@@ -83,6 +90,10 @@ pub trait Engine: Send + Sync {
     }
 
     /// Reads one key at a revision; 0 is the current one.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::get_at`](crate::Db::get_at).
     fn get(&self, key: &[u8], revision: Revision) -> Result<Option<KeyValue>> {
         let response = range(self, Range::new(key).revision(revision))?;
         Ok(response.kvs.into_iter().next())
@@ -90,6 +101,10 @@ pub trait Engine: Send + Sync {
 
     /// Reads a range and passes each pair to `each`; the result contains no pairs. `each` must not
     /// call the engine.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::range`](crate::Db::range).
     fn range_each(&self, request: &Range, each: &mut dyn FnMut(PairRef)) -> Result<RangeResponse> {
         let mut response = range(self, request.clone())?;
         std::mem::take(&mut response.kvs)
@@ -100,6 +115,10 @@ pub trait Engine: Send + Sync {
 
     /// Copies the current value of one key into `buffer` and returns its length. If the buffer is
     /// too small nothing is copied.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::get_into`](crate::Db::get_into).
     fn get_into(&self, key: &[u8], buffer: &mut [u8]) -> Result<Option<usize>> {
         Ok(self.get(key, 0)?.map(|kv| {
             if let Some(place) = buffer.get_mut(..kv.value.len()) {
@@ -110,12 +129,20 @@ pub trait Engine: Send + Sync {
     }
 
     /// Returns the current revision.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::snapshot`](crate::Db::snapshot).
     fn revision(&self) -> Result<Revision> {
         Ok(range(self, Range::new([0].as_slice()).count_only(true))?.revision)
     }
 
     /// Reads up to `request.limit` pairs of a range in key order, without counting, and the key to
     /// continue from.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::scan`](crate::Db::scan).
     fn page(&self, request: &Range) -> Result<Page> {
         let response = range(self, request.clone())?;
         let next = response
@@ -132,49 +159,90 @@ pub trait Engine: Send + Sync {
 
     /// Returns the events of one key, newest first, at most `limit` (0 or negative: all that are
     /// kept).
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::history`](crate::Db::history).
     fn history(&self, _key: &[u8], _limit: i64) -> Result<Vec<Event>> {
         Err(unsupported("history"))
     }
 
     /// Returns the first events of `request`, complete revisions. The caller continues after
     /// [`EventsPage::upto`].
+    ///
+    /// # Errors
+    ///
+    /// `compacted`, `future_revision`, `invalid_argument` (empty key).
     fn events(&self, _request: &Events) -> Result<EventsPage> {
         Err(unsupported("events"))
     }
 
     /// Returns the first keys of `range` that differ between the revisions `before` and `after`.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::diff`](crate::Db::diff).
     fn diff(&self, _before: Revision, _after: Revision, _range: &KeyRange) -> Result<DiffPage> {
         Err(unsupported("diff"))
     }
 
     /// Returns the last revision that was written by the end of the minute of this time
     /// (milliseconds since 1970).
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::revision_at`](crate::Db::revision_at).
     fn revision_at(&self, _unix_ms: i64) -> Result<Revision> {
         Err(unsupported("revision_at"))
     }
 
     /// Creates a watcher's stream.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::watch`](crate::Db::watch).
     fn watch(&self, _request: Watch) -> Result<Arc<dyn WatchStream>> {
         Err(unsupported("watch"))
     }
 
+    /// Same as [`Engine::watch`], for callers that must not block: `created` gets the result.
+    fn submit_watch(&self, request: Watch, created: WatchCompletion) {
+        created(self.watch(request));
+    }
+
     /// Renews a lease once, to its full TTL.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::lease_keep_alive`](crate::Db::lease_keep_alive).
     fn lease_keep_alive(&self, _id: LeaseId) -> Result<LeaseKeepAliveResponse> {
         Err(unsupported("lease_keep_alive"))
     }
 
     /// Returns the remaining time of a lease, and its keys if they are requested.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::lease_time_to_live`](crate::Db::lease_time_to_live).
     fn lease_time_to_live(&self, _lease: LeaseTimeToLive) -> Result<LeaseTimeToLiveResponse> {
         Err(unsupported("lease_time_to_live"))
     }
 
     /// Returns the ids of all leases, sorted by expiry time.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::lease_list`](crate::Db::lease_list).
     fn lease_list(&self) -> Result<Vec<LeaseId>> {
         Err(unsupported("lease_list"))
     }
 
     /// Renews a lease until the returned value is dropped or the handle is closed. `lost` runs
     /// once, on a thread of the engine, if the lease ends before that.
+    ///
+    /// # Errors
+    ///
+    /// `lease_not_found`, `read_only`, `unsupported`.
     fn lease_keep(
         &self,
         _id: LeaseId,
@@ -184,16 +252,28 @@ pub trait Engine: Send + Sync {
     }
 
     /// Returns the status of the store.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::status`](crate::Db::status).
     fn status(&self) -> Result<Status> {
         Err(unsupported("status"))
     }
 
     /// Returns how long commits took; see [`crate::Db::commit_times`].
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::commit_times`](crate::Db::commit_times).
     fn commit_times(&self) -> Result<CommitTimes> {
         Err(unsupported("commit_times"))
     }
 
     /// Verifies every invariant.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::check`](crate::Db::check).
     fn check(&self) -> Result<CheckReport> {
         Err(unsupported("check"))
     }
@@ -210,6 +290,10 @@ pub trait Engine: Send + Sync {
     }
 
     /// Fails if this handle is closed or was opened before a fork.
+    ///
+    /// # Errors
+    ///
+    /// `closed`, `forked`.
     fn ensure_open(&self) -> Result<()>;
 
     /// Closes this handle. Later calls on it, and on objects made from it, return `closed`. A
@@ -241,6 +325,10 @@ pub trait WatchStream: Send + Sync {
 
     /// Same as [`next_page`](WatchStream::next_page), for tasks that share a thread: it scans at most a
     /// part of the log. An empty page may not be the end: call [`remind`](WatchStream::remind) then.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`next_page`](WatchStream::next_page).
     fn next_page_briefly(&self) -> Result<WatchPage> {
         self.next_page()
     }
@@ -264,6 +352,10 @@ pub trait WatchStream: Send + Sync {
 
     /// A descriptor that is readable while `next_page` may have something, or while the last page
     /// may not have been taken completely. It belongs to the stream: do not read or close it.
+    ///
+    /// # Errors
+    ///
+    /// `io` if no descriptor can be created, `closed`.
     fn fd(&self) -> Result<RawFd>;
 
     /// Ends the stream with this error, unless it has ended, and wakes a waiting thread.

@@ -9,6 +9,7 @@ use crate::db::Db;
 use crate::error::{Code, Error, Result};
 use crate::model::{KeyRange, KeyValue, Revision};
 use crate::request::*;
+use crate::validate::check_key;
 
 /// The usual number of retries of [`Db::transact`](crate::Db::transact).
 pub const TRANSACT_RETRIES: u32 = 64;
@@ -68,6 +69,26 @@ impl Db {
     /// One try of [`Db::transact`], for callers whose body cannot be a closure, for example in a
     /// language with async functions. Read and write through it and run [`Transaction::txn`]. If
     /// that did not succeed begin again after [`Retries::after`](crate::Retries::after).
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put, Retries, TRANSACT_RETRIES};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let mut retries = Retries::new(Some(TRANSACT_RETRIES));
+    /// loop {
+    ///     let mut transaction = db.transaction();
+    ///     if transaction.get("counter")?.is_none() {
+    ///         transaction.put(Put::new("counter", "0"))?;
+    ///     }
+    ///     let Some(txn) = transaction.txn() else { break };
+    ///     if db.txn(txn)?.succeeded {
+    ///         break;
+    ///     }
+    ///     std::thread::sleep(retries.after(&transaction)?);
+    /// }
+    /// assert_eq!(db.get("counter")?.unwrap().value, "0");
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     pub fn transaction(&self) -> Transaction {
         Transaction::new(self.clone())
     }
@@ -78,6 +99,7 @@ impl Db {
 /// Reads see one revision plus the writes of this transaction. Writes are collected until the body
 /// returns, then applied in one txn.
 #[derive(Debug)]
+#[must_use = "a transaction writes nothing until its txn is run"]
 pub struct Transaction {
     db: Db,
     /// The revision of the first read; 0 before it.
@@ -100,6 +122,22 @@ impl Transaction {
 
     /// Reads one key. For a key that this transaction has put, only key, value and lease are known;
     /// the other fields are 0 until the commit.
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.transact(None, |t| {
+    ///     t.put(Put::new("a", "1"))?;
+    ///     assert_eq!(t.get("a")?.unwrap().value, "1");
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` (empty key), `compacted`.
     pub fn get(&mut self, key: impl AsRef<[u8]>) -> Result<Option<KeyValue>> {
         let key = key.as_ref();
         match self.writes.get(key) {
@@ -109,6 +147,18 @@ impl Transaction {
     }
 
     /// Reads the pairs of a range in key order, including this transaction's own writes.
+    ///
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put, Range};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.transact(None, |t| {
+    ///     t.put(Put::new("user/1", "x"))?;
+    ///     assert_eq!(t.range(Range::new(KeyRange::prefix("user/")))?.count, 1);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -158,17 +208,29 @@ impl Transaction {
 
     /// Writes a key after the body returned.
     ///
+    /// ```
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.transact(None, |t| {
+    ///     t.put(Put::new("a", "1"))?;
+    ///     t.put(Put::new("b", "2"))?;
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!(db.get("a")?.unwrap().mod_revision, db.get("b")?.unwrap().mod_revision);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// `invalid_argument` for `prev_kv` and `ignore_…`: read the key instead.
     pub fn put(&mut self, put: Put) -> Result<()> {
-        if put.key.is_empty() {
-            return Err(Error::new(Code::InvalidArgument, "key is not provided"));
-        }
+        check_key(&put.key)?;
         if put.prev_kv || put.ignore_value || put.ignore_lease {
-            let message =
-                "a put inside transact takes key, value and lease only (read the key for the rest)";
-            return Err(Error::new(Code::InvalidArgument, message));
+            let message = "a put inside transact takes key, value and lease only";
+            return Err(Error::new(Code::InvalidArgument, message)
+                .with_detail("read the key for the rest")
+                .with_key(put.key));
         }
         self.writes.insert(put.key.clone(), Some(put));
         Ok(())
@@ -176,6 +238,20 @@ impl Transaction {
 
     /// Deletes the keys of a range after the body returned. Returns how many of them this
     /// transaction sees.
+    ///
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.put(Put::new("user/1", "x"))?;
+    /// let deleted = db.transact(None, |t| t.delete(KeyRange::prefix("user/")))?;
+    /// assert_eq!(deleted, 1);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Transaction::range`].
     pub fn delete(&mut self, range: impl Into<KeyRange>) -> Result<i64> {
         let seen = self.range(Range::new(range.into()).keys_only(true))?;
         for kv in seen.kvs {

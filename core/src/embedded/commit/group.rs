@@ -66,12 +66,25 @@ impl From<Error> for GroupFailure {
     }
 }
 
+/// Where the members of a group come from.
+pub(super) enum Members {
+    /// From the queue, until it is empty or the group is full. `in_turns`: the group may be limited so
+    /// that two halves of the clients take turns. Requests of waiting threads come one by one and take
+    /// turns without it; submitted requests come in batches.
+    Queue { in_turns: bool },
+    /// This one only, after its group has failed.
+    One(Arc<Pending>),
+}
+
 /// A group that is being applied.
 struct Group {
     plan: Plan,
     requests_max: usize,
     bytes: u64,
     began: Instant,
+    /// The only member of a group that is not from the queue, until it is taken.
+    one: Option<Arc<Pending>>,
+    is_from_queue: bool,
 }
 
 impl GroupCommit {
@@ -90,31 +103,50 @@ impl GroupCommit {
         }
     }
 
-    /// Takes requests from the queue until it is empty or the group is full, and commits them. The
-    /// caller holds the write lock. `in_turns`: the group may be limited so that two halves of the
-    /// clients take turns. Requests of waiting threads come one by one and take turns without it;
-    /// submitted requests come in batches.
-    pub fn run(&self, in_turns: bool) -> Outcomes {
+    /// Applies the requests of a group in one transaction and commits them. The caller holds the write
+    /// lock.
+    pub fn run(&self, source: Members) -> Outcomes {
+        let one = match &source {
+            Members::One(member) => Some(member.clone()),
+            Members::Queue { .. } => None,
+        };
         let mut members = Vec::new();
         // a panic must not leave members without an outcome; it drops the transaction
         let result = catch_unwind(AssertUnwindSafe(|| {
             self.before_write()?;
-            let mut writer = self.writer()?;
-            let mut group = self.begin_group(in_turns);
+            let mut writer = Writer::new(self.env.write()?, &*self.guard)?;
+            let mut group = self.begin_group(source);
             let mut outcomes = Vec::new();
             while let Some(member) = self.next_member(&mut group, members.len()) {
                 members.push(member.clone());
-                outcomes.push(self.apply(&mut writer, &member));
+                if needs_time(&member.work) {
+                    writer.set_time(self.clock_ns());
+                }
+                outcomes.push(match &member.work {
+                    Work::Request(request) => writer
+                        .apply(request, member.raises_alarm)
+                        .map(Outcome::Response),
+                    work => maintain(&mut writer, work).map(Outcome::Step),
+                });
                 if writer.is_torn() {
-                    return Err(GroupFailure::Member);
+                    return match group.is_from_queue {
+                        true => Err(GroupFailure::Member),
+                        false => Ok(outcomes),
+                    };
                 }
             }
             self.end_group(&group, writer, &members)?;
             Ok(outcomes)
         }));
+        if members.is_empty() {
+            members.extend(one);
+        }
         match result {
             Ok(Ok(outcomes)) => members.into_iter().zip(outcomes).collect(),
-            Ok(Err(GroupFailure::Member)) => self.run_each(members),
+            Ok(Err(GroupFailure::Member)) => members
+                .into_iter()
+                .flat_map(|member| self.run(Members::One(member)))
+                .collect(),
             Ok(Err(GroupFailure::All(error))) => {
                 if members.is_empty() {
                     members.extend(self.queue.take_next());
@@ -125,18 +157,22 @@ impl GroupCommit {
         }
     }
 
-    fn begin_group(&self, in_turns: bool) -> Group {
+    fn begin_group(&self, source: Members) -> Group {
         let began = Instant::now();
-        let plan = self.delay.plan(began);
-        let requests_max = match plan {
-            Plan::TakeTurns(max) if in_turns => max.min(GROUP_REQUESTS),
-            _ => GROUP_REQUESTS,
+        let (plan, requests_max, one) = match source {
+            Members::Queue { in_turns } => match self.delay.plan(began) {
+                plan @ Plan::TakeTurns(max) if in_turns => (plan, max.min(GROUP_REQUESTS), None),
+                plan => (plan, GROUP_REQUESTS, None),
+            },
+            Members::One(member) => (Plan::TakeAll, 1, Some(member)),
         };
         Group {
             plan,
             requests_max,
             bytes: 0,
             began,
+            is_from_queue: one.is_none(),
+            one,
         }
     }
 
@@ -147,7 +183,7 @@ impl GroupCommit {
             if have >= group.requests_max || group.bytes >= GROUP_BYTES || !has_time {
                 return None;
             }
-            if let Some(member) = self.queue.take_next() {
+            if let Some(member) = group.one.take().or_else(|| self.queue.take_next()) {
                 group.bytes += member.bytes();
                 return Some(member);
             }
@@ -174,56 +210,17 @@ impl GroupCommit {
         }
         let lazy = self.is_lazy(members);
         match self.commit(writer, lazy) {
-            Ok(took) => {
+            Ok(took) if group.is_from_queue => {
                 let flushed = !lazy && !self.unsynced;
                 self.delay
                     .record_group(members.len(), self.queue.len(), flushed.then_some(took));
                 Ok(())
             }
+            Ok(_) => Ok(()),
             Err(error) if error.code() == Code::Full && members.len() > 1 => {
                 Err(GroupFailure::Member)
             }
             Err(error) => Err(GroupFailure::All(error)),
-        }
-    }
-
-    fn run_each(&self, members: Vec<Arc<Pending>>) -> Outcomes {
-        let alone = |member: Arc<Pending>| {
-            let outcome = catch_unwind(AssertUnwindSafe(|| self.run_alone(&member)))
-                .unwrap_or_else(|panic| Err(panic_error(&*panic)));
-            (member, outcome)
-        };
-        members.into_iter().map(alone).collect()
-    }
-
-    /// Runs one member in a transaction of its own.
-    fn run_alone(&self, member: &Arc<Pending>) -> Result<Outcome> {
-        let mut writer = self.writer()?;
-        let outcome = self.apply(&mut writer, member);
-        // a refusal may have raised an alarm
-        if writer.has_written() && !writer.is_torn() {
-            self.commit(writer, self.is_lazy(std::slice::from_ref(member)))?;
-        }
-        outcome
-    }
-
-    fn apply(&self, writer: &mut Writer, member: &Pending) -> Result<Outcome> {
-        let work = &member.work;
-        if matches!(
-            work,
-            Work::ExpireLeases | Work::Request(Request::LeaseGrant(_))
-        ) {
-            writer.set_time(self.clock_ns());
-        }
-        match work {
-            Work::Request(request) => writer
-                .apply(request, member.raises_alarm)
-                .map(Outcome::Response),
-            Work::MaxBytes(max) => writer.set_max_bytes(*max).map(|()| Outcome::Step(true)),
-            Work::Sweep => writer
-                .maintain(|txn| compact::sweep_step(txn, SWEEP_EVENTS))
-                .map(Outcome::Step),
-            Work::ExpireLeases => writer.expire(EXPIRE_LEASES).map(Outcome::Step),
         }
     }
 
@@ -266,17 +263,11 @@ impl GroupCommit {
         if self.env.sync().is_err() {
             self.guard.poison();
         } else if error.code() == Code::Io && os::is_full(self.env.path()) {
-            return Error::new(
-                Code::Full,
-                format!("{path}: the disk is full ({})", error.message()),
-            )
-            .with_source(error);
+            return Error::new(Code::Full, format!("{path}: the disk is full"))
+                .with_detail(error.message())
+                .with_source(error);
         }
         error.context(path)
-    }
-
-    fn writer(&self) -> Result<Writer<'_>> {
-        Writer::new(self.env.write()?, &*self.guard)
     }
 
     /// Nanoseconds on the store's clock; see [`now_ns`].
@@ -326,6 +317,24 @@ pub(crate) fn now_ns(clock: &Clock) -> u64 {
             .unwrap_or(0)
             .saturating_mul(1_000_000),
         false => os::boottime_ns(),
+    }
+}
+
+/// Whether the deadline of a lease is computed or compared.
+fn needs_time(work: &Work) -> bool {
+    matches!(
+        work,
+        Work::ExpireLeases | Work::Request(Request::LeaseGrant(_))
+    )
+}
+
+/// Runs one step of maintenance. Returns whether it was the last.
+fn maintain(writer: &mut Writer, work: &Work) -> Result<bool> {
+    match work {
+        Work::MaxBytes(max) => writer.set_max_bytes(*max).map(|()| true),
+        Work::Sweep => writer.maintain(|txn| compact::sweep_step(txn, SWEEP_EVENTS)),
+        Work::ExpireLeases => writer.expire(EXPIRE_LEASES),
+        Work::Request(_) => Err(Error::new(Code::Internal, "a request is not maintenance")),
     }
 }
 

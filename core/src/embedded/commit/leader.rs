@@ -9,7 +9,7 @@ use std::time::Instant;
 use crossbeam::sync::Parker;
 
 use super::committer::Committer;
-use super::group::Outcomes;
+use super::group::{Members, Outcomes};
 use super::queue::{Outcome, Pending, Successor, Waiter, Work};
 use super::terms::Terms;
 use crate::completion::{Completion, complete_group};
@@ -136,7 +136,7 @@ impl Committer {
             guard.give_way();
             result = match guard.lock_writer(own.deadline, Some(&interrupt)) {
                 Ok(held) => {
-                    let outcomes = self.0.group.run(false);
+                    let outcomes = self.0.group.run(Members::Queue { in_turns: false });
                     drop(held);
                     self.finish(outcomes, !own.is_queued(), &mut follow_up);
                     Ok(())

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam::sync::Parker;
 
 use super::committer::Committer;
+use super::group::Members;
 use super::leader::{FollowUp, sweep_error};
 use super::orders::{Orders, Worker};
 use super::queue::{Outcome, Pending, Work};
@@ -128,7 +129,7 @@ impl Committer {
             .lock_writer(group.queue.first_deadline(), Some(&idle))
         {
             Ok(held) => {
-                let outcomes = group.run(true);
+                let outcomes = group.run(Members::Queue { in_turns: true });
                 drop(held);
                 self.finish(outcomes, true, &mut follow_up);
                 self.follow_up(follow_up);

@@ -5,7 +5,7 @@ use super::{compact, txn};
 use crate::embedded::lease::entries;
 use crate::error::{Code, Result};
 use crate::model::Revision;
-use crate::request::{Request, Response};
+use crate::request::{Compact, CompactResponse, Request, Response};
 
 impl Writer<'_> {
     /// Runs one valid request in one revision. `raises_alarm`: if the quota refuses the request, it
@@ -13,7 +13,19 @@ impl Writer<'_> {
     pub fn apply(&mut self, request: &Request, raises_alarm: bool) -> Result<Response> {
         self.sub = 0;
         self.admit(request, raises_alarm)?;
-        let response = self.run(request);
+        let response = match request {
+            Request::Put(put) => entries::check(&self.txn, put.lease)
+                .and_then(|()| self.put(put))
+                .map(Response::Put),
+            Request::Delete(delete) => self.delete(delete).map(Response::Delete),
+            Request::Txn(txn) => txn::run(self, txn).map(Response::Txn),
+            Request::Compact(compact) => self.compact(compact).map(Response::Compact),
+            Request::Range(range) => self.range(range, None).map(Response::Range),
+            Request::LeaseGrant(grant) => self.grant(grant).map(Response::LeaseGrant),
+            Request::LeaseRevoke(revoke) => self.revoke(revoke).map(Response::LeaseRevoke),
+            Request::Alarm(request) => self.alarm(request).map(Response::Alarm),
+            Request::Side(request) => self.side(request).map(Response::Side),
+        };
         match &response {
             // after LMDB's own errors the transaction may be unusable
             Err(error) => self.torn |= self.sub > 0 || !is_refusal(error.code()),
@@ -22,35 +34,11 @@ impl Writer<'_> {
         response
     }
 
-    fn run(&mut self, request: &Request) -> Result<Response> {
-        Ok(match request {
-            Request::Put(put) => {
-                entries::check(&self.txn, put.lease)?;
-                Response::Put(self.put(put)?)
-            }
-            Request::Delete(delete) => Response::Delete(self.delete(delete)?),
-            Request::Txn(txn) => Response::Txn(txn::run(self, txn)?),
-            Request::Compact(compact) => {
-                let response =
-                    compact::promise(&mut self.txn, compact, self.current, self.compacted)?;
-                self.compacted = compact.revision;
-                self.wrote = true;
-                Response::Compact(response)
-            }
-            Request::Range(range) => Response::Range(self.range(range, None)?),
-            Request::LeaseGrant(grant) => {
-                let response = self.grant(grant)?;
-                self.wrote = true;
-                Response::LeaseGrant(response)
-            }
-            Request::LeaseRevoke(revoke) => {
-                let response = self.revoke(revoke)?;
-                self.wrote = true;
-                Response::LeaseRevoke(response)
-            }
-            Request::Alarm(request) => Response::Alarm(self.alarm(request)?),
-            Request::Side(request) => Response::Side(self.side(request)?),
-        })
+    fn compact(&mut self, compact: &Compact) -> Result<CompactResponse> {
+        let response = compact::promise(&mut self.txn, compact, self.current, self.compacted)?;
+        self.compacted = compact.revision;
+        self.wrote = true;
+        Ok(response)
     }
 }
 

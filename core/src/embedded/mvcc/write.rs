@@ -7,7 +7,8 @@ use super::{At, chain, read, readable};
 use crate::embedded::codec::{self, Header, Rev};
 use crate::embedded::lmdb::Tree;
 use crate::error::{Code, Error, Result, show};
-use crate::model::LeaseId;
+use crate::etcd_text;
+use crate::model::{KeyValue, LeaseId};
 use crate::request::{Delete, DeleteResponse, Put, PutResponse, Range, RangeResponse};
 
 /// The number of keys of one step of a deletion, which are in memory at a time.
@@ -33,34 +34,27 @@ impl Writer<'_> {
         })
     }
 
-    pub(super) fn put(&mut self, put: &Put) -> Result<PutResponse> {
-        if !(put.prev_kv || put.ignore_value || put.ignore_lease) {
-            self.write_pair(&put.key, &put.value, put.lease)?;
-            return Ok(PutResponse {
-                revision: self.revision(),
-                prev_kv: None,
-            });
-        }
-        let old = item(&self.txn, &put.key, At::Now)?
-            .map(|item| item.pair(&self.txn))
-            .transpose()?;
-        let (mut value, mut lease) = (put.value.as_slice(), put.lease);
-        if put.ignore_value || put.ignore_lease {
-            let old = old.as_ref().ok_or_else(|| key_not_found(put))?;
-            value = if put.ignore_value { &old.value } else { value };
-            lease = if put.ignore_lease { old.lease } else { lease };
-        }
-        self.write_pair(&put.key, value, lease)?;
-        Ok(PutResponse {
-            revision: self.revision(),
-            prev_kv: old.filter(|_| put.prev_kv),
-        })
-    }
-
     /// Writes a pair to `live` and `log`. Most puts need one descent into `live`: space is reserved
     /// as for a new key, and if the key exists LMDB returns the old entry instead. Reserved space
     /// is filled before any other write.
-    fn write_pair(&mut self, key: &[u8], value: &[u8], lease: LeaseId) -> Result<()> {
+    pub(super) fn put(&mut self, put: &Put) -> Result<PutResponse> {
+        let prev = self.prev_pair(put)?;
+        let key = put.key.as_slice();
+        let (value, lease) = match &prev {
+            Some(prev) => (
+                if put.ignore_value {
+                    &prev.value
+                } else {
+                    put.value.as_slice()
+                },
+                if put.ignore_lease {
+                    prev.lease
+                } else {
+                    put.lease
+                },
+            ),
+            None => (put.value.as_slice(), put.lease),
+        };
         let rev = Rev::new(self.current + 1, self.sub);
         let in_log = value.len() > self.inline_bytes_max;
         let inline: &[u8] = if in_log { &[] } else { value };
@@ -74,8 +68,7 @@ impl Writer<'_> {
         };
         let fresh = header.encode_entry();
         self.wrote = true;
-        let mut old_lease = 0;
-        let mut before = match self
+        let old = match self
             .txn
             .insert(Tree::Live, key, fresh.len() + inline.len())?
         {
@@ -85,25 +78,56 @@ impl Writer<'_> {
             }
             Err(old) => Some(codec::live(key, old)?.0),
         };
-        if let Some(old) = before {
-            header.create = old.create;
-            header.version = old.version + 1;
-            old_lease = old.lease;
-        } else if self.dead_entries > 0 {
-            before = self.revive(key)?;
+        self.continue_chain(&mut header, old, key, inline)?;
+        self.move_lease(key, old.map_or(0, |old| old.lease), lease)?;
+        self.append(&header, key, value)?;
+        Ok(PutResponse {
+            revision: self.revision(),
+            prev_kv: prev.filter(|_| put.prev_kv),
+        })
+    }
+
+    /// The current pair, if the options of the put need it.
+    fn prev_pair(&self, put: &Put) -> Result<Option<KeyValue>> {
+        let must_exist = put.ignore_value || put.ignore_lease;
+        if !(put.prev_kv || must_exist) {
+            return Ok(None);
         }
-        if let Some(before) = before {
-            header.link = Some(chain::link_after(&self.txn, &before, self.compacted)?);
-            let entry = header.encode_entry();
-            fill(
-                self.txn
-                    .reserve(Tree::Live, key, entry.len() + inline.len())?,
-                &entry,
-                inline,
-            );
+        let prev = item(&self.txn, &put.key, At::Now)?
+            .map(|item| item.pair(&self.txn))
+            .transpose()?;
+        if must_exist && prev.is_none() {
+            return Err(key_not_found(put));
         }
-        self.move_lease(key, old_lease, lease)?;
-        self.append(&header, key, value)
+        Ok(prev)
+    }
+
+    /// For a key that exists (`old`) or existed: links its new header to its chain, and writes the
+    /// entry in `live` with that header.
+    fn continue_chain(
+        &mut self,
+        header: &mut Header,
+        old: Option<Header>,
+        key: &[u8],
+        inline: &[u8],
+    ) -> Result<()> {
+        let before = match old {
+            Some(old) => {
+                header.create = old.create;
+                header.version = old.version + 1;
+                old
+            }
+            None if self.dead_entries == 0 => return Ok(()),
+            None => match self.revive(key)? {
+                Some(tombstone) => tombstone,
+                None => return Ok(()),
+            },
+        };
+        header.link = Some(chain::link_after(&self.txn, &before, self.compacted)?);
+        let entry = header.encode_entry();
+        let len = entry.len() + inline.len();
+        fill(self.txn.reserve(Tree::Live, key, len)?, &entry, inline);
+        Ok(())
     }
 
     /// Removes a key from `dead`, and returns its tombstone, which continues its chain.
@@ -132,10 +156,8 @@ impl Writer<'_> {
             }
         }
         self.sub = self.sub.checked_add(1).ok_or_else(|| {
-            Error::new(
-                Code::TooManyOps,
-                "too many operations in txn request (2^32 changes in one revision)",
-            )
+            Error::etcd(Code::TooManyOps, etcd_text::TOO_MANY_OPS)
+                .with_detail("2^32 changes in one revision")
         })?;
         Ok(())
     }
@@ -220,8 +242,7 @@ pub(super) fn key_not_found(put: &Put) -> Error {
     } else {
         "ignore_lease"
     };
-    Error::new(
-        Code::KeyNotFound,
-        format!("key not found (put of {} with {option})", show(&put.key)),
-    )
+    Error::etcd(Code::KeyNotFound, etcd_text::KEY_NOT_FOUND)
+        .with_detail(format_args!("put of {} with {option}", show(&put.key)))
+        .with_key(&*put.key)
 }

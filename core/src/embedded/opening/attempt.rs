@@ -137,11 +137,11 @@ impl<'o> Opening<'o> {
             && os::is_network_fs(&self.target.path).map_err(|e| failed(&self.target.path, e))?
         {
             let message = format!(
-                "{} is on a network file system, where locks may not work \
-                 (option allow_network_fs opens it anyway)",
+                "{} is on a network file system, where locks may not work",
                 self.target.path.display()
             );
-            return Err(Error::new(Code::Unsupported, message));
+            return Err(Error::new(Code::Unsupported, message)
+                .with_detail("option allow_network_fs opens it anyway"));
         }
         Ok(())
     }
