@@ -6,11 +6,11 @@
 //!
 //! | file | contents |
 //! |---|---|
-//! | [`entries`] | the trees `lease` and `lkey`: find a lease, list its keys |
-//! | [`slot`] | the meaning of a slot, and what a writer does with slots |
-//! | [`slots`] | the slots in the guard file: allocation, keep-alive, search for gone owners |
-//! | [`keeper`] | the leases of a process: keep-alive, renewal, search for due leases |
-//! | [`restore`] | the deadlines after an opening: kept, or a full TTL for each lease |
+//! | `entries` | the trees `lease` and `lkey`: find a lease, list its keys |
+//! | `slot` | the meaning of a slot, and what a writer does with slots |
+//! | `slots` | the slots in the guard file: allocation, keep-alive, search for gone owners |
+//! | `keeper` | the leases of a process: keep-alive, renewal, search for due leases |
+//! | `restore` | the deadlines after an opening: kept, or a full TTL for each lease |
 //!
 //! Elsewhere: `mvcc/lease.rs` grants, revokes and expires leases in a transaction, and
 //! `mvcc/slot_log.rs` undoes the changes to slots if its commit fails; `guard/lease_slots.rs` has

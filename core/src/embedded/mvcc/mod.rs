@@ -5,26 +5,26 @@
 //!
 //! | file | contents |
 //! |---|---|
-//! | [`pairs`] | pairs of key and value: in the map, and copied out of it |
-//! | [`chain`] | from an event of a key back to earlier ones |
-//! | [`walk`] | one key, or every key of a range, at a revision |
-//! | [`read`] | ranges: limits, filters, order, counts, pages |
-//! | [`history`] | the events of a key or of a range of revisions; differences |
+//! | `pairs` | pairs of key and value: in the map, and copied out of it |
+//! | `chain` | from an event of a key back to earlier ones |
+//! | `walk` | one key, or every key of a range, at a revision |
+//! | `read` | ranges: limits, filters, order, counts, pages |
+//! | `history` | the events of a key or of a range of revisions; differences |
 //!
 //! Writing:
 //!
 //! | file | contents |
 //! |---|---|
-//! | [`writer`] | the write transaction, with the state that its requests share |
-//! | [`slot_log`] | what a transaction has done to the deadlines of leases |
-//! | [`write`] | put and delete: the changes to `live`, `dead` and `log` |
-//! | [`txn`] | compares, and lists of operations |
-//! | [`compact`] | compactions, and the sweep after them |
-//! | [`lease`] | granting, revoking and expiring leases |
-//! | [`alarm`] | the quota and alarms: which writes are refused |
-//! | [`side`] | records beside the keys |
-//! | [`time`] | the time index: which revision was current in each minute |
-//! | [`apply`] | running any request on a writer |
+//! | `writer` | the write transaction, with the state that its requests share |
+//! | `slot_log` | what a transaction has done to the deadlines of leases |
+//! | `write` | put and delete: the changes to `live`, `dead` and `log` |
+//! | `txn` | compares, and lists of operations |
+//! | `compact` | compactions, and the sweep after them |
+//! | `lease` | granting, revoking and expiring leases |
+//! | `alarm` | the quota and alarms: which writes are refused |
+//! | `side` | records beside the keys |
+//! | `time` | the time index: which revision was current in each minute |
+//! | `apply` | running any request on a writer |
 
 pub(crate) mod alarm;
 mod apply;

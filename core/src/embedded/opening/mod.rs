@@ -2,11 +2,11 @@
 //!
 //! | file | contents |
 //! |---|---|
-//! | [`address`] | from an address to a path |
-//! | [`verdict`] | whether a store may be opened, or created, where a data file of some kind is |
-//! | [`create`] | creating the files |
-//! | [`attempt`] | one opening: locks, checks and environment, until it succeeds or fails |
-//! | [`memory`] | `:memory:` |
+//! | `address` | from an address to a path |
+//! | `verdict` | whether a store may be opened, or created, where a data file of some kind is |
+//! | `create` | creating the files |
+//! | `attempt` | one opening: locks, checks and environment, until it succeeds or fails |
+//! | `memory` | `:memory:` |
 
 mod address;
 mod attempt;
