@@ -304,7 +304,7 @@ pub(crate) fn live<'t>(key: &[u8], bytes: &'t [u8]) -> Result<(Header, &'t [u8])
 }
 
 /// For each set of flags, the number of numbers that follow it in an entry of `live`.
-const ENTRY_NUMBERS: [usize; 32] = {
+const ENTRY_NUMBERS: [u8; 32] = {
     let mut numbers = [0; 32];
     let mut flags = 0;
     while flags < numbers.len() {
@@ -315,7 +315,7 @@ const ENTRY_NUMBERS: [usize; 32] = {
 };
 
 /// Encodes a header with these flags and only small numbers, of one byte each.
-const fn count_numbers(flags: u8) -> usize {
+const fn count_numbers(flags: u8) -> u8 {
     let none = Rev { main: 0, sub: 0 };
     let link = Link {
         depth: 0,
@@ -331,7 +331,7 @@ const fn count_numbers(flags: u8) -> usize {
         lease: if flags & LEASE != 0 { 1 } else { 0 },
         link: if flags & PREV != 0 { Some(link) } else { None },
     };
-    header.encode(true).len - 1
+    (header.encode(true).len - 1) as u8
 }
 
 /// The value of an entry of `live`, if it is there, without decoding the header: that would take a
@@ -345,7 +345,7 @@ pub(crate) fn inline_value(bytes: &[u8]) -> Option<&[u8]> {
     let mut numbers = ENTRY_NUMBERS[usize::from(flags) % ENTRY_NUMBERS.len()];
     let mut at = 0;
     while numbers > 0 {
-        numbers -= usize::from(rest.get(at)? & 0x80 == 0);
+        numbers -= u8::from(rest.get(at)? & 0x80 == 0);
         at += 1;
     }
     rest.get(at..)

@@ -457,7 +457,7 @@ mod tests {
             return other_process(&path);
         }
         let path = std::env::temp_dir().join(format!("libkv-lost-{}", std::process::id()));
-        let store = open(&path, &options()).expect("made");
+        let store = open(&path, &options()).expect("created");
         let _ours = store.env().read().expect("one of two slots");
         let mut other = start(&path);
         let mut output = BufReader::new(other.stdout.take().expect("piped"));
@@ -482,7 +482,7 @@ mod tests {
         assert!(refusal(&store).contains(&lost), "{}", refusal(&store));
 
         other.kill().expect("killed");
-        other.wait().expect("gone");
+        other.wait().expect("ended");
         assert_eq!(refusal(&store), "", "the slot of the ended process is free");
         fs::remove_dir_all(path).expect("removed");
     }

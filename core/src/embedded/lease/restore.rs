@@ -59,7 +59,7 @@ mod tests {
         // no entry, and an entry with a slot that no guard has
         for entry in [&[0xff; 3][..], &[0xff; 12]] {
             let options = Options::new();
-            let store = opening::open(&path, &options).expect("made");
+            let store = opening::open(&path, &options).expect("created");
             {
                 let _held = store
                     .guard()

@@ -1,5 +1,5 @@
-//! The meaning of each request within a transaction. This module knows no disk, no clock, no thread
-//! and no other process: it does not open, commit, wait or spawn.
+//! The meaning of each request within a transaction. This module knows no clock, no thread and no
+//! other process: it does not open, commit, wait or spawn.
 //!
 //! Reading, from the bottom up:
 //!

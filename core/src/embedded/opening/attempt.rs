@@ -420,14 +420,14 @@ mod tests {
         drop(store);
         // for the locks, a descriptor of its own is another process
         let mut other = Guard::open(&path.join(GUARD), 0o600).expect("opened");
-        assert!(other.try_present(false).expect("asked"));
+        assert!(other.try_present(false).expect("no error"));
 
         let mut opening = Opening::new(path.clone(), &options);
         let mut guard = Guard::open(&path.join(GUARD), 0o600).expect("opened");
-        assert!(guard.try_opening().expect("asked"));
+        assert!(guard.try_opening().expect("no error"));
         let file = DataFile::inspect(&path.join(DATA)).expect("read");
         assert!(
-            opening.join(&mut guard, &file).expect("asked").is_none(),
+            opening.join(&mut guard, &file).expect("no error").is_none(),
             "it joins the other process"
         );
         drop(other);

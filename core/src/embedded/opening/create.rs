@@ -23,7 +23,7 @@ pub(super) fn create_data(dir: &Path, mode: u32, unsynced: bool, max_bytes: u64)
         }
     }
     let meta = codec::new_meta(&random_id(), unsynced, max_bytes);
-    lmdb::create_data_file(&new, mode, !unsynced, &meta).map_err(|error| {
+    lmdb::create_data_file(&new, mode, unsynced, &meta).map_err(|error| {
         if error.code() == Code::Io && os::is_full(dir) {
             Error::new(Code::Full, "the disk is full")
                 .with_detail(error.message())
