@@ -9,6 +9,8 @@ cd "$(dirname "$0")/.." || exit
 texts=(
     README.md
     core/DESIGN.md
+    core/src/embedded/{guard,lease,lmdb,mvcc,opening,os}/*.rs
+    core/src/embedded/{check,codec,shards,store,store_meta}.rs
     core/src/db.rs core/src/error.rs core/src/lib.rs core/src/model.rs core/src/options.rs core/src/request.rs
     ffi/src/*.rs ffi/cbindgen.toml include/kv.h
     bindings/etcd/build.rs bindings/etcd/proto/*.proto bindings/etcd/src/*.rs
