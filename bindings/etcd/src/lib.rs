@@ -58,6 +58,7 @@ pub mod fuzz;
 mod open;
 #[doc(hidden)]
 pub mod pb;
+mod problems;
 mod server;
 
 pub use open::{is_cluster, open};

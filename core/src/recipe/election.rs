@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::db::Db;
 use crate::engine::{Interrupt, wrong_response};
 use crate::error::{Code, Error, Result};
+use crate::etcd_text;
 use crate::model::{KeyRange, KeyValue, Revision};
 use crate::recipe::claim::first_in_line;
 use crate::recipe::lease::lost;
@@ -95,10 +96,8 @@ impl Election {
     pub fn proclamation(&self, value: impl Into<Vec<u8>>) -> Result<Txn> {
         self.claim.db().engine().ensure_open()?;
         let Some(lease) = self.claim.lease() else {
-            return Err(Error::new(
-                Code::FailedPrecondition,
-                "election: not leader (campaign first)",
-            ));
+            return Err(Error::etcd(Code::FailedPrecondition, etcd_text::NOT_LEADER)
+                .with_detail("campaign first"));
         };
         if !self.claim.is_held() {
             return Err(lost(lease.id()));
