@@ -933,5 +933,5 @@ export function open(target: string | Buffer | Uint8Array | URL, options?: OpenO
 /** The same, before it returns; `UNSUPPORTED` for a cluster. */
 export function openSync(target: string | Buffer | Uint8Array | URL, options?: OpenOptions): Db
 
-// only what says so is exported
+// biome-ignore lint/complexity/noUselessEmptyExport: without it every declaration is exported
 export {}

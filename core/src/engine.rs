@@ -21,6 +21,9 @@ pub use crate::validate::Limits;
 /// Called ten times a second while a request waits for its turn; true withdraws the request.
 pub type Interrupt<'a> = &'a dyn Fn() -> bool;
 
+/// Called once with the stream of [`Engine::submit_watch`]. It must not block; it may call libkv.
+pub type WatchCompletion = Box<dyn FnOnce(Result<Arc<dyn WatchStream>>) + Send>;
+
 /// A part of a range, read without counting; see [`Engine::page`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Page {
@@ -200,6 +203,11 @@ pub trait Engine: Send + Sync {
     /// Same as [`Db::watch`](crate::Db::watch).
     fn watch(&self, _request: Watch) -> Result<Arc<dyn WatchStream>> {
         Err(unsupported("watch"))
+    }
+
+    /// Same as [`Engine::watch`], for callers that must not block: `created` gets the result.
+    fn submit_watch(&self, request: Watch, created: WatchCompletion) {
+        created(self.watch(request));
     }
 
     /// Renews a lease once, to its full TTL.

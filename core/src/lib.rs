@@ -56,7 +56,7 @@ pub use model::{
 };
 pub use options::{AutoCompaction, Clock, LimitsPreset, Options, Secret};
 pub use recipe::{
-    Canceller, Claim, ClaimStep, DiffScan, Election, EventScan, Leaders, Lease, Lock, Patience,
-    Retries, Scan, Snapshot, TRANSACT_RETRIES, Transaction, Watcher,
+    Canceller, DiffScan, Election, EventScan, Leaders, Lease, Lock, Patience, Retries, Scan,
+    Snapshot, TRANSACT_RETRIES, Transaction, Watcher,
 };
 pub use request::*;

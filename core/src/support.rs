@@ -3,6 +3,10 @@
 
 pub use crate::completion::after_group;
 use crate::embedded::os;
+pub use crate::recipe::{
+    Claim, ClaimCanceller, ClaimCompletion, ClaimDriver, ClaimRequest, ClaimWait, Claimant,
+    claim_blocking, claim_prefix, holder_request,
+};
 
 /// The number of forks between this process and the one that first called this or opened a store.
 /// For engines whose handles must return `forked` in a child. Only the first call costs a system call.

@@ -172,12 +172,9 @@ const RUST_ALONE: &[(&str, &str)] = &[
     ),
     (
         "Lease::adopt",
-        "what other faces make their handles of, as are the next four",
+        "what other faces make their handles of, as is the next",
     ),
     ("Lease::stop", ""),
-    ("Election::proclamation", ""),
-    ("Election::claim", ""),
-    ("Election::leader_request", "leader without a wait"),
     ("Leaders::watcher", ""),
     ("Leaders::try_next", "next without a wait"),
     (

@@ -21,12 +21,11 @@ test('the loop is not held while another process holds the lock', async (t) => {
     db.transact((tx) => tx.put('d', '1')),
     db.compact(1),
   ]
-  writes.forEach((write) =>
+  for (const write of writes)
     write.then(
       () => answered++,
       () => answered++,
-    ),
-  )
+    )
   // reads are answered meanwhile
   while (ticks < 50) {
     await db.get('held')

@@ -198,13 +198,10 @@ impl Lease {
         stopped
     }
 
-    /// Refuses once the lease is lost or closed.
-    pub(crate) fn check(&self) -> Result<()> {
-        match (self.lost(), lock(&self.keeping).is_none()) {
-            (true, _) => Err(lost(self.id)),
-            (_, true) => Err(Error::new(Code::Closed, "the lease's handle is closed")),
-            _ => Ok(()),
-        }
+    /// The number of callbacks that wait for its loss.
+    #[cfg(test)]
+    pub(super) fn callbacks(&self) -> usize {
+        lock(&self.fate).tell.len()
     }
 }
 
@@ -222,50 +219,6 @@ impl Drop for Lease {
         if self.stop() && self.db.engine().ensure_open().is_ok() {
             // a drop does not wait; what cannot be revoked ends with its TTL
             self.db.submit(LeaseRevoke { id: self.id }, |_| {});
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::options::{Clock, Options};
-    use crate::recipe::{Claim, ClaimStep};
-    use crate::request::Watch;
-
-    /// A claim may wait behind thousands, one after the other.
-    #[test]
-    fn claim_that_waits_behind_many_leaves_one_callback_with_its_lease() {
-        let clock = Clock::new(1_000_000_000_000);
-        let db = Db::open(":memory:", Options::new().clock(clock.clone())).expect("a store");
-        let mut claim = Claim::new(db.clone(), "name", 60).expect("a claim");
-        let ClaimStep::Run(grant) = claim.step(None).expect("a step") else {
-            panic!("it begins with a grant")
-        };
-        let granted = db.engine().call(grant, None).expect("granted");
-        claim.step(Some(granted)).expect("a step");
-        let wait = || {
-            let watcher = db.watch(Watch::new("before")).expect("a watcher");
-            claim.wake_when_lost(&watcher);
-            watcher
-        };
-        let watchers: Vec<_> = (0..10).map(|_| wait()).collect();
-        let lease = claim.lease().expect("granted");
-        assert_eq!(lock(&lease.fate).tell.len(), 1);
-        let (lost, is_lost) = std::sync::mpsc::channel();
-        lease.on_lost(move || {
-            let _ = lost.send(());
-        });
-        db.lease_revoke(lease.id()).expect("revoked");
-        clock.advance(1);
-        is_lost
-            .recv_timeout(std::time::Duration::from_secs(20))
-            .expect("it is lost");
-        for watcher in [&watchers[9], &wait()] {
-            assert_eq!(
-                watcher.try_next().expect_err("ended").code(),
-                Code::Cancelled
-            );
         }
     }
 }

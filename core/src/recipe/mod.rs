@@ -1,6 +1,9 @@
 //! What can be written on top of [`Db`](crate::Db) alone, and so works over any engine.
 
 mod claim;
+mod claim_driver;
+mod claim_wait;
+mod claimant;
 mod election;
 mod lease;
 mod lock;
@@ -10,7 +13,10 @@ mod snapshot;
 mod transact;
 mod watcher;
 
-pub use claim::{Claim, ClaimStep};
+pub use claim::{Claim, ClaimRequest, claim_prefix, holder_request};
+pub use claim_driver::{ClaimCompletion, ClaimDriver};
+pub use claim_wait::{ClaimCanceller, ClaimWait, claim_blocking};
+pub use claimant::Claimant;
 pub use election::{Election, Leaders};
 pub use lease::Lease;
 pub use lock::Lock;

@@ -99,7 +99,11 @@ fn cancelled() -> Error {
     Error::new(Code::Cancelled, "the watcher was cancelled")
 }
 
-/// Wakes a parked thread.
+/// A waker for the thread that parks in `parker`.
+pub(super) fn unparking(parker: &Parker) -> Waker {
+    Waker::from(Arc::new(Unpark(parker.unparker().clone())))
+}
+
 struct Unpark(Unparker);
 
 impl Wake for Unpark {
@@ -111,13 +115,30 @@ impl Wake for Unpark {
 impl Watcher {
     pub(crate) fn new(db: Db, watch: Watch) -> Result<Watcher> {
         let stream = db.engine().watch(watch)?;
-        Ok(Watcher {
+        Ok(Watcher::over(db, stream))
+    }
+
+    /// As [`Db::watch`], for callers that must not block.
+    pub(super) fn submit(
+        db: &Db,
+        watch: Watch,
+        created: impl FnOnce(Result<Watcher>) + Send + 'static,
+    ) {
+        let own = db.clone();
+        let created = move |stream: Result<_>| {
+            created(stream.map(|stream| Watcher::over(own, stream)));
+        };
+        db.engine().submit_watch(watch, Box::new(created));
+    }
+
+    fn over(db: Db, stream: Arc<dyn WatchStream>) -> Watcher {
+        Watcher {
             db,
             stream,
             reading: AtomicBool::new(false),
             page: Mutex::default(),
             ended: false,
-        })
+        }
     }
 
     /// Returns the next batch; `None` if `timeout` (`None`: no limit) passed.
@@ -151,9 +172,7 @@ impl Watcher {
             return Ok(None);
         }
         let parker = Parker::new();
-        self.set_waker(Some(Waker::from(Arc::new(Unpark(
-            parker.unparker().clone(),
-        )))));
+        self.set_waker(Some(unparking(&parker)));
         let response = self.wait(&parker, until.map(|(_, at)| at));
         self.set_waker(None);
         response

@@ -31,9 +31,11 @@ use std::path::Path;
 use std::slice;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use memmap2::MmapRaw;
+
 use super::robust_mutex::RobustMutex;
 use crate::embedded::codec::LEASES_MAX;
-use crate::embedded::os::SharedPage;
+use crate::embedded::os;
 
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"libkv gd");
 pub(super) const LAYOUT: u32 = 3;
@@ -114,12 +116,12 @@ const _: () = {
 };
 
 /// The map of a guard file.
-pub(super) struct Page(SharedPage);
+pub(super) struct Page(MmapRaw);
 
 impl Page {
     /// Maps a guard file, which has at least [`HEAD_BYTES`].
     pub fn map(path: &Path) -> io::Result<Page> {
-        SharedPage::map(path, MAPPED_BYTES).map(Page)
+        os::map_shared(path, MAPPED_BYTES).map(Page)
     }
 
     pub fn layout(&self) -> &Layout {

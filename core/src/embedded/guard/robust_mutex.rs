@@ -7,6 +7,8 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// The mutex, as it lies in the guard file.
 #[repr(C, align(64))]
 pub(super) struct RobustMutex(UnsafeCell<libc::pthread_mutex_t>);
@@ -94,14 +96,10 @@ impl RobustMutex {
 }
 
 fn monotonic_in(wait: Duration) -> libc::timespec {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the structure is ours.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
-    let nanos = time.tv_nsec as u64 + u64::from(wait.subsec_nanos());
-    time.tv_sec += wait.as_secs() as i64 + (nanos / 1_000_000_000) as i64;
-    time.tv_nsec = (nanos % 1_000_000_000) as i64;
-    time
+    let now = clock_gettime(ClockId::Monotonic);
+    let nanos = now.tv_nsec as u64 + u64::from(wait.subsec_nanos());
+    libc::timespec {
+        tv_sec: now.tv_sec + wait.as_secs() as i64 + (nanos / 1_000_000_000) as i64,
+        tv_nsec: (nanos % 1_000_000_000) as i64,
+    }
 }

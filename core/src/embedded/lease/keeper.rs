@@ -360,7 +360,7 @@ impl Leases {
     }
 }
 
-/// Keeps a lease alive until it is dropped.
+/// Renews a lease until it is dropped.
 struct Renewal {
     leases: Weak<Leases>,
     number: u64,

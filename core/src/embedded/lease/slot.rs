@@ -12,9 +12,8 @@ pub(super) const NS: u64 = 1_000_000_000;
 /// The deadline of a lease that is being revoked.
 pub(crate) const DEAD: u64 = 0;
 
-/// The program image that a lease ends with, by its number: see
-/// [`ProcessInfo::image`](crate::embedded::os::ProcessInfo::image). Pid and start time stay the same
-/// at an `exec`, so they cannot identify an owner.
+/// The program image that a lease ends with, by its number (`ProcessInfo::image` in `os/process.rs`).
+/// Pid and start time stay the same at an `exec`, so they cannot identify an owner.
 pub(crate) type Owner = u64;
 
 /// The contents of a slot.

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -231,13 +231,8 @@ fn data_fd(env: &Environment) -> Result<BorrowedFd<'_>> {
 
 /// Sets close-on-exec, which LMDB does not: a spawned child would keep a writable descriptor.
 fn close_on_exec(env: &Environment) -> Result<()> {
-    let fd = data_fd(env)?.as_raw_fd();
-    // SAFETY: the descriptor is open.
-    match unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } {
-        -1 => Err(Error::new(Code::Io, "setting close-on-exec failed")
-            .with_source(std::io::Error::last_os_error())),
-        _ => Ok(()),
-    }
+    os::set_close_on_exec(data_fd(env)?)
+        .map_err(|e| Error::new(Code::Io, "setting close-on-exec failed").with_source(e))
 }
 
 /// The LMDB in this process, as `0.9.24`.

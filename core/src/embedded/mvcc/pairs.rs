@@ -5,8 +5,7 @@ use bytes::Bytes;
 use crate::embedded::codec::{self, Header, LogEvent};
 use crate::embedded::lmdb::{Tree, Txn};
 use crate::error::Result;
-use crate::model::PairRef;
-use crate::model::{KeyValue, LeaseId, Revision, Version};
+use crate::model::{KeyValue, LeaseId, PairRef, Revision, Version};
 
 /// Pairs that are copied out of the map share allocations (pages) of this size.
 const PAGE_BYTES: usize = 64 << 10;
