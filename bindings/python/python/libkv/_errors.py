@@ -112,7 +112,7 @@ class ClosedError(Error, ValueError):
 
 
 class ForkedError(Error, RuntimeError):
-    """The handle was opened before fork(): open the store anew in the child."""
+    """The handle was opened before fork(): open the store again in the child."""
 
     code = "forked"
 
@@ -194,7 +194,7 @@ class UnsupportedError(Error, NotImplementedError):
 
 
 class UnavailableError(Error, ConnectionError):
-    """No endpoint answers."""
+    """No endpoint responds."""
 
     code = "unavailable"
 

@@ -126,7 +126,10 @@ mod tests {
             bytes_locked_by_others(b.as_fd(), 0, 1 << 30).unwrap(),
             [3, 20]
         );
-        assert_eq!(bytes_locked_by_others(a.as_fd(), 0, 1 << 30).unwrap(), [0_u64; 0]);
+        assert_eq!(
+            bytes_locked_by_others(a.as_fd(), 0, 1 << 30).unwrap(),
+            [0_u64; 0]
+        );
         unlock(a.as_fd(), 3);
         assert!(try_lock(b.as_fd(), 3, LockKind::Shared).unwrap());
         fs::remove_file(&path).unwrap();
