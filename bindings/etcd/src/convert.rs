@@ -7,7 +7,7 @@ use tonic::Status as Refusal;
 use crate::pb::etcdserverpb as pb;
 use crate::pb::mvccpb;
 
-/// What every answer of one server says of it.
+/// The identity of one server, which every response contains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// Made from the store's id.
@@ -20,7 +20,7 @@ pub struct Identity {
 pub const RAFT_TERM: u64 = 2;
 
 impl Identity {
-    /// The header of an answer at this revision.
+    /// The header of a response at this revision.
     pub fn header(self, revision: Revision) -> Option<pb::ResponseHeader> {
         let Identity {
             cluster_id,
@@ -35,7 +35,7 @@ impl Identity {
     }
 }
 
-/// The header of an answer inside a txn: only the revision.
+/// The header of a response inside a txn: only the revision.
 fn inner(revision: Revision) -> Option<pb::ResponseHeader> {
     Some(pb::ResponseHeader {
         revision,
@@ -43,7 +43,7 @@ fn inner(revision: Revision) -> Option<pb::ResponseHeader> {
     })
 }
 
-// ---- requests that came in
+// ---- requests received by the server
 
 fn key_range(key: Bytes, range_end: Bytes) -> KeyRange {
     KeyRange {
@@ -53,16 +53,16 @@ fn key_range(key: Bytes, range_end: Bytes) -> KeyRange {
 }
 
 fn invalid(text: &'static str) -> Error {
-    Error::new(Code::InvalidArgument, text)
+    Error::etcd(Code::InvalidArgument, text)
 }
 
 pub fn range_in(range: pb::RangeRequest) -> Result<Range> {
-    // an empty key is what etcd reports first
+    // etcd reports an empty key first
     let unknown = |_| {
         invalid(if range.key.is_empty() {
-            "key is not provided"
+            etcd_text::KEY_NOT_PROVIDED
         } else {
-            "invalid sort option"
+            etcd_text::SORT_OPTION_INVALID
         })
     };
     let sort_order =
@@ -150,7 +150,7 @@ fn op_in(op: pb::RequestOp) -> Result<Op> {
 }
 
 fn empty_op() -> Error {
-    Error::new(Code::KeyNotFound, "key not found")
+    Error::etcd(Code::KeyNotFound, etcd_text::KEY_NOT_FOUND)
 }
 
 fn ops(txn: &pb::TxnRequest) -> impl Iterator<Item = Option<&pb::request_op::Request>> {
@@ -167,20 +167,22 @@ fn has_empty_op(txn: &pb::TxnRequest) -> bool {
     })
 }
 
-/// Why a txn with an empty operation is refused: what comes first in etcd's order (contract 5.15), which
-/// may be the fault of a compare or an operation before that one.
+/// The error of a txn with an empty operation: the first fault in etcd's order (contract 5.15),
+/// which may be in a compare or an operation before it.
 fn first_fault(txn: &pb::TxnRequest) -> Error {
     fault(txn).unwrap_or_else(empty_op)
 }
 
 fn fault(txn: &pb::TxnRequest) -> Option<Error> {
     use pb::request_op::Request;
-    let no_key = |key: &Bytes| key.is_empty().then(|| invalid("key is not provided"));
+    let no_key = |key: &Bytes| key.is_empty().then(|| invalid(etcd_text::KEY_NOT_PROVIDED));
     let of_op = |op: Option<&Request>| match op {
         Some(Request::RequestRange(range)) => no_key(&range.key),
         Some(Request::RequestPut(put)) => match no_key(&put.key) {
-            None if put.ignore_value && !put.value.is_empty() => Some(invalid("value is provided")),
-            None if put.ignore_lease && put.lease != 0 => Some(invalid("lease is provided")),
+            None if put.ignore_value && !put.value.is_empty() => {
+                Some(invalid(etcd_text::VALUE_PROVIDED))
+            }
+            None if put.ignore_lease && put.lease != 0 => Some(invalid(etcd_text::LEASE_PROVIDED)),
             fault => fault,
         },
         Some(Request::RequestDeleteRange(delete)) => no_key(&delete.key),
@@ -193,9 +195,9 @@ fn fault(txn: &pb::TxnRequest) -> Option<Error> {
         .or_else(|| ops(txn).find_map(of_op))
 }
 
-/// An operand that is absent or of another kind than the target reads as 0 or empty. An unknown result
-/// holds always, an unknown target compares as equal (contract 5.6, 5.7): no version is negative, so
-/// both have a condition that says the same.
+/// An operand that is absent or of another kind than the target is read as 0 or empty. A comparison
+/// with an unknown operator is always true, and an unknown target compares as equal (contract 5.6,
+/// 5.7). No version is negative, so a condition on the version can express both.
 fn compare_in(compare: pb::Compare) -> Compare {
     use pb::compare::{CompareResult as Result, CompareTarget as Target, TargetUnion as Given};
     let range = key_range(compare.key, compare.range_end);
@@ -274,7 +276,7 @@ pub fn watch_in(watch: pb::WatchCreateRequest) -> Watch {
     }
 }
 
-// ---- answers that go out
+// ---- responses sent by the server
 
 pub fn kv_out(kv: KeyValue) -> mvccpb::KeyValue {
     let KeyValue {
@@ -371,7 +373,7 @@ fn op_out(op: OpResponse) -> pb::ResponseOp {
     }
 }
 
-// ---- requests that go out
+// ---- requests sent by the client
 
 pub fn range_out_request(range: Range) -> pb::RangeRequest {
     use pb::range_request::{SortOrder as Order, SortTarget as Target};
@@ -490,7 +492,7 @@ pub fn watch_out_request(watch: Watch) -> pb::WatchCreateRequest {
     }
 }
 
-// ---- answers that came in
+// ---- responses received by the client
 
 /// The revision of a header; 0 if there is none.
 pub fn revision_in(header: &Option<pb::ResponseHeader>) -> Revision {
@@ -571,7 +573,7 @@ pub fn txn_response(txn: pb::TxnResponse) -> Result<TxnResponse> {
             None => {
                 return Err(Error::new(
                     Code::Internal,
-                    "the server left out a response inside a txn",
+                    "the server omitted a response inside a txn",
                 ));
             }
         })
@@ -586,20 +588,21 @@ pub fn txn_response(txn: pb::TxnResponse) -> Result<TxnResponse> {
 
 // ---- errors
 
-/// The store answered another kind of request: a defect of libkv.
+/// The store returned a response of another kind, which is a defect of libkv.
 pub fn wrong_response() -> Refusal {
     Refusal::internal("etcdserver: a response of another kind")
 }
 
-/// What etcd puts before its texts.
+/// The prefix of etcd's texts.
 const PREFIX: &str = "etcdserver: ";
 
 /// How a refusal goes over the wire: etcd's code, and etcd's text where it has one.
 pub fn refusal(error: Error) -> Refusal {
     use tonic::Code as Wire;
-    let message = error.message();
     let code = match error.code() {
-        Code::InvalidArgument if message.starts_with("too large lease TTL") => Wire::OutOfRange,
+        Code::InvalidArgument if error.etcd_text() == Some(etcd_text::LEASE_TTL_TOO_LARGE) => {
+            Wire::OutOfRange
+        }
         Code::InvalidArgument
         | Code::KeyNotFound
         | Code::DuplicateKey
@@ -626,28 +629,20 @@ pub fn refusal(error: Error) -> Refusal {
         Code::UnknownOutcome => Wire::Unknown,
         _ => Wire::Unknown,
     };
-    // the detail in brackets is ours; clients compare the text before it
-    let text = match error.code() {
-        // the alarm is etcd's, a store that is damaged says what is damaged
-        Code::Corrupt if !message.starts_with("corrupt cluster") => message,
-        Code::Io | Code::Internal | Code::UnknownOutcome | Code::Busy => message,
-        // etcd has no limit for keys: the message names it, although the Go client maps only the bare text to its
-        // ErrRequestTooLarge
-        Code::TooLarge if message.starts_with("request is too large (key ") => message,
-        _ => message.split(" (").next().unwrap_or(message),
-    };
+    // clients compare etcd's text, so it is sent without the detail
+    let text = error.etcd_text().unwrap_or(error.message());
     Refusal::new(code, format!("{PREFIX}{text}"))
 }
 
-/// What a server's refusal means. `sent_bytes` is the length of a request that may have changed something, none for
-/// one that only reads.
+/// The error for a server's refusal. `sent_bytes` is the length of a request that may have written,
+/// `None` for one that only reads.
 ///
-/// A write is refused for certain only by a status that etcd itself returns before the write or instead of it. The
-/// others also come from proxies, or after the write: from a limit on the size of responses, from a server that stops.
-/// Those are `unknown_outcome`.
+/// A write is certainly refused only by a status that etcd itself returns before the write or
+/// instead of it. The others also come from proxies, or after the write: from a limit on the size
+/// of responses, from a server that stops. Those are `unknown_outcome`.
 ///
-/// One refusal of etcd is kept as `full` although it may be wrong: the write that is the first to exceed the quota
-/// after it was proposed is done, and refused with the same words as each write after it.
+/// One refusal of etcd is `full` although the write may be done: the first write that exceeds the
+/// quota after it was proposed is carried out, and refused with the same text as each later write.
 pub fn error_in(refusal: &Refusal, sent_bytes: Option<usize>) -> Error {
     use tonic::Code as Wire;
     let text = refusal
@@ -656,31 +651,28 @@ pub fn error_in(refusal: &Refusal, sent_bytes: Option<usize>) -> Error {
         .unwrap_or(refusal.message());
     let code = match refusal.code() {
         Wire::InvalidArgument => match text {
-            "key not found" => Code::KeyNotFound,
-            "duplicate key given in txn request" => Code::DuplicateKey,
-            "too many operations in txn request" => Code::TooManyOps,
-            text if text.starts_with("request is too large") => Code::TooLarge,
+            etcd_text::KEY_NOT_FOUND => Code::KeyNotFound,
+            etcd_text::DUPLICATE_KEY => Code::DuplicateKey,
+            etcd_text::TOO_MANY_OPS => Code::TooManyOps,
+            etcd_text::REQUEST_TOO_LARGE => Code::TooLarge,
+            text if long_key(text).is_some() => Code::TooLarge,
             "user name is empty" | "authentication failed, invalid user ID or password" => {
                 Code::Unauthenticated
             }
             _ => Code::InvalidArgument,
         },
         Wire::OutOfRange => match text {
-            "mvcc: required revision has been compacted" => Code::Compacted,
-            "mvcc: required revision is a future revision" => Code::FutureRevision,
+            etcd_text::COMPACTED => Code::Compacted,
+            etcd_text::FUTURE_REVISION => Code::FutureRevision,
             _ => Code::InvalidArgument,
         },
-        Wire::NotFound if text == "requested lease not found" => Code::LeaseNotFound,
+        Wire::NotFound if text == etcd_text::LEASE_NOT_FOUND => Code::LeaseNotFound,
         Wire::NotFound => Code::NotFound,
-        Wire::FailedPrecondition if text == "lease already exists" => Code::LeaseExists,
+        Wire::FailedPrecondition if text == etcd_text::LEASE_EXISTS => Code::LeaseExists,
         Wire::FailedPrecondition | Wire::AlreadyExists => Code::FailedPrecondition,
         // etcd counts what it has proposed already before it proposes
         Wire::ResourceExhausted if text == "too many requests" => Code::Busy,
-        Wire::ResourceExhausted
-            if text.split(" (").next() == Some("mvcc: database space exceeded") =>
-        {
-            Code::Full
-        }
+        Wire::ResourceExhausted if text == etcd_text::NO_SPACE => Code::Full,
         Wire::ResourceExhausted if is_too_large(text, sent_bytes) => Code::TooLarge,
         Wire::Unimplemented => Code::Unsupported,
         Wire::Unauthenticated => Code::Unauthenticated,
@@ -694,11 +686,21 @@ pub fn error_in(refusal: &Refusal, sent_bytes: Option<usize>) -> Error {
         Wire::Unavailable => Code::Unavailable,
         Wire::Internal | Wire::Unknown | Wire::Ok => Code::Internal,
     };
-    Error::new(code, text)
+    match (etcd_text::find(text), long_key(text)) {
+        (Some(text), _) => Error::etcd(code, text),
+        (_, Some(detail)) => Error::new(code, etcd_text::REQUEST_TOO_LARGE).with_detail(detail),
+        _ => Error::new(code, text),
+    }
 }
 
-/// Whether the request was too large for its receiver. Of a write the text must name its length: a proxy uses the same
-/// text for a response that is too large.
+/// The detail of a refused key that is too long, which only a server of this project refuses.
+fn long_key(text: &str) -> Option<&str> {
+    let detail = text.strip_prefix(etcd_text::REQUEST_TOO_LARGE)?;
+    detail.strip_prefix(" (")?.strip_suffix(')')
+}
+
+/// Whether the request was too large for its receiver. For a write the text must name its length: a
+/// proxy uses the same text for a response that is too large.
 fn is_too_large(text: &str, sent_bytes: Option<usize>) -> bool {
     let Some(found) = text.strip_prefix("grpc: received message larger than max (") else {
         return false;

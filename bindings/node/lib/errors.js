@@ -1,20 +1,21 @@
 'use strict'
 
 /**
- * An error of a store: a stable `code`, a message for people, and a revision. Wrong use of the API
- * is a `TypeError` or `RangeError` instead.
+ * An error of a store: a stable `code`, a message for people, and the revision, lease and key
+ * concerned. Wrong use of the API is a `TypeError` or `RangeError` instead.
  */
 class KvError extends Error {
   /**
    * @param {string} code `'COMPACTED'`, `'BUSY'`, …
    * @param {string} message
-   * @param {number} [revision] the compacted revision for `COMPACTED`, the current one for
-   *   `FUTURE_REVISION`, otherwise 0
+   * @param {{ revision?: number, lease?: bigint, key?: Buffer }} [concerns]
    */
-  constructor(code, message, revision = 0) {
+  constructor(code, message, { revision, lease, key } = {}) {
     super(message)
     this.code = code
-    this.revision = revision
+    if (revision !== undefined) this.revision = revision
+    if (lease !== undefined) this.lease = lease
+    if (key !== undefined) this.key = key
   }
 }
 Object.defineProperty(KvError.prototype, 'name', {
@@ -26,7 +27,7 @@ Object.defineProperty(KvError.prototype, 'name', {
 /** The error of a closed handle, with the text of the core. */
 const closed = (what = "the store's handle") => new KvError('CLOSED', `${what} is closed`)
 
-const invalid = (message, revision) => new KvError('INVALID_ARGUMENT', message, revision)
+const invalid = (message) => new KvError('INVALID_ARGUMENT', message)
 
 /** The error of a call that does not wait, on a cluster. */
 const unsupported = (call, instead) =>

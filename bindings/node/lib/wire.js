@@ -347,7 +347,10 @@ const keyValue = (key, value, at) =>
     leaseAt(at + 32),
   )
 
-const optional = () => (readFlag() ? pair() : undefined)
+/** A value that may be absent. */
+const present = (read) => (readFlag() ? read() : undefined)
+
+const optional = () => present(pair)
 
 /**
  * Pairs of one response share memory in pages of this size. A reference to one pair keeps its page.
@@ -400,17 +403,25 @@ const STATUS_NUMBERS = [
 
 function status() {
   const status = {}
-  for (const name of STATUS_NUMBERS) status[name] = number()
-  status.lmdbVersion = text()
+  for (const name of STATUS_NUMBERS) status[name] = present(number)
+  status.lmdbVersion = present(text)
   status.storeId = text()
   status.durability = text()
-  status.alarms = list(text)
+  status.poisoned = readFlag()
+  status.removed = readFlag()
+  status.alarms = list(alarm)
   return status
 }
 
+const alarm = () =>
+  new AlarmMember({ kind: ALARM_KINDS[from[pos++]], member: BigInt.asUintN(64, id()) })
+
 function failure() {
-  const revision = number()
-  const error = new KvError(text().toUpperCase(), text(), revision)
+  const error = new KvError(text().toUpperCase(), text(), {
+    revision: present(number),
+    lease: present(id),
+    key: present(() => readBytes(count())),
+  })
   // without the frames of decoding: a stack has ten frames, and they should be the caller's
   Error.captureStackTrace(error, readAt)
   return error
@@ -472,8 +483,7 @@ READ[RESPONSE.leaseTimeToLive] = () =>
     keys: list(() => readBytes(count())),
   })
 READ[RESPONSE.leases] = () => list(id)
-READ[RESPONSE.alarms] = () =>
-  list(() => new AlarmMember({ kind: ALARM_KINDS[from[pos++]], member: BigInt.asUintN(64, id()) }))
+READ[RESPONSE.alarms] = () => list(alarm)
 READ[RESPONSE.lease] = () => ({ handle: number(), id: id(), ttlSeconds: number() })
 READ[RESPONSE.server] = () => ({ number: number(), address: text() })
 READ[RESPONSE.claim] = () => ({ isHeld: readFlag(), revision: number(), key: readBytes(count()) })

@@ -187,42 +187,45 @@ value! {
     Status from libkv::Status {
         /// The current revision.
         revision: i64,
-        /// The compacted revision; -1 before the first compaction, or if a cluster's user may not
-        /// read all keys.
-        compacted_revision: i64,
-        /// The number of keys; 0 also if a cluster's user may not read all of them.
-        keys: u64,
+        /// The compacted revision; None if the store was never compacted.
+        compacted_revision: Option<i64>,
+        /// The number of keys.
+        keys: Option<u64>,
         /// Size of the store's files on disk, in bytes.
         bytes_on_disk: u64,
         /// Size of the pages with data, in bytes; the other pages are used again.
         bytes_in_use: u64,
         /// Read transactions, active or cached, in all processes.
-        readers: u32,
+        readers: Option<u32>,
         /// The number of watchers of this process.
         watchers: u64,
         /// The number of leases.
-        leases: u64,
+        leases: Option<u64>,
         /// The version of the format on disk.
-        format_version: u32,
-        /// The version of LMDB, for example "0.9.24".
-        lmdb_version: String,
+        format_version: Option<u32>,
+        /// The version of LMDB in this process, for example "0.9.24".
+        lmdb_version: Option<String>,
         /// 32 hexadecimal digits that identify this store.
         store_id: String,
         /// The durability of this handle's writes: "sync", "lazy" or "none".
         durability: Option<Py<PyString>>,
-        /// The quota on bytes_in_use; 0: none.
-        max_bytes: u64,
-        /// Alarms that are active, a list of str in etcd's words ("memberID:<id> alarm:NOSPACE ");
-        /// "POISONED" after a failed sync; "REMOVED" where the store's files were removed while it
-        /// was open: what is written is lost then when the last process closes it. Empty is well.
+        /// The quota for bytes_in_use; None if there is no quota.
+        max_bytes: Option<u64>,
+        /// The active alarms, a list of AlarmMember sorted by kind and member.
         alarms: Py<PyList>,
-        /// The process that holds the write lock, or 0.
-        writer_pid: u32,
-        /// How long it has held the lock, in milliseconds.
-        writer_held_ms: u64,
-        /// The number of commits since the oldest active read transaction began, or 0. Pages that
-        /// it can read are not used again.
-        oldest_reader: u64,
+        /// True after a failed sync: the store accepts no more writes until every process has
+        /// closed it.
+        poisoned: bool,
+        /// True if the store's files were removed while it is open. Data written since is lost when
+        /// the last process closes the store.
+        removed: bool,
+        /// The pid of the process that holds the write lock; None if no process holds it.
+        writer_pid: Option<u32>,
+        /// How long it has held the write lock, in milliseconds.
+        writer_held_ms: Option<u64>,
+        /// By how many commits the oldest active read transaction is behind; None if there is none.
+        /// Its pages cannot be reused.
+        oldest_reader: Option<u64>,
     }
 }
 

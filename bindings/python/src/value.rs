@@ -153,7 +153,17 @@ macro_rules! same_type {
         }
     )*};
 }
-same_type!(bool, u32, i64, u64, String);
+same_type!(
+    bool,
+    u32,
+    i64,
+    u64,
+    String,
+    Option<u32>,
+    Option<i64>,
+    Option<u64>,
+    Option<String>
+);
 
 impl IntoField<String> for &'static str {
     fn into_field(self, _: Python<'_>) -> PyResult<String> {
@@ -207,14 +217,6 @@ impl IntoPython for Vec<u8> {
 
     fn into_python(self, py: Python<'_>) -> PyResult<Py<PyBytes>> {
         Ok(PyBytes::new(py, &self).unbind())
-    }
-}
-
-impl IntoPython for String {
-    type Class = PyString;
-
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<PyString>> {
-        Ok(PyString::new(py, &self).unbind())
     }
 }
 
