@@ -144,7 +144,7 @@ export interface Keys {
 export interface RangeOptions {
   /** At which revision; default now. */
   revision?: Revision
-  /** At most so many pairs, after filters and sorting; 0: all. */
+  /** The maximum number of pairs, after filters and sorting; 0 or negative: all. */
   limit?: number
   /**
    * Default `'none'`: by key, ascending, if the target is the key; else ascending on the target.
@@ -172,7 +172,7 @@ export interface RangeOptions {
 export interface RangeRequest extends Keys, RangeOptions {}
 
 export interface PutOptions {
-  /** The lease that the key shall hang on; default 0n, none. */
+  /** The lease to attach the key to; 0: none. */
   lease?: bigint
   /** Answer the pair as it was before. */
   prevKv?: boolean
@@ -387,8 +387,9 @@ export interface Status {
 }
 
 /**
- * `'nospace'`: the quota is used up, what takes room answers `FULL`. `'corrupt'`: the data is not
- * to be trusted, every write answers `CORRUPT`.
+ * `'nospace'`: The quota is used up. Writes that need space return `FULL`; deletions, revocations
+ * and compactions still work.
+ * `'corrupt'`: The data may be damaged. Every write returns `CORRUPT`.
  */
 export type AlarmKind = 'nospace' | 'corrupt'
 
