@@ -272,15 +272,13 @@ def test_fork_while_threads_read_and_write(tmp_path: Path) -> None:
             while not stop.is_set():
                 call()
         threads = [threading.Thread(target=work, args=(call,))
-                   for call in (lambda: db.put("k", "v"), lambda: db.get("k"), lambda: next(scan,
-                   None), db.status)]
+                   for call in (lambda: db.put("k", "v"), lambda: db.get("k"), lambda: next(scan, None), db.status)]
         for thread in threads:
             thread.start()
         for _ in range(20):
             child = os.fork()
             if child == 0:
-                for call in (lambda: db.get("k"), lambda: db.put("k"), lambda: next(scan),
-                db.status):
+                for call in (lambda: db.get("k"), lambda: db.put("k"), lambda: next(scan), db.status):
                     try:
                         call()
                     except libkv.ForkedError:
@@ -312,8 +310,8 @@ def test_multiprocessing_by_fork_and_by_spawn(tmp_path: Path) -> None:
                 for method in ("fork", "spawn"):
                     context = multiprocessing.get_context(method)
                     with libkv.open(sys.argv[1]) as db:
-                        processes = [context.Process(target=work, args=(sys.argv[1], n)) for n in
-                        range(3)] for process in processes:
+                        processes = [context.Process(target=work, args=(sys.argv[1], n)) for n in range(3)]
+                        for process in processes:
                             process.start()
                         for process in processes:
                             process.join()
@@ -472,10 +470,14 @@ def test_sub_interpreter_gets_an_import_error() -> None:
                 import _interpreters as interpreters
             except ImportError:
                 sys.exit(0)
-        import libkv made = interpreters.create() code = "try: import libkv\\nexcept ImportError as
-        error: print('refused:', error, flush=True)" import sys sys.stdout.flush()
-        interpreters.run_string(made, code) interpreters.destroy(made) with libkv.open(":memory:")
-        as db:
+        import libkv
+        made = interpreters.create()
+        code = "try: import libkv\\nexcept ImportError as error: print('refused:', error, flush=True)"
+        import sys
+        sys.stdout.flush()
+        interpreters.run_string(made, code)
+        interpreters.destroy(made)
+        with libkv.open(":memory:") as db:
             db.put("k", "v")
     """
     assert "refused" in ends_well(program)
