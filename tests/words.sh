@@ -11,6 +11,7 @@ texts=(
     core/DESIGN.md
     core/src/db.rs core/src/error.rs core/src/lib.rs core/src/model.rs core/src/options.rs core/src/request.rs
     ffi/src/*.rs ffi/cbindgen.toml include/kv.h
+    $(find bindings/cli/src -name '*.rs' ! -name standing.rs ! -name lock.rs ! -name elect.rs)
     bindings/etcd/README.md bindings/cli/README.md bindings/python/README.md bindings/node/README.md
 )
 # word -> what to write instead

@@ -27,7 +27,7 @@ Object.defineProperty(KvError.prototype, 'name', {
 /** What a handle answers once it is closed; the core's own words. */
 const closed = (what = "the store's handle") => new KvError('CLOSED', `${what} is closed`)
 
-const invalid = (message) => new KvError('INVALID_ARGUMENT', message)
+const invalid = (message, concerns) => new KvError('INVALID_ARGUMENT', message, concerns)
 
 /** What a call that does not wait answers on a cluster. */
 const unsupported = (call, instead) =>

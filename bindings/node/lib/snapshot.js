@@ -56,7 +56,7 @@ class Snapshot {
     if (asked.revision !== 0 && asked.revision !== this.#revision) {
       throw invalid(
         `revision ${asked.revision} asked of a snapshot of revision ${this.#revision}`,
-        this.#revision,
+        { revision: this.#revision },
       )
     }
     return { ...asked, revision: this.#revision, [KIND]: 'range' }

@@ -8,8 +8,8 @@ use crate::command::Context;
 use crate::command::standing::{News, Standing};
 use crate::duration::parse_duration_ms;
 use crate::failure::{Failure, Result};
+use crate::json::Pair;
 use crate::output::Out;
-use crate::shape::Pair;
 use crate::signal::Interrupt;
 use crate::target::Access;
 

@@ -503,7 +503,7 @@ fn what_is_forgotten_already_is_no_failure_for_who_says_how_long_ago() {
     place.kv("compact 6").ok();
     assert_eq!(
         place.kv("compact 720h").ok(),
-        "nothing to forget: compacted up to revision 6\n"
+        "nothing to remove: compacted up to revision 6\n"
     );
     let done = place.kv("compact 720h --json").json();
     assert_eq!(done, [json!({"revision": 6, "compacted_revision": 6})]);
