@@ -6,7 +6,7 @@ use libkv::{Election, Leaders};
 use crate::db::KvDb;
 use crate::error::KvError;
 use crate::guard::{borrow, free, give_out, guard, guard_value, kinds, put_out, wanted};
-use crate::lock::Alone;
+use crate::lock::UseLock;
 use crate::types::*;
 
 /// An election: one leader among all candidates for a name.
@@ -17,14 +17,14 @@ pub struct KvLeaders;
 
 /// What a `kv_election` holds.
 pub(crate) struct Candidate {
-    own: Alone<Election>,
-    /// Stands nowhere: for looking at the others while `own` campaigns.
-    onlooker: Election,
+    own: UseLock<Election>,
+    /// Never campaigns: for reading the leader while `own` campaigns.
+    observer: Election,
 }
 
 kinds! {
     KvElection = Candidate, b"kv_elect", "kv_election";
-    KvLeaders = Alone<Leaders>, b"kv_leads", "kv_leaders";
+    KvLeaders = UseLock<Leaders>, b"kv_leads", "kv_leaders";
 }
 
 /// Opens an election; it does not campaign yet. The keys are those of etcd's election service:
@@ -51,9 +51,9 @@ pub unsafe extern "C" fn kv_election_open(
         guard(error, || {
             wanted(out, "out")?;
             let (db, name) = (&borrow(db)?.0, bytes_in(name, "the name")?);
-            let own = Alone::new(db.clone(), db.election(name, ttl_seconds)?);
-            let onlooker = db.election(name, ttl_seconds)?;
-            give_out::<KvElection>(out, Candidate { own, onlooker });
+            let own = UseLock::new(db.clone(), db.election(name, ttl_seconds)?);
+            let observer = db.election(name, ttl_seconds)?;
+            give_out::<KvElection>(out, Candidate { own, observer });
             Ok(())
         })
     }
@@ -122,7 +122,7 @@ pub unsafe extern "C" fn kv_election_leader(
     unsafe {
         guard(error, || {
             wanted(out, "out")?;
-            let leader = borrow(election)?.onlooker.leader()?;
+            let leader = borrow(election)?.observer.leader()?;
             put_out(out, leader.map_or(std::ptr::null_mut(), owned));
             Ok(())
         })
@@ -147,7 +147,7 @@ pub unsafe extern "C" fn kv_election_observe(
             let candidate = borrow(election)?;
             give_out::<KvLeaders>(
                 out,
-                Alone::new(candidate.own.db.clone(), candidate.onlooker.observe()?),
+                UseLock::new(candidate.own.db.clone(), candidate.observer.observe()?),
             );
             Ok(())
         })

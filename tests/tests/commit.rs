@@ -263,7 +263,7 @@ fn what_is_submitted_together_is_one_group() {
     let (done, responses) = channel();
     let ended = Arc::new(AtomicUsize::new(0));
     let (group_done, group_ends) = channel();
-    let completion = |name: String| -> libkv::Completion {
+    let completion = |name: String| -> libkv::engine::Completion {
         let (done, ended, group_done) = (done.clone(), ended.clone(), group_done.clone());
         Box::new(move |response| {
             let groups_before = ended.load(Ordering::Acquire);
@@ -272,7 +272,7 @@ fn what_is_submitted_together_is_one_group() {
                 other => panic!("{name}: {other:?}"),
             });
             // the first of a group that gets here counts it
-            libkv::after_group(move || {
+            libkv::support::after_group(move || {
                 let _ = ended.compare_exchange(
                     groups_before,
                     groups_before + 1,

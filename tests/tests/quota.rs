@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use libkv::engine::Completion;
 use libkv::*;
 
 /// A folder that is gone when the test is.

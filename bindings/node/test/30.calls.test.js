@@ -151,6 +151,7 @@ test('a txn compares and chooses, also within itself', async (t) => {
     { success: Put('a', 'b') },
     { success: ['put'] },
     { compare: [Put('a', 'b')] },
+    // biome-ignore lint/suspicious/noThenProperty: an unknown option
     { then: [] },
     { success: [{ key: 'a' }] },
   ]) {

@@ -132,9 +132,8 @@ test('many refusals among many writes each find their own promise', async (t) =>
       db.put(n % 3 === 0 ? '' : `k${n}`, `v${n}`, { prevKv: n % 2 === 0 }),
     ),
   )
-  results.forEach((result, n) =>
-    assert.strictEqual(result.status, n % 3 === 0 ? 'rejected' : 'fulfilled'),
-  )
+  for (const [n, result] of results.entries())
+    assert.strictEqual(result.status, n % 3 === 0 ? 'rejected' : 'fulfilled')
   const revisions = results.filter(({ value }) => value).map(({ value }) => value.revision)
   assert.deepStrictEqual(
     revisions,

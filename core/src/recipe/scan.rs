@@ -12,11 +12,87 @@ use crate::validate::check_range;
 const PAGE_PAIRS_FIRST: i64 = 64;
 const PAGE_PAIRS_MAX: i64 = 1_024;
 
+impl Db {
+    /// Iterates over the pairs of a range in key order, all at the revision of the first page. A
+    /// scan holds no transaction between steps and does not count.
+    ///
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put, Range};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.put(Put::new("a", "1"))?;
+    /// db.put(Put::new("b", "2"))?;
+    /// for kv in db.scan(Range::new(KeyRange::all()))? {
+    ///     let kv = kv?;
+    ///     println!("{:?} = {:?}", kv.key, kv.value);
+    /// }
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` for another sort order than ascending by key, and for `count_only`. A
+    /// step returns `compacted` if a compaction passed the scan's revision.
+    pub fn scan(&self, range: Range) -> Result<Scan> {
+        Scan::new(self.clone(), range)
+    }
+
+    /// Iterates over the events of a range with `after` < revision <= `upto` (0 or negative: the
+    /// current one), in order. It holds no transaction between steps; `prev_kv` is not set.
+    ///
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let first = db.put(Put::new("a", "1"))?.revision;
+    /// db.put(Put::new("b", "2"))?;
+    /// assert_eq!(db.events(first, 0, KeyRange::all()).count(), 1);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// A step returns `compacted` if `after` is below the compacted revision, and `future_revision`
+    /// if `upto` is above the current revision.
+    pub fn events(&self, after: Revision, upto: Revision, range: impl Into<KeyRange>) -> EventScan {
+        EventScan::new(
+            self.clone(),
+            Events {
+                after,
+                upto,
+                range: range.into(),
+            },
+        )
+    }
+
+    /// Iterates over the keys of a range that differ between revision `a` and revision `b` (0 or
+    /// negative: the current one), in key order. A key that was put again with the same value
+    /// differs, because its `mod_revision` differs.
+    ///
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let first = db.put(Put::new("a", "1"))?.revision;
+    /// db.put(Put::new("a", "2"))?;
+    /// let change = db.diff(first, 0, KeyRange::all())?.next().unwrap()?;
+    /// assert_eq!(change.before.unwrap().value, "1");
+    /// assert_eq!(change.after.unwrap().value, "2");
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `compacted`, `future_revision`, also from a later step.
+    pub fn diff(&self, a: Revision, b: Revision, range: impl Into<KeyRange>) -> Result<DiffScan> {
+        DiffScan::new(self.clone(), a, b, range.into())
+    }
+}
+
 /// Iterates over the pairs of a range in key order, all at one revision; made by
 /// [`Db::scan`](crate::Db::scan).
 ///
 /// After an error the scan has ended.
 #[derive(Debug)]
+#[must_use = "a scan reads nothing until it is iterated"]
 pub struct Scan {
     db: Db,
     range: Range,
@@ -56,6 +132,17 @@ impl Scan {
     }
 
     /// The revision of the scan; 0 before the first step of a scan of the current revision.
+    ///
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put, Range};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let revision = db.put(Put::new("a", "1"))?.revision;
+    /// let mut scan = db.scan(Range::new(KeyRange::all()))?;
+    /// scan.next();
+    /// assert_eq!(scan.revision(), revision);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     pub fn revision(&self) -> Revision {
         self.range.revision.max(0)
     }
@@ -94,10 +181,11 @@ impl Iterator for Scan {
 }
 
 /// Iterates over the events of a range between two revisions; made by
-/// [`Db::changes`](crate::Db::changes).
+/// [`Db::events`](crate::Db::events).
 ///
 /// After an error the scan has ended.
 #[derive(Debug)]
+#[must_use = "a scan reads nothing until it is iterated"]
 pub struct EventScan {
     db: Db,
     request: Events,
@@ -146,6 +234,7 @@ impl Iterator for EventScan {
 ///
 /// After an error the scan has ended.
 #[derive(Debug)]
+#[must_use = "a scan reads nothing until it is iterated"]
 pub struct DiffScan {
     db: Db,
     before: Revision,

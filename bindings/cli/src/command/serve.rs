@@ -268,7 +268,7 @@ impl Serve {
             );
         }
         // large responses to slow clients must not stay in the allocator
-        libkv::return_large_memory();
+        libkv::support::return_large_memory();
         // signals are caught before the server starts
         let (sender, signals) = mpsc::channel();
         let interrupt = Interrupt::new(move |signal| {

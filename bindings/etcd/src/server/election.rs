@@ -6,21 +6,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
+use libkv::support::{claim_prefix, holder_request};
 use libkv::{
     Code, Compare, CompareResult, Delete, Error, EventKind, KeyRange, KeyValue, Put, Revision, Txn,
     Watch, WatchBatch, Watcher,
 };
 use tonic::{Request, Response, Status};
 
-use super::line::{Place, another_kind, first_in_line, lease_or_new, prefix, refused, unknown};
-use super::store::stopped;
-use super::{Answered, Store};
-use crate::convert::{kv_out, refusal};
+use super::claim::{claim, lease_or_new, refused, request_for, unknown};
+use super::reply::ServiceResult;
+use super::store::{Store, stopped};
+use crate::convert::{kv_out, refusal, wrong_response};
 use crate::pb::etcdserverpb::ResponseHeader;
 use crate::pb::v3electionpb as pb;
 use crate::pb::v3electionpb::election_server;
 
-/// Elections by name. The leader is whose key was created first; its value is what it proclaims.
+/// Elections by name. The leader has the key that was created first; the key's value is what it
+/// proclaims.
 pub(crate) struct ElectionService(pub Arc<Store>);
 
 /// Batches without a new leader that are read before other tasks run.
@@ -33,30 +35,21 @@ fn leader_of(given: Option<pb::LeaderKey>) -> Result<pb::LeaderKey, Status> {
 }
 
 impl ElectionService {
-    async fn stand(&self, request: pb::CampaignRequest) -> Result<pb::CampaignResponse, Status> {
+    async fn run_campaign(
+        &self,
+        request: pb::CampaignRequest,
+    ) -> Result<pb::CampaignResponse, Status> {
         let lease = lease_or_new(&self.0, request.lease).await?;
-        let mut place = Place::take(&self.0, &request.name, lease, &request.value).await?;
-        if place
-            .found
-            .as_ref()
-            .is_some_and(|value| *value != request.value[..])
-        {
-            self.put(&place.key, place.created, lease, &request.value)
-                .await?;
-        }
-        if place.wait().await?.is_none() {
-            return Err(refused(NOT_LEADER));
-        }
-        place.keep();
-        let key = std::mem::take(&mut place.key).into();
+        let claim_request = request_for(&self.0, &request.name, lease).value(request.value);
+        let claim = claim(&self.0, claim_request, NOT_LEADER).await?;
         let leader = pb::LeaderKey {
             name: request.name,
-            key,
-            rev: place.created,
+            key: claim.key().to_vec().into(),
+            rev: claim.revision(),
             lease,
         };
         Ok(pb::CampaignResponse {
-            header: self.0.identity.header(place.revision),
+            header: self.0.identity.header(claim.held_since()),
             leader: Some(leader),
         })
     }
@@ -77,11 +70,14 @@ impl ElectionService {
                 Ok(self.0.identity.header(response.revision))
             }
             libkv::Response::Txn(_) => Err(refused(NOT_LEADER)),
-            _ => Err(another_kind()),
+            _ => Err(wrong_response()),
         }
     }
 
-    async fn announce(&self, request: pb::ProclaimRequest) -> Result<pb::ProclaimResponse, Status> {
+    async fn run_proclaim(
+        &self,
+        request: pb::ProclaimRequest,
+    ) -> Result<pb::ProclaimResponse, Status> {
         let leader = leader_of(request.leader)?;
         let lease = lease_or_new(&self.0, leader.lease).await?;
         let header = self
@@ -90,11 +86,13 @@ impl ElectionService {
         Ok(pb::ProclaimResponse { header })
     }
 
-    async fn first(&self, request: pb::LeaderRequest) -> Result<pb::LeaderResponse, Status> {
-        let libkv::Response::Range(found) =
-            self.0.call(first_in_line(&prefix(&request.name))).await?
+    async fn read_leader(&self, request: pb::LeaderRequest) -> Result<pb::LeaderResponse, Status> {
+        let libkv::Response::Range(found) = self
+            .0
+            .call(holder_request(&claim_prefix(&request.name)))
+            .await?
         else {
-            return Err(another_kind());
+            return Err(wrong_response());
         };
         let header = self.0.identity.header(found.revision);
         let kv = found
@@ -108,7 +106,7 @@ impl ElectionService {
         })
     }
 
-    async fn step_down(&self, request: pb::ResignRequest) -> Result<pb::ResignResponse, Status> {
+    async fn run_resign(&self, request: pb::ResignRequest) -> Result<pb::ResignResponse, Status> {
         let leader = leader_of(request.leader)?;
         let delete = Txn::new()
             .when(Compare::create_revision(
@@ -117,12 +115,12 @@ impl ElectionService {
                 leader.rev,
             ))
             .and_then(Delete::new(&leader.key[..]));
-        // who leads no longer has nothing to step down from
+        // a client that does not lead any more succeeds too
         match self.0.call(delete).await? {
             libkv::Response::Txn(response) => Ok(pb::ResignResponse {
                 header: self.0.identity.header(response.revision),
             }),
-            _ => Err(another_kind()),
+            _ => Err(wrong_response()),
         }
     }
 }
@@ -134,8 +132,8 @@ impl election_server::Election for ElectionService {
     async fn campaign(
         &self,
         request: Request<pb::CampaignRequest>,
-    ) -> Answered<pb::CampaignResponse> {
-        self.stand(request.into_inner())
+    ) -> ServiceResult<pb::CampaignResponse> {
+        self.run_campaign(request.into_inner())
             .await
             .map(Response::new)
             .map_err(unknown)
@@ -144,49 +142,55 @@ impl election_server::Election for ElectionService {
     async fn proclaim(
         &self,
         request: Request<pb::ProclaimRequest>,
-    ) -> Answered<pb::ProclaimResponse> {
-        self.announce(request.into_inner())
+    ) -> ServiceResult<pb::ProclaimResponse> {
+        self.run_proclaim(request.into_inner())
             .await
             .map(Response::new)
             .map_err(unknown)
     }
 
-    async fn leader(&self, request: Request<pb::LeaderRequest>) -> Answered<pb::LeaderResponse> {
-        self.first(request.into_inner())
+    async fn leader(
+        &self,
+        request: Request<pb::LeaderRequest>,
+    ) -> ServiceResult<pb::LeaderResponse> {
+        self.read_leader(request.into_inner())
             .await
             .map(Response::new)
             .map_err(unknown)
     }
 
-    async fn observe(&self, request: Request<pb::LeaderRequest>) -> Answered<Leaders> {
+    async fn observe(&self, request: Request<pb::LeaderRequest>) -> ServiceResult<Leaders> {
         Ok(Response::new(Leaders::new(
             self.0.clone(),
-            prefix(&request.into_inner().name),
+            claim_prefix(&request.into_inner().name),
         )))
     }
 
-    async fn resign(&self, request: Request<pb::ResignRequest>) -> Answered<pb::ResignResponse> {
-        self.step_down(request.into_inner())
+    async fn resign(
+        &self,
+        request: Request<pb::ResignRequest>,
+    ) -> ServiceResult<pb::ResignResponse> {
+        self.run_resign(request.into_inner())
             .await
             .map(Response::new)
             .map_err(unknown)
     }
 }
 
-/// Each leader of an election from the present one on, with each value that it proclaims.
+/// Each leader of an election, from the current one on, with each value that it proclaims.
 pub(crate) struct Leaders {
     store: Arc<Store>,
     prefix: Vec<u8>,
     closed: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// None when it must be made anew.
+    /// `None` when it must be made again.
     watcher: Option<Watcher>,
-    /// Whether the leader must be looked up: at first, and after each.
+    /// Whether the leader must be looked up: at first, and after the end of each.
     look: bool,
     /// The leader's key.
     leader: Option<bytes::Bytes>,
-    /// What happened up to this revision is known.
+    /// Changes up to this revision are known.
     known_upto: Revision,
-    /// The mod_revision of what was answered last.
+    /// The mod_revision of the last response.
     last: Revision,
     responses: VecDeque<pb::LeaderResponse>,
     ended: bool,
@@ -220,7 +224,7 @@ impl Leaders {
     }
 
     fn look_up(&mut self) -> Result<(), Error> {
-        let found = self.store.db.range(first_in_line(&self.prefix))?;
+        let found = self.store.db.range(holder_request(&self.prefix))?;
         (self.known_upto, self.look, self.leader) = (found.revision, false, None);
         if let Some(kv) = found.kvs.into_iter().next() {
             self.response(found.revision, kv);
@@ -248,7 +252,7 @@ impl Leaders {
         }
     }
 
-    /// Makes the watcher and looks the leader up, where that is to be done.
+    /// Makes the watcher and looks the leader up, if that is needed.
     fn prepare(&mut self) -> Result<(), Error> {
         if self.look {
             self.look_up()?;
@@ -264,7 +268,7 @@ impl Leaders {
     fn poll_watcher(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let overtaken = |error: &Error| error.code() == Code::Compacted;
         let outcome = match (self.prepare(), &mut self.watcher) {
-            // what the look-up found is sent before the watcher is waited for
+            // the leader that was found is sent before the watcher is waited for
             (Ok(()), _) if !self.responses.is_empty() => Ok(()),
             (Ok(()), Some(watcher)) => match ready!(Pin::new(watcher).poll_next(context)) {
                 Some(batch) => batch.map(|batch| self.take(batch)),
@@ -273,7 +277,7 @@ impl Leaders {
             (prepared, _) => prepared,
         };
         Poll::Ready(match outcome {
-            // what was missed is over: the present leader counts
+            // missed leaders are over: the current one counts
             Err(error) if overtaken(&error) => {
                 (self.watcher, self.look) = (None, true);
                 Ok(())
