@@ -13,6 +13,7 @@ texts=(
     core/src/embedded/{check,codec,shards,store,store_meta}.rs
     core/src/db.rs core/src/error.rs core/src/lib.rs core/src/model.rs core/src/options.rs core/src/request.rs
     ffi/src/*.rs ffi/cbindgen.toml include/kv.h
+    bindings/cli/src/*.rs bindings/cli/src/command/*.rs
     bindings/etcd/build.rs bindings/etcd/proto/*.proto bindings/etcd/src/*.rs
     bindings/etcd/src/client/*.rs bindings/etcd/src/server/*.rs bindings/etcd/src/server/*/*.rs
     bindings/etcd/README.md bindings/cli/README.md bindings/python/README.md bindings/node/README.md

@@ -125,7 +125,7 @@ fn transfer_from_a_store_to_a_cluster_and_back() {
     );
     assert_eq!(
         cluster.kv("import file").ok(),
-        "0 pairs written, 302 there already\n"
+        "0 pairs written, 302 unchanged\n"
     );
     cluster.kv("export back").ok();
     assert!(
