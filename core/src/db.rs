@@ -9,9 +9,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::completion::{Completion, Submission};
 use crate::engine::{Engine, Interrupt, wrong_response};
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::model::{Event, KeyValue, LeaseId, PairRef, Revision};
 use crate::request::*;
+use crate::validate::check_key;
 
 /// An open store or cluster. It is a cheap clone of a shared handle, usable from any thread.
 ///
@@ -696,8 +697,6 @@ impl Db {
 }
 
 fn nonempty(key: &[u8]) -> Result<&[u8]> {
-    match key.is_empty() {
-        true => Err(Error::new(Code::InvalidArgument, "key is not provided")),
-        false => Ok(key),
-    }
+    check_key(key)?;
+    Ok(key)
 }

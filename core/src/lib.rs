@@ -37,6 +37,8 @@ mod db;
 mod embedded;
 pub mod engine;
 mod error;
+#[doc(hidden)]
+pub mod etcd_text;
 mod model;
 mod mutex;
 mod options;

@@ -860,17 +860,6 @@ pub struct AlarmMember {
     pub kind: AlarmKind,
 }
 
-impl std::fmt::Display for AlarmMember {
-    /// As in etcd's `Status` response: `memberID:<id> alarm:NOSPACE ` with a space at the end. The
-    /// member is omitted if it is 0.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.member != 0 {
-            write!(f, "memberID:{} ", self.member)?;
-        }
-        write!(f, "alarm:{} ", self.kind)
-    }
-}
-
 /// The response to an [`Alarm`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -1017,48 +1006,52 @@ pub struct Events {
 }
 
 /// The status of a store; see [`crate::Db::status`].
+///
+/// `None` is a number that does not exist or cannot be known: a cluster does not show its files and
+/// its readers, and its user may not be allowed to read all keys.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Status {
     /// The current revision.
     pub revision: Revision,
-    /// The compacted revision. -1 if the store was never compacted, or if a cluster's user may not
-    /// read all keys.
-    pub compacted_revision: Revision,
-    /// The number of keys. 0 also if a cluster's user may not read all keys.
-    pub keys: u64,
+    /// The compacted revision; `None` if the store was never compacted.
+    pub compacted_revision: Option<Revision>,
+    /// The number of keys.
+    pub keys: Option<u64>,
     /// Bytes that the store's files use on disk.
     pub bytes_on_disk: u64,
     /// Bytes of pages that hold data. The other pages are reused.
     pub bytes_in_use: u64,
     /// Read transactions that are active or kept for reuse, in all processes.
-    pub readers: u32,
+    pub readers: Option<u32>,
     /// Watchers of this process.
     pub watchers: u64,
     /// The number of leases.
-    pub leases: u64,
+    pub leases: Option<u64>,
     /// The version of the format on disk.
-    pub format_version: u32,
+    pub format_version: Option<u32>,
     /// The version of LMDB in this process, for example `0.9.24`.
-    pub lmdb_version: String,
+    pub lmdb_version: Option<String>,
     /// The unique id of this store: 32 hexadecimal digits.
     pub store_id: String,
     /// The durability of this handle's writes.
     pub durability: Option<Durability>,
-    /// The quota for [`bytes_in_use`](Status::bytes_in_use); 0: none.
-    pub max_bytes: u64,
-    /// The active alarms: `memberID:<id> alarm:NOSPACE ` for each, as in etcd (see
-    /// [`AlarmMember`]); `POISONED` after a failed sync; `REMOVED` if the store's files were
-    /// removed while it is open (data written since is lost when the last process closes the
-    /// store). Empty if healthy.
-    pub alarms: Vec<String>,
-    /// The pid of the process that holds the write lock, or 0.
-    pub writer_pid: u32,
+    /// The quota for [`bytes_in_use`](Status::bytes_in_use); `None` if there is no quota.
+    pub max_bytes: Option<u64>,
+    /// The active alarms, sorted by kind and member; see [`crate::Db::alarm_list`].
+    pub alarms: Vec<AlarmMember>,
+    /// A sync failed: the store accepts no more writes until every process has closed it.
+    pub poisoned: bool,
+    /// The store's files were removed while it is open. Data written since is lost when the last
+    /// process closes the store.
+    pub removed: bool,
+    /// The pid of the process that holds the write lock; `None` if no process holds it.
+    pub writer_pid: Option<u32>,
     /// How long it has held the write lock, in milliseconds.
-    pub writer_held_ms: u64,
-    /// By how many commits the oldest active read transaction is behind, or 0. Its pages cannot be
-    /// reused.
-    pub oldest_reader: u64,
+    pub writer_held_ms: Option<u64>,
+    /// By how many commits the oldest active read transaction is behind; `None` if there is none. Its
+    /// pages cannot be reused.
+    pub oldest_reader: Option<u64>,
 }
 
 /// How long the commits of this process took in one store since it was opened, from the first page

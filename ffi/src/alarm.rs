@@ -31,7 +31,7 @@ kinds! {
     KvAlarms = Vec<KvAlarm>, b"kv_alarm", "kv_alarms";
 }
 
-fn view(alarm: &AlarmMember) -> KvAlarm {
+pub(crate) fn alarm_view(alarm: &AlarmMember) -> KvAlarm {
     let kind = match alarm.kind {
         AlarmKind::NoSpace => KV_ALARM_NOSPACE,
         AlarmKind::Corrupt => KV_ALARM_CORRUPT,
@@ -43,7 +43,7 @@ fn view(alarm: &AlarmMember) -> KvAlarm {
 }
 
 fn views(alarms: Vec<AlarmMember>) -> Vec<KvAlarm> {
-    alarms.iter().map(view).collect()
+    alarms.iter().map(alarm_view).collect()
 }
 
 fn kind_in(kind: i32) -> Result<AlarmKind> {

@@ -115,6 +115,18 @@ pub(crate) unsafe fn put_out<T>(out: *mut T, value: T) {
     }
 }
 
+/// Writes an output that may be absent, unless it is not wanted. KV_YES if there is one.
+///
+/// SAFETY: the pointer must be NULL or take a T.
+pub(crate) unsafe fn put_known<T>(out: *mut T, value: Option<T>) -> i32 {
+    let Some(value) = value else {
+        return crate::types::KV_NO;
+    };
+    // SAFETY: said above.
+    unsafe { put_out(out, value) };
+    crate::types::KV_YES
+}
+
 /// Hands a new handle over, or frees it again if it is not wanted.
 ///
 /// SAFETY: the pointer must be NULL or take a pointer.

@@ -63,6 +63,7 @@ pub mod fuzz;
 mod open;
 #[doc(hidden)]
 pub mod pb;
+mod problems;
 mod schema;
 mod server;
 mod sync;

@@ -202,7 +202,7 @@ const STEPS = {
   },
   status: async () => {
     const { revision, compactedRevision, keys } = await ask('status')
-    return `status ${revision} ${compactedRevision} ${keys}`
+    return `status ${revision} ${compactedRevision ?? -1} ${keys ?? -1}`
   },
   check: async () => {
     const { problems } = await db.check()

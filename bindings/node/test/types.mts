@@ -192,7 +192,7 @@ async function promises(): Promise<void> {
     events.length,
     status.bytesInUse,
   ]
-  numbers.push(status.oldestReader, status.alarms.length, status.maxBytes)
+  numbers.push(status.oldestReader ?? 0, status.alarms.length, status.maxBytes ?? 0)
   const alarms: AlarmMember[] = [
     ...(await db.alarmList()),
     ...(await db.alarmActivate('nospace', { member: 5n })),
@@ -284,7 +284,7 @@ function twins(): void {
 }
 
 function errors(error: unknown): ErrorCode | undefined {
-  return error instanceof KvError ? (error.revision > 0 ? error.code : undefined) : undefined
+  return error instanceof KvError ? (error.revision === undefined ? undefined : error.code) : undefined
 }
 
 async function helpers(): Promise<void> {

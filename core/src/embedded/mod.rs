@@ -405,9 +405,7 @@ impl Engine for Embedded {
     }
 
     fn events(&self, request: &Events) -> Result<EventsPage> {
-        if request.range.key.is_empty() {
-            return Err(Error::new(Code::InvalidArgument, "key is not provided"));
-        }
+        check_range(&request.range)?;
         self.read(|txn| {
             let (events, upto) = history::events(txn, request)?;
             Ok(EventsPage { events, upto })
@@ -480,40 +478,30 @@ impl Engine for Embedded {
         self.with(|store| {
             let readers = store.env().readers()?;
             let txn = store.env().read()?;
-            let (writer_pid, writer_held_ms) = store.guard().writer_holder().unwrap_or((0, 0));
-            let oldest = readers
-                .reader_txns
-                .iter()
-                .min()
-                .map_or(0, |oldest| readers.last_txn.saturating_sub(*oldest));
-            let mut alarms: Vec<String> = mvcc::alarm::active(&txn)?
-                .iter()
-                .map(AlarmMember::to_string)
-                .collect();
-            if store.guard().is_poisoned() {
-                alarms.push("POISONED".to_string());
-            }
-            if store.is_removed() {
-                alarms.push("REMOVED".to_string());
-            }
+            let (writer_pid, writer_held_ms) = store.guard().writer_holder().unzip();
+            let oldest = readers.reader_txns.iter().min();
+            let compacted = mvcc::compacted_revision(&txn)?;
+            let max_bytes = mvcc::bounds(&txn)?.max_bytes;
             Ok(Status {
                 revision: mvcc::current_revision(&txn)?,
-                compacted_revision: mvcc::compacted_revision(&txn)?,
-                keys: txn.entries(Tree::Live)?,
+                compacted_revision: Some(compacted).filter(|at| *at != codec::NOT_COMPACTED),
+                keys: Some(txn.entries(Tree::Live)?),
                 bytes_on_disk: store.bytes_on_disk(),
                 bytes_in_use: mvcc::alarm::bytes_in_use(&txn)?,
-                readers: readers.reader_txns.len() as u32 + readers.readers_idle,
+                readers: Some(readers.reader_txns.len() as u32 + readers.readers_idle),
                 watchers: store.background().hub().len() as u64,
-                leases: txn.entries(Tree::Lease)?,
-                format_version: codec::FORMAT_VERSION,
-                lmdb_version: lmdb::version(),
+                leases: Some(txn.entries(Tree::Lease)?),
+                format_version: Some(codec::FORMAT_VERSION),
+                lmdb_version: Some(lmdb::version()),
                 store_id: store.store_id(),
                 durability: Some(self.durability),
-                alarms,
+                max_bytes: Some(max_bytes).filter(|bytes| *bytes != 0),
+                alarms: mvcc::alarm::active(&txn)?,
+                poisoned: store.guard().is_poisoned(),
+                removed: store.is_removed(),
                 writer_pid,
                 writer_held_ms,
-                oldest_reader: oldest,
-                max_bytes: mvcc::bounds(&txn)?.max_bytes,
+                oldest_reader: oldest.map(|oldest| readers.last_txn.saturating_sub(*oldest)),
             })
         })
     }

@@ -306,10 +306,11 @@ impl<'o> Opening<'o> {
             && os::is_network_fs(&self.path).map_err(|e| failed(&self.path, e))?
         {
             let message = format!(
-                "{} lies on a network file system, whose locks may not hold (option allow_network_fs opens it all the same)",
+                "{} lies on a network file system, whose locks may not hold",
                 self.path.display()
             );
-            return Err(Error::new(Code::Unsupported, message));
+            return Err(Error::new(Code::Unsupported, message)
+                .with_detail("option allow_network_fs opens it all the same"));
         }
         Ok(())
     }
@@ -655,11 +656,9 @@ impl<'o> Opening<'o> {
         )
         .map_err(
             |error| match error.code() == Code::Io && os::is_full(&self.path) {
-                true => Error::new(
-                    Code::Full,
-                    format!("the disk is full ({})", error.message()),
-                )
-                .with_source(error),
+                true => Error::new(Code::Full, "the disk is full")
+                    .with_detail(error.message())
+                    .with_source(error),
                 false => of_file(&new, error),
             },
         )?;

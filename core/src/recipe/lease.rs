@@ -208,8 +208,10 @@ impl Lease {
 pub(crate) fn lost(id: LeaseId) -> Error {
     Error::new(
         Code::LeaseLost,
-        format!("lease {id} was lost: it expired, or was revoked"),
+        "the lease was lost: it expired, or was revoked",
     )
+    .with_detail(format_args!("lease {id}"))
+    .with_lease(id)
 }
 
 impl Drop for Lease {

@@ -6,6 +6,7 @@ use crate::db::Db;
 use crate::error::{Code, Error, Result};
 use crate::model::{Difference, Event, KeyRange, KeyValue, Revision};
 use crate::request::{Events, Range, SortOrder, SortTarget};
+use crate::validate::check_range;
 
 /// The number of pairs of the first page. Each later page doubles it, up to [`PAGE_PAIRS_MAX`].
 const PAGE_PAIRS_FIRST: i64 = 64;
@@ -105,18 +106,16 @@ pub struct Scan {
 impl Scan {
     pub(crate) fn new(db: Db, range: Range) -> Result<Scan> {
         if range.sort_target != SortTarget::Key || range.sort_order == SortOrder::Descend {
-            let message = "a scan goes by ascending key (sort with range instead)";
-            return Err(Error::new(Code::InvalidArgument, message));
+            let message = "a scan goes by ascending key";
+            return Err(
+                Error::new(Code::InvalidArgument, message).with_detail("sort with range instead")
+            );
         }
         if range.count_only {
-            return Err(Error::new(
-                Code::InvalidArgument,
-                "a scan does not count (use range with count_only)",
-            ));
+            return Err(Error::new(Code::InvalidArgument, "a scan does not count")
+                .with_detail("use range with count_only"));
         }
-        if range.range.key.is_empty() {
-            return Err(Error::new(Code::InvalidArgument, "key is not provided"));
-        }
+        check_range(&range.range)?;
         let left = if range.limit > 0 {
             range.limit
         } else {
@@ -252,9 +251,7 @@ impl DiffScan {
         after: Revision,
         range: KeyRange,
     ) -> Result<DiffScan> {
-        if range.key.is_empty() {
-            return Err(Error::new(Code::InvalidArgument, "key is not provided"));
-        }
+        check_range(&range)?;
         let now = if before <= 0 || after <= 0 {
             db.engine().revision()?
         } else {

@@ -9,6 +9,7 @@ use crate::db::Db;
 use crate::error::{Code, Error, Result};
 use crate::model::{KeyRange, KeyValue, Revision};
 use crate::request::*;
+use crate::validate::check_key;
 
 /// The usual number of retries of [`Db::transact`](crate::Db::transact).
 pub const TRANSACT_RETRIES: u32 = 64;
@@ -224,13 +225,12 @@ impl Transaction {
     ///
     /// `invalid_argument` for `prev_kv` and `ignore_…`: read the key instead.
     pub fn put(&mut self, put: Put) -> Result<()> {
-        if put.key.is_empty() {
-            return Err(Error::new(Code::InvalidArgument, "key is not provided"));
-        }
+        check_key(&put.key)?;
         if put.prev_kv || put.ignore_value || put.ignore_lease {
-            let message =
-                "a put inside transact takes key, value and lease only (read the key for the rest)";
-            return Err(Error::new(Code::InvalidArgument, message));
+            let message = "a put inside transact takes key, value and lease only";
+            return Err(Error::new(Code::InvalidArgument, message)
+                .with_detail("read the key for the rest")
+                .with_key(put.key));
         }
         self.writes.insert(put.key.clone(), Some(put));
         Ok(())

@@ -49,7 +49,10 @@ pub(crate) async fn events(cluster: Arc<Cluster>, request: Events) -> Result<Eve
         range: keys,
     } = request;
     if keys.key.is_empty() {
-        return Err(Error::new(Code::InvalidArgument, "key is not provided"));
+        return Err(Error::etcd(
+            Code::InvalidArgument,
+            etcd_text::KEY_NOT_PROVIDED,
+        ));
     }
     let after = after.max(0);
     let upto = if upto > 0 {
@@ -105,10 +108,7 @@ fn explain_missing_right(keys: &KeyRange, error: Error) -> Error {
     }
     let why =
         "the last deletions are only visible to a watch of all keys, which this user may not read";
-    Error::new(
-        Code::PermissionDenied,
-        format!("{} ({why})", error.message()),
-    )
+    error.with_detail(why)
 }
 
 /// The events of a range from a revision on. One of them, or of the range `all`, is at `upto`; it

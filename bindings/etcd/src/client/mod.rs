@@ -35,6 +35,7 @@ use self::lease::Leases;
 use self::runtime::Runtime;
 use self::watch::Watchers;
 use crate::pb::etcdserverpb as pb;
+use crate::problems;
 
 /// How often a caller that may interrupt its call is asked.
 const INTERRUPT_POLL: Duration = Duration::from_millis(100);
@@ -399,9 +400,9 @@ impl Engine for ClusterEngine {
         let header = response.header.unwrap_or_default();
         // a user may not have the right to read all keys
         let keys = match self.call(Range::new(KeyRange::all()).count_only(true).into(), None) {
-            Ok(Response::Range(range)) => range.count,
+            Ok(Response::Range(range)) => u64::try_from(range.count).ok(),
             Err(error) if error.code() != Code::PermissionDenied => return Err(error),
-            _ => 0,
+            _ => None,
         };
         let cluster = self.cluster().clone();
         let compacted =
@@ -410,20 +411,18 @@ impl Engine for ClusterEngine {
         Ok(Status {
             revision: header.revision,
             // etcd does not report whether revision 1 was compacted
-            compacted_revision: compacted
-                .ok()
-                .filter(|revision| *revision > 0)
-                .unwrap_or(-1),
-            keys: number(keys),
+            compacted_revision: compacted.ok().filter(|revision| *revision > 0),
+            keys,
             bytes_on_disk: number(response.db_size),
             bytes_in_use: number(response.db_size_in_use),
             watchers: self.handle().watchers.len() as u64,
-            leases: self.lease_list().map_or(0, |leases| leases.len() as u64),
+            leases: self.lease_list().ok().map(|leases| leases.len() as u64),
             store_id: format!("{:016x}{:016x}", header.cluster_id, header.member_id),
             durability: Some(Durability::Sync),
-            max_bytes: number(response.db_size_quota),
-            alarms: response.errors,
-            ..Status::default()
+            max_bytes: u64::try_from(response.db_size_quota)
+                .ok()
+                .filter(|bytes| *bytes != 0),
+            ..problems::errors_in(&response.errors)
         })
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use libkv::{Code, Error, Result, Revision};
+use libkv::{Code, Error, Result, Revision, etcd_text};
 use tokio::time::timeout_at;
 
 use super::call::Call;
@@ -14,10 +14,11 @@ use crate::pb::etcdserverpb as pb;
 
 /// The error of a request below the compacted revision.
 pub(crate) fn compacted_error(revision: Revision, compacted: Revision) -> Error {
-    let message = format!(
-        "mvcc: required revision has been compacted (revision {revision}; compacted up to {compacted})"
-    );
-    Error::new(Code::Compacted, message).with_revision(compacted)
+    Error::etcd(Code::Compacted, etcd_text::COMPACTED)
+        .with_detail(format_args!(
+            "revision {revision}; compacted up to {compacted}"
+        ))
+        .with_revision(compacted)
 }
 
 /// The current revision of the cluster.

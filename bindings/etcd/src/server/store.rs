@@ -120,10 +120,7 @@ impl Store {
         {
             return;
         }
-        let gone = self
-            .db
-            .status()
-            .is_ok_and(|status| status.alarms.iter().any(|alarm| alarm == "REMOVED"));
+        let gone = self.db.status().is_ok_and(|status| status.removed);
         if gone && !removed.swap(true, Ordering::Relaxed) {
             self.log(Level::Error, || {
                 "the store's files were removed: all writes are lost when the last process closes it".into()

@@ -29,13 +29,8 @@ impl Seen {
 
     fn error<T: Debug>(&mut self, response: Result<T>) {
         let error = response.expect_err("it is refused");
-        let text = error
-            .message()
-            .split(" (")
-            .next()
-            .unwrap_or_default()
-            .to_string();
-        self.say((error.code(), text, error.revision()));
+        self.say((error.code(), error.summary(), error.revision()));
+        self.say((error.etcd_text(), error.lease(), error.key()));
     }
 }
 

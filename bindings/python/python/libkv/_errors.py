@@ -1,7 +1,7 @@
 """The exceptions: one class for each code, under Error, with the parent that Python programs expect."""
 
 import builtins
-import errno
+from errno import EACCES, EEXIST, ENOENT, ENOSPC, EROFS
 
 
 class Error(Exception):
@@ -18,13 +18,27 @@ class Error(Exception):
     message: str
     """For people: names the key, the revision or the path that is meant."""
 
-    revision: int
-    """For "compacted" the compacted revision, for "future_revision" the current one, else 0."""
+    revision: int | None
+    """For "compacted" the compacted revision, for "future_revision" the current one."""
 
-    def __init__(self, message: str = "", revision: int = 0) -> None:
+    lease: int | None
+    """The lease concerned, for "lease_not_found", "lease_exists" and "lease_lost"."""
+
+    key: bytes | None
+    """The key concerned, for "key_not_found", "duplicate_key" and requests refused for one of their keys."""
+
+    def __init__(
+        self,
+        message: str = "",
+        revision: int | None = None,
+        lease: int | None = None,
+        key: bytes | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.revision = revision
+        self.lease = lease
+        self.key = key
 
 
 class InvalidArgumentError(Error, ValueError):
@@ -127,20 +141,14 @@ class FullError(Error, OSError):
     """The quota or the disk is full; nothing was written."""
 
     code = "full"
-
-    def __init__(self, message: str = "", revision: int = 0) -> None:
-        super().__init__(message, revision)
-        self.errno = errno.ENOSPC
+    errno = ENOSPC
 
 
 class ReadOnlyError(Error, OSError):
     """The handle or the medium is read-only, or the store is poisoned by a failed sync."""
 
     code = "read_only"
-
-    def __init__(self, message: str = "", revision: int = 0) -> None:
-        super().__init__(message, revision)
-        self.errno = errno.EROFS
+    errno = EROFS
 
 
 class IoError(Error, OSError):
@@ -171,20 +179,14 @@ class NotFoundError(Error, FileNotFoundError):
     """There is no store at that path."""
 
     code = "not_found"
-
-    def __init__(self, message: str = "", revision: int = 0) -> None:
-        super().__init__(message, revision)
-        self.errno = errno.ENOENT
+    errno = ENOENT
 
 
 class ExistsError(Error, FileExistsError):
     """There is a store already."""
 
     code = "exists"
-
-    def __init__(self, message: str = "", revision: int = 0) -> None:
-        super().__init__(message, revision)
-        self.errno = errno.EEXIST
+    errno = EEXIST
 
 
 class UnsupportedError(Error, NotImplementedError):
@@ -209,10 +211,7 @@ class PermissionDeniedError(Error, PermissionError):
     """Refused by file permissions or by auth."""
 
     code = "permission_denied"
-
-    def __init__(self, message: str = "", revision: int = 0) -> None:
-        super().__init__(message, revision)
-        self.errno = errno.EACCES
+    errno = EACCES
 
 
 class FailedPreconditionError(Error):

@@ -263,11 +263,9 @@ impl GroupCommit {
         if self.env.sync().is_err() {
             self.guard.poison();
         } else if error.code() == Code::Io && os::is_full(self.env.path()) {
-            return Error::new(
-                Code::Full,
-                format!("{path}: the disk is full ({})", error.message()),
-            )
-            .with_source(error);
+            return Error::new(Code::Full, format!("{path}: the disk is full"))
+                .with_detail(error.message())
+                .with_source(error);
         }
         error.context(path)
     }

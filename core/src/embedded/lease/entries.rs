@@ -3,6 +3,7 @@
 use crate::embedded::codec::{self, LeaseEntry};
 use crate::embedded::lmdb::{Tree, Txn};
 use crate::error::{Code, Error, Result};
+use crate::etcd_text;
 use crate::model::LeaseId;
 
 /// The entry of a lease, if it exists.
@@ -60,10 +61,9 @@ pub(crate) fn keys(txn: &Txn, id: LeaseId, from: &[u8], most: usize) -> Result<V
 
 /// The error for a lease that does not exist.
 pub(crate) fn not_found(id: LeaseId) -> Error {
-    Error::new(
-        Code::LeaseNotFound,
-        format!("requested lease not found (lease {id})"),
-    )
+    Error::etcd(Code::LeaseNotFound, etcd_text::LEASE_NOT_FOUND)
+        .with_detail(format_args!("lease {id}"))
+        .with_lease(id)
 }
 
 /// Refuses a lease that does not exist; 0 is no lease.

@@ -9,6 +9,7 @@ use crate::embedded::codec::{self, Bounds, meta};
 use crate::embedded::lmdb::page_layout::PAGE_BYTES;
 use crate::embedded::lmdb::{Tree, Txn};
 use crate::error::{Code, Error, Result};
+use crate::etcd_text;
 use crate::request::{Alarm, AlarmAction, AlarmKind, AlarmMember, AlarmResponse, Op, Put, Request};
 
 /// The bytes that etcd counts for a put besides key and value.
@@ -82,10 +83,7 @@ fn is_allowed_if_corrupt(request: &Request) -> bool {
 }
 
 fn full(detail: impl std::fmt::Display) -> Error {
-    Error::new(
-        Code::Full,
-        format!("mvcc: database space exceeded ({detail})"),
-    )
+    Error::etcd(Code::Full, etcd_text::NO_SPACE).with_detail(detail)
 }
 
 impl Writer<'_> {
@@ -101,10 +99,7 @@ impl Writer<'_> {
                 "alarm CORRUPT is active ({}): no writes until it is disarmed",
                 self.named(AlarmKind::Corrupt)?
             );
-            return Err(Error::new(
-                Code::Corrupt,
-                format!("corrupt cluster ({detail})"),
-            ));
+            return Err(Error::etcd(Code::Corrupt, etcd_text::CORRUPT).with_detail(detail));
         }
         let cost = cost(request);
         if cost == 0 {

@@ -9,6 +9,7 @@ use crate::embedded::lease::entries::{find, keys, not_found, slot_of};
 use crate::embedded::lease::slot::{DEAD, LeaseSlot, NO_DEADLINE, deadline};
 use crate::embedded::lmdb::Tree;
 use crate::error::{Code, Error, Result};
+use crate::etcd_text;
 use crate::model::LeaseId;
 use crate::request::{AlarmKind, LeaseGrant, LeaseGrantResponse, LeaseRevoke, LeaseRevokeResponse};
 
@@ -21,10 +22,9 @@ impl Writer<'_> {
         let id = match grant.id {
             0 => self.new_lease_id()?,
             id if find(&self.txn, id)?.is_some() => {
-                return Err(Error::new(
-                    Code::LeaseExists,
-                    format!("lease already exists (lease {id})"),
-                ));
+                return Err(Error::etcd(Code::LeaseExists, etcd_text::LEASE_EXISTS)
+                    .with_detail(format_args!("lease {id}"))
+                    .with_lease(id));
             }
             id => id,
         };

@@ -45,6 +45,7 @@ pub(crate) mod writer;
 use crate::embedded::codec::{self, Bounds, NOT_COMPACTED, Rev, meta};
 use crate::embedded::lmdb::{Tree, Txn};
 use crate::error::{Code, Error, Result};
+use crate::etcd_text;
 use crate::model::Revision;
 use crate::request::KEY_BYTES_MAX;
 
@@ -114,17 +115,19 @@ pub(crate) fn readable(txn: &Txn, revision: Revision, current: Revision) -> Resu
 }
 
 pub(crate) fn future_error(revision: Revision, current: Revision) -> Error {
-    let message = format!(
-        "mvcc: required revision is a future revision (revision {revision}; the current one is {current})"
-    );
-    Error::new(Code::FutureRevision, message).with_revision(current)
+    Error::etcd(Code::FutureRevision, etcd_text::FUTURE_REVISION)
+        .with_detail(format_args!(
+            "revision {revision}; the current one is {current}"
+        ))
+        .with_revision(current)
 }
 
 pub(crate) fn compacted_error(revision: Revision, compacted: Revision) -> Error {
-    let message = format!(
-        "mvcc: required revision has been compacted (revision {revision}; compacted up to {compacted})"
-    );
-    Error::new(Code::Compacted, message).with_revision(compacted)
+    Error::etcd(Code::Compacted, etcd_text::COMPACTED)
+        .with_detail(format_args!(
+            "revision {revision}; compacted up to {compacted}"
+        ))
+        .with_revision(compacted)
 }
 
 /// A bound of a range, short enough for LMDB. No key in a tree is longer than [`KEY_BYTES_MAX`], so

@@ -7,6 +7,7 @@ use super::{At, chain, read, readable};
 use crate::embedded::codec::{self, Header, Rev};
 use crate::embedded::lmdb::Tree;
 use crate::error::{Code, Error, Result, show};
+use crate::etcd_text;
 use crate::model::{KeyValue, LeaseId};
 use crate::request::{Delete, DeleteResponse, Put, PutResponse, Range, RangeResponse};
 
@@ -155,10 +156,8 @@ impl Writer<'_> {
             }
         }
         self.sub = self.sub.checked_add(1).ok_or_else(|| {
-            Error::new(
-                Code::TooManyOps,
-                "too many operations in txn request (2^32 changes in one revision)",
-            )
+            Error::etcd(Code::TooManyOps, etcd_text::TOO_MANY_OPS)
+                .with_detail("2^32 changes in one revision")
         })?;
         Ok(())
     }
@@ -243,8 +242,7 @@ pub(super) fn key_not_found(put: &Put) -> Error {
     } else {
         "ignore_lease"
     };
-    Error::new(
-        Code::KeyNotFound,
-        format!("key not found (put of {} with {option})", show(&put.key)),
-    )
+    Error::etcd(Code::KeyNotFound, etcd_text::KEY_NOT_FOUND)
+        .with_detail(format_args!("put of {} with {option}", show(&put.key)))
+        .with_key(&*put.key)
 }
