@@ -9,7 +9,9 @@ cd "$(dirname "$0")/.."
 texts=(
     README.md
     core/DESIGN.md
-    core/src/db.rs core/src/error.rs core/src/lib.rs core/src/model.rs core/src/options.rs core/src/request.rs
+    core/src/*.rs core/src/recipe/*.rs core/tests/serde.rs
+    core/src/embedded/mod.rs core/src/embedded/background.rs
+    core/src/embedded/commit/*.rs core/src/embedded/watch/*.rs
     ffi/src/*.rs ffi/cbindgen.toml include/kv.h
     bindings/etcd/build.rs bindings/etcd/proto/*.proto bindings/etcd/src/*.rs
     bindings/etcd/src/client/*.rs bindings/etcd/src/server/*.rs bindings/etcd/src/server/*/*.rs

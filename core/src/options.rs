@@ -48,9 +48,9 @@ pub struct Options {
     pub create: Option<bool>,
     /// Writes return `read_only`, and no file is created (default false).
     pub read_only: Option<bool>,
-    /// The durability of acknowledged writes (default [`Durability::Sync`]). [`Durability::None`] is
-    /// chosen when the store is created and cannot be changed later. A store in memory accepts every
-    /// durability: it has no disk to write to.
+    /// The durability of acknowledged writes (default [`Durability::Sync`]). [`Durability::None`]
+    /// is chosen when the store is created and cannot be changed later. A store in memory accepts
+    /// every durability: it has no disk to write to.
     pub durability: Option<Durability>,
     /// How long a write waits for the write lock before it returns `busy`, which names the holder
     /// (default 5,000 ms). 0 does not wait; `u64::MAX` waits without limit.

@@ -44,6 +44,10 @@ fn compacted<T>() -> Result<T> {
 
 impl Model {
     /// A watcher that begins now.
+    ///
+    /// # Errors
+    ///
+    /// As a store: `compacted`, `invalid_argument`.
     pub fn watching(&self, watch: &Watch) -> Result<Watching> {
         let mut watch = watch.clone();
         if watch.range.key.is_empty() {
@@ -120,6 +124,10 @@ impl Model {
     }
 
     /// Takes a watcher's next batch, or answers why it is at its end.
+    ///
+    /// # Errors
+    ///
+    /// The reason of its end.
     pub fn take_batch(&self, watching: &mut Watching) -> Result<Option<WatchBatch>> {
         if let Some(error) = &watching.ended {
             return Err(error.clone());
