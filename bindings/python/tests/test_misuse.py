@@ -1,4 +1,7 @@
-"""Every way to misuse a handle: an exception, never a crash. What may crash runs in a process of its own."""
+"""Every way to misuse a handle: an exception, never a crash.
+
+What may crash runs in a process of its own.
+"""
 
 import gc
 import itertools
@@ -95,7 +98,7 @@ def calls(db: libkv.Db, made: dict[str, Any]) -> dict[str, Callable[[], Any]]:
     }
 
 
-def test_everything_answers_closed_after_close(kv: libkv.Db) -> None:
+def test_close_makes_every_call_return_closed(kv: libkv.Db) -> None:
     for number in range(3_000):
         kv.put(f"k{number:04}", "v")
     made = handles(kv)
@@ -113,7 +116,7 @@ def test_everything_answers_closed_after_close(kv: libkv.Db) -> None:
     assert len(made["range"]) == 3_000, "an answer is the caller's"
 
 
-def test_two_handles_on_one_store_close_apart(tmp_path: Path) -> None:
+def test_close_of_one_of_two_handles(tmp_path: Path) -> None:
     first, second = libkv.open(tmp_path / "s"), libkv.open(tmp_path / "s")
     first.close()
     second.put("k", "v")
@@ -136,7 +139,7 @@ def test_handles_are_collected_in_any_order(tmp_path: Path, order: tuple[str, ..
         assert again.get("k")
 
 
-def test_children_keep_the_store_open(tmp_path: Path) -> None:
+def test_store_stays_open_while_children_live(tmp_path: Path) -> None:
     snapshot = libkv.open(tmp_path / "s").snapshot()
     gc.collect()
     assert snapshot.get("k") is None
@@ -182,7 +185,7 @@ def test_close_from_another_thread_while_all_calls_run(tmp_path: Path) -> None:
         assert not wrong
 
 
-def test_one_scan_in_many_threads_gives_each_pair_once(kv: libkv.Db) -> None:
+def test_scan_in_many_threads_gives_each_pair_once(kv: libkv.Db) -> None:
     kv.txn(success=[libkv.Put(f"{number:05}") for number in range(20_000)])
     scan = kv.scan()
     taken: list[bytes] = []
@@ -195,7 +198,7 @@ def test_one_scan_in_many_threads_gives_each_pair_once(kv: libkv.Db) -> None:
 
 
 def ends_well(program: str, *arguments: Any, status: int = 0) -> str:
-    """Run a program in a process of its own; it must end by itself, and well."""
+    """Run a program in a new process; it must end without an error."""
     code = textwrap.dedent(program)
     command = [sys.executable, "-X", "faulthandler", "-c", code, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -205,7 +208,7 @@ def ends_well(program: str, *arguments: Any, status: int = 0) -> str:
     return done.stdout
 
 
-def test_after_fork_every_call_answers_forked(tmp_path: Path) -> None:
+def test_fork_makes_every_call_return_forked(tmp_path: Path) -> None:
     program = """
         import gc, os, sys, threading, warnings
         warnings.simplefilter("ignore")
@@ -333,7 +336,7 @@ AT_EXIT = """
         "scan = db.scan(); snapshot = db.snapshot()",
         "cycle = [db]; cycle.append(cycle)",
         "sys.modules['kept'] = db",
-        "db.put('k'); db.put('l'); db.compact(3)",  # a sweep begins in the background
+        "db.put('k'); db.put('l'); db.compact(3)",  # a compaction runs in the background
         """
     def work():
         while True:
@@ -392,7 +395,8 @@ AT_EXIT = """
     lock.acquire()
     for wait in (watcher.next, other.acquire, leaders.next, lambda: list(db.watch())):
         threading.Thread(target=wait, daemon=True).start()
-    time.sleep(0.05)
+    while db.range(prefix="name/", count_only=True).count < 2 or db.status().watchers < 2:
+        time.sleep(0.001)  # until the threads wait; the time-out of the program is its deadline
     class Slow:  # the threads are woken, and a lease is lost, while the interpreter is ending
         def __del__(self, sleep=time.sleep, db=db, lease=lease, lock=lock):
             db.lease_revoke(lease.id)
@@ -435,13 +439,13 @@ AT_EXIT = """
         """,
     ],
 )
-def test_the_interpreter_ends_with_work_in_flight(tmp_path: Path, program: str) -> None:
+def test_interpreter_ends_with_work_in_flight(tmp_path: Path, program: str) -> None:
     ends_well(AT_EXIT + "    " + program.strip("\n").lstrip(), tmp_path / "s")
     with libkv.open(tmp_path / "s", create=False) as db:
         assert db.check().problems == []
 
 
-def test_the_interpreter_ends_while_a_daemon_thread_waits_for_the_lock(holder: Holder) -> None:
+def test_interpreter_ends_while_a_daemon_thread_waits_for_the_lock(holder: Holder) -> None:
     program = (
         AT_EXIT
         + """
@@ -457,7 +461,7 @@ def test_the_interpreter_ends_while_a_daemon_thread_waits_for_the_lock(holder: H
     ends_well(program, holder.path)
 
 
-def test_a_sub_interpreter_gets_an_import_error() -> None:
+def test_sub_interpreter_gets_an_import_error() -> None:
     program = """
         try:
             import _xxsubinterpreters as interpreters
@@ -479,7 +483,7 @@ def test_a_sub_interpreter_gets_an_import_error() -> None:
     assert "refused" in ends_well(program)
 
 
-def test_a_store_that_is_closed_in_its_own_transact(kv: libkv.Db) -> None:
+def test_close_within_transact(kv: libkv.Db) -> None:
     def body(t: libkv.Transaction) -> None:
         t.put("k", "v")
         kv.close()
@@ -488,7 +492,7 @@ def test_a_store_that_is_closed_in_its_own_transact(kv: libkv.Db) -> None:
         kv.transact(body)
 
 
-def test_a_closed_store_under_an_iterable(kv: libkv.Db) -> None:
+def test_close_within_an_iterable(kv: libkv.Db) -> None:
     def operations() -> Any:
         yield libkv.Put("k")
         kv.close()
@@ -497,22 +501,22 @@ def test_a_closed_store_under_an_iterable(kv: libkv.Db) -> None:
         kv.txn(success=operations())
 
 
-def test_reentrant_iteration_of_a_scan(kv: libkv.Db) -> None:
+def test_scan_reentrant_iteration(kv: libkv.Db) -> None:
     kv.txn(success=[libkv.Put(f"{number:03}") for number in range(300)])
     scan = kv.scan()
     assert [a.key < b.key for a, b in zip(scan, scan, strict=True)] == [True] * 150
 
 
-def test_others_run_while_the_last_handle_goes(holder: Holder) -> None:
-    """Closing waits for the write in the queue, which waits for another process: without the interpreter."""
+def test_threads_run_while_the_last_handle_is_dropped(holder: Holder) -> None:
+    """Closing waits for a queued write of another process, without the interpreter."""
     db = libkv.open(holder.path, busy_timeout_ms=math.inf)
-    answers, future = _libkv._Answers(), Future()
-    db._submit(libkv.Put("k", "v"), answers, future)
-    release = threading.Timer(0.1, holder.release)  # would never run if the interpreter were kept
+    mailbox, future = _libkv._Mailbox(), Future()
+    db._submit(libkv.Put("k", "v"), mailbox, future)
+    release = threading.Timer(0.1, holder.release)  # would never run if the interpreter were not released
     release.start()
     del db
     gc.collect()
     release.join()
-    select.select([answers.fileno()], [], [])
-    answers.resolve()
+    select.select([mailbox.fileno()], [], [])
+    mailbox.resolve()
     assert isinstance(future.answer, libkv.PutResponse)

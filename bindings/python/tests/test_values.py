@@ -11,7 +11,7 @@ from libkv import _errors
 
 
 def responses(db: libkv.Db) -> list[Any]:
-    """One response of each class, with bytes that are no text and a lease."""
+    """One response of each class, with bytes that are not UTF-8 and a lease."""
     watcher = db.watch()
     grant = db.lease_grant(60)
     db.put(b"\xff", b"\x00", lease=grant.id)
@@ -76,7 +76,7 @@ REQUESTS = [
 
 
 def again(value: Any) -> list[Any]:
-    """The value as each way of copying makes it again."""
+    """The value as each way of copying creates it."""
     pickled = [pickle.loads(pickle.dumps(value, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
     return [*pickled, copy.copy(value), copy.deepcopy(value)]
 
@@ -89,7 +89,7 @@ def test_responses_are_pickled_and_copied(kv_etcd: libkv.Db) -> None:
             assert repr(same) == repr(value)
 
 
-def test_every_class_of_response_is_among_those_that_are_pickled(kv_etcd: libkv.Db) -> None:
+def test_responses_of_every_class_are_pickled(kv_etcd: libkv.Db) -> None:
     made = responses(kv_etcd)
     lists = [value for value in made if isinstance(value, list)]
     seen = {type(value).__name__ for value in [*made, *(item for items in lists for item in items)]} | {"Problem"}
@@ -97,7 +97,7 @@ def test_every_class_of_response_is_among_those_that_are_pickled(kv_etcd: libkv.
     assert values - seen == set()
 
 
-def test_a_response_is_made_of_its_fields() -> None:
+def test_response_is_made_of_its_fields() -> None:
     made = libkv.KeyValue(b"k", b"v", create_revision=2, mod_revision=3, version=2, lease=0)
     assert eval(repr(made), {"KeyValue": libkv.KeyValue}) == made
     pairs = libkv.KeyValues([made])
@@ -111,7 +111,7 @@ def test_a_response_is_made_of_its_fields() -> None:
         libkv.KeyValues(1)  # type: ignore[arg-type]
 
 
-def test_a_deep_copy_of_a_response_does_not_share_its_lists(kv: libkv.Db) -> None:
+def test_deep_copy_of_a_response_has_its_own_lists(kv: libkv.Db) -> None:
     kv.put("k", "v")
     deleted = kv.delete("k", prev_kv=True)
     copied = copy.deepcopy(deleted)
@@ -145,18 +145,18 @@ def test_errors_made_with_keywords_are_pickled() -> None:
 
 
 def look(path: str) -> tuple[Any, ...]:
-    """What a process of a pool returns; it opens the store itself."""
+    """The result of a process of a pool, which opens the store itself."""
     with libkv.open(path, create=False) as db:
         return db.get("k"), db.range(), list(db.events(1)), db.status().revision
 
 
 def refuse(path: str) -> None:
-    """What a process of a pool raises."""
+    """The exception of a process of a pool."""
     with libkv.open(path, create=False) as db:
         db.get("k", revision=99)
 
 
-def test_a_pool_of_processes_returns_and_raises_what_libkv_does(tmp_path: Any) -> None:
+def test_process_pool_returns_and_raises_what_libkv_does(tmp_path: Any) -> None:
     path = str(tmp_path / "store")
     with libkv.open(path) as db:
         db.put("k", "v")

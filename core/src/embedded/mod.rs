@@ -7,14 +7,15 @@
 //! |---|---|
 //! | `os` | system calls: file locks, space, clocks, forks |
 //! | `shards` | a value behind several locks, for readers on many processors |
-//! | `guard` | the file that processes share: write lock, commit signal, presence, lease slots |
 //! | `codec` | the bytes of every entry of the trees |
+//! | `guard` | the file that processes share: write lock, commit signal, presence, lease slots |
 //! | `lmdb` | environment, transactions, cursors, raw pages |
-//! | `mvcc` | the meaning of each request within a transaction: read, write, txn, lease, compact, history |
+//! | `lease` | entries and deadlines of leases (its `keeper` and `restore` are above `commit`) |
+//! | `mvcc` | the meaning of each request within a transaction |
 //! | `commit` | queue, leader, groups, durability, worker thread |
 //! | `watch` | watchers: filters and positions, and the hub that finds them |
-//! | `lease` | automatic renewal and expiry |
 //! | `background` | the background thread: waits for the commit signal and for the next deadline |
+//! | `store_meta` | the facts about a store in `meta` |
 //! | `store` | one open environment with all of the above, shared by the handles of a process |
 //! | `opening` | from a path to a store: checks, creation, recovery after a reboot |
 //! | `check` | the invariants of `core/DESIGN.md`, verified on one read transaction |
@@ -45,6 +46,7 @@ mod opening;
 pub(crate) mod os;
 mod shards;
 mod store;
+mod store_meta;
 mod watch;
 
 use std::path::Path;
