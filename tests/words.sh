@@ -39,7 +39,7 @@ words=(
 )
 
 # names in code that are not words of a text
-identifiers='wrong_answer|\bAnswer\b|\banswer(::|[.,;)]|\()|\(answer|\.hand\b|Hand\b|let answer'
+identifiers='wrong_answer|\bAnswer\b|\banswer(::|[.,;)]|\()|\(answer|let answer'
 
 failed=0
 for entry in "${words[@]}"; do

@@ -164,7 +164,7 @@ impl Background {
         let (lost, wait) = self.leases.work(self.may_write.load(Ordering::Acquire));
         let wait = if behind { Duration::ZERO } else { wait };
         // a manual clock is handled by `catch_up`
-        if check && !self.clock.is_in_hand() {
+        if check && !self.clock.is_manual() {
             wakers.extend(self.hub.note_progress(self.commit.now_ns()));
             if let Ok(Some(compact)) = self.auto_compact() {
                 let terms = Terms::own(Durability::Sync, Some(CHECK_INTERVAL));

@@ -313,7 +313,7 @@ impl GroupCommit {
 
 /// Nanoseconds on a store's clock: since boot, or since 1970 for a manual clock.
 pub(crate) fn now_ns(clock: &Clock) -> u64 {
-    match clock.is_in_hand() {
+    match clock.is_manual() {
         true => u64::try_from(clock.unix_ms())
             .unwrap_or(0)
             .saturating_mul(1_000_000),
