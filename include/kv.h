@@ -560,7 +560,7 @@ typedef struct kv_alarm {
 // Success.
 #define KV_OK 0
 
-// Empty key, bad option, value with ignore_value, NULL where something is needed, …
+// Empty key, invalid option, value with ignore_value, …
 #define KV_INVALID_ARGUMENT 1
 
 // ignore_value or ignore_lease on a missing key.
@@ -569,16 +569,16 @@ typedef struct kv_alarm {
 // A txn would write one key twice.
 #define KV_DUPLICATE_KEY 3
 
-// A txn's list is too long.
+// A txn's list is longer than max_txn_ops.
 #define KV_TOO_MANY_OPS 4
 
-// The request or a key is too large.
+// The request is larger than max_request_bytes, or a key longer than a store can hold.
 #define KV_TOO_LARGE 5
 
-// The revision has been compacted.
+// The revision has been compacted; the error's revision is the compacted revision.
 #define KV_COMPACTED 6
 
-// The revision has not been written yet.
+// The revision has not been written; the error's revision is the current revision.
 #define KV_FUTURE_REVISION 7
 
 // No such lease.
@@ -587,31 +587,32 @@ typedef struct kv_alarm {
 // The lease id is in use.
 #define KV_LEASE_EXISTS 9
 
-// A handle lost its lease.
+// A lease, lock or election handle lost its lease.
 #define KV_LEASE_LOST 10
 
-// kv_transact gave up after its retries.
+// A transaction with retries gave up after its last retry.
 #define KV_CONFLICT 11
 
-// The request was withdrawn before it began.
+// The caller withdrew the request before it began, or ended the wait.
 #define KV_CANCELLED 12
 
-// The timeout passed.
+// The timeout passed before the request began, or before the wait ended.
 #define KV_TIMEOUT 13
 
-// The database, or the parent of this handle, is closed.
+// The handle, or the parent it was made from, is closed.
 #define KV_CLOSED 14
 
-// A handle from before fork().
+// The handle was opened before fork(); open the store again in the child.
 #define KV_FORKED 15
 
-// The write lock is held, or exclusive use is not possible.
+// The write lock is held, or exclusive use is needed and not possible; the message names the
+// holder.
 #define KV_BUSY 16
 
-// The disk or the quota is full; nothing was written.
+// The quota or the disk is full; nothing was written.
 #define KV_FULL 17
 
-// Read-only handle or medium, or the store is poisoned.
+// The handle or the medium is read-only, or the store is poisoned by a failed sync.
 #define KV_READ_ONLY 18
 
 // The operating system reported an error.
@@ -620,13 +621,13 @@ typedef struct kv_alarm {
 // The store's bytes are damaged.
 #define KV_CORRUPT 20
 
-// A newer format, another page size or ABI.
+// A newer format, another page size or ABI, an unexpected LMDB.
 #define KV_INCOMPATIBLE 21
 
 // The path is a file or a directory that is not a store.
 #define KV_NOT_A_STORE 22
 
-// There is no store.
+// There is no store at that path.
 #define KV_NOT_FOUND 23
 
 // The store exists already.
@@ -635,22 +636,22 @@ typedef struct kv_alarm {
 // This engine or build cannot do it.
 #define KV_UNSUPPORTED 25
 
-// No endpoint is reachable.
+// No endpoint of the cluster is reachable; the message names each with its reason.
 #define KV_UNAVAILABLE 26
 
-// The token is missing or invalid.
+// The token, the user or the password is missing or invalid.
 #define KV_UNAUTHENTICATED 27
 
 // Refused by file permissions or by auth.
 #define KV_PERMISSION_DENIED 28
 
-// The cluster refused the request for another reason.
+// The caller does not lead the election, or the cluster refused the request for another reason.
 #define KV_FAILED_PRECONDITION 29
 
-// A defect of libkv.
+// A defect of libkv; never expected.
 #define KV_INTERNAL 30
 
-// The write may or may not have happened.
+// The write may or may not have happened; the message says how to find out.
 #define KV_UNKNOWN_OUTCOME 31
 
 #ifdef __cplusplus

@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.."
 texts=(
     README.md
     core/DESIGN.md
+    bindings/vocabulary/vocabulary.toml bindings/vocabulary/src/*.rs
     core/src/db.rs core/src/error.rs core/src/lib.rs core/src/model.rs core/src/options.rs core/src/request.rs
     ffi/src/*.rs ffi/cbindgen.toml include/kv.h
     bindings/etcd/README.md bindings/cli/README.md bindings/python/README.md bindings/node/README.md

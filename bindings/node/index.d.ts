@@ -31,7 +31,7 @@ export type Revision = number
  */
 export type Durability = 'sync' | 'lazy' | 'none'
 
-/** What a {@link KvError} says went wrong; the same words in every language. */
+// generated from bindings/vocabulary/vocabulary.toml: ErrorCode
 export type ErrorCode =
   | 'INVALID_ARGUMENT'
   | 'KEY_NOT_FOUND'
@@ -64,6 +64,7 @@ export type ErrorCode =
   | 'FAILED_PRECONDITION'
   | 'INTERNAL'
   | 'UNKNOWN_OUTCOME'
+// end of generated
 
 /** A refusal or failure. Misuse of the API is a `TypeError` or `RangeError` instead. */
 export class KvError extends Error {

@@ -3,10 +3,10 @@
 
 use std::ffi::{CString, c_char};
 
-use libkv::{Code, Error};
+use libkv::Error;
 
+use crate::codes::{KV_OK, KvCode, code_name};
 use crate::guard::{borrow, free, guard_value, kinds};
-use crate::types::{KV_OK, KvCode};
 
 /// An error: a code, a message, and a revision for some codes.
 pub struct KvError;
@@ -86,42 +86,5 @@ pub unsafe extern "C" fn kv_error_free(error: *mut KvError) {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub extern "C" fn kv_strerror(code: KvCode) -> *const c_char {
-    const NAMES: [&std::ffi::CStr; 32] = [
-        c"ok",
-        c"invalid_argument",
-        c"key_not_found",
-        c"duplicate_key",
-        c"too_many_ops",
-        c"too_large",
-        c"compacted",
-        c"future_revision",
-        c"lease_not_found",
-        c"lease_exists",
-        c"lease_lost",
-        c"conflict",
-        c"cancelled",
-        c"timeout",
-        c"closed",
-        c"forked",
-        c"busy",
-        c"full",
-        c"read_only",
-        c"io",
-        c"corrupt",
-        c"incompatible",
-        c"not_a_store",
-        c"not_found",
-        c"exists",
-        c"unsupported",
-        c"unavailable",
-        c"unauthenticated",
-        c"permission_denied",
-        c"failed_precondition",
-        c"internal",
-        c"unknown_outcome",
-    ];
-    const _: () = assert!(NAMES.len() == Code::ALL.len() + 1);
-    guard_value(c"unknown".as_ptr(), || {
-        Some(NAMES.get(usize::try_from(code).ok()?)?.as_ptr())
-    })
+    guard_value(c"unknown".as_ptr(), || Some(code_name(code)?.as_ptr()))
 }

@@ -9,6 +9,8 @@
 
 // blank lines keep rustfmt from sorting the modules
 
+mod codes;
+
 mod types;
 
 mod db;

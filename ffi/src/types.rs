@@ -9,114 +9,14 @@ use std::ptr;
 use std::time::Duration;
 
 use libkv::{
-    Code, Durability, Event, EventKind, KeyRange, KeyValue, Range, Result, SortOrder, SortTarget,
-    Watch,
+    Durability, Event, EventKind, KeyRange, KeyValue, Range, Result, SortOrder, SortTarget, Watch,
 };
 
+pub use crate::codes::*;
 use crate::guard::invalid;
 
-/// The return value of every call: KV_OK or an error code. The numbers never change.
-pub type KvCode = i32;
-
-/// Success.
-pub const KV_OK: KvCode = 0;
-/// Empty key, bad option, value with ignore_value, NULL where something is needed, …
-pub const KV_INVALID_ARGUMENT: KvCode = 1;
-/// ignore_value or ignore_lease on a missing key.
-pub const KV_KEY_NOT_FOUND: KvCode = 2;
-/// A txn would write one key twice.
-pub const KV_DUPLICATE_KEY: KvCode = 3;
-/// A txn's list is too long.
-pub const KV_TOO_MANY_OPS: KvCode = 4;
-/// The request or a key is too large.
-pub const KV_TOO_LARGE: KvCode = 5;
-/// The revision has been compacted.
-pub const KV_COMPACTED: KvCode = 6;
-/// The revision has not been written yet.
-pub const KV_FUTURE_REVISION: KvCode = 7;
-/// No such lease.
-pub const KV_LEASE_NOT_FOUND: KvCode = 8;
-/// The lease id is in use.
-pub const KV_LEASE_EXISTS: KvCode = 9;
-/// A handle lost its lease.
-pub const KV_LEASE_LOST: KvCode = 10;
-/// kv_transact gave up after its retries.
-pub const KV_CONFLICT: KvCode = 11;
-/// The request was withdrawn before it began.
-pub const KV_CANCELLED: KvCode = 12;
-/// The timeout passed.
-pub const KV_TIMEOUT: KvCode = 13;
-/// The database, or the parent of this handle, is closed.
-pub const KV_CLOSED: KvCode = 14;
-/// A handle from before fork().
-pub const KV_FORKED: KvCode = 15;
-/// The write lock is held, or exclusive use is not possible.
-pub const KV_BUSY: KvCode = 16;
-/// The disk or the quota is full; nothing was written.
-pub const KV_FULL: KvCode = 17;
-/// Read-only handle or medium, or the store is poisoned.
-pub const KV_READ_ONLY: KvCode = 18;
-/// The operating system reported an error.
-pub const KV_IO: KvCode = 19;
-/// The store's bytes are damaged.
-pub const KV_CORRUPT: KvCode = 20;
-/// A newer format, another page size or ABI.
-pub const KV_INCOMPATIBLE: KvCode = 21;
-/// The path is a file or a directory that is not a store.
-pub const KV_NOT_A_STORE: KvCode = 22;
-/// There is no store.
-pub const KV_NOT_FOUND: KvCode = 23;
-/// The store exists already.
-pub const KV_EXISTS: KvCode = 24;
-/// This engine or build cannot do it.
-pub const KV_UNSUPPORTED: KvCode = 25;
-/// No endpoint is reachable.
-pub const KV_UNAVAILABLE: KvCode = 26;
-/// The token is missing or invalid.
-pub const KV_UNAUTHENTICATED: KvCode = 27;
-/// Refused by file permissions or by auth.
-pub const KV_PERMISSION_DENIED: KvCode = 28;
-/// The cluster refused the request for another reason.
-pub const KV_FAILED_PRECONDITION: KvCode = 29;
-/// A defect of libkv.
-pub const KV_INTERNAL: KvCode = 30;
-/// The write may or may not have happened.
-pub const KV_UNKNOWN_OUTCOME: KvCode = 31;
-
-// the header's numbers are the library's
+// the header's version is the library's
 const _: () = {
-    assert!(KV_INVALID_ARGUMENT == Code::InvalidArgument as i32);
-    assert!(KV_KEY_NOT_FOUND == Code::KeyNotFound as i32);
-    assert!(KV_DUPLICATE_KEY == Code::DuplicateKey as i32);
-    assert!(KV_TOO_MANY_OPS == Code::TooManyOps as i32);
-    assert!(KV_TOO_LARGE == Code::TooLarge as i32);
-    assert!(KV_COMPACTED == Code::Compacted as i32);
-    assert!(KV_FUTURE_REVISION == Code::FutureRevision as i32);
-    assert!(KV_LEASE_NOT_FOUND == Code::LeaseNotFound as i32);
-    assert!(KV_LEASE_EXISTS == Code::LeaseExists as i32);
-    assert!(KV_LEASE_LOST == Code::LeaseLost as i32);
-    assert!(KV_CONFLICT == Code::Conflict as i32);
-    assert!(KV_CANCELLED == Code::Cancelled as i32);
-    assert!(KV_TIMEOUT == Code::Timeout as i32);
-    assert!(KV_CLOSED == Code::Closed as i32);
-    assert!(KV_FORKED == Code::Forked as i32);
-    assert!(KV_BUSY == Code::Busy as i32);
-    assert!(KV_FULL == Code::Full as i32);
-    assert!(KV_READ_ONLY == Code::ReadOnly as i32);
-    assert!(KV_IO == Code::Io as i32);
-    assert!(KV_CORRUPT == Code::Corrupt as i32);
-    assert!(KV_INCOMPATIBLE == Code::Incompatible as i32);
-    assert!(KV_NOT_A_STORE == Code::NotAStore as i32);
-    assert!(KV_NOT_FOUND == Code::NotFound as i32);
-    assert!(KV_EXISTS == Code::Exists as i32);
-    assert!(KV_UNSUPPORTED == Code::Unsupported as i32);
-    assert!(KV_UNAVAILABLE == Code::Unavailable as i32);
-    assert!(KV_UNAUTHENTICATED == Code::Unauthenticated as i32);
-    assert!(KV_PERMISSION_DENIED == Code::PermissionDenied as i32);
-    assert!(KV_FAILED_PRECONDITION == Code::FailedPrecondition as i32);
-    assert!(KV_INTERNAL == Code::Internal as i32);
-    assert!(KV_UNKNOWN_OUTCOME == Code::UnknownOutcome as i32);
-    assert!(KV_UNKNOWN_OUTCOME as usize == Code::ALL.len());
     assert!(KV_VERSION_MAJOR == version(env!("CARGO_PKG_VERSION_MAJOR")));
     assert!(KV_VERSION_MINOR == version(env!("CARGO_PKG_VERSION_MINOR")));
     assert!(KV_VERSION_PATCH == version(env!("CARGO_PKG_VERSION_PATCH")));

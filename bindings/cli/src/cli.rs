@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::command::*;
-use crate::failure::{EXIT_STATUS, Result};
+use crate::exit_status::EXIT_STATUS;
+use crate::failure::Result;
 use crate::notation::Notation;
 use crate::output::Colour;
 use crate::target::Target;

@@ -5,6 +5,7 @@ use std::io;
 
 use libkv::{Code, Error};
 
+use crate::exit_status::status_of;
 use crate::notation::lease_text;
 
 /// A command's answer.
@@ -30,26 +31,6 @@ pub enum Failure {
     /// The status of a program that was run.
     Passed(u8),
 }
-
-/// A need that cannot be met by trying again: said in the help of the program and in its manual.
-pub const EXIT_STATUS: &str = "\
-Exit status:
-  0    done
-  1    the answer is no: the key is absent, the compares of a txn did not hold,
-       a check found problems, the lock is held, a lease is gone
-  2    the command line or the request is not valid
-  3    refused for what the store holds: compacted, future_revision, key_not_found,
-       lease_not_found, lease_exists, lease_lost, conflict, exists,
-       failed_precondition
-  4    no store or cluster to talk to: not_found, not_a_store, incompatible,
-       unavailable, closed
-  5    not allowed: permission_denied, unauthenticated, read_only
-  6    not in time: busy, timeout, cancelled
-  7    full: the quota or the disk
-  8    damaged or failing: io, corrupt, internal, an export that fails its checks
-  9    unknown_outcome: the write may or may not be there
-  10   unsupported by this kind of store
-  130  ended by Ctrl-C (other signals: 128 and their number)";
 
 impl Failure {
     /// A usage error.
@@ -93,33 +74,6 @@ impl Failure {
     }
 }
 
-fn status_of(code: Code) -> u8 {
-    match code {
-        Code::InvalidArgument | Code::DuplicateKey | Code::TooManyOps | Code::TooLarge => 2,
-        Code::KeyNotFound
-        | Code::Compacted
-        | Code::FutureRevision
-        | Code::LeaseNotFound
-        | Code::LeaseExists
-        | Code::LeaseLost
-        | Code::Conflict
-        | Code::Exists
-        | Code::FailedPrecondition => 3,
-        Code::NotFound
-        | Code::NotAStore
-        | Code::Incompatible
-        | Code::Unavailable
-        | Code::Closed
-        | Code::Forked => 4,
-        Code::PermissionDenied | Code::Unauthenticated | Code::ReadOnly => 5,
-        Code::Busy | Code::Timeout | Code::Cancelled => 6,
-        Code::Full => 7,
-        Code::UnknownOutcome => 9,
-        Code::Unsupported => 10,
-        _ => 8,
-    }
-}
-
 impl fmt::Display for Failure {
     /// What is said of it; empty if nothing is to be said.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,27 +109,5 @@ fn with_lease_text(message: &str) -> String {
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         Failure::Db(error)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_code_has_a_status_and_the_help_names_it() {
-        for &code in Code::ALL {
-            let status = status_of(code);
-            assert!((2..=10).contains(&status), "{code}");
-            let named = match code {
-                Code::InvalidArgument | Code::DuplicateKey | Code::TooManyOps | Code::TooLarge => {
-                    "the request"
-                }
-                Code::Forked => "closed",
-                Code::Full => "full",
-                code => code.name(),
-            };
-            assert!(EXIT_STATUS.contains(named), "{code} is not in the help");
-        }
     }
 }

@@ -1,12 +1,13 @@
 //! The program `kv`: a libkv store, or an etcd cluster, from the shell.
 //!
-//! `cli.rs` says what it understands, `command/` has a file for each command, and `failure.rs` the exit
+//! `cli.rs` says what it understands, `command/` has a file for each command, and `exit_status.rs` the exit
 //! statuses. What all of them share: where the store is (`target.rs`), which keys (`selection.rs`), how
 //! bytes are written (`notation.rs`), what `--json` looks like (`shape.rs`).
 
 mod cli;
 mod command;
 mod duration;
+mod exit_status;
 mod failure;
 mod notation;
 mod output;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use libkv::*;
 use tonic::Status as Refusal;
 
+use crate::grpc_code::grpc_code;
 use crate::pb::etcdserverpb as pb;
 use crate::pb::mvccpb;
 
@@ -600,31 +601,7 @@ pub fn refusal(error: Error) -> Refusal {
     let message = error.message();
     let code = match error.code() {
         Code::InvalidArgument if message.starts_with("too large lease TTL") => Wire::OutOfRange,
-        Code::InvalidArgument
-        | Code::KeyNotFound
-        | Code::DuplicateKey
-        | Code::TooManyOps
-        | Code::TooLarge => Wire::InvalidArgument,
-        Code::Compacted | Code::FutureRevision => Wire::OutOfRange,
-        Code::LeaseNotFound | Code::NotFound => Wire::NotFound,
-        Code::LeaseExists | Code::Exists => Wire::FailedPrecondition,
-        Code::Conflict => Wire::Aborted,
-        Code::Cancelled => Wire::Cancelled,
-        Code::Timeout => Wire::DeadlineExceeded,
-        Code::Closed | Code::Busy | Code::Unavailable => Wire::Unavailable,
-        Code::Full => Wire::ResourceExhausted,
-        Code::ReadOnly
-        | Code::Incompatible
-        | Code::NotAStore
-        | Code::FailedPrecondition
-        | Code::LeaseLost => Wire::FailedPrecondition,
-        Code::Io | Code::Internal | Code::Forked => Wire::Internal,
-        Code::Corrupt => Wire::DataLoss,
-        Code::Unsupported => Wire::Unimplemented,
-        Code::Unauthenticated => Wire::Unauthenticated,
-        Code::PermissionDenied => Wire::PermissionDenied,
-        Code::UnknownOutcome => Wire::Unknown,
-        _ => Wire::Unknown,
+        code => grpc_code(code),
     };
     // the detail in brackets is ours; clients compare the text before it
     let text = match error.code() {

@@ -1,4 +1,4 @@
-//! Errors of the library as exceptions. The classes are written in Python, `libkv/_errors.py`,
+//! Errors of the library as exceptions. The classes are written in Python, `libkv/_codes.py`,
 //! since most have two parents.
 
 use libkv::{Code, Error};
@@ -34,7 +34,7 @@ fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>>
 fn classes(py: Python<'_>) -> PyResult<&Bound<'_, PyDict>> {
     let dict = CLASSES.get_or_try_init(py, || {
         PyResult::Ok(
-            py.import("libkv._errors")?
+            py.import("libkv._codes")?
                 .getattr("BY_CODE")?
                 .cast_into::<PyDict>()?
                 .unbind(),
