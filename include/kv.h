@@ -56,32 +56,6 @@ template <typename T> static inline T kv_begin() {
 #endif
 
 
-// Major version of the library of this header.
-#define KV_VERSION_MAJOR 0
-
-// Minor version.
-#define KV_VERSION_MINOR 1
-
-// Patch version.
-#define KV_VERSION_PATCH 0
-
-// Within one ABI number symbols and layouts only grow; see kv_abi_version.
-#define KV_ABI_VERSION 0
-
-// True, for boolean members.
-#define KV_YES 1
-
-// False, for boolean members; 0 selects the default.
-#define KV_NO (-1)
-
-// A timeout: do not wait.
-#define KV_NO_WAIT (-1)
-
-// A timeout or a number of retries: no limit.
-#define KV_FOREVER (-2)
-
-
-
 // An acknowledged write is on disk. The default.
 #define KV_DURABILITY_SYNC 1
 
@@ -184,6 +158,39 @@ template <typename T> static inline T kv_begin() {
 // The key was deleted.
 #define KV_EVENT_DELETE 1
 
+// The quota is used up. Writes that need space return KV_FULL; deletions, revocations and
+// compactions still work.
+#define KV_ALARM_NOSPACE 1
+
+// The data may be damaged. Every write returns KV_CORRUPT.
+#define KV_ALARM_CORRUPT 2
+
+// Major version of the library of this header.
+#define KV_VERSION_MAJOR 0
+
+// Minor version.
+#define KV_VERSION_MINOR 1
+
+// Patch version.
+#define KV_VERSION_PATCH 0
+
+// Within one ABI number symbols and layouts only grow; see kv_abi_version.
+#define KV_ABI_VERSION 0
+
+// True, for boolean members.
+#define KV_YES 1
+
+// False, for boolean members; 0 selects the default.
+#define KV_NO (-1)
+
+// A timeout: do not wait.
+#define KV_NO_WAIT (-1)
+
+// A timeout or a number of retries: no limit.
+#define KV_FOREVER (-2)
+
+
+
 // The current revision.
 #define KV_STATUS_REVISION 1
 
@@ -237,13 +244,6 @@ template <typename T> static inline T kv_begin() {
 
 // The quota for KV_STATUS_BYTES_IN_USE, in bytes; 0 means no quota.
 #define KV_STATUS_MAX_BYTES 17
-
-// The quota is used up. Writes that need space return KV_FULL; deletions, revocations and
-// compactions still work.
-#define KV_ALARM_NOSPACE 1
-
-// The data may be damaged. Every write returns KV_CORRUPT.
-#define KV_ALARM_CORRUPT 2
 
 // A list of alarms; see kv_alarm_list.
 typedef struct kv_alarms kv_alarms;
@@ -398,13 +398,14 @@ typedef struct kv_put_options {
   size_t size;
   // The lease to attach the key to; 0: none.
   int64_t lease;
-  // KV_YES returns the previous pair.
+  // KV_YES: return the previous pair.
   int32_t prev_kv;
-  // KV_YES keeps the key's current value.
+  // KV_YES: keep the current value; the key must exist.
   int32_t ignore_value;
-  // KV_YES keeps the key's current lease.
+  // KV_YES: keep the current lease; the key must exist.
   int32_t ignore_lease;
-  // KV_DURABILITY_…; 0 uses the handle's durability.
+  // KV_DURABILITY_…: the durability of this write; the default is the handle's. No effect inside
+  // a txn.
   int32_t durability;
 } kv_put_options;
 
@@ -440,9 +441,10 @@ typedef struct kv_key_range {
 typedef struct kv_delete_options {
   // sizeof(kv_delete_options).
   size_t size;
-  // KV_YES returns the deleted pairs.
+  // KV_YES: return the deleted pairs.
   int32_t prev_kv;
-  // KV_DURABILITY_…; 0 uses the handle's durability.
+  // KV_DURABILITY_…: the durability of this write; the default is the handle's. No effect inside
+  // a txn.
   int32_t durability;
 } kv_delete_options;
 
@@ -452,15 +454,15 @@ typedef struct kv_range_options {
   size_t size;
   // The revision to read; 0 or negative: the current one.
   int64_t revision;
-  // The maximum number of pairs; 0 or negative: all.
+  // The maximum number of pairs, after filters and sorting; 0 or negative: all.
   int64_t limit;
-  // KV_SORT_….
+  // KV_SORT_…: the sort order; the default is key order, or ascending for another target.
   int32_t sort_order;
-  // KV_SORT_BY_….
+  // KV_SORT_BY_…: the field to sort by; the default is the key.
   int32_t sort_target;
-  // KV_YES omits the values.
+  // KV_YES: omit the values.
   int32_t keys_only;
-  // KV_YES returns only the count.
+  // KV_YES: return only the count. Limit and filters have no effect.
   int32_t count_only;
   // Only pairs with mod_revision >= this; 0 is off.
   int64_t min_mod_revision;
@@ -470,7 +472,7 @@ typedef struct kv_range_options {
   int64_t min_create_revision;
   // Only pairs with create_revision <= this; 0 is off.
   int64_t max_create_revision;
-  // KV_YES allows a cluster's member to return data that may be stale.
+  // KV_YES: allow a cluster's member to return data that may be stale.
   int32_t serializable;
 } kv_range_options;
 
@@ -485,11 +487,11 @@ typedef struct kv_watch_options {
   size_t size;
   // The first revision to deliver; 0: only events after this call. It may be in the future.
   int64_t start_revision;
-  // KV_YES returns the previous pair with each event.
+  // KV_YES: return the previous pair with each event.
   int32_t prev_kv;
-  // KV_YES omits puts.
+  // KV_YES: omit puts.
   int32_t no_put;
-  // KV_YES omits deletions.
+  // KV_YES: omit deletions.
   int32_t no_delete;
   // KV_YES: after ten minutes without an event, deliver a batch without events whose revision
   // shows the progress.

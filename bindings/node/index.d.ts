@@ -24,14 +24,38 @@ export type Bytes = string | ArrayBufferView | ArrayBuffer | SharedArrayBuffer
 /** A point in the store's history: 1 is the empty store, each write adds 1. 0 and below mean "now". */
 export type Revision = number
 
+// generated from bindings/vocabulary/vocabulary.toml: words
 /**
- * How safe an acknowledged write is. `'sync'`: it is on the disk. `'lazy'`: a power cut may lose the
- * last commits, and never the store. `'none'`: only for a whole store, chosen when it is made; a
- * killed process loses nothing, a power cut may destroy the store.
+ * `'sync'`: An acknowledged write is on disk. The default.
+ * `'lazy'`: A power cut may lose the last commits but never damages the store.
+ * `'none'`: No flush. Chosen when a store is created; a power cut may destroy the store.
  */
 export type Durability = 'sync' | 'lazy' | 'none'
+/**
+ * `'none'`: Key order, or ascending for another target.
+ * `'ascend'`: Smallest first.
+ * `'descend'`: Largest first.
+ */
+export type SortOrder = 'none' | 'ascend' | 'descend'
+/**
+ * `'key'`: Sort by key.
+ * `'version'`: Sort by version.
+ * `'create'`: Sort by create revision.
+ * `'mod'`: Sort by mod revision.
+ * `'value'`: Sort by value.
+ */
+export type SortTarget = 'key' | 'version' | 'create' | 'mod' | 'value'
+export type CompareResult = '==' | '>' | '<' | '!='
+/**
+ * `'nospace'`: The quota is used up. Writes that need space return `FULL`; deletions, revocations
+ * and compactions still work.
+ * `'corrupt'`: The data may be damaged. Every write returns `CORRUPT`.
+ */
+export type AlarmKind = 'nospace' | 'corrupt'
+// end of generated
 
 // generated from bindings/vocabulary/vocabulary.toml: ErrorCode
+/** The condition that a {@link KvError} reports; see the README for each. */
 export type ErrorCode =
   | 'INVALID_ARGUMENT'
   | 'KEY_NOT_FOUND'
@@ -123,51 +147,57 @@ export interface Keys {
 
 /** What is read of a range, and how. */
 export interface RangeOptions {
-  /** At which revision; default now. */
+  // generated from bindings/vocabulary/vocabulary.toml: range
+  /** The revision to read; 0 or negative: the current one. */
   revision?: Revision
-  /** At most so many pairs, after filters and sorting; 0: all. */
+  /** The maximum number of pairs, after filters and sorting; 0 or negative: all. */
   limit?: number
-  /** Default `'none'`: by key, ascending, if the target is the key; else ascending on the target. */
-  sortOrder?: 'none' | 'ascend' | 'descend'
-  /** Default `'key'`. */
-  sortTarget?: 'key' | 'version' | 'create' | 'mod' | 'value'
-  /** Leaves the values empty. */
+  /** The sort order; the default is key order, or ascending for another target. */
+  sortOrder?: SortOrder
+  /** The field to sort by; the default is the key. */
+  sortTarget?: SortTarget
+  /** Omit the values. */
   keysOnly?: boolean
-  /** Only counts: no pairs. */
+  /** Return only the count. Limit and filters have no effect. */
   countOnly?: boolean
-  /** Of meaning on a cluster only. */
-  serializable?: boolean
-  /** Only pairs last put at this revision or later; 0 is off. */
+  /** Only pairs with `modRevision` >= this; 0 is off. */
   minModRevision?: Revision
-  /** Only pairs last put at this revision or earlier; 0 is off. */
+  /** Only pairs with `modRevision` <= this; 0 is off. */
   maxModRevision?: Revision
-  /** Only pairs created at this revision or later; 0 is off. */
+  /** Only pairs with `createRevision` >= this; 0 is off. */
   minCreateRevision?: Revision
-  /** Only pairs created at this revision or earlier; 0 is off. */
+  /** Only pairs with `createRevision` <= this; 0 is off. */
   maxCreateRevision?: Revision
+  /** Allow a cluster's member to return data that may be stale. */
+  serializable?: boolean
+  // end of generated
 }
 
 /** Which keys and how, in one object. */
 export interface RangeRequest extends Keys, RangeOptions {}
 
 export interface PutOptions {
-  /** The lease that the key shall hang on; default 0n, none. */
+  // generated from bindings/vocabulary/vocabulary.toml: put
+  /** The lease to attach the key to; 0: none. */
   lease?: bigint
-  /** Answer the pair as it was before. */
+  /** Return the previous pair. */
   prevKv?: boolean
-  /** Keep the value that the key has; the key must exist and no value be given. */
+  /** Keep the current value; the key must exist. */
   ignoreValue?: boolean
-  /** Keep the lease that the key has; the key must exist. */
+  /** Keep the current lease; the key must exist. */
   ignoreLease?: boolean
-  /** How safe this write must be; default the handle's. Without effect inside a txn. */
+  /** The durability of this write; the default is the handle's. No effect inside a txn. */
   durability?: Durability
+  // end of generated
 }
 
 export interface DeleteOptions {
-  /** Answer the pairs that went. */
+  // generated from bindings/vocabulary/vocabulary.toml: delete
+  /** Return the deleted pairs. */
   prevKv?: boolean
-  /** How safe this write must be; default the handle's. Without effect inside a txn. */
+  /** The durability of this write; the default is the handle's. No effect inside a txn. */
   durability?: Durability
+  // end of generated
 }
 
 /**
@@ -234,8 +264,6 @@ export function Delete(
 ): DeleteRequest
 /** Compares, then runs one of two lists of operations, all in one revision. */
 export function Txn(members: TxnMembers): TxnRequest
-
-export type CompareResult = '==' | '!=' | '>' | '<'
 
 /** Conditions of a txn, on a key or on every key of a range. A missing key has version, revisions and lease 0. */
 export const Compare: {
@@ -345,9 +373,6 @@ export interface Status {
    */
   readonly alarms: string[]
 }
-
-/** `'nospace'`: the quota is used up, what takes room answers `FULL`. `'corrupt'`: the data is not to be trusted, every write answers `CORRUPT`. */
-export type AlarmKind = 'nospace' | 'corrupt'
 
 /** An alarm that is active, or was until now. */
 export interface AlarmMember {
@@ -516,16 +541,18 @@ export class Snapshot {
 
 /** How a range is followed. */
 export interface WatchOptions {
-  /** The first revision to deliver, past or future; 0: whatever is written from now on (0). */
+  // generated from bindings/vocabulary/vocabulary.toml: watch
+  /** The first revision to deliver; 0: only events after this call. It may be in the future. */
   startRevision?: Revision
-  /** With each event, the pair as it was before (false). */
+  /** Return the previous pair with each event. */
   prevKv?: boolean
-  /** Leave puts out (false). */
+  /** Omit puts. */
   noPut?: boolean
-  /** Leave deletions out (false). */
+  /** Omit deletions. */
   noDelete?: boolean
-  /** After ten minutes without an event, a batch without events that says how far all is seen (false). */
+  /** After ten minutes without an event, deliver a batch without events whose revision shows the progress. */
   progress?: boolean
+  // end of generated
 }
 
 /** What ends the following of something, and whether the process stays for it. */

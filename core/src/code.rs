@@ -10,7 +10,7 @@
 #[non_exhaustive]
 #[repr(i32)]
 pub enum Code {
-    /// Empty key, invalid option, value with `ignore_value`, …
+    /// An empty key, an invalid option, a value with `ignore_value`, and the like.
     InvalidArgument = 1,
     /// `ignore_value` or `ignore_lease` on a missing key.
     KeyNotFound = 2,
@@ -59,7 +59,7 @@ pub enum Code {
     NotFound = 23,
     /// The store exists already.
     Exists = 24,
-    /// This engine or build cannot do it.
+    /// Not possible with this engine or build.
     Unsupported = 25,
     /// No endpoint of the cluster is reachable; the message names each with its reason.
     Unavailable = 26,

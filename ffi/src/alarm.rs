@@ -11,12 +11,6 @@ use crate::types::*;
 /// A list of alarms; see kv_alarm_list.
 pub struct KvAlarms;
 
-/// The quota is used up. Writes that need space return KV_FULL; deletions, revocations and
-/// compactions still work.
-pub const KV_ALARM_NOSPACE: i32 = 1;
-/// The data may be damaged. Every write returns KV_CORRUPT.
-pub const KV_ALARM_CORRUPT: i32 = 2;
-
 /// An alarm that is active, or that was just disarmed.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -32,13 +26,9 @@ kinds! {
 }
 
 fn view(alarm: &AlarmMember) -> KvAlarm {
-    let kind = match alarm.kind {
-        AlarmKind::NoSpace => KV_ALARM_NOSPACE,
-        AlarmKind::Corrupt => KV_ALARM_CORRUPT,
-    };
     KvAlarm {
         member: alarm.member,
-        kind,
+        kind: alarm_kind_number(alarm.kind),
     }
 }
 
@@ -46,12 +36,8 @@ fn views(alarms: Vec<AlarmMember>) -> Vec<KvAlarm> {
     alarms.iter().map(view).collect()
 }
 
-fn kind_in(kind: i32) -> Result<AlarmKind> {
-    match kind {
-        KV_ALARM_NOSPACE => Ok(AlarmKind::NoSpace),
-        KV_ALARM_CORRUPT => Ok(AlarmKind::Corrupt),
-        other => Err(invalid(format!("{other} is no KV_ALARM"))),
-    }
+fn kind_in(number: i32) -> Result<AlarmKind> {
+    alarm_kind(number).ok_or_else(|| invalid(format!("{number} is no KV_ALARM")))
 }
 
 /// Lists the active alarms, sorted by kind and member. An alarm stays active until it is disarmed,

@@ -9,7 +9,7 @@ pub type KvCode = i32;
 
 /// Success.
 pub const KV_OK: KvCode = 0;
-/// Empty key, invalid option, value with ignore_value, …
+/// An empty key, an invalid option, a value with ignore_value, and the like.
 pub const KV_INVALID_ARGUMENT: KvCode = 1;
 /// ignore_value or ignore_lease on a missing key.
 pub const KV_KEY_NOT_FOUND: KvCode = 2;
@@ -58,7 +58,7 @@ pub const KV_NOT_A_STORE: KvCode = 22;
 pub const KV_NOT_FOUND: KvCode = 23;
 /// The store exists already.
 pub const KV_EXISTS: KvCode = 24;
-/// This engine or build cannot do it.
+/// Not possible with this engine or build.
 pub const KV_UNSUPPORTED: KvCode = 25;
 /// No endpoint of the cluster is reachable; the message names each with its reason.
 pub const KV_UNAVAILABLE: KvCode = 26;

@@ -4,14 +4,13 @@
 use std::ffi::{CStr, OsStr, c_char};
 use std::os::unix::ffi::OsStrExt;
 
-use libkv::{
-    AutoCompaction, Clock, Compact, Db, Delete, DeleteResponse, LimitsPreset, Options, Put,
-    PutResponse, Result,
-};
+use libkv::{AutoCompaction, Clock, Compact, Db, DeleteResponse, Options, PutResponse, Result};
 
 use crate::admin::KvClock;
 use crate::error::KvError;
 use crate::guard::{borrow, free, give_out, guard, guard_value, invalid, kinds, put_out, wanted};
+use crate::options::{KvDeleteOptions, KvPutOptions};
+use crate::requests::{delete_request, put_request};
 use crate::types::*;
 
 /// An open store or cluster. Any number of threads can share the handle.
@@ -160,10 +159,10 @@ unsafe fn options_in(c: &KvOptions) -> Result<Options> {
         max_bytes: nonzero(c.max_bytes).map(|most| if most == u64::MAX { 0 } else { most }),
         max_request_bytes: nonzero(c.max_request_bytes),
         max_txn_ops: nonzero(c.max_txn_ops).map(|ops| usize::try_from(ops).unwrap_or(usize::MAX)),
-        limits: match c.limits {
-            0 => None,
-            KV_LIMITS_ETCD => Some(LimitsPreset::Etcd),
-            other => {
+        limits: match (c.limits, limits(c.limits)) {
+            (0, _) => None,
+            (_, Some(preset)) => Some(preset),
+            (other, None) => {
                 return Err(invalid(format!(
                     "option limits is {other}: it takes KV_LIMITS_ETCD or 0"
                 )));
@@ -301,31 +300,6 @@ pub unsafe extern "C" fn kv_put(
             Ok(())
         })
     }
-}
-
-/// SAFETY: as `struct_in` and `bytes_in`.
-pub(crate) unsafe fn put_request(
-    key: KvBytes,
-    value: KvBytes,
-    options: *const KvPutOptions,
-) -> Result<Put> {
-    // SAFETY: said above.
-    let (key, value, options) = unsafe {
-        (
-            bytes_in(key, "the key")?,
-            bytes_in(value, "the value")?,
-            struct_in(options)?,
-        )
-    };
-    Ok(Put {
-        key: key.to_vec(),
-        value: value.to_vec(),
-        lease: options.lease,
-        prev_kv: flag_in(options.prev_kv, "prev_kv")?.unwrap_or(false),
-        ignore_value: flag_in(options.ignore_value, "ignore_value")?.unwrap_or(false),
-        ignore_lease: flag_in(options.ignore_lease, "ignore_lease")?.unwrap_or(false),
-        durability: durability_in(options.durability)?,
-    })
 }
 
 /// The store's revision after a put; 0 for NULL.
@@ -466,20 +440,6 @@ pub unsafe extern "C" fn kv_delete(
             Ok(())
         })
     }
-}
-
-/// SAFETY: as `struct_in` and `range_in`.
-pub(crate) unsafe fn delete_request(
-    range: KvKeyRange,
-    options: *const KvDeleteOptions,
-) -> Result<Delete> {
-    // SAFETY: said above.
-    let (range, options) = unsafe { (range_in(range)?, struct_in(options)?) };
-    Ok(Delete {
-        range,
-        prev_kv: flag_in(options.prev_kv, "prev_kv")?.unwrap_or(false),
-        durability: durability_in(options.durability)?,
-    })
 }
 
 /// The store's revision after a deletion; 0 for NULL.

@@ -13,6 +13,10 @@ mod codes;
 
 mod types;
 
+mod constants;
+
+mod options;
+
 mod db;
 
 mod error;
@@ -42,3 +46,5 @@ mod admin;
 mod alarm;
 
 mod guard;
+
+mod requests;

@@ -8,6 +8,8 @@ use crate::error::KvError;
 use crate::guard::{
     borrow, borrow_mut, free, give_out, guard, guard_value, kinds, put_out, wanted,
 };
+use crate::options::KvRangeOptions;
+use crate::requests::range_request;
 use crate::types::*;
 
 /// The response of a range.

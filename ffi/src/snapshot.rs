@@ -6,7 +6,9 @@ use libkv::Snapshot;
 use crate::db::KvDb;
 use crate::error::KvError;
 use crate::guard::{borrow, free, give_out, guard, guard_value, kinds, put_out, wanted};
+use crate::options::KvRangeOptions;
 use crate::range::{KvRangeResponse, KvScan, Ranged, Scanned};
+use crate::requests::range_request;
 use crate::types::*;
 
 /// A view of the store at one revision. It is a number, not a transaction.

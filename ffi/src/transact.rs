@@ -5,12 +5,14 @@ use std::ffi::c_void;
 
 use libkv::{Error, Result, TRANSACT_RETRIES, Transaction};
 
-use crate::db::{KvDb, put_request};
+use crate::db::KvDb;
 use crate::error::KvError;
 use crate::guard::{
     borrow, borrow_mut, free, give, give_out, guard, invalid, kinds, put_out, wanted,
 };
+use crate::options::{KvPutOptions, KvRangeOptions};
 use crate::range::{KvRangeResponse, Ranged};
+use crate::requests::{put_request, range_request};
 use crate::types::*;
 
 /// The view of the callback of kv_transact; valid during one call of it.

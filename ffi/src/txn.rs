@@ -1,18 +1,16 @@
 //! Txns: built in steps, run any number of times; the result is a tree.
 #![allow(unsafe_code)]
 
-use libkv::{
-    Code, Compare, CompareResult, Error, Op, OpResponse, Operand, TXN_DEPTH_MAX, Txn, TxnResponse,
-};
+use libkv::{Code, Compare, Error, Op, OpResponse, Operand, TXN_DEPTH_MAX, Txn, TxnResponse};
 
-use crate::db::{
-    Deleted, KvDb, KvDeleteResponse, KvPutResponse, Written, delete_request, put_request,
-};
+use crate::db::{Deleted, KvDb, KvDeleteResponse, KvPutResponse, Written};
 use crate::error::KvError;
 use crate::guard::{
     Kind, borrow, borrow_mut, free, give, give_out, guard, guard_value, invalid, kinds,
 };
+use crate::options::{KvDeleteOptions, KvPutOptions, KvRangeOptions};
 use crate::range::{KvRangeResponse, Ranged};
+use crate::requests::{delete_request, put_request, range_request};
 use crate::types::*;
 
 /// A txn: compares, and a list of operations for each outcome.
@@ -111,13 +109,8 @@ pub unsafe extern "C" fn kv_txn_compare(
                 KV_TARGET_LEASE => Operand::Lease(number),
                 other => return Err(invalid(format!("{other} is no KV_TARGET_…"))),
             };
-            let result = match result {
-                KV_EQUAL => CompareResult::Equal,
-                KV_GREATER => CompareResult::Greater,
-                KV_LESS => CompareResult::Less,
-                KV_NOT_EQUAL => CompareResult::NotEqual,
-                other => return Err(invalid(format!("{other} is no comparison (KV_EQUAL, …)"))),
-            };
+            let result = compare_result(result)
+                .ok_or_else(|| invalid(format!("{result} is no comparison (KV_EQUAL, …)")))?;
             txn.compare.push(Compare {
                 range: range_in(range)?,
                 result,

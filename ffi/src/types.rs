@@ -8,11 +8,10 @@ use std::path::PathBuf;
 use std::ptr;
 use std::time::Duration;
 
-use libkv::{
-    Durability, Event, EventKind, KeyRange, KeyValue, Range, Result, SortOrder, SortTarget, Watch,
-};
+use libkv::{Durability, Event, KeyRange, KeyValue, Result, SortOrder, SortTarget};
 
 pub use crate::codes::*;
+pub use crate::constants::*;
 use crate::guard::invalid;
 
 // the header's version is the library's
@@ -48,84 +47,6 @@ pub const KV_NO_WAIT: i64 = -1;
 pub const KV_FOREVER: i64 = -2;
 /// The length of a value that is not there (kv_get_into).
 pub const KV_NONE: usize = usize::MAX;
-
-/// An acknowledged write is on disk. The default.
-pub const KV_DURABILITY_SYNC: i32 = 1;
-/// A power cut may lose the last commits but never damages the store.
-pub const KV_DURABILITY_LAZY: i32 = 2;
-/// No flush. Chosen when a store is created; a power cut may destroy the store.
-pub const KV_DURABILITY_NONE: i32 = 3;
-
-/// etcd's default limits.
-pub const KV_LIMITS_ETCD: i32 = 1;
-
-/// One key.
-pub const KV_RANGE_KEY: i32 = 0;
-/// Every key with a prefix.
-pub const KV_RANGE_PREFIX: i32 = 1;
-/// The keys x with key <= x < end.
-pub const KV_RANGE_BETWEEN: i32 = 2;
-/// The keys x with key <= x: as `--from-key` of etcdctl.
-pub const KV_RANGE_FROM_KEY: i32 = 3;
-/// Every key.
-pub const KV_RANGE_ALL: i32 = 4;
-
-/// Key order, or ascending for another target.
-pub const KV_SORT_NONE: i32 = 0;
-/// Smallest first.
-pub const KV_SORT_ASCEND: i32 = 1;
-/// Largest first.
-pub const KV_SORT_DESCEND: i32 = 2;
-
-/// Sort by key.
-pub const KV_SORT_BY_KEY: i32 = 0;
-/// Sort by version.
-pub const KV_SORT_BY_VERSION: i32 = 1;
-/// Sort by create revision.
-pub const KV_SORT_BY_CREATE: i32 = 2;
-/// Sort by mod revision.
-pub const KV_SORT_BY_MOD: i32 = 3;
-/// Sort by value.
-pub const KV_SORT_BY_VALUE: i32 = 4;
-
-/// Compare the version.
-pub const KV_TARGET_VERSION: i32 = 0;
-/// Compare the create revision.
-pub const KV_TARGET_CREATE_REVISION: i32 = 1;
-/// Compare the mod revision.
-pub const KV_TARGET_MOD_REVISION: i32 = 2;
-/// Compare the value.
-pub const KV_TARGET_VALUE: i32 = 3;
-/// Compare the lease.
-pub const KV_TARGET_LEASE: i32 = 4;
-
-/// ==
-pub const KV_EQUAL: i32 = 0;
-/// >
-pub const KV_GREATER: i32 = 1;
-/// <
-pub const KV_LESS: i32 = 2;
-/// !=
-pub const KV_NOT_EQUAL: i32 = 3;
-
-/// The list of a txn that runs if all compares hold.
-pub const KV_SUCCESS: i32 = 0;
-/// The list that runs if at least one compare does not hold.
-pub const KV_FAILURE: i32 = 1;
-
-/// A response or operation of a txn: a range.
-pub const KV_OP_RANGE: i32 = 0;
-/// A put.
-pub const KV_OP_PUT: i32 = 1;
-/// A deletion.
-pub const KV_OP_DELETE: i32 = 2;
-/// A nested txn.
-pub const KV_OP_TXN: i32 = 3;
-
-/// The key was put.
-pub const KV_EVENT_PUT: i32 = 0;
-/// The key was deleted.
-pub const KV_EVENT_DELETE: i32 = 1;
 
 /// Borrowed bytes. They need no terminating zero and may contain any byte.
 #[repr(C)]
@@ -194,85 +115,6 @@ pub struct KvDifference {
     pub after: *const KvKeyValue,
 }
 
-/// Options of kv_put; initialise with KV_PUT_OPTIONS_INIT.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct KvPutOptions {
-    /// sizeof(kv_put_options).
-    pub size: usize,
-    /// The lease to attach the key to; 0: none.
-    pub lease: i64,
-    /// KV_YES returns the previous pair.
-    pub prev_kv: i32,
-    /// KV_YES keeps the key's current value.
-    pub ignore_value: i32,
-    /// KV_YES keeps the key's current lease.
-    pub ignore_lease: i32,
-    /// KV_DURABILITY_…; 0 uses the handle's durability.
-    pub durability: i32,
-}
-
-/// Options of kv_delete; initialise with KV_DELETE_OPTIONS_INIT.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct KvDeleteOptions {
-    /// sizeof(kv_delete_options).
-    pub size: usize,
-    /// KV_YES returns the deleted pairs.
-    pub prev_kv: i32,
-    /// KV_DURABILITY_…; 0 uses the handle's durability.
-    pub durability: i32,
-}
-
-/// Options of kv_range; initialise with KV_RANGE_OPTIONS_INIT.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct KvRangeOptions {
-    /// sizeof(kv_range_options).
-    pub size: usize,
-    /// The revision to read; 0 or negative: the current one.
-    pub revision: i64,
-    /// The maximum number of pairs; 0 or negative: all.
-    pub limit: i64,
-    /// KV_SORT_….
-    pub sort_order: i32,
-    /// KV_SORT_BY_….
-    pub sort_target: i32,
-    /// KV_YES omits the values.
-    pub keys_only: i32,
-    /// KV_YES returns only the count.
-    pub count_only: i32,
-    /// Only pairs with mod_revision >= this; 0 is off.
-    pub min_mod_revision: i64,
-    /// Only pairs with mod_revision <= this; 0 is off.
-    pub max_mod_revision: i64,
-    /// Only pairs with create_revision >= this; 0 is off.
-    pub min_create_revision: i64,
-    /// Only pairs with create_revision <= this; 0 is off.
-    pub max_create_revision: i64,
-    /// KV_YES allows a cluster's member to return data that may be stale.
-    pub serializable: i32,
-}
-
-/// Options of kv_watch; initialise with KV_WATCH_OPTIONS_INIT.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct KvWatchOptions {
-    /// sizeof(kv_watch_options).
-    pub size: usize,
-    /// The first revision to deliver; 0: only events after this call. It may be in the future.
-    pub start_revision: i64,
-    /// KV_YES returns the previous pair with each event.
-    pub prev_kv: i32,
-    /// KV_YES omits puts.
-    pub no_put: i32,
-    /// KV_YES omits deletions.
-    pub no_delete: i32,
-    /// KV_YES: after ten minutes without an event, deliver a batch without events whose revision
-    /// shows the progress.
-    pub progress: i32,
-}
-
 /// What a key-value pair is to the library: one that the caller frees, or a view of a result.
 pub(crate) const OWNED: u64 = u64::from_be_bytes(*b"kv_pair!");
 pub(crate) const VIEW: u64 = u64::from_be_bytes(*b"kv_view!");
@@ -303,12 +145,8 @@ pub(crate) fn view(kv: &KeyValue) -> KvKeyValue {
 }
 
 pub(crate) fn event_view(event: &Event) -> KvEvent {
-    let kind = match event.kind {
-        EventKind::Put => KV_EVENT_PUT,
-        EventKind::Delete => KV_EVENT_DELETE,
-    };
     KvEvent {
-        r#type: kind,
+        r#type: event_kind_number(event.kind),
         kv: view(&event.kv),
         prev_kv: ptr::null(),
     }
@@ -467,17 +305,29 @@ pub(crate) fn timeout_in(ms: i64) -> Result<Option<Duration>> {
     }
 }
 
-pub(crate) fn durability_in(durability: i32) -> Result<Option<Durability>> {
-    Ok(match durability {
-        0 => None,
-        KV_DURABILITY_SYNC => Some(Durability::Sync),
-        KV_DURABILITY_LAZY => Some(Durability::Lazy),
-        KV_DURABILITY_NONE => Some(Durability::None),
-        other => {
-            return Err(invalid(format!(
-                "option durability is {other}: it takes KV_DURABILITY_…"
-            )));
-        }
+pub(crate) fn durability_in(number: i32) -> Result<Option<Durability>> {
+    match (number, durability(number)) {
+        (0, _) => Ok(None),
+        (_, None) => Err(invalid(format!(
+            "option durability is {number}: it takes KV_DURABILITY_…"
+        ))),
+        (_, known) => Ok(known),
+    }
+}
+
+pub(crate) fn sort_order_in(number: i32) -> Result<SortOrder> {
+    sort_order(number).ok_or_else(|| {
+        invalid(format!(
+            "invalid sort option (sort_order is {number}: it takes KV_SORT_…)"
+        ))
+    })
+}
+
+pub(crate) fn sort_target_in(number: i32) -> Result<SortTarget> {
+    sort_target(number).ok_or_else(|| {
+        invalid(format!(
+            "invalid sort option (sort_target is {number}: it takes KV_SORT_BY_…)"
+        ))
     })
 }
 
@@ -523,83 +373,4 @@ pub(crate) unsafe fn struct_in<T: Sized_>(options: *const T) -> Result<T> {
         }
         Ok(ours.assume_init())
     }
-}
-
-// SAFETY: numbers only, size first.
-unsafe impl Sized_ for KvPutOptions {
-    const NAME: &'static str = "kv_put_options";
-}
-// SAFETY: numbers only, size first.
-unsafe impl Sized_ for KvDeleteOptions {
-    const NAME: &'static str = "kv_delete_options";
-}
-// SAFETY: numbers only, size first.
-unsafe impl Sized_ for KvRangeOptions {
-    const NAME: &'static str = "kv_range_options";
-}
-
-// SAFETY: numbers only, size first.
-unsafe impl Sized_ for KvWatchOptions {
-    const NAME: &'static str = "kv_watch_options";
-}
-
-/// SAFETY: as `struct_in` and `range_in`.
-pub(crate) unsafe fn watch_request(
-    range: KvKeyRange,
-    options: *const KvWatchOptions,
-) -> Result<Watch> {
-    // SAFETY: said above.
-    let (range, options) = unsafe { (range_in(range)?, struct_in(options)?) };
-    Ok(Watch {
-        range,
-        start_revision: options.start_revision,
-        prev_kv: flag_in(options.prev_kv, "prev_kv")?.unwrap_or(false),
-        no_put: flag_in(options.no_put, "no_put")?.unwrap_or(false),
-        no_delete: flag_in(options.no_delete, "no_delete")?.unwrap_or(false),
-        progress: flag_in(options.progress, "progress")?.unwrap_or(false),
-        progress_interval_ms: 0,
-    })
-}
-
-/// SAFETY: as `struct_in` and `range_in`.
-pub(crate) unsafe fn range_request(
-    range: KvKeyRange,
-    options: *const KvRangeOptions,
-) -> Result<Range> {
-    // SAFETY: said above.
-    let (range, options) = unsafe { (range_in(range)?, struct_in(options)?) };
-    Ok(Range {
-        range,
-        revision: options.revision,
-        limit: options.limit,
-        sort_order: match options.sort_order {
-            KV_SORT_NONE => SortOrder::None,
-            KV_SORT_ASCEND => SortOrder::Ascend,
-            KV_SORT_DESCEND => SortOrder::Descend,
-            other => {
-                return Err(invalid(format!(
-                    "invalid sort option (sort_order is {other}: it takes KV_SORT_…)"
-                )));
-            }
-        },
-        sort_target: match options.sort_target {
-            KV_SORT_BY_KEY => SortTarget::Key,
-            KV_SORT_BY_VERSION => SortTarget::Version,
-            KV_SORT_BY_CREATE => SortTarget::Create,
-            KV_SORT_BY_MOD => SortTarget::Mod,
-            KV_SORT_BY_VALUE => SortTarget::Value,
-            other => {
-                return Err(invalid(format!(
-                    "invalid sort option (sort_target is {other}: it takes KV_SORT_BY_…)"
-                )));
-            }
-        },
-        keys_only: flag_in(options.keys_only, "keys_only")?.unwrap_or(false),
-        count_only: flag_in(options.count_only, "count_only")?.unwrap_or(false),
-        min_mod_revision: options.min_mod_revision,
-        max_mod_revision: options.max_mod_revision,
-        min_create_revision: options.min_create_revision,
-        max_create_revision: options.max_create_revision,
-        serializable: flag_in(options.serializable, "serializable")?.unwrap_or(false),
-    })
 }

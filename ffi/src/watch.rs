@@ -6,6 +6,8 @@ use libkv::{Event, WatchBatch, Watcher};
 use crate::db::KvDb;
 use crate::error::KvError;
 use crate::guard::{borrow, free, give_out, guard, guard_value, kinds, put_out, wanted};
+use crate::options::KvWatchOptions;
+use crate::requests::watch_request;
 use crate::types::*;
 
 /// Follows the events of a range, whichever process writes them.

@@ -19,6 +19,7 @@ const { invalid, unsupported } = require('./errors.js')
 const { Watcher } = require('./follow.js')
 const { Lease } = require('./lease.js')
 const { native, flush, scratch, SCRATCH_BYTES } = require('./native.js')
+const { ALARM_KINDS, KIND, RANGE_KIND } = require('./numbers.js')
 const { renamed, writeOpening } = require('./open.js')
 const {
   deleteGiven,
@@ -137,7 +138,7 @@ class Db {
       const len = native.get(this.#handle, wire.copy(given, scratch, 0), revision)
       return wire.readAnswer(len)
     }
-    wire.begin(wire.KIND.get)
+    wire.begin(KIND.get)
     wire.f64(revision)
     wire.bytes(given)
     return now(native.call, this.#handle)
@@ -172,7 +173,7 @@ class Db {
       return submit(this.#handle)
     }
     wire.request(wire.NOW, 'range', request)
-    return request.range.how === 0
+    return request.range.how === RANGE_KIND.key
       ? now(native.call, this.#handle)
       : later(native.callLater, this.#handle)
   }
@@ -194,7 +195,7 @@ class Db {
 
   #scan(range, options) {
     const request = rangeGiven('scan', range, options)
-    wire.begin(wire.KIND.scan)
+    wire.begin(KIND.scan)
     wire.members('range', request)
     return new Walk(this, this.#handle)
   }
@@ -279,7 +280,7 @@ class Db {
 
   #writeCompact(where, revision, physical) {
     const [at, waits] = [integer('the revision', revision), flag('option physical', physical)]
-    where(wire.KIND.compact)
+    where(KIND.compact)
     wire.u8(waits ? 1 : 0)
     wire.f64(at)
   }
@@ -295,7 +296,7 @@ class Db {
   }
 
   async #snapshot(revision) {
-    wire.begin(wire.KIND.snapshot)
+    wire.begin(KIND.snapshot)
     wire.f64(revision)
     return new Snapshot(this, await this.#ask())
   }
@@ -303,7 +304,7 @@ class Db {
   async history(key, options) {
     const limit = integer('option limit', knownOptions('history', options, ['limit']).limit, 0)
     const given = bytes('the key', key)
-    wire.begin(wire.KIND.history)
+    wire.begin(KIND.history)
     wire.f64(limit)
     wire.bytes(given)
     return (await later(native.callLater, this.#handle)).items
@@ -320,7 +321,7 @@ class Db {
   }
 
   #between(kind, from, to, keys) {
-    wire.begin(wire.KIND[kind])
+    wire.begin(KIND[kind])
     wire.f64(from)
     wire.f64(to)
     wire.keyRange(keys)
@@ -330,7 +331,7 @@ class Db {
   async revisionAt(time) {
     const ms = time instanceof Date ? time.getTime() : time
     const unixMs = integer('the time', Number.isFinite(ms) ? Math.trunc(ms) : ms)
-    wire.begin(wire.KIND.revisionAt)
+    wire.begin(KIND.revisionAt)
     wire.f64(unixMs)
     return this.#ask()
   }
@@ -362,7 +363,7 @@ class Db {
     abortSignal(signal)
     const [seconds, wanted] = [ttl(ttlSeconds), lease('option id', id)]
     return this.#after(() => {
-      wire.POSTED(wire.KIND.leaseGrant)
+      wire.POSTED(KIND.leaseGrant)
       wire.f64(seconds)
       wire.i64(wanted)
       return submit(this.#handle, signal)
@@ -374,7 +375,7 @@ class Db {
     abortSignal(signal)
     const which = leaseId(id)
     return this.#after(() => {
-      wire.POSTED(wire.KIND.leaseRevoke)
+      wire.POSTED(KIND.leaseRevoke)
       wire.i64(which)
       return submit(this.#handle, signal)
     })
@@ -382,7 +383,7 @@ class Db {
 
   async leaseKeepAlive(id) {
     const which = leaseId(id)
-    wire.begin(wire.KIND.leaseKeepAlive)
+    wire.begin(KIND.leaseKeepAlive)
     wire.i64(which)
     return this.#ask()
   }
@@ -390,14 +391,14 @@ class Db {
   async leaseTimeToLive(id, options) {
     const keys = flag('option keys', knownOptions('leaseTimeToLive', options, ['keys']).keys)
     const which = leaseId(id)
-    wire.begin(wire.KIND.leaseTimeToLive)
+    wire.begin(KIND.leaseTimeToLive)
     wire.u8(keys ? 1 : 0)
     wire.i64(which)
     return keys ? later(native.callLater, this.#handle) : this.#ask()
   }
 
   async leaseList() {
-    wire.begin(wire.KIND.leaseList)
+    wire.begin(KIND.leaseList)
     return later(native.callLater, this.#handle)
   }
 
@@ -421,15 +422,15 @@ class Db {
   // --- The store itself
 
   async alarmList() {
-    wire.begin(wire.KIND.alarmList)
+    wire.begin(KIND.alarmList)
     return later(native.callLater, this.#handle)
   }
 
   async alarmActivate(kind, options) {
     const { member } = knownOptions('alarmActivate', options, ['member'])
     if (kind === undefined) throw wrong('the kind', 'nospace or corrupt', kind)
-    const [which, whose] = [oneOf('the kind', kind, wire.ALARM_KINDS), memberId(member)]
-    wire.begin(wire.KIND.alarmActivate)
+    const [which, whose] = [oneOf('the kind', kind, ALARM_KINDS), memberId(member)]
+    wire.begin(KIND.alarmActivate)
     wire.u8(which)
     wire.i64(whose)
     return later(native.callLater, this.#handle)
@@ -437,26 +438,26 @@ class Db {
 
   async alarmDisarm(options) {
     const { member, kind } = knownOptions('alarmDisarm', options, ['member', 'kind'])
-    const [which, whose] = [oneOf('option kind', kind, wire.ALARM_KINDS), memberId(member)]
-    wire.begin(wire.KIND.alarmDisarm)
+    const [which, whose] = [oneOf('option kind', kind, ALARM_KINDS), memberId(member)]
+    wire.begin(KIND.alarmDisarm)
     wire.u8(which)
     wire.i64(whose)
     return later(native.callLater, this.#handle)
   }
 
   async status() {
-    wire.begin(wire.KIND.status)
+    wire.begin(KIND.status)
     return later(native.callLater, this.#handle)
   }
 
   statusSync() {
     this.#here('statusSync', 'status')
-    wire.begin(wire.KIND.status)
+    wire.begin(KIND.status)
     return now(native.call, this.#handle)
   }
 
   async check() {
-    wire.begin(wire.KIND.check)
+    wire.begin(KIND.check)
     return later(native.callLater, this.#handle)
   }
 

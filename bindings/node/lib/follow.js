@@ -8,7 +8,7 @@ const { integer, knownOptions } = require('./check.js')
 const { Turns, later, now, unwatch, watch } = require('./call.js')
 const { KvError, closed, invalid } = require('./errors.js')
 const { native, expect, forget, ignore, refer } = require('./native.js')
-const { begin, f64, keyRange, readAnswer, readBuffer, u8 } = require('./wire.js')
+const { begin, members, readAnswer, readBuffer } = require('./wire.js')
 
 function end({ number, signal, onAbort }) {
   if (signal) unwatch(signal, onAbort)
@@ -352,20 +352,12 @@ class Followed {
 class Watcher extends Followed {
   #follower
 
-  constructor(
-    db,
-    handle,
-    waiting,
-    { range, startRevision, prevKv, noPut, noDelete, progress },
-    options,
-  ) {
+  constructor(db, handle, waiting, watch, options) {
     begin()
-    u8(prevKv | (noPut << 1) | (noDelete << 2) | (progress << 3))
-    f64(startRevision)
-    keyRange(range)
+    members('watch', watch)
     const { isRemote, opening, ...how } = options
     const opened = isRemote ? later(native.watchLater, handle) : now(native.watch, handle)
-    const follower = new Follower(db, waiting, opened, how, startRevision)
+    const follower = new Follower(db, waiting, opened, how, watch.startRevision)
     super(follower)
     this.#follower = follower
     if (isRemote) opening(follower.opening)

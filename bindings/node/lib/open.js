@@ -17,7 +17,7 @@ const {
 } = require('./check.js')
 const { clockHandle } = require('./clock.js')
 const { KvError, invalid } = require('./errors.js')
-const { DURABILITIES } = require('./request.js')
+const { DURABILITIES, LIMITS } = require('./numbers.js')
 const wire = require('./wire.js')
 
 /** In the order in which they are written. */
@@ -109,7 +109,7 @@ function checked(given) {
     maxBytes: number('maxBytes'),
     maxRequestBytes: number('maxRequestBytes'),
     maxTxnOps: number('maxTxnOps'),
-    limits: perhaps('limits', (limits) => oneOf('option limits', limits, ['etcd'])),
+    limits: perhaps('limits', (limits) => oneOf('option limits', limits, LIMITS)),
     leaseTtlMinSeconds: number('leaseTtlMinSeconds'),
     autoCompaction: perhaps('autoCompaction', autoCompaction),
     maxReaders: number('maxReaders', 2 ** 32 - 1),

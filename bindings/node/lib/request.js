@@ -15,31 +15,23 @@ const {
   wrong,
 } = require('./check.js')
 const { jsonOf } = require('./response.js')
-const { bytes: writeBytes, i64, request: writeRequest, u8, KIND: NUMBER } = require('./wire.js')
+const { COMPARE_RESULTS, COMPARE_TARGET, DURABILITIES, RANGE_KIND } = require('./numbers.js')
+const {
+  DELETE_OPTIONS,
+  PUT_OPTIONS,
+  RANGE_OPTIONS,
+  WATCH_OPTIONS,
+  deleteOptions,
+  putOptions,
+  rangeOptions,
+  watchOptions,
+} = require('./options.js')
+const { barePut, request: writeRequest } = require('./wire.js')
 
 /** Says of what kind a request is, also to another copy of this module. */
 const KIND = Symbol.for('libkv.kind')
 
-const DURABILITIES = ['', 'sync', 'lazy', 'none']
-const ORDERS = ['none', 'ascend', 'descend']
-const TARGETS = ['key', 'version', 'create', 'mod', 'value']
-const RESULTS = ['==', '>', '<', '!=']
 const SELECT = ['key', 'prefix', 'start', 'end']
-const RANGE_OPTIONS = [
-  'revision',
-  'limit',
-  'sortOrder',
-  'sortTarget',
-  'keysOnly',
-  'countOnly',
-  'serializable',
-  'minModRevision',
-  'maxModRevision',
-  'minCreateRevision',
-  'maxCreateRevision',
-]
-const PUT_OPTIONS = ['lease', 'prevKv', 'ignoreValue', 'ignoreLease', 'durability']
-const DELETE_OPTIONS = ['prevKv', 'durability']
 const TXN_MEMBERS = ['compare', 'success', 'failure', 'durability']
 
 const kindOf = (value) => (typeof value === 'object' && value !== null ? value[KIND] : undefined)
@@ -62,20 +54,24 @@ const made = (maker, members) =>
  * key. Without any of them every key, unless `wanted`.
  */
 function keyRange(call, given, wanted = false) {
-  if (isBytes(given)) return { how: 0, a: owned('the key', given) }
+  if (isBytes(given)) return { how: RANGE_KIND.key, a: owned('the key', given) }
   const { key, prefix, start, end } = given
   const named = [key, prefix, start ?? end].filter((part) => part !== undefined)
   if (named.length > 1) throw new TypeError(`${call} takes one of key, prefix and start/end`)
-  if (key !== undefined) return { how: 0, a: owned('key', key) }
-  if (prefix !== undefined) return { how: 1, a: owned('prefix', prefix) }
+  if (key !== undefined) return { how: RANGE_KIND.key, a: owned('key', key) }
+  if (prefix !== undefined) return { how: RANGE_KIND.prefix, a: owned('prefix', prefix) }
   if (end !== undefined)
-    return { how: 2, a: start === undefined ? '' : owned('start', start), b: owned('end', end) }
-  if (start !== undefined) return { how: 3, a: owned('start', start) }
+    return {
+      how: RANGE_KIND.between,
+      a: start === undefined ? '' : owned('start', start),
+      b: owned('end', end),
+    }
+  if (start !== undefined) return { how: RANGE_KIND.fromKey, a: owned('start', start) }
   if (wanted)
     throw new TypeError(
       `${call} wants a key, a prefix, or start and end; all keys are { prefix: '' }`,
     )
-  return { how: 4 }
+  return { how: RANGE_KIND.all }
 }
 
 /** A range and options, which may stand in one object or two. */
@@ -89,15 +85,11 @@ function rangeAndOptions(call, first, second, names) {
 const durability = (options) => oneOf('option durability', options.durability, DURABILITIES)
 
 function putMembers(key, value, options) {
-  const ignoreValue = flag('option ignoreValue', options.ignoreValue)
+  const checked = putOptions(options)
   return {
     key: owned('the key', key),
-    value: owned('the value', ignoreValue && value === undefined ? '' : value),
-    lease: lease('option lease', options.lease),
-    prevKv: flag('option prevKv', options.prevKv),
-    ignoreValue,
-    ignoreLease: flag('option ignoreLease', options.ignoreLease),
-    durability: durability(options),
+    value: owned('the value', checked.ignoreValue && value === undefined ? '' : value),
+    ...checked,
   }
 }
 
@@ -108,21 +100,7 @@ function Put(key, value, options) {
 
 function rangeMembers(call, first, second) {
   const [which, options] = rangeAndOptions(call, first, second, RANGE_OPTIONS)
-  const number = (name) => integer(`option ${name}`, options[name], 0)
-  return {
-    range: keyRange(call, which),
-    revision: number('revision'),
-    limit: number('limit'),
-    sortOrder: oneOf('option sortOrder', options.sortOrder, ORDERS),
-    sortTarget: oneOf('option sortTarget', options.sortTarget, TARGETS),
-    keysOnly: flag('option keysOnly', options.keysOnly),
-    countOnly: flag('option countOnly', options.countOnly),
-    serializable: flag('option serializable', options.serializable),
-    minModRevision: number('minModRevision'),
-    maxModRevision: number('maxModRevision'),
-    minCreateRevision: number('minCreateRevision'),
-    maxCreateRevision: number('maxCreateRevision'),
-  }
+  return { range: keyRange(call, which), ...rangeOptions(options) }
 }
 
 /** Reads the pairs of a range at one revision. */
@@ -134,8 +112,7 @@ function deleteMembers(call, first, second, names = DELETE_OPTIONS) {
   const [which, options] = rangeAndOptions(call, first, second, names)
   return {
     range: keyRange(call, which, true),
-    prevKv: flag('option prevKv', options.prevKv),
-    durability: durability(options),
+    ...deleteOptions(options),
     signal: abortSignal(options.signal),
   }
 }
@@ -178,7 +155,7 @@ function compare(target, range, result, operand) {
   const which = isBytes(range) ? range : knownOptions(call, range, SELECT)
   return made(Compare, {
     range: keyRange(call, which, true),
-    result: oneOf('the result of a compare', result, RESULTS, -1),
+    result: oneOf('the result of a compare', result, COMPARE_RESULTS, -1),
     target,
     operand,
   })
@@ -191,15 +168,16 @@ function Compare() {
   )
 }
 Compare.version = (range, result, version) =>
-  compare(0, range, result, integer('the version', version))
+  compare(COMPARE_TARGET.version, range, result, integer('the version', version))
 Compare.createRevision = (range, result, revision) =>
-  compare(1, range, result, integer('the revision', revision))
+  compare(COMPARE_TARGET.createRevision, range, result, integer('the revision', revision))
 Compare.modRevision = (range, result, revision) =>
-  compare(2, range, result, integer('the revision', revision))
-Compare.value = (range, result, value) => compare(3, range, result, owned('the value', value))
+  compare(COMPARE_TARGET.modRevision, range, result, integer('the revision', revision))
+Compare.value = (range, result, value) =>
+  compare(COMPARE_TARGET.value, range, result, owned('the value', value))
 Compare.lease = (range, result, id) => {
   if (id === undefined) throw wrong('the lease', 'a bigint', id)
-  return compare(4, range, result, lease('the lease', id))
+  return compare(COMPARE_TARGET.lease, range, result, lease('the lease', id))
 }
 
 kind(Put, 'put')
@@ -225,12 +203,7 @@ function writePut(where, call, key, value, options) {
     return signal
   }
   const [k, v] = [bytes('the key', key), bytes('the value', value)]
-  where(NUMBER.put)
-  u8(0)
-  u8(0)
-  i64(0n)
-  writeBytes(k)
-  writeBytes(v)
+  barePut(where, k, v)
 }
 
 /** What `db.put` was given, as a Put's members with an abort signal. */
@@ -267,26 +240,14 @@ function rangeGiven(call, first, second) {
   return rangeMembers(call, first, second)
 }
 
-const WATCH_OPTIONS = [
-  'startRevision',
-  'prevKv',
-  'noPut',
-  'noDelete',
-  'progress',
-  'signal',
-  'keepAlive',
-]
+const WATCH_NAMES = [...WATCH_OPTIONS, 'signal', 'keepAlive']
 
 /** What `db.watch` was given: which keys, and how. */
 function watchGiven(first, second) {
-  const [which, options] = rangeAndOptions('watch', first, second, WATCH_OPTIONS)
+  const [which, options] = rangeAndOptions('watch', first, second, WATCH_NAMES)
   return {
     range: keyRange('watch', which),
-    startRevision: integer('option startRevision', options.startRevision, 0),
-    prevKv: flag('option prevKv', options.prevKv),
-    noPut: flag('option noPut', options.noPut),
-    noDelete: flag('option noDelete', options.noDelete),
-    progress: flag('option progress', options.progress),
+    ...watchOptions(options),
     signal: abortSignal(options.signal),
     keepAlive:
       options.keepAlive === undefined ? undefined : flag('option keepAlive', options.keepAlive),
@@ -308,7 +269,6 @@ module.exports = {
   Txn,
   Compare,
   KIND,
-  DURABILITIES,
   deleteGiven,
   isReadOnly,
   keysGiven,

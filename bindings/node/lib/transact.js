@@ -7,6 +7,7 @@ const { abortSignal, bytes, integer, knownOptions, wrong } = require('./check.js
 const { later, now, queued } = require('./call.js')
 const { KvError } = require('./errors.js')
 const { native, flush } = require('./native.js')
+const { KIND } = require('./numbers.js')
 const { Put, deleteGiven, rangeGiven } = require('./request.js')
 const wire = require('./wire.js')
 
@@ -40,7 +41,7 @@ class Transaction {
   async get(key) {
     const given = bytes('the key', key)
     const handle = this.#handle()
-    wire.begin(wire.KIND.get)
+    wire.begin(KIND.get)
     wire.f64(0)
     wire.bytes(given)
     return this.#ask(handle)
@@ -61,9 +62,9 @@ class Transaction {
   }
 
   async delete(range) {
-    const { range: keys } = deleteGiven('delete in transact', range, undefined)
+    const given = deleteGiven('delete in transact', range, undefined)
     const handle = this.#handle()
-    wire.request(wire.NOW, 'delete', { range: keys, prevKv: false, durability: 0 })
+    wire.request(wire.NOW, 'delete', { ...given, prevKv: false, durability: 0 })
     return later(native.attemptCallLater, handle)
   }
 }

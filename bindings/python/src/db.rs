@@ -209,7 +209,9 @@ impl Db {
     /// after UnknownOutcomeError may it be.
     #[pyo3(
         signature = (key, value=Given::default(), **options),
+        // generated from bindings/vocabulary/vocabulary.toml: put
         text_signature = "($self, key, value=b'', *, lease=0, prev_kv=False, ignore_value=False, ignore_lease=False, durability=None)"
+        // end of generated
     )]
     fn put(
         &self,
@@ -260,7 +262,9 @@ impl Db {
     /// scan() walks a large range.
     #[pyo3(
         signature = (key=Given::default(), **options),
+        // generated from bindings/vocabulary/vocabulary.toml: range
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
+        // end of generated
     )]
     fn range(
         &self,
@@ -278,7 +282,9 @@ impl Db {
     /// step raises CompactedError if a compaction has passed the scan's revision.
     #[pyo3(
         signature = (key=Given::default(), **options),
+        // generated from bindings/vocabulary/vocabulary.toml: range
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
+        // end of generated
     )]
     fn scan(&self, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Scan> {
         guard(|| {
@@ -292,7 +298,9 @@ impl Db {
     /// of all. Waits and raises as put().
     #[pyo3(
         signature = (key=Given::default(), **options),
+        // generated from bindings/vocabulary/vocabulary.toml: delete
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., prev_kv=False, durability=None)"
+        // end of generated
     )]
     fn delete(
         &self,
@@ -471,7 +479,9 @@ impl Db {
     /// lies below the compacted revision, which the exception carries).
     #[pyo3(
         signature = (key=Given::default(), **options),
+        // generated from bindings/vocabulary/vocabulary.toml: watch
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., start_revision=0, prev_kv=False, no_put=False, no_delete=False, progress=False)"
+        // end of generated
     )]
     fn watch(
         &self,

@@ -1,6 +1,7 @@
 //! libkv for Python: the native part, `libkv._libkv`. `libkv/_libkv.pyi` says what it has; the package
 //! `libkv` passes it on, and `libkv.aio` is written over it.
 
+mod arguments;
 mod claim;
 mod convert;
 mod db;
@@ -12,6 +13,7 @@ mod lease;
 mod options;
 mod pairs;
 mod request;
+mod request_options;
 mod response;
 mod scan;
 mod server;
@@ -19,6 +21,7 @@ mod sleep;
 mod snapshot;
 mod submit;
 mod transact;
+mod words;
 
 use pyo3::prelude::*;
 

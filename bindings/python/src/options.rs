@@ -4,13 +4,14 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use libkv::{AutoCompaction, LimitsPreset};
+use libkv::AutoCompaction;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDelta, PyFloat, PyString};
 
 use crate::convert::{Dict, durability, each_option, flag, int, one_of, sized, wrong_type};
 use crate::guard::{detached, guard};
+use crate::words::LIMITS;
 
 const OPEN_OPTIONS: &[&str] = &[
     "create",
@@ -70,7 +71,7 @@ fn set(options: &mut libkv::Options, name: &str, given: &Bound<'_, PyAny>) -> Py
         "max_bytes" => options.max_bytes = Some(unsigned(name, given)?),
         "max_request_bytes" => options.max_request_bytes = Some(unsigned(name, given)?),
         "max_txn_ops" => options.max_txn_ops = Some(unsigned(name, given)? as usize),
-        "limits" => options.limits = Some(one_of(name, given, &[("etcd", LimitsPreset::Etcd)])?),
+        "limits" => options.limits = Some(one_of(name, given, &LIMITS)?),
         "lease_ttl_min_seconds" => options.lease_ttl_min_seconds = Some(int(name, given)?),
         "auto_compaction" => options.auto_compaction = Some(auto_compaction(name, given)?),
         "max_readers" => options.max_readers = Some(sized(name, given, "0 to 2^32 - 1")?),

@@ -58,7 +58,9 @@ impl Snapshot {
     /// InvalidArgumentError.
     #[pyo3(
         signature = (key=Given::default(), **options),
+        // generated from bindings/vocabulary/vocabulary.toml: range
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
+        // end of generated
     )]
     fn range(
         &self,
@@ -75,7 +77,9 @@ impl Snapshot {
     /// An iterator over the pairs of a range as they were. Arguments as Db.scan().
     #[pyo3(
         signature = (key=Given::default(), **options),
+        // generated from bindings/vocabulary/vocabulary.toml: range
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
+        // end of generated
     )]
     fn scan(&self, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Scan> {
         guard(|| {

@@ -48,13 +48,29 @@ fn main() -> ExitCode {
 fn run(check: bool) -> Result<bool, String> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let table = Table::read(&here.join("vocabulary.toml"))?;
+    let requests = here.join("../../core/src/request.rs");
+    let requests = std::fs::read_to_string(&requests).map_err(|e| format!("{requests:?}: {e}"))?;
+    table.compare(&requests)?;
     let outputs = [
         rust::code(&table),
         rust::grpc_code(&table),
         rust::exit_status(&table),
         c::codes(&table),
+        c::constants(&table),
+        c::options(&table),
         python::codes(&table),
+        python::words(&table),
+        python::options(&table),
+        python::types(&table),
+        python::stubs(&table),
+        python::signatures(&table, "bindings/python/src/db.rs"),
+        python::signatures(&table, "bindings/python/src/request.rs"),
+        python::signatures(&table, "bindings/python/src/snapshot.rs"),
         node::types(&table),
+        node::numbers(&table),
+        node::numbers_of_rust(&table),
+        node::options(&table),
+        node::options_of_rust(&table),
         readme::python(&table),
         readme::node(&table),
         readme::cli(&table),

@@ -21,11 +21,17 @@ pub struct Output {
 
 enum Content {
     Whole(String),
-    Regions(Vec<(&'static str, Region)>),
+    Regions(Vec<Region>),
 }
 
-/// The lines of a region, given those that it has.
-type Region = Box<dyn Fn(&str) -> String>;
+/// A part of a file between two marker comments.
+struct Region {
+    name: String,
+    /// Whether the file must have it.
+    is_needed: bool,
+    /// Its lines, given those that it has.
+    fill: Box<dyn Fn(&str) -> String>,
+}
 
 impl Output {
     /// A file of Rust, to be formatted.
@@ -53,18 +59,27 @@ impl Output {
     }
 
     /// Fills the regions of this name with `lines`.
-    pub fn region(self, name: &'static str, lines: String) -> Output {
-        self.region_by(name, move |_| lines.clone())
+    pub fn region(self, name: &str, lines: String) -> Output {
+        self.add(name, true, move |_| lines.clone())
     }
 
-    /// Fills the regions of this name with what `fill` makes of their content.
-    pub fn region_by(
+    /// Fills the regions of this name, if there are any, with what `fill` makes of their content.
+    pub fn perhaps(self, name: &str, fill: impl Fn(&str) -> String + 'static) -> Output {
+        self.add(name, false, fill)
+    }
+
+    fn add(
         mut self,
-        name: &'static str,
+        name: &str,
+        is_needed: bool,
         fill: impl Fn(&str) -> String + 'static,
     ) -> Output {
         if let Content::Regions(regions) = &mut self.content {
-            regions.push((name, Box::new(fill)));
+            regions.push(Region {
+                name: name.to_string(),
+                is_needed,
+                fill: Box::new(fill),
+            });
         }
         self
     }
@@ -77,8 +92,10 @@ impl Output {
             Content::Whole(text) => text.clone(),
             Content::Regions(regions) => {
                 let old = old.as_ref().map_err(|e| format!("{}: {e}", self.path))?;
-                regions.iter().try_fold(old.clone(), |text, (name, fill)| {
-                    filled(&text, name, fill).map_err(|e| format!("{}: {e}", self.path))
+                regions.iter().try_fold(old.clone(), |text, region| {
+                    region
+                        .filled(&text)
+                        .map_err(|e| format!("{}: {e}", self.path))
                 })?
             }
         };
@@ -95,44 +112,47 @@ impl Output {
     }
 }
 
-/// The text with every region of this name filled; the lines get the indentation of the marker.
-fn filled(text: &str, name: &str, fill: &Region) -> Result<String, String> {
-    let mut out = String::new();
-    let mut lines = text.lines();
-    let mut found = false;
-    while let Some(line) = lines.next() {
-        out.push_str(line);
-        out.push('\n');
-        let begins = line
-            .split_once(REGION)
-            .is_some_and(|(_, rest)| rest.trim_end_matches([' ', '-', '>']) == name);
-        if !begins {
-            continue;
-        }
-        found = true;
-        let indent = &line[..line.len() - line.trim_start().len()];
-        let mut old = String::new();
-        let end = loop {
-            let line = lines.next().ok_or(format!("region {name} has no end"))?;
-            if line.contains(REGION_END) {
-                break line;
-            }
-            old.push_str(line.strip_prefix(indent).unwrap_or(line));
-            old.push('\n');
-        };
-        for line in fill(&old).lines() {
-            if !line.is_empty() {
-                out.push_str(indent);
-            }
+impl Region {
+    /// The text with every region of this name filled; the lines get the indentation of the marker.
+    fn filled(&self, text: &str) -> Result<String, String> {
+        let name = &self.name;
+        let mut out = String::new();
+        let mut lines = text.lines();
+        let mut found = false;
+        while let Some(line) = lines.next() {
             out.push_str(line);
             out.push('\n');
+            let begins = line
+                .split_once(REGION)
+                .is_some_and(|(_, rest)| rest.trim_end_matches([' ', '-', '>']) == *name);
+            if !begins {
+                continue;
+            }
+            found = true;
+            let indent = &line[..line.len() - line.trim_start().len()];
+            let mut old = String::new();
+            let end = loop {
+                let line = lines.next().ok_or(format!("region {name} has no end"))?;
+                if line.contains(REGION_END) {
+                    break line;
+                }
+                old.push_str(line.strip_prefix(indent).unwrap_or(line));
+                old.push('\n');
+            };
+            for line in (self.fill)(&old).lines() {
+                if !line.is_empty() {
+                    out.push_str(indent);
+                }
+                out.push_str(line);
+                out.push('\n');
+            }
+            out.push_str(end);
+            out.push('\n');
         }
-        out.push_str(end);
-        out.push('\n');
-    }
-    match found {
-        true => Ok(out),
-        false => Err(format!("there is no region {name}")),
+        match found || !self.is_needed {
+            true => Ok(out),
+            false => Err(format!("there is no region {name}")),
+        }
     }
 }
 

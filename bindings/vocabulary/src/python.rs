@@ -4,8 +4,16 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::output::{HEAD, Output};
-use crate::table::Table;
-use crate::text::plain;
+use crate::table::{Enum, Kind, Table, pascal};
+use crate::text::renamed;
+
+/// A sentence with the names that Python has.
+fn doc(table: &Table, doc: &str) -> String {
+    renamed(doc, |name| match table.code(name) {
+        Some(code) => code.exception(),
+        None => name.to_string(),
+    })
+}
 
 /// `_codes.py`: the exceptions.
 pub fn codes(table: &Table) -> Output {
@@ -39,7 +47,7 @@ pub fn codes(table: &Table) -> Output {
         _ = write!(
             text,
             "\n\nclass {name}(Error{parent}):{excuse}\n    \"\"\"{}\"\"\"\n\n    code = \"{}\"\n",
-            plain(&code.doc),
+            doc(table, &code.doc),
             code.name
         );
         if let Some(errno) = &code.errno {
@@ -59,4 +67,205 @@ pub fn codes(table: &Table) -> Output {
              for _cls in BY_CODE.values():\n    \
              _cls.__module__ = \"libkv\"  # where programs find them, also for pickle\n";
     Output::whole("bindings/python/python/libkv/_codes.py", text)
+}
+
+/// Enumerations that Python takes by their words.
+fn worded(table: &Table) -> impl Iterator<Item = (&Enum, &String)> {
+    let used = |known: &&Enum| known.words && known.name != "event_kind";
+    let known = table.enums.iter().filter(used);
+    known.filter_map(|known| Some((known, known.rust.as_ref()?)))
+}
+
+/// `src/words.rs`.
+pub fn words(table: &Table) -> Output {
+    let mut text = String::from(
+        "
+        //! The words that arguments take, and the values that they mean.
+
+        use libkv::*;
+        ",
+    );
+    for (known, rust) in worded(table) {
+        let values = known.values.iter();
+        let pairs: String = values
+            .map(|value| format!("({:?}, {rust}::{}),\n", value.word(), value.variant()))
+            .collect();
+        _ = writeln!(
+            text,
+            "\npub const {}: [(&str, {rust}); {}] = [{pairs}];",
+            known.words_name(),
+            known.values.len()
+        );
+    }
+    Output::rust("bindings/python/src/words.rs", &text)
+}
+
+/// `src/request_options.rs`.
+pub fn options(table: &Table) -> Output {
+    let mut text = String::from(
+        "
+        //! The options of requests: their names, how each is read, and those that a request has.
+
+        use pyo3::prelude::*;
+
+        use crate::arguments::Arguments;
+        use crate::convert::{durability, flag, int, one_of};
+        use crate::words::{SORT_ORDERS, SORT_TARGETS};
+        ",
+    );
+    for request in &table.requests {
+        let (name, rust, upper) = (&request.name, &request.rust, request.name.to_uppercase());
+        let (mut names, mut sets, mut gets) = (String::new(), String::new(), String::new());
+        for (option, kind) in table.options(request) {
+            let name = &option.name;
+            let (value, get) = match kind {
+                Kind::Flag => (
+                    "flag(name, given)?".to_string(),
+                    format!("flag({name:?}, request.{name})"),
+                ),
+                Kind::Enum(known) if known.default_value().is_none() => (
+                    format!("{}(given)?", known.name),
+                    format!("{}(request.{name})", known.name),
+                ),
+                Kind::Enum(known) => {
+                    let words = known.words_name();
+                    (
+                        format!("one_of(name, given, &{words})?"),
+                        format!("one_of({name:?}, &request.{name}, &{words})"),
+                    )
+                }
+                _ => (
+                    "int(name, given)?".to_string(),
+                    format!("int({name:?}, request.{name})"),
+                ),
+            };
+            _ = writeln!(names, "{name:?},");
+            _ = writeln!(sets, "{name:?} => request.{name} = {value},");
+            gets += &format!(".{get}?");
+        }
+        let keys = match request.fields.iter().any(|field| field == "range") {
+            true => "\"prefix\", \"start\", \"end\",",
+            false => "",
+        };
+        _ = write!(
+            text,
+            "
+            /// The keywords of a {name}.
+            pub const {upper}_OPTIONS: &[&str] = &[{keys} {names}];
+
+            /// Sets an option of a {name}; returns whether it is one.
+            pub fn set_{name}(request: &mut libkv::{rust}, name: &str, given: &Bound<'_, PyAny>) -> PyResult<bool> {{
+                match name {{
+                    {sets}
+                    _ => return Ok(false),
+                }}
+                Ok(true)
+            }}
+            "
+        );
+        if request.name != "watch" {
+            let gets = gets.strip_suffix('?').unwrap_or(&gets);
+            _ = write!(
+                text,
+                "
+                /// Adds the options of a {name} that are not at their defaults.
+                pub fn {name}_arguments<'py>(arguments: Arguments<'py>, request: &libkv::{rust}) -> PyResult<Arguments<'py>> {{
+                    arguments{gets}
+                }}
+                "
+            );
+        }
+    }
+    Output::rust("bindings/python/src/request_options.rs", &text)
+}
+
+/// What an option is in the stubs, and its default.
+fn stub(kind: &Kind) -> (String, String) {
+    let (annotation, default) = match kind {
+        Kind::Flag => ("bool", "False".to_string()),
+        Kind::Enum(known) => {
+            let name = pascal(&known.name);
+            return match known.default_value() {
+                Some(value) => (name, format!("\"{}\"", value.word())),
+                None => (format!("{name} | None"), "None".to_string()),
+            };
+        }
+        _ => ("int", "0".to_string()),
+    };
+    (annotation.to_string(), default)
+}
+
+/// The regions of `_types.py`.
+pub fn types(table: &Table) -> Output {
+    let mut aliases = String::new();
+    for (known, _) in worded(table) {
+        if known.name == "limits" {
+            continue;
+        }
+        let words: Vec<String> = known
+            .values
+            .iter()
+            .map(|v| format!("\"{}\"", v.word()))
+            .collect();
+        let name = pascal(&known.name);
+        _ = writeln!(aliases, "{name}: TypeAlias = Literal[{}]", words.join(", "));
+    }
+    let mut output =
+        Output::regions("bindings/python/python/libkv/_types.py").region("words", aliases);
+    for (request, name, transaction) in [
+        ("put", "transaction put", Some(true)),
+        ("put", "put", Some(false)),
+        ("range", "transaction range", Some(true)),
+        ("range", "range", Some(false)),
+        ("delete", "delete", None),
+        ("watch", "watch", None),
+    ] {
+        let mut lines = String::new();
+        for (option, kind) in table.options(table.request(request)) {
+            if transaction.is_none_or(|wanted| wanted == option.transaction) {
+                _ = writeln!(
+                    lines,
+                    "{}: {}\n\"\"\"{}\"\"\"",
+                    option.name,
+                    stub(&kind).0,
+                    doc(table, &option.doc)
+                );
+            }
+        }
+        output = output.region(name, lines);
+    }
+    output
+}
+
+/// The regions of `_libkv.pyi`.
+pub fn stubs(table: &Table) -> Output {
+    let output = Output::regions("bindings/python/python/libkv/_libkv.pyi");
+    table.requests.iter().fold(output, |output, request| {
+        let mut lines = String::new();
+        for (option, kind) in table.options(request) {
+            let (annotation, default) = stub(&kind);
+            _ = writeln!(lines, "{}: {annotation} = {default},", option.name);
+        }
+        output.region(&request.name, lines)
+    })
+}
+
+/// The signatures in the sources: the part behind the arguments that are written by hand.
+pub fn signatures(table: &Table, path: &'static str) -> Output {
+    let output = Output::regions(path);
+    table.requests.iter().fold(output, |output, request| {
+        let options = table.options(request);
+        let options = options
+            .iter()
+            .map(|(option, kind)| format!("{}={}", option.name, stub(kind).1.replace('"', "'")));
+        let options: Vec<String> = options.collect();
+        let options = options.join(", ");
+        output.perhaps(&request.name, move |old| {
+            let lead = ["end=..., ", "*, "].iter().find_map(|mark| {
+                let at = old.find(mark)? + mark.len();
+                Some(&old[..at])
+            });
+            format!("{}{options})\"\n", lead.unwrap_or(old.trim_end()))
+        })
+    })
 }

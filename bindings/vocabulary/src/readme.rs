@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::node::camel;
+use crate::node::doc as node_doc;
 use crate::output::Output;
 use crate::rust::meaning;
 use crate::table::{Code, Table};
-use crate::text::renamed;
 
 /// The exceptions of Python.
 pub fn python(table: &Table) -> Output {
@@ -28,7 +27,7 @@ pub fn python(table: &Table) -> Output {
 pub fn node(table: &Table) -> Output {
     let row = |code: &Code| {
         let name = format!("`{}`", code.name.to_uppercase());
-        [name, renamed(&code.doc, camel)]
+        [name, node_doc(table, &code.doc)]
     };
     let mut rows = vec![["`code`".to_string(), "when".to_string()]];
     rows.extend(table.codes.iter().map(row));
@@ -53,7 +52,7 @@ fn padded(rows: &[[String; 2]]) -> String {
 pub fn cli(table: &Table) -> Output {
     let mut rows = String::from("| status | meaning |\n|---|---|\n");
     for exit in &table.exits {
-        let meaning = meaning(table, exit, str::to_string);
+        let meaning = meaning(table, exit, |name| format!("`{name}`"));
         _ = writeln!(rows, "| {} | {meaning} |", exit.status);
     }
     Output::regions("bindings/cli/README.md").region("exit statuses", rows)

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::output::Output;
 use crate::table::{Exit, Table};
-use crate::text::{comment, plain};
+use crate::text::comment;
 
 /// `core/src/code.rs`.
 pub fn code(table: &Table) -> Output {
@@ -77,7 +77,7 @@ pub fn exit_status(table: &Table) -> Output {
     let (mut help, mut arms) = (String::new(), String::new());
     for exit in &table.exits {
         let status = exit.status.to_string();
-        let text = comment("     ", &meaning(table, exit, plain));
+        let text = comment("     ", &meaning(table, exit, str::to_string));
         _ = write!(help, "\n  {status:<4}{}", text.trim_start().trim_end());
         let variants: Vec<String> = table
             .codes
@@ -114,9 +114,7 @@ pub fn exit_status(table: &Table) -> Output {
 /// What a status means, followed by its codes.
 pub fn meaning(table: &Table, exit: &Exit, show: impl Fn(&str) -> String) -> String {
     let codes = table.codes.iter().filter(|code| code.exit == exit.status);
-    let names: Vec<String> = codes
-        .map(|code| show(&format!("`{}`", code.name)))
-        .collect();
+    let names: Vec<String> = codes.map(|code| show(&code.name)).collect();
     match names.is_empty() {
         true => exit.doc.clone(),
         false => format!("{}: {}", exit.doc, names.join(", ")),

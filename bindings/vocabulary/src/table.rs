@@ -15,6 +15,14 @@ pub struct Table {
     /// The exit statuses of `kv`.
     #[serde(rename = "exit")]
     pub exits: Vec<Exit>,
+    /// The enumerations.
+    #[serde(rename = "enum")]
+    pub enums: Vec<Enum>,
+    /// The requests.
+    #[serde(rename = "request")]
+    pub requests: Vec<Request>,
+    /// What the halves of the Node package send each other.
+    pub node: Wire,
 }
 
 /// An error code.
@@ -47,6 +55,93 @@ pub struct Exit {
     pub doc: String,
 }
 
+/// An enumeration.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Enum {
+    /// `sort_order`.
+    pub name: String,
+    /// The type in libkv.
+    pub rust: Option<String>,
+    /// What the constants of C begin with.
+    pub c: String,
+    /// Whether Python and Node name the values by words.
+    #[serde(default)]
+    pub words: bool,
+    /// The values, by ascending number.
+    pub values: Vec<Value>,
+}
+
+/// A value of an enumeration.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Value {
+    /// The number in C and between the halves of Node.
+    pub number: u8,
+    /// `from_key`.
+    pub name: String,
+    /// The variant in libkv, if it is not the name in another case.
+    pub rust: Option<String>,
+    /// The word in Python and Node, if it is not the name.
+    pub word: Option<String>,
+    /// What it means.
+    pub doc: String,
+}
+
+/// A request.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// `put`.
+    pub name: String,
+    /// The type in libkv.
+    pub rust: String,
+    /// The fields that are no options of every language.
+    pub fields: Vec<String>,
+    /// The options.
+    pub options: Vec<Opt>,
+}
+
+/// An option of a request.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Opt {
+    /// `ignore_lease`.
+    pub name: String,
+    /// What it takes.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What it does.
+    pub doc: String,
+    /// Whether it also exists inside `transact`.
+    #[serde(default)]
+    pub transaction: bool,
+}
+
+/// What the halves of the Node package send each other.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wire {
+    /// Kinds of requests.
+    pub kinds: Vec<String>,
+    /// Kinds of responses.
+    pub responses: Vec<String>,
+}
+
+/// What an option takes.
+pub enum Kind<'t> {
+    /// A boolean, false by default.
+    Flag,
+    /// A revision, 0 by default.
+    Revision,
+    /// Another integer, 0 by default.
+    Number,
+    /// The id of a lease, 0 by default.
+    Lease,
+    /// A value of an enumeration.
+    Enum(&'t Enum),
+}
+
 impl Table {
     /// Reads the table and verifies what its types do not say.
     pub fn read(path: &Path) -> Result<Table, String> {
@@ -68,7 +163,101 @@ impl Table {
                 ));
             }
         }
+        for request in &table.requests {
+            for option in &request.options {
+                table.kind(option).map_err(|wrong| {
+                    format!("option {} of {}: {wrong}", option.name, request.name)
+                })?;
+            }
+        }
         Ok(table)
+    }
+
+    /// The code of this name.
+    pub fn code(&self, name: &str) -> Option<&Code> {
+        self.codes.iter().find(|code| code.name == name)
+    }
+
+    /// The request of this name.
+    pub fn request(&self, name: &str) -> &Request {
+        let found = self.requests.iter().find(|request| request.name == name);
+        found.unwrap_or_else(|| panic!("the table has no request {name}"))
+    }
+
+    /// What an option takes.
+    fn kind<'t>(&'t self, option: &Opt) -> Result<Kind<'t>, String> {
+        Ok(match option.kind.as_str() {
+            "flag" => Kind::Flag,
+            "revision" => Kind::Revision,
+            "number" => Kind::Number,
+            "lease" => Kind::Lease,
+            name => match self.enums.iter().find(|known| known.name == name) {
+                Some(known) => Kind::Enum(known),
+                None => return Err(format!("there is no type {name}")),
+            },
+        })
+    }
+
+    /// The options of a request with what they take.
+    pub fn options<'t>(&'t self, request: &'t Request) -> Vec<(&'t Opt, Kind<'t>)> {
+        let kind = |option| {
+            self.kind(option)
+                .expect("it was verified when the table was read")
+        };
+        let options = request.options.iter();
+        options.map(|option| (option, kind(option))).collect()
+    }
+
+    /// Verifies that the types of `core/src/request.rs` have the fields that the table says.
+    pub fn compare(&self, source: &str) -> Result<(), String> {
+        for request in &self.requests {
+            let head = format!("pub struct {} {{", request.rust);
+            let lines = source.lines().skip_while(|line| *line != head).skip(1);
+            let mut fields: Vec<&str> = lines
+                .take_while(|line| *line != "}")
+                .filter_map(|line| line.strip_prefix("    pub ")?.split(':').next())
+                .collect();
+            let options = request.options.iter().map(|option| &option.name);
+            let mut known: Vec<&str> = request.fields.iter().chain(options).map(|n| &**n).collect();
+            fields.sort();
+            known.sort();
+            if fields != known {
+                return Err(format!(
+                    "{} has the fields {fields:?} in core/src/request.rs and {known:?} in vocabulary.toml",
+                    request.rust
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Enum {
+    /// The words as a constant: `SORT_ORDERS`.
+    pub fn words_name(&self) -> String {
+        let name = self.name.to_uppercase();
+        match name.strip_suffix('Y') {
+            Some(stem) => format!("{stem}IES"),
+            None if name.ends_with('S') => name,
+            None => name + "S",
+        }
+    }
+
+    /// The value that an option has by default, if it is no absence.
+    pub fn default_value(&self) -> Option<&Value> {
+        self.values.iter().find(|value| value.number == 0)
+    }
+}
+
+impl Value {
+    /// `NoSpace`.
+    pub fn variant(&self) -> String {
+        self.rust.clone().unwrap_or_else(|| pascal(&self.name))
+    }
+
+    /// `==`, `nospace`.
+    pub fn word(&self) -> &str {
+        self.word.as_ref().unwrap_or(&self.name)
     }
 }
 

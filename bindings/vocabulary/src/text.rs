@@ -18,17 +18,19 @@ pub fn comment(lead: &str, text: &str) -> String {
     lines.join("\n") + "\n"
 }
 
-/// A sentence without the backticks of its names.
-pub fn plain(doc: &str) -> String {
-    doc.replace('`', "")
+/// A sentence behind a colon: `KV_YES: return the previous pair.`
+pub fn after(lead: &str, doc: &str) -> String {
+    let mut letters = doc.chars();
+    let first = letters.next().map(|first| first.to_lowercase().to_string());
+    format!("{lead}: {}{}", first.unwrap_or_default(), letters.as_str())
 }
 
-/// A sentence whose names in backticks are written by `rename`.
-pub fn renamed(doc: &str, rename: impl Fn(&str) -> String) -> String {
+/// A sentence whose names in backticks are replaced by what `write` makes of them.
+pub fn renamed(doc: &str, write: impl Fn(&str) -> String) -> String {
     let parts = doc.split('`').enumerate();
     let parts = parts.map(|(at, part)| match at % 2 {
         0 => part.to_string(),
-        _ => format!("`{}`", rename(part)),
+        _ => write(part),
     });
     parts.collect()
 }

@@ -22,8 +22,6 @@ from libkv._codes import *  # noqa: F403 - one class for each code, listed there
 from libkv._errors import Error
 from libkv._libkv import (
     AlarmMember,
-    Difference,
-    DiffScan,
     CheckReport,
     Clock,
     CompactResponse,
@@ -31,6 +29,8 @@ from libkv._libkv import (
     Db,
     Delete,
     DeleteResponse,
+    Difference,
+    DiffScan,
     Election,
     Event,
     EventScan,
@@ -63,10 +63,7 @@ from libkv._libkv import (
 )
 
 __all__ = [
-    *_codes.__all__,
     "AlarmMember",
-    "Difference",
-    "DiffScan",
     "CheckReport",
     "Clock",
     "CompactResponse",
@@ -74,6 +71,8 @@ __all__ = [
     "Db",
     "Delete",
     "DeleteResponse",
+    "DiffScan",
+    "Difference",
     "Election",
     "Error",
     "Event",
@@ -105,3 +104,4 @@ __all__ = [
     "open",
     "serve",
 ]
+__all__ += _codes.__all__

@@ -8,7 +8,7 @@ from libkv._errors import Error
 
 
 class InvalidArgumentError(Error, ValueError):
-    """Empty key, invalid option, value with ignore_value, …"""
+    """An empty key, an invalid option, a value with ignore_value, and the like."""
 
     code = "invalid_argument"
 
@@ -156,7 +156,7 @@ class ExistsError(Error, FileExistsError):
 
 
 class UnsupportedError(Error, NotImplementedError):
-    """This engine or build cannot do it."""
+    """Not possible with this engine or build."""
 
     code = "unsupported"
 

@@ -5,7 +5,7 @@ from typing import Any, Final, Literal, Self, SupportsIndex, TypeVar, final, ove
 
 from typing_extensions import Buffer
 
-from libkv._types import AlarmKind, BytesLike, Durability, Op, OpResponse, Sign, SortOrder, SortTarget, Target
+from libkv._types import AlarmKind, BytesLike, CompareResult, Durability, Op, OpResponse, SortOrder, SortTarget, Target
 
 _T = TypeVar("_T")
 
@@ -451,11 +451,13 @@ class Put:
         key: BytesLike | Put,
         value: BytesLike = b"",
         *,
+        # generated from bindings/vocabulary/vocabulary.toml: put
         lease: int = 0,
         prev_kv: bool = False,
         ignore_value: bool = False,
         ignore_lease: bool = False,
         durability: Durability | None = None,
+        # end of generated
     ) -> Self: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
@@ -470,6 +472,7 @@ class Range:
         prefix: BytesLike = ...,
         start: BytesLike = ...,
         end: BytesLike = ...,
+        # generated from bindings/vocabulary/vocabulary.toml: range
         revision: int = 0,
         limit: int = 0,
         sort_order: SortOrder = "none",
@@ -481,6 +484,7 @@ class Range:
         min_create_revision: int = 0,
         max_create_revision: int = 0,
         serializable: bool = False,
+        # end of generated
     ) -> Self: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
@@ -495,8 +499,10 @@ class Delete:
         prefix: BytesLike = ...,
         start: BytesLike = ...,
         end: BytesLike = ...,
+        # generated from bindings/vocabulary/vocabulary.toml: delete
         prev_kv: bool = False,
         durability: Durability | None = None,
+        # end of generated
     ) -> Self: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
@@ -505,15 +511,15 @@ class Delete:
 @final
 class Compare:
     @staticmethod
-    def version(key: BytesLike | Range, result: Sign, version: int) -> Compare: ...
+    def version(key: BytesLike | Range, result: CompareResult, version: int) -> Compare: ...
     @staticmethod
-    def create_revision(key: BytesLike | Range, result: Sign, revision: int) -> Compare: ...
+    def create_revision(key: BytesLike | Range, result: CompareResult, revision: int) -> Compare: ...
     @staticmethod
-    def mod_revision(key: BytesLike | Range, result: Sign, revision: int) -> Compare: ...
+    def mod_revision(key: BytesLike | Range, result: CompareResult, revision: int) -> Compare: ...
     @staticmethod
-    def value(key: BytesLike | Range, result: Sign, value: BytesLike) -> Compare: ...
+    def value(key: BytesLike | Range, result: CompareResult, value: BytesLike) -> Compare: ...
     @staticmethod
-    def lease(key: BytesLike | Range, result: Sign, lease: int) -> Compare: ...
+    def lease(key: BytesLike | Range, result: CompareResult, lease: int) -> Compare: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     __hash__: None  # type: ignore[assignment]
@@ -548,11 +554,13 @@ class Db:
         key: BytesLike | Put,
         value: BytesLike = b"",
         *,
+        # generated from bindings/vocabulary/vocabulary.toml: put
         lease: int = 0,
         prev_kv: bool = False,
         ignore_value: bool = False,
         ignore_lease: bool = False,
         durability: Durability | None = None,
+        # end of generated
     ) -> PutResponse: ...
     def get(self, key: BytesLike, *, revision: int = 0) -> KeyValue | None: ...
     def get_into(self, key: BytesLike, buffer: Buffer) -> int | None: ...
@@ -563,6 +571,7 @@ class Db:
         prefix: BytesLike = ...,
         start: BytesLike = ...,
         end: BytesLike = ...,
+        # generated from bindings/vocabulary/vocabulary.toml: range
         revision: int = 0,
         limit: int = 0,
         sort_order: SortOrder = "none",
@@ -574,6 +583,7 @@ class Db:
         min_create_revision: int = 0,
         max_create_revision: int = 0,
         serializable: bool = False,
+        # end of generated
     ) -> RangeResponse: ...
     def scan(
         self,
@@ -582,6 +592,7 @@ class Db:
         prefix: BytesLike = ...,
         start: BytesLike = ...,
         end: BytesLike = ...,
+        # generated from bindings/vocabulary/vocabulary.toml: range
         revision: int = 0,
         limit: int = 0,
         sort_order: SortOrder = "none",
@@ -593,6 +604,7 @@ class Db:
         min_create_revision: int = 0,
         max_create_revision: int = 0,
         serializable: bool = False,
+        # end of generated
     ) -> Scan: ...
     def delete(
         self,
@@ -601,8 +613,10 @@ class Db:
         prefix: BytesLike = ...,
         start: BytesLike = ...,
         end: BytesLike = ...,
+        # generated from bindings/vocabulary/vocabulary.toml: delete
         prev_kv: bool = False,
         durability: Durability | None = None,
+        # end of generated
     ) -> DeleteResponse: ...
     def txn(
         self,
@@ -646,11 +660,13 @@ class Db:
         prefix: BytesLike = ...,
         start: BytesLike = ...,
         end: BytesLike = ...,
+        # generated from bindings/vocabulary/vocabulary.toml: watch
         start_revision: int = 0,
         prev_kv: bool = False,
         no_put: bool = False,
         no_delete: bool = False,
         progress: bool = False,
+        # end of generated
     ) -> Watcher: ...
     def lease_grant(self, ttl_seconds: int, *, id: int = 0) -> LeaseGrantResponse: ...
     def lease_revoke(self, id: int) -> LeaseRevokeResponse: ...
@@ -715,6 +731,7 @@ class Snapshot:
         prefix: BytesLike = ...,
         start: BytesLike = ...,
         end: BytesLike = ...,
+        # generated from bindings/vocabulary/vocabulary.toml: range
         revision: int = 0,
         limit: int = 0,
         sort_order: SortOrder = "none",
@@ -726,6 +743,7 @@ class Snapshot:
         min_create_revision: int = 0,
         max_create_revision: int = 0,
         serializable: bool = False,
+        # end of generated
     ) -> RangeResponse: ...
     def scan(
         self,
@@ -734,6 +752,7 @@ class Snapshot:
         prefix: BytesLike = ...,
         start: BytesLike = ...,
         end: BytesLike = ...,
+        # generated from bindings/vocabulary/vocabulary.toml: range
         revision: int = 0,
         limit: int = 0,
         sort_order: SortOrder = "none",
@@ -745,6 +764,7 @@ class Snapshot:
         min_create_revision: int = 0,
         max_create_revision: int = 0,
         serializable: bool = False,
+        # end of generated
     ) -> Scan: ...
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...
