@@ -56,6 +56,32 @@ template <typename T> static inline T kv_begin() {
 #endif
 
 
+// Major version of the library of this header.
+#define KV_VERSION_MAJOR 0
+
+// Minor version.
+#define KV_VERSION_MINOR 1
+
+// Patch version.
+#define KV_VERSION_PATCH 0
+
+// Within one ABI number symbols and layouts only grow; see kv_abi_version.
+#define KV_ABI_VERSION 0
+
+// True, for boolean members.
+#define KV_YES 1
+
+// False, for boolean members; 0 selects the default.
+#define KV_NO (-1)
+
+// A timeout: do not wait.
+#define KV_NO_WAIT (-1)
+
+// A timeout or a number of retries: no limit.
+#define KV_FOREVER (-2)
+
+
+
 // An acknowledged write is on disk. The default.
 #define KV_DURABILITY_SYNC 1
 
@@ -77,7 +103,7 @@ template <typename T> static inline T kv_begin() {
 // The keys x with key <= x < end.
 #define KV_RANGE_BETWEEN 2
 
-// The keys x with key <= x: as `--from-key` of etcdctl.
+// The keys x with key <= x: as --from-key of etcdctl.
 #define KV_RANGE_FROM_KEY 3
 
 // Every key.
@@ -164,32 +190,6 @@ template <typename T> static inline T kv_begin() {
 
 // The data may be damaged. Every write returns KV_CORRUPT.
 #define KV_ALARM_CORRUPT 2
-
-// Major version of the library of this header.
-#define KV_VERSION_MAJOR 0
-
-// Minor version.
-#define KV_VERSION_MINOR 1
-
-// Patch version.
-#define KV_VERSION_PATCH 0
-
-// Within one ABI number symbols and layouts only grow; see kv_abi_version.
-#define KV_ABI_VERSION 0
-
-// True, for boolean members.
-#define KV_YES 1
-
-// False, for boolean members; 0 selects the default.
-#define KV_NO (-1)
-
-// A timeout: do not wait.
-#define KV_NO_WAIT (-1)
-
-// A timeout or a number of retries: no limit.
-#define KV_FOREVER (-2)
-
-
 
 // The current revision.
 #define KV_STATUS_REVISION 1
@@ -562,7 +562,7 @@ typedef struct kv_alarm {
 // Success.
 #define KV_OK 0
 
-// Empty key, invalid option, value with ignore_value, …
+// An empty key, an invalid option, a value with ignore_value, and the like.
 #define KV_INVALID_ARGUMENT 1
 
 // ignore_value or ignore_lease on a missing key.
@@ -635,7 +635,7 @@ typedef struct kv_alarm {
 // The store exists already.
 #define KV_EXISTS 24
 
-// This engine or build cannot do it.
+// Not possible with this engine or build.
 #define KV_UNSUPPORTED 25
 
 // No endpoint of the cluster is reachable; the message names each with its reason.
@@ -1858,6 +1858,29 @@ KV_API const char *kv_server_address(const struct kv_server *server);
 // Errors: none.
 KV_API void kv_server_free(struct kv_server *server);
 
+// Creates a manual clock that starts at unix_ms milliseconds since 1970; for kv_options.clock. A
+// store opened with it cannot be opened by another process. NULL only if out of memory.
+//
+// Owner: owned by the caller, to free with kv_clock_free before or after the stores opened with
+// it.
+// Threads: any.
+// Errors: none.
+KV_API struct kv_clock *kv_clock_new(int64_t unix_ms);
+
+// Moves a clock forward. It returns after everything that became due has been done.
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: KV_INVALID_ARGUMENT (ms is negative).
+KV_API kv_code kv_clock_advance(const struct kv_clock *clock, int64_t ms, struct kv_error **error);
+
+// Frees a clock; stores opened with it continue to use it.
+//
+// Owner: frees it; NULL is allowed.
+// Threads: the last use of it.
+// Errors: none.
+KV_API void kv_clock_free(struct kv_clock *clock);
+
 // Reads the status of the store.
 //
 // Owner: *out is owned by the caller, to free with kv_status_free.
@@ -1937,29 +1960,6 @@ const struct kv_problem *kv_check_report_at(const struct kv_check_report *report
 // Threads: the last use of it.
 // Errors: none.
 KV_API void kv_check_report_free(struct kv_check_report *report);
-
-// Creates a manual clock that starts at unix_ms milliseconds since 1970; for kv_options.clock. A
-// store opened with it cannot be opened by another process. NULL only if out of memory.
-//
-// Owner: owned by the caller, to free with kv_clock_free before or after the stores opened with
-// it.
-// Threads: any.
-// Errors: none.
-KV_API struct kv_clock *kv_clock_new(int64_t unix_ms);
-
-// Moves a clock forward. It returns after everything that became due has been done.
-//
-// Owner: no ownership changes.
-// Threads: any.
-// Errors: KV_INVALID_ARGUMENT (ms is negative).
-KV_API kv_code kv_clock_advance(const struct kv_clock *clock, int64_t ms, struct kv_error **error);
-
-// Frees a clock; stores opened with it continue to use it.
-//
-// Owner: frees it; NULL is allowed.
-// Threads: the last use of it.
-// Errors: none.
-KV_API void kv_clock_free(struct kv_clock *clock);
 
 // The ABI number of the loaded library; compare it with KV_ABI_VERSION. Within one number, symbols
 // and structs only grow.

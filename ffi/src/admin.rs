@@ -1,13 +1,15 @@
-//! Status, check, manual clocks, and the version of the library.
+//! Status, check, and the version of the library.
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, c_char};
 
-use libkv::{CheckReport, Clock, Durability, Status};
+use libkv::{CheckReport, Durability, Status};
 
 use crate::db::KvDb;
 use crate::error::KvError;
-use crate::guard::{borrow, free, give, give_out, guard, guard_value, invalid, kinds, wanted};
+use crate::guard::{free, guard, guard_value, value};
+use crate::handle::kinds;
+use crate::pointers::wanted;
 use crate::types::*;
 
 /// The status of a store; see kv_status_get.
@@ -15,9 +17,6 @@ pub struct KvStatus;
 
 /// The result of kv_check.
 pub struct KvCheckReport;
-
-/// A manual clock: it stands still until kv_clock_advance moves it.
-pub struct KvClock;
 
 /// One problem that kv_check found.
 #[repr(C)]
@@ -34,7 +33,7 @@ pub struct KvProblem {
 }
 
 /// The contents of a `kv_status`, with texts as C strings.
-pub(crate) struct Told {
+pub(crate) struct StatusContents {
     status: Status,
     lmdb_version: CString,
     store_id: CString,
@@ -42,16 +41,15 @@ pub(crate) struct Told {
 }
 
 /// The contents of a `kv_check_report`.
-pub(crate) struct Checked {
+pub(crate) struct ReportContents {
     report: CheckReport,
     problems: Vec<KvProblem>,
     _texts: Vec<CString>,
 }
 
 kinds! {
-    KvStatus = Told, b"kv_statu", "kv_status";
-    KvCheckReport = Checked, b"kv_check", "kv_check_report";
-    KvClock = Clock, b"kv_clock", "kv_clock";
+    KvStatus = StatusContents, b"kv_statu", "kv_status";
+    KvCheckReport = ReportContents, b"kv_check", "kv_check_report";
 }
 
 fn text(text: &str) -> CString {
@@ -69,21 +67,18 @@ pub unsafe extern "C" fn kv_status_get(
     out: *mut *mut KvStatus,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let status = borrow(db)?.0.status()?;
-            let told = Told {
-                lmdb_version: text(&status.lmdb_version),
-                store_id: text(&status.store_id),
-                alarms: text(&status.alarms.concat()),
-                status,
-            };
-            give_out::<KvStatus>(out, told);
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let status = c.arg(db)?.0.status()?;
+        let told = StatusContents {
+            lmdb_version: text(&status.lmdb_version),
+            store_id: text(&status.store_id),
+            alarms: text(&status.alarms.concat()),
+            status,
+        };
+        c.give::<KvStatus>(out, told);
+        Ok(())
+    })
 }
 
 /// The number selected by KV_STATUS_…; 0 for an unknown name and for NULL.
@@ -93,9 +88,8 @@ pub unsafe extern "C" fn kv_status_get(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_status_number(status: *const KvStatus, name: i32) -> i64 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe {
-        let status = &borrow(status).ok()?.status;
+    guard_value!(0, |c| {
+        let status = &c.arg(status).ok()?.status;
         Some(match name {
             KV_STATUS_REVISION => status.revision,
             KV_STATUS_COMPACTED_REVISION => status.compacted_revision,
@@ -168,9 +162,8 @@ pub const KV_STATUS_MAX_BYTES: i32 = 17;
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_status_text(status: *const KvStatus, name: i32) -> *const c_char {
-    // SAFETY: pointers as the header asks for.
-    guard_value(c"".as_ptr(), || unsafe {
-        let told = borrow(status).ok()?;
+    guard_value!(c"".as_ptr(), |c| {
+        let told = c.arg(status).ok()?;
         Some(match name {
             KV_STATUS_LMDB_VERSION => told.lmdb_version.as_ptr(),
             KV_STATUS_STORE_ID => told.store_id.as_ptr(),
@@ -187,8 +180,7 @@ pub unsafe extern "C" fn kv_status_text(status: *const KvStatus, name: i32) -> *
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_status_free(status: *mut KvStatus) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(status) }
+    free!(status)
 }
 
 /// Reads the complete store and verifies every invariant of core/DESIGN.md. It takes as long as
@@ -203,17 +195,14 @@ pub unsafe extern "C" fn kv_check(
     out: *mut *mut KvCheckReport,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            give_out::<KvCheckReport>(out, checked(borrow(db)?.0.check()?));
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        c.give::<KvCheckReport>(out, checked(c.arg(db)?.0.check()?));
+        Ok(())
+    })
 }
 
-fn checked(report: CheckReport) -> Checked {
+fn checked(report: CheckReport) -> ReportContents {
     let mut texts = Vec::new();
     let problems = report.problems.iter().map(|problem| {
         let (invariant, message) = (text(problem.invariant), text(&problem.message));
@@ -227,7 +216,7 @@ fn checked(report: CheckReport) -> Checked {
         view
     });
     let problems = problems.collect();
-    Checked {
+    ReportContents {
         problems,
         report,
         _texts: texts,
@@ -241,8 +230,7 @@ fn checked(report: CheckReport) -> Checked {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_check_report_keys(report: *const KvCheckReport) -> u64 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(report).ok()?.report.keys) })
+    guard_value!(0, |c| Some(c.arg(report).ok()?.report.keys))
 }
 
 /// The number of events that were checked; 0 for NULL.
@@ -252,8 +240,7 @@ pub unsafe extern "C" fn kv_check_report_keys(report: *const KvCheckReport) -> u
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_check_report_events(report: *const KvCheckReport) -> u64 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(report).ok()?.report.events) })
+    guard_value!(0, |c| Some(c.arg(report).ok()?.report.events))
 }
 
 /// The number of problems; 0 if the store is sound, and for NULL.
@@ -263,8 +250,7 @@ pub unsafe extern "C" fn kv_check_report_events(report: *const KvCheckReport) ->
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_check_report_len(report: *const KvCheckReport) -> usize {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(report).ok()?.problems.len()) })
+    guard_value!(0, |c| Some(c.arg(report).ok()?.problems.len()))
 }
 
 /// The problem at index; NULL beyond the last.
@@ -277,14 +263,12 @@ pub unsafe extern "C" fn kv_check_report_at(
     report: *const KvCheckReport,
     index: usize,
 ) -> *const KvProblem {
-    // SAFETY: pointers as the header asks for.
-    guard_value(std::ptr::null(), || unsafe {
-        borrow(report)
-            .ok()?
-            .problems
-            .get(index)
-            .map(std::ptr::from_ref)
-    })
+    guard_value!(std::ptr::null(), |c| c
+        .arg(report)
+        .ok()?
+        .problems
+        .get(index)
+        .map(std::ptr::from_ref))
 }
 
 /// Frees a report.
@@ -294,55 +278,7 @@ pub unsafe extern "C" fn kv_check_report_at(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_check_report_free(report: *mut KvCheckReport) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(report) }
-}
-
-/// Creates a manual clock that starts at unix_ms milliseconds since 1970; for kv_options.clock. A
-/// store opened with it cannot be opened by another process. NULL only if out of memory.
-///
-/// Owner: owned by the caller, to free with kv_clock_free before or after the stores opened with
-/// it.
-/// Threads: any.
-/// Errors: none.
-#[unsafe(no_mangle)]
-pub extern "C" fn kv_clock_new(unix_ms: i64) -> *mut KvClock {
-    guard_value(std::ptr::null_mut(), || Some(give(Clock::new(unix_ms))))
-}
-
-/// Moves a clock forward. It returns after everything that became due has been done.
-///
-/// Owner: no ownership changes.
-/// Threads: any.
-/// Errors: KV_INVALID_ARGUMENT (ms is negative).
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_clock_advance(
-    clock: *const KvClock,
-    ms: i64,
-    error: *mut *mut KvError,
-) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            let clock = borrow(clock)?;
-            if ms < 0 {
-                return Err(invalid(format!("a clock does not go back by {ms} ms")));
-            }
-            clock.advance(ms);
-            Ok(())
-        })
-    }
-}
-
-/// Frees a clock; stores opened with it continue to use it.
-///
-/// Owner: frees it; NULL is allowed.
-/// Threads: the last use of it.
-/// Errors: none.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_clock_free(clock: *mut KvClock) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(clock) }
+    free!(report)
 }
 
 /// The ABI number of the loaded library; compare it with KV_ABI_VERSION. Within one number, symbols
@@ -353,7 +289,7 @@ pub unsafe extern "C" fn kv_clock_free(clock: *mut KvClock) {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub extern "C" fn kv_abi_version() -> u32 {
-    guard_value(0, || Some(KV_ABI_VERSION))
+    value(0, || Some(KV_ABI_VERSION))
 }
 
 /// The version of the loaded library, for example "0.1.0".
@@ -364,5 +300,5 @@ pub extern "C" fn kv_abi_version() -> u32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn kv_version() -> *const c_char {
     const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
-    guard_value(c"".as_ptr(), || Some(VERSION.as_ptr().cast()))
+    value(c"".as_ptr(), || Some(VERSION.as_ptr().cast()))
 }

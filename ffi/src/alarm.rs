@@ -5,7 +5,9 @@ use libkv::{AlarmKind, AlarmMember, Result};
 
 use crate::db::KvDb;
 use crate::error::KvError;
-use crate::guard::{borrow, free, give_out, guard, guard_value, invalid, kinds, wanted};
+use crate::guard::{free, guard, guard_value};
+use crate::handle::{invalid, kinds};
+use crate::pointers::wanted;
 use crate::types::*;
 
 /// A list of alarms; see kv_alarm_list.
@@ -52,14 +54,11 @@ pub unsafe extern "C" fn kv_alarm_list(
     out: *mut *mut KvAlarms,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            give_out::<KvAlarms>(out, views(borrow(db)?.0.alarm_list()?));
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        c.give::<KvAlarms>(out, views(c.arg(db)?.0.alarm_list()?));
+        Ok(())
+    })
 }
 
 /// Raises an alarm of a kind, KV_ALARM_…, for any member id; 0 is the store's own. Programs rarely
@@ -75,13 +74,10 @@ pub unsafe extern "C" fn kv_alarm_activate(
     member: u64,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            borrow(db)?.0.alarm_activate(kind_in(kind)?, member)?;
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        c.arg(db)?.0.alarm_activate(kind_in(kind)?, member)?;
+        Ok(())
+    })
 }
 
 /// Disarms the alarms of a member (0: every member) and of a kind (0: every kind). *out, if not
@@ -99,21 +95,18 @@ pub unsafe extern "C" fn kv_alarm_disarm(
     out: *mut *mut KvAlarms,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            let kind = if kind == 0 {
-                None
-            } else {
-                Some(kind_in(kind)?)
-            };
-            let ended = borrow(db)?.0.alarm_disarm(member, kind)?;
-            if !out.is_null() {
-                give_out::<KvAlarms>(out, views(ended));
-            }
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        let kind = if kind == 0 {
+            None
+        } else {
+            Some(kind_in(kind)?)
+        };
+        let ended = c.arg(db)?.0.alarm_disarm(member, kind)?;
+        if !out.is_null() {
+            c.give::<KvAlarms>(out, views(ended));
+        }
+        Ok(())
+    })
 }
 
 /// The number of alarms; 0 for NULL.
@@ -123,8 +116,7 @@ pub unsafe extern "C" fn kv_alarm_disarm(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_alarms_len(alarms: *const KvAlarms) -> usize {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(alarms).ok()?.len()) })
+    guard_value!(0, |c| Some(c.arg(alarms).ok()?.len()))
 }
 
 /// The alarm at index; NULL beyond the last.
@@ -134,10 +126,11 @@ pub unsafe extern "C" fn kv_alarms_len(alarms: *const KvAlarms) -> usize {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_alarms_at(alarms: *const KvAlarms, index: usize) -> *const KvAlarm {
-    // SAFETY: pointers as the header asks for.
-    guard_value(std::ptr::null(), || unsafe {
-        borrow(alarms).ok()?.get(index).map(std::ptr::from_ref)
-    })
+    guard_value!(std::ptr::null(), |c| c
+        .arg(alarms)
+        .ok()?
+        .get(index)
+        .map(std::ptr::from_ref))
 }
 
 /// Frees alarms.
@@ -147,6 +140,5 @@ pub unsafe extern "C" fn kv_alarms_at(alarms: *const KvAlarms, index: usize) -> 
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_alarms_free(alarms: *mut KvAlarms) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(alarms) }
+    free!(alarms)
 }

@@ -6,28 +6,29 @@ use std::ffi::{CString, c_char};
 use libkv::Error;
 
 use crate::codes::{KV_OK, KvCode, code_name};
-use crate::guard::{borrow, free, guard_value, kinds};
+use crate::guard::{free, guard_value, value};
+use crate::handle::kinds;
 
 /// An error: a code, a message, and a revision for some codes.
 pub struct KvError;
 
 /// The contents of a `kv_error`.
-pub(crate) struct Handed {
+pub(crate) struct ErrorContents {
     error: Error,
     message: CString,
 }
 
-impl Handed {
-    pub fn new(error: Error) -> Handed {
+impl From<Error> for ErrorContents {
+    fn from(error: Error) -> ErrorContents {
         let text: Vec<u8> = error.message().bytes().filter(|byte| *byte != 0).collect();
-        Handed {
+        ErrorContents {
             message: CString::new(text).unwrap_or_default(),
             error,
         }
     }
 }
 
-kinds! { KvError = Handed, b"kv_error", "kv_error"; }
+kinds! { KvError = ErrorContents, b"kv_error", "kv_error"; }
 
 /// The code of an error; KV_OK for NULL.
 ///
@@ -36,10 +37,7 @@ kinds! { KvError = Handed, b"kv_error", "kv_error"; }
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_error_code(error: *const KvError) -> KvCode {
-    // SAFETY: an error of this library, or NULL.
-    guard_value(KV_OK, || unsafe {
-        Some(borrow(error).ok()?.error.code().number())
-    })
+    guard_value!(KV_OK, |c| Some(c.arg(error).ok()?.error.code().number()))
 }
 
 /// The message of an error as UTF-8 with a terminating zero. It names the key, revision or path.
@@ -50,10 +48,7 @@ pub unsafe extern "C" fn kv_error_code(error: *const KvError) -> KvCode {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_error_message(error: *const KvError) -> *const c_char {
-    // SAFETY: an error of this library, or NULL.
-    guard_value(c"".as_ptr(), || unsafe {
-        Some(borrow(error).ok()?.message.as_ptr())
-    })
+    guard_value!(c"".as_ptr(), |c| Some(c.arg(error).ok()?.message.as_ptr()))
 }
 
 /// The revision of an error: the compacted one for KV_COMPACTED, the current one for
@@ -64,8 +59,7 @@ pub unsafe extern "C" fn kv_error_message(error: *const KvError) -> *const c_cha
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_error_revision(error: *const KvError) -> i64 {
-    // SAFETY: an error of this library, or NULL.
-    guard_value(0, || unsafe { Some(borrow(error).ok()?.error.revision()) })
+    guard_value!(0, |c| Some(c.arg(error).ok()?.error.revision()))
 }
 
 /// Frees an error.
@@ -75,8 +69,7 @@ pub unsafe extern "C" fn kv_error_revision(error: *const KvError) -> i64 {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_error_free(error: *mut KvError) {
-    // SAFETY: an error of this library, or NULL, and the last use of it.
-    unsafe { free(error) }
+    free!(error)
 }
 
 /// The stable name of a code, for example "compacted"; "ok" for KV_OK, "unknown" for other numbers.
@@ -86,5 +79,5 @@ pub unsafe extern "C" fn kv_error_free(error: *mut KvError) {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub extern "C" fn kv_strerror(code: KvCode) -> *const c_char {
-    guard_value(c"unknown".as_ptr(), || Some(code_name(code)?.as_ptr()))
+    value(c"unknown".as_ptr(), || Some(code_name(code)?.as_ptr()))
 }

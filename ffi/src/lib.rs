@@ -41,10 +41,16 @@ mod history;
 
 mod server;
 
+mod clock;
+
 mod admin;
 
 mod alarm;
 
 mod guard;
+
+mod handle;
+
+mod pointers;
 
 mod requests;

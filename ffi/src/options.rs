@@ -27,7 +27,7 @@ pub struct KvPutOptions {
 }
 
 // SAFETY: numbers only, size first.
-unsafe impl Sized_ for KvPutOptions {
+unsafe impl OptionStruct for KvPutOptions {
     const NAME: &'static str = "kv_put_options";
 }
 
@@ -57,7 +57,7 @@ pub struct KvDeleteOptions {
 }
 
 // SAFETY: numbers only, size first.
-unsafe impl Sized_ for KvDeleteOptions {
+unsafe impl OptionStruct for KvDeleteOptions {
     const NAME: &'static str = "kv_delete_options";
 }
 
@@ -101,7 +101,7 @@ pub struct KvRangeOptions {
 }
 
 // SAFETY: numbers only, size first.
-unsafe impl Sized_ for KvRangeOptions {
+unsafe impl OptionStruct for KvRangeOptions {
     const NAME: &'static str = "kv_range_options";
 }
 
@@ -143,7 +143,7 @@ pub struct KvWatchOptions {
 }
 
 // SAFETY: numbers only, size first.
-unsafe impl Sized_ for KvWatchOptions {
+unsafe impl OptionStruct for KvWatchOptions {
     const NAME: &'static str = "kv_watch_options";
 }
 

@@ -1,62 +1,48 @@
 //! Requests, from the keys and options that C passes in.
-#![allow(unsafe_code)]
 
 use libkv::{Delete, Put, Range, Result, Watch};
 
 use crate::options::{KvDeleteOptions, KvPutOptions, KvRangeOptions, KvWatchOptions};
-use crate::types::{KvBytes, KvKeyRange, bytes_in, range_in, struct_in};
+use crate::pointers::Caller;
+use crate::types::{KvBytes, KvKeyRange};
 
-/// SAFETY: as `struct_in` and `bytes_in`.
-pub(crate) unsafe fn put_request(
+pub(crate) fn put_request(
+    c: &Caller,
     key: KvBytes,
     value: KvBytes,
     options: *const KvPutOptions,
 ) -> Result<Put> {
-    // SAFETY: said above.
-    let (key, value, options) = unsafe {
-        (
-            bytes_in(key, "the key")?,
-            bytes_in(value, "the value")?,
-            struct_in(options)?,
-        )
-    };
-    let mut put = Put::new(key, value);
-    options.set(&mut put)?;
+    let mut put = Put::new(c.bytes(key, "the key")?, c.bytes(value, "the value")?);
+    c.options(options)?.set(&mut put)?;
     Ok(put)
 }
 
-/// SAFETY: as `struct_in` and `range_in`.
-pub(crate) unsafe fn delete_request(
+pub(crate) fn delete_request(
+    c: &Caller,
     range: KvKeyRange,
     options: *const KvDeleteOptions,
 ) -> Result<Delete> {
-    // SAFETY: said above.
-    let (range, options) = unsafe { (range_in(range)?, struct_in(options)?) };
-    let mut delete = Delete::new(range);
-    options.set(&mut delete)?;
+    let mut delete = Delete::new(c.range(range)?);
+    c.options(options)?.set(&mut delete)?;
     Ok(delete)
 }
 
-/// SAFETY: as `struct_in` and `range_in`.
-pub(crate) unsafe fn range_request(
+pub(crate) fn range_request(
+    c: &Caller,
     range: KvKeyRange,
     options: *const KvRangeOptions,
 ) -> Result<Range> {
-    // SAFETY: said above.
-    let (range, options) = unsafe { (range_in(range)?, struct_in(options)?) };
-    let mut range = Range::new(range);
-    options.set(&mut range)?;
+    let mut range = Range::new(c.range(range)?);
+    c.options(options)?.set(&mut range)?;
     Ok(range)
 }
 
-/// SAFETY: as `struct_in` and `range_in`.
-pub(crate) unsafe fn watch_request(
+pub(crate) fn watch_request(
+    c: &Caller,
     range: KvKeyRange,
     options: *const KvWatchOptions,
 ) -> Result<Watch> {
-    // SAFETY: said above.
-    let (range, options) = unsafe { (range_in(range)?, struct_in(options)?) };
-    let mut watch = Watch::new(range);
-    options.set(&mut watch)?;
+    let mut watch = Watch::new(c.range(range)?);
+    c.options(options)?.set(&mut watch)?;
     Ok(watch)
 }

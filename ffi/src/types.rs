@@ -1,18 +1,14 @@
 //! What crosses the border by value, and its conversion both ways.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, OsStr, c_char};
-use std::mem::MaybeUninit;
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 use std::ptr;
 use std::time::Duration;
 
-use libkv::{Durability, Event, KeyRange, KeyValue, Result, SortOrder, SortTarget};
+use libkv::{Durability, Event, KeyValue, Result, SortOrder, SortTarget};
 
 pub use crate::codes::*;
 pub use crate::constants::*;
-use crate::guard::invalid;
+use crate::handle::invalid;
 
 // the header's version is the library's
 const _: () = {
@@ -193,87 +189,13 @@ pub(crate) fn owned(kv: KeyValue) -> *mut KvKeyValue {
 
 /// SAFETY: the pointer must be NULL, a view, or a pair of `owned` that is not used again.
 pub(crate) unsafe fn free_owned(pair: *mut KvKeyValue) {
-    // SAFETY: said above; a view begins with another word and is left alone.
+    // SAFETY: the caller's promise; a view begins with another word and is left alone.
     unsafe {
         if !pair.is_null() && (*pair).kind == OWNED {
             (*pair).kind = 0;
             drop(Box::from_raw(pair.cast::<OwnedPair>()).kv);
         }
     }
-}
-
-/// SAFETY: the bytes must be readable for 'a.
-pub(crate) unsafe fn bytes_in<'a>(bytes: KvBytes, name: &str) -> Result<&'a [u8]> {
-    if bytes.len == 0 {
-        return Ok(&[]);
-    }
-    if bytes.data.is_null() {
-        return Err(invalid(format!(
-            "{name} is NULL but has {} bytes",
-            bytes.len
-        )));
-    }
-    if bytes.len > isize::MAX as usize {
-        return Err(invalid(format!(
-            "{name} has an absurd length of {} bytes",
-            bytes.len
-        )));
-    }
-    // SAFETY: said above.
-    Ok(unsafe { std::slice::from_raw_parts(bytes.data, bytes.len) })
-}
-
-/// SAFETY: the bytes of the range must be readable.
-pub(crate) unsafe fn range_in(range: KvKeyRange) -> Result<KeyRange> {
-    // SAFETY: said above.
-    let (key, end) = unsafe {
-        (
-            bytes_in(range.key, "the key")?,
-            bytes_in(range.end, "the end of the range")?,
-        )
-    };
-    Ok(match range.kind {
-        KV_RANGE_KEY => KeyRange::key(key),
-        KV_RANGE_PREFIX => KeyRange::prefix(key),
-        KV_RANGE_BETWEEN => KeyRange::between(key, end),
-        KV_RANGE_FROM_KEY => KeyRange::from_key(key),
-        KV_RANGE_ALL => KeyRange::all(),
-        other => return Err(invalid(format!("{other} is no KV_RANGE_… kind"))),
-    })
-}
-
-/// SAFETY: the text must be NULL or end with a zero byte.
-pub(crate) unsafe fn text_in<'a>(text: *const c_char, name: &str) -> Result<&'a CStr> {
-    if text.is_null() {
-        return Err(invalid(format!("{name} is NULL")));
-    }
-    // SAFETY: said above.
-    Ok(unsafe { CStr::from_ptr(text) })
-}
-
-/// A path that need not be there.
-///
-/// SAFETY: the text must be NULL or end with a zero byte.
-pub(crate) unsafe fn path_in(text: *const c_char) -> Option<PathBuf> {
-    // SAFETY: said above.
-    (!text.is_null()).then(|| {
-        PathBuf::from(OsStr::from_bytes(
-            unsafe { CStr::from_ptr(text) }.to_bytes(),
-        ))
-    })
-}
-
-/// A text in UTF-8 that need not be there.
-///
-/// SAFETY: the text must be NULL or end with a zero byte.
-pub(crate) unsafe fn word_in(text: *const c_char, name: &str) -> Result<Option<String>> {
-    if text.is_null() {
-        return Ok(None);
-    }
-    // SAFETY: said above.
-    let text = unsafe { CStr::from_ptr(text) }.to_str();
-    text.map(|text| Some(text.to_string()))
-        .map_err(|_| invalid(format!("option {name} is not UTF-8")))
 }
 
 pub(crate) fn flag_in(flag: i32, name: &str) -> Result<Option<bool>> {
@@ -336,41 +258,7 @@ pub(crate) fn sort_target_in(number: i32) -> Result<SortTarget> {
 /// # Safety
 ///
 /// The type must be plain numbers and pointers, `repr(C)`, with `size: usize` first.
-pub(crate) unsafe trait Sized_: Copy {
+pub(crate) unsafe trait OptionStruct: Copy {
     /// The struct's name in the header.
     const NAME: &'static str;
-}
-
-/// Members that an older or newer caller does not have, or has beyond ours, are looked at no
-/// further: ours that are missing are zero, theirs that we do not know must be.
-///
-/// SAFETY: the pointer must be NULL or point to a struct of the size in its first member.
-pub(crate) unsafe fn struct_in<T: Sized_>(options: *const T) -> Result<T> {
-    const SIZE_MAX: usize = 4_096;
-    let mut ours = MaybeUninit::<T>::zeroed();
-    if options.is_null() {
-        // SAFETY: zeroes are a value of the type, says its trait.
-        return Ok(unsafe { ours.assume_init() });
-    }
-    // SAFETY: said above: the first member is there.
-    let size = unsafe { options.cast::<usize>().read_unaligned() };
-    if !(size_of::<usize>()..=SIZE_MAX).contains(&size) {
-        return Err(invalid(format!(
-            "{}.size is {size}: begin with its KV_…_INIT",
-            T::NAME
-        )));
-    }
-    let known = size.min(size_of::<T>());
-    // SAFETY: the caller passes this number of readable bytes; the rest of our struct is zero.
-    unsafe {
-        ptr::copy_nonoverlapping(options.cast::<u8>(), ours.as_mut_ptr().cast::<u8>(), known);
-        let beyond = std::slice::from_raw_parts(options.cast::<u8>().add(known), size - known);
-        if beyond.iter().any(|byte| *byte != 0) {
-            return Err(invalid(format!(
-                "{} has members that this library does not know",
-                T::NAME
-            )));
-        }
-        Ok(ours.assume_init())
-    }
 }

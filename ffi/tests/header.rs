@@ -91,7 +91,7 @@ fn every_call_says_what_owner_threads_and_errors() {
 #[test]
 fn every_call_passes_the_border() {
     for entry in entries() {
-        let guarded = ["guard(error", "guard_value(", "free(", "response("]
+        let guarded = ["guard!(error", "guard_value!(", "free!(", "value("]
             .iter()
             .any(|guard| entry.body.contains(guard));
         assert!(guarded, "{}: no guard catches its panics", entry.name);

@@ -180,7 +180,7 @@ pub fn options(table: &Table) -> Output {
             }}
 
             // SAFETY: numbers only, size first.
-            unsafe impl Sized_ for Kv{rust}Options {{
+            unsafe impl OptionStruct for Kv{rust}Options {{
                 const NAME: &'static str = \"kv_{name}_options\";
             }}
 
