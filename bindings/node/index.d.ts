@@ -47,9 +47,9 @@ export type SortOrder = 'none' | 'ascend' | 'descend'
 export type SortTarget = 'key' | 'version' | 'create' | 'mod' | 'value'
 export type CompareResult = '==' | '>' | '<' | '!='
 /**
- * `'nospace'`: The quota is used up. Writes that need space return `FULL`; deletions, revocations
- * and compactions still work.
- * `'corrupt'`: The data may be damaged. Every write returns `CORRUPT`.
+ * `'nospace'`: The quota is used up. Writes that need space fail with `FULL`; deletions,
+ * revocations and compactions still work.
+ * `'corrupt'`: The data may be damaged. Every write fails with `CORRUPT`.
  */
 export type AlarmKind = 'nospace' | 'corrupt'
 // end of generated
@@ -403,69 +403,98 @@ export interface CheckReport {
 
 /** How a store is opened. What is left out takes its default. */
 export interface OpenOptions {
-  /** Make the store if there is none (true); false answers `NOT_FOUND`. */
+  // generated from bindings/vocabulary/vocabulary.toml: open
+  /** Create the store if it does not exist (default true); false fails with `NOT_FOUND`. */
   create?: boolean
-  /** Writes answer `READ_ONLY`, and nothing is created (false). */
+  /** Writes fail with `READ_ONLY`, and no file is created (default false). */
   readOnly?: boolean
-  /** What an acknowledged write means (`'sync'`). `'none'` is chosen when a store is made; `:memory:` accepts any: it has nothing to lose. */
+  /**
+   * The durability of acknowledged writes (default sync). A store in memory accepts every durability.
+   */
   durability?: Durability
-  /** How long a write waits for the writer's lock before `BUSY` names its holder (5,000). `Infinity` waits for ever. */
+  /**
+   * How long a write waits for the write lock before it fails with `BUSY`, which names the holder
+   * (default 5,000 ms); infinity waits without limit.
+   */
   busyTimeoutMs?: number
-  /** A quota on pages that hold data, in bytes, kept in the store; another value than it has changes it for every process, 0 takes it away. What might go beyond it answers `FULL`; deletions, revocations and compactions always have room. */
+  /**
+   * A quota for pages that hold data, in bytes. It is stored in the store and applies to every
+   * process; another value replaces it, 0 removes it. Writes beyond it fail with `FULL`; deletions,
+   * revocations and compactions always work.
+   */
   maxBytes?: number
-  /** Keys and values of one write, summed (64 MiB). */
+  /** The maximum size of the keys and values of one write, summed (default 64 MiB). */
   maxRequestBytes?: number
-  /** Operations in each list of a txn (100,000). */
+  /** The maximum number of operations in each list of a txn (default 100,000). */
   maxTxnOps?: number
-  /** etcd's own limits: be surprised now, not on the cluster. */
+  /** A preset of limits. Limits that are set separately take precedence. */
   limits?: 'etcd'
-  /** Smaller TTLs are raised to it (1). */
+  /** The minimum TTL of a lease; smaller TTLs are raised to it (default 1 s). */
   leaseTtlMinSeconds?: number
-  /** Compaction without being asked: keep so many revisions (a number says the same), or what is younger than so many seconds. */
+  /** Automatic compaction: the number of revisions, or the age, that is kept (default none). */
   autoCompaction?: number | { revisions: number } | { seconds: number }
-  /** Slots for read transactions, over all processes (1,024); the first opener's counts. */
+  /**
+   * The maximum number of concurrent read transactions, over all processes (default 1,024). The first
+   * process that opens the store sets it.
+   */
   maxReaders?: number
-  /** Permissions of the files that are made (0o600; the directory adds x where r stands). */
+  /** The permissions of created files (default 0600). The directory also gets x where it has r. */
   mode?: number
-  /** A clock that a test sets. This process then holds the store alone. */
+  /**
+   * A manual clock for tests. A store that is opened with it cannot be opened by another process.
+   */
   clock?: Clock
-  /** Open on a network file system all the same (false). */
+  /** Allow a network file system (default false). Its locks may not work. */
   allowNetworkFs?: boolean
-  // --- Of a cluster, which refuses those above, as a store refuses these.
-  /** The file (PEM) of the authorities whose servers are trusted (those that the system trusts). */
+  /**
+   * For clusters: The file (PEM) of the trusted certificate authorities (default: those that the
+   * system trusts).
+   */
   tlsCa?: string | Uint8Array | URL
-  /** The file (PEM) of this client's certificate; needs `tlsKey`. */
+  /** For clusters: The file (PEM) of this client's certificate. Needs `tlsKey`. */
   tlsCert?: string | Uint8Array | URL
-  /** The file (PEM) of its key. */
+  /** For clusters: The file (PEM) of the key of `tlsCert`. */
   tlsKey?: string | Uint8Array | URL
-  /** The name that the servers' certificates must have (each endpoint's host). */
+  /**
+   * For clusters: The name that the servers' certificates must contain (default: the host of each
+   * endpoint).
+   */
   tlsServerName?: string
-  /** Whom to log in; needs `password`. */
+  /** For clusters: The user name to log in with. Needs `password`. */
   user?: string
-  /** The password of `user`. */
+  /** For clusters: The password of `user`. */
   password?: string
-  /** How long to try to reach an endpoint (5,000). */
+  /** For clusters: The timeout of connecting to an endpoint (default 5,000 ms). */
   connectTimeoutMs?: number
-  /** How long to wait for an answer (30,000). `Infinity` waits for ever. */
+  /** For clusters: The timeout of a request (default 30,000 ms); infinity waits without limit. */
   requestTimeoutMs?: number
-  /** How long a connection may be silent before it is probed (10,000). */
+  /** For clusters: The idle time after which a connection is probed (default 10,000 ms). */
   keepAliveMs?: number
+  // end of generated
 }
 
 /** How a store is served. Files are PEM. */
 export interface ServeOptions {
-  /** The server's certificate, for an `https` address; needs `keyFile`. */
+  // generated from bindings/vocabulary/vocabulary.toml: serve
+  /** The file (PEM) of the server's certificate, for an https address; needs `keyFile`. */
   certFile?: string | Uint8Array | URL
-  /** The key of `certFile`. */
+  /** The file (PEM) of the key of `certFile`. */
   keyFile?: string | Uint8Array | URL
-  /** The authorities that clients' certificates come from. */
+  /** The file (PEM) of the authorities that clients' certificates come from. */
   trustedCaFile?: string | Uint8Array | URL
-  /** Refuse clients without a certificate (false). */
+  /** Refuse clients without a certificate (default false). */
   clientCertAuth?: boolean
-  /** Keys and values of one write by a client, summed (the limit of the store's handle, which holds as well). */
+  /**
+   * The maximum size of the keys and values of one write by a client, summed. The limit of the
+   * store's handle also applies.
+   */
   maxRequestBytes?: number
-  /** Operations in each list of a client's txn (the limit of the store's handle, which holds as well). */
+  /**
+   * The maximum number of operations in each list of a client's txn. The limit of the store's handle
+   * also applies.
+   */
   maxTxnOps?: number
+  // end of generated
 }
 
 /**
@@ -550,7 +579,10 @@ export interface WatchOptions {
   noPut?: boolean
   /** Omit deletions. */
   noDelete?: boolean
-  /** After ten minutes without an event, deliver a batch without events whose revision shows the progress. */
+  /**
+   * After ten minutes without an event, deliver a batch without events whose revision shows the
+   * progress.
+   */
   progress?: boolean
   // end of generated
 }

@@ -82,10 +82,10 @@ pub const KV_EVENT_PUT: i32 = 0;
 /// The key was deleted.
 pub const KV_EVENT_DELETE: i32 = 1;
 
-/// The quota is used up. Writes that need space return KV_FULL; deletions, revocations and
+/// The quota is used up. Writes that need space fail with KV_FULL; deletions, revocations and
 /// compactions still work.
 pub const KV_ALARM_NOSPACE: i32 = 1;
-/// The data may be damaged. Every write returns KV_CORRUPT.
+/// The data may be damaged. Every write fails with KV_CORRUPT.
 pub const KV_ALARM_CORRUPT: i32 = 2;
 
 /// The value of a number; `None` for numbers without a meaning.

@@ -18,35 +18,8 @@ const {
 const { clockHandle } = require('./clock.js')
 const { KvError, invalid } = require('./errors.js')
 const { DURABILITIES, LIMITS } = require('./numbers.js')
+const { OPEN_OPTIONS } = require('./options.js')
 const wire = require('./wire.js')
-
-/** In the order in which they are written. */
-const OPTIONS = [
-  'create',
-  'readOnly',
-  'durability',
-  'busyTimeoutMs',
-  'maxBytes',
-  'maxRequestBytes',
-  'maxTxnOps',
-  'limits',
-  'leaseTtlMinSeconds',
-  'autoCompaction',
-  'maxReaders',
-  'mode',
-  'clock',
-  'allowNetworkFs',
-  // of a cluster
-  'tlsCa',
-  'tlsCert',
-  'tlsKey',
-  'tlsServerName',
-  'user',
-  'password',
-  'connectTimeoutMs',
-  'requestTimeoutMs',
-  'keepAliveMs',
-]
 
 /** A path, bytes of a path, a URL, or `:memory:`. */
 function targetBytes(target) {
@@ -95,7 +68,7 @@ const wait = (what, ms) => (ms === Infinity ? ms : integer(what, ms, undefined, 
 
 /** Every option checked; what is left out stays undefined. */
 function checked(given) {
-  const options = { ...knownOptions('open', given, OPTIONS) }
+  const options = { ...knownOptions('open', given, OPEN_OPTIONS) }
   const perhaps = (name, check) => (options[name] === undefined ? undefined : check(options[name]))
   const named = (name, check) => perhaps(name, (value) => check(`option ${name}`, value))
   const number = (name, max) =>
@@ -145,7 +118,7 @@ function writeOpening(target, options) {
   const all = checked(options)
   wire.begin()
   wire.bytes(path)
-  for (const name of OPTIONS) {
+  for (const name of OPEN_OPTIONS) {
     if (name === 'durability') {
       wire.u8(all.durability)
     } else if (name === 'limits') {
@@ -169,4 +142,4 @@ function renamed(error) {
   return error
 }
 
-module.exports = { OPTIONS, renamed, writeOpening, writeOption }
+module.exports = { renamed, writeOpening, writeOption }

@@ -63,6 +63,41 @@ const watchOptions = (options) => ({
   progress: flag('option progress', options.progress),
 })
 
+const OPEN_OPTIONS = [
+  'create',
+  'readOnly',
+  'durability',
+  'busyTimeoutMs',
+  'maxBytes',
+  'maxRequestBytes',
+  'maxTxnOps',
+  'limits',
+  'leaseTtlMinSeconds',
+  'autoCompaction',
+  'maxReaders',
+  'mode',
+  'clock',
+  'allowNetworkFs',
+  'tlsCa',
+  'tlsCert',
+  'tlsKey',
+  'tlsServerName',
+  'user',
+  'password',
+  'connectTimeoutMs',
+  'requestTimeoutMs',
+  'keepAliveMs',
+]
+
+const SERVE_OPTIONS = [
+  'certFile',
+  'keyFile',
+  'trustedCaFile',
+  'clientCertAuth',
+  'maxRequestBytes',
+  'maxTxnOps',
+]
+
 /** Writes options as src/request_options.rs reads them: the flags in a byte, then the others. */
 function optionWriters({ u8, f64, i64 }) {
   return {
@@ -100,8 +135,10 @@ function optionWriters({ u8, f64, i64 }) {
 
 module.exports = {
   DELETE_OPTIONS,
+  OPEN_OPTIONS,
   PUT_OPTIONS,
   RANGE_OPTIONS,
+  SERVE_OPTIONS,
   WATCH_OPTIONS,
   deleteOptions,
   optionWriters,

@@ -19,7 +19,7 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// Reads target and options, in the order of `OPTIONS` in `lib/open.js`.
+    /// Reads target and options, in the order of `OPEN_OPTIONS` in `lib/options.js`.
     pub fn read(bytes: &[u8], state: &State) -> Result<Opening> {
         let mut reader = Reader::new(bytes);
         let target = reader.bytes()?;

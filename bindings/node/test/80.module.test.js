@@ -112,10 +112,10 @@ test('the types know the options of open, and no other', () => {
   const typed = /export interface OpenOptions {([^]*?)\n}/.exec(
     fs.readFileSync(path.join(folder, 'index.d.ts'), 'utf8'),
   )[1]
-  const { OPTIONS } = require('../lib/open.js')
+  const { OPEN_OPTIONS } = require('../lib/options.js')
   assert.deepStrictEqual(
     [...typed.matchAll(/^ {2}(\w+)\?:/gm)].map(([, name]) => name),
-    OPTIONS,
+    OPEN_OPTIONS,
   )
 })
 

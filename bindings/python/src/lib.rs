@@ -66,7 +66,9 @@ use crate::convert::Dict;
 #[pyfunction]
 #[pyo3(
     signature = (target, **options),
+    // generated from bindings/vocabulary/vocabulary.toml: open
     text_signature = "(target, *, create=True, read_only=False, durability=None, busy_timeout_ms=5000, max_bytes=None, max_request_bytes=None, max_txn_ops=None, limits=None, lease_ttl_min_seconds=None, auto_compaction=None, max_readers=None, mode=None, clock=None, allow_network_fs=False, tls_ca=None, tls_cert=None, tls_key=None, tls_server_name=None, user=None, password=None, connect_timeout_ms=None, request_timeout_ms=None, keep_alive_ms=None)"
+    // end of generated
 )]
 fn open(py: Python<'_>, target: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -> PyResult<db::Db> {
     guard::guard(|| db::Db::open(py, target, options))
@@ -86,7 +88,9 @@ fn open(py: Python<'_>, target: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -
 #[pyfunction]
 #[pyo3(
     signature = (db, address=None, **options),
+    // generated from bindings/vocabulary/vocabulary.toml: serve
     text_signature = "(db, address='127.0.0.1:0', *, cert_file=None, key_file=None, trusted_ca_file=None, client_cert_auth=False, max_request_bytes=None, max_txn_ops=None)"
+    // end of generated
 )]
 fn serve(
     py: Python<'_>,

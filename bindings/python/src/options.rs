@@ -11,33 +11,8 @@ use pyo3::types::{PyBytes, PyDelta, PyFloat, PyString};
 
 use crate::convert::{Dict, durability, each_option, flag, int, one_of, sized, wrong_type};
 use crate::guard::{detached, guard};
+use crate::request_options::OPEN_OPTIONS;
 use crate::words::LIMITS;
-
-const OPEN_OPTIONS: &[&str] = &[
-    "create",
-    "read_only",
-    "durability",
-    "busy_timeout_ms",
-    "max_bytes",
-    "max_request_bytes",
-    "max_txn_ops",
-    "limits",
-    "lease_ttl_min_seconds",
-    "auto_compaction",
-    "max_readers",
-    "mode",
-    "clock",
-    "allow_network_fs",
-    "tls_ca",
-    "tls_cert",
-    "tls_key",
-    "tls_server_name",
-    "user",
-    "password",
-    "connect_timeout_ms",
-    "request_timeout_ms",
-    "keep_alive_ms",
-];
 
 /// The path or address, from str, bytes or any os.PathLike.
 pub fn target(target: &Bound<'_, PyAny>) -> PyResult<PathBuf> {

@@ -162,3 +162,40 @@ pub fn set_watch(
     }
     Ok(true)
 }
+
+/// The keywords of open().
+pub const OPEN_OPTIONS: &[&str] = &[
+    "create",
+    "read_only",
+    "durability",
+    "busy_timeout_ms",
+    "max_bytes",
+    "max_request_bytes",
+    "max_txn_ops",
+    "limits",
+    "lease_ttl_min_seconds",
+    "auto_compaction",
+    "max_readers",
+    "mode",
+    "clock",
+    "allow_network_fs",
+    "tls_ca",
+    "tls_cert",
+    "tls_key",
+    "tls_server_name",
+    "user",
+    "password",
+    "connect_timeout_ms",
+    "request_timeout_ms",
+    "keep_alive_ms",
+];
+
+/// The keywords of serve().
+pub const SERVE_OPTIONS: &[&str] = &[
+    "cert_file",
+    "key_file",
+    "trusted_ca_file",
+    "client_cert_auth",
+    "max_request_bytes",
+    "max_txn_ops",
+];

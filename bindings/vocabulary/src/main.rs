@@ -48,9 +48,10 @@ fn main() -> ExitCode {
 fn run(check: bool) -> Result<bool, String> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let table = Table::read(&here.join("vocabulary.toml"))?;
-    let requests = here.join("../../core/src/request.rs");
-    let requests = std::fs::read_to_string(&requests).map_err(|e| format!("{requests:?}: {e}"))?;
-    table.compare(&requests)?;
+    let root = here.join("../..");
+    table.compare(|path| {
+        std::fs::read_to_string(root.join(path)).map_err(|e| format!("{path}: {e}"))
+    })?;
     let outputs = [
         rust::code(&table),
         rust::grpc_code(&table),
@@ -66,6 +67,7 @@ fn run(check: bool) -> Result<bool, String> {
         python::signatures(&table, "bindings/python/src/db.rs"),
         python::signatures(&table, "bindings/python/src/request.rs"),
         python::signatures(&table, "bindings/python/src/snapshot.rs"),
+        python::signatures(&table, "bindings/python/src/lib.rs"),
         node::types(&table),
         node::numbers(&table),
         node::numbers_of_rust(&table),
@@ -77,7 +79,7 @@ fn run(check: bool) -> Result<bool, String> {
     ];
     let mut current = true;
     for output in outputs {
-        current &= output.bring_up_to_date(&here.join("../.."), check)?;
+        current &= output.bring_up_to_date(&root, check)?;
     }
     Ok(current)
 }

@@ -28,11 +28,31 @@ pub fn types(table: &Table) -> Output {
     let output = Output::regions("bindings/node/index.d.ts")
         .region("ErrorCode", codes)
         .region("words", words);
+    let output = table.calls.iter().fold(output, |output, call| {
+        let lines = call.options.iter().map(|option| {
+            let of_cluster = if option.cluster { "For clusters: " } else { "" };
+            let doc = format!("{of_cluster}{}", doc(table, &option.doc));
+            let takes = match option.kind.as_str() {
+                "flag" => "boolean".to_string(),
+                "ms" | "integer" => "number".to_string(),
+                "path" => "string | Uint8Array | URL".to_string(),
+                "text" => "string".to_string(),
+                "clock" => "Clock".to_string(),
+                "auto_compaction" => {
+                    "number | { revisions: number } | { seconds: number }".to_string()
+                }
+                "limits" => "'etcd'".to_string(),
+                name => pascal(name),
+            };
+            format!("{}{}?: {takes}\n", comment_of(&doc), camel(&option.name))
+        });
+        output.region(&call.name, lines.collect())
+    });
     table.requests.iter().fold(output, |output, request| {
         let mut lines = String::new();
         for (option, kind) in table.options(request) {
             let doc = doc(table, &option.doc);
-            _ = writeln!(lines, "/** {doc} */");
+            lines += &comment_of(&doc);
             let name = camel(&option.name);
             let takes = match kind {
                 Kind::Flag => "boolean".to_string(),
@@ -45,6 +65,15 @@ pub fn types(table: &Table) -> Output {
         }
         output.region(&request.name, lines)
     })
+}
+
+/// A comment over a member: on one line if it fits.
+fn comment_of(doc: &str) -> String {
+    let line = format!("/** {doc} */\n");
+    match line.chars().count() < LINE_MAX {
+        true => line,
+        false => format!("/**\n{} */\n", comment(" *", doc)),
+    }
 }
 
 /// The comment over a type of words: what each means, unless the word says it.
@@ -323,6 +352,17 @@ pub fn options(table: &Table) -> Output {
             _ = writeln!(writers, "    noPut() {{\n{defaults}    }},");
         }
         exports.extend([format!("{upper}_OPTIONS"), format!("{name}Options")]);
+    }
+    for call in &table.calls {
+        let name = format!("{}_OPTIONS", call.name.to_uppercase());
+        let names: Vec<String> = call
+            .options
+            .iter()
+            .map(|option| camel(&option.name))
+            .collect();
+        text.push('\n');
+        text += &list(&name, &names);
+        exports.push(name);
     }
     _ = write!(
         text,

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::output::{HEAD, Output};
-use crate::table::{Enum, Kind, Table, pascal};
-use crate::text::renamed;
+use crate::table::{CallOption, Enum, Kind, Table, pascal};
+use crate::text::{renamed, wrapped};
 
 /// A sentence with the names that Python has.
 fn doc(table: &Table, doc: &str) -> String {
@@ -176,7 +176,53 @@ pub fn options(table: &Table) -> Output {
             );
         }
     }
+    for call in &table.calls {
+        let (name, upper) = (&call.name, call.name.to_uppercase());
+        let names: String = call
+            .options
+            .iter()
+            .map(|option| format!("{:?},\n", option.name))
+            .collect();
+        _ = write!(
+            text,
+            "
+            /// The keywords of {name}().
+            pub const {upper}_OPTIONS: &[&str] = &[{names}];
+            "
+        );
+    }
     Output::rust("bindings/python/src/request_options.rs", &text)
+}
+
+/// The docstring of a member.
+fn docstring(doc: &str) -> String {
+    // the formatter's width without indentation and quotes
+    format!("\"\"\"{}\"\"\"", wrapped(doc, 108).join("\n"))
+}
+
+/// What an option of `open` or `serve` is in the stubs.
+fn call_annotation(table: &Table, option: &CallOption) -> String {
+    let annotation = match option.kind.as_str() {
+        "flag" => "bool",
+        "ms" => "float",
+        "integer" => "int",
+        "path" => "Target",
+        "text" => "str",
+        "clock" => "Clock",
+        "auto_compaction" => "int | timedelta",
+        "limits" => "Literal[\"etcd\"]",
+        name => {
+            let known = table.enums.iter().find(|known| known.name == name);
+            let known = known.unwrap_or_else(|| panic!("there is no type {name}"));
+            return format!("{} | None", pascal(&known.name));
+        }
+    };
+    format!("{annotation} | None")
+}
+
+/// What an option of `open` or `serve` is by default, in the stubs.
+fn call_default(option: &CallOption) -> &str {
+    option.default.as_deref().unwrap_or("None")
 }
 
 /// What an option is in the stubs, and its default.
@@ -225,21 +271,44 @@ pub fn types(table: &Table) -> Output {
             if transaction.is_none_or(|wanted| wanted == option.transaction) {
                 _ = writeln!(
                     lines,
-                    "{}: {}\n\"\"\"{}\"\"\"",
+                    "{}: {}\n{}",
                     option.name,
                     stub(&kind).0,
-                    doc(table, &option.doc)
+                    docstring(&doc(table, &option.doc))
                 );
             }
         }
         output = output.region(name, lines);
     }
-    output
+    table.calls.iter().fold(output, |output, call| {
+        let lines = call.options.iter().map(|option| {
+            let annotation = match call_annotation(table, option) {
+                // it is imported for the type checker alone
+                clock if clock.starts_with("Clock") => format!("\"{clock}\""),
+                annotation => annotation,
+            };
+            let of_cluster = if option.cluster { "For clusters: " } else { "" };
+            let doc = format!("{of_cluster}{}", doc(table, &option.doc));
+            format!("{}: {annotation}\n{}\n", option.name, docstring(&doc))
+        });
+        output.region(&call.name, lines.collect())
+    })
 }
 
 /// The regions of `_libkv.pyi`.
 pub fn stubs(table: &Table) -> Output {
     let output = Output::regions("bindings/python/python/libkv/_libkv.pyi");
+    let output = table.calls.iter().fold(output, |output, call| {
+        let lines = call.options.iter().map(|option| {
+            let annotation = call_annotation(table, option);
+            format!(
+                "{}: {annotation} = {},\n",
+                option.name,
+                call_default(option)
+            )
+        });
+        output.region(&call.name, lines.collect())
+    });
     table.requests.iter().fold(output, |output, request| {
         let mut lines = String::new();
         for (option, kind) in table.options(request) {
@@ -252,15 +321,21 @@ pub fn stubs(table: &Table) -> Output {
 
 /// The signatures in the sources: the part behind the arguments that are written by hand.
 pub fn signatures(table: &Table, path: &'static str) -> Output {
-    let output = Output::regions(path);
-    table.requests.iter().fold(output, |output, request| {
+    let requests = table.requests.iter().map(|request| {
         let options = table.options(request);
         let options = options
             .iter()
             .map(|(option, kind)| format!("{}={}", option.name, stub(kind).1.replace('"', "'")));
-        let options: Vec<String> = options.collect();
-        let options = options.join(", ");
-        output.perhaps(&request.name, move |old| {
+        (&request.name, options.collect::<Vec<_>>().join(", "))
+    });
+    let calls = table.calls.iter().map(|call| {
+        let options = call.options.iter();
+        let options = options.map(|option| format!("{}={}", option.name, call_default(option)));
+        (&call.name, options.collect::<Vec<_>>().join(", "))
+    });
+    let regions = requests.chain(calls);
+    regions.fold(Output::regions(path), |output, (name, options)| {
+        output.perhaps(name, move |old| {
             let lead = ["end=..., ", "*, "].iter().find_map(|mark| {
                 let at = old.find(mark)? + mark.len();
                 Some(&old[..at])

@@ -21,6 +21,9 @@ pub struct Table {
     /// The requests.
     #[serde(rename = "request")]
     pub requests: Vec<Request>,
+    /// `open` and `serve`.
+    #[serde(rename = "call")]
+    pub calls: Vec<Call>,
     /// What the halves of the Node package send each other.
     pub node: Wire,
 }
@@ -118,6 +121,38 @@ pub struct Opt {
     pub transaction: bool,
 }
 
+/// `open` or `serve`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Call {
+    /// `open`.
+    pub name: String,
+    /// The type of its options in libkv.
+    pub rust: String,
+    /// Where that type is, if its fields are the options.
+    pub source: Option<String>,
+    /// The options.
+    pub options: Vec<CallOption>,
+}
+
+/// An option of `open` or `serve`; each may be left out.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallOption {
+    /// `read_only`.
+    pub name: String,
+    /// What it takes.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What Python shows as its default.
+    pub default: Option<String>,
+    /// Whether it belongs to a cluster.
+    #[serde(default)]
+    pub cluster: bool,
+    /// What it does.
+    pub doc: String,
+}
+
 /// What the halves of the Node package send each other.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -208,27 +243,46 @@ impl Table {
         options.map(|option| (option, kind(option))).collect()
     }
 
-    /// Verifies that the types of `core/src/request.rs` have the fields that the table says.
-    pub fn compare(&self, source: &str) -> Result<(), String> {
+    /// Verifies that the types of the core have the fields that the table says.
+    pub fn compare(&self, read: impl Fn(&str) -> Result<String, String>) -> Result<(), String> {
+        let path = "core/src/request.rs";
+        let source = read(path)?;
         for request in &self.requests {
-            let head = format!("pub struct {} {{", request.rust);
-            let lines = source.lines().skip_while(|line| *line != head).skip(1);
-            let mut fields: Vec<&str> = lines
-                .take_while(|line| *line != "}")
-                .filter_map(|line| line.strip_prefix("    pub ")?.split(':').next())
-                .collect();
             let options = request.options.iter().map(|option| &option.name);
-            let mut known: Vec<&str> = request.fields.iter().chain(options).map(|n| &**n).collect();
-            fields.sort();
-            known.sort();
-            if fields != known {
-                return Err(format!(
-                    "{} has the fields {fields:?} in core/src/request.rs and {known:?} in vocabulary.toml",
-                    request.rust
-                ));
+            let known = request.fields.iter().chain(options);
+            same_fields(path, &source, &request.rust, known)?;
+        }
+        for call in &self.calls {
+            if let Some(path) = &call.source {
+                let known = call.options.iter().map(|option| &option.name);
+                same_fields(path, &read(path)?, &call.rust, known)?;
             }
         }
         Ok(())
+    }
+}
+
+/// Verifies that a struct has these fields and no others.
+fn same_fields<'t>(
+    path: &str,
+    source: &str,
+    name: &str,
+    known: impl Iterator<Item = &'t String>,
+) -> Result<(), String> {
+    let head = format!("pub struct {name} {{");
+    let lines = source.lines().skip_while(|line| *line != head).skip(1);
+    let mut fields: Vec<&str> = lines
+        .take_while(|line| *line != "}")
+        .filter_map(|line| line.strip_prefix("    pub ")?.split(':').next())
+        .collect();
+    let mut known: Vec<&str> = known.map(String::as_str).collect();
+    fields.sort();
+    known.sort();
+    match fields == known {
+        true => Ok(()),
+        false => Err(format!(
+            "{name} has the fields {fields:?} in {path} and {known:?} in vocabulary.toml"
+        )),
     }
 }
 

@@ -5,17 +5,24 @@ const LINE_MAX: usize = 100;
 
 /// A sentence as comment lines, each after `lead`.
 pub fn comment(lead: &str, text: &str) -> String {
-    let mut lines: Vec<String> = vec![lead.to_string()];
+    let lines = wrapped(text, LINE_MAX - lead.len() - 1);
+    let lines = lines.iter().map(|line| format!("{lead} {line}\n"));
+    lines.collect()
+}
+
+/// A sentence as lines of at most this number of letters.
+pub fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
-        let last = lines.last_mut().expect("there is always a line");
-        if last.chars().count() + 1 + word.chars().count() > LINE_MAX && *last != lead {
-            lines.push(format!("{lead} {word}"));
-        } else {
-            last.push(' ');
-            last.push_str(word);
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_string()),
         }
     }
-    lines.join("\n") + "\n"
+    lines
 }
 
 /// A sentence behind a colon: `KV_YES: return the previous pair.`

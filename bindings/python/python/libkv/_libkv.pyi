@@ -14,6 +14,7 @@ __version__: Final[str]
 def open(
     target: Target,
     *,
+    # generated from bindings/vocabulary/vocabulary.toml: open
     create: bool | None = True,
     read_only: bool | None = False,
     durability: Durability | None = None,
@@ -37,17 +38,20 @@ def open(
     connect_timeout_ms: float | None = None,
     request_timeout_ms: float | None = None,
     keep_alive_ms: float | None = None,
+    # end of generated
 ) -> Db: ...
 def serve(
     db: Db,
     address: str = "127.0.0.1:0",
     *,
+    # generated from bindings/vocabulary/vocabulary.toml: serve
     cert_file: Target | None = None,
     key_file: Target | None = None,
     trusted_ca_file: Target | None = None,
     client_cert_auth: bool | None = False,
     max_request_bytes: int | None = None,
     max_txn_ops: int | None = None,
+    # end of generated
 ) -> Server: ...
 def _panic() -> None: ...
 def _codes() -> list[str]: ...

@@ -39,40 +39,79 @@ OpResponse: TypeAlias = Union["PutResponse", "RangeResponse", "DeleteResponse", 
 class OpenOptions(TypedDict, total=False):
     """What open() takes beside the target."""
 
+    # generated from bindings/vocabulary/vocabulary.toml: open
     create: bool | None
+    """Create the store if it does not exist (default true); false fails with NotFoundError."""
     read_only: bool | None
+    """Writes fail with ReadOnlyError, and no file is created (default false)."""
     durability: Durability | None
+    """The durability of acknowledged writes (default sync). A store in memory accepts every durability."""
     busy_timeout_ms: float | None
+    """How long a write waits for the write lock before it fails with BusyError, which names the holder (default
+    5,000 ms); infinity waits without limit."""
     max_bytes: int | None
+    """A quota for pages that hold data, in bytes. It is stored in the store and applies to every process; another
+    value replaces it, 0 removes it. Writes beyond it fail with FullError; deletions, revocations and
+    compactions always work."""
     max_request_bytes: int | None
+    """The maximum size of the keys and values of one write, summed (default 64 MiB)."""
     max_txn_ops: int | None
+    """The maximum number of operations in each list of a txn (default 100,000)."""
     limits: Literal["etcd"] | None
+    """A preset of limits. Limits that are set separately take precedence."""
     lease_ttl_min_seconds: int | None
+    """The minimum TTL of a lease; smaller TTLs are raised to it (default 1 s)."""
     auto_compaction: int | timedelta | None
+    """Automatic compaction: the number of revisions, or the age, that is kept (default none)."""
     max_readers: int | None
+    """The maximum number of concurrent read transactions, over all processes (default 1,024). The first process
+    that opens the store sets it."""
     mode: int | None
+    """The permissions of created files (default 0600). The directory also gets x where it has r."""
     clock: "Clock | None"
+    """A manual clock for tests. A store that is opened with it cannot be opened by another process."""
     allow_network_fs: bool | None
+    """Allow a network file system (default false). Its locks may not work."""
     tls_ca: Target | None
+    """For clusters: The file (PEM) of the trusted certificate authorities (default: those that the system trusts)."""
     tls_cert: Target | None
+    """For clusters: The file (PEM) of this client's certificate. Needs tls_key."""
     tls_key: Target | None
+    """For clusters: The file (PEM) of the key of tls_cert."""
     tls_server_name: str | None
+    """For clusters: The name that the servers' certificates must contain (default: the host of each endpoint)."""
     user: str | None
+    """For clusters: The user name to log in with. Needs password."""
     password: str | None
+    """For clusters: The password of user."""
     connect_timeout_ms: float | None
+    """For clusters: The timeout of connecting to an endpoint (default 5,000 ms)."""
     request_timeout_ms: float | None
+    """For clusters: The timeout of a request (default 30,000 ms); infinity waits without limit."""
     keep_alive_ms: float | None
+    """For clusters: The idle time after which a connection is probed (default 10,000 ms)."""
+    # end of generated
 
 
 class ServeOptions(TypedDict, total=False):
     """What serve() takes beside the store and the address."""
 
+    # generated from bindings/vocabulary/vocabulary.toml: serve
     cert_file: Target | None
+    """The file (PEM) of the server's certificate, for an https address; needs key_file."""
     key_file: Target | None
+    """The file (PEM) of the key of cert_file."""
     trusted_ca_file: Target | None
+    """The file (PEM) of the authorities that clients' certificates come from."""
     client_cert_auth: bool | None
+    """Refuse clients without a certificate (default false)."""
     max_request_bytes: int | None
+    """The maximum size of the keys and values of one write by a client, summed. The limit of the store's handle
+    also applies."""
     max_txn_ops: int | None
+    """The maximum number of operations in each list of a client's txn. The limit of the store's handle also
+    applies."""
+    # end of generated
 
 
 class TransactionPutOptions(TypedDict, total=False):
