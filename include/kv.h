@@ -184,11 +184,11 @@ template <typename T> static inline T kv_begin() {
 // The key was deleted.
 #define KV_EVENT_DELETE 1
 
-// The quota is used up. Writes that need space return KV_FULL; deletions, revocations and
+// The quota is used up. Writes that need space fail with KV_FULL; deletions, revocations and
 // compactions still work.
 #define KV_ALARM_NOSPACE 1
 
-// The data may be damaged. Every write returns KV_CORRUPT.
+// The data may be damaged. Every write fails with KV_CORRUPT.
 #define KV_ALARM_CORRUPT 2
 
 // The current revision.

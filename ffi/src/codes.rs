@@ -108,7 +108,6 @@ pub(crate) fn code_name(code: KvCode) -> Option<&'static CStr> {
         KV_FAILED_PRECONDITION => c"failed_precondition",
         KV_INTERNAL => c"internal",
         KV_UNKNOWN_OUTCOME => c"unknown_outcome",
-
         _ => return None,
     })
 }

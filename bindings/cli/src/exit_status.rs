@@ -50,7 +50,6 @@ pub fn status_of(code: Code) -> u8 {
         Code::Io | Code::Corrupt | Code::Internal => 8,
         Code::UnknownOutcome => 9,
         Code::Unsupported => 10,
-
         _ => 8,
     }
 }

@@ -38,7 +38,6 @@ pub fn grpc_code(code: Code) -> tonic::Code {
         Code::FailedPrecondition => tonic::Code::FailedPrecondition,
         Code::Internal => tonic::Code::Internal,
         Code::UnknownOutcome => tonic::Code::Unknown,
-
         _ => tonic::Code::Unknown,
     }
 }

@@ -22,6 +22,7 @@ use crate::lease::{self, Lease};
 use crate::options::unsigned;
 use crate::pairs::Packed;
 use crate::request;
+use crate::request_options::{delete_docs, put_docs, range_docs, watch_docs};
 use crate::response::{
     CheckReport, CompactResponse, DeleteResponse, IntoPython, KeyValue, LeaseGrantResponse,
     LeaseKeepAliveResponse, LeaseRevokeResponse, LeaseTimeToLiveResponse, PutResponse,
@@ -199,9 +200,9 @@ pub fn run_txn(py: Python<'_>, db: &libkv::Db, txn: libkv::Txn) -> PyResult<libk
 impl Db {
     /// Writes one key; the store's revision rises by 1.
     ///
-    /// key and value are bytes, any contiguous buffer, or str (as UTF-8). lease hangs the key on that
-    /// lease; prev_kv asks for the pair as it was before; ignore_value and ignore_lease keep what the
-    /// key has; durability ("sync", "lazy") overrides the handle's. A Put may stand in place of all.
+    /// key and value are bytes, any contiguous buffer, or str (as UTF-8). A Put may stand in place of all.
+    ///
+    #[doc = put_docs!()]
     ///
     /// Waits for the writer's lock and the disk, without the interpreter. Raises
     /// InvalidArgumentError, TooLargeError, KeyNotFoundError (ignore_… on a missing key),
@@ -253,10 +254,9 @@ impl Db {
     /// The pairs of a range at one revision, in one answer: iterate it, or read its kvs.
     ///
     /// Which keys: key for one, or prefix=, or start= and end= (end is outside; without it, from start
-    /// on); nothing for all. revision=0 is now. limit cuts, after the filters min_… and max_… and the
-    /// sorting: sort_order "none", "ascend", "descend"; sort_target "key", "version", "create", "mod",
-    /// "value". keys_only leaves the values empty, count_only all pairs. serializable matters on a
-    /// cluster only. A Range may stand in place of all.
+    /// on); nothing for all. A Range may stand in place of all.
+    ///
+    #[doc = range_docs!()]
     ///
     /// Raises InvalidArgumentError, CompactedError, FutureRevisionError. Everything is held in memory:
     /// scan() walks a large range.
@@ -294,8 +294,11 @@ impl Db {
     }
 
     /// Deletes one key, or those of prefix=, or of start= and end=; prefix="" deletes all. The revision
-    /// rises by 1 if there was any. prev_kv asks for the pairs that went. A Delete may stand in place
-    /// of all. Waits and raises as put().
+    /// rises by 1 if there was any. A Delete may stand in place of all.
+    ///
+    #[doc = delete_docs!()]
+    ///
+    /// Waits and raises as put().
     #[pyo3(
         signature = (key=Given::default(), **options),
         // generated from bindings/vocabulary/vocabulary.toml: delete
@@ -471,9 +474,7 @@ impl Db {
     /// Follows the events of a key, prefix=, start= and end=, or of all, by whichever process they are written: a
     /// Watcher, which is an iterator of WatchBatch.
     ///
-    /// start_revision is the first revision to deliver: one that is kept, or that is still to come; 0 is whatever is
-    /// written from now on. prev_kv asks for the pair before each event; no_put and no_delete leave those out;
-    /// progress asks for a batch without events, which says how far all is seen, after ten minutes without one.
+    #[doc = watch_docs!()]
     ///
     /// Raises InvalidArgumentError (a range that ends at or before its beginning), CompactedError (start_revision
     /// lies below the compacted revision, which the exception carries).

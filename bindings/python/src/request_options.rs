@@ -25,11 +25,24 @@ pub fn set_put(request: &mut libkv::Put, name: &str, given: &Bound<'_, PyAny>) -
         "ignore_value" => request.ignore_value = flag(name, given)?,
         "ignore_lease" => request.ignore_lease = flag(name, given)?,
         "durability" => request.durability = durability(given)?,
-
         _ => return Ok(false),
     }
     Ok(true)
 }
+
+/// What the options of a put do, for docstrings.
+macro_rules! put_docs {
+    () => {
+        concat!(
+            "lease: The lease to attach the key to; 0: none.\n",
+            "prev_kv: Return the previous pair.\n",
+            "ignore_value: Keep the current value; the key must exist.\n",
+            "ignore_lease: Keep the current lease; the key must exist.\n",
+            "durability: The durability of this write; the default is the handle's. No effect inside a txn.\n",
+        )
+    };
+}
+pub(crate) use put_docs;
 
 /// Adds the options of a put that are not at their defaults.
 pub fn put_arguments<'py>(
@@ -56,11 +69,21 @@ pub fn set_delete(
     match name {
         "prev_kv" => request.prev_kv = flag(name, given)?,
         "durability" => request.durability = durability(given)?,
-
         _ => return Ok(false),
     }
     Ok(true)
 }
+
+/// What the options of a delete do, for docstrings.
+macro_rules! delete_docs {
+    () => {
+        concat!(
+            "prev_kv: Return the deleted pairs.\n",
+            "durability: The durability of this write; the default is the handle's. No effect inside a txn.\n",
+        )
+    };
+}
+pub(crate) use delete_docs;
 
 /// Adds the options of a delete that are not at their defaults.
 pub fn delete_arguments<'py>(
@@ -108,11 +131,30 @@ pub fn set_range(
         "min_create_revision" => request.min_create_revision = int(name, given)?,
         "max_create_revision" => request.max_create_revision = int(name, given)?,
         "serializable" => request.serializable = flag(name, given)?,
-
         _ => return Ok(false),
     }
     Ok(true)
 }
+
+/// What the options of a range do, for docstrings.
+macro_rules! range_docs {
+    () => {
+        concat!(
+            "revision: The revision to read; 0 or negative: the current one.\n",
+            "limit: The maximum number of pairs, after filters and sorting; 0 or negative: all.\n",
+            "sort_order: The sort order; the default is key order, or ascending for another target.\n",
+            "sort_target: The field to sort by; the default is the key.\n",
+            "keys_only: Omit the values.\n",
+            "count_only: Return only the count. Limit and filters have no effect.\n",
+            "min_mod_revision: Only pairs with mod_revision >= this; 0 is off.\n",
+            "max_mod_revision: Only pairs with mod_revision <= this; 0 is off.\n",
+            "min_create_revision: Only pairs with create_revision >= this; 0 is off.\n",
+            "max_create_revision: Only pairs with create_revision <= this; 0 is off.\n",
+            "serializable: Allow a cluster's member to return data that may be stale.\n",
+        )
+    };
+}
+pub(crate) use range_docs;
 
 /// Adds the options of a range that are not at their defaults.
 pub fn range_arguments<'py>(
@@ -157,11 +199,24 @@ pub fn set_watch(
         "no_put" => request.no_put = flag(name, given)?,
         "no_delete" => request.no_delete = flag(name, given)?,
         "progress" => request.progress = flag(name, given)?,
-
         _ => return Ok(false),
     }
     Ok(true)
 }
+
+/// What the options of a watch do, for docstrings.
+macro_rules! watch_docs {
+    () => {
+        concat!(
+            "start_revision: The first revision to deliver; 0: only events after this call. It may be in the future.\n",
+            "prev_kv: Return the previous pair with each event.\n",
+            "no_put: Omit puts.\n",
+            "no_delete: Omit deletions.\n",
+            "progress: After ten minutes without an event, deliver a batch without events whose revision shows\n    the progress.\n",
+        )
+    };
+}
+pub(crate) use watch_docs;
 
 /// The keywords of open().
 pub const OPEN_OPTIONS: &[&str] = &[

@@ -17,7 +17,7 @@ pub fn codes(table: &Table) -> Output {
             code.name.to_uppercase(),
             code.number
         );
-        _ = writeln!(
+        _ = write!(
             names,
             "KV_{} => c{:?},",
             code.name.to_uppercase(),
@@ -97,8 +97,8 @@ pub fn constants(table: &Table) -> Output {
         let (mut into, mut out) = (String::new(), String::new());
         for value in &known.values {
             let (name, variant) = (constant(known, value), value.variant());
-            _ = writeln!(into, "{name} => {rust}::{variant},");
-            _ = writeln!(out, "{rust}::{variant} => {name},");
+            _ = write!(into, "{name} => {rust}::{variant},");
+            _ = write!(out, "{rust}::{variant} => {name},");
         }
         let name = &known.name;
         if READ.contains(&name.as_str()) {
@@ -163,7 +163,7 @@ pub fn options(table: &Table) -> Output {
             };
             members += &comment("    ///", &doc);
             _ = writeln!(members, "    pub {name}: {member},");
-            _ = writeln!(sets, "request.{name} = {value};");
+            _ = write!(sets, "request.{name} = {value};");
         }
         let (name, rust) = (&request.name, &request.rust);
         let upper = name.to_uppercase();

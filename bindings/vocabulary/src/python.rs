@@ -139,8 +139,8 @@ pub fn options(table: &Table) -> Output {
                     format!("int({name:?}, request.{name})"),
                 ),
             };
-            _ = writeln!(names, "{name:?},");
-            _ = writeln!(sets, "{name:?} => request.{name} = {value},");
+            _ = write!(names, "{name:?},");
+            _ = write!(sets, "{name:?} => request.{name} = {value},");
             gets += &format!(".{get}?");
         }
         let keys = match request.fields.iter().any(|field| field == "range") {
@@ -161,6 +161,19 @@ pub fn options(table: &Table) -> Output {
                 }}
                 Ok(true)
             }}
+            "
+        );
+        let docs = request.options.iter().map(|option| {
+            let lines = wrapped(&doc(table, &option.doc), 90).join("\n    ");
+            format!("            {:?},\n", format!("{}: {lines}\n", option.name))
+        });
+        let docs: String = docs.collect();
+        _ = write!(
+            text,
+            "
+            /// What the options of a {name} do, for docstrings.
+            macro_rules! {name}_docs {{\n    () => {{\n        concat!(\n{docs}        )\n    }};\n}}
+            pub(crate) use {name}_docs;
             "
         );
         if request.name != "watch" {

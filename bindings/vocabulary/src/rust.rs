@@ -14,7 +14,7 @@ pub fn code(table: &Table) -> Output {
         variants += &comment("    ///", &code.doc);
         _ = writeln!(variants, "    {variant} = {},", code.number);
         _ = writeln!(all, "Code::{variant},");
-        _ = writeln!(names, "Code::{variant} => {:?},", code.name);
+        _ = write!(names, "Code::{variant} => {:?},", code.name);
     }
     Output::rust(
         "core/src/code.rs",
@@ -51,7 +51,7 @@ pub fn grpc_code(table: &Table) -> Output {
     let arms: String = table
         .codes
         .iter()
-        .map(|code| format!("Code::{} => tonic::Code::{},\n", code.variant(), code.grpc))
+        .map(|code| format!("Code::{} => tonic::Code::{},", code.variant(), code.grpc))
         .collect();
     Output::rust(
         "bindings/etcd/src/grpc_code.rs",
@@ -86,7 +86,7 @@ pub fn exit_status(table: &Table) -> Output {
             .map(|code| format!("Code::{}", code.variant()))
             .collect();
         if !variants.is_empty() {
-            _ = writeln!(arms, "{} => {status},", variants.join(" | "));
+            _ = write!(arms, "{} => {status},", variants.join(" | "));
         }
     }
     Output::rust(
