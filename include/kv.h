@@ -194,11 +194,10 @@ template <typename T> static inline T kv_begin() {
 // The current revision.
 #define KV_STATUS_REVISION 1
 
-// The compacted revision. -1 if the store was never compacted, or if a cluster's user may not read
-// all keys.
+// The compacted revision; absent if the store was never compacted.
 #define KV_STATUS_COMPACTED_REVISION 2
 
-// The number of keys. 0 also if a cluster's user may not read all keys.
+// The number of keys.
 #define KV_STATUS_KEYS 3
 
 // Bytes that the store's files use on disk.
@@ -222,13 +221,13 @@ template <typename T> static inline T kv_begin() {
 // KV_DURABILITY_… of this handle.
 #define KV_STATUS_DURABILITY 10
 
-// The pid of the process that holds the write lock, or 0.
+// The pid of the process that holds the write lock; absent if no process holds it.
 #define KV_STATUS_WRITER_PID 11
 
 // How long it has held the write lock, in milliseconds.
 #define KV_STATUS_WRITER_HELD_MS 12
 
-// By how many commits the oldest reader is behind, or 0.
+// By how many commits the oldest active reader is behind; absent if there is none.
 #define KV_STATUS_OLDEST_READER 13
 
 // The version of LMDB in this process, for example "0.9.24".
@@ -237,13 +236,8 @@ template <typename T> static inline T kv_begin() {
 // The unique id of this store: 32 hexadecimal digits.
 #define KV_STATUS_STORE_ID 15
 
-// The active alarms: "memberID:<id> alarm:NOSPACE " for each, as in etcd; "POISONED" after a
-// failed sync; "REMOVED" if the store's files were removed while it is open (data written since is
-// lost when the last process closes the store). Empty if healthy.
-#define KV_STATUS_ALARMS 16
-
-// The quota for KV_STATUS_BYTES_IN_USE, in bytes; 0 means no quota.
-#define KV_STATUS_MAX_BYTES 17
+// The quota for KV_STATUS_BYTES_IN_USE, in bytes; absent if there is no quota.
+#define KV_STATUS_MAX_BYTES 16
 
 // A list of alarms; see kv_alarm_list.
 typedef struct kv_alarms kv_alarms;
@@ -266,7 +260,7 @@ typedef struct kv_diff kv_diff;
 // An election: one leader among all candidates for a name.
 typedef struct kv_election kv_election;
 
-// An error: a code, a message, and a revision for some codes.
+// An error: a code, a message, and for some codes the revision, lease or key concerned.
 typedef struct kv_error kv_error;
 
 // A list of events that is read step by step.
@@ -539,6 +533,14 @@ typedef struct kv_serve_options {
   uint64_t max_txn_ops;
 } kv_serve_options;
 
+// An alarm that is active, or that was just disarmed.
+typedef struct kv_alarm {
+  // The member id. A store's own member id is the second half of its store id.
+  uint64_t member;
+  // KV_ALARM_….
+  int32_t kind;
+} kv_alarm;
+
 // One problem that kv_check found.
 typedef struct kv_problem {
   // The invariant of core/DESIGN.md that is broken: "I2", …
@@ -550,14 +552,6 @@ typedef struct kv_problem {
   // A description of the problem.
   const char *message;
 } kv_problem;
-
-// An alarm that is active, or that was just disarmed.
-typedef struct kv_alarm {
-  // The member id. A store's own member id is the second half of its store id.
-  uint64_t member;
-  // KV_ALARM_….
-  int32_t kind;
-} kv_alarm;
 
 // Success.
 #define KV_OK 0
@@ -838,12 +832,28 @@ KV_API kv_code kv_error_code(const struct kv_error *error);
 KV_API const char *kv_error_message(const struct kv_error *error);
 
 // The revision of an error: the compacted one for KV_COMPACTED, the current one for
-// KV_FUTURE_REVISION, otherwise 0.
+// KV_FUTURE_REVISION. KV_YES and *out, or KV_NO if the error has none.
 //
 // Owner: no ownership changes.
 // Threads: any.
 // Errors: none.
-KV_API int64_t kv_error_revision(const struct kv_error *error);
+KV_API int32_t kv_error_revision(const struct kv_error *error, int64_t *out);
+
+// The lease of an error: KV_LEASE_NOT_FOUND, KV_LEASE_EXISTS, KV_LEASE_LOST. KV_YES and *out, or
+// KV_NO if the error has none.
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: none.
+KV_API int32_t kv_error_lease(const struct kv_error *error, int64_t *out);
+
+// The key of an error: KV_KEY_NOT_FOUND, KV_DUPLICATE_KEY, and requests that are refused for one
+// of their keys. KV_YES and *out, or KV_NO if the error has none.
+//
+// Owner: the error; the key is valid until it is freed.
+// Threads: any.
+// Errors: none.
+KV_API int32_t kv_error_key(const struct kv_error *error, struct kv_bytes *out);
 
 // Frees an error.
 //
@@ -1891,20 +1901,52 @@ kv_code kv_status_get(const struct kv_db *db,
                       struct kv_status **out,
                       struct kv_error **error);
 
-// The number selected by KV_STATUS_…; 0 for an unknown name and for NULL.
+// The number selected by KV_STATUS_…. KV_YES and *out, or KV_NO if the number does not exist or
+// cannot be known (a cluster does not show its files and its readers, and its user may not be
+// allowed to read all keys), for an unknown name and for NULL.
 //
 // Owner: no ownership changes.
 // Threads: any.
 // Errors: none.
-KV_API int64_t kv_status_number(const struct kv_status *status, int32_t name);
+KV_API int32_t kv_status_number(const struct kv_status *status, int32_t name, int64_t *out);
 
-// The text selected by KV_STATUS_… (lmdb_version, store_id, alarms); an empty text for other
-// names.
+// The text selected by KV_STATUS_… (lmdb_version, store_id); NULL if it cannot be known, and for
+// other names.
 //
 // Owner: the status; the text is valid until it is freed.
 // Threads: any.
 // Errors: none.
 KV_API const char *kv_status_text(const struct kv_status *status, int32_t name);
+
+// The number of active alarms; 0 if there is none, and for NULL.
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: none.
+KV_API size_t kv_status_alarms_len(const struct kv_status *status);
+
+// The active alarm at index, sorted by kind and member; NULL beyond the last.
+//
+// Owner: the status; the alarm is valid until it is freed.
+// Threads: any.
+// Errors: none.
+KV_API const struct kv_alarm *kv_status_alarms_at(const struct kv_status *status, size_t index);
+
+// KV_YES after a failed sync: the store accepts no more writes until every process has closed it.
+// Otherwise KV_NO.
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: none.
+KV_API int32_t kv_status_poisoned(const struct kv_status *status);
+
+// KV_YES if the store's files were removed while it is open: data written since is lost when the
+// last process closes the store. Otherwise KV_NO.
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: none.
+KV_API int32_t kv_status_removed(const struct kv_status *status);
 
 // Frees a status.
 //

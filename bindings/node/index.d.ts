@@ -92,11 +92,19 @@ export type ErrorCode =
 
 /** A refusal or failure. Misuse of the API is a `TypeError` or `RangeError` instead. */
 export class KvError extends Error {
-  constructor(code: ErrorCode, message: string, revision?: Revision)
+  constructor(
+    code: ErrorCode,
+    message: string,
+    concerns?: { revision?: Revision; lease?: bigint; key?: Buffer },
+  )
   /** What went wrong; stable. */
   readonly code: ErrorCode
-  /** For `COMPACTED` the compacted revision, for `FUTURE_REVISION` the current one, else 0. */
-  readonly revision: Revision
+  /** For `COMPACTED` the compacted revision, for `FUTURE_REVISION` the current one. */
+  readonly revision: Revision | undefined
+  /** The lease concerned, for `LEASE_NOT_FOUND`, `LEASE_EXISTS` and `LEASE_LOST`. */
+  readonly lease: bigint | undefined
+  /** The key concerned, for `KEY_NOT_FOUND`, `DUPLICATE_KEY` and requests refused for one of their keys. */
+  readonly key: Buffer | undefined
 }
 
 /** A key with its value and its place in history. */
@@ -335,43 +343,52 @@ export interface Difference {
   readonly after: KeyValue | undefined
 }
 
-/** What a store says of itself. */
+/**
+ * The status of a store. `undefined` is a number that does not exist or cannot be known: a cluster
+ * does not show its files and its readers, and its user may not be allowed to read all keys.
+ */
 export interface Status {
+  /** The current revision. */
   readonly revision: Revision
-  /** -1 if nothing was ever compacted, or where a cluster's user may not read all keys. */
-  readonly compactedRevision: Revision
-  /** How many keys exist now; 0 as well where a cluster's user may not read them all. */
-  readonly keys: number
-  /** Bytes that the store's files take on the disk. */
+  /** `undefined` if the store was never compacted. */
+  readonly compactedRevision: Revision | undefined
+  /** The number of keys. */
+  readonly keys: number | undefined
+  /** Bytes that the store's files use on disk. */
   readonly bytesOnDisk: number
-  /** Bytes of pages that hold data; the rest will be used again. */
+  /** Bytes of pages that hold data. The other pages are reused. */
   readonly bytesInUse: number
-  /** Read transactions under way or parked, in all processes. */
-  readonly readers: number
+  /** Read transactions that are active or kept for reuse, in all processes. */
+  readonly readers: number | undefined
   /** Watchers of this process. */
   readonly watchers: number
-  readonly leases: number
-  readonly formatVersion: number
-  /** The process that holds the writer's lock now, or 0. */
-  readonly writerPid: number
-  /** For how long it has held it, in milliseconds. */
-  readonly writerHeldMs: number
-  /** How many commits the oldest read transaction under way lies behind, or 0. */
-  readonly oldestReader: number
-  /** The quota on `bytesInUse`; 0 is none. */
-  readonly maxBytes: number
-  /** The LMDB inside, as `0.9.24`. */
-  readonly lmdbVersion: string
-  /** 32 hexadecimal digits that tell this store from every other. */
+  /** The number of leases. */
+  readonly leases: number | undefined
+  /** The version of the format on disk. */
+  readonly formatVersion: number | undefined
+  /** The pid of the process that holds the write lock; `undefined` if no process holds it. */
+  readonly writerPid: number | undefined
+  /** How long it has held the write lock, in milliseconds. */
+  readonly writerHeldMs: number | undefined
+  /** By how many commits the oldest active read transaction is behind; `undefined` if there is none. */
+  readonly oldestReader: number | undefined
+  /** The quota for `bytesInUse`; `undefined` if there is no quota. */
+  readonly maxBytes: number | undefined
+  /** The version of LMDB in this process, for example `0.9.24`. */
+  readonly lmdbVersion: string | undefined
+  /** The unique id of this store: 32 hexadecimal digits. */
   readonly storeId: string
-  /** What an acknowledged write of this handle means. */
+  /** The durability of this handle's writes. */
   readonly durability: Durability
+  /** After a failed sync: the store accepts no more writes until every process has closed it. */
+  readonly poisoned: boolean
   /**
-   * Alarms that are active, in etcd's words (`memberID:<id> alarm:NOSPACE `); `POISONED` after a failed sync;
-   * `REMOVED` where the store's files were removed while it was open: what is written is lost then when the last
-   * process closes it. Empty is well.
+   * The store's files were removed while it is open. Data written since is lost when the last
+   * process closes the store.
    */
-  readonly alarms: string[]
+  readonly removed: boolean
+  /** The active alarms, sorted by kind and member. */
+  readonly alarms: AlarmMember[]
 }
 
 /** An alarm that is active, or was until now. */
@@ -976,5 +993,5 @@ export function open(target: string | Buffer | Uint8Array | URL, options?: OpenO
 /** The same, before it returns; `UNSUPPORTED` for a cluster. */
 export function openSync(target: string | Buffer | Uint8Array | URL, options?: OpenOptions): Db
 
-// only what says so is exported
+// biome-ignore lint/complexity/noUselessEmptyExport: without it every declaration is exported
 export {}

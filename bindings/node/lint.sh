@@ -1,7 +1,7 @@
 #!/bin/bash
-# Format and types of Node: index.d.ts itself, and a program that makes every call.
+# Format, lint and types of Node: index.d.ts itself, and a program that makes every call.
 set -eu
 cd "$(dirname "$0")"
 [ -x node_modules/.bin/tsc ] && [ -x node_modules/.bin/biome ] || npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
-node_modules/.bin/biome format .
+node_modules/.bin/biome check --error-on-warnings .
 node_modules/.bin/tsc -p test/tsconfig.json

@@ -1,16 +1,18 @@
 //! [`Db`]: one method for each request, for any [`Engine`].
+//!
+//! Handles and loops on top of the requests (`watch`, `scan`, `lock`, `transact`, …) are in `recipe`:
+//! each file there adds its own methods to `Db`. `Db::open` is in `embedded`.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::engine::{Completion, Engine, Interrupted, PairRef, Submitted, wrong_response};
-use crate::error::{Code, Error, Result};
-use crate::model::{Event, KeyRange, KeyValue, LeaseId, Revision};
-use crate::recipe::{
-    DiffScan, Election, EventScan, Lease, Lock, Scan, Snapshot, Transaction, Watcher, transact,
-};
+use crate::completion::{Completion, Submission};
+use crate::engine::{Engine, Interrupt, wrong_response};
+use crate::error::Result;
+use crate::model::{Event, KeyValue, LeaseId, PairRef, Revision};
 use crate::request::*;
+use crate::validate::check_key;
 
 /// An open store or cluster. It is a cheap clone of a shared handle, usable from any thread.
 ///
@@ -33,7 +35,7 @@ impl fmt::Debug for Db {
 
 macro_rules! call {
     ($self:ident, $kind:ident, $request:expr) => {
-        match $self.engine.call(Request::$kind($request))? {
+        match $self.engine.call(Request::$kind($request), None)? {
             Response::$kind(response) => Ok(response),
             other => Err(wrong_response(&other)),
         }
@@ -65,6 +67,7 @@ impl Db {
     /// db.until(Instant::now() + Duration::from_millis(300)).put(Put::new("a", "1"))?;
     /// # Ok::<(), libkv::Error>(())
     /// ```
+    #[must_use = "the deadline applies to the returned handle only"]
     pub fn until(&self, deadline: impl Into<Option<Instant>>) -> Db {
         let limited = deadline
             .into()
@@ -189,6 +192,17 @@ impl Db {
     /// empty. `each` must be quick and must not call libkv, because a read transaction is open. If
     /// this fails, `each` may have received some pairs.
     ///
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put, Range};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.put(Put::new("a", "hello"))?;
+    /// let mut bytes = 0;
+    /// db.range_each(&Range::new(KeyRange::all()), |pair| bytes += pair.value.len())?;
+    /// assert_eq!(bytes, 5);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Same as [`Db::range`].
@@ -198,30 +212,6 @@ impl Db {
         mut each: impl FnMut(PairRef),
     ) -> Result<RangeResponse> {
         self.engine.range_each(range, &mut each)
-    }
-
-    /// Iterates over the pairs of a range in key order, all at the revision of the first page. A
-    /// scan holds no transaction between steps and does not count.
-    ///
-    /// ```
-    /// use libkv::{Db, KeyRange, Options, Put, Range};
-    ///
-    /// let db = Db::open(":memory:", Options::new())?;
-    /// db.put(Put::new("a", "1"))?;
-    /// db.put(Put::new("b", "2"))?;
-    /// for kv in db.scan(Range::new(KeyRange::all()))? {
-    ///     let kv = kv?;
-    ///     println!("{:?} = {:?}", kv.key, kv.value);
-    /// }
-    /// # Ok::<(), libkv::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// `invalid_argument` for another sort order than ascending by key, and for `count_only`. A
-    /// step returns `compacted` if a compaction passed the scan's revision.
-    pub fn scan(&self, range: Range) -> Result<Scan> {
-        Scan::new(self.clone(), range)
     }
 
     /// Deletes the keys of a range. The store's revision increases by 1 if at least one key
@@ -267,51 +257,12 @@ impl Db {
         call!(self, Txn, txn)
     }
 
-    /// Runs `body`, then commits its writes in one revision if nothing that it read has changed;
-    /// otherwise runs it again. Between tries it waits a short random time that grows. After
-    /// `max_retries` retries (`None`: no limit) it returns `conflict`.
-    /// [`TRANSACT_RETRIES`](crate::TRANSACT_RETRIES) is the usual number. If `body` returns an
-    /// error nothing is written.
-    ///
-    /// ```
-    /// use libkv::{Db, Options, Put, TRANSACT_RETRIES};
-    ///
-    /// let db = Db::open(":memory:", Options::new())?;
-    /// db.put(Put::new("counter", "1"))?;
-    /// let next = db.transact(TRANSACT_RETRIES, |t| {
-    ///     let kv = t.get("counter")?.unwrap();
-    ///     let next = String::from_utf8_lossy(&kv.value).parse().unwrap_or(0) + 1;
-    ///     t.put(Put::new("counter", next.to_string()))?;
-    ///     Ok(next)
-    /// })?;
-    /// assert_eq!(next, 2);
-    /// # Ok::<(), libkv::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// `conflict`, the error of `body`, and those of [`Db::txn`].
-    pub fn transact<T>(
-        &self,
-        max_retries: impl Into<Option<u32>>,
-        body: impl FnMut(&mut Transaction) -> Result<T>,
-    ) -> Result<T> {
-        transact(self, max_retries.into(), body)
-    }
-
-    /// One try of [`Db::transact`], for callers whose body cannot be a closure, for example in a
-    /// language with async functions. Read and write through it and run [`Transaction::txn`]. If
-    /// that did not succeed begin again after [`Retries::after`](crate::Retries::after).
-    pub fn transaction(&self) -> Transaction {
-        Transaction::new(self.clone())
-    }
-
     /// Removes history below `revision`: reads below it return `compacted` from then on. With
     /// `physical` the call returns after the space is reusable; otherwise the space is reclaimed in
     /// the background.
     ///
     /// ```
-    /// use libkv::{Code, Db, Options, Put};
+    /// use libkv::{Code, Compact, Db, Options, Put};
     ///
     /// let db = Db::open(":memory:", Options::new())?;
     /// let first = db.put(Put::new("a", "1"))?.revision;
@@ -330,8 +281,18 @@ impl Db {
         call!(self, Compact, compact.into())
     }
 
-    /// Runs any request. While the request waits for its turn, `interrupted` is called ten times a
+    /// Runs any request. While the request waits for its turn, `interrupt` is called ten times a
     /// second; once it returns true the request is withdrawn.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let interrupted = AtomicBool::new(false); // for example set by a signal handler
+    /// db.call_unless(Put::new("a", "1"), &|| interrupted.load(Ordering::Relaxed))?;
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -340,15 +301,15 @@ impl Db {
     pub fn call_unless(
         &self,
         request: impl Into<Request>,
-        interrupted: Interrupted,
+        interrupt: Interrupt,
     ) -> Result<Response> {
-        self.engine.call_unless(request.into(), interrupted)
+        self.engine.call(request.into(), Some(interrupt))
     }
 
     /// Submits a request without waiting. `completion` runs once with the result, on the thread
     /// that committed its group and after the write lock is released. It must not block; it may
     /// call libkv. A refusal also goes to `completion`, perhaps before this returns.
-    /// [`Submitted::cancel`] withdraws a request that no writer has begun.
+    /// [`Submission::cancel`] withdraws a request that no writer has begun.
     ///
     /// ```
     /// use std::sync::mpsc;
@@ -364,48 +325,31 @@ impl Db {
         &self,
         request: impl Into<Request>,
         completion: impl FnOnce(Result<Response>) + Send + 'static,
-    ) -> Submitted {
+    ) -> Submission {
         self.engine.submit(request.into(), Box::new(completion))
     }
 
     /// Submits several requests without waiting, in their order, as [`Db::submit`] does for each.
     /// They share a commit.
-    pub fn submit_all(&self, requests: Vec<(Request, Completion)>) -> Vec<Submitted> {
-        self.engine.submit_all(requests)
-    }
-
-    /// A view of the current revision. It holds no transaction and does not delay compaction: after
-    /// a compaction passed it, its reads return `compacted`.
     ///
     /// ```
-    /// use libkv::{Db, Options, Put};
+    /// use std::sync::mpsc;
+    /// use libkv::engine::Completion;
+    /// use libkv::{Db, Options, Put, Request};
     ///
     /// let db = Db::open(":memory:", Options::new())?;
-    /// db.put(Put::new("a", "1"))?;
-    /// let before = db.snapshot()?;
-    /// db.put(Put::new("a", "2"))?;
-    /// assert_eq!(before.get("a")?.unwrap().value, "1");
+    /// let (sender, receiver) = mpsc::channel();
+    /// let requests = (0..3).map(|n| -> (Request, Completion) {
+    ///     let sender = sender.clone();
+    ///     let completion = Box::new(move |response: libkv::Result<_>| drop(sender.send(response.is_ok())));
+    ///     (Put::new(format!("key/{n}"), "x").into(), completion)
+    /// });
+    /// db.submit_all(requests.collect());
+    /// assert!(receiver.iter().take(3).all(|ok| ok));
     /// # Ok::<(), libkv::Error>(())
     /// ```
-    ///
-    /// # Errors
-    ///
-    /// Only those that every call may return.
-    pub fn snapshot(&self) -> Result<Snapshot> {
-        Ok(Snapshot::new(self.clone(), self.engine.revision()?))
-    }
-
-    /// A view of this revision; 0 or negative: the current one.
-    ///
-    /// # Errors
-    ///
-    /// `compacted`, `future_revision`.
-    pub fn snapshot_at(&self, revision: Revision) -> Result<Snapshot> {
-        if revision <= 0 {
-            return self.snapshot();
-        }
-        self.engine.get(&[0], revision)?;
-        Ok(Snapshot::new(self.clone(), revision))
+    pub fn submit_all(&self, requests: Vec<(Request, Completion)>) -> Vec<Submission> {
+        self.engine.submit_all(requests)
     }
 
     /// Returns the events of one key, newest first, including deletions: at most `limit`, or all
@@ -427,55 +371,6 @@ impl Db {
     /// `invalid_argument` (empty key).
     pub fn history(&self, key: impl AsRef<[u8]>, limit: i64) -> Result<Vec<Event>> {
         self.engine.history(nonempty(key.as_ref())?, limit)
-    }
-
-    /// Iterates over the events of a range with `after` < revision <= `upto` (0 or negative: the
-    /// current one), in order. It holds no transaction between steps; `prev_kv` is not set.
-    ///
-    /// ```
-    /// use libkv::{Db, KeyRange, Options, Put};
-    ///
-    /// let db = Db::open(":memory:", Options::new())?;
-    /// let first = db.put(Put::new("a", "1"))?.revision;
-    /// db.put(Put::new("b", "2"))?;
-    /// assert_eq!(db.events(first, 0, KeyRange::all()).count(), 1);
-    /// # Ok::<(), libkv::Error>(())
-    /// ```
-    ///
-    /// A step returns `compacted` if `after` is below the compacted revision, and `future_revision`
-    /// if `upto` is above the current revision.
-    pub fn events(&self, after: Revision, upto: Revision, range: impl Into<KeyRange>) -> EventScan {
-        EventScan::new(
-            self.clone(),
-            Events {
-                after,
-                upto,
-                range: range.into(),
-            },
-        )
-    }
-
-    /// Iterates over the keys of a range that differ between revision `a` and revision `b` (0 or
-    /// negative: the current one), in key order. A key that was put again with the same value
-    /// differs, because its `mod_revision` differs.
-    ///
-    /// ```
-    /// use libkv::{Db, KeyRange, Options, Put};
-    ///
-    /// let db = Db::open(":memory:", Options::new())?;
-    /// let first = db.put(Put::new("a", "1"))?.revision;
-    /// db.put(Put::new("a", "2"))?;
-    /// let change = db.diff(first, 0, KeyRange::all())?.next().unwrap()?;
-    /// assert_eq!(change.before.unwrap().value, "1");
-    /// assert_eq!(change.after.unwrap().value, "2");
-    /// # Ok::<(), libkv::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// `compacted`, `future_revision`, also from a later step.
-    pub fn diff(&self, a: Revision, b: Revision, range: impl Into<KeyRange>) -> Result<DiffScan> {
-        DiffScan::new(self.clone(), a, b, range.into())
     }
 
     /// Returns the last revision that was written by the end of the minute of `time`.
@@ -503,27 +398,6 @@ impl Db {
         self.engine.revision_at(unix_ms)
     }
 
-    /// Follows the events of a range, whichever process writes them.
-    ///
-    /// ```
-    /// use libkv::{Db, KeyRange, Options, Put, Watch};
-    ///
-    /// let db = Db::open(":memory:", Options::new())?;
-    /// let mut watcher = db.watch(Watch::new(KeyRange::prefix("config/")))?;
-    /// let revision = db.put(Put::new("config/colour", "green"))?.revision;
-    /// let batch = watcher.next(None)?.unwrap();
-    /// assert_eq!((batch.revision, batch.events.len()), (revision, 1));
-    /// # Ok::<(), libkv::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// `invalid_argument` (an empty range), `compacted` (`start_revision` is negative, or below the
-    /// compacted revision, which is in the error).
-    pub fn watch(&self, watch: Watch) -> Result<Watcher> {
-        Watcher::new(self.clone(), watch)
-    }
-
     /// Grants a lease of `ttl_seconds` (raised to the handle's minimum) with this id. With id 0 the
     /// store chooses a positive id. The lease is not renewed automatically; see [`Db::lease`] for
     /// one that is.
@@ -548,6 +422,16 @@ impl Db {
 
     /// Revokes a lease. Its keys are deleted in one revision, in ascending key order.
     ///
+    /// ```
+    /// use libkv::{Code, Db, Options};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let lease = db.lease_grant(30)?;
+    /// db.lease_revoke(lease.id)?;
+    /// assert_eq!(db.lease_revoke(lease.id).unwrap_err().code(), Code::LeaseNotFound);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// `lease_not_found`, and those of [`Db::put`].
@@ -558,6 +442,16 @@ impl Db {
     /// Renews a lease once, to its full TTL. It takes no lock and writes nothing to disk. The TTL
     /// of the response is 0 if the lease does not exist or has expired, which is not an error.
     ///
+    /// ```
+    /// use libkv::{Db, Options};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let lease = db.lease_grant(30)?;
+    /// assert_eq!(db.lease_keep_alive(lease.id)?.ttl_seconds, 30);
+    /// assert_eq!(db.lease_keep_alive(lease.id + 1)?.ttl_seconds, 0);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// `read_only`.
@@ -567,6 +461,17 @@ impl Db {
 
     /// Returns the remaining time of a lease and, with `keys`, its attached keys. The TTL is -1 if
     /// the lease does not exist, which is not an error.
+    ///
+    /// ```
+    /// use libkv::{Db, LeaseTimeToLive, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let lease = db.lease_grant(30)?;
+    /// db.put(Put::new("session/1", "x").lease(lease.id))?;
+    /// let left = db.lease_time_to_live(LeaseTimeToLive::new(lease.id).keys(true))?;
+    /// assert_eq!((left.granted_ttl_seconds, left.keys), (30, vec![b"session/1".to_vec()]));
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -580,73 +485,20 @@ impl Db {
 
     /// Returns the ids of all leases, sorted by expiry time.
     ///
+    /// ```
+    /// use libkv::{Db, Options};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let (long, short) = (db.lease_grant(60)?.id, db.lease_grant(30)?.id);
+    /// assert_eq!(db.lease_list()?, [short, long]);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Only those that every call may return.
     pub fn lease_list(&self) -> Result<Vec<LeaseId>> {
         self.engine.lease_list()
-    }
-
-    /// Grants a lease of `ttl_seconds` that is renewed automatically, and revoked when its handle
-    /// is closed or dropped. With `end_with_process` it also ends within 500 ms after this process
-    /// ends; otherwise it then ends with its TTL.
-    ///
-    /// ```
-    /// use libkv::{Db, Options, Put};
-    ///
-    /// let db = Db::open(":memory:", Options::new())?;
-    /// let lease = db.lease(LeaseGrant::new(10).end_with_process(true))?;
-    /// db.put(Put::new("worker/1", "ready").lease(lease.id()))?;
-    /// drop(lease); // the key is deleted soon after
-    /// # Ok::<(), libkv::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Same as [`Db::lease_grant`].
-    pub fn lease(&self, grant: impl Into<LeaseGrant>) -> Result<Lease> {
-        Lease::new(self, grant.into())
-    }
-
-    /// Opens a lock by name. It is not acquired yet. If its holder is alive but does not renew its
-    /// lease, the lock is released after `ttl_seconds`.
-    ///
-    /// ```
-    /// use libkv::{Db, Options};
-    ///
-    /// let db = Db::open(":memory:", Options::new())?;
-    /// let mut lock = db.lock("worker", 10)?;
-    /// lock.acquire(None)?;
-    /// println!("fencing revision: {}", lock.revision());
-    /// lock.release()?;
-    /// # Ok::<(), libkv::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// `invalid_argument` for an empty name.
-    pub fn lock(&self, name: impl Into<Vec<u8>>, ttl_seconds: i64) -> Result<Lock> {
-        Lock::new(self.clone(), name.into(), ttl_seconds)
-    }
-
-    /// Opens an election by name. It does not campaign yet. `ttl_seconds` as for [`Db::lock`].
-    ///
-    /// ```
-    /// use libkv::{Db, Options};
-    ///
-    /// let db = Db::open(":memory:", Options::new())?;
-    /// let mut election = db.election("primary", 10)?;
-    /// election.campaign("host-1", None)?;
-    /// assert_eq!(election.leader()?.unwrap().value, "host-1");
-    /// election.resign()?;
-    /// # Ok::<(), libkv::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// `invalid_argument` for an empty name.
-    pub fn election(&self, name: impl Into<Vec<u8>>, ttl_seconds: i64) -> Result<Election> {
-        Election::new(self.clone(), name.into(), ttl_seconds)
     }
 
     /// Lists, activates or disarms alarms; see [`Alarm`]. In most cases [`Db::alarm_list`] and
@@ -661,6 +513,15 @@ impl Db {
 
     /// Returns the active alarms, sorted by kind and member.
     ///
+    /// ```
+    /// use libkv::{AlarmKind, Db, Options};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.alarm_activate(AlarmKind::NoSpace, 0)?;
+    /// assert_eq!(db.alarm_list()?[0].kind, AlarmKind::NoSpace);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Only those that every call may return.
@@ -671,6 +532,16 @@ impl Db {
     /// Disarms the alarms of `member` (0: of every member) and of `kind` (`None`: of every kind).
     /// Returns those that were active. Free space first: otherwise the next put raises NOSPACE
     /// again.
+    ///
+    /// ```
+    /// use libkv::{AlarmKind, Db, Options};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.alarm_activate(AlarmKind::NoSpace, 0)?;
+    /// assert_eq!(db.alarm_disarm(0, None)?.len(), 1);
+    /// assert!(db.alarm_list()?.is_empty());
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -695,6 +566,15 @@ impl Db {
     /// Activates an alarm. It applies to every process that writes, until it is disarmed. Programs
     /// rarely need it: NOSPACE is raised automatically (option `limits`). Tests can use it.
     ///
+    /// ```
+    /// use libkv::{AlarmKind, Code, Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.alarm_activate(AlarmKind::NoSpace, 0)?;
+    /// assert_eq!(db.put(Put::new("a", "1")).unwrap_err().code(), Code::Full);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Same as [`Db::alarm`].
@@ -710,6 +590,17 @@ impl Db {
 
     /// Reads or writes records beside the keys; see [`Side`].
     ///
+    /// ```
+    /// use libkv::{Db, Options, Side};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let name = || b"mirror/position".to_vec();
+    /// db.side(Side::Put { unchanged: vec![(name(), None)], records: vec![(name(), Some(b"7".to_vec()))] })?;
+    /// let response = db.side(Side::Get { name: name() })?;
+    /// assert_eq!(response.records, [(name(), b"7".to_vec())]);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// `invalid_argument` (an empty name, or a write to a name that the engine reserves),
@@ -720,6 +611,17 @@ impl Db {
 
     /// Returns the status of the store.
     ///
+    /// ```
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let revision = db.put(Put::new("a", "1"))?.revision;
+    /// let status = db.status()?;
+    /// assert_eq!(status.revision, revision);
+    /// assert!(status.alarms.is_empty());
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Only those that every call may return.
@@ -729,6 +631,16 @@ impl Db {
 
     /// Returns how long the commits of this process took in this store, for all its handles
     /// together. It does not include the commits of other processes.
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.put(Put::new("a", "1"))?;
+    /// let times = db.commit_times()?;
+    /// println!("{} commits, {} µs on average", times.count, times.total_us / times.count.max(1));
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -769,14 +681,22 @@ impl Db {
 
     /// Closes this handle and all its clones: later calls return `closed`. Calls in progress in
     /// other threads finish normally.
+    ///
+    /// ```
+    /// use libkv::{Code, Db, Options};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let clone = db.clone();
+    /// db.close();
+    /// assert_eq!(clone.get("a").unwrap_err().code(), Code::Closed);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     pub fn close(&self) {
         self.engine.close();
     }
 }
 
 fn nonempty(key: &[u8]) -> Result<&[u8]> {
-    match key.is_empty() {
-        true => Err(Error::new(Code::InvalidArgument, "key is not provided")),
-        false => Ok(key),
-    }
+    check_key(key)?;
+    Ok(key)
 }

@@ -1,108 +1,28 @@
-//! What a store must be able to do: the border between what is said and who does it.
+//! The interface between [`Db`](crate::Db) and a store. Only an implementation of a store needs it.
+//!
+//! A [`Db`](crate::Db) is a handle on an [`Engine`]: the store in this process, or a cluster. See
+//! [`Db::from_engine`](crate::Db::from_engine).
 
-use std::cell::RefCell;
 use std::os::fd::RawFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 use std::vec;
 
+pub use crate::completion::{Completion, Submission};
 use crate::error::{Code, Error, Result};
-use crate::model::{Difference, Event, KeyRange, KeyValue, LeaseId, Revision, Version};
+use crate::model::{Difference, Event, KeyRange, KeyValue, LeaseId, PairRef, Revision};
 use crate::request::{
     CheckReport, CommitTimes, Events, LeaseKeepAliveResponse, LeaseTimeToLive,
     LeaseTimeToLiveResponse, Range, RangeResponse, Request, Response, Status, Watch,
 };
-use crate::validate::Limits;
-
-/// Called once with the result of a submitted request.
-///
-/// It runs on the thread that committed the group, after the write lock is released. It must not
-/// block; it may call libkv.
-pub type Completion = Box<dyn FnOnce(Result<Response>) + Send>;
-
-type After = Box<dyn FnOnce()>;
-
-thread_local! {
-    /// Callbacks that wait for the end of the group whose completions this thread runs.
-    static AFTER_GROUP: RefCell<Option<Vec<After>>> = const { RefCell::new(None) };
-}
-
-/// Called from a completion: runs `then` after the last completion of its group, on the same
-/// thread. Called from elsewhere: runs `then` at once. For callers that collect results and pass
-/// them on together.
-pub fn after_group(then: impl FnOnce() + 'static) {
-    let mut then: Option<After> = Some(Box::new(then));
-    // a thread that is ending may have lost its own already: then there is no group either
-    let _ = AFTER_GROUP.try_with(|group| {
-        if let Some(waiting) = &mut *group.borrow_mut() {
-            waiting.extend(then.take());
-        }
-    });
-    if let Some(then) = then {
-        then();
-    }
-}
-
-/// Runs the completions of a group, then the callbacks of [`after_group`]. A panic in one of them
-/// ends neither the leader nor the group.
-pub(crate) fn complete_group(
-    completions: impl IntoIterator<Item = (Completion, Result<Response>)>,
-) {
-    // a completion may call libkv and lead another group, which is a part of this one then
-    let outermost = AFTER_GROUP.try_with(|group| match &mut *group.borrow_mut() {
-        Some(_) => false,
-        group => group.replace(Vec::new()).is_none(),
-    });
-    for (completion, response) in completions {
-        let _ = catch_unwind(AssertUnwindSafe(|| completion(response)));
-    }
-    if outermost == Ok(true) {
-        for then in AFTER_GROUP.take().into_iter().flatten() {
-            let _ = catch_unwind(AssertUnwindSafe(then));
-        }
-    }
-}
-
-/// A request that was submitted by [`Engine::submit`] and may be withdrawn. Dropping this value has
-/// no effect.
-pub struct Submitted {
-    withdraw: Option<Box<dyn FnOnce() -> bool + Send>>,
-}
-
-impl Submitted {
-    /// A request that can be withdrawn: `withdraw` returns whether it was in time.
-    pub fn new(withdraw: impl FnOnce() -> bool + Send + 'static) -> Submitted {
-        Submitted {
-            withdraw: Some(Box::new(withdraw)),
-        }
-    }
-
-    /// A request that has finished or can no longer be withdrawn.
-    pub fn gone() -> Submitted {
-        Submitted { withdraw: None }
-    }
-
-    /// Withdraws the request. True: it never runs and its completion is never called. False: a
-    /// writer has begun it, and the completion gets the result.
-    pub fn cancel(self) -> bool {
-        self.withdraw.is_some_and(|withdraw| withdraw())
-    }
-}
-
-impl std::fmt::Debug for Submitted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.withdraw.is_some() {
-            "Submitted"
-        } else {
-            "Submitted (gone)"
-        })
-    }
-}
+pub use crate::validate::Limits;
 
 /// Called ten times a second while a request waits for its turn; true withdraws the request.
-pub type Interrupted<'a> = &'a dyn Fn() -> bool;
+pub type Interrupt<'a> = &'a dyn Fn() -> bool;
+
+/// Called once with the stream of [`Engine::submit_watch`]. It must not block; it may call libkv.
+pub type WatchCompletion = Box<dyn FnOnce(Result<Arc<dyn WatchStream>>) + Send>;
 
 /// A part of a range, read without counting; see [`Engine::page`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -113,44 +33,6 @@ pub struct Page {
     pub revision: Revision,
     /// The key to continue from; `None` at the end of the range.
     pub next: Option<Vec<u8>>,
-}
-
-/// A borrowed pair; see [`Engine::range_each`].
-#[derive(Clone, Copy, Debug)]
-pub struct PairRef<'p> {
-    /// The key.
-    pub key: &'p [u8],
-    /// The value; empty if only keys were requested.
-    pub value: &'p [u8],
-    /// See [`KeyValue`].
-    pub create_revision: Revision,
-    /// See [`KeyValue`].
-    pub mod_revision: Revision,
-    /// See [`KeyValue`].
-    pub version: Version,
-    /// See [`KeyValue`].
-    pub lease: LeaseId,
-}
-
-impl<'p> From<&'p KeyValue> for PairRef<'p> {
-    fn from(kv: &'p KeyValue) -> PairRef<'p> {
-        let KeyValue {
-            ref key,
-            ref value,
-            create_revision,
-            mod_revision,
-            version,
-            lease,
-        } = *kv;
-        PairRef {
-            key,
-            value,
-            create_revision,
-            mod_revision,
-            version,
-            lease,
-        }
-    }
 }
 
 /// A part of the log; see [`Engine::events`].
@@ -177,15 +59,15 @@ pub struct DiffPage {
 /// any thread.
 pub trait Engine: Send + Sync {
     /// Runs a request and waits for its response, which is of the same kind.
-    fn call(&self, request: Request) -> Result<Response>;
-
-    /// Same as [`Engine::call`]. While the request waits for its turn `interrupted` is called; once
-    /// it returns true the request is withdrawn with `cancelled`. In this process, a write that has
-    /// begun is finished. Over a network the wait ends with `unknown_outcome`.
-    fn call_unless(&self, request: Request, interrupted: Interrupted) -> Result<Response> {
-        let _ = interrupted;
-        self.call(request)
-    }
+    ///
+    /// While the request waits for its turn `interrupt` is called; once it returns true the request
+    /// is withdrawn with `cancelled`. In this process, a write that has begun is finished. Over a
+    /// network the wait ends with `unknown_outcome`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the request; `cancelled` or `unknown_outcome` if it was interrupted.
+    fn call(&self, request: Request, interrupt: Option<Interrupt>) -> Result<Response>;
 
     /// The same store, for calls that must end by `deadline`: a call without a response by then
     /// returns `timeout`, or `unknown_outcome` if it is a write that was sent. `None`: only calls
@@ -196,11 +78,11 @@ pub trait Engine: Send + Sync {
     }
 
     /// Submits a request; `completion` gets the result, including a refusal.
-    fn submit(&self, request: Request, completion: Completion) -> Submitted;
+    fn submit(&self, request: Request, completion: Completion) -> Submission;
 
     /// Submits several requests, as [`Engine::submit`] does for each. They are queued together, so
     /// that one group can contain them all.
-    fn submit_all(&self, requests: Vec<(Request, Completion)>) -> Vec<Submitted> {
+    fn submit_all(&self, requests: Vec<(Request, Completion)>) -> Vec<Submission> {
         requests
             .into_iter()
             .map(|(request, completion)| self.submit(request, completion))
@@ -208,6 +90,10 @@ pub trait Engine: Send + Sync {
     }
 
     /// Reads one key at a revision; 0 is the current one.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::get_at`](crate::Db::get_at).
     fn get(&self, key: &[u8], revision: Revision) -> Result<Option<KeyValue>> {
         let response = range(self, Range::new(key).revision(revision))?;
         Ok(response.kvs.into_iter().next())
@@ -215,6 +101,10 @@ pub trait Engine: Send + Sync {
 
     /// Reads a range and passes each pair to `each`; the result contains no pairs. `each` must not
     /// call the engine.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::range`](crate::Db::range).
     fn range_each(&self, request: &Range, each: &mut dyn FnMut(PairRef)) -> Result<RangeResponse> {
         let mut response = range(self, request.clone())?;
         std::mem::take(&mut response.kvs)
@@ -225,6 +115,10 @@ pub trait Engine: Send + Sync {
 
     /// Copies the current value of one key into `buffer` and returns its length. If the buffer is
     /// too small nothing is copied.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::get_into`](crate::Db::get_into).
     fn get_into(&self, key: &[u8], buffer: &mut [u8]) -> Result<Option<usize>> {
         Ok(self.get(key, 0)?.map(|kv| {
             if let Some(place) = buffer.get_mut(..kv.value.len()) {
@@ -235,12 +129,20 @@ pub trait Engine: Send + Sync {
     }
 
     /// Returns the current revision.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::snapshot`](crate::Db::snapshot).
     fn revision(&self) -> Result<Revision> {
         Ok(range(self, Range::new([0].as_slice()).count_only(true))?.revision)
     }
 
     /// Reads up to `request.limit` pairs of a range in key order, without counting, and the key to
     /// continue from.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::scan`](crate::Db::scan).
     fn page(&self, request: &Range) -> Result<Page> {
         let response = range(self, request.clone())?;
         let next = response
@@ -257,68 +159,121 @@ pub trait Engine: Send + Sync {
 
     /// Returns the events of one key, newest first, at most `limit` (0 or negative: all that are
     /// kept).
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::history`](crate::Db::history).
     fn history(&self, _key: &[u8], _limit: i64) -> Result<Vec<Event>> {
         Err(unsupported("history"))
     }
 
     /// Returns the first events of `request`, complete revisions. The caller continues after
     /// [`EventsPage::upto`].
+    ///
+    /// # Errors
+    ///
+    /// `compacted`, `future_revision`, `invalid_argument` (empty key).
     fn events(&self, _request: &Events) -> Result<EventsPage> {
         Err(unsupported("events"))
     }
 
     /// Returns the first keys of `range` that differ between the revisions `before` and `after`.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::diff`](crate::Db::diff).
     fn diff(&self, _before: Revision, _after: Revision, _range: &KeyRange) -> Result<DiffPage> {
         Err(unsupported("diff"))
     }
 
     /// Returns the last revision that was written by the end of the minute of this time
     /// (milliseconds since 1970).
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::revision_at`](crate::Db::revision_at).
     fn revision_at(&self, _unix_ms: i64) -> Result<Revision> {
         Err(unsupported("revision_at"))
     }
 
     /// Creates a watcher's stream.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::watch`](crate::Db::watch).
     fn watch(&self, _request: Watch) -> Result<Arc<dyn WatchStream>> {
         Err(unsupported("watch"))
     }
 
+    /// Same as [`Engine::watch`], for callers that must not block: `created` gets the result.
+    fn submit_watch(&self, request: Watch, created: WatchCompletion) {
+        created(self.watch(request));
+    }
+
     /// Renews a lease once, to its full TTL.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::lease_keep_alive`](crate::Db::lease_keep_alive).
     fn lease_keep_alive(&self, _id: LeaseId) -> Result<LeaseKeepAliveResponse> {
         Err(unsupported("lease_keep_alive"))
     }
 
     /// Returns the remaining time of a lease, and its keys if they are requested.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::lease_time_to_live`](crate::Db::lease_time_to_live).
     fn lease_time_to_live(&self, _lease: LeaseTimeToLive) -> Result<LeaseTimeToLiveResponse> {
         Err(unsupported("lease_time_to_live"))
     }
 
     /// Returns the ids of all leases, sorted by expiry time.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::lease_list`](crate::Db::lease_list).
     fn lease_list(&self) -> Result<Vec<LeaseId>> {
         Err(unsupported("lease_list"))
     }
 
     /// Renews a lease until the returned value is dropped or the handle is closed. `lost` runs
     /// once, on a thread of the engine, if the lease ends before that.
+    ///
+    /// # Errors
+    ///
+    /// `lease_not_found`, `read_only`, `unsupported`.
     fn lease_keep(
         &self,
         _id: LeaseId,
         _lost: Box<dyn FnOnce() + Send>,
-    ) -> Result<Box<dyn Keeping>> {
+    ) -> Result<Box<dyn KeepAlive>> {
         Err(unsupported("lease"))
     }
 
     /// Returns the status of the store.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::status`](crate::Db::status).
     fn status(&self) -> Result<Status> {
         Err(unsupported("status"))
     }
 
     /// Returns how long commits took; see [`crate::Db::commit_times`].
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::commit_times`](crate::Db::commit_times).
     fn commit_times(&self) -> Result<CommitTimes> {
         Err(unsupported("commit_times"))
     }
 
     /// Verifies every invariant.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::check`](crate::Db::check).
     fn check(&self) -> Result<CheckReport> {
         Err(unsupported("check"))
     }
@@ -335,6 +290,10 @@ pub trait Engine: Send + Sync {
     }
 
     /// Fails if this handle is closed or was opened before a fork.
+    ///
+    /// # Errors
+    ///
+    /// `closed`, `forked`.
     fn ensure_open(&self) -> Result<()>;
 
     /// Closes this handle. Later calls on it, and on objects made from it, return `closed`. A
@@ -343,7 +302,7 @@ pub trait Engine: Send + Sync {
 }
 
 /// Renews a lease until it is dropped; see [`Engine::lease_keep`].
-pub trait Keeping: Send + Sync {}
+pub trait KeepAlive: Send + Sync {}
 
 /// A part of a watcher's events; see [`WatchStream::next_page`].
 #[derive(Clone, Debug, Default)]
@@ -366,6 +325,10 @@ pub trait WatchStream: Send + Sync {
 
     /// Same as [`next_page`](WatchStream::next_page), for tasks that share a thread: it scans at most a
     /// part of the log. An empty page may not be the end: call [`remind`](WatchStream::remind) then.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`next_page`](WatchStream::next_page).
     fn next_page_briefly(&self) -> Result<WatchPage> {
         self.next_page()
     }
@@ -389,6 +352,10 @@ pub trait WatchStream: Send + Sync {
 
     /// A descriptor that is readable while `next_page` may have something, or while the last page
     /// may not have been taken completely. It belongs to the stream: do not read or close it.
+    ///
+    /// # Errors
+    ///
+    /// `io` if no descriptor can be created, `closed`.
     fn fd(&self) -> Result<RawFd>;
 
     /// Ends the stream with this error, unless it has ended, and wakes a waiting thread.
@@ -403,7 +370,7 @@ fn unsupported(what: &str) -> Error {
 }
 
 fn range<E: Engine + ?Sized>(engine: &E, request: Range) -> Result<RangeResponse> {
-    match engine.call(request.into())? {
+    match engine.call(request.into(), None)? {
         Response::Range(response) => Ok(response),
         other => Err(wrong_response(&other)),
     }
@@ -414,41 +381,4 @@ pub(crate) fn wrong_response(response: &Response) -> Error {
         Code::Internal,
         format!("the engine returned the response of another kind of request: {response:?}"),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use super::*;
-
-    #[test]
-    fn what_waits_for_the_group_runs_once_after_its_last_completion() {
-        let order = Arc::new(Mutex::new(Vec::new()));
-        let say = |what: &'static str| {
-            let order = order.clone();
-            move || order.lock().expect("no panic").push(what)
-        };
-        let completion = |own: &'static str,
-                          then: &'static str,
-                          panics: bool|
-         -> (Completion, Result<Response>) {
-            let (own, then) = (say(own), say(then));
-            let run = move |_| {
-                own();
-                after_group(then);
-                assert!(!panics, "a completion that panics");
-            };
-            (Box::new(run), Err(Error::new(Code::Busy, "")))
-        };
-        complete_group([
-            completion("a", "after a", true),
-            completion("b", "after b", false),
-        ]);
-        after_group(say("at once"));
-        assert_eq!(
-            *order.lock().expect("no panic"),
-            ["a", "b", "after a", "after b", "at once"]
-        );
-    }
 }

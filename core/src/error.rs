@@ -7,7 +7,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 pub use crate::code::Code;
-use crate::model::Revision;
+use crate::model::{LeaseId, Revision};
 
 impl Code {
     /// The number, as C's `kv_code`.
@@ -28,17 +28,24 @@ impl fmt::Display for Code {
     }
 }
 
-/// An error: a stable [`Code`], a message, and for some codes a revision.
+/// An error: a stable [`Code`], a message, and what the error concerns as fields.
 ///
-/// It is one word wide and cheap to clone. If etcd has a text for the condition, the message is that
-/// text without the prefix `etcdserver: `, followed by details in brackets.
+/// It is one word wide and cheap to clone. The message consists of a summary and, in most cases, a
+/// detail in brackets. If etcd has a text for the condition, the summary is that text. Programs read
+/// the fields: [`Error::code`], [`Error::revision`], [`Error::lease`], [`Error::key`].
 #[derive(Clone)]
 pub struct Error(std::sync::Arc<Inner>);
 
 struct Inner {
     code: Code,
+    etcd_text: Option<&'static str>,
+    summary: String,
+    detail: Option<String>,
+    /// The summary and the detail.
     message: String,
-    revision: Revision,
+    revision: Option<Revision>,
+    lease: Option<LeaseId>,
+    key: Option<Vec<u8>>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -46,12 +53,27 @@ struct Inner {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// An error with this code and message.
-    pub fn new(code: Code, message: impl Into<String>) -> Error {
-        Error::made(Inner {
+    /// An error for which etcd has no text.
+    pub fn new(code: Code, summary: impl Into<String>) -> Error {
+        Error::from_summary(code, summary.into(), None)
+    }
+
+    /// An error for which etcd has a text. An etcd server sends this text and omits the detail,
+    /// because clients compare it.
+    pub fn etcd(code: Code, text: &'static str) -> Error {
+        Error::from_summary(code, text.into(), Some(text))
+    }
+
+    fn from_summary(code: Code, summary: String, etcd_text: Option<&'static str>) -> Error {
+        Error::from_inner(Inner {
             code,
-            message: message.into(),
-            revision: 0,
+            etcd_text,
+            summary,
+            detail: None,
+            message: String::new(),
+            revision: None,
+            lease: None,
+            key: None,
             source: None,
         })
     }
@@ -59,43 +81,68 @@ impl Error {
     /// Errors are created in hundreds of places, none of which is hot.
     #[cold]
     #[inline(never)]
-    fn made(inner: Inner) -> Error {
+    fn from_inner(mut inner: Inner) -> Error {
+        inner.message = match &inner.detail {
+            Some(detail) => format!("{} ({detail})", inner.summary),
+            None => inner.summary.clone(),
+        };
         Error(std::sync::Arc::new(inner))
+    }
+
+    /// The same error with a detail, which follows the summary in brackets.
+    pub fn with_detail(self, detail: impl fmt::Display) -> Error {
+        let mut inner = self.into_inner();
+        inner.detail = Some(detail.to_string());
+        Error::from_inner(inner)
     }
 
     /// The same error with a revision.
     pub fn with_revision(self, revision: Revision) -> Error {
-        let mut inner = self.taken();
-        inner.revision = revision;
-        Error::made(inner)
+        let mut inner = self.into_inner();
+        inner.revision = Some(revision);
+        Error::from_inner(inner)
+    }
+
+    /// The same error with the lease that it concerns.
+    pub fn with_lease(self, lease: LeaseId) -> Error {
+        let mut inner = self.into_inner();
+        inner.lease = Some(lease);
+        Error::from_inner(inner)
+    }
+
+    /// The same error with the key that it concerns.
+    pub fn with_key(self, key: impl Into<Vec<u8>>) -> Error {
+        let mut inner = self.into_inner();
+        inner.key = Some(key.into());
+        Error::from_inner(inner)
     }
 
     /// The same error with its cause.
     pub fn with_source(self, source: impl StdError + Send + Sync + 'static) -> Error {
-        let mut inner = self.taken();
+        let mut inner = self.into_inner();
         inner.source = Some(Box::new(source));
-        Error::made(inner)
+        Error::from_inner(inner)
     }
 
     /// The same error; its message begins with `context` and a colon.
     pub fn context(self, context: impl fmt::Display) -> Error {
-        self.led_by(&context)
-    }
-
-    #[cold]
-    fn led_by(self, context: &dyn fmt::Display) -> Error {
-        let mut inner = self.taken();
-        inner.message = format!("{context}: {}", inner.message);
-        Error::made(inner)
+        let mut inner = self.into_inner();
+        inner.summary = format!("{context}: {}", inner.summary);
+        Error::from_inner(inner)
     }
 
     /// The contents, to be changed; a copy without the source if the error is shared.
     #[cold]
-    fn taken(self) -> Inner {
+    fn into_inner(self) -> Inner {
         std::sync::Arc::try_unwrap(self.0).unwrap_or_else(|shared| Inner {
             code: shared.code,
-            message: shared.message.clone(),
+            etcd_text: shared.etcd_text,
+            summary: shared.summary.clone(),
+            detail: shared.detail.clone(),
+            message: String::new(),
             revision: shared.revision,
+            lease: shared.lease,
+            key: shared.key.clone(),
             source: None,
         })
     }
@@ -105,15 +152,42 @@ impl Error {
         self.0.code
     }
 
-    /// The message, without the code.
+    /// The message, without the code: the summary, and the detail in brackets.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// For [`Code::Compacted`] the compacted revision, for [`Code::FutureRevision`] the current
-    /// one, otherwise 0.
-    pub fn revision(&self) -> Revision {
+    /// The message without the detail.
+    pub fn summary(&self) -> &str {
+        &self.0.summary
+    }
+
+    /// The detail, if there is one: what is requested, what the limit is, how to continue.
+    pub fn detail(&self) -> Option<&str> {
+        self.0.detail.as_deref()
+    }
+
+    /// The text of etcd for this condition, without the prefix `etcdserver: `.
+    pub fn etcd_text(&self) -> Option<&'static str> {
+        self.0.etcd_text
+    }
+
+    /// For [`Code::Compacted`] the compacted revision, for [`Code::FutureRevision`] the current one.
+    /// `None` if no revision is concerned, or if a cluster did not return it.
+    pub fn revision(&self) -> Option<Revision> {
         self.0.revision
+    }
+
+    /// The lease concerned, for [`Code::LeaseNotFound`], [`Code::LeaseExists`] and
+    /// [`Code::LeaseLost`].
+    pub fn lease(&self) -> Option<LeaseId> {
+        self.0.lease
+    }
+
+    /// The key concerned, for [`Code::KeyNotFound`], [`Code::DuplicateKey`] and requests that are
+    /// refused for one of their keys.
+    pub fn key(&self) -> Option<&[u8]> {
+        self.0.key.as_deref()
     }
 }
 
@@ -161,6 +235,25 @@ mod tests {
         assert_eq!(Code::from_number(0), None);
         assert_eq!(Code::from_number(-1), None);
         assert_eq!(Code::from_number(Code::ALL.len() as i32 + 1), None);
+    }
+
+    #[test]
+    fn message_is_summary_and_detail() {
+        let plain = Error::etcd(Code::LeaseNotFound, "requested lease not found");
+        assert_eq!(plain.message(), "requested lease not found");
+        let shared = plain.clone();
+        let error = plain
+            .with_detail("lease 7")
+            .with_lease(7)
+            .context("renewal");
+        assert_eq!(
+            error.to_string(),
+            "lease_not_found: renewal: requested lease not found (lease 7)"
+        );
+        assert_eq!(error.etcd_text(), Some("requested lease not found"));
+        assert_eq!((error.lease(), error.revision()), (Some(7), None));
+        assert_eq!((error.detail(), error.key()), (Some("lease 7"), None));
+        assert_eq!((shared.detail(), shared.lease()), (None, None));
     }
 
     #[test]

@@ -20,7 +20,12 @@
 //! Where to look: [`Db`] has every call. [`Put`], [`Range`], [`Delete`], [`Txn`] and [`Watch`] are the
 //! requests: plain values with their options as methods. [`Watcher`], [`Lease`], [`Lock`] and
 //! [`Election`] are handles. [`Error`] has a stable [`Code`]. [`Options`] says how a store is opened.
-//! `core/DESIGN.md` describes the files byte by byte.
+//! `core/DESIGN.md` describes the files byte by byte. [`engine`] is the interface of other kinds of
+//! stores.
+//!
+//! Features: `stream` implements `Stream` for [`Watcher`] and [`Leaders`]; `serde` implements
+//! `Serialize` and `Deserialize` for keys, events, differences, responses and the status. No feature
+//! is on by default.
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64")))]
 compile_error!(
@@ -28,29 +33,31 @@ compile_error!(
 );
 
 mod code;
+mod completion;
 mod db;
 mod embedded;
-mod engine;
+pub mod engine;
 mod error;
+#[doc(hidden)]
+pub mod etcd_text;
 mod model;
+mod mutex;
 mod options;
 mod recipe;
 mod request;
+#[doc(hidden)]
+pub mod support;
 mod validate;
 
 pub use bytes::Bytes;
 pub use db::Db;
-pub use embedded::{block_sigpipe, fork_generation, return_large_memory};
-pub use engine::{
-    Completion, DiffPage, Engine, EventsPage, Interrupted, Keeping, Page, PairRef, Submitted,
-    WatchPage, WatchStream, after_group,
-};
 pub use error::{Code, Error, Result};
-pub use model::{Difference, Event, EventKind, KeyRange, KeyValue, LeaseId, Revision, Version};
+pub use model::{
+    Difference, Event, EventKind, KeyRange, KeyValue, LeaseId, PairRef, Revision, Version,
+};
 pub use options::{AutoCompaction, Clock, LimitsPreset, Options, Secret};
 pub use recipe::{
-    Canceller, Claim, ClaimStep, DiffScan, Election, EventScan, Leaders, Lease, Lock, Patience,
-    Retries, Scan, Snapshot, TRANSACT_RETRIES, Transaction, Watcher,
+    Canceller, DiffScan, Election, EventScan, Leaders, Lease, Lock, Patience, Retries, Scan,
+    Snapshot, TRANSACT_RETRIES, Transaction, Watcher,
 };
 pub use request::*;
-pub use validate::Limits;

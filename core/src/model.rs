@@ -148,6 +148,7 @@ impl<const N: usize> From<&[u8; N]> for KeyRange {
 /// `key` and `value` are slices of memory that the pairs of one response share. A clone of a pair
 /// copies no bytes. One pair that is kept keeps up to 64 KiB, or the size of its value.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct KeyValue {
     /// The key.
     pub key: Bytes,
@@ -163,8 +164,47 @@ pub struct KeyValue {
     pub lease: LeaseId,
 }
 
+/// A borrowed pair; see [`Db::range_each`](crate::Db::range_each).
+#[derive(Clone, Copy, Debug)]
+pub struct PairRef<'p> {
+    /// The key.
+    pub key: &'p [u8],
+    /// The value; empty if only keys were requested.
+    pub value: &'p [u8],
+    /// See [`KeyValue`].
+    pub create_revision: Revision,
+    /// See [`KeyValue`].
+    pub mod_revision: Revision,
+    /// See [`KeyValue`].
+    pub version: Version,
+    /// See [`KeyValue`].
+    pub lease: LeaseId,
+}
+
+impl<'p> From<&'p KeyValue> for PairRef<'p> {
+    fn from(kv: &'p KeyValue) -> PairRef<'p> {
+        let KeyValue {
+            ref key,
+            ref value,
+            create_revision,
+            mod_revision,
+            version,
+            lease,
+        } = *kv;
+        PairRef {
+            key,
+            value,
+            create_revision,
+            mod_revision,
+            version,
+            lease,
+        }
+    }
+}
+
 /// Whether an [`Event`] wrote or deleted its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum EventKind {
     /// The key was put.
     Put,
@@ -174,6 +214,7 @@ pub enum EventKind {
 
 /// One change of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Event {
     /// Put or delete.
     pub kind: EventKind,
@@ -186,6 +227,7 @@ pub struct Event {
 
 /// The difference of one key between two revisions.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Difference {
     /// The key.
     pub key: Bytes,

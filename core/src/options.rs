@@ -42,6 +42,7 @@ impl std::fmt::Display for AutoCompaction {
 /// open with another value returns [`InvalidArgument`](crate::Code::InvalidArgument), which names
 /// both values.
 #[derive(Clone, Debug, Default)]
+#[must_use = "options do nothing until a store is opened with them"]
 pub struct Options {
     /// Create the store if it does not exist (default true); false returns `not_found`.
     pub create: Option<bool>,

@@ -31,6 +31,7 @@ pub const TXN_DEPTH_MAX: usize = 200;
 
 /// How durable an acknowledged write is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Durability {
     /// No flush. Chosen for the whole store at its creation. A power cut may destroy the store; a
     /// killed process loses nothing.
@@ -43,6 +44,7 @@ pub enum Durability {
 
 /// Writes one key. etcd's `PutRequest`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[must_use = "a request does nothing until it is run"]
 pub struct Put {
     /// The key, 1 to [`KEY_BYTES_MAX`] bytes.
     pub key: Vec<u8>,
@@ -95,14 +97,15 @@ impl Put {
     }
 
     /// Uses this durability instead of the handle's.
-    pub fn durability(mut self, durability: Durability) -> Put {
-        self.durability = Some(durability);
+    pub fn durability(mut self, durability: impl Into<Option<Durability>>) -> Put {
+        self.durability = durability.into();
         self
     }
 }
 
 /// The response to a [`Put`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PutResponse {
     /// The store's revision after the put.
     pub revision: Revision,
@@ -140,6 +143,7 @@ pub enum SortTarget {
 
 /// Reads the pairs of a range at one revision. etcd's `RangeRequest`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[must_use = "a request does nothing until it is run"]
 pub struct Range {
     /// The keys.
     pub range: KeyRange,
@@ -230,6 +234,7 @@ impl Range {
 
 /// The response to a [`Range`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RangeResponse {
     /// The store's current revision when the range was read, also if an older one was requested.
     pub revision: Revision,
@@ -243,6 +248,7 @@ pub struct RangeResponse {
 
 /// Deletes the keys of a range. etcd's `DeleteRangeRequest`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[must_use = "a request does nothing until it is run"]
 pub struct Delete {
     /// The keys.
     pub range: KeyRange,
@@ -268,14 +274,15 @@ impl Delete {
     }
 
     /// Uses this durability instead of the handle's.
-    pub fn durability(mut self, durability: Durability) -> Delete {
-        self.durability = Some(durability);
+    pub fn durability(mut self, durability: impl Into<Option<Durability>>) -> Delete {
+        self.durability = durability.into();
         self
     }
 }
 
 /// The response to a [`Delete`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DeleteResponse {
     /// The store's revision afterwards; unchanged if nothing was deleted.
     pub revision: Revision,
@@ -315,6 +322,7 @@ pub enum Operand {
 
 /// A condition of a [`Txn`] on a key, or on every key of a range.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[must_use = "a condition does nothing until it is added to a txn"]
 pub struct Compare {
     /// The key, or the range in which every key must satisfy the condition.
     pub range: KeyRange,
@@ -411,6 +419,7 @@ into_op!(Range, Put, Delete, Txn);
 /// Evaluates compares, then runs one of two lists of operations, all in one revision. etcd's
 /// `TxnRequest`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[must_use = "a request does nothing until it is run"]
 pub struct Txn {
     /// The conditions. All must hold; an empty list holds.
     pub compare: Vec<Compare>,
@@ -434,9 +443,30 @@ impl Txn {
         self
     }
 
+    /// Adds conditions.
+    pub fn when_all(mut self, compares: impl IntoIterator<Item = Compare>) -> Txn {
+        self.compare.extend(compares);
+        self
+    }
+
     /// Adds an operation for the case that all conditions hold.
     pub fn and_then(mut self, op: impl Into<Op>) -> Txn {
         self.success.push(op.into());
+        self
+    }
+
+    /// Adds operations for the case that all conditions hold.
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put, Txn};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let puts = (0..10).map(|n| Put::new(format!("key/{n}"), "x"));
+    /// assert_eq!(db.txn(Txn::new().and_then_all(puts))?.responses.len(), 10);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    pub fn and_then_all<O: Into<Op>>(mut self, ops: impl IntoIterator<Item = O>) -> Txn {
+        self.success.extend(ops.into_iter().map(Into::into));
         self
     }
 
@@ -446,9 +476,15 @@ impl Txn {
         self
     }
 
+    /// Adds operations for the case that a condition does not hold.
+    pub fn or_else_all<O: Into<Op>>(mut self, ops: impl IntoIterator<Item = O>) -> Txn {
+        self.failure.extend(ops.into_iter().map(Into::into));
+        self
+    }
+
     /// Uses this durability instead of the handle's.
-    pub fn durability(mut self, durability: Durability) -> Txn {
-        self.durability = Some(durability);
+    pub fn durability(mut self, durability: impl Into<Option<Durability>>) -> Txn {
+        self.durability = durability.into();
         self
     }
 
@@ -467,6 +503,7 @@ impl Txn {
 /// the txn. For a range or delete it is the new one if an earlier operation wrote something,
 /// otherwise the old one. For a nested txn it is 0, as in etcd.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum OpResponse {
     /// The response to [`Op::Range`].
     Range(RangeResponse),
@@ -480,6 +517,7 @@ pub enum OpResponse {
 
 /// The response to a [`Txn`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TxnResponse {
     /// Whether the conditions held, which selects the list that ran.
     pub succeeded: bool,
@@ -491,6 +529,7 @@ pub struct TxnResponse {
 
 /// Removes history below a revision. etcd's `CompactionRequest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[must_use = "a request does nothing until it is run"]
 pub struct Compact {
     /// The oldest revision that stays readable.
     pub revision: Revision,
@@ -522,6 +561,7 @@ impl From<Revision> for Compact {
 
 /// The response to a [`Compact`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CompactResponse {
     /// The store's revision: compacting does not change it.
     pub revision: Revision,
@@ -529,6 +569,7 @@ pub struct CompactResponse {
 
 /// Any request.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a request does nothing until it is run"]
 pub enum Request {
     /// A read.
     Range(Range),
@@ -597,6 +638,7 @@ into_request!(
 
 /// Grants a lease. Keys can be attached to it and are deleted with it. etcd's `LeaseGrantRequest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[must_use = "a request does nothing until it is run"]
 pub struct LeaseGrant {
     /// The time to live in seconds without a keep-alive. Smaller values are raised to the handle's
     /// `lease_ttl_min_seconds`. At most [`LEASE_TTL_MAX_SECONDS`].
@@ -637,13 +679,28 @@ impl From<i64> for LeaseGrant {
 
 /// Revokes a lease. Its keys are deleted in one revision. etcd's `LeaseRevokeRequest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[must_use = "a request does nothing until it is run"]
 pub struct LeaseRevoke {
     /// The id of the lease.
     pub id: LeaseId,
 }
 
+impl LeaseRevoke {
+    /// Revokes the lease `id`.
+    pub fn new(id: LeaseId) -> LeaseRevoke {
+        LeaseRevoke { id }
+    }
+}
+
+impl From<LeaseId> for LeaseRevoke {
+    fn from(id: LeaseId) -> LeaseRevoke {
+        LeaseRevoke::new(id)
+    }
+}
+
 /// The response to a [`LeaseGrant`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LeaseGrantResponse {
     /// The store's revision: granting does not change it.
     pub revision: Revision,
@@ -655,6 +712,7 @@ pub struct LeaseGrantResponse {
 
 /// The response to a [`LeaseRevoke`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LeaseRevokeResponse {
     /// The store's revision afterwards; unchanged if the lease had no keys.
     pub revision: Revision,
@@ -662,6 +720,7 @@ pub struct LeaseRevokeResponse {
 
 /// The response of [`crate::Db::lease_keep_alive`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LeaseKeepAliveResponse {
     /// The id of the lease.
     pub id: LeaseId,
@@ -671,6 +730,7 @@ pub struct LeaseKeepAliveResponse {
 
 /// Reads the remaining time of a lease. etcd's `LeaseTimeToLiveRequest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[must_use = "a request does nothing until it is run"]
 pub struct LeaseTimeToLive {
     /// The id of the lease.
     pub id: LeaseId,
@@ -699,6 +759,7 @@ impl From<LeaseId> for LeaseTimeToLive {
 
 /// The response to a [`LeaseTimeToLive`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LeaseTimeToLiveResponse {
     /// The id of the lease.
     pub id: LeaseId,
@@ -712,6 +773,7 @@ pub struct LeaseTimeToLiveResponse {
 
 /// The type of an alarm. etcd's `AlarmType` without NONE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum AlarmKind {
     /// The quota is used up. Requests that need space (puts, grants, txns with a put) return
     /// `full`; deletions, revocations and compactions still work.
@@ -755,17 +817,42 @@ pub enum AlarmAction {
 /// after a restart. It applies to every process that writes, whichever member it names. etcd's
 /// `AlarmRequest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[must_use = "a request does nothing until it is run"]
 pub struct Alarm {
     /// The action.
     pub action: AlarmAction,
     /// The member id, as given, including 0. No effect with [`AlarmAction::Get`].
     pub member: u64,
-    /// Which. None: with [`AlarmAction::Get`] all, else none is, and nothing is done.
+    /// The alarm type. `None` selects all types for [`AlarmAction::Get`]; for other actions it makes the
+    /// request do nothing.
     pub kind: Option<AlarmKind>,
+}
+
+impl Alarm {
+    /// Does `action`, for member 0 and no alarm type.
+    pub fn new(action: AlarmAction) -> Alarm {
+        Alarm {
+            action,
+            ..Alarm::default()
+        }
+    }
+
+    /// Sets the member id.
+    pub fn member(mut self, member: u64) -> Alarm {
+        self.member = member;
+        self
+    }
+
+    /// Sets the alarm type.
+    pub fn kind(mut self, kind: impl Into<Option<AlarmKind>>) -> Alarm {
+        self.kind = kind.into();
+        self
+    }
 }
 
 /// An alarm that is active, or that was just disarmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AlarmMember {
     /// The member id.
     pub member: u64,
@@ -773,19 +860,9 @@ pub struct AlarmMember {
     pub kind: AlarmKind,
 }
 
-impl std::fmt::Display for AlarmMember {
-    /// As in etcd's `Status` response: `memberID:<id> alarm:NOSPACE ` with a space at the end. The
-    /// member is omitted if it is 0.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.member != 0 {
-            write!(f, "memberID:{} ", self.member)?;
-        }
-        write!(f, "alarm:{} ", self.kind)
-    }
-}
-
 /// The response to an [`Alarm`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AlarmResponse {
     /// The store's revision: alarms do not change it.
     pub revision: Revision,
@@ -801,6 +878,7 @@ pub struct AlarmResponse {
 /// Names are 1 to [`KEY_BYTES_MAX`] bytes. Names that begin with `time/` or `alarm/` are reserved
 /// for the engine and can only be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a request does nothing until it is run"]
 pub enum Side {
     /// Reads one record.
     Get {
@@ -827,6 +905,7 @@ pub enum Side {
 
 /// The response to a [`Side`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SideResponse {
     /// The store's revision: records beside the keys do not change it.
     pub revision: Revision,
@@ -838,6 +917,7 @@ pub struct SideResponse {
 
 /// Follows the events of a range; see [`crate::Db::watch`]. etcd's `WatchCreateRequest`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[must_use = "a request does nothing until it is run"]
 pub struct Watch {
     /// The keys. An empty key is taken as `\0`, as in etcd.
     pub range: KeyRange,
@@ -905,6 +985,7 @@ impl Watch {
 
 /// All matching events of one revision.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct WatchBatch {
     /// The revision of the events; without events, the last revision that was examined.
     pub revision: Revision,
@@ -912,8 +993,9 @@ pub struct WatchBatch {
     pub events: Vec<Event>,
 }
 
-/// Requests the events of a range between two revisions; see [`crate::Db::changes`].
+/// Requests the events of a range between two revisions; see [`crate::Db::events`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[must_use = "a request does nothing until it is run"]
 pub struct Events {
     /// Only events after this revision, which must not be below the compacted one.
     pub after: Revision,
@@ -924,52 +1006,58 @@ pub struct Events {
 }
 
 /// The status of a store; see [`crate::Db::status`].
+///
+/// `None` is a number that does not exist or cannot be known: a cluster does not show its files and
+/// its readers, and its user may not be allowed to read all keys.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Status {
     /// The current revision.
     pub revision: Revision,
-    /// The compacted revision. -1 if the store was never compacted, or if a cluster's user may not
-    /// read all keys.
-    pub compacted_revision: Revision,
-    /// The number of keys. 0 also if a cluster's user may not read all keys.
-    pub keys: u64,
+    /// The compacted revision; `None` if the store was never compacted.
+    pub compacted_revision: Option<Revision>,
+    /// The number of keys.
+    pub keys: Option<u64>,
     /// Bytes that the store's files use on disk.
     pub bytes_on_disk: u64,
     /// Bytes of pages that hold data. The other pages are reused.
     pub bytes_in_use: u64,
     /// Read transactions that are active or kept for reuse, in all processes.
-    pub readers: u32,
+    pub readers: Option<u32>,
     /// Watchers of this process.
     pub watchers: u64,
     /// The number of leases.
-    pub leases: u64,
+    pub leases: Option<u64>,
     /// The version of the format on disk.
-    pub format_version: u32,
+    pub format_version: Option<u32>,
     /// The version of LMDB in this process, for example `0.9.24`.
-    pub lmdb_version: String,
+    pub lmdb_version: Option<String>,
     /// The unique id of this store: 32 hexadecimal digits.
     pub store_id: String,
     /// The durability of this handle's writes.
     pub durability: Option<Durability>,
-    /// The quota for [`bytes_in_use`](Status::bytes_in_use); 0: none.
-    pub max_bytes: u64,
-    /// The active alarms: `memberID:<id> alarm:NOSPACE ` for each, as in etcd (see
-    /// [`AlarmMember`]); `POISONED` after a failed sync; `REMOVED` if the store's files were
-    /// removed while it is open (data written since is lost when the last process closes the
-    /// store). Empty if healthy.
-    pub alarms: Vec<String>,
-    /// The pid of the process that holds the write lock, or 0.
-    pub writer_pid: u32,
+    /// The quota for [`bytes_in_use`](Status::bytes_in_use); `None` if there is no quota.
+    pub max_bytes: Option<u64>,
+    /// The active alarms, sorted by kind and member; see [`crate::Db::alarm_list`].
+    pub alarms: Vec<AlarmMember>,
+    /// A sync failed: the store accepts no more writes until every process has closed it.
+    pub poisoned: bool,
+    /// The store's files were removed while it is open. Data written since is lost when the last
+    /// process closes the store.
+    pub removed: bool,
+    /// The pid of the process that holds the write lock; `None` if no process holds it.
+    pub writer_pid: Option<u32>,
     /// How long it has held the write lock, in milliseconds.
-    pub writer_held_ms: u64,
-    /// By how many commits the oldest active read transaction is behind, or 0. Its pages cannot be
-    /// reused.
-    pub oldest_reader: u64,
+    pub writer_held_ms: Option<u64>,
+    /// By how many commits the oldest active read transaction is behind; `None` if there is none. Its
+    /// pages cannot be reused.
+    pub oldest_reader: Option<u64>,
 }
 
 /// How long the commits of this process took in one store since it was opened, from the first page
 /// written to the last flush. See [`crate::Db::commit_times`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CommitTimes {
     /// The number of commits that took at most 1 ms, more than that and at most 2 ms, at most 4 ms,
     /// and so on to 8,192 ms.
@@ -987,6 +1075,7 @@ impl CommitTimes {
 
 /// One problem that [`crate::Db::check`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Problem {
     /// The violated invariant, as numbered in `core/DESIGN.md`: `I2`, …
     pub invariant: &'static str,
@@ -1000,6 +1089,7 @@ pub struct Problem {
 
 /// The result of [`crate::Db::check`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct CheckReport {
     /// The number of keys.
     pub keys: u64,

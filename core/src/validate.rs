@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::error::{Code, Error, Result, show};
+use crate::etcd_text;
 use crate::model::KeyRange;
 use crate::options::{LimitsPreset, Options};
 use crate::request::*;
@@ -89,10 +90,10 @@ pub fn validate(request: &Request, limits: &Limits) -> Result<()> {
         Request::Compact(_) | Request::LeaseRevoke(_) | Request::Alarm(_) => Ok(()),
         Request::Side(side) => check_side(side, limits),
         Request::LeaseGrant(grant) => match grant.ttl_seconds > LEASE_TTL_MAX_SECONDS {
-            true => Err(invalid(format!(
-                "too large lease TTL ({} s)",
-                grant.ttl_seconds
-            ))),
+            true => {
+                let error = Error::etcd(Code::InvalidArgument, etcd_text::LEASE_TTL_TOO_LARGE);
+                Err(error.with_detail(format_args!("{} s", grant.ttl_seconds)))
+            }
             false => Ok(()),
         },
     }
@@ -109,12 +110,8 @@ pub fn validate_watch(mut watch: Watch) -> Result<Watch> {
     }
     let KeyRange { key, range_end } = &watch.range;
     if !range_end.is_empty() && *range_end != [0] && range_end <= key {
-        let message = format!(
-            "mvcc: watcher range is empty ({} to {})",
-            show(key),
-            show(range_end)
-        );
-        return Err(invalid(message));
+        let error = Error::etcd(Code::InvalidArgument, etcd_text::WATCH_RANGE_EMPTY);
+        return Err(error.with_detail(format_args!("{} to {}", show(key), show(range_end))));
     }
     Ok(watch)
 }
@@ -123,35 +120,42 @@ fn invalid(message: impl Into<String>) -> Error {
     Error::new(Code::InvalidArgument, message)
 }
 
-pub(crate) fn check_range(range: &KeyRange) -> Result<()> {
-    match range.key.is_empty() {
-        true => Err(invalid("key is not provided")),
+/// Refuses the empty key.
+pub(crate) fn check_key(key: &[u8]) -> Result<()> {
+    match key.is_empty() {
+        true => Err(Error::etcd(
+            Code::InvalidArgument,
+            etcd_text::KEY_NOT_PROVIDED,
+        )),
         false => Ok(()),
     }
 }
 
+pub(crate) fn check_range(range: &KeyRange) -> Result<()> {
+    check_key(&range.key)
+}
+
 fn check_put(put: &Put) -> Result<()> {
-    if put.key.is_empty() {
-        return Err(invalid("key is not provided"));
-    }
+    check_key(&put.key)?;
+    let refused = |text: &'static str, option: &str| {
+        let detail = format!("put of {} with {option}", show(&put.key));
+        Err(Error::etcd(Code::InvalidArgument, text)
+            .with_detail(detail)
+            .with_key(&*put.key))
+    };
     if put.ignore_value && !put.value.is_empty() {
-        return Err(invalid(format!(
-            "value is provided (put of {} with ignore_value)",
-            show(&put.key)
-        )));
+        return refused(etcd_text::VALUE_PROVIDED, "ignore_value");
     }
     if put.ignore_lease && put.lease != 0 {
-        return Err(invalid(format!(
-            "lease is provided (put of {} with ignore_lease)",
-            show(&put.key)
-        )));
+        return refused(etcd_text::LEASE_PROVIDED, "ignore_lease");
     }
     if put.key.len() > KEY_BYTES_MAX {
         let key = show(&put.key);
-        let message = format!(
-            "request is too large (key {key}: this version stores keys of up to {KEY_BYTES_MAX})"
-        );
-        return Err(Error::new(Code::TooLarge, message));
+        let detail = format!("key {key}: this version stores keys of up to {KEY_BYTES_MAX}");
+        // etcd has no limit for keys, so this is not an error of etcd's: the server sends the detail
+        return Err(Error::new(Code::TooLarge, etcd_text::REQUEST_TOO_LARGE)
+            .with_detail(detail)
+            .with_key(&*put.key));
     }
     Ok(())
 }
@@ -169,10 +173,7 @@ fn check_txn(txn: &Txn, limits: &Limits, ops_max: usize, depth: usize) -> Result
             true => format!("a list of {longest}; {ops_max} are allowed here"),
             false => format!("txns nested deeper than {TXN_DEPTH_MAX}"),
         };
-        return Err(Error::new(
-            Code::TooManyOps,
-            format!("too many operations in txn request ({what})"),
-        ));
+        return Err(Error::etcd(Code::TooManyOps, etcd_text::TOO_MANY_OPS).with_detail(what));
     }
     for compare in &txn.compare {
         check_range(&compare.range)?;
@@ -277,8 +278,9 @@ fn check_duplicates(ops: &[Op]) -> Result<Writes<'_>> {
 impl<'a> Writes<'a> {
     fn add_put(&mut self, key: &'a [u8]) -> Result<()> {
         if self.deletes.contains(key) || !self.puts.insert(key) {
-            let message = format!("duplicate key given in txn request (key {})", show(key));
-            return Err(Error::new(Code::DuplicateKey, message));
+            return Err(Error::etcd(Code::DuplicateKey, etcd_text::DUPLICATE_KEY)
+                .with_detail(format_args!("key {}", show(key)))
+                .with_key(key));
         }
         Ok(())
     }
@@ -292,10 +294,8 @@ fn check_size(limits: &Limits, plain: impl Fn() -> u64, encoded: impl Fn() -> u6
     };
     if bytes > limits.max_request_bytes {
         let most = limits.max_request_bytes;
-        return Err(Error::new(
-            Code::TooLarge,
-            format!("request is too large ({bytes} bytes; the limit is {most})"),
-        ));
+        return Err(Error::etcd(Code::TooLarge, etcd_text::REQUEST_TOO_LARGE)
+            .with_detail(format_args!("{bytes} bytes; the limit is {most}")));
     }
     Ok(())
 }

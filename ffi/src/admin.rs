@@ -3,8 +3,9 @@
 
 use std::ffi::{CString, c_char};
 
-use libkv::{CheckReport, Durability, Status};
+use libkv::{CheckReport, Status};
 
+use crate::alarm::{KvAlarm, alarm_view};
 use crate::db::KvDb;
 use crate::error::KvError;
 use crate::guard::{free, guard, guard_value, value};
@@ -33,11 +34,11 @@ pub struct KvProblem {
 }
 
 /// The contents of a `kv_status`, with texts as C strings.
-pub(crate) struct StatusContents {
+pub(crate) struct StatusView {
     status: Status,
-    lmdb_version: CString,
+    lmdb_version: Option<CString>,
     store_id: CString,
-    alarms: CString,
+    alarms: Vec<KvAlarm>,
 }
 
 /// The contents of a `kv_check_report`.
@@ -48,7 +49,7 @@ pub(crate) struct ReportContents {
 }
 
 kinds! {
-    KvStatus = StatusContents, b"kv_statu", "kv_status";
+    KvStatus = StatusView, b"kv_statu", "kv_status";
     KvCheckReport = ReportContents, b"kv_check", "kv_check_report";
 }
 
@@ -70,57 +71,63 @@ pub unsafe extern "C" fn kv_status_get(
     guard!(error, |c| {
         wanted(out, "out")?;
         let status = c.arg(db)?.0.status()?;
-        let told = StatusContents {
-            lmdb_version: text(&status.lmdb_version),
+        let view = StatusView {
+            lmdb_version: status.lmdb_version.as_deref().map(text),
             store_id: text(&status.store_id),
-            alarms: text(&status.alarms.concat()),
+            alarms: status.alarms.iter().map(alarm_view).collect(),
             status,
         };
-        c.give::<KvStatus>(out, told);
+        c.give::<KvStatus>(out, view);
         Ok(())
     })
 }
 
-/// The number selected by KV_STATUS_…; 0 for an unknown name and for NULL.
+/// The number selected by KV_STATUS_…. KV_YES and *out, or KV_NO if the number does not exist or
+/// cannot be known (a cluster does not show its files and its readers, and its user may not be
+/// allowed to read all keys), for an unknown name and for NULL.
 ///
 /// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_status_number(status: *const KvStatus, name: i32) -> i64 {
-    guard_value!(0, |c| {
-        let status = &c.arg(status).ok()?.status;
-        Some(match name {
-            KV_STATUS_REVISION => status.revision,
-            KV_STATUS_COMPACTED_REVISION => status.compacted_revision,
-            KV_STATUS_KEYS => status.keys as i64,
-            KV_STATUS_BYTES_ON_DISK => status.bytes_on_disk as i64,
-            KV_STATUS_BYTES_IN_USE => status.bytes_in_use as i64,
-            KV_STATUS_READERS => status.readers.into(),
-            KV_STATUS_WATCHERS => status.watchers as i64,
-            KV_STATUS_LEASES => status.leases as i64,
-            KV_STATUS_FORMAT_VERSION => status.format_version.into(),
-            KV_STATUS_DURABILITY => match status.durability {
-                Some(Durability::Sync) => KV_DURABILITY_SYNC.into(),
-                Some(Durability::Lazy) => KV_DURABILITY_LAZY.into(),
-                Some(Durability::None) => KV_DURABILITY_NONE.into(),
-                None => 0,
-            },
-            KV_STATUS_WRITER_PID => status.writer_pid.into(),
-            KV_STATUS_WRITER_HELD_MS => status.writer_held_ms as i64,
-            KV_STATUS_OLDEST_READER => status.oldest_reader as i64,
-            KV_STATUS_MAX_BYTES => i64::try_from(status.max_bytes).unwrap_or(i64::MAX),
-            _ => return None,
-        })
-    })
+pub unsafe extern "C" fn kv_status_number(
+    status: *const KvStatus,
+    name: i32,
+    out: *mut i64,
+) -> i32 {
+    guard_value!(KV_NO, |c| Some(
+        c.put_known(out, number(&c.arg(status).ok()?.status, name))
+    ))
+}
+
+fn number(status: &Status, name: i32) -> Option<i64> {
+    let large = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    match name {
+        KV_STATUS_REVISION => Some(status.revision),
+        KV_STATUS_COMPACTED_REVISION => status.compacted_revision,
+        KV_STATUS_KEYS => status.keys.map(large),
+        KV_STATUS_BYTES_ON_DISK => Some(large(status.bytes_on_disk)),
+        KV_STATUS_BYTES_IN_USE => Some(large(status.bytes_in_use)),
+        KV_STATUS_READERS => status.readers.map(i64::from),
+        KV_STATUS_WATCHERS => Some(large(status.watchers)),
+        KV_STATUS_LEASES => status.leases.map(large),
+        KV_STATUS_FORMAT_VERSION => status.format_version.map(i64::from),
+        KV_STATUS_DURABILITY => status
+            .durability
+            .map(|durability| i64::from(durability_number(durability))),
+        KV_STATUS_WRITER_PID => status.writer_pid.map(i64::from),
+        KV_STATUS_WRITER_HELD_MS => status.writer_held_ms.map(large),
+        KV_STATUS_OLDEST_READER => status.oldest_reader.map(large),
+        KV_STATUS_MAX_BYTES => status.max_bytes.map(large),
+        _ => None,
+    }
 }
 
 /// The current revision.
 pub const KV_STATUS_REVISION: i32 = 1;
-/// The compacted revision. -1 if the store was never compacted, or if a cluster's user may not read
-/// all keys.
+/// The compacted revision; absent if the store was never compacted.
 pub const KV_STATUS_COMPACTED_REVISION: i32 = 2;
-/// The number of keys. 0 also if a cluster's user may not read all keys.
+/// The number of keys.
 pub const KV_STATUS_KEYS: i32 = 3;
 /// Bytes that the store's files use on disk.
 pub const KV_STATUS_BYTES_ON_DISK: i32 = 4;
@@ -136,41 +143,88 @@ pub const KV_STATUS_LEASES: i32 = 8;
 pub const KV_STATUS_FORMAT_VERSION: i32 = 9;
 /// KV_DURABILITY_… of this handle.
 pub const KV_STATUS_DURABILITY: i32 = 10;
-/// The pid of the process that holds the write lock, or 0.
+/// The pid of the process that holds the write lock; absent if no process holds it.
 pub const KV_STATUS_WRITER_PID: i32 = 11;
 /// How long it has held the write lock, in milliseconds.
 pub const KV_STATUS_WRITER_HELD_MS: i32 = 12;
-/// By how many commits the oldest reader is behind, or 0.
+/// By how many commits the oldest active reader is behind; absent if there is none.
 pub const KV_STATUS_OLDEST_READER: i32 = 13;
 
 /// The version of LMDB in this process, for example "0.9.24".
 pub const KV_STATUS_LMDB_VERSION: i32 = 14;
 /// The unique id of this store: 32 hexadecimal digits.
 pub const KV_STATUS_STORE_ID: i32 = 15;
-/// The active alarms: "memberID:<id> alarm:NOSPACE " for each, as in etcd; "POISONED" after a
-/// failed sync; "REMOVED" if the store's files were removed while it is open (data written since is
-/// lost when the last process closes the store). Empty if healthy.
-pub const KV_STATUS_ALARMS: i32 = 16;
-/// The quota for KV_STATUS_BYTES_IN_USE, in bytes; 0 means no quota.
-pub const KV_STATUS_MAX_BYTES: i32 = 17;
+/// The quota for KV_STATUS_BYTES_IN_USE, in bytes; absent if there is no quota.
+pub const KV_STATUS_MAX_BYTES: i32 = 16;
 
-/// The text selected by KV_STATUS_… (lmdb_version, store_id, alarms); an empty text for other
-/// names.
+/// The text selected by KV_STATUS_… (lmdb_version, store_id); NULL if it cannot be known, and for
+/// other names.
 ///
 /// Owner: the status; the text is valid until it is freed.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_status_text(status: *const KvStatus, name: i32) -> *const c_char {
-    guard_value!(c"".as_ptr(), |c| {
-        let told = c.arg(status).ok()?;
-        Some(match name {
-            KV_STATUS_LMDB_VERSION => told.lmdb_version.as_ptr(),
-            KV_STATUS_STORE_ID => told.store_id.as_ptr(),
-            KV_STATUS_ALARMS => told.alarms.as_ptr(),
-            _ => return None,
-        })
+    guard_value!(std::ptr::null(), |c| {
+        let view = c.arg(status).ok()?;
+        match name {
+            KV_STATUS_LMDB_VERSION => view.lmdb_version.as_ref().map(|text| text.as_ptr()),
+            KV_STATUS_STORE_ID => Some(view.store_id.as_ptr()),
+            _ => None,
+        }
     })
+}
+
+/// The number of active alarms; 0 if there is none, and for NULL.
+///
+/// Owner: no ownership changes.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_status_alarms_len(status: *const KvStatus) -> usize {
+    guard_value!(0, |c| Some(c.arg(status).ok()?.alarms.len()))
+}
+
+/// The active alarm at index, sorted by kind and member; NULL beyond the last.
+///
+/// Owner: the status; the alarm is valid until it is freed.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_status_alarms_at(
+    status: *const KvStatus,
+    index: usize,
+) -> *const KvAlarm {
+    guard_value!(std::ptr::null(), |c| {
+        let view = c.arg(status).ok()?;
+        view.alarms.get(index).map(std::ptr::from_ref)
+    })
+}
+
+/// KV_YES after a failed sync: the store accepts no more writes until every process has closed it.
+/// Otherwise KV_NO.
+///
+/// Owner: no ownership changes.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_status_poisoned(status: *const KvStatus) -> i32 {
+    guard_value!(KV_NO, |c| Some(flag_out(
+        c.arg(status).ok()?.status.poisoned
+    )))
+}
+
+/// KV_YES if the store's files were removed while it is open: data written since is lost when the
+/// last process closes the store. Otherwise KV_NO.
+///
+/// Owner: no ownership changes.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_status_removed(status: *const KvStatus) -> i32 {
+    guard_value!(KV_NO, |c| Some(flag_out(
+        c.arg(status).ok()?.status.removed
+    )))
 }
 
 /// Frees a status.

@@ -27,7 +27,7 @@ kinds! {
     KvAlarms = Vec<KvAlarm>, b"kv_alarm", "kv_alarms";
 }
 
-fn view(alarm: &AlarmMember) -> KvAlarm {
+pub(crate) fn alarm_view(alarm: &AlarmMember) -> KvAlarm {
     KvAlarm {
         member: alarm.member,
         kind: alarm_kind_number(alarm.kind),
@@ -35,7 +35,7 @@ fn view(alarm: &AlarmMember) -> KvAlarm {
 }
 
 fn views(alarms: Vec<AlarmMember>) -> Vec<KvAlarm> {
-    alarms.iter().map(view).collect()
+    alarms.iter().map(alarm_view).collect()
 }
 
 fn kind_in(number: i32) -> Result<AlarmKind> {

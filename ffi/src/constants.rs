@@ -98,6 +98,15 @@ pub(crate) fn durability(number: i32) -> Option<Durability> {
     })
 }
 
+/// The number of a value.
+pub(crate) fn durability_number(value: Durability) -> i32 {
+    match value {
+        Durability::Sync => KV_DURABILITY_SYNC,
+        Durability::Lazy => KV_DURABILITY_LAZY,
+        Durability::None => KV_DURABILITY_NONE,
+    }
+}
+
 /// The value of a number; `None` for numbers without a meaning.
 pub(crate) fn limits(number: i32) -> Option<LimitsPreset> {
     Some(match number {

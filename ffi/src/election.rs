@@ -7,7 +7,7 @@ use crate::db::KvDb;
 use crate::error::KvError;
 use crate::guard::{free, guard, guard_value};
 use crate::handle::kinds;
-use crate::lock::Alone;
+use crate::lock::UseLock;
 use crate::pointers::wanted;
 use crate::types::*;
 
@@ -19,14 +19,14 @@ pub struct KvLeaders;
 
 /// What a `kv_election` holds.
 pub(crate) struct Candidate {
-    own: Alone<Election>,
-    /// Stands nowhere: for looking at the others while `own` campaigns.
-    onlooker: Election,
+    own: UseLock<Election>,
+    /// Never campaigns: for reading the leader while `own` campaigns.
+    observer: Election,
 }
 
 kinds! {
     KvElection = Candidate, b"kv_elect", "kv_election";
-    KvLeaders = Alone<Leaders>, b"kv_leads", "kv_leaders";
+    KvLeaders = UseLock<Leaders>, b"kv_leads", "kv_leaders";
 }
 
 /// Opens an election; it does not campaign yet. The keys are those of etcd's election service:
@@ -51,9 +51,9 @@ pub unsafe extern "C" fn kv_election_open(
     guard!(error, |c| {
         wanted(out, "out")?;
         let (db, name) = (&c.arg(db)?.0, c.bytes(name, "the name")?);
-        let own = Alone::new(db.clone(), db.election(name, ttl_seconds)?);
-        let onlooker = db.election(name, ttl_seconds)?;
-        c.give::<KvElection>(out, Candidate { own, onlooker });
+        let own = UseLock::new(db.clone(), db.election(name, ttl_seconds)?);
+        let observer = db.election(name, ttl_seconds)?;
+        c.give::<KvElection>(out, Candidate { own, observer });
         Ok(())
     })
 }
@@ -113,7 +113,7 @@ pub unsafe extern "C" fn kv_election_leader(
 ) -> KvCode {
     guard!(error, |c| {
         wanted(out, "out")?;
-        let leader = c.arg(election)?.onlooker.leader()?;
+        let leader = c.arg(election)?.observer.leader()?;
         c.put(out, leader.map_or(std::ptr::null_mut(), owned));
         Ok(())
     })
@@ -135,7 +135,7 @@ pub unsafe extern "C" fn kv_election_observe(
         let candidate = c.arg(election)?;
         c.give::<KvLeaders>(
             out,
-            Alone::new(candidate.own.db.clone(), candidate.onlooker.observe()?),
+            UseLock::new(candidate.own.db.clone(), candidate.observer.observe()?),
         );
         Ok(())
     })

@@ -8,8 +8,9 @@ use libkv::Error;
 use crate::codes::{KV_OK, KvCode, code_name};
 use crate::guard::{free, guard_value, value};
 use crate::handle::kinds;
+use crate::types::{KV_NO, KvBytes, bytes_out};
 
-/// An error: a code, a message, and a revision for some codes.
+/// An error: a code, a message, and for some codes the revision, lease or key concerned.
 pub struct KvError;
 
 /// The contents of a `kv_error`.
@@ -52,14 +53,42 @@ pub unsafe extern "C" fn kv_error_message(error: *const KvError) -> *const c_cha
 }
 
 /// The revision of an error: the compacted one for KV_COMPACTED, the current one for
-/// KV_FUTURE_REVISION, otherwise 0.
+/// KV_FUTURE_REVISION. KV_YES and *out, or KV_NO if the error has none.
 ///
 /// Owner: no ownership changes.
 /// Threads: any.
 /// Errors: none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_error_revision(error: *const KvError) -> i64 {
-    guard_value!(0, |c| Some(c.arg(error).ok()?.error.revision()))
+pub unsafe extern "C" fn kv_error_revision(error: *const KvError, out: *mut i64) -> i32 {
+    guard_value!(KV_NO, |c| Some(
+        c.put_known(out, c.arg(error).ok()?.error.revision())
+    ))
+}
+
+/// The lease of an error: KV_LEASE_NOT_FOUND, KV_LEASE_EXISTS, KV_LEASE_LOST. KV_YES and *out, or
+/// KV_NO if the error has none.
+///
+/// Owner: no ownership changes.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_error_lease(error: *const KvError, out: *mut i64) -> i32 {
+    guard_value!(KV_NO, |c| Some(
+        c.put_known(out, c.arg(error).ok()?.error.lease())
+    ))
+}
+
+/// The key of an error: KV_KEY_NOT_FOUND, KV_DUPLICATE_KEY, and requests that are refused for one
+/// of their keys. KV_YES and *out, or KV_NO if the error has none.
+///
+/// Owner: the error; the key is valid until it is freed.
+/// Threads: any.
+/// Errors: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kv_error_key(error: *const KvError, out: *mut KvBytes) -> i32 {
+    guard_value!(KV_NO, |c| Some(
+        c.put_known(out, c.arg(error).ok()?.error.key().map(bytes_out),)
+    ))
 }
 
 /// Frees an error.

@@ -15,15 +15,15 @@ use crate::types::*;
 /// A lock with at most one holder among all threads and processes that use the store.
 pub struct KvLock;
 
-/// What one thread uses at a time, and a second is refused: it would change under the first.
-pub(crate) struct Alone<T> {
+/// A value that one thread uses at a time; a second thread is refused.
+pub(crate) struct UseLock<T> {
     pub db: Db,
     value: Mutex<T>,
 }
 
-impl<T> Alone<T> {
-    pub fn new(db: Db, value: T) -> Alone<T> {
-        Alone {
+impl<T> UseLock<T> {
+    pub fn new(db: Db, value: T) -> UseLock<T> {
+        UseLock {
             db,
             value: Mutex::new(value),
         }
@@ -34,7 +34,7 @@ impl<T> Alone<T> {
             Ok(value) => Ok(value),
             Err(TryLockError::Poisoned(value)) => Ok(value.into_inner()),
             Err(TryLockError::WouldBlock) => {
-                // in a forked child the other thread is not there: that is said first
+                // in a forked child the other thread does not exist: `forked` comes first
                 self.db.get_into([0], &mut [])?;
                 Err(invalid(
                     "the handle is used by another thread: one uses it at a time",
@@ -43,17 +43,17 @@ impl<T> Alone<T> {
         }
     }
 
-    /// For accessors: while another thread uses the lock, they return the values of a lock that is not held.
-    pub fn peek<A>(&self, look: impl FnOnce(&T) -> A) -> Option<A> {
+    /// For accessors. `None` while another thread uses the value.
+    pub fn peek<A>(&self, read: impl FnOnce(&T) -> A) -> Option<A> {
         match self.value.try_lock() {
-            Ok(value) => Some(look(&value)),
-            Err(TryLockError::Poisoned(value)) => Some(look(&value.into_inner())),
+            Ok(value) => Some(read(&value)),
+            Err(TryLockError::Poisoned(value)) => Some(read(&value.into_inner())),
             Err(TryLockError::WouldBlock) => None,
         }
     }
 }
 
-kinds! { KvLock = Alone<Lock>, b"kv_lock\0", "kv_lock"; }
+kinds! { KvLock = UseLock<Lock>, b"kv_lock\0", "kv_lock"; }
 
 /// Opens a lock; it is not acquired yet. The keys are those of etcd's lock service: NAME/LEASE,
 /// with the lease in hexadecimal.
@@ -77,7 +77,7 @@ pub unsafe extern "C" fn kv_lock_open(
         wanted(out, "out")?;
         let db = &c.arg(db)?.0;
         let lock = db.lock(c.bytes(name, "the name")?, ttl_seconds)?;
-        c.give::<KvLock>(out, Alone::new(db.clone(), lock));
+        c.give::<KvLock>(out, UseLock::new(db.clone(), lock));
         Ok(())
     })
 }

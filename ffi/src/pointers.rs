@@ -15,8 +15,8 @@ use libkv::{KeyRange, Result};
 use crate::codes::KvCode;
 use crate::handle::{Kind, borrow, borrow_mut, free, give, invalid};
 use crate::types::{
-    KV_RANGE_ALL, KV_RANGE_BETWEEN, KV_RANGE_FROM_KEY, KV_RANGE_KEY, KV_RANGE_PREFIX, KvBytes,
-    KvKeyRange, KvKeyValue, OptionStruct, free_owned,
+    KV_NO, KV_RANGE_ALL, KV_RANGE_BETWEEN, KV_RANGE_FROM_KEY, KV_RANGE_KEY, KV_RANGE_PREFIX,
+    KV_YES, KvBytes, KvKeyRange, KvKeyValue, OptionStruct, free_owned,
 };
 
 /// The caller of an entry point, who passes pointers as the header asks for. What is borrowed from
@@ -61,6 +61,13 @@ impl Caller {
             // SAFETY: output pointers are NULL or writable.
             unsafe { out.write(value) };
         }
+    }
+
+    /// Writes an output that may be absent, unless it is not wanted. KV_YES if there is one.
+    pub fn put_known<T>(&self, out: *mut T, value: Option<T>) -> i32 {
+        let Some(value) = value else { return KV_NO };
+        self.put(out, value);
+        KV_YES
     }
 
     /// Hands a new handle over, or drops the value if it is not wanted.

@@ -70,12 +70,20 @@ static inline int64_t count(const kv_db *db, const char *prefix) {
     return keys;
 }
 
+/* A number of the status; -1 if it is absent. */
 static inline int64_t status_number(const kv_db *db, int32_t name) {
     kv_status *status = NULL;
     int64_t answer = -1;
-    if (!kv_status_get(db, &status, NULL)) answer = kv_status_number(status, name);
+    if (!kv_status_get(db, &status, NULL)) kv_status_number(status, name, &answer);
     kv_status_free(status);
     return answer;
+}
+
+/* The revision of an error; -1 if it has none. */
+static inline int64_t error_revision(const kv_error *error) {
+    int64_t revision = -1;
+    kv_error_revision(error, &revision);
+    return revision;
 }
 
 /* A store in memory, with this clock or the system's. */

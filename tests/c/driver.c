@@ -486,9 +486,11 @@ static kv_code step_status(void) {
     kv_status *status = NULL;
     kv_code code = kv_status_get(db, &status, &error);
     if (!code) {
-        printf("status %lld %lld %lld", (long long)kv_status_number(status, KV_STATUS_REVISION),
-               (long long)kv_status_number(status, KV_STATUS_COMPACTED_REVISION),
-               (long long)kv_status_number(status, KV_STATUS_KEYS));
+        int64_t revision = -1, compacted = -1, keys = -1;
+        kv_status_number(status, KV_STATUS_REVISION, &revision);
+        kv_status_number(status, KV_STATUS_COMPACTED_REVISION, &compacted);
+        kv_status_number(status, KV_STATUS_KEYS, &keys);
+        printf("status %lld %lld %lld", (long long)revision, (long long)compacted, (long long)keys);
     }
     kv_status_free(status);
     return code;

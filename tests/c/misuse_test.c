@@ -141,6 +141,8 @@ static void what_etcd_refuses(void) {
     kv_range_response *result = NULL;
     kv_put_options put = KV_PUT_OPTIONS_INIT;
     kv_txn *txn = kv_txn_new();
+    kv_bytes key;
+    int64_t number = -1;
     char *large = calloc(1, 70 << 20);
     REFUSED(KV_INVALID_ARGUMENT, "key is not provided", kv_put(db, kv_str(""), kv_str("b"), NULL, NULL, &error));
     REFUSED(KV_INVALID_ARGUMENT, "key is not provided", kv_get(db, kv_str(""), 0, &kv, &error));
@@ -154,10 +156,21 @@ static void what_etcd_refuses(void) {
     kv_txn_put(txn, KV_SUCCESS, kv_str("twice"), kv_str("1"), NULL, NULL);
     kv_txn_put(txn, KV_SUCCESS, kv_str("twice"), kv_str("2"), NULL, NULL);
     REFUSED(KV_DUPLICATE_KEY, "twice", kv_txn_run(db, txn, NULL, &error));
-    check(kv_get(db, kv_str("a"), 999, &kv, &error) == KV_FUTURE_REVISION && kv_error_revision(error) == revision(),
-          "a future revision", "names the current one");
+    check(kv_get(db, kv_str("a"), 999, &kv, &error) == KV_FUTURE_REVISION, "a future revision", "is refused");
+    check(kv_error_revision(error, &number) == KV_YES && number == revision(), "its error", "has the current one");
+    check(kv_error_lease(error, NULL) == KV_NO && kv_error_key(error, NULL) == KV_NO, "its error", "has no more");
     kv_error_free(error);
     error = NULL;
+    check(kv_put(db, kv_str("missing"), kv_str(""), &put, NULL, &error) == KV_KEY_NOT_FOUND, "a missing key", "");
+    check(kv_error_key(error, &key) == KV_YES && key.len == 7 && !memcmp(key.data, "missing", 7), "its error", "key");
+    check(kv_error_revision(error, &number) == KV_NO, "its error", "has no revision");
+    kv_error_free(error);
+    error = NULL;
+    check(kv_lease_revoke(db, 8, NULL, &error) == KV_LEASE_NOT_FOUND, "a missing lease", "");
+    check(kv_error_lease(error, &number) == KV_YES && number == 8, "its error", "lease");
+    kv_error_free(error);
+    error = NULL;
+    check(kv_error_lease(NULL, &number) == KV_NO && kv_error_key(NULL, &key) == KV_NO, "no error", "has nothing");
     check(kv_range(db, kv_all(), NULL, &result, NULL) == KV_OK, "and reads go on", "");
     kv_range_response_free(result);
     kv_txn_free(txn);

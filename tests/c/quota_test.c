@@ -49,7 +49,7 @@ static void quota(void) {
     CHECK(status_number(db, KV_STATUS_MAX_BYTES) == QUOTA);
     kv_close(other);
     other = open_with(UINT64_MAX, 0);
-    CHECK(status_number(db, KV_STATUS_MAX_BYTES) == 0);
+    CHECK(status_number(db, KV_STATUS_MAX_BYTES) == -1);
     kv_close(other);
     kv_close(db);
 }
@@ -58,15 +58,16 @@ static void alarm_stays(void) {
     kv_db *db = open_with(QUOTA, KV_LIMITS_ETCD);
     kv_alarms *alarms = NULL;
     kv_status *status = NULL;
-    char words[64];
     uint64_t member;
     CHECK(fill(db) == KV_FULL);
     CHECK(kv_alarm_list(db, &alarms, NULL) == KV_OK && kv_alarms_len(alarms) == 1);
     member = kv_alarms_at(alarms, 0)->member;
     CHECK(kv_alarms_at(alarms, 0)->kind == KV_ALARM_NOSPACE && member != 0);
     kv_alarms_free(alarms);
-    snprintf(words, sizeof words, "memberID:%llu alarm:NOSPACE ", (unsigned long long)member);
-    CHECK(kv_status_get(db, &status, NULL) == KV_OK && !strcmp(kv_status_text(status, KV_STATUS_ALARMS), words));
+    CHECK(kv_status_get(db, &status, NULL) == KV_OK && kv_status_alarms_len(status) == 1);
+    CHECK(kv_status_alarms_at(status, 0)->kind == KV_ALARM_NOSPACE);
+    CHECK(kv_status_alarms_at(status, 0)->member == member && !kv_status_alarms_at(status, 1));
+    CHECK(kv_status_poisoned(status) == KV_NO && kv_status_removed(status) == KV_NO);
     kv_status_free(status);
     room(db);
     REFUSED(KV_FULL, "alarm NOSPACE is active", kv_put(db, kv_str("k"), kv_str("v"), NULL, NULL, &error));
@@ -78,6 +79,8 @@ static void alarm_stays(void) {
     kv_close(db);
     kv_alarms_free(NULL);
     CHECK(kv_alarms_len(NULL) == 0 && !kv_alarms_at(NULL, 0));
+    CHECK(kv_status_alarms_len(NULL) == 0 && !kv_status_alarms_at(NULL, 0));
+    CHECK(kv_status_number(NULL, KV_STATUS_KEYS, NULL) == KV_NO && kv_status_poisoned(NULL) == KV_NO);
 }
 
 static void memory_accepts_every_durability(void) {

@@ -242,8 +242,8 @@ static void compaction(void) {
     slow = watch(db, "a", &options);
     for (; value[0] < '8'; value[0]++) put(db, "a", value, 0);
     CHECK(!kv_compact(db, 6, KV_YES, NULL, NULL));
-    CHECK(kv_watcher_next(slow, KV_NO_WAIT, &batch, &error) == KV_COMPACTED && kv_error_revision(error) == 6);
-    options.start_revision = kv_error_revision(error);
+    CHECK(kv_watcher_next(slow, KV_NO_WAIT, &batch, &error) == KV_COMPACTED && error_revision(error) == 6);
+    options.start_revision = error_revision(error);
     kv_error_free(error);
     REFUSED(KV_COMPACTED, "compacted", kv_watcher_next(slow, KV_FOREVER, &batch, &error));
     kv_watcher_free(slow);
@@ -252,7 +252,7 @@ static void compaction(void) {
     expect(slow, 7, KV_EVENT_PUT, "a");
     kv_watcher_free(slow);
     options.start_revision = 5;
-    CHECK(kv_watch(db, kv_all(), &options, &none, &error) == KV_COMPACTED && kv_error_revision(error) == 6);
+    CHECK(kv_watch(db, kv_all(), &options, &none, &error) == KV_COMPACTED && error_revision(error) == 6);
     kv_error_free(error);
     options.start_revision = -1;
     REFUSED(KV_COMPACTED, "compacted", kv_watch(db, kv_all(), &options, &none, &error));

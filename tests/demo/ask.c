@@ -183,10 +183,10 @@ static int64_t status_number(const kv_db *db, int32_t name)
 {
     kv_error *error = NULL;
     kv_status *status;
-    int64_t number;
+    int64_t number = 0;
 
     must(kv_status_get(db, &status, &error), &error, "status");
-    number = kv_status_number(status, name);
+    kv_status_number(status, name, &number);
     kv_status_free(status);
     return number;
 }

@@ -22,10 +22,10 @@ int64_t store_revision(const kv_db *db)
 {
     kv_error *error = NULL;
     kv_status *status;
-    int64_t revision;
+    int64_t revision = 0;
 
     must(kv_status_get(db, &status, &error), &error, "status");
-    revision = kv_status_number(status, KV_STATUS_REVISION);
+    kv_status_number(status, KV_STATUS_REVISION, &revision);
     kv_status_free(status);
     return revision;
 }

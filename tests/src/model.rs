@@ -118,7 +118,8 @@ impl Model {
             Step::Diff(a, b, range) => self.diff(*a, *b, range),
             Step::Status => {
                 let keys = self.range_at(&KeyRange::all(), When::Now).len();
-                Ok(script::status(self.revision, self.compacted, keys as u64))
+                let compacted = Some(self.compacted).filter(|revision| *revision != -1);
+                Ok(script::status(self.revision, compacted, Some(keys as u64)))
             }
             Step::Check => Ok("check problems=0".into()),
             Step::Reopen => {

@@ -678,13 +678,14 @@ pub fn differences(differences: &[Difference]) -> String {
     format!("diff{}", each.collect::<String>())
 }
 
-/// A status.
-pub fn status(revision: Revision, compacted: Revision, keys: u64) -> String {
+/// A status; a number that is absent is written as -1.
+pub fn status(revision: Revision, compacted: Option<Revision>, keys: Option<u64>) -> String {
+    let compacted = compacted.unwrap_or(-1);
+    let keys = keys.map_or(-1, |keys| keys as i64);
     format!("status {revision} {compacted} {keys}")
 }
 
 /// An error: the code, and etcd's own text without the detail in brackets.
 pub fn error(error: &Error) -> String {
-    let text = error.message().split(" (").next().unwrap_or_default();
-    format!("error {} {text}", error.code())
+    format!("error {} {}", error.code(), error.summary())
 }

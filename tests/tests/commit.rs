@@ -47,7 +47,7 @@ fn a_completion_may_write_while_others_are_queued() {
     for what in ["one write of a completion", "the other"] {
         response(&responses, what).expect("written");
     }
-    assert_eq!(db.status().expect("status").keys, 3);
+    assert_eq!(db.status().expect("status").keys, Some(3));
 }
 
 /// A group takes 4 MiB: these are groups of one.
@@ -81,7 +81,7 @@ fn a_completion_may_write_on_a_thread_that_still_waits_for_its_own_turn() {
     for _ in 0..3 {
         response(&responses, "a completion's write").expect("written");
     }
-    assert_eq!(db.status().expect("status").keys, 8);
+    assert_eq!(db.status().expect("status").keys, Some(8));
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn closing_responses_everything_that_is_queued_and_leaves_nothing_behind() {
         "each is answered once before the store is closed"
     );
     let db = Db::open(&store, Options::new()).expect("nothing of it is still open");
-    assert_eq!(db.status().expect("status").keys, most as u64);
+    assert_eq!(db.status().expect("status").keys, Some(most as u64));
     drop(db);
     std::fs::remove_dir_all(store).expect("removed");
 }
@@ -263,7 +263,7 @@ fn what_is_submitted_together_is_one_group() {
     let (done, responses) = channel();
     let ended = Arc::new(AtomicUsize::new(0));
     let (group_done, group_ends) = channel();
-    let completion = |name: String| -> libkv::Completion {
+    let completion = |name: String| -> libkv::engine::Completion {
         let (done, ended, group_done) = (done.clone(), ended.clone(), group_done.clone());
         Box::new(move |response| {
             let groups_before = ended.load(Ordering::Acquire);
@@ -272,7 +272,7 @@ fn what_is_submitted_together_is_one_group() {
                 other => panic!("{name}: {other:?}"),
             });
             // the first of a group that gets here counts it
-            libkv::after_group(move || {
+            libkv::support::after_group(move || {
                 let _ = ended.compare_exchange(
                     groups_before,
                     groups_before + 1,

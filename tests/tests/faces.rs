@@ -10,6 +10,7 @@ use std::path::Path;
 /// A noun, and where each face has it. In C the functions begin with the prefix.
 struct Noun {
     rust: &'static str,
+    /// Where its methods are. `Db` has more: each recipe adds its own.
     file: &'static str,
     c: &'static str,
     python: &'static str,
@@ -171,12 +172,9 @@ const RUST_ALONE: &[(&str, &str)] = &[
     ),
     (
         "Lease::adopt",
-        "what other faces make their handles of, as are the next four",
+        "what other faces make their handles of, as is the next",
     ),
     ("Lease::stop", ""),
-    ("Election::proclamation", ""),
-    ("Election::claim", ""),
-    ("Election::leader_request", "leader without a wait"),
     ("Leaders::watcher", ""),
     ("Leaders::try_next", "next without a wait"),
     (
@@ -231,13 +229,30 @@ fn name_after<'t>(line: &'t str, lead: &str) -> Option<&'t str> {
 }
 
 fn rust_methods(noun: &Noun) -> BTreeSet<String> {
-    let text = read(&format!("core/src/{}", noun.file));
     let begins = format!("impl {} {{", noun.rust);
-    let lines = block(&text, |line| line == begins);
-    lines
-        .iter()
-        .filter_map(|line| name_after(line, "    pub fn "))
-        .map(str::to_string)
+    let mut files = vec![noun.file.to_string()];
+    if noun.rust == "Db" {
+        files.extend(recipes());
+    }
+    let methods_in = |file: &String| {
+        let text = read(&format!("core/src/{file}"));
+        block(&text, |line| line == begins)
+            .iter()
+            .filter_map(|line| name_after(line, "    pub fn "))
+            .map(str::to_string)
+            .collect::<Vec<_>>()
+    };
+    files.iter().flat_map(methods_in).collect()
+}
+
+/// The files of `core/src/recipe`, relative to `core/src`.
+fn recipes() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/src/recipe");
+    let entries = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    entries
+        .map(|entry| entry.expect("an entry of the folder").file_name())
+        .map(|name| format!("recipe/{}", name.to_string_lossy()))
+        .filter(|name| name.ends_with(".rs"))
         .collect()
 }
 

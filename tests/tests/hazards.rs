@@ -400,18 +400,38 @@ fn no_permission_names_the_file_and_the_right() {
     };
     // what is missing or has other permissions than 666 (the directory: 777), and what the error says
     let cases = [
-        ("guard", 0o000, "store/guard", "no right to read it"),
-        ("guard", 0o444, "store/guard", "no right to write it"),
-        ("lock.mdb", 0o222, "store/lock.mdb", "no right to read it"),
-        ("lock.mdb", 0o444, "store/lock.mdb", "no right to write it"),
-        ("data.mdb", 0o222, "store/data.mdb", "no right to read it"),
-        ("data.mdb", 0o444, "store/data.mdb", "no right to write it"),
-        ("", 0o666, "store/data.mdb", "no right to search STORE"),
+        ("guard", 0o000, "store/guard", "no permission to read it"),
+        ("guard", 0o444, "store/guard", "no permission to write it"),
+        (
+            "lock.mdb",
+            0o222,
+            "store/lock.mdb",
+            "no permission to read it",
+        ),
+        (
+            "lock.mdb",
+            0o444,
+            "store/lock.mdb",
+            "no permission to write it",
+        ),
+        (
+            "data.mdb",
+            0o222,
+            "store/data.mdb",
+            "no permission to read it",
+        ),
+        (
+            "data.mdb",
+            0o444,
+            "store/data.mdb",
+            "no permission to write it",
+        ),
+        ("", 0o666, "store/data.mdb", "no permission to search STORE"),
         (
             "",
             0o555,
             "store/guard",
-            "no right to write the directory STORE",
+            "no permission to write the directory STORE",
         ),
     ];
     for (name, mode, file, right) in cases {
@@ -447,7 +467,7 @@ fn no_permission_names_the_file_and_the_right() {
     // a store that may not be made
     set(&folder, 0o755);
     let response = attempt("try");
-    let right = format!("no right to write the directory {}", folder.display());
+    let right = format!("no permission to write the directory {}", folder.display());
     assert!(
         response.starts_with("permission_denied ") && response.ends_with(&right),
         "{response}"

@@ -102,7 +102,7 @@ fn a_stopped_holder_is_named_after_the_time_out() {
         while !stopped(&holder) {
             std::thread::yield_now();
         }
-        if db.status().expect("status").writer_pid == holder.id() {
+        if db.status().expect("status").writer_pid == Some(holder.id()) {
             break;
         }
         signal("CONT", &holder);

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use libkv::engine::Completion;
 use libkv::*;
 
 /// A folder that is gone when the test is.
@@ -75,7 +76,7 @@ fn a_full_store_has_room_to_make_room() {
                 status.bytes_in_use < QUOTA + 4_096 && status.bytes_in_use > QUOTA - 16_384,
                 "{status:?}"
             );
-            assert_eq!((status.max_bytes, status.alarms.len()), (QUOTA, 0));
+            assert_eq!((status.max_bytes, status.alarms.len()), (Some(QUOTA), 0));
             // one at a time: each needs pages of its own
             for number in 0..filled {
                 assert_eq!(
@@ -250,7 +251,7 @@ fn the_quota_is_kept_in_the_store() {
     let place = Place::new("kept");
     drop(place.open(Options::new().max_bytes(QUOTA)));
     let db = place.open(Options::new());
-    assert_eq!(db.status().expect("status").max_bytes, QUOTA);
+    assert_eq!(db.status().expect("status").max_bytes, Some(QUOTA));
     db.put(Put::new("k", "v")).expect("put");
 
     let child = std::process::Command::new(std::env::current_exe().expect("this program"))
@@ -258,7 +259,7 @@ fn the_quota_is_kept_in_the_store() {
         .env(CHILD, &place.0)
         .status();
     assert!(child.expect("started").success());
-    assert_eq!(db.status().expect("status").max_bytes, 1);
+    assert_eq!(db.status().expect("status").max_bytes, Some(1));
     let error = db
         .put(Put::new("k", "v"))
         .expect_err("another process has changed it");
@@ -270,7 +271,7 @@ fn the_quota_is_kept_in_the_store() {
     );
 
     let reader = place.open(Options::new().read_only(true).max_bytes(1));
-    assert_eq!(reader.status().expect("status").max_bytes, 1);
+    assert_eq!(reader.status().expect("status").max_bytes, Some(1));
     let error = Db::open(&place.0, Options::new().read_only(true).max_bytes(2))
         .expect_err("it may not write");
     assert_eq!(error.code(), Code::ReadOnly, "{error}");
@@ -306,7 +307,10 @@ fn an_alarm_stays_until_it_is_disarmed() {
         );
         assert_eq!(
             db.status().expect("status").alarms,
-            [format!("memberID:{member} alarm:NOSPACE ")]
+            [AlarmMember {
+                member,
+                kind: AlarmKind::NoSpace
+            }]
         );
         db.delete(Delete::new(KeyRange::all())).expect("deleted");
         db.compact(Compact::new(db.status().expect("status").revision).physical(true))
@@ -330,7 +334,7 @@ fn an_alarm_stays_until_it_is_disarmed() {
         }]
     );
     db.put(Put::new("k", "v")).expect("put");
-    assert_eq!(db.status().expect("status").alarms, [""; 0]);
+    assert_eq!(db.status().expect("status").alarms, []);
 
     // without the preset a handle raises none
     fill(&db, &[b'v'; 1_000]);

@@ -67,7 +67,10 @@ fn a_watcher_is_a_stream_of_batches() {
     db.compact(Compact::new(201).physical(true))
         .expect("compacted");
     let error = next(&mut behind).expect("an end").expect_err("compacted");
-    assert_eq!((error.code(), error.revision()), (Code::Compacted, 201));
+    assert_eq!(
+        (error.code(), error.revision()),
+        (Code::Compacted, Some(201))
+    );
     assert!(next(&mut behind).is_none(), "an error comes once");
 }
 

@@ -205,7 +205,7 @@ impl Run {
             (Err(is), Err(should)) => {
                 assert_eq!(
                     (is.code(), is.revision()),
-                    (should.code(), compacted.max(0)),
+                    (should.code(), Some(compacted.max(0))),
                     "{watch:?}"
                 );
                 self.reach("refused as compacted");
@@ -319,7 +319,7 @@ impl Run {
             Err(error) => {
                 assert_eq!(
                     (error.code(), error.revision()),
-                    (Code::Compacted, compacted),
+                    (Code::Compacted, Some(compacted)),
                     "{name}: {error}"
                 );
                 assert!(

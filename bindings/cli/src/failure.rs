@@ -80,29 +80,16 @@ impl fmt::Display for Failure {
         match self {
             Failure::No | Failure::ClosedPipe | Failure::Signal(_) | Failure::Passed(_) => Ok(()),
             Failure::Usage(message) | Failure::Damaged(message) => f.write_str(message),
-            Failure::Db(error) => match error.code() {
-                Code::LeaseNotFound | Code::LeaseExists | Code::LeaseLost => {
-                    f.write_str(&with_lease_text(&error.to_string()))
+            Failure::Db(error) => match error.lease() {
+                // the library writes the id as a decimal number, the command line reads it as `LeaseText`
+                Some(id) => {
+                    let (code, summary) = (error.code(), error.summary());
+                    write!(f, "{code}: {summary} (lease {})", lease_text(id))
                 }
-                _ => write!(f, "{error}"),
+                None => write!(f, "{error}"),
             },
             Failure::Io(what, error) => write!(f, "{what}: {error}"),
         }
-    }
-}
-
-/// The message of an error with its lease's id as the command line has it: to the library it is a number.
-fn with_lease_text(message: &str) -> String {
-    const WORD: &str = "lease ";
-    let id_at = |(at, _): (usize, &str)| {
-        let from = at + WORD.len();
-        let digits = message[from..].find(|c: char| c != '-' && !c.is_ascii_digit());
-        let to = digits.map_or(message.len(), |digits| from + digits);
-        message[from..to].parse().ok().map(|id| (from, to, id))
-    };
-    match message.match_indices(WORD).find_map(id_at) {
-        Some((from, to, id)) => format!("{}{}{}", &message[..from], lease_text(id), &message[to..]),
-        None => message.into(),
     }
 }
 

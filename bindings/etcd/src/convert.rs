@@ -54,16 +54,16 @@ fn key_range(key: Bytes, range_end: Bytes) -> KeyRange {
 }
 
 fn invalid(text: &'static str) -> Error {
-    Error::new(Code::InvalidArgument, text)
+    Error::etcd(Code::InvalidArgument, text)
 }
 
 pub fn range_in(range: pb::RangeRequest) -> Result<Range> {
     // an empty key is what etcd reports first
     let unknown = |_| {
         invalid(if range.key.is_empty() {
-            "key is not provided"
+            etcd_text::KEY_NOT_PROVIDED
         } else {
-            "invalid sort option"
+            etcd_text::SORT_OPTION_INVALID
         })
     };
     let sort_order =
@@ -151,7 +151,7 @@ fn op_in(op: pb::RequestOp) -> Result<Op> {
 }
 
 fn empty_op() -> Error {
-    Error::new(Code::KeyNotFound, "key not found")
+    Error::etcd(Code::KeyNotFound, etcd_text::KEY_NOT_FOUND)
 }
 
 fn ops(txn: &pb::TxnRequest) -> impl Iterator<Item = Option<&pb::request_op::Request>> {
@@ -176,12 +176,14 @@ fn first_fault(txn: &pb::TxnRequest) -> Error {
 
 fn fault(txn: &pb::TxnRequest) -> Option<Error> {
     use pb::request_op::Request;
-    let no_key = |key: &Bytes| key.is_empty().then(|| invalid("key is not provided"));
+    let no_key = |key: &Bytes| key.is_empty().then(|| invalid(etcd_text::KEY_NOT_PROVIDED));
     let of_op = |op: Option<&Request>| match op {
         Some(Request::RequestRange(range)) => no_key(&range.key),
         Some(Request::RequestPut(put)) => match no_key(&put.key) {
-            None if put.ignore_value && !put.value.is_empty() => Some(invalid("value is provided")),
-            None if put.ignore_lease && put.lease != 0 => Some(invalid("lease is provided")),
+            None if put.ignore_value && !put.value.is_empty() => {
+                Some(invalid(etcd_text::VALUE_PROVIDED))
+            }
+            None if put.ignore_lease && put.lease != 0 => Some(invalid(etcd_text::LEASE_PROVIDED)),
             fault => fault,
         },
         Some(Request::RequestDeleteRange(delete)) => no_key(&delete.key),
@@ -598,21 +600,14 @@ const PREFIX: &str = "etcdserver: ";
 /// How a refusal goes over the wire: etcd's code, and etcd's text where it has one.
 pub fn refusal(error: Error) -> Refusal {
     use tonic::Code as Wire;
-    let message = error.message();
     let code = match error.code() {
-        Code::InvalidArgument if message.starts_with("too large lease TTL") => Wire::OutOfRange,
+        Code::InvalidArgument if error.etcd_text() == Some(etcd_text::LEASE_TTL_TOO_LARGE) => {
+            Wire::OutOfRange
+        }
         code => grpc_code(code),
     };
-    // the detail in brackets is ours; clients compare the text before it
-    let text = match error.code() {
-        // the alarm is etcd's, a store that is damaged says what is damaged
-        Code::Corrupt if !message.starts_with("corrupt cluster") => message,
-        Code::Io | Code::Internal | Code::UnknownOutcome | Code::Busy => message,
-        // etcd has no limit for keys: the message names it, although the Go client maps only the bare text to its
-        // ErrRequestTooLarge
-        Code::TooLarge if message.starts_with("request is too large (key ") => message,
-        _ => message.split(" (").next().unwrap_or(message),
-    };
+    // clients compare etcd's text, so it is sent without the detail
+    let text = error.etcd_text().unwrap_or(error.message());
     Refusal::new(code, format!("{PREFIX}{text}"))
 }
 
@@ -633,31 +628,28 @@ pub fn error_in(refusal: &Refusal, sent_bytes: Option<usize>) -> Error {
         .unwrap_or(refusal.message());
     let code = match refusal.code() {
         Wire::InvalidArgument => match text {
-            "key not found" => Code::KeyNotFound,
-            "duplicate key given in txn request" => Code::DuplicateKey,
-            "too many operations in txn request" => Code::TooManyOps,
-            text if text.starts_with("request is too large") => Code::TooLarge,
+            etcd_text::KEY_NOT_FOUND => Code::KeyNotFound,
+            etcd_text::DUPLICATE_KEY => Code::DuplicateKey,
+            etcd_text::TOO_MANY_OPS => Code::TooManyOps,
+            etcd_text::REQUEST_TOO_LARGE => Code::TooLarge,
+            text if long_key(text).is_some() => Code::TooLarge,
             "user name is empty" | "authentication failed, invalid user ID or password" => {
                 Code::Unauthenticated
             }
             _ => Code::InvalidArgument,
         },
         Wire::OutOfRange => match text {
-            "mvcc: required revision has been compacted" => Code::Compacted,
-            "mvcc: required revision is a future revision" => Code::FutureRevision,
+            etcd_text::COMPACTED => Code::Compacted,
+            etcd_text::FUTURE_REVISION => Code::FutureRevision,
             _ => Code::InvalidArgument,
         },
-        Wire::NotFound if text == "requested lease not found" => Code::LeaseNotFound,
+        Wire::NotFound if text == etcd_text::LEASE_NOT_FOUND => Code::LeaseNotFound,
         Wire::NotFound => Code::NotFound,
-        Wire::FailedPrecondition if text == "lease already exists" => Code::LeaseExists,
+        Wire::FailedPrecondition if text == etcd_text::LEASE_EXISTS => Code::LeaseExists,
         Wire::FailedPrecondition | Wire::AlreadyExists => Code::FailedPrecondition,
         // etcd counts what it has proposed already before it proposes
         Wire::ResourceExhausted if text == "too many requests" => Code::Busy,
-        Wire::ResourceExhausted
-            if text.split(" (").next() == Some("mvcc: database space exceeded") =>
-        {
-            Code::Full
-        }
+        Wire::ResourceExhausted if text == etcd_text::NO_SPACE => Code::Full,
         Wire::ResourceExhausted if is_too_large(text, sent_bytes) => Code::TooLarge,
         Wire::Unimplemented => Code::Unsupported,
         Wire::Unauthenticated => Code::Unauthenticated,
@@ -671,7 +663,17 @@ pub fn error_in(refusal: &Refusal, sent_bytes: Option<usize>) -> Error {
         Wire::Unavailable => Code::Unavailable,
         Wire::Internal | Wire::Unknown | Wire::Ok => Code::Internal,
     };
-    Error::new(code, text)
+    match (etcd_text::find(text), long_key(text)) {
+        (Some(text), _) => Error::etcd(code, text),
+        (_, Some(detail)) => Error::new(code, etcd_text::REQUEST_TOO_LARGE).with_detail(detail),
+        _ => Error::new(code, text),
+    }
+}
+
+/// The detail of a refused key that is too long, which only a server of this project refuses.
+fn long_key(text: &str) -> Option<&str> {
+    let detail = text.strip_prefix(etcd_text::REQUEST_TOO_LARGE)?;
+    detail.strip_prefix(" (")?.strip_suffix(')')
 }
 
 /// Whether the request was too large for its receiver. Of a write the text must name its length: a proxy uses the same

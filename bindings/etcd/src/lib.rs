@@ -59,6 +59,7 @@ mod grpc_code;
 mod open;
 #[doc(hidden)]
 pub mod pb;
+mod problems;
 mod server;
 
 pub use open::{is_cluster, open};

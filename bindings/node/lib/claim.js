@@ -1,5 +1,4 @@
-// Locks and elections: a place in the line for a name. The native part does the standing in line; a
-// promise is settled once, when it has the name or will not get it.
+// Locks and elections. The native part waits for the name; a promise is settled once, with the result.
 'use strict'
 
 const { inspect } = require('node:util')
@@ -8,28 +7,28 @@ const { abortSignal, bytes, flag, integer, knownOptions, shown, ttl } = require(
 const { asked, now, settler, unwatch, watch } = require('./call.js')
 const { Leaders } = require('./follow.js')
 const { unlessClosed } = require('./lease.js')
-const { native, expect, flush, forget } = require('./native.js')
+const { native, expect, flush } = require('./native.js')
 const wire = require('./wire.js')
 
-/** Frees what was dropped while it was held. */
+/** Frees claims that were collected. */
 const dropped = new FinalizationRegistry((number) => native.release(number))
 
-const ENDLESS = -1
-/** A timer of Node takes no more; a longer wait is as good as an endless one. */
+const NO_LIMIT = -1
+/** The longest timer of Node; a longer limit is no limit. */
 const TIMER_MS_MAX = 2 ** 31 - 1
 
-/** How long a wait may take, and what ends it before. */
+/** The time limit of a wait, and the signal that aborts it. */
 function patienceOf(call, options) {
   const { timeoutMs, signal } = knownOptions(call, options, ['timeoutMs', 'signal'])
-  const endless = timeoutMs === undefined || timeoutMs === Infinity
+  const noLimit = timeoutMs === undefined || timeoutMs === Infinity
   return {
-    ms: endless ? ENDLESS : integer('option timeoutMs', timeoutMs, undefined, 0),
+    ms: noLimit ? NO_LIMIT : integer('option timeoutMs', timeoutMs, undefined, 0),
     signal: abortSignal(signal),
   }
 }
 
-/** A lock or election as the native part has it. It keeps `db` while it is there. */
-class Standing {
+/** A lock or an election of the native part. It keeps `db` alive. */
+class Claim {
   #db
   #number
   /** As `inspect` shows it. */
@@ -49,41 +48,39 @@ class Standing {
     return wire.readAnswer(native.claimState(this.#number))
   }
 
-  /** Waits for the name; `ask(number, id)` asks for it. True if it has it. */
-  wait(ask, { ms, signal }) {
+  /** Claims the name with `start(number, id)` and waits for it; resolves to whether it is held. */
+  wait(start, { ms, signal }) {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted()
       const settle = settler(resolve)
-      const id = expect((...answer) => {
+      const id = expect((...response) => {
         clearTimeout(timer)
-        // aborted: it is rejected already
-        if (signal?.aborted) return queueMicrotask(() => this.#refuse())
+        // the promise was rejected by the abort; a claim that was held before that is released
+        if (signal?.aborted) return queueMicrotask(() => this.#releaseUnwanted())
         if (signal) unwatch(signal, onAbort)
-        settle(...answer)
+        settle(...response)
       })
       const onAbort = () => {
-        const left = expect(() => {})
-        if (!native.claimQuit(this.#number, id, left)) forget(left)
+        native.claimCancel(this.#number, id)
         reject(signal.reason)
       }
-      const pass = () => native.claimPass(this.#number, id)
-      const timer = ms > 0 && ms <= TIMER_MS_MAX ? setTimeout(pass, ms) : undefined
-      ask(this.#number, id)
+      const timeOut = () => native.claimTimeOut(this.#number, id)
+      const timer = ms > 0 && ms <= TIMER_MS_MAX ? setTimeout(timeOut, ms) : undefined
+      start(this.#number, id)
       if (signal) watch(signal, onAbort)
     }).then((is) => is === 1)
   }
 
-  /** What came after it was aborted is not wanted any more. */
-  #refuse() {
+  #releaseUnwanted() {
     if (this.state().isHeld)
-      native.claimLeave(
+      native.claimRelease(
         this.#number,
         expect(() => {}),
       )
   }
 
-  async leave() {
-    await asked((id) => native.claimLeave(this.#number, id))
+  async release() {
+    await asked((id) => native.claimRelease(this.#number, id))
   }
 
   proclaim(value) {
@@ -92,7 +89,7 @@ class Standing {
     )
   }
 
-  /** Waits to lead, known by this value. */
+  /** Waits until it leads, and proclaims this value. */
   campaign(value, patience) {
     return this.wait(
       (number, id) =>
@@ -103,12 +100,12 @@ class Standing {
     )
   }
 
-  #withValue(value, ask) {
+  #withValue(value, start) {
     wire.begin()
     wire.bytes(value)
     const large = wire.large()
     wire.sent()
-    ask(wire.length(), large)
+    start(wire.length(), large)
   }
 
   async leader() {
@@ -125,12 +122,12 @@ class Standing {
   }
 }
 
-/** A lock that one holds at a time, of all threads and processes that use the store. See index.d.ts. */
+/** A lock: one holds it at a time, of all threads and processes that use the store. See index.d.ts. */
 class Lock {
-  #standing
+  #claim
 
   constructor(db, handle, name, ttlSeconds) {
-    this.#standing = new Standing(db, handle, name, ttlSeconds)
+    this.#claim = new Claim(db, handle, name, ttlSeconds)
   }
 
   async acquire(options) {
@@ -143,28 +140,28 @@ class Lock {
     return this.isHeld || this.#acquire({ ms: 0 }, true)
   }
 
-  #acquire(patience, onlyTry) {
+  #acquire(patience, onlyIfFree) {
     flush()
-    return this.#standing.wait(
-      (number, id) => native.claimAcquire(number, id, patience.ms, onlyTry),
+    return this.#claim.wait(
+      (number, id) => native.claimAcquire(number, id, patience.ms, onlyIfFree),
       patience,
     )
   }
 
   async release() {
-    await this.#standing.leave()
+    await this.#claim.release()
   }
 
   get isHeld() {
-    return this.#standing.state().isHeld
+    return this.#claim.state().isHeld
   }
 
   get key() {
-    return this.#standing.state().key
+    return this.#claim.state().key
   }
 
   get revision() {
-    return this.#standing.state().revision
+    return this.#claim.state().revision
   }
 
   async [Symbol.asyncDispose]() {
@@ -172,18 +169,18 @@ class Lock {
   }
 
   [inspect.custom]() {
-    return `<libkv.Lock ${this.#standing.name}, ${this.isHeld ? 'held' : 'not held'}>`
+    return `<libkv.Lock ${this.#claim.name}, ${this.isHeld ? 'held' : 'not held'}>`
   }
 }
 
-/** An election of one leader among all who campaign for a name. See index.d.ts. */
+/** An election: one leader among all candidates for a name. See index.d.ts. */
 class Election {
-  #standing
+  #claim
   #waiting
   #remote
 
   constructor(db, handle, waiting, name, ttlSeconds, isRemote) {
-    this.#standing = new Standing(db, handle, name, ttlSeconds)
+    this.#claim = new Claim(db, handle, name, ttlSeconds)
     this.#waiting = waiting
     this.#remote = isRemote
   }
@@ -194,15 +191,15 @@ class Election {
     patience.signal?.throwIfAborted()
     if (this.isLeader) return this.proclaim(given)
     flush()
-    await this.#standing.campaign(given, patience)
+    await this.#claim.campaign(given, patience)
   }
 
   async proclaim(value) {
-    await this.#standing.proclaim(bytes('the value', value))
+    await this.#claim.proclaim(bytes('the value', value))
   }
 
   async leader() {
-    return this.#standing.leader()
+    return this.#claim.leader()
   }
 
   observe(options) {
@@ -210,7 +207,7 @@ class Election {
     abortSignal(signal)
     signal?.throwIfAborted()
     const stays = keepAlive === undefined ? undefined : flag('option keepAlive', keepAlive)
-    return this.#standing.observe(this.#waiting, {
+    return this.#claim.observe(this.#waiting, {
       signal,
       keepAlive: stays,
       isRemote: this.#remote,
@@ -218,19 +215,19 @@ class Election {
   }
 
   async resign() {
-    await this.#standing.leave()
+    await this.#claim.release()
   }
 
   get isLeader() {
-    return this.#standing.state().isHeld
+    return this.#claim.state().isHeld
   }
 
   get key() {
-    return this.#standing.state().key
+    return this.#claim.state().key
   }
 
   get revision() {
-    return this.#standing.state().revision
+    return this.#claim.state().revision
   }
 
   async [Symbol.asyncDispose]() {
@@ -238,7 +235,7 @@ class Election {
   }
 
   [inspect.custom]() {
-    return `<libkv.Election ${this.#standing.name}, ${this.isLeader ? 'leads' : 'does not lead'}>`
+    return `<libkv.Election ${this.#claim.name}, ${this.isLeader ? 'leads' : 'does not lead'}>`
   }
 }
 

@@ -1,19 +1,21 @@
 'use strict'
 
 /**
- * A refusal or failure of a store: a stable `code`, a message for people, and the revision it
- * speaks of. Misuse of the API itself is a `TypeError` or `RangeError` instead.
+ * A refusal or failure of a store: a stable `code`, a message for people, and the revision, lease
+ * and key concerned. Misuse of the API itself is a `TypeError` or `RangeError` instead.
  */
 class KvError extends Error {
   /**
    * @param {string} code `'COMPACTED'`, `'BUSY'`, …
    * @param {string} message
-   * @param {number} [revision] for `COMPACTED` the compacted revision, for `FUTURE_REVISION` the current one, else 0
+   * @param {{ revision?: number, lease?: bigint, key?: Buffer }} [concerns]
    */
-  constructor(code, message, revision = 0) {
+  constructor(code, message, { revision, lease, key } = {}) {
     super(message)
     this.code = code
-    this.revision = revision
+    if (revision !== undefined) this.revision = revision
+    if (lease !== undefined) this.lease = lease
+    if (key !== undefined) this.key = key
   }
 }
 Object.defineProperty(KvError.prototype, 'name', {
@@ -25,7 +27,7 @@ Object.defineProperty(KvError.prototype, 'name', {
 /** What a handle answers once it is closed; the core's own words. */
 const closed = (what = "the store's handle") => new KvError('CLOSED', `${what} is closed`)
 
-const invalid = (message, revision) => new KvError('INVALID_ARGUMENT', message, revision)
+const invalid = (message) => new KvError('INVALID_ARGUMENT', message)
 
 /** What a call that does not wait answers on a cluster. */
 const unsupported = (call, instead) =>

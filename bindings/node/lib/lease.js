@@ -16,7 +16,7 @@ class Mourners {
     this.#id = expect(() => {
       this.#told = true
       // each on its own, so that what one throws is no matter of the others
-      this.#callbacks.splice(0).forEach((callback) => queueMicrotask(callback))
+      for (const callback of this.#callbacks.splice(0)) queueMicrotask(callback)
     }, false)
     native.leaseOnLost(lease, this.#id)
   }

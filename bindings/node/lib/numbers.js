@@ -53,8 +53,8 @@ const RESPONSE = {
   server: 22,
   alarms: 23,
 }
-const DURABILITIES = ['', 'sync', 'lazy', 'none']
-const LIMITS = ['', 'etcd']
+const DURABILITIES = [null, 'sync', 'lazy', 'none']
+const LIMITS = [null, 'etcd']
 const RANGE_KIND = {
   key: 0,
   prefix: 1,
@@ -73,7 +73,7 @@ const COMPARE_TARGET = {
 }
 const COMPARE_RESULTS = ['==', '>', '<', '!=']
 const EVENT_KINDS = ['put', 'delete']
-const ALARM_KINDS = ['', 'nospace', 'corrupt']
+const ALARM_KINDS = [null, 'nospace', 'corrupt']
 
 module.exports = {
   ALARM_KINDS,

@@ -30,6 +30,7 @@ const SERVED = Symbol('served')
 
 /** A store that is served. It keeps `db` while it is there. See index.d.ts. */
 class Server {
+  // biome-ignore lint/correctness/noUnusedPrivateClassMembers: the reference keeps the store open
   #db
   #number
   #address

@@ -292,7 +292,10 @@ const keyValue = (key, value, at) =>
     leaseAt(at + 32),
   )
 
-const perhaps = () => (readFlag() ? pair() : undefined)
+/** What may be absent. */
+const known = (read) => (readFlag() ? read() : undefined)
+
+const perhaps = () => known(pair)
 
 /** Pairs of one answer share memory, so much at a time: to keep one keeps no more than that. */
 const PAGE_BYTES = 64 * 1024
@@ -343,17 +346,25 @@ const STATUS_NUMBERS = [
 
 function status() {
   const status = {}
-  for (const name of STATUS_NUMBERS) status[name] = number()
-  status.lmdbVersion = text()
+  for (const name of STATUS_NUMBERS) status[name] = known(number)
+  status.lmdbVersion = known(text)
   status.storeId = text()
   status.durability = text()
-  status.alarms = list(text)
+  status.poisoned = readFlag()
+  status.removed = readFlag()
+  status.alarms = list(alarm)
   return status
 }
 
+const alarm = () =>
+  new AlarmMember({ kind: ALARM_KINDS[from[pos++]], member: BigInt.asUintN(64, id()) })
+
 function failure() {
-  const revision = number()
-  const error = new KvError(text().toUpperCase(), text(), revision)
+  const error = new KvError(text().toUpperCase(), text(), {
+    revision: known(number),
+    lease: known(id),
+    key: known(() => copied(count())),
+  })
   // without the frames of the reading: a stack has room for ten, and they are the caller's
   Error.captureStackTrace(error, readAt)
   return error
@@ -408,8 +419,7 @@ READ[RESPONSE.leaseTimeToLive] = () =>
     keys: list(() => copied(count())),
   })
 READ[RESPONSE.leases] = () => list(id)
-READ[RESPONSE.alarms] = () =>
-  list(() => new AlarmMember({ kind: ALARM_KINDS[from[pos++]], member: BigInt.asUintN(64, id()) }))
+READ[RESPONSE.alarms] = () => list(alarm)
 READ[RESPONSE.lease] = () => ({ handle: number(), id: id(), ttlSeconds: number() })
 READ[RESPONSE.server] = () => ({ number: number(), address: text() })
 READ[RESPONSE.claim] = () => ({ isHeld: readFlag(), revision: number(), key: copied(count()) })

@@ -1,618 +1,357 @@
-//! Locks and elections: the core's [`Claim`](libkv::Claim) driven without waiting, so that a thousand
-//! who stand in line need no thread.
+//! Locks and elections: the driver of claims in core, with a promise for the result of each wait.
 //!
-//! [`go`] takes what came (an answer of the group queue, or that a watcher was woken) on whichever
-//! thread it came, steps the claim, and orders what is next. JavaScript hears of it once, when it has
-//! the name or will not get it. The claim's lock is never held while the store is called for more than
-//! a look: a completion may come back before `submit` returns.
+//! A thousand claims that wait need no thread. The driver is never called under the lock of a
+//! [`ClaimHandle`]: it may complete before it returns.
 
-use std::sync::{Arc, Mutex, Weak};
-use std::task::{Wake, Waker};
-use std::thread;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use libkv::{
-    Claim, ClaimStep, Code, Db, Election, Error, KeyValue, LeaseRevoke, Patience, Request,
-    Response, Result, Watch, Watcher,
-};
+use libkv::support::{Claim, ClaimDriver, Claimant};
+use libkv::{Code, Db, Error, LeaseRevoke, Patience, Response, Result};
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
-use crate::follow::Following;
-use crate::job::{Later, later, made_later};
+use crate::handles::Handle;
+use crate::job::{JobPromise, handle_on_pool, on_pool};
 use crate::lease::revoked;
 use crate::mailbox::{Mail, Mailbox};
-use crate::state::{Handle, State, guarded, with_state};
-use crate::{lock, request};
+use crate::state::{State, guarded, with_state};
+use crate::sync::lock;
+use crate::watch::Subscription;
 
-/// A lock or an election: a lock is one that proclaims nothing.
-pub struct Standing {
+/// A lock or an election.
+pub struct ClaimHandle {
     db: Db,
     name: Vec<u8>,
     ttl_seconds: i64,
-    place: Mutex<Place>,
+    state: Mutex<ClaimState>,
 }
 
-struct Place {
-    election: Election,
-    /// Counts whenever it leaves the line: what was asked for before that is no longer wanted.
-    turn: u64,
+impl Handle for ClaimHandle {
+    fn name() -> &'static str {
+        "lock"
+    }
+
+    fn has_clients(&self) -> bool {
+        true
+    }
+}
+
+struct ClaimState {
+    claimant: Claimant,
     wait: Option<Wait>,
-    /// Whoever is just before it in the line is watched.
-    watcher: Option<Arc<Watcher>>,
 }
 
-/// A promise that waits for the name.
+/// A wait for the name.
 struct Wait {
-    ending: Ending,
-    patience: Patience,
-    /// Its time is over.
-    passed: bool,
-    /// Without the name it is answered `false`, not refused.
-    only_try: bool,
+    promise: Promise,
+    /// `None` while it starts.
+    driver: Option<Arc<ClaimDriver>>,
+    /// Set by a release or an abort: a claim that comes all the same is given up.
+    is_cancelled: bool,
+    /// The promises of releases, which are settled after the wait has ended.
+    releases: Vec<Promise>,
 }
 
-/// Whom to tell how it ended.
-struct Ending {
+/// A promise of JavaScript.
+struct Promise {
     mailbox: Arc<Mailbox>,
     id: u32,
 }
 
-impl Ending {
-    fn tell(self, outcome: Result<bool>) {
-        self.mailbox.post(self.id, outcome.map(Mail::Flag));
+impl Promise {
+    fn settle(self, result: Result<bool>) {
+        self.mailbox.post(self.id, result.map(Mail::Flag));
     }
 }
 
-/// What [`go`] goes on with.
-enum Came {
-    /// Somebody asks for the name.
-    Begun,
-    /// The place that it had before is given up, or not.
-    Left(Result<Response>),
-    /// An answer that the claim asked for.
-    Response(Result<Response>),
-    /// Who has the name, before it is only tried.
-    First(Result<Response>),
-    /// Who has the name, now that its time is over.
-    Holder(Result<Response>),
-    /// Time to look again: what it watched is gone, or its lease.
-    Woken,
-    /// Time to look again: there was nothing to watch.
-    Look,
-}
-
-/// What is to be done next, once the lock is free.
-enum Next {
-    Nothing,
-    Run(Request),
-    /// Asks who has the name, for what follows.
-    Ask(Request, fn(Result<Response>) -> Came),
-    Leave(LeaseRevoke),
-    Watch(Watch),
-    /// A lease came that nobody wants any more.
-    Forget(LeaseRevoke),
-    /// It is over: the place is given up, and then told. With the flag a failure of that is told.
-    End(Option<LeaseRevoke>, Ending, Result<bool>, bool),
-}
-
-impl Place {
-    fn claim(&mut self) -> &mut Claim {
-        self.election.claim()
-    }
-
-    /// What follows from what came. A watcher that is done goes to `gone`, to be dropped outside.
-    fn next(&mut self, turn: u64, came: Came, gone: &mut Option<Arc<Watcher>>) -> Next {
-        if turn != self.turn {
-            return match came {
-                Came::Response(Ok(Response::LeaseGrant(granted))) => {
-                    Next::Forget(LeaseRevoke { id: granted.id })
-                }
-                _ => Next::Nothing,
-            };
-        }
-        let step = match came {
-            Came::Begun => return self.begin(),
-            Came::First(response) => return self.begin_after(response),
-            Came::Holder(response) => return self.end_after(response),
-            Came::Left(response) => revoked(response).and_then(|()| self.claim().step(None)),
-            Came::Response(response) => {
-                response.and_then(|response| self.claim().step(Some(response)))
+impl ClaimHandle {
+    /// Claims the name and waits for it. The promise is true if it is held then, and false if it was
+    /// to be taken only if it is free, and is not.
+    fn acquire(
+        self: &Arc<Self>,
+        promise: Promise,
+        value: Vec<u8>,
+        patience: Patience,
+        only_if_free: bool,
+    ) {
+        let id = promise.id;
+        let request = {
+            let mut state = lock(&self.state);
+            if state.wait.is_some() {
+                let message = "the lock or election is waited for already: one waits at a time";
+                return promise.settle(Err(Error::new(Code::InvalidArgument, message)));
             }
-            Came::Look => self.claim().step(None),
-            Came::Woken => {
-                *gone = self.watcher.take();
-                if gone.is_none() {
-                    return Next::Nothing;
-                }
-                self.claim().step(None)
+            if state.claimant.is_held() {
+                return promise.settle(Ok(true));
+            }
+            state.wait = Some(Wait {
+                promise,
+                driver: None,
+                is_cancelled: false,
+                releases: Vec::new(),
+            });
+            let request = state.claimant.request(value, patience);
+            match only_if_free {
+                true => request.only_if_free(),
+                false => request,
             }
         };
-        self.follow(step)
-    }
-
-    fn begin(&mut self) -> Next {
-        if self.claim().is_held() {
-            return self.end(Ok(true), false);
-        }
-        match self.wait.as_ref().is_some_and(|wait| wait.only_try) {
-            true => Next::Ask(self.election.leader_request().into(), Came::First),
-            false => self.enter(),
-        }
-    }
-
-    /// It is only tried: somebody who has the name already is answer enough.
-    fn begin_after(&mut self, first: Result<Response>) -> Next {
-        match first.and_then(pair) {
-            Ok(Some(_)) => self.end(Ok(false), false),
-            Err(error) => self.end(Err(error), false),
-            Ok(None) => self.enter(),
-        }
-    }
-
-    fn enter(&mut self) -> Next {
-        match self.claim().leave() {
-            Some(revoke) => Next::Leave(revoke),
-            None => {
-                let step = self.claim().step(None);
-                self.follow(step)
+        // the handle ends the driver, so the driver does not keep the handle
+        let this = Arc::downgrade(self);
+        let driver = ClaimDriver::start(request, move |claim| {
+            if let Some(this) = this.upgrade() {
+                this.finish(claim);
             }
+        });
+        let driver = Arc::new(driver);
+        if let Some(wait) = &mut lock(&self.state).wait
+            && wait.promise.id == id
+        {
+            wait.driver = Some(driver.clone());
         }
     }
 
-    fn follow(&mut self, step: Result<ClaimStep>) -> Next {
-        match step {
-            Ok(ClaimStep::Held) => self.end(Ok(true), false),
-            Ok(ClaimStep::Run(request)) => Next::Run(request),
-            Ok(ClaimStep::Wait(_)) if self.wait.as_ref().is_some_and(|wait| wait.passed) => {
-                self.time_out()
-            }
-            Ok(ClaimStep::Wait(watch)) => Next::Watch(watch),
-            Err(error)
-                if self
-                    .wait
-                    .as_ref()
-                    .is_some_and(|wait| wait.patience.has_ended(error.code())) =>
-            {
-                self.time_out()
-            }
-            Err(error) => self.end(Err(error), false),
-        }
-    }
-
-    /// It waited in vain: for whom, is asked before that is told.
-    fn time_out(&mut self) -> Next {
-        match self.wait.as_ref().map(|wait| wait.only_try) {
-            None => Next::Nothing,
-            Some(true) => self.end(Ok(false), true),
-            Some(false) => Next::Ask(self.election.leader_request().into(), Came::Holder),
-        }
-    }
-
-    fn end_after(&mut self, holder: Result<Response>) -> Next {
-        let timeout = self
-            .wait
-            .as_ref()
-            .map(|wait| wait.patience.timeout())
-            .unwrap_or_default();
-        let error = self
-            .claim()
-            .timed_out(timeout, holder.and_then(pair).unwrap_or_default());
-        self.end(Err(error), true)
-    }
-
-    fn end(&mut self, outcome: Result<bool>, strictly: bool) -> Next {
-        let Some(wait) = self.wait.take() else {
-            return Next::Nothing;
-        };
-        let revoke = if matches!(outcome, Ok(true)) {
-            None
-        } else {
-            self.leave()
-        };
-        Next::End(revoke, wait.ending, outcome, strictly)
-    }
-
-    fn leave(&mut self) -> Option<LeaseRevoke> {
-        self.turn += 1;
-        self.claim().leave()
-    }
-}
-
-/// The only pair of an answer.
-fn pair(response: Response) -> Result<Option<KeyValue>> {
-    match response {
-        Response::Range(response) => Ok(response.kvs.into_iter().next()),
-        _ => Err(Error::new(
-            Code::Internal,
-            "a range returned another kind of response",
-        )),
-    }
-}
-
-/// Goes on with what came.
-fn go(standing: &Arc<Standing>, turn: u64, came: Came) {
-    let mut gone = None;
-    let next = lock(&standing.place).next(turn, came, &mut gone);
-    drop(gone);
-    act(standing, turn, next);
-}
-
-fn act(standing: &Arc<Standing>, turn: u64, next: Next) {
-    match next {
-        Next::Nothing => {}
-        Next::Run(request) => submit(standing, turn, request, Came::Response),
-        Next::Ask(request, came) => submit(standing, turn, request, came),
-        Next::Leave(revoke) => submit(standing, turn, revoke.into(), Came::Left),
-        Next::Watch(watch) if standing.db.is_remote() => {
-            // a cluster may let its answer wait, and this may be a thread that must not
-            let this = standing.clone();
-            let stand = move || stand_behind(&this, turn, watch);
-            if let Err(error) = thread::Builder::new()
-                .name("libkv line".into())
-                .spawn(stand)
-            {
-                let message = format!("no thread to stand in line with: {error}");
-                go(
-                    standing,
-                    turn,
-                    Came::Response(Err(Error::new(Code::Io, message).with_source(error))),
-                );
-            }
-        }
-        Next::Watch(watch) => stand_behind(standing, turn, watch),
-        Next::Forget(revoke) => drop(standing.db.submit(revoke, |_| {})),
-        Next::End(None, ending, outcome, _) => ending.tell(outcome),
-        Next::End(Some(revoke), ending, outcome, strictly) => {
-            // an outcome that is an error does not wait long for the revocation
-            let db = if outcome.is_err() {
-                Patience::grace(&standing.db)
-            } else {
-                standing.db.clone()
-            };
-            let strictly = strictly && outcome.is_ok();
-            let told = move |response| match revoked(response) {
-                Err(error) if strictly => ending.tell(Err(error)),
-                _ => ending.tell(outcome),
-            };
-            drop(db.submit(revoke, told));
-        }
-    }
-}
-
-fn submit(
-    standing: &Arc<Standing>,
-    turn: u64,
-    request: Request,
-    came: fn(Result<Response>) -> Came,
-) {
-    let this = standing.clone();
-    drop(
-        standing
-            .limited()
-            .submit(request, move |response| go(&this, turn, came(response))),
-    );
-}
-
-/// Goes on when what it stands behind is gone.
-struct Behind {
-    standing: Weak<Standing>,
-    turn: u64,
-}
-
-impl Wake for Behind {
-    fn wake(self: Arc<Self>) {
-        if let Some(standing) = self.standing.upgrade() {
-            go(&standing, self.turn, Came::Woken);
-        }
-    }
-}
-
-fn stand_behind(standing: &Arc<Standing>, turn: u64, watch: Watch) {
-    let watcher = match standing.limited().watch(watch) {
-        Ok(watcher) => Arc::new(watcher),
-        // whoever stood before may be gone, and the memory of it too
-        Err(error) if error.code() == Code::Compacted => return go(standing, turn, Came::Look),
-        Err(error) => return go(standing, turn, Came::Response(Err(error))),
-    };
-    let next = {
-        let mut place = lock(&standing.place);
-        if place.turn != turn {
+    /// The end of a wait.
+    fn finish(&self, result: Result<Option<Claim>>) {
+        let mut state = lock(&self.state);
+        let Some(wait) = state.wait.take() else {
             return;
-        }
-        place.claim().wake_when_lost(&watcher);
-        match place.wait.as_ref().is_some_and(|wait| wait.passed) {
-            true => place.time_out(),
-            false => {
-                place.watcher = Some(watcher.clone());
-                Next::Nothing
-            }
-        }
-    };
-    // it is woken at once if the one before has gone meanwhile
-    watcher.set_waker(Some(Waker::from(Arc::new(Behind {
-        standing: Arc::downgrade(standing),
-        turn,
-    }))));
-    act(standing, turn, next);
-}
-
-fn cancelled() -> Error {
-    Error::new(Code::Cancelled, "it was given up while it was waited for")
-}
-
-impl Standing {
-    /// Another handle for the name, which stands nowhere.
-    fn onlooker(&self) -> Result<Election> {
-        self.db.election(self.name.as_slice(), self.ttl_seconds)
-    }
-
-    /// The store, for what must be asked while a promise waits for the name: no request outlives its time.
-    fn limited(&self) -> Db {
-        match lock(&self.place).wait.as_ref().map(|wait| wait.patience) {
-            Some(patience) if patience.is_over() && !patience.timeout().is_zero() => {
-                Patience::grace(&self.db)
-            }
-            Some(patience) => patience.limit(&self.db),
-            None => self.db.clone(),
-        }
-    }
-
-    /// Asks for the name.
-    fn begin(self: &Arc<Self>, wait: Wait) {
-        let mut place = lock(&self.place);
-        if place.wait.is_some() {
-            let message = "the lock or election is waited for already: one waits at a time";
-            return wait
-                .ending
-                .tell(Err(Error::new(Code::InvalidArgument, message)));
-        }
-        place.wait = Some(wait);
-        let turn = place.turn;
-        drop(place);
-        go(self, turn, Came::Begun);
-    }
-
-    /// Leaves the line, or frees the name; whoever waits for it gets `cancelled`.
-    fn leave(self: &Arc<Self>, ending: Ending) {
-        let (revoke, waited, gone) = {
-            let mut place = lock(&self.place);
-            (place.leave(), place.wait.take(), place.watcher.take())
         };
-        drop(gone);
-        if let Some(wait) = waited {
-            wait.ending.tell(Err(cancelled()));
-        }
-        let outcome = match revoke.is_none() && self.db.is_closed() {
-            true => Err(Error::new(Code::Closed, "the store's handle is closed")),
-            false => Ok(false),
-        };
-        act(self, 0, Next::End(revoke, ending, outcome, true));
-    }
-
-    /// The time of the promise `id` is over.
-    fn pass(self: &Arc<Self>, id: u32) {
-        let (turn, next, gone) = {
-            let mut place = lock(&self.place);
-            match &mut place.wait {
-                Some(wait) if wait.ending.id == id => wait.passed = true,
-                _ => return,
+        let (result, unwanted) = match result {
+            Ok(Some(claim)) if wait.is_cancelled => (Err(cancelled()), Some(claim)),
+            Ok(Some(claim)) => {
+                state.claimant.hold(claim);
+                (Ok(true), None)
             }
-            let (turn, gone) = (place.turn, place.watcher.take());
-            (
-                turn,
-                if gone.is_some() {
-                    place.time_out()
-                } else {
-                    Next::Nothing
-                },
-                gone,
-            )
+            result => (result.map(|_| false), None),
         };
-        drop(gone);
-        act(self, turn, next);
+        drop(state);
+        wait.promise.settle(result);
+        // without a release a drop gives the claim up
+        let releases = wait.releases;
+        let revoke = unwanted
+            .filter(|_| !releases.is_empty())
+            .and_then(Claim::leave);
+        for promise in releases {
+            self.revoke(revoke, promise);
+        }
     }
 
-    fn proclaim(self: &Arc<Self>, value: Vec<u8>, ending: Ending) -> Result<()> {
+    /// Gives the name up, or ends the wait for it, which then gets `cancelled`.
+    fn release(&self, promise: Promise) {
+        let mut state = lock(&self.state);
+        if let Some(wait) = &mut state.wait {
+            wait.is_cancelled = true;
+            wait.releases.push(promise);
+            let driver = wait.driver.clone();
+            drop(state);
+            return cancel(driver);
+        }
+        let revoke = state.claimant.leave();
+        drop(state);
+        self.revoke(revoke, promise);
+    }
+
+    fn revoke(&self, revoke: Option<LeaseRevoke>, promise: Promise) {
+        match revoke {
+            Some(revoke) => drop(self.db.submit(revoke, move |response| {
+                promise.settle(revoked(response).map(|()| false));
+            })),
+            None if self.db.is_closed() => {
+                let error = Error::new(Code::Closed, "the store's handle is closed");
+                promise.settle(Err(error));
+            }
+            None => promise.settle(Ok(false)),
+        }
+    }
+
+    /// The driver of the wait whose promise this is.
+    fn driver(&self, id: u32, is_cancelled: bool) -> Option<Arc<ClaimDriver>> {
+        let mut state = lock(&self.state);
+        let wait = state.wait.as_mut().filter(|wait| wait.promise.id == id)?;
+        wait.is_cancelled |= is_cancelled;
+        wait.driver.clone()
+    }
+
+    fn proclaim(&self, value: Vec<u8>, promise: Promise) -> Result<()> {
         let (txn, lost) = {
-            let mut place = lock(&self.place);
-            if place.wait.is_some() {
-                return Err(Error::new(
-                    Code::FailedPrecondition,
-                    "election: not leader (campaign first)",
-                ));
-            }
-            (place.election.proclamation(value)?, place.claim().lost())
+            let state = lock(&self.state);
+            (state.claimant.proclamation(value)?, state.claimant.lost())
         };
         drop(self.db.submit(txn, move |response| {
-            ending.tell(response.and_then(|response| match response {
+            promise.settle(response.and_then(|response| match response {
                 Response::Txn(txn) if txn.succeeded => Ok(true),
                 _ => Err(lost),
             }))
         }));
         Ok(())
     }
+
+    fn observe(&self) -> Result<Subscription> {
+        let election = self.db.election(self.name.as_slice(), self.ttl_seconds)?;
+        Ok(Subscription::leaders(election.observe()?))
+    }
 }
 
-/// A lock or an election by the name in the scratch memory; nothing is asked of the store.
+fn cancel(driver: Option<Arc<ClaimDriver>>) {
+    if let Some(driver) = driver {
+        driver.cancel();
+    }
+}
+
+fn cancelled() -> Error {
+    Error::new(Code::Cancelled, "the wait for the name was cancelled")
+}
+
+/// Creates a lock or an election by the name in the scratch memory; no request is made.
 #[napi(catch_unwind)]
 pub fn claim(db: u32, ttl_seconds: f64, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
     with_state(|state| {
         state.response(|state, writer| {
-            let name = request(state, len, &large)?.bytes()?;
-            let (db, ttl_seconds) = (state.db(db)?.clone(), ttl_seconds as i64);
-            let election = db.election(name.as_slice(), ttl_seconds)?;
-            let place = Mutex::new(Place {
-                election,
-                turn: 1,
-                wait: None,
-                watcher: None,
-            });
-            writer.just(
-                state
-                    .add(Handle::Standing(Arc::new(Standing {
-                        db,
-                        name,
-                        ttl_seconds,
-                        place,
-                    })))
-                    .into(),
-            );
+            let name = state.request(len, &large)?.bytes()?;
+            let (db, ttl_seconds) = (state.handles.get::<Db>(db)?.clone(), ttl_seconds as i64);
+            let claimant = Claimant::new(&db, name.as_slice(), ttl_seconds)?;
+            let handle = ClaimHandle {
+                db,
+                name,
+                ttl_seconds,
+                state: Mutex::new(ClaimState {
+                    claimant,
+                    wait: None,
+                }),
+            };
+            writer.just(state.handles.add(handle).into());
             Ok(())
         })
     })
 }
 
-/// Does `work` for the promise `id`, which gets the error if there is one.
-fn ask(
+/// Does `work` for the promise `id`, which is rejected with the error if there is one.
+fn for_promise(
     claim: u32,
     id: u32,
-    work: impl FnOnce(&State, Arc<Standing>, Ending) -> Result<()>,
+    work: impl FnOnce(&State, Arc<ClaimHandle>, Promise) -> Result<()>,
 ) -> napi::Result<()> {
     with_state(|state| {
         let mailbox = state.mailbox.clone();
-        let ending = Ending {
+        let promise = Promise {
             mailbox: mailbox.clone(),
             id,
         };
-        if let Err(error) = guarded(|| work(state, state.standing(claim)?, ending)) {
+        let handle = || state.handles.share::<ClaimHandle>(claim);
+        if let Err(error) = guarded(|| work(state, handle()?, promise)) {
             mailbox.post(id, Err::<Mail, _>(error));
         }
     })
 }
 
-/// Acquires a lock, for the promise `id`: its answer is 1, or 0 where it is only tried. A patience
-/// below 0 is endless.
+/// Below 0: no limit.
+fn patience(timeout_ms: f64) -> Patience {
+    Patience::new((timeout_ms >= 0.0).then(|| Duration::from_millis(timeout_ms as u64)))
+}
+
+/// Acquires a lock, for the promise `id`.
 #[napi(catch_unwind)]
-pub fn claim_acquire(claim: u32, id: u32, patience_ms: f64, only_try: bool) -> napi::Result<()> {
-    ask(claim, id, |_, standing, ending| {
-        standing.begin(waiting(ending, patience_ms, only_try));
+pub fn claim_acquire(claim: u32, id: u32, timeout_ms: f64, only_if_free: bool) -> napi::Result<()> {
+    for_promise(claim, id, |_, handle, promise| {
+        handle.acquire(promise, Vec::new(), patience(timeout_ms), only_if_free);
         Ok(())
     })
 }
 
-/// Stands for election with the value in the scratch memory, likewise.
+/// Campaigns with the value in the scratch memory, for the promise `id`.
 #[napi(catch_unwind)]
 pub fn claim_campaign(
     claim: u32,
     id: u32,
-    patience_ms: f64,
+    timeout_ms: f64,
     len: u32,
     large: Option<Buffer>,
 ) -> napi::Result<()> {
-    ask(claim, id, |state, standing, ending| {
-        let value = request(state, len, &large)?.bytes()?;
-        {
-            let mut place = lock(&standing.place);
-            if place.wait.is_none() {
-                place.claim().set_value(value);
-            }
-        }
-        standing.begin(waiting(ending, patience_ms, false));
+    for_promise(claim, id, |state, handle, promise| {
+        let value = state.request(len, &large)?.bytes()?;
+        handle.acquire(promise, value, patience(timeout_ms), false);
         Ok(())
     })
 }
 
-fn waiting(ending: Ending, patience_ms: f64, only_try: bool) -> Wait {
-    let patience =
-        Patience::new((patience_ms >= 0.0).then(|| Duration::from_millis(patience_ms as u64)));
-    Wait {
-        ending,
-        patience,
-        passed: patience_ms == 0.0,
-        only_try,
+/// Ends the wait of the promise `id` with `timeout`, unless it gets the name without waiting.
+#[napi(catch_unwind)]
+pub fn claim_time_out(claim: u32, id: u32) -> napi::Result<()> {
+    end_wait(claim, id, false)
+}
+
+/// Ends the wait of the promise `id` with `cancelled`.
+#[napi(catch_unwind)]
+pub fn claim_cancel(claim: u32, id: u32) -> napi::Result<()> {
+    end_wait(claim, id, true)
+}
+
+fn end_wait(claim: u32, id: u32, is_cancelled: bool) -> napi::Result<()> {
+    let driver = with_state(|state| {
+        let handle = state.handles.share::<ClaimHandle>(claim).ok()?;
+        handle.driver(id, is_cancelled)
+    })?;
+    match driver {
+        Some(driver) if is_cancelled => driver.cancel(),
+        Some(driver) => driver.time_out(),
+        None => {}
     }
+    Ok(())
 }
 
-/// Says that the time of the promise `id` is over: it leaves the line, and is told.
+/// Gives the name up, or ends the wait for it; for the promise `id`.
 #[napi(catch_unwind)]
-pub fn claim_pass(claim: u32, id: u32) -> napi::Result<()> {
-    with_state(|state| {
-        if let Ok(standing) = state.standing(claim) {
-            standing.pass(id);
-        }
-    })
-}
-
-/// Leaves the line, or frees the name, for the promise `id`.
-#[napi(catch_unwind)]
-pub fn claim_leave(claim: u32, id: u32) -> napi::Result<()> {
-    ask(claim, id, |_, standing, ending| {
-        standing.leave(ending);
+pub fn claim_release(claim: u32, id: u32) -> napi::Result<()> {
+    for_promise(claim, id, |_, handle, promise| {
+        handle.release(promise);
         Ok(())
-    })
-}
-
-/// Leaves the line if the promise `waiting` stands in it, which gets `cancelled`; false if it does not.
-/// The promise `id` is told.
-#[napi(catch_unwind)]
-pub fn claim_quit(claim: u32, waiting: u32, id: u32) -> napi::Result<bool> {
-    with_state(|state| {
-        let Ok(standing) = state.standing(claim) else {
-            return false;
-        };
-        let waits = lock(&standing.place)
-            .wait
-            .as_ref()
-            .is_some_and(|wait| wait.ending.id == waiting);
-        if waits {
-            standing.leave(Ending {
-                mailbox: state.mailbox.clone(),
-                id,
-            });
-        }
-        waits
     })
 }
 
 /// Proclaims the value in the scratch memory, for the promise `id`.
 #[napi(catch_unwind)]
 pub fn claim_proclaim(claim: u32, id: u32, len: u32, large: Option<Buffer>) -> napi::Result<()> {
-    ask(claim, id, |state, standing, ending| {
-        standing.proclaim(request(state, len, &large)?.bytes()?, ending)
+    for_promise(claim, id, |state, handle, promise| {
+        handle.proclaim(state.request(len, &large)?.bytes()?, promise)
     })
 }
 
-/// How it stands: whether it has the name, with which key and revision.
+/// Whether the name is held, its key and its revision.
 #[napi(catch_unwind)]
 pub fn claim_state(claim: u32) -> napi::Result<f64> {
     with_state(|state| {
         state.response(|state, writer| {
-            let standing = state.standing(claim)?;
-            let mut place = lock(&standing.place);
-            match place.wait.is_some() {
-                true => writer.claim(false, &[], 0),
-                false => {
-                    let claim = place.claim();
-                    writer.claim(claim.is_held(), claim.key(), claim.revision());
-                }
-            }
+            let handle = state.handles.share::<ClaimHandle>(claim)?;
+            let claimant = &lock(&handle.state).claimant;
+            writer.claim(claimant.is_held(), claimant.key(), claimant.revision());
             Ok(())
         })
     })
 }
 
-/// Whoever has the name, on the pool.
+/// Reads the holder's pair on the pool.
 #[napi(catch_unwind)]
-pub fn claim_leader_later(claim: u32) -> napi::Result<Later> {
+pub fn claim_leader_later(claim: u32) -> napi::Result<JobPromise> {
     with_state(|state| {
-        let standing = guarded(|| state.standing(claim));
-        later(move |writer| {
-            // whoever waits in line must not wait for this
-            let election = standing?.onlooker()?;
-            writer.found(election.leader()?.as_ref());
+        let handle = guarded(|| state.handles.share::<ClaimHandle>(claim));
+        on_pool(move |writer| {
+            let handle = handle?;
+            let request = lock(&handle.state).claimant.holder_request();
+            writer.found(handle.db.range(request)?.kvs.first());
             Ok(())
         })
     })
 }
 
-/// Follows an election; the answer is a number to ask pages of.
+/// Follows an election; the response is the number of the subscription.
 #[napi(catch_unwind)]
 pub fn claim_observe(claim: u32) -> napi::Result<f64> {
     with_state(|state| {
         state.response(|state, writer| {
-            let handle = observed(&*state.standing(claim)?)?;
-            writer.just(state.add(handle).into());
+            let leaders = state.handles.share::<ClaimHandle>(claim)?.observe()?;
+            writer.just(state.handles.add(leaders).into());
             Ok(())
         })
     })
@@ -620,16 +359,9 @@ pub fn claim_observe(claim: u32) -> napi::Result<f64> {
 
 /// The same, on the pool.
 #[napi(catch_unwind)]
-pub fn claim_observe_later(claim: u32) -> napi::Result<Later> {
+pub fn claim_observe_later(claim: u32) -> napi::Result<JobPromise> {
     with_state(|state| {
-        let standing = guarded(|| state.standing(claim));
-        made_later(move || observed(&*standing?))
+        let handle = guarded(|| state.handles.share::<ClaimHandle>(claim));
+        handle_on_pool(move || handle?.observe())
     })
-}
-
-fn observed(standing: &Standing) -> Result<Handle> {
-    // whoever waits in line must not wait for this
-    Ok(Handle::Following(Arc::new(Following::leaders(
-        standing.onlooker()?.observe()?,
-    ))))
 }

@@ -3,13 +3,13 @@
 use libkv::Clock;
 use napi_derive::napi;
 
-use crate::job::{Later, later};
-use crate::state::{Handle, guarded, with_state};
+use crate::job::{JobPromise, on_pool};
+use crate::state::{guarded, with_state};
 
 /// A clock in hand.
 #[napi(catch_unwind)]
 pub fn clock(unix_ms: f64) -> napi::Result<u32> {
-    with_state(|state| state.add(Handle::Clock(Clock::new(unix_ms as i64))))
+    with_state(|state| state.handles.add(Clock::new(unix_ms as i64)))
 }
 
 /// Where a clock stands.
@@ -17,7 +17,7 @@ pub fn clock(unix_ms: f64) -> napi::Result<u32> {
 pub fn clock_now(clock: u32) -> napi::Result<f64> {
     with_state(|state| {
         state.response(|state, writer| {
-            writer.just(state.clock(clock)?.unix_ms());
+            writer.just(state.handles.get::<Clock>(clock)?.unix_ms());
             Ok(())
         })
     })
@@ -25,10 +25,10 @@ pub fn clock_now(clock: u32) -> napi::Result<f64> {
 
 /// Moves a clock forward, on the pool: it returns once all that became due is done.
 #[napi(catch_unwind)]
-pub fn clock_advance_later(clock: u32, ms: f64) -> napi::Result<Later> {
+pub fn clock_advance_later(clock: u32, ms: f64) -> napi::Result<JobPromise> {
     with_state(|state| {
-        let clock = guarded(|| state.clock(clock));
-        later(move |writer| {
+        let clock = guarded(|| state.handles.share::<Clock>(clock));
+        on_pool(move |writer| {
             clock?.advance(ms as i64);
             writer.nothing();
             Ok(())
@@ -41,7 +41,7 @@ pub fn clock_advance_later(clock: u32, ms: f64) -> napi::Result<Later> {
 pub fn clock_advance(clock: u32, ms: f64) -> napi::Result<f64> {
     with_state(|state| {
         state.response(|state, writer| {
-            state.clock(clock)?.advance(ms as i64);
+            state.handles.get::<Clock>(clock)?.advance(ms as i64);
             writer.nothing();
             Ok(())
         })

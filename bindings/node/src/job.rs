@@ -1,57 +1,66 @@
 //! Work that may take long, on libuv's pool of threads: opening, closing, checking, ranges, pages.
-//! The pool is Node's own, of a fixed size, so there is no thread per call.
+//! The pool is Node's own and has a fixed size, so there is no thread per call.
+
+use std::sync::Arc;
 
 use libkv::Result;
 use napi::bindgen_prelude::{AsyncTask, Buffer, Env};
 
-use crate::state::{Handle, guarded, with_state};
+use crate::handles::Handle;
+use crate::state::{guarded, with_state};
 use crate::wire::Writer;
 
-/// What work on the pool brings back.
-pub enum Done {
-    /// An answer, or its error.
+/// What a job returns to the thread that ordered it.
+pub enum Outcome {
+    /// A response, or an error, as bytes.
     Response(Writer),
-    /// A handle, to be given a number in the thread that asked, and what is told of it beside that.
-    Made(Handle, String),
+    /// An object, which gets its number in that thread, and a text about it (a server's address).
+    Handle(Arc<dyn Handle>, String),
 }
 
-type Work = Box<dyn FnOnce() -> Done + Send>;
+type Work = Box<dyn FnOnce() -> Outcome + Send>;
 
-/// One piece of it.
+/// One piece of work; none once it has run.
 pub struct Job(Option<Work>);
 
-/// A promise of the answer, as bytes.
-pub type Later = AsyncTask<Job>;
+/// A promise of a response in a `Buffer`.
+pub type JobPromise = AsyncTask<Job>;
 
-/// Lets `work` write an answer on the pool.
-pub fn later(work: impl FnOnce(&mut Writer) -> Result<()> + Send + 'static) -> Later {
-    AsyncTask::new(Job(Some(Box::new(move || Done::Response(written(work))))))
-}
-
-/// Makes a handle on the pool; the answer is its number.
-pub fn made_later(make: impl FnOnce() -> Result<Handle> + Send + 'static) -> Later {
-    told_later(move || Ok((make()?, String::new())))
-}
-
-/// The same, with a text behind the number.
-pub fn told_later(make: impl FnOnce() -> Result<(Handle, String)> + Send + 'static) -> Later {
-    AsyncTask::new(Job(Some(Box::new(move || match guarded(make) {
-        Ok((handle, text)) => Done::Made(handle, text),
-        Err(error) => Done::Response(written(|_| Err(error))),
+/// Runs `work` on the pool; it writes the response.
+pub fn on_pool(work: impl FnOnce(&mut Writer) -> Result<()> + Send + 'static) -> JobPromise {
+    AsyncTask::new(Job(Some(Box::new(move || {
+        Outcome::Response(response(work))
     }))))
 }
 
-fn written(work: impl FnOnce(&mut Writer) -> Result<()>) -> Writer {
+/// Creates an object on the pool; the response is its number.
+pub fn handle_on_pool<T: Handle>(
+    create: impl FnOnce() -> Result<T> + Send + 'static,
+) -> JobPromise {
+    named_handle_on_pool(move || Ok((create()?, String::new())))
+}
+
+/// Creates an object on the pool; the response is its number and a text.
+pub fn named_handle_on_pool<T: Handle>(
+    create: impl FnOnce() -> Result<(T, String)> + Send + 'static,
+) -> JobPromise {
+    AsyncTask::new(Job(Some(Box::new(move || match guarded(create) {
+        Ok((object, text)) => Outcome::Handle(Arc::new(object), text),
+        Err(error) => Outcome::Response(response(|_| Err(error))),
+    }))))
+}
+
+fn response(work: impl FnOnce(&mut Writer) -> Result<()>) -> Writer {
     let mut writer = Writer::default();
     writer.write(|writer| guarded(|| work(writer)));
     writer
 }
 
 impl napi::Task for Job {
-    type Output = Done;
+    type Output = Outcome;
     type JsValue = Buffer;
 
-    fn compute(&mut self) -> napi::Result<Done> {
+    fn compute(&mut self) -> napi::Result<Outcome> {
         let work = self
             .0
             .take()
@@ -59,12 +68,12 @@ impl napi::Task for Job {
         Ok(work())
     }
 
-    fn resolve(&mut self, _: Env, done: Done) -> napi::Result<Buffer> {
-        let response = match done {
-            Done::Response(response) => response,
-            Done::Made(handle, text) => {
-                let number = with_state(|state| state.add(handle))?;
-                written(|writer| {
+    fn resolve(&mut self, _: Env, outcome: Outcome) -> napi::Result<Buffer> {
+        let writer = match outcome {
+            Outcome::Response(writer) => writer,
+            Outcome::Handle(object, text) => {
+                let number = with_state(|state| state.handles.add_shared(object))?;
+                response(|writer| {
                     match text.is_empty() {
                         true => writer.just(number.into()),
                         false => writer.named(number, &text),
@@ -73,6 +82,6 @@ impl napi::Task for Job {
                 })
             }
         };
-        Ok(response.bytes.into())
+        Ok(writer.bytes.into())
     }
 }

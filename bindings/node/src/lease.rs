@@ -5,13 +5,14 @@ use std::sync::Arc;
 use libkv::{Code, Db, Error, Lease, LeaseGrant, LeaseRevoke, Response, Result};
 use napi_derive::napi;
 
+use crate::handles::{Handle, downcast};
 use crate::mailbox::Mail;
-use crate::state::{Handle, guarded, with_state};
+use crate::state::{guarded, with_state};
 
 /// Grants a lease through the group queue and keeps it alive from then on; for the promise `id`.
 #[napi(catch_unwind)]
 pub fn lease(db: u32, id: u32, ttl_seconds: f64, end_with_process: bool) -> napi::Result<()> {
-    with_state(|state| match state.db(db) {
+    with_state(|state| match state.handles.get::<Db>(db) {
         Ok(db) => {
             let (mailbox, keeper) = (state.mailbox.clone(), db.clone());
             let grant = LeaseGrant {
@@ -20,7 +21,10 @@ pub fn lease(db: u32, id: u32, ttl_seconds: f64, end_with_process: bool) -> napi
                 end_with_process,
             };
             let granted = move |response| {
-                mailbox.post(id, guarded(|| adopted(keeper, response)).map(Mail::Lease))
+                mailbox.post(
+                    id,
+                    guarded(|| adopted(keeper, response)).map(KeptLease::into_mail),
+                )
             };
             drop(db.submit(grant, granted));
         }
@@ -29,12 +33,30 @@ pub fn lease(db: u32, id: u32, ttl_seconds: f64, end_with_process: bool) -> napi
 }
 
 /// A lease and its store.
-pub struct Kept {
+pub struct KeptLease {
     db: Db,
     pub lease: Lease,
 }
 
-impl Kept {
+impl Handle for KeptLease {
+    fn name() -> &'static str {
+        "lease"
+    }
+
+    fn has_clients(&self) -> bool {
+        true
+    }
+}
+
+impl KeptLease {
+    fn into_mail(self) -> Mail {
+        Mail::Lease {
+            id: self.lease.id(),
+            ttl_seconds: self.lease.ttl_seconds(),
+            object: Arc::new(self),
+        }
+    }
+
     /// Stops keeping it alive and revokes it; `done` is told.
     fn end(&self, done: impl FnOnce(Result<()>) + Send + 'static) {
         match self.lease.stop() {
@@ -49,9 +71,9 @@ impl Kept {
     }
 }
 
-fn adopted(db: Db, response: Result<Response>) -> Result<Kept> {
+fn adopted(db: Db, response: Result<Response>) -> Result<KeptLease> {
     match response? {
-        Response::LeaseGrant(granted) => Ok(Kept {
+        Response::LeaseGrant(granted) => Ok(KeptLease {
             lease: Lease::adopt(db.clone(), granted.id, granted.ttl_seconds)?,
             db,
         }),
@@ -75,7 +97,7 @@ pub fn revoked(response: Result<Response>) -> Result<()> {
 pub fn lease_close(lease: u32, id: u32) -> napi::Result<()> {
     with_state(|state| {
         let mailbox = state.mailbox.clone();
-        match state.lease(lease) {
+        match state.handles.share::<KeptLease>(lease) {
             Ok(kept) => kept.end(move |done| mailbox.post(id, done.map(|()| Mail::Word))),
             Err(error) => mailbox.post(id, Err::<Mail, _>(error)),
         }
@@ -86,19 +108,23 @@ pub fn lease_close(lease: u32, id: u32) -> napi::Result<()> {
 /// was asked for comes all the same.
 #[napi(catch_unwind)]
 pub fn lease_drop(lease: u32) -> napi::Result<bool> {
-    with_state(|state| match state.remove(lease) {
-        Some(Handle::Lease(kept)) => {
-            kept.end(|_| {});
-            kept.lease.lost()
-        }
-        _ => false,
-    })
+    with_state(
+        |state| match state.handles.remove(lease).and_then(downcast::<KeptLease>) {
+            Some(kept) => {
+                kept.end(|_| {});
+                kept.lease.lost()
+            }
+            None => false,
+        },
+    )
 }
 
 /// Whether a lease is known to be gone.
 #[napi(catch_unwind)]
 pub fn lease_lost(lease: u32) -> napi::Result<bool> {
-    with_state(|state| guarded(|| Ok(state.lease(lease)?.lease.lost())).unwrap_or(false))
+    with_state(|state| {
+        guarded(|| Ok(state.handles.share::<KeptLease>(lease)?.lease.lost())).unwrap_or(false)
+    })
 }
 
 /// Says the word `id` when a lease is lost; at once, if it is.
@@ -106,7 +132,7 @@ pub fn lease_lost(lease: u32) -> napi::Result<bool> {
 pub fn lease_on_lost(lease: u32, id: u32) -> napi::Result<()> {
     with_state(|state| {
         let mailbox = Arc::clone(&state.mailbox);
-        if let Ok(kept) = state.lease(lease) {
+        if let Ok(kept) = state.handles.share::<KeptLease>(lease) {
             kept.lease.on_lost(move || mailbox.post(id, Ok(Mail::Word)));
         }
     })

@@ -5,14 +5,15 @@
 //! yet costs none.
 
 use std::mem;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use libkv::{Response, Result};
+use libkv::{LeaseId, Response, Result};
 use napi::Status;
 use napi::bindgen_prelude::Env;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 
-use crate::lease::Kept;
+use crate::handles::Handle;
+use crate::sync::lock;
 
 /// Wakes the loop. Does not keep it alive unless it is held, and hands no error to JavaScript.
 pub type Wake = ThreadsafeFunction<(), (), (), Status, false, true>;
@@ -22,7 +23,11 @@ pub enum Mail {
     /// The answer to a submitted request.
     Response(Response),
     /// A lease that keeps itself alive.
-    Lease(Kept),
+    Lease {
+        id: LeaseId,
+        ttl_seconds: i64,
+        object: Arc<dyn Handle>,
+    },
     /// Yes or no.
     Flag(bool),
     /// That it is time.
@@ -63,31 +68,31 @@ impl Mailbox {
     /// Leaves what came; from any thread. Once its thread of JavaScript has ended, nobody hears it.
     pub fn post(self: &Arc<Self>, id: u32, mail: Result<impl Into<Mail>>) {
         let ordered = {
-            let mut settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut settling = lock(&self.settling);
             settling.responses.push((id, mail.map(Into::into)));
             mem::replace(&mut settling.ordered, true)
         };
         if !ordered {
             let mailbox = self.clone();
-            libkv::after_group(move || mailbox.wake());
+            libkv::support::after_group(move || mailbox.wake());
         }
     }
 
     fn wake(&self) {
-        let wake = self.wake.lock().unwrap_or_else(PoisonError::into_inner);
+        let wake = lock(&self.wake);
         wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
     }
 
     /// Takes all that is there.
     pub fn take(&self) -> Vec<Settled> {
-        let mut settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut settling = lock(&self.settling);
         settling.ordered = false;
         mem::take(&mut settling.responses)
     }
 
     /// Whether the process stays alive for what has not been answered.
     pub fn hold(&self, env: &Env, hold: bool) -> napi::Result<()> {
-        let mut wake = self.wake.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wake = lock(&self.wake);
         // Deprecated in favour of clones, which cannot change whether the loop stays alive.
         #[allow(deprecated)]
         if hold {

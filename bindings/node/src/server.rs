@@ -4,9 +4,9 @@ use libkv::{Db, Result};
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
-use crate::job::{Later, later, told_later};
-use crate::request;
-use crate::state::{Handle, guarded, with_state};
+use crate::handles::{Handle, downcast};
+use crate::job::{JobPromise, named_handle_on_pool, on_pool};
+use crate::state::{guarded, with_state};
 use crate::wire::Reader;
 
 /// What the feature `etcd` brings.
@@ -72,31 +72,48 @@ pub mod net {
     }
 }
 
+impl Handle for net::Server {
+    fn name() -> &'static str {
+        "server"
+    }
+
+    fn drop_may_wait(&self) -> bool {
+        true
+    }
+
+    fn has_clients(&self) -> bool {
+        true
+    }
+}
+
 /// Serves a store, on the pool; the answer is the server's number and its address.
 #[napi(catch_unwind)]
-pub fn serve_later(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<Later> {
+pub fn serve_later(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<JobPromise> {
     with_state(|state| {
         let asked = guarded(|| {
             Ok((
-                state.db(db)?.clone(),
-                net::serving(&mut request(state, len, &large)?)?,
+                state.handles.get::<Db>(db)?.clone(),
+                net::serving(&mut state.request(len, &large)?)?,
             ))
         });
-        told_later(move || {
+        named_handle_on_pool(move || {
             let (db, serve) = asked?;
             let (server, address) = serve(&db)?;
-            Ok((Handle::Server(server), address))
+            Ok((server, address))
         })
     })
 }
 
 /// Ends a server, on the pool: it waits a little for requests under way. Gives its number back too.
 #[napi(catch_unwind)]
-pub fn server_close_later(server: u32) -> napi::Result<Later> {
+pub fn server_close_later(server: u32) -> napi::Result<JobPromise> {
     with_state(|state| {
-        let server = state.remove(server);
-        later(move |writer| {
-            if let Some(Handle::Server(server)) = server {
+        let server = state
+            .handles
+            .remove(server)
+            .and_then(downcast::<net::Server>);
+        on_pool(move |writer| {
+            if let Some(server) = server {
                 server.close();
             }
             writer.nothing();

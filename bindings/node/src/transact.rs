@@ -1,6 +1,6 @@
 //! `transact` with an async body: one try at a time, so that nothing waits between its awaits.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use libkv::{
     Code, Db, Error, Put, Range, Request, Response, Result, Retries, Transaction, Txn, TxnResponse,
@@ -8,16 +8,24 @@ use libkv::{
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
-use crate::job::{Later, later};
-use crate::state::{Handle, guarded, with_state};
+use crate::handles::Handle;
+use crate::job::{JobPromise, on_pool};
+use crate::state::{guarded, with_state};
+use crate::submit::submit_to;
+use crate::sync::lock;
 use crate::wire::{Call, Writer};
-use crate::{lock, request, submit_to};
 
 /// A transaction that may have to begin again.
 pub struct Attempt {
     db: Db,
     transaction: Transaction,
     retries: Retries,
+}
+
+impl Handle for Mutex<Attempt> {
+    fn name() -> &'static str {
+        "transaction"
+    }
 }
 
 impl Attempt {
@@ -83,12 +91,8 @@ pub fn attempt(db: u32, max_retries: f64) -> napi::Result<f64> {
     with_state(|state| {
         state.response(|state, writer| {
             let most = (max_retries >= 0.0).then_some(max_retries as u32);
-            let attempt = Attempt::new(state.db(db)?.clone(), most);
-            writer.just(
-                state
-                    .add(Handle::Attempt(Arc::new(Mutex::new(attempt))))
-                    .into(),
-            );
+            let attempt = Attempt::new(state.handles.get::<Db>(db)?.clone(), most);
+            writer.just(state.handles.add(Mutex::new(attempt)).into());
             Ok(())
         })
     })
@@ -99,23 +103,27 @@ pub fn attempt(db: u32, max_retries: f64) -> napi::Result<f64> {
 pub fn attempt_call(attempt: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
     with_state(|state| {
         state.response(|state, writer| {
-            let call = request(state, len, &large)?.call()?;
-            lock(&*state.attempt(attempt)?).call(call, writer)
+            let call = state.request(len, &large)?.call()?;
+            lock(&*state.handles.share::<Mutex<Attempt>>(attempt)?).call(call, writer)
         })
     })
 }
 
 /// A call of a transaction's body, on the pool.
 #[napi(catch_unwind)]
-pub fn attempt_call_later(attempt: u32, len: u32, large: Option<Buffer>) -> napi::Result<Later> {
+pub fn attempt_call_later(
+    attempt: u32,
+    len: u32,
+    large: Option<Buffer>,
+) -> napi::Result<JobPromise> {
     with_state(|state| {
         let asked = guarded(|| {
             Ok((
-                state.attempt(attempt)?,
-                request(state, len, &large)?.call()?,
+                state.handles.share::<Mutex<Attempt>>(attempt)?,
+                state.request(len, &large)?.call()?,
             ))
         });
-        later(move |writer| {
+        on_pool(move |writer| {
             let (attempt, call) = asked?;
             lock(&attempt).call(call, writer)
         })
@@ -125,8 +133,8 @@ pub fn attempt_call_later(attempt: u32, len: u32, large: Option<Buffer>) -> napi
 /// Commits what a transaction's body did, through the group queue, for the promise `id`.
 #[napi(catch_unwind)]
 pub fn attempt_commit(attempt: u32, id: u32, withdrawable: bool) -> napi::Result<()> {
-    with_state(
-        |state| match guarded(|| Ok(lock(&*state.attempt(attempt)?).commit())) {
+    with_state(|state| {
+        match guarded(|| Ok(lock(&*state.handles.share::<Mutex<Attempt>>(attempt)?).commit())) {
             Ok(None) => {
                 let nothing_to_write = TxnResponse {
                     succeeded: true,
@@ -138,15 +146,16 @@ pub fn attempt_commit(attempt: u32, id: u32, withdrawable: bool) -> napi::Result
                 submit_to(state, Ok(db), vec![(id, withdrawable)], vec![txn.into()])
             }
             Err(error) => state.mailbox.post(id, Err::<Response, _>(error)),
-        },
-    )
+        }
+    })
 }
 
 /// Whether `compacted`, from a read of this transaction, only says that somebody was faster.
 #[napi(catch_unwind)]
 pub fn attempt_overtaken(attempt: u32) -> napi::Result<bool> {
     with_state(|state| {
-        guarded(|| Ok(lock(&*state.attempt(attempt)?).is_overtaken())).unwrap_or(false)
+        guarded(|| Ok(lock(&*state.handles.share::<Mutex<Attempt>>(attempt)?).is_overtaken()))
+            .unwrap_or(false)
     })
 }
 
@@ -155,7 +164,7 @@ pub fn attempt_overtaken(attempt: u32) -> napi::Result<bool> {
 pub fn attempt_again(attempt: u32) -> napi::Result<f64> {
     with_state(|state| {
         state.response(|state, writer| {
-            writer.just(lock(&*state.attempt(attempt)?).again()?);
+            writer.just(lock(&*state.handles.share::<Mutex<Attempt>>(attempt)?).again()?);
             Ok(())
         })
     })

@@ -375,6 +375,15 @@ impl Writer {
         self
     }
 
+    /// A number that may be absent.
+    fn known(&mut self, n: Option<i64>) -> &mut Writer {
+        self.flag(n.is_some());
+        if let Some(n) = n {
+            self.number(n);
+        }
+        self
+    }
+
     fn i64(&mut self, n: i64) -> &mut Writer {
         self.bytes.extend_from_slice(&n.to_le_bytes());
         self
@@ -508,21 +517,21 @@ impl Writer {
         self.kind(response::STATUS);
         let large = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         for number in [
-            status.revision,
+            Some(status.revision),
             status.compacted_revision,
-            large(status.keys),
-            large(status.bytes_on_disk),
-            large(status.bytes_in_use),
-            status.readers.into(),
-            large(status.watchers),
-            large(status.leases),
-            status.format_version.into(),
-            status.writer_pid.into(),
-            large(status.writer_held_ms),
-            large(status.oldest_reader),
-            large(status.max_bytes),
+            status.keys.map(large),
+            Some(large(status.bytes_on_disk)),
+            Some(large(status.bytes_in_use)),
+            status.readers.map(i64::from),
+            Some(large(status.watchers)),
+            status.leases.map(large),
+            status.format_version.map(i64::from),
+            status.writer_pid.map(i64::from),
+            status.writer_held_ms.map(large),
+            status.oldest_reader.map(large),
+            status.max_bytes.map(large),
         ] {
-            self.number(number);
+            self.known(number);
         }
         let durability = match status.durability {
             Some(Durability::Sync) => "sync",
@@ -530,12 +539,15 @@ impl Writer {
             Some(Durability::None) => "none",
             None => "",
         };
-        self.counted(status.lmdb_version.as_bytes())
-            .counted(status.store_id.as_bytes());
-        self.counted(durability.as_bytes()).u32(status.alarms.len());
-        for alarm in &status.alarms {
-            self.counted(alarm.as_bytes());
+        self.flag(status.lmdb_version.is_some());
+        if let Some(version) = &status.lmdb_version {
+            self.counted(version.as_bytes());
         }
+        self.counted(status.store_id.as_bytes())
+            .counted(durability.as_bytes());
+        self.flag(status.poisoned)
+            .flag(status.removed)
+            .alarm_list(&status.alarms);
     }
 
     /// The report of a check.
@@ -610,7 +622,11 @@ impl Writer {
 
     /// Alarms, each as its number and its member.
     pub fn alarms(&mut self, alarms: &[AlarmMember]) {
-        self.kind(response::ALARMS).u32(alarms.len());
+        self.kind(response::ALARMS).alarm_list(alarms);
+    }
+
+    fn alarm_list(&mut self, alarms: &[AlarmMember]) {
+        self.u32(alarms.len());
         for alarm in alarms {
             self.kind(numbers::alarm_kind_number(alarm.kind))
                 .i64(alarm.member as i64);
@@ -651,9 +667,17 @@ impl Writer {
     }
 
     fn error(&mut self, error: &Error) {
-        self.kind(response::ERROR).number(error.revision());
-        self.counted(error.code().name().as_bytes())
+        self.kind(response::ERROR)
+            .counted(error.code().name().as_bytes())
             .counted(error.message().as_bytes());
+        self.known(error.revision()).flag(error.lease().is_some());
+        if let Some(lease) = error.lease() {
+            self.i64(lease);
+        }
+        self.flag(error.key().is_some());
+        if let Some(key) = error.key() {
+            self.counted(key);
+        }
     }
 
     /// Runs `write` and makes what came of it one answer: what it wrote, or its error.

@@ -151,6 +151,7 @@ test('a txn compares and chooses, also within itself', async (t) => {
     { success: Put('a', 'b') },
     { success: ['put'] },
     { compare: [Put('a', 'b')] },
+    // biome-ignore lint/suspicious/noThenProperty: an unknown option
     { then: [] },
     { success: [{ key: 'a' }] },
   ]) {
@@ -357,7 +358,11 @@ test('what the store says of itself', async (t) => {
   assert.deepStrictEqual(Object.keys(status), Object.keys(db.statusSync()))
   assert.deepStrictEqual(
     [status.revision, status.compactedRevision, status.keys, status.alarms],
-    [3, -1, 2, []],
+    [3, undefined, 2, []],
+  )
+  assert.deepStrictEqual(
+    [status.poisoned, status.removed, status.writerPid, status.writerHeldMs, status.oldestReader],
+    [false, false, undefined, undefined, undefined],
   )
   assert.match(status.storeId, /^[0-9a-f]{32}$/)
   assert.match(status.lmdbVersion, /^\d+\.\d+\.\d+$/)

@@ -18,6 +18,22 @@ test('a KvError is an Error with code and revision', async (t) => {
   assert.deepStrictEqual(Object.keys(error).sort(), ['code', 'revision'])
 })
 
+test('a KvError has the lease and the key as members', async (t) => {
+  const db = await memory(t)
+  await assert.rejects(db.put('k', 'v', { lease: 77n }), { code: 'LEASE_NOT_FOUND', lease: 77n })
+  await db.leaseGrant(60, { id: 77n })
+  const exists = await db.leaseGrant(60, { id: 77n }).catch((error) => error)
+  assert.deepStrictEqual(
+    [exists.code, exists.lease, exists.key, exists.revision],
+    ['LEASE_EXISTS', 77n, undefined, undefined],
+  )
+  const missing = await db.put('k', '', { ignoreValue: true }).catch((error) => error)
+  assert.deepStrictEqual(
+    [missing.code, missing.key, missing.lease],
+    ['KEY_NOT_FOUND', Buffer.from('k'), undefined],
+  )
+})
+
 test('options misspelt are named in every call, and nothing is written', async (t) => {
   const db = await memory(t)
   const calls = {
@@ -116,9 +132,8 @@ test('many refusals among many writes each find their own promise', async (t) =>
       db.put(n % 3 === 0 ? '' : `k${n}`, `v${n}`, { prevKv: n % 2 === 0 }),
     ),
   )
-  results.forEach((result, n) =>
-    assert.strictEqual(result.status, n % 3 === 0 ? 'rejected' : 'fulfilled'),
-  )
+  for (const [n, result] of results.entries())
+    assert.strictEqual(result.status, n % 3 === 0 ? 'rejected' : 'fulfilled')
   const revisions = results.filter(({ value }) => value).map(({ value }) => value.revision)
   assert.deepStrictEqual(
     revisions,

@@ -21,12 +21,11 @@ test('the loop is not held while another process holds the lock', async (t) => {
     db.transact((tx) => tx.put('d', '1')),
     db.compact(1),
   ]
-  writes.forEach((write) =>
+  for (const write of writes)
     write.then(
       () => answered++,
       () => answered++,
-    ),
-  )
+    )
   // reads are answered meanwhile
   while (ticks < 50) {
     await db.get('held')
@@ -100,7 +99,7 @@ test('an aborted write that waits was not written, and its reason comes through'
   await held.release()
   await leads
   assert.strictEqual(db.getSync('k'), undefined)
-  assert.strictEqual((await db.status()).compactedRevision, -1)
+  assert.strictEqual((await db.status()).compactedRevision, undefined)
   await db.close()
 })
 

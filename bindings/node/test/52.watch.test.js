@@ -61,11 +61,17 @@ test('which keys, and how, stand in one object or two', async (t) => {
   const seen = {}
   for (const [name, watcher] of Object.entries(of)) {
     seen[name] = []
-    for (let batch; (batch = (await watcher.next({ timeoutMs: 0 })).value); )
+    for (;;) {
+      const { value: batch } = await watcher.next({ timeoutMs: 0 })
+      if (!batch) break
       seen[name].push(batch.revision)
+    }
     // a step without patience may come before the store's thread has seen the last write
-    for (let batch; watcher.resumeRevision <= 5; await turn())
-      if ((batch = watcher.tryNext())) seen[name].push(batch.revision)
+    while (watcher.resumeRevision <= 5) {
+      const batch = watcher.tryNext()
+      if (batch) seen[name].push(batch.revision)
+      await turn()
+    }
   }
   assert.deepStrictEqual(seen, {
     all: [2, 3, 4, 5],

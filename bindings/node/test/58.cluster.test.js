@@ -51,7 +51,7 @@ async function gate(t, address) {
     open() {
       const held = waiting
       waiting = undefined
-      held.forEach((pass) => pass())
+      for (const pass of held) pass()
     },
     /** Something waits. */
     async reached() {

@@ -98,7 +98,7 @@ test('types and module have the same names', () => {
 test('the types know the codes of the core, and no other', () => {
   const source = fs.readFileSync(path.join(folder, '../../core/src/code.rs'), 'utf8')
   const codes = [...source.matchAll(/Code::\w+ => "(\w+)"/g)].map(([, code]) => code.toUpperCase())
-  const typed = /export type ErrorCode =([^]*?)\n\n/.exec(
+  const typed = /export type ErrorCode =([\s\S]*?)\n\n/.exec(
     fs.readFileSync(path.join(folder, 'index.d.ts'), 'utf8'),
   )[1]
   assert.ok(codes.length > 30)
@@ -109,7 +109,7 @@ test('the types know the codes of the core, and no other', () => {
 })
 
 test('the types know the options of open, and no other', () => {
-  const typed = /export interface OpenOptions {([^]*?)\n}/.exec(
+  const typed = /export interface OpenOptions {([\s\S]*?)\n}/.exec(
     fs.readFileSync(path.join(folder, 'index.d.ts'), 'utf8'),
   )[1]
   const { OPEN_OPTIONS } = require('../lib/options.js')
@@ -177,7 +177,7 @@ test('CommonJS and ES modules give the same classes', async () => {
 /** The programs of the README, with what it says they print. */
 function blocks() {
   const text = fs.readFileSync(path.join(folder, 'README.md'), 'utf8')
-  return [...text.matchAll(/```js\n([^]*?)```(?:\n\n```text\n([^]*?)```)?/g)].map(
+  return [...text.matchAll(/```js\n([\s\S]*?)```(?:\n\n```text\n([\s\S]*?)```)?/g)].map(
     ([, program, prints]) => ({ program, prints }),
   )
 }

@@ -81,14 +81,15 @@ function compare(words) {
 }
 
 function txn(words) {
-  const lists = { if: [], then: [], else: [] }
-  let list = 'then'
+  const lists = { compare: [], success: [], failure: [] }
+  let list = lists.success
   for (let word = words.shift(); word !== 'end'; word = words.shift()) {
-    if (word === 'then' || word === 'else') list = word
-    else if (word === 'if') lists.if.push(compare(words))
-    else if (word !== ';') lists[list].push(OPS[word](words))
+    if (word === 'then') list = lists.success
+    else if (word === 'else') list = lists.failure
+    else if (word === 'if') lists.compare.push(compare(words))
+    else if (word !== ';') list.push(OPS[word](words))
   }
-  return libkv.Txn({ compare: lists.if, success: lists.then, failure: lists.else })
+  return libkv.Txn(lists)
 }
 
 function show(value) {
@@ -201,7 +202,7 @@ const STEPS = {
   },
   status: async () => {
     const { revision, compactedRevision, keys } = await ask('status')
-    return `status ${revision} ${compactedRevision} ${keys}`
+    return `status ${revision} ${compactedRevision ?? -1} ${keys ?? -1}`
   },
   check: async () => {
     const { problems } = await db.check()

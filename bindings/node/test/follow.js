@@ -14,7 +14,7 @@ function said({ revision, events }) {
   for (const { type, kv } of events) {
     const numbers = Buffer.alloc(24)
     const list = [kv.createRevision, kv.modRevision, kv.version]
-    list.forEach((number, at) => numbers.writeBigInt64LE(BigInt(number), 8 * at))
+    for (const [at, number] of list.entries()) numbers.writeBigInt64LE(BigInt(number), 8 * at)
     crc = zlib.crc32(
       Buffer.concat([kv.key, Buffer.from([type === 'delete' ? 1 : 0]), kv.value, numbers]),
       crc,

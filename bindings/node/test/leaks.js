@@ -66,11 +66,11 @@ function live(db) {
     calls: {
       'a watcher, 1/4': () => db.watch('k').close(),
       'a watcher dropped, 1/4': () => void db.watch('k', { signal: abort.signal }),
-      'a watcher that waited, 1/10': (n) => {
+      'a watcher that waited, 1/10': () => {
         const step = next(db.watch(one(n)))
         return Promise.all([step, db.put(one(n), '')])
       },
-      'a watcher closed while it waits, 1/10': (n) => {
+      'a watcher closed while it waits, 1/10': () => {
         const watcher = db.watch('k')
         const step = watcher.next()
         setImmediate(() => watcher.close())
@@ -83,7 +83,7 @@ function live(db) {
       },
       'tryNext and resumeRevision': (() => {
         const watcher = db.watch('k')
-        return () => void (watcher.tryNext(), watcher.resumeRevision)
+        return () => [watcher.tryNext(), watcher.resumeRevision]
       })(),
       revisionAt: () => db.revisionAt(0),
       'leaseGrant and leaseRevoke, 1/10': async () => db.leaseRevoke((await db.leaseGrant(60)).id),
@@ -180,9 +180,11 @@ async function left(db) {
 
 /** How many more are left than before, once what is dropped has been collected. */
 async function leftOver(db, before) {
-  let over
-  for (let attempt = 0; attempt < 100 && (over = (await left(db)) - before) > 0; attempt++)
+  let over = (await left(db)) - before
+  for (let attempt = 1; attempt < 100 && over > 0; attempt++) {
     await settled()
+    over = (await left(db)) - before
+  }
   return over
 }
 

@@ -1,46 +1,46 @@
 // Every call, as a program in TypeScript writes it: compiled by `tsc --strict`, never run.
 import libkv, {
-  AlarmMember,
-  Bytes,
-  Difference,
-  CheckReport,
+  type AlarmMember,
+  type Bytes,
+  type CheckReport,
   Clock,
-  CompactResponse,
+  type CompactResponse,
   Compare,
   Db,
   Delete,
-  DeleteResponse,
-  Election,
-  ErrorCode,
-  Event,
-  KeyValue,
-  KeyValueJson,
-  Keys,
+  type DeleteResponse,
+  type Difference,
+  type Election,
+  type ErrorCode,
+  type Event,
+  type Keys,
+  type KeyValue,
+  type KeyValueJson,
   KvError,
-  Leaders,
-  Lease,
-  LeaseGrantResponse,
-  LeaseKeepAliveResponse,
-  LeaseRevokeResponse,
-  LeaseTimeToLiveResponse,
+  type Leaders,
+  type Lease,
+  type LeaseGrantResponse,
+  type LeaseKeepAliveResponse,
+  type LeaseRevokeResponse,
+  type LeaseTimeToLiveResponse,
   Lock,
-  Op,
-  OpenOptions,
-  Put,
-  PutResponse,
-  Range,
-  RangeResponse,
-  ServeOptions,
-  Server,
-  Snapshot,
-  Status,
-  Txn,
-  TxnResponse,
-  WatchBatch,
-  Watcher,
+  type Op,
+  type OpenOptions,
   open,
   openSync,
+  Put,
+  type PutResponse,
+  Range,
+  type RangeResponse,
+  type ServeOptions,
+  type Server,
+  type Snapshot,
+  type Status,
   serve,
+  Txn,
+  type TxnResponse,
+  type WatchBatch,
+  type Watcher,
 } from 'libkv'
 import { BEGIN_MS, etcd, memory, served } from 'libkv/testing'
 
@@ -192,7 +192,7 @@ async function promises(): Promise<void> {
     events.length,
     status.bytesInUse,
   ]
-  numbers.push(status.oldestReader, status.alarms.length, status.maxBytes)
+  numbers.push(status.oldestReader ?? 0, status.alarms.length, status.maxBytes ?? 0)
   const alarms: AlarmMember[] = [
     ...(await db.alarmList()),
     ...(await db.alarmActivate('nospace', { member: 5n })),
@@ -284,7 +284,7 @@ function twins(): void {
 }
 
 function errors(error: unknown): ErrorCode | undefined {
-  return error instanceof KvError ? (error.revision > 0 ? error.code : undefined) : undefined
+  return error instanceof KvError ? (error.revision === undefined ? undefined : error.code) : undefined
 }
 
 async function helpers(): Promise<void> {
@@ -312,4 +312,5 @@ new Lock()
 
 libkv satisfies object
 libkv.open satisfies typeof open
-export { errors, helpers, live, promises, twins }
+
+export { errors, helpers, live, overTheNetwork, promises, twins }

@@ -1,41 +1,42 @@
-//! Standing in line for a name: `Lock`, `Election`, and what libkv.aio makes its own of.
+//! `Lock`, `Election`, and the part of both that libkv.aio uses.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use libkv::{ClaimStep, Code, Error, Patience, Request, Response, Watch};
+use libkv::support::{ClaimDriver, ClaimRequest, ClaimWait, Claimant};
+use libkv::{Code, Error, Patience, Request};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::PyBytes;
 
 use crate::convert::{bytes, int, seconds};
-use crate::error::{has_code, raise};
-use crate::follow::{Leaders, Watcher};
+use crate::error::raise;
+use crate::follow::Leaders;
 use crate::guard::{ask, call, guard, not_pickled};
 use crate::handle::Handle;
 use crate::lease::unless_gone;
 use crate::request::Txn;
 use crate::response::{IntoPython, KeyValue};
-use crate::submit::{Answers, Asked, Submitted};
+use crate::sleep::Sleep;
+use crate::submit::{Answers, Place, Submitted};
 
-/// A place in the line for a name. An election is one with a value; a lock makes no use of it.
+/// A name that can be claimed, and the claim while it is held.
 pub struct Claim {
     name: Vec<u8>,
     ttl_seconds: i64,
-    /// Held for moments, and never without the interpreter: so it is free in a forked child.
-    election: Mutex<libkv::Election>,
-    /// Somebody stands in line, or steps out of it, through this.
-    busy: AtomicBool,
+    /// Locked only briefly, and never without the interpreter: so it is free in a forked child.
+    claimant: Mutex<Claimant>,
+    /// A thread or task claims the name or gives it up.
+    is_busy: AtomicBool,
     db: Handle,
 }
 
-/// The right to change it, until it is dropped.
+/// The right to claim the name or to give it up, until it is dropped.
 struct Turn<'a>(&'a Claim);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.busy.store(false, Ordering::Release);
+        self.0.is_busy.store(false, Ordering::Release);
     }
 }
 
@@ -50,29 +51,29 @@ impl Claim {
             int("ttl_seconds", ttl_seconds)?,
         );
         db.ensure_open()?;
-        let election = Mutex::new(db.election(name.as_slice(), ttl_seconds).map_err(raise)?);
+        let claimant = Claimant::new(db, name.as_slice(), ttl_seconds).map_err(raise)?;
         Ok(Claim {
             name,
             ttl_seconds,
-            election,
-            busy: AtomicBool::new(false),
+            claimant: Mutex::new(claimant),
+            is_busy: AtomicBool::new(false),
             db: db.clone(),
         })
     }
 
-    fn lock(&self, py: Python<'_>) -> MutexGuard<'_, libkv::Election> {
-        self.election
+    fn lock(&self, py: Python<'_>) -> MutexGuard<'_, Claimant> {
+        self.claimant
             .lock_py_attached(py)
             .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn begin_turn(&self) -> PyResult<()> {
         self.db.ensure_open()?;
-        match self.busy.swap(true, Ordering::Acquire) {
+        match self.is_busy.swap(true, Ordering::Acquire) {
             false => Ok(()),
             true => Err(raise(Error::new(
                 Code::InvalidArgument,
-                "the handle is in use by another thread or task: each takes one of its own",
+                "the handle is in use by another thread or task: each needs its own",
             ))),
         }
     }
@@ -82,7 +83,7 @@ impl Claim {
     }
 
     fn is_held(&self, py: Python<'_>) -> bool {
-        self.lock(py).is_leader()
+        self.lock(py).is_held()
     }
 
     fn key(&self, py: Python<'_>) -> Py<PyBytes> {
@@ -93,151 +94,68 @@ impl Claim {
         self.lock(py).revision()
     }
 
-    /// Another handle for the name, which stands nowhere.
-    fn onlooker(&self) -> PyResult<libkv::Election> {
-        self.db
-            .election(self.name.as_slice(), self.ttl_seconds)
-            .map_err(raise)
-    }
-
     fn leader(&self, py: Python<'_>) -> PyResult<Option<Py<KeyValue>>> {
-        let onlooker = self.onlooker()?;
-        ask(py, &self.db, move |_| onlooker.leader())?
-            .map(|kv| kv.into_python(py))
-            .transpose()
+        let request = self.lock(py).holder_request();
+        let found = ask(py, &self.db, move |db| db.range(request))?;
+        let leader = found.kvs.into_iter().next();
+        leader.map(|kv| kv.into_python(py)).transpose()
     }
 
-    fn step(&self, py: Python<'_>, response: Option<Response>) -> PyResult<ClaimStep> {
-        self.lock(py).claim().step(response).map_err(raise)
+    fn observe(&self, py: Python<'_>) -> PyResult<Leaders> {
+        let election = self.db.election(self.name.as_slice(), self.ttl_seconds);
+        let election = election.map_err(raise)?;
+        let leaders = ask(py, &self.db, move |_| election.observe())?;
+        Ok(Leaders::new(&self.db, leaders))
     }
 
-    /// A watcher for what it waits for; none if it must look again, since whoever stood before may be gone, and the
-    /// memory of it too.
-    fn watcher(
-        &self,
-        py: Python<'_>,
-        watch: Watch,
-        patience: Patience,
-    ) -> PyResult<Option<Watcher>> {
-        match ask(py, &patience.limit(&self.db), move |db| db.watch(watch)) {
-            Err(error) if has_code(py, &error, Code::Compacted) => Ok(None),
-            Err(error) => Err(error),
-            Ok(watcher) => {
-                self.lock(py).claim().wake_when_lost(&watcher);
-                Ok(Some(Watcher::new(&self.db, watcher)))
-            }
+    fn request(&self, py: Python<'_>, value: &[u8], patience: Patience) -> ClaimRequest {
+        self.lock(py).request(value, patience)
+    }
+
+    /// Claims the name and waits for it; false if it was to be taken only if it is free, and is not.
+    /// A signal whose handler raises ends the wait.
+    fn acquire(&self, py: Python<'_>, request: ClaimRequest) -> PyResult<bool> {
+        let sleep = Sleep::new()?;
+        let wait = ClaimWait::start(request, sleep.waker());
+        let claim = wait.wait(|until| sleep.until(py, until))?;
+        Ok(self.hold(py, claim.map_err(raise)?))
+    }
+
+    fn hold(&self, py: Python<'_>, claim: Option<libkv::support::Claim>) -> bool {
+        let is_held = claim.is_some();
+        if let Some(claim) = claim {
+            self.lock(py).hold(claim);
         }
+        is_held
     }
 
-    fn leave(&self, py: Python<'_>) -> Option<libkv::LeaseRevoke> {
-        self.lock(py).claim().leave()
-    }
-
-    /// Leaves the line without waiting; what cannot be revoked ends with its TTL.
-    fn forget(&self, py: Python<'_>) {
-        if let Some(revoke) = self.leave(py) {
-            self.db.submit(revoke, |_| {});
-        }
-    }
-
-    /// Leaves the line; `db` is asked for that.
-    fn give_up(&self, py: Python<'_>, db: &libkv::Db) -> PyResult<()> {
-        match self.leave(py) {
-            Some(revoke) => unless_gone(py, call(py, db, revoke)),
+    /// Gives the name up and waits for that.
+    fn release(&self, py: Python<'_>) -> PyResult<()> {
+        let revoke = self.lock(py).leave();
+        match revoke {
+            Some(revoke) => unless_gone(py, call(py, &self.db, revoke)),
             None => self.db.ensure_open(),
         }
     }
 
-    /// Waits until it has the name; with the time over it leaves the line and answers false.
-    fn stand(&self, py: Python<'_>, value: &[u8], timeout: Option<Duration>) -> PyResult<bool> {
-        let patience = Patience::new(timeout);
-        match self.hold(py, value, patience) {
-            Ok(true) => return Ok(true),
-            Err(error) if !has_ended(py, patience, &error) => {
-                self.forget(py);
-                return Err(error);
-            }
-            _ => {}
-        }
-        match self.give_up(py, &Patience::grace(&self.db)) {
-            Err(error) if !has_ended(py, patience, &error) => Err(error),
-            _ => Ok(false),
-        }
-    }
-
-    fn hold(&self, py: Python<'_>, value: &[u8], patience: Patience) -> PyResult<bool> {
-        let db = patience.limit(&self.db);
-        self.give_up(py, &db)?;
-        self.lock(py).claim().set_value(value);
-        let mut response = None;
-        loop {
-            match self.step(py, response.take())? {
-                ClaimStep::Held => return Ok(true),
-                ClaimStep::Run(request) => response = Some(call(py, &db, request)?),
-                ClaimStep::Wait(_) if patience.is_over() => return Ok(false),
-                ClaimStep::Wait(watch) => self.wait(py, watch, patience)?,
-            }
-        }
-    }
-
-    fn wait(&self, py: Python<'_>, watch: Watch, patience: Patience) -> PyResult<()> {
-        let Some(watcher) = self.watcher(py, watch, patience)? else {
-            return Ok(());
-        };
-        match watcher.wait_for_one(py, patience.left()) {
-            Err(error) if !must_look_again(py, &error) => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    /// What to say when the time is over.
-    fn timed_out(&self, py: Python<'_>, timeout: Option<Duration>) -> PyErr {
-        let onlooker = Patience::grace(&self.db)
-            .election(self.name.as_slice(), self.ttl_seconds)
-            .map_err(raise);
-        let holder = onlooker
-            .and_then(|onlooker| ask(py, &self.db, move |_| onlooker.leader()))
-            .ok()
-            .flatten();
-        let holder = holder.map_or(String::new(), |kv| {
-            format!("; {} has it", kv.key.escape_ascii())
-        });
-        let (name, ms) = (
-            self.name.escape_ascii(),
-            timeout.unwrap_or_default().as_millis(),
-        );
-        raise(Error::new(
-            Code::Timeout,
-            format!("{name} was not acquired within {ms} ms{holder}"),
-        ))
+    fn shown(&self) -> String {
+        format!("{:?}", String::from_utf8_lossy(&self.name))
     }
 }
 
-/// Whether this exception means no more than that the time is over; one that a signal's handler raised does not.
-fn has_ended(py: Python<'_>, patience: Patience, error: &PyErr) -> bool {
-    let codes = [Code::Timeout, Code::Unavailable, Code::UnknownOutcome];
-    codes
-        .into_iter()
-        .any(|code| patience.has_ended(code) && has_code(py, error, code))
-}
-
-fn must_look_again(py: Python<'_>, error: &PyErr) -> bool {
-    has_code(py, error, Code::Compacted) || has_code(py, error, Code::Cancelled)
-}
-
-/// A lock that one holds at a time, of all threads and processes that use the store; made by Db.lock(). A context
-/// manager that acquires and releases it. Its keys are laid out as etcd's own lock service does.
+/// A lock between all threads and processes that use the store: one holds it at a time. Made by
+/// Db.lock(). A context manager that acquires and releases it. Its keys are those of etcd's lock
+/// service.
 ///
-/// What it guarantees: whoever acquires it is the only one whose key is first in the line, in the order in which
-/// they came. It is freed when it is released or collected, and within 500 ms of the death of its process.
+/// Guarantees: waiters acquire the lock in the order in which they came. It is released when it is
+/// released or collected, and within 500 ms after its process ends.
 ///
-/// What it does not: a holder that is stopped for longer than the TTL loses its lease without noticing while it is
-/// stopped, and somebody else gets the lock. A write that must not come from such a former holder names revision,
-/// which only grows from holder to holder: let what is protected refuse a lower one than it has seen, or make the
-/// write a txn that compares the create_revision of key with it.
+/// Limits: a holder that is stopped for longer than the TTL loses its lease without noticing, and
+/// another process acquires the lock. Fence writes against such a former holder with revision, which
+/// increases from holder to holder: the protected resource refuses a lower revision than it has seen,
+/// or the write is a txn that compares the create_revision of key with it.
 ///
-/// A handle is one place in the line: each thread takes one of its own, a handle that is in use raises
-/// InvalidArgumentError.
+/// Each thread needs a Lock of its own: one that is in use raises InvalidArgumentError.
 #[pyclass(frozen, module = "libkv")]
 pub struct Lock(Claim);
 
@@ -249,55 +167,57 @@ impl Lock {
 
 #[pymethods]
 impl Lock {
-    /// Waits until it has the lock, timeout seconds at most (None: for ever); does nothing if it has it. Waits without
-    /// the interpreter; Ctrl-C ends the wait.
+    /// Waits until the lock is acquired, at most timeout seconds (None: no limit). Does nothing if it
+    /// is already held. The wait does not hold the interpreter; Ctrl-C ends it.
     ///
-    /// Raises TimeoutError, which names the holder's key, LeaseLostError, and as Db.put(). After any exception it
-    /// stands in no line.
+    /// Raises TimeoutError, which names the holder's key, LeaseLostError, and those of Db.put(). After
+    /// an exception it has no key in the store.
     #[pyo3(signature = (timeout=None))]
     fn acquire(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         guard(|| {
-            let timeout = seconds("timeout", timeout)?;
+            let patience = Patience::new(seconds("timeout", timeout)?);
             let _turn = self.0.turn()?;
-            match self.0.is_held(py) || self.0.stand(py, b"", timeout)? {
-                true => Ok(()),
-                false => Err(self.0.timed_out(py, timeout)),
+            if !self.0.is_held(py) {
+                self.0.acquire(py, self.0.request(py, b"", patience))?;
             }
+            Ok(())
         })
     }
 
-    /// Takes the lock if nobody has it or waits for it; whether it has it.
+    /// Acquires the lock if it is free and has no waiters. Returns whether it is held now.
     fn try_acquire(&self, py: Python<'_>) -> PyResult<bool> {
         guard(|| {
             let _turn = self.0.turn()?;
             if self.0.is_held(py) {
                 return Ok(true);
             }
-            Ok(self.0.leader(py)?.is_none() && self.0.stand(py, b"", Some(Duration::ZERO))?)
+            let request = self.0.request(py, b"", Patience::new(None));
+            self.0.acquire(py, request.only_if_free())
         })
     }
 
-    /// Frees the lock; does nothing if it is not held. Raises as Db.lease_revoke(); it is then freed by its TTL.
+    /// Releases the lock; does nothing if it is not held. Raises those of Db.lease_revoke(); the lock
+    /// then ends with its TTL.
     fn release(&self, py: Python<'_>) -> PyResult<()> {
         guard(|| {
             let _turn = self.0.turn()?;
-            self.0.give_up(py, &self.0.db)
+            self.0.release(py)
         })
     }
 
-    /// Whether it is held, as far as is known here: False once its lease is known to be lost.
+    /// Whether it is held, as far as is known: False once its lease is known to be lost.
     #[getter]
     fn is_held(&self, py: Python<'_>) -> bool {
         self.0.is_held(py)
     }
 
-    /// Its key in the store while it is held, as bytes; else empty.
+    /// Its key in the store while it is held, as bytes; otherwise empty.
     #[getter]
     fn key(&self, py: Python<'_>) -> Py<PyBytes> {
         self.0.key(py)
     }
 
-    /// The revision that created its key, which fences; 0 while it is not held.
+    /// The revision at which its key was created, for fencing; 0 while it is not held.
     #[getter]
     fn revision(&self, py: Python<'_>) -> i64 {
         self.0.revision(py)
@@ -319,10 +239,7 @@ impl Lock {
         } else {
             "not held"
         };
-        format!(
-            "<libkv.Lock {:?}, {state}>",
-            String::from_utf8_lossy(&self.0.name)
-        )
+        format!("<libkv.Lock {}, {state}>", self.0.shown())
     }
 
     fn __reduce__(&self) -> PyResult<()> {
@@ -333,15 +250,15 @@ impl Lock {
     }
 }
 
-/// An election of one leader among all who campaign for a name; made by Db.election(). Its keys are laid out as
-/// etcd's own election service does. A context manager that resigns.
+/// An election: one leader among all candidates for a name. Made by Db.election(). Its keys are those
+/// of etcd's election service. A context manager that resigns.
 ///
-/// What it guarantees: of all keys of the name the one that was put first is the leader's, and its value is what the
-/// leader proclaims. A leader that resigns, or whose process dies, is followed by the next who campaigned, in the
+/// Guarantees: the leader is the candidate whose key was created first. The value of its key is what
+/// the leader proclaims. If the leader resigns, or its process ends, the next candidate leads, in the
 /// order in which they came.
 ///
-/// What it does not: a leader that is stopped for longer than the TTL may wake up and believe for a moment that it
-/// still leads. proclaim() is refused then; other writes are fenced by revision, as with Lock.
+/// Limits: a leader that is stopped for longer than the TTL may believe for a moment that it still
+/// leads. proclaim() then fails. Fence other writes with revision, as with Lock.
 #[pyclass(frozen, module = "libkv")]
 pub struct Election(Claim);
 
@@ -353,10 +270,11 @@ impl Election {
 
 #[pymethods]
 impl Election {
-    /// Waits until it leads, timeout seconds at most (None: for ever), and proclaims value (bytes, a buffer or str)
-    /// as its own. Waits as Lock.acquire().
+    /// Waits until it leads, at most timeout seconds (None: no limit), and proclaims value (bytes, a
+    /// buffer or str). Waits as Lock.acquire().
     ///
-    /// Raises TimeoutError, LeaseLostError, and as Db.put(). After any exception it does not stand.
+    /// Raises TimeoutError, LeaseLostError, and those of Db.put(). After an exception it is no
+    /// candidate.
     #[pyo3(signature = (value, timeout=None))]
     fn campaign(
         &self,
@@ -365,71 +283,62 @@ impl Election {
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         guard(|| {
-            let (bytes, timeout) = (bytes("value", value)?, seconds("timeout", timeout)?);
+            let bytes = bytes("value", value)?;
+            let patience = Patience::new(seconds("timeout", timeout)?);
             let _turn = self.0.turn()?;
             if self.0.is_held(py) {
                 return self.proclaim(py, value);
             }
-            match self.0.stand(py, &bytes, timeout)? {
-                true => Ok(()),
-                false => Err(self.0.timed_out(py, timeout)),
-            }
+            self.0.acquire(py, self.0.request(py, &bytes, patience))?;
+            Ok(())
         })
     }
 
-    /// Changes the value that the leader is known by. Raises FailedPreconditionError if it does not lead,
-    /// LeaseLostError if it does no longer, and as Db.put().
+    /// Changes the value of the leader. Raises FailedPreconditionError if it does not lead,
+    /// LeaseLostError if it lost the leadership, and those of Db.put().
     fn proclaim(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         guard(|| {
-            let proclamation = self
-                .0
-                .lock(py)
-                .proclamation(&*bytes("value", value)?)
-                .map_err(raise)?;
+            let value = bytes("value", value)?;
+            let proclamation = self.0.lock(py).proclamation(&*value).map_err(raise)?;
             match crate::db::run_txn(py, &self.0.db, proclamation)?.succeeded {
                 true => Ok(()),
-                false => Err(raise(self.0.lock(py).claim().lost())),
+                false => Err(raise(self.0.lock(py).lost())),
             }
         })
     }
 
-    /// The leader's pair, or None. It may be another process's.
+    /// The leader's pair, or None. The leader may be in another process.
     fn leader(&self, py: Python<'_>) -> PyResult<Option<Py<KeyValue>>> {
         guard(|| self.0.leader(py))
     }
 
-    /// Each leader from the present one on, and each value that one proclaims: an iterator of KeyValue.
+    /// Follows the election: an iterator of KeyValue over the current leader, each new leader and each
+    /// new value.
     fn observe(&self, py: Python<'_>) -> PyResult<Leaders> {
-        guard(|| {
-            let onlooker = self.0.onlooker()?;
-            Ok(Leaders::new(
-                &self.0.db,
-                ask(py, &self.0.db, move |_| onlooker.observe())?,
-            ))
-        })
+        guard(|| self.0.observe(py))
     }
 
-    /// Steps down, or out of the line; does nothing if it stands nowhere. Raises as Db.lease_revoke().
+    /// Resigns; does nothing if it does not lead. Raises those of Db.lease_revoke().
     fn resign(&self, py: Python<'_>) -> PyResult<()> {
         guard(|| {
             let _turn = self.0.turn()?;
-            self.0.give_up(py, &self.0.db)
+            self.0.release(py)
         })
     }
 
-    /// Whether it leads, as far as is known here: False once its lease is known to be lost.
+    /// Whether it leads, as far as is known: False once its lease is known to be lost.
     #[getter]
     fn is_leader(&self, py: Python<'_>) -> bool {
         self.0.is_held(py)
     }
 
-    /// Its key in the store while it leads, as bytes; else empty.
+    /// Its key in the store while it leads, as bytes; otherwise empty.
     #[getter]
     fn key(&self, py: Python<'_>) -> Py<PyBytes> {
         self.0.key(py)
     }
 
-    /// The revision that created its key, which fences; 0 while it does not lead.
+    /// The revision at which its key was created, for fencing; 0 while it does not lead.
     #[getter]
     fn revision(&self, py: Python<'_>) -> i64 {
         self.0.revision(py)
@@ -450,10 +359,7 @@ impl Election {
         } else {
             "does not lead"
         };
-        format!(
-            "<libkv.Election {:?}, {state}>",
-            String::from_utf8_lossy(&self.0.name)
-        )
+        format!("<libkv.Election {}, {state}>", self.0.shown())
     }
 
     fn __reduce__(&self) -> PyResult<()> {
@@ -464,85 +370,111 @@ impl Election {
     }
 }
 
-/// Whoever stands just before in the line, for libkv.aio.
-#[pyclass(frozen, name = "_Before", module = "libkv._libkv")]
-pub struct Before(Watch);
+/// A claim in progress of a task.
+struct Attempt {
+    driver: ClaimDriver,
+    result: Arc<Mutex<Option<libkv::Result<Option<libkv::support::Claim>>>>>,
+    place: Place,
+}
 
-/// A place in the line for a name, step by step, for libkv.aio.
+/// A claim as libkv.aio uses it: nothing of it waits.
 #[pyclass(frozen, name = "_Claim", module = "libkv._libkv")]
-pub struct Steps(Claim);
+pub struct AsyncClaim {
+    claim: Claim,
+    attempt: Mutex<Option<Attempt>>,
+}
 
-impl Steps {
-    pub fn new(claim: Claim) -> Steps {
-        Steps(claim)
+impl AsyncClaim {
+    pub fn new(claim: Claim) -> AsyncClaim {
+        AsyncClaim {
+            claim,
+            attempt: Mutex::default(),
+        }
+    }
+
+    fn attempt(&self, py: Python<'_>) -> MutexGuard<'_, Option<Attempt>> {
+        self.attempt
+            .lock_py_attached(py)
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[pymethods]
-impl Steps {
+impl AsyncClaim {
     /// Takes the turn, which end() gives back.
     fn begin(&self) -> PyResult<()> {
-        guard(|| self.0.begin_turn())
+        guard(|| self.claim.begin_turn())
     }
 
     /// Gives the turn back.
     fn end(&self) {
-        drop(Turn(&self.0));
+        drop(Turn(&self.claim));
     }
 
-    /// Before the first step: leaves the place that it may still have, and takes a value.
-    fn renew(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    /// Starts to claim the name; finish() has the result once the future is resolved. The caller
+    /// calls time_out() after timeout seconds.
+    fn start(
+        &self,
+        py: Python<'_>,
+        value: &Bound<'_, PyAny>,
+        timeout: Option<&Bound<'_, PyAny>>,
+        only_if_free: bool,
+        responses: &Bound<'_, Answers>,
+        future: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
         guard(|| {
             let value = bytes("value", value)?;
-            self.0.forget(py);
-            self.0.lock(py).claim().set_value(&*value);
+            let patience = Patience::new(seconds("timeout", timeout)?);
+            let mut request = self.claim.request(py, &value, patience);
+            if only_if_free {
+                request = request.only_if_free();
+            }
+            let (place, result) = (responses.get().place(future), Arc::new(Mutex::new(None)));
+            let (waker, slot) = (place.waker(), result.clone());
+            let driver = ClaimDriver::start(request, move |claim| {
+                *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(claim);
+                waker.wake();
+            });
+            *self.attempt(py) = Some(Attempt {
+                driver,
+                result,
+                place,
+            });
             Ok(())
         })
     }
 
-    /// Goes on, with what was asked last. What is to be waited for next: _Asked wakes the future, _Before is to be
-    /// followed; None: it has the name. Never waits.
-    fn step(
-        &self,
-        py: Python<'_>,
-        asked: Option<&Bound<'_, Asked>>,
-        responses: &Bound<'_, Answers>,
-        future: &Bound<'_, PyAny>,
-    ) -> PyResult<Option<Py<PyAny>>> {
+    /// The time limit is over. The future is resolved after the key is deleted.
+    fn time_out(&self, py: Python<'_>) {
+        if let Some(attempt) = &*self.attempt(py) {
+            attempt.driver.time_out();
+        }
+    }
+
+    /// Cancels the attempt without waiting, if there is one. The future is not resolved any more.
+    fn cancel(&self, py: Python<'_>) {
+        let attempt = self.attempt(py).take();
+        if let Some(attempt) = attempt {
+            attempt.place.forget();
+        }
+    }
+
+    /// The result of the attempt: whether the name is held. Without a result it is cancelled, and
+    /// this raises TimeoutError if its time was over.
+    fn finish(&self, py: Python<'_>) -> PyResult<bool> {
         guard(|| {
-            let response = asked
-                .and_then(|asked| asked.get().take())
-                .transpose()
-                .map_err(raise)?;
-            Ok(match self.0.step(py, response)? {
-                ClaimStep::Held => None,
-                ClaimStep::Run(request) => {
-                    let asked = responses.get().ask(&self.0.db, request, future);
-                    Some(Py::new(py, asked)?.into_any())
-                }
-                ClaimStep::Wait(watch) => Some(Py::new(py, Before(watch))?.into_any()),
-            })
+            let Some(Attempt { driver, result, .. }) = self.attempt(py).take() else {
+                return Ok(false);
+            };
+            // this completes it if it has no result yet
+            drop(driver);
+            let result = result.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let claim = result.transpose().map_err(raise)?.flatten();
+            Ok(self.claim.hold(py, claim))
         })
     }
 
-    /// A Watcher that has something once the one before is gone, or the lease; None: go on at once. A cluster must
-    /// have made it within timeout seconds.
-    fn follow(
-        &self,
-        py: Python<'_>,
-        before: &Bound<'_, Before>,
-        timeout: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Option<Watcher>> {
-        guard(|| {
-            self.0.watcher(
-                py,
-                before.get().0.clone(),
-                Patience::new(seconds("timeout", timeout)?),
-            )
-        })
-    }
-
-    /// Leaves the line; the revocation resolves the future. None: it stood nowhere.
+    /// Gives the name up; the revocation resolves the future. None: it was not claimed.
     fn leave(
         &self,
         py: Python<'_>,
@@ -550,87 +482,56 @@ impl Steps {
         future: &Bound<'_, PyAny>,
     ) -> PyResult<Option<Submitted>> {
         guard(|| {
-            let revoke = self.0.leave(py);
-            match revoke {
-                Some(revoke) => Ok(Some(responses.get().submit(
-                    &self.0.db,
-                    Request::from(revoke),
-                    future,
-                ))),
-                None => self.0.db.ensure_open().map(|()| None),
+            let revoke = self.claim.lock(py).leave();
+            let db = &self.claim.db;
+            match revoke.map(Request::from) {
+                Some(revoke) => Ok(Some(responses.get().submit(db, revoke, future))),
+                None => db.ensure_open().map(|()| None),
             }
-        })
-    }
-
-    /// Leaves the line without waiting.
-    fn forget(&self, py: Python<'_>) -> PyResult<()> {
-        guard(|| {
-            self.0.forget(py);
-            Ok(())
         })
     }
 
     /// The txn that proclaims a value.
     fn proclamation(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Txn> {
         guard(|| {
-            self.0
-                .lock(py)
-                .proclamation(&*bytes("value", value)?)
-                .map(Txn)
-                .map_err(raise)
+            let value = bytes("value", value)?;
+            let txn = self.claim.lock(py).proclamation(&*value);
+            txn.map(Txn).map_err(raise)
         })
     }
 
-    /// The exception of a claim whose place is gone.
+    /// The exception of a claim whose lease is lost.
     fn lost(&self, py: Python<'_>) -> Py<PyAny> {
-        raise(self.0.lock(py).claim().lost())
-            .into_value(py)
-            .into_any()
-    }
-
-    /// The exception of one whose time is over.
-    fn timed_out(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
-        guard(|| {
-            Ok(self
-                .0
-                .timed_out(py, seconds("timeout", timeout)?)
-                .into_value(py)
-                .into_any())
-        })
+        let error = self.claim.lock(py).lost();
+        raise(error).into_value(py).into_any()
     }
 
     /// See Election.leader().
     fn leader(&self, py: Python<'_>) -> PyResult<Option<Py<KeyValue>>> {
-        guard(|| self.0.leader(py))
+        guard(|| self.claim.leader(py))
     }
 
     /// See Election.observe().
     fn observe(&self, py: Python<'_>) -> PyResult<Leaders> {
-        guard(|| {
-            let onlooker = self.0.onlooker()?;
-            Ok(Leaders::new(
-                &self.0.db,
-                ask(py, &self.0.db, move |_| onlooker.observe())?,
-            ))
-        })
+        guard(|| self.claim.observe(py))
     }
 
     #[getter]
     fn is_held(&self, py: Python<'_>) -> bool {
-        self.0.is_held(py)
+        self.claim.is_held(py)
     }
 
     #[getter]
     fn key(&self, py: Python<'_>) -> Py<PyBytes> {
-        self.0.key(py)
+        self.claim.key(py)
     }
 
     #[getter]
     fn revision(&self, py: Python<'_>) -> i64 {
-        self.0.revision(py)
+        self.claim.revision(py)
     }
 
     fn __repr__(&self) -> String {
-        format!("{:?}", String::from_utf8_lossy(&self.0.name))
+        self.claim.shown()
     }
 }

@@ -10,7 +10,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use crate::claim::{Claim, Election, Lock, Steps};
+use crate::claim::{AsyncClaim, Claim, Election, Lock};
 use crate::convert::{Dict, Given, Keys, alarm_kind, bytes, each_option, flag, int};
 use crate::error::raise;
 use crate::follow::Watcher;
@@ -703,8 +703,12 @@ impl Db {
     }
 
     /// A place in the line for a name, for libkv.aio.
-    fn _claim(&self, name: &Bound<'_, PyAny>, ttl_seconds: &Bound<'_, PyAny>) -> PyResult<Steps> {
-        guard(|| Claim::new(&self.db, name, ttl_seconds).map(Steps::new))
+    fn _claim(
+        &self,
+        name: &Bound<'_, PyAny>,
+        ttl_seconds: &Bound<'_, PyAny>,
+    ) -> PyResult<AsyncClaim> {
+        guard(|| Claim::new(&self.db, name, ttl_seconds).map(AsyncClaim::new))
     }
 
     /// Asks for the lease of lease(), for libkv.aio: the future is woken when the answer is there.

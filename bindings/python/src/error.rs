@@ -5,7 +5,7 @@ use libkv::{Code, Error};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 
 static CLASSES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
 
@@ -28,7 +28,8 @@ fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>>
         Some(class) => class,
         None => classes.as_any().get_item("error")?,
     };
-    class.call1((error.message(), error.revision()))
+    let key = error.key().map(|key| PyBytes::new(py, key));
+    class.call1((error.message(), error.revision(), error.lease(), key))
 }
 
 fn classes(py: Python<'_>) -> PyResult<&Bound<'_, PyDict>> {

@@ -211,11 +211,6 @@ impl Watcher {
     pub fn new(db: &Handle, watcher: libkv::Watcher) -> Watcher {
         Watcher(Following::new(db, watcher))
     }
-
-    /// Waits for a batch, and takes it.
-    pub fn wait_for_one(&self, py: Python<'_>, timeout: Option<Duration>) -> PyResult<()> {
-        self.0.next(py, timeout).map(drop)
-    }
 }
 
 #[pymethods]

@@ -6,7 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
-use libkv::{Code, Error, Interrupted, Request, Response, Result};
+use libkv::engine::Interrupt;
+use libkv::{Code, Error, Request, Response, Result};
 use pyo3::exceptions::{PyImportError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -129,7 +130,7 @@ pub fn call(py: Python<'_>, db: &libkv::Db, request: impl Into<Request>) -> PyRe
 /// Does what waits, without the interpreter, and can be interrupted: with what a signal's handler has raised meanwhile.
 pub fn unless_signalled<T: Send>(
     py: Python<'_>,
-    work: impl FnOnce(Interrupted) -> Result<T> + Send,
+    work: impl FnOnce(Interrupt) -> Result<T> + Send,
 ) -> (PyResult<T>, Option<PyErr>) {
     let raised = Mutex::new(None);
     let response = detached(py, || work(&|| signalled(&raised)));

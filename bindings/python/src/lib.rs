@@ -161,8 +161,7 @@ fn _libkv(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<submit::Submitted>()?;
     module.add_class::<submit::Asked>()?;
     module.add_class::<follow::Wait>()?;
-    module.add_class::<claim::Steps>()?;
-    module.add_class::<claim::Before>()?;
+    module.add_class::<claim::AsyncClaim>()?;
     module.add_class::<transact::Retries>()?;
     module.add_class::<transact::Ended>()?;
     // the package says what is public

@@ -279,41 +279,44 @@ value! {
     Status {
         /// The current revision.
         revision: i64,
-        /// The compacted revision; -1 if nothing was ever compacted, or where a cluster's user may not read all keys.
-        compacted_revision: i64,
-        /// How many keys exist now; 0 as well where a cluster's user may not read them all.
-        keys: u64,
+        /// The compacted revision; None if the store was never compacted.
+        compacted_revision: Option<i64>,
+        /// The number of keys.
+        keys: Option<u64>,
         /// Bytes that the store's files take on the disk.
         bytes_on_disk: u64,
         /// Bytes of pages that hold data; the rest will be used again.
         bytes_in_use: u64,
         /// Read transactions under way or parked, in all processes.
-        readers: u32,
+        readers: Option<u32>,
         /// Watchers of this process.
         watchers: u64,
-        /// Leases.
-        leases: u64,
+        /// The number of leases.
+        leases: Option<u64>,
         /// The version of the format on disk.
-        format_version: u32,
-        /// The LMDB in this process, as "0.9.24".
-        lmdb_version: String,
+        format_version: Option<u32>,
+        /// The version of LMDB in this process, for example "0.9.24".
+        lmdb_version: Option<String>,
         /// 32 hexadecimal digits that tell this store from every other.
         store_id: String,
         /// What an acknowledged write of this handle means: "sync", "lazy" or "none".
         durability: Option<Py<PyString>>,
-        /// The quota on bytes_in_use; 0 is none.
-        max_bytes: u64,
-        /// Alarms that are active, a list of str in etcd's words ("memberID:<id> alarm:NOSPACE "); "POISONED" after a
-        /// failed sync; "REMOVED" where the store's files were removed while it was open: what is written is lost then
-        /// when the last process closes it. Empty is well.
+        /// The quota for bytes_in_use; None if there is no quota.
+        max_bytes: Option<u64>,
+        /// The active alarms, a list of AlarmMember sorted by kind and member.
         alarms: Py<PyList>,
-        /// The process that holds the writer's lock now, or 0.
-        writer_pid: u32,
-        /// For how long it has held it, in milliseconds.
-        writer_held_ms: u64,
-        /// How many commits the oldest read transaction under way lies behind, or 0: what it pins
-        /// cannot be used again.
-        oldest_reader: u64,
+        /// True after a failed sync: the store accepts no more writes until every process has closed it.
+        poisoned: bool,
+        /// True if the store's files were removed while it is open. Data written since is lost when the last process
+        /// closes the store.
+        removed: bool,
+        /// The pid of the process that holds the write lock; None if no process holds it.
+        writer_pid: Option<u32>,
+        /// How long it has held the write lock, in milliseconds.
+        writer_held_ms: Option<u64>,
+        /// By how many commits the oldest active read transaction is behind; None if there is none. Its pages cannot
+        /// be reused.
+        oldest_reader: Option<u64>,
     }
 }
 
@@ -715,7 +718,9 @@ impl IntoPython for libkv::Status {
                 .durability
                 .map(|durability| word(py, durability_name(durability))),
             max_bytes: self.max_bytes,
-            alarms: PyList::new(py, self.alarms)?.unbind(),
+            alarms: list(py, self.alarms)?,
+            poisoned: self.poisoned,
+            removed: self.removed,
             writer_pid: self.writer_pid,
             writer_held_ms: self.writer_held_ms,
             oldest_reader: self.oldest_reader,

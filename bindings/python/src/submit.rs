@@ -222,7 +222,7 @@ fn resolve(future: &Bound<'_, PyAny>, what: Told) -> PyResult<()> {
 /// A write that was handed over, for libkv.aio.
 #[pyclass(frozen, name = "_Submitted", module = "libkv._libkv")]
 pub struct Submitted {
-    inner: Mutex<Option<libkv::Submitted>>,
+    inner: Mutex<Option<libkv::engine::Submission>>,
     place: Place,
 }
 
@@ -232,7 +232,7 @@ impl Submitted {
     fn cancel(&self) -> PyResult<bool> {
         guard(|| {
             let submitted = lock(&self.inner).take();
-            let withdrawn = submitted.is_some_and(libkv::Submitted::cancel);
+            let withdrawn = submitted.is_some_and(libkv::engine::Submission::cancel);
             if withdrawn {
                 self.place.forget();
             }

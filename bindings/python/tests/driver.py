@@ -137,7 +137,8 @@ def answer(result: Any) -> str:
         case libkv.CompactResponse(revision):
             return f"compact {revision}"
         case libkv.Status():
-            return f"status {result.revision} {result.compacted_revision} {result.keys}"
+            numbers = (-1 if number is None else number for number in (result.compacted_revision, result.keys))
+            return " ".join(map(str, ("status", result.revision, *numbers)))
         case libkv.CheckReport(_, _, problems):
             return f"check problems={len(problems)}" + "".join(f" {problem}" for problem in problems)
         case libkv.WatchBatch(revision, events):

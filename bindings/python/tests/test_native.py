@@ -541,7 +541,7 @@ def test_a_quota_is_kept_and_leaves_room_to_make_room(tmp_path: Path) -> None:
     with libkv.open(tmp_path / "store", max_bytes=None) as db:
         assert db.status().max_bytes == quota
     with libkv.open(tmp_path / "store", max_bytes=0) as db:
-        assert db.status().max_bytes == 0
+        assert db.status().max_bytes is None
         fill(db)
 
 
@@ -551,7 +551,7 @@ def test_an_alarm_stays_until_it_is_disarmed() -> None:
             fill(db)
         (alarm,) = db.alarm_list()
         assert (alarm.kind, alarm.member) == ("nospace", int(db.status().store_id[16:], 16))
-        assert db.status().alarms == [f"memberID:{alarm.member} alarm:NOSPACE "]
+        assert db.status().alarms == [alarm]
         db.compact(db.delete(start="").revision, physical=True)
         with pytest.raises(libkv.FullError, match="alarm NOSPACE is active"):
             db.put("k")
@@ -575,7 +575,9 @@ def test_what_alarms_refuse(kv: libkv.Db) -> None:
 def test_status_and_check(kv: libkv.Db) -> None:
     filled(kv, "a", "b")
     status = kv.status()
-    assert (status.revision, status.compacted_revision, status.keys, status.alarms) == (3, -1, 2, [])
+    assert (status.revision, status.compacted_revision, status.keys, status.alarms) == (3, None, 2, [])
+    assert (status.poisoned, status.removed) == (False, False)
+    assert (status.writer_pid, status.writer_held_ms, status.oldest_reader) == (None, None, None)
     assert len(status.store_id) == 32
     report = kv.check()
     assert (report.keys, report.events, report.problems) == (2, 2, [])
@@ -731,6 +733,21 @@ def test_an_error_tells_code_message_revision(kv: libkv.Db) -> None:
     assert str(error) == error.message
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), again.message, again.revision) == (type(error), error.message, 1)
+
+
+def test_error_has_lease_and_key_as_fields(kv: libkv.Db) -> None:
+    with pytest.raises(libkv.LeaseNotFoundError) as raised:
+        kv.put("k", lease=77)
+    assert (raised.value.lease, raised.value.key, raised.value.revision) == (77, None, None)
+    kv.lease_grant(60, id=77)
+    with pytest.raises(libkv.LeaseExistsError) as exists:
+        kv.lease_grant(60, id=77)
+    assert exists.value.lease == 77
+    with pytest.raises(libkv.KeyNotFoundError) as missing:
+        kv.put(b"\xff", ignore_value=True)
+    assert (missing.value.key, missing.value.lease) == (b"\xff", None)
+    again = pickle.loads(pickle.dumps(missing.value))
+    assert again.key == b"\xff"
 
 
 def test_no_panic_gets_through(capfd: pytest.CaptureFixture[str]) -> None:

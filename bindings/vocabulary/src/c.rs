@@ -69,7 +69,7 @@ const READ: &[&str] = &[
     "alarm_kind",
 ];
 /// Enumerations whose numbers C gets.
-const WRITTEN: &[&str] = &["event_kind", "alarm_kind"];
+const WRITTEN: &[&str] = &["durability", "event_kind", "alarm_kind"];
 
 /// `ffi/src/constants.rs`.
 pub fn constants(table: &Table) -> Output {

@@ -136,9 +136,9 @@ pub fn numbers(table: &Table) -> Output {
     for known in &table.enums {
         if known.words {
             let name = known.words_name();
-            // the number of a word is its place; an empty word stands at a number without a meaning
-            let mut words = vec![String::new(); usize::from(known.values[0].number)];
-            words.extend(known.values.iter().map(|value| value.word().to_string()));
+            // the number of a word is its place
+            let mut words = vec!["null".to_string(); usize::from(known.values[0].number)];
+            words.extend(known.values.iter().map(|value| quoted(value.word())));
             text += &list(&name, &words);
             exports.push(name);
         } else if NUMBERED.contains(&known.name.as_str()) {
@@ -174,8 +174,11 @@ fn object(name: &str, members: impl IntoIterator<Item = (usize, String)>) -> Str
     text + "}\n"
 }
 
+fn quoted(word: &str) -> String {
+    format!("'{word}'")
+}
+
 fn list(name: &str, words: &[String]) -> String {
-    let words: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
     let line = format!("const {name} = [{}]\n", words.join(", "));
     match line.len() <= LINE_MAX {
         true => line,
@@ -291,7 +294,7 @@ pub fn options(table: &Table) -> Output {
         let names: Vec<String> = request
             .options
             .iter()
-            .map(|option| camel(&option.name))
+            .map(|option| quoted(&camel(&option.name)))
             .collect();
         text.push('\n');
         text += &list(&format!("{upper}_OPTIONS"), &names);
@@ -358,7 +361,7 @@ pub fn options(table: &Table) -> Output {
         let names: Vec<String> = call
             .options
             .iter()
-            .map(|option| camel(&option.name))
+            .map(|option| quoted(&camel(&option.name)))
             .collect();
         text.push('\n');
         text += &list(&name, &names);

@@ -4,10 +4,10 @@
 //! look at the file can verify; the tests do.
 
 use crate::embedded::codec::{self, Header, LogEvent, Rev};
+use crate::embedded::lease::entries;
 use crate::embedded::lmdb::{Tree, Txn};
-use crate::embedded::mvcc::{
-    At, alarm, compact, compacted_revision, current_revision, lease, read,
-};
+use crate::embedded::mvcc::walk::item;
+use crate::embedded::mvcc::{At, bounds, compact, compacted_revision, current_revision};
 use crate::error::Result;
 use crate::model::Revision;
 use crate::request::{CheckReport, Problem};
@@ -200,8 +200,8 @@ impl<'t> Check<'t> {
         if event.header.tombstone {
             return Ok(false);
         }
-        let item = read::item(self.txn, event.key, At::Past(self.compacted))?;
-        Ok(item.is_some_and(|item| item.header.rev == rev))
+        let found = item(self.txn, event.key, At::Past(self.compacted))?;
+        Ok(found.is_some_and(|item| item.header.rev == rev))
     }
 
     /// I7: `prev` is the key's event before, and counts go on from it; `jump` is no later.
@@ -296,7 +296,7 @@ impl<'t> Check<'t> {
     /// I11: the lease of a key is there, and knows the key.
     fn hangs_on(&mut self, key: &[u8], header: &Header) -> Result<()> {
         let lease = header.lease;
-        if lease::find(self.txn, lease)?.is_none() {
+        if entries::find(self.txn, lease)?.is_none() {
             self.problem(
                 "I11",
                 key,
@@ -320,7 +320,7 @@ impl<'t> Check<'t> {
 
     /// I11: each key that a lease knows hangs on it. I8: each lease can be decoded.
     fn leases(&mut self) -> Result<()> {
-        if let Err(error) = lease::all(self.txn) {
+        if let Err(error) = entries::all(self.txn) {
             self.problem("I8", b"", 0, error.message());
         }
         let mut cursor = self.txn.cursor(Tree::Lkey)?;
@@ -385,7 +385,7 @@ impl<'t> Check<'t> {
                 Err(error) => self.problem("I8", name, 0, error.message()),
             }
         }
-        match alarm::bounds(self.txn) {
+        match bounds(self.txn) {
             Ok(bounds) if bounds.alarms != codec::alarm_bits(&kinds) => {
                 let message = format!(
                     "alarms {:#b} are noted, {:#b} are there",

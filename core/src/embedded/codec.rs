@@ -2,7 +2,6 @@
 //!
 //! What is decoded comes from disk and may be anything: a decoder answers an error, never panics.
 
-use crate::embedded::guard::SLOTS_MAX;
 use crate::error::{Code, Error, Result, show};
 use crate::model::{LeaseId, Revision, Version};
 use crate::request::{AlarmKind, AlarmMember};
@@ -393,6 +392,9 @@ pub(crate) fn verify_event(rev: Rev, bytes: &[u8]) -> bool {
     bytes[body..] == checksum(rev, &bytes[..body]).to_le_bytes()
 }
 
+/// The largest number of leases of a store: the guard file has no more slots for their deadlines.
+pub(crate) const LEASES_MAX: u64 = 2_097_024;
+
 /// Bytes of a lease's id, as a key of `lease` and before each key in `lkey`.
 pub(crate) const LEASE_ID_BYTES: usize = 8;
 
@@ -438,7 +440,7 @@ impl LeaseEntry {
             ttl_seconds: i64::from_le_bytes(ttl.try_into().expect("8 bytes")),
             slot: u32::from_le_bytes(slot.try_into().expect("4 bytes")),
         };
-        if u64::from(entry.slot) >= SLOTS_MAX {
+        if u64::from(entry.slot) >= LEASES_MAX {
             return Err(damaged(
                 "lease",
                 key,

@@ -1,33 +1,38 @@
 //! The engine in this process: [`Embedded`] is one handle on a [`Store`].
 //!
-//! Modules, from the bottom up; each uses only those above it in this list:
+//! Modules, from the bottom up. Each uses only those above it in this list, except that `mvcc` uses the
+//! lower half of `lease` (`entries`, `slot`):
 //!
 //! | module | contents |
 //! |---|---|
 //! | `os` | system calls: file locks, space, clocks, forks |
 //! | `shards` | a value behind several locks, for readers on many processors |
-//! | `guard`, `slots` | the file that processes share: write lock, commit signal, presence, deadlines of leases |
+//! | `guard` | the file that processes share: write lock, commit signal, presence, lease slots |
 //! | `codec` | the bytes of every entry of the trees |
 //! | `lmdb` | environment, transactions, cursors, raw pages |
 //! | `mvcc` | the meaning of each request within a transaction: read, write, txn, lease, compact, history |
 //! | `commit` | queue, leader, groups, durability, worker thread |
-//! | `watch` | watchers: filters and positions, index of the filters |
+//! | `watch` | watchers: filters and positions, and the hub that finds them |
 //! | `lease` | automatic renewal and expiry |
-//! | `pulse` | the background thread: waits for the commit signal and for the next deadline |
+//! | `background` | the background thread: waits for the commit signal and for the next deadline |
 //! | `store` | one open environment with all of the above, shared by the handles of a process |
 //! | `opening` | from a path to a store: checks, creation, recovery after a reboot |
 //! | `check` | the invariants of `core/DESIGN.md`, verified on one read transaction |
 //!
 //! Paths:
 //!
-//! - **put**: `Db::put` → `Embedded::call` (validates) → `Committer::call` → `queue` → the leader, in
-//!   `Shared::lead_for` → `group::run` → `mvcc::write::Writer` → `lmdb` → commit → responses, commit signal.
-//! - **get**: `Db::get` → `Embedded::get` → a parked read transaction of `lmdb::env` → `mvcc::read`.
-//! - **watch event**: commit signal → `pulse` → `watch::index` finds the watchers → their wakers →
-//!   `Watcher::next` → `watch` reads the log with `mvcc::history`.
-//! - **lease expiry**: `pulse` finds a deadline in `slots` passed → `Committer::expire_soon` → worker →
-//!   `group::run` → `mvcc::lease` deletes the keys in one revision.
+//! - **put**, in eight calls: `Db::put` → `Embedded::call` (validates) → `Committer::run` (joins the
+//!   queue) → `Committer::lead` (takes the write lock) → `GroupCommit::run` → `Writer::apply` →
+//!   `Writer::put` → `WriteTxn::insert`. Then the group commits; the leader wakes its members and gives
+//!   the commit signal.
+//! - **get**: `Db::get` → `Embedded::get` → a parked read transaction of `lmdb::env` → `mvcc::walk`.
+//! - **watch event**: commit signal → `background` → `watch::hub` finds the watchers → their wakers →
+//!   `Watcher::next` → `watch::stream` reads the log with `mvcc::history`.
+//! - **lease expiry**: `background` finds with `lease::keeper` that a deadline has passed →
+//!   `Committer::expire_leases_soon` → worker → `GroupCommit::run` → `mvcc::lease` deletes the keys in one
+//!   revision.
 
+mod background;
 mod check;
 mod codec;
 mod commit;
@@ -36,10 +41,8 @@ mod lease;
 mod lmdb;
 mod mvcc;
 mod opening;
-mod os;
-mod pulse;
+pub(crate) mod os;
 mod shards;
-mod slots;
 mod store;
 mod watch;
 
@@ -47,18 +50,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::commit::{Terms, Together};
+use self::commit::{Batch, Terms, Work};
 use self::lmdb::Tree;
-use self::mvcc::{history, read, txn};
+use self::mvcc::pairs::PairCallback;
+use self::mvcc::{history, read, txn, walk};
 use self::shards::Shards;
 use self::store::Store;
 use crate::db::Db;
 use crate::engine::{
-    Completion, DiffPage, Engine, EventsPage, Interrupted, Keeping, Page, PairRef, Submitted,
-    WatchStream,
+    Completion, DiffPage, Engine, EventsPage, Interrupt, KeepAlive, Page, Submission, WatchStream,
 };
 use crate::error::{Code, Error, Result};
-use crate::model::{Event, KeyRange, KeyValue, LeaseId, Revision};
+use crate::model::{Event, KeyRange, KeyValue, LeaseId, PairRef, Revision};
 use crate::options::Options;
 use crate::request::*;
 use crate::validate::{Limits, check_range, validate, validate_watch};
@@ -137,8 +140,8 @@ impl Embedded {
         }
         match &*self.store.read() {
             Some(store) => {
-                if !self.read_only && store.pulse().leases().is_due() {
-                    store.pulse().start()?;
+                if !self.read_only && store.background().leases().is_due() {
+                    store.background().start()?;
                 }
                 work(store)
             }
@@ -166,15 +169,15 @@ impl Embedded {
 
     /// Writes the quota down, unless the store has this one.
     fn keep_max_bytes(&self, max_bytes: u64) -> Result<()> {
-        if self.read(mvcc::alarm::bounds)?.max_bytes == max_bytes {
+        if self.read(mvcc::bounds)?.max_bytes == max_bytes {
             return Ok(());
         }
         let store = self.with(|store| Ok(store.clone()))?;
         self.check_writable(&store)
             .map_err(|error| error.context("option max_bytes is kept in the store"))?;
-        store
-            .commit()
-            .set_max_bytes(max_bytes, Terms::own(self.durability, self.timeout))
+        let terms = Terms::own(self.durability, self.timeout);
+        store.commit().run(Work::MaxBytes(max_bytes), terms)?;
+        Ok(())
     }
 
     /// A write, or a refusal; the store is kept open by the caller while it waits, the handle is not.
@@ -183,8 +186,8 @@ impl Embedded {
         self.check_writable(&store)?;
         match request {
             // whoever grants sees to it that what it granted ends
-            Request::LeaseGrant(_) => store.pulse().start()?,
-            Request::Compact(_) => store.pulse().follow(),
+            Request::LeaseGrant(_) => store.background().start()?,
+            Request::Compact(_) => store.background().examine_writes(),
             _ => {}
         }
         let asked = match request {
@@ -207,26 +210,25 @@ impl Embedded {
         ))
     }
 
-    /// What must go to the queue of writers; the rest, reads and refusals, is answered here.
+    /// What a submitted request needs in the queue of writers. A read, and a refusal, is completed here.
     fn to_queue(
         &self,
         request: Request,
         completion: Completion,
     ) -> Option<(Arc<Store>, Terms<'static>, Request, Completion)> {
-        if reads(&request) {
-            completion(self.call(request));
-            return None;
-        }
-        match self
-            .prepare(request)
-            .and_then(|request| Ok((self.writable(&request)?, request)))
-        {
-            Ok(((store, terms), request)) => Some((store, terms, request, completion)),
-            Err(error) => {
-                completion(Err(error));
-                None
+        let prepared = self.prepare(request).and_then(|request| {
+            if let Some(response) = self.read_response(&request) {
+                return response.map(Err);
             }
+            let (store, terms) = self.writable(&request)?;
+            Ok(Ok((store, terms, request)))
+        });
+        match prepared {
+            Ok(Ok((store, terms, request))) => return Some((store, terms, request, completion)),
+            Ok(Err(response)) => completion(Ok(response)),
+            Err(error) => completion(Err(error)),
         }
+        None
     }
 
     fn range(&self, request: &Range) -> Result<RangeResponse> {
@@ -238,36 +240,6 @@ impl Embedded {
                 ..read::range(txn, request, at)?
             })
         })
-    }
-}
-
-/// How many forks lie between this process and the one that first asked, or first opened a store: for
-/// engines whose handles must answer `forked` in a child. Costs no system call but the first time.
-pub fn fork_generation() -> u64 {
-    os::count_forks();
-    os::fork_generation()
-}
-
-/// For threads of an engine or a server that write to connections: keeps SIGPIPE, which would end a C
-/// program, away from the calling thread for good.
-pub fn block_sigpipe() {
-    os::block_sigpipe();
-}
-
-/// For programs that serve and nothing else: has memory of a mebibyte and more go back to the system when it
-/// is freed, for the whole process, at the price of some page faults for each such piece.
-pub fn return_large_memory() {
-    os::return_large_memory();
-}
-
-/// Whether a request is answered without the queue of writers.
-fn reads(request: &Request) -> bool {
-    match request {
-        Request::Range(_) => true,
-        Request::Txn(txn) => txn.is_read_only(),
-        Request::Alarm(alarm) => alarm.action == AlarmAction::Get,
-        Request::Side(side) => !matches!(side, Side::Put { .. }),
-        _ => false,
     }
 }
 
@@ -311,30 +283,22 @@ impl Embedded {
         Ok(request)
     }
 
-    fn run(&self, request: Request, interrupted: Option<Interrupted>) -> Result<Response> {
-        let request = self.prepare(request)?;
-        match request {
-            Request::Range(range) => self.range(&range).map(Response::Range),
+    /// The response to a request that needs no write transaction; `None` for a request that does.
+    fn read_response(&self, request: &Request) -> Option<Result<Response>> {
+        let response = match request {
+            Request::Range(range) => self.range(range).map(Response::Range),
             Request::Txn(txn) if txn.is_read_only() => self
-                .read(|store| txn::run_read_only(store, &txn, mvcc::current_revision(store)?))
+                .read(|store| txn::run_read_only(store, txn, mvcc::current_revision(store)?))
                 .map(Response::Txn),
             Request::Alarm(alarm) if alarm.action == AlarmAction::Get => self
                 .read(|txn| mvcc::alarm::list(txn, alarm.kind))
                 .map(Response::Alarm),
             Request::Side(side @ (Side::Get { .. } | Side::Scan { .. })) => self
-                .read(|txn| mvcc::side::read(txn, &side))
+                .read(|txn| mvcc::side::read(txn, side))
                 .map(Response::Side),
-            request => {
-                let (store, terms) = self.writable(&request)?;
-                store.commit().call(
-                    request,
-                    Terms {
-                        interrupted,
-                        ..terms
-                    },
-                )
-            }
-        }
+            _ => return None,
+        };
+        Some(response)
     }
 }
 
@@ -343,41 +307,44 @@ impl Engine for Embedded {
         Some(self.limits)
     }
 
-    fn call(&self, request: Request) -> Result<Response> {
-        self.run(request, None)
+    fn call(&self, request: Request, interrupt: Option<Interrupt>) -> Result<Response> {
+        let request = self.prepare(request)?;
+        if let Some(response) = self.read_response(&request) {
+            return response;
+        }
+        let (store, terms) = self.writable(&request)?;
+        let terms = Terms { interrupt, ..terms };
+        store
+            .commit()
+            .run(Work::Request(request), terms)?
+            .response()
     }
 
-    fn call_unless(&self, request: Request, interrupted: Interrupted) -> Result<Response> {
-        self.run(request, Some(interrupted))
-    }
-
-    fn submit(&self, request: Request, completion: Completion) -> Submitted {
+    fn submit(&self, request: Request, completion: Completion) -> Submission {
         match self.to_queue(request, completion) {
             Some((store, terms, request, completion)) => {
                 store.commit().submit(request, terms, completion)
             }
-            None => Submitted::gone(),
+            None => Submission::finished(),
         }
     }
 
-    fn submit_all(&self, requests: Vec<(Request, Completion)>) -> Vec<Submitted> {
-        let (mut together, mut queue) = (Together::default(), None);
+    fn submit_all(&self, requests: Vec<(Request, Completion)>) -> Vec<Submission> {
+        let (mut batch, mut queue) = (Batch::default(), None);
         let submit = |(request, completion)| {
             let Some((store, terms, request, completion)) = self.to_queue(request, completion)
             else {
-                return Submitted::gone();
+                return Submission::finished();
             };
-            let submitted = store
-                .commit()
-                .add(&mut together, request, terms, completion);
+            let submission = store.commit().add(&mut batch, request, terms, completion);
             queue = Some(store);
-            submitted
+            submission
         };
-        let submitted = requests.into_iter().map(submit).collect();
+        let submissions = requests.into_iter().map(submit).collect();
         if let Some(store) = queue {
-            store.commit().submit_together(together);
+            store.commit().submit_batch(batch);
         }
-        submitted
+        submissions
     }
 
     fn get(&self, key: &[u8], revision: Revision) -> Result<Option<KeyValue>> {
@@ -386,7 +353,7 @@ impl Engine for Embedded {
                 ..=0 => mvcc::At::Now,
                 _ => mvcc::readable(txn, revision, mvcc::current_revision(txn)?)?,
             };
-            read::item(txn, key, at)?
+            walk::item(txn, key, at)?
                 .map(|item| item.pair(txn))
                 .transpose()
         })
@@ -408,7 +375,7 @@ impl Engine for Embedded {
         self.read(|txn| {
             let revision = mvcc::current_revision(txn)?;
             let at = mvcc::readable(txn, request.revision, revision)?;
-            let response = read::range_into(txn, request, at, &mut read::Each { each, count: 0 })?;
+            let response = read::range_into(txn, request, at, &mut PairCallback::new(each))?;
             Ok(RangeResponse {
                 revision,
                 ..response
@@ -438,9 +405,7 @@ impl Engine for Embedded {
     }
 
     fn events(&self, request: &Events) -> Result<EventsPage> {
-        if request.range.key.is_empty() {
-            return Err(Error::new(Code::InvalidArgument, "key is not provided"));
-        }
+        check_range(&request.range)?;
         self.read(|txn| {
             let (events, upto) = history::events(txn, request)?;
             Ok(EventsPage { events, upto })
@@ -461,15 +426,17 @@ impl Engine for Embedded {
     fn watch(&self, request: Watch) -> Result<Arc<dyn WatchStream>> {
         let request = validate_watch(request)?;
         self.with(|store| {
-            store.pulse().start()?;
-            let watched = store.pulse().hub().add(
+            store.background().start()?;
+            let subscription = store.background().hub().add(
                 store.env(),
                 self.number,
                 request,
                 store.commit().now_ns(),
             )?;
-            let stream: Arc<dyn WatchStream> =
-                Arc::new(watch::Stream::new(Arc::downgrade(store), watched));
+            let stream: Arc<dyn WatchStream> = Arc::new(watch::SubscriptionStream::new(
+                Arc::downgrade(store),
+                subscription,
+            ));
             Ok(stream)
         })
     }
@@ -477,65 +444,64 @@ impl Engine for Embedded {
     fn lease_keep_alive(&self, id: LeaseId) -> Result<LeaseKeepAliveResponse> {
         self.with(|store| {
             self.check_writable(store)?;
-            store.pulse().start()?;
-            store.pulse().leases().keep_alive(id)
+            store.background().start()?;
+            store.background().leases().keep_alive(id)
         })
     }
 
     fn lease_time_to_live(&self, lease: LeaseTimeToLive) -> Result<LeaseTimeToLiveResponse> {
-        self.with(|store| store.pulse().leases().time_to_live(lease.id, lease.keys))
+        self.with(|store| {
+            store
+                .background()
+                .leases()
+                .time_to_live(lease.id, lease.keys)
+        })
     }
 
     fn lease_list(&self) -> Result<Vec<LeaseId>> {
-        self.with(|store| store.pulse().leases().list())
+        self.with(|store| store.background().leases().list())
     }
 
-    fn lease_keep(&self, id: LeaseId, lost: Box<dyn FnOnce() + Send>) -> Result<Box<dyn Keeping>> {
+    fn lease_keep(
+        &self,
+        id: LeaseId,
+        lost: Box<dyn FnOnce() + Send>,
+    ) -> Result<Box<dyn KeepAlive>> {
         self.with(|store| {
             self.check_writable(store)?;
-            store.pulse().start()?;
-            store.pulse().leases().keep(self.number, id, lost)
+            store.background().start()?;
+            store.background().leases().keep(self.number, id, lost)
         })
     }
 
     fn status(&self) -> Result<Status> {
         self.with(|store| {
-            let info = store.env().info()?;
+            let readers = store.env().readers()?;
             let txn = store.env().read()?;
-            let (writer_pid, writer_held_ms) = store.guard().writer_holder().unwrap_or((0, 0));
-            let oldest = info
-                .reader_txns
-                .iter()
-                .min()
-                .map_or(0, |oldest| info.last_txn.saturating_sub(*oldest));
-            let mut alarms: Vec<String> = mvcc::alarm::active(&txn)?
-                .iter()
-                .map(AlarmMember::to_string)
-                .collect();
-            if store.guard().is_poisoned() {
-                alarms.push("POISONED".to_string());
-            }
-            if store.is_removed() {
-                alarms.push("REMOVED".to_string());
-            }
+            let (writer_pid, writer_held_ms) = store.guard().writer_holder().unzip();
+            let oldest = readers.reader_txns.iter().min();
+            let compacted = mvcc::compacted_revision(&txn)?;
+            let max_bytes = mvcc::bounds(&txn)?.max_bytes;
             Ok(Status {
                 revision: mvcc::current_revision(&txn)?,
-                compacted_revision: mvcc::compacted_revision(&txn)?,
-                keys: txn.entries(Tree::Live)?,
+                compacted_revision: Some(compacted).filter(|at| *at != codec::NOT_COMPACTED),
+                keys: Some(txn.entries(Tree::Live)?),
                 bytes_on_disk: store.bytes_on_disk(),
                 bytes_in_use: mvcc::alarm::bytes_in_use(&txn)?,
-                readers: info.reader_txns.len() as u32 + info.readers_idle,
-                watchers: store.pulse().hub().len() as u64,
-                leases: txn.entries(Tree::Lease)?,
-                format_version: codec::FORMAT_VERSION,
-                lmdb_version: lmdb::version(),
+                readers: Some(readers.reader_txns.len() as u32 + readers.readers_idle),
+                watchers: store.background().hub().len() as u64,
+                leases: Some(txn.entries(Tree::Lease)?),
+                format_version: Some(codec::FORMAT_VERSION),
+                lmdb_version: Some(lmdb::version()),
                 store_id: store.store_id(),
                 durability: Some(self.durability),
-                alarms,
+                max_bytes: Some(max_bytes).filter(|bytes| *bytes != 0),
+                alarms: mvcc::alarm::active(&txn)?,
+                poisoned: store.guard().is_poisoned(),
+                removed: store.is_removed(),
                 writer_pid,
                 writer_held_ms,
-                oldest_reader: oldest,
-                max_bytes: mvcc::alarm::bounds(&txn)?.max_bytes,
+                oldest_reader: oldest.map(|oldest| readers.last_txn.saturating_sub(*oldest)),
             })
         })
     }
@@ -560,13 +526,13 @@ impl Engine for Embedded {
         let store = self.store.take();
         if let Some(store) = &store {
             let terms = Terms::own(self.durability, self.timeout);
-            for id in store.pulse().leases().let_go(self.number) {
+            for id in store.background().leases().stop_keeping(self.number) {
                 // the lease's handle closes with this one: what is not revoked in time has its TTL
                 store
                     .commit()
-                    .submit(LeaseRevoke { id }.into(), terms, Box::new(|_| {}));
+                    .submit(LeaseRevoke { id }, terms, Box::new(|_| {}));
             }
-            store.pulse().hub().end(Some(self.number), &closed());
+            store.background().hub().end(Some(self.number), &closed());
         }
         drop(store);
     }

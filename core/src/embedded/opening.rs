@@ -16,9 +16,11 @@ use std::time::{Duration, Instant};
 
 use super::codec::{self, meta};
 use super::commit::now_ns;
-use super::guard::{Guard, Identity, Laid};
-use super::lease;
-use super::lmdb::pages::{self, Found};
+use super::guard::Guard;
+use super::guard::identity::{Identity, Survivors};
+use super::lease::restore;
+use super::lmdb::data_file::DataFile;
+use super::lmdb::page_layout::PAGE_BYTES;
 use super::lmdb::{self, Env, EnvOptions};
 use super::os::{self, failed};
 use super::store::{
@@ -171,7 +173,7 @@ fn open_memory(options: &Options) -> Result<Arc<Store>> {
     let name = format!(
         "libkv-{}-{:x}-{number}",
         std::process::id(),
-        os::place().image
+        os::process().image
     );
     let options = Options {
         durability: Some(Durability::None),
@@ -221,7 +223,7 @@ struct Opening<'o> {
     read_only: bool,
     deadline: Option<Instant>,
     /// What outlived the last process that had the store open, if this opener has initialised the guard.
-    laid: Option<Laid>,
+    survivors: Option<Survivors>,
 }
 
 impl<'o> Opening<'o> {
@@ -238,7 +240,7 @@ impl<'o> Opening<'o> {
             create: options.create.unwrap_or(true) && !read_only,
             read_only,
             deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
-            laid: None,
+            survivors: None,
         })
     }
 
@@ -304,10 +306,11 @@ impl<'o> Opening<'o> {
             && os::is_network_fs(&self.path).map_err(|e| failed(&self.path, e))?
         {
             let message = format!(
-                "{} lies on a network file system, whose locks may not hold (option allow_network_fs opens it all the same)",
+                "{} lies on a network file system, whose locks may not hold",
                 self.path.display()
             );
-            return Err(Error::new(Code::Unsupported, message));
+            return Err(Error::new(Code::Unsupported, message)
+                .with_detail("option allow_network_fs opens it all the same"));
         }
         Ok(())
     }
@@ -361,9 +364,9 @@ impl<'o> Opening<'o> {
         if let Some(look) = self.registered(&guard_path)? {
             return Ok(look);
         }
-        let found = pages::inspect(&self.path.join(DATA))?;
+        let found = DataFile::inspect(&self.path.join(DATA))?;
         self.judge(&found)?;
-        if let Found::Absent | Found::Empty = found {
+        if let DataFile::Absent | DataFile::Empty = found {
             self.only_ours()?;
             if guard.is_foreign()? {
                 let message = format!(
@@ -372,7 +375,7 @@ impl<'o> Opening<'o> {
                 );
                 return Err(Error::new(Code::NotAStore, message));
             }
-            if matches!(found, Found::Empty) && guard.remembers_store()? {
+            if matches!(found, DataFile::Empty) && guard.remembers_store()? {
                 let data = self.path.join(DATA);
                 let message = format!(
                     "{} has been cut to nothing: bring it back from a backup",
@@ -385,7 +388,7 @@ impl<'o> Opening<'o> {
         match looked {
             None => self.open_data(guard, found).map(Look::Opened),
             Some(refused) => {
-                guard.give_all();
+                guard.unlock_all();
                 Ok(refused)
             }
         }
@@ -419,10 +422,10 @@ impl<'o> Opening<'o> {
 
     /// Where there is no guard yet: is this a store, or a place where one may be made?
     fn may_begin(&self) -> Result<()> {
-        let found = pages::inspect(&self.path.join(DATA))?;
+        let found = DataFile::inspect(&self.path.join(DATA))?;
         self.judge(&found)?;
         match found {
-            Found::Ours(_) => Ok(()),
+            DataFile::Store(_) => Ok(()),
             _ => self.only_ours(),
         }
     }
@@ -446,15 +449,17 @@ impl<'o> Opening<'o> {
         Ok(())
     }
 
-    fn not_a_store(&self, found: &Found) -> Error {
+    fn not_a_store(&self, found: &DataFile) -> Error {
         let what = match found {
-            Found::PlainLmdb => "an LMDB file without the trees of a store".to_string(),
-            Found::Bbolt => "a bbolt file, as etcd keeps: copy its keys through etcd".to_string(),
-            Found::OtherPageSize(bytes) => {
+            DataFile::PlainLmdb => "an LMDB file without the trees of a store".to_string(),
+            DataFile::Bbolt => {
+                "a bbolt file, as etcd keeps: copy its keys through etcd".to_string()
+            }
+            DataFile::OtherPageSize(bytes) => {
                 let message = format!(
                     "{}: its pages have {bytes} bytes; this library's have {}",
                     self.path.join(DATA).display(),
-                    pages::PAGE_BYTES
+                    PAGE_BYTES
                 );
                 return Error::new(Code::Incompatible, message);
             }
@@ -467,16 +472,16 @@ impl<'o> Opening<'o> {
     }
 
     /// Whether this library may open, or make, what was found.
-    fn judge(&self, found: &Found) -> Result<()> {
+    fn judge(&self, found: &DataFile) -> Result<()> {
         match found {
-            Found::Ours(_) => self.judge_meta(found),
-            Found::Absent | Found::Empty if self.create => Ok(()),
-            Found::Absent | Found::Empty => Err(self.not_found()),
+            DataFile::Store(_) => self.judge_meta(found),
+            DataFile::Absent | DataFile::Empty if self.create => Ok(()),
+            DataFile::Absent | DataFile::Empty => Err(self.not_found()),
             _ => Err(self.not_a_store(found)),
         }
     }
 
-    fn judge_meta(&self, found: &Found) -> Result<()> {
+    fn judge_meta(&self, found: &DataFile) -> Result<()> {
         let path = self.path.join(DATA);
         let format = found
             .meta(meta::FORMAT)
@@ -507,10 +512,10 @@ impl<'o> Opening<'o> {
     }
 
     /// Takes this process's place among those who have the store open, or says why not.
-    fn join(&mut self, guard: &mut Guard, found: &Found) -> Result<Option<Look>> {
-        self.laid = None;
+    fn join(&mut self, guard: &mut Guard, found: &DataFile) -> Result<Option<Look>> {
+        self.survivors = None;
         guard.map()?;
-        guard.note_opening();
+        guard.record_opening();
         let refused = |error| Ok(Some(Look::Refused(error)));
         let identity = self.identity(found);
         if !guard.try_own_bytes()? {
@@ -531,9 +536,9 @@ impl<'o> Opening<'o> {
             return refused(self.busy("is being read as a read-only medium"));
         }
         if !guard.is_shared()? {
-            let laid = guard.lay(&identity, alone)?;
-            self.laid = Some(laid);
-            if laid.poisoned {
+            let survivors = guard.initialise(&identity, alone)?;
+            self.survivors = Some(survivors);
+            if survivors.poisoned {
                 // an earlier sync failed under this boot: nobody writes until one has succeeded
                 let sync = fs::File::open(self.path.join(DATA)).and_then(|file| file.sync_all());
                 if sync.is_ok() {
@@ -557,7 +562,7 @@ impl<'o> Opening<'o> {
         }
     }
 
-    fn identity(&self, found: &Found) -> Identity {
+    fn identity(&self, found: &DataFile) -> Identity {
         let inode = |name| fs::metadata(self.path.join(name)).map_or(0, |meta| meta.ino());
         let store_id = found.meta(meta::STORE_ID).and_then(|id| id.try_into().ok());
         Identity {
@@ -568,11 +573,11 @@ impl<'o> Opening<'o> {
     }
 
     /// Under "opening", with this process's place taken: the data file and the environment.
-    fn open_data(&mut self, mut guard: Guard, mut found: Found) -> Result<Arc<Store>> {
-        if let Found::Absent | Found::Empty = found {
+    fn open_data(&mut self, mut guard: Guard, mut found: DataFile) -> Result<Arc<Store>> {
+        if let DataFile::Absent | DataFile::Empty = found {
             let data = self.path.join(DATA);
             self.make_data(&data)?;
-            found = pages::inspect(&data)?;
+            found = DataFile::inspect(&data)?;
             self.judge(&found)?;
         }
         let unsynced = is_unsynced(&found);
@@ -591,11 +596,16 @@ impl<'o> Opening<'o> {
         drop(env.read()?);
         env.reader_check()?;
         let identity = self.identity(&found);
-        if let Some(laid) = self.laid {
+        if let Some(survivors) = self.survivors {
             guard.identify(&identity);
-            lease::settle(&env, &guard, laid.deadlines, now_ns(&self.settings.clock))?;
+            restore::restore_deadlines(
+                &env,
+                &guard,
+                survivors.deadlines,
+                now_ns(&self.settings.clock),
+            )?;
         }
-        lease::notice_owners(&guard);
+        restore::notice_gone_owners(&guard);
         let key = guard.file_id()?;
         guard.end_opening_after(|guard| self.register(env, guard, &found, key))
     }
@@ -611,7 +621,13 @@ impl<'o> Opening<'o> {
         }
     }
 
-    fn register(&self, env: Env, guard: Arc<Guard>, found: &Found, key: (u64, u64)) -> Arc<Store> {
+    fn register(
+        &self,
+        env: Env,
+        guard: Arc<Guard>,
+        found: &DataFile,
+        key: (u64, u64),
+    ) -> Arc<Store> {
         let says = Says {
             unsynced: is_unsynced(found),
             ro_compat: ro_compat(found),
@@ -632,7 +648,7 @@ impl<'o> Opening<'o> {
         }
         let unsynced = self.options.durability == Some(Durability::None);
         let max_bytes = self.options.max_bytes.unwrap_or(0);
-        lmdb::lay(
+        lmdb::create_data_file(
             &new,
             self.settings.mode,
             !unsynced,
@@ -640,11 +656,9 @@ impl<'o> Opening<'o> {
         )
         .map_err(
             |error| match error.code() == Code::Io && os::is_full(&self.path) {
-                true => Error::new(
-                    Code::Full,
-                    format!("the disk is full ({})", error.message()),
-                )
-                .with_source(error),
+                true => Error::new(Code::Full, "the disk is full")
+                    .with_detail(error.message())
+                    .with_source(error),
                 false => of_file(&new, error),
             },
         )?;
@@ -696,7 +710,7 @@ impl<'o> Opening<'o> {
                 "is on a read-only medium here and open for writing elsewhere",
             )));
         }
-        let found = pages::inspect(&self.path.join(DATA))?;
+        let found = DataFile::inspect(&self.path.join(DATA))?;
         self.judge(&found)?;
         self.settings.read_only_medium = true;
         let options = EnvOptions {
@@ -715,11 +729,11 @@ impl<'o> Opening<'o> {
     }
 }
 
-fn is_unsynced(found: &Found) -> bool {
+fn is_unsynced(found: &DataFile) -> bool {
     found.meta(meta::DURABILITY) == Some(&[0])
 }
 
-fn bits(found: &Found, name: &[u8]) -> u64 {
+fn bits(found: &DataFile, name: &[u8]) -> u64 {
     found
         .meta(name)
         .and_then(|bytes| bytes.try_into().ok())
@@ -727,7 +741,7 @@ fn bits(found: &Found, name: &[u8]) -> u64 {
 }
 
 /// Features that this library can read but not write.
-fn ro_compat(found: &Found) -> u64 {
+fn ro_compat(found: &DataFile) -> u64 {
     bits(found, meta::RO_COMPAT) & !codec::RO_COMPAT_KNOWN
 }
 
@@ -742,6 +756,7 @@ fn random_id() -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::embedded::lease::slot::LeaseSlots;
     use crate::request::{LeaseGrant, Response};
 
     /// The process that an opener joined may end before the opener has come to the leases. Each lease had its
@@ -757,9 +772,12 @@ mod tests {
             id: 7,
             end_with_process: false,
         };
-        let granted = store.commit().call(grant.into(), terms).expect("granted");
-        assert!(matches!(granted, Response::LeaseGrant(_)));
-        let before = store.guard().place(0).expect("its slot");
+        let granted = store.commit().run(grant, terms).expect("granted");
+        assert!(matches!(
+            granted,
+            super::super::commit::Outcome::Response(Response::LeaseGrant(_))
+        ));
+        let before = store.guard().slot(0).expect("its slot");
         drop(store);
         // a descriptor of its own makes another process of it, as far as locks go
         let mut other = Guard::open(&path.join(GUARD), 0o600).expect("opened");
@@ -768,14 +786,14 @@ mod tests {
         let mut opening = Opening::new(path.clone(), &options).expect("an opening");
         let mut guard = Guard::open(&path.join(GUARD), 0o600).expect("opened");
         assert!(guard.try_opening().expect("asked"));
-        let found = pages::inspect(&path.join(DATA)).expect("read");
+        let found = DataFile::inspect(&path.join(DATA)).expect("read");
         assert!(
             opening.join(&mut guard, &found).expect("asked").is_none(),
             "it joins the other"
         );
         drop(other);
         let store = opening.open_data(guard, found).expect("opened");
-        assert_eq!(store.guard().place(0), Some(before));
+        assert_eq!(store.guard().slot(0), Some(before));
         drop(store);
         fs::remove_dir_all(path).expect("removed");
     }

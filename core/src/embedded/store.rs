@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::background::Background;
 use super::commit::{Committer, withdraw_lazy};
 use super::guard::Guard;
 use super::lmdb::Env;
 use super::os;
-use super::pulse::Pulse;
-use super::watch::{Followed, Hub};
+use super::watch::{Hub, HubOwner};
 use crate::error::{Code, Error, Result};
 use crate::options::{AutoCompaction, Clock, Follower, Options};
 
@@ -32,7 +32,7 @@ pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// One environment of this process. It closes when the last handle lets go of it.
 pub(crate) struct Store {
     /// All four are there until it is dropped.
-    pulse: Option<Arc<Pulse>>,
+    background: Option<Arc<Background>>,
     commit: Option<Committer>,
     env: Option<Arc<Env>>,
     guard: Option<Arc<Guard>>,
@@ -145,11 +145,15 @@ impl Store {
         settings: Settings,
         key: (u64, u64),
     ) -> Arc<Store> {
-        env.set_guard(&guard);
+        let present = Arc::downgrade(&guard);
+        env.set_lost_lock(Box::new(move || match present.upgrade() {
+            Some(guard) => guard.lost_lock(),
+            None => Ok(None),
+        }));
         let env = Arc::new(env);
         let clock = settings.clock.clone();
         let commit = Committer::new(env.clone(), guard.clone(), says.unsynced, clock.clone());
-        let pulse = Pulse::new(
+        let background = Background::new(
             env.clone(),
             guard.clone(),
             commit.clone(),
@@ -157,7 +161,7 @@ impl Store {
             settings.auto_compaction,
         );
         let store = Arc::new(Store {
-            pulse: Some(pulse),
+            background: Some(background),
             commit: Some(commit),
             env: Some(env),
             guard: Some(guard),
@@ -191,7 +195,7 @@ impl Store {
     /// A handle that may write was opened.
     pub fn allow_writes(&self) -> Result<()> {
         self.writable.store(true, Ordering::Relaxed);
-        self.pulse().allow_writes()
+        self.background().allow_writes()
     }
 
     /// The writing side.
@@ -200,8 +204,8 @@ impl Store {
     }
 
     /// Watchers, leases, and what is due.
-    pub fn pulse(&self) -> &Arc<Pulse> {
-        self.pulse.as_ref().expect("only dropping takes it")
+    pub fn background(&self) -> &Arc<Background> {
+        self.background.as_ref().expect("only dropping takes it")
     }
 
     pub fn env(&self) -> &Arc<Env> {
@@ -264,24 +268,24 @@ impl std::fmt::Debug for Store {
 impl Follower for Store {
     fn prepare(&self, forward_ms: i64) {
         if self.generation == os::fork_generation() {
-            self.pulse().leases().keep_beyond(forward_ms);
+            self.background().leases().keep_beyond(forward_ms);
         }
     }
 
     fn catch_up(&self) {
         if self.generation == os::fork_generation() {
-            self.pulse().catch_up();
+            self.background().catch_up();
         }
     }
 }
 
-impl Followed for Store {
+impl HubOwner for Store {
     fn env(&self) -> &Env {
         Store::env(self)
     }
 
     fn hub(&self) -> &Hub {
-        self.pulse().hub()
+        self.background().hub()
     }
 
     fn now_ns(&self) -> u64 {
@@ -296,14 +300,14 @@ impl Drop for Store {
         else {
             return;
         };
-        let pulse = self.pulse.take();
+        let background = self.background.take();
         if self.generation != os::fork_generation() {
             // the parent's: ending its transactions or its map here would reach into the parent
-            std::mem::forget((pulse, commit, env, guard));
+            std::mem::forget((background, commit, env, guard));
             return;
         }
-        if let Some(pulse) = pulse {
-            pulse.stop();
+        if let Some(background) = background {
+            background.stop();
         }
         let (worker, key, writable) = (
             commit.stop(),
@@ -436,10 +440,7 @@ mod tests {
             store.allow_writes().expect("allowed");
             let terms = super::super::commit::Terms::own(Durability::Lazy, None);
             // the first lazy write notes the boot in the store, which closing takes back
-            store
-                .commit()
-                .call(Put::new("k", "v").into(), terms)
-                .expect("put");
+            store.commit().run(Put::new("k", "v"), terms).expect("put");
             let data = || fs::read(path.join(DATA)).expect("read");
             let before = data();
             if poisoned {

@@ -1,372 +1,263 @@
-//! Standing in line for a name: what a lock and an election have in common.
+//! A held name, and the request for one: what locks and elections have in common.
 //!
-//! etcd's layout: each who wants `name` puts the key `name/<lease id in hexadecimal>` on a lease of
-//! its own; whose key has the lowest create_revision of all under `name/` has it. Each waits for
-//! the key just before its own to go, so that one is woken at a time.
+//! The keys are those of etcd: each claimant of `name` has the key `name/<lease id in hexadecimal>`,
+//! attached to its lease. The claimant whose key was created first holds the name. Each of the
+//! others waits until the key before its own is deleted, so that one claimant is woken at a time.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::db::Db;
-use crate::engine::wrong_response;
 use crate::error::{Code, Error, Result};
-use crate::model::{KeyRange, KeyValue, Revision};
-use crate::recipe::lease::lost;
-use crate::recipe::{Canceller, Lease, Patience, Watcher};
-use crate::request::*;
+use crate::model::{KeyRange, KeyValue, LeaseId, Revision};
+use crate::recipe::lease::{Lease, lost};
+use crate::recipe::patience::Patience;
+use crate::request::{
+    Compare, CompareResult, Delete, LeaseRevoke, Put, Range, SortOrder, SortTarget, Txn,
+};
 
-/// What a [`Claim`] needs next.
-#[derive(Debug)]
-pub enum ClaimStep {
-    /// This request run, and its answer handed to [`Claim::step`].
-    Run(Request),
-    /// This watch made, and [`Claim::step`] called after its first batch or its end.
-    Wait(Watch),
-    /// Nothing: it has the name.
-    Held,
+/// A request for a name. [`ClaimDriver`](crate::support::ClaimDriver) runs it.
+#[derive(Clone, Debug)]
+pub struct ClaimRequest {
+    pub(super) db: Db,
+    pub(super) name: Vec<u8>,
+    pub(super) value: Option<Vec<u8>>,
+    pub(super) lease: LeaseChoice,
+    pub(super) former: Option<LeaseRevoke>,
+    pub(super) only_if_free: bool,
+    pub(super) patience: Patience,
 }
 
-/// What has been said to the store and not been answered yet.
-#[derive(Debug, PartialEq, Eq)]
-enum Asked {
-    Nothing,
-    LeaseGrant,
-    Put,
-    Line,
+/// The lease that the key is attached to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum LeaseChoice {
+    /// A new one, which is renewed automatically and ends with this process.
+    Grant { ttl_seconds: i64 },
+    /// One of the caller, which renews it.
+    Given(LeaseId),
 }
 
-/// A place in the line for a name, without any waiting of its own: it says what to ask the store,
-/// and whoever drives it asks, in a blocking or in an async way. [`Lock`](crate::Lock) and
-/// [`Election`](crate::Election) are it with a driver.
+impl ClaimRequest {
+    /// A request for `name` with a new lease of `ttl_seconds`, and no time limit.
+    pub fn new(db: &Db, name: impl Into<Vec<u8>>, ttl_seconds: i64) -> ClaimRequest {
+        ClaimRequest {
+            db: db.clone(),
+            name: name.into(),
+            value: None,
+            lease: LeaseChoice::Grant { ttl_seconds },
+            former: None,
+            only_if_free: false,
+            patience: Patience::new(None),
+        }
+    }
+
+    /// Attaches the key to a lease of the caller, which also renews it. If the key exists already the
+    /// claim continues with it.
+    pub fn lease(mut self, id: LeaseId) -> ClaimRequest {
+        self.lease = LeaseChoice::Given(id);
+        self
+    }
+
+    /// The value of the key. Without it the value is empty, and an existing key keeps its value.
+    pub fn value(mut self, value: impl Into<Vec<u8>>) -> ClaimRequest {
+        self.value = Some(value.into());
+        self
+    }
+
+    /// The lease of a former claim, which is revoked first.
+    pub fn former(mut self, former: Option<LeaseRevoke>) -> ClaimRequest {
+        self.former = former;
+        self
+    }
+
+    /// Returns `None` instead of waiting if another claimant holds the name.
+    pub fn only_if_free(mut self) -> ClaimRequest {
+        self.only_if_free = true;
+        self.patience(Patience::new(Some(Duration::ZERO)))
+    }
+
+    /// The time limit.
+    pub fn patience(mut self, patience: Patience) -> ClaimRequest {
+        self.patience = patience;
+        self
+    }
+
+    pub(super) fn prefix(&self) -> Vec<u8> {
+        claim_prefix(&self.name)
+    }
+
+    /// The error of a request whose time is over; `detail` follows the sentence.
+    pub(super) fn timeout(&self, detail: &str) -> Error {
+        let (name, ms) = (
+            self.name.escape_ascii(),
+            self.patience.timeout().as_millis(),
+        );
+        let message = format!("{name} was not acquired within {ms} ms{detail}");
+        Error::new(Code::Timeout, message)
+    }
+
+    /// The error of a request whose time is over while `holder` has the name.
+    pub(super) fn timeout_with_holder(&self, holder: Result<Option<KeyValue>>) -> Error {
+        match holder {
+            Ok(Some(kv)) => self.timeout(&format!("; {} has it", kv.key.escape_ascii())),
+            Ok(None) => self.timeout(""),
+            Err(error) => self.timeout(&format!(" ({})", error.message())),
+        }
+    }
+}
+
+/// A name that is held. Dropping it gives the name up without waiting.
 pub struct Claim {
     db: Db,
-    name: Vec<u8>,
-    value: Vec<u8>,
-    ttl_seconds: i64,
-    lease: Option<Lease>,
-    /// Ends the watcher that it waits in last, when the lease is lost.
-    waiting: Arc<Mutex<Option<Canceller>>>,
     key: Vec<u8>,
     revision: Revision,
-    asked: Asked,
-    held: bool,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    held_since: Revision,
+    lease_id: LeaseId,
+    /// `None` if the lease is the caller's.
+    lease: Option<Lease>,
+    /// Whether a drop deletes the key. Only without a lease of its own.
+    deletes_key: bool,
 }
 
 impl fmt::Debug for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = if self.held { "held" } else { "not held" };
-        write!(f, "Claim({}, {state})", self.name.escape_ascii())
+        write!(f, "Claim({})", self.key.escape_ascii())
+    }
+}
+
+/// The key of a claimant: its name, and the revision that created it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ClaimKey {
+    pub key: Vec<u8>,
+    pub revision: Revision,
+    pub lease_id: LeaseId,
+    /// Whether the driver created it, and so may delete it.
+    pub is_new: bool,
+}
+
+impl ClaimKey {
+    /// The key of a lease under a prefix. It is not created yet.
+    pub fn new(prefix: &[u8], lease_id: LeaseId) -> ClaimKey {
+        let sign = if lease_id < 0 { "-" } else { "" };
+        let id = format!("{sign}{:x}", lease_id.unsigned_abs());
+        ClaimKey {
+            key: [prefix, id.as_bytes()].concat(),
+            lease_id,
+            ..ClaimKey::default()
+        }
+    }
+
+    fn exists(&self) -> Compare {
+        Compare::create_revision(&self.key[..], CompareResult::Equal, self.revision)
+    }
+
+    /// Puts a value, unless the key was deleted meanwhile.
+    pub fn proclamation(&self, value: impl Into<Vec<u8>>) -> Txn {
+        Txn::new()
+            .when(self.exists())
+            .and_then(Put::new(&self.key[..], value).lease(self.lease_id))
+    }
+
+    /// Deletes the key, unless it was deleted and created again meanwhile.
+    pub fn deletion(&self) -> Txn {
+        Txn::new()
+            .when(self.exists())
+            .and_then(Delete::new(&self.key[..]))
     }
 }
 
 impl Claim {
-    /// For `name`, on a lease of so many seconds that ends with this process. Nothing is asked yet.
-    ///
-    /// # Errors
-    ///
-    /// `invalid_argument` for an empty name.
-    pub fn new(db: Db, name: impl Into<Vec<u8>>, ttl_seconds: i64) -> Result<Claim> {
-        let name = name.into();
-        if name.is_empty() {
-            return Err(Error::new(Code::InvalidArgument, "the name is empty"));
-        }
-        Ok(Claim {
+    pub(super) fn new(db: Db, key: ClaimKey, held_since: Revision, lease: Option<Lease>) -> Claim {
+        Claim {
             db,
-            name,
-            value: Vec::new(),
-            ttl_seconds,
-            lease: None,
-            waiting: Arc::default(),
-            key: Vec::new(),
-            revision: 0,
-            asked: Asked::Nothing,
-            held: false,
-        })
+            deletes_key: lease.is_none() && key.is_new,
+            key: key.key,
+            revision: key.revision,
+            held_since,
+            lease_id: key.lease_id,
+            lease,
+        }
     }
 
-    /// The value that its key gets; before the first step.
-    pub fn set_value(&mut self, value: impl Into<Vec<u8>>) {
-        self.value = value.into();
-    }
-
-    /// Under what all keys of this name stand.
-    pub fn prefix(&self) -> Vec<u8> {
-        [self.name.as_slice(), b"/"].concat()
-    }
-
-    /// Its key, once it stands in line; else empty.
+    /// Its key in the store.
     pub fn key(&self) -> &[u8] {
         &self.key
     }
 
-    /// The revision that created its key, once it stands in line; else 0. It fences: of two who
-    /// hold the name one after the other, the later has the higher one.
+    /// The revision at which its key was created, for fencing: it increases from holder to holder.
     pub fn revision(&self) -> Revision {
         self.revision
     }
 
-    /// Whether it has the name, as far as is known here.
-    pub fn is_held(&self) -> bool {
-        self.held && !self.db.is_closed() && self.lease.as_ref().is_some_and(|lease| !lease.lost())
+    /// The revision of the store at which it was known to hold the name.
+    pub fn held_since(&self) -> Revision {
+        self.held_since
     }
 
-    /// Its lease, once it stands in line.
+    /// The id of its lease.
+    pub fn lease_id(&self) -> LeaseId {
+        self.lease_id
+    }
+
+    /// Its lease; `None` if the lease is the caller's.
     pub fn lease(&self) -> Option<&Lease> {
         self.lease.as_ref()
     }
 
-    /// Goes on, with the answer to what it asked for last (none at first, and after a watch).
-    ///
-    /// # Errors
-    ///
-    /// `lease_lost` if its place in the line is gone with its lease.
-    pub fn step(&mut self, response: Option<Response>) -> Result<ClaimStep> {
-        match (std::mem::replace(&mut self.asked, Asked::Nothing), response) {
-            (Asked::LeaseGrant, Some(Response::LeaseGrant(granted))) => {
-                self.key = [self.prefix(), format!("{:x}", granted.id).into_bytes()].concat();
-                self.adopt(Lease::adopt(
-                    self.db.clone(),
-                    granted.id,
-                    granted.ttl_seconds,
-                )?);
-                Ok(self.ask(Asked::Put, self.enter(granted.id)))
-            }
-            (Asked::Put, Some(Response::Txn(response))) => {
-                self.revision = match (response.succeeded, response.responses.first()) {
-                    (true, _) => response.revision,
-                    (false, Some(OpResponse::Range(range))) => {
-                        range.kvs.first().map_or(0, |kv| kv.create_revision)
-                    }
-                    _ => 0,
-                };
-                Ok(self.ask(Asked::Line, self.look()))
-            }
-            (Asked::Line, Some(Response::Txn(response))) => self.judge(&response),
-            (Asked::Nothing, None) if self.held => Ok(ClaimStep::Held),
-            (Asked::Nothing, None) => match &self.lease {
-                None => {
-                    let grant = LeaseGrant {
-                        ttl_seconds: self.ttl_seconds,
-                        id: 0,
-                        end_with_process: true,
-                    };
-                    Ok(self.ask(Asked::LeaseGrant, grant))
-                }
-                Some(lease) => {
-                    lease.check()?;
-                    Ok(self.ask(Asked::Line, self.look()))
-                }
-            },
-            (_, Some(response)) => Err(wrong_response(&response)),
-            (_, None) => Err(Error::new(
-                Code::Internal,
-                "a claim continues without the response that it requested",
-            )),
-        }
+    /// Whether it still holds the name: false once its lease is known to be lost.
+    pub fn is_held(&self) -> bool {
+        !self.db.is_closed() && self.lease.as_ref().is_none_or(|lease| !lease.lost())
     }
 
-    fn adopt(&mut self, lease: Lease) {
-        self.waiting = Arc::default();
-        let waiting = self.waiting.clone();
-        lease.on_lost(move || {
-            let canceller = lock(&waiting).take();
-            if let Some(canceller) = canceller {
-                canceller.cancel();
-            }
-        });
-        self.lease = Some(lease);
-    }
-
-    fn ask(&mut self, what: Asked, request: impl Into<Request>) -> ClaimStep {
-        self.asked = what;
-        ClaimStep::Run(request.into())
-    }
-
-    /// Puts the key unless it is there.
-    fn enter(&self, id: i64) -> Txn {
-        Txn::new()
-            .when(Compare::create_revision(
-                &self.key[..],
-                CompareResult::Equal,
-                0,
-            ))
-            .and_then(Put::new(&self.key[..], &self.value[..]).lease(id))
-            .or_else(Range::new(&self.key[..]))
-    }
-
-    /// Reads the own key, and the one just before it in the line.
-    fn look(&self) -> Txn {
-        let before = Range::new(KeyRange::prefix(self.prefix()))
-            .create_revisions(0, self.revision - 1)
-            .sort(SortTarget::Create, SortOrder::Descend)
-            .limit(1);
-        Txn::new()
-            .and_then(Range::new(&self.key[..]))
-            .and_then(before)
-    }
-
-    fn judge(&mut self, response: &TxnResponse) -> Result<ClaimStep> {
-        let (own, before) = match response.responses.as_slice() {
-            [OpResponse::Range(own), OpResponse::Range(before)] => {
-                (own.kvs.first(), before.kvs.first())
-            }
-            _ => (None, None),
-        };
-        if own.is_none_or(|own| own.create_revision != self.revision) {
-            return Err(self.lost());
-        }
-        Ok(match before {
-            None => {
-                self.held = true;
-                ClaimStep::Held
-            }
-            Some(before) => ClaimStep::Wait(
-                Watch::new(&before.key[..])
-                    .start_revision(response.revision + 1)
-                    .no_put(true),
-            ),
-        })
-    }
-
-    /// The error of a claim whose place is gone.
+    /// The error of a claim whose lease is lost.
     pub fn lost(&self) -> Error {
-        lost(self.lease.as_ref().map_or(0, Lease::id))
+        lost(self.lease_id)
     }
 
-    /// Leaves the line: forgets its place here and answers the request that gives it up in the store,
-    /// none if it stands nowhere.
-    pub fn leave(&mut self) -> Option<LeaseRevoke> {
-        self.held = false;
-        self.asked = Asked::Nothing;
-        self.revision = 0;
-        self.key.clear();
+    /// The txn that gives its key this value. It does not succeed if the name is no longer held.
+    pub(super) fn proclamation(&self, value: impl Into<Vec<u8>>) -> Txn {
+        self.claim_key().proclamation(value)
+    }
+
+    fn claim_key(&self) -> ClaimKey {
+        ClaimKey {
+            key: self.key.clone(),
+            revision: self.revision,
+            lease_id: self.lease_id,
+            is_new: true,
+        }
+    }
+
+    /// From now on a drop keeps the key: it is deleted with the lease, or by its owner.
+    pub fn keep(&mut self) {
+        self.deletes_key = false;
+    }
+
+    /// Stops the renewal of its lease. The caller runs the returned request, which gives the name
+    /// up; `None` if the lease was closed before.
+    pub fn leave(mut self) -> Option<LeaseRevoke> {
         let lease = self.lease.take()?;
         lease.stop().then_some(LeaseRevoke { id: lease.id() })
     }
-
-    /// Drives it until it has the name; false if the time ran out, and it is still in the line then.
-    fn hold(&mut self, patience: Patience) -> Result<bool> {
-        let db = patience.limit(&self.db);
-        self.give_up(&db)?;
-        let mut response = None;
-        loop {
-            match self.step(response.take())? {
-                ClaimStep::Held => return Ok(true),
-                ClaimStep::Run(request) => response = Some(db.engine().call(request)?),
-                ClaimStep::Wait(_) if patience.is_over() => return Ok(false),
-                ClaimStep::Wait(watch) => self.wait(db.watch(watch), patience)?,
-            }
-        }
-    }
-
-    fn wait(&self, watcher: Result<Watcher>, patience: Patience) -> Result<()> {
-        let watcher = match watcher {
-            // whoever stood before may be gone, and the memory of it too: look again
-            Err(error) if error.code() == Code::Compacted => return Ok(()),
-            watcher => watcher?,
-        };
-        self.wake_when_lost(&watcher);
-        match watcher.next(patience.left()) {
-            Err(error) if !matches!(error.code(), Code::Compacted | Code::Cancelled) => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    /// Ends `watcher` with `cancelled` if the lease is lost; of several watchers the last one only.
-    pub fn wake_when_lost(&self, watcher: &Watcher) {
-        let Some(lease) = &self.lease else { return };
-        *lock(&self.waiting) = Some(watcher.canceller());
-        // it may have been lost before the watcher stood there
-        if lease.lost() {
-            watcher.cancel();
-        }
-    }
-
-    /// Gives up its place in the store too, which is asked through `db`.
-    fn give_up(&mut self, db: &Db) -> Result<()> {
-        let Some(revoke) = self.leave() else {
-            return db.engine().ensure_open();
-        };
-        match db.lease_revoke(revoke.id) {
-            Err(error) if error.code() != Code::LeaseNotFound => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    /// Gives up its place in the store too.
-    pub(crate) fn release(&mut self) -> Result<()> {
-        self.give_up(&self.db.clone())
-    }
-
-    /// Waits for the name; with `timeout` over it leaves the line and answers `timeout`.
-    pub(crate) fn acquire(&mut self, timeout: Option<Duration>) -> Result<()> {
-        let patience = Patience::new(timeout);
-        let held = self.hold(patience);
-        if let Ok(true) = held {
-            return Ok(());
-        }
-        let db = Patience::grace(&self.db);
-        // what it leaves behind ends with its lease, which is no longer kept
-        let left = self.give_up(&db);
-        match held.and(left) {
-            Err(error) if !patience.has_ended(error.code()) => Err(error),
-            _ => Err(match self.holder(&db) {
-                Ok(holder) => self.timed_out(patience.timeout(), holder),
-                Err(why) => self.in_vain(patience.timeout(), format!(" ({})", why.message())),
-            }),
-        }
-    }
-
-    /// The error of a claim that waited in vain for so long while `holder` had the name.
-    pub fn timed_out(&self, timeout: Duration, holder: Option<KeyValue>) -> Error {
-        self.in_vain(
-            timeout,
-            holder.map_or(String::new(), |kv| {
-                format!("; {} has it", kv.key.escape_ascii())
-            }),
-        )
-    }
-
-    fn in_vain(&self, timeout: Duration, why: String) -> Error {
-        let name = self.name.escape_ascii();
-        Error::new(
-            Code::Timeout,
-            format!(
-                "{name} was not acquired within {} ms{why}",
-                timeout.as_millis()
-            ),
-        )
-    }
-
-    /// The pair of the one that has the name now, read through `db`.
-    pub(crate) fn holder(&self, db: &Db) -> Result<Option<KeyValue>> {
-        Ok(db
-            .range(first_in_line(&self.prefix()))?
-            .kvs
-            .into_iter()
-            .next())
-    }
-
-    pub(crate) fn db(&self) -> &Db {
-        &self.db
-    }
-}
-
-/// The key with the lowest create_revision.
-pub(crate) fn first_in_line(prefix: &[u8]) -> Range {
-    Range::new(KeyRange::prefix(prefix))
-        .sort(SortTarget::Create, SortOrder::Ascend)
-        .limit(1)
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // dropping the lease revokes it
-        self.lease = None;
+        if self.deletes_key && self.db.engine().ensure_open().is_ok() {
+            // a drop does not wait; if this fails the key is deleted with its lease
+            self.db.submit(self.claim_key().deletion(), |_| {});
+        }
     }
+}
+
+/// The prefix of all keys of a name.
+pub fn claim_prefix(name: &[u8]) -> Vec<u8> {
+    [name, b"/"].concat()
+}
+
+/// Reads the key of the holder: the one with the lowest create_revision.
+pub fn holder_request(prefix: &[u8]) -> Range {
+    Range::new(KeyRange::prefix(prefix))
+        .sort(SortTarget::Create, SortOrder::Ascend)
+        .limit(1)
 }

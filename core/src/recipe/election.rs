@@ -3,13 +3,38 @@
 use std::time::Duration;
 
 use crate::db::Db;
-use crate::engine::{Interrupted, wrong_response};
-use crate::error::{Code, Error, Result};
+use crate::engine::{Interrupt, wrong_response};
+use crate::error::{Code, Result};
 use crate::model::{KeyRange, KeyValue, Revision};
-use crate::recipe::claim::first_in_line;
-use crate::recipe::lease::lost;
-use crate::recipe::{Claim, Patience, Watcher};
-use crate::request::{Compare, CompareResult, Put, Range, Response, Txn, Watch};
+use crate::recipe::claim::holder_request;
+use crate::recipe::claimant::Claimant;
+use crate::recipe::patience::Patience;
+use crate::recipe::watcher::Watcher;
+use crate::request::{Response, Watch};
+
+impl Db {
+    /// Opens an election by name. It does not campaign yet. `ttl_seconds` as for [`Db::lock`].
+    ///
+    /// ```
+    /// use libkv::{Db, Options};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let mut election = db.election("primary", 10)?;
+    /// election.campaign("host-1", None)?;
+    /// assert_eq!(election.leader()?.unwrap().value, "host-1");
+    /// election.resign()?;
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` for an empty name.
+    pub fn election(&self, name: impl Into<Vec<u8>>, ttl_seconds: i64) -> Result<Election> {
+        Ok(Election {
+            claimant: Claimant::new(self, name, ttl_seconds)?,
+        })
+    }
+}
 
 /// An election: one leader among all candidates for a name; made by
 /// [`Db::election`](crate::Db::election). The keys are those of etcd's election service.
@@ -23,16 +48,10 @@ use crate::request::{Compare, CompareResult, Put, Range, Response, Txn, Watch};
 /// as with [`Lock`](crate::Lock).
 #[derive(Debug)]
 pub struct Election {
-    claim: Claim,
+    claimant: Claimant,
 }
 
 impl Election {
-    pub(crate) fn new(db: Db, name: Vec<u8>, ttl_seconds: i64) -> Result<Election> {
-        Ok(Election {
-            claim: Claim::new(db, name, ttl_seconds)?,
-        })
-    }
-
     /// Waits until this candidate leads, and proclaims `value`.
     ///
     /// # Errors
@@ -45,11 +64,11 @@ impl Election {
         timeout: impl Into<Option<Duration>>,
     ) -> Result<()> {
         let value = value.into();
-        if self.claim.is_held() {
+        if self.claimant.is_held() {
             return self.proclaim(value);
         }
-        self.claim.set_value(value);
-        self.claim.acquire(timeout.into())
+        let request = self.claimant.request(value, Patience::new(timeout.into()));
+        self.claimant.acquire(request).map(drop)
     }
 
     /// Changes the value of the leader.
@@ -58,48 +77,20 @@ impl Election {
     ///
     /// `failed_precondition` if it does not lead, `lease_lost` if it lost the leadership.
     pub fn proclaim(&mut self, value: impl Into<Vec<u8>>) -> Result<()> {
-        let proclamation = self.proclamation(value)?;
-        match self.claim.db().txn(proclamation)?.succeeded {
+        let proclamation = self.claimant.proclamation(value)?;
+        match self.claimant.db().txn(proclamation)?.succeeded {
             true => Ok(()),
-            false => Err(self.claim.lost()),
+            false => Err(self.claimant.lost()),
         }
-    }
-
-    /// The txn that proclaims `value`. It does not succeed if this candidate no longer leads.
-    ///
-    /// # Errors
-    ///
-    /// Same as [`Election::proclaim`].
-    pub fn proclamation(&self, value: impl Into<Vec<u8>>) -> Result<Txn> {
-        self.claim.db().engine().ensure_open()?;
-        let Some(lease) = self.claim.lease() else {
-            return Err(Error::new(
-                Code::FailedPrecondition,
-                "election: not leader (campaign first)",
-            ));
-        };
-        if !self.claim.is_held() {
-            return Err(lost(lease.id()));
-        }
-        let key = self.claim.key();
-        Ok(Txn::new()
-            .when(Compare::create_revision(
-                key,
-                CompareResult::Equal,
-                self.claim.revision(),
-            ))
-            .and_then(Put::new(key, value).lease(lease.id())))
     }
 
     /// Reads the leader's pair; `None` if there is no leader. The leader may be in another process.
+    ///
+    /// # Errors
+    ///
+    /// Only those that every call may return.
     pub fn leader(&self) -> Result<Option<KeyValue>> {
-        self.claim.holder(self.claim.db())
-    }
-
-    /// The request of [`Election::leader`], for callers that must not block. Its response has at
-    /// most one pair, the leader's.
-    pub fn leader_request(&self) -> Range {
-        first_in_line(&self.claim.prefix())
+        self.claimant.holder()
     }
 
     /// Follows the election: the current leader, then each new leader and each new value.
@@ -108,32 +99,31 @@ impl Election {
     ///
     /// Same as [`Db::watch`](crate::Db::watch).
     pub fn observe(&self) -> Result<Leaders> {
-        Leaders::new(self.claim.db().clone(), self.claim.prefix())
+        Leaders::new(self.claimant.db().clone(), self.claimant.prefix())
     }
 
     /// Resigns, or withdraws the candidature; does nothing if it is no candidate.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::lease_revoke`](crate::Db::lease_revoke). The candidature then ends with its TTL.
     pub fn resign(&mut self) -> Result<()> {
-        self.claim.release()
+        self.claimant.release()
     }
 
     /// Whether it leads; false also once its lease is known to be lost.
     pub fn is_leader(&self) -> bool {
-        self.claim.is_held()
+        self.claimant.is_held()
     }
 
     /// Its key in the store while it leads; otherwise empty.
     pub fn key(&self) -> &[u8] {
-        self.claim.key()
+        self.claimant.key()
     }
 
     /// The revision at which its key was created, for fencing; 0 while it does not lead.
     pub fn revision(&self) -> Revision {
-        self.claim.revision()
-    }
-
-    /// The claim behind a campaign, for callers that must not block; see [`Claim`].
-    pub fn claim(&mut self) -> &mut Claim {
-        &mut self.claim
+        self.claimant.revision()
     }
 }
 
@@ -184,7 +174,7 @@ impl Leaders {
     pub fn next_unless(
         &mut self,
         patience: Patience,
-        interrupted: Interrupted,
+        interrupted: Interrupt,
     ) -> Result<Option<KeyValue>> {
         self.follow(patience, interrupted, || patience.left())
     }
@@ -197,7 +187,7 @@ impl Leaders {
     pub fn try_next_unless(
         &mut self,
         patience: Patience,
-        interrupted: Interrupted,
+        interrupted: Interrupt,
     ) -> Result<Option<KeyValue>> {
         self.follow(patience, interrupted, || Some(Duration::ZERO))
     }
@@ -205,7 +195,7 @@ impl Leaders {
     fn follow(
         &mut self,
         patience: Patience,
-        interrupted: Interrupted,
+        interrupted: Interrupt,
         wait: impl Fn() -> Option<Duration>,
     ) -> Result<Option<KeyValue>> {
         let db = patience.limit(&self.db);
@@ -258,12 +248,12 @@ impl Leaders {
         Ok(())
     }
 
-    fn changed(&mut self, db: &Db, interrupted: Interrupted) -> Result<Option<KeyValue>> {
+    fn changed(&mut self, db: &Db, interrupted: Interrupt) -> Result<Option<KeyValue>> {
         // what is over has no leader to look up: its watcher says why
         if !self.look || self.watcher.is_over() {
             return Ok(None);
         }
-        let leader = match db.call_unless(first_in_line(&self.prefix), interrupted)? {
+        let leader = match db.call_unless(holder_request(&self.prefix), interrupted)? {
             Response::Range(response) => response.kvs.into_iter().next(),
             other => return Err(wrong_response(&other)),
         };

@@ -4,10 +4,33 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::db::Db;
-use crate::engine::Keeping;
+use crate::engine::KeepAlive;
 use crate::error::{Code, Error, Result};
 use crate::model::LeaseId;
 use crate::request::{LeaseGrant, LeaseRevoke};
+
+impl Db {
+    /// Grants a lease of `ttl_seconds` that is renewed automatically, and revoked when its handle
+    /// is closed or dropped. With `end_with_process` it also ends within 500 ms after this process
+    /// ends; otherwise it then ends with its TTL.
+    ///
+    /// ```
+    /// use libkv::{Db, LeaseGrant, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let lease = db.lease(LeaseGrant::new(10).end_with_process(true))?;
+    /// db.put(Put::new("worker/1", "ready").lease(lease.id()))?;
+    /// drop(lease); // the key is deleted soon after
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Db::lease_grant`].
+    pub fn lease(&self, grant: impl Into<LeaseGrant>) -> Result<Lease> {
+        Lease::new(self, grant.into())
+    }
+}
 
 /// A lease that keeps itself alive as long as this handle, and this process, live; made by
 /// [`Db::lease`](crate::Db::lease).
@@ -15,12 +38,13 @@ use crate::request::{LeaseGrant, LeaseRevoke};
 /// Put keys on it by its [`id`](Lease::id). Closing or dropping the handle revokes it: its keys go.
 /// If it expires all the same (the process was stopped for longer than its TTL) or somebody revokes
 /// it, it is [`lost`](Lease::lost).
+#[must_use = "dropping a lease revokes it"]
 pub struct Lease {
     db: Db,
     id: LeaseId,
     ttl_seconds: i64,
     /// None once closed.
-    keeping: Mutex<Option<Box<dyn Keeping>>>,
+    keeping: Mutex<Option<Box<dyn KeepAlive>>>,
     fate: Arc<Mutex<Fate>>,
 }
 
@@ -84,6 +108,19 @@ impl Lease {
     }
 
     /// Whole seconds that it would live on if its process died now; 0 if it is gone.
+    ///
+    /// ```
+    /// use libkv::{Db, Options};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let lease = db.lease(10)?;
+    /// assert!(lease.remaining()? >= 9);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Only those that every call may return.
     pub fn remaining(&self) -> Result<i64> {
         Ok(self.db.lease_time_to_live(self.id)?.ttl_seconds.max(0))
     }
@@ -97,6 +134,20 @@ impl Lease {
 
     /// Runs `tell` when the lease is lost, or now if it is; never once the handle is closed. It runs
     /// on a thread of libkv and must not block.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use libkv::{Db, Options};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let lease = db.lease(10)?;
+    /// let (sender, receiver) = mpsc::channel();
+    /// lease.on_lost(move || sender.send(()).unwrap());
+    /// db.lease_revoke(lease.id())?;
+    /// receiver.recv().unwrap();
+    /// assert!(lease.lost());
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     pub fn on_lost(&self, tell: impl FnOnce() + Send + 'static) {
         let mut fate = lock(&self.fate);
         match fate.lost {
@@ -110,6 +161,17 @@ impl Lease {
 
     /// Stops keeping it alive and revokes it: its keys go. Closing twice is fine, and so is closing
     /// a lease that is lost.
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let lease = db.lease(10)?;
+    /// db.put(Put::new("session/1", "x").lease(lease.id()))?;
+    /// lease.close()?;
+    /// assert!(db.get("session/1")?.is_none());
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -136,21 +198,20 @@ impl Lease {
         stopped
     }
 
-    /// Refuses once the lease is lost or closed.
-    pub(crate) fn check(&self) -> Result<()> {
-        match (self.lost(), lock(&self.keeping).is_none()) {
-            (true, _) => Err(lost(self.id)),
-            (_, true) => Err(Error::new(Code::Closed, "the lease's handle is closed")),
-            _ => Ok(()),
-        }
+    /// The number of callbacks that wait for its loss.
+    #[cfg(test)]
+    pub(super) fn callbacks(&self) -> usize {
+        lock(&self.fate).tell.len()
     }
 }
 
 pub(crate) fn lost(id: LeaseId) -> Error {
     Error::new(
         Code::LeaseLost,
-        format!("lease {id} was lost: it expired, or was revoked"),
+        "the lease was lost: it expired, or was revoked",
     )
+    .with_detail(format_args!("lease {id}"))
+    .with_lease(id)
 }
 
 impl Drop for Lease {
@@ -158,50 +219,6 @@ impl Drop for Lease {
         if self.stop() && self.db.engine().ensure_open().is_ok() {
             // a drop does not wait; what cannot be revoked ends with its TTL
             self.db.submit(LeaseRevoke { id: self.id }, |_| {});
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::options::{Clock, Options};
-    use crate::recipe::{Claim, ClaimStep};
-    use crate::request::Watch;
-
-    /// A claim may wait behind thousands, one after the other.
-    #[test]
-    fn claim_that_waits_behind_many_leaves_one_callback_with_its_lease() {
-        let clock = Clock::new(1_000_000_000_000);
-        let db = Db::open(":memory:", Options::new().clock(clock.clone())).expect("a store");
-        let mut claim = Claim::new(db.clone(), "name", 60).expect("a claim");
-        let ClaimStep::Run(grant) = claim.step(None).expect("a step") else {
-            panic!("it begins with a grant")
-        };
-        let granted = db.engine().call(grant).expect("granted");
-        claim.step(Some(granted)).expect("a step");
-        let wait = || {
-            let watcher = db.watch(Watch::new("before")).expect("a watcher");
-            claim.wake_when_lost(&watcher);
-            watcher
-        };
-        let watchers: Vec<_> = (0..10).map(|_| wait()).collect();
-        let lease = claim.lease().expect("granted");
-        assert_eq!(lock(&lease.fate).tell.len(), 1);
-        let (lost, is_lost) = std::sync::mpsc::channel();
-        lease.on_lost(move || {
-            let _ = lost.send(());
-        });
-        db.lease_revoke(lease.id()).expect("revoked");
-        clock.advance(1);
-        is_lost
-            .recv_timeout(std::time::Duration::from_secs(20))
-            .expect("it is lost");
-        for watcher in [&watchers[9], &wait()] {
-            assert_eq!(
-                watcher.try_next().expect_err("ended").code(),
-                Code::Cancelled
-            );
         }
     }
 }

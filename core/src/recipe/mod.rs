@@ -1,6 +1,9 @@
 //! What can be written on top of [`Db`](crate::Db) alone, and so works over any engine.
 
 mod claim;
+mod claim_driver;
+mod claim_wait;
+mod claimant;
 mod election;
 mod lease;
 mod lock;
@@ -10,13 +13,15 @@ mod snapshot;
 mod transact;
 mod watcher;
 
-pub use claim::{Claim, ClaimStep};
+pub use claim::{Claim, ClaimRequest, claim_prefix, holder_request};
+pub use claim_driver::{ClaimCompletion, ClaimDriver};
+pub use claim_wait::{ClaimCanceller, ClaimWait, claim_blocking};
+pub use claimant::Claimant;
 pub use election::{Election, Leaders};
 pub use lease::Lease;
 pub use lock::Lock;
 pub use patience::Patience;
 pub use scan::{DiffScan, EventScan, Scan};
 pub use snapshot::Snapshot;
-pub(crate) use transact::transact;
 pub use transact::{Retries, TRANSACT_RETRIES, Transaction};
 pub use watcher::{Canceller, Watcher};

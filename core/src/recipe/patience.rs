@@ -1,16 +1,15 @@
-//! How long a caller waits, over all that has to be asked meanwhile.
+//! The time limit of a wait that consists of several requests.
 
 use std::time::{Duration, Instant};
 
 use crate::db::Db;
 use crate::error::Code;
 
-/// What is asked after the time is over, so that a place in a line is left in good order, gets this long.
+/// The time limit of the requests after the time is over: they delete what the wait has created.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// The time that a caller gives to a wait: it limits each request of the wait, not only the pauses between
-/// them. A time of 0 is for callers that do not want to wait for others: what has to be asked has no limit but the
-/// request time-out then.
+/// The time limit of a wait: it also limits each request of the wait. A time of 0 is for callers
+/// that do not wait for others: then only the request timeout limits the requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     timeout: Option<Duration>,
@@ -18,7 +17,7 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// From now on; none: no limit.
+    /// A limit that begins now; `None`: no limit.
     pub fn new(timeout: Option<Duration>) -> Patience {
         Patience {
             timeout,
@@ -26,17 +25,17 @@ impl Patience {
         }
     }
 
-    /// The time that was given; 0 if there is no limit.
+    /// The time at the beginning; 0 if there is no limit.
     pub fn timeout(&self) -> Duration {
         self.timeout.unwrap_or_default()
     }
 
-    /// When it is over; none if there is no limit.
+    /// When it is over; `None` if there is no limit.
     pub fn until(&self) -> Option<Instant> {
         self.until
     }
 
-    /// What is left of it; none if there is no limit.
+    /// The remaining time; `None` if there is no limit.
     pub fn left(&self) -> Option<Duration> {
         self.until
             .map(|until| until.saturating_duration_since(Instant::now()))
@@ -47,17 +46,17 @@ impl Patience {
         self.left().is_some_and(|left| left.is_zero())
     }
 
-    /// The store to ask during the wait.
+    /// The store, for requests during the wait.
     pub fn limit(&self, db: &Db) -> Db {
         db.until(self.until.filter(|_| !self.timeout().is_zero()))
     }
 
-    /// The store to ask once the time is over: it has half a second for everything.
+    /// The store, for requests after the time is over: it has half a second for all of them.
     pub fn grace(db: &Db) -> Db {
         db.until(Instant::now() + GRACE)
     }
 
-    /// Whether an error with this code means no more than that the time is over.
+    /// Whether an error with this code means only that the time is over.
     pub fn has_ended(&self, code: Code) -> bool {
         let unanswered = matches!(
             code,

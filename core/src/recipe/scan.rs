@@ -6,16 +6,93 @@ use crate::db::Db;
 use crate::error::{Code, Error, Result};
 use crate::model::{Difference, Event, KeyRange, KeyValue, Revision};
 use crate::request::{Events, Range, SortOrder, SortTarget};
+use crate::validate::check_range;
 
 /// The number of pairs of the first page. Each later page doubles it, up to [`PAGE_PAIRS_MAX`].
 const PAGE_PAIRS_FIRST: i64 = 64;
 const PAGE_PAIRS_MAX: i64 = 1_024;
+
+impl Db {
+    /// Iterates over the pairs of a range in key order, all at the revision of the first page. A
+    /// scan holds no transaction between steps and does not count.
+    ///
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put, Range};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.put(Put::new("a", "1"))?;
+    /// db.put(Put::new("b", "2"))?;
+    /// for kv in db.scan(Range::new(KeyRange::all()))? {
+    ///     let kv = kv?;
+    ///     println!("{:?} = {:?}", kv.key, kv.value);
+    /// }
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` for another sort order than ascending by key, and for `count_only`. A
+    /// step returns `compacted` if a compaction passed the scan's revision.
+    pub fn scan(&self, range: Range) -> Result<Scan> {
+        Scan::new(self.clone(), range)
+    }
+
+    /// Iterates over the events of a range with `after` < revision <= `upto` (0 or negative: the
+    /// current one), in order. It holds no transaction between steps; `prev_kv` is not set.
+    ///
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let first = db.put(Put::new("a", "1"))?.revision;
+    /// db.put(Put::new("b", "2"))?;
+    /// assert_eq!(db.events(first, 0, KeyRange::all()).count(), 1);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// A step returns `compacted` if `after` is below the compacted revision, and `future_revision`
+    /// if `upto` is above the current revision.
+    pub fn events(&self, after: Revision, upto: Revision, range: impl Into<KeyRange>) -> EventScan {
+        EventScan::new(
+            self.clone(),
+            Events {
+                after,
+                upto,
+                range: range.into(),
+            },
+        )
+    }
+
+    /// Iterates over the keys of a range that differ between revision `a` and revision `b` (0 or
+    /// negative: the current one), in key order. A key that was put again with the same value
+    /// differs, because its `mod_revision` differs.
+    ///
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let first = db.put(Put::new("a", "1"))?.revision;
+    /// db.put(Put::new("a", "2"))?;
+    /// let change = db.diff(first, 0, KeyRange::all())?.next().unwrap()?;
+    /// assert_eq!(change.before.unwrap().value, "1");
+    /// assert_eq!(change.after.unwrap().value, "2");
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `compacted`, `future_revision`, also from a later step.
+    pub fn diff(&self, a: Revision, b: Revision, range: impl Into<KeyRange>) -> Result<DiffScan> {
+        DiffScan::new(self.clone(), a, b, range.into())
+    }
+}
 
 /// Iterates over the pairs of a range in key order, all at one revision; made by
 /// [`Db::scan`](crate::Db::scan).
 ///
 /// After an error the scan has ended.
 #[derive(Debug)]
+#[must_use = "a scan reads nothing until it is iterated"]
 pub struct Scan {
     db: Db,
     range: Range,
@@ -29,18 +106,16 @@ pub struct Scan {
 impl Scan {
     pub(crate) fn new(db: Db, range: Range) -> Result<Scan> {
         if range.sort_target != SortTarget::Key || range.sort_order == SortOrder::Descend {
-            let message = "a scan goes by ascending key (sort with range instead)";
-            return Err(Error::new(Code::InvalidArgument, message));
+            let message = "a scan goes by ascending key";
+            return Err(
+                Error::new(Code::InvalidArgument, message).with_detail("sort with range instead")
+            );
         }
         if range.count_only {
-            return Err(Error::new(
-                Code::InvalidArgument,
-                "a scan does not count (use range with count_only)",
-            ));
+            return Err(Error::new(Code::InvalidArgument, "a scan does not count")
+                .with_detail("use range with count_only"));
         }
-        if range.range.key.is_empty() {
-            return Err(Error::new(Code::InvalidArgument, "key is not provided"));
-        }
+        check_range(&range.range)?;
         let left = if range.limit > 0 {
             range.limit
         } else {
@@ -57,6 +132,17 @@ impl Scan {
     }
 
     /// The revision of the scan; 0 before the first step of a scan of the current revision.
+    ///
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put, Range};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let revision = db.put(Put::new("a", "1"))?.revision;
+    /// let mut scan = db.scan(Range::new(KeyRange::all()))?;
+    /// scan.next();
+    /// assert_eq!(scan.revision(), revision);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     pub fn revision(&self) -> Revision {
         self.range.revision.max(0)
     }
@@ -95,10 +181,11 @@ impl Iterator for Scan {
 }
 
 /// Iterates over the events of a range between two revisions; made by
-/// [`Db::changes`](crate::Db::changes).
+/// [`Db::events`](crate::Db::events).
 ///
 /// After an error the scan has ended.
 #[derive(Debug)]
+#[must_use = "a scan reads nothing until it is iterated"]
 pub struct EventScan {
     db: Db,
     request: Events,
@@ -147,6 +234,7 @@ impl Iterator for EventScan {
 ///
 /// After an error the scan has ended.
 #[derive(Debug)]
+#[must_use = "a scan reads nothing until it is iterated"]
 pub struct DiffScan {
     db: Db,
     before: Revision,
@@ -163,9 +251,7 @@ impl DiffScan {
         after: Revision,
         range: KeyRange,
     ) -> Result<DiffScan> {
-        if range.key.is_empty() {
-            return Err(Error::new(Code::InvalidArgument, "key is not provided"));
-        }
+        check_range(&range)?;
         let now = if before <= 0 || after <= 0 {
             db.engine().revision()?
         } else {

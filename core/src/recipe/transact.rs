@@ -9,6 +9,7 @@ use crate::db::Db;
 use crate::error::{Code, Error, Result};
 use crate::model::{KeyRange, KeyValue, Revision};
 use crate::request::*;
+use crate::validate::check_key;
 
 /// The usual number of retries of [`Db::transact`](crate::Db::transact).
 pub const TRANSACT_RETRIES: u32 = 64;
@@ -17,11 +18,88 @@ pub const TRANSACT_RETRIES: u32 = 64;
 const WAIT_FIRST_US: u64 = 50;
 const WAIT_MAX_US: u64 = 20_000;
 
+impl Db {
+    /// Runs `body`, then commits its writes in one revision if nothing that it read has changed;
+    /// otherwise runs it again. Between tries it waits a short random time that grows. After
+    /// `max_retries` retries (`None`: no limit) it returns `conflict`.
+    /// [`TRANSACT_RETRIES`](crate::TRANSACT_RETRIES) is the usual number. If `body` returns an
+    /// error nothing is written.
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put, TRANSACT_RETRIES};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.put(Put::new("counter", "1"))?;
+    /// let next = db.transact(TRANSACT_RETRIES, |t| {
+    ///     let kv = t.get("counter")?.unwrap();
+    ///     let next = String::from_utf8_lossy(&kv.value).parse().unwrap_or(0) + 1;
+    ///     t.put(Put::new("counter", next.to_string()))?;
+    ///     Ok(next)
+    /// })?;
+    /// assert_eq!(next, 2);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `conflict`, the error of `body`, and those of [`Db::txn`].
+    pub fn transact<T>(
+        &self,
+        max_retries: impl Into<Option<u32>>,
+        mut body: impl FnMut(&mut Transaction) -> Result<T>,
+    ) -> Result<T> {
+        let mut retries = Retries::new(max_retries.into());
+        loop {
+            let mut transaction = self.transaction();
+            match body(&mut transaction) {
+                Ok(value) => {
+                    if transaction.txn().map_or(Ok(true), |txn| {
+                        self.txn(txn).map(|response| response.succeeded)
+                    })? {
+                        return Ok(value);
+                    }
+                }
+                Err(error) if transaction.is_overtaken(&error) => {}
+                Err(error) => return Err(error),
+            }
+            thread::sleep(retries.after(&transaction)?);
+        }
+    }
+
+    /// One try of [`Db::transact`], for callers whose body cannot be a closure, for example in a
+    /// language with async functions. Read and write through it and run [`Transaction::txn`]. If
+    /// that did not succeed begin again after [`Retries::after`](crate::Retries::after).
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put, Retries, TRANSACT_RETRIES};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let mut retries = Retries::new(Some(TRANSACT_RETRIES));
+    /// loop {
+    ///     let mut transaction = db.transaction();
+    ///     if transaction.get("counter")?.is_none() {
+    ///         transaction.put(Put::new("counter", "0"))?;
+    ///     }
+    ///     let Some(txn) = transaction.txn() else { break };
+    ///     if db.txn(txn)?.succeeded {
+    ///         break;
+    ///     }
+    ///     std::thread::sleep(retries.after(&transaction)?);
+    /// }
+    /// assert_eq!(db.get("counter")?.unwrap().value, "0");
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    pub fn transaction(&self) -> Transaction {
+        Transaction::new(self.clone())
+    }
+}
+
 /// The view of the body of [`Db::transact`](crate::Db::transact).
 ///
 /// Reads see one revision plus the writes of this transaction. Writes are collected until the body
 /// returns, then applied in one txn.
 #[derive(Debug)]
+#[must_use = "a transaction writes nothing until its txn is run"]
 pub struct Transaction {
     db: Db,
     /// The revision of the first read; 0 before it.
@@ -44,6 +122,22 @@ impl Transaction {
 
     /// Reads one key. For a key that this transaction has put, only key, value and lease are known;
     /// the other fields are 0 until the commit.
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.transact(None, |t| {
+    ///     t.put(Put::new("a", "1"))?;
+    ///     assert_eq!(t.get("a")?.unwrap().value, "1");
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` (empty key), `compacted`.
     pub fn get(&mut self, key: impl AsRef<[u8]>) -> Result<Option<KeyValue>> {
         let key = key.as_ref();
         match self.writes.get(key) {
@@ -53,6 +147,18 @@ impl Transaction {
     }
 
     /// Reads the pairs of a range in key order, including this transaction's own writes.
+    ///
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put, Range};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.transact(None, |t| {
+    ///     t.put(Put::new("user/1", "x"))?;
+    ///     assert_eq!(t.range(Range::new(KeyRange::prefix("user/")))?.count, 1);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -102,17 +208,29 @@ impl Transaction {
 
     /// Writes a key after the body returned.
     ///
+    /// ```
+    /// use libkv::{Db, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.transact(None, |t| {
+    ///     t.put(Put::new("a", "1"))?;
+    ///     t.put(Put::new("b", "2"))?;
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!(db.get("a")?.unwrap().mod_revision, db.get("b")?.unwrap().mod_revision);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// `invalid_argument` for `prev_kv` and `ignore_…`: read the key instead.
     pub fn put(&mut self, put: Put) -> Result<()> {
-        if put.key.is_empty() {
-            return Err(Error::new(Code::InvalidArgument, "key is not provided"));
-        }
+        check_key(&put.key)?;
         if put.prev_kv || put.ignore_value || put.ignore_lease {
-            let message =
-                "a put inside transact takes key, value and lease only (read the key for the rest)";
-            return Err(Error::new(Code::InvalidArgument, message));
+            let message = "a put inside transact takes key, value and lease only";
+            return Err(Error::new(Code::InvalidArgument, message)
+                .with_detail("read the key for the rest")
+                .with_key(put.key));
         }
         self.writes.insert(put.key.clone(), Some(put));
         Ok(())
@@ -120,6 +238,20 @@ impl Transaction {
 
     /// Deletes the keys of a range after the body returned. Returns how many of them this
     /// transaction sees.
+    ///
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// db.put(Put::new("user/1", "x"))?;
+    /// let deleted = db.transact(None, |t| t.delete(KeyRange::prefix("user/")))?;
+    /// assert_eq!(deleted, 1);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Transaction::range`].
     pub fn delete(&mut self, range: impl Into<KeyRange>) -> Result<i64> {
         let seen = self.range(Range::new(range.into()).keys_only(true))?;
         for kv in seen.kvs {
@@ -231,29 +363,6 @@ fn keys_only(mut kv: KeyValue, keys_only: bool) -> KeyValue {
         kv.value.clear();
     }
     kv
-}
-
-pub(crate) fn transact<T>(
-    db: &Db,
-    max_retries: Option<u32>,
-    mut body: impl FnMut(&mut Transaction) -> Result<T>,
-) -> Result<T> {
-    let mut retries = Retries::new(max_retries);
-    loop {
-        let mut transaction = db.transaction();
-        match body(&mut transaction) {
-            Ok(value) => {
-                if transaction.txn().map_or(Ok(true), |txn| {
-                    db.txn(txn).map(|response| response.succeeded)
-                })? {
-                    return Ok(value);
-                }
-            }
-            Err(error) if transaction.is_overtaken(&error) => {}
-            Err(error) => return Err(error),
-        }
-        thread::sleep(retries.after(&transaction)?);
-    }
 }
 
 /// It only needs to be spread, so the hasher's random keys are enough.

@@ -15,6 +15,29 @@ use crate::error::{Code, Error, Result};
 use crate::model::Revision;
 use crate::request::{Watch, WatchBatch};
 
+impl Db {
+    /// Follows the events of a range, whichever process writes them.
+    ///
+    /// ```
+    /// use libkv::{Db, KeyRange, Options, Put, Watch};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let mut watcher = db.watch(Watch::new(KeyRange::prefix("config/")))?;
+    /// let revision = db.put(Put::new("config/colour", "green"))?.revision;
+    /// let batch = watcher.next(None)?.unwrap();
+    /// assert_eq!((batch.revision, batch.events.len()), (revision, 1));
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` (an empty range), `compacted` (`start_revision` is negative, or below the
+    /// compacted revision, which is in the error).
+    pub fn watch(&self, watch: Watch) -> Result<Watcher> {
+        Watcher::new(self.clone(), watch)
+    }
+}
+
 /// Follows a range; made by [`Db::watch`](crate::Db::watch).
 ///
 /// Each batch is one complete revision, without gaps or repetitions. A watcher stores a filter and
@@ -25,6 +48,7 @@ use crate::request::{Watch, WatchBatch};
 /// One thread reads at a time; [`Watcher::cancel`] and [`Watcher::close`] may be called from any
 /// thread. The iterator waits for each batch, returns an error once, and ends. [`Code::Cancelled`]
 /// and [`Code::Closed`] end it without an error.
+#[must_use = "dropping a watcher ends it"]
 pub struct Watcher {
     db: Db,
     stream: Arc<dyn WatchStream>,
@@ -75,7 +99,11 @@ fn cancelled() -> Error {
     Error::new(Code::Cancelled, "the watcher was cancelled")
 }
 
-/// Wakes a parked thread.
+/// A waker for the thread that parks in `parker`.
+pub(super) fn unparking(parker: &Parker) -> Waker {
+    Waker::from(Arc::new(Unpark(parker.unparker().clone())))
+}
+
 struct Unpark(Unparker);
 
 impl Wake for Unpark {
@@ -87,16 +115,45 @@ impl Wake for Unpark {
 impl Watcher {
     pub(crate) fn new(db: Db, watch: Watch) -> Result<Watcher> {
         let stream = db.engine().watch(watch)?;
-        Ok(Watcher {
+        Ok(Watcher::over(db, stream))
+    }
+
+    /// As [`Db::watch`], for callers that must not block.
+    pub(super) fn submit(
+        db: &Db,
+        watch: Watch,
+        created: impl FnOnce(Result<Watcher>) + Send + 'static,
+    ) {
+        let own = db.clone();
+        let created = move |stream: Result<_>| {
+            created(stream.map(|stream| Watcher::over(own, stream)));
+        };
+        db.engine().submit_watch(watch, Box::new(created));
+    }
+
+    fn over(db: Db, stream: Arc<dyn WatchStream>) -> Watcher {
+        Watcher {
             db,
             stream,
             reading: AtomicBool::new(false),
             page: Mutex::default(),
             ended: false,
-        })
+        }
     }
 
     /// Returns the next batch; `None` if `timeout` (`None`: no limit) passed.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use libkv::{Db, Options, Put, Watch};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let watcher = db.watch(Watch::new("a"))?;
+    /// assert!(watcher.next(Duration::from_millis(10))?.is_none());
+    /// db.put(Put::new("a", "1"))?;
+    /// assert_eq!(watcher.next(None)?.unwrap().events[0].kv.value, "1");
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -115,9 +172,7 @@ impl Watcher {
             return Ok(None);
         }
         let parker = Parker::new();
-        self.set_waker(Some(Waker::from(Arc::new(Unpark(
-            parker.unparker().clone(),
-        )))));
+        self.set_waker(Some(unparking(&parker)));
         let response = self.wait(&parker, until.map(|(_, at)| at));
         self.set_waker(None);
         response
@@ -137,6 +192,15 @@ impl Watcher {
     }
 
     /// Returns the next batch if there is one. Never waits.
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Watch};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let watcher = db.watch(Watch::new("a"))?;
+    /// assert!(watcher.try_next()?.is_none());
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -180,6 +244,16 @@ impl Watcher {
 
     /// The current revision of the store, if every batch up to it was delivered. `None` if not, if
     /// the watcher starts in the future, or if the store is a cluster. Never waits.
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put, Watch};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let watcher = db.watch(Watch::new("a"))?;
+    /// let revision = db.put(Put::new("b", "not watched"))?.revision;
+    /// assert_eq!(watcher.caught_up(), Some(revision));
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     pub fn caught_up(&self) -> Option<Revision> {
         // in a forked child a thread that is not there may hold the page
         let taken = !self.db.is_closed() && self.page().events.as_slice().is_empty();
@@ -227,6 +301,22 @@ impl Watcher {
     /// Sets the waker that is called when [`Watcher::try_next`] may have something. It is called at
     /// once if that is so already, and again each time; it may be called without a reason. It runs
     /// on a thread of libkv and must not block.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::task::{Wake, Waker};
+    /// use libkv::{Db, Options, Watch};
+    ///
+    /// struct Notify;
+    /// impl Wake for Notify {
+    ///     fn wake(self: Arc<Self>) { /* schedule a call of try_next */ }
+    /// }
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let watcher = db.watch(Watch::new("a"))?;
+    /// watcher.set_waker(Some(Waker::from(Arc::new(Notify))));
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     pub fn set_waker(&self, waker: Option<Waker>) {
         match (self.db.engine().ensure_open(), waker) {
             (Ok(()), waker) => self.stream.set_waker(waker),
@@ -238,17 +328,44 @@ impl Watcher {
 
     /// A descriptor that is readable while [`Watcher::try_next`] may have something. It belongs to
     /// the watcher: poll it, but do not read or close it.
+    ///
+    /// # Errors
+    ///
+    /// `closed`, `forked`, `io` if no descriptor can be created.
     pub fn fd(&self) -> Result<RawFd> {
         self.db.engine().ensure_open()?;
         self.stream.fd()
     }
 
     /// Ends the watcher, from any thread: a waiting thread and every later call get `cancelled`.
+    ///
+    /// ```
+    /// use libkv::{Code, Db, Options, Watch};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let watcher = db.watch(Watch::new("a"))?;
+    /// watcher.cancel();
+    /// assert_eq!(watcher.next(None).unwrap_err().code(), Code::Cancelled);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     pub fn cancel(&self) {
         self.stream.end(cancelled());
     }
 
     /// A handle that can [`cancel`](Watcher::cancel) this watcher from elsewhere.
+    ///
+    /// ```
+    /// use std::thread;
+    /// use libkv::{Code, Db, Options, Watch};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let watcher = db.watch(Watch::new("a"))?;
+    /// let canceller = watcher.canceller();
+    /// let reader = thread::spawn(move || watcher.next(None).map(drop));
+    /// canceller.cancel();
+    /// assert_eq!(reader.join().unwrap().unwrap_err().code(), Code::Cancelled);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     pub fn canceller(&self) -> Canceller {
         Canceller {
             stream: Arc::downgrade(&self.stream),
@@ -268,6 +385,19 @@ impl Watcher {
 
     /// The start revision of a new watcher that continues without a gap or a repetition: after the
     /// last returned batch, or later if nothing has matched since.
+    ///
+    /// ```
+    /// use libkv::{Db, Options, Put, Watch};
+    ///
+    /// let db = Db::open(":memory:", Options::new())?;
+    /// let watcher = db.watch(Watch::new("a"))?;
+    /// let revision = db.put(Put::new("a", "1"))?.revision;
+    /// watcher.next(None)?;
+    /// let resumed = db.watch(Watch::new("a").start_revision(watcher.resume_revision()))?;
+    /// assert!(resumed.try_next()?.is_none());
+    /// assert_eq!(resumed.resume_revision(), revision + 1);
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     pub fn resume_revision(&self) -> Revision {
         // in a forked child a thread that is not there may hold it
         let page = if self.db.is_closed() {

@@ -365,7 +365,7 @@ fn check_image(dir: &Path) -> std::result::Result<usize, String> {
     let said = |e: Error| format!("answers {e}");
     whole(&db)?;
     let status = db.status().map_err(said)?;
-    let (current, compacted) = (status.revision, status.compacted_revision);
+    let (current, compacted) = (status.revision, status.compacted_revision.unwrap_or(-1));
     if current < promised.synced {
         return Err(format!(
             "is at revision {current}; {} was acknowledged as synced",

@@ -256,7 +256,7 @@ fn watchers(store: &str) {
             Ok(Some(batch)) => panic!("watcher {n} delivers {batch:?}"),
             Err(error) => assert_eq!(
                 (error.code(), error.revision(), n % 4 % 3),
-                (Code::Compacted, last, 0)
+                (Code::Compacted, Some(last), 0)
             ),
         }
     }

@@ -91,7 +91,7 @@ impl Model {
             }
             _ => refuse(
                 Code::LeaseLost,
-                &format!("lease {} was lost: it expired, or was revoked", held.lease),
+                "the lease was lost: it expired, or was revoked",
             ),
         }
     }

@@ -43,11 +43,21 @@ enum Kind {
     Corrupt,
 }
 
+/// An alarm in JSON.
 #[derive(Serialize)]
-struct Shape {
-    /// A number beyond what JavaScript counts: as text.
+pub struct AlarmJson {
+    /// As text: JavaScript's numbers are exact only up to 2^53.
     member_id: String,
     alarm: &'static str,
+}
+
+impl From<&AlarmMember> for AlarmJson {
+    fn from(alarm: &AlarmMember) -> AlarmJson {
+        AlarmJson {
+            member_id: alarm.member.to_string(),
+            alarm: alarm.kind.name(),
+        }
+    }
 }
 
 impl Alarm {
@@ -63,16 +73,14 @@ impl Alarm {
                 context.open(Access::Write)?.alarm_disarm(0, kind)?
             }
         };
-        for AlarmMember { member, kind } in alarms {
-            let alarm = kind.name();
+        for alarm in &alarms {
+            let AlarmMember { member, kind } = alarm;
             match context.out.json {
-                true => context.out.json(&Shape {
-                    member_id: member.to_string(),
-                    alarm,
-                })?,
+                true => context.out.json(&AlarmJson::from(alarm))?,
+                // as etcdctl, with its space at the end
                 false => context
                     .out
-                    .line(format!("memberID:{member} alarm:{alarm} "))?,
+                    .line(format!("memberID:{member} alarm:{kind} "))?,
             }
         }
         Ok(())

@@ -54,7 +54,8 @@ impl Compact {
                 (
                     Compacted {
                         revision,
-                        compacted_revision,
+                        // it is compacted: the request was refused for that
+                        compacted_revision: compacted_revision.unwrap_or(0),
                     },
                     "nothing to forget: compacted up to revision",
                 )

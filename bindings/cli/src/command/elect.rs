@@ -1,11 +1,11 @@
-//! `elect`: one leader among all who stand.
+//! `elect`: one leader among all candidates.
 
 use std::ffi::OsString;
 
 use libkv::{Code, Db, KeyValue, Patience};
 
 use crate::command::Context;
-use crate::command::standing::{News, Standing};
+use crate::command::claim::{Event, Holding, Wanted};
 use crate::duration::parse_duration_ms;
 use crate::failure::{Failure, Result};
 use crate::output::Out;
@@ -14,13 +14,13 @@ use crate::signal::Interrupt;
 use crate::target::Access;
 
 const HELP: &str = "\
-Stands for leader of NAME with VALUE, shows its key and the value once it leads, and leads until
-Ctrl-C, when it resigns. With --listen it shows each leader, from the present one on.
+Campaigns to be the leader of NAME with VALUE, shows its key and the value once it leads, and leads
+until Ctrl-C, when it resigns. With --listen it shows each leader, beginning with the current one.
 
 Examples:
   kv elect web-server \"$(hostname)\"
   kv elect web-server --listen
-  kv elect web-server --leader                status 1 if nobody leads";
+  kv elect web-server --leader                status 1 if there is no leader";
 
 /// `kv elect`.
 #[derive(clap::Args, Clone, Debug)]
@@ -59,22 +59,21 @@ impl Elect {
             };
         };
         let value = notation.parse(value)?;
-        let Some(mut standing) =
-            Standing::first(context, &name, value.clone(), self.ttl, self.timeout)?
-        else {
-            let message = format!(
-                "{} was not to be led in time",
-                crate::notation::escape(&name)
-            );
-            return Err(libkv::Error::new(Code::Timeout, message).into());
+        let wanted = Wanted {
+            name: &name,
+            value: value.clone(),
+            ttl_seconds: self.ttl,
+            timeout_ms: self.timeout,
+            only_if_free: false,
         };
-        show(&mut context.out, &standing.pair(value))?;
-        let news = standing.news.recv();
-        let left = standing.leave();
-        match news {
-            Ok(News::Signal(signal)) => left.and(Err(Failure::Signal(signal))),
-            // whoever is not to be reached any more cannot be left either, and that is no news
-            _ => Err(standing.lost()),
+        let Some(mut holding) = Holding::wait(context, wanted)? else {
+            return Err(Failure::No);
+        };
+        show(&mut context.out, &holding.pair(value))?;
+        match holding.events.recv() {
+            Ok(Event::Signal(signal)) => holding.leave().and(Err(Failure::Signal(signal))),
+            // a cluster that does not respond cannot revoke the lease either: no error of its own
+            _ => Err(holding.lost()),
         }
     }
 }

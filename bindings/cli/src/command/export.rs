@@ -289,7 +289,8 @@ fn write<W: Write>(
     let io = |error| gone(error, shown);
     if sum == 0 {
         let status = db.status()?;
-        let (store_id, compacted_revision) = (status.store_id, status.compacted_revision);
+        let (store_id, compacted_revision) =
+            (status.store_id, status.compacted_revision.unwrap_or(-1));
         let header = Header {
             kv_export: VERSION,
             store_id,

@@ -106,7 +106,7 @@ impl Events {
         let upto = self.upto.map_or(Ok(0), |at| at.revision(&db))?;
         let after = match self.after {
             Some(at) => at.revision(&db)?,
-            None => db.status()?.compacted_revision.max(0),
+            None => db.status()?.compacted_revision.unwrap_or(0),
         };
         for event in db
             .events(after, upto, range)

@@ -1,4 +1,4 @@
-//! `lock`: one at a time, of all processes that use the store.
+//! `lock`: one holder at a time, of all processes that use the store.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -10,26 +10,26 @@ use serde::Serialize;
 use signal_hook::consts::SIGINT;
 
 use crate::command::Context;
-use crate::command::standing::{News, Standing};
+use crate::command::claim::{Event, Holding, Wanted};
 use crate::duration::parse_duration_ms;
 use crate::failure::{Failure, Result};
 use crate::output::note;
 use crate::shape::Key;
 
 const HELP: &str = "\
-Waits for the lock. With a COMMAND it runs that, with KV_LOCK_KEY and KV_LOCK_REV set, frees the
+Waits for the lock. With a COMMAND it runs that with KV_LOCK_KEY and KV_LOCK_REV set, releases the
 lock when it ends, and ends with its exit status. Without one it shows the lock's key and holds it
-until Ctrl-C. The lock is also freed when this process dies. KV_LOCK_REV only grows from holder to
-holder: let what is protected refuse a lower one than it has seen.
+until Ctrl-C. The lock is also released when this process dies. KV_LOCK_REV increases from holder to
+holder: let the protected resource refuse a lower one than it has seen.
 
 Examples:
-  kv lock deploy ./deploy.sh --all            what follows COMMAND is its own
-  kv lock deploy --timeout 10s ./deploy.sh    status 6 if it was not to be had in time
-  kv lock deploy --try ./deploy.sh            status 1 if somebody has it
+  kv lock deploy ./deploy.sh --all            all after COMMAND are its arguments
+  kv lock deploy --timeout 10s ./deploy.sh    status 6 if it is not acquired in time
+  kv lock deploy --try ./deploy.sh            status 1 if it is held
   kv lock deploy
 
 Exit status: that of COMMAND (126 and 127 as in a shell if it does not start); 3 if the lock was
-lost while it ran: it was told to end with SIGTERM.";
+lost while it ran: it got SIGTERM.";
 
 /// `kv lock`.
 #[derive(clap::Args, Clone, Debug)]
@@ -57,7 +57,7 @@ pub struct Lock {
 
 /// A lock that is held, in JSON.
 #[derive(Serialize)]
-struct Held<'a> {
+struct HeldLock<'a> {
     #[serde(flatten)]
     key: Key<'a>,
     revision: i64,
@@ -67,48 +67,46 @@ impl Lock {
     /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let name = context.global.notation.parse(&self.name)?;
-        let timeout_ms = if self.r#try { Some(0) } else { self.timeout };
-        let Some(mut standing) = Standing::first(context, &name, Vec::new(), self.ttl, timeout_ms)?
-        else {
-            if self.r#try {
-                return Err(Failure::No);
-            }
-            let message = format!(
-                "the lock {} was not acquired in time",
-                crate::notation::escape(&name)
-            );
-            return Err(libkv::Error::new(libkv::Code::Timeout, message).into());
+        let wanted = Wanted {
+            name: &name,
+            value: Vec::new(),
+            ttl_seconds: self.ttl,
+            timeout_ms: if self.r#try { Some(0) } else { self.timeout },
+            only_if_free: self.r#try,
+        };
+        let Some(mut holding) = Holding::wait(context, wanted)? else {
+            return Err(Failure::No);
         };
         let held = match self.command.split_first() {
-            Some((program, arguments)) => run_command(&standing, program, arguments),
+            Some((program, arguments)) => run_command(&holding, program, arguments),
             None => {
-                let revision = standing.revision();
+                let revision = holding.revision();
                 match context.out.json {
-                    true => context.out.json(&Held {
-                        key: Key::from(standing.key()),
+                    true => context.out.json(&HeldLock {
+                        key: Key::from(holding.key()),
                         revision,
                     })?,
-                    false => context.out.key_line(standing.key())?,
+                    false => context.out.key_line(holding.key())?,
                 }
                 context.out.flush()?;
-                Err(match standing.news.recv() {
-                    Ok(News::Signal(signal)) => Failure::Signal(signal),
-                    _ => standing.lost(),
+                Err(match holding.events.recv() {
+                    Ok(Event::Signal(signal)) => Failure::Signal(signal),
+                    _ => holding.lost(),
                 })
             }
         };
-        let left = standing.leave();
+        let left = holding.leave();
         held.and(left)
     }
 }
 
 /// Runs the command and passes its status on.
-fn run_command(standing: &Standing, program: &OsStr, arguments: &[OsString]) -> Result<()> {
+fn run_command(holding: &Holding, program: &OsStr, arguments: &[OsString]) -> Result<()> {
     let mut command = Command::new(program);
     command
         .args(arguments)
-        .env("KV_LOCK_KEY", OsStr::from_bytes(standing.key()))
-        .env("KV_LOCK_REV", standing.revision().to_string());
+        .env("KV_LOCK_KEY", OsStr::from_bytes(holding.key()))
+        .env("KV_LOCK_REV", holding.revision().to_string());
     let child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
@@ -118,34 +116,34 @@ fn run_command(standing: &Standing, program: &OsStr, arguments: &[OsString]) -> 
         }
     };
     let pid = Pid::from_child(&child);
-    wait_for(child, standing);
+    wait_for(child, holding);
     let mut lost = false;
     loop {
-        match standing.news.recv().expect("the sender is here too") {
-            News::Ended(Ok(status)) if !lost => return pass(status),
-            News::Ended(Ok(_)) => return Err(standing.lost()),
-            News::Ended(Err(error)) => {
+        match holding.events.recv().expect("the sender is here too") {
+            Event::Exit(Ok(status)) if !lost => return pass(status),
+            Event::Exit(Ok(_)) => return Err(holding.lost()),
+            Event::Exit(Err(error)) => {
                 return Err(Failure::Io(program.to_string_lossy().into(), error));
             }
-            News::Lost => {
+            Event::Loss => {
                 note("the lock is lost: the command gets SIGTERM");
                 lost = true;
                 let _ = kill_process(pid, Signal::TERM);
             }
             // a terminal sends Ctrl-C to the command too; others send a signal to this process alone
-            News::Signal(SIGINT) => {}
-            News::Signal(_) => {
+            Event::Signal(SIGINT) => {}
+            Event::Signal(_) => {
                 let _ = kill_process(pid, Signal::TERM);
             }
         }
     }
 }
 
-/// Tells of the end of the command, from a thread of its own.
-fn wait_for(mut child: Child, standing: &Standing) {
-    let tell = standing.tell.clone();
+/// Reports the end of the command, from a thread of its own.
+fn wait_for(mut child: Child, holding: &Holding) {
+    let sender = holding.sender.clone();
     std::thread::spawn(move || {
-        let _ = tell.send(News::Ended(child.wait()));
+        let _ = sender.send(Event::Exit(child.wait()));
     });
 }
 

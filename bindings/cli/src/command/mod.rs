@@ -2,6 +2,7 @@
 
 pub mod alarm;
 pub mod check;
+mod claim;
 pub mod compact;
 pub mod del;
 pub mod elect;
@@ -18,7 +19,6 @@ mod notify;
 pub mod put;
 pub mod serve;
 pub mod shell;
-pub mod standing;
 pub mod status;
 pub mod transfer;
 pub mod txn;

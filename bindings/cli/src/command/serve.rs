@@ -266,7 +266,7 @@ impl Serve {
             );
         }
         // answers of megabytes to many who read slowly are not to be kept for ever
-        libkv::return_large_memory();
+        libkv::support::return_large_memory();
         // signals are caught before anything is begun
         let (tell, told) = mpsc::channel();
         let interrupt = Interrupt::new(move |signal| {

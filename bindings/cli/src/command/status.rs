@@ -1,28 +1,28 @@
-//! `status`: what a store says of itself, and what troubles it, in words.
+//! `status`: the numbers of a store, and its problems.
 
-use libkv::{Code, Db, Durability, KeyRange, Range, Status as Said};
+use libkv::{AlarmKind, AlarmMember, Durability};
 use serde::Serialize;
 
+use super::alarm::AlarmJson;
 use crate::command::Context;
 use crate::failure::Result;
-use crate::notation;
 use crate::output::{Ink, Out, size};
 use crate::target::Access;
 
 const HELP: &str = "\
-Lines under `trouble` say what is wrong and what to do: alarms, a writer that holds its lock for
-long, a reader that keeps space from being used again.
+The lines of `trouble` show problems and what to do about them: alarms, a process that holds the
+write lock for a long time, a reader that prevents pages from being reused.
 
 Examples:
   kv status
   kv status --json | jq .revision
   kv -s etcd://host:2379 status
 
-Exit status: 0 also if there is trouble; `kv check` verifies the store.";
+Exit status: 0 even if there are problems; `kv check` verifies the store.";
 
-/// A lock held for longer than this is spoken of.
+/// A write lock that is held for this time is a problem.
 const HELD_LONG_MS: u64 = 1_000;
-/// A reader that lies so many commits behind is spoken of.
+/// A reader that is this number of commits behind is a problem.
 const BEHIND_LONG: u64 = 1_000;
 
 /// `kv status`.
@@ -30,27 +30,29 @@ const BEHIND_LONG: u64 = 1_000;
 #[command(after_help = HELP)]
 pub struct Status {}
 
-/// What `--json` shows.
+/// The output of `--json`. A number that cannot be known is `null`.
 #[derive(Serialize)]
-struct Shape<'a> {
+struct StatusJson<'a> {
     target: &'a str,
     store_id: &'a str,
     revision: i64,
     compacted_revision: Option<i64>,
     keys: Option<u64>,
-    leases: u64,
+    leases: Option<u64>,
     bytes_on_disk: u64,
     bytes_in_use: u64,
-    max_bytes: u64,
+    max_bytes: Option<u64>,
     durability: Option<&'static str>,
-    readers: u32,
+    readers: Option<u32>,
     watchers: u64,
-    oldest_reader: u64,
-    writer_pid: u32,
-    writer_held_ms: u64,
-    format_version: u32,
-    lmdb_version: &'a str,
-    alarms: Vec<&'a str>,
+    oldest_reader: Option<u64>,
+    writer_pid: Option<u32>,
+    writer_held_ms: Option<u64>,
+    format_version: Option<u32>,
+    lmdb_version: Option<&'a str>,
+    alarms: Vec<AlarmJson>,
+    poisoned: bool,
+    removed: bool,
     trouble: Vec<String>,
 }
 
@@ -58,69 +60,41 @@ impl Status {
     /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let db = context.open(Access::Read)?;
-        let said = db.status()?;
+        let status = db.status()?;
         let target = match context.in_shell() && !context.global.target.is_named() {
             true => String::new(),
             false => context.global.target.name()?.to_string_lossy().into_owned(),
         };
-        let keys = keys(&db, &said)?;
-        let trouble = trouble(&said);
+        let trouble = trouble(&status);
         match context.out.json {
-            true => context.out.json(&shape(&target, &said, keys, trouble)),
-            false => show(
-                &mut context.out,
-                &target,
-                &said,
-                keys,
-                &trouble,
-                db.is_remote(),
-            ),
+            true => context.out.json(&json(&target, &status, trouble)),
+            false => show(&mut context.out, &target, &status, &trouble, db.is_remote()),
         }
     }
 }
 
-/// How many keys there are; none if a cluster's user may not read them all, of whom its status says 0.
-fn keys(db: &Db, said: &Said) -> Result<Option<u64>> {
-    if said.keys > 0 || !db.is_remote() {
-        return Ok(Some(said.keys));
-    }
-    match db.range(Range::new(KeyRange::all()).count_only(true)) {
-        Ok(response) => Ok(u64::try_from(response.count).ok()),
-        Err(error) if error.code() == Code::PermissionDenied => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The compacted revision; none if it is not known, which takes the same right.
-fn compacted(said: &Said, keys: Option<u64>) -> Option<i64> {
-    Some(said.compacted_revision).filter(|revision| *revision > 0 || keys.is_some())
-}
-
-fn shape<'a>(
-    target: &'a str,
-    said: &'a Said,
-    keys: Option<u64>,
-    trouble: Vec<String>,
-) -> Shape<'a> {
-    Shape {
+fn json<'a>(target: &'a str, status: &'a libkv::Status, trouble: Vec<String>) -> StatusJson<'a> {
+    StatusJson {
         target,
-        store_id: &said.store_id,
-        revision: said.revision,
-        compacted_revision: compacted(said, keys),
-        keys,
-        leases: said.leases,
-        bytes_on_disk: said.bytes_on_disk,
-        bytes_in_use: said.bytes_in_use,
-        max_bytes: said.max_bytes,
-        durability: said.durability.map(durability),
-        readers: said.readers,
-        watchers: said.watchers,
-        oldest_reader: said.oldest_reader,
-        writer_pid: said.writer_pid,
-        writer_held_ms: said.writer_held_ms,
-        format_version: said.format_version,
-        lmdb_version: &said.lmdb_version,
-        alarms: said.alarms.iter().map(|alarm| alarm.trim()).collect(),
+        store_id: &status.store_id,
+        revision: status.revision,
+        compacted_revision: status.compacted_revision,
+        keys: status.keys,
+        leases: status.leases,
+        bytes_on_disk: status.bytes_on_disk,
+        bytes_in_use: status.bytes_in_use,
+        max_bytes: status.max_bytes,
+        durability: status.durability.map(durability),
+        readers: status.readers,
+        watchers: status.watchers,
+        oldest_reader: status.oldest_reader,
+        writer_pid: status.writer_pid,
+        writer_held_ms: status.writer_held_ms,
+        format_version: status.format_version,
+        lmdb_version: status.lmdb_version.as_deref(),
+        alarms: status.alarms.iter().map(AlarmJson::from).collect(),
+        poisoned: status.poisoned,
+        removed: status.removed,
         trouble,
     }
 }
@@ -136,8 +110,7 @@ fn durability(durability: Durability) -> &'static str {
 fn show(
     out: &mut Out,
     target: &str,
-    said: &Said,
-    keys: Option<u64>,
+    status: &libkv::Status,
     trouble: &[String],
     remote: bool,
 ) -> Result<()> {
@@ -148,98 +121,95 @@ fn show(
     if !target.is_empty() {
         row(if remote { "cluster" } else { "store" }, target.into())?;
     }
-    row("id", said.store_id.clone())?;
-    let kept = match compacted(said, keys) {
-        None => String::new(),
-        Some(..=0) => " (all of the history is kept)".into(),
-        Some(compacted) => format!(" (the history is kept from revision {compacted} on)"),
+    row("id", status.store_id.clone())?;
+    let kept = match (status.compacted_revision, status.keys) {
+        (Some(compacted), _) => format!(" (the history is kept from revision {compacted} on)"),
+        (None, Some(_)) => " (all of the history is kept)".into(),
+        (None, None) => String::new(),
     };
-    row("revision", format!("{}{kept}", said.revision))?;
+    row("revision", format!("{}{kept}", status.revision))?;
+    let keys = status.keys.map(|keys| keys.to_string());
     row(
         "keys",
-        keys.map_or("unknown: this user may not read all keys".into(), |keys| {
-            keys.to_string()
-        }),
+        keys.unwrap_or("unknown: this user may not read all keys".into()),
     )?;
-    row("leases", said.leases.to_string())?;
-    let used = format!("{} in use", size(said.bytes_in_use));
-    let quota = if said.max_bytes > 0 {
-        format!(", quota {}", size(said.max_bytes))
-    } else {
-        String::new()
+    let leases = status.leases.map(|leases| leases.to_string());
+    row("leases", leases.unwrap_or("unknown".into()))?;
+    let used = format!("{} in use", size(status.bytes_in_use));
+    let quota = match status.max_bytes {
+        Some(bytes) => format!(", quota {}", size(bytes)),
+        None => String::new(),
     };
     row(
         "size",
-        format!("{} on disk, {used}{quota}", size(said.bytes_on_disk)),
+        format!("{} on disk, {used}{quota}", size(status.bytes_on_disk)),
     )?;
-    if !remote {
-        row("readers", said.readers.to_string())?;
-        if let Some(kind) = said.durability {
-            row("durability", durability(kind).into())?;
-        }
-        row(
-            "format",
-            format!("{}, LMDB {}", said.format_version, said.lmdb_version),
-        )?;
+    if let Some(readers) = status.readers {
+        row("readers", readers.to_string())?;
+    }
+    if let (Some(kind), false) = (status.durability, remote) {
+        row("durability", durability(kind).into())?;
+    }
+    if let (Some(format), Some(lmdb)) = (status.format_version, &status.lmdb_version) {
+        row("format", format!("{format}, LMDB {lmdb}"))?;
     }
     for (index, line) in trouble.iter().enumerate() {
-        out.ink(
-            Ink::Bad,
-            format!("{:<12}", if index == 0 { "trouble" } else { "" }),
-        )?;
-        // some of it is the cluster's own words
-        out.line(notation::message(line))?;
+        let head = if index == 0 { "trouble" } else { "" };
+        out.ink(Ink::Bad, format!("{head:<12}"))?;
+        out.line(line)?;
     }
     Ok(())
 }
 
-/// What is wrong, and what to do about it.
-fn trouble(said: &Said) -> Vec<String> {
-    let mut trouble = Vec::new();
-    for alarm in &said.alarms {
-        trouble.push(match alarm {
-            alarm if alarm.contains("NOSPACE") => format!(
-                "{}: the quota is used up and puts are refused. Make room (kv compact, kv del) or raise the quota, \
-                 then `kv alarm disarm`",
-                alarm.trim()
-            ),
-            alarm if alarm.contains("CORRUPT") => {
-                format!("{}: writes are refused; `kv check` shows what is damaged", alarm.trim())
-            }
-            alarm if alarm.contains("POISONED") => {
-                "POISONED: the disk failed to take a commit, and writes are refused until every process has closed \
-                 the store and it is opened again"
-                    .into()
-            }
-            alarm if alarm.contains("REMOVED") => {
-                "REMOVED: the store's files were deleted, and what is in it is lost when the last process closes it. \
-                 Save it meanwhile with `kv export`"
-                    .into()
-            }
-            alarm => alarm.trim().to_string(),
-        });
-    }
-    if said.writer_pid != 0 && said.writer_held_ms >= HELD_LONG_MS {
-        let seconds = said.writer_held_ms as f64 / 1_000.0;
-        trouble.push(format!(
-            "process {} has held the write lock for {seconds:.1} s: other writers wait for it",
-            said.writer_pid
-        ));
-    }
-    if said.oldest_reader >= BEHIND_LONG {
-        trouble.push(format!(
-            "a reader lies {} commits behind: what was freed since cannot be used again, and the file grows. Look for \
-             a process that hangs in a read",
-            said.oldest_reader
-        ));
-    }
-    if said.max_bytes > 0 && said.alarms.is_empty() && said.bytes_in_use >= said.max_bytes / 10 * 9
-    {
+/// The problems, and how to solve them.
+fn trouble(status: &libkv::Status) -> Vec<String> {
+    let mut trouble: Vec<String> = status.alarms.iter().map(alarm_trouble).collect();
+    if status.poisoned {
         trouble.push(
-            "more than nine tenths of the quota are used: compact, delete, or raise it".into(),
+            "POISONED: a commit could not be written to the disk. Writes are refused until every \
+             process has closed the store"
+                .into(),
         );
     }
+    if status.removed {
+        trouble.push(
+            "REMOVED: the store's files were deleted. The data is lost when the last process \
+             closes the store: save it now with `kv export`"
+                .into(),
+        );
+    }
+    if let (Some(pid), Some(held_ms @ HELD_LONG_MS..)) = (status.writer_pid, status.writer_held_ms)
+    {
+        let seconds = held_ms as f64 / 1_000.0;
+        trouble.push(format!(
+            "process {pid} has held the write lock for {seconds:.1} s: other writers wait for it"
+        ));
+    }
+    if let Some(behind @ BEHIND_LONG..) = status.oldest_reader {
+        trouble.push(format!(
+            "a reader is {behind} commits behind: pages freed since cannot be reused, and the file \
+             grows. Look for a process that does not finish a read"
+        ));
+    }
+    if let Some(quota) = status.max_bytes
+        && status.alarms.is_empty()
+        && status.bytes_in_use >= quota / 10 * 9
+    {
+        trouble.push("more than 90 % of the quota is used: compact, delete, or raise it".into());
+    }
     trouble
+}
+
+fn alarm_trouble(alarm: &AlarmMember) -> String {
+    let AlarmMember { member, kind } = alarm;
+    let what = match kind {
+        AlarmKind::NoSpace => {
+            "the quota is used up and puts are refused. Free space (kv compact, kv del) or raise \
+             the quota, then run `kv alarm disarm`"
+        }
+        AlarmKind::Corrupt => "writes are refused; `kv check` shows what is damaged",
+    };
+    format!("memberID:{member} alarm:{kind}: {what}")
 }
 
 #[cfg(test)]
@@ -247,28 +217,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trouble_is_said_in_words() {
-        assert!(trouble(&Said::default()).is_empty());
-        let said = Said {
-            alarms: vec!["memberID:1 alarm:NOSPACE ".into(), "POISONED".into()],
-            writer_pid: 77,
-            writer_held_ms: 2_500,
-            oldest_reader: 5_000,
-            ..Said::default()
+    fn trouble_names_the_problem_and_the_remedy() {
+        assert!(trouble(&libkv::Status::default()).is_empty());
+        let status = libkv::Status {
+            alarms: vec![AlarmMember {
+                member: 1,
+                kind: AlarmKind::NoSpace,
+            }],
+            poisoned: true,
+            removed: true,
+            writer_pid: Some(77),
+            writer_held_ms: Some(2_500),
+            oldest_reader: Some(5_000),
+            ..libkv::Status::default()
         };
-        let words = trouble(&said);
-        for (line, word) in
-            words
-                .iter()
-                .zip(["alarm disarm", "opened again", "process 77", "5000 commits"])
-        {
+        let lines = trouble(&status);
+        let words = [
+            "alarm disarm",
+            "has closed",
+            "kv export",
+            "process 77",
+            "5000 commits",
+        ];
+        assert_eq!(lines.len(), words.len());
+        for (line, word) in lines.iter().zip(words) {
             assert!(line.contains(word), "{line}");
         }
-        let nearly = Said {
-            max_bytes: 100,
+        let nearly_full = libkv::Status {
+            max_bytes: Some(100),
             bytes_in_use: 95,
-            ..Said::default()
+            ..libkv::Status::default()
         };
-        assert_eq!(trouble(&nearly).len(), 1);
+        assert_eq!(trouble(&nearly_full).len(), 1);
     }
 }

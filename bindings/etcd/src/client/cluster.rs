@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use libkv::{Code, Error, Options, Result, Secret, fork_generation};
+use libkv::support::fork_generation;
+use libkv::{Code, Error, Options, Result, Secret};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::Status;

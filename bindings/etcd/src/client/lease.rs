@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use libkv::{Keeping, LeaseId, LeaseKeepAliveResponse, Result};
+use libkv::engine::KeepAlive;
+use libkv::{LeaseId, LeaseKeepAliveResponse, Result};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -191,7 +192,7 @@ fn seconds(ttl_seconds: i64) -> Duration {
 
 /// Keeps a lease alive until what this answers is dropped. It waits for nothing: whether there is such a lease is
 /// found out by its first renewal, at once.
-pub(crate) fn keep(leases: &Arc<Leases>, id: LeaseId, lost: Lost) -> Box<dyn Keeping> {
+pub(crate) fn keep(leases: &Arc<Leases>, id: LeaseId, lost: Lost) -> Box<dyn KeepAlive> {
     let now = Instant::now();
     let ttl = lock(&leases.granted)
         .iter()
@@ -233,7 +234,7 @@ struct Keeper {
     number: u64,
 }
 
-impl Keeping for Keeper {}
+impl KeepAlive for Keeper {}
 
 impl Drop for Keeper {
     fn drop(&mut self) {

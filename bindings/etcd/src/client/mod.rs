@@ -20,6 +20,10 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use libkv::engine::{
+    Completion, DiffPage, Engine, EventsPage, Interrupt, KeepAlive, Submission, WatchCompletion,
+    WatchStream,
+};
 use libkv::*;
 use tokio::time::timeout_at;
 
@@ -29,6 +33,7 @@ use self::lease::Leases;
 use self::runtime::Runtime;
 use self::watch::Watchers;
 use crate::pb::etcdserverpb as pb;
+use crate::problems;
 
 /// How often a caller who may change their mind is asked.
 const INTERRUPT_POLL: Duration = Duration::from_millis(100);
@@ -109,14 +114,7 @@ impl Remote {
         &self,
         task: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        let Some(until) = self.until else {
-            return self.wait(task);
-        };
-        self.wait(async move {
-            timeout_at(until.into(), task)
-                .await
-                .unwrap_or_else(|_| Err(late()))
-        })
+        self.wait(within(self.until, task))
     }
 
     fn start<T: Send + 'static>(
@@ -128,6 +126,11 @@ impl Remote {
             let _ = tell.send(task.await);
         });
         told
+    }
+
+    fn stream(&self, request: Watch) -> impl Future<Output = Result<watch::Stream>> + Send + use<> {
+        let (cluster, watchers) = (self.cluster().clone(), self.handle().watchers.clone());
+        watch::Stream::new(cluster, watchers, request)
     }
 
     fn ask<A, B>(&self, path: &'static str, message: A) -> Result<B>
@@ -218,6 +221,16 @@ fn died() -> Error {
     )
 }
 
+/// Ends a task that writes nothing at this time.
+async fn within<T>(until: Option<Instant>, task: impl Future<Output = Result<T>>) -> Result<T> {
+    match until {
+        None => task.await,
+        Some(until) => timeout_at(until.into(), task)
+            .await
+            .unwrap_or_else(|_| Err(late())),
+    }
+}
+
 /// The error of a call without an answer by its caller's deadline.
 fn late() -> Error {
     Error::new(
@@ -235,11 +248,10 @@ impl Engine for Remote {
         }))
     }
 
-    fn call(&self, request: Request) -> Result<Response> {
-        self.wait(self.run(request, Arc::default()))
-    }
-
-    fn call_unless(&self, request: Request, interrupted: Interrupted) -> Result<Response> {
+    fn call(&self, request: Request, interrupt: Option<Interrupt>) -> Result<Response> {
+        let Some(interrupted) = interrupt else {
+            return self.wait(self.run(request, Arc::default()));
+        };
         self.cluster().ensure_open()?;
         let (ticket, effect) = (Arc::new(Ticket::default()), request::effect(&request));
         let (running, started) = (
@@ -267,10 +279,10 @@ impl Engine for Remote {
         })
     }
 
-    fn submit(&self, request: Request, completion: Completion) -> Submitted {
+    fn submit(&self, request: Request, completion: Completion) -> Submission {
         if let Err(error) = self.cluster().ensure_open() {
             completion(Err(error));
-            return Submitted::gone();
+            return Submission::finished();
         }
         let ticket = Arc::new(Ticket::default());
         let (running, shared) = (self.run(request, ticket.clone()), ticket.clone());
@@ -282,7 +294,7 @@ impl Engine for Remote {
             }
         });
         let task = task.abort_handle();
-        Submitted::new(move || {
+        Submission::new(move || {
             let taken = ticket.withdraw();
             if taken {
                 task.abort();
@@ -321,12 +333,19 @@ impl Engine for Remote {
     }
 
     fn watch(&self, request: Watch) -> Result<Arc<dyn WatchStream>> {
-        let stream = self.read(watch::Stream::new(
-            self.cluster().clone(),
-            self.handle().watchers.clone(),
-            request,
-        ))?;
+        let stream = self.read(self.stream(request))?;
         Ok(Arc::new(stream))
+    }
+
+    fn submit_watch(&self, request: Watch, created: WatchCompletion) {
+        if let Err(error) = self.cluster().ensure_open() {
+            return created(Err(error));
+        }
+        let stream = within(self.until, self.stream(request));
+        self.cluster().runtime.spawn(async move {
+            let stream = stream.await;
+            created(stream.map(|stream| Arc::new(stream) as Arc<dyn WatchStream>));
+        });
     }
 
     fn lease_keep_alive(&self, id: LeaseId) -> Result<LeaseKeepAliveResponse> {
@@ -357,7 +376,11 @@ impl Engine for Remote {
         Ok(response.leases.into_iter().map(|lease| lease.id).collect())
     }
 
-    fn lease_keep(&self, id: LeaseId, lost: Box<dyn FnOnce() + Send>) -> Result<Box<dyn Keeping>> {
+    fn lease_keep(
+        &self,
+        id: LeaseId,
+        lost: Box<dyn FnOnce() + Send>,
+    ) -> Result<Box<dyn KeepAlive>> {
         self.cluster().ensure_open()?;
         Ok(lease::keep(&self.handle().leases, id, lost))
     }
@@ -367,10 +390,10 @@ impl Engine for Remote {
             self.ask("/etcdserverpb.Maintenance/Status", pb::StatusRequest {})?;
         let header = response.header.unwrap_or_default();
         // a user may have no right to all keys
-        let keys = match self.call(Range::new(KeyRange::all()).count_only(true).into()) {
-            Ok(Response::Range(range)) => range.count,
+        let keys = match self.call(Range::new(KeyRange::all()).count_only(true).into(), None) {
+            Ok(Response::Range(range)) => u64::try_from(range.count).ok(),
             Err(error) if error.code() != Code::PermissionDenied => return Err(error),
-            _ => 0,
+            _ => None,
         };
         let cluster = self.cluster().clone();
         let compacted = self.read(async move { request::compacted_revision(&cluster, &[0]).await });
@@ -378,20 +401,18 @@ impl Engine for Remote {
         Ok(Status {
             revision: header.revision,
             // etcd does not tell whether revision 1 was compacted
-            compacted_revision: compacted
-                .ok()
-                .filter(|revision| *revision > 0)
-                .unwrap_or(-1),
-            keys: number(keys),
+            compacted_revision: compacted.ok().filter(|revision| *revision > 0),
+            keys,
             bytes_on_disk: number(response.db_size),
             bytes_in_use: number(response.db_size_in_use),
             watchers: self.handle().watchers.len() as u64,
-            leases: self.lease_list().map_or(0, |leases| leases.len() as u64),
+            leases: self.lease_list().ok().map(|leases| leases.len() as u64),
             store_id: format!("{:016x}{:016x}", header.cluster_id, header.member_id),
             durability: Some(Durability::Sync),
-            max_bytes: number(response.db_size_quota),
-            alarms: response.errors,
-            ..Status::default()
+            max_bytes: u64::try_from(response.db_size_quota)
+                .ok()
+                .filter(|bytes| *bytes != 0),
+            ..problems::errors_in(&response.errors)
         })
     }
 

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use libkv::engine::{DiffPage, EventsPage};
 use libkv::*;
 use tokio::time::timeout;
 
@@ -47,7 +48,10 @@ pub(crate) async fn events(cluster: Arc<Cluster>, request: Events) -> Result<Eve
         range: keys,
     } = request;
     if keys.key.is_empty() {
-        return Err(Error::new(Code::InvalidArgument, "key is not provided"));
+        return Err(Error::etcd(
+            Code::InvalidArgument,
+            etcd_text::KEY_NOT_PROVIDED,
+        ));
     }
     let after = after.max(0);
     let upto = if upto > 0 {
@@ -103,10 +107,7 @@ fn wants_all(keys: &KeyRange, error: Error) -> Error {
     }
     let why =
         "what was deleted last is only seen by a watch of all keys, which this user may not read";
-    Error::new(
-        Code::PermissionDenied,
-        format!("{} ({why})", error.message()),
-    )
+    error.with_detail(why)
 }
 
 /// The events of a range from a revision on. One of them, or of the range `all`, stands at `upto`; it is the

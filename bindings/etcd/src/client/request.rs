@@ -53,8 +53,8 @@ pub(crate) fn effect(request: &Request) -> Effect {
     Effect::Writes(find_out)
 }
 
-/// The key and the revision that a `compacted` or `future_revision` is about.
-fn asked(request: &Request) -> (Vec<u8>, Revision) {
+/// The key and the revision that a `compacted`, `future_revision` or `key_not_found` is about.
+fn asked(request: &Request) -> (Option<Vec<u8>>, Revision) {
     fn of_ops(ops: &[Op]) -> Option<(Vec<u8>, Revision)> {
         ops.iter().find_map(|op| match op {
             Op::Range(range) if range.revision != 0 => {
@@ -64,21 +64,20 @@ fn asked(request: &Request) -> (Vec<u8>, Revision) {
             _ => None,
         })
     }
-    let found = match request {
-        Request::Range(range) => Some((range.range.key.clone(), range.revision)),
+    let of_txn = match request {
         Request::Txn(txn) => of_ops(&txn.success).or_else(|| of_ops(&txn.failure)),
-        Request::Compact(compact) => Some((vec![0], compact.revision)),
+        Request::Range(range) => return (Some(range.range.key.clone()), range.revision),
+        Request::Put(put) => return (Some(put.key.clone()), 0),
+        Request::Compact(compact) => return (None, compact.revision),
         _ => None,
     };
-    found.unwrap_or_else(|| (vec![0], 0))
+    of_txn.map_or((None, 0), |(key, revision)| (Some(key), revision))
 }
 
 fn check_depth(txn: &Txn, depth: usize) -> Result<()> {
     if depth > DEPTH_MAX {
-        let message = format!(
-            "too many operations in txn request (txns nested deeper than {DEPTH_MAX}, on a cluster)"
-        );
-        return Err(Error::new(Code::TooManyOps, message));
+        let detail = format!("txns nested deeper than {DEPTH_MAX}, on a cluster");
+        return Err(Error::etcd(Code::TooManyOps, etcd_text::TOO_MANY_OPS).with_detail(detail));
     }
     txn.success
         .iter()
@@ -112,7 +111,7 @@ pub(crate) async fn run(
         Err(error) if error.code() == Code::Internal && effect.writes() => {
             Err(effect.unknown(error.message()))
         }
-        Err(error) => Err(explain(&cluster, error, &key, revision, lease).await),
+        Err(error) => Err(explain(&cluster, error, key, revision, lease).await),
         response => response,
     }
 }
@@ -251,38 +250,43 @@ fn alarm_in(response: pb::AlarmResponse) -> AlarmResponse {
 async fn explain(
     cluster: &Arc<Cluster>,
     error: Error,
-    key: &[u8],
+    key: Option<Vec<u8>>,
     revision: Revision,
     lease: LeaseId,
 ) -> Error {
     match error.code() {
-        Code::Compacted => match compacted_revision(cluster, key).await {
-            Ok(compacted) => compacted_error(revision, compacted.max(revision.clamp(0, 1))),
-            Err(_) => error,
-        },
-        Code::FutureRevision => match current_revision(cluster).await {
-            Ok(current) => {
-                let message = format!(
-                    "{} (revision {revision}; the current one is {current})",
-                    error.message()
-                );
-                Error::new(Code::FutureRevision, message).with_revision(current)
+        Code::Compacted => {
+            match compacted_revision(cluster, key.as_deref().unwrap_or(&[0])).await {
+                Ok(compacted) => compacted_error(revision, compacted.max(revision.clamp(0, 1))),
+                Err(_) => error,
             }
+        }
+        Code::FutureRevision => match current_revision(cluster).await {
+            Ok(current) => error
+                .with_detail(format_args!(
+                    "revision {revision}; the current one is {current}"
+                ))
+                .with_revision(current),
             Err(_) => error,
         },
-        Code::LeaseNotFound | Code::LeaseExists if lease != 0 => {
-            Error::new(error.code(), format!("{} (lease {lease})", error.message()))
-        }
+        Code::LeaseNotFound | Code::LeaseExists if lease != 0 => error
+            .with_detail(format_args!("lease {lease}"))
+            .with_lease(lease),
+        Code::KeyNotFound => match key {
+            Some(key) => error.with_key(key),
+            None => error,
+        },
         _ => error,
     }
 }
 
 /// What whoever asks below the compacted revision is answered.
 pub(crate) fn compacted_error(revision: Revision, compacted: Revision) -> Error {
-    let message = format!(
-        "mvcc: required revision has been compacted (revision {revision}; compacted up to {compacted})"
-    );
-    Error::new(Code::Compacted, message).with_revision(compacted)
+    Error::etcd(Code::Compacted, etcd_text::COMPACTED)
+        .with_detail(format_args!(
+            "revision {revision}; compacted up to {compacted}"
+        ))
+        .with_revision(compacted)
 }
 
 /// The revision that the cluster is at.

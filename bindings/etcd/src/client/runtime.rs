@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use libkv::{Code, Error, Result, fork_generation};
+use libkv::support::fork_generation;
+use libkv::{Code, Error, Result};
 use tokio::task::JoinHandle;
 
 const THREADS: usize = 2;
@@ -46,7 +47,7 @@ impl Runtime {
             .worker_threads(THREADS)
             .thread_name("libkv-etcd")
             .on_thread_start(|| {
-                libkv::block_sigpipe();
+                libkv::support::block_sigpipe();
                 OURS.set(true);
             })
             .enable_all()

@@ -19,7 +19,8 @@ use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::Duration;
 
-use libkv::{Code, Error, Event, Result, Revision, Watch, WatchPage, WatchStream};
+use libkv::engine::{WatchPage, WatchStream};
+use libkv::{Code, Error, Event, Result, Revision, Watch};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
+use libkv::support::{claim_prefix, holder_request};
 use libkv::{
     Code, Compare, CompareResult, Delete, Error, EventKind, KeyRange, KeyValue, Put, Revision, Txn,
     Watch, WatchBatch, Watcher,
 };
 use tonic::{Request, Response, Status};
 
-use super::line::{Place, another_kind, first_in_line, lease_or_new, prefix, refused, unknown};
+use super::claim::{another_kind, claim, lease_or_new, refused, request_for, unknown};
 use super::store::stopped;
 use super::{Answered, Store};
 use crate::convert::{kv_out, refusal};
@@ -33,30 +34,21 @@ fn leader_of(given: Option<pb::LeaderKey>) -> Result<pb::LeaderKey, Status> {
 }
 
 impl ElectionService {
-    async fn stand(&self, request: pb::CampaignRequest) -> Result<pb::CampaignResponse, Status> {
+    async fn run_campaign(
+        &self,
+        request: pb::CampaignRequest,
+    ) -> Result<pb::CampaignResponse, Status> {
         let lease = lease_or_new(&self.0, request.lease).await?;
-        let mut place = Place::take(&self.0, &request.name, lease, &request.value).await?;
-        if place
-            .found
-            .as_ref()
-            .is_some_and(|value| *value != request.value[..])
-        {
-            self.put(&place.key, place.created, lease, &request.value)
-                .await?;
-        }
-        if place.wait().await?.is_none() {
-            return Err(refused(NOT_LEADER));
-        }
-        place.keep();
-        let key = std::mem::take(&mut place.key).into();
+        let claim_request = request_for(&self.0, &request.name, lease).value(request.value);
+        let claim = claim(&self.0, claim_request, NOT_LEADER).await?;
         let leader = pb::LeaderKey {
             name: request.name,
-            key,
-            rev: place.created,
+            key: claim.key().to_vec().into(),
+            rev: claim.revision(),
             lease,
         };
         Ok(pb::CampaignResponse {
-            header: self.0.identity.header(place.revision),
+            header: self.0.identity.header(claim.held_since()),
             leader: Some(leader),
         })
     }
@@ -81,7 +73,10 @@ impl ElectionService {
         }
     }
 
-    async fn announce(&self, request: pb::ProclaimRequest) -> Result<pb::ProclaimResponse, Status> {
+    async fn run_proclaim(
+        &self,
+        request: pb::ProclaimRequest,
+    ) -> Result<pb::ProclaimResponse, Status> {
         let leader = leader_of(request.leader)?;
         let lease = lease_or_new(&self.0, leader.lease).await?;
         let header = self
@@ -90,9 +85,11 @@ impl ElectionService {
         Ok(pb::ProclaimResponse { header })
     }
 
-    async fn first(&self, request: pb::LeaderRequest) -> Result<pb::LeaderResponse, Status> {
-        let libkv::Response::Range(found) =
-            self.0.call(first_in_line(&prefix(&request.name))).await?
+    async fn read_leader(&self, request: pb::LeaderRequest) -> Result<pb::LeaderResponse, Status> {
+        let libkv::Response::Range(found) = self
+            .0
+            .call(holder_request(&claim_prefix(&request.name)))
+            .await?
         else {
             return Err(another_kind());
         };
@@ -108,7 +105,7 @@ impl ElectionService {
         })
     }
 
-    async fn step_down(&self, request: pb::ResignRequest) -> Result<pb::ResignResponse, Status> {
+    async fn run_resign(&self, request: pb::ResignRequest) -> Result<pb::ResignResponse, Status> {
         let leader = leader_of(request.leader)?;
         let delete = Txn::new()
             .when(Compare::create_revision(
@@ -135,7 +132,7 @@ impl election_server::Election for ElectionService {
         &self,
         request: Request<pb::CampaignRequest>,
     ) -> Answered<pb::CampaignResponse> {
-        self.stand(request.into_inner())
+        self.run_campaign(request.into_inner())
             .await
             .map(Response::new)
             .map_err(unknown)
@@ -145,14 +142,14 @@ impl election_server::Election for ElectionService {
         &self,
         request: Request<pb::ProclaimRequest>,
     ) -> Answered<pb::ProclaimResponse> {
-        self.announce(request.into_inner())
+        self.run_proclaim(request.into_inner())
             .await
             .map(Response::new)
             .map_err(unknown)
     }
 
     async fn leader(&self, request: Request<pb::LeaderRequest>) -> Answered<pb::LeaderResponse> {
-        self.first(request.into_inner())
+        self.read_leader(request.into_inner())
             .await
             .map(Response::new)
             .map_err(unknown)
@@ -161,12 +158,12 @@ impl election_server::Election for ElectionService {
     async fn observe(&self, request: Request<pb::LeaderRequest>) -> Answered<Leaders> {
         Ok(Response::new(Leaders::new(
             self.0.clone(),
-            prefix(&request.into_inner().name),
+            claim_prefix(&request.into_inner().name),
         )))
     }
 
     async fn resign(&self, request: Request<pb::ResignRequest>) -> Answered<pb::ResignResponse> {
-        self.step_down(request.into_inner())
+        self.run_resign(request.into_inner())
             .await
             .map(Response::new)
             .map_err(unknown)
@@ -220,7 +217,7 @@ impl Leaders {
     }
 
     fn look_up(&mut self) -> Result<(), Error> {
-        let found = self.store.db.range(first_in_line(&self.prefix))?;
+        let found = self.store.db.range(holder_request(&self.prefix))?;
         (self.known_upto, self.look, self.leader) = (found.revision, false, None);
         if let Some(kv) = found.kvs.into_iter().next() {
             self.response(found.revision, kv);

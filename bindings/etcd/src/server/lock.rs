@@ -5,26 +5,23 @@ use std::sync::Arc;
 use libkv::Delete;
 use tonic::{Request, Status};
 
-use super::line::{Place, another_kind, lease_or_new, refused, unknown};
+use super::claim::{another_kind, claim, lease_or_new, request_for, unknown};
 use super::{Answered, Store};
 use crate::pb::v3lockpb as pb;
 use crate::pb::v3lockpb::lock_server;
 
-/// Locks by name. A lock is its key: it is held until that is deleted, by its client or with its lease.
+/// Locks by name. A lock is its key: it is held until the key is deleted, by its client or with its
+/// lease.
 pub(crate) struct LockService(pub Arc<Store>);
 
 impl LockService {
     async fn acquire(&self, request: pb::LockRequest) -> Result<pb::LockResponse, Status> {
         let lease = lease_or_new(&self.0, request.lease).await?;
-        let mut place = Place::take(&self.0, &request.name, lease, b"").await?;
-        let Some(revision) = place.wait().await? else {
-            return Err(refused("mutex: session is expired"));
-        };
-        place.keep();
-        let key = std::mem::take(&mut place.key).into();
+        let request = request_for(&self.0, &request.name, lease);
+        let claim = claim(&self.0, request, "mutex: session is expired").await?;
         Ok(pb::LockResponse {
-            header: self.0.identity.header(revision),
-            key,
+            header: self.0.identity.header(claim.held_since()),
+            key: claim.key().to_vec().into(),
         })
     }
 }

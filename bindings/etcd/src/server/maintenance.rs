@@ -8,6 +8,7 @@ use tonic::{Code, Request, Response, Status};
 use super::{Answered, Store};
 use crate::convert::{self, RAFT_TERM, refusal};
 use crate::pb::etcdserverpb::{self as pb, maintenance_server};
+use crate::problems;
 
 /// The etcd whose behaviour this server has. Clients decide by it what they use: Kubernetes relies on progress
 /// requests from 3.5.13 on.
@@ -79,14 +80,10 @@ impl maintenance_server::Maintenance for Maintenance {
             raft_index: index,
             raft_applied_index: index,
             raft_term: RAFT_TERM,
-            errors: status.alarms,
+            errors: problems::errors_out(&status),
             is_learner: false,
             storage_version: CLUSTER_VERSION.into(),
-            db_size_quota: if status.max_bytes == 0 {
-                QUOTA_OFF
-            } else {
-                bytes(status.max_bytes)
-            },
+            db_size_quota: status.max_bytes.map_or(QUOTA_OFF, bytes),
             downgrade_info: Some(pb::DowngradeInfo::default()),
         }))
     }

@@ -18,6 +18,7 @@ use super::counters::{Counters, Histogram, MethodCounters};
 use super::gateway::schema::{CALLS, Call};
 use super::maintenance::{CLUSTER_MINOR, SERVER_VERSION};
 use super::store::Store;
+use crate::problems;
 
 /// Everything there is to say now.
 ///
@@ -33,12 +34,7 @@ pub fn text(store: &Store) -> Result<String> {
     watching(&mut text, &store.counters, &status);
     disk(&mut text, &status, &store.db.commit_times()?);
     calls(&mut text, &store.counters);
-    trouble(
-        &mut text,
-        &status,
-        &store.db.alarm_list()?,
-        store.identity.member_id,
-    );
+    problems(&mut text, &status, store.identity.member_id);
     server(&mut text, store);
     process(&mut text);
     Ok(text.0)
@@ -216,11 +212,9 @@ fn writes(call: &Call) -> bool {
 }
 
 fn keys(text: &mut Text, status: &Status) {
-    text.gauge(
-        "etcd_debugging_mvcc_keys_total",
-        "Keys that exist.",
-        status.keys,
-    );
+    let keys = status.keys.unwrap_or(0);
+    let compacted = status.compacted_revision.unwrap_or(-1);
+    text.gauge("etcd_debugging_mvcc_keys_total", "Keys that exist.", keys);
     text.gauge(
         "etcd_debugging_mvcc_current_revision",
         "The store's revision.",
@@ -229,16 +223,17 @@ fn keys(text: &mut Text, status: &Status) {
     text.gauge(
         "etcd_debugging_mvcc_compact_revision",
         "The compacted revision.",
-        status.compacted_revision,
+        compacted,
     );
-    text.gauge("libkv_keys", "Keys that exist.", status.keys);
+    text.gauge("libkv_keys", "Keys that exist.", keys);
     text.gauge("libkv_revision", "The store's revision.", status.revision);
     text.gauge(
         "libkv_compacted_revision",
         "The compacted revision, -1 before the first.",
-        status.compacted_revision,
+        compacted,
     );
-    text.gauge("libkv_leases", "Leases that are granted.", status.leases);
+    let leases = status.leases.unwrap_or(0);
+    text.gauge("libkv_leases", "Leases that are granted.", leases);
 }
 
 /// What clients of this server did.
@@ -344,15 +339,12 @@ fn disk(text: &mut Text, status: &Status, times: &CommitTimes) {
     text.gauge(
         "etcd_server_quota_backend_bytes",
         "The quota on these, 0 for none.",
-        status.max_bytes,
+        status.max_bytes.unwrap_or(0),
     );
     let readers = "Read transactions, under way or parked, in all processes.";
-    text.gauge(
-        "etcd_mvcc_db_open_read_transactions",
-        readers,
-        status.readers,
-    );
-    text.gauge("libkv_readers", readers, status.readers);
+    let count = status.readers.unwrap_or(0);
+    text.gauge("etcd_mvcc_db_open_read_transactions", readers, count);
+    text.gauge("libkv_readers", readers, count);
     let commit = "How long commits took, flushes included.";
     text.commits("etcd_disk_backend_commit_duration_seconds", commit, times);
     let flush =
@@ -484,29 +476,25 @@ fn code_name(code: Code) -> &'static str {
 }
 
 /// What explains why a store grows, waits or refuses.
-fn trouble(text: &mut Text, status: &Status, alarms: &[AlarmMember], member_id: u64) {
+fn problems(text: &mut Text, status: &Status, member_id: u64) {
     let oldest =
         "Commits that the oldest read transaction under way lies behind: it keeps their pages.";
-    text.gauge("libkv_oldest_reader_commits", oldest, status.oldest_reader);
+    let behind = status.oldest_reader.unwrap_or(0);
+    text.gauge("libkv_oldest_reader_commits", oldest, behind);
     let held = "For how long the write lock has been held, by any process.";
     text.gauge(
         "libkv_writer_held_seconds",
         held,
-        status.writer_held_ms as f64 / 1e3,
+        status.writer_held_ms.unwrap_or(0) as f64 / 1e3,
     );
     text.head("libkv_alarm", "gauge", "1 for each alarm that is active.");
-    for AlarmMember { member, kind } in alarms {
+    for AlarmMember { member, kind } in &status.alarms {
         let _ = writeln!(
             text.0,
             "libkv_alarm{{alarm=\"{kind}\",member=\"{member:x}\"}} 1"
         );
     }
-    // POISONED and REMOVED, which nobody can disarm
-    for name in status
-        .alarms
-        .iter()
-        .filter(|alarm| !alarm.contains("alarm:"))
-    {
+    for name in problems::conditions(status) {
         let _ = writeln!(
             text.0,
             "libkv_alarm{{alarm=\"{name}\",member=\"{member_id:x}\"}} 1"

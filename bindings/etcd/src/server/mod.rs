@@ -4,7 +4,8 @@
 //! accepts connections, `tls.rs` encrypts them, `router.rs` takes each request to the services of gRPC
 //! (`services.rs`, with the limits that hold for all) or to the JSON gateway, which calls these in turn;
 //! `access.rs` checks origins and hosts of what is no gRPC. `store.rs` is what the services share, with
-//! `counters.rs`, which `metrics.rs` shows; then one file for each service.
+//! `counters.rs`, which `metrics.rs` shows, and `claim.rs`, the common part of locks and elections; then
+//! one file for each service.
 //!
 //! Reads run where they are asked, writes join the store's group commit through `Db::submit`, so that
 //! a request in flight costs no thread.
@@ -12,6 +13,7 @@
 mod access;
 mod auth;
 mod authority;
+mod claim;
 mod cluster;
 mod counters;
 mod election;
@@ -20,7 +22,6 @@ mod health;
 mod how;
 mod kv;
 mod lease;
-mod line;
 mod listen;
 mod lock;
 mod maintenance;

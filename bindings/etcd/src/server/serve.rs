@@ -5,7 +5,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use libkv::{Code, Db, Error, Limits, Result, fork_generation};
+use libkv::engine::Limits;
+use libkv::support::fork_generation;
+use libkv::{Code, Db, Error, Result};
 use tokio::runtime::{EnterGuard, Runtime};
 use tokio::sync::watch;
 
@@ -151,7 +153,7 @@ pub fn listen(how: impl Into<Serve>) -> Result<Listener> {
         .map(Arc::new);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("kv-serve")
-        .on_thread_start(libkv::block_sigpipe)
+        .on_thread_start(libkv::support::block_sigpipe)
         .enable_all()
         .build()
         .map_err(|error| {

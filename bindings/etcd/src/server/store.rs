@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use libkv::{Db, Limits, Request, Response, Revision};
+use libkv::engine::Limits;
+use libkv::{Db, Request, Response, Revision};
 use tokio::sync::{oneshot, watch};
 use tonic::Status;
 
@@ -119,10 +120,7 @@ impl Store {
         {
             return;
         }
-        let gone = self
-            .db
-            .status()
-            .is_ok_and(|status| status.alarms.iter().any(|alarm| alarm == "REMOVED"));
+        let gone = self.db.status().is_ok_and(|status| status.removed);
         if gone && !removed.swap(true, Ordering::Relaxed) {
             self.say(Level::Error, || {
                 "the store's files were removed: what is written is lost when the last process closes it".into()
@@ -176,7 +174,7 @@ pub(crate) fn stopped() -> Status {
 }
 
 /// Takes a request back when its caller is gone.
-struct Withdraw(Option<libkv::Submitted>);
+struct Withdraw(Option<libkv::engine::Submission>);
 
 impl Drop for Withdraw {
     fn drop(&mut self) {

@@ -9,6 +9,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
+use libkv::engine::Submission;
 use libkv::*;
 use libkv_etcd::Serve;
 use tokio::io::Interest;
@@ -28,13 +29,8 @@ impl Seen {
 
     fn error<T: Debug>(&mut self, response: Result<T>) {
         let error = response.expect_err("it is refused");
-        let text = error
-            .message()
-            .split(" (")
-            .next()
-            .unwrap_or_default()
-            .to_string();
-        self.say((error.code(), text, error.revision()));
+        self.say((error.code(), error.summary(), error.revision()));
+        self.say((error.etcd_text(), error.lease(), error.key()));
     }
 }
 
@@ -107,7 +103,7 @@ fn reads_and_writes(db: &Db, seen: &mut Seen) -> Result<()> {
     );
     seen.say(db.call_unless(Range::new("b"), &|| false)?);
     let (tell, told) = channel();
-    let submitted: Vec<Submitted> = (0..40)
+    let submitted: Vec<Submission> = (0..40)
         .map(|n| {
             let (tell, db) = (tell.clone(), db.clone());
             // it calls libkv, and waits for the answer
@@ -126,7 +122,7 @@ fn reads_and_writes(db: &Db, seen: &mut Seen) -> Result<()> {
     seen.say(
         submitted
             .into_iter()
-            .map(Submitted::cancel)
+            .map(Submission::cancel)
             .collect::<Vec<_>>(),
     );
     let (tell, told) = channel();

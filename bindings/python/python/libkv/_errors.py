@@ -15,10 +15,24 @@ class Error(Exception):
     message: str
     """For people: names the key, the revision or the path that is meant."""
 
-    revision: int
-    """For "compacted" the compacted revision, for "future_revision" the current one, else 0."""
+    revision: int | None
+    """For "compacted" the compacted revision, for "future_revision" the current one."""
 
-    def __init__(self, message: str = "", revision: int = 0) -> None:
+    lease: int | None
+    """The lease concerned, for "lease_not_found", "lease_exists" and "lease_lost"."""
+
+    key: bytes | None
+    """The key concerned, for "key_not_found", "duplicate_key" and requests refused for one of their keys."""
+
+    def __init__(
+        self,
+        message: str = "",
+        revision: int | None = None,
+        lease: int | None = None,
+        key: bytes | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.revision = revision
+        self.lease = lease
+        self.key = key

@@ -22,7 +22,7 @@ open(), serve(), lease(), snapshot() and snapshot_at() make a handle: await the 
 
 A Db may be used from several loops, in several threads, at once. Cancelling an awaited write takes it back
 if no writer has begun it; otherwise the CancelledError has an UnknownOutcomeError as its cause. Cancelling
-whoever waits for a lock or stands for election takes it out of the line.
+a task that waits for a lock or campaigns deletes its key.
 """
 
 import asyncio
@@ -83,8 +83,8 @@ _Handle = TypeVar("_Handle", bound="_Entered")
 _ABSENT: Any = object()
 """Stands for an argument that was left out."""
 
-GRACE: Final = 0.5
-"""Seconds that leaving a line may take once the time is over."""
+GRACE: Final = 0.6
+"""Seconds after the time limit of a claim, in which its key is deleted."""
 
 STEPS_IN_A_ROW: Final = 1024
 """After so many steps an iteration lets the loop do something else."""
@@ -700,65 +700,34 @@ async def _revoked(submit: Callable[[_libkv._Answers, asyncio.Future[Any]], _lib
             await future
 
 
-async def _stand(claim: _libkv._Claim, value: BytesLike, timeout: float | None, db: "Db") -> bool:
-    """Stand in line until the name is had; False if the time was over. Else it stands in no line."""
-    until = None if timeout is None else asyncio.get_running_loop().time() + timeout
-    # with no time to wait for others, what must be asked is asked all the same
+async def _acquire(
+    claim: _libkv._Claim, value: BytesLike, timeout: float | None, db: "Db", *, only_if_free: bool = False
+) -> bool:
+    """Claim a name and wait for it; False if it was to be taken only if it is free, and is not."""
+    loop = asyncio.get_running_loop()
+    until = None if timeout is None else loop.time() + timeout
+    # a time of 0 limits no request: the claim ends where it would wait for another
     limit = until if timeout else None
-    try:
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout_at(limit):
             await db._opened()
-        claim.renew(value)
-        held = await _in_line(claim, until, limit, db._db)
-    except BaseException as error:
-        if not isinstance(error, TimeoutError) or isinstance(error, libkv.Error):
-            claim.forget()
-            raise
-        held = False
-    if not held:
-        # what the cluster does not confirm soon ends with its TTL
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GRACE):
-                await _revoked(claim.leave)
-    return held
-
-
-async def _in_line(claim: _libkv._Claim, until: float | None, limit: float | None, db: libkv.Db) -> bool:
-    """Stand in line until a time of the loop; a request that is not answered by the limit raises TimeoutError."""
-    loop = asyncio.get_running_loop()
-    asked = None
-    while True:
-        future: asyncio.Future[None] = loop.create_future()
-        step = claim.step(asked, _answers(loop), future)
-        asked = None
-        if step is None:
-            return True
-        if isinstance(step, _libkv._Asked):
-            asked = step
-            async with asyncio.timeout_at(limit):
-                await _asked(asked, future)
-            continue
-        async with asyncio.timeout_at(limit):
-            left = None if limit is None else max(limit - loop.time(), 0)
-            watcher = await _done(db, claim.follow, step, left)
-        if watcher is None:
-            continue
-        try:
-            left = None if until is None else until - loop.time()
-            if left is not None and left <= 0:
-                return False
-            await _next(watcher, left)
-        except (libkv.CompactedError, libkv.CancelledError):
-            pass  # its lease is lost, or whoever stood before is gone: the next step says
-        finally:
-            watcher.close()
+    future: asyncio.Future[None] = loop.create_future()
+    claim.start(value, timeout, only_if_free, _answers(loop), future)
+    try:
+        for end in (None,) if limit is None else (limit, limit + GRACE):
+            await asyncio.wait([future], timeout=None if end is None else end - loop.time())
+            if future.done():
+                break
+            claim.time_out()
+        return claim.finish()
+    finally:
+        claim.cancel()
 
 
 class Lock:
-    """A lock that one holds at a time, of all tasks and processes; made by lock().
+    """A lock between all tasks and processes: one holds it at a time. Made by lock(). See libkv.Lock.
 
-    See libkv.Lock for what it guarantees. An asynchronous context manager that acquires and releases it. A handle is
-    one place in the line: each task takes one of its own.
+    An asynchronous context manager that acquires and releases it. Each task needs a Lock of its own.
     """
 
     def __init__(self, claim: _libkv._Claim, db: "Db") -> None:
@@ -766,30 +735,27 @@ class Lock:
         self._db = db
 
     async def acquire(self, timeout: float | None = None) -> None:
-        """Wait until it has the lock, timeout seconds at most; see libkv.Lock.acquire().
+        """Wait until the lock is acquired, at most timeout seconds; see libkv.Lock.acquire().
 
-        If it is cancelled it leaves the line.
+        Cancelling it deletes its key.
         """
         self._claim.begin()
         try:
-            if not self._claim.is_held and not await _stand(self._claim, b"", timeout, self._db):
-                raise await _done(self._db._db, self._claim.timed_out, timeout)
+            if not self._claim.is_held:
+                await _acquire(self._claim, b"", timeout, self._db)
         finally:
             self._claim.end()
 
     async def try_acquire(self) -> bool:
-        """Take the lock if nobody has it or waits for it; whether it has it."""
+        """Acquire the lock if it is free and has no waiters; whether it is held now."""
         self._claim.begin()
         try:
-            if self._claim.is_held:
-                return True
-            leader = await _done(self._db._db, self._claim.leader)
-            return leader is None and await _stand(self._claim, b"", 0, self._db)
+            return self._claim.is_held or await _acquire(self._claim, b"", None, self._db, only_if_free=True)
         finally:
             self._claim.end()
 
     async def release(self) -> None:
-        """Free the lock; does nothing if it is not held."""
+        """Release the lock; does nothing if it is not held."""
         self._claim.begin()
         try:
             await _revoked(self._claim.leave)
@@ -798,17 +764,17 @@ class Lock:
 
     @property
     def is_held(self) -> bool:
-        """Whether it is held, as far as is known here: False once its lease is known to be lost."""
+        """Whether it is held, as far as is known: False once its lease is known to be lost."""
         return self._claim.is_held
 
     @property
     def key(self) -> bytes:
-        """Its key in the store while it is held; else empty."""
+        """Its key in the store while it is held; otherwise empty."""
         return self._claim.key
 
     @property
     def revision(self) -> int:
-        """The revision that created its key, which fences; 0 while it is not held."""
+        """The revision at which its key was created, for fencing; 0 while it is not held."""
         return self._claim.revision
 
     async def __aenter__(self) -> Self:
@@ -828,9 +794,9 @@ class Lock:
 
 
 class Election:
-    """An election of one leader among all who campaign for a name; made by election().
+    """An election: one leader among all candidates for a name. Made by election(). See libkv.Election.
 
-    See libkv.Election for what it guarantees. An asynchronous context manager that resigns.
+    An asynchronous context manager that resigns.
     """
 
     def __init__(self, claim: _libkv._Claim, db: "Db") -> None:
@@ -838,35 +804,35 @@ class Election:
         self._db = db
 
     async def campaign(self, value: BytesLike, timeout: float | None = None) -> None:
-        """Wait until it leads, timeout seconds at most, and proclaim value; see libkv.Election.campaign().
+        """Wait until it leads, at most timeout seconds, and proclaim value; see libkv.Election.campaign().
 
-        If it is cancelled it leaves the line.
+        Cancelling it deletes its key.
         """
         self._claim.begin()
         try:
             if self._claim.is_held:
                 await self.proclaim(value)
-            elif not await _stand(self._claim, value, timeout, self._db):
-                raise await _done(self._db._db, self._claim.timed_out, timeout)
+            else:
+                await _acquire(self._claim, value, timeout, self._db)
         finally:
             self._claim.end()
 
     async def proclaim(self, value: BytesLike) -> None:
-        """Change the value that the leader is known by; see libkv.Election.proclaim()."""
+        """Change the value of the leader; see libkv.Election.proclaim()."""
         proclamation = self._claim.proclamation(value)
         if not cast("libkv.TxnResponse", await self._db._write(proclamation)).succeeded:
             raise self._claim.lost()
 
     async def leader(self) -> libkv.KeyValue | None:
-        """The leader's pair, or None. It may be another process's."""
+        """The leader's pair, or None. The leader may be in another process."""
         return await _done(self._db._db, self._claim.leader)
 
     def observe(self) -> Leaders:
-        """Iterate over the leaders from the present one on, and over each value that one proclaims."""
+        """Iterate over the current leader, each new leader and each new value."""
         return Leaders(self._db._followed(self._claim.observe, resume=0, is_far=True), self._db._db)
 
     async def resign(self) -> None:
-        """Step down, or out of the line; does nothing if it stands nowhere."""
+        """Resign; does nothing if it does not lead."""
         self._claim.begin()
         try:
             await _revoked(self._claim.leave)
@@ -875,17 +841,17 @@ class Election:
 
     @property
     def is_leader(self) -> bool:
-        """Whether it leads, as far as is known here: False once its lease is known to be lost."""
+        """Whether it leads, as far as is known: False once its lease is known to be lost."""
         return self._claim.is_held
 
     @property
     def key(self) -> bytes:
-        """Its key in the store while it leads; else empty."""
+        """Its key in the store while it leads; otherwise empty."""
         return self._claim.key
 
     @property
     def revision(self) -> int:
-        """The revision that created its key, which fences; 0 while it does not lead."""
+        """The revision at which its key was created, for fencing; 0 while it does not lead."""
         return self._claim.revision
 
     async def __aenter__(self) -> Self:

@@ -1,21 +1,20 @@
-//! What a power cut may take, and how no revision is ever given twice after it.
+//! What a power cut may take, and why no revision is given twice after it.
 //!
-//! A lazy commit leaves LMDB's meta page to the page cache. So the first one under a boot is
-//! preceded by a synced commit that writes that boot's id into `meta.lazy_boot`. Whoever finds
-//! another boot's id there must think that acknowledged lazy commits are gone: it first writes,
-//! synced, a gap of revisions, so that what readers elsewhere have seen is never seen anew with
-//! other contents.
+//! A lazy commit leaves LMDB's meta page in the page cache. Before the first lazy commit of a boot, a
+//! synced commit writes the boot's id into `meta.lazy_boot`. A writer that finds the id of another
+//! boot there must assume that acknowledged lazy commits are lost. It first writes, synced, a gap of
+//! revisions: a revision that a reader has seen must not come back with other contents.
 
 use crate::embedded::codec::{GAP, meta};
 use crate::embedded::lmdb::{Env, Tree};
 use crate::embedded::mvcc::current_revision;
 use crate::error::Result;
 
-/// The id of a boot of the machine; none when it cannot be read, which is no boot's.
+/// The id of a boot of the machine; `None` if it cannot be read.
 pub(super) type BootId = Option<[u8; 16]>;
 
-/// Writes the gap if the store was last written lazily under another boot. The writer's lock is
-/// held.
+/// Writes the gap if the last lazy commits were made under another boot. The caller holds the write
+/// lock.
 pub(super) fn close_gap(env: &Env, boot: BootId) -> Result<()> {
     let must = {
         let read = env.read()?;
@@ -35,9 +34,9 @@ pub(super) fn close_gap(env: &Env, boot: BootId) -> Result<()> {
     txn.commit(false)
 }
 
-/// Notes, synced, that lazy commits follow under this boot. The writer's lock is held.
+/// Notes, synced, that lazy commits follow under this boot. The caller holds the write lock.
 pub(super) fn announce_lazy(env: &Env, boot: BootId) -> Result<()> {
-    // an unknown boot is noted as one that no boot equals
+    // an unknown boot is noted with an id that no boot has
     let boot = boot.unwrap_or_default();
     let noted = env.read()?.get(Tree::Meta, meta::LAZY_BOOT)? == Some(&boot);
     if noted {
@@ -48,8 +47,8 @@ pub(super) fn announce_lazy(env: &Env, boot: BootId) -> Result<()> {
     txn.commit(false)
 }
 
-/// Takes the note back, for the last process to close the store: after a sync that succeeded there
-/// is nothing left to lose. The writer's lock is held.
+/// Removes the note, for the last process that closes the store: after a successful sync a power cut
+/// can take nothing. The caller holds the write lock.
 pub(crate) fn withdraw_lazy(env: &Env, boot: BootId) -> Result<()> {
     let Some(boot) = boot else { return Ok(()) };
     let noted = env.read()?.get(Tree::Meta, meta::LAZY_BOOT)? == Some(&boot);

@@ -1,225 +1,354 @@
-//! One group: what a leader applies in one transaction, commits once, and answers.
+//! One group: what a leader applies in one transaction and commits once.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::Shared;
-use super::pace::Plan;
-use super::queue::{Outcome, Pending, Work};
-use crate::embedded::mvcc::{compact, time, write::Writer};
+use super::durability;
+use super::group_delay::{GroupDelay, Plan};
+use super::queue::{Outcome, Pending, Queue, Work};
+use super::times::Times;
+use crate::embedded::guard::Guard;
+use crate::embedded::lmdb::Env;
+use crate::embedded::mvcc::writer::Writer;
+use crate::embedded::mvcc::{compact, time};
 use crate::embedded::os;
 use crate::error::{Code, Error, Result};
-use crate::request::Request;
+use crate::options::Clock;
+use crate::request::{Durability, Request};
 
-/// A group takes no more requests, bytes or time.
+/// A group takes no more requests, bytes or time than these.
 const GROUP_REQUESTS: usize = 4_096;
 const GROUP_BYTES: u64 = 4 << 20;
 const GROUP_TIME: Duration = Duration::from_millis(5);
-/// Events that one step of the sweep looks at.
+/// The first requests of a group are applied without a look at the clock.
+const GROUP_UNTIMED_REQUESTS: usize = 8;
+/// Events that one step of the sweep examines.
 const SWEEP_EVENTS: usize = 4_000;
-/// Leases that one step of an expiry revokes.
+/// Leases that one step of the expiry revokes.
 const EXPIRE_LEASES: usize = 1_000;
 
-/// The members of a group, each with what came of it.
-pub(super) type Finished = Vec<(Arc<Pending>, Result<Outcome>)>;
+/// The members of a group, each with its outcome.
+pub(super) type Outcomes = Vec<(Arc<Pending>, Result<Outcome>)>;
 
-/// Takes requests from the queue until it is empty or the group is full, and commits them. The
-/// writer's lock is held. `in_turns` where the pace may ask for turns: requests that threads wait for
-/// come one by one and fall into turns by themselves, others come in lumps.
-pub(super) fn run(shared: &Shared, in_turns: bool) -> Finished {
-    let mut members = Vec::new();
-    // a panic would leave the members waiting for ever; the transaction is dropped by it
-    match catch_unwind(AssertUnwindSafe(|| {
-        run_members(shared, in_turns, &mut members)
-    })) {
-        Ok(outcomes) => members.into_iter().zip(outcomes).collect(),
-        Err(panic) => {
-            let error = Error::new(
-                Code::Internal,
-                format!("a write was given up: {}", panic_text(&*panic)),
-            );
-            members
-                .into_iter()
-                .map(|member| (member, Err(error.clone())))
-                .collect()
-        }
-    }
+/// The queue of an environment, and what a group of its requests needs.
+pub(super) struct GroupCommit {
+    pub env: Arc<Env>,
+    pub guard: Arc<Guard>,
+    pub queue: Queue,
+    pub times: Times,
+    /// The clock of leases and of the time index.
+    pub clock: Clock,
+    /// The store's durability is `none`: nothing is ever flushed.
+    unsynced: bool,
+    /// This environment has looked for a gap to close.
+    gap_closed: AtomicBool,
+    /// `meta` holds the id of this boot.
+    lazy_announced: AtomicBool,
+    /// The last minute in the time index.
+    noted_minute: AtomicI64,
+    delay: GroupDelay,
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("panic")
-}
-
-fn run_members(
-    shared: &Shared,
-    in_turns: bool,
-    members: &mut Vec<Arc<Pending>>,
-) -> Vec<Result<Outcome>> {
-    match try_group(shared, in_turns, members) {
-        Ok(outcomes) => outcomes,
-        Err(Failed::Alone) => members.iter().map(|member| alone(shared, member)).collect(),
-        Err(Failed::All(error)) => {
-            if members.is_empty() {
-                members.extend(shared.queue.take_next());
-            }
-            members.iter().map(|_| Err(error.clone())).collect()
-        }
-    }
-}
-
-/// Why a group as such came to nothing.
-enum Failed {
-    /// Something in it did: each member runs once more in a transaction of its own.
-    Alone,
+/// Why a group has failed.
+enum GroupFailure {
+    /// One member failed: each runs again, in a transaction of its own.
+    Member,
     /// Each member would fail in the same way, or must not run again.
     All(Error),
 }
 
-impl From<Error> for Failed {
-    fn from(error: Error) -> Failed {
-        Failed::All(error)
+impl From<Error> for GroupFailure {
+    fn from(error: Error) -> GroupFailure {
+        GroupFailure::All(error)
     }
 }
 
-fn try_group(
-    shared: &Shared,
-    in_turns: bool,
-    members: &mut Vec<Arc<Pending>>,
-) -> std::result::Result<Vec<Result<Outcome>>, Failed> {
-    shared.before_write()?;
-    let mut writer = shared.writer()?;
-    let (mut outcomes, mut bytes) = (Vec::new(), 0);
-    let began = Instant::now();
-    let plan = shared.pace.plan(began);
-    let most = match plan {
-        Plan::Turns(most) if in_turns => most.min(GROUP_REQUESTS),
-        _ => GROUP_REQUESTS,
-    };
-    while members.len() < most
-        && bytes < GROUP_BYTES
-        && (members.len() < 8 || began.elapsed() < GROUP_TIME)
-    {
-        let Some(member) = shared.queue.take_next() else {
-            // what has come is applied already, while others are on their way
-            match plan {
-                Plan::Together(expected, until)
-                    if shared.queue.wait_for(expected, members.len(), until) =>
-                {
-                    continue;
-                }
-                _ => break,
-            }
+/// Where the members of a group come from.
+pub(super) enum Members {
+    /// From the queue, until it is empty or the group is full. `in_turns`: the group may be limited so
+    /// that two halves of the clients take turns. Requests of waiting threads come one by one and take
+    /// turns without it; submitted requests come in batches.
+    Queue { in_turns: bool },
+    /// This one only, after its group has failed.
+    One(Arc<Pending>),
+}
+
+/// A group that is being applied.
+struct Group {
+    plan: Plan,
+    requests_max: usize,
+    bytes: u64,
+    began: Instant,
+    /// The only member of a group that is not from the queue, until it is taken.
+    one: Option<Arc<Pending>>,
+    is_from_queue: bool,
+}
+
+impl GroupCommit {
+    pub fn new(env: Arc<Env>, guard: Arc<Guard>, unsynced: bool, clock: Clock) -> GroupCommit {
+        GroupCommit {
+            env,
+            guard,
+            queue: Queue::default(),
+            times: Times::default(),
+            clock,
+            unsynced,
+            gap_closed: AtomicBool::new(false),
+            lazy_announced: AtomicBool::new(false),
+            noted_minute: AtomicI64::new(-1),
+            delay: GroupDelay::default(),
+        }
+    }
+
+    /// Applies the requests of a group in one transaction and commits them. The caller holds the write
+    /// lock.
+    pub fn run(&self, source: Members) -> Outcomes {
+        let one = match &source {
+            Members::One(member) => Some(member.clone()),
+            Members::Queue { .. } => None,
         };
-        bytes += member.bytes();
-        members.push(member.clone());
-        outcomes.push(apply(shared, &mut writer, &member));
-        if writer.is_torn() {
-            return Err(Failed::Alone);
-        }
-    }
-    if let Plan::Together(expected, _) = plan {
-        shared
-            .pace
-            .waited(Instant::now(), members.len() >= expected);
-    }
-    if !writer.has_written() {
-        return Ok(outcomes);
-    }
-    let lazy = shared.is_lazy(members);
-    match commit(shared, writer, lazy) {
-        Ok(took) => {
-            let flushed = !lazy && !shared.unsynced;
-            shared
-                .pace
-                .note(members.len(), shared.queue.len(), flushed.then_some(took));
+        let mut members = Vec::new();
+        // a panic must not leave members without an outcome; it drops the transaction
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            self.before_write()?;
+            let mut writer = Writer::new(self.env.write()?, &*self.guard)?;
+            let mut group = self.begin_group(source);
+            let mut outcomes = Vec::new();
+            while let Some(member) = self.next_member(&mut group, members.len()) {
+                members.push(member.clone());
+                if needs_time(&member.work) {
+                    writer.set_time(self.clock_ns());
+                }
+                outcomes.push(match &member.work {
+                    Work::Request(request) => writer
+                        .apply(request, member.raises_alarm)
+                        .map(Outcome::Response),
+                    work => maintain(&mut writer, work).map(Outcome::Step),
+                });
+                if writer.is_torn() {
+                    return match group.is_from_queue {
+                        true => Err(GroupFailure::Member),
+                        false => Ok(outcomes),
+                    };
+                }
+            }
+            self.end_group(&group, writer, &members)?;
             Ok(outcomes)
+        }));
+        if members.is_empty() {
+            members.extend(one);
         }
-        Err(error) if error.code() == Code::Full && members.len() > 1 => Err(Failed::Alone),
-        Err(error) => Err(Failed::All(error)),
+        match result {
+            Ok(Ok(outcomes)) => members.into_iter().zip(outcomes).collect(),
+            Ok(Err(GroupFailure::Member)) => members
+                .into_iter()
+                .flat_map(|member| self.run(Members::One(member)))
+                .collect(),
+            Ok(Err(GroupFailure::All(error))) => {
+                if members.is_empty() {
+                    members.extend(self.queue.take_next());
+                }
+                fail_all(members, &error)
+            }
+            Err(panic) => fail_all(members, &panic_error(&*panic)),
+        }
+    }
+
+    fn begin_group(&self, source: Members) -> Group {
+        let began = Instant::now();
+        let (plan, requests_max, one) = match source {
+            Members::Queue { in_turns } => match self.delay.plan(began) {
+                plan @ Plan::TakeTurns(max) if in_turns => (plan, max.min(GROUP_REQUESTS), None),
+                plan => (plan, GROUP_REQUESTS, None),
+            },
+            Members::One(member) => (Plan::TakeAll, 1, Some(member)),
+        };
+        Group {
+            plan,
+            requests_max,
+            bytes: 0,
+            began,
+            is_from_queue: one.is_none(),
+            one,
+        }
+    }
+
+    /// The next request of a group that has `have` members; `None` if the group is complete.
+    fn next_member(&self, group: &mut Group, have: usize) -> Option<Arc<Pending>> {
+        loop {
+            let has_time = have < GROUP_UNTIMED_REQUESTS || group.began.elapsed() < GROUP_TIME;
+            if have >= group.requests_max || group.bytes >= GROUP_BYTES || !has_time {
+                return None;
+            }
+            if let Some(member) = group.one.take().or_else(|| self.queue.take_next()) {
+                group.bytes += member.bytes();
+                return Some(member);
+            }
+            // all that have come are applied: wait for those that are expected
+            match group.plan {
+                Plan::WaitFor(expected, until) if self.queue.wait_for(expected, have, until) => {}
+                _ => return None,
+            }
+        }
+    }
+
+    fn end_group(
+        &self,
+        group: &Group,
+        writer: Writer,
+        members: &[Arc<Pending>],
+    ) -> std::result::Result<(), GroupFailure> {
+        if let Plan::WaitFor(expected, _) = group.plan {
+            self.delay
+                .record_wait(Instant::now(), members.len() >= expected);
+        }
+        if !writer.has_written() {
+            return Ok(());
+        }
+        let lazy = self.is_lazy(members);
+        match self.commit(writer, lazy) {
+            Ok(took) if group.is_from_queue => {
+                let flushed = !lazy && !self.unsynced;
+                self.delay
+                    .record_group(members.len(), self.queue.len(), flushed.then_some(took));
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == Code::Full && members.len() > 1 => {
+                Err(GroupFailure::Member)
+            }
+            Err(error) => Err(GroupFailure::All(error)),
+        }
+    }
+
+    fn commit(&self, mut writer: Writer, lazy: bool) -> Result<Duration> {
+        let minute = time::minute(self.clock.unix_ms());
+        let note =
+            minute > self.noted_minute.load(Ordering::Relaxed) && writer.note_minute(minute)?;
+        let (txn, slots) = writer.into_parts();
+        let began = Instant::now();
+        txn.commit(lazy)
+            .map_err(|error| self.failed_commit(error))?;
+        let took = began.elapsed();
+        self.times.add(took);
+        slots.committed();
+        if note {
+            self.noted_minute.store(minute, Ordering::Relaxed);
+        }
+        // read back: a transaction that changed no page (a sweep with nothing left) has no id
+        if let Ok(id) = self.env.last_txn() {
+            self.guard.set_txn_id(id);
+        }
+        Ok(took)
+    }
+
+    /// After a failed commit the pages in the kernel cannot be trusted. A sync that succeeds makes them
+    /// valid again. If it fails too the store accepts no more writes until every process has left it.
+    fn failed_commit(&self, error: Error) -> Error {
+        let path = self.env.path().display();
+        if self.env.is_broken() {
+            self.guard.poison();
+            let message = format!(
+                "the commit's last page could not be written ({}): the write may or may not be there; close {path}, open it again and read the key",
+                error.message()
+            );
+            return Error::new(Code::UnknownOutcome, message).with_source(error);
+        }
+        if error.code() == Code::Full {
+            return error.context(path);
+        }
+        if self.env.sync().is_err() {
+            self.guard.poison();
+        } else if error.code() == Code::Io && os::is_full(self.env.path()) {
+            return Error::new(Code::Full, format!("{path}: the disk is full"))
+                .with_detail(error.message())
+                .with_source(error);
+        }
+        error.context(path)
+    }
+
+    /// Nanoseconds on the store's clock; see [`now_ns`].
+    pub fn clock_ns(&self) -> u64 {
+        now_ns(&self.clock)
+    }
+
+    fn before_write(&self) -> Result<()> {
+        if self.guard.is_poisoned() {
+            let path = self.env.path().display();
+            let message = format!(
+                "{path} accepts no writes because a sync failed: the contents of the disk are unknown until every process has closed it and one opens it again"
+            );
+            return Err(Error::new(Code::ReadOnly, message));
+        }
+        if !self.unsynced && !self.gap_closed.load(Ordering::Acquire) {
+            durability::close_gap(&self.env, self.guard.boot_id())?;
+            self.gap_closed.store(true, Ordering::Release);
+        }
+        if !self.unsynced && !self.lazy_announced.load(Ordering::Acquire) && self.queue.has_lazy() {
+            durability::announce_lazy(&self.env, self.guard.boot_id())?;
+            self.lazy_announced.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Whether a group of these members may leave its meta page in the page cache. One member that
+    /// needs a flush makes the whole group flush, and so does a boot id that was not noted in time. A
+    /// sweep makes no revision, so it does not need the boot id.
+    fn is_lazy(&self, members: &[Arc<Pending>]) -> bool {
+        let noted = self.lazy_announced.load(Ordering::Acquire);
+        let may = |member: &Arc<Pending>| match member.work {
+            Work::Request(_) => noted && member.durability == Durability::Lazy,
+            Work::Sweep => true,
+            // makes revisions, which must not be given twice
+            Work::ExpireLeases => false,
+            Work::MaxBytes(_) => member.durability == Durability::Lazy,
+        };
+        !self.unsynced && members.iter().all(may)
     }
 }
 
-/// One member in a transaction of its own.
-fn alone(shared: &Shared, member: &Arc<Pending>) -> Result<Outcome> {
-    let mut writer = shared.writer()?;
-    let outcome = apply(shared, &mut writer, member);
-    // a refusal may have raised an alarm
-    if writer.has_written() && !writer.is_torn() {
-        commit(shared, writer, shared.is_lazy(std::slice::from_ref(member)))?;
+/// Nanoseconds on a store's clock: since boot, or since 1970 for a manual clock.
+pub(crate) fn now_ns(clock: &Clock) -> u64 {
+    match clock.is_in_hand() {
+        true => u64::try_from(clock.unix_ms())
+            .unwrap_or(0)
+            .saturating_mul(1_000_000),
+        false => os::boottime_ns(),
     }
-    outcome
 }
 
-fn apply(shared: &Shared, writer: &mut Writer, member: &Pending) -> Result<Outcome> {
-    let work = &member.work;
-    if matches!(work, Work::Expire | Work::Request(Request::LeaseGrant(_))) {
-        writer.set_time(shared.now_ns());
-    }
+/// Whether the deadline of a lease is computed or compared.
+fn needs_time(work: &Work) -> bool {
+    matches!(
+        work,
+        Work::ExpireLeases | Work::Request(Request::LeaseGrant(_))
+    )
+}
+
+/// Runs one step of maintenance. Returns whether it was the last.
+fn maintain(writer: &mut Writer, work: &Work) -> Result<bool> {
     match work {
-        Work::Request(request) => writer
-            .apply(request, member.raises_alarm)
-            .map(Outcome::Response),
-        Work::MaxBytes(most) => writer.set_max_bytes(*most).map(|()| Outcome::Step(true)),
-        Work::Sweep => writer.sweep(SWEEP_EVENTS).map(Outcome::Step),
-        Work::Expire => writer.expire(EXPIRE_LEASES).map(Outcome::Step),
+        Work::MaxBytes(max) => writer.set_max_bytes(*max).map(|()| true),
+        Work::Sweep => writer.maintain(|txn| compact::sweep_step(txn, SWEEP_EVENTS)),
+        Work::ExpireLeases => writer.expire(EXPIRE_LEASES),
+        Work::Request(_) => Err(Error::new(Code::Internal, "a request is not maintenance")),
     }
 }
 
-fn commit(shared: &Shared, mut writer: Writer, lazy: bool) -> Result<Duration> {
-    let minute = time::minute(shared.clock.unix_ms());
-    let note =
-        minute > shared.noted_minute.load(Ordering::Relaxed) && writer.note_minute(minute)?;
-    let (txn, slots) = writer.into_parts();
-    let began = Instant::now();
-    txn.commit(lazy)
-        .map_err(|error| failed_commit(shared, error))?;
-    let took = began.elapsed();
-    shared.times.add(took);
-    slots.committed();
-    if note {
-        shared.noted_minute.store(minute, Ordering::Relaxed);
-    }
-    // asked for, as a transaction that changed no page (a sweep with nothing left) leaves no commit
-    if let Ok(id) = shared.env.last_txn() {
-        shared.guard.set_txn_id(id);
-    }
-    Ok(took)
+fn fail_all(members: Vec<Arc<Pending>>, error: &Error) -> Outcomes {
+    members
+        .into_iter()
+        .map(|member| (member, Err(error.clone())))
+        .collect()
 }
 
-/// After a failed commit what the kernel still holds must not be trusted: a sync that succeeds
-/// clears it, else the store takes no more writes until everybody has left it.
-fn failed_commit(shared: &Shared, error: Error) -> Error {
-    let path = shared.env.path().display();
-    if shared.env.is_broken() {
-        shared.guard.poison();
-        let message = format!(
-            "the commit's last page could not be written ({}): the write may or may not be there; close {path}, open it again and read the key",
-            error.message()
-        );
-        return Error::new(Code::UnknownOutcome, message).with_source(error);
-    }
-    if error.code() == Code::Full {
-        return error.context(path);
-    }
-    if shared.env.sync().is_err() {
-        shared.guard.poison();
-    } else if error.code() == Code::Io && os::is_full(shared.env.path()) {
-        return Error::new(
-            Code::Full,
-            format!("{path}: the disk is full ({})", error.message()),
-        )
-        .with_source(error);
-    }
-    error.context(path)
-}
-
-impl Writer<'_> {
-    /// One step of the sweep behind a promised compaction; whether it was the last.
-    fn sweep(&mut self, events_max: usize) -> Result<bool> {
-        self.maintain(|txn| compact::sweep_step(txn, events_max))
-    }
+fn panic_error(panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("panic");
+    Error::new(Code::Internal, format!("a write was given up: {text}"))
 }

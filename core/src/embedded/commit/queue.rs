@@ -1,18 +1,19 @@
-//! The writer's queue: who waits, who leads, and how a request leaves it.
+//! The queue of writers: the waiting requests, who leads, and how a request leaves the queue.
 //!
-//! A request is QUEUED, then TAKEN by a leader and DONE, or GONE because its deadline passed first.
-//! Only one compare-and-swap can win it, so a request that is answered with a time-out never runs.
+//! A request is QUEUED, then TAKEN by a leader and DONE. Or it is GONE, because it was withdrawn or its
+//! deadline passed first. One compare-and-swap decides, so a request that has timed out never runs.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
-use crossbeam::sync::{Parker, Unparker};
+use crossbeam::sync::Unparker;
 
-use super::Terms;
-use crate::engine::Completion;
-use crate::error::Result;
+use super::terms::Terms;
+use crate::completion::Completion;
+use crate::error::{Code, Error, Result};
+use crate::mutex::lock;
 use crate::request::{Durability, Request, Response};
 use crate::validate::request_bytes;
 
@@ -21,45 +22,71 @@ const TAKEN: u8 = 1;
 const DONE: u8 = 2;
 const GONE: u8 = 3;
 
-/// What a leader does for somebody.
+/// What a leader does for a member of its group.
 #[derive(Debug)]
 pub(crate) enum Work {
     /// A user's request, validated.
     Request(Request),
-    /// The store's quota is to be this.
+    /// Sets the store's quota; 0 is none.
     MaxBytes(u64),
-    /// One step of the sweep; its answer is whether the sweep is at its end.
+    /// One step of the sweep. Its outcome is whether it was the last.
     Sweep,
-    /// Revokes leases that are due, some of them; its answer is whether those were all.
-    Expire,
+    /// Revokes some of the leases that have expired. Its outcome is whether those were all.
+    ExpireLeases,
 }
 
-/// What came of it.
+impl<R: Into<Request>> From<R> for Work {
+    fn from(request: R) -> Work {
+        Work::Request(request.into())
+    }
+}
+
+impl Work {
+    /// Whether this is a compaction whose caller waits for the space.
+    pub fn is_physical_compaction(&self) -> bool {
+        matches!(self, Work::Request(Request::Compact(compact)) if compact.physical)
+    }
+}
+
+/// The result of [`Work`].
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Response(Response),
-    /// A step of a sweep or of an expiry, whether it was the last; or something done at once.
+    /// Of maintenance: whether this step was the last.
     Step(bool),
 }
 
-/// Who waits for it.
+impl Outcome {
+    /// The response to a request.
+    pub fn response(self) -> Result<Response> {
+        match self {
+            Outcome::Response(response) => Ok(response),
+            Outcome::Step(_) => Err(Error::new(
+                Code::Internal,
+                "a request returned a step of maintenance",
+            )),
+        }
+    }
+}
+
+/// What receives the outcome.
 pub(super) enum Waiter {
-    /// A thread, parked.
+    /// A parked thread.
     Thread(Unparker),
-    /// Nobody: the completion is called.
+    /// No thread: the completion is called.
     Completion(Mutex<Option<Completion>>),
 }
 
-/// A request in the queue. It stands on the heap, since its caller can leave it.
+/// A request in the queue. It is on the heap, because its caller can leave it.
 pub(super) struct Pending {
     pub work: Work,
     pub durability: Durability,
     pub deadline: Option<Instant>,
-    /// Refused by the quota it raises an alarm.
+    /// If the quota refuses it, it raises an alarm.
     pub raises_alarm: bool,
     pub waiter: Waiter,
     state: AtomicU8,
-    /// Its thread has been made leader.
+    /// Its thread was made leader.
     appointed: AtomicBool,
     outcome: Mutex<Option<Result<Outcome>>>,
 }
@@ -78,11 +105,11 @@ impl Pending {
         })
     }
 
-    /// Bytes that its group counts for it.
+    /// Its size, as counted for its group.
     pub fn bytes(&self) -> u64 {
         match &self.work {
             Work::Request(request) => request_bytes(request),
-            Work::Sweep | Work::Expire | Work::MaxBytes(_) => 0,
+            Work::Sweep | Work::ExpireLeases | Work::MaxBytes(_) => 0,
         }
     }
 
@@ -92,17 +119,18 @@ impl Pending {
             .is_ok()
     }
 
-    /// For a leader: from now on it will be answered.
+    /// For a leader: takes it out of the queue. True: the leader must finish it.
     pub fn take(&self) -> bool {
         self.leave_queue(TAKEN)
     }
 
-    /// For its own caller: whether it could be taken out before a leader had it.
+    /// For its own caller: takes it out of the queue. False: a leader has it.
     pub fn give_up(&self) -> bool {
         self.leave_queue(GONE)
     }
 
-    /// For whoever submitted it: takes it out, and forgets its completion, if no leader has it.
+    /// Same as [`give_up`](Pending::give_up), for a request without a thread: its completion is
+    /// dropped.
     pub fn withdraw(&self) -> bool {
         let withdrawn = self.give_up();
         if let (true, Waiter::Completion(completion)) = (withdrawn, &self.waiter) {
@@ -119,8 +147,12 @@ impl Pending {
         self.appointed.load(Ordering::Acquire)
     }
 
-    /// Leaves the outcome and wakes the thread that waits; a completion is handed back instead, to
-    /// be called when the leader has nothing else to do.
+    fn has_thread(&self) -> bool {
+        matches!(self.waiter, Waiter::Thread(_))
+    }
+
+    /// Stores the outcome and wakes the waiting thread. A completion is returned instead, for the
+    /// leader to run later.
     pub fn finish(&self, outcome: Result<Outcome>) -> Option<(Completion, Result<Outcome>)> {
         match &self.waiter {
             Waiter::Thread(thread) => {
@@ -138,87 +170,97 @@ impl Pending {
         }
     }
 
-    /// The outcome, once it is there.
+    /// The outcome, once it is known.
     pub fn outcome(&self) -> Option<Result<Outcome>> {
         match self.state.load(Ordering::Acquire) {
             DONE => lock(&self.outcome).take(),
             _ => None,
         }
     }
+
+    /// Whether the worker must sweep behind it: a compaction whose caller does not wait for the space.
+    pub fn leaves_sweep(&self) -> bool {
+        match &self.work {
+            Work::Request(Request::Compact(compact)) => !(compact.physical && self.has_thread()),
+            _ => false,
+        }
+    }
 }
 
-/// What comes next when a leader is done.
-pub(super) enum Next {
-    /// Nobody leads and nobody waits.
-    Nobody,
-    /// A thread that waits has been appointed and woken.
-    Appointed,
-    /// Only completions wait: the worker must lead.
+/// What leads after a leader.
+pub(super) enum Successor {
+    /// Nothing: the queue is empty.
+    None,
+    /// A waiting thread, which was appointed and woken.
+    Thread,
+    /// The worker, because only completions wait. The caller orders it.
     Worker,
 }
 
 /// Who leads.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-enum Led {
+enum Leadership {
     #[default]
-    Nobody,
-    /// The worker, once it comes to it. It may be what keeps it that needs a leader (a completion
-    /// that writes, a step of the sweep), so the first thread to come leads instead.
-    WorkerTold,
-    /// A thread does, or has been appointed.
-    Somebody,
+    Vacant,
+    /// The worker, once it is free. It may be busy with something that needs a leader (a completion
+    /// that writes, a step of the sweep), so the first thread that comes leads instead.
+    Ordered,
+    /// A thread, which leads or was appointed.
+    Taken,
 }
 
 /// The queue.
 #[derive(Default)]
 pub(super) struct Queue {
     inner: Mutex<Inner>,
-    /// As many have come as the leader wants to hear of.
-    come: Condvar,
+    /// Notified when as many requests wait as the leader asked for.
+    arrival: Condvar,
 }
 
 #[derive(Default)]
 struct Inner {
     waiting: VecDeque<Arc<Pending>>,
-    led: Led,
-    /// The leader sleeps until so many wait; 0 if it does not.
+    leadership: Leadership,
+    /// The leader sleeps until this many requests wait; 0 if it does not sleep.
     wakes_at: usize,
 }
 
 impl Queue {
-    /// Joins the queue. True: the caller must see to it that somebody leads, itself if it waits
-    /// with a thread, else the worker.
+    /// Joins the queue. True: the caller must provide a leader, itself if it waits with a thread, the
+    /// worker if not.
     pub fn join(&self, pending: Arc<Pending>) -> bool {
         let mut inner = lock(&self.inner);
-        let by_thread = matches!(pending.waiter, Waiter::Thread(_));
+        let by_thread = pending.has_thread();
         inner.waiting.push_back(pending);
         self.wake_leader(&mut inner);
-        match (inner.led, by_thread) {
-            (Led::Nobody | Led::WorkerTold, true) => inner.led = Led::Somebody,
-            (Led::Nobody, false) => inner.led = Led::WorkerTold,
+        match (inner.leadership, by_thread) {
+            (Leadership::Vacant | Leadership::Ordered, true) => {
+                inner.leadership = Leadership::Taken;
+            }
+            (Leadership::Vacant, false) => inner.leadership = Leadership::Ordered,
             _ => return false,
         }
         true
     }
 
-    /// Joins with several that no thread waits for, at one moment. True: the worker must lead.
+    /// Joins with several requests without a thread, at one moment. True: the worker must lead.
     pub fn join_all(&self, pendings: Vec<Arc<Pending>>) -> bool {
         let mut inner = lock(&self.inner);
         inner.waiting.extend(pendings);
         self.wake_leader(&mut inner);
-        let told = inner.led == Led::Nobody && !inner.waiting.is_empty();
-        if told {
-            inner.led = Led::WorkerTold;
+        let must_order = inner.leadership == Leadership::Vacant && !inner.waiting.is_empty();
+        if must_order {
+            inner.leadership = Leadership::Ordered;
         }
-        told
+        must_order
     }
 
-    /// For the worker, which was told to lead: whether it still must.
+    /// For the worker, which was ordered to lead: whether it still must.
     pub fn begin_as_worker(&self) -> bool {
         let mut inner = lock(&self.inner);
-        let must = inner.led == Led::WorkerTold;
+        let must = inner.leadership == Leadership::Ordered;
         if must {
-            inner.led = Led::Somebody;
+            inner.leadership = Leadership::Taken;
         }
         must
     }
@@ -226,12 +268,13 @@ impl Queue {
     fn wake_leader(&self, inner: &mut Inner) {
         if inner.wakes_at > 0 && inner.waiting.len() >= inner.wakes_at {
             inner.wakes_at = 0;
-            self.come.notify_one();
+            self.arrival.notify_one();
         }
     }
 
-    /// For the leader, who has taken all there were, `have` of `expected`: sleeps until more are there,
-    /// half of the rest at once for fewer wake-ups. False: nobody is missing, or nobody came in time.
+    /// For a leader that has taken all waiting requests, `have` of `expected`: sleeps until more wait.
+    /// It wakes up once half of the rest have come, to sleep less often. False: none came in time, or
+    /// none is missing.
     pub fn wait_for(&self, expected: usize, have: usize, until: Instant) -> bool {
         let mut inner = lock(&self.inner);
         inner.wakes_at = expected.saturating_sub(have).div_ceil(2);
@@ -241,7 +284,7 @@ impl Queue {
                 inner.wakes_at = 0;
             } else {
                 inner = self
-                    .come
+                    .arrival
                     .wait_timeout(inner, left)
                     .unwrap_or_else(PoisonError::into_inner)
                     .0;
@@ -250,7 +293,7 @@ impl Queue {
         !inner.waiting.is_empty()
     }
 
-    /// The oldest request that is still wanted, taken.
+    /// Takes the oldest request that was not withdrawn.
     pub fn take_next(&self) -> Option<Arc<Pending>> {
         let mut inner = lock(&self.inner);
         while let Some(pending) = inner.waiting.pop_front() {
@@ -261,21 +304,20 @@ impl Queue {
         None
     }
 
-    /// Takes out what waited beyond its deadline with nobody to notice.
-    pub fn take_expired(&self, now: Instant) -> Vec<Arc<Pending>> {
-        let mut expired = Vec::new();
+    /// Takes out the requests without a thread whose deadline has passed.
+    pub fn take_timed_out(&self, now: Instant) -> Vec<Arc<Pending>> {
+        let mut timed_out = Vec::new();
         lock(&self.inner).waiting.retain(|pending| {
-            let late = matches!(pending.waiter, Waiter::Completion(_))
-                && pending.deadline.is_some_and(|at| at <= now);
+            let late = !pending.has_thread() && pending.deadline.is_some_and(|at| at <= now);
             if late && pending.take() {
-                expired.push(pending.clone());
+                timed_out.push(pending.clone());
             }
             !late
         });
-        expired
+        timed_out
     }
 
-    /// Whether a request waits that asks for no more than a lazy commit.
+    /// Whether a waiting request asks only for a lazy commit.
     pub fn has_lazy(&self) -> bool {
         let lazy = |pending: &Arc<Pending>| {
             pending.durability == Durability::Lazy && matches!(pending.work, Work::Request(_))
@@ -283,7 +325,7 @@ impl Queue {
         lock(&self.inner).waiting.iter().any(lazy)
     }
 
-    /// How many wait; those that have gone may still be counted.
+    /// How many requests wait. It may include some that were withdrawn.
     pub fn len(&self) -> usize {
         lock(&self.inner).waiting.len()
     }
@@ -293,15 +335,13 @@ impl Queue {
         lock(&self.inner).waiting.is_empty()
     }
 
-    /// The deadlines of the requests that no thread waits for.
+    /// The deadlines of the requests without a thread.
     fn deadlines_without_thread<T>(
         &self,
         look: impl FnOnce(&mut dyn Iterator<Item = Option<Instant>>) -> T,
     ) -> T {
         let inner = lock(&self.inner);
-        let without_thread = |pending: &&Arc<Pending>| {
-            pending.is_queued() && matches!(pending.waiter, Waiter::Completion(_))
-        };
+        let without_thread = |pending: &&Arc<Pending>| pending.is_queued() && !pending.has_thread();
         look(
             &mut inner
                 .waiting
@@ -317,14 +357,14 @@ impl Queue {
     }
 
     /// Whether one of them has passed.
-    pub fn has_expired(&self, now: Instant) -> bool {
+    pub fn has_timed_out(&self, now: Instant) -> bool {
         self.deadlines_without_thread(|deadlines| {
             deadlines.flatten().any(|deadline| deadline <= now)
         })
     }
 
-    /// Whether one of them has passed, or there are none: then the worker leads for nobody.
-    pub fn is_worker_in_vain(&self, now: Instant) -> bool {
+    /// Whether the worker need not lead: one of these deadlines has passed, or there are none.
+    pub fn is_worker_idle(&self, now: Instant) -> bool {
         self.deadlines_without_thread(|deadlines| {
             deadlines.next().is_none_or(|first| {
                 first
@@ -335,53 +375,31 @@ impl Queue {
         })
     }
 
-    /// Hands leadership on: to the oldest request with a thread, else to the worker, else to nobody.
-    pub fn hand_on(&self) -> Next {
+    /// Hands leadership on: to the oldest request with a thread; if there is none to the worker; if the
+    /// queue is empty to nothing.
+    pub fn hand_on(&self) -> Successor {
         let mut inner = lock(&self.inner);
         inner.waiting.retain(|pending| pending.is_queued());
         for pending in &inner.waiting {
             if let Waiter::Thread(thread) = &pending.waiter {
-                // under the lock: whoever gives up meanwhile looks here, under it, too
+                // under the lock: a thread that gives up at this moment checks it under the lock too
                 pending.appointed.store(true, Ordering::Release);
                 thread.unpark();
-                return Next::Appointed;
+                return Successor::Thread;
             }
         }
-        let next = if inner.waiting.is_empty() {
-            Next::Nobody
+        if inner.waiting.is_empty() {
+            inner.leadership = Leadership::Vacant;
+            Successor::None
         } else {
-            Next::Worker
-        };
-        inner.led = if let Next::Nobody = next {
-            Led::Nobody
-        } else {
-            Led::WorkerTold
-        };
-        next
+            inner.leadership = Leadership::Ordered;
+            Successor::Worker
+        }
     }
 
-    /// Whether this request, which has given up, was made leader before it could say so.
+    /// Whether this request, which has given up, was made leader just before.
     pub fn was_appointed(&self, pending: &Pending) -> bool {
         let _inner = lock(&self.inner);
         pending.is_appointed()
-    }
-}
-
-/// No code of ours can panic while it holds one of these locks, so poison means nothing.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Runs `wait` with this thread's parker, and its unparker for others.
-pub(super) fn with_parker<R>(wait: impl FnOnce(&Parker) -> R) -> R {
-    thread_local! {
-        static PARKER: Parker = Parker::new();
-    }
-    let mut wait = Some(wait);
-    let mut run = |parker: &Parker| wait.take().map(|wait| wait(parker));
-    // a thread that is ending may have lost its own already
-    match PARKER.try_with(&mut run) {
-        Ok(Some(result)) => result,
-        _ => run(&Parker::new()).expect("it has not run yet"),
     }
 }

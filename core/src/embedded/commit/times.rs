@@ -1,4 +1,4 @@
-//! How long commits took: counted, never looked at by the engine itself.
+//! How long commits took. Only counted: the engine itself does not use it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub(super) struct Times {
 
 impl Times {
     pub fn add(&self, took: Duration) {
-        // the first bound of 1, 2, 4, … ms that it is not over
+        // the first bound of 1, 2, 4, … ms that it does not exceed
         let ms = u64::try_from(took.as_nanos().div_ceil(1_000_000))
             .unwrap_or(u64::MAX)
             .max(1);
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_commit_is_counted_within_the_first_bound_that_holds_it() {
+    fn commit_is_counted_within_the_first_bound_that_holds_it() {
         let times = Times::default();
         for (us, bucket) in [
             (0, 0),
@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(
             (within.iter().sum::<u64>(), count),
             (7, 8),
-            "what is over every bound is counted only as such"
+            "a time over every bound is only in the count"
         );
         assert_eq!(
             total_us,

@@ -1,24 +1,28 @@
-//! Transactions, and what is read and written through them.
+//! Reading through a transaction, and read transactions with their pool.
 //!
-//! Slices answered by a read borrow the transaction. A write needs it mutably, so the compiler
-//! sees to it that no slice is held across one.
+//! The slices that a read returns borrow the transaction. A write needs the transaction mutably, so
+//! the compiler ensures that no slice is used across a write.
 #![allow(unsafe_code)]
 
-use std::marker::PhantomData;
+use std::mem;
 use std::ops::Deref;
-use std::{mem, ptr, slice};
+use std::ptr;
+use std::slice;
+use std::time::{Duration, Instant};
 
-use lmdb::{RoTransaction, RwTransaction, Transaction};
+use lmdb::{RoTransaction, Transaction};
 use lmdb_sys as ffi;
 
-use super::{Cursor, Env, Tree, error};
+use super::env::Env;
+use super::error::error;
+use super::tree::Tree;
 use crate::error::Result;
 
-/// What reading needs, of either kind of transaction.
+/// What both kinds of transactions have for reading.
 pub(crate) struct Txn<'e> {
     pub(super) raw: *mut ffi::MDB_txn,
     pub(super) env: &'e Env,
-    /// Whether pages are those of the map (a write transaction has copies of its own).
+    /// Whether pages are in the map. (A write transaction has copies.)
     pub(super) mapped: bool,
 }
 
@@ -36,12 +40,12 @@ pub(super) fn empty_val() -> ffi::MDB_val {
     }
 }
 
-/// SAFETY: the value must come from LMDB and stay where it is for 't.
+/// SAFETY: the value must come from LMDB and stay valid for 't.
 pub(super) unsafe fn bytes<'t>(val: &ffi::MDB_val) -> &'t [u8] {
     if val.mv_size == 0 {
         return &[];
     }
-    // SAFETY: said above.
+    // SAFETY: the caller's promise.
     unsafe { slice::from_raw_parts(val.mv_data.cast::<u8>(), val.mv_size) }
 }
 
@@ -51,7 +55,7 @@ impl<'e> Txn<'e> {
     pub fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<&[u8]>> {
         let (mut key, mut data) = (val(key), empty_val());
         // SAFETY: the transaction is live, the tree belongs to its environment, and what LMDB
-        // answers stays until the next write, which needs the transaction mutably.
+        // returns stays valid until the next write, which needs the transaction mutably.
         unsafe {
             match ffi::mdb_get(self.raw, self.env.dbi(tree), &mut key, &mut data) {
                 0 => Ok(Some(bytes(&data))),
@@ -61,24 +65,19 @@ impl<'e> Txn<'e> {
         }
     }
 
-    /// A cursor on a tree, at no entry yet.
-    pub fn cursor(&self, tree: Tree) -> Result<Cursor<'_>> {
-        Cursor::open(self, tree)
-    }
-
-    /// How many entries a tree has.
+    /// The number of entries of a tree.
     pub fn entries(&self, tree: Tree) -> Result<u64> {
         Ok(self.stat(tree)?.ms_entries as u64)
     }
 
-    /// How many pages a tree has.
+    /// The number of pages of a tree.
     pub fn tree_pages(&self, tree: Tree) -> Result<u64> {
         let stat = self.stat(tree)?;
         Ok((stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages) as u64)
     }
 
-    /// How many pages all trees may have at most, for a write transaction that has written nothing yet:
-    /// those of the file.
+    /// An upper bound for the pages of all trees, in a write transaction that has written nothing: the
+    /// pages of the file.
     pub fn pages_at_most(&self) -> Result<u64> {
         self.env.pages()
     }
@@ -99,15 +98,15 @@ impl<'e> Txn<'e> {
         }
     }
 
-    /// LMDB's number of the commit that this reads, or that this will be.
+    /// LMDB's number of the commit that this transaction reads, or that it will make.
     pub fn id(&self) -> u64 {
         // SAFETY: the transaction is live.
         unsafe { ffi::mdb_txn_id(self.raw) as u64 }
     }
 }
 
-/// A read transaction; when dropped it is parked for the next reader. Never kept while a user
-/// thinks: it holds every later commit's old pages.
+/// A read transaction. When it is dropped it is parked for the next reader. It must not outlive the
+/// call that began it: LMDB reuses no page that was freed after its commit.
 pub(crate) struct ReadTxn<'e> {
     txn: Txn<'e>,
     /// Some until dropped.
@@ -143,253 +142,41 @@ impl Drop for ReadTxn<'_> {
     }
 }
 
-/// A write transaction, with a cursor on each tree it has written, open until its end. Dropped
-/// without a commit it leaves nothing behind.
-pub(crate) struct WriteTxn<'e> {
-    txn: Txn<'e>,
-    cursors: [*mut ffi::MDB_cursor; Tree::NAMES.len()],
-    /// Some until the end. LMDB binds it to this thread, and the raw pointers keep it there.
-    inner: Option<RwTransaction<'e>>,
-    _one_thread: PhantomData<*mut ()>,
-}
-
-impl<'e> Deref for WriteTxn<'e> {
-    type Target = Txn<'e>;
-
-    fn deref(&self) -> &Txn<'e> {
-        &self.txn
-    }
-}
-
-impl<'e> WriteTxn<'e> {
-    pub(super) fn new(env: &'e Env, inner: RwTransaction<'e>) -> WriteTxn<'e> {
-        WriteTxn {
-            txn: Txn {
-                raw: inner.txn(),
-                env,
-                mapped: false,
-            },
-            cursors: [ptr::null_mut(); Tree::NAMES.len()],
-            inner: Some(inner),
-            _one_thread: PhantomData,
+impl Env {
+    /// A read transaction on the newest commit: a parked one renewed, or a new one.
+    pub fn read(&self) -> Result<ReadTxn<'_>> {
+        if let Some(parked) = self.unpark() {
+            let txn = parked
+                .renew()
+                .map_err(|e| error(e.to_err_code(), "read transaction"))?;
+            return Ok(ReadTxn::new(self, txn));
         }
+        self.begin_read(Instant::now() + Duration::from_secs(1))
     }
 
-    fn open_cursor(&mut self, tree: Tree) -> Result<*mut ffi::MDB_cursor> {
-        let slot = &mut self.cursors[tree as usize];
-        if slot.is_null() {
-            // SAFETY: the transaction is live and the pointer is to our own place.
-            match unsafe { ffi::mdb_cursor_open(self.txn.raw, self.txn.env.dbi(tree), slot) } {
-                0 => {}
-                rc => return Err(error(rc, "cursor")),
-            }
-        }
-        Ok(*slot)
-    }
-
-    fn put_raw(
-        &mut self,
-        tree: Tree,
-        key: &[u8],
-        data: &mut ffi::MDB_val,
-        flags: u32,
-    ) -> Result<bool> {
-        let cursor = self.open_cursor(tree)?;
-        let mut key = val(key);
-        // SAFETY: the cursor is open on this live transaction; key and data point to what the
-        // caller lends for the call.
-        match unsafe { ffi::mdb_cursor_put(cursor, &mut key, data, flags) } {
-            0 => Ok(true),
-            ffi::MDB_KEYEXIST => Ok(false),
-            rc => Err(error(rc, "write")),
-        }
-    }
-
-    /// Reserves `len` bytes for a new key and answers the place to fill; if the key exists,
-    /// nothing is written and what it has is answered instead.
-    pub fn insert(
-        &mut self,
-        tree: Tree,
-        key: &[u8],
-        len: usize,
-    ) -> Result<std::result::Result<&mut [u8], &[u8]>> {
-        let mut data = ffi::MDB_val {
-            mv_size: len,
-            mv_data: ptr::null_mut(),
-        };
-        let inserted = self.put_raw(
-            tree,
-            key,
-            &mut data,
-            ffi::MDB_NOOVERWRITE | ffi::MDB_RESERVE,
-        )?;
-        if !inserted {
-            // SAFETY: LMDB has answered the entry that is there; it stays until the next write,
-            // which needs the transaction mutably, which the slice has borrowed.
-            return Ok(Err(unsafe { bytes(&data) }));
-        }
-        // SAFETY: LMDB has answered the place of the new entry, which stays as above.
-        Ok(Ok(unsafe { place(&data) }))
-    }
-
-    /// Reserves `len` bytes for a key, there or not, and answers the place to fill.
-    pub fn reserve(&mut self, tree: Tree, key: &[u8], len: usize) -> Result<&mut [u8]> {
-        let mut data = ffi::MDB_val {
-            mv_size: len,
-            mv_data: ptr::null_mut(),
-        };
-        self.put_raw(tree, key, &mut data, ffi::MDB_RESERVE)?;
-        // SAFETY: as in `insert`.
-        Ok(unsafe { place(&data) })
-    }
-
-    /// Reserves `len` bytes for a key above every other; none if it is not.
-    pub fn append(&mut self, tree: Tree, key: &[u8], len: usize) -> Result<Option<&mut [u8]>> {
-        let mut data = ffi::MDB_val {
-            mv_size: len,
-            mv_data: ptr::null_mut(),
-        };
-        let appended = self.put_raw(tree, key, &mut data, ffi::MDB_APPEND | ffi::MDB_RESERVE)?;
-        // SAFETY: as in `insert`.
-        Ok(appended.then(|| unsafe { place(&data) }))
-    }
-
-    /// Writes a key, there or not.
-    pub fn put(&mut self, tree: Tree, key: &[u8], value: &[u8]) -> Result<()> {
-        let mut data = val(value);
-        self.put_raw(tree, key, &mut data, 0)?;
-        Ok(())
-    }
-
-    /// Deletes a key; answers whether it was there.
-    pub fn delete(&mut self, tree: Tree, key: &[u8]) -> Result<bool> {
-        let cursor = self.open_cursor(tree)?;
-        let mut key = val(key);
-        // SAFETY: the cursor is open on this live transaction; where the last call left it spares
-        // the way down for a key of the same page.
-        unsafe {
-            match ffi::mdb_cursor_get(cursor, &mut key, &mut empty_val(), ffi::MDB_SET) {
-                0 => {}
-                ffi::MDB_NOTFOUND => return Ok(false),
-                rc => return Err(error(rc, "delete")),
-            }
-            match ffi::mdb_cursor_del(cursor, 0) {
-                0 => Ok(true),
-                rc => Err(error(rc, "delete")),
-            }
-        }
-    }
-
-    /// Commits; `lazy` leaves the meta page to the page cache. On an error nothing is written, or
-    /// if the meta page failed perhaps all of it ([`Env::is_broken`] tells).
-    pub fn commit(mut self, lazy: bool) -> Result<()> {
-        self.close_cursors();
-        self.txn.env.set_lazy(lazy)?;
-        match self.inner.take() {
-            Some(inner) => inner.commit().map_err(|e| error(e.to_err_code(), "commit")),
-            None => Ok(()),
-        }
-    }
-
-    fn close_cursors(&mut self) {
-        for cursor in self.cursors.iter_mut().filter(|cursor| !cursor.is_null()) {
-            // SAFETY: it was opened in this transaction, which is still live, and is not used again.
-            unsafe { ffi::mdb_cursor_close(*cursor) };
-            *cursor = ptr::null_mut();
-        }
-    }
-}
-
-impl Drop for WriteTxn<'_> {
-    fn drop(&mut self) {
-        self.close_cursors();
-        drop(self.inner.take());
-        self.free_spilled();
-    }
-}
-
-/// The first fields of a transaction, as the source of LMDB 0.9.24 has them. No environment opens
-/// with another version.
-#[repr(C)]
-struct TxnFields {
-    parent: *mut ffi::MDB_txn,
-    child: *mut ffi::MDB_txn,
-    next_pgno: usize,
-    txnid: usize,
-    env: *mut ffi::MDB_env,
-    free_pgs: *mut usize,
-    loose_pgs: *mut libc::c_void,
-    loose_count: libc::c_int,
-    /// Points behind its first word, which is its capacity.
-    spill_pgs: *mut usize,
-}
-
-impl WriteTxn<'_> {
-    /// Frees the list of pages that the transaction, which has ended, had to spill. LMDB 0.9.24 frees
-    /// that of a nested transaction only (ITS#9155): 220 kB were lost with 60,000 puts.
-    fn free_spilled(&self) {
-        let fields = self.txn.raw.cast::<TxnFields>();
-        // SAFETY: an environment has one write transaction, allocated once and kept until it closes.
-        // No other code uses it now: it has ended, and the next cannot begin, since this thread holds the
-        // writer's lock. Its list came from malloc, nothing else points to it, and the next
-        // transaction begins without one.
-        unsafe {
-            if (*fields).env != self.txn.env.raw() {
-                return;
-            }
-            let list = mem::replace(&mut (*fields).spill_pgs, ptr::null_mut());
-            if !list.is_null() {
-                libc::free(list.sub(1).cast());
+    #[cold]
+    fn begin_read(&self, deadline: Instant) -> Result<ReadTxn<'_>> {
+        loop {
+            match self.lmdb().begin_ro_txn() {
+                // SAFETY: the transaction is dropped or parked before the environment closes: ReadTxn
+                // borrows the environment, which empties its pool before it closes.
+                Ok(txn) => return Ok(ReadTxn::new(self, unsafe { extend(txn) })),
+                Err(lmdb::Error::ReadersFull) => {
+                    while self.unpark().is_some() {}
+                    let checked = self.reader_check();
+                    if Instant::now() >= deadline {
+                        return Err(checked.err().unwrap_or_else(|| self.readers_full()));
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err(e) => return Err(error(e.to_err_code(), "read transaction")),
             }
         }
     }
 }
 
-/// SAFETY: the value must be a place that LMDB has reserved, and nothing else may borrow it.
-unsafe fn place<'t>(val: &ffi::MDB_val) -> &'t mut [u8] {
-    if val.mv_size == 0 {
-        return &mut [];
-    }
-    // SAFETY: said above.
-    unsafe { slice::from_raw_parts_mut(val.mv_data.cast::<u8>(), val.mv_size) }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::embedded::opening;
-    use crate::options::Options;
-
-    /// Whether the environment's one write transaction has a list of spilled pages.
-    fn has_spilled(raw: *mut ffi::MDB_txn) -> bool {
-        // SAFETY: the environment is open, and only this thread writes.
-        !unsafe { (*raw.cast::<TxnFields>()).spill_pgs }.is_null()
-    }
-
-    #[test]
-    fn large_transaction_leaves_no_list_of_spilled_pages() {
-        let store = opening::open(Path::new(":memory:"), &Options::new()).expect("a store");
-        let _held = store
-            .guard()
-            .lock_writer(None, None)
-            .expect("the writer's lock");
-        for committed in [true, false] {
-            let mut txn = store.env().write().expect("a transaction");
-            let raw = txn.raw;
-            assert!(!has_spilled(raw));
-            // a page each, and more than the list of dirty pages holds
-            for n in 0..9_000u32 {
-                txn.put(Tree::Side, &n.to_be_bytes(), &[0; 3_000])
-                    .expect("put");
-            }
-            assert!(has_spilled(raw), "it is not large enough");
-            match committed {
-                true => txn.commit(true).expect("committed"),
-                false => drop(txn),
-            }
-            assert!(!has_spilled(raw), "committed: {committed}");
-        }
-    }
+/// SAFETY: the transaction must end before its environment closes.
+unsafe fn extend(txn: RoTransaction<'_>) -> RoTransaction<'static> {
+    // SAFETY: only the lifetime changes.
+    unsafe { mem::transmute(txn) }
 }

@@ -1,27 +1,23 @@
-//! Quota and alarms: what a writer must not do now.
+//! The quota and alarms: which writes are refused.
 //!
-//! An alarm is a record of `side`. Which kinds there are, and the quota, stand together in one record of
-//! `meta` as well, which each writer reads once: so a store without either pays for one look.
+//! An alarm is a record in `side`. The kinds of the active alarms and the quota are also in one
+//! record of `meta`, which each writer reads once: that is the only cost without either.
 
-use super::write::Writer;
+use super::bounds;
+use super::writer::Writer;
 use crate::embedded::codec::{self, Bounds, meta};
-use crate::embedded::lmdb::pages::PAGE_BYTES;
+use crate::embedded::lmdb::page_layout::PAGE_BYTES;
 use crate::embedded::lmdb::{Tree, Txn};
 use crate::error::{Code, Error, Result};
+use crate::etcd_text;
 use crate::request::{Alarm, AlarmAction, AlarmKind, AlarmMember, AlarmResponse, Op, Put, Request};
 
-/// What etcd counts for a put besides key and value.
+/// The bytes that etcd counts for a put besides key and value.
 const PUT_BYTES: u64 = 256;
-/// What etcd counts for a lease.
+/// The bytes that etcd counts for a lease.
 const GRANT_BYTES: u64 = 64;
 
-/// The quota and the kinds of alarms that are active.
-pub(crate) fn bounds(txn: &Txn) -> Result<Bounds> {
-    txn.get(Tree::Meta, meta::BOUNDS)?
-        .map_or(Ok(Bounds::default()), Bounds::decode)
-}
-
-/// Every alarm that is active, by kind and member.
+/// Every active alarm, ordered by kind and member.
 pub(crate) fn active(txn: &Txn) -> Result<Vec<AlarmMember>> {
     let mut alarms = Vec::new();
     let mut cursor = txn.cursor(Tree::Side)?;
@@ -33,7 +29,7 @@ pub(crate) fn active(txn: &Txn) -> Result<Vec<AlarmMember>> {
     Ok(alarms)
 }
 
-/// The answer to an [`AlarmAction::Get`].
+/// The response to an [`AlarmAction::Get`].
 pub(crate) fn list(txn: &Txn, kind: Option<AlarmKind>) -> Result<AlarmResponse> {
     let alarms = active(txn)?
         .into_iter()
@@ -45,7 +41,7 @@ pub(crate) fn list(txn: &Txn, kind: Option<AlarmKind>) -> Result<AlarmResponse> 
     })
 }
 
-/// Bytes of pages that hold data, which is what the quota counts.
+/// The bytes of all pages with data, which the quota limits.
 pub(crate) fn bytes_in_use(txn: &Txn) -> Result<u64> {
     let pages: u64 = Tree::ALL
         .into_iter()
@@ -54,7 +50,7 @@ pub(crate) fn bytes_in_use(txn: &Txn) -> Result<u64> {
     Ok(pages * PAGE_BYTES as u64)
 }
 
-/// What etcd counts for a request; whatever makes room, or takes next to none, counts nothing.
+/// The bytes that etcd counts for a request. Requests that free space, or need hardly any, cost 0.
 fn cost(request: &Request) -> u64 {
     match request {
         Request::Put(put) => put_cost(put),
@@ -68,7 +64,7 @@ fn put_cost(put: &Put) -> u64 {
     PUT_BYTES + (put.key.len() + put.value.len()) as u64
 }
 
-/// Unlike etcd's, puts of a txn inside a txn count: else they would be a way past the quota.
+/// Unlike in etcd, puts of nested txns count: otherwise they would not be subject to the quota.
 fn ops_cost(ops: &[Op]) -> u64 {
     let costs = ops.iter().map(|op| match op {
         Op::Put(put) => put_cost(put),
@@ -78,8 +74,8 @@ fn ops_cost(ops: &[Op]) -> u64 {
     costs.sum()
 }
 
-/// Whether a request goes on while the data is not to be trusted. Reads do not come here.
-fn goes_on_corrupt(request: &Request) -> bool {
+/// Whether a request is allowed while alarm CORRUPT is active.
+fn is_allowed_if_corrupt(request: &Request) -> bool {
     matches!(
         request,
         Request::Alarm(_) | Request::Side(_) | Request::Range(_)
@@ -87,29 +83,23 @@ fn goes_on_corrupt(request: &Request) -> bool {
 }
 
 fn full(detail: impl std::fmt::Display) -> Error {
-    Error::new(
-        Code::Full,
-        format!("mvcc: database space exceeded ({detail})"),
-    )
+    Error::etcd(Code::Full, etcd_text::NO_SPACE).with_detail(detail)
 }
 
 impl Writer<'_> {
-    /// Refuses what an active alarm or the quota forbids. `raises`: a request beyond the quota raises
-    /// NOSPACE, which stays until it is ended.
-    pub(super) fn admit(&mut self, request: &Request, raises: bool) -> Result<()> {
-        let bounds = *self.bounds();
+    /// Refuses a request that an active alarm or the quota forbids. `raises_alarm`: a request beyond
+    /// the quota raises NOSPACE, which stays active until it is disarmed.
+    pub(super) fn admit(&mut self, request: &Request, raises_alarm: bool) -> Result<()> {
+        let bounds = self.bounds;
         if bounds == Bounds::default() {
             return Ok(());
         }
-        if bounds.has(AlarmKind::Corrupt) && !goes_on_corrupt(request) {
+        if bounds.has(AlarmKind::Corrupt) && !is_allowed_if_corrupt(request) {
             let detail = format!(
                 "alarm CORRUPT is active ({}): no writes until it is disarmed",
                 self.named(AlarmKind::Corrupt)?
             );
-            return Err(Error::new(
-                Code::Corrupt,
-                format!("corrupt cluster ({detail})"),
-            ));
+            return Err(Error::etcd(Code::Corrupt, etcd_text::CORRUPT).with_detail(detail));
         }
         let cost = cost(request);
         if cost == 0 {
@@ -123,15 +113,16 @@ impl Writer<'_> {
         }
         let most = bounds.max_bytes;
         let fits = |pages_bytes: u64| most == 0 || pages_bytes.saturating_add(cost) < most;
-        // ten trees are a tenth of a small commit to count: most files are not even as large as the quota
-        if !self.has_written() && fits(self.txn().pages_at_most()? * PAGE_BYTES as u64) {
+        // counting the pages of ten trees takes a tenth of a small commit, and most files are smaller
+        // than the quota
+        if !self.wrote && fits(self.txn.pages_at_most()? * PAGE_BYTES as u64) {
             return Ok(());
         }
-        let used = bytes_in_use(self.txn())?;
+        let used = bytes_in_use(&self.txn)?;
         if fits(used) {
             return Ok(());
         }
-        if raises {
+        if raises_alarm {
             self.set_alarm(
                 AlarmMember {
                     member: self.member()?,
@@ -145,28 +136,28 @@ impl Writer<'_> {
         )))
     }
 
-    /// Whose alarms of this kind are active, in words.
+    /// The members with an active alarm of this kind, as text.
     fn named(&self, kind: AlarmKind) -> Result<String> {
-        let members = active(self.txn())?
+        let members = active(&self.txn)?
             .into_iter()
             .filter(|alarm| alarm.kind == kind);
         let members: Vec<String> = members.map(|alarm| alarm.member.to_string()).collect();
         Ok(format!("of member {}", members.join(", ")))
     }
 
-    /// The number of this store as the member of a cluster of one: the second half of its id.
+    /// The member id of this store, a cluster with one member: the second half of the store id.
     fn member(&self) -> Result<u64> {
         let id: Option<[u8; 16]> = self
-            .txn()
+            .txn
             .get(Tree::Meta, meta::STORE_ID)?
             .and_then(|id| id.try_into().ok());
         let id = id.ok_or_else(|| codec::damaged("meta", meta::STORE_ID, "it has not 16 bytes"))?;
         Ok(u128::from_be_bytes(id) as u64)
     }
 
-    /// Raises or ends an alarm, or answers those that are active.
+    /// Raises or disarms an alarm, or returns the active ones.
     pub(super) fn alarm(&mut self, request: &Alarm) -> Result<AlarmResponse> {
-        let revision = self.current();
+        let revision = self.current;
         let Alarm {
             action,
             member,
@@ -174,7 +165,7 @@ impl Writer<'_> {
         } = *request;
         let Some(kind) = kind.filter(|_| action != AlarmAction::Get) else {
             let asked = if action == AlarmAction::Get {
-                list(self.txn(), kind)?.alarms
+                list(&self.txn, kind)?.alarms
             } else {
                 Vec::new()
             };
@@ -186,7 +177,7 @@ impl Writer<'_> {
         let alarm = AlarmMember { member, kind };
         let (raised, active) = (
             action == AlarmAction::Activate,
-            active(self.txn())?.contains(&alarm),
+            active(&self.txn)?.contains(&alarm),
         );
         if raised != active {
             self.set_alarm(alarm, raised)?;
@@ -218,7 +209,7 @@ impl Writer<'_> {
         self.read_bounds()
     }
 
-    /// Gives the store this quota; 0 is none.
+    /// Sets the quota; 0 is none.
     pub fn set_max_bytes(&mut self, max_bytes: u64) -> Result<()> {
         self.maintain(|txn| {
             let bounds = Bounds {

@@ -6,7 +6,7 @@
 //! `dead` if that still names it. Everything at C stays, for a watch from C; the next promise sets
 //! the sweep back to C for it.
 
-use super::{compacted_error, future};
+use super::{compacted_error, future_error};
 use crate::embedded::codec::{self, Rev, meta};
 use crate::embedded::lmdb::{Tree, Txn, WriteTxn};
 use crate::error::{Code, Result};
@@ -29,7 +29,7 @@ pub(crate) fn promise(
         return Err(compacted_error(compact.revision, compacted));
     }
     if compact.revision > current {
-        return Err(future(compact.revision, current));
+        return Err(future_error(compact.revision, current));
     }
     let kept = Rev::new(compacted.max(0), 0);
     if swept(txn)? > kept {
@@ -262,7 +262,7 @@ mod tests {
     fn run(store: &Store, request: impl Into<Request>) {
         store
             .commit()
-            .call(request.into(), Terms::own(Durability::Sync, None))
+            .run(request, Terms::own(Durability::Sync, None))
             .expect("written");
     }
 

@@ -1,27 +1,55 @@
-//! What the requests mean, given a transaction: it never opens, commits, waits or spawns.
+//! The meaning of each request within a transaction. This module knows no disk, no clock, no thread
+//! and no other process: it does not open, commit, wait or spawn.
 //!
-//! [`read`] answers from the present and the past, [`history`] follows one key's chain, [`write`]
-//! makes revisions, [`txn`] compares and runs lists of operations, [`compact`] promises and sweeps,
-//! [`lease`] takes keys with their leases, [`time`] tells which revision was when, [`alarm`] says
-//! what must not be written, [`side`] keeps records beside the keys.
+//! Reading, from the bottom up:
+//!
+//! | file | contents |
+//! |---|---|
+//! | [`pairs`] | pairs of key and value: in the map, and copied out of it |
+//! | [`chain`] | from an event of a key back to earlier ones |
+//! | [`walk`] | one key, or every key of a range, at a revision |
+//! | [`read`] | ranges: limits, filters, order, counts, pages |
+//! | [`history`] | the events of a key or of a range of revisions; differences |
+//!
+//! Writing:
+//!
+//! | file | contents |
+//! |---|---|
+//! | [`writer`] | the write transaction, with the state that its requests share |
+//! | [`slot_log`] | what a transaction has done to the deadlines of leases |
+//! | [`write`] | put and delete: the changes to `live`, `dead` and `log` |
+//! | [`txn`] | compares, and lists of operations |
+//! | [`compact`] | compactions, and the sweep after them |
+//! | [`lease`] | granting, revoking and expiring leases |
+//! | [`alarm`] | the quota and alarms: which writes are refused |
+//! | [`side`] | records beside the keys |
+//! | [`time`] | the time index: which revision was current in each minute |
+//! | [`apply`] | running any request on a writer |
 
 pub(crate) mod alarm;
+mod apply;
+mod chain;
 pub(crate) mod compact;
 pub(crate) mod history;
 pub(crate) mod lease;
+pub(crate) mod pairs;
 pub(crate) mod read;
 pub(crate) mod side;
+mod slot_log;
 pub(crate) mod time;
 pub(crate) mod txn;
-pub(crate) mod write;
+pub(crate) mod walk;
+mod write;
+pub(crate) mod writer;
 
-use crate::embedded::codec::{self, NOT_COMPACTED, Rev, meta};
+use crate::embedded::codec::{self, Bounds, NOT_COMPACTED, Rev, meta};
 use crate::embedded::lmdb::{Tree, Txn};
 use crate::error::{Code, Error, Result};
+use crate::etcd_text;
 use crate::model::Revision;
 use crate::request::KEY_BYTES_MAX;
 
-/// The current revision: of the last event, of the compaction, or of the last gap, else 1.
+/// The current revision: the largest of the last event, the compacted revision, the last gap, and 1.
 pub(crate) fn current_revision(txn: &Txn) -> Result<Revision> {
     Ok(revisions(txn)?.0)
 }
@@ -42,28 +70,38 @@ pub(crate) fn compacted_revision(txn: &Txn) -> Result<Revision> {
     Ok(meta_number(txn, meta::COMPACT_REV)?.unwrap_or(NOT_COMPACTED))
 }
 
+/// The quota, and the kinds of active alarms.
+pub(crate) fn bounds(txn: &Txn) -> Result<Bounds> {
+    txn.get(Tree::Meta, meta::BOUNDS)?
+        .map_or(Ok(Bounds::default()), Bounds::decode)
+}
+
 fn meta_number(txn: &Txn, name: &[u8]) -> Result<Option<i64>> {
     txn.get(Tree::Meta, name)?
         .map(|bytes| codec::number(name, bytes))
         .transpose()
 }
 
-/// Where a request reads.
+/// The revision that a request reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum At {
-    /// The present.
+    /// The current one.
     Now,
-    /// The past, at a revision that may be read.
+    /// A past one, which can be read.
     Past(Revision),
 }
 
-/// Whether `revision` (0 and below: now) may be read when the store stands at `current`.
+/// The position for reading `revision` (0 and below: the current one).
+///
+/// # Errors
+///
+/// `future_revision`, `compacted`.
 pub(crate) fn readable(txn: &Txn, revision: Revision, current: Revision) -> Result<At> {
     if revision <= 0 {
         return Ok(At::Now);
     }
     if revision > current {
-        return Err(future(revision, current));
+        return Err(future_error(revision, current));
     }
     let compacted = compacted_revision(txn)?;
     if revision < compacted {
@@ -76,22 +114,24 @@ pub(crate) fn readable(txn: &Txn, revision: Revision, current: Revision) -> Resu
     })
 }
 
-pub(crate) fn future(revision: Revision, current: Revision) -> Error {
-    let message = format!(
-        "mvcc: required revision is a future revision (revision {revision}; the current one is {current})"
-    );
-    Error::new(Code::FutureRevision, message).with_revision(current)
+pub(crate) fn future_error(revision: Revision, current: Revision) -> Error {
+    Error::etcd(Code::FutureRevision, etcd_text::FUTURE_REVISION)
+        .with_detail(format_args!(
+            "revision {revision}; the current one is {current}"
+        ))
+        .with_revision(current)
 }
 
 pub(crate) fn compacted_error(revision: Revision, compacted: Revision) -> Error {
-    let message = format!(
-        "mvcc: required revision has been compacted (revision {revision}; compacted up to {compacted})"
-    );
-    Error::new(Code::Compacted, message).with_revision(compacted)
+    Error::etcd(Code::Compacted, etcd_text::COMPACTED)
+        .with_detail(format_args!(
+            "revision {revision}; compacted up to {compacted}"
+        ))
+        .with_revision(compacted)
 }
 
-/// A bound of a range as LMDB can take it. No key in a tree is longer than [`KEY_BYTES_MAX`], so a
-/// longer bound stands just above its own first bytes, and below everything else that is.
+/// A bound of a range, short enough for LMDB. No key in a tree is longer than [`KEY_BYTES_MAX`], so
+/// the first bytes of a longer bound and a zero byte are in the same position among the keys.
 pub(crate) fn bound(key: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     match key.get(..KEY_BYTES_MAX) {
         Some(cut) if key.len() > KEY_BYTES_MAX => [cut, &[0]].concat().into(),

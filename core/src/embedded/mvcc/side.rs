@@ -1,11 +1,11 @@
-//! Records beside the keys: read and written by name, in no revision.
+//! Records beside the keys: read and written by name, without a revision.
 
-use super::write::Writer;
+use super::writer::Writer;
 use crate::embedded::lmdb::{Tree, Txn};
 use crate::error::Result;
 use crate::request::{Side, SideResponse};
 
-/// Records read, and whether everything that a put relies on is unchanged.
+/// The records of a read. For a put, whether all records that it depends on are unchanged.
 pub(crate) fn read(txn: &Txn, request: &Side) -> Result<SideResponse> {
     let mut response = SideResponse {
         revision: super::current_revision(txn)?,
@@ -56,7 +56,7 @@ fn is_unchanged(txn: &Txn, unchanged: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<b
 
 impl Writer<'_> {
     pub(super) fn side(&mut self, request: &Side) -> Result<SideResponse> {
-        let response = read(self.txn(), request)?;
+        let response = read(&self.txn, request)?;
         if let Side::Put { records, .. } = request
             && response.written
         {
@@ -68,7 +68,7 @@ impl Writer<'_> {
             })?;
         }
         Ok(SideResponse {
-            revision: self.current(),
+            revision: self.current,
             ..response
         })
     }

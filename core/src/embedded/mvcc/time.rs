@@ -1,10 +1,10 @@
-//! The time index: which revision was the current one at the end of each minute.
+//! The time index: which revision was current at the end of each minute.
 //!
-//! The first commit of a minute later than every minute on record leaves one: the last revision
-//! before it. So the revision at the end of minute m is that of the first record of a later minute,
-//! and the current one if there is none. A clock set back leaves no record. An example: revisions 2
-//! and 3 in minute 10, revision 4 in minute 12 leave 10 → 1 and 12 → 3. At minute 9 the store was at
-//! 1, at minutes 10 and 11 at 3, from minute 12 on at 4.
+//! The first commit in a minute that is later than every recorded minute adds a record: the last
+//! revision before it. So the revision at the end of minute m is that of the first record of a later
+//! minute, or the current one if there is none. A clock that was set back adds no record. An
+//! example: revisions 2 and 3 in minute 10 and revision 4 in minute 12 add 10 → 1 and 12 → 3. The
+//! store was at revision 1 in minute 9, at 3 in minutes 10 and 11, and at 4 from minute 12 on.
 
 use super::{compacted_error, compacted_revision, current_revision};
 use crate::embedded::codec::{self, TIME};
@@ -20,8 +20,8 @@ pub(crate) fn minute(unix_ms: i64) -> i64 {
     unix_ms.div_euclid(60_000).max(0)
 }
 
-/// Notes that the revisions after `before` began in this minute, unless it or a later one has been
-/// noted.
+/// Records that the revisions after `before` began in this minute, unless this minute or a later one
+/// is recorded.
 pub(super) fn note(txn: &mut WriteTxn, minute: i64, before: Revision) -> Result<()> {
     let name = codec::minute_name(minute);
     let noted = txn
@@ -35,7 +35,7 @@ pub(super) fn note(txn: &mut WriteTxn, minute: i64, before: Revision) -> Result<
     }
 }
 
-/// The last revision written by the end of the minute of this time.
+/// The last revision that was written by the end of the minute of this time.
 ///
 /// # Errors
 ///
@@ -58,23 +58,24 @@ pub(crate) fn revision_at(txn: &Txn, unix_ms: i64) -> Result<Revision> {
     }
 }
 
-/// Forgets minutes whose revisions are compacted, but the last of them: it says of what came before
-/// it that it is gone.
+/// Removes minutes with compacted revisions, except the last of them: a search for an earlier time
+/// finds it, and returns `compacted`.
 pub(super) fn forget(txn: &mut WriteTxn, compacted: Revision) -> Result<()> {
-    let mut gone: Vec<Vec<u8>> = Vec::new();
+    let mut removed: Vec<Vec<u8>> = Vec::new();
     {
         let mut cursor = txn.cursor(Tree::Side)?;
         let mut entry = cursor.seek(TIME)?;
         while let Some((name, bytes)) = entry.filter(|(name, _)| *name < END) {
-            // a damaged record is for `check` to report; it must not stop the sweep
+            // a damaged record is reported by `check`; it must not stop the sweep
             if codec::number(name, bytes).is_ok_and(|revision| revision >= compacted) {
                 break;
             }
-            gone.push(name.to_vec());
+            removed.push(name.to_vec());
             entry = cursor.next()?;
         }
     }
-    gone.pop();
-    gone.iter()
+    removed.pop();
+    removed
+        .iter()
         .try_for_each(|name| txn.delete(Tree::Side, name).map(drop))
 }

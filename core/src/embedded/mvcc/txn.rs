@@ -1,17 +1,20 @@
-//! Txns: every compare is evaluated and everything that can be refused is checked against the
-//! state before the txn; then the operations run, each seeing what the ones before it did.
+//! Txns. First every compare is evaluated, and every reason for a refusal is checked, against the
+//! state before the txn. Then the operations run; each sees the changes of those before it.
 
-use super::lease;
-use super::read::{self, Item, Walk};
-use super::write::{Writer, key_not_found};
-use super::{At, compacted_error, compacted_revision, future};
+use super::pairs::Item;
+use super::read;
+use super::walk::{Walk, item};
+use super::write::key_not_found;
+use super::writer::Writer;
+use super::{At, compacted_error, compacted_revision, future_error};
 use crate::embedded::codec::Header;
+use crate::embedded::lease::entries;
 use crate::embedded::lmdb::Txn as StoreTxn;
 use crate::error::{Code, Error, Result};
 use crate::model::Revision;
 use crate::request::*;
 
-/// Which lists run: of a txn, and of each txn nested in the list that runs, in their order.
+/// Which list of a txn runs, and the same for each nested txn in that list, in order.
 struct Plan {
     succeeded: bool,
     nested: Vec<Plan>,
@@ -39,7 +42,8 @@ impl Plan {
         Ok(Plan { succeeded, nested })
     }
 
-    fn taken<'r>(&self, txn: &'r Txn) -> &'r [Op] {
+    /// The list that runs.
+    fn ops<'r>(&self, txn: &'r Txn) -> &'r [Op] {
         if self.succeeded {
             &txn.success
         } else {
@@ -47,14 +51,14 @@ impl Plan {
         }
     }
 
-    /// Every operation of the lists that run, nested ones in their place.
+    /// Passes every operation of the lists that run to `visit`, nested ones in order.
     fn for_each<'r>(
         &self,
         txn: &'r Txn,
         visit: &mut impl FnMut(&'r Op) -> Result<()>,
     ) -> Result<()> {
         let mut nested = self.nested.iter();
-        for op in self.taken(txn) {
+        for op in self.ops(txn) {
             match op {
                 Op::Txn(inner) => nested
                     .next()
@@ -66,10 +70,10 @@ impl Plan {
     }
 }
 
-/// Whether a compare holds for every key of its range; without a key, as contract 5.4 says.
+/// Whether a compare is true for every key of its range. Without a key see contract 5.4.
 fn holds(store: &StoreTxn, compare: &Compare) -> Result<bool> {
     if compare.range.is_single() {
-        return match read::item(store, &compare.range.key, At::Now)? {
+        return match item(store, &compare.range.key, At::Now)? {
             Some(item) => holds_for(store, compare, &item),
             None => Ok(holds_without_key(compare)),
         };
@@ -124,25 +128,25 @@ fn is(order: std::cmp::Ordering, result: CompareResult) -> bool {
 }
 
 fn check_put(store: &StoreTxn, put: &Put) -> Result<()> {
-    if (put.ignore_value || put.ignore_lease) && read::item(store, &put.key, At::Now)?.is_none() {
+    if (put.ignore_value || put.ignore_lease) && item(store, &put.key, At::Now)?.is_none() {
         return Err(key_not_found(put));
     }
-    lease::check(store, put.lease)
+    entries::check(store, put.lease)
 }
 
-/// Where a range inside a txn reads. Unlike a plain range (contract 5.10) a negative revision is
-/// held against the compacted one: -1 passes while nothing was ever compacted.
+/// The revision that a range inside a txn reads. Unlike in a plain range (contract 5.10) a negative
+/// revision is compared with the compacted one: -1 is valid before the first compaction.
 fn range_at(request: &Range, current: Revision, compacted: Revision) -> Result<At> {
     match request.revision {
         0 => Ok(At::Now),
-        revision if revision > current => Err(future(revision, current)),
+        revision if revision > current => Err(future_error(revision, current)),
         revision if revision < compacted => Err(compacted_error(revision, compacted)),
         revision if revision < 0 || revision == current => Ok(At::Now),
         revision => Ok(At::Past(revision)),
     }
 }
 
-/// What can be refused on the lists that run, in etcd's order: all puts, then all ranges.
+/// Checks the operations of the lists that run, in etcd's order: all puts, then all ranges.
 fn check(
     store: &StoreTxn,
     txn: &Txn,
@@ -160,16 +164,10 @@ fn check(
     })
 }
 
-/// Runs a txn in one revision, or refuses it before anything is written.
+/// Runs a txn in one revision, or refuses it before it has written anything.
 pub(crate) fn run(writer: &mut Writer, txn: &Txn) -> Result<TxnResponse> {
-    let plan = Plan::new(writer.txn(), txn)?;
-    check(
-        writer.txn(),
-        txn,
-        &plan,
-        writer.current(),
-        writer.compacted(),
-    )?;
+    let plan = Plan::new(&writer.txn, txn)?;
+    check(&writer.txn, txn, &plan, writer.current, writer.compacted)?;
     let mut result = run_list(writer, txn, &plan)?;
     result.revision = writer.revision();
     Ok(result)
@@ -177,11 +175,11 @@ pub(crate) fn run(writer: &mut Writer, txn: &Txn) -> Result<TxnResponse> {
 
 fn run_list(writer: &mut Writer, txn: &Txn, plan: &Plan) -> Result<TxnResponse> {
     let mut nested = plan.nested.iter();
-    let mut responses = Vec::with_capacity(plan.taken(txn).len());
-    for op in plan.taken(txn) {
+    let mut responses = Vec::with_capacity(plan.ops(txn).len());
+    for op in plan.ops(txn) {
         responses.push(match op {
             Op::Range(range) => {
-                let at = range_at(range, writer.current(), writer.compacted())?;
+                let at = range_at(range, writer.current, writer.compacted)?;
                 OpResponse::Range(writer.range(range, Some(at))?)
             }
             Op::Put(put) => OpResponse::Put(writer.put(put)?),
@@ -192,7 +190,7 @@ fn run_list(writer: &mut Writer, txn: &Txn, plan: &Plan) -> Result<TxnResponse> 
             },
         });
     }
-    // a nested txn's header is there and empty, in etcd: its revision stays 0
+    // in etcd the header of a nested txn's response is empty: its revision stays 0
     Ok(TxnResponse {
         succeeded: plan.succeeded,
         revision: 0,
@@ -200,13 +198,13 @@ fn run_list(writer: &mut Writer, txn: &Txn, plan: &Plan) -> Result<TxnResponse> 
     })
 }
 
-/// Runs a txn of ranges alone, which needs no writer.
+/// Runs a txn with ranges only, which needs no writer.
 pub(crate) fn run_read_only(store: &StoreTxn, txn: &Txn, current: Revision) -> Result<TxnResponse> {
     let compacted = compacted_revision(store)?;
     let plan = Plan::new(store, txn)?;
     check(store, txn, &plan, current, compacted)?;
-    let mut responses = Vec::with_capacity(plan.taken(txn).len());
-    for op in plan.taken(txn) {
+    let mut responses = Vec::with_capacity(plan.ops(txn).len());
+    for op in plan.ops(txn) {
         let Op::Range(range) = op else {
             return Err(Error::new(Code::Internal, "a write in a read-only txn"));
         };

@@ -1,10 +1,12 @@
 //! What the server has over HTTP beside calls: what is served, its version, its health, its metrics.
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use libkv::AlarmKind;
 use serde_json::json;
 use tonic::body::Body;
 
 use super::answer::{self, full};
+use crate::problems;
 use crate::server::access::Port;
 use crate::server::maintenance::{CLUSTER_VERSION, SERVER_VERSION};
 use crate::server::metrics;
@@ -71,7 +73,7 @@ fn metrics(store: &Store) -> Response<Body> {
 fn health(store: &Store, query: &str) -> Response<Body> {
     let reason = match store.db.status() {
         Ok(status) => {
-            let mut names = status.alarms.iter().map(|alarm| alarm_name(alarm));
+            let mut names = problems::names(&status);
             names
                 .find(|name| !excludes(query, name))
                 .map(|name| format!("ALARM {name}"))
@@ -107,11 +109,6 @@ fn excludes(query: &str, name: &str) -> bool {
         .any(|part| part.strip_prefix("exclude=") == Some(name))
 }
 
-/// `NOSPACE` of `memberID:1 alarm:NOSPACE `.
-fn alarm_name(alarm: &str) -> &str {
-    alarm.rsplit("alarm:").next().unwrap_or(alarm).trim()
-}
-
 /// A check of `/livez` and `/readyz`; an error is why it failed.
 type Check = fn(&Store) -> Result<(), String>;
 
@@ -133,9 +130,9 @@ const READYZ: &[(&str, Check)] = &[
 /// No alarm but NOSPACE is active, under which the store can still be read.
 fn intact(store: &Store) -> Result<(), String> {
     let status = store.db.status().map_err(|error| error.to_string())?;
-    let mut names = status.alarms.iter().map(|alarm| alarm_name(alarm));
+    let mut names = problems::names(&status);
     names
-        .find(|name| *name != "NOSPACE")
+        .find(|name| *name != AlarmKind::NoSpace.name())
         .map_or(Ok(()), |name| Err(format!("alarm activated: {name}")))
 }
 

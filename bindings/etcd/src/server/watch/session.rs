@@ -112,7 +112,7 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
         }
         let watcher = match self.store.db.watch(watch) {
             Err(error) if error.code() == Code::InvalidArgument => {
-                return self.refuse(error.message().split(" (").next().unwrap_or_default());
+                return self.refuse(error.etcd_text().unwrap_or(error.message()));
             }
             Err(error) if error.code() != Code::Compacted => {
                 return self.refuse(refusal(error).message());
@@ -179,7 +179,7 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
         self.responses.push_back(match error.code() {
             Code::Compacted => pb::WatchResponse {
                 canceled: true,
-                compact_revision: error.revision(),
+                compact_revision: error.revision().unwrap_or(0),
                 ..self.response_at(id, 0)
             },
             _ => {

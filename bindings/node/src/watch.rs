@@ -6,15 +6,16 @@ use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use libkv::{Leaders, Patience, Result, WatchBatch, Watcher};
+use libkv::{Db, Leaders, Patience, Result, WatchBatch, Watcher};
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
-use crate::job::{Later, later, made_later};
+use crate::handles::Handle;
+use crate::job::{JobPromise, handle_on_pool, on_pool};
 use crate::mailbox::{Mail, Mailbox};
-use crate::state::{Handle, guarded, with_state};
+use crate::state::{guarded, with_state};
+use crate::sync::lock;
 use crate::wire::Writer;
-use crate::{lock, request};
 
 /// A page ends with the batch that brings it here.
 const PAGE_EVENTS: usize = 1_024;
@@ -28,7 +29,7 @@ enum Source {
 }
 
 /// What is followed, and who waits for it.
-pub struct Following {
+pub struct Subscription {
     source: Source,
     wait: Mutex<Option<Arc<Word>>>,
 }
@@ -49,13 +50,23 @@ impl Wake for Word {
     }
 }
 
-impl Following {
-    /// Follows an election.
-    pub fn leaders(leaders: Leaders) -> Following {
-        Following {
-            source: Source::Leaders(Mutex::new(leaders)),
+impl Handle for Subscription {
+    fn name() -> &'static str {
+        "watcher"
+    }
+}
+
+impl Subscription {
+    fn new(source: Source) -> Subscription {
+        Subscription {
+            source,
             wait: Mutex::default(),
         }
+    }
+
+    /// Follows an election.
+    pub fn leaders(leaders: Leaders) -> Subscription {
+        Subscription::new(Source::Leaders(Mutex::new(leaders)))
     }
 
     fn with_watcher<T>(&self, work: impl FnOnce(&Watcher) -> T) -> T {
@@ -128,16 +139,9 @@ fn batches(watcher: &Watcher, most: usize) -> Result<(Vec<WatchBatch>, bool)> {
 pub fn watch(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
     with_state(|state| {
         state.response(|state, writer| {
-            let watch = request(state, len, &large)?.watch()?;
-            let source = Source::Watcher(state.db(db)?.watch(watch)?);
-            writer.just(
-                state
-                    .add(Handle::Following(Arc::new(Following {
-                        source,
-                        wait: Mutex::default(),
-                    })))
-                    .into(),
-            );
+            let watch = state.request(len, &large)?.watch()?;
+            let source = Source::Watcher(state.handles.get::<Db>(db)?.watch(watch)?);
+            writer.just(state.handles.add(Subscription::new(source)).into());
             Ok(())
         })
     })
@@ -145,16 +149,17 @@ pub fn watch(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
 
 /// The same, on the pool.
 #[napi(catch_unwind)]
-pub fn watch_later(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<Later> {
+pub fn watch_later(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<JobPromise> {
     with_state(|state| {
-        let asked = guarded(|| Ok((state.db(db)?.clone(), request(state, len, &large)?.watch()?)));
-        made_later(move || {
+        let asked = guarded(|| {
+            Ok((
+                state.handles.get::<Db>(db)?.clone(),
+                state.request(len, &large)?.watch()?,
+            ))
+        });
+        handle_on_pool(move || {
             let (db, watch) = asked?;
-            let source = Source::Watcher(db.watch(watch)?);
-            Ok(Handle::Following(Arc::new(Following {
-                source,
-                wait: Mutex::default(),
-            })))
+            Ok(Subscription::new(Source::Watcher(db.watch(watch)?)))
         })
     })
 }
@@ -166,7 +171,8 @@ pub fn follow_page(following: u32, one: bool) -> napi::Result<f64> {
     with_state(|state| {
         state.response(|state, writer| {
             state
-                .following(following)?
+                .handles
+                .share::<Subscription>(following)?
                 .page(most, Patience::new(None), writer)
         })
     })
@@ -175,12 +181,12 @@ pub fn follow_page(following: u32, one: bool) -> napi::Result<f64> {
 /// What is there, on the pool: there may be much to look through. What must be asked of a cluster has so much time, no
 /// limit below 0.
 #[napi(catch_unwind)]
-pub fn follow_page_later(following: u32, left_ms: f64) -> napi::Result<Later> {
+pub fn follow_page_later(following: u32, left_ms: f64) -> napi::Result<JobPromise> {
     with_state(|state| {
-        let following = guarded(|| state.following(following));
+        let following = guarded(|| state.handles.share::<Subscription>(following));
         let patience =
             Patience::new((left_ms >= 0.0).then(|| Duration::from_millis(left_ms as u64)));
-        later(move |writer| following?.page(usize::MAX, patience, writer))
+        on_pool(move |writer| following?.page(usize::MAX, patience, writer))
     })
 }
 
@@ -189,7 +195,10 @@ pub fn follow_page_later(following: u32, left_ms: f64) -> napi::Result<Later> {
 pub fn follow_wait(following: u32, id: u32) -> napi::Result<()> {
     with_state(|state| {
         let asked = guarded(|| {
-            state.following(following)?.wait(&state.mailbox, id);
+            state
+                .handles
+                .share::<Subscription>(following)?
+                .wait(&state.mailbox, id);
             Ok(())
         });
         debug_assert!(asked.is_ok(), "lib/follow.js has the number");
@@ -199,7 +208,9 @@ pub fn follow_wait(following: u32, id: u32) -> napi::Result<()> {
 /// Takes that back; false if the word is on its way.
 #[napi(catch_unwind)]
 pub fn follow_hush(following: u32) -> napi::Result<bool> {
-    with_state(|state| guarded(|| Ok(state.following(following)?.hush())).unwrap_or(true))
+    with_state(|state| {
+        guarded(|| Ok(state.handles.share::<Subscription>(following)?.hush())).unwrap_or(true)
+    })
 }
 
 /// From where to go on.
@@ -209,7 +220,8 @@ pub fn follow_resume(following: u32) -> napi::Result<f64> {
         state.response(|state, writer| {
             writer.just(
                 state
-                    .following(following)?
+                    .handles
+                    .share::<Subscription>(following)?
                     .with_watcher(Watcher::resume_revision),
             );
             Ok(())

@@ -3,13 +3,13 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use libkv::{AutoCompaction, Code, Db, Error, LimitsPreset, Options, Result};
+use libkv::{AutoCompaction, Clock, Code, Db, Error, LimitsPreset, Options, Result};
 
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
-use crate::job::{Later, made_later};
-use crate::state::{Handle, State, guarded, with_state};
+use crate::job::{JobPromise, handle_on_pool, on_pool};
+use crate::state::{State, guarded, with_state};
 use crate::wire::Reader;
 
 /// Everything that opening needs.
@@ -46,7 +46,8 @@ impl Opening {
             })?,
             max_readers: reader.option(|reader| Ok(reader.number()? as u32))?,
             mode: reader.option(|reader| Ok(reader.number()? as u32))?,
-            clock: reader.option(|reader| state.clock(reader.number()? as u32))?,
+            clock: reader
+                .option(|reader| state.handles.get::<Clock>(reader.number()? as u32).cloned())?,
             allow_network_fs: reader.option(|reader| Ok(reader.u8()? != 0))?,
             tls_ca: reader.option(Reader::path)?,
             tls_cert: reader.option(Reader::path)?,
@@ -106,7 +107,7 @@ pub fn open_store(len: u32, large: Option<Buffer>) -> napi::Result<f64> {
                 .as_deref()
                 .map_or_else(|| state.scratch.request(len), Ok)?;
             let db = Opening::read(bytes, state)?.open_now()?;
-            writer.just(state.add(Handle::Db(db)).into());
+            writer.just(state.handles.add(db).into());
             Ok(())
         })
     })
@@ -115,12 +116,12 @@ pub fn open_store(len: u32, large: Option<Buffer>) -> napi::Result<f64> {
 /// Whether a store is a cluster, which is waited for.
 #[napi(catch_unwind)]
 pub fn is_remote(db: u32) -> napi::Result<bool> {
-    with_state(|state| state.db(db).is_ok_and(Db::is_remote))
+    with_state(|state| state.handles.get::<Db>(db).is_ok_and(Db::is_remote))
 }
 
 /// Opens a store on the pool; the answer is its number.
 #[napi(catch_unwind)]
-pub fn open_store_later(len: u32, large: Option<Buffer>) -> napi::Result<Later> {
+pub fn open_store_later(len: u32, large: Option<Buffer>) -> napi::Result<JobPromise> {
     with_state(|state| {
         let opening = guarded(|| {
             let bytes = large
@@ -128,6 +129,31 @@ pub fn open_store_later(len: u32, large: Option<Buffer>) -> napi::Result<Later> 
                 .map_or_else(|| state.scratch.request(len), Ok)?;
             Opening::read(bytes, state)
         });
-        made_later(move || opening?.open().map(Handle::Db))
+        handle_on_pool(move || opening?.open())
+    })
+}
+
+/// Closes a store before it returns; its number stays, and answers `closed`.
+#[napi(catch_unwind)]
+pub fn close(db: u32) -> napi::Result<f64> {
+    with_state(|state| {
+        state.response(|state, writer| {
+            state.handles.get::<Db>(db)?.close();
+            writer.nothing();
+            Ok(())
+        })
+    })
+}
+
+/// Closes a store on the pool: the last handle waits for what is under way.
+#[napi(catch_unwind)]
+pub fn close_later(db: u32) -> napi::Result<JobPromise> {
+    with_state(|state| {
+        let db = guarded(|| Ok(state.handles.get::<Db>(db)?.clone()));
+        on_pool(move |writer| {
+            db?.close();
+            writer.nothing();
+            Ok(())
+        })
     })
 }

@@ -1,46 +1,40 @@
-//! Reads a data file by pread, without LMDB: to tell what a file is before LMDB may map it.
+//! Reads a data file with pread, without LMDB: what kind of file it is, before LMDB may map it.
 //!
-//! All numbers come from a file that may be anything, so each is checked before it is used, and no
-//! walk is longer than a tree can be deep.
+//! The file may have any contents, so every number is checked before it is used, and no walk is
+//! longer than a tree can be deep.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
+use super::page_layout::{
+    FLAG_BRANCH, FLAG_LEAF, FLAGS_AT, HEADER_BYTES, LOWER_AT, NODE_BIG, NODE_BYTES, NODE_FLAGS_AT,
+    NODE_KEY_SIZE_AT, NODE_TREE, PAGE_BYTES,
+};
 use crate::embedded::os::failed;
 use crate::error::Result;
 
-/// The page size of every store: LMDB takes the system's, and 64-bit Linux with other sizes is
-/// refused in words.
-pub(crate) const PAGE_BYTES: usize = 4096;
-const HEADER_BYTES: usize = 16;
-const NODE_BYTES: usize = 8;
 const LMDB_MAGIC: u32 = 0xBEEF_C0DE;
 const BBOLT_MAGIC: u32 = 0xED0C_DAED;
-const FLAG_BRANCH: u16 = 0x01;
-const FLAG_LEAF: u16 = 0x02;
-const NODE_BIG: u16 = 0x01;
-const NODE_TREE: u16 = 0x02;
 /// A tree of LMDB is never deeper.
 const DEPTH_MAX: usize = 32;
-/// The tree of a store's own facts never has more pages: in a damaged file pages may lead round in
-/// circles.
+/// The tree `meta` never has more pages. In a damaged file the pages may form a circle.
 const META_PAGES_MAX: usize = 4_096;
 const NO_PAGE: u64 = u64::MAX;
 
-/// What a file turns out to be.
+/// What kind of file a data file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum DataFile {
     /// There is no file.
     Absent,
-    /// A file of no bytes.
+    /// A file without bytes.
     Empty,
-    /// A store: the entries of its `meta`, as far as they are small.
-    Ours(Vec<(Vec<u8>, Vec<u8>)>),
-    /// An LMDB file without our trees.
+    /// A store, with the small entries of its `meta`.
+    Store(Vec<(Vec<u8>, Vec<u8>)>),
+    /// An LMDB file without the trees of a store.
     PlainLmdb,
-    /// A bbolt file, as etcd keeps.
+    /// A bbolt file, the format of etcd.
     Bbolt,
     /// An LMDB file with pages of this size.
     OtherPageSize(u32),
@@ -48,11 +42,30 @@ pub(crate) enum Found {
     Foreign,
 }
 
-impl Found {
+impl DataFile {
+    /// Looks at the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// `permission_denied`, `io`: it could not be read.
+    pub fn inspect(path: &Path) -> Result<DataFile> {
+        // without O_NONBLOCK the open of a pipe would block
+        let file = match File::options()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)
+        {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(DataFile::Absent),
+            Err(e) => return Err(failed(path, e)),
+        };
+        kind_of(&file).map_err(|e| failed(path, e))
+    }
+
     /// The value of one entry of a store's `meta`.
     pub fn meta(&self, name: &[u8]) -> Option<&[u8]> {
         match self {
-            Found::Ours(meta) => meta
+            DataFile::Store(meta) => meta
                 .iter()
                 .find(|(key, _)| key == name)
                 .map(|(_, value)| value.as_slice()),
@@ -61,64 +74,46 @@ impl Found {
     }
 }
 
-/// What the file at `path` is.
-///
-/// # Errors
-///
-/// `permission_denied`, `io`: it could not be read.
-pub(crate) fn inspect(path: &Path) -> Result<Found> {
-    // a pipe of that name would be waited for
-    let file = match File::options()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)
-    {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Absent),
-        Err(e) => return Err(failed(path, e)),
-    };
-    look(&file).map_err(|e| failed(path, e))
-}
-
-fn look(file: &File) -> io::Result<Found> {
+fn kind_of(file: &File) -> io::Result<DataFile> {
     if !file.metadata()?.is_file() {
-        return Ok(Found::Foreign);
+        return Ok(DataFile::Foreign);
     }
     let mut head = [0; 64];
     let got = read_at(file, 0, &mut head)?;
     if got == 0 {
-        return Ok(Found::Empty);
+        return Ok(DataFile::Empty);
     }
     if u32_at(&head, 16) == Some(BBOLT_MAGIC) {
-        return Ok(Found::Bbolt);
+        return Ok(DataFile::Bbolt);
     }
     if got < head.len() || u32_at(&head, 16) != Some(LMDB_MAGIC) {
-        return Ok(Found::Foreign);
+        return Ok(DataFile::Foreign);
     }
     let page_bytes = u32_at(&head, HEADER_BYTES + 24).unwrap_or(0);
     if page_bytes as usize != PAGE_BYTES {
-        return Ok(Found::OtherPageSize(page_bytes));
+        return Ok(DataFile::OtherPageSize(page_bytes));
     }
     let Some(root) = newest_main_root(file)? else {
-        return Ok(Found::PlainLmdb);
+        return Ok(DataFile::PlainLmdb);
     };
     let Some(tree) = entry(file, root, b"meta", NODE_TREE)? else {
-        return Ok(Found::PlainLmdb);
+        return Ok(DataFile::PlainLmdb);
     };
-    // a tree's record: pad 4, flags 2, depth 2, branch, leaf and overflow pages, entries, root
+    // the record of a tree: pad 4 bytes, flags 2, depth 2; branch pages, leaf pages, overflow pages,
+    // entries and root, 8 each
     let Some(meta_root) = u64_at(&tree, 40) else {
-        return Ok(Found::PlainLmdb);
+        return Ok(DataFile::PlainLmdb);
     };
     let mut entries = Vec::new();
     let mut pages = META_PAGES_MAX;
     collect(file, meta_root, DEPTH_MAX, &mut pages, &mut entries)?;
     match entries.iter().any(|(key, _)| key == b"format") {
-        true => Ok(Found::Ours(entries)),
-        false => Ok(Found::PlainLmdb),
+        true => Ok(DataFile::Store(entries)),
+        false => Ok(DataFile::PlainLmdb),
     }
 }
 
-/// The root of the main tree by the newer of the two meta pages that is whole.
+/// The root of the main tree, from the newer of the two meta pages, if it is complete.
 fn newest_main_root(file: &File) -> io::Result<Option<u64>> {
     let mut best: Option<(u64, u64)> = None;
     for number in 0..2 {
@@ -128,10 +123,11 @@ fn newest_main_root(file: &File) -> io::Result<Option<u64>> {
         if u32_at(&page, 16) != Some(LMDB_MAGIC) {
             continue;
         }
-        // header 16; magic 4, version 4, address 8, map 8; two trees of 48; last page 8, txn 8
+        // after the header: magic 4 bytes, version 4, address 8, map size 8; two records of trees, 48
+        // each; last page 8, transaction 8
         let (Some(root), Some(txn)) = (
-            u64_at(&page, 16 + 24 + 48 + 40),
-            u64_at(&page, 16 + 24 + 96 + 8),
+            u64_at(&page, HEADER_BYTES + 24 + 48 + 40),
+            u64_at(&page, HEADER_BYTES + 24 + 96 + 8),
         ) else {
             continue;
         };
@@ -142,23 +138,23 @@ fn newest_main_root(file: &File) -> io::Result<Option<u64>> {
     Ok(best.map(|(_, root)| root).filter(|&root| root != NO_PAGE))
 }
 
-/// The value of one key in the tree at `root`, of the kind that `flag` says.
-fn entry(file: &File, root: u64, key: &[u8], flag: u16) -> io::Result<Option<Vec<u8>>> {
+/// The value of one key in the tree at `root`. `flags` are those of its node.
+fn entry(file: &File, root: u64, key: &[u8], flags: u16) -> io::Result<Option<Vec<u8>>> {
     let mut number = root;
     for _ in 0..DEPTH_MAX {
         let Some(page) = read_page(file, number)? else {
             return Ok(None);
         };
         let nodes = nodes(&page);
-        match u16_at(&page, 10) {
+        match u16_at(&page, FLAGS_AT) {
             Some(FLAG_LEAF) => {
                 let found = nodes
                     .iter()
-                    .find(|node| node.key == key && node.flags == flag);
+                    .find(|node| node.key == key && node.flags == flags);
                 return Ok(found.and_then(|node| node.value).map(<[u8]>::to_vec));
             }
             Some(FLAG_BRANCH) => {
-                // the first key of a branch page stands for "below everything"
+                // the first key of a branch page counts as lower than every key
                 let at = nodes
                     .iter()
                     .skip(1)
@@ -175,7 +171,7 @@ fn entry(file: &File, root: u64, key: &[u8], flag: u16) -> io::Result<Option<Vec
     Ok(None)
 }
 
-/// Every small entry of the tree at `root`, as far as `pages` last.
+/// Adds every small entry of the tree at `root`. `pages` is how many pages may still be read.
 fn collect(
     file: &File,
     root: u64,
@@ -191,7 +187,7 @@ fn collect(
         return Ok(());
     };
     for node in nodes(&page) {
-        match (u16_at(&page, 10), node.value) {
+        match (u16_at(&page, FLAGS_AT), node.value) {
             (Some(FLAG_LEAF), Some(value)) if node.flags & NODE_BIG == 0 => {
                 into.push((node.key.to_vec(), value.to_vec()));
             }
@@ -207,15 +203,15 @@ fn collect(
 struct Node<'p> {
     key: &'p [u8],
     flags: u16,
-    /// In a leaf: the value, if it stands in the page.
+    /// In a leaf: the value, if it is in the page.
     value: Option<&'p [u8]>,
     /// In a branch: the page below.
     child: u64,
 }
 
-/// The nodes of a page that lie wholly inside it.
+/// The nodes of a page that are completely inside it.
 fn nodes(page: &[u8]) -> Vec<Node<'_>> {
-    let lower = usize::from(u16_at(page, 12).unwrap_or(0)).min(page.len());
+    let lower = usize::from(u16_at(page, LOWER_AT).unwrap_or(0)).min(page.len());
     (HEADER_BYTES..lower.saturating_sub(1))
         .step_by(2)
         .filter_map(|slot| node(page, slot))
@@ -227,9 +223,9 @@ fn node(page: &[u8], slot: usize) -> Option<Node<'_>> {
     let (low, high, flags) = (
         u16_at(page, at)?,
         u16_at(page, at + 2)?,
-        u16_at(page, at + 4)?,
+        u16_at(page, at + NODE_FLAGS_AT)?,
     );
-    let key_end = at + NODE_BYTES + usize::from(u16_at(page, at + 6)?);
+    let key_end = at + NODE_BYTES + usize::from(u16_at(page, at + NODE_KEY_SIZE_AT)?);
     let size = usize::from(low) | usize::from(high) << 16;
     Some(Node {
         key: page.get(at + NODE_BYTES..key_end)?,
@@ -251,7 +247,7 @@ fn read_page(file: &File, number: u64) -> io::Result<Option<Vec<u8>>> {
     Ok((got == PAGE_BYTES).then_some(page))
 }
 
-/// As many bytes as there are.
+/// Reads until the buffer is full or the file ends; returns the number of bytes.
 fn read_at(file: &File, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
     let mut got = 0;
     while got < buffer.len() {

@@ -1,17 +1,18 @@
 //! Scans, events and differences, a page at a time: bounded in pairs and in bytes, so that a page
 //! holds neither the loop nor memory for long.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use libkv::{Db, DiffScan, Difference, Event, EventScan, KeyValue, Result, Scan};
 
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
-use crate::job::{Later, later};
-use crate::state::{Handle, guarded, with_state};
+use crate::handles::Handle;
+use crate::job::{JobPromise, on_pool};
+use crate::state::{guarded, with_state};
+use crate::sync::lock;
 use crate::wire::{Walk, Writer};
-use crate::{lock, request};
 
 /// Items of the first page; each later one has twice as many, up to [`PAGE_ITEMS_MAX`].
 const PAGE_ITEMS_FIRST: usize = 64;
@@ -32,6 +33,12 @@ enum Source {
 pub struct Pages {
     source: Source,
     items: usize,
+}
+
+impl Handle for Mutex<Pages> {
+    fn name() -> &'static str {
+        "scan"
+    }
 }
 
 impl Pages {
@@ -116,9 +123,9 @@ fn items<T>(
 pub fn walk(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
     with_state(|state| {
         state.response(|state, writer| {
-            let walk = request(state, len, &large)?.walk()?;
-            let pages = Pages::new(state.db(db)?.clone(), walk);
-            writer.just(state.add(Handle::Pages(Arc::new(Mutex::new(pages)))).into());
+            let walk = state.request(len, &large)?.walk()?;
+            let pages = Pages::new(state.handles.get::<Db>(db)?.clone(), walk);
+            writer.just(state.handles.add(Mutex::new(pages)).into());
             Ok(())
         })
     })
@@ -127,14 +134,18 @@ pub fn walk(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
 /// The next page, before it returns.
 #[napi(catch_unwind)]
 pub fn page(pages: u32) -> napi::Result<f64> {
-    with_state(|state| state.response(|state, writer| lock(&*state.pages(pages)?).next(writer)))
+    with_state(|state| {
+        state.response(|state, writer| {
+            lock(&*state.handles.share::<Mutex<Pages>>(pages)?).next(writer)
+        })
+    })
 }
 
 /// The next page, on the pool.
 #[napi(catch_unwind)]
-pub fn page_later(pages: u32) -> napi::Result<Later> {
+pub fn page_later(pages: u32) -> napi::Result<JobPromise> {
     with_state(|state| {
-        let pages = guarded(|| state.pages(pages));
-        later(move |writer| lock(&*pages?).next(writer))
+        let pages = guarded(|| state.handles.share::<Mutex<Pages>>(pages));
+        on_pool(move |writer| lock(&*pages?).next(writer))
     })
 }

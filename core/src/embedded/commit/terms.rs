@@ -1,0 +1,35 @@
+//! What a caller asks for beside its request.
+
+use std::time::{Duration, Instant};
+
+use crate::engine::Interrupt;
+use crate::request::Durability;
+
+/// The conditions of a write.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms<'a> {
+    pub durability: Durability,
+    /// The longest wait for a leader; `None`: no limit.
+    pub timeout: Option<Duration>,
+    /// Called from time to time while the request waits; true withdraws it.
+    pub interrupt: Option<Interrupt<'a>>,
+    /// A request that exceeds the quota raises NOSPACE.
+    pub raises_alarm: bool,
+}
+
+impl Terms<'_> {
+    /// Terms that cannot be interrupted and raise no alarm: those of the engine's own writes.
+    pub fn own(durability: Durability, timeout: Option<Duration>) -> Terms<'static> {
+        Terms {
+            durability,
+            timeout,
+            interrupt: None,
+            raises_alarm: false,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.timeout
+            .and_then(|timeout| Instant::now().checked_add(timeout))
+    }
+}

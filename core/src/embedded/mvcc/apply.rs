@@ -1,0 +1,52 @@
+//! Running a request on a writer: each kind of request leads to its file.
+
+use super::writer::Writer;
+use super::{compact, txn};
+use crate::embedded::lease::entries;
+use crate::error::{Code, Result};
+use crate::model::Revision;
+use crate::request::{Compact, CompactResponse, Request, Response};
+
+impl Writer<'_> {
+    /// Runs one valid request in one revision. `raises_alarm`: if the quota refuses the request, it
+    /// raises an alarm, which must be committed although the request is refused.
+    pub fn apply(&mut self, request: &Request, raises_alarm: bool) -> Result<Response> {
+        self.sub = 0;
+        self.admit(request, raises_alarm)?;
+        let response = match request {
+            Request::Put(put) => entries::check(&self.txn, put.lease)
+                .and_then(|()| self.put(put))
+                .map(Response::Put),
+            Request::Delete(delete) => self.delete(delete).map(Response::Delete),
+            Request::Txn(txn) => txn::run(self, txn).map(Response::Txn),
+            Request::Compact(compact) => self.compact(compact).map(Response::Compact),
+            Request::Range(range) => self.range(range, None).map(Response::Range),
+            Request::LeaseGrant(grant) => self.grant(grant).map(Response::LeaseGrant),
+            Request::LeaseRevoke(revoke) => self.revoke(revoke).map(Response::LeaseRevoke),
+            Request::Alarm(request) => self.alarm(request).map(Response::Alarm),
+            Request::Side(request) => self.side(request).map(Response::Side),
+        };
+        match &response {
+            // after LMDB's own errors the transaction may be unusable
+            Err(error) => self.torn |= self.sub > 0 || !is_refusal(error.code()),
+            Ok(_) => self.current += Revision::from(self.sub > 0),
+        }
+        response
+    }
+
+    fn compact(&mut self, compact: &Compact) -> Result<CompactResponse> {
+        let response = compact::promise(&mut self.txn, compact, self.current, self.compacted)?;
+        self.compacted = compact.revision;
+        self.wrote = true;
+        Ok(response)
+    }
+}
+
+/// Whether an error is about the request, not about the store.
+fn is_refusal(code: Code) -> bool {
+    use Code::*;
+    matches!(
+        code,
+        InvalidArgument | KeyNotFound | LeaseNotFound | LeaseExists | Compacted | FutureRevision
+    )
+}
