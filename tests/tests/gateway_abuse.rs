@@ -123,7 +123,7 @@ fn a_body_that_breaks_off_is_refused() {
             let (status, code, text) = error(&http.answer(true).expect("an answer"));
             assert_eq!((status, code), (400, 3), "{path}: {text}");
             assert!(
-                text.starts_with("the request broke off: "),
+                text.starts_with("the request ended early: "),
                 "{path}: {text}"
             );
         }

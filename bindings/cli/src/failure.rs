@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use libkv::{Code, Error};
+use libkv::Error;
 
 use crate::exit_status::status_of;
 use crate::notation::lease_text;

@@ -425,7 +425,7 @@ fn no_descriptors_left_is_no_end() {
     let held: Vec<_> = (0..100)
         .map(|_| TcpStream::connect(host(&address)).expect("the backlog takes it"))
         .collect();
-    assert!(find("log Error ").contains("no connection can be let in"));
+    assert!(find("log Error ").contains("no connection can be accepted"));
     drop(held);
     run(async {
         let mut kv = pb::kv_client::KvClient::new(connect(&address).await);

@@ -269,7 +269,7 @@ fn tls_versions_and_cipher_suites_are_those_that_were_chosen() {
             assert!(negotiated(how).await.1.starts_with(name), "{name}");
         }
         let left_out =
-            "the cipher suite TLS_RSA_WITH_AES_128_CBC_SHA is not available, and left out";
+            "the cipher suite TLS_RSA_WITH_AES_128_CBC_SHA is not available and is ignored";
         assert_eq!(
             log.lock()
                 .expect("no panic")
@@ -415,7 +415,7 @@ fn renewed_certificates_are_shown_to_whoever_comes_then() {
         );
         let line = said.try_recv().expect("it is said");
         assert!(
-            line.contains("server.key") && line.contains("the old ones stay"),
+            line.contains("server.key") && line.contains("the old ones remain in use"),
             "{line}"
         );
         assert!(said.try_recv().is_err(), "once");
@@ -455,7 +455,7 @@ fn what_is_wrong_with_the_files_is_named() {
         with("server.pem", "server.pem"),
         "there is no private key in it",
     );
-    refused(with("server.pem", "another.key"), "does not go with");
+    refused(with("server.pem", "another.key"), "does not match");
     refused(
         with("server.pem", "server.key").client_cert_auth(true),
         "trusted_ca_file",
@@ -499,6 +499,7 @@ fn certificates_that_an_address_does_not_use_are_warned_of() {
         )]
     );
     let (addresses, said) = warned(plain().client_cert_auth(true));
-    let text = "is not encrypted, and lets in clients without a certificate: those are asked for at https:// addresses";
+    let text = "is not encrypted, and accepts clients without a certificate: certificates are required at \
+                https:// addresses";
     assert_eq!(said, [format!("{} {text}", addresses[0])]);
 }

@@ -1,7 +1,7 @@
 // Generated, do not edit: change bindings/vocabulary/vocabulary.toml and run `cargo vocabulary`.
 'use strict'
 
-const { flag, integer, lease, oneOf } = require('./check.js')
+const { flag, integer, lease, oneOf } = require('./arguments.js')
 const { DURABILITIES, SORT_ORDERS, SORT_TARGETS } = require('./numbers.js')
 
 const PUT_OPTIONS = ['lease', 'prevKv', 'ignoreValue', 'ignoreLease', 'durability']

@@ -1,5 +1,5 @@
-// Requests are values: built once, run alone or inside a txn. What they are given is checked and
-// copied when they are built.
+// Requests are values: created once, run alone or inside a txn. Their arguments are checked and
+// copied when they are created.
 'use strict'
 
 const {
@@ -11,9 +11,9 @@ const {
   knownOptions,
   lease,
   oneOf,
-  owned,
+  copyBytes,
   wrong,
-} = require('./check.js')
+} = require('./arguments.js')
 const { jsonOf } = require('./response.js')
 const { COMPARE_RESULTS, COMPARE_TARGET, DURABILITIES, RANGE_KIND } = require('./numbers.js')
 const {
@@ -28,7 +28,7 @@ const {
 } = require('./options.js')
 const { barePut, request: writeRequest } = require('./wire.js')
 
-/** Says of what kind a request is, also to another copy of this module. */
+/** The property with the kind of a request. Other copies of this module use the same one. */
 const KIND = Symbol.for('libkv.kind')
 
 const SELECT = ['key', 'prefix', 'start', 'end']
@@ -36,45 +36,45 @@ const TXN_MEMBERS = ['compare', 'success', 'failure', 'durability']
 
 const kindOf = (value) => (typeof value === 'object' && value !== null ? value[KIND] : undefined)
 
-/** Gives a maker's values their kind, so that `instanceof` and people can tell them, and a form for JSON. */
-function kind(maker, name) {
-  Object.defineProperty(maker.prototype, KIND, { value: name })
-  Object.defineProperty(maker.prototype, 'toJSON', {
+/** Gives the values of a factory their kind and a form for JSON. */
+function kind(factory, name) {
+  Object.defineProperty(factory.prototype, KIND, { value: name })
+  Object.defineProperty(factory.prototype, 'toJSON', {
     value() {
       return { kind: name, ...jsonOf(this) }
     },
   })
 }
 
-const made = (maker, members) =>
-  Object.freeze(Object.assign(Object.create(maker.prototype), members))
+const create = (factory, members) =>
+  Object.freeze(Object.assign(Object.create(factory.prototype), members))
 
 /**
- * Which keys: `{key}`, `{prefix}`, `{start, end}` (either may be left out), or bytes that are one
- * key. Without any of them every key, unless `wanted`.
+ * The key range of `{key}`, `{prefix}`, `{start, end}` (one of the two may be left out), or of
+ * bytes, which are one key. Without any of them: all keys, or a TypeError if `required`.
  */
-function keyRange(call, given, wanted = false) {
-  if (isBytes(given)) return { how: RANGE_KIND.key, a: owned('the key', given) }
+function keyRange(call, given, required = false) {
+  if (isBytes(given)) return { how: RANGE_KIND.key, a: copyBytes('the key', given) }
   const { key, prefix, start, end } = given
   const named = [key, prefix, start ?? end].filter((part) => part !== undefined)
   if (named.length > 1) throw new TypeError(`${call} takes one of key, prefix and start/end`)
-  if (key !== undefined) return { how: RANGE_KIND.key, a: owned('key', key) }
-  if (prefix !== undefined) return { how: RANGE_KIND.prefix, a: owned('prefix', prefix) }
+  if (key !== undefined) return { how: RANGE_KIND.key, a: copyBytes('key', key) }
+  if (prefix !== undefined) return { how: RANGE_KIND.prefix, a: copyBytes('prefix', prefix) }
   if (end !== undefined)
     return {
       how: RANGE_KIND.between,
-      a: start === undefined ? '' : owned('start', start),
-      b: owned('end', end),
+      a: start === undefined ? '' : copyBytes('start', start),
+      b: copyBytes('end', end),
     }
-  if (start !== undefined) return { how: RANGE_KIND.fromKey, a: owned('start', start) }
-  if (wanted)
+  if (start !== undefined) return { how: RANGE_KIND.fromKey, a: copyBytes('start', start) }
+  if (required)
     throw new TypeError(
-      `${call} wants a key, a prefix, or start and end; all keys are { prefix: '' }`,
+      `${call} needs a key, a prefix, or start and end; all keys are { prefix: '' }`,
     )
   return { how: RANGE_KIND.all }
 }
 
-/** A range and options, which may stand in one object or two. */
+/** A range and options, which may be in one object or two. */
 function rangeAndOptions(call, first, second, names) {
   if (isBytes(first)) return [first, knownOptions(call, second, names)]
   const given = knownOptions(call, first, [...SELECT, ...names])
@@ -87,15 +87,15 @@ const durability = (options) => oneOf('option durability', options.durability, D
 function putMembers(key, value, options) {
   const checked = putOptions(options)
   return {
-    key: owned('the key', key),
-    value: owned('the value', checked.ignoreValue && value === undefined ? '' : value),
+    key: copyBytes('the key', key),
+    value: copyBytes('the value', checked.ignoreValue && value === undefined ? '' : value),
     ...checked,
   }
 }
 
 /** Writes one key. */
 function Put(key, value, options) {
-  return made(Put, putMembers(key, value, knownOptions('Put', options, PUT_OPTIONS)))
+  return create(Put, putMembers(key, value, knownOptions('Put', options, PUT_OPTIONS)))
 }
 
 function rangeMembers(call, first, second) {
@@ -105,7 +105,7 @@ function rangeMembers(call, first, second) {
 
 /** Reads the pairs of a range at one revision. */
 function Range(range, options) {
-  return made(Range, rangeMembers('Range', range, options))
+  return create(Range, rangeMembers('Range', range, options))
 }
 
 function deleteMembers(call, first, second, names = DELETE_OPTIONS) {
@@ -120,7 +120,7 @@ function deleteMembers(call, first, second, names = DELETE_OPTIONS) {
 /** Deletes the keys of a range. */
 function Delete(range, options) {
   const { signal, ...members } = deleteMembers('Delete', range, options)
-  return made(Delete, members)
+  return create(Delete, members)
 }
 
 function listOf(what, given, kinds, wanted) {
@@ -147,13 +147,13 @@ function txnMembers(call, given, names = TXN_MEMBERS) {
 /** Compares, then runs one of two lists of operations, all in one revision. */
 function Txn(members) {
   const { signal, ...checked } = txnMembers('Txn', members)
-  return made(Txn, checked)
+  return create(Txn, checked)
 }
 
 function compare(target, range, result, operand) {
   const call = `a compare`
   const which = isBytes(range) ? range : knownOptions(call, range, SELECT)
-  return made(Compare, {
+  return create(Compare, {
     range: keyRange(call, which, true),
     result: oneOf('the result of a compare', result, COMPARE_RESULTS, -1),
     target,
@@ -174,7 +174,7 @@ Compare.createRevision = (range, result, revision) =>
 Compare.modRevision = (range, result, revision) =>
   compare(COMPARE_TARGET.modRevision, range, result, integer('the revision', revision))
 Compare.value = (range, result, value) =>
-  compare(COMPARE_TARGET.value, range, result, owned('the value', value))
+  compare(COMPARE_TARGET.value, range, result, copyBytes('the value', value))
 Compare.lease = (range, result, id) => {
   if (id === undefined) throw wrong('the lease', 'a bigint', id)
   return compare(COMPARE_TARGET.lease, range, result, lease('the lease', id))
@@ -187,8 +187,8 @@ kind(Txn, 'txn')
 kind(Compare, 'compare')
 
 /**
- * Writes a put as a request; answers its abort signal. The way that most puts take, key and value
- * without options, makes no object.
+ * Encodes a put and returns its abort signal. A put of key and value without options, the most
+ * frequent form, creates no object.
  */
 function writePut(where, call, key, value, options) {
   if (kindOf(key) === 'put') {
@@ -206,33 +206,33 @@ function writePut(where, call, key, value, options) {
   barePut(where, k, v)
 }
 
-/** What `db.put` was given, as a Put's members with an abort signal. */
-function putGiven(call, key, value, options) {
+/** The arguments of `db.put`, as a Put's members with an abort signal. */
+function putArgs(call, key, value, options) {
   if (kindOf(key) === 'put')
     return { ...key, signal: abortSignal(knownOptions(call, value, ['signal']).signal) }
   const { signal, ...rest } = knownOptions(call, options, [...PUT_OPTIONS, 'signal'])
   return { ...putMembers(key, value, rest), signal: abortSignal(signal) }
 }
 
-const signalled = (names) => [...names, 'signal']
+const withSignal = (names) => [...names, 'signal']
 
-/** What `db.delete` was given, as a Delete's members with an abort signal. */
-function deleteGiven(call, first, second) {
+/** The arguments of `db.delete`, as a Delete's members with an abort signal. */
+function deleteArgs(call, first, second) {
   if (kindOf(first) === 'delete')
     return { ...first, signal: abortSignal(knownOptions(call, second, ['signal']).signal) }
   if (first === undefined) return deleteMembers(call, {}, second)
-  return deleteMembers(call, first, second, signalled(DELETE_OPTIONS))
+  return deleteMembers(call, first, second, withSignal(DELETE_OPTIONS))
 }
 
-/** What `db.txn` was given, likewise. */
-function txnGiven(call, first, second) {
+/** The arguments of `db.txn`, as a Txn's members with an abort signal. */
+function txnArgs(call, first, second) {
   if (kindOf(first) === 'txn')
     return { ...first, signal: abortSignal(knownOptions(call, second, ['signal']).signal) }
-  return txnMembers(call, first, signalled(TXN_MEMBERS))
+  return txnMembers(call, first, withSignal(TXN_MEMBERS))
 }
 
-/** What a read was given, as a Range's members. */
-function rangeGiven(call, first, second) {
+/** The arguments of a read, as a Range's members. */
+function rangeArgs(call, first, second) {
   if (kindOf(first) === 'range') {
     knownOptions(call, second, [])
     return first
@@ -242,8 +242,8 @@ function rangeGiven(call, first, second) {
 
 const WATCH_NAMES = [...WATCH_OPTIONS, 'signal', 'keepAlive']
 
-/** What `db.watch` was given: which keys, and how. */
-function watchGiven(first, second) {
+/** The arguments of `db.watch`: key range and options. */
+function watchArgs(first, second) {
   const [which, options] = rangeAndOptions('watch', first, second, WATCH_NAMES)
   return {
     range: keyRange('watch', which),
@@ -254,8 +254,8 @@ function watchGiven(first, second) {
   }
 }
 
-/** Which keys `events` and `diff` were given; all if none. */
-function keysGiven(call, range) {
+/** The key range of `events` and `diff`; all keys if it is left out. */
+function keysArgs(call, range) {
   return keyRange(call, isBytes(range) ? range : knownOptions(call, range, SELECT))
 }
 
@@ -269,12 +269,12 @@ module.exports = {
   Txn,
   Compare,
   KIND,
-  deleteGiven,
+  deleteArgs,
   isReadOnly,
-  keysGiven,
-  putGiven,
-  rangeGiven,
-  txnGiven,
-  watchGiven,
+  keysArgs,
+  putArgs,
+  rangeArgs,
+  txnArgs,
+  watchArgs,
   writePut,
 }

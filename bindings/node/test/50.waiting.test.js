@@ -123,10 +123,10 @@ test('a write aborted before it is asked for is not written', async (t) => {
 
 test('a write aborted when it had begun says so in the cause', async (t) => {
   const db = await memory(t)
-  // withdrawn too late: as if a writer had just begun it
-  const withdraw = native.withdraw
-  native.withdraw = () => false
-  t.after(() => (native.withdraw = withdraw))
+  // as if a writer had just begun it, too late to cancel
+  const cancel = native.cancel
+  native.cancel = () => false
+  t.after(() => (native.cancel = cancel))
   const abort = new AbortController()
   const write = db.put('k', 'v', { signal: abort.signal })
   abort.abort()

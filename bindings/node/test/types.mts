@@ -284,7 +284,11 @@ function twins(): void {
 }
 
 function errors(error: unknown): ErrorCode | undefined {
-  return error instanceof KvError ? (error.revision === undefined ? undefined : error.code) : undefined
+  return error instanceof KvError
+    ? error.revision === undefined
+      ? undefined
+      : error.code
+    : undefined
 }
 
 async function helpers(): Promise<void> {

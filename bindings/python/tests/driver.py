@@ -1,7 +1,7 @@
 """The conformance driver: reads a step a line, does it through libkv, prints its answer as a line.
 
-driver.py [--aio] STORE|ADDRESS [limits=etcd]. The language is told in tests/README.md. With --aio every step goes
-through libkv.aio.
+driver.py [--aio] STORE|ADDRESS [limits=etcd]. The language is told in tests/README.md. With --aio
+every step goes through libkv.aio.
 """
 
 import asyncio

@@ -1,6 +1,9 @@
-"""follower.py STORE HOW FILE: follows a store, and says of each batch in a line of FILE what tests/src/follow.rs does.
+"""follower.py STORE HOW FILE: watches a store and writes a line to FILE for each batch.
 
-It goes on from the last whole line, if it was killed, and ends with the key `end`. HOW is all, or puts (a/ to e).
+The lines are those of tests/src/follow.rs.
+
+It goes on from the last whole line, if it was killed, and ends with the key `end`. HOW is all, or
+puts (a/ to e).
 """
 
 import sys

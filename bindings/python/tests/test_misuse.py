@@ -1,4 +1,7 @@
-"""Every way to misuse a handle: an exception, never a crash. What may crash runs in a process of its own."""
+"""Every way to misuse a handle: an exception, never a crash.
+
+What may crash runs in a process of its own.
+"""
 
 import gc
 import itertools
@@ -195,7 +198,7 @@ def test_one_scan_in_many_threads_gives_each_pair_once(kv: libkv.Db) -> None:
 
 
 def ends_well(program: str, *arguments: Any, status: int = 0) -> str:
-    """Run a program in a process of its own; it must end by itself, and well."""
+    """Run a program in a new process; it must end without an error."""
     code = textwrap.dedent(program)
     command = [sys.executable, "-X", "faulthandler", "-c", code, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -269,13 +272,15 @@ def test_fork_while_threads_read_and_write(tmp_path: Path) -> None:
             while not stop.is_set():
                 call()
         threads = [threading.Thread(target=work, args=(call,))
-                   for call in (lambda: db.put("k", "v"), lambda: db.get("k"), lambda: next(scan, None), db.status)]
+                   for call in (lambda: db.put("k", "v"), lambda: db.get("k"), lambda: next(scan,
+                   None), db.status)]
         for thread in threads:
             thread.start()
         for _ in range(20):
             child = os.fork()
             if child == 0:
-                for call in (lambda: db.get("k"), lambda: db.put("k"), lambda: next(scan), db.status):
+                for call in (lambda: db.get("k"), lambda: db.put("k"), lambda: next(scan),
+                db.status):
                     try:
                         call()
                     except libkv.ForkedError:
@@ -307,8 +312,8 @@ def test_multiprocessing_by_fork_and_by_spawn(tmp_path: Path) -> None:
                 for method in ("fork", "spawn"):
                     context = multiprocessing.get_context(method)
                     with libkv.open(sys.argv[1]) as db:
-                        processes = [context.Process(target=work, args=(sys.argv[1], n)) for n in range(3)]
-                        for process in processes:
+                        processes = [context.Process(target=work, args=(sys.argv[1], n)) for n in
+                        range(3)] for process in processes:
                             process.start()
                         for process in processes:
                             process.join()
@@ -333,7 +338,7 @@ AT_EXIT = """
         "scan = db.scan(); snapshot = db.snapshot()",
         "cycle = [db]; cycle.append(cycle)",
         "sys.modules['kept'] = db",
-        "db.put('k'); db.put('l'); db.compact(3)",  # a sweep begins in the background
+        "db.put('k'); db.put('l'); db.compact(3)",  # a compaction runs in the background
         """
     def work():
         while True:
@@ -466,14 +471,10 @@ def test_a_sub_interpreter_gets_an_import_error() -> None:
                 import _interpreters as interpreters
             except ImportError:
                 sys.exit(0)
-        import libkv
-        made = interpreters.create()
-        code = "try: import libkv\\nexcept ImportError as error: print('refused:', error, flush=True)"
-        import sys
-        sys.stdout.flush()
-        interpreters.run_string(made, code)
-        interpreters.destroy(made)
-        with libkv.open(":memory:") as db:
+        import libkv made = interpreters.create() code = "try: import libkv\\nexcept ImportError as
+        error: print('refused:', error, flush=True)" import sys sys.stdout.flush()
+        interpreters.run_string(made, code) interpreters.destroy(made) with libkv.open(":memory:")
+        as db:
             db.put("k", "v")
     """
     assert "refused" in ends_well(program)
@@ -504,15 +505,15 @@ def test_reentrant_iteration_of_a_scan(kv: libkv.Db) -> None:
 
 
 def test_others_run_while_the_last_handle_goes(holder: Holder) -> None:
-    """Closing waits for the write in the queue, which waits for another process: without the interpreter."""
+    """Closing waits for a queued write of another process, without the interpreter."""
     db = libkv.open(holder.path, busy_timeout_ms=math.inf)
-    answers, future = _libkv._Answers(), Future()
-    db._submit(libkv.Put("k", "v"), answers, future)
-    release = threading.Timer(0.1, holder.release)  # would never run if the interpreter were kept
+    mailbox, future = _libkv._Mailbox(), Future()
+    db._submit(libkv.Put("k", "v"), mailbox, future)
+    release = threading.Timer(0.1, holder.release)  # would never run if the interpreter were not released
     release.start()
     del db
     gc.collect()
     release.join()
-    select.select([answers.fileno()], [], [])
-    answers.resolve()
+    select.select([mailbox.fileno()], [], [])
+    mailbox.resolve()
     assert isinstance(future.answer, libkv.PutResponse)

@@ -284,7 +284,7 @@ fn layout<'t>(table: &'t Table, request: &'t Request) -> (Vec<&'t Opt>, Vec<(&'t
 pub fn options(table: &Table) -> Output {
     let mut text = format!(
         "// {HEAD}\n'use strict'\n\n\
-         const {{ flag, integer, lease, oneOf }} = require('./check.js')\n\
+         const {{ flag, integer, lease, oneOf }} = require('./arguments.js')\n\
          const {{ DURABILITIES, SORT_ORDERS, SORT_TARGETS }} = require('./numbers.js')\n"
     );
     let mut exports = vec!["optionWriters".to_string()];

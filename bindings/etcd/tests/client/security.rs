@@ -125,13 +125,13 @@ fn a_server_must_be_who_it_says() {
     );
     assert!(
         reason(&url, Options::new().tls_ca(other.ca()))
-            .contains("of an authority that is not trusted here")
+            .contains("from an authority that is not trusted")
     );
     let plain = reason(
         &format!("http://127.0.0.1:{}", members.port(0)),
         Options::new(),
     );
-    assert!(plain.contains("it may want TLS"), "{plain}");
+    assert!(plain.contains("it may require TLS"), "{plain}");
     drop(members);
 
     let expired = authority.sign("expired", &["127.0.0.1"], true);

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     )
 
 BytesLike: TypeAlias = Union["Buffer", str]
-"""Keys and values as they come in: any contiguous buffer, or str as UTF-8."""
+"""Keys and values as arguments: any contiguous buffer, or str as UTF-8."""
 
 Target: TypeAlias = str | bytes | PathLike[str] | PathLike[bytes]
 # generated from bindings/vocabulary/vocabulary.toml: words

@@ -1,8 +1,7 @@
-//! What follows a store: `Watcher` and `Leaders`. One reads at a time: a thread that waits, or a task of an
-//! event loop.
+//! `Watcher` and `Leaders`. One reader at a time: a thread that waits, or a task of an event loop.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -11,20 +10,23 @@ use pyo3::prelude::*;
 
 use crate::convert::seconds;
 use crate::error::{has_code, raise};
-use crate::guard::{detached, guard, not_pickled, unless_signalled};
+use crate::guard::{detached, guard, lock, not_pickled};
 use crate::handle::Handle;
-use crate::response::{IntoPython, KeyValue, WatchBatch};
-use crate::sleep::Sleep;
-use crate::submit::{Answers, Place};
+use crate::interrupt::unless_signalled;
+use crate::key_value::KeyValue;
+use crate::mailbox::{Mailbox, PendingFuture};
+use crate::parker::Parker;
+use crate::response::WatchBatch;
+use crate::value::IntoPython;
 
-/// Something that has items now and then, and wakes whoever waits for one.
+/// A source of items that wakes its reader when there is one.
 pub trait Source: Send + Sync + 'static {
     type Item: Send;
 
-    /// The next item if there is one now; what must be asked of a cluster for that ends with the time.
+    /// The next item if there is one now. A request to a cluster ends with `patience`.
     fn try_next(&self, py: Python<'_>, patience: Patience) -> PyResult<Option<Self::Item>>;
 
-    /// Whom to wake when there may be one; at once if there is.
+    /// Sets the waker for the next item; it is called at once if there is one.
     fn set_waker(&self, waker: Option<Waker>);
 }
 
@@ -40,7 +42,7 @@ impl Source for libkv::Watcher {
     }
 }
 
-/// Whoever holds this lock does not need the interpreter before it is given back.
+/// A thread that holds this lock does not wait for the interpreter.
 impl Source for Mutex<libkv::Leaders> {
     type Item = libkv::KeyValue;
 
@@ -56,20 +58,16 @@ impl Source for Mutex<libkv::Leaders> {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A source with whoever reads it.
-pub struct Following<S: Source> {
+/// A source and its reader.
+pub struct Subscription<S: Source> {
     pub source: S,
-    /// Somebody waits for the next item, or takes it.
-    reading: AtomicBool,
+    /// A thread or task waits for the next item, or takes it.
+    is_read: AtomicBool,
     db: Handle,
 }
 
-/// The right to read, until it is dropped: nobody is woken any more then.
-struct Turn<'a, S: Source>(&'a Following<S>);
+/// The right to read. Dropping it removes the waker.
+struct Turn<'a, S: Source>(&'a Subscription<S>);
 
 impl<S: Source> Drop for Turn<'_, S> {
     fn drop(&mut self) {
@@ -77,23 +75,23 @@ impl<S: Source> Drop for Turn<'_, S> {
     }
 }
 
-impl<S: Source> Following<S> {
-    pub fn new(db: &Handle, source: S) -> Arc<Following<S>> {
-        Arc::new(Following {
+impl<S: Source> Subscription<S> {
+    pub fn new(db: &Handle, source: S) -> Arc<Subscription<S>> {
+        Arc::new(Subscription {
             source,
-            reading: AtomicBool::new(false),
+            is_read: AtomicBool::new(false),
             db: db.clone(),
         })
     }
 
     fn begin_turn(&self) -> PyResult<()> {
-        // asked first: in a forked child whoever reads is not there to finish
+        // first: in a forked child the reader does not exist, so that it would never finish
         self.db.ensure_open()?;
-        match self.reading.swap(true, Ordering::Acquire) {
+        match self.is_read.swap(true, Ordering::Acquire) {
             false => Ok(()),
             true => Err(raise(Error::new(
                 Code::InvalidArgument,
-                "it is being read by another thread or task: one reads at a time",
+                "another thread or task is reading: only one at a time may read",
             ))),
         }
     }
@@ -102,29 +100,29 @@ impl<S: Source> Following<S> {
         if !self.db.is_closed() {
             self.source.set_waker(None);
         }
-        self.reading.store(false, Ordering::Release);
+        self.is_read.store(false, Ordering::Release);
     }
 
     fn turn(&self) -> PyResult<Turn<'_, S>> {
         self.begin_turn().map(|()| Turn(self))
     }
 
-    /// The next item; none if the time (none: for ever) has passed without one.
+    /// The next item; none after the timeout (none: no limit).
     pub fn next(&self, py: Python<'_>, timeout: Option<Duration>) -> PyResult<Option<S::Item>> {
         let patience = Patience::new(timeout);
         let _turn = self.turn()?;
-        let mut sleep = None;
+        let mut parker = None;
         loop {
             let found = self.source.try_next(py, patience)?;
             if found.is_some() || patience.is_over() {
                 return Ok(found);
             }
-            let sleep = match &sleep {
-                Some(sleep) => sleep,
-                None => &*sleep.insert(Sleep::new()?),
+            let parker = match &parker {
+                Some(parker) => parker,
+                None => &*parker.insert(Parker::new()?),
             };
-            self.source.set_waker(Some(sleep.waker()));
-            sleep.until(py, patience.until())?;
+            self.source.set_waker(Some(parker.waker()));
+            parker.park(py, patience.until())?;
         }
     }
 
@@ -135,7 +133,7 @@ impl<S: Source> Following<S> {
             .try_next(py, Patience::new(Some(Duration::ZERO)))
     }
 
-    /// As an iterator: what was cancelled or closed by itself is at its end, under a closed store it is an error.
+    /// A step of the iterator: it ends after cancel or close; under a closed store it is an error.
     fn step(&self, py: Python<'_>) -> PyResult<Option<S::Item>> {
         match self.next(py, None) {
             Err(error) if !self.db.is_closed() && is_end(py, &error) => Ok(None),
@@ -143,15 +141,15 @@ impl<S: Source> Following<S> {
         }
     }
 
-    /// Resolves a future of a loop once there may be something.
-    fn wait(self: &Arc<Self>, responses: &Answers, future: &Bound<'_, PyAny>) -> PyResult<Wait> {
+    /// Resolves a future of a loop when there may be an item.
+    fn wait(self: &Arc<Self>, mailbox: &Mailbox, future: &Bound<'_, PyAny>) -> PyResult<Wait> {
         self.begin_turn()?;
-        let place = responses.place(future);
-        self.source.set_waker(Some(place.waker()));
+        let pending = mailbox.register(future);
+        self.source.set_waker(Some(pending.waker()));
         let following = self.clone();
         let end = move || following.end_turn();
         Ok(Wait {
-            place,
+            pending,
             end: Mutex::new(Some(Box::new(end))),
         })
     }
@@ -161,18 +159,18 @@ fn is_end(py: Python<'_>, error: &PyErr) -> bool {
     has_code(py, error, Code::Cancelled) || has_code(py, error, Code::Closed)
 }
 
-/// A future that waits to be woken, for libkv.aio.
+/// The wait of a future, for libkv.aio.
 #[pyclass(frozen, name = "_Wait", module = "libkv._libkv")]
 pub struct Wait {
-    place: Place,
+    pending: PendingFuture,
     end: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Wait {
-    /// For what needs nothing done in the end.
-    pub fn new(place: Place) -> Wait {
+    /// A wait whose end needs no other action.
+    pub fn new(pending: PendingFuture) -> Wait {
         Wait {
-            place,
+            pending,
             end: Mutex::default(),
         }
     }
@@ -180,13 +178,13 @@ impl Wait {
 
 #[pymethods]
 impl Wait {
-    /// Waits no longer: the future is forgotten.
+    /// Ends the wait; the future is not resolved any more.
     fn end(&self) {
         let end = lock(&self.end).take();
         if let Some(end) = end {
             end();
         }
-        self.place.forget();
+        self.pending.forget();
     }
 }
 
@@ -196,29 +194,31 @@ impl Drop for Wait {
     }
 }
 
-/// Follows a range; made by Db.watch(). An iterator of WatchBatch, and a context manager that closes it.
+/// Watches a range; created by Db.watch(). An iterator of WatchBatch, and a context manager that
+/// closes it.
 ///
-/// Each batch is one whole revision, none is left out and none comes twice. A watcher that is not read holds
-/// nothing back and costs writers nothing. Once a compaction has passed what it has not read it raises
-/// CompactedError, whose revision is the first that a new watcher may start from.
+/// Each batch is one complete revision; none is missing and none is delivered twice. A watcher that
+/// is not read delays no compaction and costs writers nothing. If a compaction passes its position,
+/// it raises CompactedError, whose revision is the first that a new watcher may start from.
 ///
-/// One thread reads at a time: a second one gets InvalidArgumentError. cancel() and close() may be called from
-/// any; either ends an iteration. Under a store that is closed it raises ClosedError.
+/// One thread at a time may read; another one gets InvalidArgumentError. Any thread may call
+/// cancel() and close(), which end an iteration. After the store is closed it raises ClosedError.
 #[pyclass(frozen, module = "libkv")]
-pub struct Watcher(Arc<Following<libkv::Watcher>>);
+pub struct Watcher(Arc<Subscription<libkv::Watcher>>);
 
 impl Watcher {
     pub fn new(db: &Handle, watcher: libkv::Watcher) -> Watcher {
-        Watcher(Following::new(db, watcher))
+        Watcher(Subscription::new(db, watcher))
     }
 }
 
 #[pymethods]
 impl Watcher {
-    /// The next batch; None if timeout (seconds; None: for ever) has passed without one. Waits without the
-    /// interpreter; Ctrl-C ends the wait and loses nothing.
+    /// Returns the next WatchBatch; None after timeout (seconds; None: no limit). Waits without the
+    /// interpreter; Ctrl-C ends the wait and loses no batch.
     ///
-    /// Raises CompactedError, CancelledError, ClosedError, ForkedError, InvalidArgumentError (another thread reads).
+    /// Raises CompactedError, CancelledError, ClosedError, ForkedError, InvalidArgumentError
+    /// (another thread is reading).
     #[pyo3(signature = (timeout=None))]
     fn next(
         &self,
@@ -233,7 +233,8 @@ impl Watcher {
         })
     }
 
-    /// The next batch if there is one now, else None. Never waits. Raises as next().
+    /// Returns the next WatchBatch if there is one now, otherwise None. Does not wait. Raises as
+    /// next().
     fn try_next(&self, py: Python<'_>) -> PyResult<Option<Py<WatchBatch>>> {
         guard(|| {
             self.0
@@ -243,7 +244,7 @@ impl Watcher {
         })
     }
 
-    /// Ends it, from any thread: who waits in it gets CancelledError, as does every later call.
+    /// Cancels it, from any thread: a waiting call and every later one raises CancelledError.
     fn cancel(&self, py: Python<'_>) -> PyResult<()> {
         guard(|| {
             detached(py, || {
@@ -253,7 +254,8 @@ impl Watcher {
         })
     }
 
-    /// Ends it, from any thread: every later call raises ClosedError. Closing twice is fine.
+    /// Closes it, from any thread: every later call raises ClosedError. A second close has no
+    /// effect.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         guard(|| {
             detached(py, || {
@@ -263,22 +265,22 @@ impl Watcher {
         })
     }
 
-    /// The revision to start from the next time, to miss nothing and see nothing twice: after the last batch that
-    /// was handed out, or further if nothing has matched since.
+    /// The start_revision of a watcher that continues this one without missing or repeating a
+    /// revision.
     #[getter]
     fn resume_revision(&self) -> i64 {
         self.0.source.resume_revision()
     }
 
-    /// A descriptor that polls as readable while try_next() may have something. It belongs to the watcher: poll it,
-    /// but do not read or close it.
+    /// Returns a file descriptor that is readable while try_next() may return a batch. The watcher
+    /// owns it: poll it, but do not read or close it.
     fn fileno(&self) -> PyResult<i32> {
         guard(|| self.0.source.fd().map_err(raise))
     }
 
-    /// Resolves the future once there may be something, for libkv.aio.
-    fn _wait(&self, responses: &Bound<'_, Answers>, future: &Bound<'_, PyAny>) -> PyResult<Wait> {
-        guard(|| self.0.wait(responses.get(), future))
+    /// Resolves the future when there may be an item, for libkv.aio.
+    fn _wait(&self, mailbox: &Bound<'_, Mailbox>, future: &Bound<'_, PyAny>) -> PyResult<Wait> {
+        guard(|| self.0.wait(mailbox.get(), future))
     }
 
     fn __iter__(slf: Py<Self>) -> Py<Self> {
@@ -314,27 +316,28 @@ impl Watcher {
     fn __reduce__(&self) -> PyResult<()> {
         Err(not_pickled(
             "a Watcher",
-            "begin another where it is needed, at its resume_revision",
+            "create another where it is needed, at its resume_revision",
         ))
     }
 }
 
-/// The leaders of an election, one after the other; made by Election.observe(). An iterator of KeyValue, and a
-/// context manager that closes it. One thread reads at a time, as with a Watcher.
+/// The leaders of an election, one after the other; created by Election.observe(). An iterator of
+/// KeyValue, and a context manager that closes it. One thread at a time may read, as with a
+/// Watcher.
 #[pyclass(frozen, module = "libkv")]
-pub struct Leaders(Arc<Following<Mutex<libkv::Leaders>>>);
+pub struct Leaders(Arc<Subscription<Mutex<libkv::Leaders>>>);
 
 impl Leaders {
     pub fn new(db: &Handle, leaders: libkv::Leaders) -> Leaders {
-        Leaders(Following::new(db, Mutex::new(leaders)))
+        Leaders(Subscription::new(db, Mutex::new(leaders)))
     }
 }
 
 #[pymethods]
 impl Leaders {
-    /// The next leader's pair; None if timeout (seconds; None: for ever) has passed without one. Of changes that
-    /// come faster than they are read only the last is answered. Waits and raises as Watcher.next(), but for
-    /// CompactedError.
+    /// Returns the next leader's KeyValue; None after timeout (seconds; None: no limit). If changes
+    /// come faster than they are read, only the last is returned. Waits and raises as
+    /// Watcher.next(), except CompactedError.
     #[pyo3(signature = (timeout=None))]
     fn next(
         &self,
@@ -349,7 +352,7 @@ impl Leaders {
         })
     }
 
-    /// The next leader's pair if there is one now, else None. Never waits.
+    /// Returns the next leader's KeyValue if there is one now, otherwise None. Does not wait.
     fn try_next(&self, py: Python<'_>) -> PyResult<Option<Py<KeyValue>>> {
         guard(|| {
             self.0
@@ -359,10 +362,11 @@ impl Leaders {
         })
     }
 
-    /// Ends it, from any thread: every later call raises ClosedError. Closing twice is fine.
+    /// Closes it, from any thread: every later call raises ClosedError. A second close has no
+    /// effect.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         guard(|| {
-            // in a forked child another thread's lock would never open
+            // in a forked child a lock of another thread is never released
             if self.0.db.is_closed() {
                 return Ok(());
             }
@@ -373,9 +377,9 @@ impl Leaders {
         })
     }
 
-    /// Resolves the future once there may be something, for libkv.aio.
-    fn _wait(&self, responses: &Bound<'_, Answers>, future: &Bound<'_, PyAny>) -> PyResult<Wait> {
-        guard(|| self.0.wait(responses.get(), future))
+    /// Resolves the future when there may be an item, for libkv.aio.
+    fn _wait(&self, mailbox: &Bound<'_, Mailbox>, future: &Bound<'_, PyAny>) -> PyResult<Wait> {
+        guard(|| self.0.wait(mailbox.get(), future))
     }
 
     fn __iter__(slf: Py<Self>) -> Py<Self> {
