@@ -40,8 +40,7 @@ pub enum Code {
     Closed = 14,
     /// The handle was opened before fork(); open the store again in the child.
     Forked = 15,
-    /// The write lock is held, or exclusive use is needed and not possible; the message names the
-    /// holder.
+    /// The write lock is held, or exclusive use is not possible; the message names the holder.
     Busy = 16,
     /// The quota or the disk is full; nothing was written.
     Full = 17,
@@ -67,8 +66,7 @@ pub enum Code {
     Unauthenticated = 27,
     /// Refused by file permissions or by auth.
     PermissionDenied = 28,
-    /// The caller does not lead the election, or the cluster refused the request for another
-    /// reason.
+    /// The caller is not the leader, or the cluster refused the request for another reason.
     FailedPrecondition = 29,
     /// A defect of libkv; never expected.
     Internal = 30,

@@ -39,8 +39,7 @@ pub const KV_TIMEOUT: KvCode = 13;
 pub const KV_CLOSED: KvCode = 14;
 /// The handle was opened before fork(); open the store again in the child.
 pub const KV_FORKED: KvCode = 15;
-/// The write lock is held, or exclusive use is needed and not possible; the message names the
-/// holder.
+/// The write lock is held, or exclusive use is not possible; the message names the holder.
 pub const KV_BUSY: KvCode = 16;
 /// The quota or the disk is full; nothing was written.
 pub const KV_FULL: KvCode = 17;
@@ -66,7 +65,7 @@ pub const KV_UNAVAILABLE: KvCode = 26;
 pub const KV_UNAUTHENTICATED: KvCode = 27;
 /// Refused by file permissions or by auth.
 pub const KV_PERMISSION_DENIED: KvCode = 28;
-/// The caller does not lead the election, or the cluster refused the request for another reason.
+/// The caller is not the leader, or the cluster refused the request for another reason.
 pub const KV_FAILED_PRECONDITION: KvCode = 29;
 /// A defect of libkv; never expected.
 pub const KV_INTERNAL: KvCode = 30;

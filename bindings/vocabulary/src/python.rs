@@ -46,8 +46,8 @@ pub fn codes(table: &Table) -> Output {
         };
         _ = write!(
             text,
-            "\n\nclass {name}(Error{parent}):{excuse}\n    \"\"\"{}\"\"\"\n\n    code = \"{}\"\n",
-            doc(table, &code.doc),
+            "\n\nclass {name}(Error{parent}):{excuse}\n    {}\n\n    code = \"{}\"\n",
+            docstring(&doc(table, &code.doc)).replace('\n', "\n    "),
             code.name
         );
         if let Some(errno) = &code.errno {
@@ -207,10 +207,12 @@ pub fn options(table: &Table) -> Output {
     Output::rust("bindings/python/src/request_options.rs", &text)
 }
 
-/// The docstring of a member.
+/// The widest line of a docstring, without its indentation and quotes.
+const LINE_MAX: usize = 90;
+
+/// The docstring of a class or a member.
 fn docstring(doc: &str) -> String {
-    // the formatter's width without indentation and quotes
-    format!("\"\"\"{}\"\"\"", wrapped(doc, 108).join("\n"))
+    format!("\"\"\"{}\"\"\"", wrapped(doc, LINE_MAX).join("\n"))
 }
 
 /// What an option of `open` or `serve` is in the stubs.

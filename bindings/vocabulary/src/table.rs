@@ -5,6 +5,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+/// The longest doc of a code: it is one line of a Python docstring.
+const CODE_DOC_MAX: usize = 90;
+
 /// Everything that the table says.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -190,6 +193,9 @@ impl Table {
                     code.number,
                     at + 1
                 ));
+            }
+            if code.doc.chars().count() > CODE_DOC_MAX {
+                return Err(format!("the doc of code {} is too long", code.name));
             }
             if !table.exits.iter().any(|exit| exit.status == code.exit) {
                 return Err(format!(

@@ -98,7 +98,7 @@ class ForkedError(Error, RuntimeError):
 
 
 class BusyError(Error, builtins.TimeoutError):
-    """The write lock is held, or exclusive use is needed and not possible; the message names the holder."""
+    """The write lock is held, or exclusive use is not possible; the message names the holder."""
 
     code = "busy"
 
@@ -181,7 +181,7 @@ class PermissionDeniedError(Error, PermissionError):
 
 
 class FailedPreconditionError(Error):
-    """The caller does not lead the election, or the cluster refused the request for another reason."""
+    """The caller is not the leader, or the cluster refused the request for another reason."""
 
     code = "failed_precondition"
 

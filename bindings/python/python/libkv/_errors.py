@@ -1,19 +1,19 @@
-"""The exception that all others derive from; see _codes.py for those."""
+"""The base class of all exceptions; _codes.py has a class for each code."""
 
 
 class Error(Exception):
-    """A refusal or failure of libkv.
+    """An error of libkv.
 
-    Catch the class of a code (CompactedError, BusyError, …), or this one for all. Wrong types are
-    TypeError and not of this family, as are numbers out of range (OverflowError); a missing key is no
-    error at all.
+    Catch the class of a code (CompactedError, BusyError, …), or this one for all. A wrong type is a
+    TypeError and a number out of range an OverflowError, which are not subclasses of this class. A
+    missing key is not an error.
     """
 
     code: str = "error"
     """The stable name of the condition, the same in every language: "compacted", "busy", …"""
 
     message: str
-    """For people: names the key, the revision or the path that is meant."""
+    """For people; it names the key, the revision or the path."""
 
     revision: int | None
     """For "compacted" the compacted revision, for "future_revision" the current one."""
@@ -22,7 +22,7 @@ class Error(Exception):
     """The lease concerned, for "lease_not_found", "lease_exists" and "lease_lost"."""
 
     key: bytes | None
-    """The key concerned, for "key_not_found", "duplicate_key" and requests refused for one of their keys."""
+    """The key concerned, for "key_not_found", "duplicate_key" and requests with a refused key."""
 
     def __init__(
         self,

@@ -45,14 +45,15 @@ class OpenOptions(TypedDict, total=False):
     read_only: bool | None
     """Writes fail with ReadOnlyError, and no file is created (default false)."""
     durability: Durability | None
-    """The durability of acknowledged writes (default sync). A store in memory accepts every durability."""
+    """The durability of acknowledged writes (default sync). A store in memory accepts every
+    durability."""
     busy_timeout_ms: float | None
-    """How long a write waits for the write lock before it fails with BusyError, which names the holder (default
-    5,000 ms); infinity waits without limit."""
+    """How long a write waits for the write lock before it fails with BusyError, which names the
+    holder (default 5,000 ms); infinity waits without limit."""
     max_bytes: int | None
-    """A quota for pages that hold data, in bytes. It is stored in the store and applies to every process; another
-    value replaces it, 0 removes it. Writes beyond it fail with FullError; deletions, revocations and
-    compactions always work."""
+    """A quota for pages that hold data, in bytes. It is stored in the store and applies to every
+    process; another value replaces it, 0 removes it. Writes beyond it fail with FullError;
+    deletions, revocations and compactions always work."""
     max_request_bytes: int | None
     """The maximum size of the keys and values of one write, summed (default 64 MiB)."""
     max_txn_ops: int | None
@@ -64,22 +65,25 @@ class OpenOptions(TypedDict, total=False):
     auto_compaction: int | timedelta | None
     """Automatic compaction: the number of revisions, or the age, that is kept (default none)."""
     max_readers: int | None
-    """The maximum number of concurrent read transactions, over all processes (default 1,024). The first process
-    that opens the store sets it."""
+    """The maximum number of concurrent read transactions, over all processes (default 1,024).
+    The first process that opens the store sets it."""
     mode: int | None
     """The permissions of created files (default 0600). The directory also gets x where it has r."""
     clock: "Clock | None"
-    """A manual clock for tests. A store that is opened with it cannot be opened by another process."""
+    """A manual clock for tests. A store that is opened with it cannot be opened by another
+    process."""
     allow_network_fs: bool | None
     """Allow a network file system (default false). Its locks may not work."""
     tls_ca: Target | None
-    """For clusters: The file (PEM) of the trusted certificate authorities (default: those that the system trusts)."""
+    """For clusters: The file (PEM) of the trusted certificate authorities (default: those that
+    the system trusts)."""
     tls_cert: Target | None
     """For clusters: The file (PEM) of this client's certificate. Needs tls_key."""
     tls_key: Target | None
     """For clusters: The file (PEM) of the key of tls_cert."""
     tls_server_name: str | None
-    """For clusters: The name that the servers' certificates must contain (default: the host of each endpoint)."""
+    """For clusters: The name that the servers' certificates must contain (default: the host of
+    each endpoint)."""
     user: str | None
     """For clusters: The user name to log in with. Needs password."""
     password: str | None
@@ -106,11 +110,11 @@ class ServeOptions(TypedDict, total=False):
     client_cert_auth: bool | None
     """Refuse clients without a certificate (default false)."""
     max_request_bytes: int | None
-    """The maximum size of the keys and values of one write by a client, summed. The limit of the store's handle
-    also applies."""
+    """The maximum size of the keys and values of one write by a client, summed. The limit of the
+    store's handle also applies."""
     max_txn_ops: int | None
-    """The maximum number of operations in each list of a client's txn. The limit of the store's handle also
-    applies."""
+    """The maximum number of operations in each list of a client's txn. The limit of the store's
+    handle also applies."""
     # end of generated
 
 
@@ -206,7 +210,8 @@ class WatchOptions(KeyOptions, total=False):
     no_delete: bool
     """Omit deletions."""
     progress: bool
-    """After ten minutes without an event, deliver a batch without events whose revision shows the progress."""
+    """After ten minutes without an event, deliver a batch without events whose revision shows
+    the progress."""
     # end of generated
 
 
