@@ -601,8 +601,7 @@ typedef struct kv_problem {
 // The handle was opened before fork(); open the store again in the child.
 #define KV_FORKED 15
 
-// The write lock is held, or exclusive use is needed and not possible; the message names the
-// holder.
+// The write lock is held, or exclusive use is not possible; the message names the holder.
 #define KV_BUSY 16
 
 // The quota or the disk is full; nothing was written.
@@ -641,7 +640,7 @@ typedef struct kv_problem {
 // Refused by file permissions or by auth.
 #define KV_PERMISSION_DENIED 28
 
-// The caller does not lead the election, or the cluster refused the request for another reason.
+// The caller is not the leader, or the cluster refused the request for another reason.
 #define KV_FAILED_PRECONDITION 29
 
 // A defect of libkv; never expected.
