@@ -525,11 +525,12 @@ typedef struct kv_serve_options {
   const char *trusted_ca_file;
   // KV_YES refuses clients without a certificate from trusted_ca_file.
   int32_t client_cert_auth;
-  // The largest write that clients may send, counted as by kv_options.max_request_bytes; 0: the limit of the
-  // database. A limit above that one has no effect on a write. A message may be 512 KiB larger.
+  // The largest write that clients may send, counted as by kv_options.max_request_bytes; 0: the
+  // limit of the database. A limit above that one has no effect on a write. A message may be
+  // 512 KiB larger.
   uint64_t max_request_bytes;
-  // How many operations each list of a client's txn may have; 0: the limit of the database. A limit above that one
-  // has no effect.
+  // The maximum number of operations in each list of a client's txn; 0: the limit of the
+  // database. A limit above that one has no effect.
   uint64_t max_txn_ops;
 } kv_serve_options;
 

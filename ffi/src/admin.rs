@@ -34,7 +34,7 @@ pub struct KvProblem {
 }
 
 /// The contents of a `kv_status`, with texts as C strings.
-pub(crate) struct StatusView {
+pub(crate) struct StatusContents {
     status: Status,
     lmdb_version: Option<CString>,
     store_id: CString,
@@ -49,7 +49,7 @@ pub(crate) struct ReportContents {
 }
 
 kinds! {
-    KvStatus = StatusView, b"kv_statu", "kv_status";
+    KvStatus = StatusContents, b"kv_statu", "kv_status";
     KvCheckReport = ReportContents, b"kv_check", "kv_check_report";
 }
 
@@ -71,7 +71,7 @@ pub unsafe extern "C" fn kv_status_get(
     guard!(error, |c| {
         wanted(out, "out")?;
         let status = c.arg(db)?.0.status()?;
-        let view = StatusView {
+        let view = StatusContents {
             lmdb_version: status.lmdb_version.as_deref().map(text),
             store_id: text(&status.store_id),
             alarms: status.alarms.iter().map(alarm_view).collect(),

@@ -1,4 +1,4 @@
-//! Errors, handed to the caller: no global and no thread-local slot.
+//! Errors, which the caller owns: no global and no thread-local slot.
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, c_char};

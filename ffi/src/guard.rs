@@ -1,4 +1,4 @@
-//! The bodies of calls: no panic crosses the border, and errors are handed to the caller.
+//! The bodies of calls: no panic leaves the library, and errors are returned to the caller.
 #![allow(unsafe_code)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -41,11 +41,10 @@ macro_rules! free {
 }
 pub(crate) use free;
 
-/// Runs the body of a call; no panic crosses, and the error is handed over.
+/// Runs the body of a call: no panic leaves it, and its error is returned through `error`.
 ///
-/// The default panic hook prints to standard error before a panic is caught. A library that
-/// replaced the program's hook would change what is not its own, so it stays; a panic is a defect of
-/// libkv and never expected.
+/// The default panic hook prints to standard error before a panic is caught. A library must not
+/// replace the program's hook, so it stays; a panic is a defect of libkv and never expected.
 ///
 /// SAFETY: `error` and the pointers that the body follows must be as the header asks for.
 pub(crate) unsafe fn run<K: Kind>(

@@ -73,7 +73,7 @@ fn no_handle(is_null: bool, name: &str) -> Error {
 ///
 /// SAFETY: the pointer must be NULL, a live handle of any kind, or point to eight readable bytes.
 pub(crate) unsafe fn borrow<'a, K: Kind>(pointer: *const K) -> Result<&'a K::Value> {
-    // SAFETY: the caller's promise; a handle with the right word was made by `give` and is not freed.
+    // SAFETY: the caller's promise; a handle with the right word is of `give` and not freed.
     unsafe { Ok(&(*checked(pointer)?).value) }
 }
 

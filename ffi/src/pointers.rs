@@ -1,7 +1,7 @@
 //! Pointers that C passes in, as values of Rust.
 //!
-//! The header says what each pointer must be. Each method of [`Caller`] names the part of it that it
-//! relies on, so that no entry point has a reason of its own.
+//! The header says what each pointer must be. Each method of [`Caller`] names the part of it on
+//! which it relies, so that no entry point needs a reason of its own.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, OsStr, c_char, c_void};
@@ -140,8 +140,8 @@ impl Caller {
         (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) })
     }
 
-    /// Options of the caller's version of the header. Members that the caller does not have are zero;
-    /// members that are not known here must be zero.
+    /// Options of the caller's version of the header. Members that the caller does not have are
+    /// zero; members that are not known here must be zero.
     pub fn options<T: OptionStruct>(&self, options: *const T) -> Result<T> {
         const SIZE_MAX: usize = 4_096;
         let mut ours = MaybeUninit::<T>::zeroed();

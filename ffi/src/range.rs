@@ -1,4 +1,4 @@
-//! Ranges in one answer, and scans in steps.
+//! Ranges in one response, and scans in steps.
 #![allow(unsafe_code)]
 
 use libkv::{KeyValue, RangeResponse, Scan};

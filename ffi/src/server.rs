@@ -37,11 +37,12 @@ pub struct KvServeOptions {
     pub trusted_ca_file: *const c_char,
     /// KV_YES refuses clients without a certificate from trusted_ca_file.
     pub client_cert_auth: i32,
-    /// The largest write that clients may send, counted as by kv_options.max_request_bytes; 0: the limit of the
-    /// database. A limit above that one has no effect on a write. A message may be 512 KiB larger.
+    /// The largest write that clients may send, counted as by kv_options.max_request_bytes; 0: the
+    /// limit of the database. A limit above that one has no effect on a write. A message may be
+    /// 512 KiB larger.
     pub max_request_bytes: u64,
-    /// How many operations each list of a client's txn may have; 0: the limit of the database. A limit above that one
-    /// has no effect.
+    /// The maximum number of operations in each list of a client's txn; 0: the limit of the
+    /// database. A limit above that one has no effect.
     pub max_txn_ops: u64,
 }
 

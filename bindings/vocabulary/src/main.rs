@@ -1,7 +1,7 @@
 //! Writes the parts of every language that `vocabulary.toml` describes.
 //!
-//! `cargo vocabulary` writes them; `cargo vocabulary --check` fails if one is not current. The files
-//! are checked in, so that a build needs neither this program nor the table.
+//! `cargo vocabulary` writes them; `cargo vocabulary --check` fails if one is not current. The
+//! files are checked in, so that a build needs neither this program nor the table.
 //!
 //! | file here | what it writes |
 //! |---|---|
