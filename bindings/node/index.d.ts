@@ -102,13 +102,16 @@ export class KvError extends Error {
     message: string,
     concerns?: { revision?: Revision; lease?: bigint; key?: Buffer },
   )
-  /** What went wrong; stable. */
+  /** The condition; stable. */
   readonly code: ErrorCode
-  /** For `COMPACTED` the compacted revision, for `FUTURE_REVISION` the current one. */
+  /** The compacted revision for `COMPACTED`, the current one for `FUTURE_REVISION`. */
   readonly revision: Revision | undefined
   /** The lease concerned, for `LEASE_NOT_FOUND`, `LEASE_EXISTS` and `LEASE_LOST`. */
   readonly lease: bigint | undefined
-  /** The key concerned, for `KEY_NOT_FOUND`, `DUPLICATE_KEY` and requests refused for one of their keys. */
+  /**
+   * The key concerned, for `KEY_NOT_FOUND`, `DUPLICATE_KEY` and requests refused for one of their
+   * keys.
+   */
   readonly key: Buffer | undefined
 }
 
@@ -387,7 +390,9 @@ export interface Status {
   readonly writerPid: number | undefined
   /** How long it has held the write lock, in milliseconds. */
   readonly writerHeldMs: number | undefined
-  /** By how many commits the oldest active read transaction is behind; `undefined` if there is none. */
+  /**
+   * By how many commits the oldest active read transaction is behind; `undefined` if there is none.
+   */
   readonly oldestReader: number | undefined
   /** The quota for `bytesInUse`; `undefined` if there is no quota. */
   readonly maxBytes: number | undefined

@@ -7,12 +7,12 @@ use libkv::Code;
 /// The exit statuses, for the help of the program and its manual.
 pub const EXIT_STATUS: &str = "\
 Exit status:
-  0   done
-  1   negative result: the key is absent, the compares of a txn did not hold, a check found
-      problems, the lock is held, a lease is gone
+  0   success
+  1   the result is negative: the key is absent, the compares of a txn did not hold, a check found
+      problems, the lock is held, the lease does not exist
   2   the command line or the request is not valid: invalid_argument, duplicate_key, too_many_ops,
       too_large
-  3   refused because of the state of the store: key_not_found, compacted, future_revision,
+  3   refused because of the contents of the store: key_not_found, compacted, future_revision,
       lease_not_found, lease_exists, lease_lost, conflict, exists, failed_precondition
   4   no store or cluster available: closed, forked, incompatible, not_a_store, not_found,
       unavailable

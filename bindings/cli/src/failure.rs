@@ -1,4 +1,4 @@
-//! How a command ends: [`Failure`] and the exit statuses, which are a promise to scripts.
+//! The result of a command: [`Failure`] and the exit statuses, which scripts depend on.
 
 use std::fmt;
 use std::io;
@@ -6,29 +6,29 @@ use std::io;
 use libkv::Error;
 
 use crate::exit_status::status_of;
-use crate::notation::lease_text;
+use crate::notation::{NotationError, lease_text};
 
-/// A command's answer.
+/// The result of a command.
 pub type Result<T> = std::result::Result<T, Failure>;
 
-/// Why a command does not end with status 0.
+/// Why the exit status of a command is not 0.
 #[derive(Debug)]
 pub enum Failure {
-    /// The answer is no: said already, or nothing to say.
+    /// The result is negative. The output shows it, or there is no output.
     No,
-    /// The command line, or a line of input, cannot be understood.
+    /// The command line or a line of input is invalid.
     Usage(String),
-    /// The store or the cluster refused or failed.
+    /// An error of the store or the cluster.
     Db(Error),
-    /// A file or stream that is not the store's.
+    /// An error of a file or stream outside the store.
     Io(String, io::Error),
-    /// Input that is damaged: an export that fails its checks.
+    /// Damaged input: an export that fails its checks.
     Damaged(String),
-    /// Whoever read the output has gone.
+    /// The reader of the output has closed the pipe.
     ClosedPipe,
-    /// Ended by a signal, as shells count it: 128 and its number.
+    /// A signal with this number. The exit status is 128 plus the number, as in shells.
     Signal(i32),
-    /// The status of a program that was run.
+    /// The exit status of another program or command.
     Passed(u8),
 }
 
@@ -38,13 +38,13 @@ impl Failure {
         Failure::Usage(message.into())
     }
 
-    /// For `map_err`: an error of the operating system, about this file.
+    /// For `map_err`: an error of the operating system that concerns this file.
     pub fn io(what: impl fmt::Display) -> impl FnOnce(io::Error) -> Failure {
         let what = what.to_string();
         move |error| Failure::Io(what, error)
     }
 
-    /// For `map_err`: of a line of standard input that was to be read.
+    /// For `map_err`: an error of reading a line of standard input.
     pub fn line(error: io::Error) -> Failure {
         match error.kind() {
             io::ErrorKind::InvalidData => {
@@ -75,13 +75,14 @@ impl Failure {
 }
 
 impl fmt::Display for Failure {
-    /// What is said of it; empty if nothing is to be said.
+    /// The message; empty if there is none.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::No | Failure::ClosedPipe | Failure::Signal(_) | Failure::Passed(_) => Ok(()),
             Failure::Usage(message) | Failure::Damaged(message) => f.write_str(message),
             Failure::Db(error) => match error.lease() {
-                // the library writes the id as a decimal number, the command line reads it as `LeaseText`
+                // the library writes the id as a decimal number, the command line reads it as
+                // `LeaseText`
                 Some(id) => {
                     let (code, summary) = (error.code(), error.summary());
                     write!(f, "{code}: {summary} (lease {})", lease_text(id))
@@ -96,5 +97,11 @@ impl fmt::Display for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         Failure::Db(error)
+    }
+}
+
+impl From<NotationError> for Failure {
+    fn from(NotationError(message): NotationError) -> Failure {
+        Failure::Usage(message)
     }
 }

@@ -1,8 +1,8 @@
 'use strict'
 
 /**
- * An error of a store: a stable `code`, a message for people, and the revision, lease
- * and key concerned. Wrong use of the API is a `TypeError` or `RangeError` instead.
+ * An error of a store: a stable `code`, a message for people, and the revision, lease and key
+ * concerned. Wrong use of the API is a `TypeError` or `RangeError` instead.
  */
 class KvError extends Error {
   /**
@@ -27,7 +27,7 @@ Object.defineProperty(KvError.prototype, 'name', {
 /** The error of a closed handle, with the text of the core. */
 const closed = (what = "the store's handle") => new KvError('CLOSED', `${what} is closed`)
 
-const invalid = (message) => new KvError('INVALID_ARGUMENT', message)
+const invalid = (message, concerns) => new KvError('INVALID_ARGUMENT', message, concerns)
 
 /** The error of a call that does not wait, on a cluster. */
 const unsupported = (call, instead) =>

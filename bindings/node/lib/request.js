@@ -51,9 +51,9 @@ const create = (factory, members) =>
 
 /**
  * The key range of `{key}`, `{prefix}`, `{start, end}` (one of the two may be left out), or of
- * bytes, which are one key. Without any of them: all keys, or a TypeError if `required`.
+ * bytes, which are one key. Without any of them: all keys.
  */
-function keyRange(call, given, required = false) {
+function keyRange(call, given) {
   if (isBytes(given)) return { how: RANGE_KIND.key, a: copyBytes('the key', given) }
   const { key, prefix, start, end } = given
   const named = [key, prefix, start ?? end].filter((part) => part !== undefined)
@@ -67,11 +67,16 @@ function keyRange(call, given, required = false) {
       b: copyBytes('end', end),
     }
   if (start !== undefined) return { how: RANGE_KIND.fromKey, a: copyBytes('start', start) }
-  if (required)
-    throw new TypeError(
-      `${call} needs a key, a prefix, or start and end; all keys are { prefix: '' }`,
-    )
   return { how: RANGE_KIND.all }
+}
+
+/** As `keyRange`, but the range must not be left out. */
+function requiredRange(call, given) {
+  const range = keyRange(call, given)
+  if (range.how !== RANGE_KIND.all) return range
+  throw new TypeError(
+    `${call} needs a key, a prefix, or start and end; all keys are { prefix: '' }`,
+  )
 }
 
 /** A range and options, which may be in one object or two. */
@@ -111,7 +116,7 @@ function Range(range, options) {
 function deleteMembers(call, first, second, names = DELETE_OPTIONS) {
   const [which, options] = rangeAndOptions(call, first, second, names)
   return {
-    range: keyRange(call, which, true),
+    range: requiredRange(call, which),
     ...deleteOptions(options),
     signal: abortSignal(options.signal),
   }
@@ -154,7 +159,7 @@ function compare(target, range, result, operand) {
   const call = `a compare`
   const which = isBytes(range) ? range : knownOptions(call, range, SELECT)
   return create(Compare, {
-    range: keyRange(call, which, true),
+    range: requiredRange(call, which),
     result: oneOf('the result of a compare', result, COMPARE_RESULTS, -1),
     target,
     operand,

@@ -56,7 +56,7 @@ class Snapshot {
     if (request.revision !== 0 && request.revision !== this.#revision) {
       throw invalid(
         `revision ${request.revision} requested from a snapshot of revision ${this.#revision}`,
-        this.#revision,
+        { revision: this.#revision },
       )
     }
     return { ...request, revision: this.#revision, [KIND]: 'range' }
