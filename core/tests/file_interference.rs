@@ -329,9 +329,9 @@ fn foreign_files_and_folders_are_not_changed() {
     bbolt[16..20].copy_from_slice(&0xED0C_DAEDu32.to_le_bytes());
     for (bytes, words) in [
         (bbolt, "bbolt"),
-        (b"hello".to_vec(), "no store"),
-        (vec![0xff; 9000], "no store"),
-        (vec![0; 4096], "no store"),
+        (b"hello".to_vec(), "is not a store"),
+        (vec![0xff; 9000], "is not a store"),
+        (vec![0; 4096], "is not a store"),
     ] {
         fs::write(&data, &bytes).expect("written");
         refused(&path, none(), Code::NotAStore, words);
@@ -804,7 +804,7 @@ fn invalid_urls_and_paths_that_are_not_utf8() {
         Path::new("htp://host:2379"),
         Options::new(),
         Code::InvalidArgument,
-        "htp:// is neither",
+        "htp:// is not the address of",
     );
     for cluster in ["etcd://host", "unix:///run/etcd.sock", "unix:etcd.sock"] {
         refused(

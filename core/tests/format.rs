@@ -21,6 +21,7 @@ fn format_of_every_released_version_opens() {
         .map(|entry| entry.expect("an entry").path())
     {
         let path = scratch("old");
+        fs::create_dir_all(&path).expect("a folder");
         fs::copy(version.join("data.mdb"), path.join("data.mdb")).expect("a copy");
         let mut store = Rust::open(&path, Options::new()).expect("an old store opens");
         let expected = fs::read_to_string(version.join("expected.case")).expect("expected.case");
@@ -63,6 +64,7 @@ fn format_of_every_released_version_opens() {
 /// over its pages, so the bytes after the name are the number.
 fn altered(name: &str, value: &[u8]) -> PathBuf {
     let path = scratch(name);
+    fs::create_dir_all(&path).expect("a folder");
     let mut bytes = fs::read(kept().join("v1/data.mdb")).expect("the kept store");
     let mut changed = 0;
     for at in 0..bytes.len() - name.len() - value.len() {

@@ -575,7 +575,7 @@ impl Machine {
                     self.failure = Some(Failure::TimeOut);
                     self.submit_to(&self.grace.clone(), Step::Holder, request.into());
                 }
-                // nobody waits for the message
+                // no receiver waits for the message
                 _ => self.finish(Ok(None)),
             },
             Some(Failure::NotFree) | None => self.finish(left.map(|()| None)),

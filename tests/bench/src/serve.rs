@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::runtime::Runtime;
 
+use crate::bench::{Bench, ROUNDS, VALUE, key};
 use crate::report::{Row, time};
 use crate::wire::{Client, Watching, field, first_put, memory};
-use crate::{Bench, ROUNDS, VALUE, key};
 
 const NAMES: [&str; 8] = [
     "serve_put_1",

@@ -30,6 +30,10 @@ struct Store {
 
 impl Rust {
     /// Opens a store with a clock in hand: a directory, or `:memory:` (which cannot be reopened).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Db::open`].
     pub fn open(path: impl Into<PathBuf>, options: Options) -> Result<Rust> {
         let (path, clock) = (path.into(), Clock::new(script::CLOCK_START_MS));
         let options = options.clock(clock.clone());
@@ -246,6 +250,10 @@ pub enum Settled {
 }
 
 /// Waits until a watcher has a batch or has seen everything.
+///
+/// # Errors
+///
+/// Those of the watcher.
 pub fn settled(db: &Db, watcher: &Watcher) -> Result<Settled> {
     let until = Instant::now() + script::PATIENCE;
     loop {
@@ -321,6 +329,10 @@ pub struct Program {
 
 impl Program {
     /// Starts `program STORE [limits=etcd]`; the program may have words of its own before these.
+    ///
+    /// # Errors
+    ///
+    /// The program cannot be started.
     pub fn start(program: &[String], store: &Path, etcd_limits: bool) -> std::io::Result<Program> {
         let mut command = Command::new(&program[0]);
         command

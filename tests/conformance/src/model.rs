@@ -7,15 +7,15 @@
 mod alarm;
 mod claim;
 mod lease;
+mod state;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use libkv::*;
 
-use self::claim::Held;
-use self::lease::Leases;
-pub use self::watch::Watching;
+pub use self::state::Watching;
+use self::state::{Held, Leases};
 use crate::script::{self, Step};
 
 /// One version of a key; without a pair it was deleted.

@@ -73,6 +73,10 @@ pub const CLOCK_START_MS: i64 = 1_000_000_000_000;
 pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// Parses one step; an error says what is wrong with the line.
+///
+/// # Errors
+///
+/// What is wrong with the line.
 pub fn parse(line: &str) -> std::result::Result<Step, String> {
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
     let mut tokens = Tokens {
@@ -406,6 +410,10 @@ fn number<T: std::str::FromStr>(word: &str) -> Parsed<T> {
 }
 
 /// `_` is no bytes, `*N` is N times `x`, `\hh` one byte; everything else stands for itself.
+///
+/// # Errors
+///
+/// What is wrong with the word.
 pub fn bytes(word: &str) -> Parsed<Vec<u8>> {
     if word == "_" {
         return Ok(Vec::new());

@@ -192,7 +192,7 @@ const RUST_ALONE: &[(&str, &str)] = &[
     ),
     ("Clock::system", "no clock given"),
     ("Clock::unix_ms", "whoever holds it knows"),
-    ("Clock::is_in_hand", ""),
+    ("Clock::is_manual", ""),
     ("Clock::same", ""),
 ];
 

@@ -161,7 +161,9 @@ async fn send(call: Call, request: Request) -> Result<Response> {
             };
             Response::Txn(convert::txn_response(response).map_err(committed)?)
         }
-        Request::Compact(Compact { revision, physical }) => {
+        Request::Compact(Compact {
+            revision, physical, ..
+        }) => {
             let message = pb::CompactionRequest { revision, physical };
             let response: pb::CompactionResponse =
                 call.run("/etcdserverpb.KV/Compact", message).await?;

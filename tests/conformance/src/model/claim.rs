@@ -2,16 +2,9 @@
 
 use libkv::*;
 
+use super::state::Held;
 use super::{Model, When, refuse};
 use crate::script::{self, CLAIM_TTL_SECONDS, Step};
-
-/// What somebody holds: a lease with a key on it.
-#[derive(Clone, Debug)]
-pub(super) struct Held {
-    lease: LeaseId,
-    key: Vec<u8>,
-    revision: Revision,
-}
 
 impl Model {
     fn hold(&mut self, name: &[u8], value: &[u8]) -> Result<Held> {
