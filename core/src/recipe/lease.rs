@@ -1,12 +1,13 @@
 //! A lease that is renewed automatically.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::db::Db;
 use crate::engine::KeepAlive;
 use crate::error::{Code, Error, Result};
 use crate::model::LeaseId;
+use crate::mutex::lock;
 use crate::request::{LeaseGrant, LeaseRevoke};
 
 impl Db {
@@ -59,10 +60,6 @@ impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Lease({}, ttl {} s)", self.id, self.ttl_seconds)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Lease {
