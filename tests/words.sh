@@ -12,6 +12,11 @@ texts=(
     core/src/db.rs core/src/error.rs core/src/lib.rs core/src/model.rs core/src/options.rs core/src/request.rs
     ffi/src/*.rs ffi/cbindgen.toml include/kv.h
     bindings/etcd/README.md bindings/cli/README.md bindings/python/README.md bindings/node/README.md
+    tests/README.md tests/conformance/README.md
+    core/tests/*.rs core/tests/programs/*
+    tests/support/src/*.rs tests/conformance/src/*.rs tests/conformance/src/*/*.rs tests/conformance/tests/*.rs
+    tests/conformance/drivers/*.c tests/conformance/drivers/*.js tests/c/*
+    bindings/node/test/*.js bindings/etcd/tests/gateway.rs bindings/etcd/tests/gateway_abuse.rs
 )
 # word -> what to write instead
 words=(

@@ -1,5 +1,5 @@
-//! Stores of every released format version open for ever: `core/tests/format/` keeps a small one of
-//! each, with what it must answer. And what a store of another version answers.
+//! Stores of every released format version open: `core/tests/format/` keeps a small one of
+//! each, with the responses that it must give. And what a store of another version returns.
 
 use std::fs;
 use std::path::{Path, PathBuf};

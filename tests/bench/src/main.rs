@@ -1,4 +1,5 @@
-//! libkv beside raw LMDB, in alternating rounds of one process, and `kv serve` beside etcd: `make bench`.
+//! libkv beside raw LMDB, in alternating rounds of one process, and `kv serve` beside etcd: `make
+//! bench`.
 //!
 //! `BENCH_SCALE=10` runs ten times the operations; names as arguments run only these rows. Prints
 //! a table with the spread of the rounds and writes `target/bench/results.json`. The figure to
@@ -255,7 +256,8 @@ impl Bench {
             || {
                 time(|| {
                     for _ in 0..times {
-                        // every key, asked as an interval: the whole store would be one look at the tree
+                        // every key, asked as an interval: the whole store would be one look at the
+                        // tree
                         let range = KeyRange::between([0, 0].as_slice(), [0xff; 17].as_slice());
                         let count = db
                             .range(Range::new(range).count_only(true))

@@ -1,11 +1,12 @@
-//! Locks and elections as they should be, for one who asks alone: etcd's keys, and nobody to wait for.
+//! Locks and elections as they should be, for one who asks alone: etcd's keys, and no other holder
+//! to wait for.
 
 use libkv::*;
 
 use super::{Model, When, refuse};
 use crate::script::{self, CLAIM_TTL_SECONDS, Step};
 
-/// What somebody holds: a lease with a key on it.
+/// What is held: a lease with a key on it.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
     lease: LeaseId,
@@ -37,7 +38,7 @@ impl Model {
 
     fn let_go(&mut self, held: Option<Held>) {
         if let Some(held) = held {
-            // gone already if somebody revoked it
+            // gone already if it was revoked
             let _ = self.revoke(held.lease);
         }
     }

@@ -16,8 +16,8 @@ pub(super) struct Leases {
     /// Seconds since the start.
     pub now: i64,
     by_id: BTreeMap<LeaseId, Lease>,
-    /// Places that leases stand in, each in the lowest that was free; it is the order in which those
-    /// go that expire at one moment. (The contract gives none.)
+    /// Places that leases stand in, each in the lowest that was free; it is the order in which
+    /// those go that expire at one moment. (The contract gives none.)
     places: Vec<Option<LeaseId>>,
     /// The minute that each revision was written in, for those that were.
     minutes: BTreeMap<Revision, i64>,
