@@ -1,17 +1,21 @@
-//! Turns `proto/` into Rust, without protoc: messages, services of both sides, a table of all methods
-//! for answering unknown ones as etcd does, and tables of messages and enums for their JSON form.
+//! Generates Rust from `proto/`, without protoc: messages, services of both sides, and the tables
+//! of `src/schema.rs`.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::{env, fs, io};
 
 use protox::prost_reflect::prost_types::field_descriptor_proto::{Label, Type};
-use protox::prost_reflect::prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorSet};
+use protox::prost_reflect::prost_types::method_options::IdempotencyLevel;
+use protox::prost_reflect::prost_types::{
+    DescriptorProto, EnumDescriptorProto, FileDescriptorSet, MethodDescriptorProto,
+};
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "kv.proto",
-    "auth.proto",
+    "authpb.proto",
     "rpc.proto",
+    "auth.proto",
     "lock.proto",
     "election.proto",
     "health.proto",
@@ -22,31 +26,15 @@ fn main() -> io::Result<()> {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     let files = protox::compile(FILES, ["proto"]).map_err(io::Error::other)?;
 
-    let mut methods = String::from("&[\n");
-    for file in &files.file {
-        for service in &file.service {
-            for method in &service.method {
-                let _ = writeln!(
-                    methods,
-                    "    (\"{}.{}\", \"{}\"),",
-                    file.package(),
-                    service.name(),
-                    method.name()
-                );
-            }
-        }
-    }
-    methods.push_str("]\n");
-    fs::write(out.join("methods.rs"), methods)?;
     fs::write(out.join("schema.rs"), schema(&files))?;
 
     tonic_prost_build::configure().bytes(".").compile_fds(files)
 }
 
-/// The tables that `src/server/gateway/schema.rs` declares the types of.
+/// The tables whose types `src/schema.rs` declares.
 fn schema(files: &FileDescriptorSet) -> String {
     let mut code = String::new();
-    let mut calls = String::from("pub static CALLS: &[Call] = &[\n");
+    let mut rpcs = String::from("pub static RPCS: &[Rpc] = &[\n");
     for file in &files.file {
         for message in &file.message_type {
             message_schema(&format!(".{}", file.package()), message, &mut code);
@@ -54,16 +42,17 @@ fn schema(files: &FileDescriptorSet) -> String {
         for service in &file.service {
             for method in &service.method {
                 let _ = writeln!(
-                    calls,
-                    "    Call {{ service: \"{}.{}\", method: \"{}\", input: &{}, output: &{}, client_streaming: {}, \
-                     server_streaming: {} }},",
+                    rpcs,
+                    "    Rpc {{ service: \"{}.{}\", name: \"{}\", input: &{}, output: &{}, \
+                     client_streaming: {}, server_streaming: {}, writes: {} }},",
                     file.package(),
                     service.name(),
                     method.name(),
                     constant(method.input_type()),
                     constant(method.output_type()),
                     method.client_streaming(),
-                    method.server_streaming()
+                    method.server_streaming(),
+                    writes(method)
                 );
             }
         }
@@ -71,7 +60,15 @@ fn schema(files: &FileDescriptorSet) -> String {
             enum_schema(&format!(".{}", file.package()), kind, &mut code);
         }
     }
-    code + &calls + "];\n"
+    code + &rpcs + "];\n"
+}
+
+/// Whether a method may write: every method without the option that it has no side effects.
+fn writes(method: &MethodDescriptorProto) -> bool {
+    method
+        .options
+        .as_ref()
+        .is_none_or(|options| options.idempotency_level() != IdempotencyLevel::NoSideEffects)
 }
 
 fn message_schema(outer: &str, message: &DescriptorProto, code: &mut String) {
@@ -85,7 +82,8 @@ fn message_schema(outer: &str, message: &DescriptorProto, code: &mut String) {
         };
         let _ = writeln!(
             fields,
-            "    Field {{ number: {}, name: \"{}\", json_name: \"{}\", repeated: {}, oneof: {:?}, kind: Kind::{kind} }},",
+            "    Field {{ number: {}, name: \"{}\", json_name: \"{}\", repeated: {}, oneof: {:?}, \
+             kind: Kind::{kind} }},",
             field.number(),
             field.name(),
             json_name(field.name()),

@@ -1,33 +1,38 @@
 /**
  * libkv: etcd's data model as an embedded library.
  *
- * Keys and values go in as `Buffer`, any `Uint8Array` or other view, `ArrayBuffer`, or as a string,
- * which is stored as UTF-8; they come out as `Buffer`. What is given is copied before the call
- * returns. Revisions, versions and counts are numbers, ids of leases always bigints.
+ * Keys and values are passed as `Buffer`, any `Uint8Array` or other view, `ArrayBuffer`, or a
+ * string, which is stored as UTF-8; they are returned as `Buffer`. Arguments are copied before the
+ * call returns. Revisions, versions and counts are numbers, ids of leases are bigints.
  *
- * Every method that answers a promise rejects with a {@link KvError} when the store refuses or
- * fails, with a `TypeError` or `RangeError` when it is called wrongly; then nothing was written. Its
- * twin with `Sync` in its name throws the same. A missing key is no error. The stack of a `KvError` has the
- * frames that await the call.
+ * A method that returns a promise rejects with a {@link KvError} if the store refuses or fails, and
+ * with a `TypeError` or `RangeError` if it is called wrongly; nothing is written then. The method
+ * with `Sync` in its name throws the same errors. A missing key is not an error. The stack of a
+ * `KvError` has the frames that await the call.
  *
- * `JSON.stringify` takes every response and request. In JSON a 64-bit number (the id of a lease, a member) is a string
- * of decimal digits. Bytes that are UTF-8 are text under their own name; other bytes are base64 under the same name
- * with `Base64` behind it. One of the two members is there, so a reader always knows which it has:
- * {@link KeyValueJson}. Responses compare by their members: `assert.deepStrictEqual({ ...kv }, { … })`.
+ * `JSON.stringify` accepts every response and request. In JSON a 64-bit number (the id of a lease,
+ * a member) is a string of decimal digits. Bytes that are UTF-8 are a string with the member's
+ * name; other bytes are base64, and the name has the suffix `Base64`. Exactly one of the two is
+ * present, see {@link KeyValueJson}. Responses compare by their members: `assert.deepStrictEqual({
+ * ...kv }, { … })`.
  *
- * `util.inspect` shows a handle as Python's `repr` does: `<libkv.Db "/path">`, `<libkv.Lock "jobs", held>`.
+ * `util.inspect` prints a handle like Python's `repr`: `<libkv.Db "/path">`, `<libkv.Lock "jobs",
+ * held>`.
  */
 
-/** Bytes in. A string is stored as UTF-8; a lone surrogate in it is a `TypeError`. */
+/** Bytes as an argument. A string is stored as UTF-8; a lone surrogate in it is a `TypeError`. */
 export type Bytes = string | ArrayBufferView | ArrayBuffer | SharedArrayBuffer
 
-/** A point in the store's history: 1 is the empty store, each write adds 1. 0 and below mean "now". */
+/**
+ * A point in the store's history: 1 is the empty store, each write adds 1. 0 and below mean the
+ * current revision.
+ */
 export type Revision = number
 
 /**
- * How safe an acknowledged write is. `'sync'`: it is on the disk. `'lazy'`: a power cut may lose the
- * last commits, and never the store. `'none'`: only for a whole store, chosen when it is made; a
- * killed process loses nothing, a power cut may destroy the store.
+ * How safe an acknowledged write is. `'sync'`: it is on the disk. `'lazy'`: a power cut may lose
+ * the last commits, and never the store. `'none'`: only for a whole store, chosen when it is made;
+ * a killed process loses nothing, a power cut may destroy the store.
  */
 export type Durability = 'sync' | 'lazy' | 'none'
 
@@ -65,27 +70,30 @@ export type ErrorCode =
   | 'INTERNAL'
   | 'UNKNOWN_OUTCOME'
 
-/** A refusal or failure. Misuse of the API is a `TypeError` or `RangeError` instead. */
+/** An error of a store. Wrong use of the API is a `TypeError` or `RangeError` instead. */
 export class KvError extends Error {
   constructor(
     code: ErrorCode,
     message: string,
     concerns?: { revision?: Revision; lease?: bigint; key?: Buffer },
   )
-  /** What went wrong; stable. */
+  /** The condition; stable. */
   readonly code: ErrorCode
-  /** For `COMPACTED` the compacted revision, for `FUTURE_REVISION` the current one. */
+  /** The compacted revision for `COMPACTED`, the current one for `FUTURE_REVISION`. */
   readonly revision: Revision | undefined
   /** The lease concerned, for `LEASE_NOT_FOUND`, `LEASE_EXISTS` and `LEASE_LOST`. */
   readonly lease: bigint | undefined
-  /** The key concerned, for `KEY_NOT_FOUND`, `DUPLICATE_KEY` and requests refused for one of their keys. */
+  /**
+   * The key concerned, for `KEY_NOT_FOUND`, `DUPLICATE_KEY` and requests refused for one of their
+   * keys.
+   */
   readonly key: Buffer | undefined
 }
 
-/** A key with its value and its place in history. */
+/** A key with its value, revisions, version and lease. */
 export interface KeyValue {
   readonly key: Buffer
-  /** Empty if only keys were asked for. */
+  /** Empty if only keys were requested. */
   readonly value: Buffer
   /** The revision of the put that created the key, after its last deletion. */
   readonly createRevision: Revision
@@ -93,20 +101,24 @@ export interface KeyValue {
   readonly modRevision: Revision
   /** 1 at creation, one more with each put. */
   readonly version: number
-  /** The lease that the key hangs on, or 0n. */
+  /** The lease that the key is attached to, or 0n. */
   readonly lease: bigint
-  /** What `JSON.stringify` takes. */
+  /** The form for `JSON.stringify`. */
   toJSON(): KeyValueJson
 }
 
-/** Bytes in JSON, by their member's name: text if they are UTF-8, else base64 under the other name. */
+/**
+ * Bytes in JSON: a string with the member's name if they are UTF-8, otherwise base64 with the other
+ * name.
+ */
 export type BytesJson<Name extends string> =
   | ({ readonly [key in Name]: string } & { readonly [key in `${Name}Base64`]?: never })
   | ({ readonly [key in Name]?: never } & { readonly [key in `${Name}Base64`]: string })
 
 /**
- * A pair in JSON: `key` or `keyBase64`, `value` or `valueBase64`, and the rest. The bytes again are
- * `json.keyBase64 === undefined ? Buffer.from(json.key) : Buffer.from(json.keyBase64, 'base64')`.
+ * A pair in JSON: `key` or `keyBase64`, `value` or `valueBase64`, and the other members. The bytes
+ * are `json.keyBase64 === undefined ? Buffer.from(json.key) : Buffer.from(json.keyBase64,
+ * 'base64')`.
  */
 export type KeyValueJson = BytesJson<'key'> &
   BytesJson<'value'> & {
@@ -118,8 +130,8 @@ export type KeyValueJson = BytesJson<'key'> &
   }
 
 /**
- * Which keys: one key, all that begin with `prefix`, or `start` <= key < `end`; without `start` from
- * the beginning, without `end` to the end. At most one of the three.
+ * A key range: one key, all keys that begin with `prefix`, or `start` <= key < `end`; without
+ * `start` from the first key, without `end` to the last. At most one of the three.
  */
 export interface Keys {
   key?: Bytes
@@ -128,13 +140,15 @@ export interface Keys {
   end?: Bytes
 }
 
-/** What is read of a range, and how. */
+/** Options of a range. */
 export interface RangeOptions {
   /** At which revision; default now. */
   revision?: Revision
-  /** At most so many pairs, after filters and sorting; 0: all. */
+  /** The maximum number of pairs, after filters and sorting; 0 or negative: all. */
   limit?: number
-  /** Default `'none'`: by key, ascending, if the target is the key; else ascending on the target. */
+  /**
+   * Default `'none'`: by key, ascending, if the target is the key; else ascending on the target.
+   */
   sortOrder?: 'none' | 'ascend' | 'descend'
   /** Default `'key'`. */
   sortTarget?: 'key' | 'version' | 'create' | 'mod' | 'value'
@@ -154,11 +168,11 @@ export interface RangeOptions {
   maxCreateRevision?: Revision
 }
 
-/** Which keys and how, in one object. */
+/** The key range and the options of a range in one object. */
 export interface RangeRequest extends Keys, RangeOptions {}
 
 export interface PutOptions {
-  /** The lease that the key shall hang on; default 0n, none. */
+  /** The lease to attach the key to; 0: none. */
   lease?: bigint
   /** Answer the pair as it was before. */
   prevKv?: boolean
@@ -178,33 +192,33 @@ export interface DeleteOptions {
 }
 
 /**
- * Ends the wait for a write. The promise rejects with the signal's reason; if the write had begun,
- * the reason's `cause` is a {@link KvError} `UNKNOWN_OUTCOME` (where it can have one), else nothing
- * was written.
+ * Ends the wait for a write. The promise rejects with the signal's reason. If the write had begun,
+ * the reason's `cause` is a {@link KvError} `UNKNOWN_OUTCOME` (if the reason can have one);
+ * otherwise nothing was written.
  */
-export interface Abortable {
+export interface AbortOptions {
   signal?: AbortSignal
 }
 
-/** A request as a value, made by {@link Put}: run alone or inside a txn. */
+/** A request as a value, created by {@link Put}: runs alone or inside a txn. */
 export interface PutRequest {
   readonly key: string | Buffer
   readonly value: string | Buffer
   readonly [kind]: 'put'
 }
-/** A request as a value, made by {@link Range}. */
+/** A request as a value, created by {@link Range}. */
 export interface RangeRequestValue {
   readonly [kind]: 'range'
 }
-/** A request as a value, made by {@link Delete}. */
+/** A request as a value, created by {@link Delete}. */
 export interface DeleteRequest {
   readonly [kind]: 'delete'
 }
-/** A request as a value, made by {@link Txn}. */
+/** A request as a value, created by {@link Txn}. */
 export interface TxnRequest {
   readonly [kind]: 'txn'
 }
-/** A condition as a value, made by {@link Compare}. */
+/** A condition as a value, created by {@link Compare}. */
 export interface CompareValue {
   readonly [kind]: 'compare'
 }
@@ -212,19 +226,19 @@ declare const kind: unique symbol
 
 export type Op = PutRequest | RangeRequestValue | DeleteRequest | TxnRequest
 
-/** What a txn is made of. */
+/** The members of a txn. */
 export interface TxnMembers {
-  /** The conditions; all must hold, none is success. */
+  /** The conditions; all must be true. An empty list is true. */
   compare?: readonly CompareValue[]
-  /** What runs if they hold. */
+  /** The operations that run if all are true. */
   success?: readonly Op[]
-  /** What runs if one does not. */
+  /** The operations that run if one is false. */
   failure?: readonly Op[]
-  /** How safe this write must be; default the handle's. Without effect in a txn inside a txn. */
+  /** The durability of this write; the default is the handle's. No effect in a txn inside a txn. */
   durability?: Durability
 }
 
-/** Writes one key. Copies what it is given. */
+/** Writes one key. Copies its arguments. */
 export function Put(key: Bytes, value: Bytes, options?: PutOptions): PutRequest
 export function Put(
   key: Bytes,
@@ -234,7 +248,7 @@ export function Put(
 /** Reads the pairs of a range; without a range, of all keys. */
 export function Range(range?: RangeRequest): RangeRequestValue
 export function Range(range: Bytes | Keys, options?: RangeOptions): RangeRequestValue
-/** Deletes the keys of a range; it must be named, `{ prefix: '' }` is every key. */
+/** Deletes the keys of a range, which is required; `{ prefix: '' }` is all keys. */
 export function Delete(
   range: Bytes | (Keys & DeleteOptions),
   options?: DeleteOptions,
@@ -244,12 +258,15 @@ export function Txn(members: TxnMembers): TxnRequest
 
 export type CompareResult = '==' | '!=' | '>' | '<'
 
-/** Conditions of a txn, on a key or on every key of a range. A missing key has version, revisions and lease 0. */
+/**
+ * Conditions of a txn, on a key or on every key of a range. A missing key has version, revisions
+ * and lease 0.
+ */
 export const Compare: {
   version(range: Bytes | Keys, result: CompareResult, version: number): CompareValue
   createRevision(range: Bytes | Keys, result: CompareResult, revision: Revision): CompareValue
   modRevision(range: Bytes | Keys, result: CompareResult, revision: Revision): CompareValue
-  /** Bytewise; on a missing key every comparison is false, `!=` too. */
+  /** Compares the bytes; every comparison with a missing key is false, `!=` too. */
   value(range: Bytes | Keys, result: CompareResult, value: Bytes): CompareValue
   lease(range: Bytes | Keys, result: CompareResult, lease: bigint): CompareValue
 }
@@ -257,60 +274,65 @@ export const Compare: {
 export interface PutResponse {
   /** The store's revision after the put. */
   readonly revision: Revision
-  /** The pair as it was before, if it was asked for and the key existed. */
+  /** The previous pair, if it was requested and the key existed. */
   readonly prevKv: KeyValue | undefined
 }
 
-/** The pairs of a range; iterating it is iterating `kvs`. */
+/** The pairs of a range. Its iterator is that of `kvs`. */
 export interface RangeResponse extends Iterable<KeyValue> {
-  /** The store's revision when it was read, also if an older one was asked for. */
+  /** The store's current revision at the time of the read, also if an older one was requested. */
   readonly revision: Revision
-  /** The pairs. Those of one answer share memory: to keep one keeps up to 64 KiB, or its own size. */
+  /**
+   * The pairs. Pairs of one response share memory: a reference to one pair keeps up to 64 KiB, or
+   * its own size if that is more.
+   */
   readonly kvs: KeyValue[]
-  /** How many keys the range has at that revision, whatever the limit and the filters. */
+  /** The number of keys in the range at that revision; limit and filters have no effect on it. */
   readonly count: number
-  /** Whether the limit cut anything off. */
+  /** Whether there are more pairs than the limit. */
   readonly more: boolean
 }
 
 export interface DeleteResponse {
-  /** The store's revision afterwards; unchanged if nothing was deleted. */
+  /** The store's revision after the deletion; unchanged if nothing was deleted. */
   readonly revision: Revision
-  /** How many keys went. */
+  /** The number of deleted keys. */
   readonly deleted: number
-  /** The pairs that went, by key, if they were asked for. */
+  /** The deleted pairs by key, if they were requested. */
   readonly prevKvs: KeyValue[]
 }
 
 export interface TxnResponse {
-  /** Whether the conditions held, and so which list ran. */
+  /** Whether all conditions were true, which decides the list that ran. */
   readonly succeeded: boolean
-  /** The store's revision afterwards. */
+  /** The store's revision after the txn. */
   readonly revision: Revision
-  /** The answers of the operations that ran, in their order; each as of the single call. */
+  /** The responses of the operations that ran, in their order. */
   readonly responses: (PutResponse | RangeResponse | DeleteResponse | TxnResponse)[]
 }
 
 export interface CompactResponse {
-  /** The store's revision: compacting does not change it. */
+  /** The store's revision; a compaction does not change it. */
   readonly revision: Revision
 }
 
 /** One change of one key. */
 export interface Event {
   readonly type: 'put' | 'delete'
-  /** For a put the new pair; of a delete only `key` and `modRevision`, that of the deletion, are set. */
+  /**
+   * The new pair of a put. For a deletion only `key` and `modRevision` (of the deletion) are set.
+   */
   readonly kv: KeyValue
-  /** The pair before, where it was asked for and is still kept. */
+  /** The previous pair, if it was requested and is not compacted. */
   readonly prevKv: KeyValue | undefined
 }
 
 /** How one key differs between two revisions. */
 export interface Difference {
   readonly key: Buffer
-  /** The pair at the first revision, if the key was there. */
+  /** The pair at the first revision, if the key existed. */
   readonly before: KeyValue | undefined
-  /** The pair at the second revision, if the key was there. */
+  /** The pair at the second revision, if the key existed. */
   readonly after: KeyValue | undefined
 }
 
@@ -341,7 +363,9 @@ export interface Status {
   readonly writerPid: number | undefined
   /** How long it has held the write lock, in milliseconds. */
   readonly writerHeldMs: number | undefined
-  /** By how many commits the oldest active read transaction is behind; `undefined` if there is none. */
+  /**
+   * By how many commits the oldest active read transaction is behind; `undefined` if there is none.
+   */
   readonly oldestReader: number | undefined
   /** The quota for `bytesInUse`; `undefined` if there is no quota. */
   readonly maxBytes: number | undefined
@@ -362,21 +386,25 @@ export interface Status {
   readonly alarms: AlarmMember[]
 }
 
-/** `'nospace'`: the quota is used up, what takes room answers `FULL`. `'corrupt'`: the data is not to be trusted, every write answers `CORRUPT`. */
+/**
+ * `'nospace'`: The quota is used up. Writes that need space return `FULL`; deletions, revocations
+ * and compactions still work.
+ * `'corrupt'`: The data may be damaged. Every write returns `CORRUPT`.
+ */
 export type AlarmKind = 'nospace' | 'corrupt'
 
-/** An alarm that is active, or was until now. */
+/** An alarm. */
 export interface AlarmMember {
-  /** The member that it names; a store names itself by the second half of its store id. */
+  /** Its member; the member of a store is the second half of its store id. */
   readonly member: bigint
   readonly kind: AlarmKind
 }
 
-/** One thing that a check found wrong. */
+/** A violated invariant that a check found. */
 export interface Problem {
-  /** The invariant that is broken, as numbered in core/DESIGN.md. */
+  /** The invariant, as numbered in core/DESIGN.md. */
   readonly invariant: string
-  /** The key, if one is meant. */
+  /** The key, or empty. */
   readonly key: Buffer
   /** The revision, or 0. */
   readonly revision: Revision
@@ -384,136 +412,165 @@ export interface Problem {
 }
 
 export interface CheckReport {
-  /** Keys that exist now. */
+  /** The number of keys. */
   readonly keys: number
-  /** Events in the log. */
+  /** The number of events in the log. */
   readonly events: number
-  /** What is wrong; empty is well. */
+  /** Empty if the store is consistent. */
   readonly problems: Problem[]
 }
 
-/** How a store is opened. What is left out takes its default. */
+/** Options of {@link open}. The default is in parentheses. */
 export interface OpenOptions {
-  /** Make the store if there is none (true); false answers `NOT_FOUND`. */
+  /** Create the store if there is none (true); with false that is `NOT_FOUND`. */
   create?: boolean
-  /** Writes answer `READ_ONLY`, and nothing is created (false). */
+  /** Refuse writes with `READ_ONLY`, and create no store (false). */
   readOnly?: boolean
-  /** What an acknowledged write means (`'sync'`). `'none'` is chosen when a store is made; `:memory:` accepts any: it has nothing to lose. */
+  /**
+   * The durability of writes (`'sync'`). `'none'` is chosen when a store is created. `:memory:`
+   * accepts all and ignores them.
+   */
   durability?: Durability
-  /** How long a write waits for the writer's lock before `BUSY` names its holder (5,000). `Infinity` waits for ever. */
+  /**
+   * How long a write waits for the write lock, in milliseconds (5,000). Then it fails with `BUSY`,
+   * whose message names the holder. `Infinity`: no limit.
+   */
   busyTimeoutMs?: number
-  /** A quota on pages that hold data, in bytes, kept in the store; another value than it has changes it for every process, 0 takes it away. What might go beyond it answers `FULL`; deletions, revocations and compactions always have room. */
+  /**
+   * A quota on the pages with data, in bytes. It is stored in the store: another value changes it
+   * for every process, 0 removes it. A write that might exceed it fails with `FULL`; deletions,
+   * revocations and compactions still work.
+   */
   maxBytes?: number
-  /** Keys and values of one write, summed (64 MiB). */
+  /** The largest sum of keys and values of one write, in bytes (64 MiB). */
   maxRequestBytes?: number
-  /** Operations in each list of a txn (100,000). */
+  /** The largest number of operations in each list of a txn (100,000). */
   maxTxnOps?: number
-  /** etcd's own limits: be surprised now, not on the cluster. */
+  /** The limits of etcd, so that a program does not first exceed them on a cluster. */
   limits?: 'etcd'
-  /** Smaller TTLs are raised to it (1). */
+  /** The smallest TTL in seconds; smaller ones are raised to it (1). */
   leaseTtlMinSeconds?: number
-  /** Compaction without being asked: keep so many revisions (a number says the same), or what is younger than so many seconds. */
+  /**
+   * Automatic compaction: keeps this number of revisions (a plain number means the same), or the
+   * history of this number of seconds (off).
+   */
   autoCompaction?: number | { revisions: number } | { seconds: number }
-  /** Slots for read transactions, over all processes (1,024); the first opener's counts. */
+  /**
+   * Slots for read transactions of all processes (1,024). The first process to open the store sets
+   * it.
+   */
   maxReaders?: number
-  /** Permissions of the files that are made (0o600; the directory adds x where r stands). */
+  /** Permissions of new files (0o600; a new directory gets x for each r). */
   mode?: number
-  /** A clock that a test sets. This process then holds the store alone. */
+  /** A manual clock. Only one process can have the store open then. */
   clock?: Clock
-  /** Open on a network file system all the same (false). */
+  /** Open the store also on a network file system (false). */
   allowNetworkFs?: boolean
-  // --- Of a cluster, which refuses those above, as a store refuses these.
-  /** The file (PEM) of the authorities whose servers are trusted (those that the system trusts). */
+  // --- Cluster only. A cluster refuses the options above, a store those below.
+  /** The file (PEM) of the trusted certificate authorities (those of the system). */
   tlsCa?: string | Uint8Array | URL
   /** The file (PEM) of this client's certificate; needs `tlsKey`. */
   tlsCert?: string | Uint8Array | URL
   /** The file (PEM) of its key. */
   tlsKey?: string | Uint8Array | URL
-  /** The name that the servers' certificates must have (each endpoint's host). */
+  /** The name in the servers' certificates (the host of each endpoint). */
   tlsServerName?: string
-  /** Whom to log in; needs `password`. */
+  /** The user to log in; needs `password`. */
   user?: string
   /** The password of `user`. */
   password?: string
-  /** How long to try to reach an endpoint (5,000). */
+  /** How long to try to connect to an endpoint, in milliseconds (5,000). */
   connectTimeoutMs?: number
-  /** How long to wait for an answer (30,000). `Infinity` waits for ever. */
+  /** How long to wait for a response, in milliseconds (30,000). `Infinity`: no limit. */
   requestTimeoutMs?: number
-  /** How long a connection may be silent before it is probed (10,000). */
+  /** The silence after which a connection is probed, in milliseconds (10,000). */
   keepAliveMs?: number
 }
 
-/** How a store is served. Files are PEM. */
+/** Options of {@link serve}. Files are PEM. */
 export interface ServeOptions {
   /** The server's certificate, for an `https` address; needs `keyFile`. */
   certFile?: string | Uint8Array | URL
   /** The key of `certFile`. */
   keyFile?: string | Uint8Array | URL
-  /** The authorities that clients' certificates come from. */
+  /** The authorities of the clients' certificates. */
   trustedCaFile?: string | Uint8Array | URL
   /** Refuse clients without a certificate (false). */
   clientCertAuth?: boolean
-  /** Keys and values of one write by a client, summed (the limit of the store's handle, which holds as well). */
+  /**
+   * The largest sum of keys and values of one write by a client, in bytes (the limit of the store's
+   * handle, which applies as well).
+   */
   maxRequestBytes?: number
-  /** Operations in each list of a client's txn (the limit of the store's handle, which holds as well). */
+  /**
+   * The largest number of operations in each list of a client's txn (the limit of the store's
+   * handle, which applies as well).
+   */
   maxTxnOps?: number
 }
 
 /**
- * A store that is served to etcd's clients; made by {@link serve}. It keeps the store open, but not the process. Once
- * the store is closed its clients get errors.
+ * An etcd server over a store, created by {@link serve}. It keeps the store open, but not the
+ * process alive. After the store is closed its clients get errors.
  */
 export class Server {
   private constructor()
-  /** Where it listens, as clients take it: `http://127.0.0.1:41234`, `https://…`, `unix:///path`. */
+  /** The address for clients: `http://127.0.0.1:41234`, `https://…`, `unix:///path`. */
   readonly address: string
   /** Whether it was closed. */
   readonly closed: boolean
-  /** Ends it: requests under way get their answers if that is quick, streams are cut. The store stays open. Closing twice is fine. */
+  /**
+   * Closes the server. It waits a short time for requests under way and ends streams. The store
+   * stays open. A second close has no effect.
+   */
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
 
 /**
- * Serves a store to etcd's clients, in any language; resolves once it is ready for them. Meant above all for tests:
- * `kv serve` is the program for the rest. The store stays usable here and in other processes, and watchers on either
- * side see what the other writes.
+ * Serves a store to etcd clients in any language; resolves when the server accepts them. It is made
+ * for tests; in production use the program `kv serve`. The store stays usable here and in other
+ * processes, and watchers on both sides see all writes.
  *
  * @param address `host:port` (port 0 takes a free one), `http://host:port`, `https://host:port` (TLS), or
  * `unix:///path` (`127.0.0.1:0`)
- * @throws {KvError} `INVALID_ARGUMENT` (an address or a file that cannot be read), `BUSY` (the address is in use),
- * `PERMISSION_DENIED`, `IO`, `CLOSED`, `UNSUPPORTED` (a cluster, or a build without the feature etcd)
+ * @throws {KvError} `INVALID_ARGUMENT` (an invalid address, an unreadable file), `BUSY` (the address is
+ * in use), `PERMISSION_DENIED`, `IO`, `CLOSED`, `UNSUPPORTED` (a cluster, or a build without the
+ * feature etcd)
  */
 export function serve(db: Db, address?: string, options?: ServeOptions): Promise<Server>
 
-/** A clock in the hand of a test: it stands still until it is advanced. */
+/** A manual clock for tests: its time changes only by `advance`. */
 export class Clock {
-  /** @param unixMs where it stands, in milliseconds since 1970 */
+  /** @param unixMs the first time, in milliseconds since 1970 */
   constructor(unixMs: number)
-  /** Where it stands, in milliseconds since 1970. */
+  /** Its time, in milliseconds since 1970. */
   readonly unixMs: number
-  /** Moves forward by so many milliseconds; resolves once all that became due is done: leases that expire are gone with their keys. */
+  /**
+   * Moves it forward by this number of milliseconds. Resolves when everything that became due is
+   * done: the keys of expired leases are deleted.
+   */
   advance(ms: number): Promise<void>
-  /** The same, before it returns. */
+  /** As `advance`, in the call. */
   advanceSync(ms: number): void
 }
 
-/** Pairs one by one, all at one revision, page by page; holds nothing between steps. */
-export interface Walk<T> extends AsyncIterableIterator<T> {
+/** An iterator that reads page by page. It holds no resource of the store between steps. */
+export interface Scan<T> extends AsyncIterableIterator<T> {
   return(): Promise<IteratorResult<T>>
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** The same without promises. */
-export interface SyncWalk<T> extends IterableIterator<T> {
+/** As {@link Scan}, without promises. */
+export interface SyncScan<T> extends IterableIterator<T> {
   return(): IteratorResult<T>
   [Symbol.dispose](): void
 }
 
 /**
- * The store as it was at one revision; made by {@link Db.snapshot}. It is a number, not a
- * transaction: it holds nothing, and once a compaction has passed it every call answers `COMPACTED`.
- * A range that asks for another revision answers `INVALID_ARGUMENT`.
+ * The store at one revision, created by {@link Db.snapshot}. It is a number, not a transaction, and
+ * holds no resource. After a compaction above its revision every call rejects with `COMPACTED`. A
+ * range at another revision is `INVALID_ARGUMENT`.
  */
 export class Snapshot {
   private constructor()
@@ -524,13 +581,13 @@ export class Snapshot {
   range(range: Bytes | Keys, options?: RangeOptions): Promise<RangeResponse>
   rangeSync(range?: RangeRequest | RangeRequestValue): RangeResponse
   rangeSync(range: Bytes | Keys, options?: RangeOptions): RangeResponse
-  scan(range?: RangeRequest | RangeRequestValue): Walk<KeyValue>
-  scan(range: Bytes | Keys, options?: RangeOptions): Walk<KeyValue>
-  scanSync(range?: RangeRequest | RangeRequestValue): SyncWalk<KeyValue>
-  scanSync(range: Bytes | Keys, options?: RangeOptions): SyncWalk<KeyValue>
+  scan(range?: RangeRequest | RangeRequestValue): Scan<KeyValue>
+  scan(range: Bytes | Keys, options?: RangeOptions): Scan<KeyValue>
+  scanSync(range?: RangeRequest | RangeRequestValue): SyncScan<KeyValue>
+  scanSync(range: Bytes | Keys, options?: RangeOptions): SyncScan<KeyValue>
 }
 
-/** How a range is followed. */
+/** Options of {@link Db.watch}. */
 export interface WatchOptions {
   /** The first revision to deliver, past or future; 0: whatever is written from now on (0). */
   startRevision?: Revision
@@ -540,62 +597,77 @@ export interface WatchOptions {
   noPut?: boolean
   /** Leave deletions out (false). */
   noDelete?: boolean
-  /** After ten minutes without an event, a batch without events that says how far all is seen (false). */
+  /**
+   * After ten minutes without an event, a batch without events that says how far all is seen
+   * (false).
+   */
   progress?: boolean
 }
 
-/** What ends the following of something, and whether the process stays for it. */
-export interface FollowOptions {
-  /** Ends it: the step that waits, and each later one, rejects with the signal's reason. Aborted already, it is thrown. */
+/**
+ * Options of watchers and leaders: what ends them, and whether the process stays alive for them.
+ */
+export interface StreamOptions {
+  /**
+   * Ends it: the step that waits, and each later one, rejects with the signal's reason. A signal
+   * that is aborted already is thrown by the call.
+   */
   signal?: AbortSignal
   /**
-   * Whether the process stays alive while a step waits. Left out: in a `for await`, and for a step with
-   * `timeoutMs`; a `next()` alone does not hold it. See `ref` and `unref`.
+   * Whether the process stays alive while a step waits. If left out: yes in a `for await` and for a
+   * step with `timeoutMs`, no for another `next()`. See `ref` and `unref`.
    */
   keepAlive?: boolean
 }
 
-/** Which keys and how, in one object. */
-export interface WatchRequest extends Keys, WatchOptions, FollowOptions {}
+/** The key range and the options of a watch in one object. */
+export interface WatchRequest extends Keys, WatchOptions, StreamOptions {}
 
-/** One revision as a watcher sees it; iterating it is iterating `events`. */
+/** The events of one revision. Its iterator is that of `events`. */
 export interface WatchBatch extends Iterable<Event> {
   readonly revision: Revision
-  /** What this revision changed in the watched range, by key; empty only in a batch of progress. */
+  /** The events of this revision in the range, by key; empty only in a progress batch. */
   readonly events: Event[]
 }
 
 /**
- * Follows a range; made by {@link Db.watch}. Each step is one whole revision, by whichever process it
- * was written; none is left out and none comes twice. It is a filter and a position: not read, it
- * holds nothing back and costs writers nothing. When a compaction passes what it has not read, it ends
- * with `COMPACTED`, whose `revision` is the first that a new watcher may start from.
+ * Watches a range, created by {@link Db.watch}. Each step is one complete revision, written by any
+ * process. No revision is missing and none is delivered twice. A watcher is a filter and a
+ * position: one that is not read delays no compaction and costs writers nothing. If a compaction
+ * passes its position, it ends with `COMPACTED`, whose `revision` is the first that a new watcher
+ * may start from.
  *
- * Steps asked for at once are taken one after the other. Once it is closed a step is done; closing
- * the store rejects it with `CLOSED`, `cancel` with `CANCELLED`, at once. No thread waits for it.
+ * Concurrent steps run one after the other. After `close` a step is done. `cancel` rejects a
+ * waiting step at once with `CANCELLED`, closing the store with `CLOSED`. No thread waits for a
+ * watcher.
  */
 export class Watcher implements AsyncIterable<WatchBatch> {
   private constructor()
-  /** The next batch, as soon as there is one. */
+  /** Waits for the next batch. */
   next(): Promise<IteratorResult<WatchBatch, undefined>>
-  /** The same, for so many milliseconds: the value is undefined, and it is not done, if none came. */
+  /** As `next()`, with a timeout. After it the value is undefined, and `done` is false. */
   next(options: { timeoutMs?: number }): Promise<IteratorResult<WatchBatch | undefined, undefined>>
   /**
-   * Resolves once the watcher is there, which a store in this process says at once; a cluster has to confirm it. Rejects
-   * with what it is refused with, as the first step would.
+   * Resolves when the watcher is ready: at once for a store in this process; a cluster has to
+   * confirm it. Rejects with the same error as the first step.
    */
   ready(): Promise<this>
-  /** The next batch if there is one now. Reads it before it returns; `INVALID_ARGUMENT` while a step waits. */
+  /**
+   * The next batch if there is one now, read in the call. `INVALID_ARGUMENT` while a step waits.
+   */
   tryNext(): WatchBatch | undefined
-  /** Ends it: the step that waits, and each later one, rejects with `CANCELLED`. */
+  /** Cancels it: the step that waits, and each later one, rejects with `CANCELLED`. */
   cancel(): void
-  /** Ends it: the step that waits, and each later one, is done. Closing twice is fine. */
+  /** Closes it: the step that waits, and each later one, is done. A second close has no effect. */
   close(): void
-  /** The revision to start from the next time, to miss nothing and see nothing twice; also once it has ended. */
+  /**
+   * The `startRevision` of a watcher that continues this one without missing or repeating a
+   * revision. Valid also after the end.
+   */
   readonly resumeRevision: Revision
   /** The process stays alive while a step waits. */
   ref(): this
-  /** It does not, not even in a `for await`. */
+  /** The process does not stay alive for it, not even in a `for await`. */
   unref(): this
   /** Closes it. */
   return(): Promise<IteratorResult<WatchBatch, undefined>>
@@ -605,138 +677,165 @@ export class Watcher implements AsyncIterable<WatchBatch> {
 }
 
 export interface LeaseGrantResponse {
-  /** The store's revision: granting does not change it. */
+  /** The store's revision; a grant does not change it. */
   readonly revision: Revision
   readonly id: bigint
-  /** The TTL that it got. */
+  /** The granted TTL. */
   readonly ttlSeconds: number
 }
 
 export interface LeaseRevokeResponse {
-  /** The store's revision afterwards; unchanged if the lease had no keys. */
+  /** The store's revision after the revocation; unchanged if the lease had no keys. */
   readonly revision: Revision
 }
 
 export interface LeaseKeepAliveResponse {
   readonly id: bigint
-  /** The TTL that it has again, or 0: there is no such lease, or it has expired. */
+  /** The renewed TTL, or 0 if the lease does not exist or has expired. */
   readonly ttlSeconds: number
 }
 
 export interface LeaseTimeToLiveResponse {
   readonly id: bigint
-  /** Whole seconds that are left, rounded down; -1 if there is no such lease. */
+  /** The remaining seconds, rounded down; -1 if there is no such lease. */
   readonly ttlSeconds: number
-  /** The TTL that it was granted; 0 if there is no such lease. */
+  /** The granted TTL; 0 if there is no such lease. */
   readonly grantedTtlSeconds: number
-  /** The keys on it, ascending, if they were asked for. In JSON each is `{ key }` or `{ keyBase64 }`. */
+  /** Its keys, ascending, if they were requested. In JSON each is `{ key }` or `{ keyBase64 }`. */
   readonly keys: Buffer[]
 }
 
 /**
- * A lease that keeps itself alive as long as this handle and this process live; made by
- * {@link Db.lease}. Put keys on it by its `id`. Closing it revokes it: its keys go; so does the garbage
- * collector, some time, when nothing refers to it any more: keep it for as long as the keys shall stay.
+ * A lease that is kept alive while this handle and this process exist, created by {@link Db.lease}.
+ * Attach keys to it by its `id`. Closing it revokes it and deletes its keys. The garbage collector
+ * does the same at some time after the last reference is gone, so keep a reference while the keys
+ * must stay.
  */
 export class Lease {
   private constructor()
   readonly id: bigint
-  /** The TTL that it was granted. */
+  /** The granted TTL. */
   readonly ttlSeconds: number
-  /** Whole seconds that it would live on if its process died now; 0 if it is gone. */
+  /** The remaining seconds of its TTL, rounded down; 0 if it does not exist any more. */
   remaining(): Promise<number>
-  /** Whether it is known to be gone (expired while the process was stopped, or revoked), though nobody closed it. */
+  /**
+   * Whether it is known to be lost: expired while the process was stopped, or revoked by another
+   * process.
+   */
   readonly lost: boolean
-  /** Calls back, in a turn of the loop, when it is lost, or soon if it is; never once it is closed. Does not hold the process. */
+  /**
+   * Calls `callback` in a turn of the loop when it is lost, or soon if it is lost already; never
+   * after it is closed. The process does not stay alive for it.
+   */
   onLost(callback: () => void): void
-  /** Stops keeping it alive and revokes it. Closing twice is fine, and so is closing one that is lost. */
+  /** Stops keeping it alive and revokes it. No effect on a lease that is closed or lost. */
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** How long to wait, and what ends the wait before: it leaves the line, and the promise rejects with the signal's reason. */
-export interface Patience {
-  /** Then `TIMEOUT` names the holder (left out or `Infinity`: never). */
+/** Options of a wait for a lock or an election. */
+export interface WaitOptions {
+  /**
+   * The longest wait; then `TIMEOUT`, whose message names the holder. Left out or `Infinity`: no
+   * limit.
+   */
   timeoutMs?: number
+  /**
+   * Ends the wait: the handle leaves the queue, and the promise rejects with the signal's reason.
+   */
   signal?: AbortSignal
 }
 
 /**
- * A lock that one holds at a time, of all threads and processes that use the store; made by
- * {@link Db.lock}. Its keys are laid out as etcd's own lock service does.
+ * A lock with one holder at a time, among all threads and processes that use the store; created by
+ * {@link Db.lock}. Its keys have the format of etcd's lock service.
  *
- * What it guarantees: whoever acquires it is the only one whose key is first in the line, in the order
- * in which they came. It is freed when it is released, and within 500 ms of the death of its process,
- * by any process that uses leases or watchers at that time. What it does not: a holder that is stopped
- * for longer than the TTL loses it without noticing, and somebody else gets it. A write that must not
- * come from such a former holder is fenced by `revision`, which only grows from holder to holder: let
- * what is protected refuse a lower one than it has seen, or make the write a txn with
+ * Guarantees: the holder is the one whose key is first in the queue; the queue is in the order of
+ * arrival. The lock is freed when it is released, and within 500 ms after its process has died, by
+ * any process that uses leases or watchers at that time. Not guaranteed: a holder that is stopped
+ * for longer than the TTL loses the lock without notice, and the next one gets it. To refuse a
+ * write of such a former holder, use `revision`, which grows from holder to holder: the protected
+ * resource refuses a lower one than it has seen, or the write is a txn with
  * `Compare.createRevision(lock.key, '==', lock.revision)`.
  *
- * A lock that is held and that nothing refers to any more is freed by the garbage collector, some time.
+ * The garbage collector frees a held lock at some time after the last reference to it is gone.
  */
 export class Lock {
   private constructor()
-  /** Waits until it has the lock; does nothing if it has it. After any error it stands in no line. One waits at a time. */
-  acquire(options?: Patience): Promise<void>
-  /** Takes the lock if nobody has it or waits for it; answers whether it has it. */
+  /**
+   * Waits until it has the lock; no effect if it has it. After an error it is not in the queue. One
+   * call at a time may wait.
+   */
+  acquire(options?: WaitOptions): Promise<void>
+  /**
+   * Takes the lock if it is free and no other waits for it; resolves to whether it has the lock.
+   */
   tryAcquire(): Promise<boolean>
-  /** Frees the lock, or leaves the line (who waits gets `CANCELLED`); does nothing if neither. */
+  /**
+   * Frees the lock, or leaves the queue (a waiting call rejects with `CANCELLED`); otherwise no
+   * effect.
+   */
   release(): Promise<void>
-  /** Whether it is held, as far as is known here: false once its lease is known to be lost. */
+  /** Whether it is held; false when its lease is known to be lost. */
   readonly isHeld: boolean
-  /** Its key in the store while it is held; else empty. */
+  /** Its key in the store while it is held; otherwise empty. */
   readonly key: Buffer
-  /** The revision that created its key, which fences; 0 while it is not held. */
+  /** The revision that created its key, the fencing token; 0 while it is not held. */
   readonly revision: Revision;
   /** Releases it. */
   [Symbol.asyncDispose](): Promise<void>
 }
 
 /**
- * An election of one leader among all who campaign for a name; made by {@link Db.election}. Its keys
- * are laid out as etcd's own election service does.
+ * An election of one leader among all candidates for a name; created by {@link Db.election}. Its
+ * keys have the format of etcd's election service.
  *
- * What it guarantees: of all keys of the name the one that was put first is the leader's, and its value
- * is what the leader proclaims. A leader that resigns, or whose process dies, is followed by the next
- * who campaigned. What it does not: a leader that is stopped for longer than the TTL may wake up and
- * believe for a moment that it still leads. `proclaim` is refused then; other writes are fenced by
- * `revision`, as with {@link Lock}.
+ * Guarantees: the leader is the candidate with the oldest key, whose value is the one that the
+ * leader proclaimed. If the leader resigns or its process dies, the next candidate in the order of
+ * arrival leads. Not guaranteed: a leader that is stopped for longer than the TTL may consider
+ * itself leader for a moment after it continues. `proclaim` is refused then; for other writes use
+ * `revision` as with {@link Lock}.
  */
 export class Election {
   private constructor()
-  /** Waits until it leads, and proclaims `value` as its own. After any error it does not stand. */
-  campaign(value: Bytes, options?: Patience): Promise<void>
-  /** Changes the value that the leader is known by. `FAILED_PRECONDITION` if it does not lead, `LEASE_LOST` if no longer. */
+  /** Waits until it leads, with `value` as its value. After an error it is no candidate. */
+  campaign(value: Bytes, options?: WaitOptions): Promise<void>
+  /**
+   * Changes the leader's value. `FAILED_PRECONDITION` before it leads, `LEASE_LOST` after it lost
+   * its lease.
+   */
   proclaim(value: Bytes): Promise<void>
-  /** The leader's pair, if there is one. It may be another process's. */
+  /** The leader's pair, if there is one, of any process. */
   leader(): Promise<KeyValue | undefined>
-  /** Each leader from the present one on, and each value that one proclaims. */
-  observe(options?: FollowOptions): Leaders
-  /** Steps down, or out of the line (who waits gets `CANCELLED`); does nothing if it stands nowhere. */
+  /** Watches the leaders, from the current one on, and the values that they proclaim. */
+  observe(options?: StreamOptions): Leaders
+  /**
+   * Resigns, or leaves the queue (a waiting call rejects with `CANCELLED`); otherwise no effect.
+   */
   resign(): Promise<void>
-  /** Whether it leads, as far as is known here: false once its lease is known to be lost. */
+  /** Whether it leads; false when its lease is known to be lost. */
   readonly isLeader: boolean
-  /** Its key in the store while it leads; else empty. */
+  /** Its key in the store while it leads; otherwise empty. */
   readonly key: Buffer
-  /** The revision that created its key, which fences; 0 while it does not lead. */
+  /** The revision that created its key, the fencing token; 0 while it does not lead. */
   readonly revision: Revision;
   /** Resigns. */
   [Symbol.asyncDispose](): Promise<void>
 }
 
 /**
- * The leaders of an election, one after the other; made by {@link Election.observe}. Of changes that
- * come faster than they are read only the last is answered. Steps, ends and `ref` as of {@link Watcher}.
+ * The leaders of an election, one after the other; created by {@link Election.observe}. If changes
+ * come faster than they are read, only the last is delivered. Steps, ends and `ref` are as for
+ * {@link Watcher}.
  */
 export class Leaders implements AsyncIterable<KeyValue> {
   private constructor()
-  /** The next leader's pair. */
+  /** Waits for the next leader's pair. */
   next(): Promise<IteratorResult<KeyValue, undefined>>
   next(options: { timeoutMs?: number }): Promise<IteratorResult<KeyValue | undefined, undefined>>
   /** As {@link Watcher.ready}. */
   ready(): Promise<this>
-  /** Ends it: the step that waits, and each later one, is done. */
+  /** Closes it: the step that waits, and each later one, is done. */
   close(): void
   ref(): this
   unref(): this
@@ -746,24 +845,24 @@ export class Leaders implements AsyncIterable<KeyValue> {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** What the body of {@link Db.transact} reads and writes through; of use until the body has ended. */
+/** The argument of the body of {@link Db.transact}; valid until the body ends. */
 export interface Transaction {
-  /** One key, with this transaction's own writes; of those only key, value and lease are known. */
+  /** One key, with this transaction's own writes; of these only key, value and lease are set. */
   get(key: Bytes): Promise<KeyValue | undefined>
-  /** A range, limit and `keysOnly`; anything else is `INVALID_ARGUMENT`. */
+  /** The pairs of a range. Options are `limit` and `keysOnly`; others are `INVALID_ARGUMENT`. */
   range(range?: RangeRequest | RangeRequestValue): Promise<RangeResponse>
   range(range: Bytes | Keys, options?: RangeOptions): Promise<RangeResponse>
-  /** Writes a key when the body returns. */
+  /** Writes a key at the commit. */
   put(key: Bytes, value: Bytes, options?: { lease?: bigint }): Promise<void>
-  /** Deletes keys when the body returns; answers how many this transaction sees. */
+  /** Deletes keys at the commit; resolves to the number that this transaction sees. */
   delete(range: Bytes | Keys): Promise<number>
 }
 
 /**
- * A store, open; made by {@link open} and {@link openSync}. It belongs to the thread that opened it:
- * each worker opens its own, and all of a process share one environment. Once closed, every call on
- * it and on what was made from it answers `CLOSED`. A store that nothing refers to any more is
- * closed by the garbage collector, some time.
+ * An open store, created by {@link open} and {@link openSync}. It belongs to the thread that opened
+ * it; each worker opens its own, and all of a process share one environment. After `close` every
+ * call on it, and on objects created from it, fails with `CLOSED`. The garbage collector closes a
+ * store at some time after the last reference to it is gone.
  */
 export class Db {
   private constructor()
@@ -771,146 +870,182 @@ export class Db {
   /** Whether this handle was closed. */
   readonly closed: boolean
 
-  /** One key, now or at a revision, if it is there. Read before it returns, in microseconds. */
+  /**
+   * One key, now or at a revision; undefined if it does not exist. Reads in the call, in
+   * microseconds. `COMPACTED` and `FUTURE_REVISION` carry the revision.
+   */
   get(key: Bytes, options?: { revision?: Revision }): Promise<KeyValue | undefined>
   getSync(key: Bytes, options?: { revision?: Revision }): KeyValue | undefined
   /**
-   * The value of one key into a buffer: its length, if the key is there. If the buffer is too small
-   * nothing is copied and the length needed is answered. Makes no object.
+   * Copies the value of one key into a buffer and returns its length; undefined if the key does not
+   * exist. If the buffer is too small it copies nothing and returns the length. It creates no
+   * object.
    */
   getInto(key: Bytes, buffer: NodeJS.ArrayBufferView): number | undefined
 
-  /** The pairs of a range at one revision, in one answer; without a range, of all keys. */
+  /**
+   * The pairs of a range at one revision; without a range, of all keys. All pairs are in memory:
+   * use `scan` for a large range. `COMPACTED` and `FUTURE_REVISION` carry the revision.
+   */
   range(range?: RangeRequest | RangeRequestValue): Promise<RangeResponse>
   range(range: Bytes | Keys, options?: RangeOptions): Promise<RangeResponse>
   rangeSync(range?: RangeRequest | RangeRequestValue): RangeResponse
   rangeSync(range: Bytes | Keys, options?: RangeOptions): RangeResponse
 
-  /** The pairs of a range one by one, all at the revision of the first step; ascending by key. */
-  scan(range?: RangeRequest | RangeRequestValue): Walk<KeyValue>
-  scan(range: Bytes | Keys, options?: RangeOptions): Walk<KeyValue>
-  scanSync(range?: RangeRequest | RangeRequestValue): SyncWalk<KeyValue>
-  scanSync(range: Bytes | Keys, options?: RangeOptions): SyncWalk<KeyValue>
+  /**
+   * The pairs of a range one by one, ascending by key, all at the revision of the first step. A
+   * step rejects with `COMPACTED` after a compaction above that revision.
+   */
+  scan(range?: RangeRequest | RangeRequestValue): Scan<KeyValue>
+  scan(range: Bytes | Keys, options?: RangeOptions): Scan<KeyValue>
+  scanSync(range?: RangeRequest | RangeRequestValue): SyncScan<KeyValue>
+  scanSync(range: Bytes | Keys, options?: RangeOptions): SyncScan<KeyValue>
 
-  /** Writes one key; the revision rises by 1. Puts of one turn of the loop share a commit. */
-  put(key: Bytes, value: Bytes, options?: PutOptions & Abortable): Promise<PutResponse>
+  /**
+   * Writes one key; the revision rises by 1. Puts of one turn of the loop share a commit. Waits for
+   * the write lock and the disk. `LEASE_NOT_FOUND`, `KEY_NOT_FOUND`, `TOO_LARGE`, `READ_ONLY`,
+   * `BUSY`, `FULL`, `IO`: nothing is written. Only after `UNKNOWN_OUTCOME` it may be.
+   */
+  put(key: Bytes, value: Bytes, options?: PutOptions & AbortOptions): Promise<PutResponse>
   put(
     key: Bytes,
     value: undefined,
-    options: PutOptions & Abortable & { ignoreValue: true },
+    options: PutOptions & AbortOptions & { ignoreValue: true },
   ): Promise<PutResponse>
-  put(request: PutRequest, options?: Abortable): Promise<PutResponse>
+  put(request: PutRequest, options?: AbortOptions): Promise<PutResponse>
   putSync(key: Bytes, value: Bytes, options?: PutOptions): PutResponse
   putSync(key: Bytes, value: undefined, options: PutOptions & { ignoreValue: true }): PutResponse
   putSync(request: PutRequest): PutResponse
 
-  /** Deletes the keys of a range, which must be named; the revision rises by 1 if there was any. */
-  delete(request: DeleteRequest, options?: Abortable): Promise<DeleteResponse>
+  /**
+   * Deletes the keys of a range, which is required; the revision rises by 1 if there were any.
+   * Errors as `put`.
+   */
+  delete(request: DeleteRequest, options?: AbortOptions): Promise<DeleteResponse>
   delete(
-    range: Bytes | (Keys & DeleteOptions & Abortable),
-    options?: DeleteOptions & Abortable,
+    range: Bytes | (Keys & DeleteOptions & AbortOptions),
+    options?: DeleteOptions & AbortOptions,
   ): Promise<DeleteResponse>
   deleteSync(
     range: DeleteRequest | Bytes | (Keys & DeleteOptions),
     options?: DeleteOptions,
   ): DeleteResponse
 
-  /** Compares, then runs one of two lists of operations in one revision, or nothing at all. */
-  txn(request: TxnRequest, options?: Abortable): Promise<TxnResponse>
-  txn(members: TxnMembers & Abortable): Promise<TxnResponse>
+  /**
+   * Compares, then runs one of two lists of operations in one revision. Errors as `put`, and
+   * `DUPLICATE_KEY`, `TOO_MANY_OPS`; nothing is written then.
+   */
+  txn(request: TxnRequest, options?: AbortOptions): Promise<TxnResponse>
+  txn(members: TxnMembers & AbortOptions): Promise<TxnResponse>
   txnSync(txn: TxnMembers | TxnRequest): TxnResponse
 
   /**
-   * Runs `body` until what it read is still true when what it wrote is committed, all in one
-   * revision; answers what `body` answered. It may run several times. After `maxRetries` (64;
-   * `Infinity`: never) it gives up with `CONFLICT`. If `body` throws, nothing is written.
+   * Runs `body` and commits its writes in one revision, if its reads are still valid; otherwise it
+   * runs `body` again. Resolves to the value of `body`. After `maxRetries` (64; `Infinity`: no
+   * limit) it rejects with `CONFLICT`. If `body` throws, nothing is written.
    */
   transact<T>(
     body: (t: Transaction) => T | Promise<T>,
-    options?: { maxRetries?: number | null } & Abortable,
+    options?: { maxRetries?: number | null } & AbortOptions,
   ): Promise<T>
 
   /**
-   * Forgets history below `revision`: reads below it answer `COMPACTED` from then on. With
-   * `physical` answers only once the space can be used again.
+   * Deletes the history below `revision`: reads below it fail with `COMPACTED` from then on. With
+   * `physical` it resolves only when the space can be used again.
    */
   compact(
     revision: Revision,
-    options?: { physical?: boolean } & Abortable,
+    options?: { physical?: boolean } & AbortOptions,
   ): Promise<CompactResponse>
   compactSync(revision: Revision, options?: { physical?: boolean }): CompactResponse
 
-  /** A view of the current revision. */
+  /** The store at the current revision. */
   snapshot(): Promise<Snapshot>
-  /** A view of this revision. */
+  /** The store at this revision. */
   snapshotAt(revision: Revision): Promise<Snapshot>
-  /** The events of one key, newest first, deletions too; at most `limit`, 0 for all that are kept. */
+  /**
+   * The events of one key, newest first, with deletions; at most `limit`, 0: all that are not
+   * compacted.
+   */
   history(key: Bytes, options?: { limit?: number }): Promise<Event[]>
-  /** The events of a range with `after` < revision <= `upto` (default: the current one), in order. */
-  events(after: Revision, upto?: Revision, range?: Bytes | Keys): Walk<Event>
-  /** The keys of a range that differ between revision `a` and revision `b` (default: now), by key. */
-  diff(a: Revision, b?: Revision, range?: Bytes | Keys): Walk<Difference>
+  /**
+   * The events of a range with `after` < revision <= `upto` (default: the current one), in order.
+   */
+  events(after: Revision, upto?: Revision, range?: Bytes | Keys): Scan<Event>
+  /**
+   * The keys of a range that differ between revision `a` and revision `b` (default: now), by key.
+   */
+  diff(a: Revision, b?: Revision, range?: Bytes | Keys): Scan<Difference>
 
   /**
-   * The last revision that was written by the end of the minute of this time (a `Date`, or milliseconds
-   * since 1970): what a key held then is `get(key, { revision })`. `COMPACTED` if it cannot be read any more.
+   * The last revision that was written by the end of the minute of this time (a `Date`, or
+   * milliseconds since 1970). The value of a key then is `get(key, { revision })`. `COMPACTED` if
+   * it cannot be read any more.
    */
   revisionAt(time: Date | number): Promise<Revision>
 
   /**
-   * Follows the events of a range, by whichever process they are written; without a range, of all keys.
-   * Throws `COMPACTED` if `startRevision` lies below the compacted revision, which the error carries.
+   * Watches the events of a range, written by any process; without a range, of all keys. Throws
+   * `COMPACTED` if `startRevision` is below the compacted revision, which the error carries.
    */
   watch(range?: WatchRequest): Watcher
-  watch(range: Bytes | Keys, options?: WatchOptions & FollowOptions): Watcher
+  watch(range: Bytes | Keys, options?: WatchOptions & StreamOptions): Watcher
 
   /**
-   * Grants a lease of so many seconds (raised to the handle's minimum) with this id, or with one that
-   * the store chooses. Nobody keeps it alive; see `lease` for one that keeps itself. `LEASE_EXISTS`.
+   * Grants a lease with this TTL in seconds (raised to the handle's minimum), and with this id or
+   * one that the store chooses. It is not kept alive; see `lease`. `LEASE_EXISTS`.
    */
-  leaseGrant(ttlSeconds: number, options?: { id?: bigint } & Abortable): Promise<LeaseGrantResponse>
+  leaseGrant(
+    ttlSeconds: number,
+    options?: { id?: bigint } & AbortOptions,
+  ): Promise<LeaseGrantResponse>
   /** Revokes a lease: its keys are deleted in one revision. `LEASE_NOT_FOUND`. */
-  leaseRevoke(id: bigint, options?: Abortable): Promise<LeaseRevokeResponse>
-  /** Gives a lease its full TTL again, once. Takes no lock and writes nothing to the disk. */
+  leaseRevoke(id: bigint, options?: AbortOptions): Promise<LeaseRevokeResponse>
+  /** Renews a lease once. It takes no lock and writes nothing to the disk. */
   leaseKeepAlive(id: bigint): Promise<LeaseKeepAliveResponse>
-  /** What is left of a lease, and, with `keys`, which keys hang on it. */
+  /** The remaining TTL of a lease, and with `keys` the keys that are attached to it. */
   leaseTimeToLive(id: bigint, options?: { keys?: boolean }): Promise<LeaseTimeToLiveResponse>
   /** The ids of all leases, the next to expire first. For JSON: `ids.map(String)`. */
   leaseList(): Promise<bigint[]>
   /**
-   * A lease that keeps itself alive, and is revoked when its handle is closed. With `endWithProcess` it
-   * also ends within 500 ms of this process's death; else by its TTL.
+   * A lease that is kept alive, and revoked when its handle is closed. With `endWithProcess` it
+   * also ends within 500 ms after this process has died; otherwise after its TTL.
    */
   lease(ttlSeconds: number, options?: { endWithProcess?: boolean }): Promise<Lease>
-  /** A lock by this name, not yet acquired. If its process lives but does not keep it alive, it is freed after the TTL. */
+  /**
+   * A lock with this name, not acquired yet. If its process is stopped and does not keep its lease
+   * alive, the lock is freed after the TTL in seconds.
+   */
   lock(name: Bytes, ttlSeconds: number): Lock
-  /** An election by this name; nobody campaigns yet. The TTL as for `lock`. */
+  /** An election with this name; the handle is no candidate yet. The TTL as for `lock`. */
   election(name: Bytes, ttlSeconds: number): Election
 
-  /** What the store says of itself. */
+  /** The status of the store. */
   status(): Promise<Status>
   statusSync(): Status
   /**
-   * The alarms that are active, by kind and member. One that is active stays until it is disarmed, also over a
-   * restart, and every process that writes obeys it.
+   * The active alarms, by kind and member. An alarm stays active until it is disarmed, also over a
+   * restart, and is valid for every process that writes.
    */
   alarmList(): Promise<AlarmMember[]>
   /**
-   * Raises an alarm, in the name of any member (0n), and answers it. Programs seldom do so: `'nospace'` comes by
-   * itself where the store was opened with `limits: 'etcd'`.
+   * Activates an alarm of any member (0n) and resolves to it. Programs seldom need it: a store
+   * opened with `limits: 'etcd'` activates `'nospace'` automatically.
    */
   alarmActivate(kind: AlarmKind, options?: { member?: bigint }): Promise<AlarmMember[]>
   /**
-   * Ends alarms: those of this member (0n: of every member) and of this kind (left out: of every kind). Answers
-   * those that were active. Make room first: `'nospace'` comes back with the next put else.
+   * Disarms the alarms of this member (0n: of all) and of this kind (left out: of all), and
+   * resolves to those that were active. Free space first; otherwise the next put activates
+   * `'nospace'` again.
    */
   alarmDisarm(options?: { member?: bigint; kind?: AlarmKind }): Promise<AlarmMember[]>
   /** Reads the whole store and verifies every invariant, on the pool of threads. */
   check(): Promise<CheckReport>
 
   /**
-   * Closes this handle. Closing twice is fine. Writes handed over before are answered first. Watchers
-   * made from it end at once, leases that its handles kept alive are revoked.
+   * Closes this handle. A second close has no effect. Writes that were submitted before are
+   * completed first. Watchers of this handle end at once, and leases that it keeps alive are
+   * revoked.
    */
   close(): Promise<void>
   closeSync(): void
@@ -919,18 +1054,20 @@ export class Db {
 }
 
 /**
- * Opens the store in a directory, and makes it if there is none. `':memory:'` is a store of its own
- * that leaves nothing behind; `file:` URLs are paths. Does not hold the loop.
+ * Opens the store in a directory, and creates it if there is none. `':memory:'` is a new store
+ * without files; `file:` URLs are paths. It does not block the loop.
  *
- * `etcd://host:port,host:port`, `http://…` and `https://…` (TLS) open a cluster of etcd, or a store that {@link serve}
- * or `kv serve` serves: the same calls, over the network. Nothing waits on the loop: what ends in `Sync`, and
- * `getInto`, answers `UNSUPPORTED` there, and so does what a cluster cannot do. What `watch` may be refused with is
- * thrown by the first step of the watcher, or by `ready`; writes through the same `Db` wait until it is there.
+ * `etcd://host:port,host:port`, `http://…` and `https://…` (TLS) open an etcd cluster, or a store
+ * that {@link serve} or `kv serve` serves, with the same calls over the network. No call blocks the
+ * loop: methods that end in `Sync`, and `getInto`, fail with `UNSUPPORTED` there, as do calls that
+ * a cluster does not have. If a cluster refuses a `watch`, the first step of the watcher or `ready`
+ * throws the error; writes through the same `Db` wait until the watcher is confirmed.
  *
- * @throws {KvError} of a cluster `UNAVAILABLE`, which names each endpoint with its reason, and `UNAUTHENTICATED`
+ * @throws {KvError} `NOT_FOUND`, `NOT_A_STORE`, `INCOMPATIBLE`, `BUSY`, `PERMISSION_DENIED`, `IO`; for a
+ * cluster `UNAVAILABLE`, whose message names each endpoint with its reason, and `UNAUTHENTICATED`
  */
 export function open(target: string | Buffer | Uint8Array | URL, options?: OpenOptions): Promise<Db>
-/** The same, before it returns; `UNSUPPORTED` for a cluster. */
+/** As {@link open}, in the call; `UNSUPPORTED` for a cluster. */
 export function openSync(target: string | Buffer | Uint8Array | URL, options?: OpenOptions): Db
 
 // biome-ignore lint/complexity/noUselessEmptyExport: without it every declaration is exported

@@ -1,11 +1,11 @@
-// libkv for Node. index.d.ts is its manual.
+// libkv for Node. index.d.ts documents it.
 'use strict'
 
 const { Election, Lock } = require('./lib/claim.js')
 const { Clock } = require('./lib/clock.js')
 const { Db, open, openSync } = require('./lib/db.js')
 const { KvError } = require('./lib/errors.js')
-const { Leaders, Watcher } = require('./lib/follow.js')
+const { Leaders, Watcher } = require('./lib/watch.js')
 const { Lease } = require('./lib/lease.js')
 const { Server, serve } = require('./lib/server.js')
 const { Compare, Delete, Put, Range, Txn } = require('./lib/request.js')

@@ -1,4 +1,4 @@
-// The same module for `import`: the same classes, since it is the same code.
+// The module for `import`. It has the same classes, because it is the same code.
 import libkv from './index.js'
 
 export const {

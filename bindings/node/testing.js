@@ -1,10 +1,10 @@
-// For tests: a fresh store in memory, closed when the test is over. Works with node:test, and with
-// whatever else hands its tests a context with `after`, or calls `close` itself.
+// For tests: a new store in memory, closed after the test. It works with node:test, with any test
+// runner whose context has `after`, and without one if the caller closes the store.
 'use strict'
 
 const libkv = require('./index.js')
 
-/** Where the clock of `etcd` stands at first: 2020-01-01, so that a time in a failure is told at once. */
+/** The first time of the clock of `etcd`: 2020-01-01, so that it is recognised in a failure. */
 const BEGIN_MS = Date.UTC(2020, 0, 1)
 
 function closedAfter(test, db) {
@@ -15,7 +15,7 @@ function closedAfter(test, db) {
 }
 
 /**
- * A fresh store in memory; closed after the test whose context is given.
+ * A new store in memory, closed after the test with this context.
  *
  * @param {{ after(hook: () => unknown): void }} [test]
  * @param {import('./index').OpenOptions} [options]
@@ -27,8 +27,8 @@ async function memory(test, options) {
 }
 
 /**
- * A fresh store in memory with etcd's own limits and a clock in hand: `{ db, clock }`. Time passes for
- * its leases when `clock.advance` says so, and once that is answered what expired is gone.
+ * A new store in memory with etcd's limits and a manual clock: `{ db, clock }`. Only
+ * `clock.advance` changes the time. When it resolves, the keys of expired leases are deleted.
  *
  * @param {{ after(hook: () => unknown): void }} [test]
  * @param {import('./index').OpenOptions} [options]
@@ -41,8 +41,8 @@ async function etcd(test, options) {
 }
 
 /**
- * The store of `etcd`, served to any client of etcd on a free port of this machine: `{ db, clock, server }`. Both end
- * after the test.
+ * The store of `etcd`, served to any client of etcd on a free port of this machine:
+ * `{ db, clock, server }`. Both are closed after the test.
  *
  * @param {{ after(hook: () => unknown): void }} [test]
  * @param {import('./index').OpenOptions} [options]
@@ -50,7 +50,7 @@ async function etcd(test, options) {
 async function served(test, options) {
   const { db, clock } = await etcd(test, options)
   const server = await libkv.serve(db)
-  // before the store's own end, or after it: either is fine
+  // before or after the store is closed: both work
   test?.after(() => server.close())
   return { db, clock, server }
 }

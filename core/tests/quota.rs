@@ -332,7 +332,7 @@ fn alarm_stays_until_it_is_disarmed() {
     assert!(db.status().expect("status").bytes_in_use < QUOTA / 2);
     let error = db.put(Put::new("k", "v")).expect_err("the alarm is active");
     let text = format!(
-        "mvcc: database space exceeded (alarm NOSPACE is active (of member {member}): make room, then disarm it)"
+        "mvcc: database space exceeded (alarm NOSPACE is active (of member {member}): free space, then disarm it)"
     );
     assert_eq!((error.code(), error.message()), (Code::Full, text.as_str()));
     assert_eq!(db.check().expect("checked").problems, []);

@@ -1,52 +1,50 @@
-//! What the program understands: its commands and the options that all of them have.
+//! The definition of the command line: all commands, and how they run.
 
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::*;
-use crate::failure::{EXIT_STATUS, Result};
-use crate::notation::Notation;
-use crate::output::Colour;
-use crate::target::Target;
+use crate::failure::{EXIT_STATUS, Failure, Result};
+use crate::options::Global;
 
-/// What `kv` alone says.
+/// The output of `kv` without arguments.
 pub const INTRODUCTION: &str = "\
-kv looks into libkv stores and etcd clusters, and serves a store to etcd's clients.
+kv reads and writes libkv stores and etcd clusters, and serves a store to etcd clients.
 
-A store is a directory; the first write makes it. Try:
+A store is a directory. The first write creates it. Try:
 
-  export KV_STORE=./my-store       which store (or -s STORE with each command)
+  export KV_STORE=./my-store       the store (or use -s STORE with each command)
   kv put greeting hello            write a key
-  kv put greeting goodbye          and again: every write gets a revision
+  kv put greeting goodbye          write it again: every write gets a revision
   kv get greeting                  read it
-  kv get greeting --at 2           read it as it was at revision 2
-  kv history greeting              everything that happened to it
+  kv get greeting --at 2           read it at revision 2
+  kv history greeting              list its events
   kv watch --prefix ''             follow every change (in another terminal)
 
-A cluster is named by its address:
+The name of a cluster is its address:
 
   kv -s etcd://host:2379 get greeting
 
-And any etcd client can use a store that is served:
+Every etcd client can use a store that `kv serve` serves:
 
   kv serve ./my-store
   etcdctl get greeting
 
-Next: `kv shell` to look around, `kv --help` for all commands, `kv COMMAND --help`
-for examples of one.
+Next: `kv shell` starts an interactive shell, `kv --help` lists all commands, and
+`kv COMMAND --help` has examples.
 ";
 
 const AFTER_HELP: &str = "\
-Start with `kv` alone, which says what to do first; `kv COMMAND --help` has examples.
+Start with `kv` without arguments for an introduction. `kv COMMAND --help` has examples.
 
-With --json a command writes one JSON document, or one a line where there may be many. Bytes
-that are UTF-8 are the field `key` or `value`, others `key_base64` or `value_base64`: no byte
-is lost. Leases are hexadecimal digits.
+With --json a command writes one JSON document, or one on each line if there can be several.
+Bytes that are UTF-8 are in the field `key` or `value`, other bytes in `key_base64` or
+`value_base64`. Leases are hexadecimal digits.
 ";
 
-/// How wide a help is at most: what clap takes where there is no terminal.
+/// The maximum width of a help text: clap uses it without a terminal.
 const HELP_COLUMNS: usize = 100;
 
-/// A libkv store, or an etcd cluster, from the shell
+/// Read, write and serve libkv stores and etcd clusters
 #[derive(Parser, Debug)]
 #[command(
     name = "kv",
@@ -64,25 +62,32 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// The options that every command has.
-#[derive(clap::Args, Clone, Debug)]
-pub struct Global {
-    #[command(flatten)]
-    pub target: Target,
-    #[command(flatten)]
-    pub notation: Notation,
-    /// Output JSON: one document, or one on each line
-    #[arg(long, global = true, help_heading = "Output")]
-    pub json: bool,
-    /// When to use colour; NO_COLOR is respected
-    #[arg(
-        long,
-        global = true,
-        help_heading = "Output",
-        value_name = "WHEN",
-        default_value = "auto"
-    )]
-    pub color: Colour,
+/// This program, for the commands that need all of it.
+pub const PROGRAM: Program = Program {
+    definition: Cli::command,
+    run: |matches, context| {
+        let Cli { global, command } = Cli::read(matches)?;
+        command.run_and_flush(&mut context(global))
+    },
+};
+
+impl Cli {
+    /// The command line that clap has parsed.
+    pub fn read(matches: &ArgMatches) -> Result<Cli> {
+        Cli::from_arg_matches(matches).map_err(|error| Failure::usage(error.to_string()))
+    }
+}
+
+impl Command {
+    /// Runs the command and writes out its output, also if the command failed.
+    pub fn run_and_flush(self, context: &mut Context) -> Result<()> {
+        let done = self.run(context);
+        match context.out.flush() {
+            // the first failure counts
+            Err(failure) if done.is_ok() => Err(failure),
+            _ => done,
+        }
+    }
 }
 
 macro_rules! commands {
@@ -148,9 +153,9 @@ commands! {
     Serve(Box<serve::Serve>)
     /// Start an interactive shell on one store, with history and completion
     Shell(shell::Shell)
-    /// Write the completions for a shell
+    /// Print the completions for a shell
     Completions(manual::Completions)
-    /// The manual page
+    /// Print the manual page
     Man(manual::Man)
 }
 
@@ -180,8 +185,8 @@ mod tests {
         }
     }
 
-    /// Where there is no terminal a line has 100 columns: longer ones of a text that was laid by hand are
-    /// broken in the middle, and examples no longer stand in their columns.
+    /// clap breaks longer lines where there is no terminal, and the columns of the examples are
+    /// lost.
     #[test]
     fn no_line_of_a_help_is_broken() {
         fn look(command: &clap::Command) {

@@ -1,4 +1,4 @@
-//! Times as Go, and so etcd's flags, write them: `1h30m`, `250ms`.
+//! Durations in the notation of Go, which etcd's flags use: `1h30m`, `250ms`.
 
 /// Reads a duration in milliseconds, rounded up; a bare number is seconds.
 pub fn parse_duration_ms(text: &str) -> Result<u64, String> {
@@ -8,9 +8,9 @@ pub fn parse_duration_ms(text: &str) -> Result<u64, String> {
     parse_go_duration_ms(text)
 }
 
-/// Reads Go's notation: numbers, perhaps with a decimal point, each with one of the units h m s ms us ns.
+/// Reads Go's notation: numbers, which may have a decimal point, each with a unit (h m s ms us ns).
 pub fn parse_go_duration_ms(text: &str) -> Result<u64, String> {
-    let unclear = || format!("{text:?} is no duration: 300ms, 5s, 10m, 1h30m");
+    let unclear = || format!("{text:?} is not a duration (300ms, 5s, 10m, 1h30m)");
     let mut total_ms = 0.0;
     let mut rest = text;
     if rest == "0" {
@@ -37,7 +37,7 @@ pub fn parse_go_duration_ms(text: &str) -> Result<u64, String> {
         total_ms += number * unit_ms;
         rest = &rest[unit_end..];
     }
-    // Go's own durations end at 292 years
+    // Go's durations are limited to 292 years
     if total_ms > 9_223_372_036_854.0 {
         Err(format!("{text:?} is too long"))
     } else {

@@ -1,53 +1,53 @@
-//! How a command ends: [`Failure`] and the exit statuses, which are a promise to scripts.
+//! The result of a command: [`Failure`] and the exit statuses, which scripts depend on.
 
 use std::fmt;
 use std::io;
 
 use libkv::{Code, Error};
 
-use crate::notation::lease_text;
+use crate::notation::{NotationError, lease_text};
 
-/// A command's answer.
+/// The result of a command.
 pub type Result<T> = std::result::Result<T, Failure>;
 
-/// Why a command does not end with status 0.
+/// Why the exit status of a command is not 0.
 #[derive(Debug)]
 pub enum Failure {
-    /// The answer is no: said already, or nothing to say.
+    /// The result is negative. The output shows it, or there is no output.
     No,
-    /// The command line, or a line of input, cannot be understood.
+    /// The command line or a line of input is invalid.
     Usage(String),
-    /// The store or the cluster refused or failed.
+    /// An error of the store or the cluster.
     Db(Error),
-    /// A file or stream that is not the store's.
+    /// An error of a file or stream outside the store.
     Io(String, io::Error),
-    /// Input that is damaged: an export that fails its checks.
+    /// Damaged input: an export that fails its checks.
     Damaged(String),
-    /// Whoever read the output has gone.
+    /// The reader of the output has closed the pipe.
     ClosedPipe,
-    /// Ended by a signal, as shells count it: 128 and its number.
+    /// A signal with this number. The exit status is 128 plus the number, as in shells.
     Signal(i32),
-    /// The status of a program that was run.
+    /// The exit status of another program or command.
     Passed(u8),
 }
 
-/// A need that cannot be met by trying again: said in the help of the program and in its manual.
+/// The exit statuses, for the help and the manual page of the program.
 pub const EXIT_STATUS: &str = "\
 Exit status:
-  0    done
-  1    the answer is no: the key is absent, the compares of a txn did not hold,
-       a check found problems, the lock is held, a lease is gone
+  0    success
+  1    the result is negative: the key is absent, the compares of a txn did not hold,
+       a check found problems, the lock is held, the lease does not exist
   2    the command line or the request is not valid
-  3    refused for what the store holds: compacted, future_revision, key_not_found,
+  3    refused because of the contents of the store: compacted, future_revision, key_not_found,
        lease_not_found, lease_exists, lease_lost, conflict, exists,
        failed_precondition
-  4    no store or cluster to talk to: not_found, not_a_store, incompatible,
+  4    no store or cluster: not_found, not_a_store, incompatible,
        unavailable, closed
   5    not allowed: permission_denied, unauthenticated, read_only
-  6    not in time: busy, timeout, cancelled
+  6    too late: busy, timeout, cancelled
   7    full: the quota or the disk
-  8    damaged or failing: io, corrupt, internal, an export that fails its checks
-  9    unknown_outcome: the write may or may not be there
+  8    damaged or failed: io, corrupt, internal, an export that fails its checks
+  9    unknown_outcome: the write may or may not have happened
   10   unsupported by this kind of store
   130  ended by Ctrl-C (other signals: 128 and their number)";
 
@@ -57,13 +57,13 @@ impl Failure {
         Failure::Usage(message.into())
     }
 
-    /// For `map_err`: an error of the operating system, about this file.
+    /// For `map_err`: an error of the operating system that concerns this file.
     pub fn io(what: impl fmt::Display) -> impl FnOnce(io::Error) -> Failure {
         let what = what.to_string();
         move |error| Failure::Io(what, error)
     }
 
-    /// For `map_err`: of a line of standard input that was to be read.
+    /// For `map_err`: an error of reading a line of standard input.
     pub fn line(error: io::Error) -> Failure {
         match error.kind() {
             io::ErrorKind::InvalidData => {
@@ -121,13 +121,14 @@ fn status_of(code: Code) -> u8 {
 }
 
 impl fmt::Display for Failure {
-    /// What is said of it; empty if nothing is to be said.
+    /// The message; empty if there is none.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::No | Failure::ClosedPipe | Failure::Signal(_) | Failure::Passed(_) => Ok(()),
             Failure::Usage(message) | Failure::Damaged(message) => f.write_str(message),
             Failure::Db(error) => match error.lease() {
-                // the library writes the id as a decimal number, the command line reads it as `LeaseText`
+                // the library writes the id as a decimal number, the command line reads it as
+                // `LeaseText`
                 Some(id) => {
                     let (code, summary) = (error.code(), error.summary());
                     write!(f, "{code}: {summary} (lease {})", lease_text(id))
@@ -142,6 +143,12 @@ impl fmt::Display for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         Failure::Db(error)
+    }
+}
+
+impl From<NotationError> for Failure {
+    fn from(NotationError(message): NotationError) -> Failure {
+        Failure::Usage(message)
     }
 }
 

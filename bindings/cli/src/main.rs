@@ -1,17 +1,18 @@
 //! The program `kv`: a libkv store, or an etcd cluster, from the shell.
 //!
-//! `cli.rs` says what it understands, `command/` has a file for each command, and `failure.rs` the exit
-//! statuses. What all of them share: where the store is (`target.rs`), which keys (`selection.rs`), how
-//! bytes are written (`notation.rs`), what `--json` looks like (`shape.rs`).
+//! `cli.rs` defines the command line, `command/` has one file for each command, `failure.rs` has the
+//! exit statuses. The commands share: which store (`target.rs`), which keys (`selection.rs`),
+//! how bytes are written (`notation.rs`), the documents of `--json` (`json.rs`).
 
 mod cli;
 mod command;
 mod duration;
 mod failure;
+mod json;
 mod notation;
+mod options;
 mod output;
 mod selection;
-mod shape;
 mod signal;
 mod target;
 
@@ -19,18 +20,18 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::CommandFactory;
 
 use crate::cli::{Cli, Command};
 use crate::command::Context;
-use crate::command::etcd_flags::{self, Prepared};
-use crate::failure::{Failure, Result};
+use crate::command::etcd_flags::{self, CommandLine};
+use crate::failure::Result;
 use crate::output::note;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if arguments.len() <= 1 {
-        // nobody may be there to read it
+        // the reader may have closed the pipe
         let _ = io::stdout().write_all(cli::INTRODUCTION.as_bytes());
         return ExitCode::SUCCESS;
     }
@@ -47,27 +48,17 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Vec<OsString>) -> Result<()> {
-    let Prepared { arguments, notes } = etcd_flags::prepare(arguments, std::env::vars_os())?;
+    let CommandLine { arguments, notes } =
+        etcd_flags::prepare(arguments, std::env::vars_os(), &Cli::command())?;
     let matches = match Cli::command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
-        // help and version are no errors: clap knows where each goes, and with which status
+        // help and version are not failures: clap writes them, and chooses the status
         Err(error) => error.exit(),
     };
-    let mut cli =
-        Cli::from_arg_matches(&matches).map_err(|error| Failure::usage(error.to_string()))?;
+    let mut cli = Cli::read(&matches)?;
     if let Command::Serve(serve) = &mut cli.command {
         serve.notes = notes;
     }
-    let mut context = Context::new(cli.global, None);
-    run_in(&mut context, cli.command)
-}
-
-/// Runs a command and gives out what it wrote, also if it failed after that.
-pub(crate) fn run_in(context: &mut Context, command: Command) -> Result<()> {
-    let done = command.run(context);
-    match context.out.flush() {
-        // what went wrong first is what counts
-        Err(failure) if done.is_ok() => Err(failure),
-        _ => done,
-    }
+    let mut context = Context::new(cli::PROGRAM, cli.global, None);
+    cli.command.run_and_flush(&mut context)
 }

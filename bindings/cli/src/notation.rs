@@ -1,15 +1,12 @@
-//! Keys and values as people write and read them: text, escapes, hexadecimal digits.
+//! The notations of keys and values: text, escapes, hexadecimal digits.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
+use data_encoding::{BASE64, HEXLOWER, HEXLOWER_PERMISSIVE};
 
-use crate::failure::{Failure, Result};
-
-/// How keys and values are written, on the command line and in the output.
+/// The notation of keys and values in arguments and in the output.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 #[command(next_help_heading = "Keys and values")]
 pub struct Notation {
@@ -26,38 +23,42 @@ pub struct Notation {
 
 impl Notation {
     /// The bytes that an argument stands for.
-    pub fn parse(self, argument: &OsStr) -> Result<Vec<u8>> {
+    pub fn parse(self, argument: &OsStr) -> Result<Vec<u8>, NotationError> {
         let bytes = argument.as_bytes();
         let read = match self {
-            Notation { hex: true, .. } => unhex(bytes),
+            Notation { hex: true, .. } => parse_hex(bytes),
             Notation { escaped: true, .. } => unescape(bytes),
             _ => Ok(bytes.to_vec()),
         };
-        read.map_err(|why| Failure::usage(format!("{}: {why}", escape(bytes))))
+        read.map_err(|why| NotationError(format!("{}: {why}", escape(bytes))))
     }
 
-    /// Bytes on lines of their own: text as it is, anything else escaped.
+    /// Bytes on separate lines: text unchanged, other bytes escaped.
     pub fn block(self, bytes: &[u8]) -> Vec<u8> {
         match self {
             Notation { raw: true, .. } => bytes.to_vec(),
-            Notation { hex: true, .. } => hex(bytes).into_bytes(),
+            Notation { hex: true, .. } => HEXLOWER.encode(bytes).into_bytes(),
             Notation { escaped: false, .. } if is_text(bytes) => bytes.to_vec(),
             _ => escape(bytes).into_bytes(),
         }
     }
 
-    /// Bytes as a part of one line: always escaped where that is needed, so that it can be read back.
+    /// Bytes as a part of one line, escaped so that they can be read back.
     pub fn inline(self, bytes: &[u8]) -> Vec<u8> {
         match self {
             Notation { raw: true, .. } => bytes.to_vec(),
-            Notation { hex: true, .. } => hex(bytes).into_bytes(),
+            Notation { hex: true, .. } => HEXLOWER.encode(bytes).into_bytes(),
             _ => escape(bytes).into_bytes(),
         }
     }
 }
 
-/// Whether bytes can be shown on a terminal as they are: UTF-8 without control characters but for line
-/// ends and tabs.
+/// An argument that is not written as [`Notation`] says.
+#[derive(Debug)]
+pub struct NotationError(pub String);
+
+/// Whether a terminal can show the bytes unchanged: UTF-8 without control characters other than
+/// line ends and tabs.
 pub fn is_text(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok_and(|text| {
         text.chars()
@@ -65,16 +66,16 @@ pub fn is_text(bytes: &[u8]) -> bool {
     })
 }
 
-/// Whether a terminal shows this character and does nothing else: no control, nothing that turns the
-/// direction of writing.
+/// Whether a terminal only shows this character: it is no control character, and it does not change
+/// the direction of writing.
 pub fn is_harmless(c: char) -> bool {
     let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
         | '\u{2028}' | '\u{2029}');
     !c.is_control() && !turns
 }
 
-/// Bytes on one line, without loss: `\\`, `\n`, `\r`, `\t`, and `\xNN` for what a terminal must not see
-/// and for what is not UTF-8. [`unescape`] reads it back.
+/// Bytes on one line, without loss: `\\`, `\n`, `\r`, `\t`, and `\xNN` for characters that are not
+/// [harmless](is_harmless) and for bytes that are not UTF-8. [`unescape`] reads it back.
 pub fn escape(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -93,7 +94,7 @@ pub fn escape(bytes: &[u8]) -> String {
     out
 }
 
-/// A message on its lines, with whatever came into it from elsewhere: what a terminal must not see is escaped.
+/// A message, which may quote data: characters that are not [harmless](is_harmless) are escaped.
 pub fn message(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -112,9 +113,9 @@ fn escape_bytes(out: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Reads escapes: those of [`escape`], and Go's, which etcdctl's users write: `\"`, `\'`, `\a`, `\b`, `\f`,
-/// `\v`, `\0` and other octal digits, `\uNNNN`.
-pub fn unescape(text: &[u8]) -> std::result::Result<Vec<u8>, String> {
+/// Reads the escapes of [`escape`] and those of Go, for users of etcdctl: `\"`, `\'`, `\a`, `\b`,
+/// `\f`, `\v`, `\0` and other octal digits, `\uNNNN`.
+pub fn unescape(text: &[u8]) -> Result<Vec<u8>, String> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((&byte, after)) = rest.split_first() {
@@ -124,7 +125,7 @@ pub fn unescape(text: &[u8]) -> std::result::Result<Vec<u8>, String> {
             continue;
         }
         let Some((&kind, after)) = rest.split_first() else {
-            return Err("it ends with a single \\".into());
+            return Err("a single \\ at the end".into());
         };
         rest = after;
         match kind {
@@ -161,7 +162,7 @@ pub fn unescape(text: &[u8]) -> std::result::Result<Vec<u8>, String> {
             }
             other => {
                 return Err(format!(
-                    "\\{} is no escape (a backslash is \\\\)",
+                    "unknown escape \\{} (write \\\\ for a backslash)",
                     other.escape_ascii()
                 ));
             }
@@ -172,7 +173,7 @@ pub fn unescape(text: &[u8]) -> std::result::Result<Vec<u8>, String> {
 
 fn digits(rest: &mut &[u8], count: usize, radix: u32) -> Option<u32> {
     let text = std::str::from_utf8(rest.get(..count)?).ok()?;
-    // from_str_radix takes a sign too
+    // from_str_radix also accepts a sign
     let number = text
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric())
@@ -181,36 +182,21 @@ fn digits(rest: &mut &[u8], count: usize, radix: u32) -> Option<u32> {
     number
 }
 
-/// Two digits for each byte.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
-            let _ = write!(out, "{byte:02x}");
-            out
-        })
-}
-
-fn unhex(text: &[u8]) -> std::result::Result<Vec<u8>, String> {
-    let pairs = text.chunks(2).map(|pair| match pair {
-        [_, _] => digits(&mut &pair[..], 2, 16).map(|byte| byte as u8),
-        _ => None,
-    });
-    pairs.collect::<Option<Vec<u8>>>().ok_or_else(|| {
-        "with --hex, keys and values are given as hexadecimal digits, two a byte (--json shows them without that)"
-            .to_string()
+fn parse_hex(text: &[u8]) -> Result<Vec<u8>, String> {
+    HEXLOWER_PERMISSIVE.decode(text).map_err(|_| {
+        "with --hex, keys and values are hexadecimal digits, two for each byte".to_string()
     })
 }
 
-/// The text that bytes are, or their base64: what JSON has of them.
+/// The fields of JSON for bytes: their text, or else their base64.
 pub fn text_or_base64(bytes: &[u8]) -> (Option<&str>, Option<String>) {
     match std::str::from_utf8(bytes) {
         Ok(text) => (Some(text), None),
-        Err(_) => (None, Some(BASE64_STANDARD.encode(bytes))),
+        Err(_) => (None, Some(BASE64.encode(bytes))),
     }
 }
 
-/// A lease's id as the command line has it; `0` for none.
+/// The id of a lease as the command line writes it; `0` for none.
 pub fn lease_text(id: i64) -> String {
     if id == 0 {
         "0".into()
@@ -219,15 +205,15 @@ pub fn lease_text(id: i64) -> String {
     }
 }
 
-/// Reads a lease's id: up to 16 hexadecimal digits.
-pub fn parse_lease(text: &str) -> std::result::Result<i64, String> {
+/// Reads the id of a lease: up to 16 hexadecimal digits.
+pub fn parse_lease(text: &str) -> Result<i64, String> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
     match digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         true => u64::from_str_radix(digits, 16)
             .map(|id| id as i64)
-            .map_err(|_| "a lease's id has 1 to 16 hexadecimal digits".into()),
+            .map_err(|_| "a lease id has 1 to 16 hexadecimal digits".into()),
         false => {
-            Err("a lease's id is given in hexadecimal digits, as `kv lease list` shows it".into())
+            Err("a lease id consists of hexadecimal digits, as `kv lease list` shows it".into())
         }
     }
 }
@@ -237,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_escaped_can_be_read_back() {
+    fn escapes_are_read_back() {
         let all: Vec<u8> = (0..=255).collect();
         let tricky = [
             "",
@@ -255,7 +241,10 @@ mod tests {
             let text = escape(bytes);
             assert!(text.chars().all(is_harmless), "{text:?}");
             assert_eq!(unescape(text.as_bytes()).as_deref(), Ok(bytes), "{text}");
-            assert_eq!(unhex(hex(bytes).as_bytes()).as_deref(), Ok(bytes));
+            assert_eq!(
+                parse_hex(HEXLOWER.encode(bytes).as_bytes()).as_deref(),
+                Ok(bytes)
+            );
         }
     }
 
@@ -283,7 +272,7 @@ mod tests {
     #[test]
     fn hexadecimal_digits_come_in_pairs() {
         for text in ["0", "0g", "abc", "+1"] {
-            assert!(unhex(text.as_bytes()).is_err(), "{text}");
+            assert!(parse_hex(text.as_bytes()).is_err(), "{text}");
         }
     }
 

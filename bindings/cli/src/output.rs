@@ -1,4 +1,5 @@
-//! Standard output: buffered, in colour only where somebody looks, quiet when the reader has gone.
+//! Standard output: buffered, in colour on a terminal, without an error if the reader closes the
+//! pipe.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 
@@ -8,8 +9,8 @@ use libkv::{Event, EventKind, KeyValue};
 use serde::Serialize;
 
 use crate::failure::{Failure, Result};
+use crate::json::EventJson;
 use crate::notation::{self, Notation, is_harmless, lease_text};
-use crate::shape::EventShape;
 
 /// When to use colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -23,7 +24,7 @@ pub enum Colour {
     Never,
 }
 
-/// What a colour is for.
+/// The purpose of a colour.
 #[derive(Clone, Copy)]
 pub enum Ink {
     Key,
@@ -45,10 +46,10 @@ impl Ink {
     }
 }
 
-/// Where a command writes its answer.
+/// The output of a command.
 pub struct Out {
     writer: BufWriter<io::Stdout>,
-    /// A person looks at it.
+    /// Whether standard output is a terminal.
     pub terminal: bool,
     colour: bool,
     pub json: bool,
@@ -77,7 +78,7 @@ impl Out {
         }
     }
 
-    /// Writes bytes as they are.
+    /// Writes bytes unchanged.
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
         self.writer.write_all(bytes).map_err(closed)
     }
@@ -110,20 +111,20 @@ impl Out {
         self.bytes(b"\n")
     }
 
-    /// A key on a line of its own.
+    /// A key on a separate line.
     pub fn key_line(&mut self, key: &[u8]) -> Result<()> {
         let key = self.notation.block(key);
         self.ink(Ink::Key, key)?;
         self.bytes(b"\n")
     }
 
-    /// A value on lines of its own.
+    /// A value on separate lines.
     pub fn value_line(&mut self, value: &[u8]) -> Result<()> {
         let value = self.notation.block(value);
         self.line(value)
     }
 
-    /// Key and value, as etcdctl shows a pair.
+    /// A key and its value, printed like in etcdctl.
     pub fn pair_lines(&mut self, kv: &KeyValue) -> Result<()> {
         self.key_line(&kv.key)?;
         self.value_line(&kv.value)
@@ -144,7 +145,7 @@ impl Out {
     /// An event on one line: revision, kind, key, value.
     pub fn event_line(&mut self, event: &Event) -> Result<()> {
         if self.json {
-            return self.json(&EventShape::from(event));
+            return self.json(&EventJson::from(event));
         }
         let put = event.kind == EventKind::Put;
         self.bytes(format!("{}\t", event.kv.mod_revision).as_bytes())?;
@@ -163,7 +164,7 @@ impl Out {
         self.bytes(b"\n")
     }
 
-    /// Gives what was written to whoever reads it.
+    /// Writes out the buffer.
     pub fn flush(&mut self) -> Result<()> {
         self.writer.flush().map_err(closed)
     }
@@ -189,7 +190,7 @@ fn closed(error: io::Error) -> Failure {
     }
 }
 
-/// So many bytes, as people say it.
+/// A number of bytes with its unit.
 pub fn size(bytes: u64) -> String {
     let mut size = bytes as f64;
     for unit in ["bytes", "KiB", "MiB", "GiB"] {
@@ -210,9 +211,9 @@ pub fn count(number: u64, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Something said beside the answer, to whoever watches.
+/// Prints a message to standard error.
 pub fn note(message: impl std::fmt::Display) {
-    // nobody may be there to read it
+    // standard error may be closed
     let _ = writeln!(
         io::stderr(),
         "kv: {}",
@@ -220,7 +221,7 @@ pub fn note(message: impl std::fmt::Display) {
     );
 }
 
-/// JSON that steers no terminal: it asks for escapes of ASCII's controls only, and there are others.
+/// JSON without characters that control a terminal. serde_json escapes only those of ASCII.
 struct Harmless;
 
 impl serde_json::ser::Formatter for Harmless {

@@ -1,4 +1,4 @@
-//! Which keys, and at which revision: the arguments that commands share.
+//! The arguments for keys and revisions, which commands share.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -27,7 +27,7 @@ pub struct Selection {
     pub from_key: bool,
 }
 
-/// As [`Selection`], where no key means all of them.
+/// Like [`Selection`]; without a key it selects all keys.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Scope {
     /// The key, or the first one of a range; without it, all keys
@@ -58,7 +58,7 @@ impl Selection {
             .map(|end| notation.parse(end))
             .transpose()?
             .unwrap_or_default();
-        // an empty key is none, but as the beginning of a range it is the beginning of all keys
+        // the empty key is invalid; as the start of a range it means the first key
         let key = if key.is_empty() && !range_end.is_empty() {
             vec![0]
         } else {
@@ -90,7 +90,7 @@ impl Scope {
     }
 }
 
-/// A point of the store's history, as people name it.
+/// A point in the history of a store.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum At {
     /// By its number.
@@ -100,7 +100,7 @@ pub enum At {
 }
 
 impl At {
-    /// The number of it.
+    /// The revision.
     pub fn revision(self, db: &Db) -> Result<i64> {
         match self {
             At::Revision(revision) => Ok(revision),
@@ -109,12 +109,12 @@ impl At {
     }
 }
 
-/// Reads a revision, a time, or how long ago.
+/// Reads a revision, a time, or an age.
 pub fn parse_at(text: &str) -> std::result::Result<At, String> {
     if let Ok(revision) = text.parse::<i64>() {
         return match revision {
             0.. => Ok(At::Revision(revision)),
-            _ => Err("revisions count from 1 (0 is now)".into()),
+            _ => Err("a revision is at least 1 (0 is now)".into()),
         };
     }
     if let Ok(time) = OffsetDateTime::parse(text, &Rfc3339) {
@@ -127,7 +127,7 @@ pub fn parse_at(text: &str) -> std::result::Result<At, String> {
                 .ok_or_else(|| "the time is before 1970-01-01".into())
         }
         Err(_) => {
-            Err("a revision (17), a time (2026-01-31T12:00:00Z), or how long ago (10m)".into())
+            Err("expected a revision (17), a time (2026-01-31T12:00:00Z), or an age (10m)".into())
         }
     }
 }
@@ -147,7 +147,7 @@ impl AtOption {
     }
 }
 
-/// Whether an argument is `-`, which stands for standard input or output.
+/// Whether an argument is `-`: standard input or output.
 pub fn is_dash(argument: &OsStr) -> bool {
     argument.as_bytes() == b"-"
 }
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn revisions_times_and_how_long_ago() {
+    fn points_in_history_are_revisions_times_and_ages() {
         assert_eq!(parse_at("17"), Ok(At::Revision(17)));
         let epoch = SystemTime::UNIX_EPOCH + Duration::from_secs(86_400);
         assert_eq!(parse_at("1970-01-02T02:00:00+02:00"), Ok(At::Time(epoch)));

@@ -1,4 +1,4 @@
-//! Signals that end a command: it is told, and ends in its own way.
+//! Signals that end a command: the command is notified and ends by itself.
 
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
@@ -8,42 +8,43 @@ use signal_hook::iterator::Signals;
 
 use crate::failure::{Failure, Result};
 
-type Tell = Arc<dyn Fn(i32) + Send + Sync>;
+type Listener = Arc<dyn Fn(i32) + Send + Sync>;
 
-/// Whoever is to be told now.
-static LISTENER: Mutex<Option<Tell>> = Mutex::new(None);
+/// The command that is notified.
+static LISTENER: Mutex<Option<Listener>> = Mutex::new(None);
 static START: Once = Once::new();
 
-/// Passes signals to a command until it is dropped. While there is none, a signal ends the process. A signal
-/// that was ignored when the program started (nohup, `&` in a script) stays ignored.
+/// Passes signals to a command until it is dropped. Without one, a signal ends the process. A
+/// signal that was ignored when the program started (nohup, `&` in a script) stays ignored.
 pub struct Interrupt {
-    came: Arc<AtomicI32>,
+    last: Arc<AtomicI32>,
 }
 
 impl Interrupt {
-    /// Runs `tell` with the number of each SIGINT, SIGTERM or SIGHUP that is not ignored, on a thread of its own.
-    pub fn new(tell: impl Fn(i32) + Send + Sync + 'static) -> Result<Interrupt> {
-        let came = Arc::new(AtomicI32::new(0));
-        let mark = came.clone();
-        let tell = move |signal| {
-            mark.store(signal, Ordering::Release);
-            tell(signal);
+    /// Calls `notify` with the number of each SIGINT, SIGTERM and SIGHUP that is not ignored, on a
+    /// separate thread.
+    pub fn new(notify: impl Fn(i32) + Send + Sync + 'static) -> Result<Interrupt> {
+        let last = Arc::new(AtomicI32::new(0));
+        let stored = last.clone();
+        let listener = move |signal| {
+            stored.store(signal, Ordering::Release);
+            notify(signal);
         };
-        *LISTENER.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(tell));
+        *LISTENER.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(listener));
         let mut failed = None;
         START.call_once(|| failed = listen().err());
         match failed {
             Some(error) => Err(Failure::Io("signals cannot be caught".into(), error)),
-            None => Ok(Interrupt { came }),
+            None => Ok(Interrupt { last }),
         }
     }
 
-    /// The signal that came last, or 0.
+    /// The last signal, or 0.
     pub fn signal(&self) -> i32 {
-        self.came.load(Ordering::Acquire)
+        self.last.load(Ordering::Acquire)
     }
 
-    /// Refuses once a signal has come.
+    /// Returns an error after a signal.
     pub fn check(&self) -> Result<()> {
         match self.signal() {
             0 => Ok(()),
@@ -68,8 +69,8 @@ fn listen() -> std::io::Result<()> {
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone();
             match listener {
-                Some(tell) => tell(signal),
-                // as if it had never been caught
+                Some(notify) => notify(signal),
+                // as if the signal were not caught
                 None => {
                     let _ = signal_hook::low_level::emulate_default_handler(signal);
                 }
@@ -82,8 +83,8 @@ fn listen() -> std::io::Result<()> {
         .map(|_| ())
 }
 
-/// The signals to catch, by the line `SigIgn` of /proc/self/status: a mask in hexadecimal digits, with bit 0
-/// for signal 1. Without that line all of them.
+/// The signals to catch: those that are not in the mask `SigIgn` of /proc/self/status, which is
+/// hexadecimal, with bit 0 for signal 1. Without that line, all.
 fn not_ignored(status: &str) -> Vec<i32> {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = mask

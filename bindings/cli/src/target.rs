@@ -1,4 +1,4 @@
-//! Which store or cluster a command is for, and how it is reached.
+//! The store or cluster of a command, and how to reach it.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -12,12 +12,12 @@ use crate::notation;
 use crate::selection::is_dash;
 use crate::signal::Interrupt;
 
-/// The options that say where the pairs are; the same for every command.
+/// The options for the store or cluster, which every command has.
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Store or cluster")]
 pub struct Target {
-    /// A store's directory, or a cluster's address: etcd://host:2379,host:2379, http://…, https://…,
-    /// unix:PATH [env: KV_STORE]
+    /// A store's directory, or a cluster's address: etcd://host:2379,host:2379, http://…,
+    /// https://…, unix:PATH [env: KV_STORE]
     #[arg(short, long, global = true, value_name = "STORE")]
     pub store: Option<OsString>,
     /// The endpoints of a cluster, as etcdctl takes them: host:2379,host:2379
@@ -58,24 +58,24 @@ pub struct Target {
     pub busy_timeout: Option<u64>,
 }
 
-/// What a command wants of a store.
+/// What a command does with a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// To read what is there.
+    /// It reads an existing store.
     Read,
-    /// To write to what is there.
+    /// It writes to an existing store.
     Write,
-    /// To write, to a new store if there is none.
+    /// It writes; the store is created if needed.
     Create,
 }
 
 impl Target {
-    /// Whether the command line names one.
+    /// Whether the command line names a store or cluster.
     pub fn is_named(&self) -> bool {
         self.store.is_some() || self.endpoints.is_some()
     }
 
-    /// What was named, by an option or else by KV_STORE.
+    /// The name, from an option or from KV_STORE.
     pub fn name(&self) -> Result<OsString> {
         if let Some(endpoints) = &self.endpoints {
             let scheme = if self.cacert.is_some() || self.cert.is_some() {
@@ -95,13 +95,13 @@ impl Target {
             .or_else(|| std::env::var_os("KV_STORE").filter(|name| !name.is_empty()));
         named.ok_or_else(|| {
             Failure::usage(
-                "which store? Name a directory or a cluster's address with -s STORE, or for all commands of this \
-                 shell with `export KV_STORE=STORE`",
+                "which store? Use -s STORE with a directory or the address of a cluster, or \
+                 `export KV_STORE=STORE` for all commands of this shell",
             )
         })
     }
 
-    /// Opens it; a cluster must be reached within so many milliseconds (none and 0: no limit of the command).
+    /// Opens it. `limit_ms` limits the time to reach a cluster; `None` and 0: no limit.
     pub fn open(&self, access: Access, limit_ms: Option<u64>) -> Result<Db> {
         let name = self.name()?;
         let cluster = name.to_str().is_some_and(libkv_etcd::is_cluster);
@@ -124,19 +124,18 @@ impl Target {
         let shown = name.to_string_lossy();
         if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
             return Err(Failure::usage(format!(
-                "{option} is for a cluster, and {shown} is a store's directory"
+                "{option} is for clusters, but {shown} is the directory of a store"
             )));
         }
         if looks_like_endpoint(&shown) && !Path::new(name).exists() {
-            let message =
-                format!("{shown} is taken as a path; the address of a cluster is etcd://{shown}");
+            let message = format!("{shown} is read as a path; write etcd://{shown} for a cluster");
             return Err(Failure::usage(message));
         }
         let options = Options {
             busy_timeout_ms: self.busy_timeout,
             ..Options::new()
         };
-        // what lives in memory alone is always new
+        // a store in memory is always new
         let memory = name == ":memory:";
         Ok(match access {
             Access::Read if !memory => options.read_only(true),
@@ -148,7 +147,7 @@ impl Target {
     fn cluster_options(&self, limit_ms: Option<u64>) -> Result<Options> {
         if self.busy_timeout.is_some() {
             return Err(Failure::usage(
-                "--busy-timeout is for a store; a cluster's is --command-timeout",
+                "--busy-timeout is for stores; use --command-timeout for a cluster",
             ));
         }
         let (user, password) = self.login()?;
@@ -187,24 +186,24 @@ impl Target {
     }
 }
 
-/// The file of the pairs in a store's directory.
+/// The data file of a store.
 const DATA: &str = "data.mdb";
-/// Where the store is in a directory that has other files.
-const BELOW: &str = "kv";
-/// Where etcd keeps its data in a directory.
-const OF_ETCD: &str = "member";
+/// The folder of the store in a directory that has other files.
+const FOLDER: &str = "kv";
+/// The folder of etcd's own data.
+const ETCD_FOLDER: &str = "member";
 
-/// The directory of the store that a data directory has: itself, or the folder `kv` in it if the store is there.
+/// The directory of the store in a data directory: the data directory, or its folder `kv`.
 fn store_in(directory: &Path) -> PathBuf {
-    let below = directory.join(BELOW);
-    match !directory.join(DATA).exists() && below.join(DATA).exists() {
-        true => below,
+    let folder = directory.join(FOLDER);
+    match !directory.join(DATA).exists() && folder.join(DATA).exists() {
+        true => folder,
         false => directory.to_path_buf(),
     }
 }
 
-/// Opens the store of a data directory, which is made, with what is above it, if there is none. Files of others
-/// in it (`lost+found`, a socket, a log) are no obstacle: the store is then the folder `kv` in it.
+/// Opens the store of a data directory, which is created with its parents if needed. If it has
+/// other files (`lost+found`, a socket, a log), the store is the folder `kv` in it.
 ///
 /// # Errors
 ///
@@ -215,34 +214,34 @@ pub fn open_data_dir(directory: &Path, options: &Options) -> Result<(Db, PathBuf
 
     let store = store_in(directory);
     let is_path = !directory.as_os_str().as_bytes().starts_with(b"file:");
-    let above = store
+    let parent = store
         .parent()
-        .filter(|above| is_path && !above.as_os_str().is_empty() && !above.exists());
-    if let Some(above) = above {
+        .filter(|parent| is_path && !parent.as_os_str().is_empty() && !parent.exists());
+    if let Some(parent) = parent {
         let made = std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
-            .create(above);
-        made.map_err(Failure::io(above.display()))?;
+            .create(parent);
+        made.map_err(Failure::io(parent.display()))?;
     }
     let refused = match libkv_etcd::open(&store, options.clone()) {
         Err(error) if error.code() == Code::NotAStore && store == directory => error,
         opened => return Ok((opened?, store)),
     };
-    // a directory without a store's file, which is not refused for that file
+    // only a directory without a data file can have the folder
     if !directory.is_dir() || directory.join(DATA).exists() {
         return Err(refused.into());
     }
-    if directory.join(OF_ETCD).exists() {
+    if directory.join(ETCD_FOLDER).exists() {
         let message = format!(
-            "{} has the data of an etcd server ({OF_ETCD}), which this one cannot read: copy the keys with `kv export` \
-             from the server and `kv import`",
+            "{} has the data of an etcd server ({ETCD_FOLDER}), which kv cannot read: copy the keys with \
+             `kv export` from that server and `kv import`",
             directory.display()
         );
         return Err(Error::new(Code::NotAStore, message).into());
     }
-    let below = directory.join(BELOW);
-    Ok((libkv_etcd::open(&below, options.clone())?, below))
+    let folder = directory.join(FOLDER);
+    Ok((libkv_etcd::open(&folder, options.clone())?, folder))
 }
 
 /// The path of a file, or of standard input for `-`.
@@ -254,7 +253,7 @@ fn file_or_stdin(path: &Path) -> PathBuf {
     }
 }
 
-/// `host:port`, which is a relative path, but not what was meant.
+/// Whether a name looks like `host:port`: as a path it is valid, but probably a mistake.
 fn looks_like_endpoint(name: &str) -> bool {
     !name.contains('/')
         && name.rsplit_once(':').is_some_and(|(host, port)| {
@@ -262,7 +261,7 @@ fn looks_like_endpoint(name: &str) -> bool {
         })
 }
 
-/// Asks on the terminal, without showing what is typed.
+/// Prompts on the terminal, without echo.
 fn ask_password(user: &str) -> Result<String> {
     use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
@@ -280,7 +279,7 @@ fn ask_password(user: &str) -> Result<String> {
         let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &before);
     };
     let restores = restore.clone();
-    // Ctrl-C ends the program as ever, but not with a terminal that hides what is typed from then on
+    // Ctrl-C must restore the echo before it ends the program
     let interrupt = Interrupt::new(move |signal| {
         restores();
         let _ = signal_hook::low_level::emulate_default_handler(signal);

@@ -1,29 +1,29 @@
 //! The address of one server. Servers and clients read it alike:
 //!
 //! - `http://host:port`, `https://host:port`; an IPv6 address needs brackets;
-//! - `unix:PATH` or `unix://PATH`, a Unix socket; the path is absolute, or relative to the working directory
-//!   (`unix:///run/s`, `unix:s`, `unix://localhost:1`, whose file is named `localhost:1`);
+//! - `unix:PATH` or `unix://PATH`, a Unix socket; the path is absolute, or relative to the working
+//!   directory (`unix:///run/s`, `unix:s`, `unix://localhost:1`, a file named `localhost:1`);
 //! - `unixs:PATH` or `unixs://PATH`, the same with TLS.
 
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
-/// Where a server listens, and whether it has TLS.
+/// The location of a server, and whether it uses TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
-    pub place: Place,
+    pub location: Location,
     pub tls: bool,
 }
 
-/// As the operating system knows it.
+/// A location in the terms of the operating system.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Location {
     /// A name or an address (of IPv6 without brackets), and a port if one is given.
     Tcp(String, Option<u16>),
     Unix(PathBuf),
 }
 
-/// The scheme in small letters, and what stands behind it. Without one it is empty.
+/// The scheme in lower case, and the text after it. Without a scheme it is empty.
 pub(crate) fn scheme(text: &str) -> (String, &str) {
     if let Some((scheme, rest)) = text.split_once(':') {
         let scheme = scheme.to_ascii_lowercase();
@@ -41,19 +41,19 @@ pub(crate) fn is_unix(scheme: &str) -> bool {
     scheme == "unix" || scheme == "unixs"
 }
 
-/// Reads an address. `tls_of` has the schemes of hosts, the empty one of an address without a scheme among
-/// them, and whether each means TLS.
+/// Reads an address. `tls_of` returns whether a scheme of hosts means TLS; the scheme of an address
+/// without one is empty.
 ///
 /// # Errors
 ///
-/// What is wrong with it, in words.
+/// The fault, as a text.
 pub(crate) fn parse(text: &str, tls_of: impl Fn(&str) -> Option<bool>) -> Result<Address, String> {
     let (scheme, rest) = scheme(text);
     if is_unix(&scheme) {
         return match rest {
             "" | "/" => Err("the path of the socket is missing".into()),
             path => Ok(Address {
-                place: Place::Unix(path.into()),
+                location: Location::Unix(path.into()),
                 tls: scheme == "unixs",
             }),
         };
@@ -76,7 +76,7 @@ pub(crate) fn parse(text: &str, tls_of: impl Fn(&str) -> Option<bool>) -> Result
         },
     };
     Ok(Address {
-        place: Place::Tcp(host, port),
+        location: Location::Tcp(host, port),
         tls,
     })
 }
@@ -84,7 +84,7 @@ pub(crate) fn parse(text: &str, tls_of: impl Fn(&str) -> Option<bool>) -> Result
 fn split_port(text: &str) -> Result<(String, Option<&str>), String> {
     if let Some(rest) = text.strip_prefix('[') {
         let (host, port) = rest.split_once(']').ok_or("a [ without its ]")?;
-        // behind a % stands an interface
+        // an interface may follow after a %
         let is_address = host
             .split('%')
             .next()
@@ -137,7 +137,7 @@ mod tests {
             assert_eq!(
                 read,
                 Ok(Address {
-                    place: Place::Unix(path.into()),
+                    location: Location::Unix(path.into()),
                     tls
                 }),
                 "{text}"

@@ -7,7 +7,7 @@ use tonic::Status as Refusal;
 use crate::pb::etcdserverpb as pb;
 use crate::pb::mvccpb;
 
-/// What every answer of one server says of it.
+/// The identity of one server, which every response contains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// Made from the store's id.
@@ -20,7 +20,7 @@ pub struct Identity {
 pub const RAFT_TERM: u64 = 2;
 
 impl Identity {
-    /// The header of an answer at this revision.
+    /// The header of a response at this revision.
     pub fn header(self, revision: Revision) -> Option<pb::ResponseHeader> {
         let Identity {
             cluster_id,
@@ -35,7 +35,7 @@ impl Identity {
     }
 }
 
-/// The header of an answer inside a txn: only the revision.
+/// The header of a response inside a txn: only the revision.
 fn inner(revision: Revision) -> Option<pb::ResponseHeader> {
     Some(pb::ResponseHeader {
         revision,
@@ -43,7 +43,7 @@ fn inner(revision: Revision) -> Option<pb::ResponseHeader> {
     })
 }
 
-// ---- requests that came in
+// ---- requests received by the server
 
 fn key_range(key: Bytes, range_end: Bytes) -> KeyRange {
     KeyRange {
@@ -57,7 +57,7 @@ fn invalid(text: &'static str) -> Error {
 }
 
 pub fn range_in(range: pb::RangeRequest) -> Result<Range> {
-    // an empty key is what etcd reports first
+    // etcd reports an empty key first
     let unknown = |_| {
         invalid(if range.key.is_empty() {
             etcd_text::KEY_NOT_PROVIDED
@@ -167,8 +167,8 @@ fn has_empty_op(txn: &pb::TxnRequest) -> bool {
     })
 }
 
-/// Why a txn with an empty operation is refused: what comes first in etcd's order (contract 5.15), which
-/// may be the fault of a compare or an operation before that one.
+/// The error of a txn with an empty operation: the first fault in etcd's order (contract 5.15),
+/// which may be in a compare or an operation before it.
 fn first_fault(txn: &pb::TxnRequest) -> Error {
     fault(txn).unwrap_or_else(empty_op)
 }
@@ -195,9 +195,9 @@ fn fault(txn: &pb::TxnRequest) -> Option<Error> {
         .or_else(|| ops(txn).find_map(of_op))
 }
 
-/// An operand that is absent or of another kind than the target reads as 0 or empty. An unknown result
-/// holds always, an unknown target compares as equal (contract 5.6, 5.7): no version is negative, so
-/// both have a condition that says the same.
+/// An operand that is absent or of another kind than the target is read as 0 or empty. A comparison
+/// with an unknown operator is always true, and an unknown target compares as equal (contract 5.6,
+/// 5.7). No version is negative, so a condition on the version can express both.
 fn compare_in(compare: pb::Compare) -> Compare {
     use pb::compare::{CompareResult as Result, CompareTarget as Target, TargetUnion as Given};
     let range = key_range(compare.key, compare.range_end);
@@ -276,7 +276,7 @@ pub fn watch_in(watch: pb::WatchCreateRequest) -> Watch {
     }
 }
 
-// ---- answers that go out
+// ---- responses sent by the server
 
 pub fn kv_out(kv: KeyValue) -> mvccpb::KeyValue {
     let KeyValue {
@@ -373,7 +373,7 @@ fn op_out(op: OpResponse) -> pb::ResponseOp {
     }
 }
 
-// ---- requests that go out
+// ---- requests sent by the client
 
 pub fn range_out_request(range: Range) -> pb::RangeRequest {
     use pb::range_request::{SortOrder as Order, SortTarget as Target};
@@ -492,7 +492,7 @@ pub fn watch_out_request(watch: Watch) -> pb::WatchCreateRequest {
     }
 }
 
-// ---- answers that came in
+// ---- responses received by the client
 
 /// The revision of a header; 0 if there is none.
 pub fn revision_in(header: &Option<pb::ResponseHeader>) -> Revision {
@@ -573,7 +573,7 @@ pub fn txn_response(txn: pb::TxnResponse) -> Result<TxnResponse> {
             None => {
                 return Err(Error::new(
                     Code::Internal,
-                    "the server left out a response inside a txn",
+                    "the server omitted a response inside a txn",
                 ));
             }
         })
@@ -588,12 +588,12 @@ pub fn txn_response(txn: pb::TxnResponse) -> Result<TxnResponse> {
 
 // ---- errors
 
-/// The store answered another kind of request: a defect of libkv.
+/// The store returned a response of another kind, which is a defect of libkv.
 pub fn wrong_response() -> Refusal {
     Refusal::internal("etcdserver: a response of another kind")
 }
 
-/// What etcd puts before its texts.
+/// The prefix of etcd's texts.
 const PREFIX: &str = "etcdserver: ";
 
 /// How a refusal goes over the wire: etcd's code, and etcd's text where it has one.
@@ -634,15 +634,15 @@ pub fn refusal(error: Error) -> Refusal {
     Refusal::new(code, format!("{PREFIX}{text}"))
 }
 
-/// What a server's refusal means. `sent_bytes` is the length of a request that may have changed something, none for
-/// one that only reads.
+/// The error for a server's refusal. `sent_bytes` is the length of a request that may have written,
+/// `None` for one that only reads.
 ///
-/// A write is refused for certain only by a status that etcd itself returns before the write or instead of it. The
-/// others also come from proxies, or after the write: from a limit on the size of responses, from a server that stops.
-/// Those are `unknown_outcome`.
+/// A write is certainly refused only by a status that etcd itself returns before the write or
+/// instead of it. The others also come from proxies, or after the write: from a limit on the size
+/// of responses, from a server that stops. Those are `unknown_outcome`.
 ///
-/// One refusal of etcd is kept as `full` although it may be wrong: the write that is the first to exceed the quota
-/// after it was proposed is done, and refused with the same words as each write after it.
+/// One refusal of etcd is `full` although the write may be done: the first write that exceeds the
+/// quota after it was proposed is carried out, and refused with the same text as each later write.
 pub fn error_in(refusal: &Refusal, sent_bytes: Option<usize>) -> Error {
     use tonic::Code as Wire;
     let text = refusal
@@ -699,8 +699,8 @@ fn long_key(text: &str) -> Option<&str> {
     detail.strip_prefix(" (")?.strip_suffix(')')
 }
 
-/// Whether the request was too large for its receiver. Of a write the text must name its length: a proxy uses the same
-/// text for a response that is too large.
+/// Whether the request was too large for its receiver. For a write the text must name its length: a
+/// proxy uses the same text for a response that is too large.
 fn is_too_large(text: &str, sent_bytes: Option<usize>) -> bool {
     let Some(found) = text.strip_prefix("grpc: received message larger than max (") else {
         return false;

@@ -1,20 +1,21 @@
-//! What the targets in `tests/fuzz` call.
+//! The functions that the targets in `tests/fuzz` call.
 
 use prost::Message as _;
 
 use crate::convert;
 use crate::pb::etcdserverpb as pb;
-use crate::server::there_and_back;
+use crate::server::read_and_write_back;
 
-/// A byte that chooses a method, then the JSON of its request: read or refused; and what was read must go
-/// there and back.
+/// A byte that selects a method, then the JSON of its request. A request that can be read must also
+/// be written and read again as the same.
 pub fn gateway(data: &[u8]) {
     if let Some((&method, json)) = data.split_first() {
-        there_and_back(usize::from(method), json);
+        read_and_write_back(usize::from(method), json);
     }
 }
 
-/// A byte that chooses a message, then its bytes: decoded, and made a request of the model.
+/// A byte that selects a message, then its bytes, which are decoded and converted to a request of
+/// the model.
 pub fn requests(data: &[u8]) {
     let Some((&kind, bytes)) = data.split_first() else {
         return;

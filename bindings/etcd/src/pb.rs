@@ -1,4 +1,4 @@
-//! What `build.rs` makes of `proto/`: the only wire messages in the project.
+//! The code that `build.rs` generates from `proto/`: the only wire messages in the project.
 
 #![allow(missing_docs, unreachable_pub, clippy::all, rustdoc::all)]
 
@@ -20,6 +20,3 @@ package!(v3electionpb);
 pub mod health {
     tonic::include_proto!("grpc.health.v1");
 }
-
-/// Every method there is: service with its package, and name.
-pub const METHODS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/methods.rs"));

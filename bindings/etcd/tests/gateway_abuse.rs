@@ -124,7 +124,7 @@ fn body_that_breaks_off_is_refused() {
             let (status, code, text) = error(&http.response(true).expect("a response"));
             assert_eq!((status, code), (400, 3), "{path}: {text}");
             assert!(
-                text.starts_with("the request broke off: "),
+                text.starts_with("the request ended early: "),
                 "{path}: {text}"
             );
         }

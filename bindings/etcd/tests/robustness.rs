@@ -489,7 +489,7 @@ fn descriptors_exhausted_do_not_end_the_server() {
     let held: Vec<_> = (0..100)
         .map(|_| TcpStream::connect(host(&address)).expect("the backlog takes it"))
         .collect();
-    assert!(find("log Error ").contains("no connection can be let in"));
+    assert!(find("log Error ").contains("no connection can be accepted"));
     drop(held);
     run(async {
         let mut kv = pb::kv_client::KvClient::new(connect(&address).await);

@@ -1358,7 +1358,7 @@ fn messages_that_cannot_be_decoded_are_refused() {
             ..Default::default()
         };
         let text = "grpc: error unmarshalling request: TxnRequest.success: ...: recursion limit reached: \
-            messages stand in one another 100 deep at most, and so txns 49 deep";
+            messages are nested at most 100 deep, and so txns at most 49 deep";
         refused(served.kv().txn(deep).await, Code::Internal, text);
         let large = call(&served, "/etcdserverpb.KV/Put", vec![0; 2_097_153]).await;
         refused(

@@ -274,7 +274,7 @@ fn tls_versions_and_cipher_suites_are_configured() {
             assert!(negotiated(how).await.1.starts_with(name), "{name}");
         }
         let left_out =
-            "the cipher suite TLS_RSA_WITH_AES_128_CBC_SHA is not available, and left out";
+            "the cipher suite TLS_RSA_WITH_AES_128_CBC_SHA is not available and is ignored";
         assert_eq!(
             log.lock()
                 .expect("no panic")
@@ -424,7 +424,7 @@ fn certificates_are_reloaded_for_new_connections() {
         );
         let line = said.try_recv().expect("it is said");
         assert!(
-            line.contains("server.key") && line.contains("the old ones stay"),
+            line.contains("server.key") && line.contains("the old ones remain in use"),
             "{line}"
         );
         assert!(said.try_recv().is_err(), "once");
@@ -465,7 +465,7 @@ fn certificate_file_errors_name_the_file() {
         with("server.pem", "server.pem"),
         "there is no private key in it",
     );
-    refused(with("server.pem", "another.key"), "does not go with");
+    refused(with("server.pem", "another.key"), "does not match");
     refused(
         with("server.pem", "server.key").client_cert_auth(true),
         "trusted_ca_file",
@@ -510,6 +510,7 @@ fn certificates_without_use_are_logged() {
         )]
     );
     let (addresses, said) = warned(plain().client_cert_auth(true));
-    let text = "is not encrypted, and lets in clients without a certificate: those are asked for at https:// addresses";
+    let text = "is not encrypted, and accepts clients without a certificate: certificates are required at \
+                https:// addresses";
     assert_eq!(said, [format!("{} {text}", addresses[0])]);
 }

@@ -3,15 +3,15 @@
 
 const { inspect } = require('node:util')
 
-const { abortSignal, bytes, flag, integer, knownOptions, shown, ttl } = require('./check.js')
-const { asked, now, settler, unwatch, watch } = require('./call.js')
-const { Leaders } = require('./follow.js')
+const { abortSignal, bytes, flag, integer, knownOptions, quote, ttl } = require('./arguments.js')
+const { flushAndQueue, callSync, settler, unwatch, watch } = require('./calls.js')
+const { Leaders } = require('./watch.js')
 const { unlessClosed } = require('./lease.js')
 const { native, expect, flush } = require('./native.js')
 const wire = require('./wire.js')
 
 /** Frees claims that were collected. */
-const dropped = new FinalizationRegistry((number) => native.release(number))
+const registry = new FinalizationRegistry((number) => native.release(number))
 
 const NO_LIMIT = -1
 /** The longest timer of Node; a longer limit is no limit. */
@@ -39,13 +39,13 @@ class Claim {
     wire.begin()
     wire.bytes(given)
     this.#db = db
-    this.name = shown(given)
-    this.#number = now((db, len, large) => native.claim(db, seconds, len, large), handle)
-    dropped.register(this, this.#number)
+    this.name = quote(given)
+    this.#number = callSync((db, len, large) => native.claim(db, seconds, len, large), handle)
+    registry.register(this, this.#number)
   }
 
   state() {
-    return wire.readAnswer(native.claimState(this.#number))
+    return wire.readResponse(native.claimState(this.#number))
   }
 
   /** Claims the name with `start(number, id)` and waits for it; resolves to whether it is held. */
@@ -80,11 +80,11 @@ class Claim {
   }
 
   async release() {
-    await asked((id) => native.claimRelease(this.#number, id))
+    await flushAndQueue((id) => native.claimRelease(this.#number, id))
   }
 
   proclaim(value) {
-    return asked((id) =>
+    return flushAndQueue((id) =>
       this.#withValue(value, (len, large) => native.claimProclaim(this.#number, id, len, large)),
     )
   }
@@ -117,7 +117,7 @@ class Claim {
     flush()
     const opened = options.isRemote
       ? native.claimObserveLater(this.#number).then(wire.readBuffer)
-      : wire.readAnswer(native.claimObserve(this.#number))
+      : wire.readResponse(native.claimObserve(this.#number))
     return new Leaders(this.#db, waiting, opened, options)
   }
 }

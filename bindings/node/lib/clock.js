@@ -2,19 +2,19 @@
 
 const { inspect } = require('node:util')
 
-const { integer } = require('./check.js')
+const { integer } = require('./arguments.js')
 const { native } = require('./native.js')
-const { readAnswer, readBuffer } = require('./wire.js')
+const { readResponse, readBuffer } = require('./wire.js')
 
-const dropped = new FinalizationRegistry((clock) => native.release(clock))
+const registry = new FinalizationRegistry((clock) => native.release(clock))
 
-/** Reaches the number of a clock for `open`. */
+/** Returns the number of a clock, for `open`. */
 let handleOf
 
 /**
- * A clock in the hand of a test, for the option `clock`: it stands still until it is advanced. It
- * governs the deadlines of leases and what is kept by age, never the waiting for locks. A process
- * that has opened a store with one holds that store alone.
+ * A manual clock for tests, for the option `clock`: its time changes only by `advance`. It controls
+ * the deadlines of leases and compaction by age, not the waits for locks. Only one process can have
+ * a store open with such a clock.
  */
 class Clock {
   #handle
@@ -24,27 +24,30 @@ class Clock {
       typeof clock === 'object' && clock !== null && #handle in clock ? clock.#handle : undefined
   }
 
-  /** Stands at so many milliseconds since 1970. */
+  /** Starts at this number of milliseconds since 1970. */
   constructor(unixMs) {
     this.#handle = native.clock(integer('the time', unixMs))
-    dropped.register(this, this.#handle)
+    registry.register(this, this.#handle)
   }
 
   /** Milliseconds since 1970. */
   get unixMs() {
-    return readAnswer(native.clockNow(this.#handle))
+    return readResponse(native.clockNow(this.#handle))
   }
 
-  /** Moves forward by so many milliseconds; resolves once all that became due is done. */
+  /**
+   * Moves it forward by this number of milliseconds; resolves when everything that became due is
+   * done.
+   */
   async advance(ms) {
     await native
       .clockAdvanceLater(this.#handle, integer('the milliseconds', ms, undefined, 0))
       .then(readBuffer)
   }
 
-  /** The same, before it returns. */
+  /** As `advance`, in the call. */
   advanceSync(ms) {
-    readAnswer(native.clockAdvance(this.#handle, integer('the milliseconds', ms, undefined, 0)))
+    readResponse(native.clockAdvance(this.#handle, integer('the milliseconds', ms, undefined, 0)))
   }
 
   [inspect.custom]() {

@@ -12,64 +12,64 @@ const {
   oneOf,
   ttl,
   wrong,
-} = require('./check.js')
-const { asked, later, now, submit } = require('./call.js')
+} = require('./arguments.js')
+const { flushAndQueue, callAsync, callSync, submit } = require('./calls.js')
 const { Election, Lock } = require('./claim.js')
 const { invalid, unsupported } = require('./errors.js')
-const { Watcher } = require('./follow.js')
+const { Watcher } = require('./watch.js')
 const { Lease } = require('./lease.js')
 const { native, flush, scratch, SCRATCH_BYTES } = require('./native.js')
-const { renamed, writeOpening } = require('./open.js')
+const { renameOptions, writeOpenRequest } = require('./open.js')
 const {
-  deleteGiven,
+  deleteArgs,
   isReadOnly,
-  keysGiven,
-  putGiven,
-  rangeGiven,
-  txnGiven,
-  watchGiven,
+  keysArgs,
+  putArgs,
+  rangeArgs,
+  txnArgs,
+  watchArgs,
   writePut,
 } = require('./request.js')
 const { Snapshot } = require('./snapshot.js')
 const { transact } = require('./transact.js')
-const { AsyncWalk, SyncWalk, Walk } = require('./walk.js')
+const { AsyncScan, SyncScan, Pages } = require('./scan.js')
 const wire = require('./wire.js')
 
-/** Closes stores that were dropped without being closed. */
-const dropped = new FinalizationRegistry((handle) => void native.release(handle))
+/** Closes stores that are collected without being closed. */
+const registry = new FinalizationRegistry((handle) => void native.release(handle))
 
-/** Only `open` makes a Db. */
-const OPENED = Symbol('opened')
+/** Only `open` has this key, so only it creates a Db. */
+const CREATE = Symbol('create')
 
-/** Reaches the number of a store for `serve`. */
+/** Returns the number of a store, for `serve`. */
 let handleOf
 
-/** Keys up to this many bytes are surely short enough for the scratch memory. */
+/** Keys up to this length fit into the scratch memory in any encoding. */
 const SHORT = Math.floor(SCRATCH_BYTES / 4)
 
 /**
- * A store, open. Its methods answer promises; those that end in `Sync`, and `getInto`, answer at
- * once. See index.d.ts for each of them.
+ * An open store. Its methods return promises, except those that end in `Sync`, and `getInto`. See
+ * index.d.ts for each of them.
  */
 class Db {
   #handle
-  /** What was opened, for `inspect`. */
+  /** The path or address, for `inspect`. */
   #target
-  /** A cluster: what an embedded store answers at once waits for it. */
+  /** A cluster: each request waits for the network. */
   #remote
   #closed = false
   #closing
-  /** Watchers of a cluster that it has not confirmed yet. */
+  /** Watchers that a cluster has not confirmed yet. */
   #opening = new Set()
-  /** Watchers that are waited for: they end with the store. */
+  /** The ends of the waits for watchers: closing the store calls them. */
   #waiting = new Set()
 
-  constructor(opened, handle, target) {
-    if (opened !== OPENED) throw new TypeError('a Db is made by libkv.open or libkv.openSync')
+  constructor(key, handle, target) {
+    if (key !== CREATE) throw new TypeError('a Db is created by libkv.open or libkv.openSync')
     this.#handle = handle
     this.#target = target
     this.#remote = native.isRemote(handle)
-    dropped.register(this, handle)
+    registry.register(this, handle)
   }
 
   static {
@@ -82,14 +82,16 @@ class Db {
     if (this.#remote) throw unsupported(call, instead)
   }
 
-  /** Asks what was written: at once, or, of a cluster, on the pool. */
+  /** Sends the encoded request: in the call, or, to a cluster, on the pool. */
   #ask() {
-    return this.#remote ? later(native.callLater, this.#handle) : now(native.call, this.#handle)
+    return this.#remote
+      ? callAsync(native.callLater, this.#handle)
+      : callSync(native.call, this.#handle)
   }
 
   /**
-   * Does what writes to the store; to a cluster only once the watchers that were made before are there,
-   * so that they see it, as they would of an embedded store.
+   * Runs a write. On a cluster it waits until the watchers created before are confirmed, so that
+   * they see the write, as on an embedded store.
    */
   #after(write) {
     return this.#opening.size === 0
@@ -101,8 +103,8 @@ class Db {
     return this.#closed
   }
 
-  // --- Reads. A key is read at once, in microseconds, and only its promise is for later; what may
-  // be long goes to the pool, so that the loop is never held.
+  // --- Reads. One key is read in the call, in microseconds; reads that may take long run on the
+  // pool, so that they do not block the loop.
 
   async get(key, options) {
     return this.#remote ? this.#getLater(key, options) : this.#get(key, options)
@@ -120,9 +122,9 @@ class Db {
       0,
     )
     wire.request(
-      wire.POSTED,
+      wire.OUTBOX,
       'range',
-      rangeGiven('get', bytes('the key', key), { revision: Math.max(0, revision) }),
+      rangeArgs('get', bytes('the key', key), { revision: Math.max(0, revision) }),
     )
     return (await submit(this.#handle)).kvs[0]
   }
@@ -135,12 +137,12 @@ class Db {
     const given = bytes('the key', key)
     if (given.length < SHORT) {
       const len = native.get(this.#handle, wire.copy(given, scratch, 0), revision)
-      return wire.readAnswer(len)
+      return wire.readResponse(len)
     }
     wire.begin(wire.KIND.get)
     wire.f64(revision)
     wire.bytes(given)
-    return now(native.call, this.#handle)
+    return callSync(native.call, this.#handle)
   }
 
   getInto(key, buffer) {
@@ -149,12 +151,12 @@ class Db {
     const given = bytes('the key', key)
     if (given.length < SHORT) {
       const len = native.getInto(this.#handle, wire.copy(given, scratch, 0))
-      if (len < -1) return wire.readAnswer(-2 - len)
+      if (len < -1) return wire.readResponse(-2 - len)
       if (len === -1) return undefined
       if (len > buffer.byteLength) return len
       if (len <= SCRATCH_BYTES) return this.#into(buffer, scratch, len)
     }
-    // a value beyond the scratch memory: fetched, as it is by now
+    // a value larger than the scratch memory is read again, in its current version
     const value = this.#get(given)?.value
     if (value === undefined || value.length > buffer.byteLength) return value?.length
     return this.#into(buffer, value, value.length)
@@ -166,49 +168,49 @@ class Db {
   }
 
   async range(range, options) {
-    const request = rangeGiven('range', range, options)
+    const request = rangeArgs('range', range, options)
     if (this.#remote) {
-      wire.request(wire.POSTED, 'range', request)
+      wire.request(wire.OUTBOX, 'range', request)
       return submit(this.#handle)
     }
-    wire.request(wire.NOW, 'range', request)
+    wire.request(wire.SCRATCH, 'range', request)
     return request.range.how === 0
-      ? now(native.call, this.#handle)
-      : later(native.callLater, this.#handle)
+      ? callSync(native.call, this.#handle)
+      : callAsync(native.callLater, this.#handle)
   }
 
   rangeSync(range, options) {
     this.#here('rangeSync', 'range')
-    wire.request(wire.NOW, 'range', rangeGiven('range', range, options))
-    return now(native.call, this.#handle)
+    wire.request(wire.SCRATCH, 'range', rangeArgs('range', range, options))
+    return callSync(native.call, this.#handle)
   }
 
   scan(range, options) {
-    return new AsyncWalk(this.#scan(range, options))
+    return new AsyncScan(this.#scan(range, options))
   }
 
   scanSync(range, options) {
     this.#here('scanSync', 'the steps of scan')
-    return new SyncWalk(this.#scan(range, options))
+    return new SyncScan(this.#scan(range, options))
   }
 
   #scan(range, options) {
-    const request = rangeGiven('scan', range, options)
+    const request = rangeArgs('scan', range, options)
     wire.begin(wire.KIND.scan)
     wire.members('range', request)
-    return new Walk(this, this.#handle)
+    return new Pages(this, this.#handle)
   }
 
-  // --- Writes. A promise goes through the group queue: all that wait at one moment share a commit.
+  // --- Writes. They go through the group queue: all that wait at one moment share a commit.
 
-  // not an async function, which would make two more promises for each put
+  // not an async function, which would create two more promises for each put
   put(key, value, options) {
     try {
       if (this.#opening.size > 0) {
-        const request = putGiven('put', key, value, options)
+        const request = putArgs('put', key, value, options)
         return this.#after(() => this.#submit('put', request))
       }
-      return submit(this.#handle, writePut(wire.POSTED, 'put', key, value, options))
+      return submit(this.#handle, writePut(wire.OUTBOX, 'put', key, value, options))
     } catch (error) {
       return Promise.reject(error)
     }
@@ -216,44 +218,44 @@ class Db {
 
   /** Submits a request with the signal among its members. */
   #submit(kind, request) {
-    wire.request(wire.POSTED, kind, request)
+    wire.request(wire.OUTBOX, kind, request)
     return submit(this.#handle, request.signal)
   }
 
   putSync(key, value, options) {
     this.#here('putSync', 'put')
-    noSignal('putSync', writePut(wire.NOW, 'putSync', key, value, options))
-    return now(native.call, this.#handle)
+    noSignal('putSync', writePut(wire.SCRATCH, 'putSync', key, value, options))
+    return callSync(native.call, this.#handle)
   }
 
   async delete(range, options) {
-    const request = deleteGiven('delete', range, options)
+    const request = deleteArgs('delete', range, options)
     return this.#after(() => this.#submit('delete', request))
   }
 
   deleteSync(range, options) {
     this.#here('deleteSync', 'delete')
-    const request = deleteGiven('deleteSync', range, options)
+    const request = deleteArgs('deleteSync', range, options)
     noSignal('deleteSync', request.signal)
-    wire.request(wire.NOW, 'delete', request)
-    return now(native.call, this.#handle)
+    wire.request(wire.SCRATCH, 'delete', request)
+    return callSync(native.call, this.#handle)
   }
 
   async txn(txn, options) {
-    const request = txnGiven('txn', txn, options)
+    const request = txnArgs('txn', txn, options)
     if (isReadOnly(request) && !this.#remote) {
-      wire.request(wire.NOW, 'txn', request)
-      return later(native.callLater, this.#handle)
+      wire.request(wire.SCRATCH, 'txn', request)
+      return callAsync(native.callLater, this.#handle)
     }
     return this.#after(() => this.#submit('txn', request))
   }
 
   txnSync(txn, options) {
     this.#here('txnSync', 'txn')
-    const request = txnGiven('txnSync', txn, options)
+    const request = txnArgs('txnSync', txn, options)
     noSignal('txnSync', request.signal)
-    wire.request(wire.NOW, 'txn', request)
-    return now(native.call, this.#handle)
+    wire.request(wire.SCRATCH, 'txn', request)
+    return callSync(native.call, this.#handle)
   }
 
   async transact(body, options) {
@@ -263,18 +265,18 @@ class Db {
   async compact(revision, options) {
     const { physical, signal } = knownOptions('compact', options, ['physical', 'signal'])
     abortSignal(signal)
-    this.#writeCompact(wire.POSTED, revision, physical)
+    this.#writeCompact(wire.OUTBOX, revision, physical)
     return submit(this.#handle, signal)
   }
 
   compactSync(revision, options) {
     this.#here('compactSync', 'compact')
     this.#writeCompact(
-      wire.NOW,
+      wire.SCRATCH,
       revision,
       knownOptions('compactSync', options, ['physical']).physical,
     )
-    return now(native.call, this.#handle)
+    return callSync(native.call, this.#handle)
   }
 
   #writeCompact(where, revision, physical) {
@@ -284,7 +286,7 @@ class Db {
     wire.f64(at)
   }
 
-  // --- The past
+  // --- History
 
   async snapshot() {
     return this.#snapshot(0)
@@ -306,17 +308,17 @@ class Db {
     wire.begin(wire.KIND.history)
     wire.f64(limit)
     wire.bytes(given)
-    return (await later(native.callLater, this.#handle)).items
+    return (await callAsync(native.callLater, this.#handle)).items
   }
 
   events(after, upto, range) {
     const [from, to] = [integer('after', after), integer('upto', upto, 0)]
-    return this.#between('events', from, to, keysGiven('events', range))
+    return this.#between('events', from, to, keysArgs('events', range))
   }
 
   diff(a, b, range) {
     const [from, to] = [integer('the first revision', a), integer('the second revision', b, 0)]
-    return this.#between('diff', from, to, keysGiven('diff', range))
+    return this.#between('diff', from, to, keysArgs('diff', range))
   }
 
   #between(kind, from, to, keys) {
@@ -324,7 +326,7 @@ class Db {
     wire.f64(from)
     wire.f64(to)
     wire.keyRange(keys)
-    return new AsyncWalk(new Walk(this, this.#handle))
+    return new AsyncScan(new Pages(this, this.#handle))
   }
 
   async revisionAt(time) {
@@ -335,10 +337,10 @@ class Db {
     return this.#ask()
   }
 
-  // --- What is written from now on
+  // --- Watchers
 
   watch(range, options) {
-    const { signal, keepAlive, ...watch } = watchGiven(range, options)
+    const { signal, keepAlive, ...watch } = watchArgs(range, options)
     signal?.throwIfAborted()
     const how = {
       signal,
@@ -349,20 +351,20 @@ class Db {
     return new Watcher(this, this.#handle, this.#waiting, watch, how)
   }
 
-  /** Holds writes back until a watcher is there. */
+  /** Delays writes until a watcher is confirmed. */
   #expect(opened) {
     this.#opening.add(opened)
     void opened.then(() => this.#opening.delete(opened))
   }
 
-  // --- Leases, and what is made of them
+  // --- Leases, locks and elections
 
   async leaseGrant(ttlSeconds, options) {
     const { id, signal } = knownOptions('leaseGrant', options, ['id', 'signal'])
     abortSignal(signal)
     const [seconds, wanted] = [ttl(ttlSeconds), lease('option id', id)]
     return this.#after(() => {
-      wire.POSTED(wire.KIND.leaseGrant)
+      wire.OUTBOX(wire.KIND.leaseGrant)
       wire.f64(seconds)
       wire.i64(wanted)
       return submit(this.#handle, signal)
@@ -374,7 +376,7 @@ class Db {
     abortSignal(signal)
     const which = leaseId(id)
     return this.#after(() => {
-      wire.POSTED(wire.KIND.leaseRevoke)
+      wire.OUTBOX(wire.KIND.leaseRevoke)
       wire.i64(which)
       return submit(this.#handle, signal)
     })
@@ -393,18 +395,18 @@ class Db {
     wire.begin(wire.KIND.leaseTimeToLive)
     wire.u8(keys ? 1 : 0)
     wire.i64(which)
-    return keys ? later(native.callLater, this.#handle) : this.#ask()
+    return keys ? callAsync(native.callLater, this.#handle) : this.#ask()
   }
 
   async leaseList() {
     wire.begin(wire.KIND.leaseList)
-    return later(native.callLater, this.#handle)
+    return callAsync(native.callLater, this.#handle)
   }
 
   async lease(ttlSeconds, options) {
     const { endWithProcess } = knownOptions('lease', options, ['endWithProcess'])
     const [seconds, ends] = [ttl(ttlSeconds), flag('option endWithProcess', endWithProcess)]
-    return asked(
+    return flushAndQueue(
       (id) => native.lease(this.#handle, id, seconds, ends),
       (granted) => new Lease(this, granted),
     )
@@ -422,7 +424,7 @@ class Db {
 
   async alarmList() {
     wire.begin(wire.KIND.alarmList)
-    return later(native.callLater, this.#handle)
+    return callAsync(native.callLater, this.#handle)
   }
 
   async alarmActivate(kind, options) {
@@ -432,7 +434,7 @@ class Db {
     wire.begin(wire.KIND.alarmActivate)
     wire.u8(which)
     wire.i64(whose)
-    return later(native.callLater, this.#handle)
+    return callAsync(native.callLater, this.#handle)
   }
 
   async alarmDisarm(options) {
@@ -441,23 +443,23 @@ class Db {
     wire.begin(wire.KIND.alarmDisarm)
     wire.u8(which)
     wire.i64(whose)
-    return later(native.callLater, this.#handle)
+    return callAsync(native.callLater, this.#handle)
   }
 
   async status() {
     wire.begin(wire.KIND.status)
-    return later(native.callLater, this.#handle)
+    return callAsync(native.callLater, this.#handle)
   }
 
   statusSync() {
     this.#here('statusSync', 'status')
     wire.begin(wire.KIND.status)
-    return now(native.call, this.#handle)
+    return callSync(native.call, this.#handle)
   }
 
   async check() {
     wire.begin(wire.KIND.check)
-    return later(native.callLater, this.#handle)
+    return callAsync(native.callLater, this.#handle)
   }
 
   async close() {
@@ -473,7 +475,7 @@ class Db {
 
   #closeNow() {
     this.#end()
-    wire.readAnswer(native.close(this.#handle))
+    wire.readResponse(native.close(this.#handle))
   }
 
   #end() {
@@ -483,7 +485,7 @@ class Db {
   }
 
   [Symbol.dispose]() {
-    // a cluster has nothing to wait for here
+    // closing a cluster does not wait
     this.#closeNow()
   }
 
@@ -496,7 +498,7 @@ class Db {
   }
 }
 
-/** A member, as 64 bits that count as signed. */
+/** The id of a member, as a signed 64-bit number. */
 function memberId(member = 0n) {
   if (typeof member !== 'bigint') throw wrong('option member', 'a bigint', member)
   if (BigInt.asUintN(64, member) !== member)
@@ -504,7 +506,7 @@ function memberId(member = 0n) {
   return BigInt.asIntN(64, member)
 }
 
-/** The id of a lease, which must be given. */
+/** The id of a lease; required. */
 function leaseId(id) {
   if (id === undefined) throw wrong('the id of the lease', 'a bigint', id)
   return lease('the id of the lease', id)
@@ -514,27 +516,31 @@ function noSignal(call, signal) {
   if (signal !== undefined) throw invalid(`${call} cannot be aborted: it returns when it is done`)
 }
 
-/** Opens a store, or makes it. */
+/** Opens a store, or creates it. */
 async function open(target, options) {
-  const shown = writeOpening(target, options)
-  try {
-    return new Db(OPENED, await later((_, len, large) => native.openStoreLater(len, large)), shown)
-  } catch (error) {
-    throw renamed(error)
-  }
-}
-
-/** The same, before it returns. */
-function openSync(target, options) {
-  const shown = writeOpening(target, options)
+  const shown = writeOpenRequest(target, options)
   try {
     return new Db(
-      OPENED,
-      now((_, len, large) => native.openStore(len, large)),
+      CREATE,
+      await callAsync((_, len, large) => native.openStoreLater(len, large)),
       shown,
     )
   } catch (error) {
-    throw renamed(error)
+    throw renameOptions(error)
+  }
+}
+
+/** As `open`, in the call. */
+function openSync(target, options) {
+  const shown = writeOpenRequest(target, options)
+  try {
+    return new Db(
+      CREATE,
+      callSync((_, len, large) => native.openStore(len, large)),
+      shown,
+    )
+  } catch (error) {
+    throw renameOptions(error)
   }
 }
 

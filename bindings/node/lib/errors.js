@@ -1,8 +1,8 @@
 'use strict'
 
 /**
- * A refusal or failure of a store: a stable `code`, a message for people, and the revision, lease
- * and key concerned. Misuse of the API itself is a `TypeError` or `RangeError` instead.
+ * An error of a store: a stable `code`, a message for people, and the revision, lease and key
+ * concerned. Wrong use of the API is a `TypeError` or `RangeError` instead.
  */
 class KvError extends Error {
   /**
@@ -24,12 +24,12 @@ Object.defineProperty(KvError.prototype, 'name', {
   configurable: true,
 })
 
-/** What a handle answers once it is closed; the core's own words. */
+/** The error of a closed handle, with the text of the core. */
 const closed = (what = "the store's handle") => new KvError('CLOSED', `${what} is closed`)
 
-const invalid = (message) => new KvError('INVALID_ARGUMENT', message)
+const invalid = (message, concerns) => new KvError('INVALID_ARGUMENT', message, concerns)
 
-/** What a call that does not wait answers on a cluster. */
+/** The error of a call that does not wait, on a cluster. */
 const unsupported = (call, instead) =>
   new KvError(
     'UNSUPPORTED',

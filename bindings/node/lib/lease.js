@@ -2,62 +2,65 @@
 
 const { inspect } = require('node:util')
 
-const { wrong } = require('./check.js')
-const { asked } = require('./call.js')
+const { wrong } = require('./arguments.js')
+const { flushAndQueue } = require('./calls.js')
 const { native, expect, forget } = require('./native.js')
 
-/** Whom to tell that a lease is lost. Knows nothing of the lease itself, which may be dropped meanwhile. */
-class Mourners {
+/**
+ * The callbacks of a lost lease. It has no reference to the lease, which may be collected
+ * meanwhile.
+ */
+class LossListeners {
   #callbacks = []
-  #told = false
+  #notified = false
   #id
 
   constructor(lease) {
     this.#id = expect(() => {
-      this.#told = true
-      // each on its own, so that what one throws is no matter of the others
+      this.#notified = true
+      // one microtask for each, so that an exception of one does not affect the others
       for (const callback of this.#callbacks.splice(0)) queueMicrotask(callback)
     }, false)
     native.leaseOnLost(lease, this.#id)
   }
 
   add(callback) {
-    if (this.#told) queueMicrotask(callback)
+    if (this.#notified) queueMicrotask(callback)
     else this.#callbacks.push(callback)
   }
 
-  /** The lease has ended; if it was lost the word comes all the same. */
+  /** Ends it with the lease. If the lease is lost, the notification still comes. */
   end(isLost) {
     this.#callbacks = []
-    if (!isLost && !this.#told) forget(this.#id)
-    this.#told = true
+    if (!isLost && !this.#notified) forget(this.#id)
+    this.#notified = true
   }
 }
 
-/** Revokes leases that were dropped without being closed. */
-const dropped = new FinalizationRegistry(({ number, mourners }) => {
+/** Revokes leases that are collected without being closed. */
+const registry = new FinalizationRegistry(({ number, listeners }) => {
   const isLost = native.leaseDrop(number)
-  mourners?.end(isLost)
+  listeners?.end(isLost)
 })
 
 /**
- * A lease that keeps itself alive as long as this handle and this process live. It keeps `db` while it
- * is there. See index.d.ts.
+ * A lease that is kept alive while this handle and this process exist. It keeps a reference to
+ * `db`. See index.d.ts.
  */
 class Lease {
   #db
   #id
   #ttlSeconds
   #closing
-  /** What the end of a dropped lease needs. */
+  /** What the end of a collected lease needs. */
   #held
 
   constructor(db, { handle, id, ttlSeconds }) {
     this.#db = db
     this.#id = id
     this.#ttlSeconds = ttlSeconds
-    this.#held = { number: handle, mourners: undefined }
-    dropped.register(this, this.#held)
+    this.#held = { number: handle, listeners: undefined }
+    registry.register(this, this.#held)
   }
 
   get id() {
@@ -80,8 +83,8 @@ class Lease {
     if (typeof callback !== 'function')
       throw wrong('the callback of onLost', 'a function', callback)
     if (this.#closing) return
-    this.#held.mourners ??= new Mourners(this.#held.number)
-    this.#held.mourners.add(callback)
+    this.#held.listeners ??= new LossListeners(this.#held.number)
+    this.#held.listeners.add(callback)
   }
 
   async close() {
@@ -90,10 +93,10 @@ class Lease {
   }
 
   async #close() {
-    const { number, mourners } = this.#held
-    const closed = asked((id) => native.leaseClose(number, id))
-    this.#held.mourners = undefined
-    mourners?.end(native.leaseLost(number))
+    const { number, listeners } = this.#held
+    const closed = flushAndQueue((id) => native.leaseClose(number, id))
+    this.#held.listeners = undefined
+    listeners?.end(native.leaseLost(number))
     await closed
   }
 
@@ -106,7 +109,7 @@ class Lease {
   }
 }
 
-/** For the end of a block, where a store that is closed already has ended everything. */
+/** Ignores `CLOSED` at the end of a block: a store that was closed before has ended the lease. */
 function unlessClosed(ended) {
   return ended.catch((error) => {
     if (error.code !== 'CLOSED') throw error

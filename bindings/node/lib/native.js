@@ -2,7 +2,10 @@
 // promises that wait for the group queue.
 'use strict'
 
-/** Requests and answers up to this go through the scratch memory; larger ones in a Buffer of their own. */
+/**
+ * Requests and responses up to this size go through the scratch memory; each larger one has its own
+ * Buffer.
+ */
 const SCRATCH_BYTES = 256 * 1024
 
 function load() {
@@ -18,7 +21,7 @@ const native = load()
 
 const nothing = () => {}
 
-/** What one thread has once, even if a test runner loads these files again and again. */
+/** The state of one thread. A test runner that loads these files again gets the same state. */
 function thread() {
   const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES)
   const view = new DataView(scratch.buffer)
@@ -28,7 +31,10 @@ function thread() {
   const free = []
   let count = 0
 
-  /** Numbers a promise; `settle(bytes, view, at)` gets its answer. Unless `holds`, the process does not stay for it. */
+  /**
+   * Returns a number for a promise; `settle(bytes, view, at)` gets its response. The process stays
+   * alive for it if `holds`.
+   */
   function expect(settle, holds = true) {
     const id = free.length > 0 ? free.pop() : waiting.length
     waiting[id] = settle
@@ -37,34 +43,35 @@ function thread() {
     return id
   }
 
-  /** Says whether the process stays for what has this number. */
+  /** Sets whether the process stays alive for the promise with this number. */
   function refer(id, holds) {
     if (holding[id] === holds) return
     holding[id] = holds
     if (holds ? count++ === 0 : --count === 0) native.hold(holds)
   }
 
-  /** Gives the number back, for a promise that is answered, or will not be. */
+  /** Frees the number of a promise that is settled, or will not be. */
   function forget(id) {
     refer(id, false)
     waiting[id] = undefined
     free.push(id)
   }
 
-  /** For what will come and is no longer wanted: the number is given back when it has come. */
+  /** Drops a response that is still to come; the number is freed when it comes. */
   function ignore(id) {
     refer(id, false)
     waiting[id] = nothing
   }
 
-  /** Called by the loop, once for all answers that have arrived. */
+  /** Called by the loop, once for all responses that have arrived. */
   function settle() {
     const len = native.drain()
     if (len > SCRATCH_BYTES) {
       const large = native.take()
       settleAll(large, new DataView(large.buffer, large.byteOffset, len), len)
     } else {
-      // promises run what awaits them later, so nothing writes to the scratch memory meanwhile
+      // the code that awaits these promises runs later, so nothing writes to the scratch memory
+      // here
       settleAll(scratch, view, len)
     }
   }
@@ -87,7 +94,7 @@ function thread() {
 
 const shared = native.attach(thread())
 
-/** Submits what has gathered in the outbox. */
+/** Submits the writes in the outbox. */
 function flush() {
   const { mail } = shared
   if (mail.used === 0) return

@@ -1,4 +1,4 @@
-// The options of a store, checked and written as src/open.rs reads them.
+// The options of a store: checks them, and encodes them as src/store.rs reads them.
 'use strict'
 
 const { fileURLToPath } = require('node:url')
@@ -11,16 +11,16 @@ const {
   knownOptions,
   oneOf,
   path,
-  shown,
+  quote,
   text,
   wrong,
-} = require('./check.js')
+} = require('./arguments.js')
 const { clockHandle } = require('./clock.js')
 const { KvError, invalid } = require('./errors.js')
 const { DURABILITIES } = require('./request.js')
 const wire = require('./wire.js')
 
-/** In the order in which they are written. */
+/** In the order of their encoding. */
 const OPTIONS = [
   'create',
   'readOnly',
@@ -90,17 +90,17 @@ function clockOption(given) {
   return handle
 }
 
-/** Milliseconds; Infinity is for ever. */
+/** Milliseconds; Infinity is no limit. */
 const wait = (what, ms) => (ms === Infinity ? ms : integer(what, ms, undefined, 0))
 
-/** Every option checked; what is left out stays undefined. */
-function checked(given) {
+/** The checked options; those left out stay undefined. */
+function checkOptions(given) {
   const options = { ...knownOptions('open', given, OPTIONS) }
-  const perhaps = (name, check) => (options[name] === undefined ? undefined : check(options[name]))
-  const named = (name, check) => perhaps(name, (value) => check(`option ${name}`, value))
+  const optional = (name, check) => (options[name] === undefined ? undefined : check(options[name]))
+  const named = (name, check) => optional(name, (value) => check(`option ${name}`, value))
   const number = (name, max) =>
-    perhaps(name, (n) => integer(`option ${name}`, n, undefined, 0, max))
-  const yesNo = (name) => perhaps(name, (value) => flag(`option ${name}`, value))
+    optional(name, (n) => integer(`option ${name}`, n, undefined, 0, max))
+  const yesNo = (name) => optional(name, (value) => flag(`option ${name}`, value))
   return {
     create: yesNo('create'),
     readOnly: yesNo('readOnly'),
@@ -109,12 +109,12 @@ function checked(given) {
     maxBytes: number('maxBytes'),
     maxRequestBytes: number('maxRequestBytes'),
     maxTxnOps: number('maxTxnOps'),
-    limits: perhaps('limits', (limits) => oneOf('option limits', limits, ['etcd'])),
+    limits: optional('limits', (limits) => oneOf('option limits', limits, ['etcd'])),
     leaseTtlMinSeconds: number('leaseTtlMinSeconds'),
-    autoCompaction: perhaps('autoCompaction', autoCompaction),
+    autoCompaction: optional('autoCompaction', autoCompaction),
     maxReaders: number('maxReaders', 2 ** 32 - 1),
     mode: number('mode', 0o7777),
-    clock: perhaps('clock', clockOption),
+    clock: optional('clock', clockOption),
     allowNetworkFs: yesNo('allowNetworkFs'),
     tlsCa: named('tlsCa', path),
     tlsCert: named('tlsCert', path),
@@ -136,13 +136,13 @@ function writeOption(value) {
   else wire.bytes(value)
 }
 
-/** Writes what `open` was given; returns the target as `inspect` shows it. */
-function writeOpening(target, options) {
+/** Encodes the arguments of `open`; returns the target as `inspect` shows it. */
+function writeOpenRequest(target, options) {
   const path = targetBytes(target)
   if (typeof path === 'string' ? path.includes('\0') : path.includes(0)) {
     throw invalid('the path of the store has a NUL byte')
   }
-  const all = checked(options)
+  const all = checkOptions(options)
   wire.begin()
   wire.bytes(path)
   for (const name of OPTIONS) {
@@ -158,15 +158,17 @@ function writeOpening(target, options) {
       writeOption(all[name])
     }
   }
-  return shown(path)
+  return quote(path)
 }
 
-/** A refusal that names an option, with the name that it has here: `option tls_ca` is `option tlsCa`. */
-function renamed(error) {
+/**
+ * Replaces the name of an option in an error by its name here: `option tls_ca` is `option tlsCa`.
+ */
+function renameOptions(error) {
   if (!(error instanceof KvError) || error.code !== 'INVALID_ARGUMENT') return error
   const camel = (name) => name.replace(/_(.)/g, (_, letter) => letter.toUpperCase())
   error.message = error.message.replace(/\boption ([a-z_]+)/g, (_, name) => `option ${camel(name)}`)
   return error
 }
 
-module.exports = { OPTIONS, renamed, writeOpening, writeOption }
+module.exports = { OPTIONS, renameOptions, writeOpenRequest, writeOption }

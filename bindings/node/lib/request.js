@@ -1,5 +1,5 @@
-// Requests are values: built once, run alone or inside a txn. What they are given is checked and
-// copied when they are built.
+// Requests are values: created once, run alone or inside a txn. Their arguments are checked and
+// copied when they are created.
 'use strict'
 
 const {
@@ -11,13 +11,13 @@ const {
   knownOptions,
   lease,
   oneOf,
-  owned,
+  copyBytes,
   wrong,
-} = require('./check.js')
+} = require('./arguments.js')
 const { jsonOf } = require('./response.js')
 const { bytes: writeBytes, i64, request: writeRequest, u8, KIND: NUMBER } = require('./wire.js')
 
-/** Says of what kind a request is, also to another copy of this module. */
+/** The property with the kind of a request. Other copies of this module use the same one. */
 const KIND = Symbol.for('libkv.kind')
 
 const DURABILITIES = ['', 'sync', 'lazy', 'none']
@@ -44,41 +44,53 @@ const TXN_MEMBERS = ['compare', 'success', 'failure', 'durability']
 
 const kindOf = (value) => (typeof value === 'object' && value !== null ? value[KIND] : undefined)
 
-/** Gives a maker's values their kind, so that `instanceof` and people can tell them, and a form for JSON. */
-function kind(maker, name) {
-  Object.defineProperty(maker.prototype, KIND, { value: name })
-  Object.defineProperty(maker.prototype, 'toJSON', {
+/** Gives the values of a factory their kind and a form for JSON. */
+function kind(factory, name) {
+  Object.defineProperty(factory.prototype, KIND, { value: name })
+  Object.defineProperty(factory.prototype, 'toJSON', {
     value() {
       return { kind: name, ...jsonOf(this) }
     },
   })
 }
 
-const made = (maker, members) =>
-  Object.freeze(Object.assign(Object.create(maker.prototype), members))
+const create = (factory, members) =>
+  Object.freeze(Object.assign(Object.create(factory.prototype), members))
+
+/** The kind of a key range without limits. */
+const ALL_KEYS = 4
 
 /**
- * Which keys: `{key}`, `{prefix}`, `{start, end}` (either may be left out), or bytes that are one
- * key. Without any of them every key, unless `wanted`.
+ * The key range of `{key}`, `{prefix}`, `{start, end}` (one of the two may be left out), or of
+ * bytes, which are one key. Without any of them: all keys.
  */
-function keyRange(call, given, wanted = false) {
-  if (isBytes(given)) return { how: 0, a: owned('the key', given) }
+function keyRange(call, given) {
+  if (isBytes(given)) return { how: 0, a: copyBytes('the key', given) }
   const { key, prefix, start, end } = given
   const named = [key, prefix, start ?? end].filter((part) => part !== undefined)
   if (named.length > 1) throw new TypeError(`${call} takes one of key, prefix and start/end`)
-  if (key !== undefined) return { how: 0, a: owned('key', key) }
-  if (prefix !== undefined) return { how: 1, a: owned('prefix', prefix) }
+  if (key !== undefined) return { how: 0, a: copyBytes('key', key) }
+  if (prefix !== undefined) return { how: 1, a: copyBytes('prefix', prefix) }
   if (end !== undefined)
-    return { how: 2, a: start === undefined ? '' : owned('start', start), b: owned('end', end) }
-  if (start !== undefined) return { how: 3, a: owned('start', start) }
-  if (wanted)
-    throw new TypeError(
-      `${call} wants a key, a prefix, or start and end; all keys are { prefix: '' }`,
-    )
-  return { how: 4 }
+    return {
+      how: 2,
+      a: start === undefined ? '' : copyBytes('start', start),
+      b: copyBytes('end', end),
+    }
+  if (start !== undefined) return { how: 3, a: copyBytes('start', start) }
+  return { how: ALL_KEYS }
 }
 
-/** A range and options, which may stand in one object or two. */
+/** As `keyRange`, but the range must not be left out. */
+function requiredRange(call, given) {
+  const range = keyRange(call, given)
+  if (range.how !== ALL_KEYS) return range
+  throw new TypeError(
+    `${call} needs a key, a prefix, or start and end; all keys are { prefix: '' }`,
+  )
+}
+
+/** A range and options, which may be in one object or two. */
 function rangeAndOptions(call, first, second, names) {
   if (isBytes(first)) return [first, knownOptions(call, second, names)]
   const given = knownOptions(call, first, [...SELECT, ...names])
@@ -91,8 +103,8 @@ const durability = (options) => oneOf('option durability', options.durability, D
 function putMembers(key, value, options) {
   const ignoreValue = flag('option ignoreValue', options.ignoreValue)
   return {
-    key: owned('the key', key),
-    value: owned('the value', ignoreValue && value === undefined ? '' : value),
+    key: copyBytes('the key', key),
+    value: copyBytes('the value', ignoreValue && value === undefined ? '' : value),
     lease: lease('option lease', options.lease),
     prevKv: flag('option prevKv', options.prevKv),
     ignoreValue,
@@ -103,7 +115,7 @@ function putMembers(key, value, options) {
 
 /** Writes one key. */
 function Put(key, value, options) {
-  return made(Put, putMembers(key, value, knownOptions('Put', options, PUT_OPTIONS)))
+  return create(Put, putMembers(key, value, knownOptions('Put', options, PUT_OPTIONS)))
 }
 
 function rangeMembers(call, first, second) {
@@ -127,13 +139,13 @@ function rangeMembers(call, first, second) {
 
 /** Reads the pairs of a range at one revision. */
 function Range(range, options) {
-  return made(Range, rangeMembers('Range', range, options))
+  return create(Range, rangeMembers('Range', range, options))
 }
 
 function deleteMembers(call, first, second, names = DELETE_OPTIONS) {
   const [which, options] = rangeAndOptions(call, first, second, names)
   return {
-    range: keyRange(call, which, true),
+    range: requiredRange(call, which),
     prevKv: flag('option prevKv', options.prevKv),
     durability: durability(options),
     signal: abortSignal(options.signal),
@@ -143,7 +155,7 @@ function deleteMembers(call, first, second, names = DELETE_OPTIONS) {
 /** Deletes the keys of a range. */
 function Delete(range, options) {
   const { signal, ...members } = deleteMembers('Delete', range, options)
-  return made(Delete, members)
+  return create(Delete, members)
 }
 
 function listOf(what, given, kinds, wanted) {
@@ -170,14 +182,14 @@ function txnMembers(call, given, names = TXN_MEMBERS) {
 /** Compares, then runs one of two lists of operations, all in one revision. */
 function Txn(members) {
   const { signal, ...checked } = txnMembers('Txn', members)
-  return made(Txn, checked)
+  return create(Txn, checked)
 }
 
 function compare(target, range, result, operand) {
   const call = `a compare`
   const which = isBytes(range) ? range : knownOptions(call, range, SELECT)
-  return made(Compare, {
-    range: keyRange(call, which, true),
+  return create(Compare, {
+    range: requiredRange(call, which),
     result: oneOf('the result of a compare', result, RESULTS, -1),
     target,
     operand,
@@ -196,7 +208,7 @@ Compare.createRevision = (range, result, revision) =>
   compare(1, range, result, integer('the revision', revision))
 Compare.modRevision = (range, result, revision) =>
   compare(2, range, result, integer('the revision', revision))
-Compare.value = (range, result, value) => compare(3, range, result, owned('the value', value))
+Compare.value = (range, result, value) => compare(3, range, result, copyBytes('the value', value))
 Compare.lease = (range, result, id) => {
   if (id === undefined) throw wrong('the lease', 'a bigint', id)
   return compare(4, range, result, lease('the lease', id))
@@ -209,8 +221,8 @@ kind(Txn, 'txn')
 kind(Compare, 'compare')
 
 /**
- * Writes a put as a request; answers its abort signal. The way that most puts take, key and value
- * without options, makes no object.
+ * Encodes a put and returns its abort signal. A put of key and value without options, the most
+ * frequent form, creates no object.
  */
 function writePut(where, call, key, value, options) {
   if (kindOf(key) === 'put') {
@@ -233,33 +245,33 @@ function writePut(where, call, key, value, options) {
   writeBytes(v)
 }
 
-/** What `db.put` was given, as a Put's members with an abort signal. */
-function putGiven(call, key, value, options) {
+/** The arguments of `db.put`, as a Put's members with an abort signal. */
+function putArgs(call, key, value, options) {
   if (kindOf(key) === 'put')
     return { ...key, signal: abortSignal(knownOptions(call, value, ['signal']).signal) }
   const { signal, ...rest } = knownOptions(call, options, [...PUT_OPTIONS, 'signal'])
   return { ...putMembers(key, value, rest), signal: abortSignal(signal) }
 }
 
-const signalled = (names) => [...names, 'signal']
+const withSignal = (names) => [...names, 'signal']
 
-/** What `db.delete` was given, as a Delete's members with an abort signal. */
-function deleteGiven(call, first, second) {
+/** The arguments of `db.delete`, as a Delete's members with an abort signal. */
+function deleteArgs(call, first, second) {
   if (kindOf(first) === 'delete')
     return { ...first, signal: abortSignal(knownOptions(call, second, ['signal']).signal) }
   if (first === undefined) return deleteMembers(call, {}, second)
-  return deleteMembers(call, first, second, signalled(DELETE_OPTIONS))
+  return deleteMembers(call, first, second, withSignal(DELETE_OPTIONS))
 }
 
-/** What `db.txn` was given, likewise. */
-function txnGiven(call, first, second) {
+/** The arguments of `db.txn`, as a Txn's members with an abort signal. */
+function txnArgs(call, first, second) {
   if (kindOf(first) === 'txn')
     return { ...first, signal: abortSignal(knownOptions(call, second, ['signal']).signal) }
-  return txnMembers(call, first, signalled(TXN_MEMBERS))
+  return txnMembers(call, first, withSignal(TXN_MEMBERS))
 }
 
-/** What a read was given, as a Range's members. */
-function rangeGiven(call, first, second) {
+/** The arguments of a read, as a Range's members. */
+function rangeArgs(call, first, second) {
   if (kindOf(first) === 'range') {
     knownOptions(call, second, [])
     return first
@@ -277,8 +289,8 @@ const WATCH_OPTIONS = [
   'keepAlive',
 ]
 
-/** What `db.watch` was given: which keys, and how. */
-function watchGiven(first, second) {
+/** The arguments of `db.watch`: key range and options. */
+function watchArgs(first, second) {
   const [which, options] = rangeAndOptions('watch', first, second, WATCH_OPTIONS)
   return {
     range: keyRange('watch', which),
@@ -293,8 +305,8 @@ function watchGiven(first, second) {
   }
 }
 
-/** Which keys `events` and `diff` were given; all if none. */
-function keysGiven(call, range) {
+/** The key range of `events` and `diff`; all keys if it is left out. */
+function keysArgs(call, range) {
   return keyRange(call, isBytes(range) ? range : knownOptions(call, range, SELECT))
 }
 
@@ -309,12 +321,12 @@ module.exports = {
   Compare,
   KIND,
   DURABILITIES,
-  deleteGiven,
+  deleteArgs,
   isReadOnly,
-  keysGiven,
-  putGiven,
-  rangeGiven,
-  txnGiven,
-  watchGiven,
+  keysArgs,
+  putArgs,
+  rangeArgs,
+  txnArgs,
+  watchArgs,
   writePut,
 }

@@ -1,17 +1,20 @@
-// The responses that are more than plain objects: those with bytes or 64-bit numbers have a form for JSON,
-// those with a list are iterable. See index.d.ts.
+// Responses with methods: those with bytes or 64-bit numbers have `toJSON`, those with a list are
+// iterable. See index.d.ts.
 'use strict'
 
 const { isUtf8 } = require('node:buffer')
 
-/** Sets `name` to the text that the bytes are, or `nameBase64` to their base64 if they are not UTF-8. */
+/** Sets `name` to the bytes as a string, or `nameBase64` to their base64 if they are not UTF-8. */
 function setBytes(json, name, bytes) {
   if (isUtf8(bytes)) json[name] = bytes.toString('utf8')
   else json[`${name}Base64`] = bytes.toString('base64')
   return json
 }
 
-/** The members of a value as JSON can have them; what has a `toJSON` of its own stays as it is. */
+/**
+ * The members of a value in the form that JSON can represent; a member with `toJSON` is not
+ * changed.
+ */
 function jsonOf(members) {
   const json = {}
   for (const [name, value] of Object.entries(members)) {
@@ -35,7 +38,7 @@ class Response {
   }
 }
 
-/** The one that is made by the thousand: without a base class, which would copy its members. */
+/** No base class, which would copy the members: a response may have thousands of these. */
 class KeyValue {
   constructor(key, value, createRevision, modRevision, version, lease) {
     this.key = key

@@ -3,8 +3,8 @@
 
 const { inspect } = require('node:util')
 
-const { flag, integer, knownOptions, path, text, wrong } = require('./check.js')
-const { later } = require('./call.js')
+const { flag, integer, knownOptions, path, text, wrong } = require('./arguments.js')
+const { callAsync } = require('./calls.js')
 const { dbHandle } = require('./db.js')
 const { native } = require('./native.js')
 const { writeOption } = require('./open.js')
@@ -12,7 +12,7 @@ const { readBuffer, ...wire } = require('./wire.js')
 
 const limit = (what, value) => integer(what, value, undefined, 0)
 
-/** How each is checked, in the order in which they are written. */
+/** The check of each option, in the order of their encoding. */
 const SERVE_OPTIONS = {
   certFile: path,
   keyFile: path,
@@ -22,13 +22,13 @@ const SERVE_OPTIONS = {
   maxTxnOps: limit,
 }
 
-/** Ends servers that were dropped without being closed. */
-const dropped = new FinalizationRegistry((number) => void native.release(number))
+/** Closes servers that are collected without being closed. */
+const registry = new FinalizationRegistry((number) => void native.release(number))
 
-/** Only `serve` makes a Server. */
-const SERVED = Symbol('served')
+/** Only `serve` has this key, so only it creates a Server. */
+const CREATE = Symbol('create')
 
-/** A store that is served. It keeps `db` while it is there. See index.d.ts. */
+/** An etcd server over a store. It keeps a reference to `db`. See index.d.ts. */
 class Server {
   // biome-ignore lint/correctness/noUnusedPrivateClassMembers: the reference keeps the store open
   #db
@@ -36,12 +36,12 @@ class Server {
   #address
   #closing
 
-  constructor(served, db, { number, address }) {
-    if (served !== SERVED) throw new TypeError('a Server is made by libkv.serve')
+  constructor(key, db, { number, address }) {
+    if (key !== CREATE) throw new TypeError('a Server is created by libkv.serve')
     this.#db = db
     this.#number = number
     this.#address = address
-    dropped.register(this, number, this)
+    registry.register(this, number, this)
   }
 
   get address() {
@@ -58,7 +58,7 @@ class Server {
   }
 
   async #close() {
-    dropped.unregister(this)
+    registry.unregister(this)
     this.#db = undefined
     readBuffer(await native.serverCloseLater(this.#number))
   }
@@ -72,7 +72,7 @@ class Server {
   }
 }
 
-/** Serves a store; the server is ready for clients when this resolves. */
+/** Serves a store. Resolves when the server accepts clients. */
 async function serve(db, address = '127.0.0.1:0', options) {
   const handle = dbHandle(db)
   if (handle === undefined) throw wrong('what is served', 'a Db', db)
@@ -85,7 +85,7 @@ async function serve(db, address = '127.0.0.1:0', options) {
   wire.begin()
   wire.bytes(where)
   checked.forEach(writeOption)
-  return new Server(SERVED, db, await later(native.serveLater, handle))
+  return new Server(CREATE, db, await callAsync(native.serveLater, handle))
 }
 
 module.exports = { Server, serve }

@@ -2,13 +2,13 @@
 
 const { inspect } = require('node:util')
 
-const { integer } = require('./check.js')
+const { integer } = require('./arguments.js')
 const { invalid } = require('./errors.js')
-const { KIND, rangeGiven } = require('./request.js')
+const { KIND, rangeArgs } = require('./request.js')
 
 /**
- * The store as it was at one revision. It is a number, not a transaction: it holds nothing, and once
- * a compaction has passed it every call answers `COMPACTED`.
+ * The store at one revision. It is a number, not a transaction, and holds no resource. After a
+ * compaction above its revision every call rejects with `COMPACTED`.
  */
 class Snapshot {
   #db
@@ -52,14 +52,14 @@ class Snapshot {
   }
 
   #here(call, range, options) {
-    const asked = rangeGiven(call, range, options)
-    if (asked.revision !== 0 && asked.revision !== this.#revision) {
+    const request = rangeArgs(call, range, options)
+    if (request.revision !== 0 && request.revision !== this.#revision) {
       throw invalid(
-        `revision ${asked.revision} asked of a snapshot of revision ${this.#revision}`,
-        this.#revision,
+        `revision ${request.revision} requested from a snapshot of revision ${this.#revision}`,
+        { revision: this.#revision },
       )
     }
-    return { ...asked, revision: this.#revision, [KIND]: 'range' }
+    return { ...request, revision: this.#revision, [KIND]: 'range' }
   }
 }
 

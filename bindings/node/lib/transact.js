@@ -1,33 +1,34 @@
-// Optimistic transactions with an async body: read, compute, write, and again if somebody was faster.
+// Optimistic transactions with an async body: read, compute, write, and retry if another writer was
+// faster.
 'use strict'
 
 const { setTimeout: wait } = require('node:timers/promises')
 
-const { abortSignal, bytes, integer, knownOptions, wrong } = require('./check.js')
-const { later, now, queued } = require('./call.js')
+const { abortSignal, bytes, integer, knownOptions, wrong } = require('./arguments.js')
+const { callAsync, callSync, queue } = require('./calls.js')
 const { KvError } = require('./errors.js')
 const { native, flush } = require('./native.js')
-const { Put, deleteGiven, rangeGiven } = require('./request.js')
+const { Put, deleteArgs, rangeArgs } = require('./request.js')
 const wire = require('./wire.js')
 
-/** As in every language. */
+/** The same in every language. */
 const MAX_RETRIES = 64
 
-/** What a body reads and writes through; of use until the body has ended. */
+/** The argument of a body: it reads and writes through it until it ends. */
 class Transaction {
   #attempt
-  /** Asks for what was written: at once, or, of a cluster, on the pool. */
+  /** Sends the encoded request: in the call, or, to a cluster, on the pool. */
   #ask
 
   constructor(attempt, isRemote) {
     this.#attempt = attempt
     this.#ask = isRemote
-      ? (handle) => later(native.attemptCallLater, handle)
-      : (handle) => now(native.attemptCall, handle)
+      ? (handle) => callAsync(native.attemptCallLater, handle)
+      : (handle) => callSync(native.attemptCall, handle)
   }
 
-  /** Ends its use; the attempt lives on. */
-  static over(transaction) {
+  /** Ends its use; the attempt stays. */
+  static end(transaction) {
     transaction.#attempt = undefined
   }
 
@@ -47,29 +48,29 @@ class Transaction {
   }
 
   async range(range, options) {
-    const request = rangeGiven('range', range, options)
+    const request = rangeArgs('range', range, options)
     const handle = this.#handle()
-    wire.request(wire.NOW, 'range', request)
-    return later(native.attemptCallLater, handle)
+    wire.request(wire.SCRATCH, 'range', request)
+    return callAsync(native.attemptCallLater, handle)
   }
 
   async put(key, value, options) {
     const request = Put(key, value, knownOptions('put in transact', options, ['lease']))
     const handle = this.#handle()
-    wire.request(wire.NOW, 'put', request)
+    wire.request(wire.SCRATCH, 'put', request)
     await this.#ask(handle)
   }
 
   async delete(range) {
-    const { range: keys } = deleteGiven('delete in transact', range, undefined)
+    const { range: keys } = deleteArgs('delete in transact', range, undefined)
     const handle = this.#handle()
-    wire.request(wire.NOW, 'delete', { range: keys, prevKv: false, durability: 0 })
-    return later(native.attemptCallLater, handle)
+    wire.request(wire.SCRATCH, 'delete', { range: keys, prevKv: false, durability: 0 })
+    return callAsync(native.attemptCallLater, handle)
   }
 }
 
-/** One try: what the body answered, or that somebody was faster. */
-async function tried(attempt, body, { isRemote, signal }) {
+/** Runs the body once and commits. `succeeded` is not set if another writer was faster. */
+async function runAttempt(attempt, body, { isRemote, signal }) {
   const transaction = new Transaction(attempt, isRemote)
   let value
   try {
@@ -79,11 +80,11 @@ async function tried(attempt, body, { isRemote, signal }) {
       return {}
     throw error
   } finally {
-    Transaction.over(transaction)
+    Transaction.end(transaction)
   }
   flush()
-  const { succeeded } = await queued(signal, (id, withdrawable) =>
-    native.attemptCommit(attempt, id, withdrawable),
+  const { succeeded } = await queue(signal, (id, cancellable) =>
+    native.attemptCommit(attempt, id, cancellable),
   )
   return { succeeded, value }
 }
@@ -96,13 +97,13 @@ async function transact(db, isRemote, body, options) {
     ? -1
     : integer('option maxRetries', given.maxRetries, MAX_RETRIES, 0, 2 ** 32 - 1)
   const signal = abortSignal(given.signal)
-  const attempt = wire.readAnswer(native.attempt(db, retries))
+  const attempt = wire.readResponse(native.attempt(db, retries))
   try {
     for (;;) {
       signal?.throwIfAborted()
-      const { succeeded, value } = await tried(attempt, body, { isRemote, signal })
+      const { succeeded, value } = await runAttempt(attempt, body, { isRemote, signal })
       if (succeeded) return value
-      const ms = wire.readAnswer(native.attemptAgain(attempt))
+      const ms = wire.readResponse(native.attemptRetry(attempt))
       await wait(ms, undefined, { signal }).catch(() => {})
     }
   } finally {

@@ -1,4 +1,4 @@
-// Requests to bytes, answers from bytes: the other half of src/wire.rs, with the same numbers.
+// Encodes requests and decodes responses: the other half of src/wire.rs, with the same numbers.
 'use strict'
 
 const { KvError } = require('./errors.js')
@@ -39,9 +39,9 @@ const KIND = {
   alarmActivate: 20,
   alarmDisarm: 21,
 }
-/** Where a request keeps its kind, see request.js. */
+/** The property with the kind of a request, see request.js. */
 const KIND_OF = Symbol.for('libkv.kind')
-/** Kinds of alarms by their number; none is 0. */
+/** Kinds of alarms by number; 0 is none. */
 const ALARM_KINDS = [null, 'nospace', 'corrupt']
 const RESPONSE = {
   error: 0,
@@ -70,14 +70,14 @@ const RESPONSE = {
   alarms: 23,
 }
 
-// --- Writing. One request at a time, from `begin` to the call: nothing of the user's runs between.
+// --- Encoding. One request at a time, from `begin` to the call: no code of the user runs between.
 
 let out = scratch
 let outView = scratchView
 let start = 0
 let at = 0
 
-/** Begins a request of this kind, or one that says none. */
+/** Begins a request of this kind, or one without a kind. */
 function begin(kind) {
   out = scratch
   outView = scratchView
@@ -85,11 +85,11 @@ function begin(kind) {
   if (kind !== undefined) out[at++] = kind
 }
 
-/** Before each write in the outbox: promise, length, store, whether it can be taken back. */
+/** The head of each write in the outbox: promise, length, store, whether it can be cancelled. */
 const HEAD_BYTES = 16
 
-/** Begins a write in the outbox, behind those that wait there already. */
-function beginPosted(kind) {
+/** Begins a write in the outbox, after the writes that are there already. */
+function beginInOutbox(kind) {
   if (mail.used > SCRATCH_BYTES / 2) flush()
   out = mail.outbox
   outView = mail.outboxView
@@ -97,11 +97,13 @@ function beginPosted(kind) {
   out[at++] = kind
 }
 
-/** Where a request goes: answered by the call itself, or posted. */
-const NOW = begin
-const POSTED = beginPosted
+/** Where a request is encoded: in the scratch memory for a call, or in the outbox. */
+const SCRATCH = begin
+const OUTBOX = beginInOutbox
 
-/** Room for so many bytes more; beyond the shared memory, in a Buffer of the request's own. */
+/**
+ * Makes room for more bytes; a request that does not fit the shared memory moves to its own Buffer.
+ */
 function room(bytes) {
   if (at + bytes <= out.length) return
   const len = at - start
@@ -136,11 +138,13 @@ function i64(n) {
   at += 8
 }
 
-/** Keys are mostly shorter than this, and then a loop is faster than a call into the engine. */
+/**
+ * Up to this length, which most keys have, a loop is faster than a call into the JavaScript engine.
+ */
 const LOOP_BYTES = 40
 
-/** Copies bytes to the front of `place`; answers how many. Whoever calls has made room. */
-function copy(value, place, from) {
+/** Copies bytes to `target` at `from`; returns how many. The caller has made room. */
+function copy(value, target, from) {
   const length = value.length
   if (typeof value === 'string') {
     if (length <= LOOP_BYTES) {
@@ -148,16 +152,16 @@ function copy(value, place, from) {
       for (; i < length; i++) {
         const letter = value.charCodeAt(i)
         if (letter > 127) break
-        place[from + i] = letter
+        target[from + i] = letter
       }
       if (i === length) return length
     }
-    return place.write(value, from)
+    return target.write(value, from)
   }
   if (length <= LOOP_BYTES) {
-    for (let i = 0; i < length; i++) place[from + i] = value[i]
+    for (let i = 0; i < length; i++) target[from + i] = value[i]
   } else {
-    place.set(value, from)
+    target.set(value, from)
   }
   return length
 }
@@ -223,34 +227,37 @@ const write = {
   },
 }
 
-/** Writes a request of this kind. */
+/** Encodes a request of this kind. */
 function request(where, kind, plain) {
   where(KIND[kind])
   write[kind](plain)
 }
 
-/** Writes only the members of a request of this kind, after a `begin`. */
+/** Encodes only the members of a request of this kind, after `begin`. */
 const members = (kind, plain) => write[kind](plain)
 
-/** The request's length, and the Buffer that it stands in if it is not the scratch memory. */
+/** The request's length, and its Buffer if it is not in the scratch memory. */
 const length = () => at
 const large = () => (out === scratch ? undefined : out)
 
-/** Forgets the Buffer of a large request. */
+/** Drops the Buffer of a large request. */
 function sent() {
   out = scratch
   outView = scratchView
 }
 
-/** Leaves the write that was begun with POSTED in the outbox, or submits it if it is too large. */
-function post(db, id, withdrawable) {
+/**
+ * Completes the write that was begun with OUTBOX; one that is too large for the outbox is submitted
+ * now.
+ */
+function post(db, id, cancellable) {
   if (out === mail.outbox) {
     const head = mail.used
     outView.setUint32(head, id, true)
     outView.setUint32(head + 4, at - start, true)
     outView.setUint32(head + 8, db, true)
-    outView.setUint32(head + 12, withdrawable ? 1 : 0, true)
-    // the first of a turn sees to it that all of the turn go together
+    outView.setUint32(head + 12, cancellable ? 1 : 0, true)
+    // the first write of a turn submits all writes of the turn together
     if (mail.used === 0) queueMicrotask(flush)
     mail.used = at
     return
@@ -258,10 +265,10 @@ function post(db, id, withdrawable) {
   const write = out.subarray(0, at)
   sent()
   flush()
-  native.submit(db, id, withdrawable, write)
+  native.submit(db, id, cancellable, write)
 }
 
-// --- Reading.
+// --- Decoding.
 
 let from = scratch
 let fromView = scratchView
@@ -282,7 +289,7 @@ function count() {
 const readFlag = () => from[pos++] !== 0
 
 /** A copy, from Buffer's pool where it is small. */
-function copied(len) {
+function readBytes(len) {
   const copy = Buffer.allocUnsafe(len)
   if (len <= LOOP_BYTES) for (let i = 0; i < len; i++) copy[i] = from[pos + i]
   else copy.set(from.subarray(pos, pos + len))
@@ -310,7 +317,7 @@ function leaseAt(at) {
     : fromView.getBigInt64(at, true)
 }
 
-/** Values from this size on stay where the native part has put them, if that is no shared memory. */
+/** Values from this size on are not copied, unless they are in the shared memory. */
 const VIEW_BYTES = 32 * 1024
 
 function pair() {
@@ -318,13 +325,13 @@ function pair() {
   const keyLength = fromView.getUint32(at, true)
   const valueLength = fromView.getUint32(at + 4, true)
   pos = at + PAIR_BYTES
-  const key = copied(keyLength)
+  const key = readBytes(keyLength)
   let value
   if (valueLength >= VIEW_BYTES && from !== scratch) {
     value = from.subarray(pos, pos + valueLength)
     pos += valueLength
   } else {
-    value = copied(valueLength)
+    value = readBytes(valueLength)
   }
   return keyValue(key, value, at)
 }
@@ -340,12 +347,14 @@ const keyValue = (key, value, at) =>
     leaseAt(at + 32),
   )
 
-/** What may be absent. */
-const known = (read) => (readFlag() ? read() : undefined)
+/** A value that may be absent. */
+const present = (read) => (readFlag() ? read() : undefined)
 
-const perhaps = () => known(pair)
+const optional = () => present(pair)
 
-/** Pairs of one answer share memory, so much at a time: to keep one keeps no more than that. */
+/**
+ * Pairs of one response share memory in pages of this size. A reference to one pair keeps its page.
+ */
 const PAGE_BYTES = 64 * 1024
 
 function pairs() {
@@ -373,7 +382,7 @@ const list = (read) => Array.from({ length: count() }, read)
 
 function event() {
   const type = readFlag() ? 'delete' : 'put'
-  return { type, kv: pair(), prevKv: perhaps() }
+  return { type, kv: pair(), prevKv: optional() }
 }
 
 const STATUS_NUMBERS = [
@@ -394,8 +403,8 @@ const STATUS_NUMBERS = [
 
 function status() {
   const status = {}
-  for (const name of STATUS_NUMBERS) status[name] = known(number)
-  status.lmdbVersion = known(text)
+  for (const name of STATUS_NUMBERS) status[name] = present(number)
+  status.lmdbVersion = present(text)
   status.storeId = text()
   status.durability = text()
   status.poisoned = readFlag()
@@ -409,11 +418,11 @@ const alarm = () =>
 
 function failure() {
   const error = new KvError(text().toUpperCase(), text(), {
-    revision: known(number),
-    lease: known(id),
-    key: known(() => copied(count())),
+    revision: present(number),
+    lease: present(id),
+    key: present(() => readBytes(count())),
   })
-  // without the frames of the reading: a stack has room for ten, and they are the caller's
+  // without the frames of decoding: a stack has ten frames, and they should be the caller's
   Error.captureStackTrace(error, readAt)
   return error
 }
@@ -424,7 +433,7 @@ READ[RESPONSE.error] = () => {
 }
 READ[RESPONSE.none] = () => undefined
 READ[RESPONSE.pair] = pair
-READ[RESPONSE.put] = () => ({ revision: number(), prevKv: perhaps() })
+READ[RESPONSE.put] = () => ({ revision: number(), prevKv: optional() })
 READ[RESPONSE.range] = () => {
   const [revision, count, more] = [number(), number(), readFlag()]
   return new RangeResponse({ revision, kvs: pairs(), count, more })
@@ -432,7 +441,7 @@ READ[RESPONSE.range] = () => {
 READ[RESPONSE.delete] = () => ({ revision: number(), deleted: number(), prevKvs: pairs() })
 READ[RESPONSE.txn] = () => {
   const [revision, succeeded] = [number(), readFlag()]
-  return { succeeded, revision, responses: list(answer) }
+  return { succeeded, revision, responses: list(response) }
 }
 READ[RESPONSE.compact] = () => ({ revision: number() })
 READ[RESPONSE.status] = status
@@ -441,13 +450,20 @@ READ[RESPONSE.check] = () => ({
   events: number(),
   problems: list(
     () =>
-      new Problem({ invariant: text(), key: copied(count()), revision: number(), message: text() }),
+      new Problem({
+        invariant: text(),
+        key: readBytes(count()),
+        revision: number(),
+        message: text(),
+      }),
   ),
 })
 READ[RESPONSE.events] = () => ({ last: readFlag(), items: list(event) })
 READ[RESPONSE.diff] = () => ({
   last: readFlag(),
-  items: list(() => new Difference({ key: copied(count()), before: perhaps(), after: perhaps() })),
+  items: list(
+    () => new Difference({ key: readBytes(count()), before: optional(), after: optional() }),
+  ),
 })
 READ[RESPONSE.pairs] = () => ({ last: readFlag(), items: pairs() })
 READ[RESPONSE.number] = number
@@ -464,42 +480,42 @@ READ[RESPONSE.leaseTimeToLive] = () =>
     id: id(),
     ttlSeconds: number(),
     grantedTtlSeconds: number(),
-    keys: list(() => copied(count())),
+    keys: list(() => readBytes(count())),
   })
 READ[RESPONSE.leases] = () => list(id)
 READ[RESPONSE.alarms] = () => list(alarm)
 READ[RESPONSE.lease] = () => ({ handle: number(), id: id(), ttlSeconds: number() })
 READ[RESPONSE.server] = () => ({ number: number(), address: text() })
-READ[RESPONSE.claim] = () => ({ isHeld: readFlag(), revision: number(), key: copied(count()) })
+READ[RESPONSE.claim] = () => ({ isHeld: readFlag(), revision: number(), key: readBytes(count()) })
 
-function answer() {
+function response() {
   const kind = from[pos++]
-  // the commonest two without a look-up
+  // the two most frequent kinds without a look-up
   if (kind === RESPONSE.pair) return pair()
-  if (kind === RESPONSE.put) return { revision: number(), prevKv: perhaps() }
+  if (kind === RESPONSE.put) return { revision: number(), prevKv: optional() }
   return READ[kind]()
 }
 
-/** Reads the answer at `position` of these bytes; an error is thrown. */
+/** Decodes the response at `position` of these bytes; throws it if it is an error. */
 function readAt(bytes, view, position) {
   from = bytes
   fromView = view
   pos = position
-  return answer()
+  return response()
 }
 
-/** Reads an answer that came as a Buffer of its own. */
+/** Decodes a response that has its own Buffer. */
 const readBuffer = (buffer) =>
   readAt(buffer, new DataView(buffer.buffer, buffer.byteOffset, buffer.length), 0)
 
-/** Reads the answer that a call has left, given its length. */
-const readAnswer = (len) =>
+/** Decodes the response of a call, given its length. */
+const readResponse = (len) =>
   len > SCRATCH_BYTES ? readBuffer(native.take()) : readAt(scratch, scratchView, 0)
 
 module.exports = {
   ALARM_KINDS,
-  NOW,
-  POSTED,
+  SCRATCH,
+  OUTBOX,
   begin,
   post,
   bytes,
@@ -510,7 +526,7 @@ module.exports = {
   large,
   length,
   members,
-  readAnswer,
+  readResponse,
   readAt,
   readBuffer,
   request,

@@ -8,7 +8,7 @@ use crate::job::{JobPromise, on_pool};
 use crate::state::{State, guarded, with_state};
 use crate::wire::{Call, Writer};
 
-/// One key, whose bytes stand in the scratch memory, at a revision; 0 and below: now.
+/// Reads the key in the scratch memory at a revision; 0 and below: the current one.
 #[napi(catch_unwind)]
 pub fn get(db: u32, len: u32, revision: f64) -> napi::Result<f64> {
     with_state(|state| {
@@ -23,8 +23,8 @@ pub fn get(db: u32, len: u32, revision: f64) -> napi::Result<f64> {
     })
 }
 
-/// The value of the key in the scratch memory, written over it if it fits: its length, -1 if there
-/// is no such key, and an error as -2 less its length.
+/// Reads the value of the key in the scratch memory, and writes it over the key if it fits. Returns
+/// the value's length, -1 if there is no such key, or -2 minus the length of an error.
 #[napi(catch_unwind)]
 pub fn get_into(db: u32, len: u32) -> napi::Result<f64> {
     with_state(|state| match guarded(|| value_over_key(state, db, len)) {
@@ -41,16 +41,16 @@ fn value_over_key(state: &mut State, db: u32, len: u32) -> Result<Option<usize>>
     match key.get_mut(..request.len()) {
         Some(key) => {
             key.copy_from_slice(request);
-            db.get_into(key, state.scratch.room())
+            db.get_into(key, state.scratch.memory())
         }
         None => {
             let key = request.to_vec();
-            db.get_into(key, state.scratch.room())
+            db.get_into(key, state.scratch.memory())
         }
     }
 }
 
-/// Fetches an answer that was longer than the scratch memory.
+/// Takes a response that was longer than the scratch memory.
 #[napi(catch_unwind)]
 pub fn take() -> napi::Result<Buffer> {
     with_state(|state| std::mem::take(&mut state.large).into())
@@ -59,14 +59,14 @@ pub fn take() -> napi::Result<Buffer> {
 fn perform(db: &Db, call: Call, writer: &mut Writer) -> Result<()> {
     match call {
         Call::Get(revision, key) => writer.found(db.get_at(key, revision)?.as_ref()),
-        Call::Request(request) => writer.response(&requested(db, request)?),
+        Call::Request(request) => writer.response(&run(db, request)?),
         Call::History(limit, key) => writer.events(&db.history(key, limit)?, true),
         Call::Status => writer.status(&db.status()?),
         Call::Check => writer.check(&db.check()?),
         Call::Snapshot(revision) => writer.just(db.snapshot_at(revision)?.revision()),
-        Call::LeaseKeepAlive(id) => writer.kept_alive(&db.lease_keep_alive(id)?),
+        Call::LeaseKeepAlive(id) => writer.lease_keep_alive(&db.lease_keep_alive(id)?),
         Call::LeaseTimeToLive(id, keys) => {
-            writer.time_to_live(&db.lease_time_to_live(LeaseTimeToLive::new(id).keys(keys))?)
+            writer.lease_time_to_live(&db.lease_time_to_live(LeaseTimeToLive::new(id).keys(keys))?)
         }
         Call::LeaseList => writer.leases(&db.lease_list()?),
         Call::RevisionAt(time) => writer.just(db.revision_at(time)?),
@@ -77,7 +77,7 @@ fn perform(db: &Db, call: Call, writer: &mut Writer) -> Result<()> {
     Ok(())
 }
 
-fn requested(db: &Db, request: Request) -> Result<Response> {
+fn run(db: &Db, request: Request) -> Result<Response> {
     Ok(match request {
         Request::Range(range) => Response::Range(db.range(range)?),
         Request::Put(put) => Response::Put(db.put(put)?),
@@ -95,7 +95,7 @@ fn requested(db: &Db, request: Request) -> Result<Response> {
     })
 }
 
-/// Any call, answered before this returns.
+/// Any request of a store, in the call.
 #[napi(catch_unwind)]
 pub fn call(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
     with_state(|state| {
@@ -106,18 +106,18 @@ pub fn call(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
     })
 }
 
-/// Any call, on the pool.
+/// Any request of a store, on the pool.
 #[napi(catch_unwind)]
 pub fn call_later(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<JobPromise> {
     with_state(|state| {
-        let asked = guarded(|| {
+        let arguments = guarded(|| {
             Ok((
                 state.handles.get::<Db>(db)?.clone(),
                 state.request(len, &large)?.call()?,
             ))
         });
         on_pool(move |writer| {
-            let (db, call) = asked?;
+            let (db, call) = arguments?;
             perform(&db, call, writer)
         })
     })

@@ -13,7 +13,7 @@ use napi_derive::napi;
 
 use crate::handles::Handle;
 use crate::job::{JobPromise, handle_on_pool, on_pool};
-use crate::lease::revoked;
+use crate::lease::revocation;
 use crate::mailbox::{Mail, Mailbox};
 use crate::state::{State, guarded, with_state};
 use crate::sync::lock;
@@ -156,7 +156,7 @@ impl ClaimHandle {
     fn revoke(&self, revoke: Option<LeaseRevoke>, promise: Promise) {
         match revoke {
             Some(revoke) => drop(self.db.submit(revoke, move |response| {
-                promise.settle(revoked(response).map(|()| false));
+                promise.settle(revocation(response).map(|()| false));
             })),
             None if self.db.is_closed() => {
                 let error = Error::new(Code::Closed, "the store's handle is closed");

@@ -1,4 +1,4 @@
-//! Clocks in the hand of a test.
+//! Manual clocks, for tests.
 
 use libkv::Clock;
 use napi_derive::napi;
@@ -6,13 +6,13 @@ use napi_derive::napi;
 use crate::job::{JobPromise, on_pool};
 use crate::state::{guarded, with_state};
 
-/// A clock in hand.
+/// Creates a manual clock.
 #[napi(catch_unwind)]
 pub fn clock(unix_ms: f64) -> napi::Result<u32> {
     with_state(|state| state.handles.add(Clock::new(unix_ms as i64)))
 }
 
-/// Where a clock stands.
+/// The time of a clock, in milliseconds since 1970.
 #[napi(catch_unwind)]
 pub fn clock_now(clock: u32) -> napi::Result<f64> {
     with_state(|state| {
@@ -23,7 +23,7 @@ pub fn clock_now(clock: u32) -> napi::Result<f64> {
     })
 }
 
-/// Moves a clock forward, on the pool: it returns once all that became due is done.
+/// Moves a clock forward, on the pool. Resolves when everything that became due is done.
 #[napi(catch_unwind)]
 pub fn clock_advance_later(clock: u32, ms: f64) -> napi::Result<JobPromise> {
     with_state(|state| {
@@ -36,7 +36,7 @@ pub fn clock_advance_later(clock: u32, ms: f64) -> napi::Result<JobPromise> {
     })
 }
 
-/// Moves a clock forward before it returns.
+/// Moves a clock forward, in the call.
 #[napi(catch_unwind)]
 pub fn clock_advance(clock: u32, ms: f64) -> napi::Result<f64> {
     with_state(|state| {

@@ -37,11 +37,11 @@ pub fn on_pool(work: impl FnOnce(&mut Writer) -> Result<()> + Send + 'static) ->
 pub fn handle_on_pool<T: Handle>(
     create: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> JobPromise {
-    named_handle_on_pool(move || Ok((create()?, String::new())))
+    handle_with_text_on_pool(move || Ok((create()?, String::new())))
 }
 
 /// Creates an object on the pool; the response is its number and a text.
-pub fn named_handle_on_pool<T: Handle>(
+pub fn handle_with_text_on_pool<T: Handle>(
     create: impl FnOnce() -> Result<(T, String)> + Send + 'static,
 ) -> JobPromise {
     AsyncTask::new(Job(Some(Box::new(move || match guarded(create) {
@@ -76,7 +76,7 @@ impl napi::Task for Job {
                 response(|writer| {
                     match text.is_empty() {
                         true => writer.just(number.into()),
-                        false => writer.named(number, &text),
+                        false => writer.server(number, &text),
                     }
                     Ok(())
                 })

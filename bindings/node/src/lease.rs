@@ -1,4 +1,4 @@
-//! Leases that keep themselves alive.
+//! Leases that are kept alive.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use crate::handles::{Handle, downcast};
 use crate::mailbox::Mail;
 use crate::state::{guarded, with_state};
 
-/// Grants a lease through the group queue and keeps it alive from then on; for the promise `id`.
+/// Grants a lease through the group queue and keeps it alive from then on. The promise `id` gets
+/// it.
 #[napi(catch_unwind)]
 pub fn lease(db: u32, id: u32, ttl_seconds: f64, end_with_process: bool) -> napi::Result<()> {
     with_state(|state| match state.handles.get::<Db>(db) {
@@ -23,7 +24,7 @@ pub fn lease(db: u32, id: u32, ttl_seconds: f64, end_with_process: bool) -> napi
             let granted = move |response| {
                 mailbox.post(
                     id,
-                    guarded(|| adopted(keeper, response)).map(KeptLease::into_mail),
+                    guarded(|| adopt(keeper, response)).map(KeptLease::into_mail),
                 )
             };
             drop(db.submit(grant, granted));
@@ -32,7 +33,7 @@ pub fn lease(db: u32, id: u32, ttl_seconds: f64, end_with_process: bool) -> napi
     })
 }
 
-/// A lease and its store.
+/// A lease that is kept alive, and its store.
 pub struct KeptLease {
     db: Db,
     pub lease: Lease,
@@ -57,21 +58,21 @@ impl KeptLease {
         }
     }
 
-    /// Stops keeping it alive and revokes it; `done` is told.
+    /// Stops keeping it alive and revokes it; `done` gets the result.
     fn end(&self, done: impl FnOnce(Result<()>) + Send + 'static) {
         match self.lease.stop() {
             true => drop(self.db.submit(
                 LeaseRevoke {
                     id: self.lease.id(),
                 },
-                move |response| done(revoked(response)),
+                move |response| done(revocation(response)),
             )),
             false => done(Ok(())),
         }
     }
 }
 
-fn adopted(db: Db, response: Result<Response>) -> Result<KeptLease> {
+fn adopt(db: Db, response: Result<Response>) -> Result<KeptLease> {
     match response? {
         Response::LeaseGrant(granted) => Ok(KeptLease {
             lease: Lease::adopt(db.clone(), granted.id, granted.ttl_seconds)?,
@@ -84,28 +85,28 @@ fn adopted(db: Db, response: Result<Response>) -> Result<KeptLease> {
     }
 }
 
-/// What came of a revocation: that somebody else was faster is as good.
-pub fn revoked(response: Result<Response>) -> Result<()> {
+/// The result of a revocation. It is a success if the lease does not exist any more.
+pub fn revocation(response: Result<Response>) -> Result<()> {
     match response {
         Err(error) if error.code() != Code::LeaseNotFound => Err(error),
         _ => Ok(()),
     }
 }
 
-/// Stops keeping a lease alive and revokes it, for the promise `id`.
+/// Stops keeping a lease alive and revokes it. Resolves the promise `id`.
 #[napi(catch_unwind)]
 pub fn lease_close(lease: u32, id: u32) -> napi::Result<()> {
     with_state(|state| {
         let mailbox = state.mailbox.clone();
         match state.handles.share::<KeptLease>(lease) {
-            Ok(kept) => kept.end(move |done| mailbox.post(id, done.map(|()| Mail::Word))),
+            Ok(kept) => kept.end(move |done| mailbox.post(id, done.map(|()| Mail::Signal))),
             Err(error) => mailbox.post(id, Err::<Mail, _>(error)),
         }
     })
 }
 
-/// As [`lease_close`], for nobody; gives its number back too. Whether it was lost, and so a word that
-/// was asked for comes all the same.
+/// As [`lease_close`], without a promise; frees the number too. Returns whether the lease was lost,
+/// in which case a promise of [`lease_on_lost`] is still resolved.
 #[napi(catch_unwind)]
 pub fn lease_drop(lease: u32) -> napi::Result<bool> {
     with_state(
@@ -119,7 +120,7 @@ pub fn lease_drop(lease: u32) -> napi::Result<bool> {
     )
 }
 
-/// Whether a lease is known to be gone.
+/// Whether a lease is known to be lost.
 #[napi(catch_unwind)]
 pub fn lease_lost(lease: u32) -> napi::Result<bool> {
     with_state(|state| {
@@ -127,13 +128,14 @@ pub fn lease_lost(lease: u32) -> napi::Result<bool> {
     })
 }
 
-/// Says the word `id` when a lease is lost; at once, if it is.
+/// Resolves the promise `id` when a lease is lost; at once if it is.
 #[napi(catch_unwind)]
 pub fn lease_on_lost(lease: u32, id: u32) -> napi::Result<()> {
     with_state(|state| {
         let mailbox = Arc::clone(&state.mailbox);
         if let Ok(kept) = state.handles.share::<KeptLease>(lease) {
-            kept.lease.on_lost(move || mailbox.post(id, Ok(Mail::Word)));
+            kept.lease
+                .on_lost(move || mailbox.post(id, Ok(Mail::Signal)));
         }
     })
 }

@@ -12,7 +12,7 @@
 //! | `job` | work on Node's pool of threads |
 //! | `submit` | writes through the group queue, and their responses |
 //! | `calls` | the other requests of a store, in the call or on the pool |
-//! | `store`, `pages`, `watch`, `transact`, `lease`, `claim`, `clock`, `server` | one kind of object |
+//! | `store`, `pages`, `watch`, `transact`, `lease`, `claim`, `clock`, `server` | an object each |
 
 // in a build for tests the macros register nothing, so that these functions have no callers
 #![cfg_attr(test, allow(dead_code))]
@@ -45,9 +45,9 @@ use crate::mailbox::Mailbox;
 use crate::scratch::Scratch;
 use crate::state::{State, with_state};
 
-/// Connects this thread. `shared` has the scratch memory and the function that settles promises; if
-/// the thread is connected already, as when a test runner loads the module again, what it shares is
-/// answered instead and `shared` is not kept.
+/// Connects this thread. `shared` has the scratch memory and the function that settles promises. If
+/// the thread is connected already, because a test runner loads the module again, this returns the
+/// object that it shares and does not keep `shared`.
 #[napi(catch_unwind)]
 pub fn attach(env: Env, shared: Object<'_>) -> napi::Result<Object<'_>> {
     if state::is_set() {
@@ -67,7 +67,7 @@ pub fn attach(env: Env, shared: Object<'_>) -> napi::Result<Object<'_>> {
     Ok(shared)
 }
 
-/// Whether promises wait for the mailbox, and so the process must stay.
+/// Sets whether promises wait for the mailbox, for which the process stays alive.
 #[napi(catch_unwind)]
 pub fn hold(env: Env, hold: bool) -> napi::Result<()> {
     with_state(|state| {

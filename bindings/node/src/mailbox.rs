@@ -1,8 +1,8 @@
-//! Answers, and news of watchers and leases, on their way to one thread of JavaScript.
+//! Responses, and signals of watchers and leases, for one thread of JavaScript.
 //!
-//! Whoever led a group leaves its answers here, one after the other, and wakes the loop after the
-//! last: a group costs one wake-up, not one for each promise. What is left while the loop has not come
-//! yet costs none.
+//! The thread that commits a group posts its responses here and wakes the loop after the last. So a
+//! group costs one wake-up, not one for each promise. A post while the loop is already woken costs
+//! none.
 
 use std::mem;
 use std::sync::{Arc, Mutex};
@@ -15,23 +15,23 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use crate::handles::Handle;
 use crate::sync::lock;
 
-/// Wakes the loop. Does not keep it alive unless it is held, and hands no error to JavaScript.
+/// Wakes the loop. Does not keep it alive unless it is held, and passes no error to JavaScript.
 pub type Wake = ThreadsafeFunction<(), (), (), Status, false, true>;
 
-/// What comes for whoever waits in JavaScript.
+/// The result of a promise.
 pub enum Mail {
-    /// The answer to a submitted request.
+    /// The response to a submitted request.
     Response(Response),
-    /// A lease that keeps itself alive.
+    /// A lease that is kept alive.
     Lease {
         id: LeaseId,
         ttl_seconds: i64,
         object: Arc<dyn Handle>,
     },
-    /// Yes or no.
+    /// True or false.
     Flag(bool),
-    /// That it is time.
-    Word,
+    /// No value: the event that the promise waits for has happened.
+    Signal,
 }
 
 impl From<Response> for Mail {
@@ -40,19 +40,19 @@ impl From<Response> for Mail {
     }
 }
 
-/// What came, for the promise with this number.
-pub type Settled = (u32, Result<Mail>);
+/// The number of a promise, and its result.
+pub type Settlement = (u32, Result<Mail>);
 
 #[derive(Default)]
-struct Settling {
-    responses: Vec<Settled>,
+struct Queue {
+    settlements: Vec<Settlement>,
     /// The loop is woken, or will be at the end of a group.
-    ordered: bool,
+    wake_ordered: bool,
 }
 
-/// The answers of one thread.
+/// The mailbox of one thread.
 pub struct Mailbox {
-    settling: Mutex<Settling>,
+    queue: Mutex<Queue>,
     wake: Mutex<Wake>,
 }
 
@@ -60,19 +60,19 @@ impl Mailbox {
     /// Wakes the loop with this.
     pub fn new(wake: Wake) -> Mailbox {
         Mailbox {
-            settling: Mutex::default(),
+            queue: Mutex::default(),
             wake: Mutex::new(wake),
         }
     }
 
-    /// Leaves what came; from any thread. Once its thread of JavaScript has ended, nobody hears it.
+    /// Posts a result, from any thread. After the JavaScript thread has ended it has no effect.
     pub fn post(self: &Arc<Self>, id: u32, mail: Result<impl Into<Mail>>) {
-        let ordered = {
-            let mut settling = lock(&self.settling);
-            settling.responses.push((id, mail.map(Into::into)));
-            mem::replace(&mut settling.ordered, true)
+        let wake_ordered = {
+            let mut queue = lock(&self.queue);
+            queue.settlements.push((id, mail.map(Into::into)));
+            mem::replace(&mut queue.wake_ordered, true)
         };
-        if !ordered {
+        if !wake_ordered {
             let mailbox = self.clone();
             libkv::support::after_group(move || mailbox.wake());
         }
@@ -83,14 +83,14 @@ impl Mailbox {
         wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
     }
 
-    /// Takes all that is there.
-    pub fn take(&self) -> Vec<Settled> {
-        let mut settling = lock(&self.settling);
-        settling.ordered = false;
-        mem::take(&mut settling.responses)
+    /// Takes all results.
+    pub fn take(&self) -> Vec<Settlement> {
+        let mut queue = lock(&self.queue);
+        queue.wake_ordered = false;
+        mem::take(&mut queue.settlements)
     }
 
-    /// Whether the process stays alive for what has not been answered.
+    /// Sets whether the process stays alive for promises that are not settled.
     pub fn hold(&self, env: &Env, hold: bool) -> napi::Result<()> {
         let mut wake = lock(&self.wake);
         // Deprecated in favour of clones, which cannot change whether the loop stays alive.

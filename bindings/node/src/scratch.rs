@@ -1,9 +1,9 @@
 //! The scratch memory that a thread of JavaScript shares with its native part.
 //!
-//! JavaScript writes a request into it and calls with its length; the answer is written over it.
-//! Only numbers cross, which is several times cheaper than a `Buffer` for small keys and values.
-//! What does not fit goes in a `Buffer` of its own. Nobody else has this memory: `lib/native.js`
-//! keeps it to itself and copies out, so nothing can change it while a call reads it, or detach it.
+//! JavaScript writes a request into it and calls with its length; the response is written over it.
+//! Only numbers cross the border, which is several times cheaper than a `Buffer` for small keys and
+//! values. A request that does not fit has its own `Buffer`. `lib/native.js` does not share this
+//! memory and copies out of it, so that nothing can change or detach it while a call reads it.
 
 use libkv::{Code, Error, Result};
 use napi::bindgen_prelude::Buffer;
@@ -30,18 +30,17 @@ impl Scratch {
         self.memory.get(..len as usize).ok_or_else(out_of_range)
     }
 
-    /// Leaves an answer there, if it fits.
+    /// Writes a response, if it fits.
     pub fn response(&mut self, bytes: &[u8]) -> bool {
-        let place = self.memory.get_mut(..bytes.len());
-        if let Some(place) = place {
-            place.copy_from_slice(bytes);
+        if let Some(target) = self.memory.get_mut(..bytes.len()) {
+            target.copy_from_slice(bytes);
             return true;
         }
         false
     }
 
     /// All of it, for a value to be read into.
-    pub fn room(&mut self) -> &mut [u8] {
+    pub fn memory(&mut self) -> &mut [u8] {
         &mut self.memory
     }
 }

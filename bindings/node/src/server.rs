@@ -1,15 +1,15 @@
-//! A store served to any etcd client, in this process.
+//! An etcd server over a store of this process.
 
 use libkv::{Db, Result};
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
 use crate::handles::{Handle, downcast};
-use crate::job::{JobPromise, named_handle_on_pool, on_pool};
+use crate::job::{JobPromise, handle_with_text_on_pool, on_pool};
 use crate::state::{guarded, with_state};
 use crate::wire::Reader;
 
-/// What the feature `etcd` brings.
+/// The server, with the feature `etcd`.
 #[cfg(feature = "etcd")]
 pub mod net {
     use super::*;
@@ -17,38 +17,38 @@ pub mod net {
     use libkv_etcd::Serve;
     pub use libkv_etcd::Server;
 
-    /// Serves as JavaScript has written it, in the order of `SERVE_OPTIONS` in `lib/server.js`.
-    pub fn serving(
+    /// Reads the address and the options, in the order of `SERVE_OPTIONS` in `lib/server.js`.
+    pub fn serve_request(
         reader: &mut Reader,
     ) -> Result<impl FnOnce(&Db) -> Result<(Server, String)> + Send + use<>> {
-        let mut how = Serve::new(reader.text()?);
+        let mut options = Serve::new(reader.text()?);
         if let Some(path) = reader.option(Reader::path)? {
-            how = how.cert_file(path);
+            options = options.cert_file(path);
         }
         if let Some(path) = reader.option(Reader::path)? {
-            how = how.key_file(path);
+            options = options.key_file(path);
         }
         if let Some(path) = reader.option(Reader::path)? {
-            how = how.trusted_ca_file(path);
+            options = options.trusted_ca_file(path);
         }
-        if let Some(wanted) = reader.option(|reader| Ok(reader.u8()? != 0))? {
-            how = how.client_cert_auth(wanted);
+        if let Some(required) = reader.option(|reader| Ok(reader.u8()? != 0))? {
+            options = options.client_cert_auth(required);
         }
         if let Some(bytes) = reader.option(Reader::number)? {
-            how = how.max_request_bytes(bytes as u64);
+            options = options.max_request_bytes(bytes as u64);
         }
         if let Some(ops) = reader.option(Reader::number)? {
-            how = how.max_txn_ops(ops as usize);
+            options = options.max_txn_ops(ops as usize);
         }
         Ok(move |db: &Db| {
-            let server = libkv_etcd::serve(db, how)?;
+            let server = libkv_etcd::serve(db, options)?;
             let address = server.address().to_string();
             Ok((server, address))
         })
     }
 }
 
-/// An addon without a network.
+/// Without the feature `etcd` the addon has no network code.
 #[cfg(not(feature = "etcd"))]
 pub mod net {
     use super::*;
@@ -61,7 +61,7 @@ pub mod net {
         }
     }
 
-    pub fn serving(
+    pub fn serve_request(
         reader: &mut Reader,
     ) -> Result<impl FnOnce(&Db) -> Result<(Server, String)> + Send + use<>> {
         let message = format!(
@@ -86,25 +86,26 @@ impl Handle for net::Server {
     }
 }
 
-/// Serves a store, on the pool; the answer is the server's number and its address.
+/// Starts a server, on the pool. The response is its number and its address.
 #[napi(catch_unwind)]
 pub fn serve_later(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<JobPromise> {
     with_state(|state| {
-        let asked = guarded(|| {
+        let arguments = guarded(|| {
             Ok((
                 state.handles.get::<Db>(db)?.clone(),
-                net::serving(&mut state.request(len, &large)?)?,
+                net::serve_request(&mut state.request(len, &large)?)?,
             ))
         });
-        named_handle_on_pool(move || {
-            let (db, serve) = asked?;
+        handle_with_text_on_pool(move || {
+            let (db, serve) = arguments?;
             let (server, address) = serve(&db)?;
             Ok((server, address))
         })
     })
 }
 
-/// Ends a server, on the pool: it waits a little for requests under way. Gives its number back too.
+/// Closes a server, on the pool, because it waits a little for requests under way. Frees the number
+/// too.
 #[napi(catch_unwind)]
 pub fn server_close_later(server: u32) -> napi::Result<JobPromise> {
     with_state(|state| {

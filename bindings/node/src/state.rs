@@ -34,7 +34,7 @@ pub struct State {
     /// Whether promises wait for the mailbox.
     pub held: bool,
     /// Writes that an abort signal may cancel, by the number of their promise.
-    pub withdrawals: HashMap<u32, Submission>,
+    pub cancellable: HashMap<u32, Submission>,
     /// What the JavaScript of this thread shares, however often it is loaded.
     pub shared: ObjectRef<false>,
 }
@@ -81,7 +81,7 @@ impl State {
             handles: Handles::default(),
             mailbox,
             held: false,
-            withdrawals: HashMap::new(),
+            cancellable: HashMap::new(),
             shared,
         }
     }
@@ -163,7 +163,8 @@ pub fn with_state<T>(work: impl FnOnce(&mut State) -> T) -> napi::Result<T> {
             "libkv: this thread's environment is ending",
         ))
     };
-    // objects that are dropped with the thread may call this while the state itself is being dropped
+    // objects that are dropped with the thread may call this while the state itself is being
+    // dropped
     let worked = STATE.try_with(|thread| match &mut *thread.0.borrow_mut() {
         Some(state) => Ok(work(state)),
         None => ending(),

@@ -1,4 +1,4 @@
-//! The options of a store, as JavaScript has written them, and the call that opens it.
+//! Opening and closing of stores. JavaScript writes the options, see `lib/open.js`.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -12,15 +12,15 @@ use crate::job::{JobPromise, handle_on_pool, on_pool};
 use crate::state::{State, guarded, with_state};
 use crate::wire::Reader;
 
-/// Everything that opening needs.
-pub struct Opening {
+/// The target and the options of an open call.
+pub struct OpenRequest {
     target: Vec<u8>,
     options: Options,
 }
 
-impl Opening {
+impl OpenRequest {
     /// Reads target and options, in the order of `OPTIONS` in `lib/open.js`.
-    pub fn read(bytes: &[u8], state: &State) -> Result<Opening> {
+    pub fn read(bytes: &[u8], state: &State) -> Result<OpenRequest> {
         let mut reader = Reader::new(bytes);
         let target = reader.bytes()?;
         let unsigned = |reader: &mut Reader| Ok(reader.number()? as u64);
@@ -28,7 +28,7 @@ impl Opening {
             create: reader.option(|reader| Ok(reader.u8()? != 0))?,
             read_only: reader.option(|reader| Ok(reader.u8()? != 0))?,
             durability: reader.durability()?,
-            // infinity is beyond every u64
+            // the conversion turns infinity into the largest u64
             busy_timeout_ms: reader.option(|reader| Ok(reader.float()? as u64))?,
             max_bytes: reader.option(unsigned)?,
             max_request_bytes: reader.option(unsigned)?,
@@ -59,16 +59,16 @@ impl Opening {
             request_timeout_ms: reader.option(|reader| Ok(reader.float()? as u64))?,
             keep_alive_ms: reader.option(|reader| Ok(reader.float()? as u64))?,
         };
-        Ok(Opening { target, options })
+        Ok(OpenRequest { target, options })
     }
 
-    /// Opens it.
+    /// Opens the store.
     pub fn open(self) -> Result<Db> {
         open(OsStr::from_bytes(&self.target), self.options)
     }
 
-    /// Opens it at once, which a cluster is refused.
-    pub fn open_now(self) -> Result<Db> {
+    /// Opens the store in the call; refuses a cluster, which has to be waited for.
+    pub fn open_sync(self) -> Result<Db> {
         if is_cluster(&self.target) {
             let message = "openSync waits, and this is a cluster's address: await open instead";
             return Err(Error::new(Code::Unsupported, message));
@@ -98,7 +98,7 @@ fn is_cluster(_: &[u8]) -> bool {
     false
 }
 
-/// Opens a store before it returns; the answer is its number.
+/// Opens a store in the call. The response is its number.
 #[napi(catch_unwind)]
 pub fn open_store(len: u32, large: Option<Buffer>) -> napi::Result<f64> {
     with_state(|state| {
@@ -106,34 +106,34 @@ pub fn open_store(len: u32, large: Option<Buffer>) -> napi::Result<f64> {
             let bytes = large
                 .as_deref()
                 .map_or_else(|| state.scratch.request(len), Ok)?;
-            let db = Opening::read(bytes, state)?.open_now()?;
+            let db = OpenRequest::read(bytes, state)?.open_sync()?;
             writer.just(state.handles.add(db).into());
             Ok(())
         })
     })
 }
 
-/// Whether a store is a cluster, which is waited for.
+/// Whether a store is a cluster, whose responses have to be waited for.
 #[napi(catch_unwind)]
 pub fn is_remote(db: u32) -> napi::Result<bool> {
     with_state(|state| state.handles.get::<Db>(db).is_ok_and(Db::is_remote))
 }
 
-/// Opens a store on the pool; the answer is its number.
+/// Opens a store on the pool. The response is its number.
 #[napi(catch_unwind)]
 pub fn open_store_later(len: u32, large: Option<Buffer>) -> napi::Result<JobPromise> {
     with_state(|state| {
-        let opening = guarded(|| {
+        let request = guarded(|| {
             let bytes = large
                 .as_deref()
                 .map_or_else(|| state.scratch.request(len), Ok)?;
-            Opening::read(bytes, state)
+            OpenRequest::read(bytes, state)
         });
-        handle_on_pool(move || opening?.open())
+        handle_on_pool(move || request?.open())
     })
 }
 
-/// Closes a store before it returns; its number stays, and answers `closed`.
+/// Closes a store in the call. Its number stays valid, and its calls return `closed`.
 #[napi(catch_unwind)]
 pub fn close(db: u32) -> napi::Result<f64> {
     with_state(|state| {
@@ -145,7 +145,7 @@ pub fn close(db: u32) -> napi::Result<f64> {
     })
 }
 
-/// Closes a store on the pool: the last handle waits for what is under way.
+/// Closes a store on the pool, because the last handle waits for requests under way.
 #[napi(catch_unwind)]
 pub fn close_later(db: u32) -> napi::Result<JobPromise> {
     with_state(|state| {

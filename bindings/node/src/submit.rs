@@ -8,26 +8,26 @@ use crate::mailbox::Mail;
 use crate::state::{State, guarded, with_state};
 use crate::wire::{Call, Reader};
 
-/// A write on its way to the queue.
+/// A write that goes to the queue.
 struct Write {
     id: u32,
-    withdrawable: bool,
+    cancellable: bool,
     db: u32,
     request: Request,
 }
 
-/// The writes in the outbox, in their order, through the group queue: of each the number of its
-/// promise, its length, its store, whether it can be taken back, and itself. Those of one store are
-/// queued at one moment, so that they share a commit.
+/// Submits the writes in the outbox, in their order, through the group queue. The outbox has for
+/// each the number of its promise, its length, its store, whether it can be cancelled, and the
+/// write. The writes of one store are queued together, so that they share a commit.
 #[napi(catch_unwind)]
 pub fn submit_all(len: u32) -> napi::Result<()> {
     with_state(|state| {
         let mut writes = outbox(state, len).into_iter().peekable();
         while let Some(first) = writes.next() {
             let db = first.db;
-            let mut together = vec![first];
-            together.extend(std::iter::from_fn(|| writes.next_if(|next| next.db == db)));
-            submit_together(state, together);
+            let mut batch = vec![first];
+            batch.extend(std::iter::from_fn(|| writes.next_if(|next| next.db == db)));
+            submit_batch(state, batch);
         }
     })
 }
@@ -36,11 +36,11 @@ fn outbox(state: &State, len: u32) -> Vec<Write> {
     let mut writes = Vec::new();
     let read = guarded(|| {
         let mut outbox = Reader::new(state.outbox.request(len)?);
-        while let Some((id, db, withdrawable, mut write)) = outbox.addressed()? {
+        while let Some((id, db, cancellable, mut write)) = outbox.addressed()? {
             match write_request(&mut write) {
                 Ok(request) => writes.push(Write {
                     id,
-                    withdrawable,
+                    cancellable,
                     db,
                     request,
                 }),
@@ -53,15 +53,15 @@ fn outbox(state: &State, len: u32) -> Vec<Write> {
     writes
 }
 
-/// A write that is too large for the outbox.
+/// Submits a write that is too large for the outbox.
 #[napi(catch_unwind)]
-pub fn submit(db: u32, id: u32, withdrawable: bool, write: Buffer) -> napi::Result<()> {
+pub fn submit(db: u32, id: u32, cancellable: bool, write: Buffer) -> napi::Result<()> {
     with_state(|state| match write_request(&mut Reader::new(&write)) {
-        Ok(request) => submit_together(
+        Ok(request) => submit_batch(
             state,
             vec![Write {
                 id,
-                withdrawable,
+                cancellable,
                 db,
                 request,
             }],
@@ -75,16 +75,16 @@ fn write_request(write: &mut Reader) -> Result<Request> {
         Call::Request(request) => Ok(request),
         _ => Err(Error::new(
             Code::Internal,
-            "what was submitted is no request",
+            "a submitted call is not a request",
         )),
     })
 }
 
-/// Submits writes to the store of the first, which is that of all.
-fn submit_together(state: &mut State, writes: Vec<Write>) {
+/// Submits writes, all to the same store.
+fn submit_batch(state: &mut State, writes: Vec<Write>) {
     let promises: Vec<_> = writes
         .iter()
-        .map(|write| (write.id, write.withdrawable))
+        .map(|write| (write.id, write.cancellable))
         .collect();
     let db = writes.first().map_or(u32::MAX, |first| first.db);
     let db = state.handles.get::<Db>(db).cloned();
@@ -96,7 +96,7 @@ fn submit_together(state: &mut State, writes: Vec<Write>) {
     );
 }
 
-/// Submits requests for these promises; `true` with a promise says that it can be taken back.
+/// Submits requests for these promises. `true` with a promise: it can be cancelled.
 pub(crate) fn submit_to(
     state: &mut State,
     db: Result<Db>,
@@ -116,13 +116,13 @@ pub(crate) fn submit_to(
     });
     match submitted {
         Ok(submitted) => {
-            let withdrawals = promises
+            let cancellable = promises
                 .into_iter()
                 .zip(submitted)
-                .filter(|((_, withdrawable), _)| *withdrawable);
+                .filter(|((_, can_cancel), _)| *can_cancel);
             state
-                .withdrawals
-                .extend(withdrawals.map(|((id, _), submitted)| (id, submitted)));
+                .cancellable
+                .extend(cancellable.map(|((id, _), submitted)| (id, submitted)));
         }
         Err(error) => promises
             .iter()
@@ -130,29 +130,30 @@ pub(crate) fn submit_to(
     }
 }
 
-/// Takes a write back; whether it was in time. If so its promise is never settled from here.
+/// Cancels a write. Returns whether it was in time; its promise is then never settled from here.
 #[napi(catch_unwind)]
-pub fn withdraw(id: u32) -> napi::Result<bool> {
+pub fn cancel(id: u32) -> napi::Result<bool> {
     with_state(|state| {
         state
-            .withdrawals
+            .cancellable
             .remove(&id)
             .is_some_and(|submitted| submitted.cancel())
     })
 }
 
-/// The answers that have arrived: for each the number of its promise, its length, and itself.
+/// The responses that have arrived: for each the number of its promise, its length, and the
+/// response.
 #[napi(catch_unwind)]
 pub fn drain() -> napi::Result<f64> {
     with_state(|state| {
         state.response(|state, writer| {
             for (id, mail) in state.mailbox.take() {
-                state.withdrawals.remove(&id);
+                state.cancellable.remove(&id);
                 writer.addressed(id, |writer| {
                     match mail? {
                         Mail::Response(response) => writer.response(&response),
-                        Mail::Flag(yes) => writer.just(yes.into()),
-                        Mail::Word => writer.nothing(),
+                        Mail::Flag(flag) => writer.just(flag.into()),
+                        Mail::Signal => writer.nothing(),
                         Mail::Lease {
                             id,
                             ttl_seconds,

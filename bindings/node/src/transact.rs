@@ -1,4 +1,5 @@
-//! `transact` with an async body: one try at a time, so that nothing waits between its awaits.
+//! `transact` with an async body. JavaScript drives one attempt at a time, so that no thread waits
+//! while the body awaits.
 
 use std::sync::Mutex;
 
@@ -15,7 +16,7 @@ use crate::submit::submit_to;
 use crate::sync::lock;
 use crate::wire::{Call, Writer};
 
-/// A transaction that may have to begin again.
+/// One attempt of a transaction, and when to try again.
 pub struct Attempt {
     db: Db,
     transaction: Transaction,
@@ -29,16 +30,16 @@ impl Handle for Mutex<Attempt> {
 }
 
 impl Attempt {
-    /// The first try; `most` retries, none for as many as it takes.
-    pub fn new(db: Db, most: Option<u32>) -> Attempt {
+    /// The first attempt; at most `limit` retries, or any number.
+    pub fn new(db: Db, limit: Option<u32>) -> Attempt {
         Attempt {
             transaction: db.transaction(),
             db,
-            retries: Retries::new(most),
+            retries: Retries::new(limit),
         }
     }
 
-    /// A call of the body.
+    /// Runs a call of the body.
     pub fn call(&mut self, call: Call, writer: &mut Writer) -> Result<()> {
         let transaction = &mut self.transaction;
         match call {
@@ -59,46 +60,46 @@ impl Attempt {
             _ => {
                 return Err(Error::new(
                     Code::Internal,
-                    "a transaction was asked for something else",
+                    "a transaction does not have this call",
                 ));
             }
         }
         Ok(())
     }
 
-    /// What commits it, and where; none if there is nothing to write.
+    /// The txn that commits it, and its store; none if there is nothing to write.
     pub fn commit(&self) -> Option<(Db, Txn)> {
         self.transaction.txn().map(|txn| (self.db.clone(), txn))
     }
 
-    /// Whether `compacted` from a read only says that somebody was faster.
+    /// Whether `compacted` from a read means that another writer was faster.
     pub fn is_overtaken(&self) -> bool {
         self.transaction
             .is_overtaken(&Error::new(Code::Compacted, ""))
     }
 
-    /// Begins again; answers how long to wait before, in milliseconds.
-    pub fn again(&mut self) -> Result<i64> {
+    /// Begins the next attempt. Returns the wait before it in milliseconds.
+    pub fn retry(&mut self) -> Result<i64> {
         let wait = self.retries.after(&self.transaction)?;
         self.transaction = self.db.transaction();
         Ok(wait.as_millis() as i64)
     }
 }
 
-/// A transaction whose body is async; retries below 0 are as many as it takes.
+/// Begins a transaction with an async body. Negative `max_retries`: no limit.
 #[napi(catch_unwind)]
 pub fn attempt(db: u32, max_retries: f64) -> napi::Result<f64> {
     with_state(|state| {
         state.response(|state, writer| {
-            let most = (max_retries >= 0.0).then_some(max_retries as u32);
-            let attempt = Attempt::new(state.handles.get::<Db>(db)?.clone(), most);
+            let limit = (max_retries >= 0.0).then_some(max_retries as u32);
+            let attempt = Attempt::new(state.handles.get::<Db>(db)?.clone(), limit);
             writer.just(state.handles.add(Mutex::new(attempt)).into());
             Ok(())
         })
     })
 }
 
-/// A call of a transaction's body, before it returns.
+/// A call of a transaction's body, in the call.
 #[napi(catch_unwind)]
 pub fn attempt_call(attempt: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
     with_state(|state| {
@@ -117,22 +118,22 @@ pub fn attempt_call_later(
     large: Option<Buffer>,
 ) -> napi::Result<JobPromise> {
     with_state(|state| {
-        let asked = guarded(|| {
+        let arguments = guarded(|| {
             Ok((
                 state.handles.share::<Mutex<Attempt>>(attempt)?,
                 state.request(len, &large)?.call()?,
             ))
         });
         on_pool(move |writer| {
-            let (attempt, call) = asked?;
+            let (attempt, call) = arguments?;
             lock(&attempt).call(call, writer)
         })
     })
 }
 
-/// Commits what a transaction's body did, through the group queue, for the promise `id`.
+/// Commits a transaction through the group queue. The promise `id` gets the response.
 #[napi(catch_unwind)]
-pub fn attempt_commit(attempt: u32, id: u32, withdrawable: bool) -> napi::Result<()> {
+pub fn attempt_commit(attempt: u32, id: u32, cancellable: bool) -> napi::Result<()> {
     with_state(|state| {
         match guarded(|| Ok(lock(&*state.handles.share::<Mutex<Attempt>>(attempt)?).commit())) {
             Ok(None) => {
@@ -143,14 +144,14 @@ pub fn attempt_commit(attempt: u32, id: u32, withdrawable: bool) -> napi::Result
                 state.mailbox.post(id, Ok(Response::Txn(nothing_to_write)));
             }
             Ok(Some((db, txn))) => {
-                submit_to(state, Ok(db), vec![(id, withdrawable)], vec![txn.into()])
+                submit_to(state, Ok(db), vec![(id, cancellable)], vec![txn.into()])
             }
             Err(error) => state.mailbox.post(id, Err::<Response, _>(error)),
         }
     })
 }
 
-/// Whether `compacted`, from a read of this transaction, only says that somebody was faster.
+/// Whether `compacted`, from a read of this transaction, means that another writer was faster.
 #[napi(catch_unwind)]
 pub fn attempt_overtaken(attempt: u32) -> napi::Result<bool> {
     with_state(|state| {
@@ -159,12 +160,12 @@ pub fn attempt_overtaken(attempt: u32) -> napi::Result<bool> {
     })
 }
 
-/// Begins a transaction again: the answer is how many milliseconds to wait before.
+/// Begins the next attempt. The response is the wait before it in milliseconds.
 #[napi(catch_unwind)]
-pub fn attempt_again(attempt: u32) -> napi::Result<f64> {
+pub fn attempt_retry(attempt: u32) -> napi::Result<f64> {
     with_state(|state| {
         state.response(|state, writer| {
-            writer.just(lock(&*state.handles.share::<Mutex<Attempt>>(attempt)?).again()?);
+            writer.just(lock(&*state.handles.share::<Mutex<Attempt>>(attempt)?).retry()?);
             Ok(())
         })
     })

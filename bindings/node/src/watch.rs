@@ -1,5 +1,5 @@
-//! Watchers, and the leaders of an election: what is followed without a thread. JavaScript takes what
-//! is there a page at a time, and once there is nothing it waits for word in the mailbox.
+//! Watchers, and the leaders of an election. They need no thread: JavaScript takes the items a page
+//! at a time, and if there are none, the mailbox notifies it when there are.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,35 +17,33 @@ use crate::state::{guarded, with_state};
 use crate::sync::lock;
 use crate::wire::Writer;
 
-/// A page ends with the batch that brings it here.
+/// A page ends with the batch that reaches one of these limits.
 const PAGE_EVENTS: usize = 1_024;
 const PAGE_BYTES: usize = 256 << 10;
-/// So many batches at once are read on the loop: a watcher that has been woken knows where they are.
-const INLINE_BATCHES: usize = 16;
 
 enum Source {
     Watcher(Watcher),
     Leaders(Mutex<Leaders>),
 }
 
-/// What is followed, and who waits for it.
+/// A watcher or an election's leaders, and the promise that waits for the next item.
 pub struct Subscription {
     source: Source,
-    wait: Mutex<Option<Arc<Word>>>,
+    wait: Mutex<Option<Arc<Notifier>>>,
 }
 
-/// Tells JavaScript once that it is time to look again.
-struct Word {
+/// Resolves one promise, once, when there may be an item.
+struct Notifier {
     mailbox: Arc<Mailbox>,
     id: u32,
-    /// It is said, or shall not be said any more.
-    said: AtomicBool,
+    /// It has notified, or must not notify any more.
+    done: AtomicBool,
 }
 
-impl Wake for Word {
+impl Wake for Notifier {
     fn wake(self: Arc<Self>) {
-        if !self.said.swap(true, Ordering::AcqRel) {
-            self.mailbox.post(self.id, Ok(Mail::Word));
+        if !self.done.swap(true, Ordering::AcqRel) {
+            self.mailbox.post(self.id, Ok(Mail::Signal));
         }
     }
 }
@@ -76,11 +74,12 @@ impl Subscription {
         }
     }
 
-    /// Writes what is there, at most so many batches; what must be asked of a cluster for that ends with the time.
-    fn page(&self, most: usize, patience: Patience, writer: &mut Writer) -> Result<()> {
+    /// Writes the items that are there, at most `limit` batches. A request to a cluster ends with
+    /// `patience`.
+    fn page(&self, limit: usize, patience: Patience, writer: &mut Writer) -> Result<()> {
         match &self.source {
             Source::Watcher(watcher) => {
-                let (batches, last) = batches(watcher, most)?;
+                let (batches, last) = batches(watcher, limit)?;
                 writer.batches(&batches, last);
             }
             Source::Leaders(leaders) => {
@@ -91,30 +90,30 @@ impl Subscription {
         Ok(())
     }
 
-    /// Says the word `id` when there may be something.
+    /// Resolves the promise `id` when there may be an item.
     fn wait(&self, mailbox: &Arc<Mailbox>, id: u32) {
-        let word = Arc::new(Word {
+        let notifier = Arc::new(Notifier {
             mailbox: mailbox.clone(),
             id,
-            said: AtomicBool::new(false),
+            done: AtomicBool::new(false),
         });
-        *lock(&self.wait) = Some(word.clone());
-        self.with_watcher(|watcher| watcher.set_waker(Some(Waker::from(word))));
+        *lock(&self.wait) = Some(notifier.clone());
+        self.with_watcher(|watcher| watcher.set_waker(Some(Waker::from(notifier))));
     }
 
-    /// Does not say it; false if it is on its way.
-    fn hush(&self) -> bool {
-        let word = lock(&self.wait).take();
+    /// Cancels the notification; false if it was sent already.
+    fn cancel_wait(&self) -> bool {
+        let notifier = lock(&self.wait).take();
         self.with_watcher(|watcher| watcher.set_waker(None));
-        word.is_none_or(|word| !word.said.swap(true, Ordering::AcqRel))
+        notifier.is_none_or(|notifier| !notifier.done.swap(true, Ordering::AcqRel))
     }
 }
 
-/// The next batches of a watcher, and whether there is nothing more for now.
-fn batches(watcher: &Watcher, most: usize) -> Result<(Vec<WatchBatch>, bool)> {
+/// The next batches of a watcher, and whether there are no more for now.
+fn batches(watcher: &Watcher, limit: usize) -> Result<(Vec<WatchBatch>, bool)> {
     let mut page = Vec::new();
     let (mut events, mut bytes) = (0, 0);
-    while page.len() < most && events < PAGE_EVENTS && bytes < PAGE_BYTES {
+    while page.len() < limit && events < PAGE_EVENTS && bytes < PAGE_BYTES {
         match watcher.try_next() {
             Ok(Some(batch)) => {
                 events += batch.events.len();
@@ -127,14 +126,14 @@ fn batches(watcher: &Watcher, most: usize) -> Result<(Vec<WatchBatch>, bool)> {
             }
             Ok(None) => return Ok((page, true)),
             Err(error) if page.is_empty() => return Err(error),
-            // it is answered again, after what came before it
+            // the next call returns the error again, after these batches
             Err(_) => break,
         }
     }
     Ok((page, false))
 }
 
-/// Follows a range; the answer is a number to ask pages of.
+/// Begins to watch a range. The response is the number of the watcher.
 #[napi(catch_unwind)]
 pub fn watch(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
     with_state(|state| {
@@ -147,81 +146,87 @@ pub fn watch(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<f64> {
     })
 }
 
-/// The same, on the pool.
+/// As [`watch`], on the pool.
 #[napi(catch_unwind)]
 pub fn watch_later(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<JobPromise> {
     with_state(|state| {
-        let asked = guarded(|| {
+        let arguments = guarded(|| {
             Ok((
                 state.handles.get::<Db>(db)?.clone(),
                 state.request(len, &large)?.watch()?,
             ))
         });
         handle_on_pool(move || {
-            let (db, watch) = asked?;
+            let (db, watch) = arguments?;
             Ok(Subscription::new(Source::Watcher(db.watch(watch)?)))
         })
     })
 }
 
-/// What is there, before it returns: few batches.
+/// The items that are there, in the call: at most `limit` batches.
 #[napi(catch_unwind)]
-pub fn follow_page(following: u32, one: bool) -> napi::Result<f64> {
-    let most = if one { 1 } else { INLINE_BATCHES };
+pub fn subscription_page(subscription: u32, limit: u32) -> napi::Result<f64> {
     with_state(|state| {
         state.response(|state, writer| {
-            state
-                .handles
-                .share::<Subscription>(following)?
-                .page(most, Patience::new(None), writer)
+            state.handles.share::<Subscription>(subscription)?.page(
+                limit as usize,
+                Patience::new(None),
+                writer,
+            )
         })
     })
 }
 
-/// What is there, on the pool: there may be much to look through. What must be asked of a cluster has so much time, no
-/// limit below 0.
+/// The items that are there, on the pool, because a search through many revisions may be needed. A
+/// request to a cluster ends after `left_ms`; negative: no limit.
 #[napi(catch_unwind)]
-pub fn follow_page_later(following: u32, left_ms: f64) -> napi::Result<JobPromise> {
+pub fn subscription_page_later(subscription: u32, left_ms: f64) -> napi::Result<JobPromise> {
     with_state(|state| {
-        let following = guarded(|| state.handles.share::<Subscription>(following));
+        let subscription = guarded(|| state.handles.share::<Subscription>(subscription));
         let patience =
             Patience::new((left_ms >= 0.0).then(|| Duration::from_millis(left_ms as u64)));
-        on_pool(move |writer| following?.page(usize::MAX, patience, writer))
+        on_pool(move |writer| subscription?.page(usize::MAX, patience, writer))
     })
 }
 
-/// Says the word `id` when there may be something; at once, if so.
+/// Resolves the promise `id` when there may be an item; at once if there is one now.
 #[napi(catch_unwind)]
-pub fn follow_wait(following: u32, id: u32) -> napi::Result<()> {
+pub fn subscription_wait(subscription: u32, id: u32) -> napi::Result<()> {
     with_state(|state| {
-        let asked = guarded(|| {
+        let arguments = guarded(|| {
             state
                 .handles
-                .share::<Subscription>(following)?
+                .share::<Subscription>(subscription)?
                 .wait(&state.mailbox, id);
             Ok(())
         });
-        debug_assert!(asked.is_ok(), "lib/follow.js has the number");
+        debug_assert!(arguments.is_ok(), "lib/watch.js has the number");
     })
 }
 
-/// Takes that back; false if the word is on its way.
+/// Cancels that; false if the promise was resolved already.
 #[napi(catch_unwind)]
-pub fn follow_hush(following: u32) -> napi::Result<bool> {
+pub fn subscription_cancel_wait(subscription: u32) -> napi::Result<bool> {
     with_state(|state| {
-        guarded(|| Ok(state.handles.share::<Subscription>(following)?.hush())).unwrap_or(true)
+        guarded(|| {
+            Ok(state
+                .handles
+                .share::<Subscription>(subscription)?
+                .cancel_wait())
+        })
+        .unwrap_or(true)
     })
 }
 
-/// From where to go on.
+/// The revision to start from after the last batch that was delivered.
 #[napi(catch_unwind)]
-pub fn follow_resume(following: u32) -> napi::Result<f64> {
+pub fn subscription_resume(subscription: u32) -> napi::Result<f64> {
     with_state(|state| {
         state.response(|state, writer| {
             writer.just(
                 state
                     .handles
-                    .share::<Subscription>(following)?
+                    .share::<Subscription>(subscription)?
                     .with_watcher(Watcher::resume_revision),
             );
             Ok(())

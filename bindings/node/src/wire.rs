@@ -1,7 +1,7 @@
-//! How requests and answers cross: plain bytes in the scratch memory, little-endian.
+//! Requests and responses as plain bytes in the scratch memory, little-endian.
 //!
-//! `lib/wire.js` is the other half and has the same numbers. JavaScript has checked types and ranges
-//! before it writes, so that what is refused here is a defect of ours, not of the user's.
+//! `lib/wire.js` is the other half and has the same numbers. JavaScript checks types and ranges
+//! before it writes, so a request that is refused here is a defect of this package.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use libkv::*;
 
-/// What is asked of a store, first byte of a request. The same numbers as `KIND` in `lib/wire.js`.
+/// The kind of a request, its first byte. The same numbers as `KIND` in `lib/wire.js`.
 mod kind {
     pub const GET: u8 = 0;
     pub const RANGE: u8 = 1;
@@ -36,7 +36,7 @@ mod kind {
     pub const ALARM_DISARM: u8 = 21;
 }
 
-/// What an answer begins with. The same numbers as `ANSWER` in `lib/wire.js`.
+/// The kind of a response, its first byte. The same numbers as `RESPONSE` in `lib/wire.js`.
 mod response {
     pub const ERROR: u8 = 0;
     pub const NONE: u8 = 1;
@@ -64,20 +64,20 @@ mod response {
     pub const ALARMS: u8 = 23;
 }
 
-/// Beyond what the core allows, so that the core's own refusal is what is seen; and not so deep
-/// that taking it apart could end the stack.
+/// More than the core allows, so that the core refuses and not this file; and few enough that
+/// reading does not overflow the stack.
 const DEPTH_MAX: usize = TXN_DEPTH_MAX + 2;
 
 /// The largest integer that a JavaScript number holds exactly.
 const NUMBER_MAX: u64 = (1 << 53) - 1;
 
-/// What can be asked of a store, and answered at once.
+/// A request with one response.
 pub enum Call {
     /// One key, at a revision (0: now).
     Get(Revision, Vec<u8>),
     /// A request as the core knows it.
     Request(Request),
-    /// The events of a key, at most so many.
+    /// The events of a key, at most this many.
     History(i64, Vec<u8>),
     /// The store's status.
     Status,
@@ -85,24 +85,24 @@ pub enum Call {
     Check,
     /// The revision that a snapshot is of.
     Snapshot(Revision),
-    /// A lease's full TTL again.
+    /// Renewal of a lease.
     LeaseKeepAlive(LeaseId),
-    /// What is left of a lease, and whether with its keys.
+    /// The remaining TTL of a lease, and whether to list its keys.
     LeaseTimeToLive(LeaseId, bool),
     /// The ids of all leases.
     LeaseList,
-    /// The last revision written by this time.
+    /// The last revision that was written by this time.
     RevisionAt(SystemTime),
     /// The alarms that are active.
     AlarmList,
-    /// An alarm of this kind and member is to be raised.
+    /// Activates the alarm of this kind and member.
     AlarmActivate(AlarmKind, u64),
-    /// Alarms of this member (0: every) and kind (none: every) are to end.
+    /// Disarms the alarms of this member (0: all) and kind (none: all).
     AlarmDisarm(u64, Option<AlarmKind>),
 }
 
-/// What is answered page by page.
-pub enum Walk {
+/// A request whose response is read page by page.
+pub enum PagedRequest {
     /// The pairs of a range.
     Scan(Range),
     /// The events of a range between two revisions.
@@ -111,7 +111,7 @@ pub enum Walk {
     Diff(Revision, Revision, KeyRange),
 }
 
-/// Takes a request apart.
+/// Decodes a request.
 pub struct Reader<'a> {
     rest: &'a [u8],
     depth: usize,
@@ -156,17 +156,17 @@ impl<'a> Reader<'a> {
         Ok(i64::from_le_bytes(self.array()?))
     }
 
-    /// A number as JavaScript has it.
+    /// A JavaScript number.
     pub fn float(&mut self) -> Result<f64> {
         Ok(f64::from_le_bytes(self.array()?))
     }
 
-    /// An integer that was a JavaScript number.
+    /// An integer, written as a JavaScript number.
     pub fn number(&mut self) -> Result<i64> {
         Ok(self.float()? as i64)
     }
 
-    /// Bytes with their length before them.
+    /// Bytes after their length.
     pub fn bytes(&mut self) -> Result<Vec<u8>> {
         let len = self.u32()?;
         Ok(self.take(len as usize)?.to_vec())
@@ -312,32 +312,32 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
-    /// The next write of an outbox: the number of its promise, its store, whether it can be taken
-    /// back, and itself. None at the end.
+    /// The next write of an outbox: the number of its promise, its store, whether it can be
+    /// cancelled, and the write. None at the end.
     pub fn addressed(&mut self) -> Result<Option<(u32, u32, bool, Reader<'a>)>> {
         if self.rest.is_empty() {
             return Ok(None);
         }
-        let (id, len, db, withdrawable) = (self.u32()?, self.u32()?, self.u32()?, self.u32()? != 0);
+        let (id, len, db, cancellable) = (self.u32()?, self.u32()?, self.u32()?, self.u32()? != 0);
         Ok(Some((
             id,
             db,
-            withdrawable,
+            cancellable,
             Reader::new(self.take(len as usize)?),
         )))
     }
 
-    /// A text.
+    /// A string.
     pub fn text(&mut self) -> Result<String> {
         String::from_utf8(self.bytes()?).map_err(|_| malformed())
     }
 
-    /// A path, whose bytes need not be text.
+    /// A path, which need not be UTF-8.
     pub fn path(&mut self) -> Result<PathBuf> {
         Ok(OsString::from_vec(self.bytes()?).into())
     }
 
-    /// What is asked.
+    /// A request with one response.
     pub fn call(&mut self) -> Result<Call> {
         Ok(match self.u8()? {
             kind::GET => Call::Get(self.number()?, self.bytes()?),
@@ -404,21 +404,21 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What is asked for page by page.
-    pub fn walk(&mut self) -> Result<Walk> {
+    /// A request whose response is read page by page.
+    pub fn paged_request(&mut self) -> Result<PagedRequest> {
         Ok(match self.u8()? {
-            kind::SCAN => Walk::Scan(self.range()?),
-            kind::EVENTS => Walk::Events(Events {
+            kind::SCAN => PagedRequest::Scan(self.range()?),
+            kind::EVENTS => PagedRequest::Events(Events {
                 after: self.number()?,
                 upto: self.number()?,
                 range: self.key_range()?,
             }),
-            kind::DIFF => Walk::Diff(self.number()?, self.number()?, self.key_range()?),
+            kind::DIFF => PagedRequest::Diff(self.number()?, self.number()?, self.key_range()?),
             _ => return Err(malformed()),
         })
     }
 
-    /// What is to be followed.
+    /// A watch.
     pub fn watch(&mut self) -> Result<Watch> {
         let [prev_kv, no_put, no_delete, progress] = self.flags()?;
         Ok(Watch {
@@ -432,7 +432,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A member of the options, if it was set.
+    /// An option, if it is set.
     pub fn option<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<Option<T>> {
         Ok(match self.u8()? {
             0 => None,
@@ -441,25 +441,25 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Puts an answer together.
+/// Encodes a response.
 #[derive(Default)]
 pub struct Writer {
-    /// What has been written.
+    /// The bytes so far.
     pub bytes: Vec<u8>,
-    /// A number did not fit.
-    beyond: bool,
+    /// A number is larger than JavaScript can hold exactly.
+    overflow: bool,
 }
 
 impl Writer {
     fn u32(&mut self, n: usize) -> &mut Writer {
-        // a value of 4 GiB is beyond what LMDB stores
+        // LMDB stores no value of 4 GiB
         self.bytes.extend_from_slice(&(n as u32).to_le_bytes());
         self
     }
 
     /// An integer, for a JavaScript number.
     pub fn number(&mut self, n: i64) -> &mut Writer {
-        self.beyond |= n.unsigned_abs() > NUMBER_MAX;
+        self.overflow |= n.unsigned_abs() > NUMBER_MAX;
         self.bytes.extend_from_slice(&(n as f64).to_le_bytes());
         self
     }
@@ -508,7 +508,7 @@ impl Writer {
         self
     }
 
-    fn perhaps(&mut self, kv: Option<&KeyValue>) -> &mut Writer {
+    fn optional(&mut self, kv: Option<&KeyValue>) -> &mut Writer {
         self.flag(kv.is_some());
         if let Some(kv) = kv {
             self.pair(kv);
@@ -521,7 +521,7 @@ impl Writer {
         self
     }
 
-    /// A pair, or that there is none.
+    /// A pair, or none.
     pub fn found(&mut self, kv: Option<&KeyValue>) {
         match kv {
             Some(kv) => self.kind(response::PAIR).pair(kv),
@@ -529,17 +529,17 @@ impl Writer {
         };
     }
 
-    /// A number that is the whole answer.
+    /// A response that is a number.
     pub fn just(&mut self, n: i64) {
         self.kind(response::NUMBER).number(n);
     }
 
-    /// Nothing to say.
+    /// A response without a value.
     pub fn nothing(&mut self) {
         self.kind(response::NONE);
     }
 
-    /// The answer to a request.
+    /// The response to a request.
     pub fn response(&mut self, response: &Response) {
         match response {
             Response::Range(range) => self.range(range),
@@ -559,12 +559,12 @@ impl Writer {
                 self.kind(response::LEASE_REVOKE).number(revoked.revision);
             }
             Response::Alarm(response) => self.alarms(&response.alarms),
-            // no call of this face asks for it
+            // this package has no such request
             Response::Side(_) => {}
         }
     }
 
-    /// The answer to a range.
+    /// The response to a range.
     pub fn range(&mut self, range: &RangeResponse) {
         self.kind(response::RANGE)
             .number(range.revision)
@@ -576,7 +576,7 @@ impl Writer {
     fn put(&mut self, put: &PutResponse) {
         self.kind(response::PUT)
             .number(put.revision)
-            .perhaps(put.prev_kv.as_ref());
+            .optional(put.prev_kv.as_ref());
     }
 
     fn delete(&mut self, delete: &DeleteResponse) {
@@ -601,7 +601,7 @@ impl Writer {
         }
     }
 
-    /// A status; the names of its members stand in `lib/wire.js`, in this order.
+    /// A status; the names of its members are in `lib/wire.js`, in this order.
     pub fn status(&mut self, status: &Status) {
         self.kind(response::STATUS);
         let large = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
@@ -669,12 +669,12 @@ impl Writer {
         for event in events {
             self.flag(event.kind == EventKind::Delete)
                 .pair(&event.kv)
-                .perhaps(event.prev_kv.as_ref());
+                .optional(event.prev_kv.as_ref());
         }
         self
     }
 
-    /// Batches of a watcher, and whether there is nothing more for now.
+    /// Batches of a watcher, and whether there are no more for now.
     pub fn batches(&mut self, batches: &[WatchBatch], last: bool) {
         self.kind(response::BATCHES).flag(last).u32(batches.len());
         for batch in batches {
@@ -682,15 +682,15 @@ impl Writer {
         }
     }
 
-    /// A lease with its TTL again.
-    pub fn kept_alive(&mut self, kept: &LeaseKeepAliveResponse) {
+    /// The response to a renewal of a lease.
+    pub fn lease_keep_alive(&mut self, kept: &LeaseKeepAliveResponse) {
         self.kind(response::LEASE_KEEP_ALIVE)
             .i64(kept.id)
             .number(kept.ttl_seconds);
     }
 
-    /// What is left of a lease.
-    pub fn time_to_live(&mut self, left: &LeaseTimeToLiveResponse) {
+    /// The remaining TTL of a lease.
+    pub fn lease_time_to_live(&mut self, left: &LeaseTimeToLiveResponse) {
         self.kind(response::LEASE_TIME_TO_LIVE)
             .i64(left.id)
             .number(left.ttl_seconds)
@@ -725,7 +725,7 @@ impl Writer {
         }
     }
 
-    /// A lease that keeps itself alive: its number among the handles, its id, its TTL.
+    /// A lease that is kept alive: its number among the handles, its id, its TTL.
     pub fn lease(&mut self, handle: u32, id: LeaseId, ttl_seconds: i64) {
         self.kind(response::LEASE)
             .number(handle.into())
@@ -734,13 +734,13 @@ impl Writer {
     }
 
     /// A server: its number among the handles, and its address.
-    pub fn named(&mut self, handle: u32, address: &str) {
+    pub fn server(&mut self, handle: u32, address: &str) {
         self.kind(response::SERVER)
             .number(handle.into())
             .counted(address.as_bytes());
     }
 
-    /// How a lock or an election stands.
+    /// The state of a lock or an election.
     pub fn claim(&mut self, is_held: bool, key: &[u8], revision: Revision) {
         self.kind(response::CLAIM)
             .flag(is_held)
@@ -753,8 +753,8 @@ impl Writer {
         self.kind(response::DIFF).flag(last).u32(differences.len());
         for difference in differences {
             self.counted(&difference.key)
-                .perhaps(difference.before.as_ref())
-                .perhaps(difference.after.as_ref());
+                .optional(difference.before.as_ref())
+                .optional(difference.after.as_ref());
         }
     }
 
@@ -772,11 +772,11 @@ impl Writer {
         }
     }
 
-    /// Runs `write` and makes what came of it one answer: what it wrote, or its error.
+    /// Runs `write`. The response is what it wrote, or its error.
     pub fn write(&mut self, write: impl FnOnce(&mut Writer) -> Result<()>) {
         let from = self.bytes.len();
         let outcome = write(self);
-        let outcome = match std::mem::take(&mut self.beyond) {
+        let outcome = match std::mem::take(&mut self.overflow) {
             true => Err(Error::new(
                 Code::Unsupported,
                 "the response has a number beyond 2^53",
@@ -786,11 +786,11 @@ impl Writer {
         if let Err(error) = outcome {
             self.bytes.truncate(from);
             self.error(&error);
-            self.beyond = false;
+            self.overflow = false;
         }
     }
 
-    /// One answer of a group: whose it is, how long it is, and then it.
+    /// One response of a group: the number of its promise, its length, and the response.
     pub fn addressed(&mut self, id: u32, write: impl FnOnce(&mut Writer) -> Result<()>) {
         self.u32(id as usize).u32(0);
         let from = self.bytes.len();

@@ -122,10 +122,10 @@ test('abort: before the call nothing is written', async (t) => {
 
 test('abort: a write that had begun has an unknown outcome as its cause', async (t) => {
   const db = await memory(t)
-  // withdrawn too late: as if a writer had just begun it
-  const withdraw = native.withdraw
-  native.withdraw = () => false
-  t.after(() => (native.withdraw = withdraw))
+  // as if a writer had just begun it, too late to cancel
+  const cancel = native.cancel
+  native.cancel = () => false
+  t.after(() => (native.cancel = cancel))
   const abort = new AbortController()
   const write = db.put('k', 'v', { signal: abort.signal })
   abort.abort()

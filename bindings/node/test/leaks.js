@@ -66,7 +66,7 @@ function live(db) {
     calls: {
       'a watcher, 1/4': () => db.watch('k').close(),
       'a watcher dropped, 1/4': () => void db.watch('k', { signal: abort.signal }),
-      'a watcher that waited, 1/10': () => {
+      'a watcher that waited, 1/10': (n) => {
         const step = next(db.watch(one(n)))
         return Promise.all([step, db.put(one(n), '')])
       },

@@ -1,4 +1,4 @@
-"""A hundred writes in flight at once, then a walk over them."""
+"""A hundred concurrent writes, then a scan."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ import libkv.aio
 
 
 async def main() -> None:
-    """Write, read, and count up without losing a step."""
+    """Write and scan keys, then take jobs in transactions."""
     async with libkv.aio.open(":memory:") as db:
         await asyncio.gather(*(db.put(f"job/{number:03}", "waiting") for number in range(100)))
         async for kv in db.scan(prefix="job/", limit=2):

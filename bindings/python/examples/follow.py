@@ -1,4 +1,4 @@
-"""One worker leads and counts; the others follow what it writes, and take over when it goes."""
+"""One worker leads and counts; the next one leads when it resigns."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ import libkv.aio
 
 
 async def work(db: libkv.aio.Db, name: str) -> None:
-    """Stand for election, and lead for three steps."""
+    """Campaign, and lead for three steps."""
     election = db.election("leader", 5)
     await election.campaign(name)
     for step in range(3):
@@ -15,7 +15,7 @@ async def work(db: libkv.aio.Db, name: str) -> None:
 
 
 async def main() -> None:
-    """Run two workers, and follow them to the end of the second."""
+    """Run two workers, and watch them until the second has finished."""
     async with libkv.aio.open(":memory:") as db:
         watcher = db.watch("progress")
         workers = asyncio.gather(work(db, "ann"), work(db, "bob"))

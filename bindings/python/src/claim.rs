@@ -9,16 +9,19 @@ use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::PyBytes;
 
+use crate::calls::run_txn;
 use crate::convert::{bytes, int, seconds};
 use crate::error::raise;
-use crate::follow::Leaders;
-use crate::guard::{ask, call, guard, not_pickled};
+use crate::guard::{guard, not_pickled};
 use crate::handle::Handle;
+use crate::interrupt::{ask, call};
+use crate::key_value::KeyValue;
 use crate::lease::unless_gone;
+use crate::mailbox::{Mailbox, PendingFuture, Submission};
+use crate::parker::Parker;
 use crate::request::Txn;
-use crate::response::{IntoPython, KeyValue};
-use crate::sleep::Sleep;
-use crate::submit::{Answers, Place, Submitted};
+use crate::value::IntoField;
+use crate::watch::Leaders;
 
 /// A name that can be claimed, and the claim while it is held.
 pub struct Claim {
@@ -98,7 +101,7 @@ impl Claim {
         let request = self.lock(py).holder_request();
         let found = ask(py, &self.db, move |db| db.range(request))?;
         let leader = found.kvs.into_iter().next();
-        leader.map(|kv| kv.into_python(py)).transpose()
+        leader.into_field(py)
     }
 
     fn observe(&self, py: Python<'_>) -> PyResult<Leaders> {
@@ -112,12 +115,12 @@ impl Claim {
         self.lock(py).request(value, patience)
     }
 
-    /// Claims the name and waits for it; false if it was to be taken only if it is free, and is not.
-    /// A signal whose handler raises ends the wait.
+    /// Claims the name and waits for it; false if it was to be taken only if it is free, and is
+    /// not. A signal whose handler raises ends the wait.
     fn acquire(&self, py: Python<'_>, request: ClaimRequest) -> PyResult<bool> {
-        let sleep = Sleep::new()?;
-        let wait = ClaimWait::start(request, sleep.waker());
-        let claim = wait.wait(|until| sleep.until(py, until))?;
+        let parker = Parker::new()?;
+        let wait = ClaimWait::start(request, parker.waker());
+        let claim = wait.wait(|until| parker.park(py, until))?;
         Ok(self.hold(py, claim.map_err(raise)?))
     }
 
@@ -151,9 +154,9 @@ impl Claim {
 /// released or collected, and within 500 ms after its process ends.
 ///
 /// Limits: a holder that is stopped for longer than the TTL loses its lease without noticing, and
-/// another process acquires the lock. Fence writes against such a former holder with revision, which
-/// increases from holder to holder: the protected resource refuses a lower revision than it has seen,
-/// or the write is a txn that compares the create_revision of key with it.
+/// another process acquires the lock. Fence writes against such a former holder with revision,
+/// which increases from holder to holder: the protected resource refuses a lower revision than it
+/// has seen, or the write is a txn that compares the create_revision of key with it.
 ///
 /// Each thread needs a Lock of its own: one that is in use raises InvalidArgumentError.
 #[pyclass(frozen, module = "libkv")]
@@ -167,11 +170,11 @@ impl Lock {
 
 #[pymethods]
 impl Lock {
-    /// Waits until the lock is acquired, at most timeout seconds (None: no limit). Does nothing if it
-    /// is already held. The wait does not hold the interpreter; Ctrl-C ends it.
+    /// Waits until the lock is acquired, at most timeout seconds (None: no limit). Does nothing if
+    /// it is already held. The wait does not hold the interpreter; Ctrl-C ends it.
     ///
-    /// Raises TimeoutError, which names the holder's key, LeaseLostError, and those of Db.put(). After
-    /// an exception it has no key in the store.
+    /// Raises TimeoutError, which names the holder's key, LeaseLostError, and those of Db.put().
+    /// After an exception it has no key in the store.
     #[pyo3(signature = (timeout=None))]
     fn acquire(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         guard(|| {
@@ -196,8 +199,8 @@ impl Lock {
         })
     }
 
-    /// Releases the lock; does nothing if it is not held. Raises those of Db.lease_revoke(); the lock
-    /// then ends with its TTL.
+    /// Releases the lock; does nothing if it is not held. Raises those of Db.lease_revoke(); the
+    /// lock then ends with its TTL.
     fn release(&self, py: Python<'_>) -> PyResult<()> {
         guard(|| {
             let _turn = self.0.turn()?;
@@ -250,12 +253,12 @@ impl Lock {
     }
 }
 
-/// An election: one leader among all candidates for a name. Made by Db.election(). Its keys are those
-/// of etcd's election service. A context manager that resigns.
+/// An election: one leader among all candidates for a name. Made by Db.election(). Its keys are
+/// those of etcd's election service. A context manager that resigns.
 ///
-/// Guarantees: the leader is the candidate whose key was created first. The value of its key is what
-/// the leader proclaims. If the leader resigns, or its process ends, the next candidate leads, in the
-/// order in which they came.
+/// Guarantees: the leader is the candidate whose key was created first. The value of its key is
+/// what the leader proclaims. If the leader resigns, or its process ends, the next candidate leads,
+/// in the order in which they came.
 ///
 /// Limits: a leader that is stopped for longer than the TTL may believe for a moment that it still
 /// leads. proclaim() then fails. Fence other writes with revision, as with Lock.
@@ -270,8 +273,8 @@ impl Election {
 
 #[pymethods]
 impl Election {
-    /// Waits until it leads, at most timeout seconds (None: no limit), and proclaims value (bytes, a
-    /// buffer or str). Waits as Lock.acquire().
+    /// Waits until it leads, at most timeout seconds (None: no limit), and proclaims value (bytes,
+    /// a buffer or str). Waits as Lock.acquire().
     ///
     /// Raises TimeoutError, LeaseLostError, and those of Db.put(). After an exception it is no
     /// candidate.
@@ -300,7 +303,7 @@ impl Election {
         guard(|| {
             let value = bytes("value", value)?;
             let proclamation = self.0.lock(py).proclamation(&*value).map_err(raise)?;
-            match crate::db::run_txn(py, &self.0.db, proclamation)?.succeeded {
+            match run_txn(py, &self.0.db, proclamation)?.succeeded {
                 true => Ok(()),
                 false => Err(raise(self.0.lock(py).lost())),
             }
@@ -312,8 +315,8 @@ impl Election {
         guard(|| self.0.leader(py))
     }
 
-    /// Follows the election: an iterator of KeyValue over the current leader, each new leader and each
-    /// new value.
+    /// Follows the election: an iterator of KeyValue over the current leader, each new leader and
+    /// each new value.
     fn observe(&self, py: Python<'_>) -> PyResult<Leaders> {
         guard(|| self.0.observe(py))
     }
@@ -374,7 +377,7 @@ impl Election {
 struct Attempt {
     driver: ClaimDriver,
     result: Arc<Mutex<Option<libkv::Result<Option<libkv::support::Claim>>>>>,
-    place: Place,
+    pending: PendingFuture,
 }
 
 /// A claim as libkv.aio uses it: nothing of it waits.
@@ -419,7 +422,7 @@ impl AsyncClaim {
         value: &Bound<'_, PyAny>,
         timeout: Option<&Bound<'_, PyAny>>,
         only_if_free: bool,
-        responses: &Bound<'_, Answers>,
+        mailbox: &Bound<'_, Mailbox>,
         future: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         guard(|| {
@@ -429,8 +432,8 @@ impl AsyncClaim {
             if only_if_free {
                 request = request.only_if_free();
             }
-            let (place, result) = (responses.get().place(future), Arc::new(Mutex::new(None)));
-            let (waker, slot) = (place.waker(), result.clone());
+            let (pending, result) = (mailbox.get().register(future), Arc::new(Mutex::new(None)));
+            let (waker, slot) = (pending.waker(), result.clone());
             let driver = ClaimDriver::start(request, move |claim| {
                 *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(claim);
                 waker.wake();
@@ -438,7 +441,7 @@ impl AsyncClaim {
             *self.attempt(py) = Some(Attempt {
                 driver,
                 result,
-                place,
+                pending,
             });
             Ok(())
         })
@@ -455,7 +458,7 @@ impl AsyncClaim {
     fn cancel(&self, py: Python<'_>) {
         let attempt = self.attempt(py).take();
         if let Some(attempt) = attempt {
-            attempt.place.forget();
+            attempt.pending.forget();
         }
     }
 
@@ -478,14 +481,14 @@ impl AsyncClaim {
     fn leave(
         &self,
         py: Python<'_>,
-        responses: &Bound<'_, Answers>,
+        mailbox: &Bound<'_, Mailbox>,
         future: &Bound<'_, PyAny>,
-    ) -> PyResult<Option<Submitted>> {
+    ) -> PyResult<Option<Submission>> {
         guard(|| {
             let revoke = self.claim.lock(py).leave();
             let db = &self.claim.db;
             match revoke.map(Request::from) {
-                Some(revoke) => Ok(Some(responses.get().submit(db, revoke, future))),
+                Some(revoke) => Ok(Some(mailbox.get().submit(db, revoke, future))),
                 None => db.ensure_open().map(|()| None),
             }
         })

@@ -1,5 +1,5 @@
-//! What Python hands over: bytes, numbers, keywords, ranges. Wrong types are `TypeError`, numbers
-//! out of range `OverflowError`, and each says which argument it means.
+//! Arguments of Python: bytes, numbers, keywords, ranges. A wrong type is a `TypeError`, a number
+//! out of range an `OverflowError`; the message names the argument.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,19 +14,19 @@ use pyo3::{Borrowed, intern};
 /// The keywords of a call.
 pub type Dict<'py> = Bound<'py, PyDict>;
 
-/// An argument that may be left out; `None` does not leave it out.
+/// An optional argument. `None` counts as a value.
 #[derive(Default)]
-pub struct Given<'py>(pub Option<Bound<'py, PyAny>>);
+pub struct OptionalArg<'py>(pub Option<Bound<'py, PyAny>>);
 
-impl<'a, 'py> FromPyObject<'a, 'py> for Given<'py> {
+impl<'a, 'py> FromPyObject<'a, 'py> for OptionalArg<'py> {
     type Error = PyErr;
 
-    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Given<'py>> {
-        Ok(Given(Some(value.to_owned())))
+    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<OptionalArg<'py>> {
+        Ok(OptionalArg(Some(value.to_owned())))
     }
 }
 
-/// Bytes, borrowed where Python cannot change them. `what` is the argument's name.
+/// Bytes, borrowed if Python cannot change them. `what` is the argument's name.
 #[inline]
 pub fn bytes<'a>(what: &str, value: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, [u8]>> {
     match value.cast::<PyBytes>() {
@@ -49,7 +49,7 @@ fn other_bytes<'a>(what: &str, value: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, 
     }
     match buffer.into_typed::<u8>() {
         Ok(buffer) => Ok(Cow::Owned(buffer.to_vec(value.py())?)),
-        // items of another kind: their bytes as they lie in memory
+        // items of another type: their bytes in memory
         Err(_) => {
             let flat = PyMemoryView::from(value)?.call_method0(intern!(value.py(), "tobytes"))?;
             Ok(Cow::Owned(flat.cast::<PyBytes>()?.as_bytes().to_vec()))
@@ -89,7 +89,7 @@ where
         .map_err(|_| PyOverflowError::new_err(format!("{what} is beyond {room}: {index}")))
 }
 
-/// A number of seconds, as a time-out is given; none, as infinity, is for ever, and below 0 is 0.
+/// A timeout in seconds. None and infinity are no limit; a negative number is 0.
 pub fn seconds(what: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Duration>> {
     let Some(value) = value else { return Ok(None) };
     let wanted = "a number of seconds or None";
@@ -100,12 +100,12 @@ pub fn seconds(what: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<
         true => Err(PyValueError::new_err(format!(
             "{what} must be {wanted}, not nan"
         ))),
-        // what is beyond reckoning is for ever
+        // a number that Duration cannot hold is no limit
         false => Ok(Duration::try_from_secs_f64(number.max(0.0)).ok()),
     }
 }
 
-/// A time: a datetime (one without a time zone is local time), or seconds since 1970.
+/// A time: a datetime (without a time zone: local time), or seconds since 1970.
 pub fn time(what: &str, value: &Bound<'_, PyAny>) -> PyResult<SystemTime> {
     let given = match value.is_instance_of::<PyDateTime>() {
         true => &value.call_method0(intern!(value.py(), "timestamp"))?,
@@ -120,11 +120,11 @@ pub fn time(what: &str, value: &Bound<'_, PyAny>) -> PyResult<SystemTime> {
             "{what} must be {wanted}, not nan"
         )));
     }
-    // the ends of what can be said in milliseconds: before everything, after everything
+    // times out of range become the first or last time in milliseconds
     Ok(UNIX_EPOCH + Duration::from_millis((seconds * 1_000.0).clamp(0.0, i64::MAX as f64) as u64))
 }
 
-/// `True` or `False`, and nothing that merely looks so.
+/// `True` or `False`; other values are refused, also 0 and 1.
 pub fn flag(what: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
     value
         .cast::<PyBool>()
@@ -132,7 +132,7 @@ pub fn flag(what: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
         .map_err(|_| wrong_type(what, "a bool", value))
 }
 
-/// One of some names.
+/// One of several names.
 pub fn one_of<T: Copy>(what: &str, value: &Bound<'_, PyAny>, names: &[(&str, T)]) -> PyResult<T> {
     let listed = || {
         names
@@ -194,8 +194,8 @@ pub fn durability_name(durability: Durability) -> &'static str {
     }
 }
 
-/// Takes the keywords one by one; one that `known` does not have is refused with the nearest that
-/// it has.
+/// Calls `take` with each keyword. One that is not in `known` is refused with the nearest name in
+/// it.
 pub fn each_option<'py>(
     call: &str,
     options: Option<&Dict<'py>>,
@@ -215,6 +215,21 @@ pub fn each_option<'py>(
     Ok(())
 }
 
+/// Reads the only option of a call; none if it is left out.
+pub fn only_option<'py, T>(
+    call: &str,
+    options: Option<&Dict<'py>>,
+    name: &'static str,
+    read: impl Fn(&str, &Bound<'py, PyAny>) -> PyResult<T>,
+) -> PyResult<Option<T>> {
+    let mut value = None;
+    each_option(call, options, &[name], |name, given| {
+        value = Some(read(name, given)?);
+        Ok(())
+    })?;
+    Ok(value)
+}
+
 fn unknown(py: Python<'_>, call: &str, name: &str, known: &[&str]) -> PyErr {
     let close = || -> PyResult<Vec<String>> {
         py.import("difflib")?
@@ -229,7 +244,7 @@ fn unknown(py: Python<'_>, call: &str, name: &str, known: &[&str]) -> PyErr {
     PyTypeError::new_err(format!("{call}() has no option {name:?}{hint}"))
 }
 
-/// Refuses keywords beside a request value, which has its own.
+/// Refuses keywords beside a request value, which has its own options.
 pub fn alone(call: &str, more: bool) -> PyResult<()> {
     match more {
         true => Err(PyTypeError::new_err(format!(
@@ -239,25 +254,25 @@ pub fn alone(call: &str, more: bool) -> PyResult<()> {
     }
 }
 
-/// Which keys: `key`, or `prefix=`, or `start=` and `end=`.
+/// The arguments of a key range: `key`, or `prefix=`, or `start=` and `end=`.
 #[derive(Default)]
-pub struct Keys<'py> {
+pub struct KeyArgs<'py> {
     key: Option<Bound<'py, PyAny>>,
     prefix: Option<Bound<'py, PyAny>>,
     start: Option<Bound<'py, PyAny>>,
     end: Option<Bound<'py, PyAny>>,
 }
 
-impl<'py> Keys<'py> {
+impl<'py> KeyArgs<'py> {
     /// Begins with the argument `key`.
-    pub fn new(key: Option<Bound<'py, PyAny>>) -> Keys<'py> {
-        Keys {
+    pub fn new(key: Option<Bound<'py, PyAny>>) -> KeyArgs<'py> {
+        KeyArgs {
             key,
-            ..Keys::default()
+            ..KeyArgs::default()
         }
     }
 
-    /// Takes a keyword if it is one of these; answers whether it was.
+    /// Takes a keyword if it is one of these; returns whether it is.
     pub fn take(&mut self, name: &str, value: &Bound<'py, PyAny>) -> bool {
         match name {
             "prefix" => self.prefix = Some(value.clone()),
@@ -268,7 +283,7 @@ impl<'py> Keys<'py> {
         true
     }
 
-    /// The range; none if nothing was said.
+    /// The range; none without arguments.
     pub fn range(self, call: &str) -> PyResult<Option<KeyRange>> {
         let owned = |what, value| bytes(what, value).map(Cow::into_owned);
         Ok(match (&self.key, &self.prefix, &self.start, &self.end) {

@@ -2,56 +2,42 @@
 
 use std::path::{Path, PathBuf};
 
-use libkv::{
-    Code, Compact, Error, KeyRange, LeaseRevoke, LeaseTimeToLive, PairRef, Request, Response,
-};
+use libkv::{Code, Error, KeyRange, LeaseRevoke, LeaseTimeToLive, Response};
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::PyList;
 
+use crate::calls::{self, run, run_txn, wrong_response};
 use crate::claim::{AsyncClaim, Claim, Election, Lock};
-use crate::convert::{Dict, Given, Keys, alarm_kind, bytes, each_option, flag, int};
+use crate::convert::{
+    Dict, KeyArgs, OptionalArg, alarm_kind, bytes, each_option, flag, int, only_option, time,
+    wrong_type,
+};
 use crate::error::raise;
-use crate::follow::Watcher;
-#[cfg(feature = "etcd")]
-use crate::guard::elsewhere;
-use crate::guard::{ask, call, detached, guard, not_pickled};
+use crate::guard::{detached, guard, not_pickled};
 use crate::handle::Handle;
-use crate::lease::{self, Lease};
-use crate::options::unsigned;
-use crate::pairs::Packed;
+#[cfg(feature = "etcd")]
+use crate::interrupt::on_other_thread;
+use crate::interrupt::{ask, call};
+use crate::key_value::KeyValue;
+use crate::lease::Lease;
+use crate::mailbox::{Mailbox, PendingResponse, Submission};
+use crate::options::{self, unsigned};
 use crate::request;
 use crate::response::{
-    CheckReport, CompactResponse, DeleteResponse, IntoPython, KeyValue, LeaseGrantResponse,
-    LeaseKeepAliveResponse, LeaseRevokeResponse, LeaseTimeToLiveResponse, PutResponse,
-    RangeResponse, Status, TxnResponse, list, pair_of,
+    CheckReport, LeaseKeepAliveResponse, LeaseTimeToLiveResponse, Status, TxnResponse,
 };
 use crate::scan::{DiffScan, EventScan, Scan};
 use crate::snapshot::Snapshot;
 use crate::transact::{self, Transaction};
-use crate::{options, submit};
+use crate::value::{IntoPython, list};
+use crate::watch::Watcher;
 
-/// Values up to this size go from the store to the caller's buffer without an allocation.
-const ON_STACK_BYTES: usize = 1_024;
-
-macro_rules! pick {
-    ($kind:ident) => {
-        |response| {
-            if let Response::$kind(response) = response {
-                Some(response)
-            } else {
-                None
-            }
-        }
-    };
-}
-
-/// A store, open. Made by open(); usable from any thread; a context manager that closes it.
+/// An open store, created by open(). All threads can use it. A context manager that closes it.
 ///
-/// Closing it closes everything made from it (scans, snapshots, watchers, leases, locks, elections): every later
-/// call raises ClosedError.
-/// After a fork() the child gets ForkedError: it opens the store anew.
+/// After it is closed, every call on it and on the objects created from it (scans, snapshots,
+/// watchers, leases, locks, elections) raises ClosedError. After a fork() the child gets
+/// ForkedError and has to open the store again.
 #[pyclass(frozen, module = "libkv")]
 pub struct Db {
     path: PathBuf,
@@ -76,86 +62,31 @@ impl Db {
     pub fn handle(&self) -> &Handle {
         &self.db
     }
+
+    fn snapshot_of(&self, py: Python<'_>, revision: i64) -> PyResult<Snapshot> {
+        let snapshot = ask(py, &self.db, move |db| db.snapshot_at(revision))?;
+        Ok(Snapshot::new(&self.db, snapshot))
+    }
 }
 
-/// A cluster is dialled on another thread, so that Ctrl-C ends the wait.
+/// Connects to a cluster on another thread, so that Ctrl-C ends the wait.
 #[cfg(feature = "etcd")]
 fn open(py: Python<'_>, path: &Path, options: libkv::Options) -> PyResult<libkv::Db> {
     if !path.to_str().is_some_and(libkv_etcd::is_cluster) {
         return detached(py, || libkv_etcd::open(path, options));
     }
     let address = path.to_owned();
-    elsewhere(py, move || libkv_etcd::open(address, options))
+    on_other_thread(py, move || libkv_etcd::open(address, options))
 }
 
-/// A cluster's address is refused with `unsupported`.
+/// Refuses the address of a cluster with `unsupported`.
 #[cfg(not(feature = "etcd"))]
 fn open(py: Python<'_>, path: &Path, options: libkv::Options) -> PyResult<libkv::Db> {
     detached(py, || libkv::Db::open(path, options))
 }
 
-/// One key at a revision (0: now). Holds the interpreter: a read of one key waits for nobody and takes
-/// less time than to give the interpreter away.
-#[inline]
-pub fn get<'py>(
-    db: &libkv::Db,
-    key: &Bound<'py, PyAny>,
-    revision: i64,
-) -> PyResult<Option<Py<KeyValue>>> {
-    let py = key.py();
-    let name = bytes("key", key)?;
-    let found = match db.is_remote() {
-        true => remote_get(py, db, &name, revision)?,
-        false if revision == 0 => db.get(&name).map_err(raise)?,
-        false => db.get_at(&name, revision).map_err(raise)?,
-    };
-    let Some(kv) = found else { return Ok(None) };
-    let key = match key.cast::<PyBytes>() {
-        Ok(key) => key.clone().unbind(),
-        Err(_) => PyBytes::new(py, &kv.key).unbind(),
-    };
-    pair_of(py, key, PairRef::from(&kv)).map(Some)
-}
-
-/// One key of a cluster, as a request: without the interpreter, and Ctrl-C ends the wait.
-#[cold]
-fn remote_get(
-    py: Python<'_>,
-    db: &libkv::Db,
-    key: &[u8],
-    revision: i64,
-) -> PyResult<Option<libkv::KeyValue>> {
-    match call(py, db, libkv::Range::new(key).revision(revision.max(0)))? {
-        Response::Range(response) => Ok(response.kvs.into_iter().next()),
-        _ => Err(wrong_response()),
-    }
-}
-
-/// The pairs of a range, read without the interpreter.
-pub fn range(py: Python<'_>, db: &libkv::Db, request: libkv::Range) -> PyResult<Py<RangeResponse>> {
-    if db.is_remote() {
-        return write(py, db, request, pick!(Range));
-    }
-    let (response, packed) = detached(py, || {
-        let mut packed = Packed::default();
-        let response = db.range_each(&request, |pair| packed.push(pair))?;
-        Ok((response, packed))
-    })?;
-    crate::response::range(py, &response, packed)
-}
-
-/// Reads the only keyword of get().
-pub fn revision(call: &str, options: Option<&Dict<'_>>) -> PyResult<i64> {
-    let mut revision = 0;
-    each_option(call, options, &["revision"], |name, given| {
-        revision = int(name, given)?;
-        Ok(())
-    })?;
-    Ok(revision)
-}
-
-fn keys(call: &str, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<KeyRange> {
-    let mut keys = Keys::new(key.0);
+fn keys(call: &str, key: OptionalArg<'_>, options: Option<&Dict<'_>>) -> PyResult<KeyRange> {
+    let mut keys = KeyArgs::new(key.0);
     each_option(call, options, &["prefix", "start", "end"], |name, given| {
         keys.take(name, given);
         Ok(())
@@ -163,170 +94,146 @@ fn keys(call: &str, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<KeyR
     Ok(keys.range(call)?.unwrap_or_else(KeyRange::all))
 }
 
-/// The answer as the class that it must have.
-fn answered<T: IntoPython>(
-    py: Python<'_>,
-    response: Response,
-    pick: fn(Response) -> Option<T>,
-) -> PyResult<Py<T::Class>> {
-    pick(response).ok_or_else(wrong_response)?.into_python(py)
-}
-
-fn wrong_response() -> PyErr {
-    raise(Error::new(
-        Code::Internal,
-        "the engine returned the response of another kind of request",
-    ))
-}
-
-fn write<T: IntoPython>(
-    py: Python<'_>,
-    db: &libkv::Db,
-    request: impl Into<Request>,
-    pick: fn(Response) -> Option<T>,
-) -> PyResult<Py<T::Class>> {
-    answered(py, call(py, db, request)?, pick)
-}
-
-/// A txn that is run like any write; shared with transact().
-pub fn run_txn(py: Python<'_>, db: &libkv::Db, txn: libkv::Txn) -> PyResult<libkv::TxnResponse> {
-    let pick: fn(Response) -> Option<libkv::TxnResponse> = pick!(Txn);
-    let response = call(py, db, txn)?;
-    pick(response).ok_or_else(wrong_response)
-}
-
 #[pymethods]
 impl Db {
-    /// Writes one key; the store's revision rises by 1.
+    /// Writes one key and returns a PutResponse. The store's revision rises by 1.
     ///
-    /// key and value are bytes, any contiguous buffer, or str (as UTF-8). lease hangs the key on that
-    /// lease; prev_kv asks for the pair as it was before; ignore_value and ignore_lease keep what the
-    /// key has; durability ("sync", "lazy") overrides the handle's. A Put may stand in place of all.
+    /// key and value are bytes, any contiguous buffer, or str (as UTF-8). lease attaches the key to
+    /// that lease. prev_kv requests the previous pair. ignore_value and ignore_lease keep the
+    /// present value or lease. durability ("sync", "lazy") overrides the handle's. A Put can
+    /// replace all arguments.
     ///
-    /// Waits for the writer's lock and the disk, without the interpreter. Raises
-    /// InvalidArgumentError, TooLargeError, KeyNotFoundError (ignore_… on a missing key),
-    /// LeaseNotFoundError, ReadOnlyError, BusyError, FullError, IoError: nothing is written then. Only
-    /// after UnknownOutcomeError may it be.
+    /// Waits for the write lock and the disk, without the interpreter. Raises InvalidArgumentError,
+    /// TooLargeError, KeyNotFoundError (ignore_… on a missing key), LeaseNotFoundError,
+    /// ReadOnlyError, BusyError, FullError, IoError; nothing is written then. Only after
+    /// UnknownOutcomeError it may be.
     #[pyo3(
-        signature = (key, value=Given::default(), **options),
+        signature = (key, value=OptionalArg::default(), **options),
         text_signature = "($self, key, value=b'', *, lease=0, prev_kv=False, ignore_value=False, ignore_lease=False, durability=None)"
     )]
     fn put(
         &self,
         py: Python<'_>,
         key: &Bound<'_, PyAny>,
-        value: Given<'_>,
+        value: OptionalArg<'_>,
         options: Option<&Dict<'_>>,
-    ) -> PyResult<Py<PutResponse>> {
-        guard(|| write(py, &self.db, request::put(key, value, options)?, pick!(Put)))
+    ) -> PyResult<Py<PyAny>> {
+        guard(|| run(py, &self.db, request::put(key, value, options)?))
     }
 
-    /// One key as it is now, or at a revision; None if it is not there. About a microsecond.
+    /// Reads one key, now or at a revision: a KeyValue, or None if it does not exist. Takes about a
+    /// microsecond.
     ///
-    /// Raises CompactedError and FutureRevisionError, which carry the revision to know.
+    /// Raises CompactedError and FutureRevisionError, which carry the compacted or current
+    /// revision.
     #[pyo3(signature = (key, **options), text_signature = "($self, key, *, revision=0)")]
     fn get(
         &self,
         key: &Bound<'_, PyAny>,
         options: Option<&Dict<'_>>,
     ) -> PyResult<Option<Py<KeyValue>>> {
-        guard(|| get(&self.db, key, revision("get", options)?))
+        guard(|| {
+            let revision = only_option("get", options, "revision", int)?;
+            calls::get(&self.db, key, revision.unwrap_or(0))
+        })
     }
 
-    /// The value of one key into a writable buffer of bytes; the length of the value, or None if there
-    /// is no such key. If the buffer is too small nothing is copied, and the length needed is answered.
+    /// Copies the value of one key into a writable buffer of bytes. Returns the value's length, or
+    /// None if the key does not exist. Copies nothing if the buffer is too small.
     fn get_into(
         &self,
         key: &Bound<'_, PyAny>,
         buffer: &Bound<'_, PyAny>,
     ) -> PyResult<Option<usize>> {
         guard(|| {
-            let room = PyBuffer::<u8>::get(buffer).map_err(|_| {
-                crate::convert::wrong_type("buffer", "a writable buffer of bytes", buffer)
-            })?;
-            get_into(&self.db, &bytes("key", key)?, &room, buffer)
+            let cells = PyBuffer::<u8>::get(buffer)
+                .map_err(|_| wrong_type("buffer", "a writable buffer of bytes", buffer))?;
+            calls::get_into(&self.db, &bytes("key", key)?, &cells, buffer.py())
         })
     }
 
-    /// The pairs of a range at one revision, in one answer: iterate it, or read its kvs.
+    /// Reads the pairs of a range at one revision. Returns a RangeResponse, which is iterable.
     ///
-    /// Which keys: key for one, or prefix=, or start= and end= (end is outside; without it, from start
-    /// on); nothing for all. revision=0 is now. limit cuts, after the filters min_… and max_… and the
-    /// sorting: sort_order "none", "ascend", "descend"; sort_target "key", "version", "create", "mod",
-    /// "value". keys_only leaves the values empty, count_only all pairs. serializable matters on a
-    /// cluster only. A Range may stand in place of all.
+    /// The range is one key, or prefix=, or start= and end= (exclusive; without it, from start on);
+    /// all keys if none is given. revision=0 is the current one. limit is the largest number of
+    /// pairs after the filters min_… and max_… and the sorting: sort_order "none", "ascend",
+    /// "descend"; sort_target "key", "version", "create", "mod", "value". keys_only omits the
+    /// values, count_only all pairs. serializable has an effect on a cluster only. A Range can
+    /// replace all arguments.
     ///
-    /// Raises InvalidArgumentError, CompactedError, FutureRevisionError. Everything is held in memory:
-    /// scan() walks a large range.
+    /// Raises InvalidArgumentError, CompactedError, FutureRevisionError. All pairs are in memory:
+    /// use scan() for a large range.
     #[pyo3(
-        signature = (key=Given::default(), **options),
+        signature = (key=OptionalArg::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
     )]
     fn range(
         &self,
         py: Python<'_>,
-        key: Given<'_>,
+        key: OptionalArg<'_>,
         options: Option<&Dict<'_>>,
-    ) -> PyResult<Py<RangeResponse>> {
-        guard(|| range(py, &self.db, request::range("range", key, options)?))
+    ) -> PyResult<Py<PyAny>> {
+        guard(|| calls::range(py, &self.db, request::range("range", key, options)?))
     }
 
-    /// An iterator over the pairs of a range by key, all at one revision. It reads page by page, holds
-    /// no transaction between steps, and never counts. Arguments as range().
+    /// Returns an iterator of KeyValue over a range, ascending by key, all at one revision. It
+    /// reads page by page, holds no transaction between steps, and does not count. Arguments as
+    /// range().
     ///
-    /// Raises InvalidArgumentError for count_only and for sorting by anything but the ascending key; a
-    /// step raises CompactedError if a compaction has passed the scan's revision.
+    /// Raises InvalidArgumentError for count_only and for any order but the ascending key. A step
+    /// raises CompactedError after a compaction above the scan's revision.
     #[pyo3(
-        signature = (key=Given::default(), **options),
+        signature = (key=OptionalArg::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
     )]
-    fn scan(&self, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Scan> {
+    fn scan(&self, key: OptionalArg<'_>, options: Option<&Dict<'_>>) -> PyResult<Scan> {
         guard(|| {
             let request = request::range("scan", key, options)?;
             Ok(Scan::new(&self.db, self.db.scan(request).map_err(raise)?))
         })
     }
 
-    /// Deletes one key, or those of prefix=, or of start= and end=; prefix="" deletes all. The revision
-    /// rises by 1 if there was any. prev_kv asks for the pairs that went. A Delete may stand in place
-    /// of all. Waits and raises as put().
+    /// Deletes one key, or the keys of prefix=, or of start= and end=; prefix="" deletes all.
+    /// Returns a DeleteResponse. The revision rises by 1 if there were any. prev_kv requests the
+    /// deleted pairs. A Delete can replace all arguments. Waits and raises as put().
     #[pyo3(
-        signature = (key=Given::default(), **options),
+        signature = (key=OptionalArg::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., prev_kv=False, durability=None)"
     )]
     fn delete(
         &self,
         py: Python<'_>,
-        key: Given<'_>,
+        key: OptionalArg<'_>,
         options: Option<&Dict<'_>>,
-    ) -> PyResult<Py<DeleteResponse>> {
-        guard(|| write(py, &self.db, request::delete(key, options)?, pick!(Delete)))
+    ) -> PyResult<Py<PyAny>> {
+        guard(|| run(py, &self.db, request::delete(key, options)?))
     }
 
-    /// Compares, then runs one of two lists of operations in one revision, or nothing at all.
+    /// Compares, then runs one of two lists of operations in one revision. Returns a TxnResponse.
     ///
-    /// compare is an iterable of Compare; success and failure of Put, Range, Delete and Txn. A Txn may
-    /// stand in place of all. Waits and raises as put(), and DuplicateKeyError, TooManyOpsError,
-    /// CompactedError, FutureRevisionError.
+    /// compare is an iterable of Compare; success and failure are iterables of Put, Range, Delete
+    /// and Txn. A Txn can replace all arguments. Waits and raises as put(), and DuplicateKeyError,
+    /// TooManyOpsError, CompactedError, FutureRevisionError. After an error no operation has run.
     #[pyo3(
-        signature = (txn=Given::default(), **options),
+        signature = (txn=OptionalArg::default(), **options),
         text_signature = "($self, txn=..., *, compare=(), success=(), failure=(), durability=None)"
     )]
     fn txn(
         &self,
         py: Python<'_>,
-        txn: Given<'_>,
+        txn: OptionalArg<'_>,
         options: Option<&Dict<'_>>,
     ) -> PyResult<Py<TxnResponse>> {
         guard(|| run_txn(py, &self.db, request::txn(txn, options)?)?.into_python(py))
     }
 
-    /// Runs fn(t) until what it read is still true when what it wrote is committed, all in one
-    /// revision; what fn returned.
+    /// Runs fn(t) and commits its writes in one revision, if its reads are still valid; otherwise
+    /// it runs fn again. Returns the value of fn.
     ///
-    /// t is a Transaction: get, range, put, delete. fn may run several times, so it must not do what
-    /// cannot be done twice. Between tries there is a short random wait that grows; after max_retries
-    /// (None: never) it raises ConflictError. An exception of fn ends it, and nothing is written.
+    /// t is a Transaction: get, range, put, delete. fn may run several times, so other side effects
+    /// must be repeatable. Before each retry it waits for a short random time, which grows. After
+    /// max_retries (None: no limit) it raises ConflictError. An exception of fn ends it, and
+    /// nothing is written.
     #[pyo3(signature = (r#fn, **options), text_signature = "($self, fn, *, max_retries=64)")]
     fn transact<'py>(
         &self,
@@ -336,46 +243,40 @@ impl Db {
         guard(|| transact::transact(&self.db, r#fn, transact::max_retries(options)?))
     }
 
-    /// Forgets history below a revision: reads below it raise CompactedError from then on. With
-    /// physical it returns only once the space can be used again, else that happens in the background.
+    /// Deletes the history below a revision: reads below it raise CompactedError from then on. With
+    /// physical it returns when the space can be used again; otherwise a background thread frees
+    /// it.
     ///
-    /// Raises CompactedError (not above the compacted revision), FutureRevisionError, and as put().
+    /// Raises CompactedError (revision is not above the compacted one), FutureRevisionError, and as
+    /// put().
     #[pyo3(signature = (revision, **options), text_signature = "($self, revision, *, physical=False)")]
     fn compact(
         &self,
         py: Python<'_>,
         revision: &Bound<'_, PyAny>,
         options: Option<&Dict<'_>>,
-    ) -> PyResult<Py<CompactResponse>> {
-        guard(|| write(py, &self.db, compaction(revision, options)?, pick!(Compact)))
+    ) -> PyResult<Py<PyAny>> {
+        guard(|| run(py, &self.db, request::compact(revision, options)?))
     }
 
-    /// A view of one revision; 0 is the current one. It holds no resource, and no compaction back: once
-    /// one has passed it, its calls raise CompactedError. Raises CompactedError, FutureRevisionError.
+    /// Returns a Snapshot of one revision; 0 is the current one. It holds no resource and delays no
+    /// compaction; after one above its revision, its calls raise CompactedError. Raises
+    /// CompactedError, FutureRevisionError.
     #[pyo3(signature = (revision=None), text_signature = "($self, revision=0)")]
     fn snapshot(&self, py: Python<'_>, revision: Option<&Bound<'_, PyAny>>) -> PyResult<Snapshot> {
         guard(|| {
             let revision = revision.map_or(Ok(0), |revision| int("revision", revision))?;
-            Ok(Snapshot::new(
-                &self.db,
-                ask(py, &self.db, move |db| db.snapshot_at(revision))?,
-            ))
+            self.snapshot_of(py, revision)
         })
     }
 
-    /// As snapshot(revision).
+    /// The same as snapshot(revision).
     fn snapshot_at(&self, py: Python<'_>, revision: &Bound<'_, PyAny>) -> PyResult<Snapshot> {
-        guard(|| {
-            let revision = int("revision", revision)?;
-            Ok(Snapshot::new(
-                &self.db,
-                ask(py, &self.db, move |db| db.snapshot_at(revision))?,
-            ))
-        })
+        guard(|| self.snapshot_of(py, int("revision", revision)?))
     }
 
-    /// The events of one key, newest first, deletions too: a list of Event, at most limit (0: all that
-    /// are kept).
+    /// Returns a list of the Events of one key, newest first, with deletions, at most limit (0: all
+    /// that are not compacted).
     #[pyo3(signature = (key, **options), text_signature = "($self, key, *, limit=0)")]
     fn history(
         &self,
@@ -385,29 +286,25 @@ impl Db {
     ) -> PyResult<Py<PyList>> {
         guard(|| {
             let key = bytes("key", key)?.into_owned();
-            let mut limit = 0;
-            each_option("history", options, &["limit"], |name, given| {
-                limit = int(name, given)?;
-                Ok(())
-            })?;
-            crate::response::list(py, ask(py, &self.db, move |db| db.history(&key, limit))?)
+            let limit = only_option("history", options, "limit", int)?.unwrap_or(0);
+            list(py, ask(py, &self.db, move |db| db.history(&key, limit))?)
         })
     }
 
-    /// An iterator over the events with after < revision <= upto (0: the current one), in the order
-    /// they happened, of a key, prefix=, start= and end=, or all. prev_kv is not filled.
+    /// Returns an iterator of Event with after < revision <= upto (0: the current one), in order,
+    /// of a key, prefix=, start= and end=, or all keys. prev_kv is not set.
     ///
-    /// A step raises CompactedError if after lies below the compacted revision, FutureRevisionError if
-    /// upto has not been written.
+    /// A step raises CompactedError if after is below the compacted revision, FutureRevisionError
+    /// if upto does not exist yet.
     #[pyo3(
-        signature = (after, upto=None, key=Given::default(), **options),
+        signature = (after, upto=None, key=OptionalArg::default(), **options),
         text_signature = "($self, after, upto=0, key=..., *, prefix=..., start=..., end=...)"
     )]
     fn events(
         &self,
         after: &Bound<'_, PyAny>,
         upto: Option<&Bound<'_, PyAny>>,
-        key: Given<'_>,
+        key: OptionalArg<'_>,
         options: Option<&Dict<'_>>,
     ) -> PyResult<EventScan> {
         guard(|| {
@@ -422,12 +319,13 @@ impl Db {
         })
     }
 
-    /// An iterator over the keys that differ between revision a and revision b (0: the current one), by
-    /// key: Change. A key that was put again with the same value differs: its mod_revision does.
+    /// Returns an iterator of Difference over the keys that differ between revision a and revision
+    /// b (0: the current one), by key. A key that was put again with the same value differs,
+    /// because its mod_revision differs.
     ///
     /// Raises CompactedError, FutureRevisionError, also from a later step.
     #[pyo3(
-        signature = (a, b=None, key=Given::default(), **options),
+        signature = (a, b=None, key=OptionalArg::default(), **options),
         text_signature = "($self, a, b=0, key=..., *, prefix=..., start=..., end=...)"
     )]
     fn diff(
@@ -435,7 +333,7 @@ impl Db {
         py: Python<'_>,
         a: &Bound<'_, PyAny>,
         b: Option<&Bound<'_, PyAny>>,
-        key: Given<'_>,
+        key: OptionalArg<'_>,
         options: Option<&Dict<'_>>,
     ) -> PyResult<DiffScan> {
         guard(|| {
@@ -448,35 +346,36 @@ impl Db {
         })
     }
 
-    /// The last revision that was written by the end of the minute of this time: what a key held then is
-    /// get(key, revision=...) of it. time is a datetime (one without a time zone is local time, as for
-    /// datetime.timestamp()) or a number of seconds since 1970.
+    /// The last revision that was written by the end of the minute of this time: what a key held
+    /// then is get(key, revision=...) of it. time is a datetime (one without a time zone is local
+    /// time, as for datetime.timestamp()) or a number of seconds since 1970.
     ///
     /// Raises CompactedError if that revision cannot be read any more.
     fn revision_at(&self, py: Python<'_>, time: &Bound<'_, PyAny>) -> PyResult<i64> {
         guard(|| {
-            let time = crate::convert::time("time", time)?;
+            let time = self::time("time", time)?;
             ask(py, &self.db, move |db| db.revision_at(time))
         })
     }
 
-    /// Follows the events of a key, prefix=, start= and end=, or of all, by whichever process they are written: a
-    /// Watcher, which is an iterator of WatchBatch.
+    /// Watches the events of a key, prefix=, start= and end=, or all keys, written by any process.
+    /// Returns a Watcher, an iterator of WatchBatch.
     ///
-    /// start_revision is the first revision to deliver: one that is kept, or that is still to come; 0 is whatever is
-    /// written from now on. prev_kv asks for the pair before each event; no_put and no_delete leave those out;
-    /// progress asks for a batch without events, which says how far all is seen, after ten minutes without one.
+    /// start_revision is the first revision to deliver, past or future; 0: only events after this
+    /// call. prev_kv requests the previous pair of each event. no_put and no_delete omit these
+    /// events. progress requests a batch without events after ten minutes without one; its revision
+    /// shows the progress.
     ///
-    /// Raises InvalidArgumentError (a range that ends at or before its beginning), CompactedError (start_revision
-    /// lies below the compacted revision, which the exception carries).
+    /// Raises InvalidArgumentError (an empty range), CompactedError (start_revision is below the
+    /// compacted revision, which the exception carries).
     #[pyo3(
-        signature = (key=Given::default(), **options),
+        signature = (key=OptionalArg::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., start_revision=0, prev_kv=False, no_put=False, no_delete=False, progress=False)"
     )]
     fn watch(
         &self,
         py: Python<'_>,
-        key: Given<'_>,
+        key: OptionalArg<'_>,
         options: Option<&Dict<'_>>,
     ) -> PyResult<Watcher> {
         guard(|| {
@@ -488,8 +387,8 @@ impl Db {
         })
     }
 
-    /// Grants a lease of ttl_seconds (raised to lease_ttl_min_seconds) with this id, or with one that the store
-    /// chooses for 0. Nobody keeps it alive; see lease() for one that does.
+    /// Grants a lease of ttl_seconds (raised to lease_ttl_min_seconds) with this id; 0: the store
+    /// chooses one. Returns a LeaseGrantResponse. The lease is not kept alive; see lease().
     ///
     /// Raises LeaseExistsError, InvalidArgumentError (a TTL over 9,000,000,000 s), and as put().
     #[pyo3(signature = (ttl_seconds, **options), text_signature = "($self, ttl_seconds, *, id=0)")]
@@ -498,36 +397,19 @@ impl Db {
         py: Python<'_>,
         ttl_seconds: &Bound<'_, PyAny>,
         options: Option<&Dict<'_>>,
-    ) -> PyResult<Py<LeaseGrantResponse>> {
-        guard(|| {
-            write(
-                py,
-                &self.db,
-                lease::grant(ttl_seconds, options)?,
-                pick!(LeaseGrant),
-            )
-        })
+    ) -> PyResult<Py<PyAny>> {
+        guard(|| run(py, &self.db, request::lease_grant(ttl_seconds, options)?))
     }
 
-    /// Revokes a lease: its keys are deleted in one revision, by ascending key. Raises LeaseNotFoundError, and as
-    /// put().
-    fn lease_revoke(
-        &self,
-        py: Python<'_>,
-        id: &Bound<'_, PyAny>,
-    ) -> PyResult<Py<LeaseRevokeResponse>> {
-        guard(|| {
-            write(
-                py,
-                &self.db,
-                LeaseRevoke { id: int("id", id)? },
-                pick!(LeaseRevoke),
-            )
-        })
+    /// Revokes a lease: its keys are deleted in one revision, by ascending key. Returns a
+    /// LeaseRevokeResponse. Raises LeaseNotFoundError, and as put().
+    fn lease_revoke(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        guard(|| run(py, &self.db, LeaseRevoke { id: int("id", id)? }))
     }
 
-    /// Gives a lease its full TTL again, once. It takes no lock and writes nothing to the disk. The answer's
-    /// ttl_seconds is 0 if there is no such lease, or it has expired. Raises ReadOnlyError.
+    /// Renews a lease once. It takes no lock and writes nothing to the disk. ttl_seconds of the
+    /// LeaseKeepAliveResponse is 0 if the lease does not exist or has expired. Raises
+    /// ReadOnlyError.
     fn lease_keep_alive(
         &self,
         py: Python<'_>,
@@ -539,8 +421,8 @@ impl Db {
         })
     }
 
-    /// What is left of a lease, and, with keys, which keys hang on it. The answer's ttl_seconds is -1 if there is no
-    /// such lease.
+    /// Returns the remaining TTL of a lease in a LeaseTimeToLiveResponse, and with keys the keys
+    /// that are attached to it. ttl_seconds is -1 if there is no such lease.
     #[pyo3(signature = (id, **options), text_signature = "($self, id, *, keys=False)")]
     fn lease_time_to_live(
         &self,
@@ -549,15 +431,10 @@ impl Db {
         options: Option<&Dict<'_>>,
     ) -> PyResult<Py<LeaseTimeToLiveResponse>> {
         guard(|| {
-            let (id, mut keys) = (int("id", id)?, false);
-            each_option("lease_time_to_live", options, &["keys"], |name, given| {
-                keys = flag(name, given)?;
-                Ok(())
-            })?;
-            ask(py, &self.db, move |db| {
-                db.lease_time_to_live(LeaseTimeToLive::new(id).keys(keys))
-            })?
-            .into_python(py)
+            let id = int("id", id)?;
+            let keys = only_option("lease_time_to_live", options, "keys", flag)?.unwrap_or(false);
+            let request = LeaseTimeToLive::new(id).keys(keys);
+            ask(py, &self.db, move |db| db.lease_time_to_live(request))?.into_python(py)
         })
     }
 
@@ -566,8 +443,9 @@ impl Db {
         guard(|| ask(py, &self.db, libkv::Db::lease_list))
     }
 
-    /// A lease of ttl_seconds that keeps itself alive, and is revoked when its handle is closed or collected. With
-    /// end_with_process it also ends within 500 ms of this process's death; else by its TTL. Raises as lease_grant().
+    /// Grants a lease of ttl_seconds and keeps it alive until its handle, a Lease, is closed or
+    /// collected, which revokes it. With end_with_process it also ends within 500 ms after this
+    /// process has died; otherwise after its TTL. Raises as lease_grant().
     #[pyo3(signature = (ttl_seconds, **options), text_signature = "($self, ttl_seconds, *, end_with_process=False)")]
     fn lease(
         &self,
@@ -576,7 +454,7 @@ impl Db {
         options: Option<&Dict<'_>>,
     ) -> PyResult<Lease> {
         guard(|| {
-            let grant = lease::kept_grant(ttl_seconds, options)?;
+            let grant = request::lease(ttl_seconds, options)?;
             match call(py, &self.db, grant)? {
                 Response::LeaseGrant(granted) => Lease::adopt(&self.db, granted),
                 _ => Err(wrong_response()),
@@ -584,13 +462,14 @@ impl Db {
         })
     }
 
-    /// A lock by this name (bytes, a buffer or str), not yet acquired. Once it is, and its process lives but does not
-    /// keep its lease alive, it is freed after ttl_seconds. Raises InvalidArgumentError for an empty name.
+    /// Returns a Lock with this name (bytes, a buffer or str), not acquired yet. If its process is
+    /// stopped and does not keep its lease alive, the lock is freed after ttl_seconds. Raises
+    /// InvalidArgumentError for an empty name.
     fn lock(&self, name: &Bound<'_, PyAny>, ttl_seconds: &Bound<'_, PyAny>) -> PyResult<Lock> {
         guard(|| Claim::new(&self.db, name, ttl_seconds).map(Lock::new))
     }
 
-    /// An election by this name; nobody campaigns yet. Arguments and exceptions as lock().
+    /// Returns an Election with this name, without a campaign. Arguments and exceptions as lock().
     fn election(
         &self,
         name: &Bound<'_, PyAny>,
@@ -599,14 +478,15 @@ impl Db {
         guard(|| Claim::new(&self.db, name, ttl_seconds).map(Election::new))
     }
 
-    /// The alarms that are active, a list of AlarmMember by kind and member. One that is active stays until it is
-    /// disarmed, also over a restart, and every process that writes obeys it.
+    /// Returns a list of the active alarms (AlarmMember), by kind and member. An alarm stays active
+    /// until it is disarmed, also over a restart, and is valid for every process that writes.
     fn alarm_list(&self, py: Python<'_>) -> PyResult<Py<PyList>> {
         guard(|| list(py, detached(py, || self.db.alarm_list())?))
     }
 
-    /// Raises an alarm of this kind, "nospace" or "corrupt", in the name of any member, and answers it in a list.
-    /// Programs seldom do so: "nospace" comes by itself where the store was opened with limits="etcd".
+    /// Activates an alarm of this kind, "nospace" or "corrupt", of any member, and returns it in a
+    /// list. Programs seldom need it: a store opened with limits="etcd" activates "nospace"
+    /// automatically.
     #[pyo3(signature = (kind, **options), text_signature = "($self, kind, *, member=0)")]
     fn alarm_activate(
         &self,
@@ -615,17 +495,15 @@ impl Db {
         options: Option<&Dict<'_>>,
     ) -> PyResult<Py<PyList>> {
         guard(|| {
-            let (kind, mut member) = (alarm_kind("kind", kind)?, 0);
-            each_option("alarm_activate", options, &["member"], |name, given| {
-                member = unsigned(name, given)?;
-                Ok(())
-            })?;
+            let kind = alarm_kind("kind", kind)?;
+            let member = only_option("alarm_activate", options, "member", unsigned)?.unwrap_or(0);
             list(py, detached(py, || self.db.alarm_activate(kind, member))?)
         })
     }
 
-    /// Ends alarms: those of this member (0: of every member) and of this kind (None: of every kind). Answers those
-    /// that were active, a list of AlarmMember. Make room first: "nospace" comes back with the next put else.
+    /// Disarms the alarms of this member (0: of all) and of this kind (None: of all). Returns a
+    /// list of those that were active (AlarmMember). Free space first; otherwise the next put
+    /// activates "nospace" again.
     #[pyo3(signature = (**options), text_signature = "($self, *, member=0, kind=None)")]
     fn alarm_disarm(&self, py: Python<'_>, options: Option<&Dict<'_>>) -> PyResult<Py<PyList>> {
         guard(|| {
@@ -637,13 +515,8 @@ impl Db {
                 |name, given| {
                     match name {
                         "member" => member = unsigned(name, given)?,
-                        _ => {
-                            kind = if given.is_none() {
-                                None
-                            } else {
-                                Some(alarm_kind(name, given)?)
-                            }
-                        }
+                        _ if given.is_none() => kind = None,
+                        _ => kind = Some(alarm_kind(name, given)?),
                     }
                     Ok(())
                 },
@@ -652,19 +525,20 @@ impl Db {
         })
     }
 
-    /// What the store says of itself: revisions, sizes, who holds the lock, what pins space.
+    /// Returns a Status: revisions, sizes, the holder of the write lock, the oldest reader.
     fn status(&self, py: Python<'_>) -> PyResult<Py<Status>> {
         guard(|| ask(py, &self.db, libkv::Db::status)?.into_python(py))
     }
 
-    /// Reads the whole store and verifies every invariant. Takes the time of reading everything;
-    /// writers go on meanwhile. The report's problems are empty if all is well.
+    /// Reads the whole store and verifies every invariant; writers can continue meanwhile. Takes as
+    /// long as reading all data. Returns a CheckReport, whose problems are empty if the store is
+    /// consistent.
     fn check(&self, py: Python<'_>) -> PyResult<Py<CheckReport>> {
         guard(|| ask(py, &self.db, libkv::Db::check)?.into_python(py))
     }
 
-    /// Closes the store: every later call, also on what was made from it, raises ClosedError. Calls
-    /// under way in other threads end as they would have. Closing twice is fine.
+    /// Closes the store: every later call, also on the objects created from it, raises ClosedError.
+    /// Calls of other threads that are under way are completed. A second close has no effect.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         guard(|| {
             detached(py, || {
@@ -674,24 +548,24 @@ impl Db {
         })
     }
 
-    /// Whether the store was closed, or opened before a fork().
+    /// Whether the store is closed, or was opened before a fork().
     #[getter]
     fn closed(&self) -> bool {
         self.db.is_closed()
     }
 
-    /// Whether it is a cluster, whose reads wait too, for libkv.aio.
+    /// Whether it is a cluster, whose reads wait as well, for libkv.aio.
     #[getter]
     fn _is_remote(&self) -> bool {
         self.db.is_remote()
     }
 
-    /// Begins one try of a transaction, for libkv.aio.
+    /// Begins one attempt of a transaction, for libkv.aio.
     fn _transaction(&self) -> Transaction {
         Transaction::new(&self.db)
     }
 
-    /// A place in the line for a name, for libkv.aio.
+    /// A claim of a name, for libkv.aio.
     fn _claim(
         &self,
         name: &Bound<'_, PyAny>,
@@ -700,79 +574,32 @@ impl Db {
         guard(|| Claim::new(&self.db, name, ttl_seconds).map(AsyncClaim::new))
     }
 
-    /// Asks for the lease of lease(), for libkv.aio: the future is woken when the answer is there.
-    #[pyo3(signature = (ttl_seconds, responses, future, **options))]
-    fn _ask_lease(
-        slf: &Bound<'_, Self>,
-        ttl_seconds: &Bound<'_, PyAny>,
-        responses: &Bound<'_, submit::Answers>,
-        future: &Bound<'_, PyAny>,
-        options: Option<&Dict<'_>>,
-    ) -> PyResult<submit::Asked> {
-        guard(|| {
-            let grant = lease::kept_grant(ttl_seconds, options)?;
-            Ok(responses.get().ask(&slf.get().db, grant.into(), future))
-        })
-    }
-
-    /// As _submit, for lease_grant().
-    #[pyo3(signature = (ttl_seconds, responses, future, **options))]
-    fn _submit_grant(
-        slf: &Bound<'_, Self>,
-        ttl_seconds: &Bound<'_, PyAny>,
-        responses: &Bound<'_, submit::Answers>,
-        future: &Bound<'_, PyAny>,
-        options: Option<&Dict<'_>>,
-    ) -> PyResult<submit::Submitted> {
-        guard(|| {
-            let grant = lease::grant(ttl_seconds, options)?;
-            Ok(responses.get().submit(&slf.get().db, grant.into(), future))
-        })
-    }
-
-    /// As _submit, for lease_revoke().
-    fn _submit_revoke(
-        slf: &Bound<'_, Self>,
-        id: &Bound<'_, PyAny>,
-        responses: &Bound<'_, submit::Answers>,
-        future: &Bound<'_, PyAny>,
-    ) -> PyResult<submit::Submitted> {
-        guard(|| {
-            let revoke = LeaseRevoke { id: int("id", id)? };
-            Ok(responses.get().submit(&slf.get().db, revoke.into(), future))
-        })
-    }
-
-    /// Hands a write over without waiting, for libkv.aio: the answer goes to the future.
+    /// Submits a write for libkv.aio, without waiting. The future gets the response.
     fn _submit(
-        slf: &Bound<'_, Self>,
+        &self,
         request: &Bound<'_, PyAny>,
-        responses: &Bound<'_, submit::Answers>,
+        mailbox: &Bound<'_, Mailbox>,
         future: &Bound<'_, PyAny>,
-    ) -> PyResult<submit::Submitted> {
+    ) -> PyResult<Submission> {
         guard(|| {
-            Ok(responses
-                .get()
-                .submit(&slf.get().db, request::request(request)?, future))
+            let request = request::request(request)?;
+            Ok(mailbox.get().submit(&self.db, request, future))
         })
     }
 
-    /// As _submit, for compact().
-    fn _submit_compact(
-        slf: &Bound<'_, Self>,
-        revision: &Bound<'_, PyAny>,
-        physical: &Bound<'_, PyAny>,
-        responses: &Bound<'_, submit::Answers>,
+    /// Submits the request of lease() for libkv.aio. The future is woken when the response is
+    /// there.
+    #[pyo3(signature = (ttl_seconds, mailbox, future, **options))]
+    fn _submit_lease(
+        &self,
+        ttl_seconds: &Bound<'_, PyAny>,
+        mailbox: &Bound<'_, Mailbox>,
         future: &Bound<'_, PyAny>,
-    ) -> PyResult<submit::Submitted> {
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<PendingResponse> {
         guard(|| {
-            let compact = Compact {
-                revision: int("revision", revision)?,
-                physical: flag("physical", physical)?,
-            };
-            Ok(responses
-                .get()
-                .submit(&slf.get().db, compact.into(), future))
+            let grant = request::lease(ttl_seconds, options)?;
+            Ok(mailbox.get().ask(&self.db, grant.into(), future))
         })
     }
 
@@ -801,54 +628,5 @@ impl Db {
             "a Db",
             "open the store again where it is needed, with the same path",
         ))
-    }
-}
-
-fn compaction(revision: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -> PyResult<Compact> {
-    let mut compact = Compact::new(int("revision", revision)?);
-    each_option("compact", options, &["physical"], |name, given| {
-        compact.physical = flag(name, given)?;
-        Ok(())
-    })?;
-    Ok(compact)
-}
-
-fn get_into(
-    db: &libkv::Db,
-    key: &[u8],
-    room: &PyBuffer<u8>,
-    buffer: &Bound<'_, PyAny>,
-) -> PyResult<Option<usize>> {
-    if room.readonly() {
-        return Err(PyTypeError::new_err(
-            "buffer must be writable (a bytearray, or a memoryview of one)",
-        ));
-    }
-    let remote = db
-        .is_remote()
-        .then(|| remote_get(buffer.py(), db, key, 0))
-        .transpose()?;
-    // the cells are this thread's alone while it holds the interpreter: there is no free-threaded
-    // build of this module (abi3), and nothing runs Python code while they are written
-    #[allow(deprecated)]
-    let cells = room
-        .as_mut_slice(buffer.py())
-        .ok_or_else(|| PyValueError::new_err("buffer must be contiguous"))?;
-    let copy = |value: &[u8]| {
-        if let Some(place) = cells.get(..value.len()) {
-            place
-                .iter()
-                .zip(value)
-                .for_each(|(cell, byte)| cell.set(*byte));
-        }
-        value.len()
-    };
-    if let Some(found) = remote {
-        return Ok(found.map(|kv| copy(&kv.value)));
-    }
-    let mut small = [0; ON_STACK_BYTES];
-    match db.get_into(key, &mut small).map_err(raise)? {
-        Some(len) if len > small.len() => Ok(db.get(key).map_err(raise)?.map(|kv| copy(&kv.value))),
-        found => Ok(found.map(|len| copy(&small[..len]))),
     }
 }

@@ -1,5 +1,5 @@
-//! Errors of the library as exceptions. The classes are written in Python, `libkv/_errors.py`,
-//! since most have two parents.
+//! Errors of the library as exceptions. The classes are defined in Python, `libkv/_errors.py`,
+//! because most of them have two base classes.
 
 use libkv::{Code, Error};
 use pyo3::exceptions::PyRuntimeError;

@@ -1,4 +1,4 @@
-//! The store's handle, as everything made from it shares it.
+//! The store's handle, shared by all objects created from it.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use pyo3::prelude::*;
 
 use crate::error::raise;
 
-/// An open store, shared by a `Db` and what was made from it.
+/// An open store, shared by a `Db` and the objects created from it.
 ///
-/// The last to go closes the store, which may have to wait for another process (a write that is still
-/// in the queue, the lock under which files are closed): the interpreter is given away meanwhile. So
-/// this must be the last field of whatever else holds the store.
+/// Dropping the last one closes the store, which may wait for another process (a write in the
+/// queue, the lock for closing files). The interpreter is released meanwhile. So this must be the
+/// last field of every struct that has it.
 #[derive(Clone)]
 pub struct Handle(Arc<Inner>);
 
@@ -22,10 +22,10 @@ impl Handle {
         Handle(Arc::new(Inner(Some(db))))
     }
 
-    /// Refuses if it is closed, or from before a fork.
+    /// Fails if it is closed, or was opened before a fork.
     pub fn ensure_open(&self) -> PyResult<()> {
         match self.is_closed() {
-            // any call says which of the two
+            // any call returns the right one of the two errors
             true => self.get([0]).map(drop).map_err(raise),
             false => Ok(()),
         }
@@ -36,7 +36,7 @@ impl Deref for Handle {
     type Target = libkv::Db;
 
     fn deref(&self) -> &libkv::Db {
-        self.0.0.as_ref().expect("it is taken when dropped")
+        self.0.0.as_ref().expect("only drop takes it")
     }
 }
 
@@ -44,7 +44,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         if let Some(db) = self.0.take() {
             let mut db = Some(db);
-            // none: the interpreter is gone, and with it whoever might wait
+            // if the interpreter has ended, no thread waits for it
             Python::try_attach(|py| py.detach(|| drop(db.take())));
         }
     }

@@ -1,24 +1,25 @@
-//! A lease that keeps itself alive.
+//! A lease that is kept alive.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
-use libkv::{Code, LeaseGrant, LeaseRevoke};
+use libkv::{Code, Error, LeaseRevoke, Response};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::convert::{Dict, each_option, flag, int, wrong_type};
+use crate::convert::wrong_type;
 use crate::error::{has_code, raise};
-use crate::follow::Wait;
-use crate::guard::{ask, call, detached, guard, not_pickled};
+use crate::guard::{detached, guard, lock, not_pickled};
 use crate::handle::Handle;
-use crate::submit::Answers;
+use crate::interrupt::{ask, call};
+use crate::mailbox::{Mailbox, PendingResponse};
+use crate::watch::Wait;
 
-/// A lease that keeps itself alive as long as this handle, and this process, live; made by Db.lease(). A context
-/// manager that closes it.
+/// A lease that is kept alive while this handle and this process exist; created by Db.lease(). A
+/// context manager that closes it.
 ///
-/// Put keys on it by its id. Closing it revokes it: its keys go. If it expires all the same (the process was stopped
-/// for longer than its TTL), or somebody revokes it, it is lost.
+/// Attach keys to it by its id. Closing it revokes it and deletes its keys. It is lost if it
+/// expires (the process was stopped for longer than its TTL) or another process revokes it.
 #[pyclass(frozen, module = "libkv")]
 pub struct Lease {
     lease: libkv::Lease,
@@ -26,20 +27,20 @@ pub struct Lease {
     db: Handle,
 }
 
-/// Whom to call when it is lost. They stand here, where the garbage collector sees them, and not with the library,
-/// since what a function refers to is often the lease itself.
+/// The callbacks of a lost lease. They are kept here, where the garbage collector sees them, and
+/// not in the library, because a function often refers to the lease itself.
 #[derive(Default)]
 struct Callbacks(Mutex<Vec<Py<PyAny>>>);
 
 impl Callbacks {
     fn take(&self) -> Vec<Py<PyAny>> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.0))
     }
 
-    /// Calls them on a thread of their own: those of the library never wait for the interpreter.
+    /// Calls them on a new thread, because threads of the library never wait for the interpreter.
     fn call(self: Arc<Self>) {
         let call = move || {
-            // none: the interpreter is gone, and with it whoever wanted to know
+            // if the interpreter has ended, there is nothing to call
             Python::try_attach(|py| {
                 for callback in self.take() {
                     if let Err(error) = callback.call0(py) {
@@ -48,13 +49,13 @@ impl Callbacks {
                 }
             });
         };
-        // without a thread to be had, nobody can be told
+        // without a thread the callbacks cannot run
         let _ = thread::Builder::new().name("libkv lost".into()).spawn(call);
     }
 }
 
 impl Lease {
-    /// Takes over a lease that was granted just now.
+    /// Keeps alive a lease that was just granted.
     pub fn adopt(db: &Handle, granted: libkv::LeaseGrantResponse) -> PyResult<Lease> {
         let lease =
             libkv::Lease::adopt((**db).clone(), granted.id, granted.ttl_seconds).map_err(raise)?;
@@ -66,36 +67,7 @@ impl Lease {
     }
 }
 
-/// Reads lease_grant().
-pub fn grant(ttl_seconds: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -> PyResult<LeaseGrant> {
-    let mut grant = LeaseGrant {
-        ttl_seconds: int("ttl_seconds", ttl_seconds)?,
-        ..LeaseGrant::default()
-    };
-    each_option("lease_grant", options, &["id"], |name, given| {
-        grant.id = int(name, given)?;
-        Ok(())
-    })?;
-    Ok(grant)
-}
-
-/// Reads lease().
-pub fn kept_grant(
-    ttl_seconds: &Bound<'_, PyAny>,
-    options: Option<&Dict<'_>>,
-) -> PyResult<LeaseGrant> {
-    let mut grant = LeaseGrant {
-        ttl_seconds: int("ttl_seconds", ttl_seconds)?,
-        ..LeaseGrant::default()
-    };
-    each_option("lease", options, &["end_with_process"], |name, given| {
-        grant.end_with_process = flag(name, given)?;
-        Ok(())
-    })?;
-    Ok(grant)
-}
-
-/// Nothing is wrong if the lease that was to be revoked is gone.
+/// The result of a revocation. It is a success if the lease does not exist any more.
 pub fn unless_gone<T>(py: Python<'_>, revoked: PyResult<T>) -> PyResult<()> {
     match revoked {
         Err(error) if !has_code(py, &error, Code::LeaseNotFound) => Err(error),
@@ -105,19 +77,19 @@ pub fn unless_gone<T>(py: Python<'_>, revoked: PyResult<T>) -> PyResult<()> {
 
 #[pymethods]
 impl Lease {
-    /// Its id, to put keys on it.
+    /// Its id, to attach keys to it.
     #[getter]
     fn id(&self) -> i64 {
         self.lease.id()
     }
 
-    /// The TTL that it was granted.
+    /// The granted TTL in seconds.
     #[getter]
     fn ttl_seconds(&self) -> i64 {
         self.lease.ttl_seconds()
     }
 
-    /// Whole seconds that it would live on if its process died now; 0 if it is gone.
+    /// The remaining seconds of its TTL, rounded down; 0 if it does not exist any more.
     #[getter]
     fn remaining(&self, py: Python<'_>) -> PyResult<i64> {
         guard(|| {
@@ -127,15 +99,15 @@ impl Lease {
         })
     }
 
-    /// Whether it is known to be gone, though nobody closed this handle.
+    /// Whether it is known to be lost; False after close().
     #[getter]
     fn lost(&self) -> bool {
         self.lease.lost()
     }
 
-    /// Calls callback() when the lease is lost, or soon if it is; never once the handle is closed. That it is lost
-    /// shows at the next keep-alive, after a third of the TTL at most. It runs on a thread of its own; what it
-    /// raises goes to sys.unraisablehook.
+    /// Calls callback() when the lease is lost, or soon if it is lost already; never after the
+    /// handle is closed. The loss is noticed at the next keep-alive, after at most a third of the
+    /// TTL. callback runs on a new thread; its exception goes to sys.unraisablehook.
     fn on_lost(&self, callback: &Bound<'_, PyAny>) -> PyResult<()> {
         guard(|| {
             if !callback.is_callable() {
@@ -145,11 +117,7 @@ impl Lease {
                     callback,
                 ));
             }
-            self.callbacks
-                .0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(callback.clone().unbind());
+            lock(&self.callbacks.0).push(callback.clone().unbind());
             let callbacks = Arc::downgrade(&self.callbacks);
             self.lease.on_lost(move || {
                 if let Some(callbacks) = callbacks.upgrade() {
@@ -160,37 +128,41 @@ impl Lease {
         })
     }
 
-    /// Stops keeping it alive and revokes it: its keys go. Closing twice is fine, and so is closing a lease that is
-    /// lost. Waits and raises as Db.lease_revoke(); after an error the lease ends with its TTL.
+    /// Stops keeping it alive and revokes it, which deletes its keys. No effect on a lease that is
+    /// closed or lost. Waits and raises as Db.lease_revoke(); after an error the lease expires
+    /// after its TTL.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         guard(|| match self.stop(py)? {
-            true => unless_gone(
-                py,
-                call(
-                    py,
-                    &self.db,
-                    LeaseRevoke {
-                        id: self.lease.id(),
-                    },
-                ),
-            ),
+            true => {
+                let id = self.lease.id();
+                unless_gone(py, call(py, &self.db, LeaseRevoke { id }))
+            }
             false => Ok(()),
         })
     }
 
-    /// Stops keeping it alive, for libkv.aio; whether it is to be revoked.
+    /// The lease of a response to Db._submit_lease(), for libkv.aio.
+    #[staticmethod]
+    fn _adopt(pending: &Bound<'_, PendingResponse>) -> PyResult<Lease> {
+        guard(|| {
+            let pending = pending.get();
+            match pending.take() {
+                Some(Ok(Response::LeaseGrant(granted))) => Lease::adopt(pending.db(), granted),
+                Some(Err(error)) => Err(raise(error)),
+                _ => Err(raise(Error::new(Code::Internal, "a lease without a grant"))),
+            }
+        })
+    }
+
+    /// Stops keeping it alive, for libkv.aio; returns whether it has to be revoked.
     fn _stop(&self, py: Python<'_>) -> PyResult<bool> {
         guard(|| self.stop(py))
     }
 
     /// Resolves the future when the lease is lost, for libkv.aio.
-    fn _on_lost(
-        &self,
-        responses: &Bound<'_, Answers>,
-        future: &Bound<'_, PyAny>,
-    ) -> PyResult<Wait> {
+    fn _on_lost(&self, mailbox: &Bound<'_, Mailbox>, future: &Bound<'_, PyAny>) -> PyResult<Wait> {
         guard(|| {
-            let place = responses.get().place(future);
+            let place = mailbox.get().register(future);
             let waker = place.waker();
             self.lease.on_lost(move || waker.wake());
             Ok(Wait::new(place))
@@ -208,7 +180,7 @@ impl Lease {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        // held for a moment only, and then by whoever changes the list
+        // another thread that changes the list holds it only for a moment
         let Ok(callbacks) = self.callbacks.0.try_lock() else {
             return Ok(());
         };
@@ -240,7 +212,7 @@ impl Lease {
 }
 
 impl Lease {
-    /// Whether it is to be revoked: not if that was done before, nor by a closed store.
+    /// Whether it has to be revoked: not after it was stopped, nor under a closed store.
     fn stop(&self, py: Python<'_>) -> PyResult<bool> {
         self.__clear__();
         match self.db.is_closed() {

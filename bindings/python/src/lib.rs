@@ -1,65 +1,81 @@
-//! libkv for Python: the native part, `libkv._libkv`. `libkv/_libkv.pyi` says what it has; the package
-//! `libkv` passes it on, and `libkv.aio` is written over it.
+//! libkv for Python: the native part, `libkv._libkv`. `libkv/_libkv.pyi` has its signatures. The
+//! package `libkv` exports it, and `libkv.aio` is implemented with it.
+//!
+//! | file | has |
+//! |---|---|
+//! | `guard`, `error` | the border: panics and errors become exceptions |
+//! | `parker`, `interrupt` | waits that Ctrl-C ends |
+//! | `convert`, `request`, `options` | arguments of Python as values of the library |
+//! | `value`, `key_value`, `key_values`, `response` | values of the library as Python objects |
+//! | `calls` | requests that several classes share |
+//! | `mailbox` | results for the futures of an event loop |
+//! | `db`, `snapshot`, `scan`, `transact`, `watch`, `lease`, `claim`, `server` | the classes |
 
+mod calls;
 mod claim;
 mod convert;
 mod db;
 mod error;
-mod follow;
 mod guard;
 mod handle;
+mod interrupt;
+mod key_value;
+mod key_values;
 mod lease;
+mod mailbox;
 mod options;
-mod pairs;
+mod parker;
 mod request;
 mod response;
 mod scan;
 mod server;
-mod sleep;
 mod snapshot;
-mod submit;
 mod transact;
+mod value;
+mod watch;
 
 use pyo3::prelude::*;
 
 use crate::convert::Dict;
 
-/// Opens a store: a directory, a file: URL, or ":memory:", which leaves nothing behind; or a cluster of etcd,
-/// "etcd://host:port,host:port", "http://…" or "https://…", which has the same calls over the network.
+/// Opens a store and returns a Db. target is a directory, a file: URL, or ":memory:" for a store
+/// without files. "etcd://host:port,host:port", "http://…" or "https://…" open an etcd cluster,
+/// which has the same calls over the network.
 ///
-/// target is str, bytes or any os.PathLike. Options left out, or None, take their default:
+/// target is str, bytes or any os.PathLike. An option that is left out, or None, has its default:
 ///
-///     create               make the store if there is none; False raises NotFoundError (True)
-///     read_only            writes raise ReadOnlyError, and nothing is created (False)
-///     durability           "sync", "lazy", or "none", which is chosen when a store is made ("sync"); ":memory:"
-///                          accepts any: it has nothing to lose
-///     busy_timeout_ms      how long to wait for the writer's lock; math.inf is for ever (5,000)
-///     max_bytes            quota on pages that hold data, kept in the store; None leaves what it has, 0 is none (None)
-///     max_request_bytes    keys and values of one write, summed (64 MiB)
-///     max_txn_ops          operations in each list of a txn (100,000)
-///     limits               "etcd": a cluster's limits, now
+///     create               create the store if there is none; False raises NotFoundError (True)
+///     read_only            writes raise ReadOnlyError, and no store is created (False)
+///     durability           "sync", "lazy", or "none", which is chosen when a store is created
+///                          ("sync"); ":memory:" accepts all and ignores them
+///     busy_timeout_ms      how long to wait for the write lock; math.inf: no limit (5,000)
+///     max_bytes            quota on the pages with data, stored in the store; None keeps the
+///                          present one, 0 removes it (None)
+///     max_request_bytes    largest sum of keys and values of one write (64 MiB)
+///     max_txn_ops          largest number of operations in each list of a txn (100,000)
+///     limits               "etcd": the limits of a cluster
 ///     lease_ttl_min_seconds   smaller TTLs are raised to it (1)
-///     auto_compaction      a number of revisions to keep, or a datetime.timedelta (off)
-///     max_readers          read transactions at one moment, all processes (1,024)
-///     mode                 permissions of the files that are made (0o600)
-///     clock                a Clock that a test sets (the system's)
-///     allow_network_fs     open on a network file system all the same (False)
+///     auto_compaction      number of revisions to keep, or a datetime.timedelta (off)
+///     max_readers          read transactions of all processes at one moment (1,024)
+///     mode                 permissions of new files (0o600)
+///     clock                a manual Clock, for tests (the system's clock)
+///     allow_network_fs     open the store also on a network file system (False)
 ///
-/// A cluster has these instead:
+/// A cluster has these options instead:
 ///
-///     tls_ca               file (PEM) of the authorities to trust (those that the system trusts)
+///     tls_ca               file (PEM) of the trusted authorities (those of the system)
 ///     tls_cert, tls_key    files (PEM) of this client's certificate and its key
-///     tls_server_name      the name that the servers' certificates must have (each endpoint's host)
-///     user, password       whom to log in
-///     connect_timeout_ms   how long to try to reach an endpoint (5,000)
-///     request_timeout_ms   how long to wait for an answer; math.inf is for ever (30,000)
-///     keep_alive_ms        how long a connection may be silent before it is probed (10,000)
+///     tls_server_name      the name in the servers' certificates (the host of each endpoint)
+///     user, password       the user to log in
+///     connect_timeout_ms   how long to try to connect to an endpoint (5,000)
+///     request_timeout_ms   how long to wait for a response; math.inf: no limit (30,000)
+///     keep_alive_ms        silence after which a connection is probed (10,000)
 ///
 /// Raises NotFoundError, NotAStoreError, IncompatibleError, BusyError, PermissionDeniedError,
-/// InvalidArgumentError (an option that disagrees with the environment that is open in this process, or that
-/// only the other kind of store has), UnsupportedError, FullError, IoError; for a cluster UnavailableError,
-/// which names each endpoint with its reason, and UnauthenticatedError. Nothing that was there is changed by
-/// any of them.
+/// InvalidArgumentError (an option that differs from the store that is open in this process, or
+/// that only the other kind of store has), UnsupportedError, FullError, IoError; for a cluster
+/// UnavailableError, which names each endpoint with its reason, and UnauthenticatedError. None of
+/// them changes an existing store.
 #[pyfunction]
 #[pyo3(
     signature = (target, **options),
@@ -69,17 +85,19 @@ fn open(py: Python<'_>, target: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -
     guard::guard(|| db::Db::open(py, target, options))
 }
 
-/// Serves a store to etcd's clients, in any language, until what this returns is closed: a Server, ready for
-/// them. Meant above all for tests: `kv serve` is the program for the rest.
+/// Serves a store to etcd clients in any language. Returns a Server, which accepts clients until it
+/// is closed. It is made for tests; in production use the program `kv serve`.
 ///
-/// db is a Db; address is "host:port" (port 0 takes a free one), "http://host:port", "https://host:port" (TLS,
-/// with cert_file and key_file), or "unix:///path". trusted_ca_file has the authorities that clients'
-/// certificates come from; with client_cert_auth others are refused. Clients have the limits of db unless
-/// max_request_bytes (keys and values of one write) or max_txn_ops (operations in each list of a txn) is lower. The store stays usable here and in other
-/// processes; watchers on either side see what the other writes.
+/// db is a Db. address is "host:port" (port 0 takes a free one), "http://host:port",
+/// "https://host:port" (TLS, with cert_file and key_file), or "unix:///path". trusted_ca_file has
+/// the authorities of the clients' certificates; with client_cert_auth clients without a
+/// certificate are refused. Clients have the limits of db, unless max_request_bytes (sum of keys
+/// and values of one write) or max_txn_ops (operations in each list of a txn) is lower. The store
+/// stays usable here and in other processes, and watchers on both sides see all writes.
 ///
-/// Raises InvalidArgumentError (an address or a file that cannot be read), BusyError (the address is in use),
-/// PermissionDeniedError, IoError, ClosedError, UnsupportedError (a cluster, or a build without the feature etcd).
+/// Raises InvalidArgumentError (an invalid address, an unreadable file), BusyError (the address is
+/// in use), PermissionDeniedError, IoError, ClosedError, UnsupportedError (a cluster, or a build
+/// without the feature etcd).
 #[pyfunction]
 #[pyo3(
     signature = (db, address=None, **options),
@@ -94,13 +112,13 @@ fn serve(
     guard::guard(|| server::serve(py, db, address, options))
 }
 
-/// Panics, so that a test can see that no panic gets through.
+/// Panics, so that a test can check that no panic crosses the border.
 #[pyfunction]
 fn _panic() -> PyResult<()> {
     guard::guard(|| panic!("asked for"))
 }
 
-/// Every name of an error code, so that a test can compare the classes.
+/// The names of all error codes, so that a test can compare the classes.
 #[pyfunction]
 fn _codes() -> Vec<&'static str> {
     libkv::Code::ALL.iter().map(|code| code.name()).collect()
@@ -120,8 +138,8 @@ fn _libkv(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<scan::EventScan>()?;
     module.add_class::<scan::DiffScan>()?;
     module.add_class::<transact::Transaction>()?;
-    module.add_class::<follow::Watcher>()?;
-    module.add_class::<follow::Leaders>()?;
+    module.add_class::<watch::Watcher>()?;
+    module.add_class::<watch::Leaders>()?;
     module.add_class::<lease::Lease>()?;
     module.add_class::<claim::Lock>()?;
     module.add_class::<claim::Election>()?;
@@ -132,8 +150,9 @@ fn _libkv(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<request::Delete>()?;
     module.add_class::<request::Compare>()?;
     module.add_class::<request::Txn>()?;
-    module.add_class::<response::KeyValue>()?;
-    module.add_class::<pairs::KeyValues>()?;
+    module.add_class::<request::OtherRequest>()?;
+    module.add_class::<key_value::KeyValue>()?;
+    module.add_class::<key_values::KeyValues>()?;
     module.add_class::<response::PutResponse>()?;
     module.add_class::<response::RangeResponse>()?;
     module.add_class::<response::DeleteResponse>()?;
@@ -150,13 +169,13 @@ fn _libkv(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<response::AlarmMember>()?;
     module.add_class::<response::Problem>()?;
     module.add_class::<response::CheckReport>()?;
-    module.add_class::<submit::Answers>()?;
-    module.add_class::<submit::Submitted>()?;
-    module.add_class::<submit::Asked>()?;
-    module.add_class::<follow::Wait>()?;
+    module.add_class::<mailbox::Mailbox>()?;
+    module.add_class::<mailbox::Submission>()?;
+    module.add_class::<mailbox::PendingResponse>()?;
+    module.add_class::<watch::Wait>()?;
     module.add_class::<claim::AsyncClaim>()?;
     module.add_class::<transact::Retries>()?;
-    module.add_class::<transact::Ended>()?;
-    // the package says what is public
+    module.add_class::<transact::Attempt>()?;
+    // the package defines what is public
     module.delattr("__all__")
 }

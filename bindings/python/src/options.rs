@@ -1,4 +1,4 @@
-//! How a store is opened, and the clock that a test can hold in its hand.
+//! The options of open(), and the manual `Clock`.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -38,7 +38,7 @@ const OPEN_OPTIONS: &[&str] = &[
     "keep_alive_ms",
 ];
 
-/// The path or address, from str, bytes or any os.PathLike.
+/// The path or address, as str, bytes or any os.PathLike.
 pub fn target(target: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
     let encoded = target
         .py()
@@ -49,16 +49,16 @@ pub fn target(target: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
     )))
 }
 
-/// The options of open(); None is the default of each.
+/// Reads the options of open(); None is the default.
 pub fn options(options: Option<&Dict<'_>>) -> PyResult<libkv::Options> {
-    let mut opened = libkv::Options::new();
+    let mut open_options = libkv::Options::new();
     each_option("open", options, OPEN_OPTIONS, |name, given| {
         if !given.is_none() {
-            set(&mut opened, name, given)?;
+            set(&mut open_options, name, given)?;
         }
         Ok(())
     })?;
-    Ok(opened)
+    Ok(open_options)
 }
 
 fn set(options: &mut libkv::Options, name: &str, given: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -96,12 +96,12 @@ fn set(options: &mut libkv::Options, name: &str, given: &Bound<'_, PyAny>) -> Py
     Ok(())
 }
 
-/// A file, from str, bytes or any os.PathLike.
+/// A file, as str, bytes or any os.PathLike.
 pub fn path(name: &str, given: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
     target(given).map_err(|_| wrong_type(name, "a path (str, bytes or os.PathLike)", given))
 }
 
-/// A text.
+/// A str.
 pub fn text(name: &str, given: &Bound<'_, PyAny>) -> PyResult<String> {
     let text = given
         .cast::<PyString>()
@@ -109,13 +109,13 @@ pub fn text(name: &str, given: &Bound<'_, PyAny>) -> PyResult<String> {
     Ok(text.to_str()?.to_string())
 }
 
-/// A number from 0 on.
+/// A number that is not negative.
 pub fn unsigned(name: &str, given: &Bound<'_, PyAny>) -> PyResult<u64> {
     let number: u64 = sized(name, given, "0 to 2^64 - 1")?;
     Ok(number)
 }
 
-/// Infinity waits for ever.
+/// Milliseconds; infinity is no limit.
 fn milliseconds(name: &str, given: &Bound<'_, PyAny>) -> PyResult<u64> {
     match given.cast::<PyFloat>() {
         Ok(number) if number.value() == f64::INFINITY => Ok(u64::MAX),
@@ -137,9 +137,9 @@ fn auto_compaction(name: &str, given: &Bound<'_, PyAny>) -> PyResult<AutoCompact
     }
 }
 
-/// A clock in hand, for tests: it stands until it is advanced.
+/// A manual clock for tests: its time changes only by advance().
 ///
-/// A store opened with it is held by this process alone.
+/// Only one process can have a store open with such a clock.
 #[pyclass(frozen, module = "libkv")]
 pub struct Clock(pub libkv::Clock);
 
@@ -150,8 +150,8 @@ impl Clock {
         guard(|| Ok(Clock(libkv::Clock::new(int("unix_ms", unix_ms)?))))
     }
 
-    /// Moves the clock forward by so many milliseconds (negative numbers count as 0), and returns once
-    /// everything that became due with it has been done.
+    /// Moves the clock forward by ms milliseconds (negative: 0). Returns when everything that
+    /// became due is done.
     fn advance(&self, py: Python<'_>, ms: &Bound<'_, PyAny>) -> PyResult<()> {
         guard(|| {
             let ms = int("ms", ms)?;
@@ -162,7 +162,7 @@ impl Clock {
         })
     }
 
-    /// Milliseconds since 1970.
+    /// Its time in milliseconds since 1970.
     #[getter]
     fn unix_ms(&self) -> i64 {
         self.0.unix_ms()

@@ -1,5 +1,5 @@
-//! Requests as values: `Put`, `Range`, `Delete`, `Compare`, `Txn`. Each is read from the same
-//! arguments as the call of its name, which takes the value in their place.
+//! Requests as values: `Put`, `Range`, `Delete`, `Compare`, `Txn`. Each has the same arguments as
+//! the method with its name, which also accepts the value instead of the arguments.
 
 use std::borrow::Cow;
 
@@ -10,8 +10,8 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 use pyo3::{IntoPyObjectExt, PyTypeInfo, intern};
 
 use crate::convert::{
-    Dict, Given, Keys, alone, bytes, durability, durability_name, each_option, flag, int, one_of,
-    wrong_type,
+    Dict, KeyArgs, OptionalArg, alone, bytes, durability, durability_name, each_option, flag, int,
+    one_of, only_option, wrong_type,
 };
 use crate::guard::guard;
 
@@ -73,7 +73,7 @@ const RESULTS: [(&str, CompareResult); 4] = [
 /// A put, from a `Put` or from what one is made of.
 pub fn put(
     key: &Bound<'_, PyAny>,
-    value: Given<'_>,
+    value: OptionalArg<'_>,
     options: Option<&Dict<'_>>,
 ) -> PyResult<libkv::Put> {
     if let Ok(put) = key.cast::<Put>() {
@@ -101,12 +101,16 @@ pub fn put(
 }
 
 /// A range, from a `Range` or from what one is made of; every key if nothing is said.
-pub fn range(call: &str, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<libkv::Range> {
+pub fn range(
+    call: &str,
+    key: OptionalArg<'_>,
+    options: Option<&Dict<'_>>,
+) -> PyResult<libkv::Range> {
     if let Some(Ok(range)) = key.0.as_ref().map(|key| key.cast::<Range>()) {
         alone(call, options.is_some())?;
         return Ok(range.get().0.clone());
     }
-    let (mut keys, mut range) = (Keys::new(key.0), libkv::Range::default());
+    let (mut keys, mut range) = (KeyArgs::new(key.0), libkv::Range::default());
     each_option(call, options, RANGE_OPTIONS, |name, given| {
         match name {
             "revision" => range.revision = int(name, given)?,
@@ -131,12 +135,12 @@ pub fn range(call: &str, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult
 }
 
 /// A deletion, from a `Delete` or from what one is made of; it must say which keys.
-pub fn delete(key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<libkv::Delete> {
+pub fn delete(key: OptionalArg<'_>, options: Option<&Dict<'_>>) -> PyResult<libkv::Delete> {
     if let Some(Ok(delete)) = key.0.as_ref().map(|key| key.cast::<Delete>()) {
         alone("delete", options.is_some())?;
         return Ok(delete.get().0.clone());
     }
-    let (mut keys, mut delete) = (Keys::new(key.0), libkv::Delete::default());
+    let (mut keys, mut delete) = (KeyArgs::new(key.0), libkv::Delete::default());
     each_option("delete", options, DELETE_OPTIONS, |name, given| {
         match name {
             "prev_kv" => delete.prev_kv = flag(name, given)?,
@@ -156,8 +160,8 @@ pub fn delete(key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<libkv::Del
 }
 
 /// A watch; every key if nothing is said.
-pub fn watch(key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<libkv::Watch> {
-    let (mut keys, mut watch) = (Keys::new(key.0), libkv::Watch::default());
+pub fn watch(key: OptionalArg<'_>, options: Option<&Dict<'_>>) -> PyResult<libkv::Watch> {
+    let (mut keys, mut watch) = (KeyArgs::new(key.0), libkv::Watch::default());
     each_option("watch", options, WATCH_OPTIONS, |name, given| {
         match name {
             "start_revision" => watch.start_revision = int(name, given)?,
@@ -176,7 +180,7 @@ pub fn watch(key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<libkv::Watc
 }
 
 /// A txn, from a `Txn` or from its lists.
-pub fn txn(txn: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<libkv::Txn> {
+pub fn txn(txn: OptionalArg<'_>, options: Option<&Dict<'_>>) -> PyResult<libkv::Txn> {
     if let Some(given) = txn.0 {
         alone("txn", options.is_some())?;
         let txn = given
@@ -232,8 +236,45 @@ fn operation(item: &Bound<'_, PyAny>) -> Option<Op> {
     Some(item.cast::<Txn>().ok()?.get().0.clone().into())
 }
 
+/// A compaction.
+pub fn compact(
+    revision: &Bound<'_, PyAny>,
+    options: Option<&Dict<'_>>,
+) -> PyResult<libkv::Compact> {
+    let compact = libkv::Compact::new(int("revision", revision)?);
+    let physical = only_option("compact", options, "physical", flag)?;
+    Ok(compact.physical(physical.unwrap_or(false)))
+}
+
+/// A grant of a lease with lease_grant().
+pub fn lease_grant(
+    ttl_seconds: &Bound<'_, PyAny>,
+    options: Option<&Dict<'_>>,
+) -> PyResult<libkv::LeaseGrant> {
+    Ok(libkv::LeaseGrant {
+        ttl_seconds: int("ttl_seconds", ttl_seconds)?,
+        id: only_option("lease_grant", options, "id", int)?.unwrap_or(0),
+        ..libkv::LeaseGrant::default()
+    })
+}
+
+/// A grant of a lease with lease().
+pub fn lease(
+    ttl_seconds: &Bound<'_, PyAny>,
+    options: Option<&Dict<'_>>,
+) -> PyResult<libkv::LeaseGrant> {
+    Ok(libkv::LeaseGrant {
+        ttl_seconds: int("ttl_seconds", ttl_seconds)?,
+        end_with_process: only_option("lease", options, "end_with_process", flag)?.unwrap_or(false),
+        ..libkv::LeaseGrant::default()
+    })
+}
+
 /// A request of any kind, as a value.
 pub fn request(value: &Bound<'_, PyAny>) -> PyResult<Request> {
+    if let Ok(request) = value.cast::<OtherRequest>() {
+        return Ok(request.get().0.clone());
+    }
     let op = operation(value)
         .ok_or_else(|| wrong_type("request", "a Put, Range, Delete or Txn", value))?;
     Ok(match op {
@@ -253,10 +294,14 @@ pub struct Put(pub libkv::Put);
 impl Put {
     #[new]
     #[pyo3(
-        signature = (key, value=Given::default(), **options),
+        signature = (key, value=OptionalArg::default(), **options),
         text_signature = "(key, value=b'', *, lease=0, prev_kv=False, ignore_value=False, ignore_lease=False, durability=None)"
     )]
-    fn new(key: &Bound<'_, PyAny>, value: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Put> {
+    fn new(
+        key: &Bound<'_, PyAny>,
+        value: OptionalArg<'_>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<Put> {
         guard(|| put(key, value, options).map(Put))
     }
 
@@ -278,10 +323,10 @@ pub struct Range(pub libkv::Range);
 impl Range {
     #[new]
     #[pyo3(
-        signature = (key=Given::default(), **options),
+        signature = (key=OptionalArg::default(), **options),
         text_signature = "(key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
     )]
-    fn new(key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Range> {
+    fn new(key: OptionalArg<'_>, options: Option<&Dict<'_>>) -> PyResult<Range> {
         guard(|| range("Range", key, options).map(Range))
     }
 
@@ -303,10 +348,10 @@ pub struct Delete(pub libkv::Delete);
 impl Delete {
     #[new]
     #[pyo3(
-        signature = (key=Given::default(), **options),
+        signature = (key=OptionalArg::default(), **options),
         text_signature = "(key=..., *, prefix=..., start=..., end=..., prev_kv=False, durability=None)"
     )]
-    fn new(key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Delete> {
+    fn new(key: OptionalArg<'_>, options: Option<&Dict<'_>>) -> PyResult<Delete> {
         guard(|| delete(key, options).map(Delete))
     }
 
@@ -321,7 +366,8 @@ impl Delete {
 
 /// A condition of a txn on a key, or on every key of a range.
 ///
-/// The first argument is a key, or a Range for all its keys; the second one of "==", "!=", ">", "<".
+/// The first argument is a key, or a Range for all its keys; the second one of "==", "!=", ">",
+/// "<".
 #[pyclass(frozen, eq, module = "libkv")]
 #[derive(PartialEq)]
 pub struct Compare(pub libkv::Compare);
@@ -453,10 +499,10 @@ pub struct Txn(pub libkv::Txn);
 impl Txn {
     #[new]
     #[pyo3(
-        signature = (txn=Given::default(), **options),
+        signature = (txn=OptionalArg::default(), **options),
         text_signature = "(txn=..., *, compare=(), success=(), failure=(), durability=None)"
     )]
-    fn new(txn: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Txn> {
+    fn new(txn: OptionalArg<'_>, options: Option<&Dict<'_>>) -> PyResult<Txn> {
         guard(|| self::txn(txn, options).map(Txn))
     }
 
@@ -485,8 +531,42 @@ impl Txn {
     }
 }
 
-/// The arguments of a request that differ from the defaults: for `repr`, and for pickle and copy, which create the
-/// request again from them.
+/// A request that has no public class, for libkv.aio.
+#[pyclass(frozen, name = "_Request", module = "libkv._libkv")]
+pub struct OtherRequest(Request);
+
+#[pymethods]
+impl OtherRequest {
+    /// The request of compact().
+    #[staticmethod]
+    #[pyo3(signature = (revision, **options))]
+    fn compact(revision: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -> PyResult<OtherRequest> {
+        guard(|| Ok(OtherRequest(compact(revision, options)?.into())))
+    }
+
+    /// The request of lease_grant().
+    #[staticmethod]
+    #[pyo3(signature = (ttl_seconds, **options))]
+    fn lease_grant(
+        ttl_seconds: &Bound<'_, PyAny>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<OtherRequest> {
+        guard(|| Ok(OtherRequest(lease_grant(ttl_seconds, options)?.into())))
+    }
+
+    /// The request of lease_revoke().
+    #[staticmethod]
+    fn lease_revoke(id: &Bound<'_, PyAny>) -> PyResult<OtherRequest> {
+        guard(|| {
+            Ok(OtherRequest(
+                libkv::LeaseRevoke { id: int("id", id)? }.into(),
+            ))
+        })
+    }
+}
+
+/// The arguments of a request that differ from the defaults: for `repr`, and for pickle and copy,
+/// which create the request again from them.
 struct Call<'py> {
     positional: Vec<Bound<'py, PyAny>>,
     named: Dict<'py>,

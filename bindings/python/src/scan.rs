@@ -10,39 +10,41 @@ use pyo3::sync::MutexExt;
 use crate::error::raise;
 use crate::guard::{detached, guard, not_pickled};
 use crate::handle::Handle;
-use crate::response::{Difference, Event, IntoPython, KeyValue};
+use crate::key_value::KeyValue;
+use crate::response::{Difference, Event};
+use crate::value::IntoField;
 
-/// Items that are read with the interpreter given away once; the first time fewer.
+/// Items that are read while the interpreter is released once; the first time fewer.
 const AHEAD_FIRST: usize = 64;
 const AHEAD_MAX: usize = 1_024;
 
-/// An iterator of the library, read some items ahead.
-struct Steps<I: Iterator> {
+/// An iterator of the library that reads some items ahead.
+struct ReadAhead<I: Iterator> {
     state: Mutex<State<I>>,
     db: Handle,
 }
 
 struct State<I: Iterator> {
-    /// None once it is at its end.
+    /// None at the end.
     source: Option<I>,
     ahead: vec::IntoIter<I::Item>,
-    room: usize,
+    page: usize,
 }
 
-impl<T: Send, I: Iterator<Item = Result<T>> + Send> Steps<I> {
-    fn new(db: &Handle, source: I) -> Steps<I> {
+impl<T: Send, I: Iterator<Item = Result<T>> + Send> ReadAhead<I> {
+    fn new(db: &Handle, source: I) -> ReadAhead<I> {
         let state = State {
             source: Some(source),
             ahead: Vec::new().into_iter(),
-            room: AHEAD_FIRST,
+            page: AHEAD_FIRST,
         };
-        Steps {
+        ReadAhead {
             state: Mutex::new(state),
             db: db.clone(),
         }
     }
 
-    /// The state; whoever waits for another thread's step gives the interpreter away meanwhile.
+    /// The state. A thread that waits for another thread's step releases the interpreter.
     fn state(&self, py: Python<'_>) -> MutexGuard<'_, State<I>> {
         self.state
             .lock_py_attached(py)
@@ -53,13 +55,13 @@ impl<T: Send, I: Iterator<Item = Result<T>> + Send> Steps<I> {
         self.filled(py)?.ahead.next().transpose().map_err(raise)
     }
 
-    fn come_near(&self, py: Python<'_>) -> PyResult<()> {
+    fn make_ready(&self, py: Python<'_>) -> PyResult<()> {
         self.filled(py).map(drop)
     }
 
-    /// The state, with an item at hand unless it is at its end.
+    /// The state with at least one item, unless it is at its end.
     fn filled(&self, py: Python<'_>) -> PyResult<MutexGuard<'_, State<I>>> {
-        // asked first: in a forked child another thread's lock would never open
+        // first: in a forked child a lock of another thread is never released
         self.db.ensure_open()?;
         let mut state = self.state(py);
         if state.ahead.as_slice().is_empty() {
@@ -68,9 +70,9 @@ impl<T: Send, I: Iterator<Item = Result<T>> + Send> Steps<I> {
         Ok(state)
     }
 
-    /// Whether the next step waits for nothing; not if another thread takes one.
-    fn is_near(&self) -> bool {
-        // asked first: in a forked child another thread's lock would never open
+    /// Whether the next step does not wait; false while another thread takes one.
+    fn is_ready(&self) -> bool {
+        // first: in a forked child a lock of another thread is never released
         self.db.is_closed()
             || self
                 .state
@@ -90,11 +92,11 @@ impl<T: Send, I: Iterator<Item = Result<T>> + Send> State<I> {
         let Some(source) = &mut self.source else {
             return Ok(());
         };
-        let room = self.room;
+        let page = self.page;
         let (items, ended) = detached(py, || {
             let mut items: Vec<Result<T>> = Vec::new();
             let mut ended = false;
-            while items.len() < room && !ended {
+            while items.len() < page && !ended {
                 match source.next() {
                     Some(item) => {
                         ended = item.is_err();
@@ -108,7 +110,7 @@ impl<T: Send, I: Iterator<Item = Result<T>> + Send> State<I> {
         if ended {
             self.source = None;
         }
-        self.room = (room * 2).min(AHEAD_MAX);
+        self.page = (page * 2).min(AHEAD_MAX);
         self.ahead = items.into_iter();
         Ok(())
     }
@@ -118,11 +120,11 @@ macro_rules! iterator {
     ($(#[$doc:meta])* $name:ident, $of:ty, $item:ty; $( $methods:tt )*) => {
         $(#[$doc])*
         #[pyclass(frozen, module = "libkv")]
-        pub struct $name(Steps<$of>);
+        pub struct $name(ReadAhead<$of>);
 
         impl $name {
             pub fn new(db: &Handle, source: $of) -> $name {
-                $name(Steps::new(db, source))
+                $name(ReadAhead::new(db, source))
             }
         }
 
@@ -133,10 +135,10 @@ macro_rules! iterator {
             }
 
             fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<$item>>> {
-                guard(|| self.0.next(py)?.map(|item| item.into_python(py)).transpose())
+                guard(|| self.0.next(py)?.into_field(py))
             }
 
-            /// Ends the iteration early. It holds nothing in the store, so this only frees memory.
+            /// Ends the iteration. It holds no resource of the store, so this only frees memory.
             fn close(&self, py: Python<'_>) -> PyResult<()> {
                 guard(|| {
                     self.0.close(py);
@@ -144,18 +146,18 @@ macro_rules! iterator {
                 })
             }
 
-            /// Whether the next step waits for nothing, for libkv.aio.
-            fn _is_near(&self) -> bool {
-                self.0.is_near()
+            /// Whether the next step does not wait, for libkv.aio.
+            fn _is_ready(&self) -> bool {
+                self.0.is_ready()
             }
 
-            /// Sees to it, without taking a step, for libkv.aio.
-            fn _come_near(&self, py: Python<'_>) -> PyResult<()> {
-                guard(|| self.0.come_near(py))
+            /// Reads ahead, so that the next step does not wait, for libkv.aio.
+            fn _make_ready(&self, py: Python<'_>) -> PyResult<()> {
+                guard(|| self.0.make_ready(py))
             }
 
             fn __reduce__(&self) -> PyResult<()> {
-                Err(not_pickled(concat!("a ", stringify!($name)), "begin another where it is needed"))
+                Err(not_pickled(concat!("a ", stringify!($name)), "create another where it is needed"))
             }
 
             $( $methods )*
@@ -164,16 +166,17 @@ macro_rules! iterator {
 }
 
 iterator! {
-    /// The pairs of a range by key, all at one revision; made by scan(). After an error it is at its end.
+    /// The pairs of a range by key, all at one revision; created by Db.scan(). It ends after an
+    /// error.
     Scan, libkv::Scan, KeyValue;
 }
 
 iterator! {
-    /// The events of a range between two revisions; made by events(). After an error it is at its end.
+    /// The events of a range between two revisions; created by Db.events(). It ends after an error.
     EventScan, libkv::EventScan, Event;
 }
 
 iterator! {
-    /// The keys that differ between two revisions; made by diff(). After an error it is at its end.
+    /// The keys that differ between two revisions; created by Db.diff(). It ends after an error.
     DiffScan, libkv::DiffScan, Difference;
 }

@@ -1,11 +1,11 @@
-//! A store served to any etcd client, in this process.
+//! `Server`: an etcd server over a store of this process.
 
 use std::sync::{Mutex, PoisonError};
 
 use libkv::Result;
 use pyo3::prelude::*;
 
-use crate::convert::{Dict, each_option, flag};
+use crate::convert::{Dict, each_option, flag, wrong_type};
 use crate::db::Db;
 use crate::guard::{detached, guard, not_pickled};
 use crate::handle::Handle;
@@ -20,32 +20,32 @@ const SERVE_OPTIONS: &[&str] = &[
     "max_txn_ops",
 ];
 
-/// How it is served, as the feature `etcd` wants it.
+/// The server, with the feature `etcd`.
 #[cfg(feature = "etcd")]
 mod net {
     use super::*;
 
     pub use libkv_etcd::{Serve, Server};
 
-    pub fn set(how: Serve, name: &str, given: &Bound<'_, PyAny>) -> PyResult<Serve> {
+    pub fn set(options: Serve, name: &str, given: &Bound<'_, PyAny>) -> PyResult<Serve> {
         Ok(match name {
-            "cert_file" => how.cert_file(path(name, given)?),
-            "key_file" => how.key_file(path(name, given)?),
-            "trusted_ca_file" => how.trusted_ca_file(path(name, given)?),
-            "max_request_bytes" => how.max_request_bytes(unsigned(name, given)?),
-            "max_txn_ops" => how.max_txn_ops(unsigned(name, given)? as usize),
-            _ => how.client_cert_auth(flag(name, given)?),
+            "cert_file" => options.cert_file(path(name, given)?),
+            "key_file" => options.key_file(path(name, given)?),
+            "trusted_ca_file" => options.trusted_ca_file(path(name, given)?),
+            "max_request_bytes" => options.max_request_bytes(unsigned(name, given)?),
+            "max_txn_ops" => options.max_txn_ops(unsigned(name, given)? as usize),
+            _ => options.client_cert_auth(flag(name, given)?),
         })
     }
 
-    pub fn serve(db: &libkv::Db, how: Serve) -> Result<(Server, String)> {
-        let server = libkv_etcd::serve(db, how)?;
+    pub fn serve(db: &libkv::Db, options: Serve) -> Result<(Server, String)> {
+        let server = libkv_etcd::serve(db, options)?;
         let address = server.address().to_string();
         Ok((server, address))
     }
 }
 
-/// A module without a network.
+/// Without the feature `etcd` there is no network code.
 #[cfg(not(feature = "etcd"))]
 mod net {
     use super::*;
@@ -66,19 +66,19 @@ mod net {
         }
     }
 
-    pub fn set(how: Serve, name: &str, given: &Bound<'_, PyAny>) -> PyResult<Serve> {
+    pub fn set(options: Serve, name: &str, given: &Bound<'_, PyAny>) -> PyResult<Serve> {
         match name {
             "client_cert_auth" => flag(name, given).map(drop)?,
             "max_request_bytes" | "max_txn_ops" => unsigned(name, given).map(drop)?,
             _ => path(name, given).map(drop)?,
         }
-        Ok(how)
+        Ok(options)
     }
 
-    pub fn serve(_: &libkv::Db, how: Serve) -> Result<(Server, String)> {
+    pub fn serve(_: &libkv::Db, options: Serve) -> Result<(Server, String)> {
         let message = format!(
             "this libkv was built without the feature etcd: it cannot serve at {}",
-            how.0
+            options.0
         );
         Err(libkv::Error::new(libkv::Code::Unsupported, message))
     }
@@ -89,51 +89,51 @@ pub fn serve(
     py: Python<'_>,
     db: &Bound<'_, PyAny>,
     address: Option<&Bound<'_, PyAny>>,
-    options: Option<&Dict<'_>>,
+    keywords: Option<&Dict<'_>>,
 ) -> PyResult<Server> {
     let db = db
         .cast::<Db>()
-        .map_err(|_| crate::convert::wrong_type("db", "a libkv.Db", db))?
+        .map_err(|_| wrong_type("db", "a libkv.Db", db))?
         .get()
         .handle();
     let address = address.map_or_else(
         || Ok("127.0.0.1:0".to_string()),
         |address| text("address", address),
     )?;
-    let mut how = Some(net::Serve::new(address));
-    each_option("serve", options, SERVE_OPTIONS, |name, given| {
+    let mut options = Some(net::Serve::new(address));
+    each_option("serve", keywords, SERVE_OPTIONS, |name, given| {
         if !given.is_none() {
-            how = how
+            options = options
                 .take()
-                .map(|how| net::set(how, name, given))
+                .map(|options| net::set(options, name, given))
                 .transpose()?;
         }
         Ok(())
     })?;
-    let how = how.expect("it is put back after each option");
+    let options = options.expect("each option returns it");
     db.ensure_open()?;
-    let (server, address) = detached(py, || net::serve(db, how))?;
+    let (server, address) = detached(py, || net::serve(db, options))?;
     Ok(Server {
         address,
-        serving: Mutex::new(Some(server)),
+        server: Mutex::new(Some(server)),
         db: db.clone(),
     })
 }
 
-/// A store that is served to etcd's clients; made by serve(). A context manager that closes it.
+/// An etcd server over a store; created by serve(). A context manager that closes it.
 ///
-/// It keeps the store open. Once the store is closed its clients get errors.
+/// It keeps the store open. After the store is closed its clients get errors.
 #[pyclass(frozen, module = "libkv")]
 pub struct Server {
     address: String,
-    /// None once it is closed. Held for moments only.
-    serving: Mutex<Option<net::Server>>,
+    /// None after it is closed. Locked only for moments.
+    server: Mutex<Option<net::Server>>,
     db: Handle,
 }
 
 impl Server {
     fn take(&self) -> Option<net::Server> {
-        self.serving
+        self.server
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
@@ -142,28 +142,28 @@ impl Server {
 
 #[pymethods]
 impl Server {
-    /// Where it listens, as clients take it: "http://127.0.0.1:41234", "https://…", "unix:///path".
+    /// The address for clients: "http://127.0.0.1:41234", "https://…", "unix:///path".
     #[getter]
     fn address(&self) -> &str {
         &self.address
     }
 
-    /// Whether it was closed.
+    /// Whether it is closed.
     #[getter]
     fn closed(&self) -> bool {
-        self.serving
+        self.server
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .is_none()
     }
 
-    /// Ends it: requests under way get their answers if that is quick, streams are cut. The store stays open.
-    /// Closing twice is fine.
+    /// Closes the server. It waits a short time for requests under way and ends streams. The store
+    /// stays open. A second close has no effect.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         guard(|| {
-            let serving = self.take();
+            let server = self.take();
             detached(py, || {
-                if let Some(server) = serving {
+                if let Some(server) = server {
                     server.close();
                 }
                 Ok(())
@@ -196,10 +196,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let mut serving = self.take();
-        if serving.is_some() {
-            // it waits for requests under way: not with the interpreter
-            Python::try_attach(|py| py.detach(|| serving = None));
+        let mut server = self.take();
+        if server.is_some() {
+            // without the interpreter, because it waits for requests under way
+            Python::try_attach(|py| py.detach(|| server = None));
         }
     }
 }

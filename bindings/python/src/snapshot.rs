@@ -1,22 +1,26 @@
-//! A view of one revision.
+//! `Snapshot`: the store at one revision.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use libkv::{Code, Error};
 use pyo3::prelude::*;
 
-use crate::convert::{Dict, Given};
+use crate::calls::get;
+use crate::convert::{Dict, OptionalArg};
 use crate::error::raise;
-use crate::guard::{ask, guard, not_pickled};
+use crate::guard::{guard, not_pickled};
 use crate::handle::Handle;
+use crate::interrupt::ask;
+use crate::key_value::KeyValue;
 use crate::request;
-use crate::response::{IntoPython, KeyValue, RangeResponse};
+use crate::response::RangeResponse;
 use crate::scan::Scan;
+use crate::value::IntoPython;
 
-/// The store as it was at one revision; made by snapshot(). A context manager.
+/// The store at one revision; created by Db.snapshot(). A context manager.
 ///
-/// It is a number, not a transaction: it holds nothing, and does not hold a compaction back. Once one
-/// has passed its revision, every call raises CompactedError.
+/// It is a number, not a transaction: it holds no resource and delays no compaction. After one
+/// above its revision, every call raises CompactedError.
 #[pyclass(frozen, module = "libkv")]
 pub struct Snapshot {
     snapshot: libkv::Snapshot,
@@ -43,27 +47,27 @@ impl Snapshot {
 
 #[pymethods]
 impl Snapshot {
-    /// The revision that this is a view of.
+    /// Its revision.
     #[getter]
     fn revision(&self) -> i64 {
         self.snapshot.revision()
     }
 
-    /// One key as it was, or None.
+    /// Reads one key at this revision: a KeyValue, or None if it does not exist.
     fn get(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<Py<KeyValue>>> {
-        guard(|| crate::db::get(&self.db, key, self.view()?.revision()))
+        guard(|| get(&self.db, key, self.view()?.revision()))
     }
 
-    /// The pairs of a range as they were. Arguments as Db.range(); another revision raises
-    /// InvalidArgumentError.
+    /// Reads the pairs of a range at this revision. Arguments and result as Db.range(); another
+    /// revision raises InvalidArgumentError.
     #[pyo3(
-        signature = (key=Given::default(), **options),
+        signature = (key=OptionalArg::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
     )]
     fn range(
         &self,
         py: Python<'_>,
-        key: Given<'_>,
+        key: OptionalArg<'_>,
         options: Option<&Dict<'_>>,
     ) -> PyResult<Py<RangeResponse>> {
         guard(|| {
@@ -72,12 +76,12 @@ impl Snapshot {
         })
     }
 
-    /// An iterator over the pairs of a range as they were. Arguments as Db.scan().
+    /// Returns an iterator over the pairs of a range at this revision. Arguments as Db.scan().
     #[pyo3(
-        signature = (key=Given::default(), **options),
+        signature = (key=OptionalArg::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
     )]
-    fn scan(&self, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<Scan> {
+    fn scan(&self, key: OptionalArg<'_>, options: Option<&Dict<'_>>) -> PyResult<Scan> {
         guard(|| {
             let request = request::range("scan", key, options)?;
             Ok(Scan::new(
@@ -87,7 +91,7 @@ impl Snapshot {
         })
     }
 
-    /// Ends the view; later calls raise ClosedError. It holds nothing, so this may be left out.
+    /// Closes it; later calls raise ClosedError. Not required, because it holds no resource.
     fn close(&self) {
         self.closed.store(true, Ordering::Release);
     }
@@ -109,7 +113,7 @@ impl Snapshot {
     fn __reduce__(&self) -> PyResult<()> {
         Err(not_pickled(
             "a Snapshot",
-            "take another where it is needed: its revision is a number",
+            "create another where it is needed: its revision is a number",
         ))
     }
 }

@@ -1,4 +1,4 @@
-//! Optimistic transactions: `transact`, and what its body reads and writes through.
+//! Optimistic transactions: `transact`, and the `Transaction` that its function gets.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,25 +9,28 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 
-use crate::convert::{Dict, Given, bytes, each_option, sized};
+use crate::calls::run_txn;
+use crate::convert::{Dict, OptionalArg, bytes, only_option, sized, wrong_type};
 use crate::error::{has_code, raise};
 use crate::guard::{detached, guard, not_pickled};
 use crate::handle::Handle;
+use crate::key_value::KeyValue;
 use crate::request;
-use crate::response::{IntoPython, KeyValue, RangeResponse};
+use crate::response::RangeResponse;
+use crate::value::{IntoField, IntoPython};
 
-/// Reads the only keyword of transact(); None is for ever.
+/// The option of transact(); None: no limit.
 pub fn max_retries(options: Option<&Dict<'_>>) -> PyResult<Option<u32>> {
-    let mut most = Some(TRANSACT_RETRIES);
-    each_option("transact", options, &["max_retries"], |name, given| {
-        most = if given.is_none() {
-            None
-        } else {
-            Some(sized(name, given, "0 to 2^32 - 1")?)
-        };
-        Ok(())
-    })?;
-    Ok(most)
+    let most = only_option(
+        "transact",
+        options,
+        "max_retries",
+        |name, given| match given.is_none() {
+            true => Ok(None),
+            false => sized(name, given, "0 to 2^32 - 1").map(Some),
+        },
+    )?;
+    Ok(most.unwrap_or(Some(TRANSACT_RETRIES)))
 }
 
 /// See `Db.transact`.
@@ -38,11 +41,7 @@ pub fn transact<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = body.py();
     if !body.is_callable() {
-        return Err(crate::convert::wrong_type(
-            "fn",
-            "a function of one argument",
-            body,
-        ));
+        return Err(wrong_type("fn", "a function of one argument", body));
     }
     let mut retries = libkv::Retries::new(most);
     loop {
@@ -55,7 +54,7 @@ pub fn transact<'py>(
                 let Some(txn) = transaction.txn() else {
                     return Ok(value);
                 };
-                if crate::db::run_txn(py, db, txn)?.succeeded {
+                if run_txn(py, db, txn)?.succeeded {
                     return Ok(value);
                 }
             }
@@ -71,7 +70,7 @@ pub fn transact<'py>(
     }
 }
 
-/// A coroutine has not run yet, so there would be nothing to commit.
+/// Refuses a coroutine: it has not run yet, so there is nothing to commit.
 fn refuse_awaitable(value: &Bound<'_, PyAny>) -> PyResult<()> {
     if value.hasattr("__await__")? {
         let _ = value.call_method0("close");
@@ -82,15 +81,15 @@ fn refuse_awaitable(value: &Bound<'_, PyAny>) -> PyResult<()> {
     Ok(())
 }
 
-/// What the function given to transact() reads and writes through.
+/// The argument of the function that transact() runs.
 ///
-/// Reads see one revision and, on top of it, what this transaction has written. Writes are kept until
-/// the function returns and then go in one txn.
+/// Reads see one revision with the writes of this transaction. Writes are collected and committed
+/// in one txn after the function has returned.
 #[pyclass(frozen, module = "libkv")]
 pub struct Transaction {
-    /// None once the function has returned.
+    /// None after the function has returned.
     inner: Mutex<Option<libkv::Transaction>>,
-    /// A read failed because a compaction was faster: worth another try.
+    /// A read failed because a compaction was faster, so a retry can succeed.
     overtaken: AtomicBool,
     db: Handle,
 }
@@ -110,7 +109,7 @@ impl Transaction {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends it: whether it was overtaken, and what is to be committed.
+    /// Ends it. Returns whether it was overtaken, and the transaction to commit.
     fn end(&self, py: Python<'_>) -> PyResult<(bool, libkv::Transaction)> {
         let inner = self.lock(py).take().ok_or_else(over)?;
         Ok((self.overtaken.load(Ordering::Acquire), inner))
@@ -145,27 +144,26 @@ fn over() -> PyErr {
 
 #[pymethods]
 impl Transaction {
-    /// One key, or None. Of a key that this transaction has put, only key, value and lease are known: the
-    /// rest is 0 until it is committed.
+    /// Reads one key: a KeyValue, or None. Of a key that this transaction has put, only key, value
+    /// and lease are set; the other fields are 0.
     fn get(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<Py<KeyValue>>> {
         guard(|| {
             let key = bytes("key", key)?;
             self.with(py, |transaction| transaction.get(&key))?
-                .map(|kv| kv.into_python(py))
-                .transpose()
+                .into_field(py)
         })
     }
 
-    /// The pairs of a range by key, with this transaction's own writes in place. Of the options of
-    /// Db.range() it takes limit and keys_only; others raise InvalidArgumentError.
+    /// Reads the pairs of a range by key, with this transaction's own writes: a RangeResponse. The
+    /// options are limit and keys_only; other options of Db.range() raise InvalidArgumentError.
     #[pyo3(
-        signature = (key=Given::default(), **options),
+        signature = (key=OptionalArg::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., limit=0, keys_only=False)"
     )]
     fn range(
         &self,
         py: Python<'_>,
-        key: Given<'_>,
+        key: OptionalArg<'_>,
         options: Option<&Dict<'_>>,
     ) -> PyResult<Py<RangeResponse>> {
         guard(|| {
@@ -175,14 +173,14 @@ impl Transaction {
         })
     }
 
-    /// Writes a key when the function returns. The options prev_kv and ignore_… of Db.put() raise
+    /// Writes a key at the commit. The options prev_kv and ignore_… of Db.put() raise
     /// InvalidArgumentError: read the key instead.
-    #[pyo3(signature = (key, value=Given::default(), **options), text_signature = "($self, key, value=b'', *, lease=0)")]
+    #[pyo3(signature = (key, value=OptionalArg::default(), **options), text_signature = "($self, key, value=b'', *, lease=0)")]
     fn put(
         &self,
         py: Python<'_>,
         key: &Bound<'_, PyAny>,
-        value: Given<'_>,
+        value: OptionalArg<'_>,
         options: Option<&Dict<'_>>,
     ) -> PyResult<()> {
         guard(|| {
@@ -191,12 +189,17 @@ impl Transaction {
         })
     }
 
-    /// Deletes the keys of a range when the function returns; how many this transaction sees.
+    /// Deletes the keys of a range at the commit; returns the number that this transaction sees.
     #[pyo3(
-        signature = (key=Given::default(), **options),
+        signature = (key=OptionalArg::default(), **options),
         text_signature = "($self, key=..., *, prefix=..., start=..., end=...)"
     )]
-    fn delete(&self, py: Python<'_>, key: Given<'_>, options: Option<&Dict<'_>>) -> PyResult<i64> {
+    fn delete(
+        &self,
+        py: Python<'_>,
+        key: OptionalArg<'_>,
+        options: Option<&Dict<'_>>,
+    ) -> PyResult<i64> {
         guard(|| {
             let delete = request::delete(key, options)?;
             if delete.prev_kv {
@@ -208,11 +211,11 @@ impl Transaction {
         })
     }
 
-    /// Ends the try, for libkv.aio.
-    fn _end(&self, py: Python<'_>) -> PyResult<Ended> {
+    /// Ends the attempt, for libkv.aio.
+    fn _end(&self, py: Python<'_>) -> PyResult<Attempt> {
         guard(|| {
             let (overtaken, transaction) = self.end(py)?;
-            Ok(Ended {
+            Ok(Attempt {
                 transaction,
                 overtaken,
                 _db: self.db.clone(),
@@ -233,7 +236,7 @@ impl Transaction {
     }
 }
 
-/// When to try again, for libkv.aio.
+/// The waits before the retries, for libkv.aio.
 #[pyclass(frozen, name = "_Retries", module = "libkv._libkv")]
 pub struct Retries(Mutex<libkv::Retries>);
 
@@ -249,8 +252,9 @@ impl Retries {
         })
     }
 
-    /// How many seconds to wait before the next try; raises ConflictError after the last one.
-    fn after(&self, py: Python<'_>, overtaken: &Ended) -> PyResult<f64> {
+    /// Returns the seconds to wait before the next attempt; raises ConflictError after the last
+    /// one.
+    fn after(&self, py: Python<'_>, overtaken: &Attempt) -> PyResult<f64> {
         guard(|| {
             let mut retries = self
                 .0
@@ -264,19 +268,19 @@ impl Retries {
     }
 }
 
-/// The end of one try, for libkv.aio.
-#[pyclass(frozen, name = "_Ended", module = "libkv._libkv")]
-pub struct Ended {
+/// An attempt whose function has returned, for libkv.aio.
+#[pyclass(frozen, name = "_Attempt", module = "libkv._libkv")]
+pub struct Attempt {
     transaction: libkv::Transaction,
-    /// A read failed because a compaction was faster: try again.
+    /// A read failed because a compaction was faster, so a retry can succeed.
     #[pyo3(get)]
     overtaken: bool,
     _db: Handle,
 }
 
 #[pymethods]
-impl Ended {
-    /// What commits the try, or None if nothing is to be written.
+impl Attempt {
+    /// The txn that commits the attempt, or None if there is nothing to write.
     fn txn(&self) -> Option<request::Txn> {
         self.transaction.txn().map(request::Txn)
     }

@@ -1,4 +1,4 @@
-"""A store whose writer's lock another process holds; and stores of an own for each test."""
+"""Stores for each test, and a store whose write lock another process holds."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ while True:
 
 
 class Holder:
-    """A process that was stopped while it held the writer's lock of the store in path."""
+    """A process that was stopped while it held the write lock of the store in path."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -45,7 +45,7 @@ class Holder:
         return self.process.pid
 
     def release(self) -> None:
-        """Kill it: whoever waits gets the lock, and nothing of its last transaction is there."""
+        """Kill it: a waiting writer gets the lock, and its last transaction has no effect."""
         self.process.kill()
         self.process.wait()
         assert self.process.stdout
@@ -53,7 +53,7 @@ class Holder:
 
 
 class Future:
-    """What _submit() asks of a future."""
+    """The methods of a future that _submit() uses."""
 
     def __init__(self) -> None:
         self.answer: Any = None
@@ -77,7 +77,7 @@ def holder(tmp_path: Path) -> Iterator[Holder]:
 
 
 class Gate:
-    """A way to a server that can be closed: what is sent meanwhile stays where it is."""
+    """A proxy to a server that can be shut: data that is sent meanwhile waits in it."""
 
     def __init__(self, address: str) -> None:
         host, port = address.removeprefix("http://").rsplit(":", 1)
@@ -85,7 +85,7 @@ class Gate:
         self.passable = threading.Event()
         self.passable.set()
         self.waiting = threading.Event()
-        """Something has come to the closed gate."""
+        """Whether data waits at the shut gate."""
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.sockets = [self.listener]
         self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
@@ -123,7 +123,7 @@ class Gate:
 
 @pytest.fixture
 def gate(kv_server: libkv.Server) -> Iterator[Gate]:
-    """A gate before kv_server."""
+    """A gate in front of kv_server."""
     gate = Gate(kv_server.address)
     try:
         yield gate

@@ -1,4 +1,4 @@
-"""libkv.aio, on asyncio and uvloop: nothing blocks the loop, groups wake it once, cancelling says what it did."""
+"""libkv.aio on asyncio and uvloop: no call blocks the loop, a group wakes it once, cancelling."""
 
 import asyncio
 import functools
@@ -100,7 +100,7 @@ def test_store_from_open_to_close(run: Run, tmp_path: Any) -> None:
 
 def test_open_and_handles_are_awaited_or_entered(run: Run, tmp_path: Any) -> None:
     async def main() -> None:
-        # entered at once
+        # entered directly
         async with libkv.aio.open(tmp_path / "s") as db:
             assert isinstance(db, libkv.aio.Db)
             await db.put("k", "v")
@@ -195,20 +195,20 @@ def test_misuse_raises_where_it_is_awaited(run: Run, db: libkv.aio.Db) -> None:
 def test_group_is_resolved_with_few_wake_ups(run: Run, db: libkv.aio.Db, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         loop, wakes = asyncio.get_running_loop(), [0]
-        answers = _libkv._Answers()
-        monkeypatch.setattr(libkv.aio, "_answers", lambda _: answers)
+        mailbox = _libkv._Mailbox()
+        monkeypatch.setattr(libkv.aio, "_mailbox", lambda _: mailbox)
 
         def resolve() -> None:
             wakes[0] += 1
-            answers.resolve()
+            mailbox.resolve()
 
-        loop.add_reader(answers.fileno(), resolve)
+        loop.add_reader(mailbox.fileno(), resolve)
         await db.put("first")
         assert wakes == [1]
         writes = [asyncio.ensure_future(db.put(f"k{number}", "v")) for number in range(1_000)]
         await asyncio.gather(*writes)
-        loop.remove_reader(answers.fileno())
-        # the worker may begin a group as soon as it sees the first of them; a few groups, then, never 1,000
+        loop.remove_reader(mailbox.fileno())
+        # the thread that commits may begin a group with the first write: a few groups, never 1,000
         assert wakes[0] < 100, f"{wakes[0]} wake-ups for 1,000 writes"
 
     run(main())
@@ -216,18 +216,18 @@ def test_group_is_resolved_with_few_wake_ups(run: Run, db: libkv.aio.Db, monkeyp
 
 
 def test_response_queue_wakes_once_for_all_it_has(kv: libkv.Db) -> None:
-    """Counted exactly, without a loop: answers that come before the queue is taken share one wake-up."""
-    answers = _libkv._Answers()
+    """Without a loop: responses that come before the queue is taken share one wake-up."""
+    mailbox = _libkv._Mailbox()
     futures = [Future() for _ in range(50)]
     for number, future in enumerate(futures):
-        kv._submit(libkv.Put(f"k{number}" if number % 5 else ""), answers, future)
+        kv._submit(libkv.Put(f"k{number}" if number % 5 else ""), mailbox, future)
     while kv.status().revision < 41:
-        select.select([answers.fileno()], [], [])
+        select.select([mailbox.fileno()], [], [])
     while any(not future.done() for future in futures):
-        select.select([answers.fileno()], [], [])
-        waiting = len(os.read(answers.fileno(), 100))
+        select.select([mailbox.fileno()], [], [])
+        waiting = len(os.read(mailbox.fileno(), 100))
         assert waiting == 1, "one byte stands for all"
-        answers.resolve()
+        mailbox.resolve()
     assert sum(isinstance(future.answer, libkv.PutResponse) for future in futures) == 40
     assert sum(isinstance(future.answer, libkv.InvalidArgumentError) for future in futures) == 10
 
@@ -297,7 +297,7 @@ def test_cancel_too_late_has_an_unknown_outcome(run: Run, db: libkv.aio.Db) -> N
             write = asyncio.ensure_future(db.put(f"k{number}"))
             await asyncio.sleep(0)
             while (await db.status()).revision < number + 2:
-                pass  # the worker commits; the loop has not run, so the answer is not here yet
+                pass  # the worker commits; the loop has not run, so the response is not here yet
             write.cancel()
             with pytest.raises(asyncio.CancelledError) as raised:
                 await write
@@ -490,9 +490,9 @@ def test_close_with_writes_in_flight(run: Run, tmp_path: Any) -> None:
 
 
 async def until(is_so: Callable[[], bool]) -> None:
-    """What is revoked without being awaited goes in a moment."""
+    """A revocation that is not awaited takes a moment."""
     async with asyncio.timeout(60):
-        while not is_so():  # noqa: ASYNC110 - nothing tells of it
+        while not is_so():  # noqa: ASYNC110 - there is no notification
             await asyncio.sleep(0.001)
 
 
@@ -575,7 +575,7 @@ async def other_until(watcher: libkv.aio.Watcher, revision: int) -> Any:
 
 
 def test_watchers_a_thousand_on_one_loop(run: Run, db: libkv.aio.Db) -> None:
-    """No thread and no descriptor for a watcher, and each is woken for its own key only."""
+    """A watcher needs no thread and no descriptor, and is woken for its own key only."""
 
     async def main() -> None:
         await db.put("first")  # the loop's own descriptors, and the store's threads

@@ -1,4 +1,4 @@
-"""A store that is served, and clusters: the same calls over the network, and nothing that waits where it must not."""
+"""A served store and clusters: the same calls over the network, without blocking the loop."""
 
 import asyncio
 import gc
@@ -146,7 +146,7 @@ def test_calls_over_the_network_in_aio(kv_server: libkv.Server) -> None:
 
 
 def test_loop_is_not_blocked_by_a_cluster(gate: Gate) -> None:
-    """The gate is shut while every call is made: a call that waited on the loop's thread would never see it open."""
+    """The gate is shut during each call: a call that blocks the loop would never see it open."""
 
     async def main() -> None:
         async with libkv.aio.open(gate.address, request_timeout_ms=math.inf) as cluster:

@@ -1,4 +1,4 @@
-"""Watchers, leases, locks, elections, and the revision at a time: in the manners of Python."""
+"""Watchers, leases, locks, elections, and the revision at a time, in Python."""
 
 import _thread
 import contextlib
@@ -22,10 +22,10 @@ import libkv
 import pytest
 
 PATIENCE_SECONDS = 60
-"""So long a test waits for what must come at once, before it fails."""
+"""The deadline of a wait for something that must come at once."""
 
 LOSES_SOON = 3
-"""A TTL in seconds; that a lease is gone shows at the next keep-alive, after a third of it."""
+"""A TTL in seconds; the loss of a lease is noticed at the next keep-alive, after a third of it."""
 
 
 def test_watcher_gives_complete_revisions_in_order(kv: libkv.Db) -> None:
@@ -139,7 +139,7 @@ def test_watcher_behind_a_compaction_returns_compacted(kv: libkv.Db) -> None:
 
 
 def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
-    """Run work in a thread; its answer, or what it raised, comes into the list."""
+    """Run work in a thread; the list gets its result or its exception."""
     got: list[Any] = []
 
     def run() -> None:
@@ -157,7 +157,7 @@ def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
 
 
 def until_waiting(watcher: Any) -> None:
-    """Return once another thread waits in it."""
+    """Return when another thread waits in it."""
     with contextlib.suppress(libkv.InvalidArgumentError):
         while True:
             watcher.next(0)
@@ -227,7 +227,7 @@ def test_ctrl_c_ends_a_wait_and_loses_nothing(kv: libkv.Db) -> None:
             try:
                 thread.join()
                 break
-            except KeyboardInterrupt:  # one that was on its way
+            except KeyboardInterrupt:  # a signal that was pending
                 continue
         assert interrupt.is_set()
     kv.put("k")
@@ -237,7 +237,7 @@ def test_ctrl_c_ends_a_wait_and_loses_nothing(kv: libkv.Db) -> None:
 
 
 def until_count(db: libkv.Db, prefix: str, count: int) -> None:
-    """What was revoked without waiting for it goes in a moment."""
+    """A revocation that is not waited for takes a moment."""
     until = time.monotonic() + PATIENCE_SECONDS
     while db.range(prefix=prefix, count_only=True).count != count:
         assert time.monotonic() < until
@@ -263,7 +263,7 @@ def test_signal_that_does_not_raise_does_not_end_a_wait(kv: libkv.Db) -> None:
 
 
 def test_wait_makes_no_system_call_while_idle(kv: libkv.Db) -> None:
-    """A waiting thread is not switched in and out: it sleeps until it is woken."""
+    """A waiting thread has no context switches until it is woken."""
     watcher = kv.watch()
     identity: list[int] = []
     thread, got = in_thread(lambda: identity.append(_thread.get_native_id()) or watcher.next())  # type: ignore[func-returns-value]
@@ -314,7 +314,7 @@ def test_watchers_need_no_descriptor_each(kv: libkv.Db) -> None:
 
 def test_threads_run_while_another_waits(kv: libkv.Db) -> None:
     watcher = kv.watch("k")
-    writer = threading.Timer(0.05, kv.put, ("k",))  # would never run if the interpreter were kept
+    writer = threading.Timer(0.05, kv.put, ("k",))  # would never run if the interpreter were not released
     writer.start()
     assert watcher.next() is not None
     writer.join()

@@ -1,4 +1,7 @@
-"""Every way to misuse a handle: an exception, never a crash. What may crash runs in a process of its own."""
+"""Every way to misuse a handle: an exception, never a crash.
+
+What may crash runs in a process of its own.
+"""
 
 import gc
 import itertools
@@ -195,7 +198,7 @@ def test_scan_in_many_threads_gives_each_pair_once(kv: libkv.Db) -> None:
 
 
 def ends_well(program: str, *arguments: Any, status: int = 0) -> str:
-    """Run a program in a process of its own; it must end by itself, and well."""
+    """Run a program in a new process; it must end without an error."""
     code = textwrap.dedent(program)
     command = [sys.executable, "-X", "faulthandler", "-c", code, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -333,7 +336,7 @@ AT_EXIT = """
         "scan = db.scan(); snapshot = db.snapshot()",
         "cycle = [db]; cycle.append(cycle)",
         "sys.modules['kept'] = db",
-        "db.put('k'); db.put('l'); db.compact(3)",  # a sweep begins in the background
+        "db.put('k'); db.put('l'); db.compact(3)",  # a compaction runs in the background
         """
     def work():
         while True:
@@ -505,15 +508,15 @@ def test_scan_reentrant_iteration(kv: libkv.Db) -> None:
 
 
 def test_threads_run_while_the_last_handle_is_dropped(holder: Holder) -> None:
-    """Closing waits for the write in the queue, which waits for another process: without the interpreter."""
+    """Closing waits for a queued write of another process, without the interpreter."""
     db = libkv.open(holder.path, busy_timeout_ms=math.inf)
-    answers, future = _libkv._Answers(), Future()
-    db._submit(libkv.Put("k", "v"), answers, future)
-    release = threading.Timer(0.1, holder.release)  # would never run if the interpreter were kept
+    mailbox, future = _libkv._Mailbox(), Future()
+    db._submit(libkv.Put("k", "v"), mailbox, future)
+    release = threading.Timer(0.1, holder.release)  # would never run if the interpreter were not released
     release.start()
     del db
     gc.collect()
     release.join()
-    select.select([answers.fileno()], [], [])
-    answers.resolve()
+    select.select([mailbox.fileno()], [], [])
+    mailbox.resolve()
     assert isinstance(future.answer, libkv.PutResponse)

@@ -1,4 +1,4 @@
-"""What is Python's own: types in and out, errors, keywords, context managers, iterators, transact."""
+"""What is specific to Python: types, errors, keywords, context managers, iterators, transact."""
 
 import copy
 import datetime
@@ -321,7 +321,7 @@ def test_put_get_and_history(kv: libkv.Db) -> None:
 
 
 def kv_put(revision: int) -> libkv.PutResponse:
-    """The answer of a put, made by another store: answers are equal by their fields."""
+    """The response to a put in another store: responses are equal if their fields are."""
     with libkv.open(":memory:") as db:
         while (answer := db.put("any")).revision < revision:
             pass
@@ -859,7 +859,7 @@ def test_threads_run_while_a_write_waits(holder: Holder) -> None:
     answers: list[libkv.PutResponse] = []
     waiting = threading.Thread(target=lambda: answers.append(db.put("k", "v")))
     waiting.start()
-    for _ in range(20_000):  # counted, not timed: they need the interpreter that the waiting write gave away
+    for _ in range(20_000):  # a count, not a time: they need the interpreter that the waiting write released
         assert db.get("k") is None
     assert waiting.is_alive()
     holder.release()
@@ -880,7 +880,7 @@ def test_ctrl_c_ends_a_wait(holder: Holder) -> None:
         main = threading.get_ident()
         threading.Timer(0.2, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
         with pytest.raises(KeyboardInterrupt) as raised:
-            db.put("k", "v")  # nothing but the signal ends it
+            db.put("k", "v")  # only the signal ends it
         assert raised.value.__cause__ is None
         holder.release()
         before = db.status().revision

@@ -1,4 +1,4 @@
-"""The README's programs run, and those that are files are the files."""
+"""The programs in the README run, and are equal to the files in examples."""
 
 import re
 import subprocess

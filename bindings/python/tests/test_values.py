@@ -11,7 +11,7 @@ from libkv import _errors
 
 
 def responses(db: libkv.Db) -> list[Any]:
-    """One response of each class, with bytes that are no text and a lease."""
+    """One response of each class, with bytes that are not UTF-8 and a lease."""
     watcher = db.watch()
     grant = db.lease_grant(60)
     db.put(b"\xff", b"\x00", lease=grant.id)
@@ -76,7 +76,7 @@ REQUESTS = [
 
 
 def again(value: Any) -> list[Any]:
-    """The value as each way of copying makes it again."""
+    """The value as each way of copying creates it."""
     pickled = [pickle.loads(pickle.dumps(value, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
     return [*pickled, copy.copy(value), copy.deepcopy(value)]
 
@@ -145,13 +145,13 @@ def test_errors_made_with_keywords_are_pickled() -> None:
 
 
 def look(path: str) -> tuple[Any, ...]:
-    """What a process of a pool returns; it opens the store itself."""
+    """The result of a process of a pool, which opens the store itself."""
     with libkv.open(path, create=False) as db:
         return db.get("k"), db.range(), list(db.events(1)), db.status().revision
 
 
 def refuse(path: str) -> None:
-    """What a process of a pool raises."""
+    """The exception of a process of a pool."""
     with libkv.open(path, create=False) as db:
         db.get("k", revision=99)
 

@@ -1,18 +1,18 @@
-//! `check`: the whole store, verified.
+//! `check`: verifies the complete store.
 
 use libkv::Problem;
 use serde::Serialize;
 
 use crate::command::Context;
 use crate::failure::{Failure, Result};
+use crate::json::Key;
 use crate::output::{Ink, count};
-use crate::shape::Key;
 use crate::target::Access;
 
 const HELP: &str = "\
-Reads everything, events of the past too, and verifies every invariant of the design; writers go
-on meanwhile. A problem is a line: the invariant's number in core/DESIGN.md, the key, the
-revision, what is wrong.
+Reads the complete store with its history, and verifies every invariant of the design. Writers
+are not blocked. Prints one line for each problem: the number of the invariant in core/DESIGN.md,
+the key, the revision, a description.
 
 Examples:
   kv check
@@ -26,14 +26,14 @@ Exit status: 1 if there is a problem.";
 pub struct Check {}
 
 #[derive(Serialize)]
-struct Report<'a> {
+struct CheckJson<'a> {
     keys: u64,
     events: u64,
-    problems: Vec<Shape<'a>>,
+    problems: Vec<ProblemJson<'a>>,
 }
 
 #[derive(Serialize)]
-struct Shape<'a> {
+struct ProblemJson<'a> {
     invariant: &'static str,
     #[serde(flatten)]
     key: Key<'a>,
@@ -41,15 +41,15 @@ struct Shape<'a> {
     message: &'a str,
 }
 
-impl<'a> From<&'a Problem> for Shape<'a> {
-    fn from(problem: &'a Problem) -> Shape<'a> {
+impl<'a> From<&'a Problem> for ProblemJson<'a> {
+    fn from(problem: &'a Problem) -> ProblemJson<'a> {
         let Problem {
             invariant,
             ref key,
             revision,
             ref message,
         } = *problem;
-        Shape {
+        ProblemJson {
             invariant,
             key: Key::from(&key[..]),
             revision,
@@ -68,8 +68,8 @@ impl Check {
         let report = report?;
         let out = &mut context.out;
         if out.json {
-            let problems = report.problems.iter().map(Shape::from).collect();
-            out.json(&Report {
+            let problems = report.problems.iter().map(ProblemJson::from).collect();
+            out.json(&CheckJson {
                 keys: report.keys,
                 events: report.events,
                 problems,

@@ -1,4 +1,4 @@
-//! `compact`: forgetting history.
+//! `compact`: removes history.
 
 use libkv::{Code, Db, Status};
 use serde::Serialize;
@@ -9,14 +9,14 @@ use crate::selection::{At, parse_at};
 use crate::target::Access;
 
 const HELP: &str = "\
-Reads below REVISION answer `compacted` from then on; what is there now stays. `kv status` shows
-from which revision on the history is kept. A time or an age that reaches no further than what is
-forgotten already is no failure.
+Removes the history below REVISION: reads of older revisions then return `compacted`. The current
+pairs are kept. `kv status` shows the oldest revision that can be read. If REVISION is a time or an
+age, and the store is already compacted beyond it, the command does nothing and succeeds.
 
 Examples:
   kv compact 1000
   kv compact 720h                             keep thirty days
-  kv compact 1000 --physical                  return when the space can be used again";
+  kv compact 1000 --physical                  return after the space is reusable";
 
 /// `kv compact`.
 #[derive(clap::Args, Clone, Debug)]
@@ -25,13 +25,13 @@ pub struct Compact {
     /// The oldest revision to keep: a number, a time, or an age
     #[arg(value_parser = parse_at)]
     revision: At,
-    /// Return after the space was reclaimed
+    /// Return after the space is reusable
     #[arg(long)]
     physical: bool,
 }
 
 #[derive(Serialize)]
-struct Compacted {
+struct CompactJson {
     revision: i64,
     compacted_revision: i64,
 }
@@ -42,7 +42,7 @@ impl Compact {
         let db = context.open(Access::Write)?;
         let (done, words) = match self.compact(&db) {
             Ok(done) => (done, "compacted revision"),
-            // a timer that forgets what is older than a month is no failure in a month without a write
+            // a timer that keeps one month must not fail after a month without a write
             Err(Failure::Db(error))
                 if error.code() == Code::Compacted && matches!(self.revision, At::Time(_)) =>
             {
@@ -52,12 +52,12 @@ impl Compact {
                     ..
                 } = db.status()?;
                 (
-                    Compacted {
+                    CompactJson {
                         revision,
-                        // it is compacted: the request was refused for that
+                        // present: the request was refused because of it
                         compacted_revision: compacted_revision.unwrap_or(0),
                     },
-                    "nothing to forget: compacted up to revision",
+                    "nothing to remove: compacted up to revision",
                 )
             }
             Err(failure) => return Err(failure),
@@ -70,12 +70,12 @@ impl Compact {
         }
     }
 
-    fn compact(&self, db: &Db) -> Result<Compacted> {
+    fn compact(&self, db: &Db) -> Result<CompactJson> {
         let compacted_revision = self.revision.revision(db)?;
         let revision = db
             .compact(libkv::Compact::new(compacted_revision).physical(self.physical))?
             .revision;
-        Ok(Compacted {
+        Ok(CompactJson {
             revision,
             compacted_revision,
         })

@@ -1,20 +1,20 @@
-//! `del`: deleting keys.
+//! `del`: deletes keys.
 
 use crate::command::Context;
 use crate::failure::Result;
+use crate::json::DeleteResponseJson;
 use crate::notation::Notation;
 use crate::selection::Selection;
-use crate::shape::DeleteShape;
 use crate::target::Access;
 
 const HELP: &str = "\
-Answers how many keys went; that none was there is no error. What is deleted stays in the history
-until it is compacted.
+Prints the number of deleted keys, which may be 0. Deleted pairs stay in the history until it is
+compacted.
 
 Examples:
   kv del greeting
   kv del --prefix users/
-  kv del users/1 users/5 --prev-kv            shows what went";
+  kv del users/1 users/5 --prev-kv            show the deleted pairs";
 
 /// `kv del`.
 #[derive(clap::Args, Clone, Debug)]
@@ -25,7 +25,7 @@ pub struct Del {
     /// Show the deleted pairs
     #[arg(long)]
     prev_kv: bool,
-    /// As in etcdctl, where it allows a range end: without effect
+    /// Accepted for compatibility with etcdctl; it has no effect
     #[arg(long, hide = true)]
     range: bool,
 }
@@ -37,7 +37,7 @@ impl Del {
         let response = context.open(Access::Write)?.delete(request)?;
         let out = &mut context.out;
         if out.json {
-            return out.json(&DeleteShape::from(&response));
+            return out.json(&DeleteResponseJson::from(&response));
         }
         out.line(response.deleted.to_string())?;
         response

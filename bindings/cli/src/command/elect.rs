@@ -8,8 +8,8 @@ use crate::command::Context;
 use crate::command::claim::{Event, Holding, Wanted};
 use crate::duration::parse_duration_ms;
 use crate::failure::{Failure, Result};
+use crate::json::Pair;
 use crate::output::Out;
-use crate::shape::Pair;
 use crate::signal::Interrupt;
 use crate::target::Access;
 

@@ -1,74 +1,73 @@
-//! etcd's flags on the command line of `kv serve`, and their variables, before clap reads the rest. One table
-//! states for every flag of etcd 3.4 to 3.7 what is done with it. A flag is written as Go programs take it:
+//! etcd's flags and variables for `kv serve`, which are read before clap reads the other arguments.
+//! One table has the effect of every flag of etcd 3.4 to 3.7. A flag is written like in Go
+//! programs:
 //! `-flag`, `--flag`, `--flag=value`, `--flag value`; the last one counts.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use clap::CommandFactory;
-
-use self::Done::{Gone, Honoured, Ignored, Only, Refused};
-use crate::cli::Cli;
+use self::Effect::{Gone, Honoured, Ignored, Only, Refused};
 use crate::failure::{Failure, Result};
 
-/// What is done with a flag, with the reason where it is not simply done.
+/// The effect of a flag, and the reason if it is not honoured.
 #[derive(Clone, Copy)]
-enum Done {
+enum Effect {
     /// It is an argument of `kv serve`.
     Honoured,
-    /// It has no effect, and a line in the log says so.
+    /// It has no effect. A line in the log names it.
     Ignored(&'static str),
-    /// It has no effect with this value, which asks for what is done anyway. Other values are refused.
+    /// It has no effect with this value, which is the behaviour of this server. Other values are
+    /// refused.
     Only(&'static str, &'static str),
-    /// As [`Only`], of a flag that etcd 3.7 no longer has. As there, its variable has no effect at all.
+    /// Like [`Only`], for a flag that etcd 3.7 no longer has. Its variable has no effect, like in
+    /// etcd.
     Gone(&'static str, &'static str),
     /// It is refused.
     Refused(&'static str),
 }
 
-/// A row of the table. Its variable is `ETCD_` and the name in capitals, with `_` for `-`. Both are also taken
-/// with `experimental-` before the name, since etcd 3.6 and 3.7 removed that word from many flags.
+/// A row of the table. The variable of a flag is `ETCD_` and the name in capitals, with `_` for
+/// `-`. Both are also accepted with `experimental-` before the name, because etcd 3.6 and 3.7
+/// removed that word from many flags.
 struct Flag {
     name: &'static str,
-    /// Whether it stands without a value for `true`.
+    /// Whether it is `true` without a value.
     switch: bool,
-    done: Done,
+    effect: Effect,
 }
 
-const fn value(name: &'static str, done: Done) -> Flag {
+const fn value(name: &'static str, effect: Effect) -> Flag {
     Flag {
         name,
         switch: false,
-        done,
+        effect,
     }
 }
 
-const fn switch(name: &'static str, done: Done) -> Flag {
+const fn switch(name: &'static str, effect: Effect) -> Flag {
     Flag {
         name,
         switch: true,
-        done,
+        effect,
     }
 }
 
 const ONE_MEMBER: &str =
-    "a store is the one member of its cluster: there is no election and no replication";
-const NO_PEERS: &str = "there are no peers, and so no connections to them";
-const NO_DISCOVERY: &str = "a store is the one member of its cluster: there are no others to find";
-const ONE_FILE: &str =
-    "the store is one file of LMDB, which is written and cleared in its own order";
+    "a store is the only member of its cluster: there is no election and no replication";
+const NO_PEERS: &str = "there are no peers";
+const NO_DISCOVERY: &str = "a store is the only member of its cluster: there are no others to find";
+const ONE_FILE: &str = "the store is one LMDB file, which has no such setting";
 const NO_LOG_FILES: &str = "the store has no log and no snapshots beside its data";
 const LEASES: &str = "deadlines of leases are kept in the store";
 const V3_ONLY: &str = "only etcd's v3 API is served";
-const NO_PROXY: &str = "this server is no proxy";
+const NO_PROXY: &str = "this server is not a proxy";
 const NO_TRACES: &str = "this server sends no traces";
-const NO_USERS: &str = "users and roles are not kept by this server yet";
+const NO_USERS: &str = "this server does not support users and roles yet";
 const CERTIFICATES: &str =
-    "certificates are given as files (--cert-file, --key-file), not made by the server";
-const CLIENTS: &str =
-    "a client's certificate is verified against --trusted-ca-file and nothing else";
-const ROTATION: &str = "log files are not rotated by the server: use logrotate, or the journal";
+    "the server does not create certificates: use files (--cert-file, --key-file)";
+const CLIENTS: &str = "the certificate of a client is verified against --trusted-ca-file only";
+const ROTATION: &str = "the server does not rotate log files: use logrotate or the journal";
 const ETCD_2: &str = "it belongs to etcd 2";
 
 const FLAGS: &[Flag] = &[
@@ -77,7 +76,7 @@ const FLAGS: &[Flag] = &[
     value("data-dir", Honoured),
     value(
         "wal-dir",
-        Refused("all of a store is in its one directory; there is no separate log"),
+        Refused("a store has one directory and no separate log"),
     ),
     value("listen-client-urls", Honoured),
     value("listen-client-http-urls", Honoured),
@@ -100,20 +99,20 @@ const FLAGS: &[Flag] = &[
     switch("enable-grpc-gateway", Honoured),
     value(
         "grpc-keepalive-min-time",
-        Ignored("clients may probe a connection as often as they like"),
+        Ignored("clients may probe a connection at any rate"),
     ),
     value("grpc-keepalive-interval", Honoured),
     value("grpc-keepalive-timeout", Honoured),
     switch(
         "socket-reuse-port",
-        Only("false", "an address belongs to one server at a time"),
+        Only("false", "an address has one server at a time"),
     ),
-    switch("socket-reuse-address", Ignored("it is always so")),
+    switch("socket-reuse-address", Ignored("it is always set")),
     value("raft-read-timeout", Ignored(NO_PEERS)),
     value("raft-write-timeout", Ignored(NO_PEERS)),
     value(
         "config-file",
-        Refused("flags and ETCD_… variables configure this server; put the flags into the script"),
+        Refused("this server is configured by flags and ETCD_… variables"),
     ),
     // the cluster
     value("initial-advertise-peer-urls", Honoured),
@@ -144,7 +143,7 @@ const FLAGS: &[Flag] = &[
     switch("set-member-localaddr", Ignored(NO_PEERS)),
     switch(
         "force-new-cluster",
-        Ignored("a store is always the one member of its cluster"),
+        Ignored("a store is always the only member of its cluster"),
     ),
     value("auto-compaction-mode", Honoured),
     value("auto-compaction-retention", Honoured),
@@ -193,7 +192,7 @@ const FLAGS: &[Flag] = &[
     value("auth-token", Only("simple", NO_USERS)),
     value("auth-token-ttl", Ignored(NO_USERS)),
     value("bcrypt-cost", Ignored(NO_USERS)),
-    // the log and what can be observed
+    // the log and metrics
     value("log-level", Honoured),
     value("log-format", Honoured),
     value("log-outputs", Honoured),
@@ -201,7 +200,7 @@ const FLAGS: &[Flag] = &[
         "logger",
         Only(
             "zap",
-            "the log has one form, lines of text or of JSON (--log-format)",
+            "the log consists of lines of text or of JSON (--log-format)",
         ),
     ),
     value(
@@ -254,7 +253,7 @@ const FLAGS: &[Flag] = &[
     value("downgrade-check-time", Ignored(ONE_MEMBER)),
     switch(
         "memory-mlock",
-        Ignored("pages of the store are in the system's cache, which decides on them"),
+        Ignored("the pages of the store are in the page cache of the system"),
     ),
     switch("txn-mode-write-with-shared-buffer", Ignored(ONE_FILE)),
     value(
@@ -266,7 +265,7 @@ const FLAGS: &[Flag] = &[
         Ignored("free pages are used again, and the file does not shrink"),
     ),
     switch("unsafe-no-fsync", Honoured),
-    // etcd 3.4 and 3.5 take these and do nothing
+    // etcd 3.4 and 3.5 accept these without effect
     switch("cluster-active-size", Ignored(ETCD_2)),
     switch("cluster-remove-delay", Ignored(ETCD_2)),
     switch("cluster-sync-interval", Ignored(ETCD_2)),
@@ -285,15 +284,16 @@ fn find(name: &str) -> Option<&'static Flag> {
     find(name).or_else(|| find(name.strip_prefix("experimental-")?))
 }
 
-/// The command line of `kv serve` for clap, and what is to be logged of it.
+/// The command line of `kv serve` for clap, and lines for the log.
 #[derive(Debug, Default)]
-pub struct Prepared {
+pub struct CommandLine {
     pub arguments: Vec<OsString>,
     pub notes: Vec<String>,
 }
 
-/// Takes etcd's flags out of the arguments of `kv serve` and its ETCD_… variables, and puts in what clap reads:
-/// each flag that has an effect once, as `--flag=value`. Other commands are left as they are.
+/// Translates etcd's flags in the arguments of `kv serve`, and ETCD_… variables, for clap: each
+/// flag that has an effect once, as `--flag=value`. The arguments of other commands are unchanged.
+/// `root` is the definition of the program.
 ///
 /// # Errors
 ///
@@ -301,18 +301,18 @@ pub struct Prepared {
 pub fn prepare(
     mut arguments: Vec<OsString>,
     variables: impl Iterator<Item = (OsString, OsString)>,
-) -> Result<Prepared> {
-    let root = Cli::command();
-    let Some(serve_at) = find_command(&arguments, &root).filter(|at| arguments[*at] == "serve")
+    root: &clap::Command,
+) -> Result<CommandLine> {
+    let Some(serve_at) = find_command(&arguments, root).filter(|at| arguments[*at] == "serve")
     else {
-        return Ok(Prepared {
+        return Ok(CommandLine {
             arguments,
             notes: Vec::new(),
         });
     };
     let rest = arguments.split_off(serve_at + 1);
-    let (mut given, others) = read_line(rest, &root)?;
-    let mut prepared = Prepared {
+    let (mut given, others) = read_line(rest, root)?;
+    let mut prepared = CommandLine {
         arguments,
         notes: Vec::new(),
     };
@@ -325,11 +325,18 @@ pub fn prepare(
 }
 
 /// A flag with the value that counts.
+/// Where a flag was given.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Source {
+    Argument,
+    Variable,
+}
+
 struct Given {
     flag: &'static Flag,
-    /// As it was written: `--flag`, or `ETCD_FLAG (--flag)`.
+    /// For messages: `--flag`, or `ETCD_FLAG (--flag)`.
     shown: String,
-    variable: bool,
+    source: Source,
     value: OsString,
 }
 
@@ -337,8 +344,8 @@ struct Given {
 type AllGiven = BTreeMap<&'static str, Given>;
 
 impl Given {
-    /// Go's notation of a switch is read; an empty value stands for the default, as of a variable.
-    fn new(flag: &'static Flag, shown: String, variable: bool, value: OsString) -> Result<Given> {
+    /// Reads Go's notation of a switch. An empty value is the default, like in a variable.
+    fn new(flag: &'static Flag, shown: String, source: Source, value: OsString) -> Result<Given> {
         let value = match value.to_str().filter(|_| flag.switch) {
             Some("1" | "t" | "T" | "true" | "TRUE" | "True") => "true".into(),
             Some("0" | "f" | "F" | "false" | "FALSE" | "False") => "false".into(),
@@ -352,17 +359,17 @@ impl Given {
         Ok(Given {
             flag,
             shown,
-            variable,
+            source,
             value,
         })
     }
 
-    /// Adds it to the command line, or a line to the log.
-    fn put(self, prepared: &mut Prepared) -> Result<()> {
+    /// Adds the flag to the command line, or a line to the log.
+    fn put(self, prepared: &mut CommandLine) -> Result<()> {
         let Given {
             flag,
             shown,
-            variable,
+            source,
             value,
         } = self;
         if value.is_empty() {
@@ -370,7 +377,7 @@ impl Given {
         }
         let no_effect = |why: &str| format!("{shown} has no effect: {why}");
         let equals = |other: &str| value == other;
-        match flag.done {
+        match flag.effect {
             Honoured => {
                 let mut argument = OsString::from(format!("--{}=", flag.name));
                 argument.push(&value);
@@ -380,7 +387,7 @@ impl Given {
             Only(default, why) | Gone(default, why) if equals(default) => {
                 prepared.notes.push(no_effect(why))
             }
-            Gone(_, why) if variable => prepared.notes.push(no_effect(why)),
+            Gone(_, why) if source == Source::Variable => prepared.notes.push(no_effect(why)),
             Only(_, why) | Gone(_, why) => {
                 return Err(Failure::usage(format!(
                     "{shown}={} is refused: {why}",
@@ -393,7 +400,7 @@ impl Given {
     }
 }
 
-/// Splits what stands behind `serve` into etcd's flags and the rest, which is clap's.
+/// Splits the arguments after `serve` into etcd's flags and those that clap reads.
 fn read_line(rest: Vec<OsString>, root: &clap::Command) -> Result<(AllGiven, Vec<OsString>)> {
     let (mut given, mut others) = (AllGiven::new(), Vec::new());
     let mut rest = rest.into_iter();
@@ -418,7 +425,7 @@ fn read_line(rest: Vec<OsString>, root: &clap::Command) -> Result<(AllGiven, Vec
                 };
                 given.insert(
                     flag.name,
-                    Given::new(flag, format!("--{name}"), false, value)?,
+                    Given::new(flag, format!("--{name}"), Source::Argument, value)?,
                 );
             }
             None => {
@@ -433,7 +440,8 @@ fn read_line(rest: Vec<OsString>, root: &clap::Command) -> Result<(AllGiven, Vec
     Ok((given, others))
 }
 
-/// The name and the value in `-name`, `--name` or `--name=value`. A single letter is an option of kv.
+/// The name and the value in `-name`, `--name` or `--name=value`. A single letter is an option of
+/// kv.
 fn split(argument: &OsStr) -> Option<(String, Option<OsString>)> {
     let bytes = argument.as_bytes().strip_prefix(b"-")?;
     let bytes = bytes.strip_prefix(b"-").unwrap_or(bytes);
@@ -450,8 +458,8 @@ fn split(argument: &OsStr) -> Option<(String, Option<OsString>)> {
     Some((name.to_string(), value))
 }
 
-/// Adds the variables of flags that are not on the command line. As with etcd an empty one is none, and one that
-/// is not known is logged.
+/// Adds the variables of flags that are not on the command line. Like in etcd, an empty variable is
+/// ignored and an unknown one is logged.
 fn read_variables(
     variables: impl Iterator<Item = (OsString, OsString)>,
     given: &mut AllGiven,
@@ -469,7 +477,11 @@ fn read_variables(
         let written_in_capitals = !variable.bytes().any(|byte| byte.is_ascii_lowercase());
         match find(&name).filter(|_| written_in_capitals) {
             None => notes.push(format!("unrecognized environment variable {variable}")),
-            Some(flag) if given.get(flag.name).is_some_and(|given| !given.variable) => {
+            Some(flag)
+                if given
+                    .get(flag.name)
+                    .is_some_and(|given| given.source == Source::Argument) =>
+            {
                 notes.push(format!(
                     "{variable} has no effect: --{} is given",
                     flag.name
@@ -477,14 +489,14 @@ fn read_variables(
             }
             Some(flag) => {
                 let shown = format!("{variable} (--{name})");
-                given.insert(flag.name, Given::new(flag, shown, true, value)?);
+                given.insert(flag.name, Given::new(flag, shown, Source::Variable, value)?);
             }
         }
     }
     Ok(())
 }
 
-/// Where the command's name stands: the first argument that is neither an option nor an option's value.
+/// The position of the command's name: the first argument that is neither an option nor its value.
 fn find_command(arguments: &[OsString], root: &clap::Command) -> Option<usize> {
     let mut at = 1;
     while let Some(argument) = arguments.get(at) {
@@ -497,7 +509,7 @@ fn find_command(arguments: &[OsString], root: &clap::Command) -> Option<usize> {
     None
 }
 
-/// Whether this is an option of all commands whose value is the next argument.
+/// Whether this is a global option whose value is the next argument.
 fn takes_value(root: &clap::Command, option: &str) -> bool {
     root.get_arguments()
         .filter(|arg| arg.get_action().takes_values())
@@ -512,14 +524,17 @@ fn takes_value(root: &clap::Command, option: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::cli::Cli;
 
     fn prepared(line: &str, variables: &[(&str, &str)]) -> Result<(String, Vec<String>)> {
         let arguments = line.split(' ').map(OsString::from).collect();
         let variables = variables
             .iter()
             .map(|(name, value)| (OsString::from(name), OsString::from(value)));
-        let Prepared { arguments, notes } = prepare(arguments, variables)?;
+        let CommandLine { arguments, notes } = prepare(arguments, variables, &Cli::command())?;
         let arguments: Vec<_> = arguments
             .iter()
             .map(|argument| argument.to_string_lossy())
@@ -706,7 +721,7 @@ mod tests {
             .filter_map(|arg| arg.get_long())
             .collect();
         for flag in FLAGS {
-            let honoured = matches!(flag.done, Honoured);
+            let honoured = matches!(flag.effect, Honoured);
             assert_eq!(arguments.contains(&flag.name), honoured, "{}", flag.name);
             assert_eq!(
                 FLAGS.iter().filter(|other| other.name == flag.name).count(),

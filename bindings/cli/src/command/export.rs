@@ -1,4 +1,4 @@
-//! `export`: all pairs of one revision, as a file of JSON lines.
+//! `export`: writes all pairs of one revision to a file of JSON lines.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions, Permissions};
@@ -10,20 +10,22 @@ use libkv::{Code, Db, Error, KeyRange, LeaseId, Range};
 use serde::Serialize;
 
 use crate::command::Context;
-use crate::command::transfer::{Footer, Header, LeaseLine, Line, Reader, VERSION, Writer, bar};
+use crate::command::transfer::{
+    Footer, Header, LeaseLine, Line, Reader, Unit, VERSION, Verify, Writer, bar,
+};
 use crate::failure::{Failure, Result};
+use crate::json::Pair;
 use crate::notation::lease_text;
 use crate::output::{count, note};
 use crate::selection::{AtOption, Scope, is_dash};
-use crate::shape::Pair;
 use crate::target::Access;
 
 const HELP: &str = "\
-Writes a header (store, revision), each pair with every field, each lease that pairs hang on, and
-a last line with the count, all at one revision while others write on. Every line has a sum
-(CRC-32C) over all before it, so that `kv import` finds what was altered, and where. A file that
-was cut short is finished by --resume, if its revision has not been compacted meanwhile. The file
-can be read by its owner alone (mode 600), as the files of a store.
+Writes a header (store, revision), every pair with all fields, every lease that a pair is attached
+to, and a last line with the count. All pairs are of one revision; writers are not blocked. Each
+line has a checksum (CRC-32C) of everything before it, so `kv import` finds altered lines.
+--resume completes an interrupted export, unless its revision has been compacted. Only the owner
+can read the file (mode 600), as with the files of a store.
 
 Examples:
   kv export backup.jsonl
@@ -31,7 +33,7 @@ Examples:
   kv export --at 24h - users/ --prefix | gzip >users.gz
   kv -s etcd://host:2379 export cluster.jsonl
 
-Exit status: 3 if the file is there already, or the revision was compacted.";
+Exit status: 3 if the file exists, or if the revision was compacted.";
 
 /// `kv export`.
 #[derive(clap::Args, Clone, Debug)]
@@ -52,20 +54,20 @@ pub struct Export {
     resume: bool,
 }
 
-/// What came of an export to a file.
+/// The result of an export to a file, in JSON.
 #[derive(Serialize)]
-struct Exported<'a> {
+struct ExportJson<'a> {
     file: &'a str,
     pairs: u64,
     revision: i64,
 }
 
-/// Where an export stands.
+/// The state of an export.
 struct Progress {
     revision: i64,
     pairs: u64,
     sum: u32,
-    /// The last key that is written.
+    /// The last key that was written.
     last: Option<Vec<u8>>,
     leases: HashSet<LeaseId>,
 }
@@ -92,21 +94,21 @@ impl Export {
                         pairs, revision, ..
                     },
                 ) => {
-                    note(format!("{shown} is a whole export already"));
-                    let whole = Exported {
+                    note(format!("{shown} is a complete export already"));
+                    let complete = ExportJson {
                         file: &shown,
                         pairs,
                         revision,
                     };
                     return if context.out.json {
-                        context.out.json(&whole)
+                        context.out.json(&complete)
                     } else {
                         Ok(())
                     };
                 }
             },
             false => {
-                // what cannot be read is refused before a file is made, or emptied
+                // a read that fails must not create or truncate the file
                 let progress = self.begin(&db, &range)?;
                 (create(path, self.force)?, progress)
             }
@@ -119,7 +121,7 @@ impl Export {
             .and_then(|file| file.sync_all())
             .map_err(io)?;
         match context.out.json {
-            true => context.out.json(&Exported {
+            true => context.out.json(&ExportJson {
                 file: &shown,
                 pairs,
                 revision,
@@ -150,7 +152,7 @@ impl Export {
     }
 
     fn to_stdout(&self, db: &Db, range: KeyRange, context: &mut Context) -> Result<()> {
-        // whatever was said before comes first
+        // earlier output comes first
         context.out.flush()?;
         let progress = self.begin(db, &range)?;
         let stdout = BufWriter::with_capacity(1 << 20, io::stdout());
@@ -159,7 +161,7 @@ impl Export {
     }
 }
 
-/// A broken pipe is somebody who has seen enough.
+/// A broken pipe is not an error: the reader has closed it.
 fn gone(error: io::Error, what: &str) -> Failure {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
@@ -176,11 +178,10 @@ fn create(path: &Path, force: bool) -> Result<File> {
     };
     let file = options.open(path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => {
-            let message = format!(
-                "{} exists already (--force replaces it, --resume continues it)",
-                path.display()
-            );
-            Error::new(Code::Exists, message).into()
+            let message = format!("{} exists already", path.display());
+            Error::new(Code::Exists, message)
+                .with_detail("--force replaces it, --resume continues it")
+                .into()
         }
         _ => Failure::Io(path.display().to_string(), error),
     })?;
@@ -191,18 +192,18 @@ fn create(path: &Path, force: bool) -> Result<File> {
 /// Permissions of a file with data, as those of a store's files.
 const OWNER_ONLY: u32 = 0o600;
 
-/// Takes from a file that was there before what others may do with it.
+/// Removes the permissions of other users from an existing file.
 fn close_to_others(file: &File) -> io::Result<()> {
     let meta = file.metadata()?;
     let mode = meta.permissions().mode() & 0o777;
-    // a device or a pipe keeps nothing
+    // a device or a pipe stores nothing
     match meta.is_file() && mode & !OWNER_ONLY != 0 {
         true => file.set_permissions(Permissions::from_mode(mode & OWNER_ONLY)),
         false => Ok(()),
     }
 }
 
-/// Looks how far a file got, and cuts off what is no good; no file if it is whole.
+/// Reads an interrupted export and removes its incomplete end. No file if the export is complete.
 fn resume(path: &Path, db: &Db, range: &KeyRange) -> Result<(Option<File>, Progress)> {
     let shown = path.display();
     let mut file = OpenOptions::new()
@@ -211,7 +212,7 @@ fn resume(path: &Path, db: &Db, range: &KeyRange) -> Result<(Option<File>, Progr
         .open(path)
         .map_err(Failure::io(&shown))?;
     close_to_others(&file).map_err(Failure::io(&shown))?;
-    let mut reader = Reader::new(BufReader::with_capacity(1 << 20, &file), true);
+    let mut reader = Reader::new(BufReader::with_capacity(1 << 20, &file), Verify::Export);
     let mut progress = Progress {
         revision: 0,
         pairs: 0,
@@ -226,17 +227,18 @@ fn resume(path: &Path, db: &Db, range: &KeyRange) -> Result<(Option<File>, Progr
             Ok(Some(Line::Lease { id, .. })) => drop(progress.leases.insert(id)),
             Ok(Some(Line::Pair(kv))) => progress.last = Some(kv.key.to_vec()),
             Ok(Some(Line::End(_))) => {}
-            // no interruption leaves anything behind the last line: it is not for us to cut off
-            Err(wrong) if reader.is_whole() => {
-                return Err(Failure::Damaged(format!("{shown}: {wrong}")));
+            // an interruption leaves nothing after the last line, so this was not written by an
+            // export
+            Err(problem) if reader.is_complete() => {
+                return Err(Failure::Damaged(format!("{shown}: {problem}")));
             }
-            // the first line that is not good is where the interruption was
+            // the interruption was at the first invalid line
             Ok(None) | Err(_) => break,
         }
     }
     let Some(header) = header else {
         return Err(Failure::Damaged(format!(
-            "{shown}: it does not begin as an export, so there is nothing to go on with"
+            "{shown}: it does not begin with the header of an export, so it cannot be continued"
         )));
     };
     let expected = Header {
@@ -247,20 +249,20 @@ fn resume(path: &Path, db: &Db, range: &KeyRange) -> Result<(Option<File>, Progr
     .with_range(range);
     if expected.store_id != header.store_id {
         let message = format!(
-            "{shown} is of the store {}, and this is {}",
+            "{shown} is an export of the store {}, and this store is {}",
             header.store_id, expected.store_id
         );
         return Err(Failure::usage(message));
     }
     if expected != header {
         return Err(Failure::usage(format!(
-            "{shown} is of another range of keys"
+            "{shown} is an export of another range of keys"
         )));
     }
     progress.revision = header.revision;
     progress.pairs = reader.pairs;
     progress.sum = reader.sum;
-    if reader.is_whole() {
+    if reader.is_complete() {
         return Ok((None, progress));
     }
     let good_bytes = reader.good_bytes;
@@ -270,7 +272,7 @@ fn resume(path: &Path, db: &Db, range: &KeyRange) -> Result<(Option<File>, Progr
     Ok((Some(file), progress))
 }
 
-/// Writes what is missing; answers the number of pairs and their revision.
+/// Writes the remaining pairs; returns the number of all pairs and their revision.
 fn write<W: Write>(
     to: W,
     db: &Db,
@@ -307,12 +309,12 @@ fn write<W: Write>(
                 .count_only(true),
         )?
         .count;
-    let bar = bar(total as u64, false).with_position(pairs);
+    let bar = bar(total as u64, Unit::Pairs).with_position(pairs);
     for kv in pairs_after(db, range, revision, last)? {
         let kv = kv?;
         if kv.lease != 0 && leases.insert(kv.lease) {
             let granted_ttl_seconds = db.lease_time_to_live(kv.lease)?.granted_ttl_seconds;
-            // a lease that is gone, as at an old revision, has no time to live any more
+            // an export of an old revision may have pairs whose leases have ended
             if granted_ttl_seconds > 0 {
                 writer
                     .line(&LeaseLine {
@@ -338,7 +340,7 @@ fn write<W: Write>(
 
 type Pairs = Box<dyn Iterator<Item = libkv::Result<libkv::KeyValue>>>;
 
-/// The pairs of a range behind the one that was written last.
+/// The pairs of a range after the one that was written last.
 fn pairs_after(
     db: &Db,
     mut range: KeyRange,

@@ -1,4 +1,4 @@
-//! `get` and `range`: reading pairs.
+//! `get` and `range`: read pairs.
 
 use clap::ValueEnum;
 use libkv::{Db, KeyRange, KeyValue, Range, SortOrder, SortTarget};
@@ -6,45 +6,45 @@ use serde::Serialize;
 
 use crate::command::Context;
 use crate::failure::{Failure, Result};
+use crate::json::Pair;
 use crate::notation::Notation;
 use crate::output::{Ink, Out, numbers};
 use crate::selection::{AtOption, Scope, Selection};
-use crate::shape::Pair;
 use crate::target::Access;
 
 const GET_HELP: &str = "\
-Key and value come on lines of their own, as etcdctl shows them. Text comes as it is; what a
-terminal could not show comes with escapes (\\xNN), unless --raw is given.
+Prints the key and the value on separate lines, like etcdctl. Text is printed unchanged; other
+bytes are escaped (\\xNN), unless --raw is given.
 
 Examples:
   kv get greeting
-  kv get greeting --at 17                     as it was at revision 17
-  kv get greeting --at 10m                    as it was ten minutes ago
+  kv get greeting --at 17                     at revision 17
+  kv get greeting --at 10m                    ten minutes ago
   kv get --prefix users/ --limit 10
-  kv get users/1 users/5                      from users/1 up to users/5, which is not included
+  kv get users/1 users/5                      users/1 <= key < users/5
   kv get logo.png --print-value-only --raw >logo.png
-  kv get --json --prefix '' | jq .value       one pair a line
+  kv get --json --prefix '' | jq .value       one pair on each line
 
-Exit status: 1 if one key was asked for and is absent; an empty range is 0.";
+Exit status: 1 if a single key is requested and absent; 0 for an empty range.";
 
 const RANGE_HELP: &str = "\
-One line a pair: key, tab, value, with escapes for whatever is not plain text (a backslash is \\\\),
-so that a line is a pair whatever the value holds. `--escaped` reads this notation.
+Prints one line for each pair: key, tab, value. Bytes that are not plain text are escaped (a
+backslash is \\\\), so each line is exactly one pair. `--escaped` reads this notation.
 
 Examples:
-  kv range                                    everything
+  kv range                                    all pairs
   kv range --prefix users/ -l                 with mod revision, create revision, version and lease
   kv range --order descend --sort-by modify --limit 10
   kv range --keys-only | sort | uniq -c";
 
-/// In which order.
+/// The order of the pairs.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Order {
     Ascend,
     Descend,
 }
 
-/// By what.
+/// The field that pairs are sorted by.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum SortBy {
     Key,
@@ -66,7 +66,7 @@ enum Consistency {
     Serializable,
 }
 
-/// What both commands understand; etcdctl's names.
+/// The options of both commands, with the names of etcdctl.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Options {
     #[command(flatten)]
@@ -118,7 +118,8 @@ pub struct Options {
         hide_default_value = true
     )]
     max_create_rev: i64,
-    /// Clusters only: l (linearizable, the newest data) or s (serializable, the data of one member, perhaps stale)
+    /// Clusters only: l (linearizable: the newest data) or s (serializable: the data of one member,
+    /// which may be stale)
     #[arg(
         long,
         value_name = "L|S",
@@ -155,9 +156,9 @@ pub struct List {
     long: bool,
 }
 
-/// What `--count-only` shows in JSON.
+/// The output of `--count-only --json`.
 #[derive(Serialize)]
-struct Count {
+struct CountJson {
     revision: i64,
     count: i64,
 }
@@ -188,7 +189,7 @@ impl Options {
             .serializable(self.consistency == Consistency::Serializable)
     }
 
-    /// Gives each pair to `each` and answers how many came; or counts.
+    /// Calls `each` for each pair, or prints the count; returns the number of pairs.
     fn read(
         &self,
         db: &Db,
@@ -201,28 +202,28 @@ impl Options {
             let response = db.range(request)?;
             let (revision, count) = (response.revision, response.count);
             match out.json {
-                true => out.json(&Count { revision, count })?,
+                true => out.json(&CountJson { revision, count })?,
                 false => out.line(count.to_string())?,
             }
             return Ok(count as u64);
         }
         let by_key =
             request.sort_target == SortTarget::Key && request.sort_order != SortOrder::Descend;
-        let mut came = 0;
+        let mut pairs = 0;
         let mut take = |kv: &KeyValue| {
-            came += 1;
+            pairs += 1;
             if out.json {
                 out.json(&Pair::from(kv))
             } else {
                 each(out, kv)
             }
         };
-        // by key a range comes page by page, whatever its size; otherwise it must be sorted as a whole
+        // sorted by key, a range of any size is read in pages; otherwise it is sorted as a whole
         match by_key && !request.range.is_single() {
             true => db.scan(request)?.try_for_each(|kv| take(&kv?))?,
             false => db.range(request)?.kvs.iter().try_for_each(take)?,
         }
-        Ok(came)
+        Ok(pairs)
     }
 }
 
@@ -232,7 +233,7 @@ impl Get {
         let range = self.selection.range(context.global.notation)?;
         let single = range.is_single();
         let db = context.open(Access::Read)?;
-        let came = self.options.read(&db, range, &mut context.out, |out, kv| {
+        let pairs = self.options.read(&db, range, &mut context.out, |out, kv| {
             if self.print_value_only {
                 return print_value(out, &kv.value);
             }
@@ -243,14 +244,14 @@ impl Get {
                 out.value_line(&kv.value)
             }
         })?;
-        if single && came == 0 {
+        if single && pairs == 0 {
             Err(Failure::No)
         } else {
             Ok(())
         }
     }
 
-    /// The request, for a txn, which answers it as a whole.
+    /// The request, for a txn.
     pub fn into_request(self, notation: Notation) -> Result<Range> {
         let range = self.selection.range(notation)?;
         match self.options.at.at {
@@ -263,7 +264,7 @@ impl Get {
     }
 }
 
-/// A value as programs want it: bytes as they are, unless a person looks.
+/// A value alone: unchanged, unless standard output is a terminal.
 fn print_value(out: &mut Out, value: &[u8]) -> Result<()> {
     match out.notation {
         Notation { raw: true, .. } => out.bytes(value),

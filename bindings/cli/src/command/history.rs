@@ -1,4 +1,4 @@
-//! `history`, `events` and `diff`: what happened.
+//! `history`, `events` and `diff`: read past revisions.
 
 use std::ffi::OsString;
 
@@ -6,38 +6,39 @@ use libkv::{Difference, KeyValue};
 
 use crate::command::Context;
 use crate::failure::Result;
+use crate::json::DifferenceJson;
 use crate::output::{Ink, Out};
 use crate::selection::{At, AtOption, Scope, parse_at};
-use crate::shape::ChangeShape;
 use crate::target::Access;
 
 const HISTORY_HELP: &str = "\
-One line an event: revision, PUT or DELETE, key, value. What was compacted is not there any more.
+Prints one line for each event: revision, PUT or DELETE, key, value. Compacted events are not
+listed.
 
 Examples:
   kv history greeting
   kv history greeting --limit 5
-  kv history greeting --at 100                what happened up to revision 100
+  kv history greeting --at 100                events up to revision 100
   kv history greeting --json | jq .kv.value";
 
-const CHANGES_HELP: &str = "\
-One line an event, in the order they happened: revision, PUT or DELETE, key, value.
+const EVENTS_HELP: &str = "\
+Prints one line for each event, in order: revision, PUT or DELETE, key, value.
 
 Examples:
-  kv events --after 100                      everything since revision 100
-  kv events --after 1h                       everything of the last hour
+  kv events --after 100                      events after revision 100
+  kv events --after 1h                       events of the last hour
   kv events --after 100 --upto 200 --prefix users/";
 
 const DIFF_HELP: &str = "\
-Lines with - show a pair as it was at A, lines with + as it was at B. A key that was put again
-with the same value differs too: its mod revision does.
+Lines with - show the pair at A, lines with + the pair at B. A key that was put again with the
+same value is listed too, because its mod revision differs.
 
 Examples:
   kv diff 100 200
   kv diff 100 0                               0 is now
-  kv diff 24h 0 --prefix users/ --json        what changed in a day
+  kv diff 24h 0 --prefix users/ --json        the last day
 
-Exit status: 0, whether anything differs or not.";
+Exit status: 0, with or without differences.";
 
 /// `kv history`.
 #[derive(clap::Args, Clone, Debug)]
@@ -60,7 +61,7 @@ impl History {
         let upto = match self.at.revision(&db)? {
             0 => i64::MAX,
             revision => {
-                // a revision that cannot be read is an error here too
+                // returns `compacted` or `future_revision`, like other reads
                 db.get_at(&key, revision)?;
                 revision
             }
@@ -83,14 +84,14 @@ impl History {
 
 /// `kv events`.
 #[derive(clap::Args, Clone, Debug)]
-#[command(after_help = CHANGES_HELP)]
+#[command(after_help = EVENTS_HELP)]
 pub struct Events {
     #[command(flatten)]
     scope: Scope,
-    /// Events after this revision or time; all that are kept if not given
+    /// Only events after this revision or time (default: all that are kept)
     #[arg(long, value_name = "REVISION", value_parser = parse_at)]
     after: Option<At>,
-    /// Events up to this revision or time; up to now if not given
+    /// Only events up to this revision or time (default: now)
     #[arg(long, visible_aliases = ["at", "rev"], value_name = "REVISION", value_parser = parse_at)]
     upto: Option<At>,
     /// The maximum number of events
@@ -146,7 +147,7 @@ impl Diff {
 
 fn show(out: &mut Out, change: &Difference) -> Result<()> {
     if out.json {
-        return out.json(&ChangeShape::from(change));
+        return out.json(&DifferenceJson::from(change));
     }
     let mut side = |sign: &str, ink: Ink, kv: &Option<KeyValue>| -> Result<()> {
         let Some(kv) = kv else { return Ok(()) };

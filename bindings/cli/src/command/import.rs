@@ -1,4 +1,4 @@
-//! `import`: an export read into a store or a cluster.
+//! `import`: reads an export into a store or a cluster.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -13,7 +13,7 @@ use libkv::{
 use serde::Serialize;
 
 use crate::command::Context;
-use crate::command::transfer::{Line, Reader, bar, spinner};
+use crate::command::transfer::{Line, Reader, Unit, Verify, bar, spinner};
 use crate::failure::{Failure, Result};
 use crate::notation::escape;
 use crate::output::count;
@@ -21,30 +21,29 @@ use crate::selection::is_dash;
 use crate::target::Access;
 
 const HELP: &str = "\
-The file is verified first, all of it, and nothing is written if a line is damaged; standard
-input, which comes but once, is verified line by line while it is written. Pairs are written in
-txns of up to 128, each on condition that its keys are as they were looked at. A pair that is
-there already, with the same value and lease, is passed over: so an import that was interrupted is
-run again, and goes on where it was.
+Verifies the complete file first and writes nothing if a line is damaged. Standard input is
+verified line by line while it is written. Pairs are written in txns of at most 128; a txn is
+retried if one of its keys changes meanwhile. Pairs that exist with the same value and lease are
+skipped, so an interrupted import can be run again.
 
-A pair keeps its value and its lease, which is granted anew with its full time to live if the
-target has no such lease. Revisions and versions are the target's own.
+A pair keeps its value and its lease. If the target does not have the lease, it is granted with
+its full time to live. Revisions and versions are those of the target.
 
 Examples:
   kv -s ./new-store import backup.jsonl
   kv -s etcd://host:2379 import backup.jsonl --dry-run
   kv import backup.jsonl --prefix users/ --overwrite
-  kv -s ./a export - | kv -s ./b import -     from store to store, or to a cluster and back
-  kv import by-hand.jsonl --no-verify         lines with \"key\" and \"value\" by another hand
+  kv -s ./a export - | kv -s ./b import -     copy one store to another
+  kv import by-hand.jsonl --no-verify         lines with \"key\" and \"value\" only
 
-Exit status: 3 if a key is there with another value (--if-absent and --overwrite say what then);
+Exit status: 3 if a key exists with another value (without --if-absent and --overwrite);
 8 if the file is damaged.";
 
-/// A txn has at most so many operations: etcd's limit.
+/// The maximum number of operations in a txn: etcd's limit.
 const BATCH_PAIRS_MAX: usize = 128;
-/// And so many bytes: etcd takes 1.5 MiB.
+/// The maximum number of bytes in a txn. etcd accepts 1.5 MiB.
 const BATCH_BYTES_MAX: usize = 1 << 20;
-/// How often a batch is looked at again that others wrote to meanwhile.
+/// How often a batch is retried because other clients changed its keys.
 const RETRIES_MAX: u32 = 64;
 
 /// `kv import`.
@@ -74,20 +73,20 @@ pub struct Import {
     no_verify: bool,
 }
 
-/// What came of it.
+/// The result of an import.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-struct Done {
+struct Counts {
     dry_run: bool,
-    /// Pairs that were not there.
+    /// Pairs that did not exist.
     written: u64,
-    /// Pairs that were there with another value.
+    /// Pairs that existed with another value.
     overwritten: u64,
-    /// Pairs that were there already.
+    /// Pairs that existed already.
     same: u64,
-    /// Pairs that were left alone since their keys have other values.
+    /// Pairs that were skipped because their keys have other values.
     left: u64,
     leases_granted: u64,
-    /// Pairs that came without the lease that they had, since it is gone.
+    /// Pairs that were written without their lease, which no longer exists.
     without_lease: u64,
 }
 
@@ -99,7 +98,10 @@ impl Import {
             .as_ref()
             .map(|prefix| context.global.notation.parse(prefix))
             .transpose()?;
-        let strict = !self.no_verify;
+        let verify = match self.no_verify {
+            true => Verify::PairsOnly,
+            false => Verify::Export,
+        };
         let stdin = is_dash(self.file.as_os_str());
         let shown = if stdin {
             "standard input".to_string()
@@ -107,7 +109,7 @@ impl Import {
             self.file.display().to_string()
         };
         if !stdin {
-            verify(&self.file, strict, &shown)?;
+            check(&self.file, verify, &shown)?;
         }
         let access = if self.dry_run {
             Access::Read
@@ -116,11 +118,11 @@ impl Import {
         };
         let mut work = Work {
             db: context.open(access)?,
-            how: &self,
+            options: &self,
             prefix: prefix.unwrap_or_default(),
-            done: Done {
+            counts: Counts {
                 dry_run: self.dry_run,
-                ..Done::default()
+                ..Counts::default()
             },
             batch: Vec::new(),
             batch_bytes: 0,
@@ -129,24 +131,27 @@ impl Import {
         };
         let imported = if stdin {
             let spinner = spinner("pairs");
-            work.all(Reader::new(io::stdin().lock(), strict), &spinner, &shown)
+            work.all(Reader::new(io::stdin().lock(), verify), &spinner, &shown)
         } else {
             let file = open(&self.file, &shown)?;
-            let bar = bar(file.metadata().map_or(0, |metadata| metadata.len()), true);
+            let bar = bar(
+                file.metadata().map_or(0, |metadata| metadata.len()),
+                Unit::Bytes,
+            );
             work.all(
                 Reader::new(
                     BufReader::with_capacity(1 << 20, bar.wrap_read(file)),
-                    strict,
+                    verify,
                 ),
                 &bar,
                 &shown,
             )
         };
-        let done = work.finish();
+        let counts = work.finish();
         imported?;
         match context.out.json {
-            true => context.out.json(&done),
-            false => context.out.line(done.words()),
+            true => context.out.json(&counts),
+            false => context.out.line(counts.text()),
         }
     }
 }
@@ -155,21 +160,24 @@ fn open(path: &Path, shown: &str) -> Result<File> {
     File::open(path).map_err(Failure::io(shown))
 }
 
-/// Reads a file to its end, and refuses it if a line is not good.
-fn verify(path: &Path, strict: bool, shown: &str) -> Result<()> {
+/// Reads the complete file. An invalid line is an error.
+fn check(path: &Path, verify: Verify, shown: &str) -> Result<()> {
     let file = open(path, shown)?;
-    let bar = bar(file.metadata().map_or(0, |metadata| metadata.len()), true);
+    let bar = bar(
+        file.metadata().map_or(0, |metadata| metadata.len()),
+        Unit::Bytes,
+    );
     let mut reader = Reader::new(
         BufReader::with_capacity(1 << 20, bar.wrap_read(file)),
-        strict,
+        verify,
     );
     loop {
         match reader.next_line() {
             Ok(Some(_)) => {}
             Ok(None) => break,
-            Err(wrong) => {
+            Err(problem) => {
                 return Err(Failure::Damaged(format!(
-                    "{shown}: {wrong}; nothing was written"
+                    "{shown}: {problem}; nothing was written"
                 )));
             }
         }
@@ -178,8 +186,8 @@ fn verify(path: &Path, strict: bool, shown: &str) -> Result<()> {
     Ok(())
 }
 
-impl Done {
-    fn words(&self) -> String {
+impl Counts {
+    fn text(&self) -> String {
         let mut parts = vec![match self.dry_run {
             true => format!("{} would be written", count(self.written, "pair")),
             false => format!("{} written", count(self.written, "pair")),
@@ -197,11 +205,11 @@ impl Done {
                 "overwritten"
             },
         );
-        part(self.same, "there already");
-        part(self.left, "left alone, with other values");
+        part(self.same, "unchanged");
+        part(self.left, "skipped, with other values");
         part(
             self.without_lease,
-            "without the lease they had, which is gone",
+            "without their lease, which no longer exists",
         );
         if self.leases_granted > 0 {
             let would = if self.dry_run {
@@ -215,17 +223,17 @@ impl Done {
     }
 }
 
-/// An import under way.
+/// A running import.
 struct Work<'a> {
     db: Db,
-    how: &'a Import,
+    options: &'a Import,
     prefix: Vec<u8>,
-    done: Done,
+    counts: Counts,
     batch: Vec<KeyValue>,
     batch_bytes: usize,
-    /// Leases that were looked at, and whether the target has them.
+    /// Whether the target has a lease, for the leases that were looked up.
     leases: HashMap<LeaseId, bool>,
-    /// Leases that were granted here, kept alive as long as this lasts.
+    /// Leases that this import granted. They are renewed until it ends.
     granted: Vec<Lease>,
 }
 
@@ -239,12 +247,12 @@ impl Work<'_> {
         loop {
             let line = match reader.next_line() {
                 Ok(line) => line,
-                Err(wrong) => {
-                    // what came before is good, and is not read again
+                Err(problem) => {
+                    // earlier lines are valid, and a pipe cannot be read again
                     self.write_batch()?;
-                    let written = self.done.words();
+                    let written = self.counts.text();
                     return Err(Failure::Damaged(format!(
-                        "{shown}: {wrong}; before it: {written}"
+                        "{shown}: {problem}; before it: {written}"
                     )));
                 }
             };
@@ -266,14 +274,14 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// A lease of the file: the target gets it if it has none of this id.
+    /// Grants a lease of the file, unless the target has one with this id.
     fn lease(&mut self, id: LeaseId, ttl_seconds: i64) -> Result<()> {
-        if self.how.no_leases {
+        if self.options.no_leases {
             return Ok(());
         }
         if !self.has_lease(id)? {
-            self.done.leases_granted += 1;
-            if !self.how.dry_run {
+            self.counts.leases_granted += 1;
+            if !self.options.dry_run {
                 let granted = self.db.lease_grant(LeaseGrant::new(ttl_seconds).id(id))?;
                 self.granted
                     .push(Lease::adopt(self.db.clone(), id, granted.ttl_seconds)?);
@@ -293,8 +301,8 @@ impl Work<'_> {
     }
 
     fn pair(&mut self, mut kv: KeyValue) -> Result<()> {
-        if kv.lease != 0 && (self.how.no_leases || !self.has_lease(kv.lease)?) {
-            self.done.without_lease += u64::from(!self.how.no_leases);
+        if kv.lease != 0 && (self.options.no_leases || !self.has_lease(kv.lease)?) {
+            self.counts.without_lease += u64::from(!self.options.no_leases);
             kv.lease = 0;
         }
         let bytes = kv.key.len() + kv.value.len();
@@ -312,7 +320,7 @@ impl Work<'_> {
         if batch.is_empty() {
             return Ok(());
         }
-        // a key that comes twice, as it may in lines by other hands: the last one counts
+        // lines of other programs may repeat a key: the last one counts
         let mut seen = HashSet::new();
         batch.reverse();
         batch.retain(|kv| seen.insert(kv.key.clone()));
@@ -320,34 +328,35 @@ impl Work<'_> {
         for _ in 0..RETRIES_MAX {
             if self
                 .try_batch(&batch)
-                .map_err(|failure| self.at(failure, &batch))?
+                .map_err(|failure| self.locate(failure, &batch))?
             {
                 return Ok(());
             }
         }
         let message = format!(
-            "others write to keys near {} all the time",
+            "other clients keep changing keys near {}",
             escape(&batch[0].key)
         );
         Err(Error::new(Code::Conflict, message).into())
     }
 
-    /// Writes what the batch has and the target has not; false if others wrote in between.
+    /// Writes the pairs that the target does not have. False if another client changed one of the
+    /// keys.
     fn try_batch(&mut self, batch: &[KeyValue]) -> Result<bool> {
-        let there = self.look(batch)?;
-        let mut counts = self.done;
+        let found = self.look_up(batch)?;
+        let mut counts = self.counts;
         let mut txn = Txn::new();
-        for (kv, found) in batch.iter().zip(&there) {
+        for (kv, found) in batch.iter().zip(&found) {
             match found {
                 Some(found) if found.value == kv.value && found.lease == kv.lease => {
                     counts.same += 1;
                     continue;
                 }
-                Some(_) if self.how.if_absent => {
+                Some(_) if self.options.if_absent => {
                     counts.left += 1;
                     continue;
                 }
-                Some(found) if !self.how.overwrite => return Err(self.differs(found)),
+                Some(found) if !self.options.overwrite => return Err(self.differs(found)),
                 Some(_) => counts.overwritten += 1,
                 None => counts.written += 1,
             }
@@ -360,31 +369,28 @@ impl Work<'_> {
                 ))
                 .and_then(Put::new(&kv.key[..], &kv.value[..]).lease(kv.lease));
         }
-        let written = txn.success.is_empty() || self.how.dry_run || self.db.txn(txn)?.succeeded;
+        let written = txn.success.is_empty() || self.options.dry_run || self.db.txn(txn)?.succeeded;
         if written {
-            self.done = counts;
+            self.counts = counts;
         }
         Ok(written)
     }
 
-    /// Says of a refusal where it was, and what was done before.
-    fn at(&self, failure: Failure, batch: &[KeyValue]) -> Failure {
+    /// Adds the position and the counts to an error.
+    fn locate(&self, failure: Failure, batch: &[KeyValue]) -> Failure {
         match failure {
-            // this one has said so
+            // `differs` has added them
             Failure::Db(error) if error.code() != Code::Exists => {
-                let (first, done) = (escape(&batch[0].key), self.done.words());
-                Error::new(
-                    error.code(),
-                    format!("{} (pairs from {first} on; so far {done})", error.message()),
-                )
-                .into()
+                let (first, counts) = (escape(&batch[0].key), self.counts.text());
+                let at = format!("pairs from {first} on (so far {counts})");
+                error.context(at).into()
             }
             failure => failure,
         }
     }
 
-    /// What the target has under the keys of a batch.
-    fn look(&self, batch: &[KeyValue]) -> Result<Vec<Option<KeyValue>>> {
+    /// The pairs of the target with the keys of a batch.
+    fn look_up(&self, batch: &[KeyValue]) -> Result<Vec<Option<KeyValue>>> {
         let reads = batch.iter().map(|kv| Op::from(Range::new(&kv.key[..])));
         let response = self.db.txn(Txn {
             success: reads.collect(),
@@ -402,20 +408,20 @@ impl Work<'_> {
 
     fn differs(&self, found: &KeyValue) -> Failure {
         let message = format!(
-            "{} is there with another value or lease (revision {}): --if-absent leaves such keys, --overwrite \
-             overwrites them; so far {}",
+            "{} exists with another value or lease (revision {}): --if-absent skips such keys, \
+             --overwrite overwrites them; so far {}",
             escape(&found.key),
             found.mod_revision,
-            self.done.words()
+            self.counts.text()
         );
         Error::new(Code::Exists, message).into()
     }
 
-    /// Leaves the leases to whoever keeps them alive from now on.
-    fn finish(self) -> Done {
+    /// Stops renewing the leases; from now on that is the task of other programs.
+    fn finish(self) -> Counts {
         for lease in &self.granted {
             lease.stop();
         }
-        self.done
+        self.counts
     }
 }

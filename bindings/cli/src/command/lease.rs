@@ -1,4 +1,4 @@
-//! `lease`: keys that go when nobody keeps them alive.
+//! `lease`: grants, renews and revokes leases.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -9,15 +9,15 @@ use serde::Serialize;
 
 use crate::command::Context;
 use crate::failure::{Failure, Result};
+use crate::json::Key;
 use crate::notation::{lease_text, parse_lease};
 use crate::output::{Out, note};
-use crate::shape::Key;
 use crate::signal::Interrupt;
 use crate::target::Access;
 
 const HELP: &str = "\
-A lease has an id of hexadecimal digits and a time to live. Put keys on it with kv put --lease ID;
-when it expires or is revoked, they go with it, in one revision.
+A lease has an id (hexadecimal digits) and a time to live. `kv put --lease ID` attaches a key to
+it. When the lease expires or is revoked, its keys are deleted in one revision.
 
 Examples:
   kv lease grant 60
@@ -27,7 +27,7 @@ Examples:
   kv lease list
   kv lease revoke 390da20fb970430f
 
-Exit status: 1 if the lease that is looked at, or kept alive, is gone.";
+Exit status: 1 if the lease of timetolive or keep-alive does not exist.";
 
 /// `kv lease`.
 #[derive(clap::Args, Clone, Debug)]
@@ -79,7 +79,7 @@ enum What {
 }
 
 #[derive(Serialize)]
-struct Granted {
+struct GrantJson {
     id: String,
     ttl_seconds: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,15 +87,15 @@ struct Granted {
 }
 
 #[derive(Serialize)]
-struct Revoked {
+struct RevokeJson {
     id: String,
     revision: i64,
 }
 
 #[derive(Serialize)]
-struct Left<'a> {
+struct TimeToLiveJson<'a> {
     id: String,
-    /// -1: there is no such lease.
+    /// -1 if the lease does not exist.
     ttl_seconds: i64,
     granted_ttl_seconds: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,7 +103,7 @@ struct Left<'a> {
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct ListJson {
     leases: Vec<String>,
 }
 
@@ -122,7 +122,7 @@ impl Lease {
             What::Revoke { id } => {
                 let revision = db.lease_revoke(id)?.revision;
                 match out.json {
-                    true => out.json(&Revoked {
+                    true => out.json(&RevokeJson {
                         id: lease_text(id),
                         revision,
                     }),
@@ -140,7 +140,7 @@ fn grant(db: &Db, out: &mut Out, ttl_seconds: i64, id: LeaseId) -> Result<()> {
     let granted = db.lease_grant(LeaseGrant::new(ttl_seconds).id(id))?;
     let (id, ttl_seconds) = (lease_text(granted.id), granted.ttl_seconds);
     match out.json {
-        true => out.json(&Granted {
+        true => out.json(&GrantJson {
             id,
             ttl_seconds,
             revision: Some(granted.revision),
@@ -156,7 +156,7 @@ fn time_to_live(db: &Db, out: &mut Out, id: LeaseId, keys: bool) -> Result<()> {
     if out.json {
         let shown = keys.then(|| left.keys.iter().map(|key| Key::from(&key[..])).collect());
         let id = lease_text(id);
-        out.json(&Left {
+        out.json(&TimeToLiveJson {
             id,
             ttl_seconds: ttl,
             granted_ttl_seconds: granted,
@@ -188,78 +188,77 @@ fn time_to_live(db: &Db, out: &mut Out, id: LeaseId, keys: bool) -> Result<()> {
 fn list(db: &Db, out: &mut Out) -> Result<()> {
     let leases: Vec<String> = db.lease_list()?.into_iter().map(lease_text).collect();
     if out.json {
-        return out.json(&Listed { leases });
+        return out.json(&ListJson { leases });
     }
     out.line(format!("found {} leases", leases.len()))?;
     leases.iter().try_for_each(|lease| out.line(lease))
 }
 
-/// Between two tries to reach a cluster again.
+/// The pause before a cluster that is unavailable is tried again.
 const OUTAGE_PAUSE: Duration = Duration::from_millis(500);
 
-/// A cluster that is away for less time than a lease has to live costs no lease.
+/// A cluster that is unavailable. The lease survives if the cluster returns before it expires.
 #[derive(Default)]
 struct Outage {
-    said: bool,
-    /// When the lease is gone, if it is not kept alive until then.
-    gone_at: Option<Instant>,
+    noted: bool,
+    /// When the lease expires if it is not renewed.
+    expires_at: Option<Instant>,
 }
 
 impl Outage {
-    /// Says once what is wrong; an error if there is nothing to wait for.
-    fn bear(&mut self, error: Error) -> Result<()> {
-        let passes = matches!(error.code(), Code::Unavailable | Code::Timeout);
-        if !passes || self.gone_at.is_none_or(|gone_at| gone_at <= Instant::now()) {
+    /// Prints the error, once per outage. Returns it if the lease has expired or waiting cannot
+    /// help.
+    fn wait_out(&mut self, error: Error) -> Result<()> {
+        let temporary = matches!(error.code(), Code::Unavailable | Code::Timeout);
+        if !temporary || self.expires_at.is_none_or(|at| at <= Instant::now()) {
             return Err(error.into());
         }
-        if !std::mem::replace(&mut self.said, true) {
-            note(format!(
-                "{error}; tried again as long as the lease can live"
-            ));
+        if !std::mem::replace(&mut self.noted, true) {
+            note(format!("{error}; retrying until the lease expires"));
         }
         Ok(())
     }
 }
 
-/// An answer, or the signal that came first.
-type Came = std::result::Result<libkv::Result<LeaseKeepAliveResponse>, i32>;
+/// A response, or the number of a signal.
+type Message = std::result::Result<libkv::Result<LeaseKeepAliveResponse>, i32>;
 
-/// What comes while a lease is kept alive.
-struct News {
-    tell: mpsc::Sender<Came>,
-    told: mpsc::Receiver<Came>,
+/// Requests that a signal can interrupt.
+struct Requests {
+    sender: mpsc::Sender<Message>,
+    receiver: mpsc::Receiver<Message>,
     _interrupt: Interrupt,
 }
 
-impl News {
-    fn new() -> Result<News> {
-        let (tell, told) = mpsc::channel();
-        let tell_signal = tell.clone();
+impl Requests {
+    fn new() -> Result<Requests> {
+        let (sender, receiver) = mpsc::channel();
+        let signals = sender.clone();
         let _interrupt = Interrupt::new(move |signal| {
-            let _ = tell_signal.send(Err(signal));
+            let _ = signals.send(Err(signal));
         })?;
-        Ok(News {
-            tell,
-            told,
+        Ok(Requests {
+            sender,
+            receiver,
             _interrupt,
         })
     }
 
-    /// Asks on a thread of its own, so that Ctrl-C does not wait for a cluster that does not answer.
+    /// Renews the lease on a separate thread, so that Ctrl-C does not wait for a slow cluster.
     fn keep_alive(&self, db: &Db, id: LeaseId) -> Result<libkv::Result<LeaseKeepAliveResponse>> {
-        let (db, tell) = (db.clone(), self.tell.clone());
-        let ask = move || drop(tell.send(Ok(db.lease_keep_alive(id))));
+        let (db, sender) = (db.clone(), self.sender.clone());
+        let renew = move || drop(sender.send(Ok(db.lease_keep_alive(id))));
         std::thread::Builder::new()
-            .spawn(ask)
+            .spawn(renew)
             .map_err(Failure::io("a thread"))?;
-        self.told
+        self.receiver
             .recv()
-            .expect("there is a sender here too")
+            .expect("this struct has a sender")
             .map_err(Failure::Signal)
     }
 
     fn pause(&self, pause: Duration) -> Result<()> {
-        match self.told.recv_timeout(pause) {
+        match self.receiver.recv_timeout(pause) {
             Ok(Err(signal)) => Err(Failure::Signal(signal)),
             _ => Ok(()),
         }
@@ -267,15 +266,15 @@ impl News {
 }
 
 fn keep_alive(db: &Db, out: &mut Out, id: LeaseId, once: bool) -> Result<()> {
-    let news = News::new()?;
+    let requests = Requests::new()?;
     let mut outage = Outage::default();
     loop {
         let asked_at = Instant::now();
-        let ttl_seconds = match news.keep_alive(db, id)? {
+        let ttl_seconds = match requests.keep_alive(db, id)? {
             Ok(kept) => kept.ttl_seconds,
             Err(error) => {
-                outage.bear(error)?;
-                news.pause(OUTAGE_PAUSE)?;
+                outage.wait_out(error)?;
+                requests.pause(OUTAGE_PAUSE)?;
                 continue;
             }
         };
@@ -283,7 +282,7 @@ fn keep_alive(db: &Db, out: &mut Out, id: LeaseId, once: bool) -> Result<()> {
             if !out.json {
                 out.line(format!("lease {} expired or revoked.", lease_text(id)))?;
             } else {
-                out.json(&Granted {
+                out.json(&GrantJson {
                     id: lease_text(id),
                     ttl_seconds: 0,
                     revision: None,
@@ -292,7 +291,7 @@ fn keep_alive(db: &Db, out: &mut Out, id: LeaseId, once: bool) -> Result<()> {
             return Err(Failure::No);
         }
         match out.json {
-            true => out.json(&Granted {
+            true => out.json(&GrantJson {
                 id: lease_text(id),
                 ttl_seconds,
                 revision: None,
@@ -308,9 +307,9 @@ fn keep_alive(db: &Db, out: &mut Out, id: LeaseId, once: bool) -> Result<()> {
         }
         let ttl = Duration::from_secs(ttl_seconds as u64);
         outage = Outage {
-            said: false,
-            gone_at: asked_at.checked_add(ttl),
+            noted: false,
+            expires_at: asked_at.checked_add(ttl),
         };
-        news.pause(ttl / 3)?;
+        requests.pause(ttl / 3)?;
     }
 }

@@ -13,8 +13,8 @@ use crate::command::Context;
 use crate::command::claim::{Event, Holding, Wanted};
 use crate::duration::parse_duration_ms;
 use crate::failure::{Failure, Result};
+use crate::json::Key;
 use crate::output::note;
-use crate::shape::Key;
 
 const HELP: &str = "\
 Waits for the lock. With a COMMAND it runs that with KV_LOCK_KEY and KV_LOCK_REV set, releases the

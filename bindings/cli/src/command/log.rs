@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use crate::failure::{Failure, Result};
 
-/// What a log line is at least.
+/// The level of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogLevel {
     Debug,
@@ -23,7 +23,7 @@ pub enum LogLevel {
     Fatal,
 }
 
-/// How a line is written.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     Console,
@@ -38,7 +38,7 @@ pub struct Log {
     outputs: Arc<Vec<Output>>,
 }
 
-/// Where lines go.
+/// A destination of lines.
 #[derive(Debug)]
 enum Output {
     Stderr,
@@ -46,7 +46,7 @@ enum Output {
     File(File),
 }
 
-/// A line in JSON, with the fields that etcd's have.
+/// A line in JSON, with the fields of etcd's log.
 #[derive(Serialize)]
 struct LogLine<'a> {
     level: &'a str,
@@ -55,8 +55,8 @@ struct LogLine<'a> {
 }
 
 impl Log {
-    /// To these outputs, named as etcd names them; standard error without any. Lines are added to a file, which
-    /// is made if there is none.
+    /// A log to these outputs, by their names in etcd; to standard error if there are none. Lines
+    /// are appended to a file, which is created if needed.
     ///
     /// # Errors
     ///
@@ -81,13 +81,13 @@ impl Log {
     }
 
     /// Writes a line if its level is high enough.
-    pub fn say(&self, level: LogLevel, message: &str) {
+    pub fn line(&self, level: LogLevel, message: &str) {
         if level as u8 >= self.level as u8 {
             self.write(level, message);
         }
     }
 
-    /// Writes the line that scripts wait for, unless only failures are wanted.
+    /// Writes the line that scripts wait for, unless the level is above `warn`.
     pub fn ready(&self, message: &str) {
         if self.level as u8 <= LogLevel::Warn as u8 {
             self.write(LogLevel::Info, message);
@@ -97,7 +97,7 @@ impl Log {
     fn write(&self, level: LogLevel, message: &str) {
         let line = self.format.line(SystemTime::now(), level, message);
         for output in &*self.outputs {
-            // in one write, so that lines of several threads do not mix
+            // one write for each line, so that lines of several threads are not mixed
             let _ = match output {
                 Output::Stderr => io::stderr().write_all(line.as_bytes()),
                 Output::Stdout => io::stdout().write_all(line.as_bytes()),
@@ -110,7 +110,7 @@ impl Log {
 impl Output {
     fn new(name: &str) -> Result<Output> {
         match name {
-            // systemd takes what is written to standard error into its journal
+            // systemd writes standard error to its journal
             "default" | "stderr" | "systemd/journal" => Ok(Output::Stderr),
             "stdout" => Ok(Output::Stdout),
             path => {
@@ -145,7 +145,7 @@ impl Format {
     }
 }
 
-/// RFC 3339 in UTC, always with three digits of milliseconds, so that lines have their columns.
+/// RFC 3339 in UTC, always with three digits of milliseconds, so that the columns are aligned.
 fn timestamp(now: SystemTime) -> String {
     let now = OffsetDateTime::from(now);
     let (date, time) = (now.date(), now.time());

@@ -1,12 +1,10 @@
-//! `man` and `completions`: what an installation takes along.
+//! `man` and `completions`: files that an installation needs.
 
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::cli::Cli;
 use crate::command::Context;
 use crate::failure::{Failure, Result};
 
@@ -34,7 +32,12 @@ impl Completions {
     /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "kv", &mut script);
+        clap_complete::generate(
+            self.shell,
+            &mut (context.program.definition)(),
+            "kv",
+            &mut script,
+        );
         context.out.bytes(&script)
     }
 }
@@ -54,7 +57,7 @@ pub struct Man {
 impl Man {
     /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
-        let mut root = Cli::command();
+        let mut root = (context.program.definition)();
         if let Some(dir) = self.dir {
             root = root.disable_help_subcommand(true);
             root.build();

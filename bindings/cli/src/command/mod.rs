@@ -1,4 +1,4 @@
-//! The commands, a file for each, and what they run in.
+//! The commands, a file for each, and the context that they run in.
 
 pub mod alarm;
 pub mod check;
@@ -24,38 +24,52 @@ pub mod transfer;
 pub mod txn;
 pub mod watch;
 
+use clap::ArgMatches;
 use libkv::Db;
 
-use crate::cli::Global;
 use crate::failure::Result;
+use crate::options::Global;
 use crate::output::Out;
 use crate::target::Access;
 
-/// What a command runs in.
+/// The program as a whole, for the commands that need it: the shell and the manual. The definition
+/// consists of all commands, so the commands cannot import it.
+#[derive(Clone, Copy)]
+pub struct Program {
+    /// The definition of the command line.
+    pub definition: fn() -> clap::Command,
+    /// Runs a parsed command line, in the context that is made from its options.
+    pub run: fn(&ArgMatches, &dyn Fn(Global) -> Context) -> Result<()>,
+}
+
+/// The context that a command runs in.
 pub struct Context {
     pub global: Global,
     pub out: Out,
-    /// The store that is open already, in a shell.
+    pub program: Program,
+    /// The open store of a shell.
     session: Option<Db>,
 }
 
 impl Context {
-    /// For a command with these options; `session` is the store that it is for unless it names another.
-    pub fn new(global: Global, session: Option<Db>) -> Context {
+    /// The context of a command with these options. `session` is the store of the shell that runs
+    /// the command; the command uses it unless it names another store.
+    pub fn new(program: Program, global: Global, session: Option<Db>) -> Context {
         let out = Out::new(global.json, global.color, global.notation);
         Context {
             global,
             out,
+            program,
             session,
         }
     }
 
-    /// The store.
+    /// Opens the store.
     pub fn open(&self, access: Access) -> Result<Db> {
         self.open_within(access, None)
     }
 
-    /// The store; a cluster must be reached within so many milliseconds (none and 0: no limit of the command).
+    /// Opens the store. `limit_ms` limits the time to reach a cluster; `None` and 0: no limit.
     pub fn open_within(&self, access: Access, limit_ms: Option<u64>) -> Result<Db> {
         match &self.session {
             Some(db) if !self.global.target.is_named() => Ok(db.clone()),
@@ -63,7 +77,7 @@ impl Context {
         }
     }
 
-    /// Whether this is a command of a shell.
+    /// Whether a shell runs this command.
     pub fn in_shell(&self) -> bool {
         self.session.is_some()
     }

@@ -1,5 +1,5 @@
-//! The word to the init daemon that a server is ready: a systemd unit of `Type=notify`, as etcd's are,
-//! waits for it, and ends a server that does not give it.
+//! Notifies the init daemon that the server is ready. A systemd unit of `Type=notify`, as etcd's
+//! units are, waits for this, and stops a server that does not send it.
 
 use std::ffi::OsStr;
 use std::io;
@@ -7,7 +7,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// Tells whoever listens at this socket, the value of `NOTIFY_SOCKET`.
+/// Sends `READY=1` to this socket, the value of `NOTIFY_SOCKET`.
 pub fn ready(socket: &OsStr) -> io::Result<()> {
     let address = match socket.as_bytes().strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name)?,

@@ -1,4 +1,4 @@
-//! `put`: writing one key.
+//! `put`: writes one key.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read};
@@ -8,24 +8,24 @@ use libkv::LeaseId;
 
 use crate::command::Context;
 use crate::failure::{Failure, Result};
+use crate::json::PutResponseJson;
 use crate::notation::{Notation, parse_lease};
 use crate::output::note;
 use crate::selection::is_dash;
-use crate::shape::PutShape;
 use crate::target::Access;
 
 const HELP: &str = "\
-The first put makes the store's directory if there is none. A value that begins with a hyphen goes
-behind two of them: kv put -- key -5
+The first put creates the store's directory. Write -- before a value that begins with a hyphen:
+kv put -- key -5
 
 Examples:
   kv put greeting hello
-  kv put config - <config.toml                the value from standard input; so without VALUE
+  kv put config - <config.toml                read the value from standard input
   kv put logo.png --file logo.png
   kv put --escaped 'key\\x00' 'line one\\nline two'
   kv put --hex 00ff 0102
   kv put session alive --lease 390da20fb970430f
-  kv put greeting --ignore-value --lease 0    the value stays, the lease goes";
+  kv put greeting --ignore-value --lease 0    keep the value, detach the lease";
 
 /// `kv put`.
 #[derive(clap::Args, Clone, Debug)]
@@ -68,7 +68,7 @@ impl Put {
         let response = context.open(Access::Create)?.put(request)?;
         let out = &mut context.out;
         if out.json {
-            return out.json(&PutShape::from(&response));
+            return out.json(&PutResponseJson::from(&response));
         }
         out.line("OK")?;
         response
@@ -77,7 +77,7 @@ impl Put {
             .map_or(Ok(()), |kv| out.pair_lines(kv))
     }
 
-    /// The request, for a txn, whose standard input is the txn itself.
+    /// The request, for a txn. It has no value from standard input, which has the txn.
     pub fn into_request(self, notation: Notation) -> Result<libkv::Put> {
         let value = match &self.value {
             Some(value) => notation.parse(value)?,

@@ -1,4 +1,4 @@
-//! `serve`: a store for any etcd client, with etcd's own flags.
+//! `serve`: serves a store to etcd clients, with etcd's flags.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use clap::ValueEnum;
 use libkv::{AutoCompaction, Db, Durability, LimitsPreset, Options};
-use libkv_etcd::{Level, Serve as How, Server};
+use libkv_etcd::{Level, Server};
 
 use crate::command::log::{Format, Log, LogLevel};
 use crate::command::{Context, notify};
@@ -16,16 +16,16 @@ use crate::signal::Interrupt;
 use crate::target;
 
 const HELP: &str = "\
-The flags are etcd's, as `-flag`, `--flag=value` or `--flag value`; the last one counts. Variables
-ETCD_NAME, ETCD_DATA_DIR, … set them too. A flag of etcd that has no meaning for the one member of
-a cluster is taken, and a line in the log says so; one that cannot be honoured is refused with the
-reason. Without STORE and --data-dir the store is NAME.etcd, as with etcd. In a directory that has
-other files it is the folder `kv`. Local processes can use the store meanwhile, and see and are
-seen by the clients.
+The flags are those of etcd: `-flag`, `--flag=value` or `--flag value`; the last one counts. The
+variables ETCD_NAME, ETCD_DATA_DIR, … set them too. Flags of etcd without a meaning for a single
+member have no effect, and a line in the log names them; flags that are not supported are refused
+with a reason. Without STORE and --data-dir the store is NAME.etcd, as with etcd. In a directory
+that has other files, the store is the folder `kv`. Local processes can use the store at the same
+time.
 
-Once clients can connect it writes `ready to serve client requests` to standard error, and after
-that only what is wrong (--log-level info writes more). systemd is notified (Type=notify).
-SIGTERM and Ctrl-C let the requests under way end; a second one does not.
+When clients can connect, it writes `ready to serve client requests` to standard error, and after
+that only warnings (--log-level info logs more). systemd is notified (Type=notify). After SIGTERM
+or Ctrl-C the active requests finish; a second signal ends the server at once.
 
 Examples:
   kv serve ./my-store
@@ -36,13 +36,13 @@ Examples:
 
 Exit status: 0 after SIGTERM or Ctrl-C; 130 or 143 after a second one.";
 
-/// etcd's quota where none is given.
+/// etcd's default quota.
 const QUOTA_BYTES: i64 = 2 << 30;
 
 /// The versions of TLS, by etcd's names.
 const TLS_VERSIONS: [&str; 2] = ["TLS1.2", "TLS1.3"];
 
-/// The names that `--feature-gates` takes. What they switch has no meaning for one member.
+/// The names that `--feature-gates` accepts. The features have no meaning for a single member.
 const FEATURES: &[&str] = &[
     "AllAlpha",
     "AllBeta",
@@ -74,14 +74,14 @@ enum Metrics {
     Extensive,
 }
 
-/// `kv serve`. Its flags are those that the table in `etcd_flags.rs` honours; each is given once at most.
+/// `kv serve`. Its flags are those that `etcd_flags.rs` honours, which passes each at most once.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = HELP)]
 pub struct Serve {
     /// The store's directory, created if needed [default: NAME.etcd]
     #[arg(value_name = "STORE")]
     directory: Option<OsString>,
-    /// The same, with etcd's name
+    /// The same as STORE, with etcd's name
     #[arg(long, value_name = "STORE")]
     data_dir: Option<OsString>,
     /// The member's name
@@ -100,7 +100,7 @@ pub struct Serve {
     pub notes: Vec<String>,
 }
 
-/// How clients connect.
+/// The options for clients.
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Clients")]
 struct Clients {
@@ -170,7 +170,7 @@ struct Clients {
     watch_progress_notify_interval: u64,
 }
 
-/// What is taken and kept.
+/// The options for limits and history.
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Limits and history")]
 struct Limits {
@@ -180,7 +180,8 @@ struct Limits {
     /// The maximum number of operations of a txn
     #[arg(long, value_name = "N", default_value_t = libkv::ETCD_MAX_TXN_OPS)]
     max_txn_ops: usize,
-    /// The quota in bytes; beyond it puts are refused and NOSPACE is raised; 0 is 2 GiB, negative is no limit
+    /// The quota in bytes; beyond it puts are refused and NOSPACE is raised; 0 is 2 GiB, a negative
+    /// number is no quota
     #[arg(
         long,
         value_name = "BYTES",
@@ -200,14 +201,15 @@ struct Limits {
     unsafe_no_fsync: bool,
 }
 
-/// Where lines of the log go.
+/// The options of the log.
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Log")]
 struct Logging {
     /// The log level; the ready line is always logged [default: warn]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<LogLevel>,
-    /// console (text) or json (a document for each line) [default: json with --json, otherwise console]
+    /// console (text) or json (a document on each line)
+    /// [default: json with --json, otherwise console]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<Format>,
     /// stderr, stdout or files, separated by commas; default and systemd/journal are standard error
@@ -220,9 +222,9 @@ struct Logging {
     log_outputs: Vec<String>,
 }
 
-/// Flags of a cluster. Apart from the peer URLs in the list of members they have no effect.
+/// The flags of a cluster. They have no effect, except the peer URLs in the list of members.
 #[derive(clap::Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Without effect, if they describe this one member")]
+#[command(next_help_heading = "Without effect")]
 struct Member {
     /// The peer URLs to listen on (no effect)
     #[arg(long, value_name = "URLS", value_delimiter = ',')]
@@ -251,30 +253,30 @@ impl Serve {
         let without_effect = self.member.check(&self.name)?;
         let log = self.logging.log(context.global.json)?;
         for note in &self.notes {
-            log.say(LogLevel::Warn, note);
+            log.line(LogLevel::Warn, note);
         }
         for flag in without_effect {
-            log.say(
+            log.line(
                 LogLevel::Warn,
-                &format!("{flag} has no effect: this is the one member of its cluster"),
+                &format!("{flag} has no effect: this is the only member of its cluster"),
             );
         }
         if self.limits.unsafe_no_fsync {
-            log.say(
+            log.line(
                 LogLevel::Warn,
-                "--unsafe-no-fsync: a store made now never waits for the disk, and stays so",
+                "--unsafe-no-fsync: a store that is created now never waits for the disk, also later",
             );
         }
-        // answers of megabytes to many who read slowly are not to be kept for ever
+        // large responses to slow clients must not stay in the allocator
         libkv::support::return_large_memory();
-        // signals are caught before anything is begun
-        let (tell, told) = mpsc::channel();
+        // signals are caught before the server starts
+        let (sender, signals) = mpsc::channel();
         let interrupt = Interrupt::new(move |signal| {
-            let _ = tell.send(Event::Signal(signal));
+            let _ = sender.send(signal);
         })?;
         let options = self.options(context)?;
-        // the store comes last: where nobody could be served none is made
-        let listener = libkv_etcd::listen(self.how(log.clone()))?;
+        // the store comes last: it is not created if an address is not available
+        let listener = libkv_etcd::listen(self.serve_options(log.clone()))?;
         let (db, directory) = target::open_data_dir(&directory, &options)?;
         let server = listener.serve(&db)?;
         let shown = directory.display();
@@ -286,55 +288,55 @@ impl Serve {
             && let Err(error) = notify::ready(&socket)
         {
             let socket = socket.to_string_lossy();
-            log.say(
+            log.line(
                 LogLevel::Warn,
                 &format!("the init daemon (NOTIFY_SOCKET={socket}) was not notified: {error}"),
             );
         }
-        self.wait(&server, &db, &told, &log)?;
+        self.wait(&server, &db, &signals, &log)?;
         drop(interrupt);
         Ok(())
     }
 
-    /// Waits for a signal, and then for the requests under way or for another signal.
+    /// Waits for a signal, and then until the active requests finish or another signal arrives.
     fn wait(
         &self,
         server: &Server,
         db: &Db,
-        told: &mpsc::Receiver<Event>,
+        signals: &mpsc::Receiver<i32>,
         log: &Log,
     ) -> Result<()> {
-        let Ok(Event::Signal(first)) = told.recv() else {
+        let Ok(first) = signals.recv() else {
             return Ok(());
         };
-        log.say(
+        log.line(
             LogLevel::Info,
-            &format!("signal {first}: no more requests are taken, those under way may end"),
+            &format!("signal {first}: new requests are refused, active requests may finish"),
         );
         std::thread::scope(|scope| {
-            let (tell, ended) = mpsc::channel();
+            let (sender, closed) = mpsc::channel();
             scope.spawn(move || {
                 server.close();
                 db.close();
-                let _ = tell.send(());
+                let _ = sender.send(());
             });
             loop {
-                if let Ok(Event::Signal(second)) = told.try_recv() {
-                    log.say(
+                if let Ok(second) = signals.try_recv() {
+                    log.line(
                         LogLevel::Warn,
-                        &format!("signal {second}: ended without waiting"),
+                        &format!("signal {second}: the server ends without waiting"),
                     );
                     std::process::exit(128 + second);
                 }
-                match ended.recv_timeout(std::time::Duration::from_millis(50)) {
+                match closed.recv_timeout(std::time::Duration::from_millis(50)) {
                     Err(mpsc::RecvTimeoutError::Timeout) => {}
                     _ => break,
                 }
             }
         });
-        log.say(
+        log.line(
             LogLevel::Info,
-            "all requests have ended, and the store is closed",
+            "all requests have finished, and the store is closed",
         );
         Ok(())
     }
@@ -343,7 +345,7 @@ impl Serve {
         let name = match (&self.directory, &self.data_dir) {
             (Some(one), Some(other)) if one != other => {
                 let message = format!(
-                    "two stores are named: {} and {}",
+                    "STORE and --data-dir name two stores: {} and {}",
                     one.to_string_lossy(),
                     other.to_string_lossy()
                 );
@@ -357,7 +359,7 @@ impl Serve {
         };
         match name.to_str().is_some_and(libkv_etcd::is_cluster) {
             true => Err(Failure::usage(format!(
-                "{} is a cluster, which serves itself",
+                "{} is a cluster: its clients can connect to it directly",
                 name.to_string_lossy()
             ))),
             false => Ok(name.into()),
@@ -389,42 +391,45 @@ impl Serve {
         })
     }
 
-    fn how(&self, log: Log) -> How {
-        let how = self
+    fn serve_options(&self, log: Log) -> libkv_etcd::Serve {
+        let options = self
             .clients
-            .how()
+            .serve_options()
             .name(&self.name)
             .peer_urls(self.member.peer_urls())
             .max_request_bytes(self.limits.max_request_bytes)
             .refresh_leases(true);
-        how.log(move |level, line| {
+        options.log(move |level, line| {
             let level = match level {
                 Level::Debug => LogLevel::Debug,
                 Level::Info => LogLevel::Info,
                 Level::Warn => LogLevel::Warn,
                 Level::Error => LogLevel::Error,
             };
-            log.say(level, line);
+            log.line(level, line);
         })
     }
 }
 
 impl Clients {
-    fn how(&self) -> How {
+    fn serve_options(&self) -> libkv_etcd::Serve {
         let listen = urls(
             self.listen_client_urls
                 .iter()
                 .chain(&self.listen_client_http_urls),
         );
         let (first, more) = listen.split_first().expect("clap has a default");
-        let mut how = more.iter().copied().fold(How::new(*first), How::listen);
-        how = urls(&self.advertise_client_urls)
+        let mut options = more
+            .iter()
+            .copied()
+            .fold(libkv_etcd::Serve::new(*first), libkv_etcd::Serve::listen);
+        options = urls(&self.advertise_client_urls)
             .into_iter()
-            .fold(how, How::advertise);
-        how = urls(&self.listen_metrics_urls)
+            .fold(options, libkv_etcd::Serve::advertise);
+        options = urls(&self.listen_metrics_urls)
             .into_iter()
-            .fold(how, How::listen_metrics);
-        how = how
+            .fold(options, libkv_etcd::Serve::listen_metrics);
+        options = options
             .extensive_metrics(self.metrics == Metrics::Extensive)
             .client_cert_auth(self.client_cert_auth)
             .tls_min_version(&self.tls_min_version)
@@ -436,18 +441,18 @@ impl Clients {
             .keep_alive_ms(self.grpc_keepalive_interval, self.grpc_keepalive_timeout)
             .progress_notify_interval_ms(self.watch_progress_notify_interval);
         if let Some(streams) = self.max_concurrent_streams {
-            how = how.max_concurrent_streams(streams);
+            options = options.max_concurrent_streams(streams);
         }
         if let Some(path) = &self.cert_file {
-            how = how.cert_file(path);
+            options = options.cert_file(path);
         }
         if let Some(path) = &self.key_file {
-            how = how.key_file(path);
+            options = options.key_file(path);
         }
         if let Some(path) = &self.trusted_ca_file {
-            how = how.trusted_ca_file(path);
+            options = options.trusted_ca_file(path);
         }
-        how
+        options
     }
 }
 
@@ -464,12 +469,8 @@ impl Logging {
     }
 }
 
-enum Event {
-    Signal(i32),
-}
-
 impl Member {
-    /// What the list of members shows.
+    /// The peer URLs in the list of members.
     fn peer_urls(&self) -> Vec<&str> {
         match self.initial_advertise_peer_urls.is_empty() {
             true => urls(&self.listen_peer_urls),
@@ -477,7 +478,7 @@ impl Member {
         }
     }
 
-    /// The flags that were given, if they describe the one member of this name.
+    /// Refuses flags that describe another cluster; returns the given flags, which have no effect.
     fn check(&self, name: &str) -> Result<Vec<&'static str>> {
         for (flag, given) in [
             ("--listen-peer-urls", &self.listen_peer_urls),
@@ -491,7 +492,7 @@ impl Member {
                     .iter()
                     .any(|scheme| url.starts_with(scheme))
                 {
-                    return Err(Failure::usage(format!("{flag}: {url:?} is no URL")));
+                    return Err(Failure::usage(format!("{flag}: {url:?} is not a URL")));
                 }
             }
         }
@@ -501,7 +502,7 @@ impl Member {
                 || !["true", "false"].contains(&on.to_ascii_lowercase().as_str())
             {
                 return Err(Failure::usage(format!(
-                    "--feature-gates: {feature:?} is no feature of etcd, as NAME=true"
+                    "--feature-gates: {feature:?} is not a feature of etcd (NAME=true)"
                 )));
             }
         }
@@ -515,13 +516,13 @@ impl Member {
                 [one] if *one == name || one.is_empty() => {}
                 [one] => {
                     let message = format!(
-                        "--initial-cluster describes a member {one:?}, but this one's --name is {name:?}"
+                        "--initial-cluster describes a member {one:?}, but --name is {name:?}"
                     );
                     return Err(Failure::usage(message));
                 }
                 _ => {
-                    let message = "--initial-cluster describes several members: kv serve is the one member of its \
-                        cluster (real etcd is for more)";
+                    let message = "--initial-cluster describes several members, but kv serve is the only member of \
+                        its cluster (use etcd for more)";
                     return Err(Failure::usage(message));
                 }
             }
@@ -543,7 +544,7 @@ impl Member {
     }
 }
 
-/// A list as etcd reads it: without blanks around its parts, each once, none of them empty.
+/// A list as etcd reads it: trimmed, without empty and repeated parts.
 fn urls<'a>(given: impl IntoIterator<Item = &'a String>) -> Vec<&'a str> {
     let mut urls = Vec::new();
     for url in given.into_iter().map(|url| url.trim()) {
@@ -554,7 +555,7 @@ fn urls<'a>(given: impl IntoIterator<Item = &'a String>) -> Vec<&'a str> {
     urls
 }
 
-/// Reads --auto-compaction-retention as etcd does.
+/// Reads --auto-compaction-retention like etcd.
 fn retention(
     mode: CompactionMode,
     text: &str,
@@ -564,7 +565,7 @@ fn retention(
         (_, Some(0)) => None,
         (CompactionMode::Revision, Some(revisions)) => Some(AutoCompaction::Revisions(revisions)),
         (CompactionMode::Revision, None) => {
-            return Err(format!("{text:?} is no number of revisions"));
+            return Err(format!("{text:?} is not a number of revisions"));
         }
         (CompactionMode::Periodic, Some(hours)) => Some(AutoCompaction::Seconds(
             hours.checked_mul(3_600).ok_or("too long")?,

@@ -1,11 +1,10 @@
-//! `shell`: command after command on one store.
+//! `shell`: runs commands interactively on one store.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use clap::{CommandFactory, FromArgMatches};
 use libkv::{Code, Db};
 use rustyline::completion::{Completer, Pair};
 use rustyline::error::ReadlineError;
@@ -15,30 +14,31 @@ use rustyline::history::DefaultHistory;
 use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Editor, Helper};
 
-use crate::cli::{Cli, Global};
-use crate::command::{Context, txn};
+use crate::command::{Context, Program, txn};
 use crate::failure::{Failure, Result};
 use crate::notation;
+use crate::options::Global;
 use crate::output::note;
 use crate::target::Access;
 
 const HELP: &str = "\
-Takes the commands of this program without the leading `kv`, on one store that stays open; Tab
-completes them, the arrow keys bring back what was typed before. Quotes are double (with escapes
-\\n \\xNN) or single (without). What fails is said, and the shell goes on. From a pipe or file it
-reads one command a line; lines that begin with # are passed over.
+Runs the commands of this program, without the leading `kv`, on one store that stays open. Tab
+completes, the arrow keys show earlier lines. Quotes are double (with escapes \\n \\xNN) or single
+(without). The shell prints errors and continues. A pipe or file has one command on each line;
+lines that begin with # are ignored.
 
 Examples:
   kv shell
   kv -s etcd://host:2379 shell
-  kv -s :memory: shell                        a store to play with, gone at the end
+  kv -s :memory: shell                        a temporary store in memory
   kv shell <commands.txt
-  kv shell --stop <commands.txt               end with the first failure
+  kv shell --stop <commands.txt               stop at the first failure
 
-Exit status: of commands from a pipe or file, that of the first that failed; an answer of no (1)
-is no failure.";
+Exit status: for commands from a pipe or file, that of the first command that failed; a status of
+1 is not a failure.";
 
-const WORDS: &str = "\
+/// The output of `help`.
+const COMMANDS: &str = "\
 The commands are those of `kv`: get put del range txn watch history events diff compact lease lock elect
 status check alarm export import. `help COMMAND` has examples. `exit` or Ctrl-D ends the shell.
 ";
@@ -59,7 +59,7 @@ impl Shell {
             return Err(Failure::usage("this is a shell already"));
         }
         let db = match context.open(Access::Create) {
-            // what may only be read can be looked at all the same
+            // a read-only store can still be read
             Err(Failure::Db(error)) if error.code() == Code::ReadOnly => {
                 context.open(Access::Read)?
             }
@@ -68,8 +68,9 @@ impl Shell {
         let mut session = Session {
             db,
             global: context.global.clone(),
+            program: context.program,
         };
-        // each command names its own store, or means this one
+        // a command uses this store, unless it names another one
         session.global.target = Default::default();
         match io::stdin().is_terminal() {
             true => session.converse(&context.global.target.name()?.to_string_lossy()),
@@ -81,14 +82,15 @@ impl Shell {
 /// What the commands of a shell share.
 struct Session {
     db: Db,
-    /// The options that the shell was started with: they hold for each command too.
+    /// The options of the shell, which are the defaults of each command.
     global: Global,
+    program: Program,
 }
 
-/// What a line came to.
-enum Done {
-    Goes(Result<()>),
-    Ends,
+/// The result of a line.
+enum Outcome {
+    Continue(Result<()>),
+    Exit,
 }
 
 impl Session {
@@ -96,7 +98,7 @@ impl Session {
         let mut first_failure = None;
         loop {
             let mut line = String::new();
-            // not held on to: a command may read its input from here too
+            // the lock is released: a command may read its input from here too
             let read = io::stdin()
                 .lock()
                 .read_line(&mut line)
@@ -104,16 +106,16 @@ impl Session {
             let done = match read {
                 Ok(0) => break,
                 Ok(_) => self.run(&line),
-                Err(failure @ Failure::Usage(_)) => Done::Goes(Err(failure)),
+                Err(failure @ Failure::Usage(_)) => Outcome::Continue(Err(failure)),
                 Err(failure) => return Err(failure),
             };
             match done {
-                Done::Ends => break,
-                Done::Goes(Ok(())) => {}
-                // nobody reads what comes
-                Done::Goes(Err(Failure::ClosedPipe)) => return Err(Failure::ClosedPipe),
-                Done::Goes(Err(failure)) => {
-                    say(&failure);
+                Outcome::Exit => break,
+                Outcome::Continue(Ok(())) => {}
+                // the reader of the output has closed the pipe
+                Outcome::Continue(Err(Failure::ClosedPipe)) => return Err(Failure::ClosedPipe),
+                Outcome::Continue(Err(failure)) => {
+                    print(&failure);
                     if failure.status() > 1 {
                         let status = failure.status();
                         first_failure.get_or_insert(Failure::Passed(status));
@@ -134,12 +136,12 @@ impl Session {
             .completion_type(CompletionType::List)
             .max_history_size(10_000)
             .map_err(terminal)?;
-        let mut editor: Editor<Words, DefaultHistory> =
+        let mut editor: Editor<Completion, DefaultHistory> =
             Editor::with_config(config.build()).map_err(terminal)?;
-        editor.set_helper(Some(Words::new()));
+        editor.set_helper(Some(Completion::new((self.program.definition)())));
         let history = history_file();
         if let Some(path) = &history {
-            // the first time there is none
+            // there is no history yet at the first start
             let _ = editor.load_history(path);
         }
         note(format!("{name}: `help` lists the commands, Ctrl-D ends"));
@@ -148,52 +150,53 @@ impl Session {
                 Ok(line) => {
                     let _ = editor.add_history_entry(line.trim());
                     match self.run(&line) {
-                        Done::Ends => break,
-                        Done::Goes(done) => done.unwrap_or_else(|failure| say(&failure)),
+                        Outcome::Exit => break,
+                        Outcome::Continue(done) => done.unwrap_or_else(|failure| print(&failure)),
                     }
                 }
-                // Ctrl-C gives the line up
+                // Ctrl-C discards the line
                 Err(ReadlineError::Interrupted) => {}
                 Err(ReadlineError::Eof) => break,
                 Err(error) => return Err(terminal(error)),
             }
         }
         if let Some(path) = &history {
-            // a history that cannot be kept is no reason to fail
+            // a history that cannot be saved is not an error
             let _ = editor.save_history(path);
         }
         Ok(())
     }
 
-    fn run(&mut self, line: &str) -> Done {
+    fn run(&mut self, line: &str) -> Outcome {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
-            return Done::Goes(Ok(()));
+            return Outcome::Continue(Ok(()));
         }
         let words = match txn::words(line) {
             Ok(words) => words,
-            Err(failure) => return Done::Goes(Err(failure)),
+            Err(failure) => return Outcome::Continue(Err(failure)),
         };
         match words.first().map(Vec::as_slice) {
-            Some(b"exit" | b"quit") => return Done::Ends,
+            Some(b"exit" | b"quit") => return Outcome::Exit,
             Some(b"help") if words.len() == 1 => {
-                let said = io::stdout().write_all(WORDS.as_bytes());
-                return Done::Goes(said.map_err(Failure::io("the output")));
+                let written = io::stdout().write_all(COMMANDS.as_bytes());
+                return Outcome::Continue(written.map_err(Failure::io("the output")));
             }
             _ => {}
         }
-        Done::Goes(self.run_words(words))
+        Outcome::Continue(self.run_words(words))
     }
 
     fn run_words(&mut self, words: Vec<Vec<u8>>) -> Result<()> {
-        // `kv get` is understood too
+        // `kv get` is accepted too
         let skip = usize::from(words.first().is_some_and(|word| word == b"kv"));
         let arguments = std::iter::once(OsString::from("kv"))
             .chain(words.into_iter().skip(skip).map(OsString::from_vec));
-        let matches = match Cli::command().try_get_matches_from(arguments) {
+        let matches = match (self.program.definition)().try_get_matches_from(arguments) {
             Ok(matches) => matches,
             Err(error) => {
-                // help goes to standard output, a refusal to standard error; it cites what may steer a terminal
+                // clap writes help to standard output, errors to standard error; errors may quote
+                // control characters
                 let text = error.to_string();
                 let _ = match notation::message(&text) {
                     shown if shown != text => io::stderr().write_all(shown.as_bytes()),
@@ -206,13 +209,12 @@ impl Session {
                 };
             }
         };
-        let cli =
-            Cli::from_arg_matches(&matches).map_err(|error| Failure::usage(error.to_string()))?;
-        let mut context = Context::new(self.merge(cli.global), Some(self.db.clone()));
-        crate::run_in(&mut context, cli.command)
+        (self.program.run)(&matches, &|own| {
+            Context::new(self.program, self.merge(own), Some(self.db.clone()))
+        })
     }
 
-    /// The options of a command, with those of the shell where it has none of its own.
+    /// The options of a command. Those that are not given are the options of the shell.
     fn merge(&self, mut own: Global) -> Global {
         own.json |= self.global.json;
         if own.color == Default::default() {
@@ -226,15 +228,15 @@ impl Session {
     }
 }
 
-/// What went wrong, if it has not been said.
-fn say(failure: &Failure) {
+/// Prints the message of a failure, if it has one.
+fn print(failure: &Failure) {
     let message = failure.to_string();
     if !message.is_empty() {
         note(message);
     }
 }
 
-/// Where the lines that were typed are kept: `$XDG_STATE_HOME/kv/history`, readable by its owner alone.
+/// The file of the history: `$XDG_STATE_HOME/kv/history`. Only the owner can read its directory.
 fn history_file() -> Option<PathBuf> {
     use std::os::unix::fs::DirBuilderExt;
 
@@ -253,18 +255,17 @@ fn history_file() -> Option<PathBuf> {
 }
 
 /// Completes the names of commands and their options.
-struct Words {
+struct Completion {
     commands: clap::Command,
 }
 
-impl Words {
-    fn new() -> Words {
-        let mut commands = Cli::command();
+impl Completion {
+    fn new(mut commands: clap::Command) -> Completion {
         commands.build();
-        Words { commands }
+        Completion { commands }
     }
 
-    /// What may stand at the end of a line.
+    /// The possible completions at the end of a line.
     fn candidates(&self, before: &[&str], word: &str) -> Vec<String> {
         let mut command = &self.commands;
         for word in before {
@@ -291,15 +292,15 @@ impl Words {
     }
 }
 
-impl Helper for Words {}
-impl Highlighter for Words {}
-impl Validator for Words {}
+impl Helper for Completion {}
+impl Highlighter for Completion {}
+impl Validator for Completion {}
 
-impl Hinter for Words {
+impl Hinter for Completion {
     type Hint = String;
 }
 
-impl Completer for Words {
+impl Completer for Completion {
     type Candidate = Pair;
 
     fn complete(
@@ -321,14 +322,20 @@ impl Completer for Words {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::cli::Cli;
 
     #[test]
     fn commands_and_options_are_completed() {
-        let words = Words::new();
-        assert_eq!(words.candidates(&[], "hi"), ["history"]);
-        assert_eq!(words.candidates(&["get"], "--pri"), ["--print-value-only"]);
-        assert_eq!(words.candidates(&["lease"], "gr"), ["grant"]);
-        assert!(words.candidates(&["get", "k"], "x").is_empty());
+        let completion = Completion::new(Cli::command());
+        assert_eq!(completion.candidates(&[], "hi"), ["history"]);
+        assert_eq!(
+            completion.candidates(&["get"], "--pri"),
+            ["--print-value-only"]
+        );
+        assert_eq!(completion.candidates(&["lease"], "gr"), ["grant"]);
+        assert!(completion.candidates(&["get", "k"], "x").is_empty());
     }
 }

@@ -1,22 +1,27 @@
-//! The file that `export` writes and `import` reads: JSON lines, each with a sum over all before it.
+//! The file that `export` writes and `import` reads: JSON lines, each with a checksum of the file
+//! up to that line.
 //!
 //! ```text
-//! {"kv_export":1,"store_id":"…","revision":9,"compacted_revision":-1,"key":"\u0000","range_end":"\u0000","sum":"…"}
+//! {"kv_export":1,"store_id":"…","revision":9,"compacted_revision":-1,"key":"\u0000",
+//!  "range_end":"\u0000","sum":"…"}
 //! {"lease_id":"390da20fb970430f","granted_ttl_seconds":60,"sum":"…"}
-//! {"key":"a","value":"1","create_revision":2,"mod_revision":2,"version":1,"lease":"390da20fb970430f","sum":"…"}
+//! {"key":"a","value":"1","create_revision":2,"mod_revision":2,"version":1,
+//!  "lease":"390da20fb970430f","sum":"…"}
 //! {"end":true,"count":1,"sum":"…"}
 //! ```
 //!
-//! `sum` is the CRC-32C, in eight hexadecimal digits, of every byte of the file before the `,"sum":` of its
-//! line. So a line that was altered, lost, doubled or moved is found at that line, and a file that was cut is
-//! good up to where it was cut. A lease comes before the first pair on it; one that is gone does not come.
+//! Long lines are broken here only.
+//!
+//! `sum` is the CRC-32C, in eight hexadecimal digits, of every byte of the file before the `,"sum":` of
+//! its line. Altered, lost, repeated and moved lines are found at that line, and a truncated file
+//! is valid up to its end. A lease comes before the first pair that is attached to it; leases that
+//! no longer exist are omitted.
 
 use std::borrow::Cow;
 use std::io::{BufRead, IsTerminal, Read, Write};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
+use data_encoding::BASE64;
 use indicatif::{ProgressBar, ProgressStyle};
 use libkv::{KeyRange, KeyValue, LeaseId};
 use serde::{Deserialize, Serialize};
@@ -25,9 +30,9 @@ use crate::notation::{parse_lease, text_or_base64};
 
 /// The number of this format.
 pub const VERSION: u32 = 1;
-/// How a line ends: the sum in quotes, and the brace.
+/// The length of the end of a line: the sum and the brace.
 const TAIL_BYTES: usize = r#","sum":"12345678"}"#.len();
-/// No line is longer: a store takes no value that would need it.
+/// The maximum length of a line. The values of a store are shorter.
 const LINE_BYTES_MAX: u64 = 1 << 30;
 
 /// The first line.
@@ -48,7 +53,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Names the range that is exported.
+    /// The same header with the range that is exported.
     pub fn with_range(mut self, range: &KeyRange) -> Header {
         let owned = |bytes| -> (Option<String>, Option<String>) {
             let (text, base64) = text_or_base64(bytes);
@@ -60,7 +65,7 @@ impl Header {
     }
 }
 
-/// A lease that pairs hang on.
+/// A lease that pairs are attached to.
 #[derive(Serialize)]
 pub struct LeaseLine {
     pub lease_id: String,
@@ -74,7 +79,7 @@ pub struct Footer {
     pub count: u64,
 }
 
-/// Writes lines with their sums.
+/// Writes lines with their checksums.
 pub struct Writer<W> {
     to: W,
     sum: u32,
@@ -82,7 +87,7 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Goes on after lines whose sum is `sum`; 0 for none.
+    /// Continues after lines with this checksum; 0 if there are none.
     pub fn new(to: W, sum: u32) -> Writer<W> {
         Writer {
             to,
@@ -103,13 +108,13 @@ impl<W: Write> Writer<W> {
         self.to.write_all(&self.line)
     }
 
-    /// Where the lines went.
+    /// The underlying writer.
     pub fn into_inner(self) -> W {
         self.to
     }
 }
 
-/// What a line says.
+/// A line of an export.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Line {
     Header(Header),
@@ -118,11 +123,11 @@ pub enum Line {
         granted_ttl_seconds: i64,
     },
     Pair(KeyValue),
-    /// With how many pairs came before it.
+    /// The number of pairs before it.
     End(u64),
 }
 
-/// Any line, before it is known which.
+/// The fields of all kinds of lines.
 #[derive(Deserialize)]
 #[serde(default)]
 struct Fields<'a> {
@@ -176,28 +181,36 @@ impl Default for Fields<'_> {
 /// Reads lines and verifies them.
 pub struct Reader<R> {
     from: R,
-    /// Whether lines must have their sums, and a header and a footer be there.
-    strict: bool,
-    /// The number of the line that was read last, from 1.
+    verify: Verify,
+    /// The number of the last line that was read, from 1.
     pub number: u64,
-    /// The pairs that came.
+    /// The number of pairs that were read.
     pub pairs: u64,
-    /// The sum of all lines that were good, and their bytes.
+    /// The checksum and the length of all valid lines.
     pub sum: u32,
     pub good_bytes: u64,
     ended: bool,
     line: Vec<u8>,
 }
 
-/// What is wrong with a line, in words.
-pub type Wrong = String;
+/// The checks of a [`Reader`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// The lines need checksums, a header and a last line.
+    Export,
+    /// Lines of other programs are accepted.
+    PairsOnly,
+}
+
+/// The description of an invalid line.
+pub type Problem = String;
 
 impl<R: BufRead> Reader<R> {
-    /// Reads from the beginning of a file; not `strict`, lines by other hands are taken too.
-    pub fn new(from: R, strict: bool) -> Reader<R> {
+    /// Reads from the beginning of a file.
+    pub fn new(from: R, verify: Verify) -> Reader<R> {
         Reader {
             from,
-            strict,
+            verify,
             number: 0,
             pairs: 0,
             sum: 0,
@@ -207,42 +220,42 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
-    /// The next line; none at the end of a file that is whole.
+    /// The next line; `None` at the end of a complete file.
     ///
     /// # Errors
     ///
-    /// What is wrong, led by the number of the line.
-    pub fn next_line(&mut self) -> Result<Option<Line>, Wrong> {
+    /// The number of the line, and what is wrong with it.
+    pub fn next_line(&mut self) -> Result<Option<Line>, Problem> {
         self.number += 1;
         let number = self.number;
         self.read()
-            .map_err(|wrong| format!("line {number}: {wrong}"))
+            .map_err(|problem| format!("line {number}: {problem}"))
     }
 
-    fn read(&mut self) -> Result<Option<Line>, Wrong> {
+    fn read(&mut self) -> Result<Option<Line>, Problem> {
+        let strict = self.verify == Verify::Export;
         self.line.clear();
         let mut limited = Read::take(&mut self.from, LINE_BYTES_MAX);
         limited
             .read_until(b'\n', &mut self.line)
             .map_err(|error| error.to_string())?;
         if self.line.is_empty() {
-            return match self.ended || !self.strict {
+            return match self.ended || !strict {
                 true => Ok(None),
                 false if self.number == 1 => Err("the file is empty".into()),
-                false => Err(
-                    "the file ends here, but an export has a last line with \"end\": it was cut"
-                        .into(),
-                ),
+                false => {
+                    Err("the file is truncated: the last line, with \"end\", is missing".into())
+                }
             };
         }
-        if self.ended && self.strict {
-            return Err("something follows the last line".into());
+        if self.ended && strict {
+            return Err("there is data after the last line".into());
         }
-        let whole = self.line.pop_if(|last| *last == b'\n').is_some();
-        if !whole && self.strict {
-            return Err("the file ends in the middle of this line: it was cut".into());
+        let complete = self.line.pop_if(|last| *last == b'\n').is_some();
+        if !complete && strict {
+            return Err("the file is truncated: it ends in the middle of this line".into());
         }
-        let sum = if self.strict { self.verify()? } else { 0 };
+        let sum = if strict { self.check_sum()? } else { 0 };
         let line = self.parse()?;
         self.accept(&line)?;
         self.sum = sum;
@@ -250,24 +263,24 @@ impl<R: BufRead> Reader<R> {
         Ok(Some(line))
     }
 
-    /// The sum after this line, if it has the one that it must have.
-    fn verify(&self) -> Result<u32, Wrong> {
-        let unlike = || {
-            "it is no line of an export: it has no \"sum\" at its end (--no-verify takes it)"
+    /// The checksum after this line, if its own is correct.
+    fn check_sum(&self) -> Result<u32, Problem> {
+        let no_sum = || {
+            "this is not a line of an export: it does not end with a \"sum\" (--no-verify accepts it)"
                 .to_string()
         };
-        let body_bytes = self.line.len().checked_sub(TAIL_BYTES).ok_or_else(unlike)?;
+        let body_bytes = self.line.len().checked_sub(TAIL_BYTES).ok_or_else(no_sum)?;
         let (body, tail) = self.line.split_at(body_bytes);
         let given = tail
             .strip_prefix(b",\"sum\":\"")
             .and_then(|rest| rest.strip_suffix(b"\"}"))
-            .ok_or_else(unlike)?;
+            .ok_or_else(no_sum)?;
         let sum = crc32c::crc32c_append(self.sum, body);
         let right = format!("{sum:08x}");
         if right.as_bytes() != given {
             return Err(format!(
-                "its sum is {} and should be {right}: this line was altered, or one before it was lost, doubled or \
-                 moved",
+                "its sum is {} instead of {right}: this line was altered, or an earlier one was lost, \
+                 repeated or moved",
                 given.escape_ascii()
             ));
         }
@@ -277,7 +290,7 @@ impl<R: BufRead> Reader<R> {
         ))
     }
 
-    fn parse(&self) -> Result<Line, Wrong> {
+    fn parse(&self) -> Result<Line, Problem> {
         let fields: Fields =
             serde_json::from_slice(&self.line).map_err(|error| error.to_string())?;
         if let Some(kv_export) = fields.kv_export {
@@ -317,35 +330,38 @@ impl<R: BufRead> Reader<R> {
         }))
     }
 
-    /// Whether the line may stand here.
-    fn accept(&mut self, line: &Line) -> Result<(), Wrong> {
+    /// Refuses a line that is not allowed at this place.
+    fn accept(&mut self, line: &Line) -> Result<(), Problem> {
         match line {
             Line::Header(header) if header.kv_export != VERSION => {
                 return Err(format!(
-                    "format {} is none that this program reads: it reads {VERSION}",
+                    "format {} is not supported: this program reads format {VERSION}",
                     header.kv_export
                 ));
             }
             Line::Header(_) if self.number > 1 => {
-                return Err("a second header: are these two exports?".into());
+                return Err("this is a second header: the file has two exports".into());
             }
             Line::Header(_) => {}
-            _ if self.number == 1 && self.strict => {
-                return Err("an export begins with a header".into());
+            _ if self.number == 1 && self.verify == Verify::Export => {
+                return Err("an export starts with a header".into());
             }
             Line::Lease { .. } => {}
             Line::Pair(kv) if kv.key.is_empty() => return Err("its key is empty".into()),
             Line::Pair(_) => self.pairs += 1,
             Line::End(count) if *count != self.pairs => {
-                return Err(format!("it counts {count} pairs, but {} came", self.pairs));
+                return Err(format!(
+                    "its count is {count} pairs, but the file has {}",
+                    self.pairs
+                ));
             }
             Line::End(_) => self.ended = true,
         }
         Ok(())
     }
 
-    /// Whether the last line has come.
-    pub fn is_whole(&self) -> bool {
+    /// Whether the last line was read.
+    pub fn is_complete(&self) -> bool {
         self.ended
     }
 }
@@ -354,33 +370,40 @@ fn bytes(
     name: &str,
     text: Option<Cow<str>>,
     base64: Option<String>,
-) -> Result<Option<Vec<u8>>, Wrong> {
+) -> Result<Option<Vec<u8>>, Problem> {
     match (text, base64) {
         (Some(_), Some(_)) => Err(format!("it has both \"{name}\" and \"{name}_base64\"")),
         (Some(text), None) => Ok(Some(text.into_owned().into_bytes())),
-        (None, Some(base64)) => BASE64_STANDARD
-            .decode(base64)
+        (None, Some(base64)) => BASE64
+            .decode(base64.as_bytes())
             .map(Some)
             .map_err(|error| format!("{name}_base64: {error}")),
         (None, None) => Ok(None),
     }
 }
 
-/// A bar for work of known length, on standard error if that is a terminal.
-pub fn bar(length: u64, unit_is_bytes: bool) -> ProgressBar {
+/// The unit of a progress bar.
+#[derive(Clone, Copy)]
+pub enum Unit {
+    Bytes,
+    Pairs,
+}
+
+/// A progress bar for work of known length, on standard error if that is a terminal.
+pub fn bar(length: u64, unit: Unit) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let template = match unit_is_bytes {
-        true => "{bar:40} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left",
-        false => "{bar:40} {human_pos}/{human_len} pairs, {eta} left",
+    let template = match unit {
+        Unit::Bytes => "{bar:40} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left",
+        Unit::Pairs => "{bar:40} {human_pos}/{human_len} pairs, {eta} left",
     };
     let style =
         ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(length).with_style(style)
 }
 
-/// A sign of life for work of unknown length, on standard error if that is a terminal.
+/// A spinner for work of unknown length, on standard error if that is a terminal.
 pub fn spinner(what: &'static str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -397,7 +420,7 @@ pub fn spinner(what: &'static str) -> ProgressBar {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shape::Pair;
+    use crate::json::Pair;
 
     fn file() -> Vec<u8> {
         let mut writer = Writer::new(Vec::new(), 0);
@@ -444,19 +467,20 @@ mod tests {
         ]
     }
 
-    fn read_all(bytes: &[u8], strict: bool) -> Result<Vec<Line>, Wrong> {
-        let mut reader = Reader::new(bytes, strict);
+    fn read_all(bytes: &[u8], verify: Verify) -> Result<Vec<Line>, Problem> {
+        let mut reader = Reader::new(bytes, verify);
         let mut lines = Vec::new();
         while let Some(line) = reader.next_line()? {
             lines.push(line);
         }
-        assert!(!strict || reader.is_whole() && reader.good_bytes == bytes.len() as u64);
+        let complete = reader.is_complete() && reader.good_bytes == bytes.len() as u64;
+        assert!(verify == Verify::PairsOnly || complete);
         Ok(lines)
     }
 
     #[test]
-    fn what_is_written_is_read() {
-        let lines = read_all(&file(), true).expect("it is whole");
+    fn written_lines_are_read() {
+        let lines = read_all(&file(), Verify::Export).expect("it is complete");
         assert_eq!(lines.len(), 6);
         assert_eq!(
             lines[1],
@@ -477,10 +501,11 @@ mod tests {
                 let mut altered = file.clone();
                 altered[at] ^= 1 << bit;
                 let line = 1 + file[..at].iter().filter(|byte| **byte == b'\n').count();
-                let wrong = read_all(&altered, true).expect_err(&format!("byte {at}, bit {bit}"));
+                let problem =
+                    read_all(&altered, Verify::Export).expect_err(&format!("byte {at}, bit {bit}"));
                 assert!(
-                    wrong.starts_with(&format!("line {line}: ")),
-                    "byte {at}, bit {bit}: {wrong}"
+                    problem.starts_with(&format!("line {line}: ")),
+                    "byte {at}, bit {bit}: {problem}"
                 );
             }
         }
@@ -490,18 +515,18 @@ mod tests {
     fn every_cut_is_found() {
         let file = file();
         for length in 0..file.len() {
-            let wrong =
-                read_all(&file[..length], true).expect_err(&format!("cut to {length} bytes"));
+            let problem = read_all(&file[..length], Verify::Export)
+                .expect_err(&format!("cut to {length} bytes"));
             let lines = file[..length].iter().filter(|byte| **byte == b'\n').count();
             assert!(
-                wrong.starts_with(&format!("line {}: ", lines + 1)),
-                "cut to {length} bytes: {wrong}"
+                problem.starts_with(&format!("line {}: ", lines + 1)),
+                "cut to {length} bytes: {problem}"
             );
         }
     }
 
     #[test]
-    fn lines_lost_doubled_and_moved_are_found() {
+    fn lost_repeated_and_moved_lines_are_found() {
         let file = file();
         let lines: Vec<&[u8]> = file.split_inclusive(|byte| *byte == b'\n').collect();
         let joined = |order: &[usize]| {
@@ -518,16 +543,20 @@ mod tests {
             &[1, 2, 3, 4, 5],
             &[0, 1, 2, 3, 4, 5, 5],
         ] {
-            assert!(read_all(&joined(order), true).is_err(), "{order:?}");
+            assert!(
+                read_all(&joined(order), Verify::Export).is_err(),
+                "{order:?}"
+            );
         }
-        assert!(read_all(&joined(&[0, 1, 2, 3, 4, 5]), true).is_ok());
+        assert!(read_all(&joined(&[0, 1, 2, 3, 4, 5]), Verify::Export).is_ok());
     }
 
     #[test]
-    fn lines_by_other_hands_are_taken_if_that_is_wanted() {
+    fn lines_of_other_programs_are_accepted_on_request() {
         let text = "{\"key\":\"a\",\"value\":\"1\"}\n{\"value_base64\":\"/w==\",\"key\":\"b\"}";
-        assert!(read_all(text.as_bytes(), true).is_err());
-        let lines = read_all(text.as_bytes(), false).expect("they have keys and values");
+        assert!(read_all(text.as_bytes(), Verify::Export).is_err());
+        let lines =
+            read_all(text.as_bytes(), Verify::PairsOnly).expect("they have keys and values");
         assert!(matches!(&lines[1], Line::Pair(kv) if kv.value == b"\xff"[..]));
         for text in [
             "{}",
@@ -536,7 +565,10 @@ mod tests {
             "{\"key\":\"\",\"value\":\"\"}",
             "{\"key\":\"a\",\"value_base64\":\"?\"}",
         ] {
-            assert!(read_all(text.as_bytes(), false).is_err(), "{text}");
+            assert!(
+                read_all(text.as_bytes(), Verify::PairsOnly).is_err(),
+                "{text}"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `txn`: a transaction in etcdctl's notation.
+//! `txn`: runs a transaction in etcdctl's notation.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -7,14 +7,14 @@ use libkv::{Compare, CompareResult, KeyValue, Op, OpResponse, TxnResponse};
 
 use crate::command::{Context, del, get, put};
 use crate::failure::{Failure, Result};
+use crate::json::TxnResponseJson;
 use crate::notation::{Notation, parse_lease, unescape};
 use crate::output::{Ink, Out};
-use crate::shape::TxnShape;
 use crate::target::Access;
 
 const HELP: &str = "\
-Reads three blocks with an empty line behind each: compares, what runs if all of them hold, and
-what runs if one does not. It is etcdctl's notation:
+Reads three blocks, each followed by an empty line, in etcdctl's notation: the compares, the
+operations that run if all compares hold, and the operations that run otherwise.
 
   mod(\"greeting\") > \"0\"            compares: value, version, create, mod or lease of a key
                                    = != < > something in quotes
@@ -26,7 +26,7 @@ what runs if one does not. It is etcdctl's notation:
 Quotes are double (with escapes \\n \\xNN) or single (without).
 
 Examples:
-  kv txn                                      asks line by line on a terminal
+  kv txn                                      prompt for each block on a terminal
   kv txn <deploy.txn
   printf 'version(\"a\") = \"0\"\\n\\nput a 1\\n\\nget a\\n' | kv txn
 
@@ -44,8 +44,8 @@ pub struct Txn {
 impl Txn {
     /// Runs the command.
     pub fn run(self, context: &mut Context) -> Result<()> {
-        let asks = self.interactive || io::stdin().is_terminal();
-        let txn = read(&mut io::stdin().lock(), asks)?;
+        let prompts = self.interactive || io::stdin().is_terminal();
+        let txn = read(&mut io::stdin().lock(), prompts)?;
         let response = context.open(Access::Create)?.txn(txn.clone())?;
         show(&mut context.out, &txn, &response)?;
         if response.succeeded {
@@ -56,7 +56,7 @@ impl Txn {
     }
 }
 
-/// A line of input with its number, for messages.
+/// The lines of the input, which are numbered for messages.
 struct Lines<'a> {
     input: &'a mut dyn BufRead,
     number: usize,
@@ -95,9 +95,9 @@ impl Lines<'_> {
     }
 }
 
-fn read(input: &mut dyn BufRead, asks: bool) -> Result<libkv::Txn> {
+fn read(input: &mut dyn BufRead, prompts: bool) -> Result<libkv::Txn> {
     let mut lines = Lines { input, number: 0 };
-    let prompt = |text| asks.then_some(text);
+    let prompt = |text| prompts.then_some(text);
     Ok(libkv::Txn {
         compare: lines.block(prompt("compares (an empty line ends them):"), parse_compare)?,
         success: lines.block(prompt("success requests (get, put, del):"), parse_op)?,
@@ -178,7 +178,7 @@ fn parse_op(line: &str) -> Result<Op> {
             let first = text.lines().next().unwrap_or_default();
             Failure::usage(format!("{}: {line}", first.trim_start_matches("error: ")))
         })?;
-    // the quotes have said already what the bytes are
+    // the quotes determine the notation of each word
     let plain = Notation::default();
     Ok(match parsed {
         Operation::Get(get) => get.into_request(plain)?.into(),
@@ -198,8 +198,8 @@ pub fn words(line: &str) -> Result<Vec<Vec<u8>>> {
     Ok(words)
 }
 
-/// The first word, and what is behind it: in double quotes with escapes, in single ones without, or
-/// anything up to a space or one of `ends`.
+/// The first word and the rest of the line. The word is in double quotes (with escapes), in single
+/// quotes (without), or ends at a space or at one of `ends`.
 fn take_word<'a>(text: &'a str, ends: &[u8]) -> Result<Option<(Vec<u8>, &'a str)>> {
     let mut word = Vec::new();
     let mut rest = text;
@@ -218,7 +218,7 @@ fn take_word<'a>(text: &'a str, ends: &[u8]) -> Result<Option<(Vec<u8>, &'a str)
         }
         let inside = &rest[1..];
         let end = closing_quote(inside, c)
-            .ok_or_else(|| Failure::usage(format!("a quote has no end: {text}")))?;
+            .ok_or_else(|| Failure::usage(format!("a quote is not closed: {text}")))?;
         match c {
             '"' => word.extend(unescape(&inside.as_bytes()[..end]).map_err(Failure::Usage)?),
             _ => word.extend_from_slice(&inside.as_bytes()[..end]),
@@ -237,13 +237,13 @@ fn closing_quote(text: &str, quote: char) -> Option<usize> {
     })
 }
 
-fn show(out: &mut Out, asked: &libkv::Txn, response: &TxnResponse) -> Result<()> {
+fn show(out: &mut Out, txn: &libkv::Txn, response: &TxnResponse) -> Result<()> {
     if out.json {
-        return out.json(&TxnShape::from(response));
+        return out.json(&TxnResponseJson::from(response));
     }
     let (ink, word, ops) = match response.succeeded {
-        true => (Ink::Plus, "SUCCESS", &asked.success),
-        false => (Ink::Minus, "FAILURE", &asked.failure),
+        true => (Ink::Plus, "SUCCESS", &txn.success),
+        false => (Ink::Minus, "FAILURE", &txn.failure),
     };
     out.ink(ink, word)?;
     out.line("")?;
@@ -252,13 +252,13 @@ fn show(out: &mut Out, asked: &libkv::Txn, response: &TxnResponse) -> Result<()>
         .try_for_each(|(op, response)| show_response(out, op, response))
 }
 
-fn show_response(out: &mut Out, asked: &Op, response: &OpResponse) -> Result<()> {
+fn show_response(out: &mut Out, op: &Op, response: &OpResponse) -> Result<()> {
     out.line("")?;
     let pairs = |out: &mut Out, kvs: &[KeyValue]| kvs.iter().try_for_each(|kv| out.pair_lines(kv));
     match response {
-        OpResponse::Range(range) => match asked {
-            // an answer without pairs does not say whether they were asked for
-            Op::Range(asked) if asked.count_only => out.line(range.count.to_string()),
+        OpResponse::Range(range) => match op {
+            // the response does not tell whether only the count was requested
+            Op::Range(request) if request.count_only => out.line(range.count.to_string()),
             _ => pairs(out, &range.kvs),
         },
         OpResponse::Put(put) => {
@@ -269,7 +269,7 @@ fn show_response(out: &mut Out, asked: &Op, response: &OpResponse) -> Result<()>
             out.line(delete.deleted.to_string())?;
             pairs(out, &delete.prev_kvs)
         }
-        // the notation has no txn inside a txn
+        // the notation has no nested txns
         OpResponse::Txn(_) => Ok(()),
     }
 }

@@ -1,40 +1,40 @@
-//! `watch`: following changes.
+//! `watch`: follows changes.
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
+use data_encoding::BASE64;
 use libkv::{Code, Event, EventKind, WatchBatch};
 use serde::Serialize;
 
 use crate::command::Context;
 use crate::failure::{Failure, Result};
+use crate::json::EventJson;
 use crate::output::{Ink, Out, note};
 use crate::selection::{At, Scope, parse_at};
-use crate::shape::EventShape;
 use crate::signal::Interrupt;
 use crate::target::Access;
 
 const HELP: &str = "\
-Shows each event as etcdctl does: PUT or DELETE, the key, the value, on lines of their own; with
---json one document a line. It ends with Ctrl-C.
+Prints PUT or DELETE, the key and the value of each event on separate lines, like etcdctl; with
+--json, one document on each line. Ctrl-C ends the watch.
 
-A COMMAND runs for each event, one after the other. Its standard input is the new value;
-KV_WATCH_REVISION, KV_WATCH_EVENT_TYPE (PUT or DELETE), KV_WATCH_KEY_BASE64 are set, and
-KV_WATCH_KEY and KV_WATCH_VALUE unless they hold a zero byte or, as a value may, exceed 64 KiB.
+COMMAND runs once for each event; one ends before the next starts. Its standard input is the new
+value. Its environment has KV_WATCH_REVISION, KV_WATCH_EVENT_TYPE (PUT or DELETE) and
+KV_WATCH_KEY_BASE64, and also KV_WATCH_KEY and KV_WATCH_VALUE, unless they contain a zero byte or
+are longer than 64 KiB.
 
 Examples:
   kv watch greeting
   kv watch --prefix config/
-  kv watch --prefix config/ --rev 100         from revision 100 on, then whatever comes
+  kv watch --prefix config/ --rev 100         start at revision 100
   kv watch --prefix config/ -- systemctl reload web
   kv watch --json --prefix '' | jq -r .key
 
-Exit status: 130 after Ctrl-C; 3 if history was compacted that it had yet to show.";
+Exit status: 130 after Ctrl-C; 3 if events were compacted before they were read.";
 
-/// The longest value that a command gets in its environment: the system ends at 128 KiB.
+/// The longest value in the environment of a command. Linux allows 128 KiB.
 const ENVIRONMENT_BYTES_MAX: usize = 64 << 10;
 
 /// `kv watch`.
@@ -66,9 +66,9 @@ pub struct Watch {
     command: Vec<OsString>,
 }
 
-/// A sign of progress, in JSON.
+/// A progress notification in JSON.
 #[derive(Serialize)]
-struct Progress {
+struct ProgressJson {
     revision: i64,
     r#type: &'static str,
 }
@@ -108,7 +108,7 @@ impl Watch {
     fn take(&self, batch: WatchBatch, left: &mut u64, out: &mut Out) -> Result<()> {
         if batch.events.is_empty() {
             match out.json {
-                true => out.json(&Progress {
+                true => out.json(&ProgressJson {
                     revision: batch.revision,
                     r#type: "progress",
                 })?,
@@ -124,7 +124,7 @@ impl Watch {
             match self.command.is_empty() {
                 true => show(out, event)?,
                 false => {
-                    // what was said before comes before what the command says
+                    // earlier output comes before the output of the command
                     out.flush()?;
                     self.exec(event)?;
                 }
@@ -133,7 +133,7 @@ impl Watch {
         out.flush()
     }
 
-    /// Runs the command for an event and waits for its end. What it answers is its own affair.
+    /// Runs the command for an event and waits until it exits. A failure is only reported.
     fn exec(&self, event: &Event) -> Result<()> {
         let (program, arguments) = self.command.split_first().expect("there is a command");
         let kv = &event.kv;
@@ -143,7 +143,7 @@ impl Watch {
             .args(arguments)
             .env("KV_WATCH_REVISION", kv.mod_revision.to_string())
             .env("KV_WATCH_EVENT_TYPE", if put { "PUT" } else { "DELETE" })
-            .env("KV_WATCH_KEY_BASE64", BASE64_STANDARD.encode(&kv.key))
+            .env("KV_WATCH_KEY_BASE64", BASE64.encode(&kv.key))
             .stdin(Stdio::piped());
         for (name, bytes) in [("KV_WATCH_KEY", &kv.key), ("KV_WATCH_VALUE", &kv.value)] {
             match bytes.contains(&0) || bytes.len() > ENVIRONMENT_BYTES_MAX {
@@ -155,7 +155,7 @@ impl Watch {
             .spawn()
             .map_err(Failure::io(program.to_string_lossy()))?;
         if let Some(mut stdin) = child.stdin.take() {
-            // a command that does not read its input is fine
+            // the command may exit without reading its input
             let _ = stdin.write_all(&kv.value);
         }
         let status = child
@@ -178,7 +178,7 @@ fn os(bytes: &[u8]) -> &std::ffi::OsStr {
 
 fn show(out: &mut Out, event: &Event) -> Result<()> {
     if out.json {
-        return out.json(&EventShape::from(event));
+        return out.json(&EventJson::from(event));
     }
     let put = event.kind == EventKind::Put;
     let (ink, word) = if put {

@@ -503,7 +503,7 @@ fn compact_by_age_succeeds_when_already_compacted() {
     place.kv("compact 6").ok();
     assert_eq!(
         place.kv("compact 720h").ok(),
-        "nothing to forget: compacted up to revision 6\n"
+        "nothing to remove: compacted up to revision 6\n"
     );
     let done = place.kv("compact 720h --json").json();
     assert_eq!(done, [json!({"revision": 6, "compacted_revision": 6})]);

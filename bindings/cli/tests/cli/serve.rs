@@ -488,7 +488,7 @@ fn signal_that_is_repeated_ends_it_at_once() {
         .expect("it reads");
     let mut running = serving.running;
     running.signal(Signal::TERM);
-    while !running.err_line().contains("those under way may end") {}
+    while !running.err_line().contains("active requests may finish") {}
     running.signal(Signal::INT);
     let ended = running.end();
     assert!(

@@ -94,7 +94,7 @@ fn export_and_import_keep_every_pair() {
     assert_eq!(pairs(&place, "other"), pairs(&place, "store"));
     assert_eq!(
         place.kv("-s other import file").ok(),
-        "0 pairs written, 5 there already\n"
+        "0 pairs written, 5 unchanged\n"
     );
     assert!(
         place
@@ -212,22 +212,22 @@ fn import_keeps_refuses_or_overwrites_other_values() {
     let said = place.kv("import file --dry-run --overwrite").ok();
     assert_eq!(
         said,
-        "0 pairs would be written, 1 would be overwritten, 4 there already\n"
+        "0 pairs would be written, 1 would be overwritten, 4 unchanged\n"
     );
     assert!(
         place
             .kv("import file")
             .refused(3)
-            .contains("a is there with another value")
+            .contains("a exists with another value")
     );
     assert_eq!(
         place.kv("import file --if-absent").ok(),
-        "0 pairs written, 4 there already, 1 left alone, with other values\n"
+        "0 pairs written, 4 unchanged, 1 skipped, with other values\n"
     );
     assert_eq!(revision(&place), before);
     assert_eq!(
         place.kv("import file --overwrite").ok(),
-        "0 pairs written, 1 overwritten, 4 there already\n"
+        "0 pairs written, 1 overwritten, 4 unchanged\n"
     );
     assert_eq!(place.kv("get a --print-value-only").ok(), "2\n");
     assert!(
@@ -265,7 +265,7 @@ fn import_drops_a_lease_that_does_not_exist() {
     let said = place.kv("-s other import file").ok();
     assert_eq!(
         said,
-        "2 pairs written, 1 without the lease they had, which is gone\n"
+        "2 pairs written, 1 without their lease, which no longer exists\n"
     );
     assert_eq!(
         pairs(&place, "other")[1],
@@ -361,7 +361,7 @@ fn import_that_was_killed_can_be_repeated() {
     let said = place.kv("-s other import file").ok();
     assert_eq!(
         said,
-        format!("{} pairs written, {there} there already\n", 2_000 - there)
+        format!("{} pairs written, {there} unchanged\n", 2_000 - there)
     );
     assert_eq!(pairs(&place, "other"), pairs(&place, "store"));
     // none was written twice

@@ -1,21 +1,21 @@
-//! What a cluster's address names: which endpoints there are, and which of them speak TLS.
+//! The address of a cluster: its endpoints, and which of them use TLS.
 
 use std::fmt;
 
 use libkv::{Code, Error, Result};
 
-use crate::address::{self, Address, Place, scheme};
+use crate::address::{self, Address, Location, scheme};
 
 /// etcd's port for clients.
 pub(crate) const PORT: u16 = 2379;
 
-/// Where a member of a cluster listens.
+/// The location of a cluster's member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint(Address);
 
 impl Endpoint {
-    pub fn place(&self) -> &Place {
-        &self.0.place
+    pub fn location(&self) -> &Location {
+        &self.0.location
     }
 
     pub fn has_tls(&self) -> bool {
@@ -24,16 +24,16 @@ impl Endpoint {
 
     /// Whether it is reached over a network without TLS.
     pub fn is_plain(&self) -> bool {
-        !self.0.tls && matches!(self.0.place, Place::Tcp(..))
+        !self.0.tls && matches!(self.0.location, Location::Tcp(..))
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let s = if self.0.tls { "s" } else { "" };
-        match &self.0.place {
-            Place::Tcp(host, port) => write!(f, "http{s}://{}", host_and_port(host, *port)),
-            Place::Unix(path) => write!(f, "unix{s}://{}", path.display()),
+        match &self.0.location {
+            Location::Tcp(host, port) => write!(f, "http{s}://{}", host_and_port(host, *port)),
+            Location::Unix(path) => write!(f, "unix{s}://{}", path.display()),
         }
     }
 }
@@ -48,8 +48,9 @@ pub(crate) fn host_and_port(host: &str, port: Option<u16>) -> String {
     }
 }
 
-/// Reads an address: `etcd://h1:2379,h2`, `http://…`, `https://a,b`, `unix:///path`, `unix:path`. Each endpoint may
-/// have a scheme of its own, and has the first one's else. With `etcd` it is TLS if `tls_wanted`.
+/// Reads an address: `etcd://h1:2379,h2`, `http://…`, `https://a,b`, `unix:///path`, `unix:path`.
+/// Each endpoint may have a scheme of its own, otherwise that of the first. With `etcd` it is TLS
+/// if `tls_wanted`.
 ///
 /// # Errors
 ///
@@ -75,7 +76,7 @@ pub(crate) fn parse(address: &str, tls_wanted: bool) -> Result<Vec<Endpoint>> {
     Ok(endpoints)
 }
 
-/// Reads one endpoint; `part` is what was given of it.
+/// Reads one endpoint; `part` is its text in the address.
 fn endpoint(part: &str, text: &str, tls_wanted: bool) -> Result<Endpoint> {
     let (scheme, rest) = scheme(text);
     if !address::is_unix(&scheme) && rest.contains('@') {
@@ -91,8 +92,8 @@ fn endpoint(part: &str, text: &str, tls_wanted: bool) -> Result<Endpoint> {
         _ => None,
     };
     let address = address::parse(text, tls_of).map_err(|why| bad(part, why))?;
-    match address.place {
-        Place::Tcp(_, Some(0)) => Err(bad(part, "\"0\" is no port")),
+    match address.location {
+        Location::Tcp(_, Some(0)) => Err(bad(part, "\"0\" is no port")),
         _ => Ok(Endpoint(address)),
     }
 }
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_have_the_first_ones_scheme_or_their_own() {
+    fn endpoint_has_its_own_scheme_or_the_first_ones() {
         for (address, tls, expected) in [
             ("etcd://a", false, "http://a:2379"),
             ("etcd://a:1,b", false, "http://a:1 http://b:2379"),
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_address_names_its_part() {
+    fn bad_address_names_its_part() {
         for (address, part) in [
             ("etcd://", "without a host"),
             ("etcd://a,", "without a host"),

@@ -1,14 +1,15 @@
-//! One request, from its first try to its answer: what may be tried again, where, and for how long.
+//! One request, from its first attempt to its response: what may be sent again, where, and for how
+//! long.
 //!
 //! | what happened | a read | a write |
 //! |---|---|---|
-//! | no endpoint to be had | again, for the connect time-out; then `unavailable` | the same |
-//! | the server has not seen it (connection lost before it was sent, stream refused) | again | again |
+//! | no endpoint is reachable | again, for the connect timeout; then `unavailable` | the same |
+//! | the server has not received it (lost before it was sent, stream refused) | again | again |
 //! | the connection was lost on the way | again, at another endpoint | `unknown_outcome` |
-//! | the server says that it cannot now (no leader, leader changed, timed out) | again, at another endpoint | `unknown_outcome` |
+//! | the server cannot now (no leader, leader changed, timed out) | again, elsewhere | `unknown_outcome` |
 //! | the token is not valid any more | again, once, with a new one | the same |
-//! | no answer within the request time-out | `timeout` | `unknown_outcome` |
-//! | any other refusal | that | that, if etcd gives it before or instead of the write; otherwise `unknown_outcome` |
+//! | no response within the request timeout | `timeout` | `unknown_outcome` |
+//! | any other refusal | that error | that error if etcd did not write, or `unknown_outcome` |
 //! | a response that cannot be read | `internal` | `unknown_outcome` |
 
 use std::sync::Arc;
@@ -23,11 +24,11 @@ use super::cluster::{Cluster, PAUSE, PAUSE_MAX, after};
 use super::link::{Failure, Link, failure};
 use crate::convert;
 
-/// What a request does, and so what may be done again.
+/// What a request does, which decides whether it may be sent again.
 #[derive(Clone, Debug)]
 pub(crate) enum Effect {
     Reads,
-    /// With how to find out, when it is not known.
+    /// With how to find out the outcome if it is not known.
     Writes(String),
 }
 
@@ -47,7 +48,7 @@ impl Effect {
     }
 }
 
-/// Whether a request may still be taken back, between the one who waits and the task that sends it.
+/// Whether a request may still be cancelled, shared by its caller and the task that sends it.
 #[derive(Default)]
 pub(crate) struct Ticket(AtomicU8);
 
@@ -67,27 +68,27 @@ impl Ticket {
             .is_ok()
     }
 
-    /// Takes it back; false if it is beyond recall.
+    /// Cancels the request; false if it was sent.
     pub fn withdraw(&self) -> bool {
         self.swap(WAITING, WITHDRAWN)
     }
 
-    /// A write is about to be sent; false if it must not be sent any more.
+    /// Called before a write is sent; false if it must not be sent any more.
     fn send(&self) -> bool {
         self.swap(WAITING, SENT) || self.is(SENT)
     }
 
-    /// The answer is about to be handed over; false if it was withdrawn.
-    pub fn response(&self) -> bool {
+    /// Called before the response is returned; false if the request was cancelled.
+    pub fn hand_over(&self) -> bool {
         self.swap(WAITING, SENT) || !self.is(WITHDRAWN)
     }
 
-    /// The caller's time is over; false if it was sent before.
+    /// The caller's deadline has passed; false if the request was sent before.
     pub fn expire(&self) -> bool {
         self.swap(WAITING, EXPIRED)
     }
 
-    fn unsent(&self) {
+    fn set_unsent(&self) {
         self.swap(SENT, WAITING);
     }
 }
@@ -99,21 +100,21 @@ pub(crate) fn withdrawn() -> Error {
     )
 }
 
-/// What to do after a try that failed.
-enum Next {
-    Again,
-    /// After a pause, since the server is not well.
-    Later,
-    Response(Error),
+/// The next step after a failed attempt.
+enum NextStep {
+    Retry,
+    /// After a pause, because the server is not healthy.
+    RetryAfterPause,
+    Fail(Error),
 }
 
-/// One request under way.
+/// One request in progress.
 pub(crate) struct Call {
     cluster: Arc<Cluster>,
     effect: Effect,
     ticket: Arc<Ticket>,
     until: Instant,
-    /// Why the last try failed.
+    /// Why the last attempt failed.
     last: Option<String>,
     renewed: bool,
 }
@@ -131,12 +132,12 @@ impl Call {
         }
     }
 
-    /// A read, for those who ask on behalf of something else.
+    /// A read that is part of another operation.
     pub fn read(cluster: &Arc<Cluster>) -> Call {
         Call::new(cluster.clone(), Effect::Reads, Arc::default())
     }
 
-    /// Asks until there is an answer.
+    /// Sends the request until there is a response.
     pub async fn run<A, B>(mut self, path: &'static str, message: A) -> Result<B>
     where
         A: Message + Clone + 'static,
@@ -149,7 +150,7 @@ impl Call {
                 .link(self.until)
                 .await
                 .map_err(|error| self.unreached(error))?;
-            // a read is of no consequence: it may be taken back until its answer is handed over
+            // a read has no effect: it may be cancelled until its response is returned
             if self.effect.writes() && !self.ticket.send() {
                 return Err(withdrawn());
             }
@@ -157,72 +158,72 @@ impl Call {
             let Ok(response) =
                 timeout_at(self.until, link.unary(path, message.clone(), &token)).await
             else {
-                return Err(self.late(&link));
+                return Err(self.timed_out(&link));
             };
             let status = match response {
                 Ok(response) => return Ok(response),
                 Err(status) => status,
             };
             if self.cluster.is_stale(&status) && !std::mem::replace(&mut self.renewed, true) {
-                self.ticket.unsent();
+                self.ticket.set_unsent();
                 match timeout_at(self.until, self.cluster.renew(&link, &token)).await {
                     Ok(Ok(())) => continue,
                     Ok(Err(error)) => return Err(error),
-                    Err(_) => return Err(self.late(&link)),
+                    Err(_) => return Err(self.timed_out(&link)),
                 }
             }
-            match self.after(&link, &status, message.encoded_len()) {
-                Next::Again => {}
-                Next::Later if Instant::now() + pause < self.until => {
+            match self.next_step(&link, &status, message.encoded_len()) {
+                NextStep::Retry => {}
+                NextStep::RetryAfterPause if Instant::now() + pause < self.until => {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(PAUSE_MAX);
                 }
-                Next::Later => return Err(self.late(&link)),
-                Next::Response(error) => return Err(error),
+                NextStep::RetryAfterPause => return Err(self.timed_out(&link)),
+                NextStep::Fail(error) => return Err(error),
             }
         }
     }
 
-    fn after(&mut self, link: &Link, status: &Status, sent_bytes: usize) -> Next {
+    fn next_step(&mut self, link: &Link, status: &Status, sent_bytes: usize) -> NextStep {
         let reason = format!("{}: {}", link.name(), link.reason(status));
         match (failure(status), status.code()) {
             (Failure::Unsent, _) => {
                 self.cluster.leave(link);
-                self.ticket.unsent();
+                self.ticket.set_unsent();
                 self.last = Some(reason);
-                Next::Again
+                NextStep::Retry
             }
             (Failure::Cut, _) => {
                 self.cluster.leave(link);
                 if self.effect.writes() {
                     let what =
                         format!("the connection was lost before the response came ({reason})");
-                    return Next::Response(self.effect.unknown(&what));
+                    return NextStep::Fail(self.effect.unknown(&what));
                 }
                 self.last = Some(reason);
-                Next::Again
+                NextStep::Retry
             }
             (Failure::Refused, tonic::Code::Unavailable) => {
                 self.cluster.leave(link);
                 if self.effect.writes() {
-                    return Next::Response(self.effect.unknown(&reason));
+                    return NextStep::Fail(self.effect.unknown(&reason));
                 }
                 self.last = Some(reason);
-                Next::Later
+                NextStep::RetryAfterPause
             }
             (Failure::Refused, _) => {
                 match convert::error_in(status, self.effect.writes().then_some(sent_bytes)) {
                     error if error.code() == Code::UnknownOutcome => {
-                        Next::Response(self.effect.unknown(&reason))
+                        NextStep::Fail(self.effect.unknown(&reason))
                     }
-                    error => Next::Response(error),
+                    error => NextStep::Fail(error),
                 }
             }
         }
     }
 
-    /// Nobody has answered in time; the endpoint may be one that is silent.
-    fn late(&self, link: &Link) -> Error {
+    /// There was no response in time; the endpoint may be one that does not respond.
+    fn timed_out(&self, link: &Link) -> Error {
         self.cluster.leave(link);
         let ms = self.cluster.request_timeout.as_millis();
         match &self.effect {
@@ -239,7 +240,7 @@ impl Call {
         }
     }
 
-    /// What was tried before says more than that nobody is there now.
+    /// An earlier failure explains more than that no endpoint is reachable now.
     fn unreached(&self, error: Error) -> Error {
         match &self.last {
             Some(last) if error.code() == Code::Unavailable && self.until <= Instant::now() => {
@@ -259,22 +260,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ticket_is_taken_back_before_it_is_sent_only() {
+    fn ticket_can_be_withdrawn_until_it_is_sent() {
         let ticket = Ticket::default();
         assert!(ticket.send() && ticket.send() && !ticket.withdraw() && !ticket.expire());
-        ticket.unsent();
+        ticket.set_unsent();
         assert!(
             ticket.withdraw()
                 && !ticket.send()
-                && !ticket.response()
+                && !ticket.hand_over()
                 && !ticket.withdraw()
                 && !ticket.expire()
         );
     }
 
     #[test]
-    fn a_ticket_that_expired_is_answered_and_not_sent() {
+    fn ticket_that_expired_is_not_sent_and_has_a_response() {
         let ticket = Ticket::default();
-        assert!(ticket.expire() && !ticket.send() && !ticket.withdraw() && ticket.response());
+        assert!(ticket.expire() && !ticket.send() && !ticket.withdraw() && ticket.hand_over());
     }
 }

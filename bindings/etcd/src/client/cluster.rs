@@ -1,13 +1,13 @@
-//! The cluster behind one handle: which endpoint is spoken to, and how one that fails is left for another.
+//! The cluster of one handle: selects the endpoint, and replaces one that fails.
 //!
-//! Everything goes to one endpoint, over one connection, until that fails; which is first is left to chance, so
-//! that many clients spread over a cluster. Dialling is a race: each endpoint has a short head start over the
-//! next, so that one that is silent holds nobody up.
+//! Everything goes to one endpoint, over one connection, until that fails. The first one is chosen
+//! at random, so that many clients spread over a cluster. Endpoints are dialled in a race: each has
+//! a short head start over the next, so that one that does not respond delays nothing.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use libkv::support::fork_generation;
@@ -22,60 +22,57 @@ use super::runtime::Runtime;
 use super::tls::Tls;
 use crate::convert;
 use crate::pb::etcdserverpb as pb;
+use crate::sync::lock;
 
 const CONNECT_TIMEOUT_MS: u64 = 5_000;
 const REQUEST_TIMEOUT_MS: u64 = 30_000;
 const KEEP_ALIVE_MS: u64 = 10_000;
 /// Half a minute by default.
 const PROGRESS_KEEP_ALIVES: u32 = 3;
-/// What an endpoint has over the next one in a race.
+/// The head start of an endpoint over the next one in a race.
 const HEAD_START: Duration = Duration::from_millis(250);
-/// Between two rounds of dialling, at first; it doubles up to the second.
+/// The pause between two rounds of dialling, at first; it doubles up to `PAUSE_MAX`.
 pub(crate) const PAUSE: Duration = Duration::from_millis(25);
 pub(crate) const PAUSE_MAX: Duration = Duration::from_millis(500);
 
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Now and so much time; `u64::MAX` milliseconds are for ever.
+/// Now and this much time; `u64::MAX` milliseconds mean no limit.
 pub(crate) fn after(time: Duration) -> Instant {
     const FOREVER: Duration = Duration::from_secs(30 * 365 * 86_400);
     Instant::now() + time.min(FOREVER)
 }
 
-/// What all that is made from one handle shares.
+/// The state that everything made from one handle shares.
 pub(crate) struct Cluster {
     pub runtime: Arc<Runtime>,
     endpoints: Arc<Vec<Endpoint>>,
     dialer: Arc<Dialer>,
     pub connect_timeout: Duration,
     pub request_timeout: Duration,
-    /// After so long without a message a watcher asks how far it has come.
+    /// After this time without a message a watcher requests its progress.
     pub progress_interval: Duration,
     login: Option<(String, Secret)>,
     token: Mutex<Token>,
-    /// Held while a new token is asked for.
+    /// Held while a new token is requested.
     renewing: tokio::sync::Mutex<()>,
     link: Mutex<Option<Link>>,
-    /// Which endpoint is dialled first.
+    /// The endpoint that is dialled first.
     next: AtomicUsize,
-    dialing: tokio::sync::Mutex<Option<Failed>>,
+    dialing: tokio::sync::Mutex<Option<FailedDialling>>,
     closed: AtomicBool,
     generation: u64,
 }
 
-/// The last round of dialling, if it came to nothing.
-struct Failed {
+/// The last round of dialling, if it failed.
+struct FailedDialling {
     at: Instant,
     error: Error,
 }
 
-/// Why one endpoint was not to be had.
-enum Unreached {
-    /// In words.
-    Because(String),
-    /// It refuses the user: so will the others.
+/// Why one endpoint could not be used.
+enum DialError {
+    /// The reason as a text.
+    Unreachable(String),
+    /// It refuses the user, and so will the others.
     Refused(Error),
 }
 
@@ -83,8 +80,9 @@ impl Cluster {
     /// Reads address and options; nothing is dialled yet.
     pub fn new(address: &str, options: &Options) -> Result<Cluster> {
         if let Some(option) = options.store_option() {
-            let message =
-                format!("option {option} is of a store in this process: {address} is a cluster");
+            let message = format!(
+                "option {option} belongs to a store in this process, but {address} is a cluster"
+            );
             return Err(Error::new(Code::InvalidArgument, message));
         }
         let tls_wanted = [&options.tls_ca, &options.tls_cert, &options.tls_key]
@@ -101,16 +99,22 @@ impl Cluster {
             (Some(user), Some(password)) => Some((user.clone(), password.clone())),
             (None, None) => None,
             (Some(_), None) => {
-                return Err(Error::new(Code::InvalidArgument, "user needs password"));
+                return Err(Error::new(
+                    Code::InvalidArgument,
+                    "option user needs option password",
+                ));
             }
             (None, Some(_)) => {
-                return Err(Error::new(Code::InvalidArgument, "password needs user"));
+                return Err(Error::new(
+                    Code::InvalidArgument,
+                    "option password needs option user",
+                ));
             }
         };
         let time = |name, given: Option<u64>, usual| match given.unwrap_or(usual) {
             0 => Err(Error::new(
                 Code::InvalidArgument,
-                format!("{name} is 0: a network takes time"),
+                format!("{name} must be greater than 0"),
             )),
             ms => Ok(Duration::from_millis(ms)),
         };
@@ -145,7 +149,7 @@ impl Cluster {
         })
     }
 
-    /// Refuses if the handle is closed or from before a fork.
+    /// Returns an error if the handle is closed or from before a fork.
     pub fn ensure_open(&self) -> Result<()> {
         if !self.is_ours() {
             return Err(Error::new(
@@ -159,12 +163,12 @@ impl Cluster {
         }
     }
 
-    /// Whether this process is the one that opened it: else no lock of it may be touched.
+    /// Whether this process opened it; otherwise no lock of it may be touched.
     pub fn is_ours(&self) -> bool {
         self.generation == fork_generation()
     }
 
-    /// Closes it; false if it was.
+    /// Closes it; false if it was closed before.
     pub fn set_closed(&self) -> bool {
         !self.closed.swap(true, Ordering::AcqRel)
     }
@@ -181,8 +185,8 @@ impl Cluster {
         }
     }
 
-    /// Uses this connection no more: the next request goes to another endpoint if there is one. What goes over
-    /// it goes on.
+    /// Stops using this connection: the next request goes to another endpoint if there is one.
+    /// Requests and streams in progress continue.
     pub fn leave(&self, link: &Link) {
         let mut current = lock(&self.link);
         if current.as_ref().is_some_and(|current| current.same(link)) {
@@ -194,7 +198,7 @@ impl Cluster {
         }
     }
 
-    /// A connection; dials for at most the connect time-out if there is none.
+    /// A connection; dials for at most the connect timeout if there is none.
     ///
     /// # Errors
     ///
@@ -215,15 +219,15 @@ impl Cluster {
         }
     }
 
-    /// A connection, after one round of dialling at most.
+    /// A connection, after at most one round of dialling.
     pub async fn try_link(&self, until: Instant) -> Result<Link> {
         if let Some(link) = self.current() {
             return Ok(link);
         }
         let asked = Instant::now();
-        let late = |_| self.nobody(&vec![None; self.endpoints.len()]);
+        let late = |_| self.unreachable(&vec![None; self.endpoints.len()]);
         let mut failed = timeout_at(until, self.dialing.lock()).await.map_err(late)?;
-        // whoever waited for somebody else's round takes what came of it
+        // a caller that waited for another caller's round uses its result
         if let Some(link) = self.current() {
             return Ok(link);
         }
@@ -237,7 +241,7 @@ impl Cluster {
                 Ok(link)
             }
             Err(error) => {
-                *failed = Some(Failed {
+                *failed = Some(FailedDialling {
                     at: Instant::now(),
                     error: error.clone(),
                 });
@@ -246,7 +250,8 @@ impl Cluster {
         }
     }
 
-    /// Dials all endpoints, one after the other with a head start each; the first that answers wins.
+    /// Dials all endpoints, one after the other with a head start each; the first that responds
+    /// wins.
     async fn race(&self, until: Instant) -> Result<Link> {
         let count = self.endpoints.len();
         let first = self.next.load(Ordering::Relaxed);
@@ -258,7 +263,7 @@ impl Cluster {
         loop {
             if begun < count && (next_start <= Instant::now() || runners.is_empty()) {
                 let number = (first + begun) % count;
-                runners.spawn(reach(
+                runners.spawn(dial(
                     self.dialer.clone(),
                     self.endpoints.clone(),
                     number,
@@ -274,8 +279,8 @@ impl Cluster {
                         self.next.store(link.endpoint(), Ordering::Relaxed);
                         return Ok(link);
                     }
-                    Some(Ok((_, Err(Unreached::Refused(error))))) => return Err(error),
-                    Some(Ok((number, Err(Unreached::Because(reason))))) => {
+                    Some(Ok((_, Err(DialError::Refused(error))))) => return Err(error),
+                    Some(Ok((number, Err(DialError::Unreachable(reason))))) => {
                         reasons[number] = Some(reason);
                         next_start = Instant::now();
                     }
@@ -289,10 +294,10 @@ impl Cluster {
                 break;
             }
         }
-        Err(self.nobody(&reasons))
+        Err(self.unreachable(&reasons))
     }
 
-    fn nobody(&self, reasons: &[Option<String>]) -> Error {
+    fn unreachable(&self, reasons: &[Option<String>]) -> Error {
         let late = format!("timed out after {} ms", self.connect_timeout.as_millis());
         let each: Vec<String> = self
             .endpoints
@@ -306,7 +311,7 @@ impl Cluster {
         )
     }
 
-    /// What the next request says who it is with.
+    /// The token for the next request.
     pub fn token(&self) -> Token {
         lock(&self.token).clone()
     }
@@ -330,7 +335,7 @@ impl Cluster {
         self.login.is_some() && stale.iter().any(|text| status.message().ends_with(text))
     }
 
-    /// Logs in again, unless somebody has since `seen`.
+    /// Logs in again, unless another task has done so since `seen`.
     pub async fn renew(&self, link: &Link, seen: &Token) -> Result<()> {
         let Some(login) = &self.login else {
             return Ok(());
@@ -355,28 +360,29 @@ pub(crate) fn closed() -> Error {
     Error::new(Code::Closed, "the cluster's handle is closed")
 }
 
-type Reached = std::result::Result<(Link, Option<tonic::metadata::AsciiMetadataValue>), Unreached>;
+type DialResult =
+    std::result::Result<(Link, Option<tonic::metadata::AsciiMetadataValue>), DialError>;
 
-/// Dials one endpoint, and has it answer a call.
-async fn reach(
+/// Dials one endpoint, and makes a call.
+async fn dial(
     dialer: Arc<Dialer>,
     endpoints: Arc<Vec<Endpoint>>,
     number: usize,
     login: Option<(String, Secret)>,
-) -> (usize, Reached) {
+) -> (usize, DialResult) {
     let work = async {
         let link = dialer
             .dial(number, &endpoints[number])
             .await
-            .map_err(Unreached::Because)?;
+            .map_err(DialError::Unreachable)?;
         let response = match &login {
             Some(login) => log_in(&link, login).await,
             None => {
-                let nobody = Token::default();
+                let no_token = Token::default();
                 let asked = link.unary(
                     "/etcdserverpb.Maintenance/Status",
                     pb::StatusRequest {},
-                    &nobody,
+                    &no_token,
                 );
                 asked.await.map(|_: pb::StatusResponse| None)
             }
@@ -384,37 +390,37 @@ async fn reach(
         match response {
             Ok(token) => Ok((link, token)),
             Err(status) => match failure(&status) {
-                // any answer shows that somebody is there who speaks the protocol
+                // any response shows that the server supports the protocol
                 Failure::Refused if login.is_none() && is_etcd(&status) => Ok((link, None)),
                 Failure::Refused
                     if login.is_some() && status.code() != tonic::Code::Unavailable =>
                 {
                     let error = convert::error_in(&status, None);
-                    Err(Unreached::Refused(Error::new(
+                    Err(DialError::Refused(Error::new(
                         error.code(),
                         format!("{} ({})", error.message(), link.name()),
                     )))
                 }
-                // a server of TLS says nothing to who speaks without
+                // a server with TLS sends nothing to a client without
                 Failure::Cut | Failure::Unsent if endpoints[number].is_plain() => {
-                    Err(Unreached::Because(format!(
-                        "{} (it may want TLS: https)",
+                    Err(DialError::Unreachable(format!(
+                        "{} (it may require TLS: https)",
                         link.reason(&status)
                     )))
                 }
-                _ => Err(Unreached::Because(link.reason(&status))),
+                _ => Err(DialError::Unreachable(link.reason(&status))),
             },
         }
     };
     (number, work.await)
 }
 
-/// Whether this was refused by a server of etcd's protocol, or by something else that speaks HTTP/2.
+/// Whether this was refused by a server of etcd's protocol, or by another HTTP/2 server.
 fn is_etcd(status: &Status) -> bool {
     !status.message().starts_with("grpc-status header missing")
 }
 
-/// A token for a name and a password; none where nobody is asked for them.
+/// A token for a name and a password; `None` if the server needs none.
 async fn log_in(
     link: &Link,
     (name, password): &(String, Secret),
@@ -432,7 +438,7 @@ async fn log_in(
         .await;
     match response {
         Ok(response) => Ok(response.token.parse().ok()),
-        // as etcd's own client: a user is of no use there, and no harm
+        // as in etcd's own client: the user is ignored
         Err(status) if status.message().ends_with("authentication is not enabled") => Ok(None),
         Err(status) => Err(status),
     }

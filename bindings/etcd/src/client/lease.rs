@@ -1,8 +1,9 @@
-//! Leases that are kept alive: one stream for all of a handle's, opened again when it is lost.
+//! Leases that are kept alive: one stream for all leases of a handle, opened again when it is lost.
 //!
-//! Each lease is renewed when a third of its TTL has gone. One whose renewal is not answered by the time of the
-//! next one makes the stream move to another endpoint, so that an endpoint that has fallen silent costs no lease.
-//! A lease is lost when the cluster says so, or when its TTL has passed since the last renewal that was answered.
+//! Each lease is renewed when a third of its TTL has passed. If a renewal has no response by the
+//! time of the next one, the stream moves to another endpoint, so that no lease is lost because an
+//! endpoint does not respond. A lease is lost when the cluster reports so, or when its TTL has
+//! passed since the last renewal with a response.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,43 +20,44 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::call::{Call, Effect};
-use super::cluster::{Cluster, PAUSE, PAUSE_MAX, after, lock};
+use super::cluster::{Cluster, PAUSE, PAUSE_MAX, after};
 use super::link::{Failure, Link, failure};
 use crate::pb::etcdserverpb as pb;
+use crate::sync::lock;
 
 const PATH: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
-/// Grants whose TTL is remembered, for who keeps them alive next.
+/// Grants whose TTL is remembered, for a program that keeps the lease alive next.
 const GRANTED_MAX: usize = 64;
-/// A TTL that nobody has told yet is taken for this short, until the first renewal says what it is.
+/// The assumed TTL of a lease until its first renewal reports the real one.
 const TTL_UNKNOWN: Duration = Duration::from_secs(3);
 
-/// What a lost lease's handle wants run.
-pub(crate) type Lost = Box<dyn FnOnce() + Send>;
+/// Called when a lease is lost.
+pub(crate) type LostCallback = Box<dyn FnOnce() + Send>;
 
 /// The leases that a handle keeps alive.
 pub(crate) struct Leases {
     cluster: Arc<Cluster>,
-    kept: Mutex<HashMap<u64, Kept>>,
+    kept: Mutex<HashMap<u64, KeptLease>>,
     last: AtomicU64,
     task: Mutex<Option<AbortHandle>>,
-    /// There is a new one.
+    /// Notified when a lease is added.
     changed: Notify,
     granted: Mutex<VecDeque<(LeaseId, Duration)>>,
 }
 
-struct Kept {
+struct KeptLease {
     id: LeaseId,
-    /// None until it is known.
+    /// `None` until it is known.
     ttl: Option<Duration>,
     renew_at: Instant,
-    /// When a renewal was sent that is not answered yet.
+    /// When a renewal was sent that has no response yet.
     sent_at: Option<Instant>,
-    /// When it is gone unless a renewal is answered; None while its TTL is not known.
-    gone_at: Option<Instant>,
-    lost: Lost,
+    /// When the lease is lost unless a renewal has a response; `None` while its TTL is not known.
+    lost_at: Option<Instant>,
+    lost: LostCallback,
 }
 
-impl Kept {
+impl KeptLease {
     fn interval(&self) -> Duration {
         self.ttl.unwrap_or(TTL_UNKNOWN) / 3
     }
@@ -82,40 +84,40 @@ impl Leases {
         }
     }
 
-    /// Keeps nothing alive any more; answers what it kept, the first first.
-    pub fn let_go(&self) -> Vec<LeaseId> {
+    /// Stops keeping leases alive. Returns their ids, in the order in which they were added.
+    pub fn release_all(&self) -> Vec<LeaseId> {
         if let Some(task) = lock(&self.task).take() {
             task.abort();
         }
-        let mut gone: Vec<(u64, Kept)> = lock(&self.kept).drain().collect();
+        let mut gone: Vec<(u64, KeptLease)> = lock(&self.kept).drain().collect();
         gone.sort_unstable_by_key(|(number, _)| *number);
         gone.into_iter().map(|(_, kept)| kept.id).collect()
     }
 
-    /// When there is something to be done next.
+    /// The time of the next renewal or expiry.
     fn next_at(&self) -> Option<Instant> {
         let kept = lock(&self.kept);
         kept.values()
             .map(|kept| {
-                kept.gone_at
-                    .map_or(kept.renew_at, |gone_at| kept.renew_at.min(gone_at))
+                kept.lost_at
+                    .map_or(kept.renew_at, |lost_at| kept.renew_at.min(lost_at))
             })
             .min()
     }
 
-    /// Takes out what is gone by now, and tells its owners.
-    fn bury(&self) {
+    /// Removes the leases whose TTL has passed, and notifies their owners.
+    fn remove_expired(&self) {
         let now = Instant::now();
-        self.lose(|kept| kept.gone_at.is_some_and(|gone_at| gone_at <= now));
+        self.remove_lost(|kept| kept.lost_at.is_some_and(|lost_at| lost_at <= now));
     }
 
     /// Notifies the owners of a lease that was revoked while it was renewed automatically.
     pub fn revoked(&self, id: LeaseId) {
-        self.lose(|kept| kept.id == id);
+        self.remove_lost(|kept| kept.id == id);
     }
 
-    fn lose(&self, which: impl Fn(&Kept) -> bool) {
-        let lost: Vec<Kept> = {
+    fn remove_lost(&self, which: impl Fn(&KeptLease) -> bool) {
+        let lost: Vec<KeptLease> = {
             let mut kept = lock(&self.kept);
             let numbers: Vec<u64> = kept
                 .iter()
@@ -128,33 +130,38 @@ impl Leases {
                 .collect()
         };
         for kept in lost {
-            // somebody else's code, which must not end the others' keeping
+            // a callback that panics must not end the renewal of other leases
             let _ = catch_unwind(AssertUnwindSafe(kept.lost));
         }
     }
 
-    /// What is to be renewed now, or everything; an error if an earlier renewal has had no answer.
-    fn due(&self, all: bool) -> std::result::Result<Vec<LeaseId>, ()> {
+    /// The leases to renew now; an error if an earlier renewal of one has had no response.
+    fn due(&self) -> std::result::Result<Vec<LeaseId>, ()> {
         let now = Instant::now();
-        let mut due = Vec::new();
-        for kept in lock(&self.kept)
-            .values_mut()
-            .filter(|kept| all || kept.renew_at <= now)
-        {
-            if kept.sent_at.is_some() && !all {
-                return Err(());
-            }
-            kept.sent_at = Some(now);
-            kept.renew_at = now + kept.interval();
-            due.push(kept.id);
+        let is_late = |kept: &KeptLease| kept.renew_at <= now && kept.sent_at.is_some();
+        let any_late = lock(&self.kept).values().any(is_late);
+        match any_late {
+            true => Err(()),
+            false => Ok(self.begin_renewals(|kept| kept.renew_at <= now)),
         }
-        due.sort_unstable();
-        due.dedup();
-        Ok(due)
     }
 
-    /// What was asked over a connection that has failed is due again at once.
-    fn ask_again(&self) {
+    /// Notes that these leases are renewed now, and returns their ids.
+    fn begin_renewals(&self, which: impl Fn(&KeptLease) -> bool) -> Vec<LeaseId> {
+        let now = Instant::now();
+        let mut ids = Vec::new();
+        for kept in lock(&self.kept).values_mut().filter(|kept| which(kept)) {
+            kept.sent_at = Some(now);
+            kept.renew_at = now + kept.interval();
+            ids.push(kept.id);
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    /// Renewals that were sent over a connection that has failed are due again at once.
+    fn renew_again(&self) {
         let now = Instant::now();
         for kept in lock(&self.kept)
             .values_mut()
@@ -164,9 +171,9 @@ impl Leases {
         }
     }
 
-    fn answered(&self, response: &pb::LeaseKeepAliveResponse) {
+    fn record_renewal(&self, response: &pb::LeaseKeepAliveResponse) {
         if response.ttl <= 0 {
-            return self.lose(|kept| kept.id == response.id);
+            return self.remove_lost(|kept| kept.id == response.id);
         }
         for kept in lock(&self.kept)
             .values_mut()
@@ -176,13 +183,13 @@ impl Leases {
             let sent_at = kept.sent_at.take().unwrap_or_else(Instant::now);
             kept.ttl = Some(ttl);
             kept.renew_at = sent_at + kept.interval();
-            kept.gone_at = Some(sent_at + ttl);
+            kept.lost_at = Some(sent_at + ttl);
         }
     }
 }
 
 fn seconds(ttl_seconds: i64) -> Duration {
-    // a century is for ever
+    // a century is long enough
     Duration::from_secs(
         u64::try_from(ttl_seconds)
             .unwrap_or(0)
@@ -190,21 +197,21 @@ fn seconds(ttl_seconds: i64) -> Duration {
     )
 }
 
-/// Keeps a lease alive until what this answers is dropped. It waits for nothing: whether there is such a lease is
-/// found out by its first renewal, at once.
-pub(crate) fn keep(leases: &Arc<Leases>, id: LeaseId, lost: Lost) -> Box<dyn KeepAlive> {
+/// Keeps a lease alive until the returned value is dropped. It does not wait: the first renewal,
+/// which is sent at once, shows whether the lease exists.
+pub(crate) fn keep(leases: &Arc<Leases>, id: LeaseId, lost: LostCallback) -> Box<dyn KeepAlive> {
     let now = Instant::now();
     let ttl = lock(&leases.granted)
         .iter()
         .rev()
         .find(|(granted, _)| *granted == id)
         .map(|(_, ttl)| *ttl);
-    let kept = Kept {
+    let kept = KeptLease {
         id,
         ttl,
         renew_at: now,
         sent_at: None,
-        gone_at: ttl.map(|ttl| now + ttl),
+        lost_at: ttl.map(|ttl| now + ttl),
         lost,
     };
     let number = leases.last.fetch_add(1, Ordering::Relaxed);
@@ -217,28 +224,28 @@ pub(crate) fn keep(leases: &Arc<Leases>, id: LeaseId, lost: Lost) -> Box<dyn Kee
                 leases
                     .cluster
                     .runtime
-                    .spawn(keep_all(Arc::downgrade(leases)))
+                    .spawn(renew_all(Arc::downgrade(leases)))
                     .abort_handle(),
             )
         }
     }
-    Box::new(Keeper {
+    Box::new(LeaseKeeper {
         leases: Arc::downgrade(leases),
         number,
     })
 }
 
-/// A lease is kept alive while this lives.
-struct Keeper {
+/// Keeps a lease alive until it is dropped.
+struct LeaseKeeper {
     leases: Weak<Leases>,
     number: u64,
 }
 
-impl KeepAlive for Keeper {}
+impl KeepAlive for LeaseKeeper {}
 
-impl Drop for Keeper {
+impl Drop for LeaseKeeper {
     fn drop(&mut self) {
-        // in a forked child the lock may be held by a thread that is not there
+        // in a forked child, a thread of the parent may hold the lock
         if let Some(leases) = self
             .leases
             .upgrade()
@@ -250,8 +257,8 @@ impl Drop for Keeper {
     }
 }
 
-/// The task that renews, from the first lease on until the handle is closed.
-async fn keep_all(leases: Weak<Leases>) {
+/// The task that renews, from the first lease until the handle is closed.
+async fn renew_all(leases: Weak<Leases>) {
     let mut pause = PAUSE;
     while let Some(leases) = leases.upgrade() {
         let cluster = &leases.cluster;
@@ -259,11 +266,11 @@ async fn keep_all(leases: Weak<Leases>) {
             leases.changed.notified().await;
             continue;
         };
-        // what is not due yet needs no connection yet
+        // no connection is needed before a renewal is due
         if next_at > Instant::now() {
             let _ = timeout_at(next_at, leases.changed.notified()).await;
         }
-        leases.bury();
+        leases.remove_expired();
         if leases.next_at().is_none_or(|at| at > Instant::now()) {
             continue;
         }
@@ -272,33 +279,34 @@ async fn keep_all(leases: Weak<Leases>) {
                 if renew_over(&leases, &link).await {
                     pause = PAUSE;
                 }
-                leases.ask_again();
+                leases.renew_again();
             }
-            Err(_) => leases.bury(),
+            Err(_) => leases.remove_expired(),
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
 }
 
-/// Renews over one connection until that fails, or there is nothing left to renew; whether there was any answer.
+/// Renews over one connection until that fails, or no lease is left. Returns whether there was a
+/// response.
 async fn renew_over(leases: &Leases, link: &Link) -> bool {
     let cluster = &leases.cluster;
     let (send, requests) = mpsc::unbounded_channel();
     let ask = |due: Vec<LeaseId>| {
         for id in due {
-            // nobody takes it once the stream has ended, which is noticed below
+            // the stream may have ended, which is noticed below
             let _ = send.send(pb::LeaseKeepAliveRequest { id });
         }
     };
-    // the server answers nothing at all before the first request
-    ask(leases.due(true).unwrap_or_default());
+    // the server sends nothing before the first request
+    ask(leases.begin_renewals(|_| true));
     let token = cluster.token();
     let opening = link.streaming(PATH, UnboundedReceiverStream::new(requests), &token);
     let patience = cluster.connect_timeout.min(
         lock(&leases.kept)
             .values()
-            .map(Kept::interval)
+            .map(KeptLease::interval)
             .min()
             .unwrap_or_default(),
     );
@@ -322,7 +330,7 @@ async fn renew_over(leases: &Leases, link: &Link) -> bool {
         tokio::select! {
             response = responses.message() => match response {
                 Ok(Some(response)) => {
-                    leases.answered(&response);
+                    leases.record_renewal(&response);
                     any = true;
                 }
                 Ok(None) => {
@@ -335,8 +343,8 @@ async fn renew_over(leases: &Leases, link: &Link) -> bool {
                 }
             },
             () = sleep_until(next_at) => {
-                leases.bury();
-                match leases.due(false) {
+                leases.remove_expired();
+                match leases.due() {
                     Ok(due) => ask(due),
                     Err(()) => {
                         cluster.leave(link);
@@ -349,7 +357,7 @@ async fn renew_over(leases: &Leases, link: &Link) -> bool {
     }
 }
 
-/// After a refusal: a new token if that may help, else another endpoint.
+/// After a refusal: gets a new token if that may help, otherwise leaves the endpoint.
 async fn recover(cluster: &Arc<Cluster>, link: &Link, token: &super::link::Token, status: &Status) {
     if failure(status) == Failure::Refused && cluster.is_stale(status) {
         let _ = timeout(cluster.connect_timeout, cluster.renew(link, token)).await;

@@ -1,12 +1,12 @@
-//! One connection to one endpoint: dialled, proven to speak etcd's protocol, and able to say of a request
-//! that failed whether the server can have seen it.
+//! One connection to one endpoint. It reports of a request that failed whether the server can have
+//! received it.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,57 +27,60 @@ use tonic_prost::ProstCodec;
 
 use super::address::{Endpoint, PORT, host_and_port};
 use super::tls::{self, Tls};
-use crate::address::Place;
+use crate::address::Location;
+use crate::sync::lock;
 
-/// What a stream may have on its way without being read: watches and large ranges.
+/// Bytes of a stream that may be in transit: watches and large ranges.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-/// The same for a connection. No stream is left unread for long, so that this need not be their sum.
+/// The same for a connection. No stream is left unread for long, so this need not be their sum.
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
 /// How endpoints are dialled.
 pub(crate) struct Dialer {
     pub tls: Option<Tls>,
-    /// After so long without a sign of life a connection with requests under way is probed, and given up
-    /// after as long again.
+    /// After this time without received data a connection with requests in progress is probed, and
+    /// closed after the same time without a response.
     pub keep_alive: Option<Duration>,
 }
 
-/// A connection; clones are the same one. It ends with its last clone and its last stream.
+/// A connection; clones share it. It ends with its last clone and its last stream.
 #[derive(Clone)]
 pub(crate) struct Link(Arc<Connection>);
 
 struct Connection {
     sender: SendRequest<Body>,
     origin: Uri,
-    /// The number of its endpoint.
+    /// The index of its endpoint.
     endpoint: usize,
     name: String,
     /// Why it ended, once it has.
     fault: Arc<Mutex<Option<String>>>,
-    /// Whether the server's responses to progress requests keep their place among events; once it is known.
+    /// Whether the server's responses to progress requests keep their place among events, once it
+    /// is known.
     orders_progress: OnceLock<bool>,
 }
 
 impl Dialer {
-    /// Connects; an error is the reason in words. The caller limits the time, and must prove by a call that
-    /// somebody is there.
+    /// Connects; the error is the reason as a text. The caller limits the time, and must prove by a
+    /// call that a server responds.
     pub async fn dial(&self, number: usize, endpoint: &Endpoint) -> Result<Link, String> {
-        match endpoint.place() {
-            Place::Unix(path) => {
+        match endpoint.location() {
+            Location::Unix(path) => {
                 let stream = UnixStream::connect(path).await.map_err(|e| io_reason(&e))?;
-                self.secure(number, endpoint, "localhost", "localhost", stream)
+                self.connect_tls(number, endpoint, "localhost", "localhost", stream)
                     .await
             }
-            Place::Tcp(host, port) => {
+            Location::Tcp(host, port) => {
                 let origin = host_and_port(host, *port);
                 let stream = connect(host, port.unwrap_or(PORT)).await?;
-                self.secure(number, endpoint, host, &origin, stream).await
+                self.connect_tls(number, endpoint, host, &origin, stream)
+                    .await
             }
         }
     }
 
-    /// Begins TLS, where the endpoint has it, with a server of this name.
-    async fn secure<S>(
+    /// Begins TLS, if the endpoint has it, with a server of this name.
+    async fn connect_tls<S>(
         &self,
         number: usize,
         endpoint: &Endpoint,
@@ -89,7 +92,7 @@ impl Dialer {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         if !endpoint.has_tls() {
-            return self.speak(number, endpoint, origin, stream).await;
+            return self.start_http2(number, endpoint, origin, stream).await;
         }
         let tls = self.tls.as_ref().ok_or("TLS was not prepared")?;
         let name = match &tls.server_name {
@@ -98,11 +101,11 @@ impl Dialer {
         };
         let handshake = TlsConnector::from(tls.config.clone()).connect(name, stream);
         let stream = handshake.await.map_err(|e| tls::reason(&e))?;
-        self.speak(number, endpoint, origin, stream).await
+        self.start_http2(number, endpoint, origin, stream).await
     }
 
     /// Begins HTTP/2.
-    async fn speak<S>(
+    async fn start_http2<S>(
         &self,
         number: usize,
         endpoint: &Endpoint,
@@ -136,7 +139,7 @@ impl Dialer {
                 |e| transport_reason(&e),
                 |()| "it closed the connection".into(),
             );
-            *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+            *lock(&why) = Some(reason);
         });
         let scheme = if endpoint.has_tls() { "https" } else { "http" };
         let origin = format!("{scheme}://{host}")
@@ -157,12 +160,12 @@ impl Dialer {
 async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
     let addresses = tokio::net::lookup_host((host, port))
         .await
-        .map_err(|e| format!("its name is not found: {e}"))?;
+        .map_err(|e| format!("its name cannot be resolved: {e}"))?;
     let mut reason = "its name has no address".to_string();
     for address in addresses {
         match TcpStream::connect(address).await {
             Ok(stream) => {
-                // requests are small and somebody waits for each
+                // requests are small and each has a caller that waits
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
@@ -181,7 +184,7 @@ fn io_reason(error: &io::Error) -> String {
     }
 }
 
-/// An error of HTTP/2 with what is behind it.
+/// An error of HTTP/2 with its sources.
 fn transport_reason(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -200,17 +203,17 @@ impl Link {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The number of its endpoint.
+    /// The index of its endpoint.
     pub fn endpoint(&self) -> usize {
         self.0.endpoint
     }
 
-    /// Its endpoint, for people.
+    /// Its endpoint, for messages.
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// What is known of the server's responses to progress requests.
+    /// Whether the server's responses to progress requests keep their place, once it is known.
     pub fn orders_progress(&self) -> &OnceLock<bool> {
         &self.0.orders_progress
     }
@@ -219,9 +222,9 @@ impl Link {
         self.0.sender.is_closed()
     }
 
-    /// Why a call failed, for people: the server's words, or what became of the connection.
+    /// Why a call failed, for messages: the server's text, or why the connection ended.
     pub fn reason(&self, status: &Status) -> String {
-        let fault = self.0.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        let fault = lock(&self.0.fault);
         match (failure(status), &*fault, status.source()) {
             (Failure::Refused, ..) => status.message().to_string(),
             (_, Some(fault), _) => fault.clone(),
@@ -230,13 +233,13 @@ impl Link {
         }
     }
 
-    fn grpc(&self) -> Grpc<Wire> {
-        // answers are as large as what was asked for
-        Grpc::with_origin(Wire(self.0.sender.clone()), self.0.origin.clone())
+    fn grpc(&self) -> Grpc<GrpcChannel> {
+        // responses may have any size that was requested
+        Grpc::with_origin(GrpcChannel(self.0.sender.clone()), self.0.origin.clone())
             .max_decoding_message_size(usize::MAX)
     }
 
-    /// One message there, one back.
+    /// Sends one message and receives one.
     pub async fn unary<A, B>(
         &self,
         path: &'static str,
@@ -256,8 +259,9 @@ impl Link {
             .into_inner())
     }
 
-    /// Messages both ways. The server may wait for the first message before it answers at all: it must come
-    /// without this having returned. It is asked to end the stream when it has lost its leader.
+    /// Sends and receives streams of messages. The server may wait for the first message before it
+    /// responds at all, so that message must come before this returns. The server is asked to end
+    /// the stream when it has lost its leader.
     pub async fn streaming<A, B, S>(
         &self,
         path: &'static str,
@@ -282,11 +286,11 @@ impl Link {
     }
 }
 
-/// What a server gave for a name and a password, if there is one.
+/// The token that a server issued for a name and a password, if there is one.
 #[derive(Clone, Default)]
 pub(crate) struct Token {
     pub value: Option<AsciiMetadataValue>,
-    /// Rises with each new one.
+    /// Increases with each new token.
     pub number: u64,
 }
 
@@ -299,15 +303,16 @@ impl Token {
     }
 }
 
-/// The connection as tonic takes it.
-struct Wire(SendRequest<Body>);
+/// The connection in the form that tonic takes.
+struct GrpcChannel(SendRequest<Body>);
 
-impl tower::Service<http::Request<Body>> for Wire {
+impl tower::Service<http::Request<Body>> for GrpcChannel {
     type Response = http::Response<Incoming>;
-    type Error = Failed;
-    type Future = Pin<Box<dyn Future<Output = Result<http::Response<Incoming>, Failed>> + Send>>;
+    type Error = RequestError;
+    type Future =
+        Pin<Box<dyn Future<Output = Result<http::Response<Incoming>, RequestError>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), RequestError>> {
         Poll::Ready(Ok(()))
     }
 
@@ -316,7 +321,7 @@ impl tower::Service<http::Request<Body>> for Wire {
         Box::pin(async move {
             sent.await.map_err(|failed| {
                 let unsent = failed.message().is_some() || is_refused(failed.error());
-                Failed {
+                RequestError {
                     unsent,
                     error: failed.into_error(),
                 }
@@ -325,8 +330,8 @@ impl tower::Service<http::Request<Body>> for Wire {
     }
 }
 
-/// Whether the server says that it has not looked at the request, as a stream that it refuses or as one
-/// above the last that it took before it ended the connection.
+/// Whether the server reports that it has not processed the request: it refused the stream, or
+/// ended the connection with a lower number as the last stream that it took.
 fn is_refused(error: &hyper::Error) -> bool {
     let error = error
         .source()
@@ -338,33 +343,33 @@ fn is_refused(error: &hyper::Error) -> bool {
     })
 }
 
-/// A request without an answer.
+/// A request without a response.
 #[derive(Debug)]
-struct Failed {
+struct RequestError {
     unsent: bool,
     error: hyper::Error,
 }
 
-impl fmt::Display for Failed {
+impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)
     }
 }
 
-impl StdError for Failed {
+impl StdError for RequestError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         Some(&self.error)
     }
 }
 
-/// What a status says of what became of the request.
+/// What a failed status means for the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// The server has not seen it.
+    /// The server has not received it.
     Unsent,
-    /// The connection, or the stream, ended without an answer.
+    /// The connection, or the stream, ended without a response.
     Cut,
-    /// The server answered.
+    /// The server refused it.
     Refused,
 }
 
@@ -372,13 +377,13 @@ pub(crate) fn failure(status: &Status) -> Failure {
     match status.source() {
         Some(source)
             if source
-                .downcast_ref::<Failed>()
+                .downcast_ref::<RequestError>()
                 .is_some_and(|failed| failed.unsent) =>
         {
             Failure::Unsent
         }
         Some(_) => Failure::Cut,
-        // no server says that: tonic does
+        // no server sends this text: tonic does
         None if status.code() == Code::Internal
             && status.message() == "Missing response message." =>
         {
@@ -402,9 +407,9 @@ pub(crate) fn failure(status: &Status) -> Failure {
 mod tests {
     use super::*;
 
-    /// A status that tonic makes of an answer which it cannot read is not the server's.
+    /// A status that tonic makes of a response which it cannot read is not the server's.
     #[test]
-    fn failure_that_tonic_makes_of_an_response_is_no_refusal() {
+    fn failure_made_by_tonic_is_no_refusal() {
         for (code, text) in [
             (Code::Internal, "Missing response message."),
             (Code::Unknown, "protocol error: missing grpc-status"),

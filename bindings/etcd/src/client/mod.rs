@@ -1,18 +1,20 @@
-//! An etcd cluster as an engine: every call of [`Db`] that a cluster can do, over gRPC.
+//! An etcd cluster as an engine: the calls of [`Db`] that a cluster supports, over gRPC.
 //!
-//! [`cluster`] knows which endpoint is spoken to, [`link`] is a connection to one, [`call`] decides what is tried
-//! again; [`request`], [`watch`], [`lease`] and [`past`] are what is said.
+//! [`cluster`] selects the endpoint, [`link`] is a connection to one, [`call`] decides what is sent
+//! again; [`request`], [`watch`], [`lease`] and [`history`] are the operations.
 
 mod address;
 mod call;
 mod cluster;
+mod history;
 mod lease;
 mod link;
-mod past;
 mod request;
+mod revision;
 mod runtime;
 mod tls;
 mod watch;
+mod watch_rpc;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,10 +37,10 @@ use self::watch::Watchers;
 use crate::pb::etcdserverpb as pb;
 use crate::problems;
 
-/// How often a caller who may change their mind is asked.
+/// How often a caller that may interrupt its call is asked.
 const INTERRUPT_POLL: Duration = Duration::from_millis(100);
 
-/// Opens a cluster: an endpoint has answered when this returns.
+/// Opens a cluster. An endpoint has responded when this returns.
 pub(crate) fn connect(address: &str, options: Options) -> Result<Db> {
     let cluster = Arc::new(Cluster::new(address, &options)?);
     let leases = Arc::new(Leases::new(cluster.clone()));
@@ -47,7 +49,7 @@ pub(crate) fn connect(address: &str, options: Options) -> Result<Db> {
         leases,
         watchers: Arc::default(),
     };
-    let engine = Remote {
+    let engine = ClusterEngine {
         handle: Some(Arc::new(handle)),
         until: None,
     };
@@ -61,21 +63,21 @@ pub(crate) fn connect(address: &str, options: Options) -> Result<Db> {
 }
 
 /// The engine.
-struct Remote {
-    /// Some until it is dropped. Those with different limits share it.
+struct ClusterEngine {
+    /// `Some` until it is dropped. Engines with different deadlines share it.
     handle: Option<Arc<Handle>>,
-    /// When whatever is asked through it ends.
+    /// The deadline of all its calls.
     until: Option<Instant>,
 }
 
-/// A handle on a cluster, and what it keeps going there. It closes when the last engine of it is dropped.
+/// A handle on a cluster, with its leases and watchers. It closes when its last engine is dropped.
 struct Handle {
     cluster: Arc<Cluster>,
     leases: Arc<Leases>,
     watchers: Arc<Watchers>,
 }
 
-impl Remote {
+impl ClusterEngine {
     fn handle(&self) -> &Handle {
         self.handle.as_ref().expect("it is not dropped yet")
     }
@@ -84,13 +86,13 @@ impl Remote {
         &self.handle().cluster
     }
 
-    /// Runs a request, to its end or to this engine's.
+    /// Runs a request, until its end or this engine's deadline.
     fn run(
         &self,
         request: Request,
         ticket: Arc<Ticket>,
     ) -> impl Future<Output = Result<Response>> + Send + use<> {
-        let (handle, until) = (Started::of(self.handle()), self.until);
+        let (handle, until) = (RequestContext::of(self.handle()), self.until);
         async move {
             match until {
                 None => handle.run(request, ticket).await,
@@ -99,17 +101,17 @@ impl Remote {
         }
     }
 
-    /// Has a task done and waits for it.
+    /// Runs a task and waits for it.
     fn wait<T: Send + 'static>(
         &self,
         task: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
         self.cluster().ensure_open()?;
-        let told = self.start(task);
-        Runtime::wait(|| told.recv()).unwrap_or_else(|_| Err(died()))
+        let receiver = self.start(task);
+        Runtime::wait(|| receiver.recv()).unwrap_or_else(|_| Err(task_ended()))
     }
 
-    /// Has a task done that writes nothing, and waits for it; it ends with this engine's time at the latest.
+    /// Runs a task that writes nothing, and waits for it until this engine's deadline.
     fn read<T: Send + 'static>(
         &self,
         task: impl Future<Output = Result<T>> + Send + 'static,
@@ -120,17 +122,20 @@ impl Remote {
     fn start<T: Send + 'static>(
         &self,
         task: impl Future<Output = Result<T>> + Send + 'static,
-    ) -> Told<T> {
-        let (tell, told) = sync_channel(1);
+    ) -> ResultReceiver<T> {
+        let (sender, receiver) = sync_channel(1);
         self.cluster().runtime.spawn(async move {
-            let _ = tell.send(task.await);
+            let _ = sender.send(task.await);
         });
-        told
+        receiver
     }
 
-    fn stream(&self, request: Watch) -> impl Future<Output = Result<watch::Stream>> + Send + use<> {
+    fn stream(
+        &self,
+        request: Watch,
+    ) -> impl Future<Output = Result<watch::ClusterWatch>> + Send + use<> {
         let (cluster, watchers) = (self.cluster().clone(), self.handle().watchers.clone());
-        watch::Stream::new(cluster, watchers, request)
+        watch::ClusterWatch::new(cluster, watchers, request)
     }
 
     fn ask<A, B>(&self, path: &'static str, message: A) -> Result<B>
@@ -143,23 +148,23 @@ impl Remote {
     }
 }
 
-/// What a request under way needs of its handle, which may be dropped meanwhile.
+/// The parts of a handle that a request in progress needs. The handle may be dropped meanwhile.
 #[derive(Clone)]
-struct Started {
+struct RequestContext {
     cluster: Arc<Cluster>,
     leases: Arc<Leases>,
 }
 
-impl Started {
-    fn of(handle: &Handle) -> Started {
-        Started {
+impl RequestContext {
+    fn of(handle: &Handle) -> RequestContext {
+        RequestContext {
             cluster: handle.cluster.clone(),
             leases: handle.leases.clone(),
         }
     }
 
-    /// Runs a request. The TTL of a grant is remembered for its automatic renewal; a lease that is renewed
-    /// automatically and revoked here is lost at once, not at its next renewal.
+    /// Runs a request. The TTL of a grant is remembered for its automatic renewal. A lease that is
+    /// renewed automatically and revoked here is lost at once, not at its next renewal.
     async fn run(self, request: Request, ticket: Arc<Ticket>) -> Result<Response> {
         let revoked = match &request {
             Request::LeaseRevoke(revoke) => Some(revoke.id),
@@ -174,8 +179,8 @@ impl Started {
         Ok(response)
     }
 
-    /// Runs a request whose caller waits until a certain time. A write that was sent by then goes on without its
-    /// caller, since it may be done; a lease that is granted too late is given back.
+    /// Runs a request with a deadline. A write that was sent by then continues without its caller,
+    /// because it may be done. A lease that is granted too late is revoked.
     async fn run_until(
         self,
         request: Request,
@@ -186,63 +191,63 @@ impl Started {
         if !effect.writes() {
             return timeout_at(until.into(), self.run(request, ticket))
                 .await
-                .unwrap_or_else(|_| Err(late()));
+                .unwrap_or_else(|_| Err(timed_out()));
         }
         let runtime = self.cluster.runtime.clone();
-        let mut running = runtime.spawn(self.clone().run(request, ticket.clone()));
-        if let Ok(done) = timeout_at(until.into(), &mut running).await {
-            return done.unwrap_or_else(|_| Err(died()));
+        let mut task = runtime.spawn(self.clone().run(request, ticket.clone()));
+        if let Ok(done) = timeout_at(until.into(), &mut task).await {
+            return done.unwrap_or_else(|_| Err(task_ended()));
         }
         if ticket.expire() {
-            return Err(late());
+            return Err(timed_out());
         }
         runtime.spawn(async move {
-            if let Ok(response) = running.await {
-                self.give_back(response);
+            if let Ok(response) = task.await {
+                self.revoke_unclaimed(response);
             }
         });
         Err(effect.unknown("no response within the time limit"))
     }
 
-    /// Gives back what came for a caller that does not wait any more.
-    fn give_back(self, response: Result<Response>) {
+    /// Revokes a lease whose caller does not wait any more.
+    fn revoke_unclaimed(self, response: Result<Response>) {
         if let Ok(Response::LeaseGrant(granted)) = response {
             request::revoke(&self.cluster, granted.id);
         }
     }
 }
 
-type Told<T> = mpsc::Receiver<Result<T>>;
+type ResultReceiver<T> = mpsc::Receiver<Result<T>>;
 
-fn died() -> Error {
+fn task_ended() -> Error {
     Error::new(
         Code::Internal,
-        "the task of a request ended without an answer",
+        "the task of a request ended without a response",
     )
 }
 
-/// Ends a task that writes nothing at this time.
+/// Ends a task that writes nothing at this deadline.
 async fn within<T>(until: Option<Instant>, task: impl Future<Output = Result<T>>) -> Result<T> {
     match until {
         None => task.await,
         Some(until) => timeout_at(until.into(), task)
             .await
-            .unwrap_or_else(|_| Err(late())),
+            .unwrap_or_else(|_| Err(timed_out())),
     }
 }
 
-/// The error of a call without an answer by its caller's deadline.
-fn late() -> Error {
+/// The error of a call without a response by its caller's deadline.
+fn timed_out() -> Error {
     Error::new(
         Code::Timeout,
         "no response from the cluster within the time limit",
     )
 }
 
-impl Engine for Remote {
+impl Engine for ClusterEngine {
     fn until(self: Arc<Self>, deadline: Instant) -> Option<Arc<dyn Engine>> {
         let until = Some(self.until.map_or(deadline, |until| until.min(deadline)));
-        Some(Arc::new(Remote {
+        Some(Arc::new(ClusterEngine {
             handle: self.handle.clone(),
             until,
         }))
@@ -254,21 +259,21 @@ impl Engine for Remote {
         };
         self.cluster().ensure_open()?;
         let (ticket, effect) = (Arc::new(Ticket::default()), request::effect(&request));
-        let (running, started) = (
+        let (task, started) = (
             self.run(request, ticket.clone()),
-            Started::of(self.handle()),
+            RequestContext::of(self.handle()),
         );
-        let (tell, told) = sync_channel(1);
+        let (sender, receiver) = sync_channel(1);
         self.cluster().runtime.spawn(async move {
-            if let Err(unheard) = tell.send(running.await) {
-                started.give_back(unheard.0);
+            if let Err(unclaimed) = sender.send(task.await) {
+                started.revoke_unclaimed(unclaimed.0);
             }
         });
         Runtime::wait(|| {
             loop {
-                match told.recv_timeout(INTERRUPT_POLL) {
+                match receiver.recv_timeout(INTERRUPT_POLL) {
                     Ok(response) => return response,
-                    Err(RecvTimeoutError::Disconnected) => return Err(died()),
+                    Err(RecvTimeoutError::Disconnected) => return Err(task_ended()),
                     Err(RecvTimeoutError::Timeout) if !interrupted() => {}
                     Err(RecvTimeoutError::Timeout) if ticket.withdraw() => return Err(withdrawn()),
                     Err(RecvTimeoutError::Timeout) => {
@@ -285,11 +290,11 @@ impl Engine for Remote {
             return Submission::finished();
         }
         let ticket = Arc::new(Ticket::default());
-        let (running, shared) = (self.run(request, ticket.clone()), ticket.clone());
+        let (task, shared) = (self.run(request, ticket.clone()), ticket.clone());
         let task = self.cluster().runtime.spawn(async move {
-            let response = running.await;
-            if shared.response() {
-                // one that panics ends nobody but itself
+            let response = task.await;
+            if shared.hand_over() {
+                // a completion that panics does not end other tasks
                 let _ = catch_unwind(AssertUnwindSafe(|| completion(response)));
             }
         });
@@ -305,19 +310,23 @@ impl Engine for Remote {
 
     fn revision(&self) -> Result<Revision> {
         let cluster = self.cluster().clone();
-        self.read(async move { request::current_revision(&cluster).await })
+        self.read(async move { revision::current_revision(&cluster).await })
     }
 
     fn history(&self, key: &[u8], limit: i64) -> Result<Vec<Event>> {
-        self.read(past::history(self.cluster().clone(), key.to_vec(), limit))
+        self.read(history::history(
+            self.cluster().clone(),
+            key.to_vec(),
+            limit,
+        ))
     }
 
     fn events(&self, request: &Events) -> Result<EventsPage> {
-        self.read(past::events(self.cluster().clone(), request.clone()))
+        self.read(history::events(self.cluster().clone(), request.clone()))
     }
 
     fn diff(&self, before: Revision, after: Revision, range: &KeyRange) -> Result<DiffPage> {
-        self.read(past::diff(
+        self.read(history::diff(
             self.cluster().clone(),
             before,
             after,
@@ -389,18 +398,19 @@ impl Engine for Remote {
         let response: pb::StatusResponse =
             self.ask("/etcdserverpb.Maintenance/Status", pb::StatusRequest {})?;
         let header = response.header.unwrap_or_default();
-        // a user may have no right to all keys
+        // a user may not have the right to read all keys
         let keys = match self.call(Range::new(KeyRange::all()).count_only(true).into(), None) {
             Ok(Response::Range(range)) => u64::try_from(range.count).ok(),
             Err(error) if error.code() != Code::PermissionDenied => return Err(error),
             _ => None,
         };
         let cluster = self.cluster().clone();
-        let compacted = self.read(async move { request::compacted_revision(&cluster, &[0]).await });
+        let compacted =
+            self.read(async move { revision::compacted_revision(&cluster, &[0]).await });
         let number = |n: i64| u64::try_from(n).unwrap_or(0);
         Ok(Status {
             revision: header.revision,
-            // etcd does not tell whether revision 1 was compacted
+            // etcd does not report whether revision 1 was compacted
             compacted_revision: compacted.ok().filter(|revision| *revision > 0),
             keys,
             bytes_on_disk: number(response.db_size),
@@ -417,7 +427,7 @@ impl Engine for Remote {
     }
 
     fn check(&self) -> Result<CheckReport> {
-        Err(unsupported("check", "its files are its members' own"))
+        Err(unsupported("check", "its files belong to its members"))
     }
 
     fn is_remote(&self) -> bool {
@@ -439,9 +449,9 @@ impl Handle {
             return;
         }
         self.watchers.end(&closed());
-        // a lease's handle closes with this one: what is not revoked in time has its TTL
+        // leases of this handle end now; a lease that cannot be revoked in time ends with its TTL
         self.leases
-            .let_go()
+            .release_all()
             .into_iter()
             .for_each(|id| request::revoke(&self.cluster, id));
     }
@@ -453,14 +463,14 @@ impl Drop for Handle {
     }
 }
 
-impl Drop for Remote {
+impl Drop for ClusterEngine {
     fn drop(&mut self) {
         if let Some(handle) = self
             .handle
             .take()
             .filter(|handle| !handle.cluster.is_ours())
         {
-            // a lock within may be held by a thread of the parent's
+            // a thread of the parent may hold a lock within it
             std::mem::forget(handle);
         }
     }

@@ -1,21 +1,20 @@
-//! Requests as etcd's calls, answers back, and what etcd's errors do not say: the revision meant.
+//! Requests as etcd's calls, their responses, and the details that etcd's errors lack, such as
+//! revisions.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use libkv::*;
-use tokio::time::timeout_at;
 
 use super::call::{Call, Effect, Ticket};
-use super::cluster::{Cluster, after};
-use super::link::Token;
+use super::cluster::Cluster;
+use super::revision::{compacted_error, compacted_revision, current_revision};
 use crate::convert;
 use crate::pb::etcdserverpb as pb;
 
-/// How deep txns may stand in one another: deeper, their answers could not be read.
+/// How deep txns may be nested: the response to a deeper one could not be read.
 const DEPTH_MAX: usize = 45;
 
-/// Some key of a request, as messages name it.
+/// A key in a message, shortened if it is long.
 fn show(key: &[u8]) -> String {
     const SHOWN_BYTES_MAX: usize = 64;
     let cut = &key[..key.len().min(SHOWN_BYTES_MAX)];
@@ -26,20 +25,20 @@ fn show(key: &[u8]) -> String {
     )
 }
 
-/// What a request does; for a write, how to find out whether it was done.
+/// What a request does; for a write, with how to find out whether it was done.
 pub(crate) fn effect(request: &Request) -> Effect {
     let find_out = match request {
         Request::Range(_) | Request::Side(_) => return Effect::Reads,
         Request::Txn(txn) if txn.is_read_only() => return Effect::Reads,
         Request::Alarm(alarm) if alarm.action == AlarmAction::Get => return Effect::Reads,
         Request::Put(put) => format!(
-            "Read {}: its value, version and mod_revision tell",
+            "Read {}: its value, version and mod_revision show it",
             show(&put.key)
         ),
         Request::Delete(delete) => format!("Read the range from {} again", show(&delete.range.key)),
-        Request::Txn(_) => "Read a key that it writes: its mod_revision tells".into(),
+        Request::Txn(_) => "Read a key that it writes: its mod_revision shows it".into(),
         Request::Compact(_) => {
-            "Compact to the same revision again: `compacted` says that it was done".into()
+            "Compact to the same revision again: `compacted` means that it was done".into()
         }
         Request::LeaseGrant(_) => {
             "lease_list has the lease if it was granted; it ends with its TTL".into()
@@ -48,7 +47,7 @@ pub(crate) fn effect(request: &Request) -> Effect {
             "lease_time_to_live({}) returns -1 if it was revoked",
             revoke.id
         ),
-        Request::Alarm(_) => "alarm_list tells".into(),
+        Request::Alarm(_) => "alarm_list shows it".into(),
     };
     Effect::Writes(find_out)
 }
@@ -107,7 +106,7 @@ pub(crate) async fn run(
         _ => 0,
     };
     match send(call, request).await {
-        // an answer came, whatever it says
+        // a response came, whatever it contains
         Err(error) if error.code() == Code::Internal && effect.writes() => {
             Err(effect.unknown(error.message()))
         }
@@ -246,7 +245,7 @@ fn alarm_in(response: pb::AlarmResponse) -> AlarmResponse {
     AlarmResponse { revision, alarms }
 }
 
-/// The same error with what etcd leaves out.
+/// The same error with the details that etcd leaves out.
 async fn explain(
     cluster: &Arc<Cluster>,
     error: Error,
@@ -278,100 +277,4 @@ async fn explain(
         },
         _ => error,
     }
-}
-
-/// What whoever asks below the compacted revision is answered.
-pub(crate) fn compacted_error(revision: Revision, compacted: Revision) -> Error {
-    Error::etcd(Code::Compacted, etcd_text::COMPACTED)
-        .with_detail(format_args!(
-            "revision {revision}; compacted up to {compacted}"
-        ))
-        .with_revision(compacted)
-}
-
-/// The revision that the cluster is at.
-///
-/// A user may have no right to any given key; then it is that of the member that is spoken to, which has at
-/// least everything that was written through it.
-pub(crate) async fn current_revision(cluster: &Arc<Cluster>) -> Result<Revision> {
-    let key = Bytes::from_static(&[0]);
-    let message = pb::RangeRequest {
-        key,
-        count_only: true,
-        ..Default::default()
-    };
-    let response: Result<pb::RangeResponse> = Call::read(cluster)
-        .run("/etcdserverpb.KV/Range", message)
-        .await;
-    match response {
-        Err(error) if error.code() == Code::PermissionDenied => {
-            let response: pb::TxnResponse = Call::read(cluster)
-                .run("/etcdserverpb.KV/Txn", pb::TxnRequest::default())
-                .await?;
-            Ok(convert::revision_in(&response.header))
-        }
-        response => Ok(convert::revision_in(&response?.header)),
-    }
-}
-
-/// Whether this revision can be read no more.
-pub(crate) async fn is_compacted(
-    cluster: &Arc<Cluster>,
-    key: &[u8],
-    revision: Revision,
-) -> Result<bool> {
-    let key = if key.is_empty() {
-        Bytes::from_static(&[0])
-    } else {
-        Bytes::copy_from_slice(key)
-    };
-    let message = pb::RangeRequest {
-        key,
-        revision,
-        count_only: true,
-        ..Default::default()
-    };
-    let response: Result<pb::RangeResponse> = Call::read(cluster)
-        .run("/etcdserverpb.KV/Range", message)
-        .await;
-    match response {
-        Err(error) if error.code() == Code::Compacted => Ok(true),
-        Err(error) if error.code() == Code::FutureRevision => Ok(false),
-        response => response.map(|_| false),
-    }
-}
-
-/// The compacted revision, as far as it can be known: etcd tells it to a watch that begins below it. 0 if
-/// revision 1 can be read, so that nothing was compacted yet, or as good as nothing.
-pub(crate) async fn compacted_revision(cluster: &Arc<Cluster>, key: &[u8]) -> Result<Revision> {
-    if !is_compacted(cluster, key, 1).await? {
-        return Ok(0);
-    }
-    let until = after(cluster.request_timeout);
-    let late = || {
-        Error::new(
-            Code::Timeout,
-            "the compacted revision was not to be learnt in time",
-        )
-    };
-    let link = cluster.link(until).await?;
-    let token: Token = cluster.token();
-    let create = pb::WatchCreateRequest {
-        key: Bytes::copy_from_slice(if key.is_empty() { &[0] } else { key }),
-        start_revision: 1,
-        ..Default::default()
-    };
-    let watch = async {
-        let mut stream = super::watch::open(&link, create, &token).await?;
-        while let Some(message) = stream.message().await? {
-            if message.compact_revision > 0 {
-                return Ok(message.compact_revision);
-            }
-        }
-        Err(tonic::Status::unavailable("the watch ended"))
-    };
-    timeout_at(until, watch)
-        .await
-        .map_err(|_| late())?
-        .map_err(|status| convert::error_in(&status, None))
 }

@@ -2,11 +2,13 @@
 
 use std::cell::Cell;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use libkv::support::fork_generation;
 use libkv::{Code, Error, Result};
 use tokio::task::JoinHandle;
+
+use crate::sync::lock;
 
 const THREADS: usize = 2;
 
@@ -17,13 +19,13 @@ thread_local! {
 
 /// A runtime; it ends with the last cluster that has it.
 pub(crate) struct Runtime {
-    /// Some until it is dropped.
+    /// `Some` until it is dropped.
     tokio: Option<tokio::runtime::Runtime>,
     generation: u64,
 }
 
-/// One place for each of some generations of forks: in a child, the lock of its parent's place may be held
-/// by a thread that is not there.
+/// One entry for each of several generations of forks: in a child, a thread of the parent may hold
+/// the lock of the parent's entry.
 static RUNTIMES: [Mutex<Weak<Runtime>>; 8] = [const { Mutex::new(Weak::new()) }; 8];
 
 impl Runtime {
@@ -31,13 +33,11 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// `io` if the system gives no thread.
+    /// `io` if the system cannot start a thread.
     pub fn get() -> Result<Arc<Runtime>> {
         let generation = fork_generation();
-        let mut place = RUNTIMES[generation as usize % RUNTIMES.len()]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(runtime) = place
+        let mut entry = lock(&RUNTIMES[generation as usize % RUNTIMES.len()]);
+        if let Some(runtime) = entry
             .upgrade()
             .filter(|runtime| runtime.generation == generation)
         {
@@ -59,11 +59,11 @@ impl Runtime {
             tokio: Some(tokio),
             generation,
         });
-        *place = Arc::downgrade(&runtime);
+        *entry = Arc::downgrade(&runtime);
         Ok(runtime)
     }
 
-    /// Has a task done.
+    /// Starts a task.
     pub fn spawn<T: Send + 'static>(
         &self,
         task: impl Future<Output = T> + Send + 'static,
@@ -74,8 +74,8 @@ impl Runtime {
             .spawn(task)
     }
 
-    /// Runs what waits for a task, on the thread of any caller: of this runtime (a completion that calls libkv),
-    /// of another one, or of none.
+    /// Waits for a task, on the thread of any caller: of this runtime (a completion that calls
+    /// libkv), of another one, or of none.
     pub fn wait<T>(waiting: impl FnOnce() -> T) -> T {
         if OURS.get() {
             tokio::task::block_in_place(waiting)
@@ -94,7 +94,7 @@ impl Drop for Runtime {
                 .into_iter()
                 .for_each(tokio::runtime::Runtime::shutdown_background);
         } else {
-            // its threads are the parent's, and so is who holds its locks
+            // its threads are the parent's, and they may hold its locks
             std::mem::forget(tokio);
         }
     }
@@ -105,23 +105,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_for_all_and_none_afterwards() {
+    fn runtime_is_shared_and_ends_with_its_last_user() {
         let (a, b) = (
             Runtime::get().expect("threads"),
             Runtime::get().expect("threads"),
         );
         assert!(Arc::ptr_eq(&a, &b));
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let inner = a.clone();
-        // a task that waits for another one, on a thread of the runtime, and drops it last
+        // a task that waits for another one, on a thread of the runtime, and drops the runtime last
         a.spawn(async move {
-            let (tell_inner, told_inner) = std::sync::mpsc::channel();
-            inner.spawn(async move { tell_inner.send(5) });
-            let got = Runtime::wait(|| told_inner.recv());
+            let (inner_sender, inner_receiver) = std::sync::mpsc::channel();
+            inner.spawn(async move { inner_sender.send(5) });
+            let got = Runtime::wait(|| inner_receiver.recv());
             drop(inner);
-            tell.send(got)
+            sender.send(got)
         });
         drop((a, b));
-        assert_eq!(told.recv().expect("it ran"), Ok(5));
+        assert_eq!(receiver.recv().expect("it ran"), Ok(5));
     }
 }

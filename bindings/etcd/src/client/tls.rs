@@ -1,4 +1,4 @@
-//! TLS as the options ask for it, and what went wrong with it in words.
+//! TLS from the options, and the texts of its errors.
 
 use std::io;
 use std::path::Path;
@@ -9,7 +9,7 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{self, AlertDescription, CertificateError, ClientConfig, RootCertStore};
 
-/// How a client speaks TLS.
+/// The TLS settings of a client.
 pub(crate) struct Tls {
     pub config: Arc<ClientConfig>,
     /// The name that every server's certificate must have, instead of its host.
@@ -17,7 +17,7 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    /// Reads what the options name.
+    /// Reads the files that the options name.
     ///
     /// # Errors
     ///
@@ -57,10 +57,10 @@ impl Tls {
     }
 }
 
-/// A host as certificates name it; an address of IP is one too.
+/// A host in the form of certificates; an IP address is also one.
 pub(crate) fn name(host: &str) -> Result<ServerName<'static>> {
     ServerName::try_from(host.to_string())
-        .map_err(|_| invalid(format!("{host:?} is no name of a server (TLS)")))
+        .map_err(|_| invalid(format!("{host:?} is not a valid server name (TLS)")))
 }
 
 fn invalid(message: impl Into<String>) -> Error {
@@ -74,7 +74,7 @@ fn unreadable(option: &str, path: &Path, error: pem::Error) -> Error {
     };
     let why = match error {
         pem::Error::Io(e) => e.to_string(),
-        pem::Error::NoItemsFound => "nothing of the kind in it (PEM is expected)".into(),
+        pem::Error::NoItemsFound => "it contains no such item (PEM is expected)".into(),
         other => other.to_string(),
     };
     Error::new(code, format!("{option} {}: {why}", path.display()))
@@ -121,7 +121,7 @@ pub(crate) fn reason(error: &io::Error) -> String {
         .and_then(|inner| inner.downcast_ref::<rustls::Error>())
     else {
         return match error.kind() {
-            // a server that closes without having read all resets instead
+            // a server that closes with unread bytes resets the connection instead
             io::ErrorKind::UnexpectedEof
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::BrokenPipe => {
@@ -146,9 +146,9 @@ fn certificate(why: &CertificateError) -> String {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "its certificate is not valid yet".into()
         }
-        // an authority of the same name but with another key leads to the second
+        // an authority of the same name but with another key results in the second
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "its certificate is of an authority that is not trusted here".into()
+            "its certificate is from an authority that is not trusted".into()
         }
         CertificateError::NotValidForNameContext {
             expected,
@@ -171,16 +171,17 @@ fn certificate(why: &CertificateError) -> String {
     }
 }
 
-/// What an alert of the server means.
+/// The meaning of an alert of the server.
 fn refused(alert: AlertDescription) -> String {
     match alert {
         AlertDescription::CertificateRequired => WANTS_CERTIFICATE.into(),
-        // what older servers say when they get none, or one that they do not trust
+        // alerts of older servers for no certificate, or for one that they do not trust
         AlertDescription::BadCertificate
         | AlertDescription::UnknownCA
         | AlertDescription::CertificateUnknown => {
             format!(
-                "it refuses this client's certificate, or the want of one ({alert:?}; options tls_cert and tls_key)"
+                "it refuses this client's certificate, or requires one ({alert:?}; options tls_cert and \
+                 tls_key)"
             )
         }
         AlertDescription::CertificateExpired => {
@@ -191,10 +192,10 @@ fn refused(alert: AlertDescription) -> String {
 }
 
 const WANTS_CERTIFICATE: &str =
-    "it wants a certificate from its clients (options tls_cert and tls_key)";
+    "it requires a certificate from its clients (options tls_cert and tls_key)";
 
-/// The same for an error that has come through HTTP/2 and is a text only: in TLS 1.3 a server looks at the
-/// client's certificate after the client has begun to speak.
+/// The same for an error that came through HTTP/2 as a text: in TLS 1.3 a server checks the
+/// client's certificate after the client has begun to send.
 pub(crate) fn reason_in(text: &str) -> Option<String> {
     let (_, alert) = text.split_once("received fatal alert: ")?;
     let known = [
@@ -215,8 +216,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_that_hangs_up_on_tls_may_not_speak_it() {
-        // which of them it is depends on how much the server has read before it hangs up
+    fn server_that_closes_the_connection_may_not_speak_tls() {
+        // which of them occurs depends on how much the server has read before it closes
         for kind in [
             io::ErrorKind::UnexpectedEof,
             io::ErrorKind::ConnectionReset,

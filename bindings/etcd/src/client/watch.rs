@@ -1,14 +1,15 @@
-//! Watchers of a cluster: each a stream of its own over the shared connection, opened again where it ended,
-//! from the first revision that it has not had.
+//! Watchers of a cluster. Each has its own stream over the shared connection. A stream that ended
+//! is opened again, from the first revision that the watcher has not received.
 //!
-//! A watcher that nobody reads holds [`QUEUE_BYTES`] at most: then its stream is left unread for a moment, and
-//! closed if that does not help; once it has been read it goes on from where it was. What a compaction has taken
-//! meanwhile ends it with `compacted`, as for every watcher.
+//! A watcher that is not read holds at most [`QUEUE_BYTES`]: then its stream is left unread for a
+//! moment, and closed if that does not help. After the owner has read it continues from its
+//! position. If a compaction has removed missed events it ends with `compacted`, as every watcher.
 //!
-//! A watcher of quiet keys must not ask for revisions of long ago when its connection is lost: they may be compacted
-//! although it has missed nothing. So each watch has signs of progress at the server's own interval (ten minutes by
-//! default), and after half a minute without a message the watcher requests one. The response to that counts where it
-//! keeps its place among events: in etcd from 3.4.31 and 3.5.13 on. Older servers get no such request.
+//! A watcher of quiet keys must not ask for old revisions when its connection is lost: they may be
+//! compacted although it has missed nothing. So each watch has progress reports at the server's own
+//! interval (ten minutes by default), and after half a minute without a message the watcher
+//! requests one. The response counts only where it keeps its place among events: in etcd from
+//! 3.4.31 and 3.5.13 on. Older servers get no such request.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{Read, Write};
@@ -24,48 +25,24 @@ use libkv::{Code, Error, Event, Result, Revision, Watch};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
-use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
-use super::cluster::{Cluster, PAUSE, PAUSE_MAX, after, closed, lock};
+use super::cluster::{Cluster, PAUSE, PAUSE_MAX, after, closed};
 use super::link::{Failure, Link, Token, failure};
-use super::request::{compacted_error, compacted_revision, is_compacted};
+use super::revision::{compacted_error, compacted_revision, is_compacted};
+use super::watch_rpc::{Assembler, cancel_status, open_and_ask};
 use crate::convert;
 use crate::pb::etcdserverpb as pb;
 use crate::pb::etcdserverpb::watch_request::RequestUnion;
+use crate::sync::lock;
 
-/// What is read ahead for one watcher; a single revision may be larger.
+/// Bytes that are read ahead for one watcher; a single revision may be larger.
 const QUEUE_BYTES: usize = 4 << 20;
-/// What an event takes beside its bytes.
+/// The size of an event beside its bytes.
 const EVENT_BYTES: usize = 128;
 /// How long a stream is left unread before it is closed.
 const STALL: Duration = Duration::from_secs(1);
-
-/// Opens a stream with one watch on it.
-pub(crate) async fn open(
-    link: &Link,
-    create: pb::WatchCreateRequest,
-    token: &Token,
-) -> std::result::Result<Streaming<pb::WatchResponse>, Status> {
-    // the stream stays open on this side as long as it is listened to
-    open_and_ask(link, create, token, tokio_stream::pending()).await
-}
-
-/// The same, with requests that follow. The stream is open on this side as long as `requests` is.
-async fn open_and_ask(
-    link: &Link,
-    create: pb::WatchCreateRequest,
-    token: &Token,
-    requests: impl tokio_stream::Stream<Item = RequestUnion> + Send + 'static,
-) -> std::result::Result<Streaming<pb::WatchResponse>, Status> {
-    let all = tokio_stream::once(RequestUnion::CreateRequest(create)).chain(requests);
-    let all = all.map(|union| pb::WatchRequest {
-        request_union: Some(union),
-    });
-    link.streaming("/etcdserverpb.Watch/Watch", all, token)
-        .await
-}
 
 /// Whether responses of this version to progress requests keep their place among events.
 fn orders_progress(version: &str) -> bool {
@@ -80,51 +57,10 @@ fn orders_progress(version: &str) -> bool {
     }
 }
 
-/// Puts fragments together again: events come out as whole revisions.
-#[derive(Default)]
-pub(crate) struct Assembler {
-    partial: Vec<Event>,
-}
-
-impl Assembler {
-    /// What is whole with this message.
-    pub fn take(&mut self, message: pb::WatchResponse) -> Vec<Event> {
-        self.partial
-            .extend(message.events.into_iter().map(convert::event_in));
-        if !message.fragment {
-            return std::mem::take(&mut self.partial);
-        }
-        // the last revision may go on in the next piece
-        let last = self.partial.last().map_or(0, |event| event.kv.mod_revision);
-        let whole = self
-            .partial
-            .partition_point(|event| event.kv.mod_revision < last);
-        let rest = self.partial.split_off(whole);
-        std::mem::replace(&mut self.partial, rest)
-    }
-}
-
-/// Why the server ended a watch, from its words: `rpc error: code = X desc = Y` for what auth refuses.
-pub(crate) fn cancel_status(reason: &str) -> Status {
-    use tonic::Code as Wire;
-    let known = reason
-        .strip_prefix("rpc error: code = ")
-        .and_then(|rest| rest.split_once(" desc = "));
-    let (code, text) = match known {
-        Some(("PermissionDenied", text)) => (Wire::PermissionDenied, text),
-        Some(("Unauthenticated", text)) => (Wire::Unauthenticated, text),
-        Some(("InvalidArgument", text)) => (Wire::InvalidArgument, text),
-        Some((_, text)) => (Wire::Unavailable, text),
-        None if reason == "mvcc: watcher range is empty" => (Wire::InvalidArgument, reason),
-        None => (Wire::Unavailable, reason),
-    };
-    Status::new(code, text)
-}
-
 /// All watchers of a handle.
 #[derive(Default)]
 pub(crate) struct Watchers {
-    all: Mutex<HashMap<u64, Arc<Shared>>>,
+    all: Mutex<HashMap<u64, Arc<SharedState>>>,
     last: AtomicU64,
 }
 
@@ -141,66 +77,68 @@ impl Watchers {
     }
 }
 
-/// What a watcher's owner and its task share.
-struct Shared {
-    state: Mutex<State>,
+/// The state that a watcher's owner and its task share.
+struct SharedState {
+    state: Mutex<WatcherState>,
     over: AtomicBool,
-    /// Somebody has taken what was queued.
+    /// Notified when the owner has taken the queued events.
     drained: Notify,
 }
 
 #[derive(Default)]
-struct State {
-    /// Whole revisions that nobody has taken yet.
+struct WatcherState {
+    /// Whole revisions that the owner has not taken yet.
     queue: VecDeque<Event>,
     queue_bytes: usize,
-    /// The revision to ask for after all that was queued; 0 until it is known.
+    /// The first revision after all that was queued; 0 until it is known.
     next: Revision,
-    /// A sign of progress to be handed out, or 0.
+    /// A progress report for the owner, or 0.
     progress: Revision,
-    /// More than one event was handed out with the last page: some may not have been taken.
+    /// More than one event was returned with the last page: the owner may not have taken all of
+    /// them.
     has_page: bool,
-    /// Why the last stream was refused or lost, and at which endpoint: for who waits for the first one.
+    /// Why the last stream was refused or lost, and at which endpoint, for an owner that waits for
+    /// the first.
     trouble: Option<String>,
-    /// The end that comes after what is queued.
+    /// The error that comes after the queued events.
     last: Option<Error>,
     end: Option<Error>,
     waker: Option<Waker>,
-    bell: Option<Bell>,
+    flag: Option<ReadableFlag>,
     task: Option<AbortHandle>,
 }
 
-/// A descriptor that can be polled.
-struct Bell {
-    ring: UnixStream,
-    ear: UnixStream,
-    rung: bool,
+/// A descriptor that can be polled for readability.
+struct ReadableFlag {
+    writer: UnixStream,
+    reader: UnixStream,
+    is_set: bool,
 }
 
-impl Bell {
-    fn new() -> std::io::Result<Bell> {
-        let (ring, ear) = UnixStream::pair()?;
-        Ok(Bell {
-            ring,
-            ear,
-            rung: false,
+impl ReadableFlag {
+    fn new() -> std::io::Result<ReadableFlag> {
+        let (writer, reader) = UnixStream::pair()?;
+        Ok(ReadableFlag {
+            writer,
+            reader,
+            is_set: false,
         })
     }
 
-    fn set(&mut self, rung: bool) {
-        // one byte at most is ever on its way, so that neither side waits
-        let done = match (self.rung, rung) {
-            (false, true) => self.ring.write_all(&[1]),
-            (true, false) => self.ear.read_exact(&mut [0]),
+    fn set(&mut self, is_set: bool) {
+        // at most one byte is ever in the socket, so that neither side blocks
+        let done = match (self.is_set, is_set) {
+            (false, true) => self.writer.write_all(&[1]),
+            (true, false) => self.reader.read_exact(&mut [0]),
             _ => return,
         };
         if done.is_ok() {
-            self.rung = rung;
+            self.is_set = is_set;
         }
     }
 }
 
-impl State {
+impl WatcherState {
     fn is_pending(&self) -> bool {
         self.end.is_some()
             || self.last.is_some()
@@ -209,21 +147,21 @@ impl State {
             || self.progress != 0
     }
 
-    /// Sets the bell as it must be.
-    fn settle(&mut self) {
+    /// Makes the descriptor readable if something is pending.
+    fn update_flag(&mut self) {
         let pending = self.is_pending();
-        if let Some(bell) = &mut self.bell {
-            bell.set(pending);
+        if let Some(flag) = &mut self.flag {
+            flag.set(pending);
         }
     }
 }
 
-impl Shared {
-    /// Changes something, and wakes who waits if there is something for them now.
-    fn change(&self, change: impl FnOnce(&mut State)) {
+impl SharedState {
+    /// Changes the state, and wakes the owner if something is pending.
+    fn change(&self, change: impl FnOnce(&mut WatcherState)) {
         let mut state = lock(&self.state);
         change(&mut state);
-        state.settle();
+        state.update_flag();
         let waker = state.waker.clone().filter(|_| state.is_pending());
         drop(state);
         if let Some(waker) = waker {
@@ -257,16 +195,16 @@ impl Shared {
     }
 }
 
-/// A watcher as its owner has it.
-pub(crate) struct Stream {
+/// A watcher as its owner uses it.
+pub(crate) struct ClusterWatch {
     cluster: Arc<Cluster>,
     watchers: Arc<Watchers>,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     number: u64,
 }
 
-impl Stream {
-    /// Makes one; returns once the cluster has made it, and knows where it begins.
+impl ClusterWatch {
+    /// Creates a watch. Returns once the cluster has created it and its first revision is known.
     ///
     /// # Errors
     ///
@@ -275,45 +213,45 @@ impl Stream {
         cluster: Arc<Cluster>,
         watchers: Arc<Watchers>,
         watch: Watch,
-    ) -> Result<Stream> {
+    ) -> Result<ClusterWatch> {
         if watch.start_revision < 0 {
             let compacted = compacted_revision(&cluster, &watch.range.key).await?;
             return Err(compacted_error(watch.start_revision, compacted));
         }
-        let state = State {
+        let state = WatcherState {
             next: watch.start_revision,
-            ..State::default()
+            ..WatcherState::default()
         };
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedState {
             state: Mutex::new(state),
             over: AtomicBool::new(false),
             drained: Notify::new(),
         });
         let number = watchers.last.fetch_add(1, Ordering::Relaxed);
         lock(&watchers.all).insert(number, shared.clone());
-        let (tell, told) = oneshot::channel();
-        let stream = Stream {
+        let (sender, receiver) = oneshot::channel();
+        let stream = ClusterWatch {
             cluster: cluster.clone(),
             watchers,
             shared: shared.clone(),
             number,
         };
-        let follower = Follower {
+        let watch_task = WatchTask {
             cluster: cluster.clone(),
             shared: shared.clone(),
             wants_progress: watch.progress,
             request: convert::watch_out_request(watch),
-            made: Some(tell),
+            created: Some(sender),
             renewed: false,
             pause: PAUSE,
             assembler: Assembler::default(),
         };
-        let task = cluster.runtime.spawn(follower.follow());
+        let task = cluster.runtime.spawn(watch_task.run());
         lock(&shared.state).task = Some(task.abort_handle());
-        // closed in between: nobody else would end it
+        // closed in between: no other code would end it
         cluster.ensure_open()?;
-        match timeout(cluster.request_timeout, told).await {
-            Ok(Ok(made)) => made.map(|()| stream),
+        match timeout(cluster.request_timeout, receiver).await {
+            Ok(Ok(created)) => created.map(|()| stream),
             Ok(Err(_)) => Err(lock(&shared.state).end.clone().unwrap_or_else(closed)),
             Err(_) => {
                 let ms = cluster.request_timeout.as_millis();
@@ -323,14 +261,14 @@ impl Stream {
                     .unwrap_or_else(|| "no endpoint was reachable".into());
                 Err(Error::new(
                     Code::Timeout,
-                    format!("the watch was not made within {ms} ms ({why})"),
+                    format!("the watch was not created within {ms} ms ({why})"),
                 ))
             }
         }
     }
 }
 
-impl WatchStream for Stream {
+impl WatchStream for ClusterWatch {
     fn next_page(&self) -> Result<WatchPage> {
         let mut state = lock(&self.shared.state);
         state.has_page = false;
@@ -349,7 +287,7 @@ impl WatchStream for Stream {
             state.end = Some(last);
             self.shared.over.store(true, Ordering::Release);
         }
-        state.settle();
+        state.update_flag();
         state.end.clone().map_or(Ok(page), Err)
     }
 
@@ -358,7 +296,7 @@ impl WatchStream for Stream {
     }
 
     fn set_waker(&self, waker: Option<Waker>) {
-        // dropped outside the lock, as it is somebody else's code
+        // dropped outside the lock, because it runs code of the caller
         let mut before = waker;
         self.shared
             .change(|state| std::mem::swap(&mut state.waker, &mut before));
@@ -366,14 +304,17 @@ impl WatchStream for Stream {
 
     fn fd(&self) -> Result<RawFd> {
         let mut state = lock(&self.shared.state);
-        if state.bell.is_none() {
-            let bell = Bell::new().map_err(|e| {
+        if state.flag.is_none() {
+            let flag = ReadableFlag::new().map_err(|e| {
                 Error::new(Code::Io, format!("a descriptor for a watcher: {e}")).with_source(e)
             })?;
-            state.bell = Some(bell);
-            state.settle();
+            state.flag = Some(flag);
+            state.update_flag();
         }
-        Ok(state.bell.as_ref().map_or(-1, |bell| bell.ear.as_raw_fd()))
+        Ok(state
+            .flag
+            .as_ref()
+            .map_or(-1, |flag| flag.reader.as_raw_fd()))
     }
 
     fn end(&self, error: Error) {
@@ -384,7 +325,7 @@ impl WatchStream for Stream {
     }
 
     fn resume_revision(&self) -> Revision {
-        let of = |state: &State| {
+        let of = |state: &WatcherState| {
             state
                 .queue
                 .front()
@@ -397,53 +338,53 @@ impl WatchStream for Stream {
     }
 }
 
-impl Drop for Stream {
+impl Drop for ClusterWatch {
     fn drop(&mut self) {
         self.end(Error::new(Code::Closed, "the watcher is closed"));
     }
 }
 
 /// The task of one watcher.
-struct Follower {
+struct WatchTask {
     cluster: Arc<Cluster>,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     request: pb::WatchCreateRequest,
     wants_progress: bool,
-    /// Told once the watch is made, or why it cannot be.
-    made: Option<oneshot::Sender<Result<()>>>,
-    /// A new token was asked for, and nothing has come since.
+    /// Receives the result once the watch is created, or why it cannot be.
+    created: Option<oneshot::Sender<Result<()>>>,
+    /// A new token was requested, and no message has come since.
     renewed: bool,
     pause: Duration,
     assembler: Assembler,
 }
 
-/// What a stream came to.
-enum Came {
-    /// It is to be opened again, at another endpoint if this one is not well.
-    Ended { leave: bool },
-    /// The token is to be renewed first.
-    Stale,
-    /// The watcher is at its end.
-    Over(Error),
+/// How a stream ended.
+enum StreamEnd {
+    /// It is to be opened again, at another endpoint if this one is not healthy.
+    Reopen { leave: bool },
+    /// The token must be renewed first.
+    StaleToken,
+    /// The watcher has ended.
+    WatcherEnd(Error),
 }
 
-impl Follower {
-    async fn follow(mut self) {
+impl WatchTask {
+    async fn run(mut self) {
         loop {
             let error = match self.cluster.link(after(self.cluster.connect_timeout)).await {
                 Ok(link) => match self.listen(&link).await {
                     Ok(()) => continue,
                     Err(error) => error,
                 },
-                // one that follows already waits for as long as it takes
-                Err(error) if self.made.is_none() && error.code() == Code::Unavailable => {
+                // a watcher that was created waits without limit
+                Err(error) if self.created.is_none() && error.code() == Code::Unavailable => {
                     self.rest().await;
                     continue;
                 }
                 Err(error) => error,
             };
-            match self.made.take() {
-                Some(made) => drop(made.send(Err(error))),
+            match self.created.take() {
+                Some(created) => drop(created.send(Err(error))),
                 None => self.shared.change(|state| state.last = Some(error)),
             }
             return;
@@ -455,18 +396,18 @@ impl Follower {
         self.pause = (self.pause * 2).min(PAUSE_MAX);
     }
 
-    /// One stream, from its beginning to its end; an error is the watcher's end.
+    /// Reads one stream, from its beginning to its end; an error ends the watcher.
     async fn listen(&mut self, link: &Link) -> Result<()> {
         let token = self.cluster.token();
         match self.stream(link, &token).await {
-            Came::Over(error) => return Err(error),
-            Came::Stale if self.renewed => {
+            StreamEnd::WatcherEnd(error) => return Err(error),
+            StreamEnd::StaleToken if self.renewed => {
                 return Err(Error::new(
                     Code::PermissionDenied,
                     "permission denied (also with a new token)",
                 ));
             }
-            Came::Stale => {
+            StreamEnd::StaleToken => {
                 self.renewed = true;
                 let renewing = timeout(
                     self.cluster.connect_timeout,
@@ -479,7 +420,7 @@ impl Follower {
                     return Err(error);
                 }
             }
-            Came::Ended { leave } => {
+            StreamEnd::Reopen { leave } => {
                 if leave {
                     self.cluster.leave(link);
                 }
@@ -489,7 +430,7 @@ impl Follower {
         Ok(())
     }
 
-    async fn stream(&mut self, link: &Link, token: &Token) -> Came {
+    async fn stream(&mut self, link: &Link, token: &Token) -> StreamEnd {
         self.assembler = Assembler::default();
         let create = pb::WatchCreateRequest {
             start_revision: lock(&self.shared.state).next,
@@ -498,13 +439,13 @@ impl Follower {
             ..self.request.clone()
         };
         let asked_from = create.start_revision;
-        // it ends with this function, and the stream with it
-        let (ask, asked) = mpsc::unbounded_channel();
-        let opening = open_and_ask(link, create, token, UnboundedReceiverStream::new(asked));
-        // what is there answers at once
+        // the stream ends with this function
+        let (request_sender, requests) = mpsc::unbounded_channel();
+        let opening = open_and_ask(link, create, token, UnboundedReceiverStream::new(requests));
+        // a healthy server responds at once
         let Ok(opened) = timeout(self.cluster.connect_timeout, opening).await else {
             lock(&self.shared.state).trouble = Some(format!("{}: silent", link.name()));
-            return Came::Ended { leave: true };
+            return StreamEnd::Reopen { leave: true };
         };
         let mut stream = match opened {
             Ok(stream) => stream,
@@ -513,40 +454,40 @@ impl Follower {
         loop {
             let message = match timeout(self.cluster.progress_interval, stream.message()).await {
                 Ok(Ok(Some(message))) => message,
-                Ok(Ok(None)) => return Came::Ended { leave: true },
+                Ok(Ok(None)) => return StreamEnd::Reopen { leave: true },
                 Ok(Err(status)) => return self.refused(link, &status),
                 Err(_) => {
                     if self.orders_progress(link, token).await {
                         // a stream that has ended is noticed above
-                        let _ =
-                            ask.send(RequestUnion::ProgressRequest(pb::WatchProgressRequest {}));
+                        let _ = request_sender
+                            .send(RequestUnion::ProgressRequest(pb::WatchProgressRequest {}));
                     }
                     continue;
                 }
             };
-            if let Some(came) = self.take(link, message, asked_from).await {
-                return came;
+            if let Some(end) = self.take(link, message, asked_from).await {
+                return end;
             }
             if self.shared.is_full() && timeout(STALL, self.shared.until_drained()).await.is_err() {
                 drop(stream);
                 self.shared.until_drained().await;
-                return Came::Ended { leave: false };
+                return StreamEnd::Reopen { leave: false };
             }
         }
     }
 
-    /// Whether progress may be asked for; false also while that is not known.
+    /// Whether progress may be requested; false also while that is not known.
     async fn orders_progress(&self, link: &Link, token: &Token) -> bool {
         let known = link.orders_progress();
         if let Some(orders) = known.get() {
             return *orders;
         }
-        let asked = link.unary(
+        let requests = link.unary(
             "/etcdserverpb.Maintenance/Status",
             pb::StatusRequest {},
             token,
         );
-        match timeout(self.cluster.connect_timeout, asked).await {
+        match timeout(self.cluster.connect_timeout, requests).await {
             Ok(Ok(pb::StatusResponse { version, .. })) => {
                 *known.get_or_init(|| orders_progress(&version))
             }
@@ -559,11 +500,11 @@ impl Follower {
         link: &Link,
         message: pb::WatchResponse,
         asked_from: Revision,
-    ) -> Option<Came> {
+    ) -> Option<StreamEnd> {
         let revision = convert::revision_in(&message.header);
         if message.canceled {
             if message.compact_revision > 0 {
-                return Some(Came::Over(compacted_error(
+                return Some(StreamEnd::WatcherEnd(compacted_error(
                     asked_from,
                     message.compact_revision,
                 )));
@@ -575,7 +516,8 @@ impl Follower {
             return None;
         }
         if message.events.is_empty() && !message.fragment {
-            // an id of -1 marks the response to a request, which is only made where it overtakes no event
+            // an id of -1 marks the response to a request, which is sent only to servers that keep
+            // its place among events
             if revision > 0 {
                 self.progress(revision);
             }
@@ -589,14 +531,15 @@ impl Follower {
     async fn created(&mut self, revision: Revision, asked_from: Revision) {
         (self.pause, self.renewed) = (PAUSE, false);
         if asked_from == 0 {
-            // so that it begins there also if the connection is lost before the first event
+            // so that it begins there even if the connection is lost before the first event
             self.shared
                 .change(|state| state.next = state.next.max(revision + 1));
         }
-        if self.made.is_none() {
+        if self.created.is_none() {
             return;
         }
-        // what is too old is said in a second message, which may take a moment: wait for it if it must come
+        // the refusal of a compacted revision is a second message, which may take a moment: wait
+        // for it
         let may_be_old = asked_from > 0 && asked_from <= revision;
         if may_be_old
             && is_compacted(&self.cluster, &self.request.key, asked_from)
@@ -605,8 +548,8 @@ impl Follower {
         {
             return;
         }
-        if let Some(made) = self.made.take() {
-            let _ = made.send(Ok(()));
+        if let Some(created) = self.created.take() {
+            let _ = created.send(Ok(()));
         }
     }
 
@@ -643,28 +586,28 @@ impl Follower {
         });
     }
 
-    /// What becomes of the watcher after a refusal.
-    fn refused(&self, link: &Link, status: &Status) -> Came {
+    /// The end of a stream that was refused.
+    fn refused(&self, link: &Link, status: &Status) -> StreamEnd {
         use tonic::Code as Wire;
         lock(&self.shared.state).trouble =
             Some(format!("{}: {}", link.name(), link.reason(status)));
         if failure(status) != Failure::Refused {
-            return Came::Ended { leave: true };
+            return StreamEnd::Reopen { leave: true };
         }
         let denied =
             status.code() == Wire::PermissionDenied && self.cluster.has_login() && !self.renewed;
-        // etcd 3.5.1 says of a bad token that permission is denied
+        // etcd 3.5.1 refuses a bad token with this code
         if self.cluster.is_stale(status) || denied {
-            return Came::Stale;
+            return StreamEnd::StaleToken;
         }
         match status.code() {
             Wire::Unavailable
             | Wire::Unknown
             | Wire::Internal
             | Wire::Cancelled
-            | Wire::Aborted => Came::Ended { leave: true },
-            Wire::ResourceExhausted | Wire::DeadlineExceeded => Came::Ended { leave: false },
-            _ => Came::Over(convert::error_in(status, None)),
+            | Wire::Aborted => StreamEnd::Reopen { leave: true },
+            Wire::ResourceExhausted | Wire::DeadlineExceeded => StreamEnd::Reopen { leave: false },
+            _ => StreamEnd::WatcherEnd(convert::error_in(status, None)),
         }
     }
 }
@@ -672,41 +615,6 @@ impl Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pb::mvccpb;
-
-    fn message(revisions: &[i64], fragment: bool) -> pb::WatchResponse {
-        let event = |revision: &i64| {
-            let kv = mvccpb::KeyValue {
-                mod_revision: *revision,
-                ..Default::default()
-            };
-            mvccpb::Event {
-                kv: Some(kv),
-                ..Default::default()
-            }
-        };
-        pb::WatchResponse {
-            events: revisions.iter().map(event).collect(),
-            fragment,
-            ..Default::default()
-        }
-    }
-
-    #[test]
-    fn fragments_become_whole_revisions() {
-        let mut assembler = Assembler::default();
-        let mut take = |revisions: &[i64], fragment| -> Vec<i64> {
-            let events = assembler.take(message(revisions, fragment));
-            events.iter().map(|event| event.kv.mod_revision).collect()
-        };
-        assert_eq!(take(&[5, 6], false), [5, 6]);
-        assert_eq!(take(&[7, 8, 8], true), [7]);
-        assert!(take(&[8], true).is_empty());
-        assert_eq!(take(&[9], true), [8, 8, 8]);
-        assert_eq!(take(&[9, 10], false), [9, 9, 10]);
-        assert!(take(&[11], true).is_empty());
-        assert_eq!(take(&[], false), [11]);
-    }
 
     #[test]
     fn progress_is_requested_where_the_response_overtakes_no_event() {
@@ -730,16 +638,16 @@ mod tests {
     }
 
     #[test]
-    fn a_bell_rings_until_it_is_silenced() {
-        let mut bell = Bell::new().expect("two sockets");
-        bell.ear.set_nonblocking(true).expect("a setting");
-        for rung in [false, true, true, false, false, true, false] {
-            bell.set(rung);
-            let mut ear = &bell.ear;
-            let heard = ear.read(&mut [0]).is_ok();
-            assert_eq!(heard, rung);
-            if heard {
-                (&bell.ring).write_all(&[1]).expect("a byte");
+    fn flag_is_readable_while_it_is_set() {
+        let mut flag = ReadableFlag::new().expect("two sockets");
+        flag.reader.set_nonblocking(true).expect("a setting");
+        for is_set in [false, true, true, false, false, true, false] {
+            flag.set(is_set);
+            let mut reader = &flag.reader;
+            let is_readable = reader.read(&mut [0]).is_ok();
+            assert_eq!(is_readable, is_set);
+            if is_readable {
+                (&flag.writer).write_all(&[1]).expect("a byte");
             }
         }
     }

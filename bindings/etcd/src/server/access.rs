@@ -1,34 +1,35 @@
-//! Which web pages and which host names may use the HTTP side of a server.
+//! Checks which web pages and which host names may use HTTP on a server.
 //!
-//! A browser sends simple requests to any address, also for a page that may not read the answer. So a page of
-//! another origin is refused before its request is carried out, unless its origin was allowed.
+//! A browser sends simple requests to any address, also for a page that may not read the response.
+//! So a page of another origin is refused before its request is carried out, unless its origin was
+//! allowed.
 
 use http::{HeaderValue, Request, header};
 use libkv::{Code, Error, Result};
 
-use super::how::Serve;
+use super::options::Serve;
 
-/// What a port is for.
+/// The purpose of a port.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Port {
-    /// Connections are TLS.
+    /// Its connections use TLS.
     pub encrypted: bool,
-    /// It has metrics and health, and no calls.
+    /// It serves metrics and health, and no calls.
     pub pages_only: bool,
 }
 
 /// Allowed origins and hosts.
 #[derive(Debug, Default)]
 pub(crate) struct Access {
-    /// `*` for all.
+    /// `*` allows all.
     cors: Vec<String>,
-    /// `*` or none for all.
+    /// `*` or an empty list allows all.
     hosts: Vec<String>,
 }
 
 /// Why a request is refused.
 #[derive(Debug)]
-pub(crate) enum Refused {
+pub(crate) enum AccessError {
     Host(String),
     Origin(String),
 }
@@ -36,9 +37,9 @@ pub(crate) enum Refused {
 impl Access {
     /// # Errors
     ///
-    /// `invalid_argument`, naming what is no origin.
-    pub fn new(how: &Serve) -> Result<Access> {
-        if let Some(bad) = how
+    /// `invalid_argument`, naming the text that is not an origin.
+    pub fn new(options: &Serve) -> Result<Access> {
+        if let Some(bad) = options
             .cors
             .iter()
             .find(|origin| *origin != "*" && !origin.contains("://"))
@@ -47,17 +48,17 @@ impl Access {
             return Err(Error::new(Code::InvalidArgument, message));
         }
         Ok(Access {
-            cors: how.cors.clone(),
-            hosts: how.host_whitelist.clone(),
+            cors: options.cors.clone(),
+            hosts: options.host_whitelist.clone(),
         })
     }
 
-    /// Checks a request; the value is the origin that the answer's CORS headers allow, if it has any.
+    /// Checks a request. Returns the origin for the CORS headers of the response, if it needs any.
     pub fn check<B>(
         &self,
         request: &Request<B>,
         port: Port,
-    ) -> std::result::Result<Option<HeaderValue>, Refused> {
+    ) -> std::result::Result<Option<HeaderValue>, AccessError> {
         let header = |name| {
             request
                 .headers()
@@ -72,9 +73,9 @@ impl Access {
         let host = host.unwrap_or_default();
         if !port.encrypted && !self.allows_host(host) {
             let host = without_port(host);
-            return Err(Refused::Host(format!(
-                "the host {host:?} is not in the list of hosts (--host-whitelist) that a request over plain HTTP may \
-                 name, which is a protection against DNS rebinding; name it there, or use TLS"
+            return Err(AccessError::Host(format!(
+                "the host {host:?} is not in the list of hosts (--host-whitelist) of plain HTTP \
+                 requests, which protects against DNS rebinding; add it to the list, or use TLS"
             )));
         }
         if self.cors.iter().any(|allowed| allowed == "*") {
@@ -92,7 +93,7 @@ impl Access {
         }
         match origin.split_once("://") {
             Some((_, own)) if own.eq_ignore_ascii_case(host) => Ok(None),
-            _ => Err(Refused::Origin(format!(
+            _ => Err(AccessError::Origin(format!(
                 "the origin {origin:?} is not allowed: see --cors"
             ))),
         }
@@ -117,7 +118,8 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// An origin as browsers write it: without the port of its scheme. etcd's option demands that port.
+/// An origin as browsers write it: without the default port of its scheme. etcd's option requires
+/// the port.
 fn normal(origin: &str) -> &str {
     let origin = origin.trim_end_matches('/');
     let port = if origin.starts_with("https://") {
@@ -137,9 +139,9 @@ mod tests {
         pages_only: false,
     };
 
-    /// What the answer allows, or why the request is refused.
+    /// The allowed origin, or the check that refused the request.
     fn check(
-        how: Serve,
+        options: Serve,
         port: Port,
         host: &str,
         origin: &str,
@@ -149,23 +151,23 @@ mod tests {
             request = request.header("origin", origin);
         }
         let request = request.body(()).expect("a request");
-        let allowed = Access::new(&how)
+        let allowed = Access::new(&options)
             .expect("they are origins")
             .check(&request, port);
         match allowed {
             Ok(origin) => Ok(origin.map(|origin| origin.to_str().expect("text").into())),
-            Err(Refused::Host(_)) => Err("host".into()),
-            Err(Refused::Origin(_)) => Err("origin".into()),
+            Err(AccessError::Host(_)) => Err("host".into()),
+            Err(AccessError::Origin(_)) => Err("origin".into()),
         }
     }
 
     #[test]
-    fn origins_are_the_servers_own_and_those_that_were_given() {
+    fn origins_allowed_are_the_servers_own_and_the_configured_ones() {
         let none = || Serve::new("127.0.0.1:0");
         let all = || none().cors(["*"]);
         let some = || none().cors(["https://page/", "http://other:80"]);
         let allowed = |origin: &str| Ok(Some(origin.to_string()));
-        for (how, origin, should) in [
+        for (options, origin, should) in [
             (none(), "", Ok(None)),
             (none(), "http://kv:2379", Ok(None)),
             (none(), "http://kv", Err("origin".to_string())),
@@ -181,25 +183,29 @@ mod tests {
             (some(), "https://page.example", Err("origin".to_string())),
         ] {
             assert_eq!(
-                check(how.clone(), PLAIN, "kv:2379", origin),
+                check(options.clone(), PLAIN, "kv:2379", origin),
                 should,
                 "{:?} {origin}",
-                how.cors
+                options.cors
             );
         }
     }
 
     #[test]
-    fn hosts_are_checked_where_there_is_no_tls() {
-        let how = || Serve::new("127.0.0.1:0").host_whitelist(["kv", "::1"]);
+    fn hosts_are_checked_without_tls() {
+        let options = || Serve::new("127.0.0.1:0").host_whitelist(["kv", "::1"]);
         for host in ["kv", "KV:2379", "[::1]:2379", "[::1]"] {
-            assert_eq!(check(how(), PLAIN, host, ""), Ok(None), "{host}");
+            assert_eq!(check(options(), PLAIN, host, ""), Ok(None), "{host}");
         }
         for host in ["", "evil", "evil:2379", "kv.evil", "127.0.0.1:2379"] {
-            assert_eq!(check(how(), PLAIN, host, ""), Err("host".into()), "{host}");
+            assert_eq!(
+                check(options(), PLAIN, host, ""),
+                Err("host".into()),
+                "{host}"
+            );
             assert_eq!(
                 check(
-                    how(),
+                    options(),
                     Port {
                         encrypted: true,
                         ..PLAIN
@@ -211,7 +217,7 @@ mod tests {
                 "{host}"
             );
             assert_eq!(
-                check(how().host_whitelist(["*"]), PLAIN, host, ""),
+                check(options().host_whitelist(["*"]), PLAIN, host, ""),
                 Ok(None),
                 "{host}"
             );
@@ -219,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_that_are_none_are_refused() {
+    fn origins_that_are_invalid_are_refused() {
         let error = Access::new(&Serve::new("127.0.0.1:0").cors(["example.com"]))
             .expect_err("it is no origin");
         assert_eq!(error.code(), Code::InvalidArgument);

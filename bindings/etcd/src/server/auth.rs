@@ -1,16 +1,18 @@
-//! The service Auth. A store has no users yet: authentication is off, and what would change that is refused.
+//! The service Auth. A store has no users yet: authentication is off, and calls that would change
+//! that are refused.
 
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::{Answered, Store};
+use super::reply::ServiceResult;
+use super::store::Store;
 use crate::pb::etcdserverpb::{self as pb, auth_server};
 
 /// Authentication that is off.
 pub(crate) struct Auth(pub Arc<Store>);
 
-/// etcd's number on a store whose users were never changed.
+/// The revision that etcd reports for a store whose users were never changed.
 const AUTH_REVISION: u64 = 1;
 
 macro_rules! auth {
@@ -19,8 +21,10 @@ macro_rules! auth {
         impl auth_server::Auth for Auth {
             $( $supported )*
 
-            $( async fn $method(&self, _: Request<pb::$request>) -> Answered<pb::$response> {
-                Err(Status::unimplemented("etcdserver: authentication is not supported by libkv yet"))
+            $( async fn $method(&self, _: Request<pb::$request>) -> ServiceResult<pb::$response> {
+                Err(Status::unimplemented(
+                    "etcdserver: authentication is not supported by libkv yet",
+                ))
             } )*
         }
     };
@@ -28,18 +32,32 @@ macro_rules! auth {
 
 auth! {
     {
-        async fn auth_status(&self, _: Request<pb::AuthStatusRequest>) -> Answered<pb::AuthStatusResponse> {
-            let header = self.0.identity.header(self.0.revision()?);
-            Ok(Response::new(pb::AuthStatusResponse { header, enabled: false, auth_revision: AUTH_REVISION }))
+        async fn auth_status(
+            &self,
+            _: Request<pb::AuthStatusRequest>,
+        ) -> ServiceResult<pb::AuthStatusResponse> {
+            Ok(Response::new(pb::AuthStatusResponse {
+                header: self.0.identity.header(self.0.revision()?),
+                enabled: false,
+                auth_revision: AUTH_REVISION,
+            }))
         }
 
-        /// OK also where it is off, as it always is.
-        async fn auth_disable(&self, _: Request<pb::AuthDisableRequest>) -> Answered<pb::AuthDisableResponse> {
-            Ok(Response::new(pb::AuthDisableResponse { header: self.0.identity.header(self.0.revision()?) }))
+        /// OK even if authentication is off, which is always the case.
+        async fn auth_disable(
+            &self,
+            _: Request<pb::AuthDisableRequest>,
+        ) -> ServiceResult<pb::AuthDisableResponse> {
+            Ok(Response::new(pb::AuthDisableResponse {
+                header: self.0.identity.header(self.0.revision()?),
+            }))
         }
 
-        /// Clients that have a name and a password go on without a token after this text and code.
-        async fn authenticate(&self, _: Request<pb::AuthenticateRequest>) -> Answered<pb::AuthenticateResponse> {
+        /// After this text and code, clients with a name and a password continue without a token.
+        async fn authenticate(
+            &self,
+            _: Request<pb::AuthenticateRequest>,
+        ) -> ServiceResult<pb::AuthenticateResponse> {
             Err(Status::failed_precondition("etcdserver: authentication is not enabled"))
         }
     }

@@ -8,9 +8,8 @@ use libkv::{Code, LeaseGrant, LeaseId, Response};
 use tokio::sync::oneshot;
 use tonic::Status;
 
-use super::Store;
-use super::store::stopped;
-use crate::convert::refusal;
+use super::store::{Store, stopped};
+use crate::convert::{refusal, wrong_response};
 
 /// The TTL of the lease of a client that named none, in seconds. Only the client renews it.
 const TTL_SECONDS: i64 = 60;
@@ -40,12 +39,8 @@ pub(super) async fn lease_or_new(store: &Store, given: LeaseId) -> Result<LeaseI
     };
     match store.call(grant).await? {
         Response::LeaseGrant(granted) => Ok(granted.id),
-        _ => Err(another_kind()),
+        _ => Err(wrong_response()),
     }
-}
-
-pub(super) fn another_kind() -> Status {
-    Status::internal("etcdserver: a response of another kind")
 }
 
 /// A request for a name with a lease of the client.
@@ -60,8 +55,8 @@ pub(super) async fn claim(
     lost: &str,
 ) -> Result<Claim, Status> {
     let (done, claimed) = oneshot::channel();
-    // if this future is dropped, so is the driver, which deletes the key; a claim that nobody
-    // receives deletes it as well
+    // if this future is dropped, so is the driver, which deletes the key; a claim that is not
+    // received deletes it as well
     let _driver = ClaimDriver::start(request, move |claim| drop(done.send(claim)));
     let claimed = tokio::select! {
         claimed = claimed => claimed,

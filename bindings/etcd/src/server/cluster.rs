@@ -1,10 +1,11 @@
-//! The service Cluster: one member, and what would change it.
+//! The service Cluster: the list of one member; changes are refused.
 
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::{Answered, Store};
+use super::reply::ServiceResult;
+use super::store::Store;
 use crate::pb::etcdserverpb::{self as pb, cluster_server};
 
 /// The list of the one member.
@@ -19,7 +20,7 @@ impl cluster_server::Cluster for Cluster {
     async fn member_list(
         &self,
         _: Request<pb::MemberListRequest>,
-    ) -> Answered<pb::MemberListResponse> {
+    ) -> ServiceResult<pb::MemberListResponse> {
         let Store {
             identity,
             name,
@@ -43,28 +44,28 @@ impl cluster_server::Cluster for Cluster {
     async fn member_add(
         &self,
         _: Request<pb::MemberAddRequest>,
-    ) -> Answered<pb::MemberAddResponse> {
+    ) -> ServiceResult<pb::MemberAddResponse> {
         Err(unsupported())
     }
 
     async fn member_remove(
         &self,
         _: Request<pb::MemberRemoveRequest>,
-    ) -> Answered<pb::MemberRemoveResponse> {
+    ) -> ServiceResult<pb::MemberRemoveResponse> {
         Err(unsupported())
     }
 
     async fn member_update(
         &self,
         _: Request<pb::MemberUpdateRequest>,
-    ) -> Answered<pb::MemberUpdateResponse> {
+    ) -> ServiceResult<pb::MemberUpdateResponse> {
         Err(unsupported())
     }
 
     async fn member_promote(
         &self,
         _: Request<pb::MemberPromoteRequest>,
-    ) -> Answered<pb::MemberPromoteResponse> {
+    ) -> ServiceResult<pb::MemberPromoteResponse> {
         Err(unsupported())
     }
 }

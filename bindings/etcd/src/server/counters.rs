@@ -1,4 +1,4 @@
-//! What a server counts, for `/metrics`: calls, messages, what they did, and what is under way.
+//! The counters of a server, for `/metrics`: calls, messages, operations and current activity.
 
 use std::array;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -6,35 +6,35 @@ use std::time::Duration;
 
 use libkv::{OpResponse, Response};
 
-use crate::pb::METHODS;
+use crate::schema::RPCS;
 
-/// What takes longer is slow, as with etcd.
+/// A request that takes longer is slow, as in etcd.
 const SLOW: Duration = Duration::from_millis(100);
 
-/// The bounds of the times that calls took, in microseconds: those of Prometheus' own libraries.
+/// The bounds of call durations, in microseconds: the default bounds of Prometheus' own libraries.
 const HANDLING_US: [u64; 11] = [
     5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
     10_000_000,
 ];
 
-/// All that is counted.
+/// All counters of a server.
 pub(crate) struct Counters {
-    /// For each line of [`METHODS`].
+    /// One for each line of [`RPCS`].
     pub methods: Vec<MethodCounters>,
-    /// Whether the time of each call is kept.
+    /// Whether the duration of each call is kept.
     pub is_extensive: bool,
-    /// Bytes of messages that clients sent and were sent.
+    /// Bytes of messages that clients sent and received.
     pub received_bytes: AtomicU64,
     pub sent_bytes: AtomicU64,
     /// Connections that are open.
     pub connections: AtomicI64,
     /// Bytes of large messages that are kept in memory.
     pub held_bytes: AtomicUsize,
-    /// Requests and streams under way.
+    /// Requests and streams in progress.
     pub requests: AtomicI64,
-    /// Ranges within txns; the others are calls.
+    /// Ranges within txns. The other ranges are counted as calls.
     pub ranges_in_txns: AtomicU64,
-    /// Puts and deletions, those within txns too.
+    /// Puts and deletions, also those within txns.
     pub puts: AtomicU64,
     pub deletes: AtomicU64,
     /// Requests that took longer than 100 ms in the store.
@@ -46,7 +46,7 @@ pub(crate) struct Counters {
     pub ttls: Histogram<24>,
 }
 
-/// What is counted of one method.
+/// The counters of one method.
 pub(crate) struct MethodCounters {
     pub started: AtomicU64,
     /// By gRPC's code, 0 to 16.
@@ -73,7 +73,7 @@ impl Default for MethodCounters {
 impl Default for Counters {
     fn default() -> Counters {
         Counters {
-            methods: METHODS.iter().map(|_| MethodCounters::default()).collect(),
+            methods: RPCS.iter().map(|_| MethodCounters::default()).collect(),
             is_extensive: false,
             received_bytes: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
@@ -93,9 +93,9 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Counts what a request did.
-    pub fn count(&self, answer: &Response) {
-        match answer {
+    /// Counts the operation that a response belongs to.
+    pub fn count(&self, response: &Response) {
+        match response {
             Response::Put(_) => add(&self.puts),
             Response::Delete(_) => add(&self.deletes),
             Response::Txn(txn) => self.count_ops(&txn.responses),
@@ -108,7 +108,7 @@ impl Counters {
         }
     }
 
-    /// Counts what a txn did.
+    /// Counts the operations of a txn.
     pub fn count_ops(&self, ops: &[OpResponse]) {
         for op in ops {
             match op {
@@ -120,7 +120,8 @@ impl Counters {
         }
     }
 
-    /// Counts a lease that was kept alive, which has time left.
+    /// Counts a renewal of a lease. A lease that does not exist has no time left and is not
+    /// counted.
     pub fn renewed(&self, ttl_seconds: i64) {
         if ttl_seconds > 0 {
             add(&self.leases_renewed);
@@ -135,15 +136,15 @@ impl Counters {
     }
 }
 
-/// Counts one more.
+/// Adds one to a counter.
 pub(crate) fn add(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
 }
 
-/// How many values were not larger than each bound.
+/// How many values were at most as large as each bound.
 pub(crate) struct Histogram<const N: usize> {
     bounds: [u64; N],
-    /// Values above the bound before and up to this one.
+    /// Values above the previous bound and up to this one.
     buckets: [AtomicU64; N],
     above: AtomicU64,
     sum: AtomicU64,
@@ -165,7 +166,7 @@ impl<const N: usize> Histogram<N> {
         self.sum.fetch_add(value, Relaxed);
     }
 
-    /// Each bound with the number of values up to it, and the number and the sum of all values.
+    /// Each bound with the number of values up to it, then the number and the sum of all values.
     pub fn read(&self) -> (Vec<(u64, u64)>, u64, u64) {
         let mut count = 0;
         let up_to = |(bound, bucket): (&u64, &AtomicU64)| {
@@ -181,17 +182,17 @@ impl<const N: usize> Histogram<N> {
     }
 }
 
-/// Counts one up until it is dropped.
-pub(crate) struct Counted<'c>(&'c AtomicI64);
+/// Adds one to a counter until it is dropped.
+pub(crate) struct CountGuard<'c>(&'c AtomicI64);
 
-impl<'c> Counted<'c> {
-    pub fn new(counter: &'c AtomicI64) -> Counted<'c> {
+impl<'c> CountGuard<'c> {
+    pub fn new(counter: &'c AtomicI64) -> CountGuard<'c> {
         counter.fetch_add(1, Relaxed);
-        Counted(counter)
+        CountGuard(counter)
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for CountGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
     }

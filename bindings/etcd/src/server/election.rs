@@ -13,15 +13,16 @@ use libkv::{
 };
 use tonic::{Request, Response, Status};
 
-use super::claim::{another_kind, claim, lease_or_new, refused, request_for, unknown};
-use super::store::stopped;
-use super::{Answered, Store};
-use crate::convert::{kv_out, refusal};
+use super::claim::{claim, lease_or_new, refused, request_for, unknown};
+use super::reply::ServiceResult;
+use super::store::{Store, stopped};
+use crate::convert::{kv_out, refusal, wrong_response};
 use crate::pb::etcdserverpb::ResponseHeader;
 use crate::pb::v3electionpb as pb;
 use crate::pb::v3electionpb::election_server;
 
-/// Elections by name. The leader is whose key was created first; its value is what it proclaims.
+/// Elections by name. The leader has the key that was created first; the key's value is what it
+/// proclaims.
 pub(crate) struct ElectionService(pub Arc<Store>);
 
 /// Batches without a new leader that are read before other tasks run.
@@ -69,7 +70,7 @@ impl ElectionService {
                 Ok(self.0.identity.header(response.revision))
             }
             libkv::Response::Txn(_) => Err(refused(NOT_LEADER)),
-            _ => Err(another_kind()),
+            _ => Err(wrong_response()),
         }
     }
 
@@ -91,7 +92,7 @@ impl ElectionService {
             .call(holder_request(&claim_prefix(&request.name)))
             .await?
         else {
-            return Err(another_kind());
+            return Err(wrong_response());
         };
         let header = self.0.identity.header(found.revision);
         let kv = found
@@ -114,12 +115,12 @@ impl ElectionService {
                 leader.rev,
             ))
             .and_then(Delete::new(&leader.key[..]));
-        // who leads no longer has nothing to step down from
+        // a client that does not lead any more succeeds too
         match self.0.call(delete).await? {
             libkv::Response::Txn(response) => Ok(pb::ResignResponse {
                 header: self.0.identity.header(response.revision),
             }),
-            _ => Err(another_kind()),
+            _ => Err(wrong_response()),
         }
     }
 }
@@ -131,7 +132,7 @@ impl election_server::Election for ElectionService {
     async fn campaign(
         &self,
         request: Request<pb::CampaignRequest>,
-    ) -> Answered<pb::CampaignResponse> {
+    ) -> ServiceResult<pb::CampaignResponse> {
         self.run_campaign(request.into_inner())
             .await
             .map(Response::new)
@@ -141,28 +142,34 @@ impl election_server::Election for ElectionService {
     async fn proclaim(
         &self,
         request: Request<pb::ProclaimRequest>,
-    ) -> Answered<pb::ProclaimResponse> {
+    ) -> ServiceResult<pb::ProclaimResponse> {
         self.run_proclaim(request.into_inner())
             .await
             .map(Response::new)
             .map_err(unknown)
     }
 
-    async fn leader(&self, request: Request<pb::LeaderRequest>) -> Answered<pb::LeaderResponse> {
+    async fn leader(
+        &self,
+        request: Request<pb::LeaderRequest>,
+    ) -> ServiceResult<pb::LeaderResponse> {
         self.read_leader(request.into_inner())
             .await
             .map(Response::new)
             .map_err(unknown)
     }
 
-    async fn observe(&self, request: Request<pb::LeaderRequest>) -> Answered<Leaders> {
+    async fn observe(&self, request: Request<pb::LeaderRequest>) -> ServiceResult<Leaders> {
         Ok(Response::new(Leaders::new(
             self.0.clone(),
             claim_prefix(&request.into_inner().name),
         )))
     }
 
-    async fn resign(&self, request: Request<pb::ResignRequest>) -> Answered<pb::ResignResponse> {
+    async fn resign(
+        &self,
+        request: Request<pb::ResignRequest>,
+    ) -> ServiceResult<pb::ResignResponse> {
         self.run_resign(request.into_inner())
             .await
             .map(Response::new)
@@ -170,20 +177,20 @@ impl election_server::Election for ElectionService {
     }
 }
 
-/// Each leader of an election from the present one on, with each value that it proclaims.
+/// Each leader of an election, from the current one on, with each value that it proclaims.
 pub(crate) struct Leaders {
     store: Arc<Store>,
     prefix: Vec<u8>,
     closed: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// None when it must be made anew.
+    /// `None` when it must be made again.
     watcher: Option<Watcher>,
-    /// Whether the leader must be looked up: at first, and after each.
+    /// Whether the leader must be looked up: at first, and after the end of each.
     look: bool,
     /// The leader's key.
     leader: Option<bytes::Bytes>,
-    /// What happened up to this revision is known.
+    /// Changes up to this revision are known.
     known_upto: Revision,
-    /// The mod_revision of what was answered last.
+    /// The mod_revision of the last response.
     last: Revision,
     responses: VecDeque<pb::LeaderResponse>,
     ended: bool,
@@ -245,7 +252,7 @@ impl Leaders {
         }
     }
 
-    /// Makes the watcher and looks the leader up, where that is to be done.
+    /// Makes the watcher and looks the leader up, if that is needed.
     fn prepare(&mut self) -> Result<(), Error> {
         if self.look {
             self.look_up()?;
@@ -261,7 +268,7 @@ impl Leaders {
     fn poll_watcher(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let overtaken = |error: &Error| error.code() == Code::Compacted;
         let outcome = match (self.prepare(), &mut self.watcher) {
-            // what the look-up found is sent before the watcher is waited for
+            // the leader that was found is sent before the watcher is waited for
             (Ok(()), _) if !self.responses.is_empty() => Ok(()),
             (Ok(()), Some(watcher)) => match ready!(Pin::new(watcher).poll_next(context)) {
                 Some(batch) => batch.map(|batch| self.take(batch)),
@@ -270,7 +277,7 @@ impl Leaders {
             (prepared, _) => prepared,
         };
         Poll::Ready(match outcome {
-            // what was missed is over: the present leader counts
+            // missed leaders are over: the current one counts
             Err(error) if overtaken(&error) => {
                 (self.watcher, self.look) = (None, true);
                 Ok(())

@@ -6,37 +6,43 @@ use std::sync::Arc;
 use libkv::{Code, Error, KeyValue, Op, OpResponse, Range, Revision, SortOrder, SortTarget, Txn};
 use tonic::{Extensions, Request, Response, Status};
 
-use super::reply::{Call, Large};
-use super::{Answered, Store};
+use super::reply::ServiceResult;
+use super::reply::{Call, LargeResponse};
+use super::store::Store;
 use crate::convert::{self, refusal};
 use crate::pb::etcdserverpb::{self as pb, kv_server};
 
-/// Answers of fewer bytes are not counted as large.
+/// Responses with fewer bytes are not counted as large.
 const LARGE_BYTES_MIN: usize = 64 << 10;
-/// Most keys of the first message of a range stream; each later one may have twice as many, as in etcd.
+/// The most keys in the first message of a range stream. The limit doubles with each message, as in
+/// etcd.
 const CHUNK_KEYS_FIRST: usize = 10;
-/// A message of a range stream ends with the pair that reaches this size. etcd has no such bound: a few
-/// large values there make a message of many megabytes.
+/// A message of a range stream ends with the pair that reaches this size. etcd has no such limit: a
+/// few large values make a message of many megabytes there.
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// Ranges, puts, deletions, txns and compactions.
 pub(crate) struct Kv(pub Arc<Store>);
 
-/// Runs a write. The response is sent whatever its size, since the write is committed by then.
-macro_rules! answer {
+/// Runs a write. The response is sent even if it is large, because the write is committed by then.
+macro_rules! run_write {
     ($self:ident, $kind:ident, $request:expr, $bytes:expr, $out:expr) => {{
-        let libkv::Response::$kind(answer) = $self.0.call($request).await? else {
+        let libkv::Response::$kind(response) = $self.0.call($request).await? else {
             return Err(convert::wrong_response());
         };
-        let (bytes, header) = ($bytes(&answer), $self.0.identity.header(answer.revision));
+        let (bytes, header) = (
+            $bytes(&response),
+            $self.0.identity.header(response.revision),
+        );
         Ok(large(
-            Response::new($out(answer, header)),
-            Large::Written(bytes),
+            Response::new($out(response, header)),
+            LargeResponse::Write(bytes),
         ))
     }};
 }
 
-/// Refuses a write whose response may be large, before it is committed, while no memory is left for responses.
+/// Refuses a write whose response may be large, before it is committed, while no memory is left for
+/// responses.
 fn ensure_room(extensions: &Extensions, may_be_large: bool) -> Result<(), Status> {
     match extensions.get::<Arc<Call>>() {
         Some(call) if may_be_large => call.ensure_room(),
@@ -46,19 +52,19 @@ fn ensure_room(extensions: &Extensions, may_be_large: bool) -> Result<(), Status
 
 #[tonic::async_trait]
 impl kv_server::Kv for Kv {
-    async fn range(&self, request: Request<pb::RangeRequest>) -> Answered<pb::RangeResponse> {
+    async fn range(&self, request: Request<pb::RangeRequest>) -> ServiceResult<pb::RangeResponse> {
         let range = convert::range_in(request.into_inner()).map_err(refusal)?;
-        let answer = match range.range.is_single() {
+        let response = match range.range.is_single() {
             true => self.0.db.range(range).map_err(refusal)?,
             false => self.0.read(move |db| db.range(range)).await?,
         };
         let (bytes, header) = (
-            pairs_bytes(&answer.kvs),
-            self.0.identity.header(answer.revision),
+            pairs_bytes(&response.kvs),
+            self.0.identity.header(response.revision),
         );
         Ok(large(
-            Response::new(convert::range_out(answer, header)),
-            Large::Read(bytes),
+            Response::new(convert::range_out(response, header)),
+            LargeResponse::Read(bytes),
         ))
     }
 
@@ -67,17 +73,17 @@ impl kv_server::Kv for Kv {
     async fn range_stream(
         &self,
         request: Request<pb::RangeRequest>,
-    ) -> Answered<Self::RangeStreamStream> {
+    ) -> ServiceResult<Self::RangeStreamStream> {
         let range = streamable(convert::range_in(request.into_inner()).map_err(refusal)?)?;
         Ok(Response::new(tokio_stream::iter(
             Chunks::open(&self.0, range).await?,
         )))
     }
 
-    async fn put(&self, request: Request<pb::PutRequest>) -> Answered<pb::PutResponse> {
+    async fn put(&self, request: Request<pb::PutRequest>) -> ServiceResult<pb::PutResponse> {
         ensure_room(request.extensions(), request.get_ref().prev_kv)?;
-        let bytes = |answer: &libkv::PutResponse| answer.prev_kv.as_ref().map_or(0, pair_bytes);
-        answer!(
+        let bytes = |response: &libkv::PutResponse| response.prev_kv.as_ref().map_or(0, pair_bytes);
+        run_write!(
             self,
             Put,
             convert::put_in(request.into_inner()),
@@ -89,10 +95,10 @@ impl kv_server::Kv for Kv {
     async fn delete_range(
         &self,
         request: Request<pb::DeleteRangeRequest>,
-    ) -> Answered<pb::DeleteRangeResponse> {
+    ) -> ServiceResult<pb::DeleteRangeResponse> {
         ensure_room(request.extensions(), request.get_ref().prev_kv)?;
-        let bytes = |answer: &libkv::DeleteResponse| pairs_bytes(&answer.prev_kvs);
-        answer!(
+        let bytes = |response: &libkv::DeleteResponse| pairs_bytes(&response.prev_kvs);
+        run_write!(
             self,
             Delete,
             convert::delete_in(request.into_inner()),
@@ -101,32 +107,32 @@ impl kv_server::Kv for Kv {
         )
     }
 
-    async fn txn(&self, request: Request<pb::TxnRequest>) -> Answered<pb::TxnResponse> {
+    async fn txn(&self, request: Request<pb::TxnRequest>) -> ServiceResult<pb::TxnResponse> {
         let (_, extensions, txn) = request.into_parts();
         let txn = convert::txn_in(txn).map_err(refusal)?;
-        let bytes = |answer: &libkv::TxnResponse| ops_bytes(&answer.responses);
+        let bytes = |response: &libkv::TxnResponse| ops_bytes(&response.responses);
         if txn.is_read_only() && !txn.success.iter().chain(&txn.failure).all(is_single) {
             if self.0.limits.is_some() {
                 self.0.check(&txn.clone().into())?;
             }
-            let answer = self.0.read(move |db| db.txn(txn)).await?;
-            self.0.counters.count_ops(&answer.responses);
-            let (bytes, header) = (bytes(&answer), self.0.identity.header(answer.revision));
+            let response = self.0.read(move |db| db.txn(txn)).await?;
+            self.0.counters.count_ops(&response.responses);
+            let (bytes, header) = (bytes(&response), self.0.identity.header(response.revision));
             return Ok(large(
-                Response::new(convert::txn_out(answer, header)),
-                Large::Read(bytes),
+                Response::new(convert::txn_out(response, header)),
+                LargeResponse::Read(bytes),
             ));
         }
         ensure_room(&extensions, returns_pairs(&txn))?;
-        answer!(self, Txn, txn, bytes, convert::txn_out)
+        run_write!(self, Txn, txn, bytes, convert::txn_out)
     }
 
     async fn compact(
         &self,
         request: Request<pb::CompactionRequest>,
-    ) -> Answered<pb::CompactionResponse> {
+    ) -> ServiceResult<pb::CompactionResponse> {
         let compact = convert::compact_in(request.into_inner());
-        answer!(self, Compact, compact, |_| 0, |_, header| {
+        run_write!(self, Compact, compact, |_| 0, |_, header| {
             pb::CompactionResponse { header }
         })
     }
@@ -148,7 +154,7 @@ fn is_single(op: &Op) -> bool {
 }
 
 fn pair_bytes(kv: &KeyValue) -> usize {
-    // the numbers beside them, about
+    // with the approximate size of their numbers
     kv.key.len() + kv.value.len() + 64
 }
 
@@ -166,15 +172,15 @@ fn ops_bytes(ops: &[OpResponse]) -> usize {
     ops.iter().map(of_one).sum()
 }
 
-/// Marks an answer that takes much memory until its client has read it.
-fn large<T>(mut response: Response<T>, large: Large) -> Response<T> {
+/// Marks a response that needs much memory until its client has read it.
+fn large<T>(mut response: Response<T>, large: LargeResponse) -> Response<T> {
     if large.bytes() >= LARGE_BYTES_MIN {
         response.extensions_mut().insert(large);
     }
     response
 }
 
-/// The range if a stream serves it: in the default order of its target, without filters.
+/// The range, if a stream can serve it: in the default order of its target, without filters.
 fn streamable(range: Range) -> Result<Range, Status> {
     if range.range.key.is_empty() {
         return Err(refusal(Error::new(
@@ -209,22 +215,23 @@ fn streamable(range: Range) -> Result<Range, Status> {
 /// The pairs of a range stream, each read when it is needed.
 type Pairs = Box<dyn Iterator<Item = Result<KeyValue, Error>> + Send>;
 
-/// The messages of a range stream. Each is read when the client has room for it, all at one revision; the
-/// last one has header, `more` and count.
+/// The messages of a range stream. Each is read when the client has room for it, all at one
+/// revision; the last one has header, `more` and count.
 ///
-/// No read transaction stays open in between: a slow client would keep free pages from being used again. So
-/// a compaction beyond that revision ends the stream, as in etcd. A range that is sorted by another target than
-/// the key is read at once, as Range does: its first pair is known only then.
+/// No read transaction stays open between messages: with a slow client it would prevent the reuse
+/// of free pages. So a compaction beyond that revision ends the stream, as in etcd. A range that is
+/// sorted by another target than the key is read at once, as in Range: its first pair is known only
+/// then.
 pub(crate) struct Chunks {
     store: Arc<Store>,
-    /// The store's revision when the stream was opened: its header.
+    /// The store's revision when the stream was opened, for its header.
     revision: Revision,
-    /// Pairs that are still to be sent; none if they are only counted.
+    /// The pairs that are still to be sent; `None` if they are only counted.
     pairs: Option<Peekable<Pairs>>,
-    /// All pairs of the range; none if those that are sent are all.
+    /// The number of pairs of the range; `None` if all of them are sent.
     count: Option<i64>,
     sent: i64,
-    /// Most keys of the next message.
+    /// The most keys in the next message.
     chunk_keys: usize,
     ended: bool,
 }
@@ -255,7 +262,8 @@ impl Chunks {
         })
     }
 
-    /// The revision of the header, the count if not all pairs are sent, and the pairs unless they are only counted.
+    /// The revision of the header, the count if not all pairs are sent, and the pairs unless they
+    /// are only counted.
     async fn by_key(
         store: &Arc<Store>,
         range: Range,
@@ -307,7 +315,7 @@ impl Chunks {
             }
             self.sent += chunk.kvs.len() as i64;
             self.chunk_keys = self.chunk_keys.saturating_mul(2);
-            // a failed read is for the next message to report
+            // a read that failed is reported by the next message
             if pairs.peek().is_some() {
                 return Ok(chunk);
             }

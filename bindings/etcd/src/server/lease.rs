@@ -8,12 +8,13 @@ use libkv::{LeaseGrant, LeaseId, LeaseRevoke, LeaseTimeToLive};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::reply::ServiceResult;
+use super::store::Store;
 use super::store::stopped;
-use super::{Answered, Store};
 use crate::convert::{self, refusal};
 use crate::pb::etcdserverpb::{self as pb, lease_server};
 
-/// Grants, revocations, keep-alives and what is left of a lease.
+/// Grants, revocations, keep-alives and the remaining time of a lease.
 pub(crate) struct Lease(pub Arc<Store>);
 
 #[tonic::async_trait]
@@ -21,7 +22,7 @@ impl lease_server::Lease for Lease {
     async fn lease_grant(
         &self,
         request: Request<pb::LeaseGrantRequest>,
-    ) -> Answered<pb::LeaseGrantResponse> {
+    ) -> ServiceResult<pb::LeaseGrantResponse> {
         let pb::LeaseGrantRequest { ttl, id } = request.into_inner();
         let libkv::Response::LeaseGrant(granted) = self
             .0
@@ -46,7 +47,7 @@ impl lease_server::Lease for Lease {
     async fn lease_revoke(
         &self,
         request: Request<pb::LeaseRevokeRequest>,
-    ) -> Answered<pb::LeaseRevokeResponse> {
+    ) -> ServiceResult<pb::LeaseRevokeResponse> {
         let libkv::Response::LeaseRevoke(revoked) = self
             .0
             .call(LeaseRevoke {
@@ -66,7 +67,7 @@ impl lease_server::Lease for Lease {
     async fn lease_keep_alive(
         &self,
         request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
-    ) -> Answered<Self::LeaseKeepAliveStream> {
+    ) -> ServiceResult<Self::LeaseKeepAliveStream> {
         let closed = Box::pin(self.0.closed());
         Ok(Response::new(KeepAlives {
             store: self.0.clone(),
@@ -78,9 +79,9 @@ impl lease_server::Lease for Lease {
     async fn lease_time_to_live(
         &self,
         request: Request<pb::LeaseTimeToLiveRequest>,
-    ) -> Answered<pb::LeaseTimeToLiveResponse> {
+    ) -> ServiceResult<pb::LeaseTimeToLiveResponse> {
         let pb::LeaseTimeToLiveRequest { id, keys } = request.into_inner();
-        // read first: a client that goes on from this revision misses no change of the keys
+        // read first: a client that resumes from this revision misses no change of the keys
         let header = self.0.identity.header(self.0.revision()?);
         let left = self
             .0
@@ -99,7 +100,7 @@ impl lease_server::Lease for Lease {
     async fn lease_leases(
         &self,
         _: Request<pb::LeaseLeasesRequest>,
-    ) -> Answered<pb::LeaseLeasesResponse> {
+    ) -> ServiceResult<pb::LeaseLeasesResponse> {
         let header = self.0.identity.header(self.0.revision()?);
         let leases = self.0.db.lease_list().map_err(refusal)?;
         Ok(Response::new(pb::LeaseLeasesResponse {
@@ -112,9 +113,10 @@ impl lease_server::Lease for Lease {
     }
 }
 
-/// Keeps a lease alive once: what a stream answers one request, TTL 0 if there is no such lease.
+/// Renews a lease once: the response of a stream to one request, with TTL 0 if there is no such
+/// lease.
 pub(crate) fn keep_alive(store: &Store, id: LeaseId) -> Result<pb::LeaseKeepAliveResponse, Status> {
-    // read first: once the lease is renewed nothing may fail
+    // read first: after the renewal nothing may fail
     let header = store.identity.header(store.revision()?);
     let kept = store.db.lease_keep_alive(id).map_err(refusal)?;
     Ok(pb::LeaseKeepAliveResponse {
@@ -124,7 +126,8 @@ pub(crate) fn keep_alive(store: &Store, id: LeaseId) -> Result<pb::LeaseKeepAliv
     })
 }
 
-/// One answer for each request, in order; it ends with its client's half, or with the server.
+/// One response for each request, in order. It ends when the client ends its requests, or with the
+/// server.
 pub(crate) struct KeepAlives {
     store: Arc<Store>,
     requests: Streaming<pb::LeaseKeepAliveRequest>,

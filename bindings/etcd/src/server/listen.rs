@@ -1,4 +1,4 @@
-//! Where the server listens, and how connections come in: TCP, Unix sockets, TLS, HTTP/1.1 and HTTP/2
+//! Listening sockets, and how connections are accepted: TCP, Unix sockets, TLS, HTTP/1.1 and HTTP/2
 //! on one port.
 
 use std::future::poll_fn;
@@ -10,61 +10,60 @@ use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 use std::{fs, mem};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use http::Version;
 use hyper::rt::Executor;
-use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use libkv::{Code, Error, Result};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use super::authority::Mended;
-use super::counters::Counted;
-use super::how::{CONNECTION_WINDOW_BYTES, Level};
+use super::counters::CountGuard;
+use super::http2_authority::AuthorityRepair;
+use super::options::{CONNECTION_WINDOW_BYTES, Level};
 use super::router::Router;
 use super::store::Store;
 use super::tls::Tls;
-use crate::address::{self, Place};
+use crate::address::{self, Location};
+use crate::sync::lock;
 
-/// Connections that the system holds until they are accepted.
+/// Connections that the system queues until they are accepted.
 const BACKLOG: u32 = 4096;
-/// How long a client may take to say which protocol it speaks, TLS included.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// TLS handshakes under way at a time, each of which takes some kilobytes; more of them wait.
+/// How long a client may take to show which protocol it uses, TLS included.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// TLS handshakes in progress at a time. Each needs some kilobytes; further ones wait.
 const TLS_HANDSHAKES_MAX: usize = 2_048;
-/// How long a client of HTTP/1.1 may take for the head of a request, and stay silent between two.
-const HEAD: Duration = Duration::from_secs(60);
-/// How long nobody is let in after the system refused for want of descriptors or memory.
-const BREATH: Duration = Duration::from_millis(100);
-/// What a client may send ahead on one stream.
+/// How long a client of HTTP/1.1 may take to send the head of a request, and stay idle between two.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// The pause after the system refused a connection for lack of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Bytes that a client may send ahead on one stream.
 const WINDOW_BYTES: u32 = 1 << 20;
 
-/// How often a connection takes in requests and sends answers before others have their turn.
+/// How often a connection reads requests and sends responses before other tasks get their turn.
 const ROUNDS: usize = 8;
-
-/// What a client of HTTP/2 says first.
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Address(address::Address);
+pub(super) struct ListenAddress(address::Address);
 
-impl Address {
-    /// Reads `host:port`, or what [`crate::address`] has, with a port.
+impl ListenAddress {
+    /// Reads `host:port`, or a form of [`crate::address`] with a port.
     ///
     /// # Errors
     ///
-    /// `invalid_argument`, naming it.
-    pub fn parse(text: &str) -> Result<Address> {
+    /// `invalid_argument`, naming the address.
+    pub fn parse(text: &str) -> Result<ListenAddress> {
         let bad = |why: &str| {
             Error::new(
                 Code::InvalidArgument,
@@ -77,9 +76,9 @@ impl Address {
             _ => None,
         };
         let address = address::parse(text, tls_of).map_err(|why| bad(&why))?;
-        match address.place {
-            Place::Tcp(_, None) => Err(bad("the port is missing; 0 takes a free one")),
-            _ => Ok(Address(address)),
+        match address.location {
+            Location::Tcp(_, None) => Err(bad("the port is missing; 0 takes a free one")),
+            _ => Ok(ListenAddress(address)),
         }
     }
 
@@ -94,7 +93,7 @@ enum Socket {
 }
 
 /// A socket that listens.
-pub(super) struct Listening {
+pub(super) struct ListenSocket {
     socket: Socket,
     url: String,
     tls: bool,
@@ -102,17 +101,18 @@ pub(super) struct Listening {
     _file: Option<SocketFile>,
 }
 
-impl Listening {
-    /// Listens; within a runtime.
+impl ListenSocket {
+    /// Begins to listen. The caller is within a runtime.
     ///
     /// # Errors
     ///
-    /// `busy` if somebody listens there, `permission_denied`, `io`, `invalid_argument` (a host that
-    /// nobody knows, a path too long for a socket, a file that is none), naming the address.
-    pub fn new(address: Address) -> Result<Listening> {
-        let address::Address { place, tls } = address.0;
-        match place {
-            Place::Tcp(host, port) => {
+    /// `busy` if another socket listens on the address, `permission_denied`, `io`,
+    /// `invalid_argument` (an unknown host, a path too long for a socket, a file that is not a
+    /// socket), naming the address.
+    pub fn new(address: ListenAddress) -> Result<ListenSocket> {
+        let address::Address { location, tls } = address.0;
+        match location {
+            Location::Tcp(host, port) => {
                 let port = port.unwrap_or(0);
                 let failed = |error: io::Error| failed(&format!("{host}:{port}"), &error);
                 let found: Vec<SocketAddr> = (host.as_str(), port)
@@ -132,21 +132,21 @@ impl Listening {
                 let listener = listener.map_err(failed)?;
                 let scheme = if tls { "https" } else { "http" };
                 let url = format!("{scheme}://{}", listener.local_addr().map_err(failed)?);
-                Ok(Listening {
+                Ok(ListenSocket {
                     socket: Socket::Tcp(listener),
                     url,
                     tls,
                     _file: None,
                 })
             }
-            Place::Unix(path) => {
+            Location::Unix(path) => {
                 let failed = |error: io::Error| failed(&path.display().to_string(), &error);
                 let path = std::path::absolute(&path).map_err(failed)?;
                 let listener = listen_unix(&path).map_err(failed)?;
                 let file = SocketFile::new(&path).map_err(failed)?;
                 let s = if tls { "s" } else { "" };
                 let url = format!("unix{s}://{}", path.display());
-                Ok(Listening {
+                Ok(ListenSocket {
                     socket: Socket::Unix(listener),
                     url,
                     tls,
@@ -156,18 +156,23 @@ impl Listening {
         }
     }
 
-    /// The address as clients take it.
+    /// The address in the form that clients take.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Whether it is all addresses of this machine, `0.0.0.0` or `[::]`.
+    /// Whether it listens on all addresses of this machine, `0.0.0.0` or `[::]`.
     pub fn is_wildcard(&self) -> bool {
-        matches!(&self.socket, Socket::Tcp(listener) if listener.local_addr().is_ok_and(|at| at.ip().is_unspecified()))
+        let Socket::Tcp(listener) = &self.socket else {
+            return false;
+        };
+        listener
+            .local_addr()
+            .is_ok_and(|at| at.ip().is_unspecified())
     }
 
-    /// The URL that clients on other machines are likely to reach: in place of all addresses, that of the
-    /// network's default route, as etcd takes it, or `localhost` where there is none.
+    /// The URL that clients on other machines can probably reach: instead of all addresses, that of
+    /// the network's default route, as in etcd, or `localhost` if there is none.
     pub fn reachable_url(&self) -> String {
         let (true, Socket::Tcp(listener)) = (self.is_wildcard(), &self.socket) else {
             return self.url.clone();
@@ -184,7 +189,7 @@ impl Listening {
         self.tls
     }
 
-    /// Lets connections in until the server closes. `going` is dropped when the last one has ended.
+    /// Accepts connections until the server closes. `going` is dropped when the last one has ended.
     pub async fn accept(
         self,
         store: Arc<Store>,
@@ -192,7 +197,7 @@ impl Listening {
         tls: Option<Arc<Tls>>,
         going: Sender<()>,
     ) {
-        let door = Arc::new(Door {
+        let handler = Arc::new(ConnectionHandler {
             store: store.clone(),
             router,
             tls,
@@ -204,44 +209,44 @@ impl Listening {
             let accepted = tokio::select! {
                 biased;
                 () = &mut closed => return,
-                accepted = self.next(&door, &going) => accepted,
+                accepted = self.next(&handler, &going) => accepted,
             };
             match accepted {
                 Ok(()) => refused = false,
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    // said once, and not again until somebody could be let in
+                    // logged once, and again only after a connection was accepted
                     if !mem::replace(&mut refused, true) {
-                        store.say(Level::Error, || {
-                            format!("{}: no connection can be let in: {error}", self.url)
+                        store.log(Level::Error, || {
+                            format!("{}: no connection can be accepted: {error}", self.url)
                         });
                     }
-                    sleep(BREATH).await;
+                    sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
 
-    /// Lets one connection in.
-    async fn next(&self, door: &Arc<Door>, going: &Sender<()>) -> io::Result<()> {
-        let (door, going) = (door.clone(), going.clone());
+    /// Accepts one connection.
+    async fn next(&self, handler: &Arc<ConnectionHandler>, going: &Sender<()>) -> io::Result<()> {
+        let (handler, going) = (handler.clone(), going.clone());
         match &self.socket {
             Socket::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                // a peer that is gone already is found out when it is read from
+                // if the peer has closed already, the first read fails
                 let _ = stream.set_nodelay(true);
-                tokio::spawn(async move { door.enter(stream, &peer.to_string(), going).await });
+                tokio::spawn(async move { handler.serve(stream, &peer.to_string(), going).await });
             }
             Socket::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                tokio::spawn(async move { door.enter(stream, "a local process", going).await });
+                tokio::spawn(async move { handler.serve(stream, "a local process", going).await });
             }
         }
         Ok(())
     }
 }
 
-/// Whether only one connection failed, which was gone before it was accepted.
+/// Whether only one connection failed, which its client closed before it was accepted.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use ErrorKind::{
         ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, WouldBlock,
@@ -252,8 +257,8 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// This machine's address on its default route. To connect a UDP socket chooses the route and sends nothing; the
-/// targets are addresses for documentation.
+/// This machine's address on its default route. Connecting a UDP socket selects the route and sends
+/// nothing; the targets are addresses reserved for documentation.
 fn own_address() -> Option<IpAddr> {
     let towards = |from: &str, to: &str| {
         let socket = UdpSocket::bind(from).ok()?;
@@ -269,13 +274,13 @@ fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     } else {
         TcpSocket::new_v6()
     }?;
-    // connections of a former server that linger do not keep the address
+    // lingering connections of an earlier server do not block the address
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// A socket's file that nobody listens on was left by a server that was killed, and is replaced.
+/// A socket's file without a listener was left by a server that was killed, and is replaced.
 fn listen_unix(path: &Path) -> io::Result<UnixListener> {
     let bind = || {
         let socket = UnixSocket::new_stream()?;
@@ -287,7 +292,7 @@ fn listen_unix(path: &Path) -> io::Result<UnixListener> {
             if !fs::symlink_metadata(path)?.file_type().is_socket() {
                 return Err(io::Error::new(
                     ErrorKind::InvalidInput,
-                    "there is a file that is no socket",
+                    "there is a file that is not a socket",
                 ));
             }
             match BlockingUnixStream::connect(path) {
@@ -312,7 +317,7 @@ fn failed(address: &str, error: &io::Error) -> Error {
     Error::new(code, format!("cannot listen on {address}: {error}"))
 }
 
-/// A Unix socket's file, removed when this is dropped unless another has taken its place.
+/// A Unix socket's file. It is removed when this is dropped, unless another file has replaced it.
 struct SocketFile {
     path: PathBuf,
     place: (u64, u64),
@@ -338,130 +343,101 @@ impl Drop for SocketFile {
     }
 }
 
-/// What all connections of one listener go through.
-struct Door {
+/// What all connections of one listener share.
+struct ConnectionHandler {
     store: Arc<Store>,
     router: Router,
     tls: Option<Arc<Tls>>,
     handshakes: Semaphore,
 }
 
-impl Door {
-    /// One connection, from its first byte to its end.
-    async fn enter<S>(&self, stream: S, peer: &str, going: Sender<()>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let _counted = Counted::new(&self.store.counters.connections);
+impl ConnectionHandler {
+    /// Serves one connection, from its first byte to its end.
+    async fn serve(&self, stream: impl ClientSocket, peer: &str, going: Sender<()>) {
+        let _counted = CountGuard::new(&self.store.counters.connections);
         let ended = match &self.tls {
-            None => self.sniff(stream).await,
-            Some(tls) => Box::pin(self.encrypted(tls, stream)).await,
+            None => self.serve_http(stream).await,
+            Some(tls) => Box::pin(self.serve_tls(tls, stream)).await,
         };
         if let Err(error) = ended {
             self.store
-                .say(Level::Debug, || format!("connection of {peer}: {error}"));
+                .log(Level::Debug, || format!("connection of {peer}: {error}"));
         }
         drop(going);
     }
 
-    async fn encrypted<S>(&self, tls: &Tls, mut stream: S) -> Ended
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let shaken = timeout(HANDSHAKE, async {
-            // whoever stays silent takes no place from those who talk
-            let mut first = [0];
-            if stream.read(&mut first).await? == 0 {
-                return Err(ErrorKind::UnexpectedEof.into());
-            }
-            let _place = self.handshakes.acquire().await;
+    async fn serve_tls(&self, tls: &Tls, stream: impl ClientSocket) -> ConnectionResult {
+        let handshake = timeout(HANDSHAKE_TIMEOUT, async {
+            // a client that sends nothing must not delay those that do
+            stream.readable().await?;
+            let _permit = self.handshakes.acquire().await;
             let (acceptor, failed) = tls.acceptor();
             if let Some(error) = failed {
                 let line = || {
                     format!(
-                        "the new certificates cannot be used, the old ones stay: {}",
+                        "the new certificates cannot be used, the old ones remain in use: {}",
                         error.message()
                     )
                 };
-                self.store.say(Level::Warn, line);
+                self.store.log(Level::Warn, line);
             }
-            acceptor.accept(Again::new(stream, &first)).await
+            acceptor.accept(stream).await
         });
         let stream = tokio::select! {
-            shaken = shaken => shaken.map_err(|_| "no TLS handshake in time")??,
+            handshake = handshake => handshake.map_err(|_| "timed out waiting for the TLS handshake")??,
             () = self.store.closed() => return Ok(()),
         };
-        self.sniff(stream).await
+        self.serve_http(stream).await
     }
 
-    /// Finds out which HTTP it is, and serves it.
-    async fn sniff<S>(&self, mut stream: S) -> Ended
+    /// Serves HTTP/1.1 or HTTP/2, as the first bytes of the connection decide.
+    ///
+    /// The requests of HTTP/2 are polled by the task of the connection. All requests that one poll
+    /// reads are handled together and sent together, without waking another thread.
+    async fn serve_http<S>(&self, stream: S) -> ConnectionResult
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let mut head = [0; PREFACE.len()];
-        let mut length = 0;
-        let read = timeout(HANDSHAKE, async {
-            while length < head.len() && head[..length] == PREFACE[..length] {
-                match stream.read(&mut head[length..]).await? {
-                    0 => break,
-                    n => length += n,
-                }
-            }
-            io::Result::Ok(())
+        let stream = AuthorityRepair::new(stream);
+        let version = stream.version();
+        let has_request = AtomicBool::new(false);
+        let service = service_fn(|request| {
+            has_request.store(true, Ordering::Relaxed);
+            self.router.call(request)
         });
-        tokio::select! {
-            read = read => read.map_err(|_| "nothing came in time")??,
-            () = self.store.closed() => return Ok(()),
-        }
-        if length == 0 {
-            return Ok(());
-        }
-        let is_http2 = head[..length] == PREFACE[..length];
-        let stream = Again::new(stream, &head[..length]);
-        // in boxes, since a connection that stays silent must not take the room of one that speaks
-        match is_http2 {
-            true => Box::pin(self.http2(Mended::new(stream, PREFACE.len()))).await,
-            false => Box::pin(self.http1(stream)).await,
-        }
-    }
-
-    /// The requests of a connection are a part of its own task: what a poll of it takes in is worked on
-    /// together, and goes out together, with no thread woken in between.
-    async fn http2<S>(&self, stream: S) -> Ended
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let begun = Begun::default();
-        let kept = self.store.connections;
-        let connection = http2::Builder::new(begun.clone())
-            .timer(TokioTimer::new())
-            .keep_alive_interval(kept.keep_alive)
-            .keep_alive_timeout(kept.keep_alive_response)
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .max_concurrent_streams(kept.streams_max)
-            .auto_date_header(false)
-            .serve_connection(TokioIo::new(stream), self.router.clone());
-        let mut connection = pin!(connection);
+        let executor = RequestExecutor::default();
+        let builder = self.http_builder(executor.clone());
+        let mut connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
         let mut requests = FuturesUnordered::new();
+        let mut first_bytes = Some(Box::pin(sleep(HANDSHAKE_TIMEOUT)));
         let (mut closed, mut closing) = (pin!(self.store.closed()), false);
         poll_fn(|cx| {
-            if !closing && closed.as_mut().poll(cx).is_ready() {
-                closing = true;
-                connection.as_mut().graceful_shutdown();
-            }
             for _ in 0..ROUNDS {
                 if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-                    return Poll::Ready(Ok(ended?));
+                    return Poll::Ready(ended);
                 }
-                requests.extend(begun.take());
-                let mut answered = false;
+                requests.extend(executor.take());
+                let mut any_ready = false;
                 while let Poll::Ready(Some(())) = requests.poll_next_unpin(cx) {
-                    answered = true;
+                    any_ready = true;
                 }
-                if !answered {
-                    return Poll::Pending;
+                if !closing && closed.as_mut().poll(cx).is_ready() {
+                    // hyper would wait for the head of the first request
+                    let is_http2 = version.get() == Some(&Version::HTTP_2);
+                    if !is_http2 && !has_request.load(Ordering::Relaxed) {
+                        return Poll::Ready(Ok(()));
+                    }
+                    closing = true;
+                    connection.as_mut().graceful_shutdown();
+                } else if !any_ready {
+                    first_bytes.take_if(|_| version.get().is_some());
+                    return match &mut first_bytes {
+                        Some(sleep) => sleep
+                            .as_mut()
+                            .poll(cx)
+                            .map(|()| Err("timed out waiting for the first bytes".into())),
+                        None => Poll::Pending,
+                    };
                 }
             }
             cx.waker().wake_by_ref();
@@ -470,125 +446,64 @@ impl Door {
         .await
     }
 
-    async fn http1<S>(&self, stream: S) -> Ended
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let begun = AtomicBool::new(false);
-        let service = service_fn(|request| {
-            begun.store(true, Ordering::Relaxed);
-            self.router.call(request)
-        });
-        let connection = http1::Builder::new()
+    fn http_builder(&self, executor: RequestExecutor) -> auto::Builder<RequestExecutor> {
+        let settings = self.store.connections;
+        let mut builder = auto::Builder::new(executor);
+        builder
+            .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD)
-            .serve_connection(TokioIo::new(stream), service);
-        let mut connection = pin!(connection);
-        tokio::select! {
-            // first, so that a request that is there is taken
-            biased;
-            ended = connection.as_mut() => return Ok(ended?),
-            () = self.store.closed() => {}
-        }
-        // hyper closes what is silent between two requests, but waits for the head of the first one
-        if !begun.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        connection.as_mut().graceful_shutdown();
-        Ok(connection.await?)
+            .header_read_timeout(HEAD_TIMEOUT);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(settings.keep_alive)
+            .keep_alive_timeout(settings.keep_alive_response)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_concurrent_streams(settings.streams_max)
+            .auto_date_header(false);
+        builder
     }
 }
 
-/// Requests that a connection has begun, for its task to go on with.
+/// A connection of a client.
+trait ClientSocket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Completes when a read would not wait.
+    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+impl ClientSocket for TcpStream {
+    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send {
+        TcpStream::readable(self)
+    }
+}
+
+impl ClientSocket for UnixStream {
+    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send {
+        UnixStream::readable(self)
+    }
+}
+
+/// Requests that a connection has begun. The connection's task polls them.
 #[derive(Clone, Default)]
-struct Begun(Arc<Mutex<Vec<BoxFuture>>>);
+struct RequestExecutor(Arc<Mutex<Vec<BoxFuture>>>);
 
 type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-impl Begun {
+impl RequestExecutor {
     fn take(&self) -> Vec<BoxFuture> {
-        mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        mem::take(&mut *lock(&self.0))
     }
 }
 
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Begun {
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for RequestExecutor {
     fn execute(&self, request: F) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Box::pin(request));
+        lock(&self.0).push(Box::pin(request));
     }
 }
 
 /// How a connection ended, for the log.
-type Ended = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>;
-
-/// A stream whose first bytes were read already, and are read again.
-struct Again<S> {
-    head: [u8; PREFACE.len()],
-    /// What of the head is still to be read.
-    left: std::ops::Range<u8>,
-    stream: S,
-}
-
-impl<S> Again<S> {
-    fn new(stream: S, read: &[u8]) -> Again<S> {
-        let mut head = [0; PREFACE.len()];
-        head[..read.len()].copy_from_slice(read);
-        Again {
-            head,
-            left: 0..read.len() as u8,
-            stream,
-        }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Again<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.left.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buf);
-        }
-        let left = &self.head[usize::from(self.left.start)..usize::from(self.left.end)];
-        let taken = left.len().min(buf.remaining());
-        buf.put_slice(&left[..taken]);
-        self.left.start += taken as u8;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Again<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
+type ConnectionResult = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 #[cfg(test)]
 mod tests {
@@ -596,9 +511,9 @@ mod tests {
 
     use super::*;
 
-    /// Somebody connected, sent a part of a request and no more: the server's end waited for the rest.
+    /// A client connected and sent only a part of a request. The server's end waited for the rest.
     #[test]
-    fn only_requests_that_have_begun_are_waited_for_at_the_end() {
+    fn close_waits_only_for_requests_that_have_begun() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -621,7 +536,7 @@ mod tests {
                 ..Store::for_tests(db, closing.clone())
             });
             let router = Router::new(&store);
-            let door = Door {
+            let handler = ConnectionHandler {
                 store,
                 router,
                 tls: None,
@@ -633,7 +548,7 @@ mod tests {
                     .write_all(sent.as_bytes())
                     .await
                     .expect("it is taken");
-                let mut served = pin!(door.http1(server));
+                let mut served = pin!(handler.serve_http(server));
                 let mut ends =
                     async || poll_fn(|cx| Poll::Ready(served.as_mut().poll(cx).is_ready())).await;
                 assert!(!ends().await, "it waits for the rest of {sent:?}");

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use libkv::Delete;
 use tonic::{Request, Status};
 
-use super::claim::{another_kind, claim, lease_or_new, request_for, unknown};
-use super::{Answered, Store};
+use super::claim::{claim, lease_or_new, request_for, unknown};
+use super::reply::ServiceResult;
+use super::store::Store;
+use crate::convert::wrong_response;
 use crate::pb::v3lockpb as pb;
 use crate::pb::v3lockpb::lock_server;
 
@@ -28,17 +30,20 @@ impl LockService {
 
 #[tonic::async_trait]
 impl lock_server::Lock for LockService {
-    async fn lock(&self, request: Request<pb::LockRequest>) -> Answered<pb::LockResponse> {
+    async fn lock(&self, request: Request<pb::LockRequest>) -> ServiceResult<pb::LockResponse> {
         self.acquire(request.into_inner())
             .await
             .map(tonic::Response::new)
             .map_err(unknown)
     }
 
-    async fn unlock(&self, request: Request<pb::UnlockRequest>) -> Answered<pb::UnlockResponse> {
+    async fn unlock(
+        &self,
+        request: Request<pb::UnlockRequest>,
+    ) -> ServiceResult<pb::UnlockResponse> {
         let delete = Delete::new(Vec::from(request.into_inner().key));
         let libkv::Response::Delete(deleted) = self.0.call(delete).await.map_err(unknown)? else {
-            return Err(another_kind());
+            return Err(wrong_response());
         };
         Ok(tonic::Response::new(pb::UnlockResponse {
             header: self.0.identity.header(deleted.revision),

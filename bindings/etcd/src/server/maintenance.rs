@@ -1,29 +1,30 @@
-//! The service Maintenance: what a store can say and do of itself today.
+//! The service Maintenance: status, alarms, and refusals of operations that a store does not have.
 
 use std::sync::Arc;
 
 use libkv::{Alarm, AlarmAction, AlarmKind, AlarmMember};
 use tonic::{Code, Request, Response, Status};
 
-use super::{Answered, Store};
+use super::reply::ServiceResult;
+use super::store::Store;
 use crate::convert::{self, RAFT_TERM, refusal};
 use crate::pb::etcdserverpb::{self as pb, maintenance_server};
 use crate::problems;
 
-/// The etcd whose behaviour this server has. Clients decide by it what they use: Kubernetes relies on progress
-/// requests from 3.5.13 on.
+/// The etcd version whose behaviour this server has. Clients decide by it which features they use:
+/// Kubernetes uses progress requests from 3.5.13 on.
 pub(crate) const SERVER_VERSION: &str = "3.7.3";
 /// The version of its cluster and of its storage.
 pub(crate) const CLUSTER_VERSION: &str = "3.7.0";
-/// The minor version of its cluster, which metrics and the answers to Downgrade have.
+/// The minor version of its cluster, for metrics and the responses to Downgrade.
 pub(crate) const CLUSTER_MINOR: &str = "3.7";
 
-/// What Status has as the quota of a store without one.
+/// The quota in Status of a store without one.
 const QUOTA_OFF: i64 = -1;
-/// Free bytes in the file that are no reason to defragment: the next writes take them.
+/// Free bytes in the file that do not require a defragmentation: later writes use them.
 const FREE_BYTES_KEPT: u64 = 16 << 20;
 
-/// Status and alarms, and the refusal of what the store cannot do yet.
+/// Status and alarms, and refusals of operations that a store does not have yet.
 pub(crate) struct Maintenance(pub Arc<Store>);
 
 fn unsupported(what: &str) -> Status {
@@ -32,7 +33,7 @@ fn unsupported(what: &str) -> Status {
 
 #[tonic::async_trait]
 impl maintenance_server::Maintenance for Maintenance {
-    async fn alarm(&self, request: Request<pb::AlarmRequest>) -> Answered<pb::AlarmResponse> {
+    async fn alarm(&self, request: Request<pb::AlarmRequest>) -> ServiceResult<pb::AlarmResponse> {
         let pb::AlarmRequest {
             action,
             member_id,
@@ -65,15 +66,15 @@ impl maintenance_server::Maintenance for Maintenance {
         Ok(Response::new(pb::AlarmResponse { header, alarms }))
     }
 
-    async fn status(&self, _: Request<pb::StatusRequest>) -> Answered<pb::StatusResponse> {
+    async fn status(&self, _: Request<pb::StatusRequest>) -> ServiceResult<pb::StatusResponse> {
         let status = self.0.db.status().map_err(refusal)?;
         let member_id = self.0.identity.member_id;
-        // nothing of raft is here: the revision stands for its index, which also grows with each write
+        // there is no raft: the revision replaces its index, because it also grows with each write
         let index = status.revision.unsigned_abs();
         Ok(Response::new(pb::StatusResponse {
             header: self.0.identity.header(status.revision),
             version: SERVER_VERSION.into(),
-            // pages that the file system has not given a place yet are no part of the former
+            // the size on disk excludes pages that the file system has not allocated yet
             db_size: bytes(status.bytes_on_disk.max(status.bytes_in_use)),
             db_size_in_use: bytes(status.bytes_in_use),
             leader: member_id,
@@ -88,12 +89,12 @@ impl maintenance_server::Maintenance for Maintenance {
         }))
     }
 
-    /// Pages that are free are used again by later writes; the file does not shrink. So this is done
-    /// where there is next to nothing to give back, and says so where there is.
+    /// Free pages are reused by later writes; the file does not shrink. So this returns OK if
+    /// almost nothing can be freed, and otherwise an error with the size.
     async fn defragment(
         &self,
         _: Request<pb::DefragmentRequest>,
-    ) -> Answered<pb::DefragmentResponse> {
+    ) -> ServiceResult<pb::DefragmentResponse> {
         let status = self.0.db.status().map_err(refusal)?;
         let free = status.bytes_on_disk.saturating_sub(status.bytes_in_use);
         if free > FREE_BYTES_KEPT {
@@ -104,24 +105,27 @@ impl maintenance_server::Maintenance for Maintenance {
         Ok(Response::new(pb::DefragmentResponse::default()))
     }
 
-    async fn hash(&self, _: Request<pb::HashRequest>) -> Answered<pb::HashResponse> {
+    async fn hash(&self, _: Request<pb::HashRequest>) -> ServiceResult<pb::HashResponse> {
         Err(unsupported("Hash"))
     }
 
-    async fn hash_kv(&self, _: Request<pb::HashKvRequest>) -> Answered<pb::HashKvResponse> {
+    async fn hash_kv(&self, _: Request<pb::HashKvRequest>) -> ServiceResult<pb::HashKvResponse> {
         Err(unsupported("HashKV"))
     }
 
     type SnapshotStream = tokio_stream::Empty<Result<pb::SnapshotResponse, Status>>;
 
-    async fn snapshot(&self, _: Request<pb::SnapshotRequest>) -> Answered<Self::SnapshotStream> {
+    async fn snapshot(
+        &self,
+        _: Request<pb::SnapshotRequest>,
+    ) -> ServiceResult<Self::SnapshotStream> {
         Err(unsupported("Snapshot"))
     }
 
     async fn move_leader(
         &self,
         request: Request<pb::MoveLeaderRequest>,
-    ) -> Answered<pb::MoveLeaderResponse> {
+    ) -> ServiceResult<pb::MoveLeaderResponse> {
         match request.into_inner().target_id == self.0.identity.member_id {
             true => Ok(Response::new(pb::MoveLeaderResponse::default())),
             false => Err(Status::failed_precondition(
@@ -133,7 +137,7 @@ impl maintenance_server::Maintenance for Maintenance {
     async fn downgrade(
         &self,
         request: Request<pb::DowngradeRequest>,
-    ) -> Answered<pb::DowngradeResponse> {
+    ) -> ServiceResult<pb::DowngradeResponse> {
         use pb::downgrade_request::DowngradeAction;
         let pb::DowngradeRequest { action, version } = request.into_inner();
         match DowngradeAction::try_from(action) {
@@ -151,7 +155,7 @@ impl maintenance_server::Maintenance for Maintenance {
                     "etcdserver: a libkv store cannot become one of an older etcd",
                 ))
             }
-            // also OK where no downgrade is under way
+            // OK even if no downgrade is in progress
             Ok(DowngradeAction::Cancel) => {
                 let header = self.0.identity.header(self.0.revision()?);
                 Ok(Response::new(pb::DowngradeResponse {
@@ -179,8 +183,8 @@ fn bytes(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-/// A downgrade goes one minor version below the cluster's. The target is a semantic version whose last number
-/// may be missing.
+/// A downgrade goes one minor version below the cluster's. The target is a semantic version whose
+/// last number may be missing.
 fn check_target(version: &str) -> Result<(), Status> {
     let (numbers, suffix) = version.split_at(version.find(['-', '+']).unwrap_or(version.len()));
     let target: Option<Vec<u64>> = numbers.split('.').map(|part| part.parse().ok()).collect();

@@ -1,32 +1,32 @@
-//! `/metrics`: what is counted anyway, in the text format of Prometheus.
+//! `/metrics` in the text format of Prometheus.
 //!
-//! Names are etcd's where a series says the same thing, so that its dashboards work, and begin with
-//! `libkv_` where only a store of ours has it. What a server cannot know is left out rather than zero:
-//! the series of raft's log, snapshots and peers, of Go, of events one by one
-//! (`etcd_debugging_mvcc_events_total`), of slow watchers. Puts, ranges, leases and the like are those that went
-//! through this server: other processes may have the same store open.
+//! Names are etcd's where a series has etcd's meaning, so that its dashboards work. Names of series
+//! that only libkv has begin with `libkv_`. A value that the server cannot know is left out, not
+//! reported as 0: the series of raft's log, snapshots and peers, of Go, of single events
+//! (`etcd_debugging_mvcc_events_total`), of slow watchers. Puts, ranges, leases and the like are
+//! counted if they went through this server; other processes may have the same store open.
 
 use std::fmt::{Display, Write as _};
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use libkv::{AlarmMember, CommitTimes, Result, Status};
+use procfs::process::{LimitValue, Process};
 use tonic::Code;
 
 use super::counters::{Counters, Histogram, MethodCounters};
-use super::gateway::schema::{CALLS, Call};
 use super::maintenance::{CLUSTER_MINOR, SERVER_VERSION};
 use super::store::Store;
 use crate::problems;
+use crate::schema::{RPCS, Rpc};
 
-/// Everything there is to say now.
+/// All metrics at this moment.
 ///
 /// # Errors
 ///
-/// As [`libkv::Db::status`]: without the store there is nothing worth reading.
+/// As [`libkv::Db::status`].
 pub fn text(store: &Store) -> Result<String> {
-    let mut text = Text(String::with_capacity(16 << 10));
+    let mut text = MetricsText(String::with_capacity(16 << 10));
     let status = store.db.status()?;
     member(&mut text, store, &status);
     keys(&mut text, &status);
@@ -40,10 +40,10 @@ pub fn text(store: &Store) -> Result<String> {
     Ok(text.0)
 }
 
-/// The format: a line each of help and type, then the values.
-struct Text(String);
+/// The text format: a line each of help and type, then the values.
+struct MetricsText(String);
 
-impl Text {
+impl MetricsText {
     fn head(&mut self, name: &str, kind: &str, help: &str) {
         let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
@@ -115,7 +115,8 @@ impl Text {
     }
 }
 
-/// A bound as Go writes it, since it is a label: from a million on with an exponent of two digits.
+/// A bound as Go formats it, because it is a label: from a million on with an exponent of two
+/// digits.
 fn bound_text(bound: f64) -> String {
     match bound {
         1e6..1e10 => format!("{bound:e}").replace('e', "e+0"),
@@ -123,8 +124,8 @@ fn bound_text(bound: f64) -> String {
     }
 }
 
-/// What etcd says of a member and its raft.
-fn member(text: &mut Text, store: &Store, status: &Status) {
+/// etcd's series about a member and its raft.
+fn member(text: &mut MetricsText, store: &Store, status: &Status) {
     text.gauge(
         "etcd_server_has_leader",
         "Always 1: a store is its own leader.",
@@ -144,7 +145,7 @@ fn member(text: &mut Text, store: &Store, status: &Status) {
     text.head(
         "etcd_server_id",
         "gauge",
-        "The member that answers, made from the store's id.",
+        "The id of the member, made from the store's id.",
     );
     let _ = writeln!(
         text.0,
@@ -154,13 +155,17 @@ fn member(text: &mut Text, store: &Store, status: &Status) {
     text.head(
         "etcd_server_version",
         "gauge",
-        "The etcd whose protocol is spoken.",
+        "The version of etcd whose protocol is served.",
     );
     let _ = writeln!(
         text.0,
         "etcd_server_version{{server_version=\"{SERVER_VERSION}\"}} 1"
     );
-    text.head("etcd_cluster_version", "gauge", "The minor version of it.");
+    text.head(
+        "etcd_cluster_version",
+        "gauge",
+        "The minor version of etcd whose protocol is served.",
+    );
     let _ = writeln!(
         text.0,
         "etcd_cluster_version{{cluster_version=\"{CLUSTER_MINOR}\"}} 1"
@@ -177,7 +182,7 @@ fn member(text: &mut Text, store: &Store, status: &Status) {
         status.revision,
     );
     let (mut pending, mut failed) = (0, 0);
-    for (_, counters) in methods(&store.counters).filter(|(call, _)| writes(call)) {
+    for (_, counters) in methods(&store.counters).filter(|(rpc, _)| is_proposal(rpc)) {
         let handled: u64 = counters
             .handled
             .iter()
@@ -193,7 +198,7 @@ fn member(text: &mut Text, store: &Store, status: &Status) {
     }
     text.gauge(
         "etcd_server_proposals_pending",
-        "Writes of clients that are under way.",
+        "Writes of clients in progress.",
         pending,
     );
     text.counter(
@@ -203,15 +208,14 @@ fn member(text: &mut Text, store: &Store, status: &Status) {
     );
 }
 
-/// Whether a call may write.
-fn writes(call: &Call) -> bool {
-    matches!(
-        call.method,
-        "Put" | "DeleteRange" | "Txn" | "Compact" | "LeaseGrant" | "LeaseRevoke"
-    )
+/// Whether an rpc is a proposal to raft in etcd: a unary write of etcd's own services. Renewals of
+/// leases, which are a stream, are no proposals. A call of Lock or Election may wait for other
+/// clients.
+fn is_proposal(rpc: &Rpc) -> bool {
+    rpc.writes && !rpc.client_streaming && rpc.service.starts_with("etcdserverpb.")
 }
 
-fn keys(text: &mut Text, status: &Status) {
+fn keys(text: &mut MetricsText, status: &Status) {
     let keys = status.keys.unwrap_or(0);
     let compacted = status.compacted_revision.unwrap_or(-1);
     text.gauge("etcd_debugging_mvcc_keys_total", "Keys that exist.", keys);
@@ -233,14 +237,14 @@ fn keys(text: &mut Text, status: &Status) {
         compacted,
     );
     let leases = status.leases.unwrap_or(0);
-    text.gauge("libkv_leases", "Leases that are granted.", leases);
+    text.gauge("libkv_leases", "Leases that exist.", leases);
 }
 
-/// What clients of this server did.
-fn operations(text: &mut Text, counters: &Counters) {
+/// Operations that clients of this server ran.
+fn operations(text: &mut MetricsText, counters: &Counters) {
     let calls = |method: &str| -> u64 {
-        let of = |(call, _): &(&'static Call, &MethodCounters)| {
-            call.service == "etcdserverpb.KV" && call.method == method
+        let of = |(rpc, _): &(&'static Rpc, &MethodCounters)| {
+            rpc.service == "etcdserverpb.KV" && rpc.name == method
         };
         methods(counters)
             .filter(of)
@@ -250,17 +254,17 @@ fn operations(text: &mut Text, counters: &Counters) {
     let ranges = calls("Range") + calls("RangeStream") + counters.ranges_in_txns.load(Relaxed);
     text.counter(
         "etcd_mvcc_range_total",
-        "Ranges, those within txns too.",
+        "Ranges, including those within txns.",
         ranges,
     );
     text.counter(
         "etcd_mvcc_put_total",
-        "Puts, those within txns too.",
+        "Puts, including those within txns.",
         counters.puts.load(Relaxed),
     );
     text.counter(
         "etcd_mvcc_delete_total",
-        "Deletions of a range, those within txns too.",
+        "Deletions of a range, including those within txns.",
         counters.deletes.load(Relaxed),
     );
     text.counter("etcd_mvcc_txn_total", "Txns.", calls("Txn"));
@@ -294,9 +298,9 @@ fn operations(text: &mut Text, counters: &Counters) {
     text.histogram("etcd_debugging_lease_ttl_total", "", &counters.ttls, 1.0);
 }
 
-fn watching(text: &mut Text, counters: &Counters, status: &Status) {
+fn watching(text: &mut MetricsText, counters: &Counters, status: &Status) {
     let streams: u64 = methods(counters)
-        .filter(|(call, _)| call.service == "etcdserverpb.Watch")
+        .filter(|(rpc, _)| rpc.service == "etcdserverpb.Watch")
         .map(|(_, counters)| {
             let handled: u64 = counters
                 .handled
@@ -318,8 +322,8 @@ fn watching(text: &mut Text, counters: &Counters, status: &Status) {
     );
 }
 
-fn disk(text: &mut Text, status: &Status, times: &CommitTimes) {
-    let size = "Bytes that the store's files take.";
+fn disk(text: &mut MetricsText, status: &Status, times: &CommitTimes) {
+    let size = "Size of the store's files.";
     text.gauge(
         "etcd_mvcc_db_total_size_in_bytes",
         size,
@@ -338,28 +342,27 @@ fn disk(text: &mut Text, status: &Status, times: &CommitTimes) {
     );
     text.gauge(
         "etcd_server_quota_backend_bytes",
-        "The quota on these, 0 for none.",
+        "The quota on the bytes in use, 0 for none.",
         status.max_bytes.unwrap_or(0),
     );
-    let readers = "Read transactions, under way or parked, in all processes.";
+    let readers = "Read transactions, active or kept for reuse, in all processes.";
     let count = status.readers.unwrap_or(0);
     text.gauge("etcd_mvcc_db_open_read_transactions", readers, count);
     text.gauge("libkv_readers", readers, count);
-    let commit = "How long commits took, flushes included.";
+    let commit = "Duration of commits, including flushes.";
     text.commits("etcd_disk_backend_commit_duration_seconds", commit, times);
-    let flush =
-        "The same: a store has no log beside its trees, what a write waits for is the commit.";
+    let flush = "Duration of commits: a store has no separate log, a write waits for the commit.";
     text.commits("etcd_disk_wal_fsync_duration_seconds", flush, times);
 }
 
-/// Calls with what is counted of each.
-fn methods(counters: &Counters) -> impl Iterator<Item = (&'static Call, &MethodCounters)> {
-    CALLS.iter().zip(&counters.methods)
+/// Every rpc with its counters.
+fn methods(counters: &Counters) -> impl Iterator<Item = (&'static Rpc, &MethodCounters)> {
+    RPCS.iter().zip(&counters.methods)
 }
 
-fn calls(text: &mut Text, counters: &Counters) {
-    let labels = |call: &Call| {
-        let kind = match (call.client_streaming, call.server_streaming) {
+fn calls(text: &mut MetricsText, counters: &Counters) {
+    let labels = |rpc: &Rpc| {
+        let kind = match (rpc.client_streaming, rpc.server_streaming) {
             (false, false) => "unary",
             (false, true) => "server_stream",
             (true, false) => "client_stream",
@@ -367,35 +370,35 @@ fn calls(text: &mut Text, counters: &Counters) {
         };
         format!(
             "grpc_method=\"{}\",grpc_service=\"{}\",grpc_type=\"{kind}\"",
-            call.method, call.service
+            rpc.name, rpc.service
         )
     };
     text.head(
         "grpc_server_started_total",
         "counter",
-        "Calls that began, those of the JSON gateway too.",
+        "Calls that began, including those of the JSON gateway.",
     );
-    for (call, counters) in methods(counters) {
+    for (rpc, counters) in methods(counters) {
         let started = counters.started.load(Relaxed);
         let _ = writeln!(
             text.0,
             "grpc_server_started_total{{{}}} {started}",
-            labels(call)
+            labels(rpc)
         );
     }
     text.head(
         "grpc_server_handled_total",
         "counter",
-        "Calls that ended, by how they did.",
+        "Calls that ended, by code.",
     );
-    for (call, counters) in methods(counters) {
+    for (rpc, counters) in methods(counters) {
         for (code, handled) in counters.handled.iter().enumerate() {
             let (handled, name) = (
                 handled.load(Relaxed),
                 code_name(Code::from_i32(code as i32)),
             );
             if handled > 0 || code == 0 {
-                let labels = labels(call);
+                let labels = labels(rpc);
                 let _ = writeln!(
                     text.0,
                     "grpc_server_handled_total{{grpc_code=\"{name}\",{labels}}} {handled}"
@@ -406,21 +409,21 @@ fn calls(text: &mut Text, counters: &Counters) {
     for (name, help, counter) in [
         (
             "grpc_server_msg_received_total",
-            "Messages that clients sent.",
+            "Messages received from clients.",
             (|m| &m.received) as fn(&MethodCounters) -> &AtomicU64,
         ),
         (
             "grpc_server_msg_sent_total",
-            "Messages that clients were sent.",
+            "Messages sent to clients.",
             |m| &m.sent,
         ),
     ] {
         text.head(name, "counter", help);
-        for (call, counters) in methods(counters) {
+        for (rpc, counters) in methods(counters) {
             let _ = writeln!(
                 text.0,
                 "{name}{{{}}} {}",
-                labels(call),
+                labels(rpc),
                 counter(counters).load(Relaxed)
             );
         }
@@ -430,10 +433,10 @@ fn calls(text: &mut Text, counters: &Counters) {
         text.head(
             name,
             "histogram",
-            "How long calls took, streams too, in seconds.",
+            "Duration of calls, including streams, in seconds.",
         );
-        for (call, counters) in methods(counters) {
-            text.histogram(name, &labels(call), &counters.handling, 1e6);
+        for (rpc, counters) in methods(counters) {
+            text.histogram(name, &labels(rpc), &counters.handling, 1e6);
         }
     }
     let (received, sent) = (
@@ -442,17 +445,17 @@ fn calls(text: &mut Text, counters: &Counters) {
     );
     text.counter(
         "etcd_network_client_grpc_received_bytes_total",
-        "Bytes of messages that clients sent.",
+        "Bytes of messages received from clients.",
         received,
     );
     text.counter(
         "etcd_network_client_grpc_sent_bytes_total",
-        "Bytes of messages that clients were sent.",
+        "Bytes of messages sent to clients.",
         sent,
     );
 }
 
-/// As Go spells it, which dashboards filter by.
+/// Go's name of a code, which dashboards filter by.
 fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -475,13 +478,12 @@ fn code_name(code: Code) -> &'static str {
     }
 }
 
-/// What explains why a store grows, waits or refuses.
-fn problems(text: &mut Text, status: &Status, member_id: u64) {
-    let oldest =
-        "Commits that the oldest read transaction under way lies behind: it keeps their pages.";
+/// Values that explain why a store grows, waits or refuses.
+fn problems(text: &mut MetricsText, status: &Status, member_id: u64) {
+    let oldest = "Commits since the oldest active read transaction began. Their pages stay in use.";
     let behind = status.oldest_reader.unwrap_or(0);
     text.gauge("libkv_oldest_reader_commits", oldest, behind);
-    let held = "For how long the write lock has been held, by any process.";
+    let held = "How long the write lock has been held, by any process.";
     text.gauge(
         "libkv_writer_held_seconds",
         held,
@@ -494,6 +496,7 @@ fn problems(text: &mut Text, status: &Status, member_id: u64) {
             "libkv_alarm{{alarm=\"{kind}\",member=\"{member:x}\"}} 1"
         );
     }
+    // POISONED and REMOVED, which cannot be disarmed
     for name in problems::conditions(status) {
         let _ = writeln!(
             text.0,
@@ -502,7 +505,7 @@ fn problems(text: &mut Text, status: &Status, member_id: u64) {
     }
 }
 
-fn server(text: &mut Text, store: &Store) {
+fn server(text: &mut MetricsText, store: &Store) {
     let counters = &store.counters;
     text.gauge(
         "libkv_server_connections",
@@ -511,10 +514,10 @@ fn server(text: &mut Text, store: &Store) {
     );
     text.gauge(
         "libkv_server_requests",
-        "Requests and streams under way.",
+        "Requests and streams in progress.",
         counters.requests.load(Relaxed),
     );
-    let held = "Bytes of large messages that are kept in memory.";
+    let held = "Bytes of large messages in memory.";
     text.gauge(
         "libkv_server_held_bytes",
         held,
@@ -522,10 +525,10 @@ fn server(text: &mut Text, store: &Store) {
     );
     text.gauge(
         "libkv_server_uptime_seconds",
-        "Since this server began.",
+        "Time since this server began.",
         store.started.elapsed().as_secs(),
     );
-    text.head("libkv_build_info", "gauge", "The libkv that runs.");
+    text.head("libkv_build_info", "gauge", "The version of libkv.");
     let _ = writeln!(
         text.0,
         "libkv_build_info{{version=\"{}\"}} 1",
@@ -533,108 +536,111 @@ fn server(text: &mut Text, store: &Store) {
     );
 }
 
-/// Ticks in a second: what Linux counts CPU time in, on every machine.
-const TICKS: f64 = 100.0;
-
-/// The process, as `/proc` tells of it; where there is none these are left out.
-fn process(text: &mut Text) {
-    if let Ok(memory) = fs::read_to_string("/proc/self/status") {
-        let bytes = |name: &str| {
-            let kib = memory
-                .lines()
-                .find_map(|line| line.strip_prefix(name))?
-                .split_whitespace()
-                .next()?;
-            Some(kib.parse::<u64>().ok()? << 10)
-        };
-        if let (Some(resident), Some(all)) = (bytes("VmRSS:"), bytes("VmSize:")) {
-            text.gauge(
-                "process_resident_memory_bytes",
-                "Memory of the process, mapped pages too.",
-                resident,
-            );
-            text.gauge(
-                "process_virtual_memory_bytes",
-                "Addresses of the process.",
-                all,
-            );
-        }
-    }
+/// The process, from `/proc`; without `/proc` these series are left out.
+fn process(text: &mut MetricsText) {
     if let Ok(fds) = fs::read_dir("/proc/self/fd") {
         // one of them reads this directory
         let open = fds.count().saturating_sub(1);
         for name in ["process_open_fds", "os_fd_used"] {
-            text.gauge(name, "Files that are open.", open);
+            text.gauge(name, "Open file descriptors.", open);
         }
     }
-    if let Some(most) = fs::read_to_string("/proc/self/limits")
-        .ok()
-        .as_deref()
-        .and_then(files_max)
+    let Ok(process) = Process::myself() else {
+        return;
+    };
+    if let Ok(limits) = process.limits()
+        && let LimitValue::Value(most) = limits.max_open_files.soft_limit
     {
         for name in ["process_max_fds", "os_fd_limit"] {
-            text.gauge(name, "Files that may be.", most);
+            text.gauge(name, "Maximum number of open file descriptors.", most);
         }
     }
-    if let Some((cpu, start)) = times() {
-        text.counter("process_cpu_seconds_total", "CPU time of the process.", cpu);
+    let Ok(stat) = process.stat() else {
+        return;
+    };
+    text.gauge(
+        "process_resident_memory_bytes",
+        "Resident memory of the process, including mapped pages.",
+        stat.rss * procfs::page_size(),
+    );
+    text.gauge(
+        "process_virtual_memory_bytes",
+        "Virtual memory of the process.",
+        stat.vsize,
+    );
+    let seconds = |ticks: u64| ticks as f64 / procfs::ticks_per_second() as f64;
+    text.counter(
+        "process_cpu_seconds_total",
+        "CPU time of the process.",
+        seconds(stat.utime + stat.stime),
+    );
+    if let Ok(boot) = procfs::boot_time_secs() {
         text.gauge(
             "process_start_time_seconds",
-            "When it began, in seconds since 1970.",
-            start,
+            "Start time of the process, in seconds since 1970.",
+            (boot as f64 + seconds(stat.starttime)).floor(),
         );
     }
-}
-
-fn files_max(limits: &str) -> Option<u64> {
-    limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"))?
-        .split_whitespace()
-        .next()?
-        .parse()
-        .ok()
-}
-
-/// CPU seconds, and when the process began.
-fn times() -> Option<(f64, f64)> {
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // the name of the program stands in brackets and may have anything in it
-    let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
-    let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
-    let uptime: f64 = fs::read_to_string("/proc/uptime")
-        .ok()?
-        .split(' ')
-        .next()?
-        .parse()
-        .ok()?;
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .ok()?
-        .as_secs_f64();
-    Some((
-        (ticks(11)? + ticks(12)?) / TICKS,
-        (now - uptime + ticks(19)? / TICKS).floor(),
-    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pb::METHODS;
 
     #[test]
-    fn calls_are_counted_in_their_order() {
-        assert!(
-            CALLS
-                .iter()
-                .map(|call| (call.service, call.method))
-                .eq(METHODS.iter().copied())
+    fn proposals_are_the_unary_rpcs_that_write() {
+        let proposals = |service: &str| -> Vec<&str> {
+            let of = |rpc: &&Rpc| rpc.service == service && is_proposal(rpc);
+            RPCS.iter().filter(of).map(|rpc| rpc.name).collect()
+        };
+        assert_eq!(
+            proposals("etcdserverpb.KV"),
+            ["Put", "DeleteRange", "Txn", "Compact"]
+        );
+        assert_eq!(
+            proposals("etcdserverpb.Lease"),
+            ["LeaseGrant", "LeaseRevoke"]
+        );
+        assert!(proposals("etcdserverpb.Watch").is_empty());
+        assert!(proposals("v3lockpb.Lock").is_empty());
+    }
+
+    /// A new rpc counts as a write unless it is in this list.
+    #[test]
+    fn rpcs_that_do_not_write_are_known() {
+        let reads: Vec<String> = RPCS
+            .iter()
+            .filter(|rpc| !rpc.writes)
+            .map(|rpc| format!("{}/{}", rpc.service, rpc.name))
+            .collect();
+        assert_eq!(
+            reads,
+            [
+                "etcdserverpb.KV/Range",
+                "etcdserverpb.KV/RangeStream",
+                "etcdserverpb.Watch/Watch",
+                "etcdserverpb.Lease/LeaseTimeToLive",
+                "etcdserverpb.Lease/LeaseLeases",
+                "etcdserverpb.Cluster/MemberList",
+                "etcdserverpb.Maintenance/Status",
+                "etcdserverpb.Maintenance/Hash",
+                "etcdserverpb.Maintenance/HashKV",
+                "etcdserverpb.Maintenance/Snapshot",
+                "etcdserverpb.Auth/AuthStatus",
+                "etcdserverpb.Auth/UserGet",
+                "etcdserverpb.Auth/UserList",
+                "etcdserverpb.Auth/RoleGet",
+                "etcdserverpb.Auth/RoleList",
+                "v3electionpb.Election/Leader",
+                "v3electionpb.Election/Observe",
+                "grpc.health.v1.Health/Check",
+                "grpc.health.v1.Health/Watch",
+            ]
         );
     }
 
     #[test]
-    fn bounds_are_written_as_go_writes_them() {
+    fn bounds_are_formatted_as_in_go() {
         for (bound, text) in [
             (0.005, "0.005"),
             (1.0, "1"),
@@ -646,8 +652,8 @@ mod tests {
     }
 
     #[test]
-    fn buckets_add_up() {
-        let mut text = Text(String::new());
+    fn buckets_are_cumulative() {
+        let mut text = MetricsText(String::new());
         let mut times = CommitTimes {
             count: 4,
             total_us: 11_500_000,

@@ -1,5 +1,5 @@
-//! A request's way in and out: its body and its answer, counted and held to the limits, with errors in
-//! etcd's words, a deadline, and panics caught.
+//! Bodies of requests and replies, with their counters and limits, error texts in etcd's words,
+//! deadlines, and handlers that panic.
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,51 +16,54 @@ use tokio::time::{Sleep, sleep};
 use tonic::{Code, Status};
 
 use super::counters::{MethodCounters, add};
-use super::gateway::schema::CALLS;
-use super::how::Level;
+use super::options::Level;
 use super::store::Store;
+use crate::schema::{RPCS, Rpc};
 
-/// Bytes of requests that have not come whole, or wait for a commit, and of answers that wait for slow
-/// readers, in the whole server. What comes beyond it is refused, unless it is alone.
+/// Bytes in the whole server of requests that are incomplete or wait for a commit, and of responses
+/// that wait for slow readers. A request beyond it is refused, unless no other request holds bytes.
 pub(super) const HELD_BYTES_MAX: usize = 512 << 20;
-/// Smaller messages are not counted into it: the number of requests bounds them.
+/// Smaller messages are not counted: the number of requests limits them.
 const HELD_BYTES_MIN: usize = 16 << 10;
 /// The head of each message of gRPC: whether it is compressed, and its length.
 const MESSAGE_HEAD_BYTES: usize = 5;
 
-/// Put into the extensions of an answer that is large: how many bytes, about.
+/// The result of a unary call.
+pub(crate) type ServiceResult<T> = Result<tonic::Response<T>, Status>;
+
+/// Added to the extensions of a large response, with its approximate size in bytes.
 #[derive(Clone, Copy)]
-pub(crate) enum Large {
-    /// The call only read, so its answer may still be refused.
+pub(crate) enum LargeResponse {
+    /// The call only read, so its response may still be refused.
     Read(usize),
-    /// The call has committed a write, so its answer must be sent.
-    Written(usize),
+    /// The call has committed a write, so its response must be sent.
+    Write(usize),
 }
 
-impl Large {
+impl LargeResponse {
     pub fn bytes(self) -> usize {
-        let (Large::Read(bytes) | Large::Written(bytes)) = self;
+        let (LargeResponse::Read(bytes) | LargeResponse::Write(bytes)) = self;
         bytes
     }
 }
 
-/// A request or stream from its beginning to the end of its answer.
+/// A request or stream from its beginning to the end of its reply.
 pub(crate) struct Call {
     store: Arc<Store>,
-    /// Its place in `METHODS`.
+    /// Its index in [`RPCS`].
     method: usize,
-    /// gRPC's code of the answer.
+    /// gRPC's code of the reply.
     code: AtomicU8,
     held: AtomicUsize,
-    /// When it began, where that is kept.
+    /// When it began, if durations are counted.
     began: Option<Instant>,
 }
 
 impl Call {
     pub fn new(store: Arc<Store>, method: usize) -> Call {
         store.counters.requests.fetch_add(1, Relaxed);
-        store.look();
-        // whoever is gone before an answer has cancelled
+        store.check_files();
+        // a client that leaves before the end of the reply has cancelled the call
         let began = store.counters.is_extensive.then(Instant::now);
         Call {
             store,
@@ -71,7 +74,8 @@ impl Call {
         }
     }
 
-    /// Counts bytes that are kept in memory; false if they are too many, and others hold some too.
+    /// Counts bytes in memory. Returns false if they exceed the limit and other calls hold some
+    /// too.
     pub(super) fn count(&self, bytes: usize) -> bool {
         let before = self.store.counters.held_bytes.fetch_add(bytes, Relaxed);
         let mine = self.held.fetch_add(bytes, Relaxed);
@@ -102,15 +106,15 @@ impl Call {
         &self.store.counters.methods[self.method]
     }
 
-    fn answered(&self, code: Code) {
+    fn set_code(&self, code: Code) {
         self.code.store(code as u8, Relaxed);
     }
 
-    /// Answers a panic; its message went to the panic hook already.
+    /// The status after a panic. The panic hook has already received its message.
     fn panicked(&self) -> Status {
-        let (service, method) = crate::pb::METHODS[self.method];
+        let Rpc { service, name, .. } = &RPCS[self.method];
         self.store
-            .say(Level::Error, || format!("{service}/{method} panicked"));
+            .log(Level::Error, || format!("{service}/{name} panicked"));
         Status::internal("etcdserver: internal error")
     }
 }
@@ -123,7 +127,7 @@ impl Drop for Call {
         let code = usize::from(self.code.load(Relaxed)).min(16);
         let counters = &counters.methods[self.method];
         add(&counters.handled[code]);
-        if code == 0 && !CALLS[self.method].server_streaming {
+        if code == 0 && !RPCS[self.method].server_streaming {
             add(&counters.sent);
         }
         if let Some(began) = self.began {
@@ -134,31 +138,32 @@ impl Drop for Call {
     }
 }
 
-/// Where the body of a request comes from.
-pub(super) enum Source {
+/// The source of a request's body.
+pub(super) enum BodySource {
     /// A client of gRPC.
     Connection(Incoming),
     /// The JSON gateway.
     Gateway(tonic::body::Body),
 }
 
-/// The body of a request.
-pub(super) struct Sent {
-    body: Source,
+/// The counted body of a request.
+pub(super) struct RequestBody {
+    body: BodySource,
     call: Arc<Call>,
-    /// Whether messages are taken one by one, so that only the last can be held.
+    /// Whether messages are read one by one, so that only the last can be held.
     is_stream: bool,
-    /// Bytes since the last whole message.
+    /// Bytes since the last complete message.
     pending: usize,
     messages: Messages,
 }
 
-impl Sent {
-    pub fn new(body: Source, call: Arc<Call>, is_stream: bool) -> Sent {
+impl RequestBody {
+    pub fn new(body: BodySource, call: Arc<Call>) -> RequestBody {
+        let is_stream = RPCS[call.method].client_streaming;
         if !is_stream {
             add(&call.counters().received);
         }
-        Sent {
+        RequestBody {
             body,
             call,
             is_stream,
@@ -167,7 +172,7 @@ impl Sent {
         }
     }
 
-    fn came(&mut self, data: &Bytes) -> Result<(), Status> {
+    fn received(&mut self, data: &Bytes) -> Result<(), Status> {
         self.call
             .store
             .counters
@@ -183,7 +188,7 @@ impl Sent {
         Ok(())
     }
 
-    /// Follows the messages of a stream: those that are whole are held no more.
+    /// Tracks the messages of a stream: the bytes of complete messages are not held any more.
     fn follow(&mut self, data: &[u8]) {
         let (ended, rest) = self.messages.follow(data);
         if ended > 0 {
@@ -194,18 +199,18 @@ impl Sent {
     }
 }
 
-/// Where in a message of a stream its bytes are that have come.
+/// The position of the received bytes in the messages of a stream.
 #[derive(Default)]
 struct Messages {
     /// Bytes of the current message that are still to come.
     missing: usize,
-    /// Within the head of a message, what came of it.
+    /// The received part of the head, within the head of a message.
     head: ([u8; MESSAGE_HEAD_BYTES], usize),
 }
 
 impl Messages {
-    /// Takes the bytes that come next; the values are how many messages end in them, and how many bytes come
-    /// after the last end.
+    /// Takes the next bytes. Returns how many messages end in them, and how many bytes come after
+    /// the last end.
     fn follow(&mut self, mut data: &[u8]) -> (u64, usize) {
         let (mut ended, mut rest) = (0, data.len());
         while !data.is_empty() {
@@ -232,7 +237,7 @@ impl Messages {
     }
 }
 
-impl Body for Sent {
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -241,45 +246,45 @@ impl Body for Sent {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let frame = ready!(match &mut self.body {
-            Source::Connection(body) => {
+            BodySource::Connection(body) => {
                 Pin::new(body)
                     .poll_frame(cx)
                     .map_err(|error| Status::from_error(Box::new(error)))
             }
-            Source::Gateway(body) => Pin::new(body).poll_frame(cx),
+            BodySource::Gateway(body) => Pin::new(body).poll_frame(cx),
         });
         if let Some(data) = frame
             .as_ref()
             .and_then(|frame| frame.as_ref().ok()?.data_ref())
         {
-            self.came(data)?;
+            self.received(data)?;
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.body {
-            Source::Connection(body) => body.is_end_stream(),
-            Source::Gateway(body) => body.is_end_stream(),
+            BodySource::Connection(body) => body.is_end_stream(),
+            BodySource::Gateway(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.body {
-            Source::Connection(body) => body.size_hint(),
-            Source::Gateway(body) => body.size_hint(),
+            BodySource::Connection(body) => body.size_hint(),
+            BodySource::Gateway(body) => body.size_hint(),
         }
     }
 }
 
-/// When a client stops waiting.
+/// Completes when the client stops waiting.
 pub(super) type Deadline = Option<Pin<Box<Sleep>>>;
 
-/// What the header `grpc-timeout` asks for.
+/// Reads the header `grpc-timeout`.
 ///
 /// # Errors
 ///
-/// `Internal`, as grpc-go answers a header that it cannot read.
+/// `Internal`, as in grpc-go, for a header that cannot be read.
 pub(super) fn deadline(headers: &HeaderMap) -> Result<Deadline, Status> {
     let Some(value) = headers.get("grpc-timeout") else {
         return Ok(None);
@@ -310,7 +315,7 @@ fn timeout(text: &[u8]) -> Option<Duration> {
     })
 }
 
-fn too_late() -> Status {
+fn deadline_exceeded() -> Status {
     Status::deadline_exceeded("context deadline exceeded")
 }
 
@@ -319,10 +324,10 @@ type GrpcFuture =
 
 type HttpFuture = Pin<Box<dyn Future<Output = Response<tonic::body::Body>> + Send>>;
 
-/// An answer that is being made.
-pub(super) struct Answering(Kind);
+/// The future of a reply.
+pub(super) struct ReplyFuture(ReplyState);
 
-enum Kind {
+enum ReplyState {
     Grpc {
         future: GrpcFuture,
         call: Arc<Call>,
@@ -330,39 +335,39 @@ enum Kind {
     },
     Http {
         future: HttpFuture,
-        broken: fn() -> Response<tonic::body::Body>,
+        on_panic: fn() -> Response<tonic::body::Body>,
     },
     Refused(Option<Response<Reply>>),
 }
 
-impl Answering {
-    pub fn grpc(future: GrpcFuture, call: Arc<Call>, deadline: Deadline) -> Answering {
-        Answering(Kind::Grpc {
+impl ReplyFuture {
+    pub fn grpc(future: GrpcFuture, call: Arc<Call>, deadline: Deadline) -> ReplyFuture {
+        ReplyFuture(ReplyState::Grpc {
             future,
             call,
             deadline,
         })
     }
 
-    /// One that is no gRPC; `broken` is the answer where making it panics.
-    pub fn http(future: HttpFuture, broken: fn() -> Response<tonic::body::Body>) -> Answering {
-        Answering(Kind::Http { future, broken })
+    /// A response that is not gRPC; `on_panic` makes the response if the future panics.
+    pub fn http(future: HttpFuture, on_panic: fn() -> Response<tonic::body::Body>) -> ReplyFuture {
+        ReplyFuture(ReplyState::Http { future, on_panic })
     }
 
-    pub fn refused(status: Status, call: Option<Arc<Call>>) -> Answering {
+    pub fn refused(status: Status, call: Option<Arc<Call>>) -> ReplyFuture {
         if let Some(call) = call {
-            call.answered(status.code());
+            call.set_code(status.code());
         }
-        Answering(Kind::Refused(Some(status.into_http())))
+        ReplyFuture(ReplyState::Refused(Some(status.into_http())))
     }
 }
 
-impl Future for Answering {
+impl Future for ReplyFuture {
     type Output = Result<Response<Reply>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            Kind::Grpc {
+            ReplyState::Grpc {
                 future,
                 call,
                 deadline,
@@ -370,24 +375,24 @@ impl Future for Answering {
                 let response = match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
                     Ok(Poll::Ready(Ok(response))) => response,
                     Ok(Poll::Pending) => {
-                        ready!(passed(deadline, cx));
-                        too_late().into_http()
+                        ready!(poll_deadline(deadline, cx));
+                        deadline_exceeded().into_http()
                     }
                     Err(_) => call.panicked().into_http(),
                 };
                 Poll::Ready(Ok(finish(response, call, deadline)))
             }
-            Kind::Http { future, broken } => {
+            ReplyState::Http { future, on_panic } => {
                 let response = match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
                     Ok(response) => ready!(response),
-                    Err(_) => broken(),
+                    Err(_) => on_panic(),
                 };
                 Poll::Ready(Ok(response.map(|body| Reply {
                     body,
                     ..Reply::default()
                 })))
             }
-            Kind::Refused(response) => match response.take() {
+            ReplyState::Refused(response) => match response.take() {
                 Some(response) => Poll::Ready(Ok(response)),
                 None => Poll::Pending,
             },
@@ -395,32 +400,32 @@ impl Future for Answering {
     }
 }
 
-fn passed(deadline: &mut Deadline, cx: &mut Context<'_>) -> Poll<()> {
+fn poll_deadline(deadline: &mut Deadline, cx: &mut Context<'_>) -> Poll<()> {
     match deadline {
         Some(sleep) => sleep.as_mut().poll(cx),
         None => Poll::Pending,
     }
 }
 
-/// What goes out once a service has answered: a refusal in etcd's words, or the body under watch.
+/// The reply of a service: a refusal in etcd's words, or a counted body.
 fn finish(
     mut response: Response<tonic::body::Body>,
     call: &Arc<Call>,
     deadline: &mut Deadline,
 ) -> Response<Reply> {
     if let Some(status) = response.extensions_mut().remove::<Status>() {
-        let status = in_words(status, &call.store);
-        call.answered(status.code());
+        let status = in_etcd_words(status, &call.store);
+        call.set_code(status.code());
         return status.into_http();
     }
-    match response.extensions_mut().remove::<Large>() {
-        Some(Large::Read(bytes)) => {
+    match response.extensions_mut().remove::<LargeResponse>() {
+        Some(LargeResponse::Read(bytes)) => {
             if let Err(refused) = call.hold(bytes) {
-                call.answered(refused.code());
+                call.set_code(refused.code());
                 return refused.into_http();
             }
         }
-        Some(Large::Written(bytes)) => {
+        Some(LargeResponse::Write(bytes)) => {
             call.count(bytes);
         }
         None => {}
@@ -434,24 +439,24 @@ fn finish(
     })
 }
 
-/// The body of an answer.
+/// The counted body of a reply.
 #[derive(Default)]
 pub(super) struct Reply {
     body: tonic::body::Body,
-    /// None for what is no gRPC.
+    /// `None` for a response that is not gRPC.
     call: Option<Arc<Call>>,
     deadline: Deadline,
-    over: bool,
+    ended: bool,
     messages: Messages,
 }
 
 impl Reply {
     /// Ends a stream with a refusal.
     fn end(&mut self, status: Status) -> Frame<Bytes> {
-        self.over = true;
+        self.ended = true;
         self.body = tonic::body::Body::empty();
         if let Some(call) = &self.call {
-            call.answered(status.code());
+            call.set_code(status.code());
         }
         let mut trailers = HeaderMap::new();
         if status.add_header(&mut trailers).is_err() {
@@ -460,15 +465,15 @@ impl Reply {
         Frame::trailers(trailers)
     }
 
-    /// Counts what goes out, and puts the end of a stream into etcd's words.
-    fn pass(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+    /// Counts a frame, and converts the status at the end of a stream to etcd's words.
+    fn count_frame(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
         let Some(call) = &self.call else { return frame };
         if let Some(data) = frame.data_ref() {
             call.store
                 .counters
                 .sent_bytes
                 .fetch_add(data.len() as u64, Relaxed);
-            if CALLS[call.method].server_streaming {
+            if RPCS[call.method].server_streaming {
                 call.counters()
                     .sent
                     .fetch_add(self.messages.follow(data).0, Relaxed);
@@ -478,11 +483,11 @@ impl Reply {
         let status = frame.trailers_ref().and_then(Status::from_header_map);
         match status.filter(|status| status.code() != Code::Ok) {
             Some(status) => {
-                let status = in_words(status, &call.store);
+                let status = in_etcd_words(status, &call.store);
                 self.end(status)
             }
             None => {
-                call.answered(Code::Ok);
+                call.set_code(Code::Ok);
                 frame
             }
         }
@@ -498,14 +503,14 @@ impl Body for Reply {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let me = &mut *self;
-        if me.over {
+        if me.ended {
             return Poll::Ready(None);
         }
         match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut me.body).poll_frame(cx))) {
-            Ok(Poll::Ready(Some(Ok(frame)))) => Poll::Ready(Some(Ok(me.pass(frame)))),
+            Ok(Poll::Ready(Some(Ok(frame)))) => Poll::Ready(Some(Ok(me.count_frame(frame)))),
             Ok(Poll::Pending) => {
-                ready!(passed(&mut me.deadline, cx));
-                Poll::Ready(Some(Ok(me.end(too_late()))))
+                ready!(poll_deadline(&mut me.deadline, cx));
+                Poll::Ready(Some(Ok(me.end(deadline_exceeded()))))
             }
             Ok(other) => other,
             Err(_) => {
@@ -519,7 +524,7 @@ impl Body for Reply {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.over || self.body.is_end_stream()
+        self.ended || self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -527,9 +532,9 @@ impl Body for Reply {
     }
 }
 
-/// What tonic says of a message that it could not read or send, as etcd's server says it; everything else
-/// as it is.
-fn in_words(status: Status, store: &Store) -> Status {
+/// Converts tonic's text for a message that could not be read or sent to that of etcd's server;
+/// other statuses are not changed.
+fn in_etcd_words(status: Status, store: &Store) -> Status {
     let text = status.message();
     let most = store.message_bytes_max;
     let again = |code, text: String| Status::with_metadata(code, text, status.metadata().clone());
@@ -540,7 +545,7 @@ fn in_words(status: Status, store: &Store) -> Status {
             format!("grpc: received message larger than max ({found} vs. {most})"),
         );
     }
-    // a write may be committed by then, so the code must not say that nothing was done
+    // a write may be committed by then, so the code must not mean that nothing was done
     if text.starts_with("Cannot return body with more than 4GB") {
         return again(
             Code::Unknown,
@@ -566,8 +571,8 @@ fn in_words(status: Status, store: &Store) -> Status {
     status
 }
 
-/// Why a message could not be read, without all the messages that it stands in, of which there may be a
-/// hundred.
+/// The reason why a message could not be read, without the names of the messages that enclose it,
+/// of which there may be a hundred.
 fn shortened(why: &str) -> String {
     const DEPTH: &str = "recursion limit reached";
     let (first, last) = match (why.split_once(": "), why.rsplit_once(": ")) {
@@ -575,9 +580,9 @@ fn shortened(why: &str) -> String {
         _ => return why.into(),
     };
     match last {
-        // the limit is prost's own, which has no name for it
+        // prost has no name for this limit
         DEPTH => format!(
-            "{first}: ...: {DEPTH}: messages stand in one another 100 deep at most, and so txns 49 deep"
+            "{first}: ...: {DEPTH}: messages are nested at most 100 deep, and so txns at most 49 deep"
         ),
         last => format!("{first}: ...: {last}"),
     }
@@ -588,7 +593,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timeouts_are_read_as_grpc_says() {
+    fn timeouts_are_parsed_as_in_grpc() {
         for (text, time) in [
             ("1H", Duration::from_secs(3600)),
             ("2M", Duration::from_secs(120)),
@@ -632,7 +637,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_for_large_messages_has_an_end() {
+    fn memory_for_large_messages_is_limited() {
         let first = call();
         first.hold(2 * HELD_BYTES_MAX).expect("it is alone");
         let second = Call::new(first.store.clone(), 0);
@@ -654,13 +659,13 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_an_response() {
+    fn panic_becomes_a_status() {
         let call = call();
         let future: GrpcFuture = Box::pin(async { panic!("a handler's") });
-        let mut answering = Answering::grpc(future, call.clone(), None);
+        let mut reply = ReplyFuture::grpc(future, call.clone(), None);
         let mut context = Context::from_waker(std::task::Waker::noop());
-        let Poll::Ready(Ok(response)) = Pin::new(&mut answering).poll(&mut context) else {
-            panic!("it is answered")
+        let Poll::Ready(Ok(response)) = Pin::new(&mut reply).poll(&mut context) else {
+            panic!("it is set_code")
         };
         let status = Status::from_header_map(response.headers()).expect("a refusal");
         assert_eq!(
@@ -668,7 +673,7 @@ mod tests {
             (Code::Internal, "etcdserver: internal error")
         );
         let store = call.store.clone();
-        drop((answering, response, call));
+        drop((reply, response, call));
         assert_eq!(
             store.counters.methods[0].handled[Code::Internal as usize].load(Relaxed),
             1

@@ -1,4 +1,4 @@
-//! Takes each request to where it belongs: gRPC to its services, everything else to the JSON gateway.
+//! Dispatches each request: gRPC to its services, everything else to the JSON gateway.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use hyper::body::Incoming;
 
 use super::access::Port;
 use super::gateway::{self, Gateway};
-use super::reply::{Answering, Reply, Source};
+use super::reply::{BodySource, Reply, ReplyFuture};
 use super::services::Grpc;
 use super::store::Store;
 
-/// What serves the requests of all connections. Clones are the same.
+/// Handles the requests of all connections. Clones share one state.
 #[derive(Clone)]
 pub(super) struct Router {
     grpc: Grpc,
@@ -31,7 +31,7 @@ impl Router {
         }
     }
 
-    /// The same for the connections of this port.
+    /// The same router for the connections of this port.
     pub fn at(&self, port: Port) -> Router {
         Router {
             port,
@@ -43,24 +43,24 @@ impl Router {
 impl hyper::service::Service<Request<Incoming>> for Router {
     type Response = Response<Reply>;
     type Error = Infallible;
-    type Future = Answering;
+    type Future = ReplyFuture;
 
-    fn call(&self, request: Request<Incoming>) -> Answering {
+    fn call(&self, request: Request<Incoming>) -> ReplyFuture {
         let port = self.port;
         match is_grpc(&request) && !port.pages_only {
-            true => self.grpc.call(request.map(Source::Connection)),
+            true => self.grpc.call(request.map(BodySource::Connection)),
             false => {
                 let gateway = self.gateway.clone();
-                Answering::http(
-                    Box::pin(async move { gateway.answer(request, port).await }),
-                    gateway::broken,
+                ReplyFuture::http(
+                    Box::pin(async move { gateway.handle(request, port).await }),
+                    gateway::internal_error,
                 )
             }
         }
     }
 }
 
-/// As etcd decides it: the same path over HTTP/1.1 is a page that is not there.
+/// As etcd decides it: the same path over HTTP/1.1 is a page that does not exist.
 fn is_grpc<B>(request: &Request<B>) -> bool {
     let is = |headers: &HeaderMap| {
         headers

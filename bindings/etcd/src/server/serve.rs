@@ -1,8 +1,8 @@
-//! What a program sees of the server: `serve`, and [`Server`], what then runs.
+//! The public interface of the server: `serve`, and [`Server`], which it returns.
 
 use std::fmt;
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use libkv::engine::Limits;
@@ -13,30 +13,31 @@ use tokio::sync::watch;
 
 use super::access::{Access, Port};
 use super::counters::Counters;
-use super::how::{Level, Serve, environment_log};
-use super::listen::{Address, Listening};
+use super::listen::{ListenAddress, ListenSocket};
+use super::options::{Level, Serve, environment_log};
 use super::router::Router;
-use super::store::{Store, Watched};
+use super::store::{FileCheck, Store};
 use super::tls::{self, Tls};
 use crate::convert::Identity;
+use crate::sync::lock;
 
-/// A message may be larger than the request in it, as etcd allows.
+/// A message may be larger than the request in it, as in etcd.
 const MESSAGE_OVERHEAD_BYTES: u64 = 512 * 1024;
-/// How long [`Server::close`] waits for requests under way.
+/// How long [`Server::close`] waits for requests in progress.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// A server, ready for clients; it ends when this is closed or dropped. The store stays open.
+/// A running server. It ends when this is closed or dropped. The store stays open.
 #[derive(Debug)]
 pub struct Server {
     addresses: Vec<String>,
     metrics_addresses: Vec<String>,
-    /// Of the process whose threads it runs on.
+    /// Identifies the process whose threads it runs on.
     generation: u64,
-    running: Mutex<Option<Running>>,
+    running: Mutex<Option<RunningServer>>,
 }
 
 #[derive(Debug)]
-struct Running {
+struct RunningServer {
     threads: Threads,
     closing: watch::Sender<bool>,
     /// Disconnected once the last listener and connection have ended.
@@ -44,30 +45,32 @@ struct Running {
 }
 
 impl Server {
-    /// The first address that it listens on, as clients take it: `http://127.0.0.1:41234`,
-    /// `https://…`, `unix:///path`.
+    /// The first address that it listens on, in the form that clients take:
+    /// `http://127.0.0.1:41234`, `https://…`, `unix:///path`.
     pub fn address(&self) -> &str {
         &self.addresses[0]
     }
 
-    /// All of them, in the order they were given.
+    /// All addresses, in the order in which they were given.
     pub fn addresses(&self) -> &[String] {
         &self.addresses
     }
 
-    /// The addresses that have metrics and health only ([`Serve::listen_metrics`]), in the order they were
-    /// given.
+    /// The addresses that serve metrics and health only ([`Serve::listen_metrics`]), in the order
+    /// in which they were given.
     pub fn metrics_addresses(&self) -> &[String] {
         &self.metrics_addresses
     }
 
-    /// Ends it: nobody is let in any more, streams end with `Unavailable`, requests under way get
-    /// their answers unless they take longer than two seconds. When this returns the addresses are
-    /// free again and the server's threads are gone. From any thread; closing twice is fine. In a
-    /// forked child, which has none of the threads, it does nothing.
+    /// Ends the server. It accepts no more connections, streams end with `Unavailable`, and
+    /// requests in progress get their responses unless they take longer than two seconds. When this
+    /// returns, the addresses are free again and the server's threads have ended. It may be called
+    /// from any thread, and more than once. In a forked child, which has none of the threads, it
+    /// does nothing.
     pub fn close(&self) {
         if fork_generation() != self.generation {
-            // the lock, and those within the runtime, may be held by threads that are not here
+            // the lock, and the locks within the runtime, may be held by threads that this process
+            // does not have
             return std::mem::forget(
                 self.running
                     .try_lock()
@@ -75,9 +78,10 @@ impl Server {
                     .and_then(|mut running| running.take()),
             );
         }
-        // the lock is held until the end, so that a second closer too returns when all is over
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Running {
+        // the lock is held until the end, so that a second call also returns after the server has
+        // ended
+        let mut running = lock(&self.running);
+        let Some(RunningServer {
             mut threads,
             closing,
             ended,
@@ -88,14 +92,9 @@ impl Server {
         closing.send_replace(true);
         drop(closing);
         let _ = ended.recv_timeout(DRAIN);
-        // on a thread of its own, since a runtime must not be waited for within another
+        // on a separate thread, because a runtime must not be waited for within another one
         let runtime = Mutex::new(threads.0.take());
-        let take = || {
-            runtime
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take()
-        };
+        let take = || lock(&runtime).take();
         std::thread::scope(|scope| {
             let end = std::thread::Builder::new().name("kv-serve-end".into());
             let ending = end.spawn_scoped(scope, || {
@@ -115,40 +114,40 @@ impl Drop for Server {
     }
 }
 
-/// Serves a store to etcd's clients; ready when this returns. It runs on threads of its own, whether or
-/// not the caller is within an async runtime.
+/// Serves a store to etcd's clients. The server is ready when this returns. It runs on its own
+/// threads, whether or not the caller is within an async runtime.
 ///
 /// # Errors
 ///
 /// `invalid_argument` for an address or a certificate that cannot be read, `busy` for an address in
-/// use, `permission_denied` and `io` if it cannot be listened on, `closed` for a closed store,
-/// `unsupported` for a cluster, which serves itself.
-pub fn serve(db: &Db, how: impl Into<Serve>) -> Result<Server> {
-    listen(how)?.serve(db)
+/// use, `permission_denied` and `io` if it cannot listen, `closed` for a closed store,
+/// `unsupported` for a cluster.
+pub fn serve(db: &Db, options: impl Into<Serve>) -> Result<Server> {
+    listen(options)?.serve(db)
 }
 
-/// Takes the addresses before there is a store, so that none is made which could not be served. Clients
-/// that come meanwhile wait.
+/// Begins to listen before a store is opened, so that no store is created that could not be served.
+/// Clients that connect meanwhile wait.
 ///
 /// # Errors
 ///
 /// Those of [`serve`] that are not about the store.
-pub fn listen(how: impl Into<Serve>) -> Result<Listener> {
-    let mut how = how.into();
-    if how.log.is_none() {
-        how.log = environment_log()?;
+pub fn listen(options: impl Into<Serve>) -> Result<Listener> {
+    let mut options = options.into();
+    if options.log.is_none() {
+        options.log = environment_log()?;
     }
-    // refused before anything is done; `Listener::serve` makes it again
-    Access::new(&how)?;
-    let given = how.listen.iter().map(|address| (address, false));
-    let given = given.chain(how.listen_metrics.iter().map(|address| (address, true)));
+    // checked before anything is done; `Listener::serve` makes it again
+    Access::new(&options)?;
+    let given = options.listen.iter().map(|address| (address, false));
+    let given = given.chain(options.listen_metrics.iter().map(|address| (address, true)));
     let addresses: Vec<_> = given
-        .map(|(address, pages_only)| Ok((Address::parse(address)?, pages_only)))
+        .map(|(address, pages_only)| Ok((ListenAddress::parse(address)?, pages_only)))
         .collect::<Result<_>>()?;
     let tls = addresses
         .iter()
         .any(|(address, _)| address.is_tls())
-        .then(|| Tls::new(&how))
+        .then(|| Tls::new(&options))
         .transpose()?
         .map(Arc::new);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -165,56 +164,58 @@ pub fn listen(how: impl Into<Serve>) -> Result<Listener> {
     let threads = Threads(Some(runtime));
     let listening = {
         let _within = threads.enter();
-        let open = |(address, pages_only)| Ok((Listening::new(address)?, pages_only));
+        let open = |(address, pages_only)| Ok((ListenSocket::new(address)?, pages_only));
         addresses.into_iter().map(open).collect::<Result<_>>()?
     };
     Ok(Listener {
-        how,
+        options,
         tls,
         listening,
         threads,
     })
 }
 
-/// Addresses that are taken, for a store that is not there yet. Dropped, they are free again.
+/// Addresses that are in use, for a store that is not open yet. If dropped, they are free again.
 pub struct Listener {
-    how: Serve,
+    options: Serve,
     tls: Option<Arc<Tls>>,
-    /// Each with whether it has metrics and health only.
-    listening: Vec<(Listening, bool)>,
+    /// Each with whether it serves metrics and health only.
+    listening: Vec<(ListenSocket, bool)>,
     threads: Threads,
 }
 
 impl Listener {
-    /// Serves this store there; ready when this returns.
+    /// Serves this store at the addresses. The server is ready when this returns.
     ///
     /// # Errors
     ///
-    /// `closed` for a closed store, `unsupported` for a cluster, which serves itself.
+    /// `closed` for a closed store, `unsupported` for a cluster.
     pub fn serve(self, db: &Db) -> Result<Server> {
         let Listener {
-            how,
+            options,
             tls,
             listening,
             threads,
         } = self;
         let Some(of_handle) = Limits::of(db) else {
-            let message = "a cluster cannot be served: its clients can reach it themselves";
+            let message = "a cluster cannot be served: clients can connect to it directly";
             return Err(Error::new(Code::Unsupported, message));
         };
         let limits = Limits {
-            max_request_bytes: how.max_request_bytes.unwrap_or(of_handle.max_request_bytes),
-            max_txn_ops: how.max_txn_ops.unwrap_or(of_handle.max_txn_ops),
+            max_request_bytes: options
+                .max_request_bytes
+                .unwrap_or(of_handle.max_request_bytes),
+            max_txn_ops: options.max_txn_ops.unwrap_or(of_handle.max_txn_ops),
             ..of_handle
         };
         let status = db.status()?;
-        if how.refresh_leases {
+        if options.refresh_leases {
             for id in db.lease_list()? {
                 db.lease_keep_alive(id)?;
             }
         }
-        let unused = tls::unused(&how);
-        let access = Access::new(&how)?;
+        let unused = tls::unused(&options);
+        let access = Access::new(&options)?;
         let of = |pages_only: bool| {
             listening
                 .iter()
@@ -228,18 +229,18 @@ impl Listener {
         };
         let (addresses, metrics_addresses) = (urls(false), urls(true));
         let (closing, _) = watch::channel(false);
-        let is_advertised = !how.advertise.is_empty();
+        let is_advertised = !options.advertise.is_empty();
         let client_urls = match is_advertised {
-            true => how.advertise,
-            false => of(false).map(Listening::reachable_url).collect(),
+            true => options.advertise,
+            false => of(false).map(ListenSocket::reachable_url).collect(),
         };
         let store = Arc::new(Store {
             db: db.clone(),
             identity: identity(&status.store_id)?,
-            name: how.name,
-            peer_urls: how.peer_urls,
+            name: options.name,
+            peer_urls: options.peer_urls,
             client_urls,
-            // the handle checks its own anyway
+            // the handle always checks its own limits
             limits: (limits != of_handle).then_some(limits),
             message_bytes_max: usize::try_from(
                 limits
@@ -247,17 +248,17 @@ impl Listener {
                     .saturating_add(MESSAGE_OVERHEAD_BYTES),
             )
             .unwrap_or(usize::MAX),
-            progress_notify_interval_ms: how.progress_notify_interval_ms,
-            gateway: how.gateway,
-            connections: how.connections,
+            progress_notify_interval_ms: options.progress_notify_interval_ms,
+            gateway: options.gateway,
+            connections: options.connections,
             started: Instant::now(),
             counters: Counters {
-                is_extensive: how.extensive_metrics,
+                is_extensive: options.extensive_metrics,
                 ..Counters::default()
             },
-            watched: Watched::default(),
+            file_check: FileCheck::default(),
             access,
-            log: how.log,
+            log: options.log,
             closing: closing.clone(),
         });
         let router = Router::new(&store);
@@ -265,13 +266,14 @@ impl Listener {
         let within = threads.enter();
         for (listening, pages_only) in listening {
             let what = if pages_only { "metrics" } else { "clients" };
-            store.say(Level::Info, || {
+            store.log(Level::Info, || {
                 format!("serving {what} on {}", listening.url())
             });
             if !pages_only && !is_advertised && listening.is_wildcard() {
                 let (url, reachable) = (listening.url(), listening.reachable_url());
-                store.say(Level::Warn, || {
-                    format!("{url} is all addresses of this machine: clients that ask for the members get {reachable}, unless a URL to advertise is given")
+                store.log(Level::Warn, || {
+                    format!("{url} listens on all addresses of this machine: the list of members has {reachable}, \
+                         unless a URL to advertise is given")
                 });
             }
             let tls = if listening.is_tls() {
@@ -280,7 +282,7 @@ impl Listener {
                 None
             };
             if let (None, Some(unused)) = (&tls, unused) {
-                store.say(Level::Warn, || format!("{} {unused}", listening.url()));
+                store.log(Level::Warn, || format!("{} {unused}", listening.url()));
             }
             let router = router.at(Port {
                 encrypted: tls.is_some(),
@@ -293,7 +295,7 @@ impl Listener {
             addresses,
             metrics_addresses,
             generation: fork_generation(),
-            running: Mutex::new(Some(Running {
+            running: Mutex::new(Some(RunningServer {
                 threads,
                 closing,
                 ended,
@@ -309,8 +311,8 @@ impl fmt::Debug for Listener {
     }
 }
 
-/// The server's threads. Dropped, they end without being waited for: the caller may be within a runtime of
-/// its own, where waiting is a panic.
+/// The server's threads. When dropped, they end without being waited for: the caller may be within
+/// a runtime of its own, where waiting panics.
 #[derive(Debug)]
 struct Threads(Option<Runtime>);
 
@@ -329,7 +331,8 @@ impl Drop for Threads {
     }
 }
 
-/// Cluster and member are named after the store, so that they are the same wherever it is served.
+/// The ids of cluster and member come from the store's id, so that they do not depend on the
+/// server.
 fn identity(store_id: &str) -> Result<Identity> {
     let half =
         |digits: Option<&str>| digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());

@@ -1,4 +1,5 @@
-//! The services of gRPC: takes each call to its own, and holds all of them to the limits.
+//! The gRPC services: dispatches each call to its service and applies the limits that all calls
+//! share.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -11,12 +12,17 @@ use tonic::codec::CompressionEncoding;
 use tonic::{Code, Status};
 use tower::Service;
 
-use super::reply::{Answering, Call, Sent, Source, deadline};
+use super::auth::Auth;
+use super::cluster::Cluster;
+use super::election::ElectionService;
+use super::health::Health;
+use super::kv::Kv;
+use super::lease::Lease;
+use super::lock::LockService;
+use super::maintenance::Maintenance;
+use super::reply::{BodySource, Call, ReplyFuture, RequestBody, deadline};
 use super::store::Store;
-use super::{
-    Auth, Cluster, ElectionService, Health, Kv, Lease, LockService, Maintenance, WatchService,
-};
-use crate::pb::METHODS;
+use super::watch::WatchService;
 use crate::pb::etcdserverpb::auth_server::AuthServer;
 use crate::pb::etcdserverpb::cluster_server::ClusterServer;
 use crate::pb::etcdserverpb::kv_server::KvServer;
@@ -26,15 +32,16 @@ use crate::pb::etcdserverpb::watch_server::WatchServer;
 use crate::pb::health::health_server::HealthServer;
 use crate::pb::v3electionpb::election_server::ElectionServer;
 use crate::pb::v3lockpb::lock_server::LockServer;
+use crate::schema::RPCS;
 
-/// Requests and streams that a server has under way at a time; each takes some kilobytes.
+/// The most requests and streams that a server handles at a time. Each needs some kilobytes.
 const REQUESTS_MAX: i64 = 100_000;
 
 type Body = tonic::body::Body;
 type GrpcFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-/// One line for each service: its name on the wire, the server that `build.rs` made for it, and what
-/// implements it.
+/// One line for each service: its name on the wire, the server type that `build.rs` generates for
+/// it, and the type that implements it.
 macro_rules! services {
     ($( $field:ident: $name:literal, $server:ident, $service:path; )*) => {
         struct Services {
@@ -51,7 +58,7 @@ macro_rules! services {
             }
 
             /// None if there is no such service.
-            fn call(&self, service: &str, request: Request<Sent>) -> Option<GrpcFuture> {
+            fn call(&self, service: &str, request: Request<RequestBody>) -> Option<GrpcFuture> {
                 match service {
                     $( $name => Some(self.$field.clone().call(request)), )*
                     _ => None,
@@ -73,66 +80,64 @@ services! {
     health: "grpc.health.v1.Health", HealthServer, Health;
 }
 
-/// What answers the calls of all connections, and those of the gateway. Clones are the same.
+/// Handles the calls of all connections, and those of the gateway. Clones share one state.
 #[derive(Clone)]
-pub(super) struct Grpc(Arc<Methods>);
+pub(super) struct Grpc(Arc<GrpcState>);
 
-struct Methods {
+struct GrpcState {
     store: Arc<Store>,
     services: Services,
-    /// Path of a method to its place in [`METHODS`].
-    places: HashMap<String, usize>,
+    /// The index in [`RPCS`] of each path.
+    indexes: HashMap<String, usize>,
 }
 
 impl Grpc {
     pub fn new(store: &Arc<Store>) -> Grpc {
-        let paths = METHODS
+        let paths = RPCS
             .iter()
-            .map(|(service, method)| format!("/{service}/{method}"));
-        Grpc(Arc::new(Methods {
+            .map(|rpc| format!("/{}/{}", rpc.service, rpc.name));
+        Grpc(Arc::new(GrpcState {
             store: store.clone(),
             services: Services::new(store),
-            places: paths.zip(0..).collect(),
+            indexes: paths.zip(0..).collect(),
         }))
     }
 
     /// Calls the method of the request's path.
-    pub fn call(&self, request: Request<Source>) -> Answering {
-        let Grpc(methods) = self;
+    pub fn call(&self, request: Request<BodySource>) -> ReplyFuture {
+        let Grpc(state) = self;
         let path = request.uri().path();
-        let Some(&index) = methods.places.get(path) else {
-            return Answering::refused(unknown(path), None);
+        let Some(&index) = state.indexes.get(path) else {
+            return ReplyFuture::refused(unknown_method(path), None);
         };
-        let counters = &methods.store.counters;
+        let counters = &state.store.counters;
         counters.methods[index].started.fetch_add(1, Relaxed);
-        let (service, method) = METHODS[index];
-        let is_stream =
-            matches!(method, "LeaseKeepAlive" | "Watch") && service != "grpc.health.v1.Health";
-        let call = Arc::new(Call::new(methods.store.clone(), index));
+        let rpc = &RPCS[index];
+        let call = Arc::new(Call::new(state.store.clone(), index));
         if counters.requests.load(Relaxed) > REQUESTS_MAX {
-            return Answering::refused(
+            return ReplyFuture::refused(
                 Status::resource_exhausted("etcdserver: too many requests"),
                 Some(call),
             );
         }
         let deadline = match deadline(request.headers()) {
             Ok(deadline) => deadline,
-            Err(status) => return Answering::refused(status, Some(call)),
+            Err(status) => return ReplyFuture::refused(status, Some(call)),
         };
-        let mut request = request.map(|body| Sent::new(body, call.clone(), is_stream));
+        let mut request = request.map(|body| RequestBody::new(body, call.clone()));
         request.extensions_mut().insert(call.clone());
-        match methods.services.call(service, request) {
-            Some(future) => Answering::grpc(future, call, deadline),
-            None => Answering::refused(unknown(METHODS[index].0), Some(call)),
+        match state.services.call(rpc.service, request) {
+            Some(future) => ReplyFuture::grpc(future, call, deadline),
+            None => ReplyFuture::refused(unknown_method(rpc.service), Some(call)),
         }
     }
 }
 
-/// What a path without a method is answered.
-fn unknown(path: &str) -> Status {
+/// The status of a call to a path that has no method.
+fn unknown_method(path: &str) -> Status {
     let path = path.strip_prefix('/').unwrap_or(path);
     let (service, method) = path.rsplit_once('/').unwrap_or((path, ""));
-    let text = match METHODS.iter().any(|(known, _)| *known == service) {
+    let text = match RPCS.iter().any(|rpc| rpc.service == service) {
         true => format!("unknown method {method} for service {service}"),
         false => format!("unknown service {service}"),
     };
@@ -158,7 +163,7 @@ mod tests {
         (store.clone(), Grpc::new(&store))
     }
 
-    /// Calls a method of KV with a message, and reads its answer to the end.
+    /// Calls a method of KV with a message, and reads its response to the end.
     async fn call<A: Message, B: Message + Default>(
         grpc: &Grpc,
         method: &str,
@@ -168,7 +173,7 @@ mod tests {
         frame.put_u8(0);
         frame.put_u32(message.encoded_len() as u32);
         message.encode(&mut frame).expect("there is room");
-        let mut request = Request::new(Source::Gateway(Body::new(Full::new(frame.freeze()))));
+        let mut request = Request::new(BodySource::Gateway(Body::new(Full::new(frame.freeze()))));
         *request.uri_mut() = format!("/etcdserverpb.KV/{method}")
             .parse()
             .expect("a path");
@@ -202,8 +207,8 @@ mod tests {
             .revision
     }
 
-    /// Puts, deletes and runs a txn on the large value of `k`, with an answer that has it.
-    async fn writes_with_large_answers(store: &Store, grpc: &Grpc) -> [Result<usize, Status>; 4] {
+    /// Puts, deletes and runs a txn on the large value of `k`; each response contains that value.
+    async fn writes_with_large_responses(store: &Store, grpc: &Grpc) -> [Result<usize, Status>; 4] {
         use pb::request_op::Request as Op;
         let put = pb::PutRequest {
             key: "k".into(),
@@ -246,13 +251,24 @@ mod tests {
             call(grpc, "Txn", &txn).await,
             call(grpc, "Txn", &nested).await,
         );
-        let large = |answer: pb::TxnResponse| answer.encoded_len();
+        let large = |response: pb::TxnResponse| response.encoded_len();
         [
-            put.map(|answer: pb::PutResponse| answer.encoded_len()),
-            deleted.map(|answer: pb::DeleteRangeResponse| answer.encoded_len()),
+            put.map(|response: pb::PutResponse| response.encoded_len()),
+            deleted.map(|response: pb::DeleteRangeResponse| response.encoded_len()),
             txn.map(large),
             nested.map(large),
         ]
+    }
+
+    /// Requests of these calls are counted one by one, as they are received.
+    #[test]
+    fn calls_with_a_stream_of_requests_are_known() {
+        let streaming: Vec<&str> = RPCS
+            .iter()
+            .filter(|rpc| rpc.client_streaming)
+            .map(|rpc| rpc.name)
+            .collect();
+        assert_eq!(streaming, ["Watch", "LeaseKeepAlive"]);
     }
 
     #[test]
@@ -263,22 +279,22 @@ mod tests {
             .expect("a runtime");
         runtime.block_on(async {
             let (store, grpc) = served();
-            let others = Call::new(store.clone(), 0);
-            assert!(others.count(HELD_BYTES_MAX), "nothing else is held");
-            // there is no room for the answers, but that is known only after the commit
-            for answer in writes_with_large_answers(&store, &grpc).await {
-                assert!(answer.expect("it is committed, and so it succeeds") > VALUE_BYTES);
+            let other_call = Call::new(store.clone(), 0);
+            assert!(other_call.count(HELD_BYTES_MAX), "nothing else is held");
+            // there is no room for the responses, but that is known only after the commit
+            for response in writes_with_large_responses(&store, &grpc).await {
+                assert!(response.expect("it is committed, and so it succeeds") > VALUE_BYTES);
             }
             assert_eq!(store.db.status().expect("a status").revision, 8);
             assert_eq!(
                 store.counters.held_bytes.load(Relaxed),
                 HELD_BYTES_MAX,
-                "answers that were read hold nothing"
+                "responses that were read hold no bytes"
             );
 
-            others.count(1);
-            for answer in writes_with_large_answers(&store, &grpc).await {
-                let status = answer.expect_err("there is no room");
+            other_call.count(1);
+            for response in writes_with_large_responses(&store, &grpc).await {
+                let status = response.expect_err("there is no room");
                 assert_eq!(
                     (status.code(), status.message()),
                     (Code::ResourceExhausted, "etcdserver: too many requests")
@@ -292,7 +308,7 @@ mod tests {
             };
             let small: pb::PutResponse = call(&grpc, "Put", &small)
                 .await
-                .expect("its answer needs no room");
+                .expect("its response needs no room");
             assert_eq!(small.header.expect("a header").revision, 12);
             put_large(&store);
             let range = pb::RangeRequest {

@@ -1,5 +1,5 @@
-//! What all services share: the store, who they are, the limits, the sign that the server closes, and
-//! what is counted for `/metrics`.
+//! The state that all services share: the store, its identity, the limits, the closing signal and
+//! the counters for `/metrics`.
 
 use std::cell::LazyCell;
 use std::sync::Arc;
@@ -13,35 +13,35 @@ use tonic::Status;
 
 use super::access::Access;
 use super::counters::Counters;
-use super::how::{Connections, Level, Log};
+use super::options::{ConnectionSettings, Level, Log};
 use crate::convert::{Identity, refusal};
 
 /// The target of the server's events of `tracing`.
 const LOG_TARGET: &str = "libkv_etcd::server";
 
-/// The store, and everything that the services need beside it.
+/// The store, and everything else that the services need.
 pub(crate) struct Store {
     pub db: Db,
     pub identity: Identity,
     /// The one member's name.
     pub name: String,
-    /// Its peer URLs and where clients reach it, as `MemberList` shows them.
+    /// Its peer URLs and its client URLs, as `MemberList` shows them.
     pub peer_urls: Vec<String>,
     pub client_urls: Vec<String>,
-    /// The server's own limits, if they are not those of the handle.
+    /// The server's own limits, if they differ from those of the handle.
     pub limits: Option<Limits>,
-    /// The largest message that is taken; also where fragments of watch answers are cut.
+    /// The largest message that is accepted, also the size at which watch responses are split.
     pub message_bytes_max: usize,
-    /// How often a quiet watch that asked for it is told of progress.
+    /// How often a quiet watch that requested it reports its progress.
     pub progress_notify_interval_ms: u64,
-    /// Whether there is the JSON gateway.
+    /// Whether the server has the JSON gateway.
     pub gateway: bool,
-    pub connections: Connections,
+    pub connections: ConnectionSettings,
     /// When the server began.
     pub started: Instant,
     pub counters: Counters,
-    pub watched: Watched,
-    /// Who may use the HTTP side.
+    pub file_check: FileCheck,
+    /// Which pages and hosts may use HTTP.
     pub access: Access,
     pub log: Option<Log>,
     /// True once the server closes.
@@ -49,45 +49,45 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Runs a request: reads at once on this thread, writes with the next group. Whoever drops this
-    /// takes the request back, unless a group has it already.
+    /// Runs a request: a read at once on this thread, a write with the next group. Dropping the
+    /// future cancels the request, unless a group has started to run it.
     pub async fn call(&self, request: impl Into<Request>) -> Result<Response, Status> {
         let request = request.into();
         self.check(&request)?;
-        let (tell, told) = oneshot::channel();
-        let begun = Instant::now();
+        let (sender, receiver) = oneshot::channel();
+        let started = Instant::now();
         let submitted = self.db.submit(request, move |response| {
-            let _ = tell.send(response);
+            let _ = sender.send(response);
         });
-        let mut given_up = Withdraw(Some(submitted));
-        let response = told.await.map_err(|_| stopped());
-        given_up.0 = None;
+        let mut cancel = CancelOnDrop(Some(submitted));
+        let response = receiver.await.map_err(|_| stopped());
+        cancel.0 = None;
         let response = response?.map_err(refusal)?;
         self.counters.count(&response);
-        // a physical compaction waits for its sweep, which is no sign of a slow disk
+        // a physical compaction waits for its sweep, which does not indicate a slow disk
         if !matches!(response, Response::Compact(_)) {
-            self.counters.applied(begun.elapsed());
+            self.counters.applied(started.elapsed());
         }
         Ok(response)
     }
 
-    /// Refuses what is beyond the server's own limits.
+    /// Refuses a request that exceeds the server's own limits.
     pub fn check(&self, request: &Request) -> Result<(), Status> {
         self.limits
             .map_or(Ok(()), |limits| limits.check(request))
             .map_err(refusal)
     }
 
-    /// Runs what may read much on a thread that may take its time, so that the other requests of its
-    /// connection go on.
+    /// Runs a read that may be large on a thread that may block, so that the other requests of its
+    /// connection continue.
     pub async fn read<T: Send + 'static>(
         self: &Arc<Self>,
         read: impl FnOnce(&Db) -> libkv::Result<T> + Send + 'static,
     ) -> Result<T, Status> {
-        let (store, begun) = (self.clone(), Instant::now());
+        let (store, started) = (self.clone(), Instant::now());
         match tokio::task::spawn_blocking(move || read(&store.db)).await {
             Ok(response) => {
-                self.counters.applied(begun.elapsed());
+                self.counters.applied(started.elapsed());
                 response.map_err(refusal)
             }
             Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
@@ -95,41 +95,41 @@ impl Store {
         }
     }
 
-    /// The store's revision now, for the headers of answers that have none of their own.
+    /// The store's revision now, for the headers of responses that have no revision of their own.
     pub fn revision(&self) -> Result<Revision, Status> {
         Ok(self.db.snapshot().map_err(refusal)?.revision())
     }
 
-    /// Ends once the server closes: streams that never end on their own wait for it, and then answer
+    /// Completes once the server closes. Streams without an end wait for it, and then return
     /// [`stopped`].
     pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut closing = self.closing.subscribe();
         async move {
-            // an error says that the store itself is gone, and with it the server
+            // an error means that the server itself is gone
             let _ = closing.wait_for(|closing| *closing).await;
         }
     }
 
-    /// Looks, once a second at most while requests come, whether the store's files are still there, and says
-    /// once that they are not: what is written is acknowledged as ever, and will be lost.
-    pub fn look(&self) {
+    /// Checks, at most once a second while requests come, whether the store's files still exist,
+    /// and logs once that they do not: later writes are acknowledged as before, and will be lost.
+    pub fn check_files(&self) {
         let second = self.started.elapsed().as_secs() + 1;
-        let Watched { looked, removed } = &self.watched;
-        if looked.load(Ordering::Relaxed) == second
-            || looked.swap(second, Ordering::Relaxed) == second
+        let FileCheck { checked, removed } = &self.file_check;
+        if checked.load(Ordering::Relaxed) == second
+            || checked.swap(second, Ordering::Relaxed) == second
         {
             return;
         }
         let gone = self.db.status().is_ok_and(|status| status.removed);
         if gone && !removed.swap(true, Ordering::Relaxed) {
-            self.say(Level::Error, || {
-                "the store's files were removed: what is written is lost when the last process closes it".into()
+            self.log(Level::Error, || {
+                "the store's files were removed: all writes are lost when the last process closes it".into()
             });
         }
     }
 
-    /// Writes one line to the log: an event of `tracing`, and a call of the function that was given.
-    pub fn say(&self, level: Level, line: impl FnOnce() -> String) {
+    /// Writes one line to the log: an event of `tracing`, and a call of the log function.
+    pub fn log(&self, level: Level, line: impl FnOnce() -> String) {
         let line = LazyCell::new(line);
         match level {
             Level::Debug => tracing::debug!(target: LOG_TARGET, "{}", *line),
@@ -145,7 +145,7 @@ impl Store {
 
 #[cfg(test)]
 impl Store {
-    /// One that nobody serves.
+    /// A store that is not served.
     pub fn for_tests(db: Db, closing: watch::Sender<bool>) -> Store {
         Store {
             db,
@@ -157,10 +157,10 @@ impl Store {
             message_bytes_max: 0,
             progress_notify_interval_ms: 0,
             gateway: true,
-            connections: Connections::default(),
+            connections: ConnectionSettings::default(),
             started: Instant::now(),
             counters: Counters::default(),
-            watched: Watched::default(),
+            file_check: FileCheck::default(),
             access: Access::default(),
             log: None,
             closing,
@@ -168,15 +168,15 @@ impl Store {
     }
 }
 
-/// What a stream ends with when the server closes.
+/// The status at the end of a stream when the server closes.
 pub(crate) fn stopped() -> Status {
     Status::unavailable("etcdserver: server stopped")
 }
 
-/// Takes a request back when its caller is gone.
-struct Withdraw(Option<libkv::engine::Submission>);
+/// Cancels a request when its caller is dropped.
+struct CancelOnDrop(Option<libkv::engine::Submission>);
 
-impl Drop for Withdraw {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         if let Some(submitted) = self.0.take() {
             submitted.cancel();
@@ -184,11 +184,11 @@ impl Drop for Withdraw {
     }
 }
 
-/// When [`Store::look`] did so last.
+/// The state of [`Store::check_files`].
 #[derive(Default)]
-pub(crate) struct Watched {
-    /// In which second of the server's, from 1.
-    looked: AtomicU64,
-    /// The files were gone.
+pub(crate) struct FileCheck {
+    /// The second of the server's time in which it checked last, from 1.
+    checked: AtomicU64,
+    /// The files were found to be removed.
     removed: AtomicBool,
 }

@@ -1,10 +1,10 @@
-//! Encryption of `https://` addresses. Certificates are renewed while a server runs: as with etcd, a
-//! connection is shown what the files have when it comes.
+//! TLS for `https://` addresses. Certificates can be renewed while a server runs: as in etcd, a new
+//! connection uses the current content of the files.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use libkv::{Code, Error, Result};
 use tokio_rustls::TlsAcceptor;
@@ -17,17 +17,18 @@ use tokio_rustls::rustls::{
     RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
 };
 
-use super::how::{Level, Serve};
+use super::options::{Level, Serve};
+use crate::sync::lock;
 
-/// The files, and what was read from them.
+/// The files, and the configuration that was read from them.
 pub(super) struct Tls {
-    how: Serve,
-    read: Mutex<(Vec<Stamp>, TlsAcceptor)>,
+    options: Serve,
+    read: Mutex<(Vec<FileStamp>, TlsAcceptor)>,
 }
 
-/// By what a file that was changed or replaced is known: its inode, size, and time of change. None if
-/// it cannot be looked at.
-type Stamp = Option<(u64, u64, i64, i64)>;
+/// Identifies the content of a file: its inode, size and time of change. `None` if the file cannot
+/// be examined.
+type FileStamp = Option<(u64, u64, i64, i64)>;
 
 impl Tls {
     /// Reads the files.
@@ -35,32 +36,37 @@ impl Tls {
     /// # Errors
     ///
     /// `invalid_argument`, naming the file or the option that is missing.
-    pub fn new(how: &Serve) -> Result<Tls> {
+    pub fn new(options: &Serve) -> Result<Tls> {
         let tls = Tls {
-            how: how.clone(),
-            read: Mutex::new((stamps(how), acceptor(how)?)),
+            options: options.clone(),
+            read: Mutex::new((stamps(options), acceptor(options)?)),
         };
-        if let Some(log) = &how.log {
-            for name in how.cipher_suites.iter().filter(|name| !is_available(name)) {
+        if let Some(log) = &options.log {
+            for name in options
+                .cipher_suites
+                .iter()
+                .filter(|name| !is_available(name))
+            {
                 log(
                     Level::Warn,
-                    &format!("the cipher suite {name} is not available, and left out"),
+                    &format!("the cipher suite {name} is not available and is ignored"),
                 );
             }
         }
         Ok(tls)
     }
 
-    /// What accepts a connection that comes now. Files that have changed are read anew; the error says
-    /// why they cannot be used, once for each change, and what was read before stays in use.
+    /// The acceptor for a new connection. Files that have changed are read again. The error is the
+    /// reason why they cannot be used; it is returned once for each change, and the previous
+    /// content stays in use.
     pub fn acceptor(&self) -> (TlsAcceptor, Option<Error>) {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        // before the files are read: what is written meanwhile is then seen the next time
-        let now = stamps(&self.how);
+        let mut read = lock(&self.read);
+        // before the files are read: a later change is then detected by the next call
+        let now = stamps(&self.options);
         let mut failed = None;
         if read.0 != now {
             read.0 = now;
-            match acceptor(&self.how) {
+            match acceptor(&self.options) {
                 Ok(acceptor) => read.1 = acceptor,
                 Err(error) => failed = Some(error),
             }
@@ -69,8 +75,12 @@ impl Tls {
     }
 }
 
-fn stamps(how: &Serve) -> Vec<Stamp> {
-    let files = [&how.cert_file, &how.key_file, &how.trusted_ca_file];
+fn stamps(options: &Serve) -> Vec<FileStamp> {
+    let files = [
+        &options.cert_file,
+        &options.key_file,
+        &options.trusted_ca_file,
+    ];
     let stamp = |file: &PathBuf| {
         let found = fs::metadata(file).ok()?;
         Some((found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
@@ -78,11 +88,11 @@ fn stamps(how: &Serve) -> Vec<Stamp> {
     files.into_iter().flatten().map(stamp).collect()
 }
 
-/// What accepts encrypted connections, HTTP/2 and HTTP/1.1 alike. The certificate is shown whatever
-/// name a client asks for, and if it asks for none: a client that connects to an IP address may send
-/// that as a name (Node does), or nothing.
-fn acceptor(how: &Serve) -> Result<TlsAcceptor> {
-    let (Some(cert_file), Some(key_file)) = (&how.cert_file, &how.key_file) else {
+/// The acceptor of encrypted connections for HTTP/2 and HTTP/1.1. The certificate does not depend
+/// on the name that a client requests: a client that connects to an IP address may send that as a
+/// name (Node does), or none.
+fn acceptor(options: &Serve) -> Result<TlsAcceptor> {
+    let (Some(cert_file), Some(key_file)) = (&options.cert_file, &options.key_file) else {
         return Err(invalid(
             "an https address needs a certificate and its key (cert_file, key_file)",
         ));
@@ -90,11 +100,11 @@ fn acceptor(how: &Serve) -> Result<TlsAcceptor> {
     let chain = certificates(cert_file)?;
     let key = PrivateKeyDer::from_pem_file(key_file)
         .map_err(|error| unreadable(key_file, "private key", &error))?;
-    let provider = Arc::new(provider(how)?);
+    let provider = Arc::new(provider(options)?);
     let builder = ServerConfig::builder_with_provider(provider.clone())
-        .with_protocol_versions(&versions(how)?)
+        .with_protocol_versions(&versions(options)?)
         .map_err(|error| invalid(format!("TLS: {error}")))?;
-    let builder = match &how.trusted_ca_file {
+    let builder = match &options.trusted_ca_file {
         Some(file) => {
             let mut roots = RootCertStore::empty();
             for authority in certificates(file)? {
@@ -107,7 +117,7 @@ fn acceptor(how: &Serve) -> Result<TlsAcceptor> {
                 .map_err(|error| invalid(format!("{}: {error}", file.display())))?;
             builder.with_client_cert_verifier(verifier)
         }
-        None if how.client_cert_auth => {
+        None if options.client_cert_auth => {
             return Err(invalid(
                 "client_cert_auth needs the authorities of the clients' certificates (trusted_ca_file)",
             ));
@@ -116,7 +126,7 @@ fn acceptor(how: &Serve) -> Result<TlsAcceptor> {
     };
     let mut config = builder.with_single_cert(chain, key).map_err(|error| {
         invalid(format!(
-            "{} does not go with {}: {error}",
+            "{} does not match {}: {error}",
             key_file.display(),
             cert_file.display()
         ))
@@ -126,18 +136,18 @@ fn acceptor(how: &Serve) -> Result<TlsAcceptor> {
 }
 
 /// The versions from the lowest to the highest that were given.
-fn versions(how: &Serve) -> Result<Vec<&'static SupportedProtocolVersion>> {
+fn versions(options: &Serve) -> Result<Vec<&'static SupportedProtocolVersion>> {
     let place = |given: &str, default: usize| match given {
         "" => Ok(default),
         "TLS1.2" => Ok(0),
         "TLS1.3" => Ok(1),
         other => Err(invalid(format!(
-            "{other:?} is no version of TLS that is spoken: those are TLS1.2 and TLS1.3"
+            "{other:?} is not a supported version of TLS: those are TLS1.2 and TLS1.3"
         ))),
     };
     let (min, max) = (
-        place(&how.tls_min_version, 0)?,
-        place(&how.tls_max_version, 1)?,
+        place(&options.tls_min_version, 0)?,
+        place(&options.tls_max_version, 1)?,
     );
     if min > max {
         return Err(invalid(
@@ -147,10 +157,11 @@ fn versions(how: &Serve) -> Result<Vec<&'static SupportedProtocolVersion>> {
     Ok([&TLS12, &TLS13][min..=max].to_vec())
 }
 
-/// The cryptography, with the cipher suites that were chosen. Those of TLS 1.3 cannot be chosen, as in Go.
-fn provider(how: &Serve) -> Result<CryptoProvider> {
+/// The cryptography, with the selected cipher suites. Those of TLS 1.3 cannot be selected, as in
+/// Go.
+fn provider(options: &Serve) -> Result<CryptoProvider> {
     let mut provider = ring::default_provider();
-    let chosen = &how.cipher_suites;
+    let chosen = &options.cipher_suites;
     if !chosen.is_empty() {
         if !chosen.iter().any(|name| is_available(name)) {
             return Err(invalid(format!(
@@ -185,14 +196,15 @@ fn is_named(suite: &SupportedCipherSuite, name: &str) -> bool {
             .is_some_and(|known| known == name && name.ends_with("POLY1305"))
 }
 
-/// What certificates were given for, and an address without TLS does not do.
-pub(super) fn unused(how: &Serve) -> Option<&'static str> {
+/// A warning for an address without TLS if options for certificates are given.
+pub(super) fn unused(options: &Serve) -> Option<&'static str> {
     match (
-        how.client_cert_auth || how.trusted_ca_file.is_some(),
-        how.cert_file.is_some(),
+        options.client_cert_auth || options.trusted_ca_file.is_some(),
+        options.cert_file.is_some(),
     ) {
         (true, _) => Some(
-            "is not encrypted, and lets in clients without a certificate: those are asked for at https:// addresses",
+            "is not encrypted, and accepts clients without a certificate: certificates are required at \
+             https:// addresses",
         ),
         (false, true) => Some("is not encrypted: the certificate is for https:// addresses"),
         (false, false) => None,

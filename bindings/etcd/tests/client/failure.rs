@@ -66,7 +66,7 @@ fn endpoints_are_named_with_their_reasons() {
         format!("http://{gone}: connection refused"),
         format!("http://{silent_at}: timed out after 5000 ms"),
         format!("http://{rude_at}: http2 error"),
-        "http://no-such-host.invalid:2379: its name is not found".into(),
+        "http://no-such-host.invalid:2379: its name cannot be resolved".into(),
         "unix:///no/such/socket: no such socket".into(),
     ] {
         assert!(message.contains(&part), "{part} in {message}");

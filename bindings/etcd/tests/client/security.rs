@@ -122,13 +122,13 @@ fn tls_server_certificate_is_verified() {
     );
     assert!(
         reason(&url, Options::new().tls_ca(other.ca()))
-            .contains("of an authority that is not trusted here")
+            .contains("from an authority that is not trusted")
     );
     let plain = reason(
         &format!("http://127.0.0.1:{}", members.port(0)),
         Options::new(),
     );
-    assert!(plain.contains("it may want TLS"), "{plain}");
+    assert!(plain.contains("it may require TLS"), "{plain}");
     drop(members);
 
     let expired = authority.sign("expired", &["127.0.0.1"], true);

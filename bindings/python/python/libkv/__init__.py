@@ -2,19 +2,19 @@
 
     import libkv
 
-    with libkv.open("data") as db:  # a directory; ":memory:" leaves nothing behind
+    with libkv.open("data") as db:  # a directory; ":memory:" has no files
         first = db.put("greeting", "hello").revision
         db.put("greeting", "goodbye")
         print(db.get("greeting").value)                  # b'goodbye'
         print(db.get("greeting", revision=first).value)  # b'hello'
 
-Every write gets a revision, any past revision can be read until it is compacted, and transactions
-compare and swap over many keys. Several processes may have one store open; watchers follow what any of
-them writes, and leases, locks and elections work between them. Db has every call; libkv.aio
-has the same names to await; libkv.testing has the fixtures for pytest.
+Every write gets a revision. Past revisions can be read until they are compacted. Transactions
+compare and write many keys. Several processes can have one store open: watchers deliver the writes
+of all of them, and leases, locks and elections work between them. Db has all calls; libkv.aio has
+the same names for await; libkv.testing has fixtures for pytest.
 
-Keys and values: bytes out; in, bytes, any contiguous buffer, or str (as UTF-8). Refusals and failures are
-exceptions under libkv.Error, one class for each code; a missing key is None.
+Keys and values are returned as bytes; arguments are bytes, any contiguous buffer, or str (as
+UTF-8). Errors are subclasses of libkv.Error, one for each code; a missing key is None.
 """
 
 from libkv._errors import (
@@ -53,8 +53,6 @@ from libkv._errors import (
 )
 from libkv._libkv import (
     AlarmMember,
-    Difference,
-    DiffScan,
     CheckReport,
     Clock,
     CompactResponse,
@@ -62,6 +60,8 @@ from libkv._libkv import (
     Db,
     Delete,
     DeleteResponse,
+    Difference,
+    DiffScan,
     Election,
     Event,
     EventScan,
@@ -97,8 +97,6 @@ __all__ = [
     "AlarmMember",
     "BusyError",
     "CancelledError",
-    "Difference",
-    "DiffScan",
     "CheckReport",
     "Clock",
     "ClosedError",
@@ -110,6 +108,8 @@ __all__ = [
     "Db",
     "Delete",
     "DeleteResponse",
+    "DiffScan",
+    "Difference",
     "DuplicateKeyError",
     "Election",
     "Error",

@@ -8,10 +8,21 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, Union
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from libkv._libkv import Clock, Compare, Delete, DeleteResponse, Put, PutResponse, Range, RangeResponse, Txn, TxnResponse
+    from libkv._libkv import (
+        Clock,
+        Compare,
+        Delete,
+        DeleteResponse,
+        Put,
+        PutResponse,
+        Range,
+        RangeResponse,
+        Txn,
+        TxnResponse,
+    )
 
 BytesLike: TypeAlias = Union["Buffer", str]
-"""Keys and values as they come in: any contiguous buffer, or str as UTF-8."""
+"""Keys and values as arguments: any contiguous buffer, or str as UTF-8."""
 
 Target: TypeAlias = str | bytes | PathLike[str] | PathLike[bytes]
 SortOrder: TypeAlias = Literal["none", "ascend", "descend"]

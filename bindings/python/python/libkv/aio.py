@@ -5,24 +5,22 @@
         async for kv in db.scan(prefix="g"):
             print(kv.key)
 
-Reads of a store in this process run at once, on the loop's thread: they wait for nobody. Writes go to the
-store's own queue, where all that wait at that moment share a commit, and the loop is woken once for the answers
-of a whole group.
-Watchers, leases, locks and elections wake the loop in the same way: a thousand that wait are a thousand
-futures. There is no thread for a call or for a handle. Only open(), close() and check() borrow one from the loop's
-executor: they are rare, they may take a while (another process's lock, a sweep that ends, the whole store
-to read), and the store has no queue for them.
+Reads of a store in this process run on the loop's thread and do not wait. Writes go to the store's
+queue; all writes that wait at one moment share a commit, and the loop is woken once for the
+responses of a group. Watchers, leases, locks and elections wake the loop in the same way: each wait
+is a future, and no call or handle needs a thread. Only open(), close() and check() run on a thread
+of the loop's executor, because they are rare, may take long, and the store has no queue for them.
 
-On a cluster nothing waits on the loop's thread either: get(), range(), writes, leases, locks and elections are
-requests under way together, without a thread; the other reads, and the beginning of a watcher, borrow one from the
-loop's executor. A plain function given to transact() runs on such a thread too.
+On a cluster no call waits on the loop's thread either: get(), range(), writes, leases, locks and
+elections are concurrent requests without a thread. The other reads, and the start of a watcher, run
+on a thread of the loop's executor, as does a plain function given to transact().
 
-open(), serve(), lease(), snapshot() and snapshot_at() make a handle: await the call, or enter it at once with
-`async with`.
+open(), serve(), lease(), snapshot() and snapshot_at() create a handle: await the call, or enter it
+directly with `async with`.
 
-A Db may be used from several loops, in several threads, at once. Cancelling an awaited write takes it back
-if no writer has begun it; otherwise the CancelledError has an UnknownOutcomeError as its cause. Cancelling
-a task that waits for a lock or campaigns deletes its key.
+Several loops, in several threads, can use one Db. Cancelling an awaited write cancels the write if
+no writer has begun it; otherwise the CancelledError has an UnknownOutcomeError as its cause.
+Cancelling a wait for a lock or an election leaves its queue.
 """
 
 import asyncio
@@ -32,7 +30,6 @@ import inspect
 import threading
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from datetime import datetime
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 from weakref import WeakKeyDictionary, ref
 
@@ -78,29 +75,30 @@ _Item = TypeVar("_Item")
 _Item_co = TypeVar("_Item_co", covariant=True)
 
 _P = ParamSpec("_P")
-_Handle = TypeVar("_Handle", bound="_Entered")
+_Handle = TypeVar("_Handle", bound="_AsyncHandle")
 
 _ABSENT: Any = object()
-"""Stands for an argument that was left out."""
+"""The value of an argument that is left out."""
 
 GRACE: Final = 0.6
 """Seconds after the time limit of a claim, in which its key is deleted."""
 
 STEPS_IN_A_ROW: Final = 1024
-"""After so many steps an iteration lets the loop do something else."""
+"""After this number of steps an iteration lets other tasks run."""
 
 
-class _Entered(Protocol):
-    """What `async with` takes: a handle."""
+class _AsyncHandle(Protocol):
+    """A handle, as `async with` requires it."""
 
     async def __aenter__(self) -> Self: ...
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None, /
-    ) -> None: ...
+    async def __aexit__(self, *exception: object) -> None: ...
 
 
-class _Making(Coroutine[Any, Any, _Handle]):
-    """A handle in the making: awaited, or entered at once. Still a coroutine, for tasks and asyncio.run()."""
+class _PendingHandle(Coroutine[Any, Any, _Handle]):
+    """A handle that is awaited, or entered directly.
+
+    It is a coroutine, for tasks and asyncio.run().
+    """
 
     __slots__ = ("_handle", "_make")
 
@@ -123,39 +121,34 @@ class _Making(Coroutine[Any, Any, _Handle]):
         self._handle = await self._make
         return await self._handle.__aenter__()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._handle.__aexit__(kind, exception, traceback)
+    async def __aexit__(self, *exception: object) -> None:
+        await self._handle.__aexit__(*exception)
 
 
-def _entered(make: Callable[_P, Coroutine[Any, Any, _Handle]]) -> Callable[_P, _Making[_Handle]]:
-    """Lets what an async function returns be entered without an inner await."""
+def _handle_factory(make: Callable[_P, Coroutine[Any, Any, _Handle]]) -> Callable[_P, _PendingHandle[_Handle]]:
+    """Lets the result of an async function be entered without an inner await."""
 
     @functools.wraps(make)
-    def making(*args: _P.args, **kwargs: _P.kwargs) -> _Making[_Handle]:
-        return _Making(make(*args, **kwargs))
+    def making(*args: _P.args, **kwargs: _P.kwargs) -> _PendingHandle[_Handle]:
+        return _PendingHandle(make(*args, **kwargs))
 
     return making
 
 
-@_entered
+@_handle_factory
 async def open(target: Target, **options: Unpack[OpenOptions]) -> "Db":  # noqa: A001 - as libkv.open
     """Open a store; arguments and exceptions are those of libkv.open()."""
     return Db(await asyncio.to_thread(libkv.open, target, **options))
 
 
-@_entered
+@_handle_factory
 async def serve(db: "Db", address: str = "127.0.0.1:0", **options: Unpack[ServeOptions]) -> "Server":
     """Serve a store to etcd's clients; arguments and exceptions are those of libkv.serve()."""
     return Server(await asyncio.to_thread(libkv.serve, db._db, address, **options))
 
 
 class Server:
-    """A store that is served to etcd's clients; made by serve(). See libkv.Server.
+    """An etcd server over a store; created by serve(). See libkv.Server.
 
     An asynchronous context manager that closes it.
     """
@@ -165,60 +158,55 @@ class Server:
 
     @property
     def address(self) -> str:
-        """Where it listens, as clients take it: "http://127.0.0.1:41234", "unix:///path"."""
+        """The address for clients: "http://127.0.0.1:41234", "unix:///path"."""
         return self._server.address
 
     @property
     def closed(self) -> bool:
-        """Whether it was closed."""
+        """Whether it is closed."""
         return self._server.closed
 
     async def close(self) -> None:
-        """End it: requests under way get their answers if that is quick, streams are cut. The store stays open."""
+        """Close the server; see libkv.Server.close(). The store stays open."""
         await asyncio.to_thread(self._server.close)
 
     async def __aenter__(self) -> Self:
         self._server.__enter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         await self.close()
 
     def __repr__(self) -> str:
         return repr(self._server).replace("libkv.Server", "libkv.aio.Server")
 
 
-async def _done(db: libkv.Db, call: Callable[..., _T], *args: Any, **options: Any) -> _T:
-    """What a store in this process answers at once, and a cluster is waited for on a thread of the executor."""
+async def _run(db: libkv.Db, call: Callable[..., _T], *args: Any, **options: Any) -> _T:
+    """Run a call on the loop's thread, or, for a cluster, on a thread of the executor."""
     if db._is_remote:
         return await asyncio.to_thread(call, *args, **options)
     return call(*args, **options)
 
 
-def _given(argument: _T) -> tuple[_T, ...]:
+def _optional(argument: _T) -> tuple[_T, ...]:
     return () if argument is _ABSENT else (argument,)
 
 
-class _Steps(Protocol[_Item_co]):
-    """What a libkv.Scan, EventScan or DiffScan has."""
+class _ReadAhead(Protocol[_Item_co]):
+    """A libkv.Scan, EventScan or DiffScan."""
 
     def __iter__(self) -> Iterator[_Item_co]: ...
-    def _is_near(self) -> bool: ...
-    def _come_near(self) -> None: ...
+    def _is_ready(self) -> bool: ...
+    def _make_ready(self) -> None: ...
 
 
 class Scan(Generic[_Item]):
-    """An asynchronous iterator; made by scan(), events() and diff(). After an error it is at its end."""
+    """An asynchronous iterator; created by scan(), events() and diff(). It ends after an error."""
 
-    def __init__(self, steps: Callable[[], _Steps[_Item]], db: libkv.Db) -> None:
+    def __init__(self, steps: Callable[[], _ReadAhead[_Item]], db: libkv.Db) -> None:
         self._db = db
         self._taken = 0
-        self._steps: _Steps[_Item] | None = None
+        self._steps: _ReadAhead[_Item] | None = None
         self._begin = steps
         if not db._is_remote:
             self._steps = steps()
@@ -232,15 +220,15 @@ class Scan(Generic[_Item]):
             await asyncio.sleep(0)
         if self._steps is None:
             self._steps = await asyncio.to_thread(self._begin)
-        if self._db._is_remote and not self._steps._is_near():
-            await asyncio.to_thread(self._steps._come_near)
+        if self._db._is_remote and not self._steps._is_ready():
+            await asyncio.to_thread(self._steps._make_ready)
         for item in self._steps:
             return item
         raise StopAsyncIteration
 
 
 class Snapshot:
-    """The store as it was at one revision; made by snapshot(). See libkv.Snapshot."""
+    """The store at one revision; created by snapshot(). See libkv.Snapshot."""
 
     def __init__(self, snapshot: libkv.Snapshot, db: libkv.Db) -> None:
         self._snapshot = snapshot
@@ -248,36 +236,33 @@ class Snapshot:
 
     @property
     def revision(self) -> int:
-        """The revision that this is a view of."""
+        """Its revision."""
         return self._snapshot.revision
 
     async def get(self, key: BytesLike) -> libkv.KeyValue | None:
-        """One key as it was, or None."""
-        return await _done(self._db, self._snapshot.get, key)
+        """Read one key at this revision, or None."""
+        return await _run(self._db, self._snapshot.get, key)
 
-    async def range(self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[RangeOptions]) -> libkv.RangeResponse:
-        """The pairs of a range as they were; see libkv.Snapshot.range()."""
-        return await _done(self._db, self._snapshot.range, *_given(key), **options)
+    async def range(
+        self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[RangeOptions]
+    ) -> libkv.RangeResponse:
+        """Read the pairs of a range at this revision; see libkv.Snapshot.range()."""
+        return await _run(self._db, self._snapshot.range, *_optional(key), **options)
 
     def scan(self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[RangeOptions]) -> Scan[libkv.KeyValue]:
-        """Iterate over the pairs of a range as they were; see libkv.Snapshot.scan()."""
-        scan = self._snapshot.scan(*_given(key), **options)
+        """Iterate over the pairs of a range at this revision; see libkv.Snapshot.scan()."""
+        scan = self._snapshot.scan(*_optional(key), **options)
         return Scan(lambda: scan, self._db)
 
     def close(self) -> None:
-        """End the view; later calls raise ClosedError. It holds nothing, so this may be left out."""
+        """Close it; later calls raise ClosedError. Not required, because it holds no resource."""
         self._snapshot.close()
 
     async def __aenter__(self) -> Self:
         self._snapshot.__enter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         self._snapshot.close()
 
     def __repr__(self) -> str:
@@ -285,43 +270,43 @@ class Snapshot:
 
 
 class Transaction:
-    """What the async function given to transact() reads and writes through. See libkv.Transaction."""
+    """The argument of the async function that transact() runs. See libkv.Transaction."""
 
     def __init__(self, transaction: libkv.Transaction, db: libkv.Db) -> None:
         self._transaction = transaction
         self._db = db
 
     async def get(self, key: BytesLike) -> libkv.KeyValue | None:
-        """One key, or None; see libkv.Transaction.get()."""
-        return await _done(self._db, self._transaction.get, key)
+        """Read one key, or None; see libkv.Transaction.get()."""
+        return await _run(self._db, self._transaction.get, key)
 
     async def range(
         self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[TransactionRangeOptions]
     ) -> libkv.RangeResponse:
-        """The pairs of a range by key, own writes in place; see libkv.Transaction.range()."""
-        return await _done(self._db, self._transaction.range, *_given(key), **options)
+        """Read the pairs of a range by key, with own writes; see libkv.Transaction.range()."""
+        return await _run(self._db, self._transaction.range, *_optional(key), **options)
 
     async def put(
         self, key: BytesLike | libkv.Put, value: BytesLike = _ABSENT, **options: Unpack[TransactionPutOptions]
     ) -> None:
-        """Write a key when the function returns; see libkv.Transaction.put()."""
-        await _done(self._db, self._transaction.put, key, *_given(value), **options)
+        """Write a key at the commit; see libkv.Transaction.put()."""
+        await _run(self._db, self._transaction.put, key, *_optional(value), **options)
 
     async def delete(self, key: BytesLike | libkv.Delete = _ABSENT, **options: Unpack[KeyOptions]) -> int:
-        """Delete keys when the function returns; how many this transaction sees."""
-        return await _done(self._db, self._transaction.delete, *_given(key), **options)
+        """Delete keys at the commit; return the number that this transaction sees."""
+        return await _run(self._db, self._transaction.delete, *_optional(key), **options)
 
 
 class _Source(Protocol[_Item_co]):
-    """What has items now and then: a libkv.Watcher or libkv.Leaders."""
+    """A source of items: a libkv.Watcher or libkv.Leaders."""
 
     def try_next(self) -> _Item_co | None: ...
-    def _wait(self, answers: _libkv._Answers, future: asyncio.Future[None]) -> _libkv._Wait: ...
+    def _wait(self, mailbox: _libkv._Mailbox, future: asyncio.Future[None]) -> _libkv._Wait: ...
 
 
-async def _next(source: "_Source[_T] | _Remote[_T]", timeout: float | None) -> _T | None:
-    """The next item; None if timeout (seconds) has passed without one."""
-    if isinstance(source, _Remote):
+async def _next(source: "_Source[_T] | _RemoteSource[_T]", timeout: float | None) -> _T | None:
+    """Wait for the next item; None after timeout (seconds)."""
+    if isinstance(source, _RemoteSource):
         return await source.next(timeout)
     loop = asyncio.get_running_loop()
     until = None if timeout is None else loop.time() + timeout
@@ -330,32 +315,32 @@ async def _next(source: "_Source[_T] | _Remote[_T]", timeout: float | None) -> _
         left = None if until is None else until - loop.time()
         if item is not None or (left is not None and left <= 0):
             return item
-        await _woken(source, left)
+        await _wait(source, left)
 
 
-async def _woken(source: _Source[Any], timeout: float | None) -> None:
-    """Wait until there may be something, timeout seconds at most."""
+async def _wait(source: _Source[Any], timeout: float | None) -> None:
+    """Wait until there may be an item, at most timeout seconds."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
-    wait = source._wait(_answers(loop), future)
+    wait = source._wait(_mailbox(loop), future)
     try:
         await asyncio.wait([future], timeout=timeout)
     finally:
         wait.end()
 
 
-class _Remote(Generic[_Item]):
-    """A watcher, or leaders, of a cluster: made on a thread, since it is there only once the cluster says so.
+class _RemoteSource(Generic[_Item]):
+    """A watcher or leaders of a cluster, created on a thread: the cluster has to confirm it.
 
-    With is_far each look at what there is asks the cluster too.
+    With reads_wait each read of an item is a request to the cluster as well.
     """
 
     def __init__(
-        self, make: Callable[[], Any], opening: set["asyncio.Future[Any]"], *, resume: int, is_far: bool
+        self, make: Callable[[], Any], opening: set["asyncio.Future[Any]"], *, resume: int, reads_wait: bool
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._resume = resume
-        self._is_far = is_far
+        self._reads_wait = reads_wait
         self._looking: asyncio.Future[_Item | None] | None = None
         self._how: str | None = None
         self._over: asyncio.Future[None] = self._loop.create_future()
@@ -365,7 +350,7 @@ class _Remote(Generic[_Item]):
         self._made.add_done_callback(lambda _: self._settle())
 
     def _settle(self) -> None:
-        """What was ended before it was there ends now; who waits for it is told."""
+        """End a source that was ended before it was confirmed, and wake its waiter."""
         refused = self._made.done() and (self._made.cancelled() or self._made.exception() is not None)
         if self._how is None:
             return
@@ -375,7 +360,7 @@ class _Remote(Generic[_Item]):
             getattr(self._made.result(), self._how)()
 
     def _there(self) -> Any:
-        """The native one, or None while it is not there."""
+        """The native source, or None while it is not confirmed."""
         if self._made.done():
             return self._made.result()
         match self._how:
@@ -396,11 +381,11 @@ class _Remote(Generic[_Item]):
             if left is not None and left <= 0:
                 return None
             await asyncio.wait([self._made, self._over], timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        while self._is_far:
-            # what is cancelled here is looked at by whoever comes next
+        while self._reads_wait:
+            # after a cancellation the next call takes the result of this read
             self._looking = self._looking or self._loop.run_in_executor(None, native.try_next)
             left = None if until is None else max(until - self._loop.time(), 0)
-            # with no time to wait for others, what must be asked is asked all the same
+            # a timeout of 0 does not limit the request itself
             await asyncio.wait([self._looking], timeout=left if timeout else None)
             if not self._looking.done():
                 return None
@@ -409,11 +394,11 @@ class _Remote(Generic[_Item]):
             left = None if until is None else until - self._loop.time()
             if item is not None or (left is not None and left <= 0):
                 return item
-            await _woken(native, left)
+            await _wait(native, left)
         return await _next(cast("_Source[_Item]", native), None if until is None else until - self._loop.time())
 
     def try_next(self) -> _Item | None:
-        if self._is_far:
+        if self._reads_wait:
             message = "try_next() does not wait, and this is a cluster: await next(0) instead"
             raise libkv.UnsupportedError(message)
         native = self._there()
@@ -454,9 +439,9 @@ class _Remote(Generic[_Item]):
 
 
 class _Iteration(Generic[_Item]):
-    """Steps through a source, and lets the loop do something else now and then."""
+    """Iterates over a source, and lets other tasks run regularly."""
 
-    def __init__(self, source: _Source[_Item] | _Remote[_Item], db: libkv.Db) -> None:
+    def __init__(self, source: _Source[_Item] | _RemoteSource[_Item], db: libkv.Db) -> None:
         self._source = source
         self._db = db
         self._taken = 0
@@ -477,40 +462,47 @@ class _Iteration(Generic[_Item]):
 
 
 class Watcher:
-    """Follows a range; made by watch(). An asynchronous iterator of libkv.WatchBatch; see libkv.Watcher.
+    """Watches a range; created by watch(). See libkv.Watcher.
 
-    One task reads at a time. An asynchronous context manager that closes it. On a cluster what watch() may be
-    refused with is raised by the first step, or by `async with`, which waits until the watcher is there; writes
-    through the same Db wait for that too.
+    An asynchronous iterator of libkv.WatchBatch. One task at a time may read. An asynchronous
+    context manager that closes it. If a cluster refuses the watch, the first step or `async with`
+    raises the exception. `async with` waits until the cluster has confirmed the watcher, as do
+    writes through the same Db.
     """
 
-    def __init__(self, watcher: libkv.Watcher | _Remote[libkv.WatchBatch], db: libkv.Db) -> None:
+    def __init__(self, watcher: libkv.Watcher | _RemoteSource[libkv.WatchBatch], db: libkv.Db) -> None:
         self._watcher = watcher
         self._iteration = _Iteration(watcher, db)
 
     async def next(self, timeout: float | None = None) -> libkv.WatchBatch | None:
-        """The next batch; None if timeout (seconds; None: for ever) has passed without one."""
+        """Wait for the next batch; None after timeout (seconds; None: no limit)."""
         return await _next(self._watcher, timeout)
 
     def try_next(self) -> libkv.WatchBatch | None:
-        """The next batch if there is one now, else None."""
+        """Return the next batch if there is one now, otherwise None."""
         return self._watcher.try_next()
 
     def cancel(self) -> None:
-        """End it, from any thread: who waits in it gets libkv.CancelledError, an iteration ends."""
+        """Cancel it, from any thread: a waiting call raises CancelledError, an iteration ends."""
         self._watcher.cancel()
 
     def close(self) -> None:
-        """End it, from any thread: every later call raises ClosedError. Closing twice is fine."""
+        """Close it, from any thread: every later call raises ClosedError.
+
+        A second close has no effect.
+        """
         self._watcher.close()
 
     @property
     def resume_revision(self) -> int:
-        """The revision to start from the next time; see libkv.Watcher."""
+        """The start_revision of a watcher that continues this one; see libkv.Watcher."""
         return self._watcher.resume_revision
 
     def fileno(self) -> int:
-        """A descriptor that polls as readable while try_next() may have something; awaiting does not need it."""
+        """Return a descriptor that is readable while try_next() may return a batch.
+
+        Await does not need it.
+        """
         return self._watcher.fileno()
 
     def __aiter__(self) -> Self:
@@ -520,17 +512,12 @@ class Watcher:
         return await self._iteration.step()
 
     async def __aenter__(self) -> Self:
-        if isinstance(self._watcher, _Remote):
+        if isinstance(self._watcher, _RemoteSource):
             await self._watcher.confirmed()
         self._watcher.__enter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -538,26 +525,29 @@ class Watcher:
 
 
 class Leaders:
-    """The leaders of an election, one after the other; made by Election.observe(). See libkv.Leaders.
+    """The leaders of an election; created by Election.observe(). See libkv.Leaders.
 
-    An asynchronous iterator of libkv.KeyValue; one task reads at a time. An asynchronous context manager that closes
-    it.
+    An asynchronous iterator of libkv.KeyValue; one task at a time may read. An asynchronous context
+    manager that closes it.
     """
 
-    def __init__(self, leaders: libkv.Leaders | _Remote[libkv.KeyValue], db: libkv.Db) -> None:
+    def __init__(self, leaders: libkv.Leaders | _RemoteSource[libkv.KeyValue], db: libkv.Db) -> None:
         self._leaders = leaders
         self._iteration = _Iteration(leaders, db)
 
     async def next(self, timeout: float | None = None) -> libkv.KeyValue | None:
-        """The next leader's pair; None if timeout (seconds; None: for ever) has passed without one."""
+        """Wait for the next leader's pair; None after timeout (seconds; None: no limit)."""
         return await _next(self._leaders, timeout)
 
     def try_next(self) -> libkv.KeyValue | None:
-        """The next leader's pair if there is one now, else None."""
+        """Return the next leader's pair if there is one now, otherwise None."""
         return self._leaders.try_next()
 
     def close(self) -> None:
-        """End it, from any thread: every later call raises ClosedError. Closing twice is fine."""
+        """Close it, from any thread: every later call raises ClosedError.
+
+        A second close has no effect.
+        """
         self._leaders.close()
 
     def __aiter__(self) -> Self:
@@ -567,17 +557,12 @@ class Leaders:
         return await self._iteration.step()
 
     async def __aenter__(self) -> Self:
-        if isinstance(self._leaders, _Remote):
+        if isinstance(self._leaders, _RemoteSource):
             await self._leaders.confirmed()
         self._leaders.__enter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -585,7 +570,7 @@ class Leaders:
 
 
 class Lease:
-    """A lease that keeps itself alive; made by lease(). See libkv.Lease.
+    """A lease that is kept alive; created by lease(). See libkv.Lease.
 
     An asynchronous context manager that closes it.
     """
@@ -598,19 +583,19 @@ class Lease:
 
     @property
     def id(self) -> int:
-        """Its id, to put keys on it."""
+        """Its id, to attach keys to it."""
         return self._lease.id
 
     @property
     def ttl_seconds(self) -> int:
-        """The TTL that it was granted."""
+        """The granted TTL in seconds."""
         return self._lease.ttl_seconds
 
     @property
     def remaining(self) -> int:
-        """Whole seconds that it would live on if its process died now; 0 if it is gone.
+        """The remaining seconds of its TTL, rounded down; 0 if it does not exist any more.
 
-        Of a cluster's lease that would wait: UnsupportedError, and lease_time_to_live(id) says it.
+        UnsupportedError on a cluster, because it would wait: use lease_time_to_live(id).
         """
         if self._db._is_remote:
             message = "remaining does not wait, and this is a cluster: await lease_time_to_live(id) instead"
@@ -619,13 +604,14 @@ class Lease:
 
     @property
     def lost(self) -> bool:
-        """Whether it is known to be gone, though nobody closed this handle."""
+        """Whether it is known to be lost; False after close()."""
         return self._lease.lost
 
     def on_lost(self, callback: Callable[[], object]) -> None:
-        """Call callback() on the running loop when the lease is lost, or soon if it is; never once it is closed.
+        """Call callback() on the running loop when the lease is lost; never after close().
 
-        That it is lost shows at the next keep-alive, after a third of the TTL at most.
+        A lease that is lost already calls it soon.
+        The loss is noticed at the next keep-alive, after at most a third of the TTL.
         """
         if not callable(callback):
             message = f"callback must be a function without arguments, not {type(callback).__name__}"
@@ -633,39 +619,35 @@ class Lease:
         number = len(self._waits)
         loop = asyncio.get_running_loop()
         self._callbacks[number] = callback
-        self._waits.append(self._lease._on_lost(_answers(loop), _Lost(self, number, loop)))
+        self._waits.append(self._lease._on_lost(_mailbox(loop), _LossFuture(self, number, loop)))
 
-    def _tell(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
+    def _call_back(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
         callback = self._callbacks.pop(number, None)
         if callback is not None:
             loop.call_soon(callback)
 
     async def close(self) -> None:
-        """Stop keeping it alive and revoke it: its keys go. Closing twice is fine; see libkv.Lease.close()."""
+        """Stop keeping it alive and revoke it, which deletes its keys; see libkv.Lease.close()."""
         for wait in self._waits:
             wait.end()
         self._callbacks.clear()
         if self._lease._stop():
-            await _revoked(lambda answers, future: self._db._submit_revoke(self.id, answers, future))
+            request = _libkv._Request.lease_revoke(self.id)
+            await _revoke(lambda mailbox, future: self._db._submit(request, mailbox, future))
 
     async def __aenter__(self) -> Self:
         self._lease.__enter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         await self.close()
 
     def __repr__(self) -> str:
         return repr(self._lease).replace("libkv.Lease", "libkv.aio.Lease")
 
 
-class _Lost:
-    """Stands among the futures of a loop for a callback of a lease, and does not keep the lease."""
+class _LossFuture:
+    """A future of a loop that calls a callback of a lease, without a reference to the lease."""
 
     def __init__(self, lease: Lease, number: int, loop: asyncio.AbstractEventLoop) -> None:
         self._lease = ref(lease)
@@ -678,11 +660,14 @@ class _Lost:
     def set_result(self, _: None) -> None:
         lease, loop = self._lease(), self._loop()
         if lease is not None and loop is not None:
-            lease._tell(self._number, loop)
+            lease._call_back(self._number, loop)
 
 
-async def _asked(asked: _libkv._Asked, future: asyncio.Future[None]) -> None:
-    """Wait for an answer; if cancelled, take the request back, or give back a lease that comes too late."""
+async def _wait_for_response(asked: _libkv._PendingResponse, future: asyncio.Future[None]) -> None:
+    """Wait for a response.
+
+    If cancelled, cancel the request, or revoke a lease that comes too late.
+    """
     try:
         await asyncio.wait([future])
     except asyncio.CancelledError:
@@ -691,11 +676,11 @@ async def _asked(asked: _libkv._Asked, future: asyncio.Future[None]) -> None:
         raise
 
 
-async def _revoked(submit: Callable[[_libkv._Answers, asyncio.Future[Any]], _libkv._Submitted | None]) -> None:
-    """Wait for a revocation; a lease that is gone is well."""
+async def _revoke(submit: Callable[[_libkv._Mailbox, asyncio.Future[Any]], _libkv._Submission | None]) -> None:
+    """Wait for a revocation; it is a success if the lease does not exist any more."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[object] = loop.create_future()
-    if submit(_answers(loop), future) is not None:
+    if submit(_mailbox(loop), future) is not None:
         with contextlib.suppress(libkv.LeaseNotFoundError):
             await future
 
@@ -710,9 +695,9 @@ async def _acquire(
     limit = until if timeout else None
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout_at(limit):
-            await db._opened()
+            await db._confirm_watchers()
     future: asyncio.Future[None] = loop.create_future()
-    claim.start(value, timeout, only_if_free, _answers(loop), future)
+    claim.start(value, timeout, only_if_free, _mailbox(loop), future)
     try:
         for end in (None,) if limit is None else (limit, limit + GRACE):
             await asyncio.wait([future], timeout=None if end is None else end - loop.time())
@@ -725,9 +710,10 @@ async def _acquire(
 
 
 class Lock:
-    """A lock between all tasks and processes: one holds it at a time. Made by lock(). See libkv.Lock.
+    """A lock between all tasks and processes; created by lock(). See libkv.Lock.
 
-    An asynchronous context manager that acquires and releases it. Each task needs a Lock of its own.
+    One holder at a time. An asynchronous context manager that acquires and releases it. Each task
+    needs its own Lock.
     """
 
     def __init__(self, claim: _libkv._Claim, db: "Db") -> None:
@@ -758,7 +744,7 @@ class Lock:
         """Release the lock; does nothing if it is not held."""
         self._claim.begin()
         try:
-            await _revoked(self._claim.leave)
+            await _revoke(self._claim.leave)
         finally:
             self._claim.end()
 
@@ -781,12 +767,7 @@ class Lock:
         await self.acquire()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         await self.release()
 
     def __repr__(self) -> str:
@@ -794,7 +775,7 @@ class Lock:
 
 
 class Election:
-    """An election: one leader among all candidates for a name. Made by election(). See libkv.Election.
+    """An election of one leader among all candidates; created by election(). See libkv.Election.
 
     An asynchronous context manager that resigns.
     """
@@ -804,7 +785,7 @@ class Election:
         self._db = db
 
     async def campaign(self, value: BytesLike, timeout: float | None = None) -> None:
-        """Wait until it leads, at most timeout seconds, and proclaim value; see libkv.Election.campaign().
+        """Wait until it leads, at most timeout seconds; see libkv.Election.campaign().
 
         Cancelling it deletes its key.
         """
@@ -825,17 +806,17 @@ class Election:
 
     async def leader(self) -> libkv.KeyValue | None:
         """The leader's pair, or None. The leader may be in another process."""
-        return await _done(self._db._db, self._claim.leader)
+        return await _run(self._db._db, self._claim.leader)
 
     def observe(self) -> Leaders:
         """Iterate over the current leader, each new leader and each new value."""
-        return Leaders(self._db._followed(self._claim.observe, resume=0, is_far=True), self._db._db)
+        return Leaders(self._db._source(self._claim.observe, resume=0, reads_wait=True), self._db._db)
 
     async def resign(self) -> None:
         """Resign; does nothing if it does not lead."""
         self._claim.begin()
         try:
-            await _revoked(self._claim.leave)
+            await _revoke(self._claim.leave)
         finally:
             self._claim.end()
 
@@ -857,12 +838,7 @@ class Election:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         await self.resign()
 
     def __repr__(self) -> str:
@@ -870,7 +846,7 @@ class Election:
 
 
 class Db:
-    """A store, open; see libkv.Db. Made by open(), or over a libkv.Db that is open already.
+    """An open store; see libkv.Db. Created by open(), or from an open libkv.Db.
 
     An asynchronous context manager that closes the store.
     """
@@ -883,10 +859,10 @@ class Db:
         self, key: BytesLike | libkv.Put, value: BytesLike = _ABSENT, **options: Unpack[PutOptions]
     ) -> libkv.PutResponse:
         """Write one key; see libkv.Db.put()."""
-        return cast("libkv.PutResponse", await self._write(libkv.Put(key, *_given(value), **options)))
+        return cast("libkv.PutResponse", await self._write(libkv.Put(key, *_optional(value), **options)))
 
     async def get(self, key: BytesLike, *, revision: int = 0) -> libkv.KeyValue | None:
-        """One key as it is now, or at a revision; None if it is not there."""
+        """Read one key, now or at a revision; None if it does not exist. See libkv.Db.get()."""
         if self._db._is_remote:
             request = libkv.Range(key, revision=max(revision, 0))
             kvs = cast("libkv.RangeResponse", await self._submit(request)).kvs
@@ -894,29 +870,31 @@ class Db:
         return self._db.get(key, revision=revision) if revision else self._db.get(key)
 
     async def get_into(self, key: BytesLike, buffer: "Buffer") -> int | None:
-        """The value of one key into a writable buffer; see libkv.Db.get_into()."""
-        return await _done(self._db, self._db.get_into, key, buffer)
+        """Copy the value of one key into a writable buffer; see libkv.Db.get_into()."""
+        return await _run(self._db, self._db.get_into, key, buffer)
 
-    async def range(self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[RangeOptions]) -> libkv.RangeResponse:
-        """The pairs of a range at one revision; see libkv.Db.range()."""
+    async def range(
+        self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[RangeOptions]
+    ) -> libkv.RangeResponse:
+        """Read the pairs of a range at one revision; see libkv.Db.range()."""
         if self._db._is_remote:
-            return cast("libkv.RangeResponse", await self._submit(libkv.Range(*_given(key), **options)))
-        return self._db.range(*_given(key), **options)
+            return cast("libkv.RangeResponse", await self._submit(libkv.Range(*_optional(key), **options)))
+        return self._db.range(*_optional(key), **options)
 
     def scan(self, key: BytesLike | libkv.Range = _ABSENT, **options: Unpack[RangeOptions]) -> Scan[libkv.KeyValue]:
         """Iterate over the pairs of a range, all at one revision; see libkv.Db.scan()."""
-        scan = self._db.scan(*_given(key), **options)
+        scan = self._db.scan(*_optional(key), **options)
         return Scan(lambda: scan, self._db)
 
     async def delete(
         self, key: BytesLike | libkv.Delete = _ABSENT, **options: Unpack[DeleteOptions]
     ) -> libkv.DeleteResponse:
         """Delete keys; see libkv.Db.delete()."""
-        return cast("libkv.DeleteResponse", await self._write(libkv.Delete(*_given(key), **options)))
+        return cast("libkv.DeleteResponse", await self._write(libkv.Delete(*_optional(key), **options)))
 
     async def txn(self, txn: libkv.Txn = _ABSENT, **options: Unpack[TxnOptions]) -> libkv.TxnResponse:
         """Compare, then run one of two lists of operations in one revision; see libkv.Db.txn()."""
-        request = libkv.Txn(*_given(txn), **options)
+        request = libkv.Txn(*_optional(txn), **options)
         if request._is_read_only() and not self._db._is_remote:
             return self._db.txn(request)
         return cast("libkv.TxnResponse", await self._write(request))
@@ -930,164 +908,156 @@ class Db:
     async def transact(self, fn: Callable[[libkv.Transaction], _T], *, max_retries: int | None = 64) -> _T: ...
 
     async def transact(self, fn: Callable[[Any], Any], *, max_retries: int | None = 64) -> Any:
-        """Run fn(t) until what it read is still true at its commit; see libkv.Db.transact().
+        """Run fn(t) until its reads are still valid at its commit; see libkv.Db.transact().
 
-        If fn is async, t is a libkv.aio.Transaction, whose calls are awaited; else a libkv.Transaction.
+        If fn is async, t is a libkv.aio.Transaction, whose calls are awaited; otherwise a
+        libkv.Transaction.
         """
         is_async = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)
         retries = _libkv._Retries(max_retries)
         while True:
             t = self._db._transaction()
             try:
-                result = await fn(Transaction(t, self._db)) if is_async else _plain(await _done(self._db, fn, t))
+                result = await fn(Transaction(t, self._db)) if is_async else _plain(await _run(self._db, fn, t))
             except libkv.CompactedError:
-                ended = t._end()
-                if not ended.overtaken:
+                attempt = t._end()
+                if not attempt.overtaken:
                     raise
             except BaseException:
                 if self._db._is_remote:
-                    # a thread may be in the middle of a call of it
+                    # a call of it may still run on another thread
                     asyncio.get_running_loop().run_in_executor(None, t._end)
                 else:
                     t._end()
                 raise
             else:
-                ended = t._end()
-                txn = ended.txn()
+                attempt = t._end()
+                txn = attempt.txn()
                 if txn is None or (await self.txn(txn)).succeeded:
                     return result
-            await asyncio.sleep(retries.after(ended))
+            await asyncio.sleep(retries.after(attempt))
 
     async def compact(self, revision: int, *, physical: bool = False) -> libkv.CompactResponse:
-        """Forget history below a revision; see libkv.Db.compact()."""
+        """Delete the history below a revision; see libkv.Db.compact()."""
+        await self._confirm_watchers()
+        request = _libkv._Request.compact(revision, physical=physical)
+        return cast("libkv.CompactResponse", await self._submit(request))
 
-        def submit(answers: _libkv._Answers, future: asyncio.Future[Any]) -> _libkv._Submitted:
-            return self._db._submit_compact(revision, physical, answers, future)
-
-        await self._opened()
-        return cast("libkv.CompactResponse", await _answer(submit))
-
-    @_entered
+    @_handle_factory
     async def snapshot(self, revision: int = 0) -> Snapshot:
-        """A view of one revision, 0 being the current one; see libkv.Db.snapshot()."""
-        return Snapshot(await _done(self._db, self._db.snapshot, revision), self._db)
+        """Return a Snapshot of one revision; 0 is the current one. See libkv.Db.snapshot()."""
+        return Snapshot(await _run(self._db, self._db.snapshot, revision), self._db)
 
-    @_entered
+    @_handle_factory
     async def snapshot_at(self, revision: int) -> Snapshot:
-        """As snapshot(revision)."""
-        return Snapshot(await _done(self._db, self._db.snapshot_at, revision), self._db)
+        """The same as snapshot(revision)."""
+        return Snapshot(await _run(self._db, self._db.snapshot_at, revision), self._db)
 
     async def history(self, key: BytesLike, *, limit: int = 0) -> list[libkv.Event]:
-        """The events of one key, newest first; see libkv.Db.history()."""
-        return await _done(self._db, self._db.history, key, limit=limit)
+        """Return the events of one key, newest first; see libkv.Db.history()."""
+        return await _run(self._db, self._db.history, key, limit=limit)
 
     def events(
         self, after: int, upto: int = 0, key: BytesLike = _ABSENT, **options: Unpack[KeyOptions]
     ) -> Scan[libkv.Event]:
         """Iterate over the events with after < revision <= upto; see libkv.Db.events()."""
-        scan = self._db.events(after, upto, *_given(key), **options)
+        scan = self._db.events(after, upto, *_optional(key), **options)
         return Scan(lambda: scan, self._db)
 
-    def diff(self, a: int, b: int = 0, key: BytesLike = _ABSENT, **options: Unpack[KeyOptions]) -> Scan[libkv.Difference]:
+    def diff(
+        self, a: int, b: int = 0, key: BytesLike = _ABSENT, **options: Unpack[KeyOptions]
+    ) -> Scan[libkv.Difference]:
         """Iterate over the keys that differ between two revisions; see libkv.Db.diff()."""
-        return Scan(lambda: self._db.diff(a, b, *_given(key), **options), self._db)
+        return Scan(lambda: self._db.diff(a, b, *_optional(key), **options), self._db)
 
     async def revision_at(self, time: datetime | float) -> int:
-        """The last revision that was written by the end of the minute of this time; see libkv.Db.revision_at()."""
-        return await _done(self._db, self._db.revision_at, time)
+        """Return the last revision written by the end of the minute of this time.
+
+        See libkv.Db.revision_at().
+        """
+        return await _run(self._db, self._db.revision_at, time)
 
     def watch(self, key: BytesLike = _ABSENT, **options: Unpack[WatchOptions]) -> Watcher:
-        """Follow the events of a range, by whichever process they are written; see libkv.Db.watch()."""
-        watch = functools.partial(self._db.watch, *_given(key), **options)
-        return Watcher(self._followed(watch, resume=options.get("start_revision", 0), is_far=False), self._db)
+        """Watch the events of a range, written by any process; see libkv.Db.watch()."""
+        watch = functools.partial(self._db.watch, *_optional(key), **options)
+        return Watcher(self._source(watch, resume=options.get("start_revision", 0), reads_wait=False), self._db)
 
     async def lease_grant(self, ttl_seconds: int, *, id: int = 0) -> libkv.LeaseGrantResponse:
-        """Grant a lease, which nobody keeps alive; see libkv.Db.lease_grant()."""
-
-        def submit(answers: _libkv._Answers, future: asyncio.Future[Any]) -> _libkv._Submitted:
-            return self._db._submit_grant(ttl_seconds, answers, future, id=id)
-
-        await self._opened()
-        return cast("libkv.LeaseGrantResponse", await _answer(submit))
+        """Grant a lease, which is not kept alive; see libkv.Db.lease_grant()."""
+        await self._confirm_watchers()
+        request = _libkv._Request.lease_grant(ttl_seconds, id=id)
+        return cast("libkv.LeaseGrantResponse", await self._submit(request))
 
     async def lease_revoke(self, id: int) -> libkv.LeaseRevokeResponse:
         """Revoke a lease: its keys are deleted in one revision; see libkv.Db.lease_revoke()."""
-
-        def submit(answers: _libkv._Answers, future: asyncio.Future[Any]) -> _libkv._Submitted:
-            return self._db._submit_revoke(id, answers, future)
-
-        await self._opened()
-        return cast("libkv.LeaseRevokeResponse", await _answer(submit))
+        await self._confirm_watchers()
+        request = _libkv._Request.lease_revoke(id)
+        return cast("libkv.LeaseRevokeResponse", await self._submit(request))
 
     async def lease_keep_alive(self, id: int) -> libkv.LeaseKeepAliveResponse:
-        """Give a lease its full TTL again, once; see libkv.Db.lease_keep_alive()."""
-        return await _done(self._db, self._db.lease_keep_alive, id)
+        """Renew a lease once; see libkv.Db.lease_keep_alive()."""
+        return await _run(self._db, self._db.lease_keep_alive, id)
 
     async def lease_time_to_live(self, id: int, *, keys: bool = False) -> libkv.LeaseTimeToLiveResponse:
-        """What is left of a lease, and which keys hang on it; see libkv.Db.lease_time_to_live()."""
-        return await _done(self._db, self._db.lease_time_to_live, id, keys=keys)
+        """Return the remaining TTL of a lease, and its keys; see libkv.Db.lease_time_to_live()."""
+        return await _run(self._db, self._db.lease_time_to_live, id, keys=keys)
 
     async def lease_list(self) -> list[int]:
-        """The ids of all leases, the next to expire first."""
-        return await _done(self._db, self._db.lease_list)
+        """Return the ids of all leases, the next to expire first."""
+        return await _run(self._db, self._db.lease_list)
 
-    @_entered
+    @_handle_factory
     async def lease(self, ttl_seconds: int, *, end_with_process: bool = False) -> Lease:
-        """A lease that keeps itself alive, and is revoked when its handle is closed; see libkv.Db.lease()."""
-        await self._opened()
+        """Grant a lease that is kept alive until its handle is closed; see libkv.Db.lease()."""
+        await self._confirm_watchers()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        asked = self._db._ask_lease(ttl_seconds, _answers(loop), future, end_with_process=end_with_process)
-        await _asked(asked, future)
-        return Lease(asked.lease(), self._db)
+        pending = self._db._submit_lease(ttl_seconds, _mailbox(loop), future, end_with_process=end_with_process)
+        await _wait_for_response(pending, future)
+        return Lease(libkv.Lease._adopt(pending), self._db)
 
     def lock(self, name: BytesLike, ttl_seconds: int) -> Lock:
-        """A lock by this name, not yet acquired; see libkv.Db.lock()."""
+        """Return a Lock with this name, not acquired yet; see libkv.Db.lock()."""
         return Lock(self._db._claim(name, ttl_seconds), self)
 
     def election(self, name: BytesLike, ttl_seconds: int) -> Election:
-        """An election by this name; nobody campaigns yet. See libkv.Db.election()."""
+        """Return an Election with this name, without a campaign. See libkv.Db.election()."""
         return Election(self._db._claim(name, ttl_seconds), self)
 
     async def alarm_list(self) -> list[libkv.AlarmMember]:
-        """The alarms that are active, by kind and member."""
+        """Return the active alarms, by kind and member; see libkv.Db.alarm_list()."""
         return await asyncio.to_thread(self._db.alarm_list)
 
     async def alarm_activate(self, kind: AlarmKind, *, member: int = 0) -> list[libkv.AlarmMember]:
-        """Raise an alarm; see libkv.Db.alarm_activate()."""
+        """Activate an alarm; see libkv.Db.alarm_activate()."""
         return await asyncio.to_thread(self._db.alarm_activate, kind, member=member)
 
     async def alarm_disarm(self, *, member: int = 0, kind: AlarmKind | None = None) -> list[libkv.AlarmMember]:
-        """End alarms; see libkv.Db.alarm_disarm()."""
+        """Disarm alarms; see libkv.Db.alarm_disarm()."""
         return await asyncio.to_thread(self._db.alarm_disarm, member=member, kind=kind)
 
     async def status(self) -> libkv.Status:
-        """What the store says of itself."""
-        return await _done(self._db, self._db.status)
+        """Return the status of the store; see libkv.Db.status()."""
+        return await _run(self._db, self._db.status)
 
     async def check(self) -> libkv.CheckReport:
         """Read the whole store and verify every invariant; see libkv.Db.check()."""
         return await asyncio.to_thread(self._db.check)
 
     async def close(self) -> None:
-        """Close the store: every later call raises ClosedError. Closing twice is fine."""
+        """Close the store: every later call raises ClosedError. A second close has no effect."""
         await asyncio.to_thread(self._db.close)
 
     @property
     def closed(self) -> bool:
-        """Whether the store was closed, or opened before a fork()."""
+        """Whether the store is closed, or was opened before a fork()."""
         return self._db.closed
 
     async def __aenter__(self) -> Self:
         self._db.__enter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         await self.close()
 
     def __repr__(self) -> str:
@@ -1095,25 +1065,27 @@ class Db:
 
     async def _write(self, request: Op) -> object:
         if self._opening:
-            await self._opened()
+            await self._confirm_watchers()
         return await self._submit(request)
 
-    async def _submit(self, request: Op) -> object:
-        return await _answer(lambda answers, future: self._db._submit(request, answers, future))
+    async def _submit(self, request: Op | _libkv._Request) -> object:
+        return await _wait_for_write(lambda mailbox, future: self._db._submit(request, mailbox, future))
 
-    def _followed(self, make: Callable[[], Any], *, resume: int, is_far: bool) -> Any:
-        """A watcher or leaders, made at once, or, on a cluster, once that is done."""
-        return _Remote(make, self._opening, resume=resume, is_far=is_far) if self._db._is_remote else make()
+    def _source(self, make: Callable[[], Any], *, resume: int, reads_wait: bool) -> Any:
+        """Create a watcher or leaders: in the call, or, on a cluster, on a thread."""
+        return (
+            _RemoteSource(make, self._opening, resume=resume, reads_wait=reads_wait) if self._db._is_remote else make()
+        )
 
-    async def _opened(self) -> None:
-        """Wait for the cluster's word on the watchers that this loop began: they are to see what is written next."""
+    async def _confirm_watchers(self) -> None:
+        """Wait until the cluster has confirmed the watchers of this loop."""
         loop = asyncio.get_running_loop()
         while mine := [made for made in list(self._opening) if made.get_loop() is loop]:
             await asyncio.wait(mine)
 
 
 def _plain(result: _T) -> _T:
-    """Refuse the coroutine of an async function that did not look like one."""
+    """Refuse a coroutine: fn is async, but was not recognised as such."""
     if inspect.iscoroutine(result):
         result.close()
         message = "fn is async but does not look so: pass the function itself or a functools.partial, not a lambda"
@@ -1121,32 +1093,35 @@ def _plain(result: _T) -> _T:
     return result
 
 
-_ANSWERS: WeakKeyDictionary[asyncio.AbstractEventLoop, _libkv._Answers] = WeakKeyDictionary()
+_MAILBOXES: WeakKeyDictionary[asyncio.AbstractEventLoop, _libkv._Mailbox] = WeakKeyDictionary()
 _NEW_LOOP = threading.Lock()
 
 
-def _answers(loop: asyncio.AbstractEventLoop) -> _libkv._Answers:
-    """What this loop is woken by; made at its first write, gone with it."""
-    answers = _ANSWERS.get(loop)
-    if answers is None:
-        answers = _libkv._Answers()
-        loop.add_reader(answers.fileno(), answers.resolve)
+def _mailbox(loop: asyncio.AbstractEventLoop) -> _libkv._Mailbox:
+    """The mailbox of this loop; created at its first write, deleted with the loop."""
+    mailbox = _MAILBOXES.get(loop)
+    if mailbox is None:
+        mailbox = _libkv._Mailbox()
+        loop.add_reader(mailbox.fileno(), mailbox.resolve)
         with _NEW_LOOP:
-            # what a closed loop still waits for will never be asked for
-            for other in list(_ANSWERS):
+            # a closed loop does not take its results any more
+            for other in list(_MAILBOXES):
                 if other.is_closed():
-                    del _ANSWERS[other]
-            _ANSWERS[loop] = answers
-    return answers
+                    del _MAILBOXES[other]
+            _MAILBOXES[loop] = mailbox
+    return mailbox
 
 
-async def _answer(
-    submit: Callable[[_libkv._Answers, asyncio.Future[Any]], _libkv._Submitted],
+async def _wait_for_write(
+    submit: Callable[[_libkv._Mailbox, asyncio.Future[Any]], _libkv._Submission],
 ) -> object:
-    """Submit a write and wait for its answer; if cancelled, take it back or say that it was too late."""
+    """Submit a write and wait for its response.
+
+    If cancelled, cancel the write or raise that it was too late.
+    """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[object] = loop.create_future()
-    submitted = submit(_answers(loop), future)
+    submitted = submit(_mailbox(loop), future)
     try:
         return await future
     except asyncio.CancelledError as cancelled:
@@ -1157,6 +1132,6 @@ async def _answer(
 
 
 def _refused(future: asyncio.Future[object]) -> bool:
-    """Whether the answer came with the cancellation, and says that nothing was written."""
+    """Whether the response came with the cancellation, and means that nothing was written."""
     error = future.exception() if future.done() and not future.cancelled() else None
     return error is not None and not isinstance(error, libkv.UnknownOutcomeError)

@@ -1,4 +1,4 @@
-//! Bodies of requests: how much of them may be held, and messages that follow each other in one.
+//! Bodies of requests: the limit on bytes in memory, and several messages in one body.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,23 +12,23 @@ use hyper::body::{Body as _, Incoming};
 use tonic::Status;
 
 use super::read;
-use super::schema::Message;
 use super::wire;
+use crate::schema::Message;
 use crate::server::reply::HELD_BYTES_MAX;
 use crate::server::store::Store;
 
-/// JSON of a message is longer than the message: base64 by a third, a small put in a txn by some more.
+/// JSON of a message is longer than the message: base64 by a third, a small put in a txn by more.
 const JSON_PER_BYTE: usize = 4;
 
-/// A part of a body that has come, counted with all that the server holds in memory.
-struct Held {
+/// The received part of a body, counted with all bytes that the server holds in memory.
+struct HeldBytes {
     bytes: Vec<u8>,
     store: Arc<Store>,
 }
 
-impl Held {
-    fn new(store: &Arc<Store>) -> Held {
-        Held {
+impl HeldBytes {
+    fn new(store: &Arc<Store>) -> HeldBytes {
+        HeldBytes {
             bytes: Vec::new(),
             store: store.clone(),
         }
@@ -52,8 +52,8 @@ impl Held {
         }
     }
 
-    /// Forgets the first bytes.
-    fn forget(&mut self, bytes: usize) {
+    /// Drops the first bytes.
+    fn drop_front(&mut self, bytes: usize) {
         self.bytes.drain(..bytes);
         self.store
             .counters
@@ -62,7 +62,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldBytes {
     fn drop(&mut self) {
         self.store
             .counters
@@ -71,20 +71,20 @@ impl Drop for Held {
     }
 }
 
-/// Reads a body to its end: one message.
+/// Reads a body with one message to its end.
 ///
 /// # Errors
 ///
-/// It is larger than it may be, or no message.
+/// The body is too large, or is not a message.
 pub async fn whole(
     mut body: Incoming,
     message: &'static Message,
     store: &Arc<Store>,
 ) -> Result<Vec<u8>, Status> {
-    let mut held = Held::new(store);
+    let mut held = HeldBytes::new(store);
     while let Some(frame) = body.frame().await {
         if let Ok(chunk) = frame
-            .map_err(|error| Status::invalid_argument(broken(&error)))?
+            .map_err(|error| Status::invalid_argument(broken_off(&error)))?
             .into_data()
         {
             held.push(&chunk)?;
@@ -93,48 +93,48 @@ pub async fn whole(
     read::message(message, &held.bytes).map_err(Status::invalid_argument)
 }
 
-/// Has the code of a body that is no JSON, as with etcd.
-fn broken(error: &hyper::Error) -> String {
-    format!("the request broke off: {error}")
+/// The text of a body that broke off. Its code is that of a body that is not JSON, as in etcd.
+fn broken_off(error: &hyper::Error) -> String {
+    format!("the request ended early: {error}")
 }
 
-/// The messages that follow each other in a body, as gRPC's frames, each as soon as it has come whole.
-pub struct Messages {
+/// The messages of a body as gRPC frames, each as soon as it is complete.
+pub struct JsonMessages {
     body: Incoming,
     message: &'static Message,
-    held: Held,
-    /// Where the next value begins in what is held.
+    held: HeldBytes,
+    /// The start of the next value in the held bytes.
     start: usize,
-    value: Value,
-    /// There is no more to come.
-    over: bool,
+    value: ValueScanner,
+    /// The body has ended.
+    ended: bool,
 }
 
-impl Messages {
-    pub fn new(body: Incoming, message: &'static Message, store: &Arc<Store>) -> Messages {
-        let value = Value::default();
-        Messages {
+impl JsonMessages {
+    pub fn new(body: Incoming, message: &'static Message, store: &Arc<Store>) -> JsonMessages {
+        let value = ValueScanner::default();
+        JsonMessages {
             body,
             message,
-            held: Held::new(store),
+            held: HeldBytes::new(store),
             start: 0,
             value,
-            over: false,
+            ended: false,
         }
     }
 
-    /// The next value of those that have come, if one is whole.
-    fn take(&mut self) -> Option<Result<Bytes, Status>> {
+    /// The next value that is complete, if there is one.
+    fn next_value(&mut self) -> Option<Result<Bytes, Status>> {
         let rest = &self.held.bytes[self.start..];
         let end = match self.value.end(rest) {
             Some(end) => end,
-            // a value that the end of the body cuts short is for the reader to complain of
-            None if self.over && !rest.trim_ascii().is_empty() => rest.len(),
+            // a value that the end of the body cuts short is an error of the reader
+            None if self.ended && !rest.trim_ascii().is_empty() => rest.len(),
             None => return None,
         };
         let message = read::message(self.message, &rest[..end]);
         self.start += end;
-        self.value = Value::default();
+        self.value = ValueScanner::default();
         Some(
             message
                 .map(|message| wire::frame(&message))
@@ -143,32 +143,32 @@ impl Messages {
     }
 
     fn push(&mut self, chunk: &[u8]) -> Result<(), Status> {
-        self.held.forget(std::mem::take(&mut self.start));
+        self.held.drop_front(std::mem::take(&mut self.start));
         self.held.push(chunk)
     }
 }
 
-impl Stream for Messages {
+impl Stream for JsonMessages {
     type Item = Result<Bytes, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            if let Some(message) = self.take() {
+            if let Some(message) = self.next_value() {
                 return Poll::Ready(Some(message));
             }
-            if self.over {
+            if self.ended {
                 return Poll::Ready(None);
             }
             let pushed = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
                 Some(Ok(frame)) => frame.into_data().map_or(Ok(()), |chunk| self.push(&chunk)),
-                Some(Err(error)) => Err(Status::invalid_argument(broken(&error))),
+                Some(Err(error)) => Err(Status::invalid_argument(broken_off(&error))),
                 None => {
-                    self.over = true;
+                    self.ended = true;
                     Ok(())
                 }
             };
             if let Err(refusal) = pushed {
-                self.over = true;
+                self.ended = true;
                 self.start = self.held.bytes.len();
                 return Poll::Ready(Some(Err(refusal)));
             }
@@ -176,18 +176,19 @@ impl Stream for Messages {
     }
 }
 
-/// Finds the end of a JSON value, which may come in pieces. It is no judge of it: whatever is between
-/// brackets that close is a value.
+/// Finds the end of a JSON value, which may arrive in pieces. It does not validate: any text
+/// between matching brackets is a value.
 #[derive(Default)]
-struct Value {
+struct ValueScanner {
     looked_at: usize,
     depth: usize,
     in_string: bool,
     escaped: bool,
 }
 
-impl Value {
-    /// The end of the value at the front; none if more must come. `bytes` begins as it did the last time.
+impl ValueScanner {
+    /// The end of the value at the start of `bytes`; `None` if it is incomplete. `bytes` must begin
+    /// with the bytes of the previous call.
     fn end(&mut self, bytes: &[u8]) -> Option<usize> {
         while let Some(&byte) = bytes.get(self.looked_at) {
             self.looked_at += 1;
@@ -207,7 +208,7 @@ impl Value {
                 b'"' => self.in_string = true,
                 _ => {}
             }
-            // the reader refuses by its first byte what is no object
+            // the reader refuses a value that is not an object by its first byte
             match byte {
                 b' ' | b'\t' | b'\r' | b'\n' => {}
                 _ if self.depth == 0 && !self.in_string => return Some(self.looked_at),
@@ -222,21 +223,21 @@ impl Value {
 mod tests {
     use super::*;
 
-    /// Where values end, given byte by byte.
+    /// The values that are found if the text arrives byte by byte.
     fn ends(text: &str) -> Vec<&str> {
-        let (mut found, mut start, mut value) = (Vec::new(), 0, Value::default());
+        let (mut found, mut start, mut value) = (Vec::new(), 0, ValueScanner::default());
         for upto in 0..=text.len() {
             while let Some(end) = value.end(&text.as_bytes()[start..upto]) {
                 found.push(&text[start..start + end]);
                 start += end;
-                value = Value::default();
+                value = ValueScanner::default();
             }
         }
         found
     }
 
     #[test]
-    fn values_end_where_their_brackets_close() {
+    fn value_ends_where_its_brackets_close() {
         assert_eq!(
             ends("{}{\"a\":[1,{}]}\n {\"}\":\"\\\"}\"} "),
             ["{}", "{\"a\":[1,{}]}", "\n {\"}\":\"\\\"}\"}"]
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_ends_at_once() {
+    fn value_that_is_no_object_ends_at_once() {
         assert_eq!(ends("x{}"), ["x", "{}"]);
         assert_eq!(ends("}"), ["}"]);
     }

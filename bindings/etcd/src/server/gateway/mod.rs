@@ -1,14 +1,14 @@
-//! etcd's JSON gateway: HTTP on the port of gRPC, for whoever has no gRPC.
+//! etcd's JSON gateway: HTTP on the port of gRPC, for clients without gRPC.
 //!
-//! A request becomes a call of the same services that gRPC clients call, in this process: JSON to a
-//! message's bytes ([`read`]), gRPC's answer to JSON ([`write`]), with [`schema`] to say what the fields
-//! are. What the services allow, count and refuse is therefore the same for both.
+//! A request becomes a call of the same services that gRPC clients call, in this process: [`read`]
+//! turns JSON into the bytes of a message, [`write`] turns the response into JSON, and [`schema`]
+//! describes the fields. Therefore the services' limits, counters and refusals are the same for
+//! both.
 
-mod answer;
 mod body;
 mod pages;
 mod read;
-pub(super) mod schema;
+mod response;
 mod wire;
 mod write;
 
@@ -26,16 +26,15 @@ use tokio_stream::StreamExt as _;
 use tonic::Status;
 use tonic::body::Body;
 
-use self::answer::refused;
-use self::answer::{Answer, full};
-pub(crate) use self::read::there_and_back;
-use self::schema::{CALLS, Call};
-use super::access::{Port, Refused};
-use super::reply::{Source, deadline};
+pub(crate) use self::read::read_and_write_back;
+use self::response::{GrpcReply, full, refused};
+use super::access::{AccessError, Port};
+use super::reply::{BodySource, deadline};
 use super::services::Grpc;
 use super::store::Store;
+use crate::schema::{RPCS, Rpc};
 
-/// The paths behind `/v3/` and `/v3beta/`, with the service and the method that each calls.
+/// The paths after `/v3/` and `/v3beta/`, each with the service and the method that it rpcs.
 const PATHS: &[(&str, &str, &str)] = &[
     ("kv/range", "etcdserverpb.KV", "Range"),
     ("kv/put", "etcdserverpb.KV", "Put"),
@@ -134,42 +133,42 @@ const PATHS: &[(&str, &str, &str)] = &[
     ("election/resign", "v3electionpb.Election", "Resign"),
 ];
 
-/// What a request is answered whose answer could not be made.
-pub(super) fn broken() -> Response<Body> {
+/// The response to a request whose own response could not be made.
+pub(super) fn internal_error() -> Response<Body> {
     refused(&Status::internal("etcdserver: internal error"))
 }
 
-/// Everything on a server's port that is no gRPC.
+/// Handles all requests on a server's port that are not gRPC.
 pub(super) struct Gateway {
     store: Arc<Store>,
     grpc: Grpc,
-    calls: HashMap<&'static str, &'static Call>,
+    rpcs: HashMap<&'static str, &'static Rpc>,
 }
 
 impl Gateway {
     pub fn new(store: Arc<Store>, grpc: Grpc) -> Gateway {
-        let call = |&(path, service, method): &(&'static str, &str, &str)| {
-            let call = CALLS
+        let rpc = |&(path, service, method): &(&'static str, &str, &str)| {
+            let rpc = RPCS
                 .iter()
-                .find(|call| call.service == service && call.method == method);
-            (path, call.expect("a path is of a call that proto/ has"))
+                .find(|rpc| rpc.service == service && rpc.name == method);
+            (path, rpc.expect("a path belongs to a call of proto/"))
         };
-        let calls = if store.gateway {
-            PATHS.iter().map(call).collect()
+        let rpcs = if store.gateway {
+            PATHS.iter().map(rpc).collect()
         } else {
             HashMap::new()
         };
-        Gateway { store, grpc, calls }
+        Gateway { store, grpc, rpcs }
     }
 
-    /// Handles a request that came in by this port. Calls go to the services of gRPC.
-    pub async fn answer(&self, request: Request<Incoming>, port: Port) -> Response<Body> {
+    /// Handles a request that was received on this port. Calls go to the gRPC services.
+    pub async fn handle(&self, request: Request<Incoming>, port: Port) -> Response<Body> {
         let cors = match self.store.access.check(&request, port) {
             Ok(cors) => cors,
-            Err(Refused::Host(why)) => {
-                return answer::text(StatusCode::MISDIRECTED_REQUEST, why + "\n");
+            Err(AccessError::Host(why)) => {
+                return response::text(StatusCode::MISDIRECTED_REQUEST, why + "\n");
             }
-            Err(Refused::Origin(why)) => return refused(&Status::permission_denied(why)),
+            Err(AccessError::Origin(why)) => return refused(&Status::permission_denied(why)),
         };
         let mut response = match *request.method() {
             Method::OPTIONS => Response::new(Body::empty()),
@@ -202,24 +201,24 @@ impl Gateway {
             .strip_prefix("/v3/")
             .or_else(|| path.strip_prefix("/v3beta/"));
         let Some(name) = name.filter(|_| !port.pages_only) else {
-            return answer::text(StatusCode::NOT_FOUND, "404 page not found\n");
+            return response::text(StatusCode::NOT_FOUND, "404 page not found\n");
         };
-        match self.calls.get(name) {
+        match self.rpcs.get(name) {
             None => refused(&Status::not_found("Not Found")),
             Some(_) if request.method() != Method::POST => {
-                answer::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
+                response::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
             }
-            Some(call) => self
-                .transcode(call, request)
+            Some(rpc) => self
+                .transcode(rpc, request)
                 .await
                 .unwrap_or_else(|refusal| refused(&refusal)),
         }
     }
 
-    /// Makes a call of JSON, and JSON of its answer.
+    /// Makes a gRPC call from JSON, and JSON from its reply.
     async fn transcode(
         &self,
-        call: &'static Call,
+        rpc: &'static Rpc,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Status> {
         let (head, body) = request.into_parts();
@@ -229,13 +228,13 @@ impl Gateway {
                 "invalid grpc-timeout: {time}"
             )));
         }
-        let messages = match call.client_streaming {
+        let messages = match rpc.client_streaming {
             false => full(wire::frame(
-                &body::whole(body, call.input, &self.store).await?,
+                &body::whole(body, rpc.input, &self.store).await?,
             )),
             true => {
-                // a first message that is none is refused as a whole; a later one ends what is asked
-                let mut messages = body::Messages::new(body, call.input, &self.store);
+                // an invalid first message refuses the call; an invalid later one ends the requests
+                let mut messages = body::JsonMessages::new(body, rpc.input, &self.store);
                 let first = poll_fn(|context| Pin::new(&mut messages).poll_next(context))
                     .await
                     .transpose()?;
@@ -245,30 +244,30 @@ impl Gateway {
                 Body::new(StreamBody::new(frames.map(Ok::<_, Infallible>)))
             }
         };
-        let mut request = Request::new(Source::Gateway(messages));
+        let mut request = Request::new(BodySource::Gateway(messages));
         *request.method_mut() = Method::POST;
         *request.version_mut() = http::Version::HTTP_2;
-        let path = format!("/{}/{}", call.service, call.method);
+        let path = format!("/{}/{}", rpc.service, rpc.name);
         *request.uri_mut() = path
             .parse()
             .map_err(|_| Status::internal(format!("no path: {path}")))?;
         *request.headers_mut() = metadata(&head.headers);
         *request.extensions_mut() = head.extensions;
-        let Ok(reply): Result<_, Infallible> = self.grpc.call(request).await;
-        let answer = Answer::new(reply, call.output);
-        Ok(match call.server_streaming {
-            true => answer::stream(answer).await,
-            false => answer::unary(answer).await,
+        let Ok(response): Result<_, Infallible> = self.grpc.call(request).await;
+        let reply = GrpcReply::new(response, rpc.output);
+        Ok(match rpc.server_streaming {
+            true => response::stream(reply).await,
+            false => response::unary(reply).await,
         })
     }
 }
 
-/// The metadata of the call: the token, and what is given as `Grpc-Metadata-…`.
+/// The metadata of the call: the token, and headers named `Grpc-Metadata-…`.
 fn metadata(given: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in given {
         let name = match name.as_str().strip_prefix("grpc-metadata-") {
-            // what gRPC itself lives by is not for others to say
+            // headers that gRPC itself uses cannot be set by clients
             Some(inner)
                 if inner.starts_with("grpc-") || inner == "te" || inner == "content-type" =>
             {

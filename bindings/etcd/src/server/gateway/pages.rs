@@ -1,18 +1,18 @@
-//! What the server has over HTTP beside calls: what is served, its version, its health, its metrics.
+//! HTTP pages that are not calls: index, version, health and metrics.
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use libkv::AlarmKind;
 use serde_json::json;
 use tonic::body::Body;
 
-use super::answer::{self, full};
+use super::response::{self, full};
 use crate::problems;
 use crate::server::access::Port;
 use crate::server::maintenance::{CLUSTER_VERSION, SERVER_VERSION};
 use crate::server::metrics;
 use crate::server::store::Store;
 
-/// The page of the request's path; none if there is no such page.
+/// The page at the request's path; `None` if there is no such page.
 pub fn page<B>(store: &Store, request: &Request<B>, port: Port) -> Option<Response<Body>> {
     let (path, query) = (
         request.uri().path(),
@@ -27,25 +27,25 @@ pub fn page<B>(store: &Store, request: &Request<B>, port: Port) -> Option<Respon
         _ => return None,
     }
     if request.method() != Method::GET {
-        let mut response = answer::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
+        let mut response = response::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
         response
             .headers_mut()
             .insert(header::ALLOW, HeaderValue::from_static("GET"));
         return Some(response);
     }
     Some(match (path, probe) {
-        (_, Some(probe)) => probe.answer(store, query),
-        ("/", _) => answer::text(StatusCode::OK, index()),
-        ("/version", _) => answer::json_body(StatusCode::OK, full(version())),
+        (_, Some(probe)) => probe.response(store, query),
+        ("/", _) => response::text(StatusCode::OK, index()),
+        ("/version", _) => response::json_body(StatusCode::OK, full(version())),
         _ => health(store, query),
     })
 }
 
-/// One line for people who look with a browser.
+/// One line for a visitor with a browser.
 fn index() -> String {
     format!(
-        "libkv {}, a store served by the protocol of etcd {SERVER_VERSION}: gRPC, JSON by POST at /v3/, and \
-         /version /health /livez /readyz /metrics\n",
+        "libkv {}, a store served by the protocol of etcd {SERVER_VERSION}: gRPC, JSON by POST at \
+         /v3/, and /version /health /livez /readyz /metrics\n",
         env!("CARGO_PKG_VERSION")
     )
 }
@@ -64,12 +64,12 @@ fn metrics(store: &Store) -> Response<Body> {
             response.headers_mut().insert(header::CONTENT_TYPE, kind);
             response
         }
-        Err(error) => answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+        Err(error) => response::text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
     }
 }
 
-/// Whether it can be written to: `{"health":"true","reason":""}`. `exclude=NOSPACE` in the query ignores an
-/// alarm: a probe that restarts what is not healthy would not make room.
+/// Whether the store can be written: `{"health":"true","reason":""}`. `exclude=NOSPACE` in the
+/// query ignores an alarm, because a probe that restarts an unhealthy server would not free space.
 fn health(store: &Store, query: &str) -> Response<Body> {
     let reason = match store.db.status() {
         Ok(status) => {
@@ -86,7 +86,7 @@ fn health(store: &Store, query: &str) -> Response<Body> {
         json!(reason.as_deref().unwrap_or(""))
     );
     let mut response = Response::new(Body::empty());
-    answer::plain(response.headers_mut());
+    response::plain(response.headers_mut());
     match reason {
         None => {
             response
@@ -109,7 +109,7 @@ fn excludes(query: &str, name: &str) -> bool {
         .any(|part| part.strip_prefix("exclude=") == Some(name))
 }
 
-/// A check of `/livez` and `/readyz`; an error is why it failed.
+/// A check of `/livez` and `/readyz`; the error is the reason of its failure.
 type Check = fn(&Store) -> Result<(), String>;
 
 const READABLE: Check = |store| {
@@ -121,14 +121,14 @@ const READABLE: Check = |store| {
 };
 const LIVEZ: &[(&str, Check)] = &[("serializable_read", READABLE)];
 const READYZ: &[(&str, Check)] = &[
-    ("data_corruption", intact),
+    ("data_corruption", no_alarm_but_nospace),
     ("serializable_read", READABLE),
     ("linearizable_read", READABLE),
     ("non_learner", |_| Ok(())),
 ];
 
-/// No alarm but NOSPACE is active, under which the store can still be read.
-fn intact(store: &Store) -> Result<(), String> {
+/// No alarm except NOSPACE is active. Under NOSPACE the store can still be read.
+fn no_alarm_but_nospace(store: &Store) -> Result<(), String> {
     let status = store.db.status().map_err(|error| error.to_string())?;
     let mut names = problems::names(&status);
     names
@@ -156,8 +156,9 @@ impl Probe {
             .map(|at| Probe(&checks[at..=at]))
     }
 
-    /// `ok`, or status 503 with a line for each check; `verbose` in the query has the lines always.
-    fn answer(&self, store: &Store, query: &str) -> Response<Body> {
+    /// `ok`, or status 503 with a line for each check; with `verbose` in the query always with the
+    /// lines.
+    fn response(&self, store: &Store, query: &str) -> Response<Body> {
         let (mut lines, mut status) = (String::new(), StatusCode::OK);
         for (name, check) in self.0.iter().filter(|(name, _)| !excludes(query, name)) {
             match check(store) {
@@ -172,9 +173,9 @@ impl Probe {
             .split('&')
             .any(|part| part == "verbose" || part.starts_with("verbose="));
         match status {
-            StatusCode::OK if verbose => answer::text(status, lines + "ok\n"),
-            StatusCode::OK => answer::text(status, "ok\n"),
-            _ => answer::text(status, lines),
+            StatusCode::OK if verbose => response::text(status, lines + "ok\n"),
+            StatusCode::OK => response::text(status, "ok\n"),
+            _ => response::text(status, lines),
         }
     }
 }

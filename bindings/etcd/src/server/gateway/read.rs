@@ -1,10 +1,11 @@
-//! JSON that came in, as the bytes of a protobuf message.
+//! JSON of a request, converted to the bytes of a protobuf message.
 //!
-//! What is taken is what etcd 3.7 takes, and what 3.5 took besides where that harms nothing: either spelling of a
-//! field, but each field and each oneof once, null for a field that is absent, 64-bit numbers as numbers or
-//! strings, enums by name or by any number, bytes as base64 in either alphabet with or without padding or as a
-//! list of numbers, unknown fields skipped. A message goes straight to its bytes, with no tree in between, so that
-//! a body costs memory by its size and not by the number of its brackets; nesting ends at 128 levels, which is an
+//! The reader accepts what etcd 3.7 accepts, and also what 3.5 accepts where that is harmless: both
+//! spellings of a field, but each field and each oneof once, null for an absent field, 64-bit
+//! numbers as numbers or strings, enums by name or by any number, bytes as base64 in both alphabets
+//! with or without padding or as a list of numbers. Unknown fields are skipped. A message is
+//! converted directly to its bytes, without a tree in between, so that the memory for a body
+//! depends on its size and not on the number of its brackets. Nesting deeper than 128 levels is an
 //! error.
 
 use std::fmt;
@@ -14,26 +15,28 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::schema::{CALLS, Field, Kind, Message};
 use super::wire::{self, LENGTH_DELIMITED, VARINT};
 use super::write;
+use crate::schema::{Field, Kind, Message, RPCS};
 
-/// With or without padding, and as Go does not look at the bits that the last letter has over.
+/// With or without padding. As in Go, the unused bits of the last letter are ignored.
 const ANY_PADDING: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_allow_trailing_bits(true)
     .with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, ANY_PADDING);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, ANY_PADDING);
 
-/// Whole numbers that are written with a point or an exponent are taken below 2^50. serde_json reads such numbers with
-/// an error of up to two units in the last place, which makes a large one another whole number.
+/// Whole numbers that are written with a point or an exponent are accepted below 2^50. serde_json
+/// reads such numbers with an error of up to two units in the last place, which changes a large
+/// whole number.
 const EXACT_BELOW: f64 = (1_u64 << 50) as f64;
 
-/// The first JSON value of a body; none at all is the empty message. What follows it is not looked at.
+/// Reads the first JSON value of a body; an empty body is the empty message. Bytes after the value
+/// are ignored.
 ///
 /// # Errors
 ///
-/// What is wrong, and where.
+/// The fault and its place.
 pub fn message(message: &'static Message, json: &[u8]) -> Result<Vec<u8>, String> {
     if json.trim_ascii().is_empty() {
         return Ok(Vec::new());
@@ -43,14 +46,14 @@ pub fn message(message: &'static Message, json: &[u8]) -> Result<Vec<u8>, String
         .ok_or_else(|| format!("null is no message {}", message.name))
 }
 
-/// Reads the request of some method; what was read must be written, and read again, as the same. False if
-/// it was refused. For tests and the fuzz targets.
+/// Reads the request of some method, writes it, and reads it again; both readings must be equal.
+/// Returns false if the request was refused. For tests and the fuzz targets.
 ///
 /// # Panics
 ///
-/// It is not the same.
-pub(crate) fn there_and_back(method: usize, json: &[u8]) -> bool {
-    let of = CALLS[method % CALLS.len()].input;
+/// The two readings differ.
+pub(crate) fn read_and_write_back(method: usize, json: &[u8]) -> bool {
+    let of = RPCS[method % RPCS.len()].input;
     let Ok(wire) = message(of, json) else {
         return false;
     };
@@ -66,7 +69,7 @@ pub(crate) fn there_and_back(method: usize, json: &[u8]) -> bool {
     true
 }
 
-/// An object as a message; none for null.
+/// An object as a message; `None` for null.
 struct Object(&'static Message);
 
 impl<'de> DeserializeSeed<'de> for Object {
@@ -89,7 +92,7 @@ impl<'de> Visitor<'de> for Object {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        // the bytes of each field that has come, with its key; empty for null
+        // the bytes of each field that was read, with its key; empty for null
         let mut slots: Vec<Option<Vec<u8>>> = vec![None; self.0.fields.len()];
         while let Some(found) = map.next_key_seed(Name(self.0))? {
             let Some(at) = found else {
@@ -123,7 +126,7 @@ impl<'de> Visitor<'de> for Object {
     }
 }
 
-/// Which field a name is of.
+/// The index of the field that a name belongs to.
 struct Name(&'static Message);
 
 impl<'de> DeserializeSeed<'de> for Name {
@@ -246,7 +249,7 @@ impl Item<'_> {
 
     fn integer<E: Error>(self, number: i128) -> Result<(), E> {
         let wire = match self.of.field.kind {
-            // a negative number of 32 bits goes as one of 64
+            // a negative number of 32 bits is encoded as one of 64
             Kind::Enum(_) => i32::try_from(number).map(|number| i64::from(number) as u64),
             Kind::Int64 => i64::try_from(number).map(|number| number as u64),
             Kind::Uint32 => u32::try_from(number).map(u64::from),
@@ -270,13 +273,13 @@ impl Item<'_> {
         Ok(())
     }
 
-    /// A number in a string, as JSON would have it outside of one.
+    /// A number in a string, in the same forms as outside of one.
     fn integer_text<E: Error>(self, text: &str) -> Result<(), E> {
         let number = text.trim_matches([' ', '\t', '\r', '\n']);
         match number.parse() {
             _ if number == "null" => Ok(()),
             Ok(parsed) if !number.starts_with('+') => self.integer(parsed),
-            // with a point or an exponent, as JSON has it
+            // with a point or an exponent, as in JSON
             _ => match serde_json::from_str(number) {
                 Ok(float) => self.visit_f64(float),
                 Err(_) => Err(E::custom(format_args!(
@@ -395,26 +398,25 @@ impl<'de> Visitor<'de> for Item<'_> {
 mod tests {
     use libkv_test_support::dice::Dice;
 
-    use super::super::schema::Call;
     use super::*;
+    use crate::schema::Rpc;
 
-    fn call(method: &str) -> &'static Call {
-        CALLS
-            .iter()
-            .find(|call| call.method == method)
+    fn rpc(method: &str) -> &'static Rpc {
+        RPCS.iter()
+            .find(|rpc| rpc.name == method)
             .expect("a method")
     }
 
-    /// A request as JSON, by way of its bytes.
-    fn again(method: &str, json: &str) -> Result<String, String> {
-        let message = call(method).input;
+    /// A request as JSON, converted to its bytes and back.
+    fn round_trip(method: &str, json: &str) -> Result<String, String> {
+        let message = rpc(method).input;
         let (wire, mut json) = (self::message(message, json.as_bytes())?, Vec::new());
         write::message(message, &wire, &mut json).expect("what was read can be written");
         Ok(String::from_utf8(json).expect("text"))
     }
 
     #[test]
-    fn a_message_goes_there_and_back() {
+    fn message_is_read_and_written_back() {
         for (method, json, should) in [
             ("Range", "", "{}"),
             (
@@ -484,12 +486,12 @@ mod tests {
                 r#"{"create_request":{"filters":["NODELETE","NOPUT"],"watch_id":"-9"}}"#,
             ),
         ] {
-            assert_eq!(again(method, json).as_deref(), Ok(should), "{json}");
+            assert_eq!(round_trip(method, json).as_deref(), Ok(should), "{json}");
         }
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_place() {
+    fn fault_is_named_with_its_place() {
         for (json, should) in [
             (
                 r#"{"limit":true}"#,
@@ -525,21 +527,21 @@ mod tests {
                 "invalid type: sequence, expected an object, the message etcdserverpb.RangeRequest at line 1 column 2",
             ),
         ] {
-            assert_eq!(again("Range", json), Err(should.to_string()), "{json}");
+            assert_eq!(round_trip("Range", json), Err(should.to_string()), "{json}");
         }
     }
 
     #[test]
-    fn of_a_oneof_one_member_may_be_given() {
+    fn oneof_has_at_most_one_member() {
         assert_eq!(
-            again("Txn", r#"{"success":[{"request_put":{},"request_range":{}}]}"#),
+            round_trip("Txn", r#"{"success":[{"request_put":{},"request_range":{}}]}"#),
             Err("request_range of etcdserverpb.RequestOp is given beside another of its kind at line 1 column 49"
                 .into())
         );
-        assert!(again("Watch", r#"{"create_request":{},"cancel_request":{}}"#).is_err());
+        assert!(round_trip("Watch", r#"{"create_request":{},"cancel_request":{}}"#).is_err());
     }
 
-    /// A value at random that may or may not suit the field.
+    /// A random value that may or may not suit the field.
     fn value(dice: &mut Dice, field: &Field, depth: u64) -> String {
         if dice.one_in(20) {
             return ["null", "1.5", "[]", "{}", "true", "\"x\"", "-1", "[null]"]
@@ -591,20 +593,20 @@ mod tests {
         format!("{{{}}}", fields.join(","))
     }
 
-    /// Whatever is read can be written, and is then read as the same; what cannot be read says so. The seed
-    /// is fixed: the same messages each time.
+    /// What can be read can be written, and is then read as the same. The seed is fixed: the
+    /// messages are the same each time.
     #[test]
-    fn messages_at_random_go_there_and_back() {
+    fn random_messages_are_read_and_written_back() {
         let mut dice = Dice(15);
         let (mut read, mut refused) = (0, 0);
         for _ in 0..20_000 {
-            let method = dice.below(CALLS.len() as u64) as usize;
-            let mut json = object(&mut dice, CALLS[method].input, 0).into_bytes();
+            let method = dice.below(RPCS.len() as u64) as usize;
+            let mut json = object(&mut dice, RPCS[method].input, 0).into_bytes();
             if dice.one_in(3) && !json.is_empty() {
                 let at = dice.below(json.len() as u64) as usize;
                 json[at] = dice.roll() as u8;
             }
-            match there_and_back(method, &json) {
+            match read_and_write_back(method, &json) {
                 true => read += 1,
                 false => refused += 1,
             }
@@ -621,7 +623,7 @@ mod tests {
         let mut dice = Dice(16);
         let (mut written, mut refused) = (0, 0);
         for _ in 0..20_000 {
-            let message = CALLS[dice.below(CALLS.len() as u64) as usize].output;
+            let message = RPCS[dice.below(RPCS.len() as u64) as usize].output;
             let len = dice.below(40) as usize;
             // small numbers, so that many are the tag of a field or a short length
             let bytes: Vec<u8> = (0..=len).map(|_| dice.below(27) as u8).collect();

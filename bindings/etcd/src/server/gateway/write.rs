@@ -1,23 +1,24 @@
-//! The bytes of a protobuf message that goes out, as JSON.
+//! The bytes of a protobuf message of a response, converted to JSON.
 //!
-//! As etcd 3.5 writes it: fields by their names in the `.proto`, numbers of 64 bits as strings, bytes as
-//! base64, enums by name, nothing that is zero or empty (it is not on the wire either).
+//! As etcd 3.5 writes it: fields by their names in the `.proto`, numbers of 64 bits as strings,
+//! bytes as base64, enums by name, without values that are zero or empty (they are not on the wire
+//! either).
 
 use std::io::Write as _;
 
 use base64::display::Base64Display;
 use base64::prelude::BASE64_STANDARD;
 
-use super::schema::{Field, Kind, Message};
 use super::wire::{self, LENGTH_DELIMITED, VARINT};
+use crate::schema::{Field, Kind, Message};
 
-/// Writes a message to the end of `json`; none if the bytes are no such message, which would be a bug of
-/// ours, as they are this server's own.
+/// Writes a message to the end of `json`. Returns `None` if the bytes are not such a message; that
+/// is a defect of this server, which made the bytes.
 #[must_use]
 pub fn message(message: &Message, mut wire: &[u8], json: &mut Vec<u8>) -> Option<()> {
     json.push(b'{');
     let start = json.len();
-    // the list that is being written; a list's items follow each other
+    // the number of the list that is being written; the items of a list follow each other
     let mut list: Option<u32> = None;
     while !wire.is_empty() {
         let key = u32::try_from(wire::varint(&mut wire)?).ok()?;
@@ -62,7 +63,7 @@ fn bytes(field: &Field, mut bytes: &[u8], json: &mut Vec<u8>) -> Option<()> {
             let _ = write!(json, "\"{}\"", Base64Display::new(bytes, &BASE64_STANDARD));
         }
         Kind::String => serde_json::to_writer(json, std::str::from_utf8(bytes).ok()?).ok()?,
-        // numbers of a list come packed together
+        // the numbers of a list are packed together
         kind if field.repeated => {
             number(kind, wire::varint(&mut bytes)?, json);
             while !bytes.is_empty() {

@@ -1,13 +1,13 @@
 //! The service Watch: many watches on one stream, contract 10.
 //!
-//! A stream is a [`Session`], which the connection polls when the client has room for more: nothing is
-//! queued for a client that does not read. A watch of it is a libkv [`Watcher`](libkv::Watcher), which is
-//! only a position in the log; when something happens to it, it marks itself in the session's [`marks`]
-//! and wakes it. So 10,000 quiet watches cost their memory and no time, and however slow a client is, no
-//! event is dropped for want of room.
+//! A stream is a [`Session`], which the connection polls when the client has room for more: nothing
+//! is queued for a client that does not read. Each of its watches is a libkv
+//! [`Watcher`](libkv::Watcher), which is only a position in the log. When a watch has something to
+//! send, it adds itself to the session's [`ready_queue`] and wakes the session. So 10,000 quiet
+//! watches use memory but no CPU time, and no event is dropped because a client is slow.
 
-mod follow;
-mod marks;
+mod active_watch;
+mod ready_queue;
 mod session;
 
 use std::sync::Arc;
@@ -16,17 +16,18 @@ use futures_core::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use self::session::Session;
-use super::{Answered, Store};
+use super::reply::ServiceResult;
+use super::store::Store;
 use crate::pb::etcdserverpb as pb;
 use crate::pb::etcdserverpb::watch_server;
 
-/// Follows keys for clients.
+/// Serves watches to clients.
 pub(crate) struct WatchService(pub Arc<Store>);
 
 impl WatchService {
-    /// The answers to a client's requests, wherever those come from. The end of the requests does not end
-    /// the answers (contract 10.15).
-    pub fn follow<R>(&self, requests: R) -> Session<R>
+    /// The responses to a client's requests, from any source. The end of the requests does not end
+    /// the responses (contract 10.15).
+    pub fn session<R>(&self, requests: R) -> Session<R>
     where
         R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin,
     {
@@ -41,7 +42,7 @@ impl watch_server::Watch for WatchService {
     async fn watch(
         &self,
         request: Request<Streaming<pb::WatchRequest>>,
-    ) -> Answered<Self::WatchStream> {
-        Ok(Response::new(self.follow(request.into_inner())))
+    ) -> ServiceResult<Self::WatchStream> {
+        Ok(Response::new(self.session(request.into_inner())))
     }
 }

@@ -1,4 +1,4 @@
-//! One stream: requests in, answers out.
+//! One stream of the service Watch: reads requests and makes responses.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -12,40 +12,42 @@ use libkv::{Code, Error, Revision};
 use tokio::time::{Sleep, sleep};
 use tonic::Status;
 
-use super::follow::{Followed, Found};
-use super::marks::{Mark, Marks};
+use super::active_watch::{ActiveWatch, WatchOutput};
+use super::ready_queue::{ReadyQueue, ReadySignal};
 use crate::convert::{refusal, watch_in};
 use crate::pb::etcdserverpb as pb;
 use crate::pb::etcdserverpb::watch_request::RequestUnion;
-use crate::server::Store;
+use crate::server::store::Store;
 use crate::server::store::stopped;
 
-/// The id in answers that concern no watch, or all.
+/// The id in responses that concern no watch, or all.
 const NO_ID: i64 = -1;
-/// Largest message of a client that asked for fragments: what etcd takes by default, and less than clients do. A handle
-/// with larger requests must not make larger fragments.
+/// The largest message to a client that requested fragments: etcd's default for requests, which is
+/// less than clients accept. A handle with larger requests must not make larger fragments.
 const FRAGMENT_BYTES_MAX: usize = 2 << 20;
-/// Requests and watches that are looked at without an answer before other tasks get their turn.
+/// Requests and watches that are handled without a response before other tasks get their turn.
 const STEPS: usize = 16;
-/// A store that has no reader's slot left is asked again after this.
+/// The pause before another attempt if the store has no free reader slot.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// The answers of one stream, made as they are polled for.
+/// The responses of one stream, made when they are polled.
 pub(crate) struct Session<R> {
     store: Arc<Store>,
-    /// None after the client's last.
+    /// `None` after the client's last request.
     requests: Option<R>,
     closed: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// By id; none for one that has ended, whose id is in use until it is cancelled (contract 10.10).
-    watches: HashMap<i64, Option<Followed>>,
+    /// By id; `None` for a watch that has ended, whose id is in use until it is cancelled (contract
+    /// 10.10).
+    watches: HashMap<i64, Option<ActiveWatch>>,
     next_id: i64,
-    marks: Arc<Marks>,
+    ready_queue: Arc<ReadyQueue>,
     responses: VecDeque<pb::WatchResponse>,
-    /// The watch whose last fragment said that more follows. etcd's client loses what comes in between.
+    /// The watch whose last fragment announced more. etcd's client loses messages that come in
+    /// between.
     unfinished: Option<i64>,
-    /// The client wants to know how far all is seen.
-    progress_asked: bool,
-    /// When that is looked at again after the store could not be read.
+    /// The client has requested progress.
+    progress_requested: bool,
+    /// When progress is checked again after the store could not be read.
     retry: Option<Pin<Box<Sleep>>>,
     ended: bool,
 }
@@ -58,16 +60,16 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
             requests: Some(requests),
             watches: HashMap::new(),
             next_id: 0,
-            marks: Arc::default(),
+            ready_queue: Arc::default(),
             responses: VecDeque::new(),
             unfinished: None,
-            progress_asked: false,
+            progress_requested: false,
             retry: None,
             ended: false,
         }
     }
 
-    /// Does what the next request says, if there is one.
+    /// Handles the next request, if there is one.
     fn poll_request(&mut self, context: &mut Context<'_>) -> Result<bool, Status> {
         if self.unfinished.is_some() {
             return Ok(false);
@@ -81,15 +83,15 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
             Poll::Ready(Some(request)) => match request?.request_union {
                 Some(RequestUnion::CreateRequest(create)) => self.create(create),
                 Some(RequestUnion::CancelRequest(cancel)) => self.cancel(cancel.watch_id),
-                Some(RequestUnion::ProgressRequest(_)) => self.progress_asked = true,
-                // as etcd: no reason to end what goes on
+                Some(RequestUnion::ProgressRequest(_)) => self.progress_requested = true,
+                // as in etcd: this does not end the watches of the stream
                 None => {}
             },
         }
         Ok(true)
     }
 
-    /// An answer that says nothing yet, at the store's revision; 0 if even that cannot be read any more.
+    /// An empty response at the store's revision; 0 if the store cannot be read.
     fn response(&self, watch_id: i64) -> pb::WatchResponse {
         self.response_at(watch_id, self.store.revision().unwrap_or(0))
     }
@@ -124,22 +126,28 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
         };
         let mut revision = self.store.revision().unwrap_or(0);
         if let (true, Ok(watcher)) = (from_now, &watcher) {
-            // a client may go on from it after a cut: what was written meanwhile is still to come
+            // a client may resume from it after a lost connection: later writes are still to come
             revision = watcher.resume_revision() - 1;
         }
         self.responses.push_back(pb::WatchResponse {
             created: true,
             ..self.response_at(id, revision)
         });
-        let followed = watcher
-            .map(|watcher| Followed::new(watcher, Mark::new(id, &self.marks), fragment, revision));
-        match followed {
-            Ok(followed) => drop(self.watches.insert(id, Some(followed))),
+        let watch = watcher.map(|watcher| {
+            ActiveWatch::new(
+                watcher,
+                ReadySignal::new(id, &self.ready_queue),
+                fragment,
+                revision,
+            )
+        });
+        match watch {
+            Ok(watch) => drop(self.watches.insert(id, Some(watch))),
             Err(error) => self.end(id, &error),
         }
     }
 
-    /// Answers a creation that leaves no watch behind.
+    /// Responds to a creation that fails.
     fn refuse(&mut self, reason: &str) {
         let refused = pb::WatchResponse {
             created: true,
@@ -152,7 +160,7 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
         });
     }
 
-    /// The id of a new watch; none if it is in use.
+    /// The id of a new watch; `None` if it is in use.
     fn new_id(&mut self, asked: i64) -> Option<i64> {
         if asked != 0 {
             return (!self.watches.contains_key(&asked)).then_some(asked);
@@ -173,7 +181,7 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
         }
     }
 
-    /// A watch cannot go on: says why, and keeps its id.
+    /// Ends a watch with a reason. Its id stays in use.
     fn end(&mut self, id: i64, error: &Error) {
         self.watches.insert(id, None);
         self.responses.push_back(match error.code() {
@@ -193,26 +201,26 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
         });
     }
 
-    /// Looks at the watch whose answer is unfinished or that was marked first, if there is one.
-    fn follow_next(&mut self, context: &mut Context<'_>) -> bool {
+    /// Handles the watch whose response is unfinished or that became ready first, if there is one.
+    fn run_next_watch(&mut self, context: &mut Context<'_>) -> bool {
         let Some(id) = self
             .unfinished
             .take()
-            .or_else(|| self.marks.next(context.waker()))
+            .or_else(|| self.ready_queue.pop(context.waker()))
         else {
             return false;
         };
-        // it may have been cancelled meanwhile
+        // the watch may have been cancelled meanwhile
         let Entry::Occupied(mut entry) = self.watches.entry(id) else {
             return true;
         };
-        let Some(followed) = entry.get_mut() else {
+        let Some(watch) = entry.get_mut() else {
             return true;
         };
-        followed.mark.clear();
-        match followed.take(&self.store) {
-            Ok(Found::Nothing) => return true,
-            Ok(Found::Events {
+        watch.signal.clear();
+        match watch.take(&self.store) {
+            Ok(WatchOutput::Nothing) => return true,
+            Ok(WatchOutput::Events {
                 revision,
                 events,
                 more,
@@ -227,9 +235,9 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
                 };
                 let bytes_max = self.store.message_bytes_max.min(FRAGMENT_BYTES_MAX);
                 self.responses
-                    .extend(followed.responses(response, events, bytes_max));
+                    .extend(watch.responses(response, events, bytes_max));
             }
-            Ok(Found::Progress(revision)) => {
+            Ok(WatchOutput::Progress(revision)) => {
                 let header = self.store.identity.header(revision);
                 self.responses.push_back(pb::WatchResponse {
                     header,
@@ -238,10 +246,10 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
                 });
             }
             Err(error) if error.code() == Code::Busy => {
-                let mark = followed.mark.clone();
+                let signal = watch.signal.clone();
                 tokio::spawn(async move {
                     sleep(RETRY).await;
-                    mark.set();
+                    signal.set();
                 });
                 return true;
             }
@@ -250,16 +258,16 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
                 return true;
             }
         }
-        // there may be more, after what others have
-        followed.mark.set();
+        // there may be more, which comes after the other watches
+        watch.signal.set();
         true
     }
 
-    /// Answers a request for progress once no watch has anything up to the store's revision. Watches that
-    /// have are marked, and this is called again after them. If the store could not be read there may be no
-    /// mark, so this is tried again after [`RETRY`].
+    /// Responds to a request for progress once no watch has events up to the store's revision.
+    /// Watches that have events are in the queue, and this is called again after them. If the store
+    /// could not be read the queue may be empty, so this is tried again after [`RETRY`].
     fn report_progress(&mut self, context: &mut Context<'_>) -> bool {
-        if !self.progress_asked {
+        if !self.progress_requested {
             return false;
         }
         if let Ok(revision) = self.store.revision()
@@ -267,9 +275,9 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Session<R> {
                 .watches
                 .values()
                 .flatten()
-                .all(|followed| followed.is_caught_up(revision))
+                .all(|watch| watch.is_caught_up(revision))
         {
-            (self.progress_asked, self.retry) = (false, None);
+            (self.progress_requested, self.retry) = (false, None);
             self.responses.push_back(self.response_at(NO_ID, revision));
             return true;
         }
@@ -305,10 +313,10 @@ impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Unpin> Stream for Sess
                     return Poll::Ready(Some(Err(status)));
                 }
             };
-            let followed = session.follow_next(context);
-            // each time: a busy watch must not delay the progress of a stream that is caught up
+            let watch = session.run_next_watch(context);
+            // on each round: a busy watch must not delay the progress of a stream that is caught up
             let reported = session.report_progress(context);
-            if !asked && !followed && !reported {
+            if !asked && !watch && !reported {
                 return Poll::Pending;
             }
         }

@@ -1,4 +1,4 @@
-//! How a store is served: what `serve` may be told.
+//! The options of `serve`.
 
 use std::fmt;
 use std::io::Write as _;
@@ -6,31 +6,34 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often a quiet watch hears of progress: 10 minutes, as etcd.
+/// How often a quiet watch reports its progress: every 10 minutes, as in etcd.
 const PROGRESS_NOTIFY_INTERVAL_MS: u64 = 600_000;
-/// etcd's smallest.
+/// etcd's smallest interval.
 const PROGRESS_NOTIFY_INTERVAL_MS_MIN: u64 = 100;
 
-/// The most requests that one connection may have under way. A small frame of each may be unread, and h2 closes a
-/// connection with more of them than one for each 512 bytes of its window.
+/// The most requests that one connection may have in progress. Each may have sent a small frame
+/// that is not read yet, and h2 closes a connection with more such frames than one for each 512
+/// bytes of its window.
 const STREAMS_MAX: u32 = CONNECTION_WINDOW_BYTES / 512;
-/// What a client may send ahead on one connection. With 1 MiB a burst of some 2,000 puts was cut.
+/// Bytes that a client may send ahead on one connection. With 1 MiB a burst of some 2,000 puts
+/// failed.
 pub(super) const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 
-/// How connections of HTTP/2 are kept. The defaults are etcd's, but for the streams, which etcd does not limit.
+/// Settings of HTTP/2 connections. The defaults are etcd's, except the number of streams, which
+/// etcd does not limit.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Connections {
-    /// Requests that one may have under way; further ones wait at the client.
+pub(crate) struct ConnectionSettings {
+    /// Requests that one connection may have in progress; further ones wait at the client.
     pub streams_max: u32,
-    /// One without a sign of life is probed after this time.
+    /// A connection that receives nothing for this time is probed.
     pub keep_alive: Option<Duration>,
-    /// And closed after this time without an answer.
+    /// A connection that does not respond to a probe within this time is closed.
     pub keep_alive_response: Duration,
 }
 
-impl Default for Connections {
-    fn default() -> Connections {
-        Connections {
+impl Default for ConnectionSettings {
+    fn default() -> ConnectionSettings {
+        ConnectionSettings {
             streams_max: STREAMS_MAX,
             keep_alive: Some(Duration::from_secs(2 * 60 * 60)),
             keep_alive_response: Duration::from_secs(20),
@@ -38,7 +41,7 @@ impl Default for Connections {
     }
 }
 
-/// Whom to tell what happens.
+/// Receives the lines of the log.
 pub(crate) type Log = Arc<dyn Fn(Level, &str) + Send + Sync>;
 
 /// How important a line of the log is.
@@ -46,19 +49,20 @@ pub(crate) type Log = Arc<dyn Fn(Level, &str) + Send + Sync>;
 pub enum Level {
     /// Single connections and requests.
     Debug,
-    /// What the server does: begins, ends.
+    /// Begin and end of the server, and similar events.
     Info,
-    /// What somebody may want to look at.
+    /// Conditions that an operator may want to look at.
     Warn,
-    /// What failed.
+    /// Failures.
     Error,
 }
 
-/// How a store is served. An address alone becomes one with [`From`]; the rest is set by methods.
+/// The options of [`serve`](crate::serve). An address alone becomes one with [`From`]; the rest is
+/// set by methods.
 ///
-/// An address is `host:port` or `http://host:port` (port 0 takes a free one), `https://host:port` (needs
-/// [`Serve::cert_file`] and [`Serve::key_file`]), `unix:///path` or `unix:path`, absolute or relative, or `unixs:path` (with
-/// TLS).
+/// An address is `host:port` or `http://host:port` (port 0 takes a free one), `https://host:port`
+/// (needs [`Serve::cert_file`] and [`Serve::key_file`]), `unix:///path` or `unix:path`, absolute or
+/// relative, or `unixs:path` (with TLS).
 #[derive(Clone)]
 pub struct Serve {
     pub(super) listen: Vec<String>,
@@ -76,7 +80,7 @@ pub struct Serve {
     pub(super) progress_notify_interval_ms: u64,
     pub(super) refresh_leases: bool,
     pub(super) gateway: bool,
-    pub(super) connections: Connections,
+    pub(super) connections: ConnectionSettings,
     pub(super) peer_urls: Vec<String>,
     pub(super) cors: Vec<String>,
     pub(super) host_whitelist: Vec<String>,
@@ -86,7 +90,7 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// At this address, with etcd's defaults, and with the limits of the [`Db`](libkv::Db) that is served.
+    /// Serves at this address, with etcd's defaults, and with the limits of the [`Db`](libkv::Db).
     pub fn new(address: impl Into<String>) -> Serve {
         Serve {
             listen: vec![address.into()],
@@ -104,7 +108,7 @@ impl Serve {
             progress_notify_interval_ms: PROGRESS_NOTIFY_INTERVAL_MS,
             refresh_leases: false,
             gateway: true,
-            connections: Connections::default(),
+            connections: ConnectionSettings::default(),
             peer_urls: Vec::new(),
             cors: Vec::new(),
             host_whitelist: Vec::new(),
@@ -114,27 +118,28 @@ impl Serve {
         }
     }
 
-    /// At one more address.
+    /// Adds an address.
     pub fn listen(mut self, address: impl Into<String>) -> Serve {
         self.listen.push(address.into());
         self
     }
 
-    /// Names a URL by which clients reach this server, for the list of members; without any, the
-    /// addresses that it listens on.
+    /// Adds a URL that the list of members shows to clients. Without any, the list has the
+    /// addresses that the server listens on.
     pub fn advertise(mut self, url: impl Into<String>) -> Serve {
         self.advertise.push(url.into());
         self
     }
 
-    /// The one member's name; `default` if not set.
+    /// The name of the one member; `default` if not set.
     pub fn name(mut self, name: impl Into<String>) -> Serve {
         self.name = name.into();
         self
     }
 
-    /// The certificate chain for `https://` addresses: a file of PEM blocks, the server's own first. This
-    /// and the other two files are read anew when they change, for the connections that come then.
+    /// The certificate chain for `https://` addresses: a file of PEM blocks, the server's own
+    /// certificate first. If this file or one of the other two changes, new connections use its new
+    /// content.
     pub fn cert_file(mut self, path: impl Into<PathBuf>) -> Serve {
         self.cert_file = Some(path.into());
         self
@@ -146,76 +151,78 @@ impl Serve {
         self
     }
 
-    /// The authorities, in PEM, that clients' certificates must come from. As with etcd, to name them is
-    /// to ask every client for a certificate.
+    /// The authorities, in PEM, that clients' certificates must come from. As in etcd, setting it
+    /// requires a certificate of every client.
     pub fn trusted_ca_file(mut self, path: impl Into<PathBuf>) -> Serve {
         self.trusted_ca_file = Some(path.into());
         self
     }
 
-    /// Whether clients must show a certificate; needs [`Serve::trusted_ca_file`].
+    /// Whether clients must have a certificate; needs [`Serve::trusted_ca_file`].
     pub fn client_cert_auth(mut self, required: bool) -> Serve {
         self.client_cert_auth = required;
         self
     }
 
-    /// The lowest version of TLS that is spoken, `TLS1.2` or `TLS1.3`: 1.2 if not set.
+    /// The lowest version of TLS, `TLS1.2` or `TLS1.3`: 1.2 if not set.
     pub fn tls_min_version(mut self, version: impl Into<String>) -> Serve {
         self.tls_min_version = version.into();
         self
     }
 
-    /// The highest version of TLS that is spoken, `TLS1.2` or `TLS1.3`: 1.3 if not set.
+    /// The highest version of TLS, `TLS1.2` or `TLS1.3`: 1.3 if not set.
     pub fn tls_max_version(mut self, version: impl Into<String>) -> Serve {
         self.tls_max_version = version.into();
         self
     }
 
     /// The cipher suites of TLS 1.2 that may be used, by the names of IANA and Go
-    /// (`TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256`); all safe ones if not set. One that is not available is left out,
-    /// with a line in the log. Those of TLS 1.3 are always there, as with etcd.
+    /// (`TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256`); all safe ones if not set. A suite that is not
+    /// available is left out, with a line in the log. Those of TLS 1.3 are always enabled, as in
+    /// etcd.
     pub fn cipher_suites(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Serve {
         self.cipher_suites = names.into_iter().map(Into::into).collect();
         self
     }
 
-    /// The largest write that clients may send, in bytes, counted as the [`Db`](libkv::Db) counts: the limit of
-    /// the `Db` if not set. A limit above that one has no effect on a write. A message may be 512 KiB larger.
+    /// The largest write that clients may send, in bytes, counted as the [`Db`](libkv::Db) counts:
+    /// the limit of the `Db` if not set. A higher limit has no effect on a write. A message may be
+    /// 512 KiB larger.
     pub fn max_request_bytes(mut self, bytes: u64) -> Serve {
         self.max_request_bytes = Some(bytes);
         self
     }
 
-    /// How many operations each list of a client's txn may have: the limit of the [`Db`](libkv::Db) if not set. A
-    /// limit above that one has no effect.
+    /// How many operations each list of a client's txn may have: the limit of the [`Db`](libkv::Db)
+    /// if not set. A higher limit has no effect.
     pub fn max_txn_ops(mut self, ops: usize) -> Serve {
         self.max_txn_ops = Some(ops);
         self
     }
 
-    /// How often a quiet watch that asked for it hears of progress, in milliseconds: 10 minutes if not
-    /// set, 100 at least.
+    /// How often a quiet watch that requested it reports its progress, in milliseconds: 10 minutes
+    /// if not set, at least 100.
     pub fn progress_notify_interval_ms(mut self, ms: u64) -> Serve {
         self.progress_notify_interval_ms = ms.max(PROGRESS_NOTIFY_INTERVAL_MS_MIN);
         self
     }
 
-    /// Whether every lease gets its full TTL again before the first client comes, as when etcd starts:
-    /// for a server that its clients' keep-alives could not reach while it was away.
+    /// Whether every lease gets its full TTL again before the first client connects, as when etcd
+    /// starts. Keep-alives of clients could not reach the server while it was down.
     pub fn refresh_leases(mut self, refresh: bool) -> Serve {
         self.refresh_leases = refresh;
         self
     }
 
-    /// Whether there is the JSON gateway, `/v3/…`: true if not set. Without it the HTTP side has `/version`,
-    /// `/health` and `/metrics`.
+    /// Whether the server has the JSON gateway, `/v3/…`: true if not set. Without it, HTTP has
+    /// `/version`, `/health` and `/metrics`.
     pub fn gateway(mut self, gateway: bool) -> Serve {
         self.gateway = gateway;
         self
     }
 
-    /// The most requests that one HTTP/2 connection may have under way: 8,192 if not set, and at most. Further
-    /// ones wait at the client. 0 is the default.
+    /// The most requests that one HTTP/2 connection may have in progress: 8,192 if not set, which
+    /// is also the maximum. Further ones wait at the client. 0 is the default.
     pub fn max_concurrent_streams(mut self, streams: u32) -> Serve {
         self.connections.streams_max = if streams == 0 {
             STREAMS_MAX
@@ -225,9 +232,9 @@ impl Serve {
         self
     }
 
-    /// After how many milliseconds without a sign of life an HTTP/2 connection is probed (2 hours if not set),
-    /// and after how many more without an answer it is closed (20 seconds). No connection is probed if one of
-    /// them is 0.
+    /// After how many milliseconds without received data an HTTP/2 connection is probed (2 hours if
+    /// not set), and after how many more without a response it is closed (20 seconds). No
+    /// connection is probed if one of them is 0.
     pub fn keep_alive_ms(mut self, interval_ms: u64, timeout_ms: u64) -> Serve {
         let is_probed = interval_ms > 0 && timeout_ms > 0;
         self.connections.keep_alive = is_probed.then_some(Duration::from_millis(interval_ms));
@@ -235,45 +242,46 @@ impl Serve {
         self
     }
 
-    /// The peer URLs that the list of members shows; none if not set. They have no other meaning: a store
-    /// has no peers.
+    /// The peer URLs that the list of members shows; none if not set. They have no other effect: a
+    /// store has no peers.
     pub fn peer_urls(mut self, urls: impl IntoIterator<Item = impl Into<String>>) -> Serve {
         self.peer_urls = urls.into_iter().map(Into::into).collect();
         self
     }
 
-    /// The origins (`https://example.com`, `*` for all) whose web pages may use the JSON gateway; none if not
-    /// set. A request whose header `Origin` names another host is then refused with status 403.
+    /// The origins (`https://example.com`, `*` for all) whose web pages may use the JSON gateway;
+    /// none if not set. A request whose header `Origin` names another host is refused with status
+    /// 403.
     pub fn cors(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Serve {
         self.cors = origins.into_iter().map(Into::into).collect();
         self
     }
 
-    /// The host names, without a port, that the header `Host` of a plain HTTP request may have; all if not set
-    /// or if one is `*`. Requests to other hosts are refused with status 421, against DNS rebinding. gRPC and
-    /// HTTPS are not checked.
+    /// The host names, without a port, that the header `Host` of a plain HTTP request may have; all
+    /// if not set or if one is `*`. Requests to other hosts are refused with status 421, against
+    /// DNS rebinding. gRPC and HTTPS are not checked.
     pub fn host_whitelist(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Serve {
         self.host_whitelist = hosts.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Listens at one more address, which has `/metrics`, `/health`, `/livez` and `/readyz` and nothing else.
+    /// Adds an address that serves only `/metrics`, `/health`, `/livez` and `/readyz`.
     pub fn listen_metrics(mut self, url: impl Into<String>) -> Serve {
         self.listen_metrics.push(url.into());
         self
     }
 
-    /// Whether `/metrics` has the histogram `grpc_server_handling_seconds` too, as with etcd's
+    /// Whether `/metrics` has the histogram `grpc_server_handling_seconds`, as with etcd's
     /// `--metrics=extensive`.
     pub fn extensive_metrics(mut self, extensive: bool) -> Serve {
         self.extensive_metrics = extensive;
         self
     }
 
-    /// Whom to tell what happens, one line for each event. It is called from the server's threads and
-    /// must not block. The same lines are events of the crate `tracing`, with the target
-    /// `libkv_etcd::server`. Without a function here the variable `LIBKV_LOG` (`debug`, `info`, `warn` or `error`)
-    /// sends the lines from this level on to standard error.
+    /// The function that receives the log, one line for each event. It is called from the server's
+    /// threads and must not block. The same lines are events of the crate `tracing`, with the
+    /// target `libkv_etcd::server`. Without a function the variable `LIBKV_LOG` (`debug`, `info`,
+    /// `warn` or `error`) writes the lines from this level on to standard error.
     pub fn log(mut self, log: impl Fn(Level, &str) + Send + Sync + 'static) -> Serve {
         self.log = Some(Arc::new(log));
         self
@@ -283,8 +291,8 @@ impl Serve {
 /// The variable whose level (`debug`, `info`, `warn`, `error`) sends the log to standard error.
 const LOG_VARIABLE: &str = "LIBKV_LOG";
 
-/// The log of a server that was given no function for it: to standard error from the level in
-/// [`LOG_VARIABLE`] on, which also works where a program in another language serves.
+/// The log of a server without a log function: standard error from the level in [`LOG_VARIABLE`]
+/// on. Programs in other languages can use it too.
 pub(super) fn environment_log() -> libkv::Result<Option<Log>> {
     let Some(given) = std::env::var_os(LOG_VARIABLE).filter(|given| !given.is_empty()) else {
         return Ok(None);
@@ -300,7 +308,7 @@ pub(super) fn environment_log() -> libkv::Result<Option<Log>> {
         .find(|(name, _)| given.eq_ignore_ascii_case(name))
     else {
         let message =
-            format!("{LOG_VARIABLE} is {given:?}, which is none of debug, info, warn and error");
+            format!("{LOG_VARIABLE} is {given:?}, but must be debug, info, warn or error");
         return Err(libkv::Error::new(libkv::Code::InvalidArgument, message));
     };
     Ok(Some(Arc::new(move |level, line| {
@@ -309,7 +317,7 @@ pub(super) fn environment_log() -> libkv::Result<Option<Log>> {
                 .iter()
                 .find(|(_, named)| *named == level)
                 .map_or("", |(name, _)| name);
-            // without a standard error there is no place for it
+            // without a standard error the line is dropped
             let _ = writeln!(std::io::stderr(), "libkv: {name}: {line}");
         }
     })))

@@ -1,4 +1,4 @@
-//! What gRPC answered, as etcd's gateway says it in JSON over HTTP.
+//! HTTP responses of the gateway, and gRPC replies converted to them.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -11,32 +11,32 @@ use serde_json::json;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-use super::schema::Message;
 use super::{wire, write};
+use crate::schema::Message;
 use crate::server::reply::Reply;
 
-/// The messages of a call's answer, as JSON, and then how it ended.
-pub struct Answer {
-    reply: Reply,
+/// The reply to a gRPC call: its messages as JSON, then its status.
+pub struct GrpcReply {
+    body: Reply,
     received: BytesMut,
     message: &'static Message,
-    /// How it ended, once that is known.
+    /// The status, once it is known.
     end: Option<Status>,
 }
 
-impl Answer {
-    pub fn new(response: Response<Reply>, message: &'static Message) -> Answer {
-        let (head, reply) = response.into_parts();
-        // a call that fails at once says so where its headers are
-        Answer {
-            reply,
+impl GrpcReply {
+    pub fn new(response: Response<Reply>, message: &'static Message) -> GrpcReply {
+        let (head, body) = response.into_parts();
+        // a call that fails at once has its status in the headers
+        GrpcReply {
+            body,
             received: BytesMut::new(),
             message,
             end: Status::from_header_map(&head.headers),
         }
     }
 
-    /// The next message, or how it ended.
+    /// The next message, or the status at the end.
     pub async fn next(
         &mut self,
         before: &'static str,
@@ -63,7 +63,7 @@ impl Answer {
             if let Some(end) = self.end.take() {
                 return Poll::Ready(Err(end));
             }
-            match ready!(Pin::new(&mut self.reply).poll_frame(context)) {
+            match ready!(Pin::new(&mut self.body).poll_frame(context)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => self.received.extend_from_slice(&data),
                     Err(frame) => self.end = frame.trailers_ref().and_then(Status::from_header_map),
@@ -75,19 +75,19 @@ impl Answer {
     }
 }
 
-/// The answer of a call that has one message.
-pub async fn unary(mut answer: Answer) -> Response<Body> {
-    let message = answer.next("", "").await;
-    // only its end says that all went well
+/// The response to a call that returns one message.
+pub async fn unary(mut reply: GrpcReply) -> Response<Body> {
+    let message = reply.next("", "").await;
+    // only the status at the end shows success
     let end = if message.is_ok() {
-        answer.next("", "").await.err()
+        reply.next("", "").await.err()
     } else {
         None
     };
     match (message, end) {
-        (Ok(json), Some(end)) if end.code() == Code::Ok => ok(Body::new(Whole {
+        (Ok(json), Some(end)) if end.code() == Code::Ok => ok(Body::new(JsonBody {
             json: json.into(),
-            _reply: answer.reply,
+            _reply: reply.body,
         })),
         (Ok(_), end) => {
             refused(&end.unwrap_or_else(|| Status::internal("two responses to one request")))
@@ -99,19 +99,19 @@ pub async fn unary(mut answer: Answer) -> Response<Body> {
     }
 }
 
-/// What a connection is given at a time. It would take all there is at once, and hold it uncounted until its
-/// client has read it.
+/// The size of the pieces that a connection gets. It would take the whole body at once, and hold it
+/// uncounted until its client has read it.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// The body of an answer that has one message.
-struct Whole {
-    /// What has not been sent yet.
+/// The body of a response that has one message.
+struct JsonBody {
+    /// The part that has not been sent yet.
     json: Bytes,
-    /// Kept while this is read, however slowly: it counts what is held in memory.
+    /// Kept until the body is read, however slowly: it counts the bytes in memory.
     _reply: Reply,
 }
 
-impl hyper::body::Body for Whole {
+impl hyper::body::Body for JsonBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -120,7 +120,7 @@ impl hyper::body::Body for Whole {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let bytes = self.json.len().min(PIECE_BYTES);
-        // copied, so that a last piece that waits for its reader does not keep the memory of all
+        // copied, so that a last piece that waits for its reader does not keep all the memory
         let piece = Bytes::copy_from_slice(&self.json.split_to(bytes));
         Poll::Ready(
             Some(piece)
@@ -138,14 +138,14 @@ impl hyper::body::Body for Whole {
     }
 }
 
-/// The answer of a call with many: a line each, sent when it comes. It begins with the first one, for
-/// what fails before that has a status of HTTP.
-pub async fn stream(mut answer: Answer) -> Response<Body> {
-    match answer.next(BEFORE, AFTER).await {
-        Ok(first) => ok(Body::new(Lines {
+/// The response to a call that returns many messages: one line each, sent when the message arrives.
+/// It begins with the first message, so that an earlier failure has an HTTP status.
+pub async fn stream(mut reply: GrpcReply) -> Response<Body> {
+    match reply.next(BEFORE, AFTER).await {
+        Ok(first) => ok(Body::new(JsonLines {
             first: Some(first),
-            answer,
-            over: false,
+            reply,
+            ended: false,
         })),
         Err(status) if status.code() == Code::Ok => json_body(StatusCode::OK, Body::empty()),
         Err(status) => refused(&status),
@@ -155,14 +155,14 @@ pub async fn stream(mut answer: Answer) -> Response<Body> {
 const BEFORE: &str = "{\"result\":";
 const AFTER: &str = "}\n";
 
-/// The body of an answer that has many.
-struct Lines {
+/// The body of a response that has many messages.
+struct JsonLines {
     first: Option<Vec<u8>>,
-    answer: Answer,
-    over: bool,
+    reply: GrpcReply,
+    ended: bool,
 }
 
-impl hyper::body::Body for Lines {
+impl hyper::body::Body for JsonLines {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -172,14 +172,14 @@ impl hyper::body::Body for Lines {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let line = match self.first.take() {
             Some(first) => Ok(first),
-            None if self.over => return Poll::Ready(None),
-            None => ready!(self.answer.poll_message(context, BEFORE, AFTER)),
+            None if self.ended => return Poll::Ready(None),
+            None => ready!(self.reply.poll_message(context, BEFORE, AFTER)),
         };
-        self.over = line.is_err();
+        self.ended = line.is_err();
         Poll::Ready(match line {
             Ok(line) => Some(Ok(Frame::data(line.into()))),
             Err(status) if status.code() == Code::Ok => None,
-            Err(status) => Some(Ok(Frame::data(broken_off(&status).into()))),
+            Err(status) => Some(Ok(Frame::data(error_line(&status).into()))),
         })
     }
 }
@@ -203,7 +203,7 @@ pub fn refused(status: &Status) -> Response<Body> {
     json_body(http_status(status.code()), full(body))
 }
 
-/// An answer of JSON.
+/// A response with a JSON body.
 pub fn json_body(status: StatusCode, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -214,8 +214,8 @@ pub fn json_body(status: StatusCode, body: Body) -> Response<Body> {
     response
 }
 
-/// The last line of a stream that did not end well.
-fn broken_off(status: &Status) -> String {
+/// The last line of a stream that ended with an error.
+fn error_line(status: &Status) -> String {
     let http = http_status(status.code());
     format!(
         "{{\"error\":{{\"grpc_code\":{},\"http_code\":{},\"message\":{},\"http_status\":{}}}}}\n",
@@ -245,7 +245,7 @@ fn http_status(code: Code) -> StatusCode {
     }
 }
 
-/// A text, as Go's server writes one with an error.
+/// A text response, as Go's server writes it for an error.
 pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(full(text));
     *response.status_mut() = status;
@@ -253,7 +253,7 @@ pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     response
 }
 
-/// The headers of a text that is no page.
+/// The headers of a text response.
 pub fn plain(headers: &mut HeaderMap) {
     headers.insert(
         header::CONTENT_TYPE,
@@ -265,7 +265,7 @@ pub fn plain(headers: &mut HeaderMap) {
     );
 }
 
-/// A body that is there already.
+/// A body whose bytes are all known.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
     Body::new(http_body_util::Full::new(bytes.into()))
 }

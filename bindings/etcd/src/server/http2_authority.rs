@@ -1,33 +1,37 @@
-//! What Go's clients put in `:authority`, mended before HTTP/2 reads it.
+//! Repairs the `:authority` that Go's clients send, before HTTP/2 reads it.
 //!
-//! etcd's own clients send there what they were given as endpoint: the path of a Unix socket
-//! (`/run/kv.sock`, etcdctl of any version), or a whole URL (`http://127.0.0.1:2379`, `endpoint status`
-//! of etcdctl 3.4). Go's servers do not look at it. The HTTP/2 below us does, and refuses such a
-//! request as malformed, before anybody else could be asked.
+//! etcd's own clients put there the endpoint that they were given: the path of a Unix socket
+//! (`/run/kv.sock`, etcdctl of any version), or a whole URL (`http://127.0.0.1:2379`, `endpoint
+//! status` of etcdctl 3.4). Go's servers ignore it. The HTTP/2 library that this server uses
+//! refuses such a request as malformed, without a hook that could accept it.
 //!
-//! The header tables of both ends must stay the same, so a name keeps its length, plain and in
-//! Huffman's code: each character that may not stand in a host is replaced by one whose code is as long.
+//! The header tables of both ends must stay equal, so a name keeps its length, both plain and in
+//! Huffman code: each character that is not allowed in a host is replaced by one whose code has the
+//! same length.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
+use http::Version;
 use http::uri::Authority;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The head of a frame: three bytes of length, kind, flags, four of the stream's number.
+/// The head of a frame: three bytes of length, kind, flags, four bytes of the stream's number.
 const HEAD: usize = 9;
 /// The kind of frame that a request's headers begin with.
 const HEADERS: u8 = 1;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
-/// No frame may be longer as long as we announce no other limit; longer ones are refused later.
+/// The longest frame, because the server announces no other limit. Longer ones are refused later.
 const FRAME_MAX: usize = 16 * 1024;
-/// The place of `:authority` in the static table of HPACK.
+/// The index of `:authority` in the static table of HPACK.
 const AUTHORITY: usize = 1;
 
-/// HPACK's codes of up to 8 bits, by length: the first of each, and what they stand for. Characters of
-/// longer codes are in no name that was seen; a name with one is left as it is.
+/// HPACK's codes of up to 8 bits, by length: the first code, and the characters in the order of
+/// their codes. Characters of longer codes occurred in no observed name; a name with one is not
+/// changed.
 const CODES: [(u32, u8, &[u8]); 4] = [
     (5, 0b0_0000, b"012aceiost"),
     (6, 0b01_0100, b" %-./3456789=A_bdfghlmnpru"),
@@ -35,32 +39,68 @@ const CODES: [(u32, u8, &[u8]); 4] = [
     (8, 0b1111_1000, b"&*,;XZ"),
 ];
 
-/// A connection of HTTP/2 whose requests have a proper `:authority`, from its preface on.
-pub(super) struct Mended<S> {
+/// The first bytes that a client of HTTP/2 sends.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A connection whose requests have a valid `:authority` if it is HTTP/2. HTTP/1 passes unchanged.
+pub(super) struct AuthorityRepair<S> {
     stream: S,
-    /// Bytes that go through as they are: what is left of the frame that began.
+    version: Arc<OnceLock<Version>>,
+    /// How many bytes of the preface have passed.
+    preface: usize,
+    /// Bytes that pass unchanged: the rest of the current frame.
     pass: usize,
-    /// The beginning of a frame that has not come whole yet; at most one of headers and what came with it.
+    /// The beginning of an incomplete frame; at most one frame of headers and the bytes read with
+    /// it.
     held: Vec<u8>,
-    /// What was held and may go now, from this place on.
+    /// Bytes that were held and can be read now, from this index on.
     ready: (Vec<u8>, usize),
 }
 
-impl<S> Mended<S> {
-    /// `preface` bytes come before the first frame.
-    pub fn new(stream: S, preface: usize) -> Mended<S> {
-        Mended {
+impl<S> AuthorityRepair<S> {
+    pub fn new(stream: S) -> AuthorityRepair<S> {
+        AuthorityRepair {
             stream,
-            pass: preface,
+            version: Arc::default(),
+            preface: 0,
+            pass: 0,
             held: Vec::new(),
             ready: (Vec::new(), 0),
         }
     }
 
-    /// Mends the frames that came whole, and answers how many of the bytes may go.
-    fn walk(&mut self, bytes: &mut [u8]) -> usize {
-        let mut at = self.pass.min(bytes.len());
-        self.pass -= at;
+    /// HTTP/1.1 or HTTP/2, once the first bytes have shown it.
+    pub fn version(&self) -> Arc<OnceLock<Version>> {
+        self.version.clone()
+    }
+
+    /// How many of the bytes come before the first frame: the preface, or all bytes of HTTP/1.
+    fn skip_preface(&mut self, bytes: &[u8]) -> usize {
+        if self.version.get() == Some(&Version::HTTP_2) {
+            return 0;
+        }
+        let rest = &PREFACE[self.preface..];
+        let length = rest.len().min(bytes.len());
+        if self.version.get().is_some() || bytes[..length] != rest[..length] {
+            let _ = self.version.set(Version::HTTP_11);
+            return bytes.len();
+        }
+        self.preface += length;
+        if self.preface == PREFACE.len() {
+            let _ = self.version.set(Version::HTTP_2);
+        }
+        length
+    }
+
+    /// Repairs the frames that are complete, and returns how many of the bytes can be read.
+    fn repair_frames(&mut self, bytes: &mut [u8]) -> usize {
+        let mut at = self.skip_preface(bytes);
+        let pass = self.pass.min(bytes.len() - at);
+        self.pass -= pass;
+        at += pass;
+        if self.version.get() != Some(&Version::HTTP_2) {
+            return at;
+        }
         while let Some(head) = bytes.get(at..at + HEAD) {
             let whole = HEAD
                 + usize::from(head[0]) * 65_536
@@ -71,7 +111,7 @@ impl<S> Mended<S> {
                 let Some(frame) = bytes.get_mut(at..at + whole) else {
                     return at;
                 };
-                mend(flags, &mut frame[HEAD..]);
+                repair(flags, &mut frame[HEAD..]);
                 at += whole;
             } else {
                 let here = whole.min(bytes.len() - at);
@@ -83,7 +123,7 @@ impl<S> Mended<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Mended<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for AuthorityRepair<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -101,12 +141,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Mended<S> {
             if me.held.is_empty() {
                 let before = buf.filled().len();
                 ready!(Pin::new(&mut me.stream).poll_read(cx, buf))?;
-                let came = &mut buf.filled_mut()[before..];
-                let length = came.len();
-                let goes = me.walk(came);
-                me.held.extend_from_slice(&buf.filled()[before + goes..]);
-                buf.set_filled(before + goes);
-                if goes > 0 || length == 0 {
+                let received = &mut buf.filled_mut()[before..];
+                let length = received.len();
+                let passed = me.repair_frames(received);
+                me.held.extend_from_slice(&buf.filled()[before + passed..]);
+                buf.set_filled(before + passed);
+                if passed > 0 || length == 0 {
                     return Poll::Ready(Ok(()));
                 }
                 continue;
@@ -116,19 +156,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Mended<S> {
             ready!(Pin::new(&mut me.stream).poll_read(cx, &mut more))?;
             let mut held = std::mem::take(&mut me.held);
             held.extend_from_slice(more.filled());
-            // nothing more comes: whoever reads finds the frame cut
-            let goes = if more.filled().is_empty() {
+            // the stream has ended: the reader finds an incomplete frame
+            let passed = if more.filled().is_empty() {
                 held.len()
             } else {
-                me.walk(&mut held)
+                me.repair_frames(&mut held)
             };
-            me.held = held.split_off(goes);
+            me.held = held.split_off(passed);
             me.ready = (held, 0);
         }
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Mended<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for AuthorityRepair<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -158,8 +198,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Mended<S> {
     }
 }
 
-/// Mends what a frame of headers holds; whatever is wrong with it stays for HTTP/2 to judge.
-fn mend(flags: u8, payload: &mut [u8]) {
+/// Repairs the payload of a frame of headers. Any other fault in it is left to HTTP/2.
+fn repair(flags: u8, payload: &mut [u8]) {
     let (mut from, mut upto) = (0, payload.len());
     if flags & PADDED != 0 {
         let padding = payload.first().map_or(0, |&length| usize::from(length));
@@ -169,12 +209,12 @@ fn mend(flags: u8, payload: &mut [u8]) {
         from += 5;
     }
     if let Some(block) = payload.get_mut(from..upto) {
-        let _ = mend_block(block);
+        let _ = repair_block(block);
     }
 }
 
-/// Goes through the fields; none at the end of what can be read.
-fn mend_block(block: &mut [u8]) -> Option<()> {
+/// Walks through the fields; `None` at a field that cannot be read.
+fn repair_block(block: &mut [u8]) -> Option<()> {
     let mut at = 0;
     while let Some(&first) = block.get(at) {
         let bits = match first {
@@ -193,13 +233,13 @@ fn mend_block(block: &mut [u8]) -> Option<()> {
         }
         let (coded, value) = string(block, &mut at)?;
         if index == AUTHORITY {
-            mend_name(coded, &mut block[value]);
+            repair_name(coded, &mut block[value]);
         }
     }
     Some(())
 }
 
-/// A number that begins in the lower bits of a byte and goes on in seven of each next one.
+/// A number that begins in the lower bits of a byte and continues in seven bits of each next byte.
 fn integer(block: &[u8], at: &mut usize, bits: u32) -> Option<usize> {
     let most = (1 << bits) - 1;
     let mut number = usize::from(*block.get(*at)?) & most;
@@ -218,7 +258,7 @@ fn integer(block: &[u8], at: &mut usize, bits: u32) -> Option<usize> {
     None
 }
 
-/// Where a string stands, and whether in Huffman's code.
+/// The place of a string, and whether it is in Huffman code.
 fn string(block: &[u8], at: &mut usize) -> Option<(bool, std::ops::Range<usize>)> {
     let coded = block.get(*at)? & 0x80 != 0;
     let length = integer(block, at, 7)?;
@@ -227,8 +267,8 @@ fn string(block: &[u8], at: &mut usize) -> Option<(bool, std::ops::Range<usize>)
     Some((coded, place))
 }
 
-/// A name that is no authority becomes one of the same length.
-fn mend_name(coded: bool, value: &mut [u8]) {
+/// Replaces a name that is not an authority by one of the same length.
+fn repair_name(coded: bool, value: &mut [u8]) {
     let Some(mut letters) = letters(coded, value) else {
         return;
     };
@@ -256,7 +296,7 @@ fn mend_name(coded: bool, value: &mut [u8]) {
     }
 }
 
-/// A character, and where its code stands, in bits.
+/// A character, and the place of its code, in bits.
 struct Letter {
     text: u8,
     from: usize,
@@ -264,7 +304,7 @@ struct Letter {
 }
 
 impl Letter {
-    /// Puts another character of a code of this length there.
+    /// Replaces the character by another one whose code has the same length.
     fn write(&self, value: &mut [u8], text: u8) {
         let (_, first, texts) = CODES[self.bits as usize - 5];
         let Some(place) = texts.iter().position(|&known| known == text) else {
@@ -281,7 +321,7 @@ impl Letter {
     }
 }
 
-/// The characters of a name; none if one of them has no short code.
+/// The characters of a name; `None` if one of them has no short code.
 fn letters(coded: bool, value: &[u8]) -> Option<Vec<Letter>> {
     if !coded {
         let plain = |(at, &text): (usize, &u8)| Letter {
@@ -298,7 +338,7 @@ fn letters(coded: bool, value: &[u8]) -> Option<Vec<Letter>> {
         let ahead = |count: u32| {
             (0..count as usize).fold(0, |code, at| code << 1 | usize::from(bit(from + at)))
         };
-        // the code of the end fills the last byte with ones
+        // ones fill the last byte after the last code
         let left = (value.len() * 8 - from) as u32;
         if left < 8 && ahead(left) == (1 << left) - 1 {
             break;
@@ -323,7 +363,7 @@ mod tests {
     use super::*;
     use tokio::io::AsyncReadExt;
 
-    /// `text` in Huffman's code.
+    /// `text` in Huffman code.
     fn huffman(text: &str) -> Vec<u8> {
         let mut bits = Vec::new();
         for c in text.bytes() {
@@ -380,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_those_of_the_standard() {
+    fn huffman_codes_are_those_of_the_standard() {
         // RFC 7541, C.4.1
         assert_eq!(
             huffman("www.example.com"),
@@ -393,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_becomes_one() {
+    fn authority_that_is_no_host_becomes_one() {
         for (name, should) in [
             ("/tmp/kv.sock", "-tmp-kv.sock"),
             ("unix:///tmp/kv.sock", "unixx---tmp-kv.sock"),
@@ -404,36 +444,36 @@ mod tests {
             for flags in [0, PADDED, PRIORITY, PADDED | PRIORITY] {
                 let (mut frame, place) = request(flags, true, name);
                 let before = frame.clone();
-                mend(flags, &mut frame[HEAD..]);
+                repair(flags, &mut frame[HEAD..]);
                 assert_eq!(plain(true, &frame[place.clone()]), should, "{flags}");
                 frame[place.clone()].copy_from_slice(&before[place]);
                 assert_eq!(frame, before, "nothing else changed");
                 let (mut frame, place) = request(flags, false, name);
-                mend(flags, &mut frame[HEAD..]);
-                let mended = plain(false, &frame[place]);
-                assert_eq!(mended.len(), name.len());
-                assert!(Authority::try_from(mended.as_str()).is_ok(), "{mended}");
+                repair(flags, &mut frame[HEAD..]);
+                let repaired = plain(false, &frame[place]);
+                assert_eq!(repaired.len(), name.len());
+                assert!(Authority::try_from(repaired.as_str()).is_ok(), "{repaired}");
             }
         }
     }
 
     #[test]
-    fn what_is_a_host_stays() {
+    fn authority_that_is_a_host_is_unchanged() {
         for name in ["127.0.0.1:2379", "localhost", "example.com:1", "a_b"] {
             for coded in [true, false] {
                 let (mut frame, _) = request(0, coded, name);
                 let before = frame.clone();
-                mend(0, &mut frame[HEAD..]);
+                repair(0, &mut frame[HEAD..]);
                 assert_eq!(frame, before, "{name}");
             }
         }
     }
 
-    /// Bytes that are no block of headers: mending ends, and what it has mended is left as it is.
+    /// Bytes that are not a block of headers: a second repair changes nothing.
     #[test]
-    fn mending_random_bytes_twice_is_mending_them_once() {
+    fn repair_of_random_bytes_twice_is_the_same_as_once() {
         let mut x = 1_u64;
-        let mut mended = 0;
+        let mut repaired = 0;
         for _ in 0..20_000 {
             let mut bytes: Vec<u8> = std::iter::repeat_with(|| {
                 x = x
@@ -445,28 +485,46 @@ mod tests {
             .collect();
             bytes[1] = 0x41;
             let (flags, before) = (bytes[0], bytes.clone());
-            mend(flags, &mut bytes);
-            mended += usize::from(bytes != before);
+            repair(flags, &mut bytes);
+            repaired += usize::from(bytes != before);
             let once = bytes.clone();
-            mend(flags, &mut bytes);
+            repair(flags, &mut bytes);
             assert_eq!(bytes, once, "flags {flags} of {before:x?}");
         }
-        assert!(mended > 100, "only {mended} were mended");
+        assert!(repaired > 100, "only {repaired} were repaired");
     }
 
     #[tokio::test]
-    async fn frames_may_come_in_any_pieces() {
+    async fn version_is_detected_by_the_first_bytes() {
+        for (sent, version) in [
+            (&b""[..], None),
+            (b"PRI", None),
+            (b"POST / HTTP/1.1", Some(Version::HTTP_11)),
+            (b"PRI * HTTP/1.1\r\n", Some(Version::HTTP_11)),
+            (PREFACE, Some(Version::HTTP_2)),
+        ] {
+            let mut stream = AuthorityRepair::new(tokio::io::join(sent, tokio::io::sink()));
+            let mut got = Vec::new();
+            stream.read_to_end(&mut got).await.expect("it is read");
+            assert_eq!(got, sent);
+            assert_eq!(stream.version().get().copied(), version, "{sent:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn frames_are_repaired_in_any_pieces() {
         let (frame, place) = request(0, true, "/run/kv.sock");
-        let mut sent = b"PREFACE".to_vec();
+        let mut sent = PREFACE.to_vec();
         let data = [&[0, 1, 0x2c, 0, 0, 0, 0, 0, 1][..], &[7; 300]].concat();
         for part in [&data, &frame, &data, &frame] {
             sent.extend(part);
         }
         sent.extend([0, 0, 9]); // cut in a head
         let mut should = sent.clone();
-        for at in [7 + data.len(), 7 + data.len() * 2 + frame.len()] {
+        let before = PREFACE.len() + data.len();
+        for at in [before, before + data.len() + frame.len()] {
             let mut whole = frame.clone();
-            mend(0, &mut whole[HEAD..]);
+            repair(0, &mut whole[HEAD..]);
             assert_eq!(plain(true, &whole[place.clone()]), "-run-kv.sock");
             should[at..at + whole.len()].copy_from_slice(&whole);
         }
@@ -478,7 +536,7 @@ mod tests {
                 tokio::io::AsyncWriteExt::write_all(&mut near, &all).await
             });
             let mut got = Vec::new();
-            Mended::new(far, 7)
+            AuthorityRepair::new(far)
                 .read_to_end(&mut got)
                 .await
                 .expect("it is read");

@@ -1,31 +1,31 @@
-//! Which fields the messages have and which calls there are: tables that `build.rs` writes from `proto/`.
+//! The fields of the messages, and the calls: tables that `build.rs` generates from `proto/`.
 
 /// A message.
 #[derive(Debug)]
 pub struct Message {
     /// With its package: `etcdserverpb.PutRequest`.
     pub name: &'static str,
-    /// In the order of their declaration, which is that of their numbers in every answer.
+    /// In the order of their declaration, which is the order of their numbers in every response.
     pub fields: &'static [Field],
 }
 
 /// One field of a message.
 #[derive(Debug)]
 pub struct Field {
-    /// What it is on the wire.
+    /// Its number on the wire.
     pub number: u32,
-    /// As in the `.proto`, the spelling that answers have: `prev_kv`.
+    /// As in the `.proto`, the spelling in responses: `prev_kv`.
     pub name: &'static str,
-    /// The other spelling that requests may have: `prevKv`.
+    /// The other spelling that requests may use: `prevKv`.
     pub json_name: &'static str,
-    /// A list.
+    /// Whether it is a list.
     pub repeated: bool,
-    /// Which oneof of its message it is a member of.
+    /// The oneof of its message that it belongs to.
     pub oneof: Option<i32>,
     pub kind: Kind,
 }
 
-/// What a field holds.
+/// The type of a field.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     Bool,
@@ -38,7 +38,7 @@ pub enum Kind {
     Message(&'static Message),
 }
 
-/// Names of numbers.
+/// The names of an enum's numbers.
 #[derive(Debug)]
 pub struct Enum {
     /// With its package: `mvccpb.Event.EventType`.
@@ -48,15 +48,18 @@ pub struct Enum {
 
 /// One rpc.
 #[derive(Debug)]
-pub struct Call {
+pub struct Rpc {
     /// With its package: `etcdserverpb.KV`.
     pub service: &'static str,
     /// `Range`.
-    pub method: &'static str,
+    pub name: &'static str,
     pub input: &'static Message,
     pub output: &'static Message,
     pub client_streaming: bool,
     pub server_streaming: bool,
+    /// Whether it may write. An rpc in `proto/` that does not write has the option
+    /// `idempotency_level = NO_SIDE_EFFECTS`.
+    pub writes: bool,
 }
 
 include!(concat!(env!("OUT_DIR"), "/schema.rs"));

@@ -1,4 +1,5 @@
-//! One watch: what it takes from its watcher for one answer, and how an answer is cut.
+//! One watch: reads the events of one response from its watcher, and splits responses into
+//! fragments.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -6,47 +7,48 @@ use std::task::Waker;
 use libkv::{Event, Result, Revision, WatchBatch, Watcher};
 use prost::Message;
 
-use super::marks::Mark;
+use super::ready_queue::ReadySignal;
 use crate::convert::event_out;
 use crate::pb::etcdserverpb as pb;
 use crate::pb::mvccpb;
-use crate::server::Store;
+use crate::server::store::Store;
 
-/// Revisions of the past that share an answer, at most: etcd's batch.
+/// The most past revisions in one response: etcd's batch.
 const PAST_REVISIONS: usize = 1_000;
-/// Events and bytes of a batch that are in memory at a time. The rest follows in further fragments of the
-/// same answer, or in another answer if the client did not ask for fragments.
+/// Events and bytes of a batch that are in memory at a time. The rest follows in further fragments
+/// of the same response, or in another response if the client did not request fragments.
 const PAST_EVENTS: usize = 1_000;
 const PAST_BYTES: usize = 256 << 10;
-/// Who is so many revisions behind gets them as the past, many at a time; etcd's queue is as long.
-const BEHIND: Revision = 128;
+/// A watch that is this many revisions behind gets past revisions in batches. etcd's queue is as
+/// long.
+const BEHIND_REVISIONS: Revision = 128;
 
-/// A watch that goes on.
-pub(super) struct Followed {
+/// A watch that has not ended.
+pub(super) struct ActiveWatch {
     watcher: Watcher,
-    pub mark: Arc<Mark>,
+    pub signal: Arc<ReadySignal>,
     fragment: bool,
-    /// Events up to this revision are the past: they may share answers.
+    /// Events up to this revision are past: several of them may share a response.
     past_upto: Revision,
     /// Taken from the watcher, and not sent.
-    kept: Option<WatchBatch>,
-    /// The batch whose last fragment said that more follows; `kept` is its next revision.
-    open: Option<Open>,
+    pending: Option<WatchBatch>,
+    /// The batch whose last fragment announced more; `pending` is its next revision.
+    open: Option<OpenBatch>,
 }
 
-/// A batch of the past that is sent in fragments.
-struct Open {
+/// A batch of past revisions that is sent in fragments.
+struct OpenBatch {
     /// The revision in the header of each fragment.
     header: Revision,
-    /// Revisions that were sent of it.
+    /// Revisions of it that were sent.
     revisions: usize,
 }
 
-/// What there is to send.
-pub(super) enum Found {
+/// The output of a watch for one response.
+pub(super) enum WatchOutput {
     Nothing,
-    /// Some events, at the revision that the answer's header says. Where `more` of the same answer follows,
-    /// it must be taken next: clients take nothing else in between.
+    /// Some events, at the revision for the response's header. If `more` of the same response
+    /// follows, it must be taken next: clients accept nothing else in between.
     Events {
         revision: Revision,
         events: Vec<Event>,
@@ -55,28 +57,33 @@ pub(super) enum Found {
     Progress(Revision),
 }
 
-impl Followed {
-    /// Follows with a watcher that was made while the store was at `revision`.
-    pub fn new(watcher: Watcher, mark: Arc<Mark>, fragment: bool, revision: Revision) -> Followed {
-        // marks it at once if it has something already
-        watcher.set_waker(Some(Waker::from(mark.clone())));
-        Followed {
+impl ActiveWatch {
+    /// Takes a watcher that was made while the store was at `revision`.
+    pub fn new(
+        watcher: Watcher,
+        signal: Arc<ReadySignal>,
+        fragment: bool,
+        revision: Revision,
+    ) -> ActiveWatch {
+        // sets the signal at once if the watcher has something already
+        watcher.set_waker(Some(Waker::from(signal.clone())));
+        ActiveWatch {
             watcher,
-            mark,
+            signal,
             fragment,
             past_upto: revision,
-            kept: None,
+            pending: None,
             open: None,
         }
     }
 
-    /// Takes what goes into one answer: a revision, or some of the past.
-    pub fn take(&mut self, store: &Store) -> Result<Found> {
-        let batch = match self.kept.take() {
+    /// Takes the content of one response: one revision, or several past ones.
+    pub fn take(&mut self, store: &Store) -> Result<WatchOutput> {
+        let batch = match self.pending.take() {
             Some(batch) => batch,
             None => match self.watcher.try_next_briefly()? {
                 Some(batch) => batch,
-                None => return Ok(Found::Nothing),
+                None => return Ok(WatchOutput::Nothing),
             },
         };
         let WatchBatch {
@@ -84,12 +91,12 @@ impl Followed {
             mut events,
         } = batch;
         if events.is_empty() {
-            return Ok(Found::Progress(revision));
+            return Ok(WatchOutput::Progress(revision));
         }
         let current = store.revision().unwrap_or(revision);
         if revision > self.past_upto {
-            if current - revision < BEHIND {
-                return Ok(Found::Events {
+            if current - revision < BEHIND_REVISIONS {
+                return Ok(WatchOutput::Events {
                     revision,
                     events,
                     more: false,
@@ -97,10 +104,10 @@ impl Followed {
             }
             self.past_upto = current;
         }
-        let Open {
+        let OpenBatch {
             header,
             mut revisions,
-        } = self.open.take().unwrap_or(Open {
+        } = self.open.take().unwrap_or(OpenBatch {
             header: current,
             revisions: 0,
         });
@@ -110,34 +117,34 @@ impl Followed {
             if revisions == PAST_REVISIONS {
                 break false;
             }
-            // an error comes again the next time, after these
-            self.kept = self.watcher.try_next_briefly().unwrap_or_default();
+            // an error is returned again by the next call, after these events
+            self.pending = self.watcher.try_next_briefly().unwrap_or_default();
             let upto = self.past_upto;
             let is_past = |next: &mut WatchBatch| !next.events.is_empty() && next.revision <= upto;
-            let Some(mut next) = self.kept.take_if(is_past) else {
+            let Some(mut next) = self.pending.take_if(is_past) else {
                 break false;
             };
             let size = events_bytes(&next.events);
             if bytes + size > PAST_BYTES || events.len() + next.events.len() > PAST_EVENTS {
-                self.kept = Some(next);
+                self.pending = Some(next);
                 break self.fragment;
             }
             (bytes, last, revisions) = (bytes + size, next.revision, revisions + 1);
             events.append(&mut next.events);
         };
-        // what was taken is sent, also while the store cannot be asked
+        // the events that were taken are sent even if the store's revision cannot be read
         let header = header.max(last);
-        self.open = more.then_some(Open { header, revisions });
-        Ok(Found::Events {
+        self.open = more.then_some(OpenBatch { header, revisions });
+        Ok(WatchOutput::Events {
             revision: header,
             events,
             more,
         })
     }
 
-    /// Whether everything up to `revision` that matches has been taken, or it begins later.
+    /// Whether all matching events up to `revision` were taken, or the watch begins later.
     pub fn is_caught_up(&self, revision: Revision) -> bool {
-        self.kept.is_none()
+        self.pending.is_none()
             && (self
                 .watcher
                 .caught_up()
@@ -145,9 +152,9 @@ impl Followed {
                 || self.watcher.resume_revision() > revision)
     }
 
-    /// The answers that bring these events: one, or, if they are too many bytes for one and the client
-    /// asked for it, pieces of which all but the last say that more follows (contract 10.14). `answer.fragment`
-    /// is what the last one says.
+    /// The responses with these events: one, or, if they are too large for one and the client
+    /// requested fragments, several of which all but the last announce more (contract 10.14).
+    /// `response.fragment` is the value in the last one.
     pub fn responses(
         &self,
         response: pb::WatchResponse,
@@ -194,7 +201,7 @@ fn events_bytes(events: &[Event]) -> usize {
     events.iter().map(event_bytes).sum()
 }
 
-/// About what an event takes on the wire.
+/// The approximate size of an event on the wire.
 fn event_bytes(event: &Event) -> usize {
     let before = event
         .prev_kv

@@ -1,10 +1,10 @@
-//! History from a cluster, which etcd gives to watches only: a watch from the past is read until it has passed the
-//! revision asked for.
+//! History of a cluster. etcd provides it only to watches: a watch from a past revision is read
+//! until it has passed the requested revision.
 //!
-//! A watch says nothing where nothing matches, so that its end is hard to see. Two ends can be seen for certain: an
-//! event at the revision asked for, and, for a watch of every key, any event at it, since each revision has one. So
-//! a stretch is read in two parts: with a watch of the range alone up to the last put that is still there at the
-//! end, and from there with a watch of all keys.
+//! A watch sends nothing where nothing matches, so its end is hard to detect. Two ends are certain:
+//! an event at the requested revision, and, for a watch of every key, any event at it, because each
+//! revision has one. So the events are read in two parts: with a watch of the range alone up to the
+//! last put that still exists at the end, and from there with a watch of all keys.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,15 +17,16 @@ use tokio::time::timeout;
 use super::call::Ticket;
 use super::cluster::{Cluster, after};
 use super::link::{Failure, failure};
-use super::request::{self, compacted_error, compacted_revision, current_revision, is_compacted};
-use super::watch::{Assembler, cancel_status, open};
+use super::request;
+use super::revision::{compacted_error, compacted_revision, current_revision, is_compacted};
+use super::watch_rpc::{Assembler, cancel_status, open};
 use crate::convert;
 use crate::pb::etcdserverpb as pb;
 
-/// A page is full with so many bytes of events: each begins a watch anew, which takes the cluster a tenth of a
-/// second.
+/// A page is full with this many bytes of events. Each page begins a new watch, which takes the
+/// cluster a tenth of a second.
 const PAGE_BYTES: usize = 8 << 20;
-/// What an event takes beside its bytes.
+/// The size of an event beside its bytes.
 const EVENT_BYTES: usize = 128;
 /// Pairs of each side that a page of a comparison reads.
 const DIFF_PAIRS: i64 = 1_000;
@@ -40,7 +41,7 @@ async fn range(cluster: &Arc<Cluster>, range: Range) -> Result<RangeResponse> {
     }
 }
 
-/// The first events of `request`, whole revisions.
+/// The first events of `request`, in whole revisions.
 pub(crate) async fn events(cluster: Arc<Cluster>, request: Events) -> Result<EventsPage> {
     let Events {
         after,
@@ -59,7 +60,7 @@ pub(crate) async fn events(cluster: Arc<Cluster>, request: Events) -> Result<Eve
     } else {
         current_revision(&cluster).await?
     };
-    // the last put that is still there at the end; this also refuses revisions that are not to be read
+    // the last put that still exists at the end; this also refuses revisions that cannot be read
     let newest = Range::new(keys.clone())
         .revision(upto)
         .sort(SortTarget::Mod, SortOrder::Descend)
@@ -83,10 +84,10 @@ pub(crate) async fn events(cluster: Arc<Cluster>, request: Events) -> Result<Eve
         });
     }
     let page = match last_put > after {
-        true => stretch(&cluster, &keys, after + 1, last_put).await?,
-        false => stretch(&cluster, &KeyRange::all(), after + 1, upto)
+        true => events_between(&cluster, &keys, after + 1, last_put).await?,
+        false => events_between(&cluster, &KeyRange::all(), after + 1, upto)
             .await
-            .map_err(|error| wants_all(&keys, error))?,
+            .map_err(|error| explain_missing_right(&keys, error))?,
     };
     let events = page
         .events
@@ -99,20 +100,20 @@ pub(crate) async fn events(cluster: Arc<Cluster>, request: Events) -> Result<Eve
     })
 }
 
-/// Who may read the range alone hears what else is needed: else a refusal that comes and goes, with what others
-/// wrote last, explains nothing.
-fn wants_all(keys: &KeyRange, error: Error) -> Error {
+/// Explains to a user that may read only the range which other right is needed. Without it, the
+/// refusal would depend on the keys that other users wrote last.
+fn explain_missing_right(keys: &KeyRange, error: Error) -> Error {
     if error.code() != Code::PermissionDenied || *keys == KeyRange::all() {
         return error;
     }
     let why =
-        "what was deleted last is only seen by a watch of all keys, which this user may not read";
+        "the last deletions are only visible to a watch of all keys, which this user may not read";
     error.with_detail(why)
 }
 
-/// The events of a range from a revision on. One of them, or of the range `all`, stands at `upto`; it is the
-/// last, unless the page is full before.
-async fn stretch(
+/// The events of a range from a revision on. One of them, or of the range `all`, is at `upto`; it
+/// is the last, unless the page is full before.
+async fn events_between(
     cluster: &Arc<Cluster>,
     keys: &KeyRange,
     from: Revision,
@@ -126,10 +127,10 @@ async fn stretch(
             events: Vec::new(),
             upto: from - 1,
         };
-        let Some(failed) = read(cluster, &link, keys, from, upto, &mut page).await else {
+        let Some(failed) = read_watch(cluster, &link, keys, from, upto, &mut page).await else {
             return Ok(page);
         };
-        // what has come is whole, and the caller goes on after it
+        // the received revisions are complete, and the caller continues after them
         if !page.events.is_empty() {
             return Ok(page);
         }
@@ -156,8 +157,8 @@ async fn stretch(
     }
 }
 
-/// Reads one watch into `page`; none when it is done, else why it ended.
-async fn read(
+/// Reads one watch into `page`; `None` when it is complete, otherwise why it ended.
+async fn read_watch(
     cluster: &Arc<Cluster>,
     link: &super::link::Link,
     keys: &KeyRange,
@@ -172,7 +173,7 @@ async fn read(
         fragment: true,
         ..Default::default()
     };
-    let silent = |_| tonic::Status::unavailable("the watch of the past is silent");
+    let silent = |_| tonic::Status::unavailable("the watch of the history does not respond");
     let token = cluster.token();
     let opened = timeout(cluster.request_timeout, open(link, create, &token))
         .await
@@ -188,7 +189,7 @@ async fn read(
             .map_err(silent);
         let message = match message.and_then(|message| message) {
             Ok(Some(message)) => message,
-            Ok(None) => return Some(tonic::Status::unavailable("the watch of the past ended")),
+            Ok(None) => return Some(tonic::Status::unavailable("the watch of the history ended")),
             Err(status) => return Some(status),
         };
         if message.compact_revision > 0 {
@@ -230,7 +231,8 @@ pub(crate) async fn history(cluster: Arc<Cluster>, key: Vec<u8>, limit: i64) -> 
     };
     if compacted > 0 {
         let at_compaction = range(&cluster, Range::new(key.as_slice()).revision(compacted)).await?;
-        // what was put before and is still needed; a watch that begins at the compaction does not have it
+        // the last earlier put, which is still visible; a watch that begins at the compaction does
+        // not have it
         at_compaction.kvs.into_iter().for_each(|kv| {
             keep(Event {
                 kind: EventKind::Put,
@@ -253,7 +255,7 @@ pub(crate) async fn history(cluster: Arc<Cluster>, key: Vec<u8>, limit: i64) -> 
     Ok(events.into())
 }
 
-/// The first keys that differ between two revisions: both sides read by key, side by side.
+/// The first keys that differ between two revisions: both are read in key order and merged.
 pub(crate) async fn diff(
     cluster: Arc<Cluster>,
     before: Revision,

@@ -1,4 +1,4 @@
-//! The pairs of an answer, as a sequence that makes its items when they are asked for.
+//! `KeyValues`: the pairs of a response, as a sequence that creates its items on demand.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,26 +13,26 @@ use pyo3::types::{PyList, PySlice, PyType};
 
 use crate::convert::wrong_type;
 use crate::guard::guard;
-use crate::response::{KeyValue, pair};
+use crate::key_value::{KeyValue, pair};
 
-/// Pairs that an iteration makes at a time: so few that they stay in the processor's cache.
+/// Pairs that an iteration creates at a time: few enough for the processor's cache.
 ///
-/// Of a pair of 116 bytes in a range of 1,000, measured: 35 ns to walk the tree, 20 to pack it, 60 to make and free
-/// its three objects.
+/// Measured for a pair of 116 bytes in a range of 1,000: 35 ns to read it from the tree, 20 to copy
+/// it into the buffer, 60 to create and free its three objects.
 const CHUNK: usize = 64;
 
 static CHAIN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
-/// Pairs as they come from the store: all bytes in one piece.
+/// Pairs with all their bytes in one allocation.
 #[derive(Default, PartialEq)]
-pub struct Packed {
+pub struct PairBuffer {
     bytes: Vec<u8>,
-    places: Vec<Place>,
+    entries: Vec<PairEntry>,
 }
 
-/// A pair, and where its bytes end; they begin where those of the one before end.
+/// A pair, and the end of its bytes, which begin at the end of the previous pair.
 #[derive(PartialEq)]
-struct Place {
+struct PairEntry {
     create_revision: i64,
     mod_revision: i64,
     version: i64,
@@ -41,7 +41,7 @@ struct Place {
     end: usize,
 }
 
-impl Packed {
+impl PairBuffer {
     pub fn push(&mut self, pair: PairRef) {
         self.bytes.extend_from_slice(pair.key);
         let value_at = self.bytes.len();
@@ -53,7 +53,7 @@ impl Packed {
             lease,
             ..
         } = pair;
-        self.places.push(Place {
+        self.entries.push(PairEntry {
             create_revision,
             mod_revision,
             version,
@@ -64,22 +64,22 @@ impl Packed {
     }
 
     fn len(&self) -> usize {
-        self.places.len()
+        self.entries.len()
     }
 
     fn get(&self, at: usize) -> Option<PairRef<'_>> {
-        let place = self.places.get(at)?;
+        let entry = self.entries.get(at)?;
         let start = at
             .checked_sub(1)
-            .map_or(0, |before| self.places[before].end);
-        let Place {
+            .map_or(0, |before| self.entries[before].end);
+        let PairEntry {
             create_revision,
             mod_revision,
             version,
             lease,
             value_at,
             end,
-        } = *place;
+        } = *entry;
         let (key, value) = (&self.bytes[start..value_at], &self.bytes[value_at..end]);
         Some(PairRef {
             key,
@@ -91,9 +91,9 @@ impl Packed {
         })
     }
 
-    /// Up to `most` pairs from one on, as objects.
-    fn list<'py>(&self, py: Python<'py>, at: usize, most: usize) -> PyResult<Bound<'py, PyList>> {
-        let end = self.len().min(at.saturating_add(most));
+    /// At most `limit` pairs from an index on, as objects.
+    fn list<'py>(&self, py: Python<'py>, at: usize, limit: usize) -> PyResult<Bound<'py, PyList>> {
+        let end = self.len().min(at.saturating_add(limit));
         let made = (at.min(end)..end)
             .filter_map(|at| self.get(at))
             .map(|found| pair(py, found));
@@ -101,26 +101,26 @@ impl Packed {
     }
 }
 
-impl FromIterator<libkv::KeyValue> for Packed {
-    fn from_iter<I: IntoIterator<Item = libkv::KeyValue>>(kvs: I) -> Packed {
-        let mut packed = Packed::default();
+impl FromIterator<libkv::KeyValue> for PairBuffer {
+    fn from_iter<I: IntoIterator<Item = libkv::KeyValue>>(kvs: I) -> PairBuffer {
+        let mut pairs = PairBuffer::default();
         kvs.into_iter()
-            .for_each(|kv| packed.push(PairRef::from(&kv)));
-        packed
+            .for_each(|kv| pairs.push(PairRef::from(&kv)));
+        pairs
     }
 }
 
-/// The pairs of an answer: a sequence of KeyValue, which cannot be changed.
+/// The pairs of a response: an immutable sequence of KeyValue.
 ///
-/// A pair becomes an object when it is asked for (twice, then two equal ones), so that a large answer
-/// is small until it is used, and making it does not keep other threads out of the interpreter. It is
-/// equal to a list of the same pairs; list(kvs) makes one.
+/// Each access creates a new object for a pair, so that a large response needs little memory, and
+/// its creation does not block other threads. It is equal to a list of the same pairs; list(kvs)
+/// creates one.
 #[pyclass(frozen, sequence, module = "libkv")]
-pub struct KeyValues(Arc<Packed>);
+pub struct KeyValues(Arc<PairBuffer>);
 
 impl KeyValues {
-    pub fn new(packed: Packed) -> KeyValues {
-        KeyValues(Arc::new(packed))
+    pub fn new(pairs: PairBuffer) -> KeyValues {
+        KeyValues(Arc::new(pairs))
     }
 
     fn list<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
@@ -134,27 +134,27 @@ impl KeyValues {
     #[new]
     fn make(kvs: &Bound<'_, PyAny>) -> PyResult<KeyValues> {
         guard(|| {
-            let mut packed = Packed::default();
+            let mut pairs = PairBuffer::default();
             let wanted = "an iterable of KeyValue";
             for item in kvs.try_iter().map_err(|_| wrong_type("kvs", wanted, kvs))? {
                 let item = item?;
                 let kv = item
                     .cast::<KeyValue>()
                     .map_err(|_| wrong_type("an item of kvs", "a KeyValue", &item))?;
-                packed.push(kv.get().as_pair(kvs.py()));
+                pairs.push(kv.get().as_pair(kvs.py()));
             }
-            Ok(KeyValues::new(packed))
+            Ok(KeyValues::new(pairs))
         })
     }
 
-    /// How many there are.
+    /// The number of pairs.
     pub fn __len__(&self) -> usize {
         self.0.len()
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         guard(|| {
-            // chained in C: an item of a chunk costs what an item of a list does
+            // chained in C, so that an item of a chunk costs as much as an item of a list
             let chain = CHAIN.get_or_try_init(py, || {
                 py.import("itertools")?
                     .getattr("chain")?
@@ -162,7 +162,7 @@ impl KeyValues {
                     .map(Bound::unbind)
             })?;
             chain.bind(py).call1((Chunks {
-                packed: self.0.clone(),
+                pairs: self.0.clone(),
                 at: AtomicUsize::new(0),
             },))
         })
@@ -219,7 +219,7 @@ impl KeyValues {
 /// Lists of the next few pairs.
 #[pyclass(frozen, module = "libkv._libkv")]
 struct Chunks {
-    packed: Arc<Packed>,
+    pairs: Arc<PairBuffer>,
     at: AtomicUsize,
 }
 
@@ -232,10 +232,10 @@ impl Chunks {
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
         guard(|| {
             let at = self.at.fetch_add(CHUNK, Ordering::AcqRel);
-            if at >= self.packed.len() {
+            if at >= self.pairs.len() {
                 return Ok(None);
             }
-            self.packed.list(py, at, CHUNK).map(Some)
+            self.pairs.list(py, at, CHUNK).map(Some)
         })
     }
 }

@@ -1,11 +1,11 @@
-// Arguments: their types, and options by name.
+// Checks of arguments: their types, and the names of options.
 'use strict'
 
 const { fileURLToPath } = require('node:url')
 const { types } = require('node:util')
 
-/** What a value is, for messages. */
-function described(value) {
+/** A description of a value, for messages. */
+function describe(value) {
   if (value === null) return 'null'
   if (typeof value === 'string') return `the string ${JSON.stringify(value.slice(0, 40))}`
   if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'undefined')
@@ -16,9 +16,9 @@ function described(value) {
 }
 
 const wrong = (what, wanted, value) =>
-  new TypeError(`${what} must be ${wanted}, not ${described(value)}`)
+  new TypeError(`${what} must be ${wanted}, not ${describe(value)}`)
 
-/** How many letters apart two names are. */
+/** The edit distance of two names. */
 function distance(a, b) {
   let row = Array.from({ length: b.length + 1 }, (_, at) => at)
   for (let i = 1; i <= a.length; i++) {
@@ -31,7 +31,7 @@ function distance(a, b) {
   return row[b.length]
 }
 
-/** Names compared as people mistake them: `read_only`, `readonly` and `readOnly` are the same. */
+/** The form in which names are compared: `read_only`, `readonly` and `readOnly` are the same. */
 const plain = (name) => name.replace(/[_-]/g, '').toLowerCase()
 
 function nearest(name, known) {
@@ -42,9 +42,9 @@ function nearest(name, known) {
 }
 
 /**
- * Options must be an object, or left out, whose every name is known.
+ * Checks that options are an object, or left out, and that each name is known.
  *
- * @param {string} call what they are of, for messages
+ * @param {string} call the call whose options they are, for messages
  * @param {readonly string[]} known
  */
 function knownOptions(call, options, known) {
@@ -61,7 +61,7 @@ function knownOptions(call, options, known) {
   return options
 }
 
-/** A flag, false if left out. */
+/** A boolean; false if left out. */
 function flag(what, value) {
   if (value === undefined) return false
   if (typeof value !== 'boolean') throw wrong(what, 'true or false', value)
@@ -86,7 +86,7 @@ function integer(
   return value
 }
 
-/** Seconds that a lease lives; how many may be is for the store to say. */
+/** A TTL in seconds. The store checks its limits. */
 function ttl(value) {
   if (typeof value !== 'number') throw wrong('the TTL', 'a number of seconds', value)
   if (!Number.isInteger(value)) throw new RangeError(`the TTL must be an integer, not ${value}`)
@@ -102,7 +102,7 @@ function lease(what, value) {
   return value
 }
 
-/** One of a few words, as its place among them; 0, or the place of `missing`, if left out. */
+/** The index of a word in a list; `missing` if left out. */
 function oneOf(what, value, words, missing = 0) {
   if (value === undefined) return missing
   const at = typeof value === 'string' ? words.indexOf(value) : -1
@@ -132,13 +132,13 @@ const isBytes = (value) =>
   typeof value === 'string' || ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value)
 
 /**
- * Bytes in: a string that is well-formed UTF-16 stays one; of anything else a `Uint8Array` over the
- * same memory, which the caller copies before anything else runs.
+ * Bytes: a string that is well-formed UTF-16 stays a string; for any other type a `Uint8Array` over
+ * the same memory, which the caller copies before other code runs.
  */
 function bytes(what, value) {
   if (typeof value === 'string') {
     if (!value.isWellFormed())
-      throw new TypeError(`${what} has a lone surrogate, which UTF-8 cannot say`)
+      throw new TypeError(`${what} has a lone surrogate, which UTF-8 cannot encode`)
     return value
   }
   if (types.isUint8Array(value) && value.byteLength > 0) return value
@@ -153,7 +153,7 @@ function bytes(what, value) {
   throw wrong(what, 'a Buffer, Uint8Array or string', value)
 }
 
-/** A detached buffer looks like an empty one, until it is asked for a view. */
+/** A detached buffer has length 0; only the creation of a view fails. */
 function notDetached(what, buffer) {
   try {
     new Uint8Array(buffer)
@@ -170,18 +170,18 @@ function path(what, value) {
   return given
 }
 
-/** What `bytes` has checked, as `inspect` shows it. */
-const shown = (given) =>
+/** The result of `bytes`, as `inspect` shows it. */
+const quote = (given) =>
   JSON.stringify(typeof given === 'string' ? given : Buffer.from(given).toString())
 
-/** A text that is well-formed UTF-16. */
+/** A string that is well-formed UTF-16. */
 function text(what, value) {
   if (typeof value !== 'string') throw wrong(what, 'a string', value)
   return bytes(what, value)
 }
 
-/** The same bytes, ours: what the user does to theirs afterwards changes nothing. */
-function owned(what, value) {
+/** A copy of the bytes, which the user cannot change. */
+function copyBytes(what, value) {
   const given = bytes(what, value)
   return typeof given === 'string' ? given : Buffer.from(given)
 }
@@ -189,16 +189,16 @@ function owned(what, value) {
 module.exports = {
   abortSignal,
   bytes,
-  described,
+  describe,
   flag,
   integer,
   isBytes,
   knownOptions,
   lease,
   oneOf,
-  owned,
+  copyBytes,
   path,
-  shown,
+  quote,
   text,
   ttl,
   wrong,
