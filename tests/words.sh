@@ -20,6 +20,11 @@ texts=(
     bindings/python/src/*.rs bindings/python/python/libkv/*.py* bindings/python/examples/*.py
     bindings/node/src/*.rs bindings/node/lib/*.js bindings/node/*.js bindings/node/*.mjs bindings/node/*.d.ts
     bindings/node/examples/*.js
+    tests/README.md tests/conformance/README.md
+    core/tests/*.rs core/tests/programs/*
+    tests/support/src/*.rs tests/conformance/src/*.rs tests/conformance/src/*/*.rs tests/conformance/tests/*.rs
+    tests/conformance/drivers/*.c tests/conformance/drivers/*.js tests/c/*
+    bindings/node/test/*.js bindings/etcd/tests/gateway.rs bindings/etcd/tests/gateway_abuse.rs
 )
 # word -> what to write instead
 words=(

@@ -1,4 +1,5 @@
-//! libkv beside raw LMDB, in alternating rounds of one process, and `kv serve` beside etcd: `make bench`.
+//! libkv beside raw LMDB, in alternating rounds of one process, and `kv serve` beside etcd: `make
+//! bench`.
 //!
 //! `BENCH_SCALE=10` runs ten times the operations; names as arguments run only these rows. Prints
 //! a table with the spread of the rounds and writes `target/bench/results.json`. The figure to

@@ -1,4 +1,5 @@
-//! Locks and elections as they should be, for one who asks alone: etcd's keys, and nobody to wait for.
+//! Locks and elections as they should be, for one who asks alone: etcd's keys, and no other holder
+//! to wait for.
 
 use libkv::*;
 
@@ -30,7 +31,7 @@ impl Model {
 
     fn let_go(&mut self, held: Option<Held>) {
         if let Some(held) = held {
-            // gone already if somebody revoked it
+            // gone already if it was revoked
             let _ = self.revoke(held.lease);
         }
     }

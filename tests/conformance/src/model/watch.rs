@@ -8,7 +8,7 @@ use super::state::Watching;
 use super::{Model, When, event, inside, refuse};
 use crate::script::{self, Step};
 
-/// A watcher that asked for it reports after so many seconds without a batch.
+/// A watcher that asked for it reports after this number of seconds without a batch.
 const PROGRESS: i64 = 600;
 
 /// Events by their revision.
@@ -102,7 +102,7 @@ impl Model {
         first.map(|(revision, events)| WatchBatch { revision, events })
     }
 
-    /// Takes a watcher's next batch, or answers why it is at its end.
+    /// Takes a watcher's next batch, or returns why it has ended.
     ///
     /// # Errors
     ///
