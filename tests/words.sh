@@ -11,6 +11,7 @@ texts=(
     core/DESIGN.md
     core/src/*.rs core/src/recipe/*.rs core/src/embedded/*.rs core/src/embedded/*/*.rs
     core/tests/serde.rs
+    bindings/vocabulary/vocabulary.toml bindings/vocabulary/src/*.rs
     ffi/src/*.rs ffi/cbindgen.toml include/kv.h
     bindings/cli/src/*.rs bindings/cli/src/command/*.rs
     bindings/etcd/build.rs bindings/etcd/proto/*.proto bindings/etcd/src/*.rs

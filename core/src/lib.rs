@@ -32,6 +32,7 @@ compile_error!(
     "libkv runs on 64-bit Linux with glibc: it shares robust mutexes and file locks between processes"
 );
 
+mod code;
 mod completion;
 mod db;
 mod embedded;

@@ -1,9 +1,10 @@
 //! The bell, exhaustively: every interleaving of two writers and two waiters.
 //!
 //! A model of `raise_signal`, `wait_for_signal` (core/src/embedded/guard/signal.rs) and of the loop
-//! around them (`run` in background.rs), one atomic step at a time. Whatever happens, nobody may sleep for good without having
-//! seen the last commit; a writer may die between any two steps, and then the slow timer alone must
-//! do. Changed in one place, the model must be found wrong: else it proves nothing.
+//! around them (`run` in background.rs), one atomic step at a time. Whatever happens, nobody may
+//! sleep for good without having seen the last commit; a writer may die between any two steps, and
+//! then the slow timer alone must do. Changed in one place, the model must be found wrong: else it
+//! proves nothing.
 
 use std::collections::HashSet;
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use libkv::*;
 use tonic::Status as Refusal;
 
+use crate::grpc_code::grpc_code;
 use crate::pb::etcdserverpb as pb;
 use crate::pb::mvccpb;
 
@@ -584,31 +585,7 @@ pub fn refusal(error: Error) -> Refusal {
         Code::InvalidArgument if error.etcd_text() == Some(etcd_text::LEASE_TTL_TOO_LARGE) => {
             Wire::OutOfRange
         }
-        Code::InvalidArgument
-        | Code::KeyNotFound
-        | Code::DuplicateKey
-        | Code::TooManyOps
-        | Code::TooLarge => Wire::InvalidArgument,
-        Code::Compacted | Code::FutureRevision => Wire::OutOfRange,
-        Code::LeaseNotFound | Code::NotFound => Wire::NotFound,
-        Code::LeaseExists | Code::Exists => Wire::FailedPrecondition,
-        Code::Conflict => Wire::Aborted,
-        Code::Cancelled => Wire::Cancelled,
-        Code::Timeout => Wire::DeadlineExceeded,
-        Code::Closed | Code::Busy | Code::Unavailable => Wire::Unavailable,
-        Code::Full => Wire::ResourceExhausted,
-        Code::ReadOnly
-        | Code::Incompatible
-        | Code::NotAStore
-        | Code::FailedPrecondition
-        | Code::LeaseLost => Wire::FailedPrecondition,
-        Code::Io | Code::Internal | Code::Forked => Wire::Internal,
-        Code::Corrupt => Wire::DataLoss,
-        Code::Unsupported => Wire::Unimplemented,
-        Code::Unauthenticated => Wire::Unauthenticated,
-        Code::PermissionDenied => Wire::PermissionDenied,
-        Code::UnknownOutcome => Wire::Unknown,
-        _ => Wire::Unknown,
+        code => grpc_code(code),
     };
     // clients compare etcd's text, so it is sent without the detail
     let text = error.etcd_text().unwrap_or(error.message());

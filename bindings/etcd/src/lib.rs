@@ -60,6 +60,7 @@ mod client;
 mod convert;
 #[doc(hidden)]
 pub mod fuzz;
+mod grpc_code;
 mod open;
 #[doc(hidden)]
 pub mod pb;
