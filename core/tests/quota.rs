@@ -276,7 +276,7 @@ fn quota_is_stored() {
     assert!(
         error
             .message()
-            .contains("but max_bytes is 1: delete and compact, or raise it)"),
+            .contains("but max_bytes is 1: delete keys and compact, or raise max_bytes)"),
         "{error}"
     );
 

@@ -532,7 +532,7 @@ def test_quota_leaves_room_for_deletions(tmp_path: Path) -> None:
     quota = 1 << 20
     with libkv.open(tmp_path / "store", max_bytes=quota, durability="none") as db:
         assert db.status().max_bytes == quota
-        with pytest.raises(libkv.FullError, match=f"max_bytes is {quota}: delete and compact, or raise it"):
+        with pytest.raises(libkv.FullError, match=f"max_bytes is {quota}: delete keys and compact, or raise max_bytes"):
             fill(db)
         assert db.status().bytes_in_use < quota
         db.compact(db.delete(start="").revision, physical=True)
