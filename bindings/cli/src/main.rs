@@ -1,7 +1,7 @@
 //! The program `kv`: a libkv store, or an etcd cluster, from the shell.
 //!
-//! `cli.rs` defines the command line, `command/` has one file for each command, `failure.rs` has the
-//! exit statuses. The commands share: which store (`target.rs`), which keys (`selection.rs`),
+//! `cli.rs` defines the command line, `command/` has one file for each command, `failure.rs` has
+//! the exit statuses. The commands share: which store (`target.rs`), which keys (`selection.rs`),
 //! how bytes are written (`notation.rs`), the documents of `--json` (`json.rs`).
 
 mod cli;
