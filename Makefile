@@ -24,7 +24,7 @@ RELEASE  = target/release
 BUILD_C  = $(CC) $(WARNINGS) $(CFLAGS) -Iinclude
 LINK_C   = -L$(RELEASE) -lkv -Wl,-rpath,'$$ORIGIN/../release'
 
-C_PROGRAMS    = $(patsubst tests/c/%.c,target/c/%,$(wildcard tests/c/*.c))
+C_PROGRAMS    = $(patsubst tests/c/%.c,target/c/%,$(wildcard tests/c/*.c)) target/c/driver target/c/follower
 DEMO_SHARED   = $(addprefix tests/demo/,common.c common.h store.c store.h)
 DEMO_PROGRAMS = $(addprefix target/demo-bin/,copy change import read ask live served)
 
@@ -53,6 +53,10 @@ plain: tools
 programs: $(C_PROGRAMS) $(DEMO_PROGRAMS)
 
 target/c/%: tests/c/%.c $(wildcard tests/c/*.h) include/kv.h | lib
+	@mkdir -p target/c
+	$(BUILD_C) -o $@ $< $(LINK_C) -lpthread
+
+target/c/%: tests/conformance/drivers/%.c include/kv.h | lib
 	@mkdir -p target/c
 	$(BUILD_C) -o $@ $< $(LINK_C) -lpthread
 

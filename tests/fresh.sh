@@ -2,7 +2,7 @@
 # A fresh install: from a clean clone into empty environments, each in one go, as the READMEs say; then
 # the README's programs run there. The last line is "N passed, N failed".
 set -u -o pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 unset VIRTUAL_ENV PYTHONPATH NODE_PATH
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -3,7 +3,7 @@
 # It ends with 1 if Go is missing, a module cannot be fetched or the time is over; the reason is the last line on
 # standard error. Modules and what is compiled stay in Go's own caches, so the next run goes on from there.
 set -u -o pipefail
-cd "$(dirname "$0")"
+cd "$(dirname "$0")" || exit
 seconds=$1 program=${CARGO_TARGET_DIR:-$PWD/../target}/go/$2 package=$3
 command -v go >/dev/null || { echo "go is not installed" >&2; exit 1; }
 mkdir -p "$(dirname "$program")" || exit 1

@@ -2,7 +2,7 @@
 # What `make install` leaves behind is enough to build and run a program, with pkg-config and with
 # CMake, shared and static; and nothing but kv_ symbols leaves either library.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 cc=${CC:-cc}
 work=$(mktemp -d "${TMPDIR:-/tmp}/install.XXXXXX")
 trap 'rm -rf "$work"' EXIT

@@ -4,7 +4,7 @@
 # "N passed, N failed". Where it cannot be built there is a line "not run: kubernetes (why)", and the status is 77.
 # KV names another program than target/release/kv; KV=etcd runs the same checks on a real etcd 3.7.
 set -u -o pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 target=${CARGO_TARGET_DIR:-$PWD/target}
 kv=${KV:-$target/release/kv}
 mkdir -p "$target"

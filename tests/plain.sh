@@ -2,7 +2,7 @@
 # libkv.so without etcd's protocol (`make plain`): small, no network code in it, and a cluster is refused in
 # words. Says how large it is without and with. The last line is "N passed, N failed".
 set -u -o pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 cargo=${CARGO:-cargo}
 plain=target/plain/small/libkv.so full=target/release/libkv.so
 # What libkv.so may have without the network, in bytes: it must not grow. The aim is 600,000. 264,000 are

@@ -2,7 +2,7 @@
 # The README's programs are files of this tree, word for word; they compile as the README says, run,
 # and print what the README says they print, all the same. Python and Node run as `make bindings` built them.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 cargo=${CARGO:-cargo}
 work=$(mktemp -d "${TMPDIR:-/tmp}/readme.XXXXXX")
 trap 'rm -rf "$work"' EXIT

@@ -7,7 +7,7 @@
 # "not run: what (why)" cannot run here, and counts as nothing. Lines "not run: what (why)" of any
 # suite are gathered and said again in the line before the last.
 set -u -o pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 cargo=${CARGO:-cargo}
 logs=target/test-logs

@@ -77,13 +77,16 @@ export class KvError extends Error {
     message: string,
     concerns?: { revision?: Revision; lease?: bigint; key?: Buffer },
   )
-  /** What went wrong; stable. */
+  /** The condition; stable. */
   readonly code: ErrorCode
-  /** For `COMPACTED` the compacted revision, for `FUTURE_REVISION` the current one. */
+  /** The compacted revision for `COMPACTED`, the current one for `FUTURE_REVISION`. */
   readonly revision: Revision | undefined
   /** The lease concerned, for `LEASE_NOT_FOUND`, `LEASE_EXISTS` and `LEASE_LOST`. */
   readonly lease: bigint | undefined
-  /** The key concerned, for `KEY_NOT_FOUND`, `DUPLICATE_KEY` and requests refused for one of their keys. */
+  /**
+   * The key concerned, for `KEY_NOT_FOUND`, `DUPLICATE_KEY` and requests refused for one of their
+   * keys.
+   */
   readonly key: Buffer | undefined
 }
 
@@ -141,7 +144,7 @@ export interface Keys {
 export interface RangeOptions {
   /** At which revision; default now. */
   revision?: Revision
-  /** At most so many pairs, after filters and sorting; 0: all. */
+  /** The maximum number of pairs, after filters and sorting; 0 or negative: all. */
   limit?: number
   /**
    * Default `'none'`: by key, ascending, if the target is the key; else ascending on the target.
@@ -169,7 +172,7 @@ export interface RangeOptions {
 export interface RangeRequest extends Keys, RangeOptions {}
 
 export interface PutOptions {
-  /** The lease that the key shall hang on; default 0n, none. */
+  /** The lease to attach the key to; 0: none. */
   lease?: bigint
   /** Answer the pair as it was before. */
   prevKv?: boolean
@@ -360,7 +363,9 @@ export interface Status {
   readonly writerPid: number | undefined
   /** How long it has held the write lock, in milliseconds. */
   readonly writerHeldMs: number | undefined
-  /** By how many commits the oldest active read transaction is behind; `undefined` if there is none. */
+  /**
+   * By how many commits the oldest active read transaction is behind; `undefined` if there is none.
+   */
   readonly oldestReader: number | undefined
   /** The quota for `bytesInUse`; `undefined` if there is no quota. */
   readonly maxBytes: number | undefined
@@ -382,8 +387,9 @@ export interface Status {
 }
 
 /**
- * `'nospace'`: the quota is used up, what takes room answers `FULL`. `'corrupt'`: the data is not
- * to be trusted, every write answers `CORRUPT`.
+ * `'nospace'`: The quota is used up. Writes that need space return `FULL`; deletions, revocations
+ * and compactions still work.
+ * `'corrupt'`: The data may be damaged. Every write returns `CORRUPT`.
  */
 export type AlarmKind = 'nospace' | 'corrupt'
 

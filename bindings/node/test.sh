@@ -2,7 +2,7 @@
 # Installs and runs the suite of Node; the last line is "N passed, N failed". Called by tests/run.sh.
 # It tests the native part that `make` builds, and builds it if it is out of date.
 set -u -o pipefail
-cd "$(dirname "$0")"
+cd "$(dirname "$0")" || exit
 
 not_run() {
     echo "not run: the suite of Node ($1)"
@@ -28,8 +28,9 @@ if ! prepare >"$log" 2>&1; then
     exit 1
 fi
 
-# One file at a time: some of them stop processes and count what the loop does meanwhile.
-node --test --test-concurrency=1 --test-reporter=tap test/*.test.js >"$log"
+# One file at a time: some of them stop processes and count what the loop does meanwhile. The time-out is
+# for each file: a wait that blocks the thread ends there, every other in its test.
+node --test --test-concurrency=1 --test-timeout=300000 --test-reporter=tap test/*.test.js >"$log"
 status=$?
 count() {
     sed -n "s/^# $1 \([0-9]*\)$/\1/p" "$log" | tail -n 1

@@ -2,7 +2,7 @@
 # The suite of the Python package, in target/venv. Arguments go to pytest. The last line is
 # "N passed, N failed"; what could not run is said in lines "not run: what (why)".
 set -u -o pipefail
-cd "$(dirname "$0")"
+cd "$(dirname "$0")" || exit
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/../../target}
 ./venv.sh || {
     echo "not run: the Python package (target/venv could not be made)"

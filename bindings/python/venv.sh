@@ -2,7 +2,7 @@
 # Makes target/venv: Python with the pinned tools and with libkv as it stands in this tree. Done in
 # milliseconds when nothing has changed. PYTHON names the interpreter (python3), 3.11 or later.
 set -eu -o pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 python=${PYTHON:-python3}
 venv=$CARGO_TARGET_DIR/venv

@@ -94,6 +94,7 @@ fn time_out_names_the_holder_after_the_key_is_deleted() {
                 &*format!("name was not acquired within {timeout} ms; {key} has it")
             )
         );
+        assert_eq!(error.key(), held.as_ref().map(Claim::key));
         assert!(only_holder_is_left(&db));
     }
 }

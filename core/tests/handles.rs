@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use libkv::*;
+use libkv_test_support::deadline::deadline;
 
 fn store() -> Db {
     Db::open(":memory:", Options::new()).expect("a store")
@@ -17,7 +18,8 @@ fn code<T: std::fmt::Debug>(response: Result<T>) -> Code {
 }
 
 #[test]
-fn a_second_reader_of_a_watcher_is_refused() {
+fn watcher_refuses_a_second_reader() {
+    let _deadline = deadline();
     let db = store();
     let watcher = Arc::new(db.watch(Watch::new(KeyRange::all())).unwrap());
     let first = watcher.clone();
@@ -46,6 +48,7 @@ fn a_second_reader_of_a_watcher_is_refused() {
 /// A store in memory has nothing to lose: a program that asks for durability works on it as it is.
 #[test]
 fn memory_accepts_every_durability() {
+    let _deadline = deadline();
     let all = [Durability::Sync, Durability::Lazy, Durability::None];
     for handle in all {
         let db = Db::open(":memory:", Options::new().durability(handle)).unwrap();
@@ -72,6 +75,7 @@ fn memory_accepts_every_durability() {
 /// No file of a store can be read by others, unless the option `mode` says so.
 #[test]
 fn files_of_a_store_have_the_permissions_of_its_mode() {
+    let _deadline = deadline();
     use std::os::unix::fs::PermissionsExt;
     let path = std::env::temp_dir().join(format!("libkv-mode-{}", std::process::id()));
     let mode =
@@ -97,6 +101,7 @@ fn files_of_a_store_have_the_permissions_of_its_mode() {
 /// On the disk it stays what the store was made with.
 #[test]
 fn durability_none_of_a_directory_is_not_raised() {
+    let _deadline = deadline();
     let path = std::env::temp_dir().join(format!("libkv-durability-{}", std::process::id()));
     let db = Db::open(&path, Options::new().durability(Durability::None)).unwrap();
     assert_eq!(
@@ -112,7 +117,8 @@ fn durability_none_of_a_directory_is_not_raised() {
 }
 
 #[test]
-fn what_was_held_is_not_once_the_store_is_closed() {
+fn claims_are_not_held_after_close() {
+    let _deadline = deadline();
     let db = store();
     let mut lock = db.lock("l", 60).unwrap();
     let mut idle = db.lock("i", 60).unwrap();
@@ -133,7 +139,8 @@ fn what_was_held_is_not_once_the_store_is_closed() {
 }
 
 #[test]
-fn closing_a_handle_revokes_the_leases_that_it_kept() {
+fn close_revokes_the_leases_that_the_handle_kept() {
+    let _deadline = deadline();
     let path = std::env::temp_dir().join(format!("libkv-let-go-{}", std::process::id()));
     let other = Db::open(&path, Options::new()).unwrap();
     let db = Db::open(&path, Options::new()).unwrap();
@@ -153,7 +160,7 @@ fn closing_a_handle_revokes_the_leases_that_it_kept() {
             .expect("a deletion");
         assert!(keys.iter().any(|key| batch.events[0].kv.key == key[..]));
     }
-    assert_eq!(other.lease_list().unwrap(), []);
+    assert_eq!(other.lease_list().unwrap(), [0; 0]);
     other.close();
     std::fs::remove_dir_all(path).unwrap();
 }
@@ -169,7 +176,8 @@ impl Wake for Woken {
 }
 
 #[test]
-fn a_waker_that_comes_after_the_end_is_woken_at_once() {
+fn waker_registered_after_close_is_woken_at_once() {
+    let _deadline = deadline();
     let ends: [fn(&Db, &Watcher); 3] = [
         |_, watcher| watcher.cancel(),
         |_, watcher| watcher.close(),
@@ -186,7 +194,8 @@ fn a_waker_that_comes_after_the_end_is_woken_at_once() {
 }
 
 #[test]
-fn leaders_that_were_closed_unread_response_closed() {
+fn leaders_that_were_closed_unread_return_closed() {
+    let _deadline = deadline();
     let db = store();
     let mut election = db.election("name", 60).unwrap();
     election.campaign("me", None).unwrap();
@@ -198,7 +207,8 @@ fn leaders_that_were_closed_unread_response_closed() {
 /// Somebody wrote, and compacted at once. Whoever watched other keys got `compacted`, if it had not
 /// been told of the writes yet.
 #[test]
-fn a_compaction_right_after_a_write_does_not_end_those_who_watch_other_keys() {
+fn compaction_right_after_a_write_does_not_end_watchers_of_other_keys() {
+    let _deadline = deadline();
     let db = store();
     for _ in 0..300 {
         let watcher = db.watch(Watch::new("other")).unwrap();
@@ -222,7 +232,8 @@ fn a_compaction_right_after_a_write_does_not_end_those_who_watch_other_keys() {
 /// Somebody removed the directory of a store in use: writes went on being acknowledged, into files that
 /// nobody will open again, and nothing said so.
 #[test]
-fn a_store_whose_files_were_removed_says_so() {
+fn status_reports_that_the_files_were_removed() {
+    let _deadline = deadline();
     let path = std::env::temp_dir().join(format!("libkv-removed-{}", std::process::id()));
     let removed = |db: &Db| db.status().unwrap().removed;
     for file in ["data.mdb", ""] {
@@ -247,6 +258,7 @@ fn a_store_whose_files_were_removed_says_so() {
 
 #[test]
 fn leaders_look_up_the_leader_again_after_a_read_that_failed() {
+    let _deadline = deadline();
     const PATIENCE: Duration = Duration::from_secs(30);
     const SLOTS: u32 = 4;
     let db = Db::open(":memory:", Options::new().max_readers(SLOTS)).unwrap();
@@ -291,6 +303,7 @@ fn leaders_look_up_the_leader_again_after_a_read_that_failed() {
 /// Other candidates may come faster than a caller reads them.
 #[test]
 fn leaders_next_ends_at_its_time_limit_while_batches_are_left() {
+    let _deadline = deadline();
     let db = store();
     let mut election = db.election("e", 60).unwrap();
     election.campaign("me", None).unwrap();

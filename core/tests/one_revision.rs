@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use libkv::*;
+use libkv_test_support::deadline::deadline;
 
 /// In every revision: `always` keys below `a/`, and in odd ones `odd` keys below `b/`; each pair was written in
 /// it. So one pair of another revision, one too many and one too few are all seen.
@@ -110,6 +111,7 @@ fn all() -> Range {
 
 #[test]
 fn range_has_pairs_count_and_header_of_one_revision() {
+    let _deadline = deadline();
     let store = Store::fast();
     store.beside_a_writer(|db| {
         let range = db.range(all()).expect("read");
@@ -143,6 +145,7 @@ fn range_has_pairs_count_and_header_of_one_revision() {
 
 #[test]
 fn txn_of_ranges_is_of_one_revision() {
+    let _deadline = deadline();
     let store = Store::fast();
     store.beside_a_writer(|db| {
         let txn = Txn::new().and_then(all()).and_then(all().count_only(true));
@@ -157,6 +160,7 @@ fn txn_of_ranges_is_of_one_revision() {
 
 #[test]
 fn status_and_the_keys_of_a_lease_are_of_one_revision() {
+    let _deadline = deadline();
     let store = Store::fast();
     store.beside_a_writer(|db| {
         let status = db.status().expect("status");
@@ -178,6 +182,7 @@ fn status_and_the_keys_of_a_lease_are_of_one_revision() {
 
 #[test]
 fn scan_and_snapshot_stay_at_their_revision() {
+    let _deadline = deadline();
     let store = Store::of_pages();
     store.beside_a_writer(|db| {
         let mut scan = db.scan(all()).expect("a scan");
@@ -200,6 +205,7 @@ fn scan_and_snapshot_stay_at_their_revision() {
 
 #[test]
 fn transaction_reads_at_one_revision() {
+    let _deadline = deadline();
     let store = Store::of_pages();
     store.beside_a_writer(|db| {
         let mut transaction = db.transaction();
@@ -212,6 +218,7 @@ fn transaction_reads_at_one_revision() {
 
 #[test]
 fn history_changes_and_diff_end_at_one_revision() {
+    let _deadline = deadline();
     let store = Store::of_pages();
     store.beside_a_writer(|db| {
         let seen = db.status().expect("status").revision;

@@ -64,7 +64,7 @@ fn entries() -> Vec<Entry> {
 }
 
 #[test]
-fn the_checked_in_header_is_the_generated_one() {
+fn header_is_the_generated_one() {
     let generated = fs::read_to_string(env!("KV_HEADER")).expect("the build drew it");
     assert!(
         generated == header(),
@@ -73,7 +73,7 @@ fn the_checked_in_header_is_the_generated_one() {
 }
 
 #[test]
-fn every_call_says_what_owner_threads_and_errors() {
+fn header_documents_owner_threads_and_errors_of_every_call() {
     for entry in entries() {
         let mut at = 0;
         for part in ["/// ", "/// Owner: ", "/// Threads: ", "/// Errors: "] {
@@ -89,7 +89,7 @@ fn every_call_says_what_owner_threads_and_errors() {
 }
 
 #[test]
-fn every_call_passes_the_border() {
+fn source_of_every_call_has_a_guard() {
     for entry in entries() {
         let guarded = ["guard(error", "guard_value(", "free(", "response("]
             .iter()
@@ -99,7 +99,7 @@ fn every_call_passes_the_border() {
 }
 
 #[test]
-fn header_and_sources_have_the_same_calls() {
+fn header_has_the_calls_of_the_sources() {
     let header = header();
     let words = header.split(|c: char| !c.is_alphanumeric() && c != '_');
     let declared: BTreeSet<String> = header
@@ -167,7 +167,7 @@ fn output(program: &str, args: &[&str], path: &Path) -> String {
 }
 
 #[test]
-fn only_kv_symbols_leave_the_libraries() {
+fn symbols_of_the_libraries_begin_with_kv() {
     for (name, args) in [
         ("libkv.so", &["-D", "--defined-only"][..]),
         ("libkv.a", &["-g", "--defined-only"]),
@@ -192,7 +192,7 @@ fn only_kv_symbols_leave_the_libraries() {
 }
 
 #[test]
-fn the_shared_library_is_named_after_its_abi() {
+fn soname_is_that_of_the_abi() {
     let Some(path) = built("libkv.so") else {
         return;
     };

@@ -12,8 +12,11 @@
 
 #include "kv.h"
 
-/* What must happen is waited for so long before it counts as failed. */
+/* How long a test waits for what must happen. */
 #define PATIENCE_MS 20000
+
+/* How long a program may take; under valgrind too. */
+#define DEADLINE_SECONDS 240
 
 static int passed, failed;
 static char dir[256];
@@ -29,7 +32,7 @@ static inline void check_at(int line, int good, const char *what) {
 
 #define CHECK(good) check_at(__LINE__, (good), #good)
 
-/* The call, whose last argument is &error, answers `want` with these words in its message. */
+/* The call, whose last argument is &error, returns `want`, with these words in its message. */
 #define REFUSED(want, words, call)                                                                  \
     do {                                                                                            \
         kv_error *error = NULL;                                                                     \
@@ -59,7 +62,7 @@ static inline void put(const kv_db *db, const char *key, const char *value, int6
     CHECK(kv_put(db, kv_str(key), kv_str(value), &options, NULL, NULL) == KV_OK);
 }
 
-/* How many keys a prefix has; -1 if that is not to be had. */
+/* How many keys a prefix has; -1 if that is unknown. */
 static inline int64_t count(const kv_db *db, const char *prefix) {
     kv_range_options options = KV_RANGE_OPTIONS_INIT;
     kv_range_response *result = NULL;
@@ -73,10 +76,10 @@ static inline int64_t count(const kv_db *db, const char *prefix) {
 /* A number of the status; -1 if it is absent. */
 static inline int64_t status_number(const kv_db *db, int32_t name) {
     kv_status *status = NULL;
-    int64_t answer = -1;
-    if (!kv_status_get(db, &status, NULL)) kv_status_number(status, name, &answer);
+    int64_t number = -1;
+    if (!kv_status_get(db, &status, NULL)) kv_status_number(status, name, &number);
     kv_status_free(status);
-    return answer;
+    return number;
 }
 
 /* The revision of an error; -1 if it has none. */
@@ -95,7 +98,8 @@ static inline kv_db *memory(const kv_clock *clock) {
     return db;
 }
 
-/* A child process that runs `work` and ends with what it answers; it inherits no open store. */
+/* A child process that runs `work` and ends with the status that it returns; it inherits no open
+ * store. */
 static inline pid_t child(int (*work)(int ready, int go), int *ready, int *go) {
     int up[2], down[2];
     pid_t pid;
@@ -130,13 +134,15 @@ static inline void byte_from(int fd) {
     if (read(fd, &byte, 1) != 1) exit(2);
 }
 
+/* The folder of a program, in `dir`. A program that waits in vain is ended by SIGALRM. */
 static inline void make_dir(const char *name) {
     const char *at = getenv("TMPDIR");
+    alarm(DEADLINE_SECONDS);
     snprintf(dir, sizeof dir, "%s/libkv-%s-%d", at ? at : "/tmp", name, (int)getpid());
     if (mkdir(dir, 0700)) exit(2);
 }
 
-/* The last line; answers the program's status. */
+/* The last line; returns the status of the program. */
 static inline int summary(void) {
     char command[512];
     snprintf(command, sizeof command, "rm -rf '%s'", dir);

@@ -2,7 +2,7 @@
 # The C programs under valgrind and AddressSanitizer: no error, no leak, and nothing possibly lost by a
 # store. What is not installed is said in a line "not run: …"; the last line is "N passed, N failed".
 set -u -o pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 passed=0
 failed=0
 
@@ -27,7 +27,7 @@ txn if version > 1 a ; then put b 2 ; txn then range \00,\00 ; end ; else end
 range \00,\00 target=value order=descend
 scan \00,\00
 history a
-changes 1 0 \00,\00
+events 1 0 \00,\00
 diff 1 3 \00,\00
 get a revision=2
 get a revision=99

@@ -403,6 +403,7 @@ int main(int argc, char **argv) {
     char command[512];
     snprintf(dir, sizeof dir, "%s/libkv-misuse-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int)getpid());
     if (mkdir(dir, 0700)) return 2;
+    alarm(240); /* a program that waits in vain is ended by the signal */
     options.durability = KV_DURABILITY_NONE;
     if (kv_open(":memory:", &options, &db, NULL)) return 2;
     null_and_wrong_pointers();

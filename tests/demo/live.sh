@@ -3,7 +3,7 @@
 # configuration, programs in C, Python and Node follow it; three more stand for election, and whoever
 # leads is killed, again and again. At the end who saw what is checked, and printed as a table.
 set -u -o pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 bin=$PWD/target/demo-bin
 python=${DEMO_PYTHON:-$PWD/target/venv/bin/python}
 work=$1

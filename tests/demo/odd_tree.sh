@@ -2,7 +2,7 @@
 # `make demo` on a tree made of what real trees seldom have and programs often get wrong: the whole
 # demo must pass on it, and what cannot be kept must be listed with its reason.
 set -u
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 tree=$PWD/target/odd-tree
 log=$PWD/target/odd-tree.log
 passed=0

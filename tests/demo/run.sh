@@ -8,7 +8,7 @@
 # any comparison fails. SEED=n draws other changes. What was made stays in target/demo until the
 # next run only if something failed, or with KEEP=1.
 set -u -o pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 bin=$PWD/target/demo-bin
 python=${DEMO_PYTHON:-$PWD/target/venv/bin/python}
 work=${DEMO_WORK:-$PWD/target/demo}

@@ -4,7 +4,7 @@
 # write, and what it saw is compared with what they wrote. Then the same programs in Python and Node
 # run on a directory, on `kv serve` and on a real etcd, with nothing changed but the address.
 set -u -o pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 bin=$PWD/target/demo-bin
 kv=$PWD/target/release/kv
 python=${DEMO_PYTHON:-$PWD/target/venv/bin/python}

@@ -1,4 +1,4 @@
-//! What is wrong with a store, in the words of etcd's `Status` response and of its pages.
+//! Alarms and other problems of a store, in the form of etcd's `Status` response and pages.
 
 use libkv::{AlarmKind, AlarmMember, Status};
 
@@ -34,7 +34,7 @@ fn alarm_out(alarm: &AlarmMember) -> String {
     }
 }
 
-/// A status with what the field `errors` of a `Status` response says.
+/// A status with the alarms and conditions in the field `errors` of a `Status` response.
 pub fn errors_in(errors: &[String]) -> Status {
     let has = |condition: &str| errors.iter().any(|error| error == condition);
     Status {

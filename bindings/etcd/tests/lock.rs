@@ -16,6 +16,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use self::wire::*;
+use libkv_test_support::deadline::deadline;
 
 /// Two clients, each on a connection of its own, and who is asked.
 struct Asked {
@@ -460,6 +461,7 @@ async fn all(asked: &Asked) {
 
 #[test]
 fn locks_and_elections_on_our_server() {
+    let _deadline = deadline();
     let (db, server) = serve(Options::new(), Serve::new("127.0.0.1:0"));
     let url = server.address().to_string();
     runtime().block_on(async {
@@ -486,24 +488,28 @@ fn locks_and_elections_on_our_server() {
 
 #[test]
 fn locks_and_elections_on_a_real_etcd() {
-    match RealEtcd::start("locks") {
-        Ok(etcd) => runtime().block_on(async {
-            let (one, two) = (etcd.ready().await, etcd.ready().await);
-            all(&Asked {
-                one,
-                two,
-                url: etcd.url.clone(),
-                ours: false,
-            })
-            .await;
-        }),
-        Err(why) => println!("no etcd to compare with: {why}"),
-    }
+    let _deadline = deadline();
+    let Some(etcd) = real_etcd("locks") else {
+        return;
+    };
+    runtime().block_on(async {
+        let url = etcd.url();
+        let (one, two) = (connect(&url).await, connect(&url).await);
+        let ours = false;
+        all(&Asked {
+            one,
+            two,
+            url,
+            ours,
+        })
+        .await;
+    });
 }
 
 /// Who waits when the server closes is told, and does not stay in line.
 #[test]
-fn who_waits_when_the_server_closes() {
+fn lock_that_waits_ends_when_the_server_closes() {
+    let _deadline = deadline();
     let (db, server) = serve(Options::new(), Serve::new("127.0.0.1:0"));
     runtime().block_on(async {
         let channel = connect(server.address()).await;

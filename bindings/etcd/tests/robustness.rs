@@ -11,6 +11,8 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use libkv_etcd::pb::etcdserverpb as pb;
 use libkv_etcd::{Serve, serve};
+use libkv_test_support::deadline::{deadline, until};
+use libkv_test_support::http::Http;
 use support::{Served, connect, run, store};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
@@ -29,6 +31,31 @@ fn put(key: &str) -> pb::PutRequest {
 
 fn host(address: &str) -> &str {
     address.strip_prefix("http://").expect("it is TCP")
+}
+
+/// What the server says of itself in `/metrics`: open connections, and requests and streams under
+/// way. The connection and the request that ask are among them.
+fn load(address: &str) -> (u64, u64) {
+    let text = Http::to(address).ask("GET", "/metrics", b"").text();
+    let gauge = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|rest| rest.trim().parse().ok());
+        number.unwrap_or_else(|| panic!("no {name} in {text}"))
+    };
+    (
+        gauge("libkv_server_connections "),
+        gauge("libkv_server_requests "),
+    )
+}
+
+/// Waits until the server has no more connections and requests than it had.
+fn load_returns_to(address: &str, before: (u64, u64)) {
+    let mut now = before;
+    until("the server lets go of what clients left", || {
+        now = load(address);
+        now.0 <= before.0 && now.1 <= before.1
+    });
+    println!("{now:?} connections and requests, {before:?} before");
 }
 
 /// A connection on which these bytes were sent.
@@ -66,6 +93,7 @@ fn rest(mut stream: TcpStream) -> Vec<u8> {
 
 #[test]
 fn garbage_ends_its_own_connection_only() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let address = served.server.address();
@@ -103,6 +131,7 @@ fn garbage_ends_its_own_connection_only() {
 
 #[test]
 fn http_1_on_the_paths_of_grpc_finds_nothing() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let request = b"POST /etcdserverpb.KV/Range HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
@@ -179,7 +208,8 @@ async fn outcome(response: h2::client::ResponseFuture) -> (i32, String) {
 }
 
 #[test]
-fn a_message_that_says_it_is_huge_is_refused_at_once() {
+fn message_that_declares_a_huge_size_is_refused_at_once() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let mut client = http2(served.server.address()).await;
@@ -205,7 +235,8 @@ fn a_message_that_says_it_is_huge_is_refused_at_once() {
 }
 
 #[test]
-fn deadlines_take_requests_back() {
+fn deadline_of_a_client_cancels_its_request() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let mut client = http2(served.server.address()).await;
@@ -231,10 +262,14 @@ fn deadlines_take_requests_back() {
 
 #[test]
 fn clients_that_vanish_leave_nothing_behind() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
+        let address = served.server.address();
+        let before = load(address);
+        let mut clients = Vec::new();
         for _ in 0..50 {
-            let channel = connect(served.server.address()).await;
+            let channel = connect(address).await;
             let mut lease = pb::lease_client::LeaseClient::new(channel.clone());
             let (ask, asked) = tokio::sync::mpsc::channel(1);
             ask.send(pb::LeaseKeepAliveRequest { id: 1 })
@@ -247,19 +282,28 @@ fn clients_that_vanish_leave_nothing_behind() {
                 .into_inner();
             kept.message().await.expect("it lives").expect("an answer");
             // half a request, and gone
-            let mut stream =
-                TcpStream::connect(host(served.server.address())).expect("it is let in");
+            let mut stream = TcpStream::connect(host(address)).expect("it is let in");
             stream.write_all(PREFACE).expect("it is taken");
+            clients.push((channel, ask, kept, stream));
         }
+        until(
+            "all connections are open, and all streams are under way",
+            || {
+                let (connections, requests) = load(address);
+                connections >= before.0 + 100 && requests >= before.1 + 50
+            },
+        );
+        drop(clients);
         served.kv().put(put("a")).await.expect("the others go on");
-        // nothing holds the end up: all streams but the one of this client are gone or end now
+        load_returns_to(address, before);
         served.server.close();
     });
 }
 
 /// A client that reads nothing: what it asked for stays where it is, and others are served.
 #[test]
-fn a_slow_reader_keeps_nobody_waiting() {
+fn slow_reader_does_not_delay_others() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         for number in 0..100 {
@@ -268,7 +312,9 @@ fn a_slow_reader_keeps_nobody_waiting() {
                 .put(libkv::Put::new(format!("{number:03}"), vec![b'x'; 10_000]))
                 .expect("a put");
         }
-        let mut slow = http2(served.server.address()).await;
+        let address = served.server.address();
+        let before = load(address);
+        let mut slow = http2(address).await;
         let mut message = vec![0, 0, 0, 0, 6];
         message.extend_from_slice(&[0x0a, 1, 0, 0x12, 1, 0]);
         let mut waiting = Vec::new();
@@ -284,19 +330,27 @@ fn a_slow_reader_keeps_nobody_waiting() {
         for _ in 0..100 {
             served.kv().put(put("a")).await.expect("the others go on");
         }
-        drop(waiting);
+        let (_, requests) = load(address);
+        assert!(
+            requests >= before.1 + 40,
+            "only {requests} of 50 requests are still under way: the reader is not slow"
+        );
+        drop((waiting, slow));
+        load_returns_to(address, before);
         served.server.close();
     });
 }
 
 #[test]
-fn many_connections_are_held_and_let_go() {
+fn connections_two_thousand_are_held_and_released() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
+        let address = served.server.address();
+        let before = load(address);
         let mut held = Vec::new();
         for number in 0..2_000 {
-            let mut stream =
-                TcpStream::connect(host(served.server.address())).expect("it is let in");
+            let mut stream = TcpStream::connect(host(address)).expect("it is let in");
             if number % 2 == 0 {
                 stream
                     .write_all(PREFACE)
@@ -313,13 +367,18 @@ fn many_connections_are_held_and_let_go() {
                 .expect("a time-out");
             stream.read_exact(&mut [0; 9]).expect("its settings");
         }
+        until("2,000 connections are open", || {
+            load(address).0 >= before.0 + 2_000
+        });
         drop(held);
         served.kv().put(put("a")).await.expect("the others go on");
+        load_returns_to(address, before);
     });
 }
 
 #[test]
-fn many_requests_at_once_all_get_responses() {
+fn requests_five_thousand_at_once_have_responses() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let puts = (0..5_000).map(|number| {
@@ -334,7 +393,8 @@ fn many_requests_at_once_all_get_responses() {
 }
 
 #[test]
-fn requests_under_way_at_the_end_get_responses() {
+fn requests_in_flight_at_close_have_responses() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let writers = (0..64).map(|writer| {
@@ -366,9 +426,9 @@ fn requests_under_way_at_the_end_get_responses() {
         });
         let writers: Vec<_> = writers.collect();
         // when some have written
-        while served.db.status().expect("it is open").revision < 100 {
-            tokio::task::yield_now().await;
-        }
+        until("100 writes", || {
+            served.db.status().expect("it is open").revision >= 100
+        });
         tokio::task::block_in_place(|| served.server.close());
         for writer in writers {
             for key in writer.await.expect("no panic") {
@@ -383,7 +443,8 @@ fn requests_under_way_at_the_end_get_responses() {
 
 /// Run by the next test in a process of its own, which has few descriptors.
 #[test]
-fn child_with_few_descriptors() {
+fn descriptors_child() {
+    let _deadline = deadline();
     if std::env::var_os("FEW_DESCRIPTORS").is_none() {
         return;
     }
@@ -396,12 +457,13 @@ fn child_with_few_descriptors() {
 }
 
 #[test]
-fn no_descriptors_left_is_no_end() {
+fn descriptors_exhausted_do_not_end_the_server() {
+    let _deadline = deadline();
     let own = std::env::current_exe().expect("this program");
     let mut child = Command::new("sh")
         .args([
             "-c",
-            "ulimit -n 64 && exec \"$0\" --exact child_with_few_descriptors --nocapture",
+            "ulimit -n 64 && exec \"$0\" --exact descriptors_child --nocapture",
         ])
         .arg(own)
         .env("FEW_DESCRIPTORS", "1")

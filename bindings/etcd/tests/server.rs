@@ -14,6 +14,7 @@ use libkv_etcd::pb::etcdserverpb::cluster_client::ClusterClient;
 use libkv_etcd::pb::health::HealthCheckRequest;
 use libkv_etcd::pb::health::health_check_response::ServingStatus;
 use libkv_etcd::{Level, Serve, serve};
+use libkv_test_support::deadline::deadline;
 use support::{Served, connect, refused, run, store};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codec::CompressionEncoding;
@@ -54,6 +55,7 @@ fn revision(header: &Option<pb::ResponseHeader>) -> i64 {
 
 #[test]
 fn kv_responses_with_headers() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let mut kv = served.kv();
@@ -159,6 +161,7 @@ fn inner_header(op: &pb::ResponseOp) -> pb::ResponseHeader {
 
 #[test]
 fn kv_refuses_in_etcds_words() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let mut kv = served.kv();
@@ -267,7 +270,8 @@ fn kv_refuses_in_etcds_words() {
 }
 
 #[test]
-fn an_empty_operation_waits_its_turn_to_be_refused() {
+fn empty_operation_of_a_txn_is_refused_in_order() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let mut kv = served.kv();
@@ -408,6 +412,7 @@ async fn opened_over_large_values(
 
 #[test]
 fn range_stream_header_is_the_opening_revision() {
+    let _deadline = deadline();
     run(async {
         for (asked, limit) in [(0, 0), (0, 150), (201, 0), (201, 150)] {
             let served = Served::new().await;
@@ -451,6 +456,7 @@ fn range_stream_header_is_the_opening_revision() {
 /// A past revision is what is read; the header is the store's.
 #[test]
 fn range_stream_of_a_past_revision_has_the_stores_revision_in_its_header() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         for key in ["a", "b", "c"] {
@@ -483,6 +489,7 @@ fn range_stream_of_a_past_revision_has_the_stores_revision_in_its_header() {
 
 #[test]
 fn range_stream_ends_when_its_revision_is_compacted() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let (_, stream) = opened_over_large_values(&served, all()).await;
@@ -502,6 +509,7 @@ fn range_stream_ends_when_its_revision_is_compacted() {
 
 #[test]
 fn range_stream_messages_grow_from_ten_keys() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let mut kv = served.kv();
@@ -587,6 +595,7 @@ fn range_stream_messages_grow_from_ten_keys() {
 
 #[test]
 fn range_stream_messages_end_at_a_size() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         for number in 0..12 {
@@ -606,6 +615,7 @@ fn range_stream_messages_end_at_a_size() {
 /// No order is the order of keys, also where it names another target.
 #[test]
 fn range_stream_without_an_order_ascends_by_its_target() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let mut kv = served.kv();
@@ -671,6 +681,7 @@ fn range_stream_without_an_order_ascends_by_its_target() {
 
 #[test]
 fn range_stream_refusals_are_etcds_in_etcds_order() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let mut kv = served.kv();
@@ -754,6 +765,7 @@ fn range_stream_refusals_are_etcds_in_etcds_order() {
 
 #[test]
 fn leases_are_granted_kept_and_revoked() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let mut lease = served.lease();
@@ -863,6 +875,7 @@ fn leases_are_granted_kept_and_revoked() {
 /// A client that goes on from the header's revision misses no key that the answer left out.
 #[test]
 fn lease_header_is_not_newer_than_the_keys() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         served
@@ -897,7 +910,8 @@ fn lease_header_is_not_newer_than_the_keys() {
 }
 
 #[test]
-fn leases_start_anew_where_that_is_asked_for() {
+fn leases_restart_at_open_with_that_option() {
+    let _deadline = deadline();
     let clock = libkv::Clock::new(1_000);
     let db = Db::open(":memory:", Options::new().clock(clock.clone())).expect("a store");
     db.lease_grant(LeaseGrant::new(100).id(1)).expect("a grant");
@@ -913,7 +927,8 @@ fn leases_start_anew_where_that_is_asked_for() {
 }
 
 #[test]
-fn maintenance_says_what_is_true() {
+fn maintenance_status_is_that_of_the_store() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         served.db.put(Put::new("a", "1")).expect("a put");
@@ -1026,7 +1041,8 @@ fn maintenance_says_what_is_true() {
 }
 
 #[test]
-fn the_cluster_has_one_member() {
+fn cluster_has_one_member() {
+    let _deadline = deadline();
     run(async {
         let how = Serve::new("127.0.0.1:0")
             .name("alone")
@@ -1056,6 +1072,7 @@ fn the_cluster_has_one_member() {
 
 #[test]
 fn member_has_the_peer_urls_that_were_given() {
+    let _deadline = deadline();
     run(async {
         let urls = ["http://10.0.0.1:2380", "http://10.0.0.2:2380"];
         let served = Served::how(Serve::new("127.0.0.1:0").peer_urls(urls)).await;
@@ -1072,6 +1089,7 @@ fn member_has_the_peer_urls_that_were_given() {
 
 #[test]
 fn wildcard_address_is_not_advertised() {
+    let _deadline = deadline();
     run(async {
         for (address, given) in [
             ("0.0.0.0:0", None),
@@ -1125,6 +1143,7 @@ fn wildcard_address_is_not_advertised() {
 
 #[test]
 fn authentication_is_off() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         served.db.put(Put::new("a", "1")).expect("a put");
@@ -1169,6 +1188,7 @@ fn authentication_is_off() {
 /// A program with a user and a password in its configuration works on a server without users.
 #[test]
 fn client_with_a_password_goes_on_where_authentication_is_off() {
+    let _deadline = deadline();
     let server = serve(&store(), "127.0.0.1:0").expect("it serves");
     let options = Options::new().user("root").password("secret");
     let db = libkv_etcd::open(server.address(), options).expect("it opens");
@@ -1180,7 +1200,8 @@ fn client_with_a_password_goes_on_where_authentication_is_off() {
 }
 
 #[test]
-fn health_is_asked_by_name() {
+fn health_is_reported_by_service_name() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let mut health = served.health();
@@ -1270,7 +1291,8 @@ mod raw {
 }
 
 #[test]
-fn what_is_not_there_is_named() {
+fn methods_that_do_not_exist_are_named() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         for (path, text) in [
@@ -1299,7 +1321,8 @@ fn what_is_not_there_is_named() {
 }
 
 #[test]
-fn messages_that_cannot_be_read_are_refused() {
+fn messages_that_cannot_be_decoded_are_refused() {
+    let _deadline = deadline();
     use pb::request_op::Request as Op;
     use prost::Message;
     run(async {
@@ -1362,7 +1385,8 @@ fn messages_that_cannot_be_read_are_refused() {
 }
 
 #[test]
-fn limits_of_clients_are_those_of_the_handle_or_lower_ones_of_the_server() {
+fn limits_are_the_lower_of_handle_and_server() {
+    let _deadline = deadline();
     use pb::request_op::Request as Op;
     const MIB: usize = 1 << 20;
     let handle = || {
@@ -1465,7 +1489,8 @@ fn limits_of_clients_are_those_of_the_handle_or_lower_ones_of_the_server() {
 }
 
 #[test]
-fn compressed_requests_are_taken() {
+fn compressed_requests_are_accepted() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let mut kv = served.kv().send_compressed(CompressionEncoding::Gzip);
@@ -1492,7 +1517,8 @@ fn compressed_requests_are_taken() {
 }
 
 #[test]
-fn deadlines_are_kept() {
+fn deadline_of_a_client_is_kept() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let mut request = Request::new(HealthCheckRequest::default());
@@ -1518,7 +1544,8 @@ fn deadlines_are_kept() {
 }
 
 #[test]
-fn two_addresses_serve_one_store() {
+fn addresses_two_serve_one_store() {
+    let _deadline = deadline();
     run(async {
         let directory = tempdir("two");
         let path = directory.join("socket");
@@ -1553,6 +1580,7 @@ fn tempdir(name: &str) -> std::path::PathBuf {
 
 #[test]
 fn addresses_that_cannot_be_served_are_named() {
+    let _deadline = deadline();
     use libkv::Code;
     let db = store();
     let code_of = |address: &str| {
@@ -1617,7 +1645,8 @@ fn addresses_that_cannot_be_served_are_named() {
 }
 
 #[test]
-fn an_address_that_is_taken_is_named_within_a_runtime_too() {
+fn address_in_use_is_named_within_a_runtime() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let error = serve(&served.db, served.server.address()).expect_err("it is taken");
@@ -1626,7 +1655,8 @@ fn an_address_that_is_taken_is_named_within_a_runtime_too() {
 }
 
 #[test]
-fn closing_ends_streams_and_frees_the_address() {
+fn close_ends_streams_and_frees_the_address() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         let mut lease = served.lease();
@@ -1650,7 +1680,8 @@ fn closing_ends_streams_and_frees_the_address() {
 }
 
 #[test]
-fn a_closed_store_says_so() {
+fn closed_store_refuses_calls() {
+    let _deadline = deadline();
     run(async {
         let served = Served::new().await;
         served.db.close();
@@ -1662,7 +1693,8 @@ fn a_closed_store_says_so() {
 }
 
 #[test]
-fn the_log_has_a_line_for_each_address() {
+fn log_has_a_line_for_each_address() {
+    let _deadline = deadline();
     let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let into = lines.clone();
     let how = Serve::new("127.0.0.1:0").log(move |level, line| {
@@ -1719,6 +1751,7 @@ impl tracing::Subscriber for Events {
 
 #[test]
 fn log_lines_are_events_of_tracing() {
+    let _deadline = deadline();
     let events = Arc::new(Events(Mutex::new(Vec::new())));
     let server = tracing::subscriber::with_default(events.clone(), || {
         serve(&store(), "127.0.0.1:0").expect("it serves")

@@ -14,6 +14,7 @@ use libkv::Code;
 use libkv_etcd::pb::etcdserverpb as pb;
 use libkv_etcd::pb::etcdserverpb::kv_client::KvClient;
 use libkv_etcd::{Level, Serve, Server, serve};
+use libkv_test_support::deadline::deadline;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use support::{run, store};
 use tokio_rustls::TlsConnector;
@@ -134,7 +135,8 @@ async fn works(channel: Channel) -> bool {
 }
 
 #[test]
-fn clients_come_by_name_and_by_address() {
+fn tls_by_name_and_by_address() {
+    let _deadline = deadline();
     run(async {
         let authority = Authority::new("names");
         let server = serve(&store(), authority.serve()).expect("it serves");
@@ -156,7 +158,8 @@ fn clients_come_by_name_and_by_address() {
 
 /// Node sends the IP address that it connects to as a server name, which the standard forbids.
 #[test]
-fn an_ip_address_as_server_name_is_let_in() {
+fn tls_with_an_ip_address_as_server_name() {
+    let _deadline = deadline();
     let authority = Authority::new("ip");
     let server = serve(&store(), authority.serve()).expect("it serves");
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -182,7 +185,8 @@ fn an_ip_address_as_server_name_is_let_in() {
 }
 
 #[test]
-fn clients_show_certificates_where_they_must() {
+fn client_certificate_is_required_where_configured() {
+    let _deadline = deadline();
     run(async {
         let (authority, other) = (Authority::new("mine"), Authority::new("other"));
         authority.sign("client", &["client"]);
@@ -226,7 +230,8 @@ fn clients_show_certificates_where_they_must() {
 }
 
 #[test]
-fn tls_versions_and_cipher_suites_are_those_that_were_chosen() {
+fn tls_versions_and_cipher_suites_are_configured() {
+    let _deadline = deadline();
     run(async {
         let authority = Authority::new("chosen");
         let negotiated = async |how: Serve| {
@@ -296,7 +301,8 @@ fn tls_versions_and_cipher_suites_are_those_that_were_chosen() {
 }
 
 #[test]
-fn http_1_goes_over_tls_too() {
+fn http_1_over_tls() {
+    let _deadline = deadline();
     run(async {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let authority = Authority::new("http1");
@@ -325,7 +331,8 @@ fn http_1_goes_over_tls_too() {
 }
 
 #[test]
-fn broken_handshakes_harm_nobody() {
+fn handshake_failures_do_not_stop_others() {
+    let _deadline = deadline();
     run(async {
         let authority = Authority::new("broken");
         let server = serve(&store(), authority.serve()).expect("it serves");
@@ -386,7 +393,8 @@ fn broken_handshakes_harm_nobody() {
 
 /// Certificates are renewed while a server runs. What cannot be used changes nothing, and is said once.
 #[test]
-fn renewed_certificates_are_shown_to_whoever_comes_then() {
+fn certificates_are_reloaded_for_new_connections() {
+    let _deadline = deadline();
     run(async {
         let authority = Authority::new("renewed");
         let (say, said) = std::sync::mpsc::channel();
@@ -427,7 +435,8 @@ fn renewed_certificates_are_shown_to_whoever_comes_then() {
 }
 
 #[test]
-fn what_is_wrong_with_the_files_is_named() {
+fn certificate_file_errors_name_the_file() {
+    let _deadline = deadline();
     let authority = Authority::new("files");
     authority.sign("server", &["localhost"]);
     authority.sign("another", &["localhost"]);
@@ -468,7 +477,8 @@ fn what_is_wrong_with_the_files_is_named() {
 
 /// Whoever asks for certificates must not take for safe an address that shows and asks for none.
 #[test]
-fn certificates_that_an_address_does_not_use_are_warned_of() {
+fn certificates_without_use_are_logged() {
+    let _deadline = deadline();
     let authority = Authority::new("unused");
     authority.sign("server", &["localhost"]);
     let warned = |how: Serve| {

@@ -13,6 +13,7 @@ use libkv_etcd::pb::mvccpb::event::EventType;
 use tonic::transport::Channel;
 
 use self::wire::*;
+use libkv_test_support::deadline::deadline;
 
 /// Who is asked. Where the two differ, `tests/deviations.md` says so.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -625,7 +626,8 @@ async fn every_row(channel: &Channel, whose: Whose) {
 }
 
 #[test]
-fn the_rows_of_the_contract_on_our_server() {
+fn contract_rows_on_our_server() {
+    let _deadline = deadline();
     let (_db, server) = serve(
         Options::new(),
         Serve::new("127.0.0.1:0").progress_notify_interval_ms(200),
@@ -634,18 +636,17 @@ fn the_rows_of_the_contract_on_our_server() {
 }
 
 #[test]
-fn the_rows_of_the_contract_on_a_real_etcd() {
-    match RealEtcd::start("watch-rows") {
-        Ok(etcd) => {
-            runtime().block_on(async { every_row(&etcd.ready().await, Whose::Etcds).await })
-        }
-        Err(why) => println!("no etcd to compare with: {why}"),
+fn contract_rows_on_a_real_etcd() {
+    let _deadline = deadline();
+    if let Some(etcd) = real_etcd("watch-rows") {
+        runtime().block_on(async { every_row(&connect(&etcd.url()).await, Whose::Etcds).await });
     }
 }
 
 /// Contract 10.13 to the millisecond: progress after a quiet interval, an event begins it anew.
 #[test]
 fn progress_follows_the_clock_of_the_store() {
+    let _deadline = deadline();
     let clock = Clock::new(1_000_000);
     let options = Options::new().clock(clock.clone());
     let (_db, server) = serve(
@@ -682,7 +683,8 @@ fn progress_follows_the_clock_of_the_store() {
 }
 
 #[test]
-fn progress_is_reported_once_the_store_can_be_read_again() {
+fn progress_is_reported_after_a_failed_read() {
+    let _deadline = deadline();
     const SLOTS: u32 = 4;
     let (db, server) = serve(Options::new().max_readers(SLOTS), Serve::new("127.0.0.1:0"));
     db.put(Put::new("k", "v")).expect("a put");
@@ -730,7 +732,8 @@ fn progress_is_reported_once_the_store_can_be_read_again() {
 /// A watch that is overtaken by a compaction while it lives ends as one that began too early, and what
 /// ends with its server or its store says so.
 #[test]
-fn the_ends_of_watches() {
+fn watch_ends_for_each_reason() {
+    let _deadline = deadline();
     let (db, server) = serve(Options::new(), Serve::new("127.0.0.1:0"));
     runtime().block_on(async {
         let channel = connect(server.address()).await;

@@ -16,11 +16,12 @@ use libkv_etcd::pb::etcdserverpb::watch_create_request::FilterType;
 use libkv_etcd::pb::etcdserverpb::*;
 use libkv_etcd::pb::mvccpb;
 use libkv_etcd::pb::mvccpb::event::EventType;
-use libkv_tests::dice::Dice;
+use libkv_test_support::dice::Dice;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch as signal;
 
 use self::wire::*;
+use libkv_test_support::deadline::deadline;
 
 /// Passes connections on, until they are cut.
 struct Proxy {
@@ -254,7 +255,8 @@ async fn write(kv: &mut Kv, dice: &mut Dice, proxy: &Proxy, writes: u64) -> Vec<
 
 /// Issue's oracle over the wire: whatever is cut, each watch sees each of its events once, in order.
 #[test]
-fn nothing_is_lost_or_repeated_where_connections_are_cut() {
+fn watch_over_cut_connections_loses_and_repeats_nothing() {
+    let _deadline = deadline();
     const WRITES: u64 = 1_500;
     const STREAMS: i64 = 4;
     let seed = std::env::var("SEED")
@@ -301,13 +303,14 @@ fn nothing_is_lost_or_repeated_where_connections_are_cut() {
 /// A thousand streams with ten watches each: what a watch takes of the server's memory is printed, and an
 /// event that concerns all of them reaches all of them.
 #[test]
-fn a_thousand_streams_of_ten_watches() {
+fn watch_streams_a_thousand_of_ten_watches() {
+    let _deadline = deadline();
     const STREAMS: usize = 1_000;
     const WATCHES: i64 = 10;
     if Process::is_it() {
         return;
     }
-    let server = Process::start("a_thousand_streams_of_ten_watches");
+    let server = Process::start("watch_streams_a_thousand_of_ten_watches");
     runtime().block_on(async {
         let mut channels = Vec::new();
         for _ in 0..10 {
@@ -354,13 +357,14 @@ fn a_thousand_streams_of_ten_watches() {
 /// While 100 MB of events wait for a client that does not read, the server's memory stays where it was;
 /// others get theirs, and when the client reads at last everything is there.
 #[test]
-fn a_client_that_does_not_read_costs_no_memory() {
+fn watch_client_that_does_not_read_uses_no_memory() {
+    let _deadline = deadline();
     const PUTS: usize = 1_000;
     const VALUE_BYTES: usize = 100_000;
     if Process::is_it() {
         return;
     }
-    let server = Process::start("a_client_that_does_not_read_costs_no_memory");
+    let server = Process::start("watch_client_that_does_not_read_uses_no_memory");
     runtime().block_on(async {
         let (slow_channel, channel) = (connect(&server.url).await, connect(&server.url).await);
         let (mut slow, mut other) = (
@@ -397,12 +401,13 @@ fn a_client_that_does_not_read_costs_no_memory() {
 
 /// A client that asks and asks and does not read is held back; others do not notice.
 #[test]
-fn a_flood_of_creations_is_held_back() {
+fn watch_creation_flood_is_limited() {
+    let _deadline = deadline();
     const FLOOD: usize = 200_000;
     if Process::is_it() {
         return;
     }
-    let server = Process::start("a_flood_of_creations_is_held_back");
+    let server = Process::start("watch_creation_flood_is_limited");
     runtime().block_on(async {
         let channel = connect(&server.url).await;
         let mut kv = Kv::new(&channel);
@@ -442,7 +447,8 @@ fn a_flood_of_creations_is_held_back() {
 
 /// Long histories are looked through beside everything else: a runtime of few threads still answers.
 #[test]
-fn a_long_past_keeps_nobody_waiting() {
+fn watch_of_a_long_past_does_not_delay_others() {
+    let _deadline = deadline();
     const TXNS: usize = 2_000;
     let (db, server) = serve(Options::new(), Serve::new("127.0.0.1:0"));
     for n in 0..TXNS {

@@ -1,8 +1,8 @@
 'use strict'
 
 /**
- * An error of a store: a stable `code`, a message for people, and the revision, lease
- * and key concerned. Wrong use of the API is a `TypeError` or `RangeError` instead.
+ * An error of a store: a stable `code`, a message for people, and the revision, lease and key
+ * concerned. Wrong use of the API is a `TypeError` or `RangeError` instead.
  */
 class KvError extends Error {
   /**

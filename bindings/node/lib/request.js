@@ -57,11 +57,14 @@ function kind(factory, name) {
 const create = (factory, members) =>
   Object.freeze(Object.assign(Object.create(factory.prototype), members))
 
+/** The kind of a key range without limits. */
+const ALL_KEYS = 4
+
 /**
  * The key range of `{key}`, `{prefix}`, `{start, end}` (one of the two may be left out), or of
- * bytes, which are one key. Without any of them: all keys, or a TypeError if `required`.
+ * bytes, which are one key. Without any of them: all keys.
  */
-function keyRange(call, given, required = false) {
+function keyRange(call, given) {
   if (isBytes(given)) return { how: 0, a: copyBytes('the key', given) }
   const { key, prefix, start, end } = given
   const named = [key, prefix, start ?? end].filter((part) => part !== undefined)
@@ -75,11 +78,16 @@ function keyRange(call, given, required = false) {
       b: copyBytes('end', end),
     }
   if (start !== undefined) return { how: 3, a: copyBytes('start', start) }
-  if (required)
-    throw new TypeError(
-      `${call} needs a key, a prefix, or start and end; all keys are { prefix: '' }`,
-    )
-  return { how: 4 }
+  return { how: ALL_KEYS }
+}
+
+/** As `keyRange`, but the range must not be left out. */
+function requiredRange(call, given) {
+  const range = keyRange(call, given)
+  if (range.how !== ALL_KEYS) return range
+  throw new TypeError(
+    `${call} needs a key, a prefix, or start and end; all keys are { prefix: '' }`,
+  )
 }
 
 /** A range and options, which may be in one object or two. */
@@ -137,7 +145,7 @@ function Range(range, options) {
 function deleteMembers(call, first, second, names = DELETE_OPTIONS) {
   const [which, options] = rangeAndOptions(call, first, second, names)
   return {
-    range: keyRange(call, which, true),
+    range: requiredRange(call, which),
     prevKv: flag('option prevKv', options.prevKv),
     durability: durability(options),
     signal: abortSignal(options.signal),
@@ -181,7 +189,7 @@ function compare(target, range, result, operand) {
   const call = `a compare`
   const which = isBytes(range) ? range : knownOptions(call, range, SELECT)
   return create(Compare, {
-    range: keyRange(call, which, true),
+    range: requiredRange(call, which),
     result: oneOf('the result of a compare', result, RESULTS, -1),
     target,
     operand,

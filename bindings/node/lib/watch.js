@@ -23,6 +23,12 @@ const TIMER_MS_MAX = 2 ** 31 - 1
 
 const timerMs = (until) => Math.min(Math.max(0, until - performance.now()), TIMER_MS_MAX)
 
+/**
+ * Batches that are read on the loop after a notification: the watcher knows where they are, so that
+ * the call does not search.
+ */
+const INLINE_BATCHES = 16
+
 const DONE = Object.freeze({ value: undefined, done: true })
 
 /**
@@ -119,11 +125,16 @@ class Subscription {
   }
 
   /** Concurrent steps run one after the other. */
-  next(timeoutMs, inLoop) {
-    return this.#turns.take(() => this.#next(timeoutMs, inLoop))
+  next(timeoutMs) {
+    return this.#turns.take(() => this.#next({ timeoutMs, inLoop: false }))
   }
 
-  async #next(timeoutMs, inLoop) {
+  /** A step of a `for await`, for which the process stays alive. */
+  nextInLoop() {
+    return this.#turns.take(() => this.#next({ timeoutMs: undefined, inLoop: true }))
+  }
+
+  async #next({ timeoutMs, inLoop }) {
     const until = timeoutMs === undefined ? undefined : performance.now() + timeoutMs
     for (;;) {
       if (this.#isClosed()) return DONE
@@ -148,7 +159,7 @@ class Subscription {
   async #read(until) {
     if (this.#notified && !this.#pagesWait) {
       this.#notified = false
-      this.#setPage(readResponse(native.subscriptionPage(this.#number, false)))
+      this.#setPage(readResponse(native.subscriptionPage(this.#number, INLINE_BATCHES)))
       return
     }
     this.#resume = this.resume()
@@ -228,7 +239,7 @@ class Subscription {
     if (this.#isClosed()) throw closed('the watcher')
     if (this.#number === undefined) return undefined
     if (this.#at >= this.#page.length)
-      this.#setPage(readResponse(native.subscriptionPage(this.#number, true)))
+      this.#setPage(readResponse(native.subscriptionPage(this.#number, 1)))
     return this.#page[this.#at++]
   }
 
@@ -288,7 +299,7 @@ class StreamIterator {
     this.#subscription = subscription
   }
   next() {
-    return this.#subscription.next(undefined, true)
+    return this.#subscription.nextInLoop()
   }
   async return() {
     this.#subscription.close()

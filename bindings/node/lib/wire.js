@@ -347,10 +347,10 @@ const keyValue = (key, value, at) =>
     leaseAt(at + 32),
   )
 
-/** What may be absent. */
-const known = (read) => (readFlag() ? read() : undefined)
+/** A value that may be absent. */
+const present = (read) => (readFlag() ? read() : undefined)
 
-const optional = () => known(pair)
+const optional = () => present(pair)
 
 /**
  * Pairs of one response share memory in pages of this size. A reference to one pair keeps its page.
@@ -403,8 +403,8 @@ const STATUS_NUMBERS = [
 
 function status() {
   const status = {}
-  for (const name of STATUS_NUMBERS) status[name] = known(number)
-  status.lmdbVersion = known(text)
+  for (const name of STATUS_NUMBERS) status[name] = present(number)
+  status.lmdbVersion = present(text)
   status.storeId = text()
   status.durability = text()
   status.poisoned = readFlag()
@@ -418,11 +418,11 @@ const alarm = () =>
 
 function failure() {
   const error = new KvError(text().toUpperCase(), text(), {
-    revision: known(number),
-    lease: known(id),
-    key: known(() => readBytes(count())),
+    revision: present(number),
+    lease: present(id),
+    key: present(() => readBytes(count())),
   })
-  // without the frames of the decoding: a stack has ten frames, and they should be the caller's
+  // without the frames of decoding: a stack has ten frames, and they should be the caller's
   Error.captureStackTrace(error, readAt)
   return error
 }

@@ -20,9 +20,6 @@ use crate::wire::Writer;
 /// A page ends with the batch that reaches one of these limits.
 const PAGE_EVENTS: usize = 1_024;
 const PAGE_BYTES: usize = 256 << 10;
-/// Batches that one call reads on the loop. A watcher that was woken knows where they are, so that
-/// the call does not search.
-const INLINE_BATCHES: usize = 16;
 
 enum Source {
     Watcher(Watcher),
@@ -166,14 +163,13 @@ pub fn watch_later(db: u32, len: u32, large: Option<Buffer>) -> napi::Result<Job
     })
 }
 
-/// The items that are there, in the call: at most [`INLINE_BATCHES`], or one.
+/// The items that are there, in the call: at most `limit` batches.
 #[napi(catch_unwind)]
-pub fn subscription_page(subscription: u32, one: bool) -> napi::Result<f64> {
-    let limit = if one { 1 } else { INLINE_BATCHES };
+pub fn subscription_page(subscription: u32, limit: u32) -> napi::Result<f64> {
     with_state(|state| {
         state.response(|state, writer| {
             state.handles.share::<Subscription>(subscription)?.page(
-                limit,
+                limit as usize,
                 Patience::new(None),
                 writer,
             )

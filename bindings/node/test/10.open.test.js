@@ -3,11 +3,10 @@
 const assert = require('node:assert')
 const fs = require('node:fs')
 const { pathToFileURL } = require('node:url')
-const { test } = require('node:test')
 const libkv = require('libkv')
-const { place } = require('./support.js')
+const { place, test } = require('./support.js')
 
-test('a store is opened by string, Buffer, URL and URL as a string', async (t) => {
+test('open: string, Buffer, URL and URL as a string', async (t) => {
   const store = place(t)
   await (await libkv.open(store)).close()
   for (const target of [
@@ -22,7 +21,7 @@ test('a store is opened by string, Buffer, URL and URL as a string', async (t) =
   }
 })
 
-test(':memory: leaves nothing behind and is always new', async () => {
+test('open: ":memory:" is a new store that leaves no file', async () => {
   const [a, b] = [await libkv.open(':memory:'), libkv.openSync(':memory:')]
   await a.put('k', 'a')
   assert.strictEqual(b.getSync('k'), undefined)
@@ -31,7 +30,7 @@ test(':memory: leaves nothing behind and is always new', async () => {
   assert.ok(!fs.existsSync(':memory:'))
 })
 
-test(':memory: accepts every durability', async () => {
+test('open: ":memory:" accepts every durability', async () => {
   const all = ['sync', 'lazy', 'none']
   for (const durability of all) {
     const db = await libkv.open(':memory:', { durability })
@@ -44,7 +43,7 @@ test(':memory: accepts every durability', async () => {
   }
 })
 
-test('what is no store is refused by code', async (t) => {
+test('open: what is not a store is refused with a code', async (t) => {
   const store = place(t)
   await assert.rejects(libkv.open(store, { create: false }), { name: 'KvError', code: 'NOT_FOUND' })
   await assert.rejects(libkv.open(store, { readOnly: true }), { code: 'NOT_FOUND' })
@@ -59,7 +58,7 @@ test('what is no store is refused by code', async (t) => {
     await assert.rejects(libkv.open(target), TypeError)
 })
 
-test('an unknown option is named, with the nearest known one', async () => {
+test('open: an unknown option is named, with the nearest known one', async () => {
   await assert.rejects(libkv.open(':memory:', { readonly: true }), {
     name: 'TypeError',
     message: /readonly .*did you mean readOnly\?/,
@@ -79,7 +78,7 @@ test('an unknown option is named, with the nearest known one', async () => {
   await assert.rejects(libkv.open(':memory:', 'sync'), TypeError)
 })
 
-test('options of a wrong type or out of range are refused', async () => {
+test('open: options of a wrong type or out of range are refused', async () => {
   const wrong = {
     create: 1,
     readOnly: 'yes',
@@ -125,7 +124,7 @@ test('options of a wrong type or out of range are refused', async () => {
   })
 })
 
-test('options reach the store', async (t) => {
+test('open: options reach the store', async (t) => {
   const store = place(t)
   const none = await libkv.open(store, {
     durability: 'none',
@@ -150,7 +149,7 @@ test('options reach the store', async (t) => {
   await Promise.all([none, reader, small, etcd].map((db) => db.close()))
 })
 
-test('automatic compaction is asked for by revisions or by seconds', async (t) => {
+test('open: automatic compaction by revisions or by seconds', async (t) => {
   const store = place(t)
   const db = await libkv.open(store, { autoCompaction: 5 })
   await (await libkv.open(store, { autoCompaction: { revisions: 5 } })).close()
@@ -170,7 +169,7 @@ test('automatic compaction is asked for by revisions or by seconds', async (t) =
   assert.ok((await aged.status()).compactedRevision > 1)
 })
 
-test('a clock in hand holds the store alone and moves forward only', async (t) => {
+test('clock: a manual clock excludes other handles and moves forward only', async (t) => {
   const clock = new libkv.Clock(1_000)
   await clock.advance(500)
   clock.advanceSync(0)
@@ -185,6 +184,6 @@ test('a clock in hand holds the store alone and moves forward only', async (t) =
   await db.close()
 })
 
-test('a Db is not made by hand', () => {
+test('Db: cannot be constructed', () => {
   assert.throws(() => new libkv.Db(), TypeError)
 })

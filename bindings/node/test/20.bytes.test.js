@@ -1,10 +1,10 @@
 'use strict'
 
 const assert = require('node:assert')
-const { test } = require('node:test')
 const { MessageChannel } = require('node:worker_threads')
 const libkv = require('libkv')
 const { memory } = require('libkv/testing')
+const { test } = require('./support.js')
 
 /** A buffer whose memory was given away. */
 function detached() {
@@ -13,7 +13,7 @@ function detached() {
   return bytes
 }
 
-test('every kind of bytes goes in, Buffers come out', async (t) => {
+test('bytes: every kind is accepted, Buffers are returned', async (t) => {
   const db = await memory(t)
   const kinds = {
     string: 'schlüssel ∑ 𝄞',
@@ -39,7 +39,7 @@ test('every kind of bytes goes in, Buffers come out', async (t) => {
   }
 })
 
-test('values of every size come back as they were', async (t) => {
+test('bytes: values of every size are returned unchanged', async (t) => {
   const db = await memory(t)
   for (const size of [
     0,
@@ -80,7 +80,7 @@ test('values of every size come back as they were', async (t) => {
   assert.strictEqual(db.getSync(long).value.toString(), long.repeat(3_000))
 })
 
-test('keys beyond every limit are refused in the same words', async (t) => {
+test('bytes: keys beyond every limit are refused with the same text', async (t) => {
   const db = await memory(t)
   for (const length of [481, 100_000, 300_000]) {
     for (const key of ['k'.repeat(length), Buffer.alloc(length, 'k')]) {
@@ -98,7 +98,7 @@ test('keys beyond every limit are refused in the same words', async (t) => {
   assert.throws(() => db.getInto('', Buffer.alloc(1)), { code: 'INVALID_ARGUMENT' })
 })
 
-test('what is no bytes is a TypeError that says so, and nothing is written', async (t) => {
+test('bytes: other types are a TypeError, and nothing is written', async (t) => {
   const db = await memory(t)
   for (const bad of [
     undefined,
@@ -132,7 +132,7 @@ test('what is no bytes is a TypeError that says so, and nothing is written', asy
   assert.strictEqual(db.statusSync().revision, 1)
 })
 
-test('buffers that change after the call change nothing', async (t) => {
+test('bytes: a buffer that changes after the call changes nothing', async (t) => {
   const db = await memory(t)
   const [key, value] = [Buffer.from('key'), Buffer.alloc(100_000, 'v')]
   const put = db.put(key, value)
@@ -152,7 +152,7 @@ test('buffers that change after the call change nothing', async (t) => {
   assert.deepStrictEqual((await db.get('shared')).value, Buffer.from([1, 1, 1]))
 })
 
-test('what came out belongs to the caller', async (t) => {
+test('bytes: what is returned belongs to the caller', async (t) => {
   const db = await memory(t)
   for (const size of [3, 100, 50_000, 300_000]) {
     await db.put('k', Buffer.alloc(size, 1))
@@ -171,7 +171,7 @@ test('what came out belongs to the caller', async (t) => {
   assert.strictEqual(db.getSync('k').value.length, 300_000)
 })
 
-test('revisions are numbers up to 2^53, leases bigints of 64 bits', async (t) => {
+test('numbers: revisions up to 2^53, leases are bigints of 64 bits', async (t) => {
   const db = await memory(t)
   for (const bad of ['1', 1n, null, {}])
     await assert.rejects(db.get('k', { revision: bad }), TypeError)

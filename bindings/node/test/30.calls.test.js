@@ -1,10 +1,9 @@
 'use strict'
 
 const assert = require('node:assert')
-const { test } = require('node:test')
 const libkv = require('libkv')
 const { memory } = require('libkv/testing')
-const { all } = require('./support.js')
+const { all, test } = require('./support.js')
 
 const { Compare, Delete, Put, Range, Txn } = libkv
 
@@ -16,7 +15,7 @@ async function filled(t, count = 5) {
 
 const keys = (kvs) => kvs.map((kv) => kv.key.toString()).join(' ')
 
-test('a pair has the shape that the types promise', async (t) => {
+test('pair: has the shape of its type', async (t) => {
   const db = await filled(t, 1)
   assert.deepStrictEqual(
     { ...(await db.get('k0')) },
@@ -37,7 +36,7 @@ test('a pair has the shape that the types promise', async (t) => {
   assert.deepStrictEqual(await db.delete('missing'), { revision: 3, deleted: 0, prevKvs: [] })
 })
 
-test('ranges are said in every form', async (t) => {
+test('range: every notation of keys', async (t) => {
   const db = await filled(t)
   const forms = [
     ['k1', 'k1'],
@@ -70,7 +69,7 @@ test('ranges are said in every form', async (t) => {
   }
 })
 
-test('options may stand with the range or behind it', async (t) => {
+test('range: options with the range or after it', async (t) => {
   const db = await filled(t)
   for (const answer of [
     await db.range({ prefix: 'k', limit: 2, sortOrder: 'descend' }),
@@ -91,7 +90,7 @@ test('options may stand with the range or behind it', async (t) => {
   assert.throws(() => db.rangeSync('k', { limits: 1 }), { message: /did you mean limit\?/ })
 })
 
-test('to delete wants a range', async (t) => {
+test('delete: needs a range', async (t) => {
   const db = await filled(t)
   for (const nothing of [undefined, {}, { prevKv: true }]) {
     await assert.rejects(db.delete(nothing), { name: 'TypeError', message: /prefix: ''/ })
@@ -102,7 +101,7 @@ test('to delete wants a range', async (t) => {
   assert.deepStrictEqual([deleted, keys(prevKvs)], [5, 'k0 k1 k2 k3 k4'])
 })
 
-test('requests are values: built once, frozen, run often', async (t) => {
+test('requests: are values, frozen, and can be run again', async (t) => {
   const db = await memory(t)
   const put = Put('k', 'v', { prevKv: true })
   assert.ok(Object.isFrozen(put) && put instanceof Put)
@@ -118,7 +117,7 @@ test('requests are values: built once, frozen, run often', async (t) => {
   await assert.rejects(db.put(put, { lease: 1n }), TypeError)
 })
 
-test('a txn compares and chooses, also within itself', async (t) => {
+test('txn: compares and chooses, also nested', async (t) => {
   const db = await filled(t, 1)
   const run = (members) => [db.txnSync(members).succeeded, db.txnSync(Txn(members)).succeeded]
   const holds = [
@@ -165,7 +164,7 @@ test('a txn compares and chooses, also within itself', async (t) => {
   })
 })
 
-test('txns too deep in one another are refused, whatever the depth', async (t) => {
+test('txn: nested too deep is refused at every depth', async (t) => {
   const db = await memory(t)
   for (const depth of [201, 1_000, 3_000]) {
     let txn = Txn({})
@@ -175,7 +174,7 @@ test('txns too deep in one another are refused, whatever the depth', async (t) =
   }
 })
 
-test('a large txn goes over in one piece', async (t) => {
+test('txn: a large one is passed in one piece', async (t) => {
   const db = await memory(t)
   const puts = (letter) =>
     Array.from({ length: 20_000 }, (_, n) => Put(`${letter}${n}`, 'v'.repeat(50)))
@@ -189,7 +188,7 @@ test('a large txn goes over in one piece', async (t) => {
   )
 })
 
-test('scans read pages at one revision and can be left early', async (t) => {
+test('scan: pages of one revision, can be left early', async (t) => {
   const db = await memory(t)
   await db.txn({
     success: Array.from({ length: 3_000 }, (_, n) =>
@@ -227,7 +226,7 @@ test('scans read pages at one revision and can be left early', async (t) => {
   await assert.rejects(all(db.scan({ revision: 2 })), { code: 'COMPACTED', revision: 3 })
 })
 
-test('large values come page by page too', async (t) => {
+test('scan: large values come page by page', async (t) => {
   const db = await memory(t)
   for (let n = 0; n < 20; n++) await db.put(`k${n}`, Buffer.alloc(200_000, n))
   const read = await all(db.scan())
@@ -241,7 +240,7 @@ test('large values come page by page too', async (t) => {
   assert.strictEqual((await all(db.diff(1))).length, 20)
 })
 
-test('the past: snapshots, history, changes, differences', async (t) => {
+test('past: snapshots, history, events, differences', async (t) => {
   const db = await filled(t, 2)
   const before = await db.snapshot()
   await db.put('k0', 'w')
@@ -282,7 +281,7 @@ test('the past: snapshots, history, changes, differences', async (t) => {
   await assert.rejects(all(db.diff(1)), { code: 'COMPACTED' })
 })
 
-test('transact reads, writes and runs again when it was overtaken', async (t) => {
+test('transact: runs again after a conflict', async (t) => {
   const db = await memory(t)
   await db.put('n', '0')
   const add = () =>
@@ -302,7 +301,7 @@ test('transact reads, writes and runs again when it was overtaken', async (t) =>
   assert.strictEqual((await db.get('n')).value.toString(), '20')
 })
 
-test('a transaction sees its own writes; nothing is left of one that throws', async (t) => {
+test('transact: sees its own writes, and writes nothing if it throws', async (t) => {
   const db = await filled(t, 3)
   const mine = new Error('mine')
   await assert.rejects(
@@ -334,7 +333,7 @@ test('a transaction sees its own writes; nothing is left of one that throws', as
   await assert.rejects(db.transact('no function'), TypeError)
 })
 
-test('transact gives up with a conflict', async (t) => {
+test('transact: gives up with a conflict', async (t) => {
   const db = await filled(t, 1)
   let tries = 0
   await assert.rejects(
@@ -352,7 +351,7 @@ test('transact gives up with a conflict', async (t) => {
   assert.strictEqual(tries, 4)
 })
 
-test('what the store says of itself', async (t) => {
+test('status and check', async (t) => {
   const db = await filled(t, 2)
   const status = await db.status()
   assert.deepStrictEqual(Object.keys(status), Object.keys(db.statusSync()))

@@ -2,11 +2,10 @@
 'use strict'
 
 const assert = require('node:assert')
-const { test } = require('node:test')
 const { inspect } = require('node:util')
 const libkv = require('libkv')
 const { etcd, memory } = require('libkv/testing')
-const { all, place } = require('./support.js')
+const { all, place, test } = require('./support.js')
 
 const { Put, Range } = libkv
 const BYTES = Buffer.from([0xff, 0x00, 0x80])
@@ -19,7 +18,7 @@ const read = (json, name) =>
     ? Buffer.from(json[name])
     : Buffer.from(json[`${name}Base64`], 'base64')
 
-test('JSON of a pair has the lease as decimal digits, and bytes as text or base64', async (t) => {
+test('JSON: a pair has the lease as decimal digits, and bytes as text or base64', async (t) => {
   const { db } = await etcd(t)
   await db.leaseGrant(60, { id: LEASE })
   await db.put('key', 'välue\0', { lease: LEASE })
@@ -37,7 +36,7 @@ test('JSON of a pair has the lease as decimal digits, and bytes as text or base6
   })
 })
 
-test('JSON of any bytes is read again without doubt', async (t) => {
+test('JSON: any bytes can be read back', async (t) => {
   const db = await memory(t)
   const texts = [
     '/wCA',
@@ -58,7 +57,7 @@ test('JSON of any bytes is read again without doubt', async (t) => {
   }
 })
 
-test('JSON.stringify takes every response', async (t) => {
+test('JSON: every response', async (t) => {
   const { db } = await etcd(t)
   const grant = await db.leaseGrant(60, { id: -5n })
   const watcher = db.watch()
@@ -101,7 +100,7 @@ test('JSON.stringify takes every response', async (t) => {
   assert.deepStrictEqual(json(await db.check()).problems, [])
 })
 
-test('JSON.stringify takes every request', () => {
+test('JSON: every request', () => {
   const { Compare, Delete, Txn } = libkv
   const put = Put('k', BYTES, { lease: 7n })
   assert.deepStrictEqual(
@@ -120,7 +119,7 @@ test('JSON.stringify takes every request', () => {
   assert.strictEqual(json(txn).failure[0].range.aBase64, '/wCA')
 })
 
-test('a range and a batch of a watcher are iterable, as in Python', async (t) => {
+test('iteration: ranges and batches of a watcher', async (t) => {
   const db = await memory(t)
   const watcher = db.watch()
   t.after(() => watcher.close())
@@ -139,7 +138,7 @@ test('a range and a batch of a watcher are iterable, as in Python', async (t) =>
   assert.strictEqual([...responses[0]].length, 2)
 })
 
-test('inspect of a handle says what the repr of Python says', async (t) => {
+test('inspect: handles, as the repr of Python', async (t) => {
   const where = place(t)
   const db = await libkv.open(where)
   assert.strictEqual(inspect(db), `<libkv.Db ${JSON.stringify(where)}>`)
@@ -175,7 +174,7 @@ test('inspect of a handle says what the repr of Python says', async (t) => {
     assert.match(inspect(libkv[name], { showHidden: true }), new RegExp(`class ${name}`))
 })
 
-test('inspect of the store in memory and of a cluster has no secret', async (t) => {
+test('inspect: has no secret', async (t) => {
   const { db } = await etcd(t)
   assert.strictEqual(inspect(db), '<libkv.Db ":memory:">')
   const server = await libkv.serve(db)

@@ -1,12 +1,11 @@
 'use strict'
 
 const assert = require('node:assert')
-const { test } = require('node:test')
 const libkv = require('libkv')
 const { memory } = require('libkv/testing')
-const { place } = require('./support.js')
+const { place, test } = require('./support.js')
 
-test('a KvError is an Error with code and revision', async (t) => {
+test('KvError: is an Error with code and revision', async (t) => {
   const db = await memory(t)
   const error = await db.get('k', { revision: 9 }).then(assert.fail, (error) => error)
   assert.ok(error instanceof libkv.KvError && error instanceof Error)
@@ -18,7 +17,7 @@ test('a KvError is an Error with code and revision', async (t) => {
   assert.deepStrictEqual(Object.keys(error).sort(), ['code', 'revision'])
 })
 
-test('a KvError has the lease and the key as members', async (t) => {
+test('KvError: has lease and key as members', async (t) => {
   const db = await memory(t)
   await assert.rejects(db.put('k', 'v', { lease: 77n }), { code: 'LEASE_NOT_FOUND', lease: 77n })
   await db.leaseGrant(60, { id: 77n })
@@ -34,7 +33,7 @@ test('a KvError has the lease and the key as members', async (t) => {
   )
 })
 
-test('options misspelt are named in every call, and nothing is written', async (t) => {
+test('options: misspelt ones are named in every call, and nothing is written', async (t) => {
   const db = await memory(t)
   const calls = {
     prevKV: [
@@ -75,7 +74,7 @@ test('options misspelt are named in every call, and nothing is written', async (
   assert.strictEqual(db.statusSync().revision, 1)
 })
 
-test('options that run code of their own do not disturb a call', async (t) => {
+test('options: getters that make calls do not disturb a call', async (t) => {
   const db = await memory(t)
   const options = {
     get prevKv() {
@@ -93,7 +92,7 @@ test('options that run code of their own do not disturb a call', async (t) => {
   assert.strictEqual(db.rangeSync(range).kvs[0].key.toString(), 'k')
 })
 
-test('a promise rejects; a twin throws; neither does the other', async (t) => {
+test('errors: promises reject, synchronous calls throw', async (t) => {
   const db = await memory(t)
   for (const name of [
     'get',
@@ -125,7 +124,7 @@ test('a promise rejects; a twin throws; neither does the other', async (t) => {
   assert.throws(() => db.scanSync(null), TypeError)
 })
 
-test('many refusals among many writes each find their own promise', async (t) => {
+test('errors: each of many refusals rejects its own promise', async (t) => {
   const db = await memory(t)
   const results = await Promise.allSettled(
     Array.from({ length: 1_000 }, (_, n) =>
@@ -142,7 +141,7 @@ test('many refusals among many writes each find their own promise', async (t) =>
   )
 })
 
-test('the stack of an error has the function that awaits, whatever the call', async (t) => {
+test('errors: the stack has the function that awaits', async (t) => {
   const where = place(t)
   const db = await libkv.open(where)
   t.after(() => db.close())
@@ -197,7 +196,7 @@ test('the stack of an error has the function that awaits, whatever the call', as
   }
 })
 
-test('steps asked for at once are taken in order, after an error too', async (t) => {
+test('errors: steps of a walk stay in order after an error', async (t) => {
   const db = await memory(t)
   for (const key of ['a', 'b', 'c']) await db.put(key, key)
   const walk = db.scan()

@@ -1,14 +1,13 @@
 'use strict'
 
 const assert = require('node:assert')
-const { test } = require('node:test')
 const { setImmediate: turn } = require('node:timers/promises')
 const libkv = require('libkv')
 const { memory } = require('libkv/testing')
 const { native } = require('../lib/native.js')
-const { holder, place } = require('./support.js')
+const { holder, place, test } = require('./support.js')
 
-test('the loop is not held while another process holds the lock', async (t) => {
+test('loop: runs while another process holds the lock', async (t) => {
   const store = place(t)
   const held = await holder(t, store)
   const db = await libkv.open(store, { busyTimeoutMs: Infinity })
@@ -42,7 +41,7 @@ test('the loop is not held while another process holds the lock', async (t) => {
   await db.close()
 })
 
-test('a group is settled with one wake-up of the loop', async (t) => {
+test('loop: one wake-up settles a group', async (t) => {
   const store = place(t)
   const held = await holder(t, store)
   const db = await libkv.open(store, { busyTimeoutMs: Infinity })
@@ -63,7 +62,7 @@ test('a group is settled with one wake-up of the loop', async (t) => {
   await db.close()
 })
 
-test('busy names the holder', async (t) => {
+test('busy: names the holder', async (t) => {
   const store = place(t)
   const held = await holder(t, store)
   const db = await libkv.open(store, { busyTimeoutMs: 1 })
@@ -73,7 +72,7 @@ test('busy names the holder', async (t) => {
   await db.close()
 })
 
-test('an aborted write that waits was not written, and its reason comes through', async (t) => {
+test('abort: a write that waits is not written and rejects with the reason', async (t) => {
   const store = place(t)
   const held = await holder(t, store)
   const db = await libkv.open(store, { busyTimeoutMs: Infinity })
@@ -103,7 +102,7 @@ test('an aborted write that waits was not written, and its reason comes through'
   await db.close()
 })
 
-test('a write aborted before it is asked for is not written', async (t) => {
+test('abort: before the call nothing is written', async (t) => {
   const db = await memory(t)
   const signal = AbortSignal.abort()
   for (const call of [
@@ -121,7 +120,7 @@ test('a write aborted before it is asked for is not written', async (t) => {
   assert.strictEqual(db.statusSync().revision, 1)
 })
 
-test('a write aborted when it had begun says so in the cause', async (t) => {
+test('abort: a write that had begun has an unknown outcome as its cause', async (t) => {
   const db = await memory(t)
   // as if a writer had just begun it, too late to cancel
   const cancel = native.cancel
@@ -138,7 +137,7 @@ test('a write aborted when it had begun says so in the cause', async (t) => {
   assert.strictEqual(db.getSync('k').value.toString(), 'v')
 })
 
-test('an abort after the answer changes nothing', async (t) => {
+test('abort: after the response it changes nothing', async (t) => {
   const db = await memory(t)
   const abort = new AbortController()
   await db.put('k', 'v', { signal: abort.signal })

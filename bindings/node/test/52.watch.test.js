@@ -4,15 +4,10 @@ const assert = require('node:assert')
 const { once } = require('node:events')
 const fs = require('node:fs')
 const { spawn } = require('node:child_process')
-const { after, test } = require('node:test')
 const { setImmediate: turn } = require('node:timers/promises')
 const libkv = require('libkv')
 const { memory } = require('libkv/testing')
-const { folder, place } = require('./support.js')
-
-// a step that waits does not keep the process, see 60.misuse.test.js
-const stay = setInterval(() => {}, 1_000)
-after(() => clearInterval(stay))
+const { folder, place, test, until } = require('./support.js')
 
 const told = ({ revision, events }) => [
   revision,
@@ -25,7 +20,7 @@ async function take(watcher, count) {
   return batches
 }
 
-test('a watcher delivers whole revisions in order, past and to come', async (t) => {
+test('watch: complete revisions in order, of the past and new ones', async (t) => {
   const db = await memory(t)
   await db.put('a', '1')
   await db.txn({ success: [libkv.Put('b', '1'), libkv.Put('c', '1')] })
@@ -41,7 +36,7 @@ test('a watcher delivers whole revisions in order, past and to come', async (t) 
   assert.strictEqual(watcher.resumeRevision, 5)
 })
 
-test('which keys, and how, stand in one object or two', async (t) => {
+test('watch: keys and options in one object or two', async (t) => {
   const db = await memory(t)
   const of = {
     all: db.watch(),
@@ -61,17 +56,13 @@ test('which keys, and how, stand in one object or two', async (t) => {
   const seen = {}
   for (const [name, watcher] of Object.entries(of)) {
     seen[name] = []
-    for (;;) {
-      const { value: batch } = await watcher.next({ timeoutMs: 0 })
-      if (!batch) break
-      seen[name].push(batch.revision)
-    }
-    // a step without patience may come before the store's thread has seen the last write
-    while (watcher.resumeRevision <= 5) {
-      const batch = watcher.tryNext()
+    // a step without a time-out to wait may come before the store's thread has seen the last write
+    await until('all of the past', async () => {
+      const { value } = await watcher.next({ timeoutMs: 0 })
+      const batch = value ?? watcher.tryNext()
       if (batch) seen[name].push(batch.revision)
-      await turn()
-    }
+      return watcher.resumeRevision > 5
+    })
   }
   assert.deepStrictEqual(seen, {
     all: [2, 3, 4, 5],
@@ -86,7 +77,7 @@ test('which keys, and how, stand in one object or two', async (t) => {
   })
 })
 
-test('a pair before an event comes where it is asked for', async (t) => {
+test('watch: prevKv', async (t) => {
   const db = await memory(t)
   const [plain, asked] = [
     db.watch('k', { startRevision: 1 }),
@@ -101,7 +92,7 @@ test('a pair before an event comes where it is asked for', async (t) => {
   assert.strictEqual((await plain.next()).value.events[0].prevKv, undefined)
 })
 
-test('misuse is a TypeError or RangeError; what the store refuses has its code', async (t) => {
+test('watch: misuse is a TypeError or RangeError, refusals have a code', async (t) => {
   const db = await memory(t)
   assert.throws(() => db.watch({ prefix: 'a' }, { startrevision: 1 }), {
     name: 'TypeError',
@@ -127,7 +118,7 @@ test('misuse is a TypeError or RangeError; what the store refuses has its code',
   assert.throws(() => db.watch({}, { startRevision: 1 }), { code: 'COMPACTED', revision: 3 })
 })
 
-test('a watcher that a compaction has passed learns so, with the revision to start from', async (t) => {
+test('watch: compacted, with the revision to start from', async (t) => {
   const db = await memory(t)
   const watcher = db.watch()
   for (let n = 0; n < 5; n++) await db.put('k', String(n))
@@ -141,7 +132,7 @@ test('a watcher that a compaction has passed learns so, with the revision to sta
   )
 })
 
-test('from where a watcher stopped another goes on', async (t) => {
+test('watch: resumes where another watcher stopped', async (t) => {
   const db = await memory(t)
   for (let n = 0; n < 100; n++) await db.put(`k${n}`, 'v')
   const seen = []
@@ -161,7 +152,7 @@ test('from where a watcher stopped another goes on', async (t) => {
   )
 })
 
-test('a replay of many events comes page by page, with nothing left out', async (t) => {
+test('watch: a long replay is complete', async (t) => {
   const db = await memory(t)
   const puts = Array.from({ length: 5_000 }, (_, n) => db.put(`k${n % 10}`, 'v'.repeat(n % 300)))
   await Promise.all(puts)
@@ -172,7 +163,7 @@ test('a replay of many events comes page by page, with nothing left out', async 
   }
 })
 
-test('steps asked for at once are taken one after the other', async (t) => {
+test('watch: concurrent steps are taken one after the other', async (t) => {
   const db = await memory(t)
   const watcher = db.watch()
   const steps = [watcher.next(), watcher.next(), watcher.next()]
@@ -185,7 +176,7 @@ test('steps asked for at once are taken one after the other', async (t) => {
   assert.strictEqual(watcher.tryNext(), undefined)
 })
 
-test('a step with a time-out gives up, and misses nothing', async (t) => {
+test('watch: a step that times out misses nothing', async (t) => {
   const db = await memory(t)
   const watcher = db.watch()
   for (const timeoutMs of [0, 1, 5])
@@ -198,7 +189,7 @@ test('a step with a time-out gives up, and misses nothing', async (t) => {
   }
 })
 
-test('every way to end a watcher ends the step that waits, at once', async (t) => {
+test('watch: every way to end a watcher ends its step at once', async (t) => {
   const db = await memory(t)
   const ends = {
     close: (watcher) => watcher.close(),
@@ -230,7 +221,7 @@ test('every way to end a watcher ends the step that waits, at once', async (t) =
   assert.strictEqual((await db.status()).watchers, 0)
 })
 
-test('an abort signal ends a watcher with its reason', async (t) => {
+test('watch: an abort signal ends it with its reason', async (t) => {
   const db = await memory(t)
   const reason = new Error('enough')
   const abort = new AbortController()
@@ -243,7 +234,7 @@ test('an abort signal ends a watcher with its reason', async (t) => {
     for await (const { revision } of watcher) seen.push(revision)
   })()
   await db.put('k', 'v')
-  while (seen.length === 0) await turn()
+  await until('a revision', () => seen.length > 0)
   abort.abort(reason)
   await assert.rejects(loop, (error) => error === reason)
   for (const ended of [watcher, idle])
@@ -256,7 +247,7 @@ test('an abort signal ends a watcher with its reason', async (t) => {
   assert.strictEqual((await db.status()).watchers, 0)
 })
 
-test('what another process writes is seen', async (t) => {
+test('watch: writes of another process', async (t) => {
   const store = place(t)
   const db = await libkv.open(store)
   const program = `const db = require('libkv').openSync(process.argv[1]); for (let n = 0; n < 100; n++) db.putSync('k' + n, 'v')`
@@ -271,7 +262,7 @@ test('what another process writes is seen', async (t) => {
   await db.close()
 })
 
-test('a thousand watchers wait without a thread of their own, and one write wakes them all', async (t) => {
+test('watch: a thousand watchers need no thread each', async (t) => {
   const db = await memory(t)
   const threads = () => fs.readdirSync('/proc/self/task').length
   const first = db.watch('k') // the store's own thread

@@ -3,17 +3,12 @@
 const assert = require('node:assert')
 const { spawn } = require('node:child_process')
 const { once } = require('node:events')
-const { after, test } = require('node:test')
 const { setImmediate: turn } = require('node:timers/promises')
 const libkv = require('libkv')
 const { etcd, memory } = require('libkv/testing')
-const { folder, holder, place } = require('./support.js')
+const { folder, holder, place, test, until } = require('./support.js')
 
-// a step that waits does not keep the process, see 60.misuse.test.js
-const stay = setInterval(() => {}, 1_000)
-after(() => clearInterval(stay))
-
-test('grant, keep alive, time to live, list, revoke', async (t) => {
+test('lease: grant, keep alive, time to live, list, revoke', async (t) => {
   const { db, clock } = await etcd(t)
   const granted = await db.leaseGrant(10)
   assert.deepStrictEqual(
@@ -46,7 +41,7 @@ test('grant, keep alive, time to live, list, revoke', async (t) => {
   )
 })
 
-test('what is wrong is refused', async (t) => {
+test('lease: refusals', async (t) => {
   const db = await memory(t)
   await db.leaseGrant(5, { id: 7n })
   await assert.rejects(db.leaseGrant(5, { id: 7n }), { code: 'LEASE_EXISTS' })
@@ -75,7 +70,7 @@ test('what is wrong is refused', async (t) => {
   assert.throws(() => new libkv.Lease(), TypeError)
 })
 
-test('a lease expires when the clock says so, off the loop', async (t) => {
+test('lease: expires by the clock, off the loop', async (t) => {
   const { db, clock } = await etcd(t)
   const { id } = await db.leaseGrant(10)
   for (let n = 0; n < 100; n++) await db.put(`k${n}`, 'v', { lease: id })
@@ -88,7 +83,7 @@ test('a lease expires when the clock says so, off the loop', async (t) => {
   assert.deepStrictEqual([revision, events.length, events[0].type], [102, 100, 'delete'])
 })
 
-test('waiting for an expiry does not hold the loop', async (t) => {
+test('lease: waiting for an expiry does not block the loop', async (t) => {
   const { db, clock } = await etcd(t)
   await db.leaseGrant(2)
   let advanced = false
@@ -98,7 +93,7 @@ test('waiting for an expiry does not hold the loop', async (t) => {
   assert.deepStrictEqual(await db.leaseList(), [])
 })
 
-test('a lease keeps itself alive and goes when it is closed', async (t) => {
+test('lease: keeps itself alive and is revoked by close', async (t) => {
   const { db, clock } = await etcd(t)
   const lease = await db.lease(10)
   await db.put('k', 'v', { lease: lease.id })
@@ -122,7 +117,7 @@ test('a lease keeps itself alive and goes when it is closed', async (t) => {
   await assert.rejects(last.remaining(), { code: 'CLOSED' })
 })
 
-test('a lost lease says so, to each who asked, in turns of the loop', async (t) => {
+test('lease: a loss calls every callback, in turns of the loop', async (t) => {
   const { db, clock } = await etcd(t)
   const lease = await db.lease(6)
   assert.throws(() => lease.onLost('call me'), TypeError)
@@ -132,7 +127,7 @@ test('a lost lease says so, to each who asked, in turns of the loop', async (t) 
   await db.leaseRevoke(lease.id)
   assert.deepStrictEqual(told, [])
   await clock.advance(6_000) // when it would have been kept alive
-  while (told.length < 2) await turn()
+  await until('both callbacks', () => told.length === 2)
   assert.strictEqual(lease.lost, true)
   lease.onLost(() => told.push('late'))
   await turn()
@@ -140,7 +135,7 @@ test('a lost lease says so, to each who asked, in turns of the loop', async (t) 
   await lease.close() // fine
 })
 
-test('closing a store revokes what its handles kept alive', async (t) => {
+test('lease: closing the store revokes what its handles kept alive', async (t) => {
   const store = place(t)
   const [db, other] = [await libkv.open(store), await libkv.open(store)]
   const lease = await db.lease(100)
@@ -151,7 +146,7 @@ test('closing a store revokes what its handles kept alive', async (t) => {
   await other.close()
 })
 
-test('a lease ends with its process where it was asked for, and with an idle program in any case', async (t) => {
+test('lease: ends with its process, and with an idle program', async (t) => {
   const store = place(t)
   const db = await libkv.open(store)
   const watcher = db.watch({ noPut: true })
@@ -176,7 +171,7 @@ test('a lease ends with its process where it was asked for, and with an idle pro
   await db.close()
 })
 
-test('aborted grants and revocations keep the manners of writes', async (t) => {
+test('lease: aborted grants and revocations behave as writes', async (t) => {
   const store = place(t)
   const held = await holder(t, store)
   const db = await libkv.open(store, { busyTimeoutMs: Infinity })
@@ -196,7 +191,7 @@ test('aborted grants and revocations keep the manners of writes', async (t) => {
   await db.close()
 })
 
-test('what was written by a time', async (t) => {
+test('revisionAt', async (t) => {
   const { db, clock } = await etcd(t)
   const begin = clock.unixMs
   await db.put('k', 'early')

@@ -4,21 +4,22 @@ const assert = require('node:assert')
 const { spawn } = require('node:child_process')
 const { once } = require('node:events')
 const fs = require('node:fs')
-const { test } = require('node:test')
 const { setImmediate: turn } = require('node:timers/promises')
 const libkv = require('libkv')
 const { memory } = require('libkv/testing')
-const { folder, holder, place } = require('./support.js')
+const { folder, holder, place, test, until } = require('./support.js')
 
 const line = async (db, name) =>
   (await db.range({ prefix: `${name}/`, sortTarget: 'create' })).kvs.map(({ key }) => `${key}`)
 
-/** Waits until so many stand in line. */
-async function standing(db, name, count) {
-  while ((await line(db, name)).length !== count) await turn()
-}
+/** Waits until this number of keys is in line. */
+const standing = (db, name, count) =>
+  until(`${count} in line`, async () => (await line(db, name)).length === count)
 
-test('a lock is handed over in the order in which they came', async (t) => {
+/** Waits until no lease is left. */
+const noLease = (db) => until('no lease', async () => (await db.leaseList()).length === 0)
+
+test('lock: is handed over in order of arrival', async (t) => {
   const db = await memory(t)
   const locks = Array.from({ length: 20 }, () => db.lock('l', 60))
   const order = []
@@ -28,7 +29,7 @@ test('a lock is handed over in the order in which they came', async (t) => {
   }
   let fence = 0
   for (const [n, lock] of locks.entries()) {
-    while (order.length === n) await turn()
+    await until('the lock is handed over', () => order.length > n)
     assert.deepStrictEqual(
       [order.at(-1), lock.isHeld, `${lock.key}`],
       [n, true, (await line(db, 'l'))[0]],
@@ -49,7 +50,7 @@ test('a lock is handed over in the order in which they came', async (t) => {
   )
 })
 
-test('acquiring twice, releasing twice and trying', async (t) => {
+test('lock: acquire twice, release twice, tryAcquire', async (t) => {
   const db = await memory(t)
   const [lock, other] = [db.lock('l', 60), db.lock(Buffer.from('l'), 60)]
   await lock.release()
@@ -63,7 +64,7 @@ test('acquiring twice, releasing twice and trying', async (t) => {
   assert.strictEqual(await other.tryAcquire(), true)
 })
 
-test('misuse of locks and elections', async (t) => {
+test('lock and election: misuse', async (t) => {
   const db = await memory(t)
   for (const call of [
     () => db.lock(),
@@ -100,7 +101,7 @@ test('misuse of locks and elections', async (t) => {
   await waiting
 })
 
-test('a time-out names the holder and leaves the line', async (t) => {
+test('lock: a time-out names the holder and leaves the line', async (t) => {
   const db = await memory(t)
   const [lock, other] = [db.lock('l', 60), db.lock('l', 60)]
   await lock.acquire()
@@ -117,7 +118,7 @@ test('a time-out names the holder and leaves the line', async (t) => {
   assert.strictEqual(other.isHeld, true)
 })
 
-test('an abort and a release leave the line', async (t) => {
+test('lock: an abort and a release leave the line', async (t) => {
   const db = await memory(t)
   const [lock, other, election] = [db.lock('l', 60), db.lock('l', 60), db.election('l', 60)]
   await lock.acquire()
@@ -145,7 +146,7 @@ test('an abort and a release leave the line', async (t) => {
   await other.acquire({ signal: new AbortController().signal })
 })
 
-test('aborted at any moment, it stands nowhere in the end', async (t) => {
+test('lock: an abort at any moment leaves no key', async (t) => {
   const db = await memory(t)
   const lock = db.lock('l', 60)
   for (let turns = 0; turns < 40; turns++) {
@@ -158,12 +159,12 @@ test('aborted at any moment, it stands nowhere in the end', async (t) => {
     abort.abort()
     if (await acquired) await lock.release()
     await standing(db, 'l', 0)
-    while ((await db.leaseList()).length > 0) await turn()
+    await noLease(db)
     assert.strictEqual(lock.isHeld, false)
   }
 })
 
-test('an abort while the writer is held rejects at once', async (t) => {
+test('lock: an abort while the writer is held rejects at once', async (t) => {
   const store = place(t)
   const db = await libkv.open(store, { busyTimeoutMs: Infinity })
   const held = await holder(t, store)
@@ -174,11 +175,12 @@ test('an abort while the writer is held rejects at once', async (t) => {
   abort.abort()
   await assert.rejects(waiting, { name: 'AbortError' })
   await held.release()
-  while ((await db.leaseList()).length > 0 || (await line(db, 'l')).length > 0) await turn()
+  await noLease(db)
+  await standing(db, 'l', 0)
   await db.close()
 })
 
-test('a lost lease ends the wait, and what is held is not any more', async (t) => {
+test('lock: a lost lease ends the wait and the hold', async (t) => {
   const db = await memory(t)
   const [lock, other] = [db.lock('l', 3), db.lock('l', 3)]
   await lock.acquire()
@@ -189,12 +191,13 @@ test('a lost lease ends the wait, and what is held is not any more', async (t) =
   ).kvs)
     await db.leaseRevoke(lease)
   await assert.rejects(waiting, { code: 'LEASE_LOST' })
-  while (lock.isHeld) await new Promise((resolve) => setTimeout(resolve, 10)) // known a second later, when it is kept alive
+  // known a second later, when it is kept alive
+  await until('the loss is known', () => !lock.isHeld)
   await lock.acquire()
   assert.strictEqual(lock.isHeld, true)
 })
 
-test('closing the store ends every wait at once', async () => {
+test('close: ends every wait at once', async () => {
   const db = await libkv.open(':memory:')
   const [lock, other, election] = [db.lock('l', 60), db.lock('l', 60), db.election('l', 60)]
   await lock.acquire()
@@ -232,7 +235,7 @@ test('closing the store ends every wait at once', async () => {
   await election[Symbol.asyncDispose]()
 })
 
-test('an election: campaign, proclaim, leader, observe, resign', async (t) => {
+test('election: campaign, proclaim, leader, observe, resign', async (t) => {
   const db = await memory(t)
   const [one, two] = [db.election('e', 60), db.election('e', 60)]
   assert.strictEqual(await one.leader(), undefined)
@@ -241,9 +244,7 @@ test('an election: campaign, proclaim, leader, observe, resign', async (t) => {
   const observing = (async () => {
     for await (const { value } of leaders) if (seen.push(`${value}`) === 4) break
   })()
-  const see = async (count) => {
-    while (seen.length < count) await turn()
-  }
+  const see = (count) => until(`${count} leaders`, () => seen.length >= count)
   await one.campaign('one')
   await see(1)
   assert.deepStrictEqual(
@@ -268,7 +269,7 @@ test('an election: campaign, proclaim, leader, observe, resign', async (t) => {
   await assert.rejects(two.proclaim('after all'), { code: 'LEASE_LOST' })
 })
 
-test('a killed holder is followed within a second, whichever process it was', async (t) => {
+test("lock: is free within a second of the holder's death", async (t) => {
   const store = place(t)
   const db = await libkv.open(store)
   const program = `require('libkv').open(process.argv[1]).then(async (db) => {
@@ -293,7 +294,7 @@ test('a killed holder is followed within a second, whichever process it was', as
   await db.close()
 })
 
-test('a thousand who stand in line have no thread of their own', async (t) => {
+test('lock: a thousand waits need no thread each', async (t) => {
   const db = await memory(t)
   const threads = () => fs.readdirSync('/proc/self/task').length
   const first = db.lock('l', 60)

@@ -4,10 +4,9 @@
 const assert = require('node:assert')
 const net = require('node:net')
 const { once } = require('node:events')
-const { test } = require('node:test')
 const libkv = require('libkv')
 const { memory, served } = require('libkv/testing')
-const { all, run } = require('./support.js')
+const { all, run, test, until } = require('./support.js')
 
 const PATIENCE = { timeoutMs: 20_000 }
 
@@ -54,13 +53,11 @@ async function gate(t, address) {
       for (const pass of held) pass()
     },
     /** Something waits. */
-    async reached() {
-      while (waiting.length === 0) await new Promise((resolve) => setImmediate(resolve))
-    },
+    reached: () => until('a connection waits', () => waiting.length > 0),
   }
 }
 
-test('every call goes over the network', async (t) => {
+test('cluster: every call', async (t) => {
   const { remote } = await cluster(t)
   assert.strictEqual((await remote.put('a', '1')).revision, 2)
   assert.strictEqual((await remote.get('a')).value.toString(), '1')
@@ -106,7 +103,7 @@ test('every call goes over the network', async (t) => {
   await assert.rejects(remote.get('a'), { code: 'CLOSED' })
 })
 
-test('locks and elections stand in line over the network', async (t) => {
+test('cluster: locks and elections', async (t) => {
   const { db, remote } = await cluster(t)
   const [first, second, local] = [
     remote.lock('lock', 60),
@@ -132,7 +129,7 @@ test('locks and elections stand in line over the network', async (t) => {
   leaders.close()
 })
 
-test('both sides see what the other writes', async (t) => {
+test('cluster: both sides see the writes of the other', async (t) => {
   const { db, remote } = await cluster(t)
   const there = remote.watch({ prefix: '' })
   await remote.put('seen', '') // waits for the watcher
@@ -150,7 +147,7 @@ test('both sides see what the other writes', async (t) => {
   here.close()
 })
 
-test('what does not wait is unsupported', async (t) => {
+test('cluster: synchronous calls are unsupported', async (t) => {
   const { remote, server } = await cluster(t)
   const calls = [
     () => remote.getSync('a'),
@@ -170,7 +167,7 @@ test('what does not wait is unsupported', async (t) => {
   assert.ok(remote.closed)
 })
 
-test('nothing waits on the loop', async (t) => {
+test('cluster: nothing blocks the loop', async (t) => {
   const { server } = await served(t)
   const way = await gate(t, server.address)
   const remote = await libkv.open(way.address, { requestTimeoutMs: Infinity })
@@ -218,7 +215,7 @@ test('nothing waits on the loop', async (t) => {
   leaders.close()
 })
 
-test('timeout of the caller limits each request', async (t) => {
+test('cluster: the time-out of the caller limits each request', async (t) => {
   const { server } = await served(t)
   const way = await gate(t, server.address)
   // what the caller does not limit fails in another way, after a minute
@@ -246,7 +243,7 @@ test('timeout of the caller limits each request', async (t) => {
   other.close()
 })
 
-test('a watcher that is not there yet can be ended', async (t) => {
+test('cluster: a watcher that is being created can be ended', async (t) => {
   const { server } = await served(t)
   const way = await gate(t, server.address)
   const remote = await libkv.open(way.address)
@@ -283,7 +280,7 @@ test('a watcher that is not there yet can be ended', async (t) => {
   await unread
 })
 
-test('a cluster that is not there is unavailable, and named', async () => {
+test('cluster: one that does not exist is unavailable, and named', async () => {
   const taken = net.createServer().listen(0, '127.0.0.1')
   await once(taken, 'listening')
   const { port } = taken.address()
@@ -294,7 +291,7 @@ test('a cluster that is not there is unavailable, and named', async () => {
   })
 })
 
-test('options of a cluster', async (t) => {
+test('cluster: options', async (t) => {
   const { server } = await served(t)
   const remote = await libkv.open(new URL(server.address), {
     connectTimeoutMs: 20_000,
@@ -320,7 +317,7 @@ test('options of a cluster', async (t) => {
   await assert.rejects(libkv.open(server.address, { keepAliveMs: -1 }), RangeError)
 })
 
-test('a server and its ends', async (t) => {
+test('server: start and end', async (t) => {
   const db = await memory(t)
   const server = await libkv.serve(db)
   const remote = await libkv.open(server.address, { requestTimeoutMs: 2_000 })
@@ -344,7 +341,7 @@ test('a server and its ends', async (t) => {
   assert.throws(() => new libkv.Server(), TypeError)
 })
 
-test('the store closed before its server: clients get errors', async () => {
+test('server: clients get errors after the store was closed', async () => {
   const db = await memory()
   const server = await libkv.serve(db)
   const remote = await libkv.open(server.address, { requestTimeoutMs: 2_000 })
@@ -355,7 +352,7 @@ test('the store closed before its server: clients get errors', async () => {
   await remote.close()
 })
 
-test('servers and clusters that nobody closes do not hold the process, nor end it badly', async () => {
+test('server: an open server or cluster does not hold the process', async () => {
   const program = `
     const libkv = require('libkv')
     async function main() {
@@ -384,7 +381,7 @@ test('servers and clusters that nobody closes do not hold the process, nor end i
   assert.deepStrictEqual(ended, { code: 0, signal: null, stdout: 'done\n', stderr: '' })
 })
 
-test('clients have the limits of the handle, or lower ones of the server', async (t) => {
+test('server: limits are the lower of handle and server', async (t) => {
   const MIB = 1 << 20
   const db = await memory(t, { maxRequestBytes: 4 * MIB, maxTxnOps: 200 })
   const puts = Array.from({ length: 200 }, (_, n) => libkv.Put(`k${n}`, 'v'))
@@ -410,7 +407,7 @@ test('clients have the limits of the handle, or lower ones of the server', async
   await assert.rejects(libkv.serve(db, '127.0.0.1:0', { maxTxnOp: 1 }), /did you mean maxTxnOps/)
 })
 
-test('the stack of an error of a cluster has the function that awaits', async (t) => {
+test('cluster: the stack of an error has the function that awaits', async (t) => {
   const { db, remote } = await cluster(t)
   await db.put('a', '1')
   await db.put('a', '2')

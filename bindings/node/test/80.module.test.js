@@ -5,11 +5,10 @@ const { execFile } = require('node:child_process')
 const fs = require('node:fs')
 const path = require('node:path')
 const { promisify } = require('node:util')
-const { test } = require('node:test')
 const libkv = require('libkv')
 const ts = require('typescript')
 const testing = require('libkv/testing')
-const { folder, run } = require('./support.js')
+const { folder, run, test } = require('./support.js')
 
 const program = ts.createProgram(
   [path.join(folder, 'index.d.ts'), path.join(folder, 'testing.d.ts')],
@@ -44,7 +43,7 @@ const names = (object) =>
     ),
   )
 
-test('types and module have the same names', () => {
+test('types: have the names of the module', () => {
   const types = declared('index.d.ts')
   assert.deepStrictEqual(Object.keys(types).sort(), Object.keys(libkv).sort())
   assert.deepStrictEqual(Object.keys(declared('testing.d.ts')).sort(), Object.keys(testing).sort())
@@ -95,7 +94,7 @@ test('types and module have the same names', () => {
   )
 })
 
-test('the types know the codes of the core, and no other', () => {
+test('types: have the error codes of the core', () => {
   const source = fs.readFileSync(path.join(folder, '../../core/src/error.rs'), 'utf8')
   const codes = [...source.matchAll(/^ {4}\d+ \w+ "(\w+)"/gm)].map(([, code]) => code.toUpperCase())
   const typed = /export type ErrorCode =([\s\S]*?)\n\n/.exec(
@@ -108,7 +107,7 @@ test('the types know the codes of the core, and no other', () => {
   )
 })
 
-test('the types know the options of open, and no other', () => {
+test('types: have the options of open', () => {
   const typed = /export interface OpenOptions {([\s\S]*?)\n}/.exec(
     fs.readFileSync(path.join(folder, 'index.d.ts'), 'utf8'),
   )[1]
@@ -119,7 +118,7 @@ test('the types know the options of open, and no other', () => {
   )
 })
 
-test('a public call of the Rust face has its counterpart', () => {
+test('module: has every public call of Rust', () => {
   const source = fs.readFileSync(path.join(folder, '../../core/src/db.rs'), 'utf8')
   const calls = [...source.matchAll(/^ {4}pub fn (\w+)/gm)].map(([, name]) => name)
   // calls that have another form here; until: a call takes { signal } or timeoutMs
@@ -147,7 +146,7 @@ test('a public call of the Rust face has its counterpart', () => {
   }
 })
 
-test('every call compiles under tsc --strict, and what is wrong does not', async () => {
+test('types: every call compiles under tsc --strict, wrong ones do not', async () => {
   const tsc = require.resolve('typescript/bin/tsc')
   const { stdout } = await promisify(execFile)(process.execPath, [
     tsc,
@@ -157,7 +156,7 @@ test('every call compiles under tsc --strict, and what is wrong does not', async
   assert.strictEqual(stdout, '')
 })
 
-test('CommonJS and ES modules give the same classes', async () => {
+test('module: CommonJS and ES modules give the same classes', async () => {
   const module = await import('libkv')
   assert.strictEqual(module.default, libkv)
   for (const name of Object.keys(libkv)) assert.strictEqual(module[name], libkv[name], name)
@@ -182,7 +181,7 @@ function blocks() {
   )
 }
 
-test("the README's programs run and print what it says", async () => {
+test('README: its programs run and print what it says', async () => {
   const programs = blocks()
   assert.strictEqual(programs.length, 6)
   assert.strictEqual(
@@ -197,13 +196,13 @@ test("the README's programs run and print what it says", async () => {
   }
 })
 
-test('no script of the package downloads anything of its own', () => {
+test('package: its scripts download nothing', () => {
   const { scripts, dependencies } = require('../package.json')
   assert.deepStrictEqual([Object.keys(scripts), dependencies], [['install', 'test'], undefined])
   assert.doesNotMatch(fs.readFileSync(path.join(folder, 'build.sh'), 'utf8'), /curl|wget|https?:/)
 })
 
-test('the version is that of the workspace', () => {
+test('package: has the version of the workspace', () => {
   const cargo = fs.readFileSync(path.join(folder, '../../Cargo.toml'), 'utf8')
   assert.strictEqual(require('../package.json').version, /^version = "(.*)"$/m.exec(cargo)[1])
 })

@@ -1,11 +1,11 @@
 'use strict'
 
 const assert = require('node:assert')
-const { test } = require('node:test')
 const libkv = require('libkv')
 const { BEGIN_MS, etcd, memory, served } = require('libkv/testing')
+const { test } = require('./support.js')
 
-test('a store is fresh for each test and closed after it', async (t) => {
+test('testing: a store is new for each test and closed after it', async (t) => {
   const seen = []
   for (let n = 0; n < 2; n++) {
     await t.test(`one of two`, async (t) => {
@@ -19,7 +19,7 @@ test('a store is fresh for each test and closed after it', async (t) => {
   }
 })
 
-test('the preset etcd comes with a clock in hand', async (t) => {
+test('testing: the preset etcd has a manual clock', async (t) => {
   const { db, clock } = await etcd(t)
   assert.strictEqual(clock.unixMs, BEGIN_MS)
   await clock.advance(1_000)
@@ -28,7 +28,7 @@ test('the preset etcd comes with a clock in hand', async (t) => {
   await assert.rejects(db.txn({ success: ops }), { code: 'TOO_MANY_OPS' })
 })
 
-test('a lease expires when the clock is advanced, without sleeping', async (t) => {
+test('testing: a lease expires when the clock is advanced', async (t) => {
   const { db, clock } = await etcd(t)
   const { id } = await db.leaseGrant(30)
   await db.put('session', 'open', { lease: id })
@@ -38,7 +38,7 @@ test('a lease expires when the clock is advanced, without sleeping', async (t) =
   assert.strictEqual(await db.get('session'), undefined)
 })
 
-test('a store that is served goes by the clock of its test', async (t) => {
+test('testing: a served store uses the clock of its test', async (t) => {
   const { db, clock, server } = await served(t)
   const client = await libkv.open(server.address)
   const { id } = await client.leaseGrant(30)
@@ -49,7 +49,7 @@ test('a store that is served goes by the clock of its test', async (t) => {
   await client.close()
 })
 
-test('without a context the caller closes, and options go through', async () => {
+test('testing: without a context the caller closes, and options are passed on', async () => {
   const db = await memory(undefined, { maxTxnOps: 1 })
   await assert.rejects(db.txn({ success: [libkv.Range('a'), libkv.Range('b')] }), {
     code: 'TOO_MANY_OPS',

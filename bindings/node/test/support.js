@@ -1,14 +1,43 @@
 // What several test files need.
 'use strict'
 
+const assert = require('node:assert')
 const { execFile, spawn } = require('node:child_process')
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const { once } = require('node:events')
+const { test: nodeTest } = require('node:test')
+const { setImmediate: turn } = require('node:timers/promises')
 const libkv = require('libkv')
 
 const folder = path.join(__dirname, '..')
+
+/** How long a test waits for what must happen. A loaded machine takes a while. */
+const PATIENCE_MS = 60_000
+
+/**
+ * A test that fails, and does not hang, if it waits in vain. It holds the loop: a step of a watcher
+ * does not, and node:test gives up a test once nothing does.
+ */
+const test = (name, body) =>
+  nodeTest(name, { timeout: 2 * PATIENCE_MS }, async (t) => {
+    const stay = setInterval(() => {}, PATIENCE_MS)
+    try {
+      await body(t)
+    } finally {
+      clearInterval(stay)
+    }
+  })
+
+/** Waits until something holds, in turns of the loop. */
+async function until(what, holds) {
+  const end = Date.now() + PATIENCE_MS
+  while (!(await holds())) {
+    assert.ok(Date.now() < end, `${what}: not within ${PATIENCE_MS} ms`)
+    await turn()
+  }
+}
 
 /** A path for a store, gone after the test. */
 function place(test) {
@@ -21,7 +50,7 @@ function place(test) {
 function run(program, { node = [], words = [] } = {}) {
   return new Promise((resolve) => {
     const env = { ...process.env, NODE_TEST_CONTEXT: undefined } // a process of its own, also for node:test
-    const options = { cwd: folder, timeout: 60_000, killSignal: 'SIGKILL', env }
+    const options = { cwd: folder, timeout: PATIENCE_MS, killSignal: 'SIGKILL', env }
     execFile(
       process.execPath,
       [...node, '-e', program, ...words],
@@ -55,12 +84,12 @@ async function holder(test, store) {
   test.after(() => child.kill('SIGKILL'))
   await once(child.stdout, 'data')
   const db = await libkv.open(store)
-  for (;;) {
+  await until('it is stopped while it holds the lock', async () => {
     child.kill('SIGSTOP')
     await stopped(child.pid)
-    if ((await db.status()).writerPid === child.pid) break
-    child.kill('SIGCONT')
-  }
+    const { writerPid } = await db.status()
+    return writerPid === child.pid || !child.kill('SIGCONT')
+  })
   await db.close()
   return {
     pid: child.pid,
@@ -73,11 +102,10 @@ async function holder(test, store) {
   }
 }
 
-/** A signal is delivered some time; its effect stands in /proc. */
-async function stopped(pid) {
-  while (!/^State:\s+T/m.test(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))) {
-    await new Promise((resolve) => setImmediate(resolve))
-  }
+/** A signal takes effect some time after it is sent; /proc shows when. */
+function stopped(pid) {
+  const state = () => fs.readFileSync(`/proc/${pid}/status`, 'utf8')
+  return until('it stops', () => /^State:\s+T/m.test(state()))
 }
 
 async function all(iterable) {
@@ -86,4 +114,4 @@ async function all(iterable) {
   return items
 }
 
-module.exports = { all, folder, holder, place, run }
+module.exports = { all, folder, holder, place, run, test, until }

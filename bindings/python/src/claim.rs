@@ -20,7 +20,7 @@ use crate::lease::unless_gone;
 use crate::mailbox::{Mailbox, PendingFuture, Submission};
 use crate::parker::Parker;
 use crate::request::Txn;
-use crate::value::IntoPython;
+use crate::value::IntoField;
 use crate::watch::Leaders;
 
 /// A name that can be claimed, and the claim while it is held.
@@ -101,7 +101,7 @@ impl Claim {
         let request = self.lock(py).holder_request();
         let found = ask(py, &self.db, move |db| db.range(request))?;
         let leader = found.kvs.into_iter().next();
-        leader.map(|kv| kv.into_python(py)).transpose()
+        leader.into_field(py)
     }
 
     fn observe(&self, py: Python<'_>) -> PyResult<Leaders> {

@@ -195,16 +195,16 @@ value! {
         bytes_on_disk: u64,
         /// Size of the pages with data, in bytes; the other pages are used again.
         bytes_in_use: u64,
-        /// Read transactions, active or kept for reuse, in all processes.
+        /// Read transactions, active or cached, in all processes.
         readers: Option<u32>,
-        /// Watchers of this process.
+        /// The number of watchers of this process.
         watchers: u64,
         /// The number of leases.
         leases: Option<u64>,
         /// The version of the format on disk.
         format_version: Option<u32>,
         /// The version of LMDB in this process, for example "0.9.24".
-        lmdb_version: Option<Py<PyString>>,
+        lmdb_version: Option<String>,
         /// 32 hexadecimal digits that identify this store.
         store_id: String,
         /// The durability of this handle's writes: "sync", "lazy" or "none".
@@ -213,17 +213,18 @@ value! {
         max_bytes: Option<u64>,
         /// The active alarms, a list of AlarmMember sorted by kind and member.
         alarms: Py<PyList>,
-        /// True after a failed sync: the store accepts no more writes until every process has closed it.
+        /// True after a failed sync: the store accepts no more writes until every process has
+        /// closed it.
         poisoned: bool,
-        /// True if the store's files were removed while it is open. Data written since is lost when the last process
-        /// closes the store.
+        /// True if the store's files were removed while it is open. Data written since is lost when
+        /// the last process closes the store.
         removed: bool,
         /// The pid of the process that holds the write lock; None if no process holds it.
         writer_pid: Option<u32>,
         /// How long it has held the write lock, in milliseconds.
         writer_held_ms: Option<u64>,
-        /// By how many commits the oldest active read transaction is behind; None if there is none. Its pages cannot
-        /// be reused.
+        /// By how many commits the oldest active read transaction is behind; None if there is none.
+        /// Its pages cannot be reused.
         oldest_reader: Option<u64>,
     }
 }

@@ -12,7 +12,7 @@ use crate::guard::{detached, guard, not_pickled};
 use crate::handle::Handle;
 use crate::key_value::KeyValue;
 use crate::response::{Difference, Event};
-use crate::value::IntoPython;
+use crate::value::IntoField;
 
 /// Items that are read while the interpreter is released once; the first time fewer.
 const AHEAD_FIRST: usize = 64;
@@ -135,7 +135,7 @@ macro_rules! iterator {
             }
 
             fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<$item>>> {
-                guard(|| self.0.next(py)?.map(|item| item.into_python(py)).transpose())
+                guard(|| self.0.next(py)?.into_field(py))
             }
 
             /// Ends the iteration. It holds no resource of the store, so this only frees memory.

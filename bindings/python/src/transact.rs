@@ -17,7 +17,7 @@ use crate::handle::Handle;
 use crate::key_value::KeyValue;
 use crate::request;
 use crate::response::RangeResponse;
-use crate::value::IntoPython;
+use crate::value::{IntoField, IntoPython};
 
 /// The option of transact(); None: no limit.
 pub fn max_retries(options: Option<&Dict<'_>>) -> PyResult<Option<u32>> {
@@ -150,8 +150,7 @@ impl Transaction {
         guard(|| {
             let key = bytes("key", key)?;
             self.with(py, |transaction| transaction.get(&key))?
-                .map(|kv| kv.into_python(py))
-                .transpose()
+                .into_field(py)
         })
     }
 

@@ -161,7 +161,8 @@ same_type!(
     String,
     Option<u32>,
     Option<i64>,
-    Option<u64>
+    Option<u64>,
+    Option<String>
 );
 
 impl IntoField<String> for &'static str {
@@ -216,14 +217,6 @@ impl IntoPython for Vec<u8> {
 
     fn into_python(self, py: Python<'_>) -> PyResult<Py<PyBytes>> {
         Ok(PyBytes::new(py, &self).unbind())
-    }
-}
-
-impl IntoPython for String {
-    type Class = PyString;
-
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<PyString>> {
-        Ok(PyString::new(py, &self).unbind())
     }
 }
 

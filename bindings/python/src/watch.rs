@@ -17,7 +17,7 @@ use crate::key_value::KeyValue;
 use crate::mailbox::{Mailbox, PendingFuture};
 use crate::parker::Parker;
 use crate::response::WatchBatch;
-use crate::value::IntoPython;
+use crate::value::IntoField;
 
 /// A source of items that wakes its reader when there is one.
 pub trait Source: Send + Sync + 'static {
@@ -194,17 +194,46 @@ impl Drop for Wait {
     }
 }
 
-/// Watches a range; created by Db.watch(). An iterator of WatchBatch, and a context manager that
-/// closes it.
-///
-/// Each batch is one complete revision; none is missing and none is delivered twice. A watcher that
-/// is not read delays no compaction and costs writers nothing. If a compaction passes its position,
-/// it raises CompactedError, whose revision is the first that a new watcher may start from.
-///
-/// One thread at a time may read; another one gets InvalidArgumentError. Any thread may call
-/// cancel() and close(), which end an iteration. After the store is closed it raises ClosedError.
-#[pyclass(frozen, module = "libkv")]
-pub struct Watcher(Arc<Subscription<libkv::Watcher>>);
+/// Declares a class over a subscription, with the methods that all such classes have.
+macro_rules! stream {
+    ($(#[$doc:meta])* $name:ident, $source:ty, $item:ty; $( $methods:tt )*) => {
+        $(#[$doc])*
+        #[pyclass(frozen, module = "libkv")]
+        pub struct $name(Arc<Subscription<$source>>);
+
+        #[pymethods]
+        impl $name {
+            $( $methods )*
+
+            /// Resolves the future when there may be an item, for libkv.aio.
+            fn _wait(
+                &self,
+                mailbox: &Bound<'_, Mailbox>,
+                future: &Bound<'_, PyAny>,
+            ) -> PyResult<Wait> {
+                guard(|| self.0.wait(mailbox.get(), future))
+            }
+
+            fn __iter__(slf: Py<Self>) -> Py<Self> {
+                slf
+            }
+
+            fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<$item>>> {
+                guard(|| self.0.step(py)?.into_field(py))
+            }
+
+            fn __enter__(slf: PyRef<'_, Self>) -> PyResult<PyRef<'_, Self>> {
+                slf.0.db.ensure_open()?;
+                Ok(slf)
+            }
+
+            #[pyo3(signature = (*_exception))]
+            fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyAny>) -> PyResult<()> {
+                self.close(py)
+            }
+        }
+    };
+}
 
 impl Watcher {
     pub fn new(db: &Handle, watcher: libkv::Watcher) -> Watcher {
@@ -212,8 +241,20 @@ impl Watcher {
     }
 }
 
-#[pymethods]
-impl Watcher {
+stream! {
+    /// Watches a range; created by Db.watch(). An iterator of WatchBatch, and a context manager
+    /// that closes it.
+    ///
+    /// Each batch is one complete revision; none is missing and none is delivered twice. A watcher
+    /// that is not read delays no compaction and costs writers nothing. If a compaction passes its
+    /// position, it raises CompactedError, whose revision is the first that a new watcher may start
+    /// from.
+    ///
+    /// One thread at a time may read; another one gets InvalidArgumentError. Any thread may call
+    /// cancel() and close(), which end an iteration. After the store is closed it raises
+    /// ClosedError.
+    Watcher, libkv::Watcher, WatchBatch;
+
     /// Returns the next WatchBatch; None after timeout (seconds; None: no limit). Waits without the
     /// interpreter; Ctrl-C ends the wait and loses no batch.
     ///
@@ -225,23 +266,13 @@ impl Watcher {
         py: Python<'_>,
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<Py<WatchBatch>>> {
-        guard(|| {
-            self.0
-                .next(py, seconds("timeout", timeout)?)?
-                .map(|batch| batch.into_python(py))
-                .transpose()
-        })
+        guard(|| self.0.next(py, seconds("timeout", timeout)?)?.into_field(py))
     }
 
     /// Returns the next WatchBatch if there is one now, otherwise None. Does not wait. Raises as
     /// next().
     fn try_next(&self, py: Python<'_>) -> PyResult<Option<Py<WatchBatch>>> {
-        guard(|| {
-            self.0
-                .try_next(py)?
-                .map(|batch| batch.into_python(py))
-                .transpose()
-        })
+        guard(|| self.0.try_next(py)?.into_field(py))
     }
 
     /// Cancels it, from any thread: a waiting call and every later one raises CancelledError.
@@ -278,34 +309,6 @@ impl Watcher {
         guard(|| self.0.source.fd().map_err(raise))
     }
 
-    /// Resolves the future when there may be an item, for libkv.aio.
-    fn _wait(&self, mailbox: &Bound<'_, Mailbox>, future: &Bound<'_, PyAny>) -> PyResult<Wait> {
-        guard(|| self.0.wait(mailbox.get(), future))
-    }
-
-    fn __iter__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<WatchBatch>>> {
-        guard(|| {
-            self.0
-                .step(py)?
-                .map(|batch| batch.into_python(py))
-                .transpose()
-        })
-    }
-
-    fn __enter__(slf: PyRef<'_, Self>) -> PyResult<PyRef<'_, Self>> {
-        slf.0.db.ensure_open()?;
-        Ok(slf)
-    }
-
-    #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.close(py)
-    }
-
     fn __repr__(&self) -> String {
         format!(
             "<libkv.Watcher from revision {}>",
@@ -321,20 +324,18 @@ impl Watcher {
     }
 }
 
-/// The leaders of an election, one after the other; created by Election.observe(). An iterator of
-/// KeyValue, and a context manager that closes it. One thread at a time may read, as with a
-/// Watcher.
-#[pyclass(frozen, module = "libkv")]
-pub struct Leaders(Arc<Subscription<Mutex<libkv::Leaders>>>);
-
 impl Leaders {
     pub fn new(db: &Handle, leaders: libkv::Leaders) -> Leaders {
         Leaders(Subscription::new(db, Mutex::new(leaders)))
     }
 }
 
-#[pymethods]
-impl Leaders {
+stream! {
+    /// The leaders of an election, one after the other; created by Election.observe(). An iterator
+    /// of KeyValue, and a context manager that closes it. One thread at a time may read, as with a
+    /// Watcher.
+    Leaders, Mutex<libkv::Leaders>, KeyValue;
+
     /// Returns the next leader's KeyValue; None after timeout (seconds; None: no limit). If changes
     /// come faster than they are read, only the last is returned. Waits and raises as
     /// Watcher.next(), except CompactedError.
@@ -344,22 +345,12 @@ impl Leaders {
         py: Python<'_>,
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<Py<KeyValue>>> {
-        guard(|| {
-            self.0
-                .next(py, seconds("timeout", timeout)?)?
-                .map(|kv| kv.into_python(py))
-                .transpose()
-        })
+        guard(|| self.0.next(py, seconds("timeout", timeout)?)?.into_field(py))
     }
 
     /// Returns the next leader's KeyValue if there is one now, otherwise None. Does not wait.
     fn try_next(&self, py: Python<'_>) -> PyResult<Option<Py<KeyValue>>> {
-        guard(|| {
-            self.0
-                .try_next(py)?
-                .map(|kv| kv.into_python(py))
-                .transpose()
-        })
+        guard(|| self.0.try_next(py)?.into_field(py))
     }
 
     /// Closes it, from any thread: every later call raises ClosedError. A second close has no
@@ -375,29 +366,6 @@ impl Leaders {
                 Ok(())
             })
         })
-    }
-
-    /// Resolves the future when there may be an item, for libkv.aio.
-    fn _wait(&self, mailbox: &Bound<'_, Mailbox>, future: &Bound<'_, PyAny>) -> PyResult<Wait> {
-        guard(|| self.0.wait(mailbox.get(), future))
-    }
-
-    fn __iter__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<KeyValue>>> {
-        guard(|| self.0.step(py)?.map(|kv| kv.into_python(py)).transpose())
-    }
-
-    fn __enter__(slf: PyRef<'_, Self>) -> PyResult<PyRef<'_, Self>> {
-        slf.0.db.ensure_open()?;
-        Ok(slf)
-    }
-
-    #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.close(py)
     }
 
     fn __repr__(&self) -> &'static str {

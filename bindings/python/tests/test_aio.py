@@ -36,7 +36,7 @@ def db(kv: libkv.Db) -> libkv.aio.Db:
     return libkv.aio.Db(kv)
 
 
-def test_every_call_has_the_name_it_has_in_libkv() -> None:
+def test_aio_has_every_name_of_libkv() -> None:
     for ours, theirs in (
         (libkv.aio.Db, libkv.Db),
         (libkv.aio.Snapshot, libkv.Snapshot),
@@ -54,7 +54,7 @@ def test_every_call_has_the_name_it_has_in_libkv() -> None:
             assert getattr(ours, name).__doc__, name
 
 
-def test_the_whole_life_of_a_store(run: Run, tmp_path: Any) -> None:
+def test_store_from_open_to_close(run: Run, tmp_path: Any) -> None:
     async def main() -> None:
         async with libkv.aio.open(tmp_path / "s", durability="lazy") as db:
             assert (await db.put("a", "1")).revision == 2
@@ -98,7 +98,7 @@ def test_the_whole_life_of_a_store(run: Run, tmp_path: Any) -> None:
     run(main())
 
 
-def test_what_is_made_is_awaited_or_entered(run: Run, tmp_path: Any) -> None:
+def test_open_and_handles_are_awaited_or_entered(run: Run, tmp_path: Any) -> None:
     async def main() -> None:
         # entered directly
         async with libkv.aio.open(tmp_path / "s") as db:
@@ -142,7 +142,7 @@ def test_what_is_made_is_awaited_or_entered(run: Run, tmp_path: Any) -> None:
     run(main())
 
 
-def test_what_cannot_be_made_is_refused_where_it_is_entered(run: Run, tmp_path: Any) -> None:
+def test_open_that_fails_raises_where_it_is_entered(run: Run, tmp_path: Any) -> None:
     async def main() -> None:
         with pytest.raises(libkv.NotFoundError):
             async with libkv.aio.open(tmp_path / "none", create=False):
@@ -192,7 +192,7 @@ def test_misuse_raises_where_it_is_awaited(run: Run, db: libkv.aio.Db) -> None:
     run(main())
 
 
-def test_a_group_is_resolved_with_one_wake_up(run: Run, db: libkv.aio.Db, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_group_is_resolved_with_few_wake_ups(run: Run, db: libkv.aio.Db, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         loop, wakes = asyncio.get_running_loop(), [0]
         mailbox = _libkv._Mailbox()
@@ -215,7 +215,7 @@ def test_a_group_is_resolved_with_one_wake_up(run: Run, db: libkv.aio.Db, monkey
     assert db._db.range(prefix="k").count == 1_000
 
 
-def test_one_answer_queue_wakes_once_for_what_is_there(kv: libkv.Db) -> None:
+def test_response_queue_wakes_once_for_all_it_has(kv: libkv.Db) -> None:
     """Without a loop: responses that come before the queue is taken share one wake-up."""
     mailbox = _libkv._Mailbox()
     futures = [Future() for _ in range(50)]
@@ -232,7 +232,7 @@ def test_one_answer_queue_wakes_once_for_what_is_there(kv: libkv.Db) -> None:
     assert sum(isinstance(future.answer, libkv.InvalidArgumentError) for future in futures) == 10
 
 
-def test_no_thread_for_calls_or_handles(run: Run, db: libkv.aio.Db) -> None:
+def test_threads_are_not_started_for_calls_or_handles(run: Run, db: libkv.aio.Db) -> None:
     async def main() -> None:
         before = threading.active_count()
         await asyncio.gather(*(db.put(f"k{number}") for number in range(200)))
@@ -242,7 +242,7 @@ def test_no_thread_for_calls_or_handles(run: Run, db: libkv.aio.Db) -> None:
     run(main())
 
 
-def test_timers_fire_while_another_process_holds_the_lock(run: Run, holder: Holder) -> None:
+def test_loop_runs_while_another_process_holds_the_lock(run: Run, holder: Holder) -> None:
     async def main() -> None:
         db = await libkv.aio.open(holder.path, busy_timeout_ms=math.inf)
         write = asyncio.ensure_future(db.put("k", "v"))
@@ -258,7 +258,7 @@ def test_timers_fire_while_another_process_holds_the_lock(run: Run, holder: Hold
     run(main())
 
 
-def test_busy_comes_as_an_exception(run: Run, holder: Holder) -> None:
+def test_busy_is_an_exception(run: Run, holder: Holder) -> None:
     async def main() -> None:
         async with libkv.aio.open(holder.path, busy_timeout_ms=10) as db:
             with pytest.raises(libkv.BusyError):
@@ -267,11 +267,12 @@ def test_busy_comes_as_an_exception(run: Run, holder: Holder) -> None:
     run(main())
 
 
-def test_cancelling_takes_back_what_waits(run: Run, holder: Holder) -> None:
+def test_cancel_withdraws_writes_that_wait(run: Run, holder: Holder) -> None:
     async def main() -> None:
         db = await libkv.aio.open(holder.path, busy_timeout_ms=math.inf)
         writes = [asyncio.ensure_future(db.put(f"mine/{number}")) for number in range(10)]
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
+        assert not any(write.done() for write in writes)
         for write in writes:
             write.cancel()
         for write in writes:
@@ -290,7 +291,7 @@ def test_cancelling_takes_back_what_waits(run: Run, holder: Holder) -> None:
     run(main())
 
 
-def test_cancelling_too_late_says_that_the_outcome_is_unknown(run: Run, db: libkv.aio.Db) -> None:
+def test_cancel_too_late_has_an_unknown_outcome(run: Run, db: libkv.aio.Db) -> None:
     async def main() -> None:
         for number in range(200):
             write = asyncio.ensure_future(db.put(f"k{number}"))
@@ -306,7 +307,7 @@ def test_cancelling_too_late_says_that_the_outcome_is_unknown(run: Run, db: libk
     run(main())
 
 
-def test_cancelled_writes_are_there_or_not_as_their_exception_says(run: Run, db: libkv.aio.Db) -> None:
+def test_cancelled_writes_exist_as_their_exception_says(run: Run, db: libkv.aio.Db) -> None:
     async def main() -> None:
         writes = [asyncio.ensure_future(db.put(f"{number}")) for number in range(300)]
         await asyncio.sleep(0)
@@ -326,7 +327,7 @@ def test_cancelled_writes_are_there_or_not_as_their_exception_says(run: Run, db:
     run(main())
 
 
-def test_transact_async_and_plain(run: Run, db: libkv.aio.Db) -> None:
+def test_transact_with_coroutine_and_function(run: Run, db: libkv.aio.Db) -> None:
     async def add(t: libkv.aio.Transaction, by: int = 1) -> int:
         found = await t.get("n")
         await asyncio.sleep(0)
@@ -389,7 +390,7 @@ def test_transact_gives_up_and_is_cancelled(run: Run, db: libkv.aio.Db) -> None:
     run(main())
 
 
-def test_a_compaction_under_transact_is_another_try(run: Run, db: libkv.aio.Db) -> None:
+def test_transact_retries_after_a_compaction(run: Run, db: libkv.aio.Db) -> None:
     tries = [0]
 
     async def body(t: libkv.aio.Transaction) -> None:
@@ -408,7 +409,7 @@ def test_a_compaction_under_transact_is_another_try(run: Run, db: libkv.aio.Db) 
     run(main())
 
 
-def test_a_long_scan_lets_others_run(run: Run, db: libkv.aio.Db) -> None:
+def test_scan_lets_other_tasks_run(run: Run, db: libkv.aio.Db) -> None:
     async def main() -> None:
         await db.txn(success=[libkv.Put(f"{number:05}") for number in range(10_000)])
         turns = [0]
@@ -426,7 +427,7 @@ def test_a_long_scan_lets_others_run(run: Run, db: libkv.aio.Db) -> None:
     run(main())
 
 
-def test_one_handle_on_many_loops_in_many_threads(kv: libkv.Db) -> None:
+def test_handle_on_many_loops_in_many_threads(kv: libkv.Db) -> None:
     db = libkv.aio.Db(kv)
     wrong: list[BaseException] = []
 
@@ -452,7 +453,7 @@ def test_one_handle_on_many_loops_in_many_threads(kv: libkv.Db) -> None:
 
 
 @pytest.mark.parametrize("kind", LOOPS)
-def test_a_loop_that_is_closed_with_writes_in_flight_is_forgotten(kind: str, kv: libkv.Db) -> None:
+def test_loop_closed_with_writes_in_flight_is_freed(kind: str, kv: libkv.Db) -> None:
     loop = LOOPS[kind]()
     db = libkv.aio.Db(kv)
 
@@ -476,7 +477,7 @@ def test_a_loop_that_is_closed_with_writes_in_flight_is_forgotten(kind: str, kv:
     assert kv.get("l")
 
 
-def test_the_store_closes_under_writes_in_flight(run: Run, tmp_path: Any) -> None:
+def test_close_with_writes_in_flight(run: Run, tmp_path: Any) -> None:
     async def main() -> None:
         db = await libkv.aio.open(tmp_path / "s")
         writes = [asyncio.ensure_future(db.put(f"k{number}")) for number in range(100)]
@@ -499,7 +500,7 @@ async def until_count(db: libkv.aio.Db, prefix: str, count: int) -> None:
     await until(lambda: db._db.range(prefix=prefix, count_only=True).count == count)
 
 
-def test_a_watcher_is_an_asynchronous_iterator(run: Run, db: libkv.aio.Db) -> None:
+def test_watcher_is_an_asynchronous_iterator(run: Run, db: libkv.aio.Db) -> None:
     async def main() -> None:
         async with db.watch(prefix="k/") as watcher:
             writes = [asyncio.ensure_future(db.put(f"k/{number}")) for number in range(100)]
@@ -526,7 +527,7 @@ def test_a_watcher_is_an_asynchronous_iterator(run: Run, db: libkv.aio.Db) -> No
 
 
 @pytest.mark.parametrize("end", ["cancel", "close", "store", "task"])
-def test_who_awaits_a_watcher_is_ended_at_once(run: Run, end: str) -> None:
+def test_watcher_that_is_awaited_ends_at_once(run: Run, end: str) -> None:
     async def main() -> None:
         db = await libkv.aio.open(":memory:")
         watcher, other = db.watch(), db.watch()
@@ -536,7 +537,9 @@ def test_who_awaits_a_watcher_is_ended_at_once(run: Run, end: str) -> None:
             return [batch async for batch in other]
 
         iterating = asyncio.ensure_future(iterate())
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        assert not iterating.done()
         with pytest.raises(libkv.InvalidArgumentError):
             await watcher.next()
         match end:
@@ -571,7 +574,7 @@ async def other_until(watcher: libkv.aio.Watcher, revision: int) -> Any:
             return
 
 
-def test_a_thousand_watchers_on_one_loop(run: Run, db: libkv.aio.Db) -> None:
+def test_watchers_a_thousand_on_one_loop(run: Run, db: libkv.aio.Db) -> None:
     """A watcher needs no thread and no descriptor, and is woken for its own key only."""
 
     async def main() -> None:
@@ -595,7 +598,7 @@ def test_a_thousand_watchers_on_one_loop(run: Run, db: libkv.aio.Db) -> None:
     run(main())
 
 
-def test_a_replay_lets_others_run(run: Run, db: libkv.aio.Db) -> None:
+def test_watcher_replay_lets_other_tasks_run(run: Run, db: libkv.aio.Db) -> None:
     async def main() -> None:
         for _ in range(50):
             await asyncio.gather(*(db.put("k") for _ in range(100)))
@@ -618,7 +621,7 @@ def test_a_replay_lets_others_run(run: Run, db: libkv.aio.Db) -> None:
     run(main())
 
 
-def test_leases_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
+def test_lease_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
     async def main() -> None:
         granted = await db.lease_grant(100, id=7)
         assert (granted.id, granted.ttl_seconds) == (7, 100)
@@ -645,7 +648,7 @@ def test_leases_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
     run(main())
 
 
-def test_a_lost_lease_tells_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
+def test_lease_loss_is_reported_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
     async def main() -> None:
         lease, told, wrong = await db.lease(3), asyncio.Event(), asyncio.Event()
         asyncio.get_running_loop().set_exception_handler(lambda *_: wrong.set())
@@ -672,7 +675,7 @@ def test_a_lost_lease_tells_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
     run(main())
 
 
-def test_a_callback_that_refers_to_its_lease_is_no_leak(run: Run, db: libkv.aio.Db) -> None:
+def test_lease_callback_that_refers_to_its_lease_is_freed(run: Run, db: libkv.aio.Db) -> None:
     class Owner:
         def __init__(self, lease: libkv.aio.Lease) -> None:
             self.lease = lease
@@ -690,7 +693,7 @@ def test_a_callback_that_refers_to_its_lease_is_no_leak(run: Run, db: libkv.aio.
     run(main())
 
 
-def test_a_lock_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
+def test_lock_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
     async def main() -> None:
         inside = [0]
         order: list[int] = []
@@ -725,7 +728,7 @@ def test_a_lock_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
     run(main())
 
 
-def test_cancelling_whoever_stands_in_line_takes_it_out(run: Run, db: libkv.aio.Db) -> None:
+def test_cancel_leaves_the_line(run: Run, db: libkv.aio.Db) -> None:
     async def main() -> None:
         mine = db.lock("name", 60)
         await mine.acquire()
@@ -760,7 +763,7 @@ def test_cancelling_whoever_stands_in_line_takes_it_out(run: Run, db: libkv.aio.
     run(main())
 
 
-def test_a_lock_whose_lease_is_lost_while_it_waits(run: Run, db: libkv.aio.Db) -> None:
+def test_lock_whose_lease_is_lost_while_it_waits(run: Run, db: libkv.aio.Db) -> None:
     async def main() -> None:
         mine, other = db.lock("name", 3), db.lock("name", 3)
         await mine.acquire()
@@ -775,7 +778,7 @@ def test_a_lock_whose_lease_is_lost_while_it_waits(run: Run, db: libkv.aio.Db) -
     run(main())
 
 
-def test_an_election_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
+def test_election_on_the_loop(run: Run, db: libkv.aio.Db) -> None:
     async def main() -> None:
         mine, other = db.election("leader", 60), db.election("leader", 60)
         async with mine.observe() as leaders:
@@ -814,7 +817,7 @@ async def first_of(leaders: libkv.aio.Leaders) -> Any:
         return
 
 
-def test_the_store_closes_under_whoever_stands_in_line(run: Run) -> None:
+def test_close_ends_waits_in_line(run: Run) -> None:
     async def main() -> None:
         db = await libkv.aio.open(":memory:")
         mine, other = db.lock("name", 60), db.lock("name", 60)
@@ -833,7 +836,7 @@ def test_the_store_closes_under_whoever_stands_in_line(run: Run) -> None:
     run(main())
 
 
-def test_the_revision_at_a_time(run: Run) -> None:
+def test_revision_at_a_time(run: Run) -> None:
     async def main() -> None:
         clock = libkv.Clock(1_700_000_000_000)
         async with libkv.aio.open(":memory:", clock=clock) as db:

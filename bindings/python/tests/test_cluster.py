@@ -26,7 +26,7 @@ def cluster(kv_server: libkv.Server) -> Iterator[libkv.Db]:
         yield db
 
 
-def test_every_call_goes_over_the_network(cluster: libkv.Db) -> None:
+def test_calls_over_the_network(cluster: libkv.Db) -> None:
     assert cluster.put("a", "1").revision == 2
     found = cluster.get("a")
     assert found is not None
@@ -80,7 +80,7 @@ def test_every_call_goes_over_the_network(cluster: libkv.Db) -> None:
         cluster.get("a")
 
 
-def test_both_sides_see_what_the_other_writes(kv_etcd: libkv.Db, cluster: libkv.Db) -> None:
+def test_writes_of_both_sides_are_seen(kv_etcd: libkv.Db, cluster: libkv.Db) -> None:
     with cluster.watch(prefix="") as watcher:
         kv_etcd.put("here", "1")
         assert watcher.next(PATIENCE_SECONDS).events[0].kv.key == b"here"  # type: ignore[union-attr]
@@ -89,7 +89,7 @@ def test_both_sides_see_what_the_other_writes(kv_etcd: libkv.Db, cluster: libkv.
         assert watcher.next(PATIENCE_SECONDS).events[0].kv.key == b"there"  # type: ignore[union-attr]
 
 
-def test_every_call_goes_over_the_network_in_aio(kv_server: libkv.Server) -> None:
+def test_calls_over_the_network_in_aio(kv_server: libkv.Server) -> None:
     async def main() -> None:
         async with libkv.aio.open(kv_server.address) as cluster:
             await cluster.put("a", "1")
@@ -145,7 +145,7 @@ def test_every_call_goes_over_the_network_in_aio(kv_server: libkv.Server) -> Non
     asyncio.run(main())
 
 
-def test_nothing_waits_on_the_loop(gate: Gate) -> None:
+def test_loop_is_not_blocked_by_a_cluster(gate: Gate) -> None:
     """The gate is shut during each call: a call that blocks the loop would never see it open."""
 
     async def main() -> None:
@@ -204,7 +204,7 @@ def test_nothing_waits_on_the_loop(gate: Gate) -> None:
     asyncio.run(main())
 
 
-def test_a_watcher_that_is_not_there_yet_can_be_ended(gate: Gate) -> None:
+def test_watcher_that_is_being_created_can_be_ended(gate: Gate) -> None:
     async def main() -> None:
         async with libkv.aio.open(gate.address) as cluster:
             gate.shut()
@@ -336,7 +336,7 @@ def test_timeout_of_the_caller_limits_each_request_in_aio(gate: Gate) -> None:
     asyncio.run(main())
 
 
-def test_a_cluster_that_is_not_there_is_unavailable_and_named() -> None:
+def test_cluster_that_does_not_exist_is_unavailable_and_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         dead = taken.getsockname()[1]
     with pytest.raises(libkv.UnavailableError, match=f"127.0.0.1:{dead}"):
@@ -354,14 +354,14 @@ def test_a_cluster_that_is_not_there_is_unavailable_and_named() -> None:
         ({"tls_keys": "x"}, TypeError, "did you mean"),
     ],
 )
-def test_options_that_a_cluster_refuses(
+def test_cluster_refuses_options_of_a_store(
     kv_server: libkv.Server, options: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
         libkv.open(kv_server.address, **options)
 
 
-def test_a_server_and_its_ends(kv: libkv.Db, tmp_path: Path) -> None:
+def test_server_starts_and_ends(kv: libkv.Db, tmp_path: Path) -> None:
     with libkv.serve(kv) as server:
         assert repr(server) == f"<libkv.Server at {server.address}>"
         cluster = libkv.open(server.address, request_timeout_ms=2_000)
@@ -400,14 +400,14 @@ def test_a_server_and_its_ends(kv: libkv.Db, tmp_path: Path) -> None:
         ("127.0.0.1:0", {"client_cert_auth": 1}, TypeError, "client_cert_auth"),
     ],
 )
-def test_what_serve_refuses(
+def test_serve_refuses_wrong_arguments(
     kv: libkv.Db, address: Any, options: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
         libkv.serve(kv, address, **options)
 
 
-def test_a_server_that_is_dropped_ends(kv: libkv.Db) -> None:
+def test_server_that_is_dropped_ends(kv: libkv.Db) -> None:
     server = libkv.serve(kv)
     address = server.address
     del server
@@ -418,7 +418,7 @@ def test_a_server_that_is_dropped_ends(kv: libkv.Db) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")  # from Python 3.12 on
-def test_a_forked_child_lets_its_parents_server_and_cluster_alone(kv_server: libkv.Server, cluster: libkv.Db) -> None:
+def test_fork_does_not_end_server_and_cluster_of_the_parent(kv_server: libkv.Server, cluster: libkv.Db) -> None:
     cluster.put("a", "1")
     child = os.fork()
     if child == 0:
@@ -437,7 +437,7 @@ def test_a_forked_child_lets_its_parents_server_and_cluster_alone(kv_server: lib
     assert cluster.get("a")
 
 
-def test_many_threads_share_a_cluster(cluster: libkv.Db) -> None:
+def test_threads_share_a_cluster(cluster: libkv.Db) -> None:
     threads = [threading.Thread(target=lambda n=n: [cluster.put(f"{n}/{i}") for i in range(20)]) for n in range(8)]
     for thread in threads:
         thread.start()
@@ -459,7 +459,7 @@ def test_serve_in_aio(kv: libkv.Db) -> None:
     asyncio.run(main())
 
 
-def test_clients_have_the_limits_of_the_handle_or_lower_ones_of_the_server() -> None:
+def test_limits_are_the_lower_of_handle_and_server() -> None:
     mib = 1 << 20
     puts = [libkv.Put(f"k{n}", "v") for n in range(200)]
     with libkv.open(":memory:", max_request_bytes=4 * mib, max_txn_ops=200) as db:

@@ -28,7 +28,7 @@ LOSES_SOON = 3
 """A TTL in seconds; the loss of a lease is noticed at the next keep-alive, after a third of it."""
 
 
-def test_a_watcher_gives_whole_revisions_in_order(kv: libkv.Db) -> None:
+def test_watcher_gives_complete_revisions_in_order(kv: libkv.Db) -> None:
     watcher = kv.watch(prefix="a/")
     kv.txn(success=[libkv.Put("a/1", "x"), libkv.Put("b", "y"), libkv.Put("a/2", "z")])
     kv.put("b", "other")
@@ -54,7 +54,7 @@ def test_a_watcher_gives_whole_revisions_in_order(kv: libkv.Db) -> None:
     assert "revision 5" in repr(watcher)
 
 
-def test_each_option_of_watch(kv: libkv.Db) -> None:
+def test_watch_options(kv: libkv.Db) -> None:
     kv.put("k", "1")
     kv.put("k", "2")
     kv.delete("k")
@@ -74,7 +74,7 @@ def test_each_option_of_watch(kv: libkv.Db) -> None:
     assert seen(key="other", progress=True) == []
 
 
-def test_what_a_watch_refuses(kv: libkv.Db) -> None:
+def test_watch_refusals(kv: libkv.Db) -> None:
     wrong: Any = kv.watch
     calls: list[Callable[[], Any]] = [
         lambda: wrong(None),
@@ -105,7 +105,7 @@ def test_what_a_watch_refuses(kv: libkv.Db) -> None:
         pickle.dumps(kv.watch())
 
 
-def test_progress_is_a_batch_without_events(kv_etcd: libkv.Db, kv_clock: libkv.Clock) -> None:
+def test_watch_progress_is_a_batch_without_events(kv_etcd: libkv.Db, kv_clock: libkv.Clock) -> None:
     watcher = kv_etcd.watch("quiet", progress=True)
     kv_etcd.put("loud")
     kv_clock.advance(600_000)
@@ -126,7 +126,7 @@ def watcher_batch(revision: int) -> libkv.WatchBatch:
         return batch
 
 
-def test_a_slow_watcher_learns_of_the_compaction(kv: libkv.Db) -> None:
+def test_watcher_behind_a_compaction_returns_compacted(kv: libkv.Db) -> None:
     watcher = kv.watch("k")
     for _ in range(5):
         kv.put("k")
@@ -168,7 +168,7 @@ def until_waiting(watcher: Any) -> None:
     [("cancel", libkv.CancelledError), ("close", libkv.ClosedError), ("store", libkv.ClosedError)],
 )
 @pytest.mark.parametrize("iterates", [False, True])
-def test_who_waits_is_ended_at_once(end: str, expected: type[libkv.Error], iterates: bool) -> None:
+def test_waits_end_at_once(end: str, expected: type[libkv.Error], iterates: bool) -> None:
     db = libkv.open(":memory:")
     watcher = db.watch()
     thread, got = in_thread(lambda: list(watcher) if iterates else watcher.next())
@@ -187,7 +187,7 @@ def test_who_waits_is_ended_at_once(end: str, expected: type[libkv.Error], itera
     db.close()
 
 
-def test_a_second_thread_is_refused_and_the_first_goes_on(kv: libkv.Db) -> None:
+def test_watcher_refuses_a_second_thread(kv: libkv.Db) -> None:
     watcher = kv.watch()
     thread, got = in_thread(watcher.next)
     until_waiting(watcher)
@@ -244,7 +244,7 @@ def until_count(db: libkv.Db, prefix: str, count: int) -> None:
         time.sleep(0.001)
 
 
-def test_a_signal_that_does_not_raise_does_not_end_a_wait(kv: libkv.Db) -> None:
+def test_signal_that_does_not_raise_does_not_end_a_wait(kv: libkv.Db) -> None:
     came = []
 
     def handler(*_: Any) -> None:
@@ -262,7 +262,7 @@ def test_a_signal_that_does_not_raise_does_not_end_a_wait(kv: libkv.Db) -> None:
     assert len(came) >= 3
 
 
-def test_an_idle_wait_makes_no_system_call(kv: libkv.Db) -> None:
+def test_wait_makes_no_system_call_while_idle(kv: libkv.Db) -> None:
     """A waiting thread has no context switches until it is woken."""
     watcher = kv.watch()
     identity: list[int] = []
@@ -299,7 +299,7 @@ def test_fileno_polls_as_readable(kv: libkv.Db) -> None:
     assert poll.poll(0) != []
 
 
-def test_waiting_needs_no_descriptor_for_each_watcher(kv: libkv.Db) -> None:
+def test_watchers_need_no_descriptor_each(kv: libkv.Db) -> None:
     before = len(os.listdir("/proc/self/fd"))
     watchers = [kv.watch(f"{number}") for number in range(100)]
     for watcher in watchers:
@@ -312,7 +312,7 @@ def test_waiting_needs_no_descriptor_for_each_watcher(kv: libkv.Db) -> None:
     assert kv.status().watchers == 0
 
 
-def test_others_run_while_a_thread_waits(kv: libkv.Db) -> None:
+def test_threads_run_while_another_waits(kv: libkv.Db) -> None:
     watcher = kv.watch("k")
     writer = threading.Timer(0.05, kv.put, ("k",))  # would never run if the interpreter were not released
     writer.start()
@@ -320,7 +320,7 @@ def test_others_run_while_a_thread_waits(kv: libkv.Db) -> None:
     writer.join()
 
 
-def test_a_watcher_in_another_process(tmp_path: Path) -> None:
+def test_watcher_in_another_process(tmp_path: Path) -> None:
     program = """
         import sys, libkv
         with libkv.open(sys.argv[1]) as db, db.watch(prefix="k/") as watcher:
@@ -343,7 +343,7 @@ def test_a_watcher_in_another_process(tmp_path: Path) -> None:
         process.stdout.close()
 
 
-def test_leases_by_hand(kv: libkv.Db) -> None:
+def test_lease_calls_by_id(kv: libkv.Db) -> None:
     granted = kv.lease_grant(100, id=7)
     assert granted == kv_lease_grant(1, 7, 100)
     assert kv.lease_grant(0).ttl_seconds == 1
@@ -384,7 +384,7 @@ def kv_lease_grant(revision: int, number: int, ttl_seconds: int) -> libkv.LeaseG
         return db.lease_grant(ttl_seconds, id=number)
 
 
-def test_a_lease_that_keeps_itself_alive(kv: libkv.Db) -> None:
+def test_lease_keeps_itself_alive(kv: libkv.Db) -> None:
     with kv.lease(60) as lease:
         kv.put("mine", lease=lease.id)
         assert lease.ttl_seconds == 60
@@ -413,7 +413,7 @@ def test_a_lease_that_keeps_itself_alive(kv: libkv.Db) -> None:
             call()
 
 
-def test_a_lost_lease_tells_on_a_thread(kv: libkv.Db, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lease_loss_is_reported_on_a_thread(kv: libkv.Db, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", wrong.append)
     lease = kv.lease(LOSES_SOON)
@@ -441,7 +441,7 @@ def test_a_lost_lease_tells_on_a_thread(kv: libkv.Db, monkeypatch: pytest.Monkey
     lease.close()
 
 
-def test_a_callback_that_refers_to_its_lease_is_no_leak(kv: libkv.Db) -> None:
+def test_lease_callback_that_refers_to_its_lease_is_freed(kv: libkv.Db) -> None:
     class Owner:
         def __init__(self) -> None:
             self.lease = kv.lease(60)
@@ -458,7 +458,7 @@ def test_a_callback_that_refers_to_its_lease_is_no_leak(kv: libkv.Db) -> None:
         assert time.monotonic() < until
 
 
-def test_a_lease_expires_when_the_clock_says_so(kv_etcd: libkv.Db, kv_clock: libkv.Clock) -> None:
+def test_lease_expires_by_the_clock(kv_etcd: libkv.Db, kv_clock: libkv.Clock) -> None:
     kv_etcd.put("k", lease=kv_etcd.lease_grant(10).id)
     kv_clock.advance(9_999)
     assert kv_etcd.get("k")
@@ -467,7 +467,7 @@ def test_a_lease_expires_when_the_clock_says_so(kv_etcd: libkv.Db, kv_clock: lib
     assert kv_etcd.lease_list() == []
 
 
-def test_a_lock_excludes(kv: libkv.Db) -> None:
+def test_lock_excludes(kv: libkv.Db) -> None:
     mine, other = kv.lock("name", 60), kv.lock(b"name", 60)
     assert (mine.key, mine.revision, mine.is_held) == (b"", 0, False)
     with mine as held:
@@ -503,7 +503,7 @@ def test_a_lock_excludes(kv: libkv.Db) -> None:
             call()
 
 
-def test_a_lock_passes_from_thread_to_thread(kv: libkv.Db) -> None:
+def test_lock_passes_from_thread_to_thread(kv: libkv.Db) -> None:
     inside, order = [0], []
 
     def work() -> None:
@@ -523,7 +523,7 @@ def test_a_lock_passes_from_thread_to_thread(kv: libkv.Db) -> None:
     assert kv.range(prefix="name/").count == 0
 
 
-def test_a_handle_of_a_lock_that_is_in_use_is_refused(kv: libkv.Db) -> None:
+def test_lock_handle_in_use_is_refused(kv: libkv.Db) -> None:
     mine, other = kv.lock("name", 60), kv.lock("name", 60)
     mine.acquire()
     thread, got = in_thread(other.acquire)
@@ -538,7 +538,7 @@ def test_a_handle_of_a_lock_that_is_in_use_is_refused(kv: libkv.Db) -> None:
     assert other.is_held
 
 
-def test_a_lock_whose_lease_is_lost(kv: libkv.Db) -> None:
+def test_lock_whose_lease_is_lost(kv: libkv.Db) -> None:
     mine, other = kv.lock("name", LOSES_SOON), kv.lock("name", LOSES_SOON)
     mine.acquire()
     thread, got = in_thread(other.acquire)
@@ -558,7 +558,7 @@ def test_a_lock_whose_lease_is_lost(kv: libkv.Db) -> None:
     assert mine.is_held
 
 
-def test_an_election(kv: libkv.Db) -> None:
+def test_election_from_campaign_to_resign(kv: libkv.Db) -> None:
     mine, other = kv.election("leader", 60), kv.election("leader", 60)
     leaders = mine.observe()
     assert leaders.try_next() is None
@@ -599,7 +599,7 @@ def test_an_election(kv: libkv.Db) -> None:
         wrong.campaign(None)
 
 
-def test_who_waits_for_a_lock_of_a_closed_store() -> None:
+def test_lock_that_waits_ends_at_close() -> None:
     db = libkv.open(":memory:")
     mine, other = db.lock("name", 60), db.lock("name", 60)
     mine.acquire()
@@ -616,7 +616,7 @@ def test_who_waits_for_a_lock_of_a_closed_store() -> None:
     assert not mine.is_held
 
 
-def test_the_lock_of_a_killed_process_is_freed(tmp_path: Path) -> None:
+def test_lock_of_a_killed_process_is_freed(tmp_path: Path) -> None:
     program = """import sys, time, libkv
 db = libkv.open(sys.argv[1])
 lock = db.lock("name", 600)
@@ -639,7 +639,7 @@ time.sleep(600)"""
         until_count(db, "mine", 0)
 
 
-def test_the_revision_at_a_time() -> None:
+def test_revision_at_a_time() -> None:
     noon = datetime(2024, 5, 1, 12, tzinfo=UTC)
     clock = libkv.Clock(int(noon.timestamp() * 1_000))
     with libkv.open(":memory:", clock=clock) as db:
@@ -691,7 +691,7 @@ def _no_thread_is_left() -> Iterator[None]:
     assert threading.active_count() == 1
 
 
-def test_an_election_is_a_context_manager_that_resigns(kv: libkv.Db) -> None:
+def test_election_is_a_context_manager_that_resigns(kv: libkv.Db) -> None:
     with kv.election("e", 60) as election:
         assert not election.is_leader
         election.campaign("me")

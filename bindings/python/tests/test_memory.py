@@ -57,7 +57,7 @@ def db() -> Any:
         yield db
 
 
-def test_reads(db: libkv.Db) -> None:
+def test_memory_of_reads(db: libkv.Db) -> None:
     buffer = bytearray(200)
     snapshot = db.snapshot()
     leaks(lambda: db.get("k001"))
@@ -76,13 +76,13 @@ def test_reads(db: libkv.Db) -> None:
     leaks(db.status)
 
 
-def test_many_pairs(db: libkv.Db) -> None:
+def test_memory_of_many_pairs(db: libkv.Db) -> None:
     leaks(lambda: list(db.range().kvs), CALLS // 100)
     leaks(lambda: list(db.scan()), CALLS // 100)
     leaks(lambda: db.range().kvs == list(db.range().kvs), CALLS // 100)
 
 
-def test_values() -> None:
+def test_memory_of_values() -> None:
     leaks(lambda: libkv.Put("k", bytearray(100), lease=7, prev_kv=True))
     leaks(lambda: repr(libkv.Range(prefix="k", limit=3)))
     leaks(lambda: libkv.Txn(compare=[libkv.Compare.value("k", "==", "v")], success=[libkv.Put("k"), libkv.Delete("l")]))
@@ -92,7 +92,7 @@ def test_values() -> None:
         leaks(lambda: (repr(kv), hash(kv), kv == kv))  # noqa: PLR0124 - the operator itself
 
 
-def test_refusals(db: libkv.Db) -> None:
+def test_memory_of_refusals(db: libkv.Db) -> None:
     handle: Any = db
     leaks(refused(lambda: db.get("k", revision=99)), CALLS // 2)
     leaks(refused(lambda: db.put("", "v")), CALLS // 2)
@@ -105,7 +105,7 @@ def test_refusals(db: libkv.Db) -> None:
     leaks(refused(lambda: libkv.open("/none", create=False)), CALLS // 20)
 
 
-def test_writes() -> None:
+def test_memory_of_writes() -> None:
     """In a store that is compacted meanwhile, because history is not a leak."""
     with libkv.open(":memory:", durability="none") as db:
         calls = 0
@@ -124,7 +124,7 @@ def test_writes() -> None:
         leaks(lambda: db.transact(lambda t: t.range(prefix="k").count))
 
 
-def test_watchers_and_leases() -> None:
+def test_memory_of_watchers_and_leases() -> None:
     with libkv.open(":memory:", durability="none") as db:
         watcher, calls = db.watch("k"), 0
 
@@ -159,7 +159,7 @@ def test_watchers_and_leases() -> None:
         leaks(lambda: db.lease_time_to_live(7), CALLS // 5)
 
 
-def test_opening_and_closing() -> None:
+def test_memory_of_opening_and_closing() -> None:
     def use() -> None:
         with libkv.open(":memory:") as db:
             db.put("k", "v")
@@ -168,7 +168,7 @@ def test_opening_and_closing() -> None:
     leaks(use, 500)
 
 
-def test_aio() -> None:
+def test_memory_of_aio() -> None:
     async def work(db: libkv.aio.Db, calls: int) -> None:
         for _ in range(calls // 100):
             await asyncio.gather(*(db.put("k", "value") for _ in range(100)))
@@ -190,7 +190,7 @@ def test_aio() -> None:
         assert grown < ALLOWANCE_KB, f"{grown} kB more"
 
 
-def test_aio_watchers_and_locks() -> None:
+def test_memory_of_aio_watchers_and_locks() -> None:
     async def work(db: libkv.aio.Db, calls: int) -> None:
         watcher = db.watch("k")
         for number in range(calls):

@@ -98,7 +98,7 @@ def calls(db: libkv.Db, made: dict[str, Any]) -> dict[str, Callable[[], Any]]:
     }
 
 
-def test_everything_answers_closed_after_close(kv: libkv.Db) -> None:
+def test_close_makes_every_call_return_closed(kv: libkv.Db) -> None:
     for number in range(3_000):
         kv.put(f"k{number:04}", "v")
     made = handles(kv)
@@ -116,7 +116,7 @@ def test_everything_answers_closed_after_close(kv: libkv.Db) -> None:
     assert len(made["range"]) == 3_000, "an answer is the caller's"
 
 
-def test_two_handles_on_one_store_close_apart(tmp_path: Path) -> None:
+def test_close_of_one_of_two_handles(tmp_path: Path) -> None:
     first, second = libkv.open(tmp_path / "s"), libkv.open(tmp_path / "s")
     first.close()
     second.put("k", "v")
@@ -139,7 +139,7 @@ def test_handles_are_collected_in_any_order(tmp_path: Path, order: tuple[str, ..
         assert again.get("k")
 
 
-def test_children_keep_the_store_open(tmp_path: Path) -> None:
+def test_store_stays_open_while_children_live(tmp_path: Path) -> None:
     snapshot = libkv.open(tmp_path / "s").snapshot()
     gc.collect()
     assert snapshot.get("k") is None
@@ -185,7 +185,7 @@ def test_close_from_another_thread_while_all_calls_run(tmp_path: Path) -> None:
         assert not wrong
 
 
-def test_one_scan_in_many_threads_gives_each_pair_once(kv: libkv.Db) -> None:
+def test_scan_in_many_threads_gives_each_pair_once(kv: libkv.Db) -> None:
     kv.txn(success=[libkv.Put(f"{number:05}") for number in range(20_000)])
     scan = kv.scan()
     taken: list[bytes] = []
@@ -208,7 +208,7 @@ def ends_well(program: str, *arguments: Any, status: int = 0) -> str:
     return done.stdout
 
 
-def test_after_fork_every_call_answers_forked(tmp_path: Path) -> None:
+def test_fork_makes_every_call_return_forked(tmp_path: Path) -> None:
     program = """
         import gc, os, sys, threading, warnings
         warnings.simplefilter("ignore")
@@ -272,15 +272,13 @@ def test_fork_while_threads_read_and_write(tmp_path: Path) -> None:
             while not stop.is_set():
                 call()
         threads = [threading.Thread(target=work, args=(call,))
-                   for call in (lambda: db.put("k", "v"), lambda: db.get("k"), lambda: next(scan,
-                   None), db.status)]
+                   for call in (lambda: db.put("k", "v"), lambda: db.get("k"), lambda: next(scan, None), db.status)]
         for thread in threads:
             thread.start()
         for _ in range(20):
             child = os.fork()
             if child == 0:
-                for call in (lambda: db.get("k"), lambda: db.put("k"), lambda: next(scan),
-                db.status):
+                for call in (lambda: db.get("k"), lambda: db.put("k"), lambda: next(scan), db.status):
                     try:
                         call()
                     except libkv.ForkedError:
@@ -312,8 +310,8 @@ def test_multiprocessing_by_fork_and_by_spawn(tmp_path: Path) -> None:
                 for method in ("fork", "spawn"):
                     context = multiprocessing.get_context(method)
                     with libkv.open(sys.argv[1]) as db:
-                        processes = [context.Process(target=work, args=(sys.argv[1], n)) for n in
-                        range(3)] for process in processes:
+                        processes = [context.Process(target=work, args=(sys.argv[1], n)) for n in range(3)]
+                        for process in processes:
                             process.start()
                         for process in processes:
                             process.join()
@@ -397,7 +395,8 @@ AT_EXIT = """
     lock.acquire()
     for wait in (watcher.next, other.acquire, leaders.next, lambda: list(db.watch())):
         threading.Thread(target=wait, daemon=True).start()
-    time.sleep(0.05)
+    while db.range(prefix="name/", count_only=True).count < 2 or db.status().watchers < 2:
+        time.sleep(0.001)  # until the threads wait; the time-out of the program is its deadline
     class Slow:  # the threads are woken, and a lease is lost, while the interpreter is ending
         def __del__(self, sleep=time.sleep, db=db, lease=lease, lock=lock):
             db.lease_revoke(lease.id)
@@ -440,13 +439,13 @@ AT_EXIT = """
         """,
     ],
 )
-def test_the_interpreter_ends_with_work_in_flight(tmp_path: Path, program: str) -> None:
+def test_interpreter_ends_with_work_in_flight(tmp_path: Path, program: str) -> None:
     ends_well(AT_EXIT + "    " + program.strip("\n").lstrip(), tmp_path / "s")
     with libkv.open(tmp_path / "s", create=False) as db:
         assert db.check().problems == []
 
 
-def test_the_interpreter_ends_while_a_daemon_thread_waits_for_the_lock(holder: Holder) -> None:
+def test_interpreter_ends_while_a_daemon_thread_waits_for_the_lock(holder: Holder) -> None:
     program = (
         AT_EXIT
         + """
@@ -462,7 +461,7 @@ def test_the_interpreter_ends_while_a_daemon_thread_waits_for_the_lock(holder: H
     ends_well(program, holder.path)
 
 
-def test_a_sub_interpreter_gets_an_import_error() -> None:
+def test_sub_interpreter_gets_an_import_error() -> None:
     program = """
         try:
             import _xxsubinterpreters as interpreters
@@ -471,16 +470,20 @@ def test_a_sub_interpreter_gets_an_import_error() -> None:
                 import _interpreters as interpreters
             except ImportError:
                 sys.exit(0)
-        import libkv made = interpreters.create() code = "try: import libkv\\nexcept ImportError as
-        error: print('refused:', error, flush=True)" import sys sys.stdout.flush()
-        interpreters.run_string(made, code) interpreters.destroy(made) with libkv.open(":memory:")
-        as db:
+        import libkv
+        made = interpreters.create()
+        code = "try: import libkv\\nexcept ImportError as error: print('refused:', error, flush=True)"
+        import sys
+        sys.stdout.flush()
+        interpreters.run_string(made, code)
+        interpreters.destroy(made)
+        with libkv.open(":memory:") as db:
             db.put("k", "v")
     """
     assert "refused" in ends_well(program)
 
 
-def test_a_store_that_is_closed_in_its_own_transact(kv: libkv.Db) -> None:
+def test_close_within_transact(kv: libkv.Db) -> None:
     def body(t: libkv.Transaction) -> None:
         t.put("k", "v")
         kv.close()
@@ -489,7 +492,7 @@ def test_a_store_that_is_closed_in_its_own_transact(kv: libkv.Db) -> None:
         kv.transact(body)
 
 
-def test_a_closed_store_under_an_iterable(kv: libkv.Db) -> None:
+def test_close_within_an_iterable(kv: libkv.Db) -> None:
     def operations() -> Any:
         yield libkv.Put("k")
         kv.close()
@@ -498,13 +501,13 @@ def test_a_closed_store_under_an_iterable(kv: libkv.Db) -> None:
         kv.txn(success=operations())
 
 
-def test_reentrant_iteration_of_a_scan(kv: libkv.Db) -> None:
+def test_scan_reentrant_iteration(kv: libkv.Db) -> None:
     kv.txn(success=[libkv.Put(f"{number:03}") for number in range(300)])
     scan = kv.scan()
     assert [a.key < b.key for a, b in zip(scan, scan, strict=True)] == [True] * 150
 
 
-def test_others_run_while_the_last_handle_goes(holder: Holder) -> None:
+def test_threads_run_while_the_last_handle_is_dropped(holder: Holder) -> None:
     """Closing waits for a queued write of another process, without the interpreter."""
     db = libkv.open(holder.path, busy_timeout_ms=math.inf)
     mailbox, future = _libkv._Mailbox(), Future()

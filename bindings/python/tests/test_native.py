@@ -36,7 +36,7 @@ def test_version() -> None:
 
 
 @pytest.mark.parametrize("spell", [str, Path, os.fsencode, lambda path: f"file:{path}"])
-def test_a_target_is_str_path_bytes_or_file_url(tmp_path: Path, spell: Callable[[Path], Any]) -> None:
+def test_open_target_is_str_path_bytes_or_file_url(tmp_path: Path, spell: Callable[[Path], Any]) -> None:
     path = tmp_path / "störe"
     with libkv.open(spell(path)) as db:
         db.put("k", "v")
@@ -46,19 +46,19 @@ def test_a_target_is_str_path_bytes_or_file_url(tmp_path: Path, spell: Callable[
 
 
 @pytest.mark.parametrize("target", [None, 1, ["a"], object()])
-def test_other_targets_are_type_errors(target: Any) -> None:
+def test_open_target_of_other_types_is_a_type_error(target: Any) -> None:
     with pytest.raises(TypeError):
         libkv.open(target)
 
 
-def test_a_store_has_no_options_of_a_cluster() -> None:
+def test_open_of_a_store_refuses_options_of_a_cluster() -> None:
     with pytest.raises(libkv.InvalidArgumentError, match="tls_ca"):
         libkv.open(":memory:", tls_ca=Path("ca.pem"))
     with pytest.raises(libkv.InvalidArgumentError, match="keep_alive_ms"):
         libkv.open(":memory:", keep_alive_ms=5)
 
 
-def test_every_option_is_taken(tmp_path: Path) -> None:
+def test_open_accepts_every_option(tmp_path: Path) -> None:
     clock = libkv.Clock(1_000)
     options: dict[str, Any] = {
         "create": True,
@@ -95,7 +95,7 @@ def test_memory_accepts_every_durability() -> None:
                 assert db.delete("k", durability=write).deleted == 1
 
 
-def test_what_the_engine_refuses_stays_refused() -> None:
+def test_open_refusals_of_the_engine() -> None:
     with pytest.raises(ValueError, match="at least a second"):
         libkv.open(":memory:", auto_compaction=datetime.timedelta(0))
 
@@ -116,12 +116,12 @@ def test_what_the_engine_refuses_stays_refused() -> None:
         ("clock", 5, TypeError),
     ],
 )
-def test_an_option_of_the_wrong_kind_is_named(name: str, value: Any, error: type[Exception]) -> None:
+def test_option_of_the_wrong_type_is_named(name: str, value: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match=name):
         libkv.open(":memory:", **{name: value})
 
 
-def test_a_misspelt_option_is_named_with_the_nearest(kv: libkv.Db) -> None:
+def test_option_that_is_misspelt_is_named_with_the_nearest(kv: libkv.Db) -> None:
     calls: list[tuple[Callable[[], Any], str, str]] = [
         (lambda: libkv.open(":memory:", durabilty="none"), "durabilty", "durability"),  # type: ignore[call-arg]
         (lambda: libkv.open(":memory:", busy_timeout=1), "busy_timeout", "busy_timeout_ms"),  # type: ignore[call-arg]
@@ -142,7 +142,7 @@ def test_a_misspelt_option_is_named_with_the_nearest(kv: libkv.Db) -> None:
     assert kv.status().revision == 1
 
 
-def test_the_signatures_tell_every_option(kv: libkv.Db) -> None:
+def test_signatures_have_every_option(kv: libkv.Db) -> None:
     wrong = object()
     for owner, name in [(kv, name) for name in dir(kv) if name[0] != "_"] + [(libkv, "open")]:
         call = getattr(owner, name)
@@ -178,7 +178,7 @@ def test_the_signatures_tell_every_option(kv: libkv.Db) -> None:
         lambda b: b.decode(),
     ],
 )
-def test_any_buffer_and_str_go_in_and_bytes_come_out(kv: libkv.Db, make: Callable[[bytes], Any]) -> None:
+def test_bytes_from_any_buffer_or_str(kv: libkv.Db, make: Callable[[bytes], Any]) -> None:
     kv.put(make(b"key1"), make(b"value2"))
     found = kv.get(make(b"key1"))
     assert found is not None
@@ -201,7 +201,7 @@ def test_text_is_utf8_and_a_lone_surrogate_is_refused(kv: libkv.Db) -> None:
 
 
 @pytest.mark.parametrize("wrong", [None, 1, 1.5, ["k"], object(), {"k": 1}])
-def test_none_and_other_types_are_no_bytes(kv: libkv.Db, wrong: Any) -> None:
+def test_bytes_refuse_none_and_other_types(kv: libkv.Db, wrong: Any) -> None:
     calls: list[Callable[[], Any]] = [
         lambda: kv.put(wrong, "v"),
         lambda: kv.put("k", wrong),
@@ -228,7 +228,7 @@ def test_none_and_other_types_are_no_bytes(kv: libkv.Db, wrong: Any) -> None:
     assert kv.status().revision == 1
 
 
-def test_a_buffer_with_gaps_is_refused(kv: libkv.Db) -> None:
+def test_buffer_with_gaps_is_refused(kv: libkv.Db) -> None:
     gaps = memoryview(b"abcdef")[::2]
     for call in (lambda: kv.put(gaps, "v"), lambda: kv.put("k", gaps), lambda: kv.get(gaps)):
         with pytest.raises(ValueError, match="contiguous"):
@@ -236,14 +236,14 @@ def test_a_buffer_with_gaps_is_refused(kv: libkv.Db) -> None:
     assert kv.status().revision == 1
 
 
-def test_a_released_memoryview_is_refused(kv: libkv.Db) -> None:
+def test_memoryview_that_was_released_is_refused(kv: libkv.Db) -> None:
     view = memoryview(b"k")
     view.release()
     with pytest.raises((TypeError, ValueError)):
         kv.get(view)
 
 
-def test_a_buffer_is_read_when_the_request_is_made(kv: libkv.Db) -> None:
+def test_buffer_is_read_when_the_request_is_made(kv: libkv.Db) -> None:
     buffer = bytearray(b"before")
     put = libkv.Put("k", buffer)
     buffer[:] = b"after!"
@@ -328,7 +328,7 @@ def kv_put(revision: int) -> libkv.PutResponse:
         return answer
 
 
-def test_the_ways_to_say_which_keys(kv: libkv.Db) -> None:
+def test_keys_in_each_notation(kv: libkv.Db) -> None:
     filled(kv, "a", "b", "b/1", "b/2", "c")
 
     def names(**options: Any) -> str:
@@ -356,7 +356,7 @@ def test_the_ways_to_say_which_keys(kv: libkv.Db) -> None:
         kv.range("")
 
 
-def test_options_of_a_range(kv: libkv.Db) -> None:
+def test_range_options(kv: libkv.Db) -> None:
     filled(kv, "a", "b", "c")
     kv.put("a", "Z")
     answer = kv.range(limit=2, sort_order="descend", sort_target="value", revision=0)
@@ -395,7 +395,7 @@ def test_kvs_is_a_sequence_equal_to_a_list(kv: libkv.Db) -> None:
     assert repr(kv.range("0001").kvs) == repr([made[1]])
 
 
-def test_delete_must_say_what(kv: libkv.Db) -> None:
+def test_delete_needs_keys(kv: libkv.Db) -> None:
     filled(kv, "a", "b", "c")
     with pytest.raises(TypeError, match='prefix="" deletes all'):
         kv.delete()
@@ -465,7 +465,7 @@ def test_txn(kv: libkv.Db) -> None:
         libkv.Compare.version(libkv.Range("k", limit=1), "==", 0)
 
 
-def test_an_iterable_that_raises_leaves_nothing(kv: libkv.Db) -> None:
+def test_iterable_that_raises_writes_nothing(kv: libkv.Db) -> None:
     def operations() -> Any:
         yield libkv.Put("k", "v")
         raise RuntimeError("enough")
@@ -496,7 +496,7 @@ def test_snapshot_scan_changes_diff(kv: libkv.Db) -> None:
     assert [c.key for c in kv.diff(1, 3, prefix="b")] == [b"b"]
 
 
-def test_a_scan_is_at_one_revision_and_ends(kv: libkv.Db) -> None:
+def test_scan_is_at_one_revision_and_ends(kv: libkv.Db) -> None:
     kv.txn(success=[libkv.Put(f"{number:05}") for number in range(5_000)])
     scan = kv.scan()
     assert iter(scan) is scan
@@ -510,7 +510,7 @@ def test_a_scan_is_at_one_revision_and_ends(kv: libkv.Db) -> None:
     assert list(early) == []
 
 
-def test_a_compaction_ends_a_scan(kv: libkv.Db) -> None:
+def test_scan_ends_after_a_compaction(kv: libkv.Db) -> None:
     kv.txn(success=[libkv.Put(f"{number:05}") for number in range(5_000)])
     scan = kv.scan()
     next(scan)
@@ -528,7 +528,7 @@ def fill(db: libkv.Db) -> None:
         db.put(f"k{number}", bytes(4_000))
 
 
-def test_a_quota_is_kept_and_leaves_room_to_make_room(tmp_path: Path) -> None:
+def test_quota_leaves_room_for_deletions(tmp_path: Path) -> None:
     quota = 1 << 20
     with libkv.open(tmp_path / "store", max_bytes=quota, durability="none") as db:
         assert db.status().max_bytes == quota
@@ -545,7 +545,7 @@ def test_a_quota_is_kept_and_leaves_room_to_make_room(tmp_path: Path) -> None:
         fill(db)
 
 
-def test_an_alarm_stays_until_it_is_disarmed() -> None:
+def test_alarm_stays_until_it_is_disarmed() -> None:
     with libkv.open(":memory:", max_bytes=1 << 20, limits="etcd") as db:
         with pytest.raises(libkv.FullError):
             fill(db)
@@ -563,7 +563,7 @@ def test_an_alarm_stays_until_it_is_disarmed() -> None:
             db.delete("k")
 
 
-def test_what_alarms_refuse(kv: libkv.Db) -> None:
+def test_alarm_refusals(kv: libkv.Db) -> None:
     with pytest.raises(ValueError, match="kind must be one of"):
         kv.alarm_activate("NOSPACE")  # type: ignore[arg-type]
     with pytest.raises(OverflowError, match="member is beyond"):
@@ -622,7 +622,7 @@ def test_transact_sees_its_own_writes(kv: libkv.Db) -> None:
     assert kv.status().revision == 4
 
 
-def test_an_exception_of_the_body_ends_transact(kv: libkv.Db) -> None:
+def test_transact_ends_with_the_exception_of_its_body(kv: libkv.Db) -> None:
     kept: list[libkv.Transaction] = []
 
     def body(t: libkv.Transaction) -> None:
@@ -653,7 +653,7 @@ def test_transact_gives_up_with_conflict(kv: libkv.Db) -> None:
     assert len(tries) == 4
 
 
-def test_a_compaction_under_transact_is_another_try(kv: libkv.Db) -> None:
+def test_transact_retries_after_a_compaction(kv: libkv.Db) -> None:
     filled(kv, "a", "b")
     tries: list[int] = []
 
@@ -687,7 +687,7 @@ def test_transact_refuses_what_it_cannot_run(kv: libkv.Db) -> None:
 # --- errors
 
 
-def test_there_is_a_class_for_each_code() -> None:
+def test_errors_have_a_class_for_each_code() -> None:
     for code in _libkv._codes():
         name = "".join(part.capitalize() for part in code.split("_")) + "Error"
         cls = getattr(libkv, name)
@@ -724,7 +724,7 @@ def test_errors_have_the_parents_that_programs_expect(tmp_path: Path) -> None:
     assert raised.value.errno == 2
 
 
-def test_an_error_tells_code_message_revision(kv: libkv.Db) -> None:
+def test_error_has_code_message_and_revision(kv: libkv.Db) -> None:
     with pytest.raises(libkv.Error) as raised:
         kv.get("k", revision=9)
     error = raised.value
@@ -750,13 +750,13 @@ def test_error_has_lease_and_key_as_fields(kv: libkv.Db) -> None:
     assert again.key == b"\xff"
 
 
-def test_no_panic_gets_through(capfd: pytest.CaptureFixture[str]) -> None:
+def test_panic_becomes_an_exception(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(libkv.InternalError, match="asked for"):
         _libkv._panic()
     capfd.readouterr()
 
 
-def test_an_empty_key_is_the_library_s_refusal(kv: libkv.Db) -> None:
+def test_key_that_is_empty_is_refused_by_the_library(kv: libkv.Db) -> None:
     for call in (lambda: kv.put("", "v"), lambda: kv.get(b""), lambda: kv.delete("")):
         with pytest.raises(libkv.InvalidArgumentError, match="key is not provided"):
             call()
@@ -765,7 +765,7 @@ def test_an_empty_key_is_the_library_s_refusal(kv: libkv.Db) -> None:
 # --- manners
 
 
-def test_values_show_themselves(kv: libkv.Db) -> None:
+def test_values_have_a_repr(kv: libkv.Db) -> None:
     kv.put("k", "v")
     assert repr(kv.get("k")) == (
         "KeyValue(key=b'k', value=b'v', create_revision=2, mod_revision=2, version=1, lease=0)"
@@ -816,7 +816,7 @@ def test_handles_refuse_to_be_pickled_or_copied(kv: libkv.Db) -> None:
                 copier(handle)
 
 
-def test_classes_cannot_be_made_or_inherited_where_that_makes_no_sense() -> None:
+def test_classes_that_cannot_be_made_or_inherited() -> None:
     for cls in (libkv.Db, libkv.Snapshot, libkv.Scan, libkv.KeyValue, libkv.Transaction):
         with pytest.raises(TypeError):
             cls()  # type: ignore[call-arg]
@@ -824,7 +824,7 @@ def test_classes_cannot_be_made_or_inherited_where_that_makes_no_sense() -> None
         type("Mine", (libkv.Db,), {})
 
 
-def test_everything_public_has_a_docstring() -> None:
+def test_docstrings_of_everything_public() -> None:
     assert libkv.__doc__
     for name in libkv.__all__:
         value = getattr(libkv, name)
@@ -837,7 +837,7 @@ def test_everything_public_has_a_docstring() -> None:
                 assert inspect.getdoc(getattr(value, attribute)), f"{name}.{attribute}"
 
 
-def test_a_clock_in_hand() -> None:
+def test_manual_clock() -> None:
     clock = libkv.Clock(1_000)
     clock.advance(500)
     clock.advance(-5)
@@ -854,7 +854,7 @@ def test_fixtures(kv: libkv.Db, kv_etcd: libkv.Db, kv_clock: libkv.Clock) -> Non
 # --- waiting
 
 
-def test_other_threads_run_while_a_write_waits(holder: Holder) -> None:
+def test_threads_run_while_a_write_waits(holder: Holder) -> None:
     db = libkv.open(holder.path, busy_timeout_ms=math.inf)
     answers: list[libkv.PutResponse] = []
     waiting = threading.Thread(target=lambda: answers.append(db.put("k", "v")))

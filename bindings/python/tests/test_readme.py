@@ -14,14 +14,14 @@ PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 QUICKSTART = "revision 2: hello\nrevision 3: goodbye\n"
 
 
-def test_each_example_stands_in_the_readme() -> None:
+def test_readme_has_each_example() -> None:
     for file in sorted((HERE / "examples").glob("*.py")):
         assert file.read_text() in PROGRAMS, f"{file.name} and the README differ"
     assert len(PROGRAMS) == 8
 
 
 @pytest.mark.parametrize("number", range(len(PROGRAMS)))
-def test_a_program_runs(number: int, tmp_path: Path) -> None:
+def test_readme_programs_run(number: int, tmp_path: Path) -> None:
     file = tmp_path / "test_program.py"
     file.write_text(PROGRAMS[number])
     command = ["-m", "pytest", "-q", "-p", "no:cacheprovider"] if "def test_" in PROGRAMS[number] else []
@@ -32,13 +32,13 @@ def test_a_program_runs(number: int, tmp_path: Path) -> None:
         assert f"```text\n{QUICKSTART}```" in README
 
 
-def test_every_exception_stands_in_the_table() -> None:
+def test_readme_table_has_every_exception() -> None:
     for name in libkv.__all__:
         if name.endswith("Error") and name != "Error":
             assert f"`{name}`" in README, name
 
 
-def test_the_table_of_exceptions_tells_their_parents() -> None:
+def test_readme_table_has_the_parents_of_exceptions() -> None:
     for row in re.findall(r"^\| (`\w+Error`.*)\|$", README, re.MULTILINE):
         classes, parents, *_ = (re.findall(r"`(\w+)`", cell) for cell in row.split("|"))
         for position, name in enumerate(classes):

@@ -89,7 +89,7 @@ def test_responses_are_pickled_and_copied(kv_etcd: libkv.Db) -> None:
             assert repr(same) == repr(value)
 
 
-def test_every_class_of_response_is_among_those_that_are_pickled(kv_etcd: libkv.Db) -> None:
+def test_responses_of_every_class_are_pickled(kv_etcd: libkv.Db) -> None:
     made = responses(kv_etcd)
     lists = [value for value in made if isinstance(value, list)]
     seen = {type(value).__name__ for value in [*made, *(item for items in lists for item in items)]} | {"Problem"}
@@ -97,7 +97,7 @@ def test_every_class_of_response_is_among_those_that_are_pickled(kv_etcd: libkv.
     assert values - seen == set()
 
 
-def test_a_response_is_made_of_its_fields() -> None:
+def test_response_is_made_of_its_fields() -> None:
     made = libkv.KeyValue(b"k", b"v", create_revision=2, mod_revision=3, version=2, lease=0)
     assert eval(repr(made), {"KeyValue": libkv.KeyValue}) == made
     pairs = libkv.KeyValues([made])
@@ -111,7 +111,7 @@ def test_a_response_is_made_of_its_fields() -> None:
         libkv.KeyValues(1)  # type: ignore[arg-type]
 
 
-def test_a_deep_copy_of_a_response_does_not_share_its_lists(kv: libkv.Db) -> None:
+def test_deep_copy_of_a_response_has_its_own_lists(kv: libkv.Db) -> None:
     kv.put("k", "v")
     deleted = kv.delete("k", prev_kv=True)
     copied = copy.deepcopy(deleted)
@@ -156,7 +156,7 @@ def refuse(path: str) -> None:
         db.get("k", revision=99)
 
 
-def test_a_pool_of_processes_returns_and_raises_what_libkv_does(tmp_path: Any) -> None:
+def test_process_pool_returns_and_raises_what_libkv_does(tmp_path: Any) -> None:
     path = str(tmp_path / "store")
     with libkv.open(path) as db:
         db.put("k", "v")

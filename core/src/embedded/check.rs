@@ -1,7 +1,7 @@
 //! Verifies the numbered invariants of `core/DESIGN.md` on one read transaction.
 //!
-//! I4 (acknowledged means durable), I5 (watchers) and I6 (leases) are promises over time that no
-//! look at the file can verify; the tests do.
+//! I4 (acknowledged writes are durable), I5 (watchers) and I6 (leases) are about behaviour over
+//! time and cannot be verified from the file; the tests verify them.
 
 use crate::embedded::codec::{self, Header, LogEvent, Rev};
 use crate::embedded::lease::entries;
@@ -12,18 +12,18 @@ use crate::error::Result;
 use crate::model::Revision;
 use crate::request::{CheckReport, Problem};
 
-/// A damaged store can have as many problems as entries: nobody reads more.
+/// The largest number of reported problems: a damaged store may have as many as entries.
 const PROBLEMS_MAX: usize = 1_000;
 
 struct Check<'t> {
     txn: &'t Txn<'t>,
     compacted: Revision,
-    /// The sweep behind `compacted` is at its end.
+    /// The sweep to `compacted` is finished.
     swept: bool,
     report: CheckReport,
 }
 
-/// Reads everything and says what is wrong.
+/// Reads the whole store and reports every problem.
 pub(crate) fn check(txn: &Txn) -> Result<CheckReport> {
     let compacted = compacted_revision(txn)?;
     let mut check = Check {
@@ -69,7 +69,10 @@ impl<'t> Check<'t> {
                 "I9",
                 b"",
                 swept.main,
-                format!("swept beyond the compacted revision {}", self.compacted),
+                format!(
+                    "the sweep is beyond the compacted revision {}",
+                    self.compacted
+                ),
             );
         }
         for (name, end) in compact::gaps(self.txn)? {
@@ -85,8 +88,8 @@ impl<'t> Check<'t> {
         Ok(())
     }
 
-    /// I1, I7, I8: the log has every revision above the compacted one, each event whole, numbered
-    /// without holes and linked to its key's event before it.
+    /// I1, I7, I8: the log has every revision above the compacted one. Each event is undamaged,
+    /// numbered without holes and linked to the event of its key before it.
     fn log(&mut self) -> Result<()> {
         let mut gaps: Vec<(Revision, Revision)> = Vec::new();
         for (name, end) in compact::gaps(self.txn)? {
@@ -94,7 +97,7 @@ impl<'t> Check<'t> {
                 .get(codec::meta::GAP.len()..)
                 .and_then(|start| start.try_into().ok());
             match (start.map(i64::from_be_bytes), gaps.last_mut()) {
-                // a second cut before anything durable was written: one gap follows another
+                // a second power cut before a durable write: one gap follows another
                 (Some(start), Some(before)) if before.1 == start => before.1 = end,
                 (Some(start), _) => gaps.push((start, end)),
                 (None, _) => {}
@@ -131,7 +134,7 @@ impl<'t> Check<'t> {
         Ok(())
     }
 
-    /// I1: `rev` comes right after `before`, or after a gap that is on record.
+    /// I1: `rev` follows `before`, or a recorded gap.
     fn follows(&mut self, before: Rev, rev: Rev, gaps: &[(Revision, Revision)]) {
         let in_revision = rev.main == before.main && rev.sub == before.sub + 1;
         let next = rev.sub == 0 && rev.main == before.main + 1;
@@ -139,7 +142,7 @@ impl<'t> Check<'t> {
             && gaps
                 .iter()
                 .any(|&(start, end)| start == before.main && rev.main == end + 1);
-        // the compacted revision may itself lie inside a gap that has gone with it
+        // the compacted revision may be inside a gap that was removed
         let first = rev.sub == 0
             && before == Rev::new(self.compacted.max(1), 0)
             && gaps
@@ -147,15 +150,15 @@ impl<'t> Check<'t> {
                 .any(|&(start, end)| start <= before.main && rev.main == end + 1);
         if !(in_revision || next || after_gap || first) {
             let message = format!(
-                "event {} of it comes after event {} of revision {}",
+                "its event {} follows event {} of revision {}",
                 rev.sub, before.sub, before.main
             );
             self.problem("I1", b"", rev.main, message);
         }
     }
 
-    /// I1 (below the compaction only what is needed), I3 (the newest event of a key is the one that
-    /// `live` or `dead` names), I7 (links).
+    /// I1 (below the compacted revision only needed events), I3 (`live` or `dead` names the newest
+    /// event of a key), I7 (links).
     fn event(&mut self, rev: Rev, event: &LogEvent) -> Result<()> {
         let key = event.key;
         match self.newest(key)? {
@@ -163,7 +166,7 @@ impl<'t> Check<'t> {
                 "I3",
                 key,
                 rev.main,
-                "an event of a key that neither live nor dead has",
+                "its key is neither in live nor in dead",
             ),
             Some(newest) if newest.rev < rev => {
                 self.problem(
@@ -171,7 +174,7 @@ impl<'t> Check<'t> {
                     key,
                     rev.main,
                     format!(
-                        "a later event than the one named, of revision {}",
+                        "live or dead names the earlier event of revision {}",
                         newest.rev.main
                     ),
                 );
@@ -184,7 +187,7 @@ impl<'t> Check<'t> {
                 key,
                 rev.main,
                 format!(
-                    "an event that compaction to {} should have swept",
+                    "the sweep to {} should have removed this event",
                     self.compacted
                 ),
             );
@@ -192,7 +195,7 @@ impl<'t> Check<'t> {
         self.link(event)
     }
 
-    /// Whether a readable revision still needs this event, which is at or below the compacted one.
+    /// Whether a readable revision needs this event, which is not above the compacted revision.
     fn needed(&self, rev: Rev, event: &LogEvent) -> Result<bool> {
         if rev.main == self.compacted {
             return Ok(true);
@@ -204,7 +207,8 @@ impl<'t> Check<'t> {
         Ok(found.is_some_and(|item| item.header.rev == rev))
     }
 
-    /// I7: `prev` is the key's event before, and counts go on from it; `jump` is no later.
+    /// I7: `prev` is the event of the key before this one, and its counts continue; `jump` is not
+    /// later.
     fn link(&mut self, event: &LogEvent) -> Result<()> {
         let Header {
             rev,
@@ -220,7 +224,7 @@ impl<'t> Check<'t> {
                     "I7",
                     event.key,
                     rev.main,
-                    "the first event of a chain is no creation",
+                    "the first event of a chain does not create the key",
                 );
             }
             return Ok(());
@@ -230,7 +234,7 @@ impl<'t> Check<'t> {
                 "I7",
                 event.key,
                 rev.main,
-                "its links do not lead back in time",
+                "its links do not point to earlier events",
             );
             return Ok(());
         }
@@ -255,7 +259,7 @@ impl<'t> Check<'t> {
         });
         if !follows {
             let message = format!(
-                "it does not follow from revision {}, which it links to",
+                "it does not continue the event of revision {} that it links to",
                 link.prev.main
             );
             self.problem("I7", event.key, rev.main, message);
@@ -273,7 +277,7 @@ impl<'t> Check<'t> {
             .and_then(|bytes| codec::dead(key, bytes).ok()))
     }
 
-    /// I3: each entry of `live` says what its event in the log says.
+    /// I3: each entry of `live` has the contents of its event in the log.
     fn live(&mut self) -> Result<()> {
         let mut cursor = self.txn.cursor(Tree::Live)?;
         let mut entry = cursor.seek(&[])?;
@@ -284,7 +288,7 @@ impl<'t> Check<'t> {
                 Ok((header, value)) => {
                     self.names_event("live", key, &header, value)?;
                     if header.lease != 0 {
-                        self.hangs_on(key, &header)?;
+                        self.check_lease(key, &header)?;
                     }
                 }
                 Err(error) => self.problem("I8", key, 0, error.message()),
@@ -293,8 +297,8 @@ impl<'t> Check<'t> {
         Ok(())
     }
 
-    /// I11: the lease of a key is there, and knows the key.
-    fn hangs_on(&mut self, key: &[u8], header: &Header) -> Result<()> {
+    /// I11: the lease of a key exists and lists the key.
+    fn check_lease(&mut self, key: &[u8], header: &Header) -> Result<()> {
         let lease = header.lease;
         if entries::find(self.txn, lease)?.is_none() {
             self.problem(
@@ -318,7 +322,7 @@ impl<'t> Check<'t> {
         Ok(())
     }
 
-    /// I11: each key that a lease knows hangs on it. I8: each lease can be decoded.
+    /// I11: each key that a lease lists is attached to it. I8: each lease can be decoded.
     fn leases(&mut self) -> Result<()> {
         if let Err(error) = entries::all(self.txn) {
             self.problem("I8", b"", 0, error.message());
@@ -328,17 +332,17 @@ impl<'t> Check<'t> {
         while let Some((name, _)) = entry {
             entry = cursor.next()?;
             let Ok(lease) = codec::lease_id(name) else {
-                self.problem("I8", name, 0, "an entry of lkey without a lease id");
+                self.problem("I8", name, 0, "an entry of lkey has no lease id");
                 continue;
             };
             let key = &name[codec::LEASE_ID_BYTES..];
-            let hangs = match self.txn.get(Tree::Live, key)? {
+            let attached = match self.txn.get(Tree::Live, key)? {
                 Some(bytes) => {
                     codec::live(key, bytes).is_ok_and(|(header, _)| header.lease == lease)
                 }
                 None => false,
             };
-            if !hangs {
+            if !attached {
                 self.problem(
                     "I11",
                     key,
@@ -363,7 +367,7 @@ impl<'t> Check<'t> {
                         "I12",
                         name,
                         revision,
-                        format!("a later minute than one of revision {last}"),
+                        format!("an earlier minute has revision {last}"),
                     );
                 }
                 Ok(revision) => last = revision,
@@ -388,7 +392,7 @@ impl<'t> Check<'t> {
         match bounds(self.txn) {
             Ok(bounds) if bounds.alarms != codec::alarm_bits(&kinds) => {
                 let message = format!(
-                    "alarms {:#b} are noted, {:#b} are there",
+                    "alarms {:#b} are recorded, but side has {:#b}",
                     bounds.alarms,
                     codec::alarm_bits(&kinds)
                 );
@@ -424,7 +428,7 @@ impl<'t> Check<'t> {
                 "I3",
                 key,
                 rev.main,
-                format!("{tree} names an event that the log does not have"),
+                format!("{tree} names an event that is missing in the log"),
             );
             return Ok(());
         };
@@ -436,7 +440,7 @@ impl<'t> Check<'t> {
                 "I3",
                 key,
                 rev.main,
-                format!("{tree} and the log say different things"),
+                format!("{tree} and the log have different contents"),
             );
         }
         Ok(())

@@ -1,6 +1,8 @@
-//! The bytes of every entry of a store. Nothing else knows the layout; `core/DESIGN.md` draws it.
+//! The bytes of every entry of a store. No other file knows the layout; `core/DESIGN.md` describes
+//! it.
 //!
-//! What is decoded comes from disk and may be anything: a decoder answers an error, never panics.
+//! Decoded bytes come from disk and may have any contents: a decoder returns an error and never
+//! panics.
 
 use crate::error::{Code, Error, Result, show};
 use crate::model::{LeaseId, Revision, Version};
@@ -8,17 +10,17 @@ use crate::request::{AlarmKind, AlarmMember};
 
 /// The version of the format that this library writes.
 pub(crate) const FORMAT_VERSION: u32 = 1;
-/// Values above this stand only in `log`, in stores made by this version.
+/// Larger values are stored only in `log`, in stores created by this version.
 pub(crate) const INLINE_BYTES_MAX: u32 = 1024;
-/// Before a first compaction: below every revision, so that even 0 can be compacted once.
+/// The compacted revision before the first compaction: below 0, so that 0 can be compacted once.
 pub(crate) const NOT_COMPACTED: Revision = -1;
-/// How far the revision jumps when a power cut may have taken lazy commits with it.
+/// The number of revisions that are left out after a power cut that may have removed lazy commits.
 pub(crate) const GAP: Revision = 65_535;
 
-/// Features that forbid older libraries to write: leases were granted, so whoever writes must know
-/// which keys hang on them.
+/// A feature that forbids older libraries to write: leases were granted, so a writer must keep the
+/// keys attached to them up to date.
 pub(crate) const RO_COMPAT_LEASES: u64 = 1;
-/// Those that this library knows.
+/// The features that this library knows.
 pub(crate) const RO_COMPAT_KNOWN: u64 = RO_COMPAT_LEASES;
 
 /// The names in `meta`.
@@ -33,17 +35,17 @@ pub(crate) mod meta {
     pub const BASE_REV: &[u8] = b"base_rev";
     pub const COMPACT_REV: &[u8] = b"compact_rev";
     pub const COMPACT_DONE: &[u8] = b"compact_done";
-    /// A key of `dead`: up to it, tombstones that an earlier version left were removed. Empty:
-    /// everywhere.
+    /// A key of `dead`: up to this key, tombstones that an earlier version left were removed.
+    /// Empty: all were.
     pub const DEAD_SWEPT: &[u8] = b"dead_swept";
     pub const LAZY_BOOT: &[u8] = b"lazy_boot";
-    /// Followed by the last revision before the gap, 8 bytes; the value is the gap's last.
+    /// Followed by the last revision before the gap, 8 bytes; the value is the last one of the gap.
     pub const GAP: &[u8] = b"gap/";
-    /// What writers must keep to: see [`Bounds`](super::Bounds). Absent is none.
+    /// The limits for writers: see [`Bounds`](super::Bounds). Absent: no limits.
     pub const BOUNDS: &[u8] = b"bounds";
 }
 
-/// What `meta` holds of a store that is new.
+/// The entries of `meta` in a new store.
 pub(crate) fn new_meta(
     store_id: &[u8; 16],
     unsynced: bool,
@@ -72,14 +74,14 @@ pub(crate) fn new_meta(
     ]
 }
 
-/// An event's place in history: the revision, and its number inside it.
+/// The position of an event in the history: the revision, and the number of the event in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub(crate) struct Rev {
     pub main: Revision,
     pub sub: u32,
 }
 
-/// Bytes of a key in `log`.
+/// The length of a key in `log`.
 pub(crate) const LOG_KEY_BYTES: usize = 12;
 
 impl Rev {
@@ -87,7 +89,7 @@ impl Rev {
         Rev { main, sub }
     }
 
-    /// The key in `log`: both numbers big-endian, so that it sorts by time.
+    /// The key in `log`: both numbers big-endian, so that keys are ordered by time.
     pub fn to_key(self) -> [u8; LOG_KEY_BYTES] {
         let mut key = [0; LOG_KEY_BYTES];
         key[..8].copy_from_slice(&(self.main as u64).to_be_bytes());
@@ -98,32 +100,32 @@ impl Rev {
     pub fn from_key(key: &[u8]) -> Result<Rev> {
         let key: &[u8; LOG_KEY_BYTES] = key
             .try_into()
-            .map_err(|_| damaged("log", key, "its key has not 12 bytes"))?;
+            .map_err(|_| damaged("log", key, "its key does not have 12 bytes"))?;
         let (main, sub) = key.split_at(8);
         let main = u64::from_be_bytes(main.try_into().expect("8 bytes"));
         let sub = u32::from_be_bytes(sub.try_into().expect("4 bytes"));
         let main = Revision::try_from(main)
-            .map_err(|_| damaged("log", key, "its revision is beyond 63 bits"))?;
+            .map_err(|_| damaged("log", key, "its revision does not fit into 63 bits"))?;
         Ok(Rev { main, sub })
     }
 }
 
-/// Where an event stands in its key's chain: the event before it, and an older one to jump to.
+/// The links of an event in the chain of its key: to the event before it, and to an older one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Link {
-    /// How many events came before this one since the chain began.
+    /// The number of earlier events in the chain.
     pub depth: u64,
     pub prev: Rev,
     pub jump: Rev,
 }
 
-/// What is known of an event besides key and value.
+/// An event without its key and value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Header {
     pub rev: Rev,
     /// The key was deleted here: create, version and lease are 0.
     pub tombstone: bool,
-    /// The value stands in `log` only.
+    /// The value is stored only in `log`.
     pub in_log: bool,
     pub create: Revision,
     pub version: Version,
@@ -137,16 +139,16 @@ const LEASE: u8 = 4;
 const FIRST: u8 = 8;
 const INLOG: u8 = 16;
 
-/// No header is longer: flags, and ten numbers of up to ten bytes.
+/// The largest length of a header: flags, and ten numbers of up to ten bytes.
 pub(crate) const HEADER_BYTES_MAX: usize = 1 + 10 * 10;
 
-/// A header as bytes.
-pub(crate) struct Encoded {
+/// An encoded header.
+pub(crate) struct HeaderBytes {
     bytes: [u8; HEADER_BYTES_MAX],
     len: usize,
 }
 
-impl std::ops::Deref for Encoded {
+impl std::ops::Deref for HeaderBytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -154,9 +156,9 @@ impl std::ops::Deref for Encoded {
     }
 }
 
-impl Encoded {
+impl HeaderBytes {
     #[inline]
-    fn number(&mut self, mut number: u64) {
+    const fn number(&mut self, mut number: u64) {
         while number >= 0x80 {
             self.bytes[self.len] = number as u8 | 0x80;
             self.len += 1;
@@ -168,26 +170,26 @@ impl Encoded {
 }
 
 impl Header {
-    /// As it stands in `live` and `dead`, whose keys do not hold the revision.
-    pub fn encode_entry(&self) -> Encoded {
+    /// The bytes for `live` and `dead`, whose keys do not contain the revision.
+    pub fn encode_entry(&self) -> HeaderBytes {
         self.encode(true)
     }
 
-    /// As it stands in `log`.
-    pub fn encode_event(&self) -> Encoded {
+    /// The bytes for `log`.
+    pub fn encode_event(&self) -> HeaderBytes {
         self.encode(false)
     }
 
-    fn encode(&self, with_rev: bool) -> Encoded {
+    const fn encode(&self, with_rev: bool) -> HeaderBytes {
         let first = !self.tombstone && self.create == self.rev.main && self.version == 1;
-        let mut out = Encoded {
+        let mut out = HeaderBytes {
             bytes: [0; HEADER_BYTES_MAX],
             len: 1,
         };
         let mut flags = 0;
         if with_rev {
             out.number(self.rev.main as u64);
-            out.number(self.rev.sub.into());
+            out.number(self.rev.sub as u64);
         }
         if self.tombstone {
             flags |= TOMB;
@@ -208,15 +210,15 @@ impl Header {
             flags |= PREV;
             out.number(link.depth);
             out.number(self.rev.main.wrapping_sub(link.prev.main) as u64);
-            out.number(link.prev.sub.into());
+            out.number(link.prev.sub as u64);
             out.number(link.prev.main.wrapping_sub(link.jump.main) as u64);
-            out.number(link.jump.sub.into());
+            out.number(link.jump.sub as u64);
         }
         out.bytes[0] = flags;
         out
     }
 
-    /// A header of `live` or `dead`, and what follows it.
+    /// The header of an entry of `live` or `dead`, and the rest of the entry.
     #[inline]
     pub fn decode_entry(bytes: &[u8]) -> Option<(Header, &[u8])> {
         Header::decode(bytes, None)
@@ -264,7 +266,7 @@ impl Header {
     }
 }
 
-/// Numbers of 7 bits a byte, lowest first, the top bit set on all but the last.
+/// Numbers with 7 bits in each byte, lowest first, and the top bit set on all but the last byte.
 struct Numbers<'b>(&'b [u8]);
 
 impl<'b> Numbers<'b> {
@@ -292,44 +294,72 @@ impl<'b> Numbers<'b> {
     }
 }
 
-/// An entry of `live`: the value is empty if it stands in `log` only.
+/// The header and value of an entry of `live`: the value is empty if it is stored only in `log`.
 #[inline]
 pub(crate) fn live<'t>(key: &[u8], bytes: &'t [u8]) -> Result<(Header, &'t [u8])> {
     match Header::decode_entry(bytes) {
         Some((header, value)) if !header.tombstone => Ok((header, value)),
-        _ => Err(damaged("live", key, "its header cannot be read")),
+        _ => Err(damaged("live", key, "its header cannot be decoded")),
     }
 }
 
-/// The value of an entry of `live`, if it stands there, without reading the header: a get that
-/// wants nothing else spends a third of our share of its time on it.
+/// For each set of flags, the number of numbers that follow it in an entry of `live`.
+const ENTRY_NUMBERS: [u8; 32] = {
+    let mut numbers = [0; 32];
+    let mut flags = 0;
+    while flags < numbers.len() {
+        numbers[flags] = count_numbers(flags as u8);
+        flags += 1;
+    }
+    numbers
+};
+
+/// Encodes a header with these flags and only small numbers, of one byte each.
+const fn count_numbers(flags: u8) -> u8 {
+    let none = Rev { main: 0, sub: 0 };
+    let link = Link {
+        depth: 0,
+        prev: none,
+        jump: none,
+    };
+    let header = Header {
+        rev: none,
+        tombstone: flags & TOMB != 0,
+        in_log: flags & INLOG != 0,
+        create: 0,
+        version: if flags & FIRST != 0 { 1 } else { 2 },
+        lease: if flags & LEASE != 0 { 1 } else { 0 },
+        link: if flags & PREV != 0 { Some(link) } else { None },
+    };
+    (header.encode(true).len - 1) as u8
+}
+
+/// The value of an entry of `live`, if it is there, without decoding the header: that would take a
+/// third of the time that a get spends in this library.
 #[inline]
 pub(crate) fn inline_value(bytes: &[u8]) -> Option<&[u8]> {
     let (&flags, rest) = bytes.split_first()?;
     if flags & (TOMB | INLOG) != 0 {
         return None;
     }
-    let mut numbers = 2
-        + 2 * u32::from(flags & FIRST == 0)
-        + u32::from(flags & LEASE != 0)
-        + 5 * u32::from(flags & PREV != 0);
+    let mut numbers = ENTRY_NUMBERS[usize::from(flags) % ENTRY_NUMBERS.len()];
     let mut at = 0;
     while numbers > 0 {
-        numbers -= u32::from(rest.get(at)? & 0x80 == 0);
+        numbers -= u8::from(rest.get(at)? & 0x80 == 0);
         at += 1;
     }
     rest.get(at..)
 }
 
-/// An entry of `dead`.
+/// The header of an entry of `dead`.
 pub(crate) fn dead(key: &[u8], bytes: &[u8]) -> Result<Header> {
     match Header::decode_entry(bytes) {
         Some((header, [])) if header.tombstone => Ok(header),
-        _ => Err(damaged("dead", key, "its header cannot be read")),
+        _ => Err(damaged("dead", key, "its header cannot be decoded")),
     }
 }
 
-/// One event of `log`.
+/// An event of `log`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogEvent<'t> {
     pub header: Header,
@@ -339,8 +369,8 @@ pub(crate) struct LogEvent<'t> {
 
 const CHECKSUM_BYTES: usize = 4;
 
-/// How long an event is in `log`.
-pub(crate) fn event_bytes(header: &Encoded, key: &[u8], value: &[u8]) -> usize {
+/// The length of an event in `log`.
+pub(crate) fn event_bytes(header: &HeaderBytes, key: &[u8], value: &[u8]) -> usize {
     header.len() + number_bytes(key.len() as u64) + key.len() + value.len() + CHECKSUM_BYTES
 }
 
@@ -348,10 +378,16 @@ fn number_bytes(number: u64) -> usize {
     (64 - (number | 1).leading_zeros() as usize).div_ceil(7)
 }
 
-/// Fills an event of `log`: header, length of the key, key, value, and a CRC-32C of the log's key
-/// and all of these.
-pub(crate) fn write_event(rev: Rev, header: &Encoded, key: &[u8], value: &[u8], out: &mut [u8]) {
-    let mut lead = Encoded {
+/// Writes an event for `log` to `out`: header, length of the key, key, value, and a CRC-32C of the
+/// event's key in `log` and all of these.
+pub(crate) fn write_event(
+    rev: Rev,
+    header: &HeaderBytes,
+    key: &[u8],
+    value: &[u8],
+    out: &mut [u8],
+) {
+    let mut lead = HeaderBytes {
         bytes: [0; HEADER_BYTES_MAX],
         len: 0,
     };
@@ -369,10 +405,10 @@ fn checksum(rev: Rev, body: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&rev.to_key()), body)
 }
 
-/// An event of `log`. The checksum is only verified by [`verify_event`].
+/// Decodes an event of `log`. Only [`verify_event`] verifies the checksum.
 #[inline]
 pub(crate) fn event(rev: Rev, bytes: &[u8]) -> Result<LogEvent<'_>> {
-    parse_event(rev, bytes).ok_or_else(|| damaged("log", &rev.to_key(), "it cannot be read"))
+    parse_event(rev, bytes).ok_or_else(|| damaged("log", &rev.to_key(), "it cannot be decoded"))
 }
 
 fn parse_event(rev: Rev, bytes: &[u8]) -> Option<LogEvent<'_>> {
@@ -384,7 +420,7 @@ fn parse_event(rev: Rev, bytes: &[u8]) -> Option<LogEvent<'_>> {
     Some(LogEvent { header, key, value })
 }
 
-/// Whether an event's bytes are those that were written.
+/// Whether the checksum of an event is correct.
 pub(crate) fn verify_event(rev: Rev, bytes: &[u8]) -> bool {
     let Some(body) = bytes.len().checked_sub(CHECKSUM_BYTES) else {
         return false;
@@ -395,7 +431,7 @@ pub(crate) fn verify_event(rev: Rev, bytes: &[u8]) -> bool {
 /// The largest number of leases of a store: the guard file has no more slots for their deadlines.
 pub(crate) const LEASES_MAX: u64 = 2_097_024;
 
-/// Bytes of a lease's id, as a key of `lease` and before each key in `lkey`.
+/// The length of a lease id, as a key of `lease` and before each key in `lkey`.
 pub(crate) const LEASE_ID_BYTES: usize = 8;
 
 /// The key of a lease in `lease`.
@@ -403,19 +439,19 @@ pub(crate) fn lease_key(id: LeaseId) -> [u8; LEASE_ID_BYTES] {
     id.to_be_bytes()
 }
 
-/// The id in a key of `lease`, or before a key in `lkey`.
+/// The lease id in a key of `lease`, or before a key in `lkey`.
 pub(crate) fn lease_id(key: &[u8]) -> Result<LeaseId> {
     let id = key.get(..LEASE_ID_BYTES).and_then(|id| id.try_into().ok());
     id.map(LeaseId::from_be_bytes)
-        .ok_or_else(|| damaged("lease", key, "its key has no lease id"))
+        .ok_or_else(|| damaged("lease", key, "its key does not begin with a lease id"))
 }
 
-/// A key on a lease, in `lkey`.
+/// The key in `lkey` for a key attached to a lease.
 pub(crate) fn leased_key(id: LeaseId, key: &[u8]) -> Vec<u8> {
     [&lease_key(id), key].concat()
 }
 
-/// What `lease` holds of one.
+/// An entry of `lease`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LeaseEntry {
     pub ttl_seconds: i64,
@@ -434,7 +470,7 @@ impl LeaseEntry {
     pub fn decode(key: &[u8], bytes: &[u8]) -> Result<LeaseEntry> {
         let bytes: [u8; 12] = bytes
             .try_into()
-            .map_err(|_| damaged("lease", key, "it has not 12 bytes"))?;
+            .map_err(|_| damaged("lease", key, "it does not have 12 bytes"))?;
         let (ttl, slot) = bytes.split_at(8);
         let entry = LeaseEntry {
             ttl_seconds: i64::from_le_bytes(ttl.try_into().expect("8 bytes")),
@@ -444,15 +480,15 @@ impl LeaseEntry {
             return Err(damaged(
                 "lease",
                 key,
-                &format!("no guard has a slot {}", entry.slot),
+                &format!("its slot {} does not exist", entry.slot),
             ));
         }
         Ok(entry)
     }
 }
 
-/// The names in `side` of the time index: followed by a minute since 1970, 8 bytes; the value is the
-/// last revision before the first commit of that minute.
+/// The names of the time index in `side`: followed by a minute since 1970, 8 bytes. The value is
+/// the last revision before the first commit of that minute.
 pub(crate) const TIME: &[u8] = b"time/";
 
 /// The name of a minute in the time index.
@@ -460,8 +496,8 @@ pub(crate) fn minute_name(minute: i64) -> Vec<u8> {
     [TIME, &minute.max(0).to_be_bytes()].concat()
 }
 
-/// The names in `side` of alarms: followed by the number of the kind, one byte, and the member, 8 bytes.
-/// The value is empty.
+/// The names of alarms in `side`: followed by the number of the kind, one byte, and the member, 8
+/// bytes. The value is empty.
 pub(crate) const ALARM: &[u8] = b"alarm/";
 
 /// The name of an alarm.
@@ -474,7 +510,7 @@ pub(crate) fn alarm_name(alarm: AlarmMember) -> Vec<u8> {
     .concat()
 }
 
-/// The alarm of a name.
+/// The alarm with this name.
 pub(crate) fn alarm(name: &[u8]) -> Result<AlarmMember> {
     let parts = name.strip_prefix(ALARM).and_then(<[u8]>::split_first);
     let alarm = parts.and_then(|(number, member)| {
@@ -486,10 +522,10 @@ pub(crate) fn alarm(name: &[u8]) -> Result<AlarmMember> {
             kind,
         })
     });
-    alarm.ok_or_else(|| damaged("side", name, "it is no alarm that this library knows"))
+    alarm.ok_or_else(|| damaged("side", name, "this library does not know such an alarm"))
 }
 
-/// etcd's number of a kind.
+/// The number of a kind in etcd.
 fn alarm_number(kind: AlarmKind) -> u8 {
     match kind {
         AlarmKind::NoSpace => 1,
@@ -497,12 +533,12 @@ fn alarm_number(kind: AlarmKind) -> u8 {
     }
 }
 
-/// What writers must keep to, in `meta`.
+/// The limits for writers, in `meta`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Bounds {
-    /// The quota on pages that hold data; 0 is none.
+    /// The quota for pages with data; 0 is none.
     pub max_bytes: u64,
-    /// The kinds of alarms in `side`, a bit each.
+    /// A bit for each kind of alarm in `side`.
     pub alarms: u8,
 }
 
@@ -522,7 +558,7 @@ impl Bounds {
                 max_bytes: u64::from_le_bytes(max_bytes),
                 alarms,
             }),
-            _ => Err(damaged("meta", meta::BOUNDS, "it has not 9 bytes")),
+            _ => Err(damaged("meta", meta::BOUNDS, "it does not have 9 bytes")),
         }
     }
 
@@ -539,7 +575,7 @@ pub(crate) fn alarm_bits(kinds: &[AlarmKind]) -> u8 {
         .fold(0, |bits, kind| bits | 1 << (alarm_number(*kind) - 1))
 }
 
-/// The error for an entry that cannot be what it should be.
+/// The error for a damaged entry.
 pub(crate) fn damaged(tree: &str, key: &[u8], what: &str) -> Error {
     Error::new(
         Code::Corrupt,
@@ -550,11 +586,11 @@ pub(crate) fn damaged(tree: &str, key: &[u8], what: &str) -> Error {
     )
 }
 
-/// A number in `meta`.
+/// Decodes a number in `meta`.
 pub(crate) fn number(name: &[u8], bytes: &[u8]) -> Result<i64> {
     match bytes.try_into() {
         Ok(bytes) => Ok(i64::from_le_bytes(bytes)),
-        Err(_) => Err(damaged("meta", name, "it has not 8 bytes")),
+        Err(_) => Err(damaged("meta", name, "it does not have 8 bytes")),
     }
 }
 
@@ -607,12 +643,12 @@ mod tests {
     }
 
     #[test]
-    fn headers_come_back() {
+    fn headers_are_decoded_as_encoded() {
         for header in headers() {
             let bytes = header.encode_entry();
             assert_eq!(Header::decode_entry(&bytes), Some((header, &[][..])));
-            let stands_there = (!header.tombstone && !header.in_log).then_some(&b"value"[..]);
-            assert_eq!(inline_value(&[&bytes[..], b"value"].concat()), stands_there);
+            let inline = (!header.tombstone && !header.in_log).then_some(&b"value"[..]);
+            assert_eq!(inline_value(&[&bytes[..], b"value"].concat()), inline);
             for cut in 0..bytes.len() {
                 assert_eq!(
                     Header::decode_entry(&bytes[..cut]),
@@ -624,7 +660,7 @@ mod tests {
     }
 
     #[test]
-    fn events_come_back_and_every_changed_bit_is_seen() {
+    fn events_are_decoded_as_encoded_and_the_checksum_covers_every_bit() {
         for header in headers() {
             let encoded = header.encode_event();
             let mut bytes = vec![0; event_bytes(&encoded, b"key", b"value")];
@@ -645,7 +681,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_written_once_takes_the_promised_bytes() {
+    fn header_of_a_key_written_once_has_the_documented_length() {
         let header = Header {
             rev: Rev::new(1_000_000, 0),
             create: 1_000_000,
@@ -657,7 +693,7 @@ mod tests {
     }
 
     #[test]
-    fn alarms_and_bounds_come_back() {
+    fn alarms_and_bounds_are_decoded_as_encoded() {
         for kind in AlarmKind::ALL {
             for member in [0, 1, u64::MAX] {
                 let name = alarm_name(AlarmMember { member, kind });
@@ -679,7 +715,7 @@ mod tests {
     }
 
     #[test]
-    fn log_keys_sort_by_time() {
+    fn log_keys_are_ordered_by_time() {
         let revs = [
             Rev::new(1, 9),
             Rev::new(2, 0),

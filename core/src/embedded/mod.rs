@@ -7,14 +7,15 @@
 //! |---|---|
 //! | `os` | system calls: file locks, space, clocks, forks |
 //! | `shards` | a value behind several locks, for readers on many processors |
-//! | `guard` | the file that processes share: write lock, commit signal, presence, lease slots |
 //! | `codec` | the bytes of every entry of the trees |
+//! | `guard` | the file that processes share: write lock, commit signal, presence, lease slots |
 //! | `lmdb` | environment, transactions, cursors, raw pages |
-//! | `mvcc` | the meaning of each request within a transaction: read, write, txn, lease, compact, history |
+//! | `lease` | entries and deadlines of leases (its `keeper` and `restore` are above `commit`) |
+//! | `mvcc` | the meaning of each request within a transaction |
 //! | `commit` | queue, leader, groups, durability, worker thread |
 //! | `watch` | watchers: filters and positions, and the hub that finds them |
-//! | `lease` | automatic renewal and expiry |
 //! | `background` | the background thread: waits for the commit signal and for the next deadline |
+//! | `store_meta` | the facts about a store in `meta` |
 //! | `store` | one open environment with all of the above, shared by the handles of a process |
 //! | `opening` | from a path to a store: checks, creation, recovery after a reboot |
 //! | `check` | the invariants of `core/DESIGN.md`, verified on one read transaction |
@@ -44,6 +45,7 @@ mod opening;
 pub(crate) mod os;
 mod shards;
 mod store;
+mod store_meta;
 mod watch;
 
 use std::path::Path;
@@ -55,7 +57,7 @@ use self::lmdb::Tree;
 use self::mvcc::pairs::PairCallback;
 use self::mvcc::{history, read, txn, walk};
 use self::shards::Shards;
-use self::store::Store;
+use self::store::{BUSY_TIMEOUT_MS, Store};
 use crate::db::Db;
 use crate::engine::{
     Completion, DiffPage, Engine, EventsPage, Interrupt, KeepAlive, Page, Submission, WatchStream,
@@ -65,9 +67,6 @@ use crate::model::{Event, KeyRange, KeyValue, LeaseId, PairRef, Revision};
 use crate::options::Options;
 use crate::request::*;
 use crate::validate::{Limits, check_range, validate, validate_watch};
-
-/// How long a write waits for the writer's lock, unless the options say otherwise.
-const BUSY_TIMEOUT_MS: u64 = 5_000;
 
 impl Db {
     /// Opens the store in the directory `path`, and makes it if there is none.

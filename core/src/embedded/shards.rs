@@ -1,8 +1,8 @@
-//! A value behind several locks. Each thread reads it through one of them, so that readers on several
-//! processors rarely share a cache line.
+//! A value behind several locks. Each thread reads it through one of them, so that readers on
+//! several processors rarely share a cache line.
 //!
-//! crossbeam's `ShardedLock` does the same, but keeps a table of threads until the process ends, which valgrind
-//! reports as possibly lost.
+//! crossbeam's `ShardedLock` does the same, but keeps a table of threads until the process ends,
+//! and valgrind reports it as possibly lost.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use crossbeam::utils::CachePadded;
 
 const SHARDS: usize = 8;
 
-/// A value until it is taken.
+/// A value that can be taken out once.
 pub(super) struct Shards<T>([CachePadded<RwLock<Option<T>>>; SHARDS]);
 
 impl<T: Clone> Shards<T> {
@@ -20,7 +20,7 @@ impl<T: Clone> Shards<T> {
         Shards([(); SHARDS].map(|()| CachePadded::new(RwLock::new(Some(value.clone())))))
     }
 
-    /// The value, which stays until the guard is dropped; none once it was taken.
+    /// The value, which is not taken before the guard is dropped; none after it was taken.
     #[inline]
     pub fn read(&self) -> RwLockReadGuard<'_, Option<T>> {
         self.0[own_shard()]

@@ -1,6 +1,6 @@
-//! A store that is open in this process: one environment, one guard, shared by all handles.
+//! A store that is open in this process: one environment and one guard, shared by all handles.
 //!
-//! Closing goes under "opening", as [opening](super::opening) does.
+//! It is closed under the lock "opening", as it was [opened](super::opening).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,42 +16,38 @@ use super::commit::{Committer, withdraw_lazy};
 use super::guard::Guard;
 use super::lmdb::Env;
 use super::os;
+use super::store_meta::StoreMeta;
 use super::watch::{Hub, HubOwner};
 use crate::error::{Code, Error, Result};
 use crate::options::{AutoCompaction, Clock, Follower, Options};
 
 pub(super) const DATA: &str = "data.mdb";
+/// The name of the data file while it is created: no process opens it.
+pub(super) const DATA_NEW: &str = "data.mdb.new";
 pub(super) const LOCK: &str = "lock.mdb";
 pub(super) const GUARD: &str = "guard";
 
+/// How long a call waits for a lock, unless an option says otherwise.
 pub(super) const BUSY_TIMEOUT_MS: u64 = 5_000;
 const MAX_READERS: u32 = 1_024;
 const MODE: u32 = 0o600;
-pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(2);
+/// The interval between attempts to lock "opening".
+pub(super) const LOCK_RETRY: Duration = Duration::from_millis(2);
 
-/// One environment of this process. It closes when the last handle lets go of it.
+/// One environment of this process. It is closed when its last handle is dropped.
 pub(crate) struct Store {
-    /// All four are there until it is dropped.
+    /// All four are some until the store is dropped.
     background: Option<Arc<Background>>,
     commit: Option<Committer>,
     env: Option<Arc<Env>>,
     guard: Option<Arc<Guard>>,
-    says: Says,
-    /// A handle that may write has been opened: one that may not writes nothing at the end either.
+    meta: StoreMeta,
+    /// A handle that may write was opened. If not, nothing is written when the store is closed.
     writable: AtomicBool,
     settings: Settings,
     generation: u64,
-    /// Where it stands in the registry; none for `:memory:`.
+    /// Its key in the registry; none for `:memory:`.
     key: Option<(u64, u64)>,
-}
-
-/// What the data file says of the store, once for all.
-pub(super) struct Says {
-    /// The store's durability is `none`.
-    pub unsynced: bool,
-    /// Features that this library may not write beside.
-    pub ro_compat: u64,
-    pub id: [u8; 16],
 }
 
 /// The options that belong to the environment.
@@ -62,7 +58,7 @@ pub(super) struct Settings {
     pub clock: Clock,
     auto_compaction: Option<AutoCompaction>,
     pub allow_network_fs: bool,
-    /// Opened without a way to write: a read-only medium.
+    /// The store is on a read-only medium.
     pub read_only_medium: bool,
     /// `:memory:`, whose files have no names.
     pub in_memory: bool,
@@ -81,7 +77,7 @@ impl Settings {
         }
     }
 
-    /// Whether a later open asks for something else than what this environment has.
+    /// Refuses an open whose options differ from those of this environment.
     pub fn agree(&self, options: &Options, path: &Path) -> Result<()> {
         let differs = |name: &str, asked: String, has: String| -> Result<()> {
             let message = format!(
@@ -126,7 +122,7 @@ impl Settings {
                     if clock.is_in_hand() {
                         "another manual clock"
                     } else {
-                        "the system's"
+                        "the system clock"
                     }
                 };
                 differs("clock", name(clock).into(), name(&self.clock).into())
@@ -137,11 +133,11 @@ impl Settings {
 }
 
 impl Store {
-    /// Enters it into the registry, open as it is now.
+    /// Adds an open environment to the registry.
     pub(super) fn register(
         env: Env,
         guard: Arc<Guard>,
-        says: Says,
+        meta: StoreMeta,
         settings: Settings,
         key: (u64, u64),
     ) -> Arc<Store> {
@@ -152,7 +148,7 @@ impl Store {
         }));
         let env = Arc::new(env);
         let clock = settings.clock.clone();
-        let commit = Committer::new(env.clone(), guard.clone(), says.unsynced, clock.clone());
+        let commit = Committer::new(env.clone(), guard.clone(), meta.unsynced, clock.clone());
         let background = Background::new(
             env.clone(),
             guard.clone(),
@@ -165,7 +161,7 @@ impl Store {
             commit: Some(commit),
             env: Some(env),
             guard: Some(guard),
-            says,
+            meta,
             writable: AtomicBool::new(false),
             settings,
             generation: os::fork_generation(),
@@ -177,22 +173,22 @@ impl Store {
         store
     }
 
-    /// The options that it was opened with.
+    /// The options with which it was opened.
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Features that this library may not write beside.
+    /// Features that this library can read but not write.
     pub fn ro_compat(&self) -> u64 {
-        self.says.ro_compat
+        self.meta.ro_compat
     }
 
     /// Whether the store's durability is `none`.
     pub fn is_unsynced(&self) -> bool {
-        self.says.unsynced
+        self.meta.unsynced
     }
 
-    /// A handle that may write was opened.
+    /// Called when a handle that may write is opened.
     pub fn allow_writes(&self) -> Result<()> {
         self.writable.store(true, Ordering::Relaxed);
         self.background().allow_writes()
@@ -200,42 +196,42 @@ impl Store {
 
     /// The writing side.
     pub fn commit(&self) -> &Committer {
-        self.commit.as_ref().expect("only dropping takes it")
+        self.commit.as_ref().expect("some until dropped")
     }
 
-    /// Watchers, leases, and what is due.
+    /// Watchers, leases, and the thread for them.
     pub fn background(&self) -> &Arc<Background> {
-        self.background.as_ref().expect("only dropping takes it")
+        self.background.as_ref().expect("some until dropped")
     }
 
     pub fn env(&self) -> &Arc<Env> {
-        self.env.as_ref().expect("only dropping takes it")
+        self.env.as_ref().expect("some until dropped")
     }
 
     pub fn guard(&self) -> &Arc<Guard> {
-        self.guard.as_ref().expect("only dropping takes it")
+        self.guard.as_ref().expect("some until dropped")
     }
 
-    /// Whether this is on a read-only medium.
+    /// Whether the store is on a read-only medium.
     pub fn is_read_only_medium(&self) -> bool {
         self.settings.read_only_medium
     }
 
-    /// 32 hexadecimal digits that tell this store from every other.
+    /// The unique id of the store, as 32 hexadecimal digits.
     pub fn store_id(&self) -> String {
-        self.says
+        self.meta
             .id
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect()
     }
 
-    /// Whether somebody removed its files.
+    /// Whether its files were removed.
     pub fn is_removed(&self) -> bool {
         !self.settings.in_memory && self.env().is_removed()
     }
 
-    /// Bytes that the store's files take on the disk.
+    /// The bytes that the files of the store use on the disk.
     pub fn bytes_on_disk(&self) -> u64 {
         let path = self.env().path();
         [DATA, LOCK, GUARD]
@@ -246,8 +242,8 @@ impl Store {
     }
 }
 
-/// The stores that are open in this process, by device and inode of their guard. An entry whose
-/// store is gone is still closing.
+/// The stores that are open in this process, by device and inode of their guard file. An entry
+/// without a store belongs to one that is being closed.
 pub(super) type Registry = BTreeMap<(u64, u64), Weak<Store>>;
 
 static REGISTRY: os::PerGeneration<Mutex<Registry>> = os::PerGeneration::new();
@@ -302,7 +298,7 @@ impl Drop for Store {
         };
         let background = self.background.take();
         if self.generation != os::fork_generation() {
-            // the parent's: ending its transactions or its map here would reach into the parent
+            // they belong to the parent: ending its transactions or its map here would affect it
             std::mem::forget((background, commit, env, guard));
             return;
         }
@@ -325,7 +321,7 @@ impl Drop for Store {
             forget(key);
         };
         let Some(worker) = worker else { return end() };
-        // what else is queued is answered before the end, by the thread that this is
+        // this is the worker itself: it first completes what is queued, so another thread must wait
         let closer = thread::Builder::new()
             .name("libkv-close".into())
             .spawn(move || {
@@ -333,17 +329,17 @@ impl Drop for Store {
                 end();
             });
         if closer.is_err() {
-            // the locks go with the worker, if not in order
+            // the locks end with the process
             forget(key);
         }
     }
 }
 
-/// Takes a store that is closed out of the registry.
+/// Removes a closed store from the registry.
 fn forget(key: Option<(u64, u64)>) {
     let Some(key) = key else { return };
     let mut registry = registry();
-    // a store that was opened anew in the meantime has an entry that lives
+    // a store that was opened again meanwhile has a live entry
     if registry
         .get(&key)
         .is_some_and(|entry| entry.strong_count() == 0)
@@ -352,23 +348,23 @@ fn forget(key: Option<(u64, u64)>) {
     }
 }
 
-/// Closes under "opening", or without it if it is not to be had in time; then somebody may be opening
-/// right now and rely on what stands in the store. `writable`: it may be written to.
+/// Closes a store under "opening". If that cannot be locked in time, it closes without it and
+/// writes nothing: another process may be opening the store. `writable`: it may be written to.
 fn close(env: Arc<Env>, guard: Arc<Guard>, writable: bool, deadline: Instant) {
     let Ok(mut guard) = Arc::try_unwrap(guard) else {
         return;
     };
     let mut opening = guard.try_opening();
     while matches!(opening, Ok(false)) && Instant::now() < deadline {
-        thread::sleep(LOOK_AGAIN);
+        thread::sleep(LOCK_RETRY);
         opening = guard.try_opening();
     }
-    // after a failed sync nothing is written: the note stays, and costs at most a gap
+    // after a failed sync nothing is written: the record of the boot stays and costs at most a gap
     let may_write = writable && guard.has_page() && !guard.is_poisoned();
     if matches!(opening, Ok(true)) && may_write && !guard.is_shared().unwrap_or(true) {
         let lock = guard.lock_writer(Some(deadline), None);
         if lock.is_ok() {
-            // what cannot be withdrawn costs the next opener a gap in its revisions
+            // a record that is not withdrawn costs a gap of revisions at the next opening
             let _ = withdraw_lazy(&env, guard.boot_id());
         }
     }
@@ -384,6 +380,7 @@ mod tests {
     use std::io;
 
     use super::*;
+    use crate::embedded::commit::Terms;
     use crate::embedded::opening::open;
     use crate::request::{Durability, Put};
 
@@ -393,24 +390,24 @@ mod tests {
         Options::new().max_readers(2)
     }
 
-    /// What the other process of the test does: opens the store, drops LMDB's lock when told to,
-    /// and stays.
+    /// The other process of the test: opens the store, drops LMDB's lock when it reads a line, and
+    /// stays.
     fn other_process(path: &str) {
         let store = open(Path::new(path), &options()).expect("opened");
         let mut line = String::new();
         for _ in 0..2 {
             println!("ready");
-            io::stdin().read_line(&mut line).expect("told");
+            io::stdin().read_line(&mut line).expect("a line");
             drop(fs::File::open(store.env().path().join(LOCK)).expect("opened and closed"));
         }
     }
 
-    fn wait_ready(said: &mut BufReader<ChildStdout>) {
+    fn wait_ready(output: &mut BufReader<ChildStdout>) {
         let mut line = String::new();
         while !line.contains("ready") {
             line.clear();
             assert_ne!(
-                said.read_line(&mut line).expect("said"),
+                output.read_line(&mut line).expect("read"),
                 0,
                 "the other process ended"
             );
@@ -421,7 +418,7 @@ mod tests {
         Command::new(std::env::current_exe().expect("this program"))
             .args([
                 "--exact",
-                "embedded::store::tests::no_reader_check_while_a_process_has_lost_its_lock",
+                "embedded::store::tests::reader_check_is_refused_while_a_process_has_lost_its_lock",
                 "--nocapture",
             ])
             .env(CHILD, path)
@@ -431,15 +428,15 @@ mod tests {
             .expect("started")
     }
 
-    /// After a failed sync what the disk holds is unknown: closing must not write either.
+    /// After a failed sync the contents of the disk are unknown: closing must not write either.
     #[test]
-    fn closing_a_poisoned_store_writes_nothing() {
+    fn poisoned_store_is_closed_without_a_write() {
         let path = std::env::temp_dir().join(format!("libkv-poisoned-{}", std::process::id()));
         for poisoned in [true, false] {
             let store = open(&path, &options()).expect("opened");
             store.allow_writes().expect("allowed");
-            let terms = super::super::commit::Terms::own(Durability::Lazy, None);
-            // the first lazy write notes the boot in the store, which closing takes back
+            let terms = Terms::own(Durability::Lazy, None);
+            // the first lazy write records the boot in the store, and closing removes the record
             store.commit().run(Put::new("k", "v"), terms).expect("put");
             let data = || fs::read(path.join(DATA)).expect("read");
             let before = data();
@@ -452,20 +449,20 @@ mod tests {
         fs::remove_dir_all(path).expect("removed");
     }
 
-    /// A process whose LMDB lock was lost still reads: to free its slot would hand the pages that
-    /// it reads to a writer.
+    /// A process that has lost LMDB's lock still reads: if its slot were freed, a writer would
+    /// reuse the pages that it reads.
     #[test]
-    fn no_reader_check_while_a_process_has_lost_its_lock() {
+    fn reader_check_is_refused_while_a_process_has_lost_its_lock() {
         if let Ok(path) = std::env::var(CHILD) {
             return other_process(&path);
         }
         let path = std::env::temp_dir().join(format!("libkv-lost-{}", std::process::id()));
-        let store = open(&path, &options()).expect("made");
+        let store = open(&path, &options()).expect("created");
         let _ours = store.env().read().expect("one of two slots");
         let mut other = start(&path);
-        let mut said = BufReader::new(other.stdout.take().expect("piped"));
-        wait_ready(&mut said);
-        let words = |store: &Store| {
+        let mut output = BufReader::new(other.stdout.take().expect("piped"));
+        wait_ready(&mut output);
+        let refusal = |store: &Store| {
             store
                 .env()
                 .read()
@@ -474,19 +471,19 @@ mod tests {
                 .unwrap_or_default()
         };
         assert!(
-            words(&store).contains("all 2 slots for readers are taken"),
+            refusal(&store).contains("all 2 slots for readers are taken"),
             "{}",
-            words(&store)
+            refusal(&store)
         );
 
-        writeln!(other.stdin.as_mut().expect("piped"), "lose it").expect("told");
-        wait_ready(&mut said);
+        writeln!(other.stdin.as_mut().expect("piped"), "drop the lock").expect("a line");
+        wait_ready(&mut output);
         let lost = format!("process {} lost its lock; restart it", other.id());
-        assert!(words(&store).contains(&lost), "{}", words(&store));
+        assert!(refusal(&store).contains(&lost), "{}", refusal(&store));
 
         other.kill().expect("killed");
-        other.wait().expect("gone");
-        assert_eq!(words(&store), "", "the slot of the dead is free");
+        other.wait().expect("ended");
+        assert_eq!(refusal(&store), "", "the slot of the ended process is free");
         fs::remove_dir_all(path).expect("removed");
     }
 }

@@ -86,23 +86,29 @@ impl ClaimRequest {
         claim_prefix(&self.name)
     }
 
-    /// The error of a request whose time is over; `detail` follows the sentence.
-    pub(super) fn timeout(&self, detail: &str) -> Error {
+    /// The error of a request whose time is over.
+    pub(super) fn timeout(&self) -> Error {
+        Error::new(Code::Timeout, self.timeout_message())
+    }
+
+    /// The same, with the holder, or why it is not known.
+    pub(super) fn timeout_with(&self, holder: Result<Option<KeyValue>>) -> Error {
+        match holder {
+            Ok(Some(kv)) => {
+                let (message, key) = (self.timeout_message(), kv.key.escape_ascii());
+                Error::new(Code::Timeout, format!("{message}; {key} has it")).with_key(kv.key)
+            }
+            Ok(None) => self.timeout(),
+            Err(error) => self.timeout().with_detail(error.message()),
+        }
+    }
+
+    fn timeout_message(&self) -> String {
         let (name, ms) = (
             self.name.escape_ascii(),
             self.patience.timeout().as_millis(),
         );
-        let message = format!("{name} was not acquired within {ms} ms{detail}");
-        Error::new(Code::Timeout, message)
-    }
-
-    /// The error of a request whose time is over while `holder` has the name.
-    pub(super) fn timeout_with_holder(&self, holder: Result<Option<KeyValue>>) -> Error {
-        match holder {
-            Ok(Some(kv)) => self.timeout(&format!("; {} has it", kv.key.escape_ascii())),
-            Ok(None) => self.timeout(""),
-            Err(error) => self.timeout(&format!(" ({})", error.message())),
-        }
+        format!("{name} was not acquired within {ms} ms")
     }
 }
 

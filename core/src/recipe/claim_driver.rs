@@ -309,7 +309,7 @@ impl Machine {
         let done = match (self.step, response) {
             (Step::Leave, response) => return self.left(revoked(response)),
             (Step::Holder, response) => {
-                let error = self.request.timeout_with_holder(response.and_then(pair));
+                let error = self.request.timeout_with(response.and_then(pair));
                 return self.finish(Err(error));
             }
             (Step::Former, response) => revoked(response).map(|()| self.begin()),
@@ -542,7 +542,7 @@ impl Machine {
             false => Failure::Error(cancelled()),
         });
         let error = match &self.failure {
-            Some(Failure::TimeOut) => self.request.timeout(""),
+            Some(Failure::TimeOut) => self.request.timeout(),
             Some(Failure::Error(error)) => error.clone(),
             _ => cancelled(),
         };

@@ -17,7 +17,7 @@ fn store() -> Place {
 }
 
 #[test]
-fn without_arguments_it_says_what_to_do_first() {
+fn no_arguments_print_an_introduction() {
     let place = Place::new();
     let said = place.kv("").ok();
     for word in ["kv put greeting hello", "kv serve", "kv --help", "KV_STORE"] {
@@ -26,7 +26,7 @@ fn without_arguments_it_says_what_to_do_first() {
 }
 
 #[test]
-fn what_the_introduction_tells_works_as_told() {
+fn introduction_examples_work() {
     let place = Place::new();
     assert_eq!(place.kv("put greeting hello").ok(), "OK\n");
     assert_eq!(place.kv("put greeting goodbye").ok(), "OK\n");
@@ -39,7 +39,7 @@ fn what_the_introduction_tells_works_as_told() {
 }
 
 #[test]
-fn the_help_of_every_command_has_examples_and_the_top_has_the_statuses() {
+fn help_has_examples_and_exit_statuses() {
     let place = Place::new();
     let top = place.kv("--help").ok();
     assert!(
@@ -63,7 +63,7 @@ fn the_help_of_every_command_has_examples_and_the_top_has_the_statuses() {
 }
 
 #[test]
-fn the_store_is_named_by_option_or_variable() {
+fn store_is_named_by_option_or_variable() {
     let place = store();
     assert_eq!(place.kv("-s store get c --print-value-only").ok(), "4\n");
     assert_eq!(
@@ -160,7 +160,7 @@ fn get_in_json() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_shown_without_loss() {
+fn bytes_that_are_not_utf8_are_shown_without_loss() {
     let place = Place::new();
     let (key, value) = (
         OsStr::from_bytes(b"\xff\xfekey"),
@@ -206,7 +206,7 @@ fn bytes_that_are_no_text_are_shown_without_loss() {
 }
 
 #[test]
-fn a_value_comes_from_the_line_a_file_or_the_input() {
+fn value_comes_from_the_line_a_file_or_the_input() {
     let place = Place::new();
     let all: Vec<u8> = (0..=255).cycle().take(100_000).collect();
     std::fs::write(place.path("file"), &all).expect("a file");
@@ -272,7 +272,7 @@ fn put_and_del_with_their_options() {
 }
 
 #[test]
-fn range_has_a_line_for_each_pair() {
+fn range_prints_one_line_per_pair() {
     let place = store();
     place.args(["put", "lines", "one\ntwo\\"]).ok();
     assert_eq!(place.kv("range").ok(), "a\t2\nc\t4\nlines\tone\\ntwo\\\\\n");
@@ -284,7 +284,7 @@ fn range_has_a_line_for_each_pair() {
 }
 
 #[test]
-fn a_txn_in_etcdctls_notation() {
+fn txn_in_the_notation_of_etcdctl() {
     let place = store();
     let text = "version(\"new\") = \"0\"\nvalue(\"a\") = \"2\"\n\nput new \"with \\\"quotes\\\"\"\nget a\ndel c --prev-kv\n\nget a\n\n";
     assert_eq!(
@@ -303,7 +303,7 @@ fn a_txn_in_etcdctls_notation() {
 }
 
 #[test]
-fn a_txn_in_json_and_what_it_refuses() {
+fn txn_in_json_and_its_refusals() {
     let place = store();
     let json = place
         .fed("txn --json", "\n\nput x 1 --prev-kv\nget a\ndel c\n")
@@ -336,7 +336,7 @@ fn a_txn_in_json_and_what_it_refuses() {
 }
 
 #[test]
-fn a_txn_counts_as_get_does() {
+fn txn_counts_as_get_does() {
     let place = store();
     let text = "\nget a\nget '' --prefix --count-only\nget nobody --count-only\n\n";
     assert_eq!(place.fed("txn", text).ok(), "SUCCESS\n\na\n2\n\n2\n\n0\n");
@@ -380,7 +380,7 @@ fn history_changes_and_diff() {
 }
 
 #[test]
-fn a_compaction_takes_the_past() {
+fn compaction_removes_the_past() {
     let place = store();
     assert_eq!(
         place.kv("compact 5 --physical").ok(),
@@ -398,7 +398,7 @@ fn a_compaction_takes_the_past() {
 }
 
 #[test]
-fn times_stand_for_revisions() {
+fn time_in_place_of_a_revision() {
     let place = store();
     // everything was written by the end of the minute ten minutes ahead
     assert_eq!(place.kv("get a --at 0m").ok(), "a\n2\n");
@@ -436,7 +436,7 @@ fn status_and_check() {
 }
 
 #[test]
-fn alarms_are_shown_and_end() {
+fn alarm_is_listed_and_disarmed() {
     let place = Place::new();
     let options = libkv::Options::new()
         .max_bytes(256 << 10)
@@ -466,7 +466,7 @@ fn alarms_are_shown_and_end() {
 }
 
 #[test]
-fn a_manual_and_completions() {
+fn manual_and_completions() {
     let place = Place::new();
     assert!(place.kv("man").ok().contains(".TH kv 1"));
     assert!(place.kv("man get").ok().contains("kv\\-get"));
@@ -495,7 +495,7 @@ fn a_manual_and_completions() {
 }
 
 #[test]
-fn what_is_forgotten_already_is_no_failure_for_who_says_how_long_ago() {
+fn compact_by_age_succeeds_when_already_compacted() {
     let place = store();
     for _ in 0..2 {
         assert!(place.kv("compact 720h").ok().contains("compacted"));

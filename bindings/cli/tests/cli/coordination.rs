@@ -12,7 +12,7 @@ fn parse(line: &str) -> Value {
 }
 
 #[test]
-fn a_watch_shows_the_past_it_is_asked_for_and_then_what_comes() {
+fn watch_shows_the_past_and_then_new_events() {
     let place = Place::new();
     place.kv("put a 1").ok();
     let mut text = place.start("watch a --rev 2 --prev-kv");
@@ -49,7 +49,7 @@ fn a_watch_shows_the_past_it_is_asked_for_and_then_what_comes() {
 }
 
 #[test]
-fn a_watch_filters_and_ends_after_so_many_events() {
+fn watch_filters_and_ends_after_a_number_of_events() {
     let place = Place::new();
     for line in ["put a 1", "put b 2", "del a"] {
         place.kv(line).ok();
@@ -76,7 +76,7 @@ fn a_watch_filters_and_ends_after_so_many_events() {
 }
 
 #[test]
-fn a_watch_runs_a_command_for_each_event() {
+fn watch_runs_a_command_for_each_event() {
     let place = Place::new();
     place.kv("put a one").ok();
     place.kv(r"put --escaped b \x00\xff").ok();
@@ -116,7 +116,7 @@ fn a_watch_runs_a_command_for_each_event() {
 }
 
 #[test]
-fn leases_from_grant_to_revoke() {
+fn lease_from_grant_to_revoke() {
     let place = Place::new();
     assert_eq!(
         place.kv("lease grant 600 --id 1f").ok(),
@@ -172,7 +172,7 @@ fn leases_from_grant_to_revoke() {
 }
 
 #[test]
-fn a_lease_is_kept_alive_until_a_signal() {
+fn lease_is_kept_alive_until_a_signal() {
     let place = Place::new();
     place.kv("lease grant 1 --id 1").ok();
     let mut keeping = place.start("lease keep-alive 1");
@@ -197,7 +197,7 @@ fn hold(place: &Place, name: &str) -> Running {
 }
 
 #[test]
-fn a_lock_is_held_while_a_command_runs() {
+fn lock_is_held_while_a_command_runs() {
     let place = Place::new();
     let holder = hold(&place, "deploy");
     assert_eq!(place.kv("lock deploy --try true").refused(1), "");
@@ -232,7 +232,7 @@ fn a_lock_is_held_while_a_command_runs() {
 }
 
 #[test]
-fn a_lock_passes_statuses_and_signals() {
+fn lock_passes_statuses_and_signals() {
     let place = Place::new();
     assert_eq!(
         place.args(["lock", "x", "sh", "-c", "kill -9 $$"]).status,
@@ -256,7 +256,7 @@ fn a_lock_passes_statuses_and_signals() {
 }
 
 #[test]
-fn a_lock_without_a_command_is_held_until_ctrl_c() {
+fn lock_without_a_command_is_held_until_ctrl_c() {
     let place = Place::new();
     let mut holder = place.start("lock x --json");
     let held = parse(&holder.line());
@@ -279,7 +279,7 @@ fn a_lock_without_a_command_is_held_until_ctrl_c() {
 }
 
 #[test]
-fn a_command_is_told_to_end_when_the_lock_is_lost() {
+fn lock_that_is_lost_ends_its_command() {
     let place = Place::new();
     // the shortest time to live, so that the loss is soon known
     let mut running = Running::new(place.command([
@@ -302,7 +302,7 @@ fn a_command_is_told_to_end_when_the_lock_is_lost() {
 }
 
 #[test]
-fn an_election_has_one_leader_whom_others_follow() {
+fn election_has_one_leader_that_others_follow() {
     let place = Place::new();
     assert_eq!(
         place.kv("elect job --leader").status,
@@ -339,7 +339,7 @@ fn an_election_has_one_leader_whom_others_follow() {
 }
 
 #[test]
-fn a_lease_is_named_as_it_was_given() {
+fn lease_id_is_printed_as_it_was_given() {
     let place = Place::new();
     place.kv("lease grant 600 --id 1f").ok();
     for line in [

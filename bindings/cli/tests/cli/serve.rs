@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use libkv::{Db, Options, Put};
+use libkv_test_support::certificates::Certificates;
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::{Place, Running, Serving};
 
 #[test]
-fn it_is_ready_when_it_says_so_and_ends_with_sigterm() {
+fn serve_is_ready_when_it_says_so_and_ends_with_sigterm() {
     let place = Place::new();
     for (signal, more) in [
         (Signal::TERM, &[][..]),
@@ -35,7 +36,7 @@ fn it_is_ready_when_it_says_so_and_ends_with_sigterm() {
 }
 
 #[test]
-fn the_store_stays_usable_by_others_and_their_writes_reach_remote_watchers() {
+fn serve_shares_the_store_with_local_programs() {
     let place = Place::new();
     let serving = Serving::start(&place, &place.path("store"), &[]);
     place.kv("put a local").ok();
@@ -54,7 +55,7 @@ fn the_store_stays_usable_by_others_and_their_writes_reach_remote_watchers() {
 }
 
 #[test]
-fn etcds_flags_in_every_form() {
+fn flags_of_etcd_in_every_form() {
     let place = Place::new();
     let socket = format!("unix://{}", place.path("socket").display());
     let urls = format!("http://127.0.0.1:0,{socket}");
@@ -111,7 +112,7 @@ fn etcds_flags_in_every_form() {
 }
 
 #[test]
-fn variables_are_flags_too() {
+fn variables_are_flags() {
     let place = Place::new();
     let mut command = place.command(["serve"]);
     command
@@ -136,7 +137,7 @@ fn variables_are_flags_too() {
 
 /// As etcd has it: start scripts set variables from others that may be empty.
 #[test]
-fn an_empty_variable_is_none() {
+fn variable_that_is_empty_is_unset() {
     let place = Place::new();
     let mut command = place.command(["serve", "store"]);
     command.env("ETCD_LISTEN_CLIENT_URLS", "http://127.0.0.1:0");
@@ -167,7 +168,7 @@ fn an_empty_variable_is_none() {
 
 /// systemd's units for etcd are of `Type=notify`: without the word they would be killed after a while.
 #[test]
-fn the_init_daemon_is_told_when_it_is_ready() {
+fn init_daemon_is_notified_when_it_is_ready() {
     let place = Place::new();
     let socket = UnixDatagram::bind(place.path("notify")).expect("a socket");
     socket
@@ -279,7 +280,7 @@ fn unix_socket_has_one_notation_for_server_and_client() {
 }
 
 #[test]
-fn a_quiet_watch_hears_of_progress_as_often_as_asked() {
+fn watch_progress_has_the_interval_of_the_flag() {
     let place = Place::new();
     let flag = "--experimental-watch-progress-notify-interval=100ms";
     let serving = Serving::start(&place, &place.path("store"), &[flag]);
@@ -318,7 +319,7 @@ fn a_quiet_watch_hears_of_progress_as_often_as_asked() {
 }
 
 #[test]
-fn what_cannot_be_had_is_refused_by_name() {
+fn flags_that_are_not_supported_are_refused_by_name() {
     let place = Place::new();
     let cases = [
         ("--wal-dir x", "--wal-dir is refused"),
@@ -358,7 +359,7 @@ fn what_cannot_be_had_is_refused_by_name() {
 }
 
 #[test]
-fn an_address_or_a_store_that_is_taken_is_said_to_be() {
+fn address_or_store_in_use_is_named() {
     let place = Place::new();
     let serving = Serving::start(&place, &place.path("store"), &[]);
     let ran = place.kv(&format!(
@@ -374,7 +375,7 @@ fn an_address_or_a_store_that_is_taken_is_said_to_be() {
 }
 
 #[test]
-fn the_limits_are_etcds_unless_they_are_set() {
+fn limits_are_those_of_etcd_by_default() {
     let place = Place::new();
     std::fs::write(place.path("large"), vec![b'x'; 1_600_000]).expect("a file");
     let serving = Serving::start(&place, &place.path("store"), &[]);
@@ -403,7 +404,7 @@ fn the_limits_are_etcds_unless_they_are_set() {
 }
 
 #[test]
-fn lines_of_the_log_can_be_json() {
+fn log_lines_can_be_json() {
     let place = Place::new();
     let mut command = place.command([
         "--json",
@@ -428,32 +429,9 @@ fn lines_of_the_log_can_be_json() {
     assert_eq!(running.end_by(Signal::TERM).status, 0);
 }
 
-/// Writes `ca.pem`, and `server.pem` and `client.pem` with their keys.
+/// Certificates of an authority, a server and a client, in the folder of the store.
 pub fn certificates(place: &Place) {
-    use rcgen::{
-        BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    };
-
-    let write = |name: &str, pem: String| std::fs::write(place.path(name), pem).expect("a file");
-    let mut params = CertificateParams::new(Vec::new()).expect("no names");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca_key = KeyPair::generate().expect("a key");
-    write("ca.pem", params.self_signed(&ca_key).expect("signed").pem());
-    let issuer = Issuer::new(params, ca_key);
-    for (name, purpose) in [
-        ("127.0.0.1", ExtendedKeyUsagePurpose::ServerAuth),
-        ("client", ExtendedKeyUsagePurpose::ClientAuth),
-    ] {
-        let mut params = CertificateParams::new(vec![name.to_string()]).expect("a name");
-        params.extended_key_usages = vec![purpose];
-        let key = KeyPair::generate().expect("a key");
-        let file = if name == "client" { "client" } else { "server" };
-        write(
-            &format!("{file}.pem"),
-            params.signed_by(&key, &issuer).expect("signed").pem(),
-        );
-        write(&format!("{file}-key.pem"), key.serialize_pem());
-    }
+    Certificates::new(&place.path(""));
 }
 
 #[test]
@@ -496,7 +474,7 @@ fn tls_with_certificates_on_both_sides() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn signal_that_is_repeated_ends_it_at_once() {
     use std::io::Write;
 
     let place = Place::new();
@@ -521,7 +499,7 @@ fn a_second_signal_ends_it_at_once() {
 /// Somebody removed the directory under a running server, which went on acknowledging writes that were lost
 /// with its end.
 #[test]
-fn a_store_that_is_removed_under_a_server_is_noticed() {
+fn store_removed_under_a_server_is_noticed() {
     let place = Place::new();
     let mut serving = Serving::start(&place, &place.path("store"), &[]);
     let get = |path: &str| {
@@ -574,7 +552,7 @@ impl Dice {
 /// Whoever acknowledges a write and is killed must find it again: 16 writers, kill -9 after some hundred
 /// acknowledged puts, and every one of them is there after the restart. 50 rounds with KV_KILL_ROUNDS=50.
 #[test]
-fn every_acknowledged_key_is_there_after_kill_9() {
+fn kill_9_of_a_server_loses_no_acknowledged_key() {
     const WRITERS: usize = 16;
     let rounds: usize = std::env::var("KV_KILL_ROUNDS")
         .ok()

@@ -3,7 +3,7 @@
 use crate::support::Place;
 
 #[test]
-fn one_command_a_line() {
+fn shell_runs_one_command_a_line() {
     let place = Place::new();
     let script = "# a comment\n\nput a 1\nput 'two words' \"line\\none\"\nkv get a\nrange\nhelp\n";
     let out = place.fed("shell", script).ok();
@@ -15,7 +15,7 @@ fn one_command_a_line() {
 }
 
 #[test]
-fn errors_do_not_end_it_and_are_its_status() {
+fn shell_continues_after_errors_and_returns_their_status() {
     let place = Place::new();
     let ran = place.fed(
         "shell",
@@ -44,7 +44,7 @@ fn errors_do_not_end_it_and_are_its_status() {
 }
 
 #[test]
-fn a_txn_reads_its_blocks_from_the_script() {
+fn shell_txn_reads_its_blocks_from_the_script() {
     let place = Place::new();
     let out = place
         .fed(
@@ -56,7 +56,7 @@ fn a_txn_reads_its_blocks_from_the_script() {
 }
 
 #[test]
-fn the_options_of_the_shell_hold_for_its_commands() {
+fn shell_options_hold_for_its_commands() {
     let place = Place::new();
     let out = place.fed(
         "-s :memory: shell --json",
@@ -74,7 +74,7 @@ fn the_options_of_the_shell_hold_for_its_commands() {
 }
 
 #[test]
-fn a_line_that_is_no_text_is_refused_like_any_other() {
+fn shell_refuses_a_line_that_is_not_utf8() {
     let place = Place::new();
     let ran = place.fed("shell", b"put a 1\nput b \xff\nget a\n");
     assert!(ran.refused(2).contains("not UTF-8"), "{ran:?}");

@@ -8,7 +8,7 @@ use libkv::{Clock, Code, Db, Options, Put};
 use crate::support::{Place, Running};
 
 #[test]
-fn each_kind_of_failure_has_its_status() {
+fn exit_status_of_each_kind_of_failure() {
     let place = Place::new();
     place.kv("put a 1").ok();
     let kinds = [
@@ -44,7 +44,7 @@ fn each_kind_of_failure_has_its_status() {
 }
 
 #[test]
-fn who_is_kept_out_hears_by_whom() {
+fn busy_names_the_process_that_holds_the_store() {
     let place = Place::new();
     let clock = Clock::new(1_000_000);
     let db = Db::open(place.path("store"), Options::new().clock(clock)).expect("a store");
@@ -55,7 +55,7 @@ fn who_is_kept_out_hears_by_whom() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_ends_it_quietly() {
+fn closed_output_ends_it_quietly() {
     let place = Place::new();
     let db = Db::open(place.path("store"), Options::new()).expect("a store");
     for n in 0..40 {
@@ -125,7 +125,7 @@ fn output_that_cannot_be_written_is_a_failure() {
 }
 
 #[test]
-fn codes_are_named_in_what_is_said() {
+fn error_codes_are_in_the_message() {
     let place = Place::new();
     place.kv("put a 1").ok();
     assert!(
@@ -137,7 +137,7 @@ fn codes_are_named_in_what_is_said() {
 }
 
 #[test]
-fn a_damaged_store_has_its_problems_named() {
+fn damaged_store_has_its_problems_listed() {
     use lmdb::{Cursor, Transaction};
 
     let place = Place::new();

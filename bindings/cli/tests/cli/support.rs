@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 
+use libkv_test_support::deadline::{Deadline, deadline};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -13,6 +14,8 @@ use tempfile::TempDir;
 /// A folder with a store, or with several.
 pub struct Place {
     dir: TempDir,
+    /// No process of the test is waited for without limit.
+    _deadline: Deadline,
 }
 
 /// What a command came to.
@@ -28,6 +31,7 @@ impl Place {
     pub fn new() -> Place {
         Place {
             dir: TempDir::new().expect("a temporary folder"),
+            _deadline: deadline(),
         }
     }
 

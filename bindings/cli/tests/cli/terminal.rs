@@ -94,7 +94,7 @@ fn on_terminal(place: &Place, line: &str, variable: Option<(&str, &str)>) -> Str
 }
 
 #[test]
-fn colour_on_a_terminal_only_and_not_against_the_readers_will() {
+fn colour_is_for_terminals_and_can_be_disabled() {
     let place = Place::new();
     place.kv("put a 1").ok();
     assert!(on_terminal(&place, "range", None).contains("\x1b["));
@@ -110,7 +110,7 @@ fn colour_on_a_terminal_only_and_not_against_the_readers_will() {
 }
 
 #[test]
-fn a_terminal_gets_no_bytes_that_steer_it_unless_it_wants_them() {
+fn control_bytes_are_escaped_on_a_terminal() {
     let place = Place::new();
     place.kv(r"put --escaped a \x1b[2J").ok();
     assert_eq!(
@@ -125,7 +125,7 @@ fn a_terminal_gets_no_bytes_that_steer_it_unless_it_wants_them() {
 }
 
 #[test]
-fn long_work_shows_how_far_it_is_to_whoever_looks() {
+fn progress_is_shown_on_a_terminal() {
     let place = Place::new();
     place.kv("put a 1").ok();
     assert!(on_terminal(&place, "export file", None).contains("pairs"));
@@ -138,7 +138,7 @@ fn long_work_shows_how_far_it_is_to_whoever_looks() {
 }
 
 #[test]
-fn a_shell_talks_and_remembers() {
+fn shell_on_a_terminal_has_prompt_and_history() {
     let place = Place::new();
     let mut shell = Terminal::start(place.command(["shell"]));
     shell.until("kv> ");
@@ -172,7 +172,7 @@ fn a_shell_talks_and_remembers() {
 }
 
 #[test]
-fn json_too_holds_nothing_that_steers_a_terminal() {
+fn control_bytes_are_escaped_in_json() {
     let place = Place::new();
     // JSON itself asks for the controls of ASCII only: not for those of Latin-1, nor what turns the writing
     let value = "a\u{7f}\u{9b}2J\u{202e}\u{61c}\u{1f600}\n";
@@ -199,7 +199,7 @@ fn json_too_holds_nothing_that_steers_a_terminal() {
 }
 
 #[test]
-fn what_is_said_of_bad_input_holds_nothing_that_steers_a_terminal() {
+fn control_bytes_are_escaped_in_error_messages() {
     let place = Place::new();
     for (line, input) in [
         ("txn", "\x1b[2J\n"),
@@ -218,7 +218,7 @@ fn what_is_said_of_bad_input_holds_nothing_that_steers_a_terminal() {
 }
 
 #[test]
-fn a_terminal_shows_what_is_typed_again_when_no_password_was_given() {
+fn echo_is_restored_after_a_password_prompt() {
     use rustix::termios::{LocalModes, tcgetattr};
 
     let place = Place::new();

@@ -49,7 +49,7 @@ fn pairs(place: &Place, store: &str) -> Vec<(Vec<u8>, Vec<u8>, i64)> {
 }
 
 #[test]
-fn a_round_trip_keeps_every_pair() {
+fn export_and_import_keep_every_pair() {
     let place = store();
     assert_eq!(
         place.kv("export file").ok(),
@@ -131,7 +131,7 @@ fn a_round_trip_keeps_every_pair() {
 }
 
 #[test]
-fn an_export_is_of_one_revision_and_range() {
+fn export_is_of_one_revision_and_range() {
     let place = store();
     let lines = |line: &str| place.kv(line).ok().lines().count();
     assert_eq!(lines("export - a"), 3);
@@ -142,7 +142,7 @@ fn an_export_is_of_one_revision_and_range() {
 }
 
 #[test]
-fn a_file_that_is_there_is_not_overwritten_unasked() {
+fn export_does_not_overwrite_a_file_by_default() {
     let place = store();
     place.kv("export file").ok();
     assert!(place.kv("export file").refused(3).contains("--force"));
@@ -161,7 +161,7 @@ fn a_file_that_is_there_is_not_overwritten_unasked() {
 }
 
 #[test]
-fn damage_is_found_at_its_line_before_anything_is_written() {
+fn import_names_the_damaged_line_and_writes_nothing() {
     let place = store();
     let whole = place.kv("export").out;
     let altered = String::from_utf8(whole.clone())
@@ -203,7 +203,7 @@ fn damage_is_found_at_its_line_before_anything_is_written() {
 }
 
 #[test]
-fn keys_with_other_values_are_left_refused_or_overwritten() {
+fn import_keeps_refuses_or_overwrites_other_values() {
     let place = store();
     place.kv("export file").ok();
     place.kv("put a other").ok();
@@ -239,7 +239,7 @@ fn keys_with_other_values_are_left_refused_or_overwritten() {
 }
 
 #[test]
-fn a_dry_run_makes_nothing() {
+fn import_dry_run_writes_nothing() {
     let place = store();
     place.kv("export file").ok();
     Db::open(place.path("empty"), Options::new()).expect("a store");
@@ -258,7 +258,7 @@ fn a_dry_run_makes_nothing() {
 }
 
 #[test]
-fn a_pair_whose_lease_is_gone_comes_without_it() {
+fn import_drops_a_lease_that_does_not_exist() {
     let place = store();
     place.kv("lease revoke 1f").ok();
     place.kv("export file --at 6").ok();
@@ -274,7 +274,7 @@ fn a_pair_whose_lease_is_gone_comes_without_it() {
 }
 
 #[test]
-fn an_interrupted_export_goes_on_to_the_same_bytes() {
+fn export_that_was_interrupted_continues_to_the_same_bytes() {
     let place = store();
     place.kv("export file").ok();
     let whole = std::fs::read(place.path("file")).expect("it is there");
@@ -328,7 +328,7 @@ fn an_interrupted_export_goes_on_to_the_same_bytes() {
 }
 
 #[test]
-fn a_killed_import_is_run_again_and_goes_on() {
+fn import_that_was_killed_can_be_repeated() {
     let place = Place::new();
     let db = Db::open(place.path("store"), Options::new()).expect("a store");
     let many = libkv::Txn {
@@ -374,7 +374,7 @@ fn a_killed_import_is_run_again_and_goes_on() {
 }
 
 #[test]
-fn an_export_that_cannot_begin_leaves_the_file_as_it_was() {
+fn export_that_fails_to_start_keeps_the_file() {
     let place = store();
     place.kv("export file").ok();
     let whole = std::fs::read(place.path("file")).expect("it is there");
@@ -416,7 +416,7 @@ fn export_file_is_readable_by_its_owner_alone() {
 }
 
 #[test]
-fn what_follows_a_whole_export_is_not_called_whole() {
+fn export_file_with_trailing_data_is_not_complete() {
     let place = store();
     place.kv("export file").ok();
     assert_eq!(

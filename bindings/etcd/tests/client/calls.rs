@@ -15,8 +15,9 @@ use libkv_etcd::Serve;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::members::Members;
-use crate::{PATIENCE, etcd, scratch, until};
+use crate::{etcd, open, scratch};
+use libkv_test_support::deadline::{PATIENCE, deadline, until};
+use libkv_test_support::etcd::Etcd;
 
 /// What a program saw, line by line.
 #[derive(Default)]
@@ -368,14 +369,16 @@ fn agree(is: Seen, should: Seen) {
 }
 
 #[test]
-fn every_call_on_a_real_etcd() {
+fn calls_on_a_real_etcd() {
+    let _deadline = deadline();
     let Some(program) = etcd() else { return };
-    let members = Members::start(&program, "tour", 1);
-    agree(tour(&members.open()), tour(&in_memory()));
+    let members = Etcd::start(&program, "tour");
+    agree(tour(&open(&members)), tour(&in_memory()));
 }
 
 #[test]
-fn every_call_on_a_server_of_ours() {
+fn calls_on_our_server() {
+    let _deadline = deadline();
     let folder = scratch("tour-served");
     let store = in_memory();
     let address = format!("unix://{}", folder.join("socket").display());
@@ -393,7 +396,8 @@ fn every_call_on_a_server_of_ours() {
 }
 
 #[test]
-fn what_a_cluster_cannot_do_it_says() {
+fn calls_that_a_cluster_does_not_support() {
+    let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
     let db = libkv_etcd::open(server.address(), Options::new()).expect("a cluster");
@@ -418,7 +422,8 @@ fn what_a_cluster_cannot_do_it_says() {
 }
 
 #[test]
-fn a_closed_handle_closes_what_was_made_from_it() {
+fn close_closes_what_was_made_from_the_handle() {
+    let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
     let db = libkv_etcd::open(server.address(), Options::new()).expect("a cluster");
@@ -481,6 +486,7 @@ fn a_closed_handle_closes_what_was_made_from_it() {
 /// Programs in async code call a handle as well: it must not matter which runtime they have.
 #[test]
 fn calls_from_inside_a_runtime() {
+    let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
     for threads in [0, 2] {
@@ -506,7 +512,8 @@ fn calls_from_inside_a_runtime() {
 
 /// A watcher that nobody reads holds little, and misses nothing when it is read at last.
 #[test]
-fn a_watcher_that_is_read_late() {
+fn watcher_that_is_read_late_misses_nothing() {
+    let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
     let db = libkv_etcd::open(server.address(), Options::new()).expect("a cluster");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use libkv::*;
 
 use crate::proxy::Proxy;
-use crate::{PATIENCE, until};
+use libkv_test_support::deadline::{PATIENCE, deadline, until};
 
 const LONG_MS: u64 = 3_600_000;
 const SHORT: Duration = Duration::from_millis(300);
@@ -74,6 +74,7 @@ fn in_time<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'sta
 
 #[test]
 fn lock_timeout_limits_each_request() {
+    let _deadline = deadline();
     for cut in [false, true] {
         let cluster = Cluster::new();
         let mut lock = cluster.db.lock("free", 60).expect("a lock");
@@ -91,6 +92,7 @@ fn lock_timeout_limits_each_request() {
 
 #[test]
 fn lock_timeout_ends_a_place_in_the_line_of_a_silent_cluster() {
+    let _deadline = deadline();
     let cluster = Cluster::new();
     let mut holder = cluster.store.lock("held", 60).expect("a lock");
     holder.acquire(None).expect("it is free");
@@ -114,6 +116,7 @@ fn lock_timeout_ends_a_place_in_the_line_of_a_silent_cluster() {
 
 #[test]
 fn lock_timeout_leaves_the_line_of_a_cluster_that_responds() {
+    let _deadline = deadline();
     let cluster = Cluster::new();
     let mut holder = cluster.store.lock("held", 60).expect("a lock");
     holder.acquire(None).expect("it is free");
@@ -139,6 +142,7 @@ fn lock_timeout_leaves_the_line_of_a_cluster_that_responds() {
 
 #[test]
 fn lock_timeout_of_zero_takes_a_free_lock() {
+    let _deadline = deadline();
     let cluster = Cluster::new();
     let mut lock = cluster.db.lock("free", 60).expect("a lock");
     lock.acquire(Duration::ZERO).expect("it is free");
@@ -154,6 +158,7 @@ fn lock_timeout_of_zero_takes_a_free_lock() {
 
 #[test]
 fn campaign_timeout_limits_each_request() {
+    let _deadline = deadline();
     for cut in [false, true] {
         let cluster = Cluster::new();
         let mut election = cluster.db.election("e", 60).expect("an election");
@@ -167,6 +172,7 @@ fn campaign_timeout_limits_each_request() {
 
 #[test]
 fn leaders_timeout_limits_the_look_at_the_leader() {
+    let _deadline = deadline();
     let cluster = Cluster::new();
     let mut leader = cluster.store.election("e", 60).expect("an election");
     leader.campaign("me", None).expect("no other stands");
@@ -191,6 +197,7 @@ fn leaders_timeout_limits_the_look_at_the_leader() {
 
 #[test]
 fn deadline_of_a_call_is_timeout_or_unknown_outcome() {
+    let _deadline = deadline();
     let cluster = Cluster::new();
     let limited = |cluster: &Cluster| cluster.db.until(Instant::now() + SHORT);
     let db = limited(&cluster);
@@ -252,7 +259,8 @@ fn deadline_of_a_call_is_timeout_or_unknown_outcome() {
 }
 
 #[test]
-fn interrupted_write_ends_its_wait_also_when_it_was_sent() {
+fn write_that_is_interrupted_ends_also_when_it_was_sent() {
+    let _deadline = deadline();
     let cluster = Cluster::new();
     cluster.fall_silent(false);
     let db = cluster.db.clone();
@@ -272,6 +280,7 @@ fn interrupted_write_ends_its_wait_also_when_it_was_sent() {
 /// A lease that is granted after its caller has gone is revoked, so that it does not live for its TTL.
 #[test]
 fn lease_that_is_granted_too_late_is_given_back() {
+    let _deadline = deadline();
     let cluster = Cluster::new();
     for limited in [true, false] {
         cluster.proxy.set_holds_responses(true);

@@ -10,9 +10,12 @@ use std::time::{Duration, Instant};
 
 use libkv::*;
 
-use crate::members::{Members, is_well};
 use crate::proxy::Proxy;
-use crate::{Dice, PATIENCE, etcd, seed, until};
+use crate::{etcd, is_well, open};
+use libkv_test_support::deadline::{PATIENCE, deadline, until};
+use libkv_test_support::dice::Dice;
+use libkv_test_support::etcd::Etcd;
+use libkv_test_support::seed;
 
 fn in_memory() -> Db {
     Db::open(":memory:", Options::new().limits(LimitsPreset::Etcd)).expect("a store in memory")
@@ -34,7 +37,8 @@ fn refused(address: &str, options: Options) -> Error {
 }
 
 #[test]
-fn each_endpoint_is_named_with_its_reason() {
+fn endpoints_are_named_with_their_reasons() {
+    let _deadline = deadline();
     let gone = TcpListener::bind(("127.0.0.1", 0))
         .expect("a port")
         .local_addr()
@@ -72,6 +76,7 @@ fn each_endpoint_is_named_with_its_reason() {
 
 #[test]
 fn options_of_the_wrong_kind_are_refused_by_name() {
+    let _deadline = deadline();
     for (options, name) in [
         (Options::new().create(true), "create"),
         (Options::new().limits(LimitsPreset::Etcd), "limits"),
@@ -93,7 +98,8 @@ fn options_of_the_wrong_kind_are_refused_by_name() {
 
 /// The write of a lost answer is not known to have been done, and is not done twice; a read is asked again.
 #[test]
-fn a_lost_response() {
+fn response_that_is_lost_is_an_unknown_outcome() {
+    let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
     let proxy = Proxy::start(port(&server));
@@ -145,7 +151,8 @@ fn a_lost_response() {
 
 /// What was never sent is told apart from what may have been: it is tried again, and can be taken back.
 #[test]
-fn a_cluster_that_is_away_for_a_while() {
+fn cluster_that_is_unreachable_for_a_while() {
+    let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
     let address = server.address().to_string();
@@ -208,16 +215,17 @@ fn a_cluster_that_is_away_for_a_while() {
 
 /// A time-out is of what was asked: a read has not been answered, a write may have been done.
 #[test]
-fn an_endpoint_that_falls_silent() {
+fn endpoint_that_stops_responding_is_left() {
+    let _deadline = deadline();
     let Some(program) = etcd() else { return };
     let flags = ["--grpc-keepalive-min-time", "50ms"];
-    let members = Members::unproven(&program, "silent", 1, "http", &flags);
-    until("etcd answers", || is_well(&members.url(0)));
+    let members = Etcd::start_unready(&program, "silent", 1, "http", &flags);
+    until("etcd answers", || is_well(&members.member_url(0)));
     let proxies = [Proxy::start(members.port(0)), Proxy::start(members.port(0))];
     let address = format!("{},{}", proxies[0].url(), proxies[1].url());
     let options = Options::new().keep_alive_ms(300).request_timeout_ms(8_000);
     let db = libkv_etcd::open(address, options).expect("a cluster");
-    let direct = members.open();
+    let direct = open(&members);
     let watcher = db.watch(Watch::new(KeyRange::all())).expect("a watcher");
     let lease = db.lease(3).expect("a lease");
     for round in 0..4 {
@@ -264,7 +272,8 @@ fn an_endpoint_that_falls_silent() {
 }
 
 #[test]
-fn a_request_that_is_not_answered_in_time() {
+fn request_without_a_response_times_out() {
+    let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
     let proxy = Proxy::start(port(&server));
@@ -323,13 +332,14 @@ fn record(db: &Db, after: Revision) -> Events {
 /// Three members; the one that is spoken to is killed and started again, while a client writes, watches and keeps a
 /// lease: nothing acknowledged is lost, no event is lost or comes twice, the lease lives.
 #[test]
-fn the_current_endpoint_is_killed() {
+fn endpoint_in_use_is_killed() {
+    let _deadline = deadline();
     let Some(program) = etcd() else { return };
     let seed = seed();
     let mut dice = Dice(seed);
-    let mut members = Members::start(&program, "killed", 3);
-    let db = members.open();
-    let urls: Vec<String> = (0..3).map(|number| members.url(number)).collect();
+    let mut members = Etcd::start_with(&program, "killed", 3, &[]);
+    let db = open(&members);
+    let urls: Vec<String> = (0..3).map(|number| members.member_url(number)).collect();
     let member_id = |url: &String| {
         let db = libkv_etcd::open(url, Options::new()).expect("a member");
         db.status().expect("status").store_id
@@ -461,13 +471,15 @@ fn cut_at_random(port: u16, direct: &Db) {
 
 #[test]
 fn connections_to_a_real_etcd_are_cut() {
+    let _deadline = deadline();
     let Some(program) = etcd() else { return };
-    let members = Members::start(&program, "cut", 1);
-    cut_at_random(members.port(0), &members.open());
+    let members = Etcd::start(&program, "cut");
+    cut_at_random(members.port(0), &open(&members));
 }
 
 #[test]
 fn connections_to_a_server_of_ours_are_cut() {
+    let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
     cut_at_random(port(&server), &store);
@@ -475,7 +487,8 @@ fn connections_to_a_server_of_ours_are_cut() {
 
 /// A watcher whose place is compacted away while it has no connection learns of it, with the revision.
 #[test]
-fn compacted_while_away() {
+fn watch_that_was_compacted_while_disconnected() {
+    let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
     let address = server.address().to_string();
@@ -554,7 +567,8 @@ fn version(address: &str) -> String {
 }
 
 #[test]
-fn quiet_watcher_asks_for_progress() {
+fn watcher_without_events_asks_for_progress() {
+    let _deadline = deadline();
     let store = in_memory();
     let server = libkv_etcd::serve(&store, "127.0.0.1:0").expect("a server");
     let address = server
@@ -583,11 +597,12 @@ fn quiet_watcher_asks_for_progress() {
 }
 
 #[test]
-fn quiet_watcher_of_an_old_etcd_waits_for_its_signs_of_progress() {
+fn watcher_of_an_old_etcd_waits_for_its_progress_reports() {
+    let _deadline = deadline();
     let Some(program) = etcd() else { return };
     let flags = ["--experimental-watch-progress-notify-interval", "200ms"];
-    let mut members = Members::unproven(&program, "quiet", 1, "http", &flags);
-    let url = members.url(0);
+    let mut members = Etcd::start_unready(&program, "quiet", 1, "http", &flags);
+    let url = members.member_url(0);
     until("etcd answers", || is_well(&url));
     let open = || libkv_etcd::open(&url, Options::new()).expect("a cluster");
     let db = open();
@@ -599,10 +614,11 @@ fn quiet_watcher_of_an_old_etcd_waits_for_its_signs_of_progress() {
 }
 
 #[test]
-fn a_watch_that_no_endpoint_makes_says_why() {
+fn watch_that_no_endpoint_creates_returns_the_reason() {
+    let _deadline = deadline();
     let Some(program) = etcd() else { return };
-    let mut members = Members::start(&program, "leaderless", 3);
-    let url = members.url(0);
+    let mut members = Etcd::start_with(&program, "leaderless", 3, &[]);
+    let url = members.member_url(0);
     // one of three has no leader, and says so of every watch
     members.kill(1);
     members.kill(2);

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use libkv::*;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
-use crate::members::{Members, is_well};
-use crate::{PATIENCE, etcd, scratch, until};
+use crate::{etcd, is_well, scratch};
+use libkv_test_support::deadline::{PATIENCE, deadline, until};
+use libkv_test_support::etcd::Etcd;
 
 /// An authority, with whatever it signs in a folder.
 struct Authority {
@@ -62,18 +63,13 @@ impl Drop for Authority {
     }
 }
 
-fn with_tls(
-    program: &Path,
-    name: &str,
-    (cert, key): &(PathBuf, PathBuf),
-    more: &[&str],
-) -> Members {
+fn with_tls(program: &Path, name: &str, (cert, key): &(PathBuf, PathBuf), more: &[&str]) -> Etcd {
     let (cert, key) = (cert.display().to_string(), key.display().to_string());
     let flags: Vec<&str> = ["--cert-file", &cert, "--key-file", &key]
         .into_iter()
         .chain(more.iter().copied())
         .collect();
-    Members::unproven(program, name, 1, "https", &flags)
+    Etcd::start_unready(program, name, 1, "https", &flags)
 }
 
 fn patient(address: &str, options: &Options) -> Db {
@@ -101,12 +97,13 @@ fn reason(address: &str, options: Options) -> String {
 }
 
 #[test]
-fn a_server_must_be_who_it_says() {
+fn tls_server_certificate_is_verified() {
+    let _deadline = deadline();
     let Some(program) = etcd() else { return };
     let (authority, other) = (Authority::new("ca"), Authority::new("other-ca"));
     let good = authority.sign("good", &["localhost", "127.0.0.1"], false);
     let members = with_tls(&program, "tls", &good, &[]);
-    let url = members.url(0);
+    let url = members.member_url(0);
     let trusting = Options::new().tls_ca(authority.ca());
     let db = patient(&url, &trusting);
     db.put(Put::new("a", "1")).expect("put");
@@ -137,18 +134,19 @@ fn a_server_must_be_who_it_says() {
     let expired = authority.sign("expired", &["127.0.0.1"], true);
     let members = with_tls(&program, "tls-expired", &expired, &[]);
     until("it has expired", || {
-        reason(&members.url(0), trusting.clone()).contains("its certificate has expired")
+        reason(&members.member_url(0), trusting.clone()).contains("its certificate has expired")
     });
     drop(members);
 
-    let members = Members::start(&program, "plain", 1);
+    let members = Etcd::start(&program, "plain");
     let address = format!("https://127.0.0.1:{}", members.port(0));
     let plain = reason(&address, trusting);
     assert!(plain.contains("it may not speak TLS"), "{plain}");
 }
 
 #[test]
-fn a_server_may_want_a_certificate() {
+fn tls_client_certificate_is_sent() {
+    let _deadline = deadline();
     let Some(program) = etcd() else { return };
     let (authority, other) = (
         Authority::new("client-ca"),
@@ -162,7 +160,7 @@ fn a_server_may_want_a_certificate() {
         &good,
         &["--client-cert-auth", "--trusted-ca-file", &ca],
     );
-    let url = members.url(0);
+    let url = members.member_url(0);
     let trusting = Options::new().tls_ca(authority.ca());
     let with = |(cert, key): (PathBuf, PathBuf)| trusting.clone().tls_cert(cert).tls_key(key);
     patient(&url, &with(authority.sign("client", &["client"], false)));
@@ -189,11 +187,11 @@ fn a_server_may_want_a_certificate() {
 }
 
 /// Runs etcd's own shell client.
-fn etcdctl(members: &Members, words: &[&str]) {
+fn etcdctl(members: &Etcd, words: &[&str]) {
     let program = etcd().expect("it is there").with_file_name("etcdctl");
     let done = std::process::Command::new(program)
         .env("ETCDCTL_API", "3")
-        .args(["--endpoints", &members.url(0)])
+        .args(["--endpoints", &members.member_url(0)])
         .args(words)
         .output()
         .expect("etcdctl runs");
@@ -206,11 +204,12 @@ fn etcdctl(members: &Members, words: &[&str]) {
 
 #[test]
 fn users_and_passwords() {
+    let _deadline = deadline();
     let Some(program) = etcd() else { return };
-    let mut members = Members::start(&program, "auth", 1);
+    let mut members = Etcd::start(&program, "auth");
     let options = Options::new().user("root").password("secret");
     // where nobody is asked, it does no harm
-    libkv_etcd::open(members.url(0), options.clone())
+    libkv_etcd::open(members.member_url(0), options.clone())
         .expect("a cluster")
         .put(Put::new("a", "0"))
         .expect("put");
@@ -232,7 +231,7 @@ fn users_and_passwords() {
     ] {
         etcdctl(&members, words);
     }
-    let url = members.url(0);
+    let url = members.member_url(0);
     let error = |options: Options| {
         libkv_etcd::open(&url, options)
             .map(drop)
@@ -320,7 +319,7 @@ fn is_well_with(url: &str) -> bool {
 }
 
 /// Gives the user `reader` the password that it has.
-fn change_password(members: &Members) {
+fn change_password(members: &Etcd) {
     use std::io::Write;
     use std::process::{Command, Stdio};
     let program = etcd().expect("it is there").with_file_name("etcdctl");
@@ -328,7 +327,7 @@ fn change_password(members: &Members) {
         .env("ETCDCTL_API", "3")
         .args([
             "--endpoints",
-            &members.url(0),
+            &members.member_url(0),
             "--user",
             "root:secret",
             "user",

@@ -3,13 +3,9 @@
 // each suite needs some of it
 #![allow(dead_code, missing_docs)]
 
-#[path = "../../../../tests/tests/support/fetch.rs"]
-mod fetch;
-
 use std::fs;
 use std::future::Future;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -22,6 +18,7 @@ use libkv_etcd::pb::etcdserverpb::watch_client::WatchClient;
 use libkv_etcd::pb::etcdserverpb::watch_request::RequestUnion;
 use libkv_etcd::pb::etcdserverpb::*;
 use libkv_etcd::{Serve, Server};
+use libkv_test_support::etcd::{self, Etcd};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Streaming;
@@ -59,86 +56,15 @@ pub fn serve(options: Options, how: Serve) -> (Db, Server) {
     (db, server)
 }
 
-/// A real etcd, ended when this is dropped.
-pub struct RealEtcd {
-    child: Child,
-    dir: PathBuf,
-    pub url: String,
-}
-
-impl RealEtcd {
-    /// Starts one; says why if it cannot be had.
-    pub fn start(name: &str) -> Result<RealEtcd, String> {
-        let program = fetch::program()?;
-        let dir = folder(name);
-        let free = || TcpListener::bind(("127.0.0.1", 0)).expect("a port on loopback");
-        let (client, peer) = (free(), free());
-        let of = |listener: &TcpListener| {
-            format!("http://{}", listener.local_addr().expect("it is bound"))
-        };
-        let (url, peer_url) = (of(&client), of(&peer));
-        drop((client, peer));
-        let child = Command::new(program)
-            .args(["--log-level", "panic", "--unsafe-no-fsync"])
-            .args(["--heartbeat-interval", "5", "--election-timeout", "50"])
-            .args(["--experimental-watch-progress-notify-interval", "200ms"])
-            .args([
-                "--listen-client-urls",
-                &url,
-                "--advertise-client-urls",
-                &url,
-            ])
-            .args([
-                "--listen-peer-urls",
-                &peer_url,
-                "--initial-advertise-peer-urls",
-                &peer_url,
-            ])
-            .args([
-                "--initial-cluster",
-                &format!("default={peer_url}"),
-                "--data-dir",
-            ])
-            .arg(&dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| error.to_string())?;
-        Ok(RealEtcd { child, dir, url })
-    }
-
-    /// Connects once it has a leader.
-    pub async fn ready(&self) -> Channel {
-        let waited = async {
-            loop {
-                let linearizable = RangeRequest {
-                    key: "k".into(),
-                    ..Default::default()
-                };
-                if let Ok(channel) = Endpoint::from_shared(self.url.clone())
-                    .expect("a URL")
-                    .connect()
-                    .await
-                    && KvClient::new(channel.clone())
-                        .range(linearizable)
-                        .await
-                        .is_ok()
-                {
-                    return channel;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        soon("etcd answers", waited).await
-    }
-}
-
-impl Drop for RealEtcd {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.dir);
+/// A real etcd that reports progress often, or none, with a line that says why.
+pub fn real_etcd(name: &str) -> Option<Etcd> {
+    let flags = ["--experimental-watch-progress-notify-interval", "200ms"];
+    match etcd::program() {
+        Ok(program) => Some(Etcd::start_with(&program, name, 1, &flags)),
+        Err(why) => {
+            println!("not run: {name} on a real etcd ({why})");
+            None
+        }
     }
 }
 

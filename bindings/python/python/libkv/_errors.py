@@ -1,22 +1,22 @@
-"""The exceptions: one class for each code, under Error, with the parent that Python programs expect."""
+"""The exceptions: one class for each code, under Error, with the expected Python parent."""
 
 import builtins
 from errno import EACCES, EEXIST, ENOENT, ENOSPC, EROFS
 
 
 class Error(Exception):
-    """A refusal or failure of libkv.
+    """An error of libkv.
 
-    Catch the class of a code (CompactedError, BusyError, …), or this one for all. Wrong types are
-    TypeError and not of this family, as are numbers out of range (OverflowError); a missing key is no
-    error at all.
+    Catch the class of a code (CompactedError, BusyError, …), or this one for all. A wrong type is a
+    TypeError and a number out of range an OverflowError, which are not subclasses of this class. A
+    missing key is not an error.
     """
 
     code: str = "error"
     """The stable name of the condition, the same in every language: "compacted", "busy", …"""
 
     message: str
-    """For people: names the key, the revision or the path that is meant."""
+    """For people; it names the key, the revision or the path."""
 
     revision: int | None
     """For "compacted" the compacted revision, for "future_revision" the current one."""
@@ -25,7 +25,7 @@ class Error(Exception):
     """The lease concerned, for "lease_not_found", "lease_exists" and "lease_lost"."""
 
     key: bytes | None
-    """The key concerned, for "key_not_found", "duplicate_key" and requests refused for one of their keys."""
+    """The key concerned, for "key_not_found", "duplicate_key" and requests with a refused key."""
 
     def __init__(
         self,
@@ -126,13 +126,13 @@ class ClosedError(Error, ValueError):
 
 
 class ForkedError(Error, RuntimeError):
-    """The handle was opened before fork(): open the store anew in the child."""
+    """The handle was opened before fork(): open the store again in the child."""
 
     code = "forked"
 
 
 class BusyError(Error, builtins.TimeoutError):
-    """The write lock is held, or exclusive use is needed and not possible; the message names the holder."""
+    """The write lock is held, or exclusive use is not possible; the message names the holder."""
 
     code = "busy"
 
@@ -196,7 +196,7 @@ class UnsupportedError(Error, NotImplementedError):
 
 
 class UnavailableError(Error, ConnectionError):
-    """No endpoint answers."""
+    """No endpoint responds."""
 
     code = "unavailable"
 

@@ -30,7 +30,6 @@ import inspect
 import threading
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from datetime import datetime
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 from weakref import WeakKeyDictionary, ref
 
@@ -92,9 +91,7 @@ class _AsyncHandle(Protocol):
     """A handle, as `async with` requires it."""
 
     async def __aenter__(self) -> Self: ...
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None, /
-    ) -> None: ...
+    async def __aexit__(self, *exception: object) -> None: ...
 
 
 class _PendingHandle(Coroutine[Any, Any, _Handle]):
@@ -124,13 +121,8 @@ class _PendingHandle(Coroutine[Any, Any, _Handle]):
         self._handle = await self._make
         return await self._handle.__aenter__()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._handle.__aexit__(kind, exception, traceback)
+    async def __aexit__(self, *exception: object) -> None:
+        await self._handle.__aexit__(*exception)
 
 
 def _handle_factory(make: Callable[_P, Coroutine[Any, Any, _Handle]]) -> Callable[_P, _PendingHandle[_Handle]]:
@@ -182,12 +174,7 @@ class Server:
         self._server.__enter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         await self.close()
 
     def __repr__(self) -> str:
@@ -275,12 +262,7 @@ class Snapshot:
         self._snapshot.__enter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         self._snapshot.close()
 
     def __repr__(self) -> str:
@@ -535,12 +517,7 @@ class Watcher:
         self._watcher.__enter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -585,12 +562,7 @@ class Leaders:
         self._leaders.__enter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -667,12 +639,7 @@ class Lease:
         self._lease.__enter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         await self.close()
 
     def __repr__(self) -> str:
@@ -800,12 +767,7 @@ class Lock:
         await self.acquire()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         await self.release()
 
     def __repr__(self) -> str:
@@ -876,12 +838,7 @@ class Election:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         await self.resign()
 
     def __repr__(self) -> str:
@@ -1100,12 +1057,7 @@ class Db:
         self._db.__enter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         await self.close()
 
     def __repr__(self) -> str:

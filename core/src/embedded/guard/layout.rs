@@ -11,7 +11,7 @@
 //! | 64 | 16 | boot id; zeros equal no boot |
 //! | 80 | 8 | LMDB's number of the last commit |
 //! | 88, 96 | 4, 8 | pid and start time of the process that holds "opening" |
-//! | 104, 112, 120 | 4, 8, 8 | pid of the holder of the write lock, its start time, locked since (ms since boot) |
+//! | 104, 112, 120 | 4, 8, 8 | holder of the write lock: pid, start time, since (ms of uptime) |
 //! | 128 | 4 | 1 while another thread or process waits for the write lock |
 //! | 132 | 4 | commit signal: bit 0 is set while a thread sleeps, the other bits are a counter |
 //! | 136 | 4 | 1 after a failed sync |
@@ -134,8 +134,8 @@ impl Page {
     pub fn slots(&self) -> &[Slot] {
         let slots = self.layout().leases.slots.load(Ordering::Acquire);
         let count = slots.min(LEASES_MAX) as usize;
-        // SAFETY: the map has room for LEASES_MAX slots, and the file has the blocks of `count`: the
-        // number is raised only after the file has grown. All fields are atomic.
+        // SAFETY: the map has room for LEASES_MAX slots, and the file has the blocks of `count`:
+        // the number is raised only after the file has grown. All fields are atomic.
         unsafe { slice::from_raw_parts(self.0.as_ptr().add(HEAD_BYTES).cast(), count) }
     }
 }

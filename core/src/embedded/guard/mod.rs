@@ -7,13 +7,13 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | [`layout`] | the bytes of the file, and its map |
-//! | [`presence`] | locks on bytes: which processes have the store open, which one opens or closes it |
-//! | [`identity`] | the store, boot and namespaces that the file belongs to; initialisation; refusals |
-//! | [`robust_mutex`] | a mutex in shared memory that survives its holder |
-//! | [`writer_lock`] | the write lock |
-//! | [`signal`] | the commit signal: wakes the threads of all processes that wait for a commit |
-//! | [`lease_slots`] | the memory of the lease slots |
+//! | `layout` | the bytes of the file, and its map |
+//! | `presence` | locks on bytes: which processes have the store open |
+//! | `identity` | the store and boot that the file belongs to; initialisation |
+//! | `robust_mutex` | a mutex in shared memory that survives its holder |
+//! | `writer_lock` | the write lock |
+//! | `signal` | the commit signal: wakes the threads of all processes that wait for a commit |
+//! | `lease_slots` | the memory of the lease slots |
 
 pub(crate) mod identity;
 pub(crate) mod layout;

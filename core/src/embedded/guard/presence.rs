@@ -6,7 +6,7 @@
 //! | 1 | present | shared; exclusive with a manual clock | every process that has the store open |
 //! | 2 | reading | shared | every process that has it open on a read-only medium |
 //! | 16 + pid | | exclusive | each process, so that the others know its pid |
-//! | 2^62 + image | | exclusive | each program image: leases that it owns end when the byte is free |
+//! | 2^62 + image | | exclusive | each program image: its leases end when the byte is free |
 //!
 //! The locks belong to the open file description. An `exec` closes it, so the leases that the
 //! earlier program owned end, although pid and start time stay the same.
@@ -43,7 +43,8 @@ impl Guard {
         Ok(self.io(holder)?.is_some())
     }
 
-    /// Locks "opening", which is held during every opening and closing. Returns whether it was free.
+    /// Locks "opening", which is held during every opening and closing. Returns whether it was
+    /// free.
     pub fn try_opening(&mut self) -> Result<bool> {
         self.try_lock(OPENING, LockKind::Exclusive)
     }

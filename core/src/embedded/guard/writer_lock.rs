@@ -36,8 +36,8 @@ impl Guard {
     ///
     /// # Errors
     ///
-    /// `busy`, with the holder, once the deadline has passed; `cancelled` once `interrupted` returns
-    /// true, which is called before each wait of at most [`WAIT_PERIOD`].
+    /// `busy`, with the holder, once the deadline has passed; `cancelled` once `interrupted`
+    /// returns true, which is called before each wait of at most [`WAIT_PERIOD`].
     pub fn lock_writer(
         &self,
         deadline: Option<Instant>,
@@ -175,7 +175,10 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
         let mut child = Command::new(std::env::current_exe().expect("this program"))
             .args([
                 "--exact",
-                "embedded::guard::writer_lock::tests::writer_lock_wait_ends_when_the_wall_clock_is_set_back",
+                concat!(
+                    "embedded::guard::writer_lock::tests::",
+                    "writer_lock_wait_ends_when_the_wall_clock_is_set_back"
+                ),
             ])
             .env(CHILD, folder.join("store"))
             .env("LD_PRELOAD", &library)

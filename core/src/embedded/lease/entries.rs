@@ -1,4 +1,5 @@
-//! The entries of leases: tree `lease` has the TTL and the slot of each lease, tree `lkey` its keys.
+//! The entries of leases: tree `lease` has the TTL and the slot of each lease, tree `lkey` its
+//! keys.
 
 use crate::embedded::codec::{self, LeaseEntry};
 use crate::embedded::lmdb::{Tree, Txn};
@@ -14,8 +15,8 @@ pub(crate) fn find(txn: &Txn, id: LeaseId) -> Result<Option<LeaseEntry>> {
         .transpose()
 }
 
-/// The slot that a lease names. A damaged entry names none: `check` reports it, and it must not keep
-/// other leases from expiring.
+/// The slot that a lease names. A damaged entry names none: `check` reports it, and it must not
+/// keep other leases from expiring.
 pub(crate) fn slot_of(txn: &Txn, id: LeaseId) -> Result<Option<u32>> {
     match find(txn, id) {
         Err(error) if error.code() == Code::Corrupt => Ok(None),

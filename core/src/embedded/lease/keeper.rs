@@ -1,8 +1,8 @@
 //! The leases of a store as this process sees them: keep-alive, renewal for handles, and the search
 //! for leases that are due.
 //!
-//! Nothing is deleted here: an expiry is ordered from the writer of this process. If other processes
-//! order the same expiry, the first one that gets the write lock does it.
+//! Nothing is deleted here: an expiry is ordered from the writer of this process. If other
+//! processes order the same expiry, the first one that gets the write lock does it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -95,7 +95,8 @@ impl Leases {
         })
     }
 
-    /// Gives a lease its full TTL again. A TTL of 0 seconds in the response means that it has ended.
+    /// Gives a lease its full TTL again. A TTL of 0 seconds in the response means that it has
+    /// ended.
     pub fn keep_alive(&self, id: LeaseId) -> Result<LeaseKeepAliveResponse> {
         self.renew(id, false, 0)
     }
@@ -198,7 +199,8 @@ impl Leases {
         }))
     }
 
-    /// Stops keeping the leases of this handle, and returns them in the order in which they were added.
+    /// Stops keeping the leases of this handle, and returns them in the order in which they were
+    /// added.
     pub fn stop_keeping(&self, handle: u64) -> Vec<LeaseId> {
         let gone: Vec<KeptLease> = {
             let mut kept = lock(&self.kept);
@@ -217,7 +219,8 @@ impl Leases {
         gone.into_iter().map(|kept| kept.id).collect()
     }
 
-    /// Removes leases that have ended, by a revoke or an expiry: their slots are free or used by others.
+    /// Removes leases that have ended, by a revoke or an expiry: their slots are free or used by
+    /// others.
     fn take_ended(&self) -> Vec<LossCallback> {
         let cleared = self.guard.cleared_slots();
         if self.cleared.swap(cleared, Ordering::AcqRel) == cleared {
@@ -240,8 +243,8 @@ impl Leases {
             .collect()
     }
 
-    /// Renews the leases that are due for it, or all. Returns the callbacks of those that have ended, to
-    /// be called without a lock.
+    /// Renews the leases that are due for it, or all. Returns the callbacks of those that have
+    /// ended, to be called without a lock.
     fn renew_kept(&self, now_ns: u64, all: bool) -> Vec<LossCallback> {
         let mut lost = Vec::new();
         let mut kept = lock(&self.kept);
@@ -335,8 +338,8 @@ impl Leases {
         bound != NO_DEADLINE && bound <= self.commit.now_ns()
     }
 
-    /// Before a manual clock is moved: renews the kept leases beyond the new time, so that no thread
-    /// considers them expired before [`Leases::catch_up`] has renewed them.
+    /// Before a manual clock is moved: renews the kept leases beyond the new time, so that no
+    /// thread considers them expired before [`Leases::catch_up`] has renewed them.
     pub fn keep_beyond(&self, forward_ms: i64) {
         let ahead_ns = u64::try_from(forward_ms)
             .unwrap_or(0)

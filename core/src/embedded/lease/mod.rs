@@ -6,11 +6,11 @@
 //!
 //! | file | contents |
 //! |---|---|
-//! | [`entries`] | the trees `lease` and `lkey`: find a lease, list its keys |
-//! | [`slot`] | what a slot means, and [`LeaseSlots`](slot::LeaseSlots), all that a writer needs of them |
-//! | [`slots`] | the slots in the guard file: allocation, keep-alive, search for gone owners |
-//! | [`keeper`] | the leases as this process sees them: keep-alive, renewal, looking for due leases |
-//! | [`restore`] | the deadlines after an opening: kept, or a full TTL for each lease |
+//! | `entries` | the trees `lease` and `lkey`: find a lease, list its keys |
+//! | `slot` | the meaning of a slot, and what a writer does with slots |
+//! | `slots` | the slots in the guard file: allocation, keep-alive, search for gone owners |
+//! | `keeper` | the leases of a process: keep-alive, renewal, search for due leases |
+//! | `restore` | the deadlines after an opening: kept, or a full TTL for each lease |
 //!
 //! Elsewhere: `mvcc/lease.rs` grants, revokes and expires leases in a transaction, and
 //! `mvcc/slot_log.rs` undoes the changes to slots if its commit fails; `guard/lease_slots.rs` has
@@ -18,9 +18,9 @@
 //!
 //! The life of a lease: a grant fills a free slot, then commits the entry. A keep-alive swaps the
 //! deadline for a later one. The background thread of any process finds a deadline in the past and
-//! orders an expiry from its writer. The expiry swaps the deadline for [`DEAD`](slot::DEAD), so that
-//! a keep-alive fails from then on, deletes the keys and the entry in one revision, commits, and
-//! clears the slot.
+//! orders an expiry from its writer. The expiry swaps the deadline for [`DEAD`](slot::DEAD), so
+//! that a keep-alive fails from then on, deletes the keys and the entry in one revision, commits,
+//! and clears the slot.
 
 pub(crate) mod entries;
 pub(crate) mod keeper;

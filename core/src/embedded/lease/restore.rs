@@ -6,8 +6,8 @@ use crate::embedded::guard::Guard;
 use crate::embedded::lmdb::Env;
 use crate::error::Result;
 
-/// Fills the slot of each lease, for the process that opens the store first. `valid`: the deadlines in
-/// the slots may be of this boot and these files. A lease without a valid one gets its full TTL.
+/// Fills the slot of each lease, for the process that opens the store first. `valid`: the deadlines
+/// in the slots may be of this boot and these files. A lease without a valid one gets its full TTL.
 pub(crate) fn restore_deadlines(env: &Env, guard: &Guard, valid: bool, now_ns: u64) -> Result<()> {
     let txn = env.read()?;
     // a data file older than the last recorded commit was restored from a copy
@@ -59,7 +59,7 @@ mod tests {
         // no entry, and an entry with a slot that no guard has
         for entry in [&[0xff; 3][..], &[0xff; 12]] {
             let options = Options::new();
-            let store = opening::open(&path, &options).expect("made");
+            let store = opening::open(&path, &options).expect("created");
             {
                 let _held = store
                     .guard()

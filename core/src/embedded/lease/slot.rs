@@ -12,8 +12,9 @@ pub(super) const NS: u64 = 1_000_000_000;
 /// The deadline of a lease that is being revoked.
 pub(crate) const DEAD: u64 = 0;
 
-/// The program image that a lease ends with, by its number (`ProcessInfo::image` in `os/process.rs`).
-/// Pid and start time stay the same at an `exec`, so they cannot identify an owner.
+/// The program image that a lease ends with, by its number (`ProcessInfo::image` in
+/// `os/process.rs`). Pid and start time stay the same at an `exec`, so they cannot identify an
+/// owner.
 pub(crate) type Owner = u64;
 
 /// The contents of a slot.
@@ -34,8 +35,8 @@ pub(crate) fn deadline(now_ns: u64, ttl_seconds: i64) -> u64 {
         .min(NO_DEADLINE - 1)
 }
 
-/// The slots of a store, as a write transaction uses them. Every method but [`LeaseSlots::slot`] and
-/// [`LeaseSlots::swap_deadline`] needs the write lock.
+/// The slots of a store, as a write transaction uses them. Every method but [`LeaseSlots::slot`]
+/// and [`LeaseSlots::swap_deadline`] needs the write lock.
 pub(crate) trait LeaseSlots {
     /// The contents of a slot, if it exists.
     fn slot(&self, index: u32) -> Option<LeaseSlot>;

@@ -99,8 +99,8 @@ fn kind_of(file: &File) -> io::Result<DataFile> {
     let Some(tree) = entry(file, root, b"meta", NODE_TREE)? else {
         return Ok(DataFile::PlainLmdb);
     };
-    // the record of a tree: pad 4 bytes, flags 2, depth 2; branch pages, leaf pages, overflow pages,
-    // entries and root, 8 each
+    // the record of a tree: pad 4 bytes, flags 2, depth 2; branch pages, leaf pages, overflow
+    // pages, entries and root, 8 each
     let Some(meta_root) = u64_at(&tree, 40) else {
         return Ok(DataFile::PlainLmdb);
     };
@@ -123,8 +123,8 @@ fn newest_main_root(file: &File) -> io::Result<Option<u64>> {
         if u32_at(&page, 16) != Some(LMDB_MAGIC) {
             continue;
         }
-        // after the header: magic 4 bytes, version 4, address 8, map size 8; two records of trees, 48
-        // each; last page 8, transaction 8
+        // after the header: magic 4 bytes, version 4, address 8, map size 8; two records of trees,
+        // 48 each; last page 8, transaction 8
         let (Some(root), Some(txn)) = (
             u64_at(&page, HEADER_BYTES + 24 + 48 + 40),
             u64_at(&page, HEADER_BYTES + 24 + 96 + 8),

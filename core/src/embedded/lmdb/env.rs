@@ -61,7 +61,8 @@ pub(crate) struct Env {
 // SAFETY: LMDB environments may be used from any thread. The parked transactions do not belong to a
 // thread because the environment is opened with MDB_NOTLS.
 unsafe impl Send for Env {}
-// SAFETY: as above. The pool and the hook may be shared; everything else is read-only after the open.
+// SAFETY: as above. The pool and the hook may be shared; everything else is read-only after the
+// open.
 unsafe impl Sync for Env {}
 
 impl Env {
@@ -124,8 +125,8 @@ impl Env {
         data_fd(&self.env).is_ok_and(os::is_removed)
     }
 
-    /// Sets the function that [`Env::reader_check`] calls first. LMDB knows only pids and locks; the
-    /// function knows which processes are alive.
+    /// Sets the function that [`Env::reader_check`] calls first. LMDB knows only pids and locks;
+    /// the function knows which processes are alive.
     pub fn set_lost_lock(&self, lost_lock: LostLock) {
         let _ = self.lost_lock.set(lost_lock);
     }
@@ -261,17 +262,18 @@ fn check_version() -> Result<()> {
 }
 
 /// Creates a complete data file at `file`, which must not exist: all trees, and `meta` with these
-/// entries. The file is flushed, if `sync`, and closed. No other process may know the name yet.
+/// entries. The file is flushed, unless `unsynced`, and closed. No other process may know the name
+/// yet.
 pub(crate) fn create_data_file(
     file: &Path,
     mode: u32,
-    sync: bool,
+    unsynced: bool,
     meta: &[(&[u8], Vec<u8>)],
 ) -> Result<()> {
     check_version()?;
     let mut flags =
         EnvironmentFlags::NO_TLS | EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::NO_LOCK;
-    flags.set(EnvironmentFlags::NO_SYNC, !sync);
+    flags.set(EnvironmentFlags::NO_SYNC, unsynced);
     // the entries are small, and empty trees need no page
     let options = EnvOptions {
         read_only: false,
@@ -296,9 +298,8 @@ pub(crate) fn create_data_file(
         }
     }
     txn.commit().map_err(failed)?;
-    if sync {
-        env.sync(true).map_err(failed)
-    } else {
-        Ok(())
+    match unsynced {
+        true => Ok(()),
+        false => env.sync(true).map_err(failed),
     }
 }

@@ -1,4 +1,4 @@
-//! LMDB's errors as ours.
+//! From the return codes of LMDB to errors of this crate.
 
 use std::io;
 
@@ -37,10 +37,10 @@ fn text_of(rc: libc::c_int) -> &'static str {
         ffi::MDB_PANIC => {
             "an earlier write of the meta page failed; close the store and open it again"
         }
-        ffi::MDB_VERSION_MISMATCH => "the file is of another LMDB version",
-        ffi::MDB_INVALID => "the file is no LMDB file",
+        ffi::MDB_VERSION_MISMATCH => "the file has the format of another LMDB version",
+        ffi::MDB_INVALID => "the file is not an LMDB file",
         ffi::MDB_MAP_RESIZED => "the file has grown beyond the map",
-        ffi::MDB_BAD_TXN => "the transaction cannot go on",
+        ffi::MDB_BAD_TXN => "the transaction cannot continue",
         _ => "LMDB reported an error",
     }
 }

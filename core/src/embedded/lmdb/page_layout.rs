@@ -2,7 +2,8 @@
 //! when an environment opens.
 //!
 //! A page begins with: number 8 bytes, pad 2, flags 2, lower 2, upper 2. Then follow the offsets of
-//! its nodes, 2 bytes each, up to `lower`. A node is: size 4 bytes, flags 2, key size 2, key, value.
+//! its nodes, 2 bytes each, up to `lower`. A node is: size 4 bytes, flags 2, key size 2, key,
+//! value.
 
 /// The page size of every store. LMDB takes the system's; systems with another one are refused.
 pub(crate) const PAGE_BYTES: usize = 4096;

@@ -93,7 +93,8 @@ impl Env {
         let mut lines: Vec<String> = Vec::new();
         // SAFETY: LMDB calls the callback only before it returns, with our vector.
         unsafe { ffi::mdb_reader_list(self.raw(), Some(collect), (&raw mut lines).cast()) };
-        // a row is "pid thread txn", with a dash as txn if parked; headings do not begin with a number
+        // a row is "pid thread txn", with a dash as txn if parked; headings do not begin with a
+        // number
         lines
             .iter()
             .flat_map(|text| text.lines())

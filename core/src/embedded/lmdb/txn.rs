@@ -76,8 +76,8 @@ impl<'e> Txn<'e> {
         Ok((stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages) as u64)
     }
 
-    /// An upper bound for the pages of all trees, in a write transaction that has written nothing: the
-    /// pages of the file.
+    /// An upper bound for the pages of all trees, in a write transaction that has written nothing:
+    /// the pages of the file.
     pub fn pages_at_most(&self) -> Result<u64> {
         self.env.pages()
     }
@@ -158,8 +158,8 @@ impl Env {
     fn begin_read(&self, deadline: Instant) -> Result<ReadTxn<'_>> {
         loop {
             match self.lmdb().begin_ro_txn() {
-                // SAFETY: the transaction is dropped or parked before the environment closes: ReadTxn
-                // borrows the environment, which empties its pool before it closes.
+                // SAFETY: the transaction is dropped or parked before the environment closes:
+                // ReadTxn borrows the environment, which empties its pool before it closes.
                 Ok(txn) => return Ok(ReadTxn::new(self, unsafe { extend(txn) })),
                 Err(lmdb::Error::ReadersFull) => {
                     while self.unpark().is_some() {}

@@ -72,8 +72,8 @@ impl<'e> WriteTxn<'e> {
     ) -> Result<bool> {
         let cursor = self.open_cursor(tree)?;
         let mut key = val(key);
-        // SAFETY: the cursor is open on this live transaction; key and data point to memory that the
-        // caller borrows for the call.
+        // SAFETY: the cursor is open on this live transaction; key and data point to memory that
+        // the caller borrows for the call.
         match unsafe { ffi::mdb_cursor_put(cursor, &mut key, data, flags) } {
             0 => Ok(true),
             ffi::MDB_KEYEXIST => Ok(false),
@@ -81,8 +81,8 @@ impl<'e> WriteTxn<'e> {
         }
     }
 
-    /// Reserves `len` bytes for a new key and returns them, to be filled. If the key exists, nothing
-    /// is written and its value is returned as the error.
+    /// Reserves `len` bytes for a new key and returns them, to be filled. If the key exists,
+    /// nothing is written and its value is returned as the error.
     pub fn insert(
         &mut self,
         tree: Tree,
@@ -141,8 +141,8 @@ impl<'e> WriteTxn<'e> {
     pub fn delete(&mut self, tree: Tree, key: &[u8]) -> Result<bool> {
         let cursor = self.open_cursor(tree)?;
         let mut key = val(key);
-        // SAFETY: the cursor is open on this live transaction. (Its position spares the descent for a
-        // key of the same page.)
+        // SAFETY: the cursor is open on this live transaction. (Its position spares the descent for
+        // a key of the same page.)
         unsafe {
             match ffi::mdb_cursor_get(cursor, &mut key, &mut empty_val(), ffi::MDB_SET) {
                 0 => {}
@@ -200,14 +200,14 @@ struct TxnFields {
 }
 
 impl WriteTxn<'_> {
-    /// Frees the list of pages that the ended transaction has spilled. LMDB 0.9.24 frees the list of
-    /// nested transactions only (ITS#9155): a transaction of 60,000 puts leaked 220 kB.
+    /// Frees the list of pages that the ended transaction has spilled. LMDB 0.9.24 frees the list
+    /// of nested transactions only (ITS#9155): a transaction of 60,000 puts leaked 220 kB.
     fn free_spilled(&self) {
         let fields = self.txn.raw.cast::<TxnFields>();
-        // SAFETY: an environment has one write transaction, allocated once and kept until it closes.
-        // No other code uses it now: it has ended, and the next cannot begin, since this thread holds
-        // the write lock. The list came from malloc, nothing else points to it, and the next
-        // transaction begins without one.
+        // SAFETY: an environment has one write transaction, allocated once and kept until it
+        // closes. No other code uses it now: it has ended, and the next cannot begin, since this
+        // thread holds the write lock. The list came from malloc, nothing else points to it, and
+        // the next transaction begins without one.
         unsafe {
             if (*fields).env != self.txn.env.raw() {
                 return;

@@ -87,8 +87,8 @@ fn full(detail: impl std::fmt::Display) -> Error {
 }
 
 impl Writer<'_> {
-    /// Refuses a request that an active alarm or the quota forbids. `raises_alarm`: a request beyond
-    /// the quota raises NOSPACE, which stays active until it is disarmed.
+    /// Refuses a request that an active alarm or the quota forbids. `raises_alarm`: a request
+    /// beyond the quota raises NOSPACE, which stays active until it is disarmed.
     pub(super) fn admit(&mut self, request: &Request, raises_alarm: bool) -> Result<()> {
         let bounds = self.bounds;
         if bounds == Bounds::default() {
@@ -108,13 +108,13 @@ impl Writer<'_> {
         if bounds.has(AlarmKind::NoSpace) {
             let named = self.named(AlarmKind::NoSpace)?;
             return Err(full(format_args!(
-                "alarm NOSPACE is active ({named}): make room, then disarm it"
+                "alarm NOSPACE is active ({named}): free space, then disarm it"
             )));
         }
         let most = bounds.max_bytes;
         let fits = |pages_bytes: u64| most == 0 || pages_bytes.saturating_add(cost) < most;
-        // counting the pages of ten trees takes a tenth of a small commit, and most files are smaller
-        // than the quota
+        // counting the pages of ten trees takes a tenth of a small commit, and most files are
+        // smaller than the quota
         if !self.wrote && fits(self.txn.pages_at_most()? * PAGE_BYTES as u64) {
             return Ok(());
         }
@@ -132,7 +132,8 @@ impl Writer<'_> {
             )?;
         }
         Err(full(format_args!(
-            "{used} bytes are in use and this takes {cost}, but max_bytes is {most}: delete and compact, or raise it"
+            "{used} bytes are in use and the request needs {cost}, but max_bytes is {most}: \
+             delete keys and compact, or raise max_bytes"
         )))
     }
 

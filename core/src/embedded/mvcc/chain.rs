@@ -2,11 +2,12 @@
 //!
 //! An event has links to the previous event of its key (`prev`) and to an older one (`jump`). The
 //! digits of its depth in skew-binary determine how far `jump` goes back, so a read of a past
-//! revision of a key with n versions reads at most 2·⌈log2 n⌉ + 2 records. An example: key a was put
-//! at revisions 2 to 9, which have the depths 0 to 7. Depth 7 jumps to depth 0, depth 6 to 3, depth 3
-//! to 0, the others to the one before. A read at revision 4 (depth 2) begins at depth 7 in `live`. Its
-//! jump (revision 2) is not above 4, so the read follows prev to depth 6. That jumps to depth 3
-//! (revision 5), which is above 4. Depth 3 jumps to revision 2, too far; its prev is revision 4.
+//! revision of a key with n versions reads at most 2·⌈log2 n⌉ + 2 records. An example: key a was
+//! put at revisions 2 to 9, which have the depths 0 to 7. Depth 7 jumps to depth 0, depth 6 to 3,
+//! depth 3 to 0, the others to the one before. A read at revision 4 (depth 2) begins at depth 7 in
+//! `live`. Its jump (revision 2) is not above 4, so the read follows prev to depth 6. That jumps to
+//! depth 3 (revision 5), which is above 4. Depth 3 jumps to revision 2, too far; its prev is
+//! revision 4.
 
 use super::pairs::Item;
 use crate::embedded::codec::{self, Header, Link, LogEvent, Rev};

@@ -1,10 +1,11 @@
-//! Compaction: one commit promises, from which on reads below fail; then steps sweep the log.
+//! Compactions. One commit promises it: from then on reads below the revision fail. Then the sweep
+//! removes events from the log, step by step.
 //!
-//! The sweep goes through the log from where it was left to the promised revision C. Each event
-//! there deletes the event before it in its chain, unless that is of C itself: at C or later this
-//! event, or a later one, is the result of a read. A tombstone below C goes itself, and its key from
-//! `dead` if that still names it. Everything at C stays, for a watch from C; the next promise sets
-//! the sweep back to C for it.
+//! The sweep goes through the log from where it ended last up to the promised revision C. Each
+//! event there deletes the event before it in its chain, unless that belongs to C itself: at C or
+//! later, a read finds this event or a later one. A tombstone below C also deletes itself, and its
+//! key from `dead` if that still names the tombstone. All events of C stay, for a watch that starts
+//! at C; the next promise sets the sweep back to C, so that they are removed.
 
 use super::{compacted_error, future_error};
 use crate::embedded::codec::{self, Rev, meta};
@@ -13,7 +14,7 @@ use crate::error::{Code, Result};
 use crate::model::Revision;
 use crate::request::{Compact, CompactResponse};
 
-/// The end of a finished sweep to C is (C, `u32::MAX`).
+/// The position of a finished sweep to C: (C, `u32::MAX`).
 fn finished(compacted: Revision) -> Rev {
     Rev::new(compacted, u32::MAX)
 }
@@ -33,7 +34,7 @@ pub(crate) fn promise(
     }
     let kept = Rev::new(compacted.max(0), 0);
     if swept(txn)? > kept {
-        // the sweep has passed events of the old revision that it had to keep: they may go now
+        // the sweep has kept the events of the old revision; now they are removed
         set_swept(txn, kept)?;
     }
     txn.put(
@@ -45,7 +46,7 @@ pub(crate) fn promise(
     Ok(CompactResponse { revision: current })
 }
 
-/// How far the log has been swept.
+/// The position of the sweep: all events below it were processed.
 pub(crate) fn swept(txn: &Txn) -> Result<Rev> {
     match txn.get(Tree::Meta, meta::COMPACT_DONE)? {
         Some(bytes) => Rev::from_key(bytes),
@@ -57,8 +58,8 @@ fn set_swept(txn: &mut WriteTxn, rev: Rev) -> Result<()> {
     txn.put(Tree::Meta, meta::COMPACT_DONE, &rev.to_key())
 }
 
-/// Removes gaps that end at or below a compaction: nothing reads them any more. If a gap is damaged
-/// all stay: it is for `check` to report, and must not stop compactions.
+/// Removes gaps that end at or below a compaction, where nothing is read any more. If a gap is
+/// damaged all stay: `check` reports it, and it must not stop compactions.
 fn drop_gaps(txn: &mut WriteTxn, compacted: Revision) -> Result<()> {
     let gaps = match gaps(txn) {
         Err(error) if error.code() == Code::Corrupt => return Ok(()),
@@ -72,7 +73,7 @@ fn drop_gaps(txn: &mut WriteTxn, compacted: Revision) -> Result<()> {
     Ok(())
 }
 
-/// The gaps on record: the name of each in `meta`, and its last revision.
+/// The recorded gaps: the name of each in `meta`, and its last revision.
 pub(crate) fn gaps(txn: &Txn) -> Result<Vec<(Vec<u8>, Revision)>> {
     let mut gaps = Vec::new();
     let mut cursor = txn.cursor(Tree::Meta)?;
@@ -84,19 +85,19 @@ pub(crate) fn gaps(txn: &Txn) -> Result<Vec<(Vec<u8>, Revision)>> {
     Ok(gaps)
 }
 
-/// Whether a promised compaction has not been swept to its end.
+/// Whether the sweep of a promised compaction is not finished.
 pub(crate) fn has_leftover(txn: &Txn) -> Result<bool> {
     let compacted = super::compacted_revision(txn)?;
-    Ok(compacted > 0 && (swept(txn)? < finished(compacted) || !healed(txn)?))
+    Ok(compacted > 0 && (swept(txn)? < finished(compacted) || !is_dead_searched(txn)?))
 }
 
-/// One step of the sweep: up to `events_max` events. Returns whether the sweep is at its end.
+/// One step of the sweep, of up to `events_max` events. Returns whether the sweep is finished.
 pub(crate) fn sweep_step(txn: &mut WriteTxn, events_max: usize) -> Result<bool> {
     if !has_leftover(txn)? {
         return Ok(true);
     }
     let (compacted, from) = (super::compacted_revision(txn)?, swept(txn)?);
-    if !healed(txn)? && !heal_step(txn, from, compacted, events_max)? {
+    if !is_dead_searched(txn)? && !search_dead_step(txn, from, compacted, events_max)? {
         return Ok(false);
     }
     super::time::forget(txn, compacted)?;
@@ -106,31 +107,36 @@ pub(crate) fn sweep_step(txn: &mut WriteTxn, events_max: usize) -> Result<bool> 
     if let Some(last) = events.last().filter(|_| !done) {
         reached = Rev::new(last.rev.main, last.rev.sub.saturating_add(1));
     }
-    // in the order of the log, where one page has many of them; all in one transaction
-    let mut gone: Vec<Rev> = events
+    // in the order of the log, where many are in the same page
+    let mut removed: Vec<Rev> = events
         .iter()
         .flat_map(|event| event.superseded(compacted))
         .collect();
-    gone.sort_unstable();
-    for rev in gone {
+    removed.sort_unstable();
+    for rev in removed {
         txn.delete(Tree::Log, &rev.to_key())?;
     }
     for event in &events {
-        unbury(txn, event, compacted)?;
+        remove_dead_key(txn, event, compacted)?;
     }
     set_swept(txn, reached)?;
     Ok(done)
 }
 
-/// What the sweep must know of an event.
-struct Swept {
+/// An event, as far as the sweep needs it.
+struct SweepEvent {
     rev: Rev,
     prev: Option<Rev>,
-    /// Of a tombstone, the key.
-    buried: Option<Vec<u8>>,
+    /// The key, if the event is a tombstone.
+    deleted_key: Option<Vec<u8>>,
 }
 
-fn events_from(txn: &Txn, from: Rev, compacted: Revision, events_max: usize) -> Result<Vec<Swept>> {
+fn events_from(
+    txn: &Txn,
+    from: Rev,
+    compacted: Revision,
+    events_max: usize,
+) -> Result<Vec<SweepEvent>> {
     let mut events = Vec::new();
     let mut cursor = txn.cursor(Tree::Log)?;
     let mut entry = cursor.seek(&from.to_key())?;
@@ -141,18 +147,18 @@ fn events_from(txn: &Txn, from: Rev, compacted: Revision, events_max: usize) -> 
         }
         events.push(match codec::event(rev, record) {
             Ok(event) => {
-                let buried = event.header.tombstone.then(|| event.key.to_vec());
-                Swept {
+                let deleted_key = event.header.tombstone.then(|| event.key.to_vec());
+                SweepEvent {
                     rev,
                     prev: event.header.link.map(|link| link.prev),
-                    buried,
+                    deleted_key,
                 }
             }
-            // for `check` to name: it stays, and keeps no other from being swept
-            Err(_) => Swept {
+            // `check` reports it; it stays, and the sweep continues
+            Err(_) => SweepEvent {
                 rev,
                 prev: None,
-                buried: None,
+                deleted_key: None,
             },
         });
         entry = cursor.next()?;
@@ -160,11 +166,11 @@ fn events_from(txn: &Txn, from: Rev, compacted: Revision, events_max: usize) -> 
     Ok(events)
 }
 
-impl Swept {
-    /// What nothing can read any more: the event before this one, and this one if it is a
-    /// tombstone. Not if it is of the compacted revision, from which a watch may start.
+impl SweepEvent {
+    /// The events that nothing can read any more: the event before this one, and this one if it is
+    /// a tombstone. Events of the compacted revision stay, since a watch may start there.
     fn superseded(&self, compacted: Revision) -> impl Iterator<Item = Rev> {
-        let own = self.buried.is_some().then_some(self.rev);
+        let own = self.deleted_key.is_some().then_some(self.rev);
         self.prev
             .into_iter()
             .chain(own)
@@ -172,9 +178,13 @@ impl Swept {
     }
 }
 
-/// Forgets the key of a tombstone that is gone, unless it was buried again since.
-fn unbury(txn: &mut WriteTxn, event: &Swept, compacted: Revision) -> Result<()> {
-    let Some(key) = event.buried.as_ref().filter(|_| event.rev.main < compacted) else {
+/// Removes the key of a removed tombstone from `dead`, unless a later tombstone is there.
+fn remove_dead_key(txn: &mut WriteTxn, event: &SweepEvent, compacted: Revision) -> Result<()> {
+    let Some(key) = event
+        .deleted_key
+        .as_ref()
+        .filter(|_| event.rev.main < compacted)
+    else {
         return Ok(());
     };
     let names_it = match txn.get(Tree::Dead, key)? {
@@ -187,20 +197,20 @@ fn unbury(txn: &mut WriteTxn, event: &Swept, compacted: Revision) -> Result<()> 
     Ok(())
 }
 
-/// Whether the look for tombstones that an earlier version left has gone through all of `dead`.
-fn healed(txn: &Txn) -> Result<bool> {
+/// Whether all of `dead` was searched for tombstones that an earlier version left.
+fn is_dead_searched(txn: &Txn) -> Result<bool> {
     Ok(txn
         .get(Tree::Meta, meta::DEAD_SWEPT)?
         .is_some_and(<[u8]>::is_empty))
 }
 
-/// Removes tombstones that the sweep has passed, up to `entries_max` entries of `dead` at a time.
-/// Returns whether it has looked everywhere.
+/// Removes tombstones that the sweep of an earlier version has left, in up to `entries_max` entries
+/// of `dead`. Returns whether all of `dead` was searched.
 ///
-/// A promise in the middle of a sweep did not set it back, in earlier versions: tombstones of the
-/// compacted revision that it had passed stayed. Each is the newest event of its key, as a later
-/// event takes the one before it along. So `dead` names them all.
-fn heal_step(
+/// In earlier versions a promise in the middle of a sweep did not set it back, so tombstones of the
+/// compacted revision that the sweep had passed stayed. Each of them is the newest event of its
+/// key, because a later event deletes the one before it. So `dead` names them all.
+fn search_dead_step(
     txn: &mut WriteTxn,
     from: Rev,
     compacted: Revision,
@@ -212,7 +222,7 @@ fn heal_step(
         .to_vec();
     let (mut left, mut looked, mut next) = (Vec::new(), 0, Vec::new());
     let mut cursor = txn.cursor(Tree::Dead)?;
-    // a store that was never swept has none
+    // a store that was never swept has no such tombstones
     let mut entry = if from > Rev::default() {
         cursor.seek(&start)?
     } else {
@@ -224,7 +234,7 @@ fn heal_step(
             break;
         }
         looked += 1;
-        // a damaged entry is for `check` to name
+        // `check` reports a damaged entry
         match codec::dead(key, bytes) {
             Ok(header) if header.rev < from && header.rev.main < compacted => {
                 left.push((key.to_vec(), header.rev))
@@ -266,12 +276,12 @@ mod tests {
             .expect("written");
     }
 
-    /// Work on the trees, as a group does it, but without the worker that would sweep as well.
+    /// Changes the trees as a group does, but without the worker, which would sweep too.
     fn write<T>(store: &Store, work: impl FnOnce(&mut WriteTxn) -> Result<T>) -> T {
         let _held = store
             .guard()
             .lock_writer(None, None)
-            .expect("the writer's lock");
+            .expect("the write lock");
         let mut txn = store.env().write().expect("a transaction");
         let result = work(&mut txn).expect("done");
         txn.commit(false).expect("committed");
@@ -293,8 +303,8 @@ mod tests {
         while !step(store, 3) {}
     }
 
-    /// A store in which all keys are put in revision 2 and deleted in revision 3, and five times after that
-    /// another key is put.
+    /// A store in which all keys are put in revision 2 and deleted in revision 3; then another key
+    /// is put five times.
     fn deleted(path: &Path) -> Arc<Store> {
         let store = open(path, &Options::new()).expect("a store");
         let puts = (0..KEYS).map(|n| Op::Put(Put::new(format!("key {n}"), "v")));
@@ -337,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn promise_in_the_middle_of_a_sweep_leaves_no_tombstone() {
+    fn sweep_interrupted_by_a_promise_leaves_no_tombstone() {
         // the sweep to 3 takes 10 puts and 10 tombstones, 3 at a time
         for steps in 0..8 {
             let store = deleted(Path::new(":memory:"));
@@ -356,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn promise_between_every_two_steps_and_a_crash_there_leave_no_tombstone() {
+    fn sweep_with_promises_and_crashes_between_steps_leaves_no_tombstone() {
         let path = scratch("promises");
         for steps_each in 1..8 {
             let mut store = deleted(&path);
@@ -380,9 +390,9 @@ mod tests {
         }
     }
 
-    /// What earlier versions did: they set the sweep back only if it was at its end.
+    /// Earlier versions set the sweep back only if it was finished.
     #[test]
-    fn tombstones_that_an_earlier_version_left_are_swept() {
+    fn sweep_removes_tombstones_that_an_earlier_version_left() {
         for reached in [0, 4, KEYS as u32] {
             let store = deleted(Path::new(":memory:"));
             promised(&store, 3);
@@ -392,7 +402,7 @@ mod tests {
                 txn.put(Tree::Meta, meta::COMPACT_REV, &5i64.to_le_bytes())?;
                 txn.delete(Tree::Meta, meta::DEAD_SWEPT)
             });
-            // alive ones, which must stay
+            // later events, which must stay
             run(&store, Put::new("late", "v"));
             run(&store, Delete::new("late"));
             let mut steps = 0;
@@ -409,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_minute_and_gap_do_not_stop_a_compaction() {
+    fn compaction_passes_a_damaged_minute_and_gap() {
         let store = deleted(Path::new(":memory:"));
         write(&store, |txn| {
             txn.put(Tree::Side, &codec::minute_name(1), b"no number")?;
@@ -425,18 +435,19 @@ mod tests {
     }
 
     #[test]
-    fn damaged_event_does_not_stop_the_sweep() {
+    fn sweep_passes_a_damaged_event() {
         let store = deleted(Path::new(":memory:"));
         write(&store, |txn| {
             txn.put(Tree::Log, &Rev::new(2, 4).to_key(), b"no event")
         });
         promised(&store, 8);
         finish(&store);
-        // the last put of the other key; the damaged event went with the tombstone after it
+        // the last put of the other key is left; the tombstone has deleted the damaged event before
+        // it
         assert_eq!((problems(&store), entries(&store)), (vec![], (1, 0)));
     }
 
-    /// Put, put, deleted and put in one revision, and what is there before.
+    /// A put, then puts and deletions of the same key in one revision.
     fn several(store: &Store) {
         run(store, Put::new("k", "before"));
         let nested = |op: Op| {
@@ -462,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn events_of_the_compacted_revision_stay_until_the_next_promise() {
+    fn compacted_revision_keeps_its_events_until_the_next_promise() {
         let store = open(Path::new(":memory:"), &Options::new()).expect("a store");
         several(&store);
         let watch = Watch::new("k").prev_kv(true);
@@ -504,7 +515,7 @@ mod tests {
         assert_eq!(
             (problems(&store), entries(&store)),
             (vec![], (21, 0)),
-            "the next promise lets them go"
+            "the next promise removes them"
         );
     }
 }

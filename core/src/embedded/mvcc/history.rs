@@ -12,8 +12,8 @@ use crate::error::Result;
 use crate::model::{Difference, Event, EventKind, KeyRange, KeyValue, Revision};
 use crate::request::{Events, Watch};
 
-/// A page of events or differences ends at this number of them (which fits, with its copies, into the
-/// cache of a processor core), at this number of bytes, or after this number were looked at.
+/// A page of events or differences ends at this number of them (which fits, with its copies, into
+/// the cache of a processor core), at this number of bytes, or after this number were looked at.
 const PAGE_EVENTS: usize = 256;
 const PAGE_BYTES: usize = 1 << 20;
 const PAGE_LOOKED: usize = 20_000;
@@ -119,8 +119,8 @@ pub(crate) fn watched(
     Ok((events, seen_upto))
 }
 
-/// The pair of an event's key before the event's revision. None if the key did not exist, or if that
-/// revision can no longer be read.
+/// The pair of an event's key before the event's revision. None if the key did not exist, or if
+/// that revision can no longer be read.
 fn before_revision(txn: &Txn, event: &LogEvent, compacted: Revision) -> Result<Option<KeyValue>> {
     let main = event.header.rev.main;
     if main - 1 < compacted {
@@ -197,9 +197,9 @@ fn read_events(
     Ok(seen_upto)
 }
 
-/// Passes each event of the revisions above `after`, up to `upto`, to `each`: its revision, its key,
-/// and whether it is a deletion. Ends after a complete revision, once `most` events were passed.
-/// Returns the last revision that was passed.
+/// Passes each event of the revisions above `after`, up to `upto`, to `each`: its revision, its
+/// key, and whether it is a deletion. Ends after a complete revision, once `most` events were
+/// passed. Returns the last revision that was passed.
 pub(crate) fn each_event(
     txn: &Txn,
     after: Revision,

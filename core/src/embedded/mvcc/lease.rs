@@ -124,10 +124,11 @@ impl Writer<'_> {
             .map(drop)
     }
 
-    /// Revokes leases that are past their deadline or whose owner has ended, each in a revision of its
-    /// own, at most `most`. Returns whether those were all. While alarm CORRUPT is active it revokes
-    /// nothing, and the background thread requests the expiry again. A damaged lease that cannot be
-    /// revoked causes one error; after that it has no deadline, so that other leases expire.
+    /// Revokes leases that are past their deadline or whose owner has ended, each in a revision of
+    /// its own, at most `most`. Returns whether those were all. While alarm CORRUPT is active it
+    /// revokes nothing, and the background thread requests the expiry again. A damaged lease that
+    /// cannot be revoked causes one error; after that it has no deadline, so that other leases
+    /// expire.
     pub fn expire(&mut self, most: usize) -> Result<bool> {
         if self.bounds.has(AlarmKind::Corrupt) {
             return Ok(true);

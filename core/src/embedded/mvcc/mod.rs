@@ -1,30 +1,30 @@
-//! The meaning of each request within a transaction. This module knows no disk, no clock, no thread
-//! and no other process: it does not open, commit, wait or spawn.
+//! The meaning of each request within a transaction. This module knows no clock, no thread and no
+//! other process: it does not open, commit, wait or spawn.
 //!
 //! Reading, from the bottom up:
 //!
 //! | file | contents |
 //! |---|---|
-//! | [`pairs`] | pairs of key and value: in the map, and copied out of it |
-//! | [`chain`] | from an event of a key back to earlier ones |
-//! | [`walk`] | one key, or every key of a range, at a revision |
-//! | [`read`] | ranges: limits, filters, order, counts, pages |
-//! | [`history`] | the events of a key or of a range of revisions; differences |
+//! | `pairs` | pairs of key and value: in the map, and copied out of it |
+//! | `chain` | from an event of a key back to earlier ones |
+//! | `walk` | one key, or every key of a range, at a revision |
+//! | `read` | ranges: limits, filters, order, counts, pages |
+//! | `history` | the events of a key or of a range of revisions; differences |
 //!
 //! Writing:
 //!
 //! | file | contents |
 //! |---|---|
-//! | [`writer`] | the write transaction, with the state that its requests share |
-//! | [`slot_log`] | what a transaction has done to the deadlines of leases |
-//! | [`write`] | put and delete: the changes to `live`, `dead` and `log` |
-//! | [`txn`] | compares, and lists of operations |
-//! | [`compact`] | compactions, and the sweep after them |
-//! | [`lease`] | granting, revoking and expiring leases |
-//! | [`alarm`] | the quota and alarms: which writes are refused |
-//! | [`side`] | records beside the keys |
-//! | [`time`] | the time index: which revision was current in each minute |
-//! | [`apply`] | running any request on a writer |
+//! | `writer` | the write transaction, with the state that its requests share |
+//! | `slot_log` | what a transaction has done to the deadlines of leases |
+//! | `write` | put and delete: the changes to `live`, `dead` and `log` |
+//! | `txn` | compares, and lists of operations |
+//! | `compact` | compactions, and the sweep after them |
+//! | `lease` | granting, revoking and expiring leases |
+//! | `alarm` | the quota and alarms: which writes are refused |
+//! | `side` | records beside the keys |
+//! | `time` | the time index: which revision was current in each minute |
+//! | `apply` | running any request on a writer |
 
 pub(crate) mod alarm;
 mod apply;
@@ -49,7 +49,8 @@ use crate::etcd_text;
 use crate::model::Revision;
 use crate::request::KEY_BYTES_MAX;
 
-/// The current revision: the largest of the last event, the compacted revision, the last gap, and 1.
+/// The current revision: the largest of the last event, the compacted revision, the last gap, and
+/// 1.
 pub(crate) fn current_revision(txn: &Txn) -> Result<Revision> {
     Ok(revisions(txn)?.0)
 }

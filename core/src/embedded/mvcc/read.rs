@@ -128,7 +128,8 @@ fn sorted(txn: &Txn, request: &Range, at: At, pairs: &mut impl Sink) -> Result<R
             items.push((item, value));
         }
     }
-    // stable, so that equal ones stay in ascending order of keys, also if descending (contract 3.12)
+    // stable, so that equal ones stay in ascending order of keys, also if descending (contract
+    // 3.12)
     items.sort_by(|(a, a_value), (b, b_value)| {
         let order: Ordering = match request.sort_target {
             SortTarget::Key => a.key.cmp(b.key),

@@ -1,8 +1,8 @@
 //! The time index: which revision was current at the end of each minute.
 //!
 //! The first commit in a minute that is later than every recorded minute adds a record: the last
-//! revision before it. So the revision at the end of minute m is that of the first record of a later
-//! minute, or the current one if there is none. A clock that was set back adds no record. An
+//! revision before it. So the revision at the end of minute m is that of the first record of a
+//! later minute, or the current one if there is none. A clock that was set back adds no record. An
 //! example: revisions 2 and 3 in minute 10 and revision 4 in minute 12 add 10 → 1 and 12 → 3. The
 //! store was at revision 1 in minute 9, at 3 in minutes 10 and 11, and at 4 from minute 12 on.
 
@@ -20,8 +20,8 @@ pub(crate) fn minute(unix_ms: i64) -> i64 {
     unix_ms.div_euclid(60_000).max(0)
 }
 
-/// Records that the revisions after `before` began in this minute, unless this minute or a later one
-/// is recorded.
+/// Records that the revisions after `before` began in this minute, unless this minute or a later
+/// one is recorded.
 pub(super) fn note(txn: &mut WriteTxn, minute: i64, before: Revision) -> Result<()> {
     let name = codec::minute_name(minute);
     let noted = txn

@@ -34,9 +34,9 @@ impl Writer<'_> {
         })
     }
 
-    /// Writes a pair to `live` and `log`. Most puts need one descent into `live`: space is reserved as
-    /// for a new key, and if the key exists LMDB returns the old entry instead. Reserved space is
-    /// filled before any other write.
+    /// Writes a pair to `live` and `log`. Most puts need one descent into `live`: space is reserved
+    /// as for a new key, and if the key exists LMDB returns the old entry instead. Reserved space
+    /// is filled before any other write.
     pub(super) fn put(&mut self, put: &Put) -> Result<PutResponse> {
         let prev = self.prev_pair(put)?;
         let key = put.key.as_slice();
@@ -102,8 +102,8 @@ impl Writer<'_> {
         Ok(prev)
     }
 
-    /// For a key that exists (`old`) or existed: links its new header to its chain, and writes the entry
-    /// in `live` with that header.
+    /// For a key that exists (`old`) or existed: links its new header to its chain, and writes the
+    /// entry in `live` with that header.
     fn continue_chain(
         &mut self,
         header: &mut Header,

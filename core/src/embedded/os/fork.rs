@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
 static FORKS: AtomicU64 = AtomicU64::new(0);
 
-/// The number of forks since the first process that opened a store. A handle from another generation
-/// belongs to a parent process. No system call.
+/// The number of forks since the first process that opened a store. A handle from another
+/// generation belongs to a parent process. No system call.
 #[inline]
 pub(crate) fn fork_generation() -> u64 {
     FORKS.load(Ordering::Relaxed)
@@ -55,8 +55,9 @@ impl<T: Default + Sync> PerGeneration<T> {
     }
 }
 
-/// An entry in the list of descriptors that a forked child must close, because they share their locks
-/// with the parent. Entries are never freed, so that the child can read the list without a lock.
+/// An entry in the list of descriptors that a forked child must close, because they share their
+/// locks with the parent. Entries are never freed, so that the child can read the list without a
+/// lock.
 struct FdEntry {
     /// -1: free.
     fd: AtomicI32,

@@ -6,13 +6,13 @@
 //!
 //! | file | contents |
 //! |---|---|
-//! | [`failure`] | the error of a call on a file, with the missing permission |
-//! | [`file`] | files: identity, allocation of blocks, their file system, shared maps |
-//! | [`file_lock`] | locks on single bytes of a file |
-//! | [`process`] | the process: boot, namespaces, start time; settings of the whole process |
-//! | [`clock`] | the time since boot |
-//! | [`wake`] | waking threads: futexes and event descriptors |
-//! | [`fork`] | counting forks, and what a forked child must not share |
+//! | `failure` | the error of a call on a file, with the missing permission |
+//! | `file` | files: identity, allocation of blocks, their file system, shared maps |
+//! | `file_lock` | locks on single bytes of a file |
+//! | `process` | the process: boot, namespaces, start time; settings of the whole process |
+//! | `clock` | the time since boot |
+//! | `wake` | waking threads: futexes and event descriptors |
+//! | `fork` | counting forks, and what a forked child must not share |
 
 mod clock;
 mod failure;

@@ -396,7 +396,7 @@ impl<'de> Visitor<'de> for Item<'_> {
 
 #[cfg(test)]
 mod tests {
-    use libkv_tests::dice::Dice;
+    use libkv_test_support::dice::Dice;
 
     use super::*;
     use crate::schema::Rpc;
@@ -617,14 +617,29 @@ mod tests {
         );
     }
 
-    /// Bytes that are not a message are not written, and do not panic.
+    /// Bytes that are perhaps no message become JSON, or are refused.
     #[test]
-    fn random_bytes_are_written_without_a_panic() {
+    fn message_of_random_bytes_is_json_or_refused() {
         let mut dice = Dice(16);
+        let (mut written, mut refused) = (0, 0);
         for _ in 0..20_000 {
             let message = RPCS[dice.below(RPCS.len() as u64) as usize].output;
             let len = dice.below(40) as usize;
-            let _ = write::message(message, &dice.bytes(len), &mut Vec::new());
+            // small numbers, so that many are the tag of a field or a short length
+            let bytes: Vec<u8> = (0..=len).map(|_| dice.below(27) as u8).collect();
+            let mut json = Vec::new();
+            match write::message(message, &bytes, &mut json) {
+                Some(()) => {
+                    let object = serde_json::from_slice::<serde_json::Value>(&json);
+                    assert!(object.is_ok_and(|object| object.is_object()), "{bytes:x?}");
+                    written += 1;
+                }
+                None => refused += 1,
+            }
         }
+        assert!(
+            written > 100 && refused > 1_000,
+            "{written} written, {refused} refused"
+        );
     }
 }

@@ -63,14 +63,15 @@ fn bytes(field: &Field, mut bytes: &[u8], json: &mut Vec<u8>) -> Option<()> {
             let _ = write!(json, "\"{}\"", Base64Display::new(bytes, &BASE64_STANDARD));
         }
         Kind::String => serde_json::to_writer(json, std::str::from_utf8(bytes).ok()?).ok()?,
-        // numbers of a list are packed together
-        kind => {
+        // the numbers of a list are packed together
+        kind if field.repeated => {
             number(kind, wire::varint(&mut bytes)?, json);
             while !bytes.is_empty() {
                 json.push(b',');
                 number(kind, wire::varint(&mut bytes)?, json);
             }
         }
+        _ => return None,
     }
     Some(())
 }

@@ -1,0 +1,328 @@
+//! What completions may do, and what closing does to requests that are still queued. Nothing here
+//! waits for a time to pass: each wait ends with its answer, and its limit only names a hang.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use libkv::{Code, Compact, Db, Delete, KeyRange, Op, Options, Put, Txn, Watch};
+use libkv_test_support::deadline::deadline;
+use libkv_test_support::scratch;
+
+/// Longer than any answer takes, shorter than a wait for a lock that nobody gives back.
+const HANG: Duration = Duration::from_secs(20);
+
+fn patient() -> Options {
+    Options::new().busy_timeout_ms(60_000)
+}
+
+fn response<T>(responses: &Receiver<T>, what: &str) -> T {
+    responses
+        .recv_timeout(HANG)
+        .unwrap_or_else(|_| panic!("{what} is not answered"))
+}
+
+#[test]
+fn completion_may_write_while_requests_are_queued() {
+    let _deadline = deadline();
+    let db = Db::open(":memory:", patient()).expect("a new store");
+    let (done, responses) = channel();
+    let inner = db.clone();
+    db.submit(Put::new("first", "1"), move |first| {
+        first.expect("written");
+        // only the thread that runs this would lead for it
+        let queued = done.clone();
+        inner.submit(Put::new("queued", "2"), move |response| {
+            queued.send(response.map(drop)).expect("somebody listens")
+        });
+        done.send(inner.put(Put::new("waited for", "3")).map(drop))
+            .expect("somebody listens");
+    });
+    for what in ["one write of a completion", "the other"] {
+        response(&responses, what).expect("written");
+    }
+    assert_eq!(db.status().expect("status").keys, Some(3));
+}
+
+/// A group takes 4 MiB: these are groups of one.
+fn large(key: &str) -> Put {
+    Put::new(key, vec![7; 5 << 20])
+}
+
+#[test]
+fn completion_may_write_on_a_thread_that_waits_for_its_own_turn() {
+    let _deadline = deadline();
+    let db = Db::open(":memory:", patient()).expect("a new store");
+    let (done, responses) = channel();
+    let (held, go_on) = (channel(), channel());
+    // the worker leads this one and stays in its completion until everything below is queued
+    db.submit(large("first"), move |_| {
+        held.0.send(()).expect("somebody listens");
+        go_on.1.recv_timeout(HANG).expect("told");
+    });
+    response(&held.1, "the first request");
+    for key in ["a", "b", "c"] {
+        let (done, inner) = (done.clone(), db.clone());
+        db.submit(large(key), move |response| {
+            let written = response.and_then(|_| inner.put(Put::new(format!("of {key}"), "x")));
+            done.send(written.map(drop)).expect("somebody listens");
+        });
+    }
+    let waits = db.clone();
+    let thread = std::thread::spawn(move || waits.put(Put::new("own", "x")).map(drop));
+    let written = thread.join().expect("no panic");
+    go_on.0.send(()).expect("the worker listens");
+    written.expect("written");
+    for _ in 0..3 {
+        response(&responses, "a completion's write").expect("written");
+    }
+    assert_eq!(db.status().expect("status").keys, Some(8));
+}
+
+#[test]
+fn submit_during_a_sweep_has_a_response() {
+    let _deadline = deadline();
+    let db = Db::open(":memory:", patient()).expect("a new store");
+    for _ in 0..10 {
+        let puts = (0..20_000).map(|n| Op::Put(Put::new(format!("{n}"), "x")));
+        db.txn(Txn {
+            success: puts.collect(),
+            ..Txn::new()
+        })
+        .expect("written");
+    }
+    let (done, responses) = channel();
+    let (swept, is_swept) = channel();
+    db.submit(Compact::new(11).physical(true), move |response| {
+        swept.send(response.map(drop)).expect("somebody listens");
+    });
+    let mut under_way = 0;
+    while is_swept.try_recv().map_or(true, |swept| swept.is_err()) {
+        let done = done.clone();
+        db.submit(Put::new("beside", "x"), move |response| {
+            done.send(response.map(drop)).expect("somebody listens")
+        });
+        under_way += 1;
+        while under_way > 32 || (under_way > 0 && responses.try_recv().is_ok()) {
+            if under_way > 32 {
+                response(&responses, "a write beside a sweep").expect("written");
+            }
+            under_way -= 1;
+        }
+    }
+    for _ in 0..under_way {
+        response(&responses, "a write beside a sweep").expect("written");
+    }
+    db.put(Put::new("after", "x")).expect("written");
+}
+
+/// Writes whose completions submit the next one, until this is dropped.
+struct Chain(Arc<AtomicBool>);
+
+impl Chain {
+    fn of(db: &Db) -> Chain {
+        fn next(db: Db, ended: Arc<AtomicBool>) {
+            let then = db.clone();
+            db.submit(Put::new("chain", "x"), move |response| {
+                if response.is_ok() && !ended.load(Ordering::Relaxed) {
+                    next(then, ended);
+                }
+            });
+        }
+        let chain = Chain(Arc::default());
+        (0..4).for_each(|_| next(db.clone(), chain.0.clone()));
+        chain
+    }
+}
+
+impl Drop for Chain {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn chain_of_completions_keeps_no_lease_alive() {
+    let _deadline = deadline();
+    let db = Db::open(":memory:", patient()).expect("a new store");
+    let _chain = Chain::of(&db);
+    let watcher = db
+        .watch(Watch::new("leased").no_put(true))
+        .expect("a watcher");
+    let lease = db.lease_grant(1).expect("granted").id;
+    db.put(Put::new("leased", "x").lease(lease))
+        .expect("written");
+    let gone = watcher
+        .next(HANG)
+        .expect("followed")
+        .expect("the lease does not expire");
+    assert_eq!(gone.events.len(), 1);
+}
+
+#[test]
+fn chain_of_completions_keeps_no_physical_compaction_waiting() {
+    let _deadline = deadline();
+    let db = Db::open(":memory:", patient()).expect("a new store");
+    let _chain = Chain::of(&db);
+    let revision = db.put(Put::new("k", "x")).expect("written").revision;
+    let (done, responses) = channel();
+    db.submit(Compact::new(revision).physical(true), move |response| {
+        drop(done.send(response.map(drop)))
+    });
+    response(&responses, "the compaction").expect("compacted and swept");
+}
+
+#[test]
+fn close_completes_everything_queued_and_leaves_no_files() {
+    let _deadline = deadline();
+    let store = scratch("closing");
+    let (count, most) = (Arc::new(AtomicUsize::new(0)), 10_000);
+    let db = Db::open(&store, patient()).expect("a new store");
+    for number in 0..most {
+        let count = count.clone();
+        db.submit(Put::new(format!("{number}"), "x"), move |response| {
+            response.expect("written");
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+    }
+    drop(db);
+    assert_eq!(
+        count.load(Ordering::SeqCst),
+        most,
+        "each is answered once before the store is closed"
+    );
+    let db = Db::open(&store, Options::new()).expect("nothing of it is still open");
+    assert_eq!(db.status().expect("status").keys, Some(most as u64));
+    drop(db);
+    std::fs::remove_dir_all(store).expect("removed");
+}
+
+#[test]
+fn close_right_after_a_compaction_leaves_no_files() {
+    let _deadline = deadline();
+    let store = scratch("compacting");
+    for round in 0..20 {
+        let db = Db::open(&store, patient()).expect("nothing of the last round is still open");
+        let revision = db.put(Put::new("k", "x")).expect("written").revision;
+        let (done, responses) = channel();
+        db.submit(
+            Compact::new(revision).physical(round % 2 == 0),
+            move |response| {
+                done.send(response.map(drop)).expect("somebody listens");
+            },
+        );
+        drop(db);
+        match response(&responses, "the compaction") {
+            Ok(()) => {}
+            Err(error) => assert_eq!(error.code(), Code::Closed, "{error}"),
+        }
+    }
+    std::fs::remove_dir_all(store).expect("removed");
+}
+
+#[test]
+fn completion_may_drop_the_last_handle() {
+    let _deadline = deadline();
+    let store = scratch("last");
+    for _ in 0..20 {
+        let db = Db::open(&store, patient()).expect("nothing of the last round is still open");
+        let (done, responses) = channel();
+        let last = Arc::new(Mutex::new(None));
+        let inner = last.clone();
+        let (told, go_on) = channel();
+        db.submit(Put::new("k", "x"), move |response| {
+            response.expect("written");
+            go_on.recv_timeout(HANG).expect("told");
+            drop(inner.lock().expect("nobody panicked").take());
+            done.send(()).expect("somebody listens");
+        });
+        let queued = Arc::new(AtomicUsize::new(0));
+        for key in ["a", "b", "c"] {
+            let queued = queued.clone();
+            db.submit(large(key), move |_| {
+                queued.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+        *last.lock().expect("nobody panicked") = Some(db);
+        told.send(()).expect("the completion listens");
+        response(&responses, "the first request");
+        // opening waits until the other end has closed, and so has answered
+        let db = Db::open(&store, patient()).expect("the store opens anew");
+        assert_eq!(
+            queued.load(Ordering::SeqCst),
+            3,
+            "what was queued is answered"
+        );
+        db.delete(Delete::new(KeyRange::all())).expect("deleted");
+    }
+    std::fs::remove_dir_all(store).expect("removed");
+}
+
+#[test]
+fn submit_all_is_one_group() {
+    let _deadline = deadline();
+    let db = Db::open(":memory:", patient()).expect("a new store");
+    let (done, responses) = channel();
+    let ended = Arc::new(AtomicUsize::new(0));
+    let (group_done, group_ends) = channel();
+    let completion = |name: String| -> libkv::engine::Completion {
+        let (done, ended, group_done) = (done.clone(), ended.clone(), group_done.clone());
+        Box::new(move |response| {
+            let groups_before = ended.load(Ordering::Acquire);
+            let revision = response.map(|response| match response {
+                libkv::Response::Put(put) => put.revision,
+                other => panic!("{name}: {other:?}"),
+            });
+            // the first of a group that gets here counts it
+            libkv::support::after_group(move || {
+                let _ = ended.compare_exchange(
+                    groups_before,
+                    groups_before + 1,
+                    Ordering::AcqRel,
+                    Ordering::Acquire,
+                );
+                group_done.send(()).expect("somebody listens");
+            });
+            done.send((name, revision)).expect("somebody listens");
+        })
+    };
+    let requests = (0..100).map(|n| {
+        // every tenth is refused, before it is queued
+        let key = if n % 10 == 0 {
+            String::new()
+        } else {
+            format!("k{n}")
+        };
+        (Put::new(key, "v").into(), completion(n.to_string()))
+    });
+    let submitted = db.submit_all(requests.collect());
+    assert_eq!(submitted.len(), 100);
+    let mut revisions = Vec::new();
+    for _ in 0..100 {
+        match response(&responses, "one of them") {
+            (name, Ok(revision)) => {
+                revisions.push((name.parse::<i64>().expect("a number"), revision))
+            }
+            (name, Err(error)) => {
+                assert!(
+                    name.ends_with('0') && error.code() == Code::InvalidArgument,
+                    "{name}: {error}"
+                )
+            }
+        }
+    }
+    let wanted: Vec<i64> = (0..100).filter(|n| n % 10 != 0).collect();
+    assert_eq!(
+        revisions,
+        wanted
+            .iter()
+            .zip(2..)
+            .map(|(&n, revision)| (n, revision))
+            .collect::<Vec<_>>()
+    );
+    (0..100).for_each(|_| response(&group_ends, "the end of a group"));
+    // refused ones end "groups" of their own at once; the ninety that were written are one more
+    assert_eq!(ended.load(Ordering::Acquire), 10 + 1);
+    db.close();
+}

@@ -1,0 +1,92 @@
+//! The writer's queue: whatever leads, hands on and sweeps at the same time, every request is
+//! answered.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use libkv::*;
+use libkv_test_support::deadline::deadline;
+
+/// Long beyond what any machine needs; every wait inside is shorter than the store's own time-outs,
+/// so a request that nobody leads is noticed by its own error first.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The worker sweeps behind a compaction in steps of its own, and leads for requests that no thread
+/// waits for. Leadership that was handed to it while it waited for its next step was lost: nobody
+/// led any more, and every writer of the process got `busy` until the sweep gave up.
+#[test]
+fn queue_is_led_while_the_worker_sweeps() {
+    let _deadline = deadline();
+    let db = Db::open(":memory:", Options::new()).expect("a store");
+    for round in 0..40 {
+        let revision = fill(&db);
+        db.compact(revision).expect("compacted");
+        let (responses, answered) = mpsc::channel();
+        let writers: Vec<_> = (0..2)
+            .map(|writer| {
+                let (db, responses) = (db.clone(), responses.clone());
+                thread::spawn(move || {
+                    for n in 0..4_000 {
+                        let responses = responses.clone();
+                        let put = Put::new(format!("{writer}/{n}"), "v");
+                        db.submit(put, move |response| {
+                            responses
+                                .send(response.map(drop))
+                                .expect("somebody listens")
+                        });
+                    }
+                })
+            })
+            .collect();
+        writers
+            .into_iter()
+            .for_each(|writer| writer.join().expect("submitted"));
+        for n in 0..8_000 {
+            let response = answered
+                .recv_timeout(PATIENCE)
+                .unwrap_or_else(|e| panic!("round {round}, answer {n}: {e}"));
+            response.unwrap_or_else(|e| panic!("round {round}, answer {n}: {e}"));
+        }
+    }
+}
+
+/// A completion may call libkv, also on the worker: what it waits for there must not wait for the
+/// worker.
+#[test]
+fn completion_may_wait_for_its_own_write() {
+    let _deadline = deadline();
+    let db = Db::open(":memory:", Options::new()).expect("a store");
+    let (responses, answered) = mpsc::channel();
+    for n in 0..5_000 {
+        let (own, responses) = (db.clone(), responses.clone());
+        db.submit(Put::new(format!("{n}"), "submitted"), move |response| {
+            let second = response.and_then(|_| own.put(Put::new("own", format!("{n}"))));
+            responses.send(second.map(drop)).expect("somebody listens");
+        });
+    }
+    for n in 0..5_000 {
+        let response = answered
+            .recv_timeout(PATIENCE)
+            .unwrap_or_else(|e| panic!("answer {n}: {e}"));
+        response.unwrap_or_else(|e| panic!("answer {n}: {e}"));
+    }
+}
+
+/// Enough events to sweep that the sweep takes several steps.
+fn fill(db: &Db) -> Revision {
+    let mut revision = 0;
+    for _ in 0..6 {
+        let ops = (0..3_000)
+            .map(|n| Op::Put(Put::new(format!("fill/{n}"), "x")))
+            .collect();
+        revision = db
+            .txn(Txn {
+                success: ops,
+                ..Txn::default()
+            })
+            .expect("filled")
+            .revision;
+    }
+    revision
+}

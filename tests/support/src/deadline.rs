@@ -1,0 +1,92 @@
+//! Deadlines: a test that waits in vain fails, with its name, and does not hang.
+
+use std::io::{Write, stderr};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a test waits for what must happen. A loaded machine takes a while.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Ends this program if it is not dropped in time. It is for waits that take no time-out: for the
+/// end of a process or thread, for a line of a process.
+pub struct Deadline {
+    _in_time: Sender<()>,
+}
+
+/// The deadline of an ordinary test: five minutes.
+#[must_use = "the deadline holds until it is dropped"]
+pub fn deadline() -> Deadline {
+    deadline_times(1)
+}
+
+/// The deadline of a test that was asked to do this many times the ordinary work.
+#[must_use = "the deadline holds until it is dropped"]
+pub fn deadline_times(times: u64) -> Deadline {
+    deadline_after(Duration::from_secs(300 * times))
+}
+
+fn deadline_after(time: Duration) -> Deadline {
+    let (in_time, dropped) = channel();
+    let test = thread::current().name().unwrap_or("a test").to_string();
+    thread::spawn(move || {
+        if dropped.recv_timeout(time) == Err(RecvTimeoutError::Timeout) {
+            // not by a macro, whose output the test harness would keep
+            let _ = writeln!(stderr(), "{test} did not end within {time:?}");
+            std::process::abort();
+        }
+    });
+    Deadline { _in_time: in_time }
+}
+
+/// Waits until something holds; a panic says what did not happen within [`PATIENCE`].
+#[track_caller]
+pub fn until(what: &str, holds: impl FnMut() -> bool) {
+    until_within(what, PATIENCE, holds);
+}
+
+#[track_caller]
+fn until_within(what: &str, time: Duration, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < time, "{what}: not within {time:?}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadline_ends_the_program_that_passes_it() {
+        if std::env::var_os("DEADLINE_PASSES").is_some() {
+            let _deadline = deadline_after(Duration::from_millis(50));
+            thread::sleep(Duration::from_secs(60));
+        }
+        let program = std::env::current_exe().expect("the path of this program");
+        let ended = std::process::Command::new(program)
+            .arg("deadline_ends_the_program")
+            .env("DEADLINE_PASSES", "1")
+            .output()
+            .expect("it starts");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(!ended.status.success());
+        assert!(
+            said.contains("deadline_ends_the_program_that_passes_it did not end within 50ms"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn deadline_that_is_kept_ends_nothing() {
+        drop(deadline_after(Duration::from_millis(50)));
+        thread::sleep(Duration::from_millis(100));
+    }
+
+    #[test]
+    #[should_panic(expected = "the moon: not within")]
+    fn until_panics_after_its_patience() {
+        until_within("the moon", Duration::ZERO, || false);
+    }
+}

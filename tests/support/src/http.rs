@@ -1,0 +1,168 @@
+//! HTTP/1.1 by hand, so that a test says what goes over the wire and sees what comes.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+/// Whatever takes longer has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A connection to a server on loopback.
+pub struct Http {
+    stream: BufReader<TcpStream>,
+}
+
+/// A response.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The headers, with their names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body, without the frames of chunks.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The value of a header; `name` is in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(given, _)| given == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+impl Http {
+    /// To this address, `127.0.0.1:2379` or with `http://` before it.
+    pub fn to(address: &str) -> Http {
+        let address = address.strip_prefix("http://").unwrap_or(address);
+        let stream = TcpStream::connect(address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        stream
+            .set_write_timeout(Some(PATIENCE))
+            .expect("a time-out");
+        Http {
+            stream: BufReader::new(stream),
+        }
+    }
+
+    /// Sends bytes as they are; an error if nobody takes them any more.
+    pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn no_more(&mut self) {
+        self.stream
+            .get_mut()
+            .shutdown(Shutdown::Write)
+            .expect("it is open");
+    }
+
+    /// Sends a whole request.
+    pub fn request(&mut self, method: &str, path: &str, headers: &[&str], body: &[u8]) {
+        let mut bytes = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n",
+            body.len()
+        );
+        for header in headers {
+            bytes += header;
+            bytes += "\r\n";
+        }
+        bytes += "\r\n";
+        // an answer may come before all of a large body is taken
+        let _ = self.send(&[bytes.as_bytes(), body].concat());
+    }
+
+    /// Asks and waits for the whole answer.
+    pub fn ask(&mut self, method: &str, path: &str, body: &[u8]) -> Answer {
+        self.request(method, path, &[], body);
+        self.answer(method != "HEAD").expect("an answer")
+    }
+
+    /// Reads one answer, to the end of its body.
+    pub fn answer(&mut self, has_body: bool) -> std::io::Result<Answer> {
+        let answer = self.head()?;
+        if has_body {
+            self.body(answer)
+        } else {
+            Ok(answer)
+        }
+    }
+
+    /// Reads the body of an answer whose head has been read.
+    pub fn body(&mut self, mut answer: Answer) -> std::io::Result<Answer> {
+        if answer.header("transfer-encoding") == Some("chunked") {
+            while let Some(chunk) = self.chunk()? {
+                answer.body.extend(chunk);
+            }
+        } else {
+            let length = answer
+                .header("content-length")
+                .and_then(|length| length.parse().ok())
+                .unwrap_or(0);
+            answer.body = vec![0; length];
+            self.stream.read_exact(&mut answer.body)?;
+        }
+        Ok(answer)
+    }
+
+    /// Reads the head of an answer; its body is still to come.
+    pub fn head(&mut self) -> std::io::Result<Answer> {
+        let ended = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        let first = self.line()?;
+        let status = first
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .ok_or_else(ended)?;
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line()?;
+            let Some((name, value)) = line.split_once(": ") else {
+                break;
+            };
+            headers.push((name.to_lowercase(), value.to_string()));
+        }
+        Ok(Answer {
+            status,
+            headers,
+            body: Vec::new(),
+        })
+    }
+
+    /// Reads one chunk; none at the end.
+    pub fn chunk(&mut self) -> std::io::Result<Option<Vec<u8>>> {
+        let length = usize::from_str_radix(&self.line()?, 16).map_err(std::io::Error::other)?;
+        let mut chunk = vec![0; length];
+        self.stream.read_exact(&mut chunk)?;
+        self.line()?;
+        Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
+    }
+
+    /// Reads the next chunk as one JSON text.
+    pub fn message(&mut self) -> serde_json::Value {
+        let chunk = self.chunk().expect("a chunk").expect("the stream goes on");
+        assert_eq!(
+            chunk.last(),
+            Some(&b'\n'),
+            "a line each: {}",
+            String::from_utf8_lossy(&chunk)
+        );
+        serde_json::from_slice(&chunk).expect("JSON")
+    }
+
+    fn line(&mut self) -> std::io::Result<String> {
+        let mut line = String::new();
+        match self.stream.read_line(&mut line)? {
+            0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(line.trim_end().to_string()),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! A store of ours, served to etcd's clients in this process.
+
+use std::fs;
+use std::path::PathBuf;
+
+use libkv::{Db, LimitsPreset, Options};
+use libkv_etcd::{Serve, Server};
+
+/// A server with an empty store in a directory, both gone when this is dropped.
+pub struct Served {
+    /// The store behind it.
+    pub db: Db,
+    /// The server.
+    pub server: Server,
+    dir: PathBuf,
+}
+
+impl Served {
+    /// Starts one on a free port, with etcd's limits.
+    pub fn start(name: &str) -> Served {
+        Served::with(
+            name,
+            Options::new().limits(LimitsPreset::Etcd),
+            Serve::new("127.0.0.1:0"),
+        )
+    }
+
+    /// Starts one as told.
+    pub fn with(name: &str, options: Options, how: Serve) -> Served {
+        let dir = crate::tmp().join(format!("served-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        let db = Db::open(&dir, options).expect("a new store");
+        let server = libkv_etcd::serve(&db, how).expect("the server starts");
+        Served { db, server, dir }
+    }
+
+    /// Its address, as clients take it.
+    pub fn url(&self) -> String {
+        self.server.address().to_string()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.server.close();
+        self.db.close();
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
