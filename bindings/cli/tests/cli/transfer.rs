@@ -316,7 +316,7 @@ fn export_that_was_interrupted_continues_to_the_same_bytes() {
         place
             .kv("-s other export file --resume")
             .refused(2)
-            .contains("is of the store")
+            .contains("is an export of the store")
     );
     place.kv("compact 10").ok();
     assert!(
