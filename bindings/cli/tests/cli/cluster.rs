@@ -103,7 +103,7 @@ fn cluster_names_what_it_does_not_support() {
             .refused(2)
             .contains("--busy-timeout")
     );
-    assert!(cluster.kv("serve").refused(2).contains("serves itself"));
+    assert!(cluster.kv("serve").refused(2).contains("connect to it directly"));
 }
 
 #[test]

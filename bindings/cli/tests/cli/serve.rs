@@ -315,7 +315,7 @@ fn watch_progress_has_the_interval_of_the_flag() {
         place
             .kv("serve store --experimental-watch-progress-notify-interval=5")
             .refused(2)
-            .contains("no duration")
+            .contains("not a duration")
     );
 }
 
@@ -492,7 +492,7 @@ fn signal_that_is_repeated_ends_it_at_once() {
     running.signal(Signal::INT);
     let ended = running.end();
     assert!(
-        ended.refused(130).contains("ended without waiting"),
+        ended.refused(130).contains("the server ends without waiting"),
         "{ended:?}"
     );
 }
