@@ -103,7 +103,12 @@ fn cluster_names_what_it_does_not_support() {
             .refused(2)
             .contains("--busy-timeout")
     );
-    assert!(cluster.kv("serve").refused(2).contains("connect to it directly"));
+    assert!(
+        cluster
+            .kv("serve")
+            .refused(2)
+            .contains("connect to it directly")
+    );
 }
 
 #[test]

@@ -492,7 +492,9 @@ fn signal_that_is_repeated_ends_it_at_once() {
     running.signal(Signal::INT);
     let ended = running.end();
     assert!(
-        ended.refused(130).contains("the server ends without waiting"),
+        ended
+            .refused(130)
+            .contains("the server ends without waiting"),
         "{ended:?}"
     );
 }

@@ -429,7 +429,8 @@ fn export_file_with_trailing_data_is_not_complete() {
     std::fs::write(place.path("file"), &twice).expect("a file");
     let ran = place.kv("export file --resume");
     assert!(
-        ran.refused(8).contains("file: line 9: there is data after the last line"),
+        ran.refused(8)
+            .contains("file: line 9: there is data after the last line"),
         "{ran:?}"
     );
     assert_eq!(
