@@ -43,7 +43,7 @@ from libkv._codes import (
     NotFoundError,
     PermissionDeniedError,
     ReadOnlyError,
-    TimeoutError,
+    TimeoutError,  # noqa: A004 - it is a built-in TimeoutError too
     TooLargeError,
     TooManyOpsError,
     UnauthenticatedError,
@@ -95,7 +95,7 @@ from libkv._libkv import (
     serve,
 )
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - the exceptions come first
     # generated from bindings/vocabulary/vocabulary.toml: names
     "BusyError",
     "CancelledError",
