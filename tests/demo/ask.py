@@ -26,7 +26,7 @@ def described(value: bytes) -> str:
     return "empty directory" if value[:1] == b"d" else f"{kind}{len(value) - 1} bytes"
 
 
-def events(db: libkv.Db, before: int, after: int) -> None:
+def changes(db: libkv.Db, before: int, after: int) -> None:
     counts = {"+": 0, "-": 0, "~": 0}
     for change in db.diff(before, after):
         sign = "+" if change.before is None else "-" if change.after is None else "~"
