@@ -103,7 +103,7 @@ template <typename T> static inline T kv_begin() {
 // The keys x with key <= x < end.
 #define KV_RANGE_BETWEEN 2
 
-// The keys x with key <= x: as `--from-key` of etcdctl.
+// The keys x with key <= x: as --from-key of etcdctl.
 #define KV_RANGE_FROM_KEY 3
 
 // Every key.
@@ -184,6 +184,13 @@ template <typename T> static inline T kv_begin() {
 // The key was deleted.
 #define KV_EVENT_DELETE 1
 
+// The quota is used up. Writes that need space fail with KV_FULL; deletions, revocations and
+// compactions still work.
+#define KV_ALARM_NOSPACE 1
+
+// The data may be damaged. Every write fails with KV_CORRUPT.
+#define KV_ALARM_CORRUPT 2
+
 // The current revision.
 #define KV_STATUS_REVISION 1
 
@@ -231,13 +238,6 @@ template <typename T> static inline T kv_begin() {
 
 // The quota for KV_STATUS_BYTES_IN_USE, in bytes; absent if there is no quota.
 #define KV_STATUS_MAX_BYTES 16
-
-// The quota is used up. Writes that need space return KV_FULL; deletions, revocations and
-// compactions still work.
-#define KV_ALARM_NOSPACE 1
-
-// The data may be damaged. Every write returns KV_CORRUPT.
-#define KV_ALARM_CORRUPT 2
 
 // A list of alarms; see kv_alarm_list.
 typedef struct kv_alarms kv_alarms;
@@ -392,13 +392,14 @@ typedef struct kv_put_options {
   size_t size;
   // The lease to attach the key to; 0: none.
   int64_t lease;
-  // KV_YES returns the previous pair.
+  // KV_YES: return the previous pair.
   int32_t prev_kv;
-  // KV_YES keeps the key's current value.
+  // KV_YES: keep the current value; the key must exist.
   int32_t ignore_value;
-  // KV_YES keeps the key's current lease.
+  // KV_YES: keep the current lease; the key must exist.
   int32_t ignore_lease;
-  // KV_DURABILITY_…; 0 uses the handle's durability.
+  // KV_DURABILITY_…: the durability of this write; the default is the handle's. No effect inside
+  // a txn.
   int32_t durability;
 } kv_put_options;
 
@@ -434,9 +435,10 @@ typedef struct kv_key_range {
 typedef struct kv_delete_options {
   // sizeof(kv_delete_options).
   size_t size;
-  // KV_YES returns the deleted pairs.
+  // KV_YES: return the deleted pairs.
   int32_t prev_kv;
-  // KV_DURABILITY_…; 0 uses the handle's durability.
+  // KV_DURABILITY_…: the durability of this write; the default is the handle's. No effect inside
+  // a txn.
   int32_t durability;
 } kv_delete_options;
 
@@ -446,15 +448,15 @@ typedef struct kv_range_options {
   size_t size;
   // The revision to read; 0 or negative: the current one.
   int64_t revision;
-  // The maximum number of pairs; 0 or negative: all.
+  // The maximum number of pairs, after filters and sorting; 0 or negative: all.
   int64_t limit;
-  // KV_SORT_….
+  // KV_SORT_…: the sort order; the default is key order, or ascending for another target.
   int32_t sort_order;
-  // KV_SORT_BY_….
+  // KV_SORT_BY_…: the field to sort by; the default is the key.
   int32_t sort_target;
-  // KV_YES omits the values.
+  // KV_YES: omit the values.
   int32_t keys_only;
-  // KV_YES returns only the count.
+  // KV_YES: return only the count. Limit and filters have no effect.
   int32_t count_only;
   // Only pairs with mod_revision >= this; 0 is off.
   int64_t min_mod_revision;
@@ -464,7 +466,7 @@ typedef struct kv_range_options {
   int64_t min_create_revision;
   // Only pairs with create_revision <= this; 0 is off.
   int64_t max_create_revision;
-  // KV_YES allows a cluster's member to return data that may be stale.
+  // KV_YES: allow a cluster's member to return data that may be stale.
   int32_t serializable;
 } kv_range_options;
 
@@ -479,11 +481,11 @@ typedef struct kv_watch_options {
   size_t size;
   // The first revision to deliver; 0: only events after this call. It may be in the future.
   int64_t start_revision;
-  // KV_YES returns the previous pair with each event.
+  // KV_YES: return the previous pair with each event.
   int32_t prev_kv;
-  // KV_YES omits puts.
+  // KV_YES: omit puts.
   int32_t no_put;
-  // KV_YES omits deletions.
+  // KV_YES: omit deletions.
   int32_t no_delete;
   // KV_YES: after ten minutes without an event, deliver a batch without events whose revision
   // shows the progress.
@@ -523,11 +525,12 @@ typedef struct kv_serve_options {
   const char *trusted_ca_file;
   // KV_YES refuses clients without a certificate from trusted_ca_file.
   int32_t client_cert_auth;
-  // The largest write that clients may send, counted as by kv_options.max_request_bytes; 0: the limit of the
-  // database. A limit above that one has no effect on a write. A message may be 512 KiB larger.
+  // The largest write that clients may send, counted as by kv_options.max_request_bytes; 0: the
+  // limit of the database. A limit above that one has no effect on a write. A message may be
+  // 512 KiB larger.
   uint64_t max_request_bytes;
-  // How many operations each list of a client's txn may have; 0: the limit of the database. A limit above that one
-  // has no effect.
+  // The maximum number of operations in each list of a client's txn; 0: the limit of the
+  // database. A limit above that one has no effect.
   uint64_t max_txn_ops;
 } kv_serve_options;
 
@@ -554,7 +557,7 @@ typedef struct kv_problem {
 // Success.
 #define KV_OK 0
 
-// Empty key, bad option, value with ignore_value, NULL where something is needed, …
+// An empty key, an invalid option, a value with ignore_value, and the like.
 #define KV_INVALID_ARGUMENT 1
 
 // ignore_value or ignore_lease on a missing key.
@@ -563,16 +566,16 @@ typedef struct kv_problem {
 // A txn would write one key twice.
 #define KV_DUPLICATE_KEY 3
 
-// A txn's list is too long.
+// A txn's list is longer than max_txn_ops.
 #define KV_TOO_MANY_OPS 4
 
-// The request or a key is too large.
+// The request is larger than max_request_bytes, or a key longer than a store can hold.
 #define KV_TOO_LARGE 5
 
-// The revision has been compacted.
+// The revision has been compacted; the error's revision is the compacted revision.
 #define KV_COMPACTED 6
 
-// The revision has not been written yet.
+// The revision has not been written; the error's revision is the current revision.
 #define KV_FUTURE_REVISION 7
 
 // No such lease.
@@ -581,31 +584,31 @@ typedef struct kv_problem {
 // The lease id is in use.
 #define KV_LEASE_EXISTS 9
 
-// A handle lost its lease.
+// A lease, lock or election handle lost its lease.
 #define KV_LEASE_LOST 10
 
-// kv_transact gave up after its retries.
+// A transaction with retries gave up after its last retry.
 #define KV_CONFLICT 11
 
-// The request was withdrawn before it began.
+// The caller withdrew the request before it began, or ended the wait.
 #define KV_CANCELLED 12
 
-// The timeout passed.
+// The timeout passed before the request began, or before the wait ended.
 #define KV_TIMEOUT 13
 
-// The database, or the parent of this handle, is closed.
+// The handle, or the parent it was made from, is closed.
 #define KV_CLOSED 14
 
-// A handle from before fork().
+// The handle was opened before fork(); open the store again in the child.
 #define KV_FORKED 15
 
-// The write lock is held, or exclusive use is not possible.
+// The write lock is held, or exclusive use is not possible; the message names the holder.
 #define KV_BUSY 16
 
-// The disk or the quota is full; nothing was written.
+// The quota or the disk is full; nothing was written.
 #define KV_FULL 17
 
-// Read-only handle or medium, or the store is poisoned.
+// The handle or the medium is read-only, or the store is poisoned by a failed sync.
 #define KV_READ_ONLY 18
 
 // The operating system reported an error.
@@ -614,37 +617,37 @@ typedef struct kv_problem {
 // The store's bytes are damaged.
 #define KV_CORRUPT 20
 
-// A newer format, another page size or ABI.
+// A newer format, another page size or ABI, an unexpected LMDB.
 #define KV_INCOMPATIBLE 21
 
 // The path is a file or a directory that is not a store.
 #define KV_NOT_A_STORE 22
 
-// There is no store.
+// There is no store at that path.
 #define KV_NOT_FOUND 23
 
 // The store exists already.
 #define KV_EXISTS 24
 
-// This engine or build cannot do it.
+// Not possible with this engine or build.
 #define KV_UNSUPPORTED 25
 
-// No endpoint is reachable.
+// No endpoint of the cluster is reachable; the message names each with its reason.
 #define KV_UNAVAILABLE 26
 
-// The token is missing or invalid.
+// The token, the user or the password is missing or invalid.
 #define KV_UNAUTHENTICATED 27
 
 // Refused by file permissions or by auth.
 #define KV_PERMISSION_DENIED 28
 
-// The cluster refused the request for another reason.
+// The caller is not the leader, or the cluster refused the request for another reason.
 #define KV_FAILED_PRECONDITION 29
 
-// A defect of libkv.
+// A defect of libkv; never expected.
 #define KV_INTERNAL 30
 
-// The write may or may not have happened.
+// The write may or may not have happened; the message says how to find out.
 #define KV_UNKNOWN_OUTCOME 31
 
 #ifdef __cplusplus
@@ -1865,6 +1868,29 @@ KV_API const char *kv_server_address(const struct kv_server *server);
 // Errors: none.
 KV_API void kv_server_free(struct kv_server *server);
 
+// Creates a manual clock that starts at unix_ms milliseconds since 1970; for kv_options.clock. A
+// store opened with it cannot be opened by another process. NULL only if out of memory.
+//
+// Owner: owned by the caller, to free with kv_clock_free before or after the stores opened with
+// it.
+// Threads: any.
+// Errors: none.
+KV_API struct kv_clock *kv_clock_new(int64_t unix_ms);
+
+// Moves a clock forward. It returns after everything that became due has been done.
+//
+// Owner: no ownership changes.
+// Threads: any.
+// Errors: KV_INVALID_ARGUMENT (ms is negative).
+KV_API kv_code kv_clock_advance(const struct kv_clock *clock, int64_t ms, struct kv_error **error);
+
+// Frees a clock; stores opened with it continue to use it.
+//
+// Owner: frees it; NULL is allowed.
+// Threads: the last use of it.
+// Errors: none.
+KV_API void kv_clock_free(struct kv_clock *clock);
+
 // Reads the status of the store.
 //
 // Owner: *out is owned by the caller, to free with kv_status_free.
@@ -1976,29 +2002,6 @@ const struct kv_problem *kv_check_report_at(const struct kv_check_report *report
 // Threads: the last use of it.
 // Errors: none.
 KV_API void kv_check_report_free(struct kv_check_report *report);
-
-// Creates a manual clock that starts at unix_ms milliseconds since 1970; for kv_options.clock. A
-// store opened with it cannot be opened by another process. NULL only if out of memory.
-//
-// Owner: owned by the caller, to free with kv_clock_free before or after the stores opened with
-// it.
-// Threads: any.
-// Errors: none.
-KV_API struct kv_clock *kv_clock_new(int64_t unix_ms);
-
-// Moves a clock forward. It returns after everything that became due has been done.
-//
-// Owner: no ownership changes.
-// Threads: any.
-// Errors: KV_INVALID_ARGUMENT (ms is negative).
-KV_API kv_code kv_clock_advance(const struct kv_clock *clock, int64_t ms, struct kv_error **error);
-
-// Frees a clock; stores opened with it continue to use it.
-//
-// Owner: frees it; NULL is allowed.
-// Threads: the last use of it.
-// Errors: none.
-KV_API void kv_clock_free(struct kv_clock *clock);
 
 // The ABI number of the loaded library; compare it with KV_ABI_VERSION. Within one number, symbols
 // and structs only grow.

@@ -29,14 +29,38 @@ export type Bytes = string | ArrayBufferView | ArrayBuffer | SharedArrayBuffer
  */
 export type Revision = number
 
+// generated from bindings/vocabulary/vocabulary.toml: words
 /**
- * How safe an acknowledged write is. `'sync'`: it is on the disk. `'lazy'`: a power cut may lose
- * the last commits, and never the store. `'none'`: only for a whole store, chosen when it is made;
- * a killed process loses nothing, a power cut may destroy the store.
+ * `'sync'`: An acknowledged write is on disk. The default.
+ * `'lazy'`: A power cut may lose the last commits but never damages the store.
+ * `'none'`: No flush. Chosen when a store is created; a power cut may destroy the store.
  */
 export type Durability = 'sync' | 'lazy' | 'none'
+/**
+ * `'none'`: Key order, or ascending for another target.
+ * `'ascend'`: Smallest first.
+ * `'descend'`: Largest first.
+ */
+export type SortOrder = 'none' | 'ascend' | 'descend'
+/**
+ * `'key'`: Sort by key.
+ * `'version'`: Sort by version.
+ * `'create'`: Sort by create revision.
+ * `'mod'`: Sort by mod revision.
+ * `'value'`: Sort by value.
+ */
+export type SortTarget = 'key' | 'version' | 'create' | 'mod' | 'value'
+export type CompareResult = '==' | '>' | '<' | '!='
+/**
+ * `'nospace'`: The quota is used up. Writes that need space fail with `FULL`; deletions,
+ * revocations and compactions still work.
+ * `'corrupt'`: The data may be damaged. Every write fails with `CORRUPT`.
+ */
+export type AlarmKind = 'nospace' | 'corrupt'
+// end of generated
 
-/** What a {@link KvError} says went wrong; the same words in every language. */
+// generated from bindings/vocabulary/vocabulary.toml: ErrorCode
+/** The condition that a {@link KvError} reports; see the README for each. */
 export type ErrorCode =
   | 'INVALID_ARGUMENT'
   | 'KEY_NOT_FOUND'
@@ -69,6 +93,7 @@ export type ErrorCode =
   | 'FAILED_PRECONDITION'
   | 'INTERNAL'
   | 'UNKNOWN_OUTCOME'
+// end of generated
 
 /** An error of a store. Wrong use of the API is a `TypeError` or `RangeError` instead. */
 export class KvError extends Error {
@@ -142,53 +167,57 @@ export interface Keys {
 
 /** Options of a range. */
 export interface RangeOptions {
-  /** At which revision; default now. */
+  // generated from bindings/vocabulary/vocabulary.toml: range
+  /** The revision to read; 0 or negative: the current one. */
   revision?: Revision
   /** The maximum number of pairs, after filters and sorting; 0 or negative: all. */
   limit?: number
-  /**
-   * Default `'none'`: by key, ascending, if the target is the key; else ascending on the target.
-   */
-  sortOrder?: 'none' | 'ascend' | 'descend'
-  /** Default `'key'`. */
-  sortTarget?: 'key' | 'version' | 'create' | 'mod' | 'value'
-  /** Leaves the values empty. */
+  /** The sort order; the default is key order, or ascending for another target. */
+  sortOrder?: SortOrder
+  /** The field to sort by; the default is the key. */
+  sortTarget?: SortTarget
+  /** Omit the values. */
   keysOnly?: boolean
-  /** Only counts: no pairs. */
+  /** Return only the count. Limit and filters have no effect. */
   countOnly?: boolean
-  /** Of meaning on a cluster only. */
-  serializable?: boolean
-  /** Only pairs last put at this revision or later; 0 is off. */
+  /** Only pairs with `modRevision` >= this; 0 is off. */
   minModRevision?: Revision
-  /** Only pairs last put at this revision or earlier; 0 is off. */
+  /** Only pairs with `modRevision` <= this; 0 is off. */
   maxModRevision?: Revision
-  /** Only pairs created at this revision or later; 0 is off. */
+  /** Only pairs with `createRevision` >= this; 0 is off. */
   minCreateRevision?: Revision
-  /** Only pairs created at this revision or earlier; 0 is off. */
+  /** Only pairs with `createRevision` <= this; 0 is off. */
   maxCreateRevision?: Revision
+  /** Allow a cluster's member to return data that may be stale. */
+  serializable?: boolean
+  // end of generated
 }
 
 /** The key range and the options of a range in one object. */
 export interface RangeRequest extends Keys, RangeOptions {}
 
 export interface PutOptions {
+  // generated from bindings/vocabulary/vocabulary.toml: put
   /** The lease to attach the key to; 0: none. */
   lease?: bigint
-  /** Answer the pair as it was before. */
+  /** Return the previous pair. */
   prevKv?: boolean
-  /** Keep the value that the key has; the key must exist and no value be given. */
+  /** Keep the current value; the key must exist. */
   ignoreValue?: boolean
-  /** Keep the lease that the key has; the key must exist. */
+  /** Keep the current lease; the key must exist. */
   ignoreLease?: boolean
-  /** How safe this write must be; default the handle's. Without effect inside a txn. */
+  /** The durability of this write; the default is the handle's. No effect inside a txn. */
   durability?: Durability
+  // end of generated
 }
 
 export interface DeleteOptions {
-  /** Answer the pairs that went. */
+  // generated from bindings/vocabulary/vocabulary.toml: delete
+  /** Return the deleted pairs. */
   prevKv?: boolean
-  /** How safe this write must be; default the handle's. Without effect inside a txn. */
+  /** The durability of this write; the default is the handle's. No effect inside a txn. */
   durability?: Durability
+  // end of generated
 }
 
 /**
@@ -255,8 +284,6 @@ export function Delete(
 ): DeleteRequest
 /** Compares, then runs one of two lists of operations, all in one revision. */
 export function Txn(members: TxnMembers): TxnRequest
-
-export type CompareResult = '==' | '!=' | '>' | '<'
 
 /**
  * Conditions of a txn, on a key or on every key of a range. A missing key has version, revisions
@@ -386,13 +413,6 @@ export interface Status {
   readonly alarms: AlarmMember[]
 }
 
-/**
- * `'nospace'`: The quota is used up. Writes that need space return `FULL`; deletions, revocations
- * and compactions still work.
- * `'corrupt'`: The data may be damaged. Every write returns `CORRUPT`.
- */
-export type AlarmKind = 'nospace' | 'corrupt'
-
 /** An alarm. */
 export interface AlarmMember {
   /** Its member; the member of a store is the second half of its store id. */
@@ -422,91 +442,98 @@ export interface CheckReport {
 
 /** Options of {@link open}. The default is in parentheses. */
 export interface OpenOptions {
-  /** Create the store if there is none (true); with false that is `NOT_FOUND`. */
+  // generated from bindings/vocabulary/vocabulary.toml: open
+  /** Create the store if it does not exist (default true); false fails with `NOT_FOUND`. */
   create?: boolean
-  /** Refuse writes with `READ_ONLY`, and create no store (false). */
+  /** Writes fail with `READ_ONLY`, and no file is created (default false). */
   readOnly?: boolean
   /**
-   * The durability of writes (`'sync'`). `'none'` is chosen when a store is created. `:memory:`
-   * accepts all and ignores them.
+   * The durability of acknowledged writes (default sync). A store in memory accepts every durability.
    */
   durability?: Durability
   /**
-   * How long a write waits for the write lock, in milliseconds (5,000). Then it fails with `BUSY`,
-   * whose message names the holder. `Infinity`: no limit.
+   * How long a write waits for the write lock before it fails with `BUSY`, which names the holder
+   * (default 5,000 ms); infinity waits without limit.
    */
   busyTimeoutMs?: number
   /**
-   * A quota on the pages with data, in bytes. It is stored in the store: another value changes it
-   * for every process, 0 removes it. A write that might exceed it fails with `FULL`; deletions,
-   * revocations and compactions still work.
+   * A quota for pages that hold data, in bytes. It is stored in the store and applies to every
+   * process; another value replaces it, 0 removes it. Writes beyond it fail with `FULL`; deletions,
+   * revocations and compactions always work.
    */
   maxBytes?: number
-  /** The largest sum of keys and values of one write, in bytes (64 MiB). */
+  /** The maximum size of the keys and values of one write, summed (default 64 MiB). */
   maxRequestBytes?: number
-  /** The largest number of operations in each list of a txn (100,000). */
+  /** The maximum number of operations in each list of a txn (default 100,000). */
   maxTxnOps?: number
-  /** The limits of etcd, so that a program does not first exceed them on a cluster. */
+  /** A preset of limits. Limits that are set separately take precedence. */
   limits?: 'etcd'
-  /** The smallest TTL in seconds; smaller ones are raised to it (1). */
+  /** The minimum TTL of a lease; smaller TTLs are raised to it (default 1 s). */
   leaseTtlMinSeconds?: number
-  /**
-   * Automatic compaction: keeps this number of revisions (a plain number means the same), or the
-   * history of this number of seconds (off).
-   */
+  /** Automatic compaction: the number of revisions, or the age, that is kept (default none). */
   autoCompaction?: number | { revisions: number } | { seconds: number }
   /**
-   * Slots for read transactions of all processes (1,024). The first process to open the store sets
-   * it.
+   * The maximum number of concurrent read transactions, over all processes (default 1,024). The first
+   * process that opens the store sets it.
    */
   maxReaders?: number
-  /** Permissions of new files (0o600; a new directory gets x for each r). */
+  /** The permissions of created files (default 0600). The directory also gets x where it has r. */
   mode?: number
-  /** A manual clock. Only one process can have the store open then. */
+  /**
+   * A manual clock for tests. A store that is opened with it cannot be opened by another process.
+   */
   clock?: Clock
-  /** Open the store also on a network file system (false). */
+  /** Allow a network file system (default false). Its locks may not work. */
   allowNetworkFs?: boolean
-  // --- Cluster only. A cluster refuses the options above, a store those below.
-  /** The file (PEM) of the trusted certificate authorities (those of the system). */
+  /**
+   * For clusters: The file (PEM) of the trusted certificate authorities (default: those that the
+   * system trusts).
+   */
   tlsCa?: string | Uint8Array | URL
-  /** The file (PEM) of this client's certificate; needs `tlsKey`. */
+  /** For clusters: The file (PEM) of this client's certificate. Needs `tlsKey`. */
   tlsCert?: string | Uint8Array | URL
-  /** The file (PEM) of its key. */
+  /** For clusters: The file (PEM) of the key of `tlsCert`. */
   tlsKey?: string | Uint8Array | URL
-  /** The name in the servers' certificates (the host of each endpoint). */
+  /**
+   * For clusters: The name that the servers' certificates must contain (default: the host of each
+   * endpoint).
+   */
   tlsServerName?: string
-  /** The user to log in; needs `password`. */
+  /** For clusters: The user name to log in with. Needs `password`. */
   user?: string
-  /** The password of `user`. */
+  /** For clusters: The password of `user`. */
   password?: string
-  /** How long to try to connect to an endpoint, in milliseconds (5,000). */
+  /** For clusters: The timeout of connecting to an endpoint (default 5,000 ms). */
   connectTimeoutMs?: number
-  /** How long to wait for a response, in milliseconds (30,000). `Infinity`: no limit. */
+  /** For clusters: The timeout of a request (default 30,000 ms); infinity waits without limit. */
   requestTimeoutMs?: number
-  /** The silence after which a connection is probed, in milliseconds (10,000). */
+  /** For clusters: The idle time after which a connection is probed (default 10,000 ms). */
   keepAliveMs?: number
+  // end of generated
 }
 
 /** Options of {@link serve}. Files are PEM. */
 export interface ServeOptions {
-  /** The server's certificate, for an `https` address; needs `keyFile`. */
+  // generated from bindings/vocabulary/vocabulary.toml: serve
+  /** The file (PEM) of the server's certificate, for an https address; needs `keyFile`. */
   certFile?: string | Uint8Array | URL
-  /** The key of `certFile`. */
+  /** The file (PEM) of the key of `certFile`. */
   keyFile?: string | Uint8Array | URL
-  /** The authorities of the clients' certificates. */
+  /** The file (PEM) of the authorities that clients' certificates come from. */
   trustedCaFile?: string | Uint8Array | URL
-  /** Refuse clients without a certificate (false). */
+  /** Refuse clients without a certificate (default false). */
   clientCertAuth?: boolean
   /**
-   * The largest sum of keys and values of one write by a client, in bytes (the limit of the store's
-   * handle, which applies as well).
+   * The maximum size of the keys and values of one write by a client, summed. The limit of the
+   * store's handle also applies.
    */
   maxRequestBytes?: number
   /**
-   * The largest number of operations in each list of a client's txn (the limit of the store's
-   * handle, which applies as well).
+   * The maximum number of operations in each list of a client's txn. The limit of the store's handle
+   * also applies.
    */
   maxTxnOps?: number
+  // end of generated
 }
 
 /**
@@ -589,19 +616,21 @@ export class Snapshot {
 
 /** Options of {@link Db.watch}. */
 export interface WatchOptions {
-  /** The first revision to deliver, past or future; 0: whatever is written from now on (0). */
+  // generated from bindings/vocabulary/vocabulary.toml: watch
+  /** The first revision to deliver; 0: only events after this call. It may be in the future. */
   startRevision?: Revision
-  /** With each event, the pair as it was before (false). */
+  /** Return the previous pair with each event. */
   prevKv?: boolean
-  /** Leave puts out (false). */
+  /** Omit puts. */
   noPut?: boolean
-  /** Leave deletions out (false). */
+  /** Omit deletions. */
   noDelete?: boolean
   /**
-   * After ten minutes without an event, a batch without events that says how far all is seen
-   * (false).
+   * After ten minutes without an event, deliver a batch without events whose revision shows the
+   * progress.
    */
   progress?: boolean
+  // end of generated
 }
 
 /**

@@ -57,8 +57,8 @@ pub(crate) fn complete_group(
     }
 }
 
-/// A request that was submitted with [`Db::submit`](crate::Db::submit) and may be withdrawn. Dropping
-/// this value has no effect.
+/// A request that was submitted with [`Db::submit`](crate::Db::submit) and may be withdrawn.
+/// Dropping this value has no effect.
 pub struct Submission {
     withdraw: Option<Box<dyn FnOnce() -> bool + Send>>,
 }

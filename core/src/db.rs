@@ -1,7 +1,7 @@
 //! [`Db`]: one method for each request, for any [`Engine`].
 //!
-//! Handles and loops on top of the requests (`watch`, `scan`, `lock`, `transact`, …) are in `recipe`:
-//! each file there adds its own methods to `Db`. `Db::open` is in `embedded`.
+//! Handles and loops on top of the requests (`watch`, `scan`, `lock`, `transact`, …) are in
+//! `recipe`: each file there adds its own methods to `Db`. `Db::open` is in `embedded`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -57,8 +57,8 @@ impl Db {
     /// The same store, for calls that must end by `deadline` (`None`: no limit), in addition to the
     /// timeouts of the options. It is for short use: calls after `deadline` fail.
     ///
-    /// On a cluster, a call without a response by then returns `timeout`, or `unknown_outcome` if it is
-    /// a write that was sent. A store in this process has no such limit: its writes have
+    /// On a cluster, a call without a response by then returns `timeout`, or `unknown_outcome` if
+    /// it is a write that was sent. A store in this process has no such limit: its writes have
     /// `busy_timeout_ms`.
     ///
     /// ```
@@ -277,8 +277,8 @@ impl Db {
     /// # Errors
     ///
     /// `compacted` (`revision` is not above the compacted one), `future_revision`. With `physical`
-    /// also `unknown_outcome`, or `closed` if the store was closed, if waiting for the space failed: the
-    /// compaction is then in effect, and the space is freed later.
+    /// also `unknown_outcome`, or `closed` if the store was closed, if waiting for the space
+    /// failed: the compaction is then in effect, and the space is freed later.
     pub fn compact(&self, compact: impl Into<Compact>) -> Result<CompactResponse> {
         call!(self, Compact, compact.into())
     }
@@ -298,8 +298,8 @@ impl Db {
     ///
     /// # Errors
     ///
-    /// `cancelled` if it was withdrawn: nothing was written. `unknown_outcome` if it is a write that was
-    /// sent to a cluster. Otherwise those of the request.
+    /// `cancelled` if it was withdrawn: nothing was written. `unknown_outcome` if it is a write
+    /// that was sent to a cluster. Otherwise those of the request.
     pub fn call_unless(
         &self,
         request: impl Into<Request>,

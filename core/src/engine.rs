@@ -337,7 +337,7 @@ pub trait Engine: Send + Sync {
         false
     }
 
-    /// The limits of this handle's requests; `None` if another process checks them, as for a cluster.
+    /// The limits of this handle's requests. `None` for a cluster, whose members check them.
     fn limits(&self) -> Option<Limits> {
         None
     }
@@ -376,8 +376,9 @@ pub trait WatchStream: Send + Sync {
     /// `compacted`, `cancelled` and `closed` end the stream.
     fn next_page(&self) -> Result<WatchPage>;
 
-    /// Same as [`next_page`](WatchStream::next_page), for tasks that share a thread: it scans at most a
-    /// part of the log. An empty page may not be the end: call [`remind`](WatchStream::remind) then.
+    /// Same as [`next_page`](WatchStream::next_page), for tasks that share a thread: it scans at
+    /// most a part of the log. An empty page may not be the end: call
+    /// [`remind`](WatchStream::remind) then.
     ///
     /// # Errors
     ///

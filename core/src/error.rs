@@ -6,66 +6,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+pub use crate::code::Code;
 use crate::model::{LeaseId, Revision};
-
-macro_rules! codes {
-    ($( $number:literal $variant:ident $name:literal $doc:literal )*) => {
-        /// The kind of an error, with a number that never changes.
-        ///
-        /// The number is C's `kv_code`. The name (see [`Code::name`]) is the same in every language. 0 means
-        /// success and is not a `Code`.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[non_exhaustive]
-        #[repr(i32)]
-        pub enum Code {
-            $( #[doc = $doc] $variant = $number, )*
-        }
-
-        impl Code {
-            /// All codes, in the order of their numbers.
-            pub const ALL: &'static [Code] = &[ $( Code::$variant, )* ];
-
-            /// The stable name: `invalid_argument`, `compacted`, …
-            pub fn name(self) -> &'static str {
-                match self { $( Code::$variant => $name, )* }
-            }
-        }
-    };
-}
-
-codes! {
-    1 InvalidArgument "invalid_argument" "Empty key, invalid option, value with `ignore_value`, …"
-    2 KeyNotFound "key_not_found" "`ignore_value` or `ignore_lease` on a missing key."
-    3 DuplicateKey "duplicate_key" "A txn would write one key twice."
-    4 TooManyOps "too_many_ops" "A txn's list is longer than `max_txn_ops`."
-    5 TooLarge "too_large" "The request is larger than `max_request_bytes`, or a key longer than a store can hold."
-    6 Compacted "compacted" "The revision has been compacted; [`Error::revision`] is the compacted revision."
-    7 FutureRevision "future_revision" "The revision has not been written; [`Error::revision`] is the current revision."
-    8 LeaseNotFound "lease_not_found" "No such lease."
-    9 LeaseExists "lease_exists" "The lease id is in use."
-    10 LeaseLost "lease_lost" "A lease, lock or election handle lost its lease."
-    11 Conflict "conflict" "`transact` gave up after its retries."
-    12 Cancelled "cancelled" "The caller withdrew the request before it began."
-    13 Timeout "timeout" "The timeout passed before the request began."
-    14 Closed "closed" "The handle, or the parent it was made from, is closed."
-    15 Forked "forked" "The handle was opened before fork(); open the store again in the child."
-    16 Busy "busy" "The write lock is held, or exclusive use is needed and not possible."
-    17 Full "full" "The quota or the disk is full; nothing was written."
-    18 ReadOnly "read_only" "The handle or the medium is read-only, or the store is poisoned by a failed sync."
-    19 Io "io" "The operating system reported an error."
-    20 Corrupt "corrupt" "The store's bytes are damaged."
-    21 Incompatible "incompatible" "A newer format, another page size or ABI, an unexpected LMDB."
-    22 NotAStore "not_a_store" "The path is a file or a directory that is not a store."
-    23 NotFound "not_found" "There is no store at that path."
-    24 Exists "exists" "The store exists already."
-    25 Unsupported "unsupported" "This engine or build cannot do it."
-    26 Unavailable "unavailable" "No endpoint is reachable."
-    27 Unauthenticated "unauthenticated" "The token is missing or invalid."
-    28 PermissionDenied "permission_denied" "Refused by file permissions or by auth."
-    29 FailedPrecondition "failed_precondition" "The cluster refused the request for another reason."
-    30 Internal "internal" "A defect of libkv; never expected."
-    31 UnknownOutcome "unknown_outcome" "The write may or may not have happened; the message says how to find out."
-}
 
 impl Code {
     /// The number, as C's `kv_code`.

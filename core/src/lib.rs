@@ -1,8 +1,8 @@
 //! # libkv: etcd's data model as a library
 //!
 //! A store is a directory. Every write gets a revision. Any past revision can be read until it is
-//! compacted. Transactions compare and swap many keys. Watchers follow every change. Keys expire with
-//! their lease. Several processes can open one store and watch each other's writes.
+//! compacted. Transactions compare and swap many keys. Watchers follow every change. Keys expire
+//! with their lease. Several processes can open one store and watch each other's writes.
 //!
 //! ```
 //! use libkv::{Db, Options, Put, Range, KeyRange};
@@ -17,21 +17,22 @@
 //! # Ok::<(), libkv::Error>(())
 //! ```
 //!
-//! Where to look: [`Db`] has every call. [`Put`], [`Range`], [`Delete`], [`Txn`] and [`Watch`] are the
-//! requests: plain values with their options as methods. [`Watcher`], [`Lease`], [`Lock`] and
-//! [`Election`] are handles. [`Error`] has a stable [`Code`]. [`Options`] says how a store is opened.
-//! `core/DESIGN.md` describes the files byte by byte. [`engine`] is the interface of other kinds of
-//! stores.
+//! Where to look: [`Db`] has every call. [`Put`], [`Range`], [`Delete`], [`Txn`] and [`Watch`] are
+//! the requests: plain values with their options as methods. [`Watcher`], [`Lease`], [`Lock`] and
+//! [`Election`] are handles. [`Error`] has a stable [`Code`]. [`Options`] says how a store is
+//! opened. `core/DESIGN.md` describes the files byte by byte. [`engine`] is the interface of other
+//! kinds of stores.
 //!
 //! Features: `stream` implements `Stream` for [`Watcher`] and [`Leaders`]; `serde` implements
-//! `Serialize` and `Deserialize` for keys, events, differences, responses and the status. No feature
-//! is on by default.
+//! `Serialize` and `Deserialize` for keys, events, differences, responses and the status. No
+//! feature is on by default.
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64")))]
 compile_error!(
     "libkv runs on 64-bit Linux with glibc: it shares robust mutexes and file locks between processes"
 );
 
+mod code;
 mod completion;
 mod db;
 mod embedded;

@@ -48,9 +48,9 @@ pub struct Options {
     pub create: Option<bool>,
     /// Writes return `read_only`, and no file is created (default false).
     pub read_only: Option<bool>,
-    /// The durability of acknowledged writes (default [`Durability::Sync`]). [`Durability::None`] is
-    /// chosen when the store is created and cannot be changed later. A store in memory accepts every
-    /// durability: it has no disk to write to.
+    /// The durability of acknowledged writes (default [`Durability::Sync`]). [`Durability::None`]
+    /// is chosen when the store is created and cannot be changed later. A store in memory accepts
+    /// every durability: it has no disk to write to.
     pub durability: Option<Durability>,
     /// How long a write waits for the write lock before it returns `busy`, which names the holder
     /// (default 5,000 ms). 0 does not wait; `u64::MAX` waits without limit.
@@ -227,20 +227,20 @@ setters! {
 #[derive(Clone, Debug)]
 pub struct Clock {
     /// `None`: the system's clock.
-    hand: Option<Arc<Hand>>,
+    manual: Option<Arc<ManualClock>>,
 }
 
 /// A manual clock.
 #[derive(Debug)]
-struct Hand {
+struct ManualClock {
     /// Milliseconds since 1970.
     now_ms: AtomicI64,
     /// What must be notified when the clock moves.
-    followers: Mutex<Vec<Weak<dyn Follower>>>,
+    listeners: Mutex<Vec<Weak<dyn ClockListener>>>,
 }
 
 /// Something that acts at a time of the store's clock.
-pub(crate) trait Follower: Send + Sync + std::fmt::Debug {
+pub(crate) trait ClockListener: Send + Sync + std::fmt::Debug {
     /// Called before the clock moves forward by this many milliseconds: leases that are renewed
     /// automatically get a later deadline, so that they do not expire in between.
     fn prepare(&self, forward_ms: i64);
@@ -256,47 +256,48 @@ impl Clock {
     /// this open gets `busy` if another process has the store open.
     pub fn new(unix_ms: i64) -> Clock {
         Clock {
-            hand: Some(Arc::new(Hand {
+            manual: Some(Arc::new(ManualClock {
                 now_ms: AtomicI64::new(unix_ms),
-                followers: Mutex::default(),
+                listeners: Mutex::default(),
             })),
         }
     }
 
     /// The system's clock.
     pub fn system() -> Clock {
-        Clock { hand: None }
+        Clock { manual: None }
     }
 
     /// Moves a manual clock forward by `ms` milliseconds. Negative numbers count as 0. It returns
     /// after everything that became due has been done, or has failed, in every store opened with
     /// it: leases that expire are deleted with their keys. The system's clock is not moved.
     pub fn advance(&self, ms: i64) {
-        let Some(hand) = &self.hand else { return };
+        let Some(manual) = &self.manual else { return };
         let forward = ms.max(0);
-        let followers = hand.followers();
-        followers
+        let listeners = manual.listeners();
+        listeners
             .iter()
-            .for_each(|follower| follower.prepare(forward));
-        hand.now_ms
+            .for_each(|listener| listener.prepare(forward));
+        manual
+            .now_ms
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
                 Some(now.saturating_add(forward))
             })
             .expect("the update is always some");
-        followers.iter().for_each(|follower| follower.catch_up());
+        listeners.iter().for_each(|listener| listener.catch_up());
     }
 
-    /// Notifies `follower` when the clock is advanced, while it is alive.
-    pub(crate) fn follow(&self, follower: Weak<dyn Follower>) {
-        if let Some(hand) = &self.hand {
-            hand.lock().push(follower);
+    /// Notifies `listener` when the clock is advanced, while it is alive.
+    pub(crate) fn notify(&self, listener: Weak<dyn ClockListener>) {
+        if let Some(manual) = &self.manual {
+            manual.lock().push(listener);
         }
     }
 
     /// Milliseconds since 1970.
     pub fn unix_ms(&self) -> i64 {
-        match &self.hand {
-            Some(hand) => hand.now_ms.load(Ordering::Acquire),
+        match &self.manual {
+            Some(manual) => manual.now_ms.load(Ordering::Acquire),
             None => SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |since| since.as_millis() as i64),
@@ -304,13 +305,13 @@ impl Clock {
     }
 
     /// Whether this is a manual clock.
-    pub fn is_in_hand(&self) -> bool {
-        self.hand.is_some()
+    pub fn is_manual(&self) -> bool {
+        self.manual.is_some()
     }
 
     /// Whether both are the same clock.
     pub fn same(&self, other: &Clock) -> bool {
-        match (&self.hand, &other.hand) {
+        match (&self.manual, &other.manual) {
             (None, None) => true,
             (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
             _ => false,
@@ -318,18 +319,18 @@ impl Clock {
     }
 }
 
-impl Hand {
-    fn lock(&self) -> MutexGuard<'_, Vec<Weak<dyn Follower>>> {
-        self.followers
+impl ManualClock {
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<dyn ClockListener>>> {
+        self.listeners
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The followers that are still alive.
-    fn followers(&self) -> Vec<Arc<dyn Follower>> {
-        let mut followers = self.lock();
-        followers.retain(|follower| follower.strong_count() > 0);
-        followers.iter().filter_map(Weak::upgrade).collect()
+    /// The listeners that are still alive.
+    fn listeners(&self) -> Vec<Arc<dyn ClockListener>> {
+        let mut listeners = self.lock();
+        listeners.retain(|listener| listener.strong_count() > 0);
+        listeners.iter().filter_map(Weak::upgrade).collect()
     }
 }
 
@@ -366,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_in_hand_moves_forward_only() {
+    fn clock_moves_forward_only() {
         let clock = Clock::new(1_000);
         let same = clock.clone();
         clock.advance(500);

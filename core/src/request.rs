@@ -818,13 +818,14 @@ pub enum AlarmAction {
 /// `AlarmRequest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[must_use = "a request does nothing until it is run"]
+#[non_exhaustive]
 pub struct Alarm {
     /// The action.
     pub action: AlarmAction,
     /// The member id, as given, including 0. No effect with [`AlarmAction::Get`].
     pub member: u64,
-    /// The alarm type. `None` selects all types for [`AlarmAction::Get`]; for other actions it makes the
-    /// request do nothing.
+    /// The alarm type. `None` selects all types for [`AlarmAction::Get`]; for other actions it
+    /// makes the request do nothing.
     pub kind: Option<AlarmKind>,
 }
 
@@ -1011,6 +1012,7 @@ pub struct Events {
 /// its readers, and its user may not be allowed to read all keys.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Status {
     /// The current revision.
     pub revision: Revision,
@@ -1049,8 +1051,8 @@ pub struct Status {
     pub writer_pid: Option<u32>,
     /// How long it has held the write lock, in milliseconds.
     pub writer_held_ms: Option<u64>,
-    /// By how many commits the oldest active read transaction is behind; `None` if there is none. Its
-    /// pages cannot be reused.
+    /// By how many commits the oldest active read transaction is behind; `None` if there is none.
+    /// Its pages cannot be reused.
     pub oldest_reader: Option<u64>,
 }
 
@@ -1058,6 +1060,7 @@ pub struct Status {
 /// written to the last flush. See [`crate::Db::commit_times`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct CommitTimes {
     /// The number of commits that took at most 1 ms, more than that and at most 2 ms, at most 4 ms,
     /// and so on to 8,192 ms.

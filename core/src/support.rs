@@ -9,20 +9,21 @@ pub use crate::recipe::{
 };
 
 /// The number of forks between this process and the one that first called this or opened a store.
-/// For engines whose handles must return `forked` in a child. Only the first call costs a system call.
+/// For engines whose handles must return `forked` in a child. Only the first call costs a system
+/// call.
 pub fn fork_generation() -> u64 {
     os::count_forks();
     os::fork_generation()
 }
 
-/// Blocks SIGPIPE for the calling thread, permanently. For threads that write to connections: in a C
-/// program the signal would end the process.
+/// Blocks SIGPIPE for the calling thread, permanently. For threads that write to connections: in a
+/// C program the signal would end the process.
 pub fn block_sigpipe() {
     os::block_sigpipe();
 }
 
-/// Makes the allocator return freed blocks of 1 MiB and more to the system, for the whole process. Each
-/// such block then costs page faults. For programs that are only a server.
+/// Makes the allocator return freed blocks of 1 MiB and more to the system, for the whole process.
+/// Each such block then costs page faults. For programs that are only a server.
 pub fn return_large_memory() {
     os::return_large_memory();
 }

@@ -1,4 +1,4 @@
-//! Which requests are valid, before any of them touches a store.
+//! Validation of requests, before they reach a store.
 //!
 //! The order of the checks is etcd's (contract 4.7, 5.15): sizes and keys of each level, compares
 //! first, then the success list, then the failure list; then duplicate keys; then the total size.
@@ -11,10 +11,10 @@ use crate::model::KeyRange;
 use crate::options::{LimitsPreset, Options};
 use crate::request::*;
 
-/// Below these names no [`Side::Put`] writes.
+/// A [`Side::Put`] must not write names with these prefixes.
 const OWN_RECORDS: [&[u8]; 2] = [b"time/", b"alarm/"];
 
-/// The limits that a handle holds its requests against.
+/// The limits of the requests of a handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of one write: keys and values, or the encoded request if `etcd_encoding`.
@@ -23,12 +23,13 @@ pub struct Limits {
     pub max_txn_ops: usize,
     /// Smaller TTLs are raised to it.
     pub lease_ttl_min_seconds: i64,
-    /// Count the request as etcd encodes it, and let a nested txn have only what its parent left.
+    /// Use the size of the request as etcd encodes it, and etcd's limit for nested txns: a nested
+    /// txn has only the operations that its parent has left.
     pub etcd_rules: bool,
 }
 
 impl Limits {
-    /// The limits that these options ask for.
+    /// The limits of a handle that is opened with these options.
     pub fn from_options(options: &Options) -> Limits {
         let etcd_rules = options.limits == Some(LimitsPreset::Etcd);
         let (bytes, ops, ttl) = match etcd_rules {
@@ -47,21 +48,22 @@ impl Limits {
         }
     }
 
-    /// Whether this request may run at all: what a handle with these limits checks first.
+    /// Validates a request, as a handle with these limits does before it runs it.
     ///
     /// # Errors
     ///
-    /// `invalid_argument`, `duplicate_key`, `too_many_ops` or `too_large`, each naming what is meant.
+    /// `invalid_argument`, `duplicate_key`, `too_many_ops` or `too_large`, each naming what is
+    /// meant.
     pub fn check(&self, request: &Request) -> Result<()> {
         validate(request, self)
     }
 }
 
-/// Whether this request may run at all.
+/// Validates a request.
 ///
 /// # Errors
 ///
-/// `invalid_argument`, `duplicate_key`, `too_many_ops` or `too_large`, each naming what is meant.
+/// `invalid_argument`, `duplicate_key`, `too_many_ops`, `too_large`.
 pub fn validate(request: &Request, limits: &Limits) -> Result<()> {
     match request {
         Request::Range(range) => check_range(&range.range),
@@ -81,7 +83,7 @@ pub fn validate(request: &Request, limits: &Limits) -> Result<()> {
             check_txn(txn, limits, limits.max_txn_ops, 0)?;
             check_duplicates(&txn.success)?;
             check_duplicates(&txn.failure)?;
-            // etcd answers a txn of ranges without proposing it, so its size is not looked at
+            // etcd does not propose a txn of ranges, so it does not check its size
             if txn.is_read_only() {
                 return Ok(());
             }
@@ -99,11 +101,11 @@ pub fn validate(request: &Request, limits: &Limits) -> Result<()> {
     }
 }
 
-/// A watch as the engine takes it: an empty key is `\0`.
+/// Validates a watch. An empty key becomes `\0`, as in etcd.
 ///
 /// # Errors
 ///
-/// `invalid_argument` for a range that ends at or before its beginning.
+/// `invalid_argument` for a range that ends at or before its start.
 pub fn validate_watch(mut watch: Watch) -> Result<Watch> {
     if watch.range.key.is_empty() {
         watch.range.key = vec![0];
@@ -152,7 +154,8 @@ fn check_put(put: &Put) -> Result<()> {
     if put.key.len() > KEY_BYTES_MAX {
         let key = show(&put.key);
         let detail = format!("key {key}: this version stores keys of up to {KEY_BYTES_MAX}");
-        // etcd has no limit for keys, so this is not an error of etcd's: the server sends the detail
+        // etcd has no limit for keys, so this is not an error of etcd's: the server sends the
+        // detail
         return Err(Error::new(Code::TooLarge, etcd_text::REQUEST_TOO_LARGE)
             .with_detail(detail)
             .with_key(&*put.key));
@@ -160,7 +163,7 @@ fn check_put(put: &Put) -> Result<()> {
     Ok(())
 }
 
-/// `ops_max` is what is left for this level: the limit itself, or by etcd's rule what the parents
+/// `ops_max` is the limit of this level: that of the handle, or with etcd's rule what its parents
 /// have not used (contract 5.12).
 fn check_txn(txn: &Txn, limits: &Limits, ops_max: usize, depth: usize) -> Result<()> {
     let longest = txn
@@ -194,7 +197,7 @@ fn check_txn(txn: &Txn, limits: &Limits, ops_max: usize, depth: usize) -> Result
     Ok(())
 }
 
-/// What one list of operations writes, for the duplicate check of contract 5.13.
+/// The keys that one list of operations writes, for the duplicate check of contract 5.13.
 #[derive(Default)]
 struct Writes<'a> {
     puts: HashSet<&'a [u8]>,
@@ -210,8 +213,8 @@ impl Intervals {
         if start >= end {
             return;
         }
-        // swallow every interval that reaches into this one, the last that begins at or before
-        // its end first
+        // merge every interval that overlaps this one, beginning with the last that starts at or
+        // before its end
         while let Some((s, e)) = self.0.range(..=end.clone()).next_back() {
             if *e < start {
                 break;
@@ -231,7 +234,8 @@ impl Intervals {
             .is_some_and(|(_, end)| key < end.as_slice())
     }
 
-    /// As etcd reads a deletion here: an end of `\0` is taken literally, so "from key" is empty.
+    /// As etcd reads a deletion in this check: an end of `\0` is taken literally, so that "from
+    /// key" is empty.
     fn insert_delete(&mut self, range: &KeyRange) {
         let end = match range.is_single() {
             true => [range.key.as_slice(), &[0]].concat(),
@@ -241,8 +245,9 @@ impl Intervals {
     }
 }
 
-/// etcd's algorithm to the letter: this level's deletes, then each nested txn in order (its puts
-/// against what was collected so far, then its deletes added), then this level's puts.
+/// Exactly etcd's algorithm: the deletes of this level; then each nested txn in order (its puts are
+/// checked against the keys collected so far, then its deletes are added); then the puts of this
+/// level.
 fn check_duplicates(ops: &[Op]) -> Result<Writes<'_>> {
     let mut writes = Writes::default();
     for op in ops {
@@ -258,7 +263,7 @@ fn check_duplicates(ops: &[Op]) -> Result<Writes<'_>> {
             writes.add_put(key)?;
         }
         for key in &failure.puts {
-            // only one of the two branches runs, so its twin is no duplicate
+            // only one of the two lists runs, so the same key in both is no duplicate
             if !success.puts.contains(key) {
                 writes.add_put(key)?;
             }
@@ -300,7 +305,7 @@ fn check_size(limits: &Limits, plain: impl Fn() -> u64, encoded: impl Fn() -> u6
     Ok(())
 }
 
-/// Keys and values of a write, summed: what `max_request_bytes` counts without the preset.
+/// The size of the keys and values of a write, which `max_request_bytes` limits without the preset.
 pub(crate) fn request_bytes(request: &Request) -> u64 {
     match request {
         Request::Range(range) => range_bytes(&range.range),
@@ -315,7 +320,7 @@ pub(crate) fn request_bytes(request: &Request) -> u64 {
     }
 }
 
-/// Records of the engine's own, below these names, are written by it alone.
+/// Only the engine writes records with its own prefixes.
 fn check_side(side: &Side, limits: &Limits) -> Result<()> {
     let named = |name: &[u8]| match name.len() {
         1..=KEY_BYTES_MAX => Ok(()),
@@ -379,13 +384,13 @@ fn txn_bytes(txn: &Txn) -> u64 {
     compares.chain(ops).sum()
 }
 
-/// How many bytes etcd's own encoding of a request takes. No wire message is made here: only its
-/// length is needed, for the preset `etcd`.
+/// The size of a request in etcd's encoding, for the preset `etcd`. No message is encoded: only its
+/// length is needed.
 mod wire {
     use super::*;
 
-    /// What etcd 3.5.1 wraps around a request before it looks at its size: a header with a request
-    /// id (field 100: two bytes of tag, one of length, one of tag, nine of id).
+    /// The size of what etcd 3.5.1 adds to a request before it checks the size: a header with a
+    /// request id (field 100: two bytes of tag, one of length, one of tag, nine of id).
     pub const ENVELOPE_BYTES: u64 = 13;
 
     fn varint(number: u64) -> u64 {

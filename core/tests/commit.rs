@@ -1,5 +1,5 @@
 //! What completions may do, and what closing does to requests that are still queued. Nothing here
-//! waits for a time to pass: each wait ends with its answer, and its limit only names a hang.
+//! waits for a time to pass: each wait ends with its response; its limit is for failures only.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -10,8 +10,8 @@ use libkv::{Code, Compact, Db, Delete, KeyRange, Op, Options, Put, Txn, Watch};
 use libkv_test_support::deadline::deadline;
 use libkv_test_support::scratch;
 
-/// Longer than any answer takes, shorter than a wait for a lock that nobody gives back.
-const HANG: Duration = Duration::from_secs(20);
+/// Longer than any response takes, shorter than a wait for a lock that is never released.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn patient() -> Options {
     Options::new().busy_timeout_ms(60_000)
@@ -19,8 +19,8 @@ fn patient() -> Options {
 
 fn response<T>(responses: &Receiver<T>, what: &str) -> T {
     responses
-        .recv_timeout(HANG)
-        .unwrap_or_else(|_| panic!("{what} is not answered"))
+        .recv_timeout(PATIENCE)
+        .unwrap_or_else(|_| panic!("{what} has no response"))
 }
 
 #[test]
@@ -34,10 +34,10 @@ fn completion_may_write_while_requests_are_queued() {
         // only the thread that runs this would lead for it
         let queued = done.clone();
         inner.submit(Put::new("queued", "2"), move |response| {
-            queued.send(response.map(drop)).expect("somebody listens")
+            queued.send(response.map(drop)).expect("the test waits")
         });
         done.send(inner.put(Put::new("waited for", "3")).map(drop))
-            .expect("somebody listens");
+            .expect("the test waits");
     });
     for what in ["one write of a completion", "the other"] {
         response(&responses, what).expect("written");
@@ -58,15 +58,15 @@ fn completion_may_write_on_a_thread_that_waits_for_its_own_turn() {
     let (held, go_on) = (channel(), channel());
     // the worker leads this one and stays in its completion until everything below is queued
     db.submit(large("first"), move |_| {
-        held.0.send(()).expect("somebody listens");
-        go_on.1.recv_timeout(HANG).expect("told");
+        held.0.send(()).expect("the test waits");
+        go_on.1.recv_timeout(PATIENCE).expect("notified");
     });
     response(&held.1, "the first request");
     for key in ["a", "b", "c"] {
         let (done, inner) = (done.clone(), db.clone());
         db.submit(large(key), move |response| {
             let written = response.and_then(|_| inner.put(Put::new(format!("of {key}"), "x")));
-            done.send(written.map(drop)).expect("somebody listens");
+            done.send(written.map(drop)).expect("the test waits");
         });
     }
     let waits = db.clone();
@@ -95,13 +95,13 @@ fn submit_during_a_sweep_has_a_response() {
     let (done, responses) = channel();
     let (swept, is_swept) = channel();
     db.submit(Compact::new(11).physical(true), move |response| {
-        swept.send(response.map(drop)).expect("somebody listens");
+        swept.send(response.map(drop)).expect("the test waits");
     });
     let mut under_way = 0;
     while is_swept.try_recv().map_or(true, |swept| swept.is_err()) {
         let done = done.clone();
         db.submit(Put::new("beside", "x"), move |response| {
-            done.send(response.map(drop)).expect("somebody listens")
+            done.send(response.map(drop)).expect("the test waits")
         });
         under_way += 1;
         while under_way > 32 || (under_way > 0 && responses.try_recv().is_ok()) {
@@ -154,7 +154,7 @@ fn chain_of_completions_keeps_no_lease_alive() {
     db.put(Put::new("leased", "x").lease(lease))
         .expect("written");
     let gone = watcher
-        .next(HANG)
+        .next(PATIENCE)
         .expect("followed")
         .expect("the lease does not expire");
     assert_eq!(gone.events.len(), 1);
@@ -190,7 +190,7 @@ fn close_completes_everything_queued_and_leaves_no_files() {
     assert_eq!(
         count.load(Ordering::SeqCst),
         most,
-        "each is answered once before the store is closed"
+        "each has one response before the store is closed"
     );
     let db = Db::open(&store, Options::new()).expect("nothing of it is still open");
     assert_eq!(db.status().expect("status").keys, Some(most as u64));
@@ -209,7 +209,7 @@ fn close_right_after_a_compaction_leaves_no_files() {
         db.submit(
             Compact::new(revision).physical(round % 2 == 0),
             move |response| {
-                done.send(response.map(drop)).expect("somebody listens");
+                done.send(response.map(drop)).expect("the test waits");
             },
         );
         drop(db);
@@ -233,9 +233,9 @@ fn completion_may_drop_the_last_handle() {
         let (told, go_on) = channel();
         db.submit(Put::new("k", "x"), move |response| {
             response.expect("written");
-            go_on.recv_timeout(HANG).expect("told");
-            drop(inner.lock().expect("nobody panicked").take());
-            done.send(()).expect("somebody listens");
+            go_on.recv_timeout(PATIENCE).expect("notified");
+            drop(inner.lock().expect("no panic").take());
+            done.send(()).expect("the test waits");
         });
         let queued = Arc::new(AtomicUsize::new(0));
         for key in ["a", "b", "c"] {
@@ -244,15 +244,15 @@ fn completion_may_drop_the_last_handle() {
                 queued.fetch_add(1, Ordering::SeqCst);
             });
         }
-        *last.lock().expect("nobody panicked") = Some(db);
+        *last.lock().expect("no panic") = Some(db);
         told.send(()).expect("the completion listens");
         response(&responses, "the first request");
-        // opening waits until the other end has closed, and so has answered
-        let db = Db::open(&store, patient()).expect("the store opens anew");
+        // opening waits until the other end has closed, and so has responded
+        let db = Db::open(&store, patient()).expect("the store opens again");
         assert_eq!(
             queued.load(Ordering::SeqCst),
             3,
-            "what was queued is answered"
+            "what was queued has a response"
         );
         db.delete(Delete::new(KeyRange::all())).expect("deleted");
     }
@@ -282,9 +282,9 @@ fn submit_all_is_one_group() {
                     Ordering::AcqRel,
                     Ordering::Acquire,
                 );
-                group_done.send(()).expect("somebody listens");
+                group_done.send(()).expect("the test waits");
             });
-            done.send((name, revision)).expect("somebody listens");
+            done.send((name, revision)).expect("the test waits");
         })
     };
     let requests = (0..100).map(|n| {

@@ -1,9 +1,10 @@
-//! The bell, exhaustively: every interleaving of two writers and two waiters.
+//! The commit signal: every interleaving of two writers and two waiters.
 //!
-//! A model of `raise_signal`, `wait_for_signal` (core/src/embedded/guard/signal.rs) and of the loop
-//! around them (`run` in background.rs), one atomic step at a time. Whatever happens, nobody may sleep for good without having
-//! seen the last commit; a writer may die between any two steps, and then the slow timer alone must
-//! do. Changed in one place, the model must be found wrong: else it proves nothing.
+//! A model of `raise_signal` and `wait_for_signal` (core/src/embedded/guard/signal.rs) and of the
+//! loop around them (`run` in core/src/embedded/background.rs), one atomic step at a time. No waiter
+//! may sleep without end before it has seen the last commit. A writer may die between any two
+//! steps; then the slow timer alone must wake the waiters. The model must find each wrong design,
+//! or it proves nothing.
 
 use std::collections::HashSet;
 
@@ -35,9 +36,9 @@ enum Writer {
     /// About to make one of the commits that are left.
     Commit,
     Ring,
-    /// A part of `ring` is done; the word before it.
+    /// A part of `raise_signal` is done; the word before it.
     Between(u8),
-    /// Somebody slept: to be woken.
+    /// A waiter sleeps and is to be woken.
     Wake,
     Done,
     Dead,
@@ -54,7 +55,7 @@ enum Waiter {
     /// About to enter the kernel, which compares the word with this.
     Enter(u8),
     Asleep,
-    /// Rests for a moment with the bell not armed.
+    /// Rests for a moment with the signal not armed.
     Rest,
 }
 
@@ -104,7 +105,7 @@ impl State {
                 word.wrapping_add(2)
             }
         };
-        let after_ring = |before: u8| {
+        let after_raise = |before: u8| {
             if before & 1 != 0 {
                 Writer::Wake
             } else {
@@ -128,7 +129,7 @@ impl State {
                 }
                 _ => {
                     next.word = count(self.word & !1);
-                    after_ring(self.word)
+                    after_raise(self.word)
                 }
             },
             Writer::Between(before) => {
@@ -137,7 +138,7 @@ impl State {
                 } else {
                     count(self.word)
                 };
-                after_ring(before)
+                after_raise(before)
             }
             Writer::Wake => {
                 next.wake(built);
@@ -151,7 +152,7 @@ impl State {
     /// What a waiter's next step leads to; none while it sleeps.
     fn wait(&self, at: usize, built: Built) -> Option<State> {
         let mut next = self.clone();
-        let (waiter, seen, rang) = self.waiters[at];
+        let (waiter, seen, raised) = self.waiters[at];
         next.waiters[at].0 = match waiter {
             Waiter::Load if built == Built::LooksFirst => {
                 next.waiters[at].1 = self.revision;
@@ -162,7 +163,7 @@ impl State {
             Waiter::Look(word) => {
                 next.waiters[at].1 = self.revision;
                 // rung for nothing: it rests, and is not to be woken meanwhile
-                match rang && seen == self.revision {
+                match raised && seen == self.revision {
                     true => {
                         next.waiters[at].2 = false;
                         Waiter::Rest
@@ -207,12 +208,12 @@ impl State {
         steps
     }
 
-    /// Somebody who has not seen the last commit.
+    /// A waiter that has not seen the last commit.
     fn behind(&self) -> bool {
         self.waiters.iter().any(|waiter| waiter.1 != self.revision)
     }
 
-    /// The slow timer wakes everybody.
+    /// The slow timer wakes every waiter.
     fn tick(&self) -> State {
         let mut next = self.clone();
         next.waiters
@@ -235,9 +236,9 @@ fn after_wake(left: u8) -> Writer {
 #[derive(Default, Debug)]
 struct Found {
     states: usize,
-    /// States in which nobody moves any more.
+    /// States in which no step is possible.
     ends: usize,
-    /// Of these, where somebody has not seen the last commit: with all writers alive, and with one
+    /// Of these, where a waiter has not seen the last commit: with all writers alive, and with one
     /// that died.
     lost: usize,
     lost_by_a_death: usize,
@@ -276,7 +277,7 @@ fn search(built: Built, may_die: bool) -> Found {
         }
         built != Built::AsItIs && found.lost > 0
     });
-    // whatever was lost: a tick of the slow timer later everybody has seen everything
+    // whatever was lost: after a tick of the slow timer every waiter has seen everything
     explore(behind, built, may_die, |state| {
         assert!(
             !state.behind() || built != Built::AsItIs,

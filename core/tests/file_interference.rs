@@ -1,4 +1,4 @@
-//! What other programs, other processes and other people do to a store's files: each answers its
+//! What other programs, processes and people do to the files of a store: each returns its
 //! code in words, and leaves the store as it was.
 
 use std::fs;
@@ -329,9 +329,9 @@ fn foreign_files_and_folders_are_not_changed() {
     bbolt[16..20].copy_from_slice(&0xED0C_DAEDu32.to_le_bytes());
     for (bytes, words) in [
         (bbolt, "bbolt"),
-        (b"hello".to_vec(), "no store"),
-        (vec![0xff; 9000], "no store"),
-        (vec![0; 4096], "no store"),
+        (b"hello".to_vec(), "is not a store"),
+        (vec![0xff; 9000], "is not a store"),
+        (vec![0; 4096], "is not a store"),
     ] {
         fs::write(&data, &bytes).expect("written");
         refused(&path, none(), Code::NotAStore, words);
@@ -385,7 +385,7 @@ fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 fn permission_error_names_the_file_and_the_right() {
     let _deadline = deadline();
     use std::os::unix::fs::PermissionsExt;
-    // where everybody may go, with a copy of the worker that everybody may run
+    // a folder for all users, with a copy of the worker that all users may run
     let folder = std::env::temp_dir().join(format!("libkv-permission-{}", std::process::id()));
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir(&folder).expect("a folder");
@@ -404,7 +404,8 @@ fn permission_error_names_the_file_and_the_right() {
             .arg(&store);
         said(other_user)
     };
-    // what is missing or has other permissions than 666 (the directory: 777), and what the error says
+    // what is missing or has other permissions than 666 (the directory: 777), and what the error
+    // says
     let cases = [
         ("guard", 0o000, "store/guard", "no permission to read it"),
         ("guard", 0o444, "store/guard", "no permission to write it"),
@@ -530,7 +531,7 @@ fn handles_of_one_process_share_a_store() {
     a.close();
     assert!(a.is_closed() && !b.is_closed());
     assert_eq!(
-        scan.next().expect("an answer").expect_err("closed").code(),
+        scan.next().expect("an item").expect_err("closed").code(),
         Code::Closed
     );
     assert_eq!(snapshot.get("a").expect_err("closed").code(), Code::Closed);
@@ -578,8 +579,8 @@ fn foreign_file_with_a_name_of_ours_is_not_changed() {
     fs::remove_dir_all(path).expect("removed");
 }
 
-/// A store whose data file was cut to nothing was taken for one that is not made yet: it opened anew
-/// and empty, and its first write sealed the loss.
+/// A store whose data file was cut to nothing was taken for one that does not exist yet: it opened
+/// again and empty, and its first write sealed the loss.
 #[test]
 fn emptied_data_file_is_damage_and_not_a_new_store() {
     let _deadline = deadline();
@@ -618,7 +619,7 @@ fn pipe_in_place_of_the_data_file_is_refused_at_once() {
     while opening.try_wait().expect("wait").is_none() {
         if std::time::Instant::now() > until {
             opening.kill().expect("killed");
-            panic!("it waits for somebody to write into the pipe");
+            panic!("it waits for a writer of the pipe");
         }
         std::thread::yield_now();
     }
@@ -804,7 +805,7 @@ fn invalid_urls_and_paths_that_are_not_utf8() {
         Path::new("htp://host:2379"),
         Options::new(),
         Code::InvalidArgument,
-        "htp:// is neither",
+        "htp:// is not the address of",
     );
     for cluster in ["etcd://host", "unix:///run/etcd.sock", "unix:etcd.sock"] {
         refused(
@@ -871,7 +872,7 @@ fn full_disk_refuses_writes_and_loses_nothing() {
                     format!("{count} acknowledged, {count} there"),
                     "{kb} kB"
                 );
-                assert_eq!(after, format!("{count} there anew, 0 problems"), "{kb} kB");
+                assert_eq!(after, format!("{count} there again, 0 problems"), "{kb} kB");
                 assert!(refused.starts_with("full "), "{kb} kB: {response}");
                 at_a_put += 1;
             }

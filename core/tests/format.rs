@@ -1,5 +1,5 @@
-//! Stores of every released format version open for ever: `core/tests/format/` keeps a small one of
-//! each, with what it must answer. And what a store of another version answers.
+//! Stores of every released format version open: `core/tests/format/` keeps a small one of
+//! each, with the responses that it must give. And what a store of another version returns.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ fn format_of_every_released_version_opens() {
         .expect("core/tests/format")
         .map(|entry| entry.expect("an entry").path())
     {
-        let path = scratch("old");
+        let path = folder("old");
         fs::copy(version.join("data.mdb"), path.join("data.mdb")).expect("a copy");
         let mut store = Rust::open(&path, Options::new()).expect("an old store opens");
         let expected = fs::read_to_string(version.join("expected.case")).expect("expected.case");
@@ -59,10 +59,17 @@ fn format_of_every_released_version_opens() {
     assert!(versions >= 1, "core/tests/format has no store");
 }
 
+/// A new folder.
+fn folder(name: &str) -> PathBuf {
+    let path = scratch(name);
+    fs::create_dir_all(&path).expect("a folder");
+    path
+}
+
 /// A copy of the newest kept store with a number in `meta` overwritten: LMDB 0.9 has no checksums
 /// over its pages, so the bytes after the name are the number.
 fn altered(name: &str, value: &[u8]) -> PathBuf {
-    let path = scratch(name);
+    let path = folder(name);
     let mut bytes = fs::read(kept().join("v1/data.mdb")).expect("the kept store");
     let mut changed = 0;
     for at in 0..bytes.len() - name.len() - value.len() {

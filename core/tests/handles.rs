@@ -31,7 +31,7 @@ fn watcher_refuses_a_second_reader() {
             }
         }
     });
-    // before the other waits this answers that there is nothing
+    // before the other waits this returns nothing
     let refused = loop {
         match watcher.next(Duration::ZERO) {
             Ok(None) => thread::yield_now(),
@@ -204,7 +204,7 @@ fn leaders_that_were_closed_unread_return_closed() {
     assert_eq!(code(leaders.try_next()), Code::Closed);
 }
 
-/// Somebody wrote, and compacted at once. Whoever watched other keys got `compacted`, if it had not
+/// A process wrote and compacted at once. A watcher of other keys got `compacted`, if it had not
 /// been told of the writes yet.
 #[test]
 fn compaction_right_after_a_write_does_not_end_watchers_of_other_keys() {
@@ -229,8 +229,8 @@ fn compaction_right_after_a_write_does_not_end_watchers_of_other_keys() {
     }
 }
 
-/// Somebody removed the directory of a store in use: writes went on being acknowledged, into files that
-/// nobody will open again, and nothing said so.
+/// The directory of a store in use was removed. Writes were still acknowledged, into files that
+/// cannot be opened again, and no call reported it.
 #[test]
 fn status_reports_that_the_files_were_removed() {
     let _deadline = deadline();

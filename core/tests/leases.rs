@@ -1,5 +1,5 @@
-//! Leases in real time and over processes: deadlines that outlive whoever had the store open, an
-//! expirer that is killed, a reboot, and leases that end with their process.
+//! Leases in real time and over processes: deadlines that outlive every process with the store
+//! open, an expirer that is killed, a reboot, and leases that end with their process.
 //!
 //! What must pass is time; nothing here says how much may.
 
@@ -16,7 +16,8 @@ use libkv_test_support::deadline::{PATIENCE, deadline, until};
 use libkv_test_support::dice::Dice;
 use libkv_test_support::{scratch, seed};
 
-/// Where `guard` has the boot id, and its lease slots of 32 bytes: id, deadline, image of the owner.
+/// Where `guard` has the boot id, and its lease slots of 32 bytes: id, deadline, image of the
+/// owner.
 const BOOT: u64 = 64;
 const SLOTS: u64 = 4_096;
 const DEAD: u64 = 0;
@@ -210,7 +211,7 @@ fn expiry_in_processes_that_are_killed_happens_once() {
     }
     let before = db.status().expect("status").revision;
     db.close();
-    // nobody is there but those who are killed
+    // the only processes are those that are killed
     let mut expirers = [0; 3].map(|_| Worker::ready(&store, &["expire"]));
     let end = Instant::now() + Duration::from_secs(4);
     let mut kills = 0;
@@ -271,7 +272,7 @@ fn lease_deadline_survives_every_process() {
     let long = slot(&store, 0);
     assert_eq!((long.0, slot(&store, 1).0), (7, 8));
     db.close();
-    // past the deadline of one while nobody has the store open
+    // past the deadline of one while no process has the store open
     std::thread::sleep(Duration::from_millis(1_200));
     let db = open(&store);
     assert_eq!(
@@ -366,8 +367,8 @@ fn lease_has_its_full_ttl_after_a_reboot() {
     fs::remove_dir_all(store).expect("removed");
 }
 
-/// Slots that are free stay so over a reboot: whoever opened the store first took all below the last
-/// one for taken, and the guard grew with every reboot.
+/// Slots that are free stay so over a reboot: the process that opened the store first took all
+/// below the last one for taken, and the guard grew with every reboot.
 #[test]
 fn lease_slots_are_free_after_a_reboot() {
     let _deadline = deadline();
@@ -420,7 +421,7 @@ fn lease_ends_with_its_process() {
     );
     assert_eq!(db.lease_list().expect("leases"), [0; 0]);
     drop((watcher, db));
-    // nobody is there: it is found out by the next who comes
+    // no process is there: the next one finds it
     let mut owner = Worker::ready(&store, &["own"]);
     owner.kill();
     let db = open(&store);
@@ -438,8 +439,8 @@ fn lease_ends_with_its_process() {
     fs::remove_dir_all(store).expect("removed");
 }
 
-/// Pid and start time stay the same over an `exec`: the new program waited for the lock of the old one
-/// until its TTL was over, and kept its leases alive as their owner.
+/// Pid and start time stay the same over an `exec`: the new program waited for the lock of the old
+/// one until its TTL was over, and kept its leases alive as their owner.
 #[test]
 fn lease_and_lock_of_a_program_end_at_exec() {
     let _deadline = deadline();
@@ -479,8 +480,8 @@ fn lease_and_lock_of_a_program_end_at_exec() {
     }
 }
 
-/// LMDB knows readers by pid: slots of the program before an `exec` were taken for the new program's and
-/// never freed.
+/// LMDB knows readers by pid: slots of the program before an `exec` were taken for the new
+/// program's and never freed.
 #[test]
 fn reader_slots_are_free_after_exec() {
     let _deadline = deadline();
@@ -547,7 +548,7 @@ fn lock_is_handed_over_between_processes() {
         "SEED={seed}: {fenced:?}"
     );
     // who was killed last may have been waiting for the lock: its key goes soon after
-    until("nobody waits for the lock", || {
+    until("no process waits for the lock", || {
         db.range(Range::new(KeyRange::prefix("name/")))
             .expect("range")
             .count
@@ -577,7 +578,7 @@ fn handovers(said: &str) -> usize {
     pids.windows(2).filter(|pair| pair[0] != pair[1]).count()
 }
 
-/// Whoever enters has a higher revision than all before, and nobody who entered earlier is heard of
+/// Each holder has a higher revision than all before, and no earlier holder acts
 /// after it: those who do not leave were killed.
 fn never_two(said: &str, seed: u64) {
     let (mut holder, mut highest) = (None, 0);
@@ -611,12 +612,12 @@ fn lock_fences_a_holder_that_was_stopped() {
     let mut holder = Worker::start(&store, &["hold-lock"]);
     let revision: Revision = holder.line().parse().expect("a revision");
     let mut lock = db.lock("name", 60).expect("a lock");
-    assert!(!lock.try_acquire().expect("an answer"), "somebody has it");
+    assert!(!lock.try_acquire().expect("a response"), "it is held");
     let error = lock
         .acquire(Duration::from_millis(50))
-        .expect_err("somebody has it");
+        .expect_err("it is held");
     assert_eq!(error.code(), Code::Timeout, "{error}");
-    // longer than its TTL, which nobody keeps alive meanwhile
+    // longer than its TTL, which is not kept alive meanwhile
     holder.signal("STOP");
     lock.acquire(PATIENCE)
         .expect("the lease of the other has expired");
@@ -664,13 +665,13 @@ fn lease_deadline_survives_a_commit_without_pages() {
 }
 
 /// When `advance` returns, what is due has happened, whatever else is written at that time; and
-/// whoever is granted a lease then has all of its TTL.
+/// a lease that is granted then has all of its TTL.
 #[test]
 fn clock_advance_returns_after_what_is_due() {
     let _deadline = deadline();
     let clock = Clock::new(1_000_000_000_000);
     let db = Db::open(":memory:", Options::new().clock(clock.clone())).expect("a store in memory");
-    // with a watcher somebody else looks for what is due too
+    // with a watcher another thread also looks for what is due
     let watcher = db.watch(Watch::new("busy")).expect("a watcher");
     let over = AtomicBool::new(false);
     let busy = || {
@@ -708,8 +709,8 @@ fn clock_advance_returns_after_what_is_due() {
     assert_eq!(db.check().expect("check").problems, []);
 }
 
-/// What a handle keeps alive is alive at every moment of an advance, also while another store of the
-/// same clock is still busy with what became due: whoever looked then found it expired.
+/// What a handle keeps alive is alive at every moment of an advance, also while another store of
+/// the same clock is still busy with what became due: a check at that moment found it expired.
 #[test]
 fn lease_that_is_kept_survives_clock_advance() {
     let _deadline = deadline();
@@ -740,8 +741,8 @@ fn lease_that_is_kept_survives_clock_advance() {
     );
 }
 
-/// What was to be run if a lease is lost is somebody else's code, also when it is forgotten: it may ask
-/// the lease, which answered nobody then.
+/// What was to be run if a lease is lost is code of the caller, also when it is forgotten: it may
+/// ask the lease, which did not return then.
 #[test]
 fn lease_callback_may_use_its_lease_when_dropped() {
     let _deadline = deadline();

@@ -6,8 +6,8 @@ use std::thread;
 use libkv::*;
 use libkv_test_support::deadline::deadline;
 
-/// In every revision: `always` keys below `a/`, and in odd ones `odd` keys below `b/`; each pair was written in
-/// it. So one pair of another revision, one too many and one too few are all seen.
+/// In every revision: `always` keys below `a/`, and in odd ones `odd` keys below `b/`; each pair
+/// was written in it. So one pair of another revision, one too many and one too few are all seen.
 struct Store {
     db: Db,
     always: i64,

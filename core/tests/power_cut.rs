@@ -250,7 +250,7 @@ fn commit_makes_the_flushes_of_its_durability() {
             other: 0,
         };
         assert_eq!(first, should, "{durability}: the first commit");
-        // each stretch up to an answer is one commit
+        // each part up to a response is one commit
         let (mut begin, mut commits) = (single + 1, 0);
         for at in single + 1..group {
             if !records[at].acks().is_empty() {
@@ -399,7 +399,7 @@ impl Content {
     }
 }
 
-/// A change of the directory; files are told apart by number.
+/// A change of the directory; files are distinguished by number.
 #[derive(Clone)]
 enum Naming {
     Made(String, usize),
@@ -425,7 +425,7 @@ impl Naming {
 }
 
 /// What the disk holds for certain, and what it may hold. Only data files count: the others are
-/// laid anew when they are not there.
+/// created again when they are not there.
 #[derive(Clone, Default)]
 struct Disk {
     files: Vec<Content>,
@@ -637,13 +637,13 @@ fn without_the_last_group(records: &[Record]) -> Disk {
         .rposition(|record| record.acks() == "group\n")
         .expect("the worker makes groups");
     let is_response = |record: &Record| record.acks().starts_with("ack ");
-    let answered = group
+    let responded = group
         + records[group..]
             .iter()
             .take_while(|record| !is_response(record))
             .count();
-    let end = answered
-        + records[answered..]
+    let end = responded
+        + records[responded..]
             .iter()
             .take_while(|record| is_response(record))
             .count();

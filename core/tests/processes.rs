@@ -330,7 +330,7 @@ impl Writer {
         Writer { child, name, acks }
     }
 
-    /// Kills it and answers what was acknowledged: revision, key, number.
+    /// Kills it and returns what was acknowledged: revision, key, number.
     fn kill(mut self) -> Vec<(i64, String, u64)> {
         assert!(
             self.child.try_wait().expect("wait").is_none(),
@@ -558,8 +558,8 @@ fn calls_between(trace: &str, from: &str, upto: &str) -> HashMap<String, usize> 
     calls
 }
 
-/// The calls of an idle process with 100 watchers for so long, and how many whole seconds that was; none
-/// where nothing can be traced.
+/// The calls of an idle process with 100 watchers during this time, and how many whole seconds that
+/// was; none where nothing can be traced.
 fn idle_calls(store: &Path, wait: Duration) -> Option<(HashMap<String, usize>, usize)> {
     if !Command::new("strace")
         .args(["-o", "/dev/null", "true"])
@@ -623,8 +623,9 @@ fn idle_process_with_watchers_makes_only_the_calls_of_its_timers() {
     fs::remove_dir_all(store).expect("removed");
 }
 
-/// While leases end with other processes each of those is asked for now and then, however many leases
-/// it has: a process with thousands of locks cost every other one as many calls, and the writer too.
+/// While leases end with other processes each of those is asked for now and then, however many
+/// leases it has: a process with thousands of locks cost every other one as many calls, and the
+/// writer too.
 #[test]
 fn owner_process_is_looked_up_once_for_all_its_leases() {
     let _deadline = deadline();

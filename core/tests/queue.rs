@@ -1,5 +1,5 @@
 //! The writer's queue: whatever leads, hands on and sweeps at the same time, every request is
-//! answered.
+//! completed.
 
 use std::sync::mpsc;
 use std::thread;
@@ -9,12 +9,12 @@ use libkv::*;
 use libkv_test_support::deadline::deadline;
 
 /// Long beyond what any machine needs; every wait inside is shorter than the store's own time-outs,
-/// so a request that nobody leads is noticed by its own error first.
+/// so a request that no leader takes is noticed by its own error first.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The worker sweeps behind a compaction in steps of its own, and leads for requests that no thread
-/// waits for. Leadership that was handed to it while it waited for its next step was lost: nobody
-/// led any more, and every writer of the process got `busy` until the sweep gave up.
+/// waits for. Leadership that was handed to it while it waited for its next step was lost: no
+/// thread led any more, and every writer of the process got `busy` until the sweep gave up.
 #[test]
 fn queue_is_led_while_the_worker_sweeps() {
     let _deadline = deadline();
@@ -22,7 +22,7 @@ fn queue_is_led_while_the_worker_sweeps() {
     for round in 0..40 {
         let revision = fill(&db);
         db.compact(revision).expect("compacted");
-        let (responses, answered) = mpsc::channel();
+        let (responses, received) = mpsc::channel();
         let writers: Vec<_> = (0..2)
             .map(|writer| {
                 let (db, responses) = (db.clone(), responses.clone());
@@ -31,9 +31,7 @@ fn queue_is_led_while_the_worker_sweeps() {
                         let responses = responses.clone();
                         let put = Put::new(format!("{writer}/{n}"), "v");
                         db.submit(put, move |response| {
-                            responses
-                                .send(response.map(drop))
-                                .expect("somebody listens")
+                            responses.send(response.map(drop)).expect("the test waits")
                         });
                     }
                 })
@@ -43,10 +41,10 @@ fn queue_is_led_while_the_worker_sweeps() {
             .into_iter()
             .for_each(|writer| writer.join().expect("submitted"));
         for n in 0..8_000 {
-            let response = answered
+            let response = received
                 .recv_timeout(PATIENCE)
-                .unwrap_or_else(|e| panic!("round {round}, answer {n}: {e}"));
-            response.unwrap_or_else(|e| panic!("round {round}, answer {n}: {e}"));
+                .unwrap_or_else(|e| panic!("round {round}, response {n}: {e}"));
+            response.unwrap_or_else(|e| panic!("round {round}, response {n}: {e}"));
         }
     }
 }
@@ -57,19 +55,19 @@ fn queue_is_led_while_the_worker_sweeps() {
 fn completion_may_wait_for_its_own_write() {
     let _deadline = deadline();
     let db = Db::open(":memory:", Options::new()).expect("a store");
-    let (responses, answered) = mpsc::channel();
+    let (responses, received) = mpsc::channel();
     for n in 0..5_000 {
         let (own, responses) = (db.clone(), responses.clone());
         db.submit(Put::new(format!("{n}"), "submitted"), move |response| {
             let second = response.and_then(|_| own.put(Put::new("own", format!("{n}"))));
-            responses.send(second.map(drop)).expect("somebody listens");
+            responses.send(second.map(drop)).expect("the test waits");
         });
     }
     for n in 0..5_000 {
-        let response = answered
+        let response = received
             .recv_timeout(PATIENCE)
-            .unwrap_or_else(|e| panic!("answer {n}: {e}"));
-        response.unwrap_or_else(|e| panic!("answer {n}: {e}"));
+            .unwrap_or_else(|e| panic!("response {n}: {e}"));
+        response.unwrap_or_else(|e| panic!("response {n}: {e}"));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The quota and the alarms: what is refused, what always has room, and who is told.
+//! The quota and the alarms: what is refused, what always has room, and which caller learns of it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -62,7 +62,8 @@ fn file_bytes(path: &Path) -> u64 {
         .len()
 }
 
-/// Again and again: full, everything deleted and compacted, and as much goes in as before, in the same file.
+/// Again and again: full, everything deleted and compacted, and as much goes in as before, in the
+/// same file.
 #[test]
 fn quota_leaves_room_for_deletions() {
     let _deadline = deadline();
@@ -165,7 +166,8 @@ fn quota_leaves_room_for_the_end_of_leases() {
     );
 }
 
-/// What counts for how much, at the last byte: refused with as much room as it counts, done with one byte more.
+/// What counts for how much, at the last byte: refused with as much room as it counts, done with
+/// one byte more.
 #[test]
 fn quota_counts_a_request_as_etcd_does() {
     let _deadline = deadline();
@@ -211,8 +213,8 @@ fn quota_counts_a_request_as_etcd_does() {
 }
 
 fn response(db: &Db, request: Request) -> std::result::Result<(), Code> {
-    let answered = db.call_unless(request, &|| false);
-    answered.map(drop).map_err(|error| error.code())
+    let response = db.call_unless(request, &|| false);
+    response.map(drop).map_err(|error| error.code())
 }
 
 /// Many at a time share a commit, and the quota counts what the group has written so far.
@@ -247,7 +249,8 @@ fn quota_is_not_exceeded_by_a_group() {
     assert!(used <= QUOTA + 16_384, "{used} bytes in use");
 }
 
-/// The quota is the store's: it stays when nobody names it, and who names another changes it for all.
+/// The quota is the store's: it stays when no option names it; another value changes it for all
+/// handles.
 #[test]
 fn quota_is_stored() {
     let _deadline = deadline();
@@ -273,7 +276,7 @@ fn quota_is_stored() {
     assert!(
         error
             .message()
-            .contains("but max_bytes is 1: delete and compact, or raise it)"),
+            .contains("but max_bytes is 1: delete keys and compact, or raise max_bytes)"),
         "{error}"
     );
 
@@ -293,8 +296,8 @@ fn quota_is_stored() {
     db.put(Put::new("k", "v")).expect("no quota any more");
 }
 
-/// With the limits of etcd the first refusal raises an alarm, which stays, over a restart too, although
-/// there is room again; every handle obeys it.
+/// With the limits of etcd the first refusal raises an alarm, which stays, over a restart too,
+/// although there is room again; every handle obeys it.
 #[test]
 fn alarm_stays_until_it_is_disarmed() {
     let _deadline = deadline();
@@ -404,7 +407,7 @@ fn corrupt_store_refuses_writes() {
     assert_eq!(db.get("k").expect("read"), None, "it expires once it may");
 }
 
-/// Records beside the keys: all or none, no revision, nobody's watcher.
+/// Records beside the keys: all or none, no revision, no event for a watcher.
 #[test]
 fn side_records_are_separate_from_keys() {
     let _deadline = deadline();

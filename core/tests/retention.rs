@@ -201,7 +201,7 @@ fn auto_compaction_refuses_zero_and_a_second_rule() {
         error.message().contains("60 s") && error.message().contains("5 revisions"),
         "both are named: {error}"
     );
-    Db::open(path, Options::new()).expect("whoever asks for nothing takes what there is");
+    Db::open(path, Options::new()).expect("an open without the option keeps it");
     db.close();
     std::fs::remove_dir_all(store).expect("removed");
 }

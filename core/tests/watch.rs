@@ -1,4 +1,4 @@
-//! Watchers against the model: what each receives, in which order, and when it is told that a
+//! Watchers against the model: what each receives, in which order, and when it learns that a
 //! compaction has overtaken it. And how little many of them cost.
 //!
 //! The seed is printed; `SEED=` repeats it, `HISTORIES=` sets how many.
@@ -87,7 +87,7 @@ enum Seen {
     Idle,
 }
 
-/// Whether it must be told that it was overtaken.
+/// Whether it must learn that a compaction has passed it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Overtaken {
     No,
@@ -105,7 +105,7 @@ struct Follower {
     overtaken: Overtaken,
     /// The compacted revisions that what it delivers next may have been read under.
     compacted: Vec<Revision>,
-    /// It is read once in so many steps; 0 is not before the end.
+    /// It is read once in this number of steps; 0 is not before the end.
     every: u64,
 }
 
@@ -226,7 +226,7 @@ impl Run {
         let settled = settled(self.engine.db(), &probe).expect("it goes on");
         assert!(
             matches!(settled, Settled::Idle(_)),
-            "nobody writes this key"
+            "no step writes this key"
         );
     }
 
@@ -553,7 +553,7 @@ fn watch_by_ten_thousand_wakes_those_that_match() {
     }
 }
 
-/// Has a worker do something and answers its lines.
+/// Runs a worker and returns its lines.
 fn worker(args: &[&str], name: &str) -> Vec<String> {
     let store = PathBuf::from(std::env!("CARGO_TARGET_TMPDIR"))
         .join(format!("{name}-{}", std::process::id()));
@@ -599,7 +599,7 @@ fn watch_by_ten_thousand_takes_little_memory() {
     );
 }
 
-/// Progress is reported after the watcher's own interval, and an event begins the interval anew.
+/// Progress is reported after the watcher's own interval, and an event starts the interval again.
 #[test]
 fn watch_progress_has_an_interval_per_watcher() {
     let _deadline = deadline();
@@ -642,7 +642,8 @@ fn watch_progress_has_an_interval_per_watcher() {
     assert_eq!(slow.try_next().expect("it goes on"), progress(2));
 }
 
-/// A watcher is caught up once it has handed out everything, not before, and with the store's revision.
+/// A watcher is caught up once it has handed out everything, not before, and with the store's
+/// revision.
 #[test]
 fn watch_caught_up_is_the_last_complete_revision() {
     let _deadline = deadline();
@@ -692,7 +693,8 @@ fn watch_caught_up_is_the_last_complete_revision() {
     assert_eq!(future.caught_up(), None);
 }
 
-/// Who shares a thread looks through a long past a piece at a time, and is called again until it is done.
+/// Who shares a thread looks through a long past a piece at a time, and is called again until it is
+/// done.
 #[test]
 fn watch_reads_a_long_past_in_pieces() {
     let _deadline = deadline();

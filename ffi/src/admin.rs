@@ -1,16 +1,16 @@
-//! Status, check, manual clocks, and the version of the library.
+//! Status, check, and the version of the library.
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, c_char};
 
-use libkv::{CheckReport, Clock, Durability, Status};
+use libkv::{CheckReport, Status};
 
 use crate::alarm::{KvAlarm, alarm_view};
 use crate::db::KvDb;
 use crate::error::KvError;
-use crate::guard::{
-    borrow, free, give, give_out, guard, guard_value, invalid, kinds, put_known, wanted,
-};
+use crate::guard::{free, guard, guard_value, value};
+use crate::handle::kinds;
+use crate::pointers::wanted;
 use crate::types::*;
 
 /// The status of a store; see kv_status_get.
@@ -18,9 +18,6 @@ pub struct KvStatus;
 
 /// The result of kv_check.
 pub struct KvCheckReport;
-
-/// A manual clock: it stands still until kv_clock_advance moves it.
-pub struct KvClock;
 
 /// One problem that kv_check found.
 #[repr(C)]
@@ -37,7 +34,7 @@ pub struct KvProblem {
 }
 
 /// The contents of a `kv_status`, with texts as C strings.
-pub(crate) struct StatusView {
+pub(crate) struct StatusContents {
     status: Status,
     lmdb_version: Option<CString>,
     store_id: CString,
@@ -45,16 +42,15 @@ pub(crate) struct StatusView {
 }
 
 /// The contents of a `kv_check_report`.
-pub(crate) struct Checked {
+pub(crate) struct ReportContents {
     report: CheckReport,
     problems: Vec<KvProblem>,
     _texts: Vec<CString>,
 }
 
 kinds! {
-    KvStatus = StatusView, b"kv_statu", "kv_status";
-    KvCheckReport = Checked, b"kv_check", "kv_check_report";
-    KvClock = Clock, b"kv_clock", "kv_clock";
+    KvStatus = StatusContents, b"kv_statu", "kv_status";
+    KvCheckReport = ReportContents, b"kv_check", "kv_check_report";
 }
 
 fn text(text: &str) -> CString {
@@ -72,21 +68,18 @@ pub unsafe extern "C" fn kv_status_get(
     out: *mut *mut KvStatus,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let status = borrow(db)?.0.status()?;
-            let view = StatusView {
-                lmdb_version: status.lmdb_version.as_deref().map(text),
-                store_id: text(&status.store_id),
-                alarms: status.alarms.iter().map(alarm_view).collect(),
-                status,
-            };
-            give_out::<KvStatus>(out, view);
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let status = c.arg(db)?.0.status()?;
+        let view = StatusContents {
+            lmdb_version: status.lmdb_version.as_deref().map(text),
+            store_id: text(&status.store_id),
+            alarms: status.alarms.iter().map(alarm_view).collect(),
+            status,
+        };
+        c.give::<KvStatus>(out, view);
+        Ok(())
+    })
 }
 
 /// The number selected by KV_STATUS_…. KV_YES and *out, or KV_NO if the number does not exist or
@@ -102,10 +95,9 @@ pub unsafe extern "C" fn kv_status_number(
     name: i32,
     out: *mut i64,
 ) -> i32 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(KV_NO, || unsafe {
-        Some(put_known(out, number(&borrow(status).ok()?.status, name)))
-    })
+    guard_value!(KV_NO, |c| Some(
+        c.put_known(out, number(&c.arg(status).ok()?.status, name))
+    ))
 }
 
 fn number(status: &Status, name: i32) -> Option<i64> {
@@ -120,13 +112,9 @@ fn number(status: &Status, name: i32) -> Option<i64> {
         KV_STATUS_WATCHERS => Some(large(status.watchers)),
         KV_STATUS_LEASES => status.leases.map(large),
         KV_STATUS_FORMAT_VERSION => status.format_version.map(i64::from),
-        KV_STATUS_DURABILITY => status.durability.map(|durability| {
-            i64::from(match durability {
-                Durability::Sync => KV_DURABILITY_SYNC,
-                Durability::Lazy => KV_DURABILITY_LAZY,
-                Durability::None => KV_DURABILITY_NONE,
-            })
-        }),
+        KV_STATUS_DURABILITY => status
+            .durability
+            .map(|durability| i64::from(durability_number(durability))),
         KV_STATUS_WRITER_PID => status.writer_pid.map(i64::from),
         KV_STATUS_WRITER_HELD_MS => status.writer_held_ms.map(large),
         KV_STATUS_OLDEST_READER => status.oldest_reader.map(large),
@@ -177,9 +165,8 @@ pub const KV_STATUS_MAX_BYTES: i32 = 16;
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_status_text(status: *const KvStatus, name: i32) -> *const c_char {
-    // SAFETY: pointers as the header asks for.
-    guard_value(std::ptr::null(), || unsafe {
-        let view = borrow(status).ok()?;
+    guard_value!(std::ptr::null(), |c| {
+        let view = c.arg(status).ok()?;
         match name {
             KV_STATUS_LMDB_VERSION => view.lmdb_version.as_ref().map(|text| text.as_ptr()),
             KV_STATUS_STORE_ID => Some(view.store_id.as_ptr()),
@@ -195,8 +182,7 @@ pub unsafe extern "C" fn kv_status_text(status: *const KvStatus, name: i32) -> *
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_status_alarms_len(status: *const KvStatus) -> usize {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(status).ok()?.alarms.len()) })
+    guard_value!(0, |c| Some(c.arg(status).ok()?.alarms.len()))
 }
 
 /// The active alarm at index, sorted by kind and member; NULL beyond the last.
@@ -209,9 +195,8 @@ pub unsafe extern "C" fn kv_status_alarms_at(
     status: *const KvStatus,
     index: usize,
 ) -> *const KvAlarm {
-    // SAFETY: pointers as the header asks for.
-    guard_value(std::ptr::null(), || unsafe {
-        let view = borrow(status).ok()?;
+    guard_value!(std::ptr::null(), |c| {
+        let view = c.arg(status).ok()?;
         view.alarms.get(index).map(std::ptr::from_ref)
     })
 }
@@ -224,10 +209,9 @@ pub unsafe extern "C" fn kv_status_alarms_at(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_status_poisoned(status: *const KvStatus) -> i32 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(KV_NO, || unsafe {
-        Some(flag_out(borrow(status).ok()?.status.poisoned))
-    })
+    guard_value!(KV_NO, |c| Some(flag_out(
+        c.arg(status).ok()?.status.poisoned
+    )))
 }
 
 /// KV_YES if the store's files were removed while it is open: data written since is lost when the
@@ -238,10 +222,9 @@ pub unsafe extern "C" fn kv_status_poisoned(status: *const KvStatus) -> i32 {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_status_removed(status: *const KvStatus) -> i32 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(KV_NO, || unsafe {
-        Some(flag_out(borrow(status).ok()?.status.removed))
-    })
+    guard_value!(KV_NO, |c| Some(flag_out(
+        c.arg(status).ok()?.status.removed
+    )))
 }
 
 /// Frees a status.
@@ -251,8 +234,7 @@ pub unsafe extern "C" fn kv_status_removed(status: *const KvStatus) -> i32 {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_status_free(status: *mut KvStatus) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(status) }
+    free!(status)
 }
 
 /// Reads the complete store and verifies every invariant of core/DESIGN.md. It takes as long as
@@ -267,17 +249,14 @@ pub unsafe extern "C" fn kv_check(
     out: *mut *mut KvCheckReport,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            give_out::<KvCheckReport>(out, checked(borrow(db)?.0.check()?));
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        c.give::<KvCheckReport>(out, checked(c.arg(db)?.0.check()?));
+        Ok(())
+    })
 }
 
-fn checked(report: CheckReport) -> Checked {
+fn checked(report: CheckReport) -> ReportContents {
     let mut texts = Vec::new();
     let problems = report.problems.iter().map(|problem| {
         let (invariant, message) = (text(problem.invariant), text(&problem.message));
@@ -291,7 +270,7 @@ fn checked(report: CheckReport) -> Checked {
         view
     });
     let problems = problems.collect();
-    Checked {
+    ReportContents {
         problems,
         report,
         _texts: texts,
@@ -305,8 +284,7 @@ fn checked(report: CheckReport) -> Checked {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_check_report_keys(report: *const KvCheckReport) -> u64 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(report).ok()?.report.keys) })
+    guard_value!(0, |c| Some(c.arg(report).ok()?.report.keys))
 }
 
 /// The number of events that were checked; 0 for NULL.
@@ -316,8 +294,7 @@ pub unsafe extern "C" fn kv_check_report_keys(report: *const KvCheckReport) -> u
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_check_report_events(report: *const KvCheckReport) -> u64 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(report).ok()?.report.events) })
+    guard_value!(0, |c| Some(c.arg(report).ok()?.report.events))
 }
 
 /// The number of problems; 0 if the store is sound, and for NULL.
@@ -327,8 +304,7 @@ pub unsafe extern "C" fn kv_check_report_events(report: *const KvCheckReport) ->
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_check_report_len(report: *const KvCheckReport) -> usize {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(report).ok()?.problems.len()) })
+    guard_value!(0, |c| Some(c.arg(report).ok()?.problems.len()))
 }
 
 /// The problem at index; NULL beyond the last.
@@ -341,14 +317,12 @@ pub unsafe extern "C" fn kv_check_report_at(
     report: *const KvCheckReport,
     index: usize,
 ) -> *const KvProblem {
-    // SAFETY: pointers as the header asks for.
-    guard_value(std::ptr::null(), || unsafe {
-        borrow(report)
-            .ok()?
-            .problems
-            .get(index)
-            .map(std::ptr::from_ref)
-    })
+    guard_value!(std::ptr::null(), |c| c
+        .arg(report)
+        .ok()?
+        .problems
+        .get(index)
+        .map(std::ptr::from_ref))
 }
 
 /// Frees a report.
@@ -358,55 +332,7 @@ pub unsafe extern "C" fn kv_check_report_at(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_check_report_free(report: *mut KvCheckReport) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(report) }
-}
-
-/// Creates a manual clock that starts at unix_ms milliseconds since 1970; for kv_options.clock. A
-/// store opened with it cannot be opened by another process. NULL only if out of memory.
-///
-/// Owner: owned by the caller, to free with kv_clock_free before or after the stores opened with
-/// it.
-/// Threads: any.
-/// Errors: none.
-#[unsafe(no_mangle)]
-pub extern "C" fn kv_clock_new(unix_ms: i64) -> *mut KvClock {
-    guard_value(std::ptr::null_mut(), || Some(give(Clock::new(unix_ms))))
-}
-
-/// Moves a clock forward. It returns after everything that became due has been done.
-///
-/// Owner: no ownership changes.
-/// Threads: any.
-/// Errors: KV_INVALID_ARGUMENT (ms is negative).
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_clock_advance(
-    clock: *const KvClock,
-    ms: i64,
-    error: *mut *mut KvError,
-) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            let clock = borrow(clock)?;
-            if ms < 0 {
-                return Err(invalid(format!("a clock does not go back by {ms} ms")));
-            }
-            clock.advance(ms);
-            Ok(())
-        })
-    }
-}
-
-/// Frees a clock; stores opened with it continue to use it.
-///
-/// Owner: frees it; NULL is allowed.
-/// Threads: the last use of it.
-/// Errors: none.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kv_clock_free(clock: *mut KvClock) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(clock) }
+    free!(report)
 }
 
 /// The ABI number of the loaded library; compare it with KV_ABI_VERSION. Within one number, symbols
@@ -417,7 +343,7 @@ pub unsafe extern "C" fn kv_clock_free(clock: *mut KvClock) {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub extern "C" fn kv_abi_version() -> u32 {
-    guard_value(0, || Some(KV_ABI_VERSION))
+    value(0, || Some(KV_ABI_VERSION))
 }
 
 /// The version of the loaded library, for example "0.1.0".
@@ -428,5 +354,5 @@ pub extern "C" fn kv_abi_version() -> u32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn kv_version() -> *const c_char {
     const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
-    guard_value(c"".as_ptr(), || Some(VERSION.as_ptr().cast()))
+    value(c"".as_ptr(), || Some(VERSION.as_ptr().cast()))
 }

@@ -5,17 +5,13 @@ use libkv::{AlarmKind, AlarmMember, Result};
 
 use crate::db::KvDb;
 use crate::error::KvError;
-use crate::guard::{borrow, free, give_out, guard, guard_value, invalid, kinds, wanted};
+use crate::guard::{free, guard, guard_value};
+use crate::handle::{invalid, kinds};
+use crate::pointers::wanted;
 use crate::types::*;
 
 /// A list of alarms; see kv_alarm_list.
 pub struct KvAlarms;
-
-/// The quota is used up. Writes that need space return KV_FULL; deletions, revocations and
-/// compactions still work.
-pub const KV_ALARM_NOSPACE: i32 = 1;
-/// The data may be damaged. Every write returns KV_CORRUPT.
-pub const KV_ALARM_CORRUPT: i32 = 2;
 
 /// An alarm that is active, or that was just disarmed.
 #[repr(C)]
@@ -32,13 +28,9 @@ kinds! {
 }
 
 pub(crate) fn alarm_view(alarm: &AlarmMember) -> KvAlarm {
-    let kind = match alarm.kind {
-        AlarmKind::NoSpace => KV_ALARM_NOSPACE,
-        AlarmKind::Corrupt => KV_ALARM_CORRUPT,
-    };
     KvAlarm {
         member: alarm.member,
-        kind,
+        kind: alarm_kind_number(alarm.kind),
     }
 }
 
@@ -46,12 +38,8 @@ fn views(alarms: Vec<AlarmMember>) -> Vec<KvAlarm> {
     alarms.iter().map(alarm_view).collect()
 }
 
-fn kind_in(kind: i32) -> Result<AlarmKind> {
-    match kind {
-        KV_ALARM_NOSPACE => Ok(AlarmKind::NoSpace),
-        KV_ALARM_CORRUPT => Ok(AlarmKind::Corrupt),
-        other => Err(invalid(format!("{other} is no KV_ALARM"))),
-    }
+fn kind_in(number: i32) -> Result<AlarmKind> {
+    alarm_kind(number).ok_or_else(|| invalid(format!("{number} is no KV_ALARM")))
 }
 
 /// Lists the active alarms, sorted by kind and member. An alarm stays active until it is disarmed,
@@ -66,14 +54,11 @@ pub unsafe extern "C" fn kv_alarm_list(
     out: *mut *mut KvAlarms,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            give_out::<KvAlarms>(out, views(borrow(db)?.0.alarm_list()?));
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        c.give::<KvAlarms>(out, views(c.arg(db)?.0.alarm_list()?));
+        Ok(())
+    })
 }
 
 /// Raises an alarm of a kind, KV_ALARM_…, for any member id; 0 is the store's own. Programs rarely
@@ -89,13 +74,10 @@ pub unsafe extern "C" fn kv_alarm_activate(
     member: u64,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            borrow(db)?.0.alarm_activate(kind_in(kind)?, member)?;
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        c.arg(db)?.0.alarm_activate(kind_in(kind)?, member)?;
+        Ok(())
+    })
 }
 
 /// Disarms the alarms of a member (0: every member) and of a kind (0: every kind). *out, if not
@@ -113,21 +95,18 @@ pub unsafe extern "C" fn kv_alarm_disarm(
     out: *mut *mut KvAlarms,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            let kind = if kind == 0 {
-                None
-            } else {
-                Some(kind_in(kind)?)
-            };
-            let ended = borrow(db)?.0.alarm_disarm(member, kind)?;
-            if !out.is_null() {
-                give_out::<KvAlarms>(out, views(ended));
-            }
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        let kind = if kind == 0 {
+            None
+        } else {
+            Some(kind_in(kind)?)
+        };
+        let ended = c.arg(db)?.0.alarm_disarm(member, kind)?;
+        if !out.is_null() {
+            c.give::<KvAlarms>(out, views(ended));
+        }
+        Ok(())
+    })
 }
 
 /// The number of alarms; 0 for NULL.
@@ -137,8 +116,7 @@ pub unsafe extern "C" fn kv_alarm_disarm(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_alarms_len(alarms: *const KvAlarms) -> usize {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(alarms).ok()?.len()) })
+    guard_value!(0, |c| Some(c.arg(alarms).ok()?.len()))
 }
 
 /// The alarm at index; NULL beyond the last.
@@ -148,10 +126,11 @@ pub unsafe extern "C" fn kv_alarms_len(alarms: *const KvAlarms) -> usize {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_alarms_at(alarms: *const KvAlarms, index: usize) -> *const KvAlarm {
-    // SAFETY: pointers as the header asks for.
-    guard_value(std::ptr::null(), || unsafe {
-        borrow(alarms).ok()?.get(index).map(std::ptr::from_ref)
-    })
+    guard_value!(std::ptr::null(), |c| c
+        .arg(alarms)
+        .ok()?
+        .get(index)
+        .map(std::ptr::from_ref))
 }
 
 /// Frees alarms.
@@ -161,6 +140,5 @@ pub unsafe extern "C" fn kv_alarms_at(alarms: *const KvAlarms, index: usize) -> 
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_alarms_free(alarms: *mut KvAlarms) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(alarms) }
+    free!(alarms)
 }

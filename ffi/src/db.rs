@@ -4,14 +4,15 @@
 use std::ffi::{CStr, OsStr, c_char};
 use std::os::unix::ffi::OsStrExt;
 
-use libkv::{
-    AutoCompaction, Clock, Compact, Db, Delete, DeleteResponse, LimitsPreset, Options, Put,
-    PutResponse, Result,
-};
+use libkv::{AutoCompaction, Clock, Compact, Db, DeleteResponse, Options, PutResponse, Result};
 
-use crate::admin::KvClock;
+use crate::clock::KvClock;
 use crate::error::KvError;
-use crate::guard::{borrow, free, give_out, guard, guard_value, invalid, kinds, put_out, wanted};
+use crate::guard::{free, guard, guard_value};
+use crate::handle::{invalid, kinds};
+use crate::options::{KvDeleteOptions, KvPutOptions};
+use crate::pointers::{Caller, wanted};
+use crate::requests::{delete_request, put_request};
 use crate::types::*;
 
 /// An open store or cluster. Any number of threads can share the handle.
@@ -24,27 +25,27 @@ pub struct KvPutResponse;
 pub struct KvDeleteResponse;
 
 /// What a `kv_delete_response` holds.
-pub(crate) struct Deleted {
+pub(crate) struct DeleteContents {
     pub result: DeleteResponse,
     pub prev_kvs: Pairs,
 }
 
-impl Deleted {
-    pub fn new(mut result: DeleteResponse) -> Deleted {
+impl DeleteContents {
+    pub fn new(mut result: DeleteResponse) -> DeleteContents {
         let prev_kvs = Pairs::new(std::mem::take(&mut result.prev_kvs));
-        Deleted { result, prev_kvs }
+        DeleteContents { result, prev_kvs }
     }
 }
 
 /// What a `kv_put_response` holds.
-pub(crate) struct Written {
+pub(crate) struct PutContents {
     pub revision: i64,
     pub prev_kv: Pairs,
 }
 
-impl Written {
-    pub fn new(result: PutResponse) -> Written {
-        Written {
+impl PutContents {
+    pub fn new(result: PutResponse) -> PutContents {
+        PutContents {
             revision: result.revision,
             prev_kv: Pairs::new(result.prev_kv.into_iter().collect()),
         }
@@ -52,9 +53,9 @@ impl Written {
 }
 
 /// What a `kv_db` holds.
-pub(crate) struct Opened(pub Db);
+pub(crate) struct DbContents(pub Db);
 
-impl Drop for Opened {
+impl Drop for DbContents {
     fn drop(&mut self) {
         // children have clones of their own; closing is for all of them
         self.0.close();
@@ -62,9 +63,9 @@ impl Drop for Opened {
 }
 
 kinds! {
-    KvDb = Opened, b"kv_db\0\0\0", "kv_db";
-    KvPutResponse = Written, b"kv_put_r", "kv_put_response";
-    KvDeleteResponse = Deleted, b"kv_del_r", "kv_delete_response";
+    KvDb = DbContents, b"kv_db\0\0\0", "kv_db";
+    KvPutResponse = PutContents, b"kv_put_r", "kv_put_response";
+    KvDeleteResponse = DeleteContents, b"kv_del_r", "kv_delete_response";
 }
 
 /// Options of kv_open; initialise with KV_OPTIONS_INIT. Booleans are KV_YES or KV_NO. 0 is the
@@ -131,7 +132,7 @@ pub struct KvOptions {
 }
 
 // SAFETY: numbers and pointers only, size first.
-unsafe impl Sized_ for KvOptions {
+unsafe impl OptionStruct for KvOptions {
     const NAME: &'static str = "kv_options";
 }
 
@@ -139,38 +140,40 @@ fn nonzero<T: PartialEq + Default>(number: T) -> Option<T> {
     (number != T::default()).then_some(number)
 }
 
-/// SAFETY: the clock must be NULL or a clock, the texts NULL or end with a zero byte.
-unsafe fn options_in(c: &KvOptions) -> Result<Options> {
-    let clock: Option<Clock> = match c.clock.is_null() {
+fn options_in(c: &Caller, given: &KvOptions) -> Result<Options> {
+    let clock: Option<Clock> = match given.clock.is_null() {
         true => None,
-        // SAFETY: said above.
-        false => Some(unsafe { borrow(c.clock)? }.clone()),
+        false => Some(c.arg(given.clock)?.clone()),
     };
     Ok(Options {
-        create: flag_in(c.create, "create")?,
-        read_only: flag_in(c.read_only, "read_only")?,
-        durability: durability_in(c.durability)?,
-        busy_timeout_ms: match c.busy_timeout_ms {
+        create: flag_in(given.create, "create")?,
+        read_only: flag_in(given.read_only, "read_only")?,
+        durability: durability_in(given.durability)?,
+        busy_timeout_ms: match given.busy_timeout_ms {
             0 => None,
             KV_NO_WAIT => Some(0),
             KV_FOREVER => Some(u64::MAX),
             ms if ms > 0 => Some(ms as u64),
             ms => return Err(invalid(format!("option busy_timeout_ms is {ms}"))),
         },
-        max_bytes: nonzero(c.max_bytes).map(|most| if most == u64::MAX { 0 } else { most }),
-        max_request_bytes: nonzero(c.max_request_bytes),
-        max_txn_ops: nonzero(c.max_txn_ops).map(|ops| usize::try_from(ops).unwrap_or(usize::MAX)),
-        limits: match c.limits {
-            0 => None,
-            KV_LIMITS_ETCD => Some(LimitsPreset::Etcd),
-            other => {
+        max_bytes: nonzero(given.max_bytes).map(|most| if most == u64::MAX { 0 } else { most }),
+        max_request_bytes: nonzero(given.max_request_bytes),
+        max_txn_ops: nonzero(given.max_txn_ops)
+            .map(|ops| usize::try_from(ops).unwrap_or(usize::MAX)),
+        limits: match (given.limits, limits(given.limits)) {
+            (0, _) => None,
+            (_, Some(preset)) => Some(preset),
+            (other, None) => {
                 return Err(invalid(format!(
                     "option limits is {other}: it takes KV_LIMITS_ETCD or 0"
                 )));
             }
         },
-        lease_ttl_min_seconds: nonzero(c.lease_ttl_min_seconds),
-        auto_compaction: match (c.auto_compaction_revisions, c.auto_compaction_seconds) {
+        lease_ttl_min_seconds: nonzero(given.lease_ttl_min_seconds),
+        auto_compaction: match (
+            given.auto_compaction_revisions,
+            given.auto_compaction_seconds,
+        ) {
             (0, 0) => None,
             (revisions, 0) => Some(AutoCompaction::Revisions(revisions)),
             (0, seconds) => Some(AutoCompaction::Seconds(seconds)),
@@ -181,25 +184,19 @@ unsafe fn options_in(c: &KvOptions) -> Result<Options> {
                 return Err(invalid(both));
             }
         },
-        max_readers: nonzero(c.max_readers),
-        mode: nonzero(c.mode),
+        max_readers: nonzero(given.max_readers),
+        mode: nonzero(given.mode),
         clock,
-        allow_network_fs: flag_in(c.allow_network_fs, "allow_network_fs")?,
-        // SAFETY: said above.
-        tls_ca: unsafe { path_in(c.tls_ca) },
-        // SAFETY: likewise, as of all that follow.
-        tls_cert: unsafe { path_in(c.tls_cert) },
-        // SAFETY: likewise.
-        tls_key: unsafe { path_in(c.tls_key) },
-        // SAFETY: likewise.
-        tls_server_name: unsafe { word_in(c.tls_server_name, "tls_server_name")? },
-        // SAFETY: likewise.
-        user: unsafe { word_in(c.user, "user")? },
-        // SAFETY: likewise.
-        password: unsafe { word_in(c.password, "password")? }.map(Into::into),
-        connect_timeout_ms: wait_in(c.connect_timeout_ms, "connect_timeout_ms")?,
-        request_timeout_ms: wait_in(c.request_timeout_ms, "request_timeout_ms")?,
-        keep_alive_ms: wait_in(c.keep_alive_ms, "keep_alive_ms")?,
+        allow_network_fs: flag_in(given.allow_network_fs, "allow_network_fs")?,
+        tls_ca: c.path(given.tls_ca),
+        tls_cert: c.path(given.tls_cert),
+        tls_key: c.path(given.tls_key),
+        tls_server_name: c.word(given.tls_server_name, "tls_server_name")?,
+        user: c.word(given.user, "user")?,
+        password: c.word(given.password, "password")?.map(Into::into),
+        connect_timeout_ms: wait_in(given.connect_timeout_ms, "connect_timeout_ms")?,
+        request_timeout_ms: wait_in(given.request_timeout_ms, "request_timeout_ms")?,
+        keep_alive_ms: wait_in(given.keep_alive_ms, "keep_alive_ms")?,
     })
 }
 
@@ -249,17 +246,14 @@ pub unsafe extern "C" fn kv_open(
     out: *mut *mut KvDb,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let target: &CStr = text_in(target, "the path of the store")?;
-            let options = options_in(&struct_in(options)?)?;
-            let db = open(OsStr::from_bytes(target.to_bytes()), options)?;
-            give_out::<KvDb>(out, Opened(db));
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let target: &CStr = c.text(target, "the path of the store")?;
+        let options = options_in(c, &c.options(options)?)?;
+        let db = open(OsStr::from_bytes(target.to_bytes()), options)?;
+        c.give::<KvDb>(out, DbContents(db));
+        Ok(())
+    })
 }
 
 /// Closes a handle. Scans, snapshots, watchers, leases, locks and other objects that were made from
@@ -273,8 +267,7 @@ pub unsafe extern "C" fn kv_open(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_close(db: *mut KvDb) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(db) }
+    free!(db)
 }
 
 /// Writes one key. The store's revision increases by 1.
@@ -293,38 +286,10 @@ pub unsafe extern "C" fn kv_put(
     out: *mut *mut KvPutResponse,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            let result = borrow(db)?.0.put(put_request(key, value, options)?)?;
-            give_out::<KvPutResponse>(out, Written::new(result));
-            Ok(())
-        })
-    }
-}
-
-/// SAFETY: as `struct_in` and `bytes_in`.
-pub(crate) unsafe fn put_request(
-    key: KvBytes,
-    value: KvBytes,
-    options: *const KvPutOptions,
-) -> Result<Put> {
-    // SAFETY: said above.
-    let (key, value, options) = unsafe {
-        (
-            bytes_in(key, "the key")?,
-            bytes_in(value, "the value")?,
-            struct_in(options)?,
-        )
-    };
-    Ok(Put {
-        key: key.to_vec(),
-        value: value.to_vec(),
-        lease: options.lease,
-        prev_kv: flag_in(options.prev_kv, "prev_kv")?.unwrap_or(false),
-        ignore_value: flag_in(options.ignore_value, "ignore_value")?.unwrap_or(false),
-        ignore_lease: flag_in(options.ignore_lease, "ignore_lease")?.unwrap_or(false),
-        durability: durability_in(options.durability)?,
+    guard!(error, |c| {
+        let result = c.arg(db)?.0.put(put_request(c, key, value, options)?)?;
+        c.give::<KvPutResponse>(out, PutContents::new(result));
+        Ok(())
     })
 }
 
@@ -335,8 +300,7 @@ pub(crate) unsafe fn put_request(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_put_response_revision(result: *const KvPutResponse) -> i64 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(result).ok()?.revision) })
+    guard_value!(0, |c| Some(c.arg(result).ok()?.revision))
 }
 
 /// The previous pair, or NULL if it was not requested or the key did not exist.
@@ -348,10 +312,7 @@ pub unsafe extern "C" fn kv_put_response_revision(result: *const KvPutResponse) 
 pub unsafe extern "C" fn kv_put_response_prev_kv(
     result: *const KvPutResponse,
 ) -> *const KvKeyValue {
-    // SAFETY: pointers as the header asks for.
-    guard_value(std::ptr::null(), || unsafe {
-        borrow(result).ok()?.prev_kv.at(0)
-    })
+    guard_value!(std::ptr::null(), |c| c.arg(result).ok()?.prev_kv.at(0))
 }
 
 /// Frees the result of a put.
@@ -361,8 +322,7 @@ pub unsafe extern "C" fn kv_put_response_prev_kv(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_put_response_free(result: *mut KvPutResponse) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(result) }
+    free!(result)
 }
 
 /// Reads one key at a revision (0 or negative: the current one). *out is NULL if the key does not
@@ -380,15 +340,12 @@ pub unsafe extern "C" fn kv_get(
     out: *mut *mut KvKeyValue,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let found = borrow(db)?.0.get_at(bytes_in(key, "the key")?, revision)?;
-            put_out(out, found.map_or(std::ptr::null_mut(), owned));
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let found = c.arg(db)?.0.get_at(c.bytes(key, "the key")?, revision)?;
+        c.put(out, found.map_or(std::ptr::null_mut(), owned));
+        Ok(())
+    })
 }
 
 /// Copies the current value of one key into the caller's buffer, without allocating memory. *len is
@@ -407,27 +364,13 @@ pub unsafe extern "C" fn kv_get_into(
     len: *mut usize,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(len, "len")?;
-            let buffer = match (buffer.is_null(), buffer_size) {
-                (_, 0) => &mut [][..],
-                (true, _) => {
-                    return Err(invalid(format!(
-                        "buffer is NULL but has {buffer_size} bytes"
-                    )));
-                }
-                (false, size) if size > isize::MAX as usize => {
-                    return Err(invalid("buffer_size is absurd"));
-                }
-                (false, size) => std::slice::from_raw_parts_mut(buffer, size),
-            };
-            let found = borrow(db)?.0.get_into(bytes_in(key, "the key")?, buffer)?;
-            put_out(len, found.unwrap_or(KV_NONE));
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(len, "len")?;
+        let buffer = c.buffer(buffer, buffer_size, "the buffer")?;
+        let found = c.arg(db)?.0.get_into(c.bytes(key, "the key")?, buffer)?;
+        c.put(len, found.unwrap_or(KV_NONE));
+        Ok(())
+    })
 }
 
 /// Frees a pair returned by kv_get. Pairs that belong to a result are not freed by it.
@@ -437,12 +380,10 @@ pub unsafe extern "C" fn kv_get_into(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_key_value_free(kv: *mut KvKeyValue) {
-    // SAFETY: pointers as the header asks for.
-    let freed = || unsafe {
-        free_owned(kv);
+    guard_value!((), |c| {
+        c.free_pair(kv);
         Some(())
-    };
-    guard_value((), freed)
+    })
 }
 
 /// Deletes the keys of a range. The revision increases by 1 if at least one key existed.
@@ -458,27 +399,10 @@ pub unsafe extern "C" fn kv_delete(
     out: *mut *mut KvDeleteResponse,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            let result = borrow(db)?.0.delete(delete_request(range, options)?)?;
-            give_out::<KvDeleteResponse>(out, Deleted::new(result));
-            Ok(())
-        })
-    }
-}
-
-/// SAFETY: as `struct_in` and `range_in`.
-pub(crate) unsafe fn delete_request(
-    range: KvKeyRange,
-    options: *const KvDeleteOptions,
-) -> Result<Delete> {
-    // SAFETY: said above.
-    let (range, options) = unsafe { (range_in(range)?, struct_in(options)?) };
-    Ok(Delete {
-        range,
-        prev_kv: flag_in(options.prev_kv, "prev_kv")?.unwrap_or(false),
-        durability: durability_in(options.durability)?,
+    guard!(error, |c| {
+        let result = c.arg(db)?.0.delete(delete_request(c, range, options)?)?;
+        c.give::<KvDeleteResponse>(out, DeleteContents::new(result));
+        Ok(())
     })
 }
 
@@ -489,8 +413,7 @@ pub(crate) unsafe fn delete_request(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_delete_response_revision(result: *const KvDeleteResponse) -> i64 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(result).ok()?.result.revision) })
+    guard_value!(0, |c| Some(c.arg(result).ok()?.result.revision))
 }
 
 /// The number of deleted keys; 0 for NULL.
@@ -500,8 +423,7 @@ pub unsafe extern "C" fn kv_delete_response_revision(result: *const KvDeleteResp
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_delete_response_deleted(result: *const KvDeleteResponse) -> i64 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(result).ok()?.result.deleted) })
+    guard_value!(0, |c| Some(c.arg(result).ok()?.result.deleted))
 }
 
 /// The deleted pair at index, in key order, if prev_kv was set; NULL beyond the last.
@@ -514,10 +436,7 @@ pub unsafe extern "C" fn kv_delete_response_prev_kv(
     result: *const KvDeleteResponse,
     index: usize,
 ) -> *const KvKeyValue {
-    // SAFETY: pointers as the header asks for.
-    guard_value(std::ptr::null(), || unsafe {
-        borrow(result).ok()?.prev_kvs.at(index)
-    })
+    guard_value!(std::ptr::null(), |c| c.arg(result).ok()?.prev_kvs.at(index))
 }
 
 /// Frees the result of a deletion.
@@ -527,8 +446,7 @@ pub unsafe extern "C" fn kv_delete_response_prev_kv(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_delete_response_free(result: *mut KvDeleteResponse) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(result) }
+    free!(result)
 }
 
 /// Compacts: removes history below a revision. Reads below it return KV_COMPACTED from then on.
@@ -547,18 +465,15 @@ pub unsafe extern "C" fn kv_compact(
     out: *mut i64,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            let physical = flag_in(physical, "physical")?.unwrap_or(false);
-            put_out(
-                out,
-                borrow(db)?
-                    .0
-                    .compact(Compact::new(revision).physical(physical))?
-                    .revision,
-            );
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        let physical = flag_in(physical, "physical")?.unwrap_or(false);
+        c.put(
+            out,
+            c.arg(db)?
+                .0
+                .compact(Compact::new(revision).physical(physical))?
+                .revision,
+        );
+        Ok(())
+    })
 }

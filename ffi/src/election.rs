@@ -5,8 +5,10 @@ use libkv::{Election, Leaders};
 
 use crate::db::KvDb;
 use crate::error::KvError;
-use crate::guard::{borrow, free, give_out, guard, guard_value, kinds, put_out, wanted};
+use crate::guard::{free, guard, guard_value};
+use crate::handle::kinds;
 use crate::lock::UseLock;
+use crate::pointers::wanted;
 use crate::types::*;
 
 /// An election: one leader among all candidates for a name.
@@ -46,17 +48,14 @@ pub unsafe extern "C" fn kv_election_open(
     out: *mut *mut KvElection,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let (db, name) = (&borrow(db)?.0, bytes_in(name, "the name")?);
-            let own = UseLock::new(db.clone(), db.election(name, ttl_seconds)?);
-            let observer = db.election(name, ttl_seconds)?;
-            give_out::<KvElection>(out, Candidate { own, observer });
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let (db, name) = (&c.arg(db)?.0, c.bytes(name, "the name")?);
+        let own = UseLock::new(db.clone(), db.election(name, ttl_seconds)?);
+        let observer = db.election(name, ttl_seconds)?;
+        c.give::<KvElection>(out, Candidate { own, observer });
+        Ok(())
+    })
 }
 
 /// Waits until this candidate leads, up to timeout_ms milliseconds, KV_NO_WAIT or KV_FOREVER (the
@@ -73,16 +72,13 @@ pub unsafe extern "C" fn kv_election_campaign(
     timeout_ms: i64,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            let value = bytes_in(value, "the value")?;
-            borrow(election)?
-                .own
-                .enter()?
-                .campaign(value, timeout_in(timeout_ms)?)
-        })
-    }
+    guard!(error, |c| {
+        let value = c.bytes(value, "the value")?;
+        c.arg(election)?
+            .own
+            .enter()?
+            .campaign(value, timeout_in(timeout_ms)?)
+    })
 }
 
 /// Changes the value of the leader.
@@ -97,13 +93,10 @@ pub unsafe extern "C" fn kv_election_proclaim(
     value: KvBytes,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            let value = bytes_in(value, "the value")?;
-            borrow(election)?.own.enter()?.proclaim(value)
-        })
-    }
+    guard!(error, |c| {
+        let value = c.bytes(value, "the value")?;
+        c.arg(election)?.own.enter()?.proclaim(value)
+    })
 }
 
 /// Reads the leader's pair; *out is NULL if there is no leader. The leader may be in another
@@ -118,15 +111,12 @@ pub unsafe extern "C" fn kv_election_leader(
     out: *mut *mut KvKeyValue,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let leader = borrow(election)?.observer.leader()?;
-            put_out(out, leader.map_or(std::ptr::null_mut(), owned));
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let leader = c.arg(election)?.observer.leader()?;
+        c.put(out, leader.map_or(std::ptr::null_mut(), owned));
+        Ok(())
+    })
 }
 
 /// Follows an election: delivers the current leader, then each new leader and each new value.
@@ -140,18 +130,15 @@ pub unsafe extern "C" fn kv_election_observe(
     out: *mut *mut KvLeaders,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let candidate = borrow(election)?;
-            give_out::<KvLeaders>(
-                out,
-                UseLock::new(candidate.own.db.clone(), candidate.observer.observe()?),
-            );
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let candidate = c.arg(election)?;
+        c.give::<KvLeaders>(
+            out,
+            UseLock::new(candidate.own.db.clone(), candidate.observer.observe()?),
+        );
+        Ok(())
+    })
 }
 
 /// Resigns, or withdraws the candidature; does nothing if it is no candidate. It can campaign
@@ -165,8 +152,7 @@ pub unsafe extern "C" fn kv_election_resign(
     election: *mut KvElection,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe { guard(error, || borrow(election)?.own.enter()?.resign()) }
+    guard!(error, |c| c.arg(election)?.own.enter()?.resign())
 }
 
 /// KV_YES if it leads, otherwise KV_NO. KV_NO also once its lease is known to be lost.
@@ -176,12 +162,9 @@ pub unsafe extern "C" fn kv_election_resign(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_election_is_leader(election: *const KvElection) -> i32 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(KV_NO, || unsafe {
-        Some(flag_out(
-            borrow(election).ok()?.own.peek(Election::is_leader)?,
-        ))
-    })
+    guard_value!(KV_NO, |c| Some(flag_out(
+        c.arg(election).ok()?.own.peek(Election::is_leader)?,
+    )))
 }
 
 /// Its key in the store while it leads; otherwise no bytes.
@@ -191,10 +174,11 @@ pub unsafe extern "C" fn kv_election_is_leader(election: *const KvElection) -> i
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_election_key(election: *const KvElection) -> KvBytes {
-    // SAFETY: pointers as the header asks for.
-    guard_value(NO_BYTES, || unsafe {
-        borrow(election).ok()?.own.peek(|own| bytes_out(own.key()))
-    })
+    guard_value!(NO_BYTES, |c| c
+        .arg(election)
+        .ok()?
+        .own
+        .peek(|own| bytes_out(own.key())))
 }
 
 /// The revision at which its key was created, for fencing as with kv_lock_revision; 0 while it does
@@ -205,10 +189,7 @@ pub unsafe extern "C" fn kv_election_key(election: *const KvElection) -> KvBytes
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_election_revision(election: *const KvElection) -> i64 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe {
-        borrow(election).ok()?.own.peek(Election::revision)
-    })
+    guard_value!(0, |c| c.arg(election).ok()?.own.peek(Election::revision))
 }
 
 /// Frees the handle; a candidate or leader resigns soon after.
@@ -218,8 +199,7 @@ pub unsafe extern "C" fn kv_election_revision(election: *const KvElection) -> i6
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_election_free(election: *mut KvElection) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(election) }
+    free!(election)
 }
 
 /// Returns the next leader's pair, or the same leader's pair with a new value. It waits up to
@@ -237,16 +217,13 @@ pub unsafe extern "C" fn kv_leaders_next(
     out: *mut *mut KvKeyValue,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let mut leaders = borrow(leaders)?.enter()?;
-            let next = Leaders::next(&mut leaders, timeout_in(timeout_ms)?)?;
-            put_out(out, next.map_or(std::ptr::null_mut(), owned));
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let mut leaders = c.arg(leaders)?.enter()?;
+        let next = Leaders::next(&mut leaders, timeout_in(timeout_ms)?)?;
+        c.put(out, next.map_or(std::ptr::null_mut(), owned));
+        Ok(())
+    })
 }
 
 /// Frees the leaders.
@@ -256,6 +233,5 @@ pub unsafe extern "C" fn kv_leaders_next(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_leaders_free(leaders: *mut KvLeaders) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(leaders) }
+    free!(leaders)
 }

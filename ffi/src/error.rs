@@ -1,33 +1,35 @@
-//! Errors, handed to the caller: no global and no thread-local slot.
+//! Errors, which the caller owns: no global and no thread-local slot.
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, c_char};
 
-use libkv::{Code, Error};
+use libkv::Error;
 
-use crate::guard::{borrow, free, guard_value, kinds, put_known};
-use crate::types::{KV_NO, KV_OK, KvBytes, KvCode, bytes_out};
+use crate::codes::{KV_OK, KvCode, code_name};
+use crate::guard::{free, guard_value, value};
+use crate::handle::kinds;
+use crate::types::{KV_NO, KvBytes, bytes_out};
 
 /// An error: a code, a message, and for some codes the revision, lease or key concerned.
 pub struct KvError;
 
 /// The contents of a `kv_error`.
-pub(crate) struct Handed {
+pub(crate) struct ErrorContents {
     error: Error,
     message: CString,
 }
 
-impl Handed {
-    pub fn new(error: Error) -> Handed {
+impl From<Error> for ErrorContents {
+    fn from(error: Error) -> ErrorContents {
         let text: Vec<u8> = error.message().bytes().filter(|byte| *byte != 0).collect();
-        Handed {
+        ErrorContents {
             message: CString::new(text).unwrap_or_default(),
             error,
         }
     }
 }
 
-kinds! { KvError = Handed, b"kv_error", "kv_error"; }
+kinds! { KvError = ErrorContents, b"kv_error", "kv_error"; }
 
 /// The code of an error; KV_OK for NULL.
 ///
@@ -36,10 +38,7 @@ kinds! { KvError = Handed, b"kv_error", "kv_error"; }
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_error_code(error: *const KvError) -> KvCode {
-    // SAFETY: an error of this library, or NULL.
-    guard_value(KV_OK, || unsafe {
-        Some(borrow(error).ok()?.error.code().number())
-    })
+    guard_value!(KV_OK, |c| Some(c.arg(error).ok()?.error.code().number()))
 }
 
 /// The message of an error as UTF-8 with a terminating zero. It names the key, revision or path.
@@ -50,10 +49,7 @@ pub unsafe extern "C" fn kv_error_code(error: *const KvError) -> KvCode {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_error_message(error: *const KvError) -> *const c_char {
-    // SAFETY: an error of this library, or NULL.
-    guard_value(c"".as_ptr(), || unsafe {
-        Some(borrow(error).ok()?.message.as_ptr())
-    })
+    guard_value!(c"".as_ptr(), |c| Some(c.arg(error).ok()?.message.as_ptr()))
 }
 
 /// The revision of an error: the compacted one for KV_COMPACTED, the current one for
@@ -64,10 +60,9 @@ pub unsafe extern "C" fn kv_error_message(error: *const KvError) -> *const c_cha
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_error_revision(error: *const KvError, out: *mut i64) -> i32 {
-    // SAFETY: an error of this library, or NULL; the output is NULL or takes the number.
-    guard_value(KV_NO, || unsafe {
-        Some(put_known(out, borrow(error).ok()?.error.revision()))
-    })
+    guard_value!(KV_NO, |c| Some(
+        c.put_known(out, c.arg(error).ok()?.error.revision())
+    ))
 }
 
 /// The lease of an error: KV_LEASE_NOT_FOUND, KV_LEASE_EXISTS, KV_LEASE_LOST. KV_YES and *out, or
@@ -78,10 +73,9 @@ pub unsafe extern "C" fn kv_error_revision(error: *const KvError, out: *mut i64)
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_error_lease(error: *const KvError, out: *mut i64) -> i32 {
-    // SAFETY: an error of this library, or NULL; the output is NULL or takes the number.
-    guard_value(KV_NO, || unsafe {
-        Some(put_known(out, borrow(error).ok()?.error.lease()))
-    })
+    guard_value!(KV_NO, |c| Some(
+        c.put_known(out, c.arg(error).ok()?.error.lease())
+    ))
 }
 
 /// The key of an error: KV_KEY_NOT_FOUND, KV_DUPLICATE_KEY, and requests that are refused for one
@@ -92,13 +86,9 @@ pub unsafe extern "C" fn kv_error_lease(error: *const KvError, out: *mut i64) ->
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_error_key(error: *const KvError, out: *mut KvBytes) -> i32 {
-    // SAFETY: an error of this library, or NULL; the output is NULL or takes the bytes.
-    guard_value(KV_NO, || unsafe {
-        Some(put_known(
-            out,
-            borrow(error).ok()?.error.key().map(bytes_out),
-        ))
-    })
+    guard_value!(KV_NO, |c| Some(
+        c.put_known(out, c.arg(error).ok()?.error.key().map(bytes_out),)
+    ))
 }
 
 /// Frees an error.
@@ -108,8 +98,7 @@ pub unsafe extern "C" fn kv_error_key(error: *const KvError, out: *mut KvBytes) 
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_error_free(error: *mut KvError) {
-    // SAFETY: an error of this library, or NULL, and the last use of it.
-    unsafe { free(error) }
+    free!(error)
 }
 
 /// The stable name of a code, for example "compacted"; "ok" for KV_OK, "unknown" for other numbers.
@@ -119,42 +108,5 @@ pub unsafe extern "C" fn kv_error_free(error: *mut KvError) {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub extern "C" fn kv_strerror(code: KvCode) -> *const c_char {
-    const NAMES: [&std::ffi::CStr; 32] = [
-        c"ok",
-        c"invalid_argument",
-        c"key_not_found",
-        c"duplicate_key",
-        c"too_many_ops",
-        c"too_large",
-        c"compacted",
-        c"future_revision",
-        c"lease_not_found",
-        c"lease_exists",
-        c"lease_lost",
-        c"conflict",
-        c"cancelled",
-        c"timeout",
-        c"closed",
-        c"forked",
-        c"busy",
-        c"full",
-        c"read_only",
-        c"io",
-        c"corrupt",
-        c"incompatible",
-        c"not_a_store",
-        c"not_found",
-        c"exists",
-        c"unsupported",
-        c"unavailable",
-        c"unauthenticated",
-        c"permission_denied",
-        c"failed_precondition",
-        c"internal",
-        c"unknown_outcome",
-    ];
-    const _: () = assert!(NAMES.len() == Code::ALL.len() + 1);
-    guard_value(c"unknown".as_ptr(), || {
-        Some(NAMES.get(usize::try_from(code).ok()?)?.as_ptr())
-    })
+    value(c"unknown".as_ptr(), || Some(code_name(code)?.as_ptr()))
 }

@@ -7,7 +7,9 @@ use libkv::{Code, Db, DiffScan, Difference, Error, Event, EventScan};
 
 use crate::db::KvDb;
 use crate::error::KvError;
-use crate::guard::{borrow, borrow_mut, free, give_out, guard, kinds, put_out, wanted};
+use crate::guard::{free, guard};
+use crate::handle::kinds;
+use crate::pointers::wanted;
 use crate::types::*;
 
 /// A list of events that is read step by step.
@@ -30,12 +32,12 @@ enum EventSource {
 /// What a `kv_diff` holds.
 pub(crate) struct DiffSteps {
     scan: DiffScan,
-    last: Option<Box<LastChange>>,
+    last: Option<Box<DifferenceViews>>,
 }
 
 /// A change, the views of its pairs, and the view of it that points to these: boxed, so that all
 /// stay where they are.
-struct LastChange {
+struct DifferenceViews {
     change: Difference,
     before: Option<KvKeyValue>,
     after: Option<KvKeyValue>,
@@ -61,22 +63,19 @@ pub unsafe extern "C" fn kv_history(
     out: *mut *mut KvEvents,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let db = borrow(db)?.0.clone();
-            let events = db.history(bytes_in(key, "the key")?, limit)?.into_iter();
-            give_out::<KvEvents>(
-                out,
-                EventSteps {
-                    source: EventSource::History(db, events),
-                    last: None,
-                },
-            );
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let db = c.arg(db)?.0.clone();
+        let events = db.history(c.bytes(key, "the key")?, limit)?.into_iter();
+        c.give::<KvEvents>(
+            out,
+            EventSteps {
+                source: EventSource::History(db, events),
+                last: None,
+            },
+        );
+        Ok(())
+    })
 }
 
 /// Returns the events of a range with after < revision <= upto (0 or negative: the current one), in
@@ -94,21 +93,18 @@ pub unsafe extern "C" fn kv_events_open(
     out: *mut *mut KvEvents,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let scan = borrow(db)?.0.events(after, upto, range_in(range)?);
-            give_out::<KvEvents>(
-                out,
-                EventSteps {
-                    source: EventSource::Events(scan),
-                    last: None,
-                },
-            );
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let scan = c.arg(db)?.0.events(after, upto, c.range(range)?);
+        c.give::<KvEvents>(
+            out,
+            EventSteps {
+                source: EventSource::Events(scan),
+                last: None,
+            },
+        );
+        Ok(())
+    })
 }
 
 /// Returns the next event; *out is NULL at the end.
@@ -124,34 +120,31 @@ pub unsafe extern "C" fn kv_events_next(
     out: *mut *const KvEvent,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let steps = borrow_mut(events)?;
-            let next = match &mut steps.source {
-                EventSource::History(db, _) if db.is_closed() => {
-                    // closed, or from before a fork: any call says which
-                    let closed = || Error::new(Code::Closed, "the store's handle is closed");
-                    return Err(db.snapshot().err().unwrap_or_else(closed));
-                }
-                EventSource::History(_, events) => events.next(),
-                EventSource::Events(scan) => scan.next().transpose()?,
-            };
-            steps.last = next.map(|event| {
-                let view = event_view(&event);
-                (event, view)
-            });
-            put_out(
-                out,
-                steps
-                    .last
-                    .as_ref()
-                    .map_or(std::ptr::null(), |(_, view)| std::ptr::from_ref(view)),
-            );
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let steps = c.arg_mut(events)?;
+        let next = match &mut steps.source {
+            EventSource::History(db, _) if db.is_closed() => {
+                // closed, or from before a fork: any call says which
+                let closed = || Error::new(Code::Closed, "the store's handle is closed");
+                return Err(db.snapshot().err().unwrap_or_else(closed));
+            }
+            EventSource::History(_, events) => events.next(),
+            EventSource::Events(scan) => scan.next().transpose()?,
+        };
+        steps.last = next.map(|event| {
+            let view = event_view(&event);
+            (event, view)
+        });
+        c.put(
+            out,
+            steps
+                .last
+                .as_ref()
+                .map_or(std::ptr::null(), |(_, view)| std::ptr::from_ref(view)),
+        );
+        Ok(())
+    })
 }
 
 /// Frees events.
@@ -161,8 +154,7 @@ pub unsafe extern "C" fn kv_events_next(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_events_free(events: *mut KvEvents) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(events) }
+    free!(events)
 }
 
 /// Returns the keys of a range that differ between revision a and revision b (0 or negative: the
@@ -181,15 +173,12 @@ pub unsafe extern "C" fn kv_diff_open(
     out: *mut *mut KvDiff,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let scan = borrow(db)?.0.diff(a, b, range_in(range)?)?;
-            give_out::<KvDiff>(out, DiffSteps { scan, last: None });
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let scan = c.arg(db)?.0.diff(a, b, c.range(range)?)?;
+        c.give::<KvDiff>(out, DiffSteps { scan, last: None });
+        Ok(())
+    })
 }
 
 /// Returns the next difference; *out is NULL at the end.
@@ -203,25 +192,22 @@ pub unsafe extern "C" fn kv_diff_next(
     out: *mut *const KvDifference,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let steps = borrow_mut(diff)?;
-            steps.last = steps.scan.next().transpose()?.map(change_view);
-            put_out(
-                out,
-                steps
-                    .last
-                    .as_ref()
-                    .map_or(std::ptr::null(), |last| std::ptr::from_ref(&last.view)),
-            );
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let steps = c.arg_mut(diff)?;
+        steps.last = steps.scan.next().transpose()?.map(change_view);
+        c.put(
+            out,
+            steps
+                .last
+                .as_ref()
+                .map_or(std::ptr::null(), |last| std::ptr::from_ref(&last.view)),
+        );
+        Ok(())
+    })
 }
 
-fn change_view(change: Difference) -> Box<LastChange> {
+fn change_view(change: Difference) -> Box<DifferenceViews> {
     let (before, after) = (
         change.before.as_ref().map(view),
         change.after.as_ref().map(view),
@@ -231,7 +217,7 @@ fn change_view(change: Difference) -> Box<LastChange> {
         before: std::ptr::null(),
         after: std::ptr::null(),
     };
-    let mut last = Box::new(LastChange {
+    let mut last = Box::new(DifferenceViews {
         change,
         before,
         after,
@@ -258,8 +244,7 @@ fn change_view(change: Difference) -> Box<LastChange> {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_diff_free(diff: *mut KvDiff) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(diff) }
+    free!(diff)
 }
 
 /// Returns the last revision that was written by the end of the minute of a time in milliseconds
@@ -276,13 +261,10 @@ pub unsafe extern "C" fn kv_revision_at(
     revision: *mut i64,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(revision, "revision")?;
-            let time = UNIX_EPOCH + Duration::from_millis(u64::try_from(unix_ms).unwrap_or(0));
-            put_out(revision, borrow(db)?.0.revision_at(time)?);
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(revision, "revision")?;
+        let time = UNIX_EPOCH + Duration::from_millis(u64::try_from(unix_ms).unwrap_or(0));
+        c.put(revision, c.arg(db)?.0.revision_at(time)?);
+        Ok(())
+    })
 }

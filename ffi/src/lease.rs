@@ -5,7 +5,9 @@ use libkv::{Lease, LeaseGrant, LeaseTimeToLive, LeaseTimeToLiveResponse};
 
 use crate::db::KvDb;
 use crate::error::KvError;
-use crate::guard::{borrow, free, give_out, guard, guard_value, kinds, put_out, wanted};
+use crate::guard::{free, guard, guard_value};
+use crate::handle::kinds;
+use crate::pointers::wanted;
 use crate::types::*;
 
 /// The remaining time of a lease; see kv_lease_time_to_live.
@@ -39,17 +41,15 @@ pub unsafe extern "C" fn kv_lease_grant(
     granted_ttl_seconds: *mut i64,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            let granted = borrow(db)?
-                .0
-                .lease_grant(LeaseGrant::new(ttl_seconds).id(id))?;
-            put_out(granted_id, granted.id);
-            put_out(granted_ttl_seconds, granted.ttl_seconds);
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        let granted = c
+            .arg(db)?
+            .0
+            .lease_grant(LeaseGrant::new(ttl_seconds).id(id))?;
+        c.put(granted_id, granted.id);
+        c.put(granted_ttl_seconds, granted.ttl_seconds);
+        Ok(())
+    })
 }
 
 /// Revokes a lease. Its keys are deleted in one revision, in ascending key order. *revision is the
@@ -65,13 +65,10 @@ pub unsafe extern "C" fn kv_lease_revoke(
     revision: *mut i64,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            put_out(revision, borrow(db)?.0.lease_revoke(id)?.revision);
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        c.put(revision, c.arg(db)?.0.lease_revoke(id)?.revision);
+        Ok(())
+    })
 }
 
 /// Renews a lease once, to its full TTL. It takes no lock and writes nothing to disk. *ttl_seconds
@@ -87,13 +84,10 @@ pub unsafe extern "C" fn kv_lease_keep_alive(
     ttl_seconds: *mut i64,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            put_out(ttl_seconds, borrow(db)?.0.lease_keep_alive(id)?.ttl_seconds);
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        c.put(ttl_seconds, c.arg(db)?.0.lease_keep_alive(id)?.ttl_seconds);
+        Ok(())
+    })
 }
 
 /// Returns the remaining time of a lease and, with keys KV_YES, its attached keys. A lease that
@@ -110,20 +104,17 @@ pub unsafe extern "C" fn kv_lease_time_to_live(
     out: *mut *mut KvTimeToLiveResponse,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let keys = flag_in(keys, "keys")?.unwrap_or(false);
-            give_out::<KvTimeToLiveResponse>(
-                out,
-                borrow(db)?
-                    .0
-                    .lease_time_to_live(LeaseTimeToLive::new(id).keys(keys))?,
-            );
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let keys = flag_in(keys, "keys")?.unwrap_or(false);
+        c.give::<KvTimeToLiveResponse>(
+            out,
+            c.arg(db)?
+                .0
+                .lease_time_to_live(LeaseTimeToLive::new(id).keys(keys))?,
+        );
+        Ok(())
+    })
 }
 
 /// The remaining time in whole seconds, rounded down; -1 if the lease does not exist, and for NULL.
@@ -135,8 +126,7 @@ pub unsafe extern "C" fn kv_lease_time_to_live(
 pub unsafe extern "C" fn kv_time_to_live_response_seconds(
     result: *const KvTimeToLiveResponse,
 ) -> i64 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(-1, || unsafe { Some(borrow(result).ok()?.ttl_seconds) })
+    guard_value!(-1, |c| Some(c.arg(result).ok()?.ttl_seconds))
 }
 
 /// The granted TTL in seconds; 0 if the lease does not exist, and for NULL.
@@ -148,10 +138,7 @@ pub unsafe extern "C" fn kv_time_to_live_response_seconds(
 pub unsafe extern "C" fn kv_time_to_live_response_granted_seconds(
     result: *const KvTimeToLiveResponse,
 ) -> i64 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe {
-        Some(borrow(result).ok()?.granted_ttl_seconds)
-    })
+    guard_value!(0, |c| Some(c.arg(result).ok()?.granted_ttl_seconds))
 }
 
 /// The number of attached keys, if they were requested; 0 for NULL.
@@ -163,8 +150,7 @@ pub unsafe extern "C" fn kv_time_to_live_response_granted_seconds(
 pub unsafe extern "C" fn kv_time_to_live_response_len(
     result: *const KvTimeToLiveResponse,
 ) -> usize {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(result).ok()?.keys.len()) })
+    guard_value!(0, |c| Some(c.arg(result).ok()?.keys.len()))
 }
 
 /// The attached key at index, in ascending order; no bytes beyond the last.
@@ -177,10 +163,9 @@ pub unsafe extern "C" fn kv_time_to_live_response_key(
     result: *const KvTimeToLiveResponse,
     index: usize,
 ) -> KvBytes {
-    // SAFETY: pointers as the header asks for.
-    guard_value(NO_BYTES, || unsafe {
-        Some(bytes_out(borrow(result).ok()?.keys.get(index)?))
-    })
+    guard_value!(NO_BYTES, |c| Some(bytes_out(
+        c.arg(result).ok()?.keys.get(index)?
+    )))
 }
 
 /// Frees the result of kv_lease_time_to_live.
@@ -190,8 +175,7 @@ pub unsafe extern "C" fn kv_time_to_live_response_key(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_time_to_live_response_free(result: *mut KvTimeToLiveResponse) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(result) }
+    free!(result)
 }
 
 /// Returns the ids of all leases, sorted by expiry time.
@@ -205,14 +189,11 @@ pub unsafe extern "C" fn kv_lease_list(
     out: *mut *mut KvLeaseIds,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            give_out::<KvLeaseIds>(out, borrow(db)?.0.lease_list()?);
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        c.give::<KvLeaseIds>(out, c.arg(db)?.0.lease_list()?);
+        Ok(())
+    })
 }
 
 /// The number of leases; 0 for NULL.
@@ -222,8 +203,7 @@ pub unsafe extern "C" fn kv_lease_list(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_lease_ids_len(ids: *const KvLeaseIds) -> usize {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(ids).ok()?.len()) })
+    guard_value!(0, |c| Some(c.arg(ids).ok()?.len()))
 }
 
 /// The id at index, sorted by expiry time; 0, which is no lease, beyond the last.
@@ -233,8 +213,7 @@ pub unsafe extern "C" fn kv_lease_ids_len(ids: *const KvLeaseIds) -> usize {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_lease_ids_at(ids: *const KvLeaseIds, index: usize) -> i64 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { borrow(ids).ok()?.get(index).copied() })
+    guard_value!(0, |c| c.arg(ids).ok()?.get(index).copied())
 }
 
 /// Frees the result of kv_lease_list.
@@ -244,8 +223,7 @@ pub unsafe extern "C" fn kv_lease_ids_at(ids: *const KvLeaseIds, index: usize) -
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_lease_ids_free(ids: *mut KvLeaseIds) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(ids) }
+    free!(ids)
 }
 
 /// Grants a lease of ttl_seconds that is renewed automatically, and revoked when its handle is
@@ -263,20 +241,17 @@ pub unsafe extern "C" fn kv_lease_open(
     out: *mut *mut KvLease,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let end_with_process = flag_in(end_with_process, "end_with_process")?.unwrap_or(false);
-            give_out::<KvLease>(
-                out,
-                borrow(db)?
-                    .0
-                    .lease(LeaseGrant::new(ttl_seconds).end_with_process(end_with_process))?,
-            );
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let end_with_process = flag_in(end_with_process, "end_with_process")?.unwrap_or(false);
+        c.give::<KvLease>(
+            out,
+            c.arg(db)?
+                .0
+                .lease(LeaseGrant::new(ttl_seconds).end_with_process(end_with_process))?,
+        );
+        Ok(())
+    })
 }
 
 /// The id of a lease, for kv_put_options.lease; 0 for NULL.
@@ -286,8 +261,7 @@ pub unsafe extern "C" fn kv_lease_open(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_lease_id(lease: *const KvLease) -> i64 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(lease).ok()?.id()) })
+    guard_value!(0, |c| Some(c.arg(lease).ok()?.id()))
 }
 
 /// The granted TTL in seconds; 0 for NULL.
@@ -297,8 +271,7 @@ pub unsafe extern "C" fn kv_lease_id(lease: *const KvLease) -> i64 {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_lease_ttl_seconds(lease: *const KvLease) -> i64 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(lease).ok()?.ttl_seconds()) })
+    guard_value!(0, |c| Some(c.arg(lease).ok()?.ttl_seconds()))
 }
 
 /// The whole seconds until the lease would expire without further renewal; 0 if it no longer
@@ -313,14 +286,11 @@ pub unsafe extern "C" fn kv_lease_remaining(
     seconds: *mut i64,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(seconds, "seconds")?;
-            put_out(seconds, borrow(lease)?.remaining()?);
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(seconds, "seconds")?;
+        c.put(seconds, c.arg(lease)?.remaining()?);
+        Ok(())
+    })
 }
 
 /// KV_YES if the lease is known to have ended although this handle was not closed: it expired (the
@@ -331,10 +301,7 @@ pub unsafe extern "C" fn kv_lease_remaining(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_lease_lost(lease: *const KvLease) -> i32 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(KV_NO, || unsafe {
-        Some(flag_out(borrow(lease).ok()?.lost()))
-    })
+    guard_value!(KV_NO, |c| Some(flag_out(c.arg(lease).ok()?.lost())))
 }
 
 /// Stops renewing a lease and revokes it, which deletes its keys. Closing a second time, or closing
@@ -346,8 +313,7 @@ pub unsafe extern "C" fn kv_lease_lost(lease: *const KvLease) -> i32 {
 /// Errors: those of kv_lease_revoke except KV_LEASE_NOT_FOUND. The lease then ends with its TTL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_lease_close(lease: *const KvLease, error: *mut *mut KvError) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe { guard(error, || borrow(lease)?.close()) }
+    guard!(error, |c| c.arg(lease)?.close())
 }
 
 /// Frees a lease's handle. A lease that is not closed is revoked soon after.
@@ -357,6 +323,5 @@ pub unsafe extern "C" fn kv_lease_close(lease: *const KvLease, error: *mut *mut 
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_lease_free(lease: *mut KvLease) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(lease) }
+    free!(lease)
 }

@@ -1,15 +1,25 @@
 //! libkv for C: the same store through `include/kv.h`, which is generated from this crate.
 //!
-//! One file per noun of the header. The order of the modules below is the order of the header: what a
-//! newcomer needs first comes first. The comment over a function is its section of the manual. It has
-//! four parts: what the function does, Owner, Threads, Errors.
+//! One file per noun of the header. The order of the modules below is the order of the header: what
+//! a newcomer needs first comes first. The comment over a function is its section of the manual. It
+//! has four parts: what the function does, Owner, Threads, Errors.
 //!
-//! The feature `etcd`, which `make` enables, adds clusters to `kv_open`, and `kv_serve`. Without it the
-//! libraries contain no network code and both return `unsupported`; the header is the same.
+//! An entry point is one of the macros of `guard`, which catch panics and give its body a `Caller`.
+//! The methods of `Caller` (`pointers`) are the only way to follow pointers of C. `codes`,
+//! `constants` and `options` are generated, see bindings/vocabulary.
+//!
+//! The feature `etcd`, which `make` enables, adds clusters to `kv_open`, and `kv_serve`. Without it
+//! the libraries contain no network code and both return `unsupported`; the header is the same.
 
 // blank lines keep rustfmt from sorting the modules
 
+mod codes;
+
 mod types;
+
+mod constants;
+
+mod options;
 
 mod db;
 
@@ -35,8 +45,16 @@ mod history;
 
 mod server;
 
+mod clock;
+
 mod admin;
 
 mod alarm;
 
 mod guard;
+
+mod handle;
+
+mod pointers;
+
+mod requests;

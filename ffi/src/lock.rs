@@ -7,7 +7,9 @@ use libkv::{Db, Lock, Result};
 
 use crate::db::KvDb;
 use crate::error::KvError;
-use crate::guard::{borrow, free, give_out, guard, guard_value, invalid, kinds, put_out, wanted};
+use crate::guard::{free, guard, guard_value};
+use crate::handle::{invalid, kinds};
+use crate::pointers::wanted;
 use crate::types::*;
 
 /// A lock with at most one holder among all threads and processes that use the store.
@@ -71,16 +73,13 @@ pub unsafe extern "C" fn kv_lock_open(
     out: *mut *mut KvLock,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let db = &borrow(db)?.0;
-            let lock = db.lock(bytes_in(name, "the name")?, ttl_seconds)?;
-            give_out::<KvLock>(out, UseLock::new(db.clone(), lock));
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let db = &c.arg(db)?.0;
+        let lock = db.lock(c.bytes(name, "the name")?, ttl_seconds)?;
+        c.give::<KvLock>(out, UseLock::new(db.clone(), lock));
+        Ok(())
+    })
 }
 
 /// Waits until the lock is acquired, up to timeout_ms milliseconds, KV_NO_WAIT or KV_FOREVER (the
@@ -97,12 +96,9 @@ pub unsafe extern "C" fn kv_lock_acquire(
     timeout_ms: i64,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            borrow(lock)?.enter()?.acquire(timeout_in(timeout_ms)?)
-        })
-    }
+    guard!(error, |c| {
+        c.arg(lock)?.enter()?.acquire(timeout_in(timeout_ms)?)
+    })
 }
 
 /// Acquires the lock if it is free and has no waiters. *held is KV_YES if it is held now, otherwise
@@ -117,14 +113,11 @@ pub unsafe extern "C" fn kv_lock_try_acquire(
     held: *mut i32,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(held, "held")?;
-            put_out(held, flag_out(borrow(lock)?.enter()?.try_acquire()?));
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(held, "held")?;
+        c.put(held, flag_out(c.arg(lock)?.enter()?.try_acquire()?));
+        Ok(())
+    })
 }
 
 /// Releases the lock for the next waiter; does nothing if it is not held. The handle can acquire it
@@ -135,8 +128,7 @@ pub unsafe extern "C" fn kv_lock_try_acquire(
 /// Errors: those of kv_lease_revoke except KV_LEASE_NOT_FOUND; the lock then ends with its TTL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_lock_release(lock: *mut KvLock, error: *mut *mut KvError) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe { guard(error, || borrow(lock)?.enter()?.release()) }
+    guard!(error, |c| c.arg(lock)?.enter()?.release())
 }
 
 /// KV_YES if it is held, otherwise KV_NO. KV_NO also once its lease is known to be lost.
@@ -146,10 +138,9 @@ pub unsafe extern "C" fn kv_lock_release(lock: *mut KvLock, error: *mut *mut KvE
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_lock_is_held(lock: *const KvLock) -> i32 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(KV_NO, || unsafe {
-        Some(flag_out(borrow(lock).ok()?.peek(Lock::is_held)?))
-    })
+    guard_value!(KV_NO, |c| Some(flag_out(
+        c.arg(lock).ok()?.peek(Lock::is_held)?
+    )))
 }
 
 /// Its key in the store while it is held; otherwise no bytes.
@@ -159,10 +150,10 @@ pub unsafe extern "C" fn kv_lock_is_held(lock: *const KvLock) -> i32 {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_lock_key(lock: *const KvLock) -> KvBytes {
-    // SAFETY: pointers as the header asks for.
-    guard_value(NO_BYTES, || unsafe {
-        borrow(lock).ok()?.peek(|lock| bytes_out(lock.key()))
-    })
+    guard_value!(NO_BYTES, |c| c
+        .arg(lock)
+        .ok()?
+        .peek(|lock| bytes_out(lock.key())))
 }
 
 /// The fencing revision: the revision at which its key was created. It increases from holder to
@@ -174,8 +165,7 @@ pub unsafe extern "C" fn kv_lock_key(lock: *const KvLock) -> KvBytes {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_lock_revision(lock: *const KvLock) -> i64 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { borrow(lock).ok()?.peek(Lock::revision) })
+    guard_value!(0, |c| c.arg(lock).ok()?.peek(Lock::revision))
 }
 
 /// Frees the handle; a held lock is released soon after.
@@ -185,6 +175,5 @@ pub unsafe extern "C" fn kv_lock_revision(lock: *const KvLock) -> i64 {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_lock_free(lock: *mut KvLock) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(lock) }
+    free!(lock)
 }

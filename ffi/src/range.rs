@@ -1,13 +1,15 @@
-//! Ranges in one answer, and scans in steps.
+//! Ranges in one response, and scans in steps.
 #![allow(unsafe_code)]
 
 use libkv::{KeyValue, RangeResponse, Scan};
 
 use crate::db::KvDb;
 use crate::error::KvError;
-use crate::guard::{
-    borrow, borrow_mut, free, give_out, guard, guard_value, kinds, put_out, wanted,
-};
+use crate::guard::{free, guard, guard_value};
+use crate::handle::kinds;
+use crate::options::KvRangeOptions;
+use crate::pointers::wanted;
+use crate::requests::range_request;
 use crate::types::*;
 
 /// The response of a range.
@@ -17,27 +19,27 @@ pub struct KvRangeResponse;
 pub struct KvScan;
 
 /// What a `kv_range_response` holds.
-pub(crate) struct Ranged {
+pub(crate) struct RangeContents {
     pub result: RangeResponse,
     pub kvs: Pairs,
 }
 
-impl Ranged {
-    pub fn new(mut result: RangeResponse) -> Ranged {
+impl RangeContents {
+    pub fn new(mut result: RangeResponse) -> RangeContents {
         let kvs = Pairs::new(std::mem::take(&mut result.kvs));
-        Ranged { result, kvs }
+        RangeContents { result, kvs }
     }
 }
 
 /// The contents of a `kv_scan`: the scan, and the pair that it returned last.
-pub(crate) struct Scanned {
+pub(crate) struct ScanContents {
     pub scan: Scan,
     pub last: Option<(KeyValue, KvKeyValue)>,
 }
 
 kinds! {
-    KvRangeResponse = Ranged, b"kv_range", "kv_range_response";
-    KvScan = Scanned, b"kv_scan\0", "kv_scan";
+    KvRangeResponse = RangeContents, b"kv_range", "kv_range_response";
+    KvScan = ScanContents, b"kv_scan\0", "kv_scan";
 }
 
 /// Reads the pairs of a range at one revision, in one response.
@@ -54,15 +56,12 @@ pub unsafe extern "C" fn kv_range(
     out: *mut *mut KvRangeResponse,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let result = borrow(db)?.0.range(range_request(range, options)?)?;
-            give_out::<KvRangeResponse>(out, Ranged::new(result));
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let result = c.arg(db)?.0.range(range_request(c, range, options)?)?;
+        c.give::<KvRangeResponse>(out, RangeContents::new(result));
+        Ok(())
+    })
 }
 
 /// The store's current revision when the range was read, also if an older one was requested; 0 for
@@ -73,8 +72,7 @@ pub unsafe extern "C" fn kv_range(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_range_response_revision(result: *const KvRangeResponse) -> i64 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(result).ok()?.result.revision) })
+    guard_value!(0, |c| Some(c.arg(result).ok()?.result.revision))
 }
 
 /// The number of keys in the range at that revision, regardless of limit and filters; 0 for NULL.
@@ -84,8 +82,7 @@ pub unsafe extern "C" fn kv_range_response_revision(result: *const KvRangeRespon
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_range_response_count(result: *const KvRangeResponse) -> i64 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(result).ok()?.result.count) })
+    guard_value!(0, |c| Some(c.arg(result).ok()?.result.count))
 }
 
 /// KV_YES if the limit omitted pairs, otherwise KV_NO.
@@ -95,14 +92,11 @@ pub unsafe extern "C" fn kv_range_response_count(result: *const KvRangeResponse)
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_range_response_more(result: *const KvRangeResponse) -> i32 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(KV_NO, || unsafe {
-        Some(if borrow(result).ok()?.result.more {
-            KV_YES
-        } else {
-            KV_NO
-        })
-    })
+    guard_value!(KV_NO, |c| Some(if c.arg(result).ok()?.result.more {
+        KV_YES
+    } else {
+        KV_NO
+    }))
 }
 
 /// The number of returned pairs; 0 for NULL.
@@ -112,8 +106,7 @@ pub unsafe extern "C" fn kv_range_response_more(result: *const KvRangeResponse) 
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_range_response_len(result: *const KvRangeResponse) -> usize {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(result).ok()?.kvs.len()) })
+    guard_value!(0, |c| Some(c.arg(result).ok()?.kvs.len()))
 }
 
 /// The pair at index; NULL beyond the last.
@@ -126,10 +119,7 @@ pub unsafe extern "C" fn kv_range_response_at(
     result: *const KvRangeResponse,
     index: usize,
 ) -> *const KvKeyValue {
-    // SAFETY: pointers as the header asks for.
-    guard_value(std::ptr::null(), || unsafe {
-        borrow(result).ok()?.kvs.at(index)
-    })
+    guard_value!(std::ptr::null(), |c| c.arg(result).ok()?.kvs.at(index))
 }
 
 /// Frees the result of a range.
@@ -139,8 +129,7 @@ pub unsafe extern "C" fn kv_range_response_at(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_range_response_free(result: *mut KvRangeResponse) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(result) }
+    free!(result)
 }
 
 /// Begins a scan: the pairs of a range in key order, step by step, all at one revision. It holds no
@@ -159,15 +148,12 @@ pub unsafe extern "C" fn kv_scan_open(
     out: *mut *mut KvScan,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let scan = borrow(db)?.0.scan(range_request(range, options)?)?;
-            give_out::<KvScan>(out, Scanned { scan, last: None });
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let scan = c.arg(db)?.0.scan(range_request(c, range, options)?)?;
+        c.give::<KvScan>(out, ScanContents { scan, last: None });
+        Ok(())
+    })
 }
 
 /// Returns the next pair of a scan; *out is NULL at the end.
@@ -182,25 +168,22 @@ pub unsafe extern "C" fn kv_scan_next(
     out: *mut *const KvKeyValue,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let scanned = borrow_mut(scan)?;
-            scanned.last = scanned.scan.next().transpose()?.map(|kv| {
-                let view = view(&kv);
-                (kv, view)
-            });
-            put_out(
-                out,
-                scanned
-                    .last
-                    .as_ref()
-                    .map_or(std::ptr::null(), |(_, view)| std::ptr::from_ref(view)),
-            );
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let scanned = c.arg_mut(scan)?;
+        scanned.last = scanned.scan.next().transpose()?.map(|kv| {
+            let view = view(&kv);
+            (kv, view)
+        });
+        c.put(
+            out,
+            scanned
+                .last
+                .as_ref()
+                .map_or(std::ptr::null(), |(_, view)| std::ptr::from_ref(view)),
+        );
+        Ok(())
+    })
 }
 
 /// The revision that a scan reads; 0 before the first step of a scan of the current revision, and
@@ -211,8 +194,7 @@ pub unsafe extern "C" fn kv_scan_next(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_scan_revision(scan: *const KvScan) -> i64 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(scan).ok()?.scan.revision()) })
+    guard_value!(0, |c| Some(c.arg(scan).ok()?.scan.revision()))
 }
 
 /// Frees a scan.
@@ -222,6 +204,5 @@ pub unsafe extern "C" fn kv_scan_revision(scan: *const KvScan) -> i64 {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_scan_free(scan: *mut KvScan) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(scan) }
+    free!(scan)
 }

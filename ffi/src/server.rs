@@ -7,19 +7,21 @@ use libkv::{Db, Result};
 
 use crate::db::KvDb;
 use crate::error::KvError;
-use crate::guard::{borrow, free, give_out, guard, guard_value, invalid, kinds, wanted};
+use crate::guard::{free, guard, guard_value};
+use crate::handle::{invalid, kinds};
+use crate::pointers::{Caller, wanted};
 use crate::types::*;
 
 /// A server that serves a store to etcd clients.
 pub struct KvServer;
 
 /// The contents of a `kv_server`.
-pub(crate) struct Serving {
+pub(crate) struct ServerContents {
     address: CString,
     _server: net::Server,
 }
 
-kinds! { KvServer = Serving, b"kv_serve", "kv_server"; }
+kinds! { KvServer = ServerContents, b"kv_serve", "kv_server"; }
 
 /// Options of kv_serve; initialise with KV_SERVE_OPTIONS_INIT.
 #[repr(C)]
@@ -35,16 +37,17 @@ pub struct KvServeOptions {
     pub trusted_ca_file: *const c_char,
     /// KV_YES refuses clients without a certificate from trusted_ca_file.
     pub client_cert_auth: i32,
-    /// The largest write that clients may send, counted as by kv_options.max_request_bytes; 0: the limit of the
-    /// database. A limit above that one has no effect on a write. A message may be 512 KiB larger.
+    /// The largest write that clients may send, counted as by kv_options.max_request_bytes; 0: the
+    /// limit of the database. A limit above that one has no effect on a write. A message may be
+    /// 512 KiB larger.
     pub max_request_bytes: u64,
-    /// How many operations each list of a client's txn may have; 0: the limit of the database. A limit above that one
-    /// has no effect.
+    /// The maximum number of operations in each list of a client's txn; 0: the limit of the
+    /// database. A limit above that one has no effect.
     pub max_txn_ops: u64,
 }
 
 // SAFETY: numbers and pointers only, size first.
-unsafe impl Sized_ for KvServeOptions {
+unsafe impl OptionStruct for KvServeOptions {
     const NAME: &'static str = "kv_serve_options";
 }
 
@@ -55,24 +58,21 @@ mod net {
 
     pub use libkv_etcd::Server;
 
-    /// SAFETY: the texts must be NULL or end with a zero byte.
-    pub unsafe fn serve(
+    pub fn serve(
+        c: &Caller,
         db: &Db,
         address: &str,
         options: &KvServeOptions,
     ) -> Result<(Server, String)> {
         let mut how = libkv_etcd::Serve::new(address);
-        // SAFETY: said above.
-        unsafe {
-            if let Some(path) = path_in(options.cert_file) {
-                how = how.cert_file(path);
-            }
-            if let Some(path) = path_in(options.key_file) {
-                how = how.key_file(path);
-            }
-            if let Some(path) = path_in(options.trusted_ca_file) {
-                how = how.trusted_ca_file(path);
-            }
+        if let Some(path) = c.path(options.cert_file) {
+            how = how.cert_file(path);
+        }
+        if let Some(path) = c.path(options.key_file) {
+            how = how.key_file(path);
+        }
+        if let Some(path) = c.path(options.trusted_ca_file) {
+            how = how.trusted_ca_file(path);
         }
         if let Some(wanted) = flag_in(options.client_cert_auth, "client_cert_auth")? {
             how = how.client_cert_auth(wanted);
@@ -96,8 +96,12 @@ mod net {
 
     pub enum Server {}
 
-    /// SAFETY: nothing is asked for.
-    pub unsafe fn serve(_: &Db, address: &str, _: &KvServeOptions) -> Result<(Server, String)> {
+    pub fn serve(
+        _: &Caller,
+        _: &Db,
+        address: &str,
+        _: &KvServeOptions,
+    ) -> Result<(Server, String)> {
         let message =
             format!("this libkv was built without the feature etcd: it cannot serve at {address}");
         Err(libkv::Error::new(libkv::Code::Unsupported, message))
@@ -127,28 +131,24 @@ pub unsafe extern "C" fn kv_serve(
     out: *mut *mut KvServer,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let db = &borrow(db)?.0;
-            let address = text_in(address, "the address")?;
-            let address = address
-                .to_str()
-                .map_err(|_| invalid("the address is not UTF-8"))?;
-            let (server, address) = net::serve(db, address, &struct_in(options)?)?;
-            let address =
-                CString::new(address).map_err(|_| invalid("the address has a zero byte"))?;
-            give_out::<KvServer>(
-                out,
-                Serving {
-                    address,
-                    _server: server,
-                },
-            );
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let db = &c.arg(db)?.0;
+        let address = c.text(address, "the address")?;
+        let address = address
+            .to_str()
+            .map_err(|_| invalid("the address is not UTF-8"))?;
+        let (server, address) = net::serve(c, db, address, &c.options(options)?)?;
+        let address = CString::new(address).map_err(|_| invalid("the address has a zero byte"))?;
+        c.give::<KvServer>(
+            out,
+            ServerContents {
+                address,
+                _server: server,
+            },
+        );
+        Ok(())
+    })
 }
 
 /// The address of a server for clients: "http://127.0.0.1:41234", "unix:///path"; NULL for NULL.
@@ -158,10 +158,9 @@ pub unsafe extern "C" fn kv_serve(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_server_address(server: *const KvServer) -> *const c_char {
-    // SAFETY: pointers as the header asks for.
-    guard_value(std::ptr::null(), || unsafe {
-        Some(borrow(server).ok()?.address.as_ptr())
-    })
+    guard_value!(std::ptr::null(), |c| Some(
+        c.arg(server).ok()?.address.as_ptr()
+    ))
 }
 
 /// Stops a server: it stops listening, requests in progress may finish for a short time, streams
@@ -172,6 +171,5 @@ pub unsafe extern "C" fn kv_server_address(server: *const KvServer) -> *const c_
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_server_free(server: *mut KvServer) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(server) }
+    free!(server)
 }

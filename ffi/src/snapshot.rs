@@ -5,8 +5,12 @@ use libkv::Snapshot;
 
 use crate::db::KvDb;
 use crate::error::KvError;
-use crate::guard::{borrow, free, give_out, guard, guard_value, kinds, put_out, wanted};
-use crate::range::{KvRangeResponse, KvScan, Ranged, Scanned};
+use crate::guard::{free, guard, guard_value};
+use crate::handle::kinds;
+use crate::options::KvRangeOptions;
+use crate::pointers::wanted;
+use crate::range::{KvRangeResponse, KvScan, RangeContents, ScanContents};
+use crate::requests::range_request;
 use crate::types::*;
 
 /// A view of the store at one revision. It is a number, not a transaction.
@@ -27,14 +31,11 @@ pub unsafe extern "C" fn kv_snapshot_open(
     out: *mut *mut KvSnapshot,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            give_out::<KvSnapshot>(out, borrow(db)?.0.snapshot_at(revision)?);
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        c.give::<KvSnapshot>(out, c.arg(db)?.0.snapshot_at(revision)?);
+        Ok(())
+    })
 }
 
 /// The revision of a view; 0 for NULL.
@@ -44,8 +45,7 @@ pub unsafe extern "C" fn kv_snapshot_open(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_snapshot_revision(snapshot: *const KvSnapshot) -> i64 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(snapshot).ok()?.revision()) })
+    guard_value!(0, |c| Some(c.arg(snapshot).ok()?.revision()))
 }
 
 /// Reads one key at the view's revision; *out is NULL if the key did not exist.
@@ -60,15 +60,12 @@ pub unsafe extern "C" fn kv_snapshot_get(
     out: *mut *mut KvKeyValue,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let found = borrow(snapshot)?.get(bytes_in(key, "the key")?)?;
-            put_out(out, found.map_or(std::ptr::null_mut(), owned));
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let found = c.arg(snapshot)?.get(c.bytes(key, "the key")?)?;
+        c.put(out, found.map_or(std::ptr::null_mut(), owned));
+        Ok(())
+    })
 }
 
 /// Reads the pairs of a range at the view's revision.
@@ -84,15 +81,12 @@ pub unsafe extern "C" fn kv_snapshot_range(
     out: *mut *mut KvRangeResponse,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let result = borrow(snapshot)?.range(range_request(range, options)?)?;
-            give_out::<KvRangeResponse>(out, Ranged::new(result));
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let result = c.arg(snapshot)?.range(range_request(c, range, options)?)?;
+        c.give::<KvRangeResponse>(out, RangeContents::new(result));
+        Ok(())
+    })
 }
 
 /// Begins a scan of a range at the view's revision.
@@ -108,15 +102,12 @@ pub unsafe extern "C" fn kv_snapshot_scan(
     out: *mut *mut KvScan,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let scan = borrow(snapshot)?.scan(range_request(range, options)?)?;
-            give_out::<KvScan>(out, Scanned { scan, last: None });
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let scan = c.arg(snapshot)?.scan(range_request(c, range, options)?)?;
+        c.give::<KvScan>(out, ScanContents { scan, last: None });
+        Ok(())
+    })
 }
 
 /// Frees a view.
@@ -126,6 +117,5 @@ pub unsafe extern "C" fn kv_snapshot_scan(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_snapshot_free(snapshot: *mut KvSnapshot) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(snapshot) }
+    free!(snapshot)
 }

@@ -5,25 +5,27 @@ use std::ffi::c_void;
 
 use libkv::{Error, Result, TRANSACT_RETRIES, Transaction};
 
-use crate::db::{KvDb, put_request};
+use crate::db::KvDb;
 use crate::error::KvError;
-use crate::guard::{
-    borrow, borrow_mut, free, give, give_out, guard, invalid, kinds, put_out, wanted,
-};
-use crate::range::{KvRangeResponse, Ranged};
+use crate::guard::guard;
+use crate::handle::{Part, invalid, kinds};
+use crate::options::{KvPutOptions, KvRangeOptions};
+use crate::pointers::{Caller, Loan, wanted};
+use crate::range::{KvRangeResponse, RangeContents};
+use crate::requests::{put_request, range_request};
 use crate::types::*;
 
 /// The view of the callback of kv_transact; valid during one call of it.
 pub struct KvTransaction;
 
 /// What a `kv_transaction` holds: borrowed for one call of the callback, in which alone it is used.
-pub(crate) struct Running {
-    transaction: *mut Transaction,
+pub(crate) struct TransactionContents {
+    transaction: Loan<Transaction>,
     /// The refusal that the callback has seen last, to tell it from a code of its own.
     refused: Option<Error>,
 }
 
-kinds! { KvTransaction = Running, b"kv_tact\0", "kv_transaction"; }
+kinds! { KvTransaction = TransactionContents, b"kv_tact\0", "kv_transaction"; }
 
 /// Reads and writes through t. Any return value but KV_OK ends kv_transact with that code, and
 /// nothing is written. The callback may run several times: it must have no side effects that cannot
@@ -47,32 +49,26 @@ pub unsafe extern "C" fn kv_transact(
     payload: *mut c_void,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            let body = body.ok_or_else(|| invalid("body is NULL"))?;
-            let retries = match max_retries {
-                0 => Some(TRANSACT_RETRIES),
-                KV_NO_WAIT => Some(0),
-                KV_FOREVER => None,
-                retries => Some(
-                    u32::try_from(retries)
-                        .map_err(|_| invalid(format!("max_retries is {retries}")))?,
-                ),
-            };
-            borrow(db)?.0.transact(retries, |transaction| {
-                let transaction: *mut Transaction = transaction;
-                let handle: *mut KvTransaction = give(Running {
-                    transaction,
-                    refused: None,
-                });
-                let code = body(handle, payload);
-                let refused = borrow_mut(handle)?.refused.take();
-                free(handle);
-                outcome(code, refused)
-            })
+    guard!(error, |c| {
+        let body = body.ok_or_else(|| invalid("body is NULL"))?;
+        let retries = match max_retries {
+            0 => Some(TRANSACT_RETRIES),
+            KV_NO_WAIT => Some(0),
+            KV_FOREVER => None,
+            retries => Some(
+                u32::try_from(retries).map_err(|_| invalid(format!("max_retries is {retries}")))?,
+            ),
+        };
+        c.arg(db)?.0.transact(retries, |transaction| {
+            let handle: Part<KvTransaction> = Part::new(TransactionContents {
+                transaction: Loan::new(transaction),
+                refused: None,
+            });
+            let code = c.callback(body, handle.pointer(), payload);
+            let refused = c.arg_mut(handle.pointer())?.refused.take();
+            outcome(code, refused)
         })
-    }
+    })
 }
 
 fn outcome(code: KvCode, refused: Option<Error>) -> Result<()> {
@@ -88,18 +84,16 @@ fn outcome(code: KvCode, refused: Option<Error>) -> Result<()> {
     }
 }
 
-/// SAFETY: t must be the callback's, during its call.
-unsafe fn with<T>(
+/// Uses the transaction of a callback, and remembers a refusal.
+fn with<T>(
+    c: &Caller,
     t: *mut KvTransaction,
     work: impl FnOnce(&mut Transaction) -> Result<T>,
 ) -> Result<T> {
-    // SAFETY: said above: the transaction lives during the callback's call.
-    unsafe {
-        let running = borrow_mut(t)?;
-        let result = work(&mut *running.transaction);
-        running.refused = result.as_ref().err().cloned();
-        result
-    }
+    let contents = c.arg_mut(t)?;
+    let result = work(c.lent(&contents.transaction));
+    contents.refused = result.as_ref().err().cloned();
+    result
 }
 
 /// Reads one key as the transaction sees it, including its own writes; *out is NULL if it does not
@@ -115,16 +109,13 @@ pub unsafe extern "C" fn kv_transaction_get(
     out: *mut *mut KvKeyValue,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let key = bytes_in(key, "the key")?;
-            let found = with(t, |transaction| transaction.get(key))?;
-            put_out(out, found.map_or(std::ptr::null_mut(), owned));
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let key = c.bytes(key, "the key")?;
+        let found = with(c, t, |transaction| transaction.get(key))?;
+        c.put(out, found.map_or(std::ptr::null_mut(), owned));
+        Ok(())
+    })
 }
 
 /// Reads the pairs of a range as the transaction sees them; only the options limit and keys_only
@@ -141,16 +132,13 @@ pub unsafe extern "C" fn kv_transaction_range(
     out: *mut *mut KvRangeResponse,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let request = range_request(range, options)?;
-            let result = with(t, |transaction| transaction.range(request))?;
-            give_out::<KvRangeResponse>(out, Ranged::new(result));
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let request = range_request(c, range, options)?;
+        let result = with(c, t, |transaction| transaction.range(request))?;
+        c.give::<KvRangeResponse>(out, RangeContents::new(result));
+        Ok(())
+    })
 }
 
 /// Writes a key after the callback returned; only the option lease is allowed.
@@ -166,13 +154,10 @@ pub unsafe extern "C" fn kv_transaction_put(
     options: *const KvPutOptions,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            let put = put_request(key, value, options)?;
-            with(t, |transaction| transaction.put(put))
-        })
-    }
+    guard!(error, |c| {
+        let put = put_request(c, key, value, options)?;
+        with(c, t, |transaction| transaction.put(put))
+    })
 }
 
 /// Deletes the keys of a range after the callback returned; *out is the number of keys that the
@@ -188,12 +173,9 @@ pub unsafe extern "C" fn kv_transaction_delete(
     out: *mut i64,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            let range = range_in(range)?;
-            put_out(out, with(t, |transaction| transaction.delete(range))?);
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        let range = c.range(range)?;
+        c.put(out, with(c, t, |transaction| transaction.delete(range))?);
+        Ok(())
+    })
 }

@@ -1,18 +1,16 @@
 //! Txns: built in steps, run any number of times; the result is a tree.
 #![allow(unsafe_code)]
 
-use libkv::{
-    Code, Compare, CompareResult, Error, Op, OpResponse, Operand, TXN_DEPTH_MAX, Txn, TxnResponse,
-};
+use libkv::{Code, Compare, Error, Op, OpResponse, Operand, TXN_DEPTH_MAX, Txn, TxnResponse};
 
-use crate::db::{
-    Deleted, KvDb, KvDeleteResponse, KvPutResponse, Written, delete_request, put_request,
-};
+use crate::db::{DeleteContents, KvDb, KvDeleteResponse, KvPutResponse, PutContents};
 use crate::error::KvError;
-use crate::guard::{
-    Kind, borrow, borrow_mut, free, give, give_out, guard, guard_value, invalid, kinds,
-};
-use crate::range::{KvRangeResponse, Ranged};
+use crate::guard::{free, guard, guard_value, value};
+use crate::handle::{Kind, Part, give, invalid, kinds};
+use crate::options::{KvDeleteOptions, KvPutOptions, KvRangeOptions};
+use crate::pointers::Caller;
+use crate::range::{KvRangeResponse, RangeContents};
+use crate::requests::{delete_request, put_request, range_request};
 use crate::types::*;
 
 /// A txn: compares, and a list of operations for each outcome.
@@ -22,28 +20,28 @@ pub struct KvTxn;
 pub struct KvTxnResponse;
 
 /// What a `kv_txn_response` holds: each response as a handle of its own kind.
-pub(crate) struct ResultTree {
+pub(crate) struct TxnContents {
     succeeded: bool,
     revision: i64,
     responses: Vec<Response>,
 }
 
 enum Response {
-    Range(*mut KvRangeResponse),
-    Put(*mut KvPutResponse),
-    Delete(*mut KvDeleteResponse),
-    Txn(*mut KvTxnResponse),
+    Range(Part<KvRangeResponse>),
+    Put(Part<KvPutResponse>),
+    Delete(Part<KvDeleteResponse>),
+    Txn(Part<KvTxnResponse>),
 }
 
-impl ResultTree {
-    fn new(result: TxnResponse) -> ResultTree {
+impl TxnContents {
+    fn new(result: TxnResponse) -> TxnContents {
         let responses = result.responses.into_iter().map(|response| match response {
-            OpResponse::Range(result) => Response::Range(give(Ranged::new(result))),
-            OpResponse::Put(result) => Response::Put(give(Written::new(result))),
-            OpResponse::Delete(result) => Response::Delete(give(Deleted::new(result))),
-            OpResponse::Txn(result) => Response::Txn(give(ResultTree::new(result))),
+            OpResponse::Range(result) => Response::Range(Part::new(RangeContents::new(result))),
+            OpResponse::Put(result) => Response::Put(Part::new(PutContents::new(result))),
+            OpResponse::Delete(result) => Response::Delete(Part::new(DeleteContents::new(result))),
+            OpResponse::Txn(result) => Response::Txn(Part::new(TxnContents::new(result))),
         });
-        ResultTree {
+        TxnContents {
             succeeded: result.succeeded,
             revision: result.revision,
             responses: responses.collect(),
@@ -51,25 +49,9 @@ impl ResultTree {
     }
 }
 
-impl Drop for ResultTree {
-    fn drop(&mut self) {
-        for response in &self.responses {
-            // SAFETY: each was made by `give` above and is freed here alone.
-            unsafe {
-                match *response {
-                    Response::Range(result) => free(result),
-                    Response::Put(result) => free(result),
-                    Response::Delete(result) => free(result),
-                    Response::Txn(result) => free(result),
-                }
-            }
-        }
-    }
-}
-
 kinds! {
     KvTxn = Txn, b"kv_txn\0\0", "kv_txn";
-    KvTxnResponse = ResultTree, b"kv_txn_r", "kv_txn_response";
+    KvTxnResponse = TxnContents, b"kv_txn_r", "kv_txn_response";
 }
 
 /// Creates an empty txn; NULL only if out of memory.
@@ -79,7 +61,7 @@ kinds! {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub extern "C" fn kv_txn_new() -> *mut KvTxn {
-    guard_value(std::ptr::null_mut(), || Some(give(Txn::new())))
+    value(std::ptr::null_mut(), || Some(give(Txn::new())))
 }
 
 /// Adds a compare: `target result operand` must hold for the key, or for every key of the range.
@@ -99,33 +81,25 @@ pub unsafe extern "C" fn kv_txn_compare(
     value: KvBytes,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            let txn = borrow_mut(txn)?;
-            let operand = match target {
-                KV_TARGET_VERSION => Operand::Version(number),
-                KV_TARGET_CREATE_REVISION => Operand::CreateRevision(number),
-                KV_TARGET_MOD_REVISION => Operand::ModRevision(number),
-                KV_TARGET_VALUE => Operand::Value(bytes_in(value, "the value")?.to_vec()),
-                KV_TARGET_LEASE => Operand::Lease(number),
-                other => return Err(invalid(format!("{other} is no KV_TARGET_…"))),
-            };
-            let result = match result {
-                KV_EQUAL => CompareResult::Equal,
-                KV_GREATER => CompareResult::Greater,
-                KV_LESS => CompareResult::Less,
-                KV_NOT_EQUAL => CompareResult::NotEqual,
-                other => return Err(invalid(format!("{other} is no comparison (KV_EQUAL, …)"))),
-            };
-            txn.compare.push(Compare {
-                range: range_in(range)?,
-                result,
-                operand,
-            });
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        let txn = c.arg_mut(txn)?;
+        let operand = match target {
+            KV_TARGET_VERSION => Operand::Version(number),
+            KV_TARGET_CREATE_REVISION => Operand::CreateRevision(number),
+            KV_TARGET_MOD_REVISION => Operand::ModRevision(number),
+            KV_TARGET_VALUE => Operand::Value(c.bytes(value, "the value")?.to_vec()),
+            KV_TARGET_LEASE => Operand::Lease(number),
+            other => return Err(invalid(format!("{other} is no KV_TARGET_…"))),
+        };
+        let result = compare_result(result)
+            .ok_or_else(|| invalid(format!("{result} is no comparison (KV_EQUAL, …)")))?;
+        txn.compare.push(Compare {
+            range: c.range(range)?,
+            result,
+            operand,
+        });
+        Ok(())
+    })
 }
 
 fn add(txn: &mut Txn, branch: i32, op: impl Into<Op>) -> libkv::Result<()> {
@@ -155,12 +129,13 @@ pub unsafe extern "C" fn kv_txn_put(
     options: *const KvPutOptions,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            add(borrow_mut(txn)?, branch, put_request(key, value, options)?)
-        })
-    }
+    guard!(error, |c| {
+        add(
+            c.arg_mut(txn)?,
+            branch,
+            put_request(c, key, value, options)?,
+        )
+    })
 }
 
 /// Adds a range to a list.
@@ -176,12 +151,9 @@ pub unsafe extern "C" fn kv_txn_range(
     options: *const KvRangeOptions,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            add(borrow_mut(txn)?, branch, range_request(range, options)?)
-        })
-    }
+    guard!(error, |c| {
+        add(c.arg_mut(txn)?, branch, range_request(c, range, options)?)
+    })
 }
 
 /// Adds a deletion to a list.
@@ -197,12 +169,9 @@ pub unsafe extern "C" fn kv_txn_delete(
     options: *const KvDeleteOptions,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            add(borrow_mut(txn)?, branch, delete_request(range, options)?)
-        })
-    }
+    guard!(error, |c| {
+        add(c.arg_mut(txn)?, branch, delete_request(c, range, options)?)
+    })
 }
 
 /// Adds a copy of another txn to a list.
@@ -218,21 +187,18 @@ pub unsafe extern "C" fn kv_txn_txn(
     nested: *const KvTxn,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for; the copy is made before the other is borrowed.
-    unsafe {
-        guard(error, || {
-            let nested = borrow(nested)?;
-            // one txn more would be nested in it: a deeper one could not even be freed on a small stack
-            if depth(nested) >= TXN_DEPTH_MAX {
-                let message = format!(
-                    "too many operations in txn request (txns nested deeper than {TXN_DEPTH_MAX})"
-                );
-                return Err(Error::new(Code::TooManyOps, message));
-            }
-            let nested = nested.clone();
-            add(borrow_mut(txn)?, branch, nested)
-        })
-    }
+    guard!(error, |c| {
+        let nested = c.arg(nested)?;
+        // one txn more would be nested in it: a deeper one could not even be freed on a small stack
+        if depth(nested) >= TXN_DEPTH_MAX {
+            let message = format!(
+                "too many operations in txn request (txns nested deeper than {TXN_DEPTH_MAX})"
+            );
+            return Err(Error::new(Code::TooManyOps, message));
+        }
+        let nested = nested.clone();
+        add(c.arg_mut(txn)?, branch, nested)
+    })
 }
 
 /// How deep txns stand in this one; 0 if there are none.
@@ -256,13 +222,10 @@ pub unsafe extern "C" fn kv_txn_durability(
     durability: i32,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            borrow_mut(txn)?.durability = durability_in(durability)?;
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        c.arg_mut(txn)?.durability = durability_in(durability)?;
+        Ok(())
+    })
 }
 
 /// Evaluates the compares, then runs one of the two lists in one revision, or nothing at all. The
@@ -279,14 +242,11 @@ pub unsafe extern "C" fn kv_txn_run(
     out: *mut *mut KvTxnResponse,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            let result = borrow(db)?.0.txn(borrow(txn)?.clone())?;
-            give_out::<KvTxnResponse>(out, ResultTree::new(result));
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        let result = c.arg(db)?.0.txn(c.arg(txn)?.clone())?;
+        c.give::<KvTxnResponse>(out, TxnContents::new(result));
+        Ok(())
+    })
 }
 
 /// Frees a txn.
@@ -296,8 +256,7 @@ pub unsafe extern "C" fn kv_txn_run(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_txn_free(txn: *mut KvTxn) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(txn) }
+    free!(txn)
 }
 
 /// KV_YES if the compares held, otherwise KV_NO.
@@ -307,14 +266,11 @@ pub unsafe extern "C" fn kv_txn_free(txn: *mut KvTxn) {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_txn_response_succeeded(result: *const KvTxnResponse) -> i32 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(KV_NO, || unsafe {
-        Some(if borrow(result).ok()?.succeeded {
-            KV_YES
-        } else {
-            KV_NO
-        })
-    })
+    guard_value!(KV_NO, |c| Some(if c.arg(result).ok()?.succeeded {
+        KV_YES
+    } else {
+        KV_NO
+    }))
 }
 
 /// The store's revision after a txn; 0 for a nested one, as in etcd.
@@ -324,8 +280,7 @@ pub unsafe extern "C" fn kv_txn_response_succeeded(result: *const KvTxnResponse)
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_txn_response_revision(result: *const KvTxnResponse) -> i64 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(result).ok()?.revision) })
+    guard_value!(0, |c| Some(c.arg(result).ok()?.revision))
 }
 
 /// The number of responses: one for each operation that ran.
@@ -335,8 +290,7 @@ pub unsafe extern "C" fn kv_txn_response_revision(result: *const KvTxnResponse) 
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_txn_response_len(result: *const KvTxnResponse) -> usize {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(result).ok()?.responses.len()) })
+    guard_value!(0, |c| Some(c.arg(result).ok()?.responses.len()))
 }
 
 /// The kind of the response at index: KV_OP_…; -1 beyond the last.
@@ -346,27 +300,25 @@ pub unsafe extern "C" fn kv_txn_response_len(result: *const KvTxnResponse) -> us
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_txn_response_kind(result: *const KvTxnResponse, index: usize) -> i32 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(-1, || unsafe {
-        Some(match borrow(result).ok()?.responses.get(index)? {
+    guard_value!(-1, |c| Some(
+        match c.arg(result).ok()?.responses.get(index)? {
             Response::Range(_) => KV_OP_RANGE,
             Response::Put(_) => KV_OP_PUT,
             Response::Delete(_) => KV_OP_DELETE,
             Response::Txn(_) => KV_OP_TXN,
-        })
-    })
+        }
+    ))
 }
 
-/// SAFETY: as `borrow`.
-unsafe fn response<K: Kind>(
+/// The part of a response tree at index, if it is of the kind.
+fn response<K: Kind>(
+    c: &Caller,
     result: *const KvTxnResponse,
     index: usize,
-    of_kind: impl Fn(&Response) -> Option<*mut K>,
-) -> *const K {
-    // SAFETY: said above.
-    guard_value(std::ptr::null(), || unsafe {
-        Some(of_kind(borrow(result).ok()?.responses.get(index)?)?.cast_const())
-    })
+    of_kind: impl Fn(&Response) -> Option<&Part<K>>,
+) -> Option<*const K> {
+    let part = of_kind(c.arg(result).ok()?.responses.get(index)?)?;
+    Some(part.pointer().cast_const())
 }
 
 /// The response at index if it is of a range, otherwise NULL.
@@ -379,16 +331,15 @@ pub unsafe extern "C" fn kv_txn_response_range(
     result: *const KvTxnResponse,
     index: usize,
 ) -> *const KvRangeResponse {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        response(result, index, |r| {
-            if let Response::Range(r) = r {
-                Some(*r)
-            } else {
-                None
-            }
-        })
-    }
+    guard_value!(std::ptr::null(), |c| response(
+        c,
+        result,
+        index,
+        |r| match r {
+            Response::Range(part) => Some(part),
+            _ => None,
+        }
+    ))
 }
 
 /// The response at index if it is of a put, otherwise NULL.
@@ -401,16 +352,15 @@ pub unsafe extern "C" fn kv_txn_response_put(
     result: *const KvTxnResponse,
     index: usize,
 ) -> *const KvPutResponse {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        response(result, index, |r| {
-            if let Response::Put(r) = r {
-                Some(*r)
-            } else {
-                None
-            }
-        })
-    }
+    guard_value!(std::ptr::null(), |c| response(
+        c,
+        result,
+        index,
+        |r| match r {
+            Response::Put(part) => Some(part),
+            _ => None,
+        }
+    ))
 }
 
 /// The response at index if it is of a deletion, otherwise NULL.
@@ -423,16 +373,15 @@ pub unsafe extern "C" fn kv_txn_response_delete(
     result: *const KvTxnResponse,
     index: usize,
 ) -> *const KvDeleteResponse {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        response(result, index, |r| {
-            if let Response::Delete(r) = r {
-                Some(*r)
-            } else {
-                None
-            }
-        })
-    }
+    guard_value!(std::ptr::null(), |c| response(
+        c,
+        result,
+        index,
+        |r| match r {
+            Response::Delete(part) => Some(part),
+            _ => None,
+        }
+    ))
 }
 
 /// The response at index if it is of a nested txn, otherwise NULL.
@@ -445,16 +394,15 @@ pub unsafe extern "C" fn kv_txn_response_txn(
     result: *const KvTxnResponse,
     index: usize,
 ) -> *const KvTxnResponse {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        response(result, index, |r| {
-            if let Response::Txn(r) = r {
-                Some(*r)
-            } else {
-                None
-            }
-        })
-    }
+    guard_value!(std::ptr::null(), |c| response(
+        c,
+        result,
+        index,
+        |r| match r {
+            Response::Txn(part) => Some(part),
+            _ => None,
+        }
+    ))
 }
 
 /// Frees the result of a txn with all its responses.
@@ -464,6 +412,5 @@ pub unsafe extern "C" fn kv_txn_response_txn(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_txn_response_free(result: *mut KvTxnResponse) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(result) }
+    free!(result)
 }

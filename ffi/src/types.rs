@@ -1,122 +1,17 @@
 //! What crosses the border by value, and its conversion both ways.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, OsStr, c_char};
-use std::mem::MaybeUninit;
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 use std::ptr;
 use std::time::Duration;
 
-use libkv::{
-    Code, Durability, Event, EventKind, KeyRange, KeyValue, Range, Result, SortOrder, SortTarget,
-    Watch,
-};
+use libkv::{Durability, Event, KeyValue, Result, SortOrder, SortTarget};
 
-use crate::guard::invalid;
+pub use crate::codes::*;
+pub use crate::constants::*;
+use crate::handle::invalid;
 
-/// The return value of every call: KV_OK or an error code. The numbers never change.
-pub type KvCode = i32;
-
-/// Success.
-pub const KV_OK: KvCode = 0;
-/// Empty key, bad option, value with ignore_value, NULL where something is needed, …
-pub const KV_INVALID_ARGUMENT: KvCode = 1;
-/// ignore_value or ignore_lease on a missing key.
-pub const KV_KEY_NOT_FOUND: KvCode = 2;
-/// A txn would write one key twice.
-pub const KV_DUPLICATE_KEY: KvCode = 3;
-/// A txn's list is too long.
-pub const KV_TOO_MANY_OPS: KvCode = 4;
-/// The request or a key is too large.
-pub const KV_TOO_LARGE: KvCode = 5;
-/// The revision has been compacted.
-pub const KV_COMPACTED: KvCode = 6;
-/// The revision has not been written yet.
-pub const KV_FUTURE_REVISION: KvCode = 7;
-/// No such lease.
-pub const KV_LEASE_NOT_FOUND: KvCode = 8;
-/// The lease id is in use.
-pub const KV_LEASE_EXISTS: KvCode = 9;
-/// A handle lost its lease.
-pub const KV_LEASE_LOST: KvCode = 10;
-/// kv_transact gave up after its retries.
-pub const KV_CONFLICT: KvCode = 11;
-/// The request was withdrawn before it began.
-pub const KV_CANCELLED: KvCode = 12;
-/// The timeout passed.
-pub const KV_TIMEOUT: KvCode = 13;
-/// The database, or the parent of this handle, is closed.
-pub const KV_CLOSED: KvCode = 14;
-/// A handle from before fork().
-pub const KV_FORKED: KvCode = 15;
-/// The write lock is held, or exclusive use is not possible.
-pub const KV_BUSY: KvCode = 16;
-/// The disk or the quota is full; nothing was written.
-pub const KV_FULL: KvCode = 17;
-/// Read-only handle or medium, or the store is poisoned.
-pub const KV_READ_ONLY: KvCode = 18;
-/// The operating system reported an error.
-pub const KV_IO: KvCode = 19;
-/// The store's bytes are damaged.
-pub const KV_CORRUPT: KvCode = 20;
-/// A newer format, another page size or ABI.
-pub const KV_INCOMPATIBLE: KvCode = 21;
-/// The path is a file or a directory that is not a store.
-pub const KV_NOT_A_STORE: KvCode = 22;
-/// There is no store.
-pub const KV_NOT_FOUND: KvCode = 23;
-/// The store exists already.
-pub const KV_EXISTS: KvCode = 24;
-/// This engine or build cannot do it.
-pub const KV_UNSUPPORTED: KvCode = 25;
-/// No endpoint is reachable.
-pub const KV_UNAVAILABLE: KvCode = 26;
-/// The token is missing or invalid.
-pub const KV_UNAUTHENTICATED: KvCode = 27;
-/// Refused by file permissions or by auth.
-pub const KV_PERMISSION_DENIED: KvCode = 28;
-/// The cluster refused the request for another reason.
-pub const KV_FAILED_PRECONDITION: KvCode = 29;
-/// A defect of libkv.
-pub const KV_INTERNAL: KvCode = 30;
-/// The write may or may not have happened.
-pub const KV_UNKNOWN_OUTCOME: KvCode = 31;
-
-// the header's numbers are the library's
+// the header's version is the library's
 const _: () = {
-    assert!(KV_INVALID_ARGUMENT == Code::InvalidArgument as i32);
-    assert!(KV_KEY_NOT_FOUND == Code::KeyNotFound as i32);
-    assert!(KV_DUPLICATE_KEY == Code::DuplicateKey as i32);
-    assert!(KV_TOO_MANY_OPS == Code::TooManyOps as i32);
-    assert!(KV_TOO_LARGE == Code::TooLarge as i32);
-    assert!(KV_COMPACTED == Code::Compacted as i32);
-    assert!(KV_FUTURE_REVISION == Code::FutureRevision as i32);
-    assert!(KV_LEASE_NOT_FOUND == Code::LeaseNotFound as i32);
-    assert!(KV_LEASE_EXISTS == Code::LeaseExists as i32);
-    assert!(KV_LEASE_LOST == Code::LeaseLost as i32);
-    assert!(KV_CONFLICT == Code::Conflict as i32);
-    assert!(KV_CANCELLED == Code::Cancelled as i32);
-    assert!(KV_TIMEOUT == Code::Timeout as i32);
-    assert!(KV_CLOSED == Code::Closed as i32);
-    assert!(KV_FORKED == Code::Forked as i32);
-    assert!(KV_BUSY == Code::Busy as i32);
-    assert!(KV_FULL == Code::Full as i32);
-    assert!(KV_READ_ONLY == Code::ReadOnly as i32);
-    assert!(KV_IO == Code::Io as i32);
-    assert!(KV_CORRUPT == Code::Corrupt as i32);
-    assert!(KV_INCOMPATIBLE == Code::Incompatible as i32);
-    assert!(KV_NOT_A_STORE == Code::NotAStore as i32);
-    assert!(KV_NOT_FOUND == Code::NotFound as i32);
-    assert!(KV_EXISTS == Code::Exists as i32);
-    assert!(KV_UNSUPPORTED == Code::Unsupported as i32);
-    assert!(KV_UNAVAILABLE == Code::Unavailable as i32);
-    assert!(KV_UNAUTHENTICATED == Code::Unauthenticated as i32);
-    assert!(KV_PERMISSION_DENIED == Code::PermissionDenied as i32);
-    assert!(KV_FAILED_PRECONDITION == Code::FailedPrecondition as i32);
-    assert!(KV_INTERNAL == Code::Internal as i32);
-    assert!(KV_UNKNOWN_OUTCOME == Code::UnknownOutcome as i32);
-    assert!(KV_UNKNOWN_OUTCOME as usize == Code::ALL.len());
     assert!(KV_VERSION_MAJOR == version(env!("CARGO_PKG_VERSION_MAJOR")));
     assert!(KV_VERSION_MINOR == version(env!("CARGO_PKG_VERSION_MINOR")));
     assert!(KV_VERSION_PATCH == version(env!("CARGO_PKG_VERSION_PATCH")));
@@ -148,84 +43,6 @@ pub const KV_NO_WAIT: i64 = -1;
 pub const KV_FOREVER: i64 = -2;
 /// The length of a value that is not there (kv_get_into).
 pub const KV_NONE: usize = usize::MAX;
-
-/// An acknowledged write is on disk. The default.
-pub const KV_DURABILITY_SYNC: i32 = 1;
-/// A power cut may lose the last commits but never damages the store.
-pub const KV_DURABILITY_LAZY: i32 = 2;
-/// No flush. Chosen when a store is created; a power cut may destroy the store.
-pub const KV_DURABILITY_NONE: i32 = 3;
-
-/// etcd's default limits.
-pub const KV_LIMITS_ETCD: i32 = 1;
-
-/// One key.
-pub const KV_RANGE_KEY: i32 = 0;
-/// Every key with a prefix.
-pub const KV_RANGE_PREFIX: i32 = 1;
-/// The keys x with key <= x < end.
-pub const KV_RANGE_BETWEEN: i32 = 2;
-/// The keys x with key <= x: as `--from-key` of etcdctl.
-pub const KV_RANGE_FROM_KEY: i32 = 3;
-/// Every key.
-pub const KV_RANGE_ALL: i32 = 4;
-
-/// Key order, or ascending for another target.
-pub const KV_SORT_NONE: i32 = 0;
-/// Smallest first.
-pub const KV_SORT_ASCEND: i32 = 1;
-/// Largest first.
-pub const KV_SORT_DESCEND: i32 = 2;
-
-/// Sort by key.
-pub const KV_SORT_BY_KEY: i32 = 0;
-/// Sort by version.
-pub const KV_SORT_BY_VERSION: i32 = 1;
-/// Sort by create revision.
-pub const KV_SORT_BY_CREATE: i32 = 2;
-/// Sort by mod revision.
-pub const KV_SORT_BY_MOD: i32 = 3;
-/// Sort by value.
-pub const KV_SORT_BY_VALUE: i32 = 4;
-
-/// Compare the version.
-pub const KV_TARGET_VERSION: i32 = 0;
-/// Compare the create revision.
-pub const KV_TARGET_CREATE_REVISION: i32 = 1;
-/// Compare the mod revision.
-pub const KV_TARGET_MOD_REVISION: i32 = 2;
-/// Compare the value.
-pub const KV_TARGET_VALUE: i32 = 3;
-/// Compare the lease.
-pub const KV_TARGET_LEASE: i32 = 4;
-
-/// ==
-pub const KV_EQUAL: i32 = 0;
-/// >
-pub const KV_GREATER: i32 = 1;
-/// <
-pub const KV_LESS: i32 = 2;
-/// !=
-pub const KV_NOT_EQUAL: i32 = 3;
-
-/// The list of a txn that runs if all compares hold.
-pub const KV_SUCCESS: i32 = 0;
-/// The list that runs if at least one compare does not hold.
-pub const KV_FAILURE: i32 = 1;
-
-/// A response or operation of a txn: a range.
-pub const KV_OP_RANGE: i32 = 0;
-/// A put.
-pub const KV_OP_PUT: i32 = 1;
-/// A deletion.
-pub const KV_OP_DELETE: i32 = 2;
-/// A nested txn.
-pub const KV_OP_TXN: i32 = 3;
-
-/// The key was put.
-pub const KV_EVENT_PUT: i32 = 0;
-/// The key was deleted.
-pub const KV_EVENT_DELETE: i32 = 1;
 
 /// Borrowed bytes. They need no terminating zero and may contain any byte.
 #[repr(C)]
@@ -294,85 +111,6 @@ pub struct KvDifference {
     pub after: *const KvKeyValue,
 }
 
-/// Options of kv_put; initialise with KV_PUT_OPTIONS_INIT.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct KvPutOptions {
-    /// sizeof(kv_put_options).
-    pub size: usize,
-    /// The lease to attach the key to; 0: none.
-    pub lease: i64,
-    /// KV_YES returns the previous pair.
-    pub prev_kv: i32,
-    /// KV_YES keeps the key's current value.
-    pub ignore_value: i32,
-    /// KV_YES keeps the key's current lease.
-    pub ignore_lease: i32,
-    /// KV_DURABILITY_…; 0 uses the handle's durability.
-    pub durability: i32,
-}
-
-/// Options of kv_delete; initialise with KV_DELETE_OPTIONS_INIT.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct KvDeleteOptions {
-    /// sizeof(kv_delete_options).
-    pub size: usize,
-    /// KV_YES returns the deleted pairs.
-    pub prev_kv: i32,
-    /// KV_DURABILITY_…; 0 uses the handle's durability.
-    pub durability: i32,
-}
-
-/// Options of kv_range; initialise with KV_RANGE_OPTIONS_INIT.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct KvRangeOptions {
-    /// sizeof(kv_range_options).
-    pub size: usize,
-    /// The revision to read; 0 or negative: the current one.
-    pub revision: i64,
-    /// The maximum number of pairs; 0 or negative: all.
-    pub limit: i64,
-    /// KV_SORT_….
-    pub sort_order: i32,
-    /// KV_SORT_BY_….
-    pub sort_target: i32,
-    /// KV_YES omits the values.
-    pub keys_only: i32,
-    /// KV_YES returns only the count.
-    pub count_only: i32,
-    /// Only pairs with mod_revision >= this; 0 is off.
-    pub min_mod_revision: i64,
-    /// Only pairs with mod_revision <= this; 0 is off.
-    pub max_mod_revision: i64,
-    /// Only pairs with create_revision >= this; 0 is off.
-    pub min_create_revision: i64,
-    /// Only pairs with create_revision <= this; 0 is off.
-    pub max_create_revision: i64,
-    /// KV_YES allows a cluster's member to return data that may be stale.
-    pub serializable: i32,
-}
-
-/// Options of kv_watch; initialise with KV_WATCH_OPTIONS_INIT.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct KvWatchOptions {
-    /// sizeof(kv_watch_options).
-    pub size: usize,
-    /// The first revision to deliver; 0: only events after this call. It may be in the future.
-    pub start_revision: i64,
-    /// KV_YES returns the previous pair with each event.
-    pub prev_kv: i32,
-    /// KV_YES omits puts.
-    pub no_put: i32,
-    /// KV_YES omits deletions.
-    pub no_delete: i32,
-    /// KV_YES: after ten minutes without an event, deliver a batch without events whose revision
-    /// shows the progress.
-    pub progress: i32,
-}
-
 /// What a key-value pair is to the library: one that the caller frees, or a view of a result.
 pub(crate) const OWNED: u64 = u64::from_be_bytes(*b"kv_pair!");
 pub(crate) const VIEW: u64 = u64::from_be_bytes(*b"kv_view!");
@@ -403,12 +141,8 @@ pub(crate) fn view(kv: &KeyValue) -> KvKeyValue {
 }
 
 pub(crate) fn event_view(event: &Event) -> KvEvent {
-    let kind = match event.kind {
-        EventKind::Put => KV_EVENT_PUT,
-        EventKind::Delete => KV_EVENT_DELETE,
-    };
     KvEvent {
-        r#type: kind,
+        r#type: event_kind_number(event.kind),
         kv: view(&event.kv),
         prev_kv: ptr::null(),
     }
@@ -455,87 +189,13 @@ pub(crate) fn owned(kv: KeyValue) -> *mut KvKeyValue {
 
 /// SAFETY: the pointer must be NULL, a view, or a pair of `owned` that is not used again.
 pub(crate) unsafe fn free_owned(pair: *mut KvKeyValue) {
-    // SAFETY: said above; a view begins with another word and is left alone.
+    // SAFETY: the caller's promise; a view begins with another word and is left alone.
     unsafe {
         if !pair.is_null() && (*pair).kind == OWNED {
             (*pair).kind = 0;
             drop(Box::from_raw(pair.cast::<OwnedPair>()).kv);
         }
     }
-}
-
-/// SAFETY: the bytes must be readable for 'a.
-pub(crate) unsafe fn bytes_in<'a>(bytes: KvBytes, name: &str) -> Result<&'a [u8]> {
-    if bytes.len == 0 {
-        return Ok(&[]);
-    }
-    if bytes.data.is_null() {
-        return Err(invalid(format!(
-            "{name} is NULL but has {} bytes",
-            bytes.len
-        )));
-    }
-    if bytes.len > isize::MAX as usize {
-        return Err(invalid(format!(
-            "{name} has an absurd length of {} bytes",
-            bytes.len
-        )));
-    }
-    // SAFETY: said above.
-    Ok(unsafe { std::slice::from_raw_parts(bytes.data, bytes.len) })
-}
-
-/// SAFETY: the bytes of the range must be readable.
-pub(crate) unsafe fn range_in(range: KvKeyRange) -> Result<KeyRange> {
-    // SAFETY: said above.
-    let (key, end) = unsafe {
-        (
-            bytes_in(range.key, "the key")?,
-            bytes_in(range.end, "the end of the range")?,
-        )
-    };
-    Ok(match range.kind {
-        KV_RANGE_KEY => KeyRange::key(key),
-        KV_RANGE_PREFIX => KeyRange::prefix(key),
-        KV_RANGE_BETWEEN => KeyRange::between(key, end),
-        KV_RANGE_FROM_KEY => KeyRange::from_key(key),
-        KV_RANGE_ALL => KeyRange::all(),
-        other => return Err(invalid(format!("{other} is no KV_RANGE_… kind"))),
-    })
-}
-
-/// SAFETY: the text must be NULL or end with a zero byte.
-pub(crate) unsafe fn text_in<'a>(text: *const c_char, name: &str) -> Result<&'a CStr> {
-    if text.is_null() {
-        return Err(invalid(format!("{name} is NULL")));
-    }
-    // SAFETY: said above.
-    Ok(unsafe { CStr::from_ptr(text) })
-}
-
-/// A path that need not be there.
-///
-/// SAFETY: the text must be NULL or end with a zero byte.
-pub(crate) unsafe fn path_in(text: *const c_char) -> Option<PathBuf> {
-    // SAFETY: said above.
-    (!text.is_null()).then(|| {
-        PathBuf::from(OsStr::from_bytes(
-            unsafe { CStr::from_ptr(text) }.to_bytes(),
-        ))
-    })
-}
-
-/// A text in UTF-8 that need not be there.
-///
-/// SAFETY: the text must be NULL or end with a zero byte.
-pub(crate) unsafe fn word_in(text: *const c_char, name: &str) -> Result<Option<String>> {
-    if text.is_null() {
-        return Ok(None);
-    }
-    // SAFETY: said above.
-    let text = unsafe { CStr::from_ptr(text) }.to_str();
-    text.map(|text| Some(text.to_string()))
-        .map_err(|_| invalid(format!("option {name} is not UTF-8")))
 }
 
 pub(crate) fn flag_in(flag: i32, name: &str) -> Result<Option<bool>> {
@@ -567,17 +227,29 @@ pub(crate) fn timeout_in(ms: i64) -> Result<Option<Duration>> {
     }
 }
 
-pub(crate) fn durability_in(durability: i32) -> Result<Option<Durability>> {
-    Ok(match durability {
-        0 => None,
-        KV_DURABILITY_SYNC => Some(Durability::Sync),
-        KV_DURABILITY_LAZY => Some(Durability::Lazy),
-        KV_DURABILITY_NONE => Some(Durability::None),
-        other => {
-            return Err(invalid(format!(
-                "option durability is {other}: it takes KV_DURABILITY_…"
-            )));
-        }
+pub(crate) fn durability_in(number: i32) -> Result<Option<Durability>> {
+    match (number, durability(number)) {
+        (0, _) => Ok(None),
+        (_, None) => Err(invalid(format!(
+            "option durability is {number}: it takes KV_DURABILITY_…"
+        ))),
+        (_, known) => Ok(known),
+    }
+}
+
+pub(crate) fn sort_order_in(number: i32) -> Result<SortOrder> {
+    sort_order(number).ok_or_else(|| {
+        invalid(format!(
+            "invalid sort option (sort_order is {number}: it takes KV_SORT_…)"
+        ))
+    })
+}
+
+pub(crate) fn sort_target_in(number: i32) -> Result<SortTarget> {
+    sort_target(number).ok_or_else(|| {
+        invalid(format!(
+            "invalid sort option (sort_target is {number}: it takes KV_SORT_BY_…)"
+        ))
     })
 }
 
@@ -586,120 +258,7 @@ pub(crate) fn durability_in(durability: i32) -> Result<Option<Durability>> {
 /// # Safety
 ///
 /// The type must be plain numbers and pointers, `repr(C)`, with `size: usize` first.
-pub(crate) unsafe trait Sized_: Copy {
+pub(crate) unsafe trait OptionStruct: Copy {
     /// The struct's name in the header.
     const NAME: &'static str;
-}
-
-/// Members that an older or newer caller does not have, or has beyond ours, are looked at no
-/// further: ours that are missing are zero, theirs that we do not know must be.
-///
-/// SAFETY: the pointer must be NULL or point to a struct of the size in its first member.
-pub(crate) unsafe fn struct_in<T: Sized_>(options: *const T) -> Result<T> {
-    const SIZE_MAX: usize = 4_096;
-    let mut ours = MaybeUninit::<T>::zeroed();
-    if options.is_null() {
-        // SAFETY: zeroes are a value of the type, says its trait.
-        return Ok(unsafe { ours.assume_init() });
-    }
-    // SAFETY: said above: the first member is there.
-    let size = unsafe { options.cast::<usize>().read_unaligned() };
-    if !(size_of::<usize>()..=SIZE_MAX).contains(&size) {
-        return Err(invalid(format!(
-            "{}.size is {size}: begin with its KV_…_INIT",
-            T::NAME
-        )));
-    }
-    let known = size.min(size_of::<T>());
-    // SAFETY: the caller passes this number of readable bytes; the rest of our struct is zero.
-    unsafe {
-        ptr::copy_nonoverlapping(options.cast::<u8>(), ours.as_mut_ptr().cast::<u8>(), known);
-        let beyond = std::slice::from_raw_parts(options.cast::<u8>().add(known), size - known);
-        if beyond.iter().any(|byte| *byte != 0) {
-            return Err(invalid(format!(
-                "{} has members that this library does not know",
-                T::NAME
-            )));
-        }
-        Ok(ours.assume_init())
-    }
-}
-
-// SAFETY: numbers only, size first.
-unsafe impl Sized_ for KvPutOptions {
-    const NAME: &'static str = "kv_put_options";
-}
-// SAFETY: numbers only, size first.
-unsafe impl Sized_ for KvDeleteOptions {
-    const NAME: &'static str = "kv_delete_options";
-}
-// SAFETY: numbers only, size first.
-unsafe impl Sized_ for KvRangeOptions {
-    const NAME: &'static str = "kv_range_options";
-}
-
-// SAFETY: numbers only, size first.
-unsafe impl Sized_ for KvWatchOptions {
-    const NAME: &'static str = "kv_watch_options";
-}
-
-/// SAFETY: as `struct_in` and `range_in`.
-pub(crate) unsafe fn watch_request(
-    range: KvKeyRange,
-    options: *const KvWatchOptions,
-) -> Result<Watch> {
-    // SAFETY: said above.
-    let (range, options) = unsafe { (range_in(range)?, struct_in(options)?) };
-    Ok(Watch {
-        range,
-        start_revision: options.start_revision,
-        prev_kv: flag_in(options.prev_kv, "prev_kv")?.unwrap_or(false),
-        no_put: flag_in(options.no_put, "no_put")?.unwrap_or(false),
-        no_delete: flag_in(options.no_delete, "no_delete")?.unwrap_or(false),
-        progress: flag_in(options.progress, "progress")?.unwrap_or(false),
-        progress_interval_ms: 0,
-    })
-}
-
-/// SAFETY: as `struct_in` and `range_in`.
-pub(crate) unsafe fn range_request(
-    range: KvKeyRange,
-    options: *const KvRangeOptions,
-) -> Result<Range> {
-    // SAFETY: said above.
-    let (range, options) = unsafe { (range_in(range)?, struct_in(options)?) };
-    Ok(Range {
-        range,
-        revision: options.revision,
-        limit: options.limit,
-        sort_order: match options.sort_order {
-            KV_SORT_NONE => SortOrder::None,
-            KV_SORT_ASCEND => SortOrder::Ascend,
-            KV_SORT_DESCEND => SortOrder::Descend,
-            other => {
-                return Err(invalid(format!(
-                    "invalid sort option (sort_order is {other}: it takes KV_SORT_…)"
-                )));
-            }
-        },
-        sort_target: match options.sort_target {
-            KV_SORT_BY_KEY => SortTarget::Key,
-            KV_SORT_BY_VERSION => SortTarget::Version,
-            KV_SORT_BY_CREATE => SortTarget::Create,
-            KV_SORT_BY_MOD => SortTarget::Mod,
-            KV_SORT_BY_VALUE => SortTarget::Value,
-            other => {
-                return Err(invalid(format!(
-                    "invalid sort option (sort_target is {other}: it takes KV_SORT_BY_…)"
-                )));
-            }
-        },
-        keys_only: flag_in(options.keys_only, "keys_only")?.unwrap_or(false),
-        count_only: flag_in(options.count_only, "count_only")?.unwrap_or(false),
-        min_mod_revision: options.min_mod_revision,
-        max_mod_revision: options.max_mod_revision,
-        min_create_revision: options.min_create_revision,
-        max_create_revision: options.max_create_revision,
-        serializable: flag_in(options.serializable, "serializable")?.unwrap_or(false),
-    })
 }

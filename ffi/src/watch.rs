@@ -5,7 +5,11 @@ use libkv::{Event, WatchBatch, Watcher};
 
 use crate::db::KvDb;
 use crate::error::KvError;
-use crate::guard::{borrow, free, give_out, guard, guard_value, kinds, put_out, wanted};
+use crate::guard::{free, guard, guard_value};
+use crate::handle::kinds;
+use crate::options::KvWatchOptions;
+use crate::pointers::wanted;
+use crate::requests::watch_request;
 use crate::types::*;
 
 /// Follows the events of a range, whichever process writes them.
@@ -15,15 +19,15 @@ pub struct KvWatcher;
 pub struct KvWatchBatch;
 
 /// What a `kv_watch_batch` holds: the events, and the views of them and of their prev_kvs.
-pub(crate) struct Delivered {
+pub(crate) struct BatchContents {
     revision: i64,
     views: Vec<KvEvent>,
     _prev_kvs: Vec<Option<KvKeyValue>>,
     _events: Vec<Event>,
 }
 
-impl Delivered {
-    fn new(batch: WatchBatch) -> Delivered {
+impl BatchContents {
+    fn new(batch: WatchBatch) -> BatchContents {
         let prev_kvs: Vec<Option<KvKeyValue>> = batch
             .events
             .iter()
@@ -42,7 +46,7 @@ impl Delivered {
             .zip(pointers)
             .map(with_prev_kv)
             .collect();
-        Delivered {
+        BatchContents {
             revision: batch.revision,
             views,
             _prev_kvs: prev_kvs,
@@ -53,7 +57,7 @@ impl Delivered {
 
 kinds! {
     KvWatcher = Watcher, b"kv_watch", "kv_watcher";
-    KvWatchBatch = Delivered, b"kv_batch", "kv_watch_batch";
+    KvWatchBatch = BatchContents, b"kv_batch", "kv_watch_batch";
 }
 
 /// Creates a watcher: follows the events of a range. A watcher stores a filter and a position. An
@@ -73,15 +77,12 @@ pub unsafe extern "C" fn kv_watch(
     out: *mut *mut KvWatcher,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            let watcher = borrow(db)?.0.watch(watch_request(range, options)?)?;
-            give_out::<KvWatcher>(out, watcher);
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        let watcher = c.arg(db)?.0.watch(watch_request(c, range, options)?)?;
+        c.give::<KvWatcher>(out, watcher);
+        Ok(())
+    })
 }
 
 /// Returns the next batch: one complete revision, without gaps or repetitions. It waits up to
@@ -103,17 +104,14 @@ pub unsafe extern "C" fn kv_watcher_next(
     out: *mut *mut KvWatchBatch,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for; the watcher itself refuses a second reader.
-    unsafe {
-        guard(error, || {
-            wanted(out, "out")?;
-            match borrow(watcher)?.next(timeout_in(timeout_ms)?)? {
-                Some(batch) => give_out::<KvWatchBatch>(out, Delivered::new(batch)),
-                None => put_out(out, std::ptr::null_mut()),
-            }
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(out, "out")?;
+        match c.arg(watcher)?.next(timeout_in(timeout_ms)?)? {
+            Some(batch) => c.give::<KvWatchBatch>(out, BatchContents::new(batch)),
+            None => c.put(out, std::ptr::null_mut()),
+        }
+        Ok(())
+    })
 }
 
 /// A descriptor for poll, select and epoll. It is readable (POLLIN) while kv_watcher_next with
@@ -129,14 +127,11 @@ pub unsafe extern "C" fn kv_watcher_fd(
     fd: *mut i32,
     error: *mut *mut KvError,
 ) -> KvCode {
-    // SAFETY: pointers as the header asks for.
-    unsafe {
-        guard(error, || {
-            wanted(fd, "fd")?;
-            put_out(fd, borrow(watcher)?.fd()?);
-            Ok(())
-        })
-    }
+    guard!(error, |c| {
+        wanted(fd, "fd")?;
+        c.put(fd, c.arg(watcher)?.fd()?);
+        Ok(())
+    })
 }
 
 /// Ends a watcher: a thread that waits in it gets KV_CANCELLED, as does every later call. It must
@@ -147,9 +142,8 @@ pub unsafe extern "C" fn kv_watcher_fd(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_watcher_cancel(watcher: *const KvWatcher) {
-    // SAFETY: pointers as the header asks for.
-    guard_value((), || unsafe {
-        borrow(watcher).ok()?.cancel();
+    guard_value!((), |c| {
+        c.arg(watcher).ok()?.cancel();
         Some(())
     });
 }
@@ -162,10 +156,7 @@ pub unsafe extern "C" fn kv_watcher_cancel(watcher: *const KvWatcher) {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_watcher_resume_revision(watcher: *const KvWatcher) -> i64 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe {
-        Some(borrow(watcher).ok()?.resume_revision())
-    })
+    guard_value!(0, |c| Some(c.arg(watcher).ok()?.resume_revision()))
 }
 
 /// Ends and frees a watcher.
@@ -175,8 +166,7 @@ pub unsafe extern "C" fn kv_watcher_resume_revision(watcher: *const KvWatcher) -
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_watcher_free(watcher: *mut KvWatcher) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(watcher) }
+    free!(watcher)
 }
 
 /// The revision of a batch's events; for a batch without events, the last revision that was
@@ -187,8 +177,7 @@ pub unsafe extern "C" fn kv_watcher_free(watcher: *mut KvWatcher) {
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_watch_batch_revision(batch: *const KvWatchBatch) -> i64 {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(batch).ok()?.revision) })
+    guard_value!(0, |c| Some(c.arg(batch).ok()?.revision))
 }
 
 /// The number of events in a batch; 0 for a progress notification, and for NULL.
@@ -198,8 +187,7 @@ pub unsafe extern "C" fn kv_watch_batch_revision(batch: *const KvWatchBatch) -> 
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_watch_batch_len(batch: *const KvWatchBatch) -> usize {
-    // SAFETY: pointers as the header asks for.
-    guard_value(0, || unsafe { Some(borrow(batch).ok()?.views.len()) })
+    guard_value!(0, |c| Some(c.arg(batch).ok()?.views.len()))
 }
 
 /// The event at index, in order; NULL beyond the last.
@@ -212,10 +200,12 @@ pub unsafe extern "C" fn kv_watch_batch_at(
     batch: *const KvWatchBatch,
     index: usize,
 ) -> *const KvEvent {
-    // SAFETY: pointers as the header asks for.
-    guard_value(std::ptr::null(), || unsafe {
-        borrow(batch).ok()?.views.get(index).map(std::ptr::from_ref)
-    })
+    guard_value!(std::ptr::null(), |c| c
+        .arg(batch)
+        .ok()?
+        .views
+        .get(index)
+        .map(std::ptr::from_ref))
 }
 
 /// Frees a batch with its events.
@@ -225,6 +215,5 @@ pub unsafe extern "C" fn kv_watch_batch_at(
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kv_watch_batch_free(batch: *mut KvWatchBatch) {
-    // SAFETY: pointers as the header asks for.
-    unsafe { free(batch) }
+    free!(batch)
 }

@@ -91,7 +91,7 @@ fn header_documents_owner_threads_and_errors_of_every_call() {
 #[test]
 fn source_of_every_call_has_a_guard() {
     for entry in entries() {
-        let guarded = ["guard(error", "guard_value(", "free(", "response("]
+        let guarded = ["guard!(error", "guard_value!(", "free!(", "value("]
             .iter()
             .any(|guard| entry.body.contains(guard));
         assert!(guarded, "{}: no guard catches its panics", entry.name);

@@ -104,7 +104,7 @@ static void lease_handle(void) {
     kv_clock_free(clock);
 }
 
-/* Threads that wait for a lock; what they did and when is told by the lock itself. */
+/* Threads that wait for a lock; what they did, and when, is known from the lock itself. */
 struct contender {
     pthread_t thread;
     kv_db *db;
@@ -320,7 +320,7 @@ static void *next_leader(void *of) {
     return (void *)(intptr_t)kv_leaders_next((kv_leaders *)of, KV_FOREVER, &kv, NULL);
 }
 
-/* Closing the store ends who waits at once, and whatever was made from it answers `closed`. */
+/* Closing the store ends who waits at once, and all that was made from it returns `closed`. */
 static void children_after_their_parent(void) {
     kv_db *db = memory(NULL);
     kv_lease *lease = NULL;

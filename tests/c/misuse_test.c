@@ -1,4 +1,4 @@
-/* Bad input from C: each answers its code with a message that names the thing, and leaves the store
+/* Bad input from C: each returns its code with a message that names the thing, and leaves the store
  * as it was. The last line is "N passed, N failed". */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -32,7 +32,7 @@ static int64_t revision(void) {
     return at;
 }
 
-/* The call before answered `code`; its error must be `want` with these words, and nothing written. */
+/* The call before returned `code`; its error must be `want` with these words, and nothing written. */
 static void refused(const char *what, kv_code code, kv_error *error, kv_code want, const char *words) {
     static int64_t before = -1;
     char detail[512];
@@ -325,7 +325,7 @@ static void places(void) {
     REFUSED(KV_NOT_A_STORE, "bbolt", kv_open(path, NULL, &other, &error));
 }
 
-/* A child of fork() has handles of its parent's, which it must not use, and opens anew. */
+/* A child of fork() has handles of its parent's, which it must not use, and opens again. */
 static void forked(void) {
     kv_db *parent = NULL, *child = NULL;
     kv_scan *scan = NULL;
@@ -355,7 +355,7 @@ static void forked(void) {
         _exit(wrong);
     }
     waitpid(pid, &status, 0);
-    check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child", "forked, opens anew, writes");
+    check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child", "forked, opens again, writes");
     check(!kv_get(parent, kv_str("by"), 0, &found, NULL) && found && found->value.len == 5, "the parent", "sees it");
     kv_key_value_free(found);
     check(!kv_put(parent, kv_str("by"), kv_str("parent"), NULL, NULL, NULL), "the parent", "goes on writing");

@@ -1,4 +1,5 @@
-/* What a libkv.so without etcd's protocol answers to a cluster's address and to kv_serve; run by tests/plain.sh. */
+/* What a libkv.so without etcd's protocol returns for the address of a cluster and from kv_serve; run by
+ * tests/plain.sh. */
 #include "check.h"
 
 int main(void) {

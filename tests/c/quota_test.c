@@ -15,7 +15,7 @@ static kv_db *open_with(uint64_t max_bytes, int32_t limits) {
     return db;
 }
 
-/* Puts until the quota refuses; answers with what. */
+/* Puts until the quota refuses; returns the code. */
 static kv_code fill(kv_db *db) {
     static char value[4000];
     char key[16];

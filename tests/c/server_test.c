@@ -1,5 +1,5 @@
 /* A store that is served, and opened again by its address: every call goes over the network, with the same
- * answers. Closing in any order, from a forked child too; what a cluster refuses. */
+ * returns. Closing in any order, from a forked child too; what a cluster refuses. */
 #include <poll.h>
 
 #include "check.h"
@@ -134,7 +134,7 @@ static void ends(void) {
     kv_db *db = memory(NULL), *cluster;
     kv_server *server = served(db, "127.0.0.1:0");
     kv_options options = KV_OPTIONS_INIT;
-    kv_db *nobody = NULL;
+    kv_db *unreachable = NULL;
     char address[256];
     cluster = opened(server);
     put(cluster, "a", "1", 0);
@@ -145,7 +145,7 @@ static void ends(void) {
     CHECK(kv_put(cluster, kv_str("a"), kv_str("2"), NULL, NULL, NULL) != KV_OK);
     kv_server_free(server);
     options.connect_timeout_ms = 2000;
-    REFUSED(KV_UNAVAILABLE, strstr(address, "127"), kv_open(address, &options, &nobody, &error));
+    REFUSED(KV_UNAVAILABLE, strstr(address, "127"), kv_open(address, &options, &unreachable, &error));
     kv_close(cluster);
     /* the server first, with a client and its watcher */
     db = memory(NULL);
@@ -193,7 +193,7 @@ static void forked(kv_db *db, kv_server *server, kv_db *cluster) {
     if (pid == 0) {
         int wrong = kv_put(cluster, kv_str("child"), kv_str("1"), NULL, NULL, NULL) != KV_FORKED;
         kv_db *own = NULL;
-        /* a child may open the address anew */
+        /* a child may open the address again */
         wrong |= (kv_open(kv_server_address(server), NULL, &own, NULL) != KV_OK || !has(own, "a", "1")) << 1;
         kv_close(own);
         kv_server_free(server);

@@ -170,7 +170,7 @@ static void across_processes(void) {
     close(go);
 }
 
-/* Waits in a watcher; answers the code that ends it. */
+/* Waits in a watcher; returns the code that ends it. */
 static void *wait_in(void *watcher) {
     kv_watch_batch *batch = NULL;
     kv_code code;
@@ -303,7 +303,7 @@ static void refusals(void) {
     kv_close(db);
 }
 
-/* The store's own compaction, what was current at a time, and signs of progress: by a clock in hand. */
+/* The store's own compaction, what was current at a time, and signs of progress: by a manual clock. */
 static void by_the_clock(void) {
     kv_clock *clock = kv_clock_new(10 * MINUTE_MS);
     kv_options options = KV_OPTIONS_INIT;

@@ -45,7 +45,7 @@ stand() {
     in_time "the $1 program that stands for election: $(cat "$work/$1.leader")" grep -q ready "$work/$1.leader"
 }
 
-# Whether somebody leads whose process is not this one.
+# Whether a process other than this one leads.
 led_by_other() {
     read -r name pid _ < <("$bin/live" leader "$store") && [ "$pid" != "$1" ]
 }
@@ -64,7 +64,7 @@ done
 "$bin/live" edit "$store" "$changes" &
 editor=$!
 pid=none
-in_time "nobody leads" led_by_other none
+in_time "no process leads" led_by_other none
 : >"$work/killed"
 for _ in $(seq $kills); do
     sleep 0.2 # it leads for a while
@@ -72,7 +72,7 @@ for _ in $(seq $kills); do
     died=$(date +%s%N)
     kill -9 "$killed" || fail "the leader was gone already: $(cat "$work/$stood.leader")"
     wait "$killed" 2>/dev/null # the shell says nothing of it
-    in_time "nobody leads after $stood" led_by_other "$killed"
+    in_time "no process leads after $stood" led_by_other "$killed"
     # the new leader says when it began
     in_time "$name does not say that it leads" test -s "$work/led.$name"
     echo $(($(date +%s%N) - died)) >>"$work/killed"

@@ -2,7 +2,7 @@
 # run.sh DIRECTORY: the main job from end to end, on a real tree of files, through the C library.
 #
 # Two processes import a copy of DIRECTORY while a third reads; the copy is changed and imported
-# again; then questions are asked of the store, its answers compared with the copies by
+# again; then the store is queried, and its responses are compared with the copies by
 # diff -r --no-dereference; Python and Node ask the same while a C program writes; and the older
 # state is compacted away. Ends with status 1 and a reason if
 # any comparison fails. SEED=n draws other changes. What was made stays in target/demo until the
@@ -26,13 +26,13 @@ heading() {
     printf '\n--- %s\n' "$*"
 }
 
-# At most so many lines of a list, and how many more there are.
+# At most this number of lines of a list, and how many more there are.
 head_of() {
     awk -v most="$1" 'NR <= most { print } END { if (NR > most) printf "  … and %d more\n", NR - most }'
 }
 
 [ -d "$source" ] || fail "DEMO_DIR is $source, which is not a directory"
-# The copy may hold what only its owner may read: nobody else gets in.
+# The copy may hold what only its owner may read: no other user gets in.
 rm -rf "$work"
 mkdir -p "$work" && chmod 700 "$work" || fail "cannot make $work"
 umask 077
@@ -125,8 +125,8 @@ for round in $(seq 100); do
     ask_all node tests/demo/ask.js >"$work/asked.js" || fail "the program in JavaScript"
     wait "$in_python" || fail "the program in Python"
     wait "$in_c" || fail "the program in C"
-    cmp "$work/asked.c" "$work/asked.py" || fail "Python answers otherwise than C"
-    cmp "$work/asked.c" "$work/asked.js" || fail "JavaScript answers otherwise than C"
+    cmp "$work/asked.c" "$work/asked.py" || fail "Python prints other lines than C"
+    cmp "$work/asked.c" "$work/asked.js" || fail "JavaScript prints other lines than C"
     asked_to=$("$bin/ask" "$store" revision) || fail "the revision"
     [ "$asked_to" -eq "$asked_from" ] || break
 done

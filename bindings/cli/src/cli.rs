@@ -3,7 +3,8 @@
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::*;
-use crate::failure::{EXIT_STATUS, Failure, Result};
+use crate::exit_status::EXIT_STATUS;
+use crate::failure::{Failure, Result};
 use crate::options::Global;
 
 /// The output of `kv` without arguments.

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::io;
 
-use libkv::{Code, Error};
+use libkv::Error;
 
+use crate::exit_status::status_of;
 use crate::notation::{NotationError, lease_text};
 
 /// The result of a command.
@@ -30,26 +31,6 @@ pub enum Failure {
     /// The exit status of another program or command.
     Passed(u8),
 }
-
-/// The exit statuses, for the help and the manual page of the program.
-pub const EXIT_STATUS: &str = "\
-Exit status:
-  0    success
-  1    the result is negative: the key is absent, the compares of a txn did not hold,
-       a check found problems, the lock is held, the lease does not exist
-  2    the command line or the request is not valid
-  3    refused because of the contents of the store: compacted, future_revision, key_not_found,
-       lease_not_found, lease_exists, lease_lost, conflict, exists,
-       failed_precondition
-  4    no store or cluster: not_found, not_a_store, incompatible,
-       unavailable, closed
-  5    not allowed: permission_denied, unauthenticated, read_only
-  6    too late: busy, timeout, cancelled
-  7    full: the quota or the disk
-  8    damaged or failed: io, corrupt, internal, an export that fails its checks
-  9    unknown_outcome: the write may or may not have happened
-  10   unsupported by this kind of store
-  130  ended by Ctrl-C (other signals: 128 and their number)";
 
 impl Failure {
     /// A usage error.
@@ -93,33 +74,6 @@ impl Failure {
     }
 }
 
-fn status_of(code: Code) -> u8 {
-    match code {
-        Code::InvalidArgument | Code::DuplicateKey | Code::TooManyOps | Code::TooLarge => 2,
-        Code::KeyNotFound
-        | Code::Compacted
-        | Code::FutureRevision
-        | Code::LeaseNotFound
-        | Code::LeaseExists
-        | Code::LeaseLost
-        | Code::Conflict
-        | Code::Exists
-        | Code::FailedPrecondition => 3,
-        Code::NotFound
-        | Code::NotAStore
-        | Code::Incompatible
-        | Code::Unavailable
-        | Code::Closed
-        | Code::Forked => 4,
-        Code::PermissionDenied | Code::Unauthenticated | Code::ReadOnly => 5,
-        Code::Busy | Code::Timeout | Code::Cancelled => 6,
-        Code::Full => 7,
-        Code::UnknownOutcome => 9,
-        Code::Unsupported => 10,
-        _ => 8,
-    }
-}
-
 impl fmt::Display for Failure {
     /// The message; empty if there is none.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -149,27 +103,5 @@ impl From<Error> for Failure {
 impl From<NotationError> for Failure {
     fn from(NotationError(message): NotationError) -> Failure {
         Failure::Usage(message)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_code_has_a_status_and_the_help_names_it() {
-        for &code in Code::ALL {
-            let status = status_of(code);
-            assert!((2..=10).contains(&status), "{code}");
-            let named = match code {
-                Code::InvalidArgument | Code::DuplicateKey | Code::TooManyOps | Code::TooLarge => {
-                    "the request"
-                }
-                Code::Forked => "closed",
-                Code::Full => "full",
-                code => code.name(),
-            };
-            assert!(EXIT_STATUS.contains(named), "{code} is not in the help");
-        }
     }
 }

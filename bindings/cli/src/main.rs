@@ -1,12 +1,13 @@
 //! The program `kv`: a libkv store, or an etcd cluster, from the shell.
 //!
-//! `cli.rs` defines the command line, `command/` has one file for each command, `failure.rs` has the
-//! exit statuses. The commands share: which store (`target.rs`), which keys (`selection.rs`),
+//! `cli.rs` defines the command line, `command/` has one file for each command, `exit_status.rs` has
+//! the exit statuses. The commands share: which store (`target.rs`), which keys (`selection.rs`),
 //! how bytes are written (`notation.rs`), the documents of `--json` (`json.rs`).
 
 mod cli;
 mod command;
 mod duration;
+mod exit_status;
 mod failure;
 mod json;
 mod notation;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use libkv::*;
 use tonic::Status as Refusal;
 
+use crate::grpc_code::grpc_code;
 use crate::pb::etcdserverpb as pb;
 use crate::pb::mvccpb;
 
@@ -79,47 +80,31 @@ pub fn range_in(range: pb::RangeRequest) -> Result<Range> {
             pb::range_request::SortTarget::Mod => SortTarget::Mod,
             pb::range_request::SortTarget::Value => SortTarget::Value,
         };
-    Ok(Range {
-        range: key_range(range.key, range.range_end),
-        revision: range.revision,
-        limit: range.limit,
-        sort_order,
-        sort_target,
-        keys_only: range.keys_only,
-        count_only: range.count_only,
-        min_mod_revision: range.min_mod_revision,
-        max_mod_revision: range.max_mod_revision,
-        min_create_revision: range.min_create_revision,
-        max_create_revision: range.max_create_revision,
-        serializable: range.serializable,
-    })
+    Ok(Range::new(key_range(range.key, range.range_end))
+        .revision(range.revision)
+        .limit(range.limit)
+        .sort(sort_target, sort_order)
+        .keys_only(range.keys_only)
+        .count_only(range.count_only)
+        .mod_revisions(range.min_mod_revision, range.max_mod_revision)
+        .create_revisions(range.min_create_revision, range.max_create_revision)
+        .serializable(range.serializable))
 }
 
 pub fn put_in(put: pb::PutRequest) -> Put {
-    Put {
-        key: put.key.into(),
-        value: put.value.into(),
-        lease: put.lease,
-        prev_kv: put.prev_kv,
-        ignore_value: put.ignore_value,
-        ignore_lease: put.ignore_lease,
-        durability: None,
-    }
+    Put::new(put.key, put.value)
+        .lease(put.lease)
+        .prev_kv(put.prev_kv)
+        .ignore_value(put.ignore_value)
+        .ignore_lease(put.ignore_lease)
 }
 
 pub fn delete_in(delete: pb::DeleteRangeRequest) -> Delete {
-    Delete {
-        range: key_range(delete.key, delete.range_end),
-        prev_kv: delete.prev_kv,
-        durability: None,
-    }
+    Delete::new(key_range(delete.key, delete.range_end)).prev_kv(delete.prev_kv)
 }
 
 pub fn compact_in(compact: pb::CompactionRequest) -> Compact {
-    Compact {
-        revision: compact.revision,
-        physical: compact.physical,
-    }
+    Compact::new(compact.revision).physical(compact.physical)
 }
 
 pub fn txn_in(txn: pb::TxnRequest) -> Result<Txn> {
@@ -130,12 +115,11 @@ pub fn txn_in(txn: pb::TxnRequest) -> Result<Txn> {
 }
 
 fn txn_in_whole(txn: pb::TxnRequest) -> Result<Txn> {
-    Ok(Txn {
-        compare: txn.compare.into_iter().map(compare_in).collect(),
-        success: txn.success.into_iter().map(op_in).collect::<Result<_>>()?,
-        failure: txn.failure.into_iter().map(op_in).collect::<Result<_>>()?,
-        durability: None,
-    })
+    let ops = |ops: Vec<pb::RequestOp>| ops.into_iter().map(op_in).collect::<Result<Vec<_>>>();
+    Ok(Txn::new()
+        .when_all(txn.compare.into_iter().map(compare_in))
+        .and_then_all(ops(txn.success)?)
+        .or_else_all(ops(txn.failure)?))
 }
 
 fn op_in(op: pb::RequestOp) -> Result<Op> {
@@ -265,15 +249,13 @@ fn compare_in(compare: pb::Compare) -> Compare {
 pub fn watch_in(watch: pb::WatchCreateRequest) -> Watch {
     use pb::watch_create_request::FilterType;
     let filtered = |kind: FilterType| watch.filters.contains(&(kind as i32));
-    Watch {
-        start_revision: watch.start_revision,
-        prev_kv: watch.prev_kv,
-        no_put: filtered(FilterType::Noput),
-        no_delete: filtered(FilterType::Nodelete),
-        progress: watch.progress_notify,
-        progress_interval_ms: 0,
-        range: key_range(watch.key, watch.range_end),
-    }
+    let (no_put, no_delete) = (filtered(FilterType::Noput), filtered(FilterType::Nodelete));
+    Watch::new(key_range(watch.key, watch.range_end))
+        .start_revision(watch.start_revision)
+        .prev_kv(watch.prev_kv)
+        .no_put(no_put)
+        .no_delete(no_delete)
+        .progress(watch.progress_notify)
 }
 
 // ---- responses sent by the server
@@ -603,31 +585,7 @@ pub fn refusal(error: Error) -> Refusal {
         Code::InvalidArgument if error.etcd_text() == Some(etcd_text::LEASE_TTL_TOO_LARGE) => {
             Wire::OutOfRange
         }
-        Code::InvalidArgument
-        | Code::KeyNotFound
-        | Code::DuplicateKey
-        | Code::TooManyOps
-        | Code::TooLarge => Wire::InvalidArgument,
-        Code::Compacted | Code::FutureRevision => Wire::OutOfRange,
-        Code::LeaseNotFound | Code::NotFound => Wire::NotFound,
-        Code::LeaseExists | Code::Exists => Wire::FailedPrecondition,
-        Code::Conflict => Wire::Aborted,
-        Code::Cancelled => Wire::Cancelled,
-        Code::Timeout => Wire::DeadlineExceeded,
-        Code::Closed | Code::Busy | Code::Unavailable => Wire::Unavailable,
-        Code::Full => Wire::ResourceExhausted,
-        Code::ReadOnly
-        | Code::Incompatible
-        | Code::NotAStore
-        | Code::FailedPrecondition
-        | Code::LeaseLost => Wire::FailedPrecondition,
-        Code::Io | Code::Internal | Code::Forked => Wire::Internal,
-        Code::Corrupt => Wire::DataLoss,
-        Code::Unsupported => Wire::Unimplemented,
-        Code::Unauthenticated => Wire::Unauthenticated,
-        Code::PermissionDenied => Wire::PermissionDenied,
-        Code::UnknownOutcome => Wire::Unknown,
-        _ => Wire::Unknown,
+        code => grpc_code(code),
     };
     // clients compare etcd's text, so it is sent without the detail
     let text = error.etcd_text().unwrap_or(error.message());

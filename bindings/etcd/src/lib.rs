@@ -48,8 +48,8 @@
 //!   page begins one, which takes a cluster about a tenth of a second. If the end cannot be
 //!   determined from the keys that still exist, all keys are watched for the rest, which needs the
 //!   right to read them. `revision_at`, `check` and records beside the keys are `unsupported`.
-//! - **`status`** has the revision, compacted revision, keys, leases, sizes and alarms. Fields
-//!   about a file are 0 or empty. `store_id` is the cluster's id followed by that of the member
+//! - **`status`** has the revision, compacted revision, keys, leases, sizes and alarms. Numbers
+//!   about files and readers are `None`. `store_id` is the cluster's id followed by that of the member
 //!   that responded.
 //! - **Closing** a handle revokes the leases that it kept alive, without waiting for the response.
 //! - **Threads.** All clusters of a process share two, which end with the last cluster. Completions
@@ -61,6 +61,7 @@ mod client;
 mod convert;
 #[doc(hidden)]
 pub mod fuzz;
+mod grpc_code;
 mod open;
 #[doc(hidden)]
 pub mod pb;

@@ -37,12 +37,11 @@ fn alarm_out(alarm: &AlarmMember) -> String {
 /// A status with the alarms and conditions in the field `errors` of a `Status` response.
 pub fn errors_in(errors: &[String]) -> Status {
     let has = |condition: &str| errors.iter().any(|error| error == condition);
-    Status {
-        alarms: errors.iter().filter_map(|error| alarm_in(error)).collect(),
-        poisoned: has(POISONED),
-        removed: has(REMOVED),
-        ..Status::default()
-    }
+    let mut status = Status::default();
+    status.alarms = errors.iter().filter_map(|error| alarm_in(error)).collect();
+    status.poisoned = has(POISONED);
+    status.removed = has(REMOVED);
+    status
 }
 
 fn alarm_in(error: &str) -> Option<AlarmMember> {
@@ -64,14 +63,12 @@ mod tests {
     #[test]
     fn status_errors_are_written_as_in_etcd_and_read_back() {
         let alarm = |member, kind| AlarmMember { member, kind };
-        let status = Status {
-            alarms: vec![
-                alarm(u64::MAX, AlarmKind::NoSpace),
-                alarm(0, AlarmKind::Corrupt),
-            ],
-            removed: true,
-            ..Status::default()
-        };
+        let mut status = Status::default();
+        status.alarms = vec![
+            alarm(u64::MAX, AlarmKind::NoSpace),
+            alarm(0, AlarmKind::Corrupt),
+        ];
+        status.removed = true;
         let errors = errors_out(&status);
         assert_eq!(
             errors,

@@ -1,6 +1,7 @@
-//! What comes to the server's port that is no proper HTTP/2, no proper TLS, or too much of either: an
-//! error or a closed connection, bounded memory, the store untouched, others served meanwhile. JSON that
-//! is none is in `gateway_abuse.rs`, floods of watches are in `bindings/etcd/tests/watch_load.rs`.
+//! What comes to the server's port that is no proper HTTP/2, no proper TLS, or too much of either:
+//! an error or a closed connection, bounded memory, the store untouched, others served meanwhile.
+//! JSON that is none is in `gateway_abuse.rs`, floods of watches are in
+//! `bindings/etcd/tests/watch_load.rs`.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -316,7 +317,7 @@ fn http_1_on_grpc_paths_is_refused() {
                 &[&content_type, "Connection: close"],
                 &[0, 0, 0, 0, 3, 10, 1, b'k'],
             );
-            let status = http.answer(true).expect("an answer").status;
+            let status = http.response(true).expect("a response").status;
             assert!(
                 (400..500).contains(&status),
                 "{path} as {content}: {status}"

@@ -1,5 +1,5 @@
-//! etcdctl 3.5 and 3.4, unmodified: the same command lines against a real etcd 3.5.1 and against our
-//! server, and what they print compared, without ids, sizes and times.
+//! etcdctl 3.5 and 3.4, unmodified: the same command lines against a real etcd 3.5.1 and against
+//! our server, and what they print compared, without ids, sizes and times.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -388,8 +388,8 @@ impl Session {
         running.seen[..count].join("\n")
     }
 
-    /// Ends it, and waits until it is gone. Not by SIGINT: whatever runs in the background of a shell ignores
-    /// that, and so do its children.
+    /// Ends it, and waits until it is gone. Not by SIGINT: whatever runs in the background of a
+    /// shell ignores that, and so do its children.
     fn end(&mut self, name: &str) {
         let at = self
             .running
@@ -818,8 +818,8 @@ fn in_time(mut ask: impl FnMut() -> String, should: &str) {
     }
 }
 
-/// `check perf` in its small form puts 150 keys a second for a minute. How fast this machine is at it is
-/// not judged, but said.
+/// `check perf` in its small form puts 150 keys a second for a minute. How fast this machine is at
+/// it is not judged, but said.
 #[test]
 fn etcdctl_check_perf() {
     let _deadline = deadline();

@@ -1,5 +1,5 @@
-//! The JSON gateway (contract 15): each request is asked of our server and of a real etcd 3.5.1, and both
-//! must answer what stands here.
+//! The JSON gateway (contract 15): each request is asked of our server and of a real etcd 3.5.1,
+//! and both must return what is here.
 
 use std::fs;
 use std::process::Command;
@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 
 use libkv_test_support::deadline::deadline;
 use libkv_test_support::etcd::{self, Etcd};
-use libkv_test_support::http::{Answer, Http};
+use libkv_test_support::http::{Http, HttpResponse};
 use libkv_test_support::served::Served;
 
-/// Requests in order, each with its answer: HTTP's status and the body, without the ids of servers. `~`
-/// stands for a parser's own words: then only code and status are compared. `=etcd` is what a real etcd
-/// answers where it differs on purpose of ours.
+/// Requests in order, each with its response: HTTP's status and the body, without the ids of
+/// servers. `~` stands for a parser's own words: then only code and status are compared. `=etcd` is
+/// what a real etcd responses where it differs on purpose of ours.
 const TABLE: &str = r#"
 # 15.1 paths, their aliases and what is none
 POST /v3/kv/put {"key":"aw==","value":"dg=="}
@@ -372,33 +372,33 @@ OPTIONS /anything
 "#;
 
 /// Asks one request of a connection of its own, and says what came as the table does.
-fn ask(address: &str, request: &str, parser: bool) -> (String, Answer) {
+fn ask(address: &str, request: &str, parser: bool) -> (String, HttpResponse) {
     let mut words = request.splitn(3, ' ');
     let (method, path) = (
         words.next().expect("a method"),
         words.next().expect("a path"),
     );
-    let answer = Http::to(address).ask(method, path, words.next().unwrap_or("").as_bytes());
-    let text = answer.text();
-    if parser && let Ok(error) = serde_json::from_slice::<Value>(&answer.body) {
+    let response = Http::to(address).ask(method, path, words.next().unwrap_or("").as_bytes());
+    let text = response.text();
+    if parser && let Ok(error) = serde_json::from_slice::<Value>(&response.body) {
         let same = error["error"] == error["message"]
             && error["error"].as_str().is_some_and(|text| !text.is_empty());
         return (
             format!(
                 "{} {} {}",
-                answer.status,
+                response.status,
                 error["code"],
                 if same { "~" } else { "no words" }
             ),
-            answer,
+            response,
         );
     }
     let said: Vec<String> = text.lines().map(without_ids).collect();
     (
-        format!("{} {}", answer.status, said.join(" "))
+        format!("{} {}", response.status, said.join(" "))
             .trim_end()
             .to_string(),
-        answer,
+        response,
     )
 }
 
@@ -423,7 +423,7 @@ fn without_ids(line: &str) -> String {
     value.to_string()
 }
 
-/// Requests of the table, what ours and what a real etcd must answer.
+/// Requests of the table, what ours and what a real etcd must response.
 fn table() -> Vec<(&'static str, &'static str, &'static str)> {
     let mut rows: Vec<(&str, &str, &str)> = Vec::new();
     for line in TABLE
@@ -442,15 +442,15 @@ fn table() -> Vec<(&'static str, &'static str, &'static str)> {
     rows
 }
 
-/// What of an answer's head must be the same: all but the time and how the body is sent.
-fn head(answer: &Answer) -> Vec<String> {
+/// What of an response's head must be the same: all but the time and how the body is sent.
+fn head(response: &HttpResponse) -> Vec<String> {
     let same = |name: &str| {
         !matches!(
             name,
             "date" | "content-length" | "transfer-encoding" | "connection"
         )
     };
-    let headers = answer.headers.iter().filter(|(name, _)| same(name));
+    let headers = response.headers.iter().filter(|(name, _)| same(name));
     let mut headers: Vec<String> = headers
         .map(|(name, value)| format!("{name}: {value}"))
         .collect();
@@ -499,10 +499,10 @@ fn requests_have_the_same_responses_from_a_real_etcd() {
 fn error_has_its_fields_in_order() {
     let _deadline = deadline();
     let served = Served::start("gateway-error");
-    let answer = Http::to(&served.url()).ask("POST", "/v3/kv/range", b"{}");
+    let response = Http::to(&served.url()).ask("POST", "/v3/kv/range", b"{}");
     let text = r#"{"error":"etcdserver: key is not provided","code":3,"message":"etcdserver: key is not provided"}"#;
     assert_eq!(
-        (answer.text().as_str(), answer.header("content-type")),
+        (response.text().as_str(), response.header("content-type")),
         (text, Some("application/json"))
     );
 }
@@ -516,10 +516,10 @@ fn methods_that_are_not_implemented() {
         auth/role/delete auth/role/grant auth/role/revoke cluster/member/add cluster/member/remove \
         cluster/member/update cluster/member/promote maintenance/hash maintenance/hashkv maintenance/snapshot";
     for path in paths.split_whitespace() {
-        let answer = Http::to(&served.url()).ask("POST", &format!("/v3/{path}"), b"{}");
-        let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        let response = Http::to(&served.url()).ask("POST", &format!("/v3/{path}"), b"{}");
+        let body: Value = serde_json::from_slice(&response.body).expect("JSON");
         assert_eq!(
-            (answer.status, &body["code"]),
+            (response.status, &body["code"]),
             (501, &json!(12)),
             "{path}: {body}"
         );
@@ -536,12 +536,12 @@ fn methods_that_are_not_implemented() {
 fn index_names_the_server_in_one_line() {
     let _deadline = deadline();
     let served = Served::start("gateway-index");
-    let answer = Http::to(&served.url()).ask("GET", "/", b"");
+    let response = Http::to(&served.url()).ask("GET", "/", b"");
     assert_eq!(
-        (answer.status, answer.header("content-type")),
+        (response.status, response.header("content-type")),
         (200, Some("text/plain; charset=utf-8"))
     );
-    let text = answer.text();
+    let text = response.text();
     assert!(
         text.starts_with("libkv ") && text.contains("etcd 3.7.3") && text.lines().count() == 1,
         "{text}"
@@ -549,13 +549,19 @@ fn index_names_the_server_in_one_line() {
 }
 
 /// Asks with these headers.
-fn with_headers(address: &str, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
+fn with_headers(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[&str],
+    body: &[u8],
+) -> HttpResponse {
     let mut http = Http::to(address);
     http.request(method, path, headers, body);
-    http.answer(true).expect("an answer")
+    http.response(true).expect("a response")
 }
 
-/// A browser sends a simple POST of any page, and only its answer is kept from the page.
+/// A browser sends a simple POST of any page, and only its response is kept from the page.
 #[test]
 fn foreign_origin_is_refused_before_its_request_is_carried_out() {
     let _deadline = deadline();
@@ -570,15 +576,15 @@ fn foreign_origin_is_refused_before_its_request_is_carried_out() {
         )
     };
     for origin in ["http://page", "null", "http://x:2379", "https://x.page"] {
-        let answer = put(&[&format!("Origin: {origin}"), "Content-Type: text/plain"]);
-        let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        let response = put(&[&format!("Origin: {origin}"), "Content-Type: text/plain"]);
+        let body: Value = serde_json::from_slice(&response.body).expect("JSON");
         assert_eq!(
-            (answer.status, &body["code"]),
+            (response.status, &body["code"]),
             (403, &json!(7)),
             "{origin}: {body}"
         );
         assert_eq!(
-            answer.header("access-control-allow-origin"),
+            response.header("access-control-allow-origin"),
             None,
             "{origin}"
         );
@@ -604,9 +610,12 @@ fn foreign_origin_is_refused_before_its_request_is_carried_out() {
         "nothing was written"
     );
     for headers in [&["Origin: http://x"][..], &[]] {
-        let answer = put(headers);
+        let response = put(headers);
         assert_eq!(
-            (answer.status, answer.header("access-control-allow-origin")),
+            (
+                response.status,
+                response.header("access-control-allow-origin")
+            ),
             (200, None),
             "{headers:?}"
         );
@@ -624,7 +633,7 @@ fn allowed_origin_is_named_in_the_response() {
         ("GET", "/version"),
         ("GET", "/nothing"),
     ] {
-        let answer = with_headers(&served.url(), method, path, &["Origin: http://page"], b"");
+        let response = with_headers(&served.url(), method, path, &["Origin: http://page"], b"");
         for (name, should) in [
             ("access-control-allow-origin", "http://page"),
             (
@@ -636,12 +645,15 @@ fn allowed_origin_is_named_in_the_response() {
                 "POST, GET, OPTIONS, PUT, DELETE",
             ),
         ] {
-            assert_eq!(answer.header(name), Some(should), "{method} {path}");
+            assert_eq!(response.header(name), Some(should), "{method} {path}");
         }
     }
-    let answer = Http::to(&served.url()).ask("GET", "/version", b"");
+    let response = Http::to(&served.url()).ask("GET", "/version", b"");
     assert_eq!(
-        (answer.status, answer.header("access-control-allow-origin")),
+        (
+            response.status,
+            response.header("access-control-allow-origin")
+        ),
         (200, None)
     );
 }
@@ -653,10 +665,10 @@ fn host_that_is_not_in_the_whitelist_is_misdirected() {
         let how = Serve::new("127.0.0.1:0").host_whitelist(hosts.iter().copied());
         let served = Served::with("gateway-hosts", Options::new(), how);
         for path in ["/version", "/metrics", "/health"] {
-            let answer = Http::to(&served.url()).ask("GET", path, b"");
-            assert_eq!(answer.status, status, "{hosts:?} {path}");
+            let response = Http::to(&served.url()).ask("GET", path, b"");
+            assert_eq!(response.status, status, "{hosts:?} {path}");
             assert_eq!(
-                answer.text().contains("--host-whitelist"),
+                response.text().contains("--host-whitelist"),
                 status == 421,
                 "{hosts:?} {path}"
             );
@@ -736,7 +748,7 @@ fn counted(address: &str) -> Vec<String> {
     lines
 }
 
-/// Reads until this is so: a call is counted after its answer has gone out.
+/// Reads until this is so: a call is counted after its response has gone out.
 fn until(read: impl Fn() -> Vec<String>, is_so: impl Fn(&[String]) -> bool) -> Vec<String> {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
@@ -848,8 +860,13 @@ fn metrics_address_has_no_calls() {
             ("GET", "/version", 404),
             ("POST", "/v3/kv/put", 404),
         ] {
-            let answer = Http::to(address).ask(method, path, br#"{"key":"aw=="}"#);
-            assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
+            let response = Http::to(address).ask(method, path, br#"{"key":"aw=="}"#);
+            assert_eq!(
+                response.status,
+                status,
+                "{method} {path}: {}",
+                response.text()
+            );
         }
     }
     served.server.close();
@@ -874,10 +891,10 @@ fn timeout_header_that_is_invalid_is_refused() {
             &[&format!("Grpc-Timeout: {time}")],
             br#"{"key":"aw=="}"#,
         );
-        let answer = http.answer(true).expect("an answer");
-        let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        let response = http.response(true).expect("a response");
+        let body: Value = serde_json::from_slice(&response.body).expect("JSON");
         assert_eq!(
-            (answer.status, body["message"].as_str()),
+            (response.status, body["message"].as_str()),
             (status, said),
             "{time}"
         );
@@ -896,14 +913,14 @@ fn authorization_token_is_accepted() {
         "Grpc-Metadata-Grpc-Timeout: no",
     ];
     http.request("POST", "/v3/kv/put", &headers, br#"{"key":"aw=="}"#);
-    assert_eq!(http.answer(true).expect("an answer").status, 200);
+    assert_eq!(http.response(true).expect("a response").status, 200);
 }
 
-/// A watch's answers, from its head on.
+/// A watch's responses, from its head on.
 fn watch(address: &str, body: &str) -> Http {
     let mut http = Http::to(address);
     http.request("POST", "/v3/watch", &[], body.as_bytes());
-    let head = http.head().expect("an answer");
+    let head = http.head().expect("a response");
     let kind = (
         head.header("content-type"),
         head.header("transfer-encoding"),
@@ -987,7 +1004,7 @@ fn watch_stream_accepts_requests_while_it_responds() {
         .expect("it is taken");
     http.send(chunk(r#"{"create_request":{"key":"YQ=="}}"#).as_bytes())
         .expect("it is taken");
-    assert_eq!(http.head().expect("an answer").status, 200);
+    assert_eq!(http.head().expect("a response").status, 200);
     assert_eq!(
         next(&mut http),
         r#"{"result":{"created":true,"header":{"revision":"1"}}}"#
@@ -1013,8 +1030,8 @@ fn observe_reports_each_leader() {
     let served = Served::start("gateway-observe");
     let address = served.url();
     let ask = |path: &str, body: &str| {
-        let answer = Http::to(&address).ask("POST", path, body.as_bytes());
-        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        let response = Http::to(&address).ask("POST", path, body.as_bytes());
+        assert_eq!(response.status, 200, "{path}: {}", response.text());
     };
     ask("/v3/lease/grant", r#"{"TTL":600,"ID":291}"#);
     let mut http = Http::to(&address);
@@ -1023,7 +1040,7 @@ fn observe_reports_each_leader() {
         "/v3/election/campaign",
         r#"{"name":"ZQ==","lease":291,"value":"djE="}"#,
     );
-    assert_eq!(http.head().expect("an answer").status, 200);
+    assert_eq!(http.head().expect("a response").status, 200);
     assert_eq!(http.message()["result"]["kv"]["value"], "djE=");
     ask(
         "/v3/election/proclaim",
@@ -1057,8 +1074,8 @@ context = ssl.create_default_context(cafile=ca)
 asked = http.client.HTTPSConnection(address.removeprefix("https://"), context=context, timeout=20)
 for method, path, body in [("POST", "/v3/kv/put", '{"key":"aw=="}'), ("GET", "/version", None), ("GET", "/health", None)]:
     asked.request(method, path, body)
-    answer = asked.getresponse()
-    print(answer.status, answer.read().decode().strip())
+    response = asked.getresponse()
+    print(response.status, response.read().decode().strip())
 "#;
 
 #[test]

@@ -1,5 +1,5 @@
-//! What comes to the HTTP side of the server's port that should not: an error by the contract or a closed
-//! connection, bounded memory, the store untouched.
+//! What comes to the HTTP side of the server's port that should not: an error by the contract or a
+//! closed connection, bounded memory, the store untouched.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,19 +9,19 @@ use libkv_test_support::dice::Dice;
 use serde_json::Value;
 
 use libkv_test_support::deadline::deadline;
-use libkv_test_support::http::{Answer, Http};
+use libkv_test_support::http::{Http, HttpResponse};
 use libkv_test_support::served::Served;
 
-/// The store answers as before, and nothing is kept of what came.
+/// The store responds as before, and nothing is kept of what came.
 fn unharmed(served: &Served, revision: i64) {
-    let answer = Http::to(&served.url()).ask(
+    let response = Http::to(&served.url()).ask(
         "POST",
         "/v3/kv/range",
         br#"{"key":"AA==","range_end":"AA=="}"#,
     );
-    let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
+    let body: Value = serde_json::from_slice(&response.body).expect("JSON");
     assert_eq!(
-        (answer.status, &body["header"]["revision"]),
+        (response.status, &body["header"]["revision"]),
         (200, &Value::from(revision.to_string()))
     );
     assert_eq!(served.db.check().expect("a check").problems, []);
@@ -58,10 +58,10 @@ fn metrics(served: &Served) -> BTreeMap<String, f64> {
     series
 }
 
-fn error(answer: &Answer) -> (u16, i64, String) {
-    let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
+fn error(response: &HttpResponse) -> (u16, i64, String) {
+    let body: Value = serde_json::from_slice(&response.body).expect("JSON");
     let text = body["message"].as_str().unwrap_or_default().to_string();
-    (answer.status, body["code"].as_i64().unwrap_or(-1), text)
+    (response.status, body["code"].as_i64().unwrap_or(-1), text)
 }
 
 #[test]
@@ -76,19 +76,19 @@ fn body_that_is_too_large_is_refused() {
         .into_bytes()
     };
     // between the limits of a request and of a message, over that of a message, over that of a body
-    let answer = Http::to(&served.url()).ask("POST", "/v3/kv/put", &put(1_600_000));
+    let response = Http::to(&served.url()).ask("POST", "/v3/kv/put", &put(1_600_000));
     assert_eq!(
-        error(&answer),
+        error(&response),
         (400, 3, "etcdserver: request is too large".into())
     );
-    let answer = Http::to(&served.url()).ask("POST", "/v3/kv/put", &put(2_200_002));
+    let response = Http::to(&served.url()).ask("POST", "/v3/kv/put", &put(2_200_002));
     let text = "grpc: received message larger than max (2200010 vs. 2097152)";
-    assert_eq!(error(&answer), (429, 8, text.into()));
+    assert_eq!(error(&response), (429, 8, text.into()));
     let mut http = Http::to(&served.url());
     http.request("POST", "/v3/kv/put", &[], &put(20 << 20));
-    // it hangs up without reading all of it: the answer may be lost with what was on its way
-    if let Ok(answer) = http.answer(true) {
-        let (status, code, text) = error(&answer);
+    // it hangs up without reading all of it: the response may be lost with what was on its way
+    if let Ok(response) = http.response(true) {
+        let (status, code, text) = error(&response);
         assert_eq!((status, code), (429, 8), "{text}");
         assert!(
             text.starts_with("grpc: received message larger than max ("),
@@ -102,8 +102,8 @@ fn body_that_is_too_large_is_refused() {
         &[],
         &[b"{\"create_request\":\"".as_slice(), &vec![b'x'; 9 << 20]].concat(),
     );
-    if let Ok(answer) = http.answer(true) {
-        assert_eq!(error(&answer).1, 8);
+    if let Ok(response) = http.response(true) {
+        assert_eq!(error(&response).1, 8);
     }
     unharmed(&served, 1);
 }
@@ -121,7 +121,7 @@ fn body_that_breaks_off_is_refused() {
             http.send(format!("POST {path} HTTP/1.1\r\nHost: x\r\n{rest}").as_bytes())
                 .expect("it is taken");
             http.no_more();
-            let (status, code, text) = error(&http.answer(true).expect("an answer"));
+            let (status, code, text) = error(&http.response(true).expect("a response"));
             assert_eq!((status, code), (400, 3), "{path}: {text}");
             assert!(
                 text.starts_with("the request ended early: "),
@@ -145,8 +145,8 @@ fn json_nested_too_deep_is_refused() {
     ] {
         for depth in [200, 100_000] {
             let body = format!("{}null{}", open.repeat(depth), shut.repeat(depth));
-            let answer = Http::to(&served.url()).ask("POST", path, body.as_bytes());
-            let (status, code, text) = error(&answer);
+            let response = Http::to(&served.url()).ask("POST", path, body.as_bytes());
+            let (status, code, text) = error(&response);
             assert_eq!((status, code), (400, 3), "{path}, {depth} deep: {text}");
         }
     }
@@ -185,13 +185,13 @@ fn slow_or_lost_clients_do_not_delay_others() {
         .expect("it is taken");
     slow.push(http);
     slow.extend((0..50).map(|_| Http::to(&served.url())));
-    let answer = Http::to(&served.url()).ask("POST", "/v3/kv/put", br#"{"key":"aw=="}"#);
-    assert_eq!(answer.status, 200);
+    let response = Http::to(&served.url()).ask("POST", "/v3/kv/put", br#"{"key":"aw=="}"#);
+    assert_eq!(response.status, 200);
     drop(slow);
     unharmed(&served, 2);
 }
 
-/// Whoever asks for much and does not read it takes a part of what the server may hold.
+/// A client that asks for much and does not read it takes a part of what the server may hold.
 #[test]
 fn response_counts_as_held_until_it_is_read() {
     let _deadline = deadline();
@@ -212,7 +212,7 @@ fn response_counts_as_held_until_it_is_read() {
         &[],
         br#"{"key":"aw==","range_end":"bA=="}"#,
     );
-    let head = slow.head().expect("an answer");
+    let head = slow.head().expect("a response");
     assert!(held() >= (keys * bytes) as f64, "{} bytes", held());
     let body: Value =
         serde_json::from_slice(&slow.body(head).expect("all of it").body).expect("JSON");
@@ -239,13 +239,13 @@ fn stream_of_a_client_that_vanished_ends() {
                 &[],
                 br#"{"create_request":{"key":"AA==","range_end":"AA=="}}"#,
             );
-            assert_eq!(http.head().expect("an answer").status, 200);
+            assert_eq!(http.head().expect("a response").status, 200);
             http.message();
             http
         })
         .collect();
     assert_eq!(served.db.status().expect("a status").watchers, 20);
-    // one in the middle of an answer that it has not read
+    // one in the middle of an response that it has not read
     streams.truncate(10);
     for _ in 0..20 {
         let body = format!(
@@ -286,8 +286,8 @@ fn pipelined_requests_have_responses_in_order() {
         .expect("it is taken");
     let revisions: Vec<Value> = (0..4)
         .map(|_| {
-            let answer = http.answer(true).expect("an answer");
-            let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
+            let response = http.response(true).expect("a response");
+            let body: Value = serde_json::from_slice(&response.body).expect("JSON");
             body["header"]["revision"].clone()
         })
         .collect();
@@ -296,8 +296,8 @@ fn pipelined_requests_have_responses_in_order() {
         [Value::from("2"), "3".into(), Value::Null, "4".into()]
     );
     assert!(
-        http.answer(true)
-            .expect("an answer")
+        http.response(true)
+            .expect("a response")
             .text()
             .contains("3.7.3")
     );
@@ -318,14 +318,14 @@ fn metrics_have_the_format_of_prometheus() {
         &[],
         br#"{"create_request":{"key":"YQ=="}}"#,
     );
-    watch.head().expect("an answer");
+    watch.head().expect("a response");
     watch.message();
-    let answer = Http::to(&served.url()).ask("GET", "/metrics", b"");
+    let response = Http::to(&served.url()).ask("GET", "/metrics", b"");
     assert_eq!(
-        answer.header("content-type"),
+        response.header("content-type"),
         Some("text/plain; version=0.0.4; charset=utf-8")
     );
-    let text = answer.text();
+    let text = response.text();
     let (mut declared, mut previous) = (Vec::new(), String::new());
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
@@ -490,7 +490,8 @@ fn spoilt(dice: &mut Dice, body: &str) -> Vec<u8> {
     bytes
 }
 
-/// Bodies spoilt at random, the same for the same seed. `KV_FUZZ_ROUNDS` makes it longer, `KV_SEED` another.
+/// Bodies spoilt at random, the same for the same seed. `KV_FUZZ_ROUNDS` makes it longer, `KV_SEED`
+/// another.
 #[test]
 fn random_bodies_have_responses() {
     let _deadline = deadline();
@@ -522,30 +523,30 @@ fn random_bodies_have_responses() {
             &body,
         );
         if path == "watch" {
-            // it may have nothing to say for ever: to have sent it is enough
+            // it may send nothing at all: that the request was sent is enough
             continue;
         }
-        let answer = http
-            .answer(true)
+        let response = http
+            .response(true)
             .unwrap_or_else(|error| panic!("{}: {error}", told()));
-        let code = match answer.status {
+        let code = match response.status {
             200 => 0,
             _ => {
-                let (_, code, text) = error(&answer);
+                let (_, code, text) = error(&response);
                 assert!(!text.is_empty(), "{}", told());
                 code
             }
         };
         // nothing is the server's own fault: 13 would be
         assert!(
-            code != 13 && (code != 2 || !text_of(&answer).contains("panic")),
+            code != 13 && (code != 2 || !text_of(&response).contains("panic")),
             "{}: {}",
             told(),
-            answer.text()
+            response.text()
         );
-        *seen.entry((answer.status, code)).or_default() += 1;
+        *seen.entry((response.status, code)).or_default() += 1;
     }
-    println!("answers by status and code: {seen:?}");
+    println!("responses by status and code: {seen:?}");
     assert!(
         seen.keys().any(|(status, _)| *status == 200) && seen.contains_key(&(400, 3)),
         "{seen:?}"
@@ -554,6 +555,6 @@ fn random_bodies_have_responses() {
     unharmed(&served, revision);
 }
 
-fn text_of(answer: &Answer) -> String {
-    error(answer).2
+fn text_of(response: &HttpResponse) -> String {
+    error(response).2
 }

@@ -314,7 +314,7 @@ async fn leaders_follow_each_other(asked: &Asked) {
             tokio::spawn(async move { observer.observe(LeaderRequest { name: b("e1") }).await });
         let first = campaign(&asked.one, "e1", one, "a")
             .await
-            .expect("nobody else");
+            .expect("it is free");
         let put = Kv::new(&asked.one).get("e1/61").await.expect("its key");
         assert_eq!(
             (&first.name[..], &first.key[..], first.lease),
@@ -373,7 +373,7 @@ async fn leaders_follow_each_other(asked: &Asked) {
     // after nobody, somebody
     let third = campaign(&asked.one, "e1", one, "d")
         .await
-        .expect("nobody else");
+        .expect("it is free");
     let response = soon("a leader", observed.message())
         .await
         .expect("it goes on")
@@ -423,7 +423,7 @@ async fn what_elections_are_refused_with(asked: &Asked) {
     );
     let first = campaign(&asked.one, "e2", one, "a")
         .await
-        .expect("nobody else");
+        .expect("it is free");
     let channel = asked.two.clone();
     let second = begin(&asked.two, "e2", 2, async move {
         campaign(&channel, "e2", two, "b").await

@@ -1,4 +1,5 @@
-//! What comes in badly: an error in etcd's words or a closed connection, and the next client is served.
+//! What comes in badly: an error in etcd's words or a closed connection, and the next client is
+//! served.
 
 mod support;
 
@@ -180,7 +181,7 @@ fn request(path: &str) -> http::request::Builder {
 
 /// gRPC's code and text, from the headers or the trailers.
 async fn outcome(response: h2::client::ResponseFuture) -> (i32, String) {
-    let mut response = response.await.expect("an answer");
+    let mut response = response.await.expect("a response");
     let mut headers = response.headers().clone();
     if !headers.contains_key("grpc-status") {
         let body = response.body_mut();
@@ -280,7 +281,7 @@ fn clients_that_vanish_leave_nothing_behind() {
                 .await
                 .expect("a stream")
                 .into_inner();
-            kept.message().await.expect("it lives").expect("an answer");
+            kept.message().await.expect("it lives").expect("a response");
             // half a request, and gone
             let mut stream = TcpStream::connect(host(address)).expect("it is let in");
             stream.write_all(PREFACE).expect("it is taken");
@@ -405,7 +406,8 @@ fn requests_in_flight_at_close_have_responses() {
                     let key = format!("{writer}-{number}");
                     match kv.put(put(&key)).await {
                         Ok(_) => written.push(key),
-                        // the server says so, or the connection has ended: this client cannot tell more
+                        // the server says so, or the connection has ended: this client cannot tell
+                        // more
                         Err(status) => {
                             assert!(
                                 matches!(

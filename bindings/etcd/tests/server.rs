@@ -1,5 +1,5 @@
-//! Each service of the server, driven by a plain gRPC client: answers, headers, error texts. The numbers
-//! are rows of etcd's behaviour as the project's contract has them.
+//! Each service of the server, driven by a plain gRPC client: answers, headers, error texts. The
+//! numbers are rows of etcd's behaviour as the project's contract has them.
 
 mod support;
 
@@ -150,7 +150,7 @@ fn kv_responses_with_headers() {
 
 fn inner_header(op: &pb::ResponseOp) -> pb::ResponseHeader {
     use pb::response_op::Response;
-    match op.response.as_ref().expect("an answer") {
+    match op.response.as_ref().expect("a response") {
         Response::ResponseRange(response) => response.header,
         Response::ResponsePut(response) => response.header,
         Response::ResponseDeleteRange(response) => response.header,
@@ -839,7 +839,7 @@ fn leases_are_granted_kept_and_revoked() {
             .expect("7.4")
             .into_inner();
         for (id, ttl) in [(7, 100), (8, 0), (7, 100), (0, 0)] {
-            let response = kept.message().await.expect("it lives").expect("an answer");
+            let response = kept.message().await.expect("it lives").expect("a response");
             assert_eq!(
                 (response.id, response.ttl, revision(&response.header)),
                 (id, ttl, 2)
@@ -1220,7 +1220,7 @@ fn health_is_reported_by_service_name() {
             .message()
             .await
             .expect("it lives")
-            .expect("an answer");
+            .expect("a response");
         assert_eq!(first.status(), ServingStatus::Serving);
         served.server.close();
         refused(
@@ -1534,7 +1534,7 @@ fn deadline_of_a_client_is_kept() {
             .message()
             .await
             .expect("it lives")
-            .expect("an answer");
+            .expect("a response");
         let status = watched.message().await.expect_err("too late");
         assert!(
             matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled),

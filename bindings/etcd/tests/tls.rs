@@ -180,7 +180,7 @@ fn tls_with_an_ip_address_as_server_name() {
     let mut stream = TcpStream::connect(host(&server)).expect("it is let in");
     stream.write_all(&hello).expect("it is taken");
     let mut record = [0; 1];
-    stream.read_exact(&mut record).expect("an answer");
+    stream.read_exact(&mut record).expect("a response");
     assert_eq!(record, [22], "the handshake goes on; 21 would be an alert");
 }
 
@@ -320,7 +320,7 @@ fn http_1_over_tls() {
             let request = b"GET /version HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
             stream.write_all(request).await.expect("it is taken");
             let mut response = Vec::new();
-            stream.read_to_end(&mut response).await.expect("an answer");
+            stream.read_to_end(&mut response).await.expect("a response");
             assert!(
                 response.starts_with(b"HTTP/1.1 200"),
                 "{}",
@@ -391,7 +391,8 @@ fn handshake_failures_do_not_stop_others() {
     });
 }
 
-/// Certificates are renewed while a server runs. What cannot be used changes nothing, and is said once.
+/// Certificates are renewed while a server runs. What cannot be used changes nothing, and is said
+/// once.
 #[test]
 fn certificates_are_reloaded_for_new_connections() {
     let _deadline = deadline();

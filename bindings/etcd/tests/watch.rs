@@ -710,7 +710,8 @@ fn progress_is_reported_after_a_failed_read() {
             begun.recv_timeout(PATIENCE).expect("a slot for each");
         }
         watches.progress();
-        // each waits a second for a slot: the server's attempt, which began with the first, has failed too
+        // each waits a second for a slot: the server's attempt, which began with the first, has
+        // failed too
         for _ in 0..2 {
             assert_eq!(
                 db.snapshot().expect_err("no slot is free").code(),
@@ -729,8 +730,8 @@ fn progress_is_reported_after_a_failed_read() {
     });
 }
 
-/// A watch that is overtaken by a compaction while it lives ends as one that began too early, and what
-/// ends with its server or its store says so.
+/// A watch that is overtaken by a compaction while it lives ends as one that began too early, and
+/// what ends with its server or its store says so.
 #[test]
 fn watch_ends_for_each_reason() {
     let _deadline = deadline();

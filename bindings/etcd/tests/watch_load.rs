@@ -1,5 +1,5 @@
-//! Watches over the wire in numbers and in trouble: against an oracle while connections are cut, a thousand
-//! streams, a client that does not read, floods of requests.
+//! Watches over the wire in numbers and in trouble: against an oracle while connections are cut, a
+//! thousand streams, a client that does not read, floods of requests.
 //!
 //! The seed is printed; `SEED=` repeats it.
 
@@ -145,7 +145,8 @@ impl Following {
     }
 }
 
-/// Follows with one stream, over and over, until every watch has seen as much as `known` has for it.
+/// Follows with one stream, over and over, until every watch has seen as much as `known` has for
+/// it.
 async fn follow(
     url: String,
     mut watches: Vec<Following>,
@@ -253,7 +254,8 @@ async fn write(kv: &mut Kv, dice: &mut Dice, proxy: &Proxy, writes: u64) -> Vec<
     known
 }
 
-/// Issue's oracle over the wire: whatever is cut, each watch sees each of its events once, in order.
+/// Issue's oracle over the wire: whatever is cut, each watch sees each of its events once, in
+/// order.
 #[test]
 fn watch_over_cut_connections_loses_and_repeats_nothing() {
     let _deadline = deadline();
@@ -300,8 +302,8 @@ fn watch_over_cut_connections_loses_and_repeats_nothing() {
     });
 }
 
-/// A thousand streams with ten watches each: what a watch takes of the server's memory is printed, and an
-/// event that concerns all of them reaches all of them.
+/// A thousand streams with ten watches each: what a watch takes of the server's memory is printed,
+/// and an event that concerns all of them reaches all of them.
 #[test]
 fn watch_streams_a_thousand_of_ten_watches() {
     let _deadline = deadline();
@@ -354,8 +356,8 @@ fn watch_streams_a_thousand_of_ten_watches() {
     });
 }
 
-/// While 100 MB of events wait for a client that does not read, the server's memory stays where it was;
-/// others get theirs, and when the client reads at last everything is there.
+/// While 100 MB of events wait for a client that does not read, the server's memory stays where it
+/// was; others get theirs, and when the client reads at last everything is there.
 #[test]
 fn watch_client_that_does_not_read_uses_no_memory() {
     let _deadline = deadline();
@@ -445,7 +447,8 @@ fn watch_creation_flood_is_limited() {
     });
 }
 
-/// Long histories are looked through beside everything else: a runtime of few threads still answers.
+/// Long histories are looked through beside everything else: a runtime of few threads still
+/// answers.
 #[test]
 fn watch_of_a_long_past_does_not_delay_others() {
     let _deadline = deadline();
@@ -475,7 +478,7 @@ fn watch_of_a_long_past_does_not_delay_others() {
         // answered, however far they are
         tokio::time::timeout(Duration::from_secs(20), kv.get("k"))
             .await
-            .expect("an answer")
+            .expect("a response")
             .expect("a pair");
         for stream in &mut streams {
             let event = stream.events(0, 1).await.remove(0);

@@ -19,6 +19,7 @@ const { invalid, unsupported } = require('./errors.js')
 const { Watcher } = require('./watch.js')
 const { Lease } = require('./lease.js')
 const { native, flush, scratch, SCRATCH_BYTES } = require('./native.js')
+const { ALARM_KINDS, KIND, RANGE_KIND } = require('./numbers.js')
 const { renameOptions, writeOpenRequest } = require('./open.js')
 const {
   deleteArgs,
@@ -139,7 +140,7 @@ class Db {
       const len = native.get(this.#handle, wire.copy(given, scratch, 0), revision)
       return wire.readResponse(len)
     }
-    wire.begin(wire.KIND.get)
+    wire.begin(KIND.get)
     wire.f64(revision)
     wire.bytes(given)
     return callSync(native.call, this.#handle)
@@ -174,7 +175,7 @@ class Db {
       return submit(this.#handle)
     }
     wire.request(wire.SCRATCH, 'range', request)
-    return request.range.how === 0
+    return request.range.how === RANGE_KIND.key
       ? callSync(native.call, this.#handle)
       : callAsync(native.callLater, this.#handle)
   }
@@ -196,7 +197,7 @@ class Db {
 
   #scan(range, options) {
     const request = rangeArgs('scan', range, options)
-    wire.begin(wire.KIND.scan)
+    wire.begin(KIND.scan)
     wire.members('range', request)
     return new Pages(this, this.#handle)
   }
@@ -281,7 +282,7 @@ class Db {
 
   #writeCompact(where, revision, physical) {
     const [at, waits] = [integer('the revision', revision), flag('option physical', physical)]
-    where(wire.KIND.compact)
+    where(KIND.compact)
     wire.u8(waits ? 1 : 0)
     wire.f64(at)
   }
@@ -297,7 +298,7 @@ class Db {
   }
 
   async #snapshot(revision) {
-    wire.begin(wire.KIND.snapshot)
+    wire.begin(KIND.snapshot)
     wire.f64(revision)
     return new Snapshot(this, await this.#ask())
   }
@@ -305,7 +306,7 @@ class Db {
   async history(key, options) {
     const limit = integer('option limit', knownOptions('history', options, ['limit']).limit, 0)
     const given = bytes('the key', key)
-    wire.begin(wire.KIND.history)
+    wire.begin(KIND.history)
     wire.f64(limit)
     wire.bytes(given)
     return (await callAsync(native.callLater, this.#handle)).items
@@ -322,7 +323,7 @@ class Db {
   }
 
   #between(kind, from, to, keys) {
-    wire.begin(wire.KIND[kind])
+    wire.begin(KIND[kind])
     wire.f64(from)
     wire.f64(to)
     wire.keyRange(keys)
@@ -332,7 +333,7 @@ class Db {
   async revisionAt(time) {
     const ms = time instanceof Date ? time.getTime() : time
     const unixMs = integer('the time', Number.isFinite(ms) ? Math.trunc(ms) : ms)
-    wire.begin(wire.KIND.revisionAt)
+    wire.begin(KIND.revisionAt)
     wire.f64(unixMs)
     return this.#ask()
   }
@@ -364,7 +365,7 @@ class Db {
     abortSignal(signal)
     const [seconds, wanted] = [ttl(ttlSeconds), lease('option id', id)]
     return this.#after(() => {
-      wire.OUTBOX(wire.KIND.leaseGrant)
+      wire.OUTBOX(KIND.leaseGrant)
       wire.f64(seconds)
       wire.i64(wanted)
       return submit(this.#handle, signal)
@@ -376,7 +377,7 @@ class Db {
     abortSignal(signal)
     const which = leaseId(id)
     return this.#after(() => {
-      wire.OUTBOX(wire.KIND.leaseRevoke)
+      wire.OUTBOX(KIND.leaseRevoke)
       wire.i64(which)
       return submit(this.#handle, signal)
     })
@@ -384,7 +385,7 @@ class Db {
 
   async leaseKeepAlive(id) {
     const which = leaseId(id)
-    wire.begin(wire.KIND.leaseKeepAlive)
+    wire.begin(KIND.leaseKeepAlive)
     wire.i64(which)
     return this.#ask()
   }
@@ -392,14 +393,14 @@ class Db {
   async leaseTimeToLive(id, options) {
     const keys = flag('option keys', knownOptions('leaseTimeToLive', options, ['keys']).keys)
     const which = leaseId(id)
-    wire.begin(wire.KIND.leaseTimeToLive)
+    wire.begin(KIND.leaseTimeToLive)
     wire.u8(keys ? 1 : 0)
     wire.i64(which)
     return keys ? callAsync(native.callLater, this.#handle) : this.#ask()
   }
 
   async leaseList() {
-    wire.begin(wire.KIND.leaseList)
+    wire.begin(KIND.leaseList)
     return callAsync(native.callLater, this.#handle)
   }
 
@@ -423,15 +424,15 @@ class Db {
   // --- The store itself
 
   async alarmList() {
-    wire.begin(wire.KIND.alarmList)
+    wire.begin(KIND.alarmList)
     return callAsync(native.callLater, this.#handle)
   }
 
   async alarmActivate(kind, options) {
     const { member } = knownOptions('alarmActivate', options, ['member'])
     if (kind === undefined) throw wrong('the kind', 'nospace or corrupt', kind)
-    const [which, whose] = [oneOf('the kind', kind, wire.ALARM_KINDS), memberId(member)]
-    wire.begin(wire.KIND.alarmActivate)
+    const [which, whose] = [oneOf('the kind', kind, ALARM_KINDS), memberId(member)]
+    wire.begin(KIND.alarmActivate)
     wire.u8(which)
     wire.i64(whose)
     return callAsync(native.callLater, this.#handle)
@@ -439,26 +440,26 @@ class Db {
 
   async alarmDisarm(options) {
     const { member, kind } = knownOptions('alarmDisarm', options, ['member', 'kind'])
-    const [which, whose] = [oneOf('option kind', kind, wire.ALARM_KINDS), memberId(member)]
-    wire.begin(wire.KIND.alarmDisarm)
+    const [which, whose] = [oneOf('option kind', kind, ALARM_KINDS), memberId(member)]
+    wire.begin(KIND.alarmDisarm)
     wire.u8(which)
     wire.i64(whose)
     return callAsync(native.callLater, this.#handle)
   }
 
   async status() {
-    wire.begin(wire.KIND.status)
+    wire.begin(KIND.status)
     return callAsync(native.callLater, this.#handle)
   }
 
   statusSync() {
     this.#here('statusSync', 'status')
-    wire.begin(wire.KIND.status)
+    wire.begin(KIND.status)
     return callSync(native.call, this.#handle)
   }
 
   async check() {
-    wire.begin(wire.KIND.check)
+    wire.begin(KIND.check)
     return callAsync(native.callLater, this.#handle)
   }
 

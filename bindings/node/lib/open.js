@@ -17,36 +17,9 @@ const {
 } = require('./arguments.js')
 const { clockHandle } = require('./clock.js')
 const { KvError, invalid } = require('./errors.js')
-const { DURABILITIES } = require('./request.js')
+const { DURABILITIES, LIMITS } = require('./numbers.js')
+const { OPEN_OPTIONS } = require('./options.js')
 const wire = require('./wire.js')
-
-/** In the order of their encoding. */
-const OPTIONS = [
-  'create',
-  'readOnly',
-  'durability',
-  'busyTimeoutMs',
-  'maxBytes',
-  'maxRequestBytes',
-  'maxTxnOps',
-  'limits',
-  'leaseTtlMinSeconds',
-  'autoCompaction',
-  'maxReaders',
-  'mode',
-  'clock',
-  'allowNetworkFs',
-  // of a cluster
-  'tlsCa',
-  'tlsCert',
-  'tlsKey',
-  'tlsServerName',
-  'user',
-  'password',
-  'connectTimeoutMs',
-  'requestTimeoutMs',
-  'keepAliveMs',
-]
 
 /** A path, bytes of a path, a URL, or `:memory:`. */
 function targetBytes(target) {
@@ -95,7 +68,7 @@ const wait = (what, ms) => (ms === Infinity ? ms : integer(what, ms, undefined, 
 
 /** The checked options; those left out stay undefined. */
 function checkOptions(given) {
-  const options = { ...knownOptions('open', given, OPTIONS) }
+  const options = { ...knownOptions('open', given, OPEN_OPTIONS) }
   const optional = (name, check) => (options[name] === undefined ? undefined : check(options[name]))
   const named = (name, check) => optional(name, (value) => check(`option ${name}`, value))
   const number = (name, max) =>
@@ -109,7 +82,7 @@ function checkOptions(given) {
     maxBytes: number('maxBytes'),
     maxRequestBytes: number('maxRequestBytes'),
     maxTxnOps: number('maxTxnOps'),
-    limits: optional('limits', (limits) => oneOf('option limits', limits, ['etcd'])),
+    limits: optional('limits', (limits) => oneOf('option limits', limits, LIMITS)),
     leaseTtlMinSeconds: number('leaseTtlMinSeconds'),
     autoCompaction: optional('autoCompaction', autoCompaction),
     maxReaders: number('maxReaders', 2 ** 32 - 1),
@@ -145,7 +118,7 @@ function writeOpenRequest(target, options) {
   const all = checkOptions(options)
   wire.begin()
   wire.bytes(path)
-  for (const name of OPTIONS) {
+  for (const name of OPEN_OPTIONS) {
     if (name === 'durability') {
       wire.u8(all.durability)
     } else if (name === 'limits') {
@@ -171,4 +144,4 @@ function renameOptions(error) {
   return error
 }
 
-module.exports = { OPTIONS, renameOptions, writeOpenRequest, writeOption }
+module.exports = { renameOptions, writeOpenRequest, writeOption }

@@ -15,31 +15,23 @@ const {
   wrong,
 } = require('./arguments.js')
 const { jsonOf } = require('./response.js')
-const { bytes: writeBytes, i64, request: writeRequest, u8, KIND: NUMBER } = require('./wire.js')
+const { COMPARE_RESULTS, COMPARE_TARGET, DURABILITIES, RANGE_KIND } = require('./numbers.js')
+const {
+  DELETE_OPTIONS,
+  PUT_OPTIONS,
+  RANGE_OPTIONS,
+  WATCH_OPTIONS,
+  deleteOptions,
+  putOptions,
+  rangeOptions,
+  watchOptions,
+} = require('./options.js')
+const { barePut, request: writeRequest } = require('./wire.js')
 
 /** The property with the kind of a request. Other copies of this module use the same one. */
 const KIND = Symbol.for('libkv.kind')
 
-const DURABILITIES = ['', 'sync', 'lazy', 'none']
-const ORDERS = ['none', 'ascend', 'descend']
-const TARGETS = ['key', 'version', 'create', 'mod', 'value']
-const RESULTS = ['==', '>', '<', '!=']
 const SELECT = ['key', 'prefix', 'start', 'end']
-const RANGE_OPTIONS = [
-  'revision',
-  'limit',
-  'sortOrder',
-  'sortTarget',
-  'keysOnly',
-  'countOnly',
-  'serializable',
-  'minModRevision',
-  'maxModRevision',
-  'minCreateRevision',
-  'maxCreateRevision',
-]
-const PUT_OPTIONS = ['lease', 'prevKv', 'ignoreValue', 'ignoreLease', 'durability']
-const DELETE_OPTIONS = ['prevKv', 'durability']
 const TXN_MEMBERS = ['compare', 'success', 'failure', 'durability']
 
 const kindOf = (value) => (typeof value === 'object' && value !== null ? value[KIND] : undefined)
@@ -57,34 +49,31 @@ function kind(factory, name) {
 const create = (factory, members) =>
   Object.freeze(Object.assign(Object.create(factory.prototype), members))
 
-/** The kind of a key range without limits. */
-const ALL_KEYS = 4
-
 /**
  * The key range of `{key}`, `{prefix}`, `{start, end}` (one of the two may be left out), or of
  * bytes, which are one key. Without any of them: all keys.
  */
 function keyRange(call, given) {
-  if (isBytes(given)) return { how: 0, a: copyBytes('the key', given) }
+  if (isBytes(given)) return { how: RANGE_KIND.key, a: copyBytes('the key', given) }
   const { key, prefix, start, end } = given
   const named = [key, prefix, start ?? end].filter((part) => part !== undefined)
   if (named.length > 1) throw new TypeError(`${call} takes one of key, prefix and start/end`)
-  if (key !== undefined) return { how: 0, a: copyBytes('key', key) }
-  if (prefix !== undefined) return { how: 1, a: copyBytes('prefix', prefix) }
+  if (key !== undefined) return { how: RANGE_KIND.key, a: copyBytes('key', key) }
+  if (prefix !== undefined) return { how: RANGE_KIND.prefix, a: copyBytes('prefix', prefix) }
   if (end !== undefined)
     return {
-      how: 2,
+      how: RANGE_KIND.between,
       a: start === undefined ? '' : copyBytes('start', start),
       b: copyBytes('end', end),
     }
-  if (start !== undefined) return { how: 3, a: copyBytes('start', start) }
-  return { how: ALL_KEYS }
+  if (start !== undefined) return { how: RANGE_KIND.fromKey, a: copyBytes('start', start) }
+  return { how: RANGE_KIND.all }
 }
 
 /** As `keyRange`, but the range must not be left out. */
 function requiredRange(call, given) {
   const range = keyRange(call, given)
-  if (range.how !== ALL_KEYS) return range
+  if (range.how !== RANGE_KIND.all) return range
   throw new TypeError(
     `${call} needs a key, a prefix, or start and end; all keys are { prefix: '' }`,
   )
@@ -101,15 +90,11 @@ function rangeAndOptions(call, first, second, names) {
 const durability = (options) => oneOf('option durability', options.durability, DURABILITIES)
 
 function putMembers(key, value, options) {
-  const ignoreValue = flag('option ignoreValue', options.ignoreValue)
+  const checked = putOptions(options)
   return {
     key: copyBytes('the key', key),
-    value: copyBytes('the value', ignoreValue && value === undefined ? '' : value),
-    lease: lease('option lease', options.lease),
-    prevKv: flag('option prevKv', options.prevKv),
-    ignoreValue,
-    ignoreLease: flag('option ignoreLease', options.ignoreLease),
-    durability: durability(options),
+    value: copyBytes('the value', checked.ignoreValue && value === undefined ? '' : value),
+    ...checked,
   }
 }
 
@@ -120,21 +105,7 @@ function Put(key, value, options) {
 
 function rangeMembers(call, first, second) {
   const [which, options] = rangeAndOptions(call, first, second, RANGE_OPTIONS)
-  const number = (name) => integer(`option ${name}`, options[name], 0)
-  return {
-    range: keyRange(call, which),
-    revision: number('revision'),
-    limit: number('limit'),
-    sortOrder: oneOf('option sortOrder', options.sortOrder, ORDERS),
-    sortTarget: oneOf('option sortTarget', options.sortTarget, TARGETS),
-    keysOnly: flag('option keysOnly', options.keysOnly),
-    countOnly: flag('option countOnly', options.countOnly),
-    serializable: flag('option serializable', options.serializable),
-    minModRevision: number('minModRevision'),
-    maxModRevision: number('maxModRevision'),
-    minCreateRevision: number('minCreateRevision'),
-    maxCreateRevision: number('maxCreateRevision'),
-  }
+  return { range: keyRange(call, which), ...rangeOptions(options) }
 }
 
 /** Reads the pairs of a range at one revision. */
@@ -146,8 +117,7 @@ function deleteMembers(call, first, second, names = DELETE_OPTIONS) {
   const [which, options] = rangeAndOptions(call, first, second, names)
   return {
     range: requiredRange(call, which),
-    prevKv: flag('option prevKv', options.prevKv),
-    durability: durability(options),
+    ...deleteOptions(options),
     signal: abortSignal(options.signal),
   }
 }
@@ -190,7 +160,7 @@ function compare(target, range, result, operand) {
   const which = isBytes(range) ? range : knownOptions(call, range, SELECT)
   return create(Compare, {
     range: requiredRange(call, which),
-    result: oneOf('the result of a compare', result, RESULTS, -1),
+    result: oneOf('the result of a compare', result, COMPARE_RESULTS, -1),
     target,
     operand,
   })
@@ -203,15 +173,16 @@ function Compare() {
   )
 }
 Compare.version = (range, result, version) =>
-  compare(0, range, result, integer('the version', version))
+  compare(COMPARE_TARGET.version, range, result, integer('the version', version))
 Compare.createRevision = (range, result, revision) =>
-  compare(1, range, result, integer('the revision', revision))
+  compare(COMPARE_TARGET.createRevision, range, result, integer('the revision', revision))
 Compare.modRevision = (range, result, revision) =>
-  compare(2, range, result, integer('the revision', revision))
-Compare.value = (range, result, value) => compare(3, range, result, copyBytes('the value', value))
+  compare(COMPARE_TARGET.modRevision, range, result, integer('the revision', revision))
+Compare.value = (range, result, value) =>
+  compare(COMPARE_TARGET.value, range, result, copyBytes('the value', value))
 Compare.lease = (range, result, id) => {
   if (id === undefined) throw wrong('the lease', 'a bigint', id)
-  return compare(4, range, result, lease('the lease', id))
+  return compare(COMPARE_TARGET.lease, range, result, lease('the lease', id))
 }
 
 kind(Put, 'put')
@@ -237,12 +208,7 @@ function writePut(where, call, key, value, options) {
     return signal
   }
   const [k, v] = [bytes('the key', key), bytes('the value', value)]
-  where(NUMBER.put)
-  u8(0)
-  u8(0)
-  i64(0n)
-  writeBytes(k)
-  writeBytes(v)
+  barePut(where, k, v)
 }
 
 /** The arguments of `db.put`, as a Put's members with an abort signal. */
@@ -279,26 +245,14 @@ function rangeArgs(call, first, second) {
   return rangeMembers(call, first, second)
 }
 
-const WATCH_OPTIONS = [
-  'startRevision',
-  'prevKv',
-  'noPut',
-  'noDelete',
-  'progress',
-  'signal',
-  'keepAlive',
-]
+const WATCH_NAMES = [...WATCH_OPTIONS, 'signal', 'keepAlive']
 
 /** The arguments of `db.watch`: key range and options. */
 function watchArgs(first, second) {
-  const [which, options] = rangeAndOptions('watch', first, second, WATCH_OPTIONS)
+  const [which, options] = rangeAndOptions('watch', first, second, WATCH_NAMES)
   return {
     range: keyRange('watch', which),
-    startRevision: integer('option startRevision', options.startRevision, 0),
-    prevKv: flag('option prevKv', options.prevKv),
-    noPut: flag('option noPut', options.noPut),
-    noDelete: flag('option noDelete', options.noDelete),
-    progress: flag('option progress', options.progress),
+    ...watchOptions(options),
     signal: abortSignal(options.signal),
     keepAlive:
       options.keepAlive === undefined ? undefined : flag('option keepAlive', options.keepAlive),
@@ -320,7 +274,6 @@ module.exports = {
   Txn,
   Compare,
   KIND,
-  DURABILITIES,
   deleteArgs,
   isReadOnly,
   keysArgs,

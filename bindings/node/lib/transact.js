@@ -8,6 +8,7 @@ const { abortSignal, bytes, integer, knownOptions, wrong } = require('./argument
 const { callAsync, callSync, queue } = require('./calls.js')
 const { KvError } = require('./errors.js')
 const { native, flush } = require('./native.js')
+const { KIND } = require('./numbers.js')
 const { Put, deleteArgs, rangeArgs } = require('./request.js')
 const wire = require('./wire.js')
 
@@ -41,7 +42,7 @@ class Transaction {
   async get(key) {
     const given = bytes('the key', key)
     const handle = this.#handle()
-    wire.begin(wire.KIND.get)
+    wire.begin(KIND.get)
     wire.f64(0)
     wire.bytes(given)
     return this.#ask(handle)
@@ -62,9 +63,9 @@ class Transaction {
   }
 
   async delete(range) {
-    const { range: keys } = deleteArgs('delete in transact', range, undefined)
+    const request = deleteArgs('delete in transact', range, undefined)
     const handle = this.#handle()
-    wire.request(wire.SCRATCH, 'delete', { range: keys, prevKv: false, durability: 0 })
+    wire.request(wire.SCRATCH, 'delete', { ...request, prevKv: false, durability: 0 })
     return callAsync(native.attemptCallLater, handle)
   }
 }

@@ -8,7 +8,7 @@ const { integer, knownOptions } = require('./arguments.js')
 const { Turns, callAsync, callSync, unwatch, watch } = require('./calls.js')
 const { KvError, closed, invalid } = require('./errors.js')
 const { native, expect, forget, ignore, refer } = require('./native.js')
-const { begin, f64, keyRange, readResponse, readBuffer, u8 } = require('./wire.js')
+const { begin, members, readResponse, readBuffer } = require('./wire.js')
 
 function end({ number, signal, onAbort }) {
   if (signal) unwatch(signal, onAbort)
@@ -371,20 +371,12 @@ class Stream {
 class Watcher extends Stream {
   #subscription
 
-  constructor(
-    db,
-    handle,
-    waiting,
-    { range, startRevision, prevKv, noPut, noDelete, progress },
-    options,
-  ) {
+  constructor(db, handle, waiting, watch, options) {
     begin()
-    u8(prevKv | (noPut << 1) | (noDelete << 2) | (progress << 3))
-    f64(startRevision)
-    keyRange(range)
+    members('watch', watch)
     const { isRemote, opening, ...how } = options
     const opened = isRemote ? callAsync(native.watchLater, handle) : callSync(native.watch, handle)
-    const subscription = new Subscription(db, waiting, opened, how, startRevision)
+    const subscription = new Subscription(db, waiting, opened, how, watch.startRevision)
     super(subscription)
     this.#subscription = subscription
     if (isRemote) opening(subscription.opening)

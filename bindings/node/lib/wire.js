@@ -1,8 +1,11 @@
-// Encodes requests and decodes responses: the other half of src/wire.rs, with the same numbers.
+// Encodes requests and decodes responses: the other half of src/wire.rs. numbers.js has the
+// numbers.
 'use strict'
 
 const { KvError } = require('./errors.js')
 const { native, flush, mail, scratch, view: scratchView, SCRATCH_BYTES } = require('./native.js')
+const { ALARM_KINDS, COMPARE_TARGET, KIND, RANGE_KIND, RESPONSE } = require('./numbers.js')
+const { optionWriters } = require('./options.js')
 const {
   AlarmMember,
   Difference,
@@ -15,60 +18,8 @@ const {
   WatchBatch,
 } = require('./response.js')
 
-const KIND = {
-  get: 0,
-  range: 1,
-  put: 2,
-  delete: 3,
-  txn: 4,
-  compact: 5,
-  history: 6,
-  status: 7,
-  check: 8,
-  snapshot: 9,
-  scan: 10,
-  events: 11,
-  diff: 12,
-  leaseGrant: 13,
-  leaseRevoke: 14,
-  leaseKeepAlive: 15,
-  leaseTimeToLive: 16,
-  leaseList: 17,
-  revisionAt: 18,
-  alarmList: 19,
-  alarmActivate: 20,
-  alarmDisarm: 21,
-}
 /** The property with the kind of a request, see request.js. */
 const KIND_OF = Symbol.for('libkv.kind')
-/** Kinds of alarms by number; 0 is none. */
-const ALARM_KINDS = [null, 'nospace', 'corrupt']
-const RESPONSE = {
-  error: 0,
-  none: 1,
-  pair: 2,
-  put: 3,
-  range: 4,
-  delete: 5,
-  txn: 6,
-  compact: 7,
-  status: 8,
-  check: 9,
-  events: 10,
-  diff: 11,
-  pairs: 12,
-  number: 13,
-  batches: 14,
-  leaseGrant: 15,
-  leaseRevoke: 16,
-  leaseKeepAlive: 17,
-  leaseTimeToLive: 18,
-  leases: 19,
-  lease: 20,
-  claim: 21,
-  server: 22,
-  alarms: 23,
-}
 
 // --- Encoding. One request at a time, from `begin` to the call: no code of the user runs between.
 
@@ -175,40 +126,35 @@ function bytes(value) {
 
 function keyRange({ how, a, b }) {
   u8(how)
-  if (how !== 4) bytes(a)
-  if (how === 2) bytes(b)
+  if (how !== RANGE_KIND.all) bytes(a)
+  if (how === RANGE_KIND.between) bytes(b)
 }
+
+const options = optionWriters({ u8, f64, i64 })
 
 const write = {
   put(request) {
-    u8(request.prevKv | (request.ignoreValue << 1) | (request.ignoreLease << 2))
-    u8(request.durability)
-    i64(request.lease)
+    options.put(request)
     bytes(request.key)
     bytes(request.value)
   },
   range(request) {
-    u8(request.keysOnly | (request.countOnly << 1) | (request.serializable << 2))
-    u8(request.sortOrder)
-    u8(request.sortTarget)
-    f64(request.revision)
-    f64(request.limit)
-    f64(request.minModRevision)
-    f64(request.maxModRevision)
-    f64(request.minCreateRevision)
-    f64(request.maxCreateRevision)
+    options.range(request)
     keyRange(request.range)
   },
   delete(request) {
-    u8(request.prevKv | 0)
-    u8(request.durability)
+    options.delete(request)
+    keyRange(request.range)
+  },
+  watch(request) {
+    options.watch(request)
     keyRange(request.range)
   },
   compare({ result, target, operand, range }) {
     u8(result)
     u8(target)
-    if (target === 3) bytes(operand)
-    else if (target === 4) i64(operand)
+    if (target === COMPARE_TARGET.value) bytes(operand)
+    else if (target === COMPARE_TARGET.lease) i64(operand)
     else f64(operand)
     keyRange(range)
   },
@@ -231,6 +177,14 @@ const write = {
 function request(where, kind, plain) {
   where(KIND[kind])
   write[kind](plain)
+}
+
+/** Encodes a put without options, as most puts are. */
+function barePut(where, key, value) {
+  where(KIND.put)
+  options.noPut()
+  bytes(key)
+  bytes(value)
 }
 
 /** Encodes only the members of a request of this kind, after `begin`. */
@@ -513,7 +467,7 @@ const readResponse = (len) =>
   len > SCRATCH_BYTES ? readBuffer(native.take()) : readAt(scratch, scratchView, 0)
 
 module.exports = {
-  ALARM_KINDS,
+  barePut,
   SCRATCH,
   OUTBOX,
   begin,
@@ -533,6 +487,5 @@ module.exports = {
   room,
   sent,
   u8,
-  KIND,
   STATUS_NUMBERS,
 }

@@ -19,7 +19,7 @@ pub struct OpenRequest {
 }
 
 impl OpenRequest {
-    /// Reads target and options, in the order of `OPTIONS` in `lib/open.js`.
+    /// Reads target and options, in the order of `OPEN_OPTIONS` in `lib/options.js`.
     pub fn read(bytes: &[u8], state: &State) -> Result<OpenRequest> {
         let mut reader = Reader::new(bytes);
         let target = reader.bytes()?;

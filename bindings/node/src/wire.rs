@@ -1,6 +1,6 @@
 //! Requests and responses as plain bytes in the scratch memory, little-endian.
 //!
-//! `lib/wire.js` is the other half and has the same numbers. JavaScript checks types and ranges
+//! `lib/wire.js` is the other half. JavaScript checks types and ranges
 //! before it writes, so a request that is refused here is a defect of this package.
 
 use std::ffi::OsString;
@@ -10,59 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use libkv::*;
 
-/// The kind of a request, its first byte. The same numbers as `KIND` in `lib/wire.js`.
-mod kind {
-    pub const GET: u8 = 0;
-    pub const RANGE: u8 = 1;
-    pub const PUT: u8 = 2;
-    pub const DELETE: u8 = 3;
-    pub const TXN: u8 = 4;
-    pub const COMPACT: u8 = 5;
-    pub const HISTORY: u8 = 6;
-    pub const STATUS: u8 = 7;
-    pub const CHECK: u8 = 8;
-    pub const SNAPSHOT: u8 = 9;
-    pub const SCAN: u8 = 10;
-    pub const EVENTS: u8 = 11;
-    pub const DIFF: u8 = 12;
-    pub const LEASE_GRANT: u8 = 13;
-    pub const LEASE_REVOKE: u8 = 14;
-    pub const LEASE_KEEP_ALIVE: u8 = 15;
-    pub const LEASE_TIME_TO_LIVE: u8 = 16;
-    pub const LEASE_LIST: u8 = 17;
-    pub const REVISION_AT: u8 = 18;
-    pub const ALARM_LIST: u8 = 19;
-    pub const ALARM_ACTIVATE: u8 = 20;
-    pub const ALARM_DISARM: u8 = 21;
-}
-
-/// The kind of a response, its first byte. The same numbers as `RESPONSE` in `lib/wire.js`.
-mod response {
-    pub const ERROR: u8 = 0;
-    pub const NONE: u8 = 1;
-    pub const PAIR: u8 = 2;
-    pub const PUT: u8 = 3;
-    pub const RANGE: u8 = 4;
-    pub const DELETE: u8 = 5;
-    pub const TXN: u8 = 6;
-    pub const COMPACT: u8 = 7;
-    pub const STATUS: u8 = 8;
-    pub const CHECK: u8 = 9;
-    pub const EVENTS: u8 = 10;
-    pub const DIFF: u8 = 11;
-    pub const PAIRS: u8 = 12;
-    pub const NUMBER: u8 = 13;
-    pub const BATCHES: u8 = 14;
-    pub const LEASE_GRANT: u8 = 15;
-    pub const LEASE_REVOKE: u8 = 16;
-    pub const LEASE_KEEP_ALIVE: u8 = 17;
-    pub const LEASE_TIME_TO_LIVE: u8 = 18;
-    pub const LEASES: u8 = 19;
-    pub const LEASE: u8 = 20;
-    pub const CLAIM: u8 = 21;
-    pub const SERVER: u8 = 22;
-    pub const ALARMS: u8 = 23;
-}
+use crate::numbers::{self, compare_target, kind, range_kind, response};
 
 /// More than the core allows, so that the core refuses and not this file; and few enough that
 /// reading does not overflow the stack.
@@ -152,7 +100,8 @@ impl<'a> Reader<'a> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
-    fn i64(&mut self) -> Result<i64> {
+    /// An integer of 64 bits.
+    pub fn i64(&mut self) -> Result<i64> {
         Ok(i64::from_le_bytes(self.array()?))
     }
 
@@ -172,7 +121,8 @@ impl<'a> Reader<'a> {
         Ok(self.take(len as usize)?.to_vec())
     }
 
-    fn flags<const N: usize>(&mut self) -> Result<[bool; N]> {
+    /// Flags, from the lowest bit on.
+    pub fn flags<const N: usize>(&mut self) -> Result<[bool; N]> {
         let byte = self.u8()?;
         Ok(std::array::from_fn(|bit| byte & (1 << bit) != 0))
     }
@@ -181,92 +131,61 @@ impl<'a> Reader<'a> {
     pub fn durability(&mut self) -> Result<Option<Durability>> {
         match self.u8()? {
             0 => Ok(None),
-            1 => Ok(Some(Durability::Sync)),
-            2 => Ok(Some(Durability::Lazy)),
-            3 => Ok(Some(Durability::None)),
-            _ => Err(malformed()),
+            number => numbers::durability(number).map(Some).ok_or_else(malformed),
         }
+    }
+
+    /// A sort order.
+    pub fn sort_order(&mut self) -> Result<SortOrder> {
+        numbers::sort_order(self.u8()?).ok_or_else(malformed)
+    }
+
+    /// What to sort by.
+    pub fn sort_target(&mut self) -> Result<SortTarget> {
+        numbers::sort_target(self.u8()?).ok_or_else(malformed)
     }
 
     fn key_range(&mut self) -> Result<KeyRange> {
         Ok(match self.u8()? {
-            0 => KeyRange::key(self.bytes()?),
-            1 => KeyRange::prefix(self.bytes()?),
-            2 => KeyRange::between(self.bytes()?, self.bytes()?),
-            3 => KeyRange::from_key(self.bytes()?),
-            4 => KeyRange::all(),
+            range_kind::KEY => KeyRange::key(self.bytes()?),
+            range_kind::PREFIX => KeyRange::prefix(self.bytes()?),
+            range_kind::BETWEEN => KeyRange::between(self.bytes()?, self.bytes()?),
+            range_kind::FROM_KEY => KeyRange::from_key(self.bytes()?),
+            range_kind::ALL => KeyRange::all(),
             _ => return Err(malformed()),
         })
     }
 
     fn range(&mut self) -> Result<Range> {
-        let [keys_only, count_only, serializable] = self.flags()?;
-        let sort_order = match self.u8()? {
-            0 => SortOrder::None,
-            1 => SortOrder::Ascend,
-            2 => SortOrder::Descend,
-            _ => return Err(malformed()),
-        };
-        let sort_target = match self.u8()? {
-            0 => SortTarget::Key,
-            1 => SortTarget::Version,
-            2 => SortTarget::Create,
-            3 => SortTarget::Mod,
-            4 => SortTarget::Value,
-            _ => return Err(malformed()),
-        };
-        Ok(Range {
-            sort_order,
-            sort_target,
-            keys_only,
-            count_only,
-            serializable,
-            revision: self.number()?,
-            limit: self.number()?,
-            min_mod_revision: self.number()?,
-            max_mod_revision: self.number()?,
-            min_create_revision: self.number()?,
-            max_create_revision: self.number()?,
-            range: self.key_range()?,
-        })
+        let mut range = Range::default();
+        self.range_options(&mut range)?;
+        range.range = self.key_range()?;
+        Ok(range)
     }
 
     fn put(&mut self) -> Result<Put> {
-        let [prev_kv, ignore_value, ignore_lease] = self.flags()?;
-        Ok(Put {
-            prev_kv,
-            ignore_value,
-            ignore_lease,
-            durability: self.durability()?,
-            lease: self.i64()?,
-            key: self.bytes()?,
-            value: self.bytes()?,
-        })
+        let mut put = Put::default();
+        self.put_options(&mut put)?;
+        put.key = self.bytes()?;
+        put.value = self.bytes()?;
+        Ok(put)
     }
 
     fn delete(&mut self) -> Result<Delete> {
-        let [prev_kv] = self.flags()?;
-        Ok(Delete {
-            prev_kv,
-            durability: self.durability()?,
-            range: self.key_range()?,
-        })
+        let mut delete = Delete::default();
+        self.delete_options(&mut delete)?;
+        delete.range = self.key_range()?;
+        Ok(delete)
     }
 
     fn compare(&mut self) -> Result<Compare> {
-        let result = match self.u8()? {
-            0 => CompareResult::Equal,
-            1 => CompareResult::Greater,
-            2 => CompareResult::Less,
-            3 => CompareResult::NotEqual,
-            _ => return Err(malformed()),
-        };
+        let result = numbers::compare_result(self.u8()?).ok_or_else(malformed)?;
         let operand = match self.u8()? {
-            0 => Operand::Version(self.number()?),
-            1 => Operand::CreateRevision(self.number()?),
-            2 => Operand::ModRevision(self.number()?),
-            3 => Operand::Value(self.bytes()?),
-            4 => Operand::Lease(self.i64()?),
+            compare_target::VERSION => Operand::Version(self.number()?),
+            compare_target::CREATE_REVISION => Operand::CreateRevision(self.number()?),
+            compare_target::MOD_REVISION => Operand::ModRevision(self.number()?),
+            compare_target::VALUE => Operand::Value(self.bytes()?),
+            compare_target::LEASE => Operand::Lease(self.i64()?),
             _ => return Err(malformed()),
         };
         Ok(Compare {
@@ -398,9 +317,7 @@ impl<'a> Reader<'a> {
     fn alarm_kind(&mut self) -> Result<Option<AlarmKind>> {
         match self.u8()? {
             0 => Ok(None),
-            1 => Ok(Some(AlarmKind::NoSpace)),
-            2 => Ok(Some(AlarmKind::Corrupt)),
-            _ => Err(malformed()),
+            number => numbers::alarm_kind(number).map(Some).ok_or_else(malformed),
         }
     }
 
@@ -420,16 +337,10 @@ impl<'a> Reader<'a> {
 
     /// A watch.
     pub fn watch(&mut self) -> Result<Watch> {
-        let [prev_kv, no_put, no_delete, progress] = self.flags()?;
-        Ok(Watch {
-            prev_kv,
-            no_put,
-            no_delete,
-            progress,
-            start_revision: self.number()?,
-            range: self.key_range()?,
-            ..Watch::default()
-        })
+        let mut watch = Watch::default();
+        self.watch_options(&mut watch)?;
+        watch.range = self.key_range()?;
+        Ok(watch)
     }
 
     /// An option, if it is set.
@@ -717,11 +628,8 @@ impl Writer {
     fn alarm_list(&mut self, alarms: &[AlarmMember]) {
         self.u32(alarms.len());
         for alarm in alarms {
-            let kind = match alarm.kind {
-                AlarmKind::NoSpace => 1,
-                AlarmKind::Corrupt => 2,
-            };
-            self.kind(kind).i64(alarm.member as i64);
+            self.kind(numbers::alarm_kind_number(alarm.kind))
+                .i64(alarm.member as i64);
         }
     }
 

@@ -163,7 +163,7 @@ test('bytes: what is returned belongs to the caller', async (t) => {
       other.every((byte) => byte === 1) && db.getSync('k').value.every((byte) => byte === 1),
     )
   }
-  // a value given away to another thread leaves the store and the next answers whole
+  // a value given away to another thread leaves the store and the next responses complete
   const { port1 } = new MessageChannel()
   const { value } = db.getSync('k')
   port1.postMessage(value)

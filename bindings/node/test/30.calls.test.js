@@ -71,11 +71,11 @@ test('range: every notation of keys', async (t) => {
 
 test('range: options with the range or after it', async (t) => {
   const db = await filled(t)
-  for (const answer of [
+  for (const response of [
     await db.range({ prefix: 'k', limit: 2, sortOrder: 'descend' }),
     await db.range({ prefix: 'k' }, { limit: 2, sortOrder: 'descend' }),
   ]) {
-    assert.deepStrictEqual([keys(answer.kvs), answer.count, answer.more], ['k4 k3', 5, true])
+    assert.deepStrictEqual([keys(response.kvs), response.count, response.more], ['k4 k3', 5, true])
   }
   assert.deepStrictEqual((await db.range('k1', { keysOnly: true })).kvs[0].value, Buffer.alloc(0))
   assert.deepStrictEqual(
@@ -141,9 +141,9 @@ test('txn: compares and chooses, also nested', async (t) => {
     success: [Put('k1', 'x')],
     failure: [Range('k1')],
   })
-  const answer = await db.txn({ success: [nested, Delete('k0'), Range({})] })
+  const response = await db.txn({ success: [nested, Delete('k0'), Range({})] })
   assert.deepStrictEqual(
-    answer.responses.map((response) => Object.keys(response).join()),
+    response.responses.map((response) => Object.keys(response).join()),
     ['succeeded,revision,responses', 'revision,deleted,prevKvs', 'revision,kvs,count,more'],
   )
   for (const bad of [
@@ -313,7 +313,7 @@ test('transact: sees its own writes, and writes nothing if it throws', async (t)
   )
   assert.strictEqual(db.statusSync().revision, 4)
   let late
-  const answer = await db.transact(async (tx) => {
+  const response = await db.transact(async (tx) => {
     late = tx
     await tx.put('k1', 'w')
     assert.strictEqual(await tx.delete({ prefix: 'k' }), 3)
@@ -324,7 +324,7 @@ test('transact: sees its own writes, and writes nothing if it throws', async (t)
     await assert.rejects(tx.put('z', '1', { prevKv: true }), TypeError)
     return 'done'
   })
-  assert.strictEqual(answer, 'done')
+  assert.strictEqual(response, 'done')
   assert.strictEqual(keys(db.rangeSync().kvs), 'z')
   await assert.rejects(late.get('z'), { code: 'CLOSED' })
   await assert.rejects(late.put('z', '2'), { code: 'CLOSED' })

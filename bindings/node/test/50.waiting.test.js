@@ -11,7 +11,7 @@ test('loop: runs while another process holds the lock', async (t) => {
   const store = place(t)
   const held = await holder(t, store)
   const db = await libkv.open(store, { busyTimeoutMs: Infinity })
-  let [ticks, answered] = [0, 0]
+  let [ticks, settled] = [0, 0]
   const timer = setInterval(() => ticks++, 1)
   const writes = [
     db.put('a', '1'),
@@ -22,10 +22,10 @@ test('loop: runs while another process holds the lock', async (t) => {
   ]
   for (const write of writes)
     write.then(
-      () => answered++,
-      () => answered++,
+      () => settled++,
+      () => settled++,
     )
-  // reads are answered meanwhile
+  // reads complete meanwhile
   while (ticks < 50) {
     await db.get('held')
     await db.range({ prefix: 'h' })
@@ -33,7 +33,7 @@ test('loop: runs while another process holds the lock', async (t) => {
     await turn()
   }
   assert.strictEqual((await db.status()).writerPid, held.pid)
-  assert.strictEqual(answered, 0)
+  assert.strictEqual(settled, 0)
   await held.release()
   await Promise.all(writes)
   clearInterval(timer)

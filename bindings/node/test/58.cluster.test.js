@@ -20,7 +20,7 @@ async function cluster(t, options) {
 
 /**
  * A way to a server that can be shut: what is sent meanwhile waits. It lives on the loop of the test, so that a
- * call that waited there would wait for ever.
+ * call that waited there would wait without end.
  */
 async function gate(t, address) {
   const to = new URL(address)

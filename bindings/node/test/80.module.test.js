@@ -95,8 +95,8 @@ test('types: have the names of the module', () => {
 })
 
 test('types: have the error codes of the core', () => {
-  const source = fs.readFileSync(path.join(folder, '../../core/src/error.rs'), 'utf8')
-  const codes = [...source.matchAll(/^ {4}\d+ \w+ "(\w+)"/gm)].map(([, code]) => code.toUpperCase())
+  const source = fs.readFileSync(path.join(folder, '../../core/src/code.rs'), 'utf8')
+  const codes = [...source.matchAll(/Code::\w+ => "(\w+)"/g)].map(([, code]) => code.toUpperCase())
   const typed = /export type ErrorCode =([\s\S]*?)\n\n/.exec(
     fs.readFileSync(path.join(folder, 'index.d.ts'), 'utf8'),
   )[1]
@@ -111,10 +111,10 @@ test('types: have the options of open', () => {
   const typed = /export interface OpenOptions {([\s\S]*?)\n}/.exec(
     fs.readFileSync(path.join(folder, 'index.d.ts'), 'utf8'),
   )[1]
-  const { OPTIONS } = require('../lib/open.js')
+  const { OPEN_OPTIONS } = require('../lib/options.js')
   assert.deepStrictEqual(
     [...typed.matchAll(/^ {2}(\w+)\?:/gm)].map(([, name]) => name),
-    OPTIONS,
+    OPEN_OPTIONS,
   )
 })
 

@@ -30,12 +30,12 @@ async function settled() {
   return ownBytes()
 }
 
-/** Calls in every so many of `count` turns. */
+/** Calls once in every `every` of `count` turns. */
 async function repeat(count, every, call) {
   for (let n = 0; n < count; ) {
-    const answers = []
-    for (let i = 0; i < TOGETHER && n < count; i++, n += every) answers.push(call(n))
-    await Promise.all(answers)
+    const calls = []
+    for (let i = 0; i < TOGETHER && n < count; i++, n += every) calls.push(call(n))
+    await Promise.all(calls)
     await new Promise((resolve) => setImmediate(resolve)) // finalizers run in turns of the loop
   }
 }
@@ -101,7 +101,7 @@ function live(db) {
         await lock.acquire()
         await lock.release()
       },
-      'a lock not to be had, 1/10': () => waits.tryAcquire(),
+      'a lock in use, 1/10': () => waits.tryAcquire(),
       'a lock aborted, 1/10': () => {
         const [lock, stop] = [db.lock('held', 60), new AbortController()]
         const waiting = lock.acquire({ signal: stop.signal }).catch(() => {})

@@ -17,7 +17,7 @@ const folder = path.join(__dirname, '..')
 const PATIENCE_MS = 60_000
 
 /**
- * A test that fails, and does not hang, if it waits in vain. It holds the loop: a step of a watcher
+ * A test that fails if it waits in vain. It holds the loop: a step of a watcher
  * does not, and node:test gives up a test once nothing does.
  */
 const test = (name, body) =>
@@ -46,7 +46,7 @@ function place(test) {
   return path.join(dir, 'store')
 }
 
-/** Runs a program in a process of its own; answers how it ended and what it printed. */
+/** Runs a program in a process of its own; returns how it ended and what it printed. */
 function run(program, { node = [], words = [] } = {}) {
   return new Promise((resolve) => {
     const env = { ...process.env, NODE_TEST_CONTEXT: undefined } // a process of its own, also for node:test

@@ -11,6 +11,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDateTime, PyDict, PyInt, PyMemoryView, PyString};
 use pyo3::{Borrowed, intern};
 
+use crate::words::{ALARM_KINDS, DURABILITIES};
+
 /// The keywords of a call.
 pub type Dict<'py> = Bound<'py, PyDict>;
 
@@ -156,42 +158,32 @@ pub fn one_of<T: Copy>(what: &str, value: &Bound<'_, PyAny>, names: &[(&str, T)]
 
 /// `"sync"`, `"lazy"`, `"none"`; `None` is the handle's.
 pub fn durability(value: &Bound<'_, PyAny>) -> PyResult<Option<Durability>> {
-    let names = [
-        ("sync", Durability::Sync),
-        ("lazy", Durability::Lazy),
-        ("none", Durability::None),
-    ];
     if value.is_none() {
         Ok(None)
     } else {
-        one_of("durability", value, &names).map(Some)
+        one_of("durability", value, &DURABILITIES).map(Some)
     }
 }
 
 /// A kind of alarm: `"nospace"`, `"corrupt"`.
 pub fn alarm_kind(what: &str, value: &Bound<'_, PyAny>) -> PyResult<AlarmKind> {
-    one_of(
-        what,
-        value,
-        &AlarmKind::ALL.map(|kind| (alarm_name(kind), kind)),
-    )
+    one_of(what, value, &ALARM_KINDS)
 }
 
 /// A kind of alarm by its name.
 pub fn alarm_name(kind: AlarmKind) -> &'static str {
-    match kind {
-        AlarmKind::NoSpace => "nospace",
-        AlarmKind::Corrupt => "corrupt",
-    }
+    word_of(kind, &ALARM_KINDS)
 }
 
 /// A durability by its name.
 pub fn durability_name(durability: Durability) -> &'static str {
-    match durability {
-        Durability::Sync => "sync",
-        Durability::Lazy => "lazy",
-        Durability::None => "none",
-    }
+    word_of(durability, &DURABILITIES)
+}
+
+/// The word of a value.
+fn word_of<T: PartialEq>(value: T, words: &[(&'static str, T)]) -> &'static str {
+    let found = words.iter().find(|(_, known)| *known == value);
+    found.map_or("", |(word, _)| word)
 }
 
 /// Calls `take` with each keyword. One that is not in `known` is refused with the nearest name in

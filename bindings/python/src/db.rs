@@ -24,6 +24,7 @@ use crate::lease::Lease;
 use crate::mailbox::{Mailbox, PendingResponse, Submission};
 use crate::options::{self, unsigned};
 use crate::request;
+use crate::request_options::{delete_docs, put_docs, range_docs, watch_docs};
 use crate::response::{
     CheckReport, LeaseKeepAliveResponse, LeaseTimeToLiveResponse, Status, TxnResponse,
 };
@@ -98,10 +99,10 @@ fn keys(call: &str, key: OptionalArg<'_>, options: Option<&Dict<'_>>) -> PyResul
 impl Db {
     /// Writes one key and returns a PutResponse. The store's revision rises by 1.
     ///
-    /// key and value are bytes, any contiguous buffer, or str (as UTF-8). lease attaches the key to
-    /// that lease. prev_kv requests the previous pair. ignore_value and ignore_lease keep the
-    /// present value or lease. durability ("sync", "lazy") overrides the handle's. A Put can
-    /// replace all arguments.
+    /// key and value are bytes, any contiguous buffer, or str (as UTF-8). A Put can replace all
+    /// arguments.
+    ///
+    #[doc = put_docs!()]
     ///
     /// Waits for the write lock and the disk, without the interpreter. Raises InvalidArgumentError,
     /// TooLargeError, KeyNotFoundError (ignore_… on a missing key), LeaseNotFoundError,
@@ -109,7 +110,9 @@ impl Db {
     /// UnknownOutcomeError it may be.
     #[pyo3(
         signature = (key, value=OptionalArg::default(), **options),
+        // generated from bindings/vocabulary/vocabulary.toml: put
         text_signature = "($self, key, value=b'', *, lease=0, prev_kv=False, ignore_value=False, ignore_lease=False, durability=None)"
+        // end of generated
     )]
     fn put(
         &self,
@@ -155,17 +158,17 @@ impl Db {
     /// Reads the pairs of a range at one revision. Returns a RangeResponse, which is iterable.
     ///
     /// The range is one key, or prefix=, or start= and end= (exclusive; without it, from start on);
-    /// all keys if none is given. revision=0 is the current one. limit is the largest number of
-    /// pairs after the filters min_… and max_… and the sorting: sort_order "none", "ascend",
-    /// "descend"; sort_target "key", "version", "create", "mod", "value". keys_only omits the
-    /// values, count_only all pairs. serializable has an effect on a cluster only. A Range can
-    /// replace all arguments.
+    /// all keys if none is given. A Range can replace all arguments.
+    ///
+    #[doc = range_docs!()]
     ///
     /// Raises InvalidArgumentError, CompactedError, FutureRevisionError. All pairs are in memory:
     /// use scan() for a large range.
     #[pyo3(
         signature = (key=OptionalArg::default(), **options),
+        // generated from bindings/vocabulary/vocabulary.toml: range
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
+        // end of generated
     )]
     fn range(
         &self,
@@ -184,7 +187,9 @@ impl Db {
     /// raises CompactedError after a compaction above the scan's revision.
     #[pyo3(
         signature = (key=OptionalArg::default(), **options),
+        // generated from bindings/vocabulary/vocabulary.toml: range
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
+        // end of generated
     )]
     fn scan(&self, key: OptionalArg<'_>, options: Option<&Dict<'_>>) -> PyResult<Scan> {
         guard(|| {
@@ -194,11 +199,17 @@ impl Db {
     }
 
     /// Deletes one key, or the keys of prefix=, or of start= and end=; prefix="" deletes all.
-    /// Returns a DeleteResponse. The revision rises by 1 if there were any. prev_kv requests the
-    /// deleted pairs. A Delete can replace all arguments. Waits and raises as put().
+    /// Returns a DeleteResponse. The revision rises by 1 if there were any. A Delete can replace all
+    /// arguments.
+    ///
+    #[doc = delete_docs!()]
+    ///
+    /// Waits and raises as put().
     #[pyo3(
         signature = (key=OptionalArg::default(), **options),
+        // generated from bindings/vocabulary/vocabulary.toml: delete
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., prev_kv=False, durability=None)"
+        // end of generated
     )]
     fn delete(
         &self,
@@ -361,16 +372,15 @@ impl Db {
     /// Watches the events of a key, prefix=, start= and end=, or all keys, written by any process.
     /// Returns a Watcher, an iterator of WatchBatch.
     ///
-    /// start_revision is the first revision to deliver, past or future; 0: only events after this
-    /// call. prev_kv requests the previous pair of each event. no_put and no_delete omit these
-    /// events. progress requests a batch without events after ten minutes without one; its revision
-    /// shows the progress.
+    #[doc = watch_docs!()]
     ///
     /// Raises InvalidArgumentError (an empty range), CompactedError (start_revision is below the
     /// compacted revision, which the exception carries).
     #[pyo3(
         signature = (key=OptionalArg::default(), **options),
+        // generated from bindings/vocabulary/vocabulary.toml: watch
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., start_revision=0, prev_kv=False, no_put=False, no_delete=False, progress=False)"
+        // end of generated
     )]
     fn watch(
         &self,

@@ -1,4 +1,4 @@
-//! Errors of the library as exceptions. The classes are defined in Python, `libkv/_errors.py`,
+//! Errors of the library as exceptions. The classes are defined in Python, `libkv/_codes.py`,
 //! because most of them have two base classes.
 
 use libkv::{Code, Error};
@@ -35,7 +35,7 @@ fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>>
 fn classes(py: Python<'_>) -> PyResult<&Bound<'_, PyDict>> {
     let dict = CLASSES.get_or_try_init(py, || {
         PyResult::Ok(
-            py.import("libkv._errors")?
+            py.import("libkv._codes")?
                 .getattr("BY_CODE")?
                 .cast_into::<PyDict>()?
                 .unbind(),

@@ -5,12 +5,13 @@
 //! |---|---|
 //! | `guard`, `error` | the border: panics and errors become exceptions |
 //! | `parker`, `interrupt` | waits that Ctrl-C ends |
-//! | `convert`, `request`, `options` | arguments of Python as values of the library |
+//! | `convert`, `words`, `request`, `request_options`, `arguments`, `options` | arguments of Python as values of the library |
 //! | `value`, `key_value`, `key_values`, `response` | values of the library as Python objects |
 //! | `calls` | requests that several classes share |
 //! | `mailbox` | results for the futures of an event loop |
 //! | `db`, `snapshot`, `scan`, `transact`, `watch`, `lease`, `claim`, `server` | the classes |
 
+mod arguments;
 mod calls;
 mod claim;
 mod convert;
@@ -26,6 +27,7 @@ mod mailbox;
 mod options;
 mod parker;
 mod request;
+mod request_options;
 mod response;
 mod scan;
 mod server;
@@ -33,6 +35,7 @@ mod snapshot;
 mod transact;
 mod value;
 mod watch;
+mod words;
 
 use pyo3::prelude::*;
 
@@ -79,7 +82,9 @@ use crate::convert::Dict;
 #[pyfunction]
 #[pyo3(
     signature = (target, **options),
+    // generated from bindings/vocabulary/vocabulary.toml: open
     text_signature = "(target, *, create=True, read_only=False, durability=None, busy_timeout_ms=5000, max_bytes=None, max_request_bytes=None, max_txn_ops=None, limits=None, lease_ttl_min_seconds=None, auto_compaction=None, max_readers=None, mode=None, clock=None, allow_network_fs=False, tls_ca=None, tls_cert=None, tls_key=None, tls_server_name=None, user=None, password=None, connect_timeout_ms=None, request_timeout_ms=None, keep_alive_ms=None)"
+    // end of generated
 )]
 fn open(py: Python<'_>, target: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -> PyResult<db::Db> {
     guard::guard(|| db::Db::open(py, target, options))
@@ -101,7 +106,9 @@ fn open(py: Python<'_>, target: &Bound<'_, PyAny>, options: Option<&Dict<'_>>) -
 #[pyfunction]
 #[pyo3(
     signature = (db, address=None, **options),
+    // generated from bindings/vocabulary/vocabulary.toml: serve
     text_signature = "(db, address='127.0.0.1:0', *, cert_file=None, key_file=None, trusted_ca_file=None, client_cert_auth=False, max_request_bytes=None, max_txn_ops=None)"
+    // end of generated
 )]
 fn serve(
     py: Python<'_>,

@@ -4,39 +4,15 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use libkv::{AutoCompaction, LimitsPreset};
+use libkv::AutoCompaction;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDelta, PyFloat, PyString};
 
 use crate::convert::{Dict, durability, each_option, flag, int, one_of, sized, wrong_type};
 use crate::guard::{detached, guard};
-
-const OPEN_OPTIONS: &[&str] = &[
-    "create",
-    "read_only",
-    "durability",
-    "busy_timeout_ms",
-    "max_bytes",
-    "max_request_bytes",
-    "max_txn_ops",
-    "limits",
-    "lease_ttl_min_seconds",
-    "auto_compaction",
-    "max_readers",
-    "mode",
-    "clock",
-    "allow_network_fs",
-    "tls_ca",
-    "tls_cert",
-    "tls_key",
-    "tls_server_name",
-    "user",
-    "password",
-    "connect_timeout_ms",
-    "request_timeout_ms",
-    "keep_alive_ms",
-];
+use crate::request_options::OPEN_OPTIONS;
+use crate::words::LIMITS;
 
 /// The path or address, as str, bytes or any os.PathLike.
 pub fn target(target: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
@@ -70,7 +46,7 @@ fn set(options: &mut libkv::Options, name: &str, given: &Bound<'_, PyAny>) -> Py
         "max_bytes" => options.max_bytes = Some(unsigned(name, given)?),
         "max_request_bytes" => options.max_request_bytes = Some(unsigned(name, given)?),
         "max_txn_ops" => options.max_txn_ops = Some(unsigned(name, given)? as usize),
-        "limits" => options.limits = Some(one_of(name, given, &[("etcd", LimitsPreset::Etcd)])?),
+        "limits" => options.limits = Some(one_of(name, given, &LIMITS)?),
         "lease_ttl_min_seconds" => options.lease_ttl_min_seconds = Some(int(name, given)?),
         "auto_compaction" => options.auto_compaction = Some(auto_compaction(name, given)?),
         "max_readers" => options.max_readers = Some(sized(name, given, "0 to 2^32 - 1")?),

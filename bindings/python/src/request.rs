@@ -3,72 +3,25 @@
 
 use std::borrow::Cow;
 
-use libkv::{CompareResult, Op, Operand, Request, SortOrder, SortTarget};
+use libkv::{Op, Operand, Request};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyTuple};
-use pyo3::{IntoPyObjectExt, PyTypeInfo, intern};
+use pyo3::types::{PyBytes, PyTuple};
+use pyo3::{IntoPyObjectExt, intern};
 
+use crate::arguments::{Arguments, Reduced};
 use crate::convert::{
-    Dict, KeyArgs, OptionalArg, alone, bytes, durability, durability_name, each_option, flag, int,
-    one_of, only_option, wrong_type,
+    Dict, KeyArgs, OptionalArg, alone, bytes, durability, each_option, flag, int, one_of,
+    only_option, wrong_type,
 };
 use crate::guard::guard;
+use crate::request_options::{
+    DELETE_OPTIONS, PUT_OPTIONS, RANGE_OPTIONS, WATCH_OPTIONS, delete_arguments, put_arguments,
+    range_arguments, set_delete, set_put, set_range, set_watch,
+};
+use crate::words::COMPARE_RESULTS;
 
-const PUT_OPTIONS: &[&str] = &[
-    "lease",
-    "prev_kv",
-    "ignore_value",
-    "ignore_lease",
-    "durability",
-];
-const RANGE_OPTIONS: &[&str] = &[
-    "prefix",
-    "start",
-    "end",
-    "revision",
-    "limit",
-    "sort_order",
-    "sort_target",
-    "keys_only",
-    "count_only",
-    "min_mod_revision",
-    "max_mod_revision",
-    "min_create_revision",
-    "max_create_revision",
-    "serializable",
-];
-const DELETE_OPTIONS: &[&str] = &["prefix", "start", "end", "prev_kv", "durability"];
-const WATCH_OPTIONS: &[&str] = &[
-    "prefix",
-    "start",
-    "end",
-    "start_revision",
-    "prev_kv",
-    "no_put",
-    "no_delete",
-    "progress",
-];
 const TXN_OPTIONS: &[&str] = &["compare", "success", "failure", "durability"];
-
-const SORT_ORDERS: [(&str, SortOrder); 3] = [
-    ("none", SortOrder::None),
-    ("ascend", SortOrder::Ascend),
-    ("descend", SortOrder::Descend),
-];
-const SORT_TARGETS: [(&str, SortTarget); 5] = [
-    ("key", SortTarget::Key),
-    ("version", SortTarget::Version),
-    ("create", SortTarget::Create),
-    ("mod", SortTarget::Mod),
-    ("value", SortTarget::Value),
-];
-const RESULTS: [(&str, CompareResult); 4] = [
-    ("==", CompareResult::Equal),
-    ("!=", CompareResult::NotEqual),
-    (">", CompareResult::Greater),
-    ("<", CompareResult::Less),
-];
 
 /// A put, from a `Put` or from what one is made of.
 pub fn put(
@@ -88,14 +41,7 @@ pub fn put(
         put.value = bytes("value", &value)?.into_owned();
     }
     each_option("put", options, PUT_OPTIONS, |name, given| {
-        match name {
-            "lease" => put.lease = int(name, given)?,
-            "prev_kv" => put.prev_kv = flag(name, given)?,
-            "ignore_value" => put.ignore_value = flag(name, given)?,
-            "ignore_lease" => put.ignore_lease = flag(name, given)?,
-            _ => put.durability = durability(given)?,
-        }
-        Ok(())
+        set_put(&mut put, name, given).map(drop)
     })?;
     Ok(put)
 }
@@ -112,21 +58,8 @@ pub fn range(
     }
     let (mut keys, mut range) = (KeyArgs::new(key.0), libkv::Range::default());
     each_option(call, options, RANGE_OPTIONS, |name, given| {
-        match name {
-            "revision" => range.revision = int(name, given)?,
-            "limit" => range.limit = int(name, given)?,
-            "sort_order" => range.sort_order = one_of(name, given, &SORT_ORDERS)?,
-            "sort_target" => range.sort_target = one_of(name, given, &SORT_TARGETS)?,
-            "keys_only" => range.keys_only = flag(name, given)?,
-            "count_only" => range.count_only = flag(name, given)?,
-            "min_mod_revision" => range.min_mod_revision = int(name, given)?,
-            "max_mod_revision" => range.max_mod_revision = int(name, given)?,
-            "min_create_revision" => range.min_create_revision = int(name, given)?,
-            "max_create_revision" => range.max_create_revision = int(name, given)?,
-            "serializable" => range.serializable = flag(name, given)?,
-            _ => {
-                keys.take(name, given);
-            }
+        if !set_range(&mut range, name, given)? {
+            keys.take(name, given);
         }
         Ok(())
     })?;
@@ -142,12 +75,8 @@ pub fn delete(key: OptionalArg<'_>, options: Option<&Dict<'_>>) -> PyResult<libk
     }
     let (mut keys, mut delete) = (KeyArgs::new(key.0), libkv::Delete::default());
     each_option("delete", options, DELETE_OPTIONS, |name, given| {
-        match name {
-            "prev_kv" => delete.prev_kv = flag(name, given)?,
-            "durability" => delete.durability = durability(given)?,
-            _ => {
-                keys.take(name, given);
-            }
+        if !set_delete(&mut delete, name, given)? {
+            keys.take(name, given);
         }
         Ok(())
     })?;
@@ -163,15 +92,8 @@ pub fn delete(key: OptionalArg<'_>, options: Option<&Dict<'_>>) -> PyResult<libk
 pub fn watch(key: OptionalArg<'_>, options: Option<&Dict<'_>>) -> PyResult<libkv::Watch> {
     let (mut keys, mut watch) = (KeyArgs::new(key.0), libkv::Watch::default());
     each_option("watch", options, WATCH_OPTIONS, |name, given| {
-        match name {
-            "start_revision" => watch.start_revision = int(name, given)?,
-            "prev_kv" => watch.prev_kv = flag(name, given)?,
-            "no_put" => watch.no_put = flag(name, given)?,
-            "no_delete" => watch.no_delete = flag(name, given)?,
-            "progress" => watch.progress = flag(name, given)?,
-            _ => {
-                keys.take(name, given);
-            }
+        if !set_watch(&mut watch, name, given)? {
+            keys.take(name, given);
         }
         Ok(())
     })?;
@@ -295,7 +217,9 @@ impl Put {
     #[new]
     #[pyo3(
         signature = (key, value=OptionalArg::default(), **options),
+        // generated from bindings/vocabulary/vocabulary.toml: put
         text_signature = "(key, value=b'', *, lease=0, prev_kv=False, ignore_value=False, ignore_lease=False, durability=None)"
+        // end of generated
     )]
     fn new(
         key: &Bound<'_, PyAny>,
@@ -306,11 +230,11 @@ impl Put {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        guard(|| Call::put(py, &self.0)?.shown("Put"))
+        guard(|| put_call(py, &self.0)?.shown("Put"))
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
-        guard(|| Call::put(py, &self.0)?.reduced::<Put>())
+        guard(|| put_call(py, &self.0)?.reduced::<Put>())
     }
 }
 
@@ -324,18 +248,20 @@ impl Range {
     #[new]
     #[pyo3(
         signature = (key=OptionalArg::default(), **options),
+        // generated from bindings/vocabulary/vocabulary.toml: range
         text_signature = "(key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
+        // end of generated
     )]
     fn new(key: OptionalArg<'_>, options: Option<&Dict<'_>>) -> PyResult<Range> {
         guard(|| range("Range", key, options).map(Range))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        guard(|| Call::range(py, &self.0)?.shown("Range"))
+        guard(|| range_call(py, &self.0)?.shown("Range"))
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
-        guard(|| Call::range(py, &self.0)?.reduced::<Range>())
+        guard(|| range_call(py, &self.0)?.reduced::<Range>())
     }
 }
 
@@ -349,18 +275,20 @@ impl Delete {
     #[new]
     #[pyo3(
         signature = (key=OptionalArg::default(), **options),
+        // generated from bindings/vocabulary/vocabulary.toml: delete
         text_signature = "(key=..., *, prefix=..., start=..., end=..., prev_kv=False, durability=None)"
+        // end of generated
     )]
     fn new(key: OptionalArg<'_>, options: Option<&Dict<'_>>) -> PyResult<Delete> {
         guard(|| delete(key, options).map(Delete))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        guard(|| Call::delete(py, &self.0)?.shown("Delete"))
+        guard(|| delete_call(py, &self.0)?.shown("Delete"))
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
-        guard(|| Call::delete(py, &self.0)?.reduced::<Delete>())
+        guard(|| delete_call(py, &self.0)?.reduced::<Delete>())
     }
 }
 
@@ -378,7 +306,7 @@ impl Compare {
         result: &Bound<'_, PyAny>,
         operand: Operand,
     ) -> PyResult<Compare> {
-        let result = one_of("result", result, &RESULTS)?;
+        let result = one_of("result", result, &COMPARE_RESULTS)?;
         let range = match key.cast::<Range>() {
             Err(_) => libkv::KeyRange::key(bytes("key", key)?.into_owned()),
             Ok(range) => {
@@ -470,14 +398,14 @@ impl Compare {
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         guard(|| {
-            let (name, call) = Call::compare(py, &self.0)?;
+            let (name, call) = compare_call(py, &self.0)?;
             call.shown(&format!("Compare.{name}"))
         })
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
         guard(|| {
-            let (name, call) = Call::compare(py, &self.0)?;
+            let (name, call) = compare_call(py, &self.0)?;
             let maker = py
                 .import(intern!(py, "operator"))?
                 .getattr(intern!(py, "methodcaller"))?;
@@ -527,7 +455,7 @@ impl Txn {
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
-        guard(|| Call::txn(py, &self.0)?.reduced::<Txn>())
+        guard(|| txn_call(py, &self.0)?.reduced::<Txn>())
     }
 }
 
@@ -565,206 +493,70 @@ impl OtherRequest {
     }
 }
 
-/// The arguments of a request that differ from the defaults: for `repr`, and for pickle and copy,
-/// which create the request again from them.
-struct Call<'py> {
-    positional: Vec<Bound<'py, PyAny>>,
-    named: Dict<'py>,
+fn put_call<'py>(py: Python<'py>, put: &libkv::Put) -> PyResult<Arguments<'py>> {
+    put_arguments(Arguments::new(py).bytes(&put.key).bytes(&put.value), put)
 }
 
-impl<'py> Call<'py> {
-    fn new(py: Python<'py>) -> Call<'py> {
-        Call {
-            positional: Vec::new(),
-            named: PyDict::new(py),
-        }
-    }
-
-    fn py(&self) -> Python<'py> {
-        self.named.py()
-    }
-
-    fn bytes(mut self, bytes: &[u8]) -> Call<'py> {
-        self.positional
-            .push(PyBytes::new(self.py(), bytes).into_any());
-        self
-    }
-
-    fn named(self, name: &str, value: impl IntoPyObject<'py>) -> PyResult<Call<'py>> {
-        self.named.set_item(name, value)?;
-        Ok(self)
-    }
-
-    fn int(self, name: &str, value: i64) -> PyResult<Call<'py>> {
-        if value == 0 {
-            Ok(self)
-        } else {
-            self.named(name, value)
-        }
-    }
-
-    fn flag(self, name: &str, value: bool) -> PyResult<Call<'py>> {
-        if value {
-            self.named(name, true)
-        } else {
-            Ok(self)
-        }
-    }
-
-    fn one_of<T: PartialEq>(
-        self,
-        name: &str,
-        value: &T,
-        names: &[(&str, T)],
-    ) -> PyResult<Call<'py>> {
-        match names.iter().skip(1).find(|(_, known)| known == value) {
-            Some((word, _)) => self.named(name, *word),
-            None => Ok(self),
-        }
-    }
-
-    fn durability(self, durability: Option<libkv::Durability>) -> PyResult<Call<'py>> {
-        match durability {
-            Some(durability) => self.named("durability", durability_name(durability)),
-            None => Ok(self),
-        }
-    }
-
-    fn keys(self, range: &libkv::KeyRange) -> PyResult<Call<'py>> {
-        let py = self.py();
-        let libkv::KeyRange { key, range_end } = range;
-        if range.is_single() {
-            return Ok(self.bytes(key));
-        }
-        if *range == libkv::KeyRange::all() {
-            return self.named("prefix", PyBytes::new(py, b""));
-        }
-        if *range == libkv::KeyRange::prefix(&key[..]) {
-            return self.named("prefix", PyBytes::new(py, key));
-        }
-        let call = self.named("start", PyBytes::new(py, key))?;
-        if range_end == &[0] {
-            Ok(call)
-        } else {
-            call.named("end", PyBytes::new(py, range_end))
-        }
-    }
-
-    fn put(py: Python<'py>, put: &libkv::Put) -> PyResult<Call<'py>> {
-        Call::new(py)
-            .bytes(&put.key)
-            .bytes(&put.value)
-            .int("lease", put.lease)?
-            .flag("prev_kv", put.prev_kv)?
-            .flag("ignore_value", put.ignore_value)?
-            .flag("ignore_lease", put.ignore_lease)?
-            .durability(put.durability)
-    }
-
-    fn range(py: Python<'py>, range: &libkv::Range) -> PyResult<Call<'py>> {
-        Call::new(py)
-            .keys(&range.range)?
-            .int("revision", range.revision)?
-            .int("limit", range.limit)?
-            .one_of("sort_order", &range.sort_order, &SORT_ORDERS)?
-            .one_of("sort_target", &range.sort_target, &SORT_TARGETS)?
-            .flag("keys_only", range.keys_only)?
-            .flag("count_only", range.count_only)?
-            .int("min_mod_revision", range.min_mod_revision)?
-            .int("max_mod_revision", range.max_mod_revision)?
-            .int("min_create_revision", range.min_create_revision)?
-            .int("max_create_revision", range.max_create_revision)?
-            .flag("serializable", range.serializable)
-    }
-
-    fn delete(py: Python<'py>, delete: &libkv::Delete) -> PyResult<Call<'py>> {
-        Call::new(py)
-            .keys(&delete.range)?
-            .flag("prev_kv", delete.prev_kv)?
-            .durability(delete.durability)
-    }
-
-    fn txn(py: Python<'py>, txn: &libkv::Txn) -> PyResult<Call<'py>> {
-        let libkv::Txn {
-            compare,
-            success,
-            failure,
-            durability,
-        } = txn;
-        let compare = compare
-            .iter()
-            .map(|compare| Compare(compare.clone()))
-            .collect::<Vec<_>>();
-        let values = |ops: &[Op]| {
-            ops.iter()
-                .map(|op| value_of(py, op))
-                .collect::<PyResult<Vec<_>>>()
-        };
-        Call::new(py)
-            .named("compare", compare)?
-            .named("success", values(success)?)?
-            .named("failure", values(failure)?)?
-            .durability(*durability)
-    }
-
-    /// Of the keys and the operand of a compare, in the order in which its makers take them.
-    fn compare(py: Python<'py>, compare: &libkv::Compare) -> PyResult<(&'static str, Call<'py>)> {
-        let libkv::Compare {
-            range,
-            result,
-            operand,
-        } = compare;
-        let (name, operand) = match operand {
-            Operand::Version(number) => ("version", number.into_bound_py_any(py)?),
-            Operand::CreateRevision(number) => ("create_revision", number.into_bound_py_any(py)?),
-            Operand::ModRevision(number) => ("mod_revision", number.into_bound_py_any(py)?),
-            Operand::Value(value) => ("value", PyBytes::new(py, value).into_any()),
-            Operand::Lease(number) => ("lease", number.into_bound_py_any(py)?),
-        };
-        let keys = match range.is_single() {
-            true => PyBytes::new(py, &range.key).into_any(),
-            false => Range(libkv::Range::new(range.clone())).into_bound_py_any(py)?,
-        };
-        let sign = RESULTS
-            .iter()
-            .find(|(_, known)| known == result)
-            .map_or("", |(sign, _)| sign);
-        let mut call = Call::new(py);
-        call.positional = vec![keys, sign.into_bound_py_any(py)?, operand];
-        Ok((name, call))
-    }
-
-    fn shown(&self, name: &str) -> PyResult<String> {
-        let positional = self
-            .positional
-            .iter()
-            .map(|value| Ok(value.repr()?.to_string()));
-        let named = self
-            .named
-            .iter()
-            .map(|(name, value)| Ok(format!("{name}={}", value.repr()?)));
-        Ok(format!(
-            "{name}({})",
-            positional
-                .chain(named)
-                .collect::<PyResult<Vec<_>>>()?
-                .join(", ")
-        ))
-    }
-
-    /// For pickle: a callable and its arguments.
-    fn reduced<T: PyTypeInfo>(self) -> PyResult<Reduced<'py>> {
-        let py = self.py();
-        let partial = py
-            .import(intern!(py, "functools"))?
-            .getattr(intern!(py, "partial"))?;
-        let make = partial.call((py.get_type::<T>(),), Some(&self.named))?;
-        Ok((make, PyTuple::new(py, self.positional)?))
-    }
+fn range_call<'py>(py: Python<'py>, range: &libkv::Range) -> PyResult<Arguments<'py>> {
+    range_arguments(Arguments::new(py).keys(&range.range)?, range)
 }
 
-/// What `__reduce__` returns.
-type Reduced<'py> = (Bound<'py, PyAny>, Bound<'py, PyTuple>);
+fn delete_call<'py>(py: Python<'py>, delete: &libkv::Delete) -> PyResult<Arguments<'py>> {
+    delete_arguments(Arguments::new(py).keys(&delete.range)?, delete)
+}
+
+fn txn_call<'py>(py: Python<'py>, txn: &libkv::Txn) -> PyResult<Arguments<'py>> {
+    let libkv::Txn {
+        compare,
+        success,
+        failure,
+        durability,
+    } = txn;
+    let compare = compare
+        .iter()
+        .map(|compare| Compare(compare.clone()))
+        .collect::<Vec<_>>();
+    let values = |ops: &[Op]| {
+        ops.iter()
+            .map(|op| value_of(py, op))
+            .collect::<PyResult<Vec<_>>>()
+    };
+    Arguments::new(py)
+        .named("compare", compare)?
+        .named("success", values(success)?)?
+        .named("failure", values(failure)?)?
+        .durability(*durability)
+}
+
+/// Of the keys and the operand of a compare, in the order in which its makers take them.
+fn compare_call<'py>(
+    py: Python<'py>,
+    compare: &libkv::Compare,
+) -> PyResult<(&'static str, Arguments<'py>)> {
+    let libkv::Compare {
+        range,
+        result,
+        operand,
+    } = compare;
+    let (name, operand) = match operand {
+        Operand::Version(number) => ("version", number.into_bound_py_any(py)?),
+        Operand::CreateRevision(number) => ("create_revision", number.into_bound_py_any(py)?),
+        Operand::ModRevision(number) => ("mod_revision", number.into_bound_py_any(py)?),
+        Operand::Value(value) => ("value", PyBytes::new(py, value).into_any()),
+        Operand::Lease(number) => ("lease", number.into_bound_py_any(py)?),
+    };
+    let keys = match range.is_single() {
+        true => PyBytes::new(py, &range.key).into_any(),
+        false => Range(libkv::Range::new(range.clone())).into_bound_py_any(py)?,
+    };
+    let sign = COMPARE_RESULTS
+        .iter()
+        .find(|(_, known)| known == result)
+        .map_or("", |(sign, _)| sign);
+    let mut arguments = Arguments::new(py);
+    arguments.positional = vec![keys, sign.into_bound_py_any(py)?, operand];
+    Ok((name, arguments))
+}
 
 /// The value that an operation was given as.
 fn value_of<'py>(py: Python<'py>, op: &Op) -> PyResult<Bound<'py, PyAny>> {

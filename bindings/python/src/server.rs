@@ -10,15 +10,7 @@ use crate::db::Db;
 use crate::guard::{detached, guard, not_pickled};
 use crate::handle::Handle;
 use crate::options::{path, text, unsigned};
-
-const SERVE_OPTIONS: &[&str] = &[
-    "cert_file",
-    "key_file",
-    "trusted_ca_file",
-    "client_cert_auth",
-    "max_request_bytes",
-    "max_txn_ops",
-];
+use crate::request_options::SERVE_OPTIONS;
 
 /// The server, with the feature `etcd`.
 #[cfg(feature = "etcd")]

@@ -62,7 +62,9 @@ impl Snapshot {
     /// revision raises InvalidArgumentError.
     #[pyo3(
         signature = (key=OptionalArg::default(), **options),
+        // generated from bindings/vocabulary/vocabulary.toml: range
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
+        // end of generated
     )]
     fn range(
         &self,
@@ -79,7 +81,9 @@ impl Snapshot {
     /// Returns an iterator over the pairs of a range at this revision. Arguments as Db.scan().
     #[pyo3(
         signature = (key=OptionalArg::default(), **options),
+        // generated from bindings/vocabulary/vocabulary.toml: range
         text_signature = "($self, key=..., *, prefix=..., start=..., end=..., revision=0, limit=0, sort_order='none', sort_target='key', keys_only=False, count_only=False, min_mod_revision=0, max_mod_revision=0, min_create_revision=0, max_create_revision=0, serializable=False)"
+        // end of generated
     )]
     fn scan(&self, key: OptionalArg<'_>, options: Option<&Dict<'_>>) -> PyResult<Scan> {
         guard(|| {

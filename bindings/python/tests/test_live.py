@@ -135,7 +135,7 @@ def test_watcher_behind_a_compaction_returns_compacted(kv: libkv.Db) -> None:
         watcher.next()
     with pytest.raises(libkv.CompactedError):
         next(watcher)
-    assert next(kv.watch("k", start_revision=compacted.value.revision)).revision == 5
+    assert next(kv.watch("k", start_revision=compacted.value.revision or 0)).revision == 5
 
 
 def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:

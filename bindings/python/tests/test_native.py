@@ -18,7 +18,7 @@ from typing import Any, Literal
 import libkv
 import pytest
 from conftest import Holder
-from libkv import _errors, _libkv
+from libkv import _codes, _libkv
 
 
 def filled(db: libkv.Db, *keys: str) -> libkv.Db:
@@ -532,7 +532,7 @@ def test_quota_leaves_room_for_deletions(tmp_path: Path) -> None:
     quota = 1 << 20
     with libkv.open(tmp_path / "store", max_bytes=quota, durability="none") as db:
         assert db.status().max_bytes == quota
-        with pytest.raises(libkv.FullError, match=f"max_bytes is {quota}: delete and compact, or raise it"):
+        with pytest.raises(libkv.FullError, match=f"max_bytes is {quota}: delete keys and compact, or raise max_bytes"):
             fill(db)
         assert db.status().bytes_in_use < quota
         db.compact(db.delete(start="").revision, physical=True)
@@ -696,7 +696,7 @@ def test_errors_have_a_class_for_each_code() -> None:
         assert cls.__doc__
         assert name in libkv.__all__
         assert cls.__module__ == "libkv"
-    assert {*_errors.BY_CODE} == {*_libkv._codes(), "error"}
+    assert {*_codes.BY_CODE} == {*_libkv._codes(), "error"}
 
 
 def test_errors_have_the_parents_that_programs_expect(tmp_path: Path) -> None:

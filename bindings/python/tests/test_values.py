@@ -7,7 +7,7 @@ from typing import Any
 
 import libkv
 import pytest
-from libkv import _errors
+from libkv import _codes
 
 
 def responses(db: libkv.Db) -> list[Any]:
@@ -127,7 +127,7 @@ def test_requests_are_pickled_and_copied(request_: Any) -> None:
         assert repr(same) == repr(request_)
 
 
-@pytest.mark.parametrize("cls", _errors.BY_CODE.values(), ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", _codes.BY_CODE.values(), ids=lambda cls: cls.__name__)
 def test_errors_are_pickled_and_copied_with_their_fields(cls: type[libkv.Error]) -> None:
     error = cls("what happened", 7)
     error.add_note("where")

@@ -1,12 +1,13 @@
 //! The background thread of a store. It waits for the commit signal, which every commit of every
 //! process gives, and for the next time at which something is due.
 //!
-//! It starts when something in this process first needs it: a watcher, a lease, automatic compaction.
-//! It wakes watchers, and has the worker do what is due; it never writes itself. When it is idle it
-//! checks once a second, because a writer may have died between its commit and the signal.
+//! It starts when something in this process first needs it: a watcher, a lease, automatic
+//! compaction. It wakes watchers, and has the worker do what is due; it never writes itself. When
+//! it is idle it checks once a second, because a writer may have died between its commit and the
+//! signal.
 //!
-//! What it wakes is the caller's code, which may drop the last handle of the store. So the thread holds
-//! no reference to the store meanwhile.
+//! What it wakes is the caller's code, which may drop the last handle of the store. So the thread
+//! holds no reference to the store meanwhile.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -30,8 +31,8 @@ use crate::request::{Compact, Durability};
 
 /// The longest time between two checks.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// The pause after a commit signal that no watcher needed. Until it waits for the next signal, writers
-/// need not wake it.
+/// The pause after a commit signal that no watcher needed. Until it waits for the next signal,
+/// writers need not wake it.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// What the background thread works on, and the thread if it was started.
@@ -115,8 +116,8 @@ impl Background {
         }
     }
 
-    /// Examines what was written, before a compaction: a watcher whose keys were not written since must
-    /// not end with `compacted`.
+    /// Examines what was written, before a compaction: a watcher whose keys were not written since
+    /// must not end with `compacted`.
     pub fn examine_writes(&self) {
         if self.hub.len() > 0 {
             let wakers = self.hub.examine(&self.env);
@@ -155,14 +156,15 @@ impl Background {
         }
     }
 
-    /// Does what is due now. Returns the callbacks to run, and the time until something is due again.
+    /// Does what is due now. Returns the callbacks to run, and the time until something is due
+    /// again.
     fn tick(&self, check: bool) -> (Callbacks, Duration) {
         // one step: writers may be faster than this, and leases must not wait for them
         let (mut wakers, behind) = self.hub.examine_briefly(&self.env);
         let (lost, wait) = self.leases.work(self.may_write.load(Ordering::Acquire));
         let wait = if behind { Duration::ZERO } else { wait };
         // a manual clock is handled by `catch_up`
-        if check && !self.clock.is_in_hand() {
+        if check && !self.clock.is_manual() {
             wakers.extend(self.hub.note_progress(self.commit.now_ns()));
             if let Ok(Some(compact)) = self.auto_compact() {
                 let terms = Terms::own(Durability::Sync, Some(CHECK_INTERVAL));

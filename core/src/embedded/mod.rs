@@ -1,7 +1,7 @@
 //! The engine in this process: [`Embedded`] is one handle on a [`Store`].
 //!
-//! Modules, from the bottom up. Each uses only those above it in this list, except that `mvcc` uses the
-//! lower half of `lease` (`entries`, `slot`):
+//! Modules, from the bottom up. Each uses only those above it in this list, except that `mvcc` uses
+//! the lower half of `lease` (`entries`, `slot`):
 //!
 //! | module | contents |
 //! |---|---|
@@ -22,16 +22,17 @@
 //!
 //! Paths:
 //!
-//! - **put**, in eight calls: `Db::put` → `Embedded::call` (validates) → `Committer::run` (joins the
-//!   queue) → `Committer::lead` (takes the write lock) → `GroupCommit::run` → `Writer::apply` →
-//!   `Writer::put` → `WriteTxn::insert`. Then the group commits; the leader wakes its members and gives
-//!   the commit signal.
-//! - **get**: `Db::get` → `Embedded::get` → a parked read transaction of `lmdb::env` → `mvcc::walk`.
-//! - **watch event**: commit signal → `background` → `watch::hub` finds the watchers → their wakers →
-//!   `Watcher::next` → `watch::stream` reads the log with `mvcc::history`.
+//! - **put**, in eight calls: `Db::put` → `Embedded::call` (validates) → `Committer::run` (joins
+//!   the queue) → `Committer::lead` (takes the write lock) → `GroupCommit::run` → `Writer::apply` →
+//!   `Writer::put` → `WriteTxn::insert`. Then the group commits; the leader wakes its members and
+//!   gives the commit signal.
+//! - **get**: `Db::get` → `Embedded::get` → a parked read transaction of `lmdb::env` →
+//!   `mvcc::walk`.
+//! - **watch event**: commit signal → `background` → `watch::hub` finds the watchers → their wakers
+//!   → `Watcher::next` → `watch::stream` reads the log with `mvcc::history`.
 //! - **lease expiry**: `background` finds with `lease::keeper` that a deadline has passed →
-//!   `Committer::expire_leases_soon` → worker → `GroupCommit::run` → `mvcc::lease` deletes the keys in one
-//!   revision.
+//!   `Committer::expire_leases_soon` → worker → `GroupCommit::run` → `mvcc::lease` deletes the keys
+//!   in one revision.
 
 mod background;
 mod check;
@@ -57,7 +58,7 @@ use self::lmdb::Tree;
 use self::mvcc::pairs::PairCallback;
 use self::mvcc::{history, read, txn, walk};
 use self::shards::Shards;
-use self::store::{BUSY_TIMEOUT_MS, Store};
+use self::store::Store;
 use crate::db::Db;
 use crate::engine::{
     Completion, DiffPage, Engine, EventsPage, HistoryPart, Interrupt, KeepAlive, Page, Submission,
@@ -70,17 +71,29 @@ use crate::request::*;
 use crate::validate::{Limits, check_range, validate, validate_watch};
 
 impl Db {
-    /// Opens the store in the directory `path`, and makes it if there is none.
+    /// Opens the store in the directory `path`, and creates it if it does not exist.
     ///
-    /// `:memory:` is a new store in memory, which accepts every durability; `file:` URLs are paths. Handles
-    /// of one process on one store share one environment.
+    /// `:memory:` is a new store in memory, which accepts every durability; `file:` URLs are paths.
+    /// Handles of one process on one store share one environment.
+    ///
+    /// ```
+    /// use libkv::{Db, Durability, Options, Put};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("libkv-open-{}", std::process::id()));
+    /// let options = Options::new().durability(Durability::Lazy);
+    /// let db = Db::open(&path, options)?;
+    /// db.put(Put::new("a", "1"))?;
+    /// # drop(db);
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), libkv::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
     /// `not_found` (no store, and `create` is false or `read_only` true), `not_a_store`,
-    /// `incompatible`, `busy`, `permission_denied`, `invalid_argument` (an option that disagrees
-    /// with the environment that is open), `unsupported` (an option or address that this version
-    /// does not serve), `full`, `io`. Nothing that was there is changed by any of them.
+    /// `incompatible`, `busy`, `permission_denied`, `invalid_argument` (an option that differs from
+    /// the environment that is open), `unsupported` (an option or address that this version does
+    /// not support), `full`, `io`. After an error existing files are unchanged.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Db> {
         let store = opening::open(path.as_ref(), &options)?;
         let handle = Embedded::new(store, &options)?;
@@ -98,15 +111,16 @@ impl Limits {
     }
 }
 
-/// One handle: its own limits and manners, on a store that all handles of the process share.
+/// One handle: its own limits and durability, on a store that all handles of the process share.
 struct Embedded {
-    /// None once closed. Reads hold it shared for their microsecond; writes clone what is in it.
+    /// `None` once closed. A read holds it shared for about a microsecond; a write clones the
+    /// store.
     store: Shards<Arc<Store>>,
     limits: Limits,
     read_only: bool,
     durability: Durability,
     timeout: Option<Duration>,
-    /// Tells what was made from this handle from what was made from others.
+    /// Identifies the watchers and leases that were made from this handle.
     number: u64,
     /// The fork generation that it was opened in.
     generation: u64,
@@ -116,7 +130,7 @@ impl Embedded {
     fn new(store: Arc<Store>, options: &Options) -> Result<Embedded> {
         let asked = options.durability;
         let durability = durability(&store, asked.unwrap_or(Durability::Sync), asked.is_some())?;
-        let timeout = match options.busy_timeout_ms.unwrap_or(BUSY_TIMEOUT_MS) {
+        let timeout = match options.busy_timeout_ms.unwrap_or(store::BUSY_TIMEOUT_MS) {
             u64::MAX => None,
             ms => Some(Duration::from_millis(ms)),
         };
@@ -132,7 +146,7 @@ impl Embedded {
         })
     }
 
-    /// Runs `work` on the store, unless the handle is closed or from before a fork.
+    /// Runs `work` on the store, unless the handle is closed or was opened before a fork.
     #[inline]
     fn with<T>(&self, work: impl FnOnce(&Arc<Store>) -> Result<T>) -> Result<T> {
         if os::fork_generation() != self.generation {
@@ -155,7 +169,7 @@ impl Embedded {
         self.with(|store| work(&*store.env().read()?))
     }
 
-    /// Refuses if nothing can be written through this handle.
+    /// Fails if this handle cannot write.
     fn check_writable(&self, store: &Store) -> Result<()> {
         if self.read_only || store.is_read_only_medium() {
             let message = format!(
@@ -167,7 +181,7 @@ impl Embedded {
         Ok(())
     }
 
-    /// Writes the quota down, unless the store has this one.
+    /// Stores the quota, unless the store has this one.
     fn keep_max_bytes(&self, max_bytes: u64) -> Result<()> {
         if self.read(mvcc::bounds)?.max_bytes == max_bytes {
             return Ok(());
@@ -180,12 +194,13 @@ impl Embedded {
         Ok(())
     }
 
-    /// A write, or a refusal; the store is kept open by the caller while it waits, the handle is not.
+    /// The store and the terms of a write. While the write waits, the caller keeps the store open,
+    /// but not the handle.
     fn writable(&self, request: &Request) -> Result<(Arc<Store>, Terms<'static>)> {
         let store = self.with(|store| Ok(store.clone()))?;
         self.check_writable(&store)?;
         match request {
-            // whoever grants sees to it that what it granted ends
+            // the process that grants a lease also looks for its end
             Request::LeaseGrant(_) => store.background().start()?,
             Request::Compact(_) => store.background().examine_writes(),
             _ => {}
@@ -210,7 +225,8 @@ impl Embedded {
         ))
     }
 
-    /// What a submitted request needs in the queue of writers. A read, and a refusal, is completed here.
+    /// Prepares a submitted request for the queue of writers. A read is run here, and its
+    /// completion is called; so is that of a refused request.
     fn to_queue(
         &self,
         request: Request,
@@ -254,12 +270,12 @@ fn forked() -> Error {
     )
 }
 
-/// What a write that asks for `asked` gets in this store.
+/// The durability of a write with this option in this store.
 fn durability(store: &Store, asked: Durability, explicit: bool) -> Result<Durability> {
     match (store.is_unsynced(), asked) {
         (true, Durability::None) => Ok(Durability::None),
         (true, _) if !explicit => Ok(Durability::None),
-        // the store ends with its handles: no durability would keep more of it
+        // the store ends with its handles, whatever the durability
         (true, _) if store.settings().in_memory => Ok(asked),
         (true, _) => Err(Error::new(
             Code::InvalidArgument,
@@ -274,7 +290,7 @@ fn durability(store: &Store, asked: Durability, explicit: bool) -> Result<Durabi
 }
 
 impl Embedded {
-    /// The request as it will run: valid, and with what the handle adds to it.
+    /// The request as it will run: validated, with the values that the handle sets.
     fn prepare(&self, mut request: Request) -> Result<Request> {
         validate(&request, &self.limits)?;
         if let Request::LeaseGrant(grant) = &mut request {
@@ -541,12 +557,13 @@ impl Engine for Embedded {
         if os::fork_generation() != self.generation {
             return;
         }
-        // dropped outside the lock: the last handle closes the store, which takes a while
+        // dropped outside the lock: the last handle closes the store, which takes some time
         let store = self.store.take();
         if let Some(store) = &store {
             let terms = Terms::own(self.durability, self.timeout);
             for id in store.background().leases().stop_keeping(self.number) {
-                // the lease's handle closes with this one: what is not revoked in time has its TTL
+                // the lease's handle closes with this one; a lease that is not revoked in time ends
+                // with its TTL
                 store
                     .commit()
                     .submit(LeaseRevoke { id }, terms, Box::new(|_| {}));

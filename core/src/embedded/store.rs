@@ -19,7 +19,7 @@ use super::os;
 use super::store_meta::StoreMeta;
 use super::watch::{Hub, HubOwner};
 use crate::error::{Code, Error, Result};
-use crate::options::{AutoCompaction, Clock, Follower, Options};
+use crate::options::{AutoCompaction, Clock, ClockListener, Options};
 
 pub(super) const DATA: &str = "data.mdb";
 /// The name of the data file while it is created: no process opens it.
@@ -119,7 +119,7 @@ impl Settings {
                 clock: Some(clock), ..
             } if !clock.same(&self.clock) => {
                 let name = |clock: &Clock| {
-                    if clock.is_in_hand() {
+                    if clock.is_manual() {
                         "another manual clock"
                     } else {
                         "the system clock"
@@ -168,8 +168,8 @@ impl Store {
             key: Some(key),
         });
         registry().insert(key, Arc::downgrade(&store));
-        let follower: Weak<dyn Follower> = Arc::<Store>::downgrade(&store);
-        clock.follow(follower);
+        let listener: Weak<dyn ClockListener> = Arc::<Store>::downgrade(&store);
+        clock.notify(listener);
         store
     }
 
@@ -261,7 +261,7 @@ impl std::fmt::Debug for Store {
     }
 }
 
-impl Follower for Store {
+impl ClockListener for Store {
     fn prepare(&self, forward_ms: i64) {
         if self.generation == os::fork_generation() {
             self.background().leases().keep_beyond(forward_ms);

@@ -11,13 +11,14 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Wake, Waker};
 
 use crate::db::Db;
 use crate::engine::{Submission, wrong_response};
 use crate::error::{Code, Error, Result};
 use crate::model::{KeyRange, KeyValue, Revision};
+use crate::mutex::lock;
 use crate::recipe::claim::{Claim, ClaimKey, ClaimRequest, LeaseChoice, holder_request};
 use crate::recipe::lease::{Lease, lost};
 use crate::recipe::patience::Patience;
@@ -114,13 +115,9 @@ enum Event {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Handles an event. No lock is held meanwhile, so that the machine may call anything.
     fn advance(&self, event: Event) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if state.has_ended {
             // dropped without the lock: it may call back
             drop(state);
@@ -136,14 +133,14 @@ impl Shared {
             if let Some(result) = machine.result.take() {
                 return self.finish(machine, result);
             }
-            state = self.lock();
+            state = lock(&self.state);
         }
         state.machine = Some(machine);
     }
 
     /// Drops the machine and its handle of the store, then calls the completion.
     fn finish(&self, mut machine: Machine, result: Result<Option<Claim>>) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.has_ended = true;
         let events = std::mem::take(&mut state.events);
         drop(state);
@@ -578,7 +575,7 @@ impl Machine {
                     self.failure = Some(Failure::TimeOut);
                     self.submit_to(&self.grace.clone(), Step::Holder, request.into());
                 }
-                // nobody waits for the message
+                // no receiver waits for the message
                 _ => self.finish(Ok(None)),
             },
             Some(Failure::NotFree) | None => self.finish(left.map(|()| None)),

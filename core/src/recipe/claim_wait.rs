@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crossbeam::sync::Parker;
 
 use crate::error::{Error, Result};
+use crate::mutex::lock;
 use crate::recipe::claim::{Claim, ClaimRequest};
 use crate::recipe::claim_driver::ClaimDriver;
 use crate::recipe::patience::Patience;
@@ -66,7 +67,7 @@ impl ClaimWait {
         });
         let (patience, place) = (request.patience, slot.clone());
         let driver = ClaimDriver::start(request, move |result| {
-            *place.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            *lock(&place.result) = Some(result);
             place.waker.wake_by_ref();
         });
         ClaimWait {
@@ -99,11 +100,7 @@ impl ClaimWait {
         let mut until = patience.until().filter(|_| !patience.timeout().is_zero());
         let (mut driver, mut is_ending) = (Some(driver), false);
         loop {
-            let result = slot
-                .result
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
+            let result = lock(&slot.result).take();
             if let Some(result) = result {
                 return Ok(result);
             }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::db::Db;
 use crate::error::{Code, Error, Result};
+use crate::etcd_text;
 use crate::model::{KeyValue, Revision};
 use crate::recipe::claim::{Claim, ClaimRequest, claim_prefix, holder_request};
 use crate::recipe::claim_wait::claim_blocking;
@@ -112,10 +113,8 @@ impl Claimant {
     pub fn proclamation(&self, value: impl Into<Vec<u8>>) -> Result<Txn> {
         self.db.engine().ensure_open()?;
         match &self.claim {
-            None => Err(Error::new(
-                Code::FailedPrecondition,
-                "election: not leader (campaign first)",
-            )),
+            None => Err(Error::etcd(Code::FailedPrecondition, etcd_text::NOT_LEADER)
+                .with_detail("campaign first")),
             Some(claim) if !claim.is_held() => Err(claim.lost()),
             Some(claim) => Ok(claim.proclamation(value)),
         }

@@ -1,12 +1,13 @@
-//! A lease that keeps itself alive.
+//! A lease that is renewed automatically.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::db::Db;
 use crate::engine::KeepAlive;
 use crate::error::{Code, Error, Result};
 use crate::model::LeaseId;
+use crate::mutex::lock;
 use crate::request::{LeaseGrant, LeaseRevoke};
 
 impl Db {
@@ -32,37 +33,33 @@ impl Db {
     }
 }
 
-/// A lease that keeps itself alive as long as this handle, and this process, live; made by
+/// A lease that is renewed automatically while this handle exists; made by
 /// [`Db::lease`](crate::Db::lease).
 ///
-/// Put keys on it by its [`id`](Lease::id). Closing or dropping the handle revokes it: its keys go.
-/// If it expires all the same (the process was stopped for longer than its TTL) or somebody revokes
-/// it, it is [`lost`](Lease::lost).
+/// Attach keys to it with its [`id`](Lease::id). Closing or dropping the handle revokes the lease,
+/// which deletes its keys. If the lease expires before (the process was stopped for longer than the
+/// TTL) or is revoked by another caller, it is [`lost`](Lease::lost).
 #[must_use = "dropping a lease revokes it"]
 pub struct Lease {
     db: Db,
     id: LeaseId,
     ttl_seconds: i64,
-    /// None once closed.
-    keeping: Mutex<Option<Box<dyn KeepAlive>>>,
+    /// `None` once closed.
+    keep_alive: Mutex<Option<Box<dyn KeepAlive>>>,
     fate: Arc<Mutex<Fate>>,
 }
 
-/// What becomes of a lease, and who wants to know.
+/// Whether the lease is lost, and the callbacks to run when it is.
 #[derive(Default)]
 struct Fate {
     lost: bool,
-    tell: Vec<Box<dyn FnOnce() + Send>>,
+    callbacks: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Lease({}, ttl {} s)", self.id, self.ttl_seconds)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Lease {
@@ -83,31 +80,31 @@ impl Lease {
         let lost = move || {
             let mut fate = lock(&told);
             fate.lost = true;
-            let tell = std::mem::take(&mut fate.tell);
+            let callbacks = std::mem::take(&mut fate.callbacks);
             drop(fate);
-            tell.into_iter().for_each(|tell| tell());
+            callbacks.into_iter().for_each(|callback| callback());
         };
-        let keeping = db.engine().lease_keep(id, Box::new(lost))?;
+        let keep_alive = db.engine().lease_keep(id, Box::new(lost))?;
         Ok(Lease {
             db,
             id,
             ttl_seconds,
-            keeping: Mutex::new(Some(keeping)),
+            keep_alive: Mutex::new(Some(keep_alive)),
             fate,
         })
     }
 
-    /// Its id, to put keys on it.
+    /// The id of the lease, to attach keys to it.
     pub fn id(&self) -> LeaseId {
         self.id
     }
 
-    /// The TTL that it was granted.
+    /// The granted TTL.
     pub fn ttl_seconds(&self) -> i64 {
         self.ttl_seconds
     }
 
-    /// Whole seconds that it would live on if its process died now; 0 if it is gone.
+    /// The remaining time in whole seconds, if it is not renewed again; 0 if the lease has ended.
     ///
     /// ```
     /// use libkv::{Db, Options};
@@ -125,15 +122,15 @@ impl Lease {
         Ok(self.db.lease_time_to_live(self.id)?.ttl_seconds.max(0))
     }
 
-    /// Whether it is known to be gone, although this handle was not closed. In a store that becomes known as
-    /// soon as the lease is revoked or has expired, whichever process did that; on a cluster when the lease is
-    /// renewed next, after a third of its TTL at most.
+    /// Whether the lease is known to have ended although this handle was not closed. In a store
+    /// this is known as soon as any process has revoked the lease or it has expired. On a cluster
+    /// it is known at the next renewal, after at most a third of the TTL.
     pub fn lost(&self) -> bool {
         lock(&self.fate).lost
     }
 
-    /// Runs `tell` when the lease is lost, or now if it is; never once the handle is closed. It runs
-    /// on a thread of libkv and must not block.
+    /// Runs `callback` when the lease is lost, or at once if it is lost already. After the handle
+    /// was closed it never runs. It runs on a thread of libkv and must not block.
     ///
     /// ```
     /// use std::sync::mpsc;
@@ -148,19 +145,19 @@ impl Lease {
     /// assert!(lease.lost());
     /// # Ok::<(), libkv::Error>(())
     /// ```
-    pub fn on_lost(&self, tell: impl FnOnce() + Send + 'static) {
+    pub fn on_lost(&self, callback: impl FnOnce() + Send + 'static) {
         let mut fate = lock(&self.fate);
         match fate.lost {
             true => {
                 drop(fate);
-                tell();
+                callback();
             }
-            false => fate.tell.push(Box::new(tell)),
+            false => fate.callbacks.push(Box::new(callback)),
         }
     }
 
-    /// Stops keeping it alive and revokes it: its keys go. Closing twice is fine, and so is closing
-    /// a lease that is lost.
+    /// Stops the renewal and revokes the lease, which deletes its keys. Closing it again, or
+    /// closing a lost lease, has no effect.
     ///
     /// ```
     /// use libkv::{Db, Options, Put};
@@ -175,8 +172,8 @@ impl Lease {
     ///
     /// # Errors
     ///
-    /// As [`Db::lease_revoke`](crate::Db::lease_revoke), but for `lease_not_found`. The lease then
-    /// ends with its TTL.
+    /// Same as [`Db::lease_revoke`](crate::Db::lease_revoke), except `lease_not_found`. The lease
+    /// then ends with its TTL.
     pub fn close(&self) -> Result<()> {
         if !self.stop() {
             return Ok(());
@@ -187,12 +184,13 @@ impl Lease {
         }
     }
 
-    /// Stops keeping it alive, for callers that revoke it themselves; false if that was done before.
+    /// Stops the renewal, for callers that revoke the lease themselves. False if it was stopped
+    /// before.
     pub fn stop(&self) -> bool {
-        let stopped = lock(&self.keeping).take().is_some();
+        let stopped = lock(&self.keep_alive).take().is_some();
         if stopped {
-            // dropped outside the lock, as it is somebody else's code
-            let forgotten = std::mem::take(&mut lock(&self.fate).tell);
+            // the caller's code: dropped after the lock
+            let forgotten = std::mem::take(&mut lock(&self.fate).callbacks);
             drop(forgotten);
         }
         stopped
@@ -201,7 +199,7 @@ impl Lease {
     /// The number of callbacks that wait for its loss.
     #[cfg(test)]
     pub(super) fn callbacks(&self) -> usize {
-        lock(&self.fate).tell.len()
+        lock(&self.fate).callbacks.len()
     }
 }
 

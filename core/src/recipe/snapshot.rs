@@ -125,7 +125,7 @@ impl Snapshot {
     fn at_revision(&self, range: Range) -> Result<Range> {
         if range.revision != 0 && range.revision != self.revision {
             let message = format!(
-                "revision {} asked of a snapshot of revision {}",
+                "revision {} requested from a snapshot of revision {}",
                 range.revision, self.revision
             );
             return Err(Error::new(Code::InvalidArgument, message).with_revision(self.revision));

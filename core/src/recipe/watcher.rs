@@ -3,7 +3,7 @@
 use std::fmt;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use crate::db::Db;
 use crate::engine::{WatchPage, WatchStream};
 use crate::error::{Code, Error, Result};
 use crate::model::Revision;
+use crate::mutex::lock;
 use crate::request::{Watch, WatchBatch};
 
 impl Db {
@@ -295,7 +296,7 @@ impl Watcher {
     }
 
     fn page(&self) -> MutexGuard<'_, WatchPage> {
-        self.page.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.page)
     }
 
     /// Sets the waker that is called when [`Watcher::try_next`] may have something. It is called at

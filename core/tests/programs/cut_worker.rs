@@ -1,11 +1,11 @@
 //! What `tests/power_cut.rs` runs in processes of its own.
 //!
 //! - `run BASE DURABILITY SEED` writes a store `BASE/store` and says in `BASE/acks` what it was
-//!   answered, a line each: what is in that file before a cut was promised.
+//!   acknowledged, a line each: what is in that file before a cut was promised.
 //! - `count BASE DURABILITY` writes in a way whose flushes can be counted.
 //! - `check LIST` opens the images whose directories LIST names, a line each.
 //!
-//! Lines of `acks`, in the order of the answers:
+//! Lines of `acks`, in the order of the responses:
 //!
 //! | line | means |
 //! |---|---|
@@ -64,7 +64,7 @@ struct Acks(Arc<Mutex<File>>);
 impl Acks {
     /// In one write, so that it is one record.
     fn say(&self, line: &str) {
-        let mut file = self.0.lock().expect("nobody panics with it");
+        let mut file = self.0.lock().expect("no panic while it is held");
         file.write_all(format!("{line}\n").as_bytes())
             .expect("acks can be written");
     }
@@ -111,7 +111,7 @@ impl Worker {
         self.acks.say("open");
     }
 
-    /// All of a revision at once: a cut has seen the whole answer or nothing of it.
+    /// All of a revision at once: a cut has seen the whole response or nothing of it.
     fn acked(&self, revision: Revision, writes: &[Written], asked: Option<Durability>) {
         let durability = asked.unwrap_or(self.durability);
         let lines: Vec<String> = writes
@@ -216,8 +216,8 @@ impl Worker {
             .expect("a compaction");
     }
 
-    /// So many requests from within a completion: whoever leads runs completions after its group,
-    /// so all of them stand in the queue before the next one begins.
+    /// This number of requests from within a completion: the leader runs completions after its
+    /// group, so all of them stand in the queue before the next one begins.
     fn group(&self, dice: &mut Dice, members: u64) {
         let (sender, receiver) = mpsc::channel();
         let (db, acks, durability) = (self.db.clone(), self.acks.clone(), self.durability);
@@ -247,7 +247,9 @@ impl Worker {
                 });
             }
         });
-        receiver.recv().expect("the last of the group is answered");
+        receiver
+            .recv()
+            .expect("the last of the group has a response");
     }
 
     fn count(self) {
@@ -277,7 +279,7 @@ fn put_of(key: &str, written: Option<(usize, u64)>) -> Put {
 fn revision_of(response: Result<Response>) -> Revision {
     match response {
         Ok(Response::Put(put)) => put.revision,
-        other => panic!("no answer to a put: {other:?}"),
+        other => panic!("no response to a put: {other:?}"),
     }
 }
 
@@ -366,7 +368,7 @@ fn check_image(dir: &Path) -> std::result::Result<usize, String> {
         .create(!promised.opened)
         .durability(Durability::Lazy);
     let db = Db::open(dir.join("store"), options).map_err(|e| format!("does not open: {e}"))?;
-    let said = |e: Error| format!("answers {e}");
+    let said = |e: Error| format!("returns {e}");
     whole(&db)?;
     let status = db.status().map_err(said)?;
     let (current, compacted) = (status.revision, status.compacted_revision.unwrap_or(-1));
@@ -424,7 +426,7 @@ fn same(
 ) -> std::result::Result<(), String> {
     let found = db
         .get_at(key, revision)
-        .map_err(|e| format!("answers {e} to {key} at {revision}"))?;
+        .map_err(|e| format!("returns {e} for {key} at {revision}"))?;
     let should = written.map(|(len, seed)| value(len, seed));
     match found.as_ref().map(|kv| &kv.value[..]) == should.as_deref() {
         true => Ok(()),

@@ -150,8 +150,8 @@ fn create(store: &str) {
     print(format!("{revision}"));
 }
 
-/// Private memory, in kB: what is no file's. (Pages of the store that the kernel has not written yet
-/// count as dirty in a map, but they are the page cache's.)
+/// Private memory, in kB: what is no file's. (Pages of the store that the kernel has not written
+/// yet count as dirty in a map, but they are the page cache's.)
 fn private_kb() -> u64 {
     let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").expect("smaps_rollup");
     let line = rollup
@@ -210,14 +210,14 @@ fn memory(store: &str) {
         move |response| done.send(response.is_ok()).expect("waited for"),
     );
     assert!(
-        wait.recv().expect("an answer"),
+        wait.recv().expect("a response"),
         "the big transaction goes through"
     );
     print(private_kb().to_string());
 }
 
 /// Prints what an idle watcher takes of private memory, in bytes, and how much more one takes that
-/// is 2,000 events behind; and sees that those are told of a compaction.
+/// is 2,000 events behind; and sees that those return `compacted`.
 fn watchers(store: &str) {
     const MANY: u64 = 10_000;
     let db = Db::open(store, Options::new().durability(Durability::None)).expect("the store opens");
@@ -271,16 +271,17 @@ fn keep(store: &str) {
     db.put(Put::new("kept", "1").lease(lease.id()))
         .expect("put");
     let (lost, told) = std::sync::mpsc::channel();
-    lease.on_lost(move || lost.send(()).expect("somebody waits"));
+    lease.on_lost(move || lost.send(()).expect("the worker waits"));
     print("ready".into());
-    told.recv().expect("it is told");
+    told.recv().expect("it is notified");
     assert!(lease.lost() && lease.remaining().expect("what is left") == 0);
     lease.close().expect("closing a lost lease is fine");
     print("lost".into());
 }
 
 /// Keeps leases of a second alive just in time or just too late, while another process lets them
-/// expire: after a keep-alive that succeeded the key must be there, and gone after one that did not.
+/// expire: after a keep-alive that succeeded the key must be there, and gone after one that did
+/// not.
 fn keep_alive(store: &str, seed: u64) {
     const TTL: Duration = Duration::from_secs(1);
     let (db, mut dice) = (open(store), Dice(seed));
@@ -301,7 +302,7 @@ fn keep_alive(store: &str, seed: u64) {
             let key = format!("lease/{id}");
             let asked = Instant::now();
             if db.lease_keep_alive(id).expect("a keep-alive").ttl_seconds == 0 {
-                // whoever is to revoke it does so within half a second, or a little later
+                // the process that revokes it does so within half a second, or a little later
                 let until = Instant::now() + Duration::from_secs(20);
                 while db.get(&key).expect("get").is_some() {
                     assert!(
@@ -387,7 +388,7 @@ fn exec_locked(store: &str) {
     let _ = std::io::stdin().read_line(&mut String::new());
 }
 
-/// Reads, and replaces itself by the same program, so many times.
+/// Reads, and replaces itself by the same program, this number of times.
 fn exec_reading(store: &str, times: u32) {
     let db = open(store);
     db.get("a").expect("a slot for readers is free");
@@ -398,8 +399,8 @@ fn exec_reading(store: &str, times: u32) {
     let _ = std::io::stdin().read_line(&mut String::new());
 }
 
-/// Takes a lock, writes into a file that it has it and that it will give it back, and gives it back;
-/// until the file `stop` stands beside that one.
+/// Takes a lock, writes into a file that it has it and that it will give it back, and gives it
+/// back; until the file `stop` stands beside that one.
 fn lock(store: &str, file: &str) {
     let db = open(store);
     let mut log = fs::File::options()
@@ -429,7 +430,8 @@ fn lock(store: &str, file: &str) {
     }
 }
 
-/// Holds a lock of a second, waits for a line of input, and says whether a fenced write goes through.
+/// Holds a lock of a second, waits for a line of input, and says whether a fenced write goes
+/// through.
 fn hold_lock(store: &str) {
     let db = open(store);
     let mut lock = db.lock("name", 1).expect("a lock");
@@ -459,8 +461,8 @@ fn idle(store: &str) {
     print("over".into());
 }
 
-/// Makes the small store that `core/tests/format` keeps of this format's version. A released version's
-/// store is never made again: later versions must open the one that was.
+/// Makes the small store that `core/tests/format` keeps of this format's version. A released
+/// version's store is never made again: later versions must open the one that was.
 fn format(store: &str) {
     let db = open(store);
     for number in 0..12 {
@@ -508,7 +510,7 @@ fn stay(store: &str, lose_lock: bool) {
 }
 
 /// Writes until it is refused, then says: how many were acknowledged, how many of them are there
-/// before and after the store is opened anew, and with what the others were refused.
+/// before and after the store is opened again, and with what the others were refused.
 fn fill(store: &str) {
     let mut acknowledged = 0;
     let there = |db: &Db, most: u64| {
@@ -544,7 +546,7 @@ fn fill(store: &str) {
     print(result);
     match Db::open(store, Options::new()) {
         Ok(db) => print(format!(
-            "{} there anew, {} problems",
+            "{} there again, {} problems",
             there(&db, acknowledged),
             db.check().expect("check").problems.len()
         )),

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use libkv::{Db, Durability, KeyRange, Options, Put, Watch};
 
+use crate::bench::{Bench, ROUNDS, Random, VALUE, key, put_group};
 use crate::report::{Row, time};
-use crate::{Bench, ROUNDS, Random, VALUE, key, put_group};
 
 /// Nanoseconds on a clock that all processes share.
 fn now_ns() -> u64 {

@@ -1,4 +1,5 @@
-//! `kv serve` beside a real etcd 3.5.1 on the same disk: one client, one connection, alternating rounds.
+//! `kv serve` beside a real etcd 3.5.1 on the same disk: one client, one connection, alternating
+//! rounds.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -7,9 +8,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::runtime::Runtime;
 
+use crate::bench::{Bench, ROUNDS, VALUE, key};
 use crate::report::{Row, time};
 use crate::wire::{Client, Watching, field, first_put, memory};
-use crate::{Bench, ROUNDS, VALUE, key};
 
 const NAMES: [&str; 8] = [
     "serve_put_1",
@@ -278,7 +279,8 @@ impl Bench {
         let message = Bytes::from([field(1, b"watched"), field(2, &VALUE)].concat());
         let n = 200 * self.scale;
         if self.wants(&["serve_watch_latency"]) {
-            // from the put being sent to its event: the put's own answer may come before or after it
+            // from the put being sent to its event: the put's own answer may come before or after
+            // it
             let round = |client: &Client, watching: &mut Watching| {
                 pair.runtime.block_on(async {
                     let mut took = Duration::ZERO;

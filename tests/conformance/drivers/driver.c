@@ -7,7 +7,7 @@
 
 #include "kv.h"
 
-/* Where the clock in hand stands at first, how long `next`, `idle` and `resume` wait, and the TTL of
+/* Where the manual clock starts, how long `next`, `idle` and `resume` wait, and the TTL of
  * what `lock` and `campaign` hold. */
 #define CLOCK_START_MS INT64_C(1000000000000)
 #define PATIENCE_MS 20000
@@ -391,7 +391,7 @@ static kv_code step_compact(void) {
     return code;
 }
 
-/* Steps that answer item by item are collected first: an error in the middle is the whole answer. */
+/* Steps that return item by item are collected first: an error in the middle is the whole response. */
 static kv_code step_scan(void) {
     kv_key_range range = range_word();
     kv_range_options o = range_options();
@@ -632,7 +632,7 @@ static kv_code step_lease_list(void) {
     return code;
 }
 
-/* An address, whose store is somebody else's: it has no clock in hand, and is not closed with the handle. */
+/* The address of a cluster: it has no manual clock, and is not closed with the handle. */
 static int is_cluster(void) {
     return strstr(store, "://") != NULL && strncmp(store, "file:", 5) != 0;
 }

@@ -11,7 +11,7 @@ const sync = process.argv.includes('--sync')
 const [store, limits] = process.argv.slice(2).filter((word) => word !== '--sync')
 const CLOCK_START_MS = 1_000_000_000_000
 const clock = new libkv.Clock(CLOCK_START_MS)
-/** A cluster is somebody else's: it has no clock in hand, and is not closed with the handle. */
+/** A cluster has no manual clock, and is not closed with the handle. */
 const isCluster = store.includes('://') && !store.startsWith('file:')
 const options = isCluster ? {} : { limits: limits?.replace('limits=', ''), clock }
 /** How long a step waits for what must come. */
@@ -117,17 +117,17 @@ const alarms = (list) =>
   `alarms${list.map(({ kind, member }) => ` ${kind.toUpperCase()}/${member}`).join('')}`
 const side = (kv) => (kv ? pair(kv) : 'none')
 
-/** The answer to a request as one line; what it has tells what it answers. */
-function line(answer) {
-  if ('responses' in answer) {
-    const responses = answer.responses.map((response) => ` [${line(response)}]`).join('')
-    return `txn ${answer.revision} ${answer.succeeded ? 'then' : 'else'}${responses}`
+/** The response to a request as one line. Its members tell which response it is. */
+function line(response) {
+  if ('responses' in response) {
+    const responses = response.responses.map((response) => ` [${line(response)}]`).join('')
+    return `txn ${response.revision} ${response.succeeded ? 'then' : 'else'}${responses}`
   }
-  if ('kvs' in answer)
-    return `range ${answer.revision} count=${answer.count}${answer.more ? ' more' : ''}${pairs(answer.kvs)}`
-  if ('deleted' in answer)
-    return `delete ${answer.revision} deleted=${answer.deleted}${pairs(answer.prevKvs)}`
-  return `put ${answer.revision}${answer.prevKv ? ` prev ${pair(answer.prevKv)}` : ''}`
+  if ('kvs' in response)
+    return `range ${response.revision} count=${response.count}${response.more ? ' more' : ''}${pairs(response.kvs)}`
+  if ('deleted' in response)
+    return `delete ${response.revision} deleted=${response.deleted}${pairs(response.prevKvs)}`
+  return `put ${response.revision}${response.prevKv ? ` prev ${pair(response.prevKv)}` : ''}`
 }
 
 async function all(iterable) {
@@ -308,13 +308,13 @@ async function main() {
   for await (const step of readline.createInterface({ input: process.stdin })) {
     const [name, ...words] = step.split(' ').filter(Boolean)
     const mine = isCluster && (name === 'reopen' || name === 'advance')
-    const answer = mine
+    const response = mine
       ? 'not on a cluster'
       : await STEPS[name](words).catch((error) => {
           if (!(error instanceof libkv.KvError)) throw error
           return `error ${error.code.toLowerCase()} ${error.message.split(' (')[0]}`
         })
-    console.log(answer)
+    console.log(response)
   }
   await db.close()
 }

@@ -27,7 +27,7 @@ OPTIONS = {
     "start": "start_revision",
 }
 CLOCK_START_MS = 1_000_000_000_000
-"""Where the clock in hand stands when the store is opened."""
+"""Where the manual clock starts."""
 PATIENCE_SECONDS = 20
 CLAIM_TTL_SECONDS = 60
 
@@ -124,7 +124,7 @@ def leader(kv: libkv.KeyValue | None) -> str:
     return f"leader {claim_key(kv.key)}={show(kv.value)}@{kv.create_revision}/{kv.mod_revision}/{kv.version}/{lease}"
 
 
-def answer(result: Any) -> str:
+def line_of(result: Any) -> str:
     match result:
         case libkv.PutResponse(revision, prev_kv):
             return f"put {revision}" + (f" prev {pair(prev_kv)}" if prev_kv else "")
@@ -133,7 +133,7 @@ def answer(result: Any) -> str:
         case libkv.DeleteResponse(revision, deleted, prev_kvs):
             return f"delete {revision} deleted={deleted}{pairs(prev_kvs)}"
         case libkv.TxnResponse(succeeded, revision, responses):
-            return f"txn {revision} {'then' if succeeded else 'else'}" + "".join(f" [{answer(r)}]" for r in responses)
+            return f"txn {revision} {'then' if succeeded else 'else'}" + "".join(f" [{line_of(r)}]" for r in responses)
         case libkv.CompactResponse(revision):
             return f"compact {revision}"
         case libkv.Status():
@@ -160,7 +160,7 @@ class Driver:
         self.loop = asyncio.new_event_loop()
         self.how: Any = libkv.aio.open if is_aio else libkv.open
         self.clock = libkv.Clock(CLOCK_START_MS)
-        # a cluster is somebody else's: it has no clock in hand, and is not closed with the handle
+        # a cluster has no manual clock, and is not closed with the handle
         self.is_cluster = "://" in store and not store.startswith("file:")
         self.store, self.settings = store, {} if self.is_cluster else {**settings, "clock": self.clock}
         self.db = self.open()
@@ -171,7 +171,7 @@ class Driver:
         return self.done(self.how(self.store, **self.settings))
 
     def done(self, result: Any) -> Any:
-        """What was awaited, iterated or simply answered."""
+        """What was awaited, iterated or returned."""
         if asyncio.iscoroutine(result):
             return self.loop.run_until_complete(result)
         if isinstance(result, libkv.aio.Scan):
@@ -197,7 +197,7 @@ class Driver:
         while time.monotonic() < until:
             batch = self.done(watcher.try_next())
             if batch is not None:
-                return answer(batch)
+                return line_of(batch)
             resume = watcher.resume_revision  # asked before the revision that it is held against
             if resume > self.done(self.db.status()).revision:
                 return idle()
@@ -219,7 +219,7 @@ class Driver:
         match kind:
             case "next":
                 batch = self.done(watcher.next(PATIENCE_SECONDS))
-                return "nothing" if batch is None else answer(batch)
+                return "nothing" if batch is None else line_of(batch)
             case "idle":
                 return self.settled(watcher, lambda: "idle")
             case "resume":
@@ -259,11 +259,11 @@ class Driver:
                 shown = "*" if not chosen.get("id") and granted.id > 0 else granted.id
                 return f"granted {shown} {granted.ttl_seconds}"
             case "lease_revoke":
-                return answer(self.done(self.db.lease_revoke(number)))
+                return line_of(self.done(self.db.lease_revoke(number)))
             case "keep_alive":
-                return answer(self.done(self.db.lease_keep_alive(number)))
+                return line_of(self.done(self.db.lease_keep_alive(number)))
             case "time_to_live":
-                return answer(self.done(self.db.lease_time_to_live(number, **options(words))))
+                return line_of(self.done(self.db.lease_time_to_live(number, **options(words))))
         return "leases" + "".join(f" {id_}" for id_ in sorted(self.done(self.db.lease_list())))
 
     def step(self, line: str) -> str:
@@ -276,9 +276,9 @@ class Driver:
             return "not on a cluster"
         match kind:
             case "put" | "range" | "delete" | "txn":
-                return answer(call(request(kind, words)))
+                return line_of(call(request(kind, words)))
             case "get":
-                return answer(call(to_bytes(words.pop(0)), **options(words)))
+                return line_of(call(to_bytes(words.pop(0)), **options(words)))
             case "get_into":
                 buffer = bytearray(int(words[1]))
                 length = call(to_bytes(words[0]), buffer)
@@ -286,7 +286,7 @@ class Driver:
                     return "none"
                 return f"length {length}" if length > len(buffer) else f"value {show(bytes(buffer[:length]))}"
             case "compact":
-                return answer(call(int(words[0]), physical="physical" in words))
+                return line_of(call(int(words[0]), physical="physical" in words))
             case "scan":
                 return f"scan{pairs(call(request('range', words)))}"
             case "history":
@@ -302,7 +302,7 @@ class Driver:
                 alarms = call(*kinds, **given)
                 return "alarms" + "".join(f" {alarm.kind.upper()}/{alarm.member}" for alarm in alarms)
             case "status" | "check":
-                return answer(call())
+                return line_of(call())
             case "lease_grant" | "lease_revoke" | "keep_alive" | "time_to_live" | "lease_list":
                 return self.lease(kind, words)
             case "advance":

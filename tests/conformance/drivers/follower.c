@@ -43,7 +43,7 @@ static void must(kv_code code, kv_error *error, const char *what)
     exit(1);
 }
 
-/* Cuts off what a kill has left of a line; answers the revision to go on from. */
+/* Cuts off what a kill has left of a line; returns the revision to go on from. */
 static int64_t resume(const char *path, FILE **out)
 {
     char *text = NULL;
@@ -64,7 +64,7 @@ static int64_t resume(const char *path, FILE **out)
         ;
     for (line = end ? end - 1 : 0; line > 0 && text[line - 1] != '\n'; line--)
         ;
-    /* written anew without the rest of a line: if it is killed here, it begins from the start */
+    /* written again without the rest of a line: if it is killed here, it begins from the start */
     *out = fopen(path, "wb");
     if (!*out || fwrite(text ? text : "", 1, end, *out) != end || fflush(*out)) {
         perror(path);

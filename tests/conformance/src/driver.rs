@@ -1,5 +1,5 @@
-//! Whoever can be asked to do a step: the Rust face on a store, or a program that reads steps and
-//! prints answers (the C driver, and other languages').
+//! What can execute a step: the Rust API on a store, or a program that reads steps and
+//! prints responses (the drivers in other languages).
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -13,7 +13,7 @@ use crate::script::{self, Step};
 
 /// The Rust face on a store, or on a cluster.
 pub struct Rust {
-    /// None is a cluster: it is not reopened, and nobody has its clock in hand.
+    /// None is a cluster: it is not reopened, and has no manual clock.
     store: Option<Store>,
     db: Db,
     watchers: HashMap<String, Watcher>,
@@ -29,7 +29,11 @@ struct Store {
 }
 
 impl Rust {
-    /// Opens a store with a clock in hand: a directory, or `:memory:` (which cannot be reopened).
+    /// Opens a store with a manual clock: a directory, or `:memory:` (which cannot be reopened).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Db::open`].
     pub fn open(path: impl Into<PathBuf>, options: Options) -> Result<Rust> {
         let (path, clock) = (path.into(), Clock::new(script::CLOCK_START_MS));
         let options = options.clock(clock.clone());
@@ -44,7 +48,8 @@ impl Rust {
         })
     }
 
-    /// A handle on a cluster: what needs a store's own clock, or to be reopened, cannot be done with it.
+    /// A handle on a cluster: what needs a store's own clock, or to be reopened, cannot be done
+    /// with it.
     pub fn over(db: Db) -> Rust {
         let (watchers, locks, elections) = Default::default();
         Rust {
@@ -61,7 +66,7 @@ impl Rust {
         &self.db
     }
 
-    /// Does one step and answers its line.
+    /// Does one step and returns its line.
     pub fn run(&mut self, step: &Step) -> String {
         self.step(step)
             .unwrap_or_else(|error| script::error(&error))
@@ -123,7 +128,7 @@ impl Rust {
             Step::Advance(seconds) => {
                 self.store
                     .as_ref()
-                    .expect("a store has its clock in hand")
+                    .expect("a store has a manual clock")
                     .clock
                     .advance(seconds * 1_000);
                 "advanced".into()
@@ -246,6 +251,10 @@ pub enum Settled {
 }
 
 /// Waits until a watcher has a batch or has seen everything.
+///
+/// # Errors
+///
+/// Those of the watcher.
 pub fn settled(db: &Db, watcher: &Watcher) -> Result<Settled> {
     let until = Instant::now() + script::PATIENCE;
     loop {
@@ -283,7 +292,7 @@ fn request_through(db: &Db, request: &Request) -> Result<Response> {
     })
 }
 
-/// A range, once with the pairs in the answer and once with each handed over.
+/// A range, once with the pairs in the response and once with each handed over.
 fn both_ranges(db: &Db, range: Range) -> Result<RangeResponse> {
     let mut kvs = Vec::new();
     let each = db.range_each(&range, |pair| {
@@ -312,7 +321,7 @@ fn both_ranges(db: &Db, range: Range) -> Result<RangeResponse> {
     response
 }
 
-/// A program that reads a step a line and prints an answer a line.
+/// A program that reads a step a line and prints a response a line.
 pub struct Program {
     child: Child,
     input: Option<ChildStdin>,
@@ -321,6 +330,10 @@ pub struct Program {
 
 impl Program {
     /// Starts `program STORE [limits=etcd]`; the program may have words of its own before these.
+    ///
+    /// # Errors
+    ///
+    /// The program cannot be started.
     pub fn start(program: &[String], store: &Path, etcd_limits: bool) -> std::io::Result<Program> {
         let mut command = Command::new(&program[0]);
         command
@@ -343,7 +356,7 @@ impl Program {
         })
     }
 
-    /// Has one step done and answers its line.
+    /// Has one step done and returns its line.
     pub fn run(&mut self, line: &str) -> String {
         let sent = self
             .input

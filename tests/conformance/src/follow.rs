@@ -20,8 +20,8 @@ impl End {
 }
 
 /// A batch as one line: its revision, how many events, and the CRC-32 of all that they say: of each
-/// its key, a byte that is 1 for a deletion, its value, and create_revision, mod_revision and version
-/// as 8 bytes each, the lowest first.
+/// its key, a byte that is 1 for a deletion, its value, and create_revision, mod_revision and
+/// version as 8 bytes each, the lowest first.
 pub fn say(batch: &WatchBatch) -> String {
     let mut sum = !0;
     for event in &batch.events {
@@ -47,8 +47,8 @@ fn crc32(sum: u32, bytes: &[u8]) -> u32 {
     })
 }
 
-/// Opens the file of a follower, without the line that a kill may have cut, and answers the revision
-/// to go on from.
+/// Opens the file of a follower, without the line that a kill may have cut, and returns the
+/// revision to go on from.
 pub fn resume_file(path: &str) -> (fs::File, Revision) {
     let mut text = fs::read_to_string(path).unwrap_or_default();
     text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
@@ -56,7 +56,7 @@ pub fn resume_file(path: &str) -> (fs::File, Revision) {
         .lines()
         .last()
         .and_then(|line| line.split(' ').next()?.parse::<Revision>().ok());
-    // written anew beside it and renamed, as it may be killed here too
+    // written again beside it and renamed, as it may be killed here too
     let beside = format!("{path}.new");
     fs::write(&beside, &text).expect("written");
     fs::rename(&beside, path).expect("renamed");

@@ -47,7 +47,7 @@ impl Gateway {
         let work = || -> std::io::Result<String> {
             let mut stream = TcpStream::connect(&self.address)?;
             stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-            // HTTP/1.0, so that the answer comes in one piece and ends with the connection
+            // HTTP/1.0, so that the response comes in one piece and ends with the connection
             write!(
                 stream,
                 "POST {path} HTTP/1.0\r\nContent-Length: {}\r\n\r\n",
@@ -69,9 +69,9 @@ impl Gateway {
         serde_json::from_str(body).or_else(|_| Ok(json!({"text": body})))
     }
 
-    /// Posts to the gateway, and answers what comes or the line of its error.
+    /// Posts to the gateway, and returns what comes or the line of its error.
     fn ask(&self, path: &str, body: Value) -> std::result::Result<Value, String> {
-        let response = self.post(path, &body).expect("etcd answers");
+        let response = self.post(path, &body).expect("etcd responds");
         match response.get("error").and_then(Value::as_str) {
             Some(error) => Err(error_line(
                 error,
@@ -81,7 +81,7 @@ impl Gateway {
         }
     }
 
-    /// Posts to the gateway and answers a stream of messages, one a line.
+    /// Posts to the gateway and returns a stream of messages, one a line.
     pub fn stream(&self, path: &str, body: &str) -> BufReader<TcpStream> {
         let mut stream = TcpStream::connect(&self.address).expect("etcd listens");
         stream
@@ -365,10 +365,10 @@ impl Gateway {
         })
     }
 
-    /// Posts raw JSON (only the suite of cases does) and answers the whole of it, or what a dotted path names.
+    /// Posts raw JSON and returns the response, or the part that a dotted path names.
     pub fn raw(&self, path: &str, body: &str, pick: Option<&str>) -> String {
         let body = serde_json::from_str(body).expect("a case has proper JSON");
-        let mut response = self.post(path, &body).expect("etcd answers");
+        let mut response = self.post(path, &body).expect("etcd responds");
         if let Some(pick) = pick {
             for name in pick.split('.') {
                 response = response.get(name).cloned().unwrap_or(Value::Null);
@@ -438,7 +438,8 @@ impl Watching {
 /// etcd's text and gRPC code, as the code of libkv that stands for them.
 fn error_line(text: &str, grpc: i64) -> String {
     let text = text.strip_prefix("etcdserver: ").unwrap_or(text);
-    // our server names the limit of a key in brackets; cases have the text before it, as in script.rs
+    // our server names the limit of a key in brackets; cases have the text before it, as in
+    // script.rs
     let text = if text.starts_with("request is too large (key ") {
         "request is too large"
     } else {

@@ -1,5 +1,5 @@
-//! What libkv must do, told once: [`model`] is the judge, [`script`] the language of the cases,
-//! [`driver`] whoever can be asked.
+//! What libkv must do: [`model`] is the judge, [`script`] the language of the cases,
+//! [`driver`] what can execute a step.
 
 pub mod driver;
 pub mod follow;

@@ -1,21 +1,21 @@
 //! The judge: etcd's data model in plain lines, with no disk and nothing of the engine's.
 //!
-//! It keeps every version of every key for ever and answers by looking. Where it takes the types of
-//! requests and answers from libkv, it takes no code: validation, the duplicate check and the order
-//! of refusals are written here a second time, from `tests/contract.md`.
+//! It keeps every version of every key and reads by searching. Where it takes the types of requests
+//! and responses from libkv, it takes no code: validation, the duplicate check and the order of
+//! refusals are written here a second time, from `tests/contract.md`.
 
 mod alarm;
 mod claim;
 mod lease;
+mod state;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use libkv::*;
 
-use self::claim::Held;
-use self::lease::Leases;
-pub use self::watch::Watching;
+pub use self::state::Watching;
+use self::state::{Held, Leases};
 use crate::script::{self, Step};
 
 /// One version of a key; without a pair it was deleted.
@@ -88,7 +88,7 @@ impl Model {
         *self.reached.entry(what).or_default() += 1;
     }
 
-    /// Does one step and answers its line.
+    /// Does one step and returns its line.
     pub fn run(&mut self, step: &Step) -> String {
         let before = self.revision;
         let line = self.step(step);
@@ -108,7 +108,7 @@ impl Model {
                 let range = Range::new(key.as_slice()).revision(*revision);
                 self.request(&range.into()).map(|response| match response {
                     Response::Range(range) => script::found(range.kvs.first()),
-                    _ => unreachable!("a range answers a range"),
+                    _ => unreachable!("a range returns a range"),
                 })
             }
             Step::GetInto(key, size) => self.get_into(key, *size),

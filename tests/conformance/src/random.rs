@@ -196,8 +196,8 @@ impl Writer {
         txn + " end"
     }
 
-    /// One alarm at a time, since an etcd with two forgets one; and not CORRUPT, under which leases end some
-    /// time after they should.
+    /// One alarm at a time, since an etcd with two forgets one; and not CORRUPT, under which leases
+    /// end some time after they should.
     fn alarm_step(&mut self) -> String {
         self.alarmed = !self.alarmed;
         let member = self.dice.below(3);
@@ -263,7 +263,8 @@ pub fn write_script(dice: Dice, etcd_limits: bool) -> Vec<String> {
     lines
 }
 
-/// A file of cases: so many scripts with the model's answers, for whoever reads `cases/`.
+/// A file of cases: this number of scripts with the responses of the model, in the form of
+/// `cases/`.
 pub fn write_cases(seed: u64, scripts: u64) -> String {
     let mut file = String::new();
     for number in 0..scripts {

@@ -9,7 +9,7 @@ pub enum Step {
     Request(Request),
     /// One key at a revision; 0 is now.
     Get(Vec<u8>, Revision),
-    /// One key's value into a buffer of so many bytes.
+    /// One key's value into a buffer of this number of bytes.
     GetInto(Vec<u8>, usize),
     /// A scan.
     Scan(Range),
@@ -31,9 +31,9 @@ pub enum Step {
     TimeToLive(LeaseId, bool),
     /// All leases.
     LeaseList,
-    /// The clock in hand goes forward by so many seconds.
+    /// The manual clock goes forward by this number of seconds.
     Advance(i64),
-    /// The last revision by so many seconds after the start of the clock.
+    /// The last revision by this number of seconds after the start of the clock.
     RevisionAt(i64),
     /// A watcher of this name begins.
     Watch(String, Watch),
@@ -67,12 +67,16 @@ pub enum Step {
 
 /// The TTL of what `lock` and `campaign` hold.
 pub const CLAIM_TTL_SECONDS: i64 = 60;
-/// Where the clock in hand stands at first, in milliseconds since 1970: 40 s into a minute.
+/// Where the manual clock starts, in milliseconds since 1970: 40 s into a minute.
 pub const CLOCK_START_MS: i64 = 1_000_000_000_000;
 /// How long `next`, `idle` and `resume` wait before they say `nothing`.
 pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// Parses one step; an error says what is wrong with the line.
+///
+/// # Errors
+///
+/// What is wrong with the line.
 pub fn parse(line: &str) -> std::result::Result<Step, String> {
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
     let mut tokens = Tokens {
@@ -406,6 +410,10 @@ fn number<T: std::str::FromStr>(word: &str) -> Parsed<T> {
 }
 
 /// `_` is no bytes, `*N` is N times `x`, `\hh` one byte; everything else stands for itself.
+///
+/// # Errors
+///
+/// What is wrong with the word.
 pub fn bytes(word: &str) -> Parsed<Vec<u8>> {
     if word == "_" {
         return Ok(Vec::new());
@@ -465,7 +473,7 @@ fn pairs<'k>(kvs: impl IntoIterator<Item = &'k KeyValue>) -> String {
     kvs.into_iter().map(|kv| format!(" {}", pair(kv))).collect()
 }
 
-/// An answer as one line.
+/// A response as one line.
 pub fn response(response: &Response) -> String {
     match response {
         Response::Range(range) => range_line(range),
@@ -489,7 +497,7 @@ pub fn alarms(alarms: &[AlarmMember]) -> String {
         })
 }
 
-/// The answer to a grant: an id that the store chose is `*`, if it is a proper one.
+/// The response to a grant: an id that the store chose is `*`, if it is a proper one.
 pub fn granted(asked: LeaseId, granted: &LeaseGrantResponse) -> String {
     match asked == 0 && granted.id > 0 {
         true => format!("granted * {}", granted.ttl_seconds),
@@ -497,7 +505,7 @@ pub fn granted(asked: LeaseId, granted: &LeaseGrantResponse) -> String {
     }
 }
 
-/// The answer to a keep-alive.
+/// The response to a keep-alive.
 pub fn kept(kept: &LeaseKeepAliveResponse) -> String {
     format!("kept {} {}", kept.id, kept.ttl_seconds)
 }
@@ -536,7 +544,8 @@ pub fn batch(batch: &WatchBatch) -> String {
     format!("batch {}{}", batch.revision, event_words(&batch.events))
 }
 
-/// A key of a lock or an election: what stands behind the last `/` is a lease's number, shown as `*`.
+/// A key of a lock or an election: what stands behind the last `/` is a lease's number, shown as
+/// `*`.
 pub fn claim_key(key: &[u8]) -> String {
     let cut = key
         .iter()
@@ -627,7 +636,7 @@ pub fn found(kv: Option<&KeyValue>) -> String {
     kv.map_or("none".into(), |kv| format!("kv {}", pair(kv)))
 }
 
-/// The answer to `get_into`.
+/// The response to `get_into`.
 pub fn value(value: Option<(usize, Option<&[u8]>)>) -> String {
     match value {
         None => "none".into(),

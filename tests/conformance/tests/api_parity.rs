@@ -1,7 +1,7 @@
 //! One vocabulary: what the Rust face can do, every face can do, under the same name.
 //!
-//! The sources of truth are read as text: the public methods in `core/src`, `include/kv.h`, the stubs
-//! of Python, the types of Node. A method that is added to Rust alone fails here by its name.
+//! The sources of truth are read as text: the public methods in `core/src`, `include/kv.h`, the
+//! stubs of Python, the types of Node. A method that is added to Rust alone fails here by its name.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -57,7 +57,7 @@ const NOUNS: &[Noun] = &[
         c: "kv_lease_",
         python: "Lease",
         node: "Lease",
-        // the library calls nobody back in C: kv_lease_lost is asked
+        // the library makes no callback in C: kv_lease_lost is asked
         c_names: &[("on_lost", "-")],
     },
     Noun {
@@ -120,7 +120,7 @@ const NOUNS: &[Noun] = &[
 
 /// Methods of the Rust face that are no calls of a user's program, and why.
 const RUST_ALONE: &[(&str, &str)] = &[
-    ("Db::from_engine", "for whoever writes an engine"),
+    ("Db::from_engine", "for authors of an engine"),
     (
         "Db::call_unless",
         "what other faces interrupt a waiting call with",
@@ -191,8 +191,8 @@ const RUST_ALONE: &[(&str, &str)] = &[
         "the same: metrics of other faces are on their one address",
     ),
     ("Clock::system", "no clock given"),
-    ("Clock::unix_ms", "whoever holds it knows"),
-    ("Clock::is_in_hand", ""),
+    ("Clock::unix_ms", "its owner knows it"),
+    ("Clock::is_manual", ""),
     ("Clock::same", ""),
 ];
 
@@ -203,8 +203,8 @@ fn read(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// The lines of a block that begins with a line that `begins`, up to the brace that closes it, or, in
-/// Python, to the next line that is not indented.
+/// The lines of a block that begins with a line that `begins`, up to the brace that closes it, or,
+/// in Python, to the next line that is not indented.
 fn block(text: &str, begins: impl Fn(&str) -> bool) -> Vec<&str> {
     let mut lines = Vec::new();
     let mut inside = false;

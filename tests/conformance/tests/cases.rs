@@ -1,5 +1,5 @@
 //! The conformance cases: model, Rust (in memory and in a directory), C, and a real etcd must all
-//! answer what the case says. `tests/conformance/README.md` is the manual of the language.
+//! return what the case says. `tests/conformance/README.md` is the manual of the language.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -32,7 +32,7 @@ struct Case {
 struct Line {
     step: String,
     expected: String,
-    /// Where a real etcd answers something else on purpose of ours.
+    /// Where a real etcd returns something else, on purpose.
     etcd: Option<String>,
 }
 
@@ -117,7 +117,7 @@ fn read_cases(file: &Path) -> Vec<Case> {
                 } else if let Some(response) = line.strip_prefix("= ") {
                     case.lines.last_mut().expect("a step first").expected = response.trim().into();
                 } else {
-                    panic!("{place}: {line} is neither step nor answer");
+                    panic!("{place}: {line} is neither step nor response");
                 }
             }
         }
@@ -125,7 +125,7 @@ fn read_cases(file: &Path) -> Vec<Case> {
     cases
 }
 
-/// Runs every case that `may` run and answers the differences.
+/// Runs every case that `may` run and returns the differences.
 fn differences(
     may: impl Fn(&Case) -> bool,
     mut start: impl FnMut(&Case) -> Box<dyn FnMut(&Line) -> Option<(String, String)>>,
@@ -261,8 +261,8 @@ fn node_sync() {
     program_agrees("node-sync", programs::node(&["--sync"]));
 }
 
-/// What a cluster cannot be asked, or a step that only a store can do. How far a watcher has seen is not known where
-/// nothing has happened for it; see [`libkv_etcd`].
+/// What a cluster cannot be asked, or a step that only a store can do. How far a watcher has seen
+/// is not known where nothing has happened for it; see [`libkv_etcd`].
 fn cluster_can(step: &script::Step) -> bool {
     use script::Step;
     !matches!(
@@ -325,7 +325,7 @@ fn node_on_a_cluster() {
     program_agrees_on_a_cluster("node", programs::node(&[]));
 }
 
-/// Both ends are ours: what the wire takes away nobody misses.
+/// Both ends are ours: nothing is lost on the wire.
 #[test]
 fn rust_on_our_server() {
     let _deadline = deadline();
@@ -345,7 +345,8 @@ fn rust_on_our_server() {
     agree("rust over our server", found);
 }
 
-/// The Rust face on a real etcd, which answers as etcd does but for what the face itself decides.
+/// The Rust face on a real etcd, which responds as etcd does, except for what the API itself
+/// decides.
 #[test]
 fn rust_on_a_cluster() {
     let _deadline = deadline();
@@ -401,11 +402,12 @@ fn real_etcd() {
     agree("real etcd", found);
 }
 
-/// The driver that asks a real etcd asks our server, which must answer what libkv answers.
+/// The driver for a real etcd on our server, which must return what libkv returns.
 #[test]
 fn json_gateway() {
     let _deadline = deadline();
-    // users and roles come with a later issue; until then the server says so, which has a test of its own
+    // users and roles come with a later issue; until then the server says so, which has a test of
+    // its own
     let may = |case: &Case| !case.not_etcd && !case.rows.iter().any(|row| row == "1.11");
     let found = differences(may, |_| {
         let served = Served::start("cases");
@@ -418,7 +420,8 @@ fn json_gateway() {
     agree("json gateway of our server", found);
 }
 
-/// Does a step through a JSON gateway: what is answered, and what should be. None if it has no word for it.
+/// Does a step through a JSON gateway: what is returned, and what should be. None if it has no word
+/// for it.
 fn json_step(gateway: &Gateway, line: &Line, should: &str) -> Option<(String, String)> {
     let is = if let Some(bytes) = line.step.strip_prefix("size ") {
         let value = "eHh4".repeat(bytes.parse::<usize>().expect("a size") / 3);

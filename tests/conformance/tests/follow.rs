@@ -1,5 +1,6 @@
-//! Processes that follow each other's writes: writers and watchers, in Rust, C, Python and Node, are
-//! killed on the way, and each watcher that goes on from its last revision has seen every event once.
+//! Processes that follow each other's writes: writers and watchers, in Rust, C, Python and Node,
+//! are killed on the way, and each watcher that goes on from its last revision has seen every event
+//! once.
 
 use std::collections::HashMap;
 use std::fs;
@@ -127,7 +128,7 @@ fn watch_in_killed_processes_sees_every_event_once() {
     assert!(events >= 100_000, "only {events} events");
     assert!(
         kills.values().all(|times: &i32| *times >= 5),
-        "hardly anybody was killed: {kills:?}"
+        "hardly any process was killed: {kills:?}"
     );
     drop(db);
     fs::remove_dir_all(store).expect("removed");

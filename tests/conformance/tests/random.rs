@@ -1,4 +1,4 @@
-//! Random scripts: engine and model must answer every step alike.
+//! Random scripts: engine and model must return the same for every step.
 //!
 //! The seed is printed; `SEED=` repeats it, `STEPS=` sets how many. A failure is shrunk to the
 //! smallest script that still fails, which is printed.

@@ -1,4 +1,4 @@
-//! Deadlines: a test that waits in vain fails, with its name, and does not hang.
+//! Deadlines: a test that waits in vain fails, with its name.
 
 use std::io::{Write, stderr};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};

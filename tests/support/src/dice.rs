@@ -23,7 +23,7 @@ impl Dice {
         self.below(n) == 0
     }
 
-    /// So many bytes.
+    /// This number of bytes.
     pub fn bytes(&mut self, len: usize) -> Vec<u8> {
         (0..len).map(|_| self.roll() as u8).collect()
     }

@@ -14,7 +14,7 @@ pub struct Http {
 
 /// A response.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct HttpResponse {
     /// The status code.
     pub status: u16,
     /// The headers, with their names in lower case.
@@ -23,7 +23,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl HttpResponse {
     /// The value of a header; `name` is in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
@@ -52,7 +52,7 @@ impl Http {
         }
     }
 
-    /// Sends bytes as they are; an error if nobody takes them any more.
+    /// Sends bytes as they are; an error if the server takes them no more.
     pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.get_mut().write_all(bytes)
     }
@@ -76,45 +76,45 @@ impl Http {
             bytes += "\r\n";
         }
         bytes += "\r\n";
-        // an answer may come before all of a large body is taken
+        // a response may come before all of a large body is taken
         let _ = self.send(&[bytes.as_bytes(), body].concat());
     }
 
-    /// Asks and waits for the whole answer.
-    pub fn ask(&mut self, method: &str, path: &str, body: &[u8]) -> Answer {
+    /// Asks and waits for the whole response.
+    pub fn ask(&mut self, method: &str, path: &str, body: &[u8]) -> HttpResponse {
         self.request(method, path, &[], body);
-        self.answer(method != "HEAD").expect("an answer")
+        self.response(method != "HEAD").expect("a response")
     }
 
-    /// Reads one answer, to the end of its body.
-    pub fn answer(&mut self, has_body: bool) -> std::io::Result<Answer> {
-        let answer = self.head()?;
+    /// Reads one response, to the end of its body.
+    pub fn response(&mut self, has_body: bool) -> std::io::Result<HttpResponse> {
+        let response = self.head()?;
         if has_body {
-            self.body(answer)
+            self.body(response)
         } else {
-            Ok(answer)
+            Ok(response)
         }
     }
 
-    /// Reads the body of an answer whose head has been read.
-    pub fn body(&mut self, mut answer: Answer) -> std::io::Result<Answer> {
-        if answer.header("transfer-encoding") == Some("chunked") {
+    /// Reads the body of a response whose head has been read.
+    pub fn body(&mut self, mut response: HttpResponse) -> std::io::Result<HttpResponse> {
+        if response.header("transfer-encoding") == Some("chunked") {
             while let Some(chunk) = self.chunk()? {
-                answer.body.extend(chunk);
+                response.body.extend(chunk);
             }
         } else {
-            let length = answer
+            let length = response
                 .header("content-length")
                 .and_then(|length| length.parse().ok())
                 .unwrap_or(0);
-            answer.body = vec![0; length];
-            self.stream.read_exact(&mut answer.body)?;
+            response.body = vec![0; length];
+            self.stream.read_exact(&mut response.body)?;
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    /// Reads the head of an answer; its body is still to come.
-    pub fn head(&mut self) -> std::io::Result<Answer> {
+    /// Reads the head of a response; its body is still to come.
+    pub fn head(&mut self) -> std::io::Result<HttpResponse> {
         let ended = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
         let first = self.line()?;
         let status = first
@@ -130,7 +130,7 @@ impl Http {
             };
             headers.push((name.to_lowercase(), value.to_string()));
         }
-        Ok(Answer {
+        Ok(HttpResponse {
             status,
             headers,
             body: Vec::new(),

@@ -332,7 +332,7 @@ enum Source {
     Variable,
 }
 
-struct Given {
+struct GivenFlag {
     flag: &'static Flag,
     /// For messages: `--flag`, or `ETCD_FLAG (--flag)`.
     shown: String,
@@ -341,11 +341,16 @@ struct Given {
 }
 
 /// The flags that were given, by their names in the table.
-type AllGiven = BTreeMap<&'static str, Given>;
+type GivenFlags = BTreeMap<&'static str, GivenFlag>;
 
-impl Given {
+impl GivenFlag {
     /// Reads Go's notation of a switch. An empty value is the default, like in a variable.
-    fn new(flag: &'static Flag, shown: String, source: Source, value: OsString) -> Result<Given> {
+    fn new(
+        flag: &'static Flag,
+        shown: String,
+        source: Source,
+        value: OsString,
+    ) -> Result<GivenFlag> {
         let value = match value.to_str().filter(|_| flag.switch) {
             Some("1" | "t" | "T" | "true" | "TRUE" | "True") => "true".into(),
             Some("0" | "f" | "F" | "false" | "FALSE" | "False") => "false".into(),
@@ -356,7 +361,7 @@ impl Given {
             }
             None => value,
         };
-        Ok(Given {
+        Ok(GivenFlag {
             flag,
             shown,
             source,
@@ -366,7 +371,7 @@ impl Given {
 
     /// Adds the flag to the command line, or a line to the log.
     fn put(self, prepared: &mut CommandLine) -> Result<()> {
-        let Given {
+        let GivenFlag {
             flag,
             shown,
             source,
@@ -401,8 +406,8 @@ impl Given {
 }
 
 /// Splits the arguments after `serve` into etcd's flags and those that clap reads.
-fn read_line(rest: Vec<OsString>, root: &clap::Command) -> Result<(AllGiven, Vec<OsString>)> {
-    let (mut given, mut others) = (AllGiven::new(), Vec::new());
+fn read_line(rest: Vec<OsString>, root: &clap::Command) -> Result<(GivenFlags, Vec<OsString>)> {
+    let (mut given, mut others) = (GivenFlags::new(), Vec::new());
     let mut rest = rest.into_iter();
     while let Some(argument) = rest.next() {
         if argument == "--" {
@@ -425,7 +430,7 @@ fn read_line(rest: Vec<OsString>, root: &clap::Command) -> Result<(AllGiven, Vec
                 };
                 given.insert(
                     flag.name,
-                    Given::new(flag, format!("--{name}"), Source::Argument, value)?,
+                    GivenFlag::new(flag, format!("--{name}"), Source::Argument, value)?,
                 );
             }
             None => {
@@ -462,7 +467,7 @@ fn split(argument: &OsStr) -> Option<(String, Option<OsString>)> {
 /// ignored and an unknown one is logged.
 fn read_variables(
     variables: impl Iterator<Item = (OsString, OsString)>,
-    given: &mut AllGiven,
+    given: &mut GivenFlags,
     notes: &mut Vec<String>,
 ) -> Result<()> {
     let variables: BTreeMap<OsString, OsString> =
@@ -489,7 +494,10 @@ fn read_variables(
             }
             Some(flag) => {
                 let shown = format!("{variable} (--{name})");
-                given.insert(flag.name, Given::new(flag, shown, Source::Variable, value)?);
+                given.insert(
+                    flag.name,
+                    GivenFlag::new(flag, shown, Source::Variable, value)?,
+                );
             }
         }
     }

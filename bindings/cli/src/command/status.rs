@@ -219,18 +219,14 @@ mod tests {
     #[test]
     fn trouble_names_the_problem_and_the_remedy() {
         assert!(trouble(&libkv::Status::default()).is_empty());
-        let status = libkv::Status {
-            alarms: vec![AlarmMember {
-                member: 1,
-                kind: AlarmKind::NoSpace,
-            }],
-            poisoned: true,
-            removed: true,
-            writer_pid: Some(77),
-            writer_held_ms: Some(2_500),
-            oldest_reader: Some(5_000),
-            ..libkv::Status::default()
-        };
+        let mut status = libkv::Status::default();
+        status.alarms.push(AlarmMember {
+            member: 1,
+            kind: AlarmKind::NoSpace,
+        });
+        (status.poisoned, status.removed) = (true, true);
+        (status.writer_pid, status.writer_held_ms) = (Some(77), Some(2_500));
+        status.oldest_reader = Some(5_000);
         let lines = trouble(&status);
         let words = [
             "alarm disarm",
@@ -243,11 +239,8 @@ mod tests {
         for (line, word) in lines.iter().zip(words) {
             assert!(line.contains(word), "{line}");
         }
-        let nearly_full = libkv::Status {
-            max_bytes: Some(100),
-            bytes_in_use: 95,
-            ..libkv::Status::default()
-        };
+        let mut nearly_full = libkv::Status::default();
+        (nearly_full.max_bytes, nearly_full.bytes_in_use) = (Some(100), 95);
         assert_eq!(trouble(&nearly_full).len(), 1);
     }
 }

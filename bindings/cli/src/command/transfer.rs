@@ -12,10 +12,10 @@
 //!
 //! Long lines are broken here only.
 //!
-//! `sum` is the CRC-32C, in eight hexadecimal digits, of every byte of the file before the `,"sum":` of
-//! its line. Altered, lost, repeated and moved lines are found at that line, and a truncated file
-//! is valid up to its end. A lease comes before the first pair that is attached to it; leases that
-//! no longer exist are omitted.
+//! `sum` is the CRC-32C, in eight hexadecimal digits, of every byte of the file before the
+//! `,"sum":` of its line. Altered, lost, repeated and moved lines are found at that line, and a
+//! truncated file is valid up to its end. A lease comes before the first pair that is attached to
+//! it; leases that no longer exist are omitted.
 
 use std::borrow::Cow;
 use std::io::{BufRead, IsTerminal, Read, Write};

@@ -103,7 +103,12 @@ fn cluster_names_what_it_does_not_support() {
             .refused(2)
             .contains("--busy-timeout")
     );
-    assert!(cluster.kv("serve").refused(2).contains("serves itself"));
+    assert!(
+        cluster
+            .kv("serve")
+            .refused(2)
+            .contains("connect to it directly")
+    );
 }
 
 #[test]
@@ -306,8 +311,8 @@ fn has_headers(mut frames: &[u8]) -> bool {
     false
 }
 
-/// Somebody pressed Ctrl-C while the cluster did not answer: nothing happened until the time for the answer
-/// had run out, and then the status was that of a cluster which is away.
+/// Somebody pressed Ctrl-C while the cluster did not answer: nothing happened until the time for
+/// the answer had run out, and then the status was that of a cluster which is away.
 #[test]
 fn keep_alive_without_a_response_ends_with_ctrl_c() {
     let cluster = Cluster::start();

@@ -85,7 +85,7 @@ fn store_is_named_by_option_or_variable() {
         place
             .kv("--user a:b get c")
             .refused(2)
-            .contains("--user is for a cluster")
+            .contains("--user is for clusters")
     );
 }
 
@@ -408,7 +408,7 @@ fn time_in_place_of_a_revision() {
         place
             .kv("get a --at yesterday")
             .refused(2)
-            .contains("how long ago")
+            .contains("or an age")
     );
 }
 

@@ -166,7 +166,8 @@ fn variable_that_is_empty_is_unset() {
     assert_eq!(running.end_by(Signal::TERM).status, 0);
 }
 
-/// systemd's units for etcd are of `Type=notify`: without the word they would be killed after a while.
+/// systemd's units for etcd are of `Type=notify`: without the word they would be killed after a
+/// while.
 #[test]
 fn init_daemon_is_notified_when_it_is_ready() {
     let place = Place::new();
@@ -314,7 +315,7 @@ fn watch_progress_has_the_interval_of_the_flag() {
         place
             .kv("serve store --experimental-watch-progress-notify-interval=5")
             .refused(2)
-            .contains("no duration")
+            .contains("not a duration")
     );
 }
 
@@ -491,13 +492,15 @@ fn signal_that_is_repeated_ends_it_at_once() {
     running.signal(Signal::INT);
     let ended = running.end();
     assert!(
-        ended.refused(130).contains("ended without waiting"),
+        ended
+            .refused(130)
+            .contains("the server ends without waiting"),
         "{ended:?}"
     );
 }
 
-/// Somebody removed the directory under a running server, which went on acknowledging writes that were lost
-/// with its end.
+/// Somebody removed the directory under a running server, which went on acknowledging writes that
+/// were lost with its end.
 #[test]
 fn store_removed_under_a_server_is_noticed() {
     let place = Place::new();
@@ -549,8 +552,9 @@ impl Dice {
     }
 }
 
-/// Whoever acknowledges a write and is killed must find it again: 16 writers, kill -9 after some hundred
-/// acknowledged puts, and every one of them is there after the restart. 50 rounds with KV_KILL_ROUNDS=50.
+/// Whoever acknowledges a write and is killed must find it again: 16 writers, kill -9 after some
+/// hundred acknowledged puts, and every one of them is there after the restart. 50 rounds with
+/// KV_KILL_ROUNDS=50.
 #[test]
 fn kill_9_of_a_server_loses_no_acknowledged_key() {
     const WRITERS: usize = 16;

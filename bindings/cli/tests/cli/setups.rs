@@ -1,5 +1,6 @@
-//! `kv serve` with the command lines and variables of other people's set-ups for etcd: it starts, and it works.
-//! Addresses to listen on are of this machine with a free port; all else is as those set-ups have it.
+//! `kv serve` with the command lines and variables of other people's set-ups for etcd: it starts,
+//! and it works. Addresses to listen on are of this machine with a free port; all else is as those
+//! set-ups have it.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -33,7 +34,8 @@ impl Setup {
         }
     }
 
-    /// `kv serve` with the words of `line`, and the variables `NAME=value`, one a line. DIR is the place.
+    /// `kv serve` with the words of `line`, and the variables `NAME=value`, one a line. DIR is the
+    /// place.
     fn command(&self, line: &str, variables: &str) -> Command {
         let text = |text: &str| text.replace("DIR", &self.place.path("").display().to_string());
         let line = text(line);

@@ -174,7 +174,8 @@ fn shell_on_a_terminal_has_prompt_and_history() {
 #[test]
 fn control_bytes_are_escaped_in_json() {
     let place = Place::new();
-    // JSON itself asks for the controls of ASCII only: not for those of Latin-1, nor what turns the writing
+    // JSON itself asks for the controls of ASCII only: not for those of Latin-1, nor what turns the
+    // writing
     let value = "a\u{7f}\u{9b}2J\u{202e}\u{61c}\u{1f600}\n";
     place.args(["put", "a", value]).ok();
     for line in ["get a --json", "history a --json", "diff 1 0 --json"] {

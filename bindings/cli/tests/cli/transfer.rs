@@ -302,7 +302,7 @@ fn export_that_was_interrupted_continues_to_the_same_bytes() {
         place
             .kv("export file --resume")
             .refused(8)
-            .contains("nothing to go on with")
+            .contains("cannot be continued")
     );
     std::fs::write(place.path("file"), &whole[..header]).expect("a file");
     assert!(
@@ -316,7 +316,7 @@ fn export_that_was_interrupted_continues_to_the_same_bytes() {
         place
             .kv("-s other export file --resume")
             .refused(2)
-            .contains("is of the store")
+            .contains("is an export of the store")
     );
     place.kv("compact 10").ok();
     assert!(
@@ -429,7 +429,8 @@ fn export_file_with_trailing_data_is_not_complete() {
     std::fs::write(place.path("file"), &twice).expect("a file");
     let ran = place.kv("export file --resume");
     assert!(
-        ran.refused(8).contains("file: line 9: something follows"),
+        ran.refused(8)
+            .contains("file: line 9: there is data after the last line"),
         "{ran:?}"
     );
     assert_eq!(

@@ -408,22 +408,21 @@ impl Engine for ClusterEngine {
         let compacted =
             self.read(async move { revision::compacted_revision(&cluster, &[0]).await });
         let number = |n: i64| u64::try_from(n).unwrap_or(0);
-        Ok(Status {
-            revision: header.revision,
-            // etcd does not report whether revision 1 was compacted
-            compacted_revision: compacted.ok().filter(|revision| *revision > 0),
-            keys,
-            bytes_on_disk: number(response.db_size),
-            bytes_in_use: number(response.db_size_in_use),
-            watchers: self.handle().watchers.len() as u64,
-            leases: self.lease_list().ok().map(|leases| leases.len() as u64),
-            store_id: format!("{:016x}{:016x}", header.cluster_id, header.member_id),
-            durability: Some(Durability::Sync),
-            max_bytes: u64::try_from(response.db_size_quota)
-                .ok()
-                .filter(|bytes| *bytes != 0),
-            ..problems::errors_in(&response.errors)
-        })
+        let mut status = problems::errors_in(&response.errors);
+        status.revision = header.revision;
+        // etcd does not report whether revision 1 was compacted
+        status.compacted_revision = compacted.ok().filter(|revision| *revision > 0);
+        status.keys = keys;
+        status.bytes_on_disk = number(response.db_size);
+        status.bytes_in_use = number(response.db_size_in_use);
+        status.watchers = self.handle().watchers.len() as u64;
+        status.leases = self.lease_list().ok().map(|leases| leases.len() as u64);
+        status.store_id = format!("{:016x}{:016x}", header.cluster_id, header.member_id);
+        status.durability = Some(Durability::Sync);
+        status.max_bytes = u64::try_from(response.db_size_quota)
+            .ok()
+            .filter(|bytes| *bytes != 0);
+        Ok(status)
     }
 
     fn check(&self) -> Result<CheckReport> {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use libkv::engine::Limits;
 use libkv::*;
 
 use super::call::{Call, Effect, Ticket};
@@ -96,6 +97,12 @@ pub(crate) async fn run(
     if let Request::Txn(txn) = &request {
         check_depth(txn, 0)?;
     }
+    // etcd's refusal does not name the key
+    let duplicate_key = match &request {
+        Request::Txn(_) => Limits::from_options(&Options::new()).check(&request).err(),
+        _ => None,
+    }
+    .filter(|error| error.code() == Code::DuplicateKey);
     let (key, revision) = asked(&request);
     let effect = effect(&request);
     let call = Call::new(cluster.clone(), effect.clone(), ticket);
@@ -110,6 +117,7 @@ pub(crate) async fn run(
         Err(error) if error.code() == Code::Internal && effect.writes() => {
             Err(effect.unknown(error.message()))
         }
+        Err(error) if error.code() == Code::DuplicateKey => Err(duplicate_key.unwrap_or(error)),
         Err(error) => Err(explain(&cluster, error, key, revision, lease).await),
         response => response,
     }
@@ -161,7 +169,9 @@ async fn send(call: Call, request: Request) -> Result<Response> {
             };
             Response::Txn(convert::txn_response(response).map_err(committed)?)
         }
-        Request::Compact(Compact { revision, physical }) => {
+        Request::Compact(Compact {
+            revision, physical, ..
+        }) => {
             let message = pb::CompactionRequest { revision, physical };
             let response: pb::CompactionResponse =
                 call.run("/etcdserverpb.KV/Compact", message).await?;

@@ -32,12 +32,7 @@ pub(super) async fn lease_or_new(store: &Store, given: LeaseId) -> Result<LeaseI
     if given != 0 {
         return Ok(given);
     }
-    let grant = LeaseGrant {
-        ttl_seconds: TTL_SECONDS,
-        id: 0,
-        end_with_process: false,
-    };
-    match store.call(grant).await? {
+    match store.call(LeaseGrant::new(TTL_SECONDS)).await? {
         Response::LeaseGrant(granted) => Ok(granted.id),
         _ => Err(wrong_response()),
     }

@@ -24,14 +24,7 @@ impl lease_server::Lease for Lease {
         request: Request<pb::LeaseGrantRequest>,
     ) -> ServiceResult<pb::LeaseGrantResponse> {
         let pb::LeaseGrantRequest { ttl, id } = request.into_inner();
-        let libkv::Response::LeaseGrant(granted) = self
-            .0
-            .call(LeaseGrant {
-                ttl_seconds: ttl,
-                id,
-                end_with_process: false,
-            })
-            .await?
+        let libkv::Response::LeaseGrant(granted) = self.0.call(LeaseGrant::new(ttl).id(id)).await?
         else {
             return Err(convert::wrong_response());
         };

@@ -52,11 +52,7 @@ impl maintenance_server::Maintenance for Maintenance {
         };
         let libkv::Response::Alarm(response) = self
             .0
-            .call(Alarm {
-                action,
-                member: member_id,
-                kind,
-            })
+            .call(Alarm::new(action).member(member_id).kind(kind))
             .await?
         else {
             return Err(convert::wrong_response());

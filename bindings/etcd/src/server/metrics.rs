@@ -654,11 +654,8 @@ mod tests {
     #[test]
     fn buckets_are_cumulative() {
         let mut text = MetricsText(String::new());
-        let mut times = CommitTimes {
-            count: 4,
-            total_us: 11_500_000,
-            ..Default::default()
-        };
+        let mut times = CommitTimes::default();
+        (times.count, times.total_us) = (4, 11_500_000);
         (times.within[0], times.within[1]) = (1, 2);
         text.commits("x", "y", &times);
         for line in [

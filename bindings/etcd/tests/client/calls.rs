@@ -1,5 +1,5 @@
-//! Every call of a handle: the same program on a store in memory, on a real etcd and on a server of ours, which must
-//! say the same.
+//! Every call of a handle: the same program on a store in memory, on a real etcd and on a server of
+//! ours, which must say the same.
 
 use std::fmt::Debug;
 use std::future::{Future, poll_fn};

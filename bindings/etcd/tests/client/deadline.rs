@@ -48,7 +48,8 @@ impl Cluster {
         }
     }
 
-    /// Nothing comes back any more: over the connection in use, or over a new one, which must be made first.
+    /// Nothing comes back any more: over the connection in use, or over a new one, which must be
+    /// made first.
     fn fall_silent(&self, cut: bool) {
         self.proxy.set_silent(true);
         if cut {
@@ -152,7 +153,7 @@ fn lock_timeout_of_zero_takes_a_free_lock() {
             .lock("free", 60)
             .expect("a lock")
             .try_acquire()
-            .expect("it answers")
+            .expect("it responds")
     );
 }
 
@@ -201,7 +202,7 @@ fn deadline_of_a_call_is_timeout_or_unknown_outcome() {
     let cluster = Cluster::new();
     let limited = |cluster: &Cluster| cluster.db.until(Instant::now() + SHORT);
     let db = limited(&cluster);
-    db.put(Put::new("a", "1")).expect("it answers");
+    db.put(Put::new("a", "1")).expect("it responds");
     drop(db);
     assert!(
         !cluster.db.is_closed(),
@@ -277,7 +278,8 @@ fn write_that_is_interrupted_ends_also_when_it_was_sent() {
     );
 }
 
-/// A lease that is granted after its caller has gone is revoked, so that it does not live for its TTL.
+/// A lease that is granted after its caller has gone is revoked, so that it does not live for its
+/// TTL.
 #[test]
 fn lease_that_is_granted_too_late_is_given_back() {
     let _deadline = deadline();

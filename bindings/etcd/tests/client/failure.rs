@@ -96,7 +96,8 @@ fn options_of_the_wrong_kind_are_refused_by_name() {
     }
 }
 
-/// The write of a lost answer is not known to have been done, and is not done twice; a read is asked again.
+/// The write of a lost answer is not known to have been done, and is not done twice; a read is
+/// asked again.
 #[test]
 fn response_that_is_lost_is_an_unknown_outcome() {
     let _deadline = deadline();
@@ -149,7 +150,8 @@ fn response_that_is_lost_is_an_unknown_outcome() {
     assert!(read.join().expect("no panic").expect("get").is_some());
 }
 
-/// What was never sent is told apart from what may have been: it is tried again, and can be taken back.
+/// What was never sent is told apart from what may have been: it is tried again, and can be taken
+/// back.
 #[test]
 fn cluster_that_is_unreachable_for_a_while() {
     let _deadline = deadline();
@@ -220,7 +222,7 @@ fn endpoint_that_stops_responding_is_left() {
     let Some(program) = etcd() else { return };
     let flags = ["--grpc-keepalive-min-time", "50ms"];
     let members = Etcd::start_unready(&program, "silent", 1, "http", &flags);
-    until("etcd answers", || is_well(&members.member_url(0)));
+    until("etcd responds", || is_well(&members.member_url(0)));
     let proxies = [Proxy::start(members.port(0)), Proxy::start(members.port(0))];
     let address = format!("{},{}", proxies[0].url(), proxies[1].url());
     let options = Options::new().keep_alive_ms(300).request_timeout_ms(8_000);
@@ -329,8 +331,9 @@ fn record(db: &Db, after: Revision) -> Events {
         .collect()
 }
 
-/// Three members; the one that is spoken to is killed and started again, while a client writes, watches and keeps a
-/// lease: nothing acknowledged is lost, no event is lost or comes twice, the lease lives.
+/// Three members; the one that is spoken to is killed and started again, while a client writes,
+/// watches and keeps a lease: nothing acknowledged is lost, no event is lost or comes twice, the
+/// lease lives.
 #[test]
 fn endpoint_in_use_is_killed() {
     let _deadline = deadline();
@@ -485,7 +488,8 @@ fn connections_to_a_server_of_ours_are_cut() {
     cut_at_random(port(&server), &store);
 }
 
-/// A watcher whose place is compacted away while it has no connection learns of it, with the revision.
+/// A watcher whose place is compacted away while it has no connection learns of it, with the
+/// revision.
 #[test]
 fn watch_that_was_compacted_while_disconnected() {
     let _deadline = deadline();
@@ -517,7 +521,8 @@ fn watch_that_was_compacted_while_disconnected() {
     );
 }
 
-/// A watcher of a quiet key continues after a restart although a compaction has passed the revision of its start.
+/// A watcher of a quiet key continues after a restart although a compaction has passed the revision
+/// of its start.
 fn quiet_watcher_goes_on(db: &Db, direct: impl Fn() -> Db, restart: impl FnOnce()) {
     let watcher = db.watch(Watch::new("quiet")).expect("a watcher");
     let store = direct();
@@ -556,7 +561,7 @@ fn version(address: &str) -> String {
     )
     .expect("sent");
     let mut response = String::new();
-    std::io::Read::read_to_string(&mut stream, &mut response).expect("an answer");
+    std::io::Read::read_to_string(&mut stream, &mut response).expect("a response");
     let version = response
         .split("\"etcdserver\":\"")
         .nth(1)
@@ -603,7 +608,7 @@ fn watcher_of_an_old_etcd_waits_for_its_progress_reports() {
     let flags = ["--experimental-watch-progress-notify-interval", "200ms"];
     let mut members = Etcd::start_unready(&program, "quiet", 1, "http", &flags);
     let url = members.member_url(0);
-    until("etcd answers", || is_well(&url));
+    until("etcd responds", || is_well(&url));
     let open = || libkv_etcd::open(&url, Options::new()).expect("a cluster");
     let db = open();
     quiet_watcher_goes_on(&db, open, || {
@@ -625,7 +630,7 @@ fn watch_that_no_endpoint_creates_returns_the_reason() {
     let options = Options::new().request_timeout_ms(1_500);
     let mut said = String::new();
     until("it notices", || {
-        let db = libkv_etcd::open(&url, options.clone()).expect("it answers");
+        let db = libkv_etcd::open(&url, options.clone()).expect("it responds");
         let made = db.watch(Watch::new("a")).map(drop);
         said = made
             .err()

@@ -1,4 +1,5 @@
-//! A server in a process of its own: `serve_worker STORE` prints its address, and ends with its input.
+//! A server in a process of its own: `serve_worker STORE` prints its address, and ends with its
+//! input.
 
 use std::io::Read;
 

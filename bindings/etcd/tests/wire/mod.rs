@@ -1,5 +1,5 @@
-//! What the suites of this crate need: a server of ours in this process or in another, a real etcd, and
-//! plain clients.
+//! What the suites of this crate need: a server of ours in this process or in another, a real etcd,
+//! and plain clients.
 // each suite needs some of it
 #![allow(dead_code, missing_docs)]
 
@@ -335,8 +335,9 @@ pub fn watch(key: &str, range_end: &str) -> WatchCreateRequest {
     }
 }
 
-/// A server of ours in a process of its own, so that what it takes can be measured. The test that calls
-/// [`Process::start`] with its own name is run again there, and must call [`Process::is_it`] first.
+/// A server of ours in a process of its own, so that what it takes can be measured. The test that
+/// calls [`Process::start`] with its own name is run again there, and must call [`Process::is_it`]
+/// first.
 pub struct Process {
     child: Child,
     pub url: String,

@@ -4,7 +4,7 @@ from typing import Any, Final, Literal, Self, SupportsIndex, TypeVar, final, ove
 
 from typing_extensions import Buffer
 
-from libkv._types import AlarmKind, BytesLike, Durability, Op, OpResponse, Sign, SortOrder, SortTarget, Target
+from libkv._types import AlarmKind, BytesLike, CompareResult, Durability, Op, OpResponse, SortOrder, SortTarget, Target
 
 _T = TypeVar("_T")
 
@@ -13,6 +13,7 @@ __version__: Final[str]
 def open(
     target: Target,
     *,
+    # generated from bindings/vocabulary/vocabulary.toml: open
     create: bool | None = True,
     read_only: bool | None = False,
     durability: Durability | None = None,
@@ -36,17 +37,20 @@ def open(
     connect_timeout_ms: float | None = None,
     request_timeout_ms: float | None = None,
     keep_alive_ms: float | None = None,
+    # end of generated
 ) -> Db: ...
 def serve(
     db: Db,
     address: str = "127.0.0.1:0",
     *,
+    # generated from bindings/vocabulary/vocabulary.toml: serve
     cert_file: Target | None = None,
     key_file: Target | None = None,
     trusted_ca_file: Target | None = None,
     client_cert_auth: bool | None = False,
     max_request_bytes: int | None = None,
     max_txn_ops: int | None = None,
+    # end of generated
 ) -> Server: ...
 def _panic() -> None: ...
 def _codes() -> list[str]: ...
@@ -458,11 +462,13 @@ class Put:
         key: BytesLike | Put,
         value: BytesLike = b"",
         *,
+        # generated from bindings/vocabulary/vocabulary.toml: put
         lease: int = 0,
         prev_kv: bool = False,
         ignore_value: bool = False,
         ignore_lease: bool = False,
         durability: Durability | None = None,
+        # end of generated
     ) -> Self: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
@@ -477,6 +483,7 @@ class Range:
         prefix: BytesLike = ...,
         start: BytesLike = ...,
         end: BytesLike = ...,
+        # generated from bindings/vocabulary/vocabulary.toml: range
         revision: int = 0,
         limit: int = 0,
         sort_order: SortOrder = "none",
@@ -488,6 +495,7 @@ class Range:
         min_create_revision: int = 0,
         max_create_revision: int = 0,
         serializable: bool = False,
+        # end of generated
     ) -> Self: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
@@ -502,8 +510,10 @@ class Delete:
         prefix: BytesLike = ...,
         start: BytesLike = ...,
         end: BytesLike = ...,
+        # generated from bindings/vocabulary/vocabulary.toml: delete
         prev_kv: bool = False,
         durability: Durability | None = None,
+        # end of generated
     ) -> Self: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
@@ -512,15 +522,15 @@ class Delete:
 @final
 class Compare:
     @staticmethod
-    def version(key: BytesLike | Range, result: Sign, version: int) -> Compare: ...
+    def version(key: BytesLike | Range, result: CompareResult, version: int) -> Compare: ...
     @staticmethod
-    def create_revision(key: BytesLike | Range, result: Sign, revision: int) -> Compare: ...
+    def create_revision(key: BytesLike | Range, result: CompareResult, revision: int) -> Compare: ...
     @staticmethod
-    def mod_revision(key: BytesLike | Range, result: Sign, revision: int) -> Compare: ...
+    def mod_revision(key: BytesLike | Range, result: CompareResult, revision: int) -> Compare: ...
     @staticmethod
-    def value(key: BytesLike | Range, result: Sign, value: BytesLike) -> Compare: ...
+    def value(key: BytesLike | Range, result: CompareResult, value: BytesLike) -> Compare: ...
     @staticmethod
-    def lease(key: BytesLike | Range, result: Sign, lease: int) -> Compare: ...
+    def lease(key: BytesLike | Range, result: CompareResult, lease: int) -> Compare: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     __hash__: None  # type: ignore[assignment]
@@ -555,11 +565,13 @@ class Db:
         key: BytesLike | Put,
         value: BytesLike = b"",
         *,
+        # generated from bindings/vocabulary/vocabulary.toml: put
         lease: int = 0,
         prev_kv: bool = False,
         ignore_value: bool = False,
         ignore_lease: bool = False,
         durability: Durability | None = None,
+        # end of generated
     ) -> PutResponse: ...
     def get(self, key: BytesLike, *, revision: int = 0) -> KeyValue | None: ...
     def get_into(self, key: BytesLike, buffer: Buffer) -> int | None: ...
@@ -570,6 +582,7 @@ class Db:
         prefix: BytesLike = ...,
         start: BytesLike = ...,
         end: BytesLike = ...,
+        # generated from bindings/vocabulary/vocabulary.toml: range
         revision: int = 0,
         limit: int = 0,
         sort_order: SortOrder = "none",
@@ -581,6 +594,7 @@ class Db:
         min_create_revision: int = 0,
         max_create_revision: int = 0,
         serializable: bool = False,
+        # end of generated
     ) -> RangeResponse: ...
     def scan(
         self,
@@ -589,6 +603,7 @@ class Db:
         prefix: BytesLike = ...,
         start: BytesLike = ...,
         end: BytesLike = ...,
+        # generated from bindings/vocabulary/vocabulary.toml: range
         revision: int = 0,
         limit: int = 0,
         sort_order: SortOrder = "none",
@@ -600,6 +615,7 @@ class Db:
         min_create_revision: int = 0,
         max_create_revision: int = 0,
         serializable: bool = False,
+        # end of generated
     ) -> Scan: ...
     def delete(
         self,
@@ -608,8 +624,10 @@ class Db:
         prefix: BytesLike = ...,
         start: BytesLike = ...,
         end: BytesLike = ...,
+        # generated from bindings/vocabulary/vocabulary.toml: delete
         prev_kv: bool = False,
         durability: Durability | None = None,
+        # end of generated
     ) -> DeleteResponse: ...
     def txn(
         self,
@@ -653,11 +671,13 @@ class Db:
         prefix: BytesLike = ...,
         start: BytesLike = ...,
         end: BytesLike = ...,
+        # generated from bindings/vocabulary/vocabulary.toml: watch
         start_revision: int = 0,
         prev_kv: bool = False,
         no_put: bool = False,
         no_delete: bool = False,
         progress: bool = False,
+        # end of generated
     ) -> Watcher: ...
     def lease_grant(self, ttl_seconds: int, *, id: int = 0) -> LeaseGrantResponse: ...
     def lease_revoke(self, id: int) -> LeaseRevokeResponse: ...
@@ -708,6 +728,7 @@ class Snapshot:
         prefix: BytesLike = ...,
         start: BytesLike = ...,
         end: BytesLike = ...,
+        # generated from bindings/vocabulary/vocabulary.toml: range
         revision: int = 0,
         limit: int = 0,
         sort_order: SortOrder = "none",
@@ -719,6 +740,7 @@ class Snapshot:
         min_create_revision: int = 0,
         max_create_revision: int = 0,
         serializable: bool = False,
+        # end of generated
     ) -> RangeResponse: ...
     def scan(
         self,
@@ -727,6 +749,7 @@ class Snapshot:
         prefix: BytesLike = ...,
         start: BytesLike = ...,
         end: BytesLike = ...,
+        # generated from bindings/vocabulary/vocabulary.toml: range
         revision: int = 0,
         limit: int = 0,
         sort_order: SortOrder = "none",
@@ -738,6 +761,7 @@ class Snapshot:
         min_create_revision: int = 0,
         max_create_revision: int = 0,
         serializable: bool = False,
+        # end of generated
     ) -> Scan: ...
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...

@@ -86,15 +86,15 @@ impl Committer {
         }
     }
 
-    /// Revokes every lease that has expired, and waits for it. Other requests have their turn between
-    /// the steps.
+    /// Revokes every lease that has expired, and waits for it. Other requests have their turn
+    /// between the steps.
     pub fn expire_leases(&self, terms: Terms) -> Result<()> {
         while !matches!(self.run(Work::ExpireLeases, terms)?, Outcome::Step(true)) {}
         Ok(())
     }
 
-    /// Orders the worker to revoke every lease that has expired. If that fails it is tried again with
-    /// the next order.
+    /// Orders the worker to revoke every lease that has expired. If that fails it is tried again
+    /// with the next order.
     pub fn expire_leases_soon(&self) {
         self.order(|orders| &orders.expire_leases);
     }

@@ -1,9 +1,9 @@
 //! What a power cut may take, and why no revision is given twice after it.
 //!
-//! A lazy commit leaves LMDB's meta page in the page cache. Before the first lazy commit of a boot, a
-//! synced commit writes the boot's id into `meta.lazy_boot`. A writer that finds the id of another
-//! boot there must assume that acknowledged lazy commits are lost. It first writes, synced, a gap of
-//! revisions: a revision that a reader has seen must not come back with other contents.
+//! A lazy commit leaves LMDB's meta page in the page cache. Before the first lazy commit of a boot,
+//! a synced commit writes the boot's id into `meta.lazy_boot`. A writer that finds the id of
+//! another boot there must assume that acknowledged lazy commits are lost. It first writes, synced,
+//! a gap of revisions: a revision that a reader has seen must not come back with other contents.
 
 use crate::embedded::codec::{GAP, meta};
 use crate::embedded::lmdb::{Env, Tree};
@@ -47,8 +47,8 @@ pub(super) fn announce_lazy(env: &Env, boot: BootId) -> Result<()> {
     txn.commit(false)
 }
 
-/// Removes the note, for the last process that closes the store: after a successful sync a power cut
-/// can take nothing. The caller holds the write lock.
+/// Removes the note, for the last process that closes the store: after a successful sync a power
+/// cut can take nothing. The caller holds the write lock.
 pub(crate) fn withdraw_lazy(env: &Env, boot: BootId) -> Result<()> {
     let Some(boot) = boot else { return Ok(()) };
     let noted = env.read()?.get(Tree::Meta, meta::LAZY_BOOT)? == Some(&boot);

@@ -68,9 +68,9 @@ impl From<Error> for GroupFailure {
 
 /// Where the members of a group come from.
 pub(super) enum Members {
-    /// From the queue, until it is empty or the group is full. `in_turns`: the group may be limited so
-    /// that two halves of the clients take turns. Requests of waiting threads come one by one and take
-    /// turns without it; submitted requests come in batches.
+    /// From the queue, until it is empty or the group is full. `in_turns`: the group may be limited
+    /// so that two halves of the clients take turns. Requests of waiting threads come one by one
+    /// and take turns without it; submitted requests come in batches.
     Queue { in_turns: bool },
     /// This one only, after its group has failed.
     One(Arc<Pending>),
@@ -103,8 +103,8 @@ impl GroupCommit {
         }
     }
 
-    /// Applies the requests of a group in one transaction and commits them. The caller holds the write
-    /// lock.
+    /// Applies the requests of a group in one transaction and commits them. The caller holds the
+    /// write lock.
     pub fn run(&self, source: Members) -> Outcomes {
         let one = match &source {
             Members::One(member) => Some(member.clone()),
@@ -245,8 +245,9 @@ impl GroupCommit {
         Ok(took)
     }
 
-    /// After a failed commit the pages in the kernel cannot be trusted. A sync that succeeds makes them
-    /// valid again. If it fails too the store accepts no more writes until every process has left it.
+    /// After a failed commit the pages in the kernel cannot be trusted. A sync that succeeds makes
+    /// them valid again. If it fails too the store accepts no more writes until every process has
+    /// left it.
     fn failed_commit(&self, error: Error) -> Error {
         let path = self.env.path().display();
         if self.env.is_broken() {
@@ -295,8 +296,8 @@ impl GroupCommit {
     }
 
     /// Whether a group of these members may leave its meta page in the page cache. One member that
-    /// needs a flush makes the whole group flush, and so does a boot id that was not noted in time. A
-    /// sweep makes no revision, so it does not need the boot id.
+    /// needs a flush makes the whole group flush, and so does a boot id that was not noted in time.
+    /// A sweep makes no revision, so it does not need the boot id.
     fn is_lazy(&self, members: &[Arc<Pending>]) -> bool {
         let noted = self.lazy_announced.load(Ordering::Acquire);
         let may = |member: &Arc<Pending>| match member.work {
@@ -312,7 +313,7 @@ impl GroupCommit {
 
 /// Nanoseconds on a store's clock: since boot, or since 1970 for a manual clock.
 pub(crate) fn now_ns(clock: &Clock) -> u64 {
-    match clock.is_in_hand() {
+    match clock.is_manual() {
         true => u64::try_from(clock.unix_ms())
             .unwrap_or(0)
             .saturating_mul(1_000_000),

@@ -1,9 +1,10 @@
 //! How many requests a group takes, and how long it waits for more.
 //!
-//! Take many clients that each send the next request when they get a response. There are two ways to
-//! serve them. Together: all share every commit, and no commit runs while their next requests are on
-//! the way. Or in turns: one half is on the way while the other is committed, which costs two flushes
-//! instead of one. Together is better if a flush takes longer than the way, in turns if not.
+//! Take many clients that each send the next request when they get a response. There are two ways
+//! to serve them. Together: all share every commit, and no commit runs while their next requests
+//! are on the way. Or in turns: one half is on the way while the other is committed, which costs
+//! two flushes instead of one. Together is better if a flush takes longer than the way, in turns if
+//! not.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -13,8 +14,8 @@ use crate::mutex::lock;
 /// The longest wait of a group for the requests that it expects, and its share of a commit.
 const WAIT_MAX: Duration = Duration::from_millis(2);
 const COMMIT_PARTS: u32 = 4;
-/// While clients take turns the way is not measured. Each group forgets this share of it, so that it is
-/// measured again after a while.
+/// While clients take turns the way is not measured. Each group forgets this share of it, so that
+/// it is measured again after a while.
 const WAY_PARTS: u32 = 256;
 /// Each group forgets this share of the clients that were not seen again.
 const CLIENT_PARTS: usize = 64;
@@ -37,8 +38,8 @@ struct LastGroup {
     ended: Instant,
     /// Requests that came while it was committed.
     arrivals: usize,
-    /// The estimated number of active clients. One that is on the way at the end of a group was seen
-    /// before.
+    /// The estimated number of active clients. One that is on the way at the end of a group was
+    /// seen before.
     clients: usize,
     /// The time of a commit: the shorter of the last two, and the last.
     commit: Duration,
@@ -74,9 +75,9 @@ impl GroupDelay {
         });
     }
 
-    /// The plan of a group that begins now. It never waits if only one client is active, or after an
-    /// idle period. After other clients have stopped, the remaining one may wait a few more times,
-    /// until the estimate has decayed.
+    /// The plan of a group that begins now. It never waits if only one client is active, or after
+    /// an idle period. After other clients have stopped, the remaining one may wait a few more
+    /// times, until the estimate has decayed.
     pub fn plan(&self, now: Instant) -> Plan {
         let mut observed = lock(&self.observed);
         let Some(last) = observed.last else {

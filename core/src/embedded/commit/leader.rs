@@ -19,10 +19,11 @@ use crate::engine::Interrupt;
 use crate::error::{Code, Error, Result};
 use crate::request::Durability;
 
-/// A leader looks for an unfinished sweep before its first group and every so many groups.
+/// A leader looks for an unfinished sweep before its first group, then once in this many groups.
 const LEFTOVER_GROUPS: u64 = 1_024;
 
-/// What a leader does after it has given up leadership: a completion may write, and needs a leader then.
+/// What a leader does after it has given up leadership: a completion may write, and needs a leader
+/// then.
 #[derive(Default)]
 pub(super) struct FollowUp {
     pub completions: Vec<(Completion, Result<Outcome>)>,
@@ -37,8 +38,8 @@ thread_local! {
 }
 
 impl ThreadParker {
-    /// A thread that is ending may have lost its parker, and a completion that writes finds it in use:
-    /// both get a new one.
+    /// A thread that is ending may have lost its parker, and a completion that writes finds it in
+    /// use: both get a new one.
     fn take() -> ThreadParker {
         let parker = PARKER.try_with(Cell::take).ok().flatten();
         ThreadParker(Some(parker.unwrap_or_default()))
@@ -122,8 +123,8 @@ impl Committer {
         }
     }
 
-    /// Leads group after group until the own request has an outcome, then hands on. If the write lock
-    /// is not available in time the own request is given up.
+    /// Leads group after group until the own request has an outcome, then hands on. If the write
+    /// lock is not available in time the own request is given up.
     fn lead(&self, own: &Pending, interrupt: Option<Interrupt>) -> Result<()> {
         let mut follow_up = FollowUp::default();
         let mut result = Ok(());
@@ -152,8 +153,8 @@ impl Committer {
         result
     }
 
-    /// After a group: first its members are woken, then leadership is handed on, then the commit signal
-    /// is given.
+    /// After a group: first its members are woken, then leadership is handed on, then the commit
+    /// signal is given.
     pub(super) fn finish(&self, outcomes: Outcomes, hand_on: bool, follow_up: &mut FollowUp) {
         let succeeded = outcomes.iter().any(|(_, outcome)| outcome.is_ok());
         follow_up.sweep |= outcomes
@@ -205,8 +206,8 @@ impl Committer {
         )
     }
 
-    /// Whether a sweep is unfinished, perhaps that of another process. From time to time only, together
-    /// with the check for dead readers, which make the file grow.
+    /// Whether a sweep is unfinished, perhaps that of another process. From time to time only,
+    /// together with the check for dead readers, which make the file grow.
     fn has_leftover(&self) -> bool {
         if !self
             .0
@@ -229,8 +230,8 @@ impl Committer {
         self.0.groups.store(0, Ordering::Relaxed);
     }
 
-    /// Sweeps to the end. Other requests have their turn between the steps. After an error the worker
-    /// continues.
+    /// Sweeps to the end. Other requests have their turn between the steps. After an error the
+    /// worker continues.
     pub(super) fn sweep_for_caller(&self, terms: Terms) -> Result<()> {
         // a step that a power cut takes back is only done again
         let terms = Terms {
@@ -250,7 +251,8 @@ impl Committer {
     }
 }
 
-/// Calls `interrupt`. If it panics the request is withdrawn first: the queue must not lose its leader.
+/// Calls `interrupt`. If it panics the request is withdrawn first: the queue must not lose its
+/// leader.
 fn interrupts(interrupt: Interrupt, panicked: &Cell<Option<Box<dyn Any + Send>>>) -> bool {
     catch_unwind(AssertUnwindSafe(interrupt)).unwrap_or_else(|panic| {
         panicked.set(Some(panic));
@@ -258,8 +260,8 @@ fn interrupts(interrupt: Interrupt, panicked: &Cell<Option<Box<dyn Any + Send>>>
     })
 }
 
-/// The error of a compaction that was made, but whose caller could not wait for the space. Its code must
-/// not mean that nothing was written.
+/// The error of a compaction that was made, but whose caller could not wait for the space. Its code
+/// must not mean that nothing was written.
 pub(super) fn sweep_error(error: Error) -> Error {
     let message = "the compaction is done, but its space is not reusable yet; that continues in the background";
     match error.code() {

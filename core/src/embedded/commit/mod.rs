@@ -1,10 +1,10 @@
 //! Group commit. The first writer becomes the leader: it takes the write lock, applies all waiting
 //! requests in one transaction, commits once and hands out the responses.
 //!
-//! After a commit the leader unlocks, wakes the members of its group, hands leadership to the oldest
-//! request that waits with a thread (if there is none, to the worker), gives the commit signal, and
-//! runs completions. The worker is one thread, started on first use. It leads for requests without a
-//! thread, sweeps behind compactions and revokes leases that have expired.
+//! After a commit the leader unlocks, wakes the members of its group, hands leadership to the
+//! oldest request that waits with a thread (if there is none, to the worker), gives the commit
+//! signal, and runs completions. The worker is one thread, started on first use. It leads for
+//! requests without a thread, sweeps behind compactions and revokes leases that have expired.
 //!
 //! | file | contents |
 //! |---|---|

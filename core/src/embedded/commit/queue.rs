@@ -1,7 +1,8 @@
 //! The queue of writers: the waiting requests, who leads, and how a request leaves the queue.
 //!
-//! A request is QUEUED, then TAKEN by a leader and DONE. Or it is GONE, because it was withdrawn or its
-//! deadline passed first. One compare-and-swap decides, so a request that has timed out never runs.
+//! A request is QUEUED, then TAKEN by a leader and DONE. Or it is GONE, because it was withdrawn or
+//! its deadline passed first. One compare-and-swap decides, so a request that has timed out never
+//! runs.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -181,7 +182,8 @@ impl Pending {
         }
     }
 
-    /// Whether the worker must sweep behind it: a compaction whose caller does not wait for the space.
+    /// Whether the worker must sweep behind it: a compaction whose caller does not wait for the
+    /// space.
     pub fn leaves_sweep(&self) -> bool {
         match &self.work {
             Work::Request(Request::Compact(compact)) => !(compact.physical && self.has_thread()),
@@ -229,8 +231,8 @@ struct Inner {
 }
 
 impl Queue {
-    /// Joins the queue. True: the caller must provide a leader, itself if it waits with a thread, the
-    /// worker if not.
+    /// Joins the queue. True: the caller must provide a leader, itself if it waits with a thread,
+    /// the worker if not.
     pub fn join(&self, pending: Arc<Pending>) -> bool {
         let mut inner = lock(&self.inner);
         let by_thread = pending.has_thread();
@@ -275,9 +277,9 @@ impl Queue {
         }
     }
 
-    /// For a leader that has taken all waiting requests, `have` of `expected`: sleeps until more wait.
-    /// It wakes up once half of the rest have come, to sleep less often. False: none came in time, or
-    /// none is missing.
+    /// For a leader that has taken all waiting requests, `have` of `expected`: sleeps until more
+    /// wait. It wakes up once half of the rest have come, to sleep less often. False: none came in
+    /// time, or none is missing.
     pub fn wait_for(&self, expected: usize, have: usize, until: Instant) -> bool {
         let mut inner = lock(&self.inner);
         inner.wakes_at = expected.saturating_sub(have).div_ceil(2);
@@ -378,14 +380,15 @@ impl Queue {
         })
     }
 
-    /// Hands leadership on: to the oldest request with a thread; if there is none to the worker; if the
-    /// queue is empty to nothing.
+    /// Hands leadership on: to the oldest request with a thread; if there is none to the worker; if
+    /// the queue is empty to nothing.
     pub fn hand_on(&self) -> Successor {
         let mut inner = lock(&self.inner);
         inner.waiting.retain(|pending| pending.is_queued());
         for pending in &inner.waiting {
             if let Waiter::Thread(thread) = &pending.waiter {
-                // under the lock: a thread that gives up at this moment checks it under the lock too
+                // under the lock: a thread that gives up at this moment checks it under the lock
+                // too
                 pending.appointed.store(true, Ordering::Release);
                 thread.unpark();
                 return Successor::Thread;

@@ -1,5 +1,5 @@
-//! The worker thread: it leads for requests without a thread, refuses those that time out, sweeps, and
-//! revokes leases that have expired.
+//! The worker thread: it leads for requests without a thread, refuses those that time out, sweeps,
+//! and revokes leases that have expired.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +22,8 @@ use crate::request::Durability;
 
 /// The worker's longest wait for the write lock, to revoke leases. The next order tries again.
 const EXPIRY_TIMEOUT: Duration = Duration::from_secs(5);
-/// The worker's longest wait for the write lock, to sweep. Then the waiting completions get an error.
+/// The worker's longest wait for the write lock, to sweep. Then the waiting completions get an
+/// error.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Committer {
@@ -32,7 +33,8 @@ impl Committer {
         if worker.is_none() {
             match self.start_worker() {
                 Ok(started) => *worker = Some(started),
-                // the thread could not be started: this one does it, which delays its caller a little
+                // the thread could not be started: this one does it, which delays its caller a
+                // little
                 Err(orders) => {
                     drop(worker);
                     which(&orders).store(true, Ordering::Release);
@@ -71,9 +73,9 @@ impl Committer {
         }
     }
 
-    /// Stops the worker, after it has led what is queued. The caller has dropped the last handle, so
-    /// nothing can be queued any more. If this is the worker itself, because a completion dropped the
-    /// last handle, its thread is returned for another thread to wait for.
+    /// Stops the worker, after it has led what is queued. The caller has dropped the last handle,
+    /// so nothing can be queued any more. If this is the worker itself, because a completion
+    /// dropped the last handle, its thread is returned for another thread to wait for.
     pub fn stop(&self) -> Option<JoinHandle<()>> {
         let thread = lock(&self.0.worker).as_mut().and_then(|worker| {
             worker.order(|orders| &orders.stop);
@@ -86,8 +88,9 @@ impl Committer {
         None
     }
 
-    /// Does what was ordered until there is no order left. Each order has its turn in every round: a
-    /// completion that writes orders the next lead at once, which must not delay the other orders.
+    /// Does what was ordered until there is no order left. Each order has its turn in every round:
+    /// a completion that writes orders the next lead at once, which must not delay the other
+    /// orders.
     fn carry_out(&self, orders: &Orders) {
         loop {
             // these two also after the order to stop: every queued request gets an outcome
@@ -113,8 +116,8 @@ impl Committer {
         }
     }
 
-    /// Leads one group for requests without a thread, then hands on. If a thread leads meanwhile there
-    /// is nothing to do.
+    /// Leads one group for requests without a thread, then hands on. If a thread leads meanwhile
+    /// there is nothing to do.
     fn lead_for_completions(&self) {
         let group = &self.0.group;
         if !group.queue.begin_as_worker() {
@@ -174,14 +177,15 @@ impl Committer {
         let _ = self.expire_leases(terms);
     }
 
-    /// Whether the worker must stop waiting for the write lock of its own maintenance: it was ordered to
-    /// stop, or a request without a thread has timed out, which only the worker can refuse.
+    /// Whether the worker must stop waiting for the write lock of its own maintenance: it was
+    /// ordered to stop, or a request without a thread has timed out, which only the worker can
+    /// refuse.
     fn is_worker_needed(&self, orders: &Orders) -> bool {
         orders.must_stop() || self.0.group.queue.has_timed_out(Instant::now())
     }
 
-    /// Sweeps, then runs the completions that wait for it. A sweep that fails or is stopped continues
-    /// later: its compaction is recorded in the store.
+    /// Sweeps, then runs the completions that wait for it. A sweep that fails or is stopped
+    /// continues later: its compaction is recorded in the store.
     fn sweep_for_completions(&self, orders: &Orders) {
         let waiting = std::mem::take(&mut *lock(&self.0.unswept));
         let swept = self.sweep_until_stopped(orders);
@@ -303,8 +307,8 @@ mod tests {
         });
     }
 
-    /// The worker also waits for the lock to sweep and to revoke leases. A request that is submitted
-    /// meanwhile times out with its own timeout, not with the worker's.
+    /// The worker also waits for the lock to sweep and to revoke leases. A request that is
+    /// submitted meanwhile times out with its own timeout, not with the worker's.
     #[test]
     fn submit_times_out_while_the_worker_waits_for_the_lock() {
         let store = opening::open(Path::new(":memory:"), &Options::new()).expect("a store");

@@ -260,7 +260,7 @@ impl<'o> Opening<'o> {
                 self.busy("is open through another copy of libkv in this process")
             }));
         }
-        let manual_clock = self.settings.clock.is_in_hand();
+        let manual_clock = self.settings.clock.is_manual();
         if !guard.try_present(manual_clock)? {
             return refused(match manual_clock {
                 true => self.busy("is open in other processes; a manual clock needs exclusive use"),

@@ -26,7 +26,8 @@ pub(crate) struct Hub {
     count: AtomicUsize,
     /// How many of them report progress.
     progress: AtomicUsize,
-    /// The shortest interval of a progress report, or one that was the shortest; 0 if there are none.
+    /// The shortest interval of a progress report, or one that was the shortest; 0 if there are
+    /// none.
     progress_ms: AtomicU64,
 }
 
@@ -47,7 +48,8 @@ struct Inner {
 }
 
 impl Inner {
-    /// Matches a part of the events after `upto` against the index. Returns the last revision matched.
+    /// Matches a part of the events after `upto` against the index. Returns the last revision
+    /// matched.
     fn match_events(
         &mut self,
         txn: &Txn,
@@ -180,9 +182,9 @@ impl Hub {
         }
     }
 
-    /// Examines what was written up to now, and no more: writers may be faster than this. Returns the
-    /// wakers to call once no lock is held. An error (for example no free reader slot) ends it; the
-    /// next call tries again.
+    /// Examines what was written up to now, and no more: writers may be faster than this. Returns
+    /// the wakers to call once no lock is held. An error (for example no free reader slot) ends it;
+    /// the next call tries again.
     pub fn examine(&self, env: &Env) -> Vec<Waker> {
         let (mut wakers, mut until) = (Vec::new(), None);
         while let Ok(Some(step)) = self.step(env, &mut wakers) {

@@ -1,28 +1,28 @@
-//! Who watches a key: single keys by hash, ranges by their bounds.
+//! Finds the watchers of a key: single keys with a hash map, ranges with an interval tree.
 
 use std::collections::HashMap;
 
 use crate::model::KeyRange;
 
-/// Finds all watchers whose range has a key.
+/// Finds all watchers whose range contains a key.
 #[derive(Default)]
 pub(super) struct Index {
     keys: HashMap<Vec<u8>, Vec<u64>>,
-    /// By beginning, then end; those of one range stand together.
+    /// Sorted by start, then end. Watchers of the same range share an entry.
     ranges: Vec<Interval>,
-    /// The latest end of each subtree, the ranges being a balanced tree with its root in the
-    /// middle; empty when it must be made anew.
+    /// The latest end of each subtree. The sorted ranges are a balanced tree with its root in the
+    /// middle. Empty if it must be computed again.
     latest: Vec<Option<Vec<u8>>>,
 }
 
 struct Interval {
     start: Vec<u8>,
-    /// None is no end.
+    /// `None`: no end.
     end: Option<Vec<u8>>,
     ids: Vec<u64>,
 }
 
-/// Later than every key.
+/// Whether the first end is later; `None` is later than every key.
 fn is_later(a: &Option<Vec<u8>>, b: &Option<Vec<u8>>) -> bool {
     match (a, b) {
         (None, _) => true,
@@ -80,7 +80,7 @@ impl Index {
         }
     }
 
-    /// Hands each watcher of `key` to `found`.
+    /// Calls `found` with each watcher of `key`.
     pub fn find(&mut self, key: &[u8], mut found: impl FnMut(u64)) {
         if let Some(ids) = self.keys.get(key) {
             ids.iter().for_each(|id| found(*id));
@@ -93,7 +93,7 @@ impl Index {
     }
 }
 
-/// Fills in the latest end of every subtree.
+/// Computes the latest end of every subtree.
 fn measure(ranges: &[Interval], latest: &mut [Option<Vec<u8>>]) {
     if ranges.is_empty() {
         return;
@@ -114,7 +114,8 @@ fn measure(ranges: &[Interval], latest: &mut [Option<Vec<u8>>]) {
     }
 }
 
-/// Every range of this subtree that has the key: none if even its latest end is not after it.
+/// Visits the ranges of this subtree that contain the key. There are none if its latest end is not
+/// after the key.
 fn visit(ranges: &[Interval], latest: &[Option<Vec<u8>>], key: &[u8], found: &mut impl FnMut(u64)) {
     let Some(interval) = ranges.get(ranges.len() / 2) else {
         return;
@@ -137,9 +138,9 @@ fn visit(ranges: &[Interval], latest: &[Option<Vec<u8>>], key: &[u8], found: &mu
 mod tests {
     use super::*;
 
-    /// Every range and key over three letters, beside a look at each.
+    /// Every range and key over three letters, compared with a linear search.
     #[test]
-    fn finds_what_a_look_at_each_finds() {
+    fn index_finds_what_a_linear_search_finds() {
         let mut words: Vec<Vec<u8>> = vec![vec![]];
         for length in 1..3 {
             for number in 0..3usize.pow(length) {

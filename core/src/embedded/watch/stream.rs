@@ -46,8 +46,8 @@ impl<S: HubOwner> SubscriptionStream<S> {
     }
 }
 
-/// `now` is called only if progress is to be reported: it costs as much as the rest. With `briefly` it
-/// returns after one stretch of the log without a match.
+/// `now` is called only if progress is to be reported: it costs as much as the rest. With `briefly`
+/// it returns after one stretch of the log without a match.
 fn next_page(
     subscription: &Subscription,
     hub: &Hub,
@@ -198,8 +198,8 @@ mod tests {
     use crate::recipe::Watcher;
     use crate::request::{Durability, Op, Put, Txn, Watch};
 
-    /// An event that cannot be read must not leave watchers waiting: each gets an error once, and so do
-    /// the leaders of an election.
+    /// An event that cannot be read must not leave watchers waiting: each gets an error once, and
+    /// so do the leaders of an election.
     #[test]
     fn watch_ends_at_a_damaged_event() {
         let patience = Duration::from_secs(20);

@@ -1,5 +1,5 @@
-//! The follower in Rust: `follower follow STORE HOW FILE`; and what it follows: `follower write STORE
-//! NAME UPTO`.
+//! The follower in Rust: `follower follow STORE HOW FILE`; and what it follows: `follower write
+//! STORE NAME UPTO`.
 
 use std::io::Write;
 
@@ -24,8 +24,8 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("text")
 }
 
-/// Writes on where `NAME/last` says that it was killed, until so many revisions are written. Each has
-/// three events, now and then one of them a deletion.
+/// Writes on where `NAME/last` says that it was killed, until this number of revisions is written.
+/// Each has three events, now and then one of them a deletion.
 fn write(store: &str, name: &str, upto: u64) {
     let db = open(store);
     let last = format!("{name}/last");

@@ -1,5 +1,5 @@
-//! Prints random scripts as a file of cases, with the model's answers: `random_cases SEED SCRIPTS`.
-//! The suites of other languages run it like any other file of cases.
+//! Prints random scripts as a file of cases, with the responses of the model: `random_cases SEED
+//! SCRIPTS`. The suites of other languages run it like any other file of cases.
 
 use libkv_conformance::random;
 

@@ -1,4 +1,5 @@
-//! Alarms as they should be. A quota is no matter of the model, which has no pages: only what follows from it.
+//! Alarms as they should be. A quota is no matter of the model, which has no pages: only what
+//! follows from it.
 
 use libkv::*;
 

@@ -1,17 +1,11 @@
-//! Locks and elections as they should be, for one who asks alone: etcd's keys, and nobody to wait for.
+//! Locks and elections as they should be, for one who asks alone: etcd's keys, and no other holder
+//! to wait for.
 
 use libkv::*;
 
+use super::state::Held;
 use super::{Model, When, refuse};
 use crate::script::{self, CLAIM_TTL_SECONDS, Step};
-
-/// What somebody holds: a lease with a key on it.
-#[derive(Clone, Debug)]
-pub(super) struct Held {
-    lease: LeaseId,
-    key: Vec<u8>,
-    revision: Revision,
-}
 
 impl Model {
     fn hold(&mut self, name: &[u8], value: &[u8]) -> Result<Held> {
@@ -37,7 +31,7 @@ impl Model {
 
     fn let_go(&mut self, held: Option<Held>) {
         if let Some(held) = held {
-            // gone already if somebody revoked it
+            // gone already if it was revoked
             let _ = self.revoke(held.lease);
         }
     }

@@ -1,35 +1,13 @@
 //! Leases as they should be: a number, a TTL, a deadline on the model's own clock.
 
-use std::collections::BTreeMap;
-
 use libkv::*;
 
+use super::state::Lease;
 use super::{Model, When, refuse};
 use crate::script;
 
 /// The greatest TTL there is.
 const TTL_MAX: i64 = 9_000_000_000;
-
-/// All leases, and the time.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Leases {
-    /// Seconds since the start.
-    pub now: i64,
-    by_id: BTreeMap<LeaseId, Lease>,
-    /// Places that leases stand in, each in the lowest that was free; it is the order in which those
-    /// go that expire at one moment. (The contract gives none.)
-    places: Vec<Option<LeaseId>>,
-    /// The minute that each revision was written in, for those that were.
-    minutes: BTreeMap<Revision, i64>,
-}
-
-#[derive(Clone, Debug)]
-struct Lease {
-    granted: i64,
-    deadline: i64,
-    /// A lock or an election keeps it alive.
-    kept: bool,
-}
 
 impl Model {
     pub(super) fn lease_exists(&mut self, id: LeaseId) -> Result<()> {

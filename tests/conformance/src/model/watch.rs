@@ -4,36 +4,15 @@ use std::collections::BTreeMap;
 
 use libkv::*;
 
+use super::state::Watching;
 use super::{Model, When, event, inside, refuse};
 use crate::script::{self, Step};
 
-/// A watcher that asked for it reports after so many seconds without a batch.
+/// A watcher that asked for it reports after this number of seconds without a batch.
 const PROGRESS: i64 = 600;
 
 /// Events by their revision.
 type Batches = BTreeMap<Revision, Vec<Event>>;
-
-/// One watcher.
-#[derive(Clone, Debug)]
-pub struct Watching {
-    watch: Watch,
-    next: Revision,
-    ended: Option<Error>,
-    delivered: i64,
-    report: bool,
-}
-
-impl Watching {
-    /// Revisions below this one have been delivered or do not concern it.
-    pub fn position(&self) -> Revision {
-        self.next
-    }
-
-    /// Says that everything below `revision` has been delivered or does not concern it.
-    pub fn move_to(&mut self, revision: Revision) {
-        self.next = self.next.max(revision);
-    }
-}
 
 fn compacted<T>() -> Result<T> {
     refuse(
@@ -44,6 +23,10 @@ fn compacted<T>() -> Result<T> {
 
 impl Model {
     /// A watcher that begins now.
+    ///
+    /// # Errors
+    ///
+    /// As a store: `compacted`, `invalid_argument`.
     pub fn watching(&self, watch: &Watch) -> Result<Watching> {
         let mut watch = watch.clone();
         if watch.range.key.is_empty() {
@@ -119,7 +102,11 @@ impl Model {
         first.map(|(revision, events)| WatchBatch { revision, events })
     }
 
-    /// Takes a watcher's next batch, or answers why it is at its end.
+    /// Takes a watcher's next batch, or returns why it has ended.
+    ///
+    /// # Errors
+    ///
+    /// The reason of its end.
     pub fn take_batch(&self, watching: &mut Watching) -> Result<Option<WatchBatch>> {
         if let Some(error) = &watching.ended {
             return Err(error.clone());

@@ -1,0 +1,135 @@
+// Generated, do not edit: change bindings/vocabulary/vocabulary.toml and run `cargo vocabulary`.
+
+//! The numbers that requests and responses cross with; `lib/numbers.js` has the same.
+
+use libkv::*;
+
+/// What is asked of a store, first byte of a request.
+pub mod kind {
+    pub const GET: u8 = 0;
+    pub const RANGE: u8 = 1;
+    pub const PUT: u8 = 2;
+    pub const DELETE: u8 = 3;
+    pub const TXN: u8 = 4;
+    pub const COMPACT: u8 = 5;
+    pub const HISTORY: u8 = 6;
+    pub const STATUS: u8 = 7;
+    pub const CHECK: u8 = 8;
+    pub const SNAPSHOT: u8 = 9;
+    pub const SCAN: u8 = 10;
+    pub const EVENTS: u8 = 11;
+    pub const DIFF: u8 = 12;
+    pub const LEASE_GRANT: u8 = 13;
+    pub const LEASE_REVOKE: u8 = 14;
+    pub const LEASE_KEEP_ALIVE: u8 = 15;
+    pub const LEASE_TIME_TO_LIVE: u8 = 16;
+    pub const LEASE_LIST: u8 = 17;
+    pub const REVISION_AT: u8 = 18;
+    pub const ALARM_LIST: u8 = 19;
+    pub const ALARM_ACTIVATE: u8 = 20;
+    pub const ALARM_DISARM: u8 = 21;
+}
+
+/// What a response begins with.
+pub mod response {
+    pub const ERROR: u8 = 0;
+    pub const NONE: u8 = 1;
+    pub const PAIR: u8 = 2;
+    pub const PUT: u8 = 3;
+    pub const RANGE: u8 = 4;
+    pub const DELETE: u8 = 5;
+    pub const TXN: u8 = 6;
+    pub const COMPACT: u8 = 7;
+    pub const STATUS: u8 = 8;
+    pub const CHECK: u8 = 9;
+    pub const EVENTS: u8 = 10;
+    pub const DIFF: u8 = 11;
+    pub const PAIRS: u8 = 12;
+    pub const NUMBER: u8 = 13;
+    pub const BATCHES: u8 = 14;
+    pub const LEASE_GRANT: u8 = 15;
+    pub const LEASE_REVOKE: u8 = 16;
+    pub const LEASE_KEEP_ALIVE: u8 = 17;
+    pub const LEASE_TIME_TO_LIVE: u8 = 18;
+    pub const LEASES: u8 = 19;
+    pub const LEASE: u8 = 20;
+    pub const CLAIM: u8 = 21;
+    pub const SERVER: u8 = 22;
+    pub const ALARMS: u8 = 23;
+}
+
+/// The value of a number; `None` for numbers without a meaning.
+pub fn durability(number: u8) -> Option<Durability> {
+    Some(match number {
+        1 => Durability::Sync,
+        2 => Durability::Lazy,
+        3 => Durability::None,
+        _ => return None,
+    })
+}
+
+pub mod range_kind {
+    pub const KEY: u8 = 0;
+    pub const PREFIX: u8 = 1;
+    pub const BETWEEN: u8 = 2;
+    pub const FROM_KEY: u8 = 3;
+    pub const ALL: u8 = 4;
+}
+
+/// The value of a number; `None` for numbers without a meaning.
+pub fn sort_order(number: u8) -> Option<SortOrder> {
+    Some(match number {
+        0 => SortOrder::None,
+        1 => SortOrder::Ascend,
+        2 => SortOrder::Descend,
+        _ => return None,
+    })
+}
+
+/// The value of a number; `None` for numbers without a meaning.
+pub fn sort_target(number: u8) -> Option<SortTarget> {
+    Some(match number {
+        0 => SortTarget::Key,
+        1 => SortTarget::Version,
+        2 => SortTarget::Create,
+        3 => SortTarget::Mod,
+        4 => SortTarget::Value,
+        _ => return None,
+    })
+}
+
+pub mod compare_target {
+    pub const VERSION: u8 = 0;
+    pub const CREATE_REVISION: u8 = 1;
+    pub const MOD_REVISION: u8 = 2;
+    pub const VALUE: u8 = 3;
+    pub const LEASE: u8 = 4;
+}
+
+/// The value of a number; `None` for numbers without a meaning.
+pub fn compare_result(number: u8) -> Option<CompareResult> {
+    Some(match number {
+        0 => CompareResult::Equal,
+        1 => CompareResult::Greater,
+        2 => CompareResult::Less,
+        3 => CompareResult::NotEqual,
+        _ => return None,
+    })
+}
+
+/// The value of a number; `None` for numbers without a meaning.
+pub fn alarm_kind(number: u8) -> Option<AlarmKind> {
+    Some(match number {
+        1 => AlarmKind::NoSpace,
+        2 => AlarmKind::Corrupt,
+        _ => return None,
+    })
+}
+
+/// The number of a kind of alarms.
+pub fn alarm_kind_number(kind: AlarmKind) -> u8 {
+    match kind {
+        AlarmKind::NoSpace => 1,
+        AlarmKind::Corrupt => 2,
+    }
+}
