@@ -142,7 +142,7 @@ impl Db {
     /// # Errors
     ///
     /// `invalid_argument` (empty key), `compacted`, `future_revision`. The error has the compacted
-    /// or the current revision ([`Error::revision`]).
+    /// or the current revision ([`Error::revision`](crate::Error::revision)).
     pub fn get_at(&self, key: impl AsRef<[u8]>, revision: Revision) -> Result<Option<KeyValue>> {
         self.engine.get(nonempty(key.as_ref())?, revision.max(0))
     }

@@ -62,6 +62,7 @@ fn run(check: bool) -> Result<bool, String> {
         python::codes(&table),
         python::words(&table),
         python::options(&table),
+        python::exports(&table),
         python::types(&table),
         python::stubs(&table),
         python::signatures(&table, "bindings/python/src/db.rs"),

@@ -256,6 +256,20 @@ fn stub(kind: &Kind) -> (String, String) {
     (annotation.to_string(), default)
 }
 
+/// The regions of `__init__.py`: the names of the exceptions. Type checkers read them only from a list
+/// in the file itself.
+pub fn exports(table: &Table) -> Output {
+    let classes: BTreeSet<String> = table.codes.iter().map(|code| code.exception()).collect();
+    let imports = classes.iter().map(|class| match class.as_str() {
+        "TimeoutError" => format!("{class},  # noqa: A004 - it is a built-in TimeoutError too\n"),
+        _ => format!("{class},\n"),
+    });
+    let names = classes.iter().map(|class| format!("\"{class}\",\n"));
+    Output::regions("bindings/python/python/libkv/__init__.py")
+        .region("imports", imports.collect())
+        .region("names", names.collect())
+}
+
 /// The regions of `_types.py`.
 pub fn types(table: &Table) -> Output {
     let mut aliases = String::new();

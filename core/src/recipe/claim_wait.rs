@@ -87,6 +87,10 @@ impl ClaimWait {
     ///
     /// After the time limit, and after a cancellation, it waits at most 600 ms more until the key and
     /// the lease are deleted.
+    ///
+    /// # Errors
+    ///
+    /// That of `sleep`, which cancels the claim; inside it, the error of the claim.
     pub fn wait<E>(
         self,
         mut sleep: impl FnMut(Option<Instant>) -> std::result::Result<(), E>,
@@ -126,6 +130,10 @@ impl ClaimWait {
 }
 
 /// Runs a request and waits for its result on this thread. `before` is called before the wait.
+///
+/// # Errors
+///
+/// Those of [`Lock::acquire`](crate::Lock::acquire).
 pub fn claim_blocking(
     request: ClaimRequest,
     before: impl FnOnce(ClaimCanceller),

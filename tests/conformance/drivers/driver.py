@@ -1,7 +1,7 @@
 """The conformance driver of Python: driver.py [--aio] STORE|ADDRESS [limits=etcd].
 
-It reads one step a line, executes it, and prints the response as a line. tests/conformance/README.md
-describes the language. With --aio every step goes through libkv.aio.
+It reads one step a line, executes it, and prints the response as a line.
+tests/conformance/README.md describes the language. With --aio every step goes through libkv.aio.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Watch a store and write one line for each batch: follower.py STORE HOW FILE.
 
-tests/conformance/src/follow.rs defines the form of the line. After a kill it continues behind the last
-complete line. It ends at the key `end`. HOW is all, or puts (under a/ to e).
+tests/conformance/src/follow.rs defines the form of the line. After a kill it continues behind the
+last complete line. It ends at the key `end`. HOW is all, or puts (under a/ to e).
 """
 
 import sys

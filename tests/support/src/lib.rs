@@ -1,5 +1,9 @@
 //! What the tests of several crates share: deadlines, random numbers, real etcds and their shell
 //! client, a server in this process, and HTTP by hand.
+#![allow(
+    clippy::missing_errors_doc,
+    reason = "an error of a helper ends the test"
+)]
 
 #[cfg(feature = "server")]
 pub mod certificates;

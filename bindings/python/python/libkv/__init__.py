@@ -17,8 +17,41 @@ Keys and values are returned as bytes; arguments are bytes, any contiguous buffe
 UTF-8). Errors are subclasses of libkv.Error, one for each code; a missing key is None.
 """
 
-from libkv import _codes
-from libkv._codes import *  # noqa: F403 - one class for each code, listed there
+from libkv._codes import (
+    # generated from bindings/vocabulary/vocabulary.toml: imports
+    BusyError,
+    CancelledError,
+    ClosedError,
+    CompactedError,
+    ConflictError,
+    CorruptError,
+    DuplicateKeyError,
+    ExistsError,
+    FailedPreconditionError,
+    ForkedError,
+    FullError,
+    FutureRevisionError,
+    IncompatibleError,
+    InternalError,
+    InvalidArgumentError,
+    IoError,
+    KeyNotFoundError,
+    LeaseExistsError,
+    LeaseLostError,
+    LeaseNotFoundError,
+    NotAStoreError,
+    NotFoundError,
+    PermissionDeniedError,
+    ReadOnlyError,
+    TimeoutError,  # noqa: A004 - it is a built-in TimeoutError too
+    TooLargeError,
+    TooManyOpsError,
+    UnauthenticatedError,
+    UnavailableError,
+    UnknownOutcomeError,
+    UnsupportedError,
+    # end of generated
+)
 from libkv._errors import Error
 from libkv._libkv import (
     AlarmMember,
@@ -62,7 +95,40 @@ from libkv._libkv import (
     serve,
 )
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - the exceptions come first
+    # generated from bindings/vocabulary/vocabulary.toml: names
+    "BusyError",
+    "CancelledError",
+    "ClosedError",
+    "CompactedError",
+    "ConflictError",
+    "CorruptError",
+    "DuplicateKeyError",
+    "ExistsError",
+    "FailedPreconditionError",
+    "ForkedError",
+    "FullError",
+    "FutureRevisionError",
+    "IncompatibleError",
+    "InternalError",
+    "InvalidArgumentError",
+    "IoError",
+    "KeyNotFoundError",
+    "LeaseExistsError",
+    "LeaseLostError",
+    "LeaseNotFoundError",
+    "NotAStoreError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "ReadOnlyError",
+    "TimeoutError",
+    "TooLargeError",
+    "TooManyOpsError",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "UnknownOutcomeError",
+    "UnsupportedError",
+    # end of generated
     "AlarmMember",
     "CheckReport",
     "Clock",
@@ -104,4 +170,3 @@ __all__ = [
     "open",
     "serve",
 ]
-__all__ += _codes.__all__

@@ -133,7 +133,7 @@ impl Writer<'_> {
         }
         Err(full(format_args!(
             "{used} bytes are in use and the request needs {cost}, but max_bytes is {most}: \
-             delete and compact, or raise it"
+             delete keys and compact, or raise max_bytes"
         )))
     }
 
