@@ -257,7 +257,7 @@ fn snapshot_that_is_cut_or_altered_is_refused_and_leaves_nothing() {
     };
     refused(b"", false, "missing hash");
     refused(&good[..good.len() - 32], false, "missing hash");
-    refused(&good[32..], false, "expected sha256");
+    refused(&good[512..], false, "expected sha256");
     let mut altered = good.clone();
     altered[20_000] ^= 1;
     refused(&altered, false, "expected sha256");

@@ -101,17 +101,6 @@ impl<S: Source> Database<S> {
         Ok(buckets)
     }
 
-    /// The bucket of this name.
-    ///
-    /// # Errors
-    ///
-    /// `corrupt`, `io`.
-    pub fn bucket(&self, name: &[u8]) -> Result<Option<Bucket>> {
-        let buckets = self.buckets()?;
-        let found = buckets.into_iter().find(|(other, _)| other == name);
-        Ok(found.map(|(_, bucket)| bucket))
-    }
-
     /// The entries of a bucket, by key.
     ///
     /// # Errors

@@ -46,7 +46,7 @@ fn entries(count: u32, key_bytes: usize, value_bytes: usize) -> Vec<Entry> {
 
 #[test]
 fn round_trip_of_every_tree_size() {
-    for count in [0, 1, 2, 3, 100, 255, 256, 257, 5_000, 60_000] {
+    for count in [0, 1, 2, 3, 100, 255, 256, 257, 5_000, 20_000] {
         let large = vec![(b"a".to_vec(), vec![7; 9_000]), (b"b".to_vec(), Vec::new())];
         let buckets = [
             ("auth", vec![]),
@@ -171,7 +171,7 @@ fn trees_that_lead_back_to_themselves_end() {
     bytes[branch * 4096 + HEADER_BYTES + 8..][..8].copy_from_slice(&(branch as u64).to_le_bytes());
     assert_eq!(read(&bytes).expect_err("a circle").code(), Code::Corrupt);
     let database = Database::open(&bytes[..], bytes.len() as u64).expect("open");
-    let bucket = database.bucket(b"key").expect("readable").expect("there");
+    let (_, bucket) = database.buckets().expect("readable").remove(0);
     let mut entries = database.entries(&bucket).expect("a walk");
     let error = loop {
         match entries.next() {
